@@ -1,0 +1,1 @@
+//! HOW it is computed: from a graph to a program of few kernels and a memory plan. Knows no device.

@@ -1,0 +1,1 @@
+//! What people write: tensors, parameters, modules and compiled steps.

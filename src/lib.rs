@@ -1,0 +1,1 @@
+//! kiln: neural networks from raw data to a shipped model.
