@@ -1,1 +1,25 @@
 //! WHAT is computed: dtypes, shapes, the closed set of operations, and the graph they form.
+//!
+//! Read [`op`] first (every operation and its meaning), then [`expr`] (how a graph is built).
+
+pub mod data;
+pub mod dtype;
+pub mod error;
+pub mod expr;
+pub mod graph;
+pub mod infer;
+pub mod node;
+pub mod op;
+pub mod random;
+pub mod shape;
+
+pub use half;
+
+pub use data::Data;
+pub use dtype::{DType, Element, Scalar};
+pub use error::{Error, ErrorKind, Result};
+pub use expr::Expr;
+pub use graph::Graph;
+pub use node::Node;
+pub use op::Op;
+pub use shape::Shape;
