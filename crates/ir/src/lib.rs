@@ -14,8 +14,10 @@ pub mod graph;
 pub mod infer;
 pub mod node;
 pub mod op;
+pub mod print;
 pub mod random;
 pub mod shape;
+pub mod simplify;
 
 pub use half;
 

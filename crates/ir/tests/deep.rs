@@ -1,5 +1,7 @@
 //! Graphs of 100,000 nodes and of shared diamonds go through everything without recursion and without blow-up.
-use kiln_ir::{DType, Data, Error, Expr, Graph, Scalar, eval::evaluate, grad::gradients, op::BinaryOp, op::UnaryOp};
+use kiln_ir::{
+    DType, Data, Error, Expr, Graph, Scalar, eval::evaluate, grad::gradients, op::BinaryOp, op::UnaryOp,
+};
 
 fn scalar(value: f64) -> Expr {
     Expr::full((), value, DType::F64)
@@ -9,7 +11,11 @@ fn values(outputs: &[Expr]) -> Result<Vec<f64>, Error> {
     let (graph, captured) = Graph::trace(&[], outputs, &[])?;
     let inputs: Vec<&Data> = captured.iter().map(AsRef::as_ref).collect();
     let outcome = evaluate(&graph, &inputs, &|_| unreachable!("no variables here"))?;
-    Ok(outcome.outputs.iter().map(|data| data.get(0).map_or(f64::NAN, Scalar::as_f64)).collect())
+    Ok(outcome
+        .outputs
+        .iter()
+        .map(|data| data.get(0).map_or(f64::NAN, Scalar::as_f64))
+        .collect())
 }
 
 #[test]

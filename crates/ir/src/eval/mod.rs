@@ -15,10 +15,12 @@ mod values;
 mod window;
 
 use crate::data::Data;
+use crate::dtype::{DType, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Graph, GraphNode};
 use crate::op::{Op, Variable};
 use crate::shape::Shape;
+pub(crate) use fold::neutral;
 use values::Values;
 
 /// What a graph gives.
@@ -91,6 +93,22 @@ pub fn evaluate(
     })
 }
 
+/// One element of a pointwise operation, for operands that are the same everywhere.
+pub(crate) fn pointwise_constant(op: &Op, operands: &[(Scalar, DType)], dtype: DType) -> Option<Scalar> {
+    let x: Vec<Values> = operands
+        .iter()
+        .map(|&(value, dtype)| Values::filled(dtype, 1, value))
+        .collect();
+    let value = match op {
+        Op::Unary(function) => pointwise::unary(*function, &x[0]),
+        Op::Binary(function) => pointwise::binary(*function, &x[0], &x[1]),
+        Op::Select => pointwise::select(&x[0], &x[1], &x[2]),
+        Op::Cast(to) => x[0].cast(*to),
+        _ => return None,
+    };
+    value.rounded(dtype).to_data(dtype).get(0)
+}
+
 /// The value of one operand, with its node for shape and dtype.
 #[derive(Clone, Copy)]
 struct Operand<'a> {
@@ -142,7 +160,7 @@ fn compute(node: &GraphNode, x: &[Operand]) -> Result<Values, Fault> {
         Op::Unary(function) => pointwise::unary(*function, x[0].values),
         Op::Binary(function) => pointwise::binary(*function, x[0].values, x[1].values),
         Op::Select => pointwise::select(x[0].values, x[1].values, x[2].values),
-        Op::Cast(dtype) => x[0].values.cast(x[0].node.dtype, *dtype),
+        Op::Cast(dtype) => x[0].values.cast(*dtype),
 
         Op::Reshape | Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => x[0].values.clone(),
         Op::Permute(axes) => movement::permute(x[0], shape, axes),
