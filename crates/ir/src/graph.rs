@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::data::Data;
 use crate::dtype::DType;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;
 use crate::node::{Node, topological};
 use crate::op::{Op, Shared, Variable};
@@ -100,6 +100,15 @@ impl Graph {
                         graph.inputs.len() - 1
                     });
                     Op::Input(position)
+                }
+                Op::Input(position) if declared.get(*position) != Some(&(node.shape.clone(), node.dtype)) => {
+                    let message = format!(
+                        "argument {position} ({}{}) isn't among the {} declared here; it has a value only inside its step",
+                        node.dtype,
+                        node.shape,
+                        declared.len()
+                    );
+                    return Err(Error::new(ErrorKind::Value, "input", message).at(node.at));
                 }
                 Op::Barrier(_) => {
                     barriers += 1;
