@@ -12,6 +12,7 @@ mod lower;
 mod other;
 pub mod plan;
 pub mod prepare;
+mod print;
 pub mod program;
 pub mod schedule;
 
@@ -22,7 +23,8 @@ pub use program::Program;
 
 /// Compiles a graph.
 pub fn compile(graph: &Graph) -> Program {
-    let graph = prepare::without_empties(graph);
+    let graph = kiln_ir::simplify::simplify(graph);
+    let graph = prepare::without_empties(&graph);
     let graph = prepare::with_values_computed(&graph);
     let clusters = cluster::cluster(&graph);
     let schedule = schedule::schedule(&graph, &clusters);

@@ -28,12 +28,7 @@ pub fn infer(
     operands: &[Operand],
     wanted: Option<(&Shape, DType)>,
 ) -> Result<(Shape, DType), Fault> {
-    ensure!(
-        takes(op, operands.len()),
-        Value,
-        "doesn't take {} operands",
-        operands.len()
-    );
+    ensure!(takes(op, operands.len()), Value, "doesn't take {} operands", operands.len());
     let (shape, dtype) = infer_unbounded(op, operands, wanted)?;
     ensure!(shape.checked_elements().is_some(), Shape, "the result {shape} is larger than any memory");
     Ok((shape, dtype))
