@@ -4,13 +4,14 @@
 
 pub mod close;
 pub mod gradcheck;
+pub mod graphs;
 pub mod problem;
 pub mod rng;
 pub mod table;
 
 pub use close::{Tolerance, assert_close};
 pub use gradcheck::gradcheck;
-
+pub use graphs::random_graph;
 pub use problem::Problem;
 pub use rng::Rng;
 pub use table::{Case, cases};
