@@ -19,19 +19,13 @@ pub fn check(graph: &Graph) -> Result<(), String> {
             && graph.inputs.get(position) != Some(&(node.shape.clone(), node.dtype))
         {
             let promised = graph.inputs.get(position);
-            return fault(format!(
-                "{}{} stands for argument {promised:?}",
-                node.dtype, node.shape
-            ));
+            return fault(format!("{}{} stands for argument {promised:?}", node.dtype, node.shape));
         }
         let operands: Vec<Operand> = node.inputs.iter().map(|&input| operand(graph, input)).collect();
         match infer(&node.op, &operands, Some((&node.shape, node.dtype))) {
             Err((_, message)) => return fault(message),
             Ok((shape, dtype)) if shape != node.shape || dtype != node.dtype => {
-                return fault(format!(
-                    "is {}{}, should be {dtype}{shape}",
-                    node.dtype, node.shape
-                ));
+                return fault(format!("is {}{}, should be {dtype}{shape}", node.dtype, node.shape));
             }
             Ok(_) => {}
         }

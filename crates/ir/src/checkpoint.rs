@@ -57,10 +57,7 @@ struct Recompute;
 impl GradientRule for Recompute {
     fn gradient(&self, arguments: &[Expr], value: &Expr, upstream: &Expr) -> Vec<Option<Expr>> {
         // Waiting for the upstream gradient is what keeps the copy from being merged with the original.
-        let anew: Vec<Expr> = arguments
-            .iter()
-            .map(|argument| argument.barrier(&[upstream]))
-            .collect();
+        let anew: Vec<Expr> = arguments.iter().map(|argument| argument.barrier(&[upstream])).collect();
         let mut copy_of: HashMap<u64, Expr> = HashMap::new();
         for (argument, copy) in arguments.iter().zip(&anew) {
             if let Ok(node) = argument.node() {

@@ -71,10 +71,7 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
     }
     let zeros = |x: &Expr| x.full_like(0.0);
     let gradient = |x: &Expr| slot_of(x).and_then(|slot| gradient_of.get(&slot).cloned());
-    wanted
-        .iter()
-        .map(|x| gradient(x).unwrap_or_else(|| zeros(x)))
-        .collect()
+    wanted.iter().map(|x| gradient(x).unwrap_or_else(|| zeros(x))).collect()
 }
 
 /// The derivative of `value` when each of `wanted` moves along its tangent: forward mode, made of reverse mode
@@ -113,27 +110,17 @@ fn seed(value: &Expr, upstream: Option<&Expr>) -> Result<(Arc<Node>, Expr), Expr
     let node = value.node().map_err(|_| value.clone())?.clone();
     let refuse = |kind, message| Err(Expr::poisoned(Error::new(kind, "gradient", message)));
     if !node.dtype.is_float() {
-        return refuse(
-            ErrorKind::DType,
-            format!("{} values have no gradient", node.dtype),
-        );
+        return refuse(ErrorKind::DType, format!("{} values have no gradient", node.dtype));
     }
     let seed = match upstream {
         None if node.shape.elements() == 1 => value.full_like(1.0),
         None => {
-            let message = format!(
-                "a non-scalar {} needs an upstream gradient, or sum() it",
-                node.shape
-            );
+            let message = format!("a non-scalar {} needs an upstream gradient, or sum() it", node.shape);
             return refuse(ErrorKind::Shape, message);
         }
         Some(upstream) if upstream.error().is_some() => return Err(upstream.clone()),
         Some(upstream) if upstream.shape() != node.shape => {
-            let message = format!(
-                "upstream {} doesn't fit the value {}",
-                upstream.shape(),
-                node.shape
-            );
+            let message = format!("upstream {} doesn't fit the value {}", upstream.shape(), node.shape);
             return refuse(ErrorKind::Shape, message);
         }
         Some(upstream) => upstream.cast(node.dtype),
@@ -171,11 +158,7 @@ fn by_user_rule(node: &Node, y: &Expr, g: &Expr) -> Vec<Option<Expr>> {
     let skipped = usize::from(matches!(node.op, Op::Rule(_)));
     let refuse = |kind, message| Some(Expr::poisoned(Error::new(kind, name, message).at(node.at)));
     if given.len() + skipped != operands.len() {
-        let message = format!(
-            "{} gradients for {} operands",
-            given.len(),
-            operands.len() - skipped
-        );
+        let message = format!("{} gradients for {} operands", given.len(), operands.len() - skipped);
         return vec![refuse(ErrorKind::Value, message); operands.len()];
     }
     let checked = given.into_iter().zip(&operands[skipped..]).map(|(gradient, x)| {
@@ -329,29 +312,17 @@ fn inverse(axes: &[usize]) -> Vec<usize> {
 fn place(g: &Expr, ranges: &[SliceRange], shape: &Shape) -> Expr {
     let backwards = |&axis: &usize| ranges[axis].step < 0 && ranges[axis].len > 1;
     let flipped: Vec<usize> = (0..ranges.len()).filter(backwards).collect();
-    let g = if flipped.is_empty() {
-        g.clone()
-    } else {
-        g.flip(&flipped)
-    };
+    let g = if flipped.is_empty() { g.clone() } else { g.flip(&flipped) };
 
     let step = |range: &SliceRange| {
-        if range.len > 1 {
-            range.step.unsigned_abs()
-        } else {
-            1
-        }
+        if range.len > 1 { range.step.unsigned_abs() } else { 1 }
     };
     let extent = |range: &SliceRange| range.len.saturating_sub(1) * step(range) + range.len.min(1);
     let g = if ranges.iter().any(|range| step(range) > 1) {
         let split: Vec<usize> = ranges.iter().flat_map(|range| [range.len, 1]).collect();
         let zeros: Vec<usize> = ranges.iter().flat_map(|range| [0, step(range) - 1]).collect();
         let merged: Vec<usize> = ranges.iter().map(|range| range.len * step(range)).collect();
-        let cut = |range| SliceRange {
-            start: 0,
-            len: extent(range),
-            step: 1,
-        };
+        let cut = |range| SliceRange { start: 0, len: extent(range), step: 1 };
         g.reshape(split)
             .pad(&vec![0; zeros.len()], &zeros, 0.0)
             .reshape(merged)
@@ -381,9 +352,7 @@ fn product_of_others(x: &Expr, axes: &[usize]) -> Expr {
     let folded: usize = axes.iter().map(|&axis| shape[axis]).product();
     order.extend(axes);
     let moved = x.permute(&order);
-    others(&moved.reshape([kept, folded]))
-        .reshape(moved.shape())
-        .permute(&inverse(&order))
+    others(&moved.reshape([kept, folded])).reshape(moved.shape()).permute(&inverse(&order))
 }
 
 fn others(x: &Expr) -> Expr {
@@ -393,11 +362,7 @@ fn others(x: &Expr) -> Expr {
         return x.full_like(1.0);
     }
     let pairs = count.div_ceil(2);
-    let even = if count % 2 == 1 {
-        x.pad(&[0, 0], &[0, 1], 1.0)
-    } else {
-        x.clone()
-    };
+    let even = if count % 2 == 1 { x.pad(&[0, 0], &[0, 1], 1.0) } else { x.clone() };
     let even = even.reshape([rows, pairs, 2]);
     let (left, right) = (even.narrow(2, 0, 1), even.narrow(2, 1, 1));
     let above = others(&(&left * &right).reshape([rows, pairs])).reshape([rows, pairs, 1]);

@@ -78,16 +78,10 @@ impl Graph {
     ) -> Result<(Graph, Vec<Arc<Data>>), Error> {
         let node_of = |expr: &Expr| expr.node().cloned().map_err(|error| error.as_ref().clone());
         let output_nodes = outputs.iter().map(node_of).collect::<Result<Vec<_>, _>>()?;
-        let update_nodes = updates
-            .iter()
-            .map(|(_, expr)| node_of(expr))
-            .collect::<Result<Vec<_>, _>>()?;
+        let update_nodes = updates.iter().map(|(_, expr)| node_of(expr)).collect::<Result<Vec<_>, _>>()?;
         let roots: Vec<Arc<Node>> = output_nodes.iter().chain(&update_nodes).cloned().collect();
 
-        let mut graph = Graph {
-            inputs: declared.to_vec(),
-            ..Graph::default()
-        };
+        let mut graph = Graph { inputs: declared.to_vec(), ..Graph::default() };
         let mut captured: Vec<Arc<Data>> = Vec::new();
         let mut position_of_constant: HashMap<usize, usize> = HashMap::new();
         let mut barriers = 0;

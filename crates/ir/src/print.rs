@@ -81,17 +81,8 @@ struct Drawn {
 
 fn draw(nodes: impl Iterator<Item = Drawn>) -> String {
     let mut text = String::from("digraph {\n  rankdir=LR;\n  node [shape=box, style=rounded];\n");
-    for Drawn {
-        id,
-        label,
-        leaf,
-        inputs,
-    } in nodes
-    {
-        let label = label
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n");
+    for Drawn { id, label, leaf, inputs } in nodes {
+        let label = label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let style = if leaf { ", style=filled" } else { "" };
         let _ = writeln!(text, "  n{id} [label=\"{label}\"{style}];"); // writing to a string can't fail
         for input in inputs {
@@ -149,21 +140,11 @@ fn range(&SliceRange { start, len, step }: &SliceRange) -> String {
 }
 
 fn conv(spec: &ConvSpec) -> String {
-    let ConvSpec {
-        stride,
-        pad,
-        dilation,
-        groups,
-    } = spec;
+    let ConvSpec { stride, pad, dilation, groups } = spec;
     format!("stride {stride:?} pad {pad:?} dilation {dilation:?} groups {groups}")
 }
 
 fn window(spec: &WindowSpec) -> String {
-    let WindowSpec {
-        window,
-        stride,
-        pad,
-        dilation,
-    } = spec;
+    let WindowSpec { window, stride, pad, dilation } = spec;
     format!("window {window:?} stride {stride:?} pad {pad:?} dilation {dilation:?}")
 }

@@ -11,11 +11,7 @@ fn values(outputs: &[Expr]) -> Result<Vec<f64>, Error> {
     let (graph, captured) = Graph::trace(&[], outputs, &[])?;
     let inputs: Vec<&Data> = captured.iter().map(AsRef::as_ref).collect();
     let outcome = evaluate(&graph, &inputs, &|_| unreachable!("no variables here"))?;
-    Ok(outcome
-        .outputs
-        .iter()
-        .map(|data| data.get(0).map_or(f64::NAN, Scalar::as_f64))
-        .collect())
+    Ok(outcome.outputs.iter().map(|data| data.get(0).map_or(f64::NAN, Scalar::as_f64)).collect())
 }
 
 #[test]

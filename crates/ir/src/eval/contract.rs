@@ -39,14 +39,7 @@ fn each_product(
         let group = at[1] / channels_out;
         for tap in &taps {
             let offset = &tap[1..];
-            let place = covered(
-                &at[2..],
-                offset,
-                &spec.stride,
-                &spec.dilation,
-                &spec.pad,
-                &image[2..],
-            );
+            let place = covered(&at[2..], offset, &spec.stride, &spec.dilation, &spec.pad, &image[2..]);
             let Some(place) = place else { continue };
             let channel = group * weight[1] + tap[0];
             let from = flatten(&[&[at[0], channel], &place[..]].concat(), image);
@@ -65,9 +58,7 @@ fn floats<'a>(x: &Operand<'a>) -> &'a [f64] {
 pub fn conv(spec: &ConvSpec, image: Operand, weight: Operand, output: &Shape) -> Values {
     let (x, w) = (floats(&image), floats(&weight));
     let mut result = vec![0.0; output.elements()];
-    each_product(spec, image.shape(), weight.shape(), output, |from, tap, to| {
-        result[to] += x[from] * w[tap]
-    });
+    each_product(spec, image.shape(), weight.shape(), output, |from, tap, to| result[to] += x[from] * w[tap]);
     Values::Float(result)
 }
 

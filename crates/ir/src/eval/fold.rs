@@ -121,11 +121,7 @@ pub fn argsort(x: Operand, axis: usize, descending: bool) -> Values {
             Values::Int(v) => v[a].order(v[b]),
             Values::Float(v) => v[a].order(v[b]),
         };
-        if descending {
-            ascending.reverse()
-        } else {
-            ascending
-        }
+        if descending { ascending.reverse() } else { ascending }
     };
     for line in lines(x.shape(), axis) {
         let mut sorted: Vec<usize> = (0..line.len()).collect();

@@ -16,10 +16,7 @@ fn positions(x: Operand, index: Operand, axis: usize) -> Result<Vec<usize>, Faul
         })?;
         Ok(flatten(&place, x.shape()))
     };
-    indices(index.shape())
-        .zip(index.values.ints())
-        .map(position)
-        .collect()
+    indices(index.shape()).zip(index.values.ints()).map(position).collect()
 }
 
 pub fn gather(x: Operand, index: Operand, axis: usize) -> Result<Values, Fault> {

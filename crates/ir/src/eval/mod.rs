@@ -54,25 +54,13 @@ pub fn evaluate(
     }
     let mut uses: Vec<usize> = vec![0; graph.nodes.len()];
     let updated = graph.updates.iter().map(|(_, id)| id);
-    for &id in graph
-        .nodes
-        .iter()
-        .flat_map(|node| &node.inputs)
-        .chain(&graph.outputs)
-        .chain(updated)
-    {
+    for &id in graph.nodes.iter().flat_map(|node| &node.inputs).chain(&graph.outputs).chain(updated) {
         uses[id] += 1;
     }
     let mut values: Vec<Values> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
-        let operands: Vec<Operand> = node
-            .inputs
-            .iter()
-            .map(|&id| Operand {
-                values: &values[id],
-                node: &graph.nodes[id],
-            })
-            .collect();
+        let operands: Vec<Operand> =
+            node.inputs.iter().map(|&id| Operand { values: &values[id], node: &graph.nodes[id] }).collect();
         let value = match &node.op {
             Op::Input(position) => take(inputs[*position], node, "input")?,
             Op::Var(var) => take(&variable(&*var.0)?, node, "var")?,
@@ -95,10 +83,7 @@ pub fn evaluate(
 
 /// One element of a pointwise operation, for operands that are the same everywhere.
 pub(crate) fn pointwise_constant(op: &Op, operands: &[(Scalar, DType)], dtype: DType) -> Option<Scalar> {
-    let x: Vec<Values> = operands
-        .iter()
-        .map(|&(value, dtype)| Values::filled(dtype, 1, value))
-        .collect();
+    let x: Vec<Values> = operands.iter().map(|&(value, dtype)| Values::filled(dtype, 1, value)).collect();
     let value = match op {
         Op::Unary(function) => pointwise::unary(*function, &x[0]),
         Op::Binary(function) => pointwise::binary(*function, &x[0], &x[1]),
@@ -138,10 +123,7 @@ fn take(data: &Data, node: &GraphNode, what: &str) -> Result<Values> {
         return Ok(Values::from_data(data));
     }
     let (len, dtype) = (data.len(), data.dtype());
-    let message = format!(
-        "{len} values of {dtype} for the {what} {}{}",
-        node.dtype, node.shape
-    );
+    let message = format!("{len} values of {dtype} for the {what} {}{}", node.dtype, node.shape);
     Err(located(node, ErrorKind::Value, message))
 }
 
@@ -150,11 +132,7 @@ fn compute(node: &GraphNode, x: &[Operand]) -> Result<Values, Fault> {
     Ok(match &node.op {
         Op::Const(data) => Values::from_data(data),
         Op::Fill(value) => Values::filled(node.dtype, shape.elements(), *value),
-        Op::Iota(axis) => Values::Int(
-            movement::indices(shape)
-                .map(|index| index[*axis] as i64)
-                .collect(),
-        ),
+        Op::Iota(axis) => Values::Int(movement::indices(shape).map(|index| index[*axis] as i64).collect()),
         Op::Var(_) | Op::Input(_) => unreachable!("taken from outside"),
 
         Op::Unary(function) => pointwise::unary(*function, x[0].values),
@@ -190,9 +168,7 @@ fn compute(node: &GraphNode, x: &[Operand]) -> Result<Values, Fault> {
         Op::Custom(custom) => {
             let data: Vec<Data> = x.iter().map(|x| x.values.to_data(x.node.dtype)).collect();
             let operands: Vec<(&Shape, &Data)> = x.iter().map(Operand::shape).zip(&data).collect();
-            let result = custom
-                .compute(&operands)
-                .map_err(|error| (error.kind, error.message))?;
+            let result = custom.compute(&operands).map_err(|error| (error.kind, error.message))?;
             if result.dtype() != node.dtype || result.len() != shape.elements() {
                 let (len, dtype) = (result.len(), result.dtype());
                 let message = format!("gave {len} values of {dtype} for {}{shape}", node.dtype);

@@ -24,15 +24,11 @@ pub fn unflatten(mut flat: usize, shape: &[usize]) -> Vec<usize> {
 
 /// The row-major position of the element at this index.
 pub fn flatten(index: &[usize], shape: &[usize]) -> usize {
-    index
-        .iter()
-        .zip(shape)
-        .fold(0, |flat, (&i, &size)| flat * size + i)
+    index.iter().zip(shape).fold(0, |flat, (&i, &size)| flat * size + i)
 }
 
 fn moved(x: Operand, shape: &Shape, source: impl Fn(&[usize]) -> Vec<usize>) -> Values {
-    x.values
-        .at(indices(shape).map(|index| flatten(&source(&index), x.shape())))
+    x.values.at(indices(shape).map(|index| flatten(&source(&index), x.shape())))
 }
 
 pub fn permute(x: Operand, shape: &Shape, axes: &[usize]) -> Values {
@@ -48,9 +44,7 @@ pub fn permute(x: Operand, shape: &Shape, axes: &[usize]) -> Values {
 pub fn expand(x: Operand, shape: &Shape) -> Values {
     let from = x.shape();
     moved(x, shape, |index| {
-        (0..index.len())
-            .map(|axis| if from[axis] == 1 { 0 } else { index[axis] })
-            .collect()
+        (0..index.len()).map(|axis| if from[axis] == 1 { 0 } else { index[axis] }).collect()
     })
 }
 
@@ -62,9 +56,7 @@ pub fn slice(x: Operand, shape: &Shape, ranges: &[SliceRange]) -> Values {
 
 pub fn pad(x: Operand, shape: &Shape, before: &[usize], value: Scalar) -> Values {
     let mut result = Values::filled(x.node.dtype, shape.elements(), value);
-    put(x, &mut result, shape, |index| {
-        index.iter().zip(before).map(|(i, before)| i + before).collect()
-    });
+    put(x, &mut result, shape, |index| index.iter().zip(before).map(|(i, before)| i + before).collect());
     result
 }
 

@@ -82,9 +82,7 @@ fn erf(x: f64) -> f64 {
         return if x.is_nan() { x } else { x.signum() };
     }
     // erfc x = e^(−x²)/√π · 1/(x + ½/(x + 1/(x + 3⁄2/(x + …)))), evaluated from far inside.
-    let fraction = (1..=100)
-        .rev()
-        .fold(magnitude, |inner, k| magnitude + f64::from(k) / 2.0 / inner);
+    let fraction = (1..=100).rev().fold(magnitude, |inner, k| magnitude + f64::from(k) / 2.0 / inner);
     let complement = (-magnitude * magnitude).exp() / fraction * std::f64::consts::FRAC_2_SQRT_PI / 2.0;
     (1.0 - complement).copysign(x)
 }

@@ -63,8 +63,7 @@ impl Number for f64 {
         self * other
     }
     fn order(self, other: f64) -> Ordering {
-        self.partial_cmp(&other)
-            .unwrap_or_else(|| self.is_nan().cmp(&other.is_nan()))
+        self.partial_cmp(&other).unwrap_or_else(|| self.is_nan().cmp(&other.is_nan()))
     }
     fn is_nan(self) -> bool {
         f64::is_nan(self)
@@ -135,11 +134,7 @@ impl Values {
 
 /// From an integer with a single rounding.
 fn int_to_float(value: i64, dtype: DType) -> f64 {
-    if dtype == DType::F64 {
-        value as f64
-    } else {
-        f64::from(value as f32)
-    }
+    if dtype == DType::F64 { value as f64 } else { f64::from(value as f32) }
 }
 
 fn wrap(value: i64, dtype: DType) -> i64 {

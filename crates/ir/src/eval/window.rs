@@ -17,9 +17,7 @@ pub fn covered(
 ) -> Option<Vec<usize>> {
     let place = |axis: usize| {
         let padded = window[axis] * stride[axis] + offset[axis] * dilation[axis];
-        padded
-            .checked_sub(pad[axis].0)
-            .filter(|&place| place < image[axis])
+        padded.checked_sub(pad[axis].0).filter(|&place| place < image[axis])
     };
     (0..window.len()).map(place).collect()
 }
@@ -29,14 +27,7 @@ fn each_window(spec: &WindowSpec, image: &Shape, output: &Shape, mut visit: impl
     let offsets: Vec<Vec<usize>> = indices(&Shape::from(spec.window.clone())).collect();
     for (position, at) in indices(output).enumerate() {
         let inside = |offset: &Vec<usize>| {
-            let place = covered(
-                &at[2..],
-                offset,
-                &spec.stride,
-                &spec.dilation,
-                &spec.pad,
-                &image[2..],
-            )?;
+            let place = covered(&at[2..], offset, &spec.stride, &spec.dilation, &spec.pad, &image[2..])?;
             Some(flatten(&[&at[..2], &place].concat(), image))
         };
         visit(position, &offsets.iter().filter_map(inside).collect::<Vec<_>>());
@@ -52,10 +43,7 @@ fn first_largest(x: &Values, places: &[usize]) -> Option<usize> {
         Values::Int(v) => larger(v[a], v[b]),
         Values::Float(v) => larger(v[a], v[b]),
     };
-    places
-        .iter()
-        .copied()
-        .reduce(|best, place| if is_larger(place, best) { place } else { best })
+    places.iter().copied().reduce(|best, place| if is_larger(place, best) { place } else { best })
 }
 
 /// For each window the position in the image that it picks.
@@ -69,10 +57,7 @@ fn picks(spec: &WindowSpec, x: Operand, output: &Shape) -> Vec<Option<usize>> {
 
 pub fn pick(spec: &WindowSpec, x: Operand, values: Operand, output: &Shape) -> Values {
     fn choose<T: Number>(picked: Vec<Option<usize>>, values: &[T]) -> Vec<T> {
-        picked
-            .into_iter()
-            .map(|place| place.map_or(T::ZERO, |place| values[place]))
-            .collect()
+        picked.into_iter().map(|place| place.map_or(T::ZERO, |place| values[place])).collect()
     }
     map_values!(values.values, v => choose(picks(spec, x, output), v))
 }

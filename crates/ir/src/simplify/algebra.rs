@@ -27,11 +27,8 @@ fn constant_pointwise(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
     if !matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast(_)) {
         return None;
     }
-    let values: Option<Vec<_>> = node
-        .inputs
-        .iter()
-        .map(|&x| Some((nodes.constant(x)?, nodes.dtype(x))))
-        .collect();
+    let values: Option<Vec<_>> =
+        node.inputs.iter().map(|&x| Some((nodes.constant(x)?, nodes.dtype(x)))).collect();
     let value = eval::pointwise_constant(&node.op, &values?, node.dtype)?;
     nodes.fill(node, value)
 }
@@ -79,11 +76,7 @@ fn neutral_operand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
     let exact = !node.dtype.is_float();
     let all_ones = if node.dtype == DType::Bool { 1.0 } else { -1.0 };
     // Where one of the two is constant: [the other, the constant].
-    let commuted = if nodes.constant(a).is_some() {
-        [b, a]
-    } else {
-        [a, b]
-    };
+    let commuted = if nodes.constant(a).is_some() { [b, a] } else { [a, b] };
     match function {
         BinaryOp::Add | BinaryOp::Or | BinaryOp::Xor if nodes.is(commuted[1], 0.0) => Some(commuted[0]),
         BinaryOp::Sub if nodes.is(b, 0.0) => Some(a),
@@ -253,11 +246,7 @@ fn reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
         return None;
     };
     let x = node.inputs[0];
-    let folding: Vec<usize> = axes
-        .iter()
-        .copied()
-        .filter(|&axis| nodes.shape(x)[axis] != 1)
-        .collect();
+    let folding: Vec<usize> = axes.iter().copied().filter(|&axis| nodes.shape(x)[axis] != 1).collect();
     if folding.is_empty() {
         return Some(x);
     }

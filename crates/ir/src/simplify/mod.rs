@@ -47,10 +47,7 @@ fn run(name: &str, pass: Pass, before: &Graph) -> Graph {
     if *LOGGED.get_or_init(|| std::env::var("KILN_LOG").is_ok_and(|log| log.contains("passes"))) {
         let (from, to) = (before.nodes.len(), after.nodes.len());
         let change = if after == *before { "nothing changed" } else { "" };
-        eprintln!(
-            "{name:<8} {from:>7} → {to:>7} nodes {:>8} µs {change}",
-            start.elapsed().as_micros()
-        );
+        eprintln!("{name:<8} {from:>7} → {to:>7} nodes {:>8} µs {change}", start.elapsed().as_micros());
     }
     if cfg!(debug_assertions)
         && let Err(fault) = check(&after)
@@ -70,13 +67,7 @@ fn rewrite(graph: &Graph) -> Graph {
 /// `%1 = exp(%0)  %2 = exp(%0)  %3 = mul(%1, %2)` becomes `%1 = exp(%0)  %2 = mul(%1, %1)`
 fn merge(graph: &Graph) -> Graph {
     let mut known: HashMap<GraphNode, Id> = HashMap::new();
-    copy(graph, |nodes, node| {
-        Some(
-            *known
-                .entry(node)
-                .or_insert_with_key(|node| nodes.push(node.clone())),
-        )
-    })
+    copy(graph, |nodes, node| Some(*known.entry(node).or_insert_with_key(|node| nodes.push(node.clone()))))
 }
 
 /// Drops what no output and no update needs; arguments stay.
@@ -103,23 +94,13 @@ fn copy(graph: &Graph, mut place: impl FnMut(&mut Nodes, GraphNode) -> Option<Id
     let mut new_id: Vec<Id> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         let inputs = node.inputs.iter().map(|&input| new_id[input]).collect();
-        let id = place(
-            &mut nodes,
-            GraphNode {
-                inputs,
-                ..node.clone()
-            },
-        );
+        let id = place(&mut nodes, GraphNode { inputs, ..node.clone() });
         new_id.push(id.unwrap_or(Id::MAX));
     }
     Graph {
         nodes: nodes.0,
         outputs: graph.outputs.iter().map(|&id| new_id[id]).collect(),
-        updates: graph
-            .updates
-            .iter()
-            .map(|(var, id)| (var.clone(), new_id[*id]))
-            .collect(),
+        updates: graph.updates.iter().map(|(var, id)| (var.clone(), new_id[*id])).collect(),
         inputs: graph.inputs.clone(),
     }
 }
@@ -150,21 +131,13 @@ impl Nodes {
 
     /// `node` with another operation and other operands.
     fn replace(&mut self, node: &GraphNode, op: Op, inputs: &[Id]) -> Option<Id> {
-        Some(self.place(GraphNode {
-            op,
-            inputs: inputs.to_vec(),
-            ..node.clone()
-        }))
+        Some(self.place(GraphNode { op, inputs: inputs.to_vec(), ..node.clone() }))
     }
 
     /// A constant in place of `node`.
     fn fill(&mut self, node: &GraphNode, value: impl Into<Scalar>) -> Option<Id> {
         let op = Op::Fill(value.into().cast(node.dtype));
-        Some(self.push(GraphNode {
-            op,
-            inputs: Vec::new(),
-            ..node.clone()
-        }))
+        Some(self.push(GraphNode { op, inputs: Vec::new(), ..node.clone() }))
     }
 
     fn op(&self, id: Id) -> &Op {

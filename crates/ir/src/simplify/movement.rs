@@ -5,17 +5,8 @@ use crate::graph::{GraphNode, Id};
 use crate::op::{Op, SliceRange};
 
 /// In the order in which they are tried.
-pub(super) const RULES: &[Rule] = &[
-    nothing,
-    of_constant,
-    unmoved,
-    reshape,
-    permute,
-    expand,
-    slice,
-    pad,
-    concat,
-];
+pub(super) const RULES: &[Rule] =
+    &[nothing, of_constant, unmoved, reshape, permute, expand, slice, pad, concat];
 
 /// `slice(x, 0 elements)` → `fill 0`: no elements, no work. Not so where the run must still check indices.
 fn nothing(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
@@ -101,11 +92,7 @@ fn slice(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
         let start = first.start as isize + outer.start as isize * first.step;
         // Of a single element the step doesn't matter, and a product of two may overflow.
         let step = if outer.len > 1 { first.step * outer.step } else { 1 };
-        SliceRange {
-            start: start as usize,
-            len: outer.len,
-            step,
-        }
+        SliceRange { start: start as usize, len: outer.len, step }
     });
     let both = both.collect();
     let inner = nodes.inner(x);
@@ -118,23 +105,14 @@ fn pad(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
         return None;
     };
     let x = node.inputs[0];
-    let Op::Pad {
-        before: first_before,
-        after: first_after,
-        value: first_value,
-    } = nodes.op(x)
-    else {
+    let Op::Pad { before: first_before, after: first_after, value: first_value } = nodes.op(x) else {
         return None;
     };
     if first_value != value {
         return None;
     }
     let add = |a: &[usize], b: &[usize]| a.iter().zip(b).map(|(a, b)| a + b).collect();
-    let op = Op::Pad {
-        before: add(before, first_before),
-        after: add(after, first_after),
-        value: *value,
-    };
+    let op = Op::Pad { before: add(before, first_before), after: add(after, first_after), value: *value };
     let inner = nodes.inner(x);
     nodes.replace(node, op, &[inner])
 }
@@ -142,12 +120,7 @@ fn pad(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 /// `concat(a, empty, b)` → `concat(a, b)`.
 fn concat(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
     let Op::Concat(axis) = node.op else { return None };
-    let parts: Vec<Id> = node
-        .inputs
-        .iter()
-        .copied()
-        .filter(|&part| nodes.shape(part)[axis] > 0)
-        .collect();
+    let parts: Vec<Id> = node.inputs.iter().copied().filter(|&part| nodes.shape(part)[axis] > 0).collect();
     if parts.len() == node.inputs.len() || parts.is_empty() {
         return None;
     }
