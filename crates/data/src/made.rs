@@ -93,7 +93,8 @@ mod tests {
         let points = spirals(101, 3, 0.0, 1);
         let (a, b) = points.split(0.8, 9);
         assert_eq!((a.len(), b.len()), (81, 20));
-        let mut all: Vec<_> = a.x.chunks(2).chain(b.x.chunks(2)).map(|p| (p[0].to_bits(), p[1].to_bits())).collect();
+        let mut all: Vec<_> =
+            a.x.chunks(2).chain(b.x.chunks(2)).map(|p| (p[0].to_bits(), p[1].to_bits())).collect();
         all.sort_unstable();
         let mut expected: Vec<_> = points.x.chunks(2).map(|p| (p[0].to_bits(), p[1].to_bits())).collect();
         expected.sort_unstable();

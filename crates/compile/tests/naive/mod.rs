@@ -39,7 +39,10 @@ pub fn data_of(bytes: &[u8], dtype: DType) -> Data {
     macro_rules! read {
         ($variant:ident, $type:ty) => {
             Data::$variant(
-                bytes.chunks_exact(size_of::<$type>()).map(|c| <$type>::from_ne_bytes(c.try_into().unwrap())).collect(),
+                bytes
+                    .chunks_exact(size_of::<$type>())
+                    .map(|c| <$type>::from_ne_bytes(c.try_into().unwrap()))
+                    .collect(),
             )
         };
     }
@@ -70,7 +73,8 @@ pub fn run(program: &Program, inputs: &[&Data], variables: &[Data]) -> (Vec<Data
     for kernel in &program.kernels {
         machine.kernel(&kernel.work);
     }
-    let outputs = machine.outputs.iter().zip(&program.outputs).map(|(b, (_, dtype))| data_of(b, *dtype)).collect();
+    let outputs =
+        machine.outputs.iter().zip(&program.outputs).map(|(b, (_, dtype))| data_of(b, *dtype)).collect();
     let variables =
         machine.variables.iter().zip(&program.variables).map(|(b, v)| data_of(b, v.dtype())).collect();
     (outputs, variables)
@@ -80,7 +84,10 @@ pub fn run(program: &Program, inputs: &[&Data], variables: &[Data]) -> (Vec<Data
 fn points(loops: &[usize]) -> Vec<Vec<usize>> {
     let mut all = vec![vec![]];
     for &size in loops {
-        all = all.into_iter().flat_map(|p: Vec<usize>| (0..size).map(move |i| [p.clone(), vec![i]].concat())).collect();
+        all = all
+            .into_iter()
+            .flat_map(|p: Vec<usize>| (0..size).map(move |i| [p.clone(), vec![i]].concat()))
+            .collect();
     }
     all
 }
@@ -101,7 +108,8 @@ impl Machine<'_> {
 
     fn address(view: &View, point: &[usize]) -> usize {
         assert_eq!(view.strides.len(), point.len(), "a view with other loops");
-        let at: isize = view.offset + point.iter().zip(&view.strides).map(|(&i, &s)| i as isize * s).sum::<isize>();
+        let at: isize =
+            view.offset + point.iter().zip(&view.strides).map(|(&i, &s)| i as isize * s).sum::<isize>();
         usize::try_from(at).expect("a view that leaves its buffer")
     }
 
@@ -182,19 +190,28 @@ impl Machine<'_> {
                 let key = if instruction.full { point.clone() } else { kept_of(point) };
                 let operand = |at: usize| {
                     let key = if fused.body[at].full { point.clone() } else { kept_of(point) };
-                    assert!(instruction.full || !fused.body[at].full || matches!(instruction.operation, Operation::Reduce(..)));
+                    assert!(
+                        instruction.full
+                            || !fused.body[at].full
+                            || matches!(instruction.operation, Operation::Reduce(..))
+                    );
                     (values[at][&key], fused.body[at].dtype)
                 };
                 let dtype = instruction.dtype;
-                let pointwise = |op: Op, operands: &[(Scalar, DType)]| pointwise_constant(&op, operands, dtype).unwrap();
+                let pointwise =
+                    |op: Op, operands: &[(Scalar, DType)]| pointwise_constant(&op, operands, dtype).unwrap();
                 let result = match &instruction.operation {
                     Operation::Load(load) => self.get(&fused.loads[*load], &key),
                     Operation::Accumulator => product.unwrap()(point).cast(accumulator(dtype)),
                     Operation::Literal(scalar) => *scalar,
                     Operation::Index(position) => Scalar::Int(point[*position] as i64),
                     Operation::Unary(function, a) => pointwise(Op::Unary(*function), &[operand(*a)]),
-                    Operation::Binary(function, a, b) => pointwise(Op::Binary(*function), &[operand(*a), operand(*b)]),
-                    Operation::Select(a, b, c) => pointwise(Op::Select, &[operand(*a), operand(*b), operand(*c)]),
+                    Operation::Binary(function, a, b) => {
+                        pointwise(Op::Binary(*function), &[operand(*a), operand(*b)])
+                    }
+                    Operation::Select(a, b, c) => {
+                        pointwise(Op::Select, &[operand(*a), operand(*b), operand(*c)])
+                    }
                     Operation::Cast(a) => pointwise(Op::Cast(dtype), &[operand(*a)]),
                     Operation::Reduce(function, a) => {
                         assert!(fused.body[*a].full && !instruction.full);
@@ -222,7 +239,8 @@ impl Machine<'_> {
         let Matmul { batch, m, n, k, .. } = *matmul;
         let a = self.gather(&matmul.a, &[batch, m, k]);
         let b = self.gather(&matmul.b, &[batch, k, n]);
-        let product = self.apply(Op::Matmul, vec![(vec![batch, m, k], a), (vec![batch, k, n], b)], vec![batch, m, n]);
+        let product =
+            self.apply(Op::Matmul, vec![(vec![batch, m, k], a), (vec![batch, k, n], b)], vec![batch, m, n]);
         self.tail(&matmul.tail, batch * m, n, &product);
     }
 
@@ -348,7 +366,13 @@ impl Machine<'_> {
         for (position, (shape, data)) in operands.iter().enumerate() {
             let shape = Shape::from(shape.as_slice());
             graph.inputs.push((shape.clone(), data.dtype()));
-            graph.nodes.push(GraphNode { op: Op::Input(position), inputs: vec![], shape, dtype: data.dtype(), at: None });
+            graph.nodes.push(GraphNode {
+                op: Op::Input(position),
+                inputs: vec![],
+                shape,
+                dtype: data.dtype(),
+                at: None,
+            });
         }
         let dtype = match op {
             Op::ArgReduce(..) | Op::ArgSort { .. } => DType::I64,
