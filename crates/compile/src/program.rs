@@ -1,0 +1,351 @@
+//! What a device runs: buffers and a straight list of few kinds of kernel. Everything is static: shapes, strides,
+//! offsets and the memory plan are fixed here, and no kernel looks at a shape's meaning again.
+
+use std::panic::Location;
+
+use kiln_ir::op::{ArgOp, BinaryOp, CustomOp, ReduceOp, ScatterMode, Shared, UnaryOp, Variable};
+use kiln_ir::{DType, Scalar, Shape};
+
+/// The position of a buffer in [`Program::buffers`].
+pub type BufferId = usize;
+
+/// A compiled graph.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Every piece of memory that kernels touch.
+    pub buffers: Vec<Buffer>,
+    /// The kernels in the order they run.
+    pub kernels: Vec<Kernel>,
+    /// Variables the program reads or writes; a [`Place::Variable`] counts through them.
+    pub variables: Vec<Shared<dyn Variable>>,
+    /// Which of the variables are written.
+    pub written: Vec<bool>,
+    /// Shape and dtype of each argument.
+    pub inputs: Vec<(Shape, DType)>,
+    /// Shape and dtype of each output. Outputs are row-major.
+    pub outputs: Vec<(Shape, DType)>,
+    /// Bytes of the arena that temporaries share.
+    pub arena: usize,
+}
+
+/// One piece of memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// Where it is.
+    pub place: Place,
+    /// What it holds.
+    pub dtype: DType,
+    /// How many elements.
+    pub elements: usize,
+}
+
+/// Where a buffer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The caller's argument with this position; read only, row-major.
+    Input(usize),
+    /// A variable's storage, row-major.
+    Variable(usize),
+    /// The output with this position.
+    Output(usize),
+    /// Bytes of the arena from this offset, a multiple of 64. Temporaries whose lives don't overlap share them.
+    Arena(usize),
+}
+
+/// Elements of a buffer along the loops of a kernel: the element at loop indices `i` is at
+/// `offset + Σ i[d] · strides[d]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The buffer looked at.
+    pub buffer: BufferId,
+    /// The dtype its elements are stored in.
+    pub dtype: DType,
+    /// The element at loop indices zero.
+    pub offset: isize,
+    /// The distance in elements between neighbours along each loop; 0 where the loop doesn't move it.
+    pub strides: Vec<isize>,
+}
+
+/// One kernel and what people want to know of it.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// What it does.
+    pub work: Work,
+    /// A short name made of the operations in it, for printing: `matmul+add+relu`.
+    pub label: String,
+    /// The user's line of its last operation.
+    pub at: Option<&'static Location<'static>>,
+    /// Arithmetic operations.
+    pub operations: u64,
+    /// Bytes read and written, each operand counted once.
+    pub bytes: u64,
+}
+
+/// The few kinds of kernel.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Pointwise work and reductions over one loop nest.
+    Fused(Fused),
+    /// A matrix product and what follows it.
+    Matmul(Matmul),
+    /// A convolution or one of its gradients and what follows it.
+    Conv(Conv),
+    /// Pooling and its adjoints.
+    Window(Window),
+    /// `out[…, i, …] = x[…, index[…, i, …], …]`; all views run over the index's sizes but `x`, whose stride along
+    /// `axis` is between its own elements.
+    Gather(Indexed),
+    /// `out[…, index[…, i, …], …] = source[…, i, …]` (or `+=`), in row-major order of the index; `out` holds the base
+    /// already. `x` is the source.
+    Scatter(Indexed, ScatterMode),
+    /// The position of the extreme along the last loop.
+    ArgReduce(ArgOp, Along),
+    /// The running sum along the last loop.
+    CumSum(Along),
+    /// The sorting permutation along the last loop; `true`: largest first.
+    ArgSort(bool, Along),
+    /// A user's operation; all views are row-major.
+    Custom(Custom),
+}
+
+/// Pointwise work and reductions: a straight-line program over every point of a loop nest.
+///
+/// Values are of two extents. A *full* value has one number for each point. A *kept* value has one for each
+/// combination of the loops that aren't reduced; it comes from a reduction, or from loads and arithmetic that no
+/// reduced loop moves, and a full instruction may use it (it is repeated along the reduced loops). What uses the result of a
+/// reduction may only be computed when that reduction is complete: for each kept point the loops run once more for
+/// each level of reductions.
+#[derive(Clone, Debug)]
+pub struct Fused {
+    /// Sizes of the loops, outermost first. None is zero or (but for a lone one) one.
+    pub loops: Vec<usize>,
+    /// Which loops are reduced, for each loop.
+    pub reduced: Vec<bool>,
+    /// Where values come from; strides for each loop.
+    pub loads: Vec<View>,
+    /// The instructions; instruction `i` makes value `i` from earlier ones.
+    pub body: Vec<Instruction>,
+    /// Where values go. A kept value's view doesn't move along reduced loops. A store may go to the very elements that a
+    /// load of the same kernel reads (same buffer, offset and strides), and then follows it point by point; otherwise
+    /// stores overlap neither loads nor other stores.
+    pub stores: Vec<Store>,
+}
+
+/// A value written to memory, converted to the view's dtype.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// The instruction whose value it is.
+    pub value: usize,
+    /// Where it goes.
+    pub view: View,
+}
+
+/// One step of a fused kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instruction {
+    /// What it does.
+    pub operation: Operation,
+    /// What the value is: arithmetic is done in this dtype (half types in `f32`; they round at casts and stores).
+    pub dtype: DType,
+    /// Whether there is a value for each point or only for each kept one.
+    pub full: bool,
+}
+
+/// The operations of a fused kernel's body. Operands are positions of earlier instructions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// The element at `loads[i]`, of the load's dtype.
+    Load(usize),
+    /// The result of the contraction whose tail this is.
+    Accumulator,
+    /// A constant.
+    Literal(Scalar),
+    /// The index of a loop, as `I64` or `I32`.
+    Index(usize),
+    /// As the graph's operation.
+    Unary(UnaryOp, usize),
+    /// As the graph's operation; operands have the dtype of each other, the instruction's is the result's.
+    Binary(BinaryOp, usize, usize),
+    /// Condition, then, else.
+    Select(usize, usize, usize),
+    /// To the instruction's dtype, with the meaning of the graph's `Cast`.
+    Cast(usize),
+    /// Folds a full value over the reduced loops.
+    Reduce(ReduceOp, usize),
+}
+
+/// `[batch, m, k] × [batch, k, n]`. The tail's loops are the product's rows (batch and m, perhaps as several loops) and,
+/// as its last loop, `n`; [`Operation::Accumulator`] is the product, in `f64` for `F64` operands, `I32`/`I64` for integer
+/// ones, else `f32`. The tail has no reductions.
+#[derive(Clone, Debug)]
+pub struct Matmul {
+    /// How many products.
+    pub batch: usize,
+    /// Rows of each.
+    pub m: usize,
+    /// Columns of each.
+    pub n: usize,
+    /// Length of the sums.
+    pub k: usize,
+    /// The left operand, strides for `[batch, m, k]`.
+    pub a: View,
+    /// The right operand, strides for `[batch, k, n]`.
+    pub b: View,
+    /// What is done with each element of the result.
+    pub tail: Fused,
+}
+
+/// Which of the three convolutions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConvKind {
+    /// Image and weight → result. Rows of the tail: result pixels; columns: out channels.
+    Forward,
+    /// Gradient and weight → image gradient. Rows: image pixels; columns: in channels.
+    GradInput,
+    /// Image and gradient → weight gradient. Rows: window positions, then in channels of a group; columns: out channels.
+    GradWeight,
+}
+
+/// A convolution over channels-last operands. Spatial triples are depth, height, width, with leading ones where there
+/// are fewer axes.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    /// Which one.
+    pub kind: ConvKind,
+    /// Images.
+    pub batch: usize,
+    /// Spatial sizes of the image.
+    pub input: [usize; 3],
+    /// Channels of the image.
+    pub in_channels: usize,
+    /// Spatial sizes of the result.
+    pub output: [usize; 3],
+    /// Channels of the result.
+    pub out_channels: usize,
+    /// Sizes of the window.
+    pub window: [usize; 3],
+    /// Distance between windows.
+    pub stride: [usize; 3],
+    /// Zeros in front; those behind follow from `output`.
+    pub pad: [usize; 3],
+    /// Distance between a window's elements.
+    pub dilation: [usize; 3],
+    /// Independent groups of channels.
+    pub groups: usize,
+    /// The first operand. An image-like one has strides for `[batch, channel, depth, height, width]` with channel
+    /// stride 1; a weight has them for `[out, in of the group, depth, height, width]`.
+    pub a: View,
+    /// The second operand, likewise.
+    pub b: View,
+    /// What is done with each element; its last loop is the columns, the loops before it the rows (see [`ConvKind`]).
+    pub tail: Fused,
+}
+
+/// Which pooling operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WindowKind {
+    /// `[x, values]` → result-shaped.
+    Pick,
+    /// `[x, gradient]` → image-shaped.
+    Spread,
+    /// `[x]` → result-shaped.
+    Sum,
+    /// `[gradient]` → image-shaped.
+    SumGrad,
+}
+
+/// A pooling operation. All views have strides for `[batch, channel, depth, height, width]`.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Which one.
+    pub kind: WindowKind,
+    /// Images.
+    pub batch: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Spatial sizes of the image.
+    pub input: [usize; 3],
+    /// Spatial sizes of the result.
+    pub output: [usize; 3],
+    /// Sizes of a window.
+    pub window: [usize; 3],
+    /// Distance between windows.
+    pub stride: [usize; 3],
+    /// Padding in front.
+    pub pad: [usize; 3],
+    /// Distance between a window's elements.
+    pub dilation: [usize; 3],
+    /// The operands, as the kind says.
+    pub operands: Vec<View>,
+    /// The result.
+    pub out: View,
+}
+
+/// Operands of gather and scatter.
+#[derive(Clone, Debug)]
+pub struct Indexed {
+    /// Sizes of the index; all views have strides for these loops.
+    pub loops: Vec<usize>,
+    /// The loop the index replaces.
+    pub axis: usize,
+    /// The size of the indexed axis, which indices must stay below.
+    pub size: usize,
+    /// What is read.
+    pub x: View,
+    /// The index, `I64`.
+    pub index: View,
+    /// What is written.
+    pub out: View,
+}
+
+/// Operands of work along one axis: the last loop.
+#[derive(Clone, Debug)]
+pub struct Along {
+    /// Sizes of the loops; the last is the axis.
+    pub loops: Vec<usize>,
+    /// What is read.
+    pub x: View,
+    /// What is written. For a position of an extreme its last stride isn't used.
+    pub out: View,
+}
+
+/// A user's operation and its operands.
+#[derive(Clone, Debug)]
+pub struct Custom {
+    /// The operation.
+    pub op: Shared<dyn CustomOp>,
+    /// Its operands, row-major.
+    pub operands: Vec<(Shape, View)>,
+    /// Its result, row-major.
+    pub out: (Shape, View),
+}
+
+impl Work {
+    /// The views that are read.
+    pub fn reads(&self) -> Vec<&View> {
+        match self {
+            Work::Fused(fused) => fused.loads.iter().collect(),
+            Work::Matmul(matmul) => [&matmul.a, &matmul.b].into_iter().chain(&matmul.tail.loads).collect(),
+            Work::Conv(conv) => [&conv.a, &conv.b].into_iter().chain(&conv.tail.loads).collect(),
+            Work::Window(window) => window.operands.iter().collect(),
+            Work::Gather(indexed) => vec![&indexed.x, &indexed.index],
+            // What a scatter writes holds its base, so it is read too.
+            Work::Scatter(indexed, _) => vec![&indexed.x, &indexed.index, &indexed.out],
+            Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => vec![&along.x],
+            Work::Custom(custom) => custom.operands.iter().map(|(_, view)| view).collect(),
+        }
+    }
+
+    /// The views that are written.
+    pub fn writes(&self) -> Vec<&View> {
+        match self {
+            Work::Fused(fused) => fused.stores.iter().map(|store| &store.view).collect(),
+            Work::Matmul(matmul) => matmul.tail.stores.iter().map(|store| &store.view).collect(),
+            Work::Conv(conv) => conv.tail.stores.iter().map(|store| &store.view).collect(),
+            Work::Window(window) => vec![&window.out],
+            Work::Gather(indexed) | Work::Scatter(indexed, _) => vec![&indexed.out],
+            Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => vec![&along.out],
+            Work::Custom(custom) => vec![&custom.out.1],
+        }
+    }
+}
