@@ -38,13 +38,7 @@ macro_rules! scalar_operands {
     )*};
 }
 
-scalar_operands!(bool u8 u16 i32 i64 f16 bf16 f32 f64 Scalar);
-
-impl From<usize> for Operand {
-    fn from(value: usize) -> Operand {
-        Operand::Scalar(Scalar::Int(value as i64))
-    }
-}
+scalar_operands!(bool u8 u16 i32 i64 usize f16 bf16 f32 f64 Scalar);
 
 /// Some axes of a tensor: one (`-1`), several (`[0, 2]`), a range (`1..`) or all (`..`).
 #[derive(Clone, Debug)]

@@ -81,7 +81,7 @@ impl Tensor {
                     None => mask.clone(),
                 });
             } else {
-                scores = scores + mask;
+                scores += mask;
             }
         }
         let Some(allowed) = allowed else {

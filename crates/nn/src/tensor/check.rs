@@ -22,7 +22,8 @@ macro_rules! check {
 /// Leaves the method with a poisoned tensor unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $kind:ident, $operation:expr, $($message:tt)*) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             let error = ::kiln_ir::Error::new(::kiln_ir::ErrorKind::$kind, $operation, format!($($message)*));
             return error.into();
         }

@@ -1,5 +1,5 @@
 //! Convolutions and transposed convolutions over one to three spatial axes, with PyTorch's layouts. A bias is added
-//! afterwards: `x.conv2d(&weight, options) + bias.reshape([-1, 1, 1])`.
+//! afterwards: `x.conv2d(&weight, &options) + bias.reshape([-1, 1, 1])`.
 
 use kiln_ir::op::ConvSpec;
 use kiln_ir::{Error, ErrorKind, Result};
@@ -12,8 +12,8 @@ use super::window::{Padding, PerAxis};
 /// ```
 /// # use kiln_nn::{ConvOptions, Padding, Tensor};
 /// let (image, weight) = (Tensor::ones([1, 3, 8, 8]), Tensor::ones([16, 3, 3, 3]));
-/// assert_eq!(*image.conv2d(&weight, ConvOptions::new().stride(2).padding(1)).shape(), [1, 16, 4, 4]);
-/// assert_eq!(*image.conv2d(&weight, ConvOptions::new().padding(Padding::Same)).shape(), [1, 16, 8, 8]);
+/// assert_eq!(*image.conv2d(&weight, &ConvOptions::new().stride(2).padding(1)).shape(), [1, 16, 4, 4]);
+/// assert_eq!(*image.conv2d(&weight, &ConvOptions::new().padding(Padding::Same)).shape(), [1, 16, 8, 8]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvOptions {
@@ -97,15 +97,15 @@ macro_rules! convolutions {
             #[doc = concat!("The convolution (cross-correlation) of images ", $image, " (or one without its batch axis) ",
                 "with a weight ", $weight, ".")]
             #[track_caller]
-            pub fn $conv(&self, weight: &Tensor, options: ConvOptions) -> Tensor {
-                convolve(stringify!($conv), $spatial, self, weight, &options)
+            pub fn $conv(&self, weight: &Tensor, options: &ConvOptions) -> Tensor {
+                convolve(stringify!($conv), $spatial, self, weight, options)
             }
 
             #[doc = concat!("The transposed convolution of images ", $image, " (or one without its batch axis) with a ",
                 "weight ", $transposed_weight, ": the gradient of a convolution in its image.")]
             #[track_caller]
-            pub fn $transposed(&self, weight: &Tensor, options: ConvOptions) -> Tensor {
-                transposed(stringify!($transposed), $spatial, self, weight, &options)
+            pub fn $transposed(&self, weight: &Tensor, options: &ConvOptions) -> Tensor {
+                transposed(stringify!($transposed), $spatial, self, weight, options)
             }
         )*}
     };
@@ -120,14 +120,26 @@ convolutions! {
 }
 
 #[track_caller]
-fn convolve(operation: &str, spatial: usize, image: &Tensor, weight: &Tensor, options: &ConvOptions) -> Tensor {
+fn convolve(
+    operation: &str,
+    spatial: usize,
+    image: &Tensor,
+    weight: &Tensor,
+    options: &ConvOptions,
+) -> Tensor {
     let (x, w) = check!(operands(operation, spatial, image, weight));
     let spec = check!(options.resolve(operation, &x.shape()[2..], &w.shape()[2..]));
     without_batch(Tensor(x.0.conv(&w.0, &spec)), image)
 }
 
 #[track_caller]
-fn transposed(operation: &str, spatial: usize, image: &Tensor, weight: &Tensor, options: &ConvOptions) -> Tensor {
+fn transposed(
+    operation: &str,
+    spatial: usize,
+    image: &Tensor,
+    weight: &Tensor,
+    options: &ConvOptions,
+) -> Tensor {
     let (x, w) = check!(operands(operation, spatial, image, weight));
     let (shape, window) = (x.shape(), w.shape());
     ensure!(

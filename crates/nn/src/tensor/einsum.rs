@@ -52,7 +52,8 @@ impl Tensor {
         let mut rest: Vec<Term> = terms.collect();
         while !rest.is_empty() {
             let next = rest.remove(0);
-            let wanted = |label: &Label| output.contains(label) || rest.iter().any(|term| term.labels.contains(label));
+            let wanted =
+                |label: &Label| output.contains(label) || rest.iter().any(|term| term.labels.contains(label));
             so_far = contract(so_far, next, &wanted);
         }
         let last = sum_unwanted(so_far, &|label| output.contains(label));
@@ -130,7 +131,9 @@ fn labels(equation: &str, term: &str, spread: usize) -> Result<Vec<Label>> {
     }
     let odd = |label: &&Label| matches!(label, Label::Letter(letter) if !letter.is_alphabetic());
     match labels.iter().find(odd) {
-        Some(label) => Err(einsum_error(equation, &format!("axes are named by letters, not {}", shown(label)))),
+        Some(label) => {
+            Err(einsum_error(equation, &format!("axes are named by letters, not {}", shown(label))))
+        }
         None => Ok(labels),
     }
 }
@@ -186,7 +189,8 @@ fn equal_sizes(equation: &str, terms: &mut [Term]) -> Result<()> {
                 Some((_, known)) if *known == 1 => *known = size,
                 Some((_, known)) if *known == size || size == 1 => {}
                 Some((_, known)) => {
-                    let message = format!("{} is {known} in one operand and {size} in another", shown(&label));
+                    let message =
+                        format!("{} is {known} in one operand and {size} in another", shown(&label));
                     return Err(einsum_error(equation, &message));
                 }
             }

@@ -81,7 +81,14 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn put(&self, operation: &str, axis: isize, index: &Tensor, source: &Tensor, mode: ScatterMode) -> Tensor {
+    fn put(
+        &self,
+        operation: &str,
+        axis: isize,
+        index: &Tensor,
+        source: &Tensor,
+        mode: ScatterMode,
+    ) -> Tensor {
         let axis = check!(self.axis(operation, axis));
         let index = check!(indices(operation, index));
         Tensor(self.0.scatter(&index.0, &source.0.cast(self.dtype()), axis, mode))

@@ -116,7 +116,13 @@ impl Tensor {
     pub fn nll(&self, labels: &Tensor) -> Tensor {
         let options = CrossEntropyOptions::default();
         let axis = check!(check_classes("nll", self, labels, &options));
-        ensure!(!labels.dtype().is_float(), DType, "nll", "class indices are integers, not {}", labels.dtype());
+        ensure!(
+            !labels.dtype().is_float(),
+            DType,
+            "nll",
+            "class indices are integers, not {}",
+            labels.dtype()
+        );
         against_labels(&self.wide(), None, labels, axis, &options)
     }
 
@@ -197,7 +203,7 @@ fn against_labels(
     let mut weight = labels.ne(options.ignore_index).cast(z.dtype());
     if let Some(weights) = &weights {
         weight = chosen.select(weights, 0.0).sum_keepdim(axis) * &weight;
-        loss = loss * chosen.select(weights, 0.0).sum_keepdim(axis);
+        loss *= chosen.select(weights, 0.0).sum_keepdim(axis);
     }
     let smoothing = options.label_smoothing;
     if let (Some(log_sum), true) = (log_sum, smoothing > 0.0) {
@@ -235,7 +241,7 @@ fn against_probabilities(
     if let Some(weights) = &options.class_weights {
         let mut along = vec![1; log_p.rank()];
         along[axis as usize] = classes;
-        target = target * weights.cast(log_p.dtype()).reshape(along);
+        target *= weights.cast(log_p.dtype()).reshape(along);
     }
     let loss = -(target * log_p).sum(axis);
     match options.reduction {
@@ -247,7 +253,12 @@ fn against_probabilities(
 
 /// The class axis, if scores, target and options fit together.
 #[track_caller]
-fn check_classes(operation: &str, x: &Tensor, target: &Tensor, options: &CrossEntropyOptions) -> Result<isize> {
+fn check_classes(
+    operation: &str,
+    x: &Tensor,
+    target: &Tensor,
+    options: &CrossEntropyOptions,
+) -> Result<isize> {
     let (shape, given) = (x.sound()?.shape(), target.sound()?.shape());
     let refuse = |message: String| Err(Error::new(ErrorKind::Shape, operation, message));
     let axis = match shape.rank() {
@@ -258,7 +269,9 @@ fn check_classes(operation: &str, x: &Tensor, target: &Tensor, options: &CrossEn
     let classes = shape[axis];
     let expected: Vec<usize> = match target.dtype().is_float() {
         true => shape.to_vec(),
-        false => shape.iter().enumerate().filter(|(other, _)| *other != axis).map(|(_, &size)| size).collect(),
+        false => {
+            shape.iter().enumerate().filter(|(other, _)| *other != axis).map(|(_, &size)| size).collect()
+        }
     };
     if *given != *expected {
         let what = if target.dtype().is_float() { "probabilities" } else { "class indices" };

@@ -58,9 +58,8 @@ impl Tensor {
         let axes = check!(self.axes("rms_norm", axes));
         let x = self.wide();
         let factor = (x.square().fold_mean(&axes) + epsilon).rsqrt();
-        let y = (&x * &factor).with_gradient(&[&x], move |_, y, g| {
-            vec![Some((g - y * (g * y).fold_mean(&axes)) * &factor)]
-        });
+        let y = (&x * &factor)
+            .with_gradient(&[&x], move |_, y, g| vec![Some((g - y * (g * y).fold_mean(&axes)) * &factor)]);
         y.cast(self.dtype().to_float())
     }
 
@@ -111,15 +110,15 @@ impl Tensor {
         let axes: Vec<usize> = (0..shape.rank()).filter(|&axis| axis != 1).collect();
         let count = self.count(&axes);
         if shape.rank() < 2 || count < 2 {
-            let message = format!("needs [batch, channels, …] with two values or more a channel, not {shape}");
+            let message =
+                format!("needs [batch, channels, …] with two values or more a channel, not {shape}");
             return poisoned(kiln_ir::Error::new(kiln_ir::ErrorKind::Shape, "batch_norm", message));
         }
         let (y, mean, var) = self.standardize(&axes, epsilon);
         // The running variance is the one of a sample, as in PyTorch.
         let unbiased = var.stop_gradient().without(&axes) * (count as f64 / (count - 1) as f64);
-        let moved = |running: &Tensor, now: &Tensor| {
-            (running + (now - running) * momentum).cast(running.dtype())
-        };
+        let moved =
+            |running: &Tensor, now: &Tensor| (running + (now - running) * momentum).cast(running.dtype());
         let running_mean = moved(running_mean, &mean.stop_gradient().without(&axes));
         (y, running_mean, moved(running_var, &unbiased))
     }
@@ -194,6 +193,6 @@ impl Tensor {
         }
         let shape = check!(self.sound()).shape();
         let scale = if probability < 1.0 { 1.0 / (1.0 - probability) } else { 0.0 };
-        key.uniform(shape).ge(probability).select(self * scale, 0.0)
+        key.uniform(shape, 0.0, 1.0).ge(probability).select(self * scale, 0.0)
     }
 }

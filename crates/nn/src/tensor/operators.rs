@@ -65,7 +65,7 @@ macro_rules! operator {
     )*};
     // Only one float and one integer type may stand on the left: with more, the type of `(1.0 - &x)` would be
     // unknown to the compiler and `(1.0 - &x).exp()` wouldn't build.
-    ($number:ty $trait:ident $method:ident = $function:expr) => {
+    ($number:ident $trait:ident $method:ident = $function:expr) => {
         impl ops::$trait<Tensor> for $number {
             type Output = Tensor;
             #[track_caller]

@@ -211,7 +211,12 @@ impl Tensor {
     pub fn clamp(&self, min: impl Into<Operand>, max: impl Into<Operand>) -> Tensor {
         let (min, max) = (min.into(), max.into());
         if let (Operand::Scalar(min), Operand::Scalar(max)) = (&min, &max) {
-            ensure!(min.as_f64() <= max.as_f64(), Value, "clamp", "the minimum {min} is above the maximum {max}");
+            ensure!(
+                min.as_f64() <= max.as_f64(),
+                Value,
+                "clamp",
+                "the minimum {min} is above the maximum {max}"
+            );
         }
         let (x, min) = pair(self.into(), min);
         let (x, max) = pair(x.into(), max);

@@ -87,7 +87,8 @@ impl PoolOptions {
             let message = "window, stride and dilation must be at least 1";
             return Err(Error::new(ErrorKind::Value, operation, message));
         }
-        let extent = |(&window, &dilation): (&usize, &usize)| (window - 1).saturating_mul(dilation).saturating_add(1);
+        let extent =
+            |(&window, &dilation): (&usize, &usize)| (window - 1).saturating_mul(dilation).saturating_add(1);
         let extents: Vec<usize> = window.iter().zip(&dilation).map(extent).collect();
         let asked = self.padding.for_axes(operation, sizes, &extents, &stride)?;
         let mut pad = asked.clone();
@@ -110,6 +111,12 @@ impl PoolOptions {
 impl From<usize> for PoolOptions {
     fn from(window: usize) -> PoolOptions {
         PoolOptions::new(window)
+    }
+}
+
+impl From<&PoolOptions> for PoolOptions {
+    fn from(options: &PoolOptions) -> PoolOptions {
+        options.clone()
     }
 }
 
@@ -180,7 +187,10 @@ fn with_batch(operation: &str, spatial: usize, image: &Tensor) -> Result<Tensor>
         rank if rank == spatial + 2 => Ok(image.clone()),
         rank if rank == spatial + 1 => Ok(image.unsqueeze(0)),
         _ => {
-            let message = format!("the image {shape} should have {} axes (batch, channels, {spatial} spatial)", spatial + 2);
+            let message = format!(
+                "the image {shape} should have {} axes (batch, channels, {spatial} spatial)",
+                spatial + 2
+            );
             Err(Error::new(ErrorKind::Shape, operation, message))
         }
     }
@@ -215,7 +225,7 @@ fn avg_pool(operation: &str, spatial: usize, image: &Tensor, options: &PoolOptio
             _ => {
                 let mut shape = vec![1; spatial + 2];
                 shape[axis + 2] = counts.len();
-                mean = mean / Tensor::new(counts, shape).cast(x.dtype());
+                mean /= Tensor::new(counts, shape).cast(x.dtype());
             }
         }
     }
@@ -223,7 +233,13 @@ fn avg_pool(operation: &str, spatial: usize, image: &Tensor, options: &PoolOptio
 }
 
 /// How many elements each window along an axis counts.
-fn counts(spec: &WindowSpec, axis: usize, size: usize, asked: (usize, usize), with_padding: bool) -> Vec<f64> {
+fn counts(
+    spec: &WindowSpec,
+    axis: usize,
+    size: usize,
+    asked: (usize, usize),
+    with_padding: bool,
+) -> Vec<f64> {
     let (window, stride, dilation) = (spec.window[axis], spec.stride[axis], spec.dilation[axis]);
     let windows = kiln_ir::op::windows(size, spec.pad[axis], window, dilation, stride).unwrap_or(0);
     let front = spec.pad[axis].0;
@@ -232,7 +248,8 @@ fn counts(spec: &WindowSpec, axis: usize, size: usize, asked: (usize, usize), wi
         false => front..front + size,
     };
     let count = |position: usize| {
-        let inside = (0..window).filter(|element| counted.contains(&(position * stride + element * dilation)));
+        let inside =
+            (0..window).filter(|element| counted.contains(&(position * stride + element * dilation)));
         inside.count().max(1) as f64
     };
     (0..windows).map(count).collect()
@@ -240,7 +257,12 @@ fn counts(spec: &WindowSpec, axis: usize, size: usize, asked: (usize, usize), wi
 
 /// Each spatial axis in turn folded into even parts.
 #[track_caller]
-fn adaptive(operation: &str, image: &Tensor, sizes: &[usize], fold: fn(&Tensor, usize, usize) -> Tensor) -> Tensor {
+fn adaptive(
+    operation: &str,
+    image: &Tensor,
+    sizes: &[usize],
+    fold: fn(&Tensor, usize, usize) -> Tensor,
+) -> Tensor {
     let mut x = check!(with_batch(operation, sizes.len(), image));
     for (axis, &parts) in sizes.iter().enumerate() {
         let size = x.shape()[axis + 2];

@@ -191,9 +191,8 @@ impl Tensor {
     pub fn pad<const N: usize>(&self, widths: [(usize, usize); N], value: impl Into<Scalar>) -> Tensor {
         let rank = check!(self.sound()).rank();
         ensure!(N <= rank, Axis, "pad", "{N} pairs of widths for {}", self.shape());
-        let side = |pick: &dyn Fn((usize, usize)) -> usize| {
-            [vec![0; rank - N], widths.map(pick).to_vec()].concat()
-        };
+        let side =
+            |pick: &dyn Fn((usize, usize)) -> usize| [vec![0; rank - N], widths.map(pick).to_vec()].concat();
         Tensor(self.0.pad(&side(&|width| width.0), &side(&|width| width.1), value))
     }
 
@@ -273,7 +272,8 @@ impl Tensor {
         let len = rows.saturating_sub(row).min(columns.saturating_sub(column));
         // In row-major order the diagonal is every (columns + 1)-th element.
         let mut flat = shape[..rank - 2].to_vec();
-        let mut ranges: Vec<SliceRange> = flat.iter().map(|&len| SliceRange { start: 0, len, step: 1 }).collect();
+        let mut ranges: Vec<SliceRange> =
+            flat.iter().map(|&len| SliceRange { start: 0, len, step: 1 }).collect();
         flat.push(rows * columns);
         let start = if len == 0 { 0 } else { row * columns + column };
         ranges.push(SliceRange { start, len, step: columns as isize + 1 });

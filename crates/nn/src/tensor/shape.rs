@@ -149,7 +149,13 @@ impl Tensor {
             check!(self.axes("squeeze", axes))
         };
         for &axis in &removed {
-            ensure!(shape[axis] == 1, Shape, "squeeze", "axis {axis} of {shape} has size {}, not 1", shape[axis]);
+            ensure!(
+                shape[axis] == 1,
+                Shape,
+                "squeeze",
+                "axis {axis} of {shape} has size {}, not 1",
+                shape[axis]
+            );
         }
         let kept = (0..shape.rank()).filter(|axis| !removed.contains(axis));
         Tensor(self.0.reshape(kept.map(|axis| shape[axis]).collect::<Vec<_>>()))

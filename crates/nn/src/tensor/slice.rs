@@ -142,7 +142,8 @@ impl Tensor {
     pub fn at(&self, indices: impl Indices) -> Tensor {
         let shape = check!(self.sound()).shape();
         let mut indices = indices.indices();
-        let taken = indices.iter().filter(|index| matches!(index, Index::At(_) | Index::Range { .. })).count();
+        let taken =
+            indices.iter().filter(|index| matches!(index, Index::At(_) | Index::Range { .. })).count();
         ensure!(taken <= shape.rank(), Axis, "at", "{taken} indices for {shape}");
         let rests = indices.iter().filter(|index| **index == Index::Rest).count();
         ensure!(rests <= 1, Axis, "at", "`Index::Rest` may stand only once");

@@ -66,9 +66,11 @@ impl Padding {
         stride: &[usize],
     ) -> Result<Vec<(usize, usize)>> {
         match self {
-            Padding::Both(each) => {
-                Ok(each.for_axes(operation, "padding", sizes.len())?.into_iter().map(|pad| (pad, pad)).collect())
-            }
+            Padding::Both(each) => Ok(each
+                .for_axes(operation, "padding", sizes.len())?
+                .into_iter()
+                .map(|pad| (pad, pad))
+                .collect()),
             Padding::Sides(sides) if sides.len() == sizes.len() => Ok(sides.clone()),
             Padding::Sides(sides) => {
                 let message = format!("padding {sides:?} for {} spatial axes", sizes.len());
