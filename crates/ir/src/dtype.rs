@@ -257,6 +257,12 @@ element! {
     f64, F64, Scalar::Float, Scalar::as_f64;
 }
 
+impl From<usize> for Scalar {
+    fn from(value: usize) -> Scalar {
+        Scalar::Int(value as i64)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
