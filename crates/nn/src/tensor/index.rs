@@ -2,7 +2,7 @@
 //! that names it.
 
 use kiln_ir::op::ScatterMode;
-use kiln_ir::{DType, Error, Result};
+use kiln_ir::{DType, Result};
 
 use super::Tensor;
 

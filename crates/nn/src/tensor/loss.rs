@@ -1,7 +1,7 @@
 //! Losses, with PyTorch's meaning and defaults. They take logits, not probabilities: what would need a guard against
 //! the logarithm of 0 is computed where it can't occur. The class axis is 1 (0 for a single row).
 
-use kiln_ir::{Error, Result};
+use kiln_ir::Result;
 
 use super::Tensor;
 

@@ -4,7 +4,7 @@
 use std::ops::{Bound, Range, RangeBounds, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use kiln_ir::op::SliceRange;
-use kiln_ir::{Error, Result};
+use kiln_ir::Result;
 
 use super::Tensor;
 
