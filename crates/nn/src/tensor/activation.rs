@@ -43,6 +43,15 @@ impl Tensor {
         positive.select(x, negative)
     }
 
+    /// `x` where positive, else `alpha * (e^(x / alpha) - 1)`: an ELU that is smooth at 0 for every `alpha`.
+    #[track_caller]
+    pub fn celu(&self, alpha: f64) -> Tensor {
+        let x = self.float();
+        let positive = x.gt(0.0);
+        let negative = (positive.select(0.0, &x) * (1.0 / alpha)).exp_m1() * alpha;
+        positive.select(x, negative)
+    }
+
     /// The self-normalising ELU: `scale * elu(alpha)` with the paper's constants.
     #[track_caller]
     pub fn selu(&self) -> Tensor {
@@ -101,6 +110,13 @@ impl Tensor {
     #[track_caller]
     pub fn hard_swish(&self) -> Tensor {
         self.hard_sigmoid() * self
+    }
+
+    /// The first half of an axis, gated by the sigmoid of the second: the gated linear unit.
+    #[track_caller]
+    pub fn glu(&self, axis: isize) -> Tensor {
+        let [value, gate] = self.chunk(axis);
+        value * gate.sigmoid()
     }
 
     /// `x / (1 + |x|)`.

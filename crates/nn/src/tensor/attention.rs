@@ -3,6 +3,7 @@
 use kiln_ir::DType;
 
 use super::Tensor;
+use crate::random::Key;
 
 /// What may be attended to, and how sharply.
 #[derive(Clone, Default)]
@@ -14,6 +15,10 @@ pub struct AttentionOptions {
     pub causal: bool,
     /// What the scores are multiplied by; `1 / sqrt(width)` unless told otherwise.
     pub scale: Option<f64>,
+    /// Whether several heads of queries share each head (axis −3) of keys and values.
+    pub grouped: bool,
+    /// The share of the weights dropped in training, and the key that says which.
+    pub dropout: Option<(f64, Key)>,
 }
 
 impl AttentionOptions {
@@ -31,6 +36,18 @@ impl AttentionOptions {
     /// A query attends only to keys up to its own position.
     pub fn causal(mut self) -> AttentionOptions {
         self.causal = true;
+        self
+    }
+
+    /// Several heads of queries share each head (axis −3) of keys and values.
+    pub fn grouped(mut self) -> AttentionOptions {
+        self.grouped = true;
+        self
+    }
+
+    /// A share of the weights is dropped.
+    pub fn dropout(mut self, probability: f64, key: &Key) -> AttentionOptions {
+        self.dropout = Some((probability, key.clone()));
         self
     }
 
@@ -67,6 +84,22 @@ impl Tensor {
             keys.shape(),
             values.shape()
         );
+        let (mut keys, mut values) = (keys.clone(), values.clone());
+        if options.grouped {
+            let (heads, shared) = (self.size(-3), keys.size(-3));
+            let fits =
+                self.rank() >= 3 && shared > 0 && heads.is_multiple_of(shared) && values.size(-3) == shared;
+            ensure!(
+                fits,
+                Shape,
+                "attention",
+                "{heads} heads of queries don't divide among those of keys {} and values {}",
+                keys.shape(),
+                values.shape()
+            );
+            keys = keys.repeat_interleave(-3, heads / shared);
+            values = values.repeat_interleave(-3, heads / shared);
+        }
         let scale = options.scale.unwrap_or(1.0 / (self.size(-1) as f64).sqrt());
         let mut scores = (self.float() * scale).matmul(&keys.t());
         let mut allowed = None;
@@ -84,16 +117,18 @@ impl Tensor {
                 scores += mask;
             }
         }
-        let Some(allowed) = allowed else {
-            return scores.softmax(-1).matmul(values);
+        let mut weights = match &allowed {
+            None => scores.softmax(-1),
+            // The lowest finite number, not -inf: a row of -inf alone would be NaN, and so would its gradient.
+            Some(allowed) => allowed.select(&scores, lowest(scores.dtype())).softmax(-1),
         };
-        // The lowest finite number, not -inf: a row of -inf alone would be NaN, and so would its gradient.
-        let weights = allowed.select(&scores, lowest(scores.dtype())).softmax(-1);
-        let weights = match options.mask.is_some() {
-            true => allowed.any_keepdim(-1).select(weights, 0.0),
-            false => weights,
-        };
-        weights.matmul(values)
+        if let (Some(allowed), Some(_)) = (&allowed, &options.mask) {
+            weights = allowed.any_keepdim(-1).select(weights, 0.0);
+        }
+        if let Some((probability, key)) = &options.dropout {
+            weights = weights.dropout(*probability, key);
+        }
+        weights.matmul(&values)
     }
 }
 

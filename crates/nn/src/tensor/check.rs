@@ -1,7 +1,7 @@
 //! How methods notice mistakes: inner functions give `Result`s, and [`check!`] turns an error into a poisoned
 //! tensor that the method returns.
 
-use kiln_ir::{Error, ErrorKind, Result};
+use kiln_ir::Result;
 
 use super::Tensor;
 use super::arguments::Axes;
@@ -19,13 +19,26 @@ macro_rules! check {
     };
 }
 
+/// Leaves the function with an error. A macro, since a closure would lose the user's line.
+macro_rules! refuse {
+    ($kind:ident, $operation:expr, $($message:tt)*) => {
+        return Err(::kiln_ir::Error::new(::kiln_ir::ErrorKind::$kind, $operation, format!($($message)*)))
+    };
+}
+
+/// Leaves the method with a poisoned tensor.
+macro_rules! poison {
+    ($kind:ident, $operation:expr, $($message:tt)*) => {
+        return ::kiln_ir::Error::new(::kiln_ir::ErrorKind::$kind, $operation, format!($($message)*)).into()
+    };
+}
+
 /// Leaves the method with a poisoned tensor unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $kind:ident, $operation:expr, $($message:tt)*) => {
         let holds: bool = $condition;
         if !holds {
-            let error = ::kiln_ir::Error::new(::kiln_ir::ErrorKind::$kind, $operation, format!($($message)*));
-            return error.into();
+            poison!($kind, $operation, $($message)*);
         }
     };
 }
@@ -53,8 +66,7 @@ impl Tensor {
         for axis in axes.into().named(rank) {
             let axis = axis_of(operation, axis, rank, &self.shape())?;
             if found.contains(&axis) {
-                let message = format!("axis {axis} is named twice");
-                return Err(Error::new(ErrorKind::Axis, operation, message));
+                refuse!(Axis, operation, "axis {axis} is named twice");
             }
             found.push(axis);
         }
@@ -70,9 +82,8 @@ pub(crate) fn axis_of(operation: &str, axis: isize, rank: usize, shape: &[usize]
     if (0..count).contains(&index) {
         return Ok(index as usize);
     }
-    let message = match rank {
-        0 => format!("there is no axis {axis}, the tensor is a scalar"),
-        _ => format!("there is no axis {axis} in {shape:?}; axes go from {} to {}", -count, count - 1),
-    };
-    Err(Error::new(ErrorKind::Axis, operation, message))
+    if rank == 0 {
+        refuse!(Axis, operation, "there is no axis {axis}, the tensor is a scalar");
+    }
+    refuse!(Axis, operation, "there is no axis {axis} in {shape:?}; axes go from {} to {}", -count, count - 1)
 }

@@ -39,12 +39,13 @@ impl Tensor {
         let (a, b) = (self.0.cast(dtype), other.0.cast(dtype));
         let a_matrix = if a_rank == 1 { a.reshape([1, inner.0]) } else { a };
         let b_matrix = if b_rank == 1 { b.reshape([inner.0, 1]) } else { b };
-        let product = check!(batched(&a_matrix, &b_matrix).ok_or_else(|| {
-            let message = format!(
+        let Some(product) = batched(&a_matrix, &b_matrix) else {
+            poison!(
+                Shape,
+                "matmul",
                 "batch sizes don't broadcast, {a_shape} × {b_shape}; the last two axes are the matrices"
             );
-            kiln_ir::Error::new(kiln_ir::ErrorKind::Shape, "matmul", message)
-        }));
+        };
         let mut sizes = product.shape().to_vec();
         if b_rank == 1 {
             sizes.pop();

@@ -1,8 +1,8 @@
 //! Convolutions and transposed convolutions over one to three spatial axes, with PyTorch's layouts. A bias is added
 //! afterwards: `x.conv2d(&weight, &options) + bias.reshape([-1, 1, 1])`.
 
+use kiln_ir::Result;
 use kiln_ir::op::ConvSpec;
-use kiln_ir::{Error, ErrorKind, Result};
 
 use super::Tensor;
 use super::window::{Padding, PerAxis};
@@ -190,11 +190,12 @@ fn operands(operation: &str, spatial: usize, image: &Tensor, weight: &Tensor) ->
     let (shape, window) = (image.sound()?.shape(), weight.sound()?.shape());
     let image_fits = shape.rank() == spatial + 2 || shape.rank() == spatial + 1;
     if !image_fits || window.rank() != spatial + 2 {
-        let message = format!(
+        refuse!(
+            Shape,
+            operation,
             "image {shape} and weight {window} should both have {} axes (batch or out, channels, {spatial} spatial)",
             spatial + 2
         );
-        return Err(Error::new(ErrorKind::Shape, operation, message));
     }
     let x = if shape.rank() == spatial + 1 { image.unsqueeze(0) } else { image.clone() };
     let dtype = x.dtype().promote(weight.dtype()).to_float();

@@ -69,7 +69,6 @@ fn einsum_error(equation: &str, message: &str) -> Error {
 /// The labels of each operand's axes and of the output's.
 #[track_caller]
 fn parse(equation: &str, operands: &[&Tensor]) -> Result<(Vec<Vec<Label>>, Vec<Label>)> {
-    let refuse = |message: String| Err(einsum_error(equation, &message));
     let text: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
     let (left, right) = match text.split_once("->") {
         Some((left, right)) => (left, Some(right)),
@@ -77,7 +76,10 @@ fn parse(equation: &str, operands: &[&Tensor]) -> Result<(Vec<Vec<Label>>, Vec<L
     };
     let parts: Vec<&str> = left.split(',').collect();
     if parts.len() != operands.len() {
-        return refuse(format!("{} terms for {} operands", parts.len(), operands.len()));
+        return Err(einsum_error(
+            equation,
+            &format!("{} terms for {} operands", parts.len(), operands.len()),
+        ));
     }
     let mut inputs = Vec::with_capacity(parts.len());
     let mut widest = 0;
@@ -88,7 +90,10 @@ fn parse(equation: &str, operands: &[&Tensor]) -> Result<(Vec<Vec<Label>>, Vec<L
             false => (rank == named).then_some(0),
         };
         let Some(spread) = spread else {
-            return refuse(format!("{part:?} doesn't name the {rank} axes of {}", operand.shape()));
+            return Err(einsum_error(
+                equation,
+                &format!("{part:?} doesn't name the {rank} axes of {}", operand.shape()),
+            ));
         };
         widest = widest.max(spread);
         inputs.push(labels(equation, part, spread)?);
@@ -99,10 +104,10 @@ fn parse(equation: &str, operands: &[&Tensor]) -> Result<(Vec<Vec<Label>>, Vec<L
     };
     for (position, label) in output.iter().enumerate() {
         if output[..position].contains(label) {
-            return refuse(format!("the output names {} twice", shown(label)));
+            return Err(einsum_error(equation, &format!("the output names {} twice", shown(label))));
         }
         if !inputs.iter().any(|labels| labels.contains(label)) {
-            return refuse(format!("the output's {} is in no operand", shown(label)));
+            return Err(einsum_error(equation, &format!("the output's {} is in no operand", shown(label))));
         }
     }
     Ok((inputs, output))

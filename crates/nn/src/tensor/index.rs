@@ -2,7 +2,7 @@
 //! that names it.
 
 use kiln_ir::op::ScatterMode;
-use kiln_ir::{DType, Error, ErrorKind, Result};
+use kiln_ir::{DType, Result};
 
 use super::Tensor;
 
@@ -144,8 +144,7 @@ fn indices(operation: &str, index: &Tensor) -> Result<Tensor> {
     match index.sound()?.dtype() {
         dtype if dtype.is_int() => Ok(index.cast(DType::I64)),
         dtype => {
-            let message = format!("indices are integers, not {dtype}; cast them to i64");
-            Err(Error::new(ErrorKind::DType, operation, message))
+            refuse!(DType, operation, "indices are integers, not {dtype}; cast them to i64")
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Losses, with PyTorch's meaning and defaults. They take logits, not probabilities: what would need a guard against
 //! the logarithm of 0 is computed where it can't occur. The class axis is 1 (0 for a single row).
 
-use kiln_ir::{Error, ErrorKind, Result};
+use kiln_ir::Result;
 
 use super::Tensor;
 
@@ -15,6 +15,18 @@ pub enum Reduction {
     Sum,
     /// Each by itself.
     None,
+}
+
+impl Reduction {
+    /// The losses as one number, or as they are.
+    #[track_caller]
+    pub fn of(self, losses: &Tensor) -> Tensor {
+        match self {
+            Reduction::Mean => losses.mean(..),
+            Reduction::Sum => losses.sum(..),
+            Reduction::None => losses.clone(),
+        }
+    }
 }
 
 /// What a cross-entropy may do besides.
@@ -114,8 +126,13 @@ impl Tensor {
     /// The mean negative log-likelihood of log-probabilities `[batch, classes, …]` for class indices `[batch, …]`.
     #[track_caller]
     pub fn nll(&self, labels: &Tensor) -> Tensor {
-        let options = CrossEntropyOptions::default();
-        let axis = check!(check_classes("nll", self, labels, &options));
+        self.nll_with(labels, &CrossEntropyOptions::default())
+    }
+
+    /// The negative log-likelihood with class weights, an ignored label or another reduction.
+    #[track_caller]
+    pub fn nll_with(&self, labels: &Tensor, options: &CrossEntropyOptions) -> Tensor {
+        let axis = check!(check_classes("nll", self, labels, options));
         ensure!(
             !labels.dtype().is_float(),
             DType,
@@ -123,7 +140,7 @@ impl Tensor {
             "class indices are integers, not {}",
             labels.dtype()
         );
-        against_labels(&self.wide(), None, labels, axis, &options)
+        against_labels(&self.wide(), None, labels, axis, options)
     }
 
     /// The mean squared error.
@@ -156,6 +173,42 @@ impl Tensor {
         check!(same_shape("bce_with_logits", self, target));
         let logits = self.wide();
         (logits.softplus() - logits * target.wide()).mean(..)
+    }
+
+    /// The binary cross-entropy with the positive targets counted `positive_weight` times (broadcast over the
+    /// classes), and another reduction.
+    #[track_caller]
+    pub fn bce_with_logits_weighted(
+        &self,
+        target: &Tensor,
+        positive_weight: &Tensor,
+        reduction: Reduction,
+    ) -> Tensor {
+        check!(same_shape("bce_with_logits", self, target));
+        let (logits, target) = (self.wide(), target.wide());
+        let positive = &target * positive_weight.wide() * (-&logits).softplus();
+        reduction.of(&(positive + (1.0 - target) * logits.softplus()))
+    }
+
+    /// The mean over the batch of the multi-class hinge loss of scores `[batch, classes]` against class indices
+    /// `[batch]`: how far every other class comes within a margin of 1, over the number of classes.
+    #[track_caller]
+    pub fn multi_margin(&self, labels: &Tensor) -> Tensor {
+        let options = CrossEntropyOptions::default();
+        let axis = check!(check_classes("multi_margin", self, labels, &options));
+        let scores = self.wide();
+        let classes = scores.size(axis);
+        let chosen = labels.one_hot(classes).cast(kiln_ir::DType::Bool).move_axis(-1, axis);
+        let right = chosen.select(&scores, 0.0).sum_keepdim(axis);
+        chosen.select(0.0, (1.0 - right + scores).relu()).sum(axis).mean(..) / classes
+    }
+
+    /// The cosine of the angle between this and `other` along an axis, which goes away. The lengths count as at least
+    /// `epsilon`.
+    #[track_caller]
+    pub fn cosine_similarity(&self, other: &Tensor, axis: isize, epsilon: f64) -> Tensor {
+        let lengths = self.norm(2.0, axis).maximum(epsilon) * other.norm(2.0, axis).maximum(epsilon);
+        (self * other).sum(axis) / lengths
     }
 
     /// The mean hinge (max-margin) loss of scores against targets −1 and 1: `relu(1 - x * target)`.
@@ -243,12 +296,7 @@ fn against_probabilities(
         along[axis as usize] = classes;
         target *= weights.cast(log_p.dtype()).reshape(along);
     }
-    let loss = -(target * log_p).sum(axis);
-    match options.reduction {
-        Reduction::Mean => loss.mean(..),
-        Reduction::Sum => loss.sum(..),
-        Reduction::None => loss,
-    }
+    options.reduction.of(&-(target * log_p).sum(axis))
 }
 
 /// The class axis, if scores, target and options fit together.
@@ -260,9 +308,8 @@ fn check_classes(
     options: &CrossEntropyOptions,
 ) -> Result<isize> {
     let (shape, given) = (x.sound()?.shape(), target.sound()?.shape());
-    let refuse = |message: String| Err(Error::new(ErrorKind::Shape, operation, message));
     let axis = match shape.rank() {
-        0 => return refuse("the scores are a scalar; they should be [batch, classes, …]".to_string()),
+        0 => refuse!(Shape, operation, "the scores are a scalar; they should be [batch, classes, …]"),
         1 => 0,
         _ => 1,
     };
@@ -275,19 +322,20 @@ fn check_classes(
     };
     if *given != *expected {
         let what = if target.dtype().is_float() { "probabilities" } else { "class indices" };
-        return refuse(format!("{what} {given} for scores {shape}; they should be {expected:?}"));
+        refuse!(Shape, operation, "{what} {given} for scores {shape}; they should be {expected:?}");
     }
     if target.dtype() == kiln_ir::DType::Bool {
-        return refuse("class indices are integers, not bool; cast them".to_string());
+        refuse!(DType, operation, "class indices are integers, not bool; cast them");
     }
     if let Some(weights) = &options.class_weights {
         let weights = weights.sound()?.shape();
         if *weights != [classes] {
-            return refuse(format!("class weights {weights} for {classes} classes"));
+            refuse!(Shape, operation, "class weights {weights} for {classes} classes");
         }
     }
     if !(0.0..=1.0).contains(&options.label_smoothing) {
-        return refuse(format!("a label smoothing of {}; it must be from 0 to 1", options.label_smoothing));
+        let share = options.label_smoothing;
+        refuse!(Value, operation, "a label smoothing of {share}; it must be from 0 to 1");
     }
     Ok(axis as isize)
 }
@@ -299,6 +347,5 @@ fn same_shape(operation: &str, x: &Tensor, target: &Tensor) -> Result<()> {
     if shape == given {
         return Ok(());
     }
-    let message = format!("predictions {shape} and targets {given} differ; reshape one of them");
-    Err(Error::new(ErrorKind::Shape, operation, message))
+    refuse!(Shape, operation, "predictions {shape} and targets {given} differ; reshape one of them")
 }

@@ -93,12 +93,7 @@ impl Tensor {
     pub fn arange_step<T: Into<Operand>>(range: Range<T>, step: impl Into<Operand>) -> Tensor {
         let (start, end, step) = (range.start.into(), range.end.into(), step.into());
         let (Operand::Scalar(start), Operand::Scalar(end), Operand::Scalar(step)) = (start, end, step) else {
-            let error = kiln_ir::Error::new(
-                kiln_ir::ErrorKind::Value,
-                "arange",
-                "the ends of a range must be numbers, since they decide the shape",
-            );
-            return error.into();
+            poison!(Value, "arange", "the ends of a range must be numbers, since they decide the shape");
         };
         ensure!(step.as_f64() != 0.0, Value, "arange", "a step of 0");
         let integers = [start, end, step].iter().all(|value| matches!(value, Scalar::Int(_)));

@@ -30,9 +30,6 @@ pub mod shape;
 pub mod slice;
 pub mod window;
 
-#[cfg(test)]
-mod tests;
-
 use kiln_ir::{DType, Data, Element, Error, ErrorKind, Expr, Op, Result, Shape};
 
 use crate::runtime;
@@ -138,8 +135,7 @@ impl Tensor {
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         let (from, to) = (self.dtype(), T::DTYPE);
         if let (None, false) = (self.0.error(), widens(from, to)) {
-            let message = format!("the elements are {from}; ask for them as {from} or cast to {to} first");
-            return Err(Error::new(ErrorKind::DType, "to_vec", message));
+            refuse!(DType, "to_vec", "the elements are {from}; ask for them as {from} or cast to {to} first");
         }
         let data = self.to_data()?.cast(to);
         let values = data.as_slice::<T>().map(<[T]>::to_vec);
@@ -179,11 +175,12 @@ impl Tensor {
     fn one_element(&self, operation: &str) -> Result<()> {
         match self.0.error() {
             None if self.elements() != 1 => {
-                let message = format!(
-                    "needs exactly one element, the shape is {}; reduce it first (`.sum(..)`) or use to_vec",
-                    self.shape()
-                );
-                Err(Error::new(ErrorKind::Shape, operation, message))
+                let shape = self.shape();
+                refuse!(
+                    Shape,
+                    operation,
+                    "needs exactly one element, the shape is {shape}; reduce it first (`.sum(..)`) or use to_vec"
+                )
             }
             Some(error) => Err(error.clone()),
             None => Ok(()),

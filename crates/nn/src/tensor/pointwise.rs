@@ -119,6 +119,18 @@ impl Tensor {
         self * self
     }
 
+    /// `2^x`.
+    #[track_caller]
+    pub fn exp2(&self) -> Tensor {
+        (self.float() * LN_2).exp()
+    }
+
+    /// Between this (`weight` 0) and `end` (`weight` 1), on a straight line.
+    #[track_caller]
+    pub fn lerp(&self, end: &Tensor, weight: impl Into<Operand>) -> Tensor {
+        self + (end - self) * weight
+    }
+
     /// The logarithm to base 2.
     #[track_caller]
     pub fn log2(&self) -> Tensor {

@@ -1,7 +1,7 @@
 //! Pooling over one to three spatial axes: largest or mean of each window, adaptive and global pooling.
 
+use kiln_ir::Result;
 use kiln_ir::op::WindowSpec;
-use kiln_ir::{Error, ErrorKind, Result};
 
 use super::Tensor;
 use super::window::{Padding, PerAxis};
@@ -84,8 +84,7 @@ impl PoolOptions {
             None => window.clone(),
         };
         if [&window, &dilation, &stride].iter().any(|values| values.contains(&0)) {
-            let message = "window, stride and dilation must be at least 1";
-            return Err(Error::new(ErrorKind::Value, operation, message));
+            refuse!(Value, operation, "window, stride and dilation must be at least 1");
         }
         let extent =
             |(&window, &dilation): (&usize, &usize)| (window - 1).saturating_mul(dilation).saturating_add(1);
@@ -187,11 +186,12 @@ fn with_batch(operation: &str, spatial: usize, image: &Tensor) -> Result<Tensor>
         rank if rank == spatial + 2 => Ok(image.clone()),
         rank if rank == spatial + 1 => Ok(image.unsqueeze(0)),
         _ => {
-            let message = format!(
+            refuse!(
+                Shape,
+                operation,
                 "the image {shape} should have {} axes (batch, channels, {spatial} spatial)",
                 spatial + 2
-            );
-            Err(Error::new(ErrorKind::Shape, operation, message))
+            )
         }
     }
 }
@@ -217,11 +217,11 @@ fn avg_pool(operation: &str, spatial: usize, image: &Tensor, options: &PoolOptio
     let sizes = x.shape()[2..].to_vec();
     let (spec, asked) = check!(options.resolve(operation, &sizes));
     let mut mean = Tensor(x.0.window_sum(&spec));
-    let mut factor = 1.0;
+    let mut divisor = 1.0;
     for axis in 0..spatial {
         let counts = counts(&spec, axis, sizes[axis], asked[axis], options.count_include_pad);
         match counts.first() {
-            Some(&first) if counts.iter().all(|&count| count == first) => factor /= first,
+            Some(&first) if counts.iter().all(|&count| count == first) => divisor *= first,
             _ => {
                 let mut shape = vec![1; spatial + 2];
                 shape[axis + 2] = counts.len();
@@ -229,7 +229,7 @@ fn avg_pool(operation: &str, spatial: usize, image: &Tensor, options: &PoolOptio
             }
         }
     }
-    like_image(mean * factor, image)
+    like_image(mean / divisor, image)
 }
 
 /// How many elements each window along an axis counts.

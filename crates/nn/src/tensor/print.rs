@@ -182,7 +182,9 @@ fn floats(scalars: &[Scalar], dtype: DType, precision: Option<usize>) -> Vec<Str
     let texts: Vec<String> = numbers.iter().map(|&x| fixed(x, dtype, most)).collect();
     let behind = |text: &String| text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     let decimals = texts.iter().map(behind).max().unwrap_or(0);
-    texts.iter().map(|text| format!("{text}{}", " ".repeat(decimals - behind(text)))).collect()
+    // `NaN` and infinities have no point to stand in line with; they go to the right.
+    let padding = |text: &String| if text.contains('.') { decimals - behind(text) } else { 0 };
+    texts.iter().map(|text| format!("{text}{}", " ".repeat(padding(text)))).collect()
 }
 
 fn mantissa_digits(x: f64, dtype: DType) -> usize {

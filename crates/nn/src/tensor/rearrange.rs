@@ -19,8 +19,7 @@ impl Tensor {
     #[track_caller]
     pub fn concat<T: Borrow<Tensor>>(parts: &[T], axis: isize) -> Tensor {
         let Some(first) = parts.first() else {
-            ensure!(false, Value, "concat", "needs at least one tensor");
-            return Tensor::zeros([0]);
+            poison!(Value, "concat", "needs at least one tensor");
         };
         let axis = check!(first.borrow().axis("concat", axis));
         let dtype = parts.iter().fold(DType::Bool, |dtype, part| dtype.promote(part.borrow().dtype()));
@@ -238,6 +237,52 @@ impl Tensor {
             x = joined(&parts, axis);
         }
         x
+    }
+
+    /// The last axes continued by their other end, as if they were rings: `abc` by one → `cabca`.
+    #[track_caller]
+    pub fn pad_circular<const N: usize>(&self, widths: [(usize, usize); N]) -> Tensor {
+        let rank = check!(self.sound()).rank();
+        ensure!(N <= rank, Axis, "pad_circular", "{N} pairs of widths for {}", self.shape());
+        let mut x = self.clone();
+        for (axis, (before, after)) in (rank - N..rank).zip(widths) {
+            let size = x.shape()[axis];
+            ensure!(
+                before <= size && after <= size,
+                Value,
+                "pad_circular",
+                "widths ({before}, {after}) exceed the size of axis {axis} of {}",
+                self.shape()
+            );
+            let parts = [x.0.narrow(axis, size - before, before), x.0.clone(), x.0.narrow(axis, 0, after)];
+            x = joined(&parts, axis);
+        }
+        x
+    }
+
+    /// Windows of `size` elements along an axis, each `step` after the one before: their number takes the axis's
+    /// place, their elements are a new last axis.
+    ///
+    /// ```
+    /// # use kiln_nn::Tensor;
+    /// let windows = Tensor::arange(0..5).unfold(0, 3, 2);
+    /// assert_eq!(windows.to_vec::<i64>()?, [0, 1, 2, 2, 3, 4]);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn unfold(&self, axis: isize, size: usize, step: usize) -> Tensor {
+        let axis = check!(self.axis("unfold", axis));
+        let shape = self.shape();
+        ensure!(
+            size <= shape[axis] && step > 0,
+            Value,
+            "unfold",
+            "windows of {size} in steps of {step} on axis {axis} of {shape}"
+        );
+        let count = (shape[axis] - size) / step + 1;
+        let elements = Tensor::index_along([count, size], 0) * step + Tensor::index_along([count, size], 1);
+        let taken = self.index_select(axis as isize, &elements.flatten(..));
+        taken.unflatten(axis as isize, [count, size]).move_axis(axis as isize + 1, -1)
     }
 
     /// The elements of each matrix on and below the diagonal `offset` (0 is the main one, 1 the one above), zeros

@@ -98,7 +98,7 @@ impl Tensor {
     #[track_caller]
     pub(crate) fn fold_mean(&self, axes: &[usize]) -> Tensor {
         let sum = self.wide().fold_sum(axes);
-        (sum * (1.0 / self.count(axes) as f64)).cast(self.dtype().to_float())
+        (sum / self.count(axes) as f64).cast(self.dtype().to_float())
     }
 
     #[track_caller]

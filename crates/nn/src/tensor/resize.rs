@@ -53,11 +53,10 @@ impl Tensor {
 fn check_sizes(operation: &str, x: &Tensor, sizes: &[usize]) -> kiln_ir::Result<()> {
     let shape = x.sound()?.shape();
     let spatial = shape.rank().checked_sub(sizes.len()).map(|rank| &shape[rank..]);
-    let refuse = |message| Err(kiln_ir::Error::new(kiln_ir::ErrorKind::Shape, operation, message));
     match spatial {
-        None => refuse(format!("{} sizes for {shape}", sizes.len())),
+        None => refuse!(Shape, operation, "{} sizes for {shape}", sizes.len()),
         Some(spatial) if spatial.contains(&0) || sizes.contains(&0) => {
-            refuse(format!("{shape} to {sizes:?}: sizes must be at least 1"))
+            refuse!(Shape, operation, "{shape} to {sizes:?}: sizes must be at least 1")
         }
         Some(_) => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! The same elements under other axes: reshape, permute, broadcast, squeeze. None of it does arithmetic.
 //! Axes count from the end where negative.
 
-use kiln_ir::{Error, ErrorKind, Result, Shape};
+use kiln_ir::{Result, Shape};
 
 use super::Tensor;
 use super::arguments::{Axes, Dims};
@@ -23,16 +23,11 @@ impl Tensor {
     #[track_caller]
     fn resolve(&self, dims: &Dims) -> Result<Shape> {
         let shape = self.sound()?.shape();
-        let refuse = |message: String| {
-            let message = format!("{shape} into {:?}: {message}", dims.0);
-            Error::new(ErrorKind::Shape, "reshape", message)
-        };
-        let at = std::panic::Location::caller();
         let open: Vec<usize> = (0..dims.0.len()).filter(|&axis| dims.0[axis] < 0).collect();
         let mut sizes: Vec<usize> = dims.0.iter().map(|&size| size.unsigned_abs()).collect();
         if let Some(&axis) = open.first() {
             if open.len() > 1 || dims.0[axis] != -1 {
-                return Err(refuse("only one size may be -1".into()).at(at));
+                refuse!(Shape, "reshape", "{shape} into {:?}: only one size may be -1", dims.0);
             }
             sizes[axis] = 1;
             let known = sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
@@ -41,8 +36,13 @@ impl Tensor {
                     sizes[axis] = shape.elements() / known;
                 }
                 _ => {
-                    let message = format!("{} elements don't divide into the sizes given", shape.elements());
-                    return Err(refuse(message).at(at));
+                    let count = shape.elements();
+                    refuse!(
+                        Shape,
+                        "reshape",
+                        "{shape} into {:?}: {count} elements don't divide into the sizes given",
+                        dims.0
+                    );
                 }
             }
         }

@@ -4,7 +4,7 @@
 use std::ops::{Bound, Range, RangeBounds, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use kiln_ir::op::SliceRange;
-use kiln_ir::{Error, ErrorKind, Result};
+use kiln_ir::Result;
 
 use super::Tensor;
 
@@ -209,8 +209,7 @@ fn position(operation: &str, index: isize, axis: usize, shape: &[usize]) -> Resu
     if (0..size).contains(&found) {
         return Ok(found as usize);
     }
-    let message = format!("index {index} is outside of axis {axis} of {shape:?}");
-    Err(Error::new(ErrorKind::Index, operation, message))
+    refuse!(Index, operation, "index {index} is outside of axis {axis} of {shape:?}")
 }
 
 #[track_caller]
@@ -222,14 +221,13 @@ fn range_of(
 ) -> Result<SliceRange> {
     let size = shape[axis] as isize;
     if step == 0 {
-        return Err(Error::new(ErrorKind::Value, operation, "a step of 0"));
+        refuse!(Value, operation, "a step of 0");
     }
     let place = |index: isize| if index < 0 { index.saturating_add(size) } else { index };
     let (first, behind) = (place(start), end.map_or(size, place));
     if !(0..=size).contains(&first) || !(0..=size).contains(&behind) || first > behind {
         let written = end.map_or(format!("{start}.."), |end| format!("{start}..{end}"));
-        let message = format!("the range {written} is outside of axis {axis} of {shape:?}");
-        return Err(Error::new(ErrorKind::Index, operation, message));
+        refuse!(Index, operation, "the range {written} is outside of axis {axis} of {shape:?}");
     }
     let count = (behind - first) as usize;
     let len = count.div_ceil(step.unsigned_abs());

@@ -1,6 +1,6 @@
 //! How windows move over spatial axes: the settings that convolutions and pooling share.
 
-use kiln_ir::{Error, ErrorKind, Result};
+use kiln_ir::Result;
 
 /// A setting that is one number for every spatial axis, or one for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,7 @@ impl PerAxis {
             PerAxis::Same(value) => Ok(vec![*value; spatial]),
             PerAxis::Each(values) if values.len() == spatial => Ok(values.clone()),
             PerAxis::Each(values) => {
-                let message = format!("{what} {values:?} for {spatial} spatial axes");
-                Err(Error::new(ErrorKind::Value, operation, message))
+                refuse!(Value, operation, "{what} {values:?} for {spatial} spatial axes")
             }
         }
     }
@@ -73,8 +72,7 @@ impl Padding {
                 .collect()),
             Padding::Sides(sides) if sides.len() == sizes.len() => Ok(sides.clone()),
             Padding::Sides(sides) => {
-                let message = format!("padding {sides:?} for {} spatial axes", sizes.len());
-                Err(Error::new(ErrorKind::Value, operation, message))
+                refuse!(Value, operation, "padding {sides:?} for {} spatial axes", sizes.len())
             }
             Padding::Same => {
                 let same = |axis: usize| {
