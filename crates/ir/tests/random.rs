@@ -27,7 +27,8 @@ fn a_simplified_random_graph_gives_the_same() {
     }
     // Rules and stopped gradients leave no trace; variables and custom operations have tests of their own.
     let elsewhere = ["const", "var", "stop_gradient", "rule", "custom"];
-    let missing: Vec<_> = KINDS.iter().filter(|kind| !kinds.contains(*kind) && !elsewhere.contains(kind)).collect();
+    let missing: Vec<_> =
+        KINDS.iter().filter(|kind| !kinds.contains(*kind) && !elsewhere.contains(kind)).collect();
     assert_eq!(missing, Vec::<&&str>::new());
 }
 

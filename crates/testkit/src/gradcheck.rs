@@ -14,23 +14,16 @@ use crate::table::Case;
 pub fn gradcheck(case: &Case) {
     let operands = case.operands();
     let objective = weighted_sum(&(case.build)(&operands), 17);
-    let floats: Vec<usize> = (0..operands.len())
-        .filter(|&i| operands[i].dtype() == DType::F64)
-        .collect();
+    let floats: Vec<usize> = (0..operands.len()).filter(|&i| operands[i].dtype() == DType::F64).collect();
     let wanted: Vec<Expr> = floats.iter().map(|&i| operands[i].clone()).collect();
     let slopes = trace(case, "gradient", &gradients(&objective, &wanted, None));
-    let found = slopes
-        .oracle()
-        .unwrap_or_else(|error| panic!("{}: {error}", case.name))
-        .outputs;
+    let found = slopes.oracle().unwrap_or_else(|error| panic!("{}: {error}", case.name)).outputs;
 
     let mut forward = trace(case, "value", &[objective]);
     for (found, &input) in found.iter().zip(&floats) {
         let expected: Vec<f64> = (0..forward.inputs[input].len())
             .map(|element| {
-                let Data::F64(values) = &forward.inputs[input] else {
-                    unreachable!("chosen by dtype")
-                };
+                let Data::F64(values) = &forward.inputs[input] else { unreachable!("chosen by dtype") };
                 let at = values[element];
                 let step = 1e-5 * at.abs().max(1.0);
                 let above = value_at(&mut forward, input, element, at + step);
@@ -39,10 +32,7 @@ pub fn gradcheck(case: &Case) {
                 (above - below) / (2.0 * step)
             })
             .collect();
-        let tolerance = Tolerance {
-            absolute: 1e-6,
-            relative: 1e-6,
-        };
+        let tolerance = Tolerance { absolute: 1e-6, relative: 1e-6 };
         let what = format!("{}, gradient of input {input}", case.name);
         assert_close(&what, found, &Data::F64(expected), tolerance);
     }
@@ -50,19 +40,13 @@ pub fn gradcheck(case: &Case) {
 
 /// A case of the same inputs whose value is a mixture of this one's gradients: checking it checks second derivatives.
 pub fn derivative_of(case: Case) -> Case {
-    let Case {
-        name, inputs, build, ..
-    } = case;
+    let Case { name, inputs, build, .. } = case;
     Case {
         name: format!("derivative of {name}"),
         inputs,
         build: Box::new(move |operands| {
             let objective = weighted_sum(&build(operands), 17);
-            let floats: Vec<Expr> = operands
-                .iter()
-                .filter(|x| x.dtype().is_float())
-                .cloned()
-                .collect();
+            let floats: Vec<Expr> = operands.iter().filter(|x| x.dtype().is_float()).cloned().collect();
             let slopes = gradients(&objective, &floats, None);
             slopes
                 .iter()
@@ -93,8 +77,6 @@ fn value_at(problem: &mut Problem, input: usize, element: usize, value: f64) -> 
     if let Data::F64(values) = &mut problem.inputs[input] {
         values[element] = value;
     }
-    let outcome = problem
-        .oracle()
-        .unwrap_or_else(|error| panic!("{}: {error}", problem.name));
+    let outcome = problem.oracle().unwrap_or_else(|error| panic!("{}: {error}", problem.name));
     outcome.outputs[0].get(0).map_or(f64::NAN, Scalar::as_f64)
 }

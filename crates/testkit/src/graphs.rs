@@ -5,6 +5,7 @@
 //! out the same everywhere: those made of arguments by moving and choosing.
 
 use kiln_ir::grad::gradients;
+use kiln_ir::node::topological;
 use kiln_ir::op::{ArgOp, BinaryOp, ConvSpec, ReduceOp, ScatterMode, SliceRange, UnaryOp, WindowSpec};
 use kiln_ir::{DType, Data, Expr, Shape};
 
@@ -17,23 +18,15 @@ use crate::table::{BINARY, REDUCE};
 /// # Panics
 /// If a graph is built wrongly, which is a mistake in this generator.
 pub fn random_graph(seed: u64) -> Problem {
-    let mut maker = Maker {
-        rng: Rng::new(seed ^ 0x6b69_6c6e),
-        inputs: Vec::new(),
-        pool: Vec::new(),
-    };
-    let steps = 4 + maker.rng.below(32);
+    let mut maker = Maker { rng: Rng::new(seed ^ 0x6b69_6c6e), inputs: Vec::new(), pool: Vec::new() };
+    let steps = 6 + maker.rng.below(60);
     for _ in 0..steps {
         let made = maker.step();
-        assert!(
-            made.x.error().is_none(),
-            "random graph {seed}: {:?}",
-            made.x.error()
-        );
+        assert!(made.x.error().is_none(), "random graph {seed}: {:?}", made.x.error());
         maker.pool.push(made);
     }
     let mut outputs: Vec<Expr> = maker.pool.last().map(|last| last.x.clone()).into_iter().collect();
-    for _ in 0..maker.rng.below(4) {
+    for _ in 0..maker.rng.below(7) {
         outputs.push(maker.rng.pick(&maker.pool).x.clone());
     }
     Problem::trace(format!("random graph {seed}"), &maker.inputs, &outputs)
@@ -111,18 +104,10 @@ impl Maker {
 
     fn float(&mut self, shape: Shape) -> Made {
         let x = match self.rng.chance(0.1) {
-            true => Expr::full(
-                shape,
-                *self.rng.pick(&[0.0, 1.0, -1.0, 2.0, 0.5, 0.3]),
-                DType::F32,
-            ),
+            true => Expr::full(shape, *self.rng.pick(&[0.0, 1.0, -1.0, 2.0, 0.5, 0.3]), DType::F32),
             false => self.argument(shape, DType::F32, Range::Between(-2.0, 2.0)),
         };
-        Made {
-            x,
-            bound: 2.0,
-            exact: true,
-        }
+        Made { x, bound: 2.0, exact: true }
     }
 
     fn leaf(&mut self) -> Made {
@@ -132,34 +117,21 @@ impl Maker {
 
     /// A float of any shape, most often one that was made before, brought back to a tame size.
     fn any(&mut self) -> Made {
-        let made = match self.pool.is_empty() || self.rng.chance(0.25) {
-            true => self.leaf(),
-            // Late ones are likelier, so that graphs grow deep; the others are shared.
-            false => {
-                let back = self
-                    .rng
-                    .below(self.pool.len())
-                    .min(self.rng.below(self.pool.len()));
-                self.pool[self.pool.len() - 1 - back].clone()
-            }
+        // The last one is the likeliest, so that graphs grow deep; any other makes them share.
+        let made = match self.pool.last() {
+            Some(last) if self.rng.chance(0.6) => last.clone(),
+            Some(_) if self.rng.chance(0.75) => self.rng.pick(&self.pool).clone(),
+            _ => self.leaf(),
         };
         if made.bound > 30.0 {
-            return Made {
-                x: made.x.unary(UnaryOp::Tanh),
-                bound: 1.0,
-                exact: false,
-            };
+            return Made { x: made.x.unary(UnaryOp::Tanh), bound: 1.0, exact: false };
         }
         made
     }
 
     fn any_exact(&mut self) -> Made {
         let exact: Vec<Made> = self.pool.iter().filter(|made| made.exact).cloned().collect();
-        if exact.is_empty() || self.rng.chance(0.4) {
-            self.leaf()
-        } else {
-            self.rng.pick(&exact).clone()
-        }
+        if exact.is_empty() || self.rng.chance(0.4) { self.leaf() } else { self.rng.pick(&exact).clone() }
     }
 
     /// Another value that broadcasts with this shape: one of the pool, or a new one with some axes left out or one.
@@ -167,25 +139,14 @@ impl Maker {
         let fitting: Vec<Made> = self
             .pool
             .iter()
-            .filter(|made| {
-                made.x
-                    .shape()
-                    .broadcast(shape)
-                    .is_some_and(|both| both.elements() <= MOST)
-            })
+            .filter(|made| made.x.shape().broadcast(shape).is_some_and(|both| both.elements() <= MOST))
             .cloned()
             .collect();
         if !fitting.is_empty() && self.rng.chance(0.6) {
             return self.rng.pick(&fitting).clone();
         }
-        let missing = if self.rng.chance(0.3) {
-            self.rng.below(shape.rank() + 1)
-        } else {
-            0
-        };
-        let sizes = shape[missing..]
-            .iter()
-            .map(|&size| if self.rng.chance(0.2) { 1 } else { size });
+        let missing = if self.rng.chance(0.3) { self.rng.below(shape.rank() + 1) } else { 0 };
+        let sizes = shape[missing..].iter().map(|&size| if self.rng.chance(0.2) { 1 } else { size });
         let shape = Shape::from(sizes.collect::<Vec<_>>());
         self.float(shape)
     }
@@ -200,10 +161,7 @@ impl Maker {
         let made = self.any();
         let missing = least.saturating_sub(made.x.rank());
         let sizes = [&vec![1; missing][..], &made.x.shape()].concat();
-        Made {
-            x: made.x.reshape(sizes),
-            ..made
-        }
+        Made { x: made.x.reshape(sizes), ..made }
     }
 
     fn axis(&mut self, x: &Expr) -> usize {
@@ -218,11 +176,7 @@ impl Maker {
     // What is made of them.
 
     fn smooth_unary(&mut self) -> Made {
-        let inexact = |x: Expr, bound| Made {
-            x,
-            bound,
-            exact: false,
-        };
+        let inexact = |x: Expr, bound| Made { x, bound, exact: false };
         match self.rng.below(12) {
             0 => {
                 let squashed = self.any().x.unary(UnaryOp::Tanh);
@@ -231,57 +185,32 @@ impl Maker {
             }
             1 => {
                 let x = self.positive();
-                let functions = [
-                    UnaryOp::Ln,
-                    UnaryOp::Ln1p,
-                    UnaryOp::Sqrt,
-                    UnaryOp::Rsqrt,
-                    UnaryOp::Recip,
-                ];
+                let functions = [UnaryOp::Ln, UnaryOp::Ln1p, UnaryOp::Sqrt, UnaryOp::Rsqrt, UnaryOp::Recip];
                 inexact(x.unary(*self.rng.pick(&functions)), 2.0)
             }
             2..=5 => {
                 let made = self.any();
                 let function = *self.rng.pick(&[UnaryOp::Neg, UnaryOp::Abs, UnaryOp::Relu]);
-                Made {
-                    x: made.x.unary(function),
-                    ..made
-                }
+                Made { x: made.x.unary(function), ..made }
             }
             6 => {
                 // Through a half type, which rounds the same everywhere only if it comes from the same bits.
                 let made = self.any_exact();
                 let half = *self.rng.pick(&[DType::F16, DType::Bf16]);
-                Made {
-                    x: made.x.cast(half).cast(DType::F32),
-                    ..made
-                }
+                Made { x: made.x.cast(half).cast(DType::F32), ..made }
             }
             7 => {
                 let made = self.any();
-                Made {
-                    x: (made.x.cast(DType::F64) * 0.5).cast(DType::F32),
-                    exact: false,
-                    ..made
-                }
+                Made { x: (made.x.cast(DType::F64) * 0.5).cast(DType::F32), exact: false, ..made }
             }
             8 => {
                 let made = self.any();
                 let after = self.leaf();
-                Made {
-                    x: made.x.barrier(&[&after.x]),
-                    ..made
-                }
+                Made { x: made.x.barrier(&[&after.x]), ..made }
             }
             _ => {
                 let x = self.any().x;
-                let functions = [
-                    UnaryOp::Sin,
-                    UnaryOp::Cos,
-                    UnaryOp::Tanh,
-                    UnaryOp::Sigmoid,
-                    UnaryOp::Erf,
-                ];
+                let functions = [UnaryOp::Sin, UnaryOp::Cos, UnaryOp::Tanh, UnaryOp::Sigmoid, UnaryOp::Erf];
                 inexact(x.unary(*self.rng.pick(&functions)), 1.0)
             }
         }
@@ -305,41 +234,24 @@ impl Maker {
             BinaryOp::Max | BinaryOp::Min => (a.bound.max(b.bound), true),
             _ => (a.bound + b.bound, false),
         };
-        let (a, b, exact) = if self.rng.chance(0.5) {
-            (&a, &b, a.exact && b.exact)
-        } else {
-            (&b, &a, a.exact && b.exact)
-        };
-        Made {
-            x: a.x.binary(function, &b.x),
-            bound,
-            exact: exact && chooses,
-        }
+        let (a, b, exact) =
+            if self.rng.chance(0.5) { (&a, &b, a.exact && b.exact) } else { (&b, &a, a.exact && b.exact) };
+        Made { x: a.x.binary(function, &b.x), bound, exact: exact && chooses }
     }
 
     fn division(&mut self) -> Made {
         let base = self.positive();
         if self.rng.chance(0.4) {
             let exponent = *self.rng.pick(&[0.0, 1.0, 2.0, 3.0, 0.5, -1.0, 1.7]);
-            return Made {
-                x: base.binary_scalar(BinaryOp::Pow, exponent),
-                bound: 4.0,
-                exact: false,
-            };
+            return Made { x: base.binary_scalar(BinaryOp::Pow, exponent), bound: 4.0, exact: false };
         }
         let a = self.any();
         let literal = *self.rng.pick(&[4.0, 0.5, 3.0, -2.0]);
         match a.x.shape().broadcast(&base.shape()) {
-            Some(shape) if shape.elements() <= MOST => Made {
-                x: &a.x / &base,
-                bound: a.bound * 2.0,
-                exact: false,
-            },
-            _ => Made {
-                x: &a.x / literal,
-                bound: a.bound * 2.0,
-                exact: false,
-            },
+            Some(shape) if shape.elements() <= MOST => {
+                Made { x: &a.x / &base, bound: a.bound * 2.0, exact: false }
+            }
+            _ => Made { x: &a.x / literal, bound: a.bound * 2.0, exact: false },
         }
     }
 
@@ -348,21 +260,9 @@ impl Maker {
         let a = self.any_exact();
         let functions = [UnaryOp::Floor, UnaryOp::Ceil, UnaryOp::Round, UnaryOp::Sign];
         match self.rng.below(3) {
-            0 => Made {
-                x: a.x.unary(*self.rng.pick(&functions)),
-                bound: a.bound + 1.0,
-                exact: true,
-            },
-            1 => Made {
-                x: a.x.binary_scalar(BinaryOp::Rem, 0.75),
-                bound: 0.75,
-                exact: true,
-            },
-            _ => Made {
-                x: self.condition(&a).cast(DType::F32),
-                bound: 1.0,
-                exact: true,
-            },
+            0 => Made { x: a.x.unary(*self.rng.pick(&functions)), bound: a.bound + 1.0, exact: true },
+            1 => Made { x: a.x.binary_scalar(BinaryOp::Rem, 0.75), bound: 0.75, exact: true },
+            _ => Made { x: self.condition(&a).cast(DType::F32), bound: 1.0, exact: true },
         }
     }
 
@@ -371,9 +271,7 @@ impl Maker {
             0 => a.x.clone() * 1.0, // something for the simplifier
             _ => a.x.clone(),
         };
-        let compare = *self
-            .rng
-            .pick(&[BinaryOp::Lt, BinaryOp::Le, BinaryOp::Eq, BinaryOp::Ne]);
+        let compare = *self.rng.pick(&[BinaryOp::Lt, BinaryOp::Le, BinaryOp::Eq, BinaryOp::Ne]);
         let one = x.binary_scalar(compare, *self.rng.pick(&[0.0, 0.5, -1.0]));
         let join = *self.rng.pick(&[BinaryOp::And, BinaryOp::Or, BinaryOp::Xor]);
         match self.rng.below(4) {
@@ -394,11 +292,7 @@ impl Maker {
                 bound: a.bound.max(b.bound),
                 exact: a.exact && b.exact,
             },
-            None => Made {
-                x: condition.cast(DType::F32),
-                bound: 1.0,
-                exact: true,
-            },
+            None => Made { x: condition.cast(DType::F32), bound: 1.0, exact: true },
         }
     }
 
@@ -415,11 +309,7 @@ impl Maker {
                 rank => Expr::iota(shape, self.rng.below(rank), DType::I64),
             };
             let key = counter.full_like(self.rng.below(99) as i64);
-            return Made {
-                x: key.binary(BinaryOp::Random, &counter),
-                bound: 1.0,
-                exact: true,
-            };
+            return Made { x: key.binary(BinaryOp::Random, &counter), bound: 1.0, exact: true };
         }
         let functions: Vec<BinaryOp> = BINARY
             .into_iter()
@@ -427,11 +317,7 @@ impl Maker {
             .collect();
         let c = a.binary(*self.rng.pick(&functions), &b).cast(dtype);
         let c = c.binary(*self.rng.pick(&functions), &a);
-        Made {
-            x: whole(c),
-            bound: 17.0,
-            exact: true,
-        }
+        Made { x: whole(c), bound: 17.0, exact: true }
     }
 
     fn reshape(&mut self) -> Made {
@@ -447,10 +333,7 @@ impl Maker {
             _ if sizes.len() < 4 => [&sizes[..], &[1]].concat(),
             _ => sizes,
         };
-        Made {
-            x: made.x.reshape(sizes),
-            ..made
-        }
+        Made { x: made.x.reshape(sizes), ..made }
     }
 
     fn permute(&mut self) -> Made {
@@ -459,10 +342,7 @@ impl Maker {
         for i in (1..axes.len()).rev() {
             axes.swap(i, self.rng.below(i + 1));
         }
-        Made {
-            x: made.x.permute(&axes),
-            ..made
-        }
+        Made { x: made.x.permute(&axes), ..made }
     }
 
     fn expand(&mut self) -> Made {
@@ -477,10 +357,7 @@ impl Maker {
             sizes.insert(0, 2);
         }
         match sizes.iter().product::<usize>() <= MOST {
-            true => Made {
-                x: made.x.broadcast_to(&sizes.into()),
-                ..made
-            },
+            true => Made { x: made.x.broadcast_to(&sizes.into()), ..made },
             false => made,
         }
     }
@@ -488,40 +365,21 @@ impl Maker {
     fn slice(&mut self) -> Made {
         let made = self.any();
         let ranges: Vec<SliceRange> = made.x.shape().iter().map(|&size| self.range(size)).collect();
-        Made {
-            x: made.x.slice(&ranges),
-            ..made
-        }
+        Made { x: made.x.slice(&ranges), ..made }
     }
 
     fn range(&mut self, size: usize) -> SliceRange {
         if size == 0 || self.rng.chance(0.3) {
-            return SliceRange {
-                start: 0,
-                len: size,
-                step: 1,
-            };
+            return SliceRange { start: 0, len: size, step: 1 };
         }
         let step = *self.rng.pick(&[1, 1, 2, 3]);
         let most = size.div_ceil(step);
-        let len = if self.rng.chance(0.03) {
-            0
-        } else {
-            1 + self.rng.below(most)
-        };
+        let len = if self.rng.chance(0.03) { 0 } else { 1 + self.rng.below(most) };
         let span = len.saturating_sub(1) * step;
         let start = self.rng.below(size - span);
         match self.rng.chance(0.3) {
-            true => SliceRange {
-                start: start + span,
-                len,
-                step: -(step as isize),
-            },
-            false => SliceRange {
-                start,
-                len,
-                step: step as isize,
-            },
+            true => SliceRange { start: start + span, len, step: -(step as isize) },
+            false => SliceRange { start, len, step: step as isize },
         }
     }
 
@@ -534,26 +392,13 @@ impl Maker {
         }
         if self.rng.chance(0.5) {
             let other = self.float(shape.with(axis, shape[axis].min(3)));
-            let x = Expr::concat(
-                &[&made.x, &other.x, &made.x.narrow(axis, 0, shape[axis] / 2)],
-                axis,
-            );
-            return Made {
-                x,
-                bound: made.bound.max(other.bound),
-                ..made
-            };
+            let x = Expr::concat(&[&made.x, &other.x, &made.x.narrow(axis, 0, shape[axis] / 2)], axis);
+            return Made { x, bound: made.bound.max(other.bound), ..made };
         }
         let mut amounts = [vec![0; shape.rank()], vec![0; shape.rank()]];
         amounts[self.rng.below(2)][axis] = self.rng.below(3);
-        let x = made
-            .x
-            .pad(&amounts[0], &amounts[1], *self.rng.pick(&[0.0, 0.0, 1.0]));
-        Made {
-            x,
-            bound: made.bound.max(1.0),
-            ..made
-        }
+        let x = made.x.pad(&amounts[0], &amounts[1], *self.rng.pick(&[0.0, 0.0, 1.0]));
+        Made { x, bound: made.bound.max(1.0), ..made }
     }
 
     fn reduction(&mut self) -> Made {
@@ -567,20 +412,15 @@ impl Maker {
         let (x, bound) = match function {
             ReduceOp::Sum => (made.x.reduce(function, &axes), made.bound * count as f64),
             // Numbers around one, so that a product stays in sight.
-            ReduceOp::Prod if count <= 8 => (
-                (made.x.unary(UnaryOp::Tanh) * 0.25 + 1.0).reduce(function, &axes),
-                6.0,
-            ),
+            ReduceOp::Prod if count <= 8 => {
+                ((made.x.unary(UnaryOp::Tanh) * 0.25 + 1.0).reduce(function, &axes), 6.0)
+            }
             ReduceOp::Max | ReduceOp::Min if count > 0 => (made.x.reduce(function, &axes), made.bound),
             // Infinities of empty extremes would spread.
             ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min => return made,
         };
         let chooses = matches!(function, ReduceOp::Max | ReduceOp::Min);
-        Made {
-            x,
-            bound,
-            exact: made.exact && chooses,
-        }
+        Made { x, bound, exact: made.exact && chooses }
     }
 
     fn scan_or_sort(&mut self) -> Made {
@@ -592,26 +432,15 @@ impl Maker {
         let size = exact.x.shape()[axis];
         let descending = self.rng.chance(0.5);
         match self.rng.below(3) {
-            0 => Made {
-                x: exact.x.cumsum(axis),
-                bound: exact.bound * size as f64,
-                exact: false,
-            },
+            0 => Made { x: exact.x.cumsum(axis), bound: exact.bound * size as f64, exact: false },
             1 if size > 0 => {
                 let function = *self.rng.pick(&[ArgOp::Max, ArgOp::Min]);
                 let x = exact.x.arg_reduce(function, axis).cast(DType::F32) * 0.1;
-                Made {
-                    x,
-                    bound: size as f64,
-                    exact: false,
-                }
+                Made { x, bound: size as f64, exact: false }
             }
             _ => {
                 let order = exact.x.argsort(axis, descending);
-                Made {
-                    x: exact.x.gather(&order, axis),
-                    ..exact
-                }
+                Made { x: exact.x.gather(&order, axis), ..exact }
             }
         }
     }
@@ -635,11 +464,7 @@ impl Maker {
             }
             false => a.x.matmul(&b.x),
         };
-        Made {
-            x,
-            bound,
-            exact: false,
-        }
+        Made { x, bound, exact: false }
     }
 
     /// An image made of whatever there is.
@@ -667,11 +492,7 @@ impl Maker {
     fn conv(&mut self) -> Made {
         let image = self.image();
         let shape = image.x.shape();
-        let groups = if shape[1] % 2 == 0 && self.rng.chance(0.4) {
-            2
-        } else {
-            1
-        };
+        let groups = if shape[1].is_multiple_of(2) && self.rng.chance(0.4) { 2 } else { 1 };
         let window = [1 + self.rng.below(3), 1 + self.rng.below(3)];
         let spec = ConvSpec {
             stride: vec![1 + self.rng.below(2), 1 + self.rng.below(2)],
@@ -684,22 +505,11 @@ impl Maker {
         let bound = image.bound * weight.bound * (shape[1] * 9 * out) as f64;
         let forward = image.x.conv(&weight.x, &spec);
         let x = match self.rng.below(4) {
-            0 => forward
-                .unary(UnaryOp::Tanh)
-                .conv_grad_input(&weight.x, &spec, &shape[2..]),
-            1 => {
-                image
-                    .x
-                    .conv_grad_weight(&forward.unary(UnaryOp::Tanh), &spec, &window)
-                    * 0.1
-            }
+            0 => forward.unary(UnaryOp::Tanh).conv_grad_input(&weight.x, &spec, &shape[2..]),
+            1 => image.x.conv_grad_weight(&forward.unary(UnaryOp::Tanh), &spec, &window) * 0.1,
             _ => forward,
         };
-        Made {
-            x,
-            bound,
-            exact: false,
-        }
+        Made { x, bound, exact: false }
     }
 
     fn window(&mut self) -> Made {
@@ -713,32 +523,17 @@ impl Maker {
         let shape = image.x.shape();
         let sum = image.x.window_sum(&spec);
         match self.rng.below(5) {
-            0 => Made {
-                x: sum,
-                bound: image.bound * 6.0,
-                exact: false,
-            },
+            0 => Made { x: sum, bound: image.bound * 6.0, exact: false },
             1 => {
                 let x = sum.window_sum_grad(&spec, &shape[2..]);
-                Made {
-                    x,
-                    bound: image.bound * 36.0,
-                    exact: false,
-                }
+                Made { x, bound: image.bound * 36.0, exact: false }
             }
             2 => {
                 // Where it is picked must be the same everywhere.
                 let x = self.float(shape).x.window_spread(&sum, &spec);
-                Made {
-                    x,
-                    bound: image.bound * 36.0,
-                    exact: false,
-                }
+                Made { x, bound: image.bound * 36.0, exact: false }
             }
-            _ => Made {
-                x: image.x.window_pick(&image.x, &spec),
-                ..image
-            },
+            _ => Made { x: image.x.window_pick(&image.x, &spec), ..image },
         }
     }
 
@@ -746,11 +541,7 @@ impl Maker {
         let made = self.of_rank(1);
         let shape = made.x.shape();
         let axis = self.axis(&made.x);
-        let count = if shape[axis] == 0 {
-            0
-        } else {
-            1 + self.rng.below(7)
-        };
+        let count = if shape[axis] == 0 { 0 } else { 1 + self.rng.below(7) };
         let indexed = shape.with(axis, count);
         if indexed.elements() > MOST {
             return made;
@@ -765,25 +556,14 @@ impl Maker {
             0 => {
                 let source = self.float(indexed);
                 let x = made.x.scatter(&index, &source.x, axis, ScatterMode::Set);
-                Made {
-                    x,
-                    bound: made.bound.max(source.bound),
-                    exact: made.exact && source.exact,
-                }
+                Made { x, bound: made.bound.max(source.bound), exact: made.exact && source.exact }
             }
             1 => {
                 let source = self.float(indexed);
                 let x = made.x.scatter(&index, &source.x, axis, ScatterMode::Add);
-                Made {
-                    x,
-                    bound: made.bound + source.bound * count as f64,
-                    exact: false,
-                }
+                Made { x, bound: made.bound + source.bound * count as f64, exact: false }
             }
-            _ => Made {
-                x: made.x.gather(&index, axis),
-                ..made
-            },
+            _ => Made { x: made.x.gather(&index, axis), ..made },
         }
     }
 
@@ -792,14 +572,12 @@ impl Maker {
         let value = self.any().x.unary(UnaryOp::Tanh);
         let axes: Vec<usize> = (0..value.rank()).collect();
         let objective = value.sum(&axes).reshape(());
-        let wanted = self.any();
-        let slope = gradients(&objective, &[wanted.x.clone()], None).remove(0);
+        let below = objective.node().map(|node| topological(std::slice::from_ref(node))).unwrap_or_default();
+        let floats: Vec<_> = below.into_iter().filter(|node| node.dtype == DType::F32).collect();
+        let wanted = Expr::from(self.rng.pick(&floats).clone());
+        let slope = gradients(&objective, &[wanted], None).remove(0);
         // Its size isn't known, so it is squashed.
-        Made {
-            x: (slope * 0.1).unary(UnaryOp::Tanh),
-            bound: 1.0,
-            exact: false,
-        }
+        Made { x: (slope * 0.1).unary(UnaryOp::Tanh), bound: 1.0, exact: false }
     }
 }
 

@@ -22,22 +22,11 @@ pub struct Problem {
 impl Problem {
     /// Traces `outputs`, whose declared arguments are `inputs`.
     pub fn trace(name: impl Into<String>, inputs: &[(Shape, Data)], outputs: &[Expr]) -> Result<Problem> {
-        let declared: Vec<_> = inputs
-            .iter()
-            .map(|(shape, data)| (shape.clone(), data.dtype()))
-            .collect();
+        let declared: Vec<_> = inputs.iter().map(|(shape, data)| (shape.clone(), data.dtype())).collect();
         let (graph, captured) = Graph::trace(&declared, outputs, &[])?;
         let captured = captured.iter().map(|data| data.as_ref().clone());
-        let inputs = inputs
-            .iter()
-            .map(|(_, data)| data.clone())
-            .chain(captured)
-            .collect();
-        Ok(Problem {
-            name: name.into(),
-            graph,
-            inputs,
-        })
+        let inputs = inputs.iter().map(|(_, data)| data.clone()).chain(captured).collect();
+        Ok(Problem { name: name.into(), graph, inputs })
     }
 
     /// The oracle's answer.
@@ -47,10 +36,7 @@ impl Problem {
 
     /// The same problem with another graph, as a pass makes it.
     pub fn with_graph(&self, graph: Graph) -> Problem {
-        Problem {
-            graph,
-            ..self.clone()
-        }
+        Problem { graph, ..self.clone() }
     }
 }
 
@@ -68,11 +54,7 @@ pub struct HeldVariable {
 impl HeldVariable {
     /// A new variable and an expression that reads it.
     pub fn new(name: &str, shape: impl Into<Shape>, data: Data) -> (Arc<HeldVariable>, Expr) {
-        let variable = Arc::new(HeldVariable {
-            name: name.to_string(),
-            shape: shape.into(),
-            data,
-        });
+        let variable = Arc::new(HeldVariable { name: name.to_string(), shape: shape.into(), data });
         (variable.clone(), Expr::variable(variable))
     }
 }

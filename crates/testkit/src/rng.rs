@@ -12,10 +12,7 @@ pub struct Rng {
 impl Rng {
     /// The stream of this seed.
     pub fn new(seed: u64) -> Rng {
-        Rng {
-            key: seed as i64,
-            counter: 0,
-        }
+        Rng { key: seed as i64, counter: 0 }
     }
 
     /// 64 random bits.
@@ -61,11 +58,7 @@ impl Rng {
             Range::Whole(low, high) => self.scalar(dtype, Range::Between(low as f64, high as f64)),
             Range::Between(low, high) if dtype.is_float() => Scalar::Float(self.between(low, high)),
             Range::Between(low, high) => {
-                let low = if matches!(dtype, DType::U8 | DType::U16) {
-                    low.max(0.0)
-                } else {
-                    low
-                };
+                let low = if matches!(dtype, DType::U8 | DType::U16) { low.max(0.0) } else { low };
                 Scalar::Int(low as i64 + self.below((high - low) as usize + 1) as i64)
             }
             Range::Below(end) => Scalar::Int(self.below(end.max(1)) as i64),

@@ -18,23 +18,16 @@ pub(super) fn add(table: &mut Table) {
         ];
         for (a, b) in products {
             let name = format!("matmul {dtype} {a:?} × {b:?}");
-            table.smooth(name, &[(a, dtype, SMALL), (b, dtype, SMALL)], |x| {
-                x[0].matmul(&x[1])
-            });
+            table.smooth(name, &[(a, dtype, SMALL), (b, dtype, SMALL)], |x| x[0].matmul(&x[1]));
             table.loosened(4.0);
         }
         let operands = [(&[2, 5, 3][..], dtype, SMALL), (&[2, 7, 5][..], dtype, SMALL)];
-        table.smooth(
-            format!("matmul {dtype} transposed × transposed"),
-            &operands,
-            |x| x[0].transpose().matmul(&x[1].transpose()),
-        );
+        table.smooth(format!("matmul {dtype} transposed × transposed"), &operands, |x| {
+            x[0].transpose().matmul(&x[1].transpose())
+        });
         table.loosened(4.0);
     }
-    let operands = [
-        (&[67, 131][..], DType::F32, SMALL),
-        (&[131, 37][..], DType::F32, SMALL),
-    ];
+    let operands = [(&[67, 131][..], DType::F32, SMALL), (&[131, 37][..], DType::F32, SMALL)];
     table.rough("matmul f32 large".to_string(), &operands, |x| x[0].matmul(&x[1]));
     table.loosened(50.0);
 
@@ -59,56 +52,21 @@ fn convolutions() -> Vec<Conv> {
         dilation: dilation.to_vec(),
         groups,
     };
-    let conv = |name, image, weight, spec| Conv {
-        name,
-        image,
-        weight,
-        spec,
-    };
+    let conv = |name, image, weight, spec| Conv { name, image, weight, spec };
     vec![
         conv("1d", &[2, 3, 7], &[4, 3, 3], spec(&[1], &[(0, 0)], &[1], 1)),
-        conv(
-            "1d strided, dilated, padded",
-            &[2, 2, 11],
-            &[3, 2, 3],
-            spec(&[2], &[(1, 3)], &[2], 1),
-        ),
-        conv(
-            "2d",
-            &[2, 3, 5, 6],
-            &[4, 3, 3, 2],
-            spec(&[1, 1], &[(0, 0), (0, 0)], &[1, 1], 1),
-        ),
-        conv(
-            "2d same",
-            &[1, 2, 5, 5],
-            &[2, 2, 3, 3],
-            spec(&[1, 1], &[(1, 1), (1, 1)], &[1, 1], 1),
-        ),
+        conv("1d strided, dilated, padded", &[2, 2, 11], &[3, 2, 3], spec(&[2], &[(1, 3)], &[2], 1)),
+        conv("2d", &[2, 3, 5, 6], &[4, 3, 3, 2], spec(&[1, 1], &[(0, 0), (0, 0)], &[1, 1], 1)),
+        conv("2d same", &[1, 2, 5, 5], &[2, 2, 3, 3], spec(&[1, 1], &[(1, 1), (1, 1)], &[1, 1], 1)),
         conv(
             "2d strided past the end",
             &[1, 2, 6, 5],
             &[2, 2, 3, 2],
             spec(&[2, 3], &[(0, 1), (2, 0)], &[1, 2], 1),
         ),
-        conv(
-            "2d of one pixel",
-            &[2, 3, 4, 4],
-            &[5, 3, 1, 1],
-            spec(&[1, 1], &[(0, 0), (0, 0)], &[1, 1], 1),
-        ),
-        conv(
-            "2d in groups",
-            &[2, 4, 4, 3],
-            &[6, 2, 2, 2],
-            spec(&[1, 1], &[(1, 0), (0, 1)], &[1, 1], 2),
-        ),
-        conv(
-            "2d depthwise",
-            &[1, 3, 5, 4],
-            &[3, 1, 3, 3],
-            spec(&[2, 1], &[(1, 1), (1, 1)], &[1, 1], 3),
-        ),
+        conv("2d of one pixel", &[2, 3, 4, 4], &[5, 3, 1, 1], spec(&[1, 1], &[(0, 0), (0, 0)], &[1, 1], 1)),
+        conv("2d in groups", &[2, 4, 4, 3], &[6, 2, 2, 2], spec(&[1, 1], &[(1, 0), (0, 1)], &[1, 1], 2)),
+        conv("2d depthwise", &[1, 3, 5, 4], &[3, 1, 3, 3], spec(&[2, 1], &[(1, 1), (1, 1)], &[1, 1], 3)),
         conv(
             "2d of an empty batch",
             &[0, 2, 4, 4],
@@ -124,16 +82,7 @@ fn convolutions() -> Vec<Conv> {
     ]
 }
 
-fn add_conv(
-    table: &mut Table,
-    dtype: DType,
-    Conv {
-        name,
-        image,
-        weight,
-        spec,
-    }: Conv,
-) {
+fn add_conv(table: &mut Table, dtype: DType, Conv { name, image, weight, spec }: Conv) {
     let extent = |axis: usize| (weight[axis + 2] - 1) * spec.dilation[axis] + 1;
     let room = |axis: usize| image[axis + 2] + spec.pad[axis].0 + spec.pad[axis].1 - extent(axis);
     let spatial = (0..spec.stride.len()).map(|axis| room(axis) / spec.stride[axis] + 1);
@@ -141,11 +90,9 @@ fn add_conv(
     let operand = |shape| (shape, dtype, SMALL);
 
     let s = spec.clone();
-    table.smooth(
-        format!("conv {dtype} {name}"),
-        &[operand(image), operand(weight)],
-        move |x| x[0].conv(&x[1], &s),
-    );
+    table.smooth(format!("conv {dtype} {name}"), &[operand(image), operand(weight)], move |x| {
+        x[0].conv(&x[1], &s)
+    });
     table.loosened(8.0);
     let s = spec.clone();
     let operands = [operand(&output[..]), operand(weight)];

@@ -22,29 +22,20 @@ pub(super) fn add(table: &mut Table) {
         let index = (&index_shape[..], DType::I64, Range::Below(shape[axis]));
         for dtype in SIZES {
             let name = format!("gather {dtype} {shape:?} axis {axis} by {count}");
-            table.smooth(name, &[(shape, dtype, SMALL), index], move |x| {
-                x[0].gather(&x[1], axis)
-            });
+            table.smooth(name, &[(shape, dtype, SMALL), index], move |x| x[0].gather(&x[1], axis));
             let name = format!("scatter {dtype} {shape:?} axis {axis} of {count}");
             let operands = [(shape, dtype, SMALL), index, (&index_shape[..], dtype, SMALL)];
-            table.smooth(name, &operands, move |x| {
-                x[0].scatter(&x[1], &x[2], axis, ScatterMode::Set)
-            });
+            table.smooth(name, &operands, move |x| x[0].scatter(&x[1], &x[2], axis, ScatterMode::Set));
         }
         for dtype in NUMBERS {
             let name = format!("scatter_add {dtype} {shape:?} axis {axis} of {count}");
             let operands = [(shape, dtype, SMALL), index, (&index_shape[..], dtype, SMALL)];
-            table.smooth(name, &operands, move |x| {
-                x[0].scatter(&x[1], &x[2], axis, ScatterMode::Add)
-            });
+            table.smooth(name, &operands, move |x| x[0].scatter(&x[1], &x[2], axis, ScatterMode::Add));
             table.loosened(8.0);
         }
     }
     for dtype in [DType::F64, DType::F32] {
-        let operands = [
-            (&[7, 5][..], dtype, SMALL),
-            (&[11][..], DType::I64, Range::Below(7)),
-        ];
+        let operands = [(&[7, 5][..], dtype, SMALL), (&[11][..], DType::I64, Range::Below(7))];
         table.smooth(format!("gather {dtype} whole rows"), &operands, |x| {
             x[0].gather(&x[1].reshape([11, 1]).broadcast_to(&Shape::from([11, 5])), 0)
         });

@@ -37,9 +37,7 @@ impl Case {
     /// The operands as declared arguments of a step.
     pub fn operands(&self) -> Vec<Expr> {
         let inputs = self.inputs.iter().enumerate();
-        inputs
-            .map(|(i, (shape, data))| Expr::input(i, shape.clone(), data.dtype()))
-            .collect()
+        inputs.map(|(i, (shape, data))| Expr::input(i, shape.clone(), data.dtype())).collect()
     }
 
     /// The case as a graph with arguments.
@@ -50,10 +48,7 @@ impl Case {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    let mut table = Table {
-        cases: Vec::new(),
-        rng: Rng::new(2026),
-    };
+    let mut table = Table { cases: Vec::new(), rng: Rng::new(2026) };
     pointwise::add(&mut table);
     movement::add(&mut table);
     fold::add(&mut table);
@@ -76,16 +71,8 @@ type Operand<'a> = (&'a [usize], DType, Range);
 const FLOATS: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::Bf16];
 /// One dtype for each element size, for operations that only move bytes.
 const SIZES: [DType; 4] = [DType::F64, DType::F32, DType::U16, DType::Bool];
-const NUMBERS: [DType; 8] = [
-    DType::F64,
-    DType::F32,
-    DType::F16,
-    DType::Bf16,
-    DType::I64,
-    DType::I32,
-    DType::U16,
-    DType::U8,
-];
+const NUMBERS: [DType; 8] =
+    [DType::F64, DType::F32, DType::F16, DType::Bf16, DType::I64, DType::I32, DType::U16, DType::U8];
 /// Numbers around zero.
 const SMALL: Range = Range::Between(-2.0, 2.0);
 /// Numbers well away from zero.
@@ -126,9 +113,8 @@ impl Table {
             .map(|&(shape, dtype, range)| (shape.into(), self.rng.data(&shape.into(), dtype, range)))
             .collect();
         let floats = operands.iter().map(|x| x.1).filter(|dtype| dtype.is_float());
-        let coarsest = floats
-            .clone()
-            .max_by(|a, b| Tolerance::of(*a).relative.total_cmp(&Tolerance::of(*b).relative));
+        let coarsest =
+            floats.clone().max_by(|a, b| Tolerance::of(*a).relative.total_cmp(&Tolerance::of(*b).relative));
         self.cases.push(Case {
             differentiable: smooth && coarsest.is_some(),
             tolerance: coarsest.map_or(Tolerance::EXACT, Tolerance::of),

@@ -7,21 +7,15 @@ use super::{SIZES, SMALL, Table, range};
 
 pub(super) fn add(table: &mut Table) {
     for dtype in SIZES {
-        let reshapes: [(&[usize], &[usize]); 4] = [
-            (&[2, 3, 5], &[5, 6]),
-            (&[], &[1, 1]),
-            (&[0, 3], &[3, 0]),
-            (&[1, 7, 1], &[7]),
-        ];
+        let reshapes: [(&[usize], &[usize]); 4] =
+            [(&[2, 3, 5], &[5, 6]), (&[], &[1, 1]), (&[0, 3], &[3, 0]), (&[1, 7, 1], &[7])];
         for (from, to) in reshapes {
             let name = format!("reshape {dtype} {from:?} to {to:?}");
             table.smooth(name, &[(from, dtype, SMALL)], move |x| x[0].reshape(to));
         }
-        table.smooth(
-            format!("reshape {dtype} of a transposed"),
-            &[(&[3, 5], dtype, SMALL)],
-            |x| x[0].transpose().reshape([15]),
-        );
+        table.smooth(format!("reshape {dtype} of a transposed"), &[(&[3, 5], dtype, SMALL)], |x| {
+            x[0].transpose().reshape([15])
+        });
 
         let permutes: [(&[usize], &[usize]); 4] = [
             (&[2, 3, 5], &[2, 0, 1]),
@@ -34,17 +28,11 @@ pub(super) fn add(table: &mut Table) {
             table.smooth(name, &[(shape, dtype, SMALL)], move |x| x[0].permute(axes));
         }
 
-        let expands: [(&[usize], &[usize]); 4] = [
-            (&[1, 3, 1], &[2, 3, 5]),
-            (&[1], &[0]),
-            (&[], &[2, 2]),
-            (&[1, 1], &[31, 37]),
-        ];
+        let expands: [(&[usize], &[usize]); 4] =
+            [(&[1, 3, 1], &[2, 3, 5]), (&[1], &[0]), (&[], &[2, 2]), (&[1, 1], &[31, 37])];
         for (from, to) in expands {
             let name = format!("expand {dtype} {from:?} to {to:?}");
-            table.smooth(name, &[(from, dtype, SMALL)], move |x| {
-                x[0].broadcast_to(&Shape::from(to))
-            });
+            table.smooth(name, &[(from, dtype, SMALL)], move |x| x[0].broadcast_to(&Shape::from(to)));
         }
 
         let slices: [(&str, &[usize], Vec<SliceRange>); 7] = [
@@ -57,11 +45,9 @@ pub(super) fn add(table: &mut Table) {
             ("of one with a long step", &[6], vec![range(4, 1, 1 << 40)]),
         ];
         for (name, shape, ranges) in slices {
-            table.smooth(
-                format!("slice {dtype} {name}"),
-                &[(shape, dtype, SMALL)],
-                move |x| x[0].slice(&ranges),
-            );
+            table.smooth(format!("slice {dtype} {name}"), &[(shape, dtype, SMALL)], move |x| {
+                x[0].slice(&ranges)
+            });
         }
 
         let pads: [(&[usize], &[usize], &[usize]); 4] = [
@@ -72,9 +58,7 @@ pub(super) fn add(table: &mut Table) {
         ];
         for (shape, before, after) in pads {
             let name = format!("pad {dtype} {shape:?} by {before:?} {after:?}");
-            table.smooth(name, &[(shape, dtype, SMALL)], move |x| {
-                x[0].pad(before, after, 1.0)
-            });
+            table.smooth(name, &[(shape, dtype, SMALL)], move |x| x[0].pad(before, after, 1.0));
         }
 
         let concats: [(&str, usize, &[&[usize]]); 4] = [

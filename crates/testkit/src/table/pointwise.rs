@@ -30,27 +30,15 @@ pub(super) fn add(table: &mut Table) {
     }
     for dtype in DType::ALL {
         for shape in SHAPES {
-            let operands = [
-                (shape, DType::Bool, SMALL),
-                (shape, dtype, SMALL),
-                (shape, dtype, SMALL),
-            ];
-            table.smooth(format!("select {dtype} {shape:?}"), &operands, |x| {
-                x[0].select(&x[1], &x[2])
-            });
+            let operands = [(shape, DType::Bool, SMALL), (shape, dtype, SMALL), (shape, dtype, SMALL)];
+            table.smooth(format!("select {dtype} {shape:?}"), &operands, |x| x[0].select(&x[1], &x[2]));
         }
         for to in DType::ALL {
             // Rounding to another type is a staircase to central differences.
-            table.rough(
-                format!("cast {dtype} to {to}"),
-                &[(&[2, 7], dtype, SMALL)],
-                move |x| x[0].cast(to),
-            );
-            table.rough(
-                format!("cast odd {dtype} to {to}"),
-                &[(&[31], dtype, Range::Odd)],
-                move |x| x[0].cast(to),
-            );
+            table.rough(format!("cast {dtype} to {to}"), &[(&[2, 7], dtype, SMALL)], move |x| x[0].cast(to));
+            table.rough(format!("cast odd {dtype} to {to}"), &[(&[31], dtype, Range::Odd)], move |x| {
+                x[0].cast(to)
+            });
         }
     }
     for dtype in NUMBERS {
@@ -66,31 +54,19 @@ fn unary(table: &mut Table, function: UnaryOp, dtype: DType) {
     };
     let name = function.name();
     for shape in SHAPES {
-        table.smooth(
-            format!("{name} {dtype} {shape:?}"),
-            &[(shape, dtype, range)],
-            move |x| x[0].unary(function),
-        );
+        table.smooth(format!("{name} {dtype} {shape:?}"), &[(shape, dtype, range)], move |x| {
+            x[0].unary(function)
+        });
     }
     for (layout, stored, view) in LAYOUTS {
         let build = move |x: &[Expr]| view(&x[0]).unary(function);
-        table.smooth(
-            format!("{name} {dtype} {layout}"),
-            &[(stored, dtype, range)],
-            build,
-        );
+        table.smooth(format!("{name} {dtype} {layout}"), &[(stored, dtype, range)], build);
     }
-    table.rough(
-        format!("{name} odd {dtype}"),
-        &[(&[31], dtype, Range::Odd)],
-        move |x| x[0].unary(function),
-    );
+    table.rough(format!("{name} odd {dtype}"), &[(&[31], dtype, Range::Odd)], move |x| x[0].unary(function));
     if dtype == DType::F32 {
-        table.rough(
-            format!("{name} {dtype} large"),
-            &[(&[5, 419], dtype, range)],
-            move |x| x[0].unary(function),
-        );
+        table.rough(format!("{name} {dtype} large"), &[(&[5, 419], dtype, range)], move |x| {
+            x[0].unary(function)
+        });
     }
 }
 
@@ -103,11 +79,7 @@ fn binary(table: &mut Table, function: BinaryOp, dtype: DType) {
     let name = function.name();
     let build = move |x: &[Expr]| x[0].binary(function, &x[1]);
     for shape in SHAPES {
-        table.smooth(
-            format!("{name} {dtype} {shape:?}"),
-            &[(shape, dtype, a), (shape, dtype, b)],
-            build,
-        );
+        table.smooth(format!("{name} {dtype} {shape:?}"), &[(shape, dtype, a), (shape, dtype, b)], build);
     }
     for (layout, stored, view) in LAYOUTS {
         let operands = [(stored, dtype, a), (&[3, 5], dtype, b)];
@@ -122,10 +94,6 @@ fn binary(table: &mut Table, function: BinaryOp, dtype: DType) {
     let odd = [(&[173][..], dtype, Range::Odd), (&[173][..], dtype, Range::Odd)];
     table.rough(format!("{name} odd {dtype}"), &odd, build);
     if dtype == DType::F32 {
-        table.rough(
-            format!("{name} {dtype} large"),
-            &[(&[5, 419], dtype, a), (&[5, 419], dtype, b)],
-            build,
-        );
+        table.rough(format!("{name} {dtype} large"), &[(&[5, 419], dtype, a), (&[5, 419], dtype, b)], build);
     }
 }

@@ -14,36 +14,12 @@ pub(super) fn add(table: &mut Table) {
     };
     let windows: [(&str, &[usize], WindowSpec); 7] = [
         ("1d", &[2, 3, 7], spec(&[2], &[2], &[(0, 0)], &[1])),
-        (
-            "1d overlapping, padded",
-            &[1, 2, 7],
-            spec(&[3], &[1], &[(1, 1)], &[1]),
-        ),
-        (
-            "2d",
-            &[2, 2, 4, 6],
-            spec(&[2, 2], &[2, 2], &[(0, 0), (0, 0)], &[1, 1]),
-        ),
-        (
-            "2d past the end",
-            &[1, 2, 5, 7],
-            spec(&[3, 2], &[2, 2], &[(1, 1), (0, 1)], &[1, 1]),
-        ),
-        (
-            "2d dilated",
-            &[1, 1, 5, 6],
-            spec(&[2, 2], &[1, 2], &[(0, 0), (1, 1)], &[2, 3]),
-        ),
-        (
-            "2d of an empty batch",
-            &[0, 2, 4, 4],
-            spec(&[2, 2], &[2, 2], &[(0, 0), (0, 0)], &[1, 1]),
-        ),
-        (
-            "3d",
-            &[1, 2, 3, 4, 3],
-            spec(&[2, 2, 3], &[1, 2, 1], &[(0, 0), (0, 0), (1, 1)], &[1, 1, 1]),
-        ),
+        ("1d overlapping, padded", &[1, 2, 7], spec(&[3], &[1], &[(1, 1)], &[1])),
+        ("2d", &[2, 2, 4, 6], spec(&[2, 2], &[2, 2], &[(0, 0), (0, 0)], &[1, 1])),
+        ("2d past the end", &[1, 2, 5, 7], spec(&[3, 2], &[2, 2], &[(1, 1), (0, 1)], &[1, 1])),
+        ("2d dilated", &[1, 1, 5, 6], spec(&[2, 2], &[1, 2], &[(0, 0), (1, 1)], &[2, 3])),
+        ("2d of an empty batch", &[0, 2, 4, 4], spec(&[2, 2], &[2, 2], &[(0, 0), (0, 0)], &[1, 1])),
+        ("3d", &[1, 2, 3, 4, 3], spec(&[2, 2, 3], &[1, 2, 1], &[(0, 0), (0, 0), (1, 1)], &[1, 1, 1])),
     ];
     for dtype in NUMBERS {
         for (name, image, spec) in &windows {
@@ -67,46 +43,33 @@ fn add_window(
     let output: Vec<usize> = image[..2].iter().copied().chain(spatial).collect();
 
     let s = spec.clone();
-    table.smooth(
-        format!("max pool {dtype} {name}"),
-        &[(image, dtype, SMALL)],
-        move |x| x[0].window_pick(&x[0], &s),
-    );
+    table.smooth(format!("max pool {dtype} {name}"), &[(image, dtype, SMALL)], move |x| {
+        x[0].window_pick(&x[0], &s)
+    });
     for (data, range) in [("tied", TIES), ("odd", Range::Odd)] {
         let operands = [(image, dtype, range), (image, dtype, SMALL)];
         let s = spec.clone();
-        table.rough(
-            format!("window_pick {data} {dtype} {name}"),
-            &operands,
-            move |x| x[0].window_pick(&x[1], &s),
-        );
+        table.rough(format!("window_pick {data} {dtype} {name}"), &operands, move |x| {
+            x[0].window_pick(&x[1], &s)
+        });
         let operands = [(image, dtype, range), (&output[..], dtype, SMALL)];
         let s = spec.clone();
-        table.rough(
-            format!("window_spread {data} {dtype} {name}"),
-            &operands,
-            move |x| x[0].window_spread(&x[1], &s),
-        );
+        table.rough(format!("window_spread {data} {dtype} {name}"), &operands, move |x| {
+            x[0].window_spread(&x[1], &s)
+        });
     }
     // What picks is no operand of the derivative, so here it isn't one that moves.
     let operands = [(image, kiln_ir::DType::I64, TIES), (&output[..], dtype, SMALL)];
     let s = spec.clone();
-    table.smooth(format!("window_spread {dtype} {name}"), &operands, move |x| {
-        x[0].window_spread(&x[1], &s)
-    });
+    table.smooth(format!("window_spread {dtype} {name}"), &operands, move |x| x[0].window_spread(&x[1], &s));
 
     let s = spec.clone();
-    table.smooth(
-        format!("window_sum {dtype} {name}"),
-        &[(image, dtype, SMALL)],
-        move |x| x[0].window_sum(&s),
-    );
+    table
+        .smooth(format!("window_sum {dtype} {name}"), &[(image, dtype, SMALL)], move |x| x[0].window_sum(&s));
     table.loosened(8.0);
     let s = spec.clone();
-    table.smooth(
-        format!("window_sum_grad {dtype} {name}"),
-        &[(&output[..], dtype, SMALL)],
-        move |x| x[0].window_sum_grad(&s, &image[2..]),
-    );
+    table.smooth(format!("window_sum_grad {dtype} {name}"), &[(&output[..], dtype, SMALL)], move |x| {
+        x[0].window_sum_grad(&s, &image[2..])
+    });
     table.loosened(8.0);
 }
