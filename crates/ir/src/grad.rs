@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::f64::consts::FRAC_2_SQRT_PI;
+use std::panic::Location;
 use std::sync::Arc;
 
 use crate::dtype::DType;
@@ -108,7 +109,8 @@ fn inner_product(a: &[Expr], b: &[Expr]) -> Expr {
 #[track_caller]
 fn seed(value: &Expr, upstream: Option<&Expr>) -> Result<(Arc<Node>, Expr), Expr> {
     let node = value.node().map_err(|_| value.clone())?.clone();
-    let refuse = |kind, message| Err(Expr::poisoned(Error::new(kind, "gradient", message)));
+    let at = Location::caller();
+    let refuse = |kind, message| Err(Expr::poisoned(Error::new(kind, "gradient", message).at(at)));
     if !node.dtype.is_float() {
         return refuse(ErrorKind::DType, format!("{} values have no gradient", node.dtype));
     }
