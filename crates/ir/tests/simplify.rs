@@ -3,6 +3,8 @@
 use kiln_ir::op::{BinaryOp, ReduceOp, SliceRange, UnaryOp};
 use kiln_ir::simplify::simplify;
 use kiln_ir::{DType, Expr, Graph, Result, Shape};
+use kiln_testkit::rng::Range;
+use kiln_testkit::{Problem, Rng, Tolerance, assert_close};
 
 /// The one output's graph, simplified, with `x: f32[3, 5]` and `i: i64[3, 5]` as arguments.
 fn simplified(build: impl Fn(&Expr, &Expr) -> Expr) -> Graph {
@@ -139,5 +141,70 @@ fn arguments_stay_even_where_nobody_needs_them() -> Result<()> {
     let graph = simplified(|x, _| x.full_like(1.0));
     assert_eq!(graph.inputs.len(), 2);
     assert_eq!(graph.nodes.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn rewrites_give_the_same_numbers_however_odd() -> Result<()> {
+    let binary = |f: BinaryOp| move |x: &Expr, y: &Expr| x.binary(f, y);
+    let literal = |f: BinaryOp, v: f64| move |x: &Expr, _: &Expr| x.binary_scalar(f, v);
+    let neg = |x: &Expr| x.unary(UnaryOp::Neg);
+    let builders: Vec<Box<dyn Fn(&Expr, &Expr) -> Expr>> = vec![
+        Box::new(move |x, y| neg(x) + y),
+        Box::new(move |x, y| x + neg(y)),
+        Box::new(move |x, y| x - neg(y)),
+        Box::new(move |x, y| neg(x) * neg(y)),
+        Box::new(move |x, _| x.full_like(0i64) - x),
+        Box::new(move |x, _| neg(x).unary(UnaryOp::Abs).unary(UnaryOp::Sign).unary(UnaryOp::Sign)),
+        Box::new(|x, _| x.binary(BinaryOp::Lt, &x.full_like(1i64)).unary(UnaryOp::Not).select(x, &(x + x))),
+        Box::new(|x, _| x.reduce(ReduceOp::Max, &[0]).reduce(ReduceOp::Max, &[1])),
+        Box::new(|x, y| binary_of_literals(x, y)),
+        Box::new(binary(BinaryOp::Rem)),
+        Box::new(literal(BinaryOp::Div, -8.0)),
+        Box::new(literal(BinaryOp::Mul, -1.0)),
+        Box::new(literal(BinaryOp::Pow, 2.0)),
+        Box::new(literal(BinaryOp::Pow, -1.0)),
+    ];
+    let mut rng = Rng::new(5);
+    let shape = Shape::from([7, 31]);
+    for dtype in DType::ALL.into_iter().filter(|&dtype| dtype != DType::Bool) {
+        let inputs = [0, 1].map(|_| (shape.clone(), rng.data(&shape, dtype, Range::Odd)));
+        let [x, y] = [0, 1].map(|i| Expr::input(i, shape.clone(), dtype));
+        for build in &builders {
+            assert_same(&Problem::trace(dtype.name(), &inputs, &[build(&x, &y)])?)?;
+        }
+    }
+    Ok(())
+}
+
+fn binary_of_literals(x: &Expr, y: &Expr) -> Expr {
+    let times = |x: &Expr, v: i64| x.binary_scalar(BinaryOp::Mul, v);
+    (times(x, 1) + times(y, 0)).binary_scalar(BinaryOp::Sub, 0i64).binary_scalar(BinaryOp::Div, 1i64)
+}
+
+#[test]
+fn chains_of_casts_give_the_same_numbers() -> Result<()> {
+    let mut rng = Rng::new(6);
+    let shape = Shape::from([31]);
+    for range in [Range::Odd, Range::Between(-300.0, 300.0)] {
+        for from in DType::ALL {
+            let inputs = [(shape.clone(), rng.data(&shape, from, range))];
+            let x = Expr::input(0, shape.clone(), from);
+            for middle in DType::ALL {
+                for to in DType::ALL {
+                    let name = format!("{from} to {middle} to {to}");
+                    assert_same(&Problem::trace(name, &inputs, &[x.cast(middle).cast(to)])?)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn assert_same(problem: &Problem) -> Result<()> {
+    let simple = problem.with_graph(simplify(&problem.graph));
+    let (found, expected) = (simple.oracle()?, problem.oracle()?);
+    let what = format!("{}\n{}{}", problem.name, problem.graph, simple.graph);
+    assert_close(&what, &found.outputs[0], &expected.outputs[0], Tolerance::EXACT);
     Ok(())
 }
