@@ -144,12 +144,14 @@ fn arguments_stay_even_where_nobody_needs_them() -> Result<()> {
     Ok(())
 }
 
+type Build = Box<dyn Fn(&Expr, &Expr) -> Expr>;
+
 #[test]
 fn rewrites_give_the_same_numbers_however_odd() -> Result<()> {
     let binary = |f: BinaryOp| move |x: &Expr, y: &Expr| x.binary(f, y);
     let literal = |f: BinaryOp, v: f64| move |x: &Expr, _: &Expr| x.binary_scalar(f, v);
     let neg = |x: &Expr| x.unary(UnaryOp::Neg);
-    let builders: Vec<Box<dyn Fn(&Expr, &Expr) -> Expr>> = vec![
+    let builders: Vec<Build> = vec![
         Box::new(move |x, y| neg(x) + y),
         Box::new(move |x, y| x + neg(y)),
         Box::new(move |x, y| x - neg(y)),
@@ -158,7 +160,7 @@ fn rewrites_give_the_same_numbers_however_odd() -> Result<()> {
         Box::new(move |x, _| neg(x).unary(UnaryOp::Abs).unary(UnaryOp::Sign).unary(UnaryOp::Sign)),
         Box::new(|x, _| x.binary(BinaryOp::Lt, &x.full_like(1i64)).unary(UnaryOp::Not).select(x, &(x + x))),
         Box::new(|x, _| x.reduce(ReduceOp::Max, &[0]).reduce(ReduceOp::Max, &[1])),
-        Box::new(|x, y| binary_of_literals(x, y)),
+        Box::new(binary_of_literals),
         Box::new(binary(BinaryOp::Rem)),
         Box::new(literal(BinaryOp::Div, -8.0)),
         Box::new(literal(BinaryOp::Mul, -1.0)),
