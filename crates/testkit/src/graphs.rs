@@ -5,6 +5,7 @@
 //! out the same everywhere: those made of arguments by moving and choosing.
 
 use kiln_ir::grad::gradients;
+use kiln_ir::node::topological;
 use kiln_ir::op::{ArgOp, BinaryOp, ConvSpec, ReduceOp, ScatterMode, SliceRange, UnaryOp, WindowSpec};
 use kiln_ir::{DType, Data, Expr, Shape};
 
@@ -18,14 +19,14 @@ use crate::table::{BINARY, REDUCE};
 /// If a graph is built wrongly, which is a mistake in this generator.
 pub fn random_graph(seed: u64) -> Problem {
     let mut maker = Maker { rng: Rng::new(seed ^ 0x6b69_6c6e), inputs: Vec::new(), pool: Vec::new() };
-    let steps = 4 + maker.rng.below(32);
+    let steps = 6 + maker.rng.below(60);
     for _ in 0..steps {
         let made = maker.step();
         assert!(made.x.error().is_none(), "random graph {seed}: {:?}", made.x.error());
         maker.pool.push(made);
     }
     let mut outputs: Vec<Expr> = maker.pool.last().map(|last| last.x.clone()).into_iter().collect();
-    for _ in 0..maker.rng.below(4) {
+    for _ in 0..maker.rng.below(7) {
         outputs.push(maker.rng.pick(&maker.pool).x.clone());
     }
     Problem::trace(format!("random graph {seed}"), &maker.inputs, &outputs)
@@ -116,13 +117,11 @@ impl Maker {
 
     /// A float of any shape, most often one that was made before, brought back to a tame size.
     fn any(&mut self) -> Made {
-        let made = match self.pool.is_empty() || self.rng.chance(0.25) {
-            true => self.leaf(),
-            // Late ones are likelier, so that graphs grow deep; the others are shared.
-            false => {
-                let back = self.rng.below(self.pool.len()).min(self.rng.below(self.pool.len()));
-                self.pool[self.pool.len() - 1 - back].clone()
-            }
+        // The last one is the likeliest, so that graphs grow deep; any other makes them share.
+        let made = match self.pool.last() {
+            Some(last) if self.rng.chance(0.6) => last.clone(),
+            Some(_) if self.rng.chance(0.75) => self.rng.pick(&self.pool).clone(),
+            _ => self.leaf(),
         };
         if made.bound > 30.0 {
             return Made { x: made.x.unary(UnaryOp::Tanh), bound: 1.0, exact: false };
@@ -493,7 +492,7 @@ impl Maker {
     fn conv(&mut self) -> Made {
         let image = self.image();
         let shape = image.x.shape();
-        let groups = if shape[1] % 2 == 0 && self.rng.chance(0.4) { 2 } else { 1 };
+        let groups = if shape[1].is_multiple_of(2) && self.rng.chance(0.4) { 2 } else { 1 };
         let window = [1 + self.rng.below(3), 1 + self.rng.below(3)];
         let spec = ConvSpec {
             stride: vec![1 + self.rng.below(2), 1 + self.rng.below(2)],
@@ -573,8 +572,10 @@ impl Maker {
         let value = self.any().x.unary(UnaryOp::Tanh);
         let axes: Vec<usize> = (0..value.rank()).collect();
         let objective = value.sum(&axes).reshape(());
-        let wanted = self.any();
-        let slope = gradients(&objective, &[wanted.x.clone()], None).remove(0);
+        let below = objective.node().map(|node| topological(std::slice::from_ref(node))).unwrap_or_default();
+        let floats: Vec<_> = below.into_iter().filter(|node| node.dtype == DType::F32).collect();
+        let wanted = Expr::from(self.rng.pick(&floats).clone());
+        let slope = gradients(&objective, &[wanted], None).remove(0);
         // Its size isn't known, so it is squashed.
         Made { x: (slope * 0.1).unary(UnaryOp::Tanh), bound: 1.0, exact: false }
     }
