@@ -1,10 +1,12 @@
 //! The oracle against numbers worked out by hand, where the meaning in `op.rs` could be misread.
 
+use std::sync::Arc;
+
 use kiln_ir::error::ErrorKind;
 use kiln_ir::eval::evaluate;
 use kiln_ir::half::f16;
-use kiln_ir::op::{ArgOp, BinaryOp, ConvSpec, ReduceOp, ScatterMode, UnaryOp, WindowSpec};
-use kiln_ir::{DType, Data, Error, Expr, Graph, Result};
+use kiln_ir::op::{ArgOp, BinaryOp, ConvSpec, ReduceOp, ScatterMode, Shared, UnaryOp, WindowSpec};
+use kiln_ir::{DType, Data, Error, Expr, Graph, Op, Result, Shape};
 use kiln_testkit::{Problem, Tolerance, assert_close};
 
 const NAN: f64 = f64::NAN;
@@ -177,5 +179,15 @@ fn arguments_that_do_not_fit_are_refused() -> Result<()> {
     assert!(refused(&[&Data::F64(vec![1.0, 2.0])]).contains("2 values of f64 for the input f32[2]"));
     let undeclared = Graph::trace(&[], &[Expr::input(0, [2], DType::F32)], &[]);
     assert!(undeclared.is_err_and(|error| error.to_string().contains("isn't among the 0 declared here")));
+    Ok(())
+}
+
+#[test]
+fn one_block_of_data_may_have_two_shapes() -> Result<()> {
+    let data = Shared(Arc::new(Data::F64(vec![1.0, 2.0])));
+    let shaped = |shape: Shape| Expr::apply(Op::Const(data.clone()), &[], Some((&shape, DType::F64)));
+    assert_floats(&shaped([2, 1].into()).matmul(&shaped([1, 2].into())), &[1.0, 2.0, 2.0, 4.0]);
+    let (graph, captured) = Graph::trace(&[], &[shaped([2].into()) + shaped([2].into())], &[])?;
+    assert_eq!((graph.inputs.len(), captured.len()), (1, 1));
     Ok(())
 }
