@@ -3,8 +3,8 @@
 
 use std::ops::{Bound, Range, RangeBounds, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
-use kiln_ir::op::SliceRange;
 use kiln_ir::Result;
+use kiln_ir::op::SliceRange;
 
 use super::Tensor;
 
