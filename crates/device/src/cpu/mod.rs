@@ -1,14 +1,19 @@
 //! The CPU: programs are checked when they are loaded, and then walked kernel by kernel.
 
 mod bases;
+mod contraction;
+mod block;
+mod direct;
 mod finite;
+mod fused;
 mod index;
 mod lock;
 mod memory;
 mod naive;
 mod prepare;
 mod runtime;
-mod threads;
+pub mod simd;
+pub mod threads;
 mod verify;
 
 use std::sync::{Arc, LazyLock};
