@@ -157,6 +157,11 @@ impl Clusters {
         }
         let mut members = [a.members.as_slice(), b.members.as_slice()].concat();
         members.sort_unstable();
+        // What a product reads must be there before it starts.
+        let feeds = |&operand: &Id| members.binary_search(&root(graph, operand)).is_ok();
+        if contraction.is_some_and(|id| graph.nodes[id].inputs.iter().any(feeds)) {
+            return false;
+        }
         if nest(graph, &members, contraction).is_none() {
             return false;
         }

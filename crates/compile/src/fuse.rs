@@ -26,6 +26,15 @@ struct Draft {
 impl Lowering<'_> {
     /// Writes pointwise and reduce members as one kernel.
     pub(crate) fn fused(&mut self, members: &[Id]) {
+        // What is left of values without elements is outputs and operands of custom operations: places, but no work.
+        if members.iter().any(|&id| self.graph.nodes[id].shape.elements() == 0) {
+            for &id in members {
+                let order: Vec<usize> = (0..self.graph.nodes[id].shape.rank()).collect();
+                let located = self.temporary(id, &order);
+                self.settle(id, located);
+            }
+            return;
+        }
         // Members were clustered because they nest; without the product of a broken tail the rest still does, or is
         // written one by one.
         let Some(nest) = nest(self.graph, members, None) else {

@@ -23,12 +23,17 @@ pub use program::Program;
 
 /// Compiles a graph.
 pub fn compile(graph: &Graph) -> Program {
-    let graph = kiln_ir::simplify::simplify(graph);
-    let graph = prepare::without_empties(&graph);
-    let graph = prepare::with_values_computed(&graph);
+    let graph = prepared(graph);
     let clusters = cluster::cluster(&graph);
     let schedule = schedule::schedule(&graph, &clusters);
     let mut program = lower::lower(&graph, &clusters, &schedule);
     plan::plan(&mut program);
     program
+}
+
+/// The graph as it is cut into kernels: simplified, with nothing empty, and all that is handed back computed.
+pub fn prepared(graph: &Graph) -> Graph {
+    let graph = kiln_ir::simplify::simplify(graph);
+    let graph = prepare::without_empties(&graph);
+    prepare::with_values_computed(&graph)
 }

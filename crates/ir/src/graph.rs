@@ -83,7 +83,7 @@ impl Graph {
 
         let mut graph = Graph { inputs: declared.to_vec(), ..Graph::default() };
         let mut captured: Vec<Arc<Data>> = Vec::new();
-        let mut position_of_constant: HashMap<usize, usize> = HashMap::new();
+        let mut position_of_constant: HashMap<(usize, Shape), usize> = HashMap::new();
         let mut barriers = 0;
         let mut id_of: HashMap<u64, Id> = HashMap::new();
         for node in topological(&roots) {
@@ -94,7 +94,8 @@ impl Graph {
                     continue;
                 }
                 Op::Const(data) => {
-                    let position = *position_of_constant.entry(data.address()).or_insert_with(|| {
+                    let key = (data.address(), node.shape.clone());
+                    let position = *position_of_constant.entry(key).or_insert_with(|| {
                         captured.push(data.0.clone());
                         graph.inputs.push((node.shape.clone(), node.dtype));
                         graph.inputs.len() - 1

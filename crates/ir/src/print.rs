@@ -45,13 +45,13 @@ pub fn dot(graph: &Graph) -> String {
         leaf: node.inputs.is_empty(),
         inputs: node.inputs.clone(),
     });
-    let update = |(i, (variable, id)): (usize, &(crate::op::Shared<dyn crate::op::Variable>, usize))| Drawn {
-        id: graph.nodes.len() + i,
+    let updates = graph.updates.iter().zip(graph.nodes.len()..).map(|((variable, id), drawn)| Drawn {
+        id: drawn,
         label: format!("{} :=", variable_name(&variable.name())),
         leaf: true,
         inputs: vec![*id],
-    };
-    draw(nodes.chain(graph.updates.iter().enumerate().map(update)))
+    });
+    draw(nodes.chain(updates))
 }
 
 /// What `values` are computed from, in Graphviz's language. `note` may add a line to any node: a name of the

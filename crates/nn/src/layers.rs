@@ -1,6 +1,6 @@
 //! The first layers: dense, two-dimensional convolution, batch norm. Their weights start as PyTorch's do.
 
-use kiln_ir::DType;
+use kiln_ir::Data;
 
 use crate::module::{Context, Module, Visitor};
 use crate::random::Key;
@@ -97,5 +97,36 @@ impl Module for BatchNorm {
         visitor.parameter("bias", &self.bias);
         visitor.state("running_mean", &self.running_mean);
         visitor.state("running_var", &self.running_var);
+    }
+}
+
+impl BatchNorm {
+    /// A norm over `channels` that starts as the identity; epsilon 1e-5 and momentum 0.1, as PyTorch's.
+    pub fn new(channels: usize) -> BatchNorm {
+        let constant = |value: f32| Data::F32(vec![value; channels]);
+        let state = |value: f32| Variable::filled("", value, [channels]);
+        BatchNorm {
+            weight: Param::new(&Tensor::from_data(constant(1.0), [channels])),
+            bias: Param::new(&Tensor::from_data(constant(0.0), [channels])),
+            running_mean: state(0.0),
+            running_var: state(1.0),
+        }
+    }
+
+    /// Normalises with the batch's statistics when training (and keeps their running means), else with the running ones.
+    #[track_caller]
+    pub fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        let (mean, var) = (self.running_mean.tensor(), self.running_var.tensor());
+        let normal = if context.is_training() {
+            let (normal, mean, var) = x.batch_norm_train(&mean, &var, 0.1, 1e-5);
+            context.update(&self.running_mean, mean);
+            context.update(&self.running_var, var);
+            normal
+        } else {
+            x.batch_norm(&mean, &var, 1e-5)
+        };
+        let mut sizes = vec![1i64; x.rank().max(2)];
+        sizes[1] = -1;
+        normal * self.weight.tensor().reshape(&sizes[..]) + self.bias.tensor().reshape(&sizes[..])
     }
 }

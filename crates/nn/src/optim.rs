@@ -145,7 +145,7 @@ impl Optimizer for Sgd {
     fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         let mut gradient = gradient.clone();
         if self.weight_decay != 0.0 {
-            gradient = gradient + parameter * self.weight_decay;
+            gradient += parameter * self.weight_decay;
         }
         if self.momentum != 0.0 {
             let velocity = slot.get("momentum", parameter) * self.momentum + &gradient;
@@ -204,7 +204,7 @@ impl Optimizer for Adam {
         if self.weight_decay != 0.0 && self.decoupled {
             parameter = &parameter * (1.0 - &slot.rate * self.weight_decay);
         } else if self.weight_decay != 0.0 {
-            gradient = gradient + &parameter * self.weight_decay;
+            gradient += &parameter * self.weight_decay;
         }
         let mean = slot.get("mean", &parameter) * first + &gradient * (1.0 - first);
         let square = slot.get("square", &parameter) * second + &gradient * &gradient * (1.0 - second);

@@ -80,7 +80,8 @@ impl Cache {
             self.nodes += nodes;
         }
         while self.programs.len() > MOST_PROGRAMS || self.nodes > MOST_NODES {
-            let oldest = self.programs.iter().min_by_key(|(_, (used, _))| *used).map(|(graph, _)| graph.clone());
+            let oldest =
+                self.programs.iter().min_by_key(|(_, (used, _))| *used).map(|(graph, _)| graph.clone());
             match oldest {
                 Some(graph) => drop(self.take(&graph)),
                 None => break,

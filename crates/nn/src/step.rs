@@ -37,7 +37,7 @@ impl<'a> Input<'a> {
 const MOST_SHAPES: usize = 16;
 
 /// What a step computes: outputs, and variables with their new values.
-type Trace<'a> = dyn FnMut(&[Tensor]) -> Result<(Vec<Tensor>, Vec<(Variable, Tensor)>)> + 'a;
+type Build<'a> = dyn FnMut(&[Tensor]) -> Result<(Vec<Tensor>, Vec<(Variable, Tensor)>)> + 'a;
 
 /// A function of `N` inputs that is compiled for each shape it meets and kept.
 ///
@@ -50,7 +50,7 @@ type Trace<'a> = dyn FnMut(&[Tensor]) -> Result<(Vec<Tensor>, Vec<(Variable, Ten
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
 pub struct Function<'a, const N: usize> {
-    trace: Box<Trace<'a>>,
+    build: Box<Build<'a>>,
     /// The most recently used last.
     compiled: Vec<Compiled>,
     profile: bool,
@@ -74,8 +74,8 @@ impl<'a, const N: usize> Function<'a, N> {
     pub fn with_updates(
         mut f: impl FnMut([Tensor; N]) -> Result<(Vec<Tensor>, Vec<(Variable, Tensor)>)> + 'a,
     ) -> Function<'a, N> {
-        let trace = move |inputs: &[Tensor]| f(std::array::from_fn(|position| inputs[position].clone()));
-        Function { trace: Box::new(trace), compiled: Vec::new(), profile: false }
+        let build = move |inputs: &[Tensor]| f(std::array::from_fn(|position| inputs[position].clone()));
+        Function { build: Box::new(build), compiled: Vec::new(), profile: false }
     }
 
     /// A model's forward pass without training.
@@ -104,6 +104,15 @@ impl<'a, const N: usize> Function<'a, N> {
         executable.run(&arguments, memories, &mut targets)?;
         drop(targets);
         Ok(&compiled.outputs)
+    }
+
+    /// What is computed from these inputs, before it is compiled: print it, or draw it with
+    /// [`kiln_ir::print::dot`].
+    ///
+    /// # Errors
+    /// A mistake in what the function builds, with its line.
+    pub fn graph(&mut self, inputs: [Input; N]) -> Result<Graph> {
+        self.trace(&declared(&inputs)).map(|(graph, _)| graph)
     }
 
     /// The program for these inputs, for looking at.
@@ -144,18 +153,8 @@ impl<'a, const N: usize> Function<'a, N> {
             }
             return Ok(());
         }
-        let declared: Vec<(Shape, DType)> =
-            inputs.iter().map(|input| (Shape::from(input.shape.as_slice()), input.argument.dtype())).collect();
-        let tensors: Vec<Tensor> = declared
-            .iter()
-            .enumerate()
-            .map(|(position, (shape, dtype))| Tensor(Expr::input(position, shape.clone(), *dtype)))
-            .collect();
-        let (results, updates) = (self.trace)(&tensors)?;
-        let results: Vec<Expr> = results.into_iter().map(|tensor| tensor.0).collect();
-        let updates: Vec<_> =
-            updates.into_iter().map(|(variable, value)| (variable.handle(), value.0)).collect();
-        let (graph, captured) = Graph::trace(&declared, &results, &updates)?;
+        let declared = declared(inputs);
+        let (graph, captured) = self.trace(&declared)?;
         let mut loaded = load(&graph)?;
         loaded.executable.profile(self.profile);
         let outputs = outputs(&loaded.program);
@@ -165,6 +164,26 @@ impl<'a, const N: usize> Function<'a, N> {
         self.compiled.push(Compiled { inputs: declared, loaded, captured, outputs });
         Ok(())
     }
+
+    /// What is computed from inputs of these shapes, before it is compiled, and the constants it captured.
+    fn trace(&mut self, declared: &[(Shape, DType)]) -> Result<(Graph, Vec<Arc<Data>>)> {
+        let tensors: Vec<Tensor> = declared
+            .iter()
+            .enumerate()
+            .map(|(position, (shape, dtype))| Tensor(Expr::input(position, shape.clone(), *dtype)))
+            .collect();
+        let (results, updates) = (self.build)(&tensors)?;
+        let results: Vec<Expr> = results.into_iter().map(|tensor| tensor.0).collect();
+        let updates: Vec<_> =
+            updates.into_iter().map(|(variable, value)| (variable.handle(), value.0)).collect();
+        Graph::trace(declared, &results, &updates)
+    }
+}
+
+/// The shapes and dtypes of inputs.
+fn declared(inputs: &[Input]) -> Vec<(Shape, DType)> {
+    let of = |input: &Input| (Shape::from(input.shape.as_slice()), input.argument.dtype());
+    inputs.iter().map(of).collect()
 }
 
 /// A training step: forward, gradients, optimizer, as one program that updates parameters in place.
@@ -212,7 +231,7 @@ impl<'a, const N: usize> Step<'a, N> {
             let gradients = loss.grad(&parameters.iter().collect::<Vec<_>>());
             let mut updates = context.take_updates();
             let values = slots.update(&optimizer, &trained, &parameters, &gradients)?;
-            updates.extend(variables.iter().map(|variable| Variable::clone(variable)).zip(values));
+            updates.extend(variables.iter().map(|&variable| variable.clone()).zip(values));
             updates.extend(slots.take_updates());
             Ok((results, updates))
         };

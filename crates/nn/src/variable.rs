@@ -57,9 +57,21 @@ impl Variable {
         }))
     }
 
+    /// A variable with `value` everywhere.
+    pub fn filled<T: Element>(name: &str, value: T, shape: impl Into<Shape>) -> Variable {
+        let shape = shape.into();
+        Variable(Arc::new(Storage {
+            name: RwLock::new(name.to_string()),
+            dtype: T::DTYPE,
+            initial: T::wrap(vec![value; shape.elements()]),
+            shape,
+            memory: OnceLock::new(),
+        }))
+    }
+
     /// The path users know it by.
     pub fn name(&self) -> String {
-        self.0.name()
+        kiln_ir::op::Variable::name(&*self.0)
     }
 
     /// Gives it another path.

@@ -82,7 +82,7 @@ pub fn evaluate(
 }
 
 /// One element of a pointwise operation, for operands that are the same everywhere.
-pub(crate) fn pointwise_constant(op: &Op, operands: &[(Scalar, DType)], dtype: DType) -> Option<Scalar> {
+pub fn pointwise_constant(op: &Op, operands: &[(Scalar, DType)], dtype: DType) -> Option<Scalar> {
     let x: Vec<Values> = operands.iter().map(|&(value, dtype)| Values::filled(dtype, 1, value)).collect();
     let value = match op {
         Op::Unary(function) => pointwise::unary(*function, &x[0]),

@@ -8,6 +8,7 @@ mod algebra;
 mod movement;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -17,7 +18,8 @@ use crate::graph::{Graph, GraphNode, Id};
 use crate::op::Op;
 use crate::shape::Shape;
 
-type Pass = fn(&Graph) -> Graph;
+/// A pass gives the new graph and how many changes it made.
+type Pass = fn(Graph) -> (Graph, usize);
 
 /// The passes of one round.
 const PASSES: [(&str, Pass); 3] = [("rewrite", rewrite), ("merge", merge), ("sweep", sweep)];
@@ -28,52 +30,61 @@ const ROUNDS: usize = 8;
 /// The simplest graph with the same outputs, updates and arguments that the rules lead to.
 pub fn simplify(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
-    for _ in 0..ROUNDS {
-        let before = graph.clone();
-        for (name, pass) in PASSES {
-            graph = run(name, pass, &graph);
-        }
-        if graph == before {
+    let mut idle = 0;
+    for (name, pass) in PASSES.iter().cycle().take(ROUNDS * PASSES.len()) {
+        let (after, changes) = run(name, *pass, graph);
+        graph = after;
+        idle = if changes == 0 { idle + 1 } else { 0 };
+        if idle == PASSES.len() {
             break;
         }
     }
     graph
 }
 
-fn run(name: &str, pass: Pass, before: &Graph) -> Graph {
+fn run(name: &str, pass: Pass, before: Graph) -> (Graph, usize) {
     static LOGGED: OnceLock<bool> = OnceLock::new();
-    let start = Instant::now();
-    let after = pass(before);
+    let (from, start) = (before.nodes.len(), Instant::now());
+    let (after, changes) = pass(before);
     if *LOGGED.get_or_init(|| std::env::var("KILN_LOG").is_ok_and(|log| log.contains("passes"))) {
-        let (from, to) = (before.nodes.len(), after.nodes.len());
-        let change = if after == *before { "nothing changed" } else { "" };
-        eprintln!("{name:<8} {from:>7} → {to:>7} nodes {:>8} µs {change}", start.elapsed().as_micros());
+        let (to, time) = (after.nodes.len(), start.elapsed().as_micros());
+        let told = if changes == 0 { "nothing changed".to_string() } else { format!("{changes} changes") };
+        eprintln!("{name:<8} {from:>7} → {to:>7} nodes {time:>8} µs  {told}");
     }
     if cfg!(debug_assertions)
         && let Err(fault) = check(&after)
     {
         panic!("the pass {name} broke the graph: {fault}");
     }
-    after
+    (after, changes)
 }
 
 /// Applies the rules to each node; operands have been simplified before it.
-fn rewrite(graph: &Graph) -> Graph {
+fn rewrite(graph: Graph) -> (Graph, usize) {
     copy(graph, |nodes, node| Some(nodes.place(node)))
 }
 
 /// Computes equal things once. Barriers have numbers, so that no two are equal.
 ///
 /// `%1 = exp(%0)  %2 = exp(%0)  %3 = mul(%1, %2)` becomes `%1 = exp(%0)  %2 = mul(%1, %1)`
-fn merge(graph: &Graph) -> Graph {
-    let mut known: HashMap<GraphNode, Id> = HashMap::new();
-    copy(graph, |nodes, node| Some(*known.entry(node).or_insert_with_key(|node| nodes.push(node.clone()))))
+fn merge(graph: Graph) -> (Graph, usize) {
+    // By hash, so that no key is copied. Should two nodes ever share one, the second merely isn't merged.
+    let mut known: HashMap<u64, Id> = HashMap::with_capacity(graph.nodes.len());
+    let hasher = RandomState::new();
+    copy(graph, |nodes, node| {
+        let id = *known.entry(hasher.hash_one(&node)).or_insert(nodes.list.len());
+        if nodes.list.get(id) == Some(&node) {
+            nodes.changes += 1;
+            return Some(id);
+        }
+        Some(nodes.push(node))
+    })
 }
 
 /// Drops what no output and no update needs; arguments stay.
 ///
 /// `%0 = input  %1 = exp(%0)  %2 = neg(%0)  → %2` becomes `%0 = input  %1 = neg(%0)  → %1`
-fn sweep(graph: &Graph) -> Graph {
+fn sweep(graph: Graph) -> (Graph, usize) {
     let mut live = vec![false; graph.nodes.len()];
     for &id in graph.outputs.iter().chain(graph.updates.iter().map(|(_, id)| id)) {
         live[id] = true;
@@ -83,26 +94,32 @@ fn sweep(graph: &Graph) -> Graph {
             node.inputs.iter().for_each(|&input| live[input] = true);
         }
     }
-    let mut id = 0..;
-    copy(graph, |nodes, node| live[id.next()?].then(|| nodes.push(node)))
+    let mut live = live.into_iter();
+    copy(graph, |nodes, node| {
+        if live.next() == Some(true) {
+            return Some(nodes.push(node));
+        }
+        nodes.changes += 1;
+        None
+    })
 }
 
 /// Copies a graph node by node. `place` receives each with its operands already translated, and says where its value
 /// is now, or `None` where nobody will ask.
-fn copy(graph: &Graph, mut place: impl FnMut(&mut Nodes, GraphNode) -> Option<Id>) -> Graph {
+fn copy(graph: Graph, mut place: impl FnMut(&mut Nodes, GraphNode) -> Option<Id>) -> (Graph, usize) {
     let mut nodes = Nodes::default();
     let mut new_id: Vec<Id> = Vec::with_capacity(graph.nodes.len());
-    for node in &graph.nodes {
-        let inputs = node.inputs.iter().map(|&input| new_id[input]).collect();
-        let id = place(&mut nodes, GraphNode { inputs, ..node.clone() });
-        new_id.push(id.unwrap_or(Id::MAX));
+    for mut node in graph.nodes {
+        node.inputs.iter_mut().for_each(|input| *input = new_id[*input]);
+        new_id.push(place(&mut nodes, node).unwrap_or(Id::MAX));
     }
-    Graph {
-        nodes: nodes.0,
+    let after = Graph {
+        nodes: nodes.list,
         outputs: graph.outputs.iter().map(|&id| new_id[id]).collect(),
-        updates: graph.updates.iter().map(|(var, id)| (var.clone(), new_id[*id])).collect(),
-        inputs: graph.inputs.clone(),
-    }
+        updates: graph.updates.into_iter().map(|(variable, id)| (variable, new_id[id])).collect(),
+        inputs: graph.inputs,
+    };
+    (after, nodes.changes)
 }
 
 /// A rule: where the value of `node` is to be found instead, if the rule fits it. It may place new nodes.
@@ -110,12 +127,15 @@ type Rule = fn(&mut Nodes, &GraphNode) -> Option<Id>;
 
 /// The nodes of the graph that is being written. Rules see them as the operands of the node at hand.
 #[derive(Default)]
-struct Nodes(Vec<GraphNode>);
+struct Nodes {
+    list: Vec<GraphNode>,
+    changes: usize,
+}
 
 impl Nodes {
     fn push(&mut self, node: GraphNode) -> Id {
-        self.0.push(node);
-        self.0.len() - 1
+        self.list.push(node);
+        self.list.len() - 1
     }
 
     /// Adds a node, or what the first rule that fits makes of it. Rules place only what is simpler than what they
@@ -123,6 +143,7 @@ impl Nodes {
     fn place(&mut self, node: GraphNode) -> Id {
         for rule in algebra::RULES.iter().chain(movement::RULES) {
             if let Some(id) = rule(self, &node) {
+                self.changes += 1;
                 return id;
             }
         }
@@ -141,20 +162,20 @@ impl Nodes {
     }
 
     fn op(&self, id: Id) -> &Op {
-        &self.0[id].op
+        &self.list[id].op
     }
 
     fn shape(&self, id: Id) -> &Shape {
-        &self.0[id].shape
+        &self.list[id].shape
     }
 
     fn dtype(&self, id: Id) -> DType {
-        self.0[id].dtype
+        self.list[id].dtype
     }
 
     /// The first operand of a node that was found.
     fn inner(&self, id: Id) -> Id {
-        self.0[id].inputs[0]
+        self.list[id].inputs[0]
     }
 
     /// The one value a node has everywhere, if it is constant.

@@ -1,0 +1,123 @@
+//! Running sums along an axis, each sequential; several lie side by side in flight, so that their additions don't wait
+//! for each other.
+
+use kiln_compile::program::{Along, Kernel};
+use kiln_ir::half::{bf16, f16};
+use kiln_ir::{DType, Error, ErrorKind, Result};
+
+use super::super::bases::Bases;
+use super::super::prepare::Call;
+use super::nest::Nest;
+use super::{Shared, chunks};
+
+/// Sums in flight where neighbouring sums are neighbours in memory, and where they aren't.
+const SIDE_BY_SIDE: usize = 64;
+const APART: usize = 8;
+
+/// An element and what it is summed in.
+trait Running: Copy + 'static {
+    type Sum: Copy;
+    const ZERO: Self::Sum;
+    fn add(sum: Self::Sum, value: Self) -> Self::Sum;
+    fn round(sum: Self::Sum) -> Self;
+}
+
+macro_rules! running {
+    ($($type:ty, $sum:ty, $zero:expr, |$a:ident, $b:ident| $add:expr, $round:expr;)*) => {$(
+        impl Running for $type {
+            type Sum = $sum;
+            const ZERO: $sum = $zero;
+            #[inline(always)]
+            fn add($a: $sum, $b: Self) -> $sum { $add }
+            #[inline(always)]
+            fn round(sum: $sum) -> Self { ($round)(sum) }
+        }
+    )*};
+}
+
+running! {
+    u8, u8, 0, |a, b| a.wrapping_add(b), |sum| sum;
+    u16, u16, 0, |a, b| a.wrapping_add(b), |sum| sum;
+    i32, i32, 0, |a, b| a.wrapping_add(b), |sum| sum;
+    i64, i64, 0, |a, b| a.wrapping_add(b), |sum| sum;
+    f16, f32, 0.0, |a, b| a + f32::from(b), f16::from_f32;
+    bf16, f32, 0.0, |a, b| a + f32::from(b), bf16::from_f32;
+    f32, f32, 0.0, |a, b| a + b, |sum| sum;
+    f64, f64, 0.0, |a, b| a + b, |sum| sum;
+}
+
+/// Makes a running sum ready to run.
+pub(in super::super) fn prepare(_kernel: &Kernel, work: &Along) -> Result<Call> {
+    Ok(match work.x.dtype {
+        DType::U8 => call::<u8>(work),
+        DType::U16 => call::<u16>(work),
+        DType::I32 => call::<i32>(work),
+        DType::I64 => call::<i64>(work),
+        DType::F16 => call::<f16>(work),
+        DType::Bf16 => call::<bf16>(work),
+        DType::F32 => call::<f32>(work),
+        DType::F64 => call::<f64>(work),
+        DType::Bool => return Err(Error::new(ErrorKind::DType, "cumsum", "bools can't be added").nowhere()),
+    })
+}
+
+fn call<T: Running>(work: &Along) -> Call {
+    let last = work.loops.len() - 1;
+    let len = work.loops[last];
+    let outer = Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let step = [work.x.strides[last], work.out.strides[last]];
+    let (x, out) = (work.x.clone(), work.out.clone());
+    Box::new(move |bases: &Bases| {
+        let (x, out) = (Shared(bases.origin::<T>(&x)), Shared(bases.origin::<T>(&out)));
+        if len == 0 {
+            return Ok(());
+        }
+        let inner = outer.inner();
+        let side = if inner == [1, 1] { SIDE_BY_SIDE } else { APART };
+        chunks(outer.points(), len * size_of::<T>(), |points| {
+            outer.runs(points, |_, [from, to], count| {
+                for first in (0..count).step_by(side) {
+                    let lanes = side.min(count - first);
+                    let moved = first as isize;
+                    let x = x.at().wrapping_offset(from + moved * inner[0]);
+                    let out = out.at().wrapping_offset(to + moved * inner[1]);
+                    // SAFETY: the program was checked when it was loaded, and the caller gives its bases; chunks write
+                    // distinct elements.
+                    unsafe {
+                        match inner {
+                            [1, 1] => sums::<T, SIDE_BY_SIDE>(x, out, [1, 1], lanes, step, len),
+                            _ => sums::<T, APART>(x, out, inner, lanes, step, len),
+                        }
+                    }
+                }
+            });
+        });
+        Ok(())
+    })
+}
+
+/// `lanes` sums, `apart` in `x` and the result, each of `len` elements that are `step` apart.
+///
+/// # Safety
+/// All these elements exist; the result's are this call's own, and are those of `x` or overlap none of them.
+#[inline(always)]
+unsafe fn sums<T: Running, const LANES: usize>(
+    x: *const T,
+    out: *mut T,
+    apart: [isize; 2],
+    lanes: usize,
+    step: [isize; 2],
+    len: usize,
+) {
+    let mut sums = [T::ZERO; LANES];
+    for i in 0..len as isize {
+        for (lane, sum) in sums.iter_mut().take(lanes).enumerate() {
+            let lane = lane as isize;
+            // SAFETY: as for this function.
+            unsafe {
+                *sum = T::add(*sum, x.offset(lane * apart[0] + i * step[0]).read());
+                out.offset(lane * apart[1] + i * step[1]).write(T::round(*sum));
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Kernels that move elements by index, or find indices: gather, scatter, positions of extremes, running sums, sorting
+//! permutations, and operations of the user's own.
+
+pub(super) mod arg_reduce;
+pub(super) mod arg_sort;
+pub(super) mod cum_sum;
+pub(super) mod custom;
+pub(super) mod gather;
+#[cfg(test)]
+mod naive;
+mod nest;
+pub(super) mod scatter;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::panic::Location;
+
+use kiln_ir::{Error, ErrorKind};
+
+use super::threads;
+
+/// The least bytes a chunk of streaming work has: less isn't worth handing to another thread.
+const LEAST_BYTES: usize = 64 << 10;
+
+/// The most chunks work is split into.
+const MOST_CHUNKS: usize = 64;
+
+/// A pointer that several threads use, each for elements of its own.
+#[derive(Clone, Copy)]
+struct Shared<T>(*mut T);
+
+// SAFETY: an address; the kernels give each thread elements of its own, or only read.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    fn at(&self) -> *mut T {
+        self.0
+    }
+}
+
+/// Runs `work` over ranges that together are `0..points`, perhaps on several threads; `bytes` is what a point moves.
+fn chunks(points: usize, bytes: usize, work: impl Fn(Range<usize>) + Sync) {
+    let total = points.saturating_mul(bytes.max(1));
+    let count = (total / LEAST_BYTES).clamp(1, MOST_CHUNKS).min(points.max(1));
+    if count == 1 {
+        return work(0..points);
+    }
+    let start = |chunk: usize| (points as u128 * chunk as u128 / count as u128) as usize;
+    threads::parallel(count, &|chunk| work(start(chunk)..start(chunk + 1)));
+}
+
+/// The error for an index that isn't below the size of its axis.
+#[cold]
+fn out_of_range(operation: &str, index: i64, size: usize, at: Option<&'static Location<'static>>) -> Error {
+    let message = format!("index {index} is out of range for an axis of {size}");
+    let mut error = Error::new(ErrorKind::Index, operation, message);
+    error.at = at;
+    error
+}
+
+/// Asks for the start of a row to be brought near.
+#[inline(always)]
+fn prefetch<T>(row: *const T, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in 0..(len * size_of::<T>()).div_ceil(64).min(16) {
+            // SAFETY: a prefetch reads nothing; any address will do.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(row.cast::<i8>().wrapping_add(line * 64)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (row, len);
+}
+
+/// Runs one expression with `$type` bound to an unsigned integer of `$size` bytes: moving elements doesn't need to know
+/// more of them.
+macro_rules! each_size {
+    ($size:expr, $type:ident => $body:expr) => {
+        match $size {
+            1 => {
+                type $type = u8;
+                $body
+            }
+            2 => {
+                type $type = u16;
+                $body
+            }
+            4 => {
+                type $type = u32;
+                $body
+            }
+            _ => {
+                type $type = u64;
+                $body
+            }
+        }
+    };
+}
+use each_size;

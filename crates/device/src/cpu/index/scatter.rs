@@ -1,0 +1,245 @@
+//! Scatter. Each result element takes its sources in the order of the index, whatever the number of threads: work is
+//! split where no two parts meet in one element, along a loop that moves the result by itself, or by destination.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kiln_compile::program::{Indexed, Kernel, View};
+use kiln_ir::half::{bf16, f16};
+use kiln_ir::op::ScatterMode;
+use kiln_ir::{DType, Error, ErrorKind, Result};
+
+use super::super::bases::Bases;
+use super::super::prepare::Call;
+use super::super::threads;
+use super::nest::Nest;
+use super::{LEAST_BYTES, Shared, each_size, out_of_range};
+
+/// The most parts work is split into.
+const PARTS: usize = 16;
+
+/// A share of the work that no other share meets in any element of the result.
+struct Part {
+    /// Moves the index, the source and (but for the index's own contribution) the result.
+    rows: Nest<3>,
+    /// Moves source and result; the index stands still.
+    row: Nest<2>,
+    /// How far the share's first point is from the whole's, in index, source and result.
+    start: [isize; 3],
+    /// The destinations along the axis that this share serves.
+    serves: Range<usize>,
+}
+
+struct Scatter {
+    parts: Vec<Part>,
+    step: isize,
+    size: usize,
+    x: View,
+    index: View,
+    out: View,
+}
+
+/// Addition as scatter does it.
+trait Plus: Copy {
+    fn plus(self, other: Self) -> Self;
+}
+
+macro_rules! plus {
+    ($($type:ty: |$a:ident, $b:ident| $sum:expr;)*) => {$(
+        impl Plus for $type {
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self {
+                let ($a, $b) = (self, other);
+                $sum
+            }
+        }
+    )*};
+}
+
+plus! {
+    u8: |a, b| a.wrapping_add(b);
+    u16: |a, b| a.wrapping_add(b);
+    i32: |a, b| a.wrapping_add(b);
+    i64: |a, b| a.wrapping_add(b);
+    f16: |a, b| f16::from_f32(f32::from(a) + f32::from(b));
+    bf16: |a, b| bf16::from_f32(f32::from(a) + f32::from(b));
+    f32: |a, b| a + b;
+    f64: |a, b| a + b;
+}
+
+/// Makes a scatter ready to run.
+pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMode) -> Result<Call> {
+    fn call<T: Copy + 'static>(
+        scatter: Scatter,
+        kernel: &Kernel,
+        combine: impl Fn(T, T) -> T + Copy + Send + Sync + 'static,
+    ) -> Call {
+        let at = kernel.at;
+        Box::new(move |bases: &Bases| -> Result<()> {
+            // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
+            match unsafe { scatter.run(bases, combine) } {
+                None => Ok(()),
+                Some(index) => Err(out_of_range("scatter", index, scatter.size, at)),
+            }
+        })
+    }
+    let scatter = Scatter {
+        parts: split(work),
+        step: work.out.strides[work.axis],
+        size: work.size,
+        x: work.x.clone(),
+        index: work.index.clone(),
+        out: work.out.clone(),
+    };
+    Ok(match (mode, work.x.dtype) {
+        (ScatterMode::Set, dtype) => each_size!(dtype.size(), T => call::<T>(scatter, kernel, |_, new| new)),
+        (ScatterMode::Add, DType::U8) => call::<u8>(scatter, kernel, Plus::plus),
+        (ScatterMode::Add, DType::U16) => call::<u16>(scatter, kernel, Plus::plus),
+        (ScatterMode::Add, DType::I32) => call::<i32>(scatter, kernel, Plus::plus),
+        (ScatterMode::Add, DType::I64) => call::<i64>(scatter, kernel, Plus::plus),
+        (ScatterMode::Add, DType::F16) => call::<f16>(scatter, kernel, Plus::plus),
+        (ScatterMode::Add, DType::Bf16) => call::<bf16>(scatter, kernel, Plus::plus),
+        (ScatterMode::Add, DType::F32) => call::<f32>(scatter, kernel, Plus::plus),
+        (ScatterMode::Add, DType::F64) => call::<f64>(scatter, kernel, Plus::plus),
+        (ScatterMode::Add, DType::Bool) => {
+            return Err(Error::new(ErrorKind::DType, "scatter", "bools can't be added").nowhere());
+        }
+    })
+}
+
+/// Cuts the work along its longest loop that isn't the axis, where the pieces are at least a cache line wide, else by
+/// destination.
+fn split(work: &Indexed) -> Vec<Part> {
+    let bytes = work.loops.iter().product::<usize>().saturating_mul(work.x.dtype.size());
+    let wanted = PARTS.min(bytes / LEAST_BYTES).max(1);
+    let line = |axis: usize| (64 / (work.out.strides[axis].unsigned_abs().max(1) * work.out.dtype.size())).max(1);
+    let cuttable = |&axis: &usize| axis != work.axis && work.loops[axis] >= 2 * line(axis);
+    let longest = (0..work.loops.len()).filter(cuttable).max_by_key(|&axis| work.loops[axis] / line(axis));
+    match longest {
+        _ if wanted == 1 => vec![part(work, None, 0..work.size)],
+        Some(axis) => {
+            let (len, grain) = (work.loops[axis], line(axis));
+            let piece = len.div_ceil(wanted).next_multiple_of(grain);
+            let starts = (0..len).step_by(piece);
+            starts.map(|first| part(work, Some((axis, first..len.min(first + piece))), 0..work.size)).collect()
+        }
+        None => {
+            // Every part reads the whole index, so more of them than threads would be wasted.
+            let parts = wanted.min(threads::threads()).min(work.size).max(1);
+            (0..parts).map(|p| part(work, None, work.size * p / parts..work.size * (p + 1) / parts)).collect()
+        }
+    }
+}
+
+fn part(work: &Indexed, cut: Option<(usize, Range<usize>)>, serves: Range<usize>) -> Part {
+    let Indexed { loops, axis: indexed, x, index, out, .. } = work;
+    let size = |axis: usize| match &cut {
+        Some((cut, range)) if *cut == axis => range.len(),
+        _ => loops[axis],
+    };
+    let within = |&axis: &usize| axis != *indexed && index.strides[axis] == 0;
+    let start = match &cut {
+        Some((axis, range)) => [index, x, out].map(|view| view.strides[*axis] * range.start as isize),
+        None => [0; 3],
+    };
+    Part {
+        rows: Nest::new((0..loops.len()).filter(|axis| !within(axis)).map(|axis| {
+            let to = if axis == *indexed { 0 } else { out.strides[axis] };
+            (size(axis), [index.strides[axis], x.strides[axis], to])
+        })),
+        row: Nest::new(
+            (0..loops.len()).filter(within).map(|axis| (size(axis), [x.strides[axis], out.strides[axis]])),
+        ),
+        start,
+        serves,
+    }
+}
+
+impl Scatter {
+    /// Puts everything in place, or returns an index that is out of range.
+    ///
+    /// # Safety
+    /// The views lie inside of the buffers in `bases` for the work's loops; nothing else touches what is written.
+    unsafe fn run<T: Copy>(&self, bases: &Bases, combine: impl Fn(T, T) -> T + Copy + Sync) -> Option<i64> {
+        let x = Shared(bases.origin::<T>(&self.x));
+        let index = Shared(bases.origin::<i64>(&self.index));
+        let out = Shared(bases.origin::<T>(&self.out));
+        let none = usize::MAX;
+        // The part and the point of the first index out of range, as one number.
+        let bad = AtomicUsize::new(none);
+        threads::parallel(self.parts.len(), &|p| {
+            let part = &self.parts[p];
+            let [i, s, o] = part.start;
+            let moved = [index.at().wrapping_offset(i).cast::<T>(), x.at().wrapping_offset(s), out.at().wrapping_offset(o)];
+            // SAFETY: as for this function; parts write distinct elements.
+            if let Some(point) = unsafe { self.put(part, moved[0].cast(), moved[1], moved[2], combine) } {
+                bad.fetch_min(point * PARTS + p, Ordering::Relaxed);
+            }
+        });
+        let bad = bad.into_inner();
+        (bad != none).then(|| {
+            let part = &self.parts[bad % PARTS];
+            // SAFETY: the point is one of the index's.
+            unsafe { index.at().offset(part.start[0] + part.rows.at(bad / PARTS)[0]).read() }
+        })
+    }
+
+    /// One part; the number of the point whose index is out of range, if there is one.
+    ///
+    /// # Safety
+    /// As for [`Scatter::run`].
+    unsafe fn put<T: Copy>(
+        &self,
+        part: &Part,
+        index: *const i64,
+        x: *const T,
+        out: *mut T,
+        combine: impl Fn(T, T) -> T,
+    ) -> Option<usize> {
+        let len = part.row.points();
+        if len == 0 {
+            return None;
+        }
+        let [index_step, x_step, out_step] = part.rows.inner();
+        let whole = part.row.is_run([1, 1]);
+        let mut bad = None;
+        part.rows.runs(0..part.rows.points(), |first, offsets, count| {
+            if bad.is_some() {
+                return;
+            }
+            for i in 0..count {
+                // SAFETY: a point of the index.
+                let row = unsafe { index.offset(offsets[0] + i as isize * index_step).read() };
+                if row as u64 >= self.size as u64 {
+                    bad = Some(first + i);
+                    return;
+                }
+                if !part.serves.contains(&(row as usize)) {
+                    continue;
+                }
+                let from = offsets[1] + i as isize * x_step;
+                let to = offsets[2] + i as isize * out_step + row as isize * self.step;
+                if whole {
+                    // SAFETY: a row of the source and one of the result (the index is within the axis), which don't
+                    // overlap.
+                    let (source, target) = unsafe {
+                        let target = std::slice::from_raw_parts_mut(out.offset(to), len);
+                        (std::slice::from_raw_parts(x.offset(from), len), target)
+                    };
+                    for (to, &from) in target.iter_mut().zip(source) {
+                        *to = combine(*to, from);
+                    }
+                } else {
+                    part.row.each(0..len, |_, [a, b]| {
+                        // SAFETY: as above for each element of the row.
+                        unsafe {
+                            let target = out.offset(to + b);
+                            target.write(combine(target.read(), x.offset(from + a).read()));
+                        }
+                    });
+                }
+            }
+        });
+        bad
+    }
+}

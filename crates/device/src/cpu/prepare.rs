@@ -1,0 +1,28 @@
+//! From a kernel of a program to something that runs: all that can be decided before the first run is decided here.
+
+use kiln_compile::program::{Kernel, Work};
+use kiln_ir::Result;
+
+use super::bases::Bases;
+use super::index::{arg_reduce, arg_sort, cum_sum, custom, gather, scatter};
+use super::naive;
+
+/// A kernel that is ready to run. It follows the pointers it is given: whoever calls it checked the program it was made
+/// from, and gives bases for that program which nothing else uses meanwhile.
+pub(crate) type Call = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
+
+/// Makes a kernel of a checked program ready to run.
+pub(crate) fn prepare(kernel: &Kernel) -> Result<Call> {
+    Ok(match &kernel.work {
+        Work::Fused(work) => naive::fused(work),
+        Work::Matmul(work) => naive::matmul(work),
+        Work::Conv(work) => naive::conv(work),
+        Work::Window(work) => naive::window(work),
+        Work::Gather(work) => gather::prepare(kernel, work),
+        Work::Scatter(work, mode) => scatter::prepare(kernel, work, *mode)?,
+        Work::ArgReduce(op, work) => arg_reduce::prepare(kernel, *op, work)?,
+        Work::CumSum(work) => cum_sum::prepare(kernel, work)?,
+        Work::ArgSort(descending, work) => arg_sort::prepare(kernel, *descending, work)?,
+        Work::Custom(work) => custom::prepare(kernel, work),
+    })
+}

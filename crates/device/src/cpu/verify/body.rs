@@ -1,0 +1,223 @@
+//! Whether a kernel makes sense in itself: instructions use earlier values of fitting dtypes and extents, and the
+//! sizes of contractions, windows and index work agree with their parts.
+
+use kiln_compile::program::{
+    Along, Conv, ConvKind, Custom, Fused, Indexed, Instruction, Matmul, Operation, View, Window, Work,
+};
+use kiln_ir::DType;
+use kiln_ir::op::{BinaryOp, ScatterMode};
+
+use super::Broken;
+
+pub(super) fn check(work: &Work) -> Result<(), Broken> {
+    match work {
+        Work::Fused(work) => fused(work, None),
+        Work::Matmul(work) => matmul(work),
+        Work::Conv(work) => conv(work),
+        Work::Window(work) => window(work),
+        Work::Gather(work) => indexed(work),
+        Work::Scatter(work, mode) => {
+            let adds_bools = *mode == ScatterMode::Add && work.x.dtype == DType::Bool;
+            rule(!adds_bools, || "bools can't be added".into())?;
+            indexed(work)
+        }
+        Work::ArgReduce(_, work) => {
+            positions(work)?;
+            rule(work.loops.last() != Some(&0), || "its axis is empty".into())
+        }
+        Work::ArgSort(_, work) => positions(work),
+        Work::CumSum(work) => {
+            rule(!work.loops.is_empty(), || "it has no loop".into())?;
+            rule(work.x.dtype != DType::Bool, || "bools can't be added".into())?;
+            same_dtype(&work.x, &work.out)
+        }
+        Work::Custom(work) => custom(work),
+    }
+}
+
+fn rule(holds: bool, broken: impl FnOnce() -> Broken) -> Result<(), Broken> {
+    if holds { Ok(()) } else { Err(broken()) }
+}
+
+fn same_dtype(a: &View, b: &View) -> Result<(), Broken> {
+    rule(a.dtype == b.dtype, || format!("operands of {} and {}", a.dtype, b.dtype))
+}
+
+/// The dtype a contraction of these operands accumulates in.
+pub(crate) fn accumulator(dtype: DType) -> Option<DType> {
+    match dtype {
+        DType::Bool => None,
+        DType::U8 | DType::U16 => Some(DType::I32),
+        DType::F16 | DType::Bf16 | DType::F32 => Some(DType::F32),
+        DType::F64 | DType::I32 | DType::I64 => Some(dtype),
+    }
+}
+
+fn matmul(work: &Matmul) -> Result<(), Broken> {
+    same_dtype(&work.a, &work.b)?;
+    tail(&work.tail, work.a.dtype, &[work.batch, work.m], work.n)
+}
+
+fn conv(work: &Conv) -> Result<(), Broken> {
+    same_dtype(&work.a, &work.b)?;
+    let sizes = [work.window, work.stride, work.dilation, work.input, work.output];
+    let counts = [work.batch, work.in_channels, work.out_channels, work.groups];
+    rule(sizes.iter().flatten().chain(&counts).all(|&size| size > 0), || "a size is zero".into())?;
+    rule(
+        work.in_channels.is_multiple_of(work.groups) && work.out_channels.is_multiple_of(work.groups),
+        || format!("{} groups don't divide its channels", work.groups),
+    )?;
+    reachable([&work.output, &work.stride, &work.window, &work.dilation, &work.pad])?;
+    let channels_first = |view: &View, channels: usize| channels == 1 || view.strides.get(1) == Some(&1);
+    let (a, b) = match work.kind {
+        ConvKind::Forward => (work.in_channels, None),
+        ConvKind::GradInput => (work.out_channels, None),
+        ConvKind::GradWeight => (work.in_channels, Some(work.out_channels)),
+    };
+    rule(
+        channels_first(&work.a, a) && b.is_none_or(|channels| channels_first(&work.b, channels)),
+        || "the channels of an image aren't next to each other".into(),
+    )?;
+    let [output, input, window] = [&work.output, &work.input, &work.window];
+    match work.kind {
+        ConvKind::Forward => {
+            tail(&work.tail, work.a.dtype, &[work.batch, output[0], output[1], output[2]], work.out_channels)
+        }
+        ConvKind::GradInput => {
+            tail(&work.tail, work.a.dtype, &[work.batch, input[0], input[1], input[2]], work.in_channels)
+        }
+        ConvKind::GradWeight => {
+            let rows = [window[0], window[1], window[2], work.in_channels / work.groups];
+            tail(&work.tail, work.a.dtype, &rows, work.out_channels)
+        }
+    }
+}
+
+/// The furthest position of a window is a number that positions are computed in.
+fn reachable([output, stride, window, dilation, pad]: [&[usize; 3]; 5]) -> Result<(), Broken> {
+    const FAR: i128 = 1 << 48;
+    for axis in 0..3 {
+        let furthest = output[axis] as i128 * stride[axis] as i128 + window[axis] as i128 * dilation[axis] as i128;
+        rule(furthest < FAR && (pad[axis] as i128) < FAR, || format!("windows reach {furthest}"))?;
+    }
+    Ok(())
+}
+
+fn window(work: &Window) -> Result<(), Broken> {
+    let sizes = [work.window, work.stride, work.dilation];
+    rule(sizes.iter().flatten().all(|&size| size > 0), || "a size is zero".into())?;
+    reachable([&work.output, &work.stride, &work.window, &work.dilation, &work.pad])?;
+    rule(work.out.dtype != DType::Bool, || "bools can't be pooled".into())?;
+    work.operands.iter().skip(1).chain([&work.out]).try_for_each(|view| match work.operands.last() {
+        Some(last) => same_dtype(last, view),
+        None => Ok(()),
+    })
+}
+
+fn tail(tail: &Fused, operands: DType, rows: &[usize], columns: usize) -> Result<(), Broken> {
+    let dtype = accumulator(operands).ok_or_else(|| format!("no products of {operands}"))?;
+    fused(tail, Some(dtype))?;
+    rule(!tail.reduced.contains(&true), || "a tail with a reduction".into())?;
+    let count = |sizes: &[usize]| sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+    let fits = tail.loops.split_last().is_some_and(|(&last, before)| last == columns && count(before) == count(rows));
+    rule(fits, || format!("a tail over {:?} for rows {rows:?} and {columns} columns", tail.loops))
+}
+
+fn indexed(work: &Indexed) -> Result<(), Broken> {
+    rule(work.index.dtype == DType::I64, || format!("an index of {}", work.index.dtype))?;
+    same_dtype(&work.x, &work.out)
+}
+
+fn positions(work: &Along) -> Result<(), Broken> {
+    rule(!work.loops.is_empty(), || "it has no loop".into())?;
+    rule(work.out.dtype == DType::I64, || format!("positions as {}", work.out.dtype))
+}
+
+fn custom(work: &Custom) -> Result<(), Broken> {
+    for (shape, view) in work.operands.iter().chain([&work.out]) {
+        let row_major = shape.iter().zip(shape.strides()).zip(&view.strides).all(|((&size, a), &b)| size < 2 || a == b);
+        rule(row_major, || "a view that isn't row-major".into())?;
+    }
+    Ok(())
+}
+
+fn fused(work: &Fused, accumulator: Option<DType>) -> Result<(), Broken> {
+    rule(work.reduced.len() == work.loops.len(), || "`reduced` and `loops` differ in length".into())?;
+    for (position, instruction) in work.body.iter().enumerate() {
+        check_instruction(work, position, instruction, accumulator)
+            .map_err(|what| format!("instruction {position} ({:?}): {what}", instruction.operation))?;
+    }
+    for store in &work.stores {
+        let value = work.body.get(store.value).ok_or("a store of a value that isn't there")?;
+        let held = work.loops.iter().zip(&work.reduced).zip(&store.view.strides);
+        let moves = held.into_iter().any(|((&size, &reduced), &stride)| reduced && size > 1 && stride != 0);
+        rule(value.full || !moves, || "a kept value's store moves along a reduced loop".into())?;
+    }
+    Ok(())
+}
+
+fn check_instruction(
+    work: &Fused,
+    position: usize,
+    instruction: &Instruction,
+    accumulator: Option<DType>,
+) -> Result<(), Broken> {
+    let reduces = matches!(instruction.operation, Operation::Reduce(..));
+    let value = |operand: usize| -> Result<&Instruction, Broken> {
+        rule(operand < position, || format!("value {operand} isn't there yet"))?;
+        let operand = &work.body[operand];
+        rule(reduces || instruction.full || !operand.full, || "a kept value made of full ones".into())?;
+        Ok(operand)
+    };
+    let is = |wanted: DType, has: DType| rule(wanted == has, || format!("{has} where {wanted} is needed"));
+    let dtype = instruction.dtype;
+    match instruction.operation {
+        Operation::Load(i) => {
+            let view = work.loads.get(i).ok_or("a load that isn't there")?;
+            let mut moved = work.loops.iter().zip(&work.reduced).zip(&view.strides);
+            let moves = moved.any(|((&size, &reduced), &stride)| reduced && size > 1 && stride != 0);
+            rule(instruction.full || !moves, || "a kept load moves along a reduced loop".into())?;
+            is(view.dtype, dtype)
+        }
+        Operation::Accumulator => {
+            rule(instruction.full, || "an accumulator that is kept".into())?;
+            is(accumulator.ok_or("an accumulator without a contraction")?, dtype)
+        }
+        Operation::Literal(_) => Ok(()),
+        Operation::Index(axis) => {
+            let reduced = *work.reduced.get(axis).ok_or("an index of a loop that isn't there")?;
+            rule(instruction.full || !reduced, || "a kept index of a reduced loop".into())?;
+            rule(matches!(dtype, DType::I32 | DType::I64), || format!("an index as {dtype}"))
+        }
+        Operation::Unary(_, a) => is(value(a)?.dtype, dtype),
+        Operation::Binary(op, a, b) => {
+            let (a, b) = (value(a)?.dtype, value(b)?.dtype);
+            is(a, b)?;
+            match op {
+                BinaryOp::Lt | BinaryOp::Le | BinaryOp::Eq | BinaryOp::Ne => is(DType::Bool, dtype),
+                BinaryOp::Random => is(DType::I64, a).and(is(DType::F32, dtype)),
+                BinaryOp::Add
+                | BinaryOp::Sub
+                | BinaryOp::Mul
+                | BinaryOp::Div
+                | BinaryOp::Rem
+                | BinaryOp::Pow
+                | BinaryOp::Max
+                | BinaryOp::Min
+                | BinaryOp::And
+                | BinaryOp::Or
+                | BinaryOp::Xor => is(a, dtype),
+            }
+        }
+        Operation::Select(condition, a, b) => {
+            is(DType::Bool, value(condition)?.dtype)?;
+            is(dtype, value(a)?.dtype).and(is(dtype, value(b)?.dtype))
+        }
+        Operation::Cast(a) => value(a).map(|_| ()),
+        Operation::Reduce(_, a) => {
+            let operand = value(a)?;
+            rule(operand.full && !instruction.full, || "a reduction goes from full to kept".into())?;
+            is(operand.dtype, dtype)
+        }
+    }
+}

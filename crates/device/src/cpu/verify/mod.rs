@@ -1,0 +1,128 @@
+//! What must hold of a program before it may run. Kernels follow raw pointers, so a program that breaks one of these
+//! rules is refused when it is loaded: every element a kernel touches lies inside of its buffer, every buffer inside
+//! of its memory, and nothing is written that the same kernel reads or writes elsewhere.
+
+mod body;
+mod overlap;
+mod parts;
+
+use kiln_compile::Program;
+use kiln_compile::program::{Kernel, Place, View};
+use kiln_ir::{DType, Error, ErrorKind, Result};
+
+pub(crate) use body::accumulator;
+pub(crate) use parts::{Part, parts};
+
+/// A rule that doesn't hold, in words.
+type Broken = String;
+
+/// The most loops a kernel may have.
+pub(crate) const MAX_LOOPS: usize = 16;
+
+/// Checks all of a program, or says what is wrong with it.
+pub(crate) fn program(program: &Program) -> Result<()> {
+    let fail = |message: Broken| Error::new(ErrorKind::Device, "load", message).nowhere();
+    if program.written.len() != program.variables.len() {
+        return Err(fail("`written` and `variables` differ in length".into()));
+    }
+    for (id, _) in program.buffers.iter().enumerate() {
+        buffer(program, id).map_err(|what| fail(format!("buffer {id}: {what}")))?;
+    }
+    for (position, each) in program.kernels.iter().enumerate() {
+        kernel(program, each).map_err(|what| fail(format!("kernel {position} ({}): {what}", each.label)))?;
+    }
+    Ok(())
+}
+
+fn buffer(program: &Program, id: usize) -> Result<(), Broken> {
+    let buffer = &program.buffers[id];
+    let bytes = buffer
+        .elements
+        .checked_mul(buffer.dtype.size())
+        .filter(|&bytes| bytes <= isize::MAX as usize)
+        .ok_or("too large")?;
+    let is = |what: &str, elements: usize, dtype: DType| {
+        if buffer.dtype != dtype || buffer.elements != elements {
+            let (has, of) = (buffer.elements, buffer.dtype);
+            return Err(format!("{has} elements of {of}, but {what} has {elements} of {dtype}"));
+        }
+        Ok(())
+    };
+    match buffer.place {
+        Place::Input(i) => {
+            let (shape, dtype) = program.inputs.get(i).ok_or_else(|| format!("there is no input {i}"))?;
+            is(&format!("input {i}"), shape.elements(), *dtype)
+        }
+        Place::Output(i) => {
+            let (shape, dtype) = program.outputs.get(i).ok_or_else(|| format!("there is no output {i}"))?;
+            is(&format!("output {i}"), shape.elements(), *dtype)
+        }
+        Place::Variable(i) => {
+            let variable = program.variables.get(i).ok_or_else(|| format!("there is no variable {i}"))?;
+            is(&format!("variable {i}"), variable.shape().elements(), variable.dtype())
+        }
+        Place::Arena(offset) => {
+            if offset % 64 != 0 {
+                return Err(format!("its offset {offset} isn't a multiple of 64"));
+            }
+            match offset.checked_add(bytes) {
+                Some(end) if end <= program.arena => Ok(()),
+                _ => Err(format!("{bytes} bytes from {offset} leave the arena of {}", program.arena)),
+            }
+        }
+    }
+}
+
+fn kernel(program: &Program, kernel: &Kernel) -> Result<(), Broken> {
+    body::check(&kernel.work)?;
+    let parts = parts(&kernel.work)?;
+    let mut touched = Vec::with_capacity(parts.len());
+    for part in &parts {
+        if part.sizes.len() > MAX_LOOPS {
+            return Err(format!("{} loops are more than {MAX_LOOPS}", part.sizes.len()));
+        }
+        let range = reach(program, part).map_err(|what| format!("{}: {what}", part.role))?;
+        if part.write {
+            writable(program, part.view).map_err(|what| format!("{}: {what}", part.role))?;
+        }
+        touched.push(range);
+    }
+    overlap::check(program, &parts, &touched)
+}
+
+fn writable(program: &Program, view: &View) -> Result<(), Broken> {
+    match program.buffers[view.buffer].place {
+        Place::Input(i) => Err(format!("input {i} is read only")),
+        Place::Variable(i) if !program.written[i] => Err(format!("variable {i} isn't listed as written")),
+        _ => Ok(()),
+    }
+}
+
+/// The first and one past the last element a part touches (equal where it touches none).
+fn reach(program: &Program, part: &Part) -> Result<(usize, usize), Broken> {
+    let View { buffer, dtype, offset, strides } = part.view;
+    let buffer = program.buffers.get(*buffer).ok_or_else(|| format!("there is no buffer {buffer}"))?;
+    if buffer.dtype != *dtype {
+        return Err(format!("a view of {dtype} into a buffer of {}", buffer.dtype));
+    }
+    if strides.len() != part.sizes.len() {
+        return Err(format!("{} strides for {} loops", strides.len(), part.sizes.len()));
+    }
+    let points = part.sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+    if points.is_none() && !part.sizes.contains(&0) {
+        return Err("its loops have more points than can be counted".into());
+    }
+    if part.sizes.contains(&0) {
+        return Ok((0, 0));
+    }
+    let (mut low, mut high) = (*offset as i128, *offset as i128);
+    for (&size, &stride) in part.sizes.iter().zip(strides) {
+        let way = (size as i128 - 1) * stride as i128;
+        if way < 0 { low += way } else { high += way }
+    }
+    if low < 0 || high >= buffer.elements as i128 {
+        let elements = buffer.elements;
+        return Err(format!("it reaches from element {low} to {high} of a buffer of {elements}"));
+    }
+    Ok((low as usize, high as usize + 1))
+}

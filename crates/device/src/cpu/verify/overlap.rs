@@ -1,0 +1,149 @@
+//! Whether what a kernel writes is apart from everything else it touches.
+//!
+//! Kernels run their loops in any order and on several threads, so an element is written once, and read by the same
+//! kernel only through a view that moves exactly as the one that writes it.
+
+use kiln_compile::Program;
+use kiln_compile::program::Place;
+
+use super::{Broken, Part};
+
+/// A part's memory: which one, and the bytes touched in it.
+struct Bytes {
+    space: Place,
+    start: usize,
+    end: usize,
+}
+
+/// Checks every part that is written against itself and all others; `touched` is each part's range of elements.
+pub(super) fn check(program: &Program, parts: &[Part], touched: &[(usize, usize)]) -> Result<(), Broken> {
+    let bytes: Vec<Bytes> = parts.iter().zip(touched).map(|(part, &range)| bytes(program, part, range)).collect();
+    for (w, write) in parts.iter().enumerate().filter(|(_, part)| part.write) {
+        if !distinct(write) {
+            return Err(format!("{}: two points of its loops write one element", write.role));
+        }
+        for (o, other) in parts.iter().enumerate() {
+            // Pairs of writes are looked at once.
+            if o == w || (other.write && o < w) || bytes[o].space != bytes[w].space {
+                continue;
+            }
+            let apart = bytes[o].end <= bytes[w].start || bytes[w].end <= bytes[o].start;
+            if apart || (!other.write && same(program, write, other)) || disjoint(program, write, other) {
+                continue;
+            }
+            return Err(format!("what it writes as its {} overlaps its {}", write.role, other.role));
+        }
+    }
+    Ok(())
+}
+
+fn bytes(program: &Program, part: &Part, (first, end): (usize, usize)) -> Bytes {
+    let size = part.view.dtype.size();
+    let (space, start) = start(program, part);
+    Bytes {
+        space,
+        start: start + first * size,
+        end: start + end * size,
+    }
+}
+
+/// The memory a buffer is in, and at which of its bytes the buffer starts.
+fn start(program: &Program, part: &Part) -> (Place, usize) {
+    match program.buffers[part.view.buffer].place {
+        Place::Arena(offset) => (Place::Arena(0), offset),
+        place => (place, 0),
+    }
+}
+
+/// Whether a load reads the very element that a store writes at every point.
+fn same(program: &Program, write: &Part, read: &Part) -> bool {
+    write.view.dtype.size() == read.view.dtype.size()
+        && start(program, write) == start(program, read)
+        && write.view.offset == read.view.offset
+        && write.view.strides == read.view.strides
+        && std::iter::zip(write.sizes.iter().zip(read.sizes.iter()), &write.view.strides)
+            .all(|((a, b), &stride)| a == b || stride == 0)
+}
+
+/// Whether no element is reached twice.
+fn distinct(part: &Part) -> bool {
+    let mut axes: Vec<(usize, usize)> = part
+        .sizes
+        .iter()
+        .zip(&part.view.strides)
+        .filter(|&(&size, _)| size != 1)
+        .map(|(&size, &stride)| (stride.unsigned_abs(), size))
+        .collect();
+    if axes.iter().any(|&(_, size)| size == 0) {
+        return true;
+    }
+    axes.sort_unstable();
+    let mut span = 0;
+    let nested = axes.iter().all(|&(stride, size)| {
+        let steps_over = stride > span;
+        span += stride * (size - 1);
+        steps_over
+    });
+    nested || {
+        let mut seen = Marks::default();
+        let mut fresh = true;
+        elements(part, |element| fresh &= seen.mark(element));
+        fresh
+    }
+}
+
+/// Whether two parts whose ranges meet have no byte in common. Slow, and needed for few kernels only: those that
+/// write into gaps of what they read.
+fn disjoint(program: &Program, a: &Part, b: &Part) -> bool {
+    let mut seen = Marks::default();
+    let (start_a, start_b) = (start(program, a).1, start(program, b).1);
+    let (size_a, size_b) = (a.view.dtype.size(), b.view.dtype.size());
+    let unit = size_a.min(size_b);
+    elements(a, |element| {
+        for piece in 0..size_a / unit {
+            seen.mark((start_a + element * size_a) / unit + piece);
+        }
+    });
+    let mut apart = true;
+    elements(b, |element| {
+        for piece in 0..size_b / unit {
+            apart &= !seen.has((start_b + element * size_b) / unit + piece);
+        }
+    });
+    apart
+}
+
+/// A set of numbers as bits.
+#[derive(Default)]
+struct Marks(Vec<u64>);
+
+impl Marks {
+    /// Puts a number in; whether it is new.
+    fn mark(&mut self, number: usize) -> bool {
+        let (word, bit) = (number / 64, 1 << (number % 64));
+        if word >= self.0.len() {
+            self.0.resize((word + 1).next_power_of_two(), 0);
+        }
+        let fresh = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        fresh
+    }
+
+    fn has(&self, number: usize) -> bool {
+        self.0.get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+}
+
+/// Calls `visit` with every element of a part's buffer that it touches; the part is within its buffer.
+fn elements(part: &Part, mut visit: impl FnMut(usize)) {
+    fn walk(at: isize, axes: &[(usize, isize)], visit: &mut impl FnMut(usize)) {
+        match axes {
+            [] => visit(at as usize),
+            [(size, stride), rest @ ..] => {
+                (0..*size as isize).for_each(|i| walk(at + i * stride, rest, visit));
+            }
+        }
+    }
+    let axes: Vec<(usize, isize)> = part.sizes.iter().copied().zip(part.view.strides.iter().copied()).collect();
+    walk(part.view.offset, &axes, &mut visit);
+}
