@@ -44,7 +44,7 @@ type Build<'a> = dyn FnMut(&[Tensor]) -> Result<(Vec<Tensor>, Vec<(Variable, Ten
 /// ```
 /// use kiln_nn::{Function, Input};
 ///
-/// let mut f = Function::new(|[x, y]| vec![(x * y).sum_all()]);
+/// let mut f = Function::new(|[x, y]| vec![(x * y).sum(..)]);
 /// let out = f.run([Input::new(&[1f32, 2.0], &[2]), Input::new(&[3f32, 4.0], &[2])])?;
 /// assert_eq!(out[0].as_slice::<f32>(), Some(&[11.0][..]));
 /// # Ok::<(), kiln_nn::Error>(())

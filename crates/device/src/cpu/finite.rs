@@ -50,7 +50,11 @@ impl Hunt {
     pub(super) fn new(program: &Program) -> Hunt {
         Hunt {
             kernels: program.kernels.iter().map(watched).collect(),
-            reads: program.kernels.iter().map(|k| k.work.reads().iter().map(|view| view.buffer).collect()).collect(),
+            reads: program
+                .kernels
+                .iter()
+                .map(|k| k.work.reads().iter().map(|view| view.buffer).collect())
+                .collect(),
             forgiven: program.kernels.iter().map(has_infinite_literal).collect(),
             infinite: vec![false; program.buffers.len()],
         }
@@ -64,16 +68,12 @@ impl Hunt {
         for (id, buffer) in program.buffers.iter().enumerate() {
             self.infinite[id] = false;
             let (Place::Input(_) | Place::Variable(_)) = buffer.place else { continue };
-            let whole = View {
-                buffer: id,
-                dtype: buffer.dtype,
-                offset: 0,
-                strides: vec![1],
-            };
+            let whole = View { buffer: id, dtype: buffer.dtype, offset: 0, strides: vec![1] };
             // SAFETY: a buffer has as many elements as it says.
             let Some(found) = (unsafe { search(&whole, &[buffer.elements], bases, true) }) else { continue };
             if found.value.is_nan() {
-                let message = format!("{} before the run: element {}", name(program, id, "holds a NaN"), found.element);
+                let message =
+                    format!("{} before the run: element {}", name(program, id, "holds a NaN"), found.element);
                 return Err(Error::new(ErrorKind::NonFinite, "run", message).nowhere());
             }
             self.infinite[id] = true;
@@ -99,7 +99,9 @@ impl Hunt {
             let mut error = Error::new(
                 ErrorKind::NonFinite,
                 kernel.label.clone(),
-                format!("its {role} put {value} into element {element} of {into}, the first that isn't finite"),
+                format!(
+                    "its {role} put {value} into element {element} of {into}, the first that isn't finite"
+                ),
             )
             .nowhere();
             error.at = kernel.at;
@@ -127,7 +129,8 @@ fn watched(kernel: &Kernel) -> Vec<Watched> {
 
 fn has_infinite_literal(kernel: &Kernel) -> bool {
     let infinite = |fused: &Fused| {
-        let literal = |operation: &Operation| matches!(operation, Operation::Literal(s) if s.as_f64().is_infinite());
+        let literal =
+            |operation: &Operation| matches!(operation, Operation::Literal(s) if s.as_f64().is_infinite());
         fused.body.iter().any(|instruction| literal(&instruction.operation))
     };
     match &kernel.work {
@@ -190,10 +193,7 @@ unsafe fn search(view: &View, sizes: &[usize], bases: &Bases, only_nan: bool) ->
         if value.is_finite() {
             return None;
         }
-        let found = Found {
-            element: element as usize,
-            value,
-        };
+        let found = Found { element: element as usize, value };
         if value.is_nan() || !only_nan {
             return Some(found);
         }

@@ -57,13 +57,14 @@ struct Held {
 impl Lock {
     fn try_acquire(&self, mode: Mode) -> bool {
         match mode {
-            Mode::Write => self
-                .state
-                .compare_exchange(0, WRITER, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok(),
+            Mode::Write => {
+                self.state.compare_exchange(0, WRITER, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+            }
             Mode::Read => self
                 .state
-                .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |state| (state < WRITER - 1).then(|| state + 1))
+                .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |state| {
+                    (state < WRITER - 1).then(|| state + 1)
+                })
                 .is_ok(),
         }
     }
@@ -122,11 +123,7 @@ fn held_by_this_thread(lock: *const Lock) -> bool {
 /// # Safety
 /// The locks live until this returns.
 pub(crate) unsafe fn holding<R>(claims: &[Claim], body: impl FnOnce() -> R) -> Result<R, Reentered> {
-    let mut held = Held {
-        claims,
-        taken: 0,
-        around: INNERMOST.get(),
-    };
+    let mut held = Held { claims, taken: 0, around: INNERMOST.get() };
     /// Gives everything back, also when `body` panics.
     struct Release<'a>(&'a mut Held);
     impl Drop for Release<'_> {

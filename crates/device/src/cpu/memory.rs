@@ -33,7 +33,8 @@ unsafe impl Sync for Allocation {}
 impl Allocation {
     /// This many zeroed bytes.
     pub(crate) fn zeroed(bytes: usize) -> Result<Allocation> {
-        let full = || Error::new(ErrorKind::Device, "allocate", format!("no memory for {bytes} bytes")).nowhere();
+        let full =
+            || Error::new(ErrorKind::Device, "allocate", format!("no memory for {bytes} bytes")).nowhere();
         // Room to align within: an allocator that is asked for little alignment hands out fresh zero pages as they
         // are touched, instead of writing zeros into all of them now.
         let alignment = if bytes >= HUGE { HUGE_PAGE } else { ALIGNMENT };
@@ -47,12 +48,7 @@ impl Allocation {
         if bytes >= HUGE {
             advise_huge_pages(start, bytes);
         }
-        Ok(Allocation {
-            base,
-            layout,
-            start,
-            bytes,
-        })
+        Ok(Allocation { base, layout, start, bytes })
     }
 
     /// The first byte, aligned to [`ALIGNMENT`].
@@ -96,10 +92,7 @@ pub(crate) struct CpuMemory {
 impl CpuMemory {
     /// This many zeroed bytes.
     pub(crate) fn zeroed(bytes: usize) -> Result<CpuMemory> {
-        Ok(CpuMemory {
-            lock: Lock::default(),
-            allocation: Allocation::zeroed(bytes)?,
-        })
+        Ok(CpuMemory { lock: Lock::default(), allocation: Allocation::zeroed(bytes)? })
     }
 
     /// The first byte. Whoever follows it holds the lock.

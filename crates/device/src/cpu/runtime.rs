@@ -14,8 +14,8 @@ use super::memory::{Allocation, CpuMemory, in_use};
 use super::prepare::{Call, prepare};
 use super::threads::FlushDenormals;
 use super::verify;
-use crate::memory::{Argument, Memory, Output};
 use crate::Executable;
+use crate::memory::{Argument, Memory, Output};
 
 /// A program that is loaded on the CPU.
 pub(super) struct CpuExecutable {
@@ -67,13 +67,19 @@ impl CpuExecutable {
         let (inputs, outputs) = (program.inputs.iter().enumerate(), program.outputs.iter().enumerate());
         Ok(CpuExecutable {
             kernels: program.kernels.iter().map(prepare).collect::<Result<_>>()?,
-            inputs: inputs.map(|(i, (shape, dtype))| slot(shape, *dtype, at(&|p| p == Place::Input(i)))).collect(),
-            outputs: outputs.map(|(i, (shape, dtype))| slot(shape, *dtype, at(&|p| p == Place::Output(i)))).collect(),
+            inputs: inputs
+                .map(|(i, (shape, dtype))| slot(shape, *dtype, at(&|p| p == Place::Input(i))))
+                .collect(),
+            outputs: outputs
+                .map(|(i, (shape, dtype))| slot(shape, *dtype, at(&|p| p == Place::Output(i))))
+                .collect(),
             variables: program
                 .variables
                 .iter()
                 .enumerate()
-                .map(|(i, variable)| slot(variable.shape(), variable.dtype(), at(&|p| p == Place::Variable(i))))
+                .map(|(i, variable)| {
+                    slot(variable.shape(), variable.dtype(), at(&|p| p == Place::Variable(i)))
+                })
                 .collect(),
             bases,
             _arena: arena,
@@ -87,7 +93,12 @@ impl CpuExecutable {
     }
 
     /// Points every base at this run's memory, or says which argument doesn't fit.
-    fn bind(&mut self, inputs: &[Argument], variables: &[Arc<dyn Memory>], outputs: &mut [Output]) -> Result<()> {
+    fn bind(
+        &mut self,
+        inputs: &[Argument],
+        variables: &[Arc<dyn Memory>],
+        outputs: &mut [Output],
+    ) -> Result<()> {
         count("arguments", inputs.len(), self.inputs.len())?;
         count("variables", variables.len(), self.variables.len())?;
         count("outputs", outputs.len(), self.outputs.len())?;
@@ -129,7 +140,8 @@ impl CpuExecutable {
             let written = self.program.written[pair[0]] || self.program.written[pair[1]];
             written && address(pair[0]) == address(pair[1])
         }) {
-            let message = format!("variables {} and {} are the same memory, and it is written", pair[0], pair[1]);
+            let message =
+                format!("variables {} and {} are the same memory, and it is written", pair[0], pair[1]);
             return Err(Error::new(ErrorKind::Value, "run", message).nowhere());
         }
         self.claims.clear();
@@ -243,6 +255,7 @@ fn count(what: &str, has: usize, wanted: usize) -> Result<()> {
 fn mismatch(what: &str, i: usize, elements: usize, dtype: DType, slot: &Slot) -> Error {
     let (wanted, of) = (slot.elements, slot.dtype);
     let kind = if dtype == of { ErrorKind::Shape } else { ErrorKind::DType };
-    let message = format!("{what} {i} has {elements} elements of {dtype}, and the program takes {wanted} of {of}");
+    let message =
+        format!("{what} {i} has {elements} elements of {dtype}, and the program takes {wanted} of {of}");
     Error::new(kind, "run", message).nowhere()
 }

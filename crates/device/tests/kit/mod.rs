@@ -154,7 +154,12 @@ pub fn kept(operation: Operation, dtype: DType) -> Instruction {
 }
 
 /// Pointwise work over loops of which none is reduced.
-pub fn pointwise(loops: &[usize], loads: Vec<View>, body: Vec<Instruction>, stores: Vec<(usize, View)>) -> Fused {
+pub fn pointwise(
+    loops: &[usize],
+    loads: Vec<View>,
+    body: Vec<Instruction>,
+    stores: Vec<(usize, View)>,
+) -> Fused {
     Fused {
         loops: loops.to_vec(),
         reduced: vec![false; loops.len()],

@@ -77,7 +77,8 @@ pub(in super::super) fn prepare(_kernel: &Kernel, op: ArgOp, work: &Along) -> Re
 fn call<T: Ordered, const MAX: bool>(work: &Along) -> Call {
     let last = work.loops.len() - 1;
     let (len, step) = (work.loops[last], work.x.strides[last]);
-    let outer = Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let outer =
+        Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
     let (x, out) = (work.x.clone(), work.out.clone());
     Box::new(move |bases: &Bases| {
         let (x, out) = (Shared(bases.origin::<T>(&x)), Shared(bases.origin::<i64>(&out)));

@@ -73,7 +73,8 @@ pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &Along
 fn call<T: Key, const DESCENDING: bool>(work: &Along) -> Call {
     let last = work.loops.len() - 1;
     let (len, step) = (work.loops[last], [work.x.strides[last], work.out.strides[last]]);
-    let outer = Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let outer =
+        Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
     let (x, out) = (work.x.clone(), work.out.clone());
     // A row of the result is sorted in place where it is contiguous; else here, one row at a time.
     let spare = Mutex::new(vec![0u64; if step[1] == 1 { 0 } else { len }]);

@@ -63,8 +63,20 @@ pub fn arg_reduce(work: &Along, op: ArgOp, x: &[Scalar], out: &mut [Scalar]) {
         for i in 1..row.len() {
             let further = match (row[best], row[i]) {
                 (Scalar::Float(a), Scalar::Float(b)) if a.is_nan() || b.is_nan() => !a.is_nan(),
-                (Scalar::Float(a), Scalar::Float(b)) => if op == ArgOp::Max { b > a } else { b < a },
-                (a, b) => if op == ArgOp::Max { b.as_i64() > a.as_i64() } else { b.as_i64() < a.as_i64() },
+                (Scalar::Float(a), Scalar::Float(b)) => {
+                    if op == ArgOp::Max {
+                        b > a
+                    } else {
+                        b < a
+                    }
+                }
+                (a, b) => {
+                    if op == ArgOp::Max {
+                        b.as_i64() > a.as_i64()
+                    } else {
+                        b.as_i64() < a.as_i64()
+                    }
+                }
             };
             if further {
                 best = i;
@@ -91,7 +103,9 @@ pub fn arg_sort(work: &Along, descending: bool, x: &[Scalar], out: &mut [Scalar]
         let mut order: Vec<usize> = (0..row.len()).collect();
         order.sort_by(|&a, &b| {
             let ascending = match (row[a], row[b]) {
-                (Scalar::Float(a), Scalar::Float(b)) => a.partial_cmp(&b).unwrap_or(a.is_nan().cmp(&b.is_nan())),
+                (Scalar::Float(a), Scalar::Float(b)) => {
+                    a.partial_cmp(&b).unwrap_or(a.is_nan().cmp(&b.is_nan()))
+                }
                 (a, b) => a.as_i64().cmp(&b.as_i64()),
             };
             if descending { ascending.reverse() } else { ascending }

@@ -30,7 +30,9 @@ impl<const N: usize> Nest<N> {
                 continue;
             }
             match short.last_mut() {
-                Some((outer, steps)) if *steps == strides.map(|stride| stride.wrapping_mul(size as isize)) => {
+                Some((outer, steps))
+                    if *steps == strides.map(|stride| stride.wrapping_mul(size as isize)) =>
+                {
                     *outer *= size;
                     *steps = strides;
                 }
@@ -40,11 +42,9 @@ impl<const N: usize> Nest<N> {
         if short.is_empty() {
             short.push((1, [0; N]));
         }
-        let points = if short.iter().any(|&(size, _)| size == 0) { 0 } else { short.iter().map(|l| l.0).product() };
-        Nest {
-            loops: short,
-            points,
-        }
+        let points =
+            if short.iter().any(|&(size, _)| size == 0) { 0 } else { short.iter().map(|l| l.0).product() };
+        Nest { loops: short, points }
     }
 
     /// How many points there are.

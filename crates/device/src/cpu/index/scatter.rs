@@ -112,7 +112,8 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMo
 fn split(work: &Indexed) -> Vec<Part> {
     let bytes = work.loops.iter().product::<usize>().saturating_mul(work.x.dtype.size());
     let wanted = PARTS.min(bytes / LEAST_BYTES).max(1);
-    let line = |axis: usize| (64 / (work.out.strides[axis].unsigned_abs().max(1) * work.out.dtype.size())).max(1);
+    let line =
+        |axis: usize| (64 / (work.out.strides[axis].unsigned_abs().max(1) * work.out.dtype.size())).max(1);
     let cuttable = |&axis: &usize| axis != work.axis && work.loops[axis] >= 2 * line(axis);
     let longest = (0..work.loops.len()).filter(cuttable).max_by_key(|&axis| work.loops[axis] / line(axis));
     match longest {
@@ -121,7 +122,9 @@ fn split(work: &Indexed) -> Vec<Part> {
             let (len, grain) = (work.loops[axis], line(axis));
             let piece = len.div_ceil(wanted).next_multiple_of(grain);
             let starts = (0..len).step_by(piece);
-            starts.map(|first| part(work, Some((axis, first..len.min(first + piece))), 0..work.size)).collect()
+            starts
+                .map(|first| part(work, Some((axis, first..len.min(first + piece))), 0..work.size))
+                .collect()
         }
         None => {
             // Every part reads the whole index, so more of them than threads would be wasted.
@@ -170,7 +173,11 @@ impl Scatter {
         threads::parallel(self.parts.len(), &|p| {
             let part = &self.parts[p];
             let [i, s, o] = part.start;
-            let moved = [index.at().wrapping_offset(i).cast::<T>(), x.at().wrapping_offset(s), out.at().wrapping_offset(o)];
+            let moved = [
+                index.at().wrapping_offset(i).cast::<T>(),
+                x.at().wrapping_offset(s),
+                out.at().wrapping_offset(o),
+            ];
             // SAFETY: as for this function; parts write distinct elements.
             if let Some(point) = unsafe { self.put(part, moved[0].cast(), moved[1], moved[2], combine) } {
                 bad.fetch_min(point * PARTS + p, Ordering::Relaxed);

@@ -27,7 +27,9 @@ impl Numbers {
             9 => Scalar::Float(-0.0),
             n => Scalar::Float((n as f64 - 3.0) * 0.5),
         });
-        let scalars: Vec<Scalar> = scalars.map(|s| if dtype.is_float() { s } else { Scalar::Int((s.as_f64() * 2.0) as i64) }).collect();
+        let scalars: Vec<Scalar> = scalars
+            .map(|s| if dtype.is_float() { s } else { Scalar::Int((s.as_f64() * 2.0) as i64) })
+            .collect();
         each_dtype!(dtype, T => T::wrap(scalars.into_iter().map(T::from_scalar).collect()))
     }
 
@@ -221,7 +223,9 @@ fn sorting_agrees_with_its_naive_form() {
 #[test]
 fn an_index_out_of_range_names_itself() {
     let _alone = alone();
-    for (bad, row, threads) in [(12, 3, 1), (-1, 20_000, 2), (10, 39_999, 2), (i64::MIN, 0, 2), (i64::MAX, 7, 1)] {
+    for (bad, row, threads) in
+        [(12, 3, 1), (-1, 20_000, 2), (10, 39_999, 2), (i64::MIN, 0, 2), (i64::MAX, 7, 1)]
+    {
         set_threads(threads);
         let (rows, width) = (40_000, 4);
         let mut index = vec![3i64; rows];

@@ -18,10 +18,20 @@ pub(in super::super) fn matmul(work: &Matmul) -> Call {
             let mut sum = Sum::new(work.a.dtype);
             for k in 0..work.k {
                 // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
-                unsafe { sum.add(read(&work.a, &[batch, m, k], bases), read(&work.b, &[batch, k, column], bases)) };
+                unsafe {
+                    sum.add(read(&work.a, &[batch, m, k], bases), read(&work.b, &[batch, k, column], bases))
+                };
             }
             // SAFETY: as above.
-            unsafe { body::store(&work.tail, at, bases, Some(sum.value()), &vec![Scalar::Int(0); work.tail.body.len()]) };
+            unsafe {
+                body::store(
+                    &work.tail,
+                    at,
+                    bases,
+                    Some(sum.value()),
+                    &vec![Scalar::Int(0); work.tail.body.len()],
+                )
+            };
         });
         Ok(())
     })
@@ -46,11 +56,7 @@ struct Sum {
 
 impl Sum {
     fn new(operands: DType) -> Sum {
-        Sum {
-            dtype: accumulator(operands).unwrap_or(DType::F32),
-            float: 0.0,
-            int: 0,
-        }
+        Sum { dtype: accumulator(operands).unwrap_or(DType::F32), float: 0.0, int: 0 }
     }
 
     fn add(&mut self, a: Scalar, b: Scalar) {
@@ -88,17 +94,21 @@ pub(in super::super) fn conv(work: &Conv) -> Call {
     Box::new(move |bases: &Bases| {
         let (group_in, group_out) = (work.in_channels / work.groups, work.out_channels / work.groups);
         let inside = |o: [usize; 3], w: [usize; 3]| -> Option<[usize; 3]> {
-            let along = |a: usize| place(o[a], w[a], work.stride[a], work.dilation[a], work.pad[a], work.input[a]);
+            let along =
+                |a: usize| place(o[a], w[a], work.stride[a], work.dilation[a], work.pad[a], work.input[a]);
             Some([along(0)?, along(1)?, along(2)?])
         };
         let five = |n: usize, c: usize, s: [usize; 3]| [n, c, s[0], s[1], s[2]];
         for_tail(&work.tail.loops, |row, column, at| {
             let mut sum = Sum::new(work.a.dtype);
             // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
-            let mut add = |a: [usize; 5], b: [usize; 5]| unsafe { sum.add(read(&work.a, &a, bases), read(&work.b, &b, bases)) };
+            let mut add = |a: [usize; 5], b: [usize; 5]| unsafe {
+                sum.add(read(&work.a, &a, bases), read(&work.b, &b, bases))
+            };
             match work.kind {
                 ConvKind::Forward => {
-                    let [n, o @ ..] = unflatten(row, [work.batch, work.output[0], work.output[1], work.output[2]]);
+                    let [n, o @ ..] =
+                        unflatten(row, [work.batch, work.output[0], work.output[1], work.output[2]]);
                     let first = column / group_out * group_in;
                     points(&work.window, |w| {
                         let Some(i) = inside(o, [w[0], w[1], w[2]]) else { return };
@@ -108,7 +118,8 @@ pub(in super::super) fn conv(work: &Conv) -> Call {
                     });
                 }
                 ConvKind::GradInput => {
-                    let [n, i @ ..] = unflatten(row, [work.batch, work.input[0], work.input[1], work.input[2]]);
+                    let [n, i @ ..] =
+                        unflatten(row, [work.batch, work.input[0], work.input[1], work.input[2]]);
                     let (group, c) = (column / group_in, column % group_in);
                     points(&work.output, |o| {
                         points(&work.window, |w| {
@@ -121,7 +132,8 @@ pub(in super::super) fn conv(work: &Conv) -> Call {
                     });
                 }
                 ConvKind::GradWeight => {
-                    let [w @ .., c] = unflatten(row, [work.window[0], work.window[1], work.window[2], group_in]);
+                    let [w @ .., c] =
+                        unflatten(row, [work.window[0], work.window[1], work.window[2], group_in]);
                     let first = column / group_out * group_in;
                     for n in 0..work.batch {
                         points(&work.output, |o| {
@@ -172,7 +184,9 @@ unsafe fn pool(work: &Window, bases: &Bases) {
                 let o = [o[0], o[1], o[2]];
                 let mut inside = Vec::new();
                 points(&work.window, |w| {
-                    let along = |a: usize| place(o[a], w[a], work.stride[a], work.dilation[a], work.pad[a], work.input[a]);
+                    let along = |a: usize| {
+                        place(o[a], w[a], work.stride[a], work.dilation[a], work.pad[a], work.input[a])
+                    };
                     if let (Some(d), Some(h), Some(w)) = (along(0), along(1), along(2)) {
                         inside.push([d, h, w]);
                     }
@@ -187,7 +201,9 @@ unsafe fn pool(work: &Window, bases: &Bases) {
                     unsafe { write(&work.out, &[n, c, o[0], o[1], o[2]], bases, value) };
                 };
                 match work.kind {
-                    WindowKind::Pick => put(picked.map_or(Scalar::Int(0), |at| get(&work.operands[1], [n, c], at))),
+                    WindowKind::Pick => {
+                        put(picked.map_or(Scalar::Int(0), |at| get(&work.operands[1], [n, c], at)))
+                    }
                     WindowKind::Sum => {
                         put(inside.iter().fold(Scalar::Int(0), |sum, &at| add(sum, get(first, [n, c], at))));
                     }

@@ -74,10 +74,9 @@ fn conv(work: &Conv) -> Result<(), Broken> {
         ConvKind::GradInput => (work.out_channels, None),
         ConvKind::GradWeight => (work.in_channels, Some(work.out_channels)),
     };
-    rule(
-        channels_first(&work.a, a) && b.is_none_or(|channels| channels_first(&work.b, channels)),
-        || "the channels of an image aren't next to each other".into(),
-    )?;
+    rule(channels_first(&work.a, a) && b.is_none_or(|channels| channels_first(&work.b, channels)), || {
+        "the channels of an image aren't next to each other".into()
+    })?;
     let [output, input, window] = [&work.output, &work.input, &work.window];
     match work.kind {
         ConvKind::Forward => {
@@ -97,7 +96,8 @@ fn conv(work: &Conv) -> Result<(), Broken> {
 fn reachable([output, stride, window, dilation, pad]: [&[usize; 3]; 5]) -> Result<(), Broken> {
     const FAR: i128 = 1 << 48;
     for axis in 0..3 {
-        let furthest = output[axis] as i128 * stride[axis] as i128 + window[axis] as i128 * dilation[axis] as i128;
+        let furthest =
+            output[axis] as i128 * stride[axis] as i128 + window[axis] as i128 * dilation[axis] as i128;
         rule(furthest < FAR && (pad[axis] as i128) < FAR, || format!("windows reach {furthest}"))?;
     }
     Ok(())
@@ -119,7 +119,10 @@ fn tail(tail: &Fused, operands: DType, rows: &[usize], columns: usize) -> Result
     fused(tail, Some(dtype))?;
     rule(!tail.reduced.contains(&true), || "a tail with a reduction".into())?;
     let count = |sizes: &[usize]| sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-    let fits = tail.loops.split_last().is_some_and(|(&last, before)| last == columns && count(before) == count(rows));
+    let fits = tail
+        .loops
+        .split_last()
+        .is_some_and(|(&last, before)| last == columns && count(before) == count(rows));
     rule(fits, || format!("a tail over {:?} for rows {rows:?} and {columns} columns", tail.loops))
 }
 
@@ -135,7 +138,8 @@ fn positions(work: &Along) -> Result<(), Broken> {
 
 fn custom(work: &Custom) -> Result<(), Broken> {
     for (shape, view) in work.operands.iter().chain([&work.out]) {
-        let row_major = shape.iter().zip(shape.strides()).zip(&view.strides).all(|((&size, a), &b)| size < 2 || a == b);
+        let row_major =
+            shape.iter().zip(shape.strides()).zip(&view.strides).all(|((&size, a), &b)| size < 2 || a == b);
         rule(row_major, || "a view that isn't row-major".into())?;
     }
     Ok(())

@@ -17,7 +17,8 @@ struct Bytes {
 
 /// Checks every part that is written against itself and all others; `touched` is each part's range of elements.
 pub(super) fn check(program: &Program, parts: &[Part], touched: &[(usize, usize)]) -> Result<(), Broken> {
-    let bytes: Vec<Bytes> = parts.iter().zip(touched).map(|(part, &range)| bytes(program, part, range)).collect();
+    let bytes: Vec<Bytes> =
+        parts.iter().zip(touched).map(|(part, &range)| bytes(program, part, range)).collect();
     for (w, write) in parts.iter().enumerate().filter(|(_, part)| part.write) {
         if !distinct(write) {
             return Err(format!("{}: two points of its loops write one element", write.role));
@@ -40,11 +41,7 @@ pub(super) fn check(program: &Program, parts: &[Part], touched: &[(usize, usize)
 fn bytes(program: &Program, part: &Part, (first, end): (usize, usize)) -> Bytes {
     let size = part.view.dtype.size();
     let (space, start) = start(program, part);
-    Bytes {
-        space,
-        start: start + first * size,
-        end: start + end * size,
-    }
+    Bytes { space, start: start + first * size, end: start + end * size }
 }
 
 /// The memory a buffer is in, and at which of its bytes the buffer starts.
@@ -144,6 +141,7 @@ fn elements(part: &Part, mut visit: impl FnMut(usize)) {
             }
         }
     }
-    let axes: Vec<(usize, isize)> = part.sizes.iter().copied().zip(part.view.strides.iter().copied()).collect();
+    let axes: Vec<(usize, isize)> =
+        part.sizes.iter().copied().zip(part.view.strides.iter().copied()).collect();
     walk(part.view.offset, &axes, &mut visit);
 }

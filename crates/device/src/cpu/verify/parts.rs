@@ -20,19 +20,11 @@ pub(crate) struct Part<'a> {
 }
 
 fn read<'a>(role: &'static str, view: &'a View, sizes: impl Into<Cow<'a, [usize]>>) -> Part<'a> {
-    Part {
-        role,
-        view,
-        sizes: sizes.into(),
-        write: false,
-    }
+    Part { role, view, sizes: sizes.into(), write: false }
 }
 
 fn write<'a>(role: &'static str, view: &'a View, sizes: impl Into<Cow<'a, [usize]>>) -> Part<'a> {
-    Part {
-        write: true,
-        ..read(role, view, sizes)
-    }
+    Part { write: true, ..read(role, view, sizes) }
 }
 
 /// Everything a kernel touches.
@@ -111,10 +103,15 @@ fn fused<'a>(work: &'a Fused, parts: &mut Vec<Part<'a>>) -> Result<(), Broken> {
     for view in &work.loads {
         parts.push(read("load", view, &work.loops));
     }
-    let kept: Vec<usize> = work.loops.iter().zip(&work.reduced).map(|(&size, &r)| if r { 1 } else { size }).collect();
+    let kept: Vec<usize> =
+        work.loops.iter().zip(&work.reduced).map(|(&size, &r)| if r { 1 } else { size }).collect();
     for store in &work.stores {
         let full = work.body.get(store.value).ok_or("a store of a value that isn't there")?.full;
-        parts.push(if full { write("store", &store.view, &work.loops) } else { write("store", &store.view, kept.clone()) });
+        parts.push(if full {
+            write("store", &store.view, &work.loops)
+        } else {
+            write("store", &store.view, kept.clone())
+        });
     }
     Ok(())
 }
