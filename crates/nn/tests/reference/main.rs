@@ -1,6 +1,7 @@
 //! Values and gradients computed by PyTorch (`tests/reference/`, made by the script there), against the tensor's.
 
 mod ops;
+mod several;
 
 use std::collections::BTreeMap;
 use std::path::Path;
