@@ -205,7 +205,7 @@ fn functions_with_sizes() {
                 x.max_pool2d(&pool),
                 x.avg_pool2d(&pool),
                 x.avg_pool2d(&window),
-                x.max_pool2d(&window.count_include_pad(false)),
+                x.max_pool2d(window.count_include_pad(false)),
                 x.max_pool3d(size),
                 x.adaptive_avg_pool2d([size.min(9), 3]),
                 x.adaptive_max_pool1d([size.min(9)]),
