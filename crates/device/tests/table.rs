@@ -84,5 +84,5 @@ fn derivatives_run_to_what_they_mean() {
 
 #[test]
 fn random_graphs_run_to_what_they_mean() {
-    check_all((0..1000).map(kiln_testkit::random_graph));
+    check_all((0..3000).map(kiln_testkit::random_graph));
 }

@@ -33,7 +33,13 @@ impl Tail {
             None => product(&Output::Tail(&|block: Block<T>| {
                 // SAFETY: the caller's promise; each block comes once, with its sums.
                 unsafe {
-                    self.interpreter.run_block(bases, block.sums.cast(), block.stride, block.rows, block.columns);
+                    self.interpreter.run_block(
+                        bases,
+                        block.sums.cast(),
+                        block.stride,
+                        block.rows,
+                        block.columns,
+                    );
                 }
             })),
         }

@@ -1,8 +1,8 @@
 //! The CPU: programs are checked when they are loaded, and then walked kernel by kernel.
 
 mod bases;
-mod contraction;
 mod block;
+mod contraction;
 mod direct;
 mod finite;
 mod fused;

@@ -53,6 +53,8 @@ pub(super) struct Walk {
     pub(super) dense: bool,
     /// No row moves it.
     pub(super) fixed: bool,
+    /// A load that is stored elsewhere while its own place may be written: it is copied before that.
+    pub(super) copied: bool,
 }
 
 /// One thing done to a tile. Values are register numbers.
@@ -219,6 +221,7 @@ impl Plan {
                 rows: row_strides,
                 column: view.strides[count - 1],
                 dense,
+                copied: false,
             }
         };
         let mut builder = Builder {
@@ -521,11 +524,12 @@ impl Builder<'_> {
             return;
         }
         done[position] = true;
-        // A kept value is made between the passes; tiles find it there.
-        if self.values[position].kept && (!kept || self.levels[position] != level) {
+        let instruction = &self.fused.body[position];
+        // A kept value is made between the passes, a fold at the end of one; who comes later finds it there.
+        let folded = matches!(instruction.operation, Operation::Reduce(..)) && !self.in_rows;
+        if folded || (self.values[position].kept && (!kept || self.levels[position] != level)) {
             return;
         }
-        let instruction = &self.fused.body[position];
         for operand in operands(&instruction.operation) {
             self.need(operand, done, steps, level, kept);
         }
@@ -682,32 +686,52 @@ impl Builder<'_> {
     }
 
     /// A value may be computed in the memory it is stored to if that memory isn't read afterwards.
-    fn mark_direct(&self, pass: &mut Pass) {
-        let buffers: Vec<usize> = pass.stores.iter().map(|target| target.walk.buffer).collect();
-        for index in 0..pass.stores.len() {
-            let target = &pass.stores[index];
-            let made = pass
-                .tiles
-                .iter()
-                .rposition(|step| matches!(step, Step::Run { .. }) && step.result() == Some(target.value));
-            let Some(made) = made else { continue };
-            let reads_later = pass.tiles[made + 1..].iter().flat_map(Step::operands).any(|value| {
-                pass.tiles.iter().any(|step| match step {
-                    Step::Load { load, value: loaded, .. } => {
-                        *loaded == value && buffers.contains(&self.loads[*load].buffer)
-                    }
-                    _ => false,
-                })
-            });
-            let once = pass.stores.iter().filter(|other| other.value == target.value).count() == 1;
-            let whole = target.class == self.full();
-            let direct = once
-                && whole
-                && !reads_later
-                && target.walk.column == 1
-                && super::transfer::is_lane(target.walk.dtype);
-            pass.stores[index].direct = direct;
+    fn mark_direct(&mut self, pass: &mut Pass) {
+        let loaded: Vec<(usize, usize)> = pass
+            .tiles
+            .iter()
+            .filter_map(|step| match step {
+                Step::Load { load, value, .. } => Some((*value, *load)),
+                _ => None,
+            })
+            .collect();
+        let overwritten =
+            |load: usize, loads: &[Walk]| pass.stores.iter().any(|t| t.walk.may_be(&loads[load]));
+        for &(value, load) in &loaded {
+            let stored = pass.stores.iter().any(|target| target.value == value);
+            self.loads[load].copied |= stored && overwritten(load, &self.loads);
         }
+        let direct: Vec<bool> = pass
+            .stores
+            .iter()
+            .map(|target| {
+                let runs =
+                    |step: &Step| matches!(step, Step::Run { .. }) && step.result() == Some(target.value);
+                let Some(made) = pass.tiles.iter().rposition(runs) else { return false };
+                let reads_later = pass.tiles[made + 1..].iter().flat_map(Step::operands).any(|operand| {
+                    loaded.iter().any(|&(value, load)| value == operand && overwritten(load, &self.loads))
+                });
+                let once = pass.stores.iter().filter(|other| other.value == target.value).count() == 1;
+                once && target.class == self.full()
+                    && !reads_later
+                    && target.walk.column == 1
+                    && super::transfer::is_lane(target.walk.dtype)
+            })
+            .collect();
+        for (target, direct) in pass.stores.iter_mut().zip(direct) {
+            target.direct = direct;
+        }
+    }
+}
+
+impl Walk {
+    /// Whether both may go through the same memory: stores overlap loads exactly or not at all, and what lies in the
+    /// place of another buffer is walked as that was.
+    fn may_be(&self, other: &Walk) -> bool {
+        self.offset == other.offset
+            && self.groups == other.groups
+            && self.rows == other.rows
+            && self.column == other.column
     }
 }
 

@@ -537,7 +537,7 @@ impl Frame<'_> {
         let start = walk.offset + self.scratch.offsets[load] + left as isize * walk.column;
         let base = self.bases.start(walk.buffer);
         let at = |row: usize| base.wrapping_offset((start + offset_of(row, &plan.rows, &walk.rows)) * size);
-        let lane = transfer::is_lane(walk.dtype);
+        let lane = transfer::is_lane(walk.dtype) && !walk.copied;
         let home = plan.values[value].register;
         let register = self.scratch.registers.as_mut_ptr().cast::<u8>().wrapping_add(home);
         let step = plan.values[value].lane.size();

@@ -128,7 +128,9 @@ fn split(work: &Indexed) -> Vec<Part> {
             let (len, grain) = (work.loops[axis], grain(axis));
             let piece = len.div_ceil(most).next_multiple_of(grain);
             let starts = (0..len).step_by(piece);
-            starts.map(|first| part(work, Some((axis, first..len.min(first + piece))), 0..work.size)).collect()
+            starts
+                .map(|first| part(work, Some((axis, first..len.min(first + piece))), 0..work.size))
+                .collect()
         }
         None => {
             let parts = wanted.min(threads::threads()).min(work.size).max(1);
@@ -176,7 +178,11 @@ impl Scatter {
         threads::parallel(self.parts.len(), &|p| {
             let part = &self.parts[p];
             let [i, s, o] = part.start;
-            let moved = [index.at().wrapping_offset(i).cast::<T>(), x.at().wrapping_offset(s), out.at().wrapping_offset(o)];
+            let moved = [
+                index.at().wrapping_offset(i).cast::<T>(),
+                x.at().wrapping_offset(s),
+                out.at().wrapping_offset(o),
+            ];
             // SAFETY: as for this function; parts write distinct elements.
             if let Some(point) = unsafe { self.put(part, moved[0].cast(), moved[1], moved[2], combine) } {
                 bad.fetch_min(point * PARTS + p, Ordering::Relaxed);
