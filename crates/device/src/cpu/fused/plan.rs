@@ -299,6 +299,10 @@ impl Plan {
                 _ => {}
             }
         }
+        // A value that several passes make has one register in all of them.
+        if self.passes.iter().filter(|pass| !pass.tiles.is_empty()).count() > 1 {
+            stays.fill(true);
+        }
         // Between passes nothing is short-lived.
         for step in self.passes.iter().flat_map(|pass| &pass.kept) {
             if let Some(value) = step.result() {
@@ -309,7 +313,7 @@ impl Plan {
         // Room for either lane size, so that any value may follow in a register.
         let size = (lanes * 8).next_multiple_of(64);
         for (value, stays) in self.values.iter_mut().zip(&stays) {
-            if *stays {
+            if *stays && !value.kept {
                 value.register = next;
                 next += size;
             }
