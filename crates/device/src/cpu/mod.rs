@@ -6,6 +6,7 @@ mod contraction;
 mod direct;
 mod finite;
 mod fused;
+pub mod gemm;
 mod index;
 mod lock;
 mod memory;

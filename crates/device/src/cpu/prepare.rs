@@ -15,7 +15,7 @@ pub(crate) type Call = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
 pub(crate) fn prepare(kernel: &Kernel) -> Result<Call> {
     Ok(match &kernel.work {
         Work::Fused(work) => contraction::fused(work),
-        Work::Matmul(work) => naive::matmul(work),
+        Work::Matmul(work) => contraction::matmul(work),
         Work::Conv(work) => contraction::conv(work),
         Work::Window(work) => naive::window(work),
         Work::Gather(work) => gather::prepare(kernel, work),
