@@ -136,7 +136,8 @@ def run(command, workload, args, mnist):
     if done.returncode != 0:
         print(f"  {workload}: {command[-1]} failed\n{done.stderr[-2000:]}", file=sys.stderr)
         return None
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["workload"] == workload]
 
 
 def measure(args, commands, mnist):
@@ -237,7 +238,10 @@ def table(results, sides, about, args):
 def main():
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    commands = prepare(args)
+    try:
+        commands = prepare(args)
+    except subprocess.CalledProcessError as failed:
+        sys.exit(f"couldn't prepare: {shlex.join(map(str, failed.cmd))} ended with status {failed.returncode} (see above)")
     mnist = data(args)
     about = {"date": datetime.datetime.now().strftime("%Y-%m-%d %H:%M"), **machine()}
     results = measure(args, commands, mnist)
