@@ -21,7 +21,8 @@ pub struct Square {
 impl Square {
     /// The middle of every cell, row by row from the top: `[rows * columns, 2]`.
     pub fn cells(self) -> Vec<f32> {
-        let middle = |cell: usize, cells: usize| ((cell as f32 + 0.5) / cells as f32 * 2.0 - 1.0) * self.reach;
+        let middle =
+            |cell: usize, cells: usize| ((cell as f32 + 0.5) / cells as f32 * 2.0 - 1.0) * self.reach;
         let row = |row| (0..COLUMNS).flat_map(move |column| [middle(column, COLUMNS), -middle(row, ROWS)]);
         (0..ROWS).flat_map(row).collect()
     }

@@ -166,7 +166,8 @@ pub fn run(flags: Flags) -> Result<()> {
     }
 
     let accuracy = correct(&test)?;
-    screen.line(&format!("\ntest accuracy {accuracy:.1} % after {:.2} s of training\n", spent.as_secs_f64()))?;
+    screen
+        .line(&format!("\ntest accuracy {accuracy:.1} % after {:.2} s of training\n", spent.as_secs_f64()))?;
     let square = regions::Square { reach: 1.15 };
     let picture = regions::draw(square, &classes(&square.cells())?, &test, screen.terminal)?;
     screen.line(&picture)?;

@@ -12,7 +12,9 @@ pub fn count(text: &str) -> Result<usize, String> {
 /// How many threads may work.
 pub fn threads(text: &str) -> Result<usize, String> {
     match count(text)? {
-        count if count > 1024 => Err("at most 1024 threads are made; leave it out to use every core".to_string()),
+        count if count > 1024 => {
+            Err("at most 1024 threads are made; leave it out to use every core".to_string())
+        }
         count => Ok(count),
     }
 }
