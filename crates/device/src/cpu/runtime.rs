@@ -14,8 +14,8 @@ use super::memory::{Allocation, CpuMemory, in_use};
 use super::prepare::{Call, prepare};
 use super::threads::FlushDenormals;
 use super::verify;
-use crate::memory::{Argument, Memory, Output};
 use crate::Executable;
+use crate::memory::{Argument, Memory, Output};
 
 /// A program that is loaded on the CPU.
 pub(super) struct CpuExecutable {
@@ -51,32 +51,39 @@ impl CpuExecutable {
         verify::program(&program)?;
         let arena = Allocation::zeroed(program.arena)?;
         let mut bases = Bases::new(program.buffers.len());
-        for (id, buffer) in program.buffers.iter().enumerate() {
-            if let Place::Arena(offset) = buffer.place {
-                bases.set(id, arena.start().wrapping_add(offset));
-            }
-        }
-        let at = |wanted: &dyn Fn(Place) -> bool| -> Vec<usize> {
-            (0..program.buffers.len()).filter(|&id| wanted(program.buffers[id].place)).collect()
+        let slots = |sizes: &mut dyn Iterator<Item = (usize, DType)>| -> Vec<Slot> {
+            sizes
+                .map(|(elements, dtype)| Slot {
+                    dtype,
+                    elements,
+                    buffers: Vec::new(),
+                })
+                .collect()
         };
-        let slot = |shape: &Shape, dtype: DType, buffers: Vec<usize>| Slot {
-            dtype,
-            elements: shape.elements(),
-            buffers,
-        };
-        let (inputs, outputs) = (program.inputs.iter().enumerate(), program.outputs.iter().enumerate());
-        Ok(CpuExecutable {
-            kernels: program.kernels.iter().map(prepare).collect::<Result<_>>()?,
-            inputs: inputs.map(|(i, (shape, dtype))| slot(shape, *dtype, at(&|p| p == Place::Input(i)))).collect(),
-            outputs: outputs.map(|(i, (shape, dtype))| slot(shape, *dtype, at(&|p| p == Place::Output(i)))).collect(),
-            variables: program
+        let listed = |(shape, dtype): &(Shape, DType)| (shape.elements(), *dtype);
+        let mut inputs = slots(&mut program.inputs.iter().map(listed));
+        let mut outputs = slots(&mut program.outputs.iter().map(listed));
+        let mut variables = slots(
+            &mut program
                 .variables
                 .iter()
-                .enumerate()
-                .map(|(i, variable)| slot(variable.shape(), variable.dtype(), at(&|p| p == Place::Variable(i))))
-                .collect(),
+                .map(|v| (v.shape().elements(), v.dtype())),
+        );
+        for (id, buffer) in program.buffers.iter().enumerate() {
+            match buffer.place {
+                Place::Arena(offset) => bases.set(id, arena.start().wrapping_add(offset)),
+                Place::Input(i) => inputs[i].buffers.push(id),
+                Place::Output(i) => outputs[i].buffers.push(id),
+                Place::Variable(i) => variables[i].buffers.push(id),
+            }
+        }
+        Ok(CpuExecutable {
+            kernels: program.kernels.iter().map(prepare).collect::<Result<_>>()?,
             bases,
             _arena: arena,
+            inputs,
+            outputs,
+            variables,
             claims: Vec::with_capacity(program.variables.len()),
             order: (0..program.variables.len()).collect(),
             hunt: None,
@@ -87,13 +94,24 @@ impl CpuExecutable {
     }
 
     /// Points every base at this run's memory, or says which argument doesn't fit.
-    fn bind(&mut self, inputs: &[Argument], variables: &[Arc<dyn Memory>], outputs: &mut [Output]) -> Result<()> {
+    fn bind(
+        &mut self,
+        inputs: &[Argument],
+        variables: &[Arc<dyn Memory>],
+        outputs: &mut [Output],
+    ) -> Result<()> {
         count("arguments", inputs.len(), self.inputs.len())?;
         count("variables", variables.len(), self.variables.len())?;
         count("outputs", outputs.len(), self.outputs.len())?;
         for (i, (argument, slot)) in inputs.iter().zip(&self.inputs).enumerate() {
             if argument.dtype() != slot.dtype || argument.elements() != slot.elements {
-                return Err(mismatch("argument", i, argument.elements(), argument.dtype(), slot));
+                return Err(mismatch(
+                    "argument",
+                    i,
+                    argument.elements(),
+                    argument.dtype(),
+                    slot,
+                ));
             }
             for &buffer in &slot.buffers {
                 self.bases.set(buffer, argument.bytes().as_ptr().cast_mut());
@@ -129,12 +147,19 @@ impl CpuExecutable {
             let written = self.program.written[pair[0]] || self.program.written[pair[1]];
             written && address(pair[0]) == address(pair[1])
         }) {
-            let message = format!("variables {} and {} are the same memory, and it is written", pair[0], pair[1]);
+            let message = format!(
+                "variables {} and {} are the same memory, and it is written",
+                pair[0], pair[1]
+            );
             return Err(Error::new(ErrorKind::Value, "run", message).nowhere());
         }
         self.claims.clear();
         for &i in &self.order {
-            let mode = if self.program.written[i] { Mode::Write } else { Mode::Read };
+            let mode = if self.program.written[i] {
+                Mode::Write
+            } else {
+                Mode::Read
+            };
             let lock = &raw const own(&variables[i], i)?.lock;
             self.claims.push(Claim { lock, mode });
         }
@@ -178,7 +203,10 @@ impl Executable for CpuExecutable {
         walked.unwrap_or_else(|Reentered| Err(in_use("run")))?;
         for output in outputs.iter_mut().filter(|output| output.dtype() == DType::Bool) {
             // A variable's bytes come from anywhere, and a `bool` that is neither 0 nor 1 mustn't get out.
-            output.bytes().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+            output
+                .bytes()
+                .iter_mut()
+                .for_each(|byte| *byte = u8::from(*byte != 0));
         }
         Ok(())
     }
@@ -189,7 +217,11 @@ impl Executable for CpuExecutable {
 
     fn profile(&mut self, on: bool) {
         self.profiling = on;
-        self.times = if on { vec![Duration::ZERO; self.kernels.len()] } else { Vec::new() };
+        self.times = if on {
+            vec![Duration::ZERO; self.kernels.len()]
+        } else {
+            Vec::new()
+        };
     }
 }
 
@@ -242,7 +274,12 @@ fn count(what: &str, has: usize, wanted: usize) -> Result<()> {
 #[cold]
 fn mismatch(what: &str, i: usize, elements: usize, dtype: DType, slot: &Slot) -> Error {
     let (wanted, of) = (slot.elements, slot.dtype);
-    let kind = if dtype == of { ErrorKind::Shape } else { ErrorKind::DType };
-    let message = format!("{what} {i} has {elements} elements of {dtype}, and the program takes {wanted} of {of}");
+    let kind = if dtype == of {
+        ErrorKind::Shape
+    } else {
+        ErrorKind::DType
+    };
+    let message =
+        format!("{what} {i} has {elements} elements of {dtype}, and the program takes {wanted} of {of}");
     Error::new(kind, "run", message).nowhere()
 }

@@ -77,7 +77,8 @@ pub(in super::super) fn prepare(_kernel: &Kernel, op: ArgOp, work: &Along) -> Re
 fn call<T: Ordered, const MAX: bool>(work: &Along) -> Call {
     let last = work.loops.len() - 1;
     let (len, step) = (work.loops[last], work.x.strides[last]);
-    let outer = Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let outer =
+        Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
     let (x, out) = (work.x.clone(), work.out.clone());
     Box::new(move |bases: &Bases| {
         let (x, out) = (Shared(bases.origin::<T>(&x)), Shared(bases.origin::<i64>(&out)));
@@ -120,7 +121,11 @@ fn in_row<T: Ordered, const MAX: bool>(row: &[T]) -> usize {
     }
     let start = block_of_best * BLOCK;
     let block = &row[start..row.len().min(start + BLOCK)];
-    start + block.iter().position(|value| !best.beats::<MAX>(*value)).unwrap_or(0)
+    start
+        + block
+            .iter()
+            .position(|value| !best.beats::<MAX>(*value))
+            .unwrap_or(0)
 }
 
 /// The extreme of a block that isn't empty.
@@ -132,12 +137,20 @@ fn extreme<T: Ordered, const MAX: bool>(block: &[T]) -> T {
         let mut lanes = *first;
         for group in groups {
             for lane in 0..LANES {
-                lanes[lane] = if group[lane].beats::<MAX>(lanes[lane]) { group[lane] } else { lanes[lane] };
+                lanes[lane] = if group[lane].beats::<MAX>(lanes[lane]) {
+                    group[lane]
+                } else {
+                    lanes[lane]
+                };
             }
         }
-        best = lanes.into_iter().reduce(|a, b| if b.beats::<MAX>(a) { b } else { a }).unwrap_or(best);
+        best = lanes
+            .into_iter()
+            .reduce(|a, b| if b.beats::<MAX>(a) { b } else { a })
+            .unwrap_or(best);
     }
-    rest.iter().fold(best, |a, &b| if b.beats::<MAX>(a) { b } else { a })
+    rest.iter()
+        .fold(best, |a, &b| if b.beats::<MAX>(a) { b } else { a })
 }
 
 /// Several searches at once, along an axis that isn't contiguous.

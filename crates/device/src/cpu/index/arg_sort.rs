@@ -55,7 +55,11 @@ keys! {
 /// Makes a sort ready to run.
 pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &Along) -> Result<Call> {
     fn either<T: Key>(descending: bool, work: &Along) -> Call {
-        if descending { call::<T, true>(work) } else { call::<T, false>(work) }
+        if descending {
+            call::<T, true>(work)
+        } else {
+            call::<T, false>(work)
+        }
     }
     Ok(match work.x.dtype {
         DType::Bool => either::<Truth>(descending, work),
@@ -73,7 +77,8 @@ pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &Along
 fn call<T: Key, const DESCENDING: bool>(work: &Along) -> Call {
     let last = work.loops.len() - 1;
     let (len, step) = (work.loops[last], [work.x.strides[last], work.out.strides[last]]);
-    let outer = Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let outer =
+        Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
     let (x, out) = (work.x.clone(), work.out.clone());
     // A row of the result is sorted in place where it is contiguous; else here, one row at a time.
     let spare = Mutex::new(vec![0u64; if step[1] == 1 { 0 } else { len }]);
@@ -114,7 +119,11 @@ unsafe fn sort_row<T: Key, const DESCENDING: bool>(x: *const T, step: isize, row
     let key = |i: u64| {
         // SAFETY: a position in the row.
         let key = unsafe { x.offset(i as isize * step).read() }.key();
-        if DESCENDING { !key & (u64::MAX >> (64 - T::BITS)) } else { key }
+        if DESCENDING {
+            !key & (u64::MAX >> (64 - T::BITS))
+        } else {
+            key
+        }
     };
     if T::BITS <= 32 && u32::try_from(row.len()).is_ok() {
         for (i, place) in (0u64..).zip(row.iter_mut()) {

@@ -64,7 +64,8 @@ pub(in super::super) fn prepare(_kernel: &Kernel, work: &Along) -> Result<Call> 
 fn call<T: Running>(work: &Along) -> Call {
     let last = work.loops.len() - 1;
     let len = work.loops[last];
-    let outer = Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let outer =
+        Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
     let step = [work.x.strides[last], work.out.strides[last]];
     let (x, out) = (work.x.clone(), work.out.clone());
     Box::new(move |bases: &Bases| {

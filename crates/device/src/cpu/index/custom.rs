@@ -11,14 +11,26 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Custom) -> Call {
     let (work, at) = (work.clone(), kernel.at);
     Box::new(move |bases: &Bases| {
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
-        let operands: Vec<Data> =
-            work.operands.iter().map(|(shape, view)| unsafe { read(view, shape.elements(), bases) }).collect();
-        let operands: Vec<(&Shape, &Data)> = work.operands.iter().map(|(shape, _)| shape).zip(&operands).collect();
+        let operands: Vec<Data> = work
+            .operands
+            .iter()
+            .map(|(shape, view)| unsafe { read(view, shape.elements(), bases) })
+            .collect();
+        let operands: Vec<(&Shape, &Data)> = work
+            .operands
+            .iter()
+            .map(|(shape, _)| shape)
+            .zip(&operands)
+            .collect();
         let result = work.op.compute(&operands)?;
         let (shape, view) = &work.out;
         if result.dtype() != view.dtype || result.len() != shape.elements() {
             let (has, of) = (result.len(), result.dtype());
-            let message = format!("computed {has} elements of {of}, not {} of {}", shape.elements(), view.dtype);
+            let message = format!(
+                "computed {has} elements of {of}, not {} of {}",
+                shape.elements(),
+                view.dtype
+            );
             let mut error = Error::new(ErrorKind::Shape, work.op.name(), message);
             error.at = at;
             return Err(error);

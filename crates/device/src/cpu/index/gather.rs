@@ -34,13 +34,24 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed) -> Call {
     let loops = work.loops.iter().enumerate();
     let within = |axis: usize| axis != work.axis && work.index.strides[axis] == 0;
     let gather = Gather {
-        rows: Nest::new(loops.clone().filter(|&(axis, _)| !within(axis)).map(|(axis, &size)| {
-            let x = if axis == work.axis { 0 } else { work.x.strides[axis] };
-            (size, [work.index.strides[axis], x, work.out.strides[axis]])
-        })),
-        row: Nest::new(loops.filter(|&(axis, _)| within(axis)).map(|(axis, &size)| {
-            (size, [work.x.strides[axis], work.out.strides[axis]])
-        })),
+        rows: Nest::new(
+            loops
+                .clone()
+                .filter(|&(axis, _)| !within(axis))
+                .map(|(axis, &size)| {
+                    let x = if axis == work.axis {
+                        0
+                    } else {
+                        work.x.strides[axis]
+                    };
+                    (size, [work.index.strides[axis], x, work.out.strides[axis]])
+                }),
+        ),
+        row: Nest::new(
+            loops
+                .filter(|&(axis, _)| within(axis))
+                .map(|(axis, &size)| (size, [work.x.strides[axis], work.out.strides[axis]])),
+        ),
         step: work.x.strides[work.axis],
         size: work.size,
         x: work.x.clone(),
@@ -75,7 +86,8 @@ impl Gather {
             self.rows.runs(points, |first, offsets, count| {
                 if !stop {
                     // SAFETY: as for this function; chunks write distinct rows.
-                    if let Err(point) = unsafe { self.copy(x.at(), index.at(), out.at(), first, offsets, count) } {
+                    let copied = unsafe { self.copy(x.at(), index.at(), out.at(), first, offsets, count) };
+                    if let Err(point) = copied {
                         bad.fetch_min(point, Ordering::Relaxed);
                         stop = true;
                     }
@@ -127,7 +139,9 @@ impl Gather {
                 unsafe { x.offset(from).copy_to_nonoverlapping(out.offset(to), len) };
             } else {
                 // SAFETY: as above for each element of the row.
-                self.row.each(0..len, |_, [a, b]| unsafe { out.offset(to + b).write(x.offset(from + a).read()) });
+                self.row.each(0..len, |_, [a, b]| unsafe {
+                    out.offset(to + b).write(x.offset(from + a).read())
+                });
             }
         }
         Ok(())

@@ -62,10 +62,18 @@ unsafe fn run(work: &Fused, bases: &Bases) {
 ///
 /// # Safety
 /// As for [`run`].
-pub(super) unsafe fn store(work: &Fused, at: &[usize], bases: &Bases, accumulator: Option<Scalar>, kept: &[Scalar]) {
+pub(super) unsafe fn store(
+    work: &Fused,
+    at: &[usize],
+    bases: &Bases,
+    accumulator: Option<Scalar>,
+    kept: &[Scalar],
+) {
     // SAFETY: as for this function.
     let values = unsafe { values(work, at, bases, accumulator, kept, work.body.len()) };
-    let last = std::iter::zip(at, &work.loops).zip(&work.reduced).all(|((i, size), &reduced)| i + 1 == *size || !reduced);
+    let last = std::iter::zip(at, &work.loops)
+        .zip(&work.reduced)
+        .all(|((i, size), &reduced)| i + 1 == *size || !reduced);
     for each in &work.stores {
         if last || work.body[each.value].full {
             // SAFETY: as for this function.

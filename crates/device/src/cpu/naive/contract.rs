@@ -18,10 +18,23 @@ pub(in super::super) fn matmul(work: &Matmul) -> Call {
             let mut sum = Sum::new(work.a.dtype);
             for k in 0..work.k {
                 // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
-                unsafe { sum.add(read(&work.a, &[batch, m, k], bases), read(&work.b, &[batch, k, column], bases)) };
+                unsafe {
+                    sum.add(
+                        read(&work.a, &[batch, m, k], bases),
+                        read(&work.b, &[batch, k, column], bases),
+                    )
+                };
             }
             // SAFETY: as above.
-            unsafe { body::store(&work.tail, at, bases, Some(sum.value()), &vec![Scalar::Int(0); work.tail.body.len()]) };
+            unsafe {
+                body::store(
+                    &work.tail,
+                    at,
+                    bases,
+                    Some(sum.value()),
+                    &vec![Scalar::Int(0); work.tail.body.len()],
+                )
+            };
         });
         Ok(())
     })
@@ -62,14 +75,20 @@ impl Sum {
     }
 
     fn value(&self) -> Scalar {
-        let value = if self.dtype.is_float() { Scalar::Float(self.float) } else { Scalar::Int(self.int) };
+        let value = if self.dtype.is_float() {
+            Scalar::Float(self.float)
+        } else {
+            Scalar::Int(self.int)
+        };
         held(self.dtype, value)
     }
 }
 
 /// Where the element `w` of window `o` lies along an axis, if it isn't padding.
 fn place(o: usize, w: usize, stride: usize, dilation: usize, pad: usize, size: usize) -> Option<usize> {
-    (o * stride + w * dilation).checked_sub(pad).filter(|&at| at < size)
+    (o * stride + w * dilation)
+        .checked_sub(pad)
+        .filter(|&at| at < size)
 }
 
 /// The index that `number` is in row-major order of `sizes`.
@@ -88,27 +107,42 @@ pub(in super::super) fn conv(work: &Conv) -> Call {
     Box::new(move |bases: &Bases| {
         let (group_in, group_out) = (work.in_channels / work.groups, work.out_channels / work.groups);
         let inside = |o: [usize; 3], w: [usize; 3]| -> Option<[usize; 3]> {
-            let along = |a: usize| place(o[a], w[a], work.stride[a], work.dilation[a], work.pad[a], work.input[a]);
+            let along = |a: usize| {
+                place(
+                    o[a],
+                    w[a],
+                    work.stride[a],
+                    work.dilation[a],
+                    work.pad[a],
+                    work.input[a],
+                )
+            };
             Some([along(0)?, along(1)?, along(2)?])
         };
         let five = |n: usize, c: usize, s: [usize; 3]| [n, c, s[0], s[1], s[2]];
         for_tail(&work.tail.loops, |row, column, at| {
             let mut sum = Sum::new(work.a.dtype);
             // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
-            let mut add = |a: [usize; 5], b: [usize; 5]| unsafe { sum.add(read(&work.a, &a, bases), read(&work.b, &b, bases)) };
+            let mut add = |a: [usize; 5], b: [usize; 5]| unsafe {
+                sum.add(read(&work.a, &a, bases), read(&work.b, &b, bases))
+            };
             match work.kind {
                 ConvKind::Forward => {
-                    let [n, o @ ..] = unflatten(row, [work.batch, work.output[0], work.output[1], work.output[2]]);
+                    let [n, o @ ..] =
+                        unflatten(row, [work.batch, work.output[0], work.output[1], work.output[2]]);
                     let first = column / group_out * group_in;
                     points(&work.window, |w| {
-                        let Some(i) = inside(o, [w[0], w[1], w[2]]) else { return };
+                        let Some(i) = inside(o, [w[0], w[1], w[2]]) else {
+                            return;
+                        };
                         for c in 0..group_in {
                             add(five(n, first + c, i), five(column, c, [w[0], w[1], w[2]]));
                         }
                     });
                 }
                 ConvKind::GradInput => {
-                    let [n, i @ ..] = unflatten(row, [work.batch, work.input[0], work.input[1], work.input[2]]);
+                    let [n, i @ ..] =
+                        unflatten(row, [work.batch, work.input[0], work.input[1], work.input[2]]);
                     let (group, c) = (column / group_in, column % group_in);
                     points(&work.output, |o| {
                         points(&work.window, |w| {
@@ -121,7 +155,8 @@ pub(in super::super) fn conv(work: &Conv) -> Call {
                     });
                 }
                 ConvKind::GradWeight => {
-                    let [w @ .., c] = unflatten(row, [work.window[0], work.window[1], work.window[2], group_in]);
+                    let [w @ .., c] =
+                        unflatten(row, [work.window[0], work.window[1], work.window[2], group_in]);
                     let first = column / group_out * group_in;
                     for n in 0..work.batch {
                         points(&work.output, |o| {
@@ -157,7 +192,14 @@ unsafe fn pool(work: &Window, bases: &Bases) {
     let dtype = work.out.dtype;
     let spread = matches!(work.kind, WindowKind::Spread | WindowKind::SumGrad);
     let image: usize = work.input.iter().product();
-    let mut sums = vec![Scalar::Int(0); if spread { work.batch * work.channels * image } else { 0 }];
+    let mut sums = vec![
+        Scalar::Int(0);
+        if spread {
+            work.batch * work.channels * image
+        } else {
+            0
+        }
+    ];
     sums.fill(neutral(kiln_ir::op::ReduceOp::Sum, dtype));
     let add = |a: Scalar, b: Scalar| super::scalar::binary(kiln_ir::op::BinaryOp::Add, dtype, a, b);
     let get = |view: &View, nc: [usize; 2], s: [usize; 3]| {
@@ -172,7 +214,16 @@ unsafe fn pool(work: &Window, bases: &Bases) {
                 let o = [o[0], o[1], o[2]];
                 let mut inside = Vec::new();
                 points(&work.window, |w| {
-                    let along = |a: usize| place(o[a], w[a], work.stride[a], work.dilation[a], work.pad[a], work.input[a]);
+                    let along = |a: usize| {
+                        place(
+                            o[a],
+                            w[a],
+                            work.stride[a],
+                            work.dilation[a],
+                            work.pad[a],
+                            work.input[a],
+                        )
+                    };
                     if let (Some(d), Some(h), Some(w)) = (along(0), along(1), along(2)) {
                         inside.push([d, h, w]);
                     }
@@ -181,16 +232,24 @@ unsafe fn pool(work: &Window, bases: &Bases) {
                 let picks = matches!(work.kind, WindowKind::Pick | WindowKind::Spread);
                 let picked = inside.iter().copied().filter(|_| picks).reduce(|a, b| {
                     let (x, y) = (get(first, [n, c], a).as_f64(), get(first, [n, c], b).as_f64());
-                    if y > x || (y.is_nan() && !x.is_nan()) { b } else { a }
+                    if y > x || (y.is_nan() && !x.is_nan()) {
+                        b
+                    } else {
+                        a
+                    }
                 });
                 let put = |value: Scalar| {
                     // SAFETY: as for this function.
                     unsafe { write(&work.out, &[n, c, o[0], o[1], o[2]], bases, value) };
                 };
                 match work.kind {
-                    WindowKind::Pick => put(picked.map_or(Scalar::Int(0), |at| get(&work.operands[1], [n, c], at))),
+                    WindowKind::Pick => {
+                        put(picked.map_or(Scalar::Int(0), |at| get(&work.operands[1], [n, c], at)))
+                    }
                     WindowKind::Sum => {
-                        put(inside.iter().fold(Scalar::Int(0), |sum, &at| add(sum, get(first, [n, c], at))));
+                        put(inside
+                            .iter()
+                            .fold(Scalar::Int(0), |sum, &at| add(sum, get(first, [n, c], at))));
                     }
                     WindowKind::Spread => {
                         if let Some(at) = picked {

@@ -12,40 +12,46 @@ pub(crate) fn held(dtype: DType, value: Scalar) -> Scalar {
 pub(crate) fn unary(op: UnaryOp, dtype: DType, value: Scalar) -> Scalar {
     let (x, i) = (value.as_f64(), value.as_i64());
     if !dtype.is_float() {
-        return held(dtype, match op {
-            UnaryOp::Neg => Scalar::Int(i.wrapping_neg()),
-            UnaryOp::Abs => Scalar::Int(i.wrapping_abs()),
-            UnaryOp::Sign => Scalar::Int(i.signum()),
-            UnaryOp::Relu => Scalar::Int(i.max(0)),
-            UnaryOp::Not => Scalar::Bool(i == 0),
-            UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round => value,
-            _ => Scalar::Int(0),
-        });
+        return held(
+            dtype,
+            match op {
+                UnaryOp::Neg => Scalar::Int(i.wrapping_neg()),
+                UnaryOp::Abs => Scalar::Int(i.wrapping_abs()),
+                UnaryOp::Sign => Scalar::Int(i.signum()),
+                UnaryOp::Relu => Scalar::Int(i.max(0)),
+                UnaryOp::Not => Scalar::Bool(i == 0),
+                UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round => value,
+                _ => Scalar::Int(0),
+            },
+        );
     }
-    held(dtype, Scalar::Float(match op {
-        UnaryOp::Neg => -x,
-        UnaryOp::Abs => x.abs(),
-        UnaryOp::Sign if x == 0.0 || x.is_nan() => x,
-        UnaryOp::Sign => x.signum(),
-        UnaryOp::Exp => x.exp(),
-        UnaryOp::ExpM1 => x.exp_m1(),
-        UnaryOp::Ln => x.ln(),
-        UnaryOp::Ln1p => x.ln_1p(),
-        UnaryOp::Sqrt => x.sqrt(),
-        UnaryOp::Rsqrt => 1.0 / x.sqrt(),
-        UnaryOp::Recip => 1.0 / x,
-        UnaryOp::Sin => x.sin(),
-        UnaryOp::Cos => x.cos(),
-        UnaryOp::Tanh => x.tanh(),
-        UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        UnaryOp::Erf => erf(x),
-        UnaryOp::Relu if x > 0.0 || x.is_nan() => x,
-        UnaryOp::Relu => 0.0,
-        UnaryOp::Floor => x.floor(),
-        UnaryOp::Ceil => x.ceil(),
-        UnaryOp::Round => x.round_ties_even(),
-        UnaryOp::Not => f64::from(u8::from(x == 0.0)),
-    }))
+    held(
+        dtype,
+        Scalar::Float(match op {
+            UnaryOp::Neg => -x,
+            UnaryOp::Abs => x.abs(),
+            UnaryOp::Sign if x == 0.0 || x.is_nan() => x,
+            UnaryOp::Sign => x.signum(),
+            UnaryOp::Exp => x.exp(),
+            UnaryOp::ExpM1 => x.exp_m1(),
+            UnaryOp::Ln => x.ln(),
+            UnaryOp::Ln1p => x.ln_1p(),
+            UnaryOp::Sqrt => x.sqrt(),
+            UnaryOp::Rsqrt => 1.0 / x.sqrt(),
+            UnaryOp::Recip => 1.0 / x,
+            UnaryOp::Sin => x.sin(),
+            UnaryOp::Cos => x.cos(),
+            UnaryOp::Tanh => x.tanh(),
+            UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            UnaryOp::Erf => erf(x),
+            UnaryOp::Relu if x > 0.0 || x.is_nan() => x,
+            UnaryOp::Relu => 0.0,
+            UnaryOp::Floor => x.floor(),
+            UnaryOp::Ceil => x.ceil(),
+            UnaryOp::Round => x.round_ties_even(),
+            UnaryOp::Not => f64::from(u8::from(x == 0.0)),
+        }),
+    )
 }
 
 /// The error function by its series, or by its continued fraction where that converges faster.
@@ -74,7 +80,13 @@ fn erf(x: f64) -> f64 {
 pub(crate) fn binary(op: BinaryOp, of: DType, a: Scalar, b: Scalar) -> Scalar {
     if of.is_float() {
         let (a, b) = (a.as_f64(), b.as_f64());
-        let larger = |keep_a: bool| if a.is_nan() || (keep_a && !b.is_nan()) { a } else { b };
+        let larger = |keep_a: bool| {
+            if a.is_nan() || (keep_a && !b.is_nan()) {
+                a
+            } else {
+                b
+            }
+        };
         return match op {
             BinaryOp::Lt => Scalar::Bool(a < b),
             BinaryOp::Le => Scalar::Bool(a <= b),
@@ -130,14 +142,17 @@ pub(crate) fn neutral(op: ReduceOp, dtype: DType) -> Scalar {
         _ => i64::MAX,
     };
     let float = dtype.is_float();
-    held(dtype, match op {
-        ReduceOp::Sum => Scalar::Int(0),
-        ReduceOp::Prod => Scalar::Int(1),
-        ReduceOp::Max if float => Scalar::Float(f64::NEG_INFINITY),
-        ReduceOp::Min if float => Scalar::Float(f64::INFINITY),
-        ReduceOp::Max => Scalar::Int(least),
-        ReduceOp::Min => Scalar::Int(most),
-    })
+    held(
+        dtype,
+        match op {
+            ReduceOp::Sum => Scalar::Int(0),
+            ReduceOp::Prod => Scalar::Int(1),
+            ReduceOp::Max if float => Scalar::Float(f64::NEG_INFINITY),
+            ReduceOp::Min if float => Scalar::Float(f64::INFINITY),
+            ReduceOp::Max => Scalar::Int(least),
+            ReduceOp::Min => Scalar::Int(most),
+        },
+    )
 }
 
 /// One step of a fold.
