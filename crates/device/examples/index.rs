@@ -37,9 +37,7 @@ fn measure(what: &str, bytes: usize, build: &Build, inputs: &[&Data]) {
 fn scattered(len: usize, below: usize) -> Data {
     let mut state = 1u64;
     let next = |_| {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         ((state >> 33) % below as u64) as i64
     };
     Data::I64((0..len).map(next).collect())
@@ -49,25 +47,11 @@ fn rows(what: &str, dtype: DType, [table, len, width]: [usize; 3], add: bool) {
     let mut build = Build::new();
     let across = [width as isize, 1];
     let (from, to) = if add { (len, table) } else { (table, len) };
-    let (x, i) = (
-        build.input(&[from, width], dtype),
-        build.input(&[len], DType::I64),
-    );
+    let (x, i) = (build.input(&[from, width], dtype), build.input(&[len], DType::I64));
     let out = build.output(&[to, width], dtype);
-    let (x, i, out) = (
-        build.view(x, &across),
-        build.view(i, &[1, 0]),
-        build.view(out, &across),
-    );
+    let (x, i, out) = (build.view(x, &across), build.view(i, &[1, 0]), build.view(out, &across));
     let work = indexed(&[len, width], 0, table, x, i, out);
-    build.kernel(
-        "rows",
-        if add {
-            Work::Scatter(work, ScatterMode::Add)
-        } else {
-            Work::Gather(work)
-        },
-    );
+    build.kernel("rows", if add { Work::Scatter(work, ScatterMode::Add) } else { Work::Gather(work) });
     let x = Data::filled(dtype, from * width, Scalar::Int(1));
     measure(
         what,
@@ -88,11 +72,7 @@ fn axis(
     let x = build.input(&[elements], DType::F32);
     let kind = make(along(&sizes, build.view(x, &strides), build.view(x, &strides)));
     let one = matches!(kind, Work::ArgReduce(..));
-    let dtype = if matches!(kind, Work::CumSum(_)) {
-        DType::F32
-    } else {
-        DType::I64
-    };
+    let dtype = if matches!(kind, Work::CumSum(_)) { DType::F32 } else { DType::I64 };
     let out = build.output(&[if one { sizes[0] } else { elements }], dtype);
     let to = if one { [1, 0] } else { strides };
     let work = make(along(&sizes, build.view(x, &strides), build.view(out, &to)));
@@ -100,79 +80,23 @@ fn axis(
     let Data::I64(values) = scattered(elements, 1 << 20) else {
         return;
     };
-    measure(
-        what,
-        elements * 4,
-        &build,
-        &[&Data::F32(values.iter().map(|&v| v as f32).collect())],
-    );
+    measure(what, elements * 4, &build, &[&Data::F32(values.iter().map(|&v| v as f32).collect())]);
 }
 
 fn main() {
-    rows(
-        "gather 128 of 60,000 rows of 784 u8",
-        DType::U8,
-        [60_000, 128, 784],
-        false,
-    );
-    rows(
-        "gather 4,096 of 50,000 rows of 256 f32",
-        DType::F32,
-        [50_000, 4096, 256],
-        false,
-    );
-    rows(
-        "gather 1 M of 1,000 single f32",
-        DType::F32,
-        [1000, 1 << 20, 1],
-        false,
-    );
-    rows(
-        "scatter-add 4,096 to 50,000 rows of 256 f32",
-        DType::F32,
-        [50_000, 4096, 256],
-        true,
-    );
-    rows(
-        "scatter-add 4,096 to 50,000 rows of 256 bf16",
-        DType::Bf16,
-        [50_000, 4096, 256],
-        true,
-    );
-    rows(
-        "scatter-add 1 M to 1,000 single f32",
-        DType::F32,
-        [1000, 1 << 20, 1],
-        true,
-    );
-    axis("argmax of 256 rows of 1,000", [256, 1000], [1000, 1], |work| {
+    rows("gather 128 of 60,000 rows of 784 u8", DType::U8, [60_000, 128, 784], false);
+    rows("gather 4,096 of 50,000 rows of 256 f32", DType::F32, [50_000, 4096, 256], false);
+    rows("gather 1 M of 1,000 single f32", DType::F32, [1000, 1 << 20, 1], false);
+    rows("scatter-add 4,096 to 50,000 rows of 256 f32", DType::F32, [50_000, 4096, 256], true);
+    rows("scatter-add 4,096 to 50,000 rows of 256 bf16", DType::Bf16, [50_000, 4096, 256], true);
+    rows("scatter-add 1 M to 1,000 single f32", DType::F32, [1000, 1 << 20, 1], true);
+    axis("argmax of 256 rows of 1,000", [256, 1000], [1000, 1], |work| Work::ArgReduce(ArgOp::Max, work));
+    axis("argmax of 4 rows of 1 M", [4, 1 << 20], [1 << 20, 1], |work| Work::ArgReduce(ArgOp::Max, work));
+    axis("argmax down 1,000 columns of 256", [1000, 256], [1, 1000], |work| {
         Work::ArgReduce(ArgOp::Max, work)
     });
-    axis("argmax of 4 rows of 1 M", [4, 1 << 20], [1 << 20, 1], |work| {
-        Work::ArgReduce(ArgOp::Max, work)
-    });
-    axis(
-        "argmax down 1,000 columns of 256",
-        [1000, 256],
-        [1, 1000],
-        |work| Work::ArgReduce(ArgOp::Max, work),
-    );
-    axis(
-        "running sums of 1,000 rows of 1,000",
-        [1000, 1000],
-        [1000, 1],
-        Work::CumSum,
-    );
-    axis(
-        "running sums down 1,000 columns of 1,000",
-        [1000, 1000],
-        [1, 1000],
-        Work::CumSum,
-    );
-    axis("sort 1,000 rows of 1,000", [1000, 1000], [1000, 1], |work| {
-        Work::ArgSort(false, work)
-    });
-    axis("sort 1 row of 1 M", [1, 1 << 20], [1 << 20, 1], |work| {
-        Work::ArgSort(true, work)
-    });
+    axis("running sums of 1,000 rows of 1,000", [1000, 1000], [1000, 1], Work::CumSum);
+    axis("running sums down 1,000 columns of 1,000", [1000, 1000], [1, 1000], Work::CumSum);
+    axis("sort 1,000 rows of 1,000", [1000, 1000], [1000, 1], |work| Work::ArgSort(false, work));
+    axis("sort 1 row of 1 M", [1, 1 << 20], [1 << 20, 1], |work| Work::ArgSort(true, work));
 }

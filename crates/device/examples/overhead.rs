@@ -20,9 +20,7 @@ fn run(build: &Build, variables: usize) -> f64 {
     for _ in 0..300 {
         let start = Instant::now();
         for _ in 0..100 {
-            executable
-                .run(&[Argument::new(&index)], &variables, &mut [Output::new(&mut out)])
-                .expect("fits");
+            executable.run(&[Argument::new(&index)], &variables, &mut [Output::new(&mut out)]).expect("fits");
         }
         best = best.min(start.elapsed().as_nanos() as f64 / 100.0);
     }
@@ -37,24 +35,13 @@ fn program(gathers: usize, fused: usize, variables: usize) -> Build {
         build.variable(&format!("v{i}"), &[16], DType::F32, i % 2 == 0);
     }
     for _ in 0..gathers {
-        let work = indexed(
-            &[1],
-            0,
-            10,
-            build.view(table, &[1]),
-            build.view(index, &[1]),
-            build.view(out, &[1]),
-        );
+        let work =
+            indexed(&[1], 0, 10, build.view(table, &[1]), build.view(index, &[1]), build.view(out, &[1]));
         build.kernel("gather", Work::Gather(work));
     }
     for _ in 0..fused {
         let body = vec![full(Operation::Load(0), DType::F32)];
-        let work = pointwise(
-            &[1],
-            vec![build.view(table, &[1])],
-            body,
-            vec![(0, build.view(out, &[1]))],
-        );
+        let work = pointwise(&[1], vec![build.view(table, &[1])], body, vec![(0, build.view(out, &[1]))]);
         build.kernel("copy", Work::Fused(work));
     }
     build
@@ -63,16 +50,7 @@ fn program(gathers: usize, fused: usize, variables: usize) -> Build {
 fn main() {
     let empty = run(&program(0, 0, 0), 0);
     println!("a run with nothing in it        {empty:8.1} ns");
-    println!(
-        "each variable                   {:8.1} ns",
-        (run(&program(0, 0, 100), 100) - empty) / 100.0
-    );
-    println!(
-        "each gather of one element      {:8.1} ns",
-        (run(&program(1000, 0, 0), 0) - empty) / 1000.0
-    );
-    println!(
-        "each fused copy of one element  {:8.1} ns",
-        (run(&program(0, 1000, 0), 0) - empty) / 1000.0
-    );
+    println!("each variable                   {:8.1} ns", (run(&program(0, 0, 100), 100) - empty) / 100.0);
+    println!("each gather of one element      {:8.1} ns", (run(&program(1000, 0, 0), 0) - empty) / 1000.0);
+    println!("each fused copy of one element  {:8.1} ns", (run(&program(0, 1000, 0), 0) - empty) / 1000.0);
 }

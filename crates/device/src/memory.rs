@@ -32,11 +32,7 @@ impl<'a> Argument<'a> {
         let bytes = unsafe {
             std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), std::mem::size_of_val(values))
         };
-        Argument {
-            dtype: T::DTYPE,
-            elements: values.len(),
-            bytes,
-        }
+        Argument { dtype: T::DTYPE, elements: values.len(), bytes }
     }
 
     /// Host data as an argument.
@@ -75,11 +71,7 @@ impl<'a> Output<'a> {
         let bytes = unsafe {
             std::slice::from_raw_parts_mut(values.as_mut_ptr().cast::<u8>(), std::mem::size_of_val(values))
         };
-        Output {
-            dtype: T::DTYPE,
-            elements: bytes.len() / size_of::<T>(),
-            bytes,
-        }
+        Output { dtype: T::DTYPE, elements: bytes.len() / size_of::<T>(), bytes }
     }
 
     /// Host data to be filled.

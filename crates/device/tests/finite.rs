@@ -12,24 +12,13 @@ use kit::{Build, alone, full, memory, pointwise, run};
 fn program(infinite_literal: bool) -> Build {
     let f32 = DType::F32;
     let mut build = Build::new();
-    let (x, w) = (
-        build.input(&[2, 3], f32),
-        build.variable("fc1.weight", &[2, 3], f32, true),
-    );
+    let (x, w) = (build.input(&[2, 3], f32), build.variable("fc1.weight", &[2, 3], f32, true));
     let temp = build.arena(f32, 6);
-    let mut body = vec![
-        full(Operation::Load(0), f32),
-        full(Operation::Unary(UnaryOp::Ln, 0), f32),
-    ];
+    let mut body = vec![full(Operation::Load(0), f32), full(Operation::Unary(UnaryOp::Ln, 0), f32)];
     if infinite_literal {
         body.push(full(Operation::Literal(Scalar::Float(f64::NEG_INFINITY)), f32));
     }
-    let first = pointwise(
-        &[6],
-        vec![build.view(x, &[1])],
-        body,
-        vec![(1, build.view(temp, &[1]))],
-    );
+    let first = pointwise(&[6], vec![build.view(x, &[1])], body, vec![(1, build.view(temp, &[1]))]);
     build.kernel("ln", Work::Fused(first));
     let body = vec![
         full(Operation::Load(0), f32),
@@ -43,12 +32,7 @@ fn program(infinite_literal: bool) -> Build {
 }
 
 fn found(build: &Build, x: [f32; 6], w: [f32; 6]) -> Option<String> {
-    let result = run(
-        &mut *build.load().unwrap(),
-        &build.0,
-        &[&Data::F32(x.to_vec())],
-        &[memory(&w)],
-    );
+    let result = run(&mut *build.load().unwrap(), &build.0, &[&Data::F32(x.to_vec())], &[memory(&w)]);
     result.err().map(|error| {
         assert_eq!(error.kind, ErrorKind::NonFinite);
         error.to_string()
@@ -67,10 +51,7 @@ fn the_first_kernel_is_named() {
     assert!(error.starts_with(start), "{error}");
     assert!(error.contains("finite.rs:"), "{error}");
     let error = found(&build, [1.0, 0.0, 1.0, 1.0, 1.0, 1.0], ones).unwrap();
-    assert!(
-        error.starts_with("ln: its store put -inf into element 1 of buffer 2"),
-        "{error}"
-    );
+    assert!(error.starts_with("ln: its store put -inf into element 1 of buffer 2"), "{error}");
     let mut large = ones;
     large[5] = f32::MAX;
     let error = found(&build, [f32::MAX; 6], large);
@@ -91,10 +72,7 @@ fn a_variable_is_named_and_what_was_there_before_is_told_apart() {
         found(&build, ones, bad).unwrap(),
         "run: variable 0 (fc1.weight) holds a NaN before the run: element 4"
     );
-    assert_eq!(
-        found(&build, bad, ones).unwrap(),
-        "run: argument 0 holds a NaN before the run: element 4"
-    );
+    assert_eq!(found(&build, bad, ones).unwrap(), "run: argument 0 holds a NaN before the run: element 4");
     // An infinity that is there before is meant, and so is what it does; a NaN that it makes isn't.
     bad[4] = f32::INFINITY;
     assert_eq!(found(&build, ones, bad), None);

@@ -21,10 +21,7 @@ fn close(found: &Data, expected: &[f32]) {
     let found = found.as_slice::<f32>().unwrap();
     assert_eq!(found.len(), expected.len());
     for (i, (a, b)) in found.iter().zip(expected).enumerate() {
-        assert!(
-            (a - b).abs() <= 1e-4 * b.abs().max(1.0),
-            "element {i}: {a} instead of {b}"
-        );
+        assert!((a - b).abs() <= 1e-4 * b.abs().max(1.0), "element {i}: {a} instead of {b}");
     }
 }
 
@@ -35,19 +32,12 @@ fn pointwise_work_and_a_reduction_in_one_kernel() {
     let mut build = Build::new();
     let [a, b] = [0; 2].map(|_| build.input(&[rows, columns], DType::F32));
     let c = build.input(&[columns], DType::F32);
-    let (y, s) = (
-        build.output(&[rows, columns], DType::F32),
-        build.output(&[rows], DType::F32),
-    );
+    let (y, s) = (build.output(&[rows, columns], DType::F32), build.output(&[rows], DType::F32));
     let across = [columns as isize, 1];
     let fused = Fused {
         loops: vec![rows, columns],
         reduced: vec![false, true],
-        loads: vec![
-            build.view(a, &across),
-            build.view(b, &across),
-            build.view(c, &[0, 1]),
-        ],
+        loads: vec![build.view(a, &across), build.view(b, &across), build.view(c, &[0, 1])],
         body: vec![
             full(Operation::Load(0), DType::F32),
             full(Operation::Load(1), DType::F32),
@@ -58,25 +48,13 @@ fn pointwise_work_and_a_reduction_in_one_kernel() {
             kept(Operation::Reduce(ReduceOp::Sum, 5), DType::F32),
         ],
         stores: vec![
-            Store {
-                value: 5,
-                view: build.view(y, &across),
-            },
-            Store {
-                value: 6,
-                view: build.view(s, &[1, 0]),
-            },
+            Store { value: 5, view: build.view(y, &across) },
+            Store { value: 6, view: build.view(s, &[1, 0]) },
         ],
     };
     build.kernel("mul+add+relu+sum", Work::Fused(fused));
-    let (a, b, c) = (
-        ramp(rows * columns),
-        ramp(rows * columns + 5)[5..].to_vec(),
-        ramp(columns),
-    );
-    let expected: Vec<f32> = (0..rows * columns)
-        .map(|i| (a[i] * b[i] + c[i % columns]).max(0.0))
-        .collect();
+    let (a, b, c) = (ramp(rows * columns), ramp(rows * columns + 5)[5..].to_vec(), ramp(columns));
+    let expected: Vec<f32> = (0..rows * columns).map(|i| (a[i] * b[i] + c[i % columns]).max(0.0)).collect();
     let sums: Vec<f32> = expected.chunks(columns).map(|row| row.iter().sum()).collect();
     let out = build.run(&[&Data::F32(a), &Data::F32(b), &Data::F32(c)]).unwrap();
     close(&out[0], &expected);
@@ -87,10 +65,7 @@ fn pointwise_work_and_a_reduction_in_one_kernel() {
 fn a_softmax_is_three_levels_over_its_rows() {
     let (rows, columns) = (5, 33);
     let mut build = Build::new();
-    let (x, y) = (
-        build.input(&[rows, columns], DType::F32),
-        build.output(&[rows, columns], DType::F32),
-    );
+    let (x, y) = (build.input(&[rows, columns], DType::F32), build.output(&[rows, columns], DType::F32));
     let across = [columns as isize, 1];
     let f32 = DType::F32;
     let fused = Fused {
@@ -105,10 +80,7 @@ fn a_softmax_is_three_levels_over_its_rows() {
             kept(Operation::Reduce(ReduceOp::Sum, 3), f32),
             full(Operation::Binary(BinaryOp::Div, 3, 4), f32),
         ],
-        stores: vec![Store {
-            value: 5,
-            view: build.view(y, &across),
-        }],
+        stores: vec![Store { value: 5, view: build.view(y, &across) }],
     };
     build.kernel("softmax", Work::Fused(fused));
     let x = ramp(rows * columns);
@@ -122,10 +94,7 @@ fn a_softmax_is_three_levels_over_its_rows() {
 
 /// `out = tail(a × b)` where the tail adds a bias and clamps.
 fn matmul(build: &mut Build, [batch, m, n, k]: [usize; 4], dtype: DType, biased: bool) {
-    let (a, b) = (
-        build.input(&[batch, m, k], dtype),
-        build.input(&[batch, k, n], dtype),
-    );
+    let (a, b) = (build.input(&[batch, m, k], dtype), build.input(&[batch, k, n], dtype));
     let bias = build.input(&[n], DType::F32);
     let out = build.output(&[batch * m, n], DType::F32);
     let loops = [batch * m, n];
@@ -142,22 +111,8 @@ fn matmul(build: &mut Build, [batch, m, n, k]: [usize; 4], dtype: DType, biased:
     } else {
         plain(&loops, f32, out)
     };
-    let (a, b) = (
-        build.view(a, &row_major(&[batch, m, k])),
-        build.view(b, &row_major(&[batch, k, n])),
-    );
-    build.kernel(
-        "matmul+add+relu",
-        Work::Matmul(Matmul {
-            batch,
-            m,
-            n,
-            k,
-            a,
-            b,
-            tail,
-        }),
-    );
+    let (a, b) = (build.view(a, &row_major(&[batch, m, k])), build.view(b, &row_major(&[batch, k, n])));
+    build.kernel("matmul+add+relu", Work::Matmul(Matmul { batch, m, n, k, a, b, tail }));
 }
 
 fn product(a: &[f32], b: &[f32], [batch, m, n, k]: [usize; 4]) -> Vec<f32> {
@@ -171,27 +126,14 @@ fn product(a: &[f32], b: &[f32], [batch, m, n, k]: [usize; 4]) -> Vec<f32> {
 
 #[test]
 fn matrix_products_with_and_without_a_tail() {
-    for sizes in [
-        [1, 1, 1, 1],
-        [1, 7, 5, 3],
-        [3, 17, 33, 19],
-        [1, 70, 40, 300],
-        [2, 4, 9, 0],
-    ] {
+    for sizes in [[1, 1, 1, 1], [1, 7, 5, 3], [3, 17, 33, 19], [1, 70, 40, 300], [2, 4, 9, 0]] {
         let [batch, m, n, k] = sizes;
         let (a, b, bias) = (ramp(batch * m * k), ramp(batch * k * n), ramp(n));
         let exact = product(&a, &b, sizes);
-        let clamped: Vec<f32> = exact
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (v + bias[i % n]).max(0.0))
-            .collect();
-        for (dtype, biased) in [
-            (DType::F32, false),
-            (DType::F32, true),
-            (DType::F16, true),
-            (DType::Bf16, false),
-        ] {
+        let clamped: Vec<f32> = exact.iter().enumerate().map(|(i, v)| (v + bias[i % n]).max(0.0)).collect();
+        for (dtype, biased) in
+            [(DType::F32, false), (DType::F32, true), (DType::F16, true), (DType::Bf16, false)]
+        {
             let mut build = Build::new();
             matmul(&mut build, sizes, dtype, biased);
             let [a, b] = [&a, &b].map(|values| Data::F32(values.clone()).cast(dtype));
@@ -210,29 +152,12 @@ fn a_matrix_product_of_other_dtypes() {
     let exact = product(&a, &b, sizes);
     for dtype in [DType::F64, DType::I32, DType::I64] {
         let mut build = Build::new();
-        let (x, y) = (
-            build.input(&[batch, m, k], dtype),
-            build.input(&[batch, k, n], dtype),
-        );
+        let (x, y) = (build.input(&[batch, m, k], dtype), build.input(&[batch, k, n], dtype));
         let out = build.output(&[batch, m, n], DType::F32);
         let out = build.view(out, &row_major(&[batch, m, n]));
         let tail = plain(&[batch, m, n], dtype, out);
-        let (x, y) = (
-            build.view(x, &row_major(&[batch, m, k])),
-            build.view(y, &row_major(&[batch, k, n])),
-        );
-        build.kernel(
-            "matmul",
-            Work::Matmul(Matmul {
-                batch,
-                m,
-                n,
-                k,
-                a: x,
-                b: y,
-                tail,
-            }),
-        );
+        let (x, y) = (build.view(x, &row_major(&[batch, m, k])), build.view(y, &row_major(&[batch, k, n])));
+        build.kernel("matmul", Work::Matmul(Matmul { batch, m, n, k, a: x, b: y, tail }));
         let [a, b] = [&a, &b].map(|values| Data::F32(values.clone()).cast(dtype));
         close(&build.run(&[&a, &b]).unwrap()[0], &exact);
     }
@@ -243,10 +168,7 @@ fn a_gradient_is_added_straight_into_its_variable() {
     // w -= 0.5 · xᵀ g
     let (batch, m, n) = (9, 20, 6);
     let mut build = Build::new();
-    let (x, g) = (
-        build.input(&[batch, m], DType::F32),
-        build.input(&[batch, n], DType::F32),
-    );
+    let (x, g) = (build.input(&[batch, m], DType::F32), build.input(&[batch, n], DType::F32));
     let w = build.variable("fc.weight", &[m, n], DType::F32, true);
     let f32 = DType::F32;
     let rows = [n as isize, 1];
@@ -257,39 +179,14 @@ fn a_gradient_is_added_straight_into_its_variable() {
         full(Operation::Load(0), f32),
         full(Operation::Binary(BinaryOp::Sub, 3, 2), f32),
     ];
-    let tail = pointwise(
-        &[m, n],
-        vec![build.view(w, &rows)],
-        body,
-        vec![(4, build.view(w, &rows))],
-    );
-    let (a, b) = (
-        build.view(x, &[0, 1, m as isize]),
-        build.view(g, &[0, n as isize, 1]),
-    );
-    build.kernel(
-        "sgd",
-        Work::Matmul(Matmul {
-            batch: 1,
-            m,
-            n,
-            k: batch,
-            a,
-            b,
-            tail,
-        }),
-    );
+    let tail = pointwise(&[m, n], vec![build.view(w, &rows)], body, vec![(4, build.view(w, &rows))]);
+    let (a, b) = (build.view(x, &[0, 1, m as isize]), build.view(g, &[0, n as isize, 1]));
+    build.kernel("sgd", Work::Matmul(Matmul { batch: 1, m, n, k: batch, a, b, tail }));
     let (x, g, start) = (ramp(batch * m), ramp(batch * n), ramp(m * n));
     let weight = [memory(&start)];
     let mut executable = build.load().unwrap();
     for _ in 0..2 {
-        run(
-            &mut *executable,
-            &build.0,
-            &[&Data::F32(x.clone()), &Data::F32(g.clone())],
-            &weight,
-        )
-        .unwrap();
+        run(&mut *executable, &build.0, &[&Data::F32(x.clone()), &Data::F32(g.clone())], &weight).unwrap();
     }
     let gradient = |i: usize, j: usize| -> f32 { (0..batch).map(|b| x[b * m + i] * g[b * n + j]).sum() };
     let expected: Vec<f32> = (0..m * n).map(|e| start[e] - gradient(e / n, e % n)).collect();
@@ -340,27 +237,16 @@ fn the_three_convolutions() {
                 ConvKind::GradWeight => (&image, &gradient, &to_weight),
             };
             let mut build = Build::new();
-            let (first, second) = (
-                build.input(&[a.len()], DType::F32),
-                build.input(&[b.len()], DType::F32),
-            );
+            let (first, second) = (build.input(&[a.len()], DType::F32), build.input(&[b.len()], DType::F32));
             let out = build.output(&[expected.len()], DType::F32);
             let (strides, tail) = match kind {
                 ConvKind::Forward => (
                     [of_image, of_weight],
-                    plain(
-                        &[batch * oh * ow, cout],
-                        DType::F32,
-                        build.view(out, &[cout as isize, 1]),
-                    ),
+                    plain(&[batch * oh * ow, cout], DType::F32, build.view(out, &[cout as isize, 1])),
                 ),
                 ConvKind::GradInput => (
                     [of_result, of_weight],
-                    plain(
-                        &[batch * h * w, cin],
-                        DType::F32,
-                        build.view(out, &[cin as isize, 1]),
-                    ),
+                    plain(&[batch * h * w, cin], DType::F32, build.view(out, &[cin as isize, 1])),
                 ),
                 ConvKind::GradWeight => {
                     let view = build.view(out, &[g, 1, 9 * g]);
@@ -384,9 +270,7 @@ fn the_three_convolutions() {
                 tail,
             };
             build.kernel("conv", Work::Conv(conv));
-            let out = build
-                .run(&[&Data::F32(a.clone()), &Data::F32(b.clone())])
-                .unwrap();
+            let out = build.run(&[&Data::F32(a.clone()), &Data::F32(b.clone())]).unwrap();
             close(&out[0], expected);
         }
     }
@@ -402,10 +286,7 @@ fn pooling_and_its_adjoints() {
     for (y, xx, c) in (0..oh * ow * channels).map(|i| (i / channels / ow, i / channels % ow, i % channels)) {
         let at =
             [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(dy, dx)| ((y * 2 + dy) * w + xx * 2 + dx) * channels + c);
-        let first = at
-            .into_iter()
-            .reduce(|a, b| if x[b] > x[a] { b } else { a })
-            .unwrap();
+        let first = at.into_iter().reduce(|a, b| if x[b] > x[a] { b } else { a }).unwrap();
         let r = (y * ow + xx) * channels + c;
         (largest[r], sums[r]) = (x[first], at.iter().map(|&i| x[i]).sum());
         spread[first] += gradient[r];
@@ -419,10 +300,8 @@ fn pooling_and_its_adjoints() {
         (WindowKind::SumGrad, &spread_all),
     ] {
         let mut build = Build::new();
-        let (image, small) = (
-            build.input(&[x.len()], DType::F32),
-            build.input(&[gradient.len()], DType::F32),
-        );
+        let (image, small) =
+            (build.input(&[x.len()], DType::F32), build.input(&[gradient.len()], DType::F32));
         let out = build.output(&[expected.len()], DType::F32);
         let (image, small) = (build.view(image, &of_image), build.view(small, &of_result));
         let (operands, of_out) = match kind {
@@ -445,9 +324,7 @@ fn pooling_and_its_adjoints() {
             out: build.view(out, &of_out),
         };
         build.kernel("pool", Work::Window(window));
-        let out = build
-            .run(&[&Data::F32(x.clone()), &Data::F32(gradient.clone())])
-            .unwrap();
+        let out = build.run(&[&Data::F32(x.clone()), &Data::F32(gradient.clone())]).unwrap();
         close(&out[0], expected);
     }
 }
@@ -459,32 +336,18 @@ fn an_embedding_and_its_gradient() {
     let (table, gradient) = (ramp(words * width), ramp(len * width));
     let rows = [width as isize, 1];
     let mut build = Build::new();
-    let (x, i) = (
-        build.input(&[words, width], DType::F32),
-        build.input(&[len], DType::I64),
-    );
+    let (x, i) = (build.input(&[words, width], DType::F32), build.input(&[len], DType::I64));
     let out = build.output(&[len, width], DType::F32);
     let views = |x: View, i: View, out: View| indexed(&[len, width], 0, words, x, i, out);
-    let work = views(
-        build.view(x, &rows),
-        build.view(i, &[1, 0]),
-        build.view(out, &rows),
-    );
+    let work = views(build.view(x, &rows), build.view(i, &[1, 0]), build.view(out, &rows));
     build.kernel("gather", Work::Gather(work));
-    let found = build
-        .run(&[&Data::F32(table.clone()), &Data::I64(index.clone())])
-        .unwrap();
-    let expected: Vec<f32> = index
-        .iter()
-        .flat_map(|&i| table[i as usize * width..][..width].to_vec())
-        .collect();
+    let found = build.run(&[&Data::F32(table.clone()), &Data::I64(index.clone())]).unwrap();
+    let expected: Vec<f32> =
+        index.iter().flat_map(|&i| table[i as usize * width..][..width].to_vec()).collect();
     close(&found[0], &expected);
 
     let mut build = Build::new();
-    let (x, i) = (
-        build.input(&[len, width], DType::F32),
-        build.input(&[len], DType::I64),
-    );
+    let (x, i) = (build.input(&[len, width], DType::F32), build.input(&[len], DType::I64));
     let w = build.variable("table", &[words, width], DType::F32, true);
     let work = views(build.view(x, &rows), build.view(i, &[1, 0]), build.view(w, &rows));
     build.kernel("scatter", Work::Scatter(work, ScatterMode::Add));
@@ -513,16 +376,10 @@ fn work_along_an_axis() {
         (3, Data::I64(vec![1, 0, 2, 3, 1, 3, 0, 2])),
     ] {
         let mut build = Build::new();
-        let (from, to) = (
-            build.input(&[2, 4], DType::F32),
-            build.output(&[2, expected.len() / 2], DType::I64),
-        );
+        let (from, to) =
+            (build.input(&[2, 4], DType::F32), build.output(&[2, expected.len() / 2], DType::I64));
         let last = expected.len() as isize / 2;
-        let nest = along(
-            &[2, 4],
-            build.view(from, &rows),
-            build.view(to, &[last, isize::from(last == 4)]),
-        );
+        let nest = along(&[2, 4], build.view(from, &rows), build.view(to, &[last, isize::from(last == 4)]));
         build.kernel(
             "along",
             match work {
@@ -579,20 +436,9 @@ fn a_users_own_operation() {
             out: (shape, build.view(y, &[1])),
         }),
     );
-    assert_eq!(
-        build.run(&[&Data::F32(vec![2.0, 3.0])]).unwrap()[0],
-        Data::F32(vec![4.0, 6.0])
-    );
+    assert_eq!(build.run(&[&Data::F32(vec![2.0, 3.0])]).unwrap()[0], Data::F32(vec![4.0, 6.0]));
     let error = build.run(&[&Data::F32(vec![2.0, 30.0])]).unwrap_err();
-    assert!(
-        error.to_string().starts_with("double: 30 is too much at "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("double: 30 is too much at "), "{error}");
     let error = build.run(&[&Data::F32(vec![1.0, 3.0])]).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("double: computed 0 elements of f32, not 2 of f32 at "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("double: computed 0 elements of f32, not 2 of f32 at "), "{error}");
 }

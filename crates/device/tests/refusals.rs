@@ -13,15 +13,8 @@ use kit::{Build, along, full, indexed, memory, numbers, pointwise, run};
 /// `out = x + w`, eight numbers each.
 fn adding(written: bool) -> Build {
     let mut build = Build::new();
-    let (x, w) = (
-        build.input(&[8], DType::F32),
-        build.variable("w", &[8], DType::F32, written),
-    );
-    let out = if written {
-        w
-    } else {
-        build.output(&[8], DType::F32)
-    };
+    let (x, w) = (build.input(&[8], DType::F32), build.variable("w", &[8], DType::F32, written));
+    let out = if written { w } else { build.output(&[8], DType::F32) };
     let work = sum(&build, 8, [x, w, out], [0; 3]);
     build.kernel("add", work);
     build
@@ -34,12 +27,7 @@ fn sum(build: &Build, len: usize, [a, b, out]: [usize; 3], offsets: [isize; 3]) 
         full(Operation::Load(1), DType::F32),
         full(Operation::Binary(BinaryOp::Add, 0, 1), DType::F32),
     ];
-    Work::Fused(pointwise(
-        &[len],
-        vec![view(0, a), view(1, b)],
-        body,
-        vec![(2, view(2, out))],
-    ))
+    Work::Fused(pointwise(&[len], vec![view(0, a), view(1, b)], body, vec![(2, view(2, out))]))
 }
 
 #[test]
@@ -52,39 +40,18 @@ fn wrong_arguments_are_named() {
         executable.run(inputs, variables, outputs).unwrap_err()
     };
     let error = refused(&[], &w, &mut [Output::new(&mut out)]);
-    assert_eq!(
-        error.to_string(),
-        "run: the program takes 1 arguments, and was given 0"
-    );
+    assert_eq!(error.to_string(), "run: the program takes 1 arguments, and was given 0");
     let error = refused(&[Argument::new(&right[1..])], &w, &mut [Output::new(&mut out)]);
-    assert_eq!(
-        error.to_string(),
-        "run: argument 0 has 7 elements of f32, and the program takes 8 of f32"
-    );
+    assert_eq!(error.to_string(), "run: argument 0 has 7 elements of f32, and the program takes 8 of f32");
     let error = refused(&[Argument::new(&[2i32; 8])], &w, &mut [Output::new(&mut out)]);
     assert_eq!(error.kind, ErrorKind::DType);
     let error = refused(&[Argument::new(&right)], &w, &mut [Output::new(&mut out[..3])]);
-    assert_eq!(
-        error.to_string(),
-        "run: output 0 has 3 elements of f32, and the program takes 8 of f32"
-    );
+    assert_eq!(error.to_string(), "run: output 0 has 3 elements of f32, and the program takes 8 of f32");
     let error = refused(&[Argument::new(&right)], &[], &mut [Output::new(&mut out)]);
-    assert_eq!(
-        error.to_string(),
-        "run: the program takes 1 variables, and was given 0"
-    );
-    let error = refused(
-        &[Argument::new(&right)],
-        &[memory(&[1.0; 7])],
-        &mut [Output::new(&mut out)],
-    );
-    assert_eq!(
-        error.to_string(),
-        "run: variable 0 (w) has 28 bytes, not 8 elements of f32"
-    );
-    executable
-        .run(&[Argument::new(&right)], &w, &mut [Output::new(&mut out)])
-        .unwrap();
+    assert_eq!(error.to_string(), "run: the program takes 1 variables, and was given 0");
+    let error = refused(&[Argument::new(&right)], &[memory(&[1.0; 7])], &mut [Output::new(&mut out)]);
+    assert_eq!(error.to_string(), "run: variable 0 (w) has 28 bytes, not 8 elements of f32");
+    executable.run(&[Argument::new(&right)], &w, &mut [Output::new(&mut out)]).unwrap();
     assert_eq!(out, [3.0; 8]);
 }
 
@@ -108,13 +75,7 @@ fn memory_of_another_device_is_refused() {
     }
     let build = adding(false);
     let x = Data::F32(vec![0.0; 8]);
-    let error = run(
-        &mut *build.load().unwrap(),
-        &build.0,
-        &[&x],
-        &[Arc::new(Elsewhere)],
-    )
-    .unwrap_err();
+    let error = run(&mut *build.load().unwrap(), &build.0, &[&x], &[Arc::new(Elsewhere)]).unwrap_err();
     assert_eq!(error.to_string(), "run: variable 0 is memory of another device");
 }
 
@@ -122,24 +83,13 @@ fn memory_of_another_device_is_refused() {
 fn one_memory_for_two_variables_is_refused_where_it_is_written() {
     for written in [false, true] {
         let mut build = Build::new();
-        let (a, b) = (
-            build.variable("a", &[8], DType::F32, false),
-            build.variable("b", &[8], DType::F32, written),
-        );
-        let out = if written {
-            b
-        } else {
-            build.output(&[8], DType::F32)
-        };
+        let (a, b) =
+            (build.variable("a", &[8], DType::F32, false), build.variable("b", &[8], DType::F32, written));
+        let out = if written { b } else { build.output(&[8], DType::F32) };
         let work = sum(&build, 8, [a, b, out], [0; 3]);
         build.kernel("add", work);
         let both = memory(&[1.5; 8]);
-        let result = run(
-            &mut *build.load().unwrap(),
-            &build.0,
-            &[],
-            &[both.clone(), both.clone()],
-        );
+        let result = run(&mut *build.load().unwrap(), &build.0, &[], &[both.clone(), both.clone()]);
         if written {
             let message = "run: variables 0 and 1 are the same memory, and it is written";
             assert_eq!(result.unwrap_err().to_string(), message);
@@ -196,10 +146,7 @@ fn load(build: &mut Build, view: impl FnOnce(&mut View)) {
 #[test]
 fn views_that_leave_their_buffers_are_refused() {
     let past = changed(|b| load(b, |view| view.offset = 1));
-    assert_eq!(
-        past,
-        "load: kernel 0 (add): load: it reaches from element 1 to 8 of a buffer of 8"
-    );
+    assert_eq!(past, "load: kernel 0 (add): load: it reaches from element 1 to 8 of a buffer of 8");
     assert!(changed(|b| load(b, |view| view.offset = -1)).contains("from element -1 to 6"));
     assert!(changed(|b| load(b, |view| view.strides = vec![-1])).contains("from element -7 to 0"));
     assert!(changed(|b| load(b, |view| view.strides = vec![isize::MAX])).contains("it reaches"));
@@ -257,10 +204,7 @@ fn writes_that_meet_what_they_shouldnt_are_refused() {
     let temp = build.arena(DType::F32, 16);
     let (even, odd) = (build.view(temp, &[2]), build.view_at(temp, 1, &[2]));
     let body = vec![full(Operation::Load(0), DType::F32)];
-    build.kernel(
-        "copy",
-        Work::Fused(pointwise(&[8], vec![even], body, vec![(0, odd)])),
-    );
+    build.kernel("copy", Work::Fused(pointwise(&[8], vec![even], body, vec![(0, odd)])));
     assert!(build.load().is_ok());
 }
 
@@ -286,36 +230,16 @@ fn bodies_that_make_no_sense_are_refused() {
 #[test]
 fn index_work_that_makes_no_sense_is_refused() {
     let mut build = Build::new();
-    let (x, i, out) = (
-        build.input(&[4], DType::F32),
-        build.input(&[4], DType::I32),
-        build.output(&[4], DType::F32),
-    );
-    let work = indexed(
-        &[4],
-        0,
-        4,
-        build.view(x, &[1]),
-        build.view(i, &[1]),
-        build.view(out, &[1]),
-    );
+    let (x, i, out) =
+        (build.input(&[4], DType::F32), build.input(&[4], DType::I32), build.output(&[4], DType::F32));
+    let work = indexed(&[4], 0, 4, build.view(x, &[1]), build.view(i, &[1]), build.view(out, &[1]));
     build.kernel("gather", Work::Gather(work));
     assert!(refused(&build).ends_with("an index of i32"));
 
     let mut build = Build::new();
-    let (x, i, out) = (
-        build.input(&[4], DType::Bool),
-        build.input(&[4], DType::I64),
-        build.output(&[4], DType::Bool),
-    );
-    let work = indexed(
-        &[4],
-        0,
-        4,
-        build.view(x, &[1]),
-        build.view(i, &[1]),
-        build.view(out, &[1]),
-    );
+    let (x, i, out) =
+        (build.input(&[4], DType::Bool), build.input(&[4], DType::I64), build.output(&[4], DType::Bool));
+    let work = indexed(&[4], 0, 4, build.view(x, &[1]), build.view(i, &[1]), build.view(out, &[1]));
     build.kernel("scatter", Work::Scatter(work, ScatterMode::Add));
     assert!(refused(&build).ends_with("bools can't be added"));
 
@@ -329,17 +253,9 @@ fn index_work_that_makes_no_sense_is_refused() {
 #[test]
 fn any_byte_in_a_bools_memory_comes_out_as_a_bool() {
     let mut build = Build::new();
-    let (w, out) = (
-        build.variable("mask", &[4], DType::Bool, false),
-        build.output(&[4], DType::Bool),
-    );
+    let (w, out) = (build.variable("mask", &[4], DType::Bool, false), build.output(&[4], DType::Bool));
     let body = vec![full(Operation::Load(0), DType::Bool)];
-    let work = pointwise(
-        &[4],
-        vec![build.view(w, &[1])],
-        body,
-        vec![(0, build.view(out, &[1]))],
-    );
+    let work = pointwise(&[4], vec![build.view(w, &[1])], body, vec![(0, build.view(out, &[1]))]);
     build.kernel("copy", Work::Fused(work));
     let memory = cpu().allocate(4).unwrap();
     memory.write(&[0, 1, 2, 255]).unwrap();

@@ -54,27 +54,12 @@ fn program(contracts: bool) -> Build {
     let (sums, best) = (build.output(&rows, f32), build.output(&[ROWS], DType::I64));
     let order = build.output(&rows, DType::I64);
     let i = build.view(index, &[1, 0]);
-    let gather = indexed(
-        &rows,
-        0,
-        100,
-        build.view(table, &across),
-        i.clone(),
-        build.view(found, &across),
-    );
+    let gather = indexed(&rows, 0, 100, build.view(table, &across), i.clone(), build.view(found, &across));
     build.kernel("gather", Work::Gather(gather));
     let weight = build.view(weight, &row_major(&[1, WIDTH, WIDTH]));
     let a = build.view(found, &[0, across[0], 1]);
     let tail = plain(&rows, f32, build.view(hidden, &across));
-    let matmul = Matmul {
-        batch: 1,
-        m: ROWS,
-        n: WIDTH,
-        k: WIDTH,
-        a,
-        b: weight,
-        tail,
-    };
+    let matmul = Matmul { batch: 1, m: ROWS, n: WIDTH, k: WIDTH, a, b: weight, tail };
     let body = vec![
         full(Operation::Load(0), f32),
         full(Operation::Load(1), f32),
@@ -87,14 +72,7 @@ fn program(contracts: bool) -> Build {
         build.kernel("matmul", Work::Matmul(matmul));
         build.kernel("tanh+sub", Work::Fused(pointwise(&rows, loads, body, stores)));
     }
-    let scatter = indexed(
-        &rows,
-        0,
-        100,
-        build.view(hidden, &across),
-        i,
-        build.view(table, &across),
-    );
+    let scatter = indexed(&rows, 0, 100, build.view(hidden, &across), i, build.view(table, &across));
     build.kernel("scatter", Work::Scatter(scatter, ScatterMode::Add));
     let nest = |build: &Build, to: usize, strides: &[isize]| {
         along(&rows, build.view(hidden, &across), build.view(to, strides))
@@ -120,23 +98,14 @@ fn steps(contracts: bool) {
     let mut executable = build.load().unwrap();
     let variables: Vec<Arc<dyn Memory>> = vec![memory(&[0.01; 100 * WIDTH]), memory(&[0.02; WIDTH * WIDTH])];
     let index: Vec<i64> = (0..ROWS as i64).map(|i| i * 7 % 100).collect();
-    let (mut sums, mut best, mut order) = (
-        vec![0f32; ROWS * WIDTH],
-        vec![0i64; ROWS],
-        vec![0i64; ROWS * WIDTH],
-    );
+    let (mut sums, mut best, mut order) =
+        (vec![0f32; ROWS * WIDTH], vec![0i64; ROWS], vec![0i64; ROWS * WIDTH]);
     for (threads, profiling) in [(1, false), (2, false), (2, true)] {
         set_threads(threads);
         executable.profile(profiling);
         let mut step = || {
-            let mut outputs = [
-                Output::new(&mut sums),
-                Output::new(&mut best),
-                Output::new(&mut order),
-            ];
-            executable
-                .run(&[Argument::new(&index)], &variables, &mut outputs)
-                .unwrap();
+            let mut outputs = [Output::new(&mut sums), Output::new(&mut best), Output::new(&mut order)];
+            executable.run(&[Argument::new(&index)], &variables, &mut outputs).unwrap();
         };
         step();
         step();
@@ -144,11 +113,7 @@ fn steps(contracts: bool) {
         std::thread::sleep(std::time::Duration::from_millis(20));
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         (0..3000).for_each(|_| step());
-        assert_eq!(
-            ALLOCATIONS.load(Ordering::Relaxed) - before,
-            0,
-            "{threads} threads, {contracts}"
-        );
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "{threads} threads, {contracts}");
     }
     assert_eq!(executable.times().len(), build.0.kernels.len());
 }

@@ -73,22 +73,14 @@ impl Hunt {
             let (Place::Input(_) | Place::Variable(_)) = buffer.place else {
                 continue;
             };
-            let whole = View {
-                buffer: id,
-                dtype: buffer.dtype,
-                offset: 0,
-                strides: vec![1],
-            };
+            let whole = View { buffer: id, dtype: buffer.dtype, offset: 0, strides: vec![1] };
             // SAFETY: a buffer has as many elements as it says.
             let Some(found) = (unsafe { search(&whole, &[buffer.elements], bases, true) }) else {
                 continue;
             };
             if found.value.is_nan() {
-                let message = format!(
-                    "{} before the run: element {}",
-                    name(program, id, "holds a NaN"),
-                    found.element
-                );
+                let message =
+                    format!("{} before the run: element {}", name(program, id, "holds a NaN"), found.element);
                 return Err(Error::new(ErrorKind::NonFinite, "run", message).nowhere());
             }
             self.infinite[id] = true;
@@ -141,11 +133,7 @@ fn watched(kernel: &Kernel) -> Vec<Watched> {
         .map(|(number, part)| Watched {
             view: part.view.clone(),
             sizes: part.sizes.to_vec(),
-            role: if many {
-                format!("{} {number}", part.role)
-            } else {
-                part.role.to_string()
-            },
+            role: if many { format!("{} {number}", part.role) } else { part.role.to_string() },
         })
         .collect()
 }
@@ -154,10 +142,7 @@ fn has_infinite_literal(kernel: &Kernel) -> bool {
     let infinite = |fused: &Fused| {
         let literal =
             |operation: &Operation| matches!(operation, Operation::Literal(s) if s.as_f64().is_infinite());
-        fused
-            .body
-            .iter()
-            .any(|instruction| literal(&instruction.operation))
+        fused.body.iter().any(|instruction| literal(&instruction.operation))
     };
     match &kernel.work {
         Work::Fused(fused) => infinite(fused),
@@ -219,10 +204,7 @@ unsafe fn search(view: &View, sizes: &[usize], bases: &Bases, only_nan: bool) ->
         if value.is_finite() {
             return None;
         }
-        let found = Found {
-            element: element as usize,
-            value,
-        };
+        let found = Found { element: element as usize, value };
         if value.is_nan() || !only_nan {
             return Some(found);
         }

@@ -60,39 +60,28 @@ struct Held {
 impl Lock {
     fn try_acquire(&self, mode: Mode) -> bool {
         match mode {
-            Mode::Write => self
-                .state
-                .compare_exchange(0, WRITER, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok(),
+            Mode::Write => {
+                self.state.compare_exchange(0, WRITER, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+            }
             Mode::Read => self.writers.load(Ordering::Relaxed) == 0 && self.join_readers(),
         }
     }
 
     fn join_readers(&self) -> bool {
         let more = |state| (state < WRITER - 1).then(|| state + 1);
-        self.state
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, more)
-            .is_ok()
+        self.state.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
     }
 
     /// Takes the lock, waiting until it is free.
     pub(crate) fn acquire(&self, mode: Mode) -> Result<(), Reentered> {
-        if self.try_acquire(mode) {
-            Ok(())
-        } else {
-            self.wait(mode)
-        }
+        if self.try_acquire(mode) { Ok(()) } else { self.wait(mode) }
     }
 
     #[cold]
     fn wait(&self, mode: Mode) -> Result<(), Reentered> {
         if held_by_this_thread(self) {
             // Beside itself a reader may read, even when a writer waits for both.
-            return if mode == Mode::Read && self.join_readers() {
-                Ok(())
-            } else {
-                Err(Reentered)
-            };
+            return if mode == Mode::Read && self.join_readers() { Ok(()) } else { Err(Reentered) };
         }
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let writers = u32::from(mode == Mode::Write);
@@ -141,11 +130,7 @@ fn held_by_this_thread(lock: *const Lock) -> bool {
 /// # Safety
 /// The locks live until this returns.
 pub(crate) unsafe fn holding<R>(claims: &[Claim], body: impl FnOnce() -> R) -> Result<R, Reentered> {
-    let mut held = Held {
-        claims,
-        taken: 0,
-        around: INNERMOST.get(),
-    };
+    let mut held = Held { claims, taken: 0, around: INNERMOST.get() };
     /// Gives everything back, also when `body` panics.
     struct Release<'a>(&'a mut Held);
     impl Drop for Release<'_> {
@@ -188,10 +173,7 @@ mod tests {
     #[test]
     fn a_reader_inside_of_a_reader_passes_a_waiting_writer() {
         let lock = Lock::default();
-        let claims = [Claim {
-            lock: &lock,
-            mode: Mode::Read,
-        }];
+        let claims = [Claim { lock: &lock, mode: Mode::Read }];
         std::thread::scope(|scope| {
             let inside = || {
                 scope.spawn(|| {
@@ -233,10 +215,7 @@ mod tests {
     #[test]
     fn asking_again_from_inside_is_an_error_and_a_panic_releases() {
         let lock = Lock::default();
-        let claims = [Claim {
-            lock: &lock,
-            mode: Mode::Write,
-        }];
+        let claims = [Claim { lock: &lock, mode: Mode::Write }];
         // SAFETY: the lock lives on this stack.
         unsafe { holding(&claims, || assert!(lock.acquire(Mode::Read).is_err())) }.unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

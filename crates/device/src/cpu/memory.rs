@@ -33,14 +33,8 @@ unsafe impl Sync for Allocation {}
 impl Allocation {
     /// This many zeroed bytes.
     pub(crate) fn zeroed(bytes: usize) -> Result<Allocation> {
-        let full = || {
-            Error::new(
-                ErrorKind::Device,
-                "allocate",
-                format!("no memory for {bytes} bytes"),
-            )
-            .nowhere()
-        };
+        let full =
+            || Error::new(ErrorKind::Device, "allocate", format!("no memory for {bytes} bytes")).nowhere();
         // Room to align within: an allocator that is asked for little alignment hands out fresh zero pages as they
         // are touched, instead of writing zeros into all of them now.
         let alignment = if bytes >= HUGE { HUGE_PAGE } else { ALIGNMENT };
@@ -54,12 +48,7 @@ impl Allocation {
         if bytes >= HUGE {
             advise_huge_pages(start, bytes);
         }
-        Ok(Allocation {
-            base,
-            layout,
-            start,
-            bytes,
-        })
+        Ok(Allocation { base, layout, start, bytes })
     }
 
     /// The first byte, aligned to [`ALIGNMENT`].
@@ -103,10 +92,7 @@ pub(crate) struct CpuMemory {
 impl CpuMemory {
     /// This many zeroed bytes.
     pub(crate) fn zeroed(bytes: usize) -> Result<CpuMemory> {
-        Ok(CpuMemory {
-            lock: Lock::default(),
-            allocation: Allocation::zeroed(bytes)?,
-        })
+        Ok(CpuMemory { lock: Lock::default(), allocation: Allocation::zeroed(bytes)? })
     }
 
     /// The first byte. Whoever follows it holds the lock.
@@ -130,28 +116,18 @@ impl Memory for CpuMemory {
 
     fn read(&self, target: &mut [u8]) -> Result<()> {
         self.check("read", target.len())?;
-        self.lock
-            .acquire(Mode::Read)
-            .map_err(|Reentered| in_use("read"))?;
+        self.lock.acquire(Mode::Read).map_err(|Reentered| in_use("read"))?;
         // SAFETY: both have this many bytes, the target is a borrow of its own, and the lock keeps writers away.
-        unsafe {
-            self.start()
-                .copy_to_nonoverlapping(target.as_mut_ptr(), target.len())
-        };
+        unsafe { self.start().copy_to_nonoverlapping(target.as_mut_ptr(), target.len()) };
         self.lock.release(Mode::Read);
         Ok(())
     }
 
     fn write(&self, source: &[u8]) -> Result<()> {
         self.check("write", source.len())?;
-        self.lock
-            .acquire(Mode::Write)
-            .map_err(|Reentered| in_use("write"))?;
+        self.lock.acquire(Mode::Write).map_err(|Reentered| in_use("write"))?;
         // SAFETY: as for reading; the lock keeps everyone else away.
-        unsafe {
-            self.start()
-                .copy_from_nonoverlapping(source.as_ptr(), source.len())
-        };
+        unsafe { self.start().copy_from_nonoverlapping(source.as_ptr(), source.len()) };
         self.lock.release(Mode::Write);
         Ok(())
     }
@@ -189,10 +165,7 @@ mod tests {
     #[test]
     fn a_wrong_size_is_an_error() {
         let memory = CpuMemory::zeroed(8).unwrap();
-        assert_eq!(
-            memory.read(&mut [0; 7]).unwrap_err().to_string(),
-            "read: the memory has 8 bytes, not 7"
-        );
+        assert_eq!(memory.read(&mut [0; 7]).unwrap_err().to_string(), "read: the memory has 8 bytes, not 7");
         assert!(memory.write(&[0; 9]).is_err());
         assert!(CpuMemory::zeroed(usize::MAX).is_err());
     }

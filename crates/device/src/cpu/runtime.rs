@@ -52,23 +52,12 @@ impl CpuExecutable {
         let arena = Allocation::zeroed(program.arena)?;
         let mut bases = Bases::new(program.buffers.len());
         let slots = |sizes: &mut dyn Iterator<Item = (usize, DType)>| -> Vec<Slot> {
-            sizes
-                .map(|(elements, dtype)| Slot {
-                    dtype,
-                    elements,
-                    buffers: Vec::new(),
-                })
-                .collect()
+            sizes.map(|(elements, dtype)| Slot { dtype, elements, buffers: Vec::new() }).collect()
         };
         let listed = |(shape, dtype): &(Shape, DType)| (shape.elements(), *dtype);
         let mut inputs = slots(&mut program.inputs.iter().map(listed));
         let mut outputs = slots(&mut program.outputs.iter().map(listed));
-        let mut variables = slots(
-            &mut program
-                .variables
-                .iter()
-                .map(|v| (v.shape().elements(), v.dtype())),
-        );
+        let mut variables = slots(&mut program.variables.iter().map(|v| (v.shape().elements(), v.dtype())));
         for (id, buffer) in program.buffers.iter().enumerate() {
             match buffer.place {
                 Place::Arena(offset) => bases.set(id, arena.start().wrapping_add(offset)),
@@ -105,13 +94,7 @@ impl CpuExecutable {
         count("outputs", outputs.len(), self.outputs.len())?;
         for (i, (argument, slot)) in inputs.iter().zip(&self.inputs).enumerate() {
             if argument.dtype() != slot.dtype || argument.elements() != slot.elements {
-                return Err(mismatch(
-                    "argument",
-                    i,
-                    argument.elements(),
-                    argument.dtype(),
-                    slot,
-                ));
+                return Err(mismatch("argument", i, argument.elements(), argument.dtype(), slot));
             }
             for &buffer in &slot.buffers {
                 self.bases.set(buffer, argument.bytes().as_ptr().cast_mut());
@@ -147,19 +130,13 @@ impl CpuExecutable {
             let written = self.program.written[pair[0]] || self.program.written[pair[1]];
             written && address(pair[0]) == address(pair[1])
         }) {
-            let message = format!(
-                "variables {} and {} are the same memory, and it is written",
-                pair[0], pair[1]
-            );
+            let message =
+                format!("variables {} and {} are the same memory, and it is written", pair[0], pair[1]);
             return Err(Error::new(ErrorKind::Value, "run", message).nowhere());
         }
         self.claims.clear();
         for &i in &self.order {
-            let mode = if self.program.written[i] {
-                Mode::Write
-            } else {
-                Mode::Read
-            };
+            let mode = if self.program.written[i] { Mode::Write } else { Mode::Read };
             let lock = &raw const own(&variables[i], i)?.lock;
             self.claims.push(Claim { lock, mode });
         }
@@ -203,10 +180,7 @@ impl Executable for CpuExecutable {
         walked.unwrap_or_else(|Reentered| Err(in_use("run")))?;
         for output in outputs.iter_mut().filter(|output| output.dtype() == DType::Bool) {
             // A variable's bytes come from anywhere, and a `bool` that is neither 0 nor 1 mustn't get out.
-            output
-                .bytes()
-                .iter_mut()
-                .for_each(|byte| *byte = u8::from(*byte != 0));
+            output.bytes().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
         }
         Ok(())
     }
@@ -217,11 +191,7 @@ impl Executable for CpuExecutable {
 
     fn profile(&mut self, on: bool) {
         self.profiling = on;
-        self.times = if on {
-            vec![Duration::ZERO; self.kernels.len()]
-        } else {
-            Vec::new()
-        };
+        self.times = if on { vec![Duration::ZERO; self.kernels.len()] } else { Vec::new() };
     }
 }
 
@@ -274,11 +244,7 @@ fn count(what: &str, has: usize, wanted: usize) -> Result<()> {
 #[cold]
 fn mismatch(what: &str, i: usize, elements: usize, dtype: DType, slot: &Slot) -> Error {
     let (wanted, of) = (slot.elements, slot.dtype);
-    let kind = if dtype == of {
-        ErrorKind::Shape
-    } else {
-        ErrorKind::DType
-    };
+    let kind = if dtype == of { ErrorKind::Shape } else { ErrorKind::DType };
     let message =
         format!("{what} {i} has {elements} elements of {dtype}, and the program takes {wanted} of {of}");
     Error::new(kind, "run", message).nowhere()

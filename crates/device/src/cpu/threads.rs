@@ -366,4 +366,3 @@ mod mode {
 
     pub fn set(_: u64) {}
 }
-

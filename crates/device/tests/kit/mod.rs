@@ -56,45 +56,27 @@ impl Build {
     }
 
     fn buffer(&mut self, place: Place, dtype: DType, elements: usize) -> BufferId {
-        self.0.buffers.push(Buffer {
-            place,
-            dtype,
-            elements,
-        });
+        self.0.buffers.push(Buffer { place, dtype, elements });
         self.0.buffers.len() - 1
     }
 
     /// An argument.
     pub fn input(&mut self, shape: &[usize], dtype: DType) -> BufferId {
         self.0.inputs.push((shape.into(), dtype));
-        self.buffer(
-            Place::Input(self.0.inputs.len() - 1),
-            dtype,
-            shape.iter().product(),
-        )
+        self.buffer(Place::Input(self.0.inputs.len() - 1), dtype, shape.iter().product())
     }
 
     /// An output.
     pub fn output(&mut self, shape: &[usize], dtype: DType) -> BufferId {
         self.0.outputs.push((shape.into(), dtype));
-        self.buffer(
-            Place::Output(self.0.outputs.len() - 1),
-            dtype,
-            shape.iter().product(),
-        )
+        self.buffer(Place::Output(self.0.outputs.len() - 1), dtype, shape.iter().product())
     }
 
     /// A variable, and whether the program writes it.
     pub fn variable(&mut self, name: &str, shape: &[usize], dtype: DType, written: bool) -> BufferId {
-        self.0
-            .variables
-            .push(Shared(Arc::new(Named(name.into(), shape.into(), dtype))));
+        self.0.variables.push(Shared(Arc::new(Named(name.into(), shape.into(), dtype))));
         self.0.written.push(written);
-        self.buffer(
-            Place::Variable(self.0.variables.len() - 1),
-            dtype,
-            shape.iter().product(),
-        )
+        self.buffer(Place::Variable(self.0.variables.len() - 1), dtype, shape.iter().product())
     }
 
     /// A temporary of its own.
@@ -112,25 +94,14 @@ impl Build {
     /// A view of a buffer.
     pub fn view_at(&self, buffer: BufferId, offset: isize, strides: &[isize]) -> View {
         let dtype = self.0.buffers[buffer].dtype;
-        View {
-            buffer,
-            dtype,
-            offset,
-            strides: strides.to_vec(),
-        }
+        View { buffer, dtype, offset, strides: strides.to_vec() }
     }
 
     /// Adds a kernel, at the caller's line.
     #[track_caller]
     pub fn kernel(&mut self, label: &str, work: Work) -> &mut Build {
         let at = Some(Location::caller());
-        self.0.kernels.push(Kernel {
-            work,
-            label: label.into(),
-            at,
-            operations: 0,
-            bytes: 0,
-        });
+        self.0.kernels.push(Kernel { work, label: label.into(), at, operations: 0, bytes: 0 });
         self
     }
 
@@ -175,19 +146,11 @@ pub fn numbers(memory: &Arc<dyn Memory>) -> Vec<f32> {
 }
 
 pub fn full(operation: Operation, dtype: DType) -> Instruction {
-    Instruction {
-        operation,
-        dtype,
-        full: true,
-    }
+    Instruction { operation, dtype, full: true }
 }
 
 pub fn kept(operation: Operation, dtype: DType) -> Instruction {
-    Instruction {
-        operation,
-        dtype,
-        full: false,
-    }
+    Instruction { operation, dtype, full: false }
 }
 
 /// Pointwise work over loops of which none is reduced.
@@ -202,40 +165,21 @@ pub fn pointwise(
         reduced: vec![false; loops.len()],
         loads,
         body,
-        stores: stores
-            .into_iter()
-            .map(|(value, view)| Store { value, view })
-            .collect(),
+        stores: stores.into_iter().map(|(value, view)| Store { value, view }).collect(),
     }
 }
 
 /// The tail that stores the product as it is.
 pub fn plain(loops: &[usize], accumulator: DType, out: View) -> Fused {
-    pointwise(
-        loops,
-        vec![],
-        vec![full(Operation::Accumulator, accumulator)],
-        vec![(0, out)],
-    )
+    pointwise(loops, vec![], vec![full(Operation::Accumulator, accumulator)], vec![(0, out)])
 }
 
 pub fn indexed(loops: &[usize], axis: usize, size: usize, x: View, index: View, out: View) -> Indexed {
-    Indexed {
-        loops: loops.to_vec(),
-        axis,
-        size,
-        x,
-        index,
-        out,
-    }
+    Indexed { loops: loops.to_vec(), axis, size, x, index, out }
 }
 
 pub fn along(loops: &[usize], x: View, out: View) -> Along {
-    Along {
-        loops: loops.to_vec(),
-        x,
-        out,
-    }
+    Along { loops: loops.to_vec(), x, out }
 }
 
 /// Row-major strides.

@@ -121,11 +121,7 @@ fn in_row<T: Ordered, const MAX: bool>(row: &[T]) -> usize {
     }
     let start = block_of_best * BLOCK;
     let block = &row[start..row.len().min(start + BLOCK)];
-    start
-        + block
-            .iter()
-            .position(|value| !best.beats::<MAX>(*value))
-            .unwrap_or(0)
+    start + block.iter().position(|value| !best.beats::<MAX>(*value)).unwrap_or(0)
 }
 
 /// The extreme of a block that isn't empty.
@@ -137,20 +133,12 @@ fn extreme<T: Ordered, const MAX: bool>(block: &[T]) -> T {
         let mut lanes = *first;
         for group in groups {
             for lane in 0..LANES {
-                lanes[lane] = if group[lane].beats::<MAX>(lanes[lane]) {
-                    group[lane]
-                } else {
-                    lanes[lane]
-                };
+                lanes[lane] = if group[lane].beats::<MAX>(lanes[lane]) { group[lane] } else { lanes[lane] };
             }
         }
-        best = lanes
-            .into_iter()
-            .reduce(|a, b| if b.beats::<MAX>(a) { b } else { a })
-            .unwrap_or(best);
+        best = lanes.into_iter().reduce(|a, b| if b.beats::<MAX>(a) { b } else { a }).unwrap_or(best);
     }
-    rest.iter()
-        .fold(best, |a, &b| if b.beats::<MAX>(a) { b } else { a })
+    rest.iter().fold(best, |a, &b| if b.beats::<MAX>(a) { b } else { a })
 }
 
 /// Several searches at once, along an axis that isn't contiguous.

@@ -55,11 +55,7 @@ keys! {
 /// Makes a sort ready to run.
 pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &Along) -> Result<Call> {
     fn either<T: Key>(descending: bool, work: &Along) -> Call {
-        if descending {
-            call::<T, true>(work)
-        } else {
-            call::<T, false>(work)
-        }
+        if descending { call::<T, true>(work) } else { call::<T, false>(work) }
     }
     Ok(match work.x.dtype {
         DType::Bool => either::<Truth>(descending, work),
@@ -119,11 +115,7 @@ unsafe fn sort_row<T: Key, const DESCENDING: bool>(x: *const T, step: isize, row
     let key = |i: u64| {
         // SAFETY: a position in the row.
         let key = unsafe { x.offset(i as isize * step).read() }.key();
-        if DESCENDING {
-            !key & (u64::MAX >> (64 - T::BITS))
-        } else {
-            key
-        }
+        if DESCENDING { !key & (u64::MAX >> (64 - T::BITS)) } else { key }
     };
     if T::BITS <= 32 && u32::try_from(row.len()).is_ok() {
         for (i, place) in (0u64..).zip(row.iter_mut()) {

@@ -16,21 +16,14 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Custom) -> Call {
             .iter()
             .map(|(shape, view)| unsafe { read(view, shape.elements(), bases) })
             .collect();
-        let operands: Vec<(&Shape, &Data)> = work
-            .operands
-            .iter()
-            .map(|(shape, _)| shape)
-            .zip(&operands)
-            .collect();
+        let operands: Vec<(&Shape, &Data)> =
+            work.operands.iter().map(|(shape, _)| shape).zip(&operands).collect();
         let result = work.op.compute(&operands)?;
         let (shape, view) = &work.out;
         if result.dtype() != view.dtype || result.len() != shape.elements() {
             let (has, of) = (result.len(), result.dtype());
-            let message = format!(
-                "computed {has} elements of {of}, not {} of {}",
-                shape.elements(),
-                view.dtype
-            );
+            let message =
+                format!("computed {has} elements of {of}, not {} of {}", shape.elements(), view.dtype);
             let mut error = Error::new(ErrorKind::Shape, work.op.name(), message);
             error.at = at;
             return Err(error);

@@ -34,19 +34,10 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed) -> Call {
     let loops = work.loops.iter().enumerate();
     let within = |axis: usize| axis != work.axis && work.index.strides[axis] == 0;
     let gather = Gather {
-        rows: Nest::new(
-            loops
-                .clone()
-                .filter(|&(axis, _)| !within(axis))
-                .map(|(axis, &size)| {
-                    let x = if axis == work.axis {
-                        0
-                    } else {
-                        work.x.strides[axis]
-                    };
-                    (size, [work.index.strides[axis], x, work.out.strides[axis]])
-                }),
-        ),
+        rows: Nest::new(loops.clone().filter(|&(axis, _)| !within(axis)).map(|(axis, &size)| {
+            let x = if axis == work.axis { 0 } else { work.x.strides[axis] };
+            (size, [work.index.strides[axis], x, work.out.strides[axis]])
+        })),
         row: Nest::new(
             loops
                 .filter(|&(axis, _)| within(axis))
@@ -139,9 +130,8 @@ impl Gather {
                 unsafe { x.offset(from).copy_to_nonoverlapping(out.offset(to), len) };
             } else {
                 // SAFETY: as above for each element of the row.
-                self.row.each(0..len, |_, [a, b]| unsafe {
-                    out.offset(to + b).write(x.offset(from + a).read())
-                });
+                self.row
+                    .each(0..len, |_, [a, b]| unsafe { out.offset(to + b).write(x.offset(from + a).read()) });
             }
         }
         Ok(())

@@ -6,20 +6,13 @@ use kiln_ir::{DType, Scalar};
 
 /// The element of a view at these loop indices.
 fn at(view: &View, index: &[usize]) -> usize {
-    let moved: isize = index
-        .iter()
-        .zip(&view.strides)
-        .map(|(&i, &stride)| i as isize * stride)
-        .sum();
+    let moved: isize = index.iter().zip(&view.strides).map(|(&i, &stride)| i as isize * stride).sum();
     (view.offset + moved) as usize
 }
 
 fn points(sizes: &[usize]) -> Vec<Vec<usize>> {
     sizes.iter().fold(vec![vec![]], |points, &size| {
-        points
-            .iter()
-            .flat_map(|p| (0..size).map(move |i| [p.as_slice(), &[i]].concat()))
-            .collect()
+        points.iter().flat_map(|p| (0..size).map(move |i| [p.as_slice(), &[i]].concat())).collect()
     })
 }
 
@@ -60,9 +53,7 @@ fn add(a: Scalar, b: Scalar, dtype: DType) -> Scalar {
 
 fn row(work: &Along, outer: &[usize], x: &[Scalar]) -> Vec<Scalar> {
     let len = work.loops[work.loops.len() - 1];
-    (0..len)
-        .map(|i| x[at(&work.x, &[outer, &[i]].concat())])
-        .collect()
+    (0..len).map(|i| x[at(&work.x, &[outer, &[i]].concat())]).collect()
 }
 
 pub fn arg_reduce(work: &Along, op: ArgOp, x: &[Scalar], out: &mut [Scalar]) {
@@ -96,11 +87,7 @@ pub fn arg_reduce(work: &Along, op: ArgOp, x: &[Scalar], out: &mut [Scalar]) {
 }
 
 pub fn cum_sum(work: &Along, x: &[Scalar], out: &mut [Scalar]) {
-    let sum_in = if work.x.dtype.is_half() {
-        DType::F32
-    } else {
-        work.x.dtype
-    };
+    let sum_in = if work.x.dtype.is_half() { DType::F32 } else { work.x.dtype };
     for outer in points(&work.loops[..work.loops.len() - 1]) {
         let mut sum = Scalar::Int(0).cast(sum_in);
         for (i, value) in row(work, &outer, x).into_iter().enumerate() {
@@ -121,11 +108,7 @@ pub fn arg_sort(work: &Along, descending: bool, x: &[Scalar], out: &mut [Scalar]
                 }
                 (a, b) => a.as_i64().cmp(&b.as_i64()),
             };
-            if descending {
-                ascending.reverse()
-            } else {
-                ascending
-            }
+            if descending { ascending.reverse() } else { ascending }
         });
         for (i, place) in order.into_iter().enumerate() {
             out[at(&work.out, &[&outer[..], &[i]].concat())] = Scalar::Int(place as i64);

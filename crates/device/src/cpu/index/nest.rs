@@ -42,11 +42,8 @@ impl<const N: usize> Nest<N> {
         if short.is_empty() {
             short.push((1, [0; N]));
         }
-        let points = if short.iter().any(|&(size, _)| size == 0) {
-            0
-        } else {
-            short.iter().map(|l| l.0).product()
-        };
+        let points =
+            if short.iter().any(|&(size, _)| size == 0) { 0 } else { short.iter().map(|l| l.0).product() };
         Nest { loops: short, points }
     }
 
@@ -80,10 +77,7 @@ impl<const N: usize> Nest<N> {
         if start >= end {
             return;
         }
-        let (inner, outer) = (
-            self.loops[self.loops.len() - 1],
-            &self.loops[..self.loops.len() - 1],
-        );
+        let (inner, outer) = (self.loops[self.loops.len() - 1], &self.loops[..self.loops.len() - 1]);
         let mut counters = [0usize; MAX_LOOPS];
         let mut offsets = [0isize; N];
         let mut rest = start / inner.0;

@@ -117,11 +117,7 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMo
 /// Cuts the work along a loop that isn't the axis, where the pieces are wide enough, else by destination. A loop that
 /// moves the index is best: each piece then has indices of its own. Otherwise each piece reads all of them.
 fn split(work: &Indexed) -> Vec<Part> {
-    let bytes = work
-        .loops
-        .iter()
-        .product::<usize>()
-        .saturating_mul(work.x.dtype.size());
+    let bytes = work.loops.iter().product::<usize>().saturating_mul(work.x.dtype.size());
     let wanted = PARTS.min(bytes / LEAST_BYTES);
     if wanted <= 1 {
         return vec![part(work, None, 0..work.size)];
@@ -130,16 +126,9 @@ fn split(work: &Indexed) -> Vec<Part> {
     let grain = |axis: usize| PIECE.div_ceil(step(axis).max(1));
     let cuttable = |&axis: &usize| axis != work.axis && work.loops[axis] >= 2 * grain(axis);
     let moves = |axis: usize| work.index.strides[axis] != 0;
-    match (0..work.loops.len())
-        .filter(cuttable)
-        .max_by_key(|&axis| (moves(axis), step(axis)))
-    {
+    match (0..work.loops.len()).filter(cuttable).max_by_key(|&axis| (moves(axis), step(axis))) {
         Some(axis) => {
-            let most = if moves(axis) {
-                wanted
-            } else {
-                wanted.min(2 * threads::threads())
-            };
+            let most = if moves(axis) { wanted } else { wanted.min(2 * threads::threads()) };
             let (len, grain) = (work.loops[axis], grain(axis));
             let piece = len.div_ceil(most).next_multiple_of(grain);
             let starts = (0..len).step_by(piece);
@@ -151,9 +140,7 @@ fn split(work: &Indexed) -> Vec<Part> {
         None if within_bytes(work) < 128 => vec![part(work, None, 0..work.size)],
         None => {
             let parts = wanted.min(threads::threads()).min(work.size).max(1);
-            (0..parts)
-                .map(|p| part(work, None, work.size * p / parts..work.size * (p + 1) / parts))
-                .collect()
+            (0..parts).map(|p| part(work, None, work.size * p / parts..work.size * (p + 1) / parts)).collect()
         }
     }
 }
@@ -161,22 +148,12 @@ fn split(work: &Indexed) -> Vec<Part> {
 /// The bytes that one index moves.
 fn within_bytes(work: &Indexed) -> usize {
     let within = |&axis: &usize| axis != work.axis && work.index.strides[axis] == 0;
-    let elements: usize = (0..work.loops.len())
-        .filter(within)
-        .map(|axis| work.loops[axis])
-        .product();
+    let elements: usize = (0..work.loops.len()).filter(within).map(|axis| work.loops[axis]).product();
     elements * work.x.dtype.size()
 }
 
 fn part(work: &Indexed, cut: Option<(usize, Range<usize>)>, serves: Range<usize>) -> Part {
-    let Indexed {
-        loops,
-        axis: indexed,
-        x,
-        index,
-        out,
-        ..
-    } = work;
+    let Indexed { loops, axis: indexed, x, index, out, .. } = work;
     let size = |axis: usize| match &cut {
         Some((cut, range)) if *cut == axis => range.len(),
         _ => loops[axis],
@@ -192,9 +169,7 @@ fn part(work: &Indexed, cut: Option<(usize, Range<usize>)>, serves: Range<usize>
             (size(axis), [index.strides[axis], x.strides[axis], to])
         })),
         row: Nest::new(
-            (0..loops.len())
-                .filter(within)
-                .map(|axis| (size(axis), [x.strides[axis], out.strides[axis]])),
+            (0..loops.len()).filter(within).map(|axis| (size(axis), [x.strides[axis], out.strides[axis]])),
         ),
         start,
         serves,
@@ -213,11 +188,7 @@ impl Scatter {
         let none = usize::MAX;
         // The part and the point of the first index out of range, as one number.
         let bad = AtomicUsize::new(none);
-        let parts = if threads::threads() == 1 {
-            &self.whole[..]
-        } else {
-            &self.parts
-        };
+        let parts = if threads::threads() == 1 { &self.whole[..] } else { &self.parts };
         threads::parallel(parts.len(), &|p| {
             let part = &parts[p];
             let [i, s, o] = part.start;
@@ -235,12 +206,7 @@ impl Scatter {
         (bad != none).then(|| {
             let part = &parts[bad % PARTS];
             // SAFETY: the point is one of the index's.
-            unsafe {
-                index
-                    .at()
-                    .offset(part.start[0] + part.rows.at(bad / PARTS)[0])
-                    .read()
-            }
+            unsafe { index.at().offset(part.start[0] + part.rows.at(bad / PARTS)[0]).read() }
         })
     }
 

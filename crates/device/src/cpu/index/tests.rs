@@ -28,13 +28,7 @@ impl Numbers {
             n => Scalar::Float((n as f64 - 3.0) * 0.5),
         });
         let scalars: Vec<Scalar> = scalars
-            .map(|s| {
-                if dtype.is_float() {
-                    s
-                } else {
-                    Scalar::Int((s.as_f64() * 2.0) as i64)
-                }
-            })
+            .map(|s| if dtype.is_float() { s } else { Scalar::Int((s.as_f64() * 2.0) as i64) })
             .collect();
         each_dtype!(dtype, T => T::wrap(scalars.into_iter().map(T::from_scalar).collect()))
     }
@@ -60,23 +54,13 @@ impl Numbers {
                 strides[axis] = -strides[axis];
             }
         }
-        (
-            View {
-                buffer: 0,
-                dtype,
-                offset,
-                strides,
-            },
-            span,
-        )
+        (View { buffer: 0, dtype, offset, strides }, span)
     }
 
     fn sizes(&mut self) -> Vec<usize> {
         let of = [0, 1, 1, 2, 3, 5, 7, 16, 17];
         let rank = 1 + self.below(4);
-        (0..rank)
-            .map(|_| of[if self.below(8) == 0 { 0 } else { 1 + self.below(8) }])
-            .collect()
+        (0..rank).map(|_| of[if self.below(8) == 0 { 0 } else { 1 + self.below(8) }]).collect()
     }
 }
 
@@ -87,15 +71,10 @@ fn check(make: impl Fn(&mut Build) -> Work, inputs: &[&Data], expected: &[Scalar
     build.kernel("test", work);
     for threads in [1, 2] {
         set_threads(threads);
-        let out = build
-            .run(inputs)
-            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        let out = build.run(inputs).unwrap_or_else(|error| panic!("{what}: {error}"));
         let found = out[0].scalars();
         let same = |(a, b): (&Scalar, &Scalar)| a == b || (a.as_f64().is_nan() && b.as_f64().is_nan());
-        assert!(
-            found.iter().zip(expected).all(same),
-            "{what}: {found:?} instead of {expected:?}"
-        );
+        assert!(found.iter().zip(expected).all(same), "{what}: {found:?} instead of {expected:?}");
     }
 }
 
@@ -104,10 +83,7 @@ fn zeros(dtype: DType, len: usize) -> Vec<Scalar> {
 }
 
 fn on(buffer: usize, view: &View) -> View {
-    View {
-        buffer,
-        ..view.clone()
-    }
+    View { buffer, ..view.clone() }
 }
 
 #[test]
@@ -120,9 +96,7 @@ fn gather_agrees_with_its_naive_form() {
         let (axis, size) = (numbers.below(loops.len()), 1 + numbers.below(9));
         let mut table = loops.clone();
         table[axis] = size;
-        let still: Vec<usize> = (0..loops.len())
-            .filter(|&a| a != axis && numbers.below(2) == 0)
-            .collect();
+        let still: Vec<usize> = (0..loops.len()).filter(|&a| a != axis && numbers.below(2) == 0).collect();
         let (x, x_len) = numbers.view(dtype, &table, true, &[]);
         let (index, index_len) = numbers.view(DType::I64, &loops, false, &still);
         let (out, out_len) = numbers.view(dtype, &loops, false, &[]);
@@ -132,19 +106,11 @@ fn gather_agrees_with_its_naive_form() {
         let work = indexed(&loops, axis, size, x.clone(), index.clone(), out.clone());
         naive::gather(&work, &x_data.scalars(), &index_data.scalars(), &mut expected);
         let make = |build: &mut Build| {
-            let (a, b) = (
-                build.input(&[x_len], dtype),
-                build.input(&[index_len], DType::I64),
-            );
+            let (a, b) = (build.input(&[x_len], dtype), build.input(&[index_len], DType::I64));
             let c = build.output(&[out_len], dtype);
             Work::Gather(indexed(&loops, axis, size, on(a, &x), on(b, &index), on(c, &out)))
         };
-        check(
-            make,
-            &[&x_data, &index_data],
-            &expected,
-            &format!("round {round}: {work:?}"),
-        );
+        check(make, &[&x_data, &index_data], &expected, &format!("round {round}: {work:?}"));
     }
 }
 
@@ -160,18 +126,13 @@ fn scatter_agrees_with_its_naive_form() {
         let axis = numbers.below(loops.len());
         if round % 50 < 5 {
             // Large enough to be split.
-            loops = vec![
-                [900, 300, 11_000, 4000, 5][round % 50],
-                [40, 200, 2, 8, 9000][round % 50],
-            ];
+            loops = vec![[900, 300, 11_000, 4000, 5][round % 50], [40, 200, 2, 8, 9000][round % 50]];
         }
         let axis = if round % 50 < 5 { (round / 50) % 2 } else { axis };
         let size = 1 + numbers.below(9);
         let mut whole = loops.clone();
         whole[axis] = size;
-        let still: Vec<usize> = (0..loops.len())
-            .filter(|&a| a != axis && numbers.below(2) == 0)
-            .collect();
+        let still: Vec<usize> = (0..loops.len()).filter(|&a| a != axis && numbers.below(2) == 0).collect();
         let (x, x_len) = numbers.view(dtype, &loops, true, &[]);
         let (index, index_len) = numbers.view(DType::I64, &loops, false, &still);
         let (out, out_len) = numbers.view(dtype, &whole, false, &[]);
@@ -179,30 +140,13 @@ fn scatter_agrees_with_its_naive_form() {
         let index_data = Data::I64((0..index_len).map(|_| numbers.below(size) as i64).collect());
         let mut expected = zeros(dtype, out_len);
         let work = indexed(&loops, axis, size, x.clone(), index.clone(), out.clone());
-        naive::scatter(
-            &work,
-            mode,
-            &x_data.scalars(),
-            &index_data.scalars(),
-            &mut expected,
-        );
+        naive::scatter(&work, mode, &x_data.scalars(), &index_data.scalars(), &mut expected);
         let make = |build: &mut Build| {
-            let (a, b) = (
-                build.input(&[x_len], dtype),
-                build.input(&[index_len], DType::I64),
-            );
+            let (a, b) = (build.input(&[x_len], dtype), build.input(&[index_len], DType::I64));
             let c = build.output(&[out_len], dtype);
-            Work::Scatter(
-                indexed(&loops, axis, size, on(a, &x), on(b, &index), on(c, &out)),
-                mode,
-            )
+            Work::Scatter(indexed(&loops, axis, size, on(a, &x), on(b, &index), on(c, &out)), mode)
         };
-        check(
-            make,
-            &[&x_data, &index_data],
-            &expected,
-            &format!("round {round}: {mode:?} {work:?}"),
-        );
+        check(make, &[&x_data, &index_data], &expected, &format!("round {round}: {mode:?} {work:?}"));
     }
 }
 
@@ -226,11 +170,7 @@ fn along_agrees(kind: Kind, seed: u64, rounds: usize) {
             loops = vec![[3, 700, 2, 130][round % 40], [2000, 70, 33_000, 129][round % 40]];
         }
         let last = loops.len() - 1;
-        let out_dtype = if matches!(kind, Kind::Sum) {
-            dtype
-        } else {
-            DType::I64
-        };
+        let out_dtype = if matches!(kind, Kind::Sum) { dtype } else { DType::I64 };
         let mut out_loops = loops.clone();
         if matches!(kind, Kind::Arg(_)) {
             loops[last] = loops[last].max(1);
@@ -256,12 +196,7 @@ fn along_agrees(kind: Kind, seed: u64, rounds: usize) {
                 Kind::Sort(descending) => Work::ArgSort(descending, work),
             }
         };
-        check(
-            make,
-            &[&x_data],
-            &expected,
-            &format!("round {round}: {kind:?} {work:?}"),
-        );
+        check(make, &[&x_data], &expected, &format!("round {round}: {kind:?} {work:?}"));
     }
 }
 
@@ -288,23 +223,16 @@ fn sorting_agrees_with_its_naive_form() {
 #[test]
 fn an_index_out_of_range_names_itself() {
     let _alone = alone();
-    for (bad, row, threads) in [
-        (12, 3, 1),
-        (-1, 20_000, 2),
-        (10, 39_999, 2),
-        (i64::MIN, 0, 2),
-        (i64::MAX, 7, 1),
-    ] {
+    for (bad, row, threads) in
+        [(12, 3, 1), (-1, 20_000, 2), (10, 39_999, 2), (i64::MIN, 0, 2), (i64::MAX, 7, 1)]
+    {
         set_threads(threads);
         let (rows, width) = (40_000, 4);
         let mut index = vec![3i64; rows];
         index[row] = bad;
         let index = Data::I64(index);
         let mut build = Build::new();
-        let (x, i) = (
-            build.input(&[10, width], DType::F32),
-            build.input(&[rows], DType::I64),
-        );
+        let (x, i) = (build.input(&[10, width], DType::F32), build.input(&[rows], DType::I64));
         let out = build.output(&[rows, width], DType::F32);
         let (x, i) = (build.view(x, &[4, 1]), build.view(i, &[1, 0]));
         let work = indexed(&[rows, width], 0, 10, x, i, build.view(out, &[4, 1]));
@@ -315,22 +243,12 @@ fn an_index_out_of_range_names_itself() {
         assert!(error.to_string().starts_with(&start), "{error}");
 
         let mut build = Build::new();
-        let (x, i) = (
-            build.input(&[rows, width], DType::F32),
-            build.input(&[rows], DType::I64),
-        );
+        let (x, i) = (build.input(&[rows, width], DType::F32), build.input(&[rows], DType::I64));
         let out = build.output(&[10, width], DType::F32);
         let (x, i) = (build.view(x, &[4, 1]), build.view(i, &[1, 0]));
         let work = indexed(&[rows, width], 0, 10, x, i, build.view(out, &[4, 1]));
         build.kernel("scatter", Work::Scatter(work, ScatterMode::Add));
-        let error = build
-            .run(&[&Data::F32(vec![1.0; rows * width]), &index])
-            .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("scatter: index {bad} is out")),
-            "{error}"
-        );
+        let error = build.run(&[&Data::F32(vec![1.0; rows * width]), &index]).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("scatter: index {bad} is out")), "{error}");
     }
 }

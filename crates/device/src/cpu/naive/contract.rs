@@ -19,10 +19,7 @@ pub(in super::super) fn matmul(work: &Matmul) -> Call {
             for k in 0..work.k {
                 // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
                 unsafe {
-                    sum.add(
-                        read(&work.a, &[batch, m, k], bases),
-                        read(&work.b, &[batch, k, column], bases),
-                    )
+                    sum.add(read(&work.a, &[batch, m, k], bases), read(&work.b, &[batch, k, column], bases))
                 };
             }
             // SAFETY: as above.
@@ -59,11 +56,7 @@ struct Sum {
 
 impl Sum {
     fn new(operands: DType) -> Sum {
-        Sum {
-            dtype: accumulator(operands).unwrap_or(DType::F32),
-            float: 0.0,
-            int: 0,
-        }
+        Sum { dtype: accumulator(operands).unwrap_or(DType::F32), float: 0.0, int: 0 }
     }
 
     fn add(&mut self, a: Scalar, b: Scalar) {
@@ -75,20 +68,14 @@ impl Sum {
     }
 
     fn value(&self) -> Scalar {
-        let value = if self.dtype.is_float() {
-            Scalar::Float(self.float)
-        } else {
-            Scalar::Int(self.int)
-        };
+        let value = if self.dtype.is_float() { Scalar::Float(self.float) } else { Scalar::Int(self.int) };
         held(self.dtype, value)
     }
 }
 
 /// Where the element `w` of window `o` lies along an axis, if it isn't padding.
 fn place(o: usize, w: usize, stride: usize, dilation: usize, pad: usize, size: usize) -> Option<usize> {
-    (o * stride + w * dilation)
-        .checked_sub(pad)
-        .filter(|&at| at < size)
+    (o * stride + w * dilation).checked_sub(pad).filter(|&at| at < size)
 }
 
 /// The index that `number` is in row-major order of `sizes`.
@@ -107,16 +94,8 @@ pub(in super::super) fn conv(work: &Conv) -> Call {
     Box::new(move |bases: &Bases| {
         let (group_in, group_out) = (work.in_channels / work.groups, work.out_channels / work.groups);
         let inside = |o: [usize; 3], w: [usize; 3]| -> Option<[usize; 3]> {
-            let along = |a: usize| {
-                place(
-                    o[a],
-                    w[a],
-                    work.stride[a],
-                    work.dilation[a],
-                    work.pad[a],
-                    work.input[a],
-                )
-            };
+            let along =
+                |a: usize| place(o[a], w[a], work.stride[a], work.dilation[a], work.pad[a], work.input[a]);
             Some([along(0)?, along(1)?, along(2)?])
         };
         let five = |n: usize, c: usize, s: [usize; 3]| [n, c, s[0], s[1], s[2]];
@@ -192,14 +171,7 @@ unsafe fn pool(work: &Window, bases: &Bases) {
     let dtype = work.out.dtype;
     let spread = matches!(work.kind, WindowKind::Spread | WindowKind::SumGrad);
     let image: usize = work.input.iter().product();
-    let mut sums = vec![
-        Scalar::Int(0);
-        if spread {
-            work.batch * work.channels * image
-        } else {
-            0
-        }
-    ];
+    let mut sums = vec![Scalar::Int(0); if spread { work.batch * work.channels * image } else { 0 }];
     sums.fill(neutral(kiln_ir::op::ReduceOp::Sum, dtype));
     let add = |a: Scalar, b: Scalar| super::scalar::binary(kiln_ir::op::BinaryOp::Add, dtype, a, b);
     let get = |view: &View, nc: [usize; 2], s: [usize; 3]| {
@@ -215,14 +187,7 @@ unsafe fn pool(work: &Window, bases: &Bases) {
                 let mut inside = Vec::new();
                 points(&work.window, |w| {
                     let along = |a: usize| {
-                        place(
-                            o[a],
-                            w[a],
-                            work.stride[a],
-                            work.dilation[a],
-                            work.pad[a],
-                            work.input[a],
-                        )
+                        place(o[a], w[a], work.stride[a], work.dilation[a], work.pad[a], work.input[a])
                     };
                     if let (Some(d), Some(h), Some(w)) = (along(0), along(1), along(2)) {
                         inside.push([d, h, w]);
@@ -232,11 +197,7 @@ unsafe fn pool(work: &Window, bases: &Bases) {
                 let picks = matches!(work.kind, WindowKind::Pick | WindowKind::Spread);
                 let picked = inside.iter().copied().filter(|_| picks).reduce(|a, b| {
                     let (x, y) = (get(first, [n, c], a).as_f64(), get(first, [n, c], b).as_f64());
-                    if y > x || (y.is_nan() && !x.is_nan()) {
-                        b
-                    } else {
-                        a
-                    }
+                    if y > x || (y.is_nan() && !x.is_nan()) { b } else { a }
                 });
                 let put = |value: Scalar| {
                     // SAFETY: as for this function.
@@ -247,9 +208,7 @@ unsafe fn pool(work: &Window, bases: &Bases) {
                         put(picked.map_or(Scalar::Int(0), |at| get(&work.operands[1], [n, c], at)))
                     }
                     WindowKind::Sum => {
-                        put(inside
-                            .iter()
-                            .fold(Scalar::Int(0), |sum, &at| add(sum, get(first, [n, c], at))));
+                        put(inside.iter().fold(Scalar::Int(0), |sum, &at| add(sum, get(first, [n, c], at))));
                     }
                     WindowKind::Spread => {
                         if let Some(at) = picked {

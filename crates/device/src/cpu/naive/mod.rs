@@ -18,9 +18,7 @@ use super::bases::Bases;
 /// # Safety
 /// The element exists, and nobody writes to it.
 unsafe fn read(view: &View, at: &[usize], bases: &Bases) -> Scalar {
-    let moved = std::iter::zip(at, &view.strides)
-        .map(|(&i, &stride)| i as isize * stride)
-        .sum::<isize>();
+    let moved = std::iter::zip(at, &view.strides).map(|(&i, &stride)| i as isize * stride).sum::<isize>();
     macro_rules! at {
         ($type:ty) => {
             // SAFETY: as for this function.
@@ -46,9 +44,7 @@ unsafe fn read(view: &View, at: &[usize], bases: &Bases) -> Scalar {
 /// As for [`read`], and nobody else uses the element.
 unsafe fn write(view: &View, at: &[usize], bases: &Bases, value: Scalar) {
     use kiln_ir::Element;
-    let moved = std::iter::zip(at, &view.strides)
-        .map(|(&i, &stride)| i as isize * stride)
-        .sum::<isize>();
+    let moved = std::iter::zip(at, &view.strides).map(|(&i, &stride)| i as isize * stride).sum::<isize>();
     kiln_ir::each_dtype!(view.dtype, T => {
         // SAFETY: as for this function.
         unsafe { bases.origin::<T>(view).offset(moved).write(T::from_scalar(value)) }

@@ -40,9 +40,7 @@ fn rule(holds: bool, broken: impl FnOnce() -> Broken) -> Result<(), Broken> {
 }
 
 fn same_dtype(a: &View, b: &View) -> Result<(), Broken> {
-    rule(a.dtype == b.dtype, || {
-        format!("operands of {} and {}", a.dtype, b.dtype)
-    })
+    rule(a.dtype == b.dtype, || format!("operands of {} and {}", a.dtype, b.dtype))
 }
 
 /// The dtype a contraction of these operands accumulates in.
@@ -64,45 +62,29 @@ fn conv(work: &Conv) -> Result<(), Broken> {
     same_dtype(&work.a, &work.b)?;
     let sizes = [work.window, work.stride, work.dilation, work.input, work.output];
     let counts = [work.batch, work.in_channels, work.out_channels, work.groups];
-    rule(
-        sizes.iter().flatten().chain(&counts).all(|&size| size > 0),
-        || "a size is zero".into(),
-    )?;
+    rule(sizes.iter().flatten().chain(&counts).all(|&size| size > 0), || "a size is zero".into())?;
     rule(
         work.in_channels.is_multiple_of(work.groups) && work.out_channels.is_multiple_of(work.groups),
         || format!("{} groups don't divide its channels", work.groups),
     )?;
-    reachable([
-        &work.output,
-        &work.stride,
-        &work.window,
-        &work.dilation,
-        &work.pad,
-    ])?;
+    reachable([&work.output, &work.stride, &work.window, &work.dilation, &work.pad])?;
     let channels_first = |view: &View, channels: usize| channels == 1 || view.strides.get(1) == Some(&1);
     let (a, b) = match work.kind {
         ConvKind::Forward => (work.in_channels, None),
         ConvKind::GradInput => (work.out_channels, None),
         ConvKind::GradWeight => (work.in_channels, Some(work.out_channels)),
     };
-    rule(
-        channels_first(&work.a, a) && b.is_none_or(|channels| channels_first(&work.b, channels)),
-        || "the channels of an image aren't next to each other".into(),
-    )?;
+    rule(channels_first(&work.a, a) && b.is_none_or(|channels| channels_first(&work.b, channels)), || {
+        "the channels of an image aren't next to each other".into()
+    })?;
     let [output, input, window] = [&work.output, &work.input, &work.window];
     match work.kind {
-        ConvKind::Forward => tail(
-            &work.tail,
-            work.a.dtype,
-            &[work.batch, output[0], output[1], output[2]],
-            work.out_channels,
-        ),
-        ConvKind::GradInput => tail(
-            &work.tail,
-            work.a.dtype,
-            &[work.batch, input[0], input[1], input[2]],
-            work.in_channels,
-        ),
+        ConvKind::Forward => {
+            tail(&work.tail, work.a.dtype, &[work.batch, output[0], output[1], output[2]], work.out_channels)
+        }
+        ConvKind::GradInput => {
+            tail(&work.tail, work.a.dtype, &[work.batch, input[0], input[1], input[2]], work.in_channels)
+        }
         ConvKind::GradWeight => {
             let rows = [window[0], window[1], window[2], work.in_channels / work.groups];
             tail(&work.tail, work.a.dtype, &rows, work.out_channels)
@@ -116,34 +98,20 @@ fn reachable([output, stride, window, dilation, pad]: [&[usize; 3]; 5]) -> Resul
     for axis in 0..3 {
         let furthest =
             output[axis] as i128 * stride[axis] as i128 + window[axis] as i128 * dilation[axis] as i128;
-        rule(furthest < FAR && (pad[axis] as i128) < FAR, || {
-            format!("windows reach {furthest}")
-        })?;
+        rule(furthest < FAR && (pad[axis] as i128) < FAR, || format!("windows reach {furthest}"))?;
     }
     Ok(())
 }
 
 fn window(work: &Window) -> Result<(), Broken> {
     let sizes = [work.window, work.stride, work.dilation];
-    rule(sizes.iter().flatten().all(|&size| size > 0), || {
-        "a size is zero".into()
-    })?;
-    reachable([
-        &work.output,
-        &work.stride,
-        &work.window,
-        &work.dilation,
-        &work.pad,
-    ])?;
+    rule(sizes.iter().flatten().all(|&size| size > 0), || "a size is zero".into())?;
+    reachable([&work.output, &work.stride, &work.window, &work.dilation, &work.pad])?;
     rule(work.out.dtype != DType::Bool, || "bools can't be pooled".into())?;
-    work.operands
-        .iter()
-        .skip(1)
-        .chain([&work.out])
-        .try_for_each(|view| match work.operands.last() {
-            Some(last) => same_dtype(last, view),
-            None => Ok(()),
-        })
+    work.operands.iter().skip(1).chain([&work.out]).try_for_each(|view| match work.operands.last() {
+        Some(last) => same_dtype(last, view),
+        None => Ok(()),
+    })
 }
 
 fn tail(tail: &Fused, operands: DType, rows: &[usize], columns: usize) -> Result<(), Broken> {
@@ -155,60 +123,39 @@ fn tail(tail: &Fused, operands: DType, rows: &[usize], columns: usize) -> Result
         .loops
         .split_last()
         .is_some_and(|(&last, before)| last == columns && count(before) == count(rows));
-    rule(fits, || {
-        format!(
-            "a tail over {:?} for rows {rows:?} and {columns} columns",
-            tail.loops
-        )
-    })
+    rule(fits, || format!("a tail over {:?} for rows {rows:?} and {columns} columns", tail.loops))
 }
 
 fn indexed(work: &Indexed) -> Result<(), Broken> {
-    rule(work.index.dtype == DType::I64, || {
-        format!("an index of {}", work.index.dtype)
-    })?;
+    rule(work.index.dtype == DType::I64, || format!("an index of {}", work.index.dtype))?;
     same_dtype(&work.x, &work.out)
 }
 
 fn positions(work: &Along) -> Result<(), Broken> {
     rule(!work.loops.is_empty(), || "it has no loop".into())?;
-    rule(work.out.dtype == DType::I64, || {
-        format!("positions as {}", work.out.dtype)
-    })
+    rule(work.out.dtype == DType::I64, || format!("positions as {}", work.out.dtype))
 }
 
 fn custom(work: &Custom) -> Result<(), Broken> {
     for (shape, view) in work.operands.iter().chain([&work.out]) {
-        let row_major = shape
-            .iter()
-            .zip(shape.strides())
-            .zip(&view.strides)
-            .all(|((&size, a), &b)| size < 2 || a == b);
+        let row_major =
+            shape.iter().zip(shape.strides()).zip(&view.strides).all(|((&size, a), &b)| size < 2 || a == b);
         rule(row_major, || "a view that isn't row-major".into())?;
     }
     Ok(())
 }
 
 fn fused(work: &Fused, accumulator: Option<DType>) -> Result<(), Broken> {
-    rule(work.reduced.len() == work.loops.len(), || {
-        "`reduced` and `loops` differ in length".into()
-    })?;
+    rule(work.reduced.len() == work.loops.len(), || "`reduced` and `loops` differ in length".into())?;
     for (position, instruction) in work.body.iter().enumerate() {
         check_instruction(work, position, instruction, accumulator)
             .map_err(|what| format!("instruction {position} ({:?}): {what}", instruction.operation))?;
     }
     for store in &work.stores {
-        let value = work
-            .body
-            .get(store.value)
-            .ok_or("a store of a value that isn't there")?;
+        let value = work.body.get(store.value).ok_or("a store of a value that isn't there")?;
         let held = work.loops.iter().zip(&work.reduced).zip(&store.view.strides);
-        let moves = held
-            .into_iter()
-            .any(|((&size, &reduced), &stride)| reduced && size > 1 && stride != 0);
-        rule(value.full || !moves, || {
-            "a kept value's store moves along a reduced loop".into()
-        })?;
+        let moves = held.into_iter().any(|((&size, &reduced), &stride)| reduced && size > 1 && stride != 0);
+        rule(value.full || !moves, || "a kept value's store moves along a reduced loop".into())?;
     }
     Ok(())
 }
@@ -223,9 +170,7 @@ fn check_instruction(
     let value = |operand: usize| -> Result<&Instruction, Broken> {
         rule(operand < position, || format!("value {operand} isn't there yet"))?;
         let operand = &work.body[operand];
-        rule(reduces || instruction.full || !operand.full, || {
-            "a kept value made of full ones".into()
-        })?;
+        rule(reduces || instruction.full || !operand.full, || "a kept value made of full ones".into())?;
         Ok(operand)
     };
     let is = |wanted: DType, has: DType| rule(wanted == has, || format!("{has} where {wanted} is needed"));
@@ -235,9 +180,7 @@ fn check_instruction(
             let view = work.loads.get(i).ok_or("a load that isn't there")?;
             let mut moved = work.loops.iter().zip(&work.reduced).zip(&view.strides);
             let moves = moved.any(|((&size, &reduced), &stride)| reduced && size > 1 && stride != 0);
-            rule(instruction.full || !moves, || {
-                "a kept load moves along a reduced loop".into()
-            })?;
+            rule(instruction.full || !moves, || "a kept load moves along a reduced loop".into())?;
             is(view.dtype, dtype)
         }
         Operation::Accumulator => {
@@ -246,16 +189,9 @@ fn check_instruction(
         }
         Operation::Literal(_) => Ok(()),
         Operation::Index(axis) => {
-            let reduced = *work
-                .reduced
-                .get(axis)
-                .ok_or("an index of a loop that isn't there")?;
-            rule(instruction.full || !reduced, || {
-                "a kept index of a reduced loop".into()
-            })?;
-            rule(matches!(dtype, DType::I32 | DType::I64), || {
-                format!("an index as {dtype}")
-            })
+            let reduced = *work.reduced.get(axis).ok_or("an index of a loop that isn't there")?;
+            rule(instruction.full || !reduced, || "a kept index of a reduced loop".into())?;
+            rule(matches!(dtype, DType::I32 | DType::I64), || format!("an index as {dtype}"))
         }
         Operation::Unary(_, a) => is(value(a)?.dtype, dtype),
         Operation::Binary(op, a, b) => {
@@ -284,9 +220,7 @@ fn check_instruction(
         Operation::Cast(a) => value(a).map(|_| ()),
         Operation::Reduce(_, a) => {
             let operand = value(a)?;
-            rule(operand.full && !instruction.full, || {
-                "a reduction goes from full to kept".into()
-            })?;
+            rule(operand.full && !instruction.full, || "a reduction goes from full to kept".into())?;
             is(operand.dtype, dtype)
         }
     }

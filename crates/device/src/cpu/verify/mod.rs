@@ -44,37 +44,22 @@ fn buffer(program: &Program, id: usize) -> Result<(), Broken> {
     let is = |what: &str, elements: usize, dtype: DType| {
         if buffer.dtype != dtype || buffer.elements != elements {
             let (has, of) = (buffer.elements, buffer.dtype);
-            return Err(format!(
-                "{has} elements of {of}, but {what} has {elements} of {dtype}"
-            ));
+            return Err(format!("{has} elements of {of}, but {what} has {elements} of {dtype}"));
         }
         Ok(())
     };
     match buffer.place {
         Place::Input(i) => {
-            let (shape, dtype) = program
-                .inputs
-                .get(i)
-                .ok_or_else(|| format!("there is no input {i}"))?;
+            let (shape, dtype) = program.inputs.get(i).ok_or_else(|| format!("there is no input {i}"))?;
             is(&format!("input {i}"), shape.elements(), *dtype)
         }
         Place::Output(i) => {
-            let (shape, dtype) = program
-                .outputs
-                .get(i)
-                .ok_or_else(|| format!("there is no output {i}"))?;
+            let (shape, dtype) = program.outputs.get(i).ok_or_else(|| format!("there is no output {i}"))?;
             is(&format!("output {i}"), shape.elements(), *dtype)
         }
         Place::Variable(i) => {
-            let variable = program
-                .variables
-                .get(i)
-                .ok_or_else(|| format!("there is no variable {i}"))?;
-            is(
-                &format!("variable {i}"),
-                variable.shape().elements(),
-                variable.dtype(),
-            )
+            let variable = program.variables.get(i).ok_or_else(|| format!("there is no variable {i}"))?;
+            is(&format!("variable {i}"), variable.shape().elements(), variable.dtype())
         }
         Place::Arena(offset) => {
             if offset % 64 != 0 {
@@ -82,10 +67,7 @@ fn buffer(program: &Program, id: usize) -> Result<(), Broken> {
             }
             match offset.checked_add(bytes) {
                 Some(end) if end <= program.arena => Ok(()),
-                _ => Err(format!(
-                    "{bytes} bytes from {offset} leave the arena of {}",
-                    program.arena
-                )),
+                _ => Err(format!("{bytes} bytes from {offset} leave the arena of {}", program.arena)),
             }
         }
     }
@@ -118,25 +100,13 @@ fn writable(program: &Program, view: &View) -> Result<(), Broken> {
 
 /// The first and one past the last element a part touches (equal where it touches none).
 fn reach(program: &Program, part: &Part) -> Result<(usize, usize), Broken> {
-    let View {
-        buffer,
-        dtype,
-        offset,
-        strides,
-    } = part.view;
-    let buffer = program
-        .buffers
-        .get(*buffer)
-        .ok_or_else(|| format!("there is no buffer {buffer}"))?;
+    let View { buffer, dtype, offset, strides } = part.view;
+    let buffer = program.buffers.get(*buffer).ok_or_else(|| format!("there is no buffer {buffer}"))?;
     if buffer.dtype != *dtype {
         return Err(format!("a view of {dtype} into a buffer of {}", buffer.dtype));
     }
     if strides.len() != part.sizes.len() {
-        return Err(format!(
-            "{} strides for {} loops",
-            strides.len(),
-            part.sizes.len()
-        ));
+        return Err(format!("{} strides for {} loops", strides.len(), part.sizes.len()));
     }
     let points = part.sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
     if points.is_none() && !part.sizes.contains(&0) {
@@ -152,9 +122,7 @@ fn reach(program: &Program, part: &Part) -> Result<(usize, usize), Broken> {
     }
     if low < 0 || high >= buffer.elements as i128 {
         let elements = buffer.elements;
-        return Err(format!(
-            "it reaches from element {low} to {high} of a buffer of {elements}"
-        ));
+        return Err(format!("it reaches from element {low} to {high} of a buffer of {elements}"));
     }
     Ok((low as usize, high as usize + 1))
 }

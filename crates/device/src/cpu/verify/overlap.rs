@@ -17,17 +17,11 @@ struct Bytes {
 
 /// Checks every part that is written against itself and all others; `touched` is each part's range of elements.
 pub(super) fn check(program: &Program, parts: &[Part], touched: &[(usize, usize)]) -> Result<(), Broken> {
-    let bytes: Vec<Bytes> = parts
-        .iter()
-        .zip(touched)
-        .map(|(part, &range)| bytes(program, part, range))
-        .collect();
+    let bytes: Vec<Bytes> =
+        parts.iter().zip(touched).map(|(part, &range)| bytes(program, part, range)).collect();
     for (w, write) in parts.iter().enumerate().filter(|(_, part)| part.write) {
         if !distinct(write) {
-            return Err(format!(
-                "{}: two points of its loops write one element",
-                write.role
-            ));
+            return Err(format!("{}: two points of its loops write one element", write.role));
         }
         for (o, other) in parts.iter().enumerate() {
             // Pairs of writes are looked at once.
@@ -38,10 +32,7 @@ pub(super) fn check(program: &Program, parts: &[Part], touched: &[(usize, usize)
             if apart || (!other.write && same(program, write, other)) || disjoint(program, write, other) {
                 continue;
             }
-            return Err(format!(
-                "what it writes as its {} overlaps its {}",
-                write.role, other.role
-            ));
+            return Err(format!("what it writes as its {} overlaps its {}", write.role, other.role));
         }
     }
     Ok(())
@@ -50,11 +41,7 @@ pub(super) fn check(program: &Program, parts: &[Part], touched: &[(usize, usize)
 fn bytes(program: &Program, part: &Part, (first, end): (usize, usize)) -> Bytes {
     let size = part.view.dtype.size();
     let (space, start) = start(program, part);
-    Bytes {
-        space,
-        start: start + first * size,
-        end: start + end * size,
-    }
+    Bytes { space, start: start + first * size, end: start + end * size }
 }
 
 /// The memory a buffer is in, and at which of its bytes the buffer starts.
@@ -140,9 +127,7 @@ impl Marks {
     }
 
     fn has(&self, number: usize) -> bool {
-        self.0
-            .get(number / 64)
-            .is_some_and(|word| word & (1 << (number % 64)) != 0)
+        self.0.get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 }
 
@@ -156,11 +141,7 @@ fn elements(part: &Part, mut visit: impl FnMut(usize)) {
             }
         }
     }
-    let axes: Vec<(usize, isize)> = part
-        .sizes
-        .iter()
-        .copied()
-        .zip(part.view.strides.iter().copied())
-        .collect();
+    let axes: Vec<(usize, isize)> =
+        part.sizes.iter().copied().zip(part.view.strides.iter().copied()).collect();
     walk(part.view.offset, &axes, &mut visit);
 }

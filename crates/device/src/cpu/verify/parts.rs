@@ -20,19 +20,11 @@ pub(crate) struct Part<'a> {
 }
 
 fn read<'a>(role: &'static str, view: &'a View, sizes: impl Into<Cow<'a, [usize]>>) -> Part<'a> {
-    Part {
-        role,
-        view,
-        sizes: sizes.into(),
-        write: false,
-    }
+    Part { role, view, sizes: sizes.into(), write: false }
 }
 
 fn write<'a>(role: &'static str, view: &'a View, sizes: impl Into<Cow<'a, [usize]>>) -> Part<'a> {
-    Part {
-        write: true,
-        ..read(role, view, sizes)
-    }
+    Part { write: true, ..read(role, view, sizes) }
 }
 
 /// Everything a kernel touches.
@@ -111,18 +103,10 @@ fn fused<'a>(work: &'a Fused, parts: &mut Vec<Part<'a>>) -> Result<(), Broken> {
     for view in &work.loads {
         parts.push(read("load", view, &work.loops));
     }
-    let kept: Vec<usize> = work
-        .loops
-        .iter()
-        .zip(&work.reduced)
-        .map(|(&size, &r)| if r { 1 } else { size })
-        .collect();
+    let kept: Vec<usize> =
+        work.loops.iter().zip(&work.reduced).map(|(&size, &r)| if r { 1 } else { size }).collect();
     for store in &work.stores {
-        let full = work
-            .body
-            .get(store.value)
-            .ok_or("a store of a value that isn't there")?
-            .full;
+        let full = work.body.get(store.value).ok_or("a store of a value that isn't there")?.full;
         parts.push(if full {
             write("store", &store.view, &work.loops)
         } else {
@@ -134,15 +118,9 @@ fn fused<'a>(work: &'a Fused, parts: &mut Vec<Part<'a>>) -> Result<(), Broken> {
 
 fn whole_axis(work: &Indexed) -> Result<Vec<usize>, Broken> {
     let mut sizes = work.loops.clone();
-    *sizes
-        .get_mut(work.axis)
-        .ok_or("its axis isn't one of its loops")? = work.size;
+    *sizes.get_mut(work.axis).ok_or("its axis isn't one of its loops")? = work.size;
     // With no index nothing is looked up, however large the axis.
-    Ok(if work.loops.contains(&0) {
-        work.loops.clone()
-    } else {
-        sizes
-    })
+    Ok(if work.loops.contains(&0) { work.loops.clone() } else { sizes })
 }
 
 fn with_channels(batch: usize, channels: usize, spatial: &[usize; 3]) -> Vec<usize> {
@@ -158,11 +136,7 @@ fn result_sizes(work: &Conv) -> Vec<usize> {
 }
 
 fn weight_sizes(work: &Conv) -> Vec<usize> {
-    with_channels(
-        work.out_channels,
-        work.in_channels / work.groups.max(1),
-        &work.window,
-    )
+    with_channels(work.out_channels, work.in_channels / work.groups.max(1), &work.window)
 }
 
 fn spatial(work: &Window, sizes: &[usize; 3]) -> Vec<usize> {
