@@ -1,5 +1,39 @@
 //! HOW it is computed: from a graph to a program of few kernels and a memory plan. Knows no device.
+//!
+//! The passes stand in one list in [`compile`]; read them in its order.
 
+pub mod align;
+pub mod cluster;
+mod contract;
+mod fuse;
+pub mod kind;
+pub mod layout;
+mod lower;
+mod other;
+pub mod plan;
+pub mod prepare;
+mod print;
 pub mod program;
+pub mod schedule;
 
+use kiln_ir::Graph;
+
+pub use contract::accumulator;
 pub use program::Program;
+
+/// Compiles a graph.
+pub fn compile(graph: &Graph) -> Program {
+    let graph = prepared(graph);
+    let clusters = cluster::cluster(&graph);
+    let schedule = schedule::schedule(&graph, &clusters);
+    let mut program = lower::lower(&graph, &clusters, &schedule);
+    plan::plan(&mut program);
+    program
+}
+
+/// The graph as it is cut into kernels: simplified, with nothing empty, and all that is handed back computed.
+pub fn prepared(graph: &Graph) -> Graph {
+    let graph = kiln_ir::simplify::simplify(graph);
+    let graph = prepare::without_empties(&graph);
+    prepare::with_values_computed(&graph)
+}

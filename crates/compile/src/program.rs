@@ -325,10 +325,7 @@ impl Work {
     pub fn reads(&self) -> Vec<&View> {
         match self {
             Work::Fused(fused) => fused.loads.iter().collect(),
-            Work::Matmul(matmul) => [&matmul.a, &matmul.b]
-                .into_iter()
-                .chain(&matmul.tail.loads)
-                .collect(),
+            Work::Matmul(matmul) => [&matmul.a, &matmul.b].into_iter().chain(&matmul.tail.loads).collect(),
             Work::Conv(conv) => [&conv.a, &conv.b].into_iter().chain(&conv.tail.loads).collect(),
             Work::Window(window) => window.operands.iter().collect(),
             Work::Gather(indexed) => vec![&indexed.x, &indexed.index],

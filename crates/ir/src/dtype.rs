@@ -151,7 +151,8 @@ impl Scalar {
         }
     }
 
-    /// The value as an element of `dtype` holds it: rounded to `f16`, wrapped to `u8`, and so on.
+    /// The value as an element of `dtype` holds it: rounded to `f16`, wrapped to `u8`, and so on. To the half types it
+    /// goes by way of `f32`, which gives the same bits on every machine.
     pub fn cast(self, dtype: DType) -> Scalar {
         match dtype {
             DType::Bool => Scalar::Bool(self.as_bool()),
@@ -159,8 +160,8 @@ impl Scalar {
             DType::U16 => Scalar::Int(i64::from(self.as_i64() as u16)),
             DType::I32 => Scalar::Int(i64::from(self.as_i64() as i32)),
             DType::I64 => Scalar::Int(self.as_i64()),
-            DType::F16 => Scalar::Float(f16::from_f64(self.as_f64()).to_f64()),
-            DType::Bf16 => Scalar::Float(bf16::from_f64(self.as_f64()).to_f64()),
+            DType::F16 => Scalar::Float(f16::from_f32(self.as_f64() as f32).to_f64()),
+            DType::Bf16 => Scalar::Float(bf16::from_f32(self.as_f64() as f32).to_f64()),
             DType::F32 => Scalar::Float(f64::from(self.as_f64() as f32)),
             DType::F64 => Scalar::Float(self.as_f64()),
         }
@@ -251,10 +252,16 @@ element! {
     u16, U16, |v| Scalar::Int(i64::from(v)), |s: Scalar| s.as_i64() as u16;
     i32, I32, |v| Scalar::Int(i64::from(v)), |s: Scalar| s.as_i64() as i32;
     i64, I64, Scalar::Int, Scalar::as_i64;
-    f16, F16, |v: f16| Scalar::Float(v.to_f64()), |s: Scalar| f16::from_f64(s.as_f64());
-    bf16, Bf16, |v: bf16| Scalar::Float(v.to_f64()), |s: Scalar| bf16::from_f64(s.as_f64());
+    f16, F16, |v: f16| Scalar::Float(v.to_f64()), |s: Scalar| f16::from_f32(s.as_f64() as f32);
+    bf16, Bf16, |v: bf16| Scalar::Float(v.to_f64()), |s: Scalar| bf16::from_f32(s.as_f64() as f32);
     f32, F32, |v| Scalar::Float(f64::from(v)), |s: Scalar| s.as_f64() as f32;
     f64, F64, Scalar::Float, Scalar::as_f64;
+}
+
+impl From<usize> for Scalar {
+    fn from(value: usize) -> Scalar {
+        Scalar::Int(value as i64)
+    }
 }
 
 #[cfg(test)]

@@ -41,9 +41,7 @@ impl Expr {
 
     /// The shape; of a poisoned value a scalar's.
     pub fn shape(&self) -> Shape {
-        self.0
-            .as_ref()
-            .map_or_else(|_| Shape::scalar(), |node| node.shape.clone())
+        self.0.as_ref().map_or_else(|_| Shape::scalar(), |node| node.shape.clone())
     }
 
     /// The dtype; of a poisoned value `F32`.
@@ -73,11 +71,8 @@ impl Expr {
             Ok((shape, dtype)) => Expr(Ok(Node::new(op, nodes, shape, dtype, at))),
             Err((kind, message)) => {
                 let names: Vec<String> = nodes.iter().filter_map(|node| node.variable_name()).collect();
-                let suffix = if names.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", names.join(", "))
-                };
+                let suffix =
+                    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
                 Expr::poisoned(Error::new(kind, op.name(), message + &suffix).at(at))
             }
         }
@@ -95,11 +90,7 @@ impl Expr {
     /// `value`, rounded to `dtype`, everywhere.
     #[track_caller]
     pub fn full(shape: impl Into<Shape>, value: impl Into<Scalar>, dtype: DType) -> Expr {
-        Expr::apply(
-            Op::Fill(value.into().cast(dtype)),
-            &[],
-            Some((&shape.into(), dtype)),
-        )
+        Expr::apply(Op::Fill(value.into().cast(dtype)), &[], Some((&shape.into(), dtype)))
     }
 
     /// `value` in the shape and dtype of `self`.
@@ -141,20 +132,12 @@ impl Expr {
     #[track_caller]
     pub fn binary(&self, function: BinaryOp, other: &Expr) -> Expr {
         let (Ok(a), Ok(b)) = (&self.0, &other.0) else {
-            return if self.0.is_err() {
-                self.clone()
-            } else {
-                other.clone()
-            };
+            return if self.0.is_err() { self.clone() } else { other.clone() };
         };
         let dtype = a.dtype.promote(b.dtype);
         let Some(shape) = a.shape.broadcast(&b.shape) else {
             let names: Vec<String> = [a, b].iter().filter_map(|node| node.variable_name()).collect();
-            let suffix = if names.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", names.join(", "))
-            };
+            let suffix = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
             let message = format!(
                 "shapes don't broadcast, {} and {}{suffix}; sizes must be equal or one, aligned at the last axis",
                 a.shape, b.shape
@@ -184,17 +167,10 @@ impl Expr {
             }
         }
         let dtype = a.dtype().promote(b.dtype());
-        let shape = self
-            .shape()
-            .broadcast(&a.shape())
-            .and_then(|shape| shape.broadcast(&b.shape()));
+        let shape = self.shape().broadcast(&a.shape()).and_then(|shape| shape.broadcast(&b.shape()));
         let Some(shape) = shape else {
-            let message = format!(
-                "shapes don't broadcast, {}, {} and {}",
-                self.shape(),
-                a.shape(),
-                b.shape()
-            );
+            let message =
+                format!("shapes don't broadcast, {}, {} and {}", self.shape(), a.shape(), b.shape());
             return Expr::poisoned(Error::new(ErrorKind::Shape, "select", message));
         };
         let condition = self.broadcast_to(&shape);
@@ -284,11 +260,7 @@ impl Expr {
                 if a == axis {
                     SliceRange { start, len, step: 1 }
                 } else {
-                    SliceRange {
-                        start: 0,
-                        len: shape[a],
-                        step: 1,
-                    }
+                    SliceRange { start: 0, len: shape[a], step: 1 }
                 }
             })
             .collect();
@@ -303,16 +275,8 @@ impl Expr {
             .map(|axis| {
                 let len = shape[axis];
                 match axes.contains(&axis) && len > 0 {
-                    true => SliceRange {
-                        start: len - 1,
-                        len,
-                        step: -1,
-                    },
-                    false => SliceRange {
-                        start: 0,
-                        len,
-                        step: 1,
-                    },
+                    true => SliceRange { start: len - 1, len, step: -1 },
+                    false => SliceRange { start: 0, len, step: 1 },
                 }
             })
             .collect();
@@ -323,15 +287,7 @@ impl Expr {
     #[track_caller]
     pub fn pad(&self, before: &[usize], after: &[usize], value: impl Into<Scalar>) -> Expr {
         let value = value.into().cast(self.dtype());
-        Expr::apply(
-            Op::Pad {
-                before: before.to_vec(),
-                after: after.to_vec(),
-                value,
-            },
-            &[self],
-            None,
-        )
+        Expr::apply(Op::Pad { before: before.to_vec(), after: after.to_vec(), value }, &[self], None)
     }
 
     /// All parts one after the other along an axis.
@@ -394,21 +350,13 @@ impl Expr {
     /// The transposed convolution of this gradient, giving an image of spatial `sizes`.
     #[track_caller]
     pub fn conv_grad_input(&self, weight: &Expr, spec: &ConvSpec, sizes: &[usize]) -> Expr {
-        Expr::apply(
-            Op::ConvGradInput(spec.clone(), sizes.to_vec()),
-            &[self, weight],
-            None,
-        )
+        Expr::apply(Op::ConvGradInput(spec.clone(), sizes.to_vec()), &[self, weight], None)
     }
 
     /// The gradient of a convolution of this image in its weight of `window` sizes.
     #[track_caller]
     pub fn conv_grad_weight(&self, gradient: &Expr, spec: &ConvSpec, window: &[usize]) -> Expr {
-        Expr::apply(
-            Op::ConvGradWeight(spec.clone(), window.to_vec()),
-            &[self, gradient],
-            None,
-        )
+        Expr::apply(Op::ConvGradWeight(spec.clone(), window.to_vec()), &[self, gradient], None)
     }
 
     // Windows.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::data::Data;
 use crate::dtype::DType;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;
 use crate::node::{Node, topological};
 use crate::op::{Op, Shared, Variable};
@@ -78,18 +78,12 @@ impl Graph {
     ) -> Result<(Graph, Vec<Arc<Data>>), Error> {
         let node_of = |expr: &Expr| expr.node().cloned().map_err(|error| error.as_ref().clone());
         let output_nodes = outputs.iter().map(node_of).collect::<Result<Vec<_>, _>>()?;
-        let update_nodes = updates
-            .iter()
-            .map(|(_, expr)| node_of(expr))
-            .collect::<Result<Vec<_>, _>>()?;
+        let update_nodes = updates.iter().map(|(_, expr)| node_of(expr)).collect::<Result<Vec<_>, _>>()?;
         let roots: Vec<Arc<Node>> = output_nodes.iter().chain(&update_nodes).cloned().collect();
 
-        let mut graph = Graph {
-            inputs: declared.to_vec(),
-            ..Graph::default()
-        };
+        let mut graph = Graph { inputs: declared.to_vec(), ..Graph::default() };
         let mut captured: Vec<Arc<Data>> = Vec::new();
-        let mut position_of_constant: HashMap<usize, usize> = HashMap::new();
+        let mut position_of_constant: HashMap<(usize, Shape), usize> = HashMap::new();
         let mut barriers = 0;
         let mut id_of: HashMap<u64, Id> = HashMap::new();
         for node in topological(&roots) {
@@ -100,12 +94,22 @@ impl Graph {
                     continue;
                 }
                 Op::Const(data) => {
-                    let position = *position_of_constant.entry(data.address()).or_insert_with(|| {
+                    let key = (data.address(), node.shape.clone());
+                    let position = *position_of_constant.entry(key).or_insert_with(|| {
                         captured.push(data.0.clone());
                         graph.inputs.push((node.shape.clone(), node.dtype));
                         graph.inputs.len() - 1
                     });
                     Op::Input(position)
+                }
+                Op::Input(position) if declared.get(*position) != Some(&(node.shape.clone(), node.dtype)) => {
+                    let message = format!(
+                        "argument {position} ({}{}) isn't among the {} declared here; it has a value only inside its step",
+                        node.dtype,
+                        node.shape,
+                        declared.len()
+                    );
+                    return Err(Error::new(ErrorKind::Value, "input", message).at(node.at));
                 }
                 Op::Barrier(_) => {
                     barriers += 1;

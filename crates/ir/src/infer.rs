@@ -1,6 +1,7 @@
 //! The shape and dtype of a node from its operation and operands, or what is wrong with them.
 //! Every node is built through here, so a graph that exists is well-formed.
 
+use crate::check::takes;
 use crate::dtype::DType;
 use crate::error::ErrorKind;
 use crate::op::{ConvSpec, Op, SliceRange, WindowSpec, windows};
@@ -27,12 +28,9 @@ pub fn infer(
     operands: &[Operand],
     wanted: Option<(&Shape, DType)>,
 ) -> Result<(Shape, DType), Fault> {
+    ensure!(takes(op, operands.len()), Value, "doesn't take {} operands", operands.len());
     let (shape, dtype) = infer_unbounded(op, operands, wanted)?;
-    ensure!(
-        shape.checked_elements().is_some(),
-        Shape,
-        "the result {shape} is larger than any memory"
-    );
+    ensure!(shape.checked_elements().is_some(), Shape, "the result {shape} is larger than any memory");
     Ok((shape, dtype))
 }
 
@@ -51,23 +49,14 @@ fn infer_unbounded(
                 "{} values don't fill the shape {shape}",
                 data.len()
             );
-            ensure!(
-                data.dtype() == dtype,
-                DType,
-                "the data is {}, not {dtype}",
-                data.dtype()
-            );
+            ensure!(data.dtype() == dtype, DType, "the data is {}, not {dtype}", data.dtype());
             Ok((shape.clone(), dtype))
         }
         Op::Fill(_) | Op::Input(_) => want().map(|(shape, dtype)| (shape.clone(), dtype)),
         Op::Iota(axis) => {
             let (shape, dtype) = want()?;
             ensure!(*axis < shape.rank(), Axis, "axis {axis} of {shape}");
-            ensure!(
-                matches!(dtype, DType::I64 | DType::I32),
-                DType,
-                "counts in i64 or i32, not {dtype}"
-            );
+            ensure!(matches!(dtype, DType::I64 | DType::I32), DType, "counts in i64 or i32, not {dtype}");
             Ok((shape.clone(), dtype))
         }
         Op::Var(var) => Ok((var.shape().clone(), var.dtype())),
@@ -85,12 +74,7 @@ fn infer_unbounded(
         }
         Op::Select => {
             let (condition, a, b) = (operands[0], operands[1], operands[2]);
-            ensure!(
-                condition.1 == DType::Bool,
-                DType,
-                "the condition must be bool, not {}",
-                condition.1
-            );
+            ensure!(condition.1 == DType::Bool, DType, "the condition must be bool, not {}", condition.1);
             ensure!(
                 condition.0 == a.0 && a.0 == b.0,
                 Shape,
@@ -111,8 +95,7 @@ fn infer_unbounded(
                 Shape,
                 "{from} has {} elements, {to} has {}",
                 from.elements(),
-                to.checked_elements()
-                    .map_or("too many".to_string(), |n| n.to_string())
+                to.checked_elements().map_or("too many".to_string(), |n| n.to_string())
             );
             Ok((to.clone(), dtype))
         }
@@ -127,15 +110,8 @@ fn infer_unbounded(
                 );
                 seen[axis] = true;
             }
-            ensure!(
-                axes.len() == shape.rank(),
-                Axis,
-                "{axes:?} isn't a permutation of {shape}'s axes"
-            );
-            Ok((
-                axes.iter().map(|&axis| shape[axis]).collect::<Vec<_>>().into(),
-                dtype,
-            ))
+            ensure!(axes.len() == shape.rank(), Axis, "{axes:?} isn't a permutation of {shape}'s axes");
+            Ok((axes.iter().map(|&axis| shape[axis]).collect::<Vec<_>>().into(), dtype))
         }
         Op::Expand => {
             let (from, dtype) = operands[0];
@@ -149,12 +125,7 @@ fn infer_unbounded(
         }
         Op::Slice(ranges) => {
             let (shape, dtype) = operands[0];
-            ensure!(
-                ranges.len() == shape.rank(),
-                Axis,
-                "{} ranges for {shape}",
-                ranges.len()
-            );
+            ensure!(ranges.len() == shape.rank(), Axis, "{} ranges for {shape}", ranges.len());
             for (&SliceRange { start, len, step }, &size) in ranges.iter().zip(shape.iter()) {
                 ensure!(step != 0, Value, "a step of 0");
                 let last = start as i128 + step as i128 * (len as i128 - 1);
@@ -164,10 +135,7 @@ fn infer_unbounded(
                     "{len} elements from {start} in steps of {step} leave an axis of {size} in {shape}"
                 );
             }
-            Ok((
-                ranges.iter().map(|range| range.len).collect::<Vec<_>>().into(),
-                dtype,
-            ))
+            Ok((ranges.iter().map(|range| range.len).collect::<Vec<_>>().into(), dtype))
         }
         Op::Pad { before, after, .. } => {
             let (shape, dtype) = operands[0];
@@ -179,9 +147,8 @@ fn infer_unbounded(
             );
             let mut sizes = Vec::with_capacity(shape.rank());
             for axis in 0..shape.rank() {
-                let size = before[axis]
-                    .checked_add(shape[axis])
-                    .and_then(|size| size.checked_add(after[axis]));
+                let size =
+                    before[axis].checked_add(shape[axis]).and_then(|size| size.checked_add(after[axis]));
                 sizes.push(size.ok_or((ErrorKind::Shape, "the padded size overflows".to_string()))?);
             }
             Ok((sizes.into(), dtype))
@@ -239,27 +206,9 @@ fn infer_unbounded(
             ensure!(a.1 == b.1, DType, "dtypes differ, {} and {}", a.1, b.1);
             ensure!(a.1 != DType::Bool, DType, "isn't defined on bool");
             let rank = a.0.rank();
-            ensure!(
-                rank >= 2 && rank == b.0.rank(),
-                Shape,
-                "ranks don't fit, {} × {}",
-                a.0,
-                b.0
-            );
-            ensure!(
-                a.0[..rank - 2] == b.0[..rank - 2],
-                Shape,
-                "batch sizes differ, {} × {}",
-                a.0,
-                b.0
-            );
-            ensure!(
-                a.0[rank - 1] == b.0[rank - 2],
-                Shape,
-                "inner sizes differ, {} × {}",
-                a.0,
-                b.0
-            );
+            ensure!(rank >= 2 && rank == b.0.rank(), Shape, "ranks don't fit, {} × {}", a.0, b.0);
+            ensure!(a.0[..rank - 2] == b.0[..rank - 2], Shape, "batch sizes differ, {} × {}", a.0, b.0);
+            ensure!(a.0[rank - 1] == b.0[rank - 2], Shape, "inner sizes differ, {} × {}", a.0, b.0);
             Ok((a.0.with(rank - 1, b.0[rank - 1]), a.1))
         }
         Op::Conv(spec) => {
@@ -281,12 +230,7 @@ fn infer_unbounded(
             image.extend(sizes);
             let image = Shape::from(image);
             let output = conv_output(spec, (&image, gradient.1), weight)?;
-            ensure!(
-                output == *gradient.0,
-                Shape,
-                "an image {image} gives {output}, not {}",
-                gradient.0
-            );
+            ensure!(output == *gradient.0, Shape, "an image {image} gives {output}, not {}", gradient.0);
             Ok((image, gradient.1))
         }
         Op::ConvGradWeight(spec, window) => {
@@ -303,12 +247,7 @@ fn infer_unbounded(
             weight.extend(window);
             let weight = Shape::from(weight);
             let output = conv_output(spec, image, (&weight, gradient.1))?;
-            ensure!(
-                output == *gradient.0,
-                Shape,
-                "a window {window:?} gives {output}, not {}",
-                gradient.0
-            );
+            ensure!(output == *gradient.0, Shape, "a window {window:?} gives {output}, not {}", gradient.0);
             Ok((weight, image.1))
         }
         Op::WindowPick(spec) => {
@@ -320,17 +259,8 @@ fn infer_unbounded(
         Op::WindowSpread(spec) => {
             let (x, gradient) = (operands[0], operands[1]);
             let output = window_output(spec, x.0)?;
-            ensure!(
-                output == *gradient.0,
-                Shape,
-                "windows give {output}, the gradient is {}",
-                gradient.0
-            );
-            ensure!(
-                gradient.1 != DType::Bool && x.1 != DType::Bool,
-                DType,
-                "isn't defined on bool"
-            );
+            ensure!(output == *gradient.0, Shape, "windows give {output}, the gradient is {}", gradient.0);
+            ensure!(gradient.1 != DType::Bool && x.1 != DType::Bool, DType, "isn't defined on bool");
             Ok((x.0.clone(), gradient.1))
         }
         Op::WindowSum(spec) => {
@@ -348,11 +278,7 @@ fn infer_unbounded(
             image.extend(sizes);
             let image = Shape::from(image);
             let output = window_output(spec, &image)?;
-            ensure!(
-                output == *gradient,
-                Shape,
-                "windows give {output}, the gradient is {gradient}"
-            );
+            ensure!(output == *gradient, Shape, "windows give {output}, the gradient is {gradient}");
             Ok((image, dtype))
         }
         Op::Gather(axis) => {
@@ -363,39 +289,21 @@ fn infer_unbounded(
         Op::Scatter(axis, mode) => {
             let (base, index, source) = (operands[0], operands[1], operands[2]);
             indexed("index", base.0, index, *axis)?;
-            ensure!(
-                source.0 == index.0,
-                Shape,
-                "source {} and index {} differ",
-                source.0,
-                index.0
-            );
-            ensure!(
-                source.1 == base.1,
-                DType,
-                "dtypes differ, {} and {}",
-                base.1,
-                source.1
-            );
+            ensure!(source.0 == index.0, Shape, "source {} and index {} differ", source.0, index.0);
+            ensure!(source.1 == base.1, DType, "dtypes differ, {} and {}", base.1, source.1);
             let adds = *mode == crate::op::ScatterMode::Add;
             ensure!(!adds || base.1 != DType::Bool, DType, "isn't defined on bool");
             Ok((base.0.clone(), base.1))
         }
         Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => Ok((operands[0].0.clone(), operands[0].1)),
-        Op::Custom(custom) => custom
-            .infer(operands)
-            .map_err(|message| (ErrorKind::Value, message)),
+        Op::Custom(custom) => custom.infer(operands).map_err(|message| (ErrorKind::Value, message)),
     }
 }
 
 /// The shape of a convolution's result.
 fn conv_output(spec: &ConvSpec, image: Operand, weight: Operand) -> Result<Shape, Fault> {
     let spatial = spec.stride.len();
-    ensure!(
-        (1..=3).contains(&spatial),
-        Value,
-        "{spatial} spatial axes; 1 to 3 are possible"
-    );
+    ensure!((1..=3).contains(&spatial), Value, "{spatial} spatial axes; 1 to 3 are possible");
     ensure!(
         spec.pad.len() == spatial && spec.dilation.len() == spatial,
         Value,
@@ -409,13 +317,7 @@ fn conv_output(spec: &ConvSpec, image: Operand, weight: Operand) -> Result<Shape
         weight.0,
         spatial + 2
     );
-    ensure!(
-        image.1 == weight.1,
-        DType,
-        "dtypes differ, {} and {}",
-        image.1,
-        weight.1
-    );
+    ensure!(image.1 == weight.1, DType, "dtypes differ, {} and {}", image.1, weight.1);
     ensure!(image.1.is_float(), DType, "isn't defined on {}", image.1);
     ensure!(spec.groups > 0, Value, "0 groups");
     ensure!(
@@ -429,13 +331,7 @@ fn conv_output(spec: &ConvSpec, image: Operand, weight: Operand) -> Result<Shape
     let mut sizes = vec![image.0[0], weight.0[0]];
     for axis in 0..spatial {
         let (size, window) = (image.0[axis + 2], weight.0[axis + 2]);
-        sizes.push(window_count(
-            size,
-            spec.pad[axis],
-            window,
-            spec.dilation[axis],
-            spec.stride[axis],
-        )?);
+        sizes.push(window_count(size, spec.pad[axis], window, spec.dilation[axis], spec.stride[axis])?);
     }
     Ok(sizes.into())
 }
@@ -443,11 +339,7 @@ fn conv_output(spec: &ConvSpec, image: Operand, weight: Operand) -> Result<Shape
 /// The shape of a pooling operation's result.
 fn window_output(spec: &WindowSpec, image: &Shape) -> Result<Shape, Fault> {
     let spatial = spec.window.len();
-    ensure!(
-        (1..=3).contains(&spatial),
-        Value,
-        "{spatial} spatial axes; 1 to 3 are possible"
-    );
+    ensure!((1..=3).contains(&spatial), Value, "{spatial} spatial axes; 1 to 3 are possible");
     ensure!(
         spec.pad.len() == spatial && spec.dilation.len() == spatial && spec.stride.len() == spatial,
         Value,
@@ -461,9 +353,7 @@ fn window_output(spec: &WindowSpec, image: &Shape) -> Result<Shape, Fault> {
     );
     let mut sizes = image[..2].to_vec();
     for axis in 0..spatial {
-        let extent = spec.window[axis]
-            .saturating_sub(1)
-            .saturating_mul(spec.dilation[axis]);
+        let extent = spec.window[axis].saturating_sub(1).saturating_mul(spec.dilation[axis]);
         ensure!(
             spec.pad[axis].0 <= extent,
             Value,
@@ -510,12 +400,7 @@ fn window_count(
 }
 
 fn indexed(what: &str, x: &Shape, index: Operand, axis: usize) -> Result<(), Fault> {
-    ensure!(
-        index.1 == DType::I64,
-        DType,
-        "the {what} must be i64, not {}",
-        index.1
-    );
+    ensure!(index.1 == DType::I64, DType, "the {what} must be i64, not {}", index.1);
     ensure!(axis < x.rank(), Axis, "axis {axis} of {x}");
     ensure!(
         index.0.rank() == x.rank() && index.0.with(axis, 0) == x.with(axis, 0),

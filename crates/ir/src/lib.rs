@@ -2,16 +2,22 @@
 //!
 //! Read [`op`] first (every operation and its meaning), then [`expr`] (how a graph is built).
 
+pub mod check;
+pub mod checkpoint;
 pub mod data;
 pub mod dtype;
 pub mod error;
+pub mod eval;
 pub mod expr;
+pub mod grad;
 pub mod graph;
 pub mod infer;
 pub mod node;
 pub mod op;
+pub mod print;
 pub mod random;
 pub mod shape;
+pub mod simplify;
 
 pub use half;
 

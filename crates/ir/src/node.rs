@@ -36,14 +36,7 @@ impl Node {
         dtype: DType,
         at: &'static Location<'static>,
     ) -> Arc<Node> {
-        Arc::new(Node {
-            id: next_id(),
-            op,
-            inputs,
-            shape,
-            dtype,
-            at,
-        })
+        Arc::new(Node { id: next_id(), op, inputs, shape, dtype, at })
     }
 
     /// The name users know the value by, where it is a named variable.
@@ -78,12 +71,7 @@ pub fn topological(roots: &[Arc<Node>]) -> Vec<Arc<Node>> {
         if !seen.insert(node.id) {
             continue;
         }
-        stack.extend(
-            node.inputs
-                .iter()
-                .filter(|input| !seen.contains(&input.id))
-                .cloned(),
-        );
+        stack.extend(node.inputs.iter().filter(|input| !seen.contains(&input.id)).cloned());
         order.push(node);
     }
     order.sort_unstable_by_key(|node| node.id);

@@ -1,0 +1,442 @@
+//! Which nodes share a kernel.
+//!
+//! `relu(x·w + b)` → one unit: the matmul with a tail of add and relu. `softmax(x)` → one unit: max, subtract, exp, sum,
+//! divide over one loop nest. A unit is a contraction with a tail, or fused pointwise and reduce work, or a single
+//! other operation. Nodes join the unit of an operand where their values lie on the same loops and no path leads
+//! out of the unit and back into it.
+
+use std::collections::{HashMap, HashSet};
+
+use kiln_ir::Op;
+use kiln_ir::graph::{Graph, Id};
+
+use crate::align::{Align, LoopId, Loops};
+use crate::kind::{Kind, computes, kind, operands, root};
+
+/// The position of a unit in [`Clusters::units`].
+pub type UnitId = usize;
+
+/// Past this many members a kernel gains nothing and its planning costs more than it saves.
+const MOST_MEMBERS: usize = 64;
+
+/// Nodes that become one kernel.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// Its nodes, inputs before users.
+    pub members: Vec<Id>,
+    /// The product the other members follow, where there is one.
+    pub contraction: Option<Id>,
+    /// Whether pointwise members may join.
+    pub open: bool,
+}
+
+/// All units of a graph.
+#[derive(Debug)]
+pub struct Clusters {
+    /// The units; one without members has been merged into another.
+    pub units: Vec<Unit>,
+    /// The unit of each node that computes something.
+    pub unit_of: HashMap<Id, UnitId>,
+}
+
+/// The loops of a unit and how its members lie on them.
+#[derive(Clone, Debug)]
+pub struct Nest {
+    /// The loops made on the way.
+    pub loops: Loops,
+    /// All loops, in the order of the seed's axes.
+    pub all: Vec<LoopId>,
+    /// Those that are reduced.
+    pub reduced: Vec<LoopId>,
+    /// How each member lies on the loops.
+    pub align: HashMap<Id, Align>,
+}
+
+/// Puts every computing node into a unit.
+pub fn cluster(graph: &Graph) -> Clusters {
+    let mut clusters = Clusters { units: Vec::new(), unit_of: HashMap::new() };
+    for id in 0..graph.nodes.len() {
+        if computes(graph, id) {
+            clusters.place(graph, id);
+        }
+    }
+    clusters.merge_siblings(graph);
+    clusters
+}
+
+impl Clusters {
+    fn place(&mut self, graph: &Graph, id: Id) {
+        let this = kind(&graph.nodes[id].op);
+        let fusable = matches!(this, Kind::Pointwise | Kind::Reduce);
+        let mut candidates: Vec<UnitId> = Vec::new();
+        if fusable {
+            let mut roots: Vec<Id> =
+                operands(graph, id).iter().map(|&operand| root(graph, operand)).collect();
+            roots.sort_unstable_by(|a, b| b.cmp(a));
+            for origin in roots {
+                if let Some(&unit) = self.unit_of.get(&origin)
+                    && !candidates.contains(&unit)
+                {
+                    candidates.push(unit);
+                }
+            }
+        }
+        let home = candidates.iter().copied().find(|&unit| self.may_join(graph, unit, id));
+        match home {
+            Some(unit) => {
+                self.units[unit].members.push(id);
+                self.unit_of.insert(id, unit);
+                for other in candidates {
+                    if other != unit {
+                        self.merge(graph, unit, other);
+                    }
+                }
+            }
+            None => {
+                self.unit_of.insert(id, self.units.len());
+                let contraction = (this == Kind::Contraction).then_some(id);
+                self.units.push(Unit { members: vec![id], contraction, open: this != Kind::Other });
+            }
+        }
+    }
+
+    fn may_join(&self, graph: &Graph, unit: UnitId, id: Id) -> bool {
+        let Unit { members, contraction, open } = &self.units[unit];
+        if !open || members.len() >= MOST_MEMBERS {
+            return false;
+        }
+        if contraction.is_some() && kind(&graph.nodes[id].op) == Kind::Reduce {
+            return false;
+        }
+        let outside = |origin: &Id| self.unit_of.get(origin).is_some_and(|&other| other != unit);
+        let others: Vec<UnitId> = graph.nodes[id]
+            .inputs
+            .iter()
+            .map(|&input| root(graph, input))
+            .filter(outside)
+            .map(|origin| self.unit_of[&origin])
+            .collect();
+        if others.iter().any(|&other| self.depends(graph, other, unit)) {
+            return false;
+        }
+        // A pointwise node directly on members lies where they lie.
+        let direct = kind(&graph.nodes[id].op) == Kind::Pointwise
+            && operands(graph, id).iter().all(|&operand| {
+                computes(graph, operand) || self.unit_of.get(&root(graph, operand)) != Some(&unit)
+            });
+        let inside: Vec<Id> =
+            operands(graph, id).iter().copied().filter(|o| self.unit_of.get(o) == Some(&unit)).collect();
+        if direct && inside.len() == 1 {
+            return true;
+        }
+        let mut members = members.clone();
+        members.push(id);
+        nest(graph, &members, *contraction).is_some()
+    }
+
+    /// Merges `other` into `unit` where both lie on the same loops and nothing outside stands between them.
+    fn merge(&mut self, graph: &Graph, unit: UnitId, other: UnitId) -> bool {
+        let (a, b) = (&self.units[unit], &self.units[other]);
+        let contraction = a.contraction.or(b.contraction);
+        let reduces = |unit: &Unit| unit.members.iter().any(|&id| kind(&graph.nodes[id].op) == Kind::Reduce);
+        if !a.open
+            || !b.open
+            || a.members.is_empty()
+            || b.members.is_empty()
+            || a.members.len() + b.members.len() > MOST_MEMBERS
+            || (a.contraction.is_some() && b.contraction.is_some())
+            || (contraction.is_some() && (reduces(a) || reduces(b)))
+        {
+            return false;
+        }
+        let between = |from: UnitId, to: UnitId| {
+            self.needs(graph, from).into_iter().any(|needed| needed != to && self.depends(graph, needed, to))
+        };
+        if between(unit, other) || between(other, unit) {
+            return false;
+        }
+        let mut members = [a.members.as_slice(), b.members.as_slice()].concat();
+        members.sort_unstable();
+        // What a product reads must be there before it starts.
+        let feeds = |&operand: &Id| members.binary_search(&root(graph, operand)).is_ok();
+        if contraction.is_some_and(|id| graph.nodes[id].inputs.iter().any(feeds)) {
+            return false;
+        }
+        if nest(graph, &members, contraction).is_none() {
+            return false;
+        }
+        for &id in &self.units[other].members {
+            self.unit_of.insert(id, unit);
+        }
+        self.units[other].members.clear();
+        self.units[unit].members = members;
+        self.units[unit].contraction = contraction;
+        true
+    }
+
+    /// Units that read the same large value over the same loops become one, so that it is read once: the two sums of a
+    /// batch norm's gradient, or both moments of an optimizer.
+    fn merge_siblings(&mut self, graph: &Graph) {
+        let mut readers: HashMap<Id, Vec<UnitId>> = HashMap::new();
+        for (unit, Unit { members, contraction, open }) in self.units.iter().enumerate() {
+            if !open || contraction.is_some() {
+                continue;
+            }
+            let mut seen = HashSet::new();
+            for &member in members {
+                for &operand in operands(graph, member) {
+                    let origin = root(graph, operand);
+                    let large = graph.nodes[origin].shape.elements() >= 1024;
+                    if large && kind(&graph.nodes[origin].op) != Kind::Generator && seen.insert(origin) {
+                        readers.entry(origin).or_default().push(unit);
+                    }
+                }
+            }
+        }
+        let mut shared: Vec<_> = readers.into_iter().filter(|(_, units)| units.len() > 1).collect();
+        shared.sort_unstable();
+        for (_, units) in shared {
+            for (position, &first) in units.iter().enumerate().take(8) {
+                for &second in units[position + 1..].iter().take(8) {
+                    if !self.units[first].members.is_empty() && !self.units[second].members.is_empty() {
+                        self.merge(graph, first, second);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The units whose results `unit` reads or waits for.
+    pub fn needs(&self, graph: &Graph, unit: UnitId) -> Vec<UnitId> {
+        let mut needed = Vec::new();
+        for &member in &self.units[unit].members {
+            for &input in &graph.nodes[member].inputs {
+                if let Some(&other) = self.unit_of.get(&root(graph, input))
+                    && other != unit
+                    && !needed.contains(&other)
+                {
+                    needed.push(other);
+                }
+            }
+        }
+        needed
+    }
+
+    /// Whether `unit` is `target` or needs it, directly or through others.
+    fn depends(&self, graph: &Graph, unit: UnitId, target: UnitId) -> bool {
+        let first = self.units[target].members[0];
+        let mut seen = HashSet::new();
+        let mut stack = vec![unit];
+        while let Some(unit) = stack.pop() {
+            if unit == target {
+                return true;
+            }
+            // Inputs come before users, so what ends before the target starts can't need it.
+            let last = self.units[unit].members.last().copied().unwrap_or(0);
+            if last > first && seen.insert(unit) {
+                stack.extend(self.needs(graph, unit));
+            }
+        }
+        false
+    }
+}
+
+/// Lays the members on common loops, or finds that they don't fit.
+pub fn nest(graph: &Graph, members: &[Id], contraction: Option<Id>) -> Option<Nest> {
+    Layer { graph, members, loops: Loops::default(), reduced: Vec::new(), align: HashMap::new() }
+        .lay(contraction)
+}
+
+/// The state of laying a unit's members on loops.
+struct Layer<'a> {
+    graph: &'a Graph,
+    members: &'a [Id],
+    loops: Loops,
+    reduced: Vec<LoopId>,
+    align: HashMap<Id, Align>,
+}
+
+impl Layer<'_> {
+    fn lay(mut self, contraction: Option<Id>) -> Option<Nest> {
+        let reduce = self.members.iter().copied().find(|&id| kind(&self.graph.nodes[id].op) == Kind::Reduce);
+        let (full_shape, full) = match (contraction, reduce) {
+            (None, Some(id)) => {
+                let Op::Reduce(_, axes) = &self.graph.nodes[id].op else {
+                    return None;
+                };
+                let operand = self.graph.nodes[id].inputs[0];
+                let shape = self.graph.nodes[operand].shape.clone();
+                let full = self.loops.over(&shape);
+                self.reduced = axes.iter().flat_map(|&axis| full[axis].clone()).collect();
+                self.set(id, kept(&full, axes));
+                self.push_up(operand, full.clone());
+                (shape, full)
+            }
+            (Some(id), _) => {
+                let shape = self.graph.nodes[id].shape.clone();
+                let full = self.loops.over(&shape);
+                self.set(id, full.clone());
+                (shape, full)
+            }
+            (None, None) => {
+                let id = self
+                    .members
+                    .iter()
+                    .copied()
+                    .max_by_key(|&id| (self.graph.nodes[id].shape.elements(), id))?;
+                let shape = self.graph.nodes[id].shape.clone();
+                let full = self.loops.over(&shape);
+                self.set(id, full.clone());
+                (shape, full)
+            }
+        };
+        self.spread();
+        // Siblings that only share what they read: of equal shape, so on the same loops.
+        for &id in self.members.iter().rev() {
+            if !self.align.contains_key(&id) && self.graph.nodes[id].shape == full_shape {
+                self.set(id, full.clone());
+                self.spread();
+            }
+            if let Op::Reduce(_, axes) = &self.graph.nodes[id].op
+                && !self.align.contains_key(&id)
+                && self.graph.nodes[self.graph.nodes[id].inputs[0]].shape == full_shape
+            {
+                self.set(id, kept(&full, axes));
+                self.spread();
+            }
+        }
+        self.verify(&full)
+    }
+
+    fn set(&mut self, id: Id, align: Align) {
+        self.align.insert(id, align);
+    }
+
+    /// Passes an operand's alignment up through movements to the member it shows, if it is one.
+    fn push_up(&mut self, mut id: Id, mut align: Align) -> bool {
+        while kind(&self.graph.nodes[id].op) == Kind::Movement {
+            match self.loops.back(self.graph, id, &align) {
+                Some(operand) => align = operand,
+                None => return false,
+            }
+            id = self.graph.nodes[id].inputs[0];
+        }
+        let new = self.members.binary_search(&id).is_ok() && !self.align.contains_key(&id);
+        if new {
+            self.set(id, align);
+        }
+        new
+    }
+
+    /// Passes alignments on between members, users to operands and back, until nothing new is learned.
+    fn spread(&mut self) {
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for &id in self.members.iter().rev() {
+                if let Some(align) = self.align.get(&id).cloned() {
+                    for &operand in operands(self.graph, id) {
+                        if let Some(align) = self.operand_align(id, &align) {
+                            changed |= self.push_up(operand, align);
+                        }
+                    }
+                }
+            }
+            for &id in self.members {
+                if !self.align.contains_key(&id) {
+                    let found = operands(self.graph, id).iter().find_map(|&operand| self.pull_down(operand));
+                    if let Some(align) = found {
+                        let align = match &self.graph.nodes[id].op {
+                            Op::Reduce(_, axes) => kept(&align, axes),
+                            _ => align,
+                        };
+                        self.set(id, align);
+                        changed = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The alignment of an operand, from that of the member it shows.
+    fn pull_down(&mut self, operand: Id) -> Option<Align> {
+        let mut path = Vec::new();
+        let mut id = operand;
+        while kind(&self.graph.nodes[id].op) == Kind::Movement {
+            path.push(id);
+            id = self.graph.nodes[id].inputs[0];
+        }
+        let mut align = self.align.get(&id)?.clone();
+        for movement in path.into_iter().rev() {
+            align = self.loops.forth(self.graph, movement, &align)?;
+        }
+        Some(align)
+    }
+
+    /// How a member's operands lie: like the member, but for a reduction's folded axes.
+    fn operand_align(&mut self, id: Id, align: &Align) -> Option<Align> {
+        let Op::Reduce(_, axes) = &self.graph.nodes[id].op else {
+            return Some(align.clone());
+        };
+        let shape = &self.graph.nodes[self.graph.nodes[id].inputs[0]].shape;
+        let sizes: Vec<usize> = axes.iter().map(|&axis| shape[axis]).collect();
+        let folded = self.loops.deal(&self.reduced.clone(), &sizes)?;
+        let mut align = align.clone();
+        for (list, &axis) in folded.into_iter().zip(axes) {
+            align[axis] = list;
+        }
+        Some(align)
+    }
+
+    /// Every member must lie on all loops or on all that aren't reduced, each once, and every operand inside of the
+    /// unit must lie as its user needs it.
+    fn verify(mut self, full: &Align) -> Option<Nest> {
+        for &id in self.members {
+            let align = self.align.get(&id)?.clone();
+            let wanted = self.operand_align(id, &align)?;
+            for &operand in operands(self.graph, id) {
+                let (mut at, mut align) = (operand, wanted.clone());
+                if self.members.binary_search(&root(self.graph, operand)).is_err() {
+                    continue;
+                }
+                while kind(&self.graph.nodes[at].op) == Kind::Movement {
+                    align = self.loops.back(self.graph, at, &align)?;
+                    at = self.graph.nodes[at].inputs[0];
+                }
+                let own = self.align.get(&at)?;
+                if self.loops.resolve(own) != self.loops.resolve(&align) {
+                    return None;
+                }
+            }
+        }
+        let all = self.loops.resolve_list(&full.concat());
+        let reduced: Vec<LoopId> = self.loops.resolve_list(&self.reduced);
+        for &id in self.members {
+            let align = self.loops.resolve(&self.align[&id]);
+            let mut on: Vec<LoopId> = align.concat();
+            let count = on.len();
+            on.sort_unstable();
+            on.dedup();
+            let whole = count == on.len() && (count == all.len() || count == all.len() - reduced.len());
+            let folded = on.iter().any(|id| reduced.contains(id));
+            let lengths = align
+                .iter()
+                .zip(self.graph.nodes[id].shape.iter())
+                .all(|(list, &size)| list.iter().map(|&id| self.loops.size(id)).product::<usize>() == size);
+            if !whole || !lengths || (folded && count != all.len()) {
+                return None;
+            }
+            self.align.insert(id, align);
+        }
+        Some(Nest { loops: self.loops, all, reduced, align: self.align })
+    }
+}
+
+/// The alignment of a reduction's result: nothing along the folded axes.
+fn kept(align: &Align, axes: &[usize]) -> Align {
+    let mut align = align.clone();
+    for &axis in axes {
+        align[axis] = Vec::new();
+    }
+    align
+}

@@ -1,0 +1,350 @@
+//! From units to kernels: decides where every value lives, in which physical layout, and writes the program.
+//!
+//! Layout is strides: shapes keep their meaning (images are NCHW), while a convolution stores its result channels-last
+//! and what follows stores in the order in which it reads. A value is copied only where a kernel can't read it as it
+//! lies.
+
+use std::collections::{HashMap, HashSet};
+
+use kiln_ir::graph::{Graph, Id};
+use kiln_ir::op::{Op, Shared, Variable};
+use kiln_ir::{DType, Shape};
+
+use crate::cluster::{Clusters, UnitId};
+use crate::kind::{Kind, kind, operands, root};
+use crate::layout::Located;
+use crate::program::{
+    Buffer, BufferId, Fused, Instruction, Kernel, Operation, Place, Program, Store, View, Work,
+};
+use crate::schedule::Schedule;
+
+/// The program while it is written.
+pub struct Lowering<'a> {
+    pub(crate) graph: &'a Graph,
+    clusters: &'a Clusters,
+    pub(crate) program: Program,
+    /// Where values are: leaves from the start, others once their kernel is written.
+    home: HashMap<Id, Located>,
+    /// Values read by a unit other than their own.
+    shared: HashSet<Id>,
+    /// For each variable's address, its position in the program.
+    variable_position: HashMap<usize, usize>,
+    /// The buffer of each variable.
+    variable_buffer: Vec<BufferId>,
+    /// New values that may only reach their variable when everything else is done.
+    late: Vec<(Id, BufferId)>,
+    in_place: &'a [bool],
+}
+
+/// Writes the kernels of all units, in order.
+pub fn lower(graph: &Graph, clusters: &Clusters, schedule: &Schedule) -> Program {
+    let mut lowering = Lowering::new(graph, clusters, &schedule.in_place);
+    for &unit in &schedule.order {
+        lowering.unit(unit);
+    }
+    for (id, buffer) in std::mem::take(&mut lowering.late) {
+        let shape = graph.nodes[id].shape.clone();
+        let from = lowering.locate(id);
+        lowering.copy(&from, &Located::row_major(buffer, &shape), &shape, id, "store");
+    }
+    lowering.program
+}
+
+impl<'a> Lowering<'a> {
+    fn new(graph: &'a Graph, clusters: &'a Clusters, in_place: &'a [bool]) -> Lowering<'a> {
+        let program = Program {
+            buffers: Vec::new(),
+            kernels: Vec::new(),
+            variables: Vec::new(),
+            written: Vec::new(),
+            inputs: graph.inputs.clone(),
+            outputs: graph
+                .outputs
+                .iter()
+                .map(|&id| (graph.nodes[id].shape.clone(), graph.nodes[id].dtype))
+                .collect(),
+            arena: 0,
+        };
+        let mut lowering = Lowering {
+            graph,
+            clusters,
+            program,
+            home: HashMap::new(),
+            shared: HashSet::new(),
+            variable_position: HashMap::new(),
+            variable_buffer: Vec::new(),
+            late: Vec::new(),
+            in_place,
+        };
+        let mut input_buffer: Vec<Option<BufferId>> = vec![None; graph.inputs.len()];
+        for (id, node) in graph.nodes.iter().enumerate() {
+            let buffer = match &node.op {
+                Op::Input(position) => Some(*input_buffer[*position].get_or_insert_with(|| {
+                    lowering.buffer(Place::Input(*position), node.dtype, &node.shape)
+                })),
+                Op::Var(variable) => Some(lowering.variable(variable)),
+                _ => None,
+            };
+            if let Some(buffer) = buffer {
+                lowering.home.insert(id, Located::row_major(buffer, &node.shape));
+            }
+        }
+        for (variable, _) in &graph.updates {
+            lowering.variable(variable);
+            let position = lowering.variable_position[&variable.address()];
+            lowering.program.written[position] = true;
+        }
+        for (id, unit) in &clusters.unit_of {
+            for &operand in &graph.nodes[*id].inputs {
+                let origin = root(graph, operand);
+                if clusters.unit_of.get(&origin).is_some_and(|other| other != unit) {
+                    lowering.shared.insert(origin);
+                }
+            }
+        }
+        lowering
+    }
+
+    /// The buffer of a variable, which joins the program's list at first sight.
+    fn variable(&mut self, variable: &Shared<dyn Variable>) -> BufferId {
+        if let Some(&position) = self.variable_position.get(&variable.address()) {
+            return self.variable_buffer[position];
+        }
+        let position = self.program.variables.len();
+        let buffer = self.buffer(Place::Variable(position), variable.dtype(), variable.shape());
+        self.program.variables.push(variable.clone());
+        self.program.written.push(false);
+        self.variable_position.insert(variable.address(), position);
+        self.variable_buffer.push(buffer);
+        buffer
+    }
+
+    pub(crate) fn buffer(&mut self, place: Place, dtype: DType, shape: &Shape) -> BufferId {
+        self.program.buffers.push(Buffer { place, dtype, elements: shape.elements() });
+        self.program.buffers.len() - 1
+    }
+
+    /// A new temporary for a value, row-major over the axes as `order` lists them.
+    pub(crate) fn temporary(&mut self, id: Id, order: &[usize]) -> Located {
+        let node = &self.graph.nodes[id];
+        let buffer = self.buffer(Place::Arena(0), node.dtype, &node.shape);
+        Located::ordered(buffer, &node.shape, order)
+    }
+
+    pub(crate) fn settle(&mut self, id: Id, located: Located) {
+        self.home.insert(id, located);
+    }
+
+    pub(crate) fn push(&mut self, work: Work, label: String, id: Id, operations: u64) {
+        let bytes = work
+            .reads()
+            .into_iter()
+            .chain(work.writes())
+            .map(|view| &self.program.buffers[view.buffer])
+            .map(|buffer| (buffer.elements * buffer.dtype.size()) as u64)
+            .sum();
+        self.program.kernels.push(Kernel { work, label, at: self.graph.nodes[id].at, operations, bytes });
+    }
+
+    fn unit(&mut self, unit: UnitId) {
+        let members = &self.clusters.units[unit].members;
+        match self.clusters.units[unit].contraction {
+            Some(contraction) => {
+                if !self.contraction(contraction, members) {
+                    // The tail doesn't run along the product's rows: the product alone, then the rest from memory.
+                    self.shared.insert(contraction);
+                    self.contraction(contraction, &[contraction]);
+                    let rest: Vec<Id> = members.iter().copied().filter(|&id| id != contraction).collect();
+                    self.fused(&rest);
+                }
+            }
+            None if members.len() == 1 && kind(&self.graph.nodes[members[0]].op) == Kind::Other => {
+                self.other(members[0]);
+            }
+            None => self.fused(members),
+        }
+    }
+
+    /// Whether memory must hold the value: others read it, or it is handed back or kept.
+    pub(crate) fn is_stored(&self, id: Id) -> bool {
+        self.shared.contains(&id)
+            || self.graph.outputs.contains(&id)
+            || self.graph.updates.iter().any(|(_, updated)| *updated == id)
+    }
+
+    /// From now on memory must hold these values.
+    pub(crate) fn store_all(&mut self, ids: &[Id]) {
+        self.shared.extend(ids);
+    }
+
+    /// Whether the value is in memory already.
+    pub(crate) fn is_settled(&self, id: Id) -> bool {
+        self.home.contains_key(&id)
+    }
+
+    /// Where the value has to go, if that isn't the compiler's choice: an output's buffer or a variable's. A variable
+    /// is only written directly where `safe` says that this kernel doesn't read it otherwise.
+    pub(crate) fn destination(&mut self, id: Id, safe: impl Fn(BufferId) -> bool) -> Option<Located> {
+        let (shape, dtype) = (self.graph.nodes[id].shape.clone(), self.graph.nodes[id].dtype);
+        if let Some(position) = self.graph.outputs.iter().position(|&output| output == id) {
+            let buffer = self.buffer(Place::Output(position), dtype, &shape);
+            return Some(Located::row_major(buffer, &shape));
+        }
+        let update = self.graph.updates.iter().position(|(_, updated)| *updated == id)?;
+        let address = self.graph.updates[update].0.address();
+        let buffer = self.variable_buffer[self.variable_position[&address]];
+        if self.in_place[update] && safe(buffer) {
+            return Some(Located::row_major(buffer, &shape));
+        }
+        if !self.late.contains(&(id, buffer)) {
+            self.late.push((id, buffer));
+        }
+        None
+    }
+
+    /// Where a node's value is, through any movements; copies where a reshape can't be seen through.
+    pub(crate) fn locate(&mut self, id: Id) -> Located {
+        let mut path = Vec::new();
+        let mut at = id;
+        while !self.home.contains_key(&at) {
+            if kind(&self.graph.nodes[at].op) == Kind::Generator {
+                self.generate(at);
+                break;
+            }
+            path.push(at);
+            at = self.graph.nodes[at].inputs[0];
+        }
+        let mut located = self.home[&at].clone();
+        for movement in path.into_iter().rev() {
+            let graph = self.graph;
+            let node = &graph.nodes[movement];
+            let input = node.inputs[0];
+            let from = &graph.nodes[input].shape;
+            located = match located.moved(&node.op, from, &node.shape) {
+                Some(moved) => moved,
+                None => {
+                    let target = self.temporary(input, &(0..from.rank()).collect::<Vec<_>>());
+                    self.copy(&located, &target, from, movement, "copy");
+                    let dense = Located::row_major(target.buffer, &node.shape);
+                    self.home.insert(movement, dense.clone());
+                    dense
+                }
+            };
+        }
+        located
+    }
+
+    /// Stores a generator's values, for a kernel that reads memory: one element of a fill, every index of an iota.
+    fn generate(&mut self, id: Id) {
+        let graph = self.graph;
+        let node = &graph.nodes[id];
+        let rank = node.shape.rank();
+        let (operation, loops, located) = match &node.op {
+            Op::Iota(axis) => {
+                let order: Vec<usize> = (0..rank).collect();
+                (Operation::Index(*axis), node.shape.to_vec(), self.temporary(id, &order))
+            }
+            Op::Fill(value) => {
+                let buffer = self.buffer(Place::Arena(0), node.dtype, &Shape::scalar());
+                (
+                    Operation::Literal(*value),
+                    vec![1; rank],
+                    Located { buffer, offset: 0, strides: vec![0; rank] },
+                )
+            }
+            // Only generators come here.
+            _ => return,
+        };
+        let view =
+            View { buffer: located.buffer, dtype: node.dtype, offset: 0, strides: located.strides.clone() };
+        let mut fused = Fused {
+            reduced: vec![false; rank],
+            loops,
+            loads: vec![],
+            body: vec![Instruction { operation, dtype: node.dtype, full: true }],
+            stores: vec![Store { value: 0, view }],
+        };
+        crate::fuse::collapse(&mut fused, usize::MAX);
+        self.push(Work::Fused(fused), node.op.name().to_string(), id, 0);
+        self.settle(id, located);
+    }
+
+    /// The value as `fits` wants it, copied to row-major order of `order` if it isn't so.
+    pub(crate) fn locate_as(
+        &mut self,
+        id: Id,
+        order: &[usize],
+        fits: impl Fn(&Located, &Shape) -> bool,
+    ) -> Located {
+        let located = self.locate(id);
+        let shape = self.graph.nodes[id].shape.clone();
+        if fits(&located, &shape) {
+            return located;
+        }
+        let target = self.temporary(id, order);
+        self.copy(&located, &target, &shape, id, "copy");
+        target
+    }
+
+    /// The value in row-major order.
+    pub(crate) fn locate_row_major(&mut self, id: Id) -> Located {
+        let order: Vec<usize> = (0..self.graph.nodes[id].shape.rank()).collect();
+        self.locate_as(id, &order, |located, shape| located.is_row_major(shape))
+    }
+
+    /// A kernel that moves elements from one place to another of the same dtype.
+    pub(crate) fn copy(&mut self, from: &Located, to: &Located, shape: &Shape, id: Id, label: &str) {
+        let dtype = self.program.buffers[to.buffer].dtype;
+        let load = View {
+            buffer: from.buffer,
+            dtype: self.program.buffers[from.buffer].dtype,
+            offset: from.offset,
+            strides: from.strides.clone(),
+        };
+        let mut fused = Fused {
+            loops: shape.to_vec(),
+            reduced: vec![false; shape.rank()],
+            loads: vec![load],
+            body: vec![Instruction { operation: Operation::Load(0), dtype, full: true }],
+            stores: vec![Store {
+                value: 0,
+                view: View { buffer: to.buffer, dtype, offset: to.offset, strides: to.strides.clone() },
+            }],
+        };
+        // Write in order: scattered reads cost less than scattered writes.
+        let order = to.axis_order();
+        crate::fuse::reorder(&mut fused, &order);
+        crate::fuse::collapse(&mut fused, usize::MAX);
+        self.push(Work::Fused(fused), label.to_string(), id, 0);
+    }
+
+    /// The names of the members, for people.
+    pub(crate) fn label(&self, members: &[Id]) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        let plain = |op: &Op| matches!(op, Op::Barrier(_) | Op::Cast(_));
+        for &id in members.iter().filter(|&&id| members.len() == 1 || !plain(&self.graph.nodes[id].op)) {
+            let op = &self.graph.nodes[id].op;
+            names.push(if matches!(op, Op::Barrier(_)) { "copy" } else { op.name() });
+        }
+        if names.len() > 8 {
+            let more = names.len() - 7;
+            names.truncate(7);
+            return format!("{}+{more} more", names.join("+"));
+        }
+        names.join("+")
+    }
+
+    /// Arithmetic operations of pointwise and reduce members.
+    pub(crate) fn count(&self, members: &[Id]) -> u64 {
+        let of = |&id: &Id| -> u64 {
+            let node = &self.graph.nodes[id];
+            match kind(&node.op) {
+                Kind::Pointwise if matches!(node.op, Op::Barrier(_)) => 0,
+                Kind::Pointwise => node.shape.elements() as u64,
+                Kind::Reduce => self.graph.nodes[operands(self.graph, id)[0]].shape.elements() as u64,
+                _ => 0,
+            }
+        };
+        members.iter().map(of).sum()
+    }
+}

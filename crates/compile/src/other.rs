@@ -1,0 +1,193 @@
+//! Operations that are kernels of their own: padding, pooling, indexing, sorting, scans and the user's own.
+
+use kiln_ir::Shape;
+use kiln_ir::graph::Id;
+use kiln_ir::op::{Op, WindowSpec};
+
+use crate::contract::lift;
+use crate::layout::Located;
+use crate::lower::Lowering;
+use crate::program::{
+    Along, Custom, Fused, Indexed, Instruction, Operation, Store, View, Window, WindowKind, Work,
+};
+
+impl Lowering<'_> {
+    /// Writes the kernels of a single operation.
+    pub(crate) fn other(&mut self, id: Id) {
+        let graph = self.graph;
+        let node = &graph.nodes[id];
+        let input = |position: usize| node.inputs[position];
+        match &node.op {
+            Op::Pad { before, value, .. } => {
+                let out = self.like(id, input(0));
+                self.fill(&out, id, *value);
+                self.place(&out, id, input(0), |axis| before[axis]);
+                self.settle(id, out);
+            }
+            Op::Concat(along) => {
+                let out = self.like(id, input(0));
+                let mut start = 0;
+                for &part in &node.inputs {
+                    self.place(&out, id, part, |axis| if axis == *along { start } else { 0 });
+                    start += graph.nodes[part].shape[*along];
+                }
+                self.settle(id, out);
+            }
+            Op::ArgReduce(function, axis) => {
+                let along = self.along(id, input(0), *axis);
+                self.push(Work::ArgReduce(*function, along), node.op.name().to_string(), id, 0);
+            }
+            Op::CumSum(axis) => {
+                let along = self.along(id, input(0), *axis);
+                self.push(Work::CumSum(along), "cumsum".to_string(), id, node.shape.elements() as u64);
+            }
+            Op::ArgSort { axis, descending } => {
+                let along = self.along(id, input(0), *axis);
+                self.push(Work::ArgSort(*descending, along), "argsort".to_string(), id, 0);
+            }
+            Op::WindowPick(spec) => self.window(id, WindowKind::Pick, spec),
+            Op::WindowSpread(spec) => self.window(id, WindowKind::Spread, spec),
+            Op::WindowSum(spec) => self.window(id, WindowKind::Sum, spec),
+            Op::WindowSumGrad(spec, _) => self.window(id, WindowKind::SumGrad, spec),
+            Op::Gather(axis) => {
+                let x = self.locate(input(0));
+                let index = self.locate(input(1));
+                let out = self.row_major(id);
+                let indexed = self.indexed(&graph.nodes[input(1)].shape, *axis, input(0), [&x, &index, &out]);
+                self.push(Work::Gather(indexed), "gather".to_string(), id, 0);
+                self.settle(id, out);
+            }
+            Op::Scatter(axis, mode) => {
+                let base = self.locate(input(0));
+                let out = self.row_major(id);
+                self.copy(&base, &out, &node.shape, id, "copy");
+                let index = self.locate(input(1));
+                let source = self.locate(input(2));
+                let indexed = self.indexed(&graph.nodes[input(1)].shape, *axis, id, [&source, &index, &out]);
+                self.push(Work::Scatter(indexed, *mode), node.op.name().to_string(), id, 0);
+                self.settle(id, out);
+            }
+            Op::Custom(op) => {
+                let mut operands = Vec::new();
+                for &operand in &node.inputs {
+                    let located = self.locate_row_major(operand);
+                    operands.push((
+                        graph.nodes[operand].shape.clone(),
+                        self.view(&located, located.strides.clone()),
+                    ));
+                }
+                let out = self.row_major(id);
+                let view = self.view(&out, out.strides.clone());
+                let custom = Custom { op: op.clone(), operands, out: (node.shape.clone(), view) };
+                self.push(Work::Custom(custom), node.op.name().to_string(), id, 0);
+                self.settle(id, out);
+            }
+            // Units of one other operation hold nothing else.
+            _ => {}
+        }
+    }
+
+    fn view(&self, located: &Located, strides: Vec<isize>) -> View {
+        let dtype = self.program.buffers[located.buffer].dtype;
+        View { buffer: located.buffer, dtype, offset: located.offset, strides }
+    }
+
+    fn row_major(&mut self, id: Id) -> Located {
+        let order: Vec<usize> = (0..self.graph.nodes[id].shape.rank()).collect();
+        self.temporary(id, &order)
+    }
+
+    /// A temporary for `id` with its axes in the order in which those of `model` lie.
+    fn like(&mut self, id: Id, model: Id) -> Located {
+        let order = self.locate(model).axis_order();
+        self.temporary(id, &order)
+    }
+
+    fn fill(&mut self, out: &Located, id: Id, value: kiln_ir::Scalar) {
+        let node = &self.graph.nodes[id];
+        let mut fused = Fused {
+            loops: node.shape.to_vec(),
+            reduced: vec![false; node.shape.rank()],
+            loads: vec![],
+            body: vec![Instruction { operation: Operation::Literal(value), dtype: node.dtype, full: true }],
+            stores: vec![Store { value: 0, view: self.view(out, out.strides.clone()) }],
+        };
+        crate::fuse::reorder(&mut fused, &out.axis_order());
+        crate::fuse::collapse(&mut fused, usize::MAX);
+        self.push(Work::Fused(fused), "fill".to_string(), id, 0);
+    }
+
+    /// Copies `part` into `out`, from index `start(axis)` on.
+    fn place(&mut self, out: &Located, id: Id, part: Id, start: impl Fn(usize) -> usize) {
+        let from = self.locate(part);
+        let shape = self.graph.nodes[part].shape.clone();
+        let mut to = out.clone();
+        to.offset += (0..shape.rank()).map(|axis| start(axis) as isize * out.strides[axis]).sum::<isize>();
+        let label = self.graph.nodes[id].op.name().to_string();
+        self.copy(&from, &to, &shape, id, &label);
+    }
+
+    fn along(&mut self, id: Id, x: Id, axis: usize) -> Along {
+        let from = self.locate(x);
+        let out = self.row_major(id);
+        let shape = &self.graph.nodes[x].shape;
+        let mut order: Vec<usize> = (0..shape.rank()).filter(|&other| other != axis).collect();
+        order.push(axis);
+        let pick = |strides: &[isize]| order.iter().map(|&axis| strides[axis]).collect();
+        let along = Along {
+            loops: order.iter().map(|&axis| shape[axis]).collect(),
+            x: self.view(&from, pick(&from.strides)),
+            out: self.view(&out, pick(&out.strides)),
+        };
+        self.settle(id, out);
+        along
+    }
+
+    /// `views` are what is read, the index and what is written; `sized` has the indexed axis.
+    fn indexed(&self, loops: &Shape, axis: usize, sized: Id, views: [&Located; 3]) -> Indexed {
+        let [x, index, out] = views.map(|located| self.view(located, located.strides.clone()));
+        Indexed { loops: loops.to_vec(), axis, size: self.graph.nodes[sized].shape[axis], x, index, out }
+    }
+
+    fn window(&mut self, id: Id, kind: WindowKind, spec: &WindowSpec) {
+        let graph = self.graph;
+        let inputs = graph.nodes[id].inputs.clone();
+        let (image, result) = match kind {
+            WindowKind::Pick | WindowKind::Sum => (inputs[0], id),
+            WindowKind::Spread => (inputs[0], inputs[1]),
+            WindowKind::SumGrad => (id, inputs[0]),
+        };
+        let order = self.locate(inputs[0]).axis_order();
+        // The kernels walk all operands in one order; what lies otherwise is put in order first.
+        let located: Vec<Located> = inputs
+            .iter()
+            .map(|&input| {
+                self.locate_as(input, &order, |located, shape| {
+                    let inner = order.iter().rev().find(|&&axis| shape[axis] > 1);
+                    inner.is_none_or(|&axis| located.strides[axis].abs() <= 1)
+                })
+            })
+            .collect();
+        let out = self.temporary(id, &order);
+        let view = |located: &Located| {
+            self.view(located, [&located.strides[..2], &lift(&located.strides[2..], 0)].concat())
+        };
+        let shape = |id: Id| &graph.nodes[id].shape;
+        let window = Window {
+            kind,
+            batch: shape(image)[0],
+            channels: shape(image)[1],
+            input: lift(&shape(image)[2..], 1),
+            output: lift(&shape(result)[2..], 1),
+            window: lift(&spec.window, 1),
+            stride: lift(&spec.stride, 1),
+            pad: lift(&spec.pad.iter().map(|pad| pad.0).collect::<Vec<_>>(), 0),
+            dilation: lift(&spec.dilation, 1),
+            operands: located.iter().map(view).collect(),
+            out: view(&out),
+        };
+        let operations = (shape(result).elements() * spec.window.iter().product::<usize>()) as u64;
+        self.push(Work::Window(window), graph.nodes[id].op.name().to_string(), id, operations);
+        self.settle(id, out);
+    }
+}

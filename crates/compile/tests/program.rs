@@ -1,0 +1,61 @@
+//! Compiled programs, run the obvious way, give what their graphs mean.
+
+mod naive;
+
+use std::panic::AssertUnwindSafe;
+
+use kiln_ir::{Data, Graph};
+use kiln_testkit::problem::held;
+use kiln_testkit::{Problem, Tolerance, close};
+
+fn check(problem: &Problem) {
+    let graph: &Graph = &problem.graph;
+    let expected = problem.oracle().unwrap_or_else(|error| panic!("{}: {error}", problem.name));
+    let program = kiln_compile::compile(graph);
+    let inputs: Vec<&Data> = problem.inputs.iter().collect();
+    let variables: Vec<Data> = program.variables.iter().map(|v| held(&**v).unwrap()).collect();
+    let found = std::panic::catch_unwind(AssertUnwindSafe(|| naive::run(&program, &inputs, &variables)))
+        .unwrap_or_else(|_| panic!("{}\n{}\n{program}", problem.name, graph));
+    // A fused chain rounds less often than the oracle, in whatever dtypes it passes through.
+    let floats = graph.nodes.iter().map(|node| node.dtype).filter(|dtype| dtype.is_float());
+    let coarsest = floats.map(Tolerance::of).max_by(|a, b| a.relative.total_cmp(&b.relative));
+    let coarsest = coarsest.unwrap_or(Tolerance::of(kiln_ir::DType::F64));
+    for (position, (found, expected)) in found.0.iter().zip(&expected.outputs).enumerate() {
+        let tolerance = coarsest.times(4.0);
+        if let Err(message) = close::compare(found, expected, tolerance) {
+            panic!("{} output {position}: {message}\n{program}", problem.name);
+        }
+    }
+}
+
+/// Checks every problem and tells of all that fail, the first in full.
+fn check_all(problems: impl Iterator<Item = Problem>) {
+    let (mut count, mut failures) = (0, Vec::new());
+    for problem in problems {
+        count += 1;
+        if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| check(&problem))) {
+            let message = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            failures.push((problem.name.clone(), message));
+        }
+    }
+    if let Some((_, first)) = failures.first() {
+        let names: Vec<&str> = failures.iter().map(|(name, _)| name.as_str()).collect();
+        panic!("{} of {count} fail: {}\n{first}", failures.len(), names.join(", "));
+    }
+}
+
+#[test]
+fn every_case_of_the_op_table_compiles_to_what_it_means() {
+    check_all(kiln_testkit::table::cases().iter().map(|case| case.problem().unwrap()));
+}
+
+#[test]
+fn random_graphs_compile_to_what_they_mean() {
+    check_all((0..3000).map(kiln_testkit::random_graph));
+}
+
+#[test]
+fn derivatives_compile_to_what_they_mean() {
+    let cases = kiln_testkit::table::cases().into_iter().filter(|case| case.differentiable);
+    check_all(cases.map(|case| kiln_testkit::gradcheck::derivative_of(case).problem().unwrap()));
+}

@@ -1,0 +1,48 @@
+//! Convolutions directly over channels-last images, in `f32`: nothing is unfolded; the inner kernel walks the image
+//! through row and window offsets that are worked out when a program is loaded.
+
+mod image;
+mod pixels;
+mod scratch;
+mod tile;
+mod weight;
+
+use kiln_compile::program::{Conv, ConvKind};
+
+use super::block::Output;
+use pixels::Pixels;
+use weight::WeightGradient;
+
+/// A convolution, or one of its gradients, made ready to run.
+pub(crate) enum Direct {
+    /// Forward, and the gradient in the image: sums over window positions for every pixel.
+    Pixels(Pixels),
+    /// The gradient in the weight: sums over pixels for every window position.
+    Weight(WeightGradient),
+}
+
+impl Direct {
+    /// Plans the work for a convolution of `f32` operands.
+    pub(crate) fn new(conv: &Conv, level: super::simd::Level) -> Direct {
+        let kernel = tile::Kernel::at(level);
+        match conv.kind {
+            ConvKind::Forward => Direct::Pixels(Pixels::forward(conv, kernel)),
+            ConvKind::GradInput => Direct::Pixels(Pixels::grad_input(conv, kernel)),
+            ConvKind::GradWeight => Direct::Weight(WeightGradient::new(conv, kernel)),
+        }
+    }
+
+    /// Computes it from the operands' first elements.
+    ///
+    /// # Safety
+    /// Both operands have all elements that the convolution's views speak of, and the output is free to be written.
+    pub(crate) unsafe fn run(&self, a: *const f32, b: *const f32, output: &Output<f32>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Direct::Pixels(pixels) => pixels.run(a, b, output),
+                Direct::Weight(weight) => weight.run(a, b, output),
+            }
+        }
+    }
+}

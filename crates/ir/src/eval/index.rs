@@ -1,0 +1,49 @@
+//! Reading and writing where other values say.
+
+use super::movement::{flatten, indices};
+use super::values::{Number, Values};
+use super::{Fault, Operand};
+use crate::error::ErrorKind;
+use crate::op::ScatterMode;
+
+/// For each element of `index` the position in `x` it names.
+fn positions(x: Operand, index: Operand, axis: usize) -> Result<Vec<usize>, Fault> {
+    let size = x.shape()[axis];
+    let position = |(mut place, &i): (Vec<usize>, &i64)| {
+        place[axis] = usize::try_from(i).ok().filter(|&i| i < size).ok_or_else(|| {
+            let message = format!("index {i} is out of range for axis {axis} of size {size}");
+            (ErrorKind::Index, message)
+        })?;
+        Ok(flatten(&place, x.shape()))
+    };
+    indices(index.shape()).zip(index.values.ints()).map(position).collect()
+}
+
+pub fn gather(x: Operand, index: Operand, axis: usize) -> Result<Values, Fault> {
+    Ok(x.values.at(positions(x, index, axis)?.into_iter()))
+}
+
+pub fn scatter(
+    base: Operand,
+    index: Operand,
+    source: Operand,
+    axis: usize,
+    mode: ScatterMode,
+) -> Result<Values, Fault> {
+    fn put<T: Number>(base: &[T], positions: &[usize], source: &[T], mode: ScatterMode) -> Vec<T> {
+        let mut result = base.to_vec();
+        for (&position, &value) in positions.iter().zip(source) {
+            result[position] = match mode {
+                ScatterMode::Set => value,
+                ScatterMode::Add => result[position].add(value),
+            };
+        }
+        result
+    }
+    let positions = positions(base, index, axis)?;
+    Ok(match (base.values, source.values) {
+        (Values::Int(base), Values::Int(source)) => Values::Int(put(base, &positions, source, mode)),
+        (Values::Float(base), Values::Float(source)) => Values::Float(put(base, &positions, source, mode)),
+        _ => unreachable!("the graph is typed: base and source of one dtype"),
+    })
+}

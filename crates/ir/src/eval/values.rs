@@ -1,0 +1,157 @@
+//! The evaluator's numbers: all integers and booleans as `i64`, all floats as `f64`, so that each operation is
+//! written twice at most and usually once. Rounding to the dtype that a node has happens in one place, here.
+
+use std::cmp::Ordering;
+
+use half::{bf16, f16};
+
+use crate::data::Data;
+use crate::dtype::{DType, Element, Scalar};
+
+/// The elements of one value.
+#[derive(Clone, Debug)]
+pub enum Values {
+    /// Of an integer or boolean dtype.
+    Int(Vec<i64>),
+    /// Of a float dtype.
+    Float(Vec<f64>),
+}
+
+/// Runs one expression for either kind of values, wrapping the resulting vector again.
+macro_rules! map_values {
+    ($values:expr, $items:ident => $body:expr) => {
+        match $values {
+            Values::Int($items) => Values::Int($body),
+            Values::Float($items) => Values::Float($body),
+        }
+    };
+}
+pub(super) use map_values;
+
+/// What is common to `i64` and `f64`.
+pub trait Number: Copy + PartialEq + PartialOrd {
+    const ZERO: Self;
+    fn add(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    /// Ascending, `NaN` as the largest whatever its sign; −0 equals 0.
+    fn order(self, other: Self) -> Ordering;
+    fn is_nan(self) -> bool;
+}
+
+impl Number for i64 {
+    const ZERO: i64 = 0;
+    fn add(self, other: i64) -> i64 {
+        self.wrapping_add(other)
+    }
+    fn mul(self, other: i64) -> i64 {
+        self.wrapping_mul(other)
+    }
+    fn order(self, other: i64) -> Ordering {
+        self.cmp(&other)
+    }
+    fn is_nan(self) -> bool {
+        false
+    }
+}
+
+impl Number for f64 {
+    const ZERO: f64 = 0.0;
+    fn add(self, other: f64) -> f64 {
+        self + other
+    }
+    fn mul(self, other: f64) -> f64 {
+        self * other
+    }
+    fn order(self, other: f64) -> Ordering {
+        self.partial_cmp(&other).unwrap_or_else(|| self.is_nan().cmp(&other.is_nan()))
+    }
+    fn is_nan(self) -> bool {
+        f64::is_nan(self)
+    }
+}
+
+impl Values {
+    pub fn from_data(data: &Data) -> Values {
+        if data.dtype().is_float() {
+            Values::Float(data.scalars().into_iter().map(Scalar::as_f64).collect())
+        } else {
+            Values::Int(data.scalars().into_iter().map(Scalar::as_i64).collect())
+        }
+    }
+
+    pub fn to_data(&self, dtype: DType) -> Data {
+        let scalars: Vec<Scalar> = match self {
+            Values::Int(v) => v.iter().map(|&v| Scalar::Int(v)).collect(),
+            Values::Float(v) => v.iter().map(|&v| Scalar::Float(v)).collect(),
+        };
+        crate::each_dtype!(dtype, T => T::wrap(scalars.into_iter().map(T::from_scalar).collect()))
+    }
+
+    pub fn filled(dtype: DType, len: usize, value: Scalar) -> Values {
+        match dtype.is_float() {
+            true => Values::Float(vec![value.as_f64(); len]),
+            false => Values::Int(vec![value.as_i64(); len]),
+        }
+    }
+
+    /// The elements at these positions, in this order.
+    pub fn at(&self, positions: impl Iterator<Item = usize>) -> Values {
+        map_values!(self, v => positions.map(|position| v[position]).collect())
+    }
+
+    pub fn ints(&self) -> &[i64] {
+        match self {
+            Values::Int(v) => v,
+            Values::Float(_) => unreachable!("the graph is typed: integers or booleans"),
+        }
+    }
+
+    /// Rounded or wrapped to what an element of `dtype` can hold.
+    pub fn rounded(self, dtype: DType) -> Values {
+        match self {
+            Values::Int(v) => Values::Int(v.into_iter().map(|v| wrap(v, dtype)).collect()),
+            Values::Float(v) => Values::Float(v.into_iter().map(|v| round(v, dtype)).collect()),
+        }
+    }
+
+    pub fn cast(&self, to: DType) -> Values {
+        match self {
+            Values::Int(v) if to.is_float() => {
+                Values::Float(v.iter().map(|&v| int_to_float(v, to)).collect())
+            }
+            Values::Int(v) if to == DType::Bool => {
+                Values::Int(v.iter().map(|&v| i64::from(v != 0)).collect())
+            }
+            Values::Float(v) if to == DType::Bool => {
+                Values::Int(v.iter().map(|&v| i64::from(v != 0.0)).collect())
+            }
+            Values::Float(v) if !to.is_float() => Values::Int(v.iter().map(|&v| v as i64).collect()),
+            // Rounded to the narrower type, or wrapped, with the node.
+            Values::Int(_) | Values::Float(_) => self.clone(),
+        }
+    }
+}
+
+/// From an integer with a single rounding.
+fn int_to_float(value: i64, dtype: DType) -> f64 {
+    if dtype == DType::F64 { value as f64 } else { f64::from(value as f32) }
+}
+
+fn wrap(value: i64, dtype: DType) -> i64 {
+    match dtype {
+        DType::Bool => i64::from(value != 0),
+        DType::U8 => i64::from(value as u8),
+        DType::U16 => i64::from(value as u16),
+        DType::I32 => i64::from(value as i32),
+        DType::I64 | DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => value,
+    }
+}
+
+fn round(value: f64, dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => f16::from_f32(value as f32).to_f64(),
+        DType::Bf16 => bf16::from_f32(value as f32).to_f64(),
+        DType::F32 => f64::from(value as f32),
+        DType::F64 | DType::Bool | DType::U8 | DType::U16 | DType::I32 | DType::I64 => value,
+    }
+}

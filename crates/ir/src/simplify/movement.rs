@@ -1,0 +1,128 @@
+//! Rules about where elements are: movements that do nothing, that follow one another, or that move a constant.
+
+use super::{Nodes, Rule};
+use crate::graph::{GraphNode, Id};
+use crate::op::{Op, SliceRange};
+
+/// In the order in which they are tried.
+pub(super) const RULES: &[Rule] =
+    &[nothing, of_constant, unmoved, reshape, permute, expand, slice, pad, concat];
+
+/// `slice(x, 0 elements)` → `fill 0`: no elements, no work. Not so where the run must still check indices.
+fn nothing(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+    let kept = node.inputs.is_empty() || matches!(node.op, Op::Scatter(..) | Op::Barrier(_) | Op::Custom(_));
+    if kept || node.shape.elements() > 0 {
+        return None;
+    }
+    nodes.fill(node, 0i64)
+}
+
+/// `expand(fill 2)` → `fill 2` in the new shape; also where padding or every part holds that value, and
+/// `iota` along an axis of one → `fill 0`.
+fn of_constant(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+    match &node.op {
+        Op::Iota(axis) if node.shape[*axis] == 1 => nodes.fill(node, 0i64),
+        Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice(_) | Op::Concat(_) | Op::Pad { .. } => {
+            let value = nodes.constant(node.inputs[0])?;
+            let same = |&part: &Id| nodes.constant(part) == Some(value);
+            let padded = matches!(node.op, Op::Pad { value: around, .. } if around != value);
+            (node.inputs.iter().all(same) && !padded).then(|| nodes.fill(node, value))?
+        }
+        _ => None,
+    }
+}
+
+/// A reshape to the same shape, an expand to it, a slice or permute of everything in order, a pad by nothing → `x`.
+fn unmoved(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+    let x = *node.inputs.first()?;
+    let same_shape = *nodes.shape(x) == node.shape;
+    let still = match &node.op {
+        Op::Reshape | Op::Expand | Op::Pad { .. } => same_shape,
+        Op::Permute(axes) => axes.iter().enumerate().all(|(i, &axis)| i == axis),
+        Op::Slice(ranges) => same_shape && ranges.iter().all(|range| range.step > 0 || range.len < 2),
+        Op::Concat(_) => node.inputs.len() == 1,
+        _ => false,
+    };
+    still.then_some(x)
+}
+
+/// `reshape(reshape x)` → `reshape x`.
+fn reshape(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+    let (Op::Reshape, x) = (&node.op, *node.inputs.first()?) else {
+        return None;
+    };
+    let Op::Reshape = nodes.op(x) else { return None };
+    let inner = nodes.inner(x);
+    nodes.replace(node, Op::Reshape, &[inner])
+}
+
+/// `permute(permute x)` → one permute; one that moves only axes of size one → `reshape`.
+fn permute(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+    let Op::Permute(axes) = &node.op else { return None };
+    let x = node.inputs[0];
+    if axes.iter().filter(|&&axis| nodes.shape(x)[axis] != 1).is_sorted() {
+        return nodes.replace(node, Op::Reshape, &[x]);
+    }
+    let Op::Permute(first) = nodes.op(x) else {
+        return None;
+    };
+    let both = axes.iter().map(|&axis| first[axis]).collect();
+    let inner = nodes.inner(x);
+    nodes.replace(node, Op::Permute(both), &[inner])
+}
+
+/// `expand(expand x)` → one expand.
+fn expand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+    let (Op::Expand, x) = (&node.op, *node.inputs.first()?) else {
+        return None;
+    };
+    let Op::Expand = nodes.op(x) else { return None };
+    let inner = nodes.inner(x);
+    nodes.replace(node, Op::Expand, &[inner])
+}
+
+/// `slice(slice x)` → one slice; so a double flip is nothing.
+fn slice(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+    let Op::Slice(outer) = &node.op else { return None };
+    let x = node.inputs[0];
+    let Op::Slice(first) = nodes.op(x) else {
+        return None;
+    };
+    let both = first.iter().zip(outer).map(|(first, outer)| {
+        let start = first.start as isize + outer.start as isize * first.step;
+        // Of a single element the step doesn't matter, and a product of two may overflow.
+        let step = if outer.len > 1 { first.step * outer.step } else { 1 };
+        SliceRange { start: start as usize, len: outer.len, step }
+    });
+    let both = both.collect();
+    let inner = nodes.inner(x);
+    nodes.replace(node, Op::Slice(both), &[inner])
+}
+
+/// `pad(pad x)` → one pad, if both put the same value.
+fn pad(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+    let Op::Pad { before, after, value } = &node.op else {
+        return None;
+    };
+    let x = node.inputs[0];
+    let Op::Pad { before: first_before, after: first_after, value: first_value } = nodes.op(x) else {
+        return None;
+    };
+    if first_value != value {
+        return None;
+    }
+    let add = |a: &[usize], b: &[usize]| a.iter().zip(b).map(|(a, b)| a + b).collect();
+    let op = Op::Pad { before: add(before, first_before), after: add(after, first_after), value: *value };
+    let inner = nodes.inner(x);
+    nodes.replace(node, op, &[inner])
+}
+
+/// `concat(a, empty, b)` → `concat(a, b)`.
+fn concat(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+    let Op::Concat(axis) = node.op else { return None };
+    let parts: Vec<Id> = node.inputs.iter().copied().filter(|&part| nodes.shape(part)[axis] > 0).collect();
+    if parts.len() == node.inputs.len() || parts.is_empty() {
+        return None;
+    }
+    nodes.replace(node, Op::Concat(axis), &parts)
+}

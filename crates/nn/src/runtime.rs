@@ -1,0 +1,97 @@
+//! The way from lazy values to numbers: trace, look the graph up among those compiled before, run.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use kiln_compile::Program;
+use kiln_device::{Argument, Executable, Memory, Output};
+use kiln_ir::{Data, Expr, Graph, Result, Scalar};
+
+use crate::variable::memory_of;
+
+/// A program on the device with the variables it works on.
+pub(crate) struct Loaded {
+    pub(crate) program: Arc<Program>,
+    pub(crate) executable: Box<dyn Executable>,
+    pub(crate) memories: Vec<Arc<dyn Memory>>,
+}
+
+/// Compiles a graph and loads it on the device.
+pub(crate) fn load(graph: &Graph) -> Result<Loaded> {
+    let program = Arc::new(kiln_compile::compile(graph));
+    let memories =
+        program.variables.iter().map(|variable| memory_of(&**variable)).collect::<Result<Vec<_>>>()?;
+    let executable = kiln_device::cpu().load(program.clone())?;
+    Ok(Loaded { program, executable, memories })
+}
+
+/// Room for a program's outputs.
+pub(crate) fn outputs(program: &Program) -> Vec<Data> {
+    let empty = |(shape, dtype): &(kiln_ir::Shape, kiln_ir::DType)| {
+        Data::filled(*dtype, shape.elements(), Scalar::Int(0))
+    };
+    program.outputs.iter().map(empty).collect()
+}
+
+/// Computes the values. Programs are kept and found again by the structure of their graph.
+pub(crate) fn evaluate(values: &[Expr]) -> Result<Vec<Data>> {
+    let (graph, captured) = Graph::trace(&[], values, &[])?;
+    let kept = cache().take(&graph);
+    let mut loaded = match kept {
+        Some(loaded) => loaded,
+        None => load(&graph)?,
+    };
+    let arguments: Vec<Argument> = captured.iter().map(|data| Argument::from_data(data)).collect();
+    let mut data = outputs(&loaded.program);
+    let mut targets: Vec<Output> = data.iter_mut().map(Output::from_data).collect();
+    let result = loaded.executable.run(&arguments, &loaded.memories, &mut targets);
+    drop(targets);
+    cache().put(graph, loaded);
+    result.map(|()| data)
+}
+
+/// At most this many programs wait to be used again,
+const MOST_PROGRAMS: usize = 128;
+/// made of at most this many nodes in all.
+const MOST_NODES: usize = 100_000;
+
+/// Programs that aren't running, by their graph.
+#[derive(Default)]
+struct Cache {
+    programs: HashMap<Graph, (u64, Loaded)>,
+    nodes: usize,
+    clock: u64,
+}
+
+impl Cache {
+    fn take(&mut self, graph: &Graph) -> Option<Loaded> {
+        let (_, loaded) = self.programs.remove(graph)?;
+        self.nodes -= graph.nodes.len();
+        Some(loaded)
+    }
+
+    fn put(&mut self, graph: Graph, loaded: Loaded) {
+        if graph.nodes.len() > MOST_NODES / 4 {
+            return;
+        }
+        self.clock += 1;
+        let nodes = graph.nodes.len();
+        if self.programs.insert(graph, (self.clock, loaded)).is_none() {
+            self.nodes += nodes;
+        }
+        while self.programs.len() > MOST_PROGRAMS || self.nodes > MOST_NODES {
+            let oldest =
+                self.programs.iter().min_by_key(|(_, (used, _))| *used).map(|(graph, _)| graph.clone());
+            match oldest {
+                Some(graph) => drop(self.take(&graph)),
+                None => break,
+            }
+        }
+    }
+}
+
+/// The cache. A panic elsewhere leaves it whole, since programs are out of it while they run.
+fn cache() -> MutexGuard<'static, Cache> {
+    static CACHE: OnceLock<Mutex<Cache>> = OnceLock::new();
+    CACHE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,157 @@
+//! What methods take: an operand that is a tensor or a number, a set of axes, the sizes of a reshape. Each is one
+//! small type that the ways people write it convert into.
+
+use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
+
+use kiln_ir::half::{bf16, f16};
+use kiln_ir::{Scalar, Shape};
+
+use super::Tensor;
+
+/// A tensor or a number. A number takes the dtype of the tensor it meets wherever it can: `&x * 3.0` keeps an `f16`
+/// tensor `f16`, and only turns an integer one into `f32`.
+#[derive(Clone)]
+pub enum Operand {
+    /// A tensor.
+    Tensor(Tensor),
+    /// A number.
+    Scalar(Scalar),
+}
+
+impl From<Tensor> for Operand {
+    fn from(tensor: Tensor) -> Operand {
+        Operand::Tensor(tensor)
+    }
+}
+
+impl From<&Tensor> for Operand {
+    fn from(tensor: &Tensor) -> Operand {
+        Operand::Tensor(tensor.clone())
+    }
+}
+
+macro_rules! scalar_operands {
+    ($($type:ty)*) => {$(
+        impl From<$type> for Operand {
+            fn from(value: $type) -> Operand { Operand::Scalar(value.into()) }
+        }
+    )*};
+}
+
+scalar_operands!(bool u8 u16 i32 i64 usize f16 bf16 f32 f64 Scalar);
+
+/// Some axes of a tensor: one (`-1`), several (`[0, 2]`), a range (`1..`) or all (`..`).
+#[derive(Clone, Debug)]
+pub enum Axes {
+    /// Every axis.
+    All,
+    /// These, counted from the end where negative.
+    Listed(Vec<isize>),
+    /// Those from the first to before the second, or to the last.
+    Range(isize, Option<isize>),
+}
+
+impl Axes {
+    /// The axes that are meant of a tensor of `rank`, not checked.
+    pub(crate) fn named(self, rank: usize) -> Vec<isize> {
+        let rank = rank as isize;
+        let from_start = |axis: isize| if axis < 0 { axis.saturating_add(rank) } else { axis };
+        match self {
+            Axes::All => (0..rank).collect(),
+            Axes::Listed(axes) => axes,
+            // An axis that isn't there is enough to be noticed; a nonsensical range mustn't ask for all memory.
+            Axes::Range(start, _) if from_start(start) < 0 => vec![start],
+            Axes::Range(start, end) => {
+                (from_start(start)..end.map_or(rank, from_start).min(rank + 1)).collect()
+            }
+        }
+    }
+}
+
+/// The sizes of a reshape; one of them may be `-1` and is then found from the others.
+#[derive(Clone, Debug)]
+pub struct Dims(pub(crate) Vec<isize>);
+
+impl From<()> for Dims {
+    fn from((): ()) -> Dims {
+        Dims(Vec::new())
+    }
+}
+
+impl From<&Shape> for Dims {
+    fn from(shape: &Shape) -> Dims {
+        Dims(shape.iter().map(|&size| size as isize).collect())
+    }
+}
+
+impl From<Shape> for Dims {
+    fn from(shape: Shape) -> Dims {
+        Dims::from(&shape)
+    }
+}
+
+impl From<RangeFull> for Axes {
+    fn from(_: RangeFull) -> Axes {
+        Axes::All
+    }
+}
+
+impl From<&[isize]> for Axes {
+    fn from(axes: &[isize]) -> Axes {
+        Axes::Listed(axes.to_vec())
+    }
+}
+
+macro_rules! integer_lists {
+    ($($type:ty)*) => {$(
+        impl From<$type> for Axes {
+            fn from(axis: $type) -> Axes { Axes::Listed(vec![axis as isize]) }
+        }
+        impl<const N: usize> From<[$type; N]> for Axes {
+            fn from(axes: [$type; N]) -> Axes { Axes::Listed(axes.map(|axis| axis as isize).to_vec()) }
+        }
+        impl From<Vec<$type>> for Axes {
+            fn from(axes: Vec<$type>) -> Axes { axes.iter().map(|&axis| axis as isize).collect() }
+        }
+        impl From<Range<$type>> for Axes {
+            fn from(range: Range<$type>) -> Axes { Axes::Range(range.start as isize, Some(range.end as isize)) }
+        }
+        impl From<RangeFrom<$type>> for Axes {
+            fn from(range: RangeFrom<$type>) -> Axes { Axes::Range(range.start as isize, None) }
+        }
+        impl From<RangeTo<$type>> for Axes {
+            fn from(range: RangeTo<$type>) -> Axes { Axes::Range(0, Some(range.end as isize)) }
+        }
+        impl From<RangeToInclusive<$type>> for Axes {
+            fn from(range: RangeToInclusive<$type>) -> Axes { Axes::from(0..=range.end) }
+        }
+        impl From<RangeInclusive<$type>> for Axes {
+            fn from(range: RangeInclusive<$type>) -> Axes {
+                match *range.end() as isize {
+                    -1 => Axes::Range(*range.start() as isize, None),
+                    end => Axes::Range(*range.start() as isize, Some(end.saturating_add(1))),
+                }
+            }
+        }
+        impl From<$type> for Dims {
+            fn from(size: $type) -> Dims { Dims(vec![size as isize]) }
+        }
+        impl<const N: usize> From<[$type; N]> for Dims {
+            fn from(sizes: [$type; N]) -> Dims { Dims(sizes.map(|size| size as isize).to_vec()) }
+        }
+        impl From<Vec<$type>> for Dims {
+            fn from(sizes: Vec<$type>) -> Dims { Dims(sizes.iter().map(|&size| size as isize).collect()) }
+        }
+        impl From<&[$type]> for Dims {
+            fn from(sizes: &[$type]) -> Dims { Dims(sizes.iter().map(|&size| size as isize).collect()) }
+        }
+    )*};
+}
+
+integer_lists!(i32 i64 isize usize);
+
+impl FromIterator<isize> for Axes {
+    fn from_iter<I: IntoIterator<Item = isize>>(axes: I) -> Axes {
+        Axes::Listed(axes.into_iter().collect())
+    }
+}

@@ -1,0 +1,288 @@
+//! State that outlives a program: a variable on a device, and the parameter, which is a variable that is trained.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, RwLock};
+
+use kiln_device::Memory;
+use kiln_ir::{DType, Data, Element, Error, ErrorKind, Expr, Result, Shape};
+
+use crate::tensor::Tensor;
+
+/// A tensor's worth of memory on the device that programs read and update in place: a parameter's values, an
+/// optimizer's moment, a running mean, a step count. Cloning shares.
+#[derive(Clone, Debug)]
+pub struct Variable(Arc<Storage>);
+
+struct Storage {
+    name: RwLock<String>,
+    shape: Shape,
+    dtype: DType,
+    /// What the memory holds until a program or a write changes it.
+    initial: Data,
+    memory: OnceLock<Arc<dyn Memory>>,
+}
+
+impl Variable {
+    /// A variable that starts with these numbers, row-major.
+    ///
+    /// # Errors
+    /// Where `data` doesn't fill `shape`.
+    #[track_caller]
+    pub fn new(name: &str, data: Data, shape: impl Into<Shape>) -> Result<Variable> {
+        let shape = shape.into();
+        if shape.checked_elements() != Some(data.len()) {
+            let message = format!("{} values don't fill the shape {shape} of {name}", data.len());
+            return Err(Error::new(ErrorKind::Shape, "variable", message));
+        }
+        let name = RwLock::new(name.to_string());
+        Ok(Variable(Arc::new(Storage {
+            name,
+            shape,
+            dtype: data.dtype(),
+            initial: data,
+            memory: OnceLock::new(),
+        })))
+    }
+
+    /// A variable of one element.
+    pub fn scalar<T: Element>(name: &str, value: T) -> Variable {
+        Variable(Arc::new(Storage {
+            name: RwLock::new(name.to_string()),
+            shape: Shape::scalar(),
+            dtype: T::DTYPE,
+            initial: T::wrap(vec![value]),
+            memory: OnceLock::new(),
+        }))
+    }
+
+    /// A variable with `value` everywhere.
+    pub fn filled<T: Element>(name: &str, value: T, shape: impl Into<Shape>) -> Variable {
+        let shape = shape.into();
+        Variable(Arc::new(Storage {
+            name: RwLock::new(name.to_string()),
+            dtype: T::DTYPE,
+            initial: T::wrap(vec![value; shape.elements()]),
+            shape,
+            memory: OnceLock::new(),
+        }))
+    }
+
+    /// The path users know it by.
+    pub fn name(&self) -> String {
+        kiln_ir::op::Variable::name(&*self.0)
+    }
+
+    /// Gives it another path.
+    pub fn rename(&self, name: &str) {
+        *self.0.name.write().unwrap_or_else(std::sync::PoisonError::into_inner) = name.to_string();
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &Shape {
+        &self.0.shape
+    }
+
+    /// Its dtype.
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// Its value, as a tensor that reads it when it is evaluated.
+    #[track_caller]
+    pub fn tensor(&self) -> Tensor {
+        Tensor(Expr::variable(self.0.clone()))
+    }
+
+    /// Its numbers now, row-major.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn read(&self) -> Result<Data> {
+        let mut data = self.0.initial.clone();
+        if let Some(memory) = self.0.memory.get() {
+            memory.read(kiln_device::Output::from_data(&mut data).bytes())?;
+        }
+        Ok(data)
+    }
+
+    /// Replaces its numbers.
+    ///
+    /// # Errors
+    /// Where they are of another dtype or count, or the device fails.
+    #[track_caller]
+    pub fn write(&self, data: &Data) -> Result<()> {
+        if data.dtype() != self.0.dtype || data.len() != self.0.initial.len() {
+            let message = format!(
+                "{} holds {}{}, not {} values of {}",
+                self.name(),
+                self.0.dtype,
+                self.0.shape,
+                data.len(),
+                data.dtype()
+            );
+            return Err(Error::new(ErrorKind::Shape, "variable", message));
+        }
+        self.0.memory()?.write(kiln_device::Argument::from_data(data).bytes())
+    }
+
+    pub(crate) fn handle(&self) -> Arc<dyn kiln_ir::op::Variable> {
+        self.0.clone()
+    }
+
+    /// Whether both are the same variable.
+    pub fn is(&self, other: &Variable) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Storage {
+    /// The device's memory, allocated and filled at first use.
+    fn memory(&self) -> Result<&Arc<dyn Memory>> {
+        if let Some(memory) = self.memory.get() {
+            return Ok(memory);
+        }
+        let bytes = kiln_device::Argument::from_data(&self.initial);
+        let memory = kiln_device::cpu().allocate(bytes.bytes().len())?;
+        memory.write(bytes.bytes())?;
+        // Whoever was first, the initial numbers are the same.
+        Ok(self.memory.get_or_init(|| memory))
+    }
+}
+
+impl kiln_ir::op::Variable for Storage {
+    fn name(&self) -> String {
+        self.name.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}{}", kiln_ir::op::Variable::name(self), self.dtype, self.shape)
+    }
+}
+
+/// The memory of a variable met in a program.
+pub(crate) fn memory_of(variable: &dyn kiln_ir::op::Variable) -> Result<Arc<dyn Memory>> {
+    match variable.as_any().downcast_ref::<Storage>() {
+        Some(storage) => storage.memory().cloned(),
+        None => {
+            let message = format!("{} isn't a variable of kiln's own", variable.name());
+            Err(Error::new(ErrorKind::Device, "run", message).nowhere())
+        }
+    }
+}
+
+/// A trained variable. Cloning shares.
+///
+/// The numbers may be stored in another order of the axes than users see (a convolution's weight lies
+/// window-first, as its kernels read it); [`Param::tensor`] and [`Param::value`] speak of the users' order.
+#[derive(Clone, Debug)]
+pub struct Param(Result<Arc<Trained>, Error>);
+
+#[derive(Debug)]
+struct Trained {
+    variable: Variable,
+    /// Stored axis `i` is the users' axis `order[i]`.
+    order: Vec<usize>,
+    frozen: AtomicBool,
+}
+
+impl Param {
+    /// A parameter that starts with the value of `initial`. An error in it comes out where the parameter is used.
+    #[track_caller]
+    pub fn new(initial: &Tensor) -> Param {
+        let order: Vec<usize> = (0..initial.rank()).collect();
+        Param::stored(initial, &order)
+    }
+
+    /// As [`Param::new`], stored with its axes in this order, outermost first.
+    #[track_caller]
+    pub fn stored(initial: &Tensor, order: &[usize]) -> Param {
+        let stored = Tensor(initial.0.permute(order));
+        let variable = stored.to_data().and_then(|data| Variable::new("", data, stored.shape()));
+        Param(variable.map(|variable| {
+            Arc::new(Trained { variable, order: order.to_vec(), frozen: AtomicBool::new(false) })
+        }))
+    }
+
+    /// Its value, in the users' order of axes, as a tensor that reads it when it is evaluated.
+    #[track_caller]
+    pub fn tensor(&self) -> Tensor {
+        match &self.0 {
+            Ok(trained) => Tensor(trained.variable.tensor().0.permute(&inverse(&trained.order))),
+            Err(error) => Tensor(Expr::poisoned(error.clone())),
+        }
+    }
+
+    /// The variable underneath, in stored order.
+    ///
+    /// # Errors
+    /// The error in its initial value, if there was one.
+    pub fn variable(&self) -> Result<&Variable> {
+        self.0.as_ref().map(|trained| &trained.variable).map_err(Clone::clone)
+    }
+
+    /// Its shape as users see it.
+    pub fn shape(&self) -> Shape {
+        self.tensor().shape()
+    }
+
+    /// Its numbers now, row-major in the users' order of axes.
+    ///
+    /// # Errors
+    /// Where the device fails or the initial value was an error.
+    pub fn value(&self) -> Result<Data> {
+        self.tensor().to_data()
+    }
+
+    /// Replaces its numbers by those of `value`, which has its shape.
+    ///
+    /// # Errors
+    /// Where shape or dtype differ, or `value` is an error.
+    #[track_caller]
+    pub fn set(&self, value: &Tensor) -> Result<()> {
+        let trained = self.0.as_ref().map_err(Clone::clone)?;
+        if value.error().is_none() && value.shape() != self.shape() {
+            let message = format!("{} is {}, not {}", trained.variable.name(), self.shape(), value.shape());
+            return Err(Error::new(ErrorKind::Shape, "set", message));
+        }
+        let stored = Tensor(value.0.cast(trained.variable.dtype()).permute(&trained.order));
+        trained.variable.write(&stored.to_data()?)
+    }
+
+    /// Whether training leaves it as it is.
+    pub fn is_frozen(&self) -> bool {
+        self.0.as_ref().is_ok_and(|trained| trained.frozen.load(Ordering::Relaxed))
+    }
+
+    /// Keeps training from changing it, or lets it again. Takes effect in steps made afterwards.
+    pub fn freeze(&self, frozen: bool) {
+        if let Ok(trained) = &self.0 {
+            trained.frozen.store(frozen, Ordering::Relaxed);
+        }
+    }
+}
+
+fn inverse(order: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; order.len()];
+    for (position, &axis) in order.iter().enumerate() {
+        if let Some(slot) = inverse.get_mut(axis) {
+            *slot = position;
+        }
+    }
+    inverse
+}

@@ -1,0 +1,17 @@
+//! What the tests of every crate share. One table of operations ([`table::cases`]) drives correctness, gradients and
+//! speed; random graphs ([`graphs::random_graph`]) find what no table thinks of; both are [`Problem`]s, whose answer
+//! the oracle knows.
+
+pub mod close;
+pub mod gradcheck;
+pub mod graphs;
+pub mod problem;
+pub mod rng;
+pub mod table;
+
+pub use close::{Tolerance, assert_close};
+pub use gradcheck::gradcheck;
+pub use graphs::random_graph;
+pub use problem::Problem;
+pub use rng::Rng;
+pub use table::{Case, cases};

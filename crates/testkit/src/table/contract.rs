@@ -1,0 +1,108 @@
+//! Contractions.
+
+use kiln_ir::DType;
+use kiln_ir::op::ConvSpec;
+
+use super::{FLOATS, NUMBERS, SMALL, Table};
+
+pub(super) fn add(table: &mut Table) {
+    for dtype in NUMBERS {
+        let products: [(&[usize], &[usize]); 7] = [
+            (&[3, 5], &[5, 7]),
+            (&[1, 1], &[1, 1]),
+            (&[2, 3, 3, 5], &[2, 3, 5, 2]),
+            (&[3, 0], &[0, 2]),
+            (&[0, 3], &[3, 2]),
+            (&[2, 1, 7], &[2, 7, 1]),
+            (&[0, 2, 3], &[0, 3, 2]),
+        ];
+        for (a, b) in products {
+            let name = format!("matmul {dtype} {a:?} × {b:?}");
+            table.smooth(name, &[(a, dtype, SMALL), (b, dtype, SMALL)], |x| x[0].matmul(&x[1]));
+            table.loosened(4.0);
+        }
+        let operands = [(&[2, 5, 3][..], dtype, SMALL), (&[2, 7, 5][..], dtype, SMALL)];
+        table.smooth(format!("matmul {dtype} transposed × transposed"), &operands, |x| {
+            x[0].transpose().matmul(&x[1].transpose())
+        });
+        table.loosened(4.0);
+    }
+    let operands = [(&[67, 131][..], DType::F32, SMALL), (&[131, 37][..], DType::F32, SMALL)];
+    table.rough("matmul f32 large".to_string(), &operands, |x| x[0].matmul(&x[1]));
+    table.loosened(50.0);
+
+    for dtype in FLOATS {
+        for conv in convolutions() {
+            add_conv(table, dtype, conv);
+        }
+    }
+}
+
+struct Conv {
+    name: &'static str,
+    image: &'static [usize],
+    weight: &'static [usize],
+    spec: ConvSpec,
+}
+
+fn convolutions() -> Vec<Conv> {
+    let spec = |stride: &[usize], pad: &[(usize, usize)], dilation: &[usize], groups| ConvSpec {
+        stride: stride.to_vec(),
+        pad: pad.to_vec(),
+        dilation: dilation.to_vec(),
+        groups,
+    };
+    let conv = |name, image, weight, spec| Conv { name, image, weight, spec };
+    vec![
+        conv("1d", &[2, 3, 7], &[4, 3, 3], spec(&[1], &[(0, 0)], &[1], 1)),
+        conv("1d strided, dilated, padded", &[2, 2, 11], &[3, 2, 3], spec(&[2], &[(1, 3)], &[2], 1)),
+        conv("2d", &[2, 3, 5, 6], &[4, 3, 3, 2], spec(&[1, 1], &[(0, 0), (0, 0)], &[1, 1], 1)),
+        conv("2d same", &[1, 2, 5, 5], &[2, 2, 3, 3], spec(&[1, 1], &[(1, 1), (1, 1)], &[1, 1], 1)),
+        conv(
+            "2d strided past the end",
+            &[1, 2, 6, 5],
+            &[2, 2, 3, 2],
+            spec(&[2, 3], &[(0, 1), (2, 0)], &[1, 2], 1),
+        ),
+        conv("2d of one pixel", &[2, 3, 4, 4], &[5, 3, 1, 1], spec(&[1, 1], &[(0, 0), (0, 0)], &[1, 1], 1)),
+        conv("2d in groups", &[2, 4, 4, 3], &[6, 2, 2, 2], spec(&[1, 1], &[(1, 0), (0, 1)], &[1, 1], 2)),
+        conv("2d depthwise", &[1, 3, 5, 4], &[3, 1, 3, 3], spec(&[2, 1], &[(1, 1), (1, 1)], &[1, 1], 3)),
+        conv(
+            "2d of an empty batch",
+            &[0, 2, 4, 4],
+            &[3, 2, 2, 2],
+            spec(&[1, 1], &[(0, 0), (0, 0)], &[1, 1], 1),
+        ),
+        conv(
+            "3d",
+            &[1, 2, 3, 4, 3],
+            &[2, 2, 2, 2, 2],
+            spec(&[1, 2, 1], &[(0, 1), (1, 0), (0, 0)], &[1, 1, 2], 1),
+        ),
+    ]
+}
+
+fn add_conv(table: &mut Table, dtype: DType, Conv { name, image, weight, spec }: Conv) {
+    let extent = |axis: usize| (weight[axis + 2] - 1) * spec.dilation[axis] + 1;
+    let room = |axis: usize| image[axis + 2] + spec.pad[axis].0 + spec.pad[axis].1 - extent(axis);
+    let spatial = (0..spec.stride.len()).map(|axis| room(axis) / spec.stride[axis] + 1);
+    let output: Vec<usize> = [image[0], weight[0]].into_iter().chain(spatial).collect();
+    let operand = |shape| (shape, dtype, SMALL);
+
+    let s = spec.clone();
+    table.smooth(format!("conv {dtype} {name}"), &[operand(image), operand(weight)], move |x| {
+        x[0].conv(&x[1], &s)
+    });
+    table.loosened(8.0);
+    let s = spec.clone();
+    let operands = [operand(&output[..]), operand(weight)];
+    table.smooth(format!("conv_grad_input {dtype} {name}"), &operands, move |x| {
+        x[0].conv_grad_input(&x[1], &s, &image[2..])
+    });
+    table.loosened(8.0);
+    let operands = [operand(image), operand(&output[..])];
+    table.smooth(format!("conv_grad_weight {dtype} {name}"), &operands, move |x| {
+        x[0].conv_grad_weight(&x[1], &spec, &weight[2..])
+    });
+    table.loosened(16.0);
+}
