@@ -8,6 +8,7 @@ use kiln_ir::{DType, Scalar};
 
 use crate::align::{Align, LoopId, Loops};
 use crate::cluster::{Nest, nest};
+use crate::contract::accumulator;
 use crate::kind::{Kind, kind, operands};
 use crate::layout::Located;
 use crate::lower::Lowering;
@@ -112,9 +113,12 @@ impl Lowering<'_> {
         }
     }
 
+    /// The product, rounded to its own dtype where it was summed in a wider one.
     fn accumulator(&self, draft: &mut Draft, id: Id) -> usize {
         let dtype = self.graph.nodes[id].dtype;
-        emit(draft, Operation::Accumulator, dtype, true)
+        let wide = accumulator(dtype);
+        let value = emit(draft, Operation::Accumulator, wide, true);
+        if wide == dtype { value } else { emit(draft, Operation::Cast(value), dtype, true) }
     }
 
     fn instruction(&mut self, draft: &mut Draft, id: Id) -> usize {

@@ -18,9 +18,9 @@ impl Shape {
         self.0.len()
     }
 
-    /// How many elements there are.
+    /// How many elements there are; more than any memory holds counts as `usize::MAX`.
     pub fn elements(&self) -> usize {
-        self.0.iter().product()
+        self.0.iter().fold(1, |count: usize, &size| count.saturating_mul(size))
     }
 
     /// How many elements there are, or `None` where the count or its bytes don't fit the address space.

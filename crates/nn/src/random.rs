@@ -192,7 +192,9 @@ fn scalar(key: &Tensor) -> Tensor {
 /// For each element its number times `each`, plus `offset`.
 #[track_caller]
 fn counters(shape: &Shape, each: i64, offset: i64) -> Tensor {
-    let number = Tensor::index_along([shape.elements()], 0).reshape(shape);
+    let count = shape.checked_elements();
+    ensure!(count.is_some(), Shape, "random", "{shape} is larger than any memory");
+    let number = Tensor::index_along([count.unwrap_or(0)], 0).reshape(shape);
     match (each, offset) {
         (1, 0) => number,
         _ => number * each + offset,

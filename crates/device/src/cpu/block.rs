@@ -14,10 +14,7 @@ pub(crate) struct Block<T> {
 /// Where a contraction's result goes. Columns are contiguous.
 pub(crate) enum Output<'a, T> {
     /// To memory: row `r` starts `r · stride` elements behind the start.
-    Store {
-        start: *mut T,
-        stride: isize,
-    },
+    Store { start: *mut T, stride: isize },
     /// Through the tail, on whatever thread finishes a block; blocks are disjoint and cover everything once.
     Tail(&'a (dyn Fn(Block<T>) + Sync)),
 }

@@ -1,14 +1,20 @@
 //! The CPU: programs are checked when they are loaded, and then walked kernel by kernel.
 
 mod bases;
+mod block;
+mod contraction;
+mod direct;
 mod finite;
+mod fused;
+pub mod gemm;
 mod index;
 mod lock;
 mod memory;
 mod naive;
 mod prepare;
 mod runtime;
-mod threads;
+pub mod simd;
+pub mod threads;
 mod verify;
 
 use std::sync::{Arc, LazyLock};

@@ -5,7 +5,7 @@ use kiln_ir::Result;
 
 use super::bases::Bases;
 use super::index::{arg_reduce, arg_sort, cum_sum, custom, gather, scatter};
-use super::naive;
+use super::{contraction, naive};
 
 /// A kernel that is ready to run. It follows the pointers it is given: whoever calls it checked the program it was made
 /// from, and gives bases for that program which nothing else uses meanwhile.
@@ -14,9 +14,9 @@ pub(crate) type Call = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
 /// Makes a kernel of a checked program ready to run.
 pub(crate) fn prepare(kernel: &Kernel) -> Result<Call> {
     Ok(match &kernel.work {
-        Work::Fused(work) => naive::fused(work),
-        Work::Matmul(work) => naive::matmul(work),
-        Work::Conv(work) => naive::conv(work),
+        Work::Fused(work) => contraction::fused(work),
+        Work::Matmul(work) => contraction::matmul(work),
+        Work::Conv(work) => contraction::conv(work),
         Work::Window(work) => naive::window(work),
         Work::Gather(work) => gather::prepare(kernel, work),
         Work::Scatter(work, mode) => scatter::prepare(kernel, work, *mode)?,

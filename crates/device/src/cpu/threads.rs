@@ -49,8 +49,8 @@ fn default_threads() -> usize {
 /// A panic in a body is passed on after the chunks already claimed are done; the others are then not run.
 pub fn parallel(chunks: usize, body: &(dyn Fn(usize) + Sync)) {
     let _flush = FlushDenormals::new();
-    let threads = threads().min(chunks);
-    if threads <= 1 || chunks > MOST_CHUNKS || !POOL.enter() {
+    let threads = threads();
+    if threads <= 1 || chunks <= 1 || chunks > MOST_CHUNKS || !POOL.enter() {
         (0..chunks).for_each(body);
         return;
     }
@@ -147,7 +147,7 @@ impl Pool {
         // Sequentially consistent, as is a worker's order of "I park" and "is there work": one of the two sees the other.
         self.claims.0.store((generation << 32) | chunks as u64, Ordering::SeqCst);
         if self.parked.0.load(Ordering::SeqCst) > 0 {
-            self.wake(threads - 1);
+            self.wake(threads.min(chunks) - 1);
         }
         while self.help() {}
         // All that is left are chunks that somebody works on. Leave the core to them if they take long: on a busy
@@ -248,8 +248,8 @@ impl Pool {
             if self.is_on(index) && self.work_comes() {
                 continue;
             }
-            asleep.store(true, Ordering::SeqCst);
             self.parked.0.fetch_add(1, Ordering::SeqCst);
+            asleep.store(true, Ordering::SeqCst);
             // From here on a caller that publishes sees this worker parked; one that published before is seen here.
             let stay = unclaimed(self.claims.0.load(Ordering::SeqCst)) > 0 && self.is_on(index);
             if stay && asleep.swap(false, Ordering::SeqCst) {
@@ -366,3 +366,7 @@ mod mode {
 
     pub fn set(_: u64) {}
 }
+
+#[cfg(test)]
+#[path = "threads_tests.rs"]
+mod tests;

@@ -20,7 +20,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Graph, GraphNode};
 use crate::op::{Op, Variable};
 use crate::shape::Shape;
-pub(crate) use fold::neutral;
+pub use fold::neutral;
+pub use pointwise::erf;
 use values::Values;
 
 /// What a graph gives.

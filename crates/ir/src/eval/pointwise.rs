@@ -67,7 +67,7 @@ fn unary_float(function: UnaryOp, x: f64) -> f64 {
 }
 
 /// The error function: its Taylor series near zero, the continued fraction of its complement beyond.
-fn erf(x: f64) -> f64 {
+pub fn erf(x: f64) -> f64 {
     let magnitude = x.abs();
     if magnitude < 3.0 {
         // erf x = 2/√π · e^(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1·3·…·(2n+1)), whose terms all have one sign.

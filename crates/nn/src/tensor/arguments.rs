@@ -1,7 +1,7 @@
 //! What methods take: an operand that is a tensor or a number, a set of axes, the sizes of a reshape. Each is one
 //! small type that the ways people write it convert into.
 
-use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo};
+use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{Scalar, Shape};
@@ -59,7 +59,8 @@ impl Axes {
         match self {
             Axes::All => (0..rank).collect(),
             Axes::Listed(axes) => axes,
-            // Bounded, so that a nonsensical range can't ask for all memory; one axis too many is enough to be noticed.
+            // An axis that isn't there is enough to be noticed; a nonsensical range mustn't ask for all memory.
+            Axes::Range(start, _) if from_start(start) < 0 => vec![start],
             Axes::Range(start, end) => {
                 (from_start(start)..end.map_or(rank, from_start).min(rank + 1)).collect()
             }
@@ -120,6 +121,9 @@ macro_rules! integer_lists {
         }
         impl From<RangeTo<$type>> for Axes {
             fn from(range: RangeTo<$type>) -> Axes { Axes::Range(0, Some(range.end as isize)) }
+        }
+        impl From<RangeToInclusive<$type>> for Axes {
+            fn from(range: RangeToInclusive<$type>) -> Axes { Axes::from(0..=range.end) }
         }
         impl From<RangeInclusive<$type>> for Axes {
             fn from(range: RangeInclusive<$type>) -> Axes {

@@ -85,13 +85,19 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn arange<T: Into<Operand>>(range: Range<T>) -> Tensor {
-        Tensor::arange_step(range, 1)
+        Tensor::arange_step(range.start, range.end, 1)
     }
 
-    /// The numbers of a half-open range in steps of `step`, which may be negative.
+    /// The numbers from `start` to before `end` in steps of `step`, which may be negative.
+    ///
+    /// ```
+    /// # use kiln_nn::Tensor;
+    /// assert_eq!(Tensor::arange_step(5, 0, -2).to_vec::<i64>()?, [5, 3, 1]);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
     #[track_caller]
-    pub fn arange_step<T: Into<Operand>>(range: Range<T>, step: impl Into<Operand>) -> Tensor {
-        let (start, end, step) = (range.start.into(), range.end.into(), step.into());
+    pub fn arange_step<T: Into<Operand>>(start: T, end: T, step: impl Into<Operand>) -> Tensor {
+        let (start, end, step) = (start.into(), end.into(), step.into());
         let (Operand::Scalar(start), Operand::Scalar(end), Operand::Scalar(step)) = (start, end, step) else {
             poison!(Value, "arange", "the ends of a range must be numbers, since they decide the shape");
         };

@@ -13,6 +13,7 @@ pub mod attention;
 pub mod contract;
 pub mod conv;
 pub mod custom;
+pub mod draw;
 pub mod einsum;
 pub mod grad;
 pub mod index;

@@ -218,7 +218,7 @@ impl Tensor {
         }
     }
 
-    /// Kept between `min` and `max`; `NaN` stays. The gradient is 1 inside, ends included, and 0 outside.
+    /// Kept between `min` and `max`; `NaN` stays. The gradient is 1 inside and 0 from the ends on.
     #[track_caller]
     pub fn clamp(&self, min: impl Into<Operand>, max: impl Into<Operand>) -> Tensor {
         let (min, max) = (min.into(), max.into());
@@ -232,7 +232,7 @@ impl Tensor {
         }
         let (x, min) = pair(self.into(), min);
         let (x, max) = pair(x.into(), max);
-        x.gt(&max).select(max, x.lt(&min).select(min, &x))
+        x.ge(&max).select(max, x.le(&min).select(min, &x))
     }
 
     /// Where this is greater than `other`.

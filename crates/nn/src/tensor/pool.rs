@@ -93,14 +93,16 @@ impl PoolOptions {
         let mut pad = asked.clone();
         if self.ceil_mode {
             for axis in 0..sizes.len() {
-                let padded = sizes[axis].saturating_add(pad[axis].0).saturating_add(pad[axis].1);
-                let Some(room) = padded.checked_sub(extents[axis]) else { continue };
-                let mut last = room.div_ceil(stride[axis]) * stride[axis];
+                let front = sizes[axis].saturating_add(pad[axis].0);
+                let Some(room) = front.saturating_add(pad[axis].1).checked_sub(extents[axis]) else {
+                    continue;
+                };
+                let mut last = room.div_ceil(stride[axis]).saturating_mul(stride[axis]);
                 // A window that would start behind the image and its front padding isn't there.
-                if last >= sizes[axis] + pad[axis].0 {
-                    last -= stride[axis];
+                if last >= front {
+                    last = last.saturating_sub(stride[axis]);
                 }
-                pad[axis].1 = (last + extents[axis]).saturating_sub(sizes[axis] + pad[axis].0);
+                pad[axis].1 = last.saturating_add(extents[axis]).saturating_sub(front);
             }
         }
         Ok((WindowSpec { window, stride, pad, dilation }, asked))
@@ -217,6 +219,7 @@ fn avg_pool(operation: &str, spatial: usize, image: &Tensor, options: &PoolOptio
     let sizes = x.shape()[2..].to_vec();
     let (spec, asked) = check!(options.resolve(operation, &sizes));
     let mut mean = Tensor(x.0.window_sum(&spec));
+    check!(mean.sound());
     let mut divisor = 1.0;
     for axis in 0..spatial {
         let counts = counts(&spec, axis, sizes[axis], asked[axis], options.count_include_pad);

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 
 use kiln_ir::op::SliceRange;
-use kiln_ir::{DType, Expr, Scalar};
+use kiln_ir::{DType, Expr, Result, Scalar, Shape};
 
 use super::Tensor;
 use super::arguments::Axes;
@@ -127,20 +127,21 @@ impl Tensor {
 
     /// The whole tensor `repeats` times along each axis (NumPy's `tile`); missing leading axes are added.
     #[track_caller]
-    pub fn repeat<const N: usize>(&self, repeats: [usize; N]) -> Tensor {
-        let shape = check!(self.sound()).shape();
+    pub fn repeat(&self, repeats: impl Into<Shape>) -> Tensor {
+        let (shape, repeats) = (check!(self.sound()).shape(), repeats.into());
+        let rank = repeats.rank();
         ensure!(
-            N >= shape.rank(),
+            rank >= shape.rank(),
             Axis,
             "repeat",
-            "{N} repeats for the {} axes of {shape}; write one for each axis",
+            "{rank} repeats for the {} axes of {shape}; write one for each axis",
             shape.rank()
         );
-        let sizes = [vec![1; N - shape.rank()], shape.to_vec()].concat();
-        let apart = |inner: &dyn Fn(usize) -> [usize; 2]| (0..N).flat_map(inner).collect::<Vec<_>>();
+        let sizes = [vec![1; rank - shape.rank()], shape.to_vec()].concat();
+        let apart = |inner: &dyn Fn(usize) -> [usize; 2]| (0..rank).flat_map(inner).collect::<Vec<_>>();
         let from = apart(&|axis| [1, sizes[axis]]);
         let to = apart(&|axis| [repeats[axis], sizes[axis]]);
-        let merged: Vec<usize> = (0..N).map(|axis| repeats[axis].saturating_mul(sizes[axis])).collect();
+        let merged: Vec<usize> = (0..rank).map(|axis| repeats[axis].saturating_mul(sizes[axis])).collect();
         Tensor(self.0.reshape(from).broadcast_to(&to.into()).reshape(merged))
     }
 
@@ -187,21 +188,32 @@ impl Tensor {
     /// assert_eq!(*image.pad([(1, 1), (2, 0)], 0.0).shape(), [1, 3, 10, 10]);
     /// ```
     #[track_caller]
-    pub fn pad<const N: usize>(&self, widths: [(usize, usize); N], value: impl Into<Scalar>) -> Tensor {
-        let rank = check!(self.sound()).rank();
-        ensure!(N <= rank, Axis, "pad", "{N} pairs of widths for {}", self.shape());
-        let side =
-            |pick: &dyn Fn((usize, usize)) -> usize| [vec![0; rank - N], widths.map(pick).to_vec()].concat();
-        Tensor(self.0.pad(&side(&|width| width.0), &side(&|width| width.1), value))
+    pub fn pad(&self, widths: impl AsRef<[(usize, usize)]>, value: impl Into<Scalar>) -> Tensor {
+        let axes = check!(self.padded("pad", widths.as_ref()));
+        let (mut before, mut after) = (vec![0; axes.start], vec![0; axes.start]);
+        for &(front, back) in widths.as_ref() {
+            before.push(front);
+            after.push(back);
+        }
+        Tensor(self.0.pad(&before, &after, value))
+    }
+
+    /// The last axes, one for each pair of widths.
+    #[track_caller]
+    fn padded(&self, operation: &str, widths: &[(usize, usize)]) -> Result<std::ops::Range<usize>> {
+        let rank = self.sound()?.rank();
+        match rank.checked_sub(widths.len()) {
+            Some(first) => Ok(first..rank),
+            None => refuse!(Axis, operation, "{} pairs of widths for {}", widths.len(), self.shape()),
+        }
     }
 
     /// The last axes continued by their mirror image, the edge itself not repeated: `abc` by two → `cbabcba`.
     #[track_caller]
-    pub fn pad_reflect<const N: usize>(&self, widths: [(usize, usize); N]) -> Tensor {
-        let rank = check!(self.sound()).rank();
-        ensure!(N <= rank, Axis, "pad_reflect", "{N} pairs of widths for {}", self.shape());
+    pub fn pad_reflect(&self, widths: impl AsRef<[(usize, usize)]>) -> Tensor {
+        let (axes, widths) = (check!(self.padded("pad_reflect", widths.as_ref())), widths.as_ref());
         let mut x = self.clone();
-        for (axis, (before, after)) in (rank - N..rank).zip(widths) {
+        for (axis, &(before, after)) in axes.zip(widths) {
             let size = x.shape()[axis];
             ensure!(
                 before < size.max(1) && after < size.max(1),
@@ -222,11 +234,10 @@ impl Tensor {
 
     /// The last axes continued by their first and last elements: `abc` by two → `aaabccc`.
     #[track_caller]
-    pub fn pad_replicate<const N: usize>(&self, widths: [(usize, usize); N]) -> Tensor {
-        let rank = check!(self.sound()).rank();
-        ensure!(N <= rank, Axis, "pad_replicate", "{N} pairs of widths for {}", self.shape());
+    pub fn pad_replicate(&self, widths: impl AsRef<[(usize, usize)]>) -> Tensor {
+        let (axes, widths) = (check!(self.padded("pad_replicate", widths.as_ref())), widths.as_ref());
         let mut x = self.clone();
-        for (axis, (before, after)) in (rank - N..rank).zip(widths) {
+        for (axis, &(before, after)) in axes.zip(widths) {
             let shape = x.shape();
             ensure!(shape[axis] > 0, Shape, "pad_replicate", "axis {axis} of {shape} has no edge");
             let parts = [
@@ -241,11 +252,10 @@ impl Tensor {
 
     /// The last axes continued by their other end, as if they were rings: `abc` by one → `cabca`.
     #[track_caller]
-    pub fn pad_circular<const N: usize>(&self, widths: [(usize, usize); N]) -> Tensor {
-        let rank = check!(self.sound()).rank();
-        ensure!(N <= rank, Axis, "pad_circular", "{N} pairs of widths for {}", self.shape());
+    pub fn pad_circular(&self, widths: impl AsRef<[(usize, usize)]>) -> Tensor {
+        let (axes, widths) = (check!(self.padded("pad_circular", widths.as_ref())), widths.as_ref());
         let mut x = self.clone();
-        for (axis, (before, after)) in (rank - N..rank).zip(widths) {
+        for (axis, &(before, after)) in axes.zip(widths) {
             let size = x.shape()[axis];
             ensure!(
                 before <= size && after <= size,

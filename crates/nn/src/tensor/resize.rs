@@ -1,15 +1,18 @@
 //! Resizing the spatial axes of images, by the nearest element or by straight lines between neighbours.
 
+use kiln_ir::Shape;
+
 use super::Tensor;
 
 impl Tensor {
     /// Images `[batch, channels, spatial…]` resized to `sizes`, each element taken from the nearest one (PyTorch's
     /// `nearest`).
     #[track_caller]
-    pub fn resize_nearest<const N: usize>(&self, sizes: [usize; N]) -> Tensor {
+    pub fn resize_nearest(&self, sizes: impl Into<Shape>) -> Tensor {
+        let sizes = sizes.into();
         check!(check_sizes("resize_nearest", self, &sizes));
         let mut x = self.clone();
-        for (axis, &to) in self.trailing(N).zip(&sizes) {
+        for (axis, &to) in self.trailing(sizes.rank()).zip(sizes.iter()) {
             let from = x.shape()[axis];
             let place = axis as isize;
             x = if to == from {
@@ -36,10 +39,11 @@ impl Tensor {
     /// # Ok::<(), kiln_nn::Error>(())
     /// ```
     #[track_caller]
-    pub fn resize_linear<const N: usize>(&self, sizes: [usize; N], align_corners: bool) -> Tensor {
+    pub fn resize_linear(&self, sizes: impl Into<Shape>, align_corners: bool) -> Tensor {
+        let sizes = sizes.into();
         check!(check_sizes("resize_linear", self, &sizes));
         let mut x = self.float();
-        for (axis, &to) in self.trailing(N).zip(&sizes) {
+        for (axis, &to) in self.trailing(sizes.rank()).zip(sizes.iter()) {
             let from = x.shape()[axis];
             if to != from {
                 x = x.mix(axis, &Tensor::new(interpolation(from, to, align_corners), [from, to]));

@@ -127,7 +127,8 @@ impl Indices for Vec<Index> {
 
 impl Tensor {
     /// A part of this tensor, by one index for each leading axis: an integer takes one element and drops the axis, a
-    /// range keeps it. Nothing is copied.
+    /// range keeps it. Nothing is copied. (Clippy takes a literal `1..-1` for a slip; `x.at(1..).at(..-1)` says the
+    /// same.)
     ///
     /// ```
     /// # use kiln_nn::{Index, Tensor};

@@ -316,13 +316,16 @@ impl Pixels {
             } else if self.split {
                 parallel(self.chunks * self.blocks.len(), &|task| {
                     let (chunk, block) = (task / self.blocks.len(), task % self.blocks.len());
-                    let images = source.get().wrapping_offset((chunk * self.images) as isize * self.image_stride);
+                    let images =
+                        source.get().wrapping_offset((chunk * self.images) as isize * self.image_stride);
                     // SAFETY: the source is complete, and each block of the output is one task's.
                     unsafe { self.block(images, packed.get(), chunk, &self.blocks[block], output) };
                 });
             } else {
                 // SAFETY: each chunk of images, and so of the output, is one task's.
-                parallel(self.chunks, &|chunk| unsafe { self.chunk(source.get(), packed.get(), chunk, output) });
+                parallel(self.chunks, &|chunk| unsafe {
+                    self.chunk(source.get(), packed.get(), chunk, output)
+                });
             }
         });
     }
@@ -447,7 +450,9 @@ impl Pixels {
         for position in 0..window.iter().product() {
             let (d, h, w) =
                 (position / (window[1] * window[2]), position / window[2] % window[1], position % window[2]);
-            let offset = d as isize * window_strides[0] + h as isize * window_strides[1] + w as isize * window_strides[2];
+            let offset = d as isize * window_strides[0]
+                + h as isize * window_strides[1]
+                + w as isize * window_strides[2];
             let from = base.wrapping_offset(offset);
             // SAFETY: the caller's promise.
             unsafe {
@@ -462,7 +467,11 @@ impl Pixels {
                     for column in 0..self.kernel.columns {
                         let from = from.wrapping_offset(column as isize * column_stride);
                         for k in 0..sum {
-                            let value = if column < columns { *from.wrapping_offset(k as isize * sum_stride) } else { 0.0 };
+                            let value = if column < columns {
+                                *from.wrapping_offset(k as isize * sum_stride)
+                            } else {
+                                0.0
+                            };
                             *out.add(k * self.kernel.columns + column) = value;
                         }
                     }

@@ -279,7 +279,11 @@ mod portable {
     #[inline(always)]
     fn multiply_add(a: Vector, b: Vector, c: Vector) -> Vector {
         std::array::from_fn(|lane| {
-            if cfg!(target_arch = "aarch64") { a[lane].mul_add(b[lane], c[lane]) } else { a[lane] * b[lane] + c[lane] }
+            if cfg!(target_arch = "aarch64") {
+                a[lane].mul_add(b[lane], c[lane])
+            } else {
+                a[lane] * b[lane] + c[lane]
+            }
         })
     }
 

@@ -18,6 +18,9 @@ use super::{LEAST_BYTES, Shared, each_size, out_of_range};
 /// The most parts work is split into.
 const PARTS: usize = 16;
 
+/// The least bytes a piece of a loop spans: threads that write closer to each other get in each other's way.
+const PIECE: usize = 512;
+
 /// A share of the work that no other share meets in any element of the result.
 struct Part {
     /// Moves the index, the source and (but for the index's own contribution) the result.
@@ -107,27 +110,29 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMo
     })
 }
 
-/// Cuts the work along its longest loop that isn't the axis, where the pieces are at least a cache line wide, else by
-/// destination.
+/// Cuts the work along a loop that isn't the axis, where the pieces are wide enough, else by destination. A loop that
+/// moves the index is best: each piece then has indices of its own. Otherwise each piece reads all of them.
 fn split(work: &Indexed) -> Vec<Part> {
     let bytes = work.loops.iter().product::<usize>().saturating_mul(work.x.dtype.size());
-    let wanted = PARTS.min(bytes / LEAST_BYTES).max(1);
-    let line =
-        |axis: usize| (64 / (work.out.strides[axis].unsigned_abs().max(1) * work.out.dtype.size())).max(1);
-    let cuttable = |&axis: &usize| axis != work.axis && work.loops[axis] >= 2 * line(axis);
-    let longest = (0..work.loops.len()).filter(cuttable).max_by_key(|&axis| work.loops[axis] / line(axis));
-    match longest {
-        _ if wanted == 1 => vec![part(work, None, 0..work.size)],
+    let wanted = PARTS.min(bytes / LEAST_BYTES);
+    if wanted <= 1 {
+        return vec![part(work, None, 0..work.size)];
+    }
+    let step = |axis: usize| work.out.strides[axis].unsigned_abs() * work.out.dtype.size();
+    let grain = |axis: usize| PIECE.div_ceil(step(axis).max(1));
+    let cuttable = |&axis: &usize| axis != work.axis && work.loops[axis] >= 2 * grain(axis);
+    let moves = |axis: usize| work.index.strides[axis] != 0;
+    match (0..work.loops.len()).filter(cuttable).max_by_key(|&axis| (moves(axis), step(axis))) {
         Some(axis) => {
-            let (len, grain) = (work.loops[axis], line(axis));
-            let piece = len.div_ceil(wanted).next_multiple_of(grain);
+            let most = if moves(axis) { wanted } else { wanted.min(2 * threads::threads()) };
+            let (len, grain) = (work.loops[axis], grain(axis));
+            let piece = len.div_ceil(most).next_multiple_of(grain);
             let starts = (0..len).step_by(piece);
             starts
                 .map(|first| part(work, Some((axis, first..len.min(first + piece))), 0..work.size))
                 .collect()
         }
         None => {
-            // Every part reads the whole index, so more of them than threads would be wasted.
             let parts = wanted.min(threads::threads()).min(work.size).max(1);
             (0..parts).map(|p| part(work, None, work.size * p / parts..work.size * (p + 1) / parts)).collect()
         }
@@ -226,7 +231,13 @@ impl Scatter {
                 }
                 let from = offsets[1] + i as isize * x_step;
                 let to = offsets[2] + i as isize * out_step + row as isize * self.step;
-                if whole {
+                if len == 1 {
+                    // SAFETY: an element of the source and one of the result (the index is within the axis).
+                    unsafe {
+                        let target = out.offset(to);
+                        target.write(combine(target.read(), x.offset(from).read()));
+                    }
+                } else if whole {
                     // SAFETY: a row of the source and one of the result (the index is within the axis), which don't
                     // overlap.
                     let (source, target) = unsafe {

@@ -192,7 +192,8 @@ unsafe fn pool(work: &Window, bases: &Bases) {
                     }
                 });
                 let first = &work.operands[0];
-                let picked = inside.iter().copied().reduce(|a, b| {
+                let picks = matches!(work.kind, WindowKind::Pick | WindowKind::Spread);
+                let picked = inside.iter().copied().filter(|_| picks).reduce(|a, b| {
                     let (x, y) = (get(first, [n, c], a).as_f64(), get(first, [n, c], b).as_f64());
                     if y > x || (y.is_nan() && !x.is_nan()) { b } else { a }
                 });

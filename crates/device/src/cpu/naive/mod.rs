@@ -4,6 +4,7 @@ mod body;
 mod contract;
 pub(super) mod scalar;
 
+#[cfg(test)]
 pub(super) use body::fused;
 pub(super) use contract::{conv, matmul, window};
 

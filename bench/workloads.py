@@ -1,0 +1,71 @@
+"""The workloads: their names, shapes, and the operations and bytes each one needs. README.md says what each measures.
+
+One table for the orchestrator and for the Python peers; the Rust peers spell out the few they have.
+"""
+
+LAYERS = [(784, 256), (256, 128), (128, 10)]  # the MLP's dense layers, in × out
+BATCH = 128
+EXAMPLES = 60_000
+
+# name: (batch, channels in, channels out, height = width, kernel, stride); padding is kernel // 2
+CONVS = {
+    "64x1x32x28": (64, 1, 32, 28, 3, 1),
+    "64x32x64x14": (64, 32, 64, 14, 3, 1),
+    "32x64x64x32": (32, 64, 64, 32, 3, 1),
+    "32x64x128x32s2": (32, 64, 128, 32, 3, 2),
+    "32x64x128x32k1s2": (32, 64, 128, 32, 1, 2),
+    "32x128x128x16": (32, 128, 128, 16, 3, 1),
+    "32x256x256x8": (32, 256, 256, 8, 3, 1),
+    "32x512x512x4": (32, 512, 512, 4, 3, 1),
+}
+MATMULS = [256, 512, 1024, 2048]
+STREAMS = {  # name: (elements, bytes that must move: each operand once in, each result once out)
+    "memcpy": (1 << 24, 8 << 24),
+    "relu_chain_1m": (1 << 20, 24 << 20),
+    "relu_chain_16m": (1 << 24, 24 << 24),
+    "softmax": (4096 * 1024, 8 * 4096 * 1024),
+    "layer_norm": (4096 * 1024, 8 * 4096 * 1024),
+}
+
+
+def every():
+    names = ["w1", "w2", "w3", "resnet18", "w1_infer1", "w1_infer256", "w3_infer1", "w3_infer256"]
+    names += [f"matmul_{n}" for n in MATMULS]
+    names += [f"mlp{i}_{part}" for i in (1, 2, 3) for part in ("fwd", "dx", "dw")]
+    names += [f"conv_{shape}_{part}" for shape in CONVS for part in ("fwd", "dx", "dw")]
+    return names + list(STREAMS)
+
+
+def flop(name):
+    """Multiplications and additions in one call, or None where they aren't the point."""
+    dense = sum(2 * i * o for i, o in LAYERS)
+    forward_w3 = 2 * (28 * 28 * 32 * 9 + 14 * 14 * 64 * 32 * 9 + 3136 * 128 + 128 * 10)
+    if name in ("w1", "w2"):
+        return EXAMPLES * (3 * dense - 2 * 784 * 256)
+    if name == "w3":
+        return 64 * (3 * forward_w3 - 2 * 28 * 28 * 32 * 9)
+    if "_infer" in name:
+        model, batch = name.split("_infer")
+        return int(batch) * (dense if model == "w1" else forward_w3)
+    if name.startswith("matmul_"):
+        return 2 * int(name.removeprefix("matmul_")) ** 3
+    if name.startswith("mlp"):
+        i, o = LAYERS[int(name[3]) - 1]
+        return 2 * BATCH * i * o
+    if name.startswith("conv_"):
+        n, c, o, size, k, stride = CONVS[name.split("_")[1]]
+        return 2 * n * o * (size // stride) ** 2 * c * k * k
+    return 107_000_000_000 if name == "resnet18" else None
+
+
+def bytes_moved(name):
+    return STREAMS[name][1] if name in STREAMS else None
+
+
+def items(name):
+    """Examples in one call."""
+    if name in ("w1", "w2"):
+        return EXAMPLES
+    if "_infer" in name:
+        return int(name.split("_infer")[1])
+    return {"w3": 64, "resnet18": 32}.get(name)

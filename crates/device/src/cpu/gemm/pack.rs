@@ -1,0 +1,136 @@
+//! Packing: a panel of A's rows or B's columns is copied so that a micro-kernel reads it in order.
+
+use super::source::Source;
+
+/// A panel to pack: `to[k * width + lane] = from[lane * lane_stride + k * step]` for each lane of the panel, zero for
+/// the lanes up to `width` that it lacks.
+#[derive(Clone, Copy, Debug)]
+pub struct Pack<S: Source> {
+    /// The panel's first element.
+    pub from: *const S,
+    /// From one row of A, or column of B, to the next.
+    pub lane_stride: isize,
+    /// From one product of the sum to the next.
+    pub step: isize,
+    /// How many rows of A, or columns of B.
+    pub lanes: usize,
+    /// How far apart in the panel two neighbours of a lane are.
+    pub width: usize,
+    /// How many products a sum has.
+    pub depth: usize,
+    /// Where the panel goes.
+    pub to: *mut S::Sum,
+}
+
+/// A packing function.
+pub type Packer<S> = unsafe fn(&Pack<S>);
+
+/// How many lanes and steps are turned at a time.
+const TURN: usize = 16;
+
+/// Packs a panel.
+///
+/// # Safety
+/// The elements are readable and `depth * width` numbers writable.
+#[inline(always)]
+pub unsafe fn pack<S: Source, const LANES: usize>(job: &Pack<S>) {
+    // SAFETY: as the caller says; each branch handles lanes below `lanes` and steps below `depth`, and writes below `width`.
+    unsafe {
+        if job.lanes < job.width {
+            for step in 0..job.depth {
+                for lane in job.lanes..job.width {
+                    job.to.add(step * job.width + lane).write(S::Sum::default());
+                }
+            }
+        }
+        if job.lane_stride == 1 {
+            rows::<S, LANES>(job);
+        } else if job.step == 1 {
+            turned::<S>(job);
+        } else {
+            for step in 0..job.depth {
+                one_by_one(job, 0, step);
+            }
+        }
+    }
+}
+
+/// Copies rows of lanes that lie side by side.
+#[inline(always)]
+unsafe fn rows<S: Source, const LANES: usize>(job: &Pack<S>) {
+    let whole = job.lanes / LANES * LANES;
+    for step in 0..job.depth {
+        // SAFETY: the lanes of this step are readable and writable.
+        unsafe {
+            let from = job.from.offset(step as isize * job.step);
+            let to = job.to.add(step * job.width);
+            let mut lane = 0;
+            while lane < whole {
+                let block = from.add(lane).cast::<[S; LANES]>().read();
+                let mut numbers = [S::Sum::default(); LANES];
+                for index in 0..LANES {
+                    numbers[index] = block[index].number();
+                }
+                to.add(lane).cast::<[S::Sum; LANES]>().write(numbers);
+                lane += LANES;
+            }
+            while lane < job.lanes {
+                to.add(lane).write(from.add(lane).read().number());
+                lane += 1;
+            }
+        }
+    }
+}
+
+/// Copies lanes whose steps lie side by side.
+#[inline(always)]
+unsafe fn turned<S: Source>(job: &Pack<S>) {
+    let mut lane = 0;
+    while lane < job.lanes {
+        let lanes = (job.lanes - lane).min(TURN);
+        let mut step = 0;
+        while step + TURN <= job.depth {
+            // SAFETY: a block of lanes and steps that are readable and writable.
+            unsafe {
+                let mut block = [[S::Sum::default(); TURN]; TURN];
+                for (index, row) in block.iter_mut().enumerate().take(lanes) {
+                    let from = job.from.offset((lane + index) as isize * job.lane_stride).add(step);
+                    let from = from.cast::<[S; TURN]>().read();
+                    for at in 0..TURN {
+                        row[at] = from[at].number();
+                    }
+                }
+                for at in 0..TURN {
+                    let to = job.to.add((step + at) * job.width + lane);
+                    for (index, row) in block.iter().enumerate().take(lanes) {
+                        to.add(index).write(row[at]);
+                    }
+                }
+            }
+            step += TURN;
+        }
+        while step < job.depth {
+            for index in lane..lane + lanes {
+                // SAFETY: the lane and the step are among those of the job.
+                unsafe {
+                    let from = job.from.offset(index as isize * job.lane_stride).add(step);
+                    job.to.add(step * job.width + index).write(from.read().number());
+                }
+            }
+            step += 1;
+        }
+        lane += lanes;
+    }
+}
+
+/// Copies the lanes of a step from `first` on, wherever they lie.
+#[inline(always)]
+unsafe fn one_by_one<S: Source>(job: &Pack<S>, first: usize, step: usize) {
+    for lane in first..job.lanes {
+        // SAFETY: the lane and the step are among those of the job.
+        unsafe {
+            let from = job.from.offset(lane as isize * job.lane_stride + step as isize * job.step);
+            job.to.add(step * job.width + lane).write(from.read().number());
+        }
+    }
+}
