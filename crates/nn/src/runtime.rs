@@ -37,16 +37,28 @@ pub(crate) fn outputs(program: &Program) -> Vec<Data> {
 pub(crate) fn evaluate(values: &[Expr]) -> Result<Vec<Data>> {
     let (graph, captured) = Graph::trace(&[], values, &[])?;
     let kept = cache().take(&graph);
+    let reused = kept.is_some();
     let mut loaded = match kept {
         Some(loaded) => loaded,
         None => load(&graph)?,
     };
+    let mut result = run(&mut loaded, &captured);
+    if result.is_err() && reused {
+        // A program that is found again names the lines it was first compiled from; these are the ones that failed.
+        loaded = load(&graph)?;
+        result = run(&mut loaded, &captured);
+    }
+    cache().put(graph, loaded);
+    result
+}
+
+/// Runs a program that has no inputs but captured constants.
+fn run(loaded: &mut Loaded, captured: &[Arc<Data>]) -> Result<Vec<Data>> {
     let arguments: Vec<Argument> = captured.iter().map(|data| Argument::from_data(data)).collect();
     let mut data = outputs(&loaded.program);
     let mut targets: Vec<Output> = data.iter_mut().map(Output::from_data).collect();
     let result = loaded.executable.run(&arguments, &loaded.memories, &mut targets);
     drop(targets);
-    cache().put(graph, loaded);
     result.map(|()| data)
 }
 

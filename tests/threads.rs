@@ -1,0 +1,58 @@
+//! One thread and two give the same bits. The number of threads is the process's, so these have one of their own.
+
+mod kit;
+
+use kiln::prelude::*;
+use kit::{Mlp, digits};
+
+#[test]
+fn fifty_steps_give_the_same_bits_on_one_thread_and_on_two() {
+    let (pixels, labels) = digits(300, 3);
+    let train = |threads: usize, adam: bool| {
+        kiln::set_threads(threads);
+        let net = Mlp::new(&[64, 256, 128, 10], 1);
+        let loss = |net: &Mlp, cx: &Context, [x, y]: [Tensor; 2]| {
+            let noise = cx.key().normal([1, 64], 0.0, 0.05);
+            net.forward(&(x + noise)).cross_entropy(&y)
+        };
+        let mut step = match adam {
+            true => Step::train(&net, Adam::new(1e-3), loss),
+            false => Step::train(&net, Sgd::new(0.1).momentum(0.9), loss),
+        };
+        let mut losses = Vec::new();
+        for number in 0..50 {
+            let start = number * 17 % 172;
+            let (x, y) = (&pixels[start * 64..(start + 128) * 64], &labels[start..start + 128]);
+            losses.push(step.run([Input::new(x, &[128, 64]), Input::new(y, &[128])]).unwrap().to_bits());
+        }
+        drop(step);
+        (losses, net.bits())
+    };
+    for adam in [false, true] {
+        let one = train(1, adam);
+        assert_eq!(one, train(2, adam));
+        assert_eq!(one, train(3, adam));
+        // And the same again, which also says that nothing is left over from a run before.
+        assert_eq!(one, train(1, adam));
+    }
+}
+
+#[test]
+fn convolutions_and_big_reductions_give_the_same_bits() {
+    let run = |threads: usize| {
+        kiln::set_threads(threads);
+        let key = Key::new(3);
+        let x = key.derive(0).normal([4, 6, 17, 19], 0.0, 1.0).eval().unwrap();
+        let w = key.derive(1).normal([8, 6, 3, 3], 0.0, 0.2).eval().unwrap();
+        let y = x.conv2d(&w, &ConvOptions::default()).relu().max_pool2d(2);
+        let loss = y.square().sum(..) + key.derive(2).uniform([3, 70_001], 0.0, 1.0).var(1, 1).sum(..);
+        let grads = loss.grad(&[&x, &w]);
+        let values = kiln::eval_all(&[&loss, &grads[0], &grads[1]]).unwrap();
+        let bits =
+            |t: &Tensor| t.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+        values.iter().flat_map(bits).collect::<Vec<u32>>()
+    };
+    let one = run(1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(5));
+}
