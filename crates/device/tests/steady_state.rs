@@ -107,8 +107,8 @@ fn steps(contracts: bool) {
             let mut outputs = [Output::new(&mut sums), Output::new(&mut best), Output::new(&mut order)];
             executable.run(&[Argument::new(&index)], &variables, &mut outputs).unwrap();
         };
-        step();
-        step();
+        // A worker makes its scratch when it first gets a chunk, which may take some steps.
+        (0..if threads == 1 { 2 } else { 1000 }).for_each(|_| step());
         // A thread that was started allocates as it comes up.
         std::thread::sleep(std::time::Duration::from_millis(20));
         let before = ALLOCATIONS.load(Ordering::Relaxed);

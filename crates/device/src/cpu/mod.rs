@@ -16,6 +16,7 @@ mod runtime;
 pub mod simd;
 pub mod threads;
 mod verify;
+mod window;
 
 use std::sync::{Arc, LazyLock};
 

@@ -5,7 +5,7 @@ use kiln_ir::Result;
 
 use super::bases::Bases;
 use super::index::{arg_reduce, arg_sort, cum_sum, custom, gather, scatter};
-use super::{contraction, naive};
+use super::{contraction, window};
 
 /// A kernel that is ready to run. It follows the pointers it is given: whoever calls it checked the program it was made
 /// from, and gives bases for that program which nothing else uses meanwhile.
@@ -19,7 +19,7 @@ pub(crate) fn prepare(kernel: &Kernel) -> Result<Call> {
         Work::Fused(work) => contraction::fused(work),
         Work::Matmul(work) => contraction::matmul(work),
         Work::Conv(work) => contraction::conv(work),
-        Work::Window(work) => naive::window(work),
+        Work::Window(work) => window::window(work),
         Work::Gather(work) => gather::prepare(kernel, work),
         Work::Scatter(work, mode) => scatter::prepare(kernel, work, *mode)?,
         Work::ArgReduce(op, work) => arg_reduce::prepare(kernel, *op, work)?,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use kiln_compile::program::{Fused, Operation};
+use kiln_compile::program::{Fused, Instruction, Operation};
 
 use super::ops::LaneType;
 use super::plan::{Along, Class, Fold, Pass, Plan, Shape, Step, Target, Walk};
@@ -45,7 +45,8 @@ struct Source {
 impl Interpreter {
     /// Plans a kernel for a level of the processor.
     pub(crate) fn new(fused: &Fused, level: Level) -> Interpreter {
-        Interpreter { plan: Plan::new(fused, level), plain: plain(fused) }
+        let plain = plain(fused);
+        Interpreter { plan: Plan::new(&with_casts(fused), level), plain }
     }
 
     /// Where the accumulator goes, if this is a tail that does nothing but store it in its own dtype.
@@ -87,6 +88,20 @@ impl Interpreter {
             unsafe { frame.tiles(&self.plan.passes[0], rows, columns) };
         });
     }
+}
+
+/// The kernel with a cast in front of every store to another dtype than the value's.
+fn with_casts(fused: &Fused) -> Fused {
+    let mut fused = fused.clone();
+    for store in &mut fused.stores {
+        let Instruction { dtype, full, .. } = fused.body[store.value];
+        if dtype != store.view.dtype {
+            let operation = Operation::Cast(store.value);
+            fused.body.push(Instruction { operation, dtype: store.view.dtype, full });
+            store.value = fused.body.len() - 1;
+        }
+    }
+    fused
 }
 
 fn plain(fused: &Fused) -> Option<Plain> {
