@@ -55,6 +55,17 @@ impl Level {
     }
 }
 
+/// Keeps the compiler from vectorising across chunks (it would gather single lanes of many of them): an empty
+/// instruction that it may not repeat or move out of the loop. Within a chunk, lanes lie side by side as they should.
+#[inline(always)]
+pub fn one_chunk_at_a_time() {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: no instruction at all.
+    unsafe {
+        std::arch::asm!("", options(nomem, nostack, preserves_flags));
+    }
+}
+
 /// The level kernels run at: the machine's best, or a lower one that the environment variable `KILN_SIMD` names.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();

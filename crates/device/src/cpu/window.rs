@@ -6,17 +6,20 @@ use kiln_ir::DType;
 use super::bases::Bases;
 use super::naive;
 use super::prepare::Call;
-use super::simd::{Level, level};
+use super::simd::{Level, level, one_chunk_at_a_time};
 use super::threads::parallel;
 
 /// Channels that are read and written together.
 const LANES: usize = 16;
+/// The most elements of a window that is done here.
+const MOST_TAPS: usize = 128;
 /// Elements that are worth a task of their own.
 const GRAIN: usize = 16 * 1024;
 
 /// A pooling operation made ready.
 pub(super) fn window(work: &Window) -> Call {
     match work.out.dtype {
+        _ if work.window.iter().product::<usize>() > MOST_TAPS => naive::window(work),
         DType::F32 if work.operands.iter().all(|view| view.dtype == DType::F32) => run::<f32>(work),
         DType::F64 if work.operands.iter().all(|view| view.dtype == DType::F64) => run::<f64>(work),
         _ => naive::window(work),
@@ -166,7 +169,7 @@ unsafe fn lines<T: Float>(work: &Window, bases: &Bases, image: usize, range: std
         // SAFETY: the caller's promise.
         unsafe { zero::<T>(work, bases, image) };
     }
-    let taps = work.window.iter().product::<usize>();
+    let taps = work.window.iter().product::<usize>().min(MOST_TAPS);
     for line in range {
         let (oz, oy) = (line / work.output[1], line % work.output[1]);
         for ox in 0..work.output[2] {
@@ -184,7 +187,13 @@ unsafe fn lines<T: Float>(work: &Window, bases: &Bases, image: usize, range: std
                 }
                 Some(at)
             };
+            // Worked out once for all channels; wider windows go the plain way.
+            let mut places = [None; MOST_TAPS];
+            for (tap, slot) in places.iter_mut().enumerate().take(taps) {
+                *slot = place(tap);
+            }
             for channel in (0..work.channels).step_by(LANES) {
+                one_chunk_at_a_time();
                 let n = LANES.min(work.channels - channel);
                 let at = |view: &View, [z, y, x]: [usize; 3]| {
                     pixel(view, z, y, x).wrapping_offset(channel as isize * view.strides[1])
@@ -203,7 +212,7 @@ unsafe fn lines<T: Float>(work: &Window, bases: &Bases, image: usize, range: std
                             let mut picked = [T::default(); LANES];
                             let mut any = false;
                             for tap in 0..taps {
-                                let Some(from) = place(tap) else { continue };
+                                let Some(from) = places[tap] else { continue };
                                 let x = read(first, from);
                                 let v = if same { x } else { read(second, from) };
                                 if !any {
@@ -221,7 +230,7 @@ unsafe fn lines<T: Float>(work: &Window, bases: &Bases, image: usize, range: std
                         WindowKind::Sum => {
                             let mut sum = [T::default(); LANES];
                             for tap in 0..taps {
-                                let Some(from) = place(tap) else { continue };
+                                let Some(from) = places[tap] else { continue };
                                 let x = read(first, from);
                                 for lane in 0..LANES {
                                     sum[lane] = sum[lane] + x[lane];
@@ -232,7 +241,7 @@ unsafe fn lines<T: Float>(work: &Window, bases: &Bases, image: usize, range: std
                         WindowKind::SumGrad => {
                             let g = read(first, o);
                             for tap in 0..taps {
-                                let Some(to) = place(tap) else { continue };
+                                let Some(to) = places[tap] else { continue };
                                 let mut sum = read(&work.out, to);
                                 for lane in 0..LANES {
                                     sum[lane] = sum[lane] + g[lane];
@@ -245,7 +254,7 @@ unsafe fn lines<T: Float>(work: &Window, bases: &Bases, image: usize, range: std
                             let mut best = [T::default(); LANES];
                             let mut winner = [usize::MAX as u32; LANES];
                             for tap in 0..taps {
-                                let Some(from) = place(tap) else { continue };
+                                let Some(from) = places[tap] else { continue };
                                 let x = read(first, from);
                                 for lane in 0..LANES {
                                     let wins = winner[lane] == u32::MAX || better(x[lane], best[lane]);
@@ -254,7 +263,7 @@ unsafe fn lines<T: Float>(work: &Window, bases: &Bases, image: usize, range: std
                                 }
                             }
                             for tap in 0..taps {
-                                let Some(to) = place(tap) else { continue };
+                                let Some(to) = places[tap] else { continue };
                                 let mut sum = read(&work.out, to);
                                 for lane in 0..LANES {
                                     let share =

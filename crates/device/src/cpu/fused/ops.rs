@@ -28,17 +28,6 @@ pub(super) trait Function {
     fn call<const FUSED: bool>(a: Self::A, b: Self::B, c: Self::C) -> Self::Out;
 }
 
-/// Keeps the compiler from vectorising across chunks (it would gather single lanes of many of them): an empty
-/// instruction that it may not repeat or move out of the loop. Within a chunk, lanes lie side by side as they should.
-#[inline(always)]
-fn one_chunk_at_a_time() {
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    // SAFETY: no instruction at all.
-    unsafe {
-        std::arch::asm!("", options(nomem, nostack, preserves_flags));
-    }
-}
-
 /// Lanes that are read, computed and written together.
 const CHUNK: usize = 16;
 
@@ -66,7 +55,7 @@ macro_rules! level {
                     let (one_a, one_b, one_c) = (a.read_unaligned(), b.read_unaligned(), c.read_unaligned());
                     let mut i = 0;
                     while i + CHUNK <= n {
-                        super::one_chunk_at_a_time();
+                        crate::cpu::simd::one_chunk_at_a_time();
                         let x = if ONE_A { [one_a; CHUNK] } else { a.add(i).cast::<[F::A; CHUNK]>().read_unaligned() };
                         let y = if ONE_B { [one_b; CHUNK] } else { b.add(i).cast::<[F::B; CHUNK]>().read_unaligned() };
                         let z = if ONE_C { [one_c; CHUNK] } else { c.add(i).cast::<[F::C; CHUNK]>().read_unaligned() };
@@ -109,7 +98,7 @@ macro_rules! level {
                         let mut sums = [chunk(0), chunk(CHUNK), chunk(2 * CHUNK), chunk(3 * CHUNK)];
                         i = 4 * CHUNK;
                         while i + 4 * CHUNK <= n {
-                            super::one_chunk_at_a_time();
+                            crate::cpu::simd::one_chunk_at_a_time();
                             for part in 0..4 {
                                 let next = chunk(i + part * CHUNK);
                                 for lane in 0..CHUNK {
