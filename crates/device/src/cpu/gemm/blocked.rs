@@ -1,7 +1,6 @@
 //! The product proper: blocks as tasks, panels packed or read in place, tiles in registers.
 
-use super::kernels::{Kernel, Kernels};
-use super::pack::{Pack, Packer};
+use super::pack::{Pack, Packer, SLACK};
 use super::plan::Plan;
 use super::scratch::{Use, with};
 use super::tile::Tile;
@@ -91,7 +90,7 @@ impl<S: Source> Job<'_, S> {
             let (depth, lane_stride, step) = (self.shape.k, self.b.col, self.b.row);
             // SAFETY: the columns are readable, and there is room for `packed` numbers.
             unsafe {
-                (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, to });
+                (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, spills: false, to });
                 to = to.add(width * depth);
             }
         }
@@ -161,20 +160,13 @@ impl<S: Source> Job<'_, S> {
                     self.block(batch, rows, block.clone(), None, b);
                 } else {
                     with(Use::A, |scratch| {
-                        let to = scratch.room::<S::Sum>(rows.len() * self.shape.k);
+                        let to = scratch.room::<S::Sum>(rows.len() * self.shape.k + SLACK);
                         let mut panel = to;
                         for (at, lanes) in self.row_panels(rows.len()) {
                             let from = from.wrapping_offset(at as isize * self.a.row);
                             let (lane_stride, step, depth) = (self.a.row, self.a.col, self.shape.k);
-                            (self.packer)(&Pack {
-                                from,
-                                lane_stride,
-                                step,
-                                lanes,
-                                width: lanes,
-                                depth,
-                                to: panel,
-                            });
+                            let (width, spills, to) = (lanes, true, panel);
+                            (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, spills, to });
                             panel = panel.add(lanes * depth);
                         }
                         self.block(batch, rows, block.clone(), Some(to), b);

@@ -90,10 +90,10 @@ macro_rules! kernels {
 macro_rules! kernels_of_32_registers {
     ($(#[$meta:meta])* $module:ident: $vector:ty, [$($feature:meta)?]) => {
         kernels! {
-            $(#[$meta])* $module: $vector, [$($feature)?], tall 14, tiles {
+            $(#[$meta])* $module: $vector, [$($feature)?], tall 13, tiles {
                 1: [1, 2, 3, 4, 8, 16], 2: [1, 2, 3, 4, 8], 3: [1, 2, 3, 4, 8], 4: [1, 2, 3, 4, 6], 5: [1, 2, 3, 4],
                 6: [1, 2, 3, 4], 7: [1, 2, 3], 8: [1, 2, 3], 9: [1, 2], 10: [1, 2], 11: [1, 2], 12: [1, 2],
-                13: [1, 2], 14: [1, 2],
+                13: [1, 2],
             }, dots [1, 2, 3, 4]
         }
     };

@@ -14,6 +14,7 @@ pub mod reference;
 mod scratch;
 mod source;
 mod tile;
+mod turn;
 mod vector;
 
 use crate::cpu::simd::{Level, level};

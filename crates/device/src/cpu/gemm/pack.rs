@@ -1,6 +1,8 @@
 //! Packing: a panel of A's rows or B's columns is copied so that a micro-kernel reads it in order.
 
 use super::source::Source;
+use super::turn::{Square, TURN, turn};
+use std::ops::Range;
 
 /// A panel to pack: `to[k * width + lane] = from[lane * lane_stride + k * step]` for each lane of the panel, zero for
 /// the lanes up to `width` that it lacks.
@@ -18,6 +20,9 @@ pub struct Pack<S: Source> {
     pub width: usize,
     /// How many products a sum has.
     pub depth: usize,
+    /// Whether steps may be stored as whole vectors that reach into the next ones, which are written later. Needs
+    /// `width <= SLACK`, and [`SLACK`] numbers of room behind the panel.
+    pub spills: bool,
     /// Where the panel goes.
     pub to: *mut S::Sum,
 }
@@ -25,13 +30,14 @@ pub struct Pack<S: Source> {
 /// A packing function.
 pub type Packer<S> = unsafe fn(&Pack<S>);
 
-/// How many lanes and steps are turned at a time.
-const TURN: usize = 16;
+/// Numbers behind a panel that spills, which packing may overwrite.
+pub const SLACK: usize = TURN;
 
 /// Packs a panel.
 ///
 /// # Safety
-/// The elements are readable and `depth * width` numbers writable.
+/// The elements are readable and `depth * width` numbers writable, or as many more as `spills` says. With 16 `LANES`, the caller is
+/// compiled for AVX-512.
 #[inline(always)]
 pub unsafe fn pack<S: Source, const LANES: usize>(job: &Pack<S>) {
     // SAFETY: as the caller says; each branch handles lanes below `lanes` and steps below `depth`, and writes below `width`.
@@ -46,10 +52,10 @@ pub unsafe fn pack<S: Source, const LANES: usize>(job: &Pack<S>) {
         if job.lane_stride == 1 {
             rows::<S, LANES>(job);
         } else if job.step == 1 {
-            turned::<S>(job);
+            turned::<S, LANES>(job);
         } else {
             for step in 0..job.depth {
-                one_by_one(job, 0, step);
+                one_by_one(job, 0..job.lanes, step);
             }
         }
     }
@@ -84,7 +90,7 @@ unsafe fn rows<S: Source, const LANES: usize>(job: &Pack<S>) {
 
 /// Copies lanes whose steps lie side by side.
 #[inline(always)]
-unsafe fn turned<S: Source>(job: &Pack<S>) {
+unsafe fn turned<S: Source, const LANES: usize>(job: &Pack<S>) {
     let mut lane = 0;
     while lane < job.lanes {
         let lanes = (job.lanes - lane).min(TURN);
@@ -92,41 +98,37 @@ unsafe fn turned<S: Source>(job: &Pack<S>) {
         while step + TURN <= job.depth {
             // SAFETY: a block of lanes and steps that are readable and writable.
             unsafe {
-                let mut block = [[S::Sum::default(); TURN]; TURN];
+                let mut block: Square<S::Sum> = [[S::Sum::default(); TURN]; TURN];
                 for (index, row) in block.iter_mut().enumerate().take(lanes) {
                     let from = job.from.offset((lane + index) as isize * job.lane_stride).add(step);
-                    let from = from.cast::<[S; TURN]>().read();
-                    for at in 0..TURN {
-                        row[at] = from[at].number();
-                    }
+                    *row = from.cast::<[S; TURN]>().read().map(S::number);
                 }
-                for at in 0..TURN {
+                let block = turn::<_, LANES>(&block);
+                // From the first step to the last: what one spills, the next one writes over.
+                for (at, row) in block.iter().enumerate() {
                     let to = job.to.add((step + at) * job.width + lane);
-                    for (index, row) in block.iter().enumerate().take(lanes) {
-                        to.add(index).write(row[at]);
+                    if job.spills || lanes == TURN {
+                        to.cast::<[S::Sum; TURN]>().write(*row);
+                    } else {
+                        to.copy_from_nonoverlapping(row.as_ptr(), lanes);
                     }
                 }
             }
             step += TURN;
         }
         while step < job.depth {
-            for index in lane..lane + lanes {
-                // SAFETY: the lane and the step are among those of the job.
-                unsafe {
-                    let from = job.from.offset(index as isize * job.lane_stride).add(step);
-                    job.to.add(step * job.width + index).write(from.read().number());
-                }
-            }
+            // SAFETY: the lanes and the step are among those of the job.
+            unsafe { one_by_one(job, lane..lane + lanes, step) };
             step += 1;
         }
         lane += lanes;
     }
 }
 
-/// Copies the lanes of a step from `first` on, wherever they lie.
+/// Copies some lanes of a step, wherever they lie.
 #[inline(always)]
-unsafe fn one_by_one<S: Source>(job: &Pack<S>, first: usize, step: usize) {
-    for lane in first..job.lanes {
+unsafe fn one_by_one<S: Source>(job: &Pack<S>, lanes: Range<usize>, step: usize) {
+    for lane in lanes {
         // SAFETY: the lane and the step are among those of the job.
         unsafe {
             let from = job.from.offset(lane as isize * job.lane_stride + step as isize * job.step);

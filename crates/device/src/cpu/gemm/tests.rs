@@ -143,6 +143,7 @@ fn awkward_sizes_agree_with_the_reference() {
                 check(shape(1, m, n, k), (Lie::Plain, Lie::Plain), false, f32::from);
                 check(shape(1, m, n, k), (Lie::Transposed, Lie::Plain), false, f32::from);
                 check(shape(1, m, n, k), (Lie::Plain, Lie::Transposed), false, f32::from);
+                check(shape(1, m, n, k), (Lie::Plain, Lie::Transposed), false, f64::from);
             }
         }
     }

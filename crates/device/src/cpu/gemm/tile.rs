@@ -132,23 +132,25 @@ pub unsafe fn dot<V: Vector, const ROWS: usize, const COLUMNS: usize>(dots: &Dot
             }
             at += pair;
         }
-        let mut half = 0;
+        let [mut sums, others] = sums;
+        let one = V::splat(V::Number::ONE);
+        for (sum, other) in sums.iter_mut().flatten().zip(others.into_iter().flatten()) {
+            *sum = other.multiply_add(one, *sum);
+        }
         while at < dots.depth {
             let count = (dots.depth - at).min(V::LANES);
             for row in 0..ROWS {
                 let a = V::load_first(dots.a.offset(row as isize * dots.a_row).add(at), count);
                 for column in 0..COLUMNS {
                     let b = V::load_first(dots.b.offset(column as isize * dots.b_column).add(at), count);
-                    let sum = if half == 0 { &mut sums[0][row][column] } else { &mut sums[1][row][column] };
-                    *sum = a.multiply_add(b, *sum);
+                    sums[row][column] = a.multiply_add(b, sums[row][column]);
                 }
             }
             at += count;
-            half = 1;
         }
         for row in 0..ROWS {
             for column in 0..COLUMNS {
-                let value = sums[0][row][column].sum().plus(sums[1][row][column].sum());
+                let value = sums[row][column].sum();
                 *dots.c.offset(row as isize * dots.c_row).add(column) = value;
             }
         }
