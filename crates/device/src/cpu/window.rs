@@ -6,13 +6,13 @@ use kiln_ir::DType;
 use super::bases::Bases;
 use super::naive;
 use super::prepare::Call;
-use super::simd::{Level, level, one_chunk_at_a_time};
+use super::simd::{Level, level};
 use super::threads::parallel;
 
 /// Channels that are read and written together.
-const LANES: usize = 16;
+const WIDE: usize = 64;
 /// The most elements of a window that is done here.
-const MOST_TAPS: usize = 128;
+const MOST_TAPS: usize = 32;
 /// Elements that are worth a task of their own.
 const GRAIN: usize = 16 * 1024;
 
@@ -112,39 +112,41 @@ fn chooser<T: Float>(level: Level) -> Rows {
     }
 }
 
-/// Reads up to [`LANES`] elements.
+/// A run of channels: where it lies if that is without gaps, else copied together.
 ///
 /// # Safety
-/// They exist.
+/// The elements exist, and nobody writes them meanwhile.
 #[inline(always)]
-unsafe fn load<T: Float>(from: *const T, stride: isize, n: usize) -> [T; LANES] {
-    // SAFETY: the caller's promise.
+unsafe fn read<'a, T: Float>(from: *const T, stride: isize, n: usize, room: &'a mut [T; WIDE]) -> &'a [T] {
+    // SAFETY: the caller's promise; `n` is at most the room.
     unsafe {
-        if stride == 1 && n == LANES {
-            return from.cast::<[T; LANES]>().read_unaligned();
+        if stride == 1 {
+            return std::slice::from_raw_parts(from, n);
         }
-        let mut values = [T::default(); LANES];
-        for (lane, value) in values.iter_mut().enumerate().take(n) {
+        for (lane, value) in room.iter_mut().enumerate().take(n) {
             *value = from.offset(lane as isize * stride).read();
         }
-        values
+        &room[..n]
     }
 }
 
-/// Writes up to [`LANES`] elements.
+/// Changes a run of channels in place.
 ///
 /// # Safety
-/// They may be written.
+/// They may be read and written.
 #[inline(always)]
-unsafe fn store<T: Float>(to: *mut T, stride: isize, n: usize, values: [T; LANES]) {
-    // SAFETY: the caller's promise.
+unsafe fn change<T: Float>(to: *mut T, stride: isize, n: usize, room: &mut [T; WIDE], f: impl Fn(&mut [T])) {
+    // SAFETY: the caller's promise; `n` is at most the room.
     unsafe {
-        if stride == 1 && n == LANES {
-            to.cast::<[T; LANES]>().write_unaligned(values);
-            return;
+        if stride == 1 {
+            return f(std::slice::from_raw_parts_mut(to, n));
         }
-        for (lane, value) in values.into_iter().enumerate().take(n) {
-            to.offset(lane as isize * stride).write(value);
+        for (lane, value) in room.iter_mut().enumerate().take(n) {
+            *value = to.offset(lane as isize * stride).read();
+        }
+        f(&mut room[..n]);
+        for (lane, value) in room.iter().enumerate().take(n) {
+            to.offset(lane as isize * stride).write(*value);
         }
     }
 }
@@ -187,90 +189,98 @@ unsafe fn lines<T: Float>(work: &Window, bases: &Bases, image: usize, range: std
                 }
                 Some(at)
             };
-            // Worked out once for all channels; wider windows go the plain way.
-            let mut places = [None; MOST_TAPS];
-            for (tap, slot) in places.iter_mut().enumerate().take(taps) {
-                *slot = place(tap);
+            let mut places = [(0u32, [0usize; 3]); MOST_TAPS];
+            let mut count = 0;
+            for tap in 0..taps {
+                if let Some(at) = place(tap) {
+                    places[count] = (tap as u32, at);
+                    count += 1;
+                }
             }
-            for channel in (0..work.channels).step_by(LANES) {
-                one_chunk_at_a_time();
-                let n = LANES.min(work.channels - channel);
+            let places = &places[..count];
+            for channel in (0..work.channels).step_by(WIDE) {
+                let n = WIDE.min(work.channels - channel);
                 let at = |view: &View, [z, y, x]: [usize; 3]| {
                     pixel(view, z, y, x).wrapping_offset(channel as isize * view.strides[1])
                 };
-                // SAFETY: the elements exist, by the check of the program.
+                let step = |view: &View| view.strides[1];
+                let out = &work.out;
+                let (mut room, mut other) = ([T::default(); WIDE], [T::default(); WIDE]);
+                // SAFETY: the elements exist, by the check of the program; operands aren't the result.
                 unsafe {
-                    let read = |view: &View, place: [usize; 3]| {
-                        load(at(view, place).cast_const(), view.strides[1], n)
-                    };
-                    let write = |place: [usize; 3], values: [T; LANES]| {
-                        store(at(&work.out, place), work.out.strides[1], n, values);
-                    };
                     match work.kind {
-                        WindowKind::Pick => {
-                            let mut best = [T::default(); LANES];
-                            let mut picked = [T::default(); LANES];
-                            let mut any = false;
-                            for tap in 0..taps {
-                                let Some(from) = places[tap] else { continue };
-                                let x = read(first, from);
-                                let v = if same { x } else { read(second, from) };
-                                if !any {
-                                    (best, picked, any) = (x, v, true);
+                        WindowKind::Sum => change(at(out, o), step(out), n, &mut other, |sums| {
+                            sums.fill(T::default());
+                            for &(_, from) in places {
+                                let mut room = [T::default(); WIDE];
+                                let x = read(at(first, from).cast_const(), step(first), n, &mut room);
+                                for (sum, &x) in sums.iter_mut().zip(x) {
+                                    *sum = *sum + x;
+                                }
+                            }
+                        }),
+                        WindowKind::SumGrad => {
+                            let g = read(at(first, o).cast_const(), step(first), n, &mut room);
+                            for &(_, to) in places {
+                                change(at(out, to), step(out), n, &mut other, |sums| {
+                                    for (sum, &g) in sums.iter_mut().zip(g) {
+                                        *sum = *sum + g;
+                                    }
+                                });
+                            }
+                        }
+                        WindowKind::Pick if same => change(at(out, o), step(out), n, &mut other, |best| {
+                            best.fill(T::default());
+                            for (position, &(_, from)) in places.iter().enumerate() {
+                                let mut room = [T::default(); WIDE];
+                                let x = read(at(first, from).cast_const(), step(first), n, &mut room);
+                                if position == 0 {
+                                    best.copy_from_slice(x);
                                     continue;
                                 }
-                                for lane in 0..LANES {
-                                    let wins = better(x[lane], best[lane]);
-                                    best[lane] = if wins { x[lane] } else { best[lane] };
-                                    picked[lane] = if wins { v[lane] } else { picked[lane] };
+                                for (best, &x) in best.iter_mut().zip(x) {
+                                    *best = if better(x, *best) { x } else { *best };
                                 }
                             }
-                            write(o, picked);
-                        }
-                        WindowKind::Sum => {
-                            let mut sum = [T::default(); LANES];
-                            for tap in 0..taps {
-                                let Some(from) = places[tap] else { continue };
-                                let x = read(first, from);
-                                for lane in 0..LANES {
-                                    sum[lane] = sum[lane] + x[lane];
+                        }),
+                        WindowKind::Pick | WindowKind::Spread => {
+                            let mut best = [T::default(); WIDE];
+                            let mut winner = [u32::MAX; WIDE];
+                            for (position, &(tap, from)) in places.iter().enumerate() {
+                                let x = read(at(first, from).cast_const(), step(first), n, &mut room);
+                                if position == 0 {
+                                    best[..n].copy_from_slice(x);
+                                    winner[..n].fill(tap);
+                                    continue;
+                                }
+                                for ((best, winner), &x) in best.iter_mut().zip(&mut winner).zip(x) {
+                                    let wins = better(x, *best);
+                                    *best = if wins { x } else { *best };
+                                    *winner = if wins { tap } else { *winner };
                                 }
                             }
-                            write(o, sum);
-                        }
-                        WindowKind::SumGrad => {
-                            let g = read(first, o);
-                            for tap in 0..taps {
-                                let Some(to) = places[tap] else { continue };
-                                let mut sum = read(&work.out, to);
-                                for lane in 0..LANES {
-                                    sum[lane] = sum[lane] + g[lane];
-                                }
-                                write(to, sum);
+                            let winner = &winner[..n];
+                            if work.kind == WindowKind::Pick {
+                                change(at(out, o), step(out), n, &mut other, |picked| {
+                                    picked.fill(T::default());
+                                    for &(tap, from) in places {
+                                        let mut room = [T::default(); WIDE];
+                                        let v =
+                                            read(at(second, from).cast_const(), step(second), n, &mut room);
+                                        for ((picked, &winner), &v) in picked.iter_mut().zip(winner).zip(v) {
+                                            *picked = if winner == tap { v } else { *picked };
+                                        }
+                                    }
+                                });
+                                continue;
                             }
-                        }
-                        WindowKind::Spread => {
-                            let g = read(second, o);
-                            let mut best = [T::default(); LANES];
-                            let mut winner = [usize::MAX as u32; LANES];
-                            for tap in 0..taps {
-                                let Some(from) = places[tap] else { continue };
-                                let x = read(first, from);
-                                for lane in 0..LANES {
-                                    let wins = winner[lane] == u32::MAX || better(x[lane], best[lane]);
-                                    best[lane] = if wins { x[lane] } else { best[lane] };
-                                    winner[lane] = if wins { tap as u32 } else { winner[lane] };
-                                }
-                            }
-                            for tap in 0..taps {
-                                let Some(to) = places[tap] else { continue };
-                                let mut sum = read(&work.out, to);
-                                for lane in 0..LANES {
-                                    let share =
-                                        if winner[lane] == tap as u32 { g[lane] } else { T::default() };
-                                    sum[lane] = sum[lane] + share;
-                                }
-                                write(to, sum);
+                            let g = read(at(second, o).cast_const(), step(second), n, &mut room);
+                            for &(tap, to) in places {
+                                change(at(out, to), step(out), n, &mut other, |sums| {
+                                    for ((sum, &winner), &g) in sums.iter_mut().zip(winner).zip(g) {
+                                        *sum = *sum + if winner == tap { g } else { T::default() };
+                                    }
+                                });
                             }
                         }
                     }

@@ -1,5 +1,6 @@
 //! The product proper: blocks as tasks, panels packed or read in place, tiles in registers.
 
+use super::kernels::{Kernel, Kernels};
 use super::pack::{Pack, Packer, SLACK};
 use super::plan::Plan;
 use super::scratch::{Use, with};

@@ -36,8 +36,10 @@ mod x86 {
             let mut quarters = [_mm512_setzero_ps(); 16];
             for group in 0..4 {
                 let [a, b, c, d] = [0, 1, 2, 3].map(|at| rows[4 * group + at]);
-                let low = (_mm512_castps_pd(_mm512_unpacklo_ps(a, b)), _mm512_castps_pd(_mm512_unpacklo_ps(c, d)));
-                let high = (_mm512_castps_pd(_mm512_unpackhi_ps(a, b)), _mm512_castps_pd(_mm512_unpackhi_ps(c, d)));
+                let low =
+                    (_mm512_castps_pd(_mm512_unpacklo_ps(a, b)), _mm512_castps_pd(_mm512_unpacklo_ps(c, d)));
+                let high =
+                    (_mm512_castps_pd(_mm512_unpackhi_ps(a, b)), _mm512_castps_pd(_mm512_unpackhi_ps(c, d)));
                 quarters[4 * group] = _mm512_castpd_ps(_mm512_unpacklo_pd(low.0, low.1));
                 quarters[4 * group + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low.0, low.1));
                 quarters[4 * group + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high.0, high.1));
