@@ -114,16 +114,16 @@ fn ours(at: Level, case: &Case, a: &[f32], b: &[f32], out: Output<'_, f32>) {
     let b = Mat { ptr: b.as_ptr(), row: b_row as isize, col: b_col as isize, batch: 0 };
     let shape = Gemm { batch: 1, m: case.m, n: case.n, k: case.k };
     // SAFETY: the slices hold the elements that the shape and the strides name; C is apart from A and B.
-    unsafe {
-        if at == level() { gemm(shape, a, b, out) } else { gemm_at(at, shape, a, b, out) }
-    }
+    unsafe { if at == level() { gemm(shape, a, b, out) } else { gemm_at(at, shape, a, b, out) } }
 }
 
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let _flush = FlushDenormals::new();
-    println!("{:20}{:>16}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>11}", "GFLOP/s", "m x k x n", "naive", "rows", "portable", "avx2",
-        "ours, 1", "ours, 2", "tail, 2", "us, 2");
+    println!(
+        "{:20}{:>16}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>11}",
+        "GFLOP/s", "m x k x n", "naive", "rows", "portable", "avx2", "ours, 1", "ours, 2", "tail, 2", "us, 2"
+    );
     for case in CASES.iter().filter(|case| case.name.contains(&filter)) {
         let (m, k, n) = (case.m, case.k, case.n);
         let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
@@ -146,7 +146,8 @@ fn main() {
             print!("{:>9.1}", work / time.as_secs_f64());
             time
         };
-        let store = |c: &mut Vec<f32>| Output::Store { ptr: c.as_mut_ptr(), row_stride: n as isize, batch_stride: 0 };
+        let store =
+            |c: &mut Vec<f32>| Output::Store { ptr: c.as_mut_ptr(), row_stride: n as isize, batch_stride: 0 };
         set_threads(1);
         show(!small, &mut |c| naive(case, &a, &b, c));
         show(!small, &mut |c| row_by_row(case, &a, &b, c));

@@ -1,5 +1,58 @@
-//! The CPU: its threads, its vector units, and the kernels written for them.
+//! The CPU: programs are checked when they are loaded, and then walked kernel by kernel.
 
+mod bases;
+mod block;
+mod contraction;
+mod direct;
+mod finite;
+mod fused;
 pub mod gemm;
+mod index;
+mod lock;
+mod memory;
+mod naive;
+mod prepare;
+mod runtime;
 pub mod simd;
 pub mod threads;
+mod verify;
+
+use std::sync::{Arc, LazyLock};
+
+use kiln_compile::Program;
+use kiln_ir::Result;
+
+use crate::memory::Memory;
+use crate::{Device, Executable};
+
+pub use finite::check_finite;
+pub use threads::{set_threads, threads};
+
+/// The machine's own processor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuDevice;
+
+/// The processor, shared by all who don't ask for a device of their own.
+pub fn cpu() -> Arc<dyn Device> {
+    static CPU: LazyLock<Arc<CpuDevice>> = LazyLock::new(|| Arc::new(CpuDevice));
+    CPU.clone()
+}
+
+impl Device for CpuDevice {
+    fn name(&self) -> String {
+        let threads = threads();
+        format!("cpu ({threads} thread{})", if threads == 1 { "" } else { "s" })
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Arc<dyn Memory>> {
+        Ok(Arc::new(memory::CpuMemory::zeroed(bytes)?))
+    }
+
+    fn load(&self, program: Arc<Program>) -> Result<Box<dyn Executable>> {
+        Ok(Box::new(runtime::CpuExecutable::load(program)?))
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,9 +1,9 @@
 //! The product proper: blocks as tasks, panels packed or read in place, tiles in registers.
 
+use super::kernels::{Kernel, Kernels};
 use super::pack::{Pack, Packer};
 use super::plan::Plan;
 use super::scratch::{Use, with};
-use super::kernels::{Kernel, Kernels};
 use super::tile::Tile;
 use super::{Block, Gemm, Mat, Output, Shared, Source};
 use crate::cpu::simd::Level;
@@ -67,14 +67,17 @@ impl<S: Source> Job<'_, S> {
     /// Packs columns of B for all tasks, some panels in each chunk.
     unsafe fn pack_for_all(&self, batch: usize, columns: Range<usize>, to: *mut S::Sum) {
         let panels = columns.len().div_ceil(self.plan.panel);
-        let chunk = panels.div_ceil(2 * threads()).max((8192 / (self.plan.panel * self.shape.k.max(1))).max(1));
+        let chunk =
+            panels.div_ceil(2 * threads()).max((8192 / (self.plan.panel * self.shape.k.max(1))).max(1));
         let (job, to) = (Shared(*self), Shared(to));
         parallel(panels.div_ceil(chunk), &|index| {
             let (job, to) = (job, to);
             let first = columns.start + index * chunk * job.0.plan.panel;
             let last = columns.end.min(first + chunk * job.0.plan.panel);
             // SAFETY: each chunk writes its own panels.
-            unsafe { job.0.pack_columns(batch, first..last, to.0.add((first - columns.start) * job.0.shape.k)) };
+            unsafe {
+                job.0.pack_columns(batch, first..last, to.0.add((first - columns.start) * job.0.shape.k))
+            };
         });
     }
 
@@ -83,7 +86,8 @@ impl<S: Source> Job<'_, S> {
         for first in columns.clone().step_by(self.plan.panel) {
             let lanes = (columns.end - first).min(self.plan.panel);
             let width = lanes.next_multiple_of(self.kernels.lanes);
-            let from = self.b.ptr.wrapping_offset(batch as isize * self.b.batch + first as isize * self.b.col);
+            let from =
+                self.b.ptr.wrapping_offset(batch as isize * self.b.batch + first as isize * self.b.col);
             let (depth, lane_stride, step) = (self.shape.k, self.b.col, self.b.row);
             // SAFETY: the columns are readable, and there is room for `packed` numbers.
             unsafe {
@@ -149,7 +153,8 @@ impl<S: Source> Job<'_, S> {
     unsafe fn block_rows(&self, batch: usize, rows: Range<usize>, block: Range<usize>, b: Columns<S::Sum>) {
         for first in rows.clone().step_by(self.plan.rows) {
             let rows = first..rows.end.min(first + self.plan.rows);
-            let from = self.a.ptr.wrapping_offset(batch as isize * self.a.batch + first as isize * self.a.row);
+            let from =
+                self.a.ptr.wrapping_offset(batch as isize * self.a.batch + first as isize * self.a.row);
             // SAFETY: as for the callers; the packed rows are read only here.
             unsafe {
                 if self.plan.direct_a {
@@ -161,7 +166,15 @@ impl<S: Source> Job<'_, S> {
                         for (at, lanes) in self.row_panels(rows.len()) {
                             let from = from.wrapping_offset(at as isize * self.a.row);
                             let (lane_stride, step, depth) = (self.a.row, self.a.col, self.shape.k);
-                            (self.packer)(&Pack { from, lane_stride, step, lanes, width: lanes, depth, to: panel });
+                            (self.packer)(&Pack {
+                                from,
+                                lane_stride,
+                                step,
+                                lanes,
+                                width: lanes,
+                                depth,
+                                to: panel,
+                            });
                             panel = panel.add(lanes * depth);
                         }
                         self.block(batch, rows, block.clone(), Some(to), b);
@@ -175,7 +188,8 @@ impl<S: Source> Job<'_, S> {
     fn row_panels(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> + use<S> {
         let count = rows.div_ceil(self.kernels.tall);
         let (height, taller) = (rows / count, rows % count);
-        (0..count).map(move |index| (index * height + index.min(taller), height + usize::from(index < taller)))
+        (0..count)
+            .map(move |index| (index * height + index.min(taller), height + usize::from(index < taller)))
     }
 
     /// Computes a block and hands it over.
@@ -189,7 +203,8 @@ impl<S: Source> Job<'_, S> {
     ) {
         match self.out {
             Output::Store { ptr, row_stride, batch_stride } => {
-                let to = batch as isize * batch_stride + rows.start as isize * row_stride + block.start as isize;
+                let to =
+                    batch as isize * batch_stride + rows.start as isize * row_stride + block.start as isize;
                 // SAFETY: the block's part of C.
                 unsafe { self.sums(batch, &rows, &block, packed_a, b, ptr.wrapping_offset(to), row_stride) };
             }
@@ -220,7 +235,8 @@ impl<S: Source> Job<'_, S> {
         c_row: isize,
     ) {
         let (k, lanes) = (self.shape.k, self.kernels.lanes);
-        let direct_a = self.a.ptr.wrapping_offset(batch as isize * self.a.batch + rows.start as isize * self.a.row);
+        let direct_a =
+            self.a.ptr.wrapping_offset(batch as isize * self.a.batch + rows.start as isize * self.a.row);
         let mut start = 0;
         loop {
             let depth = (k - start).min(self.plan.depth);

@@ -1,7 +1,7 @@
 //! Few rows against a transposed B: each element is a dot product of two contiguous runs, and B streams by once.
 
-use super::scratch::{Use, with};
 use super::kernels::{DOT_COLUMNS, Kernel, Kernels};
+use super::scratch::{Use, with};
 use super::tile::Dots;
 use super::{Block, Gemm, Mat, Output, Shared, Source};
 use crate::cpu::simd::Level;
@@ -13,7 +13,12 @@ const MOST_ROWS: usize = 4;
 /// Whether the product is one of this kind.
 pub fn fits<S: Source>(level: Level, shape: Gemm, b: &Mat<S>) -> bool {
     let kernels = S::Sum::kernels(level);
-    S::PLAIN && shape.m <= MOST_ROWS && b.row == 1 && b.col != 1 && shape.k >= kernels.lanes && !kernels.dots.is_empty()
+    S::PLAIN
+        && shape.m <= MOST_ROWS
+        && b.row == 1
+        && b.col != 1
+        && shape.k >= kernels.lanes
+        && !kernels.dots.is_empty()
 }
 
 /// Computes the batch.

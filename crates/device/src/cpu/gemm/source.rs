@@ -1,7 +1,7 @@
 //! The element types that products read, and how they become the numbers that are added up.
 
-use super::pack::{Pack, Packer};
 use super::kernels::Kernel;
+use super::pack::{Pack, Packer};
 use crate::cpu::simd::{Level, stamp};
 use half::{bf16, f16};
 

@@ -33,7 +33,13 @@ enum Lie {
 const LIES: [Lie; 7] =
     [Lie::Plain, Lie::Transposed, Lie::Reversed, Lie::Sliced, Lie::Spread, Lie::SameRow, Lie::SameColumn];
 
-fn lay<S>(lie: Lie, shared: bool, shape: (usize, usize, usize), seed: usize, from: impl Fn(i8) -> S) -> Laid<S> {
+fn lay<S>(
+    lie: Lie,
+    shared: bool,
+    shape: (usize, usize, usize),
+    seed: usize,
+    from: impl Fn(i8) -> S,
+) -> Laid<S> {
     let (batch, rows, columns) = shape;
     let (row, col) = match lie {
         Lie::Plain | Lie::Reversed => (columns as isize, 1),
@@ -54,7 +60,12 @@ fn lay<S>(lie: Lie, shared: bool, shape: (usize, usize, usize), seed: usize, fro
 
 impl<S> Laid<S> {
     fn mat(&self) -> Mat<S> {
-        Mat { ptr: self.memory.as_ptr().wrapping_add(self.start), row: self.row, col: self.col, batch: self.batch }
+        Mat {
+            ptr: self.memory.as_ptr().wrapping_add(self.start),
+            row: self.row,
+            col: self.col,
+            batch: self.batch,
+        }
     }
 }
 
@@ -78,7 +89,10 @@ fn stored<S: Source>(level: Level, shape: Gemm, a: &Laid<S>, b: &Laid<S>, canary
         return Vec::new();
     }
     let rows = rows.chunks_exact(row_stride);
-    assert!(rows.clone().all(|row| row[shape.n..].iter().all(|value| *value == canary)), "{shape:?} wrote between rows");
+    assert!(
+        rows.clone().all(|row| row[shape.n..].iter().all(|value| *value == canary)),
+        "{shape:?} wrote between rows"
+    );
     rows.flat_map(|row| row[..shape.n].to_vec()).collect()
 }
 
@@ -186,7 +200,9 @@ fn results_are_bit_identical_for_any_number_of_threads() {
         (0..count).map(|_| next()).collect::<Vec<f32>>()
     };
     let before = threads::threads();
-    for (m, n, k) in [(1, 256, 784), (3, 500, 400), (128, 256, 784), (128, 10, 128), (300, 1100, 65), (700, 1, 800)] {
+    for (m, n, k) in
+        [(1, 256, 784), (3, 500, 400), (128, 256, 784), (128, 10, 128), (300, 1100, 65), (700, 1, 800)]
+    {
         for lies in [(Lie::Plain, Lie::Plain), (Lie::Transposed, Lie::Plain), (Lie::Plain, Lie::Transposed)] {
             let mut a = lay(lies.0, false, (1, m, k), 1, f32::from);
             let mut b = lay(lies.1, false, (1, k, n), 1, f32::from);

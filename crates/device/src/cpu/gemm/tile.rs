@@ -120,8 +120,9 @@ pub unsafe fn dot<V: Vector, const ROWS: usize, const COLUMNS: usize>(dots: &Dot
         while at + pair <= dots.depth {
             for (half, sums) in sums.iter_mut().enumerate() {
                 let at = at + half * V::LANES;
-                let b: [V; COLUMNS] =
-                    std::array::from_fn(|column| V::load(dots.b.offset(column as isize * dots.b_column).add(at)));
+                let b: [V; COLUMNS] = std::array::from_fn(|column| {
+                    V::load(dots.b.offset(column as isize * dots.b_column).add(at))
+                });
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let a = V::load(dots.a.offset(row as isize * dots.a_row).add(at));
                     for (sum, &b) in sums.iter_mut().zip(&b) {
