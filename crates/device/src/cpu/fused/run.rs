@@ -45,6 +45,7 @@ struct Source {
 impl Interpreter {
     /// Plans a kernel for a level of the processor.
     pub(crate) fn new(fused: &Fused, level: Level) -> Interpreter {
+        let fused = &super::convert::stores(fused);
         Interpreter { plan: Plan::new(fused, level), plain: plain(fused) }
     }
 
