@@ -4,10 +4,10 @@ mod kit;
 
 use std::sync::Arc;
 
-use kiln_compile::program::{Operation, Place, View, Work};
+use kiln_compile::program::{Instruction, Operation, Place, Store, View, Work};
 use kiln_device::{Argument, Memory, Output, cpu};
-use kiln_ir::op::{BinaryOp, ScatterMode};
-use kiln_ir::{DType, Data, ErrorKind};
+use kiln_ir::op::{BinaryOp, ReduceOp, ScatterMode, UnaryOp};
+use kiln_ir::{DType, Data, ErrorKind, Scalar};
 use kit::{Build, along, full, indexed, memory, numbers, pointwise, run};
 
 /// `out = x + w`, eight numbers each.
@@ -261,4 +261,64 @@ fn any_byte_in_a_bools_memory_comes_out_as_a_bool() {
     memory.write(&[0, 1, 2, 255]).unwrap();
     let out = run(&mut *build.load().unwrap(), &build.0, &[], &[memory]).unwrap();
     assert_eq!(out[0], Data::Bool(vec![false, true, true, true]));
+}
+
+#[test]
+fn any_function_of_any_dtype_runs_or_is_refused() {
+    let unary = [
+        UnaryOp::Neg,
+        UnaryOp::Abs,
+        UnaryOp::Sign,
+        UnaryOp::Exp,
+        UnaryOp::ExpM1,
+        UnaryOp::Ln,
+        UnaryOp::Ln1p,
+        UnaryOp::Sqrt,
+        UnaryOp::Rsqrt,
+        UnaryOp::Recip,
+        UnaryOp::Sin,
+        UnaryOp::Cos,
+        UnaryOp::Tanh,
+        UnaryOp::Sigmoid,
+        UnaryOp::Erf,
+        UnaryOp::Relu,
+        UnaryOp::Floor,
+        UnaryOp::Ceil,
+        UnaryOp::Round,
+        UnaryOp::Not,
+    ];
+    let binary = [
+        BinaryOp::Add,
+        BinaryOp::Sub,
+        BinaryOp::Mul,
+        BinaryOp::Div,
+        BinaryOp::Rem,
+        BinaryOp::Pow,
+        BinaryOp::Max,
+        BinaryOp::Min,
+        BinaryOp::And,
+        BinaryOp::Or,
+        BinaryOp::Xor,
+    ];
+    let folds = [ReduceOp::Sum, ReduceOp::Prod, ReduceOp::Max, ReduceOp::Min];
+    for dtype in DType::ALL {
+        let operations = unary.iter().map(|&op| Operation::Unary(op, 0));
+        let operations = operations.chain(binary.iter().map(|&op| Operation::Binary(op, 0, 0)));
+        for operation in operations.chain(folds.iter().map(|&op| Operation::Reduce(op, 0))) {
+            let folds = matches!(operation, Operation::Reduce(..));
+            let mut build = Build::new();
+            let (x, out) = (build.input(&[6], dtype), build.output(&[1], dtype));
+            let body = vec![full(Operation::Load(0), dtype), Instruction { operation, dtype, full: !folds }];
+            let mut work = pointwise(&[6], vec![build.view(x, &[1])], body, vec![]);
+            if folds {
+                work.reduced = vec![true];
+                work.stores = vec![Store { value: 1, view: build.view(out, &[0]) }];
+            }
+            build.kernel("function", Work::Fused(work));
+            let x = Data::filled(dtype, 6, Scalar::Int(3));
+            if build.load().is_ok() {
+                build.run(&[&x]).unwrap();
+            }
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! The CPU has no compiler, so each instruction is one vectorised loop over a tile of about a thousand numbers; what the
 //! interpreter costs is spread over them. All choices (loops, registers, functions) are made when a program is loaded.
 
+mod convert;
 mod math;
 mod ops;
 mod plan;
