@@ -77,7 +77,9 @@ fn axis(
     let to = if one { [1, 0] } else { strides };
     let work = make(along(&sizes, build.view(x, &strides), build.view(out, &to)));
     build.kernel("along", work);
-    let Data::I64(values) = scattered(elements, 1 << 20) else { return };
+    let Data::I64(values) = scattered(elements, 1 << 20) else {
+        return;
+    };
     measure(what, elements * 4, &build, &[&Data::F32(values.iter().map(|&v| v as f32).collect())]);
 }
 

@@ -137,7 +137,9 @@ fn changed(change: impl FnOnce(&mut Build)) -> String {
 }
 
 fn load(build: &mut Build, view: impl FnOnce(&mut View)) {
-    let Work::Fused(fused) = &mut build.0.kernels[0].work else { return };
+    let Work::Fused(fused) = &mut build.0.kernels[0].work else {
+        return;
+    };
     view(&mut fused.loads[0]);
 }
 
@@ -174,7 +176,9 @@ fn buffers_that_arent_where_they_say_are_refused() {
 #[test]
 fn writes_that_meet_what_they_shouldnt_are_refused() {
     let store = |b: &mut Build, change: &dyn Fn(&mut View)| {
-        let Work::Fused(fused) = &mut b.0.kernels[0].work else { return };
+        let Work::Fused(fused) = &mut b.0.kernels[0].work else {
+            return;
+        };
         change(&mut fused.stores[0].view);
     };
     assert!(changed(|b| store(b, &|view| view.buffer = 0)).ends_with("store: input 0 is read only"));
@@ -208,7 +212,9 @@ fn writes_that_meet_what_they_shouldnt_are_refused() {
 fn bodies_that_make_no_sense_are_refused() {
     let body = |change: &dyn Fn(&mut Vec<kiln_compile::program::Instruction>)| {
         changed(|b| {
-            let Work::Fused(fused) = &mut b.0.kernels[0].work else { return };
+            let Work::Fused(fused) = &mut b.0.kernels[0].work else {
+                return;
+            };
             change(&mut fused.body);
         })
     };

@@ -14,8 +14,11 @@ use kiln_ir::{DType, Error, ErrorKind, Result};
 use super::bases::Bases;
 use super::verify::parts;
 
-static CHECK: LazyLock<AtomicBool> =
-    LazyLock::new(|| AtomicBool::new(std::env::var("KILN_CHECK").is_ok_and(|what| what == "finite")));
+static CHECK: LazyLock<AtomicBool> = LazyLock::new(|| {
+    AtomicBool::new(
+        std::env::var("KILN_CHECK").is_ok_and(|what| what.split(',').any(|what| what.trim() == "finite")),
+    )
+});
 
 /// Switches the hunt for the first `NaN` or infinity for every program that runs from now on; the environment's
 /// `KILN_CHECK=finite` switches it on from the start. Every kernel's result is read once more while it is on.
@@ -67,10 +70,14 @@ impl Hunt {
     pub(super) unsafe fn begin(&mut self, program: &Program, bases: &Bases) -> Result<()> {
         for (id, buffer) in program.buffers.iter().enumerate() {
             self.infinite[id] = false;
-            let (Place::Input(_) | Place::Variable(_)) = buffer.place else { continue };
+            let (Place::Input(_) | Place::Variable(_)) = buffer.place else {
+                continue;
+            };
             let whole = View { buffer: id, dtype: buffer.dtype, offset: 0, strides: vec![1] };
             // SAFETY: a buffer has as many elements as it says.
-            let Some(found) = (unsafe { search(&whole, &[buffer.elements], bases, true) }) else { continue };
+            let Some(found) = (unsafe { search(&whole, &[buffer.elements], bases, true) }) else {
+                continue;
+            };
             if found.value.is_nan() {
                 let message =
                     format!("{} before the run: element {}", name(program, id, "holds a NaN"), found.element);
@@ -93,7 +100,9 @@ impl Hunt {
             // SAFETY: the view was checked when the program was loaded.
             let found = unsafe { search(&watched.view, &watched.sizes, bases, excused) };
             self.infinite[id] = found.is_some_and(|found| !found.value.is_nan());
-            let Some(found) = found.filter(|found| found.value.is_nan() || !excused) else { continue };
+            let Some(found) = found.filter(|found| found.value.is_nan() || !excused) else {
+                continue;
+            };
             let into = name(program, id, "");
             let (role, element, value) = (&watched.role, found.element, found.value);
             let mut error = Error::new(
@@ -112,7 +121,9 @@ impl Hunt {
 }
 
 fn watched(kernel: &Kernel) -> Vec<Watched> {
-    let Ok(parts) = parts(&kernel.work) else { return Vec::new() };
+    let Ok(parts) = parts(&kernel.work) else {
+        return Vec::new();
+    };
     let writes: Vec<_> = parts.into_iter().filter(|part| part.write).collect();
     let many = writes.len() > 1;
     writes

@@ -13,7 +13,10 @@ const WRITER: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Lock {
     state: AtomicU32,
+    /// Who sleeps, or is about to.
     waiting: AtomicU32,
+    /// Those of them that want to write: new readers let them go first, or there might never be a moment without one.
+    writers: AtomicU32,
     queue: Mutex<()>,
     released: Condvar,
 }
@@ -60,13 +63,13 @@ impl Lock {
             Mode::Write => {
                 self.state.compare_exchange(0, WRITER, Ordering::SeqCst, Ordering::Relaxed).is_ok()
             }
-            Mode::Read => self
-                .state
-                .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |state| {
-                    (state < WRITER - 1).then(|| state + 1)
-                })
-                .is_ok(),
+            Mode::Read => self.writers.load(Ordering::Relaxed) == 0 && self.join_readers(),
         }
+    }
+
+    fn join_readers(&self) -> bool {
+        let more = |state| (state < WRITER - 1).then(|| state + 1);
+        self.state.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
     }
 
     /// Takes the lock, waiting until it is free.
@@ -77,14 +80,18 @@ impl Lock {
     #[cold]
     fn wait(&self, mode: Mode) -> Result<(), Reentered> {
         if held_by_this_thread(self) {
-            return Err(Reentered);
+            // Beside itself a reader may read, even when a writer waits for both.
+            return if mode == Mode::Read && self.join_readers() { Ok(()) } else { Err(Reentered) };
         }
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let writers = u32::from(mode == Mode::Write);
+        self.writers.fetch_add(writers, Ordering::SeqCst);
         self.waiting.fetch_add(1, Ordering::SeqCst);
         while !self.try_acquire(mode) {
             queue = self.released.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.writers.fetch_sub(writers, Ordering::SeqCst);
         Ok(())
     }
 
@@ -161,6 +168,28 @@ mod tests {
         assert!(!lock.try_acquire(Mode::Read) && !lock.try_acquire(Mode::Write));
         lock.release(Mode::Write);
         assert!(lock.try_acquire(Mode::Read));
+    }
+
+    #[test]
+    fn a_reader_inside_of_a_reader_passes_a_waiting_writer() {
+        let lock = Lock::default();
+        let claims = [Claim { lock: &lock, mode: Mode::Read }];
+        std::thread::scope(|scope| {
+            let inside = || {
+                scope.spawn(|| {
+                    lock.acquire(Mode::Write).unwrap();
+                    lock.release(Mode::Write);
+                });
+                while lock.writers.load(Ordering::SeqCst) == 0 {
+                    std::thread::yield_now();
+                }
+                assert!(!lock.try_acquire(Mode::Read), "readers from elsewhere wait");
+                lock.acquire(Mode::Read).unwrap();
+                lock.release(Mode::Read);
+            };
+            // SAFETY: the lock lives on this stack.
+            unsafe { holding(&claims, inside) }.unwrap();
+        });
     }
 
     #[test]

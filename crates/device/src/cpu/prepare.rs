@@ -1,6 +1,6 @@
 //! From a kernel of a program to something that runs: all that can be decided before the first run is decided here.
 
-use kiln_compile::program::{Kernel, Work};
+use kiln_compile::program::{Fused, Kernel, Matmul, Work};
 use kiln_ir::Result;
 
 use super::bases::Bases;
@@ -14,6 +14,8 @@ pub(crate) type Call = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
 /// Makes a kernel of a checked program ready to run.
 pub(crate) fn prepare(kernel: &Kernel) -> Result<Call> {
     Ok(match &kernel.work {
+        Work::Fused(Fused { loops, reduced, .. }) if empty(loops, reduced) => Box::new(|_| Ok(())),
+        Work::Matmul(Matmul { tail, .. }) if empty(&tail.loops, &tail.reduced) => Box::new(|_| Ok(())),
         Work::Fused(work) => contraction::fused(work),
         Work::Matmul(work) => contraction::matmul(work),
         Work::Conv(work) => contraction::conv(work),
@@ -25,4 +27,9 @@ pub(crate) fn prepare(kernel: &Kernel) -> Result<Call> {
         Work::ArgSort(descending, work) => arg_sort::prepare(kernel, *descending, work)?,
         Work::Custom(work) => custom::prepare(kernel, work),
     })
+}
+
+/// Whether nothing is stored: a loop that isn't reduced has no points.
+fn empty(loops: &[usize], reduced: &[bool]) -> bool {
+    std::iter::zip(loops, reduced).any(|(&size, &reduced)| size == 0 && !reduced)
 }

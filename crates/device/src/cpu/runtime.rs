@@ -51,38 +51,28 @@ impl CpuExecutable {
         verify::program(&program)?;
         let arena = Allocation::zeroed(program.arena)?;
         let mut bases = Bases::new(program.buffers.len());
+        let slots = |sizes: &mut dyn Iterator<Item = (usize, DType)>| -> Vec<Slot> {
+            sizes.map(|(elements, dtype)| Slot { dtype, elements, buffers: Vec::new() }).collect()
+        };
+        let listed = |(shape, dtype): &(Shape, DType)| (shape.elements(), *dtype);
+        let mut inputs = slots(&mut program.inputs.iter().map(listed));
+        let mut outputs = slots(&mut program.outputs.iter().map(listed));
+        let mut variables = slots(&mut program.variables.iter().map(|v| (v.shape().elements(), v.dtype())));
         for (id, buffer) in program.buffers.iter().enumerate() {
-            if let Place::Arena(offset) = buffer.place {
-                bases.set(id, arena.start().wrapping_add(offset));
+            match buffer.place {
+                Place::Arena(offset) => bases.set(id, arena.start().wrapping_add(offset)),
+                Place::Input(i) => inputs[i].buffers.push(id),
+                Place::Output(i) => outputs[i].buffers.push(id),
+                Place::Variable(i) => variables[i].buffers.push(id),
             }
         }
-        let at = |wanted: &dyn Fn(Place) -> bool| -> Vec<usize> {
-            (0..program.buffers.len()).filter(|&id| wanted(program.buffers[id].place)).collect()
-        };
-        let slot = |shape: &Shape, dtype: DType, buffers: Vec<usize>| Slot {
-            dtype,
-            elements: shape.elements(),
-            buffers,
-        };
-        let (inputs, outputs) = (program.inputs.iter().enumerate(), program.outputs.iter().enumerate());
         Ok(CpuExecutable {
             kernels: program.kernels.iter().map(prepare).collect::<Result<_>>()?,
-            inputs: inputs
-                .map(|(i, (shape, dtype))| slot(shape, *dtype, at(&|p| p == Place::Input(i))))
-                .collect(),
-            outputs: outputs
-                .map(|(i, (shape, dtype))| slot(shape, *dtype, at(&|p| p == Place::Output(i))))
-                .collect(),
-            variables: program
-                .variables
-                .iter()
-                .enumerate()
-                .map(|(i, variable)| {
-                    slot(variable.shape(), variable.dtype(), at(&|p| p == Place::Variable(i)))
-                })
-                .collect(),
             bases,
             _arena: arena,
+            inputs,
+            outputs,
+            variables,
             claims: Vec::with_capacity(program.variables.len()),
             order: (0..program.variables.len()).collect(),
             hunt: None,

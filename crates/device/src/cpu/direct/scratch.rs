@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([f32; 16]);
+struct Line(#[expect(dead_code, reason = "only its address is used")] [f32; 16]);
 
 /// What scratch is for; a thread has one piece for each purpose.
 #[derive(Clone, Copy)]

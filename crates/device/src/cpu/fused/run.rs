@@ -6,7 +6,7 @@ use std::ops::Range;
 use kiln_compile::program::{Fused, Operation};
 
 use super::ops::LaneType;
-use super::plan::{Along, Class, Pass, Plan, Shape, Step, Target, Walk};
+use super::plan::{Along, Class, Fold, Pass, Plan, Shape, Step, Target, Walk};
 use super::transfer;
 use crate::cpu::bases::Bases;
 use crate::cpu::simd::Level;
@@ -146,7 +146,7 @@ unsafe fn run_folds(plan: &Plan, bases: &Bases) {
     let stride = plan.sums();
     let unit = |number: usize, blocks_in_parallel: bool| {
         let (group, columns) = (number / strips, strip(number % strips));
-        with_sums(plan, (blocks + 1) * stride + plan.kept, |memory| {
+        with_sums((blocks + 1) * stride + plan.kept, |memory| {
             let kept = memory.wrapping_add(blocks * stride);
             for pass in &plan.passes {
                 // Values between the passes.
@@ -200,8 +200,6 @@ unsafe fn run_folds(plan: &Plan, bases: &Bases) {
     }
 }
 
-use super::plan::Fold;
-
 /// Shares out only what is worth it.
 fn parallel_if(tasks: usize, work: usize, body: &(dyn Fn(usize) + Sync)) {
     if work < GRAIN { (0..tasks).for_each(body) } else { parallel(tasks, body) }
@@ -237,7 +235,7 @@ impl Plan {
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([u8; 64]);
+struct Line(#[expect(dead_code, reason = "only its address is used")] [u8; 64]);
 
 /// What a thread keeps from kernel to kernel.
 #[derive(Default)]
@@ -254,7 +252,7 @@ thread_local! {
     static SUMS: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-fn with_sums(_plan: &Plan, bytes: usize, body: impl FnOnce(*mut u8)) {
+fn with_sums(bytes: usize, body: impl FnOnce(*mut u8)) {
     let mut room = SUMS.take();
     if room.len() * 64 < bytes {
         room.resize(bytes.div_ceil(64), Line([0; 64]));
@@ -268,7 +266,6 @@ struct Frame<'a> {
     plan: &'a Plan,
     bases: &'a Bases,
     scratch: &'a mut Scratch,
-    kept: *mut u8,
     sums: *mut u8,
     source: Option<Source>,
     group: usize,
@@ -298,8 +295,7 @@ fn with_frame(plan: &Plan, bases: &Bases, kept: Option<*mut u8>, body: impl FnOn
     scratch.offsets.resize(plan.loads.len(), 0);
     scratch.index.clear();
     scratch.index.resize(plan.groups.len(), 0);
-    let mut frame =
-        Frame { plan, bases, scratch: &mut scratch, kept, sums: registers, source: None, group: 0 };
+    let mut frame = Frame { plan, bases, scratch: &mut scratch, sums: registers, source: None, group: 0 };
     body(&mut frame);
     SCRATCH.with_borrow_mut(|kept| kept.push(scratch));
 }

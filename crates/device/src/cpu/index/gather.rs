@@ -77,9 +77,8 @@ impl Gather {
             self.rows.runs(points, |first, offsets, count| {
                 if !stop {
                     // SAFETY: as for this function; chunks write distinct rows.
-                    if let Err(point) =
-                        unsafe { self.copy(x.at(), index.at(), out.at(), first, offsets, count) }
-                    {
+                    let copied = unsafe { self.copy(x.at(), index.at(), out.at(), first, offsets, count) };
+                    if let Err(point) = copied {
                         bad.fetch_min(point, Ordering::Relaxed);
                         stop = true;
                     }

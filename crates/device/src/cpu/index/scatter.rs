@@ -34,6 +34,9 @@ struct Part {
 }
 
 struct Scatter {
+    /// All of the work, for one thread.
+    whole: [Part; 1],
+    /// The same work in shares.
     parts: Vec<Part>,
     step: isize,
     size: usize,
@@ -87,6 +90,7 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMo
         })
     }
     let scatter = Scatter {
+        whole: [part(work, None, 0..work.size)],
         parts: split(work),
         step: work.out.strides[work.axis],
         size: work.size,
@@ -132,11 +136,20 @@ fn split(work: &Indexed) -> Vec<Part> {
                 .map(|first| part(work, Some((axis, first..len.min(first + piece))), 0..work.size))
                 .collect()
         }
+        // Picking out the destinations of a part costs more than it saves where rows are short.
+        None if within_bytes(work) < 128 => vec![part(work, None, 0..work.size)],
         None => {
             let parts = wanted.min(threads::threads()).min(work.size).max(1);
             (0..parts).map(|p| part(work, None, work.size * p / parts..work.size * (p + 1) / parts)).collect()
         }
     }
+}
+
+/// The bytes that one index moves.
+fn within_bytes(work: &Indexed) -> usize {
+    let within = |&axis: &usize| axis != work.axis && work.index.strides[axis] == 0;
+    let elements: usize = (0..work.loops.len()).filter(within).map(|axis| work.loops[axis]).product();
+    elements * work.x.dtype.size()
 }
 
 fn part(work: &Indexed, cut: Option<(usize, Range<usize>)>, serves: Range<usize>) -> Part {
@@ -175,8 +188,9 @@ impl Scatter {
         let none = usize::MAX;
         // The part and the point of the first index out of range, as one number.
         let bad = AtomicUsize::new(none);
-        threads::parallel(self.parts.len(), &|p| {
-            let part = &self.parts[p];
+        let parts = if threads::threads() == 1 { &self.whole[..] } else { &self.parts };
+        threads::parallel(parts.len(), &|p| {
+            let part = &parts[p];
             let [i, s, o] = part.start;
             let moved = [
                 index.at().wrapping_offset(i).cast::<T>(),
@@ -190,7 +204,7 @@ impl Scatter {
         });
         let bad = bad.into_inner();
         (bad != none).then(|| {
-            let part = &self.parts[bad % PARTS];
+            let part = &parts[bad % PARTS];
             // SAFETY: the point is one of the index's.
             unsafe { index.at().offset(part.start[0] + part.rows.at(bad / PARTS)[0]).read() }
         })

@@ -111,7 +111,9 @@ pub(in super::super) fn conv(work: &Conv) -> Call {
                         unflatten(row, [work.batch, work.output[0], work.output[1], work.output[2]]);
                     let first = column / group_out * group_in;
                     points(&work.window, |w| {
-                        let Some(i) = inside(o, [w[0], w[1], w[2]]) else { return };
+                        let Some(i) = inside(o, [w[0], w[1], w[2]]) else {
+                            return;
+                        };
                         for c in 0..group_in {
                             add(five(n, first + c, i), five(column, c, [w[0], w[1], w[2]]));
                         }

@@ -80,7 +80,9 @@ fn erf(x: f64) -> f64 {
 pub(crate) fn binary(op: BinaryOp, of: DType, a: Scalar, b: Scalar) -> Scalar {
     if of.is_float() {
         let (a, b) = (a.as_f64(), b.as_f64());
-        let larger = |keep_a: bool| if a.is_nan() || (keep_a && !b.is_nan()) { a } else { b };
+        let larger = |keep_a: bool| {
+            if a.is_nan() || (keep_a && !b.is_nan()) { a } else { b }
+        };
         return match op {
             BinaryOp::Lt => Scalar::Bool(a < b),
             BinaryOp::Le => Scalar::Bool(a <= b),
