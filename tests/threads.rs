@@ -56,3 +56,39 @@ fn convolutions_and_big_reductions_give_the_same_bits() {
     assert_eq!(one, run(2));
     assert_eq!(one, run(5));
 }
+
+#[test]
+fn products_of_every_figure_and_scattered_sums_give_the_same_bits() {
+    let run = |threads: usize| {
+        kiln::set_threads(threads);
+        let mut bits = Vec::new();
+        let shapes = [
+            [1, 784, 256],
+            [1, 3000, 2000],
+            [2, 5000, 7],
+            [7, 1, 9000],
+            [300, 5000, 3],
+            [129, 257, 65],
+            [512, 512, 512],
+        ];
+        for (number, [m, k, n]) in shapes.into_iter().enumerate() {
+            let key = Key::new(number as u64);
+            let a = key.derive(0).normal([m, k], 0.0, 1.0);
+            let b = key.derive(1).normal([n, k], 0.0, 1.0);
+            let product = a.matmul(&b.t()).relu();
+            let gradients = product.square().sum(..).grad(&[&a, &b]);
+            for tensor in [&product, &gradients[0], &gradients[1]] {
+                bits.extend(tensor.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits));
+            }
+        }
+        let key = Key::new(9);
+        let rows = key.derive(0).randint([20_000], 0, 50);
+        let sums = Tensor::zeros([50, 16]).index_add(0, &rows, &key.derive(1).normal([20_000, 16], 0.0, 1.0));
+        bits.extend(sums.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits));
+        bits
+    };
+    let one = run(1);
+    for threads in [2, 3, 7] {
+        assert!(one == run(threads), "{threads} threads give other bits");
+    }
+}

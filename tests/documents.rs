@@ -1,0 +1,110 @@
+//! The documents say what is so: the tree in the README is the tree on disk, and the graph and the program printed in
+//! `docs/architecture.md` are what the example there gives today. `UPDATE_DOCS=1 cargo test --test documents` writes
+//! the printed parts anew.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use kiln::prelude::*;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn the_printed_step_in_the_architecture_is_what_it_is_today() {
+    let path = Path::new(ROOT).join("docs/architecture.md");
+    let written = std::fs::read_to_string(&path).unwrap();
+    // One step of a layer of three inputs and two outputs, as the document has it.
+    let layer = Dense::new(3, 2, Key::new(1));
+    let mut step = Step::train(&layer, Sgd::new(0.1), |layer, _, [x, y]| layer.forward(&x).relu().mse(&y));
+    let (x, y) = ([0f32; 12], [0f32; 8]);
+    let inputs = || [Input::new(&x, &[4, 3]), Input::new(&y, &[4, 2])];
+    let graph = step.function().graph(inputs()).unwrap();
+    let simplified = kiln::ir::simplify::simplify(&graph);
+    let program = step.function().program(inputs()).unwrap();
+
+    let mut fresh = written.clone();
+    let parts = [
+        ("graph", graph.to_string()),
+        ("simplified", simplified.to_string()),
+        ("program", program.to_string()),
+        ("memory", program.memory_listing()),
+    ];
+    for (name, text) in parts {
+        fresh = with_block(&fresh, name, &without_lines(&text));
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &fresh).unwrap();
+    } else {
+        assert_eq!(
+            written, fresh,
+            "run `UPDATE_DOCS=1 cargo test --test documents` and look at the difference"
+        );
+    }
+}
+
+/// The document with what stands between the fences after `<!-- name -->` replaced.
+fn with_block(document: &str, name: &str, text: &str) -> String {
+    let start = format!("<!-- {name} -->\n```text\n");
+    let (before, rest) = document.split_once(&start).unwrap_or_else(|| panic!("no block {name}"));
+    let (_, after) = rest.split_once("```\n").unwrap();
+    format!("{before}{start}{text}```\n{after}")
+}
+
+/// A listing without the source lines at the ends, which move with every edit.
+fn without_lines(text: &str) -> String {
+    let line = |line: &str| match line.rsplit_once(' ') {
+        Some((before, place)) if place.contains(".rs:") => before.trim_end().to_string() + "\n",
+        _ => line.trim_end().to_string() + "\n",
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn the_tree_in_the_readme_is_the_tree_on_disk() {
+    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("## The house").unwrap();
+    let tree = rest.split("```").nth(1).unwrap();
+    let mut named = BTreeSet::new();
+    for line in tree.lines().skip(1) {
+        let Some(name) = line.split_whitespace().next().and_then(|name| name.strip_suffix('/')) else {
+            continue;
+        };
+        named.insert(if line.starts_with(' ') { format!("crates/{name}") } else { name.to_string() });
+    }
+    let mut found = BTreeSet::new();
+    for (folder, prefix) in [(Path::new(ROOT).to_path_buf(), ""), (Path::new(ROOT).join("crates"), "crates/")]
+    {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let hidden = name.starts_with('.') || name.starts_with("target") || name == "shared";
+            if entry.file_type().unwrap().is_dir() && !hidden {
+                found.insert(format!("{prefix}{name}"));
+            }
+        }
+    }
+    assert_eq!(named, found, "left: the README's, right: the disk's");
+}
+
+#[test]
+fn crates_depend_only_along_the_arrows() {
+    // What the architecture draws; tests may use the testkit as well.
+    let arrows = [
+        ("crates/ir", &[][..]),
+        ("crates/compile", &["kiln-ir"]),
+        ("crates/device", &["kiln-compile", "kiln-ir"]),
+        ("crates/nn", &["kiln-compile", "kiln-device", "kiln-ir"]),
+        ("crates/data", &[]),
+        (".", &["kiln-data", "kiln-ir", "kiln-nn"]),
+    ];
+    for (folder, allowed) in arrows {
+        let text = std::fs::read_to_string(Path::new(ROOT).join(folder).join("Cargo.toml")).unwrap();
+        let (_, rest) = text.rsplit_once("\n[dependencies]\n").unwrap_or(("", ""));
+        let section = rest.split("\n[").next().unwrap_or("");
+        let name = |line: &str| line.split(['.', ' ', '=']).next().unwrap_or("").to_string();
+        let used: Vec<String> = section.lines().map(name).filter(|name| name.starts_with("kiln-")).collect();
+        for used in used {
+            assert!(allowed.contains(&used.as_str()), "{folder} must not depend on {used}");
+        }
+    }
+}
