@@ -47,7 +47,7 @@ fn ten_thousand_steps_allocate_nothing_after_the_second() {
     let mut sum = 0.0;
     let mut run = |step: &mut Step<2>, number: usize| {
         // Two shapes in turn, as the last batch of an epoch is a shorter one.
-        let (start, rows) = if number % 2 == 0 { (0, 16) } else { (16, 5) };
+        let (start, rows) = if number.is_multiple_of(2) { (0, 16) } else { (16, 5) };
         let (x, y) = (&pixels[start * 64..(start + rows) * 64], &labels[start..start + rows]);
         sum += step.run([Input::new(x, &[rows, 64]), Input::new(y, &[rows])]).unwrap();
     };

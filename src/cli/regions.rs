@@ -31,7 +31,7 @@ impl Square {
     fn cell(self, x: f32, y: f32) -> Option<usize> {
         let position = |value: f32, cells: usize| {
             let share = (value / self.reach + 1.0) / 2.0;
-            (0.0..1.0).contains(&share).then(|| (share * cells as f32) as usize)
+            (0.0..1.0).contains(&share).then_some((share * cells as f32) as usize)
         };
         Some(position(-y, ROWS)? * COLUMNS + position(x, COLUMNS)?)
     }

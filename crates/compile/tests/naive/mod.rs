@@ -12,6 +12,9 @@ use kiln_ir::graph::GraphNode;
 use kiln_ir::op::{ConvSpec, Op, ReduceOp, ScatterMode, WindowSpec};
 use kiln_ir::{DType, Data, Graph, Scalar, Shape, each_dtype};
 
+/// The result of a contraction, by loop indices.
+type Product<'a> = &'a dyn Fn(&[usize]) -> Scalar;
+
 /// The bytes of everything a program touches.
 pub struct Machine<'a> {
     program: &'a Program,
@@ -177,7 +180,7 @@ impl Machine<'_> {
         }
     }
 
-    fn fused(&mut self, fused: &Fused, product: Option<&dyn Fn(&[usize]) -> Scalar>) {
+    fn fused(&mut self, fused: &Fused, product: Option<Product>) {
         assert!(fused.loops.iter().all(|&size| size > 0));
         let all = points(&fused.loops);
         let kept_of = |point: &[usize]| -> Vec<usize> {

@@ -117,7 +117,7 @@ fn chooser<T: Float>(level: Level) -> Rows {
 /// # Safety
 /// The elements exist, and nobody writes them meanwhile.
 #[inline(always)]
-unsafe fn read<'a, T: Float>(from: *const T, stride: isize, n: usize, room: &'a mut [T; WIDE]) -> &'a [T] {
+unsafe fn read<T: Float>(from: *const T, stride: isize, n: usize, room: &mut [T; WIDE]) -> &[T] {
     // SAFETY: the caller's promise; `n` is at most the room.
     unsafe {
         if stride == 1 {

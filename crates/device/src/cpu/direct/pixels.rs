@@ -172,7 +172,7 @@ impl Pixels {
 
         // Small images are taken several at a time, so that tiles are full.
         let mut images = (4 * kernel.rows).div_ceil(pixels.max(1)).clamp(1, conv.batch.max(1));
-        while conv.batch % images != 0 {
+        while !conv.batch.is_multiple_of(images) {
             images -= 1;
         }
         let chunks = conv.batch / images;

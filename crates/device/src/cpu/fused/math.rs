@@ -4,6 +4,11 @@
 //! reductions and polynomials are those of the Cephes library. `FUSED` says whether the processor multiplies and adds in one
 //! instruction; without it `mul_add` would be a library call.
 
+#![expect(
+    clippy::excessive_precision,
+    reason = "the coefficients are given with the digits they were published with"
+)]
+
 #[inline(always)]
 pub(super) fn ma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
@@ -140,7 +145,7 @@ pub(super) fn erf<const FUSED: bool>(x: f32) -> f32 {
             -2.685_381_2e-2,
             1.128_358_5e-1,
             -3.761_262_6e-1,
-            1.128_379_2,
+            std::f32::consts::FRAC_2_SQRT_PI,
         ],
     );
     let a = x.abs();

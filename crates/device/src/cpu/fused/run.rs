@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use kiln_compile::program::{Fused, Instruction, Operation};
+use kiln_compile::program::{Fused, Operation};
 
+use super::convert;
 use super::ops::LaneType;
 use super::plan::{Along, Class, Fold, Pass, Plan, Shape, Step, Target, Walk};
 use super::transfer;
@@ -46,7 +47,7 @@ impl Interpreter {
     /// Plans a kernel for a level of the processor.
     pub(crate) fn new(fused: &Fused, level: Level) -> Interpreter {
         let plain = plain(fused);
-        Interpreter { plan: Plan::new(&with_casts(fused), level), plain }
+        Interpreter { plan: Plan::new(&convert::stores(fused), level), plain }
     }
 
     /// Where the accumulator goes, if this is a tail that does nothing but store it in its own dtype.
@@ -88,20 +89,6 @@ impl Interpreter {
             unsafe { frame.tiles(&self.plan.passes[0], rows, columns) };
         });
     }
-}
-
-/// The kernel with a cast in front of every store to another dtype than the value's.
-fn with_casts(fused: &Fused) -> Fused {
-    let mut fused = fused.clone();
-    for store in &mut fused.stores {
-        let Instruction { dtype, full, .. } = fused.body[store.value];
-        if dtype != store.view.dtype {
-            let operation = Operation::Cast(store.value);
-            fused.body.push(Instruction { operation, dtype: store.view.dtype, full });
-            store.value = fused.body.len() - 1;
-        }
-    }
-    fused
 }
 
 fn plain(fused: &Fused) -> Option<Plain> {

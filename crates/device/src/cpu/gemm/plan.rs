@@ -79,7 +79,7 @@ impl Plan {
             rows = m.div_ceil(pieces.next_multiple_of(wanted.clamp(1, threads)));
         }
 
-        let far = (a.row.unsigned_abs() * size_of::<S>()) % 2048 == 0 && m > 4;
+        let far = (a.row.unsigned_abs() * size_of::<S>()).is_multiple_of(2048) && m > 4;
         let direct_a = S::PLAIN && (a.row == 1 || (a.col == 1 && !(far && k > 16)) || n <= 2 * lanes);
         let direct_b = S::PLAIN && b.col == 1 && few;
         let shared_b = !direct_b && batch < 2 * threads && m > rows;

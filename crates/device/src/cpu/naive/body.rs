@@ -4,59 +4,8 @@ use kiln_compile::program::{Fused, Operation};
 use kiln_ir::Scalar;
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
-use super::scalar::{binary, fold, held, neutral, unary};
-use super::{points, read, write};
-
-/// Pointwise work and reductions.
-pub(in super::super) fn fused(work: &Fused) -> Call {
-    let work = work.clone();
-    Box::new(move |bases: &Bases| {
-        // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
-        unsafe { run(&work, bases) };
-        Ok(())
-    })
-}
-
-/// # Safety
-/// The kernel was checked, and nothing else uses what is in `bases`.
-unsafe fn run(work: &Fused, bases: &Bases) {
-    let only = |wanted: bool| -> Vec<usize> {
-        let pick = |(&size, &reduced): (&usize, &bool)| if reduced == wanted { size } else { 1 };
-        work.loops.iter().zip(&work.reduced).map(pick).collect()
-    };
-    let (kept_sizes, reduced_sizes) = (only(false), only(true));
-    let mut kept = vec![Scalar::Int(0); work.body.len()];
-    points(&kept_sizes, |outer| {
-        let each_reduced = |visit: &mut dyn FnMut(&[usize])| {
-            points(&reduced_sizes, |inner| {
-                let at: Vec<usize> = outer.iter().zip(inner).map(|(a, b)| a + b).collect();
-                visit(&at);
-            });
-        };
-        for position in 0..work.body.len() {
-            let instruction = &work.body[position];
-            kept[position] = match instruction.operation {
-                Operation::Reduce(op, value) => {
-                    let mut sum = neutral(op, instruction.dtype);
-                    each_reduced(&mut |at| {
-                        // SAFETY: as for this function.
-                        let values = unsafe { values(work, at, bases, None, &kept, value + 1) };
-                        sum = fold(op, instruction.dtype, sum, values[value]);
-                    });
-                    sum
-                }
-                _ if instruction.full => continue,
-                // SAFETY: as for this function.
-                _ => unsafe { value(work, position, outer, bases, None, &kept) },
-            };
-        }
-        each_reduced(&mut |at| {
-            // SAFETY: as for this function.
-            unsafe { store(work, at, bases, None, &kept) };
-        });
-    });
-}
+use super::scalar::{binary, held, unary};
+use super::{read, write};
 
 /// Computes a point's values and stores them.
 ///

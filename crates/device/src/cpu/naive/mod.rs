@@ -4,8 +4,6 @@ mod body;
 mod contract;
 pub(super) mod scalar;
 
-#[cfg(test)]
-pub(super) use body::fused;
 pub(super) use contract::{conv, matmul, window};
 
 use kiln_compile::program::View;

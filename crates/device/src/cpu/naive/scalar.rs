@@ -150,14 +150,3 @@ pub(crate) fn neutral(op: ReduceOp, dtype: DType) -> Scalar {
         },
     )
 }
-
-/// One step of a fold.
-pub(crate) fn fold(op: ReduceOp, dtype: DType, a: Scalar, b: Scalar) -> Scalar {
-    let op = match op {
-        ReduceOp::Sum => BinaryOp::Add,
-        ReduceOp::Prod => BinaryOp::Mul,
-        ReduceOp::Max => BinaryOp::Max,
-        ReduceOp::Min => BinaryOp::Min,
-    };
-    binary(op, dtype, a, b)
-}
