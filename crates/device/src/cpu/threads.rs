@@ -4,7 +4,7 @@
 //! costs nothing but its help. Workers spin for some tens of microseconds after their last region and then park.
 
 use std::any::Any;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -50,11 +50,36 @@ fn default_threads() -> usize {
 pub fn parallel(chunks: usize, body: &(dyn Fn(usize) + Sync)) {
     let _flush = FlushDenormals::new();
     let threads = threads();
-    if threads <= 1 || chunks <= 1 || chunks > MOST_CHUNKS || !POOL.enter() {
+    if threads <= 1 || chunks <= 1 || chunks > MOST_CHUNKS || ALONE.get() {
         (0..chunks).for_each(body);
-        return;
+    } else if POOL.enter() {
+        POOL.run(threads, chunks, body);
+    } else {
+        let _alone = Alone::new();
+        (0..chunks).for_each(body);
     }
-    POOL.run(threads, chunks, body);
+}
+
+thread_local! {
+    /// Whether this thread runs a region by itself because the pool was taken. Regions inside of it stay with it, though
+    /// the pool may be free by then.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks the thread until it is dropped.
+struct Alone;
+
+impl Alone {
+    fn new() -> Alone {
+        ALONE.set(true);
+        Alone
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        ALONE.set(false);
+    }
 }
 
 /// What a region runs. The lifetime is erased: whoever reads it holds a claim, and the caller, whose borrow it is,
