@@ -223,7 +223,8 @@ mod tests {
         let exact: f32 = left.iter().zip(&right).map(|(left, right)| left * right).sum();
         for level in Level::all_here() {
             // SAFETY: `at` gives a copy that this machine can run.
-            assert_eq!(unsafe { PRODUCTS.at(level)(&left, &right) }, exact, "{}", level.name());
+            let sum = unsafe { PRODUCTS.at(level)(&left, &right) };
+            assert_eq!(sum, exact, "{}", level.name());
         }
     }
 

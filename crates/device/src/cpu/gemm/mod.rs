@@ -135,12 +135,11 @@ pub unsafe fn gemm_at<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>
         Output::Store { ptr, row_stride, batch_stride } => {
             let ptr = Shared(ptr);
             let tail = |block: Block<S::Sum>| {
-                // The whole wrapper is captured, which threads may share, not the pointer in it.
-                let Shared(to_columns) = { &ptr };
+                let Shared(ptr) = { ptr };
                 for (at, row) in block.cols.enumerate() {
                     let to = row as isize * row_stride + block.batch as isize * batch_stride;
                     // SAFETY: an element of C, which only this block has.
-                    unsafe { to_columns.offset(to).write(block.acc.add(at).read()) };
+                    unsafe { ptr.offset(to).write(block.acc.add(at).read()) };
                 }
             };
             // SAFETY: the same elements by other names.
@@ -174,3 +173,6 @@ unsafe impl<T> Send for Shared<T> {}
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(all(test, target_os = "linux"))]
+mod guard_tests;

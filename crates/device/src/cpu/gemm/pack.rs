@@ -98,19 +98,17 @@ unsafe fn turned<S: Source, const LANES: usize>(job: &Pack<S>) {
         while step + TURN <= job.depth {
             // SAFETY: a block of lanes and steps that are readable and writable.
             unsafe {
-                let mut block: Square<S::Sum> = [[S::Sum::default(); TURN]; TURN];
-                for (index, row) in block.iter_mut().enumerate().take(lanes) {
-                    let from = job.from.offset((lane + index) as isize * job.lane_stride).add(step);
-                    *row = from.cast::<[S; TURN]>().read().map(S::number);
-                }
-                let block = turn::<_, LANES>(&block);
-                // From the first step to the last: what one spills, the next one writes over.
-                for (at, row) in block.iter().enumerate() {
-                    let to = job.to.add((step + at) * job.width + lane);
-                    if job.spills || lanes == TURN {
-                        to.cast::<[S::Sum; TURN]>().write(*row);
-                    } else {
-                        to.copy_from_nonoverlapping(row.as_ptr(), lanes);
+                let from = job.from.offset(lane as isize * job.lane_stride).add(step);
+                let to = job.to.add(step * job.width + lane);
+                if lanes == TURN {
+                    let block = load(from, job.lane_stride, TURN);
+                    store(&turn::<_, LANES>(&block), to, job.width);
+                } else if job.spills {
+                    let block = load(from, job.lane_stride, lanes);
+                    store(&turn::<_, LANES>(&block), to, job.width);
+                } else {
+                    for at in 0..TURN {
+                        one_by_one(job, lane..lane + lanes, step + at);
                     }
                 }
             }
@@ -122,6 +120,35 @@ unsafe fn turned<S: Source, const LANES: usize>(job: &Pack<S>) {
             step += 1;
         }
         lane += lanes;
+    }
+}
+
+/// Loads a block of so many lanes; the rows it lacks are the last one again.
+#[inline(always)]
+unsafe fn load<S: Source>(from: *const S, lane_stride: isize, lanes: usize) -> Square<S::Sum> {
+    let mut block: Square<S::Sum> = [[S::Sum::default(); TURN]; TURN];
+    for (lane, row) in block.iter_mut().enumerate() {
+        let lane = lane.min(lanes - 1) as isize;
+        // SAFETY: the caller has that many lanes of whole rows.
+        let elements = unsafe { from.offset(lane * lane_stride).cast::<[S; TURN]>().read() };
+        if S::PLAIN {
+            // SAFETY: plain elements are numbers already.
+            *row = unsafe { std::mem::transmute_copy(&elements) };
+        } else {
+            for (number, element) in row.iter_mut().zip(elements) {
+                *number = element.number();
+            }
+        }
+    }
+    block
+}
+
+/// Stores a turned block, from the first step to the last: what one spills, the next one writes over.
+#[inline(always)]
+unsafe fn store<T: Copy>(block: &Square<T>, to: *mut T, width: usize) {
+    for (at, row) in block.iter().enumerate() {
+        // SAFETY: the caller has room for whole rows, at steps `width` apart.
+        unsafe { to.add(at * width).cast::<[T; TURN]>().write(*row) };
     }
 }
 

@@ -11,8 +11,12 @@ const LONGEST: usize = 1024;
 const ROWS: usize = 112;
 /// Products that are added up at a time, so that a panel of B stays in the first cache.
 const DEPTH: usize = 256;
-/// With no more rows than this, B is read where it lies.
+/// Products of no more rows than this are split by columns.
 const FEW_ROWS: usize = 28;
+/// With no more rows than this, packing B costs more than it saves.
+const DIRECT_ROWS: usize = 192;
+/// Rows of B that lie no further apart than this many bytes share the cache well enough where they lie.
+const DIRECT_STRIDE: usize = 1024;
 /// Products of fewer multiplications than this aren't split.
 pub const WORTH_SPLITTING: usize = 50_000;
 /// Numbers of B that are packed for all threads at a time: 8 MiB of f32.
@@ -79,9 +83,11 @@ impl Plan {
             rows = m.div_ceil(pieces.next_multiple_of(wanted.clamp(1, threads)));
         }
 
+        // Rows that lie a multiple of half a page apart fall into the same few sets of the cache.
         let far = (a.row.unsigned_abs() * size_of::<S>()).is_multiple_of(2048) && m > 4;
         let direct_a = S::PLAIN && (a.row == 1 || (a.col == 1 && !(far && k > 16)) || n <= 2 * lanes);
-        let direct_b = S::PLAIN && b.col == 1 && few;
+        let near = b.row.unsigned_abs() * size_of::<S>() <= DIRECT_STRIDE;
+        let direct_b = S::PLAIN && b.col == 1 && (m <= DIRECT_ROWS || near);
         let shared_b = !direct_b && batch < 2 * threads && m > rows;
         let slab = (SHARED / k.max(1) / columns).max(1) * columns;
         Plan { rows, columns, depth: DEPTH, panel, direct_a, direct_b, shared_b, slab }

@@ -139,19 +139,18 @@ pub unsafe fn dot<V: Vector, const ROWS: usize, const COLUMNS: usize>(dots: &Dot
         }
         while at < dots.depth {
             let count = (dots.depth - at).min(V::LANES);
-            for row in 0..ROWS {
+            for (row, sums) in sums.iter_mut().enumerate() {
                 let a = V::load_first(dots.a.offset(row as isize * dots.a_row).add(at), count);
-                for column in 0..COLUMNS {
+                for (column, sum) in sums.iter_mut().enumerate() {
                     let b = V::load_first(dots.b.offset(column as isize * dots.b_column).add(at), count);
-                    sums[row][column] = a.multiply_add(b, sums[row][column]);
+                    *sum = a.multiply_add(b, *sum);
                 }
             }
             at += count;
         }
-        for row in 0..ROWS {
-            for column in 0..COLUMNS {
-                let value = sums[row][column].sum();
-                *dots.c.offset(row as isize * dots.c_row).add(column) = value;
+        for (row, sums) in sums.into_iter().enumerate() {
+            for (column, sum) in sums.into_iter().enumerate() {
+                *dots.c.offset(row as isize * dots.c_row).add(column) = sum.sum();
             }
         }
     }

@@ -120,6 +120,7 @@ pub trait Vector: Copy {
 /// A register without instructions of its own: an array, for the portable level and for integers, which the compiler
 /// vectorises as well as it can.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 pub struct Lanes<T, const LANES: usize>([T; LANES]);
 
 impl<T: Number, const LANES: usize> Vector for Lanes<T, LANES> {
@@ -163,11 +164,7 @@ impl<T: Number, const LANES: usize> Vector for Lanes<T, LANES> {
 
     #[inline(always)]
     unsafe fn multiply_add(self, by: Self, plus: Self) -> Self {
-        let mut lanes = plus.0;
-        for lane in 0..LANES {
-            lanes[lane] = self.0[lane].multiply_add(by.0[lane], plus.0[lane]);
-        }
-        Lanes(lanes)
+        Lanes(std::array::from_fn(|lane| self.0[lane].multiply_add(by.0[lane], plus.0[lane])))
     }
 }
 
