@@ -2,10 +2,12 @@
 //! through row and window offsets that are worked out when a program is loaded.
 
 mod image;
+mod panel;
 mod pixels;
 mod scratch;
 mod tile;
 mod weight;
+mod winograd;
 
 use kiln_compile::program::{Conv, ConvKind};
 
@@ -19,12 +21,26 @@ pub(crate) enum Direct {
     Pixels(Pixels),
     /// The gradient in the weight: sums over pixels for every window position.
     Weight(WeightGradient),
+    /// Forward and the gradient in the image, by way of points.
+    PointPixels(winograd::Pixels),
+    /// The gradient in the weight, by way of points.
+    PointWeight(winograd::WeightGradient),
 }
 
 impl Direct {
     /// Plans the work for a convolution of `f32` operands.
     pub(crate) fn new(conv: &Conv, level: super::simd::Level) -> Direct {
         let kernel = tile::Kernel::at(level);
+        if let Some(maps) = winograd::maps(conv, level) {
+            return match conv.kind {
+                ConvKind::Forward | ConvKind::GradInput => {
+                    Direct::PointPixels(winograd::Pixels::new(conv, kernel, maps))
+                }
+                ConvKind::GradWeight => {
+                    Direct::PointWeight(winograd::WeightGradient::new(conv, kernel, maps))
+                }
+            };
+        }
         match conv.kind {
             ConvKind::Forward => Direct::Pixels(Pixels::forward(conv, kernel)),
             ConvKind::GradInput => Direct::Pixels(Pixels::grad_input(conv, kernel)),
@@ -42,6 +58,8 @@ impl Direct {
             match self {
                 Direct::Pixels(pixels) => pixels.run(a, b, output),
                 Direct::Weight(weight) => weight.run(a, b, output),
+                Direct::PointPixels(pixels) => pixels.run(a, b, output),
+                Direct::PointWeight(weight) => weight.run(a, b, output),
             }
         }
     }

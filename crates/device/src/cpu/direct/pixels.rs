@@ -7,6 +7,7 @@
 use kiln_compile::program::Conv;
 
 use super::image::Padded;
+use super::panel::{Strip, lay_out};
 use super::scratch::{self, Purpose};
 use super::tile::{Kernel, Segment, Tile};
 use crate::cpu::block::{Block, Output};
@@ -453,30 +454,9 @@ impl Pixels {
             let offset = d as isize * window_strides[0]
                 + h as isize * window_strides[1]
                 + w as isize * window_strides[2];
-            let from = base.wrapping_offset(offset);
+            let strip = Strip { from: base.wrapping_offset(offset), sum, sum_stride, columns, column_stride };
             // SAFETY: the caller's promise.
-            unsafe {
-                if column_stride == 1 {
-                    for k in 0..sum {
-                        let from = from.wrapping_offset(k as isize * sum_stride);
-                        let to = out.add(k * self.kernel.columns);
-                        std::ptr::copy_nonoverlapping(from, to, columns);
-                        to.add(columns).write_bytes(0, self.kernel.columns - columns);
-                    }
-                } else {
-                    for column in 0..self.kernel.columns {
-                        let from = from.wrapping_offset(column as isize * column_stride);
-                        for k in 0..sum {
-                            let value = if column < columns {
-                                *from.wrapping_offset(k as isize * sum_stride)
-                            } else {
-                                0.0
-                            };
-                            *out.add(k * self.kernel.columns + column) = value;
-                        }
-                    }
-                }
-            }
+            unsafe { lay_out(&strip, self.kernel.columns, out) };
             out = out.wrapping_add(sum * self.kernel.columns);
         }
     }

@@ -14,8 +14,8 @@ pub mod reference;
 mod scratch;
 mod source;
 mod tile;
-mod turn;
-mod vector;
+pub(crate) mod turn;
+pub(crate) mod vector;
 
 use crate::cpu::simd::{Level, level};
 use std::ops::Range;
