@@ -17,7 +17,7 @@ pub(super) const TILE: usize = 1024;
 /// Rows up to this long are reduced in registers.
 const LONGEST_ROW: usize = 8192;
 /// Rows shorter than this share a tile.
-const SHORT_ROW: usize = 256;
+const SHORT_ROW: usize = 1024;
 
 /// Along what a value moves within a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
