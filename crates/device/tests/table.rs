@@ -33,14 +33,19 @@ fn bits(data: &Data) -> String {
     format!("{:?}", data.scalars().iter().map(|x| x.as_f64().to_bits()).collect::<Vec<_>>())
 }
 
-fn check(problem: &Problem) {
+/// A problem with how near its results should come where nothing else is said: by the coarsest dtype on the way.
+fn with_tolerance(problem: Problem) -> (Problem, Tolerance) {
+    let floats = problem.graph.nodes.iter().map(|node| node.dtype).filter(|dtype| dtype.is_float());
+    let coarsest = floats.map(Tolerance::of).max_by(|a, b| a.relative.total_cmp(&b.relative));
+    let tolerance = coarsest.unwrap_or(Tolerance::of(DType::F64)).times(8.0);
+    (problem, tolerance)
+}
+
+fn check(problem: &Problem, tolerance: Tolerance) {
     if kiln_compile::compile(&problem.graph).variables.is_empty() {
         let expected = problem.oracle().unwrap_or_else(|error| panic!("{}: {error}", problem.name));
         let one = run(problem, 1);
         let two = run(problem, 2);
-        let floats = problem.graph.nodes.iter().map(|node| node.dtype).filter(|dtype| dtype.is_float());
-        let coarsest = floats.map(Tolerance::of).max_by(|a, b| a.relative.total_cmp(&b.relative));
-        let tolerance = coarsest.unwrap_or(Tolerance::of(DType::F64)).times(8.0);
         for (position, (found, expected)) in one.iter().zip(&expected.outputs).enumerate() {
             if let Err(message) = close::compare(found, expected, tolerance) {
                 panic!(
@@ -55,12 +60,12 @@ fn check(problem: &Problem) {
 }
 
 /// Checks every problem and tells of all that fail, the first in full.
-fn check_all(problems: impl Iterator<Item = Problem>) {
+fn check_all(problems: impl Iterator<Item = (Problem, Tolerance)>) {
     let _guard = THREADS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (mut count, mut failures) = (0, Vec::new());
-    for problem in problems {
+    for (problem, tolerance) in problems {
         count += 1;
-        if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| check(&problem))) {
+        if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| check(&problem, tolerance))) {
             let message = panic.downcast_ref::<String>().cloned().unwrap_or_default();
             failures.push((problem.name.clone(), message));
         }
@@ -73,16 +78,18 @@ fn check_all(problems: impl Iterator<Item = Problem>) {
 
 #[test]
 fn every_case_of_the_op_table_runs_to_what_it_means() {
-    check_all(kiln_testkit::cases().iter().map(|case| case.problem().unwrap()));
+    check_all(kiln_testkit::cases().iter().map(|case| (case.problem().unwrap(), case.tolerance)));
 }
 
 #[test]
 fn derivatives_run_to_what_they_mean() {
     let cases = kiln_testkit::cases().into_iter().filter(|case| case.differentiable);
-    check_all(cases.map(|case| kiln_testkit::gradcheck::derivative_of(case).problem().unwrap()));
+    let problems = cases.map(|case| kiln_testkit::gradcheck::derivative_of(case).problem().unwrap());
+    check_all(problems.map(with_tolerance));
 }
 
 #[test]
 fn random_graphs_run_to_what_they_mean() {
-    check_all((0..3000).map(kiln_testkit::random_graph));
+    let problems = (0..3000).map(kiln_testkit::random_graph);
+    check_all(problems.map(with_tolerance));
 }

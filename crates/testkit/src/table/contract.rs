@@ -1,7 +1,7 @@
 //! Contractions.
 
 use kiln_ir::DType;
-use kiln_ir::op::ConvSpec;
+use kiln_ir::op::{ConvSpec, UnaryOp};
 
 use super::{FLOATS, NUMBERS, SMALL, Table};
 
@@ -36,6 +36,31 @@ pub(super) fn add(table: &mut Table) {
             add_conv(table, dtype, conv);
         }
     }
+    add_wide_conv(table);
+}
+
+/// Large enough for a device to do it another way than small ones.
+fn add_wide_conv(table: &mut Table) {
+    let spec = ConvSpec { stride: vec![1, 1], pad: vec![(1, 1), (1, 1)], dilation: vec![1, 1], groups: 1 };
+    fn operand(shape: &[usize]) -> (&[usize], DType, super::Range) {
+        (shape, DType::F32, SMALL)
+    }
+    let (image, weight) = (operand(&[3, 40, 10, 11]), operand(&[48, 40, 3, 3]));
+    let output = operand(&[3, 48, 10, 11]);
+    let s = spec.clone();
+    table.rough("conv f32 wide".to_string(), &[image, weight], move |x| {
+        x[0].conv(&x[1], &s).unary(UnaryOp::Relu)
+    });
+    table.loosened(100.0);
+    let s = spec.clone();
+    table.rough("conv_grad_input f32 wide".to_string(), &[output, weight], move |x| {
+        x[0].conv_grad_input(&x[1], &s, &[10, 11])
+    });
+    table.loosened(100.0);
+    table.rough("conv_grad_weight f32 wide".to_string(), &[image, output], move |x| {
+        x[0].conv_grad_weight(&x[1], &spec, &[3, 3]).unary(UnaryOp::Neg)
+    });
+    table.loosened(100.0);
 }
 
 struct Conv {

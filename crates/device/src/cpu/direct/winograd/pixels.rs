@@ -1,8 +1,9 @@
 //! The convolution forward, and its gradient in the image, which is the convolution of the result's gradient with the
 //! window turned around.
 //!
-//! A block of tiles is mapped to points, multiplied there by the mapped weights, and mapped back, all in one go by one
-//! thread: between the steps it stays in cache.
+//! Where there are many tiles, the weights are mapped once, and a block of tiles is mapped to points, multiplied there and
+//! mapped back all in one go by one thread: between the steps it stays in cache. Where there are more columns than tiles
+//! it is the other way round: the tiles are mapped once, and a panel of the weights stays in cache.
 
 use kiln_compile::program::{Conv, ConvKind};
 
@@ -19,6 +20,8 @@ use crate::cpu::threads::parallel;
 const STEPS: usize = 64;
 /// Numbers at points that a block of tiles should come to, before and after the products.
 const BLOCK: usize = 256 * 1024;
+/// Numbers of a result that are handed over together.
+const PART: usize = 16 * 1024;
 /// Between the numbers of one point and those of the next, so that they don't fall on the same lines of the cache.
 const GAP: usize = 16;
 
@@ -30,8 +33,8 @@ pub(crate) struct Pixels {
     source: Plane,
     pad: [isize; 2],
     tiling: Tiling,
-    /// Lines of tiles in a block.
-    lines: usize,
+    /// Lines of tiles in a block; none: panels are shared out instead.
+    lines: Option<usize>,
     /// What is summed over, and what is not.
     channels: usize,
     columns: usize,
@@ -87,6 +90,7 @@ impl Pixels {
         let all = conv.batch * tiling.lines();
         let tiles = (BLOCK / (maps.points() * (channels + columns))).max(3 * kernel.rows);
         let lines = (tiles / tiling.wide()).min(all.div_ceil(4)).max(1);
+        let lines = (all * tiling.wide() >= columns).then_some(lines);
         Pixels { kernel, maps, batch: conv.batch, source, pad, tiling, lines, channels, columns, weights }
     }
 
@@ -100,59 +104,94 @@ impl Pixels {
         weight: *const f32,
         output: &Output<f32>,
     ) {
-        let panels = self.columns.div_ceil(self.kernel.columns);
-        let steps = self.channels.div_ceil(STEPS);
+        let all = self.batch * self.tiling.lines();
         let (source, weight) = (Shared(source), Shared(weight));
-        scratch::with(Purpose::Weights, panels * self.maps.points() * self.panel_len(), |mapped| {
+        let Some(lines) = self.lines else {
+            // SAFETY: the caller's promise.
+            return unsafe { self.panels(source, weight, output) };
+        };
+        let steps = self.channels.div_ceil(STEPS);
+        let between = self.channels * self.kernel.columns;
+        scratch::with(Purpose::Weights, self.panel_count() * self.maps.points() * between, |mapped| {
             let mapped = SharedMut(mapped);
-            parallel(panels * steps, &|task| {
+            parallel(self.panel_count() * steps, &|task| {
+                let (panel, first) = (task / steps, task % steps * STEPS);
+                let start = panel * self.maps.points() * between + first * self.kernel.columns;
                 // SAFETY: each task has its own steps of its own panel.
-                unsafe { self.weights(weight.get(), task / steps, task % steps * STEPS, mapped.get()) };
+                unsafe {
+                    self.map_weight(weight.get(), panel, first, mapped.get().wrapping_add(start), between);
+                }
             });
-            let all = self.batch * self.tiling.lines();
-            parallel(all.div_ceil(self.lines), &|block| {
-                let first = block * self.lines;
-                let lines = first..(first + self.lines).min(all);
+            parallel(all.div_ceil(lines), &|block| {
+                let lines = block * lines..((block + 1) * lines).min(all);
                 // SAFETY: all weights are mapped, and each block of the output is one task's.
                 unsafe { self.block(source.get(), mapped.get(), lines, output) };
             });
         });
     }
 
-    /// Numbers in one point's panel.
-    fn panel_len(&self) -> usize {
-        self.channels * self.kernel.columns
-    }
-
-    /// Maps some steps of a panel of the weight: `[panel][point][step][column]`.
+    /// Maps all tiles, and then goes through the weights panel by panel.
     ///
     /// # Safety
-    /// The weight is complete; nobody else writes this part of `mapped`.
-    unsafe fn weights(&self, weight: *const f32, panel: usize, first: usize, mapped: *mut f32) {
-        let (wide, count) = (self.kernel.columns, STEPS.min(self.channels - first));
-        let columns = wide.min(self.columns - panel * wide);
-        let Weights { row, column, sum_stride, column_stride, .. } = self.weights;
-        let corner = weight.wrapping_offset(
-            self.weights.first + first as isize * sum_stride + (panel * wide) as isize * column_stride,
-        );
-        scratch::with(Purpose::Gradients, 9 * count * wide, |rows| {
-            for position in 0..9 {
-                let from = corner.wrapping_offset(position as isize / 3 * row + position as isize % 3 * column);
-                let strip = Strip { from, sum: count, sum_stride, columns, column_stride };
-                // SAFETY: the strip is part of the weight; the scratch has room for nine.
-                unsafe { lay_out(&strip, wide, rows.add(position * count * wide)) };
+    /// As [`Pixels::run`].
+    unsafe fn panels(&self, source: Shared, weight: Shared, output: &Output<f32>) {
+        let all = self.batch * self.tiling.lines();
+        let tiles = all * self.tiling.wide();
+        let wide = self.kernel.columns;
+        let (from, to) = (tiles * self.channels + GAP, tiles * wide + GAP);
+        let compute = |out: *mut f32, stride: isize| {
+            let out = SharedMut(out);
+            scratch::with(Purpose::Images, self.maps.points() * from, |image| {
+                let image = SharedMut(image);
+                parallel(all, &|line| {
+                    for index in line * self.tiling.wide()..(line + 1) * self.tiling.wide() {
+                        // SAFETY: each tile has its own place.
+                        unsafe { self.map_tile(source.get(), 0, index, image.get(), from) };
+                    }
+                });
+                parallel(self.panel_count(), &|panel| {
+                    let columns = wide.min(self.columns - panel * wide);
+                    scratch::with(Purpose::Parts, self.maps.points() * to, |products| {
+                        scratch::with(Purpose::Weights, self.maps.points() * STEPS * wide, |mapped| {
+                            for first in (0..self.channels).step_by(STEPS) {
+                                let steps = STEPS.min(self.channels - first);
+                                // SAFETY: the scratch has room for these steps of the panel, and for its products.
+                                unsafe {
+                                    self.map_weight(weight.get(), panel, first, mapped, STEPS * wide);
+                                    for point in 0..self.maps.points() {
+                                        let a = image.get().wrapping_add(point * from + first);
+                                        let b = mapped.wrapping_add(point * STEPS * wide);
+                                        let out = products.wrapping_add(point * to);
+                                        self.product(a, b, (tiles, steps, columns), out, wide, first > 0);
+                                    }
+                                }
+                            }
+                        });
+                        let out = out.get().wrapping_add(panel * wide);
+                        for index in 0..tiles {
+                            let products = products.wrapping_add(index * wide);
+                            // SAFETY: each panel has its own columns of the output.
+                            unsafe { self.map_back(products, to, (0, index, 0), columns, out, stride) };
+                        }
+                    });
+                });
+            });
+        };
+        match output {
+            Output::Store { start, stride } => compute(*start, *stride),
+            Output::Tail(tail) => {
+                let pixels = self.tiling.first_pixel(all);
+                scratch::with(Purpose::Sums, pixels * self.columns, |sums| {
+                    compute(sums, self.columns as isize);
+                    let (sums, together) = (SharedMut(sums), (PART / self.columns).max(1));
+                    parallel(pixels.div_ceil(together), &|part| {
+                        let rows = part * together..((part + 1) * together).min(pixels);
+                        let sums = sums.get().wrapping_add(rows.start * self.columns);
+                        tail(Block { sums, stride: self.columns, rows, columns: 0..self.columns });
+                    });
+                });
             }
-            let side = self.maps.side() as isize;
-            let len = self.panel_len() as isize;
-            for step in 0..count {
-                let position = (count * wide) as isize;
-                let from = Square::whole(rows.wrapping_add(step * wide), 3 * position, position);
-                let start = panel * self.maps.points() * self.panel_len() + (first + step) * wide;
-                let to = Square::whole(mapped.wrapping_add(start), side * len, len);
-                // SAFETY: both squares lie inside of their memory.
-                unsafe { (self.maps.window)(&from, &to, wide) };
-            }
-        });
+        }
     }
 
     /// Computes some lines of tiles and hands them over.
@@ -169,87 +208,174 @@ impl Pixels {
         let tiles = lines.len() * self.tiling.wide();
         let pixels = self.tiling.first_pixel(lines.start)..self.tiling.first_pixel(lines.end);
         let (from, to) = (tiles * self.channels + GAP, tiles * self.columns + GAP);
-        let (points, side) = (self.maps.points(), self.maps.side() as isize);
+        let (points, wide) = (self.maps.points(), self.kernel.columns);
+        let between = self.channels * wide;
         scratch::with(Purpose::Images, points * from, |image| {
+            for index in 0..tiles {
+                // SAFETY: the scratch has room for all tiles.
+                unsafe { self.map_tile(source, lines.start, index, image, from) };
+            }
             scratch::with(Purpose::Parts, points * to, |products| {
-                // SAFETY: the caller's promise; tiles and points lie inside of the scratch.
-                unsafe {
+                for (point, panel) in (0..points).flat_map(|p| (0..self.panel_count()).map(move |q| (p, q))) {
+                    let a = image.wrapping_add(point * from);
+                    let b = mapped.wrapping_add((panel * points + point) * between);
+                    let columns = wide.min(self.columns - panel * wide);
+                    let out = products.wrapping_add(point * to + panel * wide);
+                    // SAFETY: the point's tiles and weights are mapped, and there is room for the products.
+                    unsafe { self.product(a, b, (tiles, self.channels, columns), out, self.columns, false) };
+                }
+                let hand_over = |out: *mut f32, first: usize, stride: isize| {
                     for index in 0..tiles {
-                        let tile = self.tiling.tile(lines.start, index);
-                        let start = source.wrapping_offset(tile.image as isize * self.source.image);
-                        let corner = [tile.corner[0] - self.pad[0], tile.corner[1] - self.pad[1]];
-                        let pixels = self.source.square(start.cast_mut(), corner);
-                        let start = image.wrapping_add(index * self.channels);
-                        let to = Square::whole(start, side * from as isize, from as isize);
-                        (self.maps.image)(&pixels, &to, self.channels);
+                        let products = products.wrapping_add(index * self.columns);
+                        let tile = (lines.start, index, first);
+                        // SAFETY: each tile has its own pixels.
+                        unsafe { self.map_back(products, to, tile, self.columns, out, stride) };
                     }
-                    for point in 0..points {
-                        let (a, out) = (image.add(point * from), products.add(point * to));
-                        self.product(a, mapped.add(point * self.panel_len()), tiles, out);
-                    }
-                    let hand_over = |out: *mut f32, first: usize, stride: isize| {
-                        let [height, width] = self.tiling.size;
-                        let plane = Plane {
-                            size: self.tiling.size,
-                            image: (height * width) as isize * stride,
-                            line: width as isize * stride,
-                            pixel: stride,
-                        };
-                        for index in 0..tiles {
-                            let tile = self.tiling.tile(lines.start, index);
-                            let start = tile.image as isize * plane.image - first as isize * stride;
-                            let pixels = plane.square(out.wrapping_offset(start), tile.corner);
-                            let start = products.wrapping_add(index * self.columns);
-                            let from = Square::whole(start, side * to as isize, to as isize);
-                            (self.maps.product)(&from, &pixels, self.columns);
-                        }
-                    };
-                    match output {
-                        Output::Store { start, stride } => hand_over(*start, 0, *stride),
-                        Output::Tail(tail) => {
-                            scratch::with(Purpose::Sums, pixels.len() * self.columns, |sums| {
-                                hand_over(sums, pixels.start, self.columns as isize);
-                                let columns = 0..self.columns;
-                                tail(Block { sums, stride: self.columns, rows: pixels.clone(), columns });
-                            });
-                        }
+                };
+                match output {
+                    Output::Store { start, stride } => hand_over(*start, 0, *stride),
+                    Output::Tail(tail) => {
+                        scratch::with(Purpose::Sums, pixels.len() * self.columns, |sums| {
+                            hand_over(sums, pixels.start, self.columns as isize);
+                            let columns = 0..self.columns;
+                            tail(Block { sums, stride: self.columns, rows: pixels, columns });
+                        });
                     }
                 }
             });
         });
     }
 
-    /// The product at one point: tiles × channels by channels × columns.
+    fn panel_count(&self) -> usize {
+        self.columns.div_ceil(self.kernel.columns)
+    }
+
+    /// Maps up to [`STEPS`] steps of a panel of the weight, from `first` on: `[point][step][column]`, with `between`
+    /// numbers from point to point.
     ///
     /// # Safety
-    /// `a` has the tiles, `b` the point's part of the first panel, and `out` room for the result.
-    unsafe fn product(&self, a: *const f32, b: *const f32, tiles: usize, out: *mut f32) {
+    /// The weight is complete; nobody else writes this part of `mapped`.
+    unsafe fn map_weight(
+        &self,
+        weight: *const f32,
+        panel: usize,
+        first: usize,
+        mapped: *mut f32,
+        between: usize,
+    ) {
+        let (wide, count) = (self.kernel.columns, STEPS.min(self.channels - first));
+        let columns = wide.min(self.columns - panel * wide);
+        let Weights { row, column, sum_stride, column_stride, .. } = self.weights;
+        let corner = weight.wrapping_offset(
+            self.weights.first + first as isize * sum_stride + (panel * wide) as isize * column_stride,
+        );
+        scratch::with(Purpose::Gradients, 9 * count * wide, |rows| {
+            for position in 0..9 {
+                let from =
+                    corner.wrapping_offset(position as isize / 3 * row + position as isize % 3 * column);
+                let strip = Strip { from, sum: count, sum_stride, columns, column_stride };
+                // SAFETY: the strip is part of the weight; the scratch has room for nine.
+                unsafe { lay_out(&strip, wide, rows.add(position * count * wide)) };
+            }
+            for step in 0..count {
+                let position = (count * wide) as isize;
+                let from = Square::whole(rows.wrapping_add(step * wide), 3 * position, position);
+                let start = mapped.wrapping_add(step * wide);
+                let to = Square::whole(start, (self.maps.side() * between) as isize, between as isize);
+                // SAFETY: both squares lie inside of their memory.
+                unsafe { (self.maps.window)(&from, &to, wide) };
+            }
+        });
+    }
+
+    /// Maps a tile, counted from line `first` on: `[point][tile][channel]`, with `between` numbers from point to point.
+    ///
+    /// # Safety
+    /// The source is complete; nobody else writes this tile of `image`.
+    unsafe fn map_tile(
+        &self,
+        source: *const f32,
+        first: usize,
+        index: usize,
+        image: *mut f32,
+        between: usize,
+    ) {
+        let tile = self.tiling.tile(first, index);
+        let start = source.wrapping_offset(tile.image as isize * self.source.image).cast_mut();
+        let corner = [tile.corner[0] - self.pad[0], tile.corner[1] - self.pad[1]];
+        let to = image.wrapping_add(index * self.channels);
+        let to = Square::whole(to, (self.maps.side() * between) as isize, between as isize);
+        // SAFETY: the caller's promise.
+        unsafe { (self.maps.image)(&self.source.square(start, corner), &to, self.channels) };
+    }
+
+    /// Maps a tile's products, `between` numbers from point to point, to its pixels. The tile is given by a line, its
+    /// number from there on, and the pixel that lies at `out`.
+    ///
+    /// # Safety
+    /// The products are complete; nobody else writes these columns of the tile's pixels.
+    unsafe fn map_back(
+        &self,
+        products: *mut f32,
+        between: usize,
+        (line, index, first): (usize, usize, usize),
+        columns: usize,
+        out: *mut f32,
+        stride: isize,
+    ) {
+        let [height, width] = self.tiling.size;
+        let tile = self.tiling.tile(line, index);
+        let image = (tile.image * height * width) as isize - first as isize;
+        let plane = Plane {
+            size: self.tiling.size,
+            image: (height * width) as isize * stride,
+            line: width as isize * stride,
+            pixel: stride,
+        };
+        let pixels = plane.square(out.wrapping_offset(image * stride), tile.corner);
+        let from = Square::whole(products, (self.maps.side() * between) as isize, between as isize);
+        // SAFETY: the caller's promise.
+        unsafe { (self.maps.product)(&from, &pixels, columns) };
+    }
+
+    /// A product at one point: tiles × steps by steps × a panel's columns.
+    ///
+    /// # Safety
+    /// `a` has the tiles from the first of these steps on, `b` the weights, and `out` room for the result, `stride` from
+    /// tile to tile, holding what is added to.
+    unsafe fn product(
+        &self,
+        a: *const f32,
+        b: *const f32,
+        (tiles, steps, columns): (usize, usize, usize),
+        out: *mut f32,
+        stride: usize,
+        add: bool,
+    ) {
         let (mut rows, mut out_rows) = ([0isize; 32], [0isize; 32]);
         let parts = tiles.div_ceil(self.kernel.rows);
-        let segments = [Segment { a: 0, b: 0, count: self.channels }];
-        for (panel, column) in (0..self.columns).step_by(self.kernel.columns).enumerate() {
-            for part in 0..parts {
-                let range = tiles * part / parts..tiles * (part + 1) / parts;
-                let count = range.len();
-                for (slot, row) in range.enumerate() {
-                    rows[slot] = (row * self.channels) as isize;
-                    out_rows[slot] = (row * self.columns) as isize;
-                }
-                // SAFETY: the caller's promise.
-                unsafe {
-                    self.kernel.run(&tile::Tile {
-                        a,
-                        rows: &rows[..count],
-                        a_step: 1,
-                        segments: &segments,
-                        b: b.wrapping_add(panel * self.maps.points() * self.panel_len()),
-                        b_step: self.kernel.columns as isize,
-                        columns: self.kernel.columns.min(self.columns - column),
-                        out: out.wrapping_add(column),
-                        out_rows: &out_rows[..count],
-                        add: false,
-                    });
-                }
+        let segments = [Segment { a: 0, b: 0, count: steps }];
+        for part in 0..parts {
+            let range = tiles * part / parts..tiles * (part + 1) / parts;
+            let count = range.len();
+            for (slot, row) in range.enumerate() {
+                rows[slot] = (row * self.channels) as isize;
+                out_rows[slot] = (row * stride) as isize;
+            }
+            // SAFETY: the caller's promise.
+            unsafe {
+                self.kernel.run(&tile::Tile {
+                    a,
+                    rows: &rows[..count],
+                    a_step: 1,
+                    segments: &segments,
+                    b,
+                    b_step: self.kernel.columns as isize,
+                    columns,
+                    out,
+                    out_rows: &out_rows[..count],
+                    add,
+                });
             }
         }
     }

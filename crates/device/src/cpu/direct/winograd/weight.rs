@@ -1,6 +1,8 @@
 //! The gradient in the weight: the adjoint of the map from window to result. Image and gradient are mapped to points,
 //! multiplied there over all tiles, and what was summed at each point is mapped back to the window.
 
+use std::ops::Range;
+
 use kiln_compile::program::Conv;
 
 use super::square::{Maps, Square};
@@ -12,9 +14,11 @@ use crate::cpu::direct::tile::{self, Kernel, Segment};
 use crate::cpu::threads::parallel;
 
 /// Numbers at points that are made before they are summed up.
-const BLOCK: usize = 2 * 1024 * 1024;
+const BLOCK: usize = 2560 * 1024;
 /// Fewer tiles than this aren't worth adding to the sums in memory.
 const TILES: usize = 128;
+/// So many tasks share out the sums, if there are enough.
+const TASKS: usize = 16;
 /// Numbers of a result that are handed over together.
 const PART: usize = 16 * 1024;
 
@@ -70,15 +74,48 @@ impl WeightGradient {
         gradient: *const f32,
         output: &Output<f32>,
     ) {
-        let (image, gradient) = (Shared(image), Shared(gradient));
+        match output {
+            // SAFETY: the caller's promise.
+            Output::Store { start, stride } => unsafe { self.sum(image, gradient, *start, *stride) },
+            Output::Tail(tail) => {
+                let rows = 9 * self.channels;
+                scratch::with(Purpose::Sums, rows * self.columns, |window| {
+                    // SAFETY: the scratch has room for all rows.
+                    unsafe { self.sum(image, gradient, window, self.columns as isize) };
+                    let window = SharedMut(window);
+                    let together = (PART / self.columns).max(1);
+                    parallel(rows.div_ceil(together), &|part| {
+                        let rows = part * together..((part + 1) * together).min(rows);
+                        let sums = window.get().wrapping_add(rows.start * self.columns);
+                        tail(Block { sums, stride: self.columns, rows, columns: 0..self.columns });
+                    });
+                });
+            }
+        }
+    }
+
+    /// Computes the gradient; a row of it is a channel at a window position.
+    ///
+    /// # Safety
+    /// As [`WeightGradient::run`]; `out` has room for all rows, `stride` from row to row.
+    unsafe fn sum(&self, image: *const f32, gradient: *const f32, out: *mut f32, stride: isize) {
+        let (image, gradient, out) = (Shared(image), Shared(gradient), SharedMut(out));
         let (points, wide) = (self.maps.points(), self.kernel.columns);
         let panels = self.columns.div_ceil(wide);
         let most = self.lines * self.tiling.wide();
         let all = self.batch * self.tiling.lines();
-        scratch::with(Purpose::Parts, points * self.channels * self.columns, |sums| {
-            scratch::with(Purpose::Images, points * most * self.channels, |pixels| {
-                scratch::with(Purpose::Gradients, points * most * panels * wide, |gradients| {
-                    let (sums, pixels, gradients) = (SharedMut(sums), SharedMut(pixels), SharedMut(gradients));
+        // A task has some channels and a panel of columns, at all points.
+        let parts = self.channels.div_ceil(self.kernel.rows).min(TASKS.div_ceil(panels));
+        let parts = parts.max(self.channels.div_ceil(3 * self.kernel.rows));
+        let each = self.channels.div_ceil(parts);
+        let len = points * each * wide;
+        let several = self.lines < all;
+        scratch::with(Purpose::Images, points * most * self.channels, |pixels| {
+            scratch::with(Purpose::Gradients, points * most * panels * wide, |gradients| {
+                let kept = if several { panels * parts * len } else { 0 };
+                scratch::with(Purpose::Parts, kept, |kept| {
+                    let (pixels, gradients, kept) =
+                        (SharedMut(pixels), SharedMut(gradients), SharedMut(kept));
                     for first in (0..all).step_by(self.lines) {
                         let lines = self.lines.min(all - first);
                         let tiles = lines * self.tiling.wide();
@@ -92,18 +129,36 @@ impl WeightGradient {
                                 }
                             }
                         });
-                        parallel(points, &|point| {
-                            let a = pixels.get().wrapping_add(point * tiles * self.channels);
-                            let b = gradients.get().wrapping_add(point * tiles * wide);
-                            let sums = sums.get().wrapping_add(point * self.channels * self.columns);
-                            // SAFETY: all tiles are mapped, and each point has sums of its own.
-                            unsafe { self.product(a, b, tiles, sums, first > 0) };
+                        parallel(panels * parts, &|task| {
+                            let (panel, part) = (task / parts, task % parts);
+                            let channels = part * each..((part + 1) * each).min(self.channels);
+                            let b = gradients.get().wrapping_add(panel * points * tiles * wide);
+                            let work = |sums: *mut f32| {
+                                // SAFETY: all tiles are mapped; each task has its own sums and part of the result.
+                                unsafe {
+                                    let columns = wide.min(self.columns - panel * wide);
+                                    self.product(
+                                        pixels.get(),
+                                        b,
+                                        tiles,
+                                        (&channels, columns),
+                                        sums,
+                                        first > 0,
+                                    );
+                                    if first + lines == all {
+                                        self.map_back(sums, panel, &channels, out.get(), stride);
+                                    }
+                                }
+                            };
+                            match several {
+                                true => work(kept.get().wrapping_add(task * len)),
+                                // The sums of the only block needn't leave the cache.
+                                false => scratch::with(Purpose::Weights, len, work),
+                            }
                         });
                     }
                 });
             });
-            // SAFETY: the sums are complete.
-            unsafe { self.hand_over(SharedMut(sums), output) };
         });
     }
 
@@ -111,14 +166,7 @@ impl WeightGradient {
     ///
     /// # Safety
     /// The image is complete; nobody else writes this tile of `to`.
-    unsafe fn map_pixels(
-        &self,
-        image: *const f32,
-        first: usize,
-        index: usize,
-        tiles: usize,
-        to: *mut f32,
-    ) {
+    unsafe fn map_pixels(&self, image: *const f32, first: usize, index: usize, tiles: usize, to: *mut f32) {
         let tile = self.tiling.tile(first, index);
         let start = image.wrapping_offset(tile.image as isize * self.image.image).cast_mut();
         let corner = [tile.corner[0] - self.pad[0], tile.corner[1] - self.pad[1]];
@@ -154,34 +202,42 @@ impl WeightGradient {
         }
     }
 
-    /// The product at one point, over tiles: channels × tiles by tiles × columns.
+    /// The products at all points, over tiles: some channels by a panel's columns, `[point][channel][column]`.
     ///
     /// # Safety
-    /// `a` has the point's channels of all tiles, `b` its part of the first panel, and `sums` room for the result.
-    unsafe fn product(&self, a: *const f32, b: *const f32, tiles: usize, sums: *mut f32, add: bool) {
+    /// `a` has all tiles, `b` the panel's, and `sums` room for the result, which holds what is added to.
+    unsafe fn product(
+        &self,
+        a: *const f32,
+        b: *const f32,
+        tiles: usize,
+        (channels, columns): (&Range<usize>, usize),
+        sums: *mut f32,
+        add: bool,
+    ) {
         let (mut rows, mut out_rows) = ([0isize; 32], [0isize; 32]);
         let wide = self.kernel.columns;
-        let parts = self.channels.div_ceil(self.kernel.rows);
+        let parts = channels.len().div_ceil(self.kernel.rows);
         let segments = [Segment { a: 0, b: 0, count: tiles }];
-        for (panel, column) in (0..self.columns).step_by(wide).enumerate() {
+        for point in 0..self.maps.points() {
             for part in 0..parts {
-                let range = self.channels * part / parts..self.channels * (part + 1) / parts;
+                let range = channels.len() * part / parts..channels.len() * (part + 1) / parts;
                 let count = range.len();
                 for (slot, row) in range.enumerate() {
-                    rows[slot] = row as isize;
-                    out_rows[slot] = (row * self.columns) as isize;
+                    rows[slot] = (channels.start + row) as isize;
+                    out_rows[slot] = (row * wide) as isize;
                 }
                 // SAFETY: the caller's promise.
                 unsafe {
                     self.kernel.run(&tile::Tile {
-                        a,
+                        a: a.wrapping_add(point * tiles * self.channels),
                         rows: &rows[..count],
                         a_step: self.channels as isize,
                         segments: &segments,
-                        b: b.wrapping_add(panel * self.maps.points() * tiles * wide),
+                        b: b.wrapping_add(point * tiles * wide),
                         b_step: wide as isize,
-                        columns: wide.min(self.columns - column),
-                        out: sums.wrapping_add(column),
+                        columns,
+                        out: sums.wrapping_add(point * channels.len() * wide),
                         out_rows: &out_rows[..count],
                         add,
                     });
@@ -190,41 +246,28 @@ impl WeightGradient {
         }
     }
 
-    /// Maps the sums back to the window and hands them over; a row is a channel at a window position.
+    /// Maps the sums of some channels and a panel's columns back to the window.
     ///
     /// # Safety
-    /// The sums are complete.
-    unsafe fn hand_over(&self, sums: SharedMut, output: &Output<f32>) {
-        let between = (self.channels * self.columns) as isize;
-        let back = |out: SharedMut, stride: isize| {
-            let together = (PART / (9 * self.columns)).max(1);
-            parallel(self.channels.div_ceil(together), &|part| {
-                for channel in part * together..((part + 1) * together).min(self.channels) {
-                    let from = sums.get().wrapping_add(channel * self.columns);
-                    let from = Square::whole(from, self.maps.side() as isize * between, between);
-                    let to = out.get().wrapping_offset(channel as isize * stride);
-                    let position = self.channels as isize * stride;
-                    let to = Square::whole(to, 3 * position, position);
-                    // SAFETY: the caller's promise; each channel's rows are one task's.
-                    unsafe { (self.maps.window_gradient)(&from, &to, self.columns) };
-                }
-            });
-        };
-        match output {
-            Output::Store { start, stride } => back(SharedMut(*start), *stride),
-            Output::Tail(tail) => {
-                let rows = 9 * self.channels;
-                scratch::with(Purpose::Sums, rows * self.columns, |window| {
-                    let window = SharedMut(window);
-                    back(window, self.columns as isize);
-                    let together = (PART / self.columns).max(1);
-                    parallel(rows.div_ceil(together), &|part| {
-                        let rows = part * together..((part + 1) * together).min(rows);
-                        let sums = window.get().wrapping_add(rows.start * self.columns);
-                        tail(Block { sums, stride: self.columns, rows, columns: 0..self.columns });
-                    });
-                });
-            }
+    /// The sums are complete; nobody else writes these channels and columns of the result.
+    unsafe fn map_back(
+        &self,
+        sums: *mut f32,
+        panel: usize,
+        channels: &Range<usize>,
+        out: *mut f32,
+        stride: isize,
+    ) {
+        let wide = self.kernel.columns;
+        let columns = wide.min(self.columns - panel * wide);
+        let (between, position) = ((channels.len() * wide) as isize, self.channels as isize * stride);
+        for (number, channel) in channels.clone().enumerate() {
+            let from = sums.wrapping_add(number * wide);
+            let from = Square::whole(from, self.maps.side() as isize * between, between);
+            let to = out.wrapping_offset(channel as isize * stride + (panel * wide) as isize);
+            let to = Square::whole(to, 3 * position, position);
+            // SAFETY: the caller's promise.
+            unsafe { (self.maps.window_gradient)(&from, &to, columns) };
         }
     }
 }
