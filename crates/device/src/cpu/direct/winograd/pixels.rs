@@ -20,6 +20,8 @@ use crate::cpu::threads::parallel;
 const STEPS: usize = 64;
 /// Numbers at points that a block of tiles should come to, before and after the products.
 const BLOCK: usize = 256 * 1024;
+/// So many tasks map the tiles, if there are enough.
+const PIECES: usize = 16;
 /// Numbers of a result that are handed over together.
 const PART: usize = 16 * 1024;
 /// Between the numbers of one point and those of the next, so that they don't fall on the same lines of the cache.
@@ -143,8 +145,10 @@ impl Pixels {
             let out = SharedMut(out);
             scratch::with(Purpose::Images, self.maps.points() * from, |image| {
                 let image = SharedMut(image);
-                parallel(all, &|line| {
-                    for index in line * self.tiling.wide()..(line + 1) * self.tiling.wide() {
+                // Few pieces, so that threads rarely write side by side.
+                let pieces = all.min(PIECES);
+                parallel(pieces, &|piece| {
+                    for index in tiles * piece / pieces..tiles * (piece + 1) / pieces {
                         // SAFETY: each tile has its own place.
                         unsafe { self.map_tile(source.get(), 0, index, image.get(), from) };
                     }

@@ -14,7 +14,7 @@ use crate::cpu::direct::tile::{self, Kernel, Segment};
 use crate::cpu::threads::parallel;
 
 /// Numbers at points that are made before they are summed up.
-const BLOCK: usize = 2560 * 1024;
+const BLOCK: usize = 512 * 1024;
 /// Fewer tiles than this aren't worth adding to the sums in memory.
 const TILES: usize = 128;
 /// So many tasks share out the sums, if there are enough.
@@ -119,9 +119,10 @@ impl WeightGradient {
                     for first in (0..all).step_by(self.lines) {
                         let lines = self.lines.min(all - first);
                         let tiles = lines * self.tiling.wide();
-                        parallel(lines, &|line| {
-                            let range = line * self.tiling.wide()..(line + 1) * self.tiling.wide();
-                            for index in range {
+                        // Few pieces, so that threads rarely write side by side.
+                        let pieces = lines.min(TASKS);
+                        parallel(pieces, &|piece| {
+                            for index in tiles * piece / pieces..tiles * (piece + 1) / pieces {
                                 // SAFETY: each tile has its own place.
                                 unsafe {
                                     self.map_pixels(image.get(), first, index, tiles, pixels.get());
