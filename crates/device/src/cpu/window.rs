@@ -1,4 +1,7 @@
-//! Pooling and its adjoints for floats, a run of channels at a time: one vector each in channels-last images.
+//! Pooling and its adjoints for floats: for every window the places of its elements are worked out once, and then all
+//! channels go through them, a vector at a time where they lie side by side.
+
+use std::ops::{Add, Range};
 
 use kiln_compile::program::{View, Window, WindowKind};
 use kiln_ir::DType;
@@ -6,11 +9,9 @@ use kiln_ir::DType;
 use super::bases::Bases;
 use super::naive;
 use super::prepare::Call;
-use super::simd::{Level, level};
+use super::simd::{Stamped, level, one_chunk_at_a_time, stamp};
 use super::threads::parallel;
 
-/// Channels that are read and written together.
-const WIDE: usize = 64;
 /// The most elements of a window that is done here.
 const MOST_TAPS: usize = 32;
 /// Elements that are worth a task of their own.
@@ -27,27 +28,27 @@ pub(super) fn window(work: &Window) -> Call {
 }
 
 fn run<T: Float>(work: &Window) -> Call {
-    let work = work.clone();
-    let rows = chooser::<T>(level());
-    // Gradients of one image overlap; results don't.
-    let whole_images = matches!(work.kind, WindowKind::Spread | WindowKind::SumGrad);
+    let plan = Plan::new(work);
+    let lines_of = T::lines().at(level());
     let lines = work.output[0] * work.output[1];
+    let size = work.input.iter().product::<usize>() * work.channels;
+    // The gradients of one image may overlap; results don't.
+    let whole_images = plan.spreads() && !(plan.disjoint && plan.covering);
+    let parts = if whole_images { 1 } else { (size / GRAIN).clamp(1, lines.max(1)) };
+    let together = (GRAIN / size.max(1)).max(1);
     Box::new(move |bases| {
-        let size = work.input.iter().product::<usize>() * work.channels;
-        let each = if whole_images { 1 } else { (GRAIN * lines / size.max(1)).clamp(1, lines.max(1)) };
-        let parts = if whole_images { 1 } else { lines.div_ceil(each) };
-        let together = (GRAIN / size.max(1)).max(1);
-        if !whole_images && parts > 1 {
-            parallel(work.batch * parts, &|task| {
+        let images = plan.work.batch;
+        if parts > 1 {
+            parallel(images * parts, &|task| {
                 let (image, part) = (task / parts, task % parts);
                 // SAFETY: the program was checked when it was loaded; each task has lines of its own.
-                unsafe { rows(&work, bases, image, part * each..((part + 1) * each).min(lines)) };
+                unsafe { lines_of(&plan, bases, image, part * lines / parts..(part + 1) * lines / parts) };
             });
         } else {
-            parallel(work.batch.div_ceil(together), &|task| {
-                for image in task * together..((task + 1) * together).min(work.batch) {
+            parallel(images.div_ceil(together), &|task| {
+                for image in task * together..((task + 1) * together).min(images) {
                     // SAFETY: as above; each task has images of its own.
-                    unsafe { rows(&work, bases, image, 0..lines) };
+                    unsafe { lines_of(&plan, bases, image, 0..lines) };
                 }
             });
         }
@@ -56,11 +57,16 @@ fn run<T: Float>(work: &Window) -> Call {
 }
 
 /// Float elements.
-trait Float: Copy + PartialOrd + std::ops::Add<Output = Self> + Default + Send + Sync + 'static {
+trait Float: Copy + PartialOrd + Add<Output = Self> + Default + Send + Sync + 'static {
+    fn lines() -> &'static Stamped<unsafe fn(&Plan, &Bases, usize, Range<usize>)>;
     fn is_nan(self) -> bool;
 }
 
 impl Float for f32 {
+    fn lines() -> &'static Stamped<unsafe fn(&Plan, &Bases, usize, Range<usize>)> {
+        &SINGLE
+    }
+
     #[inline(always)]
     fn is_nan(self) -> bool {
         self.is_nan()
@@ -68,242 +74,305 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
+    fn lines() -> &'static Stamped<unsafe fn(&Plan, &Bases, usize, Range<usize>)> {
+        &DOUBLE
+    }
+
     #[inline(always)]
     fn is_nan(self) -> bool {
         self.is_nan()
     }
 }
 
-/// Does some lines of windows of one image.
-type Rows = unsafe fn(&Window, &Bases, usize, std::ops::Range<usize>);
+stamp! {
+    static SINGLE: fn(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) = single;
+    static DOUBLE: fn(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) = double;
+}
 
-macro_rules! level {
-    ($module:ident $(, #[$feature:meta])?) => {
-        mod $module {
-            /// # Safety
-            /// As [`super::lines`], on a processor with this level.
-            $(#[$feature])?
-            pub(super) unsafe fn run<T: super::Float>(
-                work: &super::Window,
-                bases: &super::Bases,
-                image: usize,
-                range: std::ops::Range<usize>,
-            ) {
-                // SAFETY: the caller's promise.
-                unsafe { super::lines::<T>(work, bases, image, range) }
+/// # Safety
+/// As [`lines`].
+#[inline(always)]
+unsafe fn single<const LANES: usize>(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) {
+    // SAFETY: the caller's promise.
+    unsafe { lines::<f32, LANES>(plan, bases, image, range) }
+}
+
+/// # Safety
+/// As [`lines`].
+#[inline(always)]
+unsafe fn double<const LANES: usize>(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) {
+    // SAFETY: the caller's promise.
+    unsafe { lines::<f64, LANES>(plan, bases, image, range) }
+}
+
+/// An element of a window that isn't padding: where it lies from the window's first in the
+/// image that is read, in the other one (the values that are picked), and in the result where that is an image.
+#[derive(Clone, Copy, Default)]
+struct Tap {
+    x: isize,
+    values: isize,
+    out: isize,
+}
+
+/// A pooling operation and what is known of its windows.
+struct Plan {
+    work: Window,
+    /// All elements of a window inside of the image.
+    whole: Vec<Tap>,
+    /// Along each axis, the windows inside of the image.
+    inside: [Range<usize>; 3],
+    /// No element is in two windows.
+    disjoint: bool,
+    /// Every element is in a window.
+    covering: bool,
+    /// The channels of all views lie side by side.
+    dense: bool,
+    /// The values that are picked are those that are compared.
+    same: bool,
+}
+
+impl Plan {
+    fn new(work: &Window) -> Plan {
+        let axes = [0, 1, 2];
+        let inside = axes.map(|a| {
+            let reach = (work.window[a] - 1) * work.dilation[a];
+            let first = work.pad[a].div_ceil(work.stride[a]);
+            let end = (work.input[a] + work.pad[a]).saturating_sub(reach).div_ceil(work.stride[a]);
+            first..end.min(work.output[a]).max(first)
+        });
+        let disjoint = axes.iter().all(|&a| {
+            work.output[a] == 1 || (work.dilation[a] == 1 && work.stride[a] >= work.window[a])
+        });
+        let covering = axes.iter().all(|&a| {
+            let tight = work.dilation[a] == 1 && work.stride[a] <= work.window[a];
+            tight && (work.output[a] - 1) * work.stride[a] + work.window[a] >= work.input[a] + work.pad[a]
+        });
+        let dense = work.operands.iter().chain([&work.out]).all(|view| view.strides[1] == 1);
+        let same = work.operands.first() == work.operands.last();
+        let mut plan = Plan { work: work.clone(), whole: Vec::new(), inside, disjoint, covering, dense, same };
+        let taps = (0..work.window.iter().product::<usize>()).map(|number| plan.tap(number));
+        plan.whole = taps.collect();
+        plan
+    }
+
+    fn spreads(&self) -> bool {
+        matches!(self.work.kind, WindowKind::Spread | WindowKind::SumGrad)
+    }
+
+    /// The position of an element in its window.
+    #[inline(always)]
+    fn position(&self, number: usize) -> [usize; 3] {
+        let [_, height, width] = self.work.window;
+        [number / (height * width), number / width % height, number % width]
+    }
+
+    #[inline(always)]
+    fn tap(&self, number: usize) -> Tap {
+        let k = self.position(number);
+        let along = |view: &View| -> isize {
+            (0..3).map(|a| (k[a] * self.work.dilation[a]) as isize * view.strides[2 + a]).sum()
+        };
+        let first = &self.work.operands[0];
+        let second = self.work.operands.last().unwrap_or(first);
+        Tap { x: along(first), values: along(second), out: along(&self.work.out) }
+    }
+
+    /// The elements that aren't padding of a window near the border.
+    #[inline(always)]
+    fn clipped<'a>(&self, o: [usize; 3], taps: &'a mut [Tap; MOST_TAPS]) -> &'a [Tap] {
+        let work = &self.work;
+        let mut count = 0;
+        for number in 0..work.window.iter().product::<usize>().min(MOST_TAPS) {
+            let k = self.position(number);
+            let there = (0..3).all(|a| {
+                (o[a] * work.stride[a] + k[a] * work.dilation[a]).wrapping_sub(work.pad[a]) < work.input[a]
+            });
+            if there {
+                taps[count] = self.tap(number);
+                count += 1;
             }
         }
-    };
-}
-
-level!(portable);
-#[cfg(target_arch = "x86_64")]
-level!(avx2, #[target_feature(enable = "avx2,fma")]);
-#[cfg(target_arch = "x86_64")]
-level!(avx512, #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]);
-
-fn chooser<T: Float>(level: Level) -> Rows {
-    match level {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => avx512::run::<T>,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2::run::<T>,
-        _ => portable::run::<T>,
+        &taps[..count]
     }
 }
 
-/// A run of channels: where it lies if that is without gaps, else copied together.
-///
-/// # Safety
-/// The elements exist, and nobody writes them meanwhile.
-#[inline(always)]
-unsafe fn read<T: Float>(from: *const T, stride: isize, n: usize, room: &mut [T; WIDE]) -> &[T] {
-    // SAFETY: the caller's promise; `n` is at most the room.
-    unsafe {
-        if stride == 1 {
-            return std::slice::from_raw_parts(from, n);
-        }
-        for (lane, value) in room.iter_mut().enumerate().take(n) {
-            *value = from.offset(lane as isize * stride).read();
-        }
-        &room[..n]
-    }
+/// Where one window is: its first element in the image that is read and in the other, and its pixel or its first
+/// element in the result.
+#[derive(Clone, Copy)]
+struct Places<T> {
+    x: *const T,
+    /// For adjoints the result's gradient.
+    second: *const T,
+    out: *mut T,
 }
 
-/// Changes a run of channels in place.
+/// The windows of some lines of one image.
 ///
 /// # Safety
-/// They may be read and written.
+/// The program was checked; nobody else writes what these windows write.
 #[inline(always)]
-unsafe fn change<T: Float>(to: *mut T, stride: isize, n: usize, room: &mut [T; WIDE], f: impl Fn(&mut [T])) {
-    // SAFETY: the caller's promise; `n` is at most the room.
-    unsafe {
-        if stride == 1 {
-            return f(std::slice::from_raw_parts_mut(to, n));
-        }
-        for (lane, value) in room.iter_mut().enumerate().take(n) {
-            *value = to.offset(lane as isize * stride).read();
-        }
-        f(&mut room[..n]);
-        for (lane, value) in room.iter().enumerate().take(n) {
-            to.offset(lane as isize * stride).write(*value);
-        }
-    }
-}
-
-/// The windows of some lines of one image; for adjoints of all of its lines, after it was filled with zeros.
-///
-/// # Safety
-/// The program was checked; nobody else writes the image's result (or these lines of it).
-#[inline(always)]
-unsafe fn lines<T: Float>(work: &Window, bases: &Bases, image: usize, range: std::ops::Range<usize>) {
+unsafe fn lines<T: Float, const LANES: usize>(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) {
+    let work = &plan.work;
     let first = &work.operands[0];
     let second = work.operands.last().unwrap_or(first);
-    let same = first == second;
-    let pixel = |view: &View, z: usize, y: usize, x: usize| {
-        let s = &view.strides;
-        bases.origin::<T>(view).wrapping_offset(
-            image as isize * s[0] + z as isize * s[2] + y as isize * s[3] + x as isize * s[4],
-        )
+    let out = &work.out;
+    let spreads = plan.spreads();
+    let from = |view: &View| bases.origin::<T>(view).wrapping_offset(image as isize * view.strides[0]);
+    let pixel = |view: &View, at: [isize; 3]| {
+        (0..3).map(|a| at[a] * view.strides[2 + a]).sum::<isize>()
     };
-    let spreads = matches!(work.kind, WindowKind::Spread | WindowKind::SumGrad);
-    if spreads {
-        // SAFETY: the caller's promise.
-        unsafe { zero::<T>(work, bases, image) };
+    if spreads && !(plan.covering && plan.disjoint) {
+        // SAFETY: the caller's promise; where this is needed, all lines of the image are in one call.
+        unsafe { zero(work, from(out)) };
     }
-    let taps = work.window.iter().product::<usize>().min(MOST_TAPS);
     for line in range {
         let (oz, oy) = (line / work.output[1], line % work.output[1]);
         for ox in 0..work.output[2] {
             let o = [oz, oy, ox];
-            // Where a window position lies in the image, if it isn't padding.
-            let place = |tap: usize| -> Option<[usize; 3]> {
-                let (w1, w2) = (work.window[1], work.window[2]);
-                let k = [tap / (w1 * w2), tap / w2 % w1, tap % w2];
-                let mut at = [0; 3];
-                for a in 0..3 {
-                    at[a] = (o[a] * work.stride[a] + k[a] * work.dilation[a]).wrapping_sub(work.pad[a]);
-                    if at[a] >= work.input[a] {
-                        return None;
+            let result = o.map(|o| o as isize);
+            let corner = [0, 1, 2].map(|a| (o[a] * work.stride[a]) as isize - work.pad[a] as isize);
+            let mut room = [Tap::default(); MOST_TAPS];
+            let taps = match (0..3).all(|a| plan.inside[a].contains(&o[a])) {
+                true => &plan.whole[..],
+                false => plan.clipped(o, &mut room),
+            };
+            // The gradient is read, and the pooled image's own result written, at the window's pixel.
+            let (second_at, out_at) = match work.kind {
+                WindowKind::Pick => (pixel(second, corner), pixel(out, result)),
+                WindowKind::Sum => (0, pixel(out, result)),
+                WindowKind::Spread => (pixel(second, result), pixel(out, corner)),
+                WindowKind::SumGrad => (pixel(second, result), pixel(out, corner)),
+            };
+            let places = Places {
+                x: from(first).wrapping_offset(pixel(first, corner)).cast_const(),
+                second: from(second).wrapping_offset(second_at).cast_const(),
+                out: from(out).wrapping_offset(out_at),
+            };
+            let full = if plan.dense { work.channels - work.channels % LANES } else { 0 };
+            let at = |channel: usize| Places {
+                x: places.x.wrapping_offset(channel as isize * first.strides[1]),
+                second: places.second.wrapping_offset(channel as isize * second.strides[1]),
+                out: places.out.wrapping_offset(channel as isize * out.strides[1]),
+            };
+            for channel in (0..full).step_by(LANES) {
+                one_chunk_at_a_time();
+                // SAFETY: the caller's promise; so many channels lie side by side.
+                unsafe { window_of::<T, LANES>(plan, taps, at(channel)) };
+            }
+            for channel in full..work.channels {
+                // SAFETY: the caller's promise.
+                unsafe { window_of::<T, 1>(plan, taps, at(channel)) };
+            }
+        }
+    }
+}
+
+/// One window, for some channels.
+///
+/// # Safety
+/// The elements exist, and nobody else uses those that are written.
+#[inline(always)]
+unsafe fn window_of<T: Float, const LANES: usize>(plan: &Plan, taps: &[Tap], places: Places<T>) {
+    let zeros = [T::default(); LANES];
+    // SAFETY: the caller's promise; reads and writes need no alignment beyond an element's.
+    unsafe {
+        let read = |from: *const T| from.cast::<[T; LANES]>().read();
+        let read_x = |tap: &Tap| read(places.x.wrapping_offset(tap.x));
+        let write = |to: *mut T, lanes: [T; LANES]| to.cast::<[T; LANES]>().write(lanes);
+        // What an element gets is added to what it got from windows before.
+        let give = |to: *mut T, lanes: [T; LANES]| match plan.disjoint {
+            true => write(to, lanes),
+            false => {
+                let before = read(to);
+                let mut sum = before;
+                for lane in 0..LANES {
+                    sum[lane] = sum[lane] + lanes[lane];
+                }
+                write(to, sum);
+            }
+        };
+        match plan.work.kind {
+            WindowKind::Sum => {
+                let mut sums = zeros;
+                for tap in taps {
+                    let x = read_x(tap);
+                    for lane in 0..LANES {
+                        sums[lane] = sums[lane] + x[lane];
                     }
                 }
-                Some(at)
-            };
-            let mut places = [(0u32, [0usize; 3]); MOST_TAPS];
-            let mut count = 0;
-            for tap in 0..taps {
-                if let Some(at) = place(tap) {
-                    places[count] = (tap as u32, at);
-                    count += 1;
+                write(places.out, sums);
+            }
+            WindowKind::SumGrad => {
+                let gradient = read(places.second);
+                for tap in taps {
+                    give(places.out.wrapping_offset(tap.out), gradient);
                 }
             }
-            let places = &places[..count];
-            for channel in (0..work.channels).step_by(WIDE) {
-                let n = WIDE.min(work.channels - channel);
-                let at = |view: &View, [z, y, x]: [usize; 3]| {
-                    pixel(view, z, y, x).wrapping_offset(channel as isize * view.strides[1])
-                };
-                let step = |view: &View| view.strides[1];
-                let out = &work.out;
-                let (mut room, mut other) = ([T::default(); WIDE], [T::default(); WIDE]);
-                // SAFETY: the elements exist, by the check of the program; operands aren't the result.
-                unsafe {
-                    match work.kind {
-                        WindowKind::Sum => change(at(out, o), step(out), n, &mut other, |sums| {
-                            sums.fill(T::default());
-                            for &(_, from) in places {
-                                let mut room = [T::default(); WIDE];
-                                let x = read(at(first, from).cast_const(), step(first), n, &mut room);
-                                for (sum, &x) in sums.iter_mut().zip(x) {
-                                    *sum = *sum + x;
-                                }
-                            }
-                        }),
-                        WindowKind::SumGrad => {
-                            let g = read(at(first, o).cast_const(), step(first), n, &mut room);
-                            for &(_, to) in places {
-                                change(at(out, to), step(out), n, &mut other, |sums| {
-                                    for (sum, &g) in sums.iter_mut().zip(g) {
-                                        *sum = *sum + g;
-                                    }
-                                });
-                            }
-                        }
-                        WindowKind::Pick if same => change(at(out, o), step(out), n, &mut other, |best| {
-                            best.fill(T::default());
-                            for (position, &(_, from)) in places.iter().enumerate() {
-                                let mut room = [T::default(); WIDE];
-                                let x = read(at(first, from).cast_const(), step(first), n, &mut room);
-                                if position == 0 {
-                                    best.copy_from_slice(x);
-                                    continue;
-                                }
-                                for (best, &x) in best.iter_mut().zip(x) {
-                                    *best = if better(x, *best) { x } else { *best };
-                                }
-                            }
-                        }),
-                        WindowKind::Pick | WindowKind::Spread => {
-                            let mut best = [T::default(); WIDE];
-                            let mut winner = [u32::MAX; WIDE];
-                            for (position, &(tap, from)) in places.iter().enumerate() {
-                                let x = read(at(first, from).cast_const(), step(first), n, &mut room);
-                                if position == 0 {
-                                    best[..n].copy_from_slice(x);
-                                    winner[..n].fill(tap);
-                                    continue;
-                                }
-                                for ((best, winner), &x) in best.iter_mut().zip(&mut winner).zip(x) {
-                                    let wins = better(x, *best);
-                                    *best = if wins { x } else { *best };
-                                    *winner = if wins { tap } else { *winner };
-                                }
-                            }
-                            let winner = &winner[..n];
-                            if work.kind == WindowKind::Pick {
-                                change(at(out, o), step(out), n, &mut other, |picked| {
-                                    picked.fill(T::default());
-                                    for &(tap, from) in places {
-                                        let mut room = [T::default(); WIDE];
-                                        let v =
-                                            read(at(second, from).cast_const(), step(second), n, &mut room);
-                                        for ((picked, &winner), &v) in picked.iter_mut().zip(winner).zip(v) {
-                                            *picked = if winner == tap { v } else { *picked };
-                                        }
-                                    }
-                                });
-                                continue;
-                            }
-                            let g = read(at(second, o).cast_const(), step(second), n, &mut room);
-                            for &(tap, to) in places {
-                                change(at(out, to), step(out), n, &mut other, |sums| {
-                                    for ((sum, &winner), &g) in sums.iter_mut().zip(winner).zip(g) {
-                                        *sum = *sum + if winner == tap { g } else { T::default() };
-                                    }
-                                });
-                            }
-                        }
+            WindowKind::Pick if plan.same => write(places.out, largest(taps, &read_x)),
+            WindowKind::Pick => {
+                let best = largest(taps, &read_x);
+                let mut found = [false; LANES];
+                let mut picked = zeros;
+                for tap in taps {
+                    let (x, values) = (read_x(tap), read(places.second.wrapping_offset(tap.values)));
+                    for lane in 0..LANES {
+                        let first = is(x[lane], best[lane]) & !found[lane];
+                        picked[lane] = if first { values[lane] } else { picked[lane] };
+                        found[lane] |= first;
                     }
+                }
+                write(places.out, picked);
+            }
+            WindowKind::Spread => {
+                let best = largest(taps, &read_x);
+                // The first of equal elements takes the gradient, and leaves nothing.
+                let mut gradient = read(places.second);
+                for tap in taps {
+                    let (x, mut share) = (read_x(tap), zeros);
+                    for lane in 0..LANES {
+                        let first = is(x[lane], best[lane]);
+                        share[lane] = if first { gradient[lane] } else { zeros[lane] };
+                        gradient[lane] = if first { zeros[lane] } else { gradient[lane] };
+                    }
+                    give(places.out.wrapping_offset(tap.out), share);
                 }
             }
         }
     }
+}
+
+/// The largest element of each lane, `NaN` where there is one; zero in a window of nothing but padding.
+#[inline(always)]
+fn largest<T: Float, const LANES: usize>(taps: &[Tap], read: &impl Fn(&Tap) -> [T; LANES]) -> [T; LANES] {
+    let mut best = taps.first().map_or([T::default(); LANES], read);
+    for tap in taps.iter().skip(1) {
+        let x = read(tap);
+        for lane in 0..LANES {
+            best[lane] = if better(x[lane], best[lane]) { x[lane] } else { best[lane] };
+        }
+    }
+    best
+}
+
+/// Whether an element is the largest that was found.
+#[inline(always)]
+fn is<T: Float>(x: T, best: T) -> bool {
+    (x == best) | (x.is_nan() & best.is_nan())
 }
 
 /// Whether a later element takes over: it is larger, or the first `NaN`.
 #[inline(always)]
 fn better<T: Float>(x: T, best: T) -> bool {
-    x > best || (x.is_nan() && !best.is_nan())
+    (x > best) | (x.is_nan() & !best.is_nan())
 }
 
 /// Fills one image of the result with zeros.
 ///
 /// # Safety
-/// As [`lines`].
+/// `start` is the image's first element, and all of them may be written.
 #[inline(always)]
-unsafe fn zero<T: Float>(work: &Window, bases: &Bases, image: usize) {
+unsafe fn zero<T: Float>(work: &Window, start: *mut T) {
     let s = &work.out.strides;
-    let start = bases.origin::<T>(&work.out).wrapping_offset(image as isize * s[0]);
     let size = work.input.iter().product::<usize>() * work.channels;
     // The axes from the smallest stride up: without gaps the image is one run.
     let mut axes =
