@@ -394,4 +394,4 @@ mod mode {
 
 #[cfg(test)]
 #[path = "threads_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -3,8 +3,12 @@
 use super::*;
 use std::sync::atomic::AtomicU32;
 
-/// Tests that set the number of threads take turns.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// The number of threads belongs to the process: tests that set it take turns.
+pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn counts(chunks: usize) -> Vec<AtomicU32> {
     (0..chunks).map(|_| AtomicU32::new(0)).collect()
@@ -16,7 +20,7 @@ fn each_once(counts: &[AtomicU32]) -> bool {
 
 #[test]
 fn every_chunk_runs_once_in_many_tiny_regions() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     set_threads(4);
     for round in 0..100_000 {
         let chunks = round % 9;
@@ -30,7 +34,7 @@ fn every_chunk_runs_once_in_many_tiny_regions() {
 
 #[test]
 fn plain_writes_are_visible_when_the_region_ends() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     set_threads(3);
     struct Cells(Vec<UnsafeCell<usize>>);
     // SAFETY: each cell is touched by one chunk, and read after the region.
@@ -47,7 +51,7 @@ fn plain_writes_are_visible_when_the_region_ends() {
 
 #[test]
 fn nested_regions_run_serially() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     set_threads(4);
     for _ in 0..200 {
         let ran = counts(64);
@@ -64,7 +68,7 @@ fn nested_regions_run_serially() {
 
 #[test]
 fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     set_threads(4);
     for round in 0..200 {
         let panic = catch_unwind(|| {
@@ -86,7 +90,7 @@ fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
 
 #[test]
 fn the_number_of_threads_can_change_between_regions() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     for round in 0..3_000 {
         set_threads(1 + round % 5);
         let ran = counts(12);
@@ -102,7 +106,7 @@ fn the_number_of_threads_can_change_between_regions() {
 
 #[test]
 fn several_callers_at_once_are_safe() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     set_threads(3);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -140,7 +144,7 @@ fn two_meet(also: &(dyn Fn() + Sync)) -> bool {
 
 #[test]
 fn workers_wake_from_their_sleep() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let woke = (0..500).filter(|_| {
         set_threads(2);
         std::thread::sleep(4 * SPIN);
@@ -152,7 +156,7 @@ fn workers_wake_from_their_sleep() {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[test]
 fn denormals_are_flushed_on_every_thread_and_only_while_asked() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let halved = || std::hint::black_box(f32::MIN_POSITIVE) * std::hint::black_box(0.5f32);
     assert!(halved() > 0.0);
     let met = (0..500).any(|_| {

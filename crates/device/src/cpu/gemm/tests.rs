@@ -200,6 +200,7 @@ fn results_are_bit_identical_for_any_number_of_threads() {
         };
         (0..count).map(|_| next()).collect::<Vec<f32>>()
     };
+    let _turn = threads::tests::turn();
     let before = threads::threads();
     for (m, n, k) in
         [(1, 256, 784), (3, 500, 400), (128, 256, 784), (128, 10, 128), (300, 1100, 65), (700, 1, 800)]

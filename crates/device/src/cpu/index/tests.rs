@@ -7,7 +7,8 @@ use kiln_ir::{DType, Data, Element, ErrorKind, Scalar, each_dtype};
 
 use super::naive;
 use crate::cpu::set_threads;
-use crate::kit::{Build, alone, along, indexed};
+use crate::cpu::threads::tests::turn;
+use crate::kit::{Build, along, indexed};
 
 /// A small generator: tests are the same each time.
 struct Numbers(u64);
@@ -88,7 +89,7 @@ fn on(buffer: usize, view: &View) -> View {
 
 #[test]
 fn gather_agrees_with_its_naive_form() {
-    let _alone = alone();
+    let _turn = turn();
     let mut numbers = Numbers(1);
     for round in 0..1500 {
         let dtype = DType::ALL[round % DType::ALL.len()];
@@ -116,7 +117,7 @@ fn gather_agrees_with_its_naive_form() {
 
 #[test]
 fn scatter_agrees_with_its_naive_form() {
-    let _alone = alone();
+    let _turn = turn();
     let mut numbers = Numbers(2);
     for round in 0..1500 {
         let dtype = DType::ALL[round % DType::ALL.len()];
@@ -202,27 +203,27 @@ fn along_agrees(kind: Kind, seed: u64, rounds: usize) {
 
 #[test]
 fn positions_of_extremes_agree_with_their_naive_form() {
-    let _alone = alone();
+    let _turn = turn();
     along_agrees(Kind::Arg(ArgOp::Max), 3, 800);
     along_agrees(Kind::Arg(ArgOp::Min), 4, 800);
 }
 
 #[test]
 fn running_sums_agree_with_their_naive_form() {
-    let _alone = alone();
+    let _turn = turn();
     along_agrees(Kind::Sum, 5, 800);
 }
 
 #[test]
 fn sorting_agrees_with_its_naive_form() {
-    let _alone = alone();
+    let _turn = turn();
     along_agrees(Kind::Sort(false), 6, 500);
     along_agrees(Kind::Sort(true), 7, 500);
 }
 
 #[test]
 fn an_index_out_of_range_names_itself() {
-    let _alone = alone();
+    let _turn = turn();
     for (bad, row, threads) in
         [(12, 3, 1), (-1, 20_000, 2), (10, 39_999, 2), (i64::MIN, 0, 2), (i64::MAX, 7, 1)]
     {
