@@ -15,7 +15,7 @@ use super::threads::parallel;
 /// The most elements of a window that is done here.
 const MOST_TAPS: usize = 32;
 /// Elements that are worth a task of their own.
-const GRAIN: usize = 16 * 1024;
+const GRAIN: usize = 8 * 1024;
 
 /// A pooling operation made ready.
 pub(super) fn window(work: &Window) -> Call {
@@ -140,16 +140,17 @@ impl Plan {
             let end = (work.input[a] + work.pad[a]).saturating_sub(reach).div_ceil(work.stride[a]);
             first..end.min(work.output[a]).max(first)
         });
-        let disjoint = axes.iter().all(|&a| {
-            work.output[a] == 1 || (work.dilation[a] == 1 && work.stride[a] >= work.window[a])
-        });
+        let disjoint = axes
+            .iter()
+            .all(|&a| work.output[a] == 1 || (work.dilation[a] == 1 && work.stride[a] >= work.window[a]));
         let covering = axes.iter().all(|&a| {
             let tight = work.dilation[a] == 1 && work.stride[a] <= work.window[a];
             tight && (work.output[a] - 1) * work.stride[a] + work.window[a] >= work.input[a] + work.pad[a]
         });
         let dense = work.operands.iter().chain([&work.out]).all(|view| view.strides[1] == 1);
         let same = work.operands.first() == work.operands.last();
-        let mut plan = Plan { work: work.clone(), whole: Vec::new(), inside, disjoint, covering, dense, same };
+        let mut plan =
+            Plan { work: work.clone(), whole: Vec::new(), inside, disjoint, covering, dense, same };
         let taps = (0..work.window.iter().product::<usize>()).map(|number| plan.tap(number));
         plan.whole = taps.collect();
         plan
@@ -218,9 +219,7 @@ unsafe fn lines<T: Float, const LANES: usize>(plan: &Plan, bases: &Bases, image:
     let out = &work.out;
     let spreads = plan.spreads();
     let from = |view: &View| bases.origin::<T>(view).wrapping_offset(image as isize * view.strides[0]);
-    let pixel = |view: &View, at: [isize; 3]| {
-        (0..3).map(|a| at[a] * view.strides[2 + a]).sum::<isize>()
-    };
+    let pixel = |view: &View, at: [isize; 3]| (0..3).map(|a| at[a] * view.strides[2 + a]).sum::<isize>();
     if spreads && !(plan.covering && plan.disjoint) {
         // SAFETY: the caller's promise; where this is needed, all lines of the image are in one call.
         unsafe { zero(work, from(out)) };

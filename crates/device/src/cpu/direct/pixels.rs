@@ -13,6 +13,9 @@ use super::tile::{Kernel, Segment, Tile};
 use crate::cpu::block::{Block, Output};
 use crate::cpu::threads::parallel;
 
+/// For so few pixels laying out the weights isn't worth it, where they can be read as they lie.
+const FEW_PIXELS: usize = 1024;
+
 /// The plan of such a sum.
 pub(crate) struct Pixels {
     kernel: Kernel,
@@ -59,6 +62,26 @@ struct Weights {
     sum_stride: isize,
     column_stride: isize,
     group_stride: isize,
+    /// Columns of a panel.
+    wide: usize,
+    /// Whether panels are laid out for the kernel; else it reads the weight where it is.
+    packed: bool,
+}
+
+impl Weights {
+    /// Where a window position starts in a panel.
+    fn position(&self, k: [usize; 3]) -> isize {
+        let [_, height, width] = self.window;
+        match self.packed {
+            true => (((k[0] * height + k[1]) * width + k[2]) * self.sum * self.wide) as isize,
+            false => k.iter().zip(self.window_strides).map(|(&k, stride)| k as isize * stride).sum(),
+        }
+    }
+
+    /// From one step of the sum to the next.
+    fn step(&self) -> isize {
+        if self.packed { self.wide as isize } else { self.sum_stride }
+    }
 }
 
 /// What tells the two uses apart.
@@ -179,6 +202,17 @@ impl Pixels {
         let chunks = conv.batch / images;
         let split = chunks < 4;
 
+        let weight = &conv.b.strides;
+        let weights = Weights {
+            window: conv.window,
+            window_strides: [weight[2], weight[3], weight[4]],
+            sum: group_channels,
+            sum_stride: geometry.sum_stride,
+            column_stride: geometry.column_stride,
+            group_stride: (conv.out_channels / conv.groups) as isize * weight[0],
+            wide: kernel.columns,
+            packed: geometry.column_stride != 1 || conv.batch * pixels > FEW_PIXELS,
+        };
         let mut classes = Vec::new();
         let mut members: Vec<(usize, Vec<(isize, usize)>)> = Vec::new();
         for depth in &geometry.axes[0] {
@@ -188,10 +222,9 @@ impl Pixels {
                     for &(kd, od) in &depth.positions {
                         for &(kh, oh) in &height.positions {
                             for &(kw, ow) in &width.positions {
-                                let position = (kd * conv.window[1] + kh) * conv.window[2] + kw;
                                 segments.push(Segment {
                                     a: od * strides[0] + oh * strides[1] + ow * strides[2],
-                                    b: (position * group_channels * kernel.columns) as isize,
+                                    b: weights.position([kd, kh, kw]),
                                     count: group_channels,
                                 });
                             }
@@ -213,7 +246,7 @@ impl Pixels {
                         }
                     }
                     members.push((classes.len(), rows));
-                    classes.push(joined(segments, kernel.columns as isize));
+                    classes.push(joined(segments, weights.step()));
                 }
             }
         }
@@ -223,8 +256,9 @@ impl Pixels {
             rows
         } else {
             let most = (16 * 1024 / columns.max(1)).max(1);
-            let wanted = if split { rows.div_ceil(4).min(most) } else { most };
-            wanted.next_multiple_of(kernel.rows).clamp(1, rows.max(1))
+            // Few images: equal blocks, so that nobody waits long for the last one.
+            let wanted = if split { rows.div_ceil(4).min(most) } else { most.next_multiple_of(kernel.rows) };
+            wanted.clamp(1, rows.max(1))
         };
         let mut blocks: Vec<BlockPlan> = (0..rows)
             .step_by(block_rows.max(1))
@@ -250,7 +284,6 @@ impl Pixels {
                 }
             }
         }
-        let weight = &conv.b.strides;
         Pixels {
             kernel,
             image,
@@ -261,14 +294,7 @@ impl Pixels {
             columns,
             blocks,
             classes,
-            weights: Weights {
-                window: conv.window,
-                window_strides: [weight[2], weight[3], weight[4]],
-                sum: group_channels,
-                sum_stride: geometry.sum_stride,
-                column_stride: geometry.column_stride,
-                group_stride: (conv.out_channels / conv.groups) as isize * weight[0],
-            },
+            weights,
             groups: conv.groups,
             group_columns,
             group_channels,
@@ -281,7 +307,7 @@ impl Pixels {
     /// # Safety
     /// As [`super::Direct::run`].
     pub(super) unsafe fn run(&self, source: *const f32, weight: *const f32, output: &Output<f32>) {
-        let panels = self.groups * self.panels();
+        let panels = if self.weights.packed { self.groups * self.panels() } else { 0 };
         let (source, weight) = (Shared(source), Shared(weight));
         scratch::with(Purpose::Weights, panels * self.panel_len(), |packed| {
             let packed = SharedMut(packed);
@@ -293,6 +319,7 @@ impl Pixels {
                 true => (0..panels).for_each(pack),
                 false => parallel(panels, &pack),
             }
+            let packed = if self.weights.packed { Shared(packed.get()) } else { Shared(weight.get()) };
             if self.split && !self.image.is_plain() {
                 let len = self.image.len();
                 let count = self.chunks * self.images;
@@ -405,7 +432,12 @@ impl Pixels {
             for panel in 0..self.panels() {
                 let column = panel * self.kernel.columns;
                 let columns = self.kernel.columns.min(self.group_columns - column);
-                let b = packed.wrapping_add((group * self.panels() + panel) * self.panel_len());
+                let b = match self.weights.packed {
+                    true => packed.wrapping_add((group * self.panels() + panel) * self.panel_len()),
+                    false => {
+                        packed.wrapping_offset(group as isize * self.weights.group_stride + column as isize)
+                    }
+                };
                 for tile in &block.tiles {
                     for (slot, &row) in out_rows.iter_mut().zip(&tile.rows) {
                         *slot = row as isize * stride;
@@ -418,7 +450,7 @@ impl Pixels {
                             a_step: 1,
                             segments: &self.classes[tile.class],
                             b,
-                            b_step: self.kernel.columns as isize,
+                            b_step: self.weights.step(),
                             columns,
                             out: out.wrapping_add(group * self.group_columns + column),
                             out_rows: &out_rows[..tile.rows.len()],
@@ -443,7 +475,8 @@ impl Pixels {
     /// # Safety
     /// The weight is complete, and `out` has room for a panel.
     unsafe fn pack(&self, weight: *const f32, panel: usize, mut out: *mut f32) {
-        let Weights { window, window_strides, sum, sum_stride, column_stride, group_stride } = self.weights;
+        let Weights { window, window_strides, sum, sum_stride, column_stride, group_stride, .. } =
+            self.weights;
         let (group, panel) = (panel / self.panels(), panel % self.panels());
         let first = panel * self.kernel.columns;
         let columns = self.kernel.columns.min(self.group_columns - first);

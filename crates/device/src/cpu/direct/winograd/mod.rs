@@ -16,6 +16,9 @@ pub(super) use pixels::Pixels;
 use square::{Maps, Square};
 pub(super) use weight::WeightGradient;
 
+/// Between the numbers of one point and those of the next, so that they don't fall on the same lines of the cache.
+const GAP: usize = 16;
+
 /// The maps that make a convolution cheapest, if they beat the direct sum.
 pub(super) fn maps(conv: &Conv, level: Level) -> Option<Maps> {
     let square = conv.window == [1, 3, 3]

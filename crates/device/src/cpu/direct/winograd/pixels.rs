@@ -8,7 +8,7 @@
 use kiln_compile::program::{Conv, ConvKind};
 
 use super::square::{Maps, Square};
-use super::{Plane, Tiling};
+use super::{GAP, Plane, Tiling};
 use crate::cpu::block::{Block, Output};
 use crate::cpu::direct::panel::{Strip, lay_out};
 use crate::cpu::direct::pixels::{Shared, SharedMut};
@@ -24,8 +24,6 @@ const BLOCK: usize = 256 * 1024;
 const PIECES: usize = 16;
 /// Numbers of a result that are handed over together.
 const PART: usize = 16 * 1024;
-/// Between the numbers of one point and those of the next, so that they don't fall on the same lines of the cache.
-const GAP: usize = 16;
 
 /// The plan of such a convolution.
 pub(crate) struct Pixels {
@@ -113,7 +111,7 @@ impl Pixels {
             return unsafe { self.panels(source, weight, output) };
         };
         let steps = self.channels.div_ceil(STEPS);
-        let between = self.channels * self.kernel.columns;
+        let between = self.channels * self.kernel.columns + GAP;
         scratch::with(Purpose::Weights, self.panel_count() * self.maps.points() * between, |mapped| {
             let mapped = SharedMut(mapped);
             parallel(self.panel_count() * steps, &|task| {
@@ -141,6 +139,7 @@ impl Pixels {
         let tiles = all * self.tiling.wide();
         let wide = self.kernel.columns;
         let (from, to) = (tiles * self.channels + GAP, tiles * wide + GAP);
+        let between = STEPS.min(self.channels) * wide + GAP;
         let compute = |out: *mut f32, stride: isize| {
             let out = SharedMut(out);
             scratch::with(Purpose::Images, self.maps.points() * from, |image| {
@@ -156,15 +155,15 @@ impl Pixels {
                 parallel(self.panel_count(), &|panel| {
                     let columns = wide.min(self.columns - panel * wide);
                     scratch::with(Purpose::Parts, self.maps.points() * to, |products| {
-                        scratch::with(Purpose::Weights, self.maps.points() * STEPS * wide, |mapped| {
+                        scratch::with(Purpose::Weights, self.maps.points() * between, |mapped| {
                             for first in (0..self.channels).step_by(STEPS) {
                                 let steps = STEPS.min(self.channels - first);
                                 // SAFETY: the scratch has room for these steps of the panel, and for its products.
                                 unsafe {
-                                    self.map_weight(weight.get(), panel, first, mapped, STEPS * wide);
+                                    self.map_weight(weight.get(), panel, first, mapped, between);
                                     for point in 0..self.maps.points() {
                                         let a = image.get().wrapping_add(point * from + first);
-                                        let b = mapped.wrapping_add(point * STEPS * wide);
+                                        let b = mapped.wrapping_add(point * between);
                                         let out = products.wrapping_add(point * to);
                                         self.product(a, b, (tiles, steps, columns), out, wide, first > 0);
                                     }
@@ -213,7 +212,7 @@ impl Pixels {
         let pixels = self.tiling.first_pixel(lines.start)..self.tiling.first_pixel(lines.end);
         let (from, to) = (tiles * self.channels + GAP, tiles * self.columns + GAP);
         let (points, wide) = (self.maps.points(), self.kernel.columns);
-        let between = self.channels * wide;
+        let between = self.channels * wide + GAP;
         scratch::with(Purpose::Images, points * from, |image| {
             for index in 0..tiles {
                 // SAFETY: the scratch has room for all tiles.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use kiln_compile::program::Conv;
 
 use super::square::{Maps, Square};
-use super::{Plane, Tiling};
+use super::{GAP, Plane, Tiling};
 use crate::cpu::block::{Block, Output};
 use crate::cpu::direct::pixels::{Shared, SharedMut};
 use crate::cpu::direct::scratch::{self, Purpose};
@@ -108,10 +108,10 @@ impl WeightGradient {
         let parts = self.channels.div_ceil(self.kernel.rows).min(TASKS.div_ceil(panels));
         let parts = parts.max(self.channels.div_ceil(3 * self.kernel.rows));
         let each = self.channels.div_ceil(parts);
-        let len = points * each * wide;
+        let len = points * (each * wide + GAP);
         let several = self.lines < all;
-        scratch::with(Purpose::Images, points * most * self.channels, |pixels| {
-            scratch::with(Purpose::Gradients, points * most * panels * wide, |gradients| {
+        scratch::with(Purpose::Images, points * (most * self.channels + GAP), |pixels| {
+            scratch::with(Purpose::Gradients, points * panels * (most * wide + GAP), |gradients| {
                 let kept = if several { panels * parts * len } else { 0 };
                 scratch::with(Purpose::Parts, kept, |kept| {
                     let (pixels, gradients, kept) =
@@ -133,7 +133,7 @@ impl WeightGradient {
                         parallel(panels * parts, &|task| {
                             let (panel, part) = (task / parts, task % parts);
                             let channels = part * each..((part + 1) * each).min(self.channels);
-                            let b = gradients.get().wrapping_add(panel * points * tiles * wide);
+                            let b = gradients.get().wrapping_add(panel * points * (tiles * wide + GAP));
                             let work = |sums: *mut f32| {
                                 // SAFETY: all tiles are mapped; each task has its own sums and part of the result.
                                 unsafe {
@@ -171,7 +171,7 @@ impl WeightGradient {
         let tile = self.tiling.tile(first, index);
         let start = image.wrapping_offset(tile.image as isize * self.image.image).cast_mut();
         let corner = [tile.corner[0] - self.pad[0], tile.corner[1] - self.pad[1]];
-        let between = (tiles * self.channels) as isize;
+        let between = (tiles * self.channels + GAP) as isize;
         let to = to.wrapping_add(index * self.channels);
         let to = Square::whole(to, self.maps.side() as isize * between, between);
         // SAFETY: the caller's promise.
@@ -192,11 +192,12 @@ impl WeightGradient {
     ) {
         let wide = self.kernel.columns;
         let tile = self.tiling.tile(first, index);
-        let between = (tiles * wide) as isize;
+        let between = (tiles * wide + GAP) as isize;
         for (panel, column) in (0..self.columns).step_by(wide).enumerate() {
             let start = tile.image as isize * self.gradient.image + column as isize;
             let from = self.gradient.square(gradient.wrapping_offset(start).cast_mut(), tile.corner);
-            let to = to.wrapping_add((panel * self.maps.points() * tiles + index) * wide);
+            let start = panel * self.maps.points() * (tiles * wide + GAP) + index * wide;
+            let to = to.wrapping_add(start);
             let to = Square::whole(to, self.maps.side() as isize * between, between);
             // SAFETY: the caller's promise.
             unsafe { (self.maps.gradient)(&from, &to, wide.min(self.columns - column)) };
@@ -231,14 +232,14 @@ impl WeightGradient {
                 // SAFETY: the caller's promise.
                 unsafe {
                     self.kernel.run(&tile::Tile {
-                        a: a.wrapping_add(point * tiles * self.channels),
+                        a: a.wrapping_add(point * (tiles * self.channels + GAP)),
                         rows: &rows[..count],
                         a_step: self.channels as isize,
                         segments: &segments,
-                        b: b.wrapping_add(point * tiles * wide),
+                        b: b.wrapping_add(point * (tiles * wide + GAP)),
                         b_step: wide as isize,
                         columns,
-                        out: sums.wrapping_add(point * channels.len() * wide),
+                        out: sums.wrapping_add(point * (channels.len() * wide + GAP)),
                         out_rows: &out_rows[..count],
                         add,
                     });
@@ -261,7 +262,7 @@ impl WeightGradient {
     ) {
         let wide = self.kernel.columns;
         let columns = wide.min(self.columns - panel * wide);
-        let (between, position) = ((channels.len() * wide) as isize, self.channels as isize * stride);
+        let (between, position) = ((channels.len() * wide + GAP) as isize, self.channels as isize * stride);
         for (number, channel) in channels.clone().enumerate() {
             let from = sums.wrapping_add(number * wide);
             let from = Square::whole(from, self.maps.side() as isize * between, between);
