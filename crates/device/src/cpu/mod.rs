@@ -17,6 +17,7 @@ pub mod simd;
 pub mod threads;
 mod verify;
 mod window;
+mod windows;
 
 use std::sync::{Arc, LazyLock};
 

@@ -11,6 +11,7 @@ use super::naive;
 use super::prepare::Call;
 use super::simd::{Stamped, level, one_chunk_at_a_time, stamp};
 use super::threads::parallel;
+use super::windows::Windows;
 
 /// The most elements of a window that is done here.
 const MOST_TAPS: usize = 32;
@@ -105,8 +106,8 @@ unsafe fn double<const LANES: usize>(plan: &Plan, bases: &Bases, image: usize, r
     unsafe { lines::<f64, LANES>(plan, bases, image, range) }
 }
 
-/// An element of a window that isn't padding: where it lies from the window's first in the
-/// image that is read, in the other one (the values that are picked), and in the result where that is an image.
+/// An element of a window that isn't padding: where it lies from the window's first in the image that is read, in the
+/// other one (the values that are picked), and in the result where that is an image.
 #[derive(Clone, Copy, Default)]
 struct Tap {
     x: isize,
@@ -117,10 +118,9 @@ struct Tap {
 /// A pooling operation and what is known of its windows.
 struct Plan {
     work: Window,
+    windows: Windows,
     /// All elements of a window inside of the image.
     whole: Vec<Tap>,
-    /// Along each axis, the windows inside of the image.
-    inside: [Range<usize>; 3],
     /// No element is in two windows.
     disjoint: bool,
     /// Every element is in a window.
@@ -133,26 +133,14 @@ struct Plan {
 
 impl Plan {
     fn new(work: &Window) -> Plan {
-        let axes = [0, 1, 2];
-        let inside = axes.map(|a| {
-            let reach = (work.window[a] - 1) * work.dilation[a];
-            let first = work.pad[a].div_ceil(work.stride[a]);
-            let end = (work.input[a] + work.pad[a]).saturating_sub(reach).div_ceil(work.stride[a]);
-            first..end.min(work.output[a]).max(first)
-        });
-        let disjoint = axes
-            .iter()
-            .all(|&a| work.output[a] == 1 || (work.dilation[a] == 1 && work.stride[a] >= work.window[a]));
-        let covering = axes.iter().all(|&a| {
-            let tight = work.dilation[a] == 1 && work.stride[a] <= work.window[a];
-            tight && (work.output[a] - 1) * work.stride[a] + work.window[a] >= work.input[a] + work.pad[a]
-        });
+        let sizes = [work.window, work.stride, work.pad, work.dilation];
+        let windows = Windows::new([work.input, work.output], sizes);
+        let (disjoint, covering) = (windows.disjoint(), windows.covering());
         let dense = work.operands.iter().chain([&work.out]).all(|view| view.strides[1] == 1);
         let same = work.operands.first() == work.operands.last();
         let mut plan =
-            Plan { work: work.clone(), whole: Vec::new(), inside, disjoint, covering, dense, same };
-        let taps = (0..work.window.iter().product::<usize>()).map(|number| plan.tap(number));
-        plan.whole = taps.collect();
+            Plan { work: work.clone(), windows, whole: Vec::new(), disjoint, covering, dense, same };
+        plan.whole = (0..plan.windows.taps()).map(|number| plan.tap(number)).collect();
         plan
     }
 
@@ -160,19 +148,10 @@ impl Plan {
         matches!(self.work.kind, WindowKind::Spread | WindowKind::SumGrad)
     }
 
-    /// The position of an element in its window.
-    #[inline(always)]
-    fn position(&self, number: usize) -> [usize; 3] {
-        let [_, height, width] = self.work.window;
-        [number / (height * width), number / width % height, number % width]
-    }
-
     #[inline(always)]
     fn tap(&self, number: usize) -> Tap {
-        let k = self.position(number);
-        let along = |view: &View| -> isize {
-            (0..3).map(|a| (k[a] * self.work.dilation[a]) as isize * view.strides[2 + a]).sum()
-        };
+        let offset = self.windows.offset(number);
+        let along = |view: &View| -> isize { (0..3).map(|a| offset[a] as isize * view.strides[2 + a]).sum() };
         let first = &self.work.operands[0];
         let second = self.work.operands.last().unwrap_or(first);
         Tap { x: along(first), values: along(second), out: along(&self.work.out) }
@@ -181,17 +160,10 @@ impl Plan {
     /// The elements that aren't padding of a window near the border.
     #[inline(always)]
     fn clipped<'a>(&self, o: [usize; 3], taps: &'a mut [Tap; MOST_TAPS]) -> &'a [Tap] {
-        let work = &self.work;
         let mut count = 0;
-        for number in 0..work.window.iter().product::<usize>().min(MOST_TAPS) {
-            let k = self.position(number);
-            let there = (0..3).all(|a| {
-                (o[a] * work.stride[a] + k[a] * work.dilation[a]).wrapping_sub(work.pad[a]) < work.input[a]
-            });
-            if there {
-                taps[count] = self.tap(number);
-                count += 1;
-            }
+        for number in (0..self.windows.taps().min(MOST_TAPS)).filter(|&number| self.windows.has(o, number)) {
+            taps[count] = self.tap(number);
+            count += 1;
         }
         &taps[..count]
     }
@@ -229,9 +201,9 @@ unsafe fn lines<T: Float, const LANES: usize>(plan: &Plan, bases: &Bases, image:
         for ox in 0..work.output[2] {
             let o = [oz, oy, ox];
             let result = o.map(|o| o as isize);
-            let corner = [0, 1, 2].map(|a| (o[a] * work.stride[a]) as isize - work.pad[a] as isize);
+            let corner = plan.windows.corner(o);
             let mut room = [Tap::default(); MOST_TAPS];
-            let taps = match (0..3).all(|a| plan.inside[a].contains(&o[a])) {
+            let taps = match plan.windows.is_inside(o) {
                 true => &plan.whole[..],
                 false => plan.clipped(o, &mut room),
             };

@@ -93,6 +93,12 @@ fn convolutions() -> Vec<Conv> {
         conv("2d in groups", &[2, 4, 4, 3], &[6, 2, 2, 2], spec(&[1, 1], &[(1, 0), (0, 1)], &[1, 1], 2)),
         conv("2d depthwise", &[1, 3, 5, 4], &[3, 1, 3, 3], spec(&[2, 1], &[(1, 1), (1, 1)], &[1, 1], 3)),
         conv(
+            "2d depthwise, many channels",
+            &[2, 19, 6, 5],
+            &[19, 1, 3, 2],
+            spec(&[1, 2], &[(2, 1), (0, 1)], &[2, 1], 19),
+        ),
+        conv(
             "2d of an empty batch",
             &[0, 2, 4, 4],
             &[3, 2, 2, 2],

@@ -1,6 +1,7 @@
 //! Convolutions directly over channels-last images, in `f32`: nothing is unfolded; the inner kernel walks the image
 //! through row and window offsets that are worked out when a program is loaded.
 
+mod depthwise;
 mod image;
 mod panel;
 mod pixels;
@@ -12,6 +13,7 @@ mod winograd;
 use kiln_compile::program::{Conv, ConvKind};
 
 use super::block::Output;
+use depthwise::Depthwise;
 use pixels::Pixels;
 use weight::WeightGradient;
 
@@ -21,6 +23,8 @@ pub(crate) enum Direct {
     Pixels(Pixels),
     /// The gradient in the weight: sums over pixels for every window position.
     Weight(WeightGradient),
+    /// Any of the three, with a window for every channel.
+    Depthwise(Depthwise),
     /// Forward and the gradient in the image, by way of points.
     PointPixels(winograd::Pixels),
     /// The gradient in the weight, by way of points.
@@ -31,6 +35,9 @@ impl Direct {
     /// Plans the work for a convolution of `f32` operands.
     pub(crate) fn new(conv: &Conv, level: super::simd::Level) -> Direct {
         let kernel = tile::Kernel::at(level);
+        if let Some(depthwise) = Depthwise::new(conv, level) {
+            return Direct::Depthwise(depthwise);
+        }
         if let Some(maps) = winograd::maps(conv, level) {
             return match conv.kind {
                 ConvKind::Forward | ConvKind::GradInput => {
@@ -58,6 +65,7 @@ impl Direct {
             match self {
                 Direct::Pixels(pixels) => pixels.run(a, b, output),
                 Direct::Weight(weight) => weight.run(a, b, output),
+                Direct::Depthwise(depthwise) => depthwise.run(a, b, output),
                 Direct::PointPixels(pixels) => pixels.run(a, b, output),
                 Direct::PointWeight(weight) => weight.run(a, b, output),
             }
