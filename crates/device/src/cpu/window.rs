@@ -57,14 +57,17 @@ fn run<T: Float>(work: &Window) -> Call {
     })
 }
 
+/// Does some lines of the windows of an image.
+type LinesOf = unsafe fn(&Plan, &Bases, usize, Range<usize>);
+
 /// Float elements.
 trait Float: Copy + PartialOrd + Add<Output = Self> + Default + Send + Sync + 'static {
-    fn lines() -> &'static Stamped<unsafe fn(&Plan, &Bases, usize, Range<usize>)>;
+    fn lines() -> &'static Stamped<LinesOf>;
     fn is_nan(self) -> bool;
 }
 
 impl Float for f32 {
-    fn lines() -> &'static Stamped<unsafe fn(&Plan, &Bases, usize, Range<usize>)> {
+    fn lines() -> &'static Stamped<LinesOf> {
         &SINGLE
     }
 
@@ -75,7 +78,7 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
-    fn lines() -> &'static Stamped<unsafe fn(&Plan, &Bases, usize, Range<usize>)> {
+    fn lines() -> &'static Stamped<LinesOf> {
         &DOUBLE
     }
 
