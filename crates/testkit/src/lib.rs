@@ -14,4 +14,4 @@ pub use gradcheck::gradcheck;
 pub use graphs::random_graph;
 pub use problem::Problem;
 pub use rng::Rng;
-pub use table::{Case, cases};
+pub use table::{Case, Speed, cases, speed_cases};

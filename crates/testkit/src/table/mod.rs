@@ -6,8 +6,11 @@ mod fold;
 mod index;
 mod movement;
 mod pointwise;
+mod speed;
 mod structure;
 mod window;
+
+pub use speed::{Speed, speed_cases};
 
 use kiln_ir::op::{ArgOp, BinaryOp, Op, ReduceOp, ScatterMode, SliceRange, UnaryOp};
 use kiln_ir::{DType, Data, Expr, Result, Shape};
