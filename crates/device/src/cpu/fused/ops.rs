@@ -30,11 +30,13 @@ pub(super) trait Function {
 
 /// Lanes that are read, computed and written together.
 const CHUNK: usize = 16;
+/// The most lanes of a line that are folded side by side.
+const SIDE_BY_SIDE: usize = 128;
 
 macro_rules! level {
     ($module:ident, $fused:literal $(, #[$feature:meta])?) => {
         mod $module {
-            use super::{CHUNK, Function};
+            use super::{CHUNK, Function, SIDE_BY_SIDE};
 
             /// The loop of `F`; `ONE_A` and so on say which operands are one value for all lanes.
             ///
@@ -76,7 +78,8 @@ macro_rules! level {
                 }
             }
 
-            /// Folds `n` lanes, at least one, to a single one: four chunks side by side, then these in order.
+            /// Folds `n` lanes, at least one, to a single one: many side by side, then these by halves, then the rest in
+            /// order. The sums live in memory between the loops; kept in registers, comparisons aren't made vector code.
             ///
             /// # Safety
             /// As [`run`]; the function takes and gives one lane type.
@@ -88,49 +91,30 @@ macro_rules! level {
                 _: *const u8,
                 n: usize,
             ) {
-                let (out, a) = (out.cast::<T>(), a.cast::<T>());
-                // SAFETY: lanes below `n` are there, by the caller's promise.
+                let a = a.cast::<T>();
+                // SAFETY: lanes below `n` are there, by the caller's promise, and the sums are this function's.
                 unsafe {
-                    let chunk = |i: usize| a.add(i).cast::<[T; CHUNK]>().read_unaligned();
-                    let mut i;
-                    let mut sum;
-                    if n >= 4 * CHUNK {
-                        let mut sums = [chunk(0), chunk(CHUNK), chunk(2 * CHUNK), chunk(3 * CHUNK)];
-                        i = 4 * CHUNK;
-                        while i + 4 * CHUNK <= n {
-                            crate::cpu::simd::one_chunk_at_a_time();
-                            for part in 0..4 {
-                                let next = chunk(i + part * CHUNK);
-                                for lane in 0..CHUNK {
-                                    let (x, y) = (sums[part][lane], next[lane]);
-                                    sums[part][lane] = F::call::<$fused>(x, y, x);
-                                }
-                            }
-                            i += 4 * CHUNK;
-                        }
-                        for lane in 0..CHUNK {
-                            let low = F::call::<$fused>(sums[0][lane], sums[1][lane], sums[0][lane]);
-                            let high = F::call::<$fused>(sums[2][lane], sums[3][lane], sums[2][lane]);
-                            sums[0][lane] = F::call::<$fused>(low, high, low);
-                        }
-                        let mut width = CHUNK / 2;
-                        while width > 0 {
-                            for lane in 0..width {
-                                let (x, y) = (sums[0][lane], sums[0][lane + width]);
-                                sums[0][lane] = F::call::<$fused>(x, y, x);
-                            }
-                            width /= 2;
-                        }
-                        sum = sums[0][0];
-                    } else {
-                        sum = a.read_unaligned();
-                        i = 1;
+                    let side_by_side = if n >= 2 * CHUNK { (1 << (n / 2).ilog2()).min(SIDE_BY_SIDE) } else { 1 };
+                    let mut i = side_by_side;
+                    let mut sums = [T::default(); SIDE_BY_SIDE];
+                    std::ptr::copy_nonoverlapping(a, sums.as_mut_ptr(), i);
+                    let start = sums.as_mut_ptr().cast::<u8>();
+                    while i + side_by_side <= n && side_by_side > 1 {
+                        run::<F, false, false, true>(start, start, a.add(i).cast(), start, side_by_side);
+                        i += side_by_side;
                     }
+                    let mut width = side_by_side / 2;
+                    while width > 0 {
+                        let upper = sums.as_ptr().add(width).cast();
+                        run::<F, false, false, true>(start, start, upper, start, width);
+                        width /= 2;
+                    }
+                    let mut sum = sums[0];
                     while i < n {
                         sum = F::call::<$fused>(sum, a.add(i).read_unaligned(), sum);
                         i += 1;
                     }
-                    out.write_unaligned(sum);
+                    out.cast::<T>().write_unaligned(sum);
                 }
             }
         }
@@ -213,13 +197,12 @@ macro_rules! floats {
             fn pow(self, other: Self) -> Self { self.powf(other) }
             #[inline(always)]
             fn larger(self, other: Self) -> Self {
-                let larger = if self > other { self } else { other };
-                if self.is_nan() { self } else { larger }
+                // One choice; two aren't made vector code everywhere.
+                if (self > other) | self.is_nan() { self } else { other }
             }
             #[inline(always)]
             fn smaller(self, other: Self) -> Self {
-                let smaller = if self < other { self } else { other };
-                if self.is_nan() { self } else { smaller }
+                if (self < other) | self.is_nan() { self } else { other }
             }
             #[inline(always)]
             fn neg(self) -> Self { -self }
