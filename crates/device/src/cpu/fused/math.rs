@@ -51,6 +51,19 @@ fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) << 23) as u32)
 }
 
+/// The nearest number that `f16` has, ties to even.
+#[inline(always)]
+pub(super) fn half_round(x: f32) -> f32 {
+    let size = x.abs();
+    let bits = size.to_bits();
+    let nearest = f32::from_bits(bits.wrapping_add(0xfff + ((bits >> 13) & 1)) & !0x1fff);
+    let nearest = if nearest > 65_504.0 { f32::INFINITY } else { nearest };
+    // Below 2⁻¹⁴ all steps are 2⁻²⁴, the last place of what is near 0.75.
+    let small = (size + 0.75) - 0.75;
+    let nearest = if size < 6.103_515_6e-5 { small } else { nearest };
+    if x.is_nan() { x } else { nearest.copysign(x) }
+}
+
 #[inline(always)]
 pub(super) fn exp<const FUSED: bool>(x: f32) -> f32 {
     // The comparisons let NaN through.

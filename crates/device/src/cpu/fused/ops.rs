@@ -26,6 +26,19 @@ pub(super) trait Function {
     type C: Lane;
     type Out: Lane;
     fn call<const FUSED: bool>(a: Self::A, b: Self::B, c: Self::C) -> Self::Out;
+
+    /// Whether a lane is one of the few that `call` isn't made for. A chunk with such a lane is computed by
+    /// [`Function::call_rarely`], so that the others are free of branches.
+    #[inline(always)]
+    fn is_rare(_: Self::A) -> bool {
+        false
+    }
+
+    /// What becomes of a lane in such a chunk.
+    #[inline(always)]
+    fn call_rarely(a: Self::A, b: Self::B, c: Self::C) -> Self::Out {
+        Self::call::<false>(a, b, c)
+    }
 }
 
 /// Lanes that are read, computed and written together.
@@ -62,8 +75,18 @@ macro_rules! level {
                         let y = if ONE_B { [one_b; CHUNK] } else { b.add(i).cast::<[F::B; CHUNK]>().read_unaligned() };
                         let z = if ONE_C { [one_c; CHUNK] } else { c.add(i).cast::<[F::C; CHUNK]>().read_unaligned() };
                         let mut r = [F::Out::default(); CHUNK];
+                        let mut rare = false;
                         for lane in 0..CHUNK {
-                            r[lane] = F::call::<$fused>(x[lane], y[lane], z[lane]);
+                            rare |= F::is_rare(x[lane]);
+                        }
+                        if rare {
+                            for lane in 0..CHUNK {
+                                r[lane] = F::call_rarely(x[lane], y[lane], z[lane]);
+                            }
+                        } else {
+                            for lane in 0..CHUNK {
+                                r[lane] = F::call::<$fused>(x[lane], y[lane], z[lane]);
+                            }
                         }
                         out.add(i).cast::<[F::Out; CHUNK]>().write_unaligned(r);
                         i += CHUNK;
@@ -72,7 +95,9 @@ macro_rules! level {
                         let x = if ONE_A { one_a } else { a.add(i).read_unaligned() };
                         let y = if ONE_B { one_b } else { b.add(i).read_unaligned() };
                         let z = if ONE_C { one_c } else { c.add(i).read_unaligned() };
-                        out.add(i).write_unaligned(F::call::<$fused>(x, y, z));
+                        let rare = F::is_rare(x);
+                        let value = if rare { F::call_rarely(x, y, z) } else { F::call::<$fused>(x, y, z) };
+                        out.add(i).write_unaligned(value);
                         i += 1;
                     }
                 }
@@ -316,8 +341,6 @@ functions! {
     Tanh<>(f32, f32, f32) -> f32 = |x, _y, _z| math::tanh::<FUSED>(x);
     Sigmoid<>(f32, f32, f32) -> f32 = |x, _y, _z| math::sigmoid::<FUSED>(x);
     Erf<>(f32, f32, f32) -> f32 = |x, _y, _z| math::erf::<FUSED>(x);
-    Sin<>(f32, f32, f32) -> f32 = |x, _y, _z| if x.abs() <= math::FAST_ANGLE { math::sin::<FUSED>(x) } else { x.sin() };
-    Cos<>(f32, f32, f32) -> f32 = |x, _y, _z| if x.abs() <= math::FAST_ANGLE { math::cos::<FUSED>(x) } else { x.cos() };
     Sqrt<>(f32, f32, f32) -> f32 = |x, _y, _z| x.sqrt();
     Rsqrt<>(f32, f32, f32) -> f32 = |x, _y, _z| 1.0 / x.sqrt();
     Recip<>(f32, f32, f32) -> f32 = |x, _y, _z| 1.0 / x;
@@ -343,7 +366,7 @@ functions! {
 
     WrapU8<>(i32, i32, i32) -> i32 = |x, _y, _z| x & 0xff;
     WrapU16<>(i32, i32, i32) -> i32 = |x, _y, _z| x & 0xffff;
-    HalfRound<>(f32, f32, f32) -> f32 = |x, _y, _z| kiln_ir::half::f16::from_f32(x).to_f32();
+    HalfRound<>(f32, f32, f32) -> f32 = |x, _y, _z| math::half_round(x);
     BrainRound<>(f32, f32, f32) -> f32 = |x, _y, _z| kiln_ir::half::bf16::from_f32(x).to_f32();
     SingleToDouble<>(f32, f32, f32) -> f64 = |x, _y, _z| f64::from(x);
     SingleToLong<>(f32, f32, f32) -> i64 = |x, _y, _z| x as i64;
@@ -361,6 +384,35 @@ functions! {
     IntToDouble<>(i32, i32, i32) -> f64 = |x, _y, _z| f64::from(x);
     IntToLong<>(i32, i32, i32) -> i64 = |x, _y, _z| i64::from(x);
     IntToBool<>(i32, i32, i32) -> i32 = |x, _y, _z| i32::from(x != 0);
+}
+
+/// A function of an angle: of large ones the standard library's.
+macro_rules! angles {
+    ($($name:ident = $function:ident;)*) => {$(
+        struct $name;
+        impl Function for $name {
+            type A = f32;
+            type B = f32;
+            type C = f32;
+            type Out = f32;
+            #[inline(always)]
+            fn call<const FUSED: bool>(x: f32, _: f32, _: f32) -> f32 {
+                math::$function::<FUSED>(x)
+            }
+            #[inline(always)]
+            fn is_rare(x: f32) -> bool {
+                !(x.abs() <= math::FAST_ANGLE)
+            }
+            fn call_rarely(x: f32, _: f32, _: f32) -> f32 {
+                if x.abs() <= math::FAST_ANGLE { math::$function::<false>(x) } else { x.$function() }
+            }
+        }
+    )*};
+}
+
+angles! {
+    Sin = sin;
+    Cos = cos;
 }
 
 /// The lane types, as a value.

@@ -19,6 +19,15 @@ const LONGEST_ROW: usize = 8192;
 /// Rows shorter than this share a tile.
 const SHORT_ROW: usize = 1024;
 
+/// Rows and columns of a tile that is read across.
+const SQUARE: usize = 32;
+
+/// Whether elements along the columns lie further apart than those along the innermost rows.
+pub(super) fn is_crossed(column: isize, row: Option<isize>) -> bool {
+    let row = row.unwrap_or(0).unsigned_abs();
+    row > 0 && row < column.unsigned_abs()
+}
+
 /// Along what a value moves within a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Class {
@@ -201,8 +210,23 @@ impl Plan {
         let row_count: usize = rows.iter().product();
         let several = columns < SHORT_ROW && row_count > 1;
         let whole_rows = in_rows && folds;
-        let tile_columns = if whole_rows { columns } else { columns.min(TILE) };
-        let tile_rows = if several { (TILE / columns).clamp(1, row_count) } else { 1 };
+        // A load whose columns lie further apart than its rows is read in squares, so that what the cache brings along
+        // is used.
+        let crossed = !folds
+            && columns > SQUARE
+            && row_count > 1
+            && fused
+                .loads
+                .iter()
+                .any(|load| is_crossed(load.strides[count - 1], row_loops.last().map(|&d| load.strides[d])));
+        let several = several || crossed;
+        let (tile_rows, tile_columns) = match (crossed, whole_rows) {
+            (true, _) => (SQUARE.min(row_count), SQUARE),
+            (false, true) if several => ((TILE / columns).clamp(1, row_count), columns),
+            (false, true) => (1, columns),
+            (false, false) if several => ((TILE / columns).clamp(1, row_count), columns.min(TILE)),
+            (false, false) => (1, columns.min(TILE)),
+        };
         let walk = |view: &View| {
             let pick = |loops: &[usize]| loops.iter().map(|&d| view.strides[d]).collect::<Vec<_>>();
             let row_strides = pick(&row_loops);

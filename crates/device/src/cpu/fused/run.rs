@@ -7,7 +7,7 @@ use kiln_compile::program::{Fused, Operation};
 
 use super::convert;
 use super::ops::LaneType;
-use super::plan::{Along, Class, Fold, Pass, Plan, Shape, Step, Target, Walk};
+use super::plan::{Along, Class, Fold, Pass, Plan, Shape, Step, Target, Walk, is_crossed};
 use super::transfer;
 use crate::cpu::bases::Bases;
 use crate::cpu::simd::Level;
@@ -554,6 +554,19 @@ impl Frame<'_> {
                         return;
                     }
                     transfer::load(walk.dtype, at(row), 1, register, height * width);
+                }
+                (true, true)
+                    if is_crossed(walk.column, walk.rows.last().copied())
+                        && plan.rows.last().is_some_and(|size| row % size + height <= *size) =>
+                {
+                    let row_stride = walk.rows[walk.rows.len() - 1];
+                    transfer::load_crossed(
+                        walk.dtype,
+                        at(row),
+                        [row_stride, walk.column],
+                        register,
+                        [height, width],
+                    );
                 }
                 (true, columns) => {
                     let width = if columns { width } else { 1 };

@@ -1,6 +1,8 @@
-//! Between memory and registers: strided, repeated and converting loads and stores.
+//! Between memory and registers: strided, repeated and converting loads and stores. Elements lie at multiples of their
+//! size, as everywhere in a program's buffers.
 
 use kiln_ir::DType;
+use kiln_ir::half::slice::HalfFloatSliceExt;
 use kiln_ir::half::{bf16, f16};
 
 use super::ops::LaneType;
@@ -22,10 +24,60 @@ pub(super) unsafe fn load(dtype: DType, from: *const u8, stride: isize, to: *mut
             DType::F64 => convert::<f64, f64>(from, stride, to, n, |x| x),
             DType::I32 => convert::<i32, i32>(from, stride, to, n, |x| x),
             DType::I64 => convert::<i64, i64>(from, stride, to, n, |x| x),
+            DType::F16 if stride == 1 => {
+                let halves = std::slice::from_raw_parts(from.cast::<f16>(), n);
+                halves.convert_to_f32_slice(std::slice::from_raw_parts_mut(to.cast::<f32>(), n));
+            }
             DType::F16 => convert::<f16, f32>(from, stride, to, n, f16::to_f32),
             DType::Bf16 => convert::<bf16, f32>(from, stride, to, n, bf16::to_f32),
             DType::U16 => convert::<u16, i32>(from, stride, to, n, i32::from),
             DType::U8 | DType::Bool => convert::<u8, i32>(from, stride, to, n, i32::from),
+        }
+    }
+}
+
+/// Reads a rectangle whose columns lie further apart than its rows into lanes, row by row, walking along the rows.
+///
+/// # Safety
+/// The elements exist; `to` has room for the rectangle.
+pub(super) unsafe fn load_crossed(
+    dtype: DType,
+    from: *const u8,
+    strides: [isize; 2],
+    to: *mut u8,
+    size: [usize; 2],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match dtype {
+            DType::F32 => crossed::<f32, f32>(from, strides, to, size, |x| x),
+            DType::F64 => crossed::<f64, f64>(from, strides, to, size, |x| x),
+            DType::I32 => crossed::<i32, i32>(from, strides, to, size, |x| x),
+            DType::I64 => crossed::<i64, i64>(from, strides, to, size, |x| x),
+            DType::F16 => crossed::<f16, f32>(from, strides, to, size, f16::to_f32),
+            DType::Bf16 => crossed::<bf16, f32>(from, strides, to, size, bf16::to_f32),
+            DType::U16 => crossed::<u16, i32>(from, strides, to, size, i32::from),
+            DType::U8 | DType::Bool => crossed::<u8, i32>(from, strides, to, size, i32::from),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn crossed<S: Copy, L: Copy>(
+    from: *const u8,
+    [row, column]: [isize; 2],
+    to: *mut u8,
+    [height, width]: [usize; 2],
+    f: impl Fn(S) -> L,
+) {
+    let (from, to) = (from.cast::<S>(), to.cast::<L>());
+    for c in 0..width {
+        for r in 0..height {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let value = from.offset(r as isize * row + c as isize * column).read_unaligned();
+                to.add(r * width + c).write(f(value));
+            }
         }
     }
 }
@@ -42,6 +94,10 @@ pub(super) unsafe fn store(dtype: DType, from: *const u8, step: isize, to: *mut 
             DType::F64 => put::<f64, f64>(from, step, to, stride, n, |x| x),
             DType::I32 => put::<i32, i32>(from, step, to, stride, n, |x| x),
             DType::I64 => put::<i64, i64>(from, step, to, stride, n, |x| x),
+            DType::F16 if step == 1 && stride == 1 => {
+                let lanes = std::slice::from_raw_parts(from.cast::<f32>(), n);
+                std::slice::from_raw_parts_mut(to.cast::<f16>(), n).convert_from_f32_slice(lanes);
+            }
             DType::F16 => put::<f32, f16>(from, step, to, stride, n, f16::from_f32),
             DType::Bf16 => put::<f32, bf16>(from, step, to, stride, n, bf16::from_f32),
             DType::U16 => put::<i32, u16>(from, step, to, stride, n, |x| x as u16),
