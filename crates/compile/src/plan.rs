@@ -1,5 +1,7 @@
 //! The memory plan: every temporary gets its place in one arena, and temporaries whose lives don't overlap share.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::program::{Buffer, BufferId, Place, Program, View, Work};
 
 /// Arena places are multiples of this many bytes: a cache line, and a vector.
@@ -14,19 +16,36 @@ struct Life {
     bytes: usize,
 }
 
+/// More temporaries than this are placed in the order of time.
+const MANY: usize = 2048;
+
 /// Gives every arena buffer its offset: in place of an operand that dies where it is made if the kernel allows it, else
-/// in the first gap that is free for its whole life, largest buffers first.
+/// where nothing else is during its whole life.
 pub fn plan(program: &mut Program) {
     let mut lives = lives(program);
     let owner = take_over(program, &mut lives);
+    let mut offsets = vec![0; program.buffers.len()];
+    program.arena = match lives.len() {
+        0..=MANY => by_size(&mut lives, &mut offsets),
+        _ => by_time(&mut lives, &mut offsets),
+    };
+    for id in 0..program.buffers.len() {
+        if let Place::Arena(offset) = &mut program.buffers[id].place {
+            *offset = offsets[resolve(&owner, id)];
+        }
+    }
+}
+
+/// The largest first, each in the first gap that is free for its whole life. Tighter than the order of time (by a fifth
+/// for a small convolutional network), but looks at every pair.
+fn by_size(lives: &mut [Life], offsets: &mut [usize]) -> usize {
     lives.sort_by_key(|life| (std::cmp::Reverse(life.bytes), life.first));
-    let mut placed: Vec<(Life, usize)> = Vec::with_capacity(lives.len());
     let mut arena = 0;
-    for life in lives {
-        let mut taken: Vec<(usize, usize)> = placed
+    for (position, life) in lives.iter().enumerate() {
+        let mut taken: Vec<(usize, usize)> = lives[..position]
             .iter()
-            .filter(|(other, _)| other.first <= life.last && life.first <= other.last)
-            .map(|(other, offset)| (*offset, offset + other.bytes))
+            .filter(|other| other.first <= life.last && life.first <= other.last)
+            .map(|other| (offsets[other.buffer], offsets[other.buffer] + other.bytes))
             .collect();
         taken.sort_unstable();
         let mut offset = 0;
@@ -37,18 +56,85 @@ pub fn plan(program: &mut Program) {
             offset = offset.max(end);
         }
         arena = arena.max(offset + life.bytes);
-        placed.push((life, offset));
+        offsets[life.buffer] = offset;
     }
-    let mut offsets = vec![0; program.buffers.len()];
-    for (life, offset) in &placed {
-        offsets[life.buffer] = *offset;
+    arena
+}
+
+/// Kernel by kernel, each in the smallest gap that it fits at that time.
+fn by_time(lives: &mut [Life], offsets: &mut [usize]) -> usize {
+    // Of those made at once the largest first: they find a gap less easily.
+    lives.sort_by_key(|life| (life.first, std::cmp::Reverse(life.bytes)));
+    let mut ends: Vec<usize> = (0..lives.len()).collect();
+    ends.sort_by_key(|&life| lives[life].last);
+    let mut ended = ends.into_iter().peekable();
+    let mut arena = Arena::default();
+    for life in lives.iter() {
+        while let Some(dead) = ended.next_if(|&dead| lives[dead].last < life.first) {
+            arena.free(offsets[lives[dead].buffer], lives[dead].bytes);
+        }
+        offsets[life.buffer] = arena.take(life.bytes);
     }
-    for id in 0..program.buffers.len() {
-        if let Place::Arena(offset) = &mut program.buffers[id].place {
-            *offset = offsets[resolve(&owner, id)];
+    arena.end
+}
+
+/// The gaps of the arena at one time.
+#[derive(Debug, Default)]
+struct Arena {
+    end: usize,
+    /// Their sizes by offset; no two touch.
+    gaps: BTreeMap<usize, usize>,
+    /// The same as sizes and offsets.
+    by_size: BTreeSet<(usize, usize)>,
+}
+
+impl Arena {
+    /// The offset of so many bytes from now on: in the smallest gap that has them, else at the end.
+    fn take(&mut self, bytes: usize) -> usize {
+        if let Some(&(size, offset)) = self.by_size.range((bytes, 0)..).next() {
+            self.remove(offset, size);
+            self.insert(offset + bytes, size - bytes);
+            return offset;
+        }
+        let last = self.gaps.last_key_value().map(|(&offset, &size)| (offset, size));
+        let offset = match last {
+            // A gap at the end grows.
+            Some((offset, size)) if offset + size == self.end => {
+                self.remove(offset, size);
+                offset
+            }
+            _ => self.end,
+        };
+        self.end = offset + bytes;
+        offset
+    }
+
+    /// Gives bytes back; gaps that touch become one.
+    fn free(&mut self, mut offset: usize, mut bytes: usize) {
+        if let Some((&before, &size)) = self.gaps.range(..offset).next_back()
+            && before + size == offset
+        {
+            self.remove(before, size);
+            (offset, bytes) = (before, size + bytes);
+        }
+        if let Some(&size) = self.gaps.get(&(offset + bytes)) {
+            self.remove(offset + bytes, size);
+            bytes += size;
+        }
+        self.insert(offset, bytes);
+    }
+
+    fn insert(&mut self, offset: usize, bytes: usize) {
+        if bytes > 0 {
+            self.gaps.insert(offset, bytes);
+            self.by_size.insert((bytes, offset));
         }
     }
-    program.arena = arena;
+
+    fn remove(&mut self, offset: usize, bytes: usize) {
+        self.gaps.remove(&offset);
+        self.by_size.remove(&(bytes, offset));
+    }
 }
 
 fn lives(program: &Program) -> Vec<Life> {
@@ -137,4 +223,40 @@ fn resolve(owner: &[BufferId], mut id: BufferId) -> BufferId {
         id = owner[id];
     }
     id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the lives, nothing that lives at the same time overlaps.
+    #[test]
+    fn both_ways_keep_the_living_apart() {
+        let mut state = 1u32;
+        let mut next = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % below
+        };
+        for _ in 0..200 {
+            let lives: Vec<Life> = (0..next(60) as usize)
+                .map(|buffer| {
+                    let first = next(40) as usize;
+                    let last = first + next(12) as usize;
+                    Life { buffer, first, last, bytes: (next(5) as usize + 1) * ALIGNMENT }
+                })
+                .collect();
+            for place in [by_size, by_time] {
+                let mut offsets = vec![usize::MAX; lives.len()];
+                let arena = place(&mut lives.clone(), &mut offsets);
+                for (position, a) in lives.iter().enumerate() {
+                    assert!(offsets[position] + a.bytes <= arena);
+                    for b in &lives[..position] {
+                        let meet = a.first <= b.last && b.first <= a.last;
+                        let (x, y) = (offsets[a.buffer], offsets[b.buffer]);
+                        assert!(!meet || x + a.bytes <= y || y + b.bytes <= x, "{a:?} at {x}, {b:?} at {y}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -232,3 +232,22 @@ pub(super) fn cos<const FUSED: bool>(x: f32) -> f32 {
     let (quadrant, r) = quarter(x);
     sine_or_cosine::<FUSED>(quadrant.wrapping_add(1), r)
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_ir::half::f16;
+
+    #[test]
+    fn rounding_to_half_agrees_with_the_conversion() {
+        let around = (0..=u16::MAX).flat_map(|bits| {
+            let bits = f16::from_bits(bits).to_f32().to_bits();
+            // The number itself, its neighbours, and what lies half way to the next and around that.
+            [0i32, -1, 1, 0xfff, 0x1000, 0x1001].map(|step| f32::from_bits(bits.wrapping_add_signed(step)))
+        });
+        for x in around.chain([65_519.9, 65_520.0, 1e30, 2.9e-8, 3.0e-8, 1e-20]) {
+            let (found, expected) = (super::half_round(x), f16::from_f32(x).to_f32());
+            let same = found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
+            assert!(same, "{x:e}: {found:e} instead of {expected:e}");
+        }
+    }
+}
