@@ -47,11 +47,11 @@ fn the_first_kernel_is_named() {
     let ones = [1.0f32; 6];
     assert_eq!(found(&build, ones, ones), None);
     let error = found(&build, [1.0, 2.0, -1.0, 0.0, 1.0, 1.0], ones).unwrap();
-    let start = "ln: its store put NaN into element 2 of buffer 2, the first that isn't finite at ";
+    let start = "ln: its store put NaN into element 2 of temporary t2, the first that isn't finite at ";
     assert!(error.starts_with(start), "{error}");
     assert!(error.contains("finite.rs:"), "{error}");
     let error = found(&build, [1.0, 0.0, 1.0, 1.0, 1.0, 1.0], ones).unwrap();
-    assert!(error.starts_with("ln: its store put -inf into element 1 of buffer 2"), "{error}");
+    assert!(error.starts_with("ln: its store put -inf into element 1 of temporary t2"), "{error}");
     let mut large = ones;
     large[5] = f32::MAX;
     let error = found(&build, [f32::MAX; 6], large);

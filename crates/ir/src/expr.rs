@@ -12,6 +12,7 @@ use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 use crate::infer::infer;
+use crate::line;
 use crate::node::{Node, next_id};
 use crate::op::{
     ArgOp, BinaryOp, ConvSpec, CustomOp, GradientRule, Op, ReduceOp, ScatterMode, Shared, SliceRange,
@@ -58,7 +59,7 @@ impl Expr {
     /// `wanted` is as in [`infer`].
     #[track_caller]
     pub fn apply(op: Op, operands: &[&Expr], wanted: Option<(&Shape, DType)>) -> Expr {
-        let at = Location::caller();
+        let at = line::of(Location::caller());
         let mut nodes = Vec::with_capacity(operands.len());
         for operand in operands {
             match &operand.0 {
@@ -251,10 +252,18 @@ impl Expr {
         Expr::apply(Op::Slice(ranges.to_vec()), &[self], None)
     }
 
+    #[track_caller]
+    fn no_axis(operation: &str, axis: usize, shape: &Shape) -> Expr {
+        Expr::poisoned(Error::new(ErrorKind::Shape, operation, format!("there is no axis {axis} in {shape}")))
+    }
+
     /// `len` elements of one axis from `start`.
     #[track_caller]
     pub fn narrow(&self, axis: usize, start: usize, len: usize) -> Expr {
         let shape = self.shape();
+        if self.error().is_none() && axis >= shape.rank() {
+            return Expr::no_axis("narrow", axis, &shape);
+        }
         let ranges: Vec<SliceRange> = (0..shape.rank())
             .map(|a| {
                 if a == axis {
@@ -271,6 +280,9 @@ impl Expr {
     #[track_caller]
     pub fn flip(&self, axes: &[usize]) -> Expr {
         let shape = self.shape();
+        if let (None, Some(&axis)) = (self.error(), axes.iter().find(|&&axis| axis >= shape.rank())) {
+            return Expr::no_axis("flip", axis, &shape);
+        }
         let ranges: Vec<SliceRange> = (0..shape.rank())
             .map(|axis| {
                 let len = shape[axis];

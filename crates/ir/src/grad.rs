@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;
+use crate::line;
 use crate::node::{Node, topological};
 use crate::op::{BinaryOp, Op, ReduceOp, ScatterMode, SliceRange, UnaryOp};
 use crate::shape::Shape;
@@ -56,19 +57,22 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
             gradient_of.remove(&slot(node));
         }
         let y = Expr::from(node.clone());
-        let by_rule = by_user_rule(node, &y, &g);
-        for (position, x) in node.inputs.iter().enumerate() {
-            if !active.contains(&x.id) {
-                continue;
+        // A gradient belongs to the line of what it is the gradient of.
+        line::on_behalf_of(node.at, || {
+            let by_rule = by_user_rule(node, &y, &g);
+            for (position, x) in node.inputs.iter().enumerate() {
+                if !active.contains(&x.id) {
+                    continue;
+                }
+                if let Some(more) = adjoint(node, position, &y, &g, &by_rule) {
+                    let sum = match gradient_of.remove(&slot(x)) {
+                        Some(so_far) => so_far + more,
+                        None => more,
+                    };
+                    gradient_of.insert(slot(x), sum);
+                }
             }
-            if let Some(more) = adjoint(node, position, &y, &g, &by_rule) {
-                let sum = match gradient_of.remove(&slot(x)) {
-                    Some(so_far) => so_far + more,
-                    None => more,
-                };
-                gradient_of.insert(slot(x), sum);
-            }
-        }
+        });
     }
     let zeros = |x: &Expr| x.full_like(0.0);
     let gradient = |x: &Expr| slot_of(x).and_then(|slot| gradient_of.get(&slot).cloned());

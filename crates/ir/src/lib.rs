@@ -12,6 +12,7 @@ pub mod expr;
 pub mod grad;
 pub mod graph;
 pub mod infer;
+pub mod line;
 pub mod node;
 pub mod op;
 pub mod print;

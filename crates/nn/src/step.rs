@@ -198,6 +198,7 @@ pub struct Step<'a, const N: usize> {
 
 impl<'a, const N: usize> Step<'a, N> {
     /// A step that lowers the loss `f` builds from the model and its inputs.
+    #[track_caller]
     pub fn train<M: Module>(
         model: &'a M,
         optimizer: impl Optimizer + 'a,
@@ -207,6 +208,7 @@ impl<'a, const N: usize> Step<'a, N> {
     }
 
     /// As [`Step::train`], with a seed for its randomness and more results than the loss, which comes first.
+    #[track_caller]
     pub fn train_with<M: Module>(
         model: &'a M,
         optimizer: impl Optimizer + 'a,
@@ -217,6 +219,7 @@ impl<'a, const N: usize> Step<'a, N> {
         let count = Variable::scalar("step count", 0i64);
         let mut slots = Slots::new(rate.clone(), count.clone());
         let seed = Key::new(seed);
+        let at = std::panic::Location::caller();
         let trace = move |inputs: [Tensor; N]| {
             let context = Context::training(slots.key(&seed));
             let results = f(model, &context, inputs);
@@ -230,7 +233,10 @@ impl<'a, const N: usize> Step<'a, N> {
             let parameters: Vec<Tensor> = variables.iter().map(|variable| variable.tensor()).collect();
             let gradients = loss.grad(&parameters.iter().collect::<Vec<_>>());
             let mut updates = context.take_updates();
-            let values = slots.update(&optimizer, &trained, &parameters, &gradients)?;
+            // Updates belong to the line that asks for training.
+            let values = kiln_ir::line::on_behalf_of(at, || {
+                slots.update(&optimizer, &trained, &parameters, &gradients)
+            })?;
             updates.extend(variables.iter().map(|&variable| variable.clone()).zip(values));
             updates.extend(slots.take_updates());
             Ok((results, updates))

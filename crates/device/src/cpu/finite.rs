@@ -164,7 +164,7 @@ fn name(program: &Program, id: usize, verb: &str) -> String {
     match program.buffers[id].place {
         Place::Input(i) => format!("argument {i}{space}{verb}"),
         Place::Output(i) => format!("output {i}{space}{verb}"),
-        Place::Arena(_) => format!("buffer {id}{space}{verb}"),
+        Place::Arena(_) => format!("temporary {}{space}{verb}", program.buffer_name(id)),
         Place::Variable(i) => match program.variables[i].name() {
             name if name.is_empty() => format!("variable {i}{space}{verb}"),
             name => format!("variable {i} ({name}){space}{verb}"),
