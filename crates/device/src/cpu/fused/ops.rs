@@ -401,7 +401,7 @@ macro_rules! angles {
             }
             #[inline(always)]
             fn is_rare(x: f32) -> bool {
-                !(x.abs() <= math::FAST_ANGLE)
+                (x.abs() > math::FAST_ANGLE) | x.is_nan()
             }
             fn call_rarely(x: f32, _: f32, _: f32) -> f32 {
                 if x.abs() <= math::FAST_ANGLE { math::$function::<false>(x) } else { x.$function() }
