@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use kiln::data::Rng;
 use kiln::{
-    Adam, BatchNorm, Context, Conv2d, ConvOptions, DType, Dense, Function, Input, Key, Sgd, Step, Tensor,
-    parameters,
+    Adam, BatchNorm, Context, Conv2d, ConvOptions, DType, Dense, Function, Input, Key, Layer, Sgd, Step,
+    Tensor, parameters,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -42,10 +42,10 @@ fn main() -> Result {
         "w1" => epochs(a, Sgd::new(0.1)),
         "w2" => epochs(a, Adam::new(1e-3)),
         "w3" => cnn_step(a),
-        "w1_infer1" => infer(a, &Mlp::new(), &[1, 784], |m, x| m.forward(x)),
-        "w1_infer256" => infer(a, &Mlp::new(), &[256, 784], |m, x| m.forward(x)),
-        "w3_infer1" => infer(a, &Cnn::new(), &[1, 1, 28, 28], |m, x| m.forward(x)),
-        "w3_infer256" => infer(a, &Cnn::new(), &[256, 1, 28, 28], |m, x| m.forward(x)),
+        "w1_infer1" => infer(a, &Mlp::new(), &[1, 784], |m, x, cx| m.forward(x, cx)),
+        "w1_infer256" => infer(a, &Mlp::new(), &[256, 784], |m, x, cx| m.forward(x, cx)),
+        "w3_infer1" => infer(a, &Cnn::new(), &[1, 1, 28, 28], |m, x, cx| m.forward(x, cx)),
+        "w3_infer256" => infer(a, &Cnn::new(), &[256, 1, 28, 28], |m, x, cx| m.forward(x, cx)),
         "resnet18" => resnet_step(a),
         "memcpy" => memcpy(a),
         "relu_chain_1m" => chain(a, 1 << 20),
@@ -158,8 +158,10 @@ impl Mlp {
         Mlp { first: Dense::new(784, 256, a), second: Dense::new(256, 128, b), third: Dense::new(128, 10, c) }
     }
 
-    fn forward(&self, x: &Tensor) -> Tensor {
-        self.third.forward(&self.second.forward(&self.first.forward(x).relu()).relu())
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        let x = self.first.forward(x, cx).relu();
+        let x = self.second.forward(&x, cx).relu();
+        self.third.forward(&x, cx)
     }
 }
 
@@ -183,10 +185,11 @@ impl Cnn {
         }
     }
 
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let x = self.conv1.forward(x).relu().max_pool2d(2);
-        let x = self.conv2.forward(&x).relu().max_pool2d(2);
-        self.out.forward(&self.hidden.forward(&x.flatten(1..)).relu())
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        let x = self.conv1.forward(x, cx).relu().max_pool2d(2);
+        let x = self.conv2.forward(&x, cx).relu().max_pool2d(2);
+        let x = self.hidden.forward(&x.flatten(1..), cx).relu();
+        self.out.forward(&x, cx)
     }
 }
 
@@ -244,17 +247,17 @@ impl ResNet {
     }
 
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
-        let mut x = self.norm.forward(&self.stem.forward(x), cx).relu();
+        let mut x = self.norm.forward(&self.stem.forward(x, cx), cx).relu();
         for block in &self.blocks {
-            let y = block.norm1.forward(&block.conv1.forward(&x), cx).relu();
-            let y = block.norm2.forward(&block.conv2.forward(&y), cx);
+            let y = block.norm1.forward(&block.conv1.forward(&x, cx), cx).relu();
+            let y = block.norm2.forward(&block.conv2.forward(&y, cx), cx);
             let short = match &block.short {
-                Some(short) => short.norm.forward(&short.conv.forward(&x), cx),
+                Some(short) => short.norm.forward(&short.conv.forward(&x, cx), cx),
                 None => x,
             };
             x = (y + short).relu();
         }
-        self.out.forward(&x.mean([2, 3]))
+        self.out.forward(&x.mean([2, 3]), cx)
     }
 }
 
@@ -265,8 +268,8 @@ fn epochs(arguments: &Arguments, optimizer: impl kiln::Optimizer) -> Result {
     const BATCH: usize = 128;
     let (images, labels) = digits(arguments.mnist.as_deref())?;
     let model = Mlp::new();
-    let mut step = Step::train(&model, optimizer, |model: &Mlp, _, [x, y]| {
-        model.forward(&(x.cast(DType::F32) / 255.0)).cross_entropy(&y)
+    let mut step = Step::train(&model, optimizer, |model: &Mlp, cx, [x, y]| {
+        model.forward(&(x.cast(DType::F32) / 255.0), cx).cross_entropy(&y)
     });
     if arguments.show {
         return show(
@@ -326,8 +329,9 @@ fn digits(dir: Option<&str>) -> Result<(Vec<u8>, Vec<u8>)> {
 
 fn cnn_step(arguments: &Arguments) -> Result {
     let model = Cnn::new();
-    let step =
-        Step::train(&model, Adam::new(1e-3), |model: &Cnn, _, [x, y]| model.forward(&x).cross_entropy(&y));
+    let step = Step::train(&model, Adam::new(1e-3), |model: &Cnn, cx, [x, y]| {
+        model.forward(&x, cx).cross_entropy(&y)
+    });
     training(arguments, step, &[64, 1, 28, 28])
 }
 
@@ -356,9 +360,9 @@ fn infer<M: kiln::Module>(
     arguments: &Arguments,
     model: &M,
     shape: &[usize],
-    forward: impl Fn(&M, &Tensor) -> Tensor,
+    forward: impl Fn(&M, &Tensor, &Context) -> Tensor,
 ) -> Result {
-    function(arguments, Function::inference(model, move |model, _, [x]| forward(model, &x)), [shape])
+    function(arguments, Function::inference(model, move |model, cx, [x]| forward(model, &x, cx)), [shape])
 }
 
 fn memcpy(arguments: &Arguments) -> Result {

@@ -26,13 +26,13 @@ struct Net {
 
 parameters!(Net { first, second, out });
 
-impl Net {
+impl Layer for Net {
     /// Pixels as bytes `[batch, 784]` → logits `[batch, 10]`
-    fn forward(&self, pixels: &Tensor) -> Tensor {
+    fn forward(&self, pixels: &Tensor, cx: &Context) -> Tensor {
         let x = pixels.cast(DType::F32) * (1.0 / 255.0);
-        let x = self.first.forward(&x).relu();
-        let x = self.second.forward(&x).relu();
-        self.out.forward(&x)
+        let x = self.first.forward(&x, cx).relu();
+        let x = self.second.forward(&x, cx).relu();
+        self.out.forward(&x, cx)
     }
 }
 
@@ -63,10 +63,10 @@ fn train() -> Result<(), Failure> {
         second: Dense::new(256, 128, b),
         out: Dense::new(128, 10, c),
     };
-    let mut step = Step::train(&net, Sgd::new(0.1), |net, _, [pixels, labels]| {
-        net.forward(&pixels).cross_entropy(&labels.cast(DType::I64))
+    let mut step = Step::train(&net, Sgd::new(0.1), |net, cx, [pixels, labels]| {
+        net.forward(&pixels, cx).cross_entropy(&labels.cast(DType::I64))
     });
-    let mut classify = Function::inference(&net, |net, _, [pixels]| net.forward(&pixels).argmax(-1));
+    let mut classify = Function::inference(&net, |net, cx, [pixels]| net.forward(&pixels, cx).argmax(-1));
 
     let mut rng = Rng::new(1);
     let mut order: Vec<usize> = (0..labels.len()).collect();

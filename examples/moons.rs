@@ -22,10 +22,10 @@ impl Net {
     }
 
     /// `[batch, 2]` → scores `[batch]`, above zero for one moon and below for the other
-    fn forward(&self, x: &Tensor) -> Tensor {
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
         let mut x = x.clone();
         for (number, layer) in self.layers.iter().enumerate() {
-            x = x.matmul(&layer.weight.tensor()) + layer.bias.tensor();
+            x = layer.forward(&x, cx);
             if number + 1 < self.layers.len() {
                 x = x.relu();
             }
@@ -40,8 +40,8 @@ fn main() -> Result<()> {
     let net = Net::new(&[2, 16, 16, 1], &Key::new(2));
     println!("2-16-16-1, {} parameters", net.parameter_count());
 
-    let mut step = Step::train_with(&net, Sgd::new(1.0), 0, |net, _, [x, sides]| {
-        let scores = net.forward(&x);
+    let mut step = Step::train_with(&net, Sgd::new(1.0), 0, |net, cx, [x, sides]| {
+        let scores = net.forward(&x, cx);
         let margin = (1.0 - &sides * &scores).relu().mean(..);
         let penalty: Tensor = net.parameters().iter().map(|(_, p)| p.tensor().square().sum(..)).sum();
         vec![margin + 1e-4 * penalty, (sides * scores).gt(0.0).mean(..)]
@@ -76,7 +76,8 @@ fn draw(net: &Net, points: &data::Points) -> Result<()> {
         .flat_map(|row| (0..COLUMNS).map(move |column| (row, column)))
         .flat_map(|(row, column)| [at(column, COLUMNS, left, width), at(row, ROWS, top, height)])
         .collect();
-    let scores = net.forward(&Tensor::new(cells, [ROWS * COLUMNS, 2])).to_vec::<f32>()?;
+    let cells = Tensor::new(cells, [ROWS * COLUMNS, 2]);
+    let scores = net.forward(&cells, &Context::inference()).to_vec::<f32>()?;
     let mut picture: Vec<char> = scores.iter().map(|&score| if score > 0.0 { '+' } else { '-' }).collect();
     for (point, &label) in points.x.chunks_exact(2).zip(&points.labels) {
         let column = ((point[0] - left) / width * COLUMNS as f32) as usize;

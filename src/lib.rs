@@ -44,8 +44,8 @@
 //!
 //! let [first, second] = Key::new(7).split();
 //! let net = Net { hidden: Dense::new(2, 16, first), out: Dense::new(16, 2, second) };
-//! let mut step = Step::train(&net, Adam::new(0.05), |net, _, [x, labels]| {
-//!     net.out.forward(&net.hidden.forward(&x).tanh()).cross_entropy(&labels)
+//! let mut step = Step::train(&net, Adam::new(0.05), |net, cx, [x, labels]| {
+//!     net.out.forward(&net.hidden.forward(&x, cx).tanh(), cx).cross_entropy(&labels)
 //! });
 //!
 //! let moons = kiln::data::moons(64, 0.1, 7);
@@ -64,8 +64,9 @@ pub use kiln_nn::*;
 /// What most programs use: `use kiln::prelude::*;`.
 pub mod prelude {
     pub use kiln_nn::{
-        Adam, BatchNorm, Context, Conv2d, ConvOptions, DType, Data, Dense, Function, Input, Key, Module,
-        Optimizer, Padding, Param, PoolOptions, Result, Sgd, Step, Tensor, Variable, parameters,
+        Adam, BatchNorm, Context, Conv2d, ConvOptions, DType, Data, Dense, Dropout, Embedding, Function,
+        Init, Input, Key, Layer, LayerNorm, Module, Optimizer, Padding, Param, PoolOptions, Result,
+        Sequential, Sgd, Step, Summary, Tensor, Variable, parameters,
     };
 
     pub use crate::data;

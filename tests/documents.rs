@@ -15,7 +15,8 @@ fn the_printed_step_in_the_architecture_is_what_it_is_today() {
     let written = std::fs::read_to_string(&path).unwrap();
     // One step of a layer of three inputs and two outputs, as the document has it.
     let layer = Dense::new(3, 2, Key::new(1));
-    let mut step = Step::train(&layer, Sgd::new(0.1), |layer, _, [x, y]| layer.forward(&x).relu().mse(&y));
+    let mut step =
+        Step::train(&layer, Sgd::new(0.1), |layer, cx, [x, y]| layer.forward(&x, cx).relu().mse(&y));
     let (x, y) = ([0f32; 12], [0f32; 8]);
     let inputs = || [Input::new(&x, &[4, 3]), Input::new(&y, &[4, 2])];
     let graph = step.function().graph(inputs()).unwrap();

@@ -26,7 +26,7 @@ fn a_poisoned_tensor_names_operation_shapes_parameter_and_the_users_line() {
 fn a_mistake_inside_a_layer_names_the_line_that_called_the_layer() {
     let net = Mlp::new(&[4, 2], 1);
     let line = line!() + 1;
-    let y = net.layers[0].forward(&Tensor::zeros([1, 3]));
+    let y = net.layers[0].forward(&Tensor::zeros([1, 3]), &Context::inference());
     let text = y.error().unwrap().to_string();
     assert!(text.contains(&format!("tests/errors.rs:{line}")), "{text}");
 }
@@ -57,7 +57,7 @@ fn gradients_of_a_poisoned_loss_carry_its_error() {
 #[test]
 fn wrong_inputs_of_a_step_are_errors_and_leave_it_usable() {
     let net = Mlp::new(&[4, 3], 1);
-    let mut step = Step::train(&net, Sgd::new(0.1), |net, _, [x, y]| net.forward(&x).cross_entropy(&y));
+    let mut step = Step::train(&net, Sgd::new(0.1), |net, cx, [x, y]| net.forward(&x, cx).cross_entropy(&y));
     let x = [0.5f32; 8];
     let good = |step: &mut Step<2>| step.run([Input::new(&x, &[2, 4]), Input::new(&[0i64, 2], &[2])]);
     good(&mut step).unwrap();

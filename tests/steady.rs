@@ -42,7 +42,7 @@ fn ten_thousand_steps_allocate_nothing_after_the_second() {
     let net = Mlp::new(&[64, 8, 10], 1);
     let mut step = Step::train(&net, Adam::new(1e-3), |net, cx, [x, y]| {
         let kept = cx.key().bernoulli([1, 64], 0.9).cast(DType::F32);
-        net.forward(&(x * kept)).cross_entropy(&y)
+        net.forward(&(x * kept), cx).cross_entropy(&y)
     });
     let mut sum = 0.0;
     let mut run = |step: &mut Step<2>, number: usize| {

@@ -13,7 +13,7 @@ fn fifty_steps_give_the_same_bits_on_one_thread_and_on_two() {
         let net = Mlp::new(&[64, 256, 128, 10], 1);
         let loss = |net: &Mlp, cx: &Context, [x, y]: [Tensor; 2]| {
             let noise = cx.key().normal([1, 64], 0.0, 0.05);
-            net.forward(&(x + noise)).cross_entropy(&y)
+            net.forward(&(x + noise), cx).cross_entropy(&y)
         };
         let mut step = match adam {
             true => Step::train(&net, Adam::new(1e-3), loss),

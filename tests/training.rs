@@ -9,7 +9,7 @@ use kit::{Mlp, digits};
 fn a_network_of_three_layers_learns_a_made_set() {
     let (pixels, labels) = digits(512, 3);
     let net = Mlp::new(&[64, 32, 16, 10], 1);
-    let mut step = Step::train(&net, Sgd::new(0.1), |net, _, [x, y]| net.forward(&x).cross_entropy(&y));
+    let mut step = Step::train(&net, Sgd::new(0.1), |net, cx, [x, y]| net.forward(&x, cx).cross_entropy(&y));
     let mut last = f32::NAN;
     for _ in 0..30 {
         for (x, y) in pixels.chunks(32 * 64).zip(labels.chunks(32)) {
@@ -17,7 +17,7 @@ fn a_network_of_three_layers_learns_a_made_set() {
         }
     }
     assert!(last < 0.1, "the loss is still {last}");
-    let mut classify = Function::inference(&net, |net, _, [x]| net.forward(&x).argmax(-1));
+    let mut classify = Function::inference(&net, |net, cx, [x]| net.forward(&x, cx).argmax(-1));
     let (pixels, labels) = digits(200, 4);
     let out = classify.run([Input::new(&pixels, &[200, 64])]).unwrap();
     let found = out[0].as_slice::<i64>().unwrap();
@@ -41,8 +41,8 @@ fn a_convolutional_network_with_batch_norm_learns_in_bytes() {
     };
     let forward = |net: &Net, cx: &Context, x: &Tensor| {
         let x = x.cast(DType::F32) / 255.0;
-        let x = net.norm.forward(&net.conv.forward(&x), cx).relu();
-        net.out.forward(&x.max_pool2d(2).flatten(1..))
+        let x = net.norm.forward(&net.conv.forward(&x, cx), cx).relu();
+        net.out.forward(&x.max_pool2d(2).flatten(1..), cx)
     };
     let mut step =
         Step::train(&net, Adam::new(0.01), move |net, cx, [x, y]| forward(net, cx, &x).cross_entropy(&y));
@@ -80,7 +80,7 @@ fn frozen_parameters_stay_where_they_are() {
     let net = Mlp::new(&[4, 8, 2], 1);
     net.layers[0].weight.freeze(true);
     let before = values(&net);
-    let mut step = Step::train(&net, Adam::new(0.1), |net, _, [x, y]| net.forward(&x).cross_entropy(&y));
+    let mut step = Step::train(&net, Adam::new(0.1), |net, cx, [x, y]| net.forward(&x, cx).cross_entropy(&y));
     let x = [0.5f32, -1.0, 2.0, 0.1];
     for _ in 0..3 {
         step.run([Input::new(&x, &[1, 4]), Input::new(&[1i64], &[1])]).unwrap();

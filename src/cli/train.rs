@@ -81,12 +81,14 @@ impl Net {
             out: Dense::new(HIDDEN, CLASSES, key.derive(2)),
         }
     }
+}
 
+impl Layer for Net {
     /// `[batch, 2]` → logits `[batch, classes]`
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let x = self.first.forward(x).relu();
-        let x = self.second.forward(&x).relu();
-        self.out.forward(&x)
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        let x = self.first.forward(x, cx).relu();
+        let x = self.second.forward(&x, cx).relu();
+        self.out.forward(&x, cx)
     }
 }
 
@@ -98,14 +100,14 @@ pub fn run(flags: Flags) -> Result<()> {
     let (train, rest) = kiln::data::spirals(POINTS, CLASSES, 0.12, flags.seed).split(2.0 / 3.0, flags.seed);
     let (watched, test) = rest.split(0.5, flags.seed);
     let net = Net::new(&Key::new(flags.seed));
-    let mut step = Step::train_with(&net, Adam::new(flags.lr), flags.seed, |net, _, [x, labels]| {
-        let logits = net.forward(&x);
+    let mut step = Step::train_with(&net, Adam::new(flags.lr), flags.seed, |net, cx, [x, labels]| {
+        let logits = net.forward(&x, cx);
         vec![logits.cross_entropy(&labels), logits.argmax(-1).eq(&labels).cast(DType::I64).sum(..)]
     });
     if let Some(what) = flags.show {
         return show(what, &mut step, &train.pick(&Vec::from_iter(0..flags.batch_size.min(train.len()))));
     }
-    let mut classify = Function::inference(&net, |net, _, [x]| net.forward(&x).argmax(-1));
+    let mut classify = Function::inference(&net, |net, cx, [x]| net.forward(&x, cx).argmax(-1));
     let mut classes = |x: &[f32]| -> Result<Vec<i64>> {
         let out = classify.run([Input::new(x, &[x.len() / 2, 2])])?;
         Ok(out[0].as_slice().context("classes are whole numbers")?.to_vec())

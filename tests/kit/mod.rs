@@ -22,23 +22,25 @@ impl Mlp {
         Mlp { layers: sizes.windows(2).enumerate().map(layer).collect() }
     }
 
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        let mut x = x.clone();
-        for (number, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x);
-            if number + 1 < self.layers.len() {
-                x = x.relu();
-            }
-        }
-        x
-    }
-
     /// The bits of every parameter, one after the other.
     pub fn bits(&self) -> Vec<u32> {
         let bits = |(_, param): (String, Param)| -> Vec<u32> {
             param.value().unwrap().as_slice::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()
         };
         self.parameters().into_iter().flat_map(bits).collect()
+    }
+}
+
+impl Layer for Mlp {
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        let mut x = x.clone();
+        for (number, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, cx);
+            if number + 1 < self.layers.len() {
+                x = x.relu();
+            }
+        }
+        x
     }
 }
 

@@ -40,7 +40,12 @@ impl Error {
     /// An error of `operation`, at the caller's line.
     #[track_caller]
     pub fn new(kind: ErrorKind, operation: impl Into<String>, message: impl Into<String>) -> Error {
-        Error { kind, operation: operation.into(), message: message.into(), at: Some(Location::caller()) }
+        Error {
+            kind,
+            operation: operation.into(),
+            message: message.into(),
+            at: Some(crate::line::of(Location::caller())),
+        }
     }
 
     /// The same error at another line.

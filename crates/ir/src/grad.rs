@@ -21,8 +21,8 @@ use crate::shape::Shape;
 /// The gradient of `value` in each of `wanted`, weighted by `upstream`, which only a `value` of one element can do
 /// without. Zeros where `value` doesn't depend on it.
 ///
-/// A wanted value is found by its node, so it may be an intermediate one; a wanted variable is found wherever the
-/// variable is used.
+/// A wanted value is found by its node, so it may be an intermediate one; a wanted variable, or one whose axes are
+/// permuted, is found wherever the variable is used.
 ///
 /// ```
 /// use kiln_ir::{DType, Expr, grad::gradients};
@@ -37,7 +37,7 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
         Err(poison) => return vec![poison; wanted.len()],
     };
     let order = topological(std::slice::from_ref(&node));
-    let targets: HashSet<Slot> = wanted.iter().filter_map(slot_of).collect();
+    let targets: HashSet<Slot> = wanted.iter().filter_map(slot_of).map(|(slot, _)| slot).collect();
 
     // Only nodes through which a wanted one is reached take part.
     let mut active: HashSet<u64> = HashSet::new();
@@ -75,7 +75,11 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
         });
     }
     let zeros = |x: &Expr| x.full_like(0.0);
-    let gradient = |x: &Expr| slot_of(x).and_then(|slot| gradient_of.get(&slot).cloned());
+    let gradient = |x: &Expr| {
+        let (slot, axes) = slot_of(x)?;
+        let gradient = gradient_of.get(&slot).cloned()?;
+        Some(axes.map_or(gradient.clone(), |axes| gradient.permute(&axes)))
+    };
     wanted.iter().map(|x| gradient(x).unwrap_or_else(|| zeros(x))).collect()
 }
 
@@ -148,8 +152,15 @@ fn slot(node: &Node) -> Slot {
     }
 }
 
-fn slot_of(x: &Expr) -> Option<Slot> {
-    x.node().ok().map(|node| slot(node))
+/// Where the gradient of a wanted value is gathered, and how its axes are to be permuted.
+fn slot_of(x: &Expr) -> Option<(Slot, Option<Vec<usize>>)> {
+    let node = x.node().ok()?;
+    match (&node.op, node.inputs.first()) {
+        (Op::Permute(axes), Some(variable)) if matches!(variable.op, Op::Var(_)) => {
+            Some((slot(variable), Some(axes.clone())))
+        }
+        _ => Some((slot(node), None)),
+    }
 }
 
 /// What the user's own rule gives for each operand; nothing for kiln's operations.

@@ -5,23 +5,34 @@
 #[macro_use]
 pub mod tensor;
 
+pub mod init;
 pub mod layers;
 pub mod module;
+mod nearest;
 pub mod optim;
 pub mod random;
 mod runtime;
+pub mod sequential;
 pub mod step;
+pub mod summary;
 pub mod variable;
 
 pub use kiln_compile::Program;
 pub use kiln_device::{check_finite, set_threads, threads};
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
-pub use layers::{BatchNorm, Conv2d, Dense};
+pub use init::{Fan, Init};
+pub use layers::{
+    Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
+    Dropout, Embedding, Flatten, GroupNorm, InstanceNorm, Lambda, Layer, LayerNorm, PRelu, Pool, Reshape,
+    RmsNorm, Upsample,
+};
 pub use module::{Context, Module, Visitor};
 pub use optim::{Adam, Optimizer, Sgd};
 pub use random::Key;
+pub use sequential::{Join, Sequential, Spec};
 pub use step::{Function, Input, Step};
+pub use summary::Summary;
 pub use tensor::arguments::{Axes, Dims, Operand};
 pub use tensor::attention::AttentionOptions;
 pub use tensor::conv::ConvOptions;

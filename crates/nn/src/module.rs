@@ -2,6 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
+use kiln_ir::{Error, ErrorKind, Result};
+
+use crate::nearest::nearest;
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
@@ -29,6 +32,47 @@ pub trait Module {
     fn parameter_count(&self) -> usize {
         self.parameters().iter().map(|(_, param)| param.shape().elements()).sum()
     }
+
+    /// Keeps training from changing the parameters whose paths match (`encoder.*`; a star is any text), from the next step
+    /// that is made on. Says how many.
+    ///
+    /// # Errors
+    /// Where no path matches.
+    fn freeze(&self, pattern: &str) -> Result<usize> {
+        set_frozen(self.parameters(), pattern, true)
+    }
+
+    /// Lets training change the parameters whose paths match again.
+    ///
+    /// # Errors
+    /// Where no path matches.
+    fn unfreeze(&self, pattern: &str) -> Result<usize> {
+        set_frozen(self.parameters(), pattern, false)
+    }
+}
+
+fn set_frozen(parameters: Vec<(String, Param)>, pattern: &str, frozen: bool) -> Result<usize> {
+    let found: Vec<_> = parameters.iter().filter(|(path, _)| matches(pattern, path)).collect();
+    if found.is_empty() {
+        let near = nearest(pattern, parameters.iter().map(|(path, _)| path.as_str()));
+        let paths = || parameters.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>().join(", ");
+        let meant =
+            near.map_or_else(|| format!("there are {}", paths()), |near| format!("did you mean {near}?"));
+        let message = format!("no parameter's path matches {pattern}; {meant}");
+        return Err(Error::new(ErrorKind::Value, "freeze", message).nowhere());
+    }
+    found.iter().for_each(|(_, param)| param.freeze(frozen));
+    Ok(found.len())
+}
+
+/// Whether a text is what the pattern says, in which a star stands for any text.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            (0..=text.len()).filter(|&at| text.is_char_boundary(at)).any(|at| matches(rest, &text[at..]))
+        }),
+    }
 }
 
 /// Collects what a model keeps, with paths.
@@ -55,7 +99,10 @@ impl Visitor {
         {
             variable.rename(&path);
         }
-        self.parameters.push((path, param.clone()));
+        // One that is shared is trained once, under its first path.
+        if !self.parameters.iter().any(|(_, other)| other.is(param)) {
+            self.parameters.push((path, param.clone()));
+        }
     }
 
     /// Takes a variable that isn't trained.

@@ -264,6 +264,14 @@ impl Param {
         trained.variable.write(&stored.to_data()?)
     }
 
+    /// Whether both are the same parameter.
+    pub fn is(&self, other: &Param) -> bool {
+        match (&self.0, &other.0) {
+            (Ok(a), Ok(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// Whether training leaves it as it is.
     pub fn is_frozen(&self) -> bool {
         self.0.as_ref().is_ok_and(|trained| trained.frozen.load(Ordering::Relaxed))

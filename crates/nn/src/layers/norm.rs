@@ -1,0 +1,203 @@
+//! Normalisation: over a batch, a layer's features, groups of channels, single images.
+
+use kiln_ir::Shape;
+
+use crate::init::{Fan, Init};
+use crate::layers::Layer;
+use crate::module::{Context, Module, Visitor};
+use crate::tensor::Tensor;
+use crate::variable::{Param, Variable};
+
+/// A scale of ones and a shift of zeros.
+#[track_caller]
+fn affine(shape: impl Into<Shape>) -> (Param, Param) {
+    let shape = shape.into();
+    let start = |init: Init| {
+        let fan = Fan { inputs: 1, outputs: 1 };
+        Param::new(&init.fill(shape.clone(), fan, &crate::random::Key::new(0)))
+    };
+    (start(Init::Ones), start(Init::Zeros))
+}
+
+/// Scaled and shifted by channel, which is axis 1.
+#[track_caller]
+fn by_channel(x: Tensor, weight: &Param, bias: &Param) -> Tensor {
+    let mut sizes = vec![1isize; x.rank().max(2)];
+    sizes[1] = -1;
+    x * weight.tensor().reshape(&sizes[..]) + bias.tensor().reshape(&sizes[..])
+}
+
+/// Batch normalisation over all axes but the channels (axis 1), for any number of spatial axes.
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    /// Scale by channel.
+    pub weight: Param,
+    /// Shift by channel.
+    pub bias: Param,
+    /// Mean by channel, for inference.
+    pub running_mean: Variable,
+    /// Variance by channel, for inference.
+    pub running_var: Variable,
+    /// How far a batch moves the running statistics.
+    pub momentum: f64,
+    /// What is added to the variance.
+    pub epsilon: f64,
+}
+
+impl Module for BatchNorm {
+    fn visit(&self, visitor: &mut Visitor) {
+        visitor.parameter("weight", &self.weight);
+        visitor.parameter("bias", &self.bias);
+        visitor.state("running_mean", &self.running_mean);
+        visitor.state("running_var", &self.running_var);
+    }
+}
+
+impl BatchNorm {
+    /// A norm over `channels` that starts as the identity; epsilon 1e-5 and momentum 0.1, as PyTorch's.
+    #[track_caller]
+    pub fn new(channels: usize) -> BatchNorm {
+        let (weight, bias) = affine([channels]);
+        BatchNorm {
+            weight,
+            bias,
+            running_mean: Variable::filled("", 0f32, [channels]),
+            running_var: Variable::filled("", 1f32, [channels]),
+            momentum: 0.1,
+            epsilon: 1e-5,
+        }
+    }
+}
+
+impl Layer for BatchNorm {
+    /// Normalises with the batch's statistics when training (and keeps their running means), else with the running ones.
+    #[track_caller]
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        let (mean, var) = (self.running_mean.tensor(), self.running_var.tensor());
+        let normal = if context.is_training() {
+            let (normal, mean, var) = x.batch_norm_train(&mean, &var, self.momentum, self.epsilon);
+            context.update(&self.running_mean, mean);
+            context.update(&self.running_var, var);
+            normal
+        } else {
+            x.batch_norm(&mean, &var, self.epsilon)
+        };
+        by_channel(normal, &self.weight, &self.bias)
+    }
+}
+
+/// Normalisation of each example over its last axes.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    /// Scale, of the shape that is normalised.
+    pub weight: Param,
+    /// Shift, of the same shape.
+    pub bias: Param,
+    /// What is added to the variance.
+    pub epsilon: f64,
+}
+
+crate::parameters!(LayerNorm { weight, bias });
+
+impl LayerNorm {
+    /// A norm over the last axes, which have these sizes; epsilon 1e-5, as PyTorch's.
+    #[track_caller]
+    pub fn new(shape: impl Into<Shape>) -> LayerNorm {
+        let (weight, bias) = affine(shape);
+        LayerNorm { weight, bias, epsilon: 1e-5 }
+    }
+}
+
+impl Layer for LayerNorm {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+        let axes: Vec<isize> = (1..=self.weight.shape().rank() as isize).map(|axis| -axis).collect();
+        x.layer_norm(axes, self.epsilon) * self.weight.tensor() + self.bias.tensor()
+    }
+}
+
+/// Division by the root mean square over the last axis.
+#[derive(Clone, Debug)]
+pub struct RmsNorm {
+    /// Scale, of the last axis' size.
+    pub weight: Param,
+    /// What is added to the mean square.
+    pub epsilon: f64,
+}
+
+crate::parameters!(RmsNorm { weight });
+
+impl RmsNorm {
+    /// A norm over a last axis of `size`; epsilon 1e-6 (PyTorch's default is the smallest step of the dtype).
+    #[track_caller]
+    pub fn new(size: usize) -> RmsNorm {
+        RmsNorm { weight: affine([size]).0, epsilon: 1e-6 }
+    }
+}
+
+impl Layer for RmsNorm {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+        x.rms_norm(-1, self.epsilon) * self.weight.tensor()
+    }
+}
+
+/// Normalisation of each image over groups of its channels.
+#[derive(Clone, Debug)]
+pub struct GroupNorm {
+    /// Scale by channel.
+    pub weight: Param,
+    /// Shift by channel.
+    pub bias: Param,
+    /// How many groups.
+    pub groups: usize,
+    /// What is added to the variance.
+    pub epsilon: f64,
+}
+
+crate::parameters!(GroupNorm { weight, bias });
+
+impl GroupNorm {
+    /// A norm over each of `groups` groups of `channels` channels; epsilon 1e-5, as PyTorch's.
+    #[track_caller]
+    pub fn new(groups: usize, channels: usize) -> GroupNorm {
+        let (weight, bias) = affine([channels]);
+        GroupNorm { weight, bias, groups, epsilon: 1e-5 }
+    }
+}
+
+impl Layer for GroupNorm {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+        by_channel(x.group_norm(self.groups, self.epsilon), &self.weight, &self.bias)
+    }
+}
+
+/// Normalisation of each channel of each image. It has scale and shift, which PyTorch's has only if asked.
+#[derive(Clone, Debug)]
+pub struct InstanceNorm {
+    /// Scale by channel.
+    pub weight: Param,
+    /// Shift by channel.
+    pub bias: Param,
+    /// What is added to the variance.
+    pub epsilon: f64,
+}
+
+crate::parameters!(InstanceNorm { weight, bias });
+
+impl InstanceNorm {
+    /// A norm over `channels` channels; epsilon 1e-5, as PyTorch's.
+    #[track_caller]
+    pub fn new(channels: usize) -> InstanceNorm {
+        let (weight, bias) = affine([channels]);
+        InstanceNorm { weight, bias, epsilon: 1e-5 }
+    }
+}
+
+impl Layer for InstanceNorm {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+        by_channel(x.instance_norm(self.epsilon), &self.weight, &self.bias)
+    }
+}

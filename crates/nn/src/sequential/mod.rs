@@ -1,0 +1,263 @@
+//! Models that are a row of layers. Sizes of inputs aren't given: each layer is made when the first tensor reaches it.
+//!
+//! What isn't a row is made of rows: [`Sequential::residual`] adds what goes in to what comes out, [`Sequential::parallel`]
+//! sends it through several and joins the results. All of it but closures and layers of one's own has a text form.
+
+mod builder;
+mod spec;
+mod text;
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::panic::Location;
+
+use kiln_ir::{Error, ErrorKind, Result, Shape, line};
+
+use crate::layers::{Conv1d, Conv2d, Conv3d, Dense, Lambda, Layer};
+use crate::module::{Context, Module, Visitor};
+use crate::random::Key;
+use crate::tensor::Tensor;
+use crate::tensor::conv::ConvOptions;
+pub use spec::Spec;
+
+/// A row of layers.
+///
+/// ```
+/// use kiln_nn::{Layer, Module, Sequential};
+///
+/// let model = Sequential::new().conv2d(8, 3).relu().max_pool2d(2).flatten().dense(10);
+/// model.build([1, 1, 28, 28])?;
+/// assert_eq!(model.parameters()[2].1.shape().sizes(), [8 * 13 * 13, 10]);
+/// assert_eq!(model.to_text()?, "conv 8 3, relu, pool 2, flatten, dense 10");
+/// # Ok::<(), kiln_nn::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Sequential {
+    parts: Vec<Part>,
+    seed: u64,
+}
+
+/// A layer in its place.
+struct Part {
+    /// Its place in paths: the position, unless another name is given.
+    name: Option<String>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A layer that is described, and made at first use.
+    Described(Spec, OnceCell<Result<Box<dyn Layer>>>),
+    /// What comes in, as it is or projected to the size of what comes out, is added to that.
+    Residual(Sequential, OnceCell<Result<Option<Box<dyn Layer>>>>),
+    /// Several ways from the same input.
+    Parallel(Vec<Sequential>, Join),
+    /// A closure.
+    Lambda(Lambda),
+    /// A layer of somebody's own.
+    Own(Box<dyn Layer>),
+}
+
+/// How the results of parallel rows become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// Side by side: along the channels of images, along the last axis of other tensors.
+    Concat,
+    /// Added up.
+    Sum,
+}
+
+impl Sequential {
+    /// No layers yet.
+    pub fn new() -> Sequential {
+        Sequential::default()
+    }
+
+    /// The seed its parameters start from, 0 unless told otherwise. Has no effect on layers that are already made.
+    pub fn seed(self, seed: u64) -> Sequential {
+        Sequential { seed, ..self }
+    }
+
+    /// Makes all layers for an input of this shape, which happens by itself when the first tensor comes.
+    ///
+    /// # Errors
+    /// Where a layer doesn't fit what reaches it.
+    #[track_caller]
+    pub fn build(&self, input: impl Into<Shape>) -> Result<Shape> {
+        let y = self.forward(&Tensor::zeros(input), &Context::inference());
+        match y.error() {
+            Some(error) => Err(error.clone()),
+            None => Ok(y.shape()),
+        }
+    }
+
+    /// How many layers stand in the row.
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Gives the number of outputs to a last dense layer that was described without one (`dense` in a text).
+    pub fn outputs(mut self, count: usize) -> Sequential {
+        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, _), .. }) =
+            self.parts.last_mut()
+        {
+            outputs.get_or_insert(count);
+        }
+        self
+    }
+
+    fn add(mut self, kind: Kind) -> Sequential {
+        self.parts.push(Part { name: None, kind });
+        self
+    }
+
+    fn run(&self, x: &Tensor, context: &Context, key: &Key) -> Tensor {
+        let parts = self.parts.iter().enumerate();
+        parts.fold(x.clone(), |x, (position, part)| part.run(&x, context, &key.derive(position)))
+    }
+}
+
+impl Part {
+    fn path(&self, position: usize) -> String {
+        self.name.clone().unwrap_or_else(|| position.to_string())
+    }
+
+    fn run(&self, x: &Tensor, context: &Context, key: &Key) -> Tensor {
+        if x.error().is_some() {
+            return x.clone();
+        }
+        match &self.kind {
+            Kind::Described(spec, made) => match made.get_or_init(|| spec.build(&x.shape(), key)) {
+                Ok(layer) => layer.forward(x, context),
+                Err(error) => error.clone().into(),
+            },
+            Kind::Residual(body, projection) => {
+                let y = body.run(x, context, &key.derive(0));
+                match projection.get_or_init(|| project(x, &y, &key.derive(1))) {
+                    Ok(None) => x + y,
+                    Ok(Some(projection)) => projection.forward(x, context) + y,
+                    Err(error) => error.clone().into(),
+                }
+            }
+            Kind::Parallel(rows, join) => {
+                let run = |(position, row): (usize, &Sequential)| row.run(x, context, &key.derive(position));
+                let results: Vec<Tensor> = rows.iter().enumerate().map(run).collect();
+                match join {
+                    Join::Sum => results.into_iter().reduce(|a, b| a + b).unwrap_or_else(|| x.clone()),
+                    Join::Concat => {
+                        let axis = if x.rank() > 2 { 1 } else { -1 };
+                        Tensor::concat(&results.iter().collect::<Vec<_>>(), axis)
+                    }
+                }
+            }
+            Kind::Lambda(lambda) => lambda.forward(x, context),
+            Kind::Own(layer) => layer.forward(x, context),
+        }
+    }
+}
+
+impl Kind {
+    /// What it is, in a summary.
+    fn title(&self) -> String {
+        match self {
+            Kind::Described(spec, _) => spec.to_string(),
+            Kind::Residual(body, _) => format!("residual of {}", body.len()),
+            Kind::Parallel(rows, Join::Concat) => format!("parallel of {}", rows.len()),
+            Kind::Parallel(rows, Join::Sum) => format!("sum of {}", rows.len()),
+            Kind::Lambda(lambda) => lambda.name().to_string(),
+            Kind::Own(_) => "layer".to_string(),
+        }
+    }
+}
+
+/// The layer that brings what goes into a residual row to the size of what comes out; none where they are equal.
+#[track_caller]
+fn project(x: &Tensor, y: &Tensor, key: &Key) -> Result<Option<Box<dyn Layer>>> {
+    let (from, to) = (x.sound()?.shape(), y.sound()?.shape());
+    if from == to {
+        return Ok(None);
+    }
+    let unfit = || {
+        let message = format!("{from} goes in and {to} comes out, and no projection brings one to the other");
+        Err(Error::new(ErrorKind::Shape, "residual", message))
+    };
+    if from.rank() != to.rank() || from.rank() < 2 {
+        return unfit();
+    }
+    if from.rank() == 2 {
+        return Ok(Some(Box::new(Dense::new(from[1], to[1], key.clone()))));
+    }
+    let stride: Vec<usize> =
+        from.iter().zip(to.iter()).skip(2).map(|(a, b)| a.div_ceil((*b).max(1)).max(1)).collect();
+    let fits =
+        from.iter().zip(to.iter()).skip(2).zip(&stride).all(|((a, b), stride)| a.div_ceil(*stride) == *b);
+    if !fits {
+        return unfit();
+    }
+    let options = ConvOptions::new().stride(stride);
+    let key = key.clone();
+    Ok(Some(match from.rank() {
+        3 => Box::new(Conv1d::new(from[1], to[1], 1, options, key).without_bias()),
+        4 => Box::new(Conv2d::new(from[1], to[1], 1, options, key).without_bias()),
+        5 => Box::new(Conv3d::new(from[1], to[1], 1, options, key).without_bias()),
+        _ => return unfit(),
+    }))
+}
+
+impl Layer for Sequential {
+    /// All that is built belongs to the caller's line.
+    #[track_caller]
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        line::on_behalf_of(Location::caller(), || self.run(x, context, &Key::new(self.seed)))
+    }
+
+    fn stages(&self, x: &Tensor) -> Vec<(String, String, Tensor)> {
+        let (context, key) = (Context::inference(), Key::new(self.seed));
+        let mut x = x.clone();
+        let mut stages = Vec::with_capacity(self.parts.len());
+        for (position, part) in self.parts.iter().enumerate() {
+            x = part.run(&x, &context, &key.derive(position));
+            stages.push((part.path(position), part.kind.title(), x.clone()));
+        }
+        stages
+    }
+}
+
+impl Module for Sequential {
+    /// The parameters of the layers that are made; see [`Sequential::build`].
+    fn visit(&self, visitor: &mut Visitor) {
+        for (position, part) in self.parts.iter().enumerate() {
+            let name = part.path(position);
+            match &part.kind {
+                Kind::Described(_, made) => {
+                    if let Some(Ok(layer)) = made.get() {
+                        visitor.part(&name, layer);
+                    }
+                }
+                Kind::Residual(body, projection) => {
+                    visitor.part(&name, body);
+                    if let Some(Ok(Some(projection))) = projection.get() {
+                        visitor.part(&format!("{name}.projection"), projection);
+                    }
+                }
+                Kind::Parallel(rows, _) => visitor.part(&name, rows),
+                Kind::Lambda(_) => {}
+                Kind::Own(layer) => visitor.part(&name, layer),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Sequential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        for part in &self.parts {
+            list.entry(&format_args!("{}", part.kind.title()));
+        }
+        list.finish()
+    }
+}

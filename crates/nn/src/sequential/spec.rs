@@ -1,0 +1,179 @@
+//! The layers that can be described without knowing what comes in: a closed set, with a text form.
+
+use kiln_ir::{Error, ErrorKind, Result, Shape};
+
+use crate::layers::{
+    Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
+    Dropout, Embedding, Flatten, GroupNorm, InstanceNorm, Layer, LayerNorm, PRelu, Pool, Reshape, RmsNorm,
+    Upsample,
+};
+use crate::random::Key;
+use crate::tensor::conv::ConvOptions;
+use crate::tensor::window::PerAxis;
+
+/// A layer that is yet to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    /// A dense layer.
+    Dense {
+        /// Features that come out; `None`: somebody will say ([`Sequential::outputs`](crate::Sequential::outputs)).
+        outputs: Option<usize>,
+        /// Whether something is added.
+        bias: bool,
+    },
+    /// A convolution over as many spatial axes as there are.
+    Conv {
+        /// Channels that come out.
+        outputs: usize,
+        /// Sizes of the window.
+        window: PerAxis,
+        /// Stride, padding, dilation, groups.
+        options: ConvOptions,
+        /// Whether something is added.
+        bias: bool,
+    },
+    /// A convolution of each channel by itself.
+    Depthwise {
+        /// Sizes of the window.
+        window: PerAxis,
+        /// Stride, padding, dilation; the groups are the channels.
+        options: ConvOptions,
+    },
+    /// A transposed convolution.
+    ConvTranspose {
+        /// Channels that come out.
+        outputs: usize,
+        /// Sizes of the window.
+        window: PerAxis,
+        /// Stride, padding, dilation, groups, output padding.
+        options: ConvOptions,
+    },
+    /// A table of so many vectors of this size.
+    Embedding(usize, usize),
+    /// Normalisation over the batch.
+    BatchNorm,
+    /// Normalisation over the last axis.
+    LayerNorm,
+    /// Division by the root mean square over the last axis.
+    RmsNorm,
+    /// Normalisation over so many groups of channels.
+    GroupNorm(usize),
+    /// Normalisation of each channel of each image.
+    InstanceNorm,
+    /// A rectifier with a learnt slope for each channel.
+    PRelu,
+    /// An activation.
+    Activation(Activation),
+    /// Pooling.
+    Pool(Pool),
+    /// Dropout.
+    Dropout(Dropout),
+    /// All axes but the batch become one.
+    Flatten,
+    /// Each example takes these sizes.
+    Reshape(Vec<isize>),
+    /// Images grow.
+    Upsample(Upsample),
+}
+
+impl Spec {
+    /// The layer for inputs of this shape.
+    ///
+    /// # Errors
+    /// Where no such layer fits the shape.
+    #[track_caller]
+    pub fn build(&self, input: &Shape, key: &Key) -> Result<Box<dyn Layer>> {
+        let key = key.clone();
+        let refuse = |message: String| Error::new(ErrorKind::Shape, self.to_string(), message);
+        let needs = |rank: usize| match input.rank() >= rank {
+            true => Ok(()),
+            false => Err(refuse(format!("needs an input of {rank} axes or more, not {input}"))),
+        };
+        macro_rules! by_axes {
+            ($one:ident $two:ident $three:ident, $inputs:expr, $outputs:expr, $window:expr, $options:expr, $bias:expr) => {
+                match input.rank() {
+                    3 => {
+                        boxed($one::new($inputs, $outputs, $window, $options, key), $bias, $one::without_bias)
+                    }
+                    4 => {
+                        boxed($two::new($inputs, $outputs, $window, $options, key), $bias, $two::without_bias)
+                    }
+                    5 => boxed(
+                        $three::new($inputs, $outputs, $window, $options, key),
+                        $bias,
+                        $three::without_bias,
+                    ),
+                    _ => return Err(refuse(format!("needs [batch, channels, spatial…], not {input}"))),
+                }
+            };
+        }
+        Ok(match self {
+            Spec::Dense { outputs, bias } => {
+                needs(1)?;
+                let inputs = input[input.rank() - 1];
+                let Some(outputs) = *outputs else {
+                    return Err(refuse(
+                        "how many outputs? write `dense 10`, or let `outputs` say".to_string(),
+                    ));
+                };
+                boxed(Dense::new(inputs, outputs, key), *bias, Dense::without_bias)
+            }
+            Spec::Conv { outputs, window, options, bias } => {
+                needs(3)?;
+                let (inputs, groups) = (input[1], options.groups);
+                if groups == 0 || inputs % groups != 0 || outputs % groups != 0 {
+                    return Err(refuse(format!(
+                        "{inputs} channels in and {outputs} out don't go into {groups} groups"
+                    )));
+                }
+                let (window, options) = (window.clone(), options.clone());
+                by_axes!(Conv1d Conv2d Conv3d, inputs, *outputs, window, options, *bias)
+            }
+            Spec::Depthwise { window, options } => {
+                needs(3)?;
+                let (window, options) = (window.clone(), options.clone().groups(input[1]));
+                by_axes!(Conv1d Conv2d Conv3d, input[1], input[1], window, options, true)
+            }
+            Spec::ConvTranspose { outputs, window, options } => {
+                needs(3)?;
+                let (window, options) = (window.clone(), options.clone());
+                by_axes!(ConvTranspose1d ConvTranspose2d ConvTranspose3d, input[1], *outputs, window, options, true)
+            }
+            Spec::Embedding(count, size) => Box::new(Embedding::new(*count, *size, key)),
+            Spec::BatchNorm => {
+                needs(2)?;
+                Box::new(BatchNorm::new(input[1]))
+            }
+            Spec::LayerNorm => {
+                needs(1)?;
+                Box::new(LayerNorm::new([input[input.rank() - 1]]))
+            }
+            Spec::RmsNorm => {
+                needs(1)?;
+                Box::new(RmsNorm::new(input[input.rank() - 1]))
+            }
+            Spec::GroupNorm(groups) => {
+                needs(2)?;
+                Box::new(GroupNorm::new(*groups, input[1]))
+            }
+            Spec::InstanceNorm => {
+                needs(3)?;
+                Box::new(InstanceNorm::new(input[1]))
+            }
+            Spec::PRelu => {
+                needs(2)?;
+                Box::new(PRelu::new(input[1]))
+            }
+            Spec::Activation(activation) => Box::new(*activation),
+            Spec::Pool(pool) => Box::new(pool.clone()),
+            Spec::Dropout(dropout) => Box::new(*dropout),
+            Spec::Flatten => Box::new(Flatten),
+            Spec::Reshape(sizes) => Box::new(Reshape(sizes.clone())),
+            Spec::Upsample(upsample) => Box::new(*upsample),
+        })
+    }
+}
+
+fn boxed<L: Layer + 'static>(layer: L, bias: bool, without: impl Fn(L) -> L) -> Box<dyn Layer> {
+    Box::new(if bias { layer } else { without(layer) })
+}

@@ -1,0 +1,508 @@
+//! The text form of a row of layers, both ways: `conv 32 3 padding same, relu, pool 2, flatten, dense 10`.
+//!
+//! A layer is a word, then numbers, then settings by name; layers are separated by commas. `residual(…)` holds a row,
+//! `parallel(…; …)` and `sum(…; …)` hold several.
+
+use std::fmt;
+use std::fmt::Write;
+use std::str::FromStr;
+
+use kiln_ir::{Error, ErrorKind, Result};
+
+use super::{Join, Kind, Sequential, Spec};
+use crate::layers::{Activation, Dropout, Pool, Upsample};
+use crate::nearest::nearest;
+use crate::tensor::conv::ConvOptions;
+use crate::tensor::pool::PoolOptions;
+use crate::tensor::window::{Padding, PerAxis};
+
+/// Activations without a number, and what they are called.
+const ACTIVATIONS: [(&str, Activation); 16] = [
+    ("relu", Activation::Relu),
+    ("relu6", Activation::Relu6),
+    ("selu", Activation::Selu),
+    ("gelu", Activation::Gelu),
+    ("gelu-tanh", Activation::GeluTanh),
+    ("silu", Activation::Silu),
+    ("softplus", Activation::Softplus),
+    ("softsign", Activation::Softsign),
+    ("mish", Activation::Mish),
+    ("hard-sigmoid", Activation::HardSigmoid),
+    ("hard-swish", Activation::HardSwish),
+    ("sigmoid", Activation::Sigmoid),
+    ("log-sigmoid", Activation::LogSigmoid),
+    ("tanh", Activation::Tanh),
+    ("softmax", Activation::Softmax),
+    ("log-softmax", Activation::LogSoftmax),
+];
+
+/// Every other word a layer begins with.
+const WORDS: [&str; 30] = [
+    "dense",
+    "conv",
+    "depthwise",
+    "conv-transpose",
+    "embedding",
+    "batch-norm",
+    "layer-norm",
+    "rms-norm",
+    "group-norm",
+    "instance-norm",
+    "prelu",
+    "leaky-relu",
+    "elu",
+    "celu",
+    "pool",
+    "avg-pool",
+    "adaptive-pool",
+    "adaptive-avg-pool",
+    "global-pool",
+    "global-avg-pool",
+    "dropout",
+    "spatial-dropout",
+    "alpha-dropout",
+    "flatten",
+    "reshape",
+    "upsample",
+    "upsample-linear",
+    "residual",
+    "parallel",
+    "sum",
+];
+
+impl Sequential {
+    /// The row as text that [`str::parse`] reads back.
+    ///
+    /// # Errors
+    /// Where it holds a closure or a layer of one's own.
+    pub fn to_text(&self) -> Result<String> {
+        let mut texts = Vec::with_capacity(self.parts.len());
+        for (position, part) in self.parts.iter().enumerate() {
+            let rows = |rows: &[Sequential]| -> Result<String> {
+                Ok(rows.iter().map(Sequential::to_text).collect::<Result<Vec<_>>>()?.join("; "))
+            };
+            let text = match &part.kind {
+                Kind::Described(spec, _) => spec.to_string(),
+                Kind::Residual(body, _) => format!("residual({})", body.to_text()?),
+                Kind::Parallel(list, Join::Concat) => format!("parallel({})", rows(list)?),
+                Kind::Parallel(list, Join::Sum) => format!("sum({})", rows(list)?),
+                Kind::Lambda(_) | Kind::Own(_) => {
+                    let what = part.name.clone().unwrap_or_else(|| part.kind.title());
+                    let message = format!("layer {position} ({what}) is code and has no text form");
+                    return Err(Error::new(ErrorKind::Value, "to_text", message).nowhere());
+                }
+            };
+            texts.push(text);
+        }
+        Ok(texts.join(", "))
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spec::Dense { outputs, bias } => {
+                f.write_str("dense")?;
+                if let Some(outputs) = outputs {
+                    write!(f, " {outputs}")?;
+                }
+                f.write_str(if *bias { "" } else { " no-bias" })
+            }
+            Spec::Conv { outputs, window, options, bias } => {
+                write!(f, "conv {outputs} {}{}", sizes(window), moves(options))?;
+                f.write_str(if *bias { "" } else { " no-bias" })
+            }
+            Spec::Depthwise { window, options } => write!(f, "depthwise {}{}", sizes(window), moves(options)),
+            Spec::ConvTranspose { outputs, window, options } => {
+                write!(f, "conv-transpose {outputs} {}{}", sizes(window), moves(options))
+            }
+            Spec::Embedding(count, size) => write!(f, "embedding {count} {size}"),
+            Spec::BatchNorm => f.write_str("batch-norm"),
+            Spec::LayerNorm => f.write_str("layer-norm"),
+            Spec::RmsNorm => f.write_str("rms-norm"),
+            Spec::GroupNorm(groups) => write!(f, "group-norm {groups}"),
+            Spec::InstanceNorm => f.write_str("instance-norm"),
+            Spec::PRelu => f.write_str("prelu"),
+            Spec::Activation(activation) => match activation {
+                Activation::LeakyRelu(slope) => write!(f, "leaky-relu {slope}"),
+                Activation::Elu(alpha) => write!(f, "elu {alpha}"),
+                Activation::Celu(alpha) => write!(f, "celu {alpha}"),
+                other => {
+                    let name = ACTIVATIONS.iter().find(|(_, activation)| activation == other);
+                    f.write_str(name.map_or("", |(name, _)| name))
+                }
+            },
+            Spec::Pool(pool) => match pool {
+                Pool::Max(options) => write!(f, "pool {}", pooling(options)),
+                Pool::Average(options) => write!(f, "avg-pool {}", pooling(options)),
+                Pool::AdaptiveMax(to) => write!(f, "adaptive-pool {}", joined(to)),
+                Pool::AdaptiveAverage(to) => write!(f, "adaptive-avg-pool {}", joined(to)),
+                Pool::GlobalMax => f.write_str("global-pool"),
+                Pool::GlobalAverage => f.write_str("global-avg-pool"),
+            },
+            Spec::Dropout(Dropout::Elements(probability)) => write!(f, "dropout {probability}"),
+            Spec::Dropout(Dropout::Channels(probability)) => write!(f, "spatial-dropout {probability}"),
+            Spec::Dropout(Dropout::Alpha(probability)) => write!(f, "alpha-dropout {probability}"),
+            Spec::Flatten => f.write_str("flatten"),
+            Spec::Reshape(to) => {
+                f.write_str("reshape")?;
+                to.iter().try_for_each(|size| write!(f, " {size}"))
+            }
+            Spec::Upsample(Upsample::Nearest(factor)) => write!(f, "upsample {factor}"),
+            Spec::Upsample(Upsample::Linear(factor)) => write!(f, "upsample-linear {factor}"),
+        }
+    }
+}
+
+fn joined(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}
+
+/// `3`, or `3x5`.
+fn sizes(window: &PerAxis) -> String {
+    match window {
+        PerAxis::Same(size) => size.to_string(),
+        PerAxis::Each(sizes) => joined(sizes),
+    }
+}
+
+fn padding(padding: &Padding) -> String {
+    match padding {
+        Padding::Both(each) => sizes(each),
+        Padding::Same => "same".to_string(),
+        Padding::Sides(sides) => {
+            sides.iter().map(|(before, behind)| format!("{before}:{behind}")).collect::<Vec<_>>().join("x")
+        }
+    }
+}
+
+/// The settings that aren't what they are by themselves.
+fn moves(options: &ConvOptions) -> String {
+    let plain = ConvOptions::new();
+    let mut text = String::new();
+    let mut setting = |differs: bool, name: &str, value: String| {
+        if differs {
+            let _ = write!(text, " {name} {value}");
+        }
+    };
+    setting(options.stride != plain.stride, "stride", sizes(&options.stride));
+    setting(options.padding != plain.padding, "padding", padding(&options.padding));
+    setting(options.dilation != plain.dilation, "dilation", sizes(&options.dilation));
+    setting(options.groups != plain.groups, "groups", options.groups.to_string());
+    setting(options.output_padding != plain.output_padding, "output-padding", sizes(&options.output_padding));
+    text
+}
+
+fn pooling(options: &PoolOptions) -> String {
+    let plain = PoolOptions::new(options.window.clone());
+    let mut text = sizes(&options.window);
+    if let Some(stride) = &options.stride {
+        let _ = write!(text, " stride {}", sizes(stride));
+    }
+    if options.padding != plain.padding {
+        let _ = write!(text, " padding {}", padding(&options.padding));
+    }
+    if options.dilation != plain.dilation {
+        let _ = write!(text, " dilation {}", sizes(&options.dilation));
+    }
+    if options.ceil_mode {
+        text.push_str(" ceil");
+    }
+    if !options.count_include_pad {
+        text.push_str(" without-padding");
+    }
+    text
+}
+
+impl FromStr for Sequential {
+    type Err = Error;
+
+    /// Reads a row of layers.
+    ///
+    /// ```
+    /// use kiln_nn::Sequential;
+    ///
+    /// let text = "conv 32 3 padding same, relu, residual(conv 32 3 padding 1, batch-norm, relu), flatten, dense";
+    /// assert_eq!(text.parse::<Sequential>()?.to_text()?, text);
+    /// let error = "conv 32 3, rellu".parse::<Sequential>().unwrap_err().to_string();
+    /// assert!(error.contains("layer 2") && error.contains("`relu`"), "{error}");
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Sequential> {
+        let mut reader = Reader { rest: text };
+        let row = reader.row()?;
+        match reader.rest.trim() {
+            "" => Ok(row),
+            rest => Err(mistake(format!("`{rest}` is left over; a bracket is closed that wasn't opened"))),
+        }
+    }
+}
+
+fn mistake(message: String) -> Error {
+    Error::new(ErrorKind::Value, "layers", message).nowhere()
+}
+
+struct Reader<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    /// Layers up to a closing bracket, a semicolon or the end.
+    fn row(&mut self) -> Result<Sequential> {
+        let mut row = Sequential::new();
+        loop {
+            let layer = self.layer().map_err(|error| {
+                let place = format!("layer {}: ", row.len() + 1);
+                mistake(if error.message.starts_with("layer ") {
+                    error.message
+                } else {
+                    place + &error.message
+                })
+            })?;
+            row = row.add(layer);
+            self.rest = self.rest.trim_start();
+            match self.rest.strip_prefix(',') {
+                Some(rest) => self.rest = rest,
+                None => return Ok(row),
+            }
+        }
+    }
+
+    fn layer(&mut self) -> Result<Kind> {
+        let end = self.rest.find([',', ';', '(', ')']).unwrap_or(self.rest.len());
+        let (text, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        let mut words = text.split_whitespace();
+        let Some(word) = words.next() else {
+            return Err(mistake("nothing stands here; write a layer such as `dense 10`".to_string()));
+        };
+        let word = word.to_ascii_lowercase().replace('_', "-");
+        if let Some(rest) = self.rest.strip_prefix('(') {
+            if !["residual", "parallel", "sum"].contains(&word.as_str()) {
+                let message = format!("`{word}` takes no bracket; `residual`, `parallel` and `sum` do");
+                return Err(mistake(message));
+            }
+            self.rest = rest;
+            let mut rows = vec![self.row()?];
+            while let Some(rest) = self.rest.strip_prefix(';') {
+                self.rest = rest;
+                rows.push(self.row()?);
+            }
+            self.rest = self
+                .rest
+                .strip_prefix(')')
+                .ok_or_else(|| mistake(format!("the bracket of `{word}(` isn't closed")))?;
+            return match (word.as_str(), rows.len()) {
+                ("residual", 1) => Ok(Kind::Residual(rows.remove(0), Default::default())),
+                ("residual", _) => Err(mistake("`residual` holds one row".to_string())),
+                ("parallel", _) => Ok(Kind::Parallel(rows, Join::Concat)),
+                _ => Ok(Kind::Parallel(rows, Join::Sum)),
+            };
+        }
+        let mut settings = Settings { word: &word, words: words.collect() };
+        let spec = spec(&word, &mut settings)?;
+        settings.end()?;
+        Ok(Kind::Described(spec, Default::default()))
+    }
+}
+
+fn spec(word: &str, s: &mut Settings) -> Result<Spec> {
+    if let Some((_, activation)) = ACTIVATIONS.iter().find(|(name, _)| *name == word) {
+        return Ok(Spec::Activation(*activation));
+    }
+    Ok(match word {
+        "dense" => Spec::Dense { bias: !s.flag("no-bias"), outputs: s.optional("the outputs")? },
+        "conv" => {
+            let (options, bias) = (s.moves()?, !s.flag("no-bias"));
+            Spec::Conv { outputs: s.number("the channels")?, window: s.sizes("the window")?, options, bias }
+        }
+        "depthwise" => {
+            let options = s.moves()?;
+            Spec::Depthwise { window: s.sizes("the window")?, options }
+        }
+        "conv-transpose" => {
+            let options = s.moves()?;
+            let outputs = s.number("the channels")?;
+            Spec::ConvTranspose { outputs, window: s.sizes("the window")?, options }
+        }
+        "embedding" => Spec::Embedding(s.number("the count")?, s.number("the size")?),
+        "batch-norm" | "norm" => Spec::BatchNorm,
+        "layer-norm" => Spec::LayerNorm,
+        "rms-norm" => Spec::RmsNorm,
+        "group-norm" => Spec::GroupNorm(s.number("the groups")?),
+        "instance-norm" => Spec::InstanceNorm,
+        "prelu" => Spec::PRelu,
+        "leaky-relu" => Spec::Activation(Activation::LeakyRelu(s.optional("the slope")?.unwrap_or(0.01))),
+        "elu" => Spec::Activation(Activation::Elu(s.optional("alpha")?.unwrap_or(1.0))),
+        "celu" => Spec::Activation(Activation::Celu(s.optional("alpha")?.unwrap_or(1.0))),
+        "pool" | "max-pool" => Spec::Pool(Pool::Max(s.pooling()?)),
+        "avg-pool" => Spec::Pool(Pool::Average(s.pooling()?)),
+        "adaptive-pool" => Spec::Pool(Pool::AdaptiveMax(s.list("the size")?)),
+        "adaptive-avg-pool" => Spec::Pool(Pool::AdaptiveAverage(s.list("the size")?)),
+        "global-pool" => Spec::Pool(Pool::GlobalMax),
+        "global-avg-pool" => Spec::Pool(Pool::GlobalAverage),
+        "dropout" => Spec::Dropout(Dropout::Elements(s.probability()?)),
+        "spatial-dropout" => Spec::Dropout(Dropout::Channels(s.probability()?)),
+        "alpha-dropout" => Spec::Dropout(Dropout::Alpha(s.probability()?)),
+        "flatten" => Spec::Flatten,
+        "reshape" => {
+            let mut to = vec![s.number("a size")?];
+            while let Some(size) = s.optional("a size")? {
+                to.push(size);
+            }
+            Spec::Reshape(to)
+        }
+        "upsample" => Spec::Upsample(Upsample::Nearest(s.number("the factor")?)),
+        "upsample-linear" => Spec::Upsample(Upsample::Linear(s.number("the factor")?)),
+        _ => {
+            let known = WORDS.into_iter().chain(ACTIVATIONS.iter().map(|(name, _)| *name));
+            let meant = match nearest(word, known) {
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => format!("; layers are {} and activations such as relu", WORDS.join(", ")),
+            };
+            return Err(mistake(format!("there is no layer `{word}`{meant}")));
+        }
+    })
+}
+
+/// The words behind a layer's first.
+struct Settings<'a> {
+    word: &'a str,
+    words: Vec<&'a str>,
+}
+
+impl Settings<'_> {
+    /// Takes a word that stands by itself.
+    fn flag(&mut self, name: &str) -> bool {
+        let at = self.words.iter().position(|word| *word == name);
+        at.map(|at| self.words.remove(at)).is_some()
+    }
+
+    /// Takes a setting by name.
+    fn named(&mut self, name: &str) -> Result<Option<String>> {
+        let Some(at) = self.words.iter().position(|word| *word == name) else { return Ok(None) };
+        self.words.remove(at);
+        match at < self.words.len() {
+            true => Ok(Some(self.words.remove(at).to_string())),
+            false => Err(mistake(format!("`{}`: `{name}` needs a value", self.word))),
+        }
+    }
+
+    fn optional<T: FromStr>(&mut self, what: &str) -> Result<Option<T>> {
+        if self.words.is_empty() {
+            return Ok(None);
+        }
+        let word = self.words.remove(0);
+        let bad = || mistake(format!("`{}`: {what} should be a number, not `{word}`", self.word));
+        word.parse().map(Some).map_err(|_| bad())
+    }
+
+    fn number<T: FromStr>(&mut self, what: &str) -> Result<T> {
+        match self.optional(what)? {
+            Some(value) => Ok(value),
+            None => Err(mistake(format!("`{}` needs a number: {what}", self.word))),
+        }
+    }
+
+    fn probability(&mut self) -> Result<f64> {
+        let value = self.number("the probability")?;
+        match (0.0..1.0).contains(&value) {
+            true => Ok(value),
+            false => {
+                Err(mistake(format!("`{}`: a probability of {value}; it is from 0 to below 1", self.word)))
+            }
+        }
+    }
+
+    fn list(&mut self, what: &str) -> Result<Vec<usize>> {
+        let text: String = self.number(what)?;
+        self.numbers(what, &text)
+    }
+
+    fn numbers(&self, what: &str, text: &str) -> Result<Vec<usize>> {
+        let bad = || mistake(format!("`{}`: {what} should be a number or `3x5`, not `{text}`", self.word));
+        text.split('x').map(|part| part.parse().map_err(|_| bad())).collect()
+    }
+
+    fn per_axis(&self, what: &str, text: &str) -> Result<PerAxis> {
+        let numbers = self.numbers(what, text)?;
+        Ok(match numbers[..] {
+            [same] => PerAxis::Same(same),
+            _ => PerAxis::Each(numbers),
+        })
+    }
+
+    fn sizes(&mut self, what: &str) -> Result<PerAxis> {
+        let text: String = self.number(what)?;
+        self.per_axis(what, &text)
+    }
+
+    fn padding(&mut self) -> Result<Option<Padding>> {
+        let Some(text) = self.named("padding")? else { return Ok(None) };
+        if text == "same" {
+            return Ok(Some(Padding::Same));
+        }
+        if !text.contains(':') {
+            return Ok(Some(Padding::Both(self.per_axis("padding", &text)?)));
+        }
+        let bad = || {
+            mistake(format!(
+                "`{}`: padding should be `1`, `1x2`, `0:1x2:2` or `same`, not `{text}`",
+                self.word
+            ))
+        };
+        let side = |part: &str| {
+            let (before, behind) = part.split_once(':').ok_or_else(bad)?;
+            Ok((before.parse().map_err(|_| bad())?, behind.parse().map_err(|_| bad())?))
+        };
+        Ok(Some(Padding::Sides(text.split('x').map(side).collect::<Result<_>>()?)))
+    }
+
+    fn moves(&mut self) -> Result<ConvOptions> {
+        let mut options = ConvOptions::new();
+        if let Some(text) = self.named("stride")? {
+            options.stride = self.per_axis("stride", &text)?;
+        }
+        if let Some(padding) = self.padding()? {
+            options.padding = padding;
+        }
+        if let Some(text) = self.named("dilation")? {
+            options.dilation = self.per_axis("dilation", &text)?;
+        }
+        if let Some(text) = self.named("groups")? {
+            options.groups = match self.numbers("groups", &text)?[..] {
+                [groups] => groups,
+                _ => return Err(mistake(format!("`{}`: groups are one number, not `{text}`", self.word))),
+            };
+        }
+        if let Some(text) = self.named("output-padding")? {
+            options.output_padding = self.per_axis("output-padding", &text)?;
+        }
+        Ok(options)
+    }
+
+    fn pooling(&mut self) -> Result<PoolOptions> {
+        let (stride, padding) = (self.named("stride")?, self.padding()?);
+        let dilation = self.named("dilation")?;
+        let (ceil, without) = (self.flag("ceil"), self.flag("without-padding"));
+        let mut options =
+            PoolOptions::new(self.sizes("the window")?).ceil_mode(ceil).count_include_pad(!without);
+        if let Some(text) = stride {
+            options.stride = Some(self.per_axis("stride", &text)?);
+        }
+        if let Some(padding) = padding {
+            options.padding = padding;
+        }
+        if let Some(text) = dilation {
+            options.dilation = self.per_axis("dilation", &text)?;
+        }
+        Ok(options)
+    }
+
+    fn end(&self) -> Result<()> {
+        match self.words.first() {
+            None => Ok(()),
+            Some(word) => Err(mistake(format!("`{}`: `{word}` means nothing here", self.word))),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Layers against PyTorch's (`values.jsonl`, made by `make.py`), and what kiln's have of their own: sizes found from the
+//! data, text forms, initial values, dropout, freezing, summaries.
+
+use kiln_nn::{
+    Context, DType, Dense, Dropout, Fan, Init, Join, Key, Layer, Module, Param, Sequential, Sgd, Step,
+    Summary, Tensor, parameters,
+};
+use serde_json::Value;
+
+fn tensor(value: &Value) -> Tensor {
+    let numbers = |value: &Value| -> Vec<f64> {
+        value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    };
+    let shape: Vec<usize> = numbers(&value["shape"]).into_iter().map(|size| size as usize).collect();
+    Tensor::new(numbers(&value["data"]), shape)
+}
+
+fn assert_close(found: &Tensor, expected: &Value, what: &str) {
+    let expected = tensor(expected);
+    assert_eq!(found.shape(), expected.shape(), "{what}");
+    let (found, expected) = (found.to_vec::<f64>().unwrap(), expected.to_vec::<f64>().unwrap());
+    let size = expected.iter().fold(1.0f64, |size, x| size.max(x.abs()));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() < 2e-5 * size, "{what}: {found} instead of {expected}");
+    }
+}
+
+#[test]
+fn every_layer_computes_what_pytorch_s_does() {
+    let text = include_str!("values.jsonl");
+    for line in text.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let name = format!("{} of {}", case["text"].as_str().unwrap(), case["input"]["shape"]);
+        let model: Sequential = case["text"].as_str().unwrap().parse().unwrap();
+        assert_eq!(model.to_text().unwrap(), case["text"].as_str().unwrap());
+        let x = tensor(&case["input"]);
+        let whole = name.starts_with("embedding");
+        let x = x.cast(if whole { DType::I64 } else { DType::F32 });
+        model.build(x.shape()).unwrap_or_else(|_| x.shape());
+        let _ = model.forward(&x, &Context::inference());
+        let parameters = model.parameters();
+        assert_eq!(parameters.len(), case["parameters"].as_object().unwrap().len(), "{name}");
+        for (path, param) in &parameters {
+            param.set(&tensor(&case["parameters"][path])).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        let training = case["training"].as_bool().unwrap();
+        let context = if training { Context::training(Key::new(1)) } else { Context::inference() };
+        let y = model.forward(&x, &context);
+        assert_close(&y, &case["output"], &name);
+        let loss = (&y * tensor(&case["upstream"])).sum(..);
+        if !whole {
+            assert_close(&loss.grad(&[&x])[0], &case["input_gradient"], &format!("{name}: gradient"));
+        }
+        for (path, param) in &parameters {
+            let p = param.tensor();
+            let y = match loss.grad(&[&p]).remove(0) {
+                gradient if gradient.error().is_none() => gradient,
+                gradient => panic!("{name} {path}: {:?}", gradient.error()),
+            };
+            assert_close(&y, &case["gradients"][path], &format!("{name}: gradient of {path}"));
+        }
+    }
+}
+
+#[test]
+fn sizes_are_found_from_the_first_input() {
+    let model =
+        Sequential::new().conv2d(4, 3).batch_norm().relu().max_pool2d(2).flatten().dense(8).named("head");
+    assert!(model.parameters().is_empty());
+    assert_eq!(model.build([2, 3, 10, 8]).unwrap().sizes(), [2, 8]);
+    let paths: Vec<String> = model.parameters().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, ["0.weight", "0.bias", "1.weight", "1.bias", "head.weight", "head.bias"]);
+    assert_eq!(model.parameters()[4].1.shape().sizes(), [4 * 4 * 3, 8]);
+    // The same seed makes the same parameters, another one others.
+    let first = |seed| {
+        let model = Sequential::new().dense(3).seed(seed);
+        model.build([1, 4]).unwrap();
+        model.parameters()[0].1.value().unwrap()
+    };
+    assert_eq!(first(5), first(5));
+    assert_ne!(first(5), first(6));
+}
+
+#[test]
+fn residual_and_parallel_rows_join_what_they_make() {
+    let body = || Sequential::new().conv2d_with(8, 3, kiln_nn::ConvOptions::new().padding(1)).relu();
+    let model = Sequential::new()
+        .residual(body())
+        .parallel([Sequential::new().conv2d(4, 1), Sequential::new().conv2d(2, 1)], Join::Concat)
+        .residual(Sequential::new().conv2d_with(6, 3, kiln_nn::ConvOptions::new().stride(2).padding(1)));
+    assert_eq!(model.build([2, 3, 6, 6]).unwrap().sizes(), [2, 6, 3, 3]);
+    let paths: Vec<String> = model.parameters().into_iter().map(|(path, _)| path).collect();
+    assert!(paths.contains(&"0.projection.weight".to_string()), "{paths:?}");
+    assert!(paths.contains(&"1.1.0.bias".to_string()), "{paths:?}");
+    // An identity where nothing changes.
+    let same = Sequential::new().residual(Sequential::new().lambda("nothing", |x| x * 0.0));
+    let x = Tensor::from([[1.0f32, 2.0]]);
+    assert_eq!(same.forward(&x, &Context::inference()).to_vec::<f32>().unwrap(), [1.0, 2.0]);
+}
+
+#[test]
+fn texts_go_both_ways_and_mistakes_name_the_place() {
+    for text in [
+        "conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense",
+        "residual(conv 8 3 padding 1, batch-norm, relu), parallel(pool 3 stride 1 padding 1; conv 4 1), global-avg-pool",
+        "sum(dense 4; tanh, dense 4 no-bias), leaky-relu 0.2, group-norm 2, conv 4 3 padding 0:1x2:2",
+    ] {
+        let model: Sequential = text.parse().unwrap();
+        assert_eq!(model.to_text().unwrap(), text);
+    }
+    for (text, part) in [
+        ("conv 32", "layer 1: `conv` needs a number: the window"),
+        ("dense ten", "layer 1: `dense`: the outputs should be a number, not `ten`"),
+        ("dense 10, conv 3 3 strid 2", "layer 2: `conv`: `strid` means nothing here"),
+        ("relu, dens 10", "layer 2: there is no layer `dens`; did you mean `dense`?"),
+        ("residual(dense 3", "isn't closed"),
+        ("dense 3)", "is left over"),
+        ("dense 3,, relu", "layer 2: nothing stands here"),
+        ("dropout 1.5", "a probability of 1.5"),
+        ("dense(3)", "takes no bracket"),
+        ("", "nothing stands here"),
+    ] {
+        let error = text.parse::<Sequential>().unwrap_err().to_string();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    let error = Sequential::new().lambda("twice", |x| x * 2.0).to_text().unwrap_err().to_string();
+    assert!(error.contains("twice") && error.contains("no text form"), "{error}");
+    assert_eq!("dense".parse::<Sequential>().unwrap().outputs(3).to_text().unwrap(), "dense 3");
+}
+
+#[test]
+fn a_layer_that_does_not_fit_says_which_and_where() {
+    let line = line!() + 1;
+    let error = Sequential::new().dense(4).conv2d(3, 3).build([2, 5]).unwrap_err().to_string();
+    assert!(
+        error.contains("conv 3 3") && error.contains("[2, 4]") && error.contains(&line.to_string()),
+        "{error}"
+    );
+    let error = "dense".parse::<Sequential>().unwrap().build([2, 5]).unwrap_err().to_string();
+    assert!(error.contains("how many outputs"), "{error}");
+}
+
+fn moments(x: &Tensor) -> (f64, f64) {
+    let values = x.to_vec::<f32>().unwrap();
+    let count = values.len() as f64;
+    let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+    let var = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+    (mean, var)
+}
+
+#[test]
+fn initial_values_have_the_variance_that_is_promised() {
+    let fan = Fan { inputs: 300, outputs: 200 };
+    let fill = |init: Init| init.fill([300, 200], fan, &Key::new(3));
+    for (init, variance) in [
+        (Init::Uniform(-1.0, 3.0), 16.0 / 12.0),
+        (Init::Normal(0.0, 0.5), 0.25),
+        (Init::XavierUniform { gain: 2.0 }, 4.0 * 2.0 / 500.0),
+        (Init::XavierNormal { gain: 1.0 }, 2.0 / 500.0),
+        (Init::KaimingUniform { gain: Init::RELU }, 2.0 / 300.0),
+        (Init::KaimingNormal { gain: Init::RELU }, 2.0 / 300.0),
+        (Init::LecunUniform, 1.0 / 300.0),
+        (Init::LecunNormal, 1.0 / 300.0),
+        (Init::PYTORCH, 1.0 / 900.0),
+        // A normal distribution cut off at two standard deviations keeps 77.4 % of its variance.
+        (Init::TruncatedNormal(0.0, 1.0), 0.773_741),
+    ] {
+        let (mean, var) = moments(&fill(init));
+        let expected = if init == Init::Uniform(-1.0, 3.0) { 1.0 } else { 0.0 };
+        assert!((mean - expected).abs() < 0.02 * f64::sqrt(variance).max(0.3), "{init:?}: mean {mean}");
+        assert!((var / variance - 1.0).abs() < 0.02, "{init:?}: {var} instead of {variance}");
+    }
+    assert_eq!(moments(&fill(Init::Zeros)), (0.0, 0.0));
+    assert_eq!(moments(&fill(Init::Constant(0.5))), (0.5, 0.0));
+    let cut = fill(Init::TruncatedNormal(1.0, 0.1)).to_vec::<f32>().unwrap();
+    assert!(cut.iter().all(|&x| (0.8..=1.2).contains(&x)));
+    // Rows of a wide matrix, columns of a tall one.
+    for shape in [[5, 12], [12, 5]] {
+        let q = Init::Orthogonal { gain: 2.0 }.fill(shape, fan, &Key::new(1));
+        let square = if shape[0] < shape[1] { q.matmul(&q.t()) } else { q.t().matmul(&q) };
+        let expected = Tensor::eye(5).cast(DType::F32) * 4.0;
+        assert!((square - expected).abs().max(..).item().unwrap() < 1e-5);
+    }
+}
+
+#[test]
+fn dropout_differs_from_step_to_step_and_keeps_the_mean() {
+    struct Net {
+        shift: Param,
+    }
+    parameters!(Net { shift });
+    let net = Net { shift: Param::new(&Tensor::zeros([1])) };
+    for dropout in [Dropout::new(0.4), Dropout::Channels(0.4), Dropout::Alpha(0.4)] {
+        let mut step = Step::train_with(&net, Sgd::new(0.0), 3, |net, cx, [x]| {
+            let y = dropout.forward(&(x + net.shift.tensor()), cx);
+            vec![y.mean(..), y]
+        });
+        let x = vec![1f32; 64 * 32 * 4];
+        let run = |step: &mut Step<1>| {
+            let out = step.run_all([kiln_nn::Input::new(&x, &[64, 32, 4])]).unwrap();
+            (out[0].as_slice::<f32>().unwrap()[0], out[1].as_slice::<f32>().unwrap().to_vec())
+        };
+        let ((first, a), (_, b)) = (run(&mut step), run(&mut step));
+        assert_ne!(a, b, "{dropout:?}");
+        if dropout != Dropout::Alpha(0.4) {
+            assert!((first - 1.0).abs() < 0.1, "{dropout:?}: mean {first}");
+            let zeros = a.iter().filter(|&&x| x == 0.0).count() as f64 / a.len() as f64;
+            assert!((zeros - 0.4).abs() < 0.05, "{dropout:?}: {zeros}");
+        }
+        if dropout == Dropout::Channels(0.4) {
+            assert!(a.chunks(4).all(|channel| channel.iter().all(|x| *x == channel[0])));
+        }
+    }
+    // Of standard normal numbers alpha dropout keeps mean and variance.
+    let x = Key::new(9).normal([200, 500], 0.0, 1.0);
+    let (mean, var) = moments(&Dropout::Alpha(0.3).forward(&x, &Context::training(Key::new(2))));
+    assert!(mean.abs() < 0.02 && (var - 1.0).abs() < 0.03, "{mean} {var}");
+}
+
+#[test]
+fn parameters_are_frozen_by_path_and_shared_ones_counted_once() {
+    let model = Sequential::new().dense(4).named("encoder").relu().dense(2).named("head");
+    model.build([1, 3]).unwrap();
+    assert_eq!(model.freeze("encoder.*").unwrap(), 2);
+    let summary = Summary::of(&model, [1, 3]).unwrap();
+    assert_eq!((summary.trained, summary.frozen), (4 * 2 + 2, 3 * 4 + 4));
+    assert_eq!(model.unfreeze("*.bias").unwrap(), 2);
+    let error = model.freeze("encodr.weight").unwrap_err().to_string();
+    assert!(error.contains("did you mean encoder.weight?"), "{error}");
+
+    struct Tied {
+        down: Dense,
+        up: Dense,
+    }
+    parameters!(Tied { down, up });
+    let down = Dense::new(3, 3, Key::new(1));
+    let tied = Tied { up: down.clone(), down };
+    assert_eq!(tied.parameters().len(), 2);
+    assert_eq!(tied.parameter_count(), 12);
+    // The gradient is the sum of both uses.
+    let before = tied.down.weight.value().unwrap();
+    let mut step = Step::train(&tied, Sgd::new(0.1), |tied, cx, [x]| {
+        tied.up.forward(&tied.down.forward(&x, cx), cx).square().sum(..)
+    });
+    step.run([kiln_nn::Input::new(&[1f32, 2.0, 3.0], &[1, 3])]).unwrap();
+    assert_ne!(before, tied.up.weight.value().unwrap());
+    assert_eq!(tied.down.weight.value().unwrap(), tied.up.weight.value().unwrap());
+}
+
+#[test]
+fn a_summary_lists_what_each_layer_makes_and_costs() {
+    let model = Sequential::new().conv2d(4, 3).relu().flatten().dense(10);
+    let summary = Summary::of(&model, [1, 1, 6, 6]).unwrap();
+    let outputs: Vec<String> = summary.rows.iter().map(|row| row.output.to_string()).collect();
+    assert_eq!(outputs, ["[1, 4, 4, 4]", "[1, 4, 4, 4]", "[1, 64]", "[1, 10]"]);
+    // Products and sums of 4·4·4 results over 9 elements, and as many biases.
+    assert!(summary.rows[0].operations >= 2 * 64 * 9, "{:?}", summary.rows[0]);
+    assert!(summary.rows[3].operations >= 2 * 640, "{:?}", summary.rows[3]);
+    assert_eq!(summary.rows[3].parameters, 650);
+    let text = summary.to_string();
+    assert!(text.contains("conv 4 3") && text.contains("690 trained"), "{text}");
+}

@@ -1,0 +1,92 @@
+"""Reference values of layers, made with PyTorch: run `python make.py > values.jsonl` beside this file.
+
+A case: the layer as kiln's text, its parameters under kiln's paths (a dense weight as [in, out]), input, output, and the
+gradients of sum(output * upstream) in the input and in each parameter. f64 throughout. `training`: the mode.
+"""
+
+import json
+import sys
+
+import torch
+from torch import nn
+
+torch.manual_seed(20261121)
+torch.set_default_dtype(torch.float64)
+
+
+def tensor(t):
+    return {"shape": list(t.shape), "data": [float("%.12g" % x) for x in t.detach().reshape(-1).tolist()]}
+
+
+def case(text, module, shape, training=True, integers=None, turned=()):
+    module.train(training)
+    for p in module.parameters():
+        with torch.no_grad():
+            p.copy_(torch.randn_like(p) * 0.5)
+    if integers is None:
+        x = torch.randn(shape, requires_grad=True)
+    else:
+        x = torch.randint(0, integers, shape)
+    y = module(x)
+    upstream = torch.randn_like(y)
+    (y * upstream).sum().backward()
+
+    def own(name, t):
+        return tensor(t.t() if name in turned else t)
+
+    print(json.dumps({
+        "text": text,
+        "training": training,
+        "input": tensor(x),
+        "parameters": {"0." + n: own(n, p) for n, p in module.named_parameters()},
+        "output": tensor(y),
+        "upstream": tensor(upstream),
+        "input_gradient": tensor(x.grad) if x.grad is not None else None,
+        "gradients": {"0." + n: own(n, p.grad) for n, p in module.named_parameters()},
+        "states": {"0." + n: tensor(b) for n, b in module.named_buffers() if n.startswith("running")},
+    }))
+
+
+case("dense 3", nn.Linear(4, 3), (5, 4), turned=("weight",))
+case("dense 3 no-bias", nn.Linear(4, 3, bias=False), (2, 5, 4), turned=("weight",))
+case("conv 4 3", nn.Conv1d(2, 4, 3), (2, 2, 9))
+case("conv 4 3 stride 2 padding 1", nn.Conv2d(3, 4, 3, stride=2, padding=1), (2, 3, 7, 6))
+case("conv 4 3x2 padding 1x0 dilation 2", nn.Conv2d(2, 4, (3, 2), padding=(1, 0), dilation=2), (1, 2, 8, 7))
+case("conv 6 3 padding same groups 3", nn.Conv2d(3, 6, 3, padding="same", groups=3), (2, 3, 5, 5))
+case("depthwise 3 padding 1", nn.Conv2d(4, 4, 3, padding=1, groups=4), (2, 4, 5, 6))
+case("conv 2 2", nn.Conv3d(2, 2, 2), (1, 2, 3, 4, 3))
+case("conv-transpose 3 2 stride 2", nn.ConvTranspose1d(2, 3, 2, stride=2), (2, 2, 5))
+case("conv-transpose 4 3 stride 2 padding 1 output-padding 1",
+     nn.ConvTranspose2d(2, 4, 3, stride=2, padding=1, output_padding=1), (2, 2, 4, 5))
+case("conv-transpose 4 3 groups 2", nn.ConvTranspose2d(2, 4, 3, groups=2), (1, 2, 4, 4))
+case("conv-transpose 2 2", nn.ConvTranspose3d(2, 2, 2), (1, 2, 2, 3, 2))
+case("batch-norm", nn.BatchNorm1d(3), (6, 3))
+case("batch-norm", nn.BatchNorm2d(3), (2, 3, 4, 5))
+case("batch-norm", nn.BatchNorm2d(3), (2, 3, 4, 5), training=False)
+case("layer-norm", nn.LayerNorm(6), (4, 6))
+case("rms-norm", nn.RMSNorm(6, eps=1e-6), (4, 6))
+case("group-norm 2", nn.GroupNorm(2, 4), (3, 4, 3, 2))
+case("instance-norm", nn.InstanceNorm2d(3, affine=True), (2, 3, 4, 4))
+case("embedding 7 3", nn.Embedding(7, 3), (2, 5), integers=7)
+case("prelu", nn.PReLU(3), (2, 3, 4))
+for text, module in [
+    ("relu", nn.ReLU()), ("relu6", nn.ReLU6()), ("leaky-relu 0.01", nn.LeakyReLU()), ("elu 1", nn.ELU()),
+    ("celu 1.5", nn.CELU(1.5)), ("selu", nn.SELU()), ("gelu", nn.GELU()), ("gelu-tanh", nn.GELU("tanh")),
+    ("silu", nn.SiLU()), ("softplus", nn.Softplus()), ("softsign", nn.Softsign()), ("mish", nn.Mish()),
+    ("hard-sigmoid", nn.Hardsigmoid()), ("hard-swish", nn.Hardswish()), ("sigmoid", nn.Sigmoid()),
+    ("log-sigmoid", nn.LogSigmoid()), ("tanh", nn.Tanh()), ("softmax", nn.Softmax(-1)),
+    ("log-softmax", nn.LogSoftmax(-1)),
+]:
+    case(text, module, (3, 7))
+case("pool 2", nn.MaxPool2d(2), (2, 2, 5, 6))
+case("pool 3 stride 2 padding 1 ceil", nn.MaxPool2d(3, 2, 1, ceil_mode=True), (1, 2, 6, 7))
+case("pool 2", nn.MaxPool1d(2), (2, 2, 7))
+case("avg-pool 3 stride 2 padding 1 without-padding", nn.AvgPool2d(3, 2, 1, count_include_pad=False), (2, 2, 6, 7))
+case("adaptive-avg-pool 3x2", nn.AdaptiveAvgPool2d((3, 2)), (2, 2, 7, 5))
+case("adaptive-pool 2", nn.AdaptiveMaxPool2d(2), (1, 2, 5, 5))
+case("global-avg-pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (2, 3, 4, 5))
+case("flatten", nn.Flatten(), (2, 3, 4))
+case("reshape 6 -1", nn.Unflatten(1, (6, 2)), (2, 12))
+case("upsample 2", nn.Upsample(scale_factor=2), (1, 2, 3, 2))
+case("upsample-linear 2", nn.Upsample(scale_factor=2, mode="bilinear"), (1, 2, 3, 4))
+case("dropout 0.5", nn.Dropout(), (3, 4), training=False)
