@@ -69,6 +69,8 @@ pub mod prelude {
         Sequential, Sgd, Step, Summary, Tensor, Variable, parameters,
     };
 
+    pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mse};
+
     pub use crate::data;
 }
 

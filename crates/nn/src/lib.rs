@@ -7,6 +7,7 @@ pub mod tensor;
 
 pub mod init;
 pub mod layers;
+pub mod loss;
 pub mod module;
 mod nearest;
 pub mod optim;

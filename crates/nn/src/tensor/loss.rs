@@ -4,6 +4,7 @@
 use kiln_ir::Result;
 
 use super::Tensor;
+use crate::loss::{BinaryCrossEntropy, Hinge, Huber, KlDivergence, Loss, Mae, Mse, MultiMargin, reduce};
 
 /// How the losses of the elements become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,33 +147,25 @@ impl Tensor {
     /// The mean squared error.
     #[track_caller]
     pub fn mse(&self, target: &Tensor) -> Tensor {
-        check!(same_shape("mse", self, target));
-        (self.wide() - target.wide()).square().mean(..)
+        mean(&Mse::new(), self, target)
     }
 
     /// The mean absolute error.
     #[track_caller]
     pub fn mae(&self, target: &Tensor) -> Tensor {
-        check!(same_shape("mae", self, target));
-        (self.wide() - target.wide()).abs().mean(..)
+        mean(&Mae::new(), self, target)
     }
 
     /// The mean Huber loss: half the squared error up to `delta`, linear beyond.
     #[track_caller]
     pub fn huber(&self, target: &Tensor, delta: f64) -> Tensor {
-        check!(same_shape("huber", self, target));
-        let error = self.wide() - target.wide();
-        let near = error.square() * 0.5;
-        let far = (error.abs() - 0.5 * delta) * delta;
-        error.abs().lt(delta).select(near, far).mean(..)
+        mean(&Huber::new().delta(delta), self, target)
     }
 
     /// The mean binary cross-entropy of logits against targets from 0 to 1.
     #[track_caller]
     pub fn bce_with_logits(&self, target: &Tensor) -> Tensor {
-        check!(same_shape("bce_with_logits", self, target));
-        let logits = self.wide();
-        (logits.softplus() - logits * target.wide()).mean(..)
+        mean(&BinaryCrossEntropy::new(), self, target)
     }
 
     /// The binary cross-entropy with the positive targets counted `positive_weight` times (broadcast over the
@@ -184,23 +177,16 @@ impl Tensor {
         positive_weight: &Tensor,
         reduction: Reduction,
     ) -> Tensor {
-        check!(same_shape("bce_with_logits", self, target));
-        let (logits, target) = (self.wide(), target.wide());
-        let positive = &target * positive_weight.wide() * (-&logits).softplus();
-        reduction.of(&(positive + (1.0 - target) * logits.softplus()))
+        let loss = BinaryCrossEntropy::new().positive_weight(positive_weight);
+        reduce(&loss.each(self, target), None, reduction)
     }
 
     /// The mean over the batch of the multi-class hinge loss of scores `[batch, classes]` against class indices
     /// `[batch]`: how far every other class comes within a margin of 1, over the number of classes.
     #[track_caller]
     pub fn multi_margin(&self, labels: &Tensor) -> Tensor {
-        let options = CrossEntropyOptions::default();
-        let axis = check!(check_classes("multi_margin", self, labels, &options));
-        let scores = self.wide();
-        let classes = scores.size(axis);
-        let chosen = labels.one_hot(classes).cast(kiln_ir::DType::Bool).move_axis(-1, axis);
-        let right = chosen.select(&scores, 0.0).sum_keepdim(axis);
-        chosen.select(0.0, (1.0 - right + scores).relu()).sum(axis).mean(..) / classes
+        check!(check_classes("multi_margin", self, labels, &CrossEntropyOptions::default()));
+        mean(&MultiMargin::new(), self, labels)
     }
 
     /// The cosine of the angle between this and `other` along an axis, which goes away. The lengths count as at least
@@ -214,20 +200,14 @@ impl Tensor {
     /// The mean hinge (max-margin) loss of scores against targets −1 and 1: `relu(1 - x * target)`.
     #[track_caller]
     pub fn hinge(&self, target: &Tensor) -> Tensor {
-        check!(same_shape("hinge", self, target));
-        (1.0 - self.wide() * target.wide()).relu().mean(..)
+        mean(&Hinge::new(), self, target)
     }
 
     /// The mean over the batch of the Kullback-Leibler divergence of the distributions whose log-probabilities these
     /// are from `target` (probabilities), over the last axis.
     #[track_caller]
     pub fn kl_divergence(&self, target: &Tensor) -> Tensor {
-        check!(same_shape("kl_divergence", self, target));
-        let target = target.wide();
-        // p·ln p is 0 where p is 0.
-        let impossible = target.eq(0.0);
-        let entropy = impossible.select(0.0, &target * impossible.select(1.0, &target).ln());
-        (entropy - target * self.wide()).sum(-1).mean(..)
+        mean(&KlDivergence::new(), self, target)
     }
 }
 
@@ -340,12 +320,8 @@ fn check_classes(
     Ok(axis as isize)
 }
 
-/// A loss that would broadcast `[n]` against `[n, 1]` would compare every pair.
+/// The mean of a loss, whatever layer made the predictions.
 #[track_caller]
-fn same_shape(operation: &str, x: &Tensor, target: &Tensor) -> Result<()> {
-    let (shape, given) = (x.sound()?.shape(), target.sound()?.shape());
-    if shape == given {
-        return Ok(());
-    }
-    refuse!(Shape, operation, "predictions {shape} and targets {given} differ; reshape one of them")
+fn mean(loss: &impl Loss, prediction: &Tensor, target: &Tensor) -> Tensor {
+    reduce(&loss.each(prediction, target), None, Reduction::Mean)
 }
