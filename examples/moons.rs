@@ -40,7 +40,7 @@ fn main() -> Result<()> {
     let net = Net::new(&[2, 16, 16, 1], &Key::new(2));
     println!("2-16-16-1, {} parameters", net.parameter_count());
 
-    let mut step = Step::train_with(&net, Sgd::new(1.0), 0, |net, cx, [x, sides]| {
+    let mut step = Step::train_with(&net, Sgd::new(1.0), StepOptions::new(), |net, cx, [x, sides]| {
         let scores = net.forward(&x, cx);
         let margin = (1.0 - &sides * &scores).relu().mean(..);
         let penalty: Tensor = net.parameters().iter().map(|(_, p)| p.tensor().square().sum(..)).sum();

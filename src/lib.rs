@@ -64,9 +64,9 @@ pub use kiln_nn::*;
 /// What most programs use: `use kiln::prelude::*;`.
 pub mod prelude {
     pub use kiln_nn::{
-        Adam, BatchNorm, Context, Conv2d, ConvOptions, DType, Data, Dense, Dropout, Embedding, Function,
-        Init, Input, Key, Layer, LayerNorm, Module, Optimizer, Padding, Param, PoolOptions, Result,
-        Sequential, Sgd, Step, Summary, Tensor, Variable, parameters,
+        Adam, AdamW, BatchNorm, Clip, Context, Conv2d, ConvOptions, DType, Data, Dense, Dropout, Embedding,
+        Function, Init, Input, Key, Layer, LayerNorm, Module, Optimizer, Padding, Param, PoolOptions, Result,
+        Sequential, Sgd, Step, StepOptions, Summary, Tensor, Variable, parameters,
     };
 
     pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mse};

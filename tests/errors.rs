@@ -81,7 +81,8 @@ fn a_step_without_a_scalar_loss_is_an_error() {
     let w = Param::new(&Tensor::from([1.0f32, 2.0]));
     let mut step = Step::train(&w, Sgd::new(0.1), |w, _, [x]| w.tensor() * x);
     assert!(step.run([Input::new(&[1f32, 2.0], &[2])]).is_err());
-    let mut none = Step::train_with(&w, Sgd::new(0.1), 0, |_, _, [_x]: [Tensor; 1]| Vec::new());
+    let mut none =
+        Step::train_with(&w, Sgd::new(0.1), StepOptions::new(), |_, _, [_x]: [Tensor; 1]| Vec::new());
     let error = none.run([Input::new(&[1f32, 2.0], &[2])]).unwrap_err().to_string();
     assert!(error.contains("loss"), "{error}");
 }

@@ -100,10 +100,15 @@ pub fn run(flags: Flags) -> Result<()> {
     let (train, rest) = kiln::data::spirals(POINTS, CLASSES, 0.12, flags.seed).split(2.0 / 3.0, flags.seed);
     let (watched, test) = rest.split(0.5, flags.seed);
     let net = Net::new(&Key::new(flags.seed));
-    let mut step = Step::train_with(&net, Adam::new(flags.lr), flags.seed, |net, cx, [x, labels]| {
-        let logits = net.forward(&x, cx);
-        vec![logits.cross_entropy(&labels), logits.argmax(-1).eq(&labels).cast(DType::I64).sum(..)]
-    });
+    let mut step = Step::train_with(
+        &net,
+        Adam::new(flags.lr),
+        StepOptions::new().seed(flags.seed),
+        |net, cx, [x, labels]| {
+            let logits = net.forward(&x, cx);
+            vec![logits.cross_entropy(&labels), logits.argmax(-1).eq(&labels).cast(DType::I64).sum(..)]
+        },
+    );
     if let Some(what) = flags.show {
         return show(what, &mut step, &train.pick(&Vec::from_iter(0..flags.batch_size.min(train.len()))));
     }

@@ -757,7 +757,10 @@ def optim_cases():
             loss.backward()
             if clip is not None:
                 torch.nn.utils.clip_grad_norm_(params.values(), clip)
-            optimizer.step()
+            if kind == "LBFGS":
+                optimizer.step(lambda: loss)  # one iteration: the closure is asked once, and the gradients are there
+            else:
+                optimizer.step()
             losses.append(number(loss.item()))
             if step in (1, 10, 50):
                 kept[str(step)] = [tensor(p, k) for k, p in params.items()]
@@ -784,6 +787,21 @@ def optim_cases():
     train("rmsprop", "RMSprop", {"lr": 0.01, "alpha": 0.99, "eps": 1e-8})
     train("rmsprop_momentum_centered", "RMSprop", {"lr": 0.01, "alpha": 0.95, "eps": 1e-6, "momentum": 0.9, "centered": True})
     train("adagrad", "Adagrad", {"lr": 0.1, "eps": 1e-10})
+    train("adagrad_decay", "Adagrad", {"lr": 0.1, "lr_decay": 0.05, "eps": 1e-8, "weight_decay": 0.02, "initial_accumulator_value": 0.3})
+    train("rmsprop_weight_decay", "RMSprop", {"lr": 0.01, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0.05})
+    train("adamw_amsgrad", "AdamW", {"lr": 0.05, "betas": [0.9, 0.9], "eps": 1e-8, "weight_decay": 0.1, "amsgrad": True})
+    train("adamax", "Adamax", {"lr": 0.02, "betas": [0.9, 0.999], "eps": 1e-8})
+    train("adamax_weight_decay", "Adamax", {"lr": 0.02, "betas": [0.8, 0.95], "eps": 1e-6, "weight_decay": 0.05})
+    train("nadam", "NAdam", {"lr": 0.02, "betas": [0.9, 0.999], "eps": 1e-8, "momentum_decay": 0.004})
+    train("nadam_decoupled", "NAdam", {"lr": 0.02, "betas": [0.8, 0.95], "eps": 1e-6, "momentum_decay": 0.01, "weight_decay": 0.1,
+                                       "decoupled_weight_decay": True})
+    train("radam", "RAdam", {"lr": 0.02, "betas": [0.9, 0.999], "eps": 1e-8})
+    train("radam_weight_decay", "RAdam", {"lr": 0.05, "betas": [0.8, 0.9], "eps": 1e-6, "weight_decay": 0.05})
+    train("adadelta", "Adadelta", {"lr": 1.0, "rho": 0.9, "eps": 1e-6})
+    train("adadelta_weight_decay", "Adadelta", {"lr": 0.7, "rho": 0.8, "eps": 1e-4, "weight_decay": 0.05})
+    train("adam_clipped", "Adam", {"lr": 0.02, "betas": [0.9, 0.999], "eps": 1e-8}, clip=0.2)
+    train("lbfgs", "LBFGS", {"lr": 0.5, "max_iter": 1, "history_size": 10})
+    train("lbfgs_short", "LBFGS", {"lr": 0.125, "max_iter": 1, "history_size": 3})
 
 
 def main():

@@ -5,6 +5,7 @@
 #[macro_use]
 pub mod tensor;
 
+pub mod function;
 pub mod init;
 pub mod layers;
 pub mod loss;
@@ -13,6 +14,7 @@ mod nearest;
 pub mod optim;
 pub mod random;
 mod runtime;
+pub mod schedule;
 pub mod sequential;
 pub mod step;
 pub mod summary;
@@ -22,6 +24,7 @@ pub use kiln_compile::Program;
 pub use kiln_device::{check_finite, set_threads, threads};
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
+pub use function::{Function, Input};
 pub use init::{Fan, Init};
 pub use layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
@@ -29,10 +32,10 @@ pub use layers::{
     RmsNorm, Upsample,
 };
 pub use module::{Context, Module, Visitor};
-pub use optim::{Adam, Optimizer, Sgd};
+pub use optim::{Adam, AdamW, Optimizer, Sgd};
 pub use random::Key;
 pub use sequential::{Join, Sequential, Spec};
-pub use step::{Function, Input, Step};
+pub use step::{Clip, Step, StepOptions};
 pub use summary::Summary;
 pub use tensor::arguments::{Axes, Dims, Operand};
 pub use tensor::attention::AttentionOptions;

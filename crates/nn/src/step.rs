@@ -1,199 +1,127 @@
-//! A whole step as one program: traced once for each shape of its inputs, compiled, and run many times.
+//! A training step as one program: forward, gradients, clipping, optimizer and averages, traced once for each shape of its
+//! inputs, compiled together, and run many times.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::panic::Location;
+use std::rc::Rc;
 
-use kiln_compile::Program;
-use kiln_device::{Argument, Output};
-use kiln_ir::{DType, Data, Element, Error, ErrorKind, Expr, Graph, Result, Shape};
-use smallvec::SmallVec;
+use kiln_ir::{DType, Data, Error, ErrorKind, Result, line};
 
+use crate::function::{Function, Input};
 use crate::module::{Context, Module};
-use crate::optim::{Optimizer, Slots};
+use crate::optim::{Optimizer, Slots, Trained};
 use crate::random::Key;
-use crate::runtime::{Loaded, load, outputs};
 use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
 
-/// Numbers handed to a step, borrowed: any element type, no copy.
-#[derive(Clone, Debug)]
-pub struct Input<'a> {
-    argument: Argument<'a>,
-    shape: SmallVec<[usize; 4]>,
-}
-
-impl<'a> Input<'a> {
-    /// A slice under a shape, row-major.
-    pub fn new<T: Element>(values: &'a [T], shape: &[usize]) -> Input<'a> {
-        Input { argument: Argument::new(values), shape: SmallVec::from_slice(shape) }
-    }
-
-    /// Host data under a shape, row-major.
-    pub fn from_data(data: &'a Data, shape: &[usize]) -> Input<'a> {
-        Input { argument: Argument::from_data(data), shape: SmallVec::from_slice(shape) }
-    }
-}
-
-/// How many shapes of inputs a step keeps a program for.
-const MOST_SHAPES: usize = 16;
-
-/// What a step computes: outputs, and variables with their new values.
-type Build<'a> = dyn FnMut(&[Tensor]) -> Result<(Vec<Tensor>, Vec<(Variable, Tensor)>)> + 'a;
-
-/// A function of `N` inputs that is compiled for each shape it meets and kept.
+/// What a step does besides.
 ///
 /// ```
-/// use kiln_nn::{Function, Input};
+/// use kiln_nn::{Clip, StepOptions};
 ///
-/// let mut f = Function::new(|[x, y]| vec![(x * y).sum(..)]);
-/// let out = f.run([Input::new(&[1f32, 2.0], &[2]), Input::new(&[3f32, 4.0], &[2])])?;
-/// assert_eq!(out[0].as_slice::<f32>(), Some(&[11.0][..]));
-/// # Ok::<(), kiln_nn::Error>(())
+/// let options = StepOptions::new().seed(7).clip(Clip::GlobalNorm(1.0)).accumulate(4).ema(0.999);
+/// # let _ = options;
 /// ```
-pub struct Function<'a, const N: usize> {
-    build: Box<Build<'a>>,
-    /// The most recently used last.
-    compiled: Vec<Compiled>,
-    profile: bool,
+#[derive(Clone, Debug, Default)]
+pub struct StepOptions {
+    seed: u64,
+    clip: Option<Clip>,
+    accumulate: usize,
+    average: Option<Average>,
+    l1: f64,
+    l2: f64,
 }
 
-/// The program for one combination of shapes.
-struct Compiled {
-    inputs: Vec<(Shape, DType)>,
-    loaded: Loaded,
-    captured: Vec<Arc<Data>>,
-    outputs: Vec<Data>,
+/// How gradients are kept small.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Clip {
+    /// Each number within plus and minus this.
+    Value(f64),
+    /// Each parameter's gradient scaled down to this norm.
+    Norm(f64),
+    /// All gradients scaled down together, to this norm of all of them.
+    GlobalNorm(f64),
 }
 
-impl<'a, const N: usize> Function<'a, N> {
-    /// A function given by what it computes from its inputs.
-    pub fn new(f: impl Fn([Tensor; N]) -> Vec<Tensor> + 'a) -> Function<'a, N> {
-        Function::with_updates(move |inputs| Ok((f(inputs), Vec::new())))
-    }
-
-    /// A function that also gives variables new values, in place.
-    pub fn with_updates(
-        mut f: impl FnMut([Tensor; N]) -> Result<(Vec<Tensor>, Vec<(Variable, Tensor)>)> + 'a,
-    ) -> Function<'a, N> {
-        let build = move |inputs: &[Tensor]| f(std::array::from_fn(|position| inputs[position].clone()));
-        Function { build: Box::new(build), compiled: Vec::new(), profile: false }
-    }
-
-    /// A model's forward pass without training.
-    pub fn inference<M: Module>(
-        model: &'a M,
-        f: impl Fn(&M, &Context, [Tensor; N]) -> Tensor + 'a,
-    ) -> Function<'a, N> {
-        Function::new(move |inputs| vec![f(model, &Context::inference(), inputs)])
-    }
-
-    /// Runs on these inputs; compiles first where their shapes are new. The outputs are the function's own and stay until
-    /// the next run.
-    ///
-    /// # Errors
-    /// A mistake in what the function builds, with its line; or an index out of range.
-    pub fn run(&mut self, inputs: [Input; N]) -> Result<&[Data]> {
-        self.prepare(&inputs)?;
-        let Some(compiled) = self.compiled.last_mut() else { return Ok(&[]) };
-        let arguments: SmallVec<[Argument; 16]> = inputs
-            .iter()
-            .map(|input| input.argument)
-            .chain(compiled.captured.iter().map(|data| Argument::from_data(data)))
-            .collect();
-        let mut targets: SmallVec<[Output; 8]> = compiled.outputs.iter_mut().map(Output::from_data).collect();
-        let Loaded { executable, memories, .. } = &mut compiled.loaded;
-        executable.run(&arguments, memories, &mut targets)?;
-        drop(targets);
-        Ok(&compiled.outputs)
-    }
-
-    /// What is computed from these inputs, before it is compiled: print it, or draw it with
-    /// [`kiln_ir::print::dot`].
-    ///
-    /// # Errors
-    /// A mistake in what the function builds, with its line.
-    pub fn graph(&mut self, inputs: [Input; N]) -> Result<Graph> {
-        self.trace(&declared(&inputs)).map(|(graph, _)| graph)
-    }
-
-    /// The program for these inputs, for looking at.
-    ///
-    /// # Errors
-    /// As [`Function::run`].
-    pub fn program(&mut self, inputs: [Input; N]) -> Result<Arc<Program>> {
-        self.prepare(&inputs)?;
-        let missing = || Error::new(ErrorKind::Device, "program", "no program was compiled");
-        self.compiled.last().map(|compiled| compiled.loaded.program.clone()).ok_or_else(missing)
-    }
-
-    /// Switches measuring of single kernels, for [`Function::times`].
-    pub fn profile(&mut self, on: bool) {
-        self.profile = on;
-        for compiled in &mut self.compiled {
-            compiled.loaded.executable.profile(on);
-        }
-    }
-
-    /// The time each kernel of the last program took when it last ran.
-    pub fn times(&self) -> Vec<std::time::Duration> {
-        self.compiled.last().map(|compiled| compiled.loaded.executable.times()).unwrap_or_default()
-    }
-
-    /// Brings the program for these shapes to the end of the list.
-    fn prepare(&mut self, inputs: &[Input; N]) -> Result<()> {
-        let fits = |compiled: &Compiled| {
-            compiled.inputs.iter().zip(inputs).all(|((shape, dtype), input)| {
-                shape.sizes() == input.shape.as_slice() && *dtype == input.argument.dtype()
-            })
-        };
-        if let Some(position) = self.compiled.iter().rposition(fits) {
-            let last = self.compiled.len() - 1;
-            if position != last {
-                let compiled = self.compiled.remove(position);
-                self.compiled.push(compiled);
-            }
-            return Ok(());
-        }
-        let declared = declared(inputs);
-        let (graph, captured) = self.trace(&declared)?;
-        let mut loaded = load(&graph)?;
-        loaded.executable.profile(self.profile);
-        let outputs = outputs(&loaded.program);
-        if self.compiled.len() == MOST_SHAPES {
-            self.compiled.remove(0);
-        }
-        self.compiled.push(Compiled { inputs: declared, loaded, captured, outputs });
-        Ok(())
-    }
-
-    /// What is computed from inputs of these shapes, before it is compiled, and the constants it captured.
-    fn trace(&mut self, declared: &[(Shape, DType)]) -> Result<(Graph, Vec<Arc<Data>>)> {
-        let tensors: Vec<Tensor> = declared
-            .iter()
-            .enumerate()
-            .map(|(position, (shape, dtype))| Tensor(Expr::input(position, shape.clone(), *dtype)))
-            .collect();
-        let (results, updates) = (self.build)(&tensors)?;
-        let results: Vec<Expr> = results.into_iter().map(|tensor| tensor.0).collect();
-        let updates: Vec<_> =
-            updates.into_iter().map(|(variable, value)| (variable.handle(), value.0)).collect();
-        Graph::trace(declared, &results, &updates)
-    }
+/// A second set of weights, averaged over steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Average {
+    /// Decays by this a step.
+    Exponential(f64),
+    /// The mean of the weights after step `start` and every `every` steps from then on.
+    Stochastic { start: u64, every: u64 },
 }
 
-/// The shapes and dtypes of inputs.
-fn declared(inputs: &[Input]) -> Vec<(Shape, DType)> {
-    let of = |input: &Input| (Shape::from(input.shape.as_slice()), input.argument.dtype());
-    inputs.iter().map(of).collect()
+impl StepOptions {
+    /// Seed 0, and nothing besides.
+    pub fn new() -> StepOptions {
+        StepOptions::default()
+    }
+
+    /// Where the randomness of dropout and the like starts from.
+    pub fn seed(self, seed: u64) -> StepOptions {
+        StepOptions { seed, ..self }
+    }
+
+    /// Keeps gradients small before they reach the optimizer.
+    pub fn clip(self, clip: Clip) -> StepOptions {
+        StepOptions { clip: Some(clip), ..self }
+    }
+
+    /// Changes the parameters after every so many runs only, by the mean of their gradients: batches as large as memory
+    /// doesn't allow.
+    pub fn accumulate(self, runs: usize) -> StepOptions {
+        StepOptions { accumulate: runs, ..self }
+    }
+
+    /// Keeps an exponential moving average of the weights; see [`Step::swap_averages`].
+    pub fn ema(self, decay: f64) -> StepOptions {
+        StepOptions { average: Some(Average::Exponential(decay)), ..self }
+    }
+
+    /// Keeps the mean of the weights after step `start` and every `every` steps from then on; see [`Step::swap_averages`].
+    pub fn swa(self, start: u64, every: u64) -> StepOptions {
+        StepOptions { average: Some(Average::Stochastic { start, every: every.max(1) }), ..self }
+    }
+
+    /// Adds this times the sum of all parameters' sizes to the loss that is lowered (not to the one that is shown).
+    pub fn l1(self, penalty: f64) -> StepOptions {
+        StepOptions { l1: penalty, ..self }
+    }
+
+    /// Adds this times the sum of all parameters' squares to the loss that is lowered (not to the one that is shown).
+    pub fn l2(self, penalty: f64) -> StepOptions {
+        StepOptions { l2: penalty, ..self }
+    }
 }
 
 /// A training step: forward, gradients, optimizer, as one program that updates parameters in place.
 ///
 /// The learning rate, the step count and the randomness are variables that the program reads; nothing of the host's is
 /// frozen into it.
+///
+/// ```
+/// use kiln_nn::{Dense, Input, Key, Layer, Sgd, Step};
+///
+/// let model = Dense::new(2, 1, Key::new(1));
+/// let mut step = Step::train(&model, Sgd::new(0.1), |m, cx, [x, y]| (m.forward(&x, cx) - y).square().mean(..));
+/// let (x, y) = ([0.0f32, 1.0, 1.0, 0.0], [1.0f32, 2.0]);
+/// let first = step.run([Input::new(&x, &[2, 2]), Input::new(&y, &[2, 1])])?;
+/// let second = step.run([Input::new(&x, &[2, 2]), Input::new(&y, &[2, 1])])?;
+/// assert!(second < first);
+/// # Ok::<(), kiln_nn::Error>(())
+/// ```
 pub struct Step<'a, const N: usize> {
-    function: Function<'a, N>,
+    /// Updates the parameters.
+    update: Function<'a, N>,
+    /// Only adds to the accumulated gradients.
+    gather: Option<Function<'a, N>>,
     rate: Variable,
     count: Variable,
+    slots: Rc<RefCell<Slots>>,
+    /// Runs since the last update, and how many make one.
+    runs: usize,
+    every: usize,
 }
 
 impl<'a, const N: usize> Step<'a, N> {
@@ -204,24 +132,30 @@ impl<'a, const N: usize> Step<'a, N> {
         optimizer: impl Optimizer + 'a,
         f: impl Fn(&M, &Context, [Tensor; N]) -> Tensor + 'a,
     ) -> Step<'a, N> {
-        Step::train_with(model, optimizer, 0, move |model, context, inputs| vec![f(model, context, inputs)])
+        let f = move |model: &M, context: &Context, inputs| vec![f(model, context, inputs)];
+        Step::train_with(model, optimizer, StepOptions::new(), f)
     }
 
-    /// As [`Step::train`], with a seed for its randomness and more results than the loss, which comes first.
+    /// As [`Step::train`], with options, and with more results than the loss, which comes first.
     #[track_caller]
     pub fn train_with<M: Module>(
         model: &'a M,
         optimizer: impl Optimizer + 'a,
-        seed: u64,
+        options: StepOptions,
         f: impl Fn(&M, &Context, [Tensor; N]) -> Vec<Tensor> + 'a,
     ) -> Step<'a, N> {
         let rate = Variable::scalar("learning rate", optimizer.rate() as f32);
         let count = Variable::scalar("step count", 0i64);
-        let mut slots = Slots::new(rate.clone(), count.clone());
-        let seed = Key::new(seed);
-        let at = std::panic::Location::caller();
-        let trace = move |inputs: [Tensor; N]| {
-            let context = Context::training(slots.key(&seed));
+        let slots = Rc::new(RefCell::new(Slots::new(rate.clone(), count.clone())));
+        let every = options.accumulate.max(1);
+        let at = Location::caller();
+        let (shared, kept) = (Rc::new((f, optimizer, options)), slots.clone());
+        let trace = move |inputs: [Tensor; N], updates: bool| {
+            let (f, optimizer, options) = &*shared;
+            let mut slots = kept.borrow_mut();
+            let runs = slots.runs(every)?;
+            let key = Key::new(options.seed).derive(runs.tensor());
+            let context = Context::training(key);
             let results = f(model, &context, inputs);
             let Some(loss) = results.first() else {
                 return Err(Error::new(ErrorKind::Value, "step", "the closure gives no loss").nowhere());
@@ -232,16 +166,50 @@ impl<'a, const N: usize> Step<'a, N> {
             let variables = trained.iter().map(|(_, param)| param.variable()).collect::<Result<Vec<_>>>()?;
             let parameters: Vec<Tensor> = variables.iter().map(|variable| variable.tensor()).collect();
             let gradients = loss.grad(&parameters.iter().collect::<Vec<_>>());
-            let mut updates = context.take_updates();
-            // Updates belong to the line that asks for training.
-            let values = kiln_ir::line::on_behalf_of(at, || {
-                slots.update(&optimizer, &trained, &parameters, &gradients)
-            })?;
-            updates.extend(variables.iter().map(|&variable| variable.clone()).zip(values));
-            updates.extend(slots.take_updates());
-            Ok((results, updates))
+            let mut changes = context.take_updates();
+            // What follows belongs to the line that asks for training.
+            line::on_behalf_of(at, || {
+                let all = trained.iter().zip(&parameters).zip(gradients).map(
+                    |(((path, _), parameter), gradient)| Trained {
+                        path: path.clone(),
+                        parameter: parameter.clone(),
+                        gradient,
+                    },
+                );
+                let mut all: Vec<Trained> = all.collect();
+                if every > 1 {
+                    slots.keep(&runs, &(runs.tensor() + 1i64));
+                    accumulate(&mut slots, &mut all, every, updates)?;
+                }
+                if updates {
+                    slots.begin();
+                    penalise(&mut all, options);
+                    clip(&mut all, options.clip);
+                    let values = optimizer.update_all(&mut slots, &all)?;
+                    for ((variable, trained), value) in variables.iter().zip(&all).zip(values) {
+                        let value = value.cast(variable.dtype());
+                        if let Some(average) = options.average {
+                            follow(&mut slots, average, variable, trained, &value)?;
+                        }
+                        changes.push(((*variable).clone(), value));
+                    }
+                }
+                changes.extend(slots.take_updates());
+                slots.settled()?;
+                Ok((results, changes))
+            })
         };
-        Step { function: Function::with_updates(trace), rate, count }
+        let trace = Rc::new(trace);
+        let gathering = trace.clone();
+        Step {
+            update: Function::with_updates(move |inputs| trace(inputs, true)),
+            gather: (every > 1).then(|| Function::with_updates(move |inputs| gathering(inputs, false))),
+            rate,
+            count,
+            slots,
+            runs: 0,
+            every,
+        }
     }
 
     /// Runs one step and gives the loss it started from.
@@ -249,7 +217,7 @@ impl<'a, const N: usize> Step<'a, N> {
     /// # Errors
     /// A mistake in what the closure builds, with its line; or an index out of range.
     pub fn run(&mut self, inputs: [Input; N]) -> Result<f32> {
-        let outputs = self.function.run(inputs)?;
+        let outputs = self.run_all(inputs)?;
         Ok(outputs.first().and_then(|loss| loss.get(0)).map_or(f32::NAN, |loss| loss.as_f64() as f32))
     }
 
@@ -258,7 +226,18 @@ impl<'a, const N: usize> Step<'a, N> {
     /// # Errors
     /// As [`Step::run`].
     pub fn run_all(&mut self, inputs: [Input; N]) -> Result<&[Data]> {
-        self.function.run(inputs)
+        match &mut self.gather {
+            Some(gather) if !(self.runs + 1).is_multiple_of(self.every) => {
+                let outputs = gather.run(inputs)?;
+                self.runs += 1;
+                Ok(outputs)
+            }
+            _ => {
+                let outputs = self.update.run(inputs)?;
+                self.runs = 0;
+                Ok(outputs)
+            }
+        }
     }
 
     /// Changes the learning rate from the next step on. Nothing is compiled anew.
@@ -269,7 +248,15 @@ impl<'a, const N: usize> Step<'a, N> {
         self.rate.write(&Data::F32(vec![rate as f32]))
     }
 
-    /// How many steps were made.
+    /// The learning rate now.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn rate(&self) -> Result<f64> {
+        Ok(self.rate.read()?.get(0).map_or(f64::NAN, |rate| rate.as_f64()))
+    }
+
+    /// How many times the parameters were updated.
     ///
     /// # Errors
     /// Where the device fails.
@@ -277,8 +264,143 @@ impl<'a, const N: usize> Step<'a, N> {
         Ok(self.count.read()?.get(0).map_or(0, |count| count.as_i64() as u64))
     }
 
+    /// Everything the step keeps besides the model's own parameters and states, by name: learning rate, counts, what the
+    /// optimizer remembers, averages, gradients that are being accumulated.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn state(&self) -> Result<Vec<(String, Data)>> {
+        let mut state = vec![("runs".to_string(), Data::I64(vec![self.runs as i64]))];
+        for (name, variable) in self.slots.borrow().state() {
+            state.push((name, variable.read()?));
+        }
+        Ok(state)
+    }
+
+    /// Goes on from a state that [`Step::state`] gave, also before the first run.
+    ///
+    /// # Errors
+    /// Where a name or size doesn't fit; of what has no place yet, at the first run.
+    pub fn restore(&mut self, state: &[(String, Data)]) -> Result<()> {
+        let own = state.iter().find(|(name, _)| name == "runs").and_then(|(_, runs)| runs.get(0));
+        self.runs = own.map_or(0, |runs| runs.as_i64().max(0) as usize);
+        let others: Vec<_> = state.iter().filter(|(name, _)| name != "runs").cloned().collect();
+        self.slots.borrow_mut().restore(&others)
+    }
+
+    /// Exchanges the model's weights with their averages, for evaluation; and back. Does nothing before the first run.
+    ///
+    /// # Errors
+    /// Where the step keeps no averages, or the device fails.
+    pub fn swap_averages(&self, model: &impl Module) -> Result<()> {
+        let state = self.slots.borrow().state();
+        let mut swapped = false;
+        for (path, param) in model.parameters() {
+            let name = format!("{path}.average");
+            if let Some((_, average)) = state.iter().find(|(other, _)| *other == name) {
+                let variable = param.variable()?;
+                let (weights, averages) = (variable.read()?, average.read()?);
+                variable.write(&averages)?;
+                average.write(&weights)?;
+                swapped = true;
+            }
+        }
+        if !swapped && self.count()? > 0 {
+            let message = "the step keeps no averages; ask for them with StepOptions::ema or swa";
+            return Err(Error::new(ErrorKind::Value, "swap_averages", message).nowhere());
+        }
+        Ok(())
+    }
+
     /// The function underneath: its program, and the times of its kernels.
     pub fn function(&mut self) -> &mut Function<'a, N> {
-        &mut self.function
+        &mut self.update
     }
+}
+
+impl Slots {
+    /// The variable that counts runs, from which randomness is drawn: the step count itself where each run is a step.
+    fn runs(&mut self, every: usize) -> Result<Variable> {
+        match every {
+            1 => Ok(self.counted()),
+            _ => self.variable("run count", &kiln_ir::Shape::scalar(), DType::I64, 0.0),
+        }
+    }
+}
+
+/// Adds to the gradients so far; an update takes their mean and starts anew.
+fn accumulate(slots: &mut Slots, all: &mut [Trained], every: usize, updates: bool) -> Result<()> {
+    for Trained { path, parameter, gradient } in all {
+        let so_far =
+            slots.variable(&format!("{path}.gradient"), &parameter.shape(), gradient.dtype(), 0.0)?;
+        let sum = so_far.tensor() + &*gradient * (1.0 / every as f64);
+        let rest = if updates { sum.full_like(0.0) } else { sum.clone() };
+        slots.keep(&so_far, &rest);
+        *gradient = sum;
+    }
+    Ok(())
+}
+
+/// Adds the gradients of the penalties.
+fn penalise(all: &mut [Trained], options: &StepOptions) {
+    for Trained { parameter, gradient, .. } in all {
+        if options.l1 != 0.0 {
+            *gradient += parameter.sign() * options.l1;
+        }
+        if options.l2 != 0.0 {
+            *gradient += &*parameter * (2.0 * options.l2);
+        }
+    }
+}
+
+fn clip(all: &mut [Trained], clip: Option<Clip>) {
+    // As PyTorch does: what is shorter stays as it is, to the last bit.
+    let factor = |norm: Tensor, most: f64| {
+        let scale = most / (norm + 1e-6);
+        scale.minimum(1.0)
+    };
+    match clip {
+        None => {}
+        Some(Clip::Value(most)) => {
+            all.iter_mut().for_each(|trained| trained.gradient = trained.gradient.clamp(-most, most));
+        }
+        Some(Clip::Norm(most)) => {
+            for trained in all {
+                let scale = factor(trained.gradient.norm(2.0, ..), most);
+                trained.gradient = &trained.gradient * scale;
+            }
+        }
+        Some(Clip::GlobalNorm(most)) => {
+            let squares = all.iter().map(|trained| trained.gradient.wide().square().sum(..));
+            let Some(square) = squares.reduce(|a, b| a + b) else { return };
+            let scale = factor(square.sqrt(), most);
+            all.iter_mut().for_each(|trained| {
+                trained.gradient = (&trained.gradient * &scale).cast(trained.gradient.dtype());
+            });
+        }
+    }
+}
+
+/// Moves a parameter's average towards its new value.
+fn follow(
+    slots: &mut Slots,
+    average: Average,
+    variable: &Variable,
+    trained: &Trained,
+    value: &Tensor,
+) -> Result<()> {
+    let name = format!("{}.average", trained.path);
+    let kept = slots.variable_with(&name, variable.shape(), variable.dtype(), || variable.read())?;
+    let now = kept.tensor();
+    let next = match average {
+        Average::Exponential(decay) => &now * decay + value * (1.0 - decay),
+        Average::Stochastic { start, every } => {
+            let since = slots.step() - start as i64;
+            let due = since.ge(0i64) & (&since % every as i64).eq(0i64);
+            let averaged = (&since / every as i64).floor().cast(value.dtype());
+            due.select(&now + (value - &now) / (averaged + 1.0), &now)
+        }
+    };
+    slots.keep(&kept, &next);
+    Ok(())
 }

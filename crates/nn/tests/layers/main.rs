@@ -3,7 +3,7 @@
 
 use kiln_nn::{
     Context, DType, Dense, Dropout, Fan, Init, Join, Key, Layer, Module, Param, Sequential, Sgd, Step,
-    Summary, Tensor, parameters,
+    StepOptions, Summary, Tensor, parameters,
 };
 use serde_json::Value;
 
@@ -191,7 +191,7 @@ fn dropout_differs_from_step_to_step_and_keeps_the_mean() {
     parameters!(Net { shift });
     let net = Net { shift: Param::new(&Tensor::zeros([1])) };
     for dropout in [Dropout::new(0.4), Dropout::Channels(0.4), Dropout::Alpha(0.4)] {
-        let mut step = Step::train_with(&net, Sgd::new(0.0), 3, |net, cx, [x]| {
+        let mut step = Step::train_with(&net, Sgd::new(0.0), StepOptions::new().seed(3), |net, cx, [x]| {
             let y = dropout.forward(&(x + net.shift.tensor()), cx);
             vec![y.mean(..), y]
         });

@@ -1,0 +1,193 @@
+//! What optimizers remember from step to step, in variables of the step.
+
+use std::collections::BTreeMap;
+
+use kiln_ir::{DType, Data, Error, ErrorKind, Result, Scalar, Shape};
+
+use super::Optimizer;
+use crate::tensor::Tensor;
+use crate::variable::Variable;
+
+/// A parameter on its way to a new value.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Its path in the model.
+    pub path: String,
+    /// Its value now, as it is stored.
+    pub parameter: Tensor,
+    /// The loss' gradient in it.
+    pub gradient: Tensor,
+}
+
+/// All that a step remembers besides the parameters, by name.
+#[derive(Debug)]
+pub struct Slots {
+    rate: Variable,
+    count: Variable,
+    kept: BTreeMap<String, Variable>,
+    updates: Vec<(Variable, Tensor)>,
+    /// The number of this step, counted from one.
+    step: Tensor,
+    /// What was restored before the variables for it were there.
+    pending: BTreeMap<String, Data>,
+}
+
+/// What an optimizer sees beside one parameter and its gradient.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    slots: &'a mut Slots,
+    path: &'a str,
+    /// The learning rate, a scalar.
+    pub rate: Tensor,
+    /// The number of this step, counted from one, as `F32`.
+    pub step: Tensor,
+    error: Option<Error>,
+}
+
+impl Slots {
+    pub(crate) fn new(rate: Variable, count: Variable) -> Slots {
+        let step = Tensor::full((), 1i64);
+        Slots { rate, count, kept: BTreeMap::new(), updates: Vec::new(), step, pending: BTreeMap::new() }
+    }
+
+    /// The variable that counts steps.
+    pub(crate) fn counted(&self) -> Variable {
+        self.count.clone()
+    }
+
+    /// Counts a step.
+    pub(crate) fn begin(&mut self) {
+        self.step = self.count.tensor() + 1i64;
+        self.updates.push((self.count.clone(), self.step.clone()));
+    }
+
+    /// The learning rate, a scalar.
+    pub fn rate(&self) -> Tensor {
+        self.rate.tensor()
+    }
+
+    /// The number of this step, counted from one.
+    pub fn step(&self) -> Tensor {
+        self.step.clone()
+    }
+
+    /// What becomes of one parameter under a rule, at so many times the learning rate.
+    ///
+    /// # Errors
+    /// Where what the rule keeps has no place.
+    pub fn one<O: Optimizer + ?Sized>(&mut self, rule: &O, trained: &Trained, factor: f64) -> Result<Tensor> {
+        let rate = if factor == 1.0 { self.rate() } else { self.rate() * factor };
+        let step = self.step.cast(DType::F32);
+        let mut slot = Slot { slots: self, path: &trained.path, rate, step, error: None };
+        let value = rule.update(&mut slot, &trained.parameter, &trained.gradient);
+        slot.error.map_or(Ok(value), Err)
+    }
+
+    /// The variable kept under a name; `value` everywhere at first.
+    ///
+    /// # Errors
+    /// Where it couldn't be made, or what was restored for it doesn't fit.
+    pub fn variable(&mut self, name: &str, shape: &Shape, dtype: DType, value: f64) -> Result<Variable> {
+        let filled = || Data::filled(dtype, shape.elements(), Scalar::Float(value));
+        self.variable_with(name, shape, dtype, || Ok(filled()))
+    }
+
+    /// The variable kept under a name, with what it starts from.
+    pub(crate) fn variable_with(
+        &mut self,
+        name: &str,
+        shape: &Shape,
+        dtype: DType,
+        initial: impl FnOnce() -> Result<Data>,
+    ) -> Result<Variable> {
+        if let Some(variable) = self.kept.get(name) {
+            return Ok(variable.clone());
+        }
+        let data = match self.pending.remove(name) {
+            Some(data) if data.dtype() == dtype && data.len() == shape.elements() => data,
+            Some(data) => {
+                let message = format!(
+                    "{name} was saved as {} values of {}, but is {dtype}{shape} here",
+                    data.len(),
+                    data.dtype()
+                );
+                return Err(Error::new(ErrorKind::Shape, "restore", message).nowhere());
+            }
+            None => initial()?,
+        };
+        let variable = Variable::new(name, data, shape)?;
+        self.kept.insert(name.to_string(), variable.clone());
+        Ok(variable)
+    }
+
+    /// Asks for a variable to have this value after the step.
+    pub fn keep(&mut self, variable: &Variable, value: &Tensor) {
+        self.updates.push((variable.clone(), value.cast(variable.dtype())));
+    }
+
+    pub(crate) fn take_updates(&mut self) -> Vec<(Variable, Tensor)> {
+        std::mem::take(&mut self.updates)
+    }
+
+    /// Everything that is remembered, by name.
+    pub(crate) fn state(&self) -> Vec<(String, Variable)> {
+        let own = [("learning rate", &self.rate), ("step count", &self.count)];
+        let own = own.into_iter().map(|(name, variable)| (name.to_string(), variable.clone()));
+        own.chain(self.kept.iter().map(|(name, variable)| (name.clone(), variable.clone()))).collect()
+    }
+
+    /// Puts back what was remembered; what has no variable yet waits for it.
+    pub(crate) fn restore(&mut self, state: &[(String, Data)]) -> Result<()> {
+        for (name, data) in state {
+            let variable = match name.as_str() {
+                "learning rate" => Some(&self.rate),
+                "step count" => Some(&self.count),
+                name => self.kept.get(name),
+            };
+            match variable {
+                Some(variable) => variable.write(data)?,
+                None => drop(self.pending.insert(name.clone(), data.clone())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing that was restored may be left without a place.
+    pub(crate) fn settled(&self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.pending.keys().map(String::as_str).collect();
+        let message = format!(
+            "the saved state has {}, which this step doesn't keep: another optimizer, or another model",
+            names.join(", ")
+        );
+        Err(Error::new(ErrorKind::Value, "restore", message).nowhere())
+    }
+}
+
+impl Slot<'_> {
+    /// The tensor kept under `name` for this parameter; zeros of its shape at first.
+    pub fn get(&mut self, name: &str, parameter: &Tensor) -> Tensor {
+        self.filled(name, parameter, parameter.shape(), 0.0)
+    }
+
+    /// The tensor kept under `name` for this parameter, of any shape and in its dtype; `value` everywhere at first.
+    pub fn filled(&mut self, name: &str, parameter: &Tensor, shape: impl Into<Shape>, value: f64) -> Tensor {
+        let path = format!("{}.{name}", self.path);
+        match self.slots.variable(&path, &shape.into(), parameter.dtype(), value) {
+            Ok(variable) => variable.tensor(),
+            Err(error) => {
+                self.error = Some(error);
+                parameter.clone()
+            }
+        }
+    }
+
+    /// Keeps a tensor under `name` for the next step.
+    pub fn set(&mut self, name: &str, value: &Tensor) {
+        if let Some(variable) = self.slots.kept.get(&format!("{}.{name}", self.path)).cloned() {
+            self.slots.keep(&variable, value);
+        }
+    }
+}
