@@ -9,6 +9,7 @@ pub mod function;
 pub mod init;
 pub mod layers;
 pub mod loss;
+pub mod metrics;
 pub mod module;
 mod nearest;
 pub mod optim;

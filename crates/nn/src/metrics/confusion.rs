@@ -1,0 +1,273 @@
+//! Counts of which class was taken for which, and all that follows from them. Counts are whole numbers, so batches and workers
+//! may come in any order.
+
+use std::fmt;
+
+use kiln_ir::{Error, ErrorKind, Result};
+
+/// How figures of single classes become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Average {
+    /// That of one class, which counts as positive.
+    Binary(usize),
+    /// Their mean, over the classes that occur, as truth or as prediction.
+    Macro,
+    /// From the sums of their counts.
+    Micro,
+    /// Their mean, weighted by how often each is true.
+    Weighted,
+}
+
+/// `count(truth, predicted)` for every pair of classes.
+///
+/// ```
+/// use kiln_nn::metrics::{Average, Confusion};
+///
+/// let mut confusion = Confusion::new(3);
+/// confusion.add(&[0, 1, 2, 2], &[0, 2, 2, 2])?;
+/// assert_eq!(confusion.accuracy(), 0.75);
+/// assert_eq!(confusion.recall(Average::Binary(2)), 1.0);
+/// println!("{}", confusion.report(&["ant", "bee", "cat"]));
+/// # Ok::<(), kiln_nn::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confusion {
+    classes: usize,
+    /// Row by row: truth, then prediction.
+    counts: Vec<u64>,
+}
+
+/// Of one class: predicted rightly, predicted wrongly, missed, and neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Cells {
+    hit: f64,
+    false_alarm: f64,
+    missed: f64,
+    rest: f64,
+}
+
+/// 0 where there is nothing to divide by, as scikit-learn's `zero_division=0`.
+fn ratio(above: f64, below: f64) -> f64 {
+    if below == 0.0 { 0.0 } else { above / below }
+}
+
+impl Confusion {
+    /// No counts yet.
+    pub fn new(classes: usize) -> Confusion {
+        Confusion { classes, counts: vec![0; classes * classes] }
+    }
+
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Counts a batch.
+    ///
+    /// # Errors
+    /// Where the lengths differ, or a label isn't one of the classes.
+    pub fn add(&mut self, truth: &[i64], predicted: &[i64]) -> Result<()> {
+        if truth.len() != predicted.len() {
+            let message = format!("{} labels for {} predictions", truth.len(), predicted.len());
+            return Err(Error::new(ErrorKind::Shape, "metrics", message).nowhere());
+        }
+        let class = |label: i64| -> Result<usize> {
+            usize::try_from(label).ok().filter(|&class| class < self.classes).ok_or_else(|| {
+                let message =
+                    format!("label {label} is none of the {} classes, which count from 0", self.classes);
+                Error::new(ErrorKind::Value, "metrics", message).nowhere()
+            })
+        };
+        let pairs: Vec<usize> = truth
+            .iter()
+            .zip(predicted)
+            .map(|(&truth, &predicted)| Ok(class(truth)? * self.classes + class(predicted)?))
+            .collect::<Result<_>>()?;
+        pairs.into_iter().for_each(|pair| self.counts[pair] += 1);
+        Ok(())
+    }
+
+    /// Adds another's counts.
+    ///
+    /// # Errors
+    /// Where it has another number of classes.
+    pub fn merge(&mut self, other: &Confusion) -> Result<()> {
+        if self.classes != other.classes {
+            let message = format!("counts of {} classes can't join those of {}", other.classes, self.classes);
+            return Err(Error::new(ErrorKind::Shape, "metrics", message).nowhere());
+        }
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        Ok(())
+    }
+
+    /// How often `truth` was taken for `predicted`; 0 for classes there aren't.
+    pub fn count(&self, truth: usize, predicted: usize) -> u64 {
+        if truth >= self.classes || predicted >= self.classes {
+            return 0;
+        }
+        self.counts[truth * self.classes + predicted]
+    }
+
+    /// How many examples were counted.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// How often each class is true.
+    pub fn support(&self) -> Vec<u64> {
+        (0..self.classes).map(|t| (0..self.classes).map(|p| self.count(t, p)).sum()).collect()
+    }
+
+    /// How often each class was predicted.
+    pub fn predicted(&self) -> Vec<u64> {
+        (0..self.classes).map(|p| (0..self.classes).map(|t| self.count(t, p)).sum()).collect()
+    }
+
+    fn right(&self) -> u64 {
+        (0..self.classes).map(|class| self.count(class, class)).sum()
+    }
+
+    fn cells(&self, class: usize) -> Cells {
+        let hit = self.count(class, class) as f64;
+        let support: u64 = (0..self.classes).map(|p| self.count(class, p)).sum();
+        let predicted: u64 = (0..self.classes).map(|t| self.count(t, class)).sum();
+        let (missed, false_alarm) = (support as f64 - hit, predicted as f64 - hit);
+        Cells { hit, false_alarm, missed, rest: self.total() as f64 - hit - missed - false_alarm }
+    }
+
+    /// A figure of single classes, as one.
+    fn averaged(&self, average: Average, figure: impl Fn(Cells) -> f64) -> f64 {
+        if self.total() == 0 {
+            return f64::NAN;
+        }
+        let cells = (0..self.classes).map(|class| self.cells(class));
+        match average {
+            Average::Binary(class) => figure(self.cells(class)),
+            Average::Micro => figure(cells.fold(Cells::default(), |sum, cells| Cells {
+                hit: sum.hit + cells.hit,
+                false_alarm: sum.false_alarm + cells.false_alarm,
+                missed: sum.missed + cells.missed,
+                rest: sum.rest + cells.rest,
+            })),
+            Average::Macro => {
+                let figures: Vec<f64> =
+                    cells.filter(|c| c.hit + c.missed + c.false_alarm > 0.0).map(figure).collect();
+                figures.iter().sum::<f64>() / figures.len() as f64
+            }
+            Average::Weighted => {
+                let weighted = cells.map(|cells| (cells.hit + cells.missed) * figure(cells));
+                weighted.sum::<f64>() / self.total() as f64
+            }
+        }
+    }
+
+    /// The share of examples that are right; `NaN` without examples, as all figures here.
+    pub fn accuracy(&self) -> f64 {
+        self.right() as f64 / self.total() as f64
+    }
+
+    /// The mean recall of the classes that occur as truth.
+    pub fn balanced_accuracy(&self) -> f64 {
+        let recalls = (0..self.classes).map(|class| self.cells(class)).filter(|c| c.hit + c.missed > 0.0);
+        let recalls: Vec<f64> = recalls.map(|c| c.hit / (c.hit + c.missed)).collect();
+        recalls.iter().sum::<f64>() / recalls.len() as f64
+    }
+
+    /// The share of predictions that are right.
+    pub fn precision(&self, average: Average) -> f64 {
+        self.averaged(average, |c| ratio(c.hit, c.hit + c.false_alarm))
+    }
+
+    /// The share of the true ones that are found.
+    pub fn recall(&self, average: Average) -> f64 {
+        self.averaged(average, |c| ratio(c.hit, c.hit + c.missed))
+    }
+
+    /// The harmonic mean of precision and recall.
+    pub fn f1(&self, average: Average) -> f64 {
+        self.f_beta(1.0, average)
+    }
+
+    /// The harmonic mean of precision and recall, recall counting `beta` times as much.
+    pub fn f_beta(&self, beta: f64, average: Average) -> f64 {
+        let square = beta * beta;
+        self.averaged(average, |c| {
+            ratio((1.0 + square) * c.hit, (1.0 + square) * c.hit + square * c.missed + c.false_alarm)
+        })
+    }
+
+    /// The share of the others that aren't taken for it.
+    pub fn specificity(&self, average: Average) -> f64 {
+        self.averaged(average, |c| ratio(c.rest, c.rest + c.false_alarm))
+    }
+
+    /// Type I errors: the share of the others that are taken for it.
+    pub fn type_i_error(&self, average: Average) -> f64 {
+        self.averaged(average, |c| ratio(c.false_alarm, c.rest + c.false_alarm))
+    }
+
+    /// Type II errors: the share of the true ones that are missed.
+    pub fn type_ii_error(&self, average: Average) -> f64 {
+        self.averaged(average, |c| ratio(c.missed, c.hit + c.missed))
+    }
+
+    /// Matthews' correlation of truth and prediction, also of more than two classes; 0 where one of them is always the same.
+    pub fn matthews(&self) -> f64 {
+        let (support, predicted) = (self.support(), self.predicted());
+        let total = self.total() as f64;
+        let dot = |a: &[u64], b: &[u64]| a.iter().zip(b).map(|(&a, &b)| a as f64 * b as f64).sum::<f64>();
+        let above = self.right() as f64 * total - dot(&support, &predicted);
+        let below = (total * total - dot(&predicted, &predicted)) * (total * total - dot(&support, &support));
+        if total == 0.0 { f64::NAN } else { ratio(above, below.sqrt()) }
+    }
+
+    /// Cohen's kappa: how much more often truth and prediction agree than by chance.
+    pub fn kappa(&self) -> f64 {
+        let total = self.total() as f64;
+        let chance: f64 = self
+            .support()
+            .iter()
+            .zip(self.predicted())
+            .map(|(&a, b)| a as f64 / total * (b as f64 / total))
+            .sum();
+        (self.accuracy() - chance) / (1.0 - chance)
+    }
+
+    /// Precision, recall, F1 and count of each class and their averages, as a table. Classes without a name get their number.
+    pub fn report(&self, names: &[&str]) -> String {
+        let name = |class: usize| names.get(class).map_or_else(|| class.to_string(), |name| name.to_string());
+        let width = (0..self.classes).map(|class| name(class).chars().count()).max().unwrap_or(0).max(12);
+        let row = |name: &str, figures: [f64; 3], count: u64| {
+            let [precision, recall, f1] = figures;
+            let pad = " ".repeat(width - name.chars().count());
+            format!("{pad}{name}  {precision:9.4}  {recall:9.4}  {f1:9.4}  {count:9}\n")
+        };
+        let figures = |average: Average| [self.precision(average), self.recall(average), self.f1(average)];
+        let head = ["precision", "recall", "f1", "count"].map(|title| format!("  {title:>9}")).concat();
+        let mut text = format!("{}{head}\n", " ".repeat(width));
+        for (class, count) in self.support().into_iter().enumerate() {
+            text += &row(&name(class), figures(Average::Binary(class)), count);
+        }
+        text.push('\n');
+        text += &row("macro", figures(Average::Macro), self.total());
+        text += &row("weighted", figures(Average::Weighted), self.total());
+        text + &format!("{:>width$}  {:>31.4}  {:9}", "accuracy", self.accuracy(), self.total())
+    }
+}
+
+impl fmt::Display for Confusion {
+    /// Truth downwards, prediction across.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = self.counts.iter().copied().max().unwrap_or(0).max(self.classes as u64);
+        let width = longest.to_string().len().max(3);
+        write!(f, "{:>width$} |", "")?;
+        (0..self.classes).try_for_each(|class| write!(f, " {class:>width$}"))?;
+        write!(f, "\n{}", "-".repeat((width + 1) * (self.classes + 1) + 1))?;
+        for truth in 0..self.classes {
+            write!(f, "\n{truth:>width$} |")?;
+            (0..self.classes)
+                .try_for_each(|predicted| write!(f, " {:>width$}", self.count(truth, predicted)))?;
+        }
+        Ok(())
+    }
+}
