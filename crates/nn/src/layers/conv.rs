@@ -32,23 +32,24 @@ fn sizes(window: PerAxis, axes: usize) -> Vec<usize> {
 }
 
 macro_rules! convolutions {
-    ($($axes:literal $name:ident $conv:ident $transposed_name:ident $transposed:ident $image:literal;)*) => {$(
-        #[doc = concat!("A convolution over ", $image, ". Padding is 0 unless options say otherwise, as PyTorch's.")]
+    ($($axes:literal $name:ident $method:ident $what:literal, weight $shape:literal
+        |$inputs:ident, $outputs:ident, $groups:ident| $weight:expr;)*) => {$(
+        #[doc = concat!($what, ". Padding is 0 unless options say otherwise, as PyTorch's.")]
         #[derive(Clone, Debug)]
         pub struct $name {
-            /// `[out, in / groups, window…]`; stored window-first, as its kernels read it.
+            #[doc = concat!($shape, "; stored window-first, as its kernels read it.")]
             pub weight: Param,
             /// `[out]`, unless a norm that follows makes it pointless.
             pub bias: Option<Param>,
-            /// Stride, padding, dilation, groups.
+            /// Stride, padding, dilation, groups (and output padding, where it is transposed).
             pub options: ConvOptions,
         }
 
         crate::parameters!($name { weight, bias });
 
         impl $name {
-            /// A window (one size, or one for each axis) from `inputs` to `outputs` channels; uniform within ±1/√(inputs · window),
-            /// as PyTorch's.
+            /// A window (one size, or one for each axis) from `inputs` to `outputs` channels; uniform within
+            /// ±1/√(numbers summed for one output), as PyTorch's.
             #[track_caller]
             pub fn new(
                 inputs: usize,
@@ -58,8 +59,8 @@ macro_rules! convolutions {
                 key: Key,
             ) -> $name {
                 let window = sizes(window.into(), $axes);
-                let each = inputs / options.groups.max(1);
-                let (weight, bias) = start([outputs, each], outputs, &window, &key);
+                let ($inputs, $outputs, $groups) = (inputs, outputs, options.groups.max(1));
+                let (weight, bias) = start($weight, outputs, &window, &key);
                 $name { weight, bias: Some(bias), options }
             }
 
@@ -70,62 +71,27 @@ macro_rules! convolutions {
         }
 
         impl Layer for $name {
-            /// Applies the convolution.
             #[track_caller]
             fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-                with_bias(x.$conv(&self.weight.tensor(), &self.options), &self.bias, $axes)
-            }
-        }
-
-        #[doc = concat!("A transposed convolution over ", $image, ": it turns a result's size back into an image's.")]
-        #[derive(Clone, Debug)]
-        pub struct $transposed_name {
-            /// `[in, out / groups, window…]`; stored window-first, as its kernels read it.
-            pub weight: Param,
-            /// `[out]`, unless a norm that follows makes it pointless.
-            pub bias: Option<Param>,
-            /// Stride, padding, dilation, groups, output padding.
-            pub options: ConvOptions,
-        }
-
-        crate::parameters!($transposed_name { weight, bias });
-
-        impl $transposed_name {
-            /// A window (one size, or one for each axis) from `inputs` to `outputs` channels; starts as PyTorch's.
-            #[track_caller]
-            pub fn new(
-                inputs: usize,
-                outputs: usize,
-                window: impl Into<PerAxis>,
-                options: ConvOptions,
-                key: Key,
-            ) -> $transposed_name {
-                let window = sizes(window.into(), $axes);
-                let each = outputs / options.groups.max(1);
-                let (weight, bias) = start([inputs, each], outputs, &window, &key);
-                $transposed_name { weight, bias: Some(bias), options }
-            }
-
-            /// The same layer without its bias.
-            pub fn without_bias(self) -> $transposed_name {
-                $transposed_name { bias: None, ..self }
-            }
-        }
-
-        impl Layer for $transposed_name {
-            /// Applies the transposed convolution.
-            #[track_caller]
-            fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-                with_bias(x.$transposed(&self.weight.tensor(), &self.options), &self.bias, $axes)
+                with_bias(x.$method(&self.weight.tensor(), &self.options), &self.bias, $axes)
             }
         }
     )*};
 }
 
 convolutions! {
-    1 Conv1d conv1d ConvTranspose1d conv_transpose1d "`[batch, channel, length]`";
-    2 Conv2d conv2d ConvTranspose2d conv_transpose2d "`[batch, channel, height, width]`";
-    3 Conv3d conv3d ConvTranspose3d conv_transpose3d "`[batch, channel, depth, height, width]`";
+    1 Conv1d conv1d "A convolution over `[batch, channel, length]`",
+        weight "`[out, in / groups, window]`" |inputs, outputs, groups| [outputs, inputs / groups];
+    2 Conv2d conv2d "A convolution over `[batch, channel, height, width]`",
+        weight "`[out, in / groups, height, width]`" |inputs, outputs, groups| [outputs, inputs / groups];
+    3 Conv3d conv3d "A convolution over `[batch, channel, depth, height, width]`",
+        weight "`[out, in / groups, depth, height, width]`" |inputs, outputs, groups| [outputs, inputs / groups];
+    1 ConvTranspose1d conv_transpose1d "A transposed convolution, which grows images `[batch, channel, length]`",
+        weight "`[in, out / groups, window]`" |inputs, outputs, groups| [inputs, outputs / groups];
+    2 ConvTranspose2d conv_transpose2d "A transposed convolution, which grows images `[batch, channel, height, width]`",
+        weight "`[in, out / groups, height, width]`" |inputs, outputs, groups| [inputs, outputs / groups];
+    3 ConvTranspose3d conv_transpose3d "A transposed convolution, which grows images `[batch, channel, depth, height, width]`",
+        weight "`[in, out / groups, depth, height, width]`" |inputs, outputs, groups| [inputs, outputs / groups];
 }
 
 #[track_caller]

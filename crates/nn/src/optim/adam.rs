@@ -41,6 +41,21 @@ fn correction(slot: &Slot, beta: f64) -> Tensor {
     -(&slot.step * beta.ln()).exp_m1()
 }
 
+/// Parameter and gradient with the weight decay in one of them.
+fn decayed(
+    slot: &Slot,
+    parameter: &Tensor,
+    gradient: &Tensor,
+    decay: f64,
+    decoupled: bool,
+) -> (Tensor, Tensor) {
+    match (decay, decoupled) {
+        (0.0, _) => (parameter.clone(), gradient.clone()),
+        (decay, true) => (parameter * (1.0 - &slot.rate * decay), gradient.clone()),
+        (decay, false) => (parameter.clone(), gradient + parameter * decay),
+    }
+}
+
 /// Both moments with this gradient in them.
 fn moments(
     slot: &mut Slot,
@@ -235,12 +250,7 @@ impl Optimizer for NAdam {
     }
 
     fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
-        let (mut parameter, mut gradient) = (parameter.clone(), gradient.clone());
-        match (self.weight_decay, self.decoupled) {
-            (0.0, _) => {}
-            (decay, true) => parameter = &parameter * (1.0 - &slot.rate * decay),
-            (decay, false) => gradient += &parameter * decay,
-        }
+        let (parameter, gradient) = decayed(slot, parameter, gradient, self.weight_decay, self.decoupled);
         // The momentum of a step, and the product of all so far.
         let momentum = |step: Tensor| {
             let grown = (step * (self.momentum_decay * 0.96f64.ln())).exp();
@@ -301,12 +311,7 @@ impl Optimizer for RAdam {
     }
 
     fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
-        let (mut parameter, mut gradient) = (parameter.clone(), gradient.clone());
-        match (self.weight_decay, self.decoupled) {
-            (0.0, _) => {}
-            (decay, true) => parameter = &parameter * (1.0 - &slot.rate * decay),
-            (decay, false) => gradient += &parameter * decay,
-        }
+        let (parameter, gradient) = decayed(slot, parameter, gradient, self.weight_decay, self.decoupled);
         let [mean, square] = moments(slot, &parameter, &gradient, self.betas);
         let (first, second) = (correction(slot, self.betas.0), correction(slot, self.betas.1));
         let most = 2.0 / (1.0 - self.betas.1) - 1.0;
