@@ -1,5 +1,9 @@
 //! The gradient in the weight: the adjoint of the map from window to result. Image and gradient are mapped to points,
 //! multiplied there over all tiles, and what was summed at each point is mapped back to the window.
+//!
+//! Small weights are summed in fixed parts of the batch, each by one thread with memory of its own: what one core has
+//! written another needn't fetch. Large ones would need too much of that; there all tiles are mapped, and the weight is
+//! shared out.
 
 use std::ops::Range;
 
@@ -19,6 +23,12 @@ const BLOCK: usize = 512 * 1024;
 const TILES: usize = 128;
 /// So many tasks share out the sums, if there are enough.
 const TASKS: usize = 16;
+/// Sums at points of up to this many numbers are kept for each part of the batch.
+const SMALL: usize = 192 * 1024;
+/// Into so many parts.
+const PARTS: usize = 8;
+/// Numbers at points that a part makes before it sums them up.
+const PART_BLOCK: usize = 160 * 1024;
 /// Numbers of a result that are handed over together.
 const PART: usize = 16 * 1024;
 
@@ -33,6 +43,8 @@ pub(crate) struct WeightGradient {
     tiling: Tiling,
     /// Lines of tiles that are mapped before they are summed up.
     lines: usize,
+    /// Whether the batch is summed in parts.
+    in_parts: bool,
     channels: usize,
     columns: usize,
 }
@@ -48,8 +60,11 @@ impl WeightGradient {
         };
         let tiling = Tiling { size: [conv.output[1], conv.output[2]], outputs: maps.outputs };
         let (channels, columns) = (conv.in_channels, conv.out_channels);
-        let tiles = (BLOCK / (maps.points() * (channels + columns))).max(TILES);
-        let lines = (tiles / tiling.wide()).clamp(1, (conv.batch * tiling.lines()).max(1));
+        let all = conv.batch * tiling.lines();
+        let each = maps.points() * (channels + columns);
+        let in_parts = maps.points() * channels * columns <= SMALL && all >= PARTS;
+        let tiles = if in_parts { PART_BLOCK / each } else { (BLOCK / each).max(TILES) };
+        let lines = (tiles / tiling.wide()).clamp(1, all.max(1));
         WeightGradient {
             kernel,
             maps,
@@ -59,6 +74,7 @@ impl WeightGradient {
             pad: [conv.pad[1] as isize, conv.pad[2] as isize],
             tiling,
             lines,
+            in_parts,
             channels,
             columns,
         }
@@ -100,6 +116,10 @@ impl WeightGradient {
     /// As [`WeightGradient::run`]; `out` has room for all rows, `stride` from row to row.
     unsafe fn sum(&self, image: *const f32, gradient: *const f32, out: *mut f32, stride: isize) {
         let (image, gradient, out) = (Shared(image), Shared(gradient), SharedMut(out));
+        if self.in_parts {
+            // SAFETY: the caller's promise.
+            return unsafe { self.sum_parts(image, gradient, out, stride) };
+        }
         let (points, wide) = (self.maps.points(), self.kernel.columns);
         let panels = self.columns.div_ceil(wide);
         let most = self.lines * self.tiling.wide();
@@ -158,6 +178,73 @@ impl WeightGradient {
                             }
                         });
                     }
+                });
+            });
+        });
+    }
+
+    /// As [`WeightGradient::sum`], in parts of the batch.
+    ///
+    /// # Safety
+    /// As [`WeightGradient::sum`].
+    unsafe fn sum_parts(&self, image: Shared, gradient: Shared, out: SharedMut, stride: isize) {
+        let (points, wide) = (self.maps.points(), self.kernel.columns);
+        let panels = self.columns.div_ceil(wide);
+        let most = self.lines * self.tiling.wide();
+        let all = self.batch * self.tiling.lines();
+        let between = self.channels * wide + GAP;
+        let len = panels * points * between;
+        scratch::with(Purpose::Parts, PARTS * len, |kept| {
+            let kept = SharedMut(kept);
+            parallel(PARTS, &|part| {
+                let sums = kept.get().wrapping_add(part * len);
+                let lines = all * part / PARTS..all * (part + 1) / PARTS;
+                scratch::with(Purpose::Images, points * (most * self.channels + GAP), |pixels| {
+                    scratch::with(Purpose::Gradients, points * panels * (most * wide + GAP), |gradients| {
+                        for first in lines.clone().step_by(self.lines) {
+                            let tiles = self.lines.min(lines.end - first) * self.tiling.wide();
+                            for index in 0..tiles {
+                                // SAFETY: the scratch has room for all tiles of the block.
+                                unsafe {
+                                    self.map_pixels(image.get(), first, index, tiles, pixels);
+                                    self.map_gradient(gradient.get(), first, index, tiles, gradients);
+                                }
+                            }
+                            for panel in 0..panels {
+                                let b = gradients.wrapping_add(panel * points * (tiles * wide + GAP));
+                                let sums = sums.wrapping_add(panel * points * between);
+                                let part = (&(0..self.channels), wide.min(self.columns - panel * wide));
+                                // SAFETY: all tiles are mapped, and each part has sums of its own.
+                                unsafe { self.product(pixels, b, tiles, part, sums, first > lines.start) };
+                            }
+                        }
+                    });
+                });
+            });
+            // Each task adds up some channels of a panel, in the order of the parts, and maps them back.
+            let together = self.channels.div_ceil(TASKS.div_ceil(panels)).max(1);
+            let chunks = self.channels.div_ceil(together);
+            parallel(panels * chunks, &|task| {
+                let (panel, chunk) = (task / chunks, task % chunks);
+                let channels = chunk * together..((chunk + 1) * together).min(self.channels);
+                let own = channels.len() * wide;
+                scratch::with(Purpose::Weights, points * (own + GAP), |sums| {
+                    for point in 0..points {
+                        let from = kept
+                            .get()
+                            .wrapping_add((panel * points + point) * between + channels.start * wide);
+                        // SAFETY: all parts are complete, and the scratch has room for these channels.
+                        unsafe {
+                            let sums = std::slice::from_raw_parts_mut(sums.add(point * (own + GAP)), own);
+                            sums.copy_from_slice(std::slice::from_raw_parts(from, own));
+                            for part in 1..PARTS {
+                                let more = std::slice::from_raw_parts(from.add(part * len), own);
+                                sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+                            }
+                        }
+                    }
+                    // SAFETY: the sums are complete; each task has channels and columns of its own.
+                    unsafe { self.map_back(sums, panel, &channels, out.get(), stride) };
                 });
             });
         });
