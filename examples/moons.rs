@@ -35,8 +35,9 @@ impl Net {
 }
 
 fn main() -> Result<()> {
-    let points = data::moons(POINTS, 0.1, 1337);
-    let sides: Vec<f32> = points.labels.iter().map(|&label| 2.0 * label as f32 - 1.0).collect();
+    let points = data::moons(POINTS, 0.1, 1337).all()?;
+    let sides: Vec<f32> =
+        points.y.as_i64().unwrap_or_default().iter().map(|&label| 2.0 * label as f32 - 1.0).collect();
     let net = Net::new(&[2, 16, 16, 1], &Key::new(2));
     println!("2-16-16-1, {} parameters", net.parameter_count());
 
@@ -49,7 +50,7 @@ fn main() -> Result<()> {
     let mut accuracy = 0.0;
     for number in 0..STEPS {
         step.set_rate(1.0 - 0.9 * number as f64 / STEPS as f64)?;
-        let out = step.run_all([Input::new(&points.x, &[POINTS, 2]), Input::new(&sides, &[POINTS])])?;
+        let out = step.run_all([points.inputs()[0].clone(), Input::new(&sides, &[POINTS])])?;
         let value = |position: usize| out[position].get(0).map_or(f64::NAN, |value| value.as_f64());
         accuracy = 100.0 * value(1);
         if number % 10 == 0 || accuracy == 100.0 {
@@ -65,7 +66,7 @@ fn main() -> Result<()> {
 }
 
 /// The boundary: `+` and `-` where the score is above and below zero, the points as `O` and `X`.
-fn draw(net: &Net, points: &data::Points) -> Result<()> {
+fn draw(net: &Net, points: &Batch) -> Result<()> {
     const COLUMNS: usize = 64;
     const ROWS: usize = 22;
     let (left, width, top, height) = (-1.6, 4.2, 1.6, -2.7);
@@ -79,7 +80,8 @@ fn draw(net: &Net, points: &data::Points) -> Result<()> {
     let cells = Tensor::new(cells, [ROWS * COLUMNS, 2]);
     let scores = net.forward(&cells, &Context::inference()).to_vec::<f32>()?;
     let mut picture: Vec<char> = scores.iter().map(|&score| if score > 0.0 { '+' } else { '-' }).collect();
-    for (point, &label) in points.x.chunks_exact(2).zip(&points.labels) {
+    let (x, labels) = (points.x.as_f32().unwrap_or_default(), points.y.as_i64().unwrap_or_default());
+    for (point, &label) in x.chunks_exact(2).zip(labels) {
         let column = ((point[0] - left) / width * COLUMNS as f32) as usize;
         let row = ((point[1] - top) / height * ROWS as f32) as usize;
         if row < ROWS && column < COLUMNS {

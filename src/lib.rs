@@ -48,15 +48,22 @@
 //!     net.out.forward(&net.hidden.forward(&x, cx).tanh(), cx).cross_entropy(&labels)
 //! });
 //!
-//! let moons = kiln::data::moons(64, 0.1, 7);
+//! let moons = data::moons(64, 0.1, 7);
 //! let mut losses = Vec::new();
-//! for _ in 0..50 {
-//!     losses.push(step.run([Input::new(&moons.x, &[64, 2]), Input::new(&moons.labels, &[64])])?);
+//! for epoch in 0..10 {
+//!     for batch in moons.batches(16).shuffle(1).epoch(epoch) {
+//!         losses.push(step.run(batch?.inputs())?);
+//!     }
 //! }
-//! assert!(losses[49] < 0.5 * losses[0]);
+//! assert!(losses[39] < 0.5 * losses[0]);
 //! # Ok::<(), kiln::Error>(())
 //! ```
 
+mod error;
+mod inputs;
+
+pub use error::{Error, Result};
+pub use inputs::Inputs;
 pub use kiln_data as data;
 pub use kiln_ir as ir;
 pub use kiln_nn::*;
@@ -65,13 +72,14 @@ pub use kiln_nn::*;
 pub mod prelude {
     pub use kiln_nn::{
         Adam, AdamW, BatchNorm, Clip, Context, Conv2d, ConvOptions, DType, Data, Dense, Dropout, Embedding,
-        Function, Init, Input, Key, Layer, LayerNorm, Module, Optimizer, Padding, Param, PoolOptions, Result,
+        Function, Init, Input, Key, Layer, LayerNorm, Module, Optimizer, Padding, Param, PoolOptions,
         Sequential, Sgd, Step, StepOptions, Summary, Tensor, Variable, parameters,
     };
 
     pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mse};
 
-    pub use crate::data;
+    pub use crate::data::{self, Batch, Dataset};
+    pub use crate::{Error, Inputs, Result};
 }
 
 /// The code in the README is compiled and run as a test.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use kiln::data::Points;
+use kiln::data::Batch;
 
 /// Columns and rows of the picture. A cell is about twice as high as wide, which makes the picture square.
 const COLUMNS: usize = 60;
@@ -39,9 +39,10 @@ impl Square {
 
 /// Draws the class of each cell, and on it those of the points. Without colour regions are small letters and points
 /// capital ones.
-pub fn draw(square: Square, classes: &[i64], points: &Points, colour: bool) -> Result<String> {
+pub fn draw(square: Square, classes: &[i64], points: &Batch, colour: bool) -> Result<String> {
     let mut shown: Vec<Option<i64>> = vec![None; COLUMNS * ROWS];
-    for (position, &label) in points.x.chunks_exact(2).zip(&points.labels) {
+    let (x, labels) = (points.x.as_f32().unwrap_or_default(), points.y.as_i64().unwrap_or_default());
+    for (position, &label) in x.chunks_exact(2).zip(labels) {
         if let Some(cell) = square.cell(position[0], position[1]) {
             shown[cell] = Some(label);
         }
@@ -76,6 +77,7 @@ fn letter(class: i64, capital: bool) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kiln::data::{Dataset, Form, Set};
 
     #[test]
     fn cells_and_points_meet() {
@@ -90,8 +92,8 @@ mod tests {
     #[test]
     fn points_are_capital_letters_on_their_regions() {
         let square = Square { reach: 1.0 };
-        let points = Points { x: vec![-0.999, 0.999], labels: vec![2] };
-        let text = draw(square, &[1; COLUMNS * ROWS], &points, false).unwrap();
+        let point = Set::classes(vec![-0.999f32, 0.999], Form::numbers(&[2]), vec![2]).unwrap();
+        let text = draw(square, &[1; COLUMNS * ROWS], &point.all().unwrap(), false).unwrap();
         assert!(text.starts_with("  Cbbb"), "{text}");
         assert_eq!(text.lines().count(), ROWS);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use kiln::data::{Points, Rng};
+use kiln::data::{Batch, Dataset, fractions};
 use kiln::prelude::*;
 
 use super::{regions, values};
@@ -97,8 +97,11 @@ pub fn run(flags: Flags) -> Result<()> {
     if let Some(threads) = flags.threads {
         kiln::set_threads(threads);
     }
-    let (train, rest) = kiln::data::spirals(POINTS, CLASSES, 0.12, flags.seed).split(2.0 / 3.0, flags.seed);
-    let (watched, test) = rest.split(0.5, flags.seed);
+    let points = kiln::data::spirals(POINTS, CLASSES, 0.12, flags.seed);
+    let parts = fractions(points.len(), &[4.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0], flags.seed)?;
+    let mut parts = parts.into_iter().map(|rows| points.clone().subset(rows));
+    let mut part = || parts.next().context("there are three parts");
+    let (train, watched, test) = (part()?, part()?.all()?, part()?.all()?);
     let net = Net::new(&Key::new(flags.seed));
     let mut step = Step::train_with(
         &net,
@@ -110,25 +113,26 @@ pub fn run(flags: Flags) -> Result<()> {
         },
     );
     if let Some(what) = flags.show {
-        return show(what, &mut step, &train.pick(&Vec::from_iter(0..flags.batch_size.min(train.len()))));
+        return show(what, &mut step, &train.gather(&Vec::from_iter(0..flags.batch_size.min(train.len())))?);
     }
     let mut classify = Function::inference(&net, |net, cx, [x]| net.forward(&x, cx).argmax(-1));
     let mut classes = |x: &[f32]| -> Result<Vec<i64>> {
         let out = classify.run([Input::new(x, &[x.len() / 2, 2])])?;
         Ok(out[0].as_slice().context("classes are whole numbers")?.to_vec())
     };
-    let mut correct = |points: &Points| -> Result<f64> {
-        let classes = classes(&points.x)?;
-        let correct = classes.iter().zip(&points.labels).filter(|(a, b)| a == b).count();
-        Ok(100.0 * correct as f64 / points.len() as f64)
+    let mut correct = |points: &Batch| -> Result<f64> {
+        let classes = classes(points.x.as_f32().unwrap_or_default())?;
+        let labels = points.y.as_i64().unwrap_or_default();
+        let correct = classes.iter().zip(labels).filter(|(a, b)| a == b).count();
+        Ok(100.0 * correct as f64 / points.rows() as f64)
     };
 
     let mut screen = Screen::new();
     screen.line(&format!(
         "three spirals: {} points to train on, {} held out, {} to test with",
         train.len(),
-        watched.len(),
-        test.len()
+        watched.rows(),
+        test.rows()
     ))?;
     screen.line(&format!(
         "a network of 2-{HIDDEN}-{HIDDEN}-{CLASSES} with {} parameters, Adam at {}, batches of {}, {} {}",
@@ -140,18 +144,15 @@ pub fn run(flags: Flags) -> Result<()> {
     ))?;
     screen.line("\n epoch     loss    train  held out    samples/s")?;
 
-    let mut rng = Rng::new(flags.seed);
-    let mut order: Vec<usize> = (0..train.len()).collect();
     let stride = flags.epochs.div_ceil(10);
     let mut spent = Duration::ZERO;
     for epoch in 1..=flags.epochs {
-        rng.shuffle(&mut order);
         let began = Instant::now();
         let (mut loss, mut right) = (0.0, 0);
-        for positions in order.chunks(flags.batch_size) {
-            let batch = train.pick(positions);
-            let out = step.run_all(inputs(&batch))?;
-            loss += out[0].get(0).map_or(f64::NAN, |loss| loss.as_f64()) * batch.len() as f64;
+        for batch in train.batches(flags.batch_size).shuffle(flags.seed).epoch(epoch as u64) {
+            let batch = batch?;
+            let out = step.run_all(batch.inputs())?;
+            loss += out[0].get(0).map_or(f64::NAN, |loss| loss.as_f64()) * batch.rows() as f64;
             right += out[1].get(0).map_or(0, |right| right.as_i64());
         }
         spent += began.elapsed();
@@ -189,19 +190,15 @@ pub fn run(flags: Flags) -> Result<()> {
     Ok(())
 }
 
-fn inputs(points: &Points) -> [Input<'_>; 2] {
-    [Input::new(&points.x, &[points.len(), 2]), Input::new(&points.labels, &[points.len()])]
-}
-
 /// Prints one view of the step.
-fn show(what: Show, step: &mut Step<2>, batch: &Points) -> Result<()> {
+fn show(what: Show, step: &mut Step<2>, batch: &Batch) -> Result<()> {
     let function = step.function();
     let text = match what {
-        Show::Graph => function.graph(inputs(batch))?.to_string(),
-        Show::Dot => kiln::ir::print::dot(&function.graph(inputs(batch))?),
-        Show::Memory => function.program(inputs(batch))?.memory_listing(),
+        Show::Graph => function.graph(batch.inputs())?.to_string(),
+        Show::Dot => kiln::ir::print::dot(&function.graph(batch.inputs())?),
+        Show::Memory => function.program(batch.inputs())?.memory_listing(),
         Show::Program => {
-            let program = function.program(inputs(batch))?;
+            let program = function.program(batch.inputs())?;
             program.listing(&median_times(function, batch)?)
         }
     };
@@ -210,11 +207,11 @@ fn show(what: Show, step: &mut Step<2>, batch: &Points) -> Result<()> {
 }
 
 /// The median time of each kernel over a number of runs.
-fn median_times(function: &mut Function<2>, batch: &Points) -> Result<Vec<Duration>> {
+fn median_times(function: &mut Function<2>, batch: &Batch) -> Result<Vec<Duration>> {
     function.profile(true);
     let mut runs = Vec::new();
     for _ in 0..51 {
-        function.run(inputs(batch))?;
+        function.run(batch.inputs())?;
         runs.push(function.times());
     }
     let kernels = runs.first().map_or(0, Vec::len);

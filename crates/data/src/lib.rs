@@ -1,7 +1,24 @@
-//! Host side: data to batches. Knows nothing of tensors on devices.
+//! Host side: raw data to batches. Knows nothing of tensors on devices.
+//!
+//! A [`Dataset`] writes single rows; [`Batching`] says in which order they come and how many make a batch; [`Prefetch`] prepares
+//! batches while others are computed with.
 
+mod batches;
+mod dataset;
+mod error;
 mod made;
+mod prefetch;
 mod rng;
+mod set;
+mod subset;
+mod values;
 
-pub use made::{Points, moons, spirals};
+pub use batches::{Batches, Batching, Cursor, Order};
+pub use dataset::{Batch, Dataset};
+pub use error::{Error, Result};
+pub use made::{moons, spirals};
+pub use prefetch::Prefetch;
 pub use rng::Rng;
+pub use set::Set;
+pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
+pub use values::{Form, Kind, Meaning, Values};

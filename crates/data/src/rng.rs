@@ -10,6 +10,13 @@ impl Rng {
         Rng(seed ^ 0x5851_f42d_4c95_7f2d)
     }
 
+    /// A generator of its own for a part of the work, the same for the same number.
+    pub fn derive(&self, stream: u64) -> Rng {
+        let mut rng = Rng(self.0 ^ stream.wrapping_mul(0xd134_2543_de82_ef95));
+        rng.bits();
+        Rng(rng.bits())
+    }
+
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,0 +1,249 @@
+//! What a set of examples is, and a batch of them.
+
+use std::sync::Arc;
+
+use crate::batches::{Batches, Order};
+use crate::error::{Error, Result};
+use crate::subset::Subset;
+use crate::values::{Form, Values};
+
+/// Rows to learn from. Whatever can say how many rows it has, what they look like, and write one of them into a batch.
+///
+/// ```
+/// use kiln_data::{Batch, Dataset, Form, Result, Values};
+///
+/// /// Numbers and their squares.
+/// struct Squares;
+///
+/// impl Dataset for Squares {
+///     fn len(&self) -> usize { 100 }
+///     fn x(&self) -> Form { Form::numbers(&[1]) }
+///     fn y(&self) -> Form { Form::numbers(&[1]) }
+///     fn read(&self, row: usize, _draw: u64, batch: &mut Batch) -> Result<()> {
+///         batch.x.push(row as f64);
+///         batch.y.push((row * row) as f64);
+///         Ok(())
+///     }
+/// }
+///
+/// let batch = Squares.gather(&[3, 5])?;
+/// assert_eq!(batch.y, Values::F32(vec![9.0, 25.0]));
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+pub trait Dataset: Send + Sync {
+    /// How many rows there are.
+    fn len(&self) -> usize;
+
+    /// What a row's input is.
+    fn x(&self) -> Form;
+
+    /// What a row's target is.
+    fn y(&self) -> Form;
+
+    /// Adds a row's input and target to a batch, in the types [`Dataset::x`] and [`Dataset::y`] say. `draw` is random bits,
+    /// others in every epoch, for sets that vary their rows.
+    ///
+    /// # Errors
+    /// Where the row can't be read.
+    fn read(&self, row: usize, draw: u64, batch: &mut Batch) -> Result<()>;
+
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether each row brings a weight, in [`Batch::weights`].
+    fn is_weighted(&self) -> bool {
+        false
+    }
+
+    /// The names of the classes, where they have some.
+    fn names(&self) -> &[String] {
+        &[]
+    }
+
+    /// The class of every row.
+    ///
+    /// # Errors
+    /// Where targets aren't one class each, or can't be read.
+    fn labels(&self) -> Result<Vec<i64>> {
+        let form = self.y();
+        if form.codes().is_none() || form.width() != 1 {
+            return Err(Error::new("the targets aren't classes, one for each row"));
+        }
+        let mut labels = Vec::with_capacity(self.len());
+        let mut batch = Batch::of(self);
+        for row in 0..self.len() {
+            batch.clear();
+            self.read(row, 0, &mut batch)?;
+            labels.extend(batch.y.get(0).map(|label| label as i64));
+        }
+        Ok(labels)
+    }
+
+    /// These rows as one batch.
+    ///
+    /// # Errors
+    /// Where a row can't be read, or isn't there.
+    fn gather(&self, rows: &[usize]) -> Result<Batch> {
+        let mut batch = Batch::of(self);
+        batch.fill(self, rows, |_| 0)?;
+        Ok(batch)
+    }
+
+    /// All rows as one batch.
+    ///
+    /// # Errors
+    /// Where a row can't be read.
+    fn all(&self) -> Result<Batch> {
+        self.gather(&Vec::from_iter(0..self.len()))
+    }
+
+    /// Batches of this many rows, in turn; the last may be smaller.
+    ///
+    /// ```
+    /// use kiln_data::{Dataset, moons};
+    ///
+    /// let set = moons(100, 0.1, 1);
+    /// let sizes: Vec<usize> = set.batches(32).shuffle(7).map(|batch| batch.unwrap().rows()).collect();
+    /// assert_eq!(sizes, [32, 32, 32, 4]);
+    /// ```
+    fn batches(&self, size: usize) -> Batches<'_, Self>
+    where
+        Self: Sized,
+    {
+        Batches::new(self, size, Order::InTurn)
+    }
+
+    /// A part of the rows.
+    fn subset(self, rows: Vec<usize>) -> Subset<Self>
+    where
+        Self: Sized,
+    {
+        Subset::new(self, rows)
+    }
+}
+
+macro_rules! forward_dataset {
+    ($($pointer:ty),*) => {$(
+        impl<D: Dataset + ?Sized> Dataset for $pointer {
+            fn len(&self) -> usize {
+                (**self).len()
+            }
+            fn x(&self) -> Form {
+                (**self).x()
+            }
+            fn y(&self) -> Form {
+                (**self).y()
+            }
+            fn read(&self, row: usize, draw: u64, batch: &mut Batch) -> Result<()> {
+                (**self).read(row, draw, batch)
+            }
+            fn is_weighted(&self) -> bool {
+                (**self).is_weighted()
+            }
+            fn names(&self) -> &[String] {
+                (**self).names()
+            }
+            fn labels(&self) -> Result<Vec<i64>> {
+                (**self).labels()
+            }
+        }
+    )*};
+}
+forward_dataset!(&D, Box<D>, Arc<D>);
+
+/// Rows that go through a model together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The inputs, `[rows, …]`.
+    pub x: Values,
+    /// The targets, `[rows, …]`.
+    pub y: Values,
+    /// How much each row counts; empty where all count the same.
+    pub weights: Vec<f32>,
+    /// The shapes of the inputs and targets of the whole batch.
+    x_shape: Vec<usize>,
+    y_shape: Vec<usize>,
+    rows: usize,
+}
+
+impl Batch {
+    /// No rows yet, in a set's types.
+    pub fn of(set: &(impl Dataset + ?Sized)) -> Batch {
+        let (x, y) = (set.x(), set.y());
+        let shape = |form: &Form| std::iter::once(0).chain(form.shape.iter().copied()).collect();
+        Batch {
+            x_shape: shape(&x),
+            y_shape: shape(&y),
+            x: x.kind.values(),
+            y: y.kind.values(),
+            weights: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The shape of the inputs, `[rows, …]`.
+    pub fn x_shape(&self) -> &[usize] {
+        &self.x_shape
+    }
+
+    /// The shape of the targets, `[rows, …]`.
+    pub fn y_shape(&self) -> &[usize] {
+        &self.y_shape
+    }
+
+    /// Forgets the rows and keeps the room.
+    pub fn clear(&mut self) {
+        self.x.clear();
+        self.y.clear();
+        self.weights.clear();
+        self.rows = 0;
+    }
+
+    /// Replaces what is here by these rows.
+    ///
+    /// # Errors
+    /// Where a row isn't there or can't be read, or a set doesn't write what it says.
+    pub fn fill(
+        &mut self,
+        set: &(impl Dataset + ?Sized),
+        rows: &[usize],
+        draw: impl Fn(usize) -> u64,
+    ) -> Result<()> {
+        self.clear();
+        let count = set.len();
+        for &row in rows {
+            if row >= count {
+                return Err(Error::new(format!("there is no row {row}; the set has {count}")));
+            }
+            set.read(row, draw(row), self)?;
+        }
+        self.rows = rows.len();
+        for (what, values, shape) in
+            [("inputs", &self.x, &mut self.x_shape), ("targets", &self.y, &mut self.y_shape)]
+        {
+            if let Some(first) = shape.first_mut() {
+                *first = rows.len();
+            }
+            let expected: usize = shape.iter().product();
+            if values.len() != expected {
+                let wrote = values.len();
+                return Err(Error::new(format!(
+                    "the set wrote {wrote} numbers as the {what} of {} rows, which say they have {expected}",
+                    rows.len()
+                )));
+            }
+        }
+        if set.is_weighted() && self.weights.len() != rows.len() {
+            let message = format!("the set wrote {} weights for {} rows", self.weights.len(), rows.len());
+            return Err(Error::new(message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! A part of a set, and the ways to cut a set in parts.
+
+use std::sync::Arc;
+
+use crate::dataset::{Batch, Dataset};
+use crate::error::{Error, Result};
+use crate::rng::Rng;
+use crate::values::Form;
+
+/// Some rows of a set, in some order. Nothing is copied.
+#[derive(Clone, Debug)]
+pub struct Subset<D> {
+    of: D,
+    rows: Arc<[usize]>,
+}
+
+impl<D: Dataset> Subset<D> {
+    /// These rows of a set.
+    pub fn new(of: D, rows: Vec<usize>) -> Subset<D> {
+        Subset { of, rows: rows.into() }
+    }
+
+    /// The rows' numbers in the set they are from.
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+}
+
+impl<D: Dataset> Dataset for Subset<D> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn x(&self) -> Form {
+        self.of.x()
+    }
+
+    fn y(&self) -> Form {
+        self.of.y()
+    }
+
+    fn read(&self, row: usize, draw: u64, batch: &mut Batch) -> Result<()> {
+        let Some(&row) = self.rows.get(row) else {
+            return Err(Error::new(format!("there is no row {row}; the part has {}", self.rows.len())));
+        };
+        self.of.read(row, draw, batch)
+    }
+
+    fn is_weighted(&self) -> bool {
+        self.of.is_weighted()
+    }
+
+    fn names(&self) -> &[String] {
+        self.of.names()
+    }
+
+    fn labels(&self) -> Result<Vec<i64>> {
+        let all = self.of.labels()?;
+        self.rows
+            .iter()
+            .map(|&row| all.get(row).copied().ok_or_else(|| Error::new(format!("there is no row {row}"))))
+            .collect()
+    }
+}
+
+/// Row numbers in parts: these shares of the whole, in a random order. What the shares leave is nobody's.
+///
+/// ```
+/// let parts = kiln_data::fractions(100, &[0.6, 0.2, 0.2], 7)?;
+/// assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [60, 20, 20]);
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+///
+/// # Errors
+/// Where a share is negative or no number, or they are more than the whole.
+pub fn fractions(rows: usize, shares: &[f64], seed: u64) -> Result<Vec<Vec<usize>>> {
+    let mut order: Vec<usize> = (0..rows).collect();
+    Rng::new(seed).shuffle(&mut order);
+    cut(&order, shares)
+}
+
+/// As [`fractions`], each class in the same shares.
+///
+/// # Errors
+/// As [`fractions`].
+pub fn stratified(labels: &[i64], shares: &[f64], seed: u64) -> Result<Vec<Vec<usize>>> {
+    let mut parts = vec![Vec::new(); shares.len()];
+    for (class, rows) in groups(labels).into_iter().enumerate() {
+        let order = shuffled(rows, seed, class);
+        for (part, rows) in parts.iter_mut().zip(cut(&order, shares)?) {
+            part.extend(rows);
+        }
+    }
+    for (number, part) in parts.iter_mut().enumerate() {
+        *part = shuffled(std::mem::take(part), seed, usize::MAX - number);
+    }
+    Ok(parts)
+}
+
+/// As [`fractions`], where rows of one group (a patient, a speaker) stay together.
+///
+/// # Errors
+/// As [`fractions`].
+pub fn grouped(keys: &[i64], shares: &[f64], seed: u64) -> Result<Vec<Vec<usize>>> {
+    let groups = groups(keys);
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    Rng::new(seed).shuffle(&mut order);
+    let ends = ends(keys.len(), shares)?;
+    let mut parts = vec![Vec::new(); shares.len()];
+    let (mut part, mut taken) = (0, 0);
+    for group in order {
+        // A group goes where more than half of it belongs.
+        while part < ends.len() && 2 * taken + groups[group].len() > 2 * ends[part] {
+            part += 1;
+        }
+        taken += groups[group].len();
+        if let Some(rows) = parts.get_mut(part) {
+            rows.extend_from_slice(&groups[group]);
+        }
+    }
+    Ok(parts)
+}
+
+/// As [`fractions`], where the earlier come before the later: no part knows the future of the one before it.
+///
+/// # Errors
+/// As [`fractions`].
+pub fn by_time(times: &[f64], shares: &[f64]) -> Result<Vec<Vec<usize>>> {
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by(|&a, &b| times[a].total_cmp(&times[b]));
+    cut(&order, shares)
+}
+
+/// For each of `count` folds the rows to train on and those held out. With labels each class is spread evenly.
+///
+/// # Errors
+/// Where there are fewer than two folds, or fewer rows than folds.
+pub fn folds(
+    rows: usize,
+    labels: Option<&[i64]>,
+    count: usize,
+    seed: u64,
+) -> Result<Vec<(Vec<usize>, Vec<usize>)>> {
+    if count < 2 || count > rows {
+        return Err(Error::new(format!(
+            "{rows} rows can't be cut in {count} folds; from 2 to {rows} can be"
+        )));
+    }
+    let dealt: Vec<usize> = match labels {
+        Some(labels) => {
+            let each = groups(labels).into_iter().enumerate();
+            each.flat_map(|(class, rows)| shuffled(rows, seed, class)).collect()
+        }
+        None => shuffled((0..rows).collect(), seed, 0),
+    };
+    let held = |fold: usize| dealt.iter().copied().skip(fold).step_by(count);
+    let others = |fold: usize| {
+        let rest = dealt.iter().copied().enumerate().filter(move |(at, _)| at % count != fold);
+        rest.map(|(_, row)| row).collect()
+    };
+    Ok((0..count).map(|fold| (others(fold), held(fold).collect())).collect())
+}
+
+/// Rows by their key, keys in order.
+fn groups(keys: &[i64]) -> Vec<Vec<usize>> {
+    let mut groups = std::collections::BTreeMap::<i64, Vec<usize>>::new();
+    for (row, key) in keys.iter().enumerate() {
+        groups.entry(*key).or_default().push(row);
+    }
+    groups.into_values().collect()
+}
+
+fn shuffled(mut rows: Vec<usize>, seed: u64, stream: usize) -> Vec<usize> {
+    Rng::new(seed).derive(stream as u64).shuffle(&mut rows);
+    rows
+}
+
+fn cut(order: &[usize], shares: &[f64]) -> Result<Vec<Vec<usize>>> {
+    let mut start = 0;
+    let part = |end: usize| order[std::mem::replace(&mut start, end)..end].to_vec();
+    Ok(ends(order.len(), shares)?.into_iter().map(part).collect())
+}
+
+/// Where each share ends, of so many rows.
+fn ends(rows: usize, shares: &[f64]) -> Result<Vec<usize>> {
+    let all: f64 = shares.iter().sum();
+    let fits = |share: &f64| (0.0..=1.0).contains(share);
+    if !shares.iter().all(fits) || all > 1.0 + 1e-9 {
+        return Err(Error::new(format!("shares are from 0 to 1 and at most 1 in all, unlike {shares:?}")));
+    }
+    let sums = shares.iter().scan(0.0, |sum, share| {
+        *sum += share;
+        Some(*sum)
+    });
+    Ok(sums.map(|sum| ((sum * rows as f64).round() as usize).min(rows)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(parts: &[Vec<usize>]) -> Vec<usize> {
+        let mut all: Vec<usize> = parts.concat();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn every_row_is_in_one_part() {
+        let labels: Vec<i64> = (0..103).map(|row| row % 3).collect();
+        let shares = [0.6, 0.2, 0.2];
+        for parts in [
+            fractions(103, &shares, 1).unwrap(),
+            stratified(&labels, &shares, 1).unwrap(),
+            grouped(
+                &labels.iter().enumerate().map(|(row, _)| row as i64 / 5).collect::<Vec<_>>(),
+                &shares,
+                1,
+            )
+            .unwrap(),
+            by_time(&labels.iter().map(|&x| x as f64).collect::<Vec<_>>(), &shares).unwrap(),
+        ] {
+            assert_eq!(sorted(&parts), Vec::from_iter(0..103));
+        }
+        assert_eq!(fractions(0, &shares, 1).unwrap(), vec![Vec::<usize>::new(); 3]);
+    }
+
+    #[test]
+    fn stratified_parts_have_each_class_in_its_share() {
+        let labels: Vec<i64> = (0..1000).map(|row| i64::from(row % 10 == 0)).collect();
+        for part in stratified(&labels, &[0.5, 0.5], 3).unwrap() {
+            assert_eq!(part.iter().filter(|&&row| labels[row] == 1).count(), 50);
+        }
+        for (train, held) in folds(1000, Some(&labels), 5, 3).unwrap() {
+            assert_eq!((train.len(), held.len()), (800, 200));
+            assert_eq!(held.iter().filter(|&&row| labels[row] == 1).count(), 20);
+        }
+    }
+
+    #[test]
+    fn groups_stay_together_and_time_stays_in_order() {
+        let keys: Vec<i64> = (0..100).map(|row| row / 7).collect();
+        let parts = grouped(&keys, &[0.7, 0.3], 5).unwrap();
+        assert!(parts[0].iter().all(|&a| parts[1].iter().all(|&b| keys[a] != keys[b])));
+        assert!(!parts[1].is_empty());
+        let times: Vec<f64> = (0..50).map(|row| ((row * 17) % 50) as f64).collect();
+        let parts = by_time(&times, &[0.8, 0.2]).unwrap();
+        assert!(parts[0].iter().all(|&a| parts[1].iter().all(|&b| times[a] < times[b])));
+    }
+
+    #[test]
+    fn shares_that_make_no_sense_are_refused() {
+        assert!(fractions(10, &[0.8, 0.4], 1).unwrap_err().to_string().contains("at most 1"));
+        assert!(fractions(10, &[-0.1], 1).is_err());
+        assert!(folds(3, None, 5, 1).unwrap_err().to_string().contains("5 folds"));
+    }
+}

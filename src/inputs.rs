@@ -1,0 +1,46 @@
+//! From batches on the host to inputs of a step: the numbers stay where they are, in the type they have.
+
+use kiln_data::{Batch, Dataset, Form, Meaning, Values};
+use kiln_nn::{DType, Input, Tensor};
+
+/// A batch as the inputs of a step.
+pub trait Inputs {
+    /// Inputs and targets, borrowed.
+    fn inputs(&self) -> [Input<'_>; 2];
+}
+
+impl Inputs for Batch {
+    fn inputs(&self) -> [Input<'_>; 2] {
+        [input(&self.x, self.x_shape()), input(&self.y, self.y_shape())]
+    }
+}
+
+/// As many inputs as a step has: inputs, targets, and the weights of the rows.
+pub(crate) fn all<const N: usize>(batch: &Batch) -> [Input<'_>; N] {
+    std::array::from_fn(|position| match position {
+        0 => input(&batch.x, batch.x_shape()),
+        1 => input(&batch.y, batch.y_shape()),
+        _ => Input::new(&batch.weights, &[batch.rows()]),
+    })
+}
+
+pub(crate) fn input<'a>(values: &'a Values, shape: &[usize]) -> Input<'a> {
+    kiln_data::each_values!(values, values => Input::new(values, shape))
+}
+
+/// A batch's numbers as a model takes them: amounts as scaled `f32`, codes as they are.
+pub(crate) fn meant(x: &Tensor, form: &Form) -> Tensor {
+    match form.meaning {
+        Meaning::Codes { .. } => x.clone(),
+        Meaning::Numbers { scale: 1.0 } => x.cast(DType::F32),
+        Meaning::Numbers { scale } => x.cast(DType::F32) * scale,
+    }
+}
+
+/// Inputs of zeros of so many rows, in a set's types.
+pub(crate) fn blank(set: &(impl Dataset + ?Sized), rows: usize) -> Tensor {
+    let form = set.x();
+    let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
+    let dtype = if form.codes().is_some() { DType::I64 } else { DType::F32 };
+    Tensor::zeros(shape).cast(dtype)
+}
