@@ -59,8 +59,11 @@
 //! # Ok::<(), kiln::Error>(())
 //! ```
 
+mod checksum;
 mod error;
 mod inputs;
+pub mod store;
+pub mod trainer;
 
 pub use error::{Error, Result};
 pub use inputs::Inputs;
@@ -79,6 +82,7 @@ pub mod prelude {
     pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mse};
 
     pub use crate::data::{self, Batch, Dataset};
+    pub use crate::trainer::Trainer;
     pub use crate::{Error, Inputs, Result};
 }
 

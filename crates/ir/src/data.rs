@@ -128,6 +128,43 @@ impl Data {
         each_data!(self, values => values.iter().map(|&v| v.into()).collect())
     }
 
+    /// The elements as bytes, little-endian, one after the other.
+    pub fn to_le_bytes(&self) -> Vec<u8> {
+        match self {
+            Data::Bool(values) => values.iter().map(|&value| u8::from(value)).collect(),
+            Data::U8(values) => values.clone(),
+            Data::U16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Data::I32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Data::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Data::F16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Data::Bf16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Data::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Data::F64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+
+    /// Elements from the bytes that [`Data::to_le_bytes`] gives. A rest that isn't a whole element is left out; a bool is
+    /// whether its byte isn't 0.
+    pub fn from_le_bytes(dtype: DType, bytes: &[u8]) -> Data {
+        macro_rules! read {
+            ($variant:ident, $type:ty) => {{
+                let (elements, _) = bytes.as_chunks();
+                Data::$variant(elements.iter().map(|&bytes| <$type>::from_le_bytes(bytes)).collect())
+            }};
+        }
+        match dtype {
+            DType::Bool => Data::Bool(bytes.iter().map(|&byte| byte != 0).collect()),
+            DType::U8 => Data::U8(bytes.to_vec()),
+            DType::U16 => read!(U16, u16),
+            DType::I32 => read!(I32, i32),
+            DType::I64 => read!(I64, i64),
+            DType::F16 => read!(F16, f16),
+            DType::Bf16 => read!(Bf16, bf16),
+            DType::F32 => read!(F32, f32),
+            DType::F64 => read!(F64, f64),
+        }
+    }
+
     /// The same numbers as elements of another dtype.
     pub fn cast(&self, dtype: DType) -> Data {
         if self.dtype() == dtype {

@@ -33,6 +33,7 @@ pub use layers::{
     RmsNorm, Upsample,
 };
 pub use module::{Context, Module, Visitor};
+pub use nearest::nearest;
 pub use optim::{Adam, AdamW, Optimizer, Sgd};
 pub use random::Key;
 pub use sequential::{Join, Sequential, Spec};

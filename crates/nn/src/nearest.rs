@@ -1,7 +1,7 @@
 //! The word somebody may have meant.
 
 /// The candidate with the fewest letters to change, if that is less than half of the word.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = word.chars().count().max(2) / 2 + 1;
     candidates
         .into_iter()

@@ -23,7 +23,7 @@ impl<F: Fn(u64) -> f64> Schedule for F {
     }
 }
 
-impl Schedule for Box<dyn Schedule> {
+impl Schedule for Box<dyn Schedule + '_> {
     fn factor(&self, step: u64) -> f64 {
         (**self).factor(step)
     }

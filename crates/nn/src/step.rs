@@ -195,7 +195,9 @@ impl<'a, const N: usize> Step<'a, N> {
                     }
                 }
                 changes.extend(slots.take_updates());
-                slots.settled()?;
+                if updates {
+                    slots.settled()?;
+                }
                 Ok((results, changes))
             })
         };
@@ -245,7 +247,7 @@ impl<'a, const N: usize> Step<'a, N> {
     /// # Errors
     /// Where the device fails.
     pub fn set_rate(&self, rate: f64) -> Result<()> {
-        self.rate.write(&Data::F32(vec![rate as f32]))
+        self.rate.set(rate as f32)
     }
 
     /// The learning rate now.
@@ -274,6 +276,8 @@ impl<'a, const N: usize> Step<'a, N> {
         for (name, variable) in self.slots.borrow().state() {
             state.push((name, variable.read()?));
         }
+        let mut slots = self.slots.borrow_mut();
+        state.extend(slots.pending().iter().map(|(name, data)| (name.clone(), data.clone())));
         Ok(state)
     }
 
@@ -293,17 +297,24 @@ impl<'a, const N: usize> Step<'a, N> {
     /// # Errors
     /// Where the step keeps no averages, or the device fails.
     pub fn swap_averages(&self, model: &impl Module) -> Result<()> {
-        let state = self.slots.borrow().state();
-        let mut swapped = false;
+        let mut slots = self.slots.borrow_mut();
+        let (state, mut swapped) = (slots.state(), false);
         for (path, param) in model.parameters() {
             let name = format!("{path}.average");
-            if let Some((_, average)) = state.iter().find(|(other, _)| *other == name) {
-                let variable = param.variable()?;
-                let (weights, averages) = (variable.read()?, average.read()?);
-                variable.write(&averages)?;
-                average.write(&weights)?;
-                swapped = true;
-            }
+            let variable = param.variable()?;
+            let weights = variable.read()?;
+            let average =
+                match (state.iter().find(|(other, _)| *other == name), slots.pending().get_mut(&name)) {
+                    (Some((_, kept)), _) => {
+                        let average = kept.read()?;
+                        kept.write(&weights)?;
+                        average
+                    }
+                    (None, Some(pending)) => std::mem::replace(pending, weights),
+                    (None, None) => continue,
+                };
+            variable.write(&average)?;
+            swapped = true;
         }
         if !swapped && self.count()? > 0 {
             let message = "the step keeps no averages; ask for them with StepOptions::ema or swa";

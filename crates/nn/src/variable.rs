@@ -127,6 +127,18 @@ impl Variable {
         self.0.memory()?.write(kiln_device::Argument::from_data(data).bytes())
     }
 
+    /// Replaces the number of a variable of one element, without allocating.
+    ///
+    /// # Errors
+    /// As [`Variable::write`].
+    #[track_caller]
+    pub fn set<T: Element>(&self, value: T) -> Result<()> {
+        if T::DTYPE != self.0.dtype || self.0.initial.len() != 1 {
+            return self.write(&T::wrap(vec![value]));
+        }
+        self.0.memory()?.write(kiln_device::Argument::new(&[value]).bytes())
+    }
+
     pub(crate) fn handle(&self) -> Arc<dyn kiln_ir::op::Variable> {
         self.0.clone()
     }

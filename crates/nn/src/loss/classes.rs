@@ -95,6 +95,10 @@ impl Loss for CrossEntropy {
     }
 
     fn misfit(&self, prediction: &Tensor, _: &Tensor) -> Option<String> {
+        if prediction.rank() > 1 && prediction.size(1) == 1 && !self.accept_any_output {
+            let mend = "give the model an output for each class, or use binary cross-entropy";
+            return Some(format!("cross-entropy: with a single output there is a single class; {mend}"));
+        }
         let last = last(prediction);
         (last != Last::Other && !self.accept_any_output).then(|| {
             let name = last.name();

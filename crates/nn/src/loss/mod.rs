@@ -121,6 +121,21 @@ pub fn reduce(losses: &Losses, weights: Option<&Tensor>, reduction: Reduction) -
     }
 }
 
+/// The losses' weighted sum and the sum of their weights, from which the mean over many batches is exact however they
+/// are cut. Of a loss that is one number for the batch, that many times the rows.
+#[track_caller]
+pub fn total(losses: &Losses, weights: Option<&Tensor>, rows: usize) -> [Tensor; 2] {
+    let Losses { values, counts } = losses;
+    if values.rank() == 0 {
+        let rows = rows as f64;
+        return [values * rows, values.full_like(rows)];
+    }
+    let sum = reduce(losses, weights, Reduction::Sum);
+    let ones = counts.clone().unwrap_or_else(|| values.full_like(1.0));
+    let counted = Losses { values: ones, counts: None };
+    [sum, reduce(&counted, weights, Reduction::Sum)]
+}
+
 /// Gives a loss the builder of its reduction.
 macro_rules! reduced {
     ($($loss:ident)*) => {$(

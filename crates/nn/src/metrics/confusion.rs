@@ -71,20 +71,44 @@ impl Confusion {
             let message = format!("{} labels for {} predictions", truth.len(), predicted.len());
             return Err(Error::new(ErrorKind::Shape, "metrics", message).nowhere());
         }
-        let class = |label: i64| -> Result<usize> {
-            usize::try_from(label).ok().filter(|&class| class < self.classes).ok_or_else(|| {
+        for &label in truth.iter().chain(predicted) {
+            if self.class(label).is_none() {
                 let message =
                     format!("label {label} is none of the {} classes, which count from 0", self.classes);
-                Error::new(ErrorKind::Value, "metrics", message).nowhere()
-            })
-        };
-        let pairs: Vec<usize> = truth
-            .iter()
-            .zip(predicted)
-            .map(|(&truth, &predicted)| Ok(class(truth)? * self.classes + class(predicted)?))
-            .collect::<Result<_>>()?;
-        pairs.into_iter().for_each(|pair| self.counts[pair] += 1);
+                return Err(Error::new(ErrorKind::Value, "metrics", message).nowhere());
+            }
+        }
+        for (&truth, &predicted) in truth.iter().zip(predicted) {
+            self.add_one(truth, predicted);
+        }
         Ok(())
+    }
+
+    fn class(&self, label: i64) -> Option<usize> {
+        usize::try_from(label).ok().filter(|&class| class < self.classes)
+    }
+
+    /// Counts one, if both are classes.
+    pub(super) fn add_one(&mut self, truth: i64, predicted: i64) {
+        if let (Some(truth), Some(predicted)) = (self.class(truth), self.class(predicted)) {
+            self.counts[truth * self.classes + predicted] += 1;
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.counts.fill(0);
+    }
+
+    pub(super) fn state(&self, state: &mut Vec<f64>) {
+        state.push(self.classes as f64);
+        state.extend(self.counts.iter().map(|&count| count as f64));
+    }
+
+    pub(super) fn restored(state: &[f64]) -> Option<Confusion> {
+        let (&classes, counts) = state.split_first()?;
+        let classes = classes as usize;
+        let fits = classes.checked_mul(classes) == Some(counts.len());
+        fits.then(|| Confusion { classes, counts: counts.iter().map(|&count| count as u64).collect() })
     }
 
     /// Adds another's counts.

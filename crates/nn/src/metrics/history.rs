@@ -36,6 +36,11 @@ impl History {
         self.epochs += 1;
     }
 
+    /// As [`History::record`], from names that are owned.
+    pub fn record_all(&mut self, numbers: &[(String, f64)]) {
+        self.record(&numbers.iter().map(|(name, number)| (name.as_str(), *number)).collect::<Vec<_>>());
+    }
+
     /// How many epochs there are.
     pub fn len(&self) -> usize {
         self.epochs

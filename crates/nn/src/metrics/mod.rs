@@ -235,8 +235,15 @@ impl Metric {
         }
         match &mut self.gathered {
             Gathered::Confusion(confusion) => {
-                let predicted: Vec<i64> = seen.outputs.chunks(width).map(chosen).collect();
-                confusion.add(labels, &predicted)
+                if let Some(label) = labels.iter().find(|label| !(0..classes as i64).contains(label)) {
+                    return refuse(format!(
+                        "label {label} is none of the {classes} classes, which count from 0"
+                    ));
+                }
+                for (&label, row) in labels.iter().zip(seen.outputs.chunks(width)) {
+                    confusion.add_one(label, chosen(row));
+                }
+                Ok(())
             }
             Gathered::Binary(scores) => {
                 let positive = |row: &[f32]| probabilities(row)[1];
@@ -335,9 +342,60 @@ impl Metric {
         Ok(())
     }
 
-    /// Forgets what was seen.
+    /// All it has seen, as numbers for a checkpoint.
+    pub fn state(&self) -> Vec<f64> {
+        let mut state = Vec::new();
+        match &self.gathered {
+            Gathered::Nothing => return state,
+            Gathered::Confusion(_) => state.push(1.0),
+            Gathered::Binary(_) => state.push(2.0),
+            Gathered::Classes(_) => state.push(3.0),
+            Gathered::Numbers(_) => state.push(4.0),
+            Gathered::Sum { sum, count } => state.extend([5.0, *sum, *count]),
+        }
+        match &self.gathered {
+            Gathered::Nothing | Gathered::Sum { .. } => {}
+            Gathered::Confusion(confusion) => confusion.state(&mut state),
+            Gathered::Binary(scores) => scores.state(&mut state),
+            Gathered::Classes(scores) => scores.state(&mut state),
+            Gathered::Numbers(numbers) => numbers.state(&mut state),
+        }
+        state
+    }
+
+    /// Goes on from what another had seen.
+    ///
+    /// # Errors
+    /// Where these are no numbers of [`Metric::state`].
+    pub fn restore(&mut self, state: &[f64]) -> Result<()> {
+        let gathered = match state.split_first() {
+            None => Some(Gathered::Nothing),
+            Some((1.0, rest)) => Confusion::restored(rest).map(Gathered::Confusion),
+            Some((2.0, rest)) => BinaryScores::restored(rest).map(Gathered::Binary),
+            Some((3.0, rest)) => ClassScores::restored(rest).map(Gathered::Classes),
+            Some((4.0, rest)) => Numbers::restored(rest).map(Gathered::Numbers),
+            Some((5.0, &[sum, count])) => Some(Gathered::Sum { sum, count }),
+            Some(_) => None,
+        };
+        let broken = || {
+            let message = format!("what {} had seen can't be read back", self.name);
+            Error::new(ErrorKind::Value, "metrics", message).nowhere()
+        };
+        self.gathered = gathered.ok_or_else(broken)?;
+        Ok(())
+    }
+
+    /// Whether it needs classes as targets; others need numbers.
+    pub fn is_of_classes(&self) -> bool {
+        !matches!(self.figure, Figure::Numbers(..))
+    }
+
+    /// Forgets what was seen and keeps the room for it.
     pub fn reset(&mut self) {
-        self.gathered = Gathered::Nothing;
+        match &mut self.gathered {
+            Gathered::Confusion(confusion) => confusion.clear(),
+            other => *other = Gathered::Nothing,
+        }
     }
 }
 

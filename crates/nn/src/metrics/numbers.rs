@@ -50,6 +50,16 @@ impl Numbers {
         Ok(())
     }
 
+    pub(super) fn state(&self, state: &mut Vec<f64>) {
+        state.extend([self.count, self.squares, self.sizes, self.shares, self.together]);
+        state.extend(self.means.iter().chain(&self.spreads));
+    }
+
+    pub(super) fn restored(state: &[f64]) -> Option<Numbers> {
+        let &[count, squares, sizes, shares, together, a, b, c, d, e, f] = state else { return None };
+        Some(Numbers { count, squares, sizes, shares, together, means: [a, b, c], spreads: [d, e, f] })
+    }
+
     /// Joins another's (Chan's formulas).
     pub fn merge(&mut self, other: &Numbers) {
         let count = self.count + other.count;

@@ -44,6 +44,16 @@ impl BinaryScores {
         self.seen.extend_from_slice(&other.seen);
     }
 
+    pub(super) fn state(&self, state: &mut Vec<f64>) {
+        state.extend(self.seen.iter().flat_map(|&(score, positive)| [score, f64::from(u8::from(positive))]));
+    }
+
+    pub(super) fn restored(state: &[f64]) -> Option<BinaryScores> {
+        let (pairs, rest) = state.as_chunks();
+        let seen = pairs.iter().map(|&[score, positive]| (score, positive != 0.0)).collect();
+        rest.is_empty().then_some(BinaryScores { seen })
+    }
+
     /// For each different score from the highest down: how many positive and negative ones have it or more.
     fn steps(&self) -> Vec<(f64, f64)> {
         let mut sorted = self.seen.clone();
@@ -169,6 +179,22 @@ impl ClassScores {
     pub fn merge(&mut self, other: &ClassScores) {
         self.probabilities.extend_from_slice(&other.probabilities);
         self.labels.extend_from_slice(&other.labels);
+    }
+
+    pub(super) fn state(&self, state: &mut Vec<f64>) {
+        state.push(self.classes as f64);
+        state.extend(self.labels.iter().map(|&label| label as f64));
+        state.extend_from_slice(&self.probabilities);
+    }
+
+    pub(super) fn restored(state: &[f64]) -> Option<ClassScores> {
+        let (&classes, rest) = state.split_first()?;
+        let classes = classes as usize;
+        let rows = rest.len() / (classes + 1);
+        let (labels, probabilities) = rest.split_at_checked(rows)?;
+        let labels: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
+        let fits = probabilities.len() == rows * classes && labels.iter().all(|&label| label < classes);
+        fits.then(|| ClassScores { classes, probabilities: probabilities.to_vec(), labels })
     }
 
     /// One class against all others.

@@ -136,6 +136,11 @@ impl Slots {
         own.chain(self.kept.iter().map(|(name, variable)| (name.clone(), variable.clone()))).collect()
     }
 
+    /// What was restored and has no variable yet.
+    pub(crate) fn pending(&mut self) -> &mut BTreeMap<String, Data> {
+        &mut self.pending
+    }
+
     /// Puts back what was remembered; what has no variable yet waits for it.
     pub(crate) fn restore(&mut self, state: &[(String, Data)]) -> Result<()> {
         for (name, data) in state {

@@ -1,0 +1,215 @@
+//! Tensors by name with a description, in one file: safetensors, so that any reader of those opens it. Written whole or not at
+//! all, and checked when it is read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use kiln_nn::{DType, Data};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use serde_json::{Map, Value};
+
+use crate::checksum::crc32c;
+use crate::{Error, Result};
+
+/// Numbers under a shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The shape, row-major.
+    pub shape: Vec<usize>,
+    /// The numbers.
+    pub data: Data,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Store {
+    /// The description: names, versions, settings. Numbers that must come back bit for bit are tensors.
+    pub about: Map<String, Value>,
+    /// The tensors by name.
+    pub tensors: BTreeMap<String, Stored>,
+}
+
+/// The place of the description in the file's metadata, and of the checksum in the description.
+const ABOUT: &str = "kiln";
+const CHECKSUM: &str = "checksum";
+
+impl Store {
+    /// Adds numbers in a row.
+    pub fn put(&mut self, name: impl Into<String>, data: Data) {
+        let shape = vec![data.len()];
+        self.tensors.insert(name.into(), Stored { shape, data });
+    }
+
+    /// The tensors whose names start with `prefix`, without it.
+    pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Stored)> {
+        let from = self.tensors.range(prefix.to_string()..);
+        from.map_while(move |(name, stored)| Some((name.strip_prefix(prefix)?, stored)))
+    }
+
+    /// The `f64` numbers of a name; none where there are none.
+    pub fn numbers(&self, name: &str) -> &[f64] {
+        self.tensors.get(name).and_then(|stored| stored.data.as_slice()).unwrap_or_default()
+    }
+
+    /// Writes the file: beside it first, synced to the disk, and then in its place, so that whatever happens there is the old
+    /// file or the new one.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let mut about = self.about.clone();
+        about.insert(CHECKSUM.to_string(), self.checksum().into());
+        let metadata = HashMap::from([(ABOUT.to_string(), Value::Object(about).to_string())]);
+        let bytes: Vec<(&String, &Stored, Vec<u8>)> =
+            self.tensors.iter().map(|(name, stored)| (name, stored, stored.data.to_le_bytes())).collect();
+        let mut views = Vec::with_capacity(bytes.len());
+        for (name, stored, bytes) in &bytes {
+            let view = TensorView::new(dtype(stored.data.dtype()), stored.shape.clone(), bytes)
+                .map_err(|error| Error::format(path, format!("{name} can't be written: {error}")))?;
+            views.push((*name, view));
+        }
+        let file = serialize(views, Some(metadata))
+            .map_err(|error| Error::format(path, format!("it can't be written: {error}")))?;
+        write_whole(path, &file)
+    }
+
+    /// Reads a file that [`Store::save`] wrote.
+    ///
+    /// # Errors
+    /// Where there is none, or it isn't whole.
+    pub fn load(path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        let file = fs::read(path).map_err(Error::file(path))?;
+        let broken =
+            |what: &str| Error::format(path, format!("{what}; it is cut off, damaged, or no file of kiln's"));
+        let (_, header) = SafeTensors::read_metadata(&file).map_err(|error| broken(&error.to_string()))?;
+        let tensors = SafeTensors::deserialize(&file).map_err(|error| broken(&error.to_string()))?;
+        let text = header.metadata().as_ref().and_then(|all| all.get(ABOUT));
+        let text = text.ok_or_else(|| broken("it doesn't say what it holds"))?;
+        let about: Value = serde_json::from_str(text).map_err(|_| broken("its description can't be read"))?;
+        let Value::Object(mut about) = about else { return Err(broken("its description is no object")) };
+        let expected = about.remove(CHECKSUM);
+        let mut store = Store { about, tensors: BTreeMap::new() };
+        for (name, view) in tensors.tensors() {
+            let Some(dtype) = known(view.dtype()) else {
+                return Err(broken(&format!("{name} is of type {:?}", view.dtype())));
+            };
+            let data = Data::from_le_bytes(dtype, view.data());
+            store.tensors.insert(name, Stored { shape: view.shape().to_vec(), data });
+        }
+        if expected.as_ref().and_then(Value::as_str) != Some(store.checksum().as_str()) {
+            return Err(broken("its checksum is wrong"));
+        }
+        Ok(store)
+    }
+
+    /// Of everything in it.
+    fn checksum(&self) -> String {
+        let mut sum = crc32c(0, Value::Object(self.about.clone()).to_string().as_bytes());
+        for (name, Stored { shape, data }) in &self.tensors {
+            sum = crc32c(sum, format!("{name} {} {shape:?}", data.dtype()).as_bytes());
+            sum = crc32c(sum, &data.to_le_bytes());
+        }
+        format!("crc32c:{sum:08x}")
+    }
+}
+
+/// Writes a file beside its place, syncs it to the disk, and moves it there.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    fs::create_dir_all(folder).map_err(Error::file(folder))?;
+    let beside: PathBuf = folder.join(format!(".{name}.{}.part", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        // The new name is in the folder, which is synced too where the system lets us.
+        File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
+    };
+    write().map_err(|error| {
+        // What was begun is no use to anybody; that it can't be removed says nothing new.
+        let _ = fs::remove_file(&beside);
+        Error::file(path)(error)
+    })
+}
+
+fn dtype(dtype: DType) -> Dtype {
+    match dtype {
+        DType::Bool => Dtype::BOOL,
+        DType::U8 => Dtype::U8,
+        DType::U16 => Dtype::U16,
+        DType::I32 => Dtype::I32,
+        DType::I64 => Dtype::I64,
+        DType::F16 => Dtype::F16,
+        DType::Bf16 => Dtype::BF16,
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+    }
+}
+
+/// kiln's type for one of theirs.
+fn known(theirs: Dtype) -> Option<DType> {
+    use DType::*;
+    [Bool, U8, U16, I32, I64, F16, Bf16, F32, F64].into_iter().find(|ours| dtype(*ours) == theirs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Store {
+        let mut store = Store::default();
+        store.about.insert("what".to_string(), "a test".into());
+        store.put("a.x", Data::F32(vec![1.5, f32::NAN, -0.0]));
+        store.put("a.y", Data::I64(vec![-7]));
+        store.put("b", Data::Bool(vec![true, false]));
+        store.put("empty", Data::F64(Vec::new()));
+        store
+    }
+
+    #[test]
+    fn what_is_saved_comes_back_bit_for_bit() {
+        let folder = std::env::temp_dir().join(format!("kiln-store-{}", std::process::id()));
+        let path = folder.join("sub/x.state");
+        example().save(&path).unwrap();
+        let read = Store::load(&path).unwrap();
+        let bytes = |store: &Store| -> Vec<Vec<u8>> {
+            store.tensors.values().map(|stored| stored.data.to_le_bytes()).collect()
+        };
+        assert_eq!((bytes(&read), &read.about), (bytes(&example()), &example().about));
+        assert_eq!(read.under("a.").map(|(name, _)| name).collect::<Vec<_>>(), ["x", "y"]);
+        // Nothing is left beside it.
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_changed_anywhere_is_refused() {
+        let folder = std::env::temp_dir().join(format!("kiln-store-broken-{}", std::process::id()));
+        let path = folder.join("x.state");
+        example().save(&path).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for cut in 0..whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            assert!(Store::load(&path).is_err(), "cut at {cut}");
+        }
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1 << (at % 8);
+            fs::write(&path, &changed).unwrap();
+            // Some spaces of the header mean nothing; then what is read is what was written.
+            if let Ok(read) = Store::load(&path) {
+                assert_eq!(read.about, example().about, "byte {at}");
+                assert_eq!(read.checksum(), example().checksum(), "byte {at}");
+            }
+        }
+        let missing = Store::load(folder.join("nothing")).unwrap_err().to_string();
+        assert!(missing.contains("nothing"), "{missing}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,151 @@
+//! Checkpoints in a folder: the last few, and the best.
+
+use std::path::{Path, PathBuf};
+
+use kiln_nn::Data;
+
+use super::callback::{Callback, Moment};
+use super::monitor::Monitor;
+use crate::{Error, Result};
+
+/// Saves the training every so many epochs or steps, and at its end: `last.state` always, `step-N.state` as many as are
+/// to be kept, `best.state` of the best epoch.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    every: Every,
+    keep: usize,
+    kept: Vec<u64>,
+    /// The step of `last.state`, once this session has written one.
+    saved: Option<u64>,
+    best: Option<Monitor>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Every {
+    Epochs(u64),
+    Steps(u64),
+}
+
+impl Checkpoints {
+    /// After each epoch, in a folder that is made if needed.
+    pub fn new(folder: impl Into<PathBuf>) -> Checkpoints {
+        Checkpoints {
+            folder: folder.into(),
+            every: Every::Epochs(1),
+            keep: 0,
+            kept: Vec::new(),
+            saved: None,
+            best: None,
+        }
+    }
+
+    /// After every so many epochs.
+    pub fn every_epochs(self, epochs: u64) -> Checkpoints {
+        Checkpoints { every: Every::Epochs(epochs.max(1)), ..self }
+    }
+
+    /// After every so many steps.
+    pub fn every_steps(self, steps: u64) -> Checkpoints {
+        Checkpoints { every: Every::Steps(steps.max(1)), ..self }
+    }
+
+    /// Keeps so many of them besides `last.state`, each with the number of its step; none unless told otherwise.
+    pub fn keep(self, count: usize) -> Checkpoints {
+        Checkpoints { keep: count, ..self }
+    }
+
+    /// Keeps that of the best epoch too, by a number such as `val_loss` or `val_accuracy`.
+    pub fn best(self, number: &str) -> Checkpoints {
+        Checkpoints { best: Some(Monitor::new(number)), ..self }
+    }
+
+    /// The checkpoint to go on from.
+    pub fn last(folder: impl AsRef<Path>) -> PathBuf {
+        folder.as_ref().join("last.state")
+    }
+
+    pub(super) fn last_path(&self) -> PathBuf {
+        Checkpoints::last(&self.folder)
+    }
+
+    fn save(&mut self, at: &mut Moment) {
+        self.saved = Some(at.step);
+        let numbered = |step: u64| self.folder.join(format!("step-{step}.state"));
+        if self.keep > 0 && self.kept.last() != Some(&at.step) {
+            at.save(numbered(at.step));
+            self.kept.push(at.step);
+            while self.kept.len() > self.keep {
+                at.remove(numbered(self.kept.remove(0)));
+            }
+        }
+        at.save(self.last_path());
+    }
+}
+
+impl Callback for Checkpoints {
+    fn before(&mut self, _at: &mut Moment) -> Result<()> {
+        // A folder that can't be written to is found out now, not after the first epoch.
+        std::fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))?;
+        let trial = self.folder.join(format!(".trial.{}", std::process::id()));
+        std::fs::write(&trial, []).map_err(Error::file(&self.folder))?;
+        std::fs::remove_file(&trial).map_err(Error::file(&trial))
+    }
+
+    fn after_step(&mut self, at: &mut Moment) -> Result<()> {
+        if let Every::Steps(steps) = self.every
+            && at.step.is_multiple_of(steps)
+        {
+            self.save(at);
+        }
+        Ok(())
+    }
+
+    fn after_epoch(&mut self, at: &mut Moment) -> Result<()> {
+        if let Some(monitor) = &mut self.best
+            && monitor.observe(at)?
+        {
+            at.save(self.folder.join("best.state"));
+        }
+        if let Every::Epochs(epochs) = self.every
+            && (at.epoch.is_multiple_of(epochs) || at.is_last())
+        {
+            self.save(at);
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, at: &mut Moment) -> Result<()> {
+        // What stopped early is saved where it stopped; what failed stays as it was saved before.
+        if !at.failed && self.saved != Some(at.step) {
+            self.save(at);
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        "checkpoints"
+    }
+
+    fn state(&self) -> Vec<(String, Data)> {
+        let kept = self.kept.iter().map(|&step| step as i64).collect();
+        let best = self.best.as_ref().map_or(f64::NAN, Monitor::best);
+        vec![("best".to_string(), Data::F64(vec![best])), ("kept".to_string(), Data::I64(kept))]
+    }
+
+    fn restore(&mut self, state: &[(&str, &Data)]) -> Result<()> {
+        for (name, data) in state {
+            match (*name, &mut self.best) {
+                ("best", Some(monitor)) => {
+                    monitor.restore(data.get(0).map_or(f64::NAN, |best| best.as_f64()));
+                }
+                ("kept", _) => {
+                    let steps = data.as_slice::<i64>().unwrap_or_default();
+                    self.kept = steps.iter().map(|&step| step as u64).collect();
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

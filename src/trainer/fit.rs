@@ -1,0 +1,550 @@
+//! The loop: batches in, steps, epochs, callbacks.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use kiln_data::{Batch, Cursor, Dataset, Prefetch};
+use kiln_nn::loss::Loss;
+use kiln_nn::metrics::{History, Metric};
+use kiln_nn::optim::Optimizer;
+use kiln_nn::schedule::{PlateauState, ReduceOnPlateau, Schedule};
+use kiln_nn::{Context, DType, Data, Layer, Step, StepOptions, Tensor};
+use serde_json::Value;
+
+use super::callback::{Callback, Moment, Wish};
+use super::evaluate::{Evaluate, Truth, evaluator, target};
+use super::interrupt::Interrupt;
+use super::monitor::no_such_number;
+use super::nan::Anchor;
+use super::progress::Progress;
+use super::state::{TrainState, put_weights, set_weights};
+use super::{ClassWeights, Length, Settings};
+use crate::inputs::{all, blank, meant};
+use crate::store::Store;
+use crate::{Error, Result};
+
+/// What is trained, on what.
+pub(super) struct Parts<'p, 'a> {
+    pub(super) model: &'p dyn Layer,
+    pub(super) loss: Rc<dyn Loss + 'a>,
+    pub(super) train: &'p dyn Dataset,
+    pub(super) valid: Option<&'p dyn Dataset>,
+}
+
+/// What is known of a training when it is over.
+pub(super) struct Fitted {
+    pub(super) history: History,
+    pub(super) steps: u64,
+    pub(super) elapsed: Duration,
+    /// Why it ended before its time.
+    pub(super) stopped: Option<String>,
+}
+
+/// Trains the model in place. `N` is 3 where rows have weights, else 2.
+pub(super) fn fit<const N: usize>(
+    parts: Parts,
+    optimizer: &dyn Optimizer,
+    settings: &mut Settings,
+) -> Result<Fitted> {
+    let Parts { ref model, ref loss, train, valid } = parts;
+    let batching = settings.batching.clone();
+    batching.check(train.len())?;
+    let batches = batching.count(train.len());
+    let steps = match settings.length {
+        Length::Epochs(epochs) => epochs.saturating_mul(batches),
+        Length::Steps(steps) => steps,
+    };
+    // Layers are made by the first tensor that reaches them, and a checkpoint needs to know them.
+    if let Some(error) = model.forward(&blank(train, 1), &Context::inference()).error() {
+        return Err(error.into());
+    }
+    check_metrics(&settings.metrics, train)?;
+    let class_weights = settings.class_weights.as_ref().map(|weights| weigh(weights, train)).transpose()?;
+    let options = std::mem::take(&mut settings.options);
+    let planned = settings.schedule.take().map(|planned| planned(steps.div_ceil(settings.accumulate)));
+    if settings.progress {
+        settings.callbacks.push(Box::new(Progress::new()));
+    }
+    let interrupt = if settings.interruptible { Interrupt::listen() } else { Interrupt::deaf() };
+    let mut session = Session {
+        model: *model,
+        train,
+        step: step::<N>(model, loss.clone(), optimizer, options, train, class_weights, &settings.metrics),
+        valid: valid.map(|set| (set, evaluator(*model, loss.clone(), set, batching.size))),
+        base_rate: optimizer.rate(),
+        rate: f64::NAN,
+        schedule: planned,
+        plateau: settings.plateau.take(),
+        truth: Truth::new(&train.y()),
+        metrics: settings.metrics.clone(),
+        valid_metrics: settings.metrics.clone(),
+        callbacks: std::mem::take(&mut settings.callbacks),
+        settings,
+        steps,
+        batches,
+        cursor: Cursor::default(),
+        done: 0,
+        from: 0,
+        epoch: 1,
+        batch: 0,
+        sums: Sums::default(),
+        loss: f64::NAN,
+        numbers: Vec::new(),
+        history: History::default(),
+        before: Duration::ZERO,
+        began: Instant::now(),
+        wishes: Vec::with_capacity(8),
+        best: None,
+        restores_best: false,
+        stopped: None,
+        failed: false,
+        anchor: None,
+    };
+    if let Some(state) = session.settings.resume.take() {
+        session.restore(&state)?;
+    }
+    session.notify(|callback, at| callback.before(at))?;
+    session.grant_all()?;
+    let outcome = session.epochs(&interrupt);
+    session.failed = outcome.is_err();
+    let told = session.notify(|callback, at| callback.after(at)).and_then(|()| session.grant_all());
+    outcome.and(told)?;
+    if interrupt.asked() && !session.settings.quiet {
+        session.say_how_to_go_on();
+    }
+    session.finish()
+}
+
+/// The training step: the loss first, and the predictions if a metric wants them.
+fn step<'s, const N: usize>(
+    model: &'s &'s dyn Layer,
+    loss: Rc<dyn Loss + 's>,
+    optimizer: &'s dyn Optimizer,
+    options: StepOptions,
+    train: &dyn Dataset,
+    class_weights: Option<Tensor>,
+    metrics: &[Metric],
+) -> Step<'s, N> {
+    let (x_form, y_form, shows) = (train.x(), train.y(), !metrics.is_empty());
+    let build = move |model: &&'s dyn Layer, context: &Context, inputs: [Tensor; N]| {
+        let prediction = model.forward(&meant(&inputs[0], &x_form), context);
+        let y = target(&inputs[1], &y_form, &prediction);
+        let of_class = class_weights.as_ref().map(|weights| weights.gather(0, &inputs[1].cast(DType::I64)));
+        let weights = match (inputs.get(2), of_class) {
+            (Some(rows), Some(classes)) => Some(rows * classes),
+            (Some(rows), None) => Some(rows.clone()),
+            (None, classes) => classes,
+        };
+        let mut results = vec![loss.weighted(&prediction, &y, weights.as_ref()).mean(..)];
+        if shows {
+            results.push(prediction.cast(DType::F32));
+        }
+        results
+    };
+    Step::train_with(model, Borrowed(optimizer), options, build)
+}
+
+/// An optimizer of the caller's.
+struct Borrowed<'s>(&'s dyn Optimizer);
+
+impl Optimizer for Borrowed<'_> {
+    fn rate(&self) -> f64 {
+        self.0.rate()
+    }
+
+    fn update(&self, slot: &mut kiln_nn::optim::Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+        self.0.update(slot, parameter, gradient)
+    }
+
+    fn update_all(
+        &self,
+        slots: &mut kiln_nn::optim::Slots,
+        all: &[kiln_nn::optim::Trained],
+    ) -> kiln_nn::Result<Vec<Tensor>> {
+        self.0.update_all(slots, all)
+    }
+}
+
+/// Sums over the epoch so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    loss: f64,
+    rows: f64,
+}
+
+pub(super) struct Session<'s, 'a, const N: usize> {
+    pub(super) model: &'s dyn Layer,
+    pub(super) train: &'s dyn Dataset,
+    pub(super) step: Step<'s, N>,
+    valid: Option<(&'s dyn Dataset, Box<dyn Evaluate + 's>)>,
+    base_rate: f64,
+    /// The rate the step has now.
+    pub(super) rate: f64,
+    schedule: Option<Box<dyn Schedule + 'a>>,
+    plateau: Option<(ReduceOnPlateau, String)>,
+    truth: Truth,
+    metrics: Vec<Metric>,
+    valid_metrics: Vec<Metric>,
+    callbacks: Vec<Box<dyn Callback + 'a>>,
+    pub(super) settings: &'s mut Settings<'a>,
+    /// How many steps there will be, and batches in an epoch.
+    steps: u64,
+    batches: u64,
+    /// The batch that comes next.
+    pub(super) cursor: Cursor,
+    /// Steps that are done.
+    pub(super) done: u64,
+    /// Steps that were done before this session.
+    from: u64,
+    /// The epoch of the last step, from 1, and its batches that are done.
+    epoch: u64,
+    batch: u64,
+    sums: Sums,
+    /// Of the last step.
+    pub(super) loss: f64,
+    /// Of the last epoch.
+    numbers: Vec<(String, f64)>,
+    history: History,
+    /// Time of earlier sessions, and the start of this one.
+    before: Duration,
+    began: Instant,
+    wishes: Vec<Wish>,
+    best: Option<Store>,
+    restores_best: bool,
+    stopped: Option<String>,
+    failed: bool,
+    /// Where to look from, should a loss be no number.
+    pub(super) anchor: Option<Anchor>,
+}
+
+impl<const N: usize> Session<'_, '_, N> {
+    /// Trains from the cursor to the end.
+    fn epochs(&mut self, interrupt: &Interrupt) -> Result<()> {
+        let last =
+            self.cursor.epoch * self.batches + self.cursor.batch + (self.steps.saturating_sub(self.done));
+        let end = Cursor { epoch: last / self.batches, batch: last % self.batches };
+        let (train, batching) = (self.train, self.settings.batching.clone());
+        std::thread::scope(|scope| {
+            let mut batches = Prefetch::start(scope, train, batching, self.cursor, end)?;
+            while self.stopped.is_none()
+                && let Some(batch) = batches.next()?
+            {
+                self.one_step(batch)?;
+                self.notify(|callback, at| callback.after_step(at))?;
+                if self.cursor.batch == 0 || self.done == self.steps {
+                    self.end_epoch()?;
+                }
+                // Only now, so that a checkpoint of an epoch's last step knows that the epoch is over.
+                self.grant_all()?;
+                if interrupt.asked() {
+                    self.stopped.get_or_insert_with(|| "interrupted".to_string());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn one_step(&mut self, batch: &Batch) -> Result<()> {
+        if self.cursor.batch == 0 || self.done == self.from {
+            self.anchor = Anchor::drop_at(self)?;
+        }
+        (self.epoch, self.batch) = (self.cursor.epoch + 1, self.cursor.batch + 1);
+        self.set_rate(self.done)?;
+        let out = self.step.run_all(all::<N>(batch))?;
+        self.loss = out[0].get(0).map_or(f64::NAN, |loss| loss.as_f64());
+        if !self.loss.is_finite() {
+            return Err(self.no_number(batch));
+        }
+        if let Some(outputs) = out.get(1) {
+            self.truth.take(&batch.y);
+            self.truth.show(outputs, batch.rows(), &mut self.metrics)?;
+        }
+        self.sums.loss += self.loss * batch.rows() as f64;
+        self.sums.rows += batch.rows() as f64;
+        self.cursor = self.settings.batching.after(self.cursor, self.train.len());
+        self.done += 1;
+        Ok(())
+    }
+
+    /// Sets the rate of a step, if it isn't the one before's.
+    pub(super) fn set_rate(&mut self, step: u64) -> Result<()> {
+        let update = step / self.settings.accumulate;
+        let planned = self.schedule.as_ref().map_or(1.0, |schedule| schedule.factor(update));
+        let reduced = self.plateau.as_ref().map_or(1.0, |(plateau, _)| plateau.state().factor);
+        let rate = self.base_rate * planned * reduced;
+        if rate.to_bits() != self.rate.to_bits() {
+            self.step.set_rate(rate)?;
+            self.rate = rate;
+        }
+        Ok(())
+    }
+
+    /// The numbers of the epoch that is over, and what follows from them.
+    fn end_epoch(&mut self) -> Result<()> {
+        let mut numbers = vec![("loss".to_string(), self.sums.loss / self.sums.rows)];
+        numbers.extend(self.metrics.iter().map(|metric| (metric.name().to_string(), metric.value())));
+        let due = self.epoch.is_multiple_of(self.settings.validate_every) || self.done == self.steps;
+        if due && self.valid.is_some() {
+            self.swap_averages()?;
+            let evaluated = self.evaluate(&mut numbers);
+            self.swap_averages()?;
+            evaluated?;
+        }
+        numbers.push(("rate".to_string(), self.rate));
+        self.numbers = numbers;
+        self.history.record_all(&self.numbers);
+        if let Some((plateau, number)) = &mut self.plateau {
+            match self.numbers.iter().find(|(name, _)| name == number) {
+                Some((_, value)) => {
+                    plateau.observe(*value);
+                }
+                // What isn't validated in this epoch has no number.
+                None if !due => {}
+                None => return Err(no_such_number(number, &self.numbers)),
+            }
+        }
+        self.notify(|callback, at| callback.after_epoch(at))?;
+        self.sums = Sums::default();
+        self.metrics.iter_mut().for_each(Metric::reset);
+        Ok(())
+    }
+
+    fn evaluate(&mut self, numbers: &mut Vec<(String, f64)>) -> Result<()> {
+        let Some((set, evaluator)) = &mut self.valid else { return Ok(()) };
+        self.valid_metrics.iter_mut().for_each(Metric::reset);
+        let loss = evaluator.run(*set, &mut self.valid_metrics)?;
+        numbers.push(("val_loss".to_string(), loss));
+        numbers.extend(self.valid_metrics.iter().map(|m| (format!("val_{}", m.name()), m.value())));
+        Ok(())
+    }
+
+    fn swap_averages(&self) -> Result<()> {
+        match self.settings.averages {
+            true => Ok(self.step.swap_averages(&self.model)?),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.before + self.began.elapsed()
+    }
+
+    /// Tells all callbacks; what they wish waits.
+    fn notify(&mut self, what: impl Fn(&mut dyn Callback, &mut Moment) -> Result<()>) -> Result<()> {
+        let mut moment = Moment {
+            epoch: self.epoch,
+            epochs: self.steps.div_ceil(self.batches),
+            step: self.done,
+            steps: self.steps,
+            batch: self.batch,
+            batches: self.batches,
+            rows: self.sums.rows as u64,
+            loss: self.loss,
+            mean_loss: self.sums.loss / self.sums.rows,
+            metrics: &self.metrics,
+            numbers: &self.numbers,
+            rate: self.rate,
+            elapsed: self.before + self.began.elapsed(),
+            failed: self.failed,
+            model: self.model,
+            wishes: &mut self.wishes,
+        };
+        self.callbacks.iter_mut().try_for_each(|callback| what(&mut **callback, &mut moment))
+    }
+
+    /// Does what callbacks wished.
+    fn grant_all(&mut self) -> Result<()> {
+        let mut wishes = std::mem::take(&mut self.wishes);
+        let granted = wishes.drain(..).try_for_each(|wish| self.grant(wish));
+        self.wishes = wishes;
+        granted
+    }
+
+    fn grant(&mut self, wish: Wish) -> Result<()> {
+        match wish {
+            Wish::Stop(reason) => {
+                self.stopped.get_or_insert(reason);
+            }
+            Wish::Save(path) => self.capture()?.save(path)?,
+            Wish::Remove(path) => match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::file(path)(error));
+                }
+                _ => {}
+            },
+            Wish::KeepBest => {
+                let mut best = Store::default();
+                self.swap_averages()?;
+                let kept = put_weights(&mut best, "", self.model);
+                self.swap_averages()?;
+                kept?;
+                self.best = Some(best);
+            }
+            Wish::RestoreBest => self.restores_best = true,
+        }
+        Ok(())
+    }
+
+    /// Everything, as it is between two steps.
+    pub(super) fn capture(&self) -> Result<TrainState> {
+        let mut state = TrainState::new();
+        self.put_model(&mut state)?;
+        let place = [self.cursor.epoch, self.cursor.batch, self.done].map(|number| number as i64);
+        let store = &mut state.0;
+        store.about.insert("settings".to_string(), self.fixed().into_iter().collect());
+        store.put("place", Data::I64(place.to_vec()));
+        store.put("sums", Data::F64(vec![self.sums.loss, self.sums.rows, self.loss]));
+        store.put("seconds", Data::F64(vec![self.elapsed().as_secs_f64()]));
+        for metric in &self.metrics {
+            store.put(format!("metric.{}", metric.name()), Data::F64(metric.state()));
+        }
+        if let Some((plateau, _)) = &self.plateau {
+            let PlateauState { best, waited, cooling, factor } = plateau.state();
+            store.put("plateau", Data::F64(vec![best, waited as f64, cooling as f64, factor]));
+        }
+        for callback in &self.callbacks {
+            for (name, data) in callback.state() {
+                store.put(format!("callback.{}.{name}", callback.name()), data);
+            }
+        }
+        if let Some(best) = &self.best {
+            let best = best.tensors.iter().map(|(path, stored)| (format!("best.{path}"), stored.clone()));
+            store.tensors.extend(best);
+        }
+        state.put_history(&self.history);
+        Ok(state)
+    }
+
+    /// The weights and what the step remembers.
+    pub(super) fn put_model(&self, state: &mut TrainState) -> Result<()> {
+        put_weights(&mut state.0, "model.", self.model)?;
+        for (name, data) in self.step.state()? {
+            state.0.put(format!("step.{name}"), data);
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_model(&mut self, state: &TrainState) -> Result<()> {
+        set_weights(&state.0, "model.", self.model)?;
+        let step = state.0.under("step.").map(|(name, stored)| (name.to_string(), stored.data.clone()));
+        self.step.restore(&step.collect::<Vec<_>>())?;
+        // Whatever rate was restored, the next step sets its own.
+        self.rate = f64::NAN;
+        Ok(())
+    }
+
+    /// Settings that a checkpoint can't go on without.
+    fn fixed(&self) -> [(String, Value); 5] {
+        let batching = &self.settings.batching;
+        [
+            ("rows".to_string(), self.train.len().into()),
+            ("batch size".to_string(), batching.size.into()),
+            ("seed".to_string(), batching.seed.into()),
+            ("dropping the last batch".to_string(), batching.drop_last.into()),
+            ("accumulated batches".to_string(), self.settings.accumulate.into()),
+        ]
+    }
+
+    fn restore(&mut self, state: &TrainState) -> Result<()> {
+        let saved = state.0.about.get("settings");
+        for (name, now) in self.fixed() {
+            let then = saved.and_then(|saved| saved.get(&name)).unwrap_or(&Value::Null);
+            if *then != now {
+                return Err(Error::Training(format!(
+                    "the checkpoint is of a training with {name} {then}, this one has {now}; give it the same"
+                )));
+            }
+        }
+        self.set_model(state)?;
+        let [epoch, batch, done] = state.place().map(|number| number.max(0) as u64);
+        (self.cursor, self.done, self.from) = (Cursor { epoch, batch }, done, done);
+        (self.epoch, self.batch) = (epoch + 1, batch);
+        if let &[loss, rows, last] = state.0.numbers("sums") {
+            (self.sums, self.loss) = (Sums { loss, rows }, last);
+        }
+        self.before = Duration::try_from_secs_f64(state.0.numbers("seconds").first().copied().unwrap_or(0.0))
+            .unwrap_or_default();
+        for metric in &mut self.metrics {
+            metric.restore(state.0.numbers(&format!("metric.{}", metric.name())))?;
+        }
+        if let (Some((plateau, _)), &[best, waited, cooling, factor]) =
+            (&mut self.plateau, state.0.numbers("plateau"))
+        {
+            plateau.restore(PlateauState { best, waited: waited as u64, cooling: cooling as u64, factor });
+        }
+        for callback in &mut self.callbacks {
+            let prefix = format!("callback.{}.", callback.name());
+            let own: Vec<(&str, &Data)> =
+                state.0.under(&prefix).map(|(name, stored)| (name, &stored.data)).collect();
+            callback.restore(&own)?;
+        }
+        let best: Store = Store {
+            tensors: state
+                .0
+                .under("best.")
+                .map(|(path, stored)| (path.to_string(), stored.clone()))
+                .collect(),
+            ..Store::default()
+        };
+        self.best = (!best.tensors.is_empty()).then_some(best);
+        self.history = state.history();
+        Ok(())
+    }
+
+    fn say_how_to_go_on(&self) {
+        let place = format!("interrupted in epoch {} after step {}", self.epoch, self.done);
+        match &self.settings.saves_to {
+            Some(path) => eprintln!("{place}; saved. Go on from {} with Trainer::resume", path.display()),
+            None => eprintln!("{place}"),
+        }
+    }
+
+    /// Gives the model its best or averaged weights, if there are any.
+    fn finish(self) -> Result<Fitted> {
+        match &self.best {
+            Some(best) if self.restores_best => set_weights(best, "", self.model)?,
+            _ => self.swap_averages()?,
+        }
+        let elapsed = self.elapsed();
+        Ok(Fitted { history: self.history, steps: self.done, elapsed, stopped: self.stopped })
+    }
+}
+
+/// Metrics of classes need classes; said before an hour of training, not after.
+fn check_metrics(metrics: &[Metric], train: &dyn Dataset) -> Result<()> {
+    let classes = train.y().codes().is_some();
+    match metrics.iter().find(|metric| !metric.is_of_classes() && classes) {
+        Some(metric) => Err(Error::Training(format!(
+            "{} is of numbers, and the targets are classes; accuracy or f1 would be of classes",
+            metric.name()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// A weight for each class.
+fn weigh(weights: &ClassWeights, train: &dyn Dataset) -> Result<Tensor> {
+    let Some(classes) = train.y().codes() else {
+        return Err(Error::Training("class weights need classes as targets".to_string()));
+    };
+    let weights = match weights {
+        ClassWeights::Given(weights) if weights.len() == classes => weights.clone(),
+        ClassWeights::Given(weights) => {
+            let count = weights.len();
+            return Err(Error::Training(format!("{count} class weights for {classes} classes")));
+        }
+        ClassWeights::Balanced => {
+            let labels = train.labels()?;
+            let mut counts = vec![0usize; classes];
+            for label in &labels {
+                if let Some(count) = usize::try_from(*label).ok().and_then(|class| counts.get_mut(class)) {
+                    *count += 1;
+                }
+            }
+            // A class that never occurs weighs nothing in no row.
+            let seen = counts.iter().filter(|count| **count > 0).count();
+            counts.iter().map(|&count| labels.len() as f32 / (seen * count.max(1)) as f32).collect()
+        }
+    };
+    Ok(Tensor::new(weights, [classes]))
+}

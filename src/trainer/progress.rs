@@ -1,0 +1,134 @@
+//! How far a training is: a bar for the epoch under way and a line for each that is over. Where nobody watches (the output is no
+//! terminal) only the lines. All of it goes to stderr.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::callback::{Callback, Moment};
+use crate::Result;
+
+/// The bar and the lines. Every trainer has one that isn't [quiet](super::Trainer::quiet).
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    /// When this session and its epoch began, and the steps done until then.
+    session: (Instant, u64),
+    epoch: (Instant, u64),
+    shown: Instant,
+}
+
+/// The bar isn't drawn more often.
+const EVERY: Duration = Duration::from_millis(100);
+
+impl Progress {
+    /// Nothing shown yet.
+    pub fn new() -> Progress {
+        let now = Instant::now();
+        Progress { bar: None, session: (now, 0), epoch: (now, 0), shown: now }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress::new()
+    }
+}
+
+impl Callback for Progress {
+    fn before(&mut self, at: &mut Moment) -> Result<()> {
+        let now = Instant::now();
+        (self.session, self.epoch, self.shown) = ((now, at.step), (now, at.step), now);
+        if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new(at.batches);
+            let style = ProgressStyle::with_template("{prefix} {bar:28.cyan/dim} {pos}/{len}  {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
+            self.bar = Some(bar);
+        }
+        Ok(())
+    }
+
+    fn after_step(&mut self, at: &mut Moment) -> Result<()> {
+        let Some(bar) = &self.bar else { return Ok(()) };
+        let now = Instant::now();
+        if now.duration_since(self.shown) < EVERY {
+            return Ok(());
+        }
+        self.shown = now;
+        let steps = (at.step - self.session.1).max(1) as f64;
+        let spent = now.duration_since(self.session.0).as_secs_f64();
+        let rows = at.rows as f64 / at.batch.max(1) as f64;
+        let left = (at.steps - at.step) as f64 * spent / steps;
+        let mut text = format!("loss {:.4}", at.mean_loss);
+        for metric in at.metrics {
+            let _ = write!(text, "  {} {:.4}", metric.name(), metric.value());
+        }
+        let _ = write!(text, "  {} rows/s  {} left", thousands(rows * steps / spent), time(left));
+        bar.set_prefix(format!("epoch {}/{}", at.epoch, at.epochs));
+        bar.set_message(text);
+        bar.set_position(at.batch);
+        Ok(())
+    }
+
+    fn after_epoch(&mut self, at: &mut Moment) -> Result<()> {
+        let now = Instant::now();
+        let spent = now.duration_since(self.epoch.0).as_secs_f64();
+        let speed = at.rows as f64 / spent.max(1e-9);
+        let mut text = format!("epoch {:>w$}/{}", at.epoch, at.epochs, w = at.epochs.to_string().len());
+        for (name, number) in at.numbers.iter().filter(|(name, _)| name != "rate") {
+            let _ = write!(text, "  {name} {number:.4}");
+        }
+        let _ = write!(text, "  {}  {} rows/s", time(spent), thousands(speed));
+        self.line(&text);
+        self.epoch = (now, at.step);
+        Ok(())
+    }
+
+    fn after(&mut self, _at: &mut Moment) -> Result<()> {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        Ok(())
+    }
+}
+
+/// `412`, `38.1k`, `1.2M`.
+pub(crate) fn thousands(number: f64) -> String {
+    match number {
+        n if n >= 1e6 => format!("{:.1}M", n / 1e6),
+        n if n >= 1e4 => format!("{:.0}k", n / 1e3),
+        n if n >= 1e3 => format!("{:.1}k", n / 1e3),
+        n => format!("{n:.0}"),
+    }
+}
+
+/// `0.31 s`, `12.3 s`, `4:05`, `1:02:03`.
+pub(crate) fn time(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match seconds {
+        s if s < 10.0 => format!("{s:.2} s"),
+        s if s < 60.0 => format!("{s:.1} s"),
+        _ if whole < 3600 => format!("{}:{:02}", whole / 60, whole % 60),
+        _ => format!("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!([0.0, 999.0, 1234.0, 45678.0, 2.34e6].map(thousands), ["0", "999", "1.2k", "46k", "2.3M"]);
+        assert_eq!([0.314, 12.34, 245.0, 3723.0].map(time), ["0.31 s", "12.3 s", "4:05", "1:02:03"]);
+    }
+}

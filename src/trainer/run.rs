@@ -1,0 +1,261 @@
+//! What comes out of a training: the model, what is known of it, and what it says of other sets.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kiln_data::{Dataset, Form};
+use kiln_nn::loss::Loss;
+use kiln_nn::metrics::{Confusion, History, Metric};
+use kiln_nn::{Context, DType, Function, Layer};
+
+use super::evaluate::{each_batch, evaluator};
+use super::fit::Fitted;
+use super::progress::{thousands, time};
+use crate::inputs::{input, meant};
+use crate::{Error, Result};
+
+/// A trained model.
+pub struct Run<'a, M> {
+    model: M,
+    loss: Rc<dyn Loss + 'a>,
+    metrics: Vec<Metric>,
+    batch_size: usize,
+    x_form: Form,
+    names: Vec<String>,
+    rows: usize,
+    fitted: Fitted,
+}
+
+impl<'a, M: Layer> Run<'a, M> {
+    pub(super) fn new(
+        model: M,
+        loss: Rc<dyn Loss + 'a>,
+        train: &impl Dataset,
+        mut metrics: Vec<Metric>,
+        batch_size: usize,
+        fitted: Fitted,
+    ) -> Run<'a, M> {
+        metrics.iter_mut().for_each(Metric::reset);
+        let names = train.names().to_vec();
+        Run { model, loss, metrics, batch_size, x_form: train.x(), names, rows: train.len(), fitted }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// The model, as one's own.
+    pub fn into_model(self) -> M {
+        self.model
+    }
+
+    /// The numbers of each epoch.
+    pub fn history(&self) -> &History {
+        &self.fitted.history
+    }
+
+    /// Steps that were done.
+    pub fn steps(&self) -> u64 {
+        self.fitted.steps
+    }
+
+    /// Time spent, of all sessions of the training.
+    pub fn elapsed(&self) -> Duration {
+        self.fitted.elapsed
+    }
+
+    /// Why it ended before its time, if it did.
+    pub fn stopped(&self) -> Option<&str> {
+        self.fitted.stopped.as_deref()
+    }
+
+    /// The loss and the metrics on a set.
+    ///
+    /// # Errors
+    /// Where the set doesn't fit the model, or a row can't be read.
+    pub fn evaluate(&self, set: &impl Dataset) -> Result<Evaluation> {
+        if set.is_empty() {
+            return Err(Error::Training("the set to evaluate is empty".to_string()));
+        }
+        self.check(set)?;
+        let mut metrics = self.metrics.clone();
+        let mut evaluator = evaluator(&self.model, self.loss.clone(), set, self.batch_size);
+        let loss = evaluator.run(set, &mut metrics)?;
+        let mut numbers = vec![("loss".to_string(), loss)];
+        numbers.extend(metrics.iter().map(|metric| (metric.name().to_string(), metric.value())));
+        Ok(Evaluation { numbers, rows: set.len() })
+    }
+
+    /// What the model says of each row, in batches.
+    ///
+    /// # Errors
+    /// As [`Run::evaluate`].
+    pub fn predict(&self, set: &impl Dataset) -> Result<Predictions> {
+        self.check(set)?;
+        predict(&self.model, set, self.batch_size)
+    }
+
+    /// Precision, recall and F1 of each class, and which was taken for which.
+    ///
+    /// # Errors
+    /// As [`Run::evaluate`], and where the targets aren't classes.
+    pub fn report(&self, set: &impl Dataset) -> Result<String> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        Ok(self.confusion(set)?.report(&names))
+    }
+
+    /// Which class was taken for which.
+    ///
+    /// # Errors
+    /// As [`Run::report`].
+    pub fn confusion(&self, set: &impl Dataset) -> Result<Confusion> {
+        let labels = set.labels()?;
+        let predictions = self.predict(set)?;
+        let mut confusion = Confusion::new(predictions.width().max(2));
+        confusion.add(&labels, &predictions.classes())?;
+        Ok(confusion)
+    }
+
+    /// A few lines: how long, how often, the last and the best numbers.
+    pub fn summary(&self) -> String {
+        self.to_string()
+    }
+
+    /// A set must look like the one that was trained on.
+    fn check(&self, set: &impl Dataset) -> Result<()> {
+        let form = set.x();
+        match form.shape == self.x_form.shape && form.meaning == self.x_form.meaning {
+            true => Ok(()),
+            false => Err(Error::Training(format!(
+                "rows of {:?} ({:?}) were trained on, and these are {:?} ({:?})",
+                self.x_form.shape, self.x_form.meaning, form.shape, form.meaning
+            ))),
+        }
+    }
+}
+
+impl<M> fmt::Display for Run<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fitted { history, steps, elapsed, stopped } = &self.fitted;
+        let (epochs, spent) = (history.len(), elapsed.as_secs_f64());
+        let speed = thousands((epochs * self.rows) as f64 / spent.max(1e-9));
+        write!(f, "{epochs} epochs, {steps} steps in {} ({speed} rows/s)", time(spent))?;
+        if let Some(reason) = stopped {
+            write!(f, "; stopped: {reason}")?;
+        }
+        for name in history.names().iter().filter(|name| *name != "rate") {
+            let larger = name.strip_prefix("val_").unwrap_or(name).parse::<Metric>();
+            let larger = larger.is_ok_and(|metric| metric.larger_is_better());
+            let last = history.series(name).and_then(|series| series.last()).copied().unwrap_or(f64::NAN);
+            write!(f, "\n  {name} {last:.4}")?;
+            if let Some((epoch, best)) = history.best(name, larger) {
+                write!(f, " (best {best:.4} in epoch {})", epoch + 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The loss and metrics on a set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    numbers: Vec<(String, f64)>,
+    rows: usize,
+}
+
+impl Evaluation {
+    /// A number by its name: `loss`, or a metric's.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.numbers.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+    }
+
+    /// All of them, the loss first.
+    pub fn numbers(&self) -> &[(String, f64)] {
+        &self.numbers
+    }
+
+    /// How many rows were looked at.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<String> =
+            self.numbers.iter().map(|(name, number)| format!("{name} {number:.4}")).collect();
+        write!(f, "{} ({} rows)", numbers.join("  "), self.rows)
+    }
+}
+
+/// A model's outputs for rows: logits, or predicted numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    outputs: Vec<f32>,
+    width: usize,
+}
+
+impl Predictions {
+    /// The outputs, `[rows, width]`.
+    pub fn outputs(&self) -> &[f32] {
+        &self.outputs
+    }
+
+    /// How many outputs a row has.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.outputs.len() / self.width.max(1)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    /// The class with the highest output, of each row; of one output, whether it is above zero.
+    pub fn classes(&self) -> Vec<i64> {
+        let class = |row: &[f32]| match row {
+            [logit] => i64::from(*logit > 0.0),
+            _ => {
+                (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as i64
+            }
+        };
+        self.outputs.chunks(self.width.max(1)).map(class).collect()
+    }
+
+    /// Outputs that are logits as probabilities, `[rows, width]`; one output becomes that of the second class.
+    pub fn probabilities(&self) -> Vec<f32> {
+        let softmax = |row: &[f32]| -> Vec<f32> {
+            if let [logit] = row {
+                return vec![1.0 / (1.0 + (-logit).exp())];
+            }
+            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let parts: Vec<f32> = row.iter().map(|logit| (logit - most).exp()).collect();
+            let sum: f32 = parts.iter().sum();
+            parts.into_iter().map(|part| part / sum).collect()
+        };
+        self.outputs.chunks(self.width.max(1)).flat_map(softmax).collect()
+    }
+}
+
+/// A model's outputs for every row of a set, in batches.
+pub(crate) fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -> Result<Predictions> {
+    let form = set.x();
+    let mut function = Function::new(move |[x]| {
+        vec![model.forward(&meant(&x, &form), &Context::inference()).cast(DType::F32)]
+    });
+    let mut outputs = Vec::new();
+    each_batch(set, batch_size, |batch| {
+        let out = function.run([input(&batch.x, batch.x_shape())])?;
+        outputs.extend_from_slice(out[0].as_slice::<f32>().unwrap_or_default());
+        Ok(())
+    })?;
+    let width = outputs.len() / set.len().max(1);
+    Ok(Predictions { outputs, width })
+}
