@@ -1,12 +1,17 @@
-//! A step at steady state allocates nothing, and ten thousand of them don't grow the process. The allocator is
-//! counted, so this file holds one test.
+//! A step at steady state allocates nothing, and ten thousand of them don't grow the process; nor does a trainer from one step of
+//! an epoch to the next. The allocator is counted, so the tests of this file take turns.
 
 mod kit;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use kiln::data::{Form, Set};
 use kiln::prelude::*;
+use kiln::trainer::{Callback, Moment};
 use kit::{Mlp, digits};
 
 /// Counts what the whole process allocates.
@@ -34,9 +39,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Held by the test whose turn it is.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn ten_thousand_steps_allocate_nothing_after_the_second() {
     const STEPS: usize = 10_000;
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     kiln::set_threads(2);
     let (pixels, labels) = digits(48, 3);
     let net = Mlp::new(&[64, 8, 10], 1);
@@ -63,4 +72,48 @@ fn ten_thousand_steps_allocate_nothing_after_the_second() {
     assert_eq!(HELD.load(Ordering::Relaxed), held, "bytes held");
     assert!(sum.is_finite());
     assert_eq!(step.count().unwrap(), STEPS as u64);
+}
+
+/// Counts allocations from one step to the next, but for the steps that end an epoch or begin one.
+struct Watch {
+    before: usize,
+    within: Rc<Cell<usize>>,
+    steps: Rc<Cell<usize>>,
+}
+
+impl Callback for Watch {
+    fn after_step(&mut self, at: &mut Moment) -> Result<()> {
+        let now = ALLOCATIONS.load(Ordering::Relaxed);
+        // The first epoch compiles, and lets every queue grow to its size.
+        if at.epoch > 1 && at.batch > 1 {
+            self.within.set(self.within.get() + now - self.before);
+            self.steps.set(self.steps.get() + 1);
+        }
+        self.before = ALLOCATIONS.load(Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_trainer_allocates_nothing_from_step_to_step() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    kiln::set_threads(2);
+    let (pixels, labels) = digits(600, 3);
+    let pixels: Vec<u8> = pixels.iter().map(|&x| (x.clamp(0.0, 1.0) * 255.0) as u8).collect();
+    let set = Set::classes(pixels, Form::pixels(&[64]), labels).unwrap();
+    let (within, steps) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let model = Sequential::new().dense(32).batch_norm().relu().dropout(0.2).dense(10);
+    let run = Trainer::new(model, CrossEntropy::new(), AdamW::new(1e-3))
+        .epochs(30)
+        .batch_size(16)
+        .metrics(["accuracy"])
+        .schedule_over(kiln::schedule::Cosine::new)
+        .clip(Clip::GlobalNorm(1.0))
+        .callback(Watch { before: 0, within: within.clone(), steps: steps.clone() })
+        .quiet()
+        .fit(&set)
+        .unwrap();
+    assert_eq!(run.history().len(), 30);
+    // The thread that prepares batches counts too.
+    assert_eq!((within.get(), steps.get()), (0, 29 * 37), "allocations, and the steps they were counted in");
 }

@@ -55,9 +55,11 @@ pub(super) fn fit<const N: usize>(
         Length::Steps(steps) => steps,
     };
     // Layers are made by the first tensor that reaches them, and a checkpoint needs to know them.
-    if let Some(error) = model.forward(&blank(train, 1), &Context::inference()).error() {
+    let prediction = model.forward(&blank(train, 1), &Context::inference());
+    if let Some(error) = prediction.error() {
         return Err(error.into());
     }
+    check_outputs(&prediction, train)?;
     check_metrics(&settings.metrics, train)?;
     let class_weights = settings.class_weights.as_ref().map(|weights| weigh(weights, train)).transpose()?;
     let options = std::mem::take(&mut settings.options);
@@ -519,6 +521,19 @@ fn check_metrics(metrics: &[Metric], train: &dyn Dataset) -> Result<()> {
             metric.name()
         ))),
         None => Ok(()),
+    }
+}
+
+/// A class beyond the outputs would have no place in the loss.
+fn check_outputs(prediction: &Tensor, train: &dyn Dataset) -> Result<()> {
+    let form = train.y();
+    match (form.codes(), prediction.shape().sizes()) {
+        (Some(classes), &[_, outputs]) if form.shape.is_empty() && outputs > 1 && outputs < classes => {
+            Err(Error::Training(format!(
+                "the model has {outputs} outputs for {classes} classes; its last layer needs one for each"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -63,6 +63,15 @@ impl<const N: usize> Session<'_, '_, N> {
         let batching = &self.settings.batching;
         batching.order(self.train.len(), self.cursor.epoch, &mut order);
         let rows = &order[batching.range(self.train.len(), self.cursor.batch)];
+        if let Some(classes) = self.train.y().codes() {
+            let beyond =
+                |at: &usize| batch.y.get(*at).is_none_or(|code| !(0.0..classes as f64).contains(&code));
+            if let Some(at) = (0..batch.y.len()).find(beyond) {
+                let width = (batch.y.len() / batch.rows().max(1)).max(1);
+                let (row, code) = (rows.get(at / width)?, batch.y.get(at)?);
+                return Some(format!("the target of row {row} is {code}, and there are {classes} classes"));
+            }
+        }
         let parts = [("inputs", &batch.x), ("targets", &batch.y)];
         parts.into_iter().find_map(|(what, values)| {
             let at = finite(values)?;

@@ -111,10 +111,11 @@ pub(crate) fn thousands(number: f64) -> String {
     }
 }
 
-/// `0.31 s`, `12.3 s`, `4:05`, `1:02:03`.
+/// `31 ms`, `0.31 s`, `12.3 s`, `4:05`, `1:02:03`.
 pub(crate) fn time(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match seconds {
+        s if s < 0.1 => format!("{:.0} ms", s * 1e3),
         s if s < 10.0 => format!("{s:.2} s"),
         s if s < 60.0 => format!("{s:.1} s"),
         _ if whole < 3600 => format!("{}:{:02}", whole / 60, whole % 60),
@@ -129,6 +130,9 @@ mod tests {
     #[test]
     fn numbers_are_short() {
         assert_eq!([0.0, 999.0, 1234.0, 45678.0, 2.34e6].map(thousands), ["0", "999", "1.2k", "46k", "2.3M"]);
-        assert_eq!([0.314, 12.34, 245.0, 3723.0].map(time), ["0.31 s", "12.3 s", "4:05", "1:02:03"]);
+        assert_eq!(
+            [0.0314, 0.314, 12.34, 245.0, 3723.0].map(time),
+            ["31 ms", "0.31 s", "12.3 s", "4:05", "1:02:03"]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Batches prepared by a thread of their own while the last one is computed with. The queue is bounded, and its batches are used
 //! again, so that nothing is allocated once it is warm.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use crate::batches::{Batching, Cursor};
@@ -31,7 +31,7 @@ const AHEAD: usize = 4;
 /// ```
 pub struct Prefetch {
     ready: Receiver<Result<Batch>>,
-    used: Sender<Batch>,
+    used: SyncSender<Batch>,
     current: Option<Batch>,
 }
 
@@ -49,7 +49,8 @@ impl Prefetch {
     ) -> Result<Prefetch> {
         batching.check(set.len())?;
         let (send, ready) = sync_channel(AHEAD);
-        let (used, again) = channel();
+        // One batch is being prepared and one is looked at, besides those that are ready.
+        let (used, again) = sync_channel(AHEAD + 2);
         for _ in 0..AHEAD + 2 {
             // Nobody has dropped the other end yet.
             let _ = used.send(Batch::of(set));
