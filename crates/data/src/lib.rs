@@ -6,6 +6,7 @@
 mod batches;
 mod dataset;
 mod error;
+mod image;
 mod made;
 mod prefetch;
 mod rng;
@@ -16,7 +17,8 @@ mod values;
 pub use batches::{Batches, Batching, Cursor, Order};
 pub use dataset::{Batch, Dataset};
 pub use error::{Error, Result};
-pub use made::{moons, spirals};
+pub use image::{MNIST_FILES, mnist, read_idx};
+pub use made::{digits, moons, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;
 pub use set::Set;

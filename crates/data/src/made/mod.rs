@@ -1,4 +1,8 @@
-//! Sets that are made rather than loaded: points in the plane that no straight line separates.
+//! Sets that are made rather than loaded: points in the plane that no straight line separates, handwritten-style digits.
+
+mod digits;
+
+pub use digits::digits;
 
 use crate::rng::Rng;
 use crate::set::Set;
