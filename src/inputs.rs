@@ -37,10 +37,15 @@ pub(crate) fn meant(x: &Tensor, form: &Form) -> Tensor {
     }
 }
 
-/// Inputs of zeros of so many rows, in a set's types.
-pub(crate) fn blank(set: &(impl Dataset + ?Sized), rows: usize) -> Tensor {
-    let form = set.x();
-    let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
+/// Inputs of zeros, as a model takes inputs of this form.
+pub(crate) fn blank_of(form: &Form, shape: Vec<usize>) -> Tensor {
     let dtype = if form.codes().is_some() { DType::I64 } else { DType::F32 };
     Tensor::zeros(shape).cast(dtype)
+}
+
+/// Inputs of zeros of so many rows, as a model takes a set's.
+pub(crate) fn blank(set: &(impl Dataset + ?Sized), rows: usize) -> Tensor {
+    let form = set.x();
+    let shape = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
+    blank_of(&form, shape)
 }

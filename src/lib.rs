@@ -62,6 +62,7 @@
 mod checksum;
 mod error;
 mod inputs;
+pub mod model;
 pub mod store;
 pub mod trainer;
 
@@ -70,6 +71,7 @@ pub use inputs::Inputs;
 pub use kiln_data as data;
 pub use kiln_ir as ir;
 pub use kiln_nn::*;
+pub use model::Model;
 
 /// What most programs use: `use kiln::prelude::*;`.
 pub mod prelude {

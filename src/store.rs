@@ -6,9 +6,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use kiln_nn::{DType, Data};
+use kiln_nn::{DType, Data, Scalar};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::checksum::crc32c;
 use crate::{Error, Result};
@@ -106,6 +106,46 @@ impl Store {
         Ok(store)
     }
 
+    /// As [`Store::save`], as JSON for people who want to read it.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn save_json(&self, path: impl AsRef<Path>) -> Result<()> {
+        let tensors: Map<String, Value> =
+            self.tensors.iter().map(|(name, stored)| (name.clone(), stored.to_json())).collect();
+        let file = json!({ "about": self.about, CHECKSUM: self.checksum(), "tensors": tensors });
+        write_whole(path.as_ref(), format!("{file:#}\n").as_bytes())
+    }
+
+    /// Reads a file that [`Store::save_json`] wrote.
+    ///
+    /// # Errors
+    /// Where there is none, or it isn't whole.
+    pub fn load_json(path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path).map_err(Error::file(path))?;
+        let broken = |what: String| {
+            Error::format(path, format!("{what}; it is cut off, damaged, or no file of kiln's"))
+        };
+        let file: Value = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        let object = |name: &str| file.get(name).and_then(Value::as_object);
+        let (Some(about), Some(tensors)) = (object("about"), object("tensors")) else {
+            return Err(broken("it has no description or no tensors".to_string()));
+        };
+        let mut store = Store { about: about.clone(), tensors: BTreeMap::new() };
+        for (name, value) in tensors {
+            let stored = Stored::from_json(value).ok_or_else(|| broken(format!("{name} can't be read")))?;
+            store.tensors.insert(name.clone(), stored);
+        }
+        // Whoever edits the file by hand takes the checksum out.
+        match file.get(CHECKSUM).and_then(Value::as_str) {
+            Some(sum) if sum != store.checksum() => {
+                Err(broken(format!("its {CHECKSUM} is wrong (remove it if you changed the file by hand)")))
+            }
+            _ => Ok(store),
+        }
+    }
+
     /// Of everything in it.
     fn checksum(&self) -> String {
         let mut sum = crc32c(0, Value::Object(self.about.clone()).to_string().as_bytes());
@@ -114,6 +154,45 @@ impl Store {
             sum = crc32c(sum, &data.to_le_bytes());
         }
         format!("crc32c:{sum:08x}")
+    }
+}
+
+impl Stored {
+    /// As JSON: type, shape, and numbers; those JSON has no word for as texts.
+    fn to_json(&self) -> Value {
+        let number = |scalar: Scalar| match self.data.dtype().is_float() {
+            true => match scalar.as_f64() {
+                number if number.is_finite() => Value::from(number),
+                other => Value::from(other.to_string()),
+            },
+            false => Value::from(scalar.as_i64()),
+        };
+        let numbers: Vec<Value> = self.data.scalars().into_iter().map(number).collect();
+        json!({ "dtype": self.data.dtype().to_string(), "shape": self.shape, "data": numbers })
+    }
+
+    /// What [`Stored::to_json`] wrote.
+    fn from_json(value: &Value) -> Option<Stored> {
+        let name = value.get("dtype")?.as_str()?;
+        let dtype = DTYPES.into_iter().find(|dtype| dtype.to_string() == name)?;
+        let shape: Vec<usize> = value
+            .get("shape")?
+            .as_array()?
+            .iter()
+            .map(|size| Some(size.as_u64()? as usize))
+            .collect::<Option<_>>()?;
+        let numbers = value.get("data")?.as_array()?;
+        let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
+        if count != Some(numbers.len()) {
+            return None;
+        }
+        let data = if dtype.is_float() {
+            let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
+            Data::F64(numbers.iter().map(number).collect::<Option<_>>()?).cast(dtype)
+        } else {
+            Data::I64(numbers.iter().map(Value::as_i64).collect::<Option<_>>()?).cast(dtype)
+        };
+        Some(Stored { shape, data })
     }
 }
 
@@ -152,10 +231,15 @@ fn dtype(dtype: DType) -> Dtype {
     }
 }
 
+/// All types.
+const DTYPES: [DType; 9] = {
+    use DType::*;
+    [Bool, U8, U16, I32, I64, F16, Bf16, F32, F64]
+};
+
 /// kiln's type for one of theirs.
 fn known(theirs: Dtype) -> Option<DType> {
-    use DType::*;
-    [Bool, U8, U16, I32, I64, F16, Bf16, F32, F64].into_iter().find(|ours| dtype(*ours) == theirs)
+    DTYPES.into_iter().find(|ours| dtype(*ours) == theirs)
 }
 
 #[cfg(test)]
@@ -182,6 +266,13 @@ mod tests {
             store.tensors.values().map(|stored| stored.data.to_le_bytes()).collect()
         };
         assert_eq!((bytes(&read), &read.about), (bytes(&example()), &example().about));
+        let json = folder.join("x.json");
+        example().save_json(&json).unwrap();
+        assert_eq!(bytes(&Store::load_json(&json).unwrap()), bytes(&example()));
+        let changed = fs::read_to_string(&json).unwrap().replacen("1.5", "1.25", 1);
+        fs::write(&json, &changed).unwrap();
+        assert!(Store::load_json(&json).unwrap_err().to_string().contains("checksum"));
+        fs::remove_file(json).unwrap();
         assert_eq!(read.under("a.").map(|(name, _)| name).collect::<Vec<_>>(), ["x", "y"]);
         // Nothing is left beside it.
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);

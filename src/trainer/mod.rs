@@ -35,8 +35,10 @@ pub use folds::{Fold, Folds, cross_validate};
 pub use log::{CsvLog, JsonlLog};
 pub use monitor::Monitor;
 pub use progress::Progress;
+pub(crate) use run::predict;
 pub use run::{Evaluation, Predictions, Run};
 pub use state::TrainState;
+pub(crate) use state::{put_weights, set_weights};
 pub use stop::{EarlyStopping, TimeLimit};
 pub use tensorboard::TensorBoard;
 

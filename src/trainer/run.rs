@@ -1,18 +1,20 @@
 //! What comes out of a training: the model, what is known of it, and what it says of other sets.
 
 use std::fmt;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use kiln_data::{Dataset, Form};
 use kiln_nn::loss::Loss;
 use kiln_nn::metrics::{Confusion, History, Metric};
-use kiln_nn::{Context, DType, Function, Layer};
+use kiln_nn::{Context, DType, Function, Layer, Sequential};
 
 use super::evaluate::{each_batch, evaluator};
 use super::fit::Fitted;
 use super::progress::{thousands, time};
 use crate::inputs::{input, meant};
+use crate::model::{About, Task};
 use crate::{Error, Result};
 
 /// A trained model.
@@ -22,7 +24,7 @@ pub struct Run<'a, M> {
     metrics: Vec<Metric>,
     batch_size: usize,
     x_form: Form,
-    names: Vec<String>,
+    task: Task,
     rows: usize,
     fitted: Fitted,
 }
@@ -37,8 +39,8 @@ impl<'a, M: Layer> Run<'a, M> {
         fitted: Fitted,
     ) -> Run<'a, M> {
         metrics.iter_mut().for_each(Metric::reset);
-        let names = train.names().to_vec();
-        Run { model, loss, metrics, batch_size, x_form: train.x(), names, rows: train.len(), fitted }
+        let task = Task::of(train);
+        Run { model, loss, metrics, batch_size, x_form: train.x(), task, rows: train.len(), fitted }
     }
 
     /// The model.
@@ -102,7 +104,10 @@ impl<'a, M: Layer> Run<'a, M> {
     /// # Errors
     /// As [`Run::evaluate`], and where the targets aren't classes.
     pub fn report(&self, set: &impl Dataset) -> Result<String> {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let names: Vec<&str> = match &self.task {
+            Task::Classes { names } => names.iter().map(String::as_str).collect(),
+            Task::Numbers { .. } => Vec::new(),
+        };
         Ok(self.confusion(set)?.report(&names))
     }
 
@@ -121,6 +126,20 @@ impl<'a, M: Layer> Run<'a, M> {
     /// A few lines: how long, how often, the last and the best numbers.
     pub fn summary(&self) -> String {
         self.to_string()
+    }
+
+    /// What it was trained on, as a file says it.
+    fn training(&self) -> serde_json::Map<String, serde_json::Value> {
+        let history = &self.fitted.history;
+        let last = |name: &String| history.series(name).and_then(|series| series.last()).copied();
+        let numbers = history.names().iter().filter_map(|name| Some((name.clone(), last(name)?.into())));
+        let own = [
+            ("epochs", history.len().into()),
+            ("steps", self.fitted.steps.into()),
+            ("rows", self.rows.into()),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_string(), value));
+        numbers.chain(own).collect()
     }
 
     /// A set must look like the one that was trained on.
@@ -258,4 +277,23 @@ pub(crate) fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -
     })?;
     let width = outputs.len() / set.len().max(1);
     Ok(Predictions { outputs, width })
+}
+
+impl Run<'_, Sequential> {
+    /// What the model is, as its file says it.
+    ///
+    /// # Errors
+    /// Where layers are code, which has no text.
+    pub fn about(&self) -> Result<About> {
+        let about = About::new(&self.model, &self.x_form, self.task.clone())?;
+        Ok(About { training: self.training(), ..about })
+    }
+
+    /// Writes the model to a file; see [`Model::save`](crate::Model::save).
+    ///
+    /// # Errors
+    /// Where the system refuses, and where layers are code, which has no text.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.about()?.save(&self.model, path.as_ref())
+    }
 }

@@ -95,7 +95,7 @@ impl TrainState {
 }
 
 /// A model's weights and running statistics under a prefix.
-pub(super) fn put_weights(store: &mut Store, prefix: &str, model: &dyn Layer) -> ComputeResult<()> {
+pub(crate) fn put_weights(store: &mut Store, prefix: &str, model: &dyn Layer) -> ComputeResult<()> {
     for (path, param) in model.parameters() {
         let shape = param.shape().sizes().to_vec();
         store.tensors.insert(format!("{prefix}{path}"), Stored { shape, data: param.value()? });
@@ -108,7 +108,7 @@ pub(super) fn put_weights(store: &mut Store, prefix: &str, model: &dyn Layer) ->
 }
 
 /// Gives a model the weights and running statistics under a prefix. All of them must be there, and no others.
-pub(super) fn set_weights(store: &Store, prefix: &str, model: &dyn Layer) -> Result<()> {
+pub(crate) fn set_weights(store: &Store, prefix: &str, model: &dyn Layer) -> Result<()> {
     let (parameters, states) = (model.parameters(), model.states());
     let own: Vec<&String> =
         parameters.iter().map(|(path, _)| path).chain(states.iter().map(|(path, _)| path)).collect();

@@ -1,0 +1,254 @@
+//! A trained model as one file: weights, layers, what goes in, what comes out, and how raw data become its inputs. Nothing else is
+//! needed to use it.
+
+use std::path::Path;
+
+use kiln_data::{Dataset, Form, Kind, Meaning};
+use kiln_nn::{Context, Layer, Module, Sequential};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::inputs::blank_of;
+use crate::store::Store;
+use crate::trainer::{Predictions, predict, put_weights, set_weights};
+use crate::{Error, Result};
+
+/// A model with everything that is known of it. The file is safetensors, or JSON where its name ends so.
+///
+/// ```
+/// use kiln::prelude::*;
+/// use kiln::Model;
+///
+/// let set = data::moons(200, 0.1, 1).named(["upper", "lower"]);
+/// let trainer = Trainer::new(Sequential::new().dense(16).relu().dense(2), CrossEntropy::new(), Adam::new(0.02));
+/// let run = trainer.epochs(5).quiet().fit(&set)?;
+/// let path = std::env::temp_dir().join("moons.kiln");
+/// run.save(&path)?;
+///
+/// let model = Model::load(&path)?;
+/// assert_eq!(model.about().layers, "dense 16, relu, dense 2");
+/// assert_eq!(model.predict(&set)?, run.predict(&set)?);
+/// # std::fs::remove_file(path).ok();
+/// # Ok::<(), kiln::Error>(())
+/// ```
+pub struct Model {
+    layers: Sequential,
+    about: About,
+}
+
+/// What a model is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// Its layers, as a text.
+    pub layers: String,
+    /// One row's input.
+    pub input: Input,
+    /// What it says of a row.
+    pub task: Task,
+    /// How raw data become inputs; nothing where they are inputs already.
+    #[serde(default)]
+    pub preparation: Value,
+    /// How it was trained, and how well.
+    #[serde(default)]
+    pub training: Map<String, Value>,
+}
+
+/// One row's input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The type of its numbers: `u8`, `f32`, …
+    pub kind: String,
+    /// What numbers are multiplied by; nothing for codes.
+    pub scale: Option<f32>,
+    /// How many codes there are; nothing for amounts.
+    pub codes: Option<usize>,
+}
+
+/// What a model says of a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Task {
+    /// Which of these classes it is of.
+    Classes {
+        /// Their names, in order.
+        names: Vec<String>,
+    },
+    /// A number for each name.
+    Numbers {
+        /// What is predicted.
+        names: Vec<String>,
+        /// The model's outputs times these,
+        scale: Vec<f64>,
+        /// plus these, are the numbers.
+        offset: Vec<f64>,
+    },
+}
+
+const KINDS: [(&str, Kind); 5] =
+    [("u8", Kind::U8), ("u16", Kind::U16), ("i64", Kind::I64), ("f16", Kind::F16), ("f32", Kind::F32)];
+
+/// What the file says it is, and the version of its contents.
+const WHAT: &str = "model";
+const VERSION: u64 = 1;
+
+impl Input {
+    /// The input of a set's rows.
+    pub fn of(form: &Form) -> Input {
+        let kind = KINDS.iter().find(|(_, kind)| *kind == form.kind).map_or("f32", |(name, _)| name);
+        let (scale, codes) = match form.meaning {
+            Meaning::Numbers { scale } => (Some(scale), None),
+            Meaning::Codes { count } => (None, Some(count)),
+        };
+        Input { shape: form.shape.clone(), kind: kind.to_string(), scale, codes }
+    }
+
+    /// As sets say it.
+    pub fn form(&self) -> Form {
+        let kind = KINDS.iter().find(|(name, _)| *name == self.kind).map_or(Kind::F32, |(_, kind)| *kind);
+        let meaning = match self.codes {
+            Some(count) => Meaning::Codes { count },
+            None => Meaning::Numbers { scale: self.scale.unwrap_or(1.0) },
+        };
+        Form { kind, shape: self.shape.clone(), meaning }
+    }
+}
+
+impl Task {
+    /// What a set's targets ask for.
+    pub fn of(set: &dyn Dataset) -> Task {
+        let form = set.y();
+        match form.codes() {
+            Some(count) => {
+                let names = set.names();
+                let name = |class: usize| names.get(class).cloned().unwrap_or_else(|| class.to_string());
+                Task::Classes { names: (0..count).map(name).collect() }
+            }
+            None => {
+                let width = form.width();
+                let names = (0..width).map(|at| format!("y{at}")).collect();
+                Task::Numbers { names, scale: vec![1.0; width], offset: vec![0.0; width] }
+            }
+        }
+    }
+}
+
+impl About {
+    /// What layers are that were trained on a set like this.
+    ///
+    /// # Errors
+    /// Where layers are code, which has no text.
+    pub fn new(layers: &Sequential, input: &Form, task: Task) -> Result<About> {
+        let text = layers.to_text()?;
+        Ok(About {
+            layers: text,
+            input: Input::of(input),
+            task,
+            preparation: Value::Null,
+            training: Map::new(),
+        })
+    }
+
+    /// See [`Model::save`].
+    pub(crate) fn save(&self, layers: &Sequential, path: &Path) -> Result<()> {
+        let mut store = Store::default();
+        put_weights(&mut store, "", layers)?;
+        let about = serde_json::to_value(self)
+            .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
+        let fields = [
+            ("what", WHAT.into()),
+            ("version", VERSION.into()),
+            ("kiln", env!("CARGO_PKG_VERSION").into()),
+            ("model", about),
+        ];
+        store.about = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        match is_json(path) {
+            true => store.save_json(path),
+            false => store.save(path),
+        }
+    }
+}
+
+impl Model {
+    /// Layers that are trained, and what they are.
+    pub fn new(layers: Sequential, about: About) -> Model {
+        Model { layers, about }
+    }
+
+    /// What it is.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// What it is, to add to.
+    pub fn about_mut(&mut self) -> &mut About {
+        &mut self.about
+    }
+
+    /// Its layers, with their weights.
+    pub fn layers(&self) -> &Sequential {
+        &self.layers
+    }
+
+    /// What it says of each row.
+    ///
+    /// # Errors
+    /// Where the rows aren't like those it was trained on.
+    pub fn predict(&self, set: &dyn Dataset) -> Result<Predictions> {
+        let (form, own) = (set.x(), self.about.input.form());
+        if form.shape != own.shape || form.codes() != own.codes() {
+            return Err(Error::Training(format!(
+                "the model takes rows of {:?}, and these are {:?}",
+                own.shape, form.shape
+            )));
+        }
+        predict(&self.layers, set, 256)
+    }
+
+    /// Writes it to a file: safetensors, or JSON where the name ends in `.json`. What was there stays until the new one is whole.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.about.save(&self.layers, path.as_ref())
+    }
+
+    /// Reads it from a file.
+    ///
+    /// # Errors
+    /// Where there is none, it is damaged, no model, or of a later version of kiln.
+    pub fn load(path: impl AsRef<Path>) -> Result<Model> {
+        let path = path.as_ref();
+        let mut store = if is_json(path) { Store::load_json(path)? } else { Store::load(path)? };
+        let what = store.about.get("what").and_then(Value::as_str).unwrap_or("nothing known");
+        if what != WHAT {
+            return Err(Error::format(path, format!("this is a {what}, not a model")));
+        }
+        let version = store.about.get("version").and_then(Value::as_u64).unwrap_or(0);
+        if version != VERSION {
+            let message = format!("a model of version {version}; this kiln reads version {VERSION}");
+            return Err(Error::format(path, message));
+        }
+        let about = store.about.remove("model").unwrap_or_default();
+        let about: About = serde_json::from_value(about)
+            .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
+        let layers: Sequential = about.layers.parse()?;
+        let form = about.input.form();
+        let shape: Vec<usize> = std::iter::once(1).chain(form.shape.iter().copied()).collect();
+        if let Some(error) = layers.forward(&blank_of(&form, shape), &Context::inference()).error() {
+            return Err(error.into());
+        }
+        set_weights(&store, "", &layers).map_err(|error| Error::format(path, error.to_string()))?;
+        Ok(Model { layers, about })
+    }
+
+    /// How many numbers were trained.
+    pub fn parameter_count(&self) -> usize {
+        self.layers.parameter_count()
+    }
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+}
