@@ -150,8 +150,11 @@ impl About {
         })
     }
 
-    /// See [`Model::save`].
-    pub(crate) fn save(&self, layers: &Sequential, path: &Path) -> Result<()> {
+    /// Writes layers with it; see [`Model::save`].
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn save(&self, layers: &Sequential, path: &Path) -> Result<()> {
         let mut store = Store::default();
         put_weights(&mut store, "", layers)?;
         let about = serde_json::to_value(self)

@@ -1,30 +1,47 @@
 //! What the command understands, one file a subcommand. Bad values are refused by the parser, which names the flag
 //! and exits with 2; what fails later comes back from [`run`] and exits with 1.
 
-mod regions;
+mod choices;
+mod settings;
+mod source;
 mod train;
-mod values;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Arg, ArgAction, Command};
 
-/// Neural networks from raw data to a trained model, in one binary.
-#[derive(Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "The first minute: `kiln train`. Each command explains itself: `kiln train --help`.")]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Train(train::Flags),
+/// The whole command line.
+fn command() -> Command {
+    let train = settings::command(Command::new("train"))
+        .about("Train a model: from a table, images, text, or digits that are made")
+        .long_about(
+            "Train a model. What the data are is found from the path and said; a model and settings that suit them are \
+             chosen, and any of it can be said otherwise by a flag or in a TOML file.",
+        )
+        .after_long_help(train::AFTER_HELP)
+        .arg(
+            Arg::new("print-config")
+                .long("print-config")
+                .action(ArgAction::SetTrue)
+                .help_heading("Run")
+                .help("Print the TOML file that repeats this run, and don't train"),
+        );
+    Command::new("kiln")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Neural networks from raw data to a trained model, in one binary")
+        .propagate_version(true)
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .after_help("The first minute: `kiln train`. Each command explains itself: `kiln train --help`.")
+        .subcommand(train)
 }
 
 /// Does what the command line says.
 pub fn run() -> Result<()> {
-    match Cli::parse().command {
-        Command::Train(flags) => train::run(flags),
+    match command().get_matches().subcommand() {
+        Some(("train", matches)) => {
+            let settings = settings::Settings::from_flags(matches)?;
+            train::run(settings, matches.get_flag("print-config"))
+        }
+        _ => Ok(()),
     }
 }

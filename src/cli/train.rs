@@ -1,261 +1,426 @@
-//! `kiln train`: learns three spirals that wind around each other.
+//! `kiln train`: from data to a trained, measured model in a folder of its own.
 
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
-use kiln::data::{Batch, Dataset, fractions};
+use kiln::model::Task;
 use kiln::prelude::*;
+use kiln::trainer::{
+    Callback, Checkpoints, ClassWeights, CsvLog, EarlyStopping, JsonlLog, Moment, Run, TensorBoard,
+    TimeLimit, cross_validate,
+};
+use serde_json::{Value, json};
 
-use super::{regions, values};
+use super::choices;
+use super::settings::{Amount, Count, Rate, Seed, Settings, Whole};
+use super::source::{self, Source};
 
-/// Train a small network on a set that it makes itself, and show what it learned
-///
-/// The set is 4,500 points on three spiral arms, which no straight line separates: 3,000 to train on, 750 held out to
-/// watch, 750 to test with at the end. The network has two hidden layers of 64 neurons and is trained with Adam.
-#[derive(Args)]
-#[command(after_long_help = "Examples:
-  kiln train                             learn, then draw what was learned
-  kiln train --epochs 5 --lr 0.003       a short, careful run
-  kiln train --show program              each kernel of the training step and the time it takes
-  kiln train --show dot | dot -Tsvg      the training step as a drawing
+/// Where randomness starts, if nobody says.
+pub const SEED: u64 = 7;
 
-The same seed gives the same weights, bit for bit, whatever the number of threads.")]
-pub struct Flags {
-    /// How often to go through the training set
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = values::count)]
-    epochs: usize,
+/// What `kiln train --help` adds.
+pub const AFTER_HELP: &str = "Examples:
+  kiln train                                   learn digits that are made, in a few seconds
+  kiln train heart.csv --target target         a table: the kind of task is found and said
+  kiln train data/mnist --preset mlp           the four files of MNIST
+  kiln train photos/ --image-size 64           a folder of images for each class
+  kiln train novel.txt                         a text, character by character
+  kiln train config.toml                       what a file says; flags win over it
+  kiln train --resume runs/digits-1            go on where a run ended
+  kiln train x.csv --print-config              the file that would repeat the run
 
-    /// Where randomness starts: the points, their order, the first weights
-    #[arg(long, value_name = "NUMBER", default_value_t = 7)]
-    seed: u64,
+The run's folder has model.kiln, report.html, config.toml, metrics.csv, metrics.jsonl and checkpoints/.
+The same seed gives the same weights, bit for bit, whatever the number of threads.";
 
-    /// How many threads may work [default: every core, or KILN_THREADS]
-    #[arg(long, value_name = "N", value_parser = values::threads)]
-    threads: Option<usize>,
-
-    /// The learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 0.01, value_parser = values::rate)]
-    lr: f64,
-
-    /// How many points make one step; the last batch of an epoch may be smaller
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = values::count)]
+/// Everything a training is made of, with nothing left open.
+struct Plan {
+    settings: Settings,
+    layers: String,
+    outputs: usize,
+    epochs: u64,
     batch_size: usize,
-
-    /// Print what the training step is made of, and don't train
-    #[arg(long, value_name = "WHAT")]
-    show: Option<Show>,
+    rate: f64,
+    seed: u64,
+    /// The figure that says how good a model is.
+    metrics: Vec<&'static str>,
+    early_stop: u64,
 }
 
-/// What can be shown of a step.
-#[derive(Clone, Copy, ValueEnum)]
-enum Show {
-    /// The operations as they were written, one a line
-    Graph,
-    /// The kernels they became, with sizes, bytes and measured times
-    Program,
-    /// Where intermediate results lie in memory, and when
-    Memory,
-    /// The graph for Graphviz
-    Dot,
-}
-
-const CLASSES: usize = 3;
-const HIDDEN: usize = 64;
-const POINTS: usize = 4500;
-
-struct Net {
-    first: Dense,
-    second: Dense,
-    out: Dense,
-}
-
-parameters!(Net { first, second, out });
-
-impl Net {
-    fn new(key: &Key) -> Net {
-        Net {
-            first: Dense::new(2, HIDDEN, key.derive(0)),
-            second: Dense::new(HIDDEN, HIDDEN, key.derive(1)),
-            out: Dense::new(HIDDEN, CLASSES, key.derive(2)),
+impl Plan {
+    /// Settings where they say something, and what suits the data where they don't.
+    fn new(mut settings: Settings, source: &Source) -> Result<Plan> {
+        let habits = &source.habits;
+        let outputs = match &source.task {
+            Task::Classes { names } => names.len(),
+            Task::Numbers { names, .. } => names.len(),
+        };
+        let shape = source.train.x().shape;
+        if settings.layers.is_some() && settings.preset.is_some() {
+            bail!("--layers and --preset both say what the model is; leave one out");
         }
+        let layers = match (&settings.layers, &settings.preset) {
+            (Some(layers), _) => layers.clone(),
+            (None, preset) => choices::preset(preset.as_deref().unwrap_or(habits.preset), &shape)?,
+        };
+        // As the file keeps it: with the number of outputs in its place.
+        let layers = choices::layers(&layers, outputs, 0)?.to_text()?;
+        (settings.layers, settings.preset) = (Some(layers.clone()), None);
+        let epochs = settings.epochs.get_or_insert(Whole(habits.epochs)).0;
+        let batch_size = settings.batch_size.get_or_insert(Count(habits.batch_size)).0;
+        let rate = settings.lr.get_or_insert(Rate(habits.rate)).0;
+        let seed = settings.seed.get_or_insert(Seed(SEED)).0;
+        settings.optimizer.get_or_insert_with(|| habits.optimizer.to_string());
+        settings.schedule.get_or_insert_with(|| habits.schedule.to_string());
+        settings.weight_decay.get_or_insert(Amount(habits.decay));
+        settings.label_smoothing.get_or_insert(Amount(habits.smoothing));
+        let early_stop = settings.early_stop.get_or_insert(Whole(habits.early_stop)).0;
+        let metrics = match &source.task {
+            Task::Classes { names } if names.len() == 2 => vec!["accuracy", "roc-auc"],
+            Task::Classes { .. } => vec!["accuracy"],
+            Task::Numbers { .. } => vec!["r2", "mae"],
+        };
+        let plan = Plan { settings, layers, outputs, epochs, batch_size, rate, seed, metrics, early_stop };
+        // Names and rules that make no sense are found now.
+        plan.optimizer()?;
+        plan.schedule(1)?;
+        Ok(plan)
+    }
+
+    fn optimizer(&self) -> Result<Box<dyn kiln::optim::Optimizer>> {
+        let name = self.settings.optimizer.as_deref().unwrap_or("adam");
+        choices::optimizer(name, self.rate, self.settings.weight_decay.map_or(0.0, |decay| decay.0))
+    }
+
+    fn schedule(&self, steps: u64) -> Result<Box<dyn kiln::schedule::Schedule>> {
+        choices::schedule(self.settings.schedule.as_deref().unwrap_or("constant"), steps)
+    }
+
+    /// A trainer without anything that watches it.
+    fn trainer<'a>(&self, source: &Source, seed: u64, steps: u64) -> Result<Trainer<'a, Sequential>> {
+        let model = choices::layers(&self.layers, self.outputs, seed)?;
+        let smoothing = self.settings.label_smoothing.map_or(0.0, |share| share.0);
+        let (optimizer, schedule) = (self.optimizer()?, self.schedule(steps)?);
+        let mut trainer = match &source.task {
+            Task::Classes { .. } => {
+                Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
+            }
+            Task::Numbers { .. } => Trainer::new(model, Mse::new(), optimizer),
+        };
+        trainer = trainer
+            .epochs(self.epochs)
+            .batch_size(self.batch_size)
+            .seed(seed)
+            .metrics(self.metrics.iter().copied())
+            .schedule(schedule);
+        if let Some(norm) = self.settings.clip {
+            trainer = trainer.clip(Clip::GlobalNorm(norm.0));
+        }
+        if let Some(batches) = self.settings.accumulate {
+            trainer = trainer.accumulate(batches.0);
+        }
+        if let Some(decay) = self.settings.ema {
+            trainer = trainer.ema(decay.0);
+        }
+        match self.settings.class_weights.as_deref() {
+            None | Some("none") => {}
+            Some("balanced") => trainer = trainer.class_weights(ClassWeights::Balanced),
+            Some(other) => bail!("class weights are balanced or none, not {other}"),
+        }
+        Ok(trainer)
+    }
+
+    /// How many updates there will be on so many rows.
+    fn updates(&self, rows: usize) -> u64 {
+        let batches = rows.div_ceil(self.batch_size) as u64 * self.epochs;
+        batches.div_ceil(self.settings.accumulate.map_or(1, |batches| batches.0 as u64))
     }
 }
 
-impl Layer for Net {
-    /// `[batch, 2]` → logits `[batch, classes]`
-    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
-        let x = self.first.forward(x, cx).relu();
-        let x = self.second.forward(&x, cx).relu();
-        self.out.forward(&x, cx)
+/// Trains as the settings say.
+pub fn run(flags: Settings, print_config: bool) -> Result<()> {
+    let began = Instant::now();
+    let (settings, resumes) = gather(flags)?;
+    if let Some(threads) = settings.threads {
+        kiln::set_threads(threads.0);
+    }
+    let say = Say::new(&settings);
+    let source = source::load(&settings)?;
+    let plan = Plan::new(settings, &source)?;
+    if print_config {
+        print!("{}", plan.settings.to_toml());
+        return Ok(());
+    }
+    source.said.iter().for_each(|line| say.line(line));
+    let folder = match &resumes {
+        Some(folder) => folder.clone(),
+        None => new_folder(&plan.settings, &source)?,
+    };
+    write(&folder.join("config.toml"), &plan.settings.to_toml())?;
+    write(&folder.join("environment.json"), &format!("{:#}\n", environment(&plan)))?;
+    if let Some(count) = plan.settings.k_fold {
+        folds(&plan, &source, count.0, &say)?;
+    }
+    let run = train(&plan, &source, &folder, resumes.is_some(), &say)?;
+    finish(&plan, &source, &folder, &run, &say, began)
+}
+
+/// Flags, the file they name, and the run they go on with.
+fn gather(flags: Settings) -> Result<(Settings, Option<PathBuf>)> {
+    if let Some(folder) = flags.resume.clone() {
+        let config = folder.join("config.toml");
+        if !config.exists() {
+            bail!("{}: this is no run's folder; it has no config.toml", folder.display());
+        }
+        let settings = flags.or(&Settings::from_file(&config)?);
+        return Ok((settings, Some(folder)));
+    }
+    match &flags.data {
+        Some(path) if path.extension().is_some_and(|extension| extension == "toml") => {
+            let file = Settings::from_file(path)?;
+            let said = Settings { data: None, ..flags };
+            Ok((said.or(&file), None))
+        }
+        _ => Ok((flags, None)),
     }
 }
 
-/// Trains, or shows the step that would.
-pub fn run(flags: Flags) -> Result<()> {
-    if let Some(threads) = flags.threads {
-        kiln::set_threads(threads);
-    }
-    let points = kiln::data::spirals(POINTS, CLASSES, 0.12, flags.seed);
-    let parts = fractions(points.len(), &[4.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0], flags.seed)?;
-    let mut parts = parts.into_iter().map(|rows| points.clone().subset(rows));
-    let mut part = || parts.next().context("there are three parts");
-    let (train, watched, test) = (part()?, part()?.all()?, part()?.all()?);
-    let net = Net::new(&Key::new(flags.seed));
-    let mut step = Step::train_with(
-        &net,
-        Adam::new(flags.lr),
-        StepOptions::new().seed(flags.seed),
-        |net, cx, [x, labels]| {
-            let logits = net.forward(&x, cx);
-            vec![logits.cross_entropy(&labels), logits.argmax(-1).eq(&labels).cast(DType::I64).sum(..)]
-        },
-    );
-    if let Some(what) = flags.show {
-        return show(what, &mut step, &train.gather(&Vec::from_iter(0..flags.batch_size.min(train.len())))?);
-    }
-    let mut classify = Function::inference(&net, |net, cx, [x]| net.forward(&x, cx).argmax(-1));
-    let mut classes = |x: &[f32]| -> Result<Vec<i64>> {
-        let out = classify.run([Input::new(x, &[x.len() / 2, 2])])?;
-        Ok(out[0].as_slice().context("classes are whole numbers")?.to_vec())
+/// A folder that isn't there yet, or the one that was asked for.
+fn new_folder(settings: &Settings, source: &Source) -> Result<PathBuf> {
+    let folder = match &settings.out {
+        Some(folder) if folder.join("config.toml").exists() => {
+            bail!(
+                "{}: there is a run in this folder; go on with it by --resume, or choose another --out",
+                folder.display()
+            );
+        }
+        Some(folder) => folder.clone(),
+        None => (1u64..)
+            .map(|number| Path::new("runs").join(format!("{}-{number}", source.name)))
+            .find(|folder| !folder.exists())
+            .context("every name is taken")?,
     };
-    let mut correct = |points: &Batch| -> Result<f64> {
-        let classes = classes(points.x.as_f32().unwrap_or_default())?;
-        let labels = points.y.as_i64().unwrap_or_default();
-        let correct = classes.iter().zip(labels).filter(|(a, b)| a == b).count();
-        Ok(100.0 * correct as f64 / points.rows() as f64)
-    };
+    std::fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
+    Ok(folder)
+}
 
-    let mut screen = Screen::new();
-    screen.line(&format!(
-        "three spirals: {} points to train on, {} held out, {} to test with",
-        train.len(),
-        watched.rows(),
-        test.rows()
-    ))?;
-    screen.line(&format!(
-        "a network of 2-{HIDDEN}-{HIDDEN}-{CLASSES} with {} parameters, Adam at {}, batches of {}, {} {}",
-        net.parameter_count(),
-        flags.lr,
-        flags.batch_size,
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("{} can't be written", path.display()))
+}
+
+/// What the numbers depend on besides the settings.
+fn environment(plan: &Plan) -> Value {
+    json!({
+        "kiln": env!("CARGO_PKG_VERSION"),
+        "seed": plan.seed,
+        "threads": kiln::threads(),
+        "system": std::env::consts::OS,
+        "processor": std::env::consts::ARCH,
+        "command": std::env::args().collect::<Vec<_>>(),
+    })
+}
+
+fn folds(plan: &Plan, source: &Source, count: usize, say: &Say) -> Result<()> {
+    let steps = plan.updates(source.train.len() * (count - 1) / count);
+    let mut mistake = None;
+    let folds = cross_validate(&source.train, count, plan.seed, |fold| {
+        let trainer = plan.trainer(source, plan.seed + fold.number as u64, steps);
+        trainer.map(Trainer::quiet).unwrap_or_else(|error| {
+            mistake = Some(error);
+            Trainer::new(Sequential::new(), Mse::new(), Sgd::new(1.0)).epochs(0).quiet()
+        })
+    });
+    if let Some(error) = mistake {
+        return Err(error);
+    }
+    let folds = folds?;
+    say.line(&format!("{count} folds:\n{folds}"));
+    let mean = |name: &str| json!({ "mean": folds.mean(name), "deviation": folds.deviation(name) });
+    say.event(json!({ "event": "folds", "folds": count, "loss": mean("loss"), plan.metrics[0]: mean(plan.metrics[0]) }));
+    Ok(())
+}
+
+fn train<'a>(
+    plan: &Plan,
+    source: &'a Source,
+    folder: &Path,
+    resumes: bool,
+    say: &Say,
+) -> Result<Run<'a, Sequential>> {
+    let settings = &plan.settings;
+    let checkpoints = settings.checkpoint_dir.clone().unwrap_or_else(|| folder.join("checkpoints"));
+    let best = if source.valid.is_empty() { "loss".to_string() } else { watched(plan) };
+    let mut trainer = plan.trainer(source, plan.seed, plan.updates(source.train.len()))?;
+    let parameters = {
+        let model = choices::layers(&plan.layers, plan.outputs, plan.seed)?;
+        let shape: Vec<usize> = std::iter::once(1).chain(source.train.x().shape).collect();
+        kiln::Summary::of(&model, shape.as_slice())?.trained
+    };
+    say.line(&format!("model: {} ({parameters} parameters)", plan.layers));
+    say.line(&format!(
+        "{} epochs of batches of {}, {} at {}, {}; {} {}",
+        plan.epochs,
+        plan.batch_size,
+        settings.optimizer.as_deref().unwrap_or(""),
+        plan.rate,
+        settings.schedule.as_deref().unwrap_or(""),
         kiln::threads(),
         if kiln::threads() == 1 { "thread" } else { "threads" },
-    ))?;
-    screen.line("\n epoch     loss    train  held out    samples/s")?;
+    ));
+    say.event(json!({
+        "event": "begin", "run": folder, "layers": plan.layers, "parameters": parameters,
+        "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(),
+        "epochs": plan.epochs, "batch_size": plan.batch_size, "seed": plan.seed,
+    }));
+    if !source.valid.is_empty() {
+        trainer = trainer.validate(&*source.valid);
+    }
+    if plan.early_stop > 0 && !source.valid.is_empty() {
+        trainer = trainer.callback(EarlyStopping::on(&best).patience(plan.early_stop));
+    }
+    if let Some(limit) = settings.time_limit {
+        trainer = trainer.callback(TimeLimit::new(limit.0));
+    }
+    trainer = trainer
+        .callback(CsvLog::new(folder.join("metrics.csv")))
+        .callback(JsonlLog::new(folder.join("metrics.jsonl")));
+    if let Some(path) = &settings.log_csv {
+        trainer = trainer.callback(CsvLog::new(path));
+    }
+    if let Some(events) = &settings.tensorboard {
+        trainer = trainer.callback(TensorBoard::new(events));
+    }
+    let mut saves = every(Checkpoints::new(&checkpoints), settings.checkpoint_every.as_deref())?.best(&best);
+    if let Some(count) = settings.keep {
+        saves = saves.keep(count.0 as usize);
+    }
+    trainer = trainer.checkpoints(saves).hint(format!("kiln train --resume {}", folder.display()));
+    if resumes {
+        trainer = trainer.resume_if_there(Checkpoints::last(&checkpoints));
+    }
+    if say.json {
+        trainer = trainer.callback(Events);
+    }
+    if say.quiet || say.json {
+        trainer = trainer.quiet();
+    }
+    Ok(trainer.fit(&source.train)?)
+}
 
-    let stride = flags.epochs.div_ceil(10);
-    let mut spent = Duration::ZERO;
-    for epoch in 1..=flags.epochs {
-        let began = Instant::now();
-        let (mut loss, mut right) = (0.0, 0);
-        for batch in train.batches(flags.batch_size).shuffle(flags.seed).epoch(epoch as u64) {
-            let batch = batch?;
-            let out = step.run_all(batch.inputs())?;
-            loss += out[0].get(0).map_or(f64::NAN, |loss| loss.as_f64()) * batch.rows() as f64;
-            right += out[1].get(0).map_or(0, |right| right.as_i64());
+/// The number that says which epoch is the best.
+fn watched(plan: &Plan) -> String {
+    match plan.metrics[0] {
+        "r2" => "val_loss".to_string(),
+        _ => "val_loss".to_string(),
+    }
+}
+
+/// How often checkpoints are written: `2 epochs`, `500 steps`.
+fn every(checkpoints: Checkpoints, text: Option<&str>) -> Result<Checkpoints> {
+    let Some(text) = text else { return Ok(checkpoints) };
+    let mut words = text.split_whitespace();
+    let count = words.next().and_then(|count| count.parse::<u64>().ok()).filter(|count| *count > 0);
+    match (count, words.next(), words.next()) {
+        (Some(count), Some("epoch" | "epochs") | None, None) => Ok(checkpoints.every_epochs(count)),
+        (Some(count), Some("step" | "steps"), None) => Ok(checkpoints.every_steps(count)),
+        _ => bail!("--checkpoint-every {text}: write how often, such as \"2 epochs\" or \"500 steps\""),
+    }
+}
+
+/// An object for each epoch, for programs.
+struct Events;
+
+impl Callback for Events {
+    fn after_epoch(&mut self, at: &mut Moment) -> kiln::Result<()> {
+        let mut event = json!({ "event": "epoch", "epoch": at.epoch, "step": at.step, "seconds": at.elapsed.as_secs_f64() });
+        for (name, number) in at.numbers {
+            event[name] = (*number).into();
         }
-        spent += began.elapsed();
-        let loss = loss / train.len() as f64;
-        if !loss.is_finite() {
-            screen.clear()?;
-            bail!("the loss is {loss} after epoch {epoch}; a smaller --lr than {} may mend it", flags.lr);
+        println!("{event}");
+        Ok(())
+    }
+}
+
+/// Evaluates, writes the model and the report, and says what to try next.
+fn finish(
+    plan: &Plan,
+    source: &Source,
+    folder: &Path,
+    run: &Run<Sequential>,
+    say: &Say,
+    began: Instant,
+) -> Result<()> {
+    let numbers = |set: &dyn Dataset| -> Result<Value> {
+        if set.is_empty() {
+            return Ok(Value::Null);
         }
-        let line = format!(
-            "{epoch:>6} {loss:>8.4} {:>6.1} % {:>7.1} % {:>12.0}",
-            100.0 * right as f64 / train.len() as f64,
-            correct(&watched)?,
-            (epoch * train.len()) as f64 / spent.as_secs_f64(),
-        );
-        match epoch % stride == 0 || epoch == flags.epochs || epoch == 1 {
-            true => screen.line(&line)?,
-            false => screen.passing(&line)?,
+        let evaluation = run.evaluate(&set)?;
+        Ok(evaluation.numbers().iter().map(|(name, number)| (name.clone(), Value::from(*number))).collect())
+    };
+    let (train, valid, test) = (numbers(&*source.train)?, numbers(&*source.valid)?, numbers(&*source.test)?);
+    let mut about = run.about()?;
+    about.task = source.task.clone();
+    about.preparation = source.preparation.clone();
+    about.training.insert("seed".to_string(), plan.seed.into());
+    about.training.insert("test".to_string(), test.clone());
+    let path = folder.join("model.kiln");
+    about.save(run.model(), &path)?;
+    let seconds = began.elapsed().as_secs_f64();
+    if let Some(reason) = run.stopped() {
+        say.line(&format!("stopped: {reason}"));
+    }
+    say.event(json!({
+        "event": "done", "run": folder, "model": path, "seconds": seconds, "epochs": run.history().len(),
+        "stopped": run.stopped(), "train": train, "val": valid, "test": test,
+    }));
+    if say.json {
+        return Ok(());
+    }
+    let shown = |name: &str, value: &Value| {
+        let number = |(name, number): (&String, &Value)| {
+            format!("{name} {}", number.as_f64().map_or("nan".to_string(), |number| format!("{number:.4}")))
+        };
+        let numbers = value.as_object().into_iter().flatten().map(number).collect::<Vec<_>>();
+        format!("{name:>5}  {}", numbers.join("  "))
+    };
+    let mut out = std::io::stdout();
+    for (name, value) in [("train", &train), ("val", &valid), ("test", &test)] {
+        if !value.is_null() {
+            writeln!(out, "{}", shown(name, value))?;
         }
     }
-
-    let accuracy = correct(&test)?;
-    screen
-        .line(&format!("\ntest accuracy {accuracy:.1} % after {:.2} s of training\n", spent.as_secs_f64()))?;
-    let square = regions::Square { reach: 1.15 };
-    let picture = regions::draw(square, &classes(&square.cells())?, &test, screen.terminal)?;
-    screen.line(&picture)?;
-    screen.line(match screen.terminal {
-        true => "each region in the colour of the class the network gives it; dots are test points",
-        false => "each region as the letter of the class the network gives it; capitals are test points",
-    })?;
-    screen.line(
-        "\nnext: `kiln train --show program` for the kernels of the step and their times,\n      \
-         `kiln train --epochs 5 --lr 0.001` to see it learn too little, `kiln train --help` for the rest",
-    )?;
+    writeln!(out, "{} after {seconds:.1} s", path.display())?;
+    if !say.quiet {
+        let model = path.display();
+        say.line(&format!(
+            "\nnext: `kiln eval {model} DATA`, `kiln predict {model} INPUT`, `kiln inspect {model}`,\n      \
+             `kiln train --help` for other models, rates and augmentation"
+        ));
+    }
     Ok(())
 }
 
-/// Prints one view of the step.
-fn show(what: Show, step: &mut Step<2>, batch: &Batch) -> Result<()> {
-    let function = step.function();
-    let text = match what {
-        Show::Graph => function.graph(batch.inputs())?.to_string(),
-        Show::Dot => kiln::ir::print::dot(&function.graph(batch.inputs())?),
-        Show::Memory => function.program(batch.inputs())?.memory_listing(),
-        Show::Program => {
-            let program = function.program(batch.inputs())?;
-            program.listing(&median_times(function, batch)?)
-        }
-    };
-    std::io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+/// Where messages go: stderr for people, stdout for programs.
+struct Say {
+    quiet: bool,
+    json: bool,
 }
 
-/// The median time of each kernel over a number of runs.
-fn median_times(function: &mut Function<2>, batch: &Batch) -> Result<Vec<Duration>> {
-    function.profile(true);
-    let mut runs = Vec::new();
-    for _ in 0..51 {
-        function.run(batch.inputs())?;
-        runs.push(function.times());
-    }
-    let kernels = runs.first().map_or(0, Vec::len);
-    let median = |kernel: usize| {
-        let mut times: Vec<Duration> = runs.iter().map(|times| times[kernel]).collect();
-        times.sort_unstable();
-        times[times.len() / 2]
-    };
-    Ok((0..kernels).map(median).collect())
-}
-
-/// Where progress goes: lines that stay and, on a terminal, one that is replaced.
-struct Screen {
-    terminal: bool,
-    passing: bool,
-}
-
-impl Screen {
-    fn new() -> Screen {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Screen { terminal: std::io::stdout().is_terminal() && !plain, passing: false }
+impl Say {
+    fn new(settings: &Settings) -> Say {
+        Say { quiet: settings.quiet == Some(true), json: settings.json == Some(true) }
     }
 
-    fn line(&mut self, text: &str) -> Result<()> {
-        self.clear()?;
-        writeln!(std::io::stdout(), "{text}")?;
-        Ok(())
-    }
-
-    fn passing(&mut self, text: &str) -> Result<()> {
-        if self.terminal {
-            self.clear()?;
-            let mut out = std::io::stdout();
-            write!(out, "{text}")?;
-            out.flush()?;
-            self.passing = true;
+    fn line(&self, text: &str) {
+        if !self.quiet && !self.json {
+            eprintln!("{text}");
         }
-        Ok(())
     }
 
-    fn clear(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.passing) {
-            write!(std::io::stdout(), "\r\x1b[2K")?;
+    fn event(&self, event: Value) {
+        if self.json {
+            println!("{event}");
         }
-        Ok(())
     }
 }

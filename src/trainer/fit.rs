@@ -495,9 +495,12 @@ impl<const N: usize> Session<'_, '_, N> {
 
     fn say_how_to_go_on(&self) {
         let place = format!("interrupted in epoch {} after step {}", self.epoch, self.done);
-        match &self.settings.saves_to {
-            Some(path) => eprintln!("{place}; saved. Go on from {} with Trainer::resume", path.display()),
-            None => eprintln!("{place}"),
+        match (&self.settings.hint, &self.settings.saves_to) {
+            (Some(hint), _) => eprintln!("{place}; saved. Go on with: {hint}"),
+            (None, Some(path)) => {
+                eprintln!("{place}; saved. Go on from {} with Trainer::resume", path.display())
+            }
+            (None, None) => eprintln!("{place}"),
         }
     }
 

@@ -89,6 +89,7 @@ struct Settings<'a> {
     progress: bool,
     interruptible: bool,
     saves_to: Option<PathBuf>,
+    hint: Option<String>,
     resume: Option<TrainState>,
     /// The first setting that makes no sense.
     mistake: Option<Error>,
@@ -139,6 +140,7 @@ impl<'a, M: Layer> Trainer<'a, M> {
             progress: true,
             interruptible: false,
             saves_to: None,
+            hint: None,
             resume: None,
             mistake: None,
         };
@@ -292,6 +294,12 @@ impl<'a, M: Layer> Trainer<'a, M> {
         self.settings.saves_to = Some(checkpoints.last_path());
         self.settings.interruptible = true;
         self.callback(checkpoints)
+    }
+
+    /// What is said of going on after Ctrl-C, instead of the place of the checkpoint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.settings.hint = Some(hint.into());
+        self
     }
 
     /// Ctrl-C finishes the step and ends the training, with the model as far as it has come.
