@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(sizes(set.batches(8)), [8, 8, 5]);
         assert_eq!(sizes(set.batches(8).drop_last()), [8, 8]);
         assert_eq!(sizes(set.batches(100)), [21]);
-        assert_eq!(sizes(moons(0, 0.1, 1).batches(8)), []);
+        assert!(sizes(moons(0, 0.1, 1).batches(8)).is_empty());
         assert!(set.batches(0).next().unwrap().unwrap_err().to_string().contains("at least 1"));
     }
 

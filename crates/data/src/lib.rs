@@ -12,6 +12,7 @@ mod prefetch;
 mod rng;
 mod set;
 mod subset;
+mod table;
 mod values;
 
 pub use batches::{Batches, Batching, Cursor, Order};
@@ -23,4 +24,8 @@ pub use prefetch::Prefetch;
 pub use rng::Rng;
 pub use set::Set;
 pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
+pub use table::{
+    Cell, Choices, Column, ColumnKind, Frame, FrameKind, Preparation, Reading, Table, Target, Way,
+    write_frame,
+};
 pub use values::{Form, Kind, Meaning, Values};

@@ -1,0 +1,238 @@
+//! Cells of a column while they are read, one after the other, with the kind inferred or told.
+
+use super::cell;
+use super::column::{Cells, ColumnKind, Dictionary, NO_DATE, NO_WORD};
+use super::date;
+
+/// The columns as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Layout {
+    pub columns: Vec<Known>,
+}
+
+/// What is known of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Known {
+    pub name: String,
+    /// Nothing while no value was seen. Booleans are words until all are read.
+    pub kind: Option<ColumnKind>,
+    /// Whether the kind was told, so that what doesn't fit is a fault.
+    pub told: bool,
+}
+
+impl Layout {
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+}
+
+/// Why a cell can't be added.
+pub(super) enum Misfit {
+    /// The column isn't of the kind that its earlier cells had.
+    Kind,
+    /// The cell is wrong in itself, or isn't of the kind told.
+    Fault(String),
+}
+
+/// A cell as it stands in a file.
+#[derive(Clone, Copy)]
+pub(super) enum Raw<'a> {
+    /// Text that may say anything.
+    Text(&'a str),
+    /// Text that shows no number, though it may say one where that was told: a string of JSON.
+    Quoted(&'a str),
+    Number(f64),
+    Truth(bool),
+    Missing,
+}
+
+/// A column while it is read.
+pub(super) struct Builder {
+    told: Option<ColumnKind>,
+    cells: Cells,
+    dictionary: Dictionary,
+}
+
+impl Builder {
+    /// An empty column.
+    pub fn new(known: &Known, rows: usize) -> Builder {
+        let cells = match known.kind {
+            None => Cells::Missing(0),
+            Some(kind) => Builder::start(kind, 0, rows),
+        };
+        Builder { told: known.kind.filter(|_| known.told), cells, dictionary: Dictionary::default() }
+    }
+
+    /// Cells of a kind, of which some are missing already.
+    fn start(kind: ColumnKind, missing: usize, rows: usize) -> Cells {
+        let room = rows.max(missing);
+        match kind {
+            ColumnKind::Number => Cells::Numbers(filled(f64::NAN, missing, room)),
+            ColumnKind::Date => Cells::Dates { seconds: filled(NO_DATE, missing, room), timed: false },
+            ColumnKind::Category | ColumnKind::Boolean => {
+                Cells::Words { codes: filled(NO_WORD, missing, room), words: Vec::new() }
+            }
+        }
+    }
+
+    /// The kind, once a value was seen.
+    pub fn kind(&self) -> Option<ColumnKind> {
+        match self.cells {
+            Cells::Missing(_) => None,
+            Cells::Numbers(_) => Some(ColumnKind::Number),
+            Cells::Dates { .. } => Some(ColumnKind::Date),
+            Cells::Words { .. } => Some(ColumnKind::Category),
+        }
+    }
+
+    /// Where numbers go, in a column of numbers.
+    #[inline]
+    pub fn numbers(&mut self) -> Option<&mut Vec<f64>> {
+        if let Cells::Numbers(values) = &mut self.cells { Some(values) } else { None }
+    }
+
+    /// Adds a cell.
+    pub fn push(&mut self, raw: Raw<'_>) -> Result<(), Misfit> {
+        let raw = match raw {
+            Raw::Text(text) if cell::is_missing(text.trim().as_bytes()) => Raw::Missing,
+            Raw::Text(text) => Raw::Text(text.trim()),
+            Raw::Quoted(text) if cell::is_missing(text.trim().as_bytes()) => Raw::Missing,
+            other => other,
+        };
+        if let Raw::Missing = raw {
+            match &mut self.cells {
+                Cells::Missing(rows) => *rows += 1,
+                Cells::Numbers(values) => values.push(f64::NAN),
+                Cells::Dates { seconds, .. } => seconds.push(NO_DATE),
+                Cells::Words { codes, .. } => codes.push(NO_WORD),
+            }
+            return Ok(());
+        }
+        if let Cells::Missing(rows) = self.cells {
+            self.cells = Builder::start(shown(raw), rows, 0);
+        }
+        let misfit = |what: &str, raw: Raw<'_>| match self.told {
+            Some(_) => Misfit::Fault(format!("\"{}\" is no {what}", text(raw))),
+            None => Misfit::Kind,
+        };
+        match &mut self.cells {
+            Cells::Missing(_) => {}
+            Cells::Numbers(values) => {
+                let value = match raw {
+                    Raw::Number(value) => Some(value),
+                    Raw::Text(text) => cell::number(text.as_bytes()),
+                    Raw::Quoted(text) if self.told.is_some() => cell::number(text.trim().as_bytes()),
+                    _ => None,
+                };
+                match value {
+                    Some(value) if value.is_finite() => values.push(value),
+                    Some(_) => {
+                        let text = text(raw);
+                        return Err(Misfit::Fault(format!(
+                            "\"{text}\" is no finite number; leave the cell empty, or read the column as a category"
+                        )));
+                    }
+                    None => return Err(misfit("number; mend it, or leave the cell empty", raw)),
+                }
+            }
+            Cells::Dates { seconds, timed } => {
+                let parsed = match raw {
+                    Raw::Text(text) | Raw::Quoted(text) => date::parse(text.as_bytes()),
+                    _ => None,
+                };
+                let Some((moment, has_time)) = parsed else {
+                    return Err(misfit("date as 2024-01-31 or 2024-01-31T08:30", raw));
+                };
+                seconds.push(moment);
+                *timed |= has_time;
+            }
+            Cells::Words { codes, .. } => {
+                let word = text(raw);
+                let code = match self.told {
+                    Some(ColumnKind::Boolean) => match cell::truth(&word) {
+                        Some(true) => self.dictionary.code("true"),
+                        Some(false) => self.dictionary.code("false"),
+                        None => return Err(misfit("boolean: true or false, yes or no, 1 or 0", raw)),
+                    },
+                    _ => self.dictionary.code(&word),
+                };
+                codes.push(code);
+            }
+        }
+        Ok(())
+    }
+
+    /// The cells, all of them read.
+    pub fn finish(self) -> Cells {
+        match self.cells {
+            Cells::Words { codes, .. } => Cells::Words { codes, words: self.dictionary.words },
+            other => other,
+        }
+    }
+}
+
+fn filled<T: Clone>(value: T, count: usize, room: usize) -> Vec<T> {
+    let mut values = Vec::with_capacity(room);
+    values.resize(count, value);
+    values
+}
+
+/// The kind of a column of which nothing but this is known.
+fn shown(raw: Raw<'_>) -> ColumnKind {
+    match raw {
+        Raw::Number(_) => ColumnKind::Number,
+        Raw::Text(text) if cell::number(text.as_bytes()).is_some() => ColumnKind::Number,
+        Raw::Text(text) | Raw::Quoted(text) if date::parse(text.as_bytes()).is_some() => ColumnKind::Date,
+        _ => ColumnKind::Category,
+    }
+}
+
+fn text(raw: Raw<'_>) -> std::borrow::Cow<'_, str> {
+    match raw {
+        Raw::Text(text) | Raw::Quoted(text) => text.into(),
+        Raw::Number(value) => cell::word(value).into(),
+        Raw::Truth(true) => "true".into(),
+        Raw::Truth(false) => "false".into(),
+        Raw::Missing => "".into(),
+    }
+}
+
+impl Cells {
+    /// Adds the cells of a further part of the same column; they are of one kind, or either has no value.
+    pub fn append(&mut self, part: Cells, dictionary: &mut Dictionary) {
+        let kind = match (&*self, &part) {
+            (Cells::Missing(_), Cells::Missing(_)) => None,
+            (Cells::Missing(rows), Cells::Numbers(_)) => Some((ColumnKind::Number, *rows)),
+            (Cells::Missing(rows), Cells::Dates { .. }) => Some((ColumnKind::Date, *rows)),
+            (Cells::Missing(rows), Cells::Words { .. }) => Some((ColumnKind::Category, *rows)),
+            _ => None,
+        };
+        if let Some((kind, rows)) = kind {
+            *self = Builder::start(kind, rows, 0);
+        }
+        match (self, part) {
+            (Cells::Missing(rows), Cells::Missing(more)) => *rows += more,
+            (Cells::Numbers(values), Cells::Numbers(mut more)) => match values.is_empty() {
+                true => *values = more,
+                false => values.append(&mut more),
+            },
+            (Cells::Dates { seconds, timed }, Cells::Dates { seconds: more, timed: also }) => {
+                seconds.extend(more);
+                *timed |= also;
+            }
+            (Cells::Words { codes, words }, Cells::Words { codes: more, words: others }) => {
+                let renamed: Vec<u32> = others.iter().map(|word| dictionary.code(word)).collect();
+                codes.extend(
+                    more.into_iter().map(|code| renamed.get(code as usize).copied().unwrap_or(NO_WORD)),
+                );
+                words.extend_from_slice(&dictionary.words[words.len()..]);
+            }
+            (Cells::Numbers(values), Cells::Missing(rows)) => values.resize(values.len() + rows, f64::NAN),
+            (Cells::Dates { seconds, .. }, Cells::Missing(rows)) => {
+                seconds.resize(seconds.len() + rows, NO_DATE)
+            }
+            (Cells::Words { codes, .. }, Cells::Missing(rows)) => codes.resize(codes.len() + rows, NO_WORD),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! How a table is read from a file.
+
+use std::path::Path;
+
+use super::Table;
+use super::column::ColumnKind;
+use super::source::Input;
+use crate::error::Result;
+
+/// What is told of a file instead of being found in it.
+///
+/// ```
+/// use kiln_data::{Cell, ColumnKind, Reading};
+///
+/// let text = "zip;rooms\n01067;3\n80331;2\n";
+/// let table = Reading::new().kind("zip", ColumnKind::Category).read(text.as_bytes())?;
+/// assert_eq!(table.column("zip")?.cell(0), Cell::Word("01067"));
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    pub(super) delimiter: Option<u8>,
+    pub(super) header: Option<bool>,
+    pub(super) kinds: Vec<(String, ColumnKind)>,
+}
+
+impl Reading {
+    /// Everything is found.
+    pub fn new() -> Reading {
+        Reading::default()
+    }
+
+    /// The byte between cells. Found, it is one of `,` `;` `|` and the tab.
+    pub fn delimiter(self, delimiter: u8) -> Reading {
+        Reading { delimiter: Some(delimiter), ..self }
+    }
+
+    /// Whether the first row names the columns. Found, it does where it holds no number and no date; columns without names
+    /// are `column1`, `column2`, ….
+    pub fn header(self, header: bool) -> Reading {
+        Reading { header: Some(header), ..self }
+    }
+
+    /// What a column holds, by name. A cell that doesn't fit is a fault then; otherwise it makes the column one of words.
+    pub fn kind(mut self, column: impl Into<String>, kind: ColumnKind) -> Reading {
+        let column = column.into();
+        self.kinds.retain(|(name, _)| *name != column);
+        self.kinds.push((column, kind));
+        self
+    }
+
+    /// Reads a file: CSV, TSV or JSON lines, also packed with gzip.
+    ///
+    /// # Errors
+    /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Table> {
+        Table::gather(Input::File(path.as_ref()), self)
+    }
+
+    /// Reads the content of a file.
+    ///
+    /// # Errors
+    /// As [`Reading::open`].
+    pub fn read(&self, bytes: &[u8]) -> Result<Table> {
+        Table::gather(Input::Bytes(bytes), self)
+    }
+}
