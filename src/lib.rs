@@ -92,3 +92,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So is the code in the guide to training.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/training.md")]
+struct Training;

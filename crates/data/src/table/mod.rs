@@ -12,7 +12,7 @@ mod preparation;
 mod reading;
 mod source;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -183,23 +183,11 @@ impl Table {
         }
     }
 
-    /// How many rows of later parts also stand in an earlier one, value for value. They make a test easier than it looks.
-    pub fn duplicates_across(&self, parts: &[&[usize]]) -> usize {
-        let mut seen: HashMap<Vec<u64>, usize> = HashMap::new();
-        let mut count = 0;
-        for (part, rows) in parts.iter().enumerate() {
-            for &row in *rows {
-                let key = self.columns.iter().map(|column| column.key(row)).collect();
-                match seen.get(&key) {
-                    Some(&first) if first != part => count += 1,
-                    Some(_) => {}
-                    None => {
-                        seen.insert(key, part);
-                    }
-                }
-            }
-        }
-        count
+    /// Those of some rows that also stand, value for value, among others. In a test they make a model look better than it is.
+    pub fn repeated(&self, rows: &[usize], among: &[usize]) -> Vec<usize> {
+        let key = |row: usize| -> Vec<u64> { self.columns.iter().map(|column| column.key(row)).collect() };
+        let known: HashSet<Vec<u64>> = among.iter().map(|&row| key(row)).collect();
+        rows.iter().copied().filter(|&row| known.contains(&key(row))).collect()
     }
 
     /// The first rows as text.
@@ -459,9 +447,9 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_stand_in_two_parts_are_counted() {
+    fn rows_that_stand_among_others_are_found() {
         let table = read("a,b\n1,x\n2,y\n1,x\n1,z\n2,y\n");
-        assert_eq!(table.duplicates_across(&[&[0, 1], &[2, 3, 4]]), 2);
-        assert_eq!(table.duplicates_across(&[&[0, 2], &[3], &[1, 4]]), 0);
+        assert_eq!(table.repeated(&[2, 3, 4], &[0, 1]), [2, 4]);
+        assert!(table.repeated(&[3], &[0, 1, 2, 4]).is_empty());
     }
 }
