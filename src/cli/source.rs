@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use kiln::data::{self, Dataset, Form, MNIST_FILES, Set, stratified};
+use kiln::data::{
+    self, Choices, Dataset, Form, MNIST_FILES, Preparation, Set, Table, Target, Way, fractions, stratified,
+};
 use kiln::model::Task;
 use serde_json::Value;
 
@@ -49,6 +51,18 @@ const IMAGES: Habits = Habits {
     smoothing: 0.0,
 };
 
+const TABLES: Habits = Habits {
+    preset: "mlp",
+    epochs: 150,
+    batch_size: 32,
+    rate: 3e-3,
+    optimizer: "adamw",
+    schedule: "cosine",
+    decay: 0.01,
+    early_stop: 60,
+    smoothing: 0.0,
+};
+
 /// How many digits are made where no data are named.
 const DIGITS: usize = 12_000;
 
@@ -69,7 +83,117 @@ pub fn load(settings: &Settings) -> Result<Source> {
             path.display()
         );
     }
-    bail!("{}: this is no table, folder of images, text or TOML file", path.display())
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let plain = name.strip_suffix(".gz").unwrap_or(&name);
+    match plain.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" => table(path, settings, seed),
+        _ => bail!(
+            "{}: this is no table (.csv, .tsv, .jsonl, also .gz), no folder of images and no TOML file",
+            path.display()
+        ),
+    }
+}
+
+/// Names a column to predict usually has.
+const TARGETS: [&str; 5] = ["target", "label", "class", "y", "species"];
+
+/// How a table's columns are read and used, as the settings say.
+fn choices(table: &Table, settings: &Settings, said: &mut Vec<String>) -> Result<Choices> {
+    let target = match &settings.target {
+        Some(target) => target.clone(),
+        None => {
+            let named = TARGETS
+                .iter()
+                .find_map(|wanted| table.names().find(|name| name.eq_ignore_ascii_case(wanted)));
+            let target = named.or(table.names().last()).context("a table has columns")?;
+            said.push(format!("predicting the column {target}; --target says another"));
+            target.to_string()
+        }
+    };
+    let mut choices = Choices::new().target(&target);
+    match settings.task.as_deref() {
+        None => {}
+        Some("classes") => choices = choices.classes(true),
+        Some("number") => choices = choices.classes(false),
+        Some(other) => bail!("--task is classes or number, not {other}"),
+    }
+    for column in settings.ignore.iter().flat_map(|columns| columns.split(',')) {
+        choices = choices.way(column.trim(), Way::Ignore);
+    }
+    Ok(choices)
+}
+
+fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let table = Table::open(path)?;
+    let mut said = vec![format!("a table of {} rows and {} columns", table.rows(), table.columns().len())];
+    said.extend(table.notes().iter().cloned());
+    let choices = choices(&table, settings, &mut said)?;
+    let target = choices.target_name().unwrap_or_default().to_string();
+    let column = table.column(&target)?;
+    let rows: Vec<usize> = (0..table.rows()).filter(|&row| column.cell(row) != data::Cell::Missing).collect();
+    if rows.len() < table.rows() {
+        said.push(format!(
+            "{} rows are left out, because {target} is missing in them",
+            table.rows() - rows.len()
+        ));
+    }
+    // What the target is follows from all rows; what inputs are scaled by from those that are trained on.
+    let of_target = Preparation::target_of(&table, &rows, &choices)?;
+    let shares = shares(settings, 0.2);
+    let parts = match &of_target {
+        Target::Classes { names, .. } => {
+            let label = |&row: &usize| {
+                let text = column.cell(row).text().unwrap_or_default();
+                names.iter().position(|name| *name == text).unwrap_or(0) as i64
+            };
+            stratified(&rows.iter().map(label).collect::<Vec<_>>(), &shares, seed)?
+        }
+        Target::Number { .. } => fractions(rows.len(), &shares, seed)?,
+    };
+    let parts: Vec<Vec<usize>> = parts.iter().map(|part| part.iter().map(|&at| rows[at]).collect()).collect();
+    let [first, watched, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
+    let mut preparation = Preparation::fit(&table, first, &choices)?;
+    if let Target::Classes { .. } = of_target {
+        preparation = preparation.with_target(of_target);
+    }
+    said.extend(preparation.notes().iter().cloned());
+    let repeated = table.repeated(last, &[&first[..], watched].concat()).len();
+    if repeated > 0 {
+        said.push(format!(
+            "{repeated} of the {} test rows also stand among the others: the test is easier for it",
+            last.len()
+        ));
+    }
+    let (task, habits) = match preparation.target() {
+        Some(Target::Classes { names, .. }) => {
+            said.push(format!("classes of {target}: {}", listed(names)));
+            (Task::Classes { names: names.clone() }, TABLES)
+        }
+        Some(&Target::Number { mean, deviation, .. }) => {
+            said.push(format!("{target} is a number, {mean:.4} ± {deviation:.4}"));
+            let (scale, offset) = (vec![deviation], vec![mean]);
+            (Task::Numbers { names: vec![target], scale, offset }, TABLES)
+        }
+        None => bail!("a table needs a column to predict"),
+    };
+    let set = |rows: &[usize]| -> Result<Box<dyn Dataset>> { Ok(Box::new(preparation.apply(&table, rows)?)) };
+    let (train, valid, test) = (set(first)?, set(watched)?, set(last)?);
+    said.push(format!(
+        "{} columns become {} numbers a row",
+        preparation.columns().count(),
+        preparation.width()
+    ));
+    said.push(counts(&*train, &*valid, &*test));
+    let preparation = serde_json::json!({ "table": preparation.to_json()? });
+    Ok(Source { name: name_of(path), said, train, valid, test, task, preparation, habits })
+}
+
+/// The first few names.
+fn listed(names: &[String]) -> String {
+    match names.len() {
+        0..=8 => names.join(", "),
+        count => format!("{}, … ({count})", names[..6].join(", ")),
+    }
 }
 
 /// Shares for training, watching and testing.

@@ -18,7 +18,8 @@ use crate::values::Form;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
-    /// Less the mean, over the deviation: the usual way of numbers.
+    /// Less the mean, over the deviation: the usual way of numbers, but of whole ones of which there are only three to six, each often
+    /// (such are mostly codes, and taken as words).
     Standard,
     /// From 0 to 1.
     MinMax,
@@ -84,6 +85,11 @@ impl Choices {
     /// numbers of which there are few.
     pub fn classes(self, classes: bool) -> Choices {
         Choices { classes: Some(classes), ..self }
+    }
+
+    /// The column to predict, if it was said.
+    pub fn target_name(&self) -> Option<&str> {
+        self.target.as_deref()
     }
 
     /// How a column becomes numbers.
@@ -270,10 +276,8 @@ impl Preparation {
         let own = Own { maps: choices.maps.clone(), features: choices.features.clone() };
         let mut preparation = Preparation { inputs: Vec::new(), target: None, notes: Vec::new(), own };
         if let Some(name) = &choices.target {
-            let column = table.column(name)?;
-            let target = fit_target(column, rows, choices.classes)
-                .map_err(|error| table.placed(at(table, error).in_column(name)))?;
-            preparation.target = Some(target);
+            table.column(name)?;
+            preparation.target = Some(Preparation::target_of(table, rows, choices)?);
         }
         for column in table.columns().iter().filter(|column| Some(column.name()) != choices.target.as_deref())
         {
@@ -299,6 +303,21 @@ impl Preparation {
             return Err(table.placed(Error::new(format!("no column is left to learn from: {notes}"))));
         }
         Ok(preparation)
+    }
+
+    /// What the target of these rows is, before a part of them is fitted to: a class that only stands in another part is one too.
+    ///
+    /// # Errors
+    /// As [`Preparation::fit`], of the target.
+    pub fn target_of(table: &Table, rows: &[usize], choices: &Choices) -> Result<Target> {
+        let name = choices.target_name().ok_or_else(|| Error::new("no column to predict was named"))?;
+        let fitted = fit_target(table.column(name)?, rows, choices.classes);
+        fitted.map_err(|error| table.placed(at(table, error).in_column(name)))
+    }
+
+    /// The same with the target as [`Preparation::target_of`] found it.
+    pub fn with_target(self, target: Target) -> Preparation {
+        Preparation { target: Some(target), ..self }
     }
 
     /// What was noticed: columns that are left out, and why.
@@ -541,6 +560,9 @@ fn fit_column(
     let as_words = matches!(way, Some(Way::OneHot | Way::Codes));
     match column.kind() {
         ColumnKind::Date if !as_words => fit_date(column, rows).map_err(Some),
+        ColumnKind::Number if way.is_none() && map.is_none() && is_code(column, rows) => {
+            fit_words(column, rows, Some(Way::OneHot), rare).map_err(Some)
+        }
         ColumnKind::Number if !as_words => {
             let number = |&row: &usize| {
                 let number = column.cell(row).number().unwrap_or(f64::NAN);
@@ -551,6 +573,20 @@ fn fit_column(
         }
         _ => fit_words(column, rows, way, rare).map_err(Some),
     }
+}
+
+/// Whether whole numbers are more likely the codes of some kinds than amounts: where there are only a few of them, often each.
+fn is_code(column: &Column, rows: &[usize]) -> bool {
+    const MOST: usize = 6;
+    let mut counts: Vec<(f64, usize)> = Vec::new();
+    for number in rows.iter().filter_map(|&row| column.cell(row).number()) {
+        match counts.iter().position(|(known, _)| *known == number) {
+            Some(at) => counts[at].1 += 1,
+            None if counts.len() == MOST || number.fract() != 0.0 => return false,
+            None => counts.push((number, 1)),
+        }
+    }
+    counts.len() > 2 && rows.len() >= 20 * counts.len()
 }
 
 fn fit_amounts(values: &[f64], way: Way) -> Result<How, String> {
