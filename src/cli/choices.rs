@@ -117,7 +117,7 @@ pub fn preset(name: &str, shape: &[usize]) -> Result<String> {
     Ok(match name {
         "linear" => format!("{flat}dense"),
         "mlp" if images => format!("{flat}dense 256, relu, dropout 0.2, dense 128, relu, dense"),
-        "mlp" => format!("{flat}dense 64, relu, dropout 0.2, dense 64, relu, dense"),
+        "mlp" => format!("{flat}dense 128, relu, dropout 0.3, dense 128, relu, dropout 0.3, dense"),
         "cnn" if images => cnn(shape),
         "resnet18" if images => resnet18(),
         "cnn" | "resnet18" => {

@@ -18,7 +18,10 @@ mod values;
 pub use batches::{Batches, Batching, Cursor, Order};
 pub use dataset::{Batch, Dataset};
 pub use error::{Error, Result};
-pub use image::{MNIST_FILES, mnist, read_idx};
+pub use image::{
+    Augment, Augmented, Change, Gallery, ImageSize, MNIST_FILES, Mixed, PICTURES, Picture, Pictures,
+    edge_brightness, mnist, read_idx,
+};
 pub use made::{digits, moons, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;

@@ -1,5 +1,11 @@
 //! Images: files of bytes in the format of MNIST, folders and lists of pictures, and how they are varied in training.
 
+mod augment;
+mod folder;
 mod idx;
+mod picture;
 
+pub use augment::{Augment, Augmented, Change, Mixed};
+pub use folder::{Gallery, Pictures};
 pub use idx::{MNIST_FILES, mnist, read_idx};
+pub use picture::{ImageSize, PICTURES, Picture, edge_brightness};

@@ -1,0 +1,146 @@
+//! Pictures as people have them (PNG, JPEG, BMP) to the rows a model takes: one size, grey or in colour, channel by channel.
+
+use std::path::Path;
+
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageReader, Limits};
+
+use crate::error::{Error, Result};
+
+/// The size and channels of a model's images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    /// 1 for grey, 3 for colour.
+    pub channels: usize,
+    /// Pixels from top to bottom.
+    pub height: usize,
+    /// Pixels from left to right.
+    pub width: usize,
+}
+
+/// Extensions of files that are pictures.
+pub const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
+
+/// No picture has more pixels on a side, so that a damaged header asks for no impossible amount of memory.
+const LONGEST: u32 = 20_000;
+
+/// A picture that was read.
+#[derive(Clone, Debug)]
+pub struct Picture(DynamicImage);
+
+impl Picture {
+    /// Reads a file, of the type its content shows.
+    ///
+    /// # Errors
+    /// Where there is none, or it is no picture or a damaged one.
+    pub fn open(path: impl AsRef<Path>) -> Result<Picture> {
+        let path = path.as_ref();
+        let reader = ImageReader::open(path).map_err(|error| Error::io(path, error))?;
+        let mut reader = reader.with_guessed_format().map_err(|error| Error::io(path, error))?;
+        let mut limits = Limits::default();
+        (limits.max_image_width, limits.max_image_height) = (Some(LONGEST), Some(LONGEST));
+        reader.limits(limits);
+        let broken = |error| Error::new(format!("the picture can't be read: {error}")).in_file(path);
+        reader.decode().map(Picture).map_err(broken)
+    }
+
+    /// Pixels from top to bottom and from left to right, and whether it has colours.
+    pub fn size(&self) -> (usize, usize, bool) {
+        (self.0.height() as usize, self.0.width() as usize, self.0.color().has_color())
+    }
+
+    /// As bytes `[channels, height, width]`: resized where it has another size, grey where one channel is wanted. What is transparent
+    /// is white.
+    pub fn pixels(&self, size: ImageSize) -> Vec<u8> {
+        let mut image = self.0.to_rgba8();
+        for pixel in image.pixels_mut() {
+            let [red, green, blue, alpha] = pixel.0;
+            let over = |colour: u8| {
+                ((u32::from(colour) * u32::from(alpha) + 255 * (255 - u32::from(alpha))) / 255) as u8
+            };
+            pixel.0 = [over(red), over(green), over(blue), 255];
+        }
+        let image = DynamicImage::ImageRgba8(image);
+        let (height, width) = (size.height as u32, size.width as u32);
+        let image = match (image.height(), image.width()) == (height, width) {
+            true => image,
+            false => image.resize_exact(width, height, FilterType::Triangle),
+        };
+        match size.channels {
+            1 => image.to_luma8().into_raw(),
+            _ => {
+                let bytes = image.to_rgb8().into_raw();
+                (0..3).flat_map(|channel| bytes.iter().skip(channel).step_by(3).copied()).collect()
+            }
+        }
+    }
+}
+
+/// The mean brightness of the pixels at the edge of an image `[channels, height, width]`, from 0 to 255. Light writing on a dark
+/// ground has a low one.
+pub fn edge_brightness(pixels: &[u8], size: ImageSize) -> f64 {
+    let ImageSize { channels, height, width } = size;
+    let mut sum = (0.0, 0.0);
+    for (at, &pixel) in pixels.iter().enumerate().take(channels * height * width) {
+        let (row, column) = (at / width % height, at % width);
+        if row == 0 || column == 0 || row + 1 == height || column + 1 == width {
+            sum = (sum.0 + f64::from(pixel), sum.1 + 1.0);
+        }
+    }
+    sum.0 / f64::max(sum.1, 1.0)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use image::{Rgba, RgbaImage};
+
+    /// A picture with a red and a half transparent half, written in a format.
+    pub(crate) fn write(path: &Path, width: u32, height: u32) {
+        let picture = RgbaImage::from_fn(width, height, |x, _| match x < width / 2 {
+            true => Rgba([200, 0, 0, 255]),
+            false => Rgba([0, 0, 0, 0]),
+        });
+        match path.extension().is_some_and(|extension| extension == "jpg") {
+            true => DynamicImage::ImageRgba8(picture).to_rgb8().save(path).unwrap(),
+            false => picture.save(path).unwrap(),
+        }
+    }
+
+    #[test]
+    fn pictures_of_every_kind_are_read_resized_and_turned_grey() {
+        let folder = std::env::temp_dir().join(format!("kiln-picture-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["a.png", "a.bmp", "a.jpg"] {
+            let path = folder.join(name);
+            write(&path, 16, 8);
+            let picture = Picture::open(&path).unwrap();
+            assert_eq!(picture.size().0, 8, "{name}");
+            let colour = picture.pixels(ImageSize { channels: 3, height: 8, width: 16 });
+            assert_eq!(colour.len(), 3 * 8 * 16);
+            assert!(colour[0].abs_diff(200) < 6 && colour[128] < 6, "{name}: red");
+            if name == "a.png" {
+                assert_eq!(colour[15], 255, "what is transparent is white");
+            }
+            let grey = picture.pixels(ImageSize { channels: 1, height: 4, width: 4 });
+            assert_eq!(grey.len(), 16);
+        }
+        std::fs::write(folder.join("b.png"), b"no picture").unwrap();
+        let error = Picture::open(folder.join("b.png")).unwrap_err().to_string();
+        assert!(error.contains("b.png"), "{error}");
+        let whole = std::fs::read(folder.join("a.png")).unwrap();
+        for cut in 0..whole.len() {
+            std::fs::write(folder.join("c.png"), &whole[..cut]).unwrap();
+            // Some cuts leave all pixels; none may panic.
+            let _ = Picture::open(folder.join("c.png"));
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_edge_tells_dark_from_light_grounds() {
+        let size = ImageSize { channels: 1, height: 3, width: 3 };
+        assert_eq!(edge_brightness(&[0, 0, 0, 0, 255, 0, 0, 0, 0], size), 0.0);
+        assert_eq!(edge_brightness(&[255, 255, 255, 255, 0, 255, 255, 255, 255], size), 255.0);
+    }
+}
