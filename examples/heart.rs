@@ -4,7 +4,7 @@
 //! What the columns are scaled by comes from the training rows alone. Rows that stand in the table twice are counted: a test with rows
 //! that were trained on looks better than it is.
 
-use kiln::data::{Choices, Preparation, Table, Way, stratified};
+use kiln::data::{Choices, Preparation, Table, stratified};
 use kiln::prelude::*;
 use kiln::schedule::Cosine;
 use kiln::trainer::EarlyStopping;
@@ -15,11 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         arguments.next().ok_or("say where the table is: cargo run --release --example heart -- heart.csv")?;
     let seeds: u64 = arguments.next().map_or(Ok(10), |seeds| seeds.parse())?;
     let table = Table::open(path)?;
-    let mut choices = Choices::new().target("target");
-    for column in ["chest pain type", "resting ecg", "ST slope"] {
-        choices = choices.way(column, Way::OneHot);
-    }
-    let labels: Vec<i64> = (0..table.rows())
+    let choices = Choices::new().target("target");
+    let labels: Vec<i64> = (0..table.len())
         .map(|row| Ok(table.column("target")?.cell(row).number().unwrap_or(-1.0) as i64))
         .collect::<Result<_>>()?;
     let (mut sum, mut unseen_sum) = (0.0, 0.0);

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kiln::data::{
-    self, Choices, Dataset, Form, MNIST_FILES, Preparation, Set, Table, Target, Way, fractions, stratified,
+    self, Choices, Dataset, Form, MNIST_FILES, Preparation, Set, Table, Target, TargetKind, Treatment,
+    fractions, stratified,
 };
 use kiln::model::Task;
 use serde_json::Value;
@@ -98,7 +99,7 @@ pub fn load(settings: &Settings) -> Result<Source> {
 const TARGETS: [&str; 5] = ["target", "label", "class", "y", "species"];
 
 /// How a table's columns are read and used, as the settings say.
-fn choices(table: &Table, settings: &Settings, said: &mut Vec<String>) -> Result<Choices> {
+fn choices(table: &Table, settings: &Settings, said: &mut Vec<String>) -> Result<(String, Choices)> {
     let target = match &settings.target {
         Some(target) => target.clone(),
         None => {
@@ -113,32 +114,30 @@ fn choices(table: &Table, settings: &Settings, said: &mut Vec<String>) -> Result
     let mut choices = Choices::new().target(&target);
     match settings.task.as_deref() {
         None => {}
-        Some("classes") => choices = choices.classes(true),
-        Some("number") => choices = choices.classes(false),
+        Some("classes") => choices = choices.target_kind(TargetKind::Classes),
+        Some("number") => choices = choices.target_kind(TargetKind::Number),
         Some(other) => bail!("--task is classes or number, not {other}"),
     }
     for column in settings.ignore.iter().flat_map(|columns| columns.split(',')) {
-        choices = choices.way(column.trim(), Way::Ignore);
+        choices = choices.treat(column.trim(), Treatment::Drop);
     }
-    Ok(choices)
+    Ok((target, choices))
 }
 
 fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     let table = Table::open(path)?;
-    let mut said = vec![format!("a table of {} rows and {} columns", table.rows(), table.columns().len())];
+    let mut said = vec![format!("a table of {} rows and {} columns", table.len(), table.columns().len())];
     said.extend(table.notes().iter().cloned());
-    let choices = choices(&table, settings, &mut said)?;
-    let target = choices.target_name().unwrap_or_default().to_string();
+    let (target, choices) = choices(&table, settings, &mut said)?;
     let column = table.column(&target)?;
-    let rows: Vec<usize> = (0..table.rows()).filter(|&row| column.cell(row) != data::Cell::Missing).collect();
-    if rows.len() < table.rows() {
-        said.push(format!(
-            "{} rows are left out, because {target} is missing in them",
-            table.rows() - rows.len()
-        ));
+    let rows = table.rows_with(&target)?;
+    if rows.len() < table.len() {
+        let missing = table.len() - rows.len();
+        said.push(format!("{missing} rows are left out, because {target} is missing in them"));
     }
     // What the target is follows from all rows; what inputs are scaled by from those that are trained on.
-    let of_target = Preparation::target_of(&table, &rows, &choices)?;
+    let whole = Preparation::fit(&table, &rows, &choices)?;
+    let of_target = whole.target().context("a column to predict was chosen")?.clone();
     let shares = shares(settings, 0.2);
     let parts = match &of_target {
         Target::Classes { names, .. } => {
@@ -178,13 +177,9 @@ fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     };
     let set = |rows: &[usize]| -> Result<Box<dyn Dataset>> { Ok(Box::new(preparation.apply(&table, rows)?)) };
     let (train, valid, test) = (set(first)?, set(watched)?, set(last)?);
-    said.push(format!(
-        "{} columns become {} numbers a row",
-        preparation.columns().count(),
-        preparation.width()
-    ));
+    said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
     said.push(counts(&*train, &*valid, &*test));
-    let preparation = serde_json::json!({ "table": preparation.to_json()? });
+    let preparation = serde_json::json!({ "table": serde_json::from_str::<Value>(&preparation.to_json()?)? });
     Ok(Source { name: name_of(path), said, train, valid, test, task, preparation, habits })
 }
 

@@ -1,7 +1,8 @@
 //! Host side: raw data to batches. Knows nothing of tensors on devices.
 //!
 //! A [`Dataset`] writes single rows; [`Batching`] says in which order they come and how many make a batch; [`Prefetch`] prepares
-//! batches while others are computed with.
+//! batches while others are computed with. A [`Table`] is read from a file and made a set by a [`Preparation`]; a [`Frame`] serves
+//! prepared rows of a file larger than memory.
 
 mod batches;
 mod dataset;
@@ -28,7 +29,7 @@ pub use rng::Rng;
 pub use set::Set;
 pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
 pub use table::{
-    Cell, Choices, Column, ColumnKind, Frame, FrameKind, Preparation, Reading, Table, Target, Way,
-    write_frame,
+    Cell, Choices, Column, ColumnKind, Frame, FrameWriter, Framing, Impute, Inputs, Preparation, Reading,
+    Row, RowTransform, Table, Target, TargetKind, Treatment, Vocabulary,
 };
 pub use values::{Form, Kind, Meaning, Values};

@@ -95,11 +95,11 @@ impl Pictures {
         let (paths, labels) = (table.column(paths)?, table.column(labels)?);
         let root = list.parent().unwrap_or(Path::new("."));
         let text = |cell: Cell| cell.text().map(|text| text.into_owned());
-        let mut classes: Vec<String> = (0..table.rows()).filter_map(|row| text(labels.cell(row))).collect();
+        let mut classes: Vec<String> = (0..table.len()).filter_map(|row| text(labels.cell(row))).collect();
         classes.sort();
         classes.dedup();
-        let mut files = Vec::with_capacity(table.rows());
-        for row in 0..table.rows() {
+        let mut files = Vec::with_capacity(table.len());
+        for row in 0..table.len() {
             let place = |message: &str| {
                 let error = Error::new(message).in_file(list);
                 if let Some(line) = table.line(row) { error.at_line(line) } else { error }

@@ -167,6 +167,10 @@ impl Column {
         }
     }
 
+    pub(super) fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
     /// What two rows have in common if and only if their values are the same.
     pub(super) fn key(&self, row: usize) -> u64 {
         match &self.cells {

@@ -22,6 +22,8 @@ pub struct Reading {
     pub(super) delimiter: Option<u8>,
     pub(super) header: Option<bool>,
     pub(super) kinds: Vec<(String, ColumnKind)>,
+    /// Whether kinds may be told of columns that aren't there.
+    pub(super) lenient: bool,
 }
 
 impl Reading {
@@ -50,6 +52,7 @@ impl Reading {
     }
 
     /// Reads a file: CSV, TSV or JSON lines, also packed with gzip.
+    /// A line without anything is no row, also where there is a single column.
     ///
     /// # Errors
     /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.

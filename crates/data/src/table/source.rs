@@ -5,13 +5,14 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::builder::{Known, Layout};
-use super::column::ColumnKind;
 use super::reading::Reading;
 use super::{cell, date, nearest};
 use crate::error::{Error, Result};
 
 /// How much is looked at to find the delimiter and the header.
 const HEAD: usize = 64 << 10;
+/// Put after a file with quotes. It comes back as a row of its own, unless a quote was never closed.
+const LAST_RECORD: &[u8] = b"\n\x1fthe end of the table\x1f";
 
 /// Where a table is read from; it can be opened again.
 #[derive(Clone, Copy)]
@@ -116,7 +117,7 @@ impl<'a> Source<'a> {
         let (names, end, line) = header(head, delimiter, reading)?;
         let known = |name| Known { name, kind: None, told: false };
         let mut layout = Layout { columns: names.into_iter().map(known).collect() };
-        tell(&mut layout, &reading.kinds)?;
+        tell(&mut layout, reading)?;
         rest.drain(..end);
         Ok(Source { input, delimiter, layout, mode: Mode::Lines(reader), rest, line })
     }
@@ -143,7 +144,8 @@ impl<'a> Source<'a> {
         let objects = matches!(self.mode, Mode::Objects(_));
         if !objects && needs_care(&bytes[..end]) {
             let Mode::Lines(reader) = std::mem::replace(&mut self.mode, Mode::End) else { return Ok(None) };
-            let all: Box<dyn Read + Send + 'a> = Box::new(std::io::Cursor::new(bytes).chain(reader));
+            let all: Box<dyn Read + Send + 'a> =
+                Box::new(std::io::Cursor::new(bytes).chain(reader).chain(LAST_RECORD));
             self.mode = Mode::Records(Box::new(csv_reader(self.delimiter, all)), self.line - 1);
             return self.records(size);
         }
@@ -166,21 +168,35 @@ impl<'a> Source<'a> {
                 self.mode = Mode::End;
                 break;
             }
+            // A blank line before the row counts as its line.
+            let line = *before + record.position().map_or(0, csv::Position::line);
+            let end = LAST_RECORD.trim_ascii();
+            if record.iter().next_back().is_some_and(|cell| cell.ends_with(end)) {
+                if record.len() == 1 && record.get(0) == Some(end) {
+                    continue;
+                }
+                return Err(
+                    Error::new("a quote is opened in this row and never closed; close it").at_line(line)
+                );
+            }
             for cell in &record {
                 bytes.extend_from_slice(cell);
                 ends.push(bytes.len());
             }
             counts.push(record.len());
-            lines.push(*before + record.position().map_or(0, csv::Position::line));
+            lines.push(line);
         }
         Ok((!counts.is_empty()).then_some(Block::Records { bytes, ends, counts, lines }))
     }
 }
 
 /// Sets the kinds that were told.
-pub(super) fn tell(layout: &mut Layout, kinds: &[(String, ColumnKind)]) -> Result<()> {
-    for (name, kind) in kinds {
+fn tell(layout: &mut Layout, reading: &Reading) -> Result<()> {
+    for (name, kind) in &reading.kinds {
         let Some(known) = layout.columns.iter_mut().find(|known| known.name == *name) else {
+            if reading.lenient {
+                continue;
+            }
             return Err(nearest::unknown(name, layout.names()));
         };
         (known.kind, known.told) = (Some(*kind), true);

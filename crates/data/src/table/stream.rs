@@ -85,7 +85,10 @@ impl<'a> Stream<'a> {
         if rows == 0 {
             return Err(Error::new("the file holds a header and no row"));
         }
-        if let Some((name, _)) = self.reading.kinds.iter().find(|(name, _)| layout.names().all(|known| known != name)) {
+        let unknown = |(name, _): &&(String, super::ColumnKind)| layout.names().all(|known| known != name);
+        if !self.reading.lenient
+            && let Some((name, _)) = self.reading.kinds.iter().find(unknown)
+        {
             return Err(nearest::unknown(name, layout.names()));
         }
         self.layout = Some(layout);

@@ -1,0 +1,268 @@
+//! A column as inputs: what was fitted on the training rows, and how a value becomes numbers by it.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Table;
+use super::column::{Cell, Cells, Column, ColumnKind};
+use super::summary::{DATE_PARTS, date_parts, signed_log};
+use crate::error::{Error, Result};
+
+/// The words that a column of words is told apart by. Their codes count from 0: the words in order, then one code for all other
+/// words where there is one, then one for missing cells where there were some in training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vocabulary {
+    /// The words, in order.
+    pub words: Vec<String>,
+    /// Whether words that were rare or unseen in training have a code. Otherwise they are nothing: 0 in every one-hot input.
+    pub other: bool,
+    /// Whether missing cells have a code of their own. Otherwise they count as other words.
+    pub missing: bool,
+}
+
+impl Vocabulary {
+    /// How many codes there are.
+    pub fn size(&self) -> usize {
+        self.words.len() + usize::from(self.other) + usize::from(self.missing)
+    }
+
+    /// What each code stands for.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let other = self.other.then_some("(other)");
+        self.words.iter().map(String::as_str).chain(other).chain(self.missing.then_some("(missing)"))
+    }
+
+    /// The code of each row's value.
+    fn codes<'a>(
+        &'a self,
+        column: &'a Column,
+        rows: &'a [usize],
+    ) -> impl Iterator<Item = Option<usize>> + 'a {
+        let known: HashMap<&str, usize> =
+            self.words.iter().enumerate().map(|(code, word)| (word.as_str(), code)).collect();
+        let other = self.other.then_some(self.words.len());
+        let missing = if self.missing { Some(self.words.len() + usize::from(self.other)) } else { other };
+        let code = move |word: &str| known.get(word).copied().or(other);
+        // Each word of the column is looked up once.
+        let renamed: Vec<Option<usize>> = match column.cells() {
+            Cells::Words { words, .. } => words.iter().map(|word| code(word)).collect(),
+            _ => Vec::new(),
+        };
+        rows.iter().map(move |&row| match column.cells() {
+            Cells::Words { codes, .. } => match codes.get(row).and_then(|&code| renamed.get(code as usize)) {
+                Some(code) => *code,
+                None => missing,
+            },
+            _ => column.cell(row).text().map_or(missing, |word| code(&word)),
+        })
+    }
+}
+
+/// A number less `shift`, times `factor`; its logarithm where `log` says so.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scale {
+    pub log: bool,
+    pub shift: f64,
+    pub factor: f64,
+}
+
+impl Scale {
+    fn of(self, value: f64) -> f32 {
+        let value = if self.log { signed_log(value) } else { value };
+        ((value - self.shift) * self.factor).clamp(f32::MIN.into(), f32::MAX.into()) as f32
+    }
+}
+
+/// A part of a date: which, less a mean, by a deviation; or as a sine and cosine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DatePart {
+    pub part: usize,
+    pub mean: f64,
+    pub deviation: f64,
+    pub cycle: bool,
+}
+
+impl DatePart {
+    /// After how much each part begins again, and where it begins.
+    const CYCLES: [(f64, f64); 5] = [(1.0, 0.0), (12.0, 1.0), (31.0, 1.0), (7.0, 0.0), (24.0, 0.0)];
+
+    fn angle(self, value: f64) -> f64 {
+        let (length, start) = Self::CYCLES.get(self.part).copied().unwrap_or((1.0, 0.0));
+        std::f64::consts::TAU * (value - start) / length
+    }
+}
+
+/// How the values of a column become inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Encoding {
+    /// `fill` stands for missing ones; `flag` adds an input that says so.
+    Number {
+        scale: Scale,
+        fill: f64,
+        flag: bool,
+    },
+    /// 0 for the first word, 1 for the second, the share of the second where neither is said.
+    Pair {
+        words: [String; 2],
+        share: f64,
+        flag: bool,
+    },
+    OneHot {
+        vocabulary: Vocabulary,
+    },
+    Codes {
+        vocabulary: Vocabulary,
+    },
+    Date {
+        parts: Vec<DatePart>,
+        flag: bool,
+    },
+}
+
+/// A column and its inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Feature {
+    pub column: String,
+    pub kind: ColumnKind,
+    pub encoding: Encoding,
+}
+
+impl Feature {
+    /// The names of its inputs.
+    pub fn names(&self) -> Vec<String> {
+        let column = &self.column;
+        let mut names = match &self.encoding {
+            Encoding::Number { .. } | Encoding::Codes { .. } => vec![column.clone()],
+            Encoding::Pair { words: [_, word], .. } => vec![format!("{column}={word}")],
+            Encoding::OneHot { vocabulary } => {
+                vocabulary.names().map(|word| format!("{column}={word}")).collect()
+            }
+            Encoding::Date { parts, .. } => {
+                let name = |part: &DatePart| {
+                    let name = DATE_PARTS.get(part.part).unwrap_or(&"");
+                    match part.cycle {
+                        true => vec![format!("{column}.{name}.sin"), format!("{column}.{name}.cos")],
+                        false => vec![format!("{column}.{name}")],
+                    }
+                };
+                parts.iter().flat_map(name).collect()
+            }
+        };
+        if self.flagged() {
+            names.push(format!("{column} is missing"));
+        }
+        names
+    }
+
+    fn flagged(&self) -> bool {
+        match &self.encoding {
+            Encoding::Number { flag, .. } | Encoding::Pair { flag, .. } | Encoding::Date { flag, .. } => {
+                *flag
+            }
+            Encoding::OneHot { .. } | Encoding::Codes { .. } => false,
+        }
+    }
+
+    /// The vocabulary, if the input is a code of it.
+    pub fn codes(&self) -> Option<&Vocabulary> {
+        if let Encoding::Codes { vocabulary } = &self.encoding { Some(vocabulary) } else { None }
+    }
+
+    /// Writes the inputs of some rows into a row-major array: those of a row from `inputs[row * width + first]` on.
+    pub fn write(
+        &self,
+        table: &Table,
+        column: &Column,
+        rows: &[usize],
+        inputs: &mut [f32],
+        (width, first): (usize, usize),
+    ) -> Result<()> {
+        let name = &self.column;
+        let fault = |row: usize, what: &str| {
+            let shown = column.cell(row).text().unwrap_or_default().into_owned();
+            table.place(Some(row), Error::new(format!("\"{shown}\" is no {what}")).in_column(name))
+        };
+        let places = inputs.chunks_exact_mut(width).filter_map(|inputs| inputs.get_mut(first..));
+        match &self.encoding {
+            Encoding::Number { scale, fill, flag } => {
+                let fill = scale.of(*fill);
+                for (&row, inputs) in rows.iter().zip(places) {
+                    let cell = column.cell(row);
+                    let value = match cell {
+                        Cell::Missing => None,
+                        cell => Some(cell.number().ok_or_else(|| {
+                            fault(
+                                row,
+                                "number, and training had numbers here; mend it, or leave the cell empty",
+                            )
+                        })?),
+                    };
+                    put(inputs, &[value.map_or(fill, |value| scale.of(value))], *flag, value.is_none());
+                }
+            }
+            Encoding::Pair { words, share, flag } => {
+                let vocabulary = Vocabulary { words: words.to_vec(), other: false, missing: false };
+                for ((code, inputs), &row) in vocabulary.codes(column, rows).zip(places).zip(rows) {
+                    let value = code.map_or(*share as f32, |code| code as f32);
+                    put(inputs, &[value], *flag, column.cell(row) == Cell::Missing);
+                }
+            }
+            Encoding::OneHot { vocabulary } => {
+                for (code, inputs) in vocabulary.codes(column, rows).zip(places) {
+                    if let Some(input) = code.and_then(|code| inputs.get_mut(code)) {
+                        *input = 1.0;
+                    }
+                }
+            }
+            Encoding::Codes { vocabulary } => {
+                for (code, inputs) in vocabulary.codes(column, rows).zip(places) {
+                    put(inputs, &[code.unwrap_or(0) as f32], false, false);
+                }
+            }
+            Encoding::Date { parts, flag } => {
+                let mut values = Vec::new();
+                for (&row, inputs) in rows.iter().zip(places) {
+                    let moment = match column.cell(row) {
+                        Cell::Date { seconds, .. } => Some(date_parts(seconds)),
+                        Cell::Missing => None,
+                        _ => return Err(fault(row, "date as 2024-01-31, and training had dates here")),
+                    };
+                    values.clear();
+                    for part in parts {
+                        // The mean stands for what is missing, and for an angle the middle of the circle.
+                        let value = moment.and_then(|moment| moment.get(part.part).copied());
+                        match part.cycle {
+                            true => {
+                                let angle = value.map(|value| part.angle(value));
+                                values.push(angle.map_or(0.0, f64::sin) as f32);
+                                values.push(angle.map_or(0.0, f64::cos) as f32);
+                            }
+                            false => {
+                                let deviations = value.map(|value| (value - part.mean) / part.deviation);
+                                values.push(deviations.unwrap_or(0.0) as f32);
+                            }
+                        }
+                    }
+                    put(inputs, &values, *flag, moment.is_none());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes values and, where it is flagged, whether they are missing.
+fn put(inputs: &mut [f32], values: &[f32], flag: bool, missing: bool) {
+    for (input, value) in inputs.iter_mut().zip(values) {
+        *input = *value;
+    }
+    if flag && let Some(input) = inputs.get_mut(values.len()) {
+        *input = f32::from(u8::from(missing));
+    }
+}

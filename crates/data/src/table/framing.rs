@@ -1,0 +1,364 @@
+//! How a frame is made: row by row, or of a table larger than memory in two passes, one to fit its preparation and one to apply it.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use half::f16;
+
+use super::choices::Choices;
+use super::column::ColumnKind;
+use super::frame::{Description, Frame, Header};
+use super::preparation::Preparation;
+use super::reading::Reading;
+use super::source::Input;
+use super::stream::{Gathered, Stream};
+use super::summary::Summary;
+use super::target::Target;
+use crate::error::{Error, Result};
+use crate::values::{Kind, Values};
+
+/// Tells temporary files of this process apart.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Writes a frame row by row, into a file beside the one that is wanted. It takes that one's place when it is whole; until then,
+/// and where it never is, what was there stays as it is.
+///
+/// ```
+/// use kiln_data::{Dataset, Frame, FrameWriter, Kind};
+///
+/// let path = std::env::temp_dir().join(format!("kiln-doc-{}.kdf", std::process::id()));
+/// let mut writer = FrameWriter::new(&path, Kind::F16, ["age", "weight"])?.classes(["ill", "well"]);
+/// writer.row(&[0.5, -1.0], 1.0)?;
+/// writer.row(&[0.25, 2.0], 0.0)?;
+/// let frame = writer.finish()?;
+/// assert_eq!(frame.labels()?, [1, 0]);
+/// # drop(frame);
+/// # std::fs::remove_file(path).ok();
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct FrameWriter {
+    file: Option<BufWriter<File>>,
+    path: PathBuf,
+    unfinished: PathBuf,
+    header: Header,
+    /// Bytes of the header, which is written again with the number of rows.
+    reserved: usize,
+    encoded: Vec<u8>,
+}
+
+impl FrameWriter {
+    /// A frame of rows with these inputs, in `f16` or `f32`, and numbers as targets.
+    ///
+    /// # Errors
+    /// Where the kind is another, there is no input, or the file can't be made.
+    pub fn new(
+        path: impl AsRef<Path>,
+        kind: Kind,
+        features: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<FrameWriter> {
+        let features: Vec<String> = features.into_iter().map(Into::into).collect();
+        let description = Description { features, ..Description::default() };
+        FrameWriter::start(path.as_ref(), kind, description, None)
+    }
+
+    fn start(
+        path: &Path,
+        kind: Kind,
+        description: Description,
+        classes: Option<usize>,
+    ) -> Result<FrameWriter> {
+        if !matches!(kind, Kind::F16 | Kind::F32) {
+            return Err(Error::new(format!("a frame holds F16 or F32, not {kind:?}")).in_file(path));
+        }
+        if description.features.is_empty() {
+            return Err(Error::new("a frame needs an input").in_file(path));
+        }
+        let name =
+            path.file_name().ok_or_else(|| Error::new("a frame needs the name of a file").in_file(path))?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let hidden = format!(".{}.{}.{number}.part", name.to_string_lossy(), std::process::id());
+        let unfinished = path.with_file_name(hidden);
+        let header = Header { kind, columns: description.features.len(), classes, rows: 0, description };
+        let file = File::create_new(&unfinished).map_err(|error| Error::io(&unfinished, error))?;
+        let file = Some(BufWriter::with_capacity(1 << 20, file));
+        Ok(FrameWriter {
+            file,
+            path: path.to_path_buf(),
+            unfinished,
+            header,
+            reserved: 0,
+            encoded: Vec::new(),
+        })
+    }
+
+    /// Targets are classes of these names, each row's the class's number. Said before the first row.
+    pub fn classes(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> FrameWriter {
+        self.header.description.classes = names.into_iter().map(Into::into).collect();
+        self.header.classes = Some(self.header.description.classes.len());
+        self
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// Where it has too many or too few inputs, a number doesn't fit the kind, or the file can't be written.
+    pub fn row(&mut self, inputs: &[f32], target: f64) -> Result<()> {
+        self.encoded.clear();
+        let mut encoded = std::mem::take(&mut self.encoded);
+        encode(&self.header, inputs, target, &mut encoded).map_err(|error| error.in_file(&self.path))?;
+        self.write(&encoded, 1)?;
+        self.encoded = encoded;
+        Ok(())
+    }
+
+    fn write(&mut self, rows: &[u8], count: u64) -> Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if self.reserved == 0 {
+            let header = self.header.bytes()?;
+            self.reserved = header.len();
+            file.write_all(&header).map_err(|error| Error::io(&self.unfinished, error))?;
+        }
+        self.header.rows += count;
+        file.write_all(rows).map_err(|error| Error::io(&self.unfinished, error))
+    }
+
+    /// Makes the frame whole and opens it.
+    ///
+    /// # Errors
+    /// Where it has no row, or can't be written.
+    pub fn finish(mut self) -> Result<Frame> {
+        if self.header.rows == 0 {
+            return Err(Error::new("a frame needs a row").in_file(&self.path));
+        }
+        let header = self.header.bytes()?;
+        if let Some(file) = self.file.take() {
+            let whole = || -> std::io::Result<()> {
+                let mut file = file.into_inner().map_err(|error| error.into_error())?;
+                file.seek(SeekFrom::Start(0))?;
+                file.write_all(&header)?;
+                file.sync_all()?;
+                std::fs::rename(&self.unfinished, &self.path)
+            };
+            whole().map_err(|error| Error::io(&self.path, error))?;
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
+                // Some systems can't sync a folder; the rename itself is done.
+                let _ = folder.sync_all();
+            }
+        }
+        // The name is another file's now.
+        self.unfinished = PathBuf::new();
+        Frame::open(&self.path)
+    }
+}
+
+impl Drop for FrameWriter {
+    fn drop(&mut self) {
+        if !self.unfinished.as_os_str().is_empty() {
+            // Nobody is left to be told.
+            let _ = std::fs::remove_file(&self.unfinished);
+        }
+    }
+}
+
+/// A row as the bytes of a frame.
+fn encode(header: &Header, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> Result<()> {
+    if inputs.len() != header.columns {
+        return Err(Error::new(format!(
+            "a row of {} inputs, in a frame of {}",
+            inputs.len(),
+            header.columns
+        )));
+    }
+    if let Some(classes) = header.classes
+        && !(target >= 0.0 && target < classes as f64 && target.fract() == 0.0)
+    {
+        return Err(Error::new(format!("the target {target} is none of {classes} classes")));
+    }
+    let fault = |at: usize, value: f32| {
+        let name = header.description.features.get(at).map_or("the target", String::as_str);
+        let kind = header.kind;
+        Error::new(format!("{value} doesn't fit {kind:?}; scale the column, or use F32")).in_column(name)
+    };
+    let values = inputs.iter().copied().chain([target as f32]).enumerate();
+    match header.kind {
+        Kind::F16 => {
+            for (at, value) in values {
+                let half = f16::from_f32(value);
+                // Codes and classes are whole numbers, and must come back as they are.
+                let exact = at < header.columns || header.classes.is_none() || half.to_f32() == value;
+                if !half.is_finite() || !exact {
+                    return Err(fault(at, value));
+                }
+                bytes.extend(half.to_le_bytes());
+            }
+        }
+        _ => {
+            for (at, value) in values {
+                if !value.is_finite() {
+                    return Err(fault(at, value));
+                }
+                bytes.extend(value.to_le_bytes());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A frame from a table of any size.
+///
+/// ```no_run
+/// use kiln_data::{Choices, Framing, Kind};
+///
+/// // Every fifth row is kept for the test, and the preparation doesn't know it.
+/// let framing = Framing::new(Choices::new().target("price")).kind(Kind::F16).train(|row| row % 5 != 0);
+/// let frame = framing.make("houses.csv.gz", "houses.kdf")?;
+/// println!("{:?}", frame.feature_names());
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+pub struct Framing {
+    choices: Choices,
+    reading: Reading,
+    kind: Kind,
+    train: Box<dyn Fn(u64) -> bool>,
+}
+
+impl Framing {
+    /// Half floats, fitted on all rows, read as they seem.
+    pub fn new(choices: Choices) -> Framing {
+        Framing { choices, reading: Reading::new(), kind: Kind::F16, train: Box::new(|_| true) }
+    }
+
+    /// `F16` or `F32`.
+    pub fn kind(self, kind: Kind) -> Framing {
+        Framing { kind, ..self }
+    }
+
+    /// How the file is read.
+    pub fn reading(self, reading: Reading) -> Framing {
+        Framing { reading, ..self }
+    }
+
+    /// Which rows, counted from 0, will be trained on; the preparation is fitted on those only. All rows are in the frame.
+    pub fn train(self, train: impl Fn(u64) -> bool + 'static) -> Framing {
+        Framing { train: Box::new(train), ..self }
+    }
+
+    /// Makes a frame of a file, which is read twice and never held in memory.
+    ///
+    /// # Errors
+    /// Where the file can't be read or prepared, or the frame can't be written.
+    pub fn make(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Frame> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        self.write(from, to).map_err(|error| match error.file {
+            None => error.in_file(from),
+            Some(_) => error,
+        })
+    }
+
+    /// The same, in a file of the system's temporary folder that goes when the frame does.
+    ///
+    /// # Errors
+    /// As [`Framing::make`].
+    pub fn temporary(&self, from: impl AsRef<Path>) -> Result<Frame> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kiln-{}-{number}.kdf", std::process::id());
+        Ok(self.make(from, std::env::temp_dir().join(name))?.temporary())
+    }
+
+    fn write(&self, from: &Path, to: &Path) -> Result<Frame> {
+        let input = Input::File(from);
+        let mut stream = Stream::new(input, &self.reading);
+        let preparation = self.fit(input, &mut stream)?;
+        let Some(target) = preparation.target().cloned() else {
+            return Err(Error::new("a frame needs a target; choose one with Choices::target"));
+        };
+        let names = match &target {
+            Target::Classes { names, .. } => names.clone(),
+            Target::Number { .. } => Vec::new(),
+        };
+        let features = preparation.feature_names();
+        let description = Description {
+            features,
+            classes: names,
+            preparation: preparation.to_json().is_ok().then(|| preparation.clone()),
+        };
+        if self.kind == Kind::F16
+            && let Some((column, words)) =
+                preparation.vocabularies().iter().find(|(_, words)| words.size() > 2048)
+        {
+            let message =
+                format!("{} codes don't fit half floats, which count to 2048; use F32", words.size());
+            return Err(Error::new(message).in_column(*column));
+        }
+        let classes = target.form().codes();
+        let mut writer = FrameWriter::start(to, self.kind, description, classes)?;
+        let (layout, header) = (stream.layout(), writer.header.clone());
+        let settled = stream.pass(
+            |part| {
+                let mut gathered = Gathered::default();
+                gathered.append(part);
+                let table = gathered.table(&layout, input);
+                let rows: Vec<usize> = (0..table.len()).collect();
+                let (inputs, width) = preparation.inputs(&table, &rows, Some(target.column()))?;
+                let targets = target.values(&table, table.column(target.column())?, &rows)?;
+                let mut bytes = Vec::with_capacity(rows.len() * (width + 1) * header.kind.bytes());
+                for (row, inputs) in inputs.chunks_exact(width).enumerate() {
+                    let value = match &targets {
+                        Values::I64(classes) => classes.get(row).map(|class| *class as f64),
+                        other => other.get(row),
+                    };
+                    encode(&header, inputs, value.unwrap_or(f64::NAN), &mut bytes)
+                        .map_err(|error| table.place(Some(row), error))?;
+                }
+                Ok((bytes, rows.len() as u64))
+            },
+            |(bytes, count)| writer.write(&bytes, count),
+        )?;
+        match settled {
+            true => writer.finish(),
+            false => Err(Error::new("the file changed while it was read; read it again")),
+        }
+    }
+
+    /// The first pass: what the columns hold, and a preparation fitted on the training rows.
+    fn fit(&self, input: Input<'_>, stream: &mut Stream<'_>) -> Result<Preparation> {
+        loop {
+            let mut summaries: Vec<Summary> = Vec::new();
+            let mut rows = 0;
+            let settled = stream.pass(
+                |part| {
+                    let layout = part.layout.clone();
+                    let mut gathered = Gathered::default();
+                    gathered.append(part);
+                    Ok(gathered.table(&layout, input))
+                },
+                |table| {
+                    let train: Vec<usize> =
+                        (0..table.len()).filter(|row| (self.train)(rows + *row as u64)).collect();
+                    rows += table.len() as u64;
+                    while summaries.len() < table.columns().len() {
+                        summaries.push(Summary::new(false));
+                    }
+                    for (summary, column) in summaries.iter_mut().zip(table.columns()) {
+                        summary.extend(column, train.iter().copied());
+                    }
+                    Ok(())
+                },
+            )?;
+            if settled {
+                let layout = stream.layout();
+                let known = layout.columns.iter().zip(summaries);
+                let columns: Vec<_> = known
+                    .map(|(known, summary)| {
+                        (known.name.clone(), known.kind.unwrap_or(ColumnKind::Number), summary)
+                    })
+                    .collect();
+                return Preparation::of(&columns, &self.choices);
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What is to be known of a column's training rows before it can be prepared: gathered part by part, so that a file larger than
+//! memory is summed up as well as a table.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::cell;
+use super::column::{Cell, Cells, Column};
+use super::date::Moment;
+use crate::rng::Rng;
+
+/// How many different numbers are told apart; more are amounts.
+const DISTINCT: usize = 1000;
+/// How many numbers stand for all of those in a file larger than memory, where a median is wanted.
+const SAMPLE: usize = 1 << 16;
+
+/// Count, mean and spread, after Welford.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moments {
+    pub count: u64,
+    pub mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    pub fn push(&mut self, value: f64) {
+        self.count += 1;
+        let from_mean = value - self.mean;
+        self.mean += from_mean / self.count as f64;
+        self.squares += from_mean * (value - self.mean);
+    }
+
+    /// The deviation of the whole; 0 where all are the same.
+    pub fn deviation(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { (self.squares / self.count as f64).sqrt() }
+    }
+}
+
+/// The parts of a date that a model sees.
+pub(super) const DATE_PARTS: [&str; 5] = ["year", "month", "day", "weekday", "hour"];
+
+/// Those parts of a moment.
+pub(super) fn date_parts(seconds: i64) -> [f64; 5] {
+    let Moment { year, month, day, weekday, second } = Moment::of(seconds);
+    [year as f64, month as f64, day as f64, weekday as f64, second as f64 / 3600.0]
+}
+
+/// A column's training rows.
+#[derive(Clone, Debug)]
+pub(super) struct Summary {
+    pub rows: u64,
+    pub missing: u64,
+    pub numbers: Moments,
+    /// Of the logarithms.
+    pub logs: Moments,
+    pub least: f64,
+    pub most: f64,
+    pub whole: bool,
+    pub words: BTreeMap<String, u64>,
+    pub dates: [Moments; 5],
+    pub timed: bool,
+    /// Different numbers and how often they come; nothing once there are too many.
+    distinct: Option<HashMap<u64, u64>>,
+    /// The numbers themselves, or a sample of them.
+    kept: Vec<f64>,
+    /// How many are kept at most.
+    room: usize,
+    rng: Rng,
+}
+
+/// The logarithm that keeps the sign, so that every number has one.
+pub(super) fn signed_log(value: f64) -> f64 {
+    value.abs().ln_1p().copysign(value)
+}
+
+impl Summary {
+    /// Nothing yet. `exact` keeps every number, so that medians are exact.
+    pub fn new(exact: bool) -> Summary {
+        Summary {
+            rows: 0,
+            missing: 0,
+            numbers: Moments::default(),
+            logs: Moments::default(),
+            least: f64::INFINITY,
+            most: f64::NEG_INFINITY,
+            whole: true,
+            words: BTreeMap::new(),
+            dates: [Moments::default(); 5],
+            timed: false,
+            distinct: Some(HashMap::new()),
+            kept: Vec::new(),
+            room: if exact { usize::MAX } else { SAMPLE },
+            rng: Rng::new(0),
+        }
+    }
+
+    /// Whether whole numbers are more likely the codes of some kinds than amounts: only a few different ones, each often.
+    pub fn are_codes(&self) -> bool {
+        let few = self.distinct.as_ref().map(HashMap::len).filter(|count| (3..=6).contains(count));
+        self.whole && few.is_some_and(|count| self.present() >= 20 * count as u64)
+    }
+
+    /// Takes in some rows of a column.
+    pub fn extend(&mut self, column: &Column, rows: impl Iterator<Item = usize>) {
+        match column.cells() {
+            Cells::Words { codes, words } => {
+                let mut counts = vec![0u64; words.len()];
+                for row in rows {
+                    self.rows += 1;
+                    match codes.get(row).and_then(|&code| counts.get_mut(code as usize)) {
+                        Some(count) => *count += 1,
+                        None => self.missing += 1,
+                    }
+                }
+                for (word, count) in words.iter().zip(counts).filter(|(_, count)| *count > 0) {
+                    match self.words.get_mut(word) {
+                        Some(known) => *known += count,
+                        None => drop(self.words.insert(word.clone(), count)),
+                    }
+                }
+            }
+            _ => rows.for_each(|row| {
+                self.rows += 1;
+                match column.cell(row) {
+                    Cell::Number(value) => self.number(value),
+                    Cell::Date { seconds, timed } => {
+                        self.timed |= timed;
+                        let parts = self.dates.iter_mut().zip(date_parts(seconds));
+                        parts.for_each(|(moments, part)| moments.push(part));
+                    }
+                    Cell::Missing | Cell::Word(_) => self.missing += 1,
+                }
+            }),
+        }
+    }
+
+    fn number(&mut self, value: f64) {
+        self.numbers.push(value);
+        self.logs.push(signed_log(value));
+        self.least = self.least.min(value);
+        self.most = self.most.max(value);
+        self.whole &= value.fract() == 0.0;
+        if let Some(distinct) = &mut self.distinct {
+            *distinct.entry((value + 0.0).to_bits()).or_default() += 1;
+            if distinct.len() > DISTINCT {
+                self.distinct = None;
+            }
+        }
+        if self.kept.len() < self.room {
+            self.kept.push(value);
+        } else {
+            // Each number so far stays with the same chance.
+            let place = self.rng.below(self.numbers.count as usize);
+            if let Some(kept) = self.kept.get_mut(place) {
+                *kept = value;
+            }
+        }
+    }
+
+    /// How many values there are.
+    pub fn present(&self) -> u64 {
+        self.rows - self.missing
+    }
+
+    /// How many different numbers there are, if they are few enough to count.
+    pub fn distinct(&self) -> Option<usize> {
+        self.distinct.as_ref().map(HashMap::len)
+    }
+
+    /// The values as words and how often they come, in order; numbers in the order of numbers. Nothing for too many numbers.
+    pub fn counts(&self) -> Option<Vec<(String, u64)>> {
+        if self.numbers.count == 0 {
+            return Some(self.words.iter().map(|(word, count)| (word.clone(), *count)).collect());
+        }
+        let mut numbers: Vec<(f64, u64)> =
+            self.distinct.as_ref()?.iter().map(|(bits, count)| (f64::from_bits(*bits), *count)).collect();
+        numbers.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Some(numbers.into_iter().map(|(value, count)| (cell::word(value), count)).collect())
+    }
+
+    /// The numbers below which these shares of all lie.
+    pub fn quantiles<const N: usize>(&self, shares: [f64; N]) -> [f64; N] {
+        let mut sorted = self.kept.clone();
+        sorted.sort_by(f64::total_cmp);
+        shares.map(|share| {
+            let place = share * sorted.len().saturating_sub(1) as f64;
+            let at = |place: f64| sorted.get(place as usize).copied().unwrap_or(0.0);
+            let (below, above) = (at(place.floor()), at(place.ceil()));
+            below + (above - below) * place.fract()
+        })
+    }
+}
