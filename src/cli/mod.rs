@@ -2,12 +2,18 @@
 //! and exits with 2; what fails later comes back from [`run`] and exits with 1.
 
 mod choices;
+mod eval;
+mod inspect;
+mod measure;
+mod predict;
+mod rows;
+mod runs;
 mod settings;
 mod source;
 mod train;
 
 use anyhow::Result;
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 /// The whole command line.
 fn command() -> Command {
@@ -33,6 +39,10 @@ fn command() -> Command {
         .subcommand_required(true)
         .after_help("The first minute: `kiln train`. Each command explains itself: `kiln train --help`.")
         .subcommand(train)
+        .subcommand(eval::Flags::augment_args(Command::new("eval")))
+        .subcommand(predict::Flags::augment_args(Command::new("predict")).visible_alias("run"))
+        .subcommand(inspect::Flags::augment_args(Command::new("inspect")))
+        .subcommand(runs::Flags::augment_args(Command::new("runs")))
 }
 
 /// Does what the command line says.
@@ -42,6 +52,10 @@ pub fn run() -> Result<()> {
             let settings = settings::Settings::from_flags(matches)?;
             train::run(settings, matches.get_flag("print-config"))
         }
+        Some(("eval", matches)) => eval::run(eval::Flags::from_arg_matches(matches)?),
+        Some(("predict", matches)) => predict::run(predict::Flags::from_arg_matches(matches)?),
+        Some(("inspect", matches)) => inspect::run(inspect::Flags::from_arg_matches(matches)?),
+        Some(("runs", matches)) => runs::run(runs::Flags::from_arg_matches(matches)?),
         _ => Ok(()),
     }
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kiln::data::{
-    self, Choices, Dataset, Form, MNIST_FILES, Preparation, Set, Table, Target, TargetKind, Treatment,
-    fractions, stratified,
+    self, Augment, Augmented, Choices, Dataset, ImageSize, MNIST_FILES, Pictures, Preparation, Set, Table,
+    Target, TargetKind, Treatment, edge_brightness, fractions, stratified,
 };
 use kiln::model::Task;
 use serde_json::Value;
@@ -79,10 +79,7 @@ pub fn load(settings: &Settings) -> Result<Source> {
         if MNIST_FILES.iter().any(|name| is_mnist(&name)) {
             return mnist(path, settings, seed);
         }
-        bail!(
-            "{}: this folder has neither MNIST's files nor a folder of images for each class",
-            path.display()
-        );
+        return folder(path, settings, seed);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
@@ -210,11 +207,12 @@ fn made_digits(settings: &Settings, seed: u64) -> Result<Source> {
     let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
-    let said = vec![
+    let mut said = vec![
         format!("no data named: {DIGITS} handwritten-style digits of 28 × 28, made from seed {seed}"),
         counts(&*train, &*valid, &*test),
     ];
-    let preparation = images(&train.x());
+    let (preparation, ground) = images(&*train)?;
+    let train = varied(train, ground, settings, &mut said)?;
     Ok(Source { name: "digits".to_string(), said, train, valid, test, task, preparation, habits: IMAGES })
 }
 
@@ -226,11 +224,12 @@ fn mnist(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     let [train, valid, _] = cut(set, parts)?;
     let &[_, height, width] = train.x().shape.as_slice() else { bail!("images have three axes") };
     let classes = test.y().codes().unwrap_or(0);
-    let said = vec![
+    let mut said = vec![
         format!("the files of MNIST (or a set like it): images of {height} × {width}, {classes} classes"),
         counts(&*train, &*valid, &test),
     ];
-    let preparation = images(&train.x());
+    let (preparation, ground) = images(&*train)?;
+    let train = varied(train, ground, settings, &mut said)?;
     let name = name_of(path);
     Ok(Source { name, said, train, valid, test: Box::new(test), task, preparation, habits: IMAGES })
 }
@@ -239,14 +238,71 @@ fn counts(train: &dyn Dataset, valid: &dyn Dataset, test: &dyn Dataset) -> Strin
     format!("{} to train on, {} to watch, {} to test with", train.len(), valid.len(), test.len())
 }
 
-/// How pictures become rows: their size and channels.
-fn images(form: &Form) -> Value {
-    match form.shape.as_slice() {
-        &[channels, height, width] => {
-            serde_json::json!({ "images": { "channels": channels, "height": height, "width": width } })
+/// How pictures become rows: their size and channels, and how bright the ground of these is.
+fn images(set: &dyn Dataset) -> Result<(Value, f64)> {
+    let &[channels, height, width] = set.x().shape.as_slice() else { bail!("images have three axes") };
+    let rows: Vec<usize> = (0..set.len().min(200)).collect();
+    let batch = set.gather(&rows)?;
+    let pixels = batch.x.as_u8().unwrap_or_default();
+    let size = ImageSize { channels, height, width };
+    let edges = pixels.chunks(channels * height * width).map(|image| edge_brightness(image, size));
+    let ground = edges.sum::<f64>() / rows.len().max(1) as f64;
+    let about =
+        serde_json::json!({ "channels": channels, "height": height, "width": width, "ground": ground });
+    Ok((serde_json::json!({ "images": about }), ground))
+}
+
+/// Training images, varied if that is asked for.
+fn varied(
+    train: Box<dyn Dataset>,
+    ground: f64,
+    settings: &Settings,
+    said: &mut Vec<String>,
+) -> Result<Box<dyn Dataset>> {
+    match &settings.augment {
+        None => Ok(train),
+        Some(text) => {
+            let augment: Augment = text.parse()?;
+            said.push(format!("training images are varied: {augment}"));
+            Ok(Box::new(Augmented::new(train, augment, ground.round() as u8)?))
         }
-        _ => Value::Null,
     }
+}
+
+fn folder(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let mut pictures = Pictures::new();
+    if let Some(side) = settings.image_size {
+        pictures = pictures.side(side.0);
+    }
+    if settings.grey == Some(true) {
+        pictures = pictures.grey();
+    }
+    if settings.strict == Some(true) {
+        pictures = pictures.strict();
+    }
+    let gallery = pictures.folder(path)?;
+    let (set, size) = (gallery.set, gallery.size);
+    let mut said = vec![format!(
+        "{} images of {} classes ({}), used as {} × {} {}",
+        set.len(),
+        set.names().len(),
+        listed(set.names()),
+        size.width,
+        size.height,
+        if size.channels == 1 { "in grey" } else { "in colour" },
+    )];
+    if !gallery.skipped.is_empty() {
+        said.push(format!("{} files are left out, because they can't be read:", gallery.skipped.len()));
+        said.extend(gallery.skipped.iter().take(10).map(|error| format!("  {error}")));
+    }
+    let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
+    let task = Task::of(&set);
+    let [train, valid, test] = cut(set, parts)?;
+    let (preparation, ground) = images(&*train)?;
+    said.push(counts(&*train, &*valid, &*test));
+    let train = varied(train, ground, settings, &mut said)?;
+    let habits = Habits { epochs: 20, ..IMAGES };
+    Ok(Source { name: name_of(path), said, train, valid, test, task, preparation, habits })
 }
 
 /// The file's or folder's own name, without what follows the first point.

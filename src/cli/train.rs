@@ -14,6 +14,7 @@ use kiln::trainer::{
 use serde_json::{Value, json};
 
 use super::choices;
+use super::measure::Measured;
 use super::settings::{Amount, Count, Rate, Seed, Settings, Whole};
 use super::source::{self, Source};
 
@@ -79,7 +80,7 @@ impl Plan {
         let metrics = match &source.task {
             Task::Classes { names } if names.len() == 2 => vec!["accuracy", "roc-auc"],
             Task::Classes { .. } => vec!["accuracy"],
-            Task::Numbers { .. } => vec!["r2", "mae"],
+            Task::Numbers { .. } => vec!["r2"],
         };
         let plan = Plan { settings, layers, outputs, epochs, batch_size, rate, seed, metrics, early_stop };
         // Names and rules that make no sense are found now.
@@ -250,7 +251,7 @@ fn train<'a>(
 ) -> Result<Run<'a, Sequential>> {
     let settings = &plan.settings;
     let checkpoints = settings.checkpoint_dir.clone().unwrap_or_else(|| folder.join("checkpoints"));
-    let best = if source.valid.is_empty() { "loss".to_string() } else { watched(plan) };
+    let best = if source.valid.is_empty() { "loss" } else { "val_loss" };
     let mut trainer = plan.trainer(source, plan.seed, plan.updates(source.train.len()))?;
     let parameters = {
         let model = choices::layers(&plan.layers, plan.outputs, plan.seed)?;
@@ -277,7 +278,7 @@ fn train<'a>(
         trainer = trainer.validate(&*source.valid);
     }
     if plan.early_stop > 0 && !source.valid.is_empty() {
-        trainer = trainer.callback(EarlyStopping::on(&best).patience(plan.early_stop));
+        trainer = trainer.callback(EarlyStopping::on(best).patience(plan.early_stop));
     }
     if let Some(limit) = settings.time_limit {
         trainer = trainer.callback(TimeLimit::new(limit.0));
@@ -291,7 +292,7 @@ fn train<'a>(
     if let Some(events) = &settings.tensorboard {
         trainer = trainer.callback(TensorBoard::new(events));
     }
-    let mut saves = every(Checkpoints::new(&checkpoints), settings.checkpoint_every.as_deref())?.best(&best);
+    let mut saves = every(Checkpoints::new(&checkpoints), settings.checkpoint_every.as_deref())?.best(best);
     if let Some(count) = settings.keep {
         saves = saves.keep(count.0 as usize);
     }
@@ -306,14 +307,6 @@ fn train<'a>(
         trainer = trainer.quiet();
     }
     Ok(trainer.fit(&source.train)?)
-}
-
-/// The number that says which epoch is the best.
-fn watched(plan: &Plan) -> String {
-    match plan.metrics[0] {
-        "r2" => "val_loss".to_string(),
-        _ => "val_loss".to_string(),
-    }
 }
 
 /// How often checkpoints are written: `2 epochs`, `500 steps`.
@@ -351,14 +344,14 @@ fn finish(
     say: &Say,
     began: Instant,
 ) -> Result<()> {
-    let numbers = |set: &dyn Dataset| -> Result<Value> {
+    let measure = |set: &dyn Dataset| -> Result<Option<Measured>> {
         if set.is_empty() {
-            return Ok(Value::Null);
+            return Ok(None);
         }
-        let evaluation = run.evaluate(&set)?;
-        Ok(evaluation.numbers().iter().map(|(name, number)| (name.clone(), Value::from(*number))).collect())
+        Measured::new(&source.task, &run.predict(&set)?, set).map(Some)
     };
-    let (train, valid, test) = (numbers(&*source.train)?, numbers(&*source.valid)?, numbers(&*source.test)?);
+    let parts = [measure(&*source.train)?, measure(&*source.valid)?, measure(&*source.test)?];
+    let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
     let mut about = run.about()?;
     about.task = source.task.clone();
     about.preparation = source.preparation.clone();
@@ -370,24 +363,19 @@ fn finish(
     if let Some(reason) = run.stopped() {
         say.line(&format!("stopped: {reason}"));
     }
-    say.event(json!({
+    let done = json!({
         "event": "done", "run": folder, "model": path, "seconds": seconds, "epochs": run.history().len(),
         "stopped": run.stopped(), "train": train, "val": valid, "test": test,
-    }));
+    });
+    write(&folder.join("result.json"), &format!("{done:#}\n"))?;
+    say.event(done);
     if say.json {
         return Ok(());
     }
-    let shown = |name: &str, value: &Value| {
-        let number = |(name, number): (&String, &Value)| {
-            format!("{name} {}", number.as_f64().map_or("nan".to_string(), |number| format!("{number:.4}")))
-        };
-        let numbers = value.as_object().into_iter().flatten().map(number).collect::<Vec<_>>();
-        format!("{name:>5}  {}", numbers.join("  "))
-    };
     let mut out = std::io::stdout();
-    for (name, value) in [("train", &train), ("val", &valid), ("test", &test)] {
-        if !value.is_null() {
-            writeln!(out, "{}", shown(name, value))?;
+    for (name, part) in ["train", "val", "test"].iter().zip(&parts) {
+        if let Some(part) = part {
+            writeln!(out, "{name:>5}  {}", part.line())?;
         }
     }
     writeln!(out, "{} after {seconds:.1} s", path.display())?;

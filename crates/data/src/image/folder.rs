@@ -13,6 +13,7 @@ use crate::values::Form;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pictures {
     side: Option<usize>,
+    size: Option<ImageSize>,
     grey: bool,
     strict: bool,
 }
@@ -40,6 +41,11 @@ impl Pictures {
     /// All of them are resized to a square of this side.
     pub fn side(self, pixels: usize) -> Pictures {
         Pictures { side: Some(pixels), ..self }
+    }
+
+    /// All of them as a model takes them that is trained.
+    pub fn size(self, size: ImageSize) -> Pictures {
+        Pictures { size: Some(size), ..self }
     }
 
     /// Without colours.
@@ -118,7 +124,8 @@ impl Pictures {
             .ok_or_else(|| Error::new("none of its pictures can be read"))?;
         let side = |own: usize| self.side.unwrap_or(own.min(USUAL_SIDE));
         let channels = if self.grey || !colour { 1 } else { 3 };
-        let size = ImageSize { channels, height: side(height), width: side(width) };
+        let own = ImageSize { channels, height: side(height), width: side(width) };
+        let size = self.size.unwrap_or(own);
         let decoded = decode(files, size);
         let (mut pixels, mut labels, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
         for ((_, class), picture) in files.iter().zip(decoded) {

@@ -1,0 +1,206 @@
+//! Raw data as rows for a model that is trained: what was fitted in training is applied unchanged.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use kiln::Model;
+use kiln::data::{
+    self, Dataset, Form, ImageSize, MNIST_FILES, PICTURES, Picture, Pictures, Preparation, Set, Table,
+    edge_brightness,
+};
+use kiln::model::Task;
+use serde_json::Value;
+
+/// How raw data become a model's rows.
+pub enum Way {
+    Table(Box<Preparation>),
+    Images {
+        size: ImageSize,
+        /// The brightness of the edges of the images it was trained on.
+        ground: f64,
+    },
+    /// The model says nothing of it.
+    None,
+}
+
+/// Darker edges than this are a dark ground, and brighter ones than 255 less this a bright one.
+const DARK: f64 = 90.0;
+
+impl Way {
+    /// What a model's file says.
+    pub fn of(model: &Model) -> Result<Way> {
+        let preparation = &model.about().preparation;
+        if let Some(table) = preparation.get("table") {
+            return Ok(Way::Table(Box::new(Preparation::from_json(&table.to_string())?)));
+        }
+        let Some(images) = preparation.get("images") else { return Ok(Way::None) };
+        let number = |name: &str| images.get(name).and_then(Value::as_u64).map(|number| number as usize);
+        match (number("channels"), number("height"), number("width")) {
+            (Some(channels), Some(height), Some(width)) => {
+                let ground = images.get("ground").and_then(Value::as_f64).unwrap_or(f64::NAN);
+                Ok(Way::Images { size: ImageSize { channels, height, width }, ground })
+            }
+            _ => bail!("the model's file doesn't say how large its images are"),
+        }
+    }
+}
+
+/// Data with the answers, to evaluate on. Without a path it is what made data would be.
+pub fn with_answers(model: &Model, path: Option<&Path>) -> Result<Box<dyn Dataset>> {
+    match (Way::of(model)?, path) {
+        (Way::Table(plan), Some(path)) => {
+            let table = plan.reading().open(path)?;
+            let target = plan.target().context("the model predicts no column")?.column().to_string();
+            let rows = table.rows_with(&target)?;
+            Ok(Box::new(plan.apply(&table, &rows)?))
+        }
+        (Way::Images { size, .. }, Some(path)) => images(model, path, size),
+        (Way::Images { size: ImageSize { channels: 1, height: 28, width: 28 }, .. }, None) => {
+            let seed = model.about().training.get("seed").and_then(Value::as_u64).unwrap_or(0);
+            eprintln!("no data named: 5000 digits, made anew");
+            Ok(Box::new(data::digits(5000, seed.wrapping_add(1_000_003))))
+        }
+        (_, None) => bail!("say which data to evaluate on: kiln eval MODEL DATA"),
+        (Way::None, Some(_)) => bail!("the model's file doesn't say how raw data become its inputs"),
+    }
+}
+
+fn images(model: &Model, path: &Path, size: ImageSize) -> Result<Box<dyn Dataset>> {
+    let Task::Classes { names } = &model.about().task else { bail!("the model tells no classes apart") };
+    let is_mnist = |name: &&str| path.join(name).exists() || path.join(format!("{name}.gz")).exists();
+    if MNIST_FILES.iter().any(|name| is_mnist(&name)) {
+        let (_, test) = data::mnist(path)?;
+        return Ok(Box::new(test));
+    }
+    let pictures = if size.channels == 1 { Pictures::new().grey() } else { Pictures::new() };
+    let gallery = pictures.size(size).folder(path)?;
+    for skipped in &gallery.skipped {
+        eprintln!("left out: {skipped}");
+    }
+    // Folders may be fewer, or in another order, than the classes the model knows.
+    let own = gallery.set.names();
+    let place = |name: &String| {
+        names.iter().position(|known| known == name).with_context(|| {
+            format!(
+                "{}: the model doesn't know the class {name}; it knows {}",
+                path.display(),
+                names.join(", ")
+            )
+        })
+    };
+    let places = own.iter().map(place).collect::<Result<Vec<_>>>()?;
+    let labels = gallery.set.labels()?.iter().map(|label| places[*label as usize] as i64).collect::<Vec<_>>();
+    let set = Set::new(gallery.set.inputs().clone(), gallery.set.x(), labels, Form::class(names.len()))?;
+    Ok(Box::new(set.named(names)))
+}
+
+/// Rows without answers, and what each of them is.
+pub struct Questions {
+    pub rows: Set,
+    /// The file each row is from, for images.
+    pub files: Vec<PathBuf>,
+    /// The table the rows are from.
+    pub table: Option<Table>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// The rows of some inputs: a table, pictures, folders of them, raw bytes, or `-` for what comes in by the standard input.
+pub fn without_answers(model: &Model, inputs: &[PathBuf]) -> Result<Questions> {
+    match Way::of(model)? {
+        Way::Table(plan) => {
+            let [input] = inputs else { bail!("name one table (or - for the standard input)") };
+            let table = match input.as_os_str() == "-" {
+                true => plan.reading().read(&standard_input()?)?,
+                false => plan.reading().open(input)?,
+            };
+            let inputs = plan.apply_inputs(&table)?;
+            let answers = vec![0f32; inputs.rows];
+            let rows = Set::numbers(inputs.values, Form::numbers(&[inputs.width]), answers, 1)?;
+            Ok(Questions { rows, files: Vec::new(), table: Some(table), notes: inputs.notes })
+        }
+        Way::Images { size, ground } => {
+            let (mut pixels, mut files, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+            for path in pictures(inputs)? {
+                let (image, note) = image(&path, size, ground)?;
+                pixels.extend(image);
+                notes.extend(note.map(|note| format!("{}: {note}", path.display())));
+                files.push(path);
+            }
+            let answers = vec![0f32; files.len()];
+            let form = Form::pixels(&[size.channels, size.height, size.width]);
+            let rows = Set::new(pixels, form, answers, Form::numbers(&[1]))?;
+            Ok(Questions { rows, files, table: None, notes })
+        }
+        Way::None => bail!("the model's file doesn't say how raw data become its inputs"),
+    }
+}
+
+fn standard_input() -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).context("the standard input can't be read")?;
+    Ok(bytes)
+}
+
+/// The files, and those in folders.
+fn pictures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for input in inputs {
+        if !input.is_dir() {
+            all.push(input.clone());
+            continue;
+        }
+        let is_picture = |path: &PathBuf| {
+            let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+            extension.is_some_and(|extension| PICTURES.contains(&extension.as_str()))
+        };
+        let entries = std::fs::read_dir(input).with_context(|| input.display().to_string())?;
+        let mut found: Vec<PathBuf> =
+            entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(is_picture).collect();
+        if found.is_empty() {
+            bail!("{}: there are no pictures in this folder", input.display());
+        }
+        found.sort();
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// An image as the model takes it, and what was done to it.
+fn image(path: &Path, size: ImageSize, ground: f64) -> Result<(Vec<u8>, Option<String>)> {
+    let count = size.channels * size.height * size.width;
+    let raw = match path.as_os_str() == "-" {
+        true => Some(standard_input()?),
+        false => {
+            let length = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
+            (length == count as u64).then(|| std::fs::read(path)).transpose()?
+        }
+    };
+    if let Some(bytes) = raw {
+        if bytes.len() != count {
+            bail!(
+                "{} bytes came in, and an image of {} × {} × {} has {count}",
+                bytes.len(),
+                size.channels,
+                size.height,
+                size.width
+            );
+        }
+        return Ok((bytes, None));
+    }
+    let picture = Picture::open(path)?;
+    let mut pixels = picture.pixels(size);
+    let mut notes = Vec::new();
+    let (height, width, _) = picture.size();
+    if (height, width) != (size.height, size.width) {
+        notes.push(format!("resized from {height} × {width} to {} × {}", size.height, size.width));
+    }
+    let own = edge_brightness(&pixels, size);
+    if ground < DARK && own > 255.0 - DARK || ground > 255.0 - DARK && own < DARK {
+        pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+        let kind = if ground < DARK { "light on dark" } else { "dark on light" };
+        notes.push(format!("inverted, because the model was trained on {kind}"));
+    }
+    Ok((pixels, (!notes.is_empty()).then(|| notes.join(", "))))
+}
