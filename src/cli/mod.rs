@@ -6,6 +6,7 @@ mod eval;
 mod inspect;
 mod measure;
 mod predict;
+mod report;
 mod rows;
 mod runs;
 mod settings;

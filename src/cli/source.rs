@@ -10,6 +10,7 @@ use kiln::data::{
 use kiln::model::Task;
 use serde_json::Value;
 
+use super::report::Shows;
 use super::settings::{Settings, Share};
 
 /// Data that are ready to train on.
@@ -24,6 +25,8 @@ pub struct Source {
     pub task: Task,
     /// How raw data become rows, for the model's file.
     pub preparation: Value,
+    /// How rows of the test part are shown to people.
+    pub shows: Shows,
     pub habits: Habits,
 }
 
@@ -176,8 +179,10 @@ fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     let (train, valid, test) = (set(first)?, set(watched)?, set(last)?);
     said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
     said.push(counts(&*train, &*valid, &*test));
-    let preparation = serde_json::json!({ "table": serde_json::from_str::<Value>(&preparation.to_json()?)? });
-    Ok(Source { name: name_of(path), said, train, valid, test, task, preparation, habits })
+    let stored = serde_json::json!({ "table": serde_json::from_str::<Value>(&preparation.to_json()?)? });
+    let rows = last.clone();
+    let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation) };
+    Ok(Source { name: name_of(path), said, train, valid, test, task, preparation: stored, shows, habits })
 }
 
 /// The first few names.
@@ -211,9 +216,19 @@ fn made_digits(settings: &Settings, seed: u64) -> Result<Source> {
         format!("no data named: {DIGITS} handwritten-style digits of 28 × 28, made from seed {seed}"),
         counts(&*train, &*valid, &*test),
     ];
-    let (preparation, ground) = images(&*train)?;
+    let (preparation, shows, ground) = images(&*train)?;
     let train = varied(train, ground, settings, &mut said)?;
-    Ok(Source { name: "digits".to_string(), said, train, valid, test, task, preparation, habits: IMAGES })
+    Ok(Source {
+        name: "digits".to_string(),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        shows,
+        habits: IMAGES,
+    })
 }
 
 fn mnist(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
@@ -228,10 +243,10 @@ fn mnist(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
         format!("the files of MNIST (or a set like it): images of {height} × {width}, {classes} classes"),
         counts(&*train, &*valid, &test),
     ];
-    let (preparation, ground) = images(&*train)?;
+    let (preparation, shows, ground) = images(&*train)?;
     let train = varied(train, ground, settings, &mut said)?;
     let name = name_of(path);
-    Ok(Source { name, said, train, valid, test: Box::new(test), task, preparation, habits: IMAGES })
+    Ok(Source { name, said, train, valid, test: Box::new(test), task, preparation, shows, habits: IMAGES })
 }
 
 fn counts(train: &dyn Dataset, valid: &dyn Dataset, test: &dyn Dataset) -> String {
@@ -239,7 +254,7 @@ fn counts(train: &dyn Dataset, valid: &dyn Dataset, test: &dyn Dataset) -> Strin
 }
 
 /// How pictures become rows: their size and channels, and how bright the ground of these is.
-fn images(set: &dyn Dataset) -> Result<(Value, f64)> {
+fn images(set: &dyn Dataset) -> Result<(Value, Shows, f64)> {
     let &[channels, height, width] = set.x().shape.as_slice() else { bail!("images have three axes") };
     let rows: Vec<usize> = (0..set.len().min(200)).collect();
     let batch = set.gather(&rows)?;
@@ -249,7 +264,7 @@ fn images(set: &dyn Dataset) -> Result<(Value, f64)> {
     let ground = edges.sum::<f64>() / rows.len().max(1) as f64;
     let about =
         serde_json::json!({ "channels": channels, "height": height, "width": width, "ground": ground });
-    Ok((serde_json::json!({ "images": about }), ground))
+    Ok((serde_json::json!({ "images": about }), Shows::Images(size), ground))
 }
 
 /// Training images, varied if that is asked for.
@@ -298,11 +313,11 @@ fn folder(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
-    let (preparation, ground) = images(&*train)?;
+    let (preparation, shows, ground) = images(&*train)?;
     said.push(counts(&*train, &*valid, &*test));
     let train = varied(train, ground, settings, &mut said)?;
     let habits = Habits { epochs: 20, ..IMAGES };
-    Ok(Source { name: name_of(path), said, train, valid, test, task, preparation, habits })
+    Ok(Source { name: name_of(path), said, train, valid, test, task, preparation, shows, habits })
 }
 
 /// The file's or folder's own name, without what follows the first point.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::choices;
 use super::measure::Measured;
+use super::report;
 use super::settings::{Amount, Count, Rate, Seed, Settings, Whole};
 use super::source::{self, Source};
 
@@ -367,6 +368,25 @@ fn finish(
         "event": "done", "run": folder, "model": path, "seconds": seconds, "epochs": run.history().len(),
         "stopped": run.stopped(), "train": train, "val": valid, "test": test,
     });
+    let [on_train, on_valid, on_test] = &parts;
+    report::write(
+        &report::Told {
+            title: format!("{}: a run of kiln", source.name),
+            said: &source.said,
+            layers: &plan.layers,
+            parameters: run.model().parameter_count(),
+            seconds: run.elapsed().as_secs_f64(),
+            history: run.history(),
+            parts: [on_train.as_ref(), on_valid.as_ref(), on_test.as_ref()],
+            test: &*source.test,
+            task: &source.task,
+            shows: &source.shows,
+            config: plan.settings.to_toml(),
+            environment: format!("{:#}", environment(plan)),
+            predict: &|set| Ok(run.predict(set)?),
+        },
+        folder,
+    )?;
     write(&folder.join("result.json"), &format!("{done:#}\n"))?;
     say.event(done);
     if say.json {
@@ -378,7 +398,12 @@ fn finish(
             writeln!(out, "{name:>5}  {}", part.line())?;
         }
     }
-    writeln!(out, "{} after {seconds:.1} s", path.display())?;
+    writeln!(
+        out,
+        "{} after {seconds:.1} s; look at {}",
+        path.display(),
+        folder.join("report.html").display()
+    )?;
     if !say.quiet {
         let model = path.display();
         say.line(&format!(

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageReader, Limits};
 
 use crate::error::{Error, Result};
 
@@ -76,6 +77,31 @@ impl Picture {
     }
 }
 
+/// An image `[channels, height, width]` as a PNG file.
+///
+/// # Errors
+/// Where there aren't as many pixels as its size says.
+pub fn encode_png(pixels: &[u8], size: ImageSize) -> Result<Vec<u8>> {
+    let ImageSize { channels, height, width } = size;
+    let plane = height * width;
+    let interleaved: Vec<u8> = (0..plane)
+        .flat_map(|at| (0..channels).map(move |channel| channel * plane + at))
+        .filter_map(|at| pixels.get(at).copied())
+        .collect();
+    let colour = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    if pixels.len() != channels * plane {
+        return Err(Error::new(format!(
+            "{} pixels for an image of {channels} × {height} × {width}",
+            pixels.len()
+        )));
+    }
+    let mut file = Vec::new();
+    PngEncoder::new(&mut file)
+        .write_image(&interleaved, width as u32, height as u32, colour)
+        .map_err(|error| Error::new(format!("the image can't be written: {error}")))?;
+    Ok(file)
+}
+
 /// The mean brightness of the pixels at the edge of an image `[channels, height, width]`, from 0 to 255. Light writing on a dark
 /// ground has a low one.
 pub fn edge_brightness(pixels: &[u8], size: ImageSize) -> f64 {
@@ -135,6 +161,19 @@ pub(crate) mod tests {
             let _ = Picture::open(folder.join("c.png"));
         }
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_written_png_reads_back() {
+        for channels in [1, 3] {
+            let size = ImageSize { channels, height: 4, width: 6 };
+            let pixels: Vec<u8> = (0..channels * 24).map(|at| (at * 3) as u8).collect();
+            let path = std::env::temp_dir().join(format!("kiln-png-{channels}-{}.png", std::process::id()));
+            std::fs::write(&path, encode_png(&pixels, size).unwrap()).unwrap();
+            assert_eq!(Picture::open(&path).unwrap().pixels(size), pixels);
+            std::fs::remove_file(path).unwrap();
+            assert!(encode_png(&pixels[1..], size).is_err());
+        }
     }
 
     #[test]

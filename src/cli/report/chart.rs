@@ -1,0 +1,267 @@
+//! Charts as SVG: lines, points and bars over two axes. Colours are variables of the page they stand in, so that they suit light and
+//! dark.
+
+use std::fmt::Write;
+
+/// Colours of the page, and of a chart that stands alone.
+pub const COLOURS: &str = ":root{--ground:#fff;--ink:#1b1f24;--soft:#667079;--line:#d9dee3;--c0:#1764ab;--c1:#c2410c;--c2:#15803d;--c3:#7e22ce}\
+@media(prefers-color-scheme:dark){:root{--ground:#14171a;--ink:#e8ebee;--soft:#98a2ab;--line:#30363c;--c0:#6cb2f5;--c1:#fb923c;--c2:#4ade80;--c3:#c084fc}}";
+
+/// What a chart's parts look like.
+pub const STYLE: &str = "svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .title{font-size:14px;font-weight:600;fill:var(--ink)}\
+svg .axis{stroke:var(--line);stroke-width:1}svg .l{fill:none;stroke-width:2;stroke-linejoin:round}svg .p{stroke:none;opacity:.55}\
+svg .b{stroke:none;opacity:.85}svg .guide{stroke:var(--soft);stroke-dasharray:4 4;fill:none}";
+
+/// A chart.
+pub struct Chart {
+    pub title: String,
+    pub x: String,
+    pub y: String,
+    pub series: Vec<Series>,
+    /// A straight line from corner to corner, for comparison.
+    pub diagonal: bool,
+    /// Axes that must reach these, if given.
+    pub bounds: Option<[f64; 4]>,
+}
+
+/// Points of one name.
+pub struct Series {
+    pub name: String,
+    pub points: Vec<(f64, f64)>,
+    pub mark: Mark,
+}
+
+/// How points are drawn.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Mark {
+    Line,
+    Points,
+    Bars,
+}
+
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 320.0;
+const LEFT: f64 = 58.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 46.0;
+const BOTTOM: f64 = 44.0;
+
+impl Series {
+    /// A line through these points, without those that are no numbers.
+    pub fn line(name: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Series {
+        Series::of(name, points, Mark::Line)
+    }
+
+    /// Points of this mark.
+    pub fn of(name: &str, points: impl IntoIterator<Item = (f64, f64)>, mark: Mark) -> Series {
+        let finite = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
+        Series { name: name.to_string(), points: points.into_iter().filter(finite).collect(), mark }
+    }
+}
+
+impl Chart {
+    /// An empty chart.
+    pub fn new(title: &str, x: &str, y: &str) -> Chart {
+        let [title, x, y] = [title, x, y].map(str::to_string);
+        Chart { title, x, y, series: Vec::new(), diagonal: false, bounds: None }
+    }
+
+    /// With another series.
+    pub fn with(mut self, series: Series) -> Chart {
+        self.series.push(series);
+        self
+    }
+
+    /// The least and most of both axes.
+    fn range(&self) -> [f64; 4] {
+        let mut range =
+            self.bounds.unwrap_or([f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY, f64::NEG_INFINITY]);
+        for &(x, y) in self.series.iter().flat_map(|series| &series.points) {
+            range = [range[0].min(x), range[1].max(x), range[2].min(y), range[3].max(y)];
+        }
+        if self.series.iter().any(|series| series.mark == Mark::Bars) {
+            range[2] = range[2].min(0.0);
+        }
+        let wide = |least: f64, most: f64| match most - least {
+            size if size.is_finite() && size > 0.0 => [least, most],
+            _ if least.is_finite() => [least - 0.5, least + 0.5],
+            _ => [0.0, 1.0],
+        };
+        let ([left, right], [low, high]) = (wide(range[0], range[1]), wide(range[2], range[3]));
+        // Whole steps of the scale below and above.
+        let step = step(low, high);
+        [left, right, (low / step).floor() * step, (high / step).ceil() * step]
+    }
+
+    /// As SVG, for a page with [`COLOURS`] and [`STYLE`].
+    pub fn svg(&self) -> String {
+        self.draw("")
+    }
+
+    /// As a file of its own.
+    pub fn file(&self) -> String {
+        self.draw(&format!("<style>{COLOURS}{STYLE}</style><rect width=\"100%\" height=\"100%\" style=\"fill:var(--ground)\"/>"))
+    }
+
+    fn draw(&self, inside: &str) -> String {
+        let [left, right, low, high] = self.range();
+        let across = |x: f64| LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT);
+        let down = |y: f64| HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM);
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">{inside}",
+            escape(&self.title)
+        );
+        let mut put = |text: std::fmt::Arguments| {
+            let _ = svg.write_fmt(text);
+        };
+        put(format_args!("<text class=\"title\" x=\"{LEFT}\" y=\"18\">{}</text>", escape(&self.title)));
+        for y in ticks(low, high) {
+            let at = down(y);
+            put(format_args!("<path class=\"axis\" d=\"M{LEFT} {at:.1}H{}\"/>", WIDTH - RIGHT));
+            put(format_args!(
+                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                LEFT - 7.0,
+                at + 4.0,
+                short(y)
+            ));
+        }
+        // Epochs are whole.
+        for x in ticks(left, right).into_iter().filter(|x| self.x != "epoch" || x.fract() == 0.0) {
+            let at = across(x);
+            put(format_args!(
+                "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                HEIGHT - BOTTOM + 17.0,
+                short(x)
+            ));
+        }
+        let middle = (LEFT + WIDTH - RIGHT) / 2.0;
+        put(format_args!(
+            "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            HEIGHT - 8.0,
+            escape(&self.x)
+        ));
+        put(format_args!(
+            "<text transform=\"translate(13 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            (TOP + HEIGHT - BOTTOM) / 2.0,
+            escape(&self.y)
+        ));
+        if self.diagonal {
+            let (start, end) = (left.max(low), right.min(high));
+            put(format_args!(
+                "<path class=\"guide\" d=\"M{:.1} {:.1}L{:.1} {:.1}\"/>",
+                across(start),
+                down(start),
+                across(end),
+                down(end)
+            ));
+        }
+        let mut legend = LEFT;
+        for (number, series) in self.series.iter().enumerate() {
+            let colour = format!("var(--c{})", number % 4);
+            match series.mark {
+                Mark::Line => {
+                    let mut path = String::new();
+                    for (at, &(x, y)) in series.points.iter().enumerate() {
+                        let _ = write!(
+                            path,
+                            "{}{:.1} {:.1}",
+                            if at == 0 { 'M' } else { 'L' },
+                            across(x),
+                            down(y)
+                        );
+                    }
+                    put(format_args!("<path class=\"l\" style=\"stroke:{colour}\" d=\"{path}\"/>"));
+                    if let [(x, y)] = series.points[..] {
+                        put(format_args!(
+                            "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" style=\"fill:{colour}\"/>",
+                            across(x),
+                            down(y)
+                        ));
+                    }
+                }
+                Mark::Points => {
+                    for &(x, y) in series.points.iter().take(3000) {
+                        put(format_args!(
+                            "<circle class=\"p\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" style=\"fill:{colour}\"/>",
+                            across(x),
+                            down(y)
+                        ));
+                    }
+                }
+                Mark::Bars => {
+                    let count = series.points.len().max(1) as f64;
+                    let wide = ((WIDTH - LEFT - RIGHT) / (count + 1.0) * 0.85).max(1.0);
+                    for &(x, y) in &series.points {
+                        let (top, bottom) = (down(y.max(0.0)), down(y.min(0.0)));
+                        put(format_args!(
+                            "<rect class=\"b\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"{:.1}\" style=\"fill:{colour}\"/>",
+                            across(x) - wide / 2.0,
+                            bottom - top
+                        ));
+                    }
+                }
+            }
+            if !series.name.is_empty() {
+                put(format_args!("<path d=\"M{legend} 32h14\" style=\"stroke:{colour};stroke-width:3\"/>"));
+                put(format_args!("<text x=\"{}\" y=\"36\">{}</text>", legend + 19.0, escape(&series.name)));
+                legend += 34.0 + 6.6 * series.name.chars().count() as f64;
+            }
+        }
+        svg + "</svg>"
+    }
+}
+
+/// A round step that cuts a range in four to nine.
+fn step(least: f64, most: f64) -> f64 {
+    let rough = (most - least) / 5.0;
+    let power = 10f64.powf(rough.log10().floor());
+    let times = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|times| times * power >= rough).unwrap_or(10.0);
+    times * power
+}
+
+fn ticks(least: f64, most: f64) -> Vec<f64> {
+    let step = step(least, most);
+    let first = (least / step - 1e-9).ceil() as i64;
+    (first..)
+        .map(|number| number as f64 * step)
+        .take_while(|tick| *tick <= most + step * 1e-9)
+        .take(20)
+        .collect()
+}
+
+/// A number for an axis.
+fn short(number: f64) -> String {
+    match number.abs() {
+        0.0 => "0".to_string(),
+        n if !(1e-3..1e5).contains(&n) => format!("{number:.1e}"),
+        _ => {
+            let text = format!("{number:.4}");
+            text.trim_end_matches('0').trim_end_matches('.').to_string()
+        }
+    }
+}
+
+/// Text within HTML.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_have_round_ticks() {
+        assert_eq!(ticks(0.0, 1.0), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0].map(|x: f64| (x / 0.2).round() * 0.2));
+        assert_eq!(ticks(1.0, 10.0), [2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!([0.05, 1200.0, 2e6, -0.25].map(short), ["0.05", "1200", "2.0e6", "-0.25"]);
+    }
+
+    #[test]
+    fn a_chart_of_nothing_or_of_one_point_is_still_a_chart() {
+        for points in [vec![], vec![(1.0, 2.0)], vec![(1.0, f64::NAN)], vec![(1.0, 2.0), (1.0, 2.0)]] {
+            let svg = Chart::new("a < b", "x", "y").with(Series::line("s", points)).file();
+            assert!(svg.contains("a &lt; b") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+}
