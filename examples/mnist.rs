@@ -44,7 +44,7 @@ fn train() -> Result<(), Failure> {
         .epochs(epochs)
         .batch_size(batch)
         .seed(1)
-        .schedule_over(|steps| OneCycle::new(steps))
+        .schedule_over(OneCycle::new)
         .metrics(["accuracy"])
         .validate(&test)
         .fit(&train)?;

@@ -196,10 +196,13 @@ impl Stored {
     }
 }
 
-/// Writes a file beside its place, syncs it to the disk, and moves it there.
+/// Writes a file beside its place, syncs it to the disk, and moves it there. What is no file (a device, a pipe) is written as it is.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        return fs::write(path, bytes).map_err(Error::file(path));
+    }
     fs::create_dir_all(folder).map_err(Error::file(folder))?;
     let beside: PathBuf = folder.join(format!(".{name}.{}.part", std::process::id()));
     let write = || -> std::io::Result<()> {

@@ -38,8 +38,8 @@ fn softmax_and_its_logarithm_stand_large_logits() {
 fn a_mean_divides_the_gradient_once() {
     let slope = |rows: usize| {
         let w = Tensor::from([[0.3], [-0.2]]);
-        let x = Tensor::from([[1.0, 2.0]]).repeat(&[rows, 1]);
-        let y = Tensor::from([[1.0]]).repeat(&[rows, 1]);
+        let x = Tensor::from([[1.0, 2.0]]).repeat([rows, 1]);
+        let y = Tensor::from([[1.0]]).repeat([rows, 1]);
         gradient(&Mse::new().of(&x.matmul(&w), &y), &w)
     };
     // The same row many times has the gradient of the row.

@@ -333,9 +333,6 @@ fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             }
             html += "</table></div>";
         }
-        Shows::Nothing => {
-            worst.iter().try_for_each(|(_, row, says)| write!(html, "<p>row {row}: {}</p>", escape(says)))?
-        }
     }
     Ok(html + "</section>")
 }

@@ -46,7 +46,10 @@ pub enum Change {
     Cutout(f32),
 }
 
-const WORDS: [(&str, fn(f32) -> Change, f32); 9] = [
+/// A word, the change it makes of a number, and the most that number may be (0 where it takes none).
+type Word = (&'static str, fn(f32) -> Change, f32);
+
+const WORDS: [Word; 9] = [
     ("flip", |_| Change::Flip, 0.0),
     ("flip-up", |_| Change::FlipUp, 0.0),
     ("shift", Change::Shift, 1e4),

@@ -30,6 +30,30 @@ const LONGEST: u32 = 20_000;
 pub struct Picture(DynamicImage);
 
 impl Picture {
+    /// A black grey picture.
+    pub fn blank(height: usize, width: usize) -> Picture {
+        Picture(DynamicImage::new_luma8(width as u32, height as u32))
+    }
+
+    /// Sets the brightness of a pixel; one beside the picture is left alone.
+    pub fn put(&mut self, row: usize, column: usize, brightness: u8) {
+        let (row, column) = (row as u32, column as u32);
+        if row < self.0.height() && column < self.0.width() {
+            let grey = image::Rgba([brightness, brightness, brightness, 255]);
+            image::GenericImage::put_pixel(&mut self.0, column, row, grey);
+        }
+    }
+
+    /// As a PNG file.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        let (height, width, colour) = self.size();
+        let size = ImageSize { channels: if colour { 3 } else { 1 }, height, width };
+        encode_png(&self.pixels(size), size)
+    }
+
     /// Reads a file, of the type its content shows.
     ///
     /// # Errors

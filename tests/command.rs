@@ -1,0 +1,369 @@
+//! The command, run as a person would: from a file to a model, and every mistake with its mend.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A folder that is gone when the test is over; commands run in it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("kiln-command-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.args(arguments).current_dir(&self.0).env_remove("KILN_THREADS");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a command that must succeed prints.
+    fn out(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let (out, errors) = texts(&output);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        out
+    }
+
+    /// What a command that must fail says, with the exit code.
+    fn error(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.run(arguments);
+        let (_, errors) = texts(&output);
+        assert!(!output.status.success(), "{arguments:?} succeeded");
+        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+        (output.status.code().unwrap(), errors)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.0.join(name)).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// A table whose class follows from its columns, with words, missing cells and a number that says nothing.
+fn flowers(rows: usize) -> String {
+    let mut text = "length,width,colour,noise,kind\n".to_string();
+    for row in 0..rows {
+        let kind = row % 3;
+        let wobble = ((row * 7919) % 100) as f64 / 100.0;
+        let width = if row % 17 == 5 { String::new() } else { format!("{:.2}", 1.0 + kind as f64 - wobble) };
+        let colour = ["red", "blue", "white"][(kind + usize::from(row % 11 == 0)) % 3];
+        text += &format!(
+            "{:.2},{width},{colour},{},k{kind}\n",
+            4.0 + 2.0 * kind as f64 + wobble,
+            (row * 31) % 53
+        );
+    }
+    text
+}
+
+#[test]
+fn a_table_becomes_a_model_that_predicts() {
+    let folder = Folder::new("table");
+    folder.write("flowers.csv", flowers(300));
+    let out = folder.out(&["train", "flowers.csv", "--target", "kind", "--json"]);
+    let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(done["event"], "done");
+    assert!(done["test"]["accuracy"].as_f64().unwrap() > 0.95, "{done}");
+    assert!(
+        done["val"]["loss"].is_number()
+            && done["train"]["accuracy"].is_number()
+            && done["seconds"].is_number()
+    );
+    let model = done["model"].as_str().unwrap();
+    for file in [
+        "config.toml",
+        "environment.json",
+        "metrics.csv",
+        "metrics.jsonl",
+        "result.json",
+        "report.html",
+        "checkpoints/last.state",
+    ] {
+        assert!(!folder.read(&format!("runs/flowers-1/{file}")).is_empty(), "{file}");
+    }
+    // Evaluated on all of it, and asked about new rows with columns in another order.
+    let eval: Value = serde_json::from_str(&folder.out(&["eval", model, "flowers.csv", "--json"])).unwrap();
+    assert!(eval["numbers"]["accuracy"].as_f64().unwrap() > 0.95 && eval["rows"] == 300);
+    assert!(folder.out(&["eval", model, "flowers.csv"]).contains("taken for"));
+    folder.write("new.csv", "colour,noise,length,width\nred,3,4.1,1.0\nwhite,9,8.2,\n");
+    let predicted = folder.out(&["predict", model, "new.csv"]);
+    let lines: Vec<&str> = predicted.lines().collect();
+    assert_eq!(lines[0], "colour,noise,length,width,prediction,p(k0),p(k1),p(k2)");
+    assert!(lines[1].contains(",k0,") && lines[2].contains(",k2,"), "{predicted}");
+    let json = folder.out(&["predict", model, "new.csv", "--json"]);
+    let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(first["prediction"], "k0");
+    let sum: f64 = first["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5);
+    // The same by the standard input, and by the command's other name.
+    let mut child =
+        folder.command(&["run", model, "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), &folder.read("new.csv")).unwrap();
+    assert_eq!(texts(&child.wait_with_output().unwrap()).0, predicted);
+    assert!(folder.out(&["inspect", model]).contains("dense 128"));
+    assert!(folder.out(&["inspect", model, "--show", "program"]).contains("kernel"));
+    assert!(folder.out(&["inspect", "flowers.csv"]).contains("colour"));
+    assert!(folder.out(&["runs"]).contains("flowers-1"));
+}
+
+#[test]
+fn a_number_is_predicted_in_its_own_unit() {
+    let folder = Folder::new("number");
+    let mut text = "rooms,area,price\n".to_string();
+    for row in 0..200u32 {
+        let (rooms, area) = (1 + row % 5, 30 + (row * 37) % 90);
+        text += &format!("{rooms},{area},{}\n", 50_000 + 20_000 * rooms + 1_000 * area);
+    }
+    folder.write("houses.csv", text);
+    let out = folder.out(&["train", "houses.csv", "--json", "--epochs", "200"]);
+    let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert!(done["test"]["r2"].as_f64().unwrap() > 0.95, "{done}");
+    folder.write("new.csv", "rooms,area\n3,60\n");
+    let predicted = folder.out(&["predict", "runs/houses-1/model.kiln", "new.csv"]);
+    let price: f64 = predicted.lines().nth(1).unwrap().rsplit(',').next().unwrap().parse().unwrap();
+    assert!((price - 170_000.0).abs() < 15_000.0, "{predicted}");
+}
+
+#[test]
+fn a_configuration_repeats_its_run_bit_for_bit() {
+    let folder = Folder::new("config");
+    folder.write("flowers.csv", flowers(150));
+    let flags = [
+        "--epochs",
+        "5",
+        "--seed",
+        "3",
+        "--optimizer",
+        "sgd",
+        "--lr",
+        "0.1",
+        "--schedule",
+        "warmup 3, linear",
+        "--clip",
+        "1",
+    ];
+    let said = ["train", "flowers.csv", "--target", "kind"];
+    folder.out(&[&said[..], &flags, &["--quiet", "--out", "a"]].concat());
+    let printed = folder.out(&[&said[..], &flags, &["--print-config"]].concat());
+    folder.write("again.toml", &printed);
+    folder.out(&["train", "again.toml", "--quiet", "--out", "b", "--threads", "1"]);
+    assert_eq!(folder.read("a/model.kiln"), folder.read("b/model.kiln"));
+    // Flags win over the file.
+    folder.out(&["train", "again.toml", "--quiet", "--out", "c", "--seed", "4"]);
+    assert_ne!(folder.read("a/model.kiln"), folder.read("c/model.kiln"));
+}
+
+#[test]
+fn mistakes_are_named_with_their_mend() {
+    let folder = Folder::new("mistakes");
+    folder.write("flowers.csv", flowers(60));
+    let says = |arguments: &[&str], parts: &[&str]| {
+        let (code, error) = folder.error(arguments);
+        for part in parts {
+            assert!(error.contains(part), "{arguments:?}: {error}");
+        }
+        code
+    };
+    assert_eq!(says(&["train", "flowers.csv", "--epochs", "many"], &["--epochs", "whole number"]), 2);
+    assert_eq!(says(&["train", "flowers.csv", "--epoch", "3"], &["--epochs"]), 2);
+    assert_eq!(
+        says(&["train", "flowers.csv", "--target", "kin"], &["flowers.csv", "did you mean \"kind\"?"]),
+        1
+    );
+    says(&["train", "nowhere.csv"], &["nowhere.csv", "no such file"]);
+    says(&["train", "flowers.csv", "--optimizer", "adm"], &["did you mean adam"]);
+    says(&["train", "flowers.csv", "--preset", "cnn"], &["cnn is for images"]);
+    says(&["train", "flowers.csv", "--layers", "dense 3, rellu"], &["relu"]);
+    says(&["train", "flowers.csv", "--schedule", "cosin"], &["did you mean cosine?"]);
+    folder.write("bad.toml", "data = \"flowers.csv\"\nepoch = 3\n");
+    says(&["train", "bad.toml"], &["bad.toml", "line 2", "did you mean epochs?"]);
+    folder.write("ragged.csv", "a,b\n1,2\n3\n");
+    says(&["train", "ragged.csv"], &["ragged.csv:3", "1 cell"]);
+    folder.write("same.csv", "a,y\n1,x\n2,x\n3,x\n4,x\n5,x\n6,x\n");
+    says(&["train", "same.csv", "--target", "y"], &["same.csv", "column y"]);
+    folder.write("notes.docx", "x");
+    says(&["train", "notes.docx"], &["no table"]);
+    says(&["train", "--resume", "nothing"], &["no run's folder"]);
+    folder.out(&["train", "flowers.csv", "--target", "kind", "--quiet", "--epochs", "1", "--out", "r"]);
+    says(&["train", "flowers.csv", "--out", "r"], &["there is a run in this folder", "--resume"]);
+    folder.write("other.csv", "lenght,width\n1,2\n");
+    says(&["predict", "r/model.kiln", "other.csv"], &["\"length\" (there is \"lenght\")", "\"colour\""]);
+    says(&["predict", "flowers.csv", "other.csv"], &["flowers.csv"]);
+    says(&["eval", "r/model.kiln"], &["say which data"]);
+    let whole = folder.read("r/model.kiln");
+    folder.write("cut.kiln", &whole[..whole.len() / 2]);
+    says(&["predict", "cut.kiln", "flowers.csv"], &["cut.kiln", "cut off"]);
+    let mut flipped = whole.clone();
+    let last = flipped.len() - 100;
+    flipped[last] ^= 4;
+    folder.write("flipped.kiln", &flipped);
+    says(&["predict", "flipped.kiln", "flowers.csv"], &["flipped.kiln", "checksum"]);
+}
+
+#[test]
+fn images_are_learned_from_folders_and_told_apart_from_files() {
+    let folder = Folder::new("images");
+    // Light strokes on dark ground: upright ones and lying ones.
+    for (class, upright) in [("lying", false), ("upright", true)] {
+        for number in 0..60usize {
+            let mut image = kiln::data::Picture::blank(16, 16);
+            let (at, start) = (2 + number % 12, number % 5);
+            for along in start..start + 10 {
+                let (row, column) = if upright { (along, at) } else { (at, along) };
+                image.put(row, column, 200 + (number % 40) as u8);
+            }
+            folder.write(&format!("strokes/{class}/{number}.png"), image.png().unwrap());
+        }
+    }
+    folder.write("strokes/lying/broken.png", "no picture");
+    let output = folder.run(&["train", "strokes", "--epochs", "8", "--augment", "shift 1"]);
+    let (out, errors) = texts(&output);
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.contains("broken.png") && errors.contains("1 files are left out"), "{errors}");
+    assert!(out.contains("test  accuracy"), "{out}");
+    let model = "runs/strokes-1/model.kiln";
+    let eval: Value = serde_json::from_str(&folder.out(&["eval", model, "strokes", "--json"])).unwrap();
+    assert!(eval["numbers"]["accuracy"].as_f64().unwrap() > 0.9, "{eval}");
+    // Dark on light, and larger: inverted, resized, and said so.
+    let mut paper = kiln::data::Picture::blank(32, 32);
+    (0..32 * 32).for_each(|at| paper.put(at / 32, at % 32, 255));
+    for row in 4..28 {
+        (14..17).for_each(|column| paper.put(row, column, 10));
+    }
+    folder.write("paper.png", paper.png().unwrap());
+    let output = folder.run(&["predict", model, "paper.png", "--top", "2"]);
+    let (out, errors) = texts(&output);
+    assert!(out.starts_with("paper.png  upright"), "{out}");
+    assert!(errors.contains("inverted") && errors.contains("resized from 32 × 32"), "{errors}");
+    // Raw bytes of exactly the input's size, and not one more.
+    let channels = 1;
+    folder.write(
+        "stroke.raw",
+        (0..channels * 256).map(|at| if at % 16 == 7 { 230 } else { 0 }).collect::<Vec<u8>>(),
+    );
+    assert!(folder.out(&["predict", model, "stroke.raw"]).contains("upright"));
+    folder.write("long.raw", vec![0; 257]);
+    assert!(folder.error(&["predict", model, "long.raw"]).1.contains("long.raw"));
+    let strict = folder.error(&["train", "strokes", "--strict"]).1;
+    assert!(strict.contains("broken.png"), "{strict}");
+    assert!(folder.out(&["inspect", "strokes"]).contains("16 × 16"));
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bits() {
+    let folder = Folder::new("kill");
+    folder.write("flowers.csv", flowers(400));
+    let flags = [
+        "train",
+        "flowers.csv",
+        "--target",
+        "kind",
+        "--epochs",
+        "12",
+        "--early-stop",
+        "0",
+        "--quiet",
+        "--checkpoint-every",
+        "3 steps",
+    ];
+    folder.out(&[&flags[..], &["--out", "whole"]].concat());
+    let expected = folder.read("whole/model.kiln");
+    let log = |run: &str| {
+        let text = String::from_utf8(folder.read(&format!("{run}/metrics.csv"))).unwrap();
+        let row = |line: &str| {
+            line.split(',')
+                .enumerate()
+                .filter(|(at, _)| *at != 2)
+                .map(|(_, cell)| cell.to_string())
+                .collect::<Vec<_>>()
+        };
+        text.lines().map(row).collect::<Vec<_>>()
+    };
+    let kills = std::env::var("KILN_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(8u64);
+    for kill in 0..kills {
+        let run = format!("run{kill}");
+        let mut arguments = [&flags[..], &["--out", &run]].concat();
+        // Killed again and again until it comes through, each time a little later.
+        let mut attempts = 0;
+        loop {
+            let mut child =
+                folder.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let wait = 5 + (kill * 37 + attempts * 61) % 120 + attempts * 20;
+            std::thread::sleep(Duration::from_millis(wait));
+            if child.try_wait().unwrap().is_some_and(|status| status.success()) {
+                break;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            attempts += 1;
+            if folder.0.join(&run).join("config.toml").exists() {
+                arguments = vec!["train", "--resume", &run];
+            }
+        }
+        assert_eq!(folder.read(&format!("{run}/model.kiln")), expected, "after {attempts} kills");
+        assert_eq!(log(&run), log("whole"), "after {attempts} kills");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_and_a_full_disk_are_errors() {
+    let folder = Folder::new("readonly");
+    folder.write("flowers.csv", flowers(60));
+    folder.write("file", "no folder");
+    let (code, error) = folder.error(&["train", "flowers.csv", "--target", "kind", "--out", "file/run"]);
+    assert!(code == 1 && error.contains("file"), "{error}");
+    if Path::new("/dev/full").exists() {
+        let (code, error) = folder.error(&[
+            "train",
+            "flowers.csv",
+            "--target",
+            "kind",
+            "--epochs",
+            "1",
+            "--quiet",
+            "--log-csv",
+            "/dev/full",
+        ]);
+        assert!(code == 1 && error.contains("/dev/full"), "{error}");
+    }
+}
+
+#[test]
+fn help_is_there_for_everything() {
+    let folder = Folder::new("help");
+    let all = folder.out(&["--help"]);
+    for command in ["train", "eval", "predict", "inspect", "runs"] {
+        assert!(all.contains(command));
+        let help = folder.out(&[command, "--help"]);
+        assert!(help.contains("Usage") && help.len() > 400, "{command}");
+    }
+    assert!(folder.out(&["train", "--help"]).contains("kiln train heart.csv --target target"));
+    assert!(folder.out(&["--version"]).starts_with("kiln "));
+}
