@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use kiln::data::{Cell, Column, ColumnKind, Dataset, ImageSize, MNIST_FILES, Pictures, Table};
+use kiln::data::{Cell, Column, ColumnKind, Dataset, ImageSize, Pictures, Table};
 use kiln::model::Task;
 use kiln::prelude::*;
 use kiln::{Model, Summary};
@@ -172,9 +172,8 @@ fn range(column: &Column) -> String {
 }
 
 fn images(path: &Path) -> Result<String> {
-    let is_mnist = |name: &&str| path.join(name).exists() || path.join(format!("{name}.gz")).exists();
     let mut text = String::new();
-    let set = if MNIST_FILES.iter().any(|name| is_mnist(&name)) {
+    let set = if data::is_mnist(path) {
         let (train, test) = data::mnist(path)?;
         writeln!(text, "{} images to train on, {} to test with", train.len(), test.len())?;
         train

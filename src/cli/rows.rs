@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use kiln::Model;
 use kiln::data::{
-    self, Dataset, Form, ImageSize, MNIST_FILES, PICTURES, Picture, Pictures, Preparation, Set, Table,
-    edge_brightness,
+    self, Dataset, Form, ImageSize, PICTURES, Picture, Pictures, Preparation, Set, Table, edge_brightness,
 };
 use kiln::model::Task;
 use serde_json::Value;
@@ -68,8 +67,7 @@ pub fn with_answers(model: &Model, path: Option<&Path>) -> Result<Box<dyn Datase
 
 fn images(model: &Model, path: &Path, size: ImageSize) -> Result<Box<dyn Dataset>> {
     let Task::Classes { names } = &model.about().task else { bail!("the model tells no classes apart") };
-    let is_mnist = |name: &&str| path.join(name).exists() || path.join(format!("{name}.gz")).exists();
-    if MNIST_FILES.iter().any(|name| is_mnist(&name)) {
+    if data::is_mnist(path) {
         let (_, test) = data::mnist(path)?;
         return Ok(Box::new(test));
     }

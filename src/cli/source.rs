@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kiln::data::{
-    self, Augment, Augmented, Choices, Dataset, ImageSize, MNIST_FILES, Pictures, Preparation, Set, Table,
-    Target, TargetKind, Treatment, edge_brightness, fractions, stratified,
+    self, Augment, Augmented, Choices, Dataset, ImageSize, Pictures, Preparation, Set, Table, Target,
+    TargetKind, Treatment, edge_brightness, fractions, stratified,
 };
 use kiln::model::Task;
 use serde_json::Value;
@@ -78,8 +78,7 @@ pub fn load(settings: &Settings) -> Result<Source> {
         bail!("{}: there is no such file or folder", path.display());
     }
     if path.is_dir() {
-        let is_mnist = |name: &&str| path.join(name).exists() || path.join(format!("{name}.gz")).exists();
-        if MNIST_FILES.iter().any(|name| is_mnist(&name)) {
+        if data::is_mnist(path) {
             return mnist(path, settings, seed);
         }
         return folder(path, settings, seed);

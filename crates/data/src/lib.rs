@@ -21,7 +21,7 @@ pub use dataset::{Batch, Dataset};
 pub use error::{Error, Result};
 pub use image::{
     Augment, Augmented, Change, Gallery, ImageSize, MNIST_FILES, Mixed, PICTURES, Picture, Pictures,
-    edge_brightness, encode_png, mnist, read_idx,
+    edge_brightness, encode_png, is_mnist, mnist, read_idx,
 };
 pub use made::{digits, moons, spirals};
 pub use prefetch::Prefetch;

@@ -97,11 +97,11 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
         html += &mistakes(told, measured)?;
         html += &importance(told, measured)?;
     }
-    write!(
+    writeln!(
         html,
         "<section id=\"model\"><h2>Model</h2><p>{} parameters, trained in {:.1} s.</p><pre>{}</pre></section>\
          <section id=\"config\"><h2>Settings</h2><pre>{}</pre><details><summary>Environment</summary><pre>{}</pre></details></section>\
-         <footer>made by kiln {}</footer></main></body></html>\n",
+         <footer>made by kiln {}</footer></main></body></html>",
         told.parameters,
         told.seconds,
         escape(&told.layers.replace(", ", "\n")),

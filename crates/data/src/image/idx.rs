@@ -93,6 +93,11 @@ pub fn mnist(folder: impl AsRef<Path>) -> Result<(Set, Set)> {
     Ok((part(train_images?, train_labels?)?, part(test_images?, test_labels?)?))
 }
 
+/// Whether a folder has any of the four files, under one of the names they are known by.
+pub fn is_mnist(folder: impl AsRef<Path>) -> bool {
+    MNIST_FILES.iter().any(|name| find(folder.as_ref(), name).is_ok())
+}
+
 /// A file under one of the names it is known by.
 fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     let dotted = name.replacen("-idx", ".idx", 1);
@@ -174,6 +179,7 @@ mod tests {
     fn four_files_are_two_sets() {
         let folder = std::env::temp_dir().join(format!("kiln-mnist-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
+        assert!(!is_mnist(&folder));
         let missing = mnist(&folder).unwrap_err().to_string();
         assert!(MNIST_FILES.iter().all(|name| missing.contains(name)), "{missing}");
         for (name, bytes) in MNIST_FILES.iter().zip([
@@ -184,6 +190,7 @@ mod tests {
         ]) {
             std::fs::write(folder.join(name), bytes).unwrap();
         }
+        assert!(is_mnist(&folder));
         let (train, test) = mnist(&folder).unwrap();
         assert_eq!((train.len(), test.len()), (5, 2));
         assert_eq!(train.x(), Form::pixels(&[1, 2, 3]));

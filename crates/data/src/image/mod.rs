@@ -7,5 +7,5 @@ mod picture;
 
 pub use augment::{Augment, Augmented, Change, Mixed};
 pub use folder::{Gallery, Pictures};
-pub use idx::{MNIST_FILES, mnist, read_idx};
+pub use idx::{MNIST_FILES, is_mnist, mnist, read_idx};
 pub use picture::{ImageSize, PICTURES, Picture, edge_brightness, encode_png};
