@@ -131,6 +131,12 @@ fn a_table_becomes_a_model_that_predicts() {
     assert!(folder.out(&["inspect", model, "--show", "program"]).contains("kernel"));
     assert!(folder.out(&["inspect", "flowers.csv"]).contains("colour"));
     assert!(folder.out(&["runs"]).contains("flowers-1"));
+    // As JSON and back it is the same model, and says the same.
+    folder.out(&["export", model, "flowers.json"]);
+    assert_eq!(folder.out(&["predict", "flowers.json", "new.csv"]), predicted);
+    folder.out(&["export", "flowers.json", "again.kiln"]);
+    assert_eq!(folder.read("again.kiln"), folder.read(model));
+    assert!(folder.error(&["export", model, "flowers.pb"]).1.contains(".json"));
 }
 
 #[test]
@@ -359,11 +365,17 @@ fn a_folder_that_cannot_be_written_and_a_full_disk_are_errors() {
 fn help_is_there_for_everything() {
     let folder = Folder::new("help");
     let all = folder.out(&["--help"]);
-    for command in ["train", "eval", "predict", "inspect", "runs"] {
+    for command in ["train", "eval", "predict", "inspect", "runs", "export", "bench", "completions", "man"] {
         assert!(all.contains(command));
         let help = folder.out(&[command, "--help"]);
-        assert!(help.contains("Usage") && help.len() > 400, "{command}");
+        assert!(help.contains("Usage") && help.len() > 200, "{command}");
     }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(folder.out(&["completions", shell]).contains("label-smoothing"), "{shell}");
+    }
+    folder.out(&["man", "pages"]);
+    let page = String::from_utf8(folder.read("pages/kiln-train.1")).unwrap();
+    assert!(page.contains("early\\-stop"), "{page}");
     assert!(folder.out(&["train", "--help"]).contains("kiln train heart.csv --target target"));
     assert!(folder.out(&["--version"]).starts_with("kiln "));
 }

@@ -1,8 +1,10 @@
 //! What the command understands, one file a subcommand. Bad values are refused by the parser, which names the flag
 //! and exits with 2; what fails later comes back from [`run`] and exits with 1.
 
+mod bench;
 mod choices;
 mod eval;
+mod export;
 mod inspect;
 mod measure;
 mod predict;
@@ -10,6 +12,7 @@ mod report;
 mod rows;
 mod runs;
 mod settings;
+mod shell;
 mod source;
 mod train;
 
@@ -44,6 +47,10 @@ fn command() -> Command {
         .subcommand(predict::Flags::augment_args(Command::new("predict")).visible_alias("run"))
         .subcommand(inspect::Flags::augment_args(Command::new("inspect")))
         .subcommand(runs::Flags::augment_args(Command::new("runs")))
+        .subcommand(export::Flags::augment_args(Command::new("export")))
+        .subcommand(bench::Flags::augment_args(Command::new("bench")))
+        .subcommand(shell::CompletionFlags::augment_args(Command::new("completions")))
+        .subcommand(shell::ManFlags::augment_args(Command::new("man")))
 }
 
 /// Does what the command line says.
@@ -57,6 +64,13 @@ pub fn run() -> Result<()> {
         Some(("predict", matches)) => predict::run(predict::Flags::from_arg_matches(matches)?),
         Some(("inspect", matches)) => inspect::run(inspect::Flags::from_arg_matches(matches)?),
         Some(("runs", matches)) => runs::run(runs::Flags::from_arg_matches(matches)?),
+        Some(("export", matches)) => export::run(export::Flags::from_arg_matches(matches)?),
+        Some(("bench", matches)) => bench::run(bench::Flags::from_arg_matches(matches)?),
+        Some(("completions", matches)) => {
+            shell::completions(shell::CompletionFlags::from_arg_matches(matches)?, command());
+            Ok(())
+        }
+        Some(("man", matches)) => shell::man(shell::ManFlags::from_arg_matches(matches)?, command()),
         _ => Ok(()),
     }
 }
