@@ -6,11 +6,9 @@ cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cargo run --quiet --release --locked --example watched -- "$folder" >/dev/null 2>&1
-if [ ! -x target/tensorboard/bin/python ]; then
-    python3 -m venv target/tensorboard
-    target/tensorboard/bin/pip install --quiet --disable-pip-version-check tensorboard setuptools
-fi
-target/tensorboard/bin/python - "$folder" <<'PYTHON'
+source scripts/python.sh
+python_with tensorboard setuptools
+target/python/bin/python - "$folder" <<'PYTHON'
 import json, sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use kiln::trainer::sparkline;
 use serde_json::{Value, json};
 
 /// Compare runs
@@ -78,18 +79,4 @@ fn row(folder: &Path) -> Value {
         "test": figure.map(|name| result["test"][name].clone()),
         "curve": sparkline(&losses, 24),
     })
-}
-
-/// Numbers as a row of bars, at most so many.
-pub fn sparkline(numbers: &[f64], most: usize) -> String {
-    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let step = numbers.len().div_ceil(most.max(1)).max(1);
-    let shown: Vec<f64> = numbers.chunks(step).filter_map(|chunk| chunk.last().copied()).collect();
-    let (least, most) =
-        shown.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
-    let bar = |number: &f64| match most > least {
-        true => BARS[(((number - least) / (most - least)) * 7.0).round().clamp(0.0, 7.0) as usize],
-        false => BARS[0],
-    };
-    shown.iter().map(bar).collect()
 }

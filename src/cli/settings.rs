@@ -50,6 +50,10 @@ keys! {
         "target" target: String = "COLUMN" "The column of a table to predict [default: target, label, class or y, else the last]";
         "task" task: String = "KIND" "classes or number, where a table doesn't show which";
         "ignore" ignore: String = "COLUMNS" "Columns of a table to leave out, with commas between them";
+        "frame" frame: PathBuf = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
+        "images" images: String = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
+        "group" group: String = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
+        "time" time: String = "COLUMN" "Rows are cut in parts by this number or date: later ones are watched and tested";
         "test-fraction" test_fraction: Share = "SHARE" "The share kept for the test at the end, where no test set comes with the data [default: 0.2]";
         "val-fraction" val_fraction: Share = "SHARE" "The share of the rest that is held out to watch while training [default: 0.1; of tables 0.2]";
         "image-size" image_size: Count = "PIXELS" "Resize images to this side [default: that of the first image, at most 64]";
@@ -73,6 +77,7 @@ keys! {
         "clip" clip: Amount = "NORM" "The most the norm of all gradients may be";
         "accumulate" accumulate: Count = "N" "Change the weights after every N batches only";
         "ema" ema: Share = "DECAY" "Keep a moving average of the weights, and use it";
+        "sampling" sampling: String = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String = "WHICH" "balanced, or none";
         "early-stop" early_stop: Whole = "N" "End when validation is no better for N epochs; 0 never does";
         "time-limit" time_limit: Seconds = "TIME" "End after so long: 90s, 10m, 2h";

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use kiln::data::Order;
 use kiln::model::Task;
 use kiln::prelude::*;
 use kiln::trainer::{
@@ -124,6 +125,11 @@ impl Plan {
         }
         if let Some(decay) = self.settings.ema {
             trainer = trainer.ema(decay.0);
+        }
+        match self.settings.sampling.as_deref() {
+            None | Some("shuffled") => {}
+            Some("balanced") => trainer = trainer.order(Order::balanced(&source.train.labels()?)),
+            Some(other) => bail!("sampling is shuffled or balanced, not {other}"),
         }
         match self.settings.class_weights.as_deref() {
             None | Some("none") => {}

@@ -34,7 +34,7 @@ pub use checkpoint::Checkpoints;
 pub use folds::{Fold, Folds, cross_validate};
 pub use log::{CsvLog, JsonlLog};
 pub use monitor::Monitor;
-pub use progress::Progress;
+pub use progress::{Progress, sparkline};
 pub(crate) use run::predict;
 pub use run::{Evaluation, Predictions, Run};
 pub use state::TrainState;

@@ -18,7 +18,12 @@ pub struct Progress {
     session: (Instant, u64),
     epoch: (Instant, u64),
     shown: Instant,
+    /// Losses as they were drawn, thinned out when there are too many.
+    losses: Vec<f64>,
 }
+
+/// How many bars the curve of the loss has at most.
+const CURVE: usize = 12;
 
 /// The bar isn't drawn more often.
 const EVERY: Duration = Duration::from_millis(100);
@@ -27,7 +32,7 @@ impl Progress {
     /// Nothing shown yet.
     pub fn new() -> Progress {
         let now = Instant::now();
-        Progress { bar: None, session: (now, 0), epoch: (now, 0), shown: now }
+        Progress { bar: None, session: (now, 0), epoch: (now, 0), shown: now, losses: Vec::new() }
     }
 
     fn line(&self, text: &str) {
@@ -50,7 +55,7 @@ impl Callback for Progress {
         (self.session, self.epoch, self.shown) = ((now, at.step), (now, at.step), now);
         if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(at.batches);
-            let style = ProgressStyle::with_template("{prefix} {bar:28.cyan/dim} {pos}/{len}  {msg}");
+            let style = ProgressStyle::with_template("{prefix} {bar:20.cyan/dim} {pos}/{len}  {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
             self.bar = Some(bar);
         }
@@ -68,10 +73,15 @@ impl Callback for Progress {
         let spent = now.duration_since(self.session.0).as_secs_f64();
         let rows = at.rows as f64 / at.batch.max(1) as f64;
         let left = (at.steps - at.step) as f64 * spent / steps;
-        let mut text = format!("loss {:.4}", at.mean_loss);
+        self.losses.push(at.mean_loss);
+        if self.losses.len() >= 2 * CURVE {
+            self.losses = self.losses.chunks(2).filter_map(|pair| pair.last().copied()).collect();
+        }
+        let mut text = format!("{}  loss {:.4}", sparkline(&self.losses, CURVE), at.mean_loss);
         for metric in at.metrics {
             let _ = write!(text, "  {} {:.4}", metric.name(), metric.value());
         }
+        let _ = write!(text, "  rate {:.2e}", at.rate);
         let _ = write!(text, "  {} rows/s  {} left", thousands(rows * steps / spent), time(left));
         bar.set_prefix(format!("epoch {}/{}", at.epoch, at.epochs));
         bar.set_message(text);
@@ -121,6 +131,20 @@ pub(crate) fn time(seconds: f64) -> String {
         _ if whole < 3600 => format!("{}:{:02}", whole / 60, whole % 60),
         _ => format!("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60),
     }
+}
+
+/// Numbers as a row of bars, at most so many.
+pub fn sparkline(numbers: &[f64], most: usize) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let step = numbers.len().div_ceil(most.max(1)).max(1);
+    let shown: Vec<f64> = numbers.chunks(step).filter_map(|chunk| chunk.last().copied()).collect();
+    let (least, most) =
+        shown.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
+    let bar = |number: &f64| match most > least {
+        true => BARS[(((number - least) / (most - least)) * 7.0).round().clamp(0.0, 7.0) as usize],
+        false => BARS[0],
+    };
+    shown.iter().map(bar).collect()
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub enum Shows {
         rows: Vec<usize>,
         plan: Box<Preparation>,
     },
+    /// By its number alone.
+    Nothing,
 }
 
 /// Writes `report.html`, and the charts to `plots/`.
@@ -332,6 +334,9 @@ fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
                 html += "</tr>";
             }
             html += "</table></div>";
+        }
+        Shows::Nothing => {
+            worst.iter().try_for_each(|(_, row, says)| write!(html, "<p>row {row}: {}</p>", escape(says)))?;
         }
     }
     Ok(html + "</section>")
