@@ -556,6 +556,18 @@ fn trials_that_fall_behind_are_pruned() {
 }
 
 #[test]
+fn looking_for_a_rate_leaves_the_weights_alone() {
+    let set = data::moons(200, 0.1, 1);
+    let model = Sequential::new().seed(5).dense(16).relu().dense(2);
+    model.build([1, 2]).unwrap();
+    let before = weights(&model);
+    let trainer = Trainer::new(&model, CrossEntropy::new(), Adam::new(1e-3)).quiet();
+    let found = trainer.find_rate(&set, kiln::schedule::RateFinder::new(1e-6, 10.0, 60)).unwrap();
+    assert!(found.curve().len() > 20 && found.suggestion().is_some());
+    assert_eq!(weights(&model), before);
+}
+
+#[test]
 fn reports_name_classes() {
     let set = data::moons(200, 0.1, 1).named(["upper", "lower"]);
     let trainer =

@@ -7,7 +7,7 @@ use kiln_data::{Batch, Cursor, Dataset, Prefetch};
 use kiln_nn::loss::Loss;
 use kiln_nn::metrics::{History, Metric};
 use kiln_nn::optim::Optimizer;
-use kiln_nn::schedule::{PlateauState, ReduceOnPlateau, Schedule};
+use kiln_nn::schedule::{PlateauState, RateFinder, ReduceOnPlateau, Schedule};
 use kiln_nn::{Context, DType, Data, Layer, Step, StepOptions, Tensor};
 use serde_json::Value;
 
@@ -54,12 +54,7 @@ pub(super) fn fit<const N: usize>(
         Length::Epochs(epochs) => epochs.saturating_mul(batches),
         Length::Steps(steps) => steps,
     };
-    // Layers are made by the first tensor that reaches them, and a checkpoint needs to know them.
-    let prediction = model.forward(&blank(train, 1), &Context::inference());
-    if let Some(error) = prediction.error() {
-        return Err(error.into());
-    }
-    check_outputs(&prediction, train)?;
+    build(*model, train)?;
     check_metrics(&settings.metrics, train)?;
     let class_weights = settings.class_weights.as_ref().map(|weights| weigh(weights, train)).transpose()?;
     let options = std::mem::take(&mut settings.options);
@@ -115,6 +110,44 @@ pub(super) fn fit<const N: usize>(
         session.say_how_to_go_on();
     }
     session.finish()
+}
+
+/// Layers are made by the first tensor that reaches them, and a checkpoint needs to know them.
+fn build(model: &dyn Layer, train: &dyn Dataset) -> Result<()> {
+    let prediction = model.forward(&blank(train, 1), &Context::inference());
+    match prediction.error() {
+        Some(error) => Err(error.into()),
+        None => check_outputs(&prediction, train),
+    }
+}
+
+/// See [`Trainer::find_rate`](super::Trainer::find_rate).
+pub(super) fn find_rate<const N: usize>(
+    parts: Parts,
+    optimizer: &dyn Optimizer,
+    settings: &Settings,
+    mut finder: RateFinder,
+) -> Result<RateFinder> {
+    let Parts { ref model, ref loss, train, .. } = parts;
+    build(*model, train)?;
+    let class_weights = settings.class_weights.as_ref().map(|weights| weigh(weights, train)).transpose()?;
+    let mut weights = Store::default();
+    put_weights(&mut weights, "", *model)?;
+    let options = settings.options.clone();
+    let mut step = step::<N>(model, loss.clone(), optimizer, options, train, class_weights, &[]);
+    let swept = std::thread::scope(|scope| {
+        let end = Cursor { epoch: u64::MAX, batch: 0 };
+        let mut batches = Prefetch::start(scope, train, settings.batching.clone(), Cursor::default(), end)?;
+        while let Some(rate) = finder.rate()
+            && let Some(batch) = batches.next()?
+        {
+            step.set_rate(rate)?;
+            finder.observe(f64::from(step.run(all::<N>(batch))?));
+        }
+        Ok(finder)
+    });
+    set_weights(&weights, "", *model)?;
+    swept
 }
 
 /// The training step: the loss first, and the predictions if a metric wants them.

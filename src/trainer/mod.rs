@@ -26,7 +26,7 @@ use kiln_data::{Batching, Dataset, Order, Subset, fractions, stratified};
 use kiln_nn::loss::Loss;
 use kiln_nn::metrics::Metric;
 use kiln_nn::optim::Optimizer;
-use kiln_nn::schedule::{ReduceOnPlateau, Schedule};
+use kiln_nn::schedule::{RateFinder, ReduceOnPlateau, Schedule};
 use kiln_nn::{Clip, Layer, StepOptions};
 
 pub use callback::{Callback, Moment};
@@ -376,6 +376,35 @@ impl<'a, M: Layer> Trainer<'a, M> {
         };
         let metrics = std::mem::take(&mut self.settings.metrics);
         Ok(Run::new(self.model, self.loss, train, metrics, self.settings.batching.size, fitted))
+    }
+
+    /// Goes through learning rates from low to high, a step with each, and leaves the weights as they were. The finder then has the
+    /// losses, and a suggestion.
+    ///
+    /// ```
+    /// use kiln::prelude::*;
+    /// use kiln::schedule::RateFinder;
+    ///
+    /// let set = data::moons(500, 0.1, 1);
+    /// let model = Sequential::new().dense(16).relu().dense(2);
+    /// let trainer = Trainer::new(&model, CrossEntropy::new(), Adam::new(1e-3)).quiet();
+    /// let found = trainer.find_rate(&set, RateFinder::new(1e-6, 1.0, 80))?;
+    /// let rate = found.suggestion().unwrap();
+    /// assert!((1e-4..1.0).contains(&rate), "{rate}");
+    /// # Ok::<(), kiln::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`].
+    pub fn find_rate(&self, train: &impl Dataset, finder: RateFinder) -> Result<RateFinder> {
+        if train.is_empty() {
+            return Err(Error::Training("the training set is empty".to_string()));
+        }
+        let parts = fit::Parts { model: &self.model, loss: self.loss.clone(), train, valid: None };
+        match train.is_weighted() {
+            true => fit::find_rate::<3>(parts, &*self.optimizer, &self.settings, finder),
+            false => fit::find_rate::<2>(parts, &*self.optimizer, &self.settings, finder),
+        }
     }
 
     fn fit_and_validate(&mut self, train: &dyn Dataset, valid: Option<&dyn Dataset>) -> Result<fit::Fitted> {
