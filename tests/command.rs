@@ -361,6 +361,32 @@ fn a_folder_that_cannot_be_written_and_a_full_disk_are_errors() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_is_an_error_and_leaves_what_was_whole() {
+    let folder = Folder::new("full");
+    folder.write("flowers.csv", flowers(120));
+    let flags = "train flowers.csv --target kind --quiet --early-stop 0";
+    folder.out(&[&flags.split(' ').collect::<Vec<_>>()[..], &["--epochs", "2", "--out", "run"]].concat());
+    let whole = folder.read("run/checkpoints/last.state");
+    // No file may grow beyond 32 blocks from now on, as on a disk that is nearly full.
+    let limited = |command: &str| {
+        let script = format!("trap '' XFSZ; ulimit -f 32; exec {} {command}", env!("CARGO_BIN_EXE_kiln"));
+        Command::new("sh").args(["-c", &script]).current_dir(&folder.0).output().unwrap()
+    };
+    for command in ["train --resume run --epochs 4 --quiet".to_string(), format!("{flags} --out other")] {
+        let output = limited(&command);
+        let (_, errors) = texts(&output);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains("last.state") || errors.contains("best.state"), "{errors}");
+    }
+    assert_eq!(folder.read("run/checkpoints/last.state"), whole, "the old checkpoint is whole");
+    let left = std::fs::read_dir(folder.0.join("run/checkpoints")).unwrap();
+    assert!(left.into_iter().all(|entry| !entry.unwrap().file_name().to_string_lossy().ends_with(".part")));
+    // With room again it goes on.
+    folder.out(&["train", "--resume", "run", "--epochs", "4", "--quiet"]);
+}
+
 #[test]
 fn help_is_there_for_everything() {
     let folder = Folder::new("help");
