@@ -158,6 +158,27 @@ fn a_number_is_predicted_in_its_own_unit() {
 }
 
 #[test]
+fn words_become_vectors_that_are_learned() {
+    let folder = Folder::new("embed");
+    let mut text = "place,x,y\n".to_string();
+    for row in 0..600 {
+        let place = (row * 7) % 40;
+        text +=
+            &format!("place{place},{},{}\n", row % 13, if (place * place) % 5 < 2 { "low" } else { "high" });
+    }
+    folder.write("places.csv", text);
+    let out =
+        folder.out(&["train", "places.csv", "--target", "y", "--embed", "place", "--json", "--epochs", "60"]);
+    let begin: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert!(begin["layers"].as_str().unwrap().starts_with("embed-columns 41:"), "{begin}");
+    let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert!(done["test"]["accuracy"].as_f64().unwrap() > 0.95, "{done}");
+    folder.write("new.csv", "x,place\n1,place1\n2,nowhere\n");
+    let predicted = folder.out(&["predict", "runs/places-1/model.kiln", "new.csv"]);
+    assert!(predicted.lines().nth(1).unwrap().contains(",low,"), "{predicted}");
+}
+
+#[test]
 fn a_configuration_repeats_its_run_bit_for_bit() {
     let folder = Folder::new("config");
     folder.write("flowers.csv", flowers(150));

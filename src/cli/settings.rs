@@ -50,6 +50,7 @@ keys! {
         "target" target: String = "COLUMN" "The column of a table to predict [default: target, label, class or y, else the last]";
         "task" task: String = "KIND" "classes or number, where a table doesn't show which";
         "ignore" ignore: String = "COLUMNS" "Columns of a table to leave out, with commas between them";
+        "embed" embed: String = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
         "frame" frame: PathBuf = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
         "group" group: String = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";

@@ -25,6 +25,8 @@ pub struct Source {
     pub task: Task,
     /// How raw data become rows, for the model's file.
     pub preparation: Value,
+    /// What stands in front of the layers that are chosen: vectors for columns of codes.
+    pub front: String,
     /// How rows of the test part are shown to people.
     pub shows: Shows,
     pub habits: Habits,
@@ -125,6 +127,9 @@ fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Choices> {
     for column in settings.ignore.iter().flat_map(|columns| columns.split(',')) {
         choices = choices.treat(column.trim(), Treatment::Drop);
     }
+    for column in settings.embed.iter().flat_map(|columns| columns.split(',')) {
+        choices = choices.treat(column.trim(), Treatment::Codes);
+    }
     Ok(choices)
 }
 
@@ -194,6 +199,7 @@ fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     let (train, valid, test) = (set(first)?, set(watched)?, set(last)?);
     said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
     said.push(counts(&*train, &*valid, &*test));
+    let front = front(&preparation);
     let stored = serde_json::json!({ "table": serde_json::from_str::<Value>(&preparation.to_json()?)? });
     let rows = last.clone();
     let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation) };
@@ -205,6 +211,7 @@ fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
         test,
         task,
         preparation: stored,
+        front,
         shows,
         habits: TABLES,
     })
@@ -239,6 +246,7 @@ fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<Sour
     let (train, valid, test) = (next()?, next()?, next()?);
     said.push(counts(&*train, &*valid, &*test));
     let preparation = serde_json::json!({ "table": serde_json::from_str::<Value>(&plan.to_json()?)? });
+    let front = front(&plan);
     let habits = Habits { epochs: 10, batch_size: 256, early_stop: 0, ..TABLES };
     Ok(Source {
         name: name_of(path),
@@ -248,6 +256,7 @@ fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<Sour
         test,
         task,
         preparation,
+        front,
         shows: Shows::Nothing,
         habits,
     })
@@ -266,6 +275,17 @@ fn task_of(plan: &Preparation) -> Result<(Task, String)> {
         }
         None => bail!("a table needs a column to predict"),
     }
+}
+
+/// A layer that makes vectors of codes, if columns are codes: about as long as the root of how many there are.
+fn front(plan: &Preparation) -> String {
+    let size = |count: usize| ((count as f64).sqrt().ceil() as usize + 1).clamp(2, 32);
+    let columns: Vec<String> = plan
+        .vocabularies()
+        .iter()
+        .map(|(_, words)| format!(" {}:{}", words.size(), size(words.size())))
+        .collect();
+    if columns.is_empty() { String::new() } else { format!("embed-columns{}, ", columns.concat()) }
 }
 
 /// A number for each row, the same where the column says the same.
@@ -334,6 +354,7 @@ fn made_digits(settings: &Settings, seed: u64) -> Result<Source> {
         test,
         task,
         preparation,
+        front: String::new(),
         shows,
         habits: IMAGES,
     })
@@ -354,7 +375,18 @@ fn mnist(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     let (preparation, shows, ground) = images(&*train)?;
     let train = varied(train, ground, settings, &mut said)?;
     let name = name_of(path);
-    Ok(Source { name, said, train, valid, test: Box::new(test), task, preparation, shows, habits: IMAGES })
+    Ok(Source {
+        name,
+        said,
+        train,
+        valid,
+        test: Box::new(test),
+        task,
+        preparation,
+        front: String::new(),
+        shows,
+        habits: IMAGES,
+    })
 }
 
 fn counts(train: &dyn Dataset, valid: &dyn Dataset, test: &dyn Dataset) -> String {
@@ -429,7 +461,18 @@ fn gallery(path: &Path, gallery: Gallery, settings: &Settings, seed: u64) -> Res
     said.push(counts(&*train, &*valid, &*test));
     let train = varied(train, ground, settings, &mut said)?;
     let habits = Habits { epochs: 20, ..IMAGES };
-    Ok(Source { name: name_of(path), said, train, valid, test, task, preparation, shows, habits })
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        front: String::new(),
+        shows,
+        habits,
+    })
 }
 
 /// The file's or folder's own name, without what follows the first point.

@@ -65,7 +65,9 @@ impl Plan {
         }
         let layers = match (&settings.layers, &settings.preset) {
             (Some(layers), _) => layers.clone(),
-            (None, preset) => choices::preset(preset.as_deref().unwrap_or(habits.preset), &shape)?,
+            (None, preset) => {
+                source.front.clone() + &choices::preset(preset.as_deref().unwrap_or(habits.preset), &shape)?
+            }
         };
         // As the file keeps it: with the number of outputs in its place.
         let layers = choices::layers(&layers, outputs, 0)?.to_text()?;

@@ -29,8 +29,8 @@ pub use function::{Function, Input};
 pub use init::{Fan, Init};
 pub use layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
-    Dropout, Embedding, Flatten, GroupNorm, InstanceNorm, Lambda, Layer, LayerNorm, PRelu, Pool, Reshape,
-    RmsNorm, Upsample,
+    Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, InstanceNorm, Lambda, Layer, LayerNorm, PRelu,
+    Pool, Reshape, RmsNorm, Transpose, Upsample,
 };
 pub use module::{Context, Module, Visitor};
 pub use nearest::nearest;

@@ -1,5 +1,7 @@
 //! Dense layers, and tables of vectors.
 
+use kiln_ir::{DType, Error, ErrorKind};
+
 use crate::init::{Fan, Init};
 use crate::layers::Layer;
 use crate::module::Context;
@@ -80,5 +82,46 @@ impl Layer for Embedding {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         self.weight.tensor().embedding(x)
+    }
+}
+
+/// Rows whose last columns are codes (of words, of places): each code becomes a vector that is learned, and joins the amounts before.
+#[derive(Clone, Debug)]
+pub struct EmbedColumns {
+    /// `[count, size]` for each of the last columns.
+    pub tables: Vec<Param>,
+}
+
+crate::parameters!(EmbedColumns { tables });
+
+impl EmbedColumns {
+    /// For each of the last columns, how many codes it has and how long their vectors are; they start small, as one column among many.
+    #[track_caller]
+    pub fn new(columns: &[(usize, usize)], key: Key) -> EmbedColumns {
+        let table = |(place, &(count, size)): (usize, &(usize, usize))| {
+            let fan = Fan { inputs: count, outputs: size };
+            Param::new(&Init::Normal(0.0, 0.3).fill([count, size], fan, &key.derive(place)))
+        };
+        EmbedColumns { tables: columns.iter().enumerate().map(table).collect() }
+    }
+}
+
+impl Layer for EmbedColumns {
+    /// `[batch, amounts + codes]` to `[batch, amounts + sizes of all vectors]`.
+    #[track_caller]
+    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+        let (width, codes) = (x.size(-1), self.tables.len());
+        if x.error().is_none() && codes > width {
+            let message = format!("{codes} columns of codes in rows of {width}");
+            return Error::new(ErrorKind::Shape, "embed-columns", message).into();
+        }
+        let amounts = width - codes;
+        let vector = |(place, table): (usize, &Param)| {
+            let column = x.narrow(-1, (amounts + place) as isize, 1).squeeze(-1);
+            table.tensor().embedding(&column.cast(DType::I64))
+        };
+        let mut parts = vec![x.narrow(-1, 0, amounts)];
+        parts.extend(self.tables.iter().enumerate().map(vector));
+        Tensor::concat(&parts.iter().collect::<Vec<_>>(), -1)
     }
 }

@@ -6,9 +6,9 @@ mod norm;
 mod plain;
 
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
-pub use dense::{Dense, Embedding};
+pub use dense::{Dense, EmbedColumns, Embedding};
 pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
-pub use plain::{Activation, Dropout, Flatten, Lambda, PRelu, Pool, Reshape, Upsample};
+pub use plain::{Activation, Dropout, Flatten, Lambda, PRelu, Pool, Reshape, Transpose, Upsample};
 
 use crate::module::{Context, Module};
 use crate::tensor::Tensor;

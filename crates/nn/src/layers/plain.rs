@@ -20,7 +20,7 @@ macro_rules! keeps_nothing {
     )*};
 }
 
-keeps_nothing!(Activation Pool Dropout Flatten Reshape Upsample Lambda);
+keeps_nothing!(Activation Pool Dropout Flatten Reshape Transpose Upsample Lambda);
 
 /// A function of each element (the softmaxes: of each row).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -230,6 +230,17 @@ impl Layer for Flatten {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         x.flatten(1..)
+    }
+}
+
+/// The last two axes change places: `[batch, time, size]` to `[batch, size, time]`, as convolutions take it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transpose;
+
+impl Layer for Transpose {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+        x.transpose(-1, -2)
     }
 }
 

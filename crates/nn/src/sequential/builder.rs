@@ -115,6 +115,10 @@ impl Sequential {
         alpha_dropout(probability: f64) = Spec::Dropout(Dropout::Alpha(probability));
         /// All axes but the batch become one.
         flatten() = Spec::Flatten;
+        /// The last two axes change places: `[batch, time, size]` to `[batch, size, time]`.
+        transpose() = Spec::Transpose;
+        /// Vectors for the codes in the last columns of rows: how many codes each has, and how long their vectors are.
+        embed_columns(columns: Vec<(usize, usize)>) = Spec::EmbedColumns(columns);
         /// Each pixel is repeated along each axis.
         upsample(factor: usize) = Spec::Upsample(Upsample::Nearest(factor));
         /// The mean of each channel.

@@ -4,8 +4,8 @@ use kiln_ir::{Error, ErrorKind, Result, Shape};
 
 use crate::layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
-    Dropout, Embedding, Flatten, GroupNorm, InstanceNorm, Layer, LayerNorm, PRelu, Pool, Reshape, RmsNorm,
-    Upsample,
+    Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, InstanceNorm, Layer, LayerNorm, PRelu, Pool,
+    Reshape, RmsNorm, Transpose, Upsample,
 };
 use crate::random::Key;
 use crate::tensor::conv::ConvOptions;
@@ -50,6 +50,8 @@ pub enum Spec {
     },
     /// A table of so many vectors of this size.
     Embedding(usize, usize),
+    /// A table of vectors for each of the last columns: how many and how long.
+    EmbedColumns(Vec<(usize, usize)>),
     /// Normalisation over the batch.
     BatchNorm,
     /// Normalisation over the last axis.
@@ -70,6 +72,8 @@ pub enum Spec {
     Dropout(Dropout),
     /// All axes but the batch become one.
     Flatten,
+    /// The last two axes change places.
+    Transpose,
     /// Each example takes these sizes.
     Reshape(Vec<isize>),
     /// Images grow.
@@ -140,6 +144,14 @@ impl Spec {
                 by_axes!(ConvTranspose1d ConvTranspose2d ConvTranspose3d, input[1], *outputs, window, options, true)
             }
             Spec::Embedding(count, size) => Box::new(Embedding::new(*count, *size, key)),
+            Spec::EmbedColumns(columns) => {
+                needs(2)?;
+                let width = input[input.rank() - 1];
+                if columns.len() > width {
+                    return Err(refuse(format!("{} columns of codes in rows of {width}", columns.len())));
+                }
+                Box::new(EmbedColumns::new(columns, key))
+            }
             Spec::BatchNorm => {
                 needs(2)?;
                 Box::new(BatchNorm::new(input[1]))
@@ -168,6 +180,10 @@ impl Spec {
             Spec::Pool(pool) => Box::new(pool.clone()),
             Spec::Dropout(dropout) => Box::new(*dropout),
             Spec::Flatten => Box::new(Flatten),
+            Spec::Transpose => {
+                needs(3)?;
+                Box::new(Transpose)
+            }
             Spec::Reshape(sizes) => Box::new(Reshape(sizes.clone())),
             Spec::Upsample(upsample) => Box::new(*upsample),
         })

@@ -37,12 +37,13 @@ const ACTIVATIONS: [(&str, Activation); 16] = [
 ];
 
 /// Every other word a layer begins with.
-const WORDS: [&str; 30] = [
+const WORDS: [&str; 32] = [
     "dense",
     "conv",
     "depthwise",
     "conv-transpose",
     "embedding",
+    "embed-columns",
     "batch-norm",
     "layer-norm",
     "rms-norm",
@@ -62,6 +63,7 @@ const WORDS: [&str; 30] = [
     "spatial-dropout",
     "alpha-dropout",
     "flatten",
+    "transpose",
     "reshape",
     "upsample",
     "upsample-linear",
@@ -117,6 +119,10 @@ impl fmt::Display for Spec {
                 write!(f, "conv-transpose {outputs} {}{}", sizes(window), moves(options))
             }
             Spec::Embedding(count, size) => write!(f, "embedding {count} {size}"),
+            Spec::EmbedColumns(columns) => {
+                f.write_str("embed-columns")?;
+                columns.iter().try_for_each(|(count, size)| write!(f, " {count}:{size}"))
+            }
             Spec::BatchNorm => f.write_str("batch-norm"),
             Spec::LayerNorm => f.write_str("layer-norm"),
             Spec::RmsNorm => f.write_str("rms-norm"),
@@ -144,6 +150,7 @@ impl fmt::Display for Spec {
             Spec::Dropout(Dropout::Channels(probability)) => write!(f, "spatial-dropout {probability}"),
             Spec::Dropout(Dropout::Alpha(probability)) => write!(f, "alpha-dropout {probability}"),
             Spec::Flatten => f.write_str("flatten"),
+            Spec::Transpose => f.write_str("transpose"),
             Spec::Reshape(to) => {
                 f.write_str("reshape")?;
                 to.iter().try_for_each(|size| write!(f, " {size}"))
@@ -326,6 +333,7 @@ fn spec(word: &str, s: &mut Settings) -> Result<Spec> {
             Spec::ConvTranspose { outputs, window: s.sizes("the window")?, options }
         }
         "embedding" => Spec::Embedding(s.number("the count")?, s.number("the size")?),
+        "embed-columns" => Spec::EmbedColumns(s.pairs("count:size")?),
         "batch-norm" | "norm" => Spec::BatchNorm,
         "layer-norm" => Spec::LayerNorm,
         "rms-norm" => Spec::RmsNorm,
@@ -345,6 +353,7 @@ fn spec(word: &str, s: &mut Settings) -> Result<Spec> {
         "spatial-dropout" => Spec::Dropout(Dropout::Channels(s.probability()?)),
         "alpha-dropout" => Spec::Dropout(Dropout::Alpha(s.probability()?)),
         "flatten" => Spec::Flatten,
+        "transpose" => Spec::Transpose,
         "reshape" => {
             let mut to = vec![s.number("a size")?];
             while let Some(size) = s.optional("a size")? {
@@ -411,6 +420,21 @@ impl Settings<'_> {
             false => {
                 Err(mistake(format!("`{}`: a probability of {value}; it is from 0 to below 1", self.word)))
             }
+        }
+    }
+
+    /// All that is left, as pairs of numbers: `12:8 5:4`.
+    fn pairs(&mut self, what: &str) -> Result<Vec<(usize, usize)>> {
+        let pair = |word: &str| {
+            let both = word.split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+            both.filter(|&(count, size)| count > 0 && size > 0)
+                .ok_or_else(|| mistake(format!("`{}`: write {what}, such as 12:8, not `{word}`", self.word)))
+        };
+        let pairs: Vec<_> = self.words.iter().map(|word| pair(word)).collect::<Result<_>>()?;
+        self.words.clear();
+        match pairs.is_empty() {
+            true => Err(mistake(format!("`{}` needs {what} for each column, such as 12:8", self.word))),
+            false => Ok(pairs),
         }
     }
 

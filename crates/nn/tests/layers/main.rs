@@ -260,3 +260,33 @@ fn a_summary_lists_what_each_layer_makes_and_costs() {
     let text = summary.to_string();
     assert!(text.contains("conv 4 3") && text.contains("690 trained"), "{text}");
 }
+
+#[test]
+fn codes_in_the_last_columns_become_vectors() {
+    let model: Sequential = "embed-columns 3:2 2:1".parse().unwrap();
+    assert_eq!(model.to_text().unwrap(), "embed-columns 3:2 2:1");
+    let x = Tensor::from([[0.5f32, 7.0, 2.0, 0.0], [1.5, 8.0, 1.0, 1.0]]);
+    let y = model.forward(&x, &Context::inference());
+    let tables: Vec<Vec<f32>> = model
+        .parameters()
+        .iter()
+        .map(|(_, table)| table.value().unwrap().as_slice().unwrap().to_vec())
+        .collect();
+    let (first, second) = (&tables[0], &tables[1]);
+    let expected = [0.5, 7.0, first[4], first[5], second[0], 1.5, 8.0, first[2], first[3], second[1]];
+    assert_eq!(y.to_vec::<f32>().unwrap(), expected);
+    let few = "embed-columns 3:2 2:1".parse::<Sequential>().unwrap();
+    assert!(few.build([4, 1]).unwrap_err().to_string().contains("2 columns of codes in rows of 1"));
+    for wrong in ["embed-columns", "embed-columns 3", "embed-columns 0:2", "embed-columns a:b"] {
+        assert!(wrong.parse::<Sequential>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_last_axes_change_places() {
+    let model: Sequential = "transpose".parse().unwrap();
+    let x = Tensor::from([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]);
+    let y = model.forward(&x, &Context::inference());
+    assert_eq!(y.shape().sizes(), [1, 3, 2]);
+    assert_eq!(y.to_vec::<f64>().unwrap(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+}
