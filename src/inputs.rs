@@ -39,8 +39,7 @@ pub(crate) fn meant(x: &Tensor, form: &Form) -> Tensor {
 
 /// Inputs of zeros, as a model takes inputs of this form.
 pub(crate) fn blank_of(form: &Form, shape: Vec<usize>) -> Tensor {
-    let dtype = if form.codes().is_some() { DType::I64 } else { DType::F32 };
-    Tensor::zeros(shape).cast(dtype)
+    Tensor::zeros(shape).cast(crate::model::dtype(form))
 }
 
 /// Inputs of zeros of so many rows, as a model takes a set's.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use kiln_data::{Dataset, Form, Kind, Meaning};
-use kiln_nn::{Context, Layer, Module, Sequential};
+use kiln_nn::{Context, DType, Layer, Module, Sequential};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -75,6 +75,11 @@ pub enum Task {
         /// Their names, in order.
         names: Vec<String>,
     },
+    /// What comes next in a text, at each place of a window.
+    Text {
+        /// How many pieces are known.
+        pieces: usize,
+    },
     /// A number for each name.
     Numbers {
         /// What is predicted.
@@ -92,6 +97,11 @@ const KINDS: [(&str, Kind); 5] =
 /// What the file says it is, and the version of its contents.
 const WHAT: &str = "model";
 const VERSION: u64 = 1;
+
+/// The type a model takes inputs of this form in: amounts as `f32`, codes as whole numbers.
+pub fn dtype(form: &Form) -> DType {
+    if form.codes().is_some() { DType::I64 } else { DType::F32 }
+}
 
 impl Input {
     /// The input of a set's rows.
@@ -120,6 +130,7 @@ impl Task {
     pub fn of(set: &dyn Dataset) -> Task {
         let form = set.y();
         match form.codes() {
+            Some(count) if !form.shape.is_empty() => Task::Text { pieces: count },
             Some(count) => {
                 let names = set.names();
                 let name = |class: usize| names.get(class).cloned().unwrap_or_else(|| class.to_string());

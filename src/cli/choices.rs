@@ -110,8 +110,31 @@ fn cnn(shape: &[usize]) -> String {
     text + "flatten, dropout 0.25, dense 128, relu, dropout 0.4, dense"
 }
 
-/// The layers of a preset for inputs of this shape; the last is told how many outputs it has.
-pub fn preset(name: &str, shape: &[usize]) -> Result<String> {
+/// Convolutions over a text that look further and further back, never ahead.
+fn wavenet(pieces: usize) -> String {
+    let block = |dilation: usize| {
+        let back = 2 * dilation;
+        format!("residual(conv 128 3 padding {back}:0 dilation {dilation}, relu, conv 128 1)")
+    };
+    let blocks: Vec<String> = [1, 2, 4, 8, 16].map(block).to_vec();
+    format!("embedding {pieces} 64, transpose, conv 128 1, {}, relu, conv {pieces} 1", blocks.join(", "))
+}
+
+/// The layers of a preset for inputs of this shape (and for texts of so many pieces); the last is told how many outputs it has.
+pub fn preset(name: &str, shape: &[usize], pieces: Option<usize>) -> Result<String> {
+    match (name, pieces) {
+        ("wavenet", Some(pieces)) => return Ok(wavenet(pieces)),
+        ("words", Some(pieces)) => {
+            return Ok(format!(
+                "embedding {pieces} 64, transpose, conv 64 5 padding same, relu, global-pool, flatten, dropout 0.5, dense"
+            ));
+        }
+        ("wavenet" | "words", None) => bail!("{name} is for texts, and the data are rows of {shape:?}"),
+        (_, Some(_)) => {
+            bail!("{name} is not for texts; wavenet (what comes next) and words (texts with classes) are")
+        }
+        _ => {}
+    }
     let images = shape.len() == 3;
     let flat = if shape.len() > 1 { "flatten, " } else { "" };
     Ok(match name {
@@ -123,7 +146,10 @@ pub fn preset(name: &str, shape: &[usize]) -> Result<String> {
         "cnn" | "resnet18" => {
             bail!("{name} is for images, and the data are rows of {shape:?}; mlp or linear would fit")
         }
-        _ => bail!("there is no preset {name}; {}", meant(name, &["linear", "mlp", "cnn", "resnet18"])),
+        _ => bail!(
+            "there is no preset {name}; {}",
+            meant(name, &["linear", "mlp", "cnn", "resnet18", "wavenet", "words"])
+        ),
     })
 }
 
@@ -163,14 +189,14 @@ mod tests {
     fn presets_fit_the_images_they_are_for() {
         for side in [5, 8, 12, 28, 32, 64, 96] {
             for name in ["linear", "mlp", "cnn"] {
-                let model = layers(&preset(name, &[3, side, side]).unwrap(), 10, 1).unwrap();
+                let model = layers(&preset(name, &[3, side, side], None).unwrap(), 10, 1).unwrap();
                 assert_eq!(model.build([2, 3, side, side]).unwrap().sizes(), [2, 10], "{name} of {side}");
             }
         }
-        let resnet = layers(&preset("resnet18", &[3, 32, 32]).unwrap(), 10, 1).unwrap();
+        let resnet = layers(&preset("resnet18", &[3, 32, 32], None).unwrap(), 10, 1).unwrap();
         resnet.build([1, 3, 32, 32]).unwrap();
         // Torchvision's with a stem for small images, less the norms in its shortcuts (two numbers for each of 896 channels).
         assert_eq!(resnet.parameter_count(), 11_173_962 - 2 * 896);
-        assert!(preset("cnn", &[13]).is_err());
+        assert!(preset("cnn", &[13], None).is_err());
     }
 }

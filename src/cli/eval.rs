@@ -36,8 +36,7 @@ pub struct Flags {
 pub fn run(flags: Flags) -> Result<()> {
     let model = Model::load(&flags.model)?;
     let set = rows::with_answers(&model, flags.data.as_deref())?;
-    let predictions = model.predict(&*set)?;
-    let measured = Measured::new(&model.about().task, &predictions, &*set)?;
+    let measured = Measured::new(&model.about().task, model.layers(), &*set)?;
     if flags.json {
         println!(
             "{}",

@@ -68,11 +68,15 @@ pub fn run(flags: Flags) -> Result<()> {
 fn model(model: &Model, batch: usize) -> Result<String> {
     let about = model.about();
     let shape: Vec<usize> = std::iter::once(batch).chain(about.input.shape.iter().copied()).collect();
-    let mut text = format!("{}\n", Summary::of(model.layers(), shape.as_slice())?);
+    let mut text = format!(
+        "{}\n",
+        Summary::of_type(model.layers(), shape.as_slice(), kiln::model::dtype(&about.input.form()))?
+    );
     writeln!(text, "\nlayers    {}", about.layers)?;
     writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
     match &about.task {
         Task::Classes { names } => writeln!(text, "tells     {} classes: {}", names.len(), names.join(", "))?,
+        Task::Text { pieces } => writeln!(text, "tells     what comes next, of {pieces} pieces of text")?,
         Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
     }
     if let Way::Table(plan) = Way::of(model)? {
@@ -91,9 +95,9 @@ fn shape_text(shape: &[usize]) -> String {
 fn show(model: &Model, what: Show, batch: usize) -> Result<String> {
     let form = model.about().input.form();
     let shape: Vec<usize> = std::iter::once(batch).chain(form.shape.iter().copied()).collect();
-    let x = vec![0f32; shape.iter().product()];
+    let x = kiln::Data::filled(kiln::model::dtype(&form), shape.iter().product(), 0i64.into());
     let mut function = Function::inference(model.layers(), |layers, cx, [x]| layers.forward(&x, cx));
-    let input = || [Input::new(&x, &shape)];
+    let input = || [Input::from_data(&x, &shape)];
     Ok(match what {
         Show::Graph => function.graph(input())?.to_string(),
         Show::Dot => kiln::ir::print::dot(&function.graph(input())?),

@@ -4,7 +4,8 @@ use anyhow::Result;
 use kiln::data::Dataset;
 use kiln::metrics::{Average, BinaryScores, ClassScores, Confusion, Numbers};
 use kiln::model::Task;
-use kiln::trainer::Predictions;
+use kiln::prelude::*;
+use kiln::trainer::{Predictions, mean_loss, predict};
 use serde_json::{Map, Value};
 
 /// Figures of a model on a set, and what they were made from.
@@ -28,15 +29,25 @@ pub enum Of {
         truth: Vec<f64>,
         predicted: Vec<f64>,
     },
+    Text,
 }
 
 impl Measured {
-    /// Holds predictions against what was right.
-    pub fn new(task: &Task, predictions: &Predictions, set: &dyn Dataset) -> Result<Measured> {
+    /// Holds what a model says against what was right.
+    pub fn new(task: &Task, layers: &dyn Layer, set: &dyn Dataset) -> Result<Measured> {
+        const ROWS: usize = 256;
+        let predictions = || predict(layers, set, ROWS);
         match task {
-            Task::Classes { names } => classes(names, predictions, set),
+            Task::Text { .. } => {
+                let loss = mean_loss(layers, CrossEntropy::new(), set, ROWS)?;
+                let numbers =
+                    [("perplexity", loss.exp()), ("loss", loss), ("bits", loss / std::f64::consts::LN_2)];
+                let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
+                Ok(Measured { numbers, of: Of::Text })
+            }
+            Task::Classes { names } => classes(names, &predictions()?, set),
             Task::Numbers { names, scale, offset } => {
-                numbers(&names[0], scale[0], offset[0], predictions, set)
+                numbers(&names[0], scale[0], offset[0], &predictions()?, set)
             }
         }
     }

@@ -3,16 +3,17 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use kiln::Model;
-use kiln::data::Dataset;
+use kiln::data::{Rng, Tokens};
 use kiln::model::Task;
+use kiln::prelude::*;
 use kiln::trainer::Predictions;
 use serde_json::{Map, Value, json};
 
 use super::measure::all_probabilities;
-use super::rows::{self, Questions};
+use super::rows::{self, Questions, Way};
 
 /// Predict with a trained model
 ///
@@ -24,14 +25,30 @@ use super::rows::{self, Questions};
   cat new.csv | kiln predict model.kiln -
   kiln predict runs/mnist-1/model.kiln seven.png photos/ --top 3
   kiln predict model.kiln image.raw             exactly as many bytes as the input has
+  kiln predict runs/novel-1/model.kiln --prompt \"It was\" --length 500
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct Flags {
     /// The model's file
     model: PathBuf,
 
-    /// A table, pictures (PNG, JPEG, BMP), folders of them, raw bytes, or - for the standard input
-    #[arg(required = true)]
+    /// A table, pictures (PNG, JPEG, BMP), folders of them, raw bytes, a text to go on with, or - for the standard input
     inputs: Vec<PathBuf>,
+
+    /// A text to go on with, instead of a file
+    #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
+    prompt: Option<String>,
+
+    /// How many characters a text goes on for
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    length: usize,
+
+    /// How freely a text goes on: 0 always takes what is likeliest, 1 draws as likely as the model says
+    #[arg(long, value_name = "AMOUNT", default_value_t = 0.8)]
+    temperature: f64,
+
+    /// Where randomness starts
+    #[arg(long, value_name = "NUMBER", default_value_t = 7)]
+    seed: u64,
 
     /// How many classes are shown of each image
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -44,6 +61,12 @@ pub struct Flags {
 
 pub fn run(flags: Flags) -> Result<()> {
     let model = Model::load(&flags.model)?;
+    if let Way::Text { tokens, window, column: None } = Way::of(&model)? {
+        return generate(&model, &tokens, window, &flags);
+    }
+    if flags.inputs.is_empty() {
+        bail!("name a table, pictures, or - for the standard input");
+    }
     let questions = rows::without_answers(&model, &flags.inputs)?;
     for note in &questions.notes {
         eprintln!("{note}");
@@ -74,6 +97,64 @@ pub fn run(flags: Flags) -> Result<()> {
     Ok(out.flush()?)
 }
 
+/// Lets a text go on: again and again the last window through the model, and one more piece drawn.
+fn generate(model: &Model, tokens: &Tokens, window: usize, flags: &Flags) -> Result<()> {
+    let prompt = match (&flags.prompt, flags.inputs.as_slice()) {
+        (Some(prompt), _) => prompt.clone(),
+        (None, []) => "\n".to_string(),
+        (None, [input]) if input.as_os_str() == "-" => {
+            String::from_utf8(rows::standard_input()?).context("the standard input isn't UTF-8")?
+        }
+        (None, [input]) => kiln::data::read_text(input)?,
+        (None, _) => bail!("one text at a time"),
+    };
+    let mut codes = tokens.encode(&prompt);
+    let mut forward = Function::inference(model.layers(), |layers, cx, [x]| layers.forward(&x, cx));
+    let mut rng = Rng::new(flags.seed);
+    let (count, first) = (tokens.count(), codes.len());
+    let mut out = std::io::stdout().lock();
+    if !flags.json {
+        write!(out, "{}", tokens.decode(&codes))?;
+    }
+    for _ in 0..flags.length {
+        let seen = &codes[codes.len().saturating_sub(window)..];
+        let mut x = vec![0i64; window];
+        seen.iter().enumerate().for_each(|(at, &code)| x[at] = code.into());
+        let logits = forward.run([Input::new(&x, &[1, window])])?;
+        let logits = logits[0].as_slice::<f32>().context("the model gives numbers")?;
+        // What comes after the last piece: a place for each piece, and in it one for each of the window.
+        let last = seen.len().max(1) - 1;
+        let own: Vec<f64> = (0..count).map(|piece| f64::from(logits[piece * window + last])).collect();
+        codes.push(drawn(&own, flags.temperature, &mut rng));
+        if !flags.json {
+            write!(out, "{}", tokens.decode(&codes[codes.len() - 1..]))?;
+        }
+    }
+    match flags.json {
+        true => writeln!(out, "{}", json!({ "prompt": prompt, "text": tokens.decode(&codes[first..]) }))?,
+        false => writeln!(out)?,
+    }
+    Ok(())
+}
+
+/// A piece drawn by its logit; the first, which stands for what isn't known, never.
+fn drawn(logits: &[f64], temperature: f64, rng: &mut Rng) -> u32 {
+    let most = logits.iter().skip(1).copied().fold(f64::NEG_INFINITY, f64::max);
+    let weight = |logit: f64| match temperature > 0.0 {
+        true => ((logit - most) / temperature).exp(),
+        false => f64::from(u8::from(logit == most)),
+    };
+    let weights: Vec<f64> = logits.iter().skip(1).map(|&logit| weight(logit)).collect();
+    let mut place = rng.uniform() * weights.iter().sum::<f64>();
+    for (at, weight) in weights.iter().enumerate() {
+        place -= weight;
+        if place <= 0.0 {
+            return at as u32 + 1;
+        }
+    }
+    logits.len() as u32 - 1
+}
+
 /// What a model says, in the words of the data.
 enum Answers<'a> {
     Classes { names: &'a [String], classes: Vec<i64>, probabilities: Vec<f32> },
@@ -88,6 +169,8 @@ impl<'a> Answers<'a> {
                 classes: predictions.classes(),
                 probabilities: all_probabilities(predictions),
             },
+            // Texts go on by themselves; see `generate`.
+            Task::Text { .. } => Answers::Numbers { name: "", numbers: Vec::new() },
             Task::Numbers { names, scale, offset } => Answers::Numbers {
                 name: &names[0],
                 numbers: predictions.outputs().iter().map(|&y| f64::from(y) * scale[0] + offset[0]).collect(),

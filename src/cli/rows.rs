@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use kiln::Model;
 use kiln::data::{
-    self, Dataset, Form, ImageSize, PICTURES, Picture, Pictures, Preparation, Set, Table, edge_brightness,
+    self, Dataset, Form, ImageSize, PICTURES, Picture, Pictures, Preparation, Set, Table, Tokens, Windows,
+    edge_brightness,
 };
 use kiln::model::Task;
 use serde_json::Value;
@@ -18,6 +19,12 @@ pub enum Way {
         size: ImageSize,
         /// The brightness of the edges of the images it was trained on.
         ground: f64,
+    },
+    Text {
+        tokens: Tokens,
+        window: usize,
+        /// The column of texts, of a model that tells classes apart.
+        column: Option<String>,
     },
     /// The model says nothing of it.
     None,
@@ -32,6 +39,14 @@ impl Way {
         let preparation = &model.about().preparation;
         if let Some(table) = preparation.get("table") {
             return Ok(Way::Table(Box::new(Preparation::from_json(&table.to_string())?)));
+        }
+        if let Some(text) = preparation.get("text") {
+            let tokens = serde_json::from_value(text["tokens"].clone())
+                .context("the model's file doesn't say its pieces of text")?;
+            let window =
+                text["window"].as_u64().context("the model's file doesn't say how much text it sees")?
+                    as usize;
+            return Ok(Way::Text { tokens, window, column: text["column"].as_str().map(str::to_string) });
         }
         let Some(images) = preparation.get("images") else { return Ok(Way::None) };
         let number = |name: &str| images.get(name).and_then(Value::as_u64).map(|number| number as usize);
@@ -59,6 +74,26 @@ pub fn with_answers(model: &Model, path: Option<&Path>) -> Result<Box<dyn Datase
             let seed = model.about().training.get("seed").and_then(Value::as_u64).unwrap_or(0);
             eprintln!("no data named: 5000 digits, made anew");
             Ok(Box::new(data::digits(5000, seed.wrapping_add(1_000_003))))
+        }
+        (Way::Text { tokens, window, column: None }, Some(path)) => {
+            let codes = tokens.encode(&data::read_text(path)?);
+            Ok(Box::new(Windows::new(codes, tokens.count(), window)?))
+        }
+        (Way::Text { tokens, window, column: Some(column) }, Some(path)) => {
+            let Task::Classes { names } = &model.about().task else {
+                bail!("the model tells no classes apart")
+            };
+            let target = model.about().preparation["text"]["target"].as_str().unwrap_or_default();
+            let table = Table::open(path)?;
+            let labels = table.column(target)?;
+            let class = |row: usize| {
+                let text = labels.cell(row).text().unwrap_or_default();
+                let place = names.iter().position(|name| *name == text).map(|class| class as i64);
+                place.with_context(|| format!("row {}: the model doesn't know the class \"{text}\"", row + 1))
+            };
+            let labels = (0..table.len()).map(class).collect::<Result<Vec<_>>>()?;
+            let (codes, form) = coded(&table, &column, &tokens, window)?;
+            Ok(Box::new(Set::new(codes, form, labels, Form::class(names.len()))?.named(names)))
         }
         (_, None) => bail!("say which data to evaluate on: kiln eval MODEL DATA"),
         (Way::None, Some(_)) => bail!("the model's file doesn't say how raw data become its inputs"),
@@ -131,11 +166,36 @@ pub fn without_answers(model: &Model, inputs: &[PathBuf]) -> Result<Questions> {
             let rows = Set::new(pixels, form, answers, Form::numbers(&[1]))?;
             Ok(Questions { rows, files, table: None, notes })
         }
-        Way::None => bail!("the model's file doesn't say how raw data become its inputs"),
+        Way::Text { tokens, window, column: Some(column) } => {
+            let [input] = inputs else { bail!("name one table (or - for the standard input)") };
+            let table = match input.as_os_str() == "-" {
+                true => Table::read(&standard_input()?)?,
+                false => Table::open(input)?,
+            };
+            let (codes, form) = coded(&table, &column, &tokens, window)?;
+            let answers = vec![0f32; table.len()];
+            let rows = Set::new(codes, form, answers, Form::numbers(&[1]))?;
+            Ok(Questions { rows, files: Vec::new(), table: Some(table), notes: Vec::new() })
+        }
+        Way::Text { column: None, .. } | Way::None => {
+            bail!("the model's file doesn't say how raw data become its inputs")
+        }
     }
 }
 
-fn standard_input() -> Result<Vec<u8>> {
+/// A column of texts as codes, each cut off or filled up to the same length.
+fn coded(table: &Table, column: &str, tokens: &Tokens, length: usize) -> Result<(Vec<i64>, Form)> {
+    let texts = table.column(column)?;
+    let mut codes = Vec::with_capacity(table.len() * length);
+    for row in 0..table.len() {
+        let own = tokens.encode(&texts.cell(row).text().unwrap_or_default());
+        codes.extend((0..length).map(|at| own.get(at).map_or(0, |&code| i64::from(code))));
+    }
+    let meaning = data::Meaning::Codes { count: tokens.count() };
+    Ok((codes, Form { kind: data::Kind::I64, shape: vec![length], meaning }))
+}
+
+pub fn standard_input() -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).context("the standard input can't be read")?;
     Ok(bytes)

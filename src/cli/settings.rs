@@ -51,6 +51,7 @@ keys! {
         "task" task: String = "KIND" "classes or number, where a table doesn't show which";
         "ignore" ignore: String = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
+        "text" text: String = "COLUMN" "The column of a table that holds texts, to learn the --target from their words";
         "frame" frame: PathBuf = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
         "group" group: String = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
@@ -61,11 +62,11 @@ keys! {
         "grey" grey: bool = "" "Read images without colour";
         "strict" strict: bool = "" "Stop at an image that can't be read, instead of leaving it out";
         "augment" augment: String = "CHANGES" "Vary training images: \"flip, shift 2, rotate 10, scale 0.1, noise 0.05, cutout 6\"";
-        "window" window: Count = "LENGTH" "Characters a text model sees at once [default: 64]";
+        "window" window: Count = "LENGTH" "How many characters of a text are seen at once [default: 64]; or words [default: 64]";
     }
     "Model" {
         "layers" layers: String = "LAYERS" "The layers: \"conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense\"";
-        "preset" preset: String = "NAME" "Known layers: linear, mlp, cnn, resnet18, wavenet";
+        "preset" preset: String = "NAME" "Known layers: linear, mlp, cnn, resnet18, wavenet (texts), words (texts with classes)";
     }
     "Training" {
         "epochs" epochs: Whole = "N" "How often to go through the training set";

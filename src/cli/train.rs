@@ -58,15 +58,18 @@ impl Plan {
         let outputs = match &source.task {
             Task::Classes { names } => names.len(),
             Task::Numbers { names, .. } => names.len(),
+            Task::Text { pieces } => *pieces,
         };
-        let shape = source.train.x().shape;
+        let form = source.train.x();
+        let shape = form.shape.clone();
         if settings.layers.is_some() && settings.preset.is_some() {
             bail!("--layers and --preset both say what the model is; leave one out");
         }
         let layers = match (&settings.layers, &settings.preset) {
             (Some(layers), _) => layers.clone(),
             (None, preset) => {
-                source.front.clone() + &choices::preset(preset.as_deref().unwrap_or(habits.preset), &shape)?
+                source.front.clone()
+                    + &choices::preset(preset.as_deref().unwrap_or(habits.preset), &shape, form.codes())?
             }
         };
         // As the file keeps it: with the number of outputs in its place.
@@ -85,6 +88,7 @@ impl Plan {
             Task::Classes { names } if names.len() == 2 => vec!["accuracy", "roc-auc"],
             Task::Classes { .. } => vec!["accuracy"],
             Task::Numbers { .. } => vec!["r2"],
+            Task::Text { .. } => Vec::new(),
         };
         let plan = Plan { settings, layers, outputs, epochs, batch_size, rate, seed, metrics, early_stop };
         // Names and rules that make no sense are found now.
@@ -108,7 +112,7 @@ impl Plan {
         let smoothing = self.settings.label_smoothing.map_or(0.0, |share| share.0);
         let (optimizer, schedule) = (self.optimizer()?, self.schedule(steps)?);
         let mut trainer = match &source.task {
-            Task::Classes { .. } => {
+            Task::Classes { .. } | Task::Text { .. } => {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
             }
             Task::Numbers { .. } => Trainer::new(model, Mse::new(), optimizer),
@@ -247,7 +251,7 @@ fn folds(plan: &Plan, source: &Source, count: usize, say: &Say) -> Result<()> {
     let folds = folds?;
     say.line(&format!("{count} folds:\n{folds}"));
     let mean = |name: &str| json!({ "mean": folds.mean(name), "deviation": folds.deviation(name) });
-    say.event(json!({ "event": "folds", "folds": count, "loss": mean("loss"), plan.metrics[0]: mean(plan.metrics[0]) }));
+    say.event(json!({ "event": "folds", "folds": count, "loss": mean("loss") }));
     Ok(())
 }
 
@@ -265,7 +269,7 @@ fn train<'a>(
     let parameters = {
         let model = choices::layers(&plan.layers, plan.outputs, plan.seed)?;
         let shape: Vec<usize> = std::iter::once(1).chain(source.train.x().shape).collect();
-        kiln::Summary::of(&model, shape.as_slice())?.trained
+        kiln::Summary::of_type(&model, shape.as_slice(), kiln::model::dtype(&source.train.x()))?.trained
     };
     say.line(&format!("model: {} ({parameters} parameters)", plan.layers));
     say.line(&format!(
@@ -357,7 +361,7 @@ fn finish(
         if set.is_empty() {
             return Ok(None);
         }
-        Measured::new(&source.task, &run.predict(&set)?, set).map(Some)
+        Measured::new(&source.task, run.model(), set).map(Some)
     };
     let parts = [measure(&*source.train)?, measure(&*source.valid)?, measure(&*source.test)?];
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
@@ -391,7 +395,7 @@ fn finish(
             shows: &source.shows,
             config: plan.settings.to_toml(),
             environment: format!("{:#}", environment(plan)),
-            predict: &|set| Ok(run.predict(set)?),
+            model: run.model(),
         },
         folder,
     )?;

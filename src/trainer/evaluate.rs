@@ -16,6 +16,19 @@ pub(super) trait Evaluate {
     fn run(&mut self, set: &dyn Dataset, metrics: &mut [Metric]) -> Result<f64>;
 }
 
+/// A model's mean loss on a set.
+///
+/// # Errors
+/// Where the set doesn't fit the model, or a row can't be read.
+pub fn mean_loss<'a>(
+    model: &'a dyn Layer,
+    loss: impl Loss + 'a,
+    set: &dyn Dataset,
+    batch_size: usize,
+) -> Result<f64> {
+    evaluator(model, Rc::new(loss), set, batch_size).run(set, &mut [])
+}
+
 /// For sets with weights, or without.
 pub(super) fn evaluator<'a>(
     model: &'a dyn Layer,

@@ -31,11 +31,12 @@ use kiln_nn::{Clip, Layer, StepOptions};
 
 pub use callback::{Callback, Moment};
 pub use checkpoint::Checkpoints;
+pub use evaluate::mean_loss;
 pub use folds::{Fold, Folds, cross_validate};
 pub use log::{CsvLog, JsonlLog};
 pub use monitor::Monitor;
 pub use progress::{Progress, sparkline};
-pub(crate) use run::predict;
+pub use run::predict;
 pub use run::{Evaluation, Predictions, Run};
 pub use state::TrainState;
 pub(crate) use state::{put_weights, set_weights};

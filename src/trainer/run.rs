@@ -106,7 +106,7 @@ impl<'a, M: Layer> Run<'a, M> {
     pub fn report(&self, set: &impl Dataset) -> Result<String> {
         let names: Vec<&str> = match &self.task {
             Task::Classes { names } => names.iter().map(String::as_str).collect(),
-            Task::Numbers { .. } => Vec::new(),
+            Task::Numbers { .. } | Task::Text { .. } => Vec::new(),
         };
         Ok(self.confusion(set)?.report(&names))
     }
@@ -264,7 +264,10 @@ impl Predictions {
 }
 
 /// A model's outputs for every row of a set, in batches.
-pub(crate) fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -> Result<Predictions> {
+///
+/// # Errors
+/// Where the set doesn't fit the model, or a row can't be read.
+pub fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -> Result<Predictions> {
     let form = set.x();
     let mut function = Function::new(move |[x]| {
         vec![model.forward(&meant(&x, &form), &Context::inference()).cast(DType::F32)]

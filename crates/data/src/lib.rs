@@ -14,6 +14,7 @@ mod rng;
 mod set;
 mod subset;
 mod table;
+mod text;
 mod values;
 
 pub use batches::{Batches, Batching, Cursor, Order};
@@ -32,4 +33,5 @@ pub use table::{
     Cell, Choices, Column, ColumnKind, Frame, FrameWriter, Framing, Impute, Inputs, Preparation, Reading,
     Row, RowTransform, Table, Target, TargetKind, Treatment, Vocabulary,
 };
+pub use text::{Cut, Tokens, Windows, labelled, read_text};
 pub use values::{Form, Kind, Meaning, Values};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kiln_ir::{Graph, Result, Shape};
+use kiln_ir::{DType, Graph, Result, Shape};
 
 use crate::layers::Layer;
 use crate::tensor::Tensor;
@@ -52,14 +52,23 @@ impl Summary {
     /// Where a layer doesn't fit what reaches it.
     #[track_caller]
     pub fn of(model: &dyn Layer, input: impl Into<Shape>) -> Result<Summary> {
+        Summary::of_type(model, input, DType::F32)
+    }
+
+    /// As [`Summary::of`], for an input of another type: codes of text are `I64`.
+    ///
+    /// # Errors
+    /// Where a layer doesn't fit what reaches it.
+    #[track_caller]
+    pub fn of_type(model: &dyn Layer, input: impl Into<Shape>, dtype: DType) -> Result<Summary> {
         let shape = input.into();
-        let x = Tensor(kiln_ir::Expr::input(0, shape.clone(), kiln_ir::DType::F32));
+        let x = Tensor(kiln_ir::Expr::input(0, shape.clone(), dtype));
         let stages = model.stages(&x);
         let parameters = model.parameters();
         let (mut rows, mut before) = (Vec::with_capacity(stages.len()), 0);
         for (path, title, y) in stages {
             y.sound()?;
-            let until = operations(&shape, &y)?;
+            let until = operations((&shape, dtype), &y)?;
             let own = |name: &str| path.is_empty() || name == path || name.starts_with(&format!("{path}."));
             rows.push(Row {
                 parameters: parameters
@@ -84,8 +93,8 @@ impl Summary {
 }
 
 /// What it takes to compute `y` from an input of this shape.
-fn operations(input: &Shape, y: &Tensor) -> Result<u64> {
-    let declared = [(input.clone(), kiln_ir::DType::F32)];
+fn operations((shape, dtype): (&Shape, DType), y: &Tensor) -> Result<u64> {
+    let declared = [(shape.clone(), dtype)];
     let (graph, _) = Graph::trace(&declared, std::slice::from_ref(&y.0), &[])?;
     Ok(kiln_compile::compile(&graph).kernels.iter().map(|kernel| kernel.operations).sum())
 }

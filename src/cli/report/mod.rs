@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result};
 use kiln::data::{Batch, Dataset, Form, ImageSize, Preparation, Rng, Set, Table, encode_png};
 use kiln::metrics::{Confusion, History};
 use kiln::model::Task;
-use kiln::trainer::Predictions;
 
 use super::measure::{Measured, Of};
 use chart::{COLOURS, Chart, Mark, STYLE, Series, escape};
@@ -29,8 +28,7 @@ pub struct Told<'a> {
     pub shows: &'a Shows,
     pub config: String,
     pub environment: String,
-    /// What the model says of other rows.
-    pub predict: &'a dyn Fn(&Set) -> Result<Predictions>,
+    pub model: &'a dyn kiln::Layer,
 }
 
 /// How a row of the test part is shown to people.
@@ -165,6 +163,7 @@ fn of_predictions(measured: &Measured) -> Vec<Chart> {
             charts.push(calibration(probabilities, labels, count));
             charts
         }
+        Of::Text => Vec::new(),
         Of::Numbers { name, truth, predicted } => {
             let both = || truth.iter().copied().zip(predicted.iter().copied());
             let mut right =
@@ -282,6 +281,7 @@ fn classes(names: &[String], confusion: &Confusion) -> Result<String> {
 fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
     const MOST: usize = 24;
     let mut worst: Vec<(f64, usize, String)> = match &measured.of {
+        Of::Text => return Ok(String::new()),
         Of::Classes { names, labels, probabilities, .. } => {
             let wrong = |(row, (own, label)): (usize, (&[f32], &i64))| {
                 let best =
@@ -363,7 +363,7 @@ fn importance(told: &Told, measured: &Measured) -> Result<String> {
                 }
             }
             let set = Set::new(shuffled, Form::numbers(&[width]), batch.y.clone(), told.test.y())?;
-            let after = Measured::new(told.task, &(told.predict)(&set)?, &set)?;
+            let after = Measured::new(told.task, told.model, &set)?;
             sum += before - after.numbers[0].1;
         }
         drops.push((name, sum / SHUFFLES as f64));

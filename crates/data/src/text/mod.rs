@@ -1,0 +1,26 @@
+//! Text: cut in characters, bytes or words, each with a code, and served in windows or as rows with a class.
+
+mod tokens;
+mod windows;
+
+pub use tokens::{Cut, Tokens};
+pub use windows::{Windows, labelled};
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// The text of a file, which must be UTF-8.
+///
+/// # Errors
+/// Where there is none, or it isn't UTF-8; with the place of the first byte that isn't.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+        Error::new(format!("byte {at} isn't UTF-8; save the file as UTF-8")).in_file(path).at_line(line)
+    })
+}

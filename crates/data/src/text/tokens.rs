@@ -1,0 +1,170 @@
+//! The pieces a text is cut in, and their codes.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What the pieces are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cut {
+    /// Letters, signs and spaces, one by one.
+    Characters,
+    /// Bytes: 256 codes whatever the text.
+    Bytes,
+    /// Words, numbers and single signs, without the spaces between them.
+    Words,
+}
+
+/// The pieces that are known. The first code, 0, stands for all others.
+///
+/// ```
+/// use kiln_data::{Cut, Tokens};
+///
+/// let tokens = Tokens::fit("to be or not to be", Cut::Words, 100)?;
+/// let codes = tokens.encode("to be, or what?");
+/// assert_eq!(codes.iter().filter(|code| **code == 0).count(), 3);
+/// assert_eq!(tokens.decode(&tokens.encode("not to be")), "not to be");
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+pub struct Tokens {
+    cut: Cut,
+    pieces: Vec<String>,
+    codes: HashMap<String, u32>,
+}
+
+/// What a file holds of them.
+#[derive(Clone, Serialize, Deserialize)]
+struct Stored {
+    cut: Cut,
+    pieces: Vec<String>,
+}
+
+/// What stands in a text for a piece that isn't known.
+const UNKNOWN: &str = "\u{fffd}";
+
+impl From<Stored> for Tokens {
+    fn from(stored: Stored) -> Tokens {
+        let Stored { cut, pieces } = stored;
+        let codes = pieces.iter().enumerate().map(|(code, piece)| (piece.clone(), code as u32)).collect();
+        Tokens { cut, pieces, codes }
+    }
+}
+
+impl From<Tokens> for Stored {
+    fn from(tokens: Tokens) -> Stored {
+        Stored { cut: tokens.cut, pieces: tokens.pieces }
+    }
+}
+
+impl Tokens {
+    /// The pieces of a text, the most frequent `most` of them, in a fixed order.
+    ///
+    /// # Errors
+    /// Where the text has no piece, or none may be kept.
+    pub fn fit(text: &str, cut: Cut, most: usize) -> Result<Tokens> {
+        if cut == Cut::Bytes {
+            return Ok(Tokens { cut, pieces: Vec::new(), codes: HashMap::new() });
+        }
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        pieces(text, cut).for_each(|piece| *counts.entry(piece).or_default() += 1);
+        if counts.is_empty() || most == 0 {
+            return Err(Error::new("there is nothing to read in the text"));
+        }
+        let mut sorted: Vec<(&str, usize)> = counts.into_iter().collect();
+        sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        let known = sorted.into_iter().take(most).map(|(piece, _)| piece.to_string());
+        let pieces = std::iter::once(UNKNOWN.to_string()).chain(known).collect();
+        Ok(Stored { cut, pieces }.into())
+    }
+
+    /// How many codes there are.
+    pub fn count(&self) -> usize {
+        if self.cut == Cut::Bytes { 256 } else { self.pieces.len() }
+    }
+
+    /// What the pieces are.
+    pub fn cut(&self) -> Cut {
+        self.cut
+    }
+
+    /// A text as codes.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        match self.cut {
+            Cut::Bytes => text.bytes().map(u32::from).collect(),
+            cut => pieces(text, cut).map(|piece| self.codes.get(piece).copied().unwrap_or(0)).collect(),
+        }
+    }
+
+    /// Codes as a text.
+    pub fn decode(&self, codes: &[u32]) -> String {
+        let piece = |code: &u32| self.pieces.get(*code as usize).map_or(UNKNOWN, String::as_str);
+        match self.cut {
+            Cut::Bytes => String::from_utf8_lossy(&codes.iter().map(|&code| code as u8).collect::<Vec<_>>())
+                .into_owned(),
+            Cut::Characters => codes.iter().map(piece).collect(),
+            Cut::Words => {
+                let mut text = String::new();
+                for piece in codes.iter().map(piece) {
+                    let sign = piece.chars().all(|c| c.is_ascii_punctuation());
+                    if !text.is_empty() && !sign {
+                        text.push(' ');
+                    }
+                    text += piece;
+                }
+                text
+            }
+        }
+    }
+}
+
+/// The pieces of a text, one after the other.
+fn pieces(text: &str, cut: Cut) -> Box<dyn Iterator<Item = &str> + '_> {
+    let character = |(at, c): (usize, char)| &text[at..at + c.len_utf8()];
+    if cut != Cut::Words {
+        return Box::new(text.char_indices().map(character));
+    }
+    let mut rest = text;
+    Box::new(std::iter::from_fn(move || {
+        rest = rest.trim_start();
+        let first = rest.chars().next()?;
+        let word = |c: char| c.is_alphanumeric() || c == '_' || c == '\'';
+        let end = match word(first) {
+            true => rest.find(|c| !word(c)).unwrap_or(rest.len()),
+            false => first.len_utf8(),
+        };
+        let (piece, behind) = rest.split_at(end);
+        rest = behind;
+        Some(piece)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_comes_back() {
+        let text = "Grüße, «Welt»!\nIt's 3 o'clock.";
+        for cut in [Cut::Characters, Cut::Bytes] {
+            let tokens = Tokens::fit(text, cut, 1000).unwrap();
+            assert_eq!(tokens.decode(&tokens.encode(text)), text);
+        }
+        let words = Tokens::fit(text, Cut::Words, 1000).unwrap();
+        assert_eq!(words.encode("It's o'clock").len(), 2);
+        let stored = serde_json::to_string(&words).unwrap();
+        assert_eq!(serde_json::from_str::<Tokens>(&stored).unwrap(), words);
+    }
+
+    #[test]
+    fn only_the_most_frequent_have_a_code() {
+        let tokens = Tokens::fit("aaabbc", Cut::Characters, 2).unwrap();
+        assert_eq!(tokens.count(), 3);
+        assert_eq!(tokens.encode("abcx"), [1, 2, 0, 0]);
+        assert!(Tokens::fit("  \n", Cut::Words, 10).is_err());
+    }
+}
