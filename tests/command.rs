@@ -183,7 +183,7 @@ fn a_text_is_learned_and_goes_on() {
     let folder = Folder::new("text");
     folder.write("rhyme.txt", "the cat sat on the mat, and the rat sat on the hat. ".repeat(120));
     let out =
-        folder.out(&["train", "rhyme.txt", "--window", "16", "--epochs", "6", "--batch-size", "8", "--json"]);
+        folder.out(&["train", "rhyme.txt", "--window", "32", "--epochs", "8", "--batch-size", "8", "--json"]);
     let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert!(done["test"]["perplexity"].as_f64().unwrap() < 1.5, "{done}");
     let model = "runs/rhyme-1/model.kiln";

@@ -1,0 +1,165 @@
+//! Images: digits that are made, the files of MNIST, folders and lists of pictures.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use kiln::data::{
+    self, Augment, Augmented, Dataset, Gallery, ImageSize, Pictures, edge_brightness, stratified,
+};
+use kiln::model::Task;
+use serde_json::Value;
+
+use super::{Habits, Source, counts, cut, listed, name_of, shares};
+use crate::cli::report::Shows;
+use crate::cli::settings::{Settings, Share};
+
+const IMAGES: Habits = Habits {
+    preset: "cnn",
+    epochs: 5,
+    batch_size: 64,
+    rate: 2e-3,
+    optimizer: "adam",
+    schedule: "one-cycle",
+    decay: 0.0,
+    early_stop: 0,
+    smoothing: 0.0,
+};
+
+/// How many digits are made where no data are named.
+const DIGITS: usize = 12_000;
+
+pub(super) fn made_digits(settings: &Settings, seed: u64) -> Result<Source> {
+    let set = data::digits(DIGITS, seed);
+    let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
+    let task = Task::of(&set);
+    let [train, valid, test] = cut(set, parts)?;
+    let mut said = vec![
+        format!("no data named: {DIGITS} handwritten-style digits of 28 × 28, made from seed {seed}"),
+        counts(&*train, &*valid, &*test),
+    ];
+    let (preparation, shows, ground) = images(&*train)?;
+    let train = varied(train, ground, settings, &mut said)?;
+    Ok(Source {
+        name: "digits".to_string(),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        front: String::new(),
+        shows,
+        habits: IMAGES,
+    })
+}
+
+pub(super) fn mnist(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let (set, test) = data::mnist(path)?;
+    let valid = settings.val_fraction.unwrap_or(Share(0.1)).0;
+    let parts = stratified(&set.labels()?, &[1.0 - valid, valid, 0.0], seed)?;
+    let task = Task::of(&set);
+    let [train, valid, _] = cut(set, parts)?;
+    let &[_, height, width] = train.x().shape.as_slice() else { bail!("images have three axes") };
+    let classes = test.y().codes().unwrap_or(0);
+    let mut said = vec![
+        format!("the files of MNIST (or a set like it): images of {height} × {width}, {classes} classes"),
+        counts(&*train, &*valid, &test),
+    ];
+    let (preparation, shows, ground) = images(&*train)?;
+    let train = varied(train, ground, settings, &mut said)?;
+    let name = name_of(path);
+    Ok(Source {
+        name,
+        said,
+        train,
+        valid,
+        test: Box::new(test),
+        task,
+        preparation,
+        front: String::new(),
+        shows,
+        habits: IMAGES,
+    })
+}
+
+/// How pictures become rows: their size and channels, and how bright the ground of these is.
+fn images(set: &dyn Dataset) -> Result<(Value, Shows, f64)> {
+    let &[channels, height, width] = set.x().shape.as_slice() else { bail!("images have three axes") };
+    let rows: Vec<usize> = (0..set.len().min(200)).collect();
+    let batch = set.gather(&rows)?;
+    let pixels = batch.x.as_u8().unwrap_or_default();
+    let size = ImageSize { channels, height, width };
+    let edges = pixels.chunks(channels * height * width).map(|image| edge_brightness(image, size));
+    let ground = edges.sum::<f64>() / rows.len().max(1) as f64;
+    let about =
+        serde_json::json!({ "channels": channels, "height": height, "width": width, "ground": ground });
+    Ok((serde_json::json!({ "images": about }), Shows::Images(size), ground))
+}
+
+/// Training images, varied if that is asked for.
+fn varied(
+    train: Box<dyn Dataset>,
+    ground: f64,
+    settings: &Settings,
+    said: &mut Vec<String>,
+) -> Result<Box<dyn Dataset>> {
+    match &settings.augment {
+        None => Ok(train),
+        Some(text) => {
+            let augment: Augment = text.parse()?;
+            said.push(format!("training images are varied: {augment}"));
+            Ok(Box::new(Augmented::new(train, augment, ground.round() as u8)?))
+        }
+    }
+}
+
+/// How pictures are read.
+pub(super) fn pictures(settings: &Settings) -> Pictures {
+    let mut pictures = Pictures::new();
+    if let Some(side) = settings.image_size {
+        pictures = pictures.side(side.0);
+    }
+    if settings.grey == Some(true) {
+        pictures = pictures.grey();
+    }
+    if settings.strict == Some(true) {
+        pictures = pictures.strict();
+    }
+    pictures
+}
+
+pub(super) fn gallery(path: &Path, gallery: Gallery, settings: &Settings, seed: u64) -> Result<Source> {
+    let (set, size) = (gallery.set, gallery.size);
+    let mut said = vec![format!(
+        "{} images of {} classes ({}), used as {} × {} {}",
+        set.len(),
+        set.names().len(),
+        listed(set.names()),
+        size.width,
+        size.height,
+        if size.channels == 1 { "in grey" } else { "in colour" },
+    )];
+    if !gallery.skipped.is_empty() {
+        said.push(format!("{} files are left out, because they can't be read:", gallery.skipped.len()));
+        said.extend(gallery.skipped.iter().take(10).map(|error| format!("  {error}")));
+    }
+    let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
+    let task = Task::of(&set);
+    let [train, valid, test] = cut(set, parts)?;
+    let (preparation, shows, ground) = images(&*train)?;
+    said.push(counts(&*train, &*valid, &*test));
+    let train = varied(train, ground, settings, &mut said)?;
+    let habits = Habits { epochs: 20, ..IMAGES };
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        front: String::new(),
+        shows,
+        habits,
+    })
+}

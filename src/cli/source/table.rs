@@ -1,0 +1,244 @@
+//! Tables: which column is predicted, which rows are of which part, how columns become numbers.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use kiln::data::{
+    self, Choices, Dataset, Frame, Framing, Preparation, Rng, Table, Target, TargetKind, Treatment, by_time,
+    fractions, grouped, stratified,
+};
+use kiln::model::Task;
+use serde_json::Value;
+
+use super::{Habits, Source, counts, image, listed, name_of, shares};
+use crate::cli::report::Shows;
+use crate::cli::settings::Settings;
+
+const TABLES: Habits = Habits {
+    preset: "mlp",
+    epochs: 150,
+    batch_size: 32,
+    rate: 3e-3,
+    optimizer: "adamw",
+    schedule: "cosine",
+    decay: 0.01,
+    early_stop: 60,
+    smoothing: 0.0,
+};
+
+/// Names a column to predict usually has.
+const TARGETS: [&str; 5] = ["target", "label", "class", "y", "species"];
+
+/// How a table's columns are read and used, as the settings say.
+fn choices(table: &Table, settings: &Settings, said: &mut Vec<String>) -> Result<(String, Choices)> {
+    let target = match &settings.target {
+        Some(target) => target.clone(),
+        None => {
+            let named = TARGETS
+                .iter()
+                .find_map(|wanted| table.names().find(|name| name.eq_ignore_ascii_case(wanted)));
+            let target = named.or(table.names().last()).context("a table has columns")?;
+            said.push(format!("predicting the column {target}; --target says another"));
+            target.to_string()
+        }
+    };
+    let choices = with_flags(Choices::new().target(&target), settings)?;
+    Ok((target, choices))
+}
+
+/// What flags say of columns.
+fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Choices> {
+    match settings.task.as_deref() {
+        None => {}
+        Some("classes") => choices = choices.target_kind(TargetKind::Classes),
+        Some("number") => choices = choices.target_kind(TargetKind::Number),
+        Some(other) => bail!("--task is classes or number, not {other}"),
+    }
+    for column in settings.ignore.iter().flat_map(|columns| columns.split(',')) {
+        choices = choices.treat(column.trim(), Treatment::Drop);
+    }
+    for column in settings.embed.iter().flat_map(|columns| columns.split(',')) {
+        choices = choices.treat(column.trim(), Treatment::Codes);
+    }
+    Ok(choices)
+}
+
+pub(super) fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    if let Some(column) = &settings.images {
+        let labels = settings.target.as_deref().context("--images needs --target, the column of labels")?;
+        return image::gallery(path, image::pictures(settings).list(path, column, labels)?, settings, seed);
+    }
+    if let Some(frame) = &settings.frame {
+        return framed(path, frame, settings, seed);
+    }
+    let table = Table::open(path)?;
+    let mut said = vec![format!("a table of {} rows and {} columns", table.len(), table.columns().len())];
+    said.extend(table.notes().iter().cloned());
+    let (target, choices) = choices(&table, settings, &mut said)?;
+    let column = table.column(&target)?;
+    let rows = table.rows_with(&target)?;
+    if rows.len() < table.len() {
+        let missing = table.len() - rows.len();
+        said.push(format!("{missing} rows are left out, because {target} is missing in them"));
+    }
+    // What the target is follows from all rows; what inputs are scaled by from those that are trained on.
+    let whole = Preparation::fit(&table, &rows, &choices)?;
+    let of_target = whole.target().context("a column to predict was chosen")?.clone();
+    let shares = shares(settings, 0.2);
+    let parts = match (&settings.group, &settings.time, &of_target) {
+        (Some(_), Some(_), _) => bail!("--group and --time both say how rows are cut; leave one out"),
+        (Some(name), ..) => {
+            said.push(format!("rows with the same {name} stay in one part"));
+            grouped(&keys(table.column(name)?, &rows), &shares, seed)?
+        }
+        (_, Some(name), _) => {
+            said.push(format!("cut by {name}: the latest rows are tested with"));
+            by_time(&moments(&table, name, &rows)?, &shares)?
+        }
+        (.., Target::Classes { names, .. }) => {
+            let label = |&row: &usize| {
+                let text = column.cell(row).text().unwrap_or_default();
+                names.iter().position(|name| *name == text).unwrap_or(0) as i64
+            };
+            stratified(&rows.iter().map(label).collect::<Vec<_>>(), &shares, seed)?
+        }
+        (.., Target::Number { .. }) => fractions(rows.len(), &shares, seed)?,
+    };
+    let parts: Vec<Vec<usize>> = parts.iter().map(|part| part.iter().map(|&at| rows[at]).collect()).collect();
+    if let Some(empty) =
+        ["training", "validation", "test"].iter().zip(&parts).find(|(_, part)| part.is_empty())
+    {
+        bail!("{}: no row is left for the {} part", path.display(), empty.0);
+    }
+    let [first, watched, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
+    let mut preparation = Preparation::fit(&table, first, &choices)?;
+    if let Target::Classes { .. } = of_target {
+        preparation = preparation.with_target(of_target);
+    }
+    said.extend(preparation.notes().iter().cloned());
+    let repeated = table.repeated(last, &[&first[..], watched].concat()).len();
+    if repeated > 0 {
+        said.push(format!(
+            "{repeated} of the {} test rows also stand among the others: the test is easier for it",
+            last.len()
+        ));
+    }
+    let (task, found) = task_of(&preparation)?;
+    said.push(found);
+    let set = |rows: &[usize]| -> Result<Box<dyn Dataset>> { Ok(Box::new(preparation.apply(&table, rows)?)) };
+    let (train, valid, test) = (set(first)?, set(watched)?, set(last)?);
+    said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
+    said.push(counts(&*train, &*valid, &*test));
+    let front = front(&preparation);
+    let stored = serde_json::json!({ "table": serde_json::from_str::<Value>(&preparation.to_json()?)? });
+    let rows = last.clone();
+    let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation) };
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation: stored,
+        front,
+        shows,
+        habits: TABLES,
+    })
+}
+
+/// A table of any size, by way of a frame. Which part a row is of follows from its number and the seed.
+fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let target = settings.target.as_deref().context("--frame needs --target, the column to predict")?;
+    let shares = shares(settings, 0.1);
+    let part = move |row: u64| {
+        let place = Rng::new(seed).derive(row).uniform();
+        usize::from(place >= shares[0]) + usize::from(place >= shares[0] + shares[1])
+    };
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).ok();
+    let mut said = Vec::new();
+    let frame = if to.exists() && changed(to) >= changed(path) {
+        said.push(format!("{}: the frame is younger than the table and used as it is", to.display()));
+        Frame::open(to)?
+    } else {
+        let choices = with_flags(Choices::new().target(target), settings)?;
+        Framing::new(choices).train(move |row| part(row) == 0).make(path, to)?
+    };
+    let plan = frame.preparation().context("the frame doesn't say how its rows were made")?.clone();
+    let (task, found) = task_of(&plan)?;
+    said.push(found);
+    said.extend(plan.notes().iter().cloned());
+    let mut parts = vec![Vec::new(); 3];
+    (0..frame.len()).for_each(|row| parts[part(row as u64)].push(row));
+    let frame = std::sync::Arc::new(frame);
+    let mut parts = parts.into_iter().map(|rows| Box::new(frame.clone().subset(rows)) as Box<dyn Dataset>);
+    let mut next = || parts.next().context("there are three parts");
+    let (train, valid, test) = (next()?, next()?, next()?);
+    said.push(counts(&*train, &*valid, &*test));
+    let preparation = serde_json::json!({ "table": serde_json::from_str::<Value>(&plan.to_json()?)? });
+    let front = front(&plan);
+    let habits = Habits { epochs: 10, batch_size: 256, early_stop: 0, ..TABLES };
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        front,
+        shows: Shows::Nothing,
+        habits,
+    })
+}
+
+/// What is predicted, and how that is said.
+fn task_of(plan: &Preparation) -> Result<(Task, String)> {
+    match plan.target() {
+        Some(Target::Classes { column, names }) => {
+            Ok((Task::Classes { names: names.clone() }, format!("classes of {column}: {}", listed(names))))
+        }
+        Some(Target::Number { column, mean, deviation }) => {
+            let (scale, offset) = (vec![*deviation], vec![*mean]);
+            let said = format!("{column} is a number, {mean:.4} ± {deviation:.4}");
+            Ok((Task::Numbers { names: vec![column.clone()], scale, offset }, said))
+        }
+        None => bail!("a table needs a column to predict"),
+    }
+}
+
+/// A layer that makes vectors of codes, if columns are codes: about as long as the root of how many there are.
+fn front(plan: &Preparation) -> String {
+    let size = |count: usize| ((count as f64).sqrt().ceil() as usize + 1).clamp(2, 32);
+    let columns: Vec<String> = plan
+        .vocabularies()
+        .iter()
+        .map(|(_, words)| format!(" {}:{}", words.size(), size(words.size())))
+        .collect();
+    if columns.is_empty() { String::new() } else { format!("embed-columns{}, ", columns.concat()) }
+}
+
+/// A number for each row, the same where the column says the same.
+pub(super) fn keys(column: &data::Column, rows: &[usize]) -> Vec<i64> {
+    let mut known = std::collections::HashMap::new();
+    let mut key = |row: &usize| {
+        let next = known.len() as i64;
+        *known.entry(column.cell(*row).text().map(|text| text.into_owned())).or_insert(next)
+    };
+    rows.iter().map(&mut key).collect()
+}
+
+/// The time of each row, a number or a date.
+fn moments(table: &Table, name: &str, rows: &[usize]) -> Result<Vec<f64>> {
+    let column = table.column(name)?;
+    let moment = |&row: &usize| match column.cell(row) {
+        data::Cell::Number(number) => Ok(number),
+        data::Cell::Date { seconds, .. } => Ok(seconds as f64),
+        other => {
+            let shown = other.text().unwrap_or("nothing".into()).into_owned();
+            let line = table.line(row).map_or(String::new(), |line| format!(" (line {line})"));
+            bail!("{name} must be a number or a date in every row to cut by; one says {shown}{line}")
+        }
+    };
+    rows.iter().map(moment).collect()
+}

@@ -1,0 +1,106 @@
+//! Texts: long ones, to learn what comes next, and many short ones with a class each.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use kiln::data::{self, Cut, Dataset, Table, Tokens, Windows, stratified};
+use kiln::model::Task;
+
+use super::table::keys;
+use super::{Habits, Source, counts, cut, name_of, shares};
+use crate::cli::report::Shows;
+use crate::cli::settings::{Settings, Share};
+
+const TEXTS: Habits = Habits {
+    preset: "wavenet",
+    epochs: 10,
+    batch_size: 32,
+    rate: 3e-3,
+    optimizer: "adamw",
+    schedule: "warmup 50, cosine",
+    decay: 0.01,
+    early_stop: 0,
+    smoothing: 0.0,
+};
+
+/// Pieces of a text that are seen at once, unless told otherwise.
+const WINDOW: usize = 64;
+
+/// A long text, to learn what comes next.
+pub(super) fn text(path: &Path, settings: &Settings) -> Result<Source> {
+    let text = data::read_text(path)?;
+    let tokens = Tokens::fit(&text, Cut::Characters, 1000).map_err(|error| error.in_file(path))?;
+    let window = settings.window.map_or(WINDOW, |window| window.0);
+    let codes = tokens.encode(&text);
+    let said = format!(
+        "a text of {} characters, {} of them different; learning what comes next",
+        codes.len(),
+        tokens.count() - 1
+    );
+    let all = Windows::new(codes, tokens.count(), window).map_err(|error| error.in_file(path))?;
+    let shares = shares(
+        &Settings { test_fraction: Some(settings.test_fraction.unwrap_or(Share(0.05))), ..settings.clone() },
+        0.05,
+    );
+    let (first, test) = all.split(1.0 - shares[2])?;
+    let (train, valid) = first.split(shares[0] / (shares[0] + shares[1]))?;
+    let said = vec![said, format!("windows of {window}: {}", counts(&train, &valid, &test))];
+    Ok(Source {
+        name: name_of(path),
+        said,
+        task: Task::of(&train),
+        train: Box::new(train.moved()),
+        valid: Box::new(valid),
+        test: Box::new(test),
+        preparation: serde_json::json!({ "text": { "tokens": tokens, "window": window } }),
+        front: String::new(),
+        shows: Shows::Nothing,
+        habits: TEXTS,
+    })
+}
+
+/// A table of texts with classes.
+pub(super) fn texts(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let (Some(column), Some(target)) = (&settings.text, &settings.target) else {
+        bail!("--text needs --target, the column of classes");
+    };
+    let table = Table::open(path)?;
+    let texts = table.column(column)?;
+    let classes = table.column(target)?;
+    let (seen, rows) = (table.len(), Vec::from_iter(0..table.len()));
+    let known = keys(classes, &rows);
+    let parts = stratified(&known, &shares(settings, 0.1), seed)?;
+    // Words are those of the texts that are trained on.
+    let all: String = parts[0]
+        .iter()
+        .filter_map(|&row| texts.cell(row).text())
+        .flat_map(|text| [text, "\n".into()])
+        .collect();
+    let tokens = Tokens::fit(&all, Cut::Words, 20_000).map_err(|error| error.in_file(path))?;
+    let window = settings.window.map_or(WINDOW, |window| window.0);
+    let set = data::labelled(&table, column, target, &tokens, window)?;
+    let task = Task::of(&set);
+    let [train, valid, test] = cut(set, parts)?;
+    let said = vec![
+        format!(
+            "{seen} texts with {} classes of {target}, {} different words in training",
+            train.names().len(),
+            tokens.count() - 1
+        ),
+        counts(&*train, &*valid, &*test),
+    ];
+    let preparation = serde_json::json!({ "text": { "tokens": tokens, "window": window, "column": column, "target": target } });
+    let habits = Habits { preset: "words", epochs: 15, rate: 1e-3, early_stop: 5, ..TEXTS };
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        front: String::new(),
+        shows: Shows::Nothing,
+        habits,
+    })
+}
