@@ -227,7 +227,7 @@ fn texts_with_classes_are_told_apart() {
     let folder = Folder::new("texts");
     let (good, bad) = (["great", "lovely", "fine"], ["awful", "sad", "poor"]);
     let row = |row: usize| {
-        let (word, mood) = if row % 2 == 0 { (good[row % 3], "up") } else { (bad[row % 3], "down") };
+        let (word, mood) = if row.is_multiple_of(2) { (good[row % 3], "up") } else { (bad[row % 3], "down") };
         format!("\"it was {} a {word} day number {row}\",{mood}\n", ["quite", "such", "really"][row % 3])
     };
     folder.write("days.csv", "text,mood\n".to_string() + &(0..300).map(row).collect::<String>());

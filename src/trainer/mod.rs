@@ -13,6 +13,7 @@ mod log;
 mod monitor;
 mod nan;
 mod progress;
+mod resume;
 mod run;
 pub mod search;
 mod state;

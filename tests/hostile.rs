@@ -1,0 +1,289 @@
+//! Damaged and hostile files: whatever stands in them, a reader gives a value or an error. It never panics and never takes memory
+//! without bound. The number of cases of each reader is in `KILN_FUZZ`.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kiln::data::{
+    Augment, Choices, FrameWriter, Kind, Picture, Preparation, Rng, Table, Tokens, mnist, read_idx, read_text,
+};
+use kiln::prelude::*;
+use kiln::store::Store;
+use kiln::trainer::{Callback, Moment, TrainState};
+
+/// Knows how much is held at most.
+struct Watched;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+/// Readers take turns, so that what is held is one reader's.
+static TURN: Mutex<()> = Mutex::new(());
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        MOST.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as promised by the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+/// Besides what is a thousand times the input no reader may hold more than this.
+const ROOM: usize = 96 << 20;
+
+/// Feeds a reader with inputs that come from good ones by damage.
+fn damage(name: &str, good: &[Vec<u8>], mut read: impl FnMut(&[u8])) {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let cases: u64 = std::env::var("KILN_FUZZ").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400);
+    for case in 0..cases {
+        let mut rng = Rng::new(7).derive(case);
+        let mut input = good[rng.below(good.len())].clone();
+        for _ in 0..1 + rng.below(4) {
+            change(&mut input, good, &mut rng);
+        }
+        let before = HELD.load(Ordering::Relaxed);
+        MOST.store(before, Ordering::Relaxed);
+        read(&input);
+        let most = MOST.load(Ordering::Relaxed).saturating_sub(before);
+        assert!(
+            most < ROOM + 1000 * input.len(),
+            "{name}, case {case}: {most} bytes for {} of input",
+            input.len()
+        );
+    }
+}
+
+fn change(input: &mut Vec<u8>, good: &[Vec<u8>], rng: &mut Rng) {
+    const TEXTS: [&str; 14] = [
+        "9999999999999999999",
+        "-1",
+        "1e999",
+        "NaN",
+        "\"",
+        "\n",
+        ",",
+        "{",
+        "}",
+        "\u{fffd}",
+        "null",
+        "0",
+        ":",
+        "[[[[[[",
+    ];
+    let at = rng.below(input.len() + 1);
+    let length = rng.below(input.len() - at + 1).min(64);
+    match rng.below(8) {
+        0 if at < input.len() => input[at] ^= 1 << rng.below(8),
+        1 if at < input.len() => input[at] = rng.bits() as u8,
+        2 => input.truncate(at),
+        3 => drop(input.drain(at..at + length)),
+        4 => drop(input.splice(at..at, TEXTS[rng.below(TEXTS.len())].bytes())),
+        5 => {
+            let again: Vec<u8> = input[at..at + length].to_vec();
+            drop(input.splice(at..at, again));
+        }
+        6 => {
+            let other = &good[rng.below(good.len())];
+            let from = rng.below(other.len() + 1);
+            drop(input.splice(at..at, other[from..other.len().min(from + 64)].iter().copied()));
+        }
+        _ if at + 8 <= input.len() => {
+            let number = [0, 1, u64::MAX, 1 << 31, 1 << 62, 0x7fff_ffff][rng.below(6)];
+            input[at..at + 8].copy_from_slice(&if rng.below(2) == 0 {
+                number.to_le_bytes()
+            } else {
+                number.to_be_bytes()
+            });
+        }
+        _ => {}
+    }
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("kiln-hostile-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn with(&self, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join("input");
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const TABLES: [&str; 4] = [
+    "a,b,c,y\n1,x,2024-01-31,0\n2.5,\"y, z\",,1\n-3,x,2024-02-01T08:30,0\n",
+    "a;b\r\n1;2\r\n\r\n3;4\r\n",
+    "{\"a\": 1, \"b\": \"x\", \"y\": true}\n{\"a\": null, \"y\": false}\n",
+    "a\ty\n1e5\tno\n\tyes\n?\tno\n",
+];
+
+#[test]
+fn tables_and_preparations() {
+    let good = TABLES.map(|text| text.as_bytes().to_vec());
+    damage("tables", &good, |input| {
+        let Ok(table) = Table::read(input) else { return };
+        let rows: Vec<usize> = (0..table.len()).collect();
+        let target = table.names().last().map(str::to_string).unwrap_or_default();
+        if let Ok(plan) = Preparation::fit(&table, &rows, &Choices::new().target(target)) {
+            let set = plan.apply(&table, &rows).unwrap().all().unwrap();
+            assert!(set.x.as_f32().unwrap().iter().all(|x| x.is_finite()));
+        }
+    });
+    let table = Table::read(TABLES[0].as_bytes()).unwrap();
+    let plan = Preparation::fit(&table, &[0, 1, 2], &Choices::new().target("y")).unwrap();
+    damage("preparations", &[plan.to_json().unwrap().into_bytes()], |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        if let Ok(plan) = Preparation::from_json(text) {
+            let _ = plan.apply_inputs(&table);
+        }
+    });
+}
+
+#[test]
+fn frames_images_and_texts() {
+    let folder = Folder::new("files");
+    let path = folder.0.join("good.kdf");
+    let mut writer = FrameWriter::new(&path, Kind::F16, ["a", "b"]).unwrap().classes(["x", "y"]);
+    (0..20).for_each(|row| writer.row(&[row as f32, 1.0], f64::from(row % 2)).unwrap());
+    drop(writer.finish().unwrap());
+    damage("frames", &[std::fs::read(&path).unwrap()], |input| {
+        if let Ok(frame) = kiln::data::Frame::open(folder.with(input)) {
+            (0..frame.len()).for_each(|row| drop(frame.gather(&[row])));
+        }
+    });
+    let mut picture = Picture::blank(9, 7);
+    picture.put(3, 3, 200);
+    damage("pictures", &[picture.png().unwrap()], |input| drop(Picture::open(folder.with(input))));
+    let idx = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 2][..], &[7; 12]].concat();
+    damage("idx", &[idx], |input| drop(read_idx(folder.with(input))));
+    damage("texts", &["Grüße\nto all".as_bytes().to_vec()], |input| drop(read_text(folder.with(input))));
+    assert!(mnist(&folder.0).is_err());
+}
+
+/// The same file with the checksum it would have, so that what is behind it is reached.
+fn with_checksum(store: &mut Store, rng: &mut Rng) {
+    let names: Vec<String> = store.tensors.keys().cloned().collect();
+    let name = &names[rng.below(names.len())];
+    match rng.below(5) {
+        0 => drop(store.tensors.remove(name)),
+        1 => {
+            if let Some(stored) = store.tensors.get_mut(name) {
+                stored.data =
+                    stored.data.cast([DType::F64, DType::U8, DType::I64, DType::Bool][rng.below(4)]);
+            }
+        }
+        2 => {
+            let stored = store.tensors[name].clone();
+            drop(store.tensors.insert(format!("{name}.more"), stored));
+        }
+        3 => {
+            if let Some(stored) = store.tensors.get_mut(name) {
+                stored.shape = vec![stored.data.len()];
+            }
+        }
+        _ => {
+            let text = serde_json::to_string(&store.about).unwrap();
+            let mut bytes = text.clone().into_bytes();
+            change(&mut bytes, &[text.into_bytes()], rng);
+            if let Some(about) =
+                std::str::from_utf8(&bytes).ok().and_then(|text| serde_json::from_str(text).ok())
+            {
+                store.about = about;
+            }
+        }
+    }
+}
+
+#[test]
+fn models_and_checkpoints() {
+    struct Save(PathBuf);
+    impl Callback for Save {
+        fn after_epoch(&mut self, at: &mut Moment) -> kiln::Result<()> {
+            at.save(&self.0);
+            Ok(())
+        }
+    }
+    let folder = Folder::new("models");
+    let set = data::moons(20, 0.1, 1);
+    let trainer = || {
+        let model = Sequential::new().dense(4).batch_norm().relu().dense(2);
+        Trainer::new(model, CrossEntropy::new(), Adam::new(0.1)).epochs(2).metrics(["accuracy"]).quiet()
+    };
+    let state = folder.0.join("good.state");
+    let run = trainer().callback(Save(state.clone())).fit(&set).unwrap();
+    let (model, json) = (folder.0.join("good.kiln"), folder.0.join("good.json"));
+    run.save(&model).unwrap();
+    run.save(&json).unwrap();
+    damage("models", &[std::fs::read(&model).unwrap()], |input| drop(kiln::Model::load(folder.with(input))));
+    let input = folder.0.join("input.json");
+    damage("models as text", &[std::fs::read(&json).unwrap()], |bytes| {
+        std::fs::write(&input, bytes).unwrap();
+        let _ = kiln::Model::load(&input);
+    });
+    damage("checkpoints", &[std::fs::read(&state).unwrap()], |input| {
+        drop(TrainState::load(folder.with(input)))
+    });
+    let (models, states) = (Store::load(&model).unwrap(), Store::load(&state).unwrap());
+    let mut rng = Rng::new(3);
+    let changed = folder.0.join("changed");
+    damage("what a checksum lets through", &[Vec::new()], |_| {
+        let mut store = models.clone();
+        with_checksum(&mut store, &mut rng);
+        store.save(&changed).unwrap();
+        if let Ok(model) = kiln::Model::load(&changed) {
+            let _ = model.predict(&set);
+        }
+        let mut store = states.clone();
+        with_checksum(&mut store, &mut rng);
+        store.save(&changed).unwrap();
+        let _ = trainer().epochs(3).resume(&changed).fit(&set);
+    });
+}
+
+#[test]
+fn words_of_people() {
+    let layers = [
+        "conv 8 3 padding same, batch-norm, relu, pool 2, residual(conv 8 3 padding 1, relu), flatten, dropout 0.2, dense 10",
+        "embed-columns 3:2 4:1, dense 4, parallel(dense 2; dense 3), sum(dense 2; dense 2), reshape 2 1, transpose",
+        "conv-transpose 4 3 stride 2x1 padding 1:0, depthwise 3, group-norm 2, upsample 2, adaptive-avg-pool 2, global-pool",
+    ];
+    damage("layers", &layers.map(|text| text.as_bytes().to_vec()), |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        if let Ok(model) = text.parse::<Sequential>() {
+            let _ = model.to_text();
+            for shape in [&[2, 1, 8, 8][..], &[3, 6]] {
+                let _ = model.build(shape);
+            }
+        }
+    });
+    let words = ["flip, shift 2, rotate 10, cutout 6", "f1 macro", "top-3", "recall binary", "roc-auc"];
+    damage("small texts", &words.map(|text| text.as_bytes().to_vec()), |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        let _ = text.parse::<Augment>();
+        let _ = text.parse::<kiln::metrics::Metric>();
+        let _ = serde_json::from_str::<Tokens>(text);
+    });
+}
