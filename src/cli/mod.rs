@@ -3,6 +3,7 @@
 
 mod bench;
 mod choices;
+mod data;
 mod eval;
 mod export;
 mod inspect;
@@ -48,6 +49,7 @@ fn command() -> Command {
         .subcommand(inspect::Flags::augment_args(Command::new("inspect")))
         .subcommand(runs::Flags::augment_args(Command::new("runs")))
         .subcommand(export::Flags::augment_args(Command::new("export")))
+        .subcommand(data::Flags::augment_args(Command::new("data")))
         .subcommand(bench::Flags::augment_args(Command::new("bench")))
         .subcommand(shell::CompletionFlags::augment_args(Command::new("completions")))
         .subcommand(shell::ManFlags::augment_args(Command::new("man")))
@@ -65,6 +67,7 @@ pub fn run() -> Result<()> {
         Some(("inspect", matches)) => inspect::run(inspect::Flags::from_arg_matches(matches)?),
         Some(("runs", matches)) => runs::run(runs::Flags::from_arg_matches(matches)?),
         Some(("export", matches)) => export::run(export::Flags::from_arg_matches(matches)?),
+        Some(("data", matches)) => data::run(data::Flags::from_arg_matches(matches)?),
         Some(("bench", matches)) => bench::run(bench::Flags::from_arg_matches(matches)?),
         Some(("completions", matches)) => {
             shell::completions(shell::CompletionFlags::from_arg_matches(matches)?, command());

@@ -106,6 +106,10 @@ fn images(model: &Model, path: &Path, size: ImageSize) -> Result<Box<dyn Dataset
         let (_, test) = data::mnist(path)?;
         return Ok(Box::new(test));
     }
+    if data::is_cifar10(path) {
+        let (_, test) = data::cifar10(path)?;
+        return Ok(Box::new(test));
+    }
     let pictures = if size.channels == 1 { Pictures::new().grey() } else { Pictures::new() };
     let gallery = pictures.size(size).folder(path)?;
     for skipped in &gallery.skipped {

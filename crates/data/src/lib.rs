@@ -21,8 +21,8 @@ pub use batches::{Batches, Batching, Cursor, Order};
 pub use dataset::{Batch, Dataset};
 pub use error::{Error, Result};
 pub use image::{
-    Augment, Augmented, Change, Gallery, ImageSize, MNIST_FILES, Mixed, PICTURES, Picture, Pictures,
-    edge_brightness, encode_png, is_mnist, mnist, read_idx,
+    Augment, Augmented, Change, Gallery, ImageSize, MNIST_FILES, Mixed, PICTURES, Picture, Pictures, cifar10,
+    edge_brightness, encode_png, is_cifar10, is_mnist, mnist, read_idx,
 };
 pub use made::{digits, moons, spirals};
 pub use prefetch::Prefetch;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use kiln::data::{
-    self, Augment, Augmented, Dataset, Gallery, ImageSize, Pictures, edge_brightness, stratified,
+    self, Augment, Augmented, Dataset, Gallery, ImageSize, Pictures, Set, edge_brightness, stratified,
 };
 use kiln::model::Task;
 use serde_json::Value;
@@ -54,7 +54,24 @@ pub(super) fn made_digits(settings: &Settings, seed: u64) -> Result<Source> {
 }
 
 pub(super) fn mnist(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
-    let (set, test) = data::mnist(path)?;
+    let found = "the files of MNIST (or a set like it)";
+    known(path, found, data::mnist(path)?, IMAGES, settings, seed)
+}
+
+pub(super) fn cifar10(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let habits = Habits { epochs: 15, ..IMAGES };
+    known(path, "CIFAR-10", data::cifar10(path)?, habits, settings, seed)
+}
+
+/// A set that has a part to test with.
+fn known(
+    path: &Path,
+    found: &str,
+    (set, test): (Set, Set),
+    habits: Habits,
+    settings: &Settings,
+    seed: u64,
+) -> Result<Source> {
     let valid = settings.val_fraction.unwrap_or(Share(0.1)).0;
     let parts = stratified(&set.labels()?, &[1.0 - valid, valid, 0.0], seed)?;
     let task = Task::of(&set);
@@ -62,14 +79,13 @@ pub(super) fn mnist(path: &Path, settings: &Settings, seed: u64) -> Result<Sourc
     let &[_, height, width] = train.x().shape.as_slice() else { bail!("images have three axes") };
     let classes = test.y().codes().unwrap_or(0);
     let mut said = vec![
-        format!("the files of MNIST (or a set like it): images of {height} × {width}, {classes} classes"),
+        format!("{found}: images of {height} × {width}, {classes} classes"),
         counts(&*train, &*valid, &test),
     ];
     let (preparation, shows, ground) = images(&*train)?;
     let train = varied(train, ground, settings, &mut said)?;
-    let name = name_of(path);
     Ok(Source {
-        name,
+        name: name_of(path),
         said,
         train,
         valid,
@@ -78,7 +94,7 @@ pub(super) fn mnist(path: &Path, settings: &Settings, seed: u64) -> Result<Sourc
         preparation,
         front: String::new(),
         shows,
-        habits: IMAGES,
+        habits,
     })
 }
 

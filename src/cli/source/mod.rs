@@ -57,6 +57,9 @@ pub fn load(settings: &Settings) -> Result<Source> {
         if data::is_mnist(path) {
             return image::mnist(path, settings, seed);
         }
+        if data::is_cifar10(path) {
+            return image::cifar10(path, settings, seed);
+        }
         return image::gallery(path, image::pictures(settings).folder(path)?, settings, seed);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
