@@ -11,6 +11,7 @@ mod image;
 mod made;
 mod prefetch;
 mod rng;
+mod series;
 mod set;
 mod subset;
 mod table;
@@ -24,9 +25,10 @@ pub use image::{
     Augment, Augmented, Change, Gallery, ImageSize, MNIST_FILES, Mixed, PICTURES, Picture, Pictures, cifar10,
     edge_brightness, encode_png, is_cifar10, is_mnist, mnist, read_idx,
 };
-pub use made::{digits, moons, spirals};
+pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;
+pub use series::series;
 pub use set::Set;
 pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
 pub use table::{

@@ -45,6 +45,81 @@ pub fn moons(count: usize, noise: f64, seed: u64) -> Set {
     points.set(2)
 }
 
+/// Two circles around the origin, one within the other, with normal noise.
+///
+/// ```
+/// use kiln_data::{Dataset, circles};
+///
+/// assert_eq!(circles(100, 0.05, 1).labels()?.iter().sum::<i64>(), 50);
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+pub fn circles(count: usize, noise: f64, seed: u64) -> Set {
+    let mut rng = Rng::new(seed);
+    let mut points = Points::default();
+    for position in 0..count {
+        let (label, radius) = if position.is_multiple_of(2) { (0, 1.0) } else { (1, 0.5) };
+        let angle = std::f64::consts::TAU * rng.uniform();
+        points.push(
+            radius * angle.cos() + noise * rng.normal(),
+            radius * angle.sin() + noise * rng.normal(),
+            label,
+        );
+    }
+    points.set(2)
+}
+
+/// Clouds of points around `classes` places, with this deviation.
+///
+/// ```
+/// use kiln_data::{Dataset, blobs};
+///
+/// assert_eq!(blobs(90, 3, 0.2, 1).y().codes(), Some(3));
+/// ```
+pub fn blobs(count: usize, classes: usize, deviation: f64, seed: u64) -> Set {
+    let mut rng = Rng::new(seed);
+    let mut points = Points::default();
+    for position in 0..count {
+        let label = position % classes.max(1);
+        let angle = std::f64::consts::TAU * label as f64 / classes.max(1) as f64;
+        points.push(angle.cos() + deviation * rng.normal(), angle.sin() + deviation * rng.normal(), label);
+    }
+    points.set(classes.max(1))
+}
+
+/// Friedman's first function of ten numbers from 0 to 1, of which five count: `10 sin(π x₀ x₁) + 20 (x₂ − ½)² + 10 x₃ + 5 x₄`, with normal
+/// noise.
+///
+/// ```
+/// use kiln_data::{Dataset, friedman};
+///
+/// assert_eq!(friedman(50, 1.0, 1).x().shape, [10]);
+/// ```
+pub fn friedman(count: usize, noise: f64, seed: u64) -> Set {
+    let mut rng = Rng::new(seed);
+    let (mut x, mut y) = (Vec::with_capacity(10 * count), Vec::with_capacity(count));
+    for _ in 0..count {
+        let row: [f64; 10] = std::array::from_fn(|_| rng.uniform());
+        let clean = 10.0 * (std::f64::consts::PI * row[0] * row[1]).sin()
+            + 20.0 * (row[2] - 0.5).powi(2)
+            + 10.0 * row[3]
+            + 5.0 * row[4];
+        x.extend(row.map(|x| x as f32));
+        y.push((clean + noise * rng.normal()) as f32);
+    }
+    Set::numbers(x, Form::numbers(&[10]), y, 1).expect("ten numbers and one were made for each row")
+}
+
+/// A sum of two sine waves with normal noise, one number after the other; for [`series`](crate::series).
+///
+/// ```
+/// assert_eq!(kiln_data::sine(100, 0.1, 1).len(), 100);
+/// ```
+pub fn sine(count: usize, noise: f64, seed: u64) -> Vec<f32> {
+    let mut rng = Rng::new(seed);
+    let wave = |at: f64| (at / 8.0).sin() + 0.5 * (at / 3.0 + 1.0).sin();
+    (0..count).map(|at| (wave(at as f64) + noise * rng.normal()) as f32).collect()
+}
+
 /// `classes` arms that wind once around the origin, with normal noise along the angle.
 pub fn spirals(count: usize, classes: usize, noise: f64, seed: u64) -> Set {
     let mut rng = Rng::new(seed);
