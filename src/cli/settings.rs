@@ -365,6 +365,30 @@ mod tests {
     }
 
     #[test]
+    fn damaged_files_are_errors_and_nothing_worse() {
+        let good = "data = \"größe.csv\"\nepochs = 3\nlr = 1e-3\nlayers = \"dense 3, relu\"\n[x]\n";
+        let pieces =
+            ["=", "\"", "\n", "é", "[[", "1e999", "-1", "{", "\\u0000", "nan", ".", "99999999999999999999"];
+        let letters: Vec<char> = good.chars().collect();
+        for case in 0..4000 {
+            let mut rng = kiln::data::Rng::new(5).derive(case);
+            let mut text = letters.clone();
+            for _ in 0..1 + rng.below(4) {
+                let at = rng.below(text.len() + 1);
+                match rng.below(3) {
+                    0 => text.truncate(at),
+                    1 => drop(text.splice(at..at, pieces[rng.below(pieces.len())].chars())),
+                    _ => drop(text.drain(at..(at + rng.below(6)).min(text.len()))),
+                }
+            }
+            let text: String = text.into_iter().collect();
+            if let Ok(settings) = Settings::from_toml(&text) {
+                Settings::from_toml(&settings.to_toml()).unwrap();
+            }
+        }
+    }
+
+    #[test]
     fn names_are_told_apart() {
         let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
         names.sort_unstable();
