@@ -65,13 +65,13 @@ pub fn load(settings: &Settings) -> Result<Source> {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     match plain.rsplit_once('.').map_or("", |(_, extension)| extension) {
-        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" if settings.text.is_some() => {
+        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "parquet" if settings.text.is_some() => {
             text::texts(path, settings, seed)
         }
-        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" => table::table(path, settings, seed),
+        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "parquet" => table::table(path, settings, seed),
         "txt" | "text" | "md" => text::text(path, settings),
         _ => bail!(
-            "{}: this is no table (.csv, .tsv, .jsonl, also .gz), no text (.txt, .md), no folder of images and no TOML file",
+            "{}: this is no table (.csv, .tsv, .jsonl, also .gz; .parquet), no text (.txt, .md), no folder of images and no TOML file",
             path.display()
         ),
     }

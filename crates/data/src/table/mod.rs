@@ -13,6 +13,8 @@ mod frame_tests;
 mod framing;
 mod nearest;
 mod objects;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod parse;
 mod preparation;
 #[cfg(test)]
