@@ -47,5 +47,5 @@ for name, load in loaders.items():
     least = 0.95 * theirs if is_number else theirs - 0.02
     failed |= ours < least
     print(f"{name:>9}: kiln {ours:.4f}, scikit-learn {theirs:.4f}{'' if ours >= least else '  WORSE'}")
-sys.exit(failed)
+sys.exit(1 if failed else 0)
 PYTHON
