@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use kiln_ir::{Error, ErrorKind, Result};
 
-use super::{Join, Kind, Sequential, Spec};
+use super::{Join, Kind, Part, Sequential, Spec};
 use crate::layers::{Activation, Dropout, Pool, Upsample};
 use crate::nearest::nearest;
 use crate::tensor::conv::ConvOptions;
@@ -94,7 +94,14 @@ impl Sequential {
                     return Err(Error::new(ErrorKind::Value, "to_text", message).nowhere());
                 }
             };
-            texts.push(text);
+            texts.push(match &part.name {
+                None => text,
+                Some(name) if is_name(name) => format!("{text} as {name}"),
+                Some(name) => {
+                    let message = format!("the name {name:?} of layer {position} has no text form; letters, digits, - and _ have");
+                    return Err(Error::new(ErrorKind::Value, "to_text", message).nowhere());
+                }
+            });
         }
         Ok(texts.join(", "))
     }
@@ -224,7 +231,7 @@ fn pooling(options: &PoolOptions) -> String {
 impl FromStr for Sequential {
     type Err = Error;
 
-    /// Reads a row of layers.
+    /// Reads a row of layers. Each may have a name, which is its place in paths: `dense 10 as head`.
     ///
     /// ```
     /// use kiln_nn::Sequential;
@@ -236,7 +243,7 @@ impl FromStr for Sequential {
     /// # Ok::<(), kiln_nn::Error>(())
     /// ```
     fn from_str(text: &str) -> Result<Sequential> {
-        let mut reader = Reader { rest: text };
+        let mut reader = Reader { rest: text, depth: 0 };
         let row = reader.row()?;
         match reader.rest.trim() {
             "" => Ok(row),
@@ -249,9 +256,19 @@ fn mistake(message: String) -> Error {
     Error::new(ErrorKind::Value, "layers", message).nowhere()
 }
 
+/// Whether a layer's name can stand in a text.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+}
+
 struct Reader<'a> {
     rest: &'a str,
+    /// How many brackets are open.
+    depth: usize,
 }
+
+/// Brackets within brackets; more is nobody's model.
+const DEEPEST: usize = 32;
 
 impl<'a> Reader<'a> {
     /// Layers up to a closing bracket, a semicolon or the end.
@@ -266,7 +283,8 @@ impl<'a> Reader<'a> {
                     place + &error.message
                 })
             })?;
-            row = row.add(layer);
+            let (kind, name) = layer;
+            row.parts.push(Part { name, kind });
             self.rest = self.rest.trim_start();
             match self.rest.strip_prefix(',') {
                 Some(rest) => self.rest = rest,
@@ -275,7 +293,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn layer(&mut self) -> Result<Kind> {
+    /// A layer, and its name if it has one: `dense 10 as head`.
+    fn layer(&mut self) -> Result<(Kind, Option<String>)> {
         let end = self.rest.find([',', ';', '(', ')']).unwrap_or(self.rest.len());
         let (text, rest) = self.rest.split_at(end);
         self.rest = rest;
@@ -290,6 +309,10 @@ impl<'a> Reader<'a> {
                 return Err(mistake(message));
             }
             self.rest = rest;
+            self.depth += 1;
+            if self.depth > DEEPEST {
+                return Err(mistake(format!("more than {DEEPEST} brackets stand within one another")));
+            }
             let mut rows = vec![self.row()?];
             while let Some(rest) = self.rest.strip_prefix(';') {
                 self.rest = rest;
@@ -299,17 +322,26 @@ impl<'a> Reader<'a> {
                 .rest
                 .strip_prefix(')')
                 .ok_or_else(|| mistake(format!("the bracket of `{word}(` isn't closed")))?;
-            return match (word.as_str(), rows.len()) {
-                ("residual", 1) => Ok(Kind::Residual(rows.remove(0), Default::default())),
-                ("residual", _) => Err(mistake("`residual` holds one row".to_string())),
-                ("parallel", _) => Ok(Kind::Parallel(rows, Join::Concat)),
-                _ => Ok(Kind::Parallel(rows, Join::Sum)),
+            self.depth -= 1;
+            let end = self.rest.find([',', ';', '(', ')']).unwrap_or(self.rest.len());
+            let (behind, rest) = self.rest.split_at(end);
+            self.rest = rest;
+            let mut settings = Settings { word: &word, words: behind.split_whitespace().collect() };
+            let name = settings.name()?;
+            settings.end()?;
+            let kind = match (word.as_str(), rows.len()) {
+                ("residual", 1) => Kind::Residual(rows.remove(0), Default::default()),
+                ("residual", _) => return Err(mistake("`residual` holds one row".to_string())),
+                ("parallel", _) => Kind::Parallel(rows, Join::Concat),
+                _ => Kind::Parallel(rows, Join::Sum),
             };
+            return Ok((kind, name));
         }
         let mut settings = Settings { word: &word, words: words.collect() };
+        let name = settings.name()?;
         let spec = spec(&word, &mut settings)?;
         settings.end()?;
-        Ok(Kind::Described(spec, Default::default()))
+        Ok((Kind::Described(spec, Default::default()), name))
     }
 }
 
@@ -394,6 +426,16 @@ impl Settings<'_> {
         match at < self.words.len() {
             true => Ok(Some(self.words.remove(at).to_string())),
             false => Err(mistake(format!("`{}`: `{name}` needs a value", self.word))),
+        }
+    }
+
+    /// The name a layer is given.
+    fn name(&mut self) -> Result<Option<String>> {
+        match self.named("as")? {
+            Some(name) if !is_name(&name) => {
+                Err(mistake(format!("`{name}` is no name; it has letters, digits, - and _")))
+            }
+            name => Ok(name),
         }
     }
 

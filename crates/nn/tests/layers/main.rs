@@ -290,3 +290,27 @@ fn the_last_axes_change_places() {
     assert_eq!(y.shape().sizes(), [1, 3, 2]);
     assert_eq!(y.to_vec::<f64>().unwrap(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
 }
+
+#[test]
+fn names_stand_in_the_text() {
+    let text = "dense 4 as encoder, relu, residual(dense 4 as inner, relu) as block, dense 2 as head";
+    let model: Sequential = text.parse().unwrap();
+    assert_eq!(model.to_text().unwrap(), text);
+    model.build([1, 3]).unwrap();
+    let paths: Vec<String> = model.parameters().into_iter().map(|(path, _)| path).collect();
+    let expected = [
+        "encoder.weight",
+        "encoder.bias",
+        "block.inner.weight",
+        "block.inner.bias",
+        "head.weight",
+        "head.bias",
+    ];
+    assert_eq!(paths, expected);
+    assert!(Sequential::new().dense(2).named("a, b").to_text().is_err());
+    for wrong in ["dense 2 as", "dense 2 as a.b", "residual(relu) as", "dense 2 as a b"] {
+        assert!(wrong.parse::<Sequential>().is_err(), "{wrong}");
+    }
+    let deep = "residual(".repeat(100_000) + "relu" + &")".repeat(100_000);
+    assert!(deep.parse::<Sequential>().unwrap_err().to_string().contains("brackets"));
+}
