@@ -140,6 +140,112 @@ fn a_table_becomes_a_model_that_predicts() {
 }
 
 #[test]
+fn what_is_predicted_alone_is_what_was_counted_in_the_evaluation() {
+    let folder = Folder::new("alone");
+    let table = flowers(240);
+    folder.write("flowers.csv", &table);
+    folder.out(&[
+        "train",
+        "flowers.csv",
+        "--target",
+        "kind",
+        "--preset",
+        "linear",
+        "--lr",
+        "0.001",
+        "--epochs",
+        "2",
+        "--quiet",
+        "--out",
+        "run",
+    ]);
+    let eval: Value =
+        serde_json::from_str(&folder.out(&["eval", "run/model.kiln", "flowers.csv", "--json"])).unwrap();
+    // Row by row, each in a file of its own: no statistic of the rows around it can take part.
+    let (header, rows) = table.split_once('\n').unwrap();
+    let mut right = 0;
+    for row in rows.lines().step_by(6) {
+        folder.write("one.csv", format!("{header}\n{row}\n"));
+        let predicted = folder.out(&["predict", "run/model.kiln", "one.csv"]);
+        let cells: Vec<&str> = predicted.lines().nth(1).unwrap().split(',').collect();
+        right += usize::from(cells[4] == cells[5]);
+    }
+    folder.write(
+        "some.csv",
+        rows.lines().step_by(6).fold(format!("{header}\n"), |text, row| text + row + "\n"),
+    );
+    let some: Value =
+        serde_json::from_str(&folder.out(&["eval", "run/model.kiln", "some.csv", "--json"])).unwrap();
+    assert_eq!(some["numbers"]["accuracy"].as_f64().unwrap(), right as f64 / 40.0);
+    assert!(right < 40 && eval["rows"] == 240, "a model that is always right would hide a fault");
+}
+
+#[test]
+fn rows_that_stand_in_two_parts_are_counted_and_said() {
+    let folder = Folder::new("repeated");
+    folder.write("once.csv", flowers(120));
+    let rows: String = flowers(120).lines().skip(1).map(|row| format!("{row}\n{row}\n")).collect();
+    folder.write("twice.csv", format!("length,width,colour,noise,kind\n{rows}"));
+    let said = |file: &str| {
+        let output = folder.run(&[
+            "train",
+            file,
+            "--target",
+            "kind",
+            "--epochs",
+            "1",
+            "--out",
+            file.trim_end_matches(".csv"),
+        ]);
+        texts(&output).1
+    };
+    assert!(said("twice.csv").contains("test rows also stand among the others"), "{}", said("twice.csv"));
+    assert!(!said("once.csv").contains("also stand"));
+}
+
+#[test]
+fn columns_are_treated_as_told_and_frames_are_data() {
+    let folder = Folder::new("columns");
+    folder.write("flowers.csv", flowers(300));
+    let train = |more: &[&str]| {
+        let common = ["--target", "kind", "--epochs", "1"];
+        texts(&folder.run(&[&["train", "flowers.csv"], &common[..], more].concat())).1
+    };
+    assert!(train(&["--columns", "length: robust, noise: drop"]).contains("3 columns become"));
+    assert!(train(&["--columns", "noise: words"]).contains("4 columns become"));
+    assert!(!train(&["--columns", "noise: words"]).contains("become 7 numbers"));
+    assert!(train(&[]).contains("4 columns become 7 numbers"), "{}", train(&[]));
+    for (told, mend) in [
+        ("length: robst", "did you mean robust?"),
+        ("lenght: robust", "did you mean \"length\"?"),
+        ("length", "a colon"),
+        ("colour: robust", "colour"),
+    ] {
+        assert!(train(&["--columns", told]).contains(mend), "{told}: {}", train(&["--columns", told]));
+    }
+    folder.out(&["train", "flowers.csv", "--target", "kind", "--epochs", "1", "--frame", "f.kdf", "--quiet"]);
+    assert!(folder.out(&["inspect", "f.kdf"]).contains("300 prepared rows"));
+    folder.out(&["train", "f.kdf", "--epochs", "1", "--quiet", "--out", "framed"]);
+    folder.out(&["eval", "framed/model.kiln", "flowers.csv"]);
+}
+
+#[test]
+fn settings_that_would_change_nothing_are_refused() {
+    let folder = Folder::new("nothing");
+    folder.write("flowers.csv", flowers(60));
+    folder.write("some.txt", "to be or not to be ".repeat(300));
+    for (arguments, wrong) in [
+        (&["train", "flowers.csv", "--augment", "flip"][..], "--augment changes nothing for a table"),
+        (&["train", "some.txt", "--target", "kind"], "--target changes nothing for a text"),
+        (&["train", "--columns", "a: log"], "--columns changes nothing for the digits"),
+    ] {
+        let (code, said) = folder.error(arguments);
+        assert!(said.contains(wrong) && code == 1, "{said}");
+    }
+    assert!(folder.out(&["inspect", "some.txt"]).contains("characters of 7 kinds"));
+}
+
+#[test]
 fn a_number_is_predicted_in_its_own_unit() {
     let folder = Folder::new("number");
     let mut text = "rooms,area,price\n".to_string();
@@ -216,6 +322,12 @@ fn a_text_is_learned_and_goes_on() {
     assert_ne!(again("1"), again("2"));
     assert!(folder.out(&["eval", model, "rhyme.txt"]).contains("perplexity"));
     assert!(folder.out(&["inspect", model]).contains("embedding"));
+    let pieces = ["--pieces", "learned 270", "--window", "16", "--epochs", "1", "--quiet", "--out", "pieces"];
+    folder.out(&[&["train", "rhyme.txt"], &pieces[..]].concat());
+    assert!(folder.out(&["inspect", "pieces/model.kiln"]).contains("270 pieces of text"));
+    let said = folder.out(&["predict", "pieces/model.kiln", "--prompt", "thé cat", "--length", "0"]);
+    assert_eq!(said, "thé cat\n");
+    assert!(folder.error(&["train", "rhyme.txt", "--pieces", "sillables"]).1.contains("learned 1000"));
     folder.write("short.txt", "too short");
     assert!(folder.error(&["train", "short.txt"]).1.contains("shorter windows"));
     folder.write("bytes.txt", [b'a', 0xff, b'b'].repeat(100));

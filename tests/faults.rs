@@ -1,5 +1,19 @@
-//! Faults that small neural-network projects are known for, each with a test that would see it here. Those of reading files are
-//! beside the readers.
+//! Faults that small neural-network projects are known for, each with a test that would see it here. Those that are seen elsewhere:
+//!
+//! | fault | test |
+//! |---|---|
+//! | statistics of validation and test rows taken for scaling; a deviation of zero | `only_training_rows_have_influence` and `constant_and_empty_columns_are_left_out_and_said` in `data` |
+//! | duplicates across parts go unmentioned | `rows_that_stand_in_two_parts_are_counted_and_said` in `command` |
+//! | preparation at prediction differs from training | `what_is_predicted_alone_is_what_was_counted_in_the_evaluation` in `command` |
+//! | ragged rows, missing cells, wrong sizes, empty sets | `each_fault_names_its_place_and_mend` and `missing_numbers_are_filled_and_flagged…` in `data` |
+//! | no magic number or version, the machine's order of bytes, bytes behind the end | `formats` |
+//! | memory taken on a header's word, panics on damaged files | `hostile`; `absurd_sizes_with_a_right_checksum_are_refused` in `data` |
+//! | a loader that deletes its input | `a_file_that_can_not_become_a_frame_is_said_and_kept` in `data` |
+//! | JSON in a file called `.csv`, a header that doesn't fit | `logs_have_a_line_for_each_epoch_also_after_going_on` in `trainer` |
+//! | checkpoints without what the optimizer remembers | `a_training_cut_at_any_step_goes_on_bit_for_bit` in `trainer` |
+//! | recursion on deep graphs | `deep` |
+//! | a copy of the set for each sample or step | `a_trainer_allocates_nothing_from_step_to_step` in `steady` |
+//! | no seed | `another_seed_gives_another_training_and_the_same_the_same` in `trainer` |
 
 use kiln::data::{Form, Rng, Set};
 use kiln::metrics::{Metric, Seen, Targets};

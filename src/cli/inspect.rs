@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use kiln::data::{Cell, Column, ColumnKind, Dataset, ImageSize, Pictures, Table};
+use kiln::data::{self, Cell, Column, ColumnKind, Dataset, Frame, ImageSize, Pictures, Table, Target};
 use kiln::model::Task;
 use kiln::prelude::*;
 use kiln::{Model, Summary};
@@ -15,7 +15,8 @@ use super::rows::Way;
 /// Look at a model or at data
 ///
 /// Of a model: its layers with sizes, parameters and operations, what goes in, what comes out, how it was trained. Of a table: its columns
-/// with kinds, ranges and missing values, the classes, the first rows. Of images: sizes, classes, and some of them drawn.
+/// with kinds, ranges and missing values, the classes, the first rows; of a frame of prepared rows the same. Of images: sizes, classes, and
+/// some of them drawn. Of a text: its length, its characters, how it begins.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   kiln inspect runs/heart-1/model.kiln
@@ -24,7 +25,7 @@ use super::rows::Way;
   kiln inspect heart.csv
   kiln inspect data/mnist")]
 pub struct Flags {
-    /// A model's file, a table, or a folder of images
+    /// A model's file, a table, a frame, a text, or a folder of images
     what: PathBuf,
 
     /// Print what the model's prediction is made of
@@ -59,7 +60,11 @@ pub fn run(flags: Flags) -> Result<()> {
         (true, None) => model(&Model::load(path)?, flags.batch.max(1))?,
         (false, Some(_)) => bail!("--show is for models, and {} is none", path.display()),
         (false, None) if path.is_dir() => images(path)?,
-        (false, None) => table(&Table::open(path)?),
+        (false, None) => match extension.as_str() {
+            "kdf" => frame(&Frame::open(path)?)?,
+            "txt" | "text" | "md" => prose(&data::read_text(path)?),
+            _ => table(&Table::open(path)?),
+        },
     };
     print!("{text}");
     Ok(())
@@ -119,6 +124,63 @@ fn show(model: &Model, what: Show, batch: usize) -> Result<String> {
             program.listing(&(0..kernels).map(median).collect::<Vec<_>>())
         }
     })
+}
+
+fn frame(frame: &Frame) -> Result<String> {
+    let names = frame.feature_names();
+    let (x, y) = (frame.x(), frame.y());
+    let mut text =
+        format!("{} prepared rows of {} numbers, stored as {:?}\n", frame.len(), x.width(), x.kind);
+    if let Some(plan) = frame.preparation() {
+        let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
+        writeln!(text, "columns   {}", columns.join(", "))?;
+        match plan.target() {
+            Some(Target::Classes { column, names }) => {
+                writeln!(text, "target    {column}, classes: {}", names.join(", "))?;
+            }
+            Some(target) => writeln!(text, "target    {}, a number", target.column())?,
+            None => {}
+        }
+    }
+    let shown: Vec<usize> = (0..frame.len().min(5)).collect();
+    let rows = frame.gather(&shown)?;
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    writeln!(text)?;
+    for (at, name) in names.iter().enumerate() {
+        let cell = |&row: &usize| format!("{:>9.4}", rows.x.get(row * x.width() + at).unwrap_or(f64::NAN));
+        let pad = " ".repeat(width - name.chars().count());
+        writeln!(text, "{name}{pad}  {}", shown.iter().map(cell).collect::<String>())?;
+    }
+    let answer = |&row: &usize| format!("{:>9}", rows.y.get(row * y.width()).unwrap_or(f64::NAN));
+    writeln!(
+        text,
+        "{}  {}",
+        "→".to_string() + &" ".repeat(width.max(1) - 1),
+        shown.iter().map(answer).collect::<String>()
+    )?;
+    Ok(text)
+}
+
+fn prose(text: &str) -> String {
+    let mut counts = std::collections::HashMap::<char, usize>::new();
+    text.chars().for_each(|c| *counts.entry(c).or_default() += 1);
+    let total: usize = counts.values().sum();
+    let mut counts: Vec<(char, usize)> = counts.into_iter().collect();
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    let kinds = counts.len();
+    let frequent: Vec<String> = counts
+        .iter()
+        .take(12)
+        .map(|(c, count)| format!("{c:?} {:.1} %", 100.0 * *count as f64 / total as f64))
+        .collect();
+    let first: Vec<&str> = text.lines().take(5).collect();
+    format!(
+        "{total} characters of {kinds} kinds, {} words, {} lines\nmost frequent: {}\n\n{}\n",
+        text.split_whitespace().count(),
+        text.lines().count(),
+        frequent.join(", "),
+        first.join("\n")
+    )
 }
 
 fn table(table: &Table) -> String {

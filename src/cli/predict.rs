@@ -113,9 +113,7 @@ fn generate(model: &Model, tokens: &Tokens, window: usize, flags: &Flags) -> Res
     let mut rng = Rng::new(flags.seed);
     let (count, first) = (tokens.count(), codes.len());
     let mut out = std::io::stdout().lock();
-    if !flags.json {
-        write!(out, "{}", tokens.decode(&codes))?;
-    }
+    let mut shown = 0;
     for _ in 0..flags.length {
         let seen = &codes[codes.len().saturating_sub(window)..];
         let mut x = vec![0i64; window];
@@ -126,13 +124,18 @@ fn generate(model: &Model, tokens: &Tokens, window: usize, flags: &Flags) -> Res
         let last = seen.len().max(1) - 1;
         let own: Vec<f64> = (0..count).map(|piece| f64::from(logits[piece * window + last])).collect();
         codes.push(drawn(&own, flags.temperature, &mut rng));
-        if !flags.json {
-            write!(out, "{}", tokens.decode(&codes[codes.len() - 1..]))?;
+        // A piece may be half a character: it is shown when the rest is there.
+        let text = tokens.decode(&codes);
+        let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER).len();
+        if !flags.json && whole > shown {
+            write!(out, "{}", &text[shown..whole])?;
+            out.flush()?;
+            shown = whole;
         }
     }
     match flags.json {
         true => writeln!(out, "{}", json!({ "prompt": prompt, "text": tokens.decode(&codes[first..]) }))?,
-        false => writeln!(out)?,
+        false => writeln!(out, "{}", &tokens.decode(&codes)[shown..])?,
     }
     Ok(())
 }

@@ -45,12 +45,16 @@ macro_rules! keys {
     };
 }
 
+/// The heading of what is about data.
+const DATA: &str = "Data";
+
 keys! {
     "Data" {
         "target" target: String = "COLUMN" "The column of a table to predict [default: target, label, class or y, else the last]";
         "task" task: String = "KIND" "classes or number, where a table doesn't show which";
         "ignore" ignore: String = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
+        "columns" columns: String = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, calendar";
         "text" text: String = "COLUMN" "The column of a table that holds texts, to learn the --target from their words";
         "frame" frame: PathBuf = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
@@ -62,7 +66,8 @@ keys! {
         "grey" grey: bool = "" "Read images without colour";
         "strict" strict: bool = "" "Stop at an image that can't be read, instead of leaving it out";
         "augment" augment: String = "CHANGES" "Vary training images: \"flip, shift 2, rotate 10, scale 0.1, noise 0.05, cutout 6\"";
-        "window" window: Count = "LENGTH" "How many characters of a text are seen at once [default: 64]; or words [default: 64]";
+        "pieces" pieces: String = "WHAT" "What a text is cut in: characters, bytes, words, or learned N (byte pairs) [default: characters; where there are classes, words]";
+        "window" window: Count = "LENGTH" "How many pieces of a text are seen at once [default: 64]";
     }
     "Model" {
         "layers" layers: String = "LAYERS" "The layers: \"conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense\"";
@@ -227,6 +232,15 @@ pub fn command(command: Command) -> Command {
 }
 
 impl Settings {
+    /// Refuses settings about data other than those `known` for this kind of data, which would change nothing.
+    pub fn only(&self, kind: &str, known: &[&str]) -> Result<()> {
+        let set = |key: &&Key| key.heading == DATA && (key.get)(self).is_some() && !known.contains(&key.name);
+        match KEYS.iter().find(set) {
+            Some(key) => bail!("--{} changes nothing for {kind}; leave it out", key.name),
+            None => Ok(()),
+        }
+    }
+
     /// What the flags say.
     pub fn from_flags(matches: &ArgMatches) -> Result<Settings> {
         let mut settings =

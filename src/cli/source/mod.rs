@@ -49,29 +49,41 @@ pub struct Habits {
 /// The data of a path; made digits without one.
 pub fn load(settings: &Settings) -> Result<Source> {
     let seed = settings.seed.map_or(super::train::SEED, |seed| seed.0);
-    let Some(path) = &settings.data else { return image::made_digits(settings, seed) };
+    let Some(path) = &settings.data else {
+        settings.only("the digits", &["test-fraction", "val-fraction", "augment"])?;
+        return image::made_digits(settings, seed);
+    };
     if !path.exists() {
         bail!("{}: there is no such file or folder", path.display());
     }
     if path.is_dir() {
+        let ready = ["val-fraction", "augment"];
         if data::is_mnist(path) {
+            settings.only("a folder of MNIST's files", &ready)?;
             return image::mnist(path, settings, seed);
         }
         if data::is_cifar10(path) {
+            settings.only("a folder of CIFAR-10's files", &ready)?;
             return image::cifar10(path, settings, seed);
         }
+        let pictures = ["test-fraction", "val-fraction", "image-size", "grey", "strict", "augment"];
+        settings.only("a folder of images", &pictures)?;
         return image::gallery(path, image::pictures(settings).folder(path)?, settings, seed);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     match plain.rsplit_once('.').map_or("", |(_, extension)| extension) {
-        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "parquet" if settings.text.is_some() => {
-            text::texts(path, settings, seed)
+        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "parquet" => table::any(path, settings, seed),
+        "kdf" => {
+            settings.only("a frame", &["test-fraction", "val-fraction"])?;
+            table::frame(path, settings, seed)
         }
-        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "parquet" => table::table(path, settings, seed),
-        "txt" | "text" | "md" => text::text(path, settings),
+        "txt" | "text" | "md" => {
+            settings.only("a text", &["pieces", "window", "test-fraction", "val-fraction"])?;
+            text::text(path, settings)
+        }
         _ => bail!(
-            "{}: this is no table (.csv, .tsv, .jsonl, also .gz; .parquet), no text (.txt, .md), no folder of images and no TOML file",
+            "{}: this is no table (.csv, .tsv, .jsonl, also .gz; .parquet), no frame (.kdf), no text (.txt, .md), no folder of images and no TOML file",
             path.display()
         ),
     }

@@ -10,7 +10,8 @@ use kiln::data::{
 use kiln::model::Task;
 use serde_json::Value;
 
-use super::{Habits, Source, counts, image, listed, name_of, shares};
+use super::{Habits, Source, counts, image, listed, name_of, shares, text};
+use crate::cli::choices::meant;
 use crate::cli::report::Shows;
 use crate::cli::settings::Settings;
 
@@ -28,6 +29,20 @@ const TABLES: Habits = Habits {
 
 /// Names a column to predict usually has.
 const TARGETS: [&str; 5] = ["target", "label", "class", "y", "species"];
+
+/// How columns become numbers, by the names people say.
+const TREATMENTS: [(&str, Treatment); 10] = [
+    ("standardise", Treatment::Standardise),
+    ("min-max", Treatment::MinMax),
+    ("robust", Treatment::Robust),
+    ("log", Treatment::Log),
+    ("as-is", Treatment::AsIs),
+    ("words", Treatment::OneHot),
+    ("codes", Treatment::Codes),
+    ("calendar", Treatment::Calendar),
+    ("cycles", Treatment::Cycles),
+    ("drop", Treatment::Drop),
+];
 
 /// How a table's columns are read and used, as the settings say.
 fn choices(table: &Table, settings: &Settings, said: &mut Vec<String>) -> Result<(String, Choices)> {
@@ -57,20 +72,47 @@ fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Choices> {
     for column in settings.ignore.iter().flat_map(|columns| columns.split(',')) {
         choices = choices.treat(column.trim(), Treatment::Drop);
     }
+    for said in settings.columns.iter().flat_map(|columns| columns.split(',')) {
+        let Some((column, how)) = said.rsplit_once(':') else {
+            bail!("--columns {said}: a column, a colon, and how it becomes numbers, like \"age: robust\"");
+        };
+        let how = how.trim();
+        let known = TREATMENTS.iter().find(|(name, _)| *name == how);
+        let names: Vec<&str> = TREATMENTS.iter().map(|(name, _)| *name).collect();
+        let (_, treatment) = known.with_context(|| {
+            format!("--columns {}: there is no way {how}; {}", said.trim(), meant(how, &names))
+        })?;
+        choices = choices.treat(column.trim(), *treatment);
+    }
     for column in settings.embed.iter().flat_map(|columns| columns.split(',')) {
         choices = choices.treat(column.trim(), Treatment::Codes);
     }
     Ok(choices)
 }
 
-pub(super) fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+/// A table of texts, of paths of images, or of what is predicted from its columns.
+pub(super) fn any(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let parts = ["target", "test-fraction", "val-fraction"];
+    if settings.text.is_some() {
+        settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"]].concat())?;
+        return text::texts(path, settings, seed);
+    }
     if let Some(column) = &settings.images {
+        let pictures = ["images", "image-size", "grey", "strict", "augment"];
+        settings.only("a table of images", &[&parts[..], &pictures].concat())?;
         let labels = settings.target.as_deref().context("--images needs --target, the column of labels")?;
         return image::gallery(path, image::pictures(settings).list(path, column, labels)?, settings, seed);
     }
+    let columns = ["task", "ignore", "embed", "columns"];
     if let Some(frame) = &settings.frame {
+        settings.only("a table by way of a frame", &[&parts[..], &columns, &["frame"]].concat())?;
         return framed(path, frame, settings, seed);
     }
+    settings.only("a table", &[&parts[..], &columns, &["group", "time"]].concat())?;
+    table(path, settings, seed)
+}
+
+fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     let table = Table::open(path)?;
     let mut said = vec![format!("a table of {} rows and {} columns", table.len(), table.columns().len())];
     said.extend(table.notes().iter().cloned());
@@ -150,20 +192,33 @@ pub(super) fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Sourc
 /// A table of any size, by way of a frame. Which part a row is of follows from its number and the seed.
 fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     let target = settings.target.as_deref().context("--frame needs --target, the column to predict")?;
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).ok();
+    if to.exists() && changed(to) >= changed(path) {
+        let source = frame(to, settings, seed)?;
+        let note = format!("{}: the frame is younger than the table and used as it is", to.display());
+        return Ok(Source { name: name_of(path), said: [vec![note], source.said].concat(), ..source });
+    }
+    let choices = with_flags(Choices::new().target(target), settings)?;
+    let part = parts_by_number(settings, seed);
+    Framing::new(choices).train(move |row| part(row) == 0).make(path, to)?;
+    Ok(Source { name: name_of(path), ..frame(to, settings, seed)? })
+}
+
+/// Which of the three parts a row of a frame is in, by its number: the same whenever it is asked with one seed.
+fn parts_by_number(settings: &Settings, seed: u64) -> impl Fn(u64) -> usize + Copy + Send + Sync + 'static {
     let shares = shares(settings, 0.1);
-    let part = move |row: u64| {
+    move |row| {
         let place = Rng::new(seed).derive(row).uniform();
         usize::from(place >= shares[0]) + usize::from(place >= shares[0] + shares[1])
-    };
-    let changed = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).ok();
+    }
+}
+
+/// The rows of a frame that was made before.
+pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let part = parts_by_number(settings, seed);
     let mut said = Vec::new();
-    let frame = if to.exists() && changed(to) >= changed(path) {
-        said.push(format!("{}: the frame is younger than the table and used as it is", to.display()));
-        Frame::open(to)?
-    } else {
-        let choices = with_flags(Choices::new().target(target), settings)?;
-        Framing::new(choices).train(move |row| part(row) == 0).make(path, to)?
-    };
+    let frame = Frame::open(path)?;
+    said.push(format!("a frame of {} rows", frame.len()));
     let plan = frame.preparation().context("the frame doesn't say how its rows were made")?.clone();
     let (task, found) = task_of(&plan)?;
     said.push(found);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use kiln::data::{self, Cut, Dataset, Table, Tokens, Windows, stratified};
 use kiln::model::Task;
 
@@ -23,19 +23,53 @@ const TEXTS: Habits = Habits {
     smoothing: 0.0,
 };
 
+/// Different characters that are kept.
+const CHARACTERS: usize = 1000;
+
 /// Pieces of a text that are seen at once, unless told otherwise.
 const WINDOW: usize = 64;
+
+/// Words that are kept, of a text cut in words.
+const WORDS: usize = 20_000;
+
+/// The pieces of a text, as the settings say.
+fn tokens(text: &str, settings: &Settings, habit: Cut) -> Result<Tokens> {
+    let (cut, most) = match settings.pieces.as_deref() {
+        None if habit == Cut::Words => (habit, WORDS),
+        None => (habit, CHARACTERS),
+        Some("characters") => (Cut::Characters, CHARACTERS),
+        Some("bytes") => (Cut::Bytes, 256),
+        Some("words") => (Cut::Words, WORDS),
+        Some(other) => match other.strip_prefix("learned ").and_then(|count| count.trim().parse().ok()) {
+            Some(count) => (Cut::Merged, count),
+            None => bail!("--pieces {other}: characters, bytes, words, or learned 1000 are known"),
+        },
+    };
+    Ok(Tokens::fit(text, cut, most)?)
+}
+
+/// How pieces are called, where there are several.
+fn called(tokens: &Tokens) -> &'static str {
+    match tokens.cut() {
+        Cut::Characters => "characters",
+        Cut::Bytes => "bytes",
+        Cut::Words => "words",
+        Cut::Merged => "learned pieces",
+    }
+}
 
 /// A long text, to learn what comes next.
 pub(super) fn text(path: &Path, settings: &Settings) -> Result<Source> {
     let text = data::read_text(path)?;
-    let tokens = Tokens::fit(&text, Cut::Characters, 1000).map_err(|error| error.in_file(path))?;
+    let tokens = tokens(&text, settings, Cut::Characters).with_context(|| path.display().to_string())?;
     let window = settings.window.map_or(WINDOW, |window| window.0);
     let codes = tokens.encode(&text);
     let said = format!(
-        "a text of {} characters, {} of them different; learning what comes next",
+        "a text of {} characters: {} {} of {} kinds; learning what comes next",
+        text.chars().count(),
         codes.len(),
-        tokens.count() - 1
+        called(&tokens),
+        tokens.count()
     );
     let all = Windows::new(codes, tokens.count(), window).map_err(|error| error.in_file(path))?;
     let shares = shares(
@@ -76,16 +110,17 @@ pub(super) fn texts(path: &Path, settings: &Settings, seed: u64) -> Result<Sourc
         .filter_map(|&row| texts.cell(row).text())
         .flat_map(|text| [text, "\n".into()])
         .collect();
-    let tokens = Tokens::fit(&all, Cut::Words, 20_000).map_err(|error| error.in_file(path))?;
+    let tokens = tokens(&all, settings, Cut::Words).with_context(|| path.display().to_string())?;
     let window = settings.window.map_or(WINDOW, |window| window.0);
     let set = data::labelled(&table, column, target, &tokens, window)?;
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
     let said = vec![
         format!(
-            "{seen} texts with {} classes of {target}, {} different words in training",
+            "{seen} texts with {} classes of {target}, {} different {} in training",
             train.names().len(),
-            tokens.count() - 1
+            tokens.count(),
+            called(&tokens)
         ),
         counts(&*train, &*valid, &*test),
     ];

@@ -1,5 +1,6 @@
-//! Text: cut in characters, bytes or words, each with a code, and served in windows or as rows with a class.
+//! Text: cut in characters, bytes, words or learned pieces, each with a code, and served in windows or as rows with a class.
 
+mod merges;
 mod tokens;
 mod windows;
 

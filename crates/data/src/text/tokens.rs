@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::merges::Merges;
 use crate::error::{Error, Result};
 
 /// What the pieces are.
@@ -16,9 +17,11 @@ pub enum Cut {
     Bytes,
     /// Words, numbers and single signs, without the spaces between them.
     Words,
+    /// Bytes, and what stands together most often in the text, up to whole words: byte pair encoding.
+    Merged,
 }
 
-/// The pieces that are known. The first code, 0, stands for all others.
+/// The pieces that are known. Of characters and words the first code, 0, stands for all others.
 ///
 /// ```
 /// use kiln_data::{Cut, Tokens};
@@ -30,11 +33,12 @@ pub enum Cut {
 /// # Ok::<(), kiln_data::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Tokens {
     cut: Cut,
     pieces: Vec<String>,
     codes: HashMap<String, u32>,
+    merges: Merges,
 }
 
 /// What a file holds of them.
@@ -42,22 +46,28 @@ pub struct Tokens {
 struct Stored {
     cut: Cut,
     pieces: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    merges: Vec<(u32, u32)>,
 }
 
 /// What stands in a text for a piece that isn't known.
 const UNKNOWN: &str = "\u{fffd}";
 
-impl From<Stored> for Tokens {
-    fn from(stored: Stored) -> Tokens {
-        let Stored { cut, pieces } = stored;
+impl TryFrom<Stored> for Tokens {
+    type Error = &'static str;
+
+    fn try_from(stored: Stored) -> std::result::Result<Tokens, &'static str> {
+        let Stored { cut, pieces, merges } = stored;
         let codes = pieces.iter().enumerate().map(|(code, piece)| (piece.clone(), code as u32)).collect();
-        Tokens { cut, pieces, codes }
+        let merges = Merges::from_pairs(merges).ok_or("a merge names a piece that isn't known before it")?;
+        Ok(Tokens { cut, pieces, codes, merges })
     }
 }
 
 impl From<Tokens> for Stored {
     fn from(tokens: Tokens) -> Stored {
-        Stored { cut: tokens.cut, pieces: tokens.pieces }
+        let Tokens { cut, pieces, merges, .. } = tokens;
+        Stored { cut, pieces, merges: merges.pairs().to_vec() }
     }
 }
 
@@ -67,8 +77,15 @@ impl Tokens {
     /// # Errors
     /// Where the text has no piece, or none may be kept.
     pub fn fit(text: &str, cut: Cut, most: usize) -> Result<Tokens> {
-        if cut == Cut::Bytes {
-            return Ok(Tokens { cut, pieces: Vec::new(), codes: HashMap::new() });
+        let merges = match cut {
+            Cut::Merged if most < 257 => {
+                return Err(Error::new(format!("{most} pieces are too few: there are 256 bytes already")));
+            }
+            Cut::Merged => Merges::fit(text, most),
+            _ => Merges::default(),
+        };
+        if matches!(cut, Cut::Bytes | Cut::Merged) {
+            return Ok(Tokens { cut, pieces: Vec::new(), codes: HashMap::new(), merges });
         }
         let mut counts: HashMap<&str, usize> = HashMap::new();
         pieces(text, cut).for_each(|piece| *counts.entry(piece).or_default() += 1);
@@ -79,12 +96,15 @@ impl Tokens {
         sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         let known = sorted.into_iter().take(most).map(|(piece, _)| piece.to_string());
         let pieces = std::iter::once(UNKNOWN.to_string()).chain(known).collect();
-        Ok(Stored { cut, pieces }.into())
+        Stored { cut, pieces, merges: Vec::new() }.try_into().map_err(Error::new)
     }
 
     /// How many codes there are.
     pub fn count(&self) -> usize {
-        if self.cut == Cut::Bytes { 256 } else { self.pieces.len() }
+        match self.cut {
+            Cut::Bytes | Cut::Merged => self.merges.count(),
+            Cut::Characters | Cut::Words => self.pieces.len(),
+        }
     }
 
     /// What the pieces are.
@@ -95,7 +115,7 @@ impl Tokens {
     /// A text as codes.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         match self.cut {
-            Cut::Bytes => text.bytes().map(u32::from).collect(),
+            Cut::Bytes | Cut::Merged => self.merges.encode(text),
             cut => pieces(text, cut).map(|piece| self.codes.get(piece).copied().unwrap_or(0)).collect(),
         }
     }
@@ -104,8 +124,7 @@ impl Tokens {
     pub fn decode(&self, codes: &[u32]) -> String {
         let piece = |code: &u32| self.pieces.get(*code as usize).map_or(UNKNOWN, String::as_str);
         match self.cut {
-            Cut::Bytes => String::from_utf8_lossy(&codes.iter().map(|&code| code as u8).collect::<Vec<_>>())
-                .into_owned(),
+            Cut::Bytes | Cut::Merged => String::from_utf8_lossy(&self.merges.decode(codes)).into_owned(),
             Cut::Characters => codes.iter().map(piece).collect(),
             Cut::Words => {
                 let mut text = String::new();
@@ -125,7 +144,7 @@ impl Tokens {
 /// The pieces of a text, one after the other.
 fn pieces(text: &str, cut: Cut) -> Box<dyn Iterator<Item = &str> + '_> {
     let character = |(at, c): (usize, char)| &text[at..at + c.len_utf8()];
-    if cut != Cut::Words {
+    if cut == Cut::Characters {
         return Box::new(text.char_indices().map(character));
     }
     let mut rest = text;
@@ -150,14 +169,18 @@ mod tests {
     #[test]
     fn what_is_known_comes_back() {
         let text = "Grüße, «Welt»!\nIt's 3 o'clock.";
-        for cut in [Cut::Characters, Cut::Bytes] {
+        for cut in [Cut::Characters, Cut::Bytes, Cut::Merged] {
             let tokens = Tokens::fit(text, cut, 1000).unwrap();
             assert_eq!(tokens.decode(&tokens.encode(text)), text);
         }
         let words = Tokens::fit(text, Cut::Words, 1000).unwrap();
         assert_eq!(words.encode("It's o'clock").len(), 2);
-        let stored = serde_json::to_string(&words).unwrap();
-        assert_eq!(serde_json::from_str::<Tokens>(&stored).unwrap(), words);
+        for tokens in [words, Tokens::fit(&text.repeat(3), Cut::Merged, 300).unwrap()] {
+            let stored = serde_json::to_string(&tokens).unwrap();
+            assert_eq!(serde_json::from_str::<Tokens>(&stored).unwrap(), tokens);
+        }
+        let damaged = r#"{"cut":"merged","pieces":[],"merges":[[97,300]]}"#;
+        assert!(serde_json::from_str::<Tokens>(damaged).is_err());
     }
 
     #[test]
