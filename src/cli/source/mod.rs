@@ -73,7 +73,7 @@ pub fn load(settings: &Settings) -> Result<Source> {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     match plain.rsplit_once('.').map_or("", |(_, extension)| extension) {
-        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "parquet" => table::any(path, settings, seed),
+        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "json" | "parquet" => table::any(path, settings, seed),
         "kdf" => {
             settings.only("a frame", &["test-fraction", "val-fraction"])?;
             table::frame(path, settings, seed)
@@ -83,7 +83,7 @@ pub fn load(settings: &Settings) -> Result<Source> {
             text::text(path, settings)
         }
         _ => bail!(
-            "{}: this is no table (.csv, .tsv, .jsonl, also .gz; .parquet), no frame (.kdf), no text (.txt, .md), no folder of images and no TOML file",
+            "{}: this is no table (.csv, .tsv, .jsonl, .json, also .gz; .parquet), no frame (.kdf), no text (.txt, .md), no folder of images and no TOML file",
             path.display()
         ),
     }

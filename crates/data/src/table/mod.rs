@@ -1,5 +1,6 @@
 //! Tables: read from files, prepared as numbers for a model, and frames of prepared rows that are larger than memory.
 
+mod array;
 mod builder;
 mod cell;
 mod choices;

@@ -53,7 +53,7 @@ impl Reading {
         self
     }
 
-    /// Reads a file: CSV, TSV or JSON lines, also packed with gzip; and Parquet, where kiln has its feature `parquet`.
+    /// Reads a file: CSV, TSV, lines of JSON or a list of objects, also packed with gzip; and Parquet, where kiln has its feature `parquet`.
     /// A line without anything is no row, also where there is a single column.
     ///
     /// # Errors

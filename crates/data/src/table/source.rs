@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use super::array::ArrayLines;
 use super::builder::{Known, Layout};
 use super::reading::Reading;
 use super::{cell, date, nearest};
@@ -60,7 +61,7 @@ pub(super) enum Block {
     Lines { bytes: Vec<u8>, line: u64 },
     /// Rows cut in cells by the `csv` crate: where each cell ends, how many cells each row has, the line it is at.
     Records { bytes: Vec<u8>, ends: Vec<usize>, counts: Vec<usize>, lines: Vec<u64> },
-    /// Lines of JSON, each a row.
+    /// Objects of JSON, each a line and a row.
     Objects { bytes: Vec<u8>, line: u64 },
 }
 
@@ -106,6 +107,19 @@ impl<'a> Source<'a> {
         let Some(first) = rest.iter().find(|byte| !byte.is_ascii_whitespace()) else {
             return Err(Error::new("the file is empty; a table has a header and rows"));
         };
+        if *first == b'[' {
+            // What was read comes first again, now as lines.
+            let list = ArrayLines::new(std::io::Cursor::new(rest).chain(reader));
+            let mode = Mode::Objects(Box::new(list));
+            return Ok(Source {
+                input,
+                delimiter: 0,
+                layout: Layout::default(),
+                mode,
+                rest: Vec::new(),
+                line: 1,
+            });
+        }
         if *first == b'{' {
             let mode = Mode::Objects(reader);
             return Ok(Source { input, delimiter: 0, layout: Layout::default(), mode, rest, line: 1 });

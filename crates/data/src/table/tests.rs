@@ -192,3 +192,22 @@ fn the_first_rows_stand_below_each_other_and_duplicates_are_counted() {
     assert_eq!(table.repeated(&[2, 3, 4, 0], &[0, 1]), [2, 0]);
     assert_eq!(table.repeated(&[4, 1], &[3]), [4]);
 }
+
+#[test]
+fn a_list_of_objects_is_a_table() {
+    let table = Table::read(
+        b"[{\"path\": \"a.png\", \"label\": 3},\n {\"label\": 4,\n  \"path\": \"b, [c].png\"}]\n",
+    )
+    .unwrap();
+    assert_eq!((table.len(), table.names().collect::<Vec<_>>()), (2, vec!["path", "label"]));
+    assert_eq!(table.column("path").unwrap().cell(1), Cell::Word("b, [c].png"));
+    let error = |text: &str| Table::read(text.as_bytes()).unwrap_err().to_string();
+    assert!(
+        error("[{\"a\": 1},\n\n {\"a\": tru}]").contains("line 3"),
+        "{}",
+        error("[{\"a\": 1},\n\n {\"a\": tru}]")
+    );
+    assert!(error("[{\"a\": 1}").contains("isn't closed"));
+    assert!(error("[1, 2]").contains("object"));
+    assert!(error("[]").contains("no row"), "{}", error("[]"));
+}
