@@ -20,6 +20,7 @@ pub mod sequential;
 pub mod step;
 pub mod summary;
 pub mod variable;
+pub mod whole;
 
 pub use kiln_compile::Program;
 pub use kiln_device::{check_finite, set_threads, threads};

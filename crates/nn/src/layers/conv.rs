@@ -8,6 +8,7 @@ use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::window::PerAxis;
 use crate::variable::Param;
+use crate::whole::{Whole, note};
 
 /// A weight `[first, second / groups, window…]` and a bias `[outputs]` as PyTorch starts them: uniform within
 /// ±1/√(numbers summed for one output). The weight is stored window-first, as its kernels read it.
@@ -100,7 +101,8 @@ fn with_bias(y: Tensor, bias: &Option<Param>, axes: usize) -> Tensor {
         Some(bias) => {
             let mut sizes = vec![1isize; axes + 1];
             sizes[0] = -1;
-            y + bias.tensor().reshape(&sizes[..])
+            let bias = bias.tensor();
+            note(&y + bias.reshape(&sizes[..]), || (Whole::Biased, [&y, &bias]))
         }
         None => y,
     }

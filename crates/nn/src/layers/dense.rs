@@ -8,6 +8,7 @@ use crate::module::Context;
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::variable::Param;
+use crate::whole::{Whole, note};
 
 /// `x · weight + bias`, with the weight stored `[inputs, outputs]` (PyTorch's `Linear` has it the other way round).
 #[derive(Clone, Debug)]
@@ -51,9 +52,13 @@ impl Layer for Dense {
     /// Applies the layer to the last axis.
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        let y = x.matmul(&self.weight.tensor());
+        let weight = self.weight.tensor();
+        let y = x.matmul(&weight);
         match &self.bias {
-            Some(bias) => y + bias.tensor(),
+            Some(bias) => {
+                let bias = bias.tensor();
+                note(y + &bias, || (Whole::Dense, [x, &weight, &bias]))
+            }
             None => y,
         }
     }

@@ -7,6 +7,7 @@ use crate::layers::Layer;
 use crate::module::{Context, Module, Visitor};
 use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
+use crate::whole::{Whole, note};
 
 /// A scale of ones and a shift of zeros.
 #[track_caller]
@@ -21,10 +22,10 @@ fn affine(shape: impl Into<Shape>) -> (Param, Param) {
 
 /// Scaled and shifted by channel, which is axis 1.
 #[track_caller]
-fn by_channel(x: Tensor, weight: &Param, bias: &Param) -> Tensor {
+fn by_channel(x: Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let mut sizes = vec![1isize; x.rank().max(2)];
     sizes[1] = -1;
-    x * weight.tensor().reshape(&sizes[..]) + bias.tensor().reshape(&sizes[..])
+    x * weight.reshape(&sizes[..]) + bias.reshape(&sizes[..])
 }
 
 /// Batch normalisation over all axes but the channels (axis 1), for any number of spatial axes.
@@ -74,6 +75,7 @@ impl Layer for BatchNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         let (mean, var) = (self.running_mean.tensor(), self.running_var.tensor());
+        let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
         let normal = if context.is_training() {
             let (normal, mean, var) = x.batch_norm_train(&mean, &var, self.momentum, self.epsilon);
             context.update(&self.running_mean, mean);
@@ -82,7 +84,11 @@ impl Layer for BatchNorm {
         } else {
             x.batch_norm(&mean, &var, self.epsilon)
         };
-        by_channel(normal, &self.weight, &self.bias)
+        let y = by_channel(normal, &weight, &bias);
+        if context.is_training() {
+            return y;
+        }
+        note(y, || (Whole::BatchNorm(self.epsilon), [x, &weight, &bias, &mean, &var]))
     }
 }
 
@@ -112,7 +118,10 @@ impl Layer for LayerNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         let axes: Vec<isize> = (1..=self.weight.shape().rank() as isize).map(|axis| -axis).collect();
-        x.layer_norm(axes, self.epsilon) * self.weight.tensor() + self.bias.tensor()
+        let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
+        let first = x.rank().saturating_sub(axes.len());
+        let y = x.layer_norm(axes, self.epsilon) * &weight + &bias;
+        note(y, || (Whole::LayerNorm(first, self.epsilon), [x, &weight, &bias]))
     }
 }
 
@@ -138,7 +147,9 @@ impl RmsNorm {
 impl Layer for RmsNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        x.rms_norm(-1, self.epsilon) * self.weight.tensor()
+        let weight = self.weight.tensor();
+        let last = x.rank().saturating_sub(1);
+        note(x.rms_norm(-1, self.epsilon) * &weight, || (Whole::RmsNorm(last, self.epsilon), [x, &weight]))
     }
 }
 
@@ -169,7 +180,9 @@ impl GroupNorm {
 impl Layer for GroupNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        by_channel(x.group_norm(self.groups, self.epsilon), &self.weight, &self.bias)
+        let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
+        let y = by_channel(x.group_norm(self.groups, self.epsilon), &weight, &bias);
+        note(y, || (Whole::GroupNorm(self.groups, self.epsilon), [x, &weight, &bias]))
     }
 }
 
@@ -198,6 +211,8 @@ impl InstanceNorm {
 impl Layer for InstanceNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        by_channel(x.instance_norm(self.epsilon), &self.weight, &self.bias)
+        let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
+        let y = by_channel(x.instance_norm(self.epsilon), &weight, &bias);
+        note(y, || (Whole::InstanceNorm(self.epsilon), [x, &weight, &bias]))
     }
 }

@@ -18,6 +18,7 @@ use crate::module::{Context, Module, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
+use crate::whole;
 pub use spec::Spec;
 
 /// A row of layers.
@@ -117,7 +118,9 @@ impl Sequential {
 
     fn run(&self, x: &Tensor, context: &Context, key: &Key) -> Tensor {
         let parts = self.parts.iter().enumerate();
-        parts.fold(x.clone(), |x, (position, part)| part.run(&x, context, &key.derive(position)))
+        parts.fold(x.clone(), |x, (position, part)| {
+            whole::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
+        })
     }
 }
 

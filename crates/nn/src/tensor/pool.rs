@@ -5,6 +5,7 @@ use kiln_ir::op::WindowSpec;
 
 use super::Tensor;
 use super::window::{Padding, PerAxis};
+use crate::whole::{Whole, note};
 
 /// The windows of a pooling; a bare number or array is a window that moves by its own size.
 ///
@@ -170,13 +171,13 @@ impl Tensor {
     /// The mean over all spatial axes: `[batch, channels, …]` → `[batch, channels]`.
     #[track_caller]
     pub fn global_avg_pool(&self) -> Tensor {
-        self.mean(2..)
+        note(self.mean(2..), || (Whole::GlobalAverage, [self]))
     }
 
     /// The largest over all spatial axes: `[batch, channels, …]` → `[batch, channels]`.
     #[track_caller]
     pub fn global_max_pool(&self) -> Tensor {
-        self.max(2..)
+        note(self.max(2..), || (Whole::GlobalMax, [self]))
     }
 }
 
@@ -232,7 +233,8 @@ fn avg_pool(operation: &str, spatial: usize, image: &Tensor, options: &PoolOptio
             }
         }
     }
-    like_image(mean / divisor, image)
+    let whole = || (Whole::AveragePool(spec, asked, options.count_include_pad), [&x]);
+    like_image(note(mean / divisor, whole), image)
 }
 
 /// How many elements each window along an axis counts.

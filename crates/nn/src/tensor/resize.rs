@@ -3,6 +3,7 @@
 use kiln_ir::Shape;
 
 use super::Tensor;
+use crate::whole::{Resizing, Whole, note};
 
 impl Tensor {
     /// Images `[batch, channels, spatial…]` resized to `sizes`, each element taken from the nearest one (PyTorch's
@@ -25,7 +26,7 @@ impl Tensor {
                 x.index_select(place, &Tensor::from(index))
             };
         }
-        x
+        note(x, || (Whole::Resize(sizes.to_vec(), Resizing::Nearest), [self]))
     }
 
     /// Images `[batch, channels, spatial…]` resized to `sizes` by linear interpolation along each axis (bilinear for
@@ -49,7 +50,8 @@ impl Tensor {
                 x = x.mix(axis, &Tensor::new(interpolation(from, to, align_corners), [from, to]));
             }
         }
-        x
+        let way = if align_corners { Resizing::LinearAligned } else { Resizing::Linear };
+        note(x, || (Whole::Resize(sizes.to_vec(), way), [self]))
     }
 }
 

@@ -1,0 +1,159 @@
+//! What values are as a whole. A softmax is made of exponentials, sums and a division, which is all that computing needs; whoever
+//! writes a model for others wants to say "softmax". While a forward pass is recorded, what is composed leaves a note of what it is.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use kiln_ir::node::next_id;
+use kiln_ir::op::WindowSpec;
+
+use crate::tensor::Tensor;
+
+/// An operation of the trade that is composed of smaller ones here. The values it is of stand in [`Noted::inputs`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Whole {
+    /// Of `x`, along an axis.
+    Softmax(usize),
+    /// Of `x`, along an axis.
+    LogSoftmax(usize),
+    /// Of `x`; whether by the approximation with a hyperbolic tangent.
+    Gelu(bool),
+    /// Of `x`, with its alpha.
+    Elu(f64),
+    /// Of `x`, with its alpha.
+    Celu(f64),
+    /// Of `x`.
+    Selu,
+    /// Of `x`, with its slope below zero.
+    LeakyRelu(f64),
+    /// Of `x` and slopes that broadcast to it.
+    PRelu,
+    /// Of `x`, between 0 and 6.
+    Relu6,
+    /// Of `x`.
+    Softplus,
+    /// Of `x`.
+    Softsign,
+    /// Of `x`.
+    Mish,
+    /// Of `x`.
+    HardSigmoid,
+    /// Of `x`.
+    HardSwish,
+    /// Of `x`, weight `[inputs, outputs]` and a bias.
+    Dense,
+    /// A convolution's result and a bias for each channel.
+    Biased,
+    /// Of `x`, scale, shift, mean and variance by channel.
+    BatchNorm(f64),
+    /// Of `x`, scale and shift, over the axes from this one on.
+    LayerNorm(usize, f64),
+    /// Of `x` and scale, over the axes from this one on.
+    RmsNorm(usize, f64),
+    /// Of `x`, scale and shift by channel, in so many groups.
+    GroupNorm(usize, f64),
+    /// Of `x`, scale and shift by channel.
+    InstanceNorm(f64),
+    /// Of images, with the padding that was asked for and whether it counts.
+    AveragePool(WindowSpec, Vec<(usize, usize)>, bool),
+    /// Of images, without the spatial axes in the result.
+    GlobalAverage,
+    /// Of images, without the spatial axes in the result.
+    GlobalMax,
+    /// Slices of `x` along an axis, by an index of any shape.
+    Select(usize),
+    /// Images resized to these sizes.
+    Resize(Vec<usize>, Resizing),
+}
+
+/// How images are resized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resizing {
+    /// Each element is the nearest one.
+    Nearest,
+    /// Straight lines between neighbours; the outer edges keep their places.
+    Linear,
+    /// Straight lines between neighbours; the outermost elements keep their places.
+    LinearAligned,
+}
+
+/// What a value is, and of which values.
+#[derive(Clone, Debug)]
+pub struct Noted {
+    /// The operation.
+    pub whole: Whole,
+    /// What it is of.
+    pub inputs: Vec<Tensor>,
+}
+
+/// What was noted during a recording.
+#[derive(Debug, Default)]
+pub struct Notes {
+    values: HashMap<u64, Noted>,
+    /// Paths of layers and the numbers of the nodes that were built in them; the inner ones first.
+    layers: Vec<(String, Range<u64>)>,
+    path: Vec<String>,
+}
+
+impl Notes {
+    /// What the node with this number is as a whole.
+    pub fn of(&self, node: u64) -> Option<&Noted> {
+        self.values.get(&node)
+    }
+
+    /// The path of the layer that the node with this number was built in.
+    pub fn layer(&self, node: u64) -> Option<&str> {
+        self.layers.iter().find(|(_, nodes)| nodes.contains(&node)).map(|(path, _)| path.as_str())
+    }
+}
+
+thread_local! {
+    static NOTES: RefCell<Option<Notes>> = const { RefCell::new(None) };
+}
+
+/// Runs `f` and gives what was noted in it.
+pub fn record<R>(f: impl FnOnce() -> R) -> (R, Notes) {
+    let before = NOTES.replace(Some(Notes::default()));
+    let result = f();
+    let notes = NOTES.replace(before).unwrap_or_default();
+    (result, notes)
+}
+
+/// Notes what a value is, if somebody records.
+pub(crate) fn note<'a, const N: usize>(
+    value: Tensor,
+    whole: impl FnOnce() -> (Whole, [&'a Tensor; N]),
+) -> Tensor {
+    NOTES.with_borrow_mut(|notes| {
+        if let (Some(notes), Ok(node)) = (notes.as_mut(), value.expr().node()) {
+            let (whole, inputs) = whole();
+            let inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
+            // What came out as it went in is nothing that happened.
+            if inputs.iter().all(|input| input.expr().node().is_ok_and(|input| input.id < node.id)) {
+                notes.values.insert(node.id, Noted { whole, inputs });
+            }
+        }
+    });
+    value
+}
+
+/// Runs a layer under its name.
+pub(crate) fn layer<R>(name: impl FnOnce() -> String, f: impl FnOnce() -> R) -> R {
+    let recording = NOTES.with_borrow_mut(|notes| {
+        notes.as_mut().map(|notes| {
+            notes.path.push(name());
+            next_id()
+        })
+    });
+    let result = f();
+    if let Some(first) = recording {
+        NOTES.with_borrow_mut(|notes| {
+            if let Some(notes) = notes {
+                notes.layers.push((notes.path.join("."), first..next_id()));
+                notes.path.pop();
+            }
+        });
+    }
+    result
+}

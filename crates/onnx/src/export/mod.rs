@@ -1,0 +1,311 @@
+//! Writing models as ONNX: a forward pass is traced, and what it computes is written with ONNX's operators, the largest that fit.
+
+mod builder;
+mod operations;
+mod save;
+mod trace;
+mod wholes;
+
+pub use builder::{Attribute, Builder, ML, Size, tensor};
+pub use save::{NEWEST, OLDEST, Options, Written};
+
+use std::collections::HashMap;
+
+use kiln_ir::op::UnaryOp;
+use kiln_ir::{DType, Data, Expr, Op};
+use kiln_nn::{Context, Layer, Tensor};
+
+use crate::element::Element;
+use crate::error::{Error, Result};
+use trace::{Extent, Pair, Trace};
+
+/// A value that a model takes: its name in the graph, the shape of one row, and its type.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The name of an input of the graph, or of a value that is computed in it.
+    pub name: String,
+    /// One row's shape.
+    pub row: Vec<usize>,
+    /// Its type.
+    pub dtype: DType,
+}
+
+/// A value that came out.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its name in the graph.
+    pub name: String,
+    /// Its sizes.
+    pub sizes: Vec<Size>,
+    /// Its type.
+    pub dtype: DType,
+}
+
+/// Writes what layers compute in use, from one value. With `fold`, norms over the batch become part of the convolutions before them.
+///
+/// # Errors
+/// Where something has no form in ONNX, with the line it was made in.
+pub fn write_layers(builder: &mut Builder, layers: &dyn Layer, input: &Input, fold: bool) -> Result<Output> {
+    let forward = |x: &[Tensor]| vec![layers.forward(&x[0], &Context::inference())];
+    let mut outputs = write(builder, &forward, std::slice::from_ref(input), fold)?;
+    outputs.pop().ok_or_else(|| Error::network("the layers give no value"))
+}
+
+/// Writes what a function of tensors computes.
+///
+/// # Errors
+/// As [`write_layers`].
+pub fn write(
+    builder: &mut Builder,
+    f: &dyn Fn(&[Tensor]) -> Vec<Tensor>,
+    inputs: &[Input],
+    fold: bool,
+) -> Result<Vec<Output>> {
+    let declared: Vec<_> = inputs.iter().map(|input| (input.row.clone(), input.dtype)).collect();
+    let trace = Trace::new(f, &declared, builder.opset())?;
+    let names = inputs.iter().map(|input| input.name.clone()).collect();
+    let mut writer = Writer { trace: &trace, builder, names, fold, written: HashMap::new(), variables: HashMap::new() };
+    for pair in trace.order() {
+        if !writer.is_written_on_demand(&pair) {
+            writer.value(&pair)?;
+        }
+    }
+    let outputs = trace.outputs.iter().map(|pair| {
+        let name = writer.value(pair)?;
+        let size = |extent: &Extent| match extent.by_batch() {
+            _ if extent.is_fixed() => Size::Fixed(extent.0),
+            Some((1, 0)) => Size::Named(BATCH.to_string()),
+            _ => Size::Free,
+        };
+        Ok(Output { name, sizes: pair.extents().iter().map(size).collect(), dtype: pair.a.dtype })
+    });
+    let outputs = outputs.collect();
+    builder.layer.clear();
+    outputs
+}
+
+/// The name of the batch's axis.
+pub const BATCH: &str = "batch";
+
+/// Writes the values of a trace.
+struct Writer<'a> {
+    trace: &'a Trace,
+    builder: &'a mut Builder,
+    /// The inputs' names.
+    names: Vec<String>,
+    fold: bool,
+    /// The names of what is written, by number in the first trace.
+    written: HashMap<u64, String>,
+    /// The names of variables that are written: where they are and the order of their axes.
+    variables: HashMap<(usize, Vec<usize>), String>,
+}
+
+impl Writer<'_> {
+    /// Whether a value is written only where a node needs it as it is: constants, and what broadcasting does by itself.
+    fn is_written_on_demand(&self, pair: &Pair) -> bool {
+        self.trace.is_constant(pair)
+            || matches!(pair.a.op, Op::Expand | Op::Fill(_) | Op::Input(_))
+            || self.trace.whole(pair).is_none() && widens(pair)
+    }
+
+    /// The name of a value, written now if it isn't yet.
+    fn value(&mut self, pair: &Pair) -> Result<String> {
+        if let Some(name) = self.written.get(&pair.a.id) {
+            return Ok(name.clone());
+        }
+        let trace = self.trace;
+        self.builder.layer = trace.layer(pair).replace('.', "/");
+        let name = if trace.is_constant(pair) {
+            self.constant(pair)?
+        } else if let Some((whole, inputs)) = trace.whole(pair) {
+            self.whole(whole, &inputs, pair)?
+        } else {
+            self.operation(pair)?
+        };
+        self.written.insert(pair.a.id, name.clone());
+        Ok(name)
+    }
+
+    fn values(&mut self, pairs: &[Pair]) -> Result<Vec<String>> {
+        pairs.iter().map(|pair| self.value(pair)).collect()
+    }
+
+    /// A value whose numbers are known now.
+    fn constant(&mut self, pair: &Pair) -> Result<String> {
+        let node = &pair.a;
+        let (variable, order) = match (&node.op, node.inputs.first().map(|input| &input.op)) {
+            (Op::Var(variable), _) => (Some(variable), (0..node.shape.rank()).collect()),
+            (Op::Permute(order), Some(Op::Var(variable))) => (Some(variable), order.clone()),
+            _ => (None, Vec::new()),
+        };
+        let data = self.numbers(pair)?;
+        let Some(variable) = variable else {
+            if node.shape.rank() == 0 {
+                return Ok(self.builder.scalar(&data));
+            }
+            return Ok(self.builder.weight("constant", &node.shape, &data));
+        };
+        let key = (std::ptr::from_ref(&*variable.0).cast::<()>() as usize, order);
+        if let Some(name) = self.variables.get(&key) {
+            return Ok(name.clone());
+        }
+        let name = variable.0.name();
+        let name = if name.is_empty() { "weight".to_string() } else { name };
+        let written = self.builder.weight(&name, &node.shape, &data);
+        self.variables.insert(key, written.clone());
+        Ok(written)
+    }
+
+    /// The numbers of a value that is constant.
+    fn numbers(&self, pair: &Pair) -> Result<Data> {
+        Ok(Tensor::from(Expr::from(pair.a.clone())).to_data()?)
+    }
+
+    /// The operands of an operation that broadcasts: without the broadcasting that ONNX does by itself.
+    fn operands(&mut self, pair: &Pair) -> Result<Vec<String>> {
+        let inputs = pair.inputs();
+        let bare: Vec<Pair> = inputs.iter().map(narrowest).collect();
+        let mut names = bare.iter().map(|pair| self.operand(pair)).collect::<Result<Vec<_>>>()?;
+        if joint(&bare) != Some(pair.extents()) {
+            names[0] = self.value(&inputs[0])?;
+            if joint(&[std::slice::from_ref(&inputs[0]), &bare[1..]].concat()) != Some(pair.extents()) {
+                names = self.values(&inputs)?;
+            }
+        }
+        Ok(names)
+    }
+
+    /// A value, or the one number that it is everywhere.
+    fn operand(&mut self, pair: &Pair) -> Result<String> {
+        match &pair.a.op {
+            Op::Fill(number) => Ok(self.builder.scalar(&Data::filled(pair.a.dtype, 1, *number))),
+            _ => self.value(pair),
+        }
+    }
+
+    /// A vector of these sizes, computed where they depend on the batch.
+    fn sizes(&mut self, extents: &[Extent]) -> Result<String> {
+        if extents.iter().all(|extent| extent.is_fixed()) {
+            return Ok(self.builder.ints(&extents.iter().map(|extent| extent.0 as i64).collect::<Vec<_>>()));
+        }
+        let batch = self.batch();
+        let mut parts = Vec::new();
+        let mut fixed: Vec<i64> = Vec::new();
+        for extent in extents {
+            if extent.is_fixed() {
+                fixed.push(extent.0 as i64);
+                continue;
+            }
+            let Some((factor, rest)) = extent.by_batch() else {
+                return Err(Error::network(format!(
+                    "a size is {} for {} rows and {} for {}, which isn't in proportion; ONNX can't say that",
+                    extent.0,
+                    trace::BATCHES[0],
+                    extent.1,
+                    trace::BATCHES[1]
+                )));
+            };
+            if !fixed.is_empty() {
+                parts.push(self.builder.ints(&std::mem::take(&mut fixed)));
+            }
+            let mut size = batch.clone();
+            for (operator, number, neutral) in [("Mul", factor, 1), ("Add", rest, 0)] {
+                if number != neutral {
+                    let number = self.builder.ints(&[number]);
+                    size = self.builder.node(operator, &[&size, &number], Vec::new());
+                }
+            }
+            parts.push(size);
+        }
+        if !fixed.is_empty() {
+            parts.push(self.builder.ints(&fixed));
+        }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        match parts.as_slice() {
+            [one] => Ok(one.to_string()),
+            _ => Ok(self.builder.node("Concat", &parts, vec![("axis", Attribute::Int(0))])),
+        }
+    }
+
+    /// How many rows there are, as a vector of one number.
+    fn batch(&mut self) -> String {
+        let shape = self.builder.node("Shape", &[&self.names[0].clone()], Vec::new());
+        let first = self.builder.ints(&[0]);
+        self.builder.node("Gather", &[&shape, &first], vec![("axis", Attribute::Int(0))])
+    }
+
+    fn cast(&mut self, value: &str, to: DType) -> String {
+        let to = Element::from_dtype(to).number();
+        self.builder.node("Cast", &[value], vec![("to", Attribute::Int(to.into()))])
+    }
+
+    fn number(&mut self, value: f64, dtype: DType) -> String {
+        self.builder.scalar(&Data::filled(dtype, 1, value.into()))
+    }
+}
+
+/// Whether a reshape only puts axes of size one in front, which broadcasting does by itself.
+fn widens(pair: &Pair) -> bool {
+    let in_front = |to: &[usize], from: &[usize]| {
+        to.len() > from.len()
+            && to[to.len() - from.len()..] == *from
+            && to[..to.len() - from.len()].iter().all(|size| *size == 1)
+    };
+    matches!(pair.a.op, Op::Reshape)
+        && in_front(&pair.a.shape, &pair.a.inputs[0].shape)
+        && in_front(&pair.b.shape, &pair.b.inputs[0].shape)
+}
+
+/// A value before it was broadcast.
+fn narrowest(pair: &Pair) -> Pair {
+    let mut pair = pair.clone();
+    while matches!(pair.a.op, Op::Expand) || widens(&pair) {
+        pair = pair.input(0);
+    }
+    pair
+}
+
+/// The sizes that some values broadcast to; a fill counts as a scalar.
+fn joint(pairs: &[Pair]) -> Option<Vec<Extent>> {
+    let mut all: Vec<Extent> = Vec::new();
+    for pair in pairs.iter().filter(|pair| !matches!(pair.a.op, Op::Fill(_))) {
+        let own = pair.extents();
+        while all.len() < own.len() {
+            all.insert(0, Extent(1, 1));
+        }
+        let offset = all.len() - own.len();
+        for (axis, size) in own.into_iter().enumerate() {
+            let known = &mut all[offset + axis];
+            match (*known, size) {
+                (Extent(1, 1), size) => *known = size,
+                (known, size) if known == size || size == Extent(1, 1) => {}
+                _ => return None,
+            }
+        }
+    }
+    Some(all)
+}
+
+/// The name of a function of one value, where ONNX has it.
+fn unary(function: UnaryOp) -> Option<&'static str> {
+    Some(match function {
+        UnaryOp::Neg => "Neg",
+        UnaryOp::Abs => "Abs",
+        UnaryOp::Sign => "Sign",
+        UnaryOp::Exp => "Exp",
+        UnaryOp::Ln => "Log",
+        UnaryOp::Sqrt => "Sqrt",
+        UnaryOp::Recip => "Reciprocal",
+        UnaryOp::Sin => "Sin",
+        UnaryOp::Cos => "Cos",
+        UnaryOp::Tanh => "Tanh",
+        UnaryOp::Sigmoid => "Sigmoid",
+        UnaryOp::Erf => "Erf",
+        UnaryOp::Relu => "Relu",
+        UnaryOp::Floor => "Floor",
+        UnaryOp::Ceil => "Ceil",
+        UnaryOp::Round => "Round",
+        UnaryOp::Not => "Not",
+        UnaryOp::ExpM1 | UnaryOp::Ln1p | UnaryOp::Rsqrt => return None,
+    })
+}

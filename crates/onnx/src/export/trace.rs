@@ -1,0 +1,168 @@
+//! What a forward pass computes, as nodes to write. It is traced with two sizes of the batch: what differs between the traces depends
+//! on the batch, and how.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use kiln_ir::node::{Node, topological};
+use kiln_ir::{DType, Expr, Op, Shape};
+use kiln_nn::Tensor;
+use kiln_nn::whole::{Noted, Notes, Whole, record};
+
+use crate::error::{Error, Result};
+
+/// The two batches a forward pass is traced with; neither is a size that broadcasting treats differently, nor divides the other.
+pub(super) const BATCHES: [usize; 2] = [5, 7];
+
+/// A node in both traces.
+#[derive(Clone)]
+pub(super) struct Pair {
+    pub a: Arc<Node>,
+    pub b: Arc<Node>,
+}
+
+/// A size in both traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent(pub usize, pub usize);
+
+impl Extent {
+    pub fn is_fixed(self) -> bool {
+        self.0 == self.1
+    }
+
+    /// `(factor, rest)` where the size is `factor · batch + rest`.
+    pub fn by_batch(self) -> Option<(i64, i64)> {
+        let (a, b) = (self.0 as i64, self.1 as i64);
+        let [x, y] = BATCHES.map(|batch| batch as i64);
+        let factor = (b - a) / (y - x);
+        let rest = a - factor * x;
+        (factor * y + rest == b).then_some((factor, rest))
+    }
+}
+
+impl Pair {
+    pub fn extents(&self) -> Vec<Extent> {
+        self.a.shape.iter().zip(self.b.shape.iter()).map(|(a, b)| Extent(*a, *b)).collect()
+    }
+
+    pub fn input(&self, position: usize) -> Pair {
+        Pair { a: self.a.inputs[position].clone(), b: self.b.inputs[position].clone() }
+    }
+
+    pub fn inputs(&self) -> Vec<Pair> {
+        (0..self.a.inputs.len()).map(|position| self.input(position)).collect()
+    }
+}
+
+/// A forward pass, traced.
+pub(super) struct Trace {
+    pub outputs: Vec<Pair>,
+    notes: [Notes; 2],
+    /// Nodes that depend on an input, in the first trace.
+    live: HashSet<u64>,
+    /// How many nodes use a node, in the first trace.
+    users: HashMap<u64, usize>,
+    opset: i64,
+}
+
+impl Trace {
+    /// Traces `f` for inputs of these shapes (of one row) and types.
+    pub fn new(f: &dyn Fn(&[Tensor]) -> Vec<Tensor>, inputs: &[(Vec<usize>, DType)], opset: i64) -> Result<Trace> {
+        let once = |batch: usize| {
+            let declared = inputs.iter().enumerate().map(|(position, (row, dtype))| {
+                let shape: Vec<usize> = std::iter::once(batch).chain(row.iter().copied()).collect();
+                Tensor::from(Expr::input(position, Shape::from(shape.as_slice()), *dtype))
+            });
+            let declared: Vec<Tensor> = declared.collect();
+            let (outputs, notes) = record(|| f(&declared));
+            let node = |tensor: &Tensor| match tensor.expr().node() {
+                Ok(node) => Ok(node.clone()),
+                Err(error) => Err(Error::Compute(error.as_ref().clone())),
+            };
+            Ok::<_, Error>((outputs.iter().map(node).collect::<Result<Vec<_>>>()?, notes))
+        };
+        let (a, first) = once(BATCHES[0])?;
+        let (b, second) = once(BATCHES[1])?;
+        let mut live = HashSet::new();
+        let mut users = HashMap::new();
+        for node in topological(&a) {
+            if matches!(node.op, Op::Input(_)) || node.inputs.iter().any(|input| live.contains(&input.id)) {
+                live.insert(node.id);
+            }
+            node.inputs.iter().for_each(|input| *users.entry(input.id).or_insert(0) += 1);
+        }
+        let outputs = a.into_iter().zip(b).map(|(a, b)| Pair { a, b }).collect();
+        Ok(Trace { outputs, notes: [first, second], live, users, opset })
+    }
+
+    /// Whether nothing of an input is in the value, so that its numbers are known now.
+    pub fn is_constant(&self, pair: &Pair) -> bool {
+        !self.live.contains(&pair.a.id) && pair.a.shape == pair.b.shape
+    }
+
+    /// Whether one node alone uses the value.
+    pub fn is_used_once(&self, pair: &Pair) -> bool {
+        self.users.get(&pair.a.id) == Some(&1)
+    }
+
+    /// The path of the layer a node was built in.
+    pub fn layer(&self, pair: &Pair) -> &str {
+        self.notes[0].layer(pair.a.id).unwrap_or("")
+    }
+
+    /// What a value is as a whole, and of which values, where this version of the operators has a word for it.
+    pub fn whole(&self, pair: &Pair) -> Option<(&Whole, Vec<Pair>)> {
+        let (Noted { whole, inputs: a }, b) = (self.notes[0].of(pair.a.id)?, self.notes[1].of(pair.b.id)?);
+        let both = |(a, b): (&Tensor, &Tensor)| {
+            Some(Pair { a: a.expr().node().ok()?.clone(), b: b.expr().node().ok()?.clone() })
+        };
+        let inputs: Vec<Pair> = a.iter().zip(&b.inputs).map(both).collect::<Option<_>>()?;
+        let x = inputs.first()?;
+        let known = match whole {
+            Whole::Dense => x.a.shape.rank() == 2 && x.a.dtype == inputs[1].a.dtype,
+            Whole::Biased => {
+                matches!(x.a.op, Op::Conv(_) | Op::ConvGradInput(..)) && self.is_used_once(x)
+            }
+            Whole::Gelu(_) => self.opset >= 20,
+            Whole::Mish => self.opset >= 18,
+            Whole::HardSwish => self.opset >= 14,
+            Whole::LayerNorm(..) => self.opset >= 17,
+            Whole::RmsNorm(..) => self.opset >= 23,
+            Whole::GroupNorm(..) => self.opset >= 21,
+            Whole::AveragePool(spec, ..) => self.opset >= 19 || spec.dilation.iter().all(|by| *by == 1),
+            Whole::Resize(sizes, _) => {
+                sizes.len() + 2 == x.a.shape.rank() && x.extents()[1..].iter().all(|size| size.is_fixed())
+            }
+            Whole::GlobalAverage | Whole::GlobalMax => x.a.shape.rank() > 2,
+            _ => true,
+        };
+        known.then_some((whole, inputs))
+    }
+
+    /// The values a value is written from.
+    fn parts(&self, pair: &Pair) -> Vec<Pair> {
+        if self.is_constant(pair) {
+            return Vec::new();
+        }
+        match self.whole(pair) {
+            Some((Whole::Biased, inputs)) => inputs[0].inputs().into_iter().chain([inputs[1].clone()]).collect(),
+            Some((_, inputs)) => inputs,
+            None => pair.inputs(),
+        }
+    }
+
+    /// All values that have to be written, each before those written from it.
+    pub fn order(&self) -> Vec<Pair> {
+        let mut seen = HashSet::new();
+        let mut stack = self.outputs.clone();
+        let mut order = Vec::new();
+        while let Some(pair) = stack.pop() {
+            if seen.insert(pair.a.id) {
+                stack.extend(self.parts(&pair));
+                order.push(pair);
+            }
+        }
+        order.sort_unstable_by_key(|pair| pair.a.id);
+        order
+    }
+}
