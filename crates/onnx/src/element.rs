@@ -142,9 +142,8 @@ impl Element {
             U16 => each!(u16, 2, U16, |value| value),
             U32 => each!(u32, 4, I64, |value| i64::from(value)),
             U64 => {
-                let wide = |chunk: &[u8]| {
-                    i64::try_from(u64::from_le_bytes(chunk.try_into().unwrap_or([0; 8]))).ok()
-                };
+                let wide =
+                    |chunk: &[u8]| i64::try_from(u64::from_le_bytes(chunk.try_into().unwrap_or([0; 8]))).ok();
                 Data::I64(bytes.chunks_exact(8).map(wide).collect::<Option<_>>()?)
             }
             I8 => each!(i8, 1, I32, |value| i32::from(value)),

@@ -3,11 +3,20 @@
 //! [`export`] traces a forward pass and writes it with ONNX's operators. [`load`] reads a file as a [`Network`], a module whose
 //! weights are parameters.
 
+mod call;
 mod element;
 mod error;
 pub mod export;
+mod network;
+mod operators;
 #[doc(hidden)]
 pub mod proto;
+mod read;
+mod value;
+pub mod verify;
 
 pub use element::Element;
 pub use error::{Error, Result};
+pub use network::{Network, Port, load};
+pub use read::tensor_file;
+pub use value::Value;

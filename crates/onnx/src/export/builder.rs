@@ -7,8 +7,7 @@ use kiln_ir::{DType, Data};
 use crate::element::Element;
 use crate::proto::{
     AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    attribute_proto::AttributeType, tensor_shape_proto::Dimension, tensor_shape_proto::dimension,
-    type_proto,
+    attribute_proto::AttributeType, tensor_shape_proto::Dimension, tensor_shape_proto::dimension, type_proto,
 };
 
 /// A setting of a node.
@@ -256,7 +255,10 @@ fn value_info(name: &str, element: Element, sizes: &[Size]) -> ValueInfoProto {
     let tensor = type_proto::Tensor { elem_type: Some(element.number()), shape: Some(shape) };
     ValueInfoProto {
         name: Some(name.to_string()),
-        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(tensor)),
+            ..TypeProto::default()
+        }),
         ..ValueInfoProto::default()
     }
 }

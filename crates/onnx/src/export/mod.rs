@@ -64,7 +64,8 @@ pub fn write(
     let declared: Vec<_> = inputs.iter().map(|input| (input.row.clone(), input.dtype)).collect();
     let trace = Trace::new(f, &declared, builder.opset())?;
     let names = inputs.iter().map(|input| input.name.clone()).collect();
-    let mut writer = Writer { trace: &trace, builder, names, fold, written: HashMap::new(), variables: HashMap::new() };
+    let mut writer =
+        Writer { trace: &trace, builder, names, fold, written: HashMap::new(), variables: HashMap::new() };
     for pair in trace.order() {
         if !writer.is_written_on_demand(&pair) {
             writer.value(&pair)?;

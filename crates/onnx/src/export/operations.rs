@@ -14,8 +14,11 @@ pub(super) fn windows(
     dilation: &[usize],
 ) -> Vec<(&'static str, Attribute)> {
     let ints = |sizes: &[usize]| Attribute::Ints(sizes.iter().map(|&size| size as i64).collect());
-    let pads: Vec<i64> =
-        pad.iter().map(|(before, _)| *before as i64).chain(pad.iter().map(|(_, behind)| *behind as i64)).collect();
+    let pads: Vec<i64> = pad
+        .iter()
+        .map(|(before, _)| *before as i64)
+        .chain(pad.iter().map(|(_, behind)| *behind as i64))
+        .collect();
     let mut settings = vec![("strides", ints(stride)), ("pads", Attribute::Ints(pads))];
     // Older poolings have no dilation to set.
     if dilation.iter().any(|by| *by != 1) {
@@ -38,7 +41,9 @@ impl Writer<'_> {
                 Some(name) => name.clone(),
                 None => return Err(self.refusal(pair, "an input that isn't declared")),
             },
-            Op::Const(_) | Op::Var(_) => return Err(self.refusal(pair, "a constant whose shape depends on the batch")),
+            Op::Const(_) | Op::Var(_) => {
+                return Err(self.refusal(pair, "a constant whose shape depends on the batch"));
+            }
             Op::Fill(number) => {
                 let sizes = self.sizes(&pair.extents())?;
                 let number = self.builder.scalar(&Data::filled(dtype, 1, *number));
@@ -79,7 +84,9 @@ impl Writer<'_> {
             }
             Op::Slice(ranges) => self.slice(pair, ranges)?,
             Op::Pad { before, after, value } => {
-                let Op::Pad { before: other, after: behind, .. } = &pair.b.op else { return Err(self.uneven(pair)) };
+                let Op::Pad { before: other, after: behind, .. } = &pair.b.op else {
+                    return Err(self.uneven(pair));
+                };
                 if (before, after) != (other, behind) {
                     return Err(self.uneven(pair));
                 }
@@ -149,7 +156,9 @@ impl Writer<'_> {
                 let mut settings = vec![("axis", Attribute::Int(*axis as i64))];
                 if *mode == ScatterMode::Add {
                     if self.builder.opset() < 16 {
-                        return Err(self.refusal(pair, "adding at indices, which operators have since version 16"));
+                        return Err(
+                            self.refusal(pair, "adding at indices, which operators have since version 16")
+                        );
                     }
                     settings.push(("reduction", Attribute::Text("add".to_string())));
                 }
@@ -159,7 +168,9 @@ impl Writer<'_> {
             Op::WindowPick(_) | Op::WindowSpread(_) | Op::WindowSum(_) | Op::WindowSumGrad(..) => {
                 return Err(self.refusal(pair, "a gradient of pooling"));
             }
-            Op::ConvGradWeight(..) => return Err(self.refusal(pair, "a gradient of a convolution in its weight")),
+            Op::ConvGradWeight(..) => {
+                return Err(self.refusal(pair, "a gradient of a convolution in its weight"));
+            }
             Op::Custom(operation) => {
                 let what = format!("{}, which is code of somebody's own", operation.0.name());
                 return Err(self.refusal(pair, &what));
@@ -273,7 +284,8 @@ impl Writer<'_> {
         let sizes = pair.input(0).extents();
         let (mut starts, mut ends, mut axes, mut steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (axis, (range, other)) in ranges.iter().zip(others).enumerate() {
-            let whole = |range: &SliceRange, size: usize| range.start == 0 && range.step == 1 && range.len == size;
+            let whole =
+                |range: &SliceRange, size: usize| range.start == 0 && range.step == 1 && range.len == size;
             if whole(range, sizes[axis].0) && whole(other, sizes[axis].1) {
                 continue;
             }
@@ -363,7 +375,9 @@ impl Writer<'_> {
         to: &[usize],
     ) -> String {
         let extra = |axis: usize| {
-            let covered = from[axis].saturating_sub(1) * spec.stride[axis] + (window[axis] - 1) * spec.dilation[axis] + 1;
+            let covered = from[axis].saturating_sub(1) * spec.stride[axis]
+                + (window[axis] - 1) * spec.dilation[axis]
+                + 1;
             to[axis] + spec.pad[axis].0 + spec.pad[axis].1 - covered
         };
         let extra: Vec<usize> = (0..window.len()).map(extra).collect();

@@ -9,7 +9,8 @@ use prost::Message;
 use super::Builder;
 use crate::error::{Error, Result};
 use crate::proto::{
-    GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, tensor_proto::DataLocation,
+    GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    tensor_proto::DataLocation,
 };
 
 /// The first and the last version of the operators that can be written.
@@ -147,7 +148,11 @@ fn outside(tensors: &mut [TensorProto], file: &Path) -> Vec<u8> {
         // Readers map the file: pages begin at multiples of 4096.
         all.resize(all.len().next_multiple_of(4096), 0);
         let bytes = tensor.raw_data.take().unwrap_or_default();
-        let entries = [("location", name.clone()), ("offset", all.len().to_string()), ("length", bytes.len().to_string())];
+        let entries = [
+            ("location", name.clone()),
+            ("offset", all.len().to_string()),
+            ("length", bytes.len().to_string()),
+        ];
         tensor.external_data = entries
             .into_iter()
             .map(|(key, value)| StringStringEntryProto { key: Some(key.to_string()), value: Some(value) })

@@ -67,7 +67,11 @@ pub(super) struct Trace {
 
 impl Trace {
     /// Traces `f` for inputs of these shapes (of one row) and types.
-    pub fn new(f: &dyn Fn(&[Tensor]) -> Vec<Tensor>, inputs: &[(Vec<usize>, DType)], opset: i64) -> Result<Trace> {
+    pub fn new(
+        f: &dyn Fn(&[Tensor]) -> Vec<Tensor>,
+        inputs: &[(Vec<usize>, DType)],
+        opset: i64,
+    ) -> Result<Trace> {
         let once = |batch: usize| {
             let declared = inputs.iter().enumerate().map(|(position, (row, dtype))| {
                 let shape: Vec<usize> = std::iter::once(batch).chain(row.iter().copied()).collect();
@@ -120,9 +124,7 @@ impl Trace {
         let x = inputs.first()?;
         let known = match whole {
             Whole::Dense => x.a.shape.rank() == 2 && x.a.dtype == inputs[1].a.dtype,
-            Whole::Biased => {
-                matches!(x.a.op, Op::Conv(_) | Op::ConvGradInput(..)) && self.is_used_once(x)
-            }
+            Whole::Biased => matches!(x.a.op, Op::Conv(_) | Op::ConvGradInput(..)) && self.is_used_once(x),
             Whole::Gelu(_) => self.opset >= 20,
             Whole::Mish => self.opset >= 18,
             Whole::HardSwish => self.opset >= 14,
@@ -145,7 +147,9 @@ impl Trace {
             return Vec::new();
         }
         match self.whole(pair) {
-            Some((Whole::Biased, inputs)) => inputs[0].inputs().into_iter().chain([inputs[1].clone()]).collect(),
+            Some((Whole::Biased, inputs)) => {
+                inputs[0].inputs().into_iter().chain([inputs[1].clone()]).collect()
+            }
             Some((_, inputs)) => inputs,
             None => pair.inputs(),
         }

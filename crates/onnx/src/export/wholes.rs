@@ -68,7 +68,8 @@ impl Writer<'_> {
                 self.with("RMSNormalization", &names, settings)
             }
             Whole::GroupNorm(groups, epsilon) => {
-                let settings = vec![("num_groups", Attribute::Int(*groups as i64)), ("epsilon", float(*epsilon))];
+                let settings =
+                    vec![("num_groups", Attribute::Int(*groups as i64)), ("epsilon", float(*epsilon))];
                 self.with("GroupNormalization", &names, settings)
             }
             Whole::InstanceNorm(epsilon) => {

@@ -1,0 +1,218 @@
+//! One node at work: its settings, its inputs, and how it says what is wrong.
+
+use std::path::Path;
+
+use kiln_ir::{DType, Data};
+use kiln_nn::{Context, Tensor};
+
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::proto::{AttributeProto, GraphProto, NodeProto};
+use crate::read;
+use crate::value::{Value, whole};
+
+/// A node with the values that come in.
+pub struct Call<'a> {
+    pub(crate) node: &'a NodeProto,
+    pub(crate) inputs: Vec<Value>,
+    /// The version of the node's set of operators.
+    pub(crate) version: i64,
+    pub(crate) context: &'a Context,
+    pub(crate) folder: &'a Path,
+    /// Runs a graph within the node.
+    pub(crate) inner: &'a dyn Fn(&GraphProto) -> Result<Vec<Value>>,
+}
+
+/// What an operator computes.
+pub type Operator = fn(&Call) -> Result<Vec<Value>>;
+
+impl Call<'_> {
+    /// A fault in this node.
+    pub fn fault(&self, what: impl std::fmt::Display) -> Error {
+        Error::network(format!("{}: {what}", title(self.node)))
+    }
+
+    // Inputs.
+
+    /// How many inputs there are, named or not.
+    pub fn count(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Whether an input is there.
+    pub fn has(&self, position: usize) -> bool {
+        !matches!(self.inputs.get(position), None | Some(Value::Nothing))
+    }
+
+    /// An input that must be there.
+    pub fn value(&self, position: usize) -> Result<&Value> {
+        match self.inputs.get(position) {
+            Some(value) if !matches!(value, Value::Nothing) => Ok(value),
+            _ => Err(self.fault(format!("input {position} is missing"))),
+        }
+    }
+
+    /// An input's numbers.
+    pub fn tensor(&self, position: usize) -> Result<Tensor> {
+        match self.value(position)? {
+            Value::Numbers(tensor, _) => Ok(tensor.clone()),
+            _ => Err(self.fault(format!("input {position} holds texts, and numbers are needed"))),
+        }
+    }
+
+    /// An input's numbers, if it is there.
+    pub fn optional(&self, position: usize) -> Result<Option<Tensor>> {
+        if self.has(position) { self.tensor(position).map(Some) } else { Ok(None) }
+    }
+
+    /// The type of an input's elements.
+    pub fn element(&self, position: usize) -> Result<Element> {
+        Ok(self.value(position)?.element())
+    }
+
+    /// The numbers of an input that has to be known before anything is computed, because shapes follow from it.
+    pub fn known(&self, position: usize) -> Result<Data> {
+        let value = self.value(position)?;
+        value.constant().ok_or_else(|| {
+            let name = self.node.input.get(position).map_or("", String::as_str);
+            self.fault(format!(
+                "shapes follow from the numbers of {name}, which are known only when it runs; fix them in the file"
+            ))
+        })
+    }
+
+    /// The same as whole numbers.
+    pub fn known_ints(&self, position: usize) -> Result<Vec<i64>> {
+        Ok(whole(&self.known(position)?))
+    }
+
+    /// The same, if the input is there.
+    pub fn optional_ints(&self, position: usize) -> Result<Option<Vec<i64>>> {
+        if self.has(position) { self.known_ints(position).map(Some) } else { Ok(None) }
+    }
+
+    /// An input of one number that has to be known beforehand.
+    pub fn known_number(&self, position: usize) -> Result<f64> {
+        let data = self.known(position)?;
+        data.get(0)
+            .map(|number| number.as_f64())
+            .ok_or_else(|| self.fault(format!("input {position} is empty")))
+    }
+
+    // Settings.
+
+    fn setting(&self, name: &str) -> Option<&AttributeProto> {
+        self.node.attribute.iter().find(|attribute| attribute.name() == name)
+    }
+
+    /// Whether something is set.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.setting(name).is_some()
+    }
+
+    /// A whole number, or what it is unless set.
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        self.setting(name).and_then(|setting| setting.i).unwrap_or(default)
+    }
+
+    /// A number, or what it is unless set.
+    pub fn float(&self, name: &str, default: f32) -> f64 {
+        f64::from(self.setting(name).and_then(|setting| setting.f).unwrap_or(default))
+    }
+
+    /// A word, or what it is unless set.
+    pub fn text(&self, name: &str, default: &str) -> String {
+        let text = self.setting(name).and_then(|setting| setting.s.as_ref());
+        text.map_or_else(|| default.to_string(), |text| String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// Whole numbers, if they are set.
+    pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        self.setting(name).map(|setting| setting.ints.clone())
+    }
+
+    /// Numbers, if they are set.
+    pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
+        self.setting(name).map(|setting| setting.floats.clone())
+    }
+
+    /// Words, if they are set.
+    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
+        let text = |text: &bytes::Bytes| String::from_utf8_lossy(text).into_owned();
+        self.setting(name).map(|setting| setting.strings.iter().map(text).collect())
+    }
+
+    /// A tensor, if it is set.
+    pub fn constant(&self, name: &str) -> Result<Option<Value>> {
+        let tensor = self.setting(name).and_then(|setting| setting.t.as_ref());
+        tensor.map(|tensor| read::tensor(tensor, self.folder)).transpose()
+    }
+
+    /// What a graph within the node gives.
+    pub fn graph(&self, name: &str) -> Result<Vec<Value>> {
+        let graph = self.setting(name).and_then(|setting| setting.g.as_ref());
+        (self.inner)(graph.ok_or_else(|| self.fault(format!("{name} isn't set")))?)
+    }
+
+    /// An element type by its number.
+    pub fn element_of(&self, number: i64) -> Result<Element> {
+        let element = i32::try_from(number).ok().and_then(Element::of);
+        element.ok_or_else(|| self.fault(format!("elements of ONNX's type {number} aren't known here")))
+    }
+
+    // Axes.
+
+    /// An axis of so many, counted from the end where it is negative.
+    pub fn axis(&self, axis: i64, rank: usize) -> Result<usize> {
+        let place = if axis < 0 { axis + rank as i64 } else { axis };
+        match usize::try_from(place) {
+            Ok(place) if place < rank => Ok(place),
+            _ => Err(self.fault(format!("there is no axis {axis} among {rank}"))),
+        }
+    }
+
+    /// Several axes.
+    pub fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<usize>> {
+        axes.iter().map(|&axis| self.axis(axis, rank)).collect()
+    }
+
+    /// Axes that are a setting in older versions, and an input in newer ones.
+    pub fn axes_input(&self, position: usize) -> Result<Option<Vec<i64>>> {
+        match self.ints("axes") {
+            Some(axes) => Ok(Some(axes)),
+            None => self.optional_ints(position),
+        }
+    }
+
+    // Results.
+
+    /// A tensor of the type of an input, brought back to its range.
+    pub fn like(&self, position: usize, tensor: Tensor) -> Result<Vec<Value>> {
+        Ok(vec![Value::wrapped(tensor, self.element(position)?)])
+    }
+}
+
+/// A tensor as the result of a node, of the type that it is held in.
+pub fn one(tensor: Tensor) -> Result<Vec<Value>> {
+    Ok(vec![Value::of(tensor)])
+}
+
+/// Whole numbers as a vector.
+pub fn vector(numbers: Vec<i64>) -> Value {
+    let count = numbers.len();
+    Value::new(Data::I64(numbers), &[count], Element::I64)
+}
+
+/// A tensor in a type that is computed with in floats.
+pub fn wide(x: &Tensor) -> Tensor {
+    if matches!(x.dtype(), DType::F16 | DType::Bf16) { x.cast(DType::F32) } else { x.clone() }
+}
+
+/// What a node is called in messages.
+pub fn title(node: &NodeProto) -> String {
+    let name = match (node.name(), node.output.first()) {
+        ("", Some(output)) => output,
+        (name, _) => name,
+    };
+    format!("{} ({name})", node.op_type())
+}

@@ -1,0 +1,380 @@
+//! A network from a file: a module whose weights are parameters, computed node by node with kiln's tensors.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use kiln_nn::{Context, DType, Layer, Module, Param, Tensor, Variable, Visitor};
+
+use crate::call::{Call, title};
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::operators;
+use crate::proto::{
+    FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, tensor_shape_proto::dimension,
+    type_proto,
+};
+use crate::read;
+use crate::value::Value;
+
+/// A network of a file.
+///
+/// Its floating weights are parameters, by their names in the file, and train like any layer's. The statistics of norms over a batch
+/// are states, and stay as they are. What shapes follow from is a constant.
+pub struct Network {
+    model: ModelProto,
+    folder: PathBuf,
+    weights: BTreeMap<String, Weight>,
+    functions: HashMap<(String, String), FunctionProto>,
+}
+
+enum Weight {
+    Trained(Param, Element),
+    State(Variable, Element),
+    Constant(Value),
+}
+
+/// An input or output of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its type, if it is a tensor of a known type.
+    pub element: Option<Element>,
+    /// Its sizes; none where they are free.
+    pub sizes: Vec<Option<usize>>,
+}
+
+/// Functions may call functions; a file that goes deeper is no model.
+const DEEPEST: usize = 32;
+
+/// Reads a network from a file.
+///
+/// # Errors
+/// Where there is none, it is damaged, or it has operators that aren't known here: all of them at once, with counts.
+pub fn load(path: impl AsRef<Path>) -> Result<Network> {
+    let path = path.as_ref();
+    let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
+    Network::new(read::model(path)?, folder)
+}
+
+impl Network {
+    /// A network of a message. Numbers that lie in other files are looked for in `folder`.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn new(mut model: ModelProto, folder: PathBuf) -> Result<Network> {
+        let functions: HashMap<(String, String), FunctionProto> = std::mem::take(&mut model.functions)
+            .into_iter()
+            .map(|function| ((function.domain().to_string(), function.name().to_string()), function))
+            .collect();
+        let mut network = Network { model, folder, weights: BTreeMap::new(), functions };
+        let mut graph =
+            network.model.graph.take().ok_or_else(|| Error::network("the file holds no graph"))?;
+        network.check_operators(&graph)?;
+        sort(&mut graph)?;
+        let statistics = statistics(&graph);
+        for tensor in std::mem::take(&mut graph.initializer) {
+            let value = read::tensor(&tensor, &network.folder)?;
+            let name = tensor.name().to_string();
+            let weight = match &value {
+                Value::Numbers(tensor, element) if element.is_float() && tensor.elements() > 1 => {
+                    if statistics.contains(&name) {
+                        Weight::State(Variable::new("", tensor.to_data()?, tensor.shape())?, *element)
+                    } else {
+                        Weight::Trained(Param::new(tensor), *element)
+                    }
+                }
+                _ => Weight::Constant(value),
+            };
+            network.weights.insert(name, weight);
+        }
+        graph.input.retain(|input| !network.weights.contains_key(input.name()));
+        network.model.graph = Some(graph);
+        Ok(network)
+    }
+
+    fn graph(&self) -> &GraphProto {
+        static NONE: std::sync::LazyLock<GraphProto> = std::sync::LazyLock::new(GraphProto::default);
+        self.model.graph.as_ref().unwrap_or(&NONE)
+    }
+
+    /// What it takes, without weights.
+    pub fn inputs(&self) -> Vec<Port> {
+        self.graph().input.iter().map(port).collect()
+    }
+
+    /// What it gives.
+    pub fn outputs(&self) -> Vec<Port> {
+        self.graph().output.iter().map(port).collect()
+    }
+
+    /// The version of a set of operators that the file was written with.
+    fn version(&self, domain: &str) -> i64 {
+        let domain = if domain == "ai.onnx" { "" } else { domain };
+        let own = |name: &str| if name == "ai.onnx" { String::new() } else { name.to_string() };
+        let found = self.model.opset_import.iter().find(|set| own(set.domain()) == domain);
+        found.map_or(1, |set| set.version())
+    }
+
+    /// What it gives for these values.
+    ///
+    /// # Errors
+    /// Where they don't fit, with the node.
+    pub fn run(&self, inputs: Vec<Value>, context: &Context) -> Result<Vec<Value>> {
+        let graph = self.graph();
+        if inputs.len() != graph.input.len() {
+            return Err(Error::network(format!("{} values for {} inputs", inputs.len(), graph.input.len())));
+        }
+        let mut known: HashMap<&str, Value> = HashMap::new();
+        for (name, weight) in &self.weights {
+            let value = match weight {
+                Weight::Trained(param, element) => Value::Numbers(param.tensor(), *element),
+                Weight::State(variable, element) => Value::Numbers(variable.tensor(), *element),
+                Weight::Constant(value) => value.clone(),
+            };
+            known.insert(name, value);
+        }
+        for (port, value) in graph.input.iter().zip(inputs) {
+            known.insert(port.name(), value);
+        }
+        self.walk(graph, known, context, 0)
+    }
+
+    /// Computes a graph from what is known.
+    fn walk<'a>(
+        &'a self,
+        graph: &'a GraphProto,
+        mut known: HashMap<&'a str, Value>,
+        context: &Context,
+        depth: usize,
+    ) -> Result<Vec<Value>> {
+        for tensor in &graph.initializer {
+            known.insert(tensor.name(), read::tensor(tensor, &self.folder)?);
+        }
+        for node in &graph.node {
+            let outputs = self.call(node, &known, context, depth)?;
+            for (name, value) in node.output.iter().zip(outputs) {
+                known.insert(name, value);
+            }
+        }
+        let result = |port: &ValueInfoProto| {
+            let missing = || Error::network(format!("no node gives the output {}", port.name()));
+            known.get(port.name()).cloned().ok_or_else(missing)
+        };
+        graph.output.iter().map(result).collect()
+    }
+
+    fn call(
+        &self,
+        node: &NodeProto,
+        known: &HashMap<&str, Value>,
+        context: &Context,
+        depth: usize,
+    ) -> Result<Vec<Value>> {
+        if depth > DEEPEST {
+            return Err(Error::network(format!("{}: graphs within graphs, too many", title(node))));
+        }
+        let input = |name: &String| match name.as_str() {
+            "" => Ok(Value::Nothing),
+            name => known
+                .get(name)
+                .cloned()
+                .ok_or_else(|| Error::network(format!("{}: nothing gives its input {name}", title(node)))),
+        };
+        let inputs = node.input.iter().map(input).collect::<Result<Vec<_>>>()?;
+        if let Some(function) = self.functions.get(&(node.domain().to_string(), node.op_type().to_string())) {
+            return self.function(function, node, inputs, context, depth);
+        }
+        let operator = operators::find(node.domain(), node.op_type())
+            .ok_or_else(|| Error::Unsupported(format!("{}: this operator isn't known here", title(node))))?;
+        // A graph within sees all that is known around it.
+        let inner = |graph: &GraphProto| self.walk(graph, known.clone(), context, depth + 1);
+        let version = self.version(node.domain());
+        let call = Call { node, inputs, version, context, folder: &self.folder, inner: &inner };
+        let outputs = operator(&call)?;
+        for output in &outputs {
+            if let Value::Numbers(tensor, _) = output
+                && let Some(error) = tensor.error()
+            {
+                return Err(call.fault(error));
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// A function of the file's own: its nodes, with the caller's settings where they name them.
+    fn function(
+        &self,
+        function: &FunctionProto,
+        node: &NodeProto,
+        inputs: Vec<Value>,
+        context: &Context,
+        depth: usize,
+    ) -> Result<Vec<Value>> {
+        let mut known: HashMap<&str, Value> = HashMap::new();
+        let given = inputs.into_iter().chain(std::iter::repeat(Value::Nothing));
+        for (name, value) in function.input.iter().zip(given) {
+            known.insert(name, value);
+        }
+        let mut body = function.node.clone();
+        for own in &mut body {
+            own.attribute.retain_mut(|attribute| {
+                if attribute.ref_attr_name().is_empty() {
+                    return true;
+                }
+                let wanted = attribute.ref_attr_name().to_string();
+                let found = node.attribute.iter().chain(&function.attribute_proto);
+                let Some(found) = found.into_iter().find(|found| found.name() == wanted) else {
+                    return false;
+                };
+                let name = attribute.name.clone();
+                *attribute = found.clone();
+                attribute.name = name;
+                true
+            });
+        }
+        let mut values: HashMap<String, Value> =
+            known.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        for own in &body {
+            let seen: HashMap<&str, Value> =
+                values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            let outputs = self.call(own, &seen, context, depth + 1)?;
+            for (name, value) in own.output.iter().zip(outputs) {
+                values.insert(name.clone(), value);
+            }
+        }
+        let result = |name: &String| values.get(name).cloned().unwrap_or(Value::Nothing);
+        Ok(function.output.iter().map(result).collect())
+    }
+
+    /// All operators that aren't known, with counts and the first node of each.
+    fn check_operators(&self, graph: &GraphProto) -> Result<()> {
+        let mut unknown: BTreeMap<String, (usize, String)> = BTreeMap::new();
+        let mut waiting: Vec<&NodeProto> = graph.node.iter().collect();
+        waiting.extend(self.functions.values().flat_map(|function| &function.node));
+        while let Some(node) = waiting.pop() {
+            let (domain, operator) = (node.domain(), node.op_type());
+            let own = self.functions.contains_key(&(domain.to_string(), operator.to_string()));
+            if !own && operators::find(domain, operator).is_none() {
+                let name =
+                    if domain.is_empty() { operator.to_string() } else { format!("{domain}.{operator}") };
+                unknown.entry(name).or_insert_with(|| (0, title(node))).0 += 1;
+            }
+            let within = node.attribute.iter().filter_map(|attribute| attribute.g.as_ref());
+            waiting.extend(within.flat_map(|graph| &graph.node));
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let lines =
+            unknown.iter().map(|(name, (count, first))| format!("  {name} × {count}, first as {first}"));
+        Err(Error::Unsupported(format!(
+            "operators that aren't known here:\n{}\nwrite the model with others (a simplifier or an older version of the operators often does), or replace these parts",
+            lines.collect::<Vec<_>>().join("\n")
+        )))
+    }
+}
+
+impl Module for Network {
+    fn visit(&self, visitor: &mut Visitor) {
+        for (name, weight) in &self.weights {
+            match weight {
+                Weight::Trained(param, _) => visitor.parameter(name, param),
+                Weight::State(variable, _) => visitor.state(name, variable),
+                Weight::Constant(_) => {}
+            }
+        }
+    }
+}
+
+impl Layer for Network {
+    /// The first output for one input, which a network used as a layer has.
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        let wanted = self.inputs().first().and_then(|input| input.element?.dtype());
+        let x = x.cast(wanted.unwrap_or(DType::F32));
+        let fail =
+            |message: String| kiln_ir::Error::new(kiln_ir::ErrorKind::Value, "network", message).into();
+        match self.run(vec![Value::of(x)], context) {
+            Ok(outputs) => match outputs.into_iter().next() {
+                Some(Value::Numbers(tensor, _)) => tensor,
+                _ => fail("the network gives no numbers".to_string()),
+            },
+            Err(error) => fail(error.to_string()),
+        }
+    }
+}
+
+fn port(info: &ValueInfoProto) -> Port {
+    let tensor = match info.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => Some(tensor),
+        _ => None,
+    };
+    let sizes = tensor.and_then(|tensor| tensor.shape.as_ref()).map_or(Vec::new(), |shape| {
+        let size = |value: &Option<dimension::Value>| match value {
+            Some(dimension::Value::DimValue(size)) => usize::try_from(*size).ok(),
+            _ => None,
+        };
+        shape.dim.iter().map(|dim| size(&dim.value)).collect()
+    });
+    let element = tensor.and_then(|tensor| Element::of(tensor.elem_type()));
+    Port { name: info.name().to_string(), element, sizes }
+}
+
+/// The names of what norms over a batch take as mean and variance.
+fn statistics(graph: &GraphProto) -> HashSet<String> {
+    let norms = graph.node.iter().filter(|node| node.op_type() == "BatchNormalization");
+    norms.flat_map(|node| node.input.iter().skip(3).cloned()).collect()
+}
+
+/// Nodes in an order in which each comes behind those it needs.
+fn sort(graph: &mut GraphProto) -> Result<()> {
+    let mut maker: HashMap<String, usize> = HashMap::new();
+    for (at, node) in graph.node.iter().enumerate() {
+        for output in node.output.iter().filter(|output| !output.is_empty()) {
+            if let Some(other) = maker.insert(output.clone(), at) {
+                let (first, second) = (title(&graph.node[other]), title(node));
+                return Err(Error::network(format!("{first} and {second} both give {output}")));
+            }
+        }
+    }
+    let needs = |node: &NodeProto| -> Vec<usize> {
+        let mut names: Vec<&String> = node.input.iter().collect();
+        let mut graphs: Vec<&GraphProto> =
+            node.attribute.iter().filter_map(|setting| setting.g.as_ref()).collect();
+        while let Some(graph) = graphs.pop() {
+            names.extend(graph.node.iter().flat_map(|node| &node.input));
+            graphs.extend(
+                graph.node.iter().flat_map(|node| &node.attribute).filter_map(|setting| setting.g.as_ref()),
+            );
+        }
+        names.into_iter().filter_map(|name| maker.get(name).copied()).collect()
+    };
+    let waiting: Vec<Vec<usize>> = graph.node.iter().map(needs).collect();
+    let mut open: Vec<usize> = waiting.iter().map(Vec::len).collect();
+    let mut users: Vec<Vec<usize>> = vec![Vec::new(); open.len()];
+    for (at, needs) in waiting.iter().enumerate() {
+        needs.iter().for_each(|&need| users[need].push(at));
+    }
+    let mut ready: std::collections::BinaryHeap<std::cmp::Reverse<usize>> =
+        (0..open.len()).filter(|&at| open[at] == 0).map(std::cmp::Reverse).collect();
+    let mut order = Vec::with_capacity(open.len());
+    while let Some(std::cmp::Reverse(at)) = ready.pop() {
+        order.push(at);
+        for &user in &users[at] {
+            open[user] -= 1;
+            if open[user] == 0 {
+                ready.push(std::cmp::Reverse(user));
+            }
+        }
+    }
+    if order.len() < open.len() {
+        let stuck = open.iter().position(|open| *open > 0).unwrap_or(0);
+        return Err(Error::network(format!(
+            "{}: its inputs depend on its own output",
+            title(&graph.node[stuck])
+        )));
+    }
+    let mut nodes: Vec<Option<NodeProto>> = std::mem::take(&mut graph.node).into_iter().map(Some).collect();
+    graph.node = order.into_iter().filter_map(|at| nodes[at].take()).collect();
+    Ok(())
+}

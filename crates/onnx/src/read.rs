@@ -1,0 +1,125 @@
+//! Files of ONNX as messages and tensors. Nothing in them is believed: sizes are held against what is there before memory is taken.
+
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+
+use bytes::Bytes;
+use kiln_ir::Data;
+use memmap2::Mmap;
+use prost::Message;
+
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
+use crate::value::Value;
+
+/// A file's bytes, mapped: what of it is looked at is read.
+pub fn mapped(path: &Path) -> Result<Bytes> {
+    let file = File::open(path).map_err(Error::file(path))?;
+    let length = file.metadata().map_err(Error::file(path))?.len();
+    if length == 0 {
+        return Ok(Bytes::new());
+    }
+    // SAFETY: the map is only read. A file that somebody cuts meanwhile ends the process, as with every mapped file.
+    let map = unsafe { Mmap::map(&file) }.map_err(Error::file(path))?;
+    Ok(Bytes::from_owner(map))
+}
+
+/// A model's message.
+pub fn model(path: &Path) -> Result<ModelProto> {
+    ModelProto::decode(mapped(path)?)
+        .map_err(|error| Error::format(path, format!("{error}; it is cut off, damaged, or no ONNX file")))
+}
+
+/// A file with one tensor, as test data come.
+pub fn tensor_file(path: &Path) -> Result<Value> {
+    let message = TensorProto::decode(mapped(path)?).map_err(|error| {
+        Error::format(path, format!("{error}; it is cut off, damaged, or no tensor of ONNX"))
+    })?;
+    tensor(&message, path.parent().unwrap_or(Path::new(".")))
+}
+
+/// A tensor of a message. Numbers that lie in another file are looked for in `folder`.
+pub fn tensor(message: &TensorProto, folder: &Path) -> Result<Value> {
+    let name = message.name();
+    let refuse = |what: String| Error::network(format!("tensor {name}: {what}"));
+    let number = message.data_type();
+    let element = Element::of(number)
+        .ok_or_else(|| refuse(format!("elements of ONNX's type {number} aren't known here")))?;
+    let mut shape = Vec::with_capacity(message.dims.len());
+    for &size in &message.dims {
+        let size = usize::try_from(size).map_err(|_| refuse(format!("a size of {size}")))?;
+        shape.push(size);
+    }
+    let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
+    let count = count.ok_or_else(|| refuse(format!("a shape of {shape:?}, which no memory holds")))?;
+    let holds = |found: usize| match found == count {
+        true => Ok(()),
+        false => Err(refuse(format!("{found} elements for a shape of {shape:?}"))),
+    };
+    if element == Element::Text {
+        holds(message.string_data.len())?;
+        let text = |bytes: &Bytes| {
+            String::from_utf8(bytes.to_vec()).map_err(|_| refuse("a text isn't UTF-8".to_string()))
+        };
+        let texts = message.string_data.iter().map(text).collect::<Result<Vec<_>>>()?;
+        return Ok(Value::texts(texts, &shape));
+    }
+    let size = element.size().unwrap_or(1);
+    let external = message.data_location == Some(DataLocation::External as i32);
+    if external || message.raw_data.is_some() {
+        let bytes =
+            if external { outside(message, folder)? } else { message.raw_data.clone().unwrap_or_default() };
+        if Some(bytes.len()) != count.checked_mul(size) {
+            let (found, name) = (bytes.len(), element.name());
+            return Err(refuse(format!("{found} bytes for a shape of {shape:?} of {name}")));
+        }
+        let data = element.read(&bytes).ok_or_else(|| refuse("a number above 2⁶³".to_string()))?;
+        return Ok(Value::new(data, &shape, element));
+    }
+    let data = match element {
+        Element::F32 => Data::F32(message.float_data.clone()),
+        Element::F64 => Data::F64(message.double_data.clone()),
+        Element::I64 => Data::I64(message.int64_data.clone()),
+        Element::U32 | Element::U64 => {
+            let wide = message.uint64_data.iter().map(|&number| i64::try_from(number).ok());
+            Data::I64(wide.collect::<Option<_>>().ok_or_else(|| refuse("a number above 2⁶³".to_string()))?)
+        }
+        // Narrow types come as 32 bits each; halves as their bits.
+        Element::F16 | Element::Bf16 => {
+            let bytes: Vec<u8> =
+                message.int32_data.iter().flat_map(|&bits| (bits as u16).to_le_bytes()).collect();
+            element.read(&bytes).unwrap_or(Data::F32(Vec::new()))
+        }
+        _ => Data::I32(message.int32_data.clone()).cast(element.dtype().unwrap_or(kiln_ir::DType::I32)),
+    };
+    holds(data.len())?;
+    Ok(Value::new(data, &shape, element))
+}
+
+/// The bytes of a tensor whose numbers lie in another file, which must stand in the model's folder or below it.
+fn outside(message: &TensorProto, folder: &Path) -> Result<Bytes> {
+    let name = message.name();
+    let entry =
+        |key: &str| message.external_data.iter().find(|entry| entry.key() == key).map(|entry| entry.value());
+    let refuse = |what: &str| Error::network(format!("tensor {name}: {what}"));
+    let location =
+        PathBuf::from(entry("location").ok_or_else(|| refuse("the file with its numbers isn't named"))?);
+    if !location.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(refuse("the file with its numbers is outside the model's folder"));
+    }
+    let number = |key: &str| match entry(key) {
+        None => Ok(None),
+        Some(text) => match text.parse::<usize>() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(refuse(&format!("{key} is {text}"))),
+        },
+    };
+    let bytes = mapped(&folder.join(&location))?;
+    let start = number("offset")?.unwrap_or(0);
+    let length = number("length")?.unwrap_or(bytes.len().saturating_sub(start));
+    match start.checked_add(length) {
+        Some(end) if end <= bytes.len() => Ok(bytes.slice(start..end)),
+        _ => Err(refuse(&format!("{} ends before its numbers do", location.display()))),
+    }
+}

@@ -1,0 +1,155 @@
+//! A network held beside what another program computed with it: recorded inputs and outputs, as ONNX's own tests keep them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use kiln_ir::DType;
+use kiln_nn::Context;
+
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::read::tensor_file;
+use crate::value::Value;
+
+/// How an output compares with what was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The output's name.
+    pub name: String,
+    /// What is wrong, if something is.
+    pub fault: Option<String>,
+    /// The largest difference of two numbers.
+    pub largest: f64,
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.fault {
+            None => write!(f, "{}: equal, the largest difference is {:.3e}", self.name, self.largest),
+            Some(fault) => write!(f, "{}: {fault}", self.name),
+        }
+    }
+}
+
+/// How near numbers must be: `|a − b| ≤ absolute + relative · |b|`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// In proportion to the number.
+    pub relative: f64,
+    /// Whatever the number.
+    pub absolute: f64,
+}
+
+/// The tolerance of ONNX's own tests.
+impl Default for Tolerance {
+    fn default() -> Tolerance {
+        Tolerance { relative: 1e-3, absolute: 1e-7 }
+    }
+}
+
+/// The folders of recorded data in a folder, in order: `test_data_set_0`, …; or the folder itself.
+///
+/// # Errors
+/// Where there are none.
+pub fn data_sets(folder: &Path) -> Result<Vec<PathBuf>> {
+    let is_set = |path: &PathBuf| {
+        path.is_dir()
+            && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("test_data_set_"))
+    };
+    let entries = std::fs::read_dir(folder).map_err(Error::file(folder))?;
+    let mut sets: Vec<PathBuf> =
+        entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(is_set).collect();
+    sets.sort();
+    if sets.is_empty() && folder.join("output_0.pb").exists() {
+        sets.push(folder.to_path_buf());
+    }
+    if sets.is_empty() {
+        return Err(Error::format(folder, "there is no test_data_set_0 in it, and no output_0.pb"));
+    }
+    Ok(sets)
+}
+
+/// The files `kind_0.pb`, `kind_1.pb`, … of a set.
+fn values(set: &Path, kind: &str) -> Result<Vec<Value>> {
+    let file = |number: usize| Some(set.join(format!("{kind}_{number}.pb"))).filter(|path| path.exists());
+    (0..).map_while(file).map(|path| tensor_file(&path)).collect()
+}
+
+/// Runs a network on a set's inputs and holds what comes out beside its outputs.
+///
+/// # Errors
+/// Where the files can't be read, or the network can't run.
+pub fn verify(network: &Network, set: &Path, tolerance: Tolerance) -> Result<Vec<Comparison>> {
+    let outputs = network.run(values(set, "input")?, &Context::inference())?;
+    let expected = values(set, "output")?;
+    if expected.len() > outputs.len() {
+        let message =
+            format!("{} outputs are recorded, and the network gives {}", expected.len(), outputs.len());
+        return Err(Error::format(set, message));
+    }
+    let ports = network.outputs();
+    let name = |at: usize| ports.get(at).map_or_else(|| at.to_string(), |port| port.name.clone());
+    let mut comparisons = Vec::new();
+    for (at, (own, expected)) in outputs.iter().zip(&expected).enumerate() {
+        comparisons.push(compare(name(at), own, expected, tolerance)?);
+    }
+    Ok(comparisons)
+}
+
+/// Holds a value beside what it should be.
+///
+/// # Errors
+/// Where it can't be computed.
+pub fn compare(name: String, own: &Value, expected: &Value, tolerance: Tolerance) -> Result<Comparison> {
+    let fault =
+        |fault: String| Ok(Comparison { name: name.clone(), fault: Some(fault), largest: f64::INFINITY });
+    if own.shape() != expected.shape() {
+        return fault(format!("the shape is {:?} and should be {:?}", own.shape(), expected.shape()));
+    }
+    if own.element() != expected.element() {
+        return fault(format!(
+            "the type is {} and should be {}",
+            own.element().name(),
+            expected.element().name()
+        ));
+    }
+    let (own, expected) = match (own, expected) {
+        (Value::Numbers(own, _), Value::Numbers(expected, _)) => {
+            (own.cast(DType::F64).to_vec::<f64>()?, expected.cast(DType::F64).to_vec::<f64>()?)
+        }
+        (Value::Texts(own, _), Value::Texts(expected, _)) => {
+            return match own.iter().zip(expected.iter()).position(|(a, b)| a != b) {
+                None => Ok(Comparison { name, fault: None, largest: 0.0 }),
+                Some(at) => fault(format!("text {at} is \"{}\" and should be \"{}\"", own[at], expected[at])),
+            };
+        }
+        _ => return fault("it isn't of the kind it should be".to_string()),
+    };
+    let mut largest = 0.0f64;
+    let mut first = None;
+    let mut wrong = 0;
+    for (at, (a, b)) in own.iter().zip(&expected).enumerate() {
+        let near = a == b
+            || (a.is_nan() && b.is_nan())
+            || (a - b).abs() <= tolerance.absolute + tolerance.relative * b.abs();
+        if !near {
+            wrong += 1;
+            first.get_or_insert(at);
+        }
+        if a != b && (a - b).is_finite() {
+            largest = largest.max((a - b).abs());
+        }
+    }
+    match first {
+        None => Ok(Comparison { name, fault: None, largest }),
+        Some(at) => {
+            let shown = format!(
+                "{wrong} of {} numbers differ; the first at {at} is {} and should be {}; the largest difference is {largest:.3e}",
+                own.len(),
+                own[at],
+                expected[at]
+            );
+            Ok(Comparison { name, fault: Some(shown), largest })
+        }
+    }
+}
