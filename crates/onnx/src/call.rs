@@ -32,6 +32,11 @@ impl Call<'_> {
         Error::network(format!("{}: {what}", title(self.node)))
     }
 
+    /// What this operator can do, but not here.
+    pub fn unknown(&self, what: impl std::fmt::Display) -> Error {
+        Error::Unsupported(format!("{}: {what}", title(self.node)))
+    }
+
     // Inputs.
 
     /// How many inputs there are, named or not.
@@ -157,7 +162,7 @@ impl Call<'_> {
     /// An element type by its number.
     pub fn element_of(&self, number: i64) -> Result<Element> {
         let element = i32::try_from(number).ok().and_then(Element::of);
-        element.ok_or_else(|| self.fault(format!("elements of ONNX's type {number} aren't known here")))
+        element.ok_or_else(|| self.unknown(format!("elements of ONNX's type {number} aren't known here")))
     }
 
     // Axes.

@@ -44,8 +44,9 @@ pub fn tensor(message: &TensorProto, folder: &Path) -> Result<Value> {
     let name = message.name();
     let refuse = |what: String| Error::network(format!("tensor {name}: {what}"));
     let number = message.data_type();
-    let element = Element::of(number)
-        .ok_or_else(|| refuse(format!("elements of ONNX's type {number} aren't known here")))?;
+    let element = Element::of(number).ok_or_else(|| {
+        Error::Unsupported(format!("tensor {name}: elements of ONNX's type {number} aren't known here"))
+    })?;
     let mut shape = Vec::with_capacity(message.dims.len());
     for &size in &message.dims {
         let size = usize::try_from(size).map_err(|_| refuse(format!("a size of {size}")))?;
