@@ -1,6 +1,10 @@
 //! The operators of ONNX, each by kiln's tensors.
 
+mod contract;
+mod norms;
 mod pointwise;
+mod reduce;
+mod windows;
 
 use crate::call::Operator;
 
@@ -10,7 +14,7 @@ const STANDARD: [&str; 2] = ["", "ai.onnx"];
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {
     if STANDARD.contains(&domain) {
-        let groups = [pointwise::find];
+        let groups = [pointwise::find, reduce::find, contract::find, windows::find, norms::find];
         return groups.into_iter().find_map(|find| find(name));
     }
     None
