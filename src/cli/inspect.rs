@@ -8,23 +8,26 @@ use clap::{Args, ValueEnum};
 use kiln::data::{Cell, Column, ColumnKind, Dataset, ImageSize, Pictures, Table};
 use kiln::model::Task;
 use kiln::prelude::*;
+use kiln::weights::Weights;
 use kiln::{Model, Summary};
 
 use super::rows::Way;
 
-/// Look at a model or at data
+/// Look at a model, at weights or at data
 ///
-/// Of a model: its layers with sizes, parameters and operations, what goes in, what comes out, how it was trained. Of a table: its columns
+/// Of a model: its layers with sizes, parameters and operations, what goes in, what comes out, how it was trained. Of a file of weights
+/// (safetensors and their index, npz, npy, pt, pth): names, types and shapes. Of a table: its columns
 /// with kinds, ranges and missing values, the classes, the first rows. Of images: sizes, classes, and some of them drawn.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   kiln inspect runs/heart-1/model.kiln
   kiln inspect model.kiln --show program        the kernels of one prediction, with times
   kiln inspect model.kiln --show dot | dot -Tsvg > model.svg
+  kiln inspect resnet18.pth
   kiln inspect heart.csv
   kiln inspect data/mnist")]
 pub struct Flags {
-    /// A model's file, a table, or a folder of images
+    /// A model's file, weights, a table, or a folder of images
     what: PathBuf,
 
     /// Print what the model's prediction is made of
@@ -53,16 +56,55 @@ pub fn run(flags: Flags) -> Result<()> {
     let path = &flags.what;
     let extension =
         path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let is_model = matches!(extension.as_str(), "kiln" | "json");
-    let text = match (is_model, flags.show) {
-        (true, Some(what)) => show(&Model::load(path)?, what, flags.batch.max(1))?,
-        (true, None) => model(&Model::load(path)?, flags.batch.max(1))?,
-        (false, Some(_)) => bail!("--show is for models, and {} is none", path.display()),
-        (false, None) if path.is_dir() => images(path)?,
-        (false, None) => table(&Table::open(path)?),
+    let file = match WEIGHTS.contains(&extension.as_str()) {
+        true => Some(Weights::open(path)?),
+        false => None,
+    };
+    // Models are files of weights too, with a description.
+    let is_model = extension == "kiln" || file.as_ref().is_some_and(is_model);
+    let text = match (is_model, flags.show, file) {
+        (true, Some(what), _) => show(&Model::load(path)?, what, flags.batch.max(1))?,
+        (true, None, _) => model(&Model::load(path)?, flags.batch.max(1))?,
+        (false, Some(_), _) => bail!("--show is for models, and {} is none", path.display()),
+        (false, None, Some(file)) => weights(&file)?,
+        (false, None, None) if path.is_dir() => images(path)?,
+        (false, None, None) => table(&Table::open(path)?),
     };
     print!("{text}");
     Ok(())
+}
+
+/// How names of files of weights end.
+const WEIGHTS: [&str; 9] = ["safetensors", "json", "npz", "npy", "pt", "pth", "bin", "ckpt", "state"];
+
+/// Whether a file describes layers: in the metadata as a whole, or member by member in JSON.
+fn is_model(file: &Weights) -> bool {
+    let about = |name: &str| file.notes().iter().find(|(note, _)| note == name).map(|(_, text)| text);
+    let what = about("kiln").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    what.is_some_and(|what| what["what"] == "model") || about("what").is_some_and(|what| what == "\"model\"")
+}
+
+fn weights(file: &Weights) -> Result<String> {
+    let (mut text, mut numbers, mut bytes) = (String::new(), 0usize, 0usize);
+    let width = file.iter().map(|weight| printed(weight.name(), 72).chars().count()).max().unwrap_or(0);
+    for weight in file.iter() {
+        let name = printed(weight.name(), 72);
+        writeln!(text, "{name:width$}  {:6}  {:?}", weight.element(), weight.shape())?;
+        numbers = numbers.saturating_add(weight.elements());
+        bytes = bytes.saturating_add(weight.elements().saturating_mul(weight.element().size()));
+    }
+    writeln!(text, "\n{} tensors, {numbers} numbers, {bytes} bytes", file.len())?;
+    for (name, note) in file.notes() {
+        writeln!(text, "{}: {}", printed(name, 72), printed(note, 120))?;
+    }
+    Ok(text)
+}
+
+/// A text of a file's on one line, and not too long.
+fn printed(text: &str, most: usize) -> String {
+    let plain = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+    let cut = text.chars().take(most).map(plain).collect::<String>();
+    if cut.len() < text.len() && text.chars().count() > most { cut + "…" } else { cut }
 }
 
 fn model(model: &Model, batch: usize) -> Result<String> {
