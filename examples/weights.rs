@@ -1,8 +1,6 @@
 //! Writes a file of weights in another form: `cargo run --example weights -- net.pt net.safetensors`.
 
-use std::collections::BTreeMap;
-
-use kiln::store::Stored;
+use kiln::store::{Store, Stored};
 use kiln::weights::{self, Weights};
 
 fn main() -> kiln::Result<()> {
@@ -12,10 +10,10 @@ fn main() -> kiln::Result<()> {
         std::process::exit(2);
     };
     let file = Weights::open(from)?;
-    let mut tensors = BTreeMap::new();
+    let mut store = Store::default();
     for weight in file.iter() {
         let stored = Stored { shape: weight.shape().to_vec(), data: weight.data()? };
-        tensors.insert(weight.name().to_string(), stored);
+        store.tensors.insert(weight.name().to_string(), stored);
     }
-    weights::write(&tensors, to)
+    weights::write(&store, to)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use half::{bf16, f16};
 use kiln::prelude::*;
-use kiln::store::Stored;
+use kiln::store::{Store, Stored};
 use kiln::weights::{self, ElementType, Fit, Mapping, Weights};
 
 /// A folder that is gone when the test is over.
@@ -39,6 +39,10 @@ fn made(name: &str) -> PathBuf {
 
 fn stored(shape: &[usize], data: Data) -> Stored {
     Stored { shape: shape.to_vec(), data }
+}
+
+fn write(tensors: &BTreeMap<String, Stored>, path: PathBuf) -> kiln::Result<()> {
+    weights::write(&Store { tensors: tensors.clone(), ..Store::default() }, path)
 }
 
 /// A tensor of each of kiln's types, among them an empty one and a scalar.
@@ -77,7 +81,7 @@ fn what_is_written_is_read_back_bit_for_bit() {
     let folder = Folder::new("back");
     for name in ["a.safetensors", "a.json", "a.npz", "a.safetensors.index.json"] {
         let mut tensors = examples();
-        weights::write(&tensors, folder.at(name)).unwrap();
+        write(&tensors, folder.at(name)).unwrap();
         if name.ends_with("npz") {
             let widened = tensors["bf16"].data.cast(DType::F32);
             tensors.insert("bf16".to_string(), stored(&[1], widened));
@@ -86,12 +90,12 @@ fn what_is_written_is_read_back_bit_for_bit() {
         assert_eq!(bits(&read), bits_of(&tensors), "{name}");
     }
     let one: BTreeMap<_, _> = examples().into_iter().filter(|(name, _)| name == "i64").collect();
-    weights::write(&one, folder.at("a.npy")).unwrap();
+    write(&one, folder.at("a.npy")).unwrap();
     let read = Weights::open(folder.at("a.npy")).unwrap();
     assert_eq!(read.get("array").unwrap().data().unwrap(), one["i64"].data);
-    let error = weights::write(&examples(), folder.at("b.npy")).unwrap_err().to_string();
+    let error = write(&examples(), folder.at("b.npy")).unwrap_err().to_string();
     assert!(error.contains("b.npy") && error.contains(".npz"), "{error}");
-    let error = weights::write(&one, folder.at("b.pt")).unwrap_err().to_string();
+    let error = write(&one, folder.at("b.pt")).unwrap_err().to_string();
     assert!(error.contains("b.pt") && error.contains(".safetensors"), "{error}");
 }
 
@@ -99,7 +103,7 @@ fn what_is_written_is_read_back_bit_for_bit() {
 fn numbers_are_borrowed_where_they_lie_right() {
     let folder = Folder::new("borrowed");
     for name in ["a.safetensors", "a.npz"] {
-        weights::write(&examples(), folder.at(name)).unwrap();
+        write(&examples(), folder.at(name)).unwrap();
         let file = Weights::open(folder.at(name)).unwrap();
         for weight in file.iter() {
             assert!(
@@ -239,7 +243,7 @@ fn types_are_converted_and_counts_of_batches_passed_over() {
         ("running_var".to_string(), stored(&[2], Data::F16(vec![f16::ONE, f16::from_f32(0.25)]))),
         ("num_batches_tracked".to_string(), stored(&[], Data::I64(vec![9]))),
     ]);
-    weights::write(&tensors, folder.at("norm.npz")).unwrap();
+    write(&tensors, folder.at("norm.npz")).unwrap();
     let norm = BatchNorm::new(2);
     let load = |name: &str| Weights::open(folder.at(name))?.load_into(&norm, &Mapping::new(), Fit::Strict);
     assert_eq!(load("norm.npz").unwrap().left_out, ["num_batches_tracked"]);
@@ -247,7 +251,7 @@ fn types_are_converted_and_counts_of_batches_passed_over() {
     assert_eq!(norm.running_mean.read().unwrap(), Data::F32(vec![3.0, 4.0]));
     assert_eq!(norm.running_var.read().unwrap(), Data::F32(vec![1.0, 0.25]));
     tensors.insert("weight".to_string(), stored(&[3], Data::F32(vec![0.0; 3])));
-    weights::write(&tensors, folder.at("norm.json")).unwrap();
+    write(&tensors, folder.at("norm.json")).unwrap();
     let error = load("norm.json").unwrap_err().to_string();
     assert!(error.contains("weight [2]: weight is [3] in the file"), "{error}");
 }
@@ -256,7 +260,7 @@ fn types_are_converted_and_counts_of_batches_passed_over() {
 fn an_index_and_its_files_belong_together() {
     let folder = Folder::new("index");
     let path = folder.at("a.safetensors.index.json");
-    weights::write(&examples(), &path).unwrap();
+    write(&examples(), path.clone()).unwrap();
     let part = folder.at("a-00001-of-00001.safetensors");
     let index = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, index.replace("\"bool\"", "\"boolean\"")).unwrap();
@@ -282,11 +286,11 @@ fn files_that_are_cut_or_changed_anywhere_never_panic() {
         .map(|name| std::fs::read(made(name)).unwrap())
         .to_vec();
     for name in ["a.safetensors", "a.npz", "a.json"] {
-        weights::write(&examples(), folder.at(name)).unwrap();
+        write(&examples(), folder.at(name)).unwrap();
         files.push(std::fs::read(folder.at(name)).unwrap());
     }
     let one: BTreeMap<_, _> = examples().into_iter().filter(|(name, _)| name == "layer.f32").collect();
-    weights::write(&one, folder.at("a.npy")).unwrap();
+    write(&one, folder.at("a.npy")).unwrap();
     files.push(std::fs::read(folder.at("a.npy")).unwrap());
     for whole in &files {
         // The new line at the end of JSON says nothing.

@@ -28,7 +28,7 @@
 //! # Ok::<(), kiln::Error>(())
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -227,31 +227,31 @@ fn of_store(store: Store) -> Read<(Contents, Vec<u8>)> {
     Ok((Contents::new(entries, notes)?, bytes))
 }
 
-/// Writes a model's parameters and running statistics; see [`write`].
+/// Writes a model's parameters and running statistics; see [`write()`].
 ///
 /// # Errors
 /// As there.
 pub fn save<M: Module + ?Sized>(model: &M, path: impl AsRef<Path>) -> Result<()> {
     let mut store = Store::default();
     put_weights(&mut store, "", model)?;
-    write(&store.tensors, path)
+    write(&store, path)
 }
 
-/// Writes tensors, in the form that the name asks for: `.safetensors`, `.safetensors.index.json` (files of at most about 5 GB beside it),
-/// `.npz`, `.json`, and for a single tensor `.npy`. NumPy has no bf16, and gets f32 for it.
+/// Writes tensors in the form that the name asks for: `.safetensors`, `.safetensors.index.json` (files of at most about 5 GB beside it),
+/// `.npz`, `.json`, and for a single tensor `.npy`. NumPy has no bf16, and gets f32 for it; only
+/// `.safetensors` and `.json` keep the description.
 ///
 /// # Errors
 /// Where the name asks for no such form, or the system refuses.
-pub fn write(tensors: &BTreeMap<String, Stored>, path: impl AsRef<Path>) -> Result<()> {
-    let path = path.as_ref();
-    let store = || Store { tensors: tensors.clone(), ..Store::default() };
+pub fn write(store: &Store, path: impl AsRef<Path>) -> Result<()> {
+    let (path, tensors) = (path.as_ref(), &store.tensors);
     if safetensors::is_index(path) {
         return safetensors::write_index(path, tensors, SHARD);
     }
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     match extension.as_deref().unwrap_or_default() {
-        "safetensors" => store().save(path),
-        "json" => store().save_json(path),
+        "safetensors" => store.save(path),
+        "json" => store.save_json(path),
         "npz" => {
             let bytes = npy::write_npz(tensors).map_err(|error| Error::format(path, error))?;
             write_whole(path, &bytes)

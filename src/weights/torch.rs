@@ -313,6 +313,21 @@ mod tests {
     }
 
     #[test]
+    fn archives_of_big_endian_machines_are_turned() {
+        let pickle = [&b"\x80\x02"[..], &tensor(0, &[1], &[1], 1), b"."].concat();
+        let mut zip = zip::Writer::new();
+        zip.add("x/data.pkl", &pickle).unwrap();
+        zip.add("x/byteorder", b"big").unwrap();
+        zip.add("x/data/0", &1.5f32.to_be_bytes()).unwrap();
+        let file = zip.finish();
+        let entry = &read(&file).unwrap().entries[0];
+        assert_eq!(
+            (entry.name.as_str(), &entry.bytes(&file).unwrap()[..]),
+            ("tensor", &1.5f32.to_le_bytes()[..])
+        );
+    }
+
+    #[test]
     fn pickles_that_want_more_than_tensors_are_refused() {
         for (pickle, reason) in [
             (&b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R."[..], "os.system"),
