@@ -215,6 +215,13 @@ fn strict_takes_all_or_nothing_and_says_what_is_the_matter() {
     ] {
         assert!(error.contains(part), "{part} in\n{error}");
     }
+    let deeper = Mapping::of(["* -> model.*"]).unwrap();
+    let error = file.load_into(&other, &deeper, Fit::Strict).unwrap_err().to_string();
+    assert!(error.contains("missing (8)") && error.contains("unexpected (8)"), "{error}");
+    let checkpoint = Weights::open(made("linear.pt")).unwrap();
+    let layer = Dense::new(3, 2, Key::new(1));
+    let error = checkpoint.load_into(&layer, &Mapping::new(), Fit::Strict).unwrap_err().to_string();
+    assert!(error.contains("weight [3, 2] (the file has model.weight)"), "{error}");
     // Lenient lets names be missing, but shapes must fit.
     assert!(file.load_into(&other, &wrong, Fit::Lenient).unwrap_err().to_string().contains("mis-shaped"));
     let two = Mapping::of(["norm.weight -> norm.bias"]).unwrap();

@@ -184,7 +184,11 @@ fn refusal(
     let unexpected =
         || report.unexpected.iter().map(String::as_str).filter(|name| name.len() < 200).take(1000);
     let missing = listed("missing", &report.missing, |path| {
-        let near = nearest(path, unexpected()).map(|near| format!(" (the file has {})", shown(near)));
+        // A checkpoint often has the model's names under one of its own.
+        let within =
+            unexpected().find(|name| name.strip_suffix(path).is_some_and(|rest| rest.ends_with('.')));
+        let near = within.or_else(|| nearest(path, unexpected()));
+        let near = near.map(|near| format!(" (the file has {})", shown(near)));
         format!("{path} {:?}{}", slots[path].shape().sizes(), near.unwrap_or_default())
     });
     let unexpected =
