@@ -65,6 +65,7 @@ mod inputs;
 pub mod model;
 pub mod store;
 pub mod trainer;
+pub mod weights;
 
 pub use error::{Error, Result};
 pub use inputs::Inputs;

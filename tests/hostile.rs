@@ -287,3 +287,23 @@ fn words_of_people() {
         let _ = serde_json::from_str::<Tokens>(text);
     });
 }
+
+#[test]
+fn weights() {
+    let folder = Folder::new("weights");
+    let made = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/weights");
+    let mut good: Vec<Vec<u8>> = ["linear.pt", "views.pt", "types.pt", "packed.npz", "linear.json"]
+        .map(|name| std::fs::read(made.join(name)).unwrap())
+        .to_vec();
+    let layer = Dense::new(3, 2, Key::new(1));
+    for name in ["a.safetensors", "a.npz"] {
+        kiln::weights::save(&layer, folder.0.join(name)).unwrap();
+        good.push(std::fs::read(folder.0.join(name)).unwrap());
+    }
+    damage("weights", &good, |input| {
+        let Ok(weights) = kiln::weights::Weights::read(input) else { return };
+        for weight in weights.iter() {
+            let _ = weight.data();
+        }
+    });
+}

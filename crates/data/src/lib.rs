@@ -9,6 +9,7 @@ mod dataset;
 mod error;
 mod image;
 mod made;
+mod mapped;
 mod prefetch;
 mod rng;
 mod series;
@@ -26,6 +27,7 @@ pub use image::{
     edge_brightness, encode_png, is_cifar10, is_mnist, mnist, read_idx,
 };
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
+pub use mapped::Mapped;
 pub use prefetch::Prefetch;
 pub use rng::Rng;
 pub use series::series;
