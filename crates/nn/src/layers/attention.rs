@@ -1,6 +1,8 @@
 //! Attention among the steps of a sequence: heads, the transformer's block, and what says where a step stands.
 
-use kiln_ir::{Error, ErrorKind, Shape};
+use std::panic::Location;
+
+use kiln_ir::{Error, ErrorKind, Shape, line};
 
 use crate::init::{Fan, Init};
 use crate::layers::{Dense, Dropout, Layer, LayerNorm};
@@ -79,7 +81,19 @@ impl MultiHeadAttention {
         mask: Option<&Tensor>,
         context: &Context,
     ) -> Tensor {
-        let width = self.out_proj.weight.shape()[0];
+        let at = line::of(Location::caller());
+        line::on_behalf_of(at, || self.found(query, key, value, mask, context))
+    }
+
+    fn found(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        mask: Option<&Tensor>,
+        context: &Context,
+    ) -> Tensor {
+        let width = self.in_proj_weight.shape().last().copied().unwrap_or(1);
         for x in [query, key, value] {
             if let Some(error) = self.unfit(x, width) {
                 return error.into();
@@ -108,7 +122,6 @@ impl MultiHeadAttention {
         self.out_proj.forward(&found.permute([0, 2, 1, 3]).flatten(2..), context)
     }
 
-    #[track_caller]
     fn unfit(&self, x: &Tensor, width: usize) -> Option<Error> {
         let refuse = |message: String| Some(Error::new(ErrorKind::Shape, "attention", message));
         match x.error() {
@@ -133,7 +146,7 @@ impl Layer for MultiHeadAttention {
 }
 
 /// What a transformer's block is besides its heads.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TransformerOptions {
     /// The features in the middle of its second half; four times its width unless told otherwise.
     pub feedforward: Option<usize>,
@@ -145,12 +158,6 @@ pub struct TransformerOptions {
     pub relu: bool,
     /// What share is dropped in training: of the attention, of the middle, and of what either half adds.
     pub dropout: f64,
-}
-
-impl Default for TransformerOptions {
-    fn default() -> TransformerOptions {
-        TransformerOptions { feedforward: None, causal: false, post_norm: false, relu: false, dropout: 0.0 }
-    }
 }
 
 impl TransformerOptions {
@@ -227,6 +234,13 @@ impl Layer for TransformerBlock {
     /// `[batch, steps, width]` to the same.
     #[track_caller]
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        line::on_behalf_of(line::of(Location::caller()), || self.both(x, context))
+    }
+}
+
+impl TransformerBlock {
+    /// Both halves.
+    fn both(&self, x: &Tensor, context: &Context) -> Tensor {
         let drop = |x: &Tensor| match self.options.dropout > 0.0 {
             true => Dropout::new(self.options.dropout).forward(x, context),
             false => x.clone(),
@@ -281,7 +295,8 @@ impl Layer for PositionalEmbedding {
             return x.clone();
         }
         let shape = x.shape();
-        let refuse = |message: String| Error::new(ErrorKind::Shape, "positions", message).into();
+        let at = line::of(Location::caller());
+        let refuse = |message: String| Error::new(ErrorKind::Shape, "positions", message).at(at).into();
         if shape.rank() < 2 {
             return refuse(format!("needs [batch, steps, width], not {shape}"));
         }

@@ -138,7 +138,7 @@ impl Stack {
         context: &Context,
         cell: impl Fn(&Tensor, &Recurrence, Option<[&Tensor; S]>) -> (Tensor, [Tensor; S]),
     ) -> (Tensor, [Tensor; S]) {
-        line::on_behalf_of(Location::caller(), || {
+        line::on_behalf_of(line::of(Location::caller()), || {
             for part in state.iter().flatten() {
                 if part.error().is_none() && (part.rank() != 3 || part.size(0) != self.walks.len()) {
                     let message = format!(

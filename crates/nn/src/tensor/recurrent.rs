@@ -114,7 +114,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn lstm(&self, cell: &Recurrence, start: Option<(&Tensor, &Tensor)>) -> (Tensor, Tensor, Tensor) {
-        line::on_behalf_of(Location::caller(), || {
+        line::on_behalf_of(line::of(Location::caller()), || {
             let start = start.map(|(h, c)| [h.clone(), c.clone()]);
             let poisoned = |error: Error| (error.clone().into(), error.clone().into(), error.into());
             let walk = check!(Walk::new("lstm", 4, self, cell, start), error => poisoned(error));
@@ -151,7 +151,7 @@ impl Tensor {
     /// `n = tanh(xₙ + σ(r)·hₙ)`, `h = (1 − σ(z))·n + σ(z)·h`, with x and h the products with the inputs and the state.
     #[track_caller]
     pub fn gru(&self, cell: &Recurrence, start: Option<&Tensor>) -> (Tensor, Tensor) {
-        line::on_behalf_of(Location::caller(), || {
+        line::on_behalf_of(line::of(Location::caller()), || {
             let poisoned = |error: Error| (error.clone().into(), error.into());
             let start = start.map(|h| [h.clone()]);
             let walk = check!(Walk::new("gru", 3, self, cell, start), error => poisoned(error));
@@ -200,7 +200,7 @@ impl Tensor {
     /// `h = tanh(input · x + hidden · h)` for all steps, `[batch, time, hidden]`, and the last.
     #[track_caller]
     pub fn rnn(&self, cell: &Recurrence, start: Option<&Tensor>) -> (Tensor, Tensor) {
-        line::on_behalf_of(Location::caller(), || {
+        line::on_behalf_of(line::of(Location::caller()), || {
             let poisoned = |error: Error| (error.clone().into(), error.into());
             let start = start.map(|h| [h.clone()]);
             let walk = check!(Walk::new("rnn", 1, self, cell, start), error => poisoned(error));
