@@ -132,7 +132,7 @@ fn first_symbols(count: usize, time: usize) -> (Vec<i64>, Vec<i64>) {
 fn share_right(model: &Sequential, x: &[i64], y: &[i64], time: usize) -> f64 {
     let x = Tensor::new(x, [y.len(), time]);
     let found = model.forward(&x, &Context::inference()).argmax(-1);
-    found.eq(&Tensor::new(y, [y.len()])).cast(DType::F32).mean(..).item().unwrap()
+    found.eq(Tensor::new(y, [y.len()])).cast(DType::F32).mean(..).item().unwrap()
 }
 
 #[test]
