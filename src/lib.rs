@@ -78,8 +78,9 @@ pub use model::Model;
 pub mod prelude {
     pub use kiln_nn::{
         Adam, AdamW, BatchNorm, Clip, Context, Conv2d, ConvOptions, DType, Data, Dense, Dropout, Embedding,
-        Function, Init, Input, Key, Layer, LayerNorm, Module, Optimizer, Padding, Param, PoolOptions,
-        Sequential, Sgd, Step, StepOptions, Summary, Tensor, Variable, parameters,
+        Function, Gru, Init, Input, Key, Layer, LayerNorm, Lstm, Module, Optimizer, Padding, Param,
+        PoolOptions, RecurrentOptions, Sequential, Sgd, Step, StepOptions, Summary, Tensor, Variable,
+        parameters,
     };
 
     pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mse};

@@ -3,6 +3,7 @@
 mod contract;
 mod norms;
 mod pointwise;
+mod recurrent;
 mod reduce;
 mod windows;
 
@@ -14,7 +15,8 @@ const STANDARD: [&str; 2] = ["", "ai.onnx"];
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {
     if STANDARD.contains(&domain) {
-        let groups = [pointwise::find, reduce::find, contract::find, windows::find, norms::find];
+        let groups =
+            [pointwise::find, reduce::find, contract::find, windows::find, norms::find, recurrent::find];
         return groups.into_iter().find_map(|find| find(name));
     }
     None
