@@ -63,6 +63,7 @@ mod checksum;
 mod error;
 mod inputs;
 pub mod model;
+pub mod onnx;
 pub mod store;
 pub mod trainer;
 pub mod weights;

@@ -34,8 +34,8 @@ pub use series::series;
 pub use set::Set;
 pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
 pub use table::{
-    Cell, Choices, Column, ColumnKind, Frame, FrameWriter, Framing, Impute, Inputs, Preparation, Reading,
-    Row, RowTransform, Table, Target, TargetKind, Treatment, Vocabulary,
+    Cell, Choices, Column, ColumnKind, DatePart, Encoding, Feature, Frame, FrameWriter, Framing, Impute,
+    Inputs, Preparation, Reading, Row, RowTransform, Scale, Table, Target, TargetKind, Treatment, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 pub use values::{Form, Kind, Meaning, Values};
