@@ -192,3 +192,13 @@ fn the_first_rows_stand_below_each_other_and_duplicates_are_counted() {
     assert_eq!(table.repeated(&[2, 3, 4, 0], &[0, 1]), [2, 0]);
     assert_eq!(table.repeated(&[4, 1], &[3]), [4]);
 }
+
+#[test]
+fn cells_that_look_like_the_mark_at_the_end_are_read() {
+    let mark = "\u{1f}the end of the table\u{1f}";
+    let table = read(&format!("a,b\n\"1\",{mark}\n2,{mark}\n"));
+    assert_eq!(texts(&table, "b"), [mark, mark]);
+    let table = read(&format!("a\n\"x\"\n{mark}\ny\n{mark}\n"));
+    assert_eq!(texts(&table, "a"), ["x", mark, "y", mark]);
+    assert!(fault(format!("a,b\n1,{mark}\n2,\"{mark}\n")).contains("line 3"));
+}
