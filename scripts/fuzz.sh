@@ -34,7 +34,7 @@ fuzz() {
     [ "$code" = 0 ] && [ "$found" = 0 ] && return
     # A stack that overflows ends the program before it can write its input; the same seed comes there again.
     echo "$name ended with $code:"
-    grep -A 3 -E 'panicked at|ERROR: libFuzzer' "$folder/log" | head -n 12
+    grep -A 3 -E 'panicked at|memory allocation of|ERROR: libFuzzer' "$folder/log" | head -n 12
     for input in "$folder"/found/*; do
         [ -e "$input" ] || continue
         echo "the input, to be given to $programs/$name after \`base64 -d\`:"

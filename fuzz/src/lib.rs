@@ -6,41 +6,32 @@ use std::path::{Path, PathBuf};
 
 pub use libfuzzer_sys::fuzz_target;
 
-/// Ends the program where too much is asked for at once: without AddressSanitizer libFuzzer sees memory only when it is written to.
+/// A machine that has no memory for much at once: a reader that takes what a file says, without looking whether it can be had, ends
+/// the program.
 struct Bounded;
 
-const MOST: usize = 512 << 20;
+const MOST: usize = 128 << 20;
 
 // SAFETY: passes everything on to the system's allocator.
 unsafe impl GlobalAlloc for Bounded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        bound(layout.size());
         // SAFETY: as promised by the caller.
-        unsafe { System.alloc(layout) }
+        if layout.size() <= MOST { unsafe { System.alloc(layout) } } else { std::ptr::null_mut() }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        bound(layout.size());
         // SAFETY: as promised by the caller.
-        unsafe { System.alloc_zeroed(layout) }
+        if layout.size() <= MOST { unsafe { System.alloc_zeroed(layout) } } else { std::ptr::null_mut() }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        bound(size);
         // SAFETY: as promised by the caller.
-        unsafe { System.realloc(pointer, layout, size) }
+        if size <= MOST { unsafe { System.realloc(pointer, layout, size) } } else { std::ptr::null_mut() }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as promised by the caller.
         unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-fn bound(size: usize) {
-    if size > MOST {
-        eprintln!("panicked at an allocation of {size} bytes");
-        std::process::abort();
     }
 }
 
