@@ -2,7 +2,7 @@
 
 use kiln_nn::{
     Context, ConvOptions, CrossEntropyOptions, DType, Gru, Key, Layer, Lstm, MultiHeadAttention, PoolOptions,
-    PositionalEmbedding, Recurrence, RecurrentOptions, Reduction, Tensor,
+    PositionalEmbedding, Recurrence, RecurrentOptions, Reduction, Sequential, Tensor,
 };
 
 fn f64s(x: &Tensor) -> Vec<f64> {
@@ -170,4 +170,15 @@ fn labels_that_are_no_class_show_as_nan_and_ignored_ones_do_not_count() {
     near(&logits.at(0).cross_entropy(&Tensor::from(0)), &[alone]);
     let by_probability = logits.cross_entropy(&Tensor::from([[1.0, 0.0], [0.0, 1.0]]));
     near(&logits.cross_entropy(&Tensor::from([0u8, 1])), &[by_probability.item().unwrap()]);
+}
+
+#[test]
+fn layers_larger_than_any_memory_are_refused() {
+    let size = 1usize << 50;
+    for text in
+        [format!("dense {size}"), format!("reshape {size} 1, batch-norm"), format!("embedding {size} 3")]
+    {
+        let error = text.parse::<Sequential>().unwrap().build([0, 3]).unwrap_err().to_string();
+        assert!(error.contains("no memory for"), "{text}: {error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! The layers that can be described without knowing what comes in: a closed set, with a text form.
 
-use kiln_ir::{Error, ErrorKind, Result, Shape};
+use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 
 use crate::layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
@@ -9,6 +9,7 @@ use crate::layers::{
     TransformerBlock, TransformerOptions, Transpose, Upsample,
 };
 use crate::random::Key;
+use crate::runtime::room;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::window::PerAxis;
 
@@ -211,6 +212,7 @@ impl Spec {
             }
             Spec::BatchNorm => {
                 needs(2)?;
+                room(&Shape::from([input[1]]), DType::F32)?;
                 Box::new(BatchNorm::new(input[1]))
             }
             Spec::LayerNorm => {
