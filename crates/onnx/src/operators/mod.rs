@@ -1,9 +1,12 @@
 //! The operators of ONNX, each by kiln's tensors.
 
 mod create;
+mod index;
 mod movement;
 mod pad;
+mod pick;
 mod pointwise;
+mod quantise;
 
 use crate::call::Operator;
 
@@ -13,7 +16,7 @@ const STANDARD: [&str; 2] = ["", "ai.onnx"];
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {
     if STANDARD.contains(&domain) {
-        let groups = [pointwise::find, movement::find, create::find, pad::find];
+        let groups = [pointwise::find, movement::find, create::find, pad::find, index::find, pick::find, quantise::find];
         return groups.into_iter().find_map(|find| find(name));
     }
     None
