@@ -1,12 +1,15 @@
 //! The operators of ONNX, each by kiln's tensors.
 
+mod attention;
 mod create;
 mod index;
+mod losses;
 mod movement;
 mod pad;
 mod pick;
 mod pointwise;
 mod quantise;
+mod resize;
 
 use crate::call::Operator;
 
@@ -16,7 +19,7 @@ const STANDARD: [&str; 2] = ["", "ai.onnx"];
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {
     if STANDARD.contains(&domain) {
-        let groups = [pointwise::find, movement::find, create::find, pad::find, index::find, pick::find, quantise::find];
+        let groups = [pointwise::find, movement::find, create::find, pad::find, index::find, pick::find, quantise::find, resize::find, losses::find, attention::find];
         return groups.into_iter().find_map(|find| find(name));
     }
     None
