@@ -23,6 +23,9 @@ pub struct Call<'a> {
     pub(crate) inner: &'a dyn Fn(&GraphProto) -> Result<Vec<Value>>,
 }
 
+/// The most elements of anything whose sizes a file's numbers say.
+const MOST: usize = 1 << 31;
+
 /// What an operator computes.
 pub type Operator = fn(&Call) -> Result<Vec<Value>>;
 
@@ -186,6 +189,26 @@ impl Call<'_> {
         match self.ints("axes") {
             Some(axes) => Ok(Some(axes)),
             None => self.optional_ints(position),
+        }
+    }
+
+    // Sizes.
+
+    /// Sizes that a file's numbers say, if there is room for something of them.
+    pub fn sizes(&self, sizes: &[i64]) -> Result<Vec<usize>> {
+        let size = |size: &i64| usize::try_from(*size).map_err(|_| self.fault(format!("a size of {size}")));
+        let sizes = sizes.iter().map(size).collect::<Result<Vec<_>>>()?;
+        self.room(&sizes)?;
+        Ok(sizes)
+    }
+
+    /// Refuses what no sensible file asks for.
+    pub fn room(&self, sizes: &[usize]) -> Result<()> {
+        // An empty axis beside a huge one must not overflow later.
+        let count = sizes.iter().try_fold(1usize, |count, &size| count.checked_mul(size.max(1)));
+        match count {
+            Some(count) if count <= MOST => Ok(()),
+            _ => Err(self.fault(format!("a result of {sizes:?}; at most 2³¹ elements are made"))),
         }
     }
 

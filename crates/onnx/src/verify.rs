@@ -7,7 +7,7 @@ use kiln_ir::DType;
 use kiln_nn::Context;
 
 use crate::error::{Error, Result};
-use crate::network::Network;
+use crate::network::{Network, Port};
 use crate::read::tensor_file;
 use crate::value::Value;
 
@@ -70,7 +70,10 @@ pub fn data_sets(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The files `kind_0.pb`, `kind_1.pb`, … of a set.
-fn values(set: &Path, kind: &str) -> Result<Vec<Value>> {
+fn values(set: &Path, kind: &str, ports: &[Port]) -> Result<Vec<Value>> {
+    if let Some(port) = ports.iter().find(|port| port.element.is_none()) {
+        return Err(Error::Unsupported(format!("{kind} {} is no tensor of a known type", port.name)));
+    }
     let file = |number: usize| Some(set.join(format!("{kind}_{number}.pb"))).filter(|path| path.exists());
     (0..).map_while(file).map(|path| tensor_file(&path)).collect()
 }
@@ -80,8 +83,8 @@ fn values(set: &Path, kind: &str) -> Result<Vec<Value>> {
 /// # Errors
 /// Where the files can't be read, or the network can't run.
 pub fn verify(network: &Network, set: &Path, tolerance: Tolerance) -> Result<Vec<Comparison>> {
-    let outputs = network.run(values(set, "input")?, &Context::inference())?;
-    let expected = values(set, "output")?;
+    let outputs = network.run(values(set, "input", &network.inputs())?, &Context::inference())?;
+    let expected = values(set, "output", &network.outputs())?;
     if expected.len() > outputs.len() {
         let message =
             format!("{} outputs are recorded, and the network gives {}", expected.len(), outputs.len());

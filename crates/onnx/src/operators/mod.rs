@@ -1,10 +1,19 @@
 //! The operators of ONNX, each by kiln's tensors.
 
+mod attention;
 mod contract;
+mod create;
+mod index;
+mod losses;
+mod movement;
 mod norms;
+mod pad;
+mod pick;
 mod pointwise;
+mod quantise;
 mod recurrent;
 mod reduce;
+mod resize;
 mod windows;
 
 use crate::call::Operator;
@@ -12,12 +21,28 @@ use crate::call::Operator;
 /// The domains whose operators are known by the same names.
 const STANDARD: [&str; 2] = ["", "ai.onnx"];
 
+/// A group of operators by their names.
+type Group = fn(&str) -> Option<Operator>;
+
+const GROUPS: [Group; 15] = [
+    attention::find,
+    contract::find,
+    create::find,
+    index::find,
+    losses::find,
+    movement::find,
+    norms::find,
+    pad::find,
+    pick::find,
+    pointwise::find,
+    quantise::find,
+    recurrent::find,
+    reduce::find,
+    resize::find,
+    windows::find,
+];
+
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {
-    if STANDARD.contains(&domain) {
-        let groups =
-            [pointwise::find, reduce::find, contract::find, windows::find, norms::find, recurrent::find];
-        return groups.into_iter().find_map(|find| find(name));
-    }
-    None
+    STANDARD.contains(&domain).then(|| GROUPS.iter().find_map(|group| group(name))).flatten()
 }

@@ -61,6 +61,10 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "Round" => |call| unary(call, UnaryOp::Round),
         "Not" => |call| unary(call, UnaryOp::Not),
         "Tan" => |call| float(call, |x, _| x.tan()),
+        "Atan" => |call| float(call, |x, _| atan(x)),
+        "Asin" => |call| float(call, |x, _| atan(&(x / ((-x + 1.0) * (x + 1.0)).sqrt()))),
+        // Through half the angle, so that nothing cancels near one.
+        "Acos" => |call| float(call, |x, _| atan(&((-x + 1.0) / (x + 1.0)).sqrt()) * 2.0),
         "Sinh" => |call| float(call, |x, _| (x.exp() - (-x).exp()) * 0.5),
         "Cosh" => |call| float(call, |x, _| (x.exp() + (-x).exp()) * 0.5),
         // Through the magnitude, so that a large negative number doesn't cancel.
@@ -144,6 +148,43 @@ fn float(call: &Call, f: impl Fn(&Tensor, &Call) -> Tensor) -> Result<Vec<Value>
     call.like(0, f(&wide(&x), call).cast(x.dtype()))
 }
 
+/// The arc tangent: folded to `[0, tan(π/8)]` and there a ratio of polynomials, after the Cephes library.
+fn atan(x: &Tensor) -> Tensor {
+    use std::f64::consts::{FRAC_PI_2, FRAC_PI_4};
+    let ratio = |z: &Tensor, above: &[f64], below: &[f64]| {
+        let polynomial = |factors: &[f64]| {
+            let first = z.full_like(factors[0]);
+            factors[1..].iter().fold(first, |sum, &factor| sum * z + factor)
+        };
+        polynomial(above) / polynomial(below)
+    };
+    const ABOVE: [f64; 5] = [
+        -8.750_608_600_031_904e-1,
+        -1.615_753_718_733_365e1,
+        -7.500_855_792_314_705e1,
+        -1.228_866_684_490_136e2,
+        -6.485_021_904_942_025e1,
+    ];
+    const BELOW: [f64; 6] = [
+        1.0,
+        2.485_846_490_142_306e1,
+        1.650_270_098_316_988e2,
+        4.328_810_604_912_902_7e2,
+        4.853_903_996_359_136_6e2,
+        1.945_506_571_482_614e2,
+    ];
+    let size = x.abs();
+    let (large, middle) = (size.gt(1.0 + std::f64::consts::SQRT_2), size.gt(0.66));
+    // Where it isn't chosen the divisor is one, so that no gradient is infinite.
+    let inverse = -large.select(&size, 1.0).recip();
+    let turned = (&size - 1.0) / (&size + 1.0);
+    let y = large.select(inverse, middle.select(turned, &size));
+    let start = large.select(FRAC_PI_2, middle.select(FRAC_PI_4, 0.0)).cast(x.dtype());
+    let z = y.square();
+    let angle = start + (&y * &z * ratio(&z, &ABOVE, &BELOW) + y);
+    x.lt(0.0).select(-&angle, angle)
+}
+
 /// In old files the second operand lies along some axes of the first.
 fn old_broadcast(call: &Call, b: Tensor) -> Result<Tensor> {
     if call.version >= 7 || call.int("broadcast", 0) == 0 || !call.is_set("axis") {
@@ -223,14 +264,31 @@ fn remainder(call: &Call) -> Result<Vec<Value>> {
     call.like(0, moved.select(&more, &rest))
 }
 
+/// Bits moved; of signed numbers the sign fills what gets free on the left. A shift by a negative number or by all bits leaves nothing
+/// but that.
 fn shift(call: &Call) -> Result<Vec<Value>> {
     let (a, by) = pair(call)?;
-    let factor = Tensor::full(by.shape(), 2).cast(DType::I64);
-    let factor = Tensor::from(factor.expr().binary(BinaryOp::Pow, by.cast(DType::I64).expr()));
-    let a = a.cast(DType::I64);
-    let function = if call.text("direction", "") == "LEFT" { BinaryOp::Mul } else { BinaryOp::Div };
-    let y = Tensor::from(a.expr().binary(function, factor.expr()));
+    let (a, by) = (a.cast(DType::I64), by.cast(DType::I64));
     let element = call.element(0)?;
+    let bits = element.size().unwrap_or(1) as i64 * 8;
+    let possible = by.ge(0).logical_and(&by.lt(bits));
+    // Two to the power 63 is no i64, so it is done in two halves.
+    let by = by.clamp(0, bits - 1);
+    let half = arithmetic(BinaryOp::Div, &by, &by.full_like(2));
+    let moved = |x: Tensor, function: BinaryOp| {
+        [&by - &half, half.clone()].iter().fold(x, |x, by| {
+            let factor = arithmetic(BinaryOp::Pow, &by.full_like(2), by);
+            arithmetic(function, &x, &factor)
+        })
+    };
+    let y = if call.text("direction", "") == "LEFT" {
+        possible.select(moved(a, BinaryOp::Mul), 0)
+    } else {
+        // The complement of a negative number isn't negative, and division rounds it downwards.
+        let fill = a.lt(0).select(-1, 0).cast(DType::I64);
+        let flipped = |x: &Tensor| arithmetic(BinaryOp::Xor, x, &fill);
+        possible.select(flipped(&moved(flipped(&a), BinaryOp::Div)), &fill)
+    };
     Ok(vec![Value::wrapped(y.cast(element.dtype().unwrap_or(DType::I64)), element)])
 }
 

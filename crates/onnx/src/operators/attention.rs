@@ -1,0 +1,225 @@
+//! Attention, and the turning of queries and keys by their positions.
+
+use kiln_ir::DType;
+use kiln_nn::Tensor;
+
+use crate::call::{Call, Operator};
+use crate::element::Element;
+use crate::error::Result;
+use crate::value::Value;
+
+/// An operator of this group.
+pub(super) fn find(name: &str) -> Option<Operator> {
+    Some(match name {
+        "Attention" => attention,
+        "RotaryEmbedding" => rotary,
+        _ => return None,
+    })
+}
+
+/// `[batch, length, heads × size]` as `[batch, heads, length, size]`.
+fn heads(call: &Call, x: &Tensor, setting: &str) -> Result<Tensor> {
+    let shape = x.shape();
+    match shape[..] {
+        [_, _, _, _] => Ok(x.clone()),
+        [batch, length, width] => {
+            let count = call.sizes(&[call.int(setting, 0)])?[0];
+            if count == 0 || !width.is_multiple_of(count) {
+                return Err(call.fault(format!("{shape} doesn't divide into {setting} {count}")));
+            }
+            Ok(x.reshape([batch, length, count, width / count]).transpose(1, 2))
+        }
+        _ => Err(call.fault(format!("{shape} has neither three axes nor four"))),
+    }
+}
+
+/// Queries, keys and values with the shape `[batch, heads, length, size]`, and what is kept of them.
+struct Operands {
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    // Positions before the first query: one number, or one for each of the batch, `[batch, 1, 1, 1]`.
+    before: Tensor,
+}
+
+fn operands(call: &Call) -> Result<Operands> {
+    let (queries, keys, values) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
+    let queries = heads(call, &queries, "q_num_heads")?;
+    let (mut keys, mut values) = (heads(call, &keys, "kv_num_heads")?, heads(call, &values, "kv_num_heads")?);
+    let mut before = Tensor::from(0i64);
+    match (call.optional(4)?, call.optional(5)?, call.optional(6)?) {
+        (Some(past), Some(past_values), None) if past.rank() == 4 && past_values.rank() == 4 => {
+            before = Tensor::from(past.shape()[2] as i64);
+            keys = Tensor::concat(&[past, keys], 2);
+            values = Tensor::concat(&[past_values, values], 2);
+        }
+        (None, None, Some(lengths)) => {
+            let lengths = lengths.cast(DType::I64).reshape([-1, 1, 1, 1]);
+            before = lengths - queries.shape()[2];
+        }
+        (None, None, None) => {}
+        _ => return Err(call.fault("past keys and values come together, and without lengths")),
+    }
+    Ok(Operands { queries, keys, values, before })
+}
+
+/// Heads of keys or values repeated for each group of queries.
+fn grouped(call: &Call, x: &Tensor, count: usize) -> Result<Tensor> {
+    let own = x.shape()[1];
+    match own {
+        own if own == count => Ok(x.clone()),
+        own if own > 0 && count.is_multiple_of(own) => Ok(x.repeat_interleave(1, count / own)),
+        own => Err(call.fault(format!("{count} heads of queries for {own} of keys"))),
+    }
+}
+
+/// Where a query may look, and what is added where it does: a truth, and numbers if there are any.
+fn mask(call: &Call, operands: &Operands) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let (length, all) = (operands.queries.shape()[2], operands.keys.shape()[2]);
+    let (query, key) = (Tensor::index_along([length, all], 0), Tensor::index_along([length, all], 1));
+    let at = query + &operands.before;
+    let mut allowed: Vec<Tensor> = Vec::new();
+    if call.int("is_causal", 0) != 0 {
+        allowed.push(key.le(&at));
+    }
+    let (left, right) = (call.int("left_window_size", -1), call.int("right_window_size", -1));
+    if left >= 0 {
+        allowed.push((&at - &key).le(left));
+    }
+    if right >= 0 {
+        allowed.push((&key - &at).le(right));
+    }
+    if call.has(6) {
+        allowed.push(key.lt(&operands.before + length));
+    }
+    let mut added = None;
+    if let Some(mask) = call.optional(3)? {
+        let shape = mask.shape();
+        let last = shape.rank().checked_sub(1).ok_or_else(|| call.fault("the mask has no axes"))?;
+        // A short one says no to what it doesn't name.
+        let more = all.checked_sub(shape[last]).filter(|more| *more == 0 || shape[last] != 1);
+        let more = match more {
+            Some(more) => more,
+            None if shape[last] == 1 => 0,
+            None => return Err(call.fault(format!("a mask {shape} for {all} keys"))),
+        };
+        if mask.dtype() == DType::Bool {
+            allowed.push(mask.pad([(0, more)], false));
+        } else {
+            added = Some(mask.pad([(0, more)], f64::NEG_INFINITY));
+        }
+    }
+    Ok((allowed.into_iter().reduce(|a, b| a.logical_and(&b)), added))
+}
+
+fn attention(call: &Call) -> Result<Vec<Value>> {
+    let element = call.element(0)?;
+    let operands = operands(call)?;
+    let (queries, keys, values) = (&operands.queries, &operands.keys, &operands.values);
+    let (dtype, shape) = (queries.dtype(), queries.shape());
+    let scale = call.float("scale", 1.0 / (shape[3].max(1) as f32).sqrt());
+    if scale < 0.0 {
+        return Err(call.unknown(format!("a scale of {scale}")));
+    }
+    let root = scale.sqrt();
+    let each = grouped(call, keys, shape[1])?;
+    let mut scores = (queries * root).matmul(&(each.t() * root));
+    let mut shown = scores.clone();
+    let mode = call.int("qk_matmul_output_mode", 0);
+    let cap = call.float("softcap", 0.0);
+    if cap > 0.0 {
+        scores = (scores / cap).tanh() * cap;
+    }
+    // The second and third swapped meaning between versions 23 and 24.
+    let (mode_capped, mode_masked) = (1, 2);
+    if mode == mode_capped {
+        shown = scores.clone();
+    }
+    let (allowed, added) = mask(call, &operands)?;
+    let mut open = None;
+    if let Some(added) = added {
+        let added = added.cast(dtype);
+        open = Some(added.ne(f64::NEG_INFINITY));
+        scores = scores + added;
+    }
+    if let Some(allowed) = allowed {
+        scores = allowed.select(&scores, f64::NEG_INFINITY);
+        open = Some(open.map_or(allowed.clone(), |open| open.logical_and(&allowed)));
+    }
+    if mode == mode_masked {
+        shown = scores.clone();
+    }
+    let precision = match call.int("softmax_precision", 0) {
+        0 => dtype,
+        number => {
+            let precision = call.element_of(number)?;
+            let known = precision.dtype().filter(|dtype| dtype.is_float());
+            known.ok_or_else(|| call.unknown(format!("a softmax of {}", precision.name())))?
+        }
+    };
+    let mut weights = scores.cast(precision).softmax(-1);
+    if let Some(open) = open {
+        // Who may look nowhere sees nothing.
+        weights = open.any_keepdim(-1).select(weights, 0.0);
+    }
+    let weights = weights.cast(dtype);
+    if mode == 3 {
+        shown = weights.clone();
+    }
+    let mut y = weights.matmul(&grouped(call, values, shape[1])?);
+    if call.value(0)?.shape().len() == 3 {
+        let sizes = y.shape();
+        y = y.transpose(1, 2).reshape([sizes[0], sizes[2], sizes[1] * sizes[3]]);
+    }
+    let value = |x: Tensor, element: Element| Value::Numbers(x, element);
+    let (own_keys, own_values) = (call.element(1)?, call.element(2)?);
+    Ok(vec![
+        value(y.cast(dtype), element),
+        value(keys.clone(), own_keys),
+        value(values.clone(), own_values),
+        value(shown.cast(dtype), element),
+    ])
+}
+
+/// Each pair of numbers of a head turned by the angle of its position.
+fn rotary(call: &Call) -> Result<Vec<Value>> {
+    let input = call.tensor(0)?;
+    let x = heads(call, &input, "num_heads")?;
+    let shape = x.shape();
+    let [_, _, length, size] = shape[..] else { return Err(call.fault(format!("{shape}"))) };
+    let turned = match call.int("rotary_embedding_dim", 0) {
+        0 => size,
+        turned => call.sizes(&[turned])?[0],
+    };
+    if turned > size || !turned.is_multiple_of(2) {
+        return Err(call.fault(format!("{turned} of {size} can't be turned in pairs")));
+    }
+    // [batch, 1, length, turned / 2]
+    let angles = |position: usize| -> Result<Tensor> {
+        let table = call.tensor(position)?;
+        let angles = match call.optional(3)? {
+            Some(at) if table.rank() == 2 => {
+                let rows = table.index_select(0, &at.reshape(-1));
+                rows.reshape([&at.shape()[..], &[table.shape()[1]]].concat())
+            }
+            _ => table,
+        };
+        match angles.shape()[..] {
+            [_, rows, half] if rows == length && half == turned / 2 => Ok(angles.unsqueeze(1)),
+            _ => Err(call.fault(format!("angles {} for {shape}", angles.shape()))),
+        }
+    };
+    let (cos, sin) = (angles(1)?, angles(2)?);
+    let pairs = call.int("interleaved", 0) != 0;
+    let rotated = x.narrow(-1, 0, turned);
+    let axis = if pairs { -1 } else { -2 };
+    let apart = if pairs { [turned / 2, 2] } else { [2, turned / 2] };
+    let both = rotated.unflatten(-1, apart);
+    let part = |at: isize| both.narrow(axis, at, 1).squeeze(axis);
+    let (a, b) = (part(0), part(1));
+    let parts = [&a * &cos - &b * &sin, &a * &sin + &b * &cos];
+    let rotated = Tensor::stack(&parts, axis).flatten([-2, -1]);
+    let y = Tensor::concat(&[rotated, x.narrow(-1, turned as isize, size - turned)], -1);
+    let y = if input.rank() == 3 { y.transpose(1, 2).reshape(input.shape()) } else { y };
+    call.like(0, y)
+}

@@ -1,0 +1,221 @@
+//! Numbers as small integers with a scale and a zero point: `x ≈ (q − zero) · scale`. Sums of products of such are exact: they are
+//! whole numbers that `i32`, or `f64` where only floats are convolved, holds.
+
+use kiln_ir::DType;
+use kiln_ir::op::{BinaryOp, ConvSpec};
+use kiln_nn::Tensor;
+
+use super::pointwise::arithmetic;
+use crate::call::{Call, Operator, one, wide};
+use crate::element::Element;
+use crate::error::Result;
+use crate::value::Value;
+
+/// An operator of this group.
+pub(super) fn find(name: &str) -> Option<Operator> {
+    Some(match name {
+        "QuantizeLinear" => quantise,
+        "DequantizeLinear" => dequantise,
+        "DynamicQuantizeLinear" => dynamic,
+        "MatMulInteger" => |call| {
+            let product = product(call, [0, 2], [1, 3])?;
+            Ok(vec![Value::Numbers(product, Element::I32)])
+        },
+        "QLinearMatMul" => |call| {
+            let product = product(call, [0, 2], [3, 5])?.cast(DType::F64);
+            let scale = |position: usize| call.tensor(position).map(|scale| scale.cast(DType::F64));
+            let rows = column(scale(1)?, call.value(0)?.shape().len());
+            let factor = rows * scale(4)? / scale(6)?;
+            rounded(call, &(product * factor), 7)
+        },
+        "ConvInteger" => |call| {
+            let sums = convolution(call, [0, 2], [1, 3])?;
+            Ok(vec![Value::Numbers(sums.cast(DType::I32), Element::I32)])
+        },
+        "QLinearConv" => |call| {
+            let mut sums = convolution(call, [0, 2], [3, 5])?;
+            let rank = sums.rank();
+            if let Some(bias) = call.optional(8)? {
+                sums = sums + channels(&bias.cast(DType::F64), rank, 1);
+            }
+            let scale = |position: usize| call.tensor(position).map(|scale| scale.cast(DType::F64));
+            let factor = scale(1)? * channels(&scale(4)?, rank, 1) / scale(6)?;
+            rounded(call, &(sums * factor), 7)
+        },
+        _ => return None,
+    })
+}
+
+/// The lowest and highest number of a type that is quantised to.
+fn ends(call: &Call, element: Element) -> Result<(f64, f64)> {
+    Ok(match element {
+        Element::U8 => (0.0, 255.0),
+        Element::I8 => (-128.0, 127.0),
+        Element::U16 => (0.0, 65535.0),
+        Element::I16 => (-32768.0, 32767.0),
+        other => return Err(call.unknown(format!("numbers as {}", other.name()))),
+    })
+}
+
+/// Whole numbers of a type, cut to its range. They are whole already.
+fn cut(call: &Call, x: &Tensor, element: Element) -> Result<Value> {
+    let (least, most) = ends(call, element)?;
+    let dtype = element.dtype().unwrap_or(DType::I32);
+    Ok(Value::Numbers(x.clamp(least, most).cast(dtype), element))
+}
+
+/// To the nearest number of the type of a zero point, which is added.
+fn rounded(call: &Call, x: &Tensor, zero: usize) -> Result<Vec<Value>> {
+    let point = call.tensor(zero)?.cast(x.dtype());
+    Ok(vec![cut(call, &(x + point).round(), call.element(zero)?)?])
+}
+
+/// A scale or zero point in a shape that fits `x`: one for all, for each slice of an axis, or for each block along it.
+fn spread(call: &Call, part: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let (shape, from) = (x.shape(), part.shape());
+    if part.elements() == 1 {
+        return Ok(Tensor::from(part.expr().reshape(vec![])));
+    }
+    let axis = call.axis(call.int("axis", 1), shape.rank())?;
+    let block = call.int("block_size", 0);
+    if block == 0 {
+        if *from != [shape[axis]] {
+            return Err(call.fault(format!("{from} doesn't fit axis {axis} of {shape}")));
+        }
+        return Ok(channels(part, shape.rank(), axis));
+    }
+    let block = call.sizes(&[block])?[0];
+    if from.rank() != shape.rank() || from[axis] != shape[axis].div_ceil(block) {
+        return Err(call.fault(format!("{from} isn't one for each block of {block} along axis {axis} of {shape}")));
+    }
+    call.room(&[from.elements(), block])?;
+    Ok(part.repeat_interleave(axis as isize, block).narrow(axis as isize, 0, shape[axis]))
+}
+
+/// A vector along an axis of `rank`; one number stays one.
+fn channels(part: &Tensor, rank: usize, axis: usize) -> Tensor {
+    let mut sizes = vec![1; rank];
+    sizes[axis] = part.elements();
+    match part.elements() {
+        1 => Tensor::from(part.expr().reshape(vec![])),
+        _ => Tensor::from(part.expr().reshape(sizes)),
+    }
+}
+
+fn quantise(call: &Call) -> Result<Vec<Value>> {
+    let (x, scale) = (call.tensor(0)?, call.tensor(1)?);
+    let element = match call.int("output_dtype", 0) {
+        0 if call.has(2) => call.element(2)?,
+        0 => Element::U8,
+        number => call.element_of(number)?,
+    };
+    ends(call, element)?;
+    let scale = spread(call, &scale, &x)?;
+    let (x, scale) = match call.int("precision", 0) {
+        0 if !x.dtype().is_float() => (x.cast(DType::F64), scale.cast(DType::F64)),
+        0 => (x, scale),
+        number => {
+            let element = call.element_of(number)?;
+            let dtype = element.dtype().filter(|dtype| dtype.is_float());
+            let dtype = dtype.ok_or_else(|| call.unknown(format!("a precision of {}", element.name())))?;
+            (x.cast(dtype), scale.cast(dtype))
+        }
+    };
+    let mut y = wide(&arithmetic(BinaryOp::Div, &x, &scale)).round();
+    if let Some(zero) = call.optional(2)? {
+        y = &y + spread(call, &zero, &x)?.cast(y.dtype());
+    }
+    Ok(vec![cut(call, &y, element)?])
+}
+
+fn dequantise(call: &Call) -> Result<Vec<Value>> {
+    let (x, scale) = (call.tensor(0)?, call.tensor(1)?);
+    let element = match call.int("output_dtype", 0) {
+        0 => call.element(1)?,
+        number => call.element_of(number)?,
+    };
+    let dtype = element.dtype().filter(|dtype| dtype.is_float());
+    let dtype = dtype.ok_or_else(|| call.unknown(format!("a result of {}", element.name())))?;
+    let mut y = x.cast(DType::F32);
+    if let Some(zero) = call.optional(2)? {
+        y = y - spread(call, &zero, &x)?.cast(DType::F32);
+    }
+    Ok(vec![Value::Numbers((y * spread(call, &scale, &x)?).cast(dtype), element)])
+}
+
+/// The scale and zero point that make the most of `u8`, and the numbers with them. Zero is always one of them.
+fn dynamic(call: &Call) -> Result<Vec<Value>> {
+    let x = call.tensor(0)?.cast(DType::F32);
+    let (least, most) = (x.min(..).minimum(0.0), x.max(..).maximum(0.0));
+    let range = &most - &least;
+    let scale = range.eq(0.0).select(1.0, range) / 255.0;
+    let zero = (-(least / &scale)).clamp(0.0, 255.0).round();
+    let y = cut(call, &((x / &scale).round() + &zero), Element::U8)?;
+    let zero = cut(call, &zero, Element::U8)?;
+    Ok(vec![y, one(scale)?.remove(0), zero])
+}
+
+/// A list with a number for each row of a matrix as a column beside it.
+fn column(part: Tensor, rank: usize) -> Tensor {
+    match part.rank() {
+        1 if part.elements() > 1 && rank > 1 => part.unsqueeze(-1),
+        _ => part,
+    }
+}
+
+/// The matrix product of two inputs less their zero points, in `i32`.
+fn product(call: &Call, a: [usize; 2], b: [usize; 2]) -> Result<Tensor> {
+    let centred = |[x, zero]: [usize; 2], rows: bool| -> Result<Tensor> {
+        let (x, zero) = (call.tensor(x)?.cast(DType::I32), call.optional(zero)?);
+        let Some(zero) = zero else { return Ok(x) };
+        let zero = if rows { column(zero, x.rank()) } else { zero };
+        Ok(x - zero.cast(DType::I32))
+    };
+    Ok(centred(a, true)?.matmul(&centred(b, false)?))
+}
+
+/// The convolution of two inputs less their zero points.
+fn convolution(call: &Call, image: [usize; 2], weight: [usize; 2]) -> Result<Tensor> {
+    let centred = |[x, zero]: [usize; 2]| -> Result<Tensor> {
+        let x = call.tensor(x)?.cast(DType::F64);
+        let Some(zero) = call.optional(zero)? else { return Ok(x) };
+        Ok(&x - channels(&zero.cast(DType::F64), x.rank(), 0))
+    };
+    let (x, w) = (centred(image)?, centred(weight)?);
+    let spec = windows(call, &x.shape(), &w.shape())?;
+    Ok(Tensor::from(x.expr().conv(w.expr(), &spec)))
+}
+
+/// How the window of a convolution moves, from its settings.
+fn windows(call: &Call, image: &[usize], weight: &[usize]) -> Result<ConvSpec> {
+    let spatial = image.len().saturating_sub(2);
+    if image.len() != weight.len() || !(1..=3).contains(&spatial) {
+        return Err(call.unknown(format!("a convolution of {image:?} with {weight:?}")));
+    }
+    let numbers = |name: &str, count: usize, default: i64| -> Result<Vec<usize>> {
+        let numbers = call.ints(name).unwrap_or_else(|| vec![default; count]);
+        if numbers.len() != count {
+            return Err(call.fault(format!("{name} has {} numbers for {spatial} axes", numbers.len())));
+        }
+        call.sizes(&numbers)
+    };
+    let (stride, dilation) = (numbers("strides", spatial, 1)?, numbers("dilations", spatial, 1)?);
+    let groups = call.sizes(&[call.int("group", 1)])?[0];
+    let pads = numbers("pads", 2 * spatial, 0)?;
+    let auto = call.text("auto_pad", "NOTSET");
+    let pad = (0..spatial).map(|axis| match auto.as_str() {
+        "NOTSET" => Ok((pads[axis], pads[axis + spatial])),
+        "VALID" => Ok((0, 0)),
+        "SAME_UPPER" | "SAME_LOWER" => {
+            let extent = weight[axis + 2].saturating_sub(1).saturating_mul(dilation[axis]).saturating_add(1);
+            let size = image[axis + 2];
+            let covered = size.div_ceil(stride[axis].max(1)).saturating_sub(1).saturating_mul(stride[axis]);
+            let all = covered.saturating_add(extent).saturating_sub(size);
+            let (small, large) = (all / 2, all - all / 2);
+            Ok(if auto == "SAME_UPPER" { (small, large) } else { (large, small) })
+        }
+        other => Err(call.unknown(format!("the padding {other}"))),
+    });
+    let pad = pad.collect::<Result<Vec<_>>>()?;
+    Ok(ConvSpec { stride, pad, dilation, groups })
+}
