@@ -81,16 +81,21 @@ pub fn write(
     }
     let outputs = trace.outputs.iter().map(|pair| {
         let name = writer.value(pair)?;
-        let size = |extent: &Extent| match extent.by_batch() {
-            _ if extent.is_fixed() => Size::Fixed(extent.0),
-            Some((1, 0)) => Size::Named(BATCH.to_string()),
-            _ => Size::Free,
-        };
-        Ok(Output { name, sizes: pair.extents().iter().map(size).collect(), dtype: pair.a.dtype })
+        Ok(Output { name, sizes: sizes(&pair.extents()), dtype: pair.a.dtype })
     });
     let outputs = outputs.collect();
     builder.layer.clear();
     outputs
+}
+
+/// Sizes as a file says them.
+fn sizes(extents: &[Extent]) -> Vec<Size> {
+    let size = |extent: &Extent| match extent.by_batch() {
+        _ if extent.is_fixed() => Size::Fixed(extent.0),
+        Some((1, 0)) => Size::Named(BATCH.to_string()),
+        _ => Size::Free,
+    };
+    extents.iter().map(size).collect()
 }
 
 /// The name of the batch's axis.

@@ -168,7 +168,8 @@ fn put(call: &Call, table: &Tensor, rows: &Tensor, source: &Tensor) -> Result<Te
         other => return Err(call.unknown(format!("the reduction {other}"))),
     };
     let known = Value::of(rows.clone()).constant();
-    let known = known.ok_or_else(|| call.unknown("this reduction at places that are known only when it runs"))?;
+    let known =
+        known.ok_or_else(|| call.unknown("this reduction at places that are known only when it runs"))?;
     let mut y = table.clone();
     for (rows, from) in rounds(&whole(&known)) {
         let (rows, from) = (Tensor::from(rows), Tensor::from(from));

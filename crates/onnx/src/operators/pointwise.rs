@@ -100,7 +100,13 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             })
         },
         "PRelu" => |call| {
-            let (x, slope) = (call.tensor(0)?, call.tensor(1)?);
+            let (x, mut slope) = (call.tensor(0)?, call.tensor(1)?);
+            // In old files a slope for each channel, which is axis 1.
+            if call.version < 7 && slope.rank() == 1 {
+                let mut sizes = vec![1isize; x.rank().saturating_sub(1).max(1)];
+                sizes[0] = -1;
+                slope = slope.reshape(&sizes[..]);
+            }
             call.like(0, x.prelu(&slope))
         },
         "Clip" => clip,

@@ -86,7 +86,9 @@ fn spread(call: &Call, part: &Tensor, x: &Tensor) -> Result<Tensor> {
     }
     let block = call.sizes(&[block])?[0];
     if from.rank() != shape.rank() || from[axis] != shape[axis].div_ceil(block) {
-        return Err(call.fault(format!("{from} isn't one for each block of {block} along axis {axis} of {shape}")));
+        return Err(
+            call.fault(format!("{from} isn't one for each block of {block} along axis {axis} of {shape}"))
+        );
     }
     call.room(&[from.elements(), block])?;
     Ok(part.repeat_interleave(axis as isize, block).narrow(axis as isize, 0, shape[axis]))
