@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln_ir::DType;
 use kiln_nn::Context;
 
+use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::network::{Network, Port};
 use crate::read::tensor_file;
@@ -31,7 +32,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// How near numbers must be: `|a − b| ≤ absolute + relative · |b|`.
+/// How near numbers must be: `|a − b| ≤ absolute + relative · |b|`; floats of 16 bits to two of their last bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
     /// In proportion to the number.
@@ -116,6 +117,7 @@ pub fn compare(name: String, own: &Value, expected: &Value, tolerance: Tolerance
             expected.element().name()
         ));
     }
+    let element = expected.element();
     let (own, expected) = match (own, expected) {
         (Value::Numbers(own, _), Value::Numbers(expected, _)) => {
             (own.cast(DType::F64).to_vec::<f64>()?, expected.cast(DType::F64).to_vec::<f64>()?)
@@ -128,13 +130,20 @@ pub fn compare(name: String, own: &Value, expected: &Value, tolerance: Tolerance
         }
         _ => return fault("it isn't of the kind it should be".to_string()),
     };
+    // What was recorded of narrow floats was rounded at each step, and is right to two of its last bits.
+    let last_bits = match element {
+        Element::Bf16 => 2f64.powi(-6),
+        Element::F16 => 2f64.powi(-9),
+        _ => 0.0,
+    };
+    let relative = tolerance.relative.max(last_bits);
     let mut largest = 0.0f64;
     let mut first = None;
     let mut wrong = 0;
     for (at, (a, b)) in own.iter().zip(&expected).enumerate() {
         let near = a == b
             || (a.is_nan() && b.is_nan())
-            || (a - b).abs() <= tolerance.absolute + tolerance.relative * b.abs();
+            || (a - b).abs() <= tolerance.absolute + relative * b.abs();
         if !near {
             wrong += 1;
             first.get_or_insert(at);

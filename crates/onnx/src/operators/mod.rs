@@ -10,6 +10,7 @@ mod pick;
 mod pointwise;
 mod quantise;
 mod resize;
+mod tables;
 
 use crate::call::Operator;
 
@@ -19,8 +20,19 @@ const STANDARD: [&str; 2] = ["", "ai.onnx"];
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {
     if STANDARD.contains(&domain) {
-        let groups = [pointwise::find, movement::find, create::find, pad::find, index::find, pick::find, quantise::find, resize::find, losses::find, attention::find];
+        let groups = [
+            pointwise::find,
+            movement::find,
+            create::find,
+            pad::find,
+            index::find,
+            pick::find,
+            quantise::find,
+            resize::find,
+            losses::find,
+            attention::find,
+        ];
         return groups.into_iter().find_map(|find| find(name));
     }
-    None
+    if domain == "ai.onnx.ml" { tables::find(name) } else { None }
 }
