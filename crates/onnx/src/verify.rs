@@ -141,9 +141,8 @@ pub fn compare(name: String, own: &Value, expected: &Value, tolerance: Tolerance
     let mut first = None;
     let mut wrong = 0;
     for (at, (a, b)) in own.iter().zip(&expected).enumerate() {
-        let near = a == b
-            || (a.is_nan() && b.is_nan())
-            || (a - b).abs() <= tolerance.absolute + relative * b.abs();
+        let near =
+            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance.absolute + relative * b.abs();
         if !near {
             wrong += 1;
             first.get_or_insert(at);

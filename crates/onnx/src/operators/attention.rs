@@ -139,7 +139,7 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
     if let Some(added) = added {
         let added = added.cast(scores.dtype());
         open = Some(added.ne(f64::NEG_INFINITY));
-        scores = scores + added;
+        scores += added;
     }
     if let Some(allowed) = allowed {
         scores = allowed.select(&scores, f64::NEG_INFINITY);

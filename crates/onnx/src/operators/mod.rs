@@ -10,6 +10,7 @@ mod pick;
 mod pointwise;
 mod quantise;
 mod resize;
+mod sample;
 mod tables;
 
 use crate::call::Operator;
@@ -31,6 +32,7 @@ pub fn find(domain: &str, name: &str) -> Option<Operator> {
             resize::find,
             losses::find,
             attention::find,
+            sample::find,
         ];
         return groups.into_iter().find_map(|find| find(name));
     }

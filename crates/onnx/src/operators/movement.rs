@@ -296,9 +296,8 @@ fn depth_to_space(call: &Call) -> Result<Vec<Value>> {
         "CRD" => ([n, depth, side, side, h, w], [0, 1, 4, 2, 5, 3]),
         mode => return Err(call.unknown(format!("the mode {mode}"))),
     };
-    let moved = moved(call, 0, |x| {
-        Ok(x.reshape(apart).permute(order).reshape([n, depth, h * side, w * side]))
-    })?;
+    let moved =
+        moved(call, 0, |x| Ok(x.reshape(apart).permute(order).reshape([n, depth, h * side, w * side])))?;
     Ok(vec![moved])
 }
 
@@ -313,9 +312,8 @@ fn space_to_depth(call: &Call) -> Result<Vec<Value>> {
         "CRD" => ([n, c, rows, side, columns, side], [0, 1, 3, 5, 2, 4]),
         mode => return Err(call.unknown(format!("the mode {mode}"))),
     };
-    let moved = moved(call, 0, |x| {
-        Ok(x.reshape(apart).permute(order).reshape([n, c * side * side, rows, columns]))
-    })?;
+    let moved =
+        moved(call, 0, |x| Ok(x.reshape(apart).permute(order).reshape([n, c * side * side, rows, columns])))?;
     Ok(vec![moved])
 }
 

@@ -71,7 +71,8 @@ fn pad(call: &Call) -> Result<Vec<Value>> {
                 let from: Vec<i64> = (0..sizes[axis] as i64).map(|at| fold(first + at, size)).collect();
                 places.push((axis as isize, Tensor::from(from)));
             }
-            let all = |x: &Tensor| places.iter().fold(x.clone(), |x, (axis, from)| x.index_select(*axis, from));
+            let all =
+                |x: &Tensor| places.iter().fold(x.clone(), |x, (axis, from)| x.index_select(*axis, from));
             Ok(vec![moved(call, 0, |x| Ok(all(x)))?])
         }
     }
@@ -152,12 +153,12 @@ fn col2im(call: &Call) -> Result<Vec<Value>> {
     let counts = counts.ok_or_else(|| call.fault(format!("{columns} patches don't make up {image:?}")))?;
     call.room(&[batch, rows / elements, image.iter().product()])?;
     call.room(&[elements, elements])?;
-    let identity: Vec<f64> = (0..elements * elements)
-        .map(|at| if at.is_multiple_of(elements + 1) { 1.0 } else { 0.0 })
-        .collect();
+    let identity: Vec<f64> =
+        (0..elements * elements).map(|at| if at.is_multiple_of(elements + 1) { 1.0 } else { 0.0 }).collect();
     let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     let weight = Tensor::from_data(Data::F64(identity).cast(dtype), [&[elements, 1], &window[..]].concat());
-    let patches = wide(&x).cast(dtype).reshape([&[batch * (rows / elements), elements], &counts[..]].concat());
+    let patches =
+        wide(&x).cast(dtype).reshape([&[batch * (rows / elements), elements], &counts[..]].concat());
     let spec = ConvSpec { stride, pad, dilation, groups: 1 };
     let y = Tensor::from(patches.expr().conv_grad_input(weight.expr(), &spec, &image));
     let y = y.reshape([&[batch, rows / elements], &image[..]].concat()).cast(x.dtype());

@@ -19,7 +19,8 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let shape = call.value(0)?.shape();
             let kept = call.known_ints(1)?;
             let kept: Vec<i64> = (0..kept.len() as i64).filter(|&at| kept[at as usize] != 0).collect();
-            let axis = call.is_set("axis").then(|| call.axis(call.int("axis", 0), shape.len())).transpose()?;
+            let axis =
+                call.is_set("axis").then(|| call.axis(call.int("axis", 0), shape.len())).transpose()?;
             let size = axis.map_or(shape.iter().product(), |axis| shape[axis]);
             if kept.last().is_some_and(|&last| last >= size as i64) {
                 return Err(call.fault(format!("more conditions than the {size} they are for")));
@@ -119,7 +120,9 @@ fn keys(call: &Call, axis: Option<usize>) -> Result<Vec<Key>> {
     if x.iter().any(|number| number.as_f64().is_nan()) {
         return Err(call.unknown("numbers that are NaN"));
     }
-    let Some(axis) = axis else { return Ok(x.into_iter().map(|number| Key::Numbers(vec![number])).collect()) };
+    let Some(axis) = axis else {
+        return Ok(x.into_iter().map(|number| Key::Numbers(vec![number])).collect());
+    };
     let shape = call.value(0)?.shape();
     let inner: usize = shape[axis + 1..].iter().product();
     let mut slices: Vec<Vec<Scalar>> = vec![Vec::new(); shape[axis]];

@@ -100,7 +100,11 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             })
         },
         "PRelu" => |call| {
-            let (x, slope) = (call.tensor(0)?, call.tensor(1)?);
+            let (x, mut slope) = (call.tensor(0)?, call.tensor(1)?);
+            // In old files a list of slopes is one for each channel.
+            if call.version < 7 && slope.rank() == 1 && slope.elements() > 1 && x.rank() > 2 {
+                slope = slope.reshape([&[slope.elements()], &vec![1; x.rank() - 2][..]].concat());
+            }
             call.like(0, x.prelu(&slope))
         },
         "Clip" => clip,

@@ -36,7 +36,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let mut sums = convolution(call, [0, 2], [3, 5])?;
             let rank = sums.rank();
             if let Some(bias) = call.optional(8)? {
-                sums = sums + channels(&bias.cast(DType::F64), rank, 1);
+                sums += channels(&bias.cast(DType::F64), rank, 1);
             }
             let scale = |position: usize| call.tensor(position).map(|scale| scale.cast(DType::F64));
             let factor = scale(1)? * channels(&scale(4)?, rank, 1) / scale(6)?;
@@ -86,7 +86,9 @@ fn spread(call: &Call, part: &Tensor, x: &Tensor) -> Result<Tensor> {
     }
     let block = call.sizes(&[block])?[0];
     if from.rank() != shape.rank() || from[axis] != shape[axis].div_ceil(block) {
-        return Err(call.fault(format!("{from} isn't one for each block of {block} along axis {axis} of {shape}")));
+        return Err(
+            call.fault(format!("{from} isn't one for each block of {block} along axis {axis} of {shape}"))
+        );
     }
     call.room(&[from.elements(), block])?;
     Ok(part.repeat_interleave(axis as isize, block).narrow(axis as isize, 0, shape[axis]))
@@ -138,7 +140,7 @@ fn dequantise(call: &Call) -> Result<Vec<Value>> {
     let dtype = dtype.ok_or_else(|| call.unknown(format!("a result of {}", element.name())))?;
     let mut y = x.cast(DType::F32);
     if let Some(zero) = call.optional(2)? {
-        y = y - spread(call, &zero, &x)?.cast(DType::F32);
+        y -= spread(call, &zero, &x)?.cast(DType::F32);
     }
     Ok(vec![Value::Numbers((y * spread(call, &scale, &x)?).cast(dtype), element)])
 }

@@ -265,7 +265,8 @@ fn picked(x: &Tensor, axis: usize, all: &[Taps], tap: usize) -> Tensor {
 fn weighted(x: &Tensor, axis: usize, all: &[Taps], outside: f64) -> Tensor {
     let mut sizes = vec![1; x.rank()];
     sizes[axis] = all.len();
-    let along = |data: Data, dtype: DType| Tensor::from_data(data, [all.len()]).cast(dtype).reshape(sizes.clone());
+    let along =
+        |data: Data, dtype: DType| Tensor::from_data(data, [all.len()]).cast(dtype).reshape(sizes.clone());
     let count = all.first().map_or(1, |taps| taps.places.len());
     let part = |tap: usize| {
         let weights = all.iter().filter_map(|taps| taps.weights.get(tap).copied()).collect();

@@ -151,12 +151,14 @@ fn look_up(call: &Call, keys: &Value, values: &Value, default: Value) -> Result<
     match (values, &default) {
         (Value::Texts(values, _), Value::Texts(default, _)) => {
             let found = Value::of(found).constant();
-            let found = found.ok_or_else(|| call.unknown("texts for numbers that are known only when it runs"))?;
+            let found =
+                found.ok_or_else(|| call.unknown("texts for numbers that are known only when it runs"))?;
             let text = |at: i64| values.get(at as usize).or(default.first()).cloned().unwrap_or_default();
             Ok(vec![Value::texts(whole(&found).into_iter().map(text).collect(), &shape)])
         }
         (Value::Numbers(values, element), Value::Numbers(default, _)) => {
-            let all = Tensor::concat(&[values.reshape([count]), default.cast(values.dtype()).reshape([1])], 0);
+            let all =
+                Tensor::concat(&[values.reshape([count]), default.cast(values.dtype()).reshape([1])], 0);
             let y = all.index_select(0, &found.reshape([found.elements()])).reshape(shape);
             Ok(vec![Value::Numbers(y, *element)])
         }
