@@ -97,12 +97,8 @@ fn mask(call: &Call, operands: &Operands) -> Result<(Option<Tensor>, Option<Tens
         let shape = mask.shape();
         let last = shape.rank().checked_sub(1).ok_or_else(|| call.fault("the mask has no axes"))?;
         // A short one says no to what it doesn't name.
-        let more = all.checked_sub(shape[last]).filter(|more| *more == 0 || shape[last] != 1);
-        let more = match more {
-            Some(more) => more,
-            None if shape[last] == 1 => 0,
-            None => return Err(call.fault(format!("a mask {shape} for {all} keys"))),
-        };
+        let more = all.checked_sub(shape[last]);
+        let more = more.ok_or_else(|| call.fault(format!("a mask {shape} for {all} keys")))?;
         if mask.dtype() == DType::Bool {
             allowed.push(mask.pad([(0, more)], false));
         } else {

@@ -12,6 +12,8 @@ mod quantise;
 mod resize;
 mod sample;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use crate::call::Operator;
 

@@ -170,7 +170,7 @@ fn look_up(call: &Call, keys: &Value, values: &Value, default: Value) -> Result<
 fn row(call: &Call, list: Vec<f32>, x: &Tensor) -> Result<Tensor> {
     let columns = x.shape().last().copied().unwrap_or(1);
     match list.len() {
-        1 => Ok(Tensor::from(list).reshape(vec![0usize; 0])),
+        1 => Ok(Tensor::from(list).reshape(())),
         count if count == columns => Ok(Tensor::from(list)),
         count => Err(call.fault(format!("{count} numbers for {columns} columns"))),
     }
