@@ -26,6 +26,12 @@ pub struct Call<'a> {
 /// The most elements of anything whose sizes a file's numbers say.
 const MOST: usize = 1 << 31;
 
+/// The most numbers that are listed here for something that a file's numbers say.
+const MOST_LISTED: usize = 1 << 24;
+
+/// The most axes that such a thing has.
+const MOST_AXES: usize = 64;
+
 /// What an operator computes.
 pub type Operator = fn(&Call) -> Result<Vec<Value>>;
 
@@ -207,9 +213,20 @@ impl Call<'_> {
         // An empty axis beside a huge one must not overflow later.
         let count = sizes.iter().try_fold(1usize, |count, &size| count.checked_mul(size.max(1)));
         match count {
-            Some(count) if count <= MOST => Ok(()),
-            _ => Err(self.fault(format!("a result of {sizes:?}; at most 2³¹ elements are made"))),
+            Some(count) if count <= MOST && sizes.len() <= MOST_AXES => Ok(()),
+            _ => {
+                let shown = &sizes[..sizes.len().min(MOST_AXES)];
+                Err(self.fault(format!("a result of {shown:?}; at most 2³¹ elements are made")))
+            }
         }
+    }
+
+    /// Refuses lists that no sensible file asks for.
+    pub fn listed(&self, count: usize) -> Result<()> {
+        if count <= MOST_LISTED {
+            return Ok(());
+        }
+        Err(self.fault(format!("an axis of {count}; at most 2²⁴ places are found beforehand")))
     }
 
     // Results.

@@ -191,6 +191,13 @@ impl Network {
         let inner = |graph: &GraphProto| self.walk(graph, known.clone(), context, depth + 1);
         let version = self.version(node.domain());
         let call = Call { node, inputs, version, context, folder: &self.folder, inner: &inner };
+        for input in &call.inputs {
+            // Products of some of the sizes are taken everywhere, also of those beside an empty axis.
+            let shape = input.shape();
+            if shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size.max(1))).is_none() {
+                return Err(call.fault(format!("an input of {shape:?}")));
+            }
+        }
         let outputs = operator(&call)?;
         for output in &outputs {
             if let Value::Numbers(tensor, _) = output

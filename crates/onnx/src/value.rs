@@ -9,6 +9,9 @@ use kiln_nn::Tensor;
 
 use crate::element::Element;
 
+/// More numbers than this aren't computed beforehand.
+const MOST_KNOWN: usize = 1 << 27;
+
 /// A value of a network.
 #[derive(Clone, Debug)]
 pub enum Value {
@@ -66,6 +69,9 @@ impl Value {
     /// The numbers, where they can be known now: nothing of what is put into the network is in them.
     pub fn constant(&self) -> Option<Data> {
         let Value::Numbers(tensor, _) = self else { return None };
+        if tensor.elements() > MOST_KNOWN {
+            return None;
+        }
         is_known(tensor.expr()).then(|| tensor.to_data().ok()).flatten()
     }
 }

@@ -32,8 +32,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// How near numbers must be: `|a − b| ≤ absolute + relative · |b|`; numbers of 16 bits
-/// to two units in their last place.
+/// How near numbers must be: `|a − b| ≤ absolute + relative · |b|`; floats of 16 bits to two of their last bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
     /// In proportion to the number.
@@ -118,13 +117,7 @@ pub fn compare(name: String, own: &Value, expected: &Value, tolerance: Tolerance
             expected.element().name()
         ));
     }
-    // Those who compute in 16 bits round after every step, and are off by a unit or two in the last place.
-    let last_place = match expected.element() {
-        Element::F16 => 2f64.powi(-9),
-        Element::Bf16 => 2f64.powi(-6),
-        _ => 0.0,
-    };
-    let relative = tolerance.relative.max(last_place);
+    let element = expected.element();
     let (own, expected) = match (own, expected) {
         (Value::Numbers(own, _), Value::Numbers(expected, _)) => {
             (own.cast(DType::F64).to_vec::<f64>()?, expected.cast(DType::F64).to_vec::<f64>()?)
@@ -137,6 +130,13 @@ pub fn compare(name: String, own: &Value, expected: &Value, tolerance: Tolerance
         }
         _ => return fault("it isn't of the kind it should be".to_string()),
     };
+    // What was recorded of narrow floats was rounded at each step, and is right to two of its last bits.
+    let last_bits = match element {
+        Element::Bf16 => 2f64.powi(-6),
+        Element::F16 => 2f64.powi(-9),
+        _ => 0.0,
+    };
+    let relative = tolerance.relative.max(last_bits);
     let mut largest = 0.0f64;
     let mut first = None;
     let mut wrong = 0;

@@ -3,7 +3,7 @@
 use kiln_ir::DType;
 use kiln_nn::Tensor;
 
-use crate::call::{Call, Operator};
+use crate::call::{Call, Operator, wide};
 use crate::element::Element;
 use crate::error::Result;
 use crate::value::Value;
@@ -97,12 +97,8 @@ fn mask(call: &Call, operands: &Operands) -> Result<(Option<Tensor>, Option<Tens
         let shape = mask.shape();
         let last = shape.rank().checked_sub(1).ok_or_else(|| call.fault("the mask has no axes"))?;
         // A short one says no to what it doesn't name.
-        let more = all.checked_sub(shape[last]).filter(|more| *more == 0 || shape[last] != 1);
-        let more = match more {
-            Some(more) => more,
-            None if shape[last] == 1 => 0,
-            None => return Err(call.fault(format!("a mask {shape} for {all} keys"))),
-        };
+        let more = all.checked_sub(shape[last]);
+        let more = more.ok_or_else(|| call.fault(format!("a mask {shape} for {all} keys")))?;
         if mask.dtype() == DType::Bool {
             allowed.push(mask.pad([(0, more)], false));
         } else {
@@ -123,61 +119,55 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
     }
     let root = scale.sqrt();
     let each = grouped(call, keys, shape[1])?;
-    let mut scores = (queries * root).matmul(&(each.t() * root));
+    // Narrow floats are computed with in 32 bits, and rounded once.
+    let mut scores = (wide(queries) * root).matmul(&(wide(&each).t() * root));
     let mut shown = scores.clone();
     let mode = call.int("qk_matmul_output_mode", 0);
     let cap = call.float("softcap", 0.0);
     if cap > 0.0 {
         scores = (scores / cap).tanh() * cap;
     }
-    // The second and third swapped meaning between versions 23 and 24.
-    let (mode_capped, mode_masked) = (1, 2);
-    if mode == mode_capped {
+    if mode == 1 {
         shown = scores.clone();
     }
     let (allowed, added) = mask(call, &operands)?;
     let mut open = None;
     if let Some(added) = added {
-        let added = added.cast(dtype);
+        let added = added.cast(scores.dtype());
         open = Some(added.ne(f64::NEG_INFINITY));
-        scores = scores + added;
+        scores += added;
     }
     if let Some(allowed) = allowed {
         scores = allowed.select(&scores, f64::NEG_INFINITY);
         open = Some(open.map_or(allowed.clone(), |open| open.logical_and(&allowed)));
     }
-    if mode == mode_masked {
+    if mode == 2 {
         shown = scores.clone();
     }
+    // The precision asked for is the least; nothing is lost with more.
     let precision = match call.int("softmax_precision", 0) {
-        0 => dtype,
-        number => {
-            let precision = call.element_of(number)?;
-            let known = precision.dtype().filter(|dtype| dtype.is_float());
-            known.ok_or_else(|| call.unknown(format!("a softmax of {}", precision.name())))?
-        }
+        number if number == i64::from(Element::F64.number()) => DType::F64,
+        _ => scores.dtype(),
     };
-    let mut weights = scores.cast(precision).softmax(-1);
-    if let Some(open) = open {
-        // Who may look nowhere sees nothing.
-        weights = open.any_keepdim(-1).select(weights, 0.0);
-    }
-    let weights = weights.cast(dtype);
+    // Who may look nowhere sees nothing.
+    let weights = match open.map(|open| open.any_keepdim(-1)) {
+        Some(open) => open.select(open.select(scores, 0.0).cast(precision).softmax(-1), 0.0),
+        None => scores.cast(precision).softmax(-1),
+    };
     if mode == 3 {
         shown = weights.clone();
     }
-    let mut y = weights.matmul(&grouped(call, values, shape[1])?);
+    let each = wide(&grouped(call, values, shape[1])?);
+    let mut y = weights.cast(each.dtype()).matmul(&each);
     if call.value(0)?.shape().len() == 3 {
         let sizes = y.shape();
         y = y.transpose(1, 2).reshape([sizes[0], sizes[2], sizes[1] * sizes[3]]);
     }
-    let value = |x: Tensor, element: Element| Value::Numbers(x, element);
-    let (own_keys, own_values) = (call.element(1)?, call.element(2)?);
     Ok(vec![
-        value(y.cast(dtype), element),
-        value(keys.clone(), own_keys),
-        value(values.clone(), own_values),
-        value(shown.cast(dtype), element),
+        Value::Numbers(y.cast(dtype), element),
+        Value::Numbers(keys.clone(), call.element(1)?),
+        Value::Numbers(values.clone(), call.element(2)?),
+        Value::Numbers(shown.cast(dtype), element),
     ])
 }
 

@@ -1,6 +1,6 @@
 //! Operators that make values out of settings and sizes, and the choice between graphs.
 
-use kiln_ir::{DType, Data, Expr};
+use kiln_ir::{DType, Expr};
 use kiln_nn::Tensor;
 
 use crate::call::{Call, Operator, one, vector};
@@ -41,8 +41,12 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             Ok(vec![Value::Numbers(eye.cast(dtype), element)])
         },
         "Trilu" => |call| {
-            let (x, offset) = (call.tensor(0)?, if call.has(1) { call.known_ints(1)? } else { vec![0] });
-            let (shape, offset) = (x.shape(), offset.first().copied().unwrap_or(0));
+            let x = call.tensor(0)?;
+            let offset = match call.optional(1)? {
+                Some(offset) => offset.reshape(()),
+                None => Tensor::from(0i64),
+            };
+            let shape = x.shape();
             let rank = shape.rank();
             if rank < 2 {
                 return Err(call.fault(format!("{shape} isn't made of matrices")));
@@ -105,16 +109,11 @@ fn range(call: &Call) -> Result<Vec<Value>> {
         i64::try_from((distance + step - step.signum()) / step).unwrap_or(i64::MAX).max(0)
     };
     let count = call.sizes(&[count])?[0];
-    let data = if element.is_float() {
-        Data::F64((0..count).map(|at| start.as_f64() + at as f64 * step.as_f64()).collect())
+    let index = Tensor::index_along([count], 0);
+    let range = if element.is_float() {
+        index.cast(DType::F64) * step.as_f64() + start.as_f64()
     } else {
-        let (start, step) = (start.as_i64(), step.as_i64());
-        Data::I64((0..count).map(|at| start.wrapping_add(step.wrapping_mul(at as i64))).collect())
+        index * step.as_i64() + start.as_i64()
     };
-    // Long ones are better made where they are needed.
-    if !element.is_float() && dtype == DType::I64 && count > 4096 {
-        let index = Tensor::index_along([count], 0);
-        return Ok(vec![Value::Numbers(index * step.as_i64() + start.as_i64(), element)]);
-    }
-    Ok(vec![Value::new(data.cast(dtype), &[count], element)])
+    Ok(vec![Value::Numbers(range.cast(dtype), element)])
 }

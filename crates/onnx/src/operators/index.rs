@@ -211,7 +211,7 @@ fn tensor_scatter(call: &Call) -> Result<Vec<Value>> {
     if let Some(first) = call.optional(2)? {
         let mut sizes = vec![1; shape.rank()];
         sizes[0] = shape[0];
-        index = index + first.cast(DType::I64).reshape(sizes);
+        index += first.cast(DType::I64).reshape(sizes);
     }
     if call.text("mode", "linear") == "circular" {
         index = index % shape[axis];
@@ -235,7 +235,7 @@ fn one_hot(call: &Call) -> Result<Vec<Value>> {
     let index = index.lt(0).select(&index + depth, &index).unsqueeze(axis as isize);
     let hot = index.eq(Tensor::index_along(sizes, axis));
     let value = |at: isize| values.narrow(0, at, 1).squeeze(0);
-    call.like(2, hot.select(&value(1), &value(0)))
+    call.like(2, hot.select(value(1), value(0)))
 }
 
 /// A one at the first largest, zeros elsewhere.

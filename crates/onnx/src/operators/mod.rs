@@ -14,6 +14,10 @@ mod quantise;
 mod recurrent;
 mod reduce;
 mod resize;
+mod sample;
+mod tables;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 use crate::call::Operator;
@@ -24,7 +28,7 @@ const STANDARD: [&str; 2] = ["", "ai.onnx"];
 /// A group of operators by their names.
 type Group = fn(&str) -> Option<Operator>;
 
-const GROUPS: [Group; 15] = [
+const GROUPS: [Group; 16] = [
     attention::find,
     contract::find,
     create::find,
@@ -39,10 +43,14 @@ const GROUPS: [Group; 15] = [
     recurrent::find,
     reduce::find,
     resize::find,
+    sample::find,
     windows::find,
 ];
 
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {
-    STANDARD.contains(&domain).then(|| GROUPS.iter().find_map(|group| group(name))).flatten()
+    if STANDARD.contains(&domain) {
+        return GROUPS.iter().find_map(|group| group(name));
+    }
+    if domain == crate::export::ML { tables::find(name) } else { None }
 }

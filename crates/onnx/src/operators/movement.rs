@@ -291,6 +291,7 @@ fn depth_to_space(call: &Call) -> Result<Vec<Value>> {
         return Err(call.fault(format!("{c} channels don't make blocks of {side} by {side}")));
     }
     let depth = c / (side * side);
+    call.room(&[n, depth, h.saturating_mul(side), w.saturating_mul(side)])?;
     let (apart, order) = match call.text("mode", "DCR").as_str() {
         "DCR" => ([n, side, side, depth, h, w], [0, 3, 4, 1, 5, 2]),
         "CRD" => ([n, depth, side, side, h, w], [0, 1, 4, 2, 5, 3]),

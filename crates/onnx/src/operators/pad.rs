@@ -38,9 +38,11 @@ fn pad(call: &Call) -> Result<Vec<Value>> {
     for (at, &axis) in axes.iter().enumerate() {
         around[axis] = (widths[at], widths[at + axes.len()]);
     }
-    let size = |(&size, &(before, after)): (&usize, &(i64, i64))| {
-        i64::try_from(size).unwrap_or(i64::MAX).saturating_add(before).saturating_add(after)
-    };
+    if widths.iter().any(|width| width.unsigned_abs() > 1 << 31) {
+        return Err(call.fault(format!("widths of {widths:?}")));
+    }
+    let size = |(&size, &(before, after)): (&usize, &(i64, i64))| size as i64 + before + after;
+    call.room(&shape)?;
     let sizes: Vec<i64> = shape.iter().zip(&around).map(size).collect();
     let sizes = call.sizes(&sizes)?;
     match call.text("mode", "constant").as_str() {
@@ -67,6 +69,7 @@ fn pad(call: &Call) -> Result<Vec<Value>> {
                 if shape[axis] == 0 {
                     return Err(call.fault(format!("axis {axis} of {shape:?} has nothing to continue")));
                 }
+                call.listed(sizes[axis])?;
                 let (first, size) = (-around[axis].0, shape[axis] as i64);
                 let from: Vec<i64> = (0..sizes[axis] as i64).map(|at| fold(first + at, size)).collect();
                 places.push((axis as isize, Tensor::from(from)));
@@ -152,7 +155,7 @@ fn col2im(call: &Call) -> Result<Vec<Value>> {
     let counts = counts.filter(|counts| counts.iter().product::<usize>() == columns);
     let counts = counts.ok_or_else(|| call.fault(format!("{columns} patches don't make up {image:?}")))?;
     call.room(&[batch, rows / elements, image.iter().product()])?;
-    call.room(&[elements, elements])?;
+    call.listed(elements.saturating_mul(elements))?;
     let identity: Vec<f64> =
         (0..elements * elements).map(|at| if at.is_multiple_of(elements + 1) { 1.0 } else { 0.0 }).collect();
     let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };

@@ -101,11 +101,9 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         },
         "PRelu" => |call| {
             let (x, mut slope) = (call.tensor(0)?, call.tensor(1)?);
-            // In old files a slope for each channel, which is axis 1.
-            if call.version < 7 && slope.rank() == 1 {
-                let mut sizes = vec![1isize; x.rank().saturating_sub(1).max(1)];
-                sizes[0] = -1;
-                slope = slope.reshape(&sizes[..]);
+            // In old files a list of slopes is one for each channel.
+            if call.version < 7 && slope.rank() == 1 && slope.elements() > 1 && x.rank() > 2 {
+                slope = slope.reshape([&[slope.elements()], &vec![1; x.rank() - 2][..]].concat());
             }
             call.like(0, x.prelu(&slope))
         },

@@ -36,7 +36,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let mut sums = convolution(call, [0, 2], [3, 5])?;
             let rank = sums.rank();
             if let Some(bias) = call.optional(8)? {
-                sums = sums + channels(&bias.cast(DType::F64), rank, 1);
+                sums += channels(&bias.cast(DType::F64), rank, 1);
             }
             let scale = |position: usize| call.tensor(position).map(|scale| scale.cast(DType::F64));
             let factor = scale(1)? * channels(&scale(4)?, rank, 1) / scale(6)?;
@@ -140,7 +140,7 @@ fn dequantise(call: &Call) -> Result<Vec<Value>> {
     let dtype = dtype.ok_or_else(|| call.unknown(format!("a result of {}", element.name())))?;
     let mut y = x.cast(DType::F32);
     if let Some(zero) = call.optional(2)? {
-        y = y - spread(call, &zero, &x)?.cast(DType::F32);
+        y -= spread(call, &zero, &x)?.cast(DType::F32);
     }
     Ok(vec![Value::Numbers((y * spread(call, &scale, &x)?).cast(dtype), element)])
 }

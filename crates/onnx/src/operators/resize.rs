@@ -221,6 +221,7 @@ fn apply(call: &Call, axes: Vec<Axis>, mode: &str, nearest: &str) -> Result<Vec<
         if from == 0 && axis.size > 0 {
             return Err(call.fault(format!("an axis of {shape:?} has nothing to be made larger")));
         }
+        call.listed(axis.size)?;
         let mut all = Vec::with_capacity(axis.size);
         for at in 0..axis.size {
             let x = place(call, mode, axis, from, at as f64)?;
