@@ -28,6 +28,9 @@ pub enum Error {
         /// What is wrong with it, and the mend.
         message: String,
     },
+    /// In an ONNX file.
+    #[error(transparent)]
+    Onnx(kiln_onnx::Error),
     /// Training can't begin or go on.
     #[error("{0}")]
     Training(String),

@@ -63,8 +63,10 @@ mod checksum;
 mod error;
 mod inputs;
 pub mod model;
+pub mod onnx;
 pub mod store;
 pub mod trainer;
+pub mod weights;
 
 pub use error::{Error, Result};
 pub use inputs::Inputs;
@@ -77,8 +79,9 @@ pub use model::Model;
 pub mod prelude {
     pub use kiln_nn::{
         Adam, AdamW, BatchNorm, Clip, Context, Conv2d, ConvOptions, DType, Data, Dense, Dropout, Embedding,
-        Function, Init, Input, Key, Layer, LayerNorm, Module, Optimizer, Padding, Param, PoolOptions,
-        Sequential, Sgd, Step, StepOptions, Summary, Tensor, Variable, parameters,
+        Function, Gru, Init, Input, Key, Layer, LayerNorm, Lstm, Module, Optimizer, Padding, Param,
+        PoolOptions, RecurrentOptions, Sequential, Sgd, Step, StepOptions, Summary, Tensor, Variable,
+        parameters,
     };
 
     pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mse};

@@ -6,11 +6,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use kiln_nn::{DType, Data, Scalar};
+use kiln_nn::{DType, Data};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::checksum::crc32c;
+use crate::weights::json;
 use crate::{Error, Result};
 
 /// Numbers under a shape.
@@ -111,10 +112,7 @@ impl Store {
     /// # Errors
     /// Where the system refuses.
     pub fn save_json(&self, path: impl AsRef<Path>) -> Result<()> {
-        let tensors: Map<String, Value> =
-            self.tensors.iter().map(|(name, stored)| (name.clone(), stored.to_json())).collect();
-        let file = json!({ "about": self.about, CHECKSUM: self.checksum(), "tensors": tensors });
-        write_whole(path.as_ref(), format!("{file:#}\n").as_bytes())
+        write_whole(path.as_ref(), json::write(self, &self.checksum()).as_bytes())
     }
 
     /// Reads a file that [`Store::save_json`] wrote.
@@ -123,22 +121,13 @@ impl Store {
     /// Where there is none, or it isn't whole.
     pub fn load_json(path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(Error::file(path))?;
+        let bytes = fs::read(path).map_err(Error::file(path))?;
         let broken = |what: String| {
             Error::format(path, format!("{what}; it is cut off, damaged, or no file of kiln's"))
         };
-        let file: Value = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
-        let object = |name: &str| file.get(name).and_then(Value::as_object);
-        let (Some(about), Some(tensors)) = (object("about"), object("tensors")) else {
-            return Err(broken("it has no description or no tensors".to_string()));
-        };
-        let mut store = Store { about: about.clone(), tensors: BTreeMap::new() };
-        for (name, value) in tensors {
-            let stored = Stored::from_json(value).ok_or_else(|| broken(format!("{name} can't be read")))?;
-            store.tensors.insert(name.clone(), stored);
-        }
+        let (store, checksum) = json::read(&bytes).map_err(broken)?;
         // Whoever edits the file by hand takes the checksum out.
-        match file.get(CHECKSUM).and_then(Value::as_str) {
+        match checksum {
             Some(sum) if sum != store.checksum() => {
                 Err(broken(format!("its {CHECKSUM} is wrong (remove it if you changed the file by hand)")))
             }
@@ -154,45 +143,6 @@ impl Store {
             sum = crc32c(sum, &data.to_le_bytes());
         }
         format!("crc32c:{sum:08x}")
-    }
-}
-
-impl Stored {
-    /// As JSON: type, shape, and numbers; those JSON has no word for as texts.
-    fn to_json(&self) -> Value {
-        let number = |scalar: Scalar| match self.data.dtype().is_float() {
-            true => match scalar.as_f64() {
-                number if number.is_finite() => Value::from(number),
-                other => Value::from(other.to_string()),
-            },
-            false => Value::from(scalar.as_i64()),
-        };
-        let numbers: Vec<Value> = self.data.scalars().into_iter().map(number).collect();
-        json!({ "dtype": self.data.dtype().to_string(), "shape": self.shape, "data": numbers })
-    }
-
-    /// What [`Stored::to_json`] wrote.
-    fn from_json(value: &Value) -> Option<Stored> {
-        let name = value.get("dtype")?.as_str()?;
-        let dtype = DTYPES.into_iter().find(|dtype| dtype.to_string() == name)?;
-        let shape: Vec<usize> = value
-            .get("shape")?
-            .as_array()?
-            .iter()
-            .map(|size| Some(size.as_u64()? as usize))
-            .collect::<Option<_>>()?;
-        let numbers = value.get("data")?.as_array()?;
-        let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
-        if count != Some(numbers.len()) {
-            return None;
-        }
-        let data = if dtype.is_float() {
-            let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
-            Data::F64(numbers.iter().map(number).collect::<Option<_>>()?).cast(dtype)
-        } else {
-            Data::I64(numbers.iter().map(Value::as_i64).collect::<Option<_>>()?).cast(dtype)
-        };
-        Some(Stored { shape, data })
     }
 }
 
@@ -234,15 +184,9 @@ fn dtype(dtype: DType) -> Dtype {
     }
 }
 
-/// All types.
-const DTYPES: [DType; 9] = {
-    use DType::*;
-    [Bool, U8, U16, I32, I64, F16, Bf16, F32, F64]
-};
-
 /// kiln's type for one of theirs.
 fn known(theirs: Dtype) -> Option<DType> {
-    DTYPES.into_iter().find(|ours| dtype(*ours) == theirs)
+    DType::ALL.into_iter().find(|ours| dtype(*ours) == theirs)
 }
 
 #[cfg(test)]

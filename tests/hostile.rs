@@ -269,12 +269,13 @@ fn words_of_people() {
         "conv 8 3 padding same, batch-norm, relu, pool 2, residual(conv 8 3 padding 1, relu), flatten, dropout 0.2, dense 10",
         "embed-columns 3:2 4:1, dense 4, parallel(dense 2; dense 3), sum(dense 2; dense 2), reshape 2 1, transpose",
         "conv-transpose 4 3 stride 2x1 padding 1:0, depthwise 3, group-norm 2, upsample 2, adaptive-avg-pool 2, global-pool",
+        "lstm 4 layers 2 bidirectional dropout 0.1, positions 16, attention 2 causal, transformer 2 feedforward 8 relu, last",
     ];
     damage("layers", &layers.map(|text| text.as_bytes().to_vec()), |input| {
         let Ok(text) = std::str::from_utf8(input) else { return };
         if let Ok(model) = text.parse::<Sequential>() {
             let _ = model.to_text();
-            for shape in [&[2, 1, 8, 8][..], &[3, 6]] {
+            for shape in [&[2, 1, 8, 8][..], &[3, 6], &[2, 3, 8]] {
                 let _ = model.build(shape);
             }
         }
@@ -285,5 +286,25 @@ fn words_of_people() {
         let _ = text.parse::<Augment>();
         let _ = text.parse::<kiln::metrics::Metric>();
         let _ = serde_json::from_str::<Tokens>(text);
+    });
+}
+
+#[test]
+fn weights() {
+    let folder = Folder::new("weights");
+    let made = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/weights");
+    let mut good: Vec<Vec<u8>> = ["linear.pt", "views.pt", "types.pt", "packed.npz", "linear.json"]
+        .map(|name| std::fs::read(made.join(name)).unwrap())
+        .to_vec();
+    let layer = Dense::new(3, 2, Key::new(1));
+    for name in ["a.safetensors", "a.npz"] {
+        kiln::weights::save(&layer, folder.0.join(name)).unwrap();
+        good.push(std::fs::read(folder.0.join(name)).unwrap());
+    }
+    damage("weights", &good, |input| {
+        let Ok(weights) = kiln::weights::Weights::read(input) else { return };
+        for weight in weights.iter() {
+            let _ = weight.data();
+        }
     });
 }

@@ -74,6 +74,30 @@ fn ten_thousand_steps_allocate_nothing_after_the_second() {
     assert_eq!(step.count().unwrap(), STEPS as u64);
 }
 
+#[test]
+fn steps_of_layers_for_sequences_allocate_nothing() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    kiln::set_threads(2);
+    let codes: Vec<i64> = (0..8 * 12).map(|place| place * 5 % 7).collect();
+    for text in [
+        "embedding 7 8, lstm 12 bidirectional, last, dense 7",
+        "embedding 7 8, gru 12 layers 2 dropout 0.2, mean-over-time, dense 7",
+        "embedding 7 8, positions 12, transformer 2 dropout 0.1, last, dense 7",
+    ] {
+        let model: Sequential = text.parse().unwrap();
+        let _ = model.forward(&Tensor::new(&codes[..12], [1, 12]), &Context::inference());
+        let mut step =
+            Step::train(&model, Adam::new(1e-3), |m, cx, [x, y]| m.forward(&x, cx).cross_entropy(&y));
+        let mut run = || step.run([Input::new(&codes, &[8, 12]), Input::new(&codes[..8], &[8])]).unwrap();
+        run();
+        run();
+        let allocations = ALLOCATIONS.load(Ordering::Relaxed);
+        let last = (0..200).map(|_| run()).last();
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - allocations, 0, "{text}");
+        assert!(last.is_some_and(f32::is_finite), "{text}");
+    }
+}
+
 /// Counts allocations from one step to the next, but for the steps that end an epoch or begin one.
 struct Watch {
     before: usize,

@@ -92,3 +92,33 @@ fn products_of_every_figure_and_scattered_sums_give_the_same_bits() {
         assert!(one == run(threads), "{threads} threads give other bits");
     }
 }
+
+#[test]
+fn layers_for_sequences_give_the_same_bits() {
+    let train = |text: &str, threads: usize| {
+        kiln::set_threads(threads);
+        let codes: Vec<i64> = (0..16 * 20).map(|place| place * 7 % 11).collect();
+        let model: Sequential = text.parse().unwrap();
+        let _ = model.forward(&Tensor::new(&codes[..20], [1, 20]), &Context::inference());
+        let mut step =
+            Step::train(&model, Adam::new(1e-3), |m, cx, [x, y]| m.forward(&x, cx).cross_entropy(&y));
+        let labels = &codes[..16];
+        let losses: Vec<u32> = (0..5)
+            .map(|_| step.run([Input::new(&codes, &[16, 20]), Input::new(labels, &[16])]).unwrap().to_bits())
+            .collect();
+        drop(step);
+        let bits = |(_, param): (String, kiln::Param)| -> Vec<u32> {
+            param.value().unwrap().as_slice::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()
+        };
+        (losses, model.parameters().into_iter().flat_map(bits).collect::<Vec<u32>>())
+    };
+    for text in [
+        "embedding 11 16, lstm 24 bidirectional dropout 0.2 layers 2, last, dense 11",
+        "embedding 11 16, gru 40, mean-over-time, dense 11",
+        "embedding 11 32, positions 20, transformer 4 dropout 0.1, last, dense 11",
+    ] {
+        let one = train(text, 1);
+        assert_eq!(one, train(text, 2), "{text}");
+        assert_eq!(one, train(text, 3), "{text}");
+    }
+}

@@ -120,20 +120,38 @@ fn wavenet(pieces: usize) -> String {
     format!("embedding {pieces} 64, transpose, conv 128 1, {}, relu, conv {pieces} 1", blocks.join(", "))
 }
 
+/// The layers of a text's preset; none for any other name.
+fn for_text(name: &str, pieces: usize) -> Option<String> {
+    Some(match name {
+        "wavenet" => wavenet(pieces),
+        "words" => format!(
+            "embedding {pieces} 64, transpose, conv 64 5 padding same, relu, global-pool, flatten, dropout 0.5, dense"
+        ),
+        // Classes stand on axis 1, where the loss looks for them.
+        "lstm" => format!("embedding {pieces} 64, lstm 192, dense {pieces}, transpose"),
+        "gru" => format!("embedding {pieces} 64, gru 224, dense {pieces}, transpose"),
+        "transformer" => {
+            let blocks = ["transformer 4 causal"; 2].join(", ");
+            format!(
+                "embedding {pieces} 96, sinusoidal-positions, {blocks}, layer-norm, dense {pieces}, transpose"
+            )
+        }
+        _ => return None,
+    })
+}
+
 /// The layers of a preset for inputs of this shape (and for texts of so many pieces); the last is told how many outputs it has.
 pub fn preset(name: &str, shape: &[usize], pieces: Option<usize>) -> Result<String> {
-    match (name, pieces) {
-        ("wavenet", Some(pieces)) => return Ok(wavenet(pieces)),
-        ("words", Some(pieces)) => {
-            return Ok(format!(
-                "embedding {pieces} 64, transpose, conv 64 5 padding same, relu, global-pool, flatten, dropout 0.5, dense"
-            ));
-        }
-        ("wavenet" | "words", None) => bail!("{name} is for texts, and the data are rows of {shape:?}"),
-        (_, Some(_)) => {
-            bail!("{name} is not for texts; wavenet (what comes next) and words (texts with classes) are")
-        }
-        _ => {}
+    if let Some(text) = for_text(name, pieces.unwrap_or(0)) {
+        return match pieces {
+            Some(_) => Ok(text),
+            None => bail!("{name} is for texts, and the data are rows of {shape:?}"),
+        };
+    }
+    if pieces.is_some() {
+        bail!(
+            "{name} is not for texts; wavenet, lstm, gru, transformer (what comes next) and words (texts with classes) are"
+        );
     }
     let images = shape.len() == 3;
     let flat = if shape.len() > 1 { "flatten, " } else { "" };
@@ -148,7 +166,10 @@ pub fn preset(name: &str, shape: &[usize], pieces: Option<usize>) -> Result<Stri
         }
         _ => bail!(
             "there is no preset {name}; {}",
-            meant(name, &["linear", "mlp", "cnn", "resnet18", "wavenet", "words"])
+            meant(
+                name,
+                &["linear", "mlp", "cnn", "resnet18", "wavenet", "lstm", "gru", "transformer", "words"]
+            )
         ),
     })
 }
@@ -198,5 +219,18 @@ mod tests {
         // Torchvision's with a stem for small images, less the norms in its shortcuts (two numbers for each of 896 channels).
         assert_eq!(resnet.parameter_count(), 11_173_962 - 2 * 896);
         assert!(preset("cnn", &[13], None).is_err());
+    }
+
+    #[test]
+    fn presets_for_texts_say_what_comes_next_at_each_step() {
+        for name in ["wavenet", "lstm", "gru", "transformer"] {
+            let model = layers(&preset(name, &[16], Some(30)).unwrap(), 30, 1).unwrap();
+            let codes = Tensor::zeros([2, 16]).cast(DType::I64);
+            let y = model.forward(&codes, &Context::inference());
+            assert_eq!(y.shape().sizes(), [2, 30, 16], "{name}");
+            assert!(preset(name, &[16], None).is_err(), "{name}");
+        }
+        let error = preset("cnn", &[16], Some(30)).unwrap_err().to_string();
+        assert!(error.contains("not for texts"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ mod choices;
 mod data;
 mod eval;
 mod export;
+mod import;
 mod inspect;
 mod measure;
 mod predict;
@@ -49,6 +50,7 @@ fn command() -> Command {
         .subcommand(inspect::Flags::augment_args(Command::new("inspect")))
         .subcommand(runs::Flags::augment_args(Command::new("runs")))
         .subcommand(export::Flags::augment_args(Command::new("export")))
+        .subcommand(import::Flags::augment_args(Command::new("import")))
         .subcommand(data::Flags::augment_args(Command::new("data")))
         .subcommand(bench::Flags::augment_args(Command::new("bench")))
         .subcommand(shell::CompletionFlags::augment_args(Command::new("completions")))
@@ -67,6 +69,7 @@ pub fn run() -> Result<()> {
         Some(("inspect", matches)) => inspect::run(inspect::Flags::from_arg_matches(matches)?),
         Some(("runs", matches)) => runs::run(runs::Flags::from_arg_matches(matches)?),
         Some(("export", matches)) => export::run(export::Flags::from_arg_matches(matches)?),
+        Some(("import", matches)) => import::run(import::Flags::from_arg_matches(matches)?),
         Some(("data", matches)) => data::run(data::Flags::from_arg_matches(matches)?),
         Some(("bench", matches)) => bench::run(bench::Flags::from_arg_matches(matches)?),
         Some(("completions", matches)) => {

@@ -71,7 +71,7 @@ keys! {
     }
     "Model" {
         "layers" layers: String = "LAYERS" "The layers: \"conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense\"";
-        "preset" preset: String = "NAME" "Known layers: linear, mlp, cnn, resnet18, wavenet (texts), words (texts with classes)";
+        "preset" preset: String = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts wavenet, lstm, gru, transformer; for texts with classes words";
     }
     "Training" {
         "epochs" epochs: Whole = "N" "How often to go through the training set";

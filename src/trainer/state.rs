@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use kiln_nn::metrics::History;
-use kiln_nn::{Data, Layer, Result as ComputeResult, Tensor};
+use kiln_nn::{Data, Layer, Module, Result as ComputeResult, Tensor};
 use serde_json::Value;
 
 use crate::store::{Store, Stored};
@@ -95,7 +95,11 @@ impl TrainState {
 }
 
 /// A model's weights and running statistics under a prefix.
-pub(crate) fn put_weights(store: &mut Store, prefix: &str, model: &dyn Layer) -> ComputeResult<()> {
+pub(crate) fn put_weights<M: Module + ?Sized>(
+    store: &mut Store,
+    prefix: &str,
+    model: &M,
+) -> ComputeResult<()> {
     for (path, param) in model.parameters() {
         let shape = param.shape().sizes().to_vec();
         store.tensors.insert(format!("{prefix}{path}"), Stored { shape, data: param.value()? });

@@ -9,6 +9,7 @@ mod dataset;
 mod error;
 mod image;
 mod made;
+mod mapped;
 mod prefetch;
 mod rng;
 mod series;
@@ -26,14 +27,15 @@ pub use image::{
     edge_brightness, encode_png, is_cifar10, is_mnist, mnist, read_idx,
 };
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
+pub use mapped::Mapped;
 pub use prefetch::Prefetch;
 pub use rng::Rng;
 pub use series::series;
 pub use set::Set;
 pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
 pub use table::{
-    Cell, Choices, Column, ColumnKind, Frame, FrameWriter, Framing, Impute, Inputs, Preparation, Reading,
-    Row, RowTransform, Table, Target, TargetKind, Treatment, Vocabulary,
+    Cell, Choices, Column, ColumnKind, DatePart, Encoding, Feature, Frame, FrameWriter, Framing, Impute,
+    Inputs, Preparation, Reading, Row, RowTransform, Scale, Table, Target, TargetKind, Treatment, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 pub use values::{Form, Kind, Meaning, Values};

@@ -10,6 +10,7 @@ use std::f64::consts::FRAC_2_SQRT_PI;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::accumulate::together;
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;
@@ -48,28 +49,25 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
         }
     }
 
-    let mut gradient_of: HashMap<Slot, Expr> = HashMap::from([(slot(&node), seed)]);
+    let mut gradient_of: HashMap<Slot, Vec<Expr>> = HashMap::from([(slot(&node), vec![seed])]);
     for node in order.iter().rev().filter(|node| active.contains(&node.id)) {
-        let Some(g) = gradient_of.get(&slot(node)).cloned() else {
+        let Some(parts) = gradient_of.remove(&slot(node)) else {
             continue;
         };
-        if !targets.contains(&slot(node)) {
-            gradient_of.remove(&slot(node));
-        }
         let y = Expr::from(node.clone());
         // A gradient belongs to the line of what it is the gradient of.
         line::on_behalf_of(node.at, || {
+            let g = together(parts);
+            if targets.contains(&slot(node)) {
+                gradient_of.insert(slot(node), vec![g.clone()]);
+            }
             let by_rule = by_user_rule(node, &y, &g);
             for (position, x) in node.inputs.iter().enumerate() {
                 if !active.contains(&x.id) {
                     continue;
                 }
                 if let Some(more) = adjoint(node, position, &y, &g, &by_rule) {
-                    let sum = match gradient_of.remove(&slot(x)) {
-                        Some(so_far) => so_far + more,
-                        None => more,
-                    };
-                    gradient_of.insert(slot(x), sum);
+                    gradient_of.entry(slot(x)).or_default().push(more);
                 }
             }
         });
@@ -77,7 +75,7 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
     let zeros = |x: &Expr| x.full_like(0.0);
     let gradient = |x: &Expr| {
         let (slot, axes) = slot_of(x)?;
-        let gradient = gradient_of.get(&slot).cloned()?;
+        let gradient = together(gradient_of.get(&slot).cloned()?);
         Some(axes.map_or(gradient.clone(), |axes| gradient.permute(&axes)))
     };
     wanted.iter().map(|x| gradient(x).unwrap_or_else(|| zeros(x))).collect()

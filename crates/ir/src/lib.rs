@@ -2,6 +2,7 @@
 //!
 //! Read [`op`] first (every operation and its meaning), then [`expr`] (how a graph is built).
 
+mod accumulate;
 pub mod check;
 pub mod checkpoint;
 pub mod data;

@@ -30,6 +30,6 @@ pub fn on_behalf_of<R>(at: &'static Location<'static>, build: impl FnOnce() -> R
 }
 
 /// The line for what is built at `caller` now.
-pub(crate) fn of(caller: &'static Location<'static>) -> &'static Location<'static> {
+pub fn of(caller: &'static Location<'static>) -> &'static Location<'static> {
     BEHALF.get().unwrap_or(caller)
 }

@@ -191,3 +191,49 @@ fn a_users_rule_is_checked() {
     assert!(message(&slope(vec![Some(vector(&[1.0]))])).contains("a gradient [1] for an operand [2]"));
     assert_values(&[slope(vec![None])], &[&[0.0, 0.0]]);
 }
+
+/// How many nodes of this kind the gradient of `value` in `x` has.
+fn count(value: &Expr, x: &Expr, name: &str) -> usize {
+    let gradient = gradients(value, std::slice::from_ref(x), None);
+    let graph = Problem::trace("test", &[], &gradient).unwrap_or_else(|error| panic!("{error}")).graph;
+    graph.nodes.iter().filter(|node| node.op.name() == name).count()
+}
+
+#[test]
+fn what_cuts_hand_back_is_put_side_by_side() {
+    let x = vector(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+    let part = |start, len| x.narrow(0, start, len);
+    // In no order, with a gap, and with something else that arrives at the same value.
+    let cut = sum(&(&part(3, 2) * &part(3, 2))) + sum(&(part(0, 2) * 3.0)) + sum(&x);
+    assert_values(&gradients(&cut, std::slice::from_ref(&x), None), &[&[4.0, 4.0, 1.0, 9.0, 11.0]]);
+    assert_eq!((count(&cut, &x, "concat"), count(&cut, &x, "pad")), (1, 0));
+    // Parts that overlap are added up.
+    let overlapping = sum(&(part(0, 3) * 2.0)) + sum(&(part(2, 3) * 5.0));
+    assert_values(&gradients(&overlapping, std::slice::from_ref(&x), None), &[&[2.0, 2.0, 7.0, 5.0, 5.0]]);
+    assert_eq!(count(&overlapping, &x, "concat"), 0);
+    // As are those along different axes.
+    let x = x.narrow(0, 0, 4).reshape([2, 2]);
+    let crossed = sum(&(x.narrow(0, 0, 1) * 2.0)) + sum(&(x.narrow(1, 1, 1) * 5.0));
+    assert_values(&gradients(&crossed, &[x], None), &[&[2.0, 7.0, 0.0, 5.0]]);
+}
+
+#[test]
+fn a_weight_that_is_used_again_and_again_gets_one_product() {
+    let weight = Expr::constant(Data::F64((0..64).map(|x| f64::from(x) * 0.01).collect()), [8, 8]);
+    let row = |seed: f64| Expr::constant(Data::F64((0..8).map(|x| seed - f64::from(x)).collect()), [1, 8]);
+    let uses: Vec<Expr> = [1.0, 2.0, 3.0].map(|seed| row(seed).matmul(&weight)).to_vec();
+    let value = uses.iter().map(|y| sum(&(y * y))).reduce(|sum, more| sum + more).unwrap();
+    assert_eq!(count(&value, &weight, "matmul"), 3 + 1);
+    let alone: Vec<Expr> = uses
+        .iter()
+        .map(|y| gradients(&sum(&(y * y)), std::slice::from_ref(&weight), None).remove(0))
+        .collect();
+    let expected = alone.into_iter().reduce(|sum, more| sum + more).unwrap();
+    let found = gradients(&value, &[weight], None).remove(0);
+    let difference = &found - &expected;
+    assert_values(&[sum(&(&difference * &difference))], &[&[0.0]]);
+    // Where joining the operands would move more than the products have, they stay.
+    let small = Expr::constant(Data::F64(vec![0.5, 0.25]), [2, 1]);
+    let value = sum(&row(1.0).reshape([4, 2]).matmul(&small)) + sum(&row(2.0).reshape([4, 2]).matmul(&small));
+    assert_eq!(count(&value, &small, "concat"), 0);
+}

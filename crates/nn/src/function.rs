@@ -155,7 +155,7 @@ impl<'a, const N: usize> Function<'a, N> {
         let (graph, captured) = self.trace(&declared)?;
         let mut loaded = load(&graph)?;
         loaded.executable.profile(self.profile);
-        let outputs = outputs(&loaded.program);
+        let outputs = outputs(&loaded.program)?;
         if self.compiled.len() == MOST_SHAPES {
             self.compiled.remove(0);
         }

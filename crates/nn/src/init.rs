@@ -1,8 +1,9 @@
 //! How parameters start. Each layer has PyTorch's default; another is asked for by name.
 
-use kiln_ir::{Data, Shape};
+use kiln_ir::{DType, Data, Shape};
 
 use crate::random::Key;
+use crate::runtime::room;
 use crate::tensor::Tensor;
 
 /// A way to fill a parameter.
@@ -106,6 +107,9 @@ impl Init {
 
 #[track_caller]
 fn constant(shape: &Shape, value: f64) -> Tensor {
+    if let Err(error) = room(shape, DType::F32) {
+        return error.into();
+    }
     Tensor::from_data(Data::F32(vec![value as f32; shape.elements()]), shape.clone())
 }
 

@@ -30,14 +30,15 @@ pub use function::{Function, Input};
 pub use init::{Fan, Init};
 pub use layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
-    Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, InstanceNorm, Lambda, Layer, LayerNorm, PRelu,
-    Pool, Reshape, RmsNorm, Transpose, Upsample,
+    Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Lambda, Layer, LayerNorm, Lstm,
+    MultiHeadAttention, OverTime, PRelu, Pool, PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn,
+    TransformerBlock, TransformerOptions, Transpose, Upsample,
 };
 pub use module::{Context, Module, Visitor};
 pub use nearest::nearest;
 pub use optim::{Adam, AdamW, Optimizer, Sgd};
 pub use random::Key;
-pub use sequential::{Join, Sequential, Spec};
+pub use sequential::{Cell, Join, Sequential, Spec};
 pub use step::{Clip, Step, StepOptions};
 pub use summary::Summary;
 pub use tensor::arguments::{Axes, Dims, Operand};
@@ -46,6 +47,7 @@ pub use tensor::conv::ConvOptions;
 pub use tensor::custom::HostOp;
 pub use tensor::loss::{CrossEntropyOptions, Reduction};
 pub use tensor::pool::PoolOptions;
+pub use tensor::recurrent::Recurrence;
 pub use tensor::slice::{Index, Indices, strided};
 pub use tensor::window::{Padding, PerAxis};
 pub use tensor::{Tensor, eval_all};

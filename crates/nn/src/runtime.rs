@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kiln_compile::Program;
 use kiln_device::{Argument, Executable, Memory, Output};
-use kiln_ir::{Data, Expr, Graph, Result, Scalar};
+use kiln_ir::{DType, Data, Error, ErrorKind, Expr, Graph, Result, Scalar, Shape};
 
 use crate::variable::memory_of;
 
@@ -26,11 +26,28 @@ pub(crate) fn load(graph: &Graph) -> Result<Loaded> {
 }
 
 /// Room for a program's outputs.
-pub(crate) fn outputs(program: &Program) -> Vec<Data> {
-    let empty = |(shape, dtype): &(kiln_ir::Shape, kiln_ir::DType)| {
-        Data::filled(*dtype, shape.elements(), Scalar::Int(0))
+pub(crate) fn outputs(program: &Program) -> Result<Vec<Data>> {
+    let empty = |(shape, dtype): &(Shape, DType)| {
+        room(shape, *dtype)?;
+        Ok(Data::filled(*dtype, shape.elements(), Scalar::Int(0)))
     };
     program.outputs.iter().map(empty).collect()
+}
+
+/// What is larger than this may be more than there is.
+const LARGE: usize = 1 << 24;
+
+/// Refuses what the host has no memory for, where a vector would end the program: a text may say a layer of any size.
+pub(crate) fn room(shape: &Shape, dtype: DType) -> Result<()> {
+    let bytes = shape.elements().saturating_mul(dtype.size());
+    match bytes > LARGE && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
+        true => Err(Error::new(
+            ErrorKind::Device,
+            "allocate",
+            format!("no memory for {bytes} bytes, {dtype}{shape}"),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Computes the values. Programs are kept and found again by the structure of their graph.
@@ -55,7 +72,7 @@ pub(crate) fn evaluate(values: &[Expr]) -> Result<Vec<Data>> {
 /// Runs a program that has no inputs but captured constants.
 fn run(loaded: &mut Loaded, captured: &[Arc<Data>]) -> Result<Vec<Data>> {
     let arguments: Vec<Argument> = captured.iter().map(|data| Argument::from_data(data)).collect();
-    let mut data = outputs(&loaded.program);
+    let mut data = outputs(&loaded.program)?;
     let mut targets: Vec<Output> = data.iter_mut().map(Output::from_data).collect();
     let result = loaded.executable.run(&arguments, &loaded.memories, &mut targets);
     drop(targets);

@@ -65,6 +65,35 @@ pub enum Whole {
     Select(usize),
     /// Images resized to these sizes.
     Resize(Vec<usize>, Resizing),
+    /// One result of a recurrent cell: of a sequence `[batch, time, inputs]`, the weights of inputs and state, their biases if there are
+    /// some, and the state it starts from if there is one.
+    Recurrent(Recurrent),
+}
+
+/// A recurrent cell that walked along a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Recurrent {
+    /// Which.
+    pub cell: RecurrentCell,
+    /// Which result: 0 for what comes out of all steps, 1 for the last state, 2 for an LSTM's last cell.
+    pub result: usize,
+    /// Whether it walked from the last step to the first.
+    pub reverse: bool,
+    /// Whether biases stand among the inputs.
+    pub biased: bool,
+    /// Whether a state stands among the inputs.
+    pub started: bool,
+}
+
+/// The recurrent cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecurrentCell {
+    /// Gates i f g o.
+    Lstm,
+    /// Gates r z n; whether the reset comes before the product with the state.
+    Gru(bool),
+    /// Whether with a rectifier instead of a hyperbolic tangent.
+    Rnn(bool),
 }
 
 /// How images are resized.
@@ -121,9 +150,9 @@ pub fn record<R>(f: impl FnOnce() -> R) -> (R, Notes) {
 }
 
 /// Notes what a value is, if somebody records.
-pub(crate) fn note<'a, const N: usize>(
+pub(crate) fn note<'a, I: IntoIterator<Item = &'a Tensor>>(
     value: Tensor,
-    whole: impl FnOnce() -> (Whole, [&'a Tensor; N]),
+    whole: impl FnOnce() -> (Whole, I),
 ) -> Tensor {
     NOTES.with_borrow_mut(|notes| {
         if let (Some(notes), Ok(node)) = (notes.as_mut(), value.expr().node()) {

@@ -1,8 +1,8 @@
 //! Every composed function's gradient, and the gradient of that gradient, against central differences in `f64`.
 
 use kiln_nn::{
-    AttentionOptions, ConvOptions, CrossEntropyOptions, DType, Index, Key, Padding, PoolOptions, Reduction,
-    Tensor, strided,
+    AttentionOptions, ConvOptions, CrossEntropyOptions, DType, Index, Key, Padding, PoolOptions, Recurrence,
+    Reduction, Tensor, strided,
 };
 
 /// What is differentiated: its name, the shape of its operand, the function.
@@ -323,4 +323,53 @@ fn checkpoints_and_rules() {
             x.exp().with_gradient(&[x], |_, value, upstream| vec![Some(value * upstream)])
         }),
     ]);
+}
+
+/// Two steps of two examples, two inputs and a state of two, by a cell of so many gates.
+fn recurrence(gates: usize) -> Recurrence {
+    let weight = |seed: u64| fixed(&[gates * 2, 2], seed);
+    Recurrence::new(&weight(21), &weight(22)).biases(&fixed(&[gates * 2], 23), &fixed(&[gates * 2], 24))
+}
+
+/// All that comes out, in one row.
+fn row(parts: &[&Tensor]) -> Tensor {
+    Tensor::concat(&parts.iter().map(|part| part.flatten(..)).collect::<Vec<_>>(), 0)
+}
+
+fn lstm(x: &Tensor, cell: &Recurrence, start: Option<(&Tensor, &Tensor)>) -> Tensor {
+    let (all, h, c) = x.lstm(cell, start);
+    row(&[&all, &h, &c])
+}
+
+fn gru(x: &Tensor, cell: &Recurrence, start: Option<&Tensor>) -> Tensor {
+    let (all, h) = x.gru(cell, start);
+    row(&[&all, &h])
+}
+
+#[test]
+fn recurrences() {
+    let x = || fixed(&[2, 3, 2], 30);
+    let lengths = || Tensor::from([3i64, 2]);
+    let (s, w) = (|| vec![2, 3, 2], || vec![2, 2]);
+    check_all(vec![
+        ("lstm", s(), |x| lstm(x, &recurrence(4), None)),
+        ("lstm reverse", s(), |x| lstm(x, &recurrence(4).reverse().lengths(&Tensor::from([3, 2])), None)),
+        ("lstm peepholes", s(), |x| lstm(x, &recurrence(4).peepholes(&fixed(&[6], 25)), None)),
+        ("lstm clip", s(), |x| lstm(x, &recurrence(4).clip(0.9), None)),
+        ("gru", s(), |x| gru(x, &recurrence(3), None)),
+        ("gru reset first", s(), |x| gru(x, &recurrence(3).reset_first(), None)),
+        ("rnn", s(), |x| x.rnn(&recurrence(1), None).0),
+        ("lstm start", w(), |h| lstm(&fixed(&[2, 3, 2], 30), &recurrence(4), Some((h, &(h * 0.5))))),
+        ("gru start", w(), |h| gru(&fixed(&[2, 3, 2], 30), &recurrence(3).reset_first(), Some(h))),
+    ]);
+    let (input, hidden) = (|gates| fixed(&[gates * 2, 2], 21), |gates| fixed(&[gates * 2, 2], 22));
+    let bias =
+        |b: &Tensor, gates: usize| Recurrence::new(&input(gates), &hidden(gates)).biases(&(b * 0.3), b);
+    check("lstm input weight", &[8, 2], &|w| lstm(&x(), &Recurrence::new(w, &hidden(4)), None));
+    check("lstm hidden weight", &[8, 2], &|w| lstm(&x(), &Recurrence::new(&input(4), w), None));
+    check("lstm bias", &[8], &|b| lstm(&x(), &bias(b, 4).lengths(&lengths()), None));
+    check("lstm peephole weight", &[6], &|p| lstm(&x(), &recurrence(4).peepholes(p), None));
+    check("gru hidden weight", &[6, 2], &|w| gru(&x(), &Recurrence::new(&input(3), w), None));
+    check("gru bias", &[6], &|b| gru(&x(), &bias(b, 3), None));
+    check("gru bias, reset first", &[6], &|b| gru(&x(), &bias(b, 3).reset_first(), None));
 }

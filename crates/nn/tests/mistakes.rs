@@ -1,6 +1,9 @@
 //! Mistakes come out where values are asked for, with the user's line; extreme numbers do no harm.
 
-use kiln_nn::{ConvOptions, CrossEntropyOptions, DType, Key, PoolOptions, Reduction, Tensor};
+use kiln_nn::{
+    Context, ConvOptions, CrossEntropyOptions, DType, Gru, Key, Layer, Lstm, MultiHeadAttention, PoolOptions,
+    PositionalEmbedding, Recurrence, RecurrentOptions, Reduction, Sequential, Tensor,
+};
 
 fn f64s(x: &Tensor) -> Vec<f64> {
     x.cast(DType::F64).to_vec().unwrap_or_else(|error| panic!("{error}"))
@@ -68,6 +71,24 @@ fn mistakes_name_the_users_line() {
     here(!&x, line!(), "not");
     here(x.topk(4, 1).0, line!(), "4 elements");
     here(x.grad(&[&x]).remove(0), line!(), "sum() it");
+    let sequence = Tensor::zeros([2, 5, 3]);
+    let cell = Recurrence::new(&Tensor::zeros([8, 3]), &Tensor::zeros([8, 2]));
+    here(x.lstm(&cell, None).1, line!(), "lstm: needs [batch, time, inputs], not [2, 3]");
+    here(sequence.gru(&cell, None).0, line!(), "gru: weights [8, 3] and [8, 2] for inputs [2, 5, 3]");
+    here(sequence.lstm(&cell, Some((&x, &x))).2, line!(), "a state [2, 3]; it should be [2, 2]");
+    here(sequence.lstm(&cell.clone().lengths(&x), None).0, line!(), "lengths [2, 3]; it should be [2]");
+    here(sequence.lstm(&cell.clone().peepholes(&x), None).0, line!(), "peepholes [2, 3]");
+    here(sequence.lstm(&cell.lengths(&Tensor::zeros([2])), None).0, line!(), "lengths are integers, not f32");
+    let (cx, key) = (Context::inference(), Key::new(1));
+    let lstm = Lstm::new(3, 4, RecurrentOptions::new(), key.clone());
+    here(lstm.forward(&x, &cx), line!(), "lstm: needs [batch, time, inputs]");
+    here(lstm.forward_with(&sequence, Some((&x, &x)), &cx).0, line!(), "a state [2, 3] for 1 layers");
+    let gru = Gru::new(4, 4, RecurrentOptions::new(), key.clone());
+    here(gru.forward(&sequence, &cx), line!(), "gru: weights");
+    let attention = MultiHeadAttention::new(3, 2, key.clone());
+    here(attention.forward(&sequence, &cx), line!(), "3 features don't divide");
+    let positions = PositionalEmbedding::new(4, 3, key);
+    here(positions.forward(&sequence, &cx), line!(), "[4, 3] doesn't cover 5 steps");
     let [a, b] = x.split(1, [1, 1]);
     assert!(message(&a).contains("sum to axis 1") && message(&b) == message(&a));
     let [_, part] = x.chunk(1);
@@ -149,4 +170,15 @@ fn labels_that_are_no_class_show_as_nan_and_ignored_ones_do_not_count() {
     near(&logits.at(0).cross_entropy(&Tensor::from(0)), &[alone]);
     let by_probability = logits.cross_entropy(&Tensor::from([[1.0, 0.0], [0.0, 1.0]]));
     near(&logits.cross_entropy(&Tensor::from([0u8, 1])), &[by_probability.item().unwrap()]);
+}
+
+#[test]
+fn layers_larger_than_any_memory_are_refused() {
+    let size = 1usize << 50;
+    for text in
+        [format!("dense {size}"), format!("reshape {size} 1, batch-norm"), format!("embedding {size} 3")]
+    {
+        let error = text.parse::<Sequential>().unwrap().build([0, 3]).unwrap_err().to_string();
+        assert!(error.contains("no memory for"), "{text}: {error}");
+    }
 }

@@ -2,8 +2,8 @@
 //! builds can be asked for.
 
 use kiln_nn::{
-    AttentionOptions, Axes, ConvOptions, CrossEntropyOptions, DType, Dims, Index, Key, Padding, PoolOptions,
-    Reduction, Tensor, strided,
+    AttentionOptions, Axes, Context, ConvOptions, CrossEntropyOptions, DType, Dims, Index, Key, Layer,
+    Padding, PoolOptions, Recurrence, Reduction, Sequential, Tensor, strided,
 };
 
 const SIZES: [usize; 5] = [0, 1, 2, 7, usize::MAX];
@@ -258,8 +258,36 @@ fn functions_of_two_tensors() {
                 a.batch_norm_train(b, b, 0.1, 1e-5).1,
                 a.jvp(&[b], &[a]),
             ]);
+            let cell = Recurrence::new(a, b).biases(b, a).peepholes(b).lengths(a).clip(f64::NAN);
+            ask_all([a.lstm(&cell, Some((b, b))).0, b.gru(&cell, Some(a)).1, a.rnn(&cell, None).0]);
             a.grad_with(b, &[b]).iter().for_each(ask);
             a.hvp(&[b], &[b]).iter().for_each(ask);
+        }
+    }
+}
+
+#[test]
+fn layers_for_sequences() {
+    let layers = [
+        "lstm 2",
+        "gru 0",
+        "rnn 3 relu layers 2 bidirectional dropout 0.5",
+        "lstm 2 layers 0",
+        "lstm 2 layers 18446744073709551615",
+        "attention 0",
+        "attention 2 causal",
+        "transformer 1 feedforward 0",
+        "positions 3",
+        "positions 0",
+        "sinusoidal-positions",
+        "last",
+        "mean-over-time",
+        "max-over-time",
+    ];
+    for x in awkward() {
+        for text in layers {
+            let Ok(model) = text.parse::<Sequential>() else { panic!("{text}") };
+            ask(&model.forward(&x, &Context::training(Key::new(1))));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
-use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader, Limits};
 
 use crate::error::{Error, Result};
 
@@ -24,6 +24,9 @@ pub const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
 
 /// No picture has more pixels on a side, so that a damaged header asks for no impossible amount of memory.
 const LONGEST: u32 = 20_000;
+
+/// No file has more pixels in a byte: the most are in a PNG file of one colour, which holds 8 in a byte, packed to a thousandth.
+const DENSEST: u64 = 10_000;
 
 /// A picture that was read.
 #[derive(Clone, Debug)]
@@ -64,9 +67,19 @@ impl Picture {
         let mut reader = reader.with_guessed_format().map_err(|error| Error::io(path, error))?;
         let mut limits = Limits::default();
         (limits.max_image_width, limits.max_image_height) = (Some(LONGEST), Some(LONGEST));
-        reader.limits(limits);
+        reader.limits(limits.clone());
         let broken = |error| Error::new(format!("the picture can't be read: {error}")).in_file(path);
-        reader.decode().map(Picture).map_err(broken)
+        let decoder = reader.into_decoder().map_err(broken)?;
+        limits.reserve(decoder.total_bytes()).map_err(broken)?;
+        let (width, height) = decoder.dimensions();
+        let bytes = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
+        if u64::from(width) * u64::from(height) > DENSEST.saturating_mul(bytes) {
+            let message = format!(
+                "the picture says that it is {width} × {height}, which {bytes} bytes can't hold; it is damaged"
+            );
+            return Err(Error::new(message).in_file(path));
+        }
+        DynamicImage::from_decoder(decoder).map(Picture).map_err(broken)
     }
 
     /// Pixels from top to bottom and from left to right, and whether it has colours.
@@ -143,6 +156,7 @@ pub fn edge_brightness(pixels: &[u8], size: ImageSize) -> f64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use image::codecs::png::CompressionType;
     use image::{Rgba, RgbaImage};
 
     /// A picture with a red and a half transparent half, written in a format.
@@ -184,6 +198,29 @@ pub(crate) mod tests {
             // Some cuts leave all pixels; none may panic.
             let _ = Picture::open(folder.join("c.png"));
         }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_header_that_says_more_pixels_than_the_file_can_hold_is_refused() {
+        let folder = std::env::temp_dir().join(format!("kiln-dense-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("a.jpg");
+        write(&path, 16, 8);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let frame = bytes.windows(4).position(|part| part == [0xff, 0xc0, 0, 17]).unwrap();
+        // Height and width: what is missing of a JPEG file would be grey.
+        bytes[frame + 5..frame + 9].copy_from_slice(&[0x20, 0, 0x20, 0]);
+        std::fs::write(&path, bytes).unwrap();
+        let error = Picture::open(&path).unwrap_err().to_string();
+        assert!(error.contains("8192 × 8192") && error.contains("a.jpg"), "{error}");
+        // A large one of one colour is small.
+        let path = folder.join("b.png");
+        let file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+        PngEncoder::new_with_quality(file, CompressionType::Best, image::codecs::png::FilterType::NoFilter)
+            .write_image(&vec![0; 4000 * 4000], 4000, 4000, ExtendedColorType::L8)
+            .unwrap();
+        assert_eq!(Picture::open(&path).unwrap().size(), (4000, 4000, false));
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -63,9 +63,12 @@ impl Vocabulary {
 /// A number less `shift`, times `factor`; its logarithm where `log` says so.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Scale {
+pub struct Scale {
+    /// Whether of the logarithm, `±ln(1 + |x|)`.
     pub log: bool,
+    /// What is taken off.
     pub shift: f64,
+    /// What it is multiplied by then.
     pub factor: f64,
 }
 
@@ -79,10 +82,14 @@ impl Scale {
 /// A part of a date: which, less a mean, by a deviation; or as a sine and cosine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DatePart {
+pub struct DatePart {
+    /// Year, month, day, weekday or hour, counted from 0.
     pub part: usize,
+    /// What is taken off, unless it is a cycle.
     pub mean: f64,
+    /// What it is divided by then.
     pub deviation: f64,
+    /// Whether it is a place on a circle.
     pub cycle: bool,
 }
 
@@ -99,27 +106,40 @@ impl DatePart {
 /// How the values of a column become inputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Encoding {
+pub enum Encoding {
     /// `fill` stands for missing ones; `flag` adds an input that says so.
     Number {
+        /// How it is scaled.
         scale: Scale,
+        /// What stands for missing ones.
         fill: f64,
+        /// Whether an input says that it was missing.
         flag: bool,
     },
     /// 0 for the first word, 1 for the second, the share of the second where neither is said.
     Pair {
+        /// The words.
         words: [String; 2],
+        /// What stands for all others.
         share: f64,
+        /// Whether an input says that it was missing.
         flag: bool,
     },
+    /// 1 for its word, 0 for all others.
     OneHot {
+        /// The words.
         vocabulary: Vocabulary,
     },
+    /// The number of its word.
     Codes {
+        /// The words.
         vocabulary: Vocabulary,
     },
+    /// Parts of a date.
     Date {
+        /// Which.
         parts: Vec<DatePart>,
+        /// Whether an input says that it was missing.
         flag: bool,
     },
 }
@@ -127,9 +147,12 @@ pub(super) enum Encoding {
 /// A column and its inputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Feature {
+pub struct Feature {
+    /// The column's name.
     pub column: String,
+    /// What the column holds.
     pub kind: ColumnKind,
+    /// How its values become inputs.
     pub encoding: Encoding,
 }
 

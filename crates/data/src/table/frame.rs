@@ -16,16 +16,15 @@
 //! | 48..56 | zero |
 //! | 56..64 | FNV-1a, 64 bits, of everything before the rows but these eight bytes |
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
 use super::preparation::Preparation;
 use crate::dataset::{Batch, Dataset};
 use crate::error::{Error, Result};
+use crate::mapped::Mapped;
 use crate::values::{Form, Kind, Meaning, Values};
 
 pub(super) const HEAD: usize = 64;
@@ -146,21 +145,10 @@ fn checksum(bytes: &[u8]) -> u64 {
     before.chain(bytes.get(HEAD..).unwrap_or_default()).fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
-/// Maps a file for reading.
-///
-/// The only `unsafe` outside of `device/`: a frame is served from its file without being read into memory.
-#[allow(unsafe_code)]
-fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is read-only and is only ever read as bytes, of which every value is valid. The one rule left is that the
-    // file doesn't change while it is mapped. kiln never changes a frame in place: `FrameWriter` writes another file and renames
-    // it, so that a map keeps the file it was made of. That no other program writes into it is asked for where frames are opened.
-    unsafe { Mmap::map(file) }
-}
-
 /// Prepared rows in a mapped file, served in any order. A frame is made by [`Framing`](crate::Framing) or
 /// [`FrameWriter`](crate::FrameWriter); no program may change the file while it is open.
 pub struct Frame {
-    map: Mmap,
+    map: Mapped,
     header: Header,
     start: usize,
     path: PathBuf,
@@ -182,11 +170,10 @@ impl Frame {
     pub fn open(path: impl AsRef<Path>) -> Result<Frame> {
         let path = path.as_ref();
         let fault = |error| Error::io(path, error);
-        let file = File::open(path).map_err(fault)?;
-        if file.metadata().map_err(fault)?.len() == 0 {
+        let map = Mapped::open(path).map_err(fault)?;
+        if map.is_empty() {
             return Err(Error::new("the frame is empty; make it again").in_file(path));
         }
-        let map = map(&file).map_err(fault)?;
         let (header, start) = Header::read(&map).map_err(|error| error.in_file(path))?;
         Ok(Frame { map, header, start, path: path.to_path_buf(), temporary: false })
     }

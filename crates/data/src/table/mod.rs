@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};
 pub use column::{Cell, Column, ColumnKind};
-pub use feature::Vocabulary;
+pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
 pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
 use parse::Lines;

@@ -155,6 +155,11 @@ impl Preparation {
         features.filter_map(|feature| Some((feature.column.as_str(), feature.codes()?))).collect()
     }
 
+    /// Each column and how its values become inputs, in the order of the inputs.
+    pub fn features(&self) -> &[Feature] {
+        &self.stored.features
+    }
+
     /// What is predicted.
     pub fn target(&self) -> Option<&Target> {
         self.stored.target.as_ref()

@@ -176,22 +176,32 @@ impl<'a> Source<'a> {
     fn records(&mut self, size: usize) -> Result<Option<Block>> {
         let Mode::Records(reader, before) = &mut self.mode else { return Ok(None) };
         let (mut bytes, mut ends, mut counts, mut lines) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut record = csv::ByteRecord::new();
-        while bytes.len() < size {
-            if !reader.read_byte_record(&mut record).map_err(|error| csv_fault(error, self.input))? {
+        let (mut record, mut next) = (csv::ByteRecord::new(), csv::ByteRecord::new());
+        let mut ahead = false;
+        while ahead || bytes.len() < size {
+            let fault = |error| csv_fault(error, self.input);
+            if ahead {
+                std::mem::swap(&mut record, &mut next);
+            } else if !reader.read_byte_record(&mut record).map_err(fault)? {
                 self.mode = Mode::End;
                 break;
             }
             // A blank line before the row counts as its line.
             let line = *before + record.position().map_or(0, csv::Position::line);
             let end = LAST_RECORD.trim_ascii();
+            ahead = false;
             if record.iter().next_back().is_some_and(|cell| cell.ends_with(end)) {
-                if record.len() == 1 && record.get(0) == Some(end) {
-                    continue;
+                // A cell of the file's own may end so too; then something follows it.
+                ahead = reader.read_byte_record(&mut next).map_err(fault)?;
+                let alone = record.len() == 1 && record.get(0) == Some(end);
+                match (ahead, alone) {
+                    (true, _) => {}
+                    (false, true) => continue,
+                    (false, false) => {
+                        let message = "a quote is opened in this row and never closed; close it";
+                        return Err(Error::new(message).at_line(line));
+                    }
                 }
-                return Err(
-                    Error::new("a quote is opened in this row and never closed; close it").at_line(line)
-                );
             }
             for cell in &record {
                 bytes.extend_from_slice(cell);

@@ -211,3 +211,13 @@ fn a_list_of_objects_is_a_table() {
     assert!(error("[1, 2]").contains("object"));
     assert!(error("[]").contains("no row"), "{}", error("[]"));
 }
+
+#[test]
+fn cells_that_look_like_the_mark_at_the_end_are_read() {
+    let mark = "\u{1f}the end of the table\u{1f}";
+    let table = read(&format!("a,b\n\"1\",{mark}\n2,{mark}\n"));
+    assert_eq!(texts(&table, "b"), [mark, mark]);
+    let table = read(&format!("a\n\"x\"\n{mark}\ny\n{mark}\n"));
+    assert_eq!(texts(&table, "a"), ["x", mark, "y", mark]);
+    assert!(fault(format!("a,b\n1,{mark}\n2,\"{mark}\n")).contains("line 3"));
+}

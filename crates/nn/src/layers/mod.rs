@@ -1,14 +1,18 @@
 //! Layers: modules with a forward pass of one tensor. They start as PyTorch's do, and say where they don't.
 
+mod attention;
 mod conv;
 mod dense;
 mod norm;
 mod plain;
+mod recurrent;
 
+pub use attention::{MultiHeadAttention, PositionalEmbedding, TransformerBlock, TransformerOptions};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dense::{Dense, EmbedColumns, Embedding};
 pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
-pub use plain::{Activation, Dropout, Flatten, Lambda, PRelu, Pool, Reshape, Transpose, Upsample};
+pub use plain::{Activation, Dropout, Flatten, Lambda, OverTime, PRelu, Pool, Reshape, Transpose, Upsample};
+pub use recurrent::{Gru, Lstm, RecurrentOptions, Rnn};
 
 use crate::module::{Context, Module};
 use crate::tensor::Tensor;

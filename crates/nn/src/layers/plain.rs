@@ -20,7 +20,7 @@ macro_rules! keeps_nothing {
     )*};
 }
 
-keeps_nothing!(Activation Pool Dropout Flatten Reshape Transpose Upsample Lambda);
+keeps_nothing!(Activation Pool OverTime Dropout Flatten Reshape Transpose Upsample Lambda);
 
 /// A function of each element (the softmaxes: of each row).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,6 +173,28 @@ impl Layer for Pool {
 fn unfit(operation: &str, sizes: &[usize]) -> Tensor {
     let message = format!("a result of {sizes:?}; give one size for each of one or two axes");
     kiln_ir::Error::new(kiln_ir::ErrorKind::Shape, operation, message).into()
+}
+
+/// What becomes of all steps of a sequence: `[batch, time, …]` to `[batch, …]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverTime {
+    /// The last step. Of a row that also walks backwards that one has seen nothing else; take the mean there.
+    Last,
+    /// The mean of all steps.
+    Mean,
+    /// The largest of all steps.
+    Max,
+}
+
+impl Layer for OverTime {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+        match self {
+            OverTime::Last => x.narrow(1, -1, 1).squeeze(1),
+            OverTime::Mean => x.mean(1),
+            OverTime::Max => x.max(1),
+        }
+    }
 }
 
 /// Some of what comes in becomes zero while training; nothing happens in use.

@@ -2,8 +2,10 @@
 
 use std::cell::OnceCell;
 
-use super::{Join, Kind, Sequential, Spec};
-use crate::layers::{Activation, Dropout, Lambda, Layer, Pool, Upsample};
+use super::{Cell, Join, Kind, Sequential, Spec};
+use crate::layers::{
+    Activation, Dropout, Lambda, Layer, OverTime, Pool, RecurrentOptions, TransformerOptions, Upsample,
+};
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::pool::PoolOptions;
@@ -119,6 +121,34 @@ impl Sequential {
         transpose() = Spec::Transpose;
         /// Vectors for the codes in the last columns of rows: how many codes each has, and how long their vectors are.
         embed_columns(columns: Vec<(usize, usize)>) = Spec::EmbedColumns(columns);
+        /// An LSTM over `[batch, time, features]` with a state of so many numbers.
+        lstm(hidden: usize) = recurrent(Cell::Lstm, hidden, RecurrentOptions::new());
+        /// LSTMs: several layers, both directions, dropout between.
+        lstm_with(hidden: usize, options: RecurrentOptions) = recurrent(Cell::Lstm, hidden, options);
+        /// Gated recurrent units over `[batch, time, features]` with a state of so many numbers.
+        gru(hidden: usize) = recurrent(Cell::Gru, hidden, RecurrentOptions::new());
+        /// Gated recurrent units: several layers, both directions, dropout between.
+        gru_with(hidden: usize, options: RecurrentOptions) = recurrent(Cell::Gru, hidden, options);
+        /// The plain recurrent layer over `[batch, time, features]` with a state of so many numbers.
+        rnn(hidden: usize) = recurrent(Cell::Rnn, hidden, RecurrentOptions::new());
+        /// Plain recurrent layers: several, both directions, dropout between.
+        rnn_with(hidden: usize, options: RecurrentOptions) = recurrent(Cell::Rnn, hidden, options);
+        /// Attention by so many heads, of a sequence to itself.
+        attention(heads: usize) = Spec::Attention { heads, causal: false, dropout: 0.0 };
+        /// The same, of each step only to those up to its own.
+        causal_attention(heads: usize) = Spec::Attention { heads, causal: true, dropout: 0.0 };
+        /// A transformer's block of so many heads.
+        transformer(heads: usize, options: TransformerOptions) = Spec::Transformer { heads, options };
+        /// Learnt vectors for up to so many places of a sequence, added to what stands there.
+        positions(steps: usize) = Spec::Positions(steps);
+        /// Sines and cosines for the places of a sequence, added to what stands there.
+        sinusoidal_positions() = Spec::SinusoidalPositions;
+        /// The last step of `[batch, time, features]`.
+        last() = Spec::OverTime(OverTime::Last);
+        /// The mean of all steps.
+        mean_over_time() = Spec::OverTime(OverTime::Mean);
+        /// The largest of all steps.
+        max_over_time() = Spec::OverTime(OverTime::Max);
         /// Each pixel is repeated along each axis.
         upsample(factor: usize) = Spec::Upsample(Upsample::Nearest(factor));
         /// The mean of each channel.
@@ -168,4 +198,8 @@ impl Sequential {
     pub fn reshape(self, sizes: &[isize]) -> Sequential {
         self.push(Spec::Reshape(sizes.to_vec()))
     }
+}
+
+fn recurrent(cell: Cell, hidden: usize, options: RecurrentOptions) -> Spec {
+    Spec::Recurrent { cell, hidden, options }
 }

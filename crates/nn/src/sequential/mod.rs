@@ -4,6 +4,7 @@
 //! sends it through several and joins the results. All of it but closures and layers of one's own has a text form.
 
 mod builder;
+mod sequence;
 mod spec;
 mod text;
 
@@ -19,7 +20,7 @@ use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
 use crate::whole;
-pub use spec::Spec;
+pub use spec::{Cell, Spec};
 
 /// A row of layers.
 ///

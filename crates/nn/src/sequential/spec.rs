@@ -1,13 +1,15 @@
 //! The layers that can be described without knowing what comes in: a closed set, with a text form.
 
-use kiln_ir::{Error, ErrorKind, Result, Shape};
+use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 
 use crate::layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
-    Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, InstanceNorm, Layer, LayerNorm, PRelu, Pool,
-    Reshape, RmsNorm, Transpose, Upsample,
+    Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Layer, LayerNorm, Lstm,
+    MultiHeadAttention, OverTime, PRelu, Pool, PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn,
+    TransformerBlock, TransformerOptions, Transpose, Upsample,
 };
 use crate::random::Key;
+use crate::runtime::room;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::window::PerAxis;
 
@@ -78,7 +80,54 @@ pub enum Spec {
     Reshape(Vec<isize>),
     /// Images grow.
     Upsample(Upsample),
+    /// Recurrent layers.
+    Recurrent {
+        /// What goes on at each step.
+        cell: Cell,
+        /// Numbers in the state.
+        hidden: usize,
+        /// How many layers, and in which directions.
+        options: RecurrentOptions,
+    },
+    /// Attention of a sequence to itself.
+    Attention {
+        /// Among how many heads the features are divided.
+        heads: usize,
+        /// Whether a step attends only to those up to its own.
+        causal: bool,
+        /// What share of the attention is dropped.
+        dropout: f64,
+    },
+    /// A transformer's block.
+    Transformer {
+        /// Among how many heads the features are divided.
+        heads: usize,
+        /// What else it is.
+        options: TransformerOptions,
+    },
+    /// Learnt vectors for up to so many places.
+    Positions(usize),
+    /// Sines and cosines for each place.
+    SinusoidalPositions,
+    /// All steps of a sequence become one.
+    OverTime(OverTime),
 }
+
+/// What goes on at each step of a recurrent layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// A hyperbolic tangent.
+    Rnn,
+    /// A rectifier.
+    RnnRelu,
+    /// Long short-term memory.
+    Lstm,
+    /// Gated recurrent units.
+    Gru,
+}
+
+/// Layers on each other; more is nobody's model.
+const MOST_LAYERS: usize = 64;
 
 impl Spec {
     /// The layer for inputs of this shape.
@@ -92,6 +141,15 @@ impl Spec {
         let needs = |rank: usize| match input.rank() >= rank {
             true => Ok(()),
             false => Err(refuse(format!("needs an input of {rank} axes or more, not {input}"))),
+        };
+        // The features of a sequence.
+        let steps = |input: &Shape| match input.rank() {
+            3 => Ok(input[2]),
+            _ => Err(refuse(format!("needs [batch, time, features], not {input}"))),
+        };
+        let divided = |input: &Shape, heads: usize| match steps(input)? {
+            width if heads > 0 && width % heads == 0 => Ok(width),
+            width => Err(refuse(format!("{width} features don't divide among {heads} heads"))),
         };
         macro_rules! by_axes {
             ($one:ident $two:ident $three:ident, $inputs:expr, $outputs:expr, $window:expr, $options:expr, $bias:expr) => {
@@ -154,6 +212,7 @@ impl Spec {
             }
             Spec::BatchNorm => {
                 needs(2)?;
+                room(&Shape::from([input[1]]), DType::F32)?;
                 Box::new(BatchNorm::new(input[1]))
             }
             Spec::LayerNorm => {
@@ -186,6 +245,36 @@ impl Spec {
             }
             Spec::Reshape(sizes) => Box::new(Reshape(sizes.clone())),
             Spec::Upsample(upsample) => Box::new(*upsample),
+            Spec::Recurrent { cell, hidden, options } => {
+                let inputs = steps(input)?;
+                if !(1..=MOST_LAYERS).contains(&options.layers) {
+                    return Err(refuse(format!("{} layers; there are 1 to {MOST_LAYERS}", options.layers)));
+                }
+                let options = options.clone();
+                match cell {
+                    Cell::Rnn => Box::new(Rnn::new(inputs, *hidden, options, key)),
+                    Cell::RnnRelu => Box::new(Rnn::new(inputs, *hidden, options, key).relu()),
+                    Cell::Lstm => Box::new(Lstm::new(inputs, *hidden, options, key)),
+                    Cell::Gru => Box::new(Gru::new(inputs, *hidden, options, key)),
+                }
+            }
+            Spec::Attention { heads, causal, dropout } => {
+                let attention =
+                    MultiHeadAttention::new(divided(input, *heads)?, *heads, key).dropout(*dropout);
+                Box::new(if *causal { attention.causal() } else { attention })
+            }
+            Spec::Transformer { heads, options } => {
+                Box::new(TransformerBlock::new(divided(input, *heads)?, *heads, options.clone(), key))
+            }
+            Spec::Positions(count) => Box::new(PositionalEmbedding::new(*count, steps(input)?, key)),
+            Spec::SinusoidalPositions => {
+                steps(input)?;
+                Box::new(PositionalEmbedding::Sinusoidal)
+            }
+            Spec::OverTime(over) => {
+                needs(2)?;
+                Box::new(*over)
+            }
         })
     }
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use kiln_ir::{Error, ErrorKind, Result};
 
-use super::{Join, Kind, Part, Sequential, Spec};
+use super::{Join, Kind, Part, Sequential, Spec, sequence};
 use crate::layers::{Activation, Dropout, Pool, Upsample};
 use crate::nearest::nearest;
 use crate::tensor::conv::ConvOptions;
@@ -36,7 +36,7 @@ const ACTIVATIONS: [(&str, Activation); 16] = [
     ("log-softmax", Activation::LogSoftmax),
 ];
 
-/// Every other word a layer begins with.
+/// Every other word a layer begins with, but for those of [`sequence`].
 const WORDS: [&str; 32] = [
     "dense",
     "conv",
@@ -164,6 +164,17 @@ impl fmt::Display for Spec {
             }
             Spec::Upsample(Upsample::Nearest(factor)) => write!(f, "upsample {factor}"),
             Spec::Upsample(Upsample::Linear(factor)) => write!(f, "upsample-linear {factor}"),
+            Spec::Recurrent { cell, hidden, options } => {
+                sequence::write_recurrent(f, *cell, *hidden, options)
+            }
+            Spec::Attention { heads, causal, dropout } => {
+                write!(f, "attention {heads}{}", if *causal { " causal" } else { "" })?;
+                sequence::write_dropout(f, *dropout)
+            }
+            Spec::Transformer { heads, options } => sequence::write_transformer(f, *heads, options),
+            Spec::Positions(steps) => write!(f, "positions {steps}"),
+            Spec::SinusoidalPositions => f.write_str("sinusoidal-positions"),
+            Spec::OverTime(over) => f.write_str(sequence::over_time(*over)),
         }
     }
 }
@@ -349,6 +360,9 @@ fn spec(word: &str, s: &mut Settings) -> Result<Spec> {
     if let Some((_, activation)) = ACTIVATIONS.iter().find(|(name, _)| *name == word) {
         return Ok(Spec::Activation(*activation));
     }
+    if let Some(spec) = sequence::spec(word, s)? {
+        return Ok(spec);
+    }
     Ok(match word {
         "dense" => Spec::Dense { bias: !s.flag("no-bias"), outputs: s.optional("the outputs")? },
         "conv" => {
@@ -396,10 +410,11 @@ fn spec(word: &str, s: &mut Settings) -> Result<Spec> {
         "upsample" => Spec::Upsample(Upsample::Nearest(s.number("the factor")?)),
         "upsample-linear" => Spec::Upsample(Upsample::Linear(s.number("the factor")?)),
         _ => {
-            let known = WORDS.into_iter().chain(ACTIVATIONS.iter().map(|(name, _)| *name));
+            let words = [&WORDS[..], &sequence::WORDS].concat();
+            let known = words.iter().copied().chain(ACTIVATIONS.iter().map(|(name, _)| *name));
             let meant = match nearest(word, known) {
                 Some(near) => format!("; did you mean `{near}`?"),
-                None => format!("; layers are {} and activations such as relu", WORDS.join(", ")),
+                None => format!("; layers are {} and activations such as relu", words.join(", ")),
             };
             return Err(mistake(format!("there is no layer `{word}`{meant}")));
         }
@@ -407,14 +422,14 @@ fn spec(word: &str, s: &mut Settings) -> Result<Spec> {
 }
 
 /// The words behind a layer's first.
-struct Settings<'a> {
+pub(super) struct Settings<'a> {
     word: &'a str,
     words: Vec<&'a str>,
 }
 
 impl Settings<'_> {
     /// Takes a word that stands by itself.
-    fn flag(&mut self, name: &str) -> bool {
+    pub(super) fn flag(&mut self, name: &str) -> bool {
         let at = self.words.iter().position(|word| *word == name);
         at.map(|at| self.words.remove(at)).is_some()
     }
@@ -448,15 +463,32 @@ impl Settings<'_> {
         word.parse().map(Some).map_err(|_| bad())
     }
 
-    fn number<T: FromStr>(&mut self, what: &str) -> Result<T> {
+    pub(super) fn number<T: FromStr>(&mut self, what: &str) -> Result<T> {
         match self.optional(what)? {
             Some(value) => Ok(value),
             None => Err(mistake(format!("`{}` needs a number: {what}", self.word))),
         }
     }
 
+    /// A setting by name that is a number.
+    pub(super) fn named_number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>> {
+        let Some(text) = self.named(name)? else { return Ok(None) };
+        let bad = || mistake(format!("`{}`: {name} should be a number, not `{text}`", self.word));
+        text.parse().map(Some).map_err(|_| bad())
+    }
+
+    /// A setting by name that is a probability; 0 where it isn't given.
+    pub(super) fn named_probability(&mut self, name: &str) -> Result<f64> {
+        let value = self.named_number(name)?.unwrap_or(0.0);
+        self.a_probability(value)
+    }
+
     fn probability(&mut self) -> Result<f64> {
         let value = self.number("the probability")?;
+        self.a_probability(value)
+    }
+
+    fn a_probability(&self, value: f64) -> Result<f64> {
         match (0.0..1.0).contains(&value) {
             true => Ok(value),
             false => {

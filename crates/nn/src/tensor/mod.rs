@@ -25,6 +25,7 @@ pub mod pointwise;
 pub mod pool;
 pub mod print;
 pub mod rearrange;
+pub mod recurrent;
 pub mod reduce;
 pub mod resize;
 pub mod shape;

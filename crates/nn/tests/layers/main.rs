@@ -2,8 +2,8 @@
 //! data, text forms, initial values, dropout, freezing, summaries.
 
 use kiln_nn::{
-    Context, DType, Dense, Dropout, Fan, Init, Join, Key, Layer, Module, Param, Sequential, Sgd, Step,
-    StepOptions, Summary, Tensor, parameters,
+    Context, DType, Dense, Dropout, Fan, Init, Join, Key, Layer, Module, Param, RecurrentOptions, Sequential,
+    Sgd, Step, StepOptions, Summary, Tensor, TransformerOptions, parameters,
 };
 use serde_json::Value;
 
@@ -104,6 +104,9 @@ fn texts_go_both_ways_and_mistakes_name_the_place() {
         "conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense",
         "residual(conv 8 3 padding 1, batch-norm, relu), parallel(pool 3 stride 1 padding 1; conv 4 1), global-avg-pool",
         "sum(dense 4; tanh, dense 4 no-bias), leaky-relu 0.2, group-norm 2, conv 4 3 padding 0:1x2:2",
+        "embedding 9 8, positions 16, transformer 4 feedforward 20 causal post-norm relu dropout 0.1, last",
+        "rnn 6 relu layers 2 bidirectional dropout 0.2 no-bias, attention 2 causal dropout 0.1, mean-over-time",
+        "sinusoidal-positions, lstm 64, gru 3 layers 2, max-over-time",
     ] {
         let model: Sequential = text.parse().unwrap();
         assert_eq!(model.to_text().unwrap(), text);
@@ -117,6 +120,11 @@ fn texts_go_both_ways_and_mistakes_name_the_place() {
         ("dense 3)", "is left over"),
         ("dense 3,, relu", "layer 2: nothing stands here"),
         ("dropout 1.5", "a probability of 1.5"),
+        ("lstn 64", "did you mean `lstm`?"),
+        ("lstm", "`lstm` needs a number: the size of its state"),
+        ("lstm 64 layers two", "`lstm`: layers should be a number, not `two`"),
+        ("gru 8 relu", "`gru`: `relu` means nothing here"),
+        ("transformer 4 dropout 1", "a probability of 1"),
         ("dense(3)", "takes no bracket"),
         ("", "nothing stands here"),
     ] {
@@ -280,6 +288,30 @@ fn codes_in_the_last_columns_become_vectors() {
     for wrong in ["embed-columns", "embed-columns 3", "embed-columns 0:2", "embed-columns a:b"] {
         assert!(wrong.parse::<Sequential>().is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn layers_for_sequences_are_built_from_calls_too() {
+    let model = Sequential::new()
+        .embedding(9, 8)
+        .positions(16)
+        .transformer(2, TransformerOptions::new().causal())
+        .lstm_with(6, RecurrentOptions::new().layers(2).bidirectional())
+        .gru(5)
+        .last()
+        .dense(2);
+    let text = "embedding 9 8, positions 16, transformer 2 causal, lstm 6 layers 2 bidirectional, gru 5, last, dense 2";
+    assert_eq!(model.to_text().unwrap(), text);
+    let codes = Tensor::zeros([3, 7]).cast(DType::I64);
+    assert_eq!(model.forward(&codes, &Context::inference()).shape().sizes(), [3, 2]);
+    let paths: Vec<String> = model.parameters().into_iter().map(|(path, _)| path).collect();
+    for path in ["2.self_attn.in_proj_weight", "2.norm1.weight", "3.weight_hh_l1_reverse", "4.bias_ih_l0"] {
+        assert!(paths.iter().any(|known| known == path), "{path} in {paths:?}");
+    }
+    let error = "attention 3".parse::<Sequential>().unwrap().build([1, 5, 8]).unwrap_err().to_string();
+    assert!(error.contains("8 features don't divide among 3 heads"), "{error}");
+    let error = "lstm 3".parse::<Sequential>().unwrap().build([1, 5]).unwrap_err().to_string();
+    assert!(error.contains("needs [batch, time, features], not [1, 5]"), "{error}");
 }
 
 #[test]

@@ -90,3 +90,79 @@ case("reshape 6 -1", nn.Unflatten(1, (6, 2)), (2, 12))
 case("upsample 2", nn.Upsample(scale_factor=2), (1, 2, 3, 2))
 case("upsample-linear 2", nn.Upsample(scale_factor=2, mode="bilinear"), (1, 2, 3, 4))
 case("dropout 0.5", nn.Dropout(), (3, 4), training=False)
+
+
+def first_of(module):
+    """The same module, of whose results only the first comes out."""
+    class First(module):
+        def forward(self, x):
+            return super().forward(x)[0]
+    return First
+
+
+class Attention(nn.MultiheadAttention):
+    causal = False
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1]) if self.causal else None
+        return super().forward(x, x, x, attn_mask=mask, need_weights=False)[0]
+
+
+class Block(nn.TransformerEncoderLayer):
+    causal = False
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1]) if self.causal else None
+        return super().forward(x, src_mask=mask)
+
+
+class Positions(nn.Module):
+    def __init__(self, count, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(count, width))
+
+    def forward(self, x):
+        return x + self.weight[: x.shape[1]]
+
+
+class Sinusoids(nn.Module):
+    def forward(self, x):
+        steps, width = x.shape[1:]
+        table = torch.zeros(steps, width)
+        step = torch.arange(steps, dtype=torch.float64)[:, None]
+        rate = torch.exp(torch.arange(0, width, 2) * (-torch.log(torch.tensor(10000.0)) / width))
+        table[:, 0::2], table[:, 1::2] = torch.sin(step * rate), torch.cos(step * rate)[:, : width // 2]
+        return x + table
+
+
+class Over(nn.Module):
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, x):
+        return self.f(x)
+
+
+LSTM, GRU, RNN = first_of(nn.LSTM), first_of(nn.GRU), first_of(nn.RNN)
+case("lstm 3", LSTM(2, 3, batch_first=True), (2, 4, 2))
+case("lstm 2 layers 2 bidirectional", LSTM(3, 2, 2, bidirectional=True, batch_first=True), (2, 3, 3))
+case("lstm 2 no-bias", LSTM(3, 2, bias=False, batch_first=True), (1, 3, 3))
+case("gru 3", GRU(2, 3, batch_first=True), (2, 4, 2))
+case("gru 2 layers 2 bidirectional", GRU(3, 2, 2, bidirectional=True, batch_first=True), (2, 3, 3))
+case("rnn 3", RNN(2, 3, batch_first=True), (2, 4, 2))
+case("rnn 2 relu bidirectional", RNN(2, 2, nonlinearity="relu", bidirectional=True, batch_first=True), (2, 3, 2))
+case("attention 2", Attention(4, 2, batch_first=True), (2, 3, 4), turned=("out_proj.weight",))
+causal = Attention(6, 3, batch_first=True)
+causal.causal = True
+case("attention 3 causal", causal, (1, 4, 6), turned=("out_proj.weight",))
+TURNED = ("self_attn.out_proj.weight", "linear1.weight", "linear2.weight")
+case("transformer 2 feedforward 3 post-norm relu", Block(4, 2, 3, dropout=0, batch_first=True), (2, 3, 4), turned=TURNED)
+block = Block(4, 2, 16, dropout=0, activation="gelu", norm_first=True, batch_first=True)
+block.causal = True
+case("transformer 2 causal", block, (1, 3, 4), turned=TURNED)
+case("positions 5", Positions(5, 3), (2, 4, 3))
+case("sinusoidal-positions", Sinusoids(), (1, 4, 5))
+case("last", Over(lambda x: x[:, -1]), (2, 3, 2))
+case("mean-over-time", Over(lambda x: x.mean(1)), (2, 3, 2))
+case("max-over-time", Over(lambda x: x.amax(1)), (2, 3, 2))

@@ -2,6 +2,7 @@
 
 mod builder;
 mod operations;
+mod recurrent;
 mod save;
 mod trace;
 mod wholes;
@@ -64,8 +65,15 @@ pub fn write(
     let declared: Vec<_> = inputs.iter().map(|input| (input.row.clone(), input.dtype)).collect();
     let trace = Trace::new(f, &declared, builder.opset())?;
     let names = inputs.iter().map(|input| input.name.clone()).collect();
-    let mut writer =
-        Writer { trace: &trace, builder, names, fold, written: HashMap::new(), variables: HashMap::new() };
+    let mut writer = Writer {
+        trace: &trace,
+        builder,
+        names,
+        fold,
+        written: HashMap::new(),
+        variables: HashMap::new(),
+        walks: HashMap::new(),
+    };
     for pair in trace.order() {
         if !writer.is_written_on_demand(&pair) {
             writer.value(&pair)?;
@@ -99,6 +107,8 @@ struct Writer<'a> {
     written: HashMap<u64, String>,
     /// The names of variables that are written: where they are and the order of their axes.
     variables: HashMap<(usize, Vec<usize>), String>,
+    /// The results of recurrent cells, by the sequence, the weight and the direction.
+    walks: HashMap<(u64, u64, bool), Vec<String>>,
 }
 
 impl Writer<'_> {

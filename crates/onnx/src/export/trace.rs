@@ -136,6 +136,11 @@ impl Trace {
                 sizes.len() + 2 == x.a.shape.rank() && x.extents()[1..].iter().all(|size| size.is_fixed())
             }
             Whole::GlobalAverage | Whole::GlobalMax => x.a.shape.rank() > 2,
+            // The weights are put in ONNX's order now.
+            Whole::Recurrent(how) => {
+                let weights = if how.biased { 5 } else { 3 };
+                x.a.dtype == DType::F32 && inputs[1..weights].iter().all(|pair| self.is_constant(pair))
+            }
             _ => true,
         };
         known.then_some((whole, inputs))

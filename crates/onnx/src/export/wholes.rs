@@ -14,6 +14,9 @@ impl Writer<'_> {
         if let Whole::Biased = whole {
             return self.biased(&inputs[0], &inputs[1], None);
         }
+        if let Whole::Recurrent(how) = whole {
+            return self.recurrent(*how, inputs);
+        }
         if let (Whole::BatchNorm(epsilon), true) = (whole, self.fold)
             && let Some(folded) = self.folded(inputs, *epsilon)?
         {
@@ -55,7 +58,7 @@ impl Writer<'_> {
             }
             Whole::HardSwish => self.plain("HardSwish", &names),
             Whole::Dense => self.plain("Gemm", &names),
-            Whole::Biased => unreachable_whole("a bias")?,
+            Whole::Biased | Whole::Recurrent(_) => unreachable_whole("a whole of another way")?,
             Whole::BatchNorm(epsilon) => {
                 self.with("BatchNormalization", &names, vec![("epsilon", float(*epsilon))])
             }

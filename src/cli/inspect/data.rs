@@ -1,132 +1,14 @@
-//! `kiln inspect`: what a model or data are made of.
+//! Data for looking at: tables, frames, texts, images.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
-use kiln::data::{self, Cell, Column, ColumnKind, Dataset, Frame, ImageSize, Pictures, Table, Target};
-use kiln::model::Task;
-use kiln::prelude::*;
-use kiln::{Model, Summary};
+use kiln::data::{
+    Cell, Column, ColumnKind, Dataset, Frame, ImageSize, Pictures, Table, Target, is_mnist, mnist,
+};
 
-use super::rows::Way;
-
-/// Look at a model or at data
-///
-/// Of a model: its layers with sizes, parameters and operations, what goes in, what comes out, how it was trained. Of a table: its columns
-/// with kinds, ranges and missing values, the classes, the first rows; of a frame of prepared rows the same. Of images: sizes, classes, and
-/// some of them drawn. Of a text: its length, its characters, how it begins.
-#[derive(Args)]
-#[command(after_long_help = "Examples:
-  kiln inspect runs/heart-1/model.kiln
-  kiln inspect model.kiln --show program        the kernels of one prediction, with times
-  kiln inspect model.kiln --show dot | dot -Tsvg > model.svg
-  kiln inspect heart.csv
-  kiln inspect data/mnist")]
-pub struct Flags {
-    /// A model's file, a table, a frame, a text, or a folder of images
-    what: PathBuf,
-
-    /// Print what the model's prediction is made of
-    #[arg(long, value_name = "WHAT")]
-    show: Option<Show>,
-
-    /// How many rows go through the model at once, for its sizes and --show
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    batch: usize,
-}
-
-/// What can be shown of a model.
-#[derive(Clone, Copy, ValueEnum)]
-enum Show {
-    /// The operations, one a line
-    Graph,
-    /// The kernels they become, with sizes, bytes and measured times
-    Program,
-    /// Where intermediate results lie in memory, and when
-    Memory,
-    /// The graph for Graphviz
-    Dot,
-}
-
-pub fn run(flags: Flags) -> Result<()> {
-    let path = &flags.what;
-    let extension =
-        path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let is_model = matches!(extension.as_str(), "kiln" | "json");
-    let text = match (is_model, flags.show) {
-        (true, Some(what)) => show(&Model::load(path)?, what, flags.batch.max(1))?,
-        (true, None) => model(&Model::load(path)?, flags.batch.max(1))?,
-        (false, Some(_)) => bail!("--show is for models, and {} is none", path.display()),
-        (false, None) if path.is_dir() => images(path)?,
-        (false, None) => match extension.as_str() {
-            "kdf" => frame(&Frame::open(path)?)?,
-            "txt" | "text" | "md" => prose(&data::read_text(path)?),
-            _ => table(&Table::open(path)?),
-        },
-    };
-    print!("{text}");
-    Ok(())
-}
-
-fn model(model: &Model, batch: usize) -> Result<String> {
-    let about = model.about();
-    let shape: Vec<usize> = std::iter::once(batch).chain(about.input.shape.iter().copied()).collect();
-    let mut text = format!(
-        "{}\n",
-        Summary::of_type(model.layers(), shape.as_slice(), kiln::model::dtype(&about.input.form()))?
-    );
-    writeln!(text, "\nlayers    {}", about.layers)?;
-    writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
-    match &about.task {
-        Task::Classes { names } => writeln!(text, "tells     {} classes: {}", names.len(), names.join(", "))?,
-        Task::Text { pieces } => writeln!(text, "tells     what comes next, of {pieces} pieces of text")?,
-        Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
-    }
-    if let Way::Table(plan) = Way::of(model)? {
-        let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
-        writeln!(text, "columns   {}", columns.join(", "))?;
-    }
-    let trained: Vec<String> = about.training.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    writeln!(text, "trained   {}", trained.join("  "))?;
-    Ok(text)
-}
-
-fn shape_text(shape: &[usize]) -> String {
-    shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ")
-}
-
-fn show(model: &Model, what: Show, batch: usize) -> Result<String> {
-    let form = model.about().input.form();
-    let shape: Vec<usize> = std::iter::once(batch).chain(form.shape.iter().copied()).collect();
-    let x = kiln::Data::filled(kiln::model::dtype(&form), shape.iter().product(), 0i64.into());
-    let mut function = Function::inference(model.layers(), |layers, cx, [x]| layers.forward(&x, cx));
-    let input = || [Input::from_data(&x, &shape)];
-    Ok(match what {
-        Show::Graph => function.graph(input())?.to_string(),
-        Show::Dot => kiln::ir::print::dot(&function.graph(input())?),
-        Show::Memory => function.program(input())?.memory_listing(),
-        Show::Program => {
-            let program = function.program(input())?;
-            function.profile(true);
-            let mut runs = Vec::new();
-            for _ in 0..51 {
-                function.run(input())?;
-                runs.push(function.times());
-            }
-            let kernels = runs.first().map_or(0, Vec::len);
-            let median = |kernel: usize| {
-                let mut times: Vec<_> = runs.iter().map(|times| times[kernel]).collect();
-                times.sort_unstable();
-                times[times.len() / 2]
-            };
-            program.listing(&(0..kernels).map(median).collect::<Vec<_>>())
-        }
-    })
-}
-
-fn frame(frame: &Frame) -> Result<String> {
+pub fn frame(frame: &Frame) -> Result<String> {
     let names = frame.feature_names();
     let (x, y) = (frame.x(), frame.y());
     let mut text =
@@ -161,7 +43,7 @@ fn frame(frame: &Frame) -> Result<String> {
     Ok(text)
 }
 
-fn prose(text: &str) -> String {
+pub fn prose(text: &str) -> String {
     let mut counts = std::collections::HashMap::<char, usize>::new();
     text.chars().for_each(|c| *counts.entry(c).or_default() += 1);
     let total: usize = counts.values().sum();
@@ -183,7 +65,7 @@ fn prose(text: &str) -> String {
     )
 }
 
-fn table(table: &Table) -> String {
+pub fn table(table: &Table) -> String {
     let mut text = format!("{} rows, {} columns\n\n", table.len(), table.columns().len());
     let names = table.names().map(|name| name.chars().count()).max().unwrap_or(0);
     for column in table.columns() {
@@ -237,10 +119,10 @@ fn range(column: &Column) -> String {
     }
 }
 
-fn images(path: &Path) -> Result<String> {
+pub fn images(path: &Path) -> Result<String> {
     let mut text = String::new();
-    let set = if data::is_mnist(path) {
-        let (train, test) = data::mnist(path)?;
+    let set = if is_mnist(path) {
+        let (train, test) = mnist(path)?;
         writeln!(text, "{} images to train on, {} to test with", train.len(), test.len())?;
         train
     } else {

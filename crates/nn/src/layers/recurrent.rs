@@ -1,0 +1,320 @@
+//! Recurrent layers: plain, LSTM and GRU, stacked and in both directions. What a cell computes stands in
+//! [`tensor::recurrent`](crate::tensor::recurrent).
+
+use std::array;
+use std::panic::Location;
+
+use kiln_ir::{Error, ErrorKind, line};
+
+use crate::init::{Fan, Init};
+use crate::layers::Layer;
+use crate::module::{Context, Module, Visitor};
+use crate::random::Key;
+use crate::tensor::Tensor;
+use crate::tensor::recurrent::Recurrence;
+use crate::variable::Param;
+
+/// How recurrent layers stand on each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecurrentOptions {
+    /// How many: each reads what comes out of the one below.
+    pub layers: usize,
+    /// Whether each also walks from the last step to the first; the results stand side by side.
+    pub bidirectional: bool,
+    /// What share of the numbers between two layers is dropped in training.
+    pub dropout: f64,
+    /// Whether there are biases.
+    pub bias: bool,
+}
+
+impl Default for RecurrentOptions {
+    fn default() -> RecurrentOptions {
+        RecurrentOptions { layers: 1, bidirectional: false, dropout: 0.0, bias: true }
+    }
+}
+
+impl RecurrentOptions {
+    /// One layer, forwards, with biases.
+    pub fn new() -> RecurrentOptions {
+        RecurrentOptions::default()
+    }
+
+    /// So many layers.
+    pub fn layers(self, layers: usize) -> RecurrentOptions {
+        RecurrentOptions { layers, ..self }
+    }
+
+    /// Also from the last step to the first.
+    pub fn bidirectional(self) -> RecurrentOptions {
+        RecurrentOptions { bidirectional: true, ..self }
+    }
+
+    /// Drops a share of what goes from layer to layer.
+    pub fn dropout(self, probability: f64) -> RecurrentOptions {
+        RecurrentOptions { dropout: probability, ..self }
+    }
+
+    /// Without biases.
+    pub fn without_bias(self) -> RecurrentOptions {
+        RecurrentOptions { bias: false, ..self }
+    }
+}
+
+/// The parameters of one layer in one direction.
+#[derive(Clone, Debug)]
+struct Walk {
+    weight_ih: Param,
+    weight_hh: Param,
+    biases: Option<[Param; 2]>,
+}
+
+impl Walk {
+    fn recurrence(&self, reverse: bool) -> Recurrence {
+        let mut recurrence = Recurrence::new(&self.weight_ih.tensor(), &self.weight_hh.tensor());
+        if let Some([input, hidden]) = &self.biases {
+            recurrence = recurrence.biases(&input.tensor(), &hidden.tensor());
+        }
+        Recurrence { reverse, ..recurrence }
+    }
+}
+
+/// What the three layers have in common: the parameters of each layer and direction, and the way through them.
+#[derive(Clone, Debug)]
+struct Stack {
+    options: RecurrentOptions,
+    /// Layer by layer, forwards before backwards.
+    walks: Vec<Walk>,
+}
+
+impl Module for Stack {
+    /// Under PyTorch's names.
+    fn visit(&self, visitor: &mut Visitor) {
+        for (position, walk) in self.walks.iter().enumerate() {
+            let (layer, reverse) = (position / self.directions(), position % self.directions());
+            let suffix = format!("l{layer}{}", if reverse == 1 { "_reverse" } else { "" });
+            visitor.parameter(&format!("weight_ih_{suffix}"), &walk.weight_ih);
+            visitor.parameter(&format!("weight_hh_{suffix}"), &walk.weight_hh);
+            if let Some([input, hidden]) = &walk.biases {
+                visitor.parameter(&format!("bias_ih_{suffix}"), input);
+                visitor.parameter(&format!("bias_hh_{suffix}"), hidden);
+            }
+        }
+    }
+}
+
+impl Stack {
+    #[track_caller]
+    fn new(gates: usize, inputs: usize, hidden: usize, options: RecurrentOptions, key: &Key) -> Stack {
+        let bound = 1.0 / (hidden.max(1) as f64).sqrt();
+        let rows = gates.saturating_mul(hidden);
+        let fan = Fan { inputs: hidden, outputs: rows };
+        let draw = |shape: &[usize], key: &Key| Init::Uniform(-bound, bound).fill(shape, fan, key);
+        // Stored the other way round, as the product of every step reads them.
+        let weight = |inputs: usize, key: &Key| Param::stored(&draw(&[rows, inputs], key), &[1, 0]);
+        let directions = if options.bidirectional { 2 } else { 1 };
+        let mut walks = Vec::new();
+        for position in 0..options.layers.saturating_mul(directions) {
+            let inputs = if position < directions { inputs } else { hidden.saturating_mul(directions) };
+            let keys: [Key; 4] = key.derive(position).split();
+            walks.push(Walk {
+                weight_ih: weight(inputs, &keys[0]),
+                weight_hh: weight(hidden, &keys[1]),
+                biases: options.bias.then(|| [2, 3].map(|part| Param::new(&draw(&[rows], &keys[part])))),
+            });
+        }
+        Stack { options, walks }
+    }
+
+    fn directions(&self) -> usize {
+        if self.options.bidirectional { 2 } else { 1 }
+    }
+
+    /// Runs all layers. A state is `S` tensors of `[layers · directions, batch, hidden]`.
+    #[track_caller]
+    fn run<const S: usize>(
+        &self,
+        x: &Tensor,
+        state: Option<[&Tensor; S]>,
+        context: &Context,
+        cell: impl Fn(&Tensor, &Recurrence, Option<[&Tensor; S]>) -> (Tensor, [Tensor; S]),
+    ) -> (Tensor, [Tensor; S]) {
+        line::on_behalf_of(line::of(Location::caller()), || {
+            for part in state.iter().flatten() {
+                if part.error().is_none() && (part.rank() != 3 || part.size(0) != self.walks.len()) {
+                    let message = format!(
+                        "a state {} for {} layers · directions; it is [layers · directions, batch, hidden]",
+                        part.shape(),
+                        self.walks.len()
+                    );
+                    let error = Error::new(ErrorKind::Shape, "recurrent layer", message);
+                    return (error.clone().into(), array::from_fn(|_| error.clone().into()));
+                }
+            }
+            let directions = self.directions();
+            let (mut x, mut last) = (x.clone(), Vec::with_capacity(self.walks.len()));
+            for (layer, walks) in self.walks.chunks(directions).enumerate() {
+                if layer > 0 && context.is_training() && self.options.dropout > 0.0 {
+                    x = x.dropout(self.options.dropout, &context.key());
+                }
+                let mut outputs = Vec::with_capacity(directions);
+                for (direction, walk) in walks.iter().enumerate() {
+                    let position = layer * directions + direction;
+                    let start = state.map(|state| state.map(|part| part.at(position as isize)));
+                    let start = start.as_ref().map(|parts| array::from_fn(|part| &parts[part]));
+                    let (all, state) = cell(&x, &walk.recurrence(direction == 1), start);
+                    outputs.push(all);
+                    last.push(state);
+                }
+                x = Tensor::concat(&outputs, -1);
+            }
+            let state = array::from_fn(|part| {
+                Tensor::stack(&last.iter().map(|state| &state[part]).collect::<Vec<_>>(), 0)
+            });
+            (x, state)
+        })
+    }
+}
+
+macro_rules! recurrent_layer {
+    ($(#[$meta:meta])* $name:ident $gates:literal) => {
+        $(#[$meta])*
+        ///
+        /// It takes `[batch, time, inputs]` and gives `[batch, time, hidden · directions]`. Parameters have PyTorch's names
+        /// and shapes (`weight_ih_l0`: `[gates · hidden, inputs]`) and start as PyTorch's, uniform within ±1/√hidden.
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            stack: Stack,
+        }
+
+        impl Module for $name {
+            fn visit(&self, visitor: &mut Visitor) {
+                self.stack.visit(visitor);
+            }
+        }
+
+        impl $name {
+            /// Layers from `inputs` to `hidden` numbers a step.
+            #[track_caller]
+            pub fn new(inputs: usize, hidden: usize, options: RecurrentOptions, key: Key) -> $name {
+                $name { stack: Stack::new($gates, inputs, hidden, options, &key) }
+            }
+        }
+
+        impl Layer for $name {
+            #[track_caller]
+            fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+                self.forward_with(x, None, context).0
+            }
+        }
+    };
+}
+
+recurrent_layer! {
+    /// Long short-term memory: a cell that gates fill, empty and show.
+    ///
+    /// ```
+    /// use kiln_nn::{Context, Key, Layer, Lstm, RecurrentOptions, Tensor};
+    ///
+    /// let lstm = Lstm::new(3, 8, RecurrentOptions::new().layers(2).bidirectional(), Key::new(1));
+    /// let y = lstm.forward(&Tensor::ones([4, 10, 3]), &Context::inference());
+    /// assert_eq!(y.shape().sizes(), [4, 10, 16]);
+    /// ```
+    Lstm 4
+}
+
+impl Lstm {
+    /// Goes on from a state and a cell (`[layers · directions, batch, hidden]` each, zeros unless given), and gives the
+    /// last ones besides what comes out.
+    ///
+    /// ```
+    /// use kiln_nn::{Context, Key, Lstm, RecurrentOptions, Tensor};
+    ///
+    /// let lstm = Lstm::new(3, 8, RecurrentOptions::new(), Key::new(1));
+    /// let (x, cx) = (Tensor::ones([4, 10, 3]), Context::inference());
+    /// let (_, (h, c)) = lstm.forward_with(&x.at((.., ..6)), None, &cx);
+    /// let (rest, _) = lstm.forward_with(&x.at((.., 6..)), Some((&h, &c)), &cx);
+    /// let (whole, _) = lstm.forward_with(&x, None, &cx);
+    /// assert!((rest - whole.at((.., 6..))).abs().max(..).item()? < 1e-6);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn forward_with(
+        &self,
+        x: &Tensor,
+        state: Option<(&Tensor, &Tensor)>,
+        context: &Context,
+    ) -> (Tensor, (Tensor, Tensor)) {
+        let state = state.map(|(h, c)| [h, c]);
+        let (y, [h, c]) = self.stack.run(x, state, context, |x, walk, start| {
+            let (y, h, c) = x.lstm(walk, start.map(|[h, c]| (h, c)));
+            (y, [h, c])
+        });
+        (y, (h, c))
+    }
+}
+
+recurrent_layer! {
+    /// Gated recurrent units: a state that one gate renews and another hides while what is new is made.
+    Gru 3
+}
+
+impl Gru {
+    /// Goes on from a state (`[layers · directions, batch, hidden]`, zeros unless given), and gives the last one besides
+    /// what comes out.
+    #[track_caller]
+    pub fn forward_with(&self, x: &Tensor, state: Option<&Tensor>, context: &Context) -> (Tensor, Tensor) {
+        let (y, [h]) = self.stack.run(x, state.map(|h| [h]), context, |x, walk, start| {
+            let (y, h) = x.gru(walk, start.map(|[h]| h));
+            (y, [h])
+        });
+        (y, h)
+    }
+}
+
+/// The plain recurrent layer: a product with the input, one with the state, and a hyperbolic tangent (or a rectifier).
+///
+/// It takes `[batch, time, inputs]` and gives `[batch, time, hidden · directions]`. Parameters have PyTorch's names
+/// and shapes (`weight_ih_l0`: `[hidden, inputs]`) and start as PyTorch's, uniform within ±1/√hidden.
+#[derive(Clone, Debug)]
+pub struct Rnn {
+    stack: Stack,
+    relu: bool,
+}
+
+impl Module for Rnn {
+    fn visit(&self, visitor: &mut Visitor) {
+        self.stack.visit(visitor);
+    }
+}
+
+impl Rnn {
+    /// Layers from `inputs` to `hidden` numbers a step.
+    #[track_caller]
+    pub fn new(inputs: usize, hidden: usize, options: RecurrentOptions, key: Key) -> Rnn {
+        Rnn { stack: Stack::new(1, inputs, hidden, options, &key), relu: false }
+    }
+
+    /// The same layers with a rectifier.
+    pub fn relu(self) -> Rnn {
+        Rnn { relu: true, ..self }
+    }
+
+    /// Goes on from a state (`[layers · directions, batch, hidden]`, zeros unless given), and gives the last one besides
+    /// what comes out.
+    #[track_caller]
+    pub fn forward_with(&self, x: &Tensor, state: Option<&Tensor>, context: &Context) -> (Tensor, Tensor) {
+        let (y, [h]) = self.stack.run(x, state.map(|h| [h]), context, |x, walk, start| {
+            let walk = if self.relu { walk.clone().relu() } else { walk.clone() };
+            let (y, h) = x.rnn(&walk, start.map(|[h]| h));
+            (y, [h])
+        });
+        (y, h)
+    }
+}
+
+impl Layer for Rnn {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        self.forward_with(x, None, context).0
+    }
+}

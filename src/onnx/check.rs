@@ -1,0 +1,185 @@
+//! A file held beside the model it was made of: random rows through both.
+
+use std::fmt;
+use std::path::Path;
+
+use kiln_data::{Dataset, Encoding, Form, Meaning, Preparation, Rng, Set};
+use kiln_nn::{Context, DType, Data, Layer, Tensor};
+use kiln_onnx::{Element, Network, Value, load};
+
+use super::table::element_of;
+use crate::model::Task;
+use crate::{Error, Model, Result};
+
+/// How a file compares with its model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Checked {
+    /// How many rows went through both.
+    pub rows: usize,
+    /// The largest difference of two numbers.
+    pub largest: f64,
+    /// The largest number.
+    pub most: f64,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Checked { rows, largest, most } = self;
+        write!(
+            f,
+            "read back and run beside the model on {rows} random rows: the largest difference is {largest:.2e} (of numbers up to {most:.3})"
+        )
+    }
+}
+
+/// How many rows go through in turn.
+const BATCHES: [usize; 3] = [1, 3, 16];
+
+pub(super) fn check(
+    model: &Model,
+    plan: Option<&Preparation>,
+    preprocessing: bool,
+    path: &Path,
+) -> Result<Checked> {
+    let network = load(path)?;
+    let mut rng = Rng::new(7);
+    let mut checked = Checked { rows: 0, largest: 0.0, most: 0.0 };
+    for rows in BATCHES {
+        let (given, own) = match plan {
+            Some(plan) if preprocessing => by_columns(model, plan, &network, rows, &mut rng)?,
+            _ => by_rows(model, &network, preprocessing, rows, &mut rng)?,
+        };
+        if given.len() != own.len() {
+            let message =
+                format!("it gives {} numbers for {rows} rows, and the model {}", given.len(), own.len());
+            return Err(Error::format(path, message));
+        }
+        checked.rows += rows;
+        for (given, own) in given.iter().zip(&own) {
+            checked.largest = checked.largest.max((given - own).abs());
+            checked.most = checked.most.max(own.abs());
+            if given.is_nan() != own.is_nan() {
+                checked.largest = f64::INFINITY;
+            }
+        }
+    }
+    Ok(checked)
+}
+
+/// The numbers of the last output: probabilities, predictions, or what the layers give.
+fn numbers(network: &Network, inputs: Vec<Value>) -> Result<Vec<f64>> {
+    match network.run(inputs, &Context::inference())?.last() {
+        Some(Value::Numbers(tensor, _)) => Ok(tensor.cast(DType::F64).to_vec()?),
+        _ => Err(Error::Training("the file gives no numbers".to_string())),
+    }
+}
+
+/// Rows as the layers take them.
+fn by_rows(
+    model: &Model,
+    network: &Network,
+    preprocessing: bool,
+    rows: usize,
+    rng: &mut Rng,
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    let form = model.about().input.form();
+    let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
+    let count: usize = shape.iter().product();
+    let bytes = form.kind == kiln_data::Kind::U8;
+    let (input, x) = match form.meaning {
+        Meaning::Codes { count: codes } => {
+            let data = Data::I64((0..count).map(|_| rng.below(codes.max(1)) as i64).collect());
+            (Value::new(data.clone(), &shape, Element::I64), Tensor::from_data(data, shape.as_slice()))
+        }
+        Meaning::Numbers { scale } if preprocessing && bytes => {
+            let pixels: Vec<u8> = (0..count).map(|_| rng.below(256) as u8).collect();
+            let scaled = Data::F32(pixels.iter().map(|&pixel| f32::from(pixel) * scale).collect());
+            (Value::new(Data::U8(pixels), &shape, Element::U8), Tensor::from_data(scaled, shape.as_slice()))
+        }
+        Meaning::Numbers { .. } => {
+            let data = Data::F32((0..count).map(|_| rng.uniform() as f32 * 2.0 - 1.0).collect());
+            (Value::new(data.clone(), &shape, Element::F32), Tensor::from_data(data, shape.as_slice()))
+        }
+    };
+    let y = model.layers().forward(&x, &Context::inference());
+    let y = if preprocessing { answers(&model.about().task, y) } else { y };
+    Ok((numbers(network, vec![input])?, y.cast(DType::F64).to_vec()?))
+}
+
+/// What the layers say, as the graph says it.
+fn answers(task: &Task, y: Tensor) -> Tensor {
+    match task {
+        Task::Classes { names } if y.size(-1) == 1 && names.len() == 2 => {
+            let second = y.sigmoid();
+            Tensor::concat(&[&(1.0 - &second), &second], -1)
+        }
+        Task::Classes { .. } => y.softmax(-1),
+        Task::Numbers { scale, offset, .. } => {
+            let row = |numbers: &[f64]| Tensor::new(numbers.to_vec(), [numbers.len()]).cast(DType::F32);
+            y * row(scale) + row(offset)
+        }
+        Task::Text { .. } => y,
+    }
+}
+
+/// Rows as a table has them: through the graph column by column, and through kiln as a file of CSV.
+fn by_columns(
+    model: &Model,
+    plan: &Preparation,
+    network: &Network,
+    rows: usize,
+    rng: &mut Rng,
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    let mut inputs = Vec::new();
+    let mut cells: Vec<Vec<String>> = vec![Vec::new(); rows];
+    for feature in plan.features() {
+        let is_text = element_of(feature)? == Element::Text;
+        let words: Vec<&str> = match &feature.encoding {
+            Encoding::Pair { words, .. } => words.iter().map(String::as_str).collect(),
+            Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => {
+                vocabulary.words.iter().map(String::as_str).collect()
+            }
+            Encoding::Number { .. } | Encoding::Date { .. } => Vec::new(),
+        };
+        let mut column = Vec::with_capacity(rows);
+        for row in &mut cells {
+            let drawn = match &feature.encoding {
+                _ if rng.below(6) == 0 => String::new(),
+                Encoding::Number { scale, .. } => {
+                    let spread = if scale.factor == 0.0 { 1.0 } else { 1.0 / scale.factor };
+                    let value = scale.shift + (rng.uniform() * 4.0 - 2.0) * spread;
+                    let value = if scale.log { value.signum() * value.abs().exp_m1() } else { value };
+                    (value as f32).to_string()
+                }
+                _ if is_text && rng.below(6) == 0 && feature.kind == kiln_data::ColumnKind::Category => {
+                    "never seen".to_string()
+                }
+                _ => words.get(rng.below(words.len().max(1))).unwrap_or(&"").to_string(),
+            };
+            row.push(drawn.clone());
+            column.push(drawn);
+        }
+        inputs.push(match is_text {
+            true => Value::texts(column, &[rows, 1]),
+            false => {
+                let numbers = column.iter().map(|cell| cell.parse().unwrap_or(f32::NAN)).collect();
+                Value::new(Data::F32(numbers), &[rows, 1], Element::F32)
+            }
+        });
+    }
+    let quoted = |cell: &str| format!("\"{}\"", cell.replace('"', "\"\""));
+    let line = |cells: Vec<String>| cells.join(",") + "\n";
+    let mut text = line(plan.features().iter().map(|feature| quoted(&feature.column)).collect());
+    text.extend(cells.iter().map(|row| {
+        line(row.iter().map(|cell| if cell.is_empty() { String::new() } else { quoted(cell) }).collect())
+    }));
+    let table = plan.reading().header(true).delimiter(b',').read(text.as_bytes())?;
+    let prepared = plan.apply_inputs(&table)?;
+    let form = Form::numbers(&[prepared.width]);
+    let set = Set::numbers(prepared.values, form, vec![0.0; rows], 1)?;
+    let batch = set.all()?;
+    let x = batch.x.as_f32().unwrap_or_default().to_vec();
+    let x = Tensor::new(x, [rows, prepared.width]);
+    let y = answers(&model.about().task, model.layers().forward(&x, &Context::inference()));
+    Ok((numbers(network, inputs)?, y.cast(DType::F64).to_vec()?))
+}

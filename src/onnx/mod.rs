@@ -1,0 +1,149 @@
+//! Models as ONNX files that take raw data and give answers in their words: preparation, layers and what follows them as one graph.
+
+mod check;
+mod table;
+
+use std::path::Path;
+
+pub use kiln_onnx::export::{NEWEST, OLDEST, Options};
+pub use kiln_onnx::*;
+
+use kiln_data::{Meaning, Preparation};
+use kiln_nn::{DType, Data};
+use kiln_onnx::export::{Attribute, BATCH, Builder, Input, ML, Output, Size, Written, write_layers};
+use serde_json::Value as Json;
+
+use crate::model::Task;
+use crate::{Error, Model, Result};
+pub use check::Checked;
+
+/// How a model is written, and what of it.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// How the graph is written.
+    pub options: Options,
+    /// Whether the graph takes raw columns and pixels, and gives classes, probabilities and numbers in their own unit.
+    pub preprocessing: bool,
+}
+
+impl Default for Export {
+    fn default() -> Export {
+        Export { options: Options::default(), preprocessing: true }
+    }
+}
+
+impl Model {
+    /// Writes the model as an ONNX file, reads it back, runs it beside itself, and says what it found.
+    ///
+    /// # Errors
+    /// Where something of the model has no form in ONNX, or the system refuses.
+    pub fn save_onnx(&self, path: impl AsRef<Path>, export: &Export) -> Result<(Written, Checked)> {
+        let path = path.as_ref();
+        let mut options = export.options.clone();
+        options.metadata.extend(self.words()?);
+        let mut builder = options.builder("kiln")?;
+        let plan = self.plan()?;
+        match (&plan, export.preprocessing) {
+            (Some(plan), true) => {
+                let rows = table::inputs(&mut builder, plan)?;
+                self.finish(&mut builder, rows, options.fold)?;
+            }
+            _ => {
+                let rows = self.plain_input(&mut builder, export.preprocessing);
+                if export.preprocessing {
+                    self.finish(&mut builder, rows, options.fold)?;
+                } else {
+                    let output = write_layers(&mut builder, self.layers(), &rows, options.fold)?;
+                    builder.output(&output.name, "output", Element::from_dtype(output.dtype), &output.sizes);
+                }
+            }
+        }
+        let written = builder.save(path, &options)?;
+        let checked = check::check(self, plan.as_ref(), export.preprocessing, path)?;
+        Ok((written, checked))
+    }
+
+    /// How the columns of a table become the model's inputs, if that is what it is of.
+    fn plan(&self) -> Result<Option<Preparation>> {
+        let plan = self.about().preparation.get("table");
+        Ok(plan.map(|plan| Preparation::from_json(&plan.to_string())).transpose()?)
+    }
+
+    /// What the file says of the model.
+    fn words(&self) -> Result<Vec<(String, String)>> {
+        let mut words = vec![("layers".to_string(), self.about().layers.clone())];
+        if let Task::Classes { names } = &self.about().task {
+            words.push(("labels".to_string(), Json::from(names.clone()).to_string()));
+        }
+        Ok(words)
+    }
+
+    /// Inputs as the layers take them: pixels as bytes that are scaled in the graph, amounts, or codes.
+    fn plain_input(&self, builder: &mut Builder, preprocessing: bool) -> Input {
+        let form = self.about().input.form();
+        let sizes: Vec<Size> = std::iter::once(Size::Named(BATCH.to_string()))
+            .chain(form.shape.iter().map(|size| Size::Fixed(*size)))
+            .collect();
+        let input = |name: String, dtype: DType| Input { name, row: form.shape.clone(), dtype };
+        match form.meaning {
+            Meaning::Codes { .. } => input(builder.input("codes", Element::I64, &sizes), DType::I64),
+            Meaning::Numbers { scale } if preprocessing && form.kind == kiln_data::Kind::U8 => {
+                let pixels = builder.input("pixels", Element::U8, &sizes);
+                let float = Attribute::Int(Element::F32.number().into());
+                let amounts = builder.node("Cast", &[&pixels], vec![("to", float)]);
+                let scale = builder.scalar(&Data::F32(vec![scale]));
+                input(builder.node("Mul", &[&amounts, &scale], Vec::new()), DType::F32)
+            }
+            Meaning::Numbers { .. } => input(builder.input("input", Element::F32, &sizes), DType::F32),
+        }
+    }
+
+    /// The layers, and their outputs as answers.
+    fn finish(&self, builder: &mut Builder, input: Input, fold: bool) -> Result<()> {
+        let Output { name, sizes, dtype } = write_layers(builder, self.layers(), &input, fold)?;
+        match &self.about().task {
+            Task::Classes { names } => {
+                let probabilities = match sizes.last() {
+                    Some(Size::Fixed(1)) if names.len() == 2 => {
+                        let second = builder.node("Sigmoid", &[&name], Vec::new());
+                        let one = builder.scalar(&Data::F32(vec![1.0]));
+                        let first = builder.node("Sub", &[&one, &second], Vec::new());
+                        builder.node("Concat", &[&first, &second], vec![("axis", Attribute::Int(1))])
+                    }
+                    _ => builder.node("Softmax", &[&name], vec![("axis", Attribute::Int(-1))]),
+                };
+                let settings = vec![("axis", Attribute::Int(-1)), ("keepdims", Attribute::Int(0))];
+                let best = builder.node("ArgMax", &[&probabilities], settings);
+                let settings = vec![
+                    ("keys_int64s", Attribute::Ints((0..names.len() as i64).collect())),
+                    ("values_strings", Attribute::Texts(names.clone())),
+                    ("default_string", Attribute::Text(String::new())),
+                ];
+                let label = builder.node_of(ML, "LabelEncoder", &[&best], settings, 1).remove(0);
+                let batch = Size::Named(BATCH.to_string());
+                builder.output(&label, "label", Element::Text, std::slice::from_ref(&batch));
+                let sizes = [batch, Size::Fixed(names.len())];
+                builder.output(&probabilities, "probabilities", Element::F32, &sizes);
+            }
+            Task::Numbers { scale, offset, .. } => {
+                let row = |numbers: &[f64]| Data::F32(numbers.iter().map(|&number| number as f32).collect());
+                let scale_by = builder.constant("unit", &[scale.len()], &row(scale));
+                let offset_by = builder.constant("zero", &[offset.len()], &row(offset));
+                let scaled = builder.node("Mul", &[&name, &scale_by], Vec::new());
+                let moved = builder.node("Add", &[&scaled, &offset_by], Vec::new());
+                builder.output(&moved, "prediction", Element::F32, &sizes);
+            }
+            Task::Text { .. } => builder.output(&name, "logits", Element::from_dtype(dtype), &sizes),
+        }
+        Ok(())
+    }
+}
+
+impl From<kiln_onnx::Error> for Error {
+    fn from(error: kiln_onnx::Error) -> Error {
+        match error {
+            kiln_onnx::Error::Compute(error) => Error::Compute(error),
+            other => Error::Onnx(other),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Safetensors: eight bytes with the length of a description in JSON, the description, and the numbers without a gap. And the
+//! `*.safetensors.index.json` that says which of several such files a tensor is in. Written by the crate `safetensors`, in
+//! [`Store::save`](crate::store::Store::save); read here, because numbers stay where they are and names may not come twice.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::entry::{Contents, Entry, Place, elements, shown};
+use super::json::Pairs;
+use super::{ElementType, Read};
+use crate::Result;
+use crate::store::{Store, Stored, write_whole};
+
+/// What the description says of a tensor.
+#[derive(Deserialize)]
+struct Info {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [usize; 2],
+}
+
+/// Whether a file starts like one: a length that fits, and a description.
+pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
+    head(bytes).is_some_and(|(head, _)| head.starts_with(b"{"))
+}
+
+/// The description and where the numbers start.
+fn head(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    Some((rest.get(..length)?, 8 + length))
+}
+
+/// Reads one.
+pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
+    let (head, start) = head(bytes).ok_or("it is cut off, or no safetensors file")?;
+    let Pairs(pairs) = serde_json::from_slice::<Pairs<Value>>(head)
+        .map_err(|error| format!("its description can't be read: {error}"))?;
+    let (mut entries, mut notes) = (Vec::with_capacity(pairs.len()), Vec::new());
+    for (name, value) in pairs {
+        if name == "__metadata__" {
+            let Value::Object(about) = value else { continue };
+            let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+            notes.extend(about.into_iter().map(|(name, value)| (name, text(value))));
+            continue;
+        }
+        let fault = |what: String| format!("{}: {what}", shown(&name));
+        let info = Info::deserialize(value).map_err(|error| fault(error.to_string()))?;
+        let element = ElementType::from_safetensors(&info.dtype)
+            .ok_or_else(|| fault(format!("its type is {}, which kiln doesn't read", shown(&info.dtype))))?;
+        let [first, end] = info.data_offsets;
+        let size = elements(&info.shape).and_then(|count| count.checked_mul(element.size()));
+        let range = start.checked_add(first).zip(start.checked_add(end));
+        let range = range.filter(|(first, end)| first <= end && *end <= bytes.len());
+        let Some((first, end)) = range.filter(|(first, end)| size == Some(end - first)) else {
+            return Err(fault(format!(
+                "its shape {:?} of {element} doesn't fit bytes {first}..{end} of {}; the file is cut off or damaged",
+                info.shape,
+                bytes.len() - start
+            )));
+        };
+        let place = Place { range: first..end, ..Place::default() };
+        let shape = info.shape;
+        entries.push(Entry { name, element, shape, place, strides: None, offset: 0, is_big_endian: false });
+    }
+    // Without gaps and one after the other, as the format has it: no bytes serve two tensors, and none are left.
+    entries.sort_by_key(|entry| (entry.place.range.start, entry.place.range.end));
+    let mut at = start;
+    for entry in &entries {
+        if entry.place.range.start != at {
+            return Err(format!("{}: it doesn't start where the one before it ends", shown(&entry.name)));
+        }
+        at = entry.place.range.end;
+    }
+    if at != bytes.len() {
+        return Err(format!("{} bytes at its end belong to no tensor", bytes.len() - at));
+    }
+    Contents::new(entries, notes)
+}
+
+/// Which file each tensor is in.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: Pairs<String>,
+}
+
+/// Whether a JSON file may be an index.
+pub(super) fn is_index(path: &Path) -> bool {
+    path.to_string_lossy().to_lowercase().ends_with(INDEX)
+}
+
+const INDEX: &str = ".safetensors.index.json";
+
+/// The files an index names, each with the tensors it must hold.
+pub(super) fn read_index(bytes: &[u8]) -> Read<BTreeMap<String, Vec<String>>> {
+    let index: Index =
+        serde_json::from_slice(bytes).map_err(|error| format!("the index can't be read: {error}"))?;
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, file) in index.weight_map.0 {
+        // Files lie beside their index and nowhere else.
+        if file.is_empty() || file.starts_with('.') || file.contains(['/', '\\', ':', '\0']) {
+            return Err(format!(
+                "{} is said to be in {}, which is no file beside it",
+                shown(&name),
+                shown(&file)
+            ));
+        }
+        files.entry(file).or_default().push(name);
+    }
+    Ok(files)
+}
+
+/// Writes tensors in files of at most about `most` bytes, and the index at `path`. Tensors larger than that have a file of their own.
+pub(super) fn write_index(path: &Path, tensors: &BTreeMap<String, Stored>, most: usize) -> Result<()> {
+    let bytes = |stored: &Stored| stored.data.len() * stored.data.dtype().size();
+    let mut parts = vec![(0, Store::default())];
+    for (name, stored) in tensors {
+        let size = bytes(stored);
+        if parts.last().is_some_and(|(total, _)| *total > 0 && total + size > most) {
+            parts.push((0, Store::default()));
+        }
+        if let Some((total, part)) = parts.last_mut() {
+            *total += size;
+            part.tensors.insert(name.clone(), stored.clone());
+        }
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = &name[..name.len().saturating_sub(INDEX.len())];
+    let mut map = BTreeMap::new();
+    for (number, (_, part)) in parts.iter().enumerate() {
+        let file = format!("{stem}-{:05}-of-{:05}.safetensors", number + 1, parts.len());
+        part.save(path.with_file_name(&file))?;
+        map.extend(part.tensors.keys().map(|name| (name.clone(), file.clone())));
+    }
+    let total: usize = parts.iter().map(|(total, _)| total).sum();
+    let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
+    write_whole(path, format!("{index:#}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(head: &str, numbers: &[u8]) -> Vec<u8> {
+        [&(head.len() as u64).to_le_bytes(), head.as_bytes(), numbers].concat()
+    }
+
+    #[test]
+    fn tensors_stay_where_they_are() {
+        let head = r#"{"__metadata__":{"format":"pt"},"b":{"dtype":"I8","shape":[3],"data_offsets":[0,3]},"a":{"dtype":"F16","shape":[],"data_offsets":[3,5]}} "#;
+        let bytes = file(head, &[1, 255, 3, 0, 0x3c]);
+        let contents = read(&bytes).unwrap();
+        assert_eq!(contents.notes, [("format".to_string(), "pt".to_string())]);
+        let [b, a] = &contents.entries[..] else { panic!() };
+        assert_eq!((b.name.as_str(), b.element, &b.shape[..]), ("b", ElementType::I8, &[3][..]));
+        // Unaligned, and borrowed all the same.
+        let numbers = a.bytes(&bytes).unwrap();
+        assert!(matches!(numbers, std::borrow::Cow::Borrowed(_)));
+        assert_eq!(*numbers, [0, 0x3c]);
+    }
+
+    #[test]
+    fn descriptions_that_lie_are_refused() {
+        let refused = |head: &str, reason: &str| {
+            let error = read(&file(head, &[0; 8])).unwrap_err();
+            assert!(error.contains(reason), "{head}: {error}");
+        };
+        let one = r#""dtype":"F32","shape":[1],"data_offsets":[0,4]"#;
+        let two = r#""dtype":"F32","shape":[1],"data_offsets":[4,8]"#;
+        refused(&format!(r#"{{"a":{{{one}}},"a":{{{two}}}}}"#), "two tensors are named a");
+        refused(&format!(r#"{{"a":{{{one}}}}}"#), "4 bytes at its end");
+        refused(&format!(r#"{{"a":{{{one}}},"b":{{{one}}}}}"#), "doesn't start where");
+        refused(r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, "[3]");
+        refused(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, "8..0");
+        refused(r#"{"a":{"dtype":"F4","shape":[16],"data_offsets":[0,8]}}"#, "F4");
+        refused(
+            r#"{"a":{"dtype":"U8","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,8]}}"#,
+            "4294967296",
+        );
+        refused("[1, 2]", "can't be read");
+        assert!(read_index(br#"{"weight_map":{"a":"../x.safetensors"}}"#).unwrap_err().contains("../x"));
+    }
+}

@@ -1,0 +1,363 @@
+//! What `torch.save` writes: a zip archive with a pickle that describes tensors, and the numbers of each storage in an entry of its
+//! own. Dictionaries in dictionaries become dotted names; what is no tensor is left out and noted.
+
+use std::collections::HashMap;
+
+use super::entry::{Contents, Entry, Place, shown};
+use super::pickle::{self, Id, Pickle, Value};
+use super::zip::{self, Packed};
+use super::{ElementType, Read};
+
+/// How deep dictionaries may stand in each other.
+const MOST_DEPTH: usize = 32;
+
+/// Reads an archive.
+pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
+    let entries = zip::read(bytes)?;
+    let description = entries.iter().find(|entry| is_description(&entry.name));
+    let description = description.ok_or("it has no data.pkl, as files of PyTorch's do")?;
+    let folder = description.name.trim_end_matches("data.pkl");
+    if entries.iter().any(|entry| entry.name.starts_with(&format!("{folder}code/"))) {
+        return Err("it is a TorchScript program; in Python, save its tensors: \
+                    torch.save(model.state_dict(), …)"
+            .to_string());
+    }
+    let order = entries.iter().find(|entry| entry.name == format!("{folder}byteorder"));
+    let is_big_endian = match order.map(|entry| content(bytes, entry)).transpose()?.as_deref() {
+        None | Some(b"little") => false,
+        Some(b"big") => true,
+        Some(_) => return Err("its order of bytes is neither little nor big".to_string()),
+    };
+    let text = content(bytes, description)?;
+    let pickle = pickle::read(&text, &is_known)?;
+    let prefix = format!("{folder}data/");
+    let mut storages = HashMap::new();
+    for entry in &entries {
+        if let Some(key) = entry.name.strip_prefix(&prefix)
+            && storages.insert(key, &entry.place).is_some()
+        {
+            return Err(format!("two of its entries are named {}", shown(&entry.name)));
+        }
+    }
+    let mut walk = Walk {
+        pickle: &pickle,
+        storages,
+        is_big_endian,
+        entries: Vec::new(),
+        notes: Vec::new(),
+        room: 64 * text.len() + (1 << 16),
+    };
+    walk.visit(pickle.root, "", 0)?;
+    Contents::new(walk.entries, walk.notes)
+}
+
+/// Whether an entry of an archive is the pickle of a file of PyTorch's.
+pub(super) fn is_description(name: &str) -> bool {
+    name == "data.pkl" || name.split_once('/').is_some_and(|(_, name)| name == "data.pkl")
+}
+
+/// The bytes of an entry. Checksums aren't looked at: PyTorch can be told to write none.
+fn content<'a>(bytes: &'a [u8], entry: &Packed) -> Read<std::borrow::Cow<'a, [u8]>> {
+    let place = Place { crc: None, ..entry.place.clone() };
+    place.bytes(bytes).map_err(|error| format!("{}: {error}", shown(&entry.name)))
+}
+
+/// All names that may stand in a pickle.
+fn is_known(module: &str, name: &str) -> bool {
+    match module {
+        "collections" => name == "OrderedDict",
+        "torch._utils" => {
+            matches!(
+                name,
+                "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3" | "_rebuild_parameter"
+            )
+        }
+        "torch.storage" => name == "UntypedStorage",
+        "torch" => {
+            ElementType::from_torch_storage(name).or_else(|| ElementType::from_torch_dtype(name)).is_some()
+        }
+        _ => false,
+    }
+}
+
+/// What is in the tree that a pickle built.
+struct Walk<'p, 'a> {
+    pickle: &'p Pickle<'a>,
+    storages: HashMap<&'p str, &'p Place>,
+    is_big_endian: bool,
+    entries: Vec<Entry>,
+    notes: Vec<(String, String)>,
+    /// How many bytes of names and shapes may still come: parts that stand in many places could else make many of few.
+    room: usize,
+}
+
+impl<'a> Walk<'_, 'a> {
+    fn value(&self, id: Id) -> &Value<'a> {
+        self.pickle.values.get(id).unwrap_or(&Value::None)
+    }
+
+    fn spend(&mut self, bytes: usize) -> Read<()> {
+        self.room = self.room.checked_sub(16 + bytes).ok_or("its parts repeat each other too often")?;
+        Ok(())
+    }
+
+    /// Takes every tensor of a value that stands under `name`.
+    fn visit(&mut self, id: Id, name: &str, depth: usize) -> Read<()> {
+        if depth > MOST_DEPTH {
+            return Err(format!("{}: dictionaries stand deeper than {MOST_DEPTH}", shown(name)));
+        }
+        self.spend(name.len())?;
+        let pickle = self.pickle;
+        match pickle.values.get(id).unwrap_or(&Value::None) {
+            Value::Call { function: ("collections", "OrderedDict"), arguments, .. }
+                if *self.value(*arguments) != Value::Tuple(Vec::new()) =>
+            {
+                return Err(format!("{}: a dictionary is made in a way that kiln doesn't read", shown(name)));
+            }
+            Value::Dict(members) | Value::Call { function: ("collections", "OrderedDict"), members, .. } => {
+                for &(key, value) in members {
+                    let key = match self.value(key) {
+                        Value::Text(text) => text.to_string(),
+                        Value::Int(number) => number.to_string(),
+                        _ => return Err(format!("{}: a key is neither text nor number", shown(name))),
+                    };
+                    let path = join(name, &key);
+                    if let Some(note) = self.note(value) {
+                        self.spend(path.len() + note.len())?;
+                        self.notes.push((path, note));
+                    } else {
+                        self.visit(value, &path, depth + 1)?;
+                    }
+                }
+            }
+            Value::List(items) | Value::Tuple(items) => {
+                for (at, &item) in items.iter().enumerate() {
+                    self.visit(item, &join(name, &at.to_string()), depth + 1)?;
+                }
+            }
+            Value::Call { function: (_, "_rebuild_parameter"), arguments, .. } => {
+                let tensor = self.arguments(*arguments, 1)?[0];
+                self.visit(tensor, name, depth + 1)?;
+            }
+            Value::Call { function: (_, function), arguments, .. } => {
+                let name = if name.is_empty() { "tensor" } else { name };
+                let entry = self
+                    .tensor(function, *arguments, name)
+                    .map_err(|error| format!("{}: {error}", shown(name)))?;
+                self.spend(16 * entry.shape.len())?;
+                self.entries.push(entry);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A single value that is no tensor, as text.
+    fn note(&self, id: Id) -> Option<String> {
+        Some(match self.value(id) {
+            Value::None => "None".to_string(),
+            Value::Bool(value) => value.to_string(),
+            Value::Int(number) => number.to_string(),
+            Value::Float(number) => number.to_string(),
+            Value::Text(text) => shown(text),
+            Value::Other => "no tensor".to_string(),
+            Value::Global(module, name) => format!("{module}.{name}"),
+            _ => return None,
+        })
+    }
+
+    fn arguments(&self, id: Id, least: usize) -> Read<&[Id]> {
+        match self.value(id) {
+            Value::Tuple(items) if items.len() >= least => Ok(items),
+            _ => Err("arguments are missing".to_string()),
+        }
+    }
+
+    fn size(&self, id: Id) -> Read<usize> {
+        match self.value(id) {
+            Value::Int(number) => {
+                usize::try_from(*number).map_err(|_| format!("a size or stride is {number}"))
+            }
+            _ => Err("a size or stride is no number".to_string()),
+        }
+    }
+
+    fn sizes(&self, id: Id) -> Read<Vec<usize>> {
+        self.arguments(id, 0)?.iter().map(|&item| self.size(item)).collect()
+    }
+
+    /// What `_rebuild_tensor…(storage, offset, sizes, strides, requires_grad, hooks, …)` would make.
+    fn tensor(&self, function: &str, arguments: Id, name: &str) -> Read<Entry> {
+        let (dtype, metadata) = match function {
+            "_rebuild_tensor" => (None, None),
+            "_rebuild_tensor_v2" => (None, Some(6)),
+            "_rebuild_tensor_v3" => (Some(6), Some(7)),
+            _ => return Err(format!("{function} is called for no tensor")),
+        };
+        let arguments = self.arguments(arguments, 4)?;
+        // Marks of a view whose numbers are to be negated, for one.
+        let marks = metadata.and_then(|at| arguments.get(at)).map(|&id| self.value(id));
+        if let Some(Value::Dict(members) | Value::Call { members, .. }) = marks
+            && !members.is_empty()
+        {
+            return Err(
+                "it is a negated or conjugated view; in PyTorch, `.clone()` it before saving".to_string()
+            );
+        }
+        let dtype = match dtype {
+            None => None,
+            Some(at) => match arguments.get(at).map(|&id| self.value(id)) {
+                Some(Value::Global("torch", name)) => ElementType::from_torch_dtype(name),
+                _ => return Err("its type is missing".to_string()),
+            },
+        };
+        let (element, place) = self.storage(arguments[0], dtype)?;
+        Ok(Entry {
+            name: name.to_string(),
+            element,
+            offset: self.size(arguments[1])?,
+            shape: self.sizes(arguments[2])?,
+            strides: Some(self.sizes(arguments[3])?),
+            place,
+            is_big_endian: self.is_big_endian,
+        })
+    }
+
+    /// `("storage", class, key, device, count)`: the type of its numbers and where they lie.
+    fn storage(&self, id: Id, dtype: Option<ElementType>) -> Read<(ElementType, Place)> {
+        let Value::Persistent(id) = self.value(id) else {
+            return Err("it has no storage".to_string());
+        };
+        let &[_, class, key, _, count, ..] = self.arguments(*id, 5)? else {
+            return Err("its storage isn't described".to_string());
+        };
+        let (Value::Global(module, class), Value::Text(key)) = (self.value(class), self.value(key)) else {
+            return Err("its storage isn't described".to_string());
+        };
+        // One without a type is counted in bytes.
+        let (element, size) = match (*module, ElementType::from_torch_storage(class)) {
+            ("torch", Some(element)) => (dtype.unwrap_or(element), element.size()),
+            _ => (dtype.ok_or("its storage has no type")?, 1),
+        };
+        let place = self.storages.get(key).ok_or_else(|| format!("its storage {} is missing", shown(key)))?;
+        let stored = place.unpacked.unwrap_or(place.range.len());
+        let count = self.size(count)?;
+        if count.checked_mul(size) != Some(stored) {
+            return Err(format!("its storage has {stored} bytes and should have {count} times {size}"));
+        }
+        Ok((element, Place { crc: None, ..(*place).clone() }))
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An archive with this pickle and a storage of six numbers.
+    fn archive(pickle: &[u8]) -> Vec<u8> {
+        let numbers: Vec<u8> = (0..6).flat_map(|number| (number as f32).to_le_bytes()).collect();
+        let mut zip = zip::Writer::new();
+        zip.add("x/data.pkl", pickle).unwrap();
+        zip.add("x/data/0", &numbers).unwrap();
+        zip.finish()
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+    }
+
+    fn numbers(numbers: &[i32]) -> Vec<u8> {
+        let number = |number: &i32| [&b"J"[..], &number.to_le_bytes()].concat();
+        [&b"("[..], &numbers.iter().flat_map(number).collect::<Vec<u8>>(), b"t"].concat()
+    }
+
+    /// A tensor over the storage.
+    fn tensor(offset: i32, shape: &[i32], strides: &[i32], count: i32) -> Vec<u8> {
+        let global = |name: &str| [&b"c"[..], name.replace(' ', "\n").as_bytes(), b"\n"].concat();
+        let storage = [text("storage"), global("torch FloatStorage"), text("0"), text("cpu")].concat();
+        let storage = [&b"(("[..], &storage, b"J", &count.to_le_bytes(), b"tQ"].concat();
+        let offset = [&b"J"[..], &offset.to_le_bytes()].concat();
+        let arguments = [offset, numbers(shape), numbers(strides)].concat();
+        [&global("torch._utils _rebuild_tensor_v2")[..], &storage, &arguments, b"\x89NtR"].concat()
+    }
+
+    fn of(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let member = |(name, value): &(&str, Vec<u8>)| [text(name), value.clone()].concat();
+        archive(&[&b"\x80\x02}("[..], &members.iter().flat_map(member).collect::<Vec<u8>>(), b"u."].concat())
+    }
+
+    #[test]
+    fn strides_stay_in_their_storage() {
+        let file = of(&[("a", tensor(1, &[2, 2], &[1, 3], 6))]);
+        let contents = read(&file).unwrap();
+        let bytes = contents.entries[0].bytes(&file).unwrap();
+        let data = ElementType::F32.decode(&bytes).unwrap();
+        assert_eq!(data.as_slice::<f32>(), Some(&[1.0, 4.0, 2.0, 5.0][..]));
+        for (tensor, reason) in [
+            (tensor(1, &[2, 3], &[3, 1], 6), "doesn't fit"),
+            (tensor(0, &[7], &[1], 6), "doesn't fit"),
+            (tensor(0, &[2], &[-1], 6), "a size or stride is -1"),
+            (tensor(-1, &[2], &[1], 6), "-1"),
+            (tensor(0, &[i32::MAX, i32::MAX, i32::MAX], &[0, 0, 0], 6), "doesn't fit"),
+            (tensor(0, &[3, 3], &[0, 1], 6), ".contiguous()"),
+            (tensor(0, &[2, 3], &[1], 6), "other axes"),
+            (tensor(0, &[2], &[1], 7), "24 bytes and should have 7 times 4"),
+        ] {
+            let error = read(&of(&[("a", tensor)])).unwrap_err();
+            assert!(error.starts_with("a: ") && error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn archives_of_big_endian_machines_are_turned() {
+        let pickle = [&b"\x80\x02"[..], &tensor(0, &[1], &[1], 1), b"."].concat();
+        let mut zip = zip::Writer::new();
+        zip.add("x/data.pkl", &pickle).unwrap();
+        zip.add("x/byteorder", b"big").unwrap();
+        zip.add("x/data/0", &1.5f32.to_be_bytes()).unwrap();
+        let file = zip.finish();
+        let entry = &read(&file).unwrap().entries[0];
+        assert_eq!(
+            (entry.name.as_str(), &entry.bytes(&file).unwrap()[..]),
+            ("tensor", &1.5f32.to_le_bytes()[..])
+        );
+    }
+
+    #[test]
+    fn pickles_that_want_more_than_tensors_are_refused() {
+        for (pickle, reason) in [
+            (&b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R."[..], "os.system"),
+            (b"\x80\x04X\x08\x00\x00\x00builtinsX\x04\x00\x00\x00eval\x93.", "builtins.eval"),
+            (b"ctorch\nload\n.", "torch.load"),
+            (b"(S'x'\no.", "0x53"),
+            (b"}(u}0R.", "takes more than it has"),
+            (b"Kx", "cut off"),
+            (b"h\x05.", "recalls"),
+        ] {
+            let error = read(&archive(pickle)).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn pickles_that_hold_themselves_or_repeat_end() {
+        // A dictionary that is its own member.
+        let error = read(&archive(b"}q\x00X\x01\x00\x00\x00ah\x00s.")).unwrap_err();
+        assert!(error.contains("deeper"), "{error}");
+        // Thirty lists, each with the one before it ten times.
+        let mut pickle = b"]q\x00".to_vec();
+        for list in 0..30u8 {
+            pickle.push(b'(');
+            pickle.extend([b'h', list].repeat(10));
+            pickle.extend([b'l', b'q', list + 1]);
+        }
+        pickle.push(b'.');
+        assert!(read(&archive(&pickle)).unwrap_err().contains("too often"));
+        let twice = of(&[("a", tensor(0, &[1], &[1], 6)), ("a", tensor(0, &[1], &[1], 6))]);
+        assert!(read(&twice).unwrap_err().contains("two tensors are named a"));
+    }
+}
