@@ -140,7 +140,7 @@ fn lrn(call: &Call) -> Result<Vec<Value>> {
     let channels = x.size(1);
     let mut sum = squares.narrow(1, 0, channels);
     for offset in 1..size {
-        sum = sum + squares.narrow(1, offset as isize, channels);
+        sum += squares.narrow(1, offset as isize, channels);
     }
     let y = floats / (sum * (alpha / size as f64) + bias).pow(beta);
     call.like(0, y.cast(x.dtype()))

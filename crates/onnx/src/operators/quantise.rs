@@ -2,10 +2,11 @@
 //! whole numbers that `i32`, or `f64` where only floats are convolved, holds.
 
 use kiln_ir::DType;
-use kiln_ir::op::{BinaryOp, ConvSpec};
+use kiln_ir::op::BinaryOp;
 use kiln_nn::Tensor;
 
 use super::pointwise::arithmetic;
+use super::windows::conv;
 use crate::call::{Call, Operator, one, wide};
 use crate::element::Element;
 use crate::error::Result;
@@ -184,40 +185,5 @@ fn convolution(call: &Call, image: [usize; 2], weight: [usize; 2]) -> Result<Ten
         Ok(&x - channels(&zero.cast(DType::F64), x.rank(), 0))
     };
     let (x, w) = (centred(image)?, centred(weight)?);
-    let spec = windows(call, &x.shape(), &w.shape())?;
-    Ok(Tensor::from(x.expr().conv(w.expr(), &spec)))
-}
-
-/// How the window of a convolution moves, from its settings.
-fn windows(call: &Call, image: &[usize], weight: &[usize]) -> Result<ConvSpec> {
-    let spatial = image.len().saturating_sub(2);
-    if image.len() != weight.len() || !(1..=3).contains(&spatial) {
-        return Err(call.unknown(format!("a convolution of {image:?} with {weight:?}")));
-    }
-    let numbers = |name: &str, count: usize, default: i64| -> Result<Vec<usize>> {
-        let numbers = call.ints(name).unwrap_or_else(|| vec![default; count]);
-        if numbers.len() != count {
-            return Err(call.fault(format!("{name} has {} numbers for {spatial} axes", numbers.len())));
-        }
-        call.sizes(&numbers)
-    };
-    let (stride, dilation) = (numbers("strides", spatial, 1)?, numbers("dilations", spatial, 1)?);
-    let groups = call.sizes(&[call.int("group", 1)])?[0];
-    let pads = numbers("pads", 2 * spatial, 0)?;
-    let auto = call.text("auto_pad", "NOTSET");
-    let pad = (0..spatial).map(|axis| match auto.as_str() {
-        "NOTSET" => Ok((pads[axis], pads[axis + spatial])),
-        "VALID" => Ok((0, 0)),
-        "SAME_UPPER" | "SAME_LOWER" => {
-            let extent = weight[axis + 2].saturating_sub(1).saturating_mul(dilation[axis]).saturating_add(1);
-            let size = image[axis + 2];
-            let covered = size.div_ceil(stride[axis].max(1)).saturating_sub(1).saturating_mul(stride[axis]);
-            let all = covered.saturating_add(extent).saturating_sub(size);
-            let (small, large) = (all / 2, all - all / 2);
-            Ok(if auto == "SAME_UPPER" { (small, large) } else { (large, small) })
-        }
-        other => Err(call.unknown(format!("the padding {other}"))),
-    });
-    let pad = pad.collect::<Result<Vec<_>>>()?;
-    Ok(ConvSpec { stride, pad, dilation, groups })
+    conv(call, &x, &w)
 }
