@@ -61,7 +61,6 @@ def as_columns(lines, model):
     for port in model.get_inputs():
         cells = [row[header.index(port.name)] for row in rows]
         if port.type == "tensor(string)":
-            cells = [{"yes": "true", "no": "false"}.get(cell, cell) for cell in cells]
             columns[port.name] = np.array(cells, dtype=object).reshape(-1, 1)
         else:
             numbers = [np.nan if cell == "" else float(cell) for cell in cells]
@@ -86,7 +85,7 @@ for name, flags in ways.items():
     said = list(csv.DictReader(io.StringIO(run("predict", f"{name}/model.kiln", "fresh.csv"))))
     answers = model.run(None, as_columns(fresh, model))
     if name == "number":
-        own = np.array([float(row["prediction"]) for row in said])
+        own = np.array([float(row["predicted price"]) for row in said])
         near(name, float(np.max(np.abs(answers[0][:, 0] - own) / np.abs(own))), 1e-4)
         continue
     labels, probabilities = answers
