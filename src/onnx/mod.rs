@@ -13,8 +13,8 @@ use kiln_nn::{DType, Data};
 use kiln_onnx::export::{Attribute, BATCH, Builder, Input, ML, Output, Size, Written, write_layers};
 use serde_json::Value as Json;
 
+use crate::Model;
 use crate::model::Task;
-use crate::{Error, Model, Result};
 pub use check::Checked;
 
 /// How a model is written, and what of it.
@@ -37,7 +37,7 @@ impl Model {
     ///
     /// # Errors
     /// Where something of the model has no form in ONNX, or the system refuses.
-    pub fn save_onnx(&self, path: impl AsRef<Path>, export: &Export) -> Result<(Written, Checked)> {
+    pub fn save_onnx(&self, path: impl AsRef<Path>, export: &Export) -> crate::Result<(Written, Checked)> {
         let path = path.as_ref();
         let mut options = export.options.clone();
         options.metadata.extend(self.words()?);
@@ -64,13 +64,13 @@ impl Model {
     }
 
     /// How the columns of a table become the model's inputs, if that is what it is of.
-    fn plan(&self) -> Result<Option<Preparation>> {
+    fn plan(&self) -> crate::Result<Option<Preparation>> {
         let plan = self.about().preparation.get("table");
         Ok(plan.map(|plan| Preparation::from_json(&plan.to_string())).transpose()?)
     }
 
     /// What the file says of the model.
-    fn words(&self) -> Result<Vec<(String, String)>> {
+    fn words(&self) -> crate::Result<Vec<(String, String)>> {
         let mut words = vec![("layers".to_string(), self.about().layers.clone())];
         if let Task::Classes { names } = &self.about().task {
             words.push(("labels".to_string(), Json::from(names.clone()).to_string()));
@@ -99,7 +99,7 @@ impl Model {
     }
 
     /// The layers, and their outputs as answers.
-    fn finish(&self, builder: &mut Builder, input: Input, fold: bool) -> Result<()> {
+    fn finish(&self, builder: &mut Builder, input: Input, fold: bool) -> crate::Result<()> {
         let Output { name, sizes, dtype } = write_layers(builder, self.layers(), &input, fold)?;
         match &self.about().task {
             Task::Classes { names } => {
@@ -139,11 +139,11 @@ impl Model {
     }
 }
 
-impl From<kiln_onnx::Error> for Error {
-    fn from(error: kiln_onnx::Error) -> Error {
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> crate::Error {
         match error {
-            kiln_onnx::Error::Compute(error) => Error::Compute(error),
-            other => Error::Onnx(other),
+            Error::Compute(error) => crate::Error::Compute(error),
+            other => crate::Error::Onnx(other),
         }
     }
 }

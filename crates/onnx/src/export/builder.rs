@@ -109,6 +109,11 @@ impl Builder {
         self.graph.output.push(value_info(&name, element, sizes));
     }
 
+    /// Says what a value is, for readers that can't tell by its operator.
+    pub fn describe(&mut self, value: &str, element: Element, sizes: &[Size]) {
+        self.graph.value_info.push(value_info(value, element, sizes));
+    }
+
     /// A node with one output, whose name is given back.
     pub fn node(&mut self, operator: &str, inputs: &[&str], attributes: Vec<(&str, Attribute)>) -> String {
         self.node_of("", operator, inputs, attributes, 1).remove(0)

@@ -81,16 +81,21 @@ pub fn write(
     }
     let outputs = trace.outputs.iter().map(|pair| {
         let name = writer.value(pair)?;
-        let size = |extent: &Extent| match extent.by_batch() {
-            _ if extent.is_fixed() => Size::Fixed(extent.0),
-            Some((1, 0)) => Size::Named(BATCH.to_string()),
-            _ => Size::Free,
-        };
-        Ok(Output { name, sizes: pair.extents().iter().map(size).collect(), dtype: pair.a.dtype })
+        Ok(Output { name, sizes: sizes(&pair.extents()), dtype: pair.a.dtype })
     });
     let outputs = outputs.collect();
     builder.layer.clear();
     outputs
+}
+
+/// Sizes as a file says them.
+fn sizes(extents: &[Extent]) -> Vec<Size> {
+    let size = |extent: &Extent| match extent.by_batch() {
+        _ if extent.is_fixed() => Size::Fixed(extent.0),
+        Some((1, 0)) => Size::Named(BATCH.to_string()),
+        _ => Size::Free,
+    };
+    extents.iter().map(size).collect()
 }
 
 /// The name of the batch's axis.
@@ -151,6 +156,13 @@ impl Writer<'_> {
         };
         let data = self.numbers(pair)?;
         let Some(variable) = variable else {
+            let other = Tensor::from(Expr::from(pair.b.clone())).to_data()?;
+            if other != data {
+                return match (data.get(0), other.get(0), data.len()) {
+                    (Some(a), Some(b), 1) => self.by_batch(pair, a.as_f64(), b.as_f64()),
+                    _ => Err(self.refusal(pair, "numbers that depend on the size of the batch")),
+                };
+            }
             if node.shape.rank() == 0 {
                 return Ok(self.builder.scalar(&data));
             }
@@ -189,7 +201,13 @@ impl Writer<'_> {
     /// A value, or the one number that it is everywhere.
     fn operand(&mut self, pair: &Pair) -> Result<String> {
         match &pair.a.op {
-            Op::Fill(number) => Ok(self.builder.scalar(&Data::filled(pair.a.dtype, 1, *number))),
+            Op::Fill(number) => match &pair.b.op {
+                Op::Fill(other) if other == number => {
+                    Ok(self.builder.scalar(&Data::filled(pair.a.dtype, 1, *number)))
+                }
+                Op::Fill(other) => self.by_batch(pair, number.as_f64(), other.as_f64()),
+                _ => self.value(pair),
+            },
             _ => self.value(pair),
         }
     }
@@ -236,6 +254,26 @@ impl Writer<'_> {
             [one] => Ok(one.to_string()),
             _ => Ok(self.builder.node("Concat", &parts, vec![("axis", Attribute::Int(0))])),
         }
+    }
+
+    /// A number that grows with the batch, or shrinks with it, as a mean's divisor.
+    fn by_batch(&mut self, pair: &Pair, a: f64, b: f64) -> Result<String> {
+        let [x, y] = trace::BATCHES.map(|batch| batch as f64);
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs();
+        let (operator, factor) = match () {
+            () if near(a / x, b / y) => ("Mul", a / x),
+            () if near(a * x, b * y) => ("Div", a * x),
+            () => {
+                return Err(self.refusal(
+                    pair,
+                    "a number that depends on the size of the batch otherwise than in proportion",
+                ));
+            }
+        };
+        let batch = self.batch();
+        let batch = self.cast(&batch, pair.a.dtype);
+        let factor = self.number(factor, pair.a.dtype);
+        Ok(self.builder.node(operator, &[&factor, &batch], Vec::new()))
     }
 
     /// How many rows there are, as a vector of one number.

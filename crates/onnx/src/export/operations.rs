@@ -193,7 +193,7 @@ impl Writer<'_> {
     }
 
     /// Something that ONNX has no form for, with the line it was made in.
-    fn refusal(&self, pair: &Pair, what: &str) -> Error {
+    pub(super) fn refusal(&self, pair: &Pair, what: &str) -> Error {
         let at = pair.a.at;
         Error::network(format!("{}:{}: {what} has no form in ONNX", at.file(), at.line()))
     }

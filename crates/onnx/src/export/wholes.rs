@@ -5,7 +5,8 @@ use kiln_nn::whole::{Resizing, Whole};
 
 use super::operations::{sizes_of, windows};
 use super::trace::Pair;
-use super::{Attribute, Writer};
+use super::{Attribute, Writer, sizes};
+use crate::element::Element;
 use crate::error::{Error, Result};
 
 impl Writer<'_> {
@@ -73,7 +74,11 @@ impl Writer<'_> {
             Whole::GroupNorm(groups, epsilon) => {
                 let settings =
                     vec![("num_groups", Attribute::Int(*groups as i64)), ("epsilon", float(*epsilon))];
-                self.with("GroupNormalization", &names, settings)
+                let y = self.with("GroupNormalization", &names, settings);
+                // ONNX's own inference of shapes doesn't know this one.
+                let sizes = sizes(&pair.extents());
+                self.builder.describe(&y, Element::from_dtype(dtype), &sizes);
+                y
             }
             Whole::InstanceNorm(epsilon) => {
                 self.with("InstanceNormalization", &names, vec![("epsilon", float(*epsilon))])
@@ -97,10 +102,10 @@ impl Writer<'_> {
                 self.builder.node("Flatten", &[&pooled], Vec::new())
             }
             Whole::Select(at) => self.with("Gather", &names, axis(*at)),
-            Whole::Resize(sizes, way) => {
+            Whole::Resize(to, way) => {
                 let shape = [&inputs[0].extents()[..2], &pair.extents()[2..]].concat();
-                debug_assert_eq!(shape.len(), sizes.len() + 2);
-                let sizes = self.sizes(&shape)?;
+                debug_assert_eq!(shape.len(), to.len() + 2);
+                let target = self.sizes(&shape)?;
                 let (mode, places) = match way {
                     Resizing::Nearest => ("nearest", "asymmetric"),
                     Resizing::Linear => ("linear", "half_pixel"),
@@ -112,7 +117,7 @@ impl Writer<'_> {
                 if *way == Resizing::Nearest {
                     settings.push(("nearest_mode", text("floor")));
                 }
-                self.builder.node("Resize", &[&names[0], "", "", &sizes], settings)
+                self.builder.node("Resize", &[&names[0], "", "", &target], settings)
             }
         })
     }

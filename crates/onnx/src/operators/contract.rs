@@ -37,7 +37,7 @@ fn gemm(call: &Call) -> Result<Vec<Value>> {
     };
     y = scaled(y, call.float("alpha", 1.0));
     if let Some(c) = call.optional(2)? {
-        y = y + scaled(c, call.float("beta", 1.0));
+        y += scaled(c, call.float("beta", 1.0));
     }
     call.like(0, y)
 }

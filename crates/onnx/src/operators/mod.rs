@@ -49,8 +49,8 @@ const GROUPS: [Group; 16] = [
 
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {
-    if domain == "ai.onnx.ml" {
-        return tables::find(name);
+    if STANDARD.contains(&domain) {
+        return GROUPS.iter().find_map(|group| group(name));
     }
-    STANDARD.contains(&domain).then(|| GROUPS.iter().find_map(|group| group(name))).flatten()
+    if domain == crate::export::ML { tables::find(name) } else { None }
 }

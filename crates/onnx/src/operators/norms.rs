@@ -131,8 +131,8 @@ fn lrn(call: &Call) -> Result<Vec<Value>> {
     let floats = wide(&x);
     let size = usize::try_from(call.int("size", 1)).unwrap_or(1).max(1);
     let (alpha, beta, bias) = (call.float("alpha", 1e-4), call.float("beta", 0.75), call.float("bias", 1.0));
-    if size > 1 << 20 {
-        return Err(call.fault(format!("{size} neighbours")));
+    if size > 1 << 20 || x.rank() < 2 {
+        return Err(call.fault(format!("{size} neighbours in {}", x.shape())));
     }
     let mut widths = vec![(0, 0); x.rank()];
     widths[1] = ((size - 1) / 2, size - 1 - (size - 1) / 2);
@@ -140,7 +140,7 @@ fn lrn(call: &Call) -> Result<Vec<Value>> {
     let channels = x.size(1);
     let mut sum = squares.narrow(1, 0, channels);
     for offset in 1..size {
-        sum = sum + squares.narrow(1, offset as isize, channels);
+        sum += squares.narrow(1, offset as isize, channels);
     }
     let y = floats / (sum * (alpha / size as f64) + bias).pow(beta);
     call.like(0, y.cast(x.dtype()))
