@@ -96,6 +96,11 @@ pub mod prelude {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// So is the code in the page on ONNX.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/onnx.md")]
+struct OnnxPage;
+
 /// So is the code in the guide to training.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/training.md")]

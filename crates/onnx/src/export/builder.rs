@@ -20,7 +20,6 @@ pub enum Attribute {
     Ints(Vec<i64>),
     Floats(Vec<f32>),
     Texts(Vec<String>),
-    Tensor(TensorProto),
 }
 
 /// The size of an axis of an input or output.
@@ -226,10 +225,6 @@ fn attribute(name: &str, value: Attribute) -> AttributeProto {
         Attribute::Texts(values) => {
             attribute.strings = values.into_iter().map(|value| value.into_bytes().into()).collect();
             AttributeType::Strings
-        }
-        Attribute::Tensor(value) => {
-            attribute.t = Some(value);
-            AttributeType::Tensor
         }
     };
     attribute.r#type = Some(kind as i32);
