@@ -231,6 +231,14 @@ impl Call<'_> {
 
     // Results.
 
+    /// A tensor that no mistake is in: one with a mistake has no axes to look at.
+    pub fn sound(&self, tensor: Tensor) -> Result<Tensor> {
+        match tensor.error() {
+            None => Ok(tensor),
+            Some(error) => Err(self.fault(error)),
+        }
+    }
+
     /// A tensor of the type of an input, brought back to its range.
     pub fn like(&self, position: usize, tensor: Tensor) -> Result<Vec<Value>> {
         Ok(vec![Value::wrapped(tensor, self.element(position)?)])

@@ -60,7 +60,12 @@ fn operands(call: &Call) -> Result<Operands> {
         (None, None, None) => {}
         _ => return Err(call.fault("past keys and values come together, and without lengths")),
     }
-    Ok(Operands { queries, keys, values, before })
+    Ok(Operands {
+        queries,
+        keys: call.sound(keys)?,
+        values: call.sound(values)?,
+        before: call.sound(before)?,
+    })
 }
 
 /// Heads of keys or values repeated for each group of queries.
@@ -160,7 +165,7 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
     let each = wide(&grouped(call, values, shape[1])?);
     let mut y = weights.cast(each.dtype()).matmul(&each);
     if call.value(0)?.shape().len() == 3 {
-        let sizes = y.shape();
+        let sizes = call.sound(y.clone())?.shape();
         y = y.transpose(1, 2).reshape([sizes[0], sizes[2], sizes[1] * sizes[3]]);
     }
     Ok(vec![

@@ -131,8 +131,8 @@ fn lrn(call: &Call) -> Result<Vec<Value>> {
     let floats = wide(&x);
     let size = usize::try_from(call.int("size", 1)).unwrap_or(1).max(1);
     let (alpha, beta, bias) = (call.float("alpha", 1e-4), call.float("beta", 0.75), call.float("bias", 1.0));
-    if size > 1 << 20 {
-        return Err(call.fault(format!("{size} neighbours")));
+    if size > 1 << 20 || x.rank() < 2 {
+        return Err(call.fault(format!("{size} neighbours in {}", x.shape())));
     }
     let mut widths = vec![(0, 0); x.rank()];
     widths[1] = ((size - 1) / 2, size - 1 - (size - 1) / 2);
