@@ -95,7 +95,8 @@ fn onnx(model: &Model, flags: &Flags) -> Result<()> {
     println!("{checked}");
     // Half as many bits of a weight give answers that much farther.
     let near = if flags.half { 0.05 } else { 1e-3 };
-    if !(checked.largest <= near * checked.most.max(1.0)) {
+    let fits = checked.largest <= near * checked.most.max(1.0);
+    if !fits {
         bail!("{}: the file doesn't compute what the model computes; please report this", flags.to.display());
     }
     Ok(())
