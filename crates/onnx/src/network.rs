@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use kiln_nn::{Context, DType, Layer, Module, Param, Tensor, Variable, Visitor};
 
 use crate::call::{Call, title};
@@ -55,6 +56,15 @@ pub fn load(path: impl AsRef<Path>) -> Result<Network> {
     let path = path.as_ref();
     let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
     Network::new(read::model(path)?, folder)
+}
+
+/// Reads a network from the bytes of a file that has no others beside it.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(bytes: impl Into<Bytes>) -> Result<Network> {
+    let path = Path::new("the bytes");
+    Network::new(read::message(path, bytes.into())?, PathBuf::new())
 }
 
 impl Network {

@@ -27,7 +27,12 @@ pub fn mapped(path: &Path) -> Result<Bytes> {
 
 /// A model's message.
 pub fn model(path: &Path) -> Result<ModelProto> {
-    ModelProto::decode(mapped(path)?)
+    message(path, mapped(path)?)
+}
+
+/// A model's message in the bytes of a file.
+pub fn message(path: &Path, bytes: Bytes) -> Result<ModelProto> {
+    ModelProto::decode(bytes)
         .map_err(|error| Error::format(path, format!("{error}; it is cut off, damaged, or no ONNX file")))
 }
 
