@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use kiln_data::{Dataset, Form, Kind, Meaning};
-use kiln_nn::{Context, DType, Layer, Module, Sequential};
+use kiln_nn::{Context, DType, Data, Layer, Module, Sequential};
+use kiln_onnx::Network;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -34,6 +35,8 @@ use crate::{Error, Result};
 pub struct Model {
     layers: Sequential,
     about: About,
+    /// The structure of a network that came from an ONNX file, which is its one layer.
+    network: Option<Vec<u8>>,
 }
 
 /// What a model is.
@@ -96,6 +99,8 @@ const KINDS: [(&str, Kind); 5] =
 
 /// What the file says it is, and the version of its contents.
 const WHAT: &str = "model";
+/// The tensor that holds the structure of a network.
+const NETWORK: &str = "network.onnx";
 const VERSION: u64 = 1;
 
 /// The type a model takes inputs of this form in: amounts as `f32`, codes as whole numbers.
@@ -166,8 +171,15 @@ impl About {
     /// # Errors
     /// Where the system refuses.
     pub fn save(&self, layers: &Sequential, path: &Path) -> Result<()> {
+        self.store(layers, None, path)
+    }
+
+    fn store(&self, layers: &Sequential, network: Option<&[u8]>, path: &Path) -> Result<()> {
         let mut store = Store::default();
         put_weights(&mut store, "", layers)?;
+        if let Some(structure) = network {
+            store.put(NETWORK, Data::U8(structure.to_vec()));
+        }
         let about = serde_json::to_value(self)
             .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
         let fields = [
@@ -187,7 +199,35 @@ impl About {
 impl Model {
     /// Layers that are trained, and what they are.
     pub fn new(layers: Sequential, about: About) -> Model {
-        Model { layers, about }
+        Model { layers, about, network: None }
+    }
+
+    /// A network of an ONNX file as a model, whose rows are of this form.
+    ///
+    /// # Errors
+    /// Where the network doesn't take one such value, or can't be computed for it.
+    pub fn of_network(network: Network, input: &Form, task: Task) -> Result<Model> {
+        let about = About {
+            layers: "network".to_string(),
+            input: Input::of(input),
+            task,
+            preparation: Value::Null,
+            training: Map::new(),
+        };
+        let structure = network.structure();
+        let model = Model { layers: as_layers(network), about, network: Some(structure) };
+        model.try_out()?;
+        Ok(model)
+    }
+
+    /// Computes one row of nothing, which makes the layers and shows if they fit.
+    fn try_out(&self) -> Result<()> {
+        let form = self.about.input.form();
+        let shape: Vec<usize> = std::iter::once(1).chain(form.shape.iter().copied()).collect();
+        match self.layers.forward(&blank_of(&form, shape), &Context::inference()).error() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
     }
 
     /// What it is.
@@ -225,7 +265,7 @@ impl Model {
     /// # Errors
     /// Where the system refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.about.save(&self.layers, path.as_ref())
+        self.about.store(&self.layers, self.network.as_deref(), path.as_ref())
     }
 
     /// Reads it from a file.
@@ -247,20 +287,34 @@ impl Model {
         let about = store.about.remove("model").unwrap_or_default();
         let about: About = serde_json::from_value(about)
             .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
-        let layers: Sequential = about.layers.parse()?;
-        let form = about.input.form();
-        let shape: Vec<usize> = std::iter::once(1).chain(form.shape.iter().copied()).collect();
-        if let Some(error) = layers.forward(&blank_of(&form, shape), &Context::inference()).error() {
-            return Err(error.into());
-        }
-        set_weights(&store, "", &layers).map_err(|error| Error::format(path, error.to_string()))?;
-        Ok(Model { layers, about })
+        let model = match store.tensors.remove(NETWORK).map(|stored| stored.data) {
+            Some(Data::U8(structure)) => {
+                let apart = |name: &str| {
+                    let stored = store.tensors.get(&format!("0.{name}"))?;
+                    Some((stored.shape.clone(), stored.data.clone()))
+                };
+                let network = Network::from_structure(structure.clone(), &apart)?;
+                Model { layers: as_layers(network), about, network: Some(structure) }
+            }
+            Some(_) => return Err(Error::format(path, "its network isn't made of bytes")),
+            None => Model::new(about.layers.parse()?, about),
+        };
+        model.try_out()?;
+        set_weights(&store, "", &model.layers).map_err(|error| Error::format(path, error.to_string()))?;
+        Ok(model)
     }
 
     /// How many numbers were trained.
     pub fn parameter_count(&self) -> usize {
         self.layers.parameter_count()
     }
+}
+
+/// A network as the one layer of a row. Its parameters get their names in the file first, by which they are written again.
+fn as_layers(network: Network) -> Sequential {
+    network.parameters();
+    network.states();
+    Sequential::new().layer(network)
 }
 
 fn is_json(path: &Path) -> bool {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use kiln::data::{self, Form};
+use kiln::model::Task;
 use kiln::onnx::verify::{Tolerance, data_sets, verify};
 use kiln::weights::{Fit, Mapping, Weights};
 use kiln::{Model, Module, onnx};
@@ -24,6 +26,7 @@ same star on the right for that text.
 
 Examples:
   kiln import net.onnx                          what it takes, gives and has
+  kiln import net.onnx --out net.kiln           as a model of kiln's
   kiln import net.onnx --verify recorded/       run it on recorded inputs
   kiln import new.safetensors --into model.kiln --out better.kiln
   kiln import net.pt --into model.kiln --out net.kiln --map 'features.* -> *' --map 'fc.* -> 7.* transposed'
@@ -39,9 +42,13 @@ pub struct Flags {
     #[arg(long, value_name = "MODEL")]
     into: Option<PathBuf>,
 
-    /// Where to write the model with them
+    /// Where to write the model
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+
+    /// ONNX: the names of the classes that the network tells apart, with commas between them
+    #[arg(long, value_name = "NAMES")]
+    classes: Option<String>,
 
     /// ONNX: a folder with recorded inputs and outputs to hold the network beside
     #[arg(long, value_name = "DIR")]
@@ -75,13 +82,22 @@ pub fn run(flags: Flags) -> Result<()> {
 
 /// A network of a file, and whether it computes what was recorded.
 fn network(flags: &Flags) -> Result<()> {
-    if flags.into.is_some() || flags.out.is_some() || flags.lenient || !flags.map.is_empty() {
-        bail!(
-            "--into, --out, --map and --lenient are for weights; {} is a whole network",
-            flags.file.display()
-        );
+    if flags.into.is_some() || flags.lenient || !flags.map.is_empty() {
+        bail!("--into, --map and --lenient are for weights; {} is a whole network", flags.file.display());
     }
     let network = onnx::load(&flags.file).with_context(|| flags.file.display().to_string())?;
+    if let (Some(_), Some(_)) = (&flags.verify, &flags.out) {
+        bail!("--verify checks a network and --out keeps it; say one after the other");
+    }
+    if let Some(out) = &flags.out {
+        let described = about(&network);
+        let model = as_model(network, flags.classes.as_deref())?;
+        model.save(out)?;
+        let parameters = Model::load(out)?.parameter_count();
+        print!("{described}");
+        println!("{}: {parameters} parameters", out.display());
+        return Ok(());
+    }
     let Some(folder) = &flags.verify else {
         print!("{}", about(&network));
         return Ok(());
@@ -99,6 +115,49 @@ fn network(flags: &Flags) -> Result<()> {
         bail!("{}: {wrong} outputs differ from what was recorded", flags.file.display());
     }
     Ok(())
+}
+
+/// A network as a model: it takes one tensor, whose first axis is the batch, and gives one, whose last axis are classes or numbers.
+fn as_model(network: onnx::Network, classes: Option<&str>) -> Result<Model> {
+    let (inputs, outputs) = (network.inputs(), network.outputs());
+    let ([input], [output]) = (inputs.as_slice(), outputs.as_slice()) else {
+        let (taken, given) = (inputs.len(), outputs.len());
+        bail!(
+            "a model takes one value and gives one, and this network {taken} and {given}; kiln::onnx::load runs it from Rust"
+        );
+    };
+    let row: Option<Vec<usize>> = input.sizes.iter().skip(1).copied().collect();
+    let row =
+        row.with_context(|| format!("{}: only the batch, the first axis, may be of free size", input.name))?;
+    let form = match input.element {
+        Some(onnx::Element::F32) => Form::numbers(&row),
+        Some(onnx::Element::I64) => Form {
+            kind: data::Kind::I64,
+            shape: row,
+            meaning: data::Meaning::Codes { count: usize::MAX >> 1 },
+        },
+        _ => bail!("{}: a model takes float32 or int64", input.name),
+    };
+    let width = output.sizes.last().copied().flatten();
+    let width = width.with_context(|| format!("{}: how many numbers a row gives isn't said", output.name))?;
+    let words = network.words();
+    let labels =
+        words.iter().find(|(key, _)| key == "labels").and_then(|(_, text)| serde_json::from_str(text).ok());
+    let told = classes.map(|classes| classes.split(',').map(|name| name.trim().to_string()).collect());
+    let task = match told.or(labels) {
+        Some(names) => {
+            let names: Vec<String> = names;
+            if names.len() != width {
+                bail!("{} classes are named, and the network tells {width} apart", names.len());
+            }
+            Task::Classes { names }
+        }
+        None => {
+            let names = (0..width).map(|at| format!("{}.{at}", output.name)).collect();
+            Task::Numbers { names, scale: vec![1.0; width], offset: vec![0.0; width] }
+        }
+    };
+    Ok(Model::of_network(network, &form, task)?)
 }
 
 /// What a network takes, gives and has.

@@ -149,8 +149,8 @@ pub fn record<R>(f: impl FnOnce() -> R) -> (R, Notes) {
     (result, notes)
 }
 
-/// Notes what a value is, if somebody records.
-pub(crate) fn note<'a, I: IntoIterator<Item = &'a Tensor>>(
+/// Notes what a value is, if somebody records. For those who compose such a value themselves.
+pub fn note<'a, I: IntoIterator<Item = &'a Tensor>>(
     value: Tensor,
     whole: impl FnOnce() -> (Whole, I),
 ) -> Tensor {

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use kiln_nn::{Context, DType, Layer, Module, Param, Tensor, Variable, Visitor};
+use kiln_nn::{Context, DType, Data, Layer, Module, Param, Tensor, Variable, Visitor};
+
+use prost::Message;
 
 use crate::call::{Call, title};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::operators;
 use crate::proto::{
-    FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, tensor_shape_proto::dimension,
-    type_proto,
+    FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+    tensor_shape_proto::dimension, type_proto,
 };
 use crate::read;
 use crate::value::Value;
@@ -25,6 +27,8 @@ pub struct Network {
     model: ModelProto,
     folder: PathBuf,
     weights: BTreeMap<String, Weight>,
+    /// What the file said of weights, in its order; the numbers of those that are trained are elsewhere.
+    declared: Vec<TensorProto>,
     functions: HashMap<(String, String), FunctionProto>,
 }
 
@@ -72,31 +76,64 @@ impl Network {
     ///
     /// # Errors
     /// As [`load`].
-    pub fn new(mut model: ModelProto, folder: PathBuf) -> Result<Network> {
+    pub fn new(model: ModelProto, folder: PathBuf) -> Result<Network> {
+        Network::with(model, folder, &|_| None)
+    }
+
+    /// A network whose structure [`Network::structure`] gave, with the weights that stood apart from it.
+    ///
+    /// # Errors
+    /// As [`load`], and where a weight is missing or of another shape.
+    pub fn from_structure(
+        bytes: impl Into<Bytes>,
+        weights: &dyn Fn(&str) -> Option<(Vec<usize>, Data)>,
+    ) -> Result<Network> {
+        Network::with(read::message(Path::new("the structure"), bytes.into())?, PathBuf::new(), weights)
+    }
+
+    fn with(
+        mut model: ModelProto,
+        folder: PathBuf,
+        apart: &dyn Fn(&str) -> Option<(Vec<usize>, Data)>,
+    ) -> Result<Network> {
         let functions: HashMap<(String, String), FunctionProto> = std::mem::take(&mut model.functions)
             .into_iter()
             .map(|function| ((function.domain().to_string(), function.name().to_string()), function))
             .collect();
-        let mut network = Network { model, folder, weights: BTreeMap::new(), functions };
+        let mut network =
+            Network { model, folder, weights: BTreeMap::new(), declared: Vec::new(), functions };
         let mut graph =
             network.model.graph.take().ok_or_else(|| Error::network("the file holds no graph"))?;
         network.check_operators(&graph)?;
         sort(&mut graph)?;
-        let statistics = statistics(&graph);
-        for tensor in std::mem::take(&mut graph.initializer) {
-            let value = read::tensor(&tensor, &network.folder)?;
+        let statistics = inputs_of(&graph, "BatchNormalization", 3..5);
+        let windows = inputs_of(&graph, "Conv", 1..2);
+        for mut tensor in std::mem::take(&mut graph.initializer) {
             let name = tensor.name().to_string();
+            let value = match apart(&name) {
+                Some((shape, data)) => read::given(&tensor, &shape, data)?,
+                None => read::tensor(&tensor, &network.folder)?,
+            };
             let weight = match &value {
-                Value::Numbers(tensor, element) if element.is_float() && tensor.elements() > 1 => {
+                Value::Numbers(numbers, element) if element.is_float() && numbers.elements() > 1 => {
+                    read::without_numbers(&mut tensor);
                     if statistics.contains(&name) {
-                        Weight::State(Variable::new("", tensor.to_data()?, tensor.shape())?, *element)
+                        Weight::State(Variable::new("", numbers.to_data()?, numbers.shape())?, *element)
+                    } else if windows.contains(&name) {
+                        // Window first, as the kernels of convolutions read it.
+                        let order: Vec<usize> = (2..numbers.rank()).chain([1, 0]).collect();
+                        Weight::Trained(Param::stored(numbers, &order), *element)
                     } else {
-                        Weight::Trained(Param::new(tensor), *element)
+                        Weight::Trained(Param::new(numbers), *element)
                     }
                 }
-                _ => Weight::Constant(value),
+                _ => {
+                    read::with_numbers(&mut tensor, &network.folder)?;
+                    Weight::Constant(value)
+                }
             };
             network.weights.insert(name, weight);
+            network.declared.push(tensor);
         }
         graph.input.retain(|input| !network.weights.contains_key(input.name()));
         network.model.graph = Some(graph);
@@ -106,6 +143,25 @@ impl Network {
     fn graph(&self) -> &GraphProto {
         static NONE: std::sync::LazyLock<GraphProto> = std::sync::LazyLock::new(GraphProto::default);
         self.model.graph.as_ref().unwrap_or(&NONE)
+    }
+
+    /// The network as a file without the numbers that are parameters and states; those are kept apart. It needs no other file.
+    pub fn structure(&self) -> Vec<u8> {
+        let mut model = self.model.clone();
+        model.functions = self.functions.values().cloned().collect();
+        model.functions.sort_by(|a, b| (a.domain(), a.name()).cmp(&(b.domain(), b.name())));
+        if let Some(graph) = &mut model.graph {
+            graph.initializer = self.declared.clone();
+        }
+        model.encode_to_vec()
+    }
+
+    /// What the file says about itself, by name.
+    pub fn words(&self) -> Vec<(String, String)> {
+        let own = |entry: &crate::proto::StringStringEntryProto| {
+            (entry.key().to_string(), entry.value().to_string())
+        };
+        self.model.metadata_props.iter().map(own).collect()
     }
 
     /// What it takes, without weights.
@@ -337,10 +393,10 @@ fn port(info: &ValueInfoProto) -> Port {
     Port { name: info.name().to_string(), element, sizes }
 }
 
-/// The names of what norms over a batch take as mean and variance.
-fn statistics(graph: &GraphProto) -> HashSet<String> {
-    let norms = graph.node.iter().filter(|node| node.op_type() == "BatchNormalization");
-    norms.flat_map(|node| node.input.iter().skip(3).cloned()).collect()
+/// The names of what an operator's nodes take at some places.
+fn inputs_of(graph: &GraphProto, operator: &str, places: std::ops::Range<usize>) -> HashSet<String> {
+    let nodes = graph.node.iter().filter(|node| node.op_type() == operator);
+    nodes.flat_map(|node| node.input.iter().skip(places.start).take(places.len()).cloned()).collect()
 }
 
 /// Nodes in an order in which each comes behind those it needs.

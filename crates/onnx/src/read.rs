@@ -103,6 +103,36 @@ pub fn tensor(message: &TensorProto, folder: &Path) -> Result<Value> {
     Ok(Value::new(data, &shape, element))
 }
 
+/// A tensor whose numbers stood apart from its message, which says its shape and type.
+pub fn given(message: &TensorProto, shape: &[usize], data: Data) -> Result<Value> {
+    let name = message.name();
+    let refuse = |what: String| Error::network(format!("tensor {name}: {what}"));
+    let said: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+    if said != message.dims || shape.iter().product::<usize>() != data.len() {
+        return Err(refuse(format!("{shape:?} is kept, and the network takes {:?}", message.dims)));
+    }
+    match Element::of(message.data_type()) {
+        Some(element) if element.dtype() == Some(data.dtype()) => Ok(Value::new(data, shape, element)),
+        _ => Err(refuse(format!("{} is kept, and the network takes another type", data.dtype()))),
+    }
+}
+
+/// Takes a tensor's numbers out of its message.
+pub fn without_numbers(message: &mut TensorProto) {
+    let TensorProto { dims, data_type, name, .. } = std::mem::take(message);
+    *message = TensorProto { dims, data_type, name, ..TensorProto::default() };
+}
+
+/// Takes the numbers of a tensor into its message, where they lie in another file.
+pub fn with_numbers(message: &mut TensorProto, folder: &Path) -> Result<()> {
+    if message.data_location == Some(DataLocation::External as i32) {
+        message.raw_data = Some(outside(message, folder)?);
+        message.data_location = None;
+        message.external_data.clear();
+    }
+    Ok(())
+}
+
 /// The bytes of a tensor whose numbers lie in another file, which must stand in the model's folder or below it.
 fn outside(message: &TensorProto, folder: &Path) -> Result<Bytes> {
     let name = message.name();

@@ -47,6 +47,9 @@ pub struct Output {
 /// # Errors
 /// Where something has no form in ONNX, with the line it was made in.
 pub fn write_layers(builder: &mut Builder, layers: &dyn Layer, input: &Input, fold: bool) -> Result<Output> {
+    // Whoever is asked for its parameters gives them their paths as names.
+    layers.parameters();
+    layers.states();
     let forward = |x: &[Tensor]| vec![layers.forward(&x[0], &Context::inference())];
     let mut outputs = write(builder, &forward, std::slice::from_ref(input), fold)?;
     outputs.pop().ok_or_else(|| Error::network("the layers give no value"))
@@ -117,11 +120,17 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Whether a value is written only where a node needs it as it is: constants, and what broadcasting does by itself.
+    /// Whether a value is written only where a node needs it as it is: constants, what broadcasting does by itself, and movements,
+    /// of which several become one.
     fn is_written_on_demand(&self, pair: &Pair) -> bool {
         self.trace.is_constant(pair)
             || matches!(pair.a.op, Op::Expand | Op::Fill(_) | Op::Input(_))
-            || self.trace.whole(pair).is_none() && widens(pair)
+            || self.is_plain(pair) && matches!(pair.a.op, Op::Permute(_) | Op::Reshape)
+    }
+
+    /// Whether a value is written by the operation that makes it.
+    fn is_plain(&self, pair: &Pair) -> bool {
+        !self.trace.is_constant(pair) && self.trace.whole(pair).is_none()
     }
 
     /// The name of a value, written now if it isn't yet.
@@ -130,7 +139,8 @@ impl Writer<'_> {
             return Ok(name.clone());
         }
         let trace = self.trace;
-        self.builder.layer = trace.layer(pair).replace('.', "/");
+        let own = trace.layer(pair).replace('.', "/");
+        let around = std::mem::replace(&mut self.builder.layer, own);
         let name = if trace.is_constant(pair) {
             self.constant(pair)?
         } else if let Some((whole, inputs)) = trace.whole(pair) {
@@ -138,6 +148,7 @@ impl Writer<'_> {
         } else {
             self.operation(pair)?
         };
+        self.builder.layer = around;
         self.written.insert(pair.a.id, name.clone());
         Ok(name)
     }

@@ -61,8 +61,15 @@ impl Writer<'_> {
                 self.cast(&x, *to)
             }
             Op::Reshape => {
-                let x = self.value(&pair.input(0))?;
+                let mut from = pair.input(0);
+                while matches!(from.a.op, Op::Reshape) && self.is_plain(&from) {
+                    from = from.input(0);
+                }
+                let x = self.value(&from)?;
                 let extents = pair.extents();
+                if extents == from.extents() {
+                    return Ok(x);
+                }
                 let free = extents.iter().filter(|extent| !extent.is_fixed()).count();
                 let sizes = match free {
                     0 | 1 => {
@@ -74,8 +81,18 @@ impl Writer<'_> {
                 self.builder.node("Reshape", &[&x, &sizes], Vec::new())
             }
             Op::Permute(axes) => {
-                let x = self.value(&pair.input(0))?;
-                self.builder.node("Transpose", &[&x], vec![("perm", sizes_of(axes))])
+                let (mut axes, mut from) = (axes.clone(), pair.input(0));
+                while let Op::Permute(before) = &from.a.op
+                    && self.is_plain(&from)
+                {
+                    axes = axes.iter().map(|&axis| before[axis]).collect();
+                    from = from.input(0);
+                }
+                let x = self.value(&from)?;
+                match axes.iter().enumerate().all(|(place, axis)| place == *axis) {
+                    true => x,
+                    false => self.builder.node("Transpose", &[&x], vec![("perm", sizes_of(&axes))]),
+                }
             }
             Op::Expand => {
                 let x = self.value(&pair.input(0))?;

@@ -1,6 +1,7 @@
 //! Products of matrices.
 
 use kiln_nn::Tensor;
+use kiln_nn::whole::{Whole, note};
 
 use crate::call::{Call, Operator};
 use crate::error::Result;
@@ -27,7 +28,8 @@ fn gemm(call: &Call) -> Result<Vec<Value>> {
         let x = call.tensor(position)?;
         Ok(if call.int(name, 0) != 0 { x.t() } else { x })
     };
-    let mut y = side(0, "transA")?.matmul(&side(1, "transB")?);
+    let (a, b) = (side(0, "transA")?, side(1, "transB")?);
+    let mut y = a.matmul(&b);
     let scaled = |x: Tensor, factor: f64| match factor == 1.0 {
         true => x,
         false => {
@@ -35,9 +37,14 @@ fn gemm(call: &Call) -> Result<Vec<Value>> {
             (x * factor).cast(dtype)
         }
     };
-    y = scaled(y, call.float("alpha", 1.0));
+    let (alpha, beta) = (call.float("alpha", 1.0), call.float("beta", 1.0));
+    y = scaled(y, alpha);
     if let Some(c) = call.optional(2)? {
-        y += scaled(c, call.float("beta", 1.0));
+        let plain = alpha == 1.0 && beta == 1.0 && c.rank() == 1;
+        y += scaled(c.clone(), beta);
+        if plain {
+            y = note(y, || (Whole::Dense, [&a, &b, &c]));
+        }
     }
     call.like(0, y)
 }

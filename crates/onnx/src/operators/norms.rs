@@ -2,6 +2,7 @@
 
 use kiln_ir::DType;
 use kiln_nn::Tensor;
+use kiln_nn::whole::{Whole, note};
 
 use crate::call::{Call, Operator, wide};
 use crate::element::Element;
@@ -66,7 +67,9 @@ fn batch_norm(call: &Call) -> Result<Vec<Value>> {
     let epsilon = call.float("epsilon", 1e-5);
     if call.int("training_mode", 0) == 0 {
         let y = wide(&x).batch_norm(&mean, &var, epsilon);
-        return call.like(0, by_channel(call, y)?.cast(x.dtype()));
+        let y = by_channel(call, y)?.cast(x.dtype());
+        let (scale, bias) = (call.tensor(1)?, call.tensor(2)?);
+        return call.like(0, note(y, || (Whole::BatchNorm(epsilon), [&x, &scale, &bias, &mean, &var])));
     }
     let axes: Vec<isize> = (0..x.rank() as isize).filter(|axis| *axis != 1).collect();
     let own_mean = wide(&x).mean(axes.clone());
@@ -109,9 +112,12 @@ fn layer_norm(call: &Call) -> Result<Vec<Value>> {
     let axes = trailing(call, &x, -1)?;
     let floats = wide(&x);
     let epsilon = call.float("epsilon", 1e-5);
-    let y = floats.layer_norm(axes.clone(), epsilon).cast(x.dtype()) * scale;
+    let y = floats.layer_norm(axes.clone(), epsilon).cast(x.dtype()) * &scale;
     let y = match call.optional(2)? {
-        Some(bias) => y + bias,
+        Some(bias) => {
+            let first = x.rank() - axes.len();
+            note(y + &bias, || (Whole::LayerNorm(first, epsilon), [&x, &scale, &bias]))
+        }
         None => y,
     };
     let element = call.element(0)?;

@@ -99,8 +99,11 @@ fn walk(call: &Call, gates: usize, usual: &[&str]) -> Result<Vec<Value>> {
         last.push(h);
     }
     // [batch, time, directions, hidden], or time, directions, batch.
-    let y = Tensor::stack(&all, 2);
-    let y = if by_batch { y } else { y.permute([1, 2, 0, 3]) };
+    let y = match (by_batch, all.as_slice()) {
+        (true, _) => Tensor::stack(&all, 2),
+        (false, [one]) => one.permute([1, 0, 2]).unsqueeze(1),
+        (false, _) => Tensor::stack(&all, 2).permute([1, 2, 0, 3]),
+    };
     let side = if by_batch { 1 } else { 0 };
     let mut outputs = vec![Value::of(y), Value::of(Tensor::stack(&last, side))];
     if gates == 4 {
