@@ -17,6 +17,6 @@ pub mod verify;
 
 pub use element::Element;
 pub use error::{Error, Result};
-pub use network::{Network, Port, load, parse};
+pub use network::{Kept, Network, Port, load, parse};
 pub use read::tensor_file;
 pub use value::Value;

@@ -49,6 +49,9 @@ pub struct Port {
     pub sizes: Vec<Option<usize>>,
 }
 
+/// Weights that stand apart from a network's structure, by name: shape and numbers.
+pub type Kept<'a> = dyn Fn(&str) -> Option<(Vec<usize>, Data)> + 'a;
+
 /// Functions may call functions; a file that goes deeper is no model.
 const DEEPEST: usize = 32;
 
@@ -84,18 +87,11 @@ impl Network {
     ///
     /// # Errors
     /// As [`load`], and where a weight is missing or of another shape.
-    pub fn from_structure(
-        bytes: impl Into<Bytes>,
-        weights: &dyn Fn(&str) -> Option<(Vec<usize>, Data)>,
-    ) -> Result<Network> {
+    pub fn from_structure(bytes: impl Into<Bytes>, weights: &Kept) -> Result<Network> {
         Network::with(read::message(Path::new("the structure"), bytes.into())?, PathBuf::new(), weights)
     }
 
-    fn with(
-        mut model: ModelProto,
-        folder: PathBuf,
-        apart: &dyn Fn(&str) -> Option<(Vec<usize>, Data)>,
-    ) -> Result<Network> {
+    fn with(mut model: ModelProto, folder: PathBuf, apart: &Kept) -> Result<Network> {
         let functions: HashMap<(String, String), FunctionProto> = std::mem::take(&mut model.functions)
             .into_iter()
             .map(|function| ((function.domain().to_string(), function.name().to_string()), function))
