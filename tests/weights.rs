@@ -363,7 +363,7 @@ fn the_command_takes_weights_in_shows_them_and_gives_them_out() {
     fail(&[&["import", "one.npz", "--map", "0.* -> 1.*"][..], &into].concat(), "missing (2)");
     run(&[&["import", "one.npz", "--map", "0.* -> 1.*", "--lenient"][..], &into].concat());
     fail(&[&["import", "one.npz", "--map", "what"][..], &into].concat(), "`what` is no rule");
-    fail(&[&["import", "net.onnx"][..], &into].concat(), "ONNX");
+    fail(&[&["import", "net.onnx"][..], &into].concat(), "whole network");
     fail(&["import", "one.npz", "--into", "two.kiln", "--out", "x.npz"], ".kiln");
     fail(&["inspect", made("evil.pt").to_str().unwrap()], "posix.system");
 }
