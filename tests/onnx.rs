@@ -81,6 +81,21 @@ fn out_and_in_and_out_again_is_stable() {
     }
 }
 
+#[test]
+fn weights_that_are_many_stand_in_a_file_of_their_own() {
+    let folder = Folder::new("external");
+    let (path, model) = (folder.at("a.onnx"), model("dense 64, relu, dense 3", &[20], 3));
+    let options = kiln::onnx::Options { external_above: 1000, ..Default::default() };
+    let (written, checked) = model.save_onnx(&path, &Export { options, preprocessing: false }).unwrap();
+    let weights = written.weights.unwrap();
+    assert!(checked.largest < 1e-6 && std::fs::metadata(&path).unwrap().len() < 2000);
+    let whole = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &whole[..100]).unwrap();
+    assert!(load(&path).err().unwrap().to_string().contains("ends before its numbers do"));
+    std::fs::remove_file(&weights).unwrap();
+    assert!(load(&path).err().unwrap().to_string().contains("a.onnx.data"));
+}
+
 /// A network of a file with another head than it came with.
 struct Tuned {
     body: Network,
@@ -214,6 +229,8 @@ fn recorded_outputs_decide_the_exit_code() {
         let (found, text) = import(&folder, &[file, "--verify", "data"]);
         assert!(found == code && text.contains(said) && !text.contains("panicked"), "{file}: {found} {text}");
     }
+    let (_, text) = import(&folder, &["nothing.onnx"]);
+    assert_eq!(text.matches("nothing.onnx").count() + text.matches("No such file").count(), 2, "{text}");
     let (code, text) = import(&folder, &["right.onnx", "--verify", "."]);
     assert!(code == 1 && text.contains("test_data_set_0"), "{text}");
 }
