@@ -1,6 +1,6 @@
 //! kiln's side of the benchmark: runs one workload and prints its samples, as `bench/README.md` asks.
 //!
-//! `cargo run --release --example bench_workloads -- --workload w1 --threads 2 --seconds 3 --mnist DIR [--show]`
+//! `cargo run --release --example bench_workloads -- --workload w1 --threads 2 --seconds 3 --data DIR [--show]`
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -17,13 +17,14 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 struct Arguments {
     workload: String,
     seconds: f64,
-    mnist: Option<String>,
+    /// The folder of what is read: the digits, and networks as ONNX files.
+    data: Option<String>,
     /// Print the program with the times of its kernels instead.
     show: bool,
 }
 
 fn main() -> Result {
-    let mut arguments = Arguments { workload: String::new(), seconds: 2.0, mnist: None, show: false };
+    let mut arguments = Arguments { workload: String::new(), seconds: 2.0, data: None, show: false };
     let mut rest = std::env::args().skip(1);
     while let Some(name) = rest.next() {
         let mut value = || rest.next().ok_or(format!("{name} needs a value"));
@@ -31,7 +32,7 @@ fn main() -> Result {
             "--workload" => arguments.workload = value()?,
             "--threads" => kiln::set_threads(value()?.parse()?),
             "--seconds" => arguments.seconds = value()?.parse()?,
-            "--mnist" => arguments.mnist = Some(value()?).filter(|dir| !dir.is_empty()),
+            "--data" => arguments.data = Some(value()?).filter(|dir| !dir.is_empty()),
             "--show" => arguments.show = true,
             _ => return Err(format!("unknown argument {name}").into()),
         }
@@ -55,7 +56,10 @@ fn main() -> Result {
             let (w, b) = (noise([1024], 1), noise([1024], 2));
             function(a, Function::new(move |[x]| vec![x.layer_norm(-1, 1e-5) * &w + &b]), [&[4096, 1024]])
         }
-        _ => product(a, name).unwrap_or(Ok(())),
+        _ => match name.split_once("_onnx") {
+            Some((network, batch)) => imported(a, network, batch.parse()?),
+            None => product(a, name).unwrap_or(Ok(())),
+        },
     }
 }
 
@@ -266,7 +270,7 @@ impl ResNet {
 /// One epoch over 60,000 images a sample, shuffled rows gathered included.
 fn epochs(arguments: &Arguments, optimizer: impl kiln::Optimizer) -> Result {
     const BATCH: usize = 128;
-    let (images, labels) = digits(arguments.mnist.as_deref())?;
+    let (images, labels) = digits(arguments.data.as_deref())?;
     let model = Mlp::new();
     let mut step = Step::train(&model, optimizer, |model: &Mlp, cx, [x, y]| {
         model.forward(&(x.cast(DType::F32) / 255.0), cx).cross_entropy(&y)
@@ -363,6 +367,37 @@ fn infer<M: kiln::Module>(
     forward: impl Fn(&M, &Tensor, &Context) -> Tensor,
 ) -> Result {
     function(arguments, Function::inference(model, move |model, cx, [x]| forward(model, &x, cx)), [shape])
+}
+
+/// A network of `DIR/NAME.onnx`, whose answers must be those recorded in `DIR/NAME_BATCH`.
+fn imported(arguments: &Arguments, name: &str, batch: usize) -> Result {
+    let folder = std::path::Path::new(arguments.data.as_deref().ok_or("an ONNX file needs --data")?);
+    let network = kiln::onnx::load(folder.join(format!("{name}.onnx")))?;
+    let recorded = |file: &str| -> Result<Vec<f32>> {
+        let path = folder.join(format!("{name}_{batch}")).join(file);
+        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(bytes
+            .chunks_exact(4)
+            .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+            .collect())
+    };
+    let (x, expected) = (recorded("x.f32")?, recorded("y.f32")?);
+    let shape = [batch, 3, 224, 224];
+    let mut run = Function::inference(&network, |network, cx, [x]| network.forward(&x, cx));
+    let answers = run.run([Input::new(&x, &shape)])?[0].as_slice::<f32>().unwrap_or_default().to_vec();
+    let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
+    let apart =
+        std::iter::zip(&answers, &expected).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / largest;
+    if answers.len() != expected.len() || !(apart < 1e-4) {
+        return Err(format!("{name} gives other answers than were recorded: {apart:e} apart").into());
+    }
+    if arguments.show {
+        return show(&mut run, [Input::new(&x, &shape)]);
+    }
+    measure(arguments, || {
+        run.run([Input::new(&x, &shape)])?;
+        Ok(())
+    })
 }
 
 fn memcpy(arguments: &Arguments) -> Result {

@@ -12,6 +12,7 @@ use kiln_ir::graph::{Graph, Id};
 
 use crate::align::{Align, LoopId, Loops};
 use crate::kind::{Kind, computes, kind, operands, root};
+use crate::steady::steady;
 
 /// The position of a unit in [`Clusters::units`].
 pub type UnitId = usize;
@@ -28,6 +29,8 @@ pub struct Unit {
     pub contraction: Option<Id>,
     /// Whether pointwise members may join.
     pub open: bool,
+    /// Whether its values stay the same from run to run; see [`steady`](mod@crate::steady).
+    pub steady: bool,
 }
 
 /// All units of a graph.
@@ -55,9 +58,10 @@ pub struct Nest {
 /// Puts every computing node into a unit.
 pub fn cluster(graph: &Graph) -> Clusters {
     let mut clusters = Clusters { units: Vec::new(), unit_of: HashMap::new() };
+    let steady = steady(graph);
     for id in 0..graph.nodes.len() {
         if computes(graph, id) {
-            clusters.place(graph, id);
+            clusters.place(graph, id, steady[id]);
         }
     }
     clusters.merge_siblings(graph);
@@ -65,7 +69,7 @@ pub fn cluster(graph: &Graph) -> Clusters {
 }
 
 impl Clusters {
-    fn place(&mut self, graph: &Graph, id: Id) {
+    fn place(&mut self, graph: &Graph, id: Id, steady: bool) {
         let this = kind(&graph.nodes[id].op);
         let fusable = matches!(this, Kind::Pointwise | Kind::Reduce);
         let mut candidates: Vec<UnitId> = Vec::new();
@@ -81,7 +85,10 @@ impl Clusters {
                 }
             }
         }
-        let home = candidates.iter().copied().find(|&unit| self.may_join(graph, unit, id));
+        let home = candidates
+            .iter()
+            .copied()
+            .find(|&unit| self.units[unit].steady == steady && self.may_join(graph, unit, id));
         match home {
             Some(unit) => {
                 self.units[unit].members.push(id);
@@ -95,13 +102,13 @@ impl Clusters {
             None => {
                 self.unit_of.insert(id, self.units.len());
                 let contraction = (this == Kind::Contraction).then_some(id);
-                self.units.push(Unit { members: vec![id], contraction, open: this != Kind::Other });
+                self.units.push(Unit { members: vec![id], contraction, open: this != Kind::Other, steady });
             }
         }
     }
 
     fn may_join(&self, graph: &Graph, unit: UnitId, id: Id) -> bool {
-        let Unit { members, contraction, open } = &self.units[unit];
+        let Unit { members, contraction, open, .. } = &self.units[unit];
         if !open || members.len() >= MOST_MEMBERS {
             return false;
         }
@@ -141,6 +148,7 @@ impl Clusters {
         let reduces = |unit: &Unit| unit.members.iter().any(|&id| kind(&graph.nodes[id].op) == Kind::Reduce);
         if !a.open
             || !b.open
+            || a.steady != b.steady
             || a.members.is_empty()
             || b.members.is_empty()
             || a.members.len() + b.members.len() > MOST_MEMBERS
@@ -178,7 +186,7 @@ impl Clusters {
     /// batch norm's gradient, or both moments of an optimizer.
     fn merge_siblings(&mut self, graph: &Graph) {
         let mut readers: HashMap<Id, Vec<UnitId>> = HashMap::new();
-        for (unit, Unit { members, contraction, open }) in self.units.iter().enumerate() {
+        for (unit, Unit { members, contraction, open, .. }) in self.units.iter().enumerate() {
             if !open || contraction.is_some() {
                 continue;
             }

@@ -2,6 +2,7 @@
 //!
 //! The passes stand in one list in [`compile`]; read them in its order.
 
+mod affine;
 pub mod align;
 pub mod cluster;
 mod contract;
@@ -15,6 +16,7 @@ pub mod prepare;
 mod print;
 pub mod program;
 pub mod schedule;
+pub mod steady;
 
 use kiln_ir::Graph;
 
@@ -34,6 +36,7 @@ pub fn compile(graph: &Graph) -> Program {
 /// The graph as it is cut into kernels: simplified, with nothing empty, and all that is handed back computed.
 pub fn prepared(graph: &Graph) -> Graph {
     let graph = kiln_ir::simplify::simplify(graph);
+    let graph = affine::affine(&graph);
     let graph = prepare::without_empties(&graph);
     prepare::with_values_computed(&graph)
 }

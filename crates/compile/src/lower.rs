@@ -41,6 +41,9 @@ pub fn lower(graph: &Graph, clusters: &Clusters, schedule: &Schedule) -> Program
     let mut lowering = Lowering::new(graph, clusters, &schedule.in_place);
     for &unit in &schedule.order {
         lowering.unit(unit);
+        if clusters.units[unit].steady {
+            lowering.program.steady = lowering.program.kernels.len();
+        }
     }
     for (id, buffer) in std::mem::take(&mut lowering.late) {
         let shape = graph.nodes[id].shape.clone();
@@ -55,6 +58,7 @@ impl<'a> Lowering<'a> {
         let program = Program {
             buffers: Vec::new(),
             kernels: Vec::new(),
+            steady: 0,
             variables: Vec::new(),
             written: Vec::new(),
             inputs: graph.inputs.clone(),

@@ -150,7 +150,11 @@ fn lives(program: &Program) -> Vec<Life> {
     (0..program.buffers.len())
         .filter(arena)
         .filter_map(|buffer| {
-            let (first, last) = span[buffer]?;
+            let (first, mut last) = span[buffer]?;
+            if first < program.steady && last >= program.steady {
+                // It is read at every run, and stored once.
+                last = program.kernels.len();
+            }
             Some(Life { buffer, first, last, bytes: bytes(&program.buffers[buffer]) })
         })
         .collect()

@@ -15,12 +15,14 @@ impl Program {
     /// and, where `times` holds one for each kernel, how long it took and at what speed.
     pub fn listing(&self, times: &[std::time::Duration]) -> String {
         let mut text = String::new();
-        let total: f64 = times.iter().map(|time| time.as_secs_f64()).sum();
+        let total: f64 = times.iter().skip(self.steady).map(|time| time.as_secs_f64()).sum();
         for (position, kernel) in self.kernels.iter().enumerate() {
             // Writing to a string doesn't fail.
             let _ = write!(text, "{position:>4}  {:<40} {:<24}", kernel.label, size(&kernel.work));
             let _ = write!(text, " {:>8} {:>8}", amount(kernel.operations, "op"), amount(kernel.bytes, "B"));
-            if let Some(time) = times.get(position) {
+            if position < self.steady {
+                let _ = write!(text, "  when a variable was written");
+            } else if let Some(time) = times.get(position) {
                 let seconds = time.as_secs_f64().max(1e-9);
                 let _ = write!(
                     text,
@@ -69,7 +71,10 @@ impl Program {
                 kernel.work.reads().into_iter().chain(kernel.work.writes()).any(|view| view.buffer == id)
             };
             let Some(first) = self.kernels.iter().position(touches) else { continue };
-            let last = self.kernels.iter().rposition(touches).unwrap_or(first);
+            let last = match self.kernels.iter().rposition(touches).unwrap_or(first) {
+                last if first < self.steady && last >= self.steady => self.kernels.len() - 1,
+                last => last,
+            };
             let bytes = buffer.elements * buffer.dtype.size();
             for alive in &mut alive_at[first..=last] {
                 *alive += bytes;

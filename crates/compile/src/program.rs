@@ -16,6 +16,9 @@ pub struct Program {
     pub buffers: Vec<Buffer>,
     /// The kernels in the order they run.
     pub kernels: Vec<Kernel>,
+    /// So many of the first kernels read nothing but variables that the program doesn't write, and each other: what they
+    /// store stays as it is until such a variable changes, and is nobody else's place meanwhile.
+    pub steady: usize,
     /// Variables the program reads or writes; a [`Place::Variable`] counts through them.
     pub variables: Vec<Shared<dyn Variable>>,
     /// Which of the variables are written.

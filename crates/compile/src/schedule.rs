@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use kiln_ir::Op;
 use kiln_ir::graph::{Graph, Id};
 
-use crate::cluster::{Clusters, UnitId};
+use crate::cluster::{Clusters, Unit, UnitId};
 use crate::kind::root;
 
 /// Units in the order they run.
@@ -18,7 +18,7 @@ pub struct Schedule {
     pub in_place: Vec<bool>,
 }
 
-/// Orders the units: what a unit needs comes first; who reads a variable's old value comes before the one that
+/// Orders the units: what is steady comes before all else; what a unit needs comes first; who reads a variable's old value comes before the one that
 /// overwrites it; and of what is ready, the earliest in the graph, so that values are used while they are warm.
 pub fn schedule(graph: &Graph, clusters: &Clusters) -> Schedule {
     let count = clusters.units.len();
@@ -49,10 +49,13 @@ pub fn schedule(graph: &Graph, clusters: &Clusters) -> Schedule {
     }
 
     let mut waiting: Vec<usize> = needs.iter().map(Vec::len).collect();
-    let key = |unit: UnitId| Reverse((clusters.units[unit].members.first().copied().unwrap_or(0), unit));
+    let key = |unit: UnitId| {
+        let Unit { members, steady, .. } = &clusters.units[unit];
+        Reverse((!steady, members.first().copied().unwrap_or(0), unit))
+    };
     let mut ready: BinaryHeap<_> = (0..count).filter(|&unit| waiting[unit] == 0).map(key).collect();
     let mut order = Vec::with_capacity(count);
-    while let Some(Reverse((_, unit))) = ready.pop() {
+    while let Some(Reverse((.., unit))) = ready.pop() {
         if !clusters.units[unit].members.is_empty() {
             order.push(unit);
         }

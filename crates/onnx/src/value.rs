@@ -26,7 +26,14 @@ pub enum Value {
 impl Value {
     /// Numbers from the host, in the type that holds `element`.
     pub fn new(data: Data, shape: &[usize], element: Element) -> Value {
-        Value::Numbers(Tensor::from_data(data, shape), element)
+        // A number alone is written into the program, where kernels can do without reading it.
+        let tensor = match data.get(0) {
+            Some(number) if data.len() == 1 && shape.iter().all(|&size| size == 1) => {
+                Expr::full(shape, number, data.dtype()).into()
+            }
+            _ => Tensor::from_data(data, shape),
+        };
+        Value::Numbers(tensor, element)
     }
 
     /// Texts.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln_ir::error::ErrorKind;
 use kiln_ir::eval::{Outcome, evaluate};
-use kiln_ir::op::Variable;
+use kiln_ir::op::{Op, Shared, Variable};
 use kiln_ir::{DType, Data, Error, Expr, Graph, Result, Shape};
 
 /// A graph and all of its arguments.
@@ -32,6 +32,22 @@ impl Problem {
     /// The oracle's answer.
     pub fn oracle(&self) -> Result<Outcome> {
         evaluate(&self.graph, &self.inputs.iter().collect::<Vec<_>>(), &held)
+    }
+
+    /// The same problem with some of its arguments, by position, as variables, `value 0`, `value 1`, … by that position.
+    pub fn with_variables(&self, is_variable: impl Fn(usize) -> bool) -> Problem {
+        let mut graph = self.graph.clone();
+        for node in &mut graph.nodes {
+            if let Op::Input(position) = node.op
+                && is_variable(position)
+            {
+                let name = format!("value {position}");
+                let data = self.inputs[position].clone();
+                let held = HeldVariable { name, shape: node.shape.clone(), data };
+                node.op = Op::Var(Shared(Arc::new(held)));
+            }
+        }
+        self.with_graph(graph)
     }
 
     /// The same problem with another graph, as a pass makes it.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::finish::Finish;
+
 /// A finished block of a contraction, still in cache: `rows × columns`, row-major, `stride` from row to row.
 #[derive(Debug)]
 pub(crate) struct Block<T> {
@@ -15,9 +17,39 @@ pub(crate) struct Block<T> {
 pub(crate) enum Output<'a, T> {
     /// To memory: row `r` starts `r · stride` elements behind the start.
     Store { start: *mut T, stride: isize },
+    /// To memory through the commonest tail, which only follows sums in `f32`.
+    Finish(Finish),
     /// Through the tail, on whatever thread finishes a block; blocks are disjoint and cover everything once.
     Tail(&'a (dyn Fn(Block<T>) + Sync)),
 }
 
 // SAFETY: the addresses are only followed by the contraction they are given to, whose threads write disjoint blocks.
 unsafe impl<T> Sync for Output<'_, T> {}
+
+impl<T: Copy> Output<'_, T> {
+    /// Takes a finished block.
+    ///
+    /// # Safety
+    /// The block holds its sums, and it comes once.
+    pub(crate) unsafe fn hand_over(&self, block: Block<T>) {
+        // SAFETY: the caller's promise: the output has these rows, and nobody else writes them.
+        unsafe {
+            match self {
+                Output::Store { start, stride } => {
+                    for (position, row) in block.rows.enumerate() {
+                        let to = start.wrapping_offset(row as isize * stride + block.columns.start as isize);
+                        let from = block.sums.add(position * block.stride);
+                        std::ptr::copy_nonoverlapping(from, to, block.columns.len());
+                    }
+                }
+                Output::Finish(finish) => finish.apply(&Block {
+                    sums: block.sums.cast(),
+                    stride: block.stride,
+                    rows: block.rows,
+                    columns: block.columns,
+                }),
+                Output::Tail(tail) => tail(block),
+            }
+        }
+    }
+}

@@ -1,25 +1,29 @@
 //! Contractions with their tails: which kernel computes the product, and how it hands over what is finished.
 
+use std::sync::Arc;
+
 use kiln_compile::program::{Conv, Fused, Matmul, View};
-use kiln_ir::DType;
 use kiln_ir::half::{bf16, f16};
+use kiln_ir::{DType, Result};
 
 use super::bases::Bases;
 use super::block::{Block, Output};
 use super::direct::Direct;
+use super::finish::Recipe;
 use super::fused::Interpreter;
 use super::gemm::{self, Gemm, Mat, Source};
-use super::prepare::Call;
+use super::prepare::{Call, Prepared};
 use super::{naive, simd};
 
-/// What follows a product: nothing but a store, which the product does itself, or an interpreted tail.
+/// What follows a product: nothing but a store or the commonest tail, which the product does itself, or an interpreted one.
 struct Tail {
+    recipe: Option<Recipe>,
     interpreter: Interpreter,
 }
 
 impl Tail {
     fn new(tail: &Fused) -> Tail {
-        Tail { interpreter: Interpreter::new(tail, simd::level()) }
+        Tail { recipe: Recipe::of(tail), interpreter: Interpreter::new(tail, simd::level()) }
     }
 
     /// Runs `product` with the output that leads its result through this tail.
@@ -27,12 +31,13 @@ impl Tail {
     /// # Safety
     /// The program was checked; `bases` are its buffers, which nothing else uses meanwhile. The product is in lanes of `T`.
     unsafe fn lead<T>(&self, bases: &Bases, product: impl FnOnce(&Output<T>)) {
-        match self.interpreter.plain() {
-            Some(plain) => {
-                let start = bases.start(plain.buffer).cast::<T>().wrapping_offset(plain.offset);
-                product(&Output::Store { start, stride: plain.row_stride });
-            }
-            None => product(&Output::Tail(&|block: Block<T>| {
+        if let Some(plain) = self.interpreter.plain() {
+            let start = bases.start(plain.buffer).cast::<T>().wrapping_offset(plain.offset);
+            product(&Output::Store { start, stride: plain.row_stride });
+        } else if let Some(recipe) = &self.recipe {
+            product(&Output::Finish(recipe.at(bases)));
+        } else {
+            product(&Output::Tail(&|block: Block<T>| {
                 // SAFETY: the caller's promise; each block comes once, with its sums.
                 unsafe {
                     self.interpreter.run_block(
@@ -43,7 +48,7 @@ impl Tail {
                         block.columns,
                     );
                 }
-            })),
+            }));
         }
     }
 }
@@ -86,10 +91,10 @@ fn product<S: Source + 'static>(work: &Matmul) -> Call {
                     let output = gemm::Output::Store { ptr: *start, row_stride: *stride, batch_stride };
                     gemm::gemm(shape, matrix(&a), matrix(&b), output);
                 }
-                Output::Tail(tail) => {
+                output => {
                     let tail = |block: gemm::Block<S::Sum>| {
                         let first = block.batch * shape.m;
-                        tail(Block {
+                        output.hand_over(Block {
                             sums: block.acc,
                             stride: block.ld,
                             rows: first + block.rows.start..first + block.rows.end,
@@ -104,19 +109,28 @@ fn product<S: Source + 'static>(work: &Matmul) -> Call {
     })
 }
 
-/// A convolution or one of its gradients.
-pub(super) fn conv(work: &Conv) -> Call {
+/// A convolution or one of its gradients. `steady`: its second operand is the same for many runs.
+pub(super) fn conv(work: &Conv, steady: bool) -> Result<Prepared> {
     if work.a.dtype != DType::F32 || work.b.dtype != DType::F32 {
-        return naive::conv(work);
+        return Ok(naive::conv(work).into());
     }
-    let direct = Direct::new(work, simd::level());
+    let direct = Arc::new(Direct::new(work, simd::level(), steady)?);
     let tail = Tail::new(&work.tail);
     let (a, b) = (work.a.clone(), work.b.clone());
-    Box::new(move |bases| {
+    let arrange = direct.keeps().then(|| -> Call {
+        let (direct, b) = (direct.clone(), b.clone());
+        Box::new(move |bases| {
+            // SAFETY: the program was checked when it was loaded, the caller gives its bases, and runs one call at a time.
+            unsafe { direct.arrange(start(&b, bases)) };
+            Ok(())
+        })
+    });
+    let run: Call = Box::new(move |bases| {
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
         unsafe { tail.lead(bases, |output| direct.run(start(&a, bases), start(&b, bases), output)) };
         Ok(())
-    })
+    });
+    Ok(Prepared { arrange, run })
 }
 
 /// Pointwise work and reductions.

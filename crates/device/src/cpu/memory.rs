@@ -3,6 +3,7 @@
 use std::alloc::{self, Layout};
 use std::any::Any;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_ir::{Error, ErrorKind, Result};
 
@@ -87,12 +88,33 @@ fn advise_huge_pages(_start: NonNull<u8>, _bytes: usize) {}
 pub(crate) struct CpuMemory {
     pub(crate) lock: Lock,
     allocation: Allocation,
+    version: AtomicU64,
+}
+
+/// A number that no other contents of any memory have.
+pub(crate) fn next_version() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl CpuMemory {
     /// This many zeroed bytes.
     pub(crate) fn zeroed(bytes: usize) -> Result<CpuMemory> {
-        Ok(CpuMemory { lock: Lock::default(), allocation: Allocation::zeroed(bytes)? })
+        Ok(CpuMemory {
+            lock: Lock::default(),
+            allocation: Allocation::zeroed(bytes)?,
+            version: AtomicU64::new(next_version()),
+        })
+    }
+
+    /// Which contents these are: another number after each write. Whoever asks holds the lock.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// Says that the contents are new. Whoever says it holds the lock alone.
+    pub(crate) fn set_version(&self, version: u64) {
+        self.version.store(version, Ordering::Relaxed);
     }
 
     /// The first byte. Whoever follows it holds the lock.
@@ -126,6 +148,7 @@ impl Memory for CpuMemory {
     fn write(&self, source: &[u8]) -> Result<()> {
         self.check("write", source.len())?;
         self.lock.acquire(Mode::Write).map_err(|Reentered| in_use("write"))?;
+        self.set_version(next_version());
         // SAFETY: as for reading; the lock keeps everyone else away.
         unsafe { self.start().copy_from_nonoverlapping(source.as_ptr(), source.len()) };
         self.lock.release(Mode::Write);

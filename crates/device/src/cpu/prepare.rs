@@ -1,6 +1,6 @@
 //! From a kernel of a program to something that runs: all that can be decided before the first run is decided here.
 
-use kiln_compile::program::{Fused, Kernel, Matmul, Work};
+use kiln_compile::program::{BufferId, Fused, Kernel, Matmul, Work};
 use kiln_ir::Result;
 
 use super::bases::Bases;
@@ -11,14 +11,29 @@ use super::{contraction, window};
 /// from, and gives bases for that program which nothing else uses meanwhile.
 pub(crate) type Call = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
 
-/// Makes a kernel of a checked program ready to run.
-pub(crate) fn prepare(kernel: &Kernel) -> Result<Call> {
-    Ok(match &kernel.work {
+/// A kernel's calls.
+pub(crate) struct Prepared {
+    /// Makes ready what the kernel keeps of an operand that stays the same: called before the first run, and whenever
+    /// that operand is another.
+    pub(crate) arrange: Option<Call>,
+    /// Does the work.
+    pub(crate) run: Call,
+}
+
+impl From<Call> for Prepared {
+    fn from(run: Call) -> Prepared {
+        Prepared { arrange: None, run }
+    }
+}
+
+/// Makes a kernel of a checked program ready to run. `steady` says which buffers stay the same for many runs.
+pub(crate) fn prepare(kernel: &Kernel, steady: impl Fn(BufferId) -> bool) -> Result<Prepared> {
+    let call: Call = match &kernel.work {
         Work::Fused(Fused { loops, reduced, .. }) if empty(loops, reduced) => Box::new(|_| Ok(())),
         Work::Matmul(Matmul { tail, .. }) if empty(&tail.loops, &tail.reduced) => Box::new(|_| Ok(())),
         Work::Fused(work) => contraction::fused(work),
         Work::Matmul(work) => contraction::matmul(work),
-        Work::Conv(work) => contraction::conv(work),
+        Work::Conv(work) => return contraction::conv(work, steady(work.b.buffer)),
         Work::Window(work) => window::window(work),
         Work::Gather(work) => gather::prepare(kernel, work),
         Work::Scatter(work, mode) => scatter::prepare(kernel, work, *mode)?,
@@ -26,7 +41,8 @@ pub(crate) fn prepare(kernel: &Kernel) -> Result<Call> {
         Work::CumSum(work) => cum_sum::prepare(kernel, work)?,
         Work::ArgSort(descending, work) => arg_sort::prepare(kernel, *descending, work)?,
         Work::Custom(work) => custom::prepare(kernel, work),
-    })
+    };
+    Ok(call.into())
 }
 
 /// Whether nothing is stored: a loop that isn't reduced has no points.

@@ -10,8 +10,9 @@ use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 use super::bases::Bases;
 use super::finite::{self, Hunt};
 use super::lock::{Claim, Mode, Reentered, holding};
-use super::memory::{Allocation, CpuMemory, in_use};
-use super::prepare::{Call, prepare};
+use super::memory::{Allocation, CpuMemory, in_use, next_version};
+use super::prepare::{Prepared, prepare};
+use super::steady::{self, Steady};
 use super::threads::FlushDenormals;
 use super::verify;
 use crate::Executable;
@@ -20,7 +21,8 @@ use crate::memory::{Argument, Memory, Output};
 /// A program that is loaded on the CPU.
 pub(super) struct CpuExecutable {
     program: Arc<Program>,
-    kernels: Vec<Call>,
+    kernels: Vec<Prepared>,
+    steady: Option<Steady>,
     bases: Bases,
     /// Kept for its bytes, which `bases` points into.
     _arena: Allocation,
@@ -66,8 +68,15 @@ impl CpuExecutable {
                 Place::Variable(i) => variables[i].buffers.push(id),
             }
         }
+        let is_steady = steady::buffers(&program);
+        let kernels: Vec<Prepared> = program
+            .kernels
+            .iter()
+            .map(|kernel| prepare(kernel, |buffer| is_steady[buffer]))
+            .collect::<Result<_>>()?;
         Ok(CpuExecutable {
-            kernels: program.kernels.iter().map(prepare).collect::<Result<_>>()?,
+            steady: Steady::of(&program, &kernels),
+            kernels,
             bases,
             _arena: arena,
             inputs,
@@ -165,16 +174,25 @@ impl Executable for CpuExecutable {
         if watching && self.hunt.is_none() {
             self.hunt = Some(Hunt::new(&self.program));
         }
-        let (program, kernels, bases) = (&*self.program, &self.kernels, &self.bases);
-        let mut hunt = self.hunt.as_mut().filter(|_| watching);
-        let (profiling, times) = (self.profiling, &mut self.times);
+        let (program, kernels, bases) = (&*self.program, self.kernels.as_slice(), &self.bases);
+        let hunt = self.hunt.as_mut().filter(|_| watching);
+        let (steady, profiling, times) = (&mut self.steady, self.profiling, &mut self.times);
         // SAFETY: the claims are for locks in `variables`, which is borrowed until this returns. (The kernels follow
         // `bases`: inputs and outputs are borrowed, variables locked, and the arena belongs to `self`, which is
         // borrowed alone.)
         let walked = unsafe {
-            holding(&self.claims, || match (&mut hunt, profiling) {
-                (None, false) => kernels.iter().try_for_each(|kernel| kernel(bases)),
-                (hunt, _) => slowly(program, kernels, bases, hunt, times),
+            holding(&self.claims, || {
+                mark_written(program, variables)?;
+                let mut first = 0;
+                if let Some(steady) = steady {
+                    steady.keep_up(program, kernels, variables, bases, watching)?;
+                    // The hunt looks at everything in its order.
+                    first = if watching { 0 } else { program.steady };
+                }
+                match (hunt, profiling) {
+                    (None, false) => kernels[first..].iter().try_for_each(|kernel| (kernel.run)(bases)),
+                    (hunt, _) => slowly(program, kernels, first, bases, hunt, times),
+                }
             })
         };
         walked.unwrap_or_else(|Reentered| Err(in_use("run")))?;
@@ -201,22 +219,23 @@ impl Executable for CpuExecutable {
 /// As for calling the kernels.
 unsafe fn slowly(
     program: &Program,
-    kernels: &[Call],
+    kernels: &[Prepared],
+    first: usize,
     bases: &Bases,
-    hunt: &mut Option<&mut Hunt>,
+    mut hunt: Option<&mut Hunt>,
     times: &mut [Duration],
 ) -> Result<()> {
-    if let Some(hunt) = hunt {
+    if let Some(hunt) = &mut hunt {
         // SAFETY: as for this function.
         unsafe { hunt.begin(program, bases)? };
     }
-    for (position, kernel) in kernels.iter().enumerate() {
+    for (position, kernel) in kernels.iter().enumerate().skip(first) {
         let start = Instant::now();
-        kernel(bases)?;
+        (kernel.run)(bases)?;
         if let Some(time) = times.get_mut(position) {
             *time = start.elapsed();
         }
-        if let Some(hunt) = hunt {
+        if let Some(hunt) = &mut hunt {
             // SAFETY: as for this function.
             unsafe { hunt.look(program, position, bases)? };
         }
@@ -224,9 +243,18 @@ unsafe fn slowly(
     Ok(())
 }
 
+/// Says of the variables that this run writes that their contents are new. Their locks are held.
+fn mark_written(program: &Program, variables: &[Arc<dyn Memory>]) -> Result<()> {
+    let mut version = None;
+    for (i, memory) in variables.iter().enumerate().filter(|(i, _)| program.written[*i]) {
+        own(memory, i)?.set_version(*version.get_or_insert_with(next_version));
+    }
+    Ok(())
+}
+
 /// The CPU's own memory behind a variable.
 #[inline]
-fn own(memory: &Arc<dyn Memory>, i: usize) -> Result<&CpuMemory> {
+pub(super) fn own(memory: &Arc<dyn Memory>, i: usize) -> Result<&CpuMemory> {
     memory.as_any().downcast_ref::<CpuMemory>().ok_or_else(|| {
         let message = format!("variable {i} is memory of another device");
         Error::new(ErrorKind::Device, "run", message).nowhere()

@@ -54,6 +54,11 @@ impl Windows {
         (0..3).all(|a| self.inside[a].contains(&result[a]))
     }
 
+    /// The results along an axis whose windows are inside of the image along it.
+    pub(super) fn inside(&self, axis: usize) -> Range<usize> {
+        self.inside[axis].clone()
+    }
+
     /// Whether an element of a result's window is inside of the image.
     #[inline(always)]
     pub(super) fn has(&self, result: [usize; 3], tap: usize) -> bool {

@@ -47,6 +47,7 @@ impl Build {
         Build(Program {
             buffers: Vec::new(),
             kernels: Vec::new(),
+            steady: 0,
             variables: Vec::new(),
             written: Vec::new(),
             inputs: Vec::new(),

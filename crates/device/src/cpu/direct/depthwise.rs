@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use kiln_compile::program::{Conv, ConvKind};
 
+use super::Way;
 use super::panel::{Strip, lay_out};
 use super::pixels::{Shared, SharedMut};
 use super::scratch::{self, Purpose};
@@ -101,86 +102,40 @@ impl Depthwise {
         })
     }
 
-    /// Runs the plan.
-    ///
     /// # Safety
-    /// As [`super::Direct::run`].
-    pub(super) unsafe fn run(&self, a: *const f32, b: *const f32, output: &Output<f32>) {
-        let (a, b) = (Shared(a), Shared(b));
-        let rows = self.windows.taps();
-        scratch::with(Purpose::Weights, rows * self.channels, |weight| {
-            let weight = SharedMut(weight);
-            // SAFETY: the caller's promise; the scratch has room for the weight.
-            unsafe {
-                match self.kind {
-                    ConvKind::Forward => {
-                        self.lay_out(b.get(), weight.get());
-                        self.forward(a, weight, output);
-                    }
-                    ConvKind::GradInput => {
-                        self.lay_out(b.get(), weight.get());
-                        self.grad_input(a, weight, output);
-                    }
-                    ConvKind::GradWeight => {
-                        weight.get().write_bytes(0, rows * self.channels);
-                        self.grad_weight(a, b, weight);
-                        hand_over(weight.get(), 0..rows, self.channels, output);
-                    }
-                }
-            }
-        });
-    }
-
-    /// Lays the weight out as `[tap][channel]`.
-    ///
-    /// # Safety
-    /// The weight is complete, and `out` has room for it.
-    unsafe fn lay_out(&self, weight: *const f32, out: *mut f32) {
-        let [_, height, width] = self.windows.window;
-        for row in 0..self.windows.taps() {
-            let position = [row / (height * width), row / width % height, row % width];
-            let offset: isize = (0..3).map(|a| position[a] as isize * self.weight[a]).sum();
-            let from = weight.wrapping_offset(offset);
-            let strip =
-                Strip { from, sum: 1, sum_stride: 0, columns: self.channels, column_stride: self.weight[3] };
-            // SAFETY: the caller's promise.
-            unsafe { lay_out(&strip, self.channels, out.add(row * self.channels)) };
-        }
-    }
-
-    /// # Safety
-    /// As [`Depthwise::run`], with the weight laid out.
-    unsafe fn forward(&self, source: Shared, weight: SharedMut, output: &Output<f32>) {
+    /// As [`Way::run`], with the weight laid out.
+    unsafe fn forward(&self, source: Shared, weight: Shared, output: &Output<f32>) {
         let [depth, height, width] = self.windows.output;
         let lines = depth * height;
         let line = width * self.channels;
         let parts = (lines * line * self.windows.taps() / GRAIN).clamp(1, lines.max(1));
         parallel(self.batch * parts, &|task| {
             let (image, part) = (task / parts, task % parts);
-            let range = part * lines / parts..(part + 1) * lines / parts;
-            scratch::with(Purpose::Sums, range.len() * line, |sums| {
+            scratch::with(Purpose::Sums, line, |sums| {
                 let strides = [height * line, line, self.channels].map(|stride| stride as isize);
-                let operands = Operands {
-                    image: source.get().wrapping_offset(image as isize * self.image[0]).cast_mut(),
-                    strides: [self.image[1], self.image[2], self.image[3]],
-                    result: sums.wrapping_sub(range.start * line),
-                    result_strides: strides,
-                    weight: weight.get(),
-                };
-                let first = image * lines * width;
-                // SAFETY: the scratch has room for these lines, whose rows are nobody else's.
-                unsafe {
-                    (self.run)(self, &operands, range.clone(), 0..self.channels);
-                    let rows = first + range.start * width..first + range.end * width;
-                    hand_over(sums, rows, self.channels, output);
+                for at in part * lines / parts..(part + 1) * lines / parts {
+                    let operands = Operands {
+                        image: source.get().wrapping_offset(image as isize * self.image[0]).cast_mut(),
+                        strides: [self.image[1], self.image[2], self.image[3]],
+                        result: sums.wrapping_sub(at * line),
+                        result_strides: strides,
+                        weight: weight.get().cast_mut(),
+                    };
+                    let first = (image * lines + at) * width;
+                    // SAFETY: the scratch has room for this line, whose rows are nobody else's.
+                    unsafe {
+                        (self.run)(self, &operands, at..at + 1, 0..self.channels);
+                        let (rows, columns) = (first..first + width, 0..self.channels);
+                        output.hand_over(Block { sums, stride: self.channels, rows, columns });
+                    }
                 }
             });
         });
     }
 
     /// # Safety
-    /// As [`Depthwise::run`], with the weight laid out.
-    unsafe fn grad_input(&self, gradient: Shared, weight: SharedMut, output: &Output<f32>) {
+    /// As [`Way::run`], with the weight laid out.
+    unsafe fn grad_input(&self, gradient: Shared, weight: Shared, output: &Output<f32>) {
         let [_, height, width] = self.windows.input;
         let pixels: usize = self.windows.input.iter().product();
         let lines = self.windows.output[0] * self.windows.output[1];
@@ -193,20 +148,21 @@ impl Depthwise {
                     strides: [height * line, line, self.channels].map(|stride| stride as isize),
                     result: from.cast_mut(),
                     result_strides: [self.result[1], self.result[2], self.result[3]],
-                    weight: weight.get(),
+                    weight: weight.get().cast_mut(),
                 };
                 // SAFETY: the scratch has room for the image, whose rows are nobody else's.
                 unsafe {
                     sums.write_bytes(0, pixels * self.channels);
                     (self.run)(self, &operands, 0..lines, 0..self.channels);
-                    hand_over(sums, image * pixels..(image + 1) * pixels, self.channels, output);
+                    let rows = image * pixels..(image + 1) * pixels;
+                    output.hand_over(Block { sums, stride: self.channels, rows, columns: 0..self.channels });
                 }
             });
         });
     }
 
     /// # Safety
-    /// As [`Depthwise::run`]; `weight` holds zeros.
+    /// As [`Way::run`]; `weight` holds zeros.
     unsafe fn grad_weight(&self, source: Shared, gradient: Shared, weight: SharedMut) {
         let lines = self.windows.output[0] * self.windows.output[1];
         parallel(self.channels.div_ceil(CHANNELS), &|part| {
@@ -226,20 +182,51 @@ impl Depthwise {
     }
 }
 
-/// Gives finished rows to the output.
-///
-/// # Safety
-/// `sums` holds them, all `columns` wide.
-unsafe fn hand_over(sums: *mut f32, rows: Range<usize>, columns: usize, output: &Output<f32>) {
-    match output {
-        Output::Store { start, stride } => {
-            for (position, row) in rows.enumerate() {
-                let to = start.wrapping_offset(row as isize * stride);
-                // SAFETY: the output has this row.
-                unsafe { std::ptr::copy_nonoverlapping(sums.add(position * columns), to, columns) };
+impl Way for Depthwise {
+    fn arranged(&self) -> usize {
+        match self.kind {
+            ConvKind::Forward | ConvKind::GradInput => self.windows.taps() * self.channels,
+            ConvKind::GradWeight => 0,
+        }
+    }
+
+    /// Lays the weight out as `[tap][channel]`.
+    unsafe fn arrange(&self, weight: *const f32, out: *mut f32) {
+        let [_, height, width] = self.windows.window;
+        for row in 0..self.windows.taps() {
+            let position = [row / (height * width), row / width % height, row % width];
+            let offset: isize = (0..3).map(|a| position[a] as isize * self.weight[a]).sum();
+            let from = weight.wrapping_offset(offset);
+            let strip =
+                Strip { from, sum: 1, sum_stride: 0, columns: self.channels, column_stride: self.weight[3] };
+            // SAFETY: the caller's promise.
+            unsafe { lay_out(&strip, self.channels, out.add(row * self.channels)) };
+        }
+    }
+
+    unsafe fn run(&self, a: *const f32, b: *const f32, output: &Output<f32>) {
+        let (a, b) = (Shared(a), Shared(b));
+        // SAFETY: the caller's promise; the scratch has room for the weight's gradient.
+        unsafe {
+            match self.kind {
+                ConvKind::Forward => self.forward(a, b, output),
+                ConvKind::GradInput => self.grad_input(a, b, output),
+                ConvKind::GradWeight => {
+                    let rows = self.windows.taps();
+                    scratch::with(Purpose::Weights, rows * self.channels, |weight| {
+                        weight.write_bytes(0, rows * self.channels);
+                        self.grad_weight(a, b, SharedMut(weight));
+                        let columns = 0..self.channels;
+                        output.hand_over(Block {
+                            sums: weight,
+                            stride: self.channels,
+                            rows: 0..rows,
+                            columns,
+                        });
+                    });
+                }
             }
         }
-        Output::Tail(tail) => tail(Block { sums, stride: columns, rows, columns: 0..columns }),
     }
 }
 
@@ -258,11 +245,16 @@ fn kernel(level: Level) -> Run {
 macro_rules! level {
     ($name:ident, $vector:ty $(, #[$feature:meta])?) => {
         /// # Safety
-        /// As [`lines`].
+        /// As [`gradients`].
         $(#[$feature])?
         unsafe fn $name(plan: &Depthwise, at: &Operands, lines: Range<usize>, channels: Range<usize>) {
             // SAFETY: the caller's promise.
-            unsafe { self::lines::<$vector>(plan, at, lines, channels) }
+            unsafe {
+                match plan.kind {
+                    ConvKind::Forward => self::sums::<$vector>(plan, at, lines, channels),
+                    _ => self::gradients::<$vector>(plan, at, lines, channels),
+                }
+            }
         }
     };
 }
@@ -279,11 +271,35 @@ level!(
 #[cfg(target_arch = "aarch64")]
 level!(neon, crate::cpu::gemm::vector::Neon32, #[target_feature(enable = "neon")]);
 
-/// # Safety
-/// The operands have these lines of results, their windows and channels, and nobody else uses those that are written; the
-/// machine has the vector's instructions.
+/// Pixels whose sums are computed together, so that a weight is read once for all of them.
+const PIXELS: usize = 8;
+
+/// The elements of a result's window that are inside of the image.
 #[inline(always)]
-unsafe fn lines<V: Vector<Number = f32>>(
+fn present<'a>(plan: &'a Depthwise, o: [usize; 3], clipped: &'a mut [Tap; MOST_TAPS]) -> &'a [Tap] {
+    if plan.windows.is_inside(o) {
+        return &plan.taps;
+    }
+    let mut count = 0;
+    for &tap in plan.taps.iter().filter(|tap| plan.windows.has(o, tap.row)) {
+        clipped[count] = tap;
+        count += 1;
+    }
+    &clipped[..count]
+}
+
+/// Where an element is.
+#[inline(always)]
+fn along(at: [isize; 3], strides: [isize; 3]) -> isize {
+    (0..3).map(|a| at[a] * strides[a]).sum()
+}
+
+/// The convolution's sums.
+///
+/// # Safety
+/// As [`gradients`].
+#[inline(always)]
+unsafe fn sums<V: Vector<Number = f32>>(
     plan: &Depthwise,
     at: &Operands,
     lines: Range<usize>,
@@ -291,61 +307,139 @@ unsafe fn lines<V: Vector<Number = f32>>(
 ) {
     let windows = &plan.windows;
     let [_, height, width] = windows.output;
-    let along = |at: [isize; 3], strides: [isize; 3]| (0..3).map(|a| at[a] * strides[a]).sum::<isize>();
+    let inside = windows.inside(2);
+    let mut clipped = [Tap::default(); MOST_TAPS];
+    for line in lines {
+        let mut x = 0;
+        while x < width {
+            let o = [line / height, line % height, x];
+            let group = Group {
+                taps: present(plan, o, &mut clipped),
+                image: at.image.wrapping_offset(along(windows.corner(o), at.strides)),
+                step: at.strides[2] * windows.stride[2] as isize,
+                result: at.result.wrapping_offset(along(o.map(|o| o as isize), at.result_strides)),
+                result_step: at.result_strides[2],
+                weight: at.weight,
+                channels: plan.channels,
+            };
+            // SAFETY: the caller's promise; inside of the image neighbours have the same elements.
+            unsafe {
+                if inside.contains(&x) && x + PIXELS <= inside.end {
+                    group.sums::<V, PIXELS>(channels.clone());
+                    x += PIXELS;
+                } else {
+                    group.sums::<V, 1>(channels.clone());
+                    x += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Neighbouring pixels of a line.
+struct Group<'a> {
+    taps: &'a [Tap],
+    /// The first pixel's window, and from there to the next.
+    image: *const f32,
+    step: isize,
+    /// The first pixel's result, and from there to the next.
+    result: *mut f32,
+    result_step: isize,
+    weight: *const f32,
+    channels: usize,
+}
+
+impl Group<'_> {
+    /// # Safety
+    /// The elements of `COUNT` pixels are there, and nobody else uses their results.
+    #[inline(always)]
+    unsafe fn sums<V: Vector<Number = f32>, const COUNT: usize>(&self, channels: Range<usize>) {
+        let mut channel = channels.start;
+        // SAFETY: the caller's promise.
+        unsafe {
+            while channel + V::LANES <= channels.end {
+                self.vector::<V, COUNT>(channel, None);
+                channel += V::LANES;
+            }
+            if channel < channels.end {
+                self.vector::<V, COUNT>(channel, Some(channels.end - channel));
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Group::sums`]; a whole vector of channels is there, or so many.
+    #[inline(always)]
+    unsafe fn vector<V: Vector<Number = f32>, const COUNT: usize>(&self, channel: usize, few: Option<usize>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let load = |from: *const f32| match few {
+                None => V::load(from),
+                Some(count) => V::load_first(from, count),
+            };
+            let mut sums = [V::splat(0.0); COUNT];
+            for tap in self.taps {
+                let weight = load(self.weight.wrapping_add(tap.row * self.channels + channel));
+                let image = self.image.wrapping_offset(tap.offset).wrapping_add(channel);
+                for (pixel, sum) in sums.iter_mut().enumerate() {
+                    let x = load(image.wrapping_offset(pixel as isize * self.step));
+                    *sum = x.multiply_add(weight, *sum);
+                }
+            }
+            for (pixel, sum) in sums.into_iter().enumerate() {
+                let to = self.result.wrapping_offset(pixel as isize * self.result_step).wrapping_add(channel);
+                match few {
+                    None => sum.store(to),
+                    Some(count) => sum.store_first(to, count),
+                }
+            }
+        }
+    }
+}
+
+/// What of either gradient comes from some lines.
+///
+/// # Safety
+/// The operands have these lines of results, their windows and channels, and nobody else uses those that are written; the
+/// machine has the vector's instructions.
+#[inline(always)]
+unsafe fn gradients<V: Vector<Number = f32>>(
+    plan: &Depthwise,
+    at: &Operands,
+    lines: Range<usize>,
+    channels: Range<usize>,
+) {
+    let windows = &plan.windows;
+    let [_, height, width] = windows.output;
     let mut clipped = [Tap::default(); MOST_TAPS];
     for line in lines {
         for x in 0..width {
             let o = [line / height, line % height, x];
-            let taps = if windows.is_inside(o) {
-                &plan.taps[..]
-            } else {
-                let mut count = 0;
-                for &tap in plan.taps.iter().filter(|tap| windows.has(o, tap.row)) {
-                    clipped[count] = tap;
-                    count += 1;
-                }
-                &clipped[..count]
-            };
+            let taps = present(plan, o, &mut clipped);
             let image = at.image.wrapping_offset(along(windows.corner(o), at.strides));
             let result = at.result.wrapping_offset(along(o.map(|o| o as isize), at.result_strides));
             let mut channel = channels.start;
             while channel < channels.end {
                 let count = V::LANES.min(channels.end - channel);
                 let pixel = image.wrapping_add(channel);
-                let weight = |tap: &Tap| at.weight.wrapping_add(tap.row * plan.channels + channel);
                 // SAFETY: the caller's promise; these taps are inside of the image.
                 unsafe {
                     let load = |from: *const f32| match count == V::LANES {
                         true => V::load(from),
                         false => V::load_first(from, count),
                     };
-                    let store = |value: V, to: *mut f32| match count == V::LANES {
-                        true => value.store(to),
-                        false => value.store_first(to, count),
-                    };
-                    let result = result.wrapping_add(channel);
-                    match plan.kind {
-                        ConvKind::Forward => {
-                            let mut sum = V::splat(0.0);
-                            for tap in taps {
-                                let x = load(pixel.wrapping_offset(tap.offset));
-                                sum = x.multiply_add(load(weight(tap)), sum);
-                            }
-                            store(sum, result);
-                        }
-                        ConvKind::GradInput => {
-                            let gradient = load(result);
-                            for tap in taps {
-                                let to = pixel.wrapping_offset(tap.offset);
-                                store(gradient.multiply_add(load(weight(tap)), load(to)), to);
-                            }
-                        }
-                        ConvKind::GradWeight => {
-                            let gradient = load(result);
-                            for tap in taps {
-                                let (x, to) = (load(pixel.wrapping_offset(tap.offset)), weight(tap));
-                                store(x.multiply_add(gradient, load(to)), to);
-                            }
+                    let gradient = load(result.wrapping_add(channel));
+                    for tap in taps {
+                        let x = pixel.wrapping_offset(tap.offset);
+                        let weight = at.weight.wrapping_add(tap.row * plan.channels + channel);
+                        let (to, by) = match plan.kind {
+                            ConvKind::GradInput => (x, weight),
+                            _ => (weight, x),
+                        };
+                        let sum = gradient.multiply_add(load(by), load(to));
+                        match count == V::LANES {
+                            true => sum.store(to),
+                            false => sum.store_first(to, count),
                         }
                     }
                 }

@@ -34,31 +34,49 @@ impl Padded {
     /// # Safety
     /// `source` has all elements of the image at its strides, and `target` room for [`Padded::len`].
     pub(super) unsafe fn fill(&self, source: *const f32, target: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.fill_lines(source, target, 0..self.lines()) }
+    }
+
+    /// How many lines the padded image has in all planes.
+    pub(super) fn lines(&self) -> usize {
+        self.outer[0] * self.outer[1]
+    }
+
+    /// Writes some lines of the padded image.
+    ///
+    /// # Safety
+    /// As [`Padded::fill`].
+    pub(super) unsafe fn fill_lines(
+        &self,
+        source: *const f32,
+        target: *mut f32,
+        lines: std::ops::Range<usize>,
+    ) {
         let [_, line, pixel] = self.strides().map(|stride| stride as usize);
         let dense = self.source[2] == self.channels as isize;
-        for z in 0..self.outer[0] {
-            for y in 0..self.outer[1] {
-                let start = target.wrapping_add((z * self.outer[1] + y) * line);
-                let (iz, iy) = (z.wrapping_sub(self.before[0]), y.wrapping_sub(self.before[1]));
-                // SAFETY: within the padded image, and source lines are only touched where they exist.
-                unsafe {
-                    if iz >= self.inner[0] || iy >= self.inner[1] {
-                        start.write_bytes(0, line);
-                        continue;
-                    }
-                    let left = self.before[2] * pixel;
-                    let middle = self.inner[2] * pixel;
-                    start.write_bytes(0, left);
-                    start.add(left + middle).write_bytes(0, line - left - middle);
-                    let from =
-                        source.wrapping_offset(iz as isize * self.source[0] + iy as isize * self.source[1]);
-                    if dense {
-                        std::ptr::copy_nonoverlapping(from, start.add(left), middle);
-                    } else {
-                        for x in 0..self.inner[2] {
-                            let from = from.wrapping_offset(x as isize * self.source[2]);
-                            std::ptr::copy_nonoverlapping(from, start.add(left + x * pixel), pixel);
-                        }
+        for number in lines {
+            let (z, y) = (number / self.outer[1], number % self.outer[1]);
+            let start = target.wrapping_add(number * line);
+            let (iz, iy) = (z.wrapping_sub(self.before[0]), y.wrapping_sub(self.before[1]));
+            // SAFETY: within the padded image, and source lines are only touched where they exist.
+            unsafe {
+                if iz >= self.inner[0] || iy >= self.inner[1] {
+                    start.write_bytes(0, line);
+                    continue;
+                }
+                let left = self.before[2] * pixel;
+                let middle = self.inner[2] * pixel;
+                start.write_bytes(0, left);
+                start.add(left + middle).write_bytes(0, line - left - middle);
+                let from =
+                    source.wrapping_offset(iz as isize * self.source[0] + iy as isize * self.source[1]);
+                if dense {
+                    std::ptr::copy_nonoverlapping(from, start.add(left), middle);
+                } else {
+                    for x in 0..self.inner[2] {
+                        let from = from.wrapping_offset(x as isize * self.source[2]);
+                        std::ptr::copy_nonoverlapping(from, start.add(left + x * pixel), pixel);
                     }
                 }
             }

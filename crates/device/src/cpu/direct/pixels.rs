@@ -6,12 +6,23 @@
 
 use kiln_compile::program::Conv;
 
+use super::Way;
 use super::image::Padded;
 use super::panel::{Strip, lay_out};
 use super::scratch::{self, Purpose};
 use super::tile::{Kernel, Segment, Tile};
 use crate::cpu::block::{Block, Output};
+use crate::cpu::finish::Finish;
 use crate::cpu::threads::parallel;
+
+/// Numbers of a weight that stay in a core's own cache beside all else.
+const IN_CACHE: usize = 80 * 1024;
+/// Numbers of an image that should do so beside a panel of a larger weight, and of sums that wait for their tail.
+const BESIDE: usize = 64 * 1024;
+/// Rows that are worth reading a large weight for.
+const WORTH: usize = 128;
+/// Tasks that few images are shared out as.
+const TASKS: usize = 8;
 
 /// For so few pixels laying out the weights isn't worth it, where they can be read as they lie.
 const FEW_PIXELS: usize = 1024;
@@ -25,18 +36,19 @@ pub(crate) struct Pixels {
     /// Tasks, each of so many whole images.
     chunks: usize,
     images: usize,
-    /// Result pixels of one image, and columns.
+    /// Result pixels of one image.
     pixels: usize,
-    columns: usize,
     blocks: Vec<BlockPlan>,
     classes: Vec<Vec<Segment>>,
     weights: Weights,
-    groups: usize,
     group_columns: usize,
-    /// Summed channels of a group, which is also how far groups are apart in the image.
-    group_channels: usize,
-    /// Few images: the padding is put around all of them first, and blocks are shared out instead of images.
+    /// Few images: the padding is put around all of them first, and blocks are shared out instead of images,
     split: bool,
+    /// or each block in so many parts of its columns.
+    parts: usize,
+    panels: Vec<Panel>,
+    /// Whether the weight stays in cache while tiles are walked: then each is finished before the next.
+    tiles_first: bool,
 }
 
 /// Rows of the result that are finished together.
@@ -78,9 +90,39 @@ impl Weights {
         }
     }
 
+    /// Numbers of a panel: window positions, then summed channels, then columns.
+    fn panel_len(&self) -> usize {
+        self.window.iter().product::<usize>() * self.sum * self.wide
+    }
+
     /// From one step of the sum to the next.
     fn step(&self) -> isize {
         if self.packed { self.wide as isize } else { self.sum_stride }
+    }
+}
+
+/// Columns that the kernel computes together.
+struct Panel {
+    /// Their group's first channel in the image.
+    channel: usize,
+    /// Where they are in the weight, or in the panels laid out.
+    b: isize,
+    columns: std::ops::Range<usize>,
+}
+
+/// Where the rows of a tile are in the result, and in what is added to it.
+#[derive(Default)]
+struct Places {
+    out: [isize; 32],
+    other: [isize; 32],
+}
+
+impl Places {
+    fn fill(&mut self, rows: &[usize], stride: isize, other_stride: isize) {
+        for (position, &row) in rows.iter().enumerate() {
+            self.out[position] = row as isize * stride;
+            self.other[position] = row as isize * other_stride;
+        }
     }
 }
 
@@ -110,7 +152,7 @@ struct AxisClass {
 
 impl Pixels {
     /// The plan of a convolution.
-    pub(super) fn forward(conv: &Conv, kernel: Kernel) -> Pixels {
+    pub(super) fn forward(conv: &Conv, kernel: Kernel, steady: bool) -> Pixels {
         let mut outer = [0; 3];
         let axes = std::array::from_fn(|axis| {
             let reach = (conv.window[axis] - 1) * conv.dilation[axis];
@@ -132,11 +174,11 @@ impl Pixels {
             outer,
             axes,
         };
-        Pixels::plan(conv, kernel, geometry)
+        Pixels::plan(conv, kernel, geometry, steady)
     }
 
     /// The plan of the gradient in the image.
-    pub(super) fn grad_input(conv: &Conv, kernel: Kernel) -> Pixels {
+    pub(super) fn grad_input(conv: &Conv, kernel: Kernel, steady: bool) -> Pixels {
         let (mut before, mut outer) = ([0; 3], [0; 3]);
         let axes = std::array::from_fn(|axis| {
             let (stride, dilation, pad) =
@@ -181,10 +223,10 @@ impl Pixels {
             outer,
             axes,
         };
-        Pixels::plan(conv, kernel, geometry)
+        Pixels::plan(conv, kernel, geometry, steady)
     }
 
-    fn plan(conv: &Conv, kernel: Kernel, geometry: Geometry) -> Pixels {
+    fn plan(conv: &Conv, kernel: Kernel, geometry: Geometry, steady: bool) -> Pixels {
         let Geometry { source, channels, result, columns, before, outer, .. } = geometry;
         let view = &conv.a.strides;
         let image = Padded { channels, inner: source, before, outer, source: [view[2], view[3], view[4]] };
@@ -194,13 +236,18 @@ impl Pixels {
         let pixels: usize = result.iter().product();
         let (group_channels, group_columns) = (channels / conv.groups, columns / conv.groups);
 
-        // Small images are taken several at a time, so that tiles are full.
-        let mut images = (4 * kernel.rows).div_ceil(pixels.max(1)).clamp(1, conv.batch.max(1));
+        let panels = conv.groups * group_columns.div_ceil(kernel.columns);
+        let numbers = panels * kernel.columns * group_channels * conv.window.iter().product::<usize>();
+        let tiles_first = numbers <= IN_CACHE;
+        // Small images are taken several at a time, so that tiles are full, and a large weight is read for many of them.
+        let rows = if tiles_first { 4 * kernel.rows } else { WORTH.max(4 * kernel.rows) };
+        let mut images = rows.div_ceil(pixels.max(1)).clamp(1, conv.batch.div_ceil(4).max(1));
         while !conv.batch.is_multiple_of(images) {
             images -= 1;
         }
         let chunks = conv.batch / images;
         let split = chunks < 4;
+        let parts = if split && !tiles_first && conv.groups == 1 { panels.min(TASKS) } else { 1 };
 
         let weight = &conv.b.strides;
         let weights = Weights {
@@ -211,8 +258,21 @@ impl Pixels {
             column_stride: geometry.column_stride,
             group_stride: (conv.out_channels / conv.groups) as isize * weight[0],
             wide: kernel.columns,
-            packed: geometry.column_stride != 1 || conv.batch * pixels > FEW_PIXELS,
+            packed: steady || geometry.column_stride != 1 || conv.batch * pixels > FEW_PIXELS,
         };
+        let each = group_columns.div_ceil(kernel.columns);
+        let panels = (0..conv.groups * each)
+            .map(|panel| {
+                let (group, first) = (panel / each, panel % each * kernel.columns);
+                let columns = group * group_columns + first
+                    ..group * group_columns + (first + kernel.columns).min(group_columns);
+                let b = match weights.packed {
+                    true => (panel * weights.panel_len()) as isize,
+                    false => group as isize * weights.group_stride + first as isize,
+                };
+                Panel { channel: group * group_channels, b, columns }
+            })
+            .collect();
         let mut classes = Vec::new();
         let mut members: Vec<(usize, Vec<(isize, usize)>)> = Vec::new();
         for depth in &geometry.axes[0] {
@@ -255,9 +315,13 @@ impl Pixels {
         let block_rows = if classes.len() > 1 {
             rows
         } else {
-            let most = (16 * 1024 / columns.max(1)).max(1);
+            let most = match tiles_first {
+                true => 16 * 1024 / columns.max(1),
+                false => BESIDE / columns.max(channels).max(1),
+            };
+            let most = most.max(1).next_multiple_of(kernel.rows);
             // Few images: equal blocks, so that nobody waits long for the last one.
-            let wanted = if split { rows.div_ceil(4).min(most) } else { most.next_multiple_of(kernel.rows) };
+            let wanted = if split && parts == 1 { rows.div_ceil(TASKS).min(most) } else { most };
             wanted.clamp(1, rows.max(1))
         };
         let mut blocks: Vec<BlockPlan> = (0..rows)
@@ -291,84 +355,28 @@ impl Pixels {
             chunks,
             images,
             pixels,
-            columns,
             blocks,
             classes,
             weights,
-            groups: conv.groups,
             group_columns,
-            group_channels,
             split,
+            parts,
+            panels,
+            tiles_first,
         }
-    }
-
-    /// Runs the plan.
-    ///
-    /// # Safety
-    /// As [`super::Direct::run`].
-    pub(super) unsafe fn run(&self, source: *const f32, weight: *const f32, output: &Output<f32>) {
-        let panels = if self.weights.packed { self.groups * self.panels() } else { 0 };
-        let (source, weight) = (Shared(source), Shared(weight));
-        scratch::with(Purpose::Weights, panels * self.panel_len(), |packed| {
-            let packed = SharedMut(packed);
-            let pack = |panel: usize| {
-                // SAFETY: each panel is packed by one task, into its own part of the scratch.
-                unsafe { self.pack(weight.get(), panel, packed.get().wrapping_add(panel * self.panel_len())) }
-            };
-            match panels * self.panel_len() < 64 * 1024 {
-                true => (0..panels).for_each(pack),
-                false => parallel(panels, &pack),
-            }
-            let packed = if self.weights.packed { Shared(packed.get()) } else { Shared(weight.get()) };
-            if self.split && !self.image.is_plain() {
-                let len = self.image.len();
-                let count = self.chunks * self.images;
-                scratch::with(Purpose::Gradients, count * len, |padded| {
-                    let padded = SharedMut(padded);
-                    let fill = |image: usize| {
-                        let from = source.get().wrapping_offset(image as isize * self.image_stride);
-                        // SAFETY: each image goes to its own part of the scratch.
-                        unsafe { self.image.fill(from, padded.get().wrapping_add(image * len)) };
-                    };
-                    match count * len < 32 * 1024 {
-                        true => (0..count).for_each(fill),
-                        false => parallel(count, &fill),
-                    }
-                    parallel(self.chunks * self.blocks.len(), &|task| {
-                        let (chunk, block) = (task / self.blocks.len(), task % self.blocks.len());
-                        let images = padded.get().wrapping_add(chunk * self.images * len);
-                        // SAFETY: the images are complete, and each block of the output is one task's.
-                        unsafe { self.block(images, packed.get(), chunk, &self.blocks[block], output) };
-                    });
-                });
-            } else if self.split {
-                parallel(self.chunks * self.blocks.len(), &|task| {
-                    let (chunk, block) = (task / self.blocks.len(), task % self.blocks.len());
-                    let images =
-                        source.get().wrapping_offset((chunk * self.images) as isize * self.image_stride);
-                    // SAFETY: the source is complete, and each block of the output is one task's.
-                    unsafe { self.block(images, packed.get(), chunk, &self.blocks[block], output) };
-                });
-            } else {
-                // SAFETY: each chunk of images, and so of the output, is one task's.
-                parallel(self.chunks, &|chunk| unsafe {
-                    self.chunk(source.get(), packed.get(), chunk, output)
-                });
-            }
-        });
     }
 
     /// Pads the images of a chunk and runs all of its blocks.
     ///
     /// # Safety
-    /// As [`Pixels::run`], with the weights packed; no other thread writes this chunk's rows.
+    /// As [`Way::run`]; no other thread writes this chunk's rows.
     unsafe fn chunk(&self, source: *const f32, packed: *const f32, chunk: usize, output: &Output<f32>) {
         let first = source.wrapping_offset((chunk * self.images) as isize * self.image_stride);
         // SAFETY: the caller's promise; the scratch is this thread's.
         unsafe {
             if self.image.is_plain() {
                 for block in &self.blocks {
-                    self.block(first, packed, chunk, block, output);
+                    self.block(first, packed, chunk, block, 0, output);
                 }
                 return;
             }
@@ -379,13 +387,13 @@ impl Pixels {
                     self.image.fill(from, padded.wrapping_add(image * len));
                 }
                 for block in &self.blocks {
-                    self.block(padded, packed, chunk, block, output);
+                    self.block(padded, packed, chunk, block, 0, output);
                 }
             });
         }
     }
 
-    /// Computes one block and hands it over.
+    /// Computes a part of one block and hands it over.
     ///
     /// # Safety
     /// As [`Pixels::chunk`]; `images` are the chunk's, padded.
@@ -395,79 +403,87 @@ impl Pixels {
         packed: *const f32,
         chunk: usize,
         block: &BlockPlan,
+        part: usize,
         output: &Output<f32>,
     ) {
         let first = chunk * self.images * self.pixels + block.first;
+        let all = self.panels.len();
+        let panels = &self.panels[part * all / self.parts..(part + 1) * all / self.parts];
+        let (Some(first_panel), Some(last_panel)) = (panels.first(), panels.last()) else { return };
+        let columns = first_panel.columns.start..last_panel.columns.end;
+        let sums = |out: *mut f32, stride: isize, finish: Option<&Finish>| {
+            // SAFETY: the caller's promise, and that of the place given here.
+            unsafe { self.sums(images, packed, block, panels, out, stride, finish) }
+        };
         match output {
             Output::Store { start, stride } => {
-                let out = start.wrapping_offset(first as isize * stride);
-                // SAFETY: the caller's promise.
-                unsafe { self.sums(images, packed, block, out, *stride) };
+                sums(start.wrapping_offset(first as isize * stride), *stride, None);
             }
-            Output::Tail(tail) => scratch::with(Purpose::Sums, block.rows * self.columns, |sums| {
-                // SAFETY: the scratch has room for the block.
-                unsafe { self.sums(images, packed, block, sums, self.columns as isize) };
-                tail(Block {
-                    sums,
-                    stride: self.columns,
-                    rows: first..first + block.rows,
-                    columns: 0..self.columns,
-                });
+            Output::Finish(finish) => {
+                let finish = finish.from(first, 0);
+                sums(finish.out, finish.stride, Some(&finish));
+            }
+            Output::Tail(tail) => scratch::with(Purpose::Sums, block.rows * columns.len(), |room| {
+                sums(room.wrapping_sub(columns.start), columns.len() as isize, None);
+                let rows = first..first + block.rows;
+                tail(Block { sums: room, stride: columns.len(), rows, columns: columns.clone() });
             }),
         }
     }
 
     /// # Safety
-    /// As [`Pixels::block`]; `out` has room for the block's rows at `stride`.
+    /// As [`Pixels::block`]; `out` has room for these panels of the block's rows at `stride`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two places, and what is computed of the one for the other"
+    )]
     unsafe fn sums(
         &self,
         images: *const f32,
         packed: *const f32,
         block: &BlockPlan,
+        panels: &[Panel],
         out: *mut f32,
         stride: isize,
+        finish: Option<&Finish>,
     ) {
-        let mut out_rows = [0isize; 32];
-        for group in 0..self.groups {
-            for panel in 0..self.panels() {
-                let column = panel * self.kernel.columns;
-                let columns = self.kernel.columns.min(self.group_columns - column);
-                let b = match self.weights.packed {
-                    true => packed.wrapping_add((group * self.panels() + panel) * self.panel_len()),
-                    false => {
-                        packed.wrapping_offset(group as isize * self.weights.group_stride + column as isize)
-                    }
-                };
+        let mut places = Places::default();
+        let other_stride = finish.map_or(0, |finish| finish.other_stride);
+        let b_step = self.weights.step();
+        let run = |panel: &Panel, tile: &TilePlan, places: &Places| {
+            let first = panel.columns.start;
+            // SAFETY: rows and segments were planned inside of the padded images, panels are packed whole.
+            unsafe {
+                self.kernel.run(&Tile {
+                    a: images.wrapping_add(panel.channel),
+                    rows: &tile.starts,
+                    a_step: 1,
+                    segments: &self.classes[tile.class],
+                    b: packed.wrapping_offset(panel.b),
+                    b_step,
+                    columns: panel.columns.len(),
+                    out: out.wrapping_add(first),
+                    out_rows: &places.out[..tile.rows.len()],
+                    add: false,
+                    finish,
+                    column: first,
+                    other_rows: &places.other[..tile.rows.len()],
+                });
+            }
+        };
+        if self.tiles_first {
+            for tile in &block.tiles {
+                places.fill(&tile.rows, stride, other_stride);
+                panels.iter().for_each(|panel| run(panel, tile, &places));
+            }
+        } else {
+            for panel in panels {
                 for tile in &block.tiles {
-                    for (slot, &row) in out_rows.iter_mut().zip(&tile.rows) {
-                        *slot = row as isize * stride;
-                    }
-                    // SAFETY: rows and segments were planned inside of the padded images, panels are packed whole.
-                    unsafe {
-                        self.kernel.run(&Tile {
-                            a: images.wrapping_add(group * self.group_channels),
-                            rows: &tile.starts,
-                            a_step: 1,
-                            segments: &self.classes[tile.class],
-                            b,
-                            b_step: self.weights.step(),
-                            columns,
-                            out: out.wrapping_add(group * self.group_columns + column),
-                            out_rows: &out_rows[..tile.rows.len()],
-                            add: false,
-                        });
-                    }
+                    places.fill(&tile.rows, stride, other_stride);
+                    run(panel, tile, &places);
                 }
             }
         }
-    }
-
-    fn panels(&self) -> usize {
-        self.group_columns.div_ceil(self.kernel.columns)
-    }
-
-    fn panel_len(&self) -> usize {
-        self.weights.window.iter().product::<usize>() * self.weights.sum * self.kernel.columns
     }
 
     /// Lays out one panel: window positions, then summed channels, then columns, padded with zeros.
@@ -477,9 +493,9 @@ impl Pixels {
     unsafe fn pack(&self, weight: *const f32, panel: usize, mut out: *mut f32) {
         let Weights { window, window_strides, sum, sum_stride, column_stride, group_stride, .. } =
             self.weights;
-        let (group, panel) = (panel / self.panels(), panel % self.panels());
-        let first = panel * self.kernel.columns;
-        let columns = self.kernel.columns.min(self.group_columns - first);
+        let Panel { columns, .. } = &self.panels[panel];
+        let (group, first) = (columns.start / self.group_columns, columns.start % self.group_columns);
+        let columns = columns.len();
         let base = weight.wrapping_offset(group as isize * group_stride + first as isize * column_stride);
         for position in 0..window.iter().product() {
             let (d, h, w) =
@@ -492,6 +508,66 @@ impl Pixels {
             unsafe { lay_out(&strip, self.kernel.columns, out) };
             out = out.wrapping_add(sum * self.kernel.columns);
         }
+    }
+}
+
+impl Way for Pixels {
+    fn arranged(&self) -> usize {
+        if self.weights.packed { self.panels.len() * self.weights.panel_len() } else { 0 }
+    }
+
+    unsafe fn arrange(&self, weight: *const f32, out: *mut f32) {
+        let (weight, out) = (Shared(weight), SharedMut(out));
+        let panels = self.panels.len();
+        let pack = |panel: usize| {
+            // SAFETY: each panel is packed by one task, into its own part.
+            unsafe {
+                self.pack(weight.get(), panel, out.get().wrapping_add(panel * self.weights.panel_len()))
+            }
+        };
+        match panels * self.weights.panel_len() < 64 * 1024 {
+            true => (0..panels).for_each(pack),
+            false => parallel(panels, &pack),
+        }
+    }
+
+    unsafe fn run(&self, source: *const f32, weight: *const f32, output: &Output<f32>) {
+        let (source, weight) = (Shared(source), Shared(weight));
+        if !self.split {
+            // SAFETY: each chunk of images, and so of the output, is one task's.
+            return parallel(self.chunks, &|chunk| unsafe {
+                self.chunk(source.get(), weight.get(), chunk, output)
+            });
+        }
+        let tasks = self.chunks * self.blocks.len() * self.parts;
+        let share = |images: Shared, between: isize, task: usize| {
+            let (rest, part) = (task / self.parts, task % self.parts);
+            let (chunk, block) = (rest / self.blocks.len(), &self.blocks[rest % self.blocks.len()]);
+            let images = images.get().wrapping_offset((chunk * self.images) as isize * between);
+            // SAFETY: the images are complete, and each part of a block of the output is one task's.
+            unsafe { self.block(images, weight.get(), chunk, block, part, output) };
+        };
+        if self.image.is_plain() {
+            return parallel(tasks, &|task| share(source, self.image_stride, task));
+        }
+        let len = self.image.len();
+        let count = self.chunks * self.images;
+        scratch::with(Purpose::Gradients, count * len, |padded| {
+            let padded = SharedMut(padded);
+            // Lines are shared out, since there may be one image alone.
+            let pieces = (len / (8 * 1024)).clamp(1, TASKS);
+            let fill = |task: usize| {
+                let (image, piece) = (task / pieces, task % pieces);
+                let from = source.get().wrapping_offset(image as isize * self.image_stride);
+                let lines = self.image.lines();
+                let lines = piece * lines / pieces..(piece + 1) * lines / pieces;
+                // SAFETY: each line of each image goes to its own part of the scratch.
+                unsafe { self.image.fill_lines(from, padded.get().wrapping_add(image * len), lines) };
+            };
+            parallel(count * pieces, &fill);
+            let images = Shared(padded.get());
+            parallel(tasks, &|task| share(images, len as isize, task));
+        });
     }
 }
 

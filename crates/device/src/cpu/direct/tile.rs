@@ -6,6 +6,8 @@
 //! A row is a pixel (forward and input gradient) or a channel at a window position (weight gradient); a segment is a
 //! window position, or a line of pixels. Nothing is gathered first: rows and segments are offsets into the image.
 
+use crate::cpu::finish::Finish;
+
 /// A stretch of the sum that is walked with constant steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
@@ -39,6 +41,12 @@ pub(super) struct Tile<'a> {
     pub(super) out_rows: &'a [isize],
     /// Whether to add to what is there.
     pub(super) add: bool,
+    /// What is done with the sums before they are stored in `out`, which is its result,
+    pub(super) finish: Option<&'a Finish>,
+    /// from this column of it on.
+    pub(super) column: usize,
+    /// Where each row of its other value starts, if it has one.
+    pub(super) other_rows: &'a [isize],
 }
 
 /// The kernel for this processor.
@@ -77,8 +85,8 @@ impl Kernel {
     }
 }
 
-/// Makes the kernel for one kind of vector, whose functions are in scope: one for every number of rows, and the choice
-/// among them.
+/// Makes the kernel for one kind of vector, whose functions are in scope: one for every number of rows, vectors, and
+/// whether the last vector has columns in all lanes; and the choice among them.
 macro_rules! kernel {
     ([$($rows:literal)*] $(, #[$feature:meta])?) => {
         /// # Safety
@@ -86,36 +94,45 @@ macro_rules! kernel {
         pub(super) unsafe fn run(tile: &Tile) {
             // SAFETY: the caller's promise.
             unsafe {
-                match tile.rows.len() {
-                    $($rows => rows::<$rows>(tile),)*
+                match (tile.rows.len(), tile.columns > LANES, tile.columns % LANES == 0) {
+                    $(($rows, true, true) => rows::<$rows, 2, false>(tile),)*
+                    $(($rows, true, false) => rows::<$rows, 2, true>(tile),)*
+                    $(($rows, false, true) => rows::<$rows, 1, false>(tile),)*
+                    $(($rows, false, false) => rows::<$rows, 1, true>(tile),)*
                     _ => {}
                 }
             }
         }
 
         /// # Safety
-        /// As [`run`]; the tile has so many rows.
+        /// As [`run`]; the tile has so many rows and vectors of columns, the last with some lanes alone if it says so.
         $(#[$feature])?
-        unsafe fn rows<const ROWS: usize>(tile: &Tile) {
-            // How many lanes of the first and of the second vector are columns.
-            let low = lanes(tile.columns.min(LANES));
-            let high = lanes(tile.columns.saturating_sub(LANES));
+        unsafe fn rows<const ROWS: usize, const WIDTH: usize, const SOME: bool>(tile: &Tile) {
+            let last = some(tile.columns - (WIDTH - 1) * LANES);
+            // SAFETY: what is read and written here has as many columns as the tile, by the caller's promise.
+            let read = |from: *const f32, vector: usize| unsafe {
+                let from = from.wrapping_add(vector * LANES);
+                if SOME && vector == WIDTH - 1 { load_some(from, last) } else { load(from) }
+            };
             let mut starts = [tile.a; ROWS];
             for (start, &row) in starts.iter_mut().zip(tile.rows) {
                 *start = tile.a.wrapping_offset(row);
             }
-            let mut sums = [[zero(); 2]; ROWS];
+            let mut sums = [[zero(); WIDTH]; ROWS];
             for segment in tile.segments {
                 let mut at = segment.a;
                 let mut b = tile.b.wrapping_offset(segment.b);
                 for _ in 0..segment.count {
-                    // SAFETY: in bounds by the caller's promise.
-                    let right = unsafe { [load(b, low), load(b.wrapping_add(LANES), high)] };
+                    let mut right = [zero(); WIDTH];
+                    for vector in 0..WIDTH {
+                        right[vector] = read(b, vector);
+                    }
                     for row in 0..ROWS {
                         // SAFETY: in bounds by the caller's promise.
                         let left = splat(unsafe { *starts[row].wrapping_offset(at) });
-                        sums[row][0] = multiply_add(left, right[0], sums[row][0]);
-                        sums[row][1] = multiply_add(left, right[1], sums[row][1]);
+                        for vector in 0..WIDTH {
+                            sums[row][vector] = multiply_add(left, right[vector], sums[row][vector]);
+                        }
                     }
                     at += tile.a_step;
                     b = b.wrapping_offset(tile.b_step);
@@ -123,15 +140,26 @@ macro_rules! kernel {
             }
             for row in 0..ROWS {
                 let out = tile.out.wrapping_offset(tile.out_rows[row]);
-                let next = out.wrapping_add(LANES);
-                // SAFETY: in bounds by the caller's promise.
-                unsafe {
+                for vector in 0..WIDTH {
+                    let mut sum = sums[row][vector];
                     if tile.add {
-                        sums[row][0] = add(sums[row][0], load(out, low));
-                        sums[row][1] = add(sums[row][1], load(next, high));
+                        sum = add(sum, read(out, vector));
                     }
-                    store(out, sums[row][0], low);
-                    store(next, sums[row][1], high);
+                    if let Some(finish) = tile.finish {
+                        let own = |from: *const f32| read(from.wrapping_add(tile.column), vector);
+                        let scale = if finish.scale.is_null() { splat(1.0) } else { own(finish.scale) };
+                        let shift = if finish.shift.is_null() { zero() } else { own(finish.shift) };
+                        sum = multiply_add(sum, scale, shift);
+                        if !finish.other.is_null() {
+                            sum = add(sum, own(finish.other.wrapping_offset(tile.other_rows[row])));
+                        }
+                        sum = clamp(sum, finish.low, finish.high);
+                    }
+                    let to = out.wrapping_add(vector * LANES);
+                    // SAFETY: as for reading.
+                    unsafe {
+                        if SOME && vector == WIDTH - 1 { store_some(to, sum, last) } else { store(to, sum) }
+                    }
                 }
             }
         }
@@ -147,7 +175,8 @@ mod avx512 {
     const LANES: usize = 16;
     kernel!([1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f")]);
 
-    fn lanes(count: usize) -> u16 {
+    /// The first lanes.
+    fn some(count: usize) -> u16 {
         ((1u32 << count) - 1) as u16
     }
 
@@ -171,26 +200,51 @@ mod avx512 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
+    fn clamp(x: __m512, low: f32, high: f32) -> __m512 {
+        // Where one is `NaN` these give the second operand.
+        _mm512_min_ps(splat(high), _mm512_max_ps(splat(low), x))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     fn add(a: __m512, b: __m512) -> __m512 {
         _mm512_add_ps(a, b)
     }
 
     /// # Safety
-    /// The lanes of the mask are readable.
+    /// All lanes are readable.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn load(p: *const f32, lanes: u16) -> __m512 {
-        // SAFETY: masked lanes aren't touched.
-        unsafe { _mm512_maskz_loadu_ps(lanes, p) }
+    unsafe fn load(p: *const f32) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_loadu_ps(p) }
     }
 
     /// # Safety
-    /// The lanes of the mask are writable.
+    /// These lanes are readable.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn store(p: *mut f32, v: __m512, lanes: u16) {
-        // SAFETY: masked lanes aren't touched.
-        unsafe { _mm512_mask_storeu_ps(p, lanes, v) }
+    unsafe fn load_some(p: *const f32, some: u16) -> __m512 {
+        // SAFETY: other lanes aren't touched.
+        unsafe { _mm512_maskz_loadu_ps(some, p) }
+    }
+
+    /// # Safety
+    /// All lanes are writable.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store(p: *mut f32, v: __m512) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+
+    /// # Safety
+    /// These lanes are writable.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store_some(p: *mut f32, v: __m512, some: u16) {
+        // SAFETY: other lanes aren't touched.
+        unsafe { _mm512_mask_storeu_ps(p, some, v) }
     }
 }
 
@@ -203,10 +257,11 @@ mod avx2 {
     const LANES: usize = 8;
     kernel!([1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
 
-    /// A mask vector with the sign bit set in the first `count` lanes, read from a sliding window.
-    fn lanes(count: usize) -> *const i32 {
-        static WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-        WINDOW[LANES - count.min(LANES)..].as_ptr()
+    /// The first lanes.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn some(count: usize) -> __m256i {
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
     }
 
     #[inline]
@@ -229,26 +284,53 @@ mod avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
+    fn clamp(x: __m256, low: f32, high: f32) -> __m256 {
+        // Where one is `NaN` these give the second operand.
+        _mm256_min_ps(splat(high), _mm256_max_ps(splat(low), x))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
     fn add(a: __m256, b: __m256) -> __m256 {
         _mm256_add_ps(a, b)
     }
 
     /// # Safety
-    /// The lanes of the mask are readable.
+    /// All lanes are readable.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn load(p: *const f32, lanes: *const i32) -> __m256 {
-        // SAFETY: eight lanes of the window follow `lanes`; masked lanes of `p` aren't touched.
-        unsafe { _mm256_maskload_ps(p, _mm256_loadu_si256(lanes.cast())) }
+    unsafe fn load(p: *const f32) -> __m256 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_loadu_ps(p) }
     }
 
     /// # Safety
-    /// The lanes of the mask are writable.
+    /// These lanes are readable.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn store(p: *mut f32, v: __m256, lanes: *const i32) {
-        // SAFETY: as for `load`.
-        unsafe { _mm256_maskstore_ps(p, _mm256_loadu_si256(lanes.cast()), v) }
+    unsafe fn load_some(p: *const f32, some: __m256i) -> __m256 {
+        // SAFETY: other lanes aren't touched.
+        unsafe { _mm256_maskload_ps(p, some) }
+    }
+
+    /// # Safety
+    /// All lanes are writable.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn store(p: *mut f32, v: __m256) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+
+    /// Takes some processors ten times as long as a whole store.
+    ///
+    /// # Safety
+    /// These lanes are writable.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn store_some(p: *mut f32, v: __m256, some: __m256i) {
+        // SAFETY: other lanes aren't touched.
+        unsafe { _mm256_maskstore_ps(p, some, v) }
     }
 }
 
@@ -260,10 +342,6 @@ mod portable {
     kernel!([1 2 3 4 5 6]);
 
     type Vector = [f32; LANES];
-
-    fn lanes(count: usize) -> usize {
-        count.min(LANES)
-    }
 
     #[inline(always)]
     fn zero() -> Vector {
@@ -288,25 +366,50 @@ mod portable {
     }
 
     #[inline(always)]
+    fn clamp(x: Vector, low: f32, high: f32) -> Vector {
+        x.map(|x| if x < low { low } else { x }).map(|x| if x > high { high } else { x })
+    }
+
+    #[inline(always)]
     fn add(a: Vector, b: Vector) -> Vector {
         std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    fn some(count: usize) -> usize {
+        count
+    }
+
+    /// # Safety
+    /// All lanes are readable.
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Vector {
+        // SAFETY: the caller's promise.
+        unsafe { p.cast::<Vector>().read_unaligned() }
     }
 
     /// # Safety
     /// So many lanes are readable.
     #[inline(always)]
-    unsafe fn load(p: *const f32, lanes: usize) -> Vector {
+    unsafe fn load_some(p: *const f32, count: usize) -> Vector {
         let mut v = zero();
         // SAFETY: the caller's promise; the array has at least as many.
-        unsafe { std::ptr::copy_nonoverlapping(p, v.as_mut_ptr(), lanes) };
+        unsafe { std::ptr::copy_nonoverlapping(p, v.as_mut_ptr(), count) };
         v
+    }
+
+    /// # Safety
+    /// All lanes are writable.
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: Vector) {
+        // SAFETY: the caller's promise.
+        unsafe { p.cast::<Vector>().write_unaligned(v) }
     }
 
     /// # Safety
     /// So many lanes are writable.
     #[inline(always)]
-    unsafe fn store(p: *mut f32, v: Vector, lanes: usize) {
+    unsafe fn store_some(p: *mut f32, v: Vector, count: usize) {
         // SAFETY: the caller's promise; the array has at least as many.
-        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, lanes) };
+        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, count) };
     }
 }

@@ -6,6 +6,7 @@
 
 use kiln_compile::program::Conv;
 
+use super::Way;
 use super::image::Padded;
 use super::pixels::{Shared, SharedMut};
 use super::scratch::{self, Purpose};
@@ -118,54 +119,6 @@ impl WeightGradient {
         }
     }
 
-    /// Runs the plan.
-    ///
-    /// # Safety
-    /// As [`super::Direct::run`].
-    pub(super) unsafe fn run(&self, image: *const f32, gradient: *const f32, output: &Output<f32>) {
-        let len = self.rows.len() * self.out_channels;
-        let (image, gradient) = (Shared(image), Shared(gradient));
-        if self.parts > 1 {
-            scratch::with(Purpose::Parts, self.parts * len, |sums| {
-                let sums = SharedMut(sums);
-                parallel(self.parts, &|part| {
-                    let (first, end) = (self.batch * part / self.parts, self.batch * (part + 1) / self.parts);
-                    let sums = sums.get().wrapping_add(part * len);
-                    self.padded(first, end, image, |images| {
-                        // SAFETY: every part has sums of its own.
-                        unsafe { self.sum(images, gradient.get(), first..end, 0..self.rows.len(), sums) };
-                    });
-                });
-                for part in 1..self.parts {
-                    // SAFETY: all parts are done, and lie one behind the other.
-                    unsafe { add(sums.get(), sums.get().wrapping_add(part * len), len) };
-                }
-                // SAFETY: the first part now holds the whole.
-                unsafe { self.hand_over(sums.get(), 0..self.rows.len(), output) };
-            });
-            return;
-        }
-        let tasks = self.rows.len().div_ceil(2 * self.kernel.rows).clamp(1, 8);
-        self.padded(0, self.batch, image, |images| {
-            let images = Shared(images);
-            parallel(tasks, &|task| {
-                let tiles = self.rows.len().div_ceil(self.kernel.rows);
-                let edge = |task: usize| (tiles * task / tasks * self.kernel.rows).min(self.rows.len());
-                let rows = edge(task)..edge(task + 1);
-                if rows.is_empty() {
-                    return;
-                }
-                scratch::with(Purpose::Sums, rows.len() * self.out_channels, |sums| {
-                    // SAFETY: the sums are this task's; its rows of the output are nobody else's.
-                    unsafe {
-                        self.sum(images.get(), gradient.get(), 0..self.batch, rows.clone(), sums);
-                        self.hand_over(sums, rows, output);
-                    }
-                });
-            });
-        });
-    }
-
     /// The padded images `first..end` one behind the other (or the source itself where there is no padding).
     fn padded(&self, first: usize, end: usize, image: Shared, body: impl FnOnce(*const f32)) {
         let source = |n: usize| image.get().wrapping_offset(n as isize * self.image_stride);
@@ -230,6 +183,9 @@ impl WeightGradient {
                                 out: sums.wrapping_add(column),
                                 out_rows: &out_rows[..part.len()],
                                 add: done > 0,
+                                finish: None,
+                                column: 0,
+                                other_rows: &[],
                             });
                         }
                     }
@@ -239,29 +195,55 @@ impl WeightGradient {
         }
     }
 
-    /// Gives finished rows to the output.
-    ///
-    /// # Safety
-    /// `sums` holds them, all columns wide.
-    unsafe fn hand_over(&self, sums: *mut f32, rows: std::ops::Range<usize>, output: &Output<f32>) {
-        match output {
-            Output::Store { start, stride } => {
-                for (position, row) in rows.enumerate() {
-                    let from = sums.wrapping_add(position * self.out_channels);
-                    // SAFETY: the output has this row.
-                    unsafe {
-                        std::ptr::copy_nonoverlapping(
-                            from,
-                            start.wrapping_offset(row as isize * stride),
-                            self.out_channels,
-                        );
-                    }
+    /// Finished rows, all columns wide.
+    fn finished(&self, sums: *mut f32, rows: std::ops::Range<usize>) -> Block<f32> {
+        Block { sums, stride: self.out_channels, rows, columns: 0..self.out_channels }
+    }
+}
+
+impl Way for WeightGradient {
+    unsafe fn run(&self, image: *const f32, gradient: *const f32, output: &Output<f32>) {
+        let len = self.rows.len() * self.out_channels;
+        let (image, gradient) = (Shared(image), Shared(gradient));
+        if self.parts > 1 {
+            scratch::with(Purpose::Parts, self.parts * len, |sums| {
+                let sums = SharedMut(sums);
+                parallel(self.parts, &|part| {
+                    let (first, end) = (self.batch * part / self.parts, self.batch * (part + 1) / self.parts);
+                    let sums = sums.get().wrapping_add(part * len);
+                    self.padded(first, end, image, |images| {
+                        // SAFETY: every part has sums of its own.
+                        unsafe { self.sum(images, gradient.get(), first..end, 0..self.rows.len(), sums) };
+                    });
+                });
+                for part in 1..self.parts {
+                    // SAFETY: all parts are done, and lie one behind the other.
+                    unsafe { add(sums.get(), sums.get().wrapping_add(part * len), len) };
                 }
-            }
-            Output::Tail(tail) => {
-                tail(Block { sums, stride: self.out_channels, rows, columns: 0..self.out_channels });
-            }
+                // SAFETY: the first part now holds the whole.
+                unsafe { output.hand_over(self.finished(sums.get(), 0..self.rows.len())) };
+            });
+            return;
         }
+        let tasks = self.rows.len().div_ceil(2 * self.kernel.rows).clamp(1, 8);
+        self.padded(0, self.batch, image, |images| {
+            let images = Shared(images);
+            parallel(tasks, &|task| {
+                let tiles = self.rows.len().div_ceil(self.kernel.rows);
+                let edge = |task: usize| (tiles * task / tasks * self.kernel.rows).min(self.rows.len());
+                let rows = edge(task)..edge(task + 1);
+                if rows.is_empty() {
+                    return;
+                }
+                scratch::with(Purpose::Sums, rows.len() * self.out_channels, |sums| {
+                    // SAFETY: the sums are this task's; its rows of the output are nobody else's.
+                    unsafe {
+                        self.sum(images.get(), gradient.get(), 0..self.batch, rows.clone(), sums);
+                        output.hand_over(self.finished(sums, rows));
+                    }
+                });
+            });
+        });
     }
 }
 

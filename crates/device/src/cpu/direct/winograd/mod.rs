@@ -19,8 +19,11 @@ pub(super) use weight::WeightGradient;
 /// Between the numbers of one point and those of the next, so that they don't fall on the same lines of the cache.
 const GAP: usize = 16;
 
-/// The maps that make a convolution cheapest, if they beat the direct sum.
-pub(super) fn maps(conv: &Conv, level: Level) -> Option<Maps> {
+/// Cycles that a line of weights takes to come.
+const LINE: f64 = 3.0;
+
+/// The maps that make a convolution cheapest, if they beat the direct sum. `steady`: the weights are mapped ahead.
+pub(super) fn maps(conv: &Conv, level: Level, steady: bool) -> Option<Maps> {
     let square = conv.window == [1, 3, 3]
         && conv.stride == [1; 3]
         && conv.dilation == [1; 3]
@@ -34,15 +37,17 @@ pub(super) fn maps(conv: &Conv, level: Level) -> Option<Maps> {
         ConvKind::Forward | ConvKind::GradWeight => conv.output,
         ConvKind::GradInput => conv.input,
     };
-    // In registers of 16 numbers: what the products take, and what is moved to points and back.
+    // In cycles, for registers of 16 numbers: what the products take, what is moved to points and back, and reading the
+    // weights, which come from afar where they are more than a cache holds.
     let (from, to) = (conv.in_channels as f64 / 16.0, conv.out_channels as f64 / 16.0);
     let pixels = (conv.batch * result[1] * result[2]) as f64;
     let products = |count: f64| count * from * to * 8.0;
-    let direct = products(9.0 * pixels);
+    let direct = products(9.0 * pixels) + 9.0 * LINE * 16.0 * from * to;
     let cost = |maps: &Maps| {
         let tiles = (conv.batch * result[1].div_ceil(maps.outputs) * result[2].div_ceil(maps.outputs)) as f64;
         let points = maps.points() as f64;
-        let moved = 3.5 * points * (tiles * (from + to) + 16.0 * from * to);
+        let weights = if steady { LINE } else { 3.5 };
+        let moved = points * (3.5 * tiles * (from + to) + weights * 16.0 * from * to);
         products(points * tiles) + moved
     };
     Maps::all(level)

@@ -10,6 +10,7 @@ use kiln_compile::program::{Conv, ConvKind};
 use super::square::{Maps, Square};
 use super::{GAP, Plane, Tiling};
 use crate::cpu::block::{Block, Output};
+use crate::cpu::direct::Way;
 use crate::cpu::direct::panel::{Strip, lay_out};
 use crate::cpu::direct::pixels::{Shared, SharedMut};
 use crate::cpu::direct::scratch::{self, Purpose};
@@ -39,6 +40,8 @@ pub(crate) struct Pixels {
     channels: usize,
     columns: usize,
     weights: Weights,
+    /// Whether all weights are mapped before a run.
+    ahead: bool,
 }
 
 /// How the weight lies in memory.
@@ -53,7 +56,7 @@ struct Weights {
 
 impl Pixels {
     /// The plan.
-    pub(in crate::cpu::direct) fn new(conv: &Conv, kernel: Kernel, maps: Maps) -> Pixels {
+    pub(in crate::cpu::direct) fn new(conv: &Conv, kernel: Kernel, maps: Maps, steady: bool) -> Pixels {
         let (view, weight) = (&conv.a.strides, &conv.b.strides);
         let pad = [conv.pad[1] as isize, conv.pad[2] as isize];
         let forward = conv.kind == ConvKind::Forward;
@@ -91,55 +94,31 @@ impl Pixels {
         let tiles = (BLOCK / (maps.points() * (channels + columns))).max(3 * kernel.rows);
         let lines = (tiles / tiling.wide()).min(all.div_ceil(4)).max(1);
         let lines = (all * tiling.wide() >= columns).then_some(lines);
-        Pixels { kernel, maps, batch: conv.batch, source, pad, tiling, lines, channels, columns, weights }
-    }
-
-    /// Runs the plan.
-    ///
-    /// # Safety
-    /// As [`Direct::run`](crate::cpu::direct::Direct::run).
-    pub(in crate::cpu::direct) unsafe fn run(
-        &self,
-        source: *const f32,
-        weight: *const f32,
-        output: &Output<f32>,
-    ) {
-        let all = self.batch * self.tiling.lines();
-        let (source, weight) = (Shared(source), Shared(weight));
-        let Some(lines) = self.lines else {
-            // SAFETY: the caller's promise.
-            return unsafe { self.panels(source, weight, output) };
-        };
-        let steps = self.channels.div_ceil(STEPS);
-        let between = self.channels * self.kernel.columns + GAP;
-        scratch::with(Purpose::Weights, self.panel_count() * self.maps.points() * between, |mapped| {
-            let mapped = SharedMut(mapped);
-            parallel(self.panel_count() * steps, &|task| {
-                let (panel, first) = (task / steps, task % steps * STEPS);
-                let start = panel * self.maps.points() * between + first * self.kernel.columns;
-                // SAFETY: each task has its own steps of its own panel.
-                unsafe {
-                    self.map_weight(weight.get(), panel, first, mapped.get().wrapping_add(start), between);
-                }
-            });
-            parallel(all.div_ceil(lines), &|block| {
-                let lines = block * lines..((block + 1) * lines).min(all);
-                // SAFETY: all weights are mapped, and each block of the output is one task's.
-                unsafe { self.block(source.get(), mapped.get(), lines, output) };
-            });
-        });
+        let ahead = steady || lines.is_some();
+        Pixels {
+            kernel,
+            maps,
+            batch: conv.batch,
+            source,
+            pad,
+            tiling,
+            lines,
+            channels,
+            columns,
+            weights,
+            ahead,
+        }
     }
 
     /// Maps all tiles, and then goes through the weights panel by panel.
     ///
     /// # Safety
-    /// As [`Pixels::run`].
+    /// As [`Way::run`].
     unsafe fn panels(&self, source: Shared, weight: Shared, output: &Output<f32>) {
         let all = self.batch * self.tiling.lines();
         let tiles = all * self.tiling.wide();
         let wide = self.kernel.columns;
         let (from, to) = (tiles * self.channels + GAP, tiles * wide + GAP);
-        let between = STEPS.min(self.channels) * wide + GAP;
         let compute = |out: *mut f32, stride: isize| {
             let out = SharedMut(out);
             scratch::with(Purpose::Images, self.maps.points() * from, |image| {
@@ -155,21 +134,15 @@ impl Pixels {
                 parallel(self.panel_count(), &|panel| {
                     let columns = wide.min(self.columns - panel * wide);
                     scratch::with(Purpose::Parts, self.maps.points() * to, |products| {
-                        scratch::with(Purpose::Weights, self.maps.points() * between, |mapped| {
-                            for first in (0..self.channels).step_by(STEPS) {
-                                let steps = STEPS.min(self.channels - first);
-                                // SAFETY: the scratch has room for these steps of the panel, and for its products.
-                                unsafe {
-                                    self.map_weight(weight.get(), panel, first, mapped, between);
-                                    for point in 0..self.maps.points() {
-                                        let a = image.get().wrapping_add(point * from + first);
-                                        let b = mapped.wrapping_add(point * between);
-                                        let out = products.wrapping_add(point * to);
-                                        self.product(a, b, (tiles, steps, columns), out, wide, first > 0);
-                                    }
-                                }
-                            }
-                        });
+                        if self.ahead {
+                            // SAFETY: all weights are mapped, and the scratch has room for the panel's products.
+                            unsafe { self.products(image.get(), from, weight.get(), panel, products, to) };
+                        } else {
+                            // SAFETY: the weight is complete.
+                            unsafe {
+                                self.mapped_products(image.get(), from, weight.get(), panel, products, to)
+                            };
+                        }
                         let out = out.get().wrapping_add(panel * wide);
                         for index in 0..tiles {
                             let products = products.wrapping_add(index * wide);
@@ -182,7 +155,7 @@ impl Pixels {
         };
         match output {
             Output::Store { start, stride } => compute(*start, *stride),
-            Output::Tail(tail) => {
+            output => {
                 let pixels = self.tiling.first_pixel(all);
                 scratch::with(Purpose::Sums, pixels * self.columns, |sums| {
                     compute(sums, self.columns as isize);
@@ -190,17 +163,83 @@ impl Pixels {
                     parallel(pixels.div_ceil(together), &|part| {
                         let rows = part * together..((part + 1) * together).min(pixels);
                         let sums = sums.get().wrapping_add(rows.start * self.columns);
-                        tail(Block { sums, stride: self.columns, rows, columns: 0..self.columns });
+                        let block = Block { sums, stride: self.columns, rows, columns: 0..self.columns };
+                        // SAFETY: each part of the sums is handed over once.
+                        unsafe { output.hand_over(block) };
                     });
                 });
             }
         }
     }
 
+    /// From one point of a panel of mapped weights to the next.
+    fn between(&self) -> usize {
+        self.channels * self.kernel.columns + GAP
+    }
+
+    /// The products of all tiles with a panel of mapped weights.
+    ///
+    /// # Safety
+    /// The image and the weights are mapped; `products` has room for a panel's columns of every tile at every point.
+    unsafe fn products(
+        &self,
+        image: *const f32,
+        from: usize,
+        mapped: *const f32,
+        panel: usize,
+        products: *mut f32,
+        to: usize,
+    ) {
+        let wide = self.kernel.columns;
+        let columns = wide.min(self.columns - panel * wide);
+        let tiles = self.batch * self.tiling.lines() * self.tiling.wide();
+        for point in 0..self.maps.points() {
+            let a = image.wrapping_add(point * from);
+            let b = mapped.wrapping_add((panel * self.maps.points() + point) * self.between());
+            let out = products.wrapping_add(point * to);
+            // SAFETY: the caller's promise.
+            unsafe { self.product(a, b, (tiles, self.channels, columns), out, wide, false) };
+        }
+    }
+
+    /// The same from a weight as it lies: some steps of the panel are mapped, and used while they are in cache.
+    ///
+    /// # Safety
+    /// The image is mapped and the weight complete; the rest as for [`Pixels::products`].
+    unsafe fn mapped_products(
+        &self,
+        image: *const f32,
+        from: usize,
+        weight: *const f32,
+        panel: usize,
+        products: *mut f32,
+        to: usize,
+    ) {
+        let wide = self.kernel.columns;
+        let columns = wide.min(self.columns - panel * wide);
+        let tiles = self.batch * self.tiling.lines() * self.tiling.wide();
+        let between = STEPS.min(self.channels) * wide + GAP;
+        scratch::with(Purpose::Weights, self.maps.points() * between, |mapped| {
+            for first in (0..self.channels).step_by(STEPS) {
+                let steps = STEPS.min(self.channels - first);
+                // SAFETY: the scratch has room for these steps of the panel.
+                unsafe {
+                    self.map_weight(weight, panel, first, mapped, between);
+                    for point in 0..self.maps.points() {
+                        let a = image.wrapping_add(point * from + first);
+                        let b = mapped.wrapping_add(point * between);
+                        let out = products.wrapping_add(point * to);
+                        self.product(a, b, (tiles, steps, columns), out, wide, first > 0);
+                    }
+                }
+            }
+        });
+    }
+
     /// Computes some lines of tiles and hands them over.
     ///
     /// # Safety
-    /// As [`Pixels::run`], with the weights mapped; nobody else writes these lines.
+    /// As [`Way::run`]; nobody else writes these lines.
     unsafe fn block(
         &self,
         source: *const f32,
@@ -212,7 +251,7 @@ impl Pixels {
         let pixels = self.tiling.first_pixel(lines.start)..self.tiling.first_pixel(lines.end);
         let (from, to) = (tiles * self.channels + GAP, tiles * self.columns + GAP);
         let (points, wide) = (self.maps.points(), self.kernel.columns);
-        let between = self.channels * wide + GAP;
+        let between = self.between();
         scratch::with(Purpose::Images, points * from, |image| {
             for index in 0..tiles {
                 // SAFETY: the scratch has room for all tiles.
@@ -237,11 +276,14 @@ impl Pixels {
                 };
                 match output {
                     Output::Store { start, stride } => hand_over(*start, 0, *stride),
-                    Output::Tail(tail) => {
+                    output => {
                         scratch::with(Purpose::Sums, pixels.len() * self.columns, |sums| {
                             hand_over(sums, pixels.start, self.columns as isize);
                             let columns = 0..self.columns;
-                            tail(Block { sums, stride: self.columns, rows: pixels, columns });
+                            // SAFETY: these pixels are this task's.
+                            unsafe {
+                                output.hand_over(Block { sums, stride: self.columns, rows: pixels, columns });
+                            }
                         });
                     }
                 }
@@ -378,8 +420,44 @@ impl Pixels {
                     out,
                     out_rows: &out_rows[..count],
                     add,
+                    finish: None,
+                    column: 0,
+                    other_rows: &[],
                 });
             }
         }
+    }
+}
+
+impl Way for Pixels {
+    fn arranged(&self) -> usize {
+        if self.ahead { self.panel_count() * self.maps.points() * self.between() } else { 0 }
+    }
+
+    /// Maps all weights.
+    unsafe fn arrange(&self, weight: *const f32, mapped: *mut f32) {
+        let (weight, mapped) = (Shared(weight), SharedMut(mapped));
+        let steps = self.channels.div_ceil(STEPS);
+        parallel(self.panel_count() * steps, &|task| {
+            let (panel, first) = (task / steps, task % steps * STEPS);
+            let start = panel * self.maps.points() * self.between() + first * self.kernel.columns;
+            let mapped = mapped.get().wrapping_add(start);
+            // SAFETY: each task has its own steps of its own panel.
+            unsafe { self.map_weight(weight.get(), panel, first, mapped, self.between()) };
+        });
+    }
+
+    unsafe fn run(&self, source: *const f32, weight: *const f32, output: &Output<f32>) {
+        let all = self.batch * self.tiling.lines();
+        let (source, weight) = (Shared(source), Shared(weight));
+        let Some(lines) = self.lines else {
+            // SAFETY: the caller's promise.
+            return unsafe { self.panels(source, weight, output) };
+        };
+        parallel(all.div_ceil(lines), &|block| {
+            let lines = block * lines..((block + 1) * lines).min(all);
+            // SAFETY: all weights are mapped, and each block of the output is one task's.
+            unsafe { self.block(source.get(), weight.get(), lines, output) };
+        });
     }
 }

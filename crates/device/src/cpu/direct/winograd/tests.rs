@@ -6,6 +6,7 @@ use kiln_ir::DType;
 use super::square::Maps;
 use super::{Pixels, WeightGradient};
 use crate::cpu::block::Output;
+use crate::cpu::direct::Way;
 use crate::cpu::direct::tile::Kernel;
 use crate::cpu::simd::Level;
 
@@ -84,6 +85,22 @@ fn pairs((batch, from, to, image, pad, result): Sizes, mut each: impl FnMut(usiz
     }
 }
 
+/// Arranges the second operand and runs.
+///
+/// # Safety
+/// As [`Way::run`].
+unsafe fn run(way: &dyn Way, a: &[f32], b: &[f32], output: &Output<f32>) {
+    let mut arranged = vec![f32::NAN; way.arranged()];
+    // SAFETY: the caller's promise; there is room for what is arranged.
+    unsafe {
+        if arranged.is_empty() {
+            return way.run(a.as_ptr(), b.as_ptr(), output);
+        }
+        way.arrange(b.as_ptr(), arranged.as_mut_ptr());
+        way.run(a.as_ptr(), arranged.as_ptr(), output);
+    }
+}
+
 fn assert_close(found: &[f32], expected: &[f64], what: &str) {
     let size = expected.iter().map(|x| x.abs()).fold(1.0, f64::max);
     for (position, (&found, &expected)) in found.iter().zip(expected).enumerate() {
@@ -116,16 +133,18 @@ fn points_give_what_the_plain_sum_gives() {
                 {
                     let mut out = vec![f32::NAN; expected.len()];
                     let output = Output::Store { start: out.as_mut_ptr(), stride: columns as isize };
-                    let plan = Pixels::new(&conv(kind, sizes), kernel, maps);
-                    // SAFETY: operands and output have the sizes the plan was made for.
-                    unsafe { plan.run(a.as_ptr(), w.as_ptr(), &output) };
-                    assert_close(&out, expected, &what(kind));
+                    for steady in [false, true] {
+                        let plan = Pixels::new(&conv(kind, sizes), kernel, maps, steady);
+                        // SAFETY: operands and output have the sizes the plan was made for.
+                        unsafe { run(&plan, a, &w, &output) };
+                        assert_close(&out, expected, &what(kind));
+                    }
                 }
                 let mut out = vec![f32::NAN; w.len()];
                 let output = Output::Store { start: out.as_mut_ptr(), stride: to as isize };
                 let plan = WeightGradient::new(&conv(ConvKind::GradWeight, sizes), kernel, maps);
                 // SAFETY: as above.
-                unsafe { plan.run(x.as_ptr(), y.as_ptr(), &output) };
+                unsafe { run(&plan, &x, &y, &output) };
                 assert_close(&out, &by_weight, &what(ConvKind::GradWeight));
             }
         }
@@ -151,8 +170,8 @@ fn large_tiles_stay_accurate() {
     let mut out = vec![f32::NAN; exact.len()];
     let output = Output::Store { start: out.as_mut_ptr(), stride: to as isize };
     let level = Level::best();
-    let plan = Pixels::new(&conv(ConvKind::Forward, sizes), Kernel::at(level), Maps::all(level)[1]);
+    let plan = Pixels::new(&conv(ConvKind::Forward, sizes), Kernel::at(level), Maps::all(level)[1], false);
     // SAFETY: operands and output have the sizes the plan was made for.
-    unsafe { plan.run(x.as_ptr(), w.as_ptr(), &output) };
+    unsafe { run(&plan, &x, &w, &output) };
     assert!(error(&out) < 3.0 * error(&plain), "{:e} against {:e}", error(&out), error(&plain));
 }

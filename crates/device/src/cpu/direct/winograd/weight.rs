@@ -12,6 +12,7 @@ use kiln_compile::program::Conv;
 use super::square::{Maps, Square};
 use super::{GAP, Plane, Tiling};
 use crate::cpu::block::{Block, Output};
+use crate::cpu::direct::Way;
 use crate::cpu::direct::pixels::{Shared, SharedMut};
 use crate::cpu::direct::scratch::{self, Purpose};
 use crate::cpu::direct::tile::{self, Kernel, Segment};
@@ -80,40 +81,10 @@ impl WeightGradient {
         }
     }
 
-    /// Runs the plan.
-    ///
-    /// # Safety
-    /// As [`Direct::run`](crate::cpu::direct::Direct::run).
-    pub(in crate::cpu::direct) unsafe fn run(
-        &self,
-        image: *const f32,
-        gradient: *const f32,
-        output: &Output<f32>,
-    ) {
-        match output {
-            // SAFETY: the caller's promise.
-            Output::Store { start, stride } => unsafe { self.sum(image, gradient, *start, *stride) },
-            Output::Tail(tail) => {
-                let rows = 9 * self.channels;
-                scratch::with(Purpose::Sums, rows * self.columns, |window| {
-                    // SAFETY: the scratch has room for all rows.
-                    unsafe { self.sum(image, gradient, window, self.columns as isize) };
-                    let window = SharedMut(window);
-                    let together = (PART / self.columns).max(1);
-                    parallel(rows.div_ceil(together), &|part| {
-                        let rows = part * together..((part + 1) * together).min(rows);
-                        let sums = window.get().wrapping_add(rows.start * self.columns);
-                        tail(Block { sums, stride: self.columns, rows, columns: 0..self.columns });
-                    });
-                });
-            }
-        }
-    }
-
     /// Computes the gradient; a row of it is a channel at a window position.
     ///
     /// # Safety
-    /// As [`WeightGradient::run`]; `out` has room for all rows, `stride` from row to row.
+    /// As [`Way::run`]; `out` has room for all rows, `stride` from row to row.
     unsafe fn sum(&self, image: *const f32, gradient: *const f32, out: *mut f32, stride: isize) {
         let (image, gradient, out) = (Shared(image), Shared(gradient), SharedMut(out));
         if self.in_parts {
@@ -329,6 +300,9 @@ impl WeightGradient {
                         out: sums.wrapping_add(point * (channels.len() * wide + GAP)),
                         out_rows: &out_rows[..count],
                         add,
+                        finish: None,
+                        column: 0,
+                        other_rows: &[],
                     });
                 }
             }
@@ -357,6 +331,31 @@ impl WeightGradient {
             let to = Square::whole(to, 3 * position, position);
             // SAFETY: the caller's promise.
             unsafe { (self.maps.window_gradient)(&from, &to, columns) };
+        }
+    }
+}
+
+impl Way for WeightGradient {
+    unsafe fn run(&self, image: *const f32, gradient: *const f32, output: &Output<f32>) {
+        match output {
+            // SAFETY: the caller's promise.
+            Output::Store { start, stride } => unsafe { self.sum(image, gradient, *start, *stride) },
+            output => {
+                let rows = 9 * self.channels;
+                scratch::with(Purpose::Sums, rows * self.columns, |window| {
+                    // SAFETY: the scratch has room for all rows.
+                    unsafe { self.sum(image, gradient, window, self.columns as isize) };
+                    let window = SharedMut(window);
+                    let together = (PART / self.columns).max(1);
+                    parallel(rows.div_ceil(together), &|part| {
+                        let rows = part * together..((part + 1) * together).min(rows);
+                        let sums = window.get().wrapping_add(rows.start * self.columns);
+                        let block = Block { sums, stride: self.columns, rows, columns: 0..self.columns };
+                        // SAFETY: each part of the sums is handed over once.
+                        unsafe { output.hand_over(block) };
+                    });
+                });
+            }
         }
     }
 }

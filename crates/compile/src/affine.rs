@@ -1,0 +1,176 @@
+//! Scales and shifts that stay the same from run to run become one of each.
+//!
+//! `((x − m)·g)·r + b` → `x·(g·r) + (b − m·g·r)`, where `m`, `g`, `r` and `b` are parameters or follow from them: batch norm after a
+//! convolution costs one multiplication with an addition, and what is in brackets is computed once.
+
+use kiln_ir::graph::{Graph, GraphNode, Id};
+use kiln_ir::op::{BinaryOp, Op};
+use kiln_ir::{DType, Shape};
+
+use crate::steady::unchanging;
+
+/// Fewer operations than this are left as they are.
+const WORTH: usize = 3;
+/// How much smaller than the value what scales it must be.
+const SMALLER: usize = 8;
+
+/// Rewrites every such chain.
+pub fn affine(graph: &Graph) -> Graph {
+    let unchanging = unchanging(graph);
+    let mut users: Vec<Vec<Id>> = vec![Vec::new(); graph.nodes.len()];
+    for (id, node) in graph.nodes.iter().enumerate() {
+        node.inputs.iter().for_each(|&input| users[input].push(id));
+    }
+    let handed_out =
+        |id: Id| graph.outputs.contains(&id) || graph.updates.iter().any(|(_, value)| *value == id);
+    let alone = |id: Id| match users[id].as_slice() {
+        [user] if !handed_out(id) => Some(*user),
+        _ => None,
+    };
+    // The last node of each chain, with its first operand and its links.
+    let mut chains: Vec<Option<(Id, Vec<Link>)>> = vec![None; graph.nodes.len()];
+    let mut within = vec![false; graph.nodes.len()];
+    for id in 0..graph.nodes.len() {
+        let Some((start, first)) = link(graph, &unchanging, id) else { continue };
+        if within[id] {
+            continue;
+        }
+        let (mut end, mut links) = (id, vec![first]);
+        within[id] = true;
+        while let Some(next) = alone(end)
+            && let Some((from, link)) = link(graph, &unchanging, next)
+            && from == end
+        {
+            links.push(link);
+            within[next] = true;
+            end = next;
+        }
+        if links.len() >= WORTH && links.iter().any(|link| matches!(link.op, BinaryOp::Mul | BinaryOp::Div)) {
+            chains[end] = Some((start, links));
+        }
+    }
+    if chains.iter().all(Option::is_none) {
+        return graph.clone();
+    }
+    rewritten(graph, &chains)
+}
+
+/// One operation of a chain: the value on its left, and on its right something small that stays the same.
+#[derive(Clone)]
+struct Link {
+    op: BinaryOp,
+    /// The small value before it was repeated, of the chain's rank.
+    with: Id,
+}
+
+/// The value a node scales or shifts, and by what.
+fn link(graph: &Graph, unchanging: &[bool], id: Id) -> Option<(Id, Link)> {
+    let node = &graph.nodes[id];
+    let Op::Binary(op @ (BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div)) = node.op else {
+        return None;
+    };
+    if !matches!(node.dtype, DType::F32 | DType::F64) {
+        return None;
+    }
+    let small = |id: Id| {
+        let node = &graph.nodes[id];
+        let from = *node.inputs.first().filter(|_| matches!(node.op, Op::Expand))?;
+        let fits = unchanging[from] && graph.nodes[from].shape.elements() * SMALLER <= node.shape.elements();
+        (fits && graph.nodes[from].shape.elements() > 1).then_some(from)
+    };
+    let [left, right] = [node.inputs[0], node.inputs[1]];
+    let commutes = matches!(op, BinaryOp::Add | BinaryOp::Mul);
+    match (small(left), small(right)) {
+        (None, Some(with)) if !unchanging[left] => Some((left, Link { op, with })),
+        (Some(with), None) if commutes && !unchanging[right] => Some((right, Link { op, with })),
+        _ => None,
+    }
+}
+
+fn rewritten(graph: &Graph, chains: &[Option<(Id, Vec<Link>)>]) -> Graph {
+    let mut new = Graph { inputs: graph.inputs.clone(), ..Graph::default() };
+    let mut new_id: Vec<Id> = Vec::with_capacity(graph.nodes.len());
+    for (id, node) in graph.nodes.iter().enumerate() {
+        let at = match &chains[id] {
+            Some((start, links)) => {
+                let links: Vec<Link> =
+                    links.iter().map(|link| Link { op: link.op, with: new_id[link.with] }).collect();
+                joined(&mut new, node, new_id[*start], &links)
+            }
+            None => {
+                let mut node = node.clone();
+                node.inputs.iter_mut().for_each(|input| *input = new_id[*input]);
+                push(&mut new, node)
+            }
+        };
+        new_id.push(at);
+    }
+    new.outputs = graph.outputs.iter().map(|&id| new_id[id]).collect();
+    new.updates = graph.updates.iter().map(|(variable, id)| (variable.clone(), new_id[*id])).collect();
+    // The nodes within the chains are nobody's now.
+    kiln_ir::simplify::simplify(&new)
+}
+
+/// The end of a chain as one scale and one shift; `node` is the last of its nodes.
+fn joined(graph: &mut Graph, node: &GraphNode, start: Id, links: &[Link]) -> Id {
+    let (mut scale, mut shift): (Option<Id>, Option<Id>) = (None, None);
+    for &Link { op, with } in links {
+        match op {
+            BinaryOp::Mul | BinaryOp::Div => {
+                scale = Some(match (scale, op) {
+                    (Some(scale), _) => small(graph, node, op, scale, with),
+                    (None, BinaryOp::Mul) => with,
+                    (None, _) => {
+                        let one = constant(graph, node, with, 1.0);
+                        small(graph, node, op, one, with)
+                    }
+                });
+                shift = shift.map(|shift| small(graph, node, op, shift, with));
+            }
+            _ => {
+                shift = Some(match (shift, op) {
+                    (Some(shift), _) => small(graph, node, op, shift, with),
+                    (None, BinaryOp::Add) => with,
+                    (None, _) => {
+                        let zero = constant(graph, node, with, 0.0);
+                        small(graph, node, op, zero, with)
+                    }
+                });
+            }
+        }
+    }
+    let mut value = start;
+    for (op, with) in [(BinaryOp::Mul, scale), (BinaryOp::Add, shift)] {
+        if let Some(with) = with {
+            let with = expanded(graph, node, with, &node.shape);
+            value = push(graph, GraphNode { op: Op::Binary(op), inputs: vec![value, with], ..node.clone() });
+        }
+    }
+    value
+}
+
+/// An operation on two small values, repeated to a common shape.
+fn small(graph: &mut Graph, like: &GraphNode, op: BinaryOp, left: Id, right: Id) -> Id {
+    let sizes = std::iter::zip(&graph.nodes[left].shape[..], &graph.nodes[right].shape[..]);
+    let shape: Shape = sizes.map(|(&a, &b)| a.max(b)).collect::<Vec<_>>().into();
+    let inputs = vec![expanded(graph, like, left, &shape), expanded(graph, like, right, &shape)];
+    push(graph, GraphNode { op: Op::Binary(op), inputs, shape, ..like.clone() })
+}
+
+fn constant(graph: &mut Graph, like: &GraphNode, of: Id, value: f64) -> Id {
+    let shape = graph.nodes[of].shape.clone();
+    let op = Op::Fill(kiln_ir::Scalar::Float(value));
+    push(graph, GraphNode { op, inputs: vec![], shape, ..like.clone() })
+}
+
+fn expanded(graph: &mut Graph, like: &GraphNode, id: Id, shape: &Shape) -> Id {
+    if graph.nodes[id].shape == *shape {
+        return id;
+    }
+    push(graph, GraphNode { op: Op::Expand, inputs: vec![id], shape: shape.clone(), ..like.clone() })
+}
+
+fn push(graph: &mut Graph, node: GraphNode) -> Id {
+    graph.nodes.push(node);
+    graph.nodes.len() - 1
+}
