@@ -23,7 +23,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 }
 
 /// `alpha · a · b + beta · c`.
-fn gemm(call: &Call) -> Result<Vec<Value>> {
+pub(super) fn gemm(call: &Call) -> Result<Vec<Value>> {
     let side = |position: usize, name: &str| -> Result<Tensor> {
         let x = call.tensor(position)?;
         Ok(if call.int(name, 0) != 0 { x.t() } else { x })

@@ -59,7 +59,7 @@ fn ends(call: &Call, element: Element) -> Result<(f64, f64)> {
 }
 
 /// Whole numbers of a type, cut to its range. They are whole already.
-fn cut(call: &Call, x: &Tensor, element: Element) -> Result<Value> {
+pub(super) fn cut(call: &Call, x: &Tensor, element: Element) -> Result<Value> {
     let (least, most) = ends(call, element)?;
     let dtype = element.dtype().unwrap_or(DType::I32);
     Ok(Value::Numbers(x.clamp(least, most).cast(dtype), element))
@@ -146,16 +146,21 @@ fn dequantise(call: &Call) -> Result<Vec<Value>> {
     Ok(vec![Value::Numbers((y * spread(call, &scale, &x)?).cast(dtype), element)])
 }
 
-/// The scale and zero point that make the most of `u8`, and the numbers with them. Zero is always one of them.
+/// The scale and zero point that make the most of `u8`, and the numbers with them.
 fn dynamic(call: &Call) -> Result<Vec<Value>> {
-    let x = call.tensor(0)?.cast(DType::F32);
+    let (y, scale, zero) = dynamic_parts(&call.tensor(0)?.cast(DType::F32));
+    let whole = |x: Tensor| Value::Numbers(x.cast(DType::U8), Element::U8);
+    Ok(vec![whole(y), one(scale)?.remove(0), whole(zero)])
+}
+
+/// Floats as numbers from 0 to 255, their scale and zero point, all still floats. Zero is always one of the numbers.
+pub(super) fn dynamic_parts(x: &Tensor) -> (Tensor, Tensor, Tensor) {
     let (least, most) = (x.min(..).minimum(0.0), x.max(..).maximum(0.0));
     let range = &most - &least;
     let scale = range.eq(0.0).select(1.0, range) / 255.0;
     let zero = (-(least / &scale)).clamp(0.0, 255.0).round();
-    let y = cut(call, &((x / &scale).round() + &zero), Element::U8)?;
-    let zero = cut(call, &zero, Element::U8)?;
-    Ok(vec![y, one(scale)?.remove(0), zero])
+    let y = ((x / &scale).round() + &zero).clamp(0.0, 255.0);
+    (y, scale, zero)
 }
 
 /// A list with a number for each row of a matrix as a column beside it.
@@ -167,7 +172,7 @@ fn column(part: Tensor, rank: usize) -> Tensor {
 }
 
 /// The matrix product of two inputs less their zero points, in `i32`.
-fn product(call: &Call, a: [usize; 2], b: [usize; 2]) -> Result<Tensor> {
+pub(super) fn product(call: &Call, a: [usize; 2], b: [usize; 2]) -> Result<Tensor> {
     let centred = |[x, zero]: [usize; 2], rows: bool| -> Result<Tensor> {
         let (x, zero) = (call.tensor(x)?.cast(DType::I32), call.optional(zero)?);
         let Some(zero) = zero else { return Ok(x) };

@@ -21,7 +21,7 @@ fn run(name: &str, settings: Vec<AttributeProto>, inputs: Vec<Value>) -> Result<
         ..Default::default()
     };
     let (context, folder) = (Context::inference(), std::path::Path::new("."));
-    let inner = |_: &_| Err(Error::network("no graphs here"));
+    let inner = |_: &_, _| Err(Error::network("no graphs here"));
     let call = Call { node: &node, inputs, version: 22, context: &context, folder, inner: &inner };
     find("", name).ok_or_else(|| Error::network("unknown"))?(&call)
 }
