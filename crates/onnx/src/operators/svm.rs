@@ -1,7 +1,7 @@
 //! Machines of support vectors.
 
-use kiln_ir::{DType, Data};
-use kiln_nn::Tensor;
+use kiln_ir::{DType, Data, Shape};
+use kiln_nn::{HostOp, Tensor};
 
 use super::scores::{Transform, chosen, labels};
 use crate::call::{Call, Operator, one};
@@ -130,13 +130,81 @@ fn classify(call: &Call) -> Result<Vec<Value>> {
         };
         return Ok(vec![class, Value::of(transform.on(&scores))]);
     }
-    if classes > 2 || b.len() != a.len() {
-        return Err(call.unknown(
-            "probabilities of more than two classes, which are sought in rounds; ask for decisions alone",
-        ));
+    if a.len() < pairs.len() || b.len() < pairs.len() {
+        return Err(call.fault(format!("{} and {} numbers for {} pairs", a.len(), b.len(), pairs.len())));
     }
-    let first = (decisions * -f64::from(a[0]) - f64::from(b[0])).sigmoid().clamp(1e-7, 1.0 - 1e-7);
-    let scores = Tensor::concat(&[first.clone(), -first + 1.0], -1);
-    // With probabilities the more likely class is taken.
-    Ok(vec![chosen(call, &labels, &scores.argmax(-1))?, Value::of(transform.on(&scores))])
+    let of = |list: Vec<f32>| Tensor::from(list[..pairs.len()].to_vec());
+    let first = (decisions * -of(a) - of(b)).sigmoid().clamp(1e-7, 1.0 - 1e-7);
+    let scores = Tensor::custom(Coupled { classes }, &[&first]);
+    // One pair is decided by what is more likely, several by their votes.
+    let class = if classes == 2 { scores.argmax(-1) } else { votes.argmax(-1) };
+    Ok(vec![chosen(call, &labels, &class)?, Value::of(transform.on(&scores))])
+}
+
+/// Probabilities of classes from those of pairs, `[rows, pairs]`: the second method of Wu, Lin and Weng (2004), in rounds as libsvm has
+/// them, which end where it is near enough; another way to the same end would give other digits.
+struct Coupled {
+    classes: usize,
+}
+
+impl HostOp for Coupled {
+    fn name(&self) -> &str {
+        "probabilities of pairs"
+    }
+
+    fn infer(&self, operands: &[(&Shape, DType)]) -> Result<(Shape, DType), String> {
+        match operands {
+            [(shape, DType::F32)] if shape.rank() == 2 => {
+                Ok((Shape::from([shape[0], self.classes]), DType::F32))
+            }
+            _ => Err("a table of float32 is needed".to_string()),
+        }
+    }
+
+    fn compute(&self, operands: &[(&Shape, &Data)]) -> Result<Data, kiln_ir::Error> {
+        let classes = self.classes;
+        let [(_, Data::F32(pairs))] = operands else { return Ok(Data::F32(Vec::new())) };
+        let each = (classes * (classes - 1) / 2).max(1);
+        Ok(Data::F32(pairs.chunks_exact(each).flat_map(|pairs| coupled(pairs, classes)).collect()))
+    }
+}
+
+/// One row of [`Coupled`].
+fn coupled(pairs: &[f32], classes: usize) -> Vec<f32> {
+    // The probability of a against b, `[a][b]`.
+    let mut r = vec![vec![0f32; classes]; classes];
+    let mut next = pairs.iter();
+    for a in 0..classes {
+        for b in a + 1..classes {
+            let first = next.next().copied().unwrap_or(0.5);
+            (r[a][b], r[b][a]) = (first, 1.0 - first);
+        }
+    }
+    let mut q = vec![vec![0f32; classes]; classes];
+    for a in 0..classes {
+        for b in 0..classes {
+            if a != b {
+                q[a][a] += r[b][a] * r[b][a];
+                q[a][b] = -r[b][a] * r[a][b];
+            }
+        }
+    }
+    let mut p = vec![1.0 / classes as f32; classes];
+    for _ in 0..classes.max(100) {
+        let mut qp: Vec<f32> = q.iter().map(|row| row.iter().zip(&p).map(|(q, p)| q * p).sum()).collect();
+        let mut all: f32 = p.iter().zip(&qp).map(|(p, qp)| p * qp).sum();
+        if qp.iter().all(|qp| (qp - all).abs() < 0.005 / classes as f32) {
+            break;
+        }
+        for a in 0..classes {
+            let step = (all - qp[a]) / q[a][a];
+            p[a] += step;
+            all = (all + step * (step * q[a][a] + 2.0 * qp[a])) / (1.0 + step) / (1.0 + step);
+            for b in 0..classes {
+                qp[b] = (qp[b] + step * q[a][b]) / (1.0 + step);
+                p[b] /= 1.0 + step;
+            }
+        }
+    }
+    p
 }

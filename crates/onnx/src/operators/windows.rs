@@ -15,7 +15,8 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     Some(match name {
         "Conv" => |call| {
             let (x, w) = (call.tensor(0)?, call.tensor(1)?);
-            call.like(0, biased(conv(call, &x, &w)?, call.optional(2)?))
+            let y = biased(conv(call, &wide(&x), &wide(&w))?, call.optional(2)?.map(|bias| wide(&bias)));
+            call.like(0, y.cast(x.dtype()))
         },
         "ConvTranspose" => conv_transpose,
         "MaxPool" => max_pool,
@@ -182,8 +183,9 @@ fn conv_transpose(call: &Call) -> Result<Vec<Value>> {
     if !(0..count).all(fits) {
         return Err(call.unknown(format!("an image {} to {to:?}", x.shape())));
     }
-    let y = Tensor::from(x.expr().conv_grad_input(w.expr(), &spec, &to));
-    call.like(0, biased(y, call.optional(2)?))
+    let y = Tensor::from(wide(&x).expr().conv_grad_input(wide(&w).expr(), &spec, &to));
+    let y = biased(y, call.optional(2)?.map(|bias| wide(&bias)));
+    call.like(0, y.cast(x.dtype()))
 }
 
 /// The windows of a pooling.

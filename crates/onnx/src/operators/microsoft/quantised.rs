@@ -6,7 +6,7 @@ use kiln_nn::Tensor;
 use crate::call::{Call, Operator};
 use crate::element::Element;
 use crate::error::Result;
-use crate::operators::quantise::{cut, dynamic_parts, product};
+use crate::operators::quantise::{cut, dynamic_parts, exact, product};
 use crate::operators::windows::{average_pool_of, spatial_mean};
 use crate::value::Value;
 
@@ -65,14 +65,16 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         },
         "DynamicQuantizeMatMul" => |call| {
             let (q, scale, zero) = dynamic_parts(&call.tensor(0)?.cast(DType::F32));
-            let centred = (q - zero).cast(DType::I32);
-            let mut b = call.tensor(1)?.cast(DType::I32);
+            let mut b = call.tensor(1)?.cast(DType::F32);
             if let Some(zero) = call.optional(3)? {
-                b -= zero.cast(DType::I32);
+                b -= zero.cast(DType::F32);
             }
-            let sums = centred.matmul(&b).cast(DType::F32);
+            let b = call.sound(b)?;
+            let terms = q.shape().last().copied().unwrap_or(1);
+            let sums = exact(&(q - zero), terms, |a| call.sound(a.matmul(&b)))?.cast(DType::F32);
             with_bias(call, sums * (scale * call.tensor(2)?), 4)
         },
+        "DynamicQuantizeLSTM" => lstm,
         _ => return None,
     })
 }
@@ -126,24 +128,48 @@ fn with_bias(call: &Call, y: Tensor, position: usize) -> Result<Vec<Value>> {
 /// A product of matrices with a bias in units of both scales; floats where no scale for the result is given.
 fn gemm(call: &Call) -> Result<Vec<Value>> {
     let side = |position: usize, name: &str| -> Result<Tensor> {
-        let mut x = call.tensor(position)?.cast(DType::F64);
+        let mut x = call.tensor(position)?.cast(DType::F32);
         if call.int(name, 0) != 0 {
             x = x.t();
         }
         // The weight has a zero point for each of its columns, or one.
         Ok(match call.optional(position + 2)? {
-            Some(zero) => x - single(&zero).cast(DType::F64),
+            Some(zero) => x - single(&zero).cast(DType::F32),
             None => x,
         })
     };
     let mut sums = side(0, "transA")?.matmul(&side(3, "transB")?) * call.float("alpha", 1.0);
     if let Some(bias) = call.optional(6)? {
-        sums += bias.cast(DType::F64);
+        sums += bias.cast(DType::F32);
     }
-    let scale = single(&call.tensor(1)?).cast(DType::F64) * single(&call.tensor(4)?).cast(DType::F64);
+    let scale = single(&call.tensor(1)?) * single(&call.tensor(4)?);
     let y = sums * scale;
     match call.has(7) {
         true => quantised(call, y, 7),
-        false => Ok(vec![Value::of(y.cast(DType::F32))]),
+        false => Ok(vec![Value::of(y)]),
     }
+}
+
+/// An LSTM whose weights are quantised. Its inputs are quantised as they are there; what goes from step to step is not, so that the
+/// result is a little nearer to the network it was made of.
+fn lstm(call: &Call) -> Result<Vec<Value>> {
+    let (x, scale, zero) = dynamic_parts(&call.tensor(0)?.cast(DType::F32));
+    // [directions, inputs, gates · hidden] there, the last two axes turned here.
+    let weights = |position: usize, scale: usize| -> Result<Tensor> {
+        let fitted = |part: Tensor| match part.rank() {
+            1 => part.reshape([-1, 1, 1]),
+            _ => part.unsqueeze(1),
+        };
+        let mut w = call.tensor(position)?.cast(DType::F32);
+        if let Some(zero) = call.optional(scale + 1)? {
+            w -= fitted(zero.cast(DType::F32));
+        }
+        call.sound((w * fitted(call.tensor(scale)?)).t())
+    };
+    let mut inputs: Vec<Value> = call.inputs.iter().take(8).cloned().collect();
+    inputs[0] = Value::of((x - zero) * scale);
+    inputs[1] = Value::of(weights(1, 8)?);
+    inputs[2] = Value::of(weights(2, 10)?);
+    let plain = Call { inputs, node: call.node, ..*call };
+    crate::operators::recurrent::walk(&plain, 4, &["Sigmoid", "Tanh", "Tanh"])
 }

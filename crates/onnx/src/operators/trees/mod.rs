@@ -74,12 +74,13 @@ fn classify(call: &Call) -> Result<Vec<Value>> {
         };
         return Ok(vec![chosen(call, &labels, &sums.argmax(-1))?, Value::of(transform.on(&sums))]);
     }
-    let own = ids.first().copied().unwrap_or(0).clamp(0, 1);
-    let shift = base.last().copied().unwrap_or(0.0);
-    let score = sums.narrow(-1, own as isize, 1) + shift;
+    let second = ids.first().is_some_and(|&id| id != 0);
+    let shift = |at: usize| base.get(at).copied().unwrap_or(0.0);
+    let score = sums.narrow(-1, isize::from(second), 1) + shift(base.len().saturating_sub(1));
     let positive = forest.is_positive();
     let class = score.gt(if positive { 0.5 } else { 0.0 }).cast(kiln_ir::DType::I64).squeeze(-1);
     let scores = match transform {
+        _ if second => transform.on(&Tensor::concat(&[score.full_like(shift(0)), score], -1)),
         _ if base.len() == 2 => transform.on(&Tensor::concat(&[-&score, score], -1)),
         _ if positive => Tensor::concat(&[-&score + 1.0, score], -1),
         Transform::Logistic => Tensor::concat(&[(-&score).sigmoid(), score.sigmoid()], -1),
