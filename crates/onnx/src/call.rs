@@ -19,9 +19,11 @@ pub struct Call<'a> {
     pub(crate) version: i64,
     pub(crate) context: &'a Context,
     pub(crate) folder: &'a Path,
-    /// Runs a graph within the node on these inputs.
-    pub(crate) inner: &'a dyn Fn(&GraphProto, Vec<Value>) -> Result<Vec<Value>>,
+    pub(crate) inner: &'a Inner<'a>,
 }
+
+/// Runs a graph within a node on inputs.
+pub type Inner<'a> = dyn Fn(&GraphProto, Vec<Value>) -> Result<Vec<Value>> + 'a;
 
 /// The most elements of anything whose sizes a file's numbers say.
 const MOST: usize = 1 << 31;

@@ -1,6 +1,6 @@
 //! Trees out of a node's settings: lists with an entry for each node, and lists with one for each weight of a leaf.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kiln_ir::DType;
 
@@ -73,7 +73,16 @@ pub fn nodes(call: &Call, weighted: &str) -> Result<Forest> {
         let missing = missing.get(at).is_some_and(|&missing| missing != 0);
         forest.branch(at, columns[at], question, thresholds[at], ways, missing);
     }
-    (0..count).filter(|&node| is_root[node]).for_each(|node| forest.root(node));
+    let mut rooted = HashSet::new();
+    for node in (0..count).filter(|&node| is_root[node]) {
+        if !rooted.insert(trees[node]) {
+            return Err(call.fault(format!("tree {} has several roots", trees[node])));
+        }
+        forest.root(node);
+    }
+    if let Some(tree) = trees.iter().find(|tree| !rooted.contains(tree)) {
+        return Err(call.fault(format!("tree {tree} has no root; its nodes lead in a circle")));
+    }
     let of = |name: &str| format!("{weighted}_{name}");
     let weights = numbers(call, &of("weights"))?;
     let list = |name: &str| sized(call, &of(name), ints(&of(name)), weights.len());
