@@ -19,9 +19,11 @@ pub struct Call<'a> {
     pub(crate) version: i64,
     pub(crate) context: &'a Context,
     pub(crate) folder: &'a Path,
-    /// Runs a graph within the node.
-    pub(crate) inner: &'a dyn Fn(&GraphProto) -> Result<Vec<Value>>,
+    pub(crate) inner: &'a Inner<'a>,
 }
+
+/// Runs a graph within a node on inputs.
+pub type Inner<'a> = dyn Fn(&GraphProto, Vec<Value>) -> Result<Vec<Value>> + 'a;
 
 /// The most elements of anything whose sizes a file's numbers say.
 const MOST: usize = 1 << 31;
@@ -70,6 +72,10 @@ impl Call<'_> {
     pub fn tensor(&self, position: usize) -> Result<Tensor> {
         match self.value(position)? {
             Value::Numbers(tensor, _) => Ok(tensor.clone()),
+            Value::Later(why) => Err(self.fault(why)),
+            Value::List(_) => {
+                Err(self.fault(format!("input {position} is a sequence, and a tensor is needed")))
+            }
             _ => Err(self.fault(format!("input {position} holds texts, and numbers are needed"))),
         }
     }
@@ -162,10 +168,15 @@ impl Call<'_> {
         tensor.map(|tensor| read::tensor(tensor, self.folder)).transpose()
     }
 
-    /// What a graph within the node gives.
-    pub fn graph(&self, name: &str) -> Result<Vec<Value>> {
+    /// A graph within the node.
+    pub fn graph(&self, name: &str) -> Result<&GraphProto> {
         let graph = self.setting(name).and_then(|setting| setting.g.as_ref());
-        (self.inner)(graph.ok_or_else(|| self.fault(format!("{name} isn't set")))?)
+        graph.ok_or_else(|| self.fault(format!("{name} isn't set")))
+    }
+
+    /// What a graph within the node gives for these inputs.
+    pub fn run(&self, graph: &GraphProto, inputs: Vec<Value>) -> Result<Vec<Value>> {
+        (self.inner)(graph, inputs)
     }
 
     /// An element type by its number.

@@ -13,8 +13,8 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::operators;
 use crate::proto::{
-    FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-    tensor_shape_proto::dimension, type_proto,
+    FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto,
+    ValueInfoProto, tensor_shape_proto::dimension, type_proto,
 };
 use crate::read;
 use crate::value::Value;
@@ -36,6 +36,33 @@ enum Weight {
     Trained(Param, Element),
     State(Variable, Element),
     Constant(Value),
+}
+
+/// What is known where a node stands: by its own graph, and by those around it.
+struct Scope<'a> {
+    own: HashMap<&'a str, Value>,
+    around: Option<&'a Scope<'a>>,
+    /// The versions of the operators here.
+    versions: &'a [OperatorSetIdProto],
+    depth: usize,
+}
+
+impl<'a> Scope<'a> {
+    fn new(versions: &'a [OperatorSetIdProto]) -> Scope<'a> {
+        Scope { own: HashMap::new(), around: None, versions, depth: 0 }
+    }
+
+    fn find(&self, name: &str) -> Option<&Value> {
+        let around = || self.around.and_then(|scope| scope.find(name));
+        self.own.get(name).or_else(around)
+    }
+
+    /// The version of a set of operators.
+    fn version(&self, domain: &str) -> i64 {
+        let plain = |name: &'a str| if name == "ai.onnx" { "" } else { name };
+        let domain = if domain == "ai.onnx" { "" } else { domain };
+        self.versions.iter().find(|set| plain(set.domain()) == domain).map_or(1, |set| set.version())
+    }
 }
 
 /// An input or output of a network.
@@ -170,14 +197,6 @@ impl Network {
         self.graph().output.iter().map(port).collect()
     }
 
-    /// The version of a set of operators that the file was written with.
-    fn version(&self, domain: &str) -> i64 {
-        let domain = if domain == "ai.onnx" { "" } else { domain };
-        let own = |name: &str| if name == "ai.onnx" { String::new() } else { name.to_string() };
-        let found = self.model.opset_import.iter().find(|set| own(set.domain()) == domain);
-        found.map_or(1, |set| set.version())
-    }
-
     /// What it gives for these values.
     ///
     /// # Errors
@@ -187,71 +206,68 @@ impl Network {
         if inputs.len() != graph.input.len() {
             return Err(Error::network(format!("{} values for {} inputs", inputs.len(), graph.input.len())));
         }
-        let mut known: HashMap<&str, Value> = HashMap::new();
+        let mut scope = Scope::new(&self.model.opset_import);
         for (name, weight) in &self.weights {
             let value = match weight {
                 Weight::Trained(param, element) => Value::Numbers(param.tensor(), *element),
                 Weight::State(variable, element) => Value::Numbers(variable.tensor(), *element),
                 Weight::Constant(value) => value.clone(),
             };
-            known.insert(name, value);
+            scope.own.insert(name, value);
         }
         for (port, value) in graph.input.iter().zip(inputs) {
-            known.insert(port.name(), value);
+            scope.own.insert(port.name(), value);
         }
-        self.walk(graph, known, context, 0)
+        self.walk(graph, scope, context)
     }
 
     /// Computes a graph from what is known.
     fn walk<'a>(
         &'a self,
         graph: &'a GraphProto,
-        mut known: HashMap<&'a str, Value>,
+        mut scope: Scope<'a>,
         context: &Context,
-        depth: usize,
     ) -> Result<Vec<Value>> {
         for tensor in &graph.initializer {
-            known.insert(tensor.name(), read::tensor(tensor, &self.folder)?);
+            scope.own.insert(tensor.name(), read::tensor(tensor, &self.folder)?);
         }
         for node in &graph.node {
-            let outputs = self.call(node, &known, context, depth)?;
+            let outputs = self.call(node, &scope, context)?;
             for (name, value) in node.output.iter().zip(outputs) {
-                known.insert(name, value);
+                scope.own.insert(name, value);
             }
         }
         let result = |port: &ValueInfoProto| {
             let missing = || Error::network(format!("no node gives the output {}", port.name()));
-            known.get(port.name()).cloned().ok_or_else(missing)
+            scope.find(port.name()).cloned().ok_or_else(missing)
         };
         graph.output.iter().map(result).collect()
     }
 
-    fn call(
-        &self,
-        node: &NodeProto,
-        known: &HashMap<&str, Value>,
-        context: &Context,
-        depth: usize,
-    ) -> Result<Vec<Value>> {
-        if depth > DEEPEST {
+    fn call(&self, node: &NodeProto, scope: &Scope, context: &Context) -> Result<Vec<Value>> {
+        if scope.depth > DEEPEST {
             return Err(Error::network(format!("{}: graphs within graphs, too many", title(node))));
         }
         let input = |name: &String| match name.as_str() {
             "" => Ok(Value::Nothing),
-            name => known
-                .get(name)
+            name => scope
+                .find(name)
                 .cloned()
                 .ok_or_else(|| Error::network(format!("{}: nothing gives its input {name}", title(node)))),
         };
         let inputs = node.input.iter().map(input).collect::<Result<Vec<_>>>()?;
         if let Some(function) = self.functions.get(&(node.domain().to_string(), node.op_type().to_string())) {
-            return self.function(function, node, inputs, context, depth);
+            return self.function(function, node, inputs, context, scope.depth);
         }
         let operator = operators::find(node.domain(), node.op_type())
             .ok_or_else(|| Error::Unsupported(format!("{}: this operator isn't known here", title(node))))?;
         // A graph within sees all that is known around it.
-        let inner = |graph: &GraphProto| self.walk(graph, known.clone(), context, depth + 1);
-        let version = self.version(node.domain());
+        let inner = |graph: &GraphProto, inputs: Vec<Value>| {
+            let own = graph.input.iter().map(|port| port.name()).zip(inputs).collect();
+            let inside = Scope { own, around: Some(scope), versions: scope.versions, depth: scope.depth + 1 };
+            self.walk(graph, inside, context)
+        };
+        let version = scope.version(node.domain());
         let call = Call { node, inputs, version, context, folder: &self.folder, inner: &inner };
         for input in &call.inputs {
             // Products of some of the sizes are taken everywhere, also of those beside an empty axis.
@@ -280,11 +296,6 @@ impl Network {
         context: &Context,
         depth: usize,
     ) -> Result<Vec<Value>> {
-        let mut known: HashMap<&str, Value> = HashMap::new();
-        let given = inputs.into_iter().chain(std::iter::repeat(Value::Nothing));
-        for (name, value) in function.input.iter().zip(given) {
-            known.insert(name, value);
-        }
         let mut body = function.node.clone();
         for own in &mut body {
             own.attribute.retain_mut(|attribute| {
@@ -302,17 +313,20 @@ impl Network {
                 true
             });
         }
-        let mut values: HashMap<String, Value> =
-            known.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        let versions = match function.opset_import.as_slice() {
+            [] => &self.model.opset_import[..],
+            own => own,
+        };
+        let given = inputs.into_iter().chain(std::iter::repeat(Value::Nothing));
+        let own = function.input.iter().map(String::as_str).zip(given).collect();
+        let mut scope = Scope { own, around: None, versions, depth: depth + 1 };
         for own in &body {
-            let seen: HashMap<&str, Value> =
-                values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            let outputs = self.call(own, &seen, context, depth + 1)?;
+            let outputs = self.call(own, &scope, context)?;
             for (name, value) in own.output.iter().zip(outputs) {
-                values.insert(name.clone(), value);
+                scope.own.insert(name, value);
             }
         }
-        let result = |name: &String| values.get(name).cloned().unwrap_or(Value::Nothing);
+        let result = |name: &String| scope.find(name).cloned().unwrap_or(Value::Nothing);
         Ok(function.output.iter().map(result).collect())
     }
 
@@ -386,7 +400,22 @@ fn port(info: &ValueInfoProto) -> Port {
         shape.dim.iter().map(|dim| size(&dim.value)).collect()
     });
     let element = tensor.and_then(|tensor| Element::of(tensor.elem_type()));
+    // A sequence of maps from classes to numbers is what `ZipMap` gives, and comes as the numbers here.
+    let (element, sizes) = match info.r#type.as_ref().and_then(mapped) {
+        Some(element) => (Some(element), vec![None, None]),
+        None => (element, sizes),
+    };
     Port { name: info.name().to_string(), element, sizes }
+}
+
+/// What the maps of a sequence hold.
+fn mapped(kind: &TypeProto) -> Option<Element> {
+    let Some(type_proto::Value::SequenceType(sequence)) = &kind.value else { return None };
+    let Some(type_proto::Value::MapType(map)) = &sequence.elem_type.as_ref()?.value else { return None };
+    match &map.value_type.as_ref()?.value {
+        Some(type_proto::Value::TensorType(tensor)) => Element::of(tensor.elem_type()),
+        _ => None,
+    }
 }
 
 /// The names of what an operator's nodes take at some places.

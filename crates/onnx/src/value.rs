@@ -1,4 +1,4 @@
-//! What flows between the nodes of a network: numbers of one of ONNX's types, or texts.
+//! What flows between the nodes of a network: numbers of one of ONNX's types, texts, or a list of such.
 
 use std::sync::Arc;
 
@@ -19,6 +19,10 @@ pub enum Value {
     Numbers(Tensor, Element),
     /// Texts, row-major.
     Texts(Arc<Vec<String>>, Vec<usize>),
+    /// A sequence, whose length is always known.
+    List(Arc<Vec<Value>>),
+    /// Texts that follow from numbers which are known only when it runs, with what to say to whoever asks for them.
+    Later(Arc<str>),
     /// Nothing: an output that wasn't asked for, or an optional input that isn't there.
     Nothing,
 }
@@ -60,7 +64,8 @@ impl Value {
     pub fn element(&self) -> Element {
         match self {
             Value::Numbers(_, element) => *element,
-            Value::Texts(..) | Value::Nothing => Element::Text,
+            Value::Texts(..) | Value::Later(_) | Value::Nothing => Element::Text,
+            Value::List(values) => values.first().map_or(Element::F32, Value::element),
         }
     }
 
@@ -69,7 +74,7 @@ impl Value {
         match self {
             Value::Numbers(tensor, _) => tensor.shape().to_vec(),
             Value::Texts(_, shape) => shape.clone(),
-            Value::Nothing => Vec::new(),
+            Value::List(_) | Value::Later(_) | Value::Nothing => Vec::new(),
         }
     }
 

@@ -3,14 +3,17 @@
 use kiln_nn::Tensor;
 use kiln_nn::whole::{Whole, note};
 
-use crate::call::{Call, Operator};
+use crate::call::{Call, Operator, wide};
 use crate::error::Result;
 use crate::value::Value;
 
 /// An operator of this group.
 pub(super) fn find(name: &str) -> Option<Operator> {
     Some(match name {
-        "MatMul" => |call| call.like(0, call.tensor(0)?.matmul(&call.tensor(1)?)),
+        "MatMul" => |call| {
+            let (a, b) = (call.tensor(0)?, call.tensor(1)?);
+            call.like(0, wide(&a).matmul(&wide(&b)).cast(a.dtype()))
+        },
         "Gemm" => gemm,
         "Einsum" => |call| {
             let operands: Vec<Tensor> = (0..call.count()).map(|at| call.tensor(at)).collect::<Result<_>>()?;
@@ -23,9 +26,9 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 }
 
 /// `alpha · a · b + beta · c`.
-fn gemm(call: &Call) -> Result<Vec<Value>> {
+pub(super) fn gemm(call: &Call) -> Result<Vec<Value>> {
     let side = |position: usize, name: &str| -> Result<Tensor> {
-        let x = call.tensor(position)?;
+        let x = wide(&call.tensor(position)?);
         Ok(if call.int(name, 0) != 0 { x.t() } else { x })
     };
     let (a, b) = (side(0, "transA")?, side(1, "transB")?);
@@ -39,12 +42,12 @@ fn gemm(call: &Call) -> Result<Vec<Value>> {
     };
     let (alpha, beta) = (call.float("alpha", 1.0), call.float("beta", 1.0));
     y = scaled(y, alpha);
-    if let Some(c) = call.optional(2)? {
+    if let Some(c) = call.optional(2)?.map(|c| wide(&c)) {
         let plain = alpha == 1.0 && beta == 1.0 && c.rank() == 1;
         y += scaled(c.clone(), beta);
         if plain {
             y = note(y, || (Whole::Dense, [&a, &b, &c]));
         }
     }
-    call.like(0, y)
+    call.like(0, y.cast(call.tensor(0)?.dtype()))
 }

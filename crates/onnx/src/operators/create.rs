@@ -1,4 +1,4 @@
-//! Operators that make values out of settings and sizes, and the choice between graphs.
+//! Operators that make values out of settings and sizes.
 
 use kiln_ir::{DType, Expr};
 use kiln_nn::Tensor;
@@ -57,10 +57,6 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let column = Tensor::index_along(shape, rank - 1);
             let kept = if call.int("upper", 1) != 0 { diagonal.le(column) } else { column.le(diagonal) };
             call.like(0, kept.select(&x, x.zeros_like()))
-        },
-        "If" => |call| {
-            let truth = call.known_number(0)? != 0.0;
-            call.graph(if truth { "then_branch" } else { "else_branch" })
         },
         _ => return None,
     })

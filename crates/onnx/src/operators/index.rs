@@ -46,8 +46,10 @@ pub(super) fn places(call: &Call, position: usize, size: usize) -> Result<Tensor
         at if at < -size || at >= size => Err(call.fault(format!("place {at} on an axis of {size}"))),
         at => Ok(if at < 0 { at + size } else { at }),
     };
-    let found = whole(&known).into_iter().map(place).collect::<Result<Vec<_>>>()?;
-    Ok(Tensor::new(found, index.shape()))
+    let known = whole(&known);
+    let found = known.iter().map(|&at| place(at)).collect::<Result<Vec<_>>>()?;
+    // As it came where it can stay: a count along the batch is no constant when the network is written again.
+    Ok(if found == known { index.cast(DType::I64) } else { Tensor::new(found, index.shape()) })
 }
 
 fn gather(call: &Call) -> Result<Vec<Value>> {

@@ -2,9 +2,11 @@
 
 mod attention;
 mod contract;
+mod control;
 mod create;
 mod index;
 mod losses;
+mod microsoft;
 mod movement;
 mod norms;
 mod pad;
@@ -15,9 +17,13 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod sample;
+mod scores;
+mod sequences;
+mod svm;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod trees;
 mod windows;
 
 use crate::call::Operator;
@@ -28,9 +34,10 @@ const STANDARD: [&str; 2] = ["", "ai.onnx"];
 /// A group of operators by their names.
 type Group = fn(&str) -> Option<Operator>;
 
-const GROUPS: [Group; 16] = [
+const GROUPS: [Group; 18] = [
     attention::find,
     contract::find,
+    control::find,
     create::find,
     index::find,
     losses::find,
@@ -44,13 +51,21 @@ const GROUPS: [Group; 16] = [
     reduce::find,
     resize::find,
     sample::find,
+    sequences::find,
     windows::find,
 ];
+
+/// Those of `ai.onnx.ml`.
+const TABLES: [Group; 4] = [scores::find, svm::find, tables::find, trees::find];
 
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {
     if STANDARD.contains(&domain) {
         return GROUPS.iter().find_map(|group| group(name));
     }
-    if domain == crate::export::ML { tables::find(name) } else { None }
+    match domain {
+        crate::export::ML => TABLES.iter().find_map(|group| group(name)),
+        "com.microsoft" => microsoft::find(name),
+        _ => None,
+    }
 }

@@ -63,7 +63,9 @@ pub(super) fn moved_value(value: &Value, f: impl Fn(&Tensor) -> Result<Tensor>) 
             let places = Tensor::index_along([texts.len()], 0).reshape(shape.clone());
             pick(texts, &f(&places)?)
         }
-        Value::Nothing => Ok(Value::Nothing),
+        Value::Later(why) => Ok(Value::Later(why.clone())),
+        // A sequence has no elements to move; the operators of sequences take it apart.
+        Value::List(_) | Value::Nothing => Ok(Value::Nothing),
     }
 }
 

@@ -332,7 +332,8 @@ pub(super) fn cast(call: &Call, value: &Value, to: Element) -> Result<Value> {
         }
         (Value::Texts(..), None) => Ok(value.clone()),
         (Value::Numbers(..), None) => Err(call.fault("numbers can't become texts here")),
-        (Value::Nothing, _) => Err(call.fault("there is no input")),
+        (Value::Later(why), _) => Err(call.fault(why)),
+        (Value::List(_) | Value::Nothing, _) => Err(call.fault("there is no tensor")),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Numbers as small integers with a scale and a zero point: `x ≈ (q − zero) · scale`. Sums of products of such are exact: they are
-//! whole numbers that `i32`, or `f64` where only floats are convolved, holds.
+//! Numbers as small integers with a scale and a zero point: `x ≈ (q − zero) · scale`. Sums of products of such are exact where they are
+//! the result. The fast products are those of `f32`, which holds whole numbers up to 2²⁴: larger sums are taken of parts of the numbers.
 
 use kiln_ir::DType;
 use kiln_ir::op::BinaryOp;
@@ -30,16 +30,19 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             rounded(call, &(product * factor), 7)
         },
         "ConvInteger" => |call| {
-            let sums = convolution(call, [0, 2], [1, 3])?;
-            Ok(vec![Value::Numbers(sums.cast(DType::I32), Element::I32)])
+            let (x, w) = (centred(call, [0, 2])?, centred(call, [1, 3])?);
+            let terms = w.shape()[1..].iter().product();
+            let sums = exact(&x, terms, |x| call.sound(conv(call, x, &w)?))?;
+            Ok(vec![Value::Numbers(sums, Element::I32)])
         },
         "QLinearConv" => |call| {
-            let mut sums = convolution(call, [0, 2], [3, 5])?;
+            // Rounded to eight bits right away: what f32 loses of a long sum is far below that.
+            let mut sums = conv(call, &centred(call, [0, 2])?, &centred(call, [3, 5])?)?;
             let rank = sums.rank();
             if let Some(bias) = call.optional(8)? {
-                sums += channels(&bias.cast(DType::F64), rank, 1);
+                sums += channels(&bias.cast(DType::F32), rank, 1);
             }
-            let scale = |position: usize| call.tensor(position).map(|scale| scale.cast(DType::F64));
+            let scale = |position: usize| call.tensor(position).map(|scale| scale.cast(DType::F32));
             let factor = scale(1)? * channels(&scale(4)?, rank, 1) / scale(6)?;
             rounded(call, &(sums * factor), 7)
         },
@@ -59,7 +62,7 @@ fn ends(call: &Call, element: Element) -> Result<(f64, f64)> {
 }
 
 /// Whole numbers of a type, cut to its range. They are whole already.
-fn cut(call: &Call, x: &Tensor, element: Element) -> Result<Value> {
+pub(super) fn cut(call: &Call, x: &Tensor, element: Element) -> Result<Value> {
     let (least, most) = ends(call, element)?;
     let dtype = element.dtype().unwrap_or(DType::I32);
     Ok(Value::Numbers(x.clamp(least, most).cast(dtype), element))
@@ -146,16 +149,21 @@ fn dequantise(call: &Call) -> Result<Vec<Value>> {
     Ok(vec![Value::Numbers((y * spread(call, &scale, &x)?).cast(dtype), element)])
 }
 
-/// The scale and zero point that make the most of `u8`, and the numbers with them. Zero is always one of them.
+/// The scale and zero point that make the most of `u8`, and the numbers with them.
 fn dynamic(call: &Call) -> Result<Vec<Value>> {
-    let x = call.tensor(0)?.cast(DType::F32);
+    let (y, scale, zero) = dynamic_parts(&call.tensor(0)?.cast(DType::F32));
+    let whole = |x: Tensor| Value::Numbers(x.cast(DType::U8), Element::U8);
+    Ok(vec![whole(y), one(scale)?.remove(0), whole(zero)])
+}
+
+/// Floats as numbers from 0 to 255, their scale and zero point, all still floats. Zero is always one of the numbers.
+pub(super) fn dynamic_parts(x: &Tensor) -> (Tensor, Tensor, Tensor) {
     let (least, most) = (x.min(..).minimum(0.0), x.max(..).maximum(0.0));
     let range = &most - &least;
     let scale = range.eq(0.0).select(1.0, range) / 255.0;
     let zero = (-(least / &scale)).clamp(0.0, 255.0).round();
-    let y = cut(call, &((x / &scale).round() + &zero), Element::U8)?;
-    let zero = cut(call, &zero, Element::U8)?;
-    Ok(vec![y, one(scale)?.remove(0), zero])
+    let y = ((x / &scale).round() + &zero).clamp(0.0, 255.0);
+    (y, scale, zero)
 }
 
 /// A list with a number for each row of a matrix as a column beside it.
@@ -167,23 +175,43 @@ fn column(part: Tensor, rank: usize) -> Tensor {
 }
 
 /// The matrix product of two inputs less their zero points, in `i32`.
-fn product(call: &Call, a: [usize; 2], b: [usize; 2]) -> Result<Tensor> {
+pub(super) fn product(call: &Call, a: [usize; 2], b: [usize; 2]) -> Result<Tensor> {
     let centred = |[x, zero]: [usize; 2], rows: bool| -> Result<Tensor> {
-        let (x, zero) = (call.tensor(x)?.cast(DType::I32), call.optional(zero)?);
+        let (x, zero) = (call.tensor(x)?.cast(DType::F32), call.optional(zero)?);
         let Some(zero) = zero else { return Ok(x) };
         let zero = if rows { column(zero, x.rank()) } else { zero };
-        Ok(x - zero.cast(DType::I32))
+        Ok(x - zero.cast(DType::F32))
     };
-    Ok(centred(a, true)?.matmul(&centred(b, false)?))
+    let (a, b) = (call.sound(centred(a, true)?)?, call.sound(centred(b, false)?)?);
+    let terms = a.shape().last().copied().unwrap_or(1);
+    exact(&a, terms, |a| call.sound(a.matmul(&b)))
 }
 
-/// The convolution of two inputs less their zero points.
-fn convolution(call: &Call, image: [usize; 2], weight: [usize; 2]) -> Result<Tensor> {
-    let centred = |[x, zero]: [usize; 2]| -> Result<Tensor> {
-        let x = call.tensor(x)?.cast(DType::F64);
-        let Some(zero) = call.optional(zero)? else { return Ok(x) };
-        Ok(&x - channels(&zero.cast(DType::F64), x.rank(), 0))
-    };
-    let (x, w) = (centred(image)?, centred(weight)?);
-    conv(call, &x, &w)
+/// An input of a convolution less its zero point.
+fn centred(call: &Call, [x, zero]: [usize; 2]) -> Result<Tensor> {
+    let x = call.tensor(x)?.cast(DType::F32);
+    let Some(zero) = call.optional(zero)? else { return Ok(x) };
+    Ok(&x - channels(&zero.cast(DType::F32), x.rank(), 0))
+}
+
+/// Sums of so many products with whole numbers of at most eight bits and a sign, without a rounding: `x = 16 · high + low`, each part
+/// by itself, or in four parts for longer sums.
+pub(super) fn exact(x: &Tensor, terms: usize, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    const EXACT: usize = 1 << 24;
+    let parts = [(1, 255), (2, 16), (4, 4)];
+    let fits = parts.into_iter().find(|(_, most)| terms.saturating_mul(most * 255) <= EXACT);
+    let Some((parts, base)) = fits else { return Ok(f(&x.cast(DType::F64))?.cast(DType::I32)) };
+    let (mut rest, mut sum) = (x.clone(), None);
+    for part in 0..parts {
+        let last = part + 1 == parts;
+        let above = (&rest / base as f64).trunc();
+        let low = if last { rest } else { &rest - &above * base as f64 };
+        let own = f(&low)?.cast(DType::I32) * (base as i32).pow(part);
+        sum = Some(match sum {
+            None => own,
+            Some(sum) => sum + own,
+        });
+        rest = above;
+    }
+    Ok(sum.unwrap_or_else(|| x.cast(DType::I32)))
 }

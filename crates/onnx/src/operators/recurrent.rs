@@ -16,7 +16,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-fn walk(call: &Call, gates: usize, usual: &[&str]) -> Result<Vec<Value>> {
+pub(super) fn walk(call: &Call, gates: usize, usual: &[&str]) -> Result<Vec<Value>> {
     let directions: &[bool] = match call.text("direction", "forward").as_str() {
         "forward" => &[false],
         "reverse" => &[true],

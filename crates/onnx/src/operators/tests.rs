@@ -20,10 +20,14 @@ fn run(name: &str, settings: Vec<AttributeProto>, inputs: Vec<Value>) -> Result<
         attribute: settings,
         ..Default::default()
     };
+    call("", &node, inputs)
+}
+
+fn call(domain: &str, node: &NodeProto, inputs: Vec<Value>) -> Result<Vec<Value>> {
     let (context, folder) = (Context::inference(), std::path::Path::new("."));
-    let inner = |_: &_| Err(Error::network("no graphs here"));
-    let call = Call { node: &node, inputs, version: 22, context: &context, folder, inner: &inner };
-    find("", name).ok_or_else(|| Error::network("unknown"))?(&call)
+    let inner = |_: &_, _| Err(Error::network("no graphs here"));
+    let call = Call { node, inputs, version: 22, context: &context, folder, inner: &inner };
+    find(domain, node.op_type()).ok_or_else(|| Error::network("unknown"))?(&call)
 }
 
 /// What a step gets when it runs.
@@ -126,4 +130,84 @@ fn the_arc_functions_are_precise() {
             assert!(near, "{name} {x}: {} and should be {wanted}", y.as_f64());
         }
     }
+}
+
+#[test]
+fn long_sums_of_whole_numbers_are_exact() {
+    // Sums of 200, 2000 and 20000 products take one, two and four products of floats.
+    for terms in [200usize, 2000, 20000] {
+        let numbers = |seed: usize| (0..terms).map(move |at| ((at * 7919 + seed * 104_729) % 256) as u8);
+        let (a, b): (Vec<u8>, Vec<u8>) = (numbers(1).collect(), numbers(2).collect());
+        let wanted: i64 = a.iter().zip(&b).map(|(&a, &b)| i64::from(a) * (i64::from(b) - 3)).sum();
+        let inputs = vec![
+            Value::of(Tensor::new(a, [1, terms])),
+            Value::of(Tensor::new(b, [terms, 1])),
+            Value::Nothing,
+            Value::of(Tensor::from(3u8)),
+        ];
+        let y = run("MatMulInteger", Vec::new(), inputs).unwrap().remove(0);
+        assert_eq!(whole(&y.constant().unwrap()), [wanted], "{terms}");
+    }
+}
+
+/// A tree that looks at two columns, with three leaves of weights 1, 2 and 4.
+fn tree(settings: &[(&str, Vec<i64>)]) -> NodeProto {
+    let mut attribute: Vec<AttributeProto> =
+        settings.iter().map(|(name, ints)| AttributeProto { ints: ints.clone(), ..setting(name) }).collect();
+    let modes = ["BRANCH_LEQ", "BRANCH_LEQ", "LEAF", "LEAF", "LEAF"];
+    let modes = modes.iter().map(|mode| bytes::Bytes::from_static(mode.as_bytes())).collect();
+    attribute.push(AttributeProto { strings: modes, ..setting("nodes_modes") });
+    attribute.push(AttributeProto { floats: vec![0.5, 1.5, 0.0, 0.0, 0.0], ..setting("nodes_values") });
+    attribute.push(AttributeProto { floats: vec![1.0, 2.0, 4.0], ..setting("target_weights") });
+    attribute.push(AttributeProto { i: Some(1), ..setting("n_targets") });
+    NodeProto { op_type: Some("TreeEnsembleRegressor".to_string()), attribute, ..Default::default() }
+}
+
+#[test]
+fn rows_walk_down_a_tree_and_bad_trees_are_refused() {
+    let good = || {
+        vec![
+            ("nodes_treeids", vec![0; 5]),
+            ("nodes_nodeids", vec![0, 1, 2, 3, 4]),
+            ("nodes_featureids", vec![0, 1, 0, 0, 0]),
+            ("nodes_truenodeids", vec![1, 3, 0, 0, 0]),
+            ("nodes_falsenodeids", vec![2, 4, 0, 0, 0]),
+            ("target_treeids", vec![0; 3]),
+            ("target_nodeids", vec![2, 3, 4]),
+            ("target_ids", vec![0; 3]),
+        ]
+    };
+    let x = || Value::of(Tensor::from([[1f32, 0.0], [0.5, 1.5], [0.0, 2.0], [f32::NAN, 0.0]]));
+    let y = call("ai.onnx.ml", &tree(&good()), vec![x()]).unwrap().remove(0);
+    assert_eq!(numbers(&y), [1, 2, 4, 1]);
+    // With two roots, to nowhere, of a column that isn't there, too few of something, a target beyond the last.
+    let bad: [(usize, Vec<i64>); 5] = [
+        (3, vec![1, 1, 0, 0, 0]),
+        (4, vec![9, 4, 0, 0, 0]),
+        (2, vec![0, 2, 0, 0, 0]),
+        (1, vec![0, 1]),
+        (7, vec![0, 0, 1]),
+    ];
+    for (at, list) in bad {
+        let mut settings = good();
+        settings[at].1 = list;
+        let found = call("ai.onnx.ml", &tree(&settings), vec![x()]);
+        assert!(found.is_err(), "{:?}", settings[at]);
+    }
+}
+
+#[test]
+fn sequences_are_taken_apart_and_joined() {
+    let x = || Value::of(Tensor::from([[1i64, 2], [3, 4], [5, 6]]));
+    let two = Value::of(Tensor::from(2i64));
+    let parts = run("SplitToSequence", Vec::new(), vec![x(), two]).unwrap().remove(0);
+    let count = run("SequenceLength", Vec::new(), vec![parts.clone()]).unwrap().remove(0);
+    assert_eq!(numbers(&count), [2]);
+    let last = run("SequenceAt", Vec::new(), vec![parts.clone(), Value::of(Tensor::from(-1i64))]).unwrap();
+    assert_eq!((last[0].shape(), numbers(&last[0])), (vec![1, 2], vec![5, 6]));
+    let axis = AttributeProto { i: Some(0), ..setting("axis") };
+    let whole = run("ConcatFromSequence", vec![axis], vec![parts.clone()]).unwrap().remove(0);
+    assert_eq!(numbers(&whole), [1, 2, 3, 4, 5, 6]);
+    assert!(run("SequenceAt", Vec::new(), vec![parts, Value::of(Tensor::from(2i64))]).is_err());
+    assert!(run("Add", Vec::new(), vec![Value::List(Default::default()), x()]).is_err());
 }

@@ -15,7 +15,8 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     Some(match name {
         "Conv" => |call| {
             let (x, w) = (call.tensor(0)?, call.tensor(1)?);
-            call.like(0, biased(conv(call, &x, &w)?, call.optional(2)?))
+            let y = biased(conv(call, &wide(&x), &wide(&w))?, call.optional(2)?.map(|bias| wide(&bias)));
+            call.like(0, y.cast(x.dtype()))
         },
         "ConvTranspose" => conv_transpose,
         "MaxPool" => max_pool,
@@ -130,7 +131,7 @@ fn groups(call: &Call) -> Result<usize> {
 }
 
 /// With a number added to each channel.
-fn biased(y: Tensor, bias: Option<Tensor>) -> Tensor {
+pub(super) fn biased(y: Tensor, bias: Option<Tensor>) -> Tensor {
     let Some(bias) = bias else { return y };
     let mut sizes = vec![1isize; y.rank().saturating_sub(1).max(1)];
     sizes[0] = -1;
@@ -182,8 +183,9 @@ fn conv_transpose(call: &Call) -> Result<Vec<Value>> {
     if !(0..count).all(fits) {
         return Err(call.unknown(format!("an image {} to {to:?}", x.shape())));
     }
-    let y = Tensor::from(x.expr().conv_grad_input(w.expr(), &spec, &to));
-    call.like(0, biased(y, call.optional(2)?))
+    let y = Tensor::from(wide(&x).expr().conv_grad_input(wide(&w).expr(), &spec, &to));
+    let y = biased(y, call.optional(2)?.map(|bias| wide(&bias)));
+    call.like(0, y.cast(x.dtype()))
 }
 
 /// The windows of a pooling.
@@ -241,8 +243,13 @@ fn by_columns(shape: &[usize]) -> Vec<f64> {
 
 fn average_pool(call: &Call) -> Result<Vec<Value>> {
     let x = call.tensor(0)?;
-    let floats = wide(&x);
-    let (spec, asked) = pooling(call, &x)?;
+    call.like(0, average_pool_of(call, &wide(&x))?.cast(x.dtype()))
+}
+
+/// The averages of the windows of an image of floats.
+pub(super) fn average_pool_of(call: &Call, floats: &Tensor) -> Result<Tensor> {
+    let x = floats;
+    let (spec, asked) = pooling(call, x)?;
     let sum = Tensor::from(floats.expr().window_sum(&spec));
     // How many elements of each window count: the same sum over ones.
     let counted = call.int("count_include_pad", 0) != 0;
@@ -260,7 +267,7 @@ fn average_pool(call: &Call) -> Result<Vec<Value>> {
             spec.pad.iter().zip(&asked).map(|(reach, asked)| (0, reach.1 - asked.1.min(reach.1))).collect();
     }
     let count = Tensor::from(ones.expr().window_sum(&over)).maximum(1.0);
-    call.like(0, (sum / count).cast(x.dtype()))
+    Ok(sum / count)
 }
 
 fn lp_pool(call: &Call) -> Result<Vec<Value>> {
@@ -269,6 +276,11 @@ fn lp_pool(call: &Call) -> Result<Vec<Value>> {
     let p = call.int("p", 2) as f64;
     let sum = Tensor::from(wide(&x).abs().pow(p).expr().window_sum(&spec));
     call.like(0, sum.pow(1.0 / p).cast(x.dtype()))
+}
+
+/// The average of each channel.
+pub(super) fn spatial_mean(x: &Tensor) -> Tensor {
+    x.mean_keepdim((2..x.rank() as isize).collect::<Vec<_>>())
 }
 
 fn global(call: &Call, f: impl Fn(&Tensor, Vec<isize>) -> Tensor) -> Result<Vec<Value>> {

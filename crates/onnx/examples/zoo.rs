@@ -1,0 +1,161 @@
+//! Runs folders of networks with recorded data two ways, each with a line: its name, how it went, and why.
+//!
+//! First as `kiln import --verify` does, with the recorded inputs as constants; then traced, with inputs that are known only when it
+//! runs, compiled and run: this is what a model or a step does. Times are those of the second way.
+//! `cargo run --release --example zoo -- FOLDER…`
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use kiln_ir::{DType, Data};
+use kiln_nn::{Context, Function, Input, Tensor};
+use kiln_onnx::verify::{Comparison, Tolerance, compare, data_sets, verify};
+use kiln_onnx::{Error, Network, Value, load, tensor_file};
+
+/// Networks of many layers differ by what rounding adds up to: in proportion to the largest number of an output.
+const NEAR: f64 = 1e-4;
+
+fn recorded(set: &Path, kind: &str) -> Result<Vec<Value>, Error> {
+    let file = |number: usize| Some(set.join(format!("{kind}_{number}.pb"))).filter(|path| path.exists());
+    (0..).map_while(file).map(|path| tensor_file(&path)).collect()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Numbers(tensor, _) => tensor.cast(DType::F64).to_vec().unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// How much of the largest number rounding may be: what is quantised goes to the next step here or there.
+fn near(name: &str) -> f64 {
+    match name {
+        name if ["-qdq", "-qoperator", "-dynamic"].iter().any(|kind| name.contains(kind)) => 3e-2,
+        name if name.contains("-half") => 5e-3,
+        _ => NEAR,
+    }
+}
+
+/// What is wrong of an output, beyond rounding.
+fn fault(compared: Comparison, expected: &Value, near: f64) -> Option<String> {
+    let sizes = numbers(expected).into_iter().filter(|number| number.is_finite()).map(f64::abs);
+    let largest = sizes.fold(0.0, f64::max);
+    let is_far = compared.largest.is_infinite() || compared.largest > near * largest;
+    compared.fault.filter(|_| is_far).map(|why| format!("{}: {why} of {largest:.3e}", compared.name))
+}
+
+struct Times {
+    trace: Duration,
+    first: Duration,
+    again: Duration,
+}
+
+/// Computed with inputs that aren't known while it is traced.
+fn traced<const N: usize>(network: &Network, inputs: &[Value]) -> Result<(Vec<Value>, Times), Error> {
+    let data: Vec<Data> =
+        inputs.iter().map(|input| input.constant().unwrap_or(Data::F32(Vec::new()))).collect();
+    let shapes: Vec<Vec<usize>> = inputs.iter().map(Value::shape).collect();
+    let given = || std::array::from_fn::<_, N, _>(|at| Input::from_data(&data[at], &shapes[at]));
+    let elements: Vec<_> = inputs.iter().map(Value::element).collect();
+    let kept = std::cell::RefCell::new((None, Vec::new(), Duration::ZERO));
+    let mut function = Function::<N>::new(|x: [Tensor; N]| {
+        let start = Instant::now();
+        let values = x.into_iter().zip(&elements).map(|(x, element)| Value::Numbers(x, *element)).collect();
+        let mut kept = kept.borrow_mut();
+        let outputs = network.run(values, &Context::inference()).unwrap_or_else(|error| {
+            kept.0 = Some(error);
+            vec![Value::of(Tensor::from(0.0))]
+        });
+        kept.1 = outputs.iter().map(|output| (output.shape(), output.element())).collect();
+        kept.2 = start.elapsed();
+        outputs
+            .iter()
+            .filter_map(|output| match output {
+                Value::Numbers(tensor, _) => Some(tensor.clone()),
+                _ => None,
+            })
+            .collect()
+    });
+    let start = Instant::now();
+    function.run(given())?;
+    let first = start.elapsed();
+    let start = Instant::now();
+    let out: Vec<Data> = function.run(given())?.to_vec();
+    let again = start.elapsed();
+    drop(function);
+    let (error, ports, trace) = kept.into_inner();
+    match error {
+        Some(error) => Err(error),
+        None => Ok((
+            out.into_iter()
+                .zip(ports)
+                .map(|(data, (shape, element))| Value::new(data, &shape, element))
+                .collect(),
+            Times { trace, first, again },
+        )),
+    }
+}
+
+fn run(folder: &Path) -> Result<(Option<String>, String), Error> {
+    let start = Instant::now();
+    let near = near(&folder.to_string_lossy());
+    let network = load(folder.join("model.onnx"))?;
+    let loading = start.elapsed();
+    let mut said = String::new();
+    for set in data_sets(folder)? {
+        let expected = recorded(&set, "output")?;
+        let start = Instant::now();
+        let compared = verify(&network, &set, Tolerance::default())?;
+        let verifying = start.elapsed();
+        for (compared, expected) in compared.into_iter().zip(&expected) {
+            if let Some(why) = fault(compared, expected, near) {
+                return Ok((Some(why), said));
+            }
+        }
+        let inputs = recorded(&set, "input")?;
+        if inputs.iter().chain(&expected).any(|value| matches!(value, Value::Texts(..))) {
+            return Ok((None, "texts: not traced".to_string()));
+        }
+        let out = match inputs.len() {
+            1 => traced::<1>(&network, &inputs),
+            2 => traced::<2>(&network, &inputs),
+            3 => traced::<3>(&network, &inputs),
+            _ => return Ok((None, "many inputs: not traced".to_string())),
+        };
+        let (out, times) = match out {
+            Ok(out) => out,
+            Err(error) => return Ok((Some(format!("traced: {error}")), said)),
+        };
+        for (at, (own, expected)) in out.iter().zip(&expected).enumerate() {
+            let compared = compare(format!("output {at}"), own, expected, Tolerance::default())?;
+            if let Some(why) = fault(compared, expected, near) {
+                return Ok((Some(format!("traced: {why}")), said));
+            }
+        }
+        said = format!(
+            "load {:.0} ms, verify {:.0} ms, trace {:.0} ms, compile {:.0} ms, run {:.1} ms",
+            loading.as_secs_f64() * 1e3,
+            verifying.as_secs_f64() * 1e3,
+            times.trace.as_secs_f64() * 1e3,
+            times.first.saturating_sub(times.trace + times.again).as_secs_f64() * 1e3,
+            times.again.as_secs_f64() * 1e3
+        );
+    }
+    Ok((None, said))
+}
+
+fn main() {
+    for folder in std::env::args().skip(1) {
+        let path = Path::new(&folder);
+        let name = path.file_name().map_or(folder.clone(), |name| name.to_string_lossy().into_owned());
+        let (how, why) = match catch_unwind(AssertUnwindSafe(|| run(path))) {
+            Ok(Ok((None, said))) => ("passed", said),
+            Ok(Ok((Some(wrong), _))) => ("wrong", wrong),
+            Ok(Err(Error::Unsupported(what))) => ("unknown", what),
+            Ok(Err(error)) => ("error", error.to_string()),
+            Err(_) => ("error", "it panicked".to_string()),
+        };
+        println!("{name}\t{how}\t{}", why.replace('\n', " "));
+    }
+}

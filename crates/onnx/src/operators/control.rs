@@ -1,0 +1,115 @@
+//! Graphs within a node: one of two, or one again and again. How often has to be known before anything runs; the rounds then stand
+//! behind one another in what is computed.
+
+use kiln_nn::Tensor;
+
+use super::sequences::stacked;
+use crate::call::{Call, Operator};
+use crate::error::Result;
+use crate::value::Value;
+
+/// An operator of this group.
+pub(super) fn find(name: &str) -> Option<Operator> {
+    Some(match name {
+        "If" => |call| {
+            let truth = call.known_number(0)? != 0.0;
+            call.run(call.graph(if truth { "then_branch" } else { "else_branch" })?, Vec::new())
+        },
+        "Loop" => repeat,
+        "Scan" => scan,
+        _ => return None,
+    })
+}
+
+/// More rounds than anybody unrolls.
+const MOST_ROUNDS: i64 = 1 << 16;
+
+/// Rounds with values handed from one to the next, until a number of rounds or a condition ends them; further results of each are
+/// gathered.
+fn repeat(call: &Call) -> Result<Vec<Value>> {
+    let body = call.graph("body")?;
+    let most = if call.has(0) { call.known_number(0)? as i64 } else { i64::MAX };
+    let mut going = !call.has(1) || call.known_number(1)? != 0.0;
+    let mut state: Vec<Value> = call.inputs.iter().skip(2).cloned().collect();
+    let count = state.len();
+    if body.output.len() < count + 1 {
+        return Err(
+            call.fault(format!("its graph gives {} values for {count} that go on", body.output.len()))
+        );
+    }
+    let mut gathered = vec![Vec::new(); body.output.len() - count - 1];
+    let mut round = 0;
+    while going && round < most {
+        if round == MOST_ROUNDS {
+            return Err(call.unknown(format!("more than {MOST_ROUNDS} rounds")));
+        }
+        let mut inputs = vec![Value::of(Tensor::from(round)), Value::of(Tensor::from(true))];
+        inputs.append(&mut state);
+        let mut outputs = call.run(body, inputs)?.into_iter();
+        let on = outputs.next().and_then(|value| value.constant()).and_then(|data| data.get(0));
+        let on = on
+            .ok_or_else(|| call.unknown("whether it goes on follows from numbers known only when it runs"))?;
+        going = on.as_f64() != 0.0;
+        state = outputs.by_ref().take(count).collect();
+        gathered.iter_mut().zip(outputs).for_each(|(all, value)| all.push(value));
+        round += 1;
+    }
+    for all in gathered {
+        state.push(stacked(call, &all, 0, true)?);
+    }
+    Ok(state)
+}
+
+/// Rounds over the slices of an axis.
+fn scan(call: &Call) -> Result<Vec<Value>> {
+    if call.version < 9 {
+        return Err(
+            call.unknown("the form of version 8, with a batch; write the file with version 9 or later")
+        );
+    }
+    let body = call.graph("body")?;
+    let scanned = call.sizes(&[call.int("num_scan_inputs", 0)])?[0];
+    let count = call.count().checked_sub(scanned).filter(|&count| count <= body.output.len() && scanned > 0);
+    let count =
+        count.ok_or_else(|| call.fault(format!("{scanned} of {} inputs to walk along", call.count())))?;
+    let gathered = body.output.len() - count;
+    let list = |name: &str, count: usize| match call.ints(name) {
+        None => Ok(vec![0; count]),
+        Some(list) if list.len() == count => Ok(list),
+        Some(list) => Err(call.fault(format!("{name} has {} entries for {count}", list.len()))),
+    };
+    let (axes, directions) = (list("scan_input_axes", scanned)?, list("scan_input_directions", scanned)?);
+    let (to, ways) = (list("scan_output_axes", gathered)?, list("scan_output_directions", gathered)?);
+    let mut parts = Vec::with_capacity(scanned);
+    let mut rounds = None;
+    for at in 0..scanned {
+        let (x, element) = (call.tensor(count + at)?, call.element(count + at)?);
+        let axis = call.axis(axes[at], x.rank())?;
+        let size = x.shape()[axis];
+        if size as i64 > MOST_ROUNDS || rounds.is_some_and(|rounds| rounds != size) {
+            return Err(call.fault(format!("{size} slices beside {rounds:?}")));
+        }
+        rounds = Some(size);
+        let slice = |place: usize| x.narrow(axis as isize, place as isize, 1).squeeze(axis as isize);
+        let slices: Vec<Value> = match directions[at] {
+            0 => (0..size).map(|place| Value::Numbers(slice(place), element)).collect(),
+            _ => (0..size).rev().map(|place| Value::Numbers(slice(place), element)).collect(),
+        };
+        parts.push(slices.into_iter());
+    }
+    let mut state: Vec<Value> = call.inputs[..count].to_vec();
+    let mut all = vec![Vec::new(); gathered];
+    for _ in 0..rounds.unwrap_or(0) {
+        state.extend(parts.iter_mut().filter_map(Iterator::next));
+        let mut outputs = call.run(body, state)?.into_iter();
+        state = outputs.by_ref().take(count).collect();
+        all.iter_mut().zip(outputs).for_each(|(all, value)| all.push(value));
+    }
+    for (at, mut all) in all.into_iter().enumerate() {
+        if ways[at] != 0 {
+            all.reverse();
+        }
+        state.push(stacked(call, &all, to[at], true)?);
+    }
+    Ok(state)
+}

@@ -1,0 +1,192 @@
+//! Attention and embeddings as the fusing of transformers writes them.
+
+use kiln_ir::DType;
+use kiln_nn::Tensor;
+
+use crate::call::{Call, Operator, wide};
+use crate::element::Element;
+use crate::error::Result;
+use crate::value::Value;
+
+/// An operator of this group.
+pub(super) fn find(name: &str) -> Option<Operator> {
+    Some(match name {
+        "Attention" => packed,
+        "MultiHeadAttention" => separate,
+        "EmbedLayerNormalization" => embed,
+        _ => return None,
+    })
+}
+
+/// Queries, keys and values, `[batch, heads, length, size]`.
+struct Operands {
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+}
+
+/// `[batch, length, heads × size]` as `[batch, heads, length, size]`.
+fn apart(call: &Call, x: &Tensor, heads: usize) -> Result<Tensor> {
+    match x.shape()[..] {
+        [batch, length, width] if heads > 0 && width.is_multiple_of(heads) => {
+            Ok(x.reshape([batch, length, heads, width / heads]).transpose(1, 2))
+        }
+        _ => Err(call.fault(format!("{} doesn't divide into {heads} heads", x.shape()))),
+    }
+}
+
+fn heads(call: &Call) -> Result<usize> {
+    Ok(call.sizes(&[call.int("num_heads", 0)])?[0])
+}
+
+/// What each query sees: `[batch, length, heads × size]`. Who is masked gets a large negative number on its score, as it is there.
+fn attend(call: &Call, of: &Operands, mask: Option<Tensor>, added: Option<Tensor>) -> Result<Tensor> {
+    let (length, all) = (of.queries.size(2), of.keys.size(2));
+    let scale = match call.float("scale", 0.0) {
+        0.0 => 1.0 / (of.queries.size(3).max(1) as f64).sqrt(),
+        scale => scale,
+    };
+    let mut scores = of.queries.matmul(&of.keys.t()) * scale;
+    let filter = call.float("mask_filter_value", -10000.0);
+    if call.int("unidirectional", 0) != 0 {
+        let (query, key) = (Tensor::index_along([length, all], 0), Tensor::index_along([length, all], 1));
+        let before = all.saturating_sub(length) as i64;
+        scores = key.le(query + before).select(&scores, f64::from(f32::MIN));
+    }
+    if let Some(mask) = mask {
+        scores += mask.select(0.0, filter);
+    }
+    if let Some(added) = added {
+        scores += wide(&added);
+    }
+    let y = scores.softmax(-1).matmul(&of.values).transpose(1, 2);
+    let sizes = call.sound(y.clone())?.shape();
+    Ok(y.reshape([sizes[0], sizes[1], sizes[2] * sizes[3]]))
+}
+
+/// A mask as truths that fit scores `[batch, heads, length, all]`: of keys by their number, or of the pairs.
+fn mask(call: &Call, position: usize, batch: usize, all: usize) -> Result<Option<Tensor>> {
+    let Some(mask) = call.optional(position)? else { return Ok(None) };
+    let truths = match mask.shape()[..] {
+        [count] if count == batch => {
+            Tensor::index_along([1, 1, 1, all], 3).lt(mask.cast(DType::I64).reshape([batch, 1, 1, 1]))
+        }
+        [rows, keys] if keys == all => mask.ne(0).reshape([rows, 1, 1, keys]),
+        [rows, length, keys] => mask.ne(0).reshape([rows, 1, length, keys]),
+        _ => return Err(call.unknown(format!("a mask {} for {batch} × {all} keys", mask.shape()))),
+    };
+    Ok(Some(truths))
+}
+
+/// Queries, keys and values by one product with the input.
+fn packed(call: &Call) -> Result<Vec<Value>> {
+    let (input, element) = (call.tensor(0)?, call.element(0)?);
+    let count = heads(call)?;
+    let [batch, _, _] = input.shape()[..] else {
+        return Err(call.fault(format!("an input {}", input.shape())));
+    };
+    let mut all = wide(&input).matmul(&wide(&call.tensor(1)?));
+    if let Some(bias) = call.optional(2)? {
+        all += wide(&bias);
+    }
+    let all = call.sound(all)?;
+    let third = all.size(-1) as i64 / 3;
+    let widths = call.ints("qkv_hidden_sizes").unwrap_or_else(|| vec![third; 3]);
+    let widths = call.sizes(&widths)?;
+    if widths.len() != 3 || widths.iter().sum::<usize>() != all.size(-1) {
+        return Err(call.fault(format!("widths {widths:?} of {}", all.size(-1))));
+    }
+    let part = |at: usize| {
+        let start: usize = widths[..at].iter().sum();
+        apart(call, &all.narrow(-1, start as isize, widths[at]), count)
+    };
+    let mut of = Operands { queries: part(0)?, keys: part(1)?, values: part(2)? };
+    if let Some(past) = call.optional(4)? {
+        let before = |at: isize| wide(&past.narrow(0, at, 1).squeeze(0));
+        of.keys = call.sound(Tensor::concat(&[before(0), of.keys], 2))?;
+        of.values = call.sound(Tensor::concat(&[before(1), of.values], 2))?;
+    }
+    let mask = mask(call, 3, batch, of.keys.size(2))?;
+    let y = attend(call, &of, mask, call.optional(5)?)?;
+    let mut outputs = vec![Value::Numbers(y.cast(input.dtype()), element)];
+    if call.node.output.len() > 1 {
+        let present = Tensor::stack(&[&of.keys, &of.values], 0).cast(input.dtype());
+        outputs.push(Value::Numbers(present, element));
+    }
+    Ok(outputs)
+}
+
+/// Queries, keys and values that come separately, or packed beside each other.
+fn separate(call: &Call) -> Result<Vec<Value>> {
+    let (input, element) = (call.tensor(0)?, call.element(0)?);
+    let count = heads(call)?;
+    let bias = call.optional(3)?.map(|bias| wide(&bias));
+    let mut start = 0;
+    // Keys and values may have their heads apart already.
+    let mut part = |x: Tensor| -> Result<Tensor> {
+        let x = wide(&x);
+        if x.rank() == 4 {
+            return Ok(x);
+        }
+        let width = x.size(-1);
+        let x = match &bias {
+            Some(bias) => call.sound(x + bias.narrow(0, start as isize, width))?,
+            None => x,
+        };
+        start += width;
+        apart(call, &x, count)
+    };
+    let mut of = match (call.optional(1)?, call.optional(2)?) {
+        (Some(keys), Some(values)) => {
+            Operands { queries: part(input.clone())?, keys: part(keys)?, values: part(values)? }
+        }
+        // [batch, length, heads, 3, size]
+        (None, None) if input.rank() == 5 => {
+            let part = |at: isize| wide(&input.narrow(3, at, 1).squeeze(3)).transpose(1, 2);
+            Operands { queries: part(0), keys: part(1), values: part(2) }
+        }
+        _ => return Err(call.unknown("keys and values in one")),
+    };
+    if let (Some(keys), Some(values)) = (call.optional(6)?, call.optional(7)?) {
+        of.keys = call.sound(Tensor::concat(&[wide(&keys), of.keys], 2))?;
+        of.values = call.sound(Tensor::concat(&[wide(&values), of.values], 2))?;
+    }
+    let mask = mask(call, 4, of.queries.size(0), of.keys.size(2))?;
+    let y = attend(call, &of, mask, call.optional(5)?)?;
+    let value = |x: Tensor| Value::Numbers(x.cast(input.dtype()), element);
+    Ok(vec![value(y), value(of.keys), value(of.values)])
+}
+
+/// Words, their places and their segments, added and brought to a norm; and how many words each text has.
+fn embed(call: &Call) -> Result<Vec<Value>> {
+    let words = call.tensor(0)?.cast(DType::I64);
+    let [batch, length] = words.shape()[..] else {
+        return Err(call.fault(format!("words {}", words.shape())));
+    };
+    let table = |position: usize| -> Result<Tensor> { Ok(wide(&call.tensor(position)?)) };
+    let rows = |position: usize, at: &Tensor| -> Result<Tensor> {
+        let table = table(position)?;
+        let width = table.size(-1);
+        Ok(table.index_select(0, &at.reshape([at.elements()])).reshape([&at.shape()[..], &[width]].concat()))
+    };
+    let places = match call.optional(8)? {
+        Some(places) => places.cast(DType::I64),
+        None => Tensor::index_along([1, length], 1),
+    };
+    let mut sum = rows(2, &words)? + rows(3, &places)?;
+    if let (Some(segments), true) = (call.optional(1)?, call.has(4)) {
+        sum += rows(4, &segments.cast(DType::I64))?;
+    }
+    let y = sum.layer_norm(-1, call.float("epsilon", 1e-12)) * table(5)? + table(6)?;
+    let element = call.element(2)?;
+    let dtype = call.tensor(2)?.dtype();
+    let lengths = match call.optional(7)? {
+        Some(mask) => mask.cast(DType::I32).sum(-1),
+        None => Tensor::full([batch], 0),
+    };
+    Ok(vec![
+        Value::Numbers(y.cast(dtype), element),
+        Value::Numbers(lengths.cast(DType::I32), Element::I32),
+        Value::Numbers(sum.cast(dtype), element),
+    ])
+}
