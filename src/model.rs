@@ -1,10 +1,12 @@
 //! A trained model as one file: weights, layers, what goes in, what comes out, and how raw data become its inputs. Nothing else is
 //! needed to use it.
 
+mod imported;
+
 use std::path::Path;
 
 use kiln_data::{Dataset, Form, Kind, Meaning};
-use kiln_nn::{Context, DType, Data, Layer, Module, Sequential};
+use kiln_nn::{Context, DType, Data, Layer, Module, Sequential, Shape};
 use kiln_onnx::Network;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +15,8 @@ use crate::inputs::blank_of;
 use crate::store::Store;
 use crate::trainer::{Predictions, predict, put_weights, set_weights};
 use crate::{Error, Result};
+pub use imported::Pixels;
+use imported::{Named, PREFIX, as_layers};
 
 /// A model with everything that is known of it. The file is safetensors, or JSON where its name ends so.
 ///
@@ -67,6 +71,9 @@ pub struct Input {
     pub scale: Option<f32>,
     /// How many codes there are; nothing for amounts.
     pub codes: Option<usize>,
+    /// What a network from elsewhere wants done to pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<Pixels>,
 }
 
 /// What a model says of a row.
@@ -116,7 +123,7 @@ impl Input {
             Meaning::Numbers { scale } => (Some(scale), None),
             Meaning::Codes { count } => (None, Some(count)),
         };
-        Input { shape: form.shape.clone(), kind: kind.to_string(), scale, codes }
+        Input { shape: form.shape.clone(), kind: kind.to_string(), scale, codes, pixels: None }
     }
 
     /// As sets say it.
@@ -207,26 +214,27 @@ impl Model {
     /// # Errors
     /// Where the network doesn't take one such value, or can't be computed for it.
     pub fn of_network(network: Network, input: &Form, task: Task) -> Result<Model> {
-        let about = About {
-            layers: "network".to_string(),
-            input: Input::of(input),
-            task,
-            preparation: Value::Null,
-            training: Map::new(),
-        };
+        Model::behind(network, Input::of(input), task, Value::Null)
+    }
+
+    /// A network behind what raw data go through.
+    pub(crate) fn behind(network: Network, input: Input, task: Task, preparation: Value) -> Result<Model> {
+        let about = About { layers: "network".to_string(), input, task, preparation, training: Map::new() };
         let structure = network.structure();
-        let model = Model { layers: as_layers(network), about, network: Some(structure) };
-        model.try_out()?;
+        let layers = as_layers(network, about.input.pixels.clone());
+        let model = Model { layers, about, network: Some(structure) };
+        model.shape_for(1)?;
         Ok(model)
     }
 
-    /// Computes one row of nothing, which makes the layers and shows if they fit.
-    fn try_out(&self) -> Result<()> {
+    /// The shape of what it gives for so many rows, for which the layers are made.
+    pub(crate) fn shape_for(&self, rows: usize) -> Result<Shape> {
         let form = self.about.input.form();
-        let shape: Vec<usize> = std::iter::once(1).chain(form.shape.iter().copied()).collect();
-        match self.layers.forward(&blank_of(&form, shape), &Context::inference()).error() {
+        let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
+        let y = self.layers.forward(&blank_of(&form, shape), &Context::inference());
+        match y.error() {
             Some(error) => Err(error.into()),
-            None => Ok(()),
+            None => Ok(y.shape()),
         }
     }
 
@@ -243,6 +251,18 @@ impl Model {
     /// Its layers, with their weights.
     pub fn layers(&self) -> &Sequential {
         &self.layers
+    }
+
+    /// Keeps training from changing the parameters whose paths match (`features.*`; a star is any text), from the next step that is
+    /// made on. Those of an ONNX file's network go by their names there. Says how many.
+    ///
+    /// # Errors
+    /// Where no path matches.
+    pub fn freeze(&self, pattern: &str) -> Result<usize> {
+        Ok(match self.network {
+            Some(_) => Named::of(&self.layers).freeze(pattern)?,
+            None => self.layers.freeze(pattern)?,
+        })
     }
 
     /// What it says of each row.
@@ -290,16 +310,17 @@ impl Model {
         let model = match store.tensors.remove(NETWORK).map(|stored| stored.data) {
             Some(Data::U8(structure)) => {
                 let apart = |name: &str| {
-                    let stored = store.tensors.get(&format!("0.{name}"))?;
+                    let stored = store.tensors.get(&format!("{PREFIX}{name}"))?;
                     Some((stored.shape.clone(), stored.data.clone()))
                 };
                 let network = Network::from_structure(structure.clone(), &apart)?;
-                Model { layers: as_layers(network), about, network: Some(structure) }
+                let layers = as_layers(network, about.input.pixels.clone());
+                Model { layers, about, network: Some(structure) }
             }
             Some(_) => return Err(Error::format(path, "its network isn't made of bytes")),
             None => Model::new(about.layers.parse()?, about),
         };
-        model.try_out()?;
+        model.shape_for(1)?;
         set_weights(&store, "", &model.layers).map_err(|error| Error::format(path, error.to_string()))?;
         Ok(model)
     }
@@ -308,13 +329,6 @@ impl Model {
     pub fn parameter_count(&self) -> usize {
         self.layers.parameter_count()
     }
-}
-
-/// A network as the one layer of a row. Its parameters get their names in the file first, by which they are written again.
-fn as_layers(network: Network) -> Sequential {
-    network.parameters();
-    network.states();
-    Sequential::new().layer(network)
 }
 
 fn is_json(path: &Path) -> bool {

@@ -15,6 +15,7 @@ use kiln::weights::Weights;
 use kiln::{Model, Summary};
 
 use super::rows::Way;
+use super::source::listed;
 
 /// Look at a model, at weights or at data
 ///
@@ -135,7 +136,7 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     writeln!(text, "\nlayers    {}", about.layers)?;
     writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
     match &about.task {
-        Task::Classes { names } => writeln!(text, "tells     {} classes: {}", names.len(), names.join(", "))?,
+        Task::Classes { names } => writeln!(text, "tells     {} classes: {}", names.len(), listed(names))?,
         Task::Text { pieces } => writeln!(text, "tells     what comes next, of {pieces} pieces of text")?,
         Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
     }

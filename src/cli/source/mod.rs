@@ -90,7 +90,7 @@ pub fn load(settings: &Settings) -> Result<Source> {
 }
 
 /// The first few names.
-fn listed(names: &[String]) -> String {
+pub fn listed(names: &[String]) -> String {
     match names.len() {
         0..=8 => names.join(", "),
         count => format!("{}, … ({count})", names[..6].join(", ")),
