@@ -3,10 +3,12 @@
 
 mod imported;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use kiln_data::{Dataset, Form, Kind, Meaning};
-use kiln_nn::{Context, DType, Data, Layer, Module, Sequential, Shape};
+use kiln_nn::random::Key;
+use kiln_nn::{Context, DType, Data, Layer, Module, Param, Sequential, Shape};
 use kiln_onnx::Network;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -107,7 +109,9 @@ const KINDS: [(&str, Kind); 5] =
 /// What the file says it is, and the version of its contents.
 const WHAT: &str = "model";
 /// The tensor that holds the structure of a network.
-const NETWORK: &str = "network.onnx";
+const STRUCTURE: &str = "network.onnx";
+/// What stands for the layers of a network of an ONNX file.
+pub const NETWORK: &str = "network";
 const VERSION: u64 = 1;
 
 /// The type a model takes inputs of this form in: amounts as `f32`, codes as whole numbers.
@@ -157,6 +161,16 @@ impl Task {
     }
 }
 
+impl Task {
+    /// How many numbers a model gives for it.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Task::Classes { names } | Task::Numbers { names, .. } => names.len(),
+            Task::Text { pieces } => *pieces,
+        }
+    }
+}
+
 impl About {
     /// What layers are that were trained on a set like this.
     ///
@@ -185,7 +199,7 @@ impl About {
         let mut store = Store::default();
         put_weights(&mut store, "", layers)?;
         if let Some(structure) = network {
-            store.put(NETWORK, Data::U8(structure.to_vec()));
+            store.put(STRUCTURE, Data::U8(structure.to_vec()));
         }
         let about = serde_json::to_value(self)
             .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
@@ -219,7 +233,7 @@ impl Model {
 
     /// A network behind what raw data go through.
     pub(crate) fn behind(network: Network, input: Input, task: Task, preparation: Value) -> Result<Model> {
-        let about = About { layers: "network".to_string(), input, task, preparation, training: Map::new() };
+        let about = About { layers: NETWORK.to_string(), input, task, preparation, training: Map::new() };
         let structure = network.structure();
         let layers = as_layers(network, about.input.pixels.clone());
         let model = Model { layers, about, network: Some(structure) };
@@ -253,16 +267,83 @@ impl Model {
         &self.layers
     }
 
+    /// The same model for another task, with a new last layer for it: the last dense layer of a row, the last matrix product of an ONNX
+    /// file's network. The other weights stay. Says the paths of the parameters that are new.
+    ///
+    /// ```
+    /// use kiln::model::{About, Model, Task};
+    /// use kiln::prelude::*;
+    ///
+    /// let layers: Sequential = "dense 8, relu, dense 2".parse()?;
+    /// let named = |names: &[&str]| Task::Classes { names: names.iter().map(|name| name.to_string()).collect() };
+    /// let about = About::new(&layers, &data::Form::numbers(&[4]), named(&["up", "down"]))?;
+    /// let (model, new) = Model::new(layers, about).new_head(named(&["a", "b", "c"]), 7)?;
+    /// assert_eq!((new, model.about().layers.as_str()), (vec!["2.weight".to_string(), "2.bias".to_string()], "dense 8, relu, dense 3"));
+    /// # Ok::<(), kiln::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the last layer is of another kind.
+    pub fn new_head(self, task: Task, seed: u64) -> Result<(Model, Vec<String>)> {
+        let outputs = task.outputs();
+        // What stays must be made, or it would start from the new seed too.
+        self.shape_for(1)?;
+        let Model { layers, mut about, network } = self;
+        about.task = task;
+        let (model, new) = match network {
+            None => {
+                let last = layers.len().saturating_sub(1);
+                let layers = layers.new_head(outputs)?.seed(seed);
+                about.layers = layers.to_text()?;
+                let new = ["weight", "bias"].map(|name| format!("{last}.{name}")).to_vec();
+                (Model::new(layers, about), new)
+            }
+            Some(structure) => {
+                let parameters = layers
+                    .parameters()
+                    .into_iter()
+                    .map(|(path, param)| Ok((path, (param.shape().sizes().to_vec(), param.value()?))));
+                let states = layers
+                    .states()
+                    .into_iter()
+                    .map(|(path, state)| Ok((path, (state.shape().sizes().to_vec(), state.read()?))));
+                let weights = parameters.chain(states).collect::<kiln_nn::Result<HashMap<_, _>>>()?;
+                let apart = |name: &str| weights.get(&format!("{PREFIX}{name}")).cloned();
+                let mut network = Network::from_structure(structure, &apart)?;
+                let new = network.new_head(outputs, &Key::new(seed))?;
+                let structure = network.structure();
+                let layers = as_layers(network, about.input.pixels.clone());
+                (Model { layers, about, network: Some(structure) }, new)
+            }
+        };
+        model.shape_for(1)?;
+        // A dense layer may have no bias.
+        let own = model.parameters();
+        let is_own = |path: &String| own.iter().any(|(own, _)| own == path);
+        let new = new.into_iter().filter(is_own).collect();
+        Ok((model, new))
+    }
+
+    /// Its parameters with their paths; those of an ONNX file's network go by their names there.
+    pub fn parameters(&self) -> Vec<(String, Param)> {
+        match self.network {
+            Some(_) => Named::of(&self.layers).parameters(),
+            None => self.layers.parameters(),
+        }
+    }
+
     /// Keeps training from changing the parameters whose paths match (`features.*`; a star is any text), from the next step that is
-    /// made on. Those of an ONNX file's network go by their names there. Says how many.
+    /// made on. Says how many.
     ///
     /// # Errors
     /// Where no path matches.
     pub fn freeze(&self, pattern: &str) -> Result<usize> {
-        Ok(match self.network {
-            Some(_) => Named::of(&self.layers).freeze(pattern)?,
-            None => self.layers.freeze(pattern)?,
-        })
+        Ok(Named(self.parameters()).freeze(pattern)?)
+    }
+
+    /// Its layers, as one's own.
+    pub fn into_layers(self) -> Sequential {
+        self.layers
     }
 
     /// What it says of each row.
@@ -285,7 +366,15 @@ impl Model {
     /// # Errors
     /// Where the system refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.about.store(&self.layers, self.network.as_deref(), path.as_ref())
+        self.save_as(&self.about, path)
+    }
+
+    /// As [`Model::save`], with another description: after a training that others watched, the model is still theirs.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn save_as(&self, about: &About, path: impl AsRef<Path>) -> Result<()> {
+        about.store(&self.layers, self.network.as_deref(), path.as_ref())
     }
 
     /// Reads it from a file.
@@ -307,7 +396,7 @@ impl Model {
         let about = store.about.remove("model").unwrap_or_default();
         let about: About = serde_json::from_value(about)
             .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
-        let model = match store.tensors.remove(NETWORK).map(|stored| stored.data) {
+        let model = match store.tensors.remove(STRUCTURE).map(|stored| stored.data) {
             Some(Data::U8(structure)) => {
                 let apart = |name: &str| {
                     let stored = store.tensors.get(&format!("{PREFIX}{name}"))?;

@@ -204,7 +204,8 @@ pub fn run(flags: Flags) -> Result<()> {
         return network(&flags);
     }
     if let Some(flag) = flags.of_networks() {
-        bail!("{flag} is for .onnx, and {} is none", flags.file.display());
+        let file = flags.file.display();
+        bail!("{flag} is for .onnx, and {file} is none; weights go into a model, --into MODEL --out FILE");
     }
     let (Some(into), Some(out)) = (&flags.into, &flags.out) else {
         bail!("{}: weights go into a model; say --into MODEL and --out FILE", flags.file.display());

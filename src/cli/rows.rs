@@ -8,7 +8,7 @@ use kiln::data::{
     self, Dataset, Form, ImageSize, PICTURES, Picture, Pictures, Preparation, Set, Table, Tokens, Windows,
     edge_brightness,
 };
-use kiln::model::Task;
+use kiln::model::{NETWORK, Task};
 use kiln::{Model, nearest};
 use serde_json::Value;
 
@@ -126,7 +126,7 @@ pub fn with_answers(model: &Model, path: Option<&Path>) -> Result<Box<dyn Datase
 fn unsaid(model: &Model) -> anyhow::Error {
     let shape = &model.about().input.shape;
     let mend = match (shape.as_slice(), model.about().layers.as_str()) {
-        ([_, _, _], "network") => {
+        ([_, _, _], NETWORK) => {
             "; import it again with --pixels, which says what pixels become (kiln import --help)"
         }
         _ => "; Model::predict does from Rust",
