@@ -8,6 +8,7 @@ use std::path::Path;
 
 use kiln_data::{Dataset, Form, Kind, Meaning};
 use kiln_nn::random::Key;
+use kiln_nn::variable::within;
 use kiln_nn::{Context, DType, Data, Layer, Module, Param, Sequential, Shape};
 use kiln_onnx::Network;
 use serde::{Deserialize, Serialize};
@@ -404,12 +405,20 @@ impl Model {
                 };
                 let network = Network::from_structure(structure.clone(), &apart)?;
                 let layers = as_layers(network, about.input.pixels.clone());
-                Model { layers, about, network: Some(structure) }
+                let model = Model { layers, about, network: Some(structure) };
+                model.shape_for(1)?;
+                model
             }
             Some(_) => return Err(Error::format(path, "its network isn't made of bytes")),
-            None => Model::new(about.layers.parse()?, about),
+            None => {
+                let numbers = store.tensors.values().map(|stored| stored.data.len()).sum();
+                let model = Model::new(about.layers.parse()?, about);
+                within(numbers, || model.shape_for(1)).map_err(|error| {
+                    Error::format(path, format!("its layers don't go with its weights: {error}"))
+                })?;
+                model
+            }
         };
-        model.shape_for(1)?;
         set_weights(&store, "", &model.layers).map_err(|error| Error::format(path, error.to_string()))?;
         Ok(model)
     }
