@@ -384,6 +384,9 @@ impl Model {
     /// Where there is none, it is damaged, no model, or of a later version of kiln.
     pub fn load(path: impl AsRef<Path>) -> Result<Model> {
         let path = path.as_ref();
+        if let Some(mend) = from_elsewhere(path) {
+            return Err(Error::format(path, mend));
+        }
         let mut store = if is_json(path) { Store::load_json(path)? } else { Store::load(path)? };
         let what = store.about.get("what").and_then(Value::as_str).unwrap_or("nothing known");
         if what != WHAT {
@@ -426,6 +429,20 @@ impl Model {
     /// How many numbers were trained.
     pub fn parameter_count(&self) -> usize {
         self.layers.parameter_count()
+    }
+}
+
+/// What makes a model of a file that other systems write; nothing of one that may be kiln's own or isn't there.
+fn from_elsewhere(path: &Path) -> Option<String> {
+    let extension = path.extension()?.to_string_lossy().to_lowercase();
+    let name = path.display();
+    match extension.as_str() {
+        _ if !path.exists() => None,
+        "onnx" => Some(format!("this is an ONNX file; `kiln import {name} --out NEW.kiln` makes it a model")),
+        "pt" | "pth" | "bin" | "ckpt" | "npz" | "npy" => Some(format!(
+            "these are weights without a model; `kiln import {name} --into MODEL --out NEW.kiln` puts them into one"
+        )),
+        _ => None,
     }
 }
 

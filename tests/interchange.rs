@@ -110,6 +110,10 @@ fn columns_and_classes_are_named_once() {
     program.write("plain.csv", "2,1\n0.5,-3\n");
     assert!(program.out(&["predict", "net.kiln", "plain.csv"]).contains("p(2)"));
     assert!(program.error(&["predict", "net.kiln", "rows.csv"]).1.contains("rows of 2 numbers"));
+    for file in ["net.onnx", "weights.pth"] {
+        program.write("weights.pth", "no weights");
+        assert!(program.error(&["predict", file, "rows.csv"]).1.contains("kiln import"), "{file}");
+    }
     for (told, said) in [
         (&["--classes", "a,b"][..], "2 classes are named"),
         (&["--columns", "a,b,c"], "3 columns are named"),

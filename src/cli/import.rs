@@ -208,7 +208,10 @@ pub fn run(flags: Flags) -> Result<()> {
         bail!("{flag} is for .onnx, and {file} is none; weights go into a model, --into MODEL --out FILE");
     }
     let (Some(into), Some(out)) = (&flags.into, &flags.out) else {
-        bail!("{}: weights go into a model; say --into MODEL and --out FILE", flags.file.display());
+        let file = flags.file.display();
+        bail!(
+            "{file}: weights go into a model; say --into MODEL and --out FILE (`kiln inspect {file}` lists them)"
+        );
     };
     if !["kiln", "safetensors", "json"].iter().any(|kind| is(out, kind)) {
         bail!("{}: a model's name ends in .kiln, .safetensors or .json", out.display());
