@@ -1,10 +1,15 @@
 //! A trained model as one file: weights, layers, what goes in, what comes out, and how raw data become its inputs. Nothing else is
 //! needed to use it.
 
+mod imported;
+
+use std::collections::HashMap;
 use std::path::Path;
 
 use kiln_data::{Dataset, Form, Kind, Meaning};
-use kiln_nn::{Context, DType, Data, Layer, Module, Sequential};
+use kiln_nn::random::Key;
+use kiln_nn::variable::within;
+use kiln_nn::{Context, DType, Data, Layer, Module, Param, Sequential, Shape};
 use kiln_onnx::Network;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +18,8 @@ use crate::inputs::blank_of;
 use crate::store::Store;
 use crate::trainer::{Predictions, predict, put_weights, set_weights};
 use crate::{Error, Result};
+pub use imported::Pixels;
+use imported::{Named, PREFIX, as_layers};
 
 /// A model with everything that is known of it. The file is safetensors, or JSON where its name ends so.
 ///
@@ -67,6 +74,9 @@ pub struct Input {
     pub scale: Option<f32>,
     /// How many codes there are; nothing for amounts.
     pub codes: Option<usize>,
+    /// What a network from elsewhere wants done to pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<Pixels>,
 }
 
 /// What a model says of a row.
@@ -100,7 +110,9 @@ const KINDS: [(&str, Kind); 5] =
 /// What the file says it is, and the version of its contents.
 const WHAT: &str = "model";
 /// The tensor that holds the structure of a network.
-const NETWORK: &str = "network.onnx";
+const STRUCTURE: &str = "network.onnx";
+/// What stands for the layers of a network of an ONNX file.
+pub const NETWORK: &str = "network";
 const VERSION: u64 = 1;
 
 /// The type a model takes inputs of this form in: amounts as `f32`, codes as whole numbers.
@@ -116,7 +128,7 @@ impl Input {
             Meaning::Numbers { scale } => (Some(scale), None),
             Meaning::Codes { count } => (None, Some(count)),
         };
-        Input { shape: form.shape.clone(), kind: kind.to_string(), scale, codes }
+        Input { shape: form.shape.clone(), kind: kind.to_string(), scale, codes, pixels: None }
     }
 
     /// As sets say it.
@@ -150,6 +162,16 @@ impl Task {
     }
 }
 
+impl Task {
+    /// How many numbers a model gives for it.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Task::Classes { names } | Task::Numbers { names, .. } => names.len(),
+            Task::Text { pieces } => *pieces,
+        }
+    }
+}
+
 impl About {
     /// What layers are that were trained on a set like this.
     ///
@@ -178,7 +200,7 @@ impl About {
         let mut store = Store::default();
         put_weights(&mut store, "", layers)?;
         if let Some(structure) = network {
-            store.put(NETWORK, Data::U8(structure.to_vec()));
+            store.put(STRUCTURE, Data::U8(structure.to_vec()));
         }
         let about = serde_json::to_value(self)
             .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
@@ -207,26 +229,27 @@ impl Model {
     /// # Errors
     /// Where the network doesn't take one such value, or can't be computed for it.
     pub fn of_network(network: Network, input: &Form, task: Task) -> Result<Model> {
-        let about = About {
-            layers: "network".to_string(),
-            input: Input::of(input),
-            task,
-            preparation: Value::Null,
-            training: Map::new(),
-        };
+        Model::behind(network, Input::of(input), task, Value::Null)
+    }
+
+    /// A network behind what raw data go through.
+    pub(crate) fn behind(network: Network, input: Input, task: Task, preparation: Value) -> Result<Model> {
+        let about = About { layers: NETWORK.to_string(), input, task, preparation, training: Map::new() };
         let structure = network.structure();
-        let model = Model { layers: as_layers(network), about, network: Some(structure) };
-        model.try_out()?;
+        let layers = as_layers(network, about.input.pixels.clone());
+        let model = Model { layers, about, network: Some(structure) };
+        model.shape_for(1)?;
         Ok(model)
     }
 
-    /// Computes one row of nothing, which makes the layers and shows if they fit.
-    fn try_out(&self) -> Result<()> {
+    /// The shape of what it gives for so many rows, for which the layers are made.
+    pub(crate) fn shape_for(&self, rows: usize) -> Result<Shape> {
         let form = self.about.input.form();
-        let shape: Vec<usize> = std::iter::once(1).chain(form.shape.iter().copied()).collect();
-        match self.layers.forward(&blank_of(&form, shape), &Context::inference()).error() {
+        let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
+        let y = self.layers.forward(&blank_of(&form, shape), &Context::inference());
+        match y.error() {
             Some(error) => Err(error.into()),
-            None => Ok(()),
+            None => Ok(y.shape()),
         }
     }
 
@@ -243,6 +266,85 @@ impl Model {
     /// Its layers, with their weights.
     pub fn layers(&self) -> &Sequential {
         &self.layers
+    }
+
+    /// The same model for another task, with a new last layer for it: the last dense layer of a row, the last matrix product of an ONNX
+    /// file's network. The other weights stay. Says the paths of the parameters that are new.
+    ///
+    /// ```
+    /// use kiln::model::{About, Model, Task};
+    /// use kiln::prelude::*;
+    ///
+    /// let layers: Sequential = "dense 8, relu, dense 2".parse()?;
+    /// let named = |names: &[&str]| Task::Classes { names: names.iter().map(|name| name.to_string()).collect() };
+    /// let about = About::new(&layers, &data::Form::numbers(&[4]), named(&["up", "down"]))?;
+    /// let (model, new) = Model::new(layers, about).new_head(named(&["a", "b", "c"]), 7)?;
+    /// assert_eq!((new, model.about().layers.as_str()), (vec!["2.weight".to_string(), "2.bias".to_string()], "dense 8, relu, dense 3"));
+    /// # Ok::<(), kiln::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the last layer is of another kind.
+    pub fn new_head(self, task: Task, seed: u64) -> Result<(Model, Vec<String>)> {
+        let outputs = task.outputs();
+        // What stays must be made, or it would start from the new seed too.
+        self.shape_for(1)?;
+        let Model { layers, mut about, network } = self;
+        about.task = task;
+        let (model, new) = match network {
+            None => {
+                let last = layers.len().saturating_sub(1);
+                let layers = layers.new_head(outputs)?.seed(seed);
+                about.layers = layers.to_text()?;
+                let new = ["weight", "bias"].map(|name| format!("{last}.{name}")).to_vec();
+                (Model::new(layers, about), new)
+            }
+            Some(structure) => {
+                let parameters = layers
+                    .parameters()
+                    .into_iter()
+                    .map(|(path, param)| Ok((path, (param.shape().sizes().to_vec(), param.value()?))));
+                let states = layers
+                    .states()
+                    .into_iter()
+                    .map(|(path, state)| Ok((path, (state.shape().sizes().to_vec(), state.read()?))));
+                let weights = parameters.chain(states).collect::<kiln_nn::Result<HashMap<_, _>>>()?;
+                let apart = |name: &str| weights.get(&format!("{PREFIX}{name}")).cloned();
+                let mut network = Network::from_structure(structure, &apart)?;
+                let new = network.new_head(outputs, &Key::new(seed))?;
+                let structure = network.structure();
+                let layers = as_layers(network, about.input.pixels.clone());
+                (Model { layers, about, network: Some(structure) }, new)
+            }
+        };
+        model.shape_for(1)?;
+        // A dense layer may have no bias.
+        let own = model.parameters();
+        let is_own = |path: &String| own.iter().any(|(own, _)| own == path);
+        let new = new.into_iter().filter(is_own).collect();
+        Ok((model, new))
+    }
+
+    /// Its parameters with their paths; those of an ONNX file's network go by their names there.
+    pub fn parameters(&self) -> Vec<(String, Param)> {
+        match self.network {
+            Some(_) => Named::of(&self.layers).parameters(),
+            None => self.layers.parameters(),
+        }
+    }
+
+    /// Keeps training from changing the parameters whose paths match (`features.*`; a star is any text), from the next step that is
+    /// made on. Says how many.
+    ///
+    /// # Errors
+    /// Where no path matches.
+    pub fn freeze(&self, pattern: &str) -> Result<usize> {
+        Ok(Named(self.parameters()).freeze(pattern)?)
+    }
+
+    /// Its layers, as one's own.
+    pub fn into_layers(self) -> Sequential {
+        self.layers
     }
 
     /// What it says of each row.
@@ -265,7 +367,15 @@ impl Model {
     /// # Errors
     /// Where the system refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.about.store(&self.layers, self.network.as_deref(), path.as_ref())
+        self.save_as(&self.about, path)
+    }
+
+    /// As [`Model::save`], with another description: after a training that others watched, the model is still theirs.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn save_as(&self, about: &About, path: impl AsRef<Path>) -> Result<()> {
+        about.store(&self.layers, self.network.as_deref(), path.as_ref())
     }
 
     /// Reads it from a file.
@@ -274,6 +384,9 @@ impl Model {
     /// Where there is none, it is damaged, no model, or of a later version of kiln.
     pub fn load(path: impl AsRef<Path>) -> Result<Model> {
         let path = path.as_ref();
+        if let Some(mend) = from_elsewhere(path) {
+            return Err(Error::format(path, mend));
+        }
         let mut store = if is_json(path) { Store::load_json(path)? } else { Store::load(path)? };
         let what = store.about.get("what").and_then(Value::as_str).unwrap_or("nothing known");
         if what != WHAT {
@@ -287,19 +400,28 @@ impl Model {
         let about = store.about.remove("model").unwrap_or_default();
         let about: About = serde_json::from_value(about)
             .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
-        let model = match store.tensors.remove(NETWORK).map(|stored| stored.data) {
+        let model = match store.tensors.remove(STRUCTURE).map(|stored| stored.data) {
             Some(Data::U8(structure)) => {
                 let apart = |name: &str| {
-                    let stored = store.tensors.get(&format!("0.{name}"))?;
+                    let stored = store.tensors.get(&format!("{PREFIX}{name}"))?;
                     Some((stored.shape.clone(), stored.data.clone()))
                 };
                 let network = Network::from_structure(structure.clone(), &apart)?;
-                Model { layers: as_layers(network), about, network: Some(structure) }
+                let layers = as_layers(network, about.input.pixels.clone());
+                let model = Model { layers, about, network: Some(structure) };
+                model.shape_for(1)?;
+                model
             }
             Some(_) => return Err(Error::format(path, "its network isn't made of bytes")),
-            None => Model::new(about.layers.parse()?, about),
+            None => {
+                let numbers = store.tensors.values().map(|stored| stored.data.len()).sum();
+                let model = Model::new(about.layers.parse()?, about);
+                within(numbers, || model.shape_for(1)).map_err(|error| {
+                    Error::format(path, format!("its layers don't go with its weights: {error}"))
+                })?;
+                model
+            }
         };
-        model.try_out()?;
         set_weights(&store, "", &model.layers).map_err(|error| Error::format(path, error.to_string()))?;
         Ok(model)
     }
@@ -310,11 +432,18 @@ impl Model {
     }
 }
 
-/// A network as the one layer of a row. Its parameters get their names in the file first, by which they are written again.
-fn as_layers(network: Network) -> Sequential {
-    network.parameters();
-    network.states();
-    Sequential::new().layer(network)
+/// What makes a model of a file that other systems write; nothing of one that may be kiln's own or isn't there.
+fn from_elsewhere(path: &Path) -> Option<String> {
+    let extension = path.extension()?.to_string_lossy().to_lowercase();
+    let name = path.display();
+    match extension.as_str() {
+        _ if !path.exists() => None,
+        "onnx" => Some(format!("this is an ONNX file; `kiln import {name} --out NEW.kiln` makes it a model")),
+        "pt" | "pth" | "bin" | "ckpt" | "npz" | "npy" => Some(format!(
+            "these are weights without a model; `kiln import {name} --into MODEL --out NEW.kiln` puts them into one"
+        )),
+        _ => None,
+    }
 }
 
 fn is_json(path: &Path) -> bool {

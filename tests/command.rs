@@ -1,69 +1,16 @@
 //! The command, run as a person would: from a file to a model, and every mistake with its mend.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use kiln_testkit::Program;
+use kiln_testkit::folder::texts;
 use serde_json::Value;
 
-/// A folder that is gone when the test is over; commands run in it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("kiln-command-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        command.args(arguments).current_dir(&self.0).env_remove("KILN_THREADS");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// What a command that must succeed prints.
-    fn out(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let (out, errors) = texts(&output);
-        assert!(output.status.success(), "{arguments:?}: {errors}");
-        out
-    }
-
-    /// What a command that must fail says, with the exit code.
-    fn error(&self, arguments: &[&str]) -> (i32, String) {
-        let output = self.run(arguments);
-        let (_, errors) = texts(&output);
-        assert!(!output.status.success(), "{arguments:?} succeeded");
-        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
-        (output.status.code().unwrap(), errors)
-    }
-
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        let path = self.0.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.0.join(name)).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn texts(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
+/// The command, in a folder of this name.
+fn kiln(name: &str) -> Program {
+    Program::new(env!("CARGO_BIN_EXE_kiln"), name)
 }
 
 /// A table whose class follows from its columns, with words, missing cells and a number that says nothing.
@@ -85,7 +32,7 @@ fn flowers(rows: usize) -> String {
 
 #[test]
 fn a_table_becomes_a_model_that_predicts() {
-    let folder = Folder::new("table");
+    let folder = kiln("table");
     folder.write("flowers.csv", flowers(300));
     let out = folder.out(&["train", "flowers.csv", "--target", "kind", "--json"]);
     let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
@@ -141,7 +88,7 @@ fn a_table_becomes_a_model_that_predicts() {
 
 #[test]
 fn what_is_predicted_alone_is_what_was_counted_in_the_evaluation() {
-    let folder = Folder::new("alone");
+    let folder = kiln("alone");
     let table = flowers(240);
     folder.write("flowers.csv", &table);
     folder.out(&[
@@ -182,7 +129,7 @@ fn what_is_predicted_alone_is_what_was_counted_in_the_evaluation() {
 
 #[test]
 fn rows_that_stand_in_two_parts_are_counted_and_said() {
-    let folder = Folder::new("repeated");
+    let folder = kiln("repeated");
     folder.write("once.csv", flowers(120));
     let rows: String = flowers(120).lines().skip(1).map(|row| format!("{row}\n{row}\n")).collect();
     folder.write("twice.csv", format!("length,width,colour,noise,kind\n{rows}"));
@@ -205,7 +152,7 @@ fn rows_that_stand_in_two_parts_are_counted_and_said() {
 
 #[test]
 fn columns_are_treated_as_told_and_frames_are_data() {
-    let folder = Folder::new("columns");
+    let folder = kiln("columns");
     folder.write("flowers.csv", flowers(300));
     let train = |more: &[&str]| {
         let common = ["--target", "kind", "--epochs", "1"];
@@ -231,7 +178,7 @@ fn columns_are_treated_as_told_and_frames_are_data() {
 
 #[test]
 fn settings_that_would_change_nothing_are_refused() {
-    let folder = Folder::new("nothing");
+    let folder = kiln("nothing");
     folder.write("flowers.csv", flowers(60));
     folder.write("some.txt", "to be or not to be ".repeat(300));
     for (arguments, wrong) in [
@@ -247,7 +194,7 @@ fn settings_that_would_change_nothing_are_refused() {
 
 #[test]
 fn a_number_is_predicted_in_its_own_unit() {
-    let folder = Folder::new("number");
+    let folder = kiln("number");
     let mut text = "rooms,area,price\n".to_string();
     for row in 0..200u32 {
         let (rooms, area) = (1 + row % 5, 30 + (row * 37) % 90);
@@ -265,7 +212,7 @@ fn a_number_is_predicted_in_its_own_unit() {
 
 #[test]
 fn words_become_vectors_that_are_learned() {
-    let folder = Folder::new("embed");
+    let folder = kiln("embed");
     let mut text = "place,x,y\n".to_string();
     for row in 0..600 {
         let place = (row * 7) % 40;
@@ -286,7 +233,7 @@ fn words_become_vectors_that_are_learned() {
 
 #[test]
 fn a_text_is_learned_and_goes_on() {
-    let folder = Folder::new("text");
+    let folder = kiln("text");
     folder.write("rhyme.txt", "the cat sat on the mat, and the rat sat on the hat. ".repeat(120));
     let out =
         folder.out(&["train", "rhyme.txt", "--window", "32", "--epochs", "8", "--batch-size", "8", "--json"]);
@@ -336,7 +283,7 @@ fn a_text_is_learned_and_goes_on() {
 
 #[test]
 fn texts_with_classes_are_told_apart() {
-    let folder = Folder::new("texts");
+    let folder = kiln("texts");
     let (good, bad) = (["great", "lovely", "fine"], ["awful", "sad", "poor"]);
     let row = |row: usize| {
         let (word, mood) = if row.is_multiple_of(2) { (good[row % 3], "up") } else { (bad[row % 3], "down") };
@@ -356,7 +303,7 @@ fn texts_with_classes_are_told_apart() {
 
 #[test]
 fn a_configuration_repeats_its_run_bit_for_bit() {
-    let folder = Folder::new("config");
+    let folder = kiln("config");
     folder.write("flowers.csv", flowers(150));
     let flags = [
         "--epochs",
@@ -385,7 +332,7 @@ fn a_configuration_repeats_its_run_bit_for_bit() {
 
 #[test]
 fn mistakes_are_named_with_their_mend() {
-    let folder = Folder::new("mistakes");
+    let folder = kiln("mistakes");
     folder.write("flowers.csv", flowers(60));
     let says = |arguments: &[&str], parts: &[&str]| {
         let (code, error) = folder.error(arguments);
@@ -432,7 +379,7 @@ fn mistakes_are_named_with_their_mend() {
 
 #[test]
 fn images_are_learned_from_folders_and_told_apart_from_files() {
-    let folder = Folder::new("images");
+    let folder = kiln("images");
     // Light strokes on dark ground: upright ones and lying ones.
     for (class, upright) in [("lying", false), ("upright", true)] {
         for number in 0..60usize {
@@ -481,7 +428,7 @@ fn images_are_learned_from_folders_and_told_apart_from_files() {
 
 #[test]
 fn a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bits() {
-    let folder = Folder::new("kill");
+    let folder = kiln("kill");
     folder.write("flowers.csv", flowers(400));
     let flags = [
         "train",
@@ -526,7 +473,7 @@ fn a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bits() {
             child.kill().unwrap();
             child.wait().unwrap();
             attempts += 1;
-            if folder.0.join(&run).join("config.toml").exists() {
+            if folder.at(&run).join("config.toml").exists() {
                 arguments = vec!["train", "--resume", &run];
             }
         }
@@ -537,7 +484,7 @@ fn a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bits() {
 
 #[test]
 fn a_folder_that_cannot_be_written_and_a_full_disk_are_errors() {
-    let folder = Folder::new("readonly");
+    let folder = kiln("readonly");
     folder.write("flowers.csv", flowers(60));
     folder.write("file", "no folder");
     let (code, error) = folder.error(&["train", "flowers.csv", "--target", "kind", "--out", "file/run"]);
@@ -561,7 +508,7 @@ fn a_folder_that_cannot_be_written_and_a_full_disk_are_errors() {
 #[cfg(unix)]
 #[test]
 fn a_disk_that_fills_up_is_an_error_and_leaves_what_was_whole() {
-    let folder = Folder::new("full");
+    let folder = kiln("full");
     folder.write("flowers.csv", flowers(120));
     let flags = "train flowers.csv --target kind --quiet --early-stop 0";
     folder.out(&[&flags.split(' ').collect::<Vec<_>>()[..], &["--epochs", "2", "--out", "run"]].concat());
@@ -569,7 +516,7 @@ fn a_disk_that_fills_up_is_an_error_and_leaves_what_was_whole() {
     // No file may grow beyond 32 blocks from now on, as on a disk that is nearly full.
     let limited = |command: &str| {
         let script = format!("trap '' XFSZ; ulimit -f 32; exec {} {command}", env!("CARGO_BIN_EXE_kiln"));
-        Command::new("sh").args(["-c", &script]).current_dir(&folder.0).output().unwrap()
+        Command::new("sh").args(["-c", &script]).current_dir(folder.as_ref()).output().unwrap()
     };
     for command in ["train --resume run --epochs 4 --quiet".to_string(), format!("{flags} --out other")] {
         let output = limited(&command);
@@ -578,7 +525,7 @@ fn a_disk_that_fills_up_is_an_error_and_leaves_what_was_whole() {
         assert!(errors.contains("last.state") || errors.contains("best.state"), "{errors}");
     }
     assert_eq!(folder.read("run/checkpoints/last.state"), whole, "the old checkpoint is whole");
-    let left = std::fs::read_dir(folder.0.join("run/checkpoints")).unwrap();
+    let left = std::fs::read_dir(folder.at("run/checkpoints")).unwrap();
     assert!(left.into_iter().all(|entry| !entry.unwrap().file_name().to_string_lossy().ends_with(".part")));
     // With room again it goes on.
     folder.out(&["train", "--resume", "run", "--epochs", "4", "--quiet"]);
@@ -586,7 +533,7 @@ fn a_disk_that_fills_up_is_an_error_and_leaves_what_was_whole() {
 
 #[test]
 fn help_is_there_for_everything() {
-    let folder = Folder::new("help");
+    let folder = kiln("help");
     let all = folder.out(&["--help"]);
     for command in ["train", "eval", "predict", "inspect", "runs", "export", "bench", "completions", "man"] {
         assert!(all.contains(command));

@@ -12,6 +12,7 @@ use kiln::data::{
 use kiln::prelude::*;
 use kiln::store::Store;
 use kiln::trainer::{Callback, Moment, TrainState};
+use kiln_testkit::Folder;
 
 /// Knows how much is held at most.
 struct Watched;
@@ -111,28 +112,6 @@ fn change(input: &mut Vec<u8>, good: &[Vec<u8>], rng: &mut Rng) {
     }
 }
 
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("kiln-hostile-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn with(&self, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join("input");
-        std::fs::write(&path, bytes).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 const TABLES: [&str; 4] = [
     "a,b,c,y\n1,x,2024-01-31,0\n2.5,\"y, z\",,1\n-3,x,2024-02-01T08:30,0\n",
     "a;b\r\n1;2\r\n\r\n3;4\r\n",
@@ -165,22 +144,24 @@ fn tables_and_preparations() {
 #[test]
 fn frames_images_and_texts() {
     let folder = Folder::new("files");
-    let path = folder.0.join("good.kdf");
+    let path = folder.at("good.kdf");
     let mut writer = FrameWriter::new(&path, Kind::F16, ["a", "b"]).unwrap().classes(["x", "y"]);
     (0..20).for_each(|row| writer.row(&[row as f32, 1.0], f64::from(row % 2)).unwrap());
     drop(writer.finish().unwrap());
     damage("frames", &[std::fs::read(&path).unwrap()], |input| {
-        if let Ok(frame) = kiln::data::Frame::open(folder.with(input)) {
+        if let Ok(frame) = kiln::data::Frame::open(folder.write("input", input)) {
             (0..frame.len()).for_each(|row| drop(frame.gather(&[row])));
         }
     });
     let mut picture = Picture::blank(9, 7);
     picture.put(3, 3, 200);
-    damage("pictures", &[picture.png().unwrap()], |input| drop(Picture::open(folder.with(input))));
+    damage("pictures", &[picture.png().unwrap()], |input| drop(Picture::open(folder.write("input", input))));
     let idx = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 2][..], &[7; 12]].concat();
-    damage("idx", &[idx], |input| drop(read_idx(folder.with(input))));
-    damage("texts", &["Grüße\nto all".as_bytes().to_vec()], |input| drop(read_text(folder.with(input))));
-    assert!(mnist(&folder.0).is_err());
+    damage("idx", &[idx], |input| drop(read_idx(folder.write("input", input))));
+    damage("texts", &["Grüße\nto all".as_bytes().to_vec()], |input| {
+        drop(read_text(folder.write("input", input)))
+    });
+    assert!(mnist(&folder).is_err());
 }
 
 /// The same file with the checksum it would have, so that what is behind it is reached.
@@ -232,23 +213,25 @@ fn models_and_checkpoints() {
         let model = Sequential::new().dense(4).batch_norm().relu().dense(2);
         Trainer::new(model, CrossEntropy::new(), Adam::new(0.1)).epochs(2).metrics(["accuracy"]).quiet()
     };
-    let state = folder.0.join("good.state");
+    let state = folder.at("good.state");
     let run = trainer().callback(Save(state.clone())).fit(&set).unwrap();
-    let (model, json) = (folder.0.join("good.kiln"), folder.0.join("good.json"));
+    let (model, json) = (folder.at("good.kiln"), folder.at("good.json"));
     run.save(&model).unwrap();
     run.save(&json).unwrap();
-    damage("models", &[std::fs::read(&model).unwrap()], |input| drop(kiln::Model::load(folder.with(input))));
-    let input = folder.0.join("input.json");
+    damage("models", &[std::fs::read(&model).unwrap()], |input| {
+        drop(kiln::Model::load(folder.write("input", input)))
+    });
+    let input = folder.at("input.json");
     damage("models as text", &[std::fs::read(&json).unwrap()], |bytes| {
         std::fs::write(&input, bytes).unwrap();
         let _ = kiln::Model::load(&input);
     });
     damage("checkpoints", &[std::fs::read(&state).unwrap()], |input| {
-        drop(TrainState::load(folder.with(input)))
+        drop(TrainState::load(folder.write("input", input)))
     });
     let (models, states) = (Store::load(&model).unwrap(), Store::load(&state).unwrap());
     let mut rng = Rng::new(3);
-    let changed = folder.0.join("changed");
+    let changed = folder.at("changed");
     damage("what a checksum lets through", &[Vec::new()], |_| {
         let mut store = models.clone();
         with_checksum(&mut store, &mut rng);
@@ -261,6 +244,38 @@ fn models_and_checkpoints() {
         store.save(&changed).unwrap();
         let _ = trainer().epochs(3).resume(&changed).fit(&set);
     });
+}
+
+#[test]
+fn layers_beyond_the_weights_of_their_file() {
+    let folder = Folder::new("beyond");
+    let trainer =
+        Trainer::new(Sequential::new().dense(2), CrossEntropy::new(), Adam::new(0.1)).epochs(1).quiet();
+    let path = folder.at("good.kiln");
+    trainer.fit(&data::moons(8, 0.1, 1)).unwrap().save(&path).unwrap();
+    let good = Store::load(&path).unwrap();
+    for (layers, shape) in [
+        ("dense 4000000000", &[2][..]),
+        ("dense 100000, dense 100000, dense 2", &[2]),
+        ("dense 1, dense 1, dense 1, dense 2", &[2]),
+        ("batch-norm", &[4_000_000_000u64]),
+        ("lstm 1 layers 4000000000", &[3, 2]),
+        ("transformer 1 feedforward 3000000", &[3, 2]),
+        ("conv 2000000 3", &[1, 8, 8]),
+        ("prelu", &[4_000_000_000]),
+    ] {
+        let mut store = good.clone();
+        store.about["model"]["layers"] = layers.into();
+        store.about["model"]["input"]["shape"] = shape.into();
+        store.save(&path).unwrap();
+        let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = HELD.load(Ordering::Relaxed);
+        MOST.store(before, Ordering::Relaxed);
+        let error = kiln::Model::load(&path).err().unwrap().to_string();
+        let most = MOST.load(Ordering::Relaxed).saturating_sub(before);
+        assert!(error.contains("good.kiln"), "{layers}: {error}");
+        assert!(most < 1 << 20, "{layers}: {most} bytes");
+    }
 }
 
 #[test]
@@ -298,8 +313,8 @@ fn weights() {
         .to_vec();
     let layer = Dense::new(3, 2, Key::new(1));
     for name in ["a.safetensors", "a.npz"] {
-        kiln::weights::save(&layer, folder.0.join(name)).unwrap();
-        good.push(std::fs::read(folder.0.join(name)).unwrap());
+        kiln::weights::save(&layer, folder.at(name)).unwrap();
+        good.push(std::fs::read(folder.at(name)).unwrap());
     }
     damage("weights", &good, |input| {
         let Ok(weights) = kiln::weights::Weights::read(input) else { return };

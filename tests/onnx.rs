@@ -1,33 +1,13 @@
 //! Models as ONNX files and back: what is written is read to the same, what is read is trained, and what is wrong is named.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use kiln::data::Form;
 use kiln::model::{About, Model, Task};
 use kiln::onnx::{Export, Network, load, parse};
 use kiln::prelude::*;
-
-/// A folder that is gone when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("kiln-onnx-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use kiln_testkit::Folder;
 
 fn model(text: &str, row: &[usize], classes: usize) -> Model {
     let layers: Sequential = text.parse().unwrap();
@@ -154,7 +134,7 @@ fn import(folder: &Folder, arguments: &[&str]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_kiln"))
         .arg("import")
         .args(arguments)
-        .current_dir(&folder.0)
+        .current_dir(folder)
         .output()
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -201,11 +181,7 @@ fn recorded_outputs_decide_the_exit_code() {
         };
         message.encode_to_vec()
     };
-    let write = |name: &str, bytes: Vec<u8>| {
-        let path = folder.at(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    };
+    let write = |name: &str, bytes: Vec<u8>| folder.write(name, bytes);
     write("data/test_data_set_0/input_0.pb", tensor(&[1.0, -2.0]));
     write("data/test_data_set_0/output_0.pb", tensor(&[1.0, 2.0]));
     write("right.onnx", network(vec![node("Abs", &["x"], "y")], "y"));

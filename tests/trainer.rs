@@ -12,28 +12,7 @@ use kiln::trainer::{
     Callback, Checkpoints, ClassWeights, CsvLog, EarlyStopping, JsonlLog, Moment, TensorBoard, TimeLimit,
     TrainState, cross_validate,
 };
-
-/// A folder that is gone when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("kiln-trainer-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use kiln_testkit::Folder;
 
 fn model() -> Sequential {
     Sequential::new().seed(5).dense(16).batch_norm().relu().dropout(0.3).dense(2)
@@ -110,7 +89,7 @@ fn a_training_cut_at_any_step_goes_on_bit_for_bit() {
     let mut rng = data::Rng::new(3);
     let drawn: Vec<u64> = (0..8).map(|_| 1 + rng.below(steps as usize - 1) as u64).collect();
     for cut in [1, 6, 7, 8, 14, steps - 1].into_iter().chain(drawn).filter(|cut| *cut < steps) {
-        let path = folder.join("cut.state");
+        let path = folder.at("cut.state");
         let first = full(&valid).callback(CutAt(cut, path.clone())).fit(&train).unwrap();
         assert_eq!(first.steps(), cut);
         assert_eq!(TrainState::load(&path).unwrap().step(), cut);
@@ -120,10 +99,10 @@ fn a_training_cut_at_any_step_goes_on_bit_for_bit() {
         assert_eq!(bits(second.history()), bits(whole.history()), "cut at {cut}");
         assert_eq!(second.stopped(), whole.stopped());
         // What is read back is all there before anything runs again.
-        let path = folder.join("again.state");
-        let again = full(&valid).epochs(0).callback(SaveFirst(path.clone())).resume(folder.join("cut.state"));
+        let path = folder.at("again.state");
+        let again = full(&valid).epochs(0).callback(SaveFirst(path.clone())).resume(folder.at("cut.state"));
         again.fit(&train).unwrap();
-        let (before, after) = (all_but_time(&folder.join("cut.state")), all_but_time(&path));
+        let (before, after) = (all_but_time(&folder.at("cut.state")), all_but_time(&path));
         assert!(before == after, "cut at {cut}");
     }
 }
@@ -151,7 +130,7 @@ fn another_seed_gives_another_training_and_the_same_the_same() {
 fn a_checkpoint_of_another_training_is_refused_with_what_differs() {
     let folder = Folder::new("other");
     let (train, valid) = data::moons(150, 0.2, 1).split(0.7);
-    let path = folder.join("cut.state");
+    let path = folder.at("cut.state");
     full(&valid).callback(CutAt(3, path.clone())).fit(&train).unwrap();
     let error = |trainer: Trainer<Sequential>| trainer.fit(&train).err().unwrap().to_string();
     let batch = error(full(&valid).batch_size(8).resume(&path));
@@ -162,9 +141,9 @@ fn a_checkpoint_of_another_training_is_refused_with_what_differs() {
     std::fs::write(&path, &std::fs::read(&path).unwrap()[..200]).unwrap();
     let broken = error(full(&valid).resume(&path));
     assert!(broken.contains("cut.state") && broken.contains("cut off"), "{broken}");
-    let missing = error(full(&valid).resume(folder.join("none.state")));
+    let missing = error(full(&valid).resume(folder.at("none.state")));
     assert!(missing.contains("none.state"), "{missing}");
-    assert!(full(&valid).resume_if_there(folder.join("none.state")).fit(&train).is_ok());
+    assert!(full(&valid).resume_if_there(folder.at("none.state")).fit(&train).is_ok());
 }
 
 #[test]
@@ -172,10 +151,10 @@ fn checkpoints_keep_the_last_few_and_the_best() {
     let folder = Folder::new("checkpoints");
     let (train, valid) = data::moons(150, 0.2, 1).split(0.7);
     let run = full(&valid)
-        .checkpoints(Checkpoints::new(&folder.0).every_steps(5).keep(3).best("val_loss"))
+        .checkpoints(Checkpoints::new(folder.path()).every_steps(5).keep(3).best("val_loss"))
         .fit(&train)
         .unwrap();
-    let mut names: Vec<String> = std::fs::read_dir(&folder.0)
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -194,17 +173,17 @@ fn checkpoints_keep_the_last_few_and_the_best() {
     expected.sort();
     assert_eq!(names, expected);
     let (best, _) = run.history().best("val_loss", false).unwrap();
-    assert_eq!(TrainState::load(folder.join("best.state")).unwrap().epoch(), best as u64 + 1);
-    assert_eq!(TrainState::load(Checkpoints::last(&folder.0)).unwrap().step(), steps);
+    assert_eq!(TrainState::load(folder.at("best.state")).unwrap().epoch(), best as u64 + 1);
+    assert_eq!(TrainState::load(Checkpoints::last(&folder)).unwrap().step(), steps);
     // Longer training goes on from the end of a shorter one.
-    let more = full(&valid).epochs(8).resume(Checkpoints::last(&folder.0)).fit(&train).unwrap();
+    let more = full(&valid).epochs(8).resume(Checkpoints::last(&folder)).fit(&train).unwrap();
     assert_eq!(more.history().len(), run.history().len() + 2);
 }
 
 #[test]
 fn a_folder_that_cannot_be_written_is_found_out_before_the_first_step() {
     let folder = Folder::new("file");
-    let file = folder.join("file");
+    let file = folder.at("file");
     std::fs::write(&file, "here").unwrap();
     let set = data::moons(50, 0.1, 1);
     let seen = Rc::new(RefCell::new(Vec::new()));
@@ -229,7 +208,7 @@ impl Callback for Watch {
 fn logs_have_a_line_for_each_epoch_also_after_going_on() {
     let folder = Folder::new("logs");
     let (train, valid) = data::moons(150, 0.2, 1).split(0.7);
-    let (csv, jsonl, state) = (folder.join("a/log.csv"), folder.join("log.jsonl"), folder.join("cut.state"));
+    let (csv, jsonl, state) = (folder.at("a/log.csv"), folder.at("log.jsonl"), folder.at("cut.state"));
     let logged = || full(&valid).callback(CsvLog::new(&csv)).callback(JsonlLog::new(&jsonl));
     let whole = logged().fit(&train).unwrap();
     let without_seconds = |path: &Path| -> Vec<Vec<String>> {
@@ -249,7 +228,7 @@ fn logs_have_a_line_for_each_epoch_also_after_going_on() {
     assert!(expected.iter().all(|row| row.len() == expected[0].len()), "the header fits every line");
     // Ended in the middle of epoch 4, by a crash that also cut a line, and gone on from a checkpoint in epoch 3.
     logged()
-        .callback(CutAt(24, folder.join("later.state")))
+        .callback(CutAt(24, folder.at("later.state")))
         .callback(CutAt(17, state.clone()))
         .fit(&train)
         .unwrap();
@@ -486,7 +465,7 @@ fn folds_hold_every_row_out_once() {
 #[test]
 fn a_search_ranks_goes_on_from_its_journal_and_survives_failures() {
     let folder = Folder::new("search");
-    let journal = folder.join("trials.jsonl");
+    let journal = folder.at("trials.jsonl");
     let mut ran = 0;
     let mut search = |stop_after: usize| {
         Search::grid().numbers("x", [3.0, 1.0, 2.0, -1.0]).words("kind", ["a", "b"]).journal(&journal).run(
@@ -590,8 +569,8 @@ fn event_files_hold_the_numbers_of_every_epoch() {
     let set = data::moons(64, 0.1, 1);
     let trainer =
         Trainer::new(model(), CrossEntropy::new(), Adam::new(0.01)).epochs(2).batch_size(16).quiet();
-    let run = trainer.callback(TensorBoard::new(&folder.0).every_steps(2)).fit(&set).unwrap();
-    let path = std::fs::read_dir(&folder.0).unwrap().next().unwrap().unwrap().path();
+    let run = trainer.callback(TensorBoard::new(folder.path()).every_steps(2)).fit(&set).unwrap();
+    let path = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     let bytes = std::fs::read(path).unwrap();
     // Whole records to the last byte; what is in them is checked with TensorBoard itself, by a script.
     let (mut at, mut records) = (0, 0);

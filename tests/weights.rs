@@ -9,28 +9,7 @@ use half::{bf16, f16};
 use kiln::prelude::*;
 use kiln::store::{Store, Stored};
 use kiln::weights::{self, ElementType, Fit, Mapping, Weights};
-
-/// A folder that is gone when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("kiln-weights-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use kiln_testkit::Folder;
 
 /// A file that `tests/data/weights/make.py` made.
 fn made(name: &str) -> PathBuf {
@@ -318,7 +297,7 @@ fn files_that_are_cut_or_changed_anywhere_never_panic() {
 /// What a command says, and whether it succeeded.
 fn kiln(folder: &Folder, arguments: &[&str]) -> (bool, String) {
     let output =
-        Command::new(env!("CARGO_BIN_EXE_kiln")).args(arguments).current_dir(&folder.0).output().unwrap();
+        Command::new(env!("CARGO_BIN_EXE_kiln")).args(arguments).current_dir(folder).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     (output.status.success(), text.into_owned())
 }

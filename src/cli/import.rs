@@ -4,29 +4,38 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use kiln::data::{self, Form};
-use kiln::model::Task;
 use kiln::onnx::verify::{Tolerance, data_sets, verify};
+use kiln::onnx::{Images, Import, Raw};
 use kiln::weights::{Fit, Mapping, Weights};
 use kiln::{Model, Module, onnx};
 
+use super::rows::Way;
+
 /// Take in what another system wrote: an ONNX file, or weights for a model
 ///
-/// An ONNX file (.onnx) is checked: its operators, its inputs and outputs; with --verify it is run on recorded inputs and held beside recorded
-/// outputs, in the layout of ONNX's own tests (test_data_set_*/input_*.pb and output_*.pb). Exit code 0: all agree; 1: something is wrong; 3:
-/// an operator isn't known.
+/// An ONNX file (.onnx) is checked: its operators, its inputs and outputs. With --out it becomes a model, which predicts, is evaluated and trained
+/// like any other. What the file doesn't say is told here: what pixels become (--pixels), which columns a row has (--columns), what the
+/// classes are called (--classes). Files that `kiln export` wrote say it themselves. With --verify it is run on recorded inputs and held
+/// beside recorded outputs, in the layout of ONNX's own tests (test_data_set_*/input_*.pb and output_*.pb). Exit code 0: all agree; 1:
+/// something is wrong; 3: an operator isn't known.
 ///
 /// Of weights it reads safetensors (also several, by their index), PyTorch's state dicts (.pt, .pth), NumPy's .npz and JSON. Nothing in a file is ever executed.
 /// Every parameter and running statistic of the model must be in the file, in its shape, and nothing else; what doesn't fit is listed, and a
 /// rule renames it, turns it or leaves it out.
 #[derive(Args)]
 #[command(
-    after_long_help = "Rules are tried in their order, and the first that fits a name decides. A star on the left stands for any text, the \
-same star on the right for that text.
+    after_long_help = "Networks of images get a picture's pixels, resized to the network's size, in grey or colour as it has one channel or three, with axes in its
+order: first in the range that --pixels says, then less --mean and by --std, as torchvision's Normalize. A softmax at the end is taken off: models
+give logits.
+
+Rules for names of weights are tried in their order, and the first that fits a name decides. A star on the left stands for any text, the same star
+on the right for that text.
 
 Examples:
   kiln import net.onnx                          what it takes, gives and has
-  kiln import net.onnx --out net.kiln           as a model of kiln's
+  kiln import resnet18.onnx --out resnet18.kiln --pixels imagenet --classes imagenet_classes.txt
+  kiln import mnist.onnx --out mnist.kiln --pixels 0..1 --mean 0.1307 --std 0.3081 --classes 0,1,2,3,4,5,6,7,8,9
+  kiln import iris.onnx --out iris.kiln --columns sepal_length,sepal_width,petal_length,petal_width --classes setosa,versicolor,virginica
   kiln import net.onnx --verify recorded/       run it on recorded inputs
   kiln import new.safetensors --into model.kiln --out better.kiln
   kiln import net.pt --into model.kiln --out net.kiln --map 'features.* -> *' --map 'fc.* -> 7.* transposed'
@@ -35,32 +44,158 @@ Examples:
 PyTorch's Linear stores [outputs, inputs], kiln's dense layer [inputs, outputs]: `transposed` turns matrices."
 )]
 pub struct Flags {
-    /// The file of weights
+    /// The ONNX file, or the file of weights
     file: PathBuf,
-
-    /// The model that the weights are for
-    #[arg(long, value_name = "MODEL")]
-    into: Option<PathBuf>,
 
     /// Where to write the model
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// ONNX: the names of the classes that the network tells apart, with commas between them
-    #[arg(long, value_name = "NAMES")]
+    /// The names of the classes with commas between them, or a file with one on each line
+    #[arg(long, value_name = "NAMES|FILE", help_heading = "ONNX")]
     classes: Option<String>,
 
-    /// ONNX: a folder with recorded inputs and outputs to hold the network beside
-    #[arg(long, value_name = "DIR")]
+    /// The range of the pixels that the network takes; imagenet: 0..1 with ImageNet's mean and deviation, cropped by 0.875
+    #[arg(long, value_name = "RANGE", help_heading = "ONNX", allow_hyphen_values = true, value_parser = RANGES)]
+    pixels: Option<String>,
+
+    /// What is taken off pixels then: a number for each channel, or one for all, in the unit of --pixels
+    #[arg(
+        long,
+        value_name = "NUMBERS",
+        help_heading = "ONNX",
+        value_delimiter = ',',
+        requires = "pixels",
+        allow_hyphen_values = true
+    )]
+    mean: Vec<f32>,
+
+    /// What pixels are divided by then, as --mean
+    #[arg(long, value_name = "NUMBERS", help_heading = "ONNX", value_delimiter = ',', requires = "pixels")]
+    std: Vec<f32>,
+
+    /// Keep a picture's proportions and take its middle, this share of the shorter side; torchvision's 224 of 256 is 0.875 [default: the
+    /// whole picture, squeezed]
+    #[arg(long, value_name = "SHARE", help_heading = "ONNX", requires = "pixels", value_parser = share)]
+    crop: Option<f64>,
+
+    /// The side of the images, where the file leaves it free
+    #[arg(long, value_name = "PIXELS", help_heading = "ONNX", requires = "pixels")]
+    image_size: Option<usize>,
+
+    /// The columns of a table that make a row, in the network's order, with commas between them; they hold numbers, and a missing one
+    /// counts as 0
+    #[arg(
+        long,
+        value_name = "COLUMNS",
+        help_heading = "ONNX",
+        value_delimiter = ',',
+        conflicts_with = "pixels"
+    )]
+    columns: Vec<String>,
+
+    /// The column of a table that holds the answers, for `kiln eval`
+    #[arg(long, value_name = "COLUMN", help_heading = "ONNX", requires = "columns")]
+    target: Option<String>,
+
+    /// Which of several outputs is meant
+    #[arg(long, value_name = "NAME", help_heading = "ONNX")]
+    output: Option<String>,
+
+    /// A folder with recorded inputs and outputs to hold the network beside
+    #[arg(long, value_name = "DIR", help_heading = "ONNX", conflicts_with = "out")]
     verify: Option<PathBuf>,
 
+    /// The model that the weights are for
+    #[arg(long, value_name = "MODEL", help_heading = "Weights")]
+    into: Option<PathBuf>,
+
     /// A rule for names, `FROM -> TO`; may be given several times
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", help_heading = "Weights")]
     map: Vec<String>,
 
     /// Let the model keep what the file lacks, and pass over what the model has no place for
-    #[arg(long)]
+    #[arg(long, help_heading = "Weights")]
     lenient: bool,
+}
+
+/// What can be said of pixels.
+const RANGES: [&str; 4] = ["imagenet", "0..1", "-1..1", "0..255"];
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "write a share above 0 and up to 1, such as 0.875".to_string())
+}
+
+impl Flags {
+    /// What is told of a network.
+    fn told(&self) -> Result<Import> {
+        let raw = match (self.pixels.as_deref(), self.columns.as_slice()) {
+            (Some(range), _) => Raw::Images(self.images(range)),
+            (None, []) => Raw::Unsaid,
+            (None, columns) => {
+                let columns = columns.iter().map(|name| name.trim().to_string()).collect();
+                Raw::Columns(columns, self.target.clone())
+            }
+        };
+        let classes = self.classes.as_deref().map(names).transpose()?;
+        Ok(Import { output: self.output.clone(), classes, raw })
+    }
+
+    fn images(&self, range: &str) -> Images {
+        let mut images = match range {
+            "imagenet" => Images::imagenet(),
+            "-1..1" => Images { mean: vec![0.5], deviation: vec![0.5], ..Images::default() },
+            "0..255" => Images { scale: 255.0, ..Images::default() },
+            _ => Images::default(),
+        };
+        if range == "-1..1" {
+            // What is told then is of numbers in that range: (2x - 1 - mean) / std.
+            let each = |numbers: &[f32], f: fn(f32) -> f32| numbers.iter().map(|&number| f(number)).collect();
+            if !self.mean.is_empty() {
+                images.mean = each(&self.mean, |mean| (mean + 1.0) / 2.0);
+            }
+            if !self.std.is_empty() {
+                images.deviation = each(&self.std, |deviation| deviation / 2.0);
+            }
+        } else {
+            if !self.mean.is_empty() {
+                images.mean = self.mean.clone();
+            }
+            if !self.std.is_empty() {
+                images.deviation = self.std.clone();
+            }
+        }
+        images.crop = self.crop.or(images.crop);
+        images.size = self.image_size.map(|side| [side, side]);
+        images
+    }
+
+    /// A flag that is for ONNX files, if one was given.
+    fn of_networks(&self) -> Option<&'static str> {
+        let given = [
+            ("--classes", self.classes.is_some()),
+            ("--pixels", self.pixels.is_some()),
+            ("--columns", !self.columns.is_empty()),
+            ("--output", self.output.is_some()),
+            ("--verify", self.verify.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+}
+
+/// Names with commas between them, or the lines of a file.
+fn names(told: &str) -> Result<Vec<String>> {
+    let path = Path::new(told);
+    let own = |name: &str| name.trim().to_string();
+    if !path.is_file() {
+        if !told.contains(',') && path.extension().is_some_and(|extension| extension == "txt") {
+            bail!("{told}: there is no such file; --classes names classes, or a file with one on each line");
+        }
+        return Ok(told.split(',').map(own).collect());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(text.lines().map(own).filter(|name| !name.is_empty()).collect())
 }
 
 pub fn run(flags: Flags) -> Result<()> {
@@ -68,12 +203,16 @@ pub fn run(flags: Flags) -> Result<()> {
     if is(&flags.file, "onnx") {
         return network(&flags);
     }
-    let (Some(into), Some(out)) = (&flags.into, &flags.out) else {
-        bail!("weights go into a model: say --into MODEL and --out FILE");
-    };
-    if flags.verify.is_some() {
-        bail!("--verify is for .onnx, and {} is none", flags.file.display());
+    if let Some(flag) = flags.of_networks() {
+        let file = flags.file.display();
+        bail!("{flag} is for .onnx, and {file} is none; weights go into a model, --into MODEL --out FILE");
     }
+    let (Some(into), Some(out)) = (&flags.into, &flags.out) else {
+        let file = flags.file.display();
+        bail!(
+            "{file}: weights go into a model; say --into MODEL and --out FILE (`kiln inspect {file}` lists them)"
+        );
+    };
     if !["kiln", "safetensors", "json"].iter().any(|kind| is(out, kind)) {
         bail!("{}: a model's name ends in .kiln, .safetensors or .json", out.display());
     }
@@ -86,17 +225,22 @@ fn network(flags: &Flags) -> Result<()> {
         bail!("--into, --map and --lenient are for weights; {} is a whole network", flags.file.display());
     }
     let network = onnx::load(&flags.file).with_context(|| flags.file.display().to_string())?;
-    if let (Some(_), Some(_)) = (&flags.verify, &flags.out) {
-        bail!("--verify checks a network and --out keeps it; say one after the other");
-    }
     if let Some(out) = &flags.out {
         let described = about(&network);
-        let model = as_model(network, flags.classes.as_deref())?;
+        let model =
+            Model::from_onnx(network, &flags.told()?).with_context(|| flags.file.display().to_string())?;
         model.save(out)?;
-        let parameters = Model::load(out)?.parameter_count();
         print!("{described}");
-        println!("{}: {parameters} parameters", out.display());
+        println!("{}: {} parameters", out.display(), Model::load(out)?.parameter_count());
+        if matches!(Way::of(&model)?, Way::None) {
+            println!(
+                "how raw data become its input isn't said: predictions and evaluations will ask for it (--pixels, --columns; kiln import --help)"
+            );
+        }
         return Ok(());
+    }
+    if let Some(flag) = flags.of_networks().filter(|flag| *flag != "--verify") {
+        bail!("{flag} says something of a model: say --out FILE too");
     }
     let Some(folder) = &flags.verify else {
         print!("{}", about(&network));
@@ -115,49 +259,6 @@ fn network(flags: &Flags) -> Result<()> {
         bail!("{}: {wrong} outputs differ from what was recorded", flags.file.display());
     }
     Ok(())
-}
-
-/// A network as a model: it takes one tensor, whose first axis is the batch, and gives one, whose last axis are classes or numbers.
-fn as_model(network: onnx::Network, classes: Option<&str>) -> Result<Model> {
-    let (inputs, outputs) = (network.inputs(), network.outputs());
-    let ([input], [output]) = (inputs.as_slice(), outputs.as_slice()) else {
-        let (taken, given) = (inputs.len(), outputs.len());
-        bail!(
-            "a model takes one value and gives one, and this network {taken} and {given}; kiln::onnx::load runs it from Rust"
-        );
-    };
-    let row: Option<Vec<usize>> = input.sizes.iter().skip(1).copied().collect();
-    let row =
-        row.with_context(|| format!("{}: only the batch, the first axis, may be of free size", input.name))?;
-    let form = match input.element {
-        Some(onnx::Element::F32) => Form::numbers(&row),
-        Some(onnx::Element::I64) => Form {
-            kind: data::Kind::I64,
-            shape: row,
-            meaning: data::Meaning::Codes { count: usize::MAX >> 1 },
-        },
-        _ => bail!("{}: a model takes float32 or int64", input.name),
-    };
-    let width = output.sizes.last().copied().flatten();
-    let width = width.with_context(|| format!("{}: how many numbers a row gives isn't said", output.name))?;
-    let words = network.words();
-    let labels =
-        words.iter().find(|(key, _)| key == "labels").and_then(|(_, text)| serde_json::from_str(text).ok());
-    let told = classes.map(|classes| classes.split(',').map(|name| name.trim().to_string()).collect());
-    let task = match told.or(labels) {
-        Some(names) => {
-            let names: Vec<String> = names;
-            if names.len() != width {
-                bail!("{} classes are named, and the network tells {width} apart", names.len());
-            }
-            Task::Classes { names }
-        }
-        None => {
-            let names = (0..width).map(|at| format!("{}.{at}", output.name)).collect();
-            Task::Numbers { names, scale: vec![1.0; width], offset: vec![0.0; width] }
-        }
-    };
-    Ok(Model::of_network(network, &form, task)?)
 }
 
 /// What a network takes, gives and has.

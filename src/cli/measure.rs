@@ -1,6 +1,6 @@
 //! How good predictions are: the figures that suit the task, in the units of the data.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use kiln::data::Dataset;
 use kiln::metrics::{Average, BinaryScores, ClassScores, Confusion, Numbers};
 use kiln::model::Task;
@@ -46,9 +46,10 @@ impl Measured {
                 Ok(Measured { numbers, of: Of::Text })
             }
             Task::Classes { names } => classes(names, &predictions()?, set),
-            Task::Numbers { names, scale, offset } => {
-                numbers(&names[0], scale[0], offset[0], &predictions()?, set)
-            }
+            Task::Numbers { names, scale, offset } => match (&names[..], &scale[..], &offset[..]) {
+                ([name], [scale], [offset]) => numbers(name, *scale, *offset, &predictions()?, set),
+                _ => bail!("the model predicts {} numbers for a row; figures are of one", names.len()),
+            },
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the command understands, one file a subcommand. Bad values are refused by the parser, which names the flag
 //! and exits with 2; what fails later comes back from [`run`] and exits with 1.
 
+mod base;
 mod bench;
 mod choices;
 mod data;

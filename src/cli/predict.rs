@@ -160,8 +160,16 @@ fn drawn(logits: &[f64], temperature: f64, rng: &mut Rng) -> u32 {
 
 /// What a model says, in the words of the data.
 enum Answers<'a> {
-    Classes { names: &'a [String], classes: Vec<i64>, probabilities: Vec<f32> },
-    Numbers { name: &'a str, numbers: Vec<f64> },
+    Classes {
+        names: &'a [String],
+        classes: Vec<i64>,
+        probabilities: Vec<f32>,
+    },
+    /// `[rows, names]`
+    Numbers {
+        names: &'a [String],
+        numbers: Vec<f64>,
+    },
 }
 
 impl<'a> Answers<'a> {
@@ -173,11 +181,13 @@ impl<'a> Answers<'a> {
                 probabilities: all_probabilities(predictions),
             },
             // Texts go on by themselves; see `generate`.
-            Task::Text { .. } => Answers::Numbers { name: "", numbers: Vec::new() },
-            Task::Numbers { names, scale, offset } => Answers::Numbers {
-                name: &names[0],
-                numbers: predictions.outputs().iter().map(|&y| f64::from(y) * scale[0] + offset[0]).collect(),
-            },
+            Task::Text { .. } => Answers::Numbers { names: &[], numbers: Vec::new() },
+            Task::Numbers { names, scale, offset } => {
+                let units = scale.iter().zip(offset).cycle();
+                let outputs = predictions.outputs().iter().zip(units);
+                let numbers = outputs.map(|(&y, (scale, offset))| f64::from(y) * scale + offset).collect();
+                Answers::Numbers { names, numbers }
+            }
         }
     }
 
@@ -192,10 +202,21 @@ impl<'a> Answers<'a> {
         }
     }
 
-    fn prediction(&self, row: usize) -> Value {
+    /// What was predicted of a row, if it is numbers.
+    fn numbers(&self, row: usize) -> &[f64] {
         match self {
-            Answers::Classes { names, classes, .. } => names[classes[row] as usize].as_str().into(),
-            Answers::Numbers { numbers, .. } => numbers[row].into(),
+            Answers::Classes { .. } => &[],
+            Answers::Numbers { names, numbers } => {
+                numbers.chunks(names.len().max(1)).nth(row).unwrap_or_default()
+            }
+        }
+    }
+
+    fn prediction(&self, row: usize) -> Value {
+        match (self, self.numbers(row)) {
+            (Answers::Classes { names, classes, .. }, _) => names[classes[row] as usize].as_str().into(),
+            (_, [number]) => (*number).into(),
+            (_, numbers) => numbers.into(),
         }
     }
 
@@ -216,7 +237,9 @@ impl<'a> Answers<'a> {
                 let each = names.iter().map(|name| quoted(&format!("p({name})")));
                 std::iter::once("prediction".to_string()).chain(each).collect()
             }
-            Answers::Numbers { name, .. } => vec![quoted(&format!("predicted {name}"))],
+            Answers::Numbers { names, .. } => {
+                names.iter().map(|name| quoted(&format!("predicted {name}"))).collect()
+            }
         }
     }
 
@@ -226,7 +249,7 @@ impl<'a> Answers<'a> {
                 let each = self.row(row).into_iter().map(|(_, p)| format!("{p:.6}"));
                 std::iter::once(quoted(&names[classes[row] as usize])).chain(each).collect()
             }
-            Answers::Numbers { numbers, .. } => vec![numbers[row].to_string()],
+            Answers::Numbers { .. } => self.numbers(row).iter().map(f64::to_string).collect(),
         }
     }
 }

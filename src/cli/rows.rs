@@ -3,14 +3,16 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use kiln::Model;
+use anyhow::{Context as _, Result, anyhow, bail};
 use kiln::data::{
     self, Dataset, Form, ImageSize, PICTURES, Picture, Pictures, Preparation, Set, Table, Tokens, Windows,
     edge_brightness,
 };
-use kiln::model::Task;
+use kiln::model::{NETWORK, Task};
+use kiln::{Model, nearest};
 use serde_json::Value;
+
+use super::source::listed;
 
 /// How raw data become a model's rows.
 pub enum Way {
@@ -19,6 +21,12 @@ pub enum Way {
         size: ImageSize,
         /// The brightness of the edges of the images it was trained on.
         ground: f64,
+        /// The share of a picture's shorter side that is seen; all of it, squeezed, without.
+        crop: Option<f64>,
+    },
+    /// Columns of numbers, as they come.
+    Numbers {
+        width: usize,
     },
     Text {
         tokens: Tokens,
@@ -48,12 +56,20 @@ impl Way {
                     as usize;
             return Ok(Way::Text { tokens, window, column: text["column"].as_str().map(str::to_string) });
         }
-        let Some(images) = preparation.get("images") else { return Ok(Way::None) };
+        let Some(images) = preparation.get("images") else {
+            let form = model.about().input.form();
+            return Ok(match (form.shape.as_slice(), form.codes()) {
+                (&[width], None) => Way::Numbers { width },
+                _ => Way::None,
+            });
+        };
         let number = |name: &str| images.get(name).and_then(Value::as_u64).map(|number| number as usize);
         match (number("channels"), number("height"), number("width")) {
             (Some(channels), Some(height), Some(width)) => {
                 let ground = images.get("ground").and_then(Value::as_f64).unwrap_or(f64::NAN);
-                Ok(Way::Images { size: ImageSize { channels, height, width }, ground })
+                let crop =
+                    images.get("crop").and_then(Value::as_f64).filter(|crop| *crop > 0.0 && *crop <= 1.0);
+                Ok(Way::Images { size: ImageSize { channels, height, width }, ground, crop })
             }
             _ => bail!("the model's file doesn't say how large its images are"),
         }
@@ -65,11 +81,14 @@ pub fn with_answers(model: &Model, path: Option<&Path>) -> Result<Box<dyn Datase
     match (Way::of(model)?, path) {
         (Way::Table(plan), Some(path)) => {
             let table = plan.reading().open(path)?;
-            let target = plan.target().context("the model predicts no column")?.column().to_string();
+            let target = plan.target().context(
+                "the model's file doesn't say which column holds the answers; import it again with --target COLUMN",
+            )?;
+            let target = target.column().to_string();
             let rows = table.rows_with(&target)?;
             Ok(Box::new(plan.apply(&table, &rows)?))
         }
-        (Way::Images { size, .. }, Some(path)) => images(model, path, size),
+        (Way::Images { size, crop, .. }, Some(path)) => images(model, path, size, crop),
         (Way::Images { size: ImageSize { channels: 1, height: 28, width: 28 }, .. }, None) => {
             let seed = model.about().training.get("seed").and_then(Value::as_u64).unwrap_or(0);
             eprintln!("no data named: 5000 digits, made anew");
@@ -96,40 +115,85 @@ pub fn with_answers(model: &Model, path: Option<&Path>) -> Result<Box<dyn Datase
             Ok(Box::new(Set::new(codes, form, labels, Form::class(names.len()))?.named(names)))
         }
         (_, None) => bail!("say which data to evaluate on: kiln eval MODEL DATA"),
-        (Way::None, Some(_)) => bail!("the model's file doesn't say how raw data become its inputs"),
+        (Way::Numbers { width }, Some(_)) => bail!(
+            "the model takes rows of {width} numbers, and its file doesn't say of which columns; import it again with --columns and --target (kiln import --help)"
+        ),
+        (Way::None, Some(_)) => Err(unsaid(model)),
     }
 }
 
-fn images(model: &Model, path: &Path, size: ImageSize) -> Result<Box<dyn Dataset>> {
+/// Why raw data can't be fed to a model, and the mend.
+fn unsaid(model: &Model) -> anyhow::Error {
+    let shape = &model.about().input.shape;
+    let mend = match (shape.as_slice(), model.about().layers.as_str()) {
+        ([_, _, _], NETWORK) => {
+            "; import it again with --pixels, which says what pixels become (kiln import --help)"
+        }
+        _ => "; Model::predict does from Rust",
+    };
+    anyhow!("the model takes rows of {shape:?}, and its file doesn't say how raw data become that{mend}")
+}
+
+/// The side to which the shorter one of a picture is brought, of which the model sees a share.
+pub fn shorter_side(size: ImageSize, crop: f64) -> usize {
+    (size.height.min(size.width) as f64 / crop + 1e-9) as usize
+}
+
+fn images(model: &Model, path: &Path, size: ImageSize, crop: Option<f64>) -> Result<Box<dyn Dataset>> {
     let Task::Classes { names } = &model.about().task else { bail!("the model tells no classes apart") };
-    if data::is_mnist(path) {
-        let (_, test) = data::mnist(path)?;
-        return Ok(Box::new(test));
+    if data::is_mnist(path) || data::is_cifar10(path) {
+        let (_, test) = if data::is_mnist(path) { data::mnist(path)? } else { data::cifar10(path)? };
+        fits(&test, model).with_context(|| path.display().to_string())?;
+        return Ok(Box::new(by_class(test, names).with_context(|| path.display().to_string())?));
     }
-    if data::is_cifar10(path) {
-        let (_, test) = data::cifar10(path)?;
-        return Ok(Box::new(test));
-    }
-    let pictures = if size.channels == 1 { Pictures::new().grey() } else { Pictures::new() };
-    let gallery = pictures.size(size).folder(path)?;
+    let gallery = pictures_of(size, crop).folder(path)?;
     for skipped in &gallery.skipped {
         eprintln!("left out: {skipped}");
     }
-    // Folders may be fewer, or in another order, than the classes the model knows.
-    let own = gallery.set.names();
-    let place = |name: &String| {
-        names.iter().position(|known| known == name).with_context(|| {
-            format!(
-                "{}: the model doesn't know the class {name}; it knows {}",
-                path.display(),
-                names.join(", ")
-            )
-        })
-    };
-    let places = own.iter().map(place).collect::<Result<Vec<_>>>()?;
-    let labels = gallery.set.labels()?.iter().map(|label| places[*label as usize] as i64).collect::<Vec<_>>();
-    let set = Set::new(gallery.set.inputs().clone(), gallery.set.x(), labels, Form::class(names.len()))?;
-    Ok(Box::new(set.named(names)))
+    Ok(Box::new(by_class(gallery.set, names).with_context(|| path.display().to_string())?))
+}
+
+/// Pictures read as a model takes them.
+pub fn pictures_of(size: ImageSize, crop: Option<f64>) -> Pictures {
+    let pictures = if size.channels == 1 { Pictures::new().grey() } else { Pictures::new() };
+    match crop {
+        Some(crop) => pictures.size(size).middle(shorter_side(size, crop)),
+        None => pictures.size(size),
+    }
+}
+
+/// Rows of another size than the model's can't be used.
+pub fn fits(set: &dyn Dataset, model: &Model) -> Result<()> {
+    let (own, theirs) = (&model.about().input.shape, set.x().shape);
+    if *own != theirs {
+        bail!("the model takes images of {own:?} (channels, height, width), and these are {theirs:?}");
+    }
+    Ok(())
+}
+
+/// A set whose classes, which may be fewer or in another order, count as the model's do.
+pub fn by_class(set: Set, names: &[String]) -> Result<Set> {
+    if set.names() == names {
+        return Ok(set);
+    }
+    let count = set.y().codes().unwrap_or(0);
+    let own = |class: usize| set.names().get(class).cloned().unwrap_or_else(|| class.to_string());
+    let labels = set.labels()?;
+    let mut places = Vec::with_capacity(count);
+    for class in 0..count {
+        let place = names.iter().position(|known| *known == own(class));
+        if place.is_none() && labels.contains(&(class as i64)) {
+            let mend = match nearest(&own(class), names.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("it knows {}", listed(names)),
+            };
+            bail!("the model doesn't know the class {}; {mend}", own(class));
+        }
+        places.push(place.unwrap_or(0) as i64);
+    }
+    let labels: Vec<i64> = labels.iter().map(|label| places[*label as usize]).collect();
+    let set = Set::new(set.inputs().clone(), set.x(), labels, Form::class(names.len()))?;
+    Ok(set.named(names))
 }
 
 /// Rows without answers, and what each of them is.
@@ -157,10 +221,30 @@ pub fn without_answers(model: &Model, inputs: &[PathBuf]) -> Result<Questions> {
             let rows = Set::numbers(inputs.values, Form::numbers(&[inputs.width]), answers, 1)?;
             Ok(Questions { rows, files: Vec::new(), table: Some(table), notes: inputs.notes })
         }
-        Way::Images { size, ground } => {
+        Way::Numbers { width } => {
+            let [input] = inputs else { bail!("name one table (or - for the standard input)") };
+            let table = match input.as_os_str() == "-" {
+                true => Table::read(&standard_input()?)?,
+                false => Table::open(input)?,
+            };
+            let names: Vec<&str> = table.names().collect();
+            if names.len() != width {
+                bail!(
+                    "{}: the model takes rows of {width} numbers, and the table has {} columns ({}); `kiln import --columns` says which are meant",
+                    input.display(),
+                    names.len(),
+                    names.join(", ")
+                );
+            }
+            let inputs = Preparation::plain(names)?.apply_inputs(&table)?;
+            let answers = vec![0f32; inputs.rows];
+            let rows = Set::numbers(inputs.values, Form::numbers(&[width]), answers, 1)?;
+            Ok(Questions { rows, files: Vec::new(), table: Some(table), notes: inputs.notes })
+        }
+        Way::Images { size, ground, crop } => {
             let (mut pixels, mut files, mut notes) = (Vec::new(), Vec::new(), Vec::new());
             for path in pictures(inputs)? {
-                let (image, note) = image(&path, size, ground)?;
+                let (image, note) = image(&path, size, ground, crop)?;
                 pixels.extend(image);
                 notes.extend(note.map(|note| format!("{}: {note}", path.display())));
                 files.push(path);
@@ -181,9 +265,7 @@ pub fn without_answers(model: &Model, inputs: &[PathBuf]) -> Result<Questions> {
             let rows = Set::new(codes, form, answers, Form::numbers(&[1]))?;
             Ok(Questions { rows, files: Vec::new(), table: Some(table), notes: Vec::new() })
         }
-        Way::Text { column: None, .. } | Way::None => {
-            bail!("the model's file doesn't say how raw data become its inputs")
-        }
+        Way::Text { column: None, .. } | Way::None => Err(unsaid(model)),
     }
 }
 
@@ -230,7 +312,7 @@ fn pictures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// An image as the model takes it, and what was done to it.
-fn image(path: &Path, size: ImageSize, ground: f64) -> Result<(Vec<u8>, Option<String>)> {
+fn image(path: &Path, size: ImageSize, ground: f64, crop: Option<f64>) -> Result<(Vec<u8>, Option<String>)> {
     let count = size.channels * size.height * size.width;
     let raw = match path.as_os_str() == "-" {
         true => Some(standard_input()?),
@@ -252,10 +334,13 @@ fn image(path: &Path, size: ImageSize, ground: f64) -> Result<(Vec<u8>, Option<S
         return Ok((bytes, None));
     }
     let picture = Picture::open(path)?;
-    let mut pixels = picture.pixels(size);
+    let mut pixels = match crop {
+        Some(crop) => picture.middle(size, shorter_side(size, crop)),
+        None => picture.pixels(size),
+    };
     let mut notes = Vec::new();
     let (height, width, _) = picture.size();
-    if (height, width) != (size.height, size.width) {
+    if crop.is_none() && (height, width) != (size.height, size.width) {
         notes.push(format!("resized from {height} × {width} to {} × {}", size.height, size.width));
     }
     let own = edge_brightness(&pixels, size);

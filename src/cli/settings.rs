@@ -72,6 +72,9 @@ keys! {
     "Model" {
         "layers" layers: String = "LAYERS" "The layers: \"conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense\"";
         "preset" preset: String = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts wavenet, lstm, gru, transformer; for texts with classes words";
+        "from" from: PathBuf = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input";
+        "freeze" freeze: String = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
+        "head" head: bool = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";
     }
     "Training" {
         "epochs" epochs: Whole = "N" "How often to go through the training set";
@@ -237,6 +240,14 @@ impl Settings {
         let set = |key: &&Key| key.heading == DATA && (key.get)(self).is_some() && !known.contains(&key.name);
         match KEYS.iter().find(set) {
             Some(key) => bail!("--{} changes nothing for {kind}; leave it out", key.name),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses settings that the model a training starts from has decided.
+    pub fn only_without_base(&self, names: &[&str]) -> Result<()> {
+        match KEYS.iter().find(|key| names.contains(&key.name) && (key.get)(self).is_some()) {
+            Some(key) => bail!("--{} is what the model of --from says already; leave it out", key.name),
             None => Ok(()),
         }
     }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use kiln::Model;
 use kiln::data::Order;
-use kiln::model::Task;
+use kiln::model::{About, Task};
 use kiln::prelude::*;
 use kiln::trainer::{
     Callback, Checkpoints, ClassWeights, CsvLog, EarlyStopping, JsonlLog, Moment, Run, TensorBoard,
@@ -14,6 +15,7 @@ use kiln::trainer::{
 };
 use serde_json::{Value, json};
 
+use super::base::Base;
 use super::choices;
 use super::measure::Measured;
 use super::report;
@@ -32,7 +34,12 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train novel.txt                         a text, character by character
   kiln train config.toml                       what a file says; flags win over it
   kiln train --resume runs/digits-1            go on where a run ended
+  kiln train photos/ --from resnet18.kiln --head --freeze 'layer*,conv1.*'
+                                               a trained model, taught other classes
   kiln train x.csv --print-config              the file that would repeat the run
+
+With --from, layers, weights and how raw data become rows are the model's; rows and what is told apart are the data's.
+Without --head the data's classes must be among the model's.
 
 The run's folder has model.kiln, report.html, config.toml, metrics.csv, metrics.jsonl and checkpoints/.
 The same seed gives the same weights, bit for bit, whatever the number of threads.";
@@ -40,6 +47,7 @@ The same seed gives the same weights, bit for bit, whatever the number of thread
 /// Everything a training is made of, with nothing left open.
 struct Plan {
     settings: Settings,
+    base: Option<Base>,
     layers: String,
     outputs: usize,
     epochs: u64,
@@ -53,31 +61,34 @@ struct Plan {
 
 impl Plan {
     /// Settings where they say something, and what suits the data where they don't.
-    fn new(mut settings: Settings, source: &Source) -> Result<Plan> {
+    fn new(mut settings: Settings, base: Option<Base>, source: &Source) -> Result<Plan> {
         let habits = &source.habits;
-        let outputs = match &source.task {
-            Task::Classes { names } => names.len(),
-            Task::Numbers { names, .. } => names.len(),
-            Task::Text { pieces } => *pieces,
-        };
+        let outputs = source.task.outputs();
         let form = source.train.x();
         let shape = form.shape.clone();
         if settings.layers.is_some() && settings.preset.is_some() {
             bail!("--layers and --preset both say what the model is; leave one out");
         }
-        let layers = match (&settings.layers, &settings.preset) {
-            (Some(layers), _) => layers.clone(),
-            (None, preset) => {
+        let layers = match (&base, &settings.layers, &settings.preset) {
+            (Some(base), ..) => base.model.about().layers.clone(),
+            (None, Some(layers), _) => layers.clone(),
+            (None, None, preset) => {
                 source.front.clone()
                     + &choices::preset(preset.as_deref().unwrap_or(habits.preset), &shape, form.codes())?
             }
         };
-        // As the file keeps it: with the number of outputs in its place.
-        let layers = choices::layers(&layers, outputs, 0)?.to_text()?;
-        (settings.layers, settings.preset) = (Some(layers.clone()), None);
+        if base.is_none() {
+            // As the file keeps it: with the number of outputs in its place.
+            let layers = choices::layers(&layers, outputs, 0)?.to_text()?;
+            (settings.layers, settings.preset) = (Some(layers), None);
+        }
+        let layers = settings.layers.clone().unwrap_or(layers);
+        // Weights that are good already want smaller steps.
+        let is_tuned = base.as_ref().is_some_and(Base::trains_all);
+        let usual_rate = if is_tuned { habits.rate / 10.0 } else { habits.rate };
         let epochs = settings.epochs.get_or_insert(Whole(habits.epochs)).0;
         let batch_size = settings.batch_size.get_or_insert(Count(habits.batch_size)).0;
-        let rate = settings.lr.get_or_insert(Rate(habits.rate)).0;
+        let rate = settings.lr.get_or_insert(Rate(usual_rate)).0;
         let seed = settings.seed.get_or_insert(Seed(SEED)).0;
         settings.optimizer.get_or_insert_with(|| habits.optimizer.to_string());
         settings.schedule.get_or_insert_with(|| habits.schedule.to_string());
@@ -90,7 +101,8 @@ impl Plan {
             Task::Numbers { .. } => vec!["r2"],
             Task::Text { .. } => Vec::new(),
         };
-        let plan = Plan { settings, layers, outputs, epochs, batch_size, rate, seed, metrics, early_stop };
+        let plan =
+            Plan { settings, base, layers, outputs, epochs, batch_size, rate, seed, metrics, early_stop };
         // Names and rules that make no sense are found now.
         plan.optimizer()?;
         plan.schedule(1)?;
@@ -106,9 +118,24 @@ impl Plan {
         choices::schedule(self.settings.schedule.as_deref().unwrap_or("constant"), steps)
     }
 
+    /// The model before its first step, and what there is to say of where it comes from.
+    fn model(&self, source: &Source, seed: u64) -> Result<(Model, Vec<String>)> {
+        if let Some(base) = &self.base {
+            return base.start(&source.task, seed);
+        }
+        let layers = choices::layers(&self.layers, self.outputs, seed)?;
+        let about = About::new(&layers, &source.train.x(), source.task.clone())?;
+        Ok((Model::new(layers, about), Vec::new()))
+    }
+
     /// A trainer without anything that watches it.
-    fn trainer<'a>(&self, source: &Source, seed: u64, steps: u64) -> Result<Trainer<'a, Sequential>> {
-        let model = choices::layers(&self.layers, self.outputs, seed)?;
+    fn trainer<'a, M: Layer>(
+        &self,
+        model: M,
+        source: &Source,
+        seed: u64,
+        steps: u64,
+    ) -> Result<Trainer<'a, M>> {
         let smoothing = self.settings.label_smoothing.map_or(0.0, |share| share.0);
         let (optimizer, schedule) = (self.optimizer()?, self.schedule(steps)?);
         let mut trainer = match &source.task {
@@ -160,13 +187,15 @@ pub fn run(flags: Settings, print_config: bool) -> Result<()> {
         kiln::set_threads(threads.0);
     }
     let say = Say::new(&settings);
-    let source = source::load(&settings)?;
-    let plan = Plan::new(settings, &source)?;
+    let base = Base::of(&settings)?;
+    let source = source::load(&settings, base.as_ref())?;
+    let plan = Plan::new(settings, base, &source)?;
+    let (model, origin) = plan.model(&source, plan.seed)?;
     if print_config {
         print!("{}", plan.settings.to_toml());
         return Ok(());
     }
-    source.said.iter().for_each(|line| say.line(line));
+    source.said.iter().chain(&origin).for_each(|line| say.line(line));
     let folder = match &resumes {
         Some(folder) => folder.clone(),
         None => new_folder(&plan.settings, &source)?,
@@ -176,8 +205,8 @@ pub fn run(flags: Settings, print_config: bool) -> Result<()> {
     if let Some(count) = plan.settings.k_fold {
         folds(&plan, &source, count.0, &say)?;
     }
-    let run = train(&plan, &source, &folder, resumes.is_some(), &say)?;
-    finish(&plan, &source, &folder, &run, &say, began)
+    let run = train(&plan, &source, &model, &folder, resumes.is_some(), &say)?;
+    finish(&plan, &source, &model, &folder, &run, &say, began)
 }
 
 /// Flags, the file they name, and the run they go on with.
@@ -239,7 +268,9 @@ fn folds(plan: &Plan, source: &Source, count: usize, say: &Say) -> Result<()> {
     let steps = plan.updates(source.train.len() * (count - 1) / count);
     let mut mistake = None;
     let folds = cross_validate(&source.train, count, plan.seed, |fold| {
-        let trainer = plan.trainer(source, plan.seed + fold.number as u64, steps);
+        let seed = plan.seed + fold.number as u64;
+        let model = plan.model(source, seed).map(|(model, _)| model.into_layers());
+        let trainer = model.and_then(|model| plan.trainer(model, source, seed, steps));
         trainer.map(Trainer::quiet).unwrap_or_else(|error| {
             mistake = Some(error);
             Trainer::new(Sequential::new(), Mse::new(), Sgd::new(1.0)).epochs(0).quiet()
@@ -258,20 +289,20 @@ fn folds(plan: &Plan, source: &Source, count: usize, say: &Say) -> Result<()> {
 fn train<'a>(
     plan: &Plan,
     source: &'a Source,
+    model: &'a Model,
     folder: &Path,
     resumes: bool,
     say: &Say,
-) -> Result<Run<'a, Sequential>> {
+) -> Result<Run<'a, &'a Sequential>> {
     let settings = &plan.settings;
     let checkpoints = settings.checkpoint_dir.clone().unwrap_or_else(|| folder.join("checkpoints"));
     let best = if source.valid.is_empty() { "loss" } else { "val_loss" };
-    let mut trainer = plan.trainer(source, plan.seed, plan.updates(source.train.len()))?;
-    let parameters = {
-        let model = choices::layers(&plan.layers, plan.outputs, plan.seed)?;
-        let shape: Vec<usize> = std::iter::once(1).chain(source.train.x().shape).collect();
-        kiln::Summary::of_type(&model, shape.as_slice(), kiln::model::dtype(&source.train.x()))?.trained
-    };
-    say.line(&format!("model: {} ({parameters} parameters)", plan.layers));
+    let mut trainer = plan.trainer(model.layers(), source, plan.seed, plan.updates(source.train.len()))?;
+    let shape: Vec<usize> = std::iter::once(1).chain(source.train.x().shape).collect();
+    let dtype = kiln::model::dtype(&source.train.x());
+    let summary = kiln::Summary::of_type(model.layers(), shape.as_slice(), dtype)?;
+    let (layers, parameters) = (&model.about().layers, summary.trained + summary.frozen);
+    say.line(&format!("model: {layers} ({parameters} parameters)"));
     say.line(&format!(
         "{} epochs of batches of {}, {} at {}, {}; {} {}",
         plan.epochs,
@@ -283,7 +314,7 @@ fn train<'a>(
         if kiln::threads() == 1 { "thread" } else { "threads" },
     ));
     say.event(json!({
-        "event": "begin", "run": folder, "layers": plan.layers, "parameters": parameters,
+        "event": "begin", "run": folder, "layers": layers, "parameters": parameters,
         "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(),
         "epochs": plan.epochs, "batch_size": plan.batch_size, "seed": plan.seed,
     }));
@@ -352,8 +383,9 @@ impl Callback for Events {
 fn finish(
     plan: &Plan,
     source: &Source,
+    model: &Model,
     folder: &Path,
-    run: &Run<Sequential>,
+    run: &Run<&Sequential>,
     say: &Say,
     began: Instant,
 ) -> Result<()> {
@@ -361,17 +393,18 @@ fn finish(
         if set.is_empty() {
             return Ok(None);
         }
-        Measured::new(&source.task, run.model(), set).map(Some)
+        Measured::new(&source.task, model.layers(), set).map(Some)
     };
     let parts = [measure(&*source.train)?, measure(&*source.valid)?, measure(&*source.test)?];
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
-    let mut about = run.about()?;
+    let mut about = model.about().clone();
     about.task = source.task.clone();
     about.preparation = source.preparation.clone();
+    about.training = run.training();
     about.training.insert("seed".to_string(), plan.seed.into());
     about.training.insert("test".to_string(), test.clone());
     let path = folder.join("model.kiln");
-    about.save(run.model(), &path)?;
+    model.save_as(&about, &path)?;
     let seconds = began.elapsed().as_secs_f64();
     if let Some(reason) = run.stopped() {
         say.line(&format!("stopped: {reason}"));
@@ -385,8 +418,8 @@ fn finish(
         &report::Told {
             title: format!("{}: a run of kiln", source.name),
             said: &source.said,
-            layers: &plan.layers,
-            parameters: run.model().parameter_count(),
+            layers: &about.layers,
+            parameters: model.parameter_count(),
             seconds: run.elapsed().as_secs_f64(),
             history: run.history(),
             parts: [on_train.as_ref(), on_valid.as_ref(), on_test.as_ref()],
@@ -395,7 +428,7 @@ fn finish(
             shows: &source.shows,
             config: plan.settings.to_toml(),
             environment: format!("{:#}", environment(plan)),
-            model: run.model(),
+            model: model.layers(),
         },
         folder,
     )?;

@@ -1,6 +1,7 @@
 //! Models as ONNX files that take raw data and give answers in their words: preparation, layers and what follows them as one graph.
 
 mod check;
+mod import;
 mod table;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use serde_json::Value as Json;
 use crate::Model;
 use crate::model::Task;
 pub use check::Checked;
+pub use import::{Images, Import, Raw};
 
 /// How a model is written, and what of it.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ impl Model {
     pub fn save_onnx(&self, path: impl AsRef<Path>, export: &Export) -> crate::Result<(Written, Checked)> {
         let path = path.as_ref();
         let mut options = export.options.clone();
-        options.metadata.extend(self.words()?);
+        options.metadata.extend(self.words(export.preprocessing));
         let mut builder = options.builder("kiln")?;
         let plan = self.plan()?;
         match (&plan, export.preprocessing) {
@@ -70,12 +72,13 @@ impl Model {
     }
 
     /// What the file says of the model.
-    fn words(&self) -> crate::Result<Vec<(String, String)>> {
+    fn words(&self, is_whole: bool) -> Vec<(String, String)> {
         let mut words = vec![("layers".to_string(), self.about().layers.clone())];
         if let Task::Classes { names } = &self.about().task {
             words.push(("labels".to_string(), Json::from(names.clone()).to_string()));
         }
-        Ok(words)
+        words.push(import::recorded(self, is_whole));
+        words
     }
 
     /// Inputs as the layers take them: pixels as bytes that are scaled in the graph, amounts, or codes.

@@ -128,8 +128,8 @@ impl<'a, M: Layer> Run<'a, M> {
         self.to_string()
     }
 
-    /// What it was trained on, as a file says it.
-    fn training(&self) -> serde_json::Map<String, serde_json::Value> {
+    /// How it was trained, as a model's file says it.
+    pub fn training(&self) -> serde_json::Map<String, serde_json::Value> {
         let history = &self.fitted.history;
         let last = |name: &String| history.series(name).and_then(|series| series.last()).copied();
         let numbers = history.names().iter().filter_map(|name| Some((name.clone(), last(name)?.into())));

@@ -1,6 +1,7 @@
 //! State that outlives a program: a variable on a device, and the parameter, which is a variable that is trained.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -9,6 +10,32 @@ use kiln_device::Memory;
 use kiln_ir::{DType, Data, Element, Error, ErrorKind, Expr, Result, Shape};
 
 use crate::tensor::Tensor;
+
+thread_local! {
+    /// How many numbers the parameters that are made may still have.
+    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Runs `f`, in which the parameters that are made may have so many numbers, all of them together. Layers of a file can't need more than
+/// the file's weights, and a text may name layers of any size.
+pub fn within<R>(numbers: usize, f: impl FnOnce() -> R) -> R {
+    let before = LEFT.replace(numbers);
+    let result = f();
+    LEFT.set(before);
+    result
+}
+
+/// Refuses a shape that is more than may be made; see [`within`].
+pub(crate) fn allowed(shape: &Shape) -> Result<()> {
+    let left = LEFT.get();
+    match shape.elements() > left {
+        true => {
+            let message = format!("{shape} is more than the {left} numbers that may still be made");
+            Err(Error::new(ErrorKind::Value, "parameter", message))
+        }
+        false => Ok(()),
+    }
+}
 
 /// A tensor's worth of memory on the device that programs read and update in place: a parameter's values, an
 /// optimizer's moment, a running mean, a step count. Cloning shares.
@@ -225,7 +252,10 @@ impl Param {
     #[track_caller]
     pub fn stored(initial: &Tensor, order: &[usize]) -> Param {
         let stored = Tensor(initial.0.permute(order));
-        let variable = stored.to_data().and_then(|data| Variable::new("", data, stored.shape()));
+        let variable = allowed(&stored.shape())
+            .and_then(|()| stored.to_data())
+            .and_then(|data| Variable::new("", data, stored.shape()));
+        LEFT.set(LEFT.get().saturating_sub(stored.shape().elements()));
         Param(variable.map(|variable| {
             Arc::new(Trained { variable, order: order.to_vec(), frozen: AtomicBool::new(false) })
         }))

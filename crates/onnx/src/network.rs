@@ -1,5 +1,7 @@
 //! A network from a file: a module whose weights are parameters, computed node by node with kiln's tensors.
 
+mod end;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -424,6 +426,20 @@ fn inputs_of(graph: &GraphProto, operator: &str, places: std::ops::Range<usize>)
     nodes.flat_map(|node| node.input.iter().skip(places.start).take(places.len()).cloned()).collect()
 }
 
+/// The names of what a node takes, also in the graphs within it.
+fn names_taken(node: &NodeProto) -> impl Iterator<Item = &String> {
+    let mut nodes = vec![node];
+    let mut names = Vec::new();
+    while let Some(node) = nodes.pop() {
+        names.extend(&node.input);
+        for graph in node.attribute.iter().filter_map(|setting| setting.g.as_ref()) {
+            names.extend(graph.output.iter().filter_map(|port| port.name.as_ref()));
+            nodes.extend(&graph.node);
+        }
+    }
+    names.into_iter()
+}
+
 /// Nodes in an order in which each comes behind those it needs.
 fn sort(graph: &mut GraphProto) -> Result<()> {
     let mut maker: HashMap<String, usize> = HashMap::new();
@@ -435,18 +451,8 @@ fn sort(graph: &mut GraphProto) -> Result<()> {
             }
         }
     }
-    let needs = |node: &NodeProto| -> Vec<usize> {
-        let mut names: Vec<&String> = node.input.iter().collect();
-        let mut graphs: Vec<&GraphProto> =
-            node.attribute.iter().filter_map(|setting| setting.g.as_ref()).collect();
-        while let Some(graph) = graphs.pop() {
-            names.extend(graph.node.iter().flat_map(|node| &node.input));
-            graphs.extend(
-                graph.node.iter().flat_map(|node| &node.attribute).filter_map(|setting| setting.g.as_ref()),
-            );
-        }
-        names.into_iter().filter_map(|name| maker.get(name).copied()).collect()
-    };
+    let needs =
+        |node: &NodeProto| names_taken(node).filter_map(|name| maker.get(name).copied()).collect::<Vec<_>>();
     let waiting: Vec<Vec<usize>> = graph.node.iter().map(needs).collect();
     let mut open: Vec<usize> = waiting.iter().map(Vec::len).collect();
     let mut users: Vec<Vec<usize>> = vec![Vec::new(); open.len()];

@@ -1,8 +1,9 @@
 //! What the tests of every crate share. One table of operations ([`table::cases`]) drives correctness, gradients and
 //! speed; random graphs ([`graphs::random_graph`]) find what no table thinks of; both are [`Problem`]s, whose answer
-//! the oracle knows.
+//! the oracle knows. Files of a test's own go in a [`Folder`].
 
 pub mod close;
+pub mod folder;
 pub mod gradcheck;
 pub mod graphs;
 pub mod problem;
@@ -10,6 +11,7 @@ pub mod rng;
 pub mod table;
 
 pub use close::{Tolerance, assert_close};
+pub use folder::{Folder, Program};
 pub use gradcheck::gradcheck;
 pub use graphs::random_graph;
 pub use problem::Problem;

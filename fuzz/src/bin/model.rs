@@ -6,12 +6,14 @@ use kiln::prelude::*;
 use kiln::store::Store;
 use kiln_fuzz::{as_json, file, fuzz_target, path, seeds};
 
-fn all() -> [Vec<u8>; 2] {
+fn all() -> [Vec<u8>; 3] {
     let model = Sequential::new().dense(2).batch_norm().relu().dense(2);
     let trainer = Trainer::new(model, CrossEntropy::new(), Adam::new(0.1)).epochs(1).quiet();
     let path = path("good.kiln");
     trainer.fit(&data::moons(8, 0.1, 1)).unwrap().save(&path).unwrap();
-    [std::fs::read(&path).unwrap(), as_json(&path)]
+    let small = String::from_utf8(as_json(&path)).unwrap();
+    let large = small.replacen("dense 2", "dense 4000000000", 1).into_bytes();
+    [std::fs::read(&path).unwrap(), small.into_bytes(), large]
 }
 
 fuzz_target!(init: seeds(all()), |bytes: &[u8]| {
@@ -20,6 +22,8 @@ fuzz_target!(init: seeds(all()), |bytes: &[u8]| {
     let (once, twice) = (path("once.kiln"), path("twice.kiln"));
     store.save(&once).unwrap();
     if let Ok(model) = Model::load(&once) {
+        let numbers: usize = store.tensors.values().map(|stored| stored.data.len()).sum();
+        assert!(model.parameter_count() <= numbers, "no layers beyond the weights");
         let set = data::moons(4, 0.1, 1);
         let predicted = model.predict(&set);
         model.save(&twice).unwrap();

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kiln::data::{Frame, Table, read_text};
-use kiln::model::Task;
+use kiln::model::{NETWORK, Task};
 use kiln::prelude::*;
 use kiln::weights::Weights;
 use kiln::{Model, Summary};
 
 use super::rows::Way;
+use super::source::listed;
 
 /// Look at a model, at weights or at data
 ///
@@ -135,13 +136,19 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     writeln!(text, "\nlayers    {}", about.layers)?;
     writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
     match &about.task {
-        Task::Classes { names } => writeln!(text, "tells     {} classes: {}", names.len(), names.join(", "))?,
+        Task::Classes { names } => writeln!(text, "tells     {} classes: {}", names.len(), listed(names))?,
         Task::Text { pieces } => writeln!(text, "tells     what comes next, of {pieces} pieces of text")?,
         Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
     }
     if let Way::Table(plan) = Way::of(model)? {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
         writeln!(text, "columns   {}", columns.join(", "))?;
+    }
+    if about.layers == NETWORK {
+        // A summary has one row for all of it; these are the names that patterns are held against.
+        for (name, param) in model.parameters() {
+            writeln!(text, "has       {} {}", printed(&name, 72), param.shape())?;
+        }
     }
     let trained: Vec<String> = about.training.iter().map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(text, "trained   {}", trained.join("  "))?;

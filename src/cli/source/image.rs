@@ -10,7 +10,9 @@ use kiln::model::Task;
 use serde_json::Value;
 
 use super::{Habits, Source, counts, cut, listed, name_of, shares};
+use crate::cli::base::Base;
 use crate::cli::report::Shows;
+use crate::cli::rows;
 use crate::cli::settings::{Settings, Share};
 
 const IMAGES: Habits = Habits {
@@ -28,8 +30,8 @@ const IMAGES: Habits = Habits {
 /// How many digits are made where no data are named.
 const DIGITS: usize = 12_000;
 
-pub(super) fn made_digits(settings: &Settings, seed: u64) -> Result<Source> {
-    let set = data::digits(DIGITS, seed);
+pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+    let set = adopted(data::digits(DIGITS, seed), base)?;
     let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
@@ -37,7 +39,7 @@ pub(super) fn made_digits(settings: &Settings, seed: u64) -> Result<Source> {
         format!("no data named: {DIGITS} handwritten-style digits of 28 × 28, made from seed {seed}"),
         counts(&*train, &*valid, &*test),
     ];
-    let (preparation, shows, ground) = images(&*train)?;
+    let (preparation, shows, ground) = images(&*train, base)?;
     let train = varied(train, ground, settings, &mut said)?;
     Ok(Source {
         name: "digits".to_string(),
@@ -53,14 +55,14 @@ pub(super) fn made_digits(settings: &Settings, seed: u64) -> Result<Source> {
     })
 }
 
-pub(super) fn mnist(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+pub(super) fn mnist(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
     let found = "the files of MNIST (or a set like it)";
-    known(path, found, data::mnist(path)?, IMAGES, settings, seed)
+    known(path, found, data::mnist(path)?, IMAGES, settings, seed, base)
 }
 
-pub(super) fn cifar10(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+pub(super) fn cifar10(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
     let habits = Habits { epochs: 15, ..IMAGES };
-    known(path, "CIFAR-10", data::cifar10(path)?, habits, settings, seed)
+    known(path, "CIFAR-10", data::cifar10(path)?, habits, settings, seed, base)
 }
 
 /// A set that has a part to test with.
@@ -71,7 +73,9 @@ fn known(
     habits: Habits,
     settings: &Settings,
     seed: u64,
+    base: Option<&Base>,
 ) -> Result<Source> {
+    let (set, test) = (adopted(set, base)?, adopted(test, base)?);
     let valid = settings.val_fraction.unwrap_or(Share(0.1)).0;
     let parts = stratified(&set.labels()?, &[1.0 - valid, valid, 0.0], seed)?;
     let task = Task::of(&set);
@@ -82,7 +86,7 @@ fn known(
         format!("{found}: images of {height} × {width}, {classes} classes"),
         counts(&*train, &*valid, &test),
     ];
-    let (preparation, shows, ground) = images(&*train)?;
+    let (preparation, shows, ground) = images(&*train, base)?;
     let train = varied(train, ground, settings, &mut said)?;
     Ok(Source {
         name: name_of(path),
@@ -99,7 +103,7 @@ fn known(
 }
 
 /// How pictures become rows: their size and channels, and how bright the ground of these is.
-fn images(set: &dyn Dataset) -> Result<(Value, Shows, f64)> {
+fn images(set: &dyn Dataset, base: Option<&Base>) -> Result<(Value, Shows, f64)> {
     let &[channels, height, width] = set.x().shape.as_slice() else { bail!("images have three axes") };
     let rows: Vec<usize> = (0..set.len().min(200)).collect();
     let batch = set.gather(&rows)?;
@@ -109,7 +113,20 @@ fn images(set: &dyn Dataset) -> Result<(Value, Shows, f64)> {
     let ground = edges.sum::<f64>() / rows.len().max(1) as f64;
     let about =
         serde_json::json!({ "channels": channels, "height": height, "width": width, "ground": ground });
-    Ok((serde_json::json!({ "images": about }), Shows::Images(size), ground))
+    let about = serde_json::json!({ "images": about });
+    let about = match base {
+        Some(base) => base.preparation(about),
+        None => about,
+    };
+    Ok((about, Shows::Images(size), ground))
+}
+
+/// A set as the model takes it that a training starts from.
+fn adopted(set: Set, base: Option<&Base>) -> Result<Set> {
+    match base {
+        Some(base) => base.adopt(set),
+        None => Ok(set),
+    }
 }
 
 /// Training images, varied if that is asked for.
@@ -130,8 +147,14 @@ fn varied(
 }
 
 /// How pictures are read.
-pub(super) fn pictures(settings: &Settings) -> Pictures {
-    let mut pictures = Pictures::new();
+pub(super) fn pictures(settings: &Settings, base: Option<&Base>) -> Result<Pictures> {
+    let mut pictures = match base {
+        Some(base) => {
+            let (size, crop) = base.images()?;
+            rows::pictures_of(size, crop)
+        }
+        None => Pictures::new(),
+    };
     if let Some(side) = settings.image_size {
         pictures = pictures.side(side.0);
     }
@@ -141,11 +164,17 @@ pub(super) fn pictures(settings: &Settings) -> Pictures {
     if settings.strict == Some(true) {
         pictures = pictures.strict();
     }
-    pictures
+    Ok(pictures)
 }
 
-pub(super) fn gallery(path: &Path, gallery: Gallery, settings: &Settings, seed: u64) -> Result<Source> {
-    let (set, size) = (gallery.set, gallery.size);
+pub(super) fn gallery(
+    path: &Path,
+    gallery: Gallery,
+    settings: &Settings,
+    seed: u64,
+    base: Option<&Base>,
+) -> Result<Source> {
+    let (set, size) = (adopted(gallery.set, base)?, gallery.size);
     let mut said = vec![format!(
         "{} images of {} classes ({}), used as {} × {} {}",
         set.len(),
@@ -162,7 +191,7 @@ pub(super) fn gallery(path: &Path, gallery: Gallery, settings: &Settings, seed: 
     let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
-    let (preparation, shows, ground) = images(&*train)?;
+    let (preparation, shows, ground) = images(&*train, base)?;
     said.push(counts(&*train, &*valid, &*test));
     let train = varied(train, ground, settings, &mut said)?;
     let habits = Habits { epochs: 20, ..IMAGES };

@@ -11,6 +11,7 @@ use kiln::data::{self, Dataset, Set};
 use kiln::model::Task;
 use serde_json::Value;
 
+use super::base::Base;
 use super::report::Shows;
 use super::settings::{Settings, Share};
 
@@ -47,11 +48,24 @@ pub struct Habits {
 }
 
 /// The data of a path; made digits without one.
-pub fn load(settings: &Settings) -> Result<Source> {
+pub fn load(settings: &Settings, base: Option<&Base>) -> Result<Source> {
+    if base.is_some() {
+        // How raw data become rows is the model's.
+        settings.only_without_base(&[
+            "ignore",
+            "embed",
+            "columns",
+            "frame",
+            "image-size",
+            "grey",
+            "pieces",
+            "window",
+        ])?;
+    }
     let seed = settings.seed.map_or(super::train::SEED, |seed| seed.0);
     let Some(path) = &settings.data else {
         settings.only("the digits", &["test-fraction", "val-fraction", "augment"])?;
-        return image::made_digits(settings, seed);
+        return image::made_digits(settings, seed, base);
     };
     if !path.exists() {
         bail!("{}: there is no such file or folder", path.display());
@@ -60,27 +74,35 @@ pub fn load(settings: &Settings) -> Result<Source> {
         let ready = ["val-fraction", "augment"];
         if data::is_mnist(path) {
             settings.only("a folder of MNIST's files", &ready)?;
-            return image::mnist(path, settings, seed);
+            return image::mnist(path, settings, seed, base);
         }
         if data::is_cifar10(path) {
             settings.only("a folder of CIFAR-10's files", &ready)?;
-            return image::cifar10(path, settings, seed);
+            return image::cifar10(path, settings, seed, base);
         }
         let pictures = ["test-fraction", "val-fraction", "image-size", "grey", "strict", "augment"];
         settings.only("a folder of images", &pictures)?;
-        return image::gallery(path, image::pictures(settings).folder(path)?, settings, seed);
+        return image::gallery(path, image::pictures(settings, base)?.folder(path)?, settings, seed, base);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     match plain.rsplit_once('.').map_or("", |(_, extension)| extension) {
-        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "json" | "parquet" => table::any(path, settings, seed),
+        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "json" | "parquet" => {
+            table::any(path, settings, seed, base)
+        }
         "kdf" => {
             settings.only("a frame", &["test-fraction", "val-fraction"])?;
+            if base.is_some() {
+                bail!(
+                    "{}: a frame has a preparation of its own, and --from another; name the table",
+                    path.display()
+                );
+            }
             table::frame(path, settings, seed)
         }
         "txt" | "text" | "md" => {
             settings.only("a text", &["pieces", "window", "test-fraction", "val-fraction"])?;
-            text::text(path, settings)
+            text::text(path, settings, base)
         }
         _ => bail!(
             "{}: this is no table (.csv, .tsv, .jsonl, .json, also .gz; .parquet), no frame (.kdf), no text (.txt, .md), no folder of images and no TOML file",
@@ -90,7 +112,7 @@ pub fn load(settings: &Settings) -> Result<Source> {
 }
 
 /// The first few names.
-fn listed(names: &[String]) -> String {
+pub fn listed(names: &[String]) -> String {
     match names.len() {
         0..=8 => names.join(", "),
         count => format!("{}, … ({count})", names[..6].join(", ")),

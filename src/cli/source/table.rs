@@ -11,8 +11,10 @@ use kiln::model::Task;
 use serde_json::Value;
 
 use super::{Habits, Source, counts, image, listed, name_of, shares, text};
+use crate::cli::base::Base;
 use crate::cli::choices::meant;
 use crate::cli::report::Shows;
+use crate::cli::rows::Way;
 use crate::cli::settings::Settings;
 
 const TABLES: Habits = Habits {
@@ -45,10 +47,17 @@ const TREATMENTS: [(&str, Treatment); 10] = [
 ];
 
 /// How a table's columns are read and used, as the settings say.
-fn choices(table: &Table, settings: &Settings, said: &mut Vec<String>) -> Result<(String, Choices)> {
-    let target = match &settings.target {
-        Some(target) => target.clone(),
-        None => {
+fn choices(
+    table: &Table,
+    settings: &Settings,
+    known: Option<&str>,
+    said: &mut Vec<String>,
+) -> Result<(String, Choices)> {
+    let known = known.filter(|known| table.names().any(|name| name == *known));
+    let target = match (&settings.target, known) {
+        (Some(target), _) => target.clone(),
+        (None, Some(known)) => known.to_string(),
+        (None, None) => {
             let named = TARGETS
                 .iter()
                 .find_map(|wanted| table.names().find(|name| name.eq_ignore_ascii_case(wanted)));
@@ -91,17 +100,18 @@ fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Choices> {
 }
 
 /// A table of texts, of paths of images, or of what is predicted from its columns.
-pub(super) fn any(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+pub(super) fn any(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
     let parts = ["target", "test-fraction", "val-fraction"];
     if settings.text.is_some() {
         settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"]].concat())?;
-        return text::texts(path, settings, seed);
+        return text::texts(path, settings, seed, base);
     }
     if let Some(column) = &settings.images {
         let pictures = ["images", "image-size", "grey", "strict", "augment"];
         settings.only("a table of images", &[&parts[..], &pictures].concat())?;
         let labels = settings.target.as_deref().context("--images needs --target, the column of labels")?;
-        return image::gallery(path, image::pictures(settings).list(path, column, labels)?, settings, seed);
+        let gallery = image::pictures(settings, base)?.list(path, column, labels)?;
+        return image::gallery(path, gallery, settings, seed, base);
     }
     let columns = ["task", "ignore", "embed", "columns"];
     if let Some(frame) = &settings.frame {
@@ -109,14 +119,19 @@ pub(super) fn any(path: &Path, settings: &Settings, seed: u64) -> Result<Source>
         return framed(path, frame, settings, seed);
     }
     settings.only("a table", &[&parts[..], &columns, &["group", "time"]].concat())?;
-    table(path, settings, seed)
+    table(path, settings, seed, base)
 }
 
-fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
-    let table = Table::open(path)?;
+fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+    let own = base.map(own_columns).transpose()?;
+    let table = match &own {
+        Some(own) => own.reading().open(path)?,
+        None => Table::open(path)?,
+    };
     let mut said = vec![format!("a table of {} rows and {} columns", table.len(), table.columns().len())];
     said.extend(table.notes().iter().cloned());
-    let (target, choices) = choices(&table, settings, &mut said)?;
+    let known = own.as_ref().and_then(|own| own.target()).map(Target::column);
+    let (target, choices) = choices(&table, settings, known, &mut said)?;
     let column = table.column(&target)?;
     let rows = table.rows_with(&target)?;
     if rows.len() < table.len() {
@@ -126,6 +141,10 @@ fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     // What the target is follows from all rows; what inputs are scaled by from those that are trained on.
     let whole = Preparation::fit(&table, &rows, &choices)?;
     let of_target = whole.target().context("a column to predict was chosen")?.clone();
+    let of_target = match base {
+        Some(base) => of_model(base, &target).unwrap_or(of_target),
+        None => of_target,
+    };
     let shares = shares(settings, 0.2);
     let parts = match (&settings.group, &settings.time, &of_target) {
         (Some(_), Some(_), _) => bail!("--group and --time both say how rows are cut; leave one out"),
@@ -154,7 +173,13 @@ fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     }
     let [first, watched, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
     let mut preparation = Preparation::fit(&table, first, &choices)?;
-    if let Target::Classes { .. } = of_target {
+    if let Some(own) = own {
+        let fitted = preparation.target().cloned();
+        preparation = own.with_target(match (base.and_then(|base| of_model(base, &target)), fitted) {
+            (Some(target), _) | (None, Some(target @ Target::Number { .. })) => target,
+            (None, _) => of_target,
+        });
+    } else if let Target::Classes { .. } = of_target {
         preparation = preparation.with_target(of_target);
     }
     said.extend(preparation.notes().iter().cloned());
@@ -167,7 +192,13 @@ fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
     }
     let (task, found) = task_of(&preparation)?;
     said.push(found);
-    let set = |rows: &[usize]| -> Result<Box<dyn Dataset>> { Ok(Box::new(preparation.apply(&table, rows)?)) };
+    let set = |rows: &[usize]| -> Result<Box<dyn Dataset>> {
+        let set = preparation.apply(&table, rows);
+        match base {
+            Some(base) => Ok(Box::new(set.with_context(|| base.hint())?)),
+            None => Ok(Box::new(set?)),
+        }
+    };
     let (train, valid, test) = (set(first)?, set(watched)?, set(last)?);
     said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
     said.push(counts(&*train, &*valid, &*test));
@@ -187,6 +218,27 @@ fn table(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
         shows,
         habits: TABLES,
     })
+}
+
+/// How the model a training starts from takes columns.
+fn own_columns(base: &Base) -> Result<Preparation> {
+    match &base.way {
+        Way::Table(plan) => Ok((**plan).clone()),
+        _ => bail!("{}, and the data are a table", base.takes()),
+    }
+}
+
+/// What the model a training starts from predicts, of this column; nothing where its last layer is new.
+fn of_model(base: &Base, column: &str) -> Option<Target> {
+    let column = column.to_string();
+    match &base.model.about().task {
+        _ if base.head => None,
+        Task::Classes { names } => Some(Target::Classes { column, names: names.clone() }),
+        Task::Numbers { scale, offset, .. } => {
+            Some(Target::Number { column, mean: *offset.first()?, deviation: *scale.first()? })
+        }
+        Task::Text { .. } => None,
+    }
 }
 
 /// A table of any size, by way of a frame. Which part a row is of follows from its number and the seed.

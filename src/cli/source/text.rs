@@ -8,7 +8,9 @@ use kiln::model::Task;
 
 use super::table::keys;
 use super::{Habits, Source, counts, cut, name_of, shares};
+use crate::cli::base::Base;
 use crate::cli::report::Shows;
+use crate::cli::rows::Way;
 use crate::cli::settings::{Settings, Share};
 
 const TEXTS: Habits = Habits {
@@ -59,10 +61,17 @@ fn called(tokens: &Tokens) -> &'static str {
 }
 
 /// A long text, to learn what comes next.
-pub(super) fn text(path: &Path, settings: &Settings) -> Result<Source> {
+pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Result<Source> {
     let text = data::read_text(path)?;
-    let tokens = tokens(&text, settings, Cut::Characters).with_context(|| path.display().to_string())?;
-    let window = settings.window.map_or(WINDOW, |window| window.0);
+    let (tokens, window) = match base.map(|base| (&base.way, base)) {
+        Some((Way::Text { tokens, window, column: None }, _)) => (tokens.clone(), *window),
+        Some((_, base)) => bail!("{}, and {} is a text", base.takes(), path.display()),
+        None => {
+            let tokens =
+                tokens(&text, settings, Cut::Characters).with_context(|| path.display().to_string())?;
+            (tokens, settings.window.map_or(WINDOW, |window| window.0))
+        }
+    };
     let codes = tokens.encode(&text);
     let said = format!(
         "a text of {} characters: {} {} of {} kinds; learning what comes next",
@@ -94,7 +103,7 @@ pub(super) fn text(path: &Path, settings: &Settings) -> Result<Source> {
 }
 
 /// A table of texts with classes.
-pub(super) fn texts(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+pub(super) fn texts(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
     let (Some(column), Some(target)) = (&settings.text, &settings.target) else {
         bail!("--text needs --target, the column of classes");
     };
@@ -104,15 +113,24 @@ pub(super) fn texts(path: &Path, settings: &Settings, seed: u64) -> Result<Sourc
     let (seen, rows) = (table.len(), Vec::from_iter(0..table.len()));
     let known = keys(classes, &rows);
     let parts = stratified(&known, &shares(settings, 0.1), seed)?;
-    // Words are those of the texts that are trained on.
-    let all: String = parts[0]
-        .iter()
-        .filter_map(|&row| texts.cell(row).text())
-        .flat_map(|text| [text, "\n".into()])
-        .collect();
-    let tokens = tokens(&all, settings, Cut::Words).with_context(|| path.display().to_string())?;
-    let window = settings.window.map_or(WINDOW, |window| window.0);
-    let set = data::labelled(&table, column, target, &tokens, window)?;
+    let (tokens, window) = match base.map(|base| (&base.way, base)) {
+        Some((Way::Text { tokens, window, column: Some(_) }, _)) => (tokens.clone(), *window),
+        Some((_, base)) => bail!("{}, and {} has texts with classes", base.takes(), path.display()),
+        None => {
+            // Words are those of the texts that are trained on.
+            let all: String = parts[0]
+                .iter()
+                .filter_map(|&row| texts.cell(row).text())
+                .flat_map(|text| [text, "\n".into()])
+                .collect();
+            let tokens = tokens(&all, settings, Cut::Words).with_context(|| path.display().to_string())?;
+            (tokens, settings.window.map_or(WINDOW, |window| window.0))
+        }
+    };
+    let mut set = data::labelled(&table, column, target, &tokens, window)?;
+    if let Some(base) = base {
+        set = base.with_classes(set)?;
+    }
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
     let said = vec![

@@ -14,6 +14,7 @@ use crate::values::Form;
 pub struct Pictures {
     side: Option<usize>,
     size: Option<ImageSize>,
+    shorter: Option<usize>,
     grey: bool,
     strict: bool,
 }
@@ -46,6 +47,12 @@ impl Pictures {
     /// All of them as a model takes them that is trained.
     pub fn size(self, size: ImageSize) -> Pictures {
         Pictures { size: Some(size), ..self }
+    }
+
+    /// Pictures keep their proportions: the shorter side is brought to so many pixels, and the middle cut out; see
+    /// [`Picture::middle`].
+    pub fn middle(self, shorter: usize) -> Pictures {
+        Pictures { shorter: Some(shorter), ..self }
     }
 
     /// Without colours.
@@ -126,7 +133,7 @@ impl Pictures {
         let channels = if self.grey || !colour { 1 } else { 3 };
         let own = ImageSize { channels, height: side(height), width: side(width) };
         let size = self.size.unwrap_or(own);
-        let decoded = decode(files, size);
+        let decoded = decode(files, size, self.shorter);
         let (mut pixels, mut labels, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
         for ((_, class), picture) in files.iter().zip(decoded) {
             match picture {
@@ -145,7 +152,7 @@ impl Pictures {
 }
 
 /// Each picture's pixels, decoded by as many threads as there are cores.
-fn decode(files: &[(PathBuf, usize)], size: ImageSize) -> Vec<Result<Vec<u8>>> {
+fn decode(files: &[(PathBuf, usize)], size: ImageSize, shorter: Option<usize>) -> Vec<Result<Vec<u8>>> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
     let work = || {
@@ -153,7 +160,11 @@ fn decode(files: &[(PathBuf, usize)], size: ImageSize) -> Vec<Result<Vec<u8>>> {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some((path, _)) = files.get(at) else { return done };
-            done.push((at, Picture::open(path).map(|picture| picture.pixels(size))));
+            let pixels = |picture: Picture| match shorter {
+                Some(shorter) => picture.middle(size, shorter),
+                None => picture.pixels(size),
+            };
+            done.push((at, Picture::open(path).map(pixels)));
         }
     };
     let mut all: Vec<Result<Vec<u8>>> =

@@ -90,6 +90,35 @@ impl Picture {
     /// As bytes `[channels, height, width]`: resized where it has another size, grey where one channel is wanted. What is transparent
     /// is white.
     pub fn pixels(&self, size: ImageSize) -> Vec<u8> {
+        bytes(self.opaque(), size)
+    }
+
+    /// As [`Picture::pixels`], in its own proportions: the shorter side is brought to so many pixels (more where that wouldn't fill the
+    /// size), and the middle is cut out.
+    ///
+    /// ```
+    /// use kiln_data::{ImageSize, Picture};
+    ///
+    /// let mut picture = Picture::blank(4, 8);
+    /// picture.put(0, 2, 255);
+    /// // Of the columns 2 to 5.
+    /// let middle = picture.middle(ImageSize { channels: 1, height: 4, width: 4 }, 4);
+    /// assert_eq!((middle.len(), middle[0], middle[1]), (16, 255, 0));
+    /// ```
+    pub fn middle(&self, size: ImageSize, shorter: usize) -> Vec<u8> {
+        let (height, width) = (f64::from(self.0.height()), f64::from(self.0.width()));
+        let least = f64::max(size.height as f64 / height, size.width as f64 / width);
+        let scale = f64::max(least, shorter as f64 / height.min(width));
+        let tall = ((height * scale).floor() as usize).max(size.height);
+        let wide = ((width * scale).floor() as usize).max(size.width);
+        let image = resized(self.opaque(), tall, wide);
+        let (left, top) = ((wide - size.width).div_ceil(2), (tall - size.height).div_ceil(2));
+        let cut = image.crop_imm(left as u32, top as u32, size.width as u32, size.height as u32);
+        bytes(cut, size)
+    }
+
+    /// Over a white ground.
+    fn opaque(&self) -> DynamicImage {
         let mut image = self.0.to_rgba8();
         for pixel in image.pixels_mut() {
             let [red, green, blue, alpha] = pixel.0;
@@ -98,18 +127,25 @@ impl Picture {
             };
             pixel.0 = [over(red), over(green), over(blue), 255];
         }
-        let image = DynamicImage::ImageRgba8(image);
-        let (height, width) = (size.height as u32, size.width as u32);
-        let image = match (image.height(), image.width()) == (height, width) {
-            true => image,
-            false => image.resize_exact(width, height, FilterType::Triangle),
-        };
-        match size.channels {
-            1 => image.to_luma8().into_raw(),
-            _ => {
-                let bytes = image.to_rgb8().into_raw();
-                (0..3).flat_map(|channel| bytes.iter().skip(channel).step_by(3).copied()).collect()
-            }
+        DynamicImage::ImageRgba8(image)
+    }
+}
+
+fn resized(image: DynamicImage, height: usize, width: usize) -> DynamicImage {
+    let (height, width) = (height as u32, width as u32);
+    match (image.height(), image.width()) == (height, width) {
+        true => image,
+        false => image.resize_exact(width, height, FilterType::Triangle),
+    }
+}
+
+fn bytes(image: DynamicImage, size: ImageSize) -> Vec<u8> {
+    let image = resized(image, size.height, size.width);
+    match size.channels {
+        1 => image.to_luma8().into_raw(),
+        _ => {
+            let bytes = image.to_rgb8().into_raw();
+            (0..3).flat_map(|channel| bytes.iter().skip(channel).step_by(3).copied()).collect()
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::choices::{Choices, Row, RowTransform};
 use super::column::{Column, ColumnKind};
-use super::feature::{Encoding, Feature, Vocabulary};
+use super::feature::{Encoding, Feature, Scale, Vocabulary};
 use super::fit::fit_column;
 use super::nearest::{nearest, unknown};
 use super::summary::Summary;
@@ -83,6 +83,41 @@ impl Preparation {
             None => table.place(None, error),
             Some(_) => error,
         })
+    }
+
+    /// Columns of numbers as they are, in this order, which nothing was fitted for: what a model from elsewhere takes. A missing number
+    /// counts as 0.
+    ///
+    /// ```
+    /// use kiln_data::{Preparation, Table};
+    ///
+    /// let plan = Preparation::plain(["b", "a"])?;
+    /// let inputs = plan.apply_inputs(&Table::read(b"a,b\n1,2\n3,4\n")?)?;
+    /// assert_eq!(inputs.values, [2.0, 1.0, 4.0, 3.0]);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where there is no column, or one is named twice.
+    pub fn plain(columns: impl IntoIterator<Item = impl Into<String>>) -> Result<Preparation> {
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        if columns.is_empty() {
+            return Err(Error::new("a preparation needs a column"));
+        }
+        if let Some((at, twice)) = columns.iter().enumerate().find(|(at, name)| columns[..*at].contains(name))
+        {
+            return Err(Error::new(format!("column {} is {twice}, which was named before", at + 1)));
+        }
+        let encoding =
+            Encoding::Number { scale: Scale { log: false, shift: 0.0, factor: 1.0 }, fill: 0.0, flag: false };
+        let feature = |column: &String| Feature {
+            column: column.clone(),
+            kind: ColumnKind::Number,
+            encoding: encoding.clone(),
+        };
+        let features = columns.iter().map(feature).collect();
+        let stored = Stored { version: VERSION, features, target: None, columns, notes: Vec::new() };
+        Ok(Preparation { stored, own: Vec::new() })
     }
 
     fn fit_rows(table: &Table, rows: &[usize], choices: &Choices) -> Result<Preparation> {

@@ -71,12 +71,14 @@ impl BatchNorm {
 }
 
 impl Layer for BatchNorm {
-    /// Normalises with the batch's statistics when training (and keeps their running means), else with the running ones.
+    /// Normalises with the batch's statistics when training (and keeps their running means), else with the running ones; also where both
+    /// its parameters are frozen, for then all of it is to stay as it is.
     #[track_caller]
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         let (mean, var) = (self.running_mean.tensor(), self.running_var.tensor());
         let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
-        let normal = if context.is_training() {
+        let trains = context.is_training() && !(self.weight.is_frozen() && self.bias.is_frozen());
+        let normal = if trains {
             let (normal, mean, var) = x.batch_norm_train(&mean, &var, self.momentum, self.epsilon);
             context.update(&self.running_mean, mean);
             context.update(&self.running_var, var);
@@ -85,7 +87,7 @@ impl Layer for BatchNorm {
             x.batch_norm(&mean, &var, self.epsilon)
         };
         let y = by_channel(normal, &weight, &bias);
-        if context.is_training() {
+        if trains {
             return y;
         }
         note(y, || (Whole::BatchNorm(self.epsilon), [x, &weight, &bias, &mean, &var]))

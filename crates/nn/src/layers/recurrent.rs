@@ -121,6 +121,10 @@ impl Stack {
                 weight_hh: weight(hidden, &keys[1]),
                 biases: options.bias.then(|| [2, 3].map(|part| Param::new(&draw(&[rows], &keys[part])))),
             });
+            // More of them than there is room for: the first that couldn't be made says so.
+            if walks.last().is_some_and(|walk: &Walk| walk.weight_hh.variable().is_err()) {
+                break;
+            }
         }
         Stack { options, walks }
     }

@@ -112,6 +112,26 @@ impl Sequential {
         self
     }
 
+    /// Puts a new dense layer with so many outputs in the place of the last layer, which must be one. The next tensor makes it, from the
+    /// row's seed; the other layers stay as they are.
+    ///
+    /// # Errors
+    /// Where the last layer isn't a dense one.
+    pub fn new_head(mut self, count: usize) -> Result<Sequential> {
+        match self.parts.last_mut() {
+            Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, made), .. }) => {
+                (*outputs, *made) = (Some(count), OnceCell::new());
+                Ok(self)
+            }
+            last => {
+                let title = last.map_or("nothing".to_string(), |part| part.kind.title());
+                let message =
+                    format!("only a dense layer at the end can be replaced, and the last one is {title}");
+                Err(Error::new(ErrorKind::Value, "new head", message).nowhere())
+            }
+        }
+    }
+
     fn add(mut self, kind: Kind) -> Sequential {
         self.parts.push(Part { name: None, kind });
         self

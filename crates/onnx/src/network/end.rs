@@ -1,0 +1,250 @@
+//! A network with another end than its file has: one of its outputs alone, what probabilities are made of, or other classes.
+
+use std::collections::{HashMap, HashSet};
+
+use kiln_nn::init::{Fan, Init};
+use kiln_nn::random::Key;
+use kiln_nn::{DType, Data, Param};
+
+use super::{Network, Weight, names_taken};
+use crate::call::title;
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::proto::{GraphProto, NodeProto, TensorProto, tensor_shape_proto::dimension, type_proto};
+use crate::value::Value;
+
+impl Network {
+    /// Leaves out all outputs but one, and what only they needed.
+    ///
+    /// # Errors
+    /// Where no output has this name.
+    pub fn keep(&mut self, output: &str) -> Result<()> {
+        let graph = self.model.graph.get_or_insert_default();
+        if graph.output.iter().all(|port| port.name() != output) {
+            let names: Vec<&str> = graph.output.iter().map(|port| port.name()).collect();
+            return Err(Error::network(format!(
+                "no output is called {output}; there are {}",
+                names.join(", ")
+            )));
+        }
+        graph.output.retain(|port| port.name() == output);
+        self.tidy();
+        Ok(())
+    }
+
+    /// Takes a softmax over the last axis off the single output, so that it gives logits, as losses and kiln's own models have them.
+    /// Says whether there was one.
+    pub fn without_softmax(&mut self) -> bool {
+        let graph = self.graph();
+        let [port] = graph.output.as_slice() else { return false };
+        let makers = makers(graph);
+        let Some(node) = maker(&makers, port.name()) else { return false };
+        let rank = super::port(port).sizes.len() as i64;
+        let axis = integer(node, "axis").unwrap_or(if self.version(node.domain()) >= 13 { -1 } else { 1 });
+        let fits = ["Softmax", "LogSoftmax"].contains(&node.op_type()) && (axis == -1 || axis == rank - 1);
+        let logits = node.input.first().cloned();
+        fits && self.end_at(logits, None)
+    }
+
+    /// Takes a sigmoid off a single output of one number, or of that and what it lacks to 1 beside each other, so that it gives the
+    /// number. Says whether there was one.
+    pub fn without_sigmoid(&mut self) -> bool {
+        let graph = self.graph();
+        let [port] = graph.output.as_slice() else { return false };
+        let makers = makers(graph);
+        let sigmoid = |name: &str| maker(&makers, name).filter(|node| node.op_type() == "Sigmoid");
+        let width = super::port(port).sizes.last().copied().flatten();
+        let mut node = sigmoid(port.name()).filter(|_| width == Some(1));
+        if let Some(both) = maker(&makers, port.name()).filter(|node| node.op_type() == "Concat")
+            && let [rest, second] = both.input.as_slice()
+            && let Some(rest) = maker(&makers, rest).filter(|node| node.op_type() == "Sub")
+            && rest.input.get(1) == Some(second)
+        {
+            node = sigmoid(second);
+        }
+        let number = node.and_then(|node| node.input.first().cloned());
+        self.end_at(number, Some(1))
+    }
+
+    /// Makes another value the single output.
+    fn end_at(&mut self, name: Option<String>, width: Option<usize>) -> bool {
+        let graph = self.model.graph.get_or_insert_default();
+        let (Some(port), Some(name)) = (graph.output.first_mut(), name) else { return false };
+        port.name = Some(name);
+        if let Some(width) = width {
+            set_last_size(port, width);
+        }
+        self.tidy();
+        true
+    }
+
+    /// Replaces the weights of the last matrix product by new ones for so many outputs; they start as a dense layer's. Says the names of
+    /// what is new.
+    ///
+    /// # Errors
+    /// Where the network doesn't end in a product with weights of its own.
+    pub fn new_head(&mut self, outputs: usize, key: &Key) -> Result<Vec<String>> {
+        let head = self.head()?;
+        let inputs = head.inputs;
+        let fan = Fan { inputs, outputs };
+        let shape = if head.turned { vec![outputs, inputs] } else { vec![inputs, outputs] };
+        let mut names = vec![head.weight.clone()];
+        self.replace(&head.weight, &shape, &Init::PYTORCH.fill(&shape[..], fan, &key.derive(0)))?;
+        if let Some(bias) = head.bias {
+            self.replace(&bias, &[outputs], &Init::PYTORCH.fill([outputs], fan, &key.derive(1)))?;
+            names.push(bias);
+        }
+        let graph = self.model.graph.get_or_insert_default();
+        // What the file says of shapes on the way is of the old head.
+        graph.value_info.clear();
+        graph.output.iter_mut().for_each(|port| set_last_size(port, outputs));
+        Ok(names)
+    }
+
+    /// The product that gives the single output.
+    fn head(&self) -> Result<Head> {
+        let graph = self.graph();
+        let makers = makers(graph);
+        let nothing = || Error::network("the network has no single output that a node makes");
+        let [port] = graph.output.as_slice() else { return Err(nothing()) };
+        let last = maker(&makers, port.name()).ok_or_else(nothing)?;
+        let refuse = || {
+            Error::network(format!(
+                "the network ends in {}, and only a Gemm or MatMul with weights of its own can be given another number of outputs",
+                title(last)
+            ))
+        };
+        // A weight that others use too can't change its shape.
+        let uses = |name: &str| graph.node.iter().flat_map(names_taken).filter(|used| *used == name).count();
+        let own = |name: Option<&String>| {
+            let name = name?;
+            let shape = match self.weights.get(name)? {
+                Weight::Trained(param, _) => param.shape().sizes().to_vec(),
+                Weight::Constant(Value::Numbers(numbers, element)) if element.is_float() => {
+                    numbers.shape().sizes().to_vec()
+                }
+                _ => return None,
+            };
+            (uses(name) == 1).then(|| (name.clone(), shape))
+        };
+        let of = |product: &NodeProto, turned: bool, bias: Option<String>| {
+            let (weight, shape) = own(product.input.get(1)).ok_or_else(refuse)?;
+            let &[first, second] = shape.as_slice() else { return Err(refuse()) };
+            let inputs = if turned { second } else { first };
+            Ok(Head { weight, inputs, turned, bias })
+        };
+        match last.op_type() {
+            "Gemm" => {
+                let bias = last.input.get(2).filter(|name| !name.is_empty());
+                let own_bias = own(bias).map(|(name, _)| name);
+                if bias.is_some() && own_bias.is_none() {
+                    return Err(refuse());
+                }
+                of(last, integer(last, "transB") == Some(1), own_bias)
+            }
+            "MatMul" => of(last, false, None),
+            "Add" => {
+                let product =
+                    |name: Option<&String>| maker(&makers, name?).filter(|node| node.op_type() == "MatMul");
+                let (first, second) = (last.input.first(), last.input.get(1));
+                let (product, bias) = match (product(first), product(second)) {
+                    (Some(node), _) => (node, second),
+                    (None, Some(node)) => (node, first),
+                    (None, None) => return Err(refuse()),
+                };
+                let (bias, shape) = own(bias).ok_or_else(refuse)?;
+                if shape.len() != 1 {
+                    return Err(refuse());
+                }
+                of(product, false, Some(bias))
+            }
+            _ => Err(refuse()),
+        }
+    }
+
+    /// Another weight under a name.
+    fn replace(&mut self, name: &str, shape: &[usize], numbers: &kiln_nn::Tensor) -> Result<()> {
+        let element = match self.weights.get(name) {
+            Some(Weight::Trained(_, element) | Weight::Constant(Value::Numbers(_, element))) => *element,
+            _ => Element::F32,
+        };
+        let numbers = numbers.cast(element.dtype().unwrap_or(DType::F32));
+        let dims = shape.iter().map(|&size| size as i64).collect();
+        let mut tensor = TensorProto {
+            dims,
+            data_type: Some(element.number()),
+            name: Some(name.to_string()),
+            ..TensorProto::default()
+        };
+        // As in a file: a single number is no weight that is trained.
+        let weight = match shape.iter().product::<usize>() {
+            1 => {
+                let data = Data::filled(numbers.dtype(), 1, 0.0f32.into());
+                tensor.raw_data = Some(data.to_le_bytes().into());
+                Weight::Constant(Value::new(data, shape, element))
+            }
+            _ => Weight::Trained(Param::new(&numbers), element),
+        };
+        self.weights.insert(name.to_string(), weight);
+        match self.declared.iter_mut().find(|declared| declared.name() == name) {
+            Some(declared) => *declared = tensor,
+            None => self.declared.push(tensor),
+        }
+        Ok(())
+    }
+
+    /// Drops the nodes, weights and inputs that no output needs.
+    fn tidy(&mut self) {
+        let graph = self.model.graph.get_or_insert_default();
+        let mut needed: HashSet<String> = graph.output.iter().map(|port| port.name().to_string()).collect();
+        let mut kept = Vec::with_capacity(graph.node.len());
+        // Each node stands behind those it needs.
+        for node in std::mem::take(&mut graph.node).into_iter().rev() {
+            if node.output.iter().any(|output| needed.contains(output)) {
+                needed.extend(names_taken(&node).cloned());
+                kept.push(node);
+            }
+        }
+        kept.reverse();
+        graph.node = kept;
+        graph.input.retain(|port| needed.contains(port.name()));
+        self.weights.retain(|name, _| needed.contains(name));
+        self.declared.retain(|tensor| needed.contains(tensor.name()));
+    }
+}
+
+/// The last product of a network.
+struct Head {
+    weight: String,
+    inputs: usize,
+    /// Whether its weight is stored `[outputs, inputs]`.
+    turned: bool,
+    bias: Option<String>,
+}
+
+/// The node that makes each value.
+fn makers(graph: &GraphProto) -> HashMap<&str, &NodeProto> {
+    graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect()
+}
+
+/// The node that makes a value, behind those that only pass it on.
+fn maker<'a>(makers: &HashMap<&'a str, &'a NodeProto>, name: &str) -> Option<&'a NodeProto> {
+    let mut node = *makers.get(name)?;
+    while ["Identity", "Dropout"].contains(&node.op_type()) {
+        node = *makers.get(node.input.first()?.as_str())?;
+    }
+    Some(node)
+}
+
+fn integer(node: &NodeProto, setting: &str) -> Option<i64> {
+    node.attribute.iter().find(|attribute| attribute.name() == setting).and_then(|attribute| attribute.i)
+}
+
+fn set_last_size(port: &mut crate::proto::ValueInfoProto, size: usize) {
+    let kind = port.r#type.as_mut().and_then(|kind| kind.value.as_mut());
+    if let Some(type_proto::Value::TensorType(tensor)) = kind
+        && let Some(last) = tensor.shape.as_mut().and_then(|shape| shape.dim.last_mut())
+    {
+        last.value = Some(dimension::Value::DimValue(size as i64));
+    }
+}

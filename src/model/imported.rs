@@ -1,0 +1,80 @@
+//! A network of an ONNX file as the layers of a model, and the pixels it takes.
+
+use kiln_nn::{Context, Layer, Module, Param, Sequential, Tensor, Visitor};
+use kiln_onnx::Network;
+use serde::{Deserialize, Serialize};
+
+/// What becomes of pixels from 0 to 1, channel by channel, before a network takes them: each times a factor, plus a shift.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pixels {
+    /// One for each channel.
+    pub factor: Vec<f32>,
+    /// One for each channel.
+    pub shift: Vec<f32>,
+    /// Whether the network takes `[batch, height, width, channels]`; rows are `[channels, height, width]` in any case.
+    #[serde(default)]
+    pub channels_last: bool,
+}
+
+impl Pixels {
+    /// `[batch, channels, height, width]` as the network takes it.
+    fn of(&self, x: &Tensor) -> Tensor {
+        let by_channel = |numbers: &[f32]| Tensor::new(numbers.to_vec(), [1, numbers.len(), 1, 1]);
+        let y = x * by_channel(&self.factor) + by_channel(&self.shift);
+        if self.channels_last { y.permute([0, 2, 3, 1]) } else { y }
+    }
+}
+
+/// A network behind what its pixels go through.
+struct Imported {
+    pixels: Option<Pixels>,
+    network: Network,
+    /// Whether it takes whole numbers, to which pixels that were scaled are rounded.
+    is_whole: bool,
+}
+
+impl Module for Imported {
+    fn visit(&self, visitor: &mut Visitor) {
+        self.network.visit(visitor);
+    }
+}
+
+impl Layer for Imported {
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        match &self.pixels {
+            Some(pixels) if self.is_whole => self.network.forward(&pixels.of(x).round(), context),
+            Some(pixels) => self.network.forward(&pixels.of(x), context),
+            None => self.network.forward(x, context),
+        }
+    }
+}
+
+/// A network as the one layer of a row. Its parameters get their names in the file first, by which they are written again.
+pub(super) fn as_layers(network: Network, pixels: Option<Pixels>) -> Sequential {
+    network.parameters();
+    network.states();
+    let element = network.inputs().first().and_then(|input| input.element);
+    let is_whole = element.is_some_and(|element| !element.is_float());
+    Sequential::new().layer(Imported { pixels, network, is_whole })
+}
+
+/// The parameters of a network under their names in its file, for patterns.
+pub(super) struct Named(pub Vec<(String, Param)>);
+
+impl Named {
+    /// Of such a row of layers.
+    pub(super) fn of(layers: &Sequential) -> Named {
+        let own =
+            |(path, param): (String, Param)| (path.strip_prefix(PREFIX).unwrap_or(&path).to_string(), param);
+        Named(layers.parameters().into_iter().map(own).collect())
+    }
+}
+
+/// What stands before the names of a network's weights in a model's file: its place in the row.
+pub(super) const PREFIX: &str = "0.";
+
+impl Module for Named {
+    fn visit(&self, visitor: &mut Visitor) {
+        self.0.iter().for_each(|(name, param)| visitor.parameter(name, param));
+    }
+}
