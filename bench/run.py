@@ -69,15 +69,10 @@ def prepare(args):
         subprocess.run([*build, "cargo", "build", "--release", "-p", "kiln", "--example", "bench_workloads"], cwd=ROOT, check=True)
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         commands["kiln"] = [str(target / "release/examples/bench_workloads")]
-    python = args.python
     for peer in args.peers:
         if peer in PYTHON_PEERS:
             script, packages = PYTHON_PEERS[peer]
-            if not args.python:
-                python = BENCH / ".venv/bin/python"
-                if not python.exists():
-                    venv.create(BENCH / ".venv", with_pip=True)
-                subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+            python = args.python or environment(packages)
             commands[peer] = [str(python), str(BENCH / "peers" / script)]
         else:
             home = BENCH / "peers" / peer
@@ -103,6 +98,24 @@ def data(args):
     return folder
 
 
+def networks(args, folder):
+    """The ONNX files of the chosen workloads, made by PyTorch where they aren't there yet."""
+    wanted = {found[0] for name in args.workloads if (found := workloads.network(name))}
+    if all((folder / f"{name}.onnx").exists() for name in wanted):
+        return
+    python = args.python or environment(["torch", "torchvision", "onnx"])
+    subprocess.run([python, BENCH / "networks.py", folder], check=True)
+
+
+def environment(packages):
+    """bench/.venv with these packages: its interpreter."""
+    python = BENCH / ".venv/bin/python"
+    if not python.exists():
+        venv.create(BENCH / ".venv", with_pip=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+    return python
+
+
 def synthetic(folder, names):
     """60,000 blurred rings and bars, one kind a class, four in five pixels zero as in MNIST."""
     rng = random.Random(1)
@@ -123,10 +136,10 @@ def synthetic(folder, names):
 # ---------------------------------------------------------------- running
 
 
-def run(command, workload, args, mnist):
+def run(command, workload, args, folder):
     """The lines one program prints for a workload: [] where it hasn't got it, None where it failed."""
     line = [*shlex.split(args.prefix), *command, "--workload", workload, "--threads", str(args.threads), "--seconds", str(args.seconds),
-            "--mnist", str(mnist)]
+            "--data", str(folder)]
     threads = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
     try:
         done = subprocess.run(line, capture_output=True, text=True, timeout=900 + 10 * args.seconds, env={**os.environ, **threads})
@@ -140,7 +153,7 @@ def run(command, workload, args, mnist):
     return [line for line in lines if line["workload"] == workload]
 
 
-def measure(args, commands, mnist):
+def measure(args, commands, folder):
     """workload -> side -> {median, min, max, samples, mode, rounds}"""
     results = {}
     for workload in args.workloads:
@@ -151,7 +164,7 @@ def measure(args, commands, mnist):
             for side, command in commands.items():
                 if side in absent:
                     continue
-                lines = run(command, workload, args, mnist)
+                lines = run(command, workload, args, folder)
                 if not lines:
                     absent.add(side)
                     continue
@@ -210,6 +223,19 @@ def machine():
     return info
 
 
+def slowest(args, command, folder):
+    """Where kiln's time goes in the networks: the kernels that take most of it, as a text."""
+    lines = []
+    for workload in filter(workloads.network, args.workloads):
+        shown = subprocess.run([*command, "--workload", workload, "--threads", str(args.threads), "--data", str(folder), "--show"],
+                               capture_output=True, text=True, check=True).stdout.splitlines()
+        share = lambda line: float(line.split(" % ")[0].split()[-1]) if " % " in line else 0.0
+        # A line says where the kernel was written as well; that is the same everywhere here.
+        kernels = [line.split("  t")[0].rstrip() for line in sorted(shown, key=share, reverse=True)[:8]]
+        lines += [f"## Where the time goes: {workload}", "", "```text", *kernels, "```", ""]
+    return "\n".join(lines)
+
+
 def table(results, sides, about, args):
     peers = [s for s in sides if s != "kiln"]
     lines = [f"# kiln beside its peers, {about['date']}", ""]
@@ -242,12 +268,15 @@ def main():
         commands = prepare(args)
     except subprocess.CalledProcessError as failed:
         sys.exit(f"couldn't prepare: {shlex.join(map(str, failed.cmd))} ended with status {failed.returncode} (see above)")
-    mnist = data(args)
+    folder = data(args)
+    networks(args, folder)
     about = {"date": datetime.datetime.now().strftime("%Y-%m-%d %H:%M"), **machine()}
-    results = measure(args, commands, mnist)
+    results = measure(args, commands, folder)
     about["load_after"] = os.getloadavg()
     about["versions"] = {s: next((r[s]["extra"].get("version", "?") for r in results.values() if s in r), "?") for s in commands}
     text = table(results, list(commands), about, args)
+    if "kiln" in commands:
+        text += "\n" + slowest(args, commands["kiln"], folder)
     (args.out / "results.md").write_text(text)
     (args.out / "results.json").write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
     print(f"\n{text}\nSaved in {args.out}/results.md and results.json")

@@ -26,10 +26,18 @@ STREAMS = {  # name: (elements, bytes that must move: each operand once in, each
     "softmax": (4096 * 1024, 8 * 4096 * 1024),
     "layer_norm": (4096 * 1024, 8 * 4096 * 1024),
 }
+NETWORKS = {"resnet18": 3.63e9, "mobilenetv2": 0.60e9}  # at 224 × 224: operations of one image
+
+
+def network(name):
+    """The network and batch of a workload that runs an ONNX file, or None."""
+    net, _, batch = name.partition("_onnx")
+    return (net, int(batch)) if batch else None
 
 
 def every():
     names = ["w1", "w2", "w3", "resnet18", "w1_infer1", "w1_infer256", "w3_infer1", "w3_infer256"]
+    names += [f"{net}_onnx{batch}" for net in NETWORKS for batch in (1, 32)]
     names += [f"matmul_{n}" for n in MATMULS]
     names += [f"mlp{i}_{part}" for i in (1, 2, 3) for part in ("fwd", "dx", "dw")]
     names += [f"conv_{shape}_{part}" for shape in CONVS for part in ("fwd", "dx", "dw")]
@@ -44,6 +52,8 @@ def flop(name):
         return EXAMPLES * (3 * dense - 2 * 784 * 256)
     if name == "w3":
         return 64 * (3 * forward_w3 - 2 * 28 * 28 * 32 * 9)
+    if found := network(name):
+        return found[1] * NETWORKS[found[0]]
     if "_infer" in name:
         model, batch = name.split("_infer")
         return int(batch) * (dense if model == "w1" else forward_w3)
@@ -68,4 +78,6 @@ def items(name):
         return EXAMPLES
     if "_infer" in name:
         return int(name.split("_infer")[1])
+    if found := network(name):
+        return found[1]
     return {"w3": 64, "resnet18": 32}.get(name)

@@ -16,7 +16,7 @@ def arguments():
     parser.add_argument("--workload", required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--mnist", type=pathlib.Path)
+    parser.add_argument("--data", type=pathlib.Path)
     return parser.parse_args()
 
 

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 pub struct Args {
     pub workload: String,
     pub seconds: f64,
-    pub mnist: Option<std::path::PathBuf>,
+    pub data: Option<std::path::PathBuf>,
 }
 
 /// Also sets the thread count, so it must come first in `main`.
 pub fn arguments() -> Args {
-    let mut args = Args { workload: String::new(), seconds: 3.0, mnist: None };
+    let mut args = Args { workload: String::new(), seconds: 3.0, data: None };
     let mut words = std::env::args().skip(1);
     while let (Some(flag), Some(value)) = (words.next(), words.next()) {
         match flag.as_str() {
             "--workload" => args.workload = value,
             "--seconds" => args.seconds = value.parse().expect("--seconds takes a number"),
-            "--mnist" => args.mnist = Some(value.into()),
+            "--data" => args.data = Some(value.into()),
             // SAFETY: no other thread runs yet.
             "--threads" => unsafe { std::env::set_var("RAYON_NUM_THREADS", value) },
             other => panic!("unknown flag {other}"),
@@ -27,7 +27,7 @@ pub fn arguments() -> Args {
 
 /// Images [n × 784] and labels [n], bytes as they stand in the files.
 pub fn mnist(args: &Args) -> (Vec<u8>, Vec<u8>) {
-    let folder = args.mnist.as_ref().expect("this workload needs --mnist");
+    let folder = args.data.as_ref().expect("this workload needs --data");
     let read = |name: &str, header: usize| std::fs::read(folder.join(name)).expect(name).split_off(header);
     (read("train-images-idx3-ubyte", 16), read("train-labels-idx1-ubyte", 8))
 }

@@ -64,6 +64,10 @@ def graph(name):
 
 def main():
     args = common.arguments()
+    if found := workloads.network(args.workload):
+        name, batch = found
+        x = np.fromfile(args.data / f"{name}_{batch}" / "x.f32", np.float32).reshape(batch, 3, 224, 224)
+        return measure(args, str(args.data / f"{name}.onnx"), x, (batch, 1000))
     made = graph(args.workload)
     if made is None:
         return
@@ -72,11 +76,15 @@ def main():
     body = helper.make_graph(nodes, args.workload, [value("x", inner)], [value(last, outer)], weights)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
+    measure(args, model.SerializeToString(), random.standard_normal(inner).astype(np.float32), outer)
+
+
+def measure(args, model, x, outer):
+    """Times a model, a file's path or its bytes, on an input."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = args.threads
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    x = random.standard_normal(inner).astype(np.float32)
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     version = onnxruntime.__version__
     taken = common.samples(lambda: session.run(None, {"x": x}), args.seconds / 2)
     common.report(args.workload, "onnxruntime", taken, mode="plain", version=version)
@@ -84,7 +92,7 @@ def main():
     source = onnxruntime.OrtValue.ortvalue_from_numpy(x)
     target = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(outer, np.float32))
     binding.bind_ortvalue_input("x", source)
-    binding.bind_ortvalue_output(last, target)
+    binding.bind_ortvalue_output(session.get_outputs()[0].name, target)
     taken = common.samples(lambda: session.run_with_iobinding(binding), args.seconds / 2)
     common.report(args.workload, "onnxruntime", taken, mode="bound", version=version)
 

@@ -49,7 +49,7 @@ def optimizer(name, model, fused):
 
 
 def epoch(args, which, fused):
-    images, labels = (torch.from_numpy(a) for a in common.mnist(args.mnist))
+    images, labels = (torch.from_numpy(a) for a in common.mnist(args.data))
     labels = labels.long()
     model = mlp()
     opt = optimizer(which, model, fused)

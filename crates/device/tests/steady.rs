@@ -189,7 +189,7 @@ fn an_output_is_written_at_every_run() {
     for _ in 0..3 {
         let mut out = [0f32; 4];
         let inputs = [Argument::from_data(&problem.inputs[0])];
-        executable.run(&inputs, &[memory.clone()], &mut [Output::new(&mut out)]).unwrap();
+        executable.run(&inputs, std::slice::from_ref(&memory), &mut [Output::new(&mut out)]).unwrap();
         assert_eq!(out, [2.0, 4.0, 6.0, 8.0]);
     }
 }

@@ -6,7 +6,7 @@ use kiln_nn::init::{Fan, Init};
 use kiln_nn::random::Key;
 use kiln_nn::{DType, Data, Param};
 
-use super::{Network, Weight, names_taken};
+use super::{Network, Scope, Weight, names_taken};
 use crate::call::title;
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -40,7 +40,8 @@ impl Network {
         let makers = makers(graph);
         let Some(node) = maker(&makers, port.name()) else { return false };
         let rank = super::port(port).sizes.len() as i64;
-        let axis = integer(node, "axis").unwrap_or(if self.version(node.domain()) >= 13 { -1 } else { 1 });
+        let version = Scope::new(&self.model.opset_import).version(node.domain());
+        let axis = integer(node, "axis").unwrap_or(if version >= 13 { -1 } else { 1 });
         let fits = ["Softmax", "LogSoftmax"].contains(&node.op_type()) && (axis == -1 || axis == rank - 1);
         let logits = node.input.first().cloned();
         fits && self.end_at(logits, None)
