@@ -2,8 +2,9 @@
 
 use kiln::data::{Form, Picture, Rng};
 use kiln::model::{About, Model, Task};
-use kiln::onnx::Export;
+use kiln::onnx::export::{Attribute, Size};
 use kiln::onnx::proto::ModelProto;
+use kiln::onnx::{Element, Export, Options};
 use kiln::prelude::*;
 use kiln_testkit::Program;
 use prost::Message;
@@ -46,6 +47,23 @@ fn bare(program: &Program, name: &str, text: &str, row: &[usize]) -> Sequential 
     message.metadata_props.clear();
     program.write(name, message.encode_to_vec());
     model.into_layers()
+}
+
+/// A network of rows `[3, 4]` whose file declares this batch, and names it where it makes each row `sizes`.
+fn fixed(program: &Program, name: &str, batch: usize, sizes: &[usize]) {
+    let options = Options::default();
+    let mut builder = options.builder("fixed").unwrap();
+    let fixed = |sizes: &[usize]| sizes.iter().map(|&size| Size::Fixed(size)).collect::<Vec<_>>();
+    let x = builder.input("x", Element::F32, &fixed(&[batch, 3, 4]));
+    let sizes: Vec<i64> = sizes.iter().map(|&size| size as i64).collect();
+    let shape = builder.ints(&sizes);
+    // PyTorch's newer exporter says so of every one.
+    let flat = builder.node("Reshape", &[&x, &shape], vec![("allowzero", Attribute::Int(1))]);
+    let numbers = (0..24).map(|at| (at as f32).cos()).collect();
+    let weight = builder.constant("weight", &[12, 2], &Data::F32(numbers));
+    let y = builder.node("MatMul", &[&flat, &weight], Vec::new());
+    builder.output(&y, "y", Element::F32, &fixed(&[batch, 2]));
+    builder.save(&program.at(name), &options).unwrap();
 }
 
 fn softmax(logits: &[f32]) -> Vec<f32> {
@@ -124,6 +142,33 @@ fn columns_and_classes_are_named_once() {
     ] {
         let (code, error) = program.error(&[&flags[..], told].concat());
         assert!(code == 1 && error.contains(said), "{told:?}: {error}");
+    }
+}
+
+#[test]
+fn a_batch_that_a_file_fixes_is_made_free_or_refused() {
+    let program = kiln("fixed");
+    for batch in [1, 3] {
+        fixed(&program, "net.onnx", batch, &[batch, 12]);
+        program.out(&["import", "net.onnx", "--out", "net.kiln"]);
+        let model = Model::load(program.at("net.kiln")).unwrap();
+        let x = Tensor::new((0..24).map(|at| at as f32).collect::<Vec<_>>(), [2, 3, 4]);
+        let y: Vec<f32> = model.layers().forward(&x, &Context::inference()).to_vec().unwrap();
+        for (at, y) in y.iter().enumerate() {
+            let term = |k: usize| (12 * (at / 2) + k) as f32 * ((2 * k + at % 2) as f32).cos();
+            let expected: f32 = (0..12).map(term).sum();
+            assert!((y - expected).abs() < 1e-3, "{batch}: {y} {expected}");
+        }
+        program.out(&["export", "net.kiln", "free.onnx", "--without-preprocessing"]);
+        program.out(&["import", "free.onnx", "--out", "again.kiln"]);
+    }
+    // The batch isn't the first axis there.
+    for (batch, sizes) in [(2, &[1, 2, 12][..]), (1, &[12])] {
+        fixed(&program, "net.onnx", batch, sizes);
+        let (code, error) = program.error(&["import", "net.onnx", "--out", "net.kiln"]);
+        let said = format!("fixes its batch at {batch}");
+        assert!(code == 1 && error.contains(&said) && error.contains("dynamic_axes"), "{error}");
+        assert!(error.contains("Reshape (Reshape)") && !error.contains(".rs"), "{error}");
     }
 }
 

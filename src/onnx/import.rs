@@ -136,6 +136,9 @@ impl Model {
             Some(recorded) => own_input(&port, recorded)?,
             None => told_input(&port, import)?,
         };
+        if let Some(why) = network.free_batch()? {
+            return Err(fixed(&port, &why));
+        }
         let softmax = network.without_softmax();
         let names = names(&network, import, recorded.as_ref());
         // A single number tells two classes apart.
@@ -366,14 +369,23 @@ fn width(model: &Model, port: &Port) -> Result<Vec<usize>> {
     match is_free {
         true => Ok(one[1..].to_vec()),
         false => {
-            let why = two.err().map_or(String::new(), |error| format!(" ({error})"));
-            Err(fault(format!(
-                "the network only computes batches of the size it was written with{why}; write it with a free batch: in PyTorch \
-                 torch.onnx.export(…, input_names=[\"{name}\"], dynamic_axes={{\"{name}\": {{0: \"batch\"}}}})",
-                name = port.name
-            )))
+            let why = two.err().map(|error| error.to_string());
+            Err(fixed(port, &why.unwrap_or_else(|| format!("it gives {one:?} for one row"))))
         }
     }
+}
+
+/// Why a network that computes batches of one size only is no model, and the mend.
+fn fixed(port: &Port, why: &str) -> Error {
+    let name = &port.name;
+    let size = match port.sizes.first() {
+        Some(Some(size)) => format!("fixes its batch at {size}"),
+        _ => "fixes its batch".to_string(),
+    };
+    fault(format!(
+        "{name}: the file {size}, and can't be computed with another ({why}); write it with a free batch: in PyTorch torch.onnx.export(…, \
+         input_names=[\"{name}\"], dynamic_axes={{\"{name}\": {{0: \"batch\"}}}})"
+    ))
 }
 
 /// Classes, if the network tells as many apart.

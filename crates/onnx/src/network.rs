@@ -1,5 +1,6 @@
 //! A network from a file: a module whose weights are parameters, computed node by node with kiln's tensors.
 
+mod batch;
 mod end;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -283,7 +284,8 @@ impl Network {
             if let Value::Numbers(tensor, _) = output
                 && let Some(error) = tensor.error()
             {
-                return Err(call.fault(error));
+                // The node is the place; a line of kiln's own says nothing.
+                return Err(call.fault(error.nowhere()));
             }
         }
         Ok(outputs)
@@ -377,8 +379,9 @@ impl Layer for Network {
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         let wanted = self.inputs().first().and_then(|input| input.element?.dtype());
         let x = x.cast(wanted.unwrap_or(DType::F32));
-        let fail =
-            |message: String| kiln_ir::Error::new(kiln_ir::ErrorKind::Value, "network", message).into();
+        let fail = |message: String| {
+            kiln_ir::Error::new(kiln_ir::ErrorKind::Value, "network", message).nowhere().into()
+        };
         match self.run(vec![Value::of(x)], context) {
             Ok(outputs) => match outputs.into_iter().next() {
                 Some(Value::Numbers(tensor, _)) => tensor,

@@ -195,7 +195,7 @@ impl Network {
     }
 
     /// Drops the nodes, weights and inputs that no output needs.
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         let graph = self.model.graph.get_or_insert_default();
         let mut needed: HashSet<String> = graph.output.iter().map(|port| port.name().to_string()).collect();
         let mut kept = Vec::with_capacity(graph.node.len());
