@@ -194,6 +194,9 @@ fn strict_takes_all_or_nothing_and_says_what_is_the_matter() {
     ] {
         assert!(error.contains(part), "{part} in\n{error}");
     }
+    let idle = Mapping::of(["hiden.* -> hidden.*", "hidden.* -> hidde.*"]).unwrap();
+    let error = file.load_into(&other, &idle, Fit::Strict).unwrap_err().to_string();
+    assert!(error.contains("rules that no name of the file fits (1):\n  hiden.* ->"), "{error}");
     let deeper = Mapping::of(["* -> model.*"]).unwrap();
     let error = file.load_into(&other, &deeper, Fit::Strict).unwrap_err().to_string();
     assert!(error.contains("missing (8)") && error.contains("unexpected (8)"), "{error}");

@@ -15,7 +15,7 @@ use super::rows::Way;
 ///
 /// An ONNX file (.onnx) is checked: its operators, its inputs and outputs. With --out it becomes a model, which predicts, is evaluated and trained
 /// like any other. What the file doesn't say is told here: what pixels become (--pixels), which columns a row has (--columns), what the
-/// classes are called (--classes). Files that `kiln export` wrote say it themselves. With --verify it is run on recorded inputs and held
+/// classes are called (--classes). Files that `kiln export` wrote say it themselves. A batch that the file fixes is made free. With --verify it is run on recorded inputs and held
 /// beside recorded outputs, in the layout of ONNX's own tests (test_data_set_*/input_*.pb and output_*.pb). Exit code 0: all agree; 1:
 /// something is wrong; 3: an operator isn't known.
 ///
@@ -41,7 +41,8 @@ Examples:
   kiln import net.pt --into model.kiln --out net.kiln --map 'features.* -> *' --map 'fc.* -> 7.* transposed'
   kiln import backbone.pth --into model.kiln --out started.kiln --map 'head.* ->' --lenient
 
-PyTorch's Linear stores [outputs, inputs], kiln's dense layer [inputs, outputs]: `transposed` turns matrices."
+PyTorch's Linear stores [outputs, inputs], kiln's dense layer [inputs, outputs]: `transposed` turns matrices. A model to put weights into comes
+of `kiln train DATA --layers LAYERS --epochs 0 --out DIR`; `kiln inspect` shows the names on either side."
 )]
 pub struct Flags {
     /// The ONNX file, or the file of weights

@@ -92,7 +92,9 @@ impl Weights {
         let names_fit = report.missing.is_empty() && report.unexpected.is_empty();
         let is_in_vain = found.is_empty() && !slots.is_empty();
         if !reasons.is_empty() || is_in_vain || (fit == Fit::Strict && !names_fit) || slots.is_empty() {
-            return Err(Error::format(self.path(), refusal(&report, &reasons, &slots, self, fit)));
+            let names: Vec<&str> = self.iter().map(|weight| weight.name()).collect();
+            let idle = mapping.idle(&names);
+            return Err(Error::format(self.path(), refusal(&report, &reasons, &slots, self, fit, &idle)));
         }
         // Everything is read before anything is set.
         let mut ready = Vec::with_capacity(found.len());
@@ -174,6 +176,7 @@ fn refusal(
     slots: &BTreeMap<String, Slot>,
     weights: &Weights,
     fit: Fit,
+    idle: &[&str],
 ) -> String {
     if slots.is_empty() {
         return "the model has no parameters yet; layers find their sizes when they are first run"
@@ -187,9 +190,11 @@ fn refusal(
         // A checkpoint often has the model's names under one of its own.
         let within =
             unexpected().find(|name| name.strip_suffix(path).is_some_and(|rest| rest.ends_with('.')));
-        let near = within.or_else(|| nearest(path, unexpected()));
+        let own = slots[path].shape();
+        let near =
+            within.or_else(|| nearest(path, unexpected().filter(|name| fits(weights, name, own.sizes()))));
         let near = near.map(|near| format!(" (the file has {})", shown(near)));
-        format!("{path} {:?}{}", slots[path].shape().sizes(), near.unwrap_or_default())
+        format!("{path} {:?}{}", own.sizes(), near.unwrap_or_default())
     });
     let unexpected =
         listed("unexpected", &report.unexpected, |name| format!("{} {}", shown(name), shape(name)));
@@ -199,13 +204,22 @@ fn refusal(
         format!("{path} {:?}: {}", slot.shape().sizes(), reasons[path])
     });
     let lenient = match fit {
-        Fit::Strict if reasons.is_empty() => ", and a lenient fit leaves missing ones as they are",
+        Fit::Strict if reasons.is_empty() => {
+            ", and a lenient fit (--lenient) leaves missing ones as they are"
+        }
         _ => "",
     };
+    let idle = listed("rules that no name of the file fits", idle, |from| format!("{} ->", shown(from)));
     format!(
-        "the weights don't fit the model, which stays as it was\n{missing}{unexpected}{misshaped}\
+        "the weights don't fit the model, which stays as it was\n{missing}{unexpected}{misshaped}{idle}\
          a rule `a.* -> b.*` renames, `a.* ->` leaves out{lenient}"
     )
+}
+
+/// Whether a tensor of the file has these sizes, as it is or turned.
+fn fits(weights: &Weights, name: &str, sizes: &[usize]) -> bool {
+    let shape = weights.get(name).map_or(&[][..], |weight| weight.shape());
+    shape == sizes || (shape.len() == 2 && shape.iter().rev().eq(sizes))
 }
 
 /// A line for each name, under what is the matter with them.

@@ -69,6 +69,12 @@ impl Mapping {
         self.target(name).map(|target| target.name)
     }
 
+    /// The left sides that are none of these names: rules that did nothing.
+    pub(super) fn idle<'a>(&'a self, names: &[&str]) -> Vec<&'a str> {
+        let fits = |from: &str| names.iter().any(|name| captures(from, name).is_some());
+        self.rules.iter().map(|rule| rule.from.as_str()).filter(|from| !fits(from)).collect()
+    }
+
     pub(super) fn target(&self, name: &str) -> Option<Target> {
         for rule in &self.rules {
             if let Some(stood) = captures(&rule.from, name) {

@@ -151,6 +151,13 @@ impl Weights {
         let (mut sources, mut all) = (Vec::new(), Contents::default());
         for (file, names) in files {
             let part_path = path.with_file_name(&file);
+            if !part_path.exists() {
+                let message = format!(
+                    "{} isn't there, and the index says it is; the files go together",
+                    part_path.display()
+                );
+                return Err(Error::format(path, message));
+            }
             let mapped = Mapped::open(&part_path).map_err(Error::file(&part_path))?;
             let contents = safetensors::read(&mapped).map_err(|error| Error::format(&part_path, error))?;
             let part = Weights::new(vec![(part_path, Source::Mapped(mapped))], contents);
