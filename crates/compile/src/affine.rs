@@ -11,8 +11,6 @@ use crate::steady::unchanging;
 
 /// Fewer operations than this are left as they are.
 const WORTH: usize = 3;
-/// How much smaller than the value what scales it must be.
-const SMALLER: usize = 8;
 
 /// Rewrites every such chain.
 pub fn affine(graph: &Graph) -> Graph {
@@ -55,15 +53,15 @@ pub fn affine(graph: &Graph) -> Graph {
     rewritten(graph, &chains)
 }
 
-/// One operation of a chain: the value on its left, and on its right something small that stays the same.
+/// One operation of a chain: the value on its left, and on its right something that stays the same.
 #[derive(Clone)]
 struct Link {
     op: BinaryOp,
-    /// The small value before it was repeated, of the chain's rank.
+    /// What stays the same before it was repeated, of the chain's rank.
     with: Id,
 }
 
-/// The value a node scales or shifts, and by what.
+/// The value a node scales or shifts, and by what that stays the same.
 fn link(graph: &Graph, unchanging: &[bool], id: Id) -> Option<(Id, Link)> {
     let node = &graph.nodes[id];
     let Op::Binary(op @ (BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div)) = node.op else {
@@ -72,15 +70,15 @@ fn link(graph: &Graph, unchanging: &[bool], id: Id) -> Option<(Id, Link)> {
     if !matches!(node.dtype, DType::F32 | DType::F64) {
         return None;
     }
-    let small = |id: Id| {
+    // As it was before it was repeated. One row is treated like many, so that they come out the same.
+    let same = |id: Id| {
         let node = &graph.nodes[id];
-        let from = *node.inputs.first().filter(|_| matches!(node.op, Op::Expand))?;
-        let fits = unchanging[from] && graph.nodes[from].shape.elements() * SMALLER <= node.shape.elements();
-        (fits && graph.nodes[from].shape.elements() > 1).then_some(from)
+        let from = if matches!(node.op, Op::Expand) { node.inputs[0] } else { id };
+        (unchanging[from] && graph.nodes[from].shape.elements() > 1).then_some(from)
     };
     let [left, right] = [node.inputs[0], node.inputs[1]];
     let commutes = matches!(op, BinaryOp::Add | BinaryOp::Mul);
-    match (small(left), small(right)) {
+    match (same(left), same(right)) {
         (None, Some(with)) if !unchanging[left] => Some((left, Link { op, with })),
         (Some(with), None) if commutes && !unchanging[right] => Some((right, Link { op, with })),
         _ => None,
@@ -118,22 +116,22 @@ fn joined(graph: &mut Graph, node: &GraphNode, start: Id, links: &[Link]) -> Id 
         match op {
             BinaryOp::Mul | BinaryOp::Div => {
                 scale = Some(match (scale, op) {
-                    (Some(scale), _) => small(graph, node, op, scale, with),
+                    (Some(scale), _) => between(graph, node, op, scale, with),
                     (None, BinaryOp::Mul) => with,
                     (None, _) => {
                         let one = constant(graph, node, with, 1.0);
-                        small(graph, node, op, one, with)
+                        between(graph, node, op, one, with)
                     }
                 });
-                shift = shift.map(|shift| small(graph, node, op, shift, with));
+                shift = shift.map(|shift| between(graph, node, op, shift, with));
             }
             _ => {
                 shift = Some(match (shift, op) {
-                    (Some(shift), _) => small(graph, node, op, shift, with),
+                    (Some(shift), _) => between(graph, node, op, shift, with),
                     (None, BinaryOp::Add) => with,
                     (None, _) => {
                         let zero = constant(graph, node, with, 0.0);
-                        small(graph, node, op, zero, with)
+                        between(graph, node, op, zero, with)
                     }
                 });
             }
@@ -149,8 +147,8 @@ fn joined(graph: &mut Graph, node: &GraphNode, start: Id, links: &[Link]) -> Id 
     value
 }
 
-/// An operation on two small values, repeated to a common shape.
-fn small(graph: &mut Graph, like: &GraphNode, op: BinaryOp, left: Id, right: Id) -> Id {
+/// An operation on two values that stay the same, repeated to a common shape.
+fn between(graph: &mut Graph, like: &GraphNode, op: BinaryOp, left: Id, right: Id) -> Id {
     let sizes = std::iter::zip(&graph.nodes[left].shape[..], &graph.nodes[right].shape[..]);
     let shape: Shape = sizes.map(|(&a, &b)| a.max(b)).collect::<Vec<_>>().into();
     let inputs = vec![expanded(graph, like, left, &shape), expanded(graph, like, right, &shape)];
