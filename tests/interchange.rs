@@ -63,7 +63,7 @@ fn fixed(program: &Program, name: &str, batch: usize, sizes: &[usize]) {
     let weight = builder.constant("weight", &[12, 2], &Data::F32(numbers));
     let y = builder.node("MatMul", &[&flat, &weight], Vec::new());
     builder.output(&y, "y", Element::F32, &fixed(&[batch, 2]));
-    builder.save(&program.at(name), &options).unwrap();
+    builder.save(program.at(name), &options).unwrap();
 }
 
 fn softmax(logits: &[f32]) -> Vec<f32> {
