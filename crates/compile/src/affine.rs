@@ -1,7 +1,8 @@
 //! Scales and shifts that stay the same from run to run become one of each.
 //!
 //! `((x − m)·g)·r + b` → `x·(g·r) + (b − m·g·r)`, where `m`, `g`, `r` and `b` are parameters or follow from them: batch norm after a
-//! convolution costs one multiplication with an addition, and what is in brackets is computed once.
+//! convolution costs one multiplication with an addition, and what is in brackets is computed once. Where `m` is much larger than
+//! what `x` differs from it by, digits are lost that the first form keeps; PyTorch's batch norm has the second form too.
 
 use kiln_ir::graph::{Graph, GraphNode, Id};
 use kiln_ir::op::{BinaryOp, Op};

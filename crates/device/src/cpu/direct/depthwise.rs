@@ -7,8 +7,8 @@ use kiln_compile::program::{Conv, ConvKind};
 
 use super::Way;
 use super::panel::{Strip, lay_out};
-use super::pixels::{Shared, SharedMut};
 use super::scratch::{self, Purpose};
+use super::shared::{Shared, SharedMut};
 use crate::cpu::block::{Block, Output};
 use crate::cpu::gemm::vector::{Lanes, Vector};
 use crate::cpu::simd::Level;

@@ -6,6 +6,7 @@ mod image;
 mod panel;
 mod pixels;
 mod scratch;
+mod shared;
 mod tile;
 mod weight;
 mod winograd;

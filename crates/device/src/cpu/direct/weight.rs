@@ -8,8 +8,8 @@ use kiln_compile::program::Conv;
 
 use super::Way;
 use super::image::Padded;
-use super::pixels::{Shared, SharedMut};
 use super::scratch::{self, Purpose};
+use super::shared::{Shared, SharedMut};
 use super::tile::{Kernel, Segment, Tile};
 use crate::cpu::block::{Block, Output};
 use crate::cpu::threads::parallel;

@@ -12,8 +12,8 @@ use super::{GAP, Plane, Tiling};
 use crate::cpu::block::{Block, Output};
 use crate::cpu::direct::Way;
 use crate::cpu::direct::panel::{Strip, lay_out};
-use crate::cpu::direct::pixels::{Shared, SharedMut};
 use crate::cpu::direct::scratch::{self, Purpose};
+use crate::cpu::direct::shared::{Shared, SharedMut};
 use crate::cpu::direct::tile::{self, Kernel, Segment};
 use crate::cpu::threads::parallel;
 

@@ -13,8 +13,8 @@ use super::square::{Maps, Square};
 use super::{GAP, Plane, Tiling};
 use crate::cpu::block::{Block, Output};
 use crate::cpu::direct::Way;
-use crate::cpu::direct::pixels::{Shared, SharedMut};
 use crate::cpu::direct::scratch::{self, Purpose};
+use crate::cpu::direct::shared::{Shared, SharedMut};
 use crate::cpu::direct::tile::{self, Kernel, Segment};
 use crate::cpu::threads::parallel;
 
