@@ -47,6 +47,9 @@ pub trait Executable: Send {
         outputs: &mut [Output],
     ) -> Result<()>;
 
+    /// How many bytes it holds: for temporaries, and what its kernels keep of operands that stay the same.
+    fn bytes(&self) -> usize;
+
     /// The time each kernel took in the last run, where [`Executable::profile`] was switched on.
     fn times(&self) -> Vec<std::time::Duration>;
 

@@ -82,14 +82,17 @@ fn run(loaded: &mut Loaded, captured: &[Arc<Data>]) -> Result<Vec<Data>> {
 
 /// At most this many programs wait to be used again,
 const MOST_PROGRAMS: usize = 128;
-/// made of at most this many nodes in all.
+/// made of at most this many nodes in all,
 const MOST_NODES: usize = 100_000;
+/// and, but for the last one, holding at most this many bytes.
+const MOST_BYTES: usize = 256 << 20;
 
 /// Programs that aren't running, by their graph.
 #[derive(Default)]
 struct Cache {
     programs: HashMap<Graph, (u64, Loaded)>,
     nodes: usize,
+    bytes: usize,
     clock: u64,
 }
 
@@ -97,6 +100,7 @@ impl Cache {
     fn take(&mut self, graph: &Graph) -> Option<Loaded> {
         let (_, loaded) = self.programs.remove(graph)?;
         self.nodes -= graph.nodes.len();
+        self.bytes -= loaded.executable.bytes();
         Some(loaded)
     }
 
@@ -105,11 +109,17 @@ impl Cache {
             return;
         }
         self.clock += 1;
-        let nodes = graph.nodes.len();
-        if self.programs.insert(graph, (self.clock, loaded)).is_none() {
-            self.nodes += nodes;
-        }
-        while self.programs.len() > MOST_PROGRAMS || self.nodes > MOST_NODES {
+        // Another thread may have put the same one here meanwhile.
+        drop(self.take(&graph));
+        self.nodes += graph.nodes.len();
+        self.bytes += loaded.executable.bytes();
+        self.programs.insert(graph, (self.clock, loaded));
+        let many = |cache: &Cache| {
+            cache.programs.len() > MOST_PROGRAMS
+                || cache.nodes > MOST_NODES
+                || (cache.bytes > MOST_BYTES && cache.programs.len() > 1)
+        };
+        while many(self) {
             let oldest =
                 self.programs.iter().min_by_key(|(_, (used, _))| *used).map(|(graph, _)| graph.clone());
             match oldest {

@@ -117,7 +117,8 @@ pub(super) fn conv(work: &Conv, steady: bool) -> Result<Prepared> {
     let direct = Arc::new(Direct::new(work, simd::level(), steady)?);
     let tail = Tail::new(&work.tail);
     let (a, b) = (work.a.clone(), work.b.clone());
-    let arrange = direct.keeps().then(|| -> Call {
+    let kept = direct.kept();
+    let arrange = (kept > 0).then(|| -> Call {
         let (direct, b) = (direct.clone(), b.clone());
         Box::new(move |bases| {
             // SAFETY: the program was checked when it was loaded, the caller gives its bases, and runs one call at a time.
@@ -130,7 +131,7 @@ pub(super) fn conv(work: &Conv, steady: bool) -> Result<Prepared> {
         unsafe { tail.lead(bases, |output| direct.run(start(&a, bases), start(&b, bases), output)) };
         Ok(())
     });
-    Ok(Prepared { arrange, run })
+    Ok(Prepared { arrange, kept, run })
 }
 
 /// Pointwise work and reductions.

@@ -16,13 +16,15 @@ pub(crate) struct Prepared {
     /// Makes ready what the kernel keeps of an operand that stays the same: called before the first run, and whenever
     /// that operand is another.
     pub(crate) arrange: Option<Call>,
+    /// How many bytes that takes.
+    pub(crate) kept: usize,
     /// Does the work.
     pub(crate) run: Call,
 }
 
 impl From<Call> for Prepared {
     fn from(run: Call) -> Prepared {
-        Prepared { arrange: None, run }
+        Prepared { arrange: None, kept: 0, run }
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) struct CpuExecutable {
     kernels: Vec<Prepared>,
     steady: Option<Steady>,
     bases: Bases,
-    /// Kept for its bytes, which `bases` points into.
-    _arena: Allocation,
+    /// What `bases` points into.
+    arena: Allocation,
     inputs: Vec<Slot>,
     outputs: Vec<Slot>,
     variables: Vec<Slot>,
@@ -78,7 +78,7 @@ impl CpuExecutable {
             steady: Steady::of(&program, &kernels),
             kernels,
             bases,
-            _arena: arena,
+            arena,
             inputs,
             outputs,
             variables,
@@ -201,6 +201,10 @@ impl Executable for CpuExecutable {
             output.bytes().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
         }
         Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.arena.bytes() + self.kernels.iter().map(|kernel| kernel.kept).sum::<usize>()
     }
 
     fn times(&self) -> Vec<Duration> {

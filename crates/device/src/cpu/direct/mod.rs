@@ -61,9 +61,9 @@ impl Direct {
         Ok(Direct { way, kept })
     }
 
-    /// Whether [`Direct::arrange`] has something to do.
-    pub(crate) fn keeps(&self) -> bool {
-        self.kept.is_some()
+    /// How many bytes are kept of the second operand; none: [`Direct::arrange`] has nothing to do.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept.as_ref().map_or(0, Allocation::bytes)
     }
 
     /// Arranges the second operand for the runs to come.
