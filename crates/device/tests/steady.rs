@@ -26,7 +26,7 @@ fn near(problem: &Problem) -> Tolerance {
     coarsest.unwrap_or(Tolerance::of(DType::F64)).times(8.0)
 }
 
-/// Runs a problem twice on the same variables and twice on others, and compares each time. Whether the program has a
+/// Runs a problem twice on the same variables and then on others, and compares each time. Whether the program has a
 /// steady part.
 fn check(problem: &Problem, tolerance: Tolerance) -> bool {
     let program = Arc::new(kiln_compile::compile(&problem.graph));
@@ -45,23 +45,24 @@ fn check(problem: &Problem, tolerance: Tolerance) -> bool {
         .collect();
     let inputs: Vec<Argument> = problem.inputs.iter().map(Argument::from_data).collect();
     let references: Vec<&Data> = problem.inputs.iter().collect();
-    for round in 0..4 {
-        // After the first two runs, which see the same, one variable changes each time.
-        if round >= 2 && !values.is_empty() {
-            let position = round % values.len();
+    let meant = |values: &[Data]| {
+        let value = |variable: &dyn kiln_ir::op::Variable| {
+            let position = program.variables.iter().position(|other| other.name() == variable.name());
+            position.map_or_else(|| held(variable), |position| Ok(values[position].clone()))
+        };
+        evaluate(&problem.graph, &references, &value).unwrap().outputs
+    };
+    let mut expected = meant(&values);
+    for round in 0..3 {
+        if round == 2 && !values.is_empty() {
+            let position = problem.name.len() % values.len();
             values[position] = turned(&values[position]);
             write(position, &values[position]);
+            expected = meant(&values);
         }
         let mut targets: Vec<Output> = outputs.iter_mut().map(Output::from_data).collect();
         executable.run(&inputs, &memories, &mut targets).unwrap();
-        let value = |variable: &dyn kiln_ir::op::Variable| {
-            let is =
-                |other: &&kiln_ir::op::Shared<dyn kiln_ir::op::Variable>| other.name() == variable.name();
-            let position = program.variables.iter().position(|other| is(&other));
-            position.map_or_else(|| held(variable), |position| Ok(values[position].clone()))
-        };
-        let expected = evaluate(&problem.graph, &references, &value).unwrap();
-        for (position, (found, expected)) in outputs.iter().zip(&expected.outputs).enumerate() {
+        for (position, (found, expected)) in outputs.iter().zip(&expected).enumerate() {
             if let Err(message) = close::compare(found, expected, tolerance) {
                 panic!("{}, run {round}, output {position}: {message}\n{program}", problem.name);
             }
@@ -73,7 +74,7 @@ fn check(problem: &Problem, tolerance: Tolerance) -> bool {
 #[test]
 fn random_graphs_keep_up_with_their_variables() {
     let mut steady = 0;
-    for seed in 0..800 {
+    for seed in 0..300 {
         let problem = kiln_testkit::random_graph(seed);
         let (half, most) = (seed as usize % 2, seed as usize % 3);
         for problem in [problem.with_variables(|at| at % 2 == half), problem.with_variables(|at| at != most)]
@@ -81,7 +82,7 @@ fn random_graphs_keep_up_with_their_variables() {
             steady += usize::from(check(&problem, near(&problem)));
         }
     }
-    assert!(steady > 200, "only {steady} programs had anything to keep");
+    assert!(steady > 75, "only {steady} programs had anything to keep");
 }
 
 /// A part of the table: what all of it means without variables is tested elsewhere.
@@ -89,7 +90,7 @@ fn random_graphs_keep_up_with_their_variables() {
 fn cases_of_the_op_table_keep_up_with_their_variables() {
     for (number, case) in kiln_testkit::cases().into_iter().enumerate() {
         let contraction = ["conv", "matmul"].iter().any(|name| case.name.starts_with(name));
-        if contraction || number % 11 == 0 {
+        if (contraction && number % 3 == 0) || number % 23 == 0 {
             let problem = case.problem().unwrap().with_variables(|position| position == 1 - number % 2);
             check(&problem, case.tolerance.times(4.0));
         }
@@ -156,11 +157,10 @@ fn block(rng: &mut Rng, batch: usize, b: &Block) -> Problem {
 fn blocks_of_networks_keep_up_with_their_parameters() {
     let mut rng = Rng::new(11);
     for b in &BLOCKS {
-        for batch in [1, 5] {
+        for batch in [1, 3] {
             let problem = block(&mut rng, batch, b);
             let steady = check(&problem.with_variables(|position| position >= 2), near(&problem).times(8.0));
             assert!(steady, "{}: its scale and shift follow from parameters", problem.name);
-            check(&problem, near(&problem).times(8.0));
         }
     }
 }
