@@ -8,7 +8,7 @@ use kiln_ir::graph::{Graph, GraphNode, Id};
 use kiln_ir::op::{BinaryOp, Op};
 use kiln_ir::{DType, Shape};
 
-use crate::steady::unchanging;
+use crate::steady::{handed_out, unchanging};
 
 /// Fewer operations than this are left as they are.
 const WORTH: usize = 3;
@@ -20,10 +20,9 @@ pub fn affine(graph: &Graph) -> Graph {
     for (id, node) in graph.nodes.iter().enumerate() {
         node.inputs.iter().for_each(|&input| users[input].push(id));
     }
-    let handed_out =
-        |id: Id| graph.outputs.contains(&id) || graph.updates.iter().any(|(_, value)| *value == id);
+    let handed_out = handed_out(graph);
     let alone = |id: Id| match users[id].as_slice() {
-        [user] if !handed_out(id) => Some(*user),
+        [user] if !handed_out.contains(&id) => Some(*user),
         _ => None,
     };
     // The last node of each chain, with its first operand and its links.

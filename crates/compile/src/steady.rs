@@ -3,24 +3,31 @@
 //! `x·w·(g / √(v + ε))` with parameters `g` and `v` → `g / √(v + ε)` is steady: a kernel of its own, which runs when a
 //! variable was written and not at every run.
 
+use std::collections::HashSet;
+
 use kiln_ir::Op;
-use kiln_ir::graph::Graph;
+use kiln_ir::graph::{Graph, Id};
 
 use crate::kind::{Kind, computes, kind, operands};
 
 /// For each node, whether its value stays the same until a variable that this program doesn't write is written by others.
 pub fn unchanging(graph: &Graph) -> Vec<bool> {
-    let written = |address: usize| graph.updates.iter().any(|(variable, _)| variable.address() == address);
+    let written: HashSet<usize> = graph.updates.iter().map(|(variable, _)| variable.address()).collect();
     let mut result: Vec<bool> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         result.push(match &node.op {
-            Op::Var(variable) => !written(variable.address()),
+            Op::Var(variable) => !written.contains(&variable.address()),
             // A user's operation may give something else each time.
             Op::Custom(_) => false,
             op => kind(op) != Kind::Leaf && node.inputs.iter().all(|&input| result[input]),
         });
     }
     result
+}
+
+/// The nodes whose values go to an output or a variable, which are written at every run.
+pub fn handed_out(graph: &Graph) -> HashSet<Id> {
+    graph.outputs.iter().chain(graph.updates.iter().map(|(_, id)| id)).copied().collect()
 }
 
 /// For each node, whether its value is computed in a kernel that runs only when a variable changed.
@@ -30,15 +37,14 @@ pub fn unchanging(graph: &Graph) -> Vec<bool> {
 /// it costs less to compute than to read.
 pub fn steady(graph: &Graph) -> Vec<bool> {
     let unchanging = unchanging(graph);
-    let handed_out =
-        |id: usize| graph.outputs.contains(&id) || graph.updates.iter().any(|(_, value)| *value == id);
+    let handed_out = handed_out(graph);
     // What steady values may follow from, and whether there is a variable among it.
     let mut ready: Vec<(bool, bool)> = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.nodes.iter().enumerate() {
         let inputs = || node.inputs.iter().map(|&input| ready[input]);
         let rests =
             matches!(node.op, Op::Var(_)) || operands(graph, id).iter().any(|&operand| ready[operand].1);
-        let apart = !computes(graph, id) || (rests && node.shape.elements() > 1 && !handed_out(id));
+        let apart = !computes(graph, id) || (rests && node.shape.elements() > 1 && !handed_out.contains(&id));
         ready.push((unchanging[id] && apart && inputs().all(|(ready, _)| ready), rests));
     }
     (0..graph.nodes.len()).map(|id| ready[id] == (true, true) && computes(graph, id)).collect()

@@ -223,14 +223,7 @@ unsafe fn apply<const LANES: usize>(
 ) {
     let whole = columns - columns % LANES;
     for row in 0..rows {
-        let mut line = Finish {
-            other: finish.other.wrapping_offset(row as isize * finish.other_stride),
-            out: finish.out.wrapping_offset(row as isize * finish.stride),
-            ..*finish
-        };
-        if finish.other.is_null() {
-            line.other = finish.other;
-        }
+        let line = finish.from(row, 0);
         let sums = sums.wrapping_add(row * stride);
         // SAFETY: the caller's promise: so many elements are there.
         unsafe {

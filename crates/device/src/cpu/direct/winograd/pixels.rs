@@ -134,15 +134,8 @@ impl Pixels {
                 parallel(self.panel_count(), &|panel| {
                     let columns = wide.min(self.columns - panel * wide);
                     scratch::with(Purpose::Parts, self.maps.points() * to, |products| {
-                        if self.ahead {
-                            // SAFETY: all weights are mapped, and the scratch has room for the panel's products.
-                            unsafe { self.products(image.get(), from, weight.get(), panel, products, to) };
-                        } else {
-                            // SAFETY: the weight is complete.
-                            unsafe {
-                                self.mapped_products(image.get(), from, weight.get(), panel, products, to)
-                            };
-                        }
+                        // SAFETY: the tiles are mapped, the weights complete, and the scratch has room for the panel's products.
+                        unsafe { self.products(image.get(), from, weight.get(), panel, products, to) };
                         let out = out.get().wrapping_add(panel * wide);
                         for index in 0..tiles {
                             let products = products.wrapping_add(index * wide);
@@ -177,36 +170,13 @@ impl Pixels {
         self.channels * self.kernel.columns + GAP
     }
 
-    /// The products of all tiles with a panel of mapped weights.
+    /// The products of all tiles with a panel of the weights. Where these weren't mapped ahead some steps of the panel are
+    /// mapped, and used while they are in cache.
     ///
     /// # Safety
-    /// The image and the weights are mapped; `products` has room for a panel's columns of every tile at every point.
+    /// The image is mapped and the weights are as [`Way::run`] gets them; `products` has room for a panel's columns of every
+    /// tile at every point.
     unsafe fn products(
-        &self,
-        image: *const f32,
-        from: usize,
-        mapped: *const f32,
-        panel: usize,
-        products: *mut f32,
-        to: usize,
-    ) {
-        let wide = self.kernel.columns;
-        let columns = wide.min(self.columns - panel * wide);
-        let tiles = self.batch * self.tiling.lines() * self.tiling.wide();
-        for point in 0..self.maps.points() {
-            let a = image.wrapping_add(point * from);
-            let b = mapped.wrapping_add((panel * self.maps.points() + point) * self.between());
-            let out = products.wrapping_add(point * to);
-            // SAFETY: the caller's promise.
-            unsafe { self.product(a, b, (tiles, self.channels, columns), out, wide, false) };
-        }
-    }
-
-    /// The same from a weight as it lies: some steps of the panel are mapped, and used while they are in cache.
-    ///
-    /// # Safety
-    /// The image is mapped and the weight complete; the rest as for [`Pixels::products`].
-    unsafe fn mapped_products(
         &self,
         image: *const f32,
         from: usize,
@@ -215,23 +185,27 @@ impl Pixels {
         products: *mut f32,
         to: usize,
     ) {
-        let wide = self.kernel.columns;
+        let (wide, points) = (self.kernel.columns, self.maps.points());
         let columns = wide.min(self.columns - panel * wide);
         let tiles = self.batch * self.tiling.lines() * self.tiling.wide();
+        let multiply = |mapped: *const f32, between: usize, first: usize, steps: usize| {
+            for point in 0..points {
+                let a = image.wrapping_add(point * from + first);
+                let (b, out) = (mapped.wrapping_add(point * between), products.wrapping_add(point * to));
+                // SAFETY: these steps are mapped; the rest is the caller's promise.
+                unsafe { self.product(a, b, (tiles, steps, columns), out, wide, first > 0) };
+            }
+        };
+        if self.ahead {
+            let mapped = weight.wrapping_add(panel * points * self.between());
+            return multiply(mapped, self.between(), 0, self.channels);
+        }
         let between = STEPS.min(self.channels) * wide + GAP;
-        scratch::with(Purpose::Weights, self.maps.points() * between, |mapped| {
+        scratch::with(Purpose::Weights, points * between, |mapped| {
             for first in (0..self.channels).step_by(STEPS) {
-                let steps = STEPS.min(self.channels - first);
                 // SAFETY: the scratch has room for these steps of the panel.
-                unsafe {
-                    self.map_weight(weight, panel, first, mapped, between);
-                    for point in 0..self.maps.points() {
-                        let a = image.wrapping_add(point * from + first);
-                        let b = mapped.wrapping_add(point * between);
-                        let out = products.wrapping_add(point * to);
-                        self.product(a, b, (tiles, steps, columns), out, wide, first > 0);
-                    }
-                }
+                unsafe { self.map_weight(weight, panel, first, mapped, between) };
+                multiply(mapped, between, first, STEPS.min(self.channels - first));
             }
         });
     }
