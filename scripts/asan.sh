@@ -8,5 +8,5 @@ export RUSTC_BOOTSTRAP=1
 export RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address"
 # Leaks at exit are the thread pool's, which lives as long as the process.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0}"
-exec cargo test -p kiln-device --lib --tests --target "$target" \
+exec cargo test -p kiln-cpu --lib --tests --target "$target" \
     --target-dir "${CARGO_TARGET_DIR:-target}/asan" -- "$@"

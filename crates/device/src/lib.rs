@@ -1,24 +1,14 @@
-//! WHERE it is computed: the device trait and the CPU behind it. All `unsafe` lives here.
+//! WHERE it is computed, in the abstract: what every device shares. No kernels.
 //!
 //! A device receives compiled programs, never single operations.
 
-pub mod cpu;
 mod memory;
-
-#[cfg(test)]
-#[path = "../tests/kit/mod.rs"]
-mod kit;
-
-// What tests share calls the crate by its name.
-#[cfg(test)]
-extern crate self as kiln_device;
 
 use std::sync::Arc;
 
 use kiln_compile::Program;
 use kiln_ir::Result;
 
-pub use cpu::{CpuDevice, check_finite, cpu, set_threads, threads};
 pub use memory::{Argument, Memory, Output};
 
 /// A place where programs run.

@@ -23,7 +23,7 @@ pub mod variable;
 pub mod whole;
 
 pub use kiln_compile::Program;
-pub use kiln_device::{check_finite, set_threads, threads};
+pub use kiln_cpu::{check_finite, set_threads, threads};
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
 pub use function::{Function, Input};

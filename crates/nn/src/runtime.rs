@@ -21,7 +21,7 @@ pub(crate) fn load(graph: &Graph) -> Result<Loaded> {
     let program = Arc::new(kiln_compile::compile(graph));
     let memories =
         program.variables.iter().map(|variable| memory_of(&**variable)).collect::<Result<Vec<_>>>()?;
-    let executable = kiln_device::cpu().load(program.clone())?;
+    let executable = kiln_cpu::cpu().load(program.clone())?;
     Ok(Loaded { program, executable, memories })
 }
 

@@ -183,7 +183,7 @@ impl Storage {
             return Ok(memory);
         }
         let bytes = kiln_device::Argument::from_data(&self.initial);
-        let memory = kiln_device::cpu().allocate(bytes.bytes().len())?;
+        let memory = kiln_cpu::cpu().allocate(bytes.bytes().len())?;
         memory.write(bytes.bytes())?;
         // Whoever was first, the initial numbers are the same.
         Ok(self.memory.get_or_init(|| memory))

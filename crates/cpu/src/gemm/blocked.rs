@@ -1,0 +1,283 @@
+//! The product proper: blocks as tasks, panels packed or read in place, tiles in registers.
+
+use super::kernels::{Kernel, Kernels};
+use super::pack::{Pack, Packer, SLACK};
+use super::plan::Plan;
+use super::scratch::{Use, with};
+use super::tile::Tile;
+use super::{Block, Gemm, Mat, Output, Shared, Source};
+use crate::simd::Level;
+use crate::threads::{parallel, threads};
+use std::ops::Range;
+
+/// All that tasks know of a product.
+#[derive(Clone, Copy)]
+struct Job<'a, S: Source> {
+    shape: Gemm,
+    a: Mat<S>,
+    b: Mat<S>,
+    out: Output<'a, S::Sum>,
+    plan: Plan,
+    kernels: &'static Kernels<S::Sum>,
+    packer: Packer<S>,
+}
+
+/// Columns of B as a task reads them.
+#[derive(Clone, Copy)]
+enum Columns<T> {
+    /// Where they lie: the first one and the stride of rows.
+    Direct(*const T, isize),
+    /// Packed panels, one after the other.
+    Packed(*const T),
+}
+
+/// Computes the batch.
+///
+/// # Safety
+/// As for [`super::gemm`].
+pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: Output<'_, S::Sum>) {
+    let kernels = S::Sum::kernels(level);
+    let plan = Plan::new(kernels, threads(), shape, &a, &b);
+    let job = Job { shape, a, b, out, plan, kernels, packer: S::packer(level) };
+    if !plan.shared_b {
+        // SAFETY: as the caller says.
+        return unsafe { job.tasks(0..shape.batch, 0..shape.n, None) };
+    }
+    with(Use::Shared, |scratch| {
+        for batch in 0..shape.batch {
+            for first in (0..shape.n).step_by(plan.slab) {
+                let columns = first..shape.n.min(first + plan.slab);
+                let to = scratch.room::<S::Sum>(job.packed(columns.len()));
+                // SAFETY: as the caller says, and there is room for the packed columns.
+                unsafe {
+                    job.pack_for_all(batch, columns.clone(), to);
+                    job.tasks(batch..batch + 1, columns, Some(to));
+                }
+            }
+        }
+    });
+}
+
+impl<S: Source> Job<'_, S> {
+    /// How many numbers so many packed columns have.
+    fn packed(&self, columns: usize) -> usize {
+        columns.next_multiple_of(self.kernels.lanes) * self.shape.k
+    }
+
+    /// Packs columns of B for all tasks, some panels in each chunk.
+    unsafe fn pack_for_all(&self, batch: usize, columns: Range<usize>, to: *mut S::Sum) {
+        let panels = columns.len().div_ceil(self.plan.panel);
+        let chunk =
+            panels.div_ceil(2 * threads()).max((8192 / (self.plan.panel * self.shape.k.max(1))).max(1));
+        let (job, to) = (Shared(*self), Shared(to));
+        parallel(panels.div_ceil(chunk), &|index| {
+            let (job, to) = (job, to);
+            let first = columns.start + index * chunk * job.0.plan.panel;
+            let last = columns.end.min(first + chunk * job.0.plan.panel);
+            // SAFETY: each chunk writes its own panels.
+            unsafe {
+                job.0.pack_columns(batch, first..last, to.0.add((first - columns.start) * job.0.shape.k))
+            };
+        });
+    }
+
+    /// Packs columns of B, panel by panel.
+    unsafe fn pack_columns(&self, batch: usize, columns: Range<usize>, mut to: *mut S::Sum) {
+        for first in columns.clone().step_by(self.plan.panel) {
+            let lanes = (columns.end - first).min(self.plan.panel);
+            let width = lanes.next_multiple_of(self.kernels.lanes);
+            let from =
+                self.b.ptr.wrapping_offset(batch as isize * self.b.batch + first as isize * self.b.col);
+            let (depth, lane_stride, step) = (self.shape.k, self.b.col, self.b.row);
+            // SAFETY: the columns are readable, and there is room for `packed` numbers.
+            unsafe {
+                (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, spills: false, to });
+                to = to.add(width * depth);
+            }
+        }
+    }
+
+    /// Computes some columns of some products, a block in each task.
+    unsafe fn tasks(&self, batches: Range<usize>, columns: Range<usize>, packed: Option<*mut S::Sum>) {
+        let plan = self.plan;
+        let across = columns.len().div_ceil(plan.columns);
+        // Whoever packs B for itself keeps it for all rows.
+        let down = if packed.is_some() || plan.direct_b { self.shape.m.div_ceil(plan.rows) } else { 1 };
+        let job = Shared((*self, packed));
+        let task = |index: usize| {
+            let Shared((job, packed)) = { job };
+            let batch = batches.start + index / (across * down);
+            let first = columns.start + index % across * plan.columns;
+            let block = first..columns.end.min(first + plan.columns);
+            let rows = match down {
+                1 => 0..job.shape.m,
+                _ => {
+                    let first = index / across % down * plan.rows;
+                    first..job.shape.m.min(first + plan.rows)
+                }
+            };
+            // SAFETY: tasks have blocks of their own; B is as the caller of `run` says or packed by now.
+            unsafe {
+                let origin = batch as isize * job.b.batch + block.start as isize * job.b.col;
+                if plan.direct_b {
+                    let start = job.b.ptr.wrapping_offset(origin).cast();
+                    return job.block_rows(batch, rows, block, Columns::Direct(start, job.b.row));
+                }
+                match packed {
+                    Some(start) => {
+                        let start = start.add((block.start - columns.start) * job.shape.k);
+                        job.block_rows(batch, rows, block, Columns::Packed(start));
+                    }
+                    None => with(Use::B, |scratch| {
+                        let to = scratch.room::<S::Sum>(job.packed(block.len()));
+                        job.pack_columns(batch, block.clone(), to);
+                        job.block_rows(batch, rows, block, Columns::Packed(to));
+                    }),
+                }
+            }
+        };
+        let tasks = batches.len() * across * down;
+        let work = (columns.len() * batches.len()).saturating_mul(self.shape.m * self.shape.k);
+        if work < super::plan::WORTH_SPLITTING {
+            (0..tasks).for_each(task);
+        } else {
+            // Small products of a large batch go several to a chunk.
+            let together = (super::plan::WORTH_SPLITTING / 2 * tasks / work).clamp(1, tasks);
+            parallel(tasks.div_ceil(together), &|chunk| {
+                (chunk * together..tasks.min((chunk + 1) * together)).for_each(&task);
+            });
+        }
+    }
+
+    /// Computes all blocks of some rows.
+    unsafe fn block_rows(&self, batch: usize, rows: Range<usize>, block: Range<usize>, b: Columns<S::Sum>) {
+        for first in rows.clone().step_by(self.plan.rows) {
+            let rows = first..rows.end.min(first + self.plan.rows);
+            let from =
+                self.a.ptr.wrapping_offset(batch as isize * self.a.batch + first as isize * self.a.row);
+            // SAFETY: as for the callers; the packed rows are read only here.
+            unsafe {
+                if self.plan.direct_a {
+                    self.block(batch, rows, block.clone(), None, b);
+                } else {
+                    with(Use::A, |scratch| {
+                        let to = scratch.room::<S::Sum>(rows.len() * self.shape.k + SLACK);
+                        let mut panel = to;
+                        for (at, lanes) in self.row_panels(rows.len()) {
+                            let from = from.wrapping_offset(at as isize * self.a.row);
+                            let (lane_stride, step, depth) = (self.a.row, self.a.col, self.shape.k);
+                            let (width, spills, to) = (lanes, true, panel);
+                            (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, spills, to });
+                            panel = panel.add(lanes * depth);
+                        }
+                        self.block(batch, rows, block.clone(), Some(to), b);
+                    });
+                }
+            }
+        }
+    }
+
+    /// The panels of a block's rows: the first row and the number of rows of each, as equal as can be.
+    fn row_panels(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> + use<S> {
+        let count = rows.div_ceil(self.kernels.tall);
+        let (height, taller) = (rows / count, rows % count);
+        (0..count)
+            .map(move |index| (index * height + index.min(taller), height + usize::from(index < taller)))
+    }
+
+    /// Computes a block and hands it over.
+    unsafe fn block(
+        &self,
+        batch: usize,
+        rows: Range<usize>,
+        block: Range<usize>,
+        packed_a: Option<*const S::Sum>,
+        b: Columns<S::Sum>,
+    ) {
+        match self.out {
+            Output::Store { ptr, row_stride, batch_stride } => {
+                let to =
+                    batch as isize * batch_stride + rows.start as isize * row_stride + block.start as isize;
+                // SAFETY: the block's part of C.
+                unsafe { self.sums(batch, &rows, &block, packed_a, b, ptr.wrapping_offset(to), row_stride) };
+            }
+            Output::Tail(tail) => with(Use::Block, |scratch| {
+                let line = 64 / size_of::<S::Sum>();
+                let mut ld = block.len().next_multiple_of(line);
+                if ld * size_of::<S::Sum>() % 4096 == 0 {
+                    ld += line;
+                }
+                let acc = scratch.room::<S::Sum>(rows.len() * ld);
+                // SAFETY: the scratch has room for the block.
+                unsafe { self.sums(batch, &rows, &block, packed_a, b, acc, ld as isize) };
+                tail(Block { acc, ld, batch, rows, cols: block });
+            }),
+        }
+    }
+
+    /// Adds up a block of the product.
+    #[expect(clippy::too_many_arguments, reason = "a block, its operands and its place")]
+    unsafe fn sums(
+        &self,
+        batch: usize,
+        rows: &Range<usize>,
+        block: &Range<usize>,
+        packed_a: Option<*const S::Sum>,
+        b: Columns<S::Sum>,
+        c: *mut S::Sum,
+        c_row: isize,
+    ) {
+        let (k, lanes) = (self.shape.k, self.kernels.lanes);
+        let direct_a =
+            self.a.ptr.wrapping_offset(batch as isize * self.a.batch + rows.start as isize * self.a.row);
+        let mut start = 0;
+        loop {
+            let depth = (k - start).min(self.plan.depth);
+            for first in (0..block.len()).step_by(self.plan.panel) {
+                let width = (block.len() - first).min(self.plan.panel);
+                let (b, b_row) = match b {
+                    Columns::Direct(from, row) => {
+                        (from.wrapping_offset(first as isize + start as isize * row), row)
+                    }
+                    Columns::Packed(from) => {
+                        let stride = width.next_multiple_of(lanes);
+                        (from.wrapping_add(first * k + start * stride), stride as isize)
+                    }
+                };
+                for (at, height) in self.row_panels(rows.len()) {
+                    let (a, a_row, a_column) = match packed_a {
+                        Some(from) => (from.wrapping_add(at * k + start * height), 1, height as isize),
+                        None => {
+                            let at = at as isize * self.a.row + start as isize * self.a.col;
+                            (direct_a.wrapping_offset(at).cast(), self.a.row, self.a.col)
+                        }
+                    };
+                    let mut done = 0;
+                    while done < width {
+                        let vectors = self.kernels.width(height, (width - done).div_ceil(lanes));
+                        let tile = Tile {
+                            depth,
+                            a,
+                            a_row,
+                            a_column,
+                            b: b.wrapping_add(done),
+                            b_row,
+                            c: c.wrapping_offset(at as isize * c_row).wrapping_add(first + done),
+                            c_row,
+                            last: (width - done - (vectors - 1) * lanes).min(lanes),
+                            start: start == 0,
+                        };
+                        // SAFETY: the tile lies in the block, and its operands are readable as `run`'s caller says or
+                        // packed; the kernels are of a level that the machine has.
+                        unsafe { self.kernels.tile(height, vectors)(&tile) };
+                        done += vectors * lanes;
+                    }
+                }
+            }
+            start += depth;
+            if start >= k {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Few rows against a transposed B: each element is a dot product of two contiguous runs, and B streams by once.
+
+use super::kernels::{DOT_COLUMNS, Kernel, Kernels};
+use super::scratch::{Use, with};
+use super::tile::Dots;
+use super::{Block, Gemm, Mat, Output, Shared, Source};
+use crate::simd::Level;
+use crate::threads::{parallel, threads};
+
+/// With more rows than this, packing B pays.
+const MOST_ROWS: usize = 4;
+
+/// Whether the product is one of this kind.
+pub fn fits<S: Source>(level: Level, shape: Gemm, b: &Mat<S>) -> bool {
+    let kernels = S::Sum::kernels(level);
+    S::PLAIN
+        && shape.m <= MOST_ROWS
+        && b.row == 1
+        && b.col != 1
+        && shape.k >= kernels.lanes
+        && !kernels.dots.is_empty()
+}
+
+/// Computes the batch.
+///
+/// # Safety
+/// As for [`super::gemm`], and [`fits`] holds.
+pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: Output<'_, S::Sum>) {
+    let kernels = S::Sum::kernels(level);
+    let Gemm { batch, m, n, k } = shape;
+    let split = m * n * k >= super::plan::WORTH_SPLITTING;
+    let pieces = if split { n.div_ceil(1024).next_multiple_of(threads()) } else { n.div_ceil(4096) };
+    let columns = n.div_ceil(pieces).next_multiple_of(DOT_COLUMNS);
+    let pieces = n.div_ceil(columns);
+    let job = Shared((a, b, out));
+    let task = |index: usize| {
+        let Shared((a, b, out)) = { job };
+        let (batch, first) = (index / pieces, index % pieces * columns);
+        let cols = first..n.min(first + columns);
+        let left = a.ptr.wrapping_offset(batch as isize * a.batch);
+        let right = b.ptr.wrapping_offset(batch as isize * b.batch + first as isize * b.col).cast::<S::Sum>();
+        with(Use::A, |packed| {
+            let (left, a_row) = if a.col == 1 {
+                (left.cast::<S::Sum>(), a.row)
+            } else {
+                let to = packed.room::<S::Sum>(m * k);
+                for at in 0..m * k {
+                    let from = (at / k) as isize * a.row + (at % k) as isize * a.col;
+                    // SAFETY: an element of A, and room for it.
+                    unsafe { to.add(at).write(left.offset(from).read().number()) };
+                }
+                (to.cast_const(), k as isize)
+            };
+            let dots = |c, c_row| {
+                let dots = Dots { depth: k, a: left, a_row, b: right, b_column: b.col, c, c_row };
+                // SAFETY: the operands are readable as the caller says, and C has room for the block.
+                unsafe { rows(kernels, m, cols.len(), dots) };
+            };
+            match out {
+                Output::Store { ptr, row_stride, batch_stride } => {
+                    dots(ptr.wrapping_offset(batch as isize * batch_stride + first as isize), row_stride);
+                }
+                Output::Tail(tail) => with(Use::Block, |scratch| {
+                    let ld = cols.len();
+                    let acc = scratch.room::<S::Sum>(m * ld);
+                    dots(acc, ld as isize);
+                    tail(Block { acc, ld, batch, rows: 0..m, cols: cols.clone() });
+                }),
+            }
+        });
+    };
+    let tasks = batch * pieces;
+    if tasks.saturating_mul(m * columns * k) < super::plan::WORTH_SPLITTING {
+        (0..tasks).for_each(task);
+    } else {
+        parallel(tasks, &task);
+    }
+}
+
+/// Computes `m` rows of `n` columns.
+unsafe fn rows<T>(kernels: &Kernels<T>, m: usize, n: usize, dots: Dots<T>) {
+    for column in (0..n).step_by(DOT_COLUMNS) {
+        let mut row = 0;
+        while row < m {
+            let height = (m - row).min(kernels.dots.len());
+            let block = |column: usize| Dots {
+                a: dots.a.wrapping_offset(row as isize * dots.a_row),
+                b: dots.b.wrapping_offset(column as isize * dots.b_column),
+                c: dots.c.wrapping_offset(row as isize * dots.c_row).wrapping_add(column),
+                ..dots
+            };
+            // SAFETY: rows below `m` and columns below `n`; the kernels are of a level that the machine has.
+            unsafe {
+                if column + DOT_COLUMNS <= n {
+                    kernels.dots[height - 1](&block(column));
+                } else {
+                    for column in column..n {
+                        kernels.single_dots[height - 1](&block(column));
+                    }
+                }
+            }
+            row += height;
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! A loaded program: its arena, its kernels ready to run, and the walk over them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kiln_compile::Program;
+use kiln_compile::program::Place;
+use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
+
+use super::bases::Bases;
+use super::finite::{self, Hunt};
+use super::lock::{Claim, Mode, Reentered, holding};
+use super::memory::{Allocation, CpuMemory, in_use, next_version};
+use super::prepare::{Prepared, prepare};
+use super::steady::{self, Steady};
+use super::threads::FlushDenormals;
+use super::verify;
+use kiln_device::Executable;
+use kiln_device::{Argument, Memory, Output};
+
+/// A program that is loaded on the CPU.
+pub(super) struct CpuExecutable {
+    program: Arc<Program>,
+    kernels: Vec<Prepared>,
+    steady: Option<Steady>,
+    bases: Bases,
+    /// What `bases` points into.
+    arena: Allocation,
+    inputs: Vec<Slot>,
+    outputs: Vec<Slot>,
+    variables: Vec<Slot>,
+    /// The locks of the variables in the order in which they are taken: that of their addresses.
+    claims: Vec<Claim>,
+    /// The variable that each claim is for.
+    order: Vec<usize>,
+    /// The hunt for what isn't finite, once it was switched on.
+    hunt: Option<Hunt>,
+    profiling: bool,
+    times: Vec<Duration>,
+}
+
+/// What is expected at one position of the inputs, outputs or variables.
+struct Slot {
+    dtype: DType,
+    elements: usize,
+    /// The program's buffers that lie there.
+    buffers: Vec<usize>,
+}
+
+impl CpuExecutable {
+    /// Checks a program and makes it ready to run.
+    pub(super) fn load(program: Arc<Program>) -> Result<CpuExecutable> {
+        verify::program(&program)?;
+        let arena = Allocation::zeroed(program.arena)?;
+        let mut bases = Bases::new(program.buffers.len());
+        let slots = |sizes: &mut dyn Iterator<Item = (usize, DType)>| -> Vec<Slot> {
+            sizes.map(|(elements, dtype)| Slot { dtype, elements, buffers: Vec::new() }).collect()
+        };
+        let listed = |(shape, dtype): &(Shape, DType)| (shape.elements(), *dtype);
+        let mut inputs = slots(&mut program.inputs.iter().map(listed));
+        let mut outputs = slots(&mut program.outputs.iter().map(listed));
+        let mut variables = slots(&mut program.variables.iter().map(|v| (v.shape().elements(), v.dtype())));
+        for (id, buffer) in program.buffers.iter().enumerate() {
+            match buffer.place {
+                Place::Arena(offset) => bases.set(id, arena.start().wrapping_add(offset)),
+                Place::Input(i) => inputs[i].buffers.push(id),
+                Place::Output(i) => outputs[i].buffers.push(id),
+                Place::Variable(i) => variables[i].buffers.push(id),
+            }
+        }
+        let is_steady = steady::buffers(&program);
+        let kernels: Vec<Prepared> = program
+            .kernels
+            .iter()
+            .map(|kernel| prepare(kernel, |buffer| is_steady[buffer]))
+            .collect::<Result<_>>()?;
+        Ok(CpuExecutable {
+            steady: Steady::of(&program, &kernels),
+            kernels,
+            bases,
+            arena,
+            inputs,
+            outputs,
+            variables,
+            claims: Vec::with_capacity(program.variables.len()),
+            order: (0..program.variables.len()).collect(),
+            hunt: None,
+            profiling: false,
+            times: Vec::new(),
+            program,
+        })
+    }
+
+    /// Points every base at this run's memory, or says which argument doesn't fit.
+    fn bind(
+        &mut self,
+        inputs: &[Argument],
+        variables: &[Arc<dyn Memory>],
+        outputs: &mut [Output],
+    ) -> Result<()> {
+        count("arguments", inputs.len(), self.inputs.len())?;
+        count("variables", variables.len(), self.variables.len())?;
+        count("outputs", outputs.len(), self.outputs.len())?;
+        for (i, (argument, slot)) in inputs.iter().zip(&self.inputs).enumerate() {
+            if argument.dtype() != slot.dtype || argument.elements() != slot.elements {
+                return Err(mismatch("argument", i, argument.elements(), argument.dtype(), slot));
+            }
+            for &buffer in &slot.buffers {
+                self.bases.set(buffer, argument.bytes().as_ptr().cast_mut());
+            }
+        }
+        for (i, (output, slot)) in outputs.iter_mut().zip(&self.outputs).enumerate() {
+            if output.dtype() != slot.dtype || output.elements() != slot.elements {
+                return Err(mismatch("output", i, output.elements(), output.dtype(), slot));
+            }
+            for &buffer in &slot.buffers {
+                self.bases.set(buffer, output.bytes().as_mut_ptr());
+            }
+        }
+        self.claim(variables)
+    }
+
+    /// Points the variables' bases at their memory, and lists the locks to take.
+    fn claim(&mut self, variables: &[Arc<dyn Memory>]) -> Result<()> {
+        for (i, (memory, slot)) in variables.iter().zip(&self.variables).enumerate() {
+            let memory = own(memory, i)?;
+            if memory.bytes() != slot.elements * slot.dtype.size() {
+                return Err(self.wrong_memory(i, memory.bytes()));
+            }
+            for &buffer in &slot.buffers {
+                self.bases.set(buffer, memory.start());
+            }
+        }
+        let address = |i: usize| Arc::as_ptr(&variables[i]).cast::<()>() as usize;
+        if !self.order.is_sorted_by_key(|&i| address(i)) {
+            self.order.sort_unstable_by_key(|&i| address(i));
+        }
+        if let Some(pair) = self.order.windows(2).find(|pair| {
+            let written = self.program.written[pair[0]] || self.program.written[pair[1]];
+            written && address(pair[0]) == address(pair[1])
+        }) {
+            let message =
+                format!("variables {} and {} are the same memory, and it is written", pair[0], pair[1]);
+            return Err(Error::new(ErrorKind::Value, "run", message).nowhere());
+        }
+        self.claims.clear();
+        for &i in &self.order {
+            let mode = if self.program.written[i] { Mode::Write } else { Mode::Read };
+            let lock = &raw const own(&variables[i], i)?.lock;
+            self.claims.push(Claim { lock, mode });
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn wrong_memory(&self, i: usize, bytes: usize) -> Error {
+        let (slot, name) = (&self.variables[i], self.program.variables[i].name());
+        let (elements, dtype) = (slot.elements, slot.dtype);
+        let message = format!("variable {i} ({name}) has {bytes} bytes, not {elements} elements of {dtype}");
+        Error::new(ErrorKind::Shape, "run", message).nowhere()
+    }
+}
+
+impl Executable for CpuExecutable {
+    fn run(
+        &mut self,
+        inputs: &[Argument],
+        variables: &[Arc<dyn Memory>],
+        outputs: &mut [Output],
+    ) -> Result<()> {
+        self.bind(inputs, variables, outputs)?;
+        let _flushing = FlushDenormals::new();
+        let watching = finite::checking();
+        if watching && self.hunt.is_none() {
+            self.hunt = Some(Hunt::new(&self.program));
+        }
+        let (program, kernels, bases) = (&*self.program, self.kernels.as_slice(), &self.bases);
+        let hunt = self.hunt.as_mut().filter(|_| watching);
+        let (steady, profiling, times) = (&mut self.steady, self.profiling, &mut self.times);
+        // SAFETY: the claims are for locks in `variables`, which is borrowed until this returns. (The kernels follow
+        // `bases`: inputs and outputs are borrowed, variables locked, and the arena belongs to `self`, which is
+        // borrowed alone.)
+        let walked = unsafe {
+            holding(&self.claims, || {
+                mark_written(program, variables)?;
+                let mut first = 0;
+                if let Some(steady) = steady {
+                    steady.keep_up(program, kernels, variables, bases, watching)?;
+                    // The hunt looks at everything in its order.
+                    first = if watching { 0 } else { program.steady };
+                }
+                match (hunt, profiling) {
+                    (None, false) => kernels[first..].iter().try_for_each(|kernel| (kernel.run)(bases)),
+                    (hunt, _) => slowly(program, kernels, first, bases, hunt, times),
+                }
+            })
+        };
+        walked.unwrap_or_else(|Reentered| Err(in_use("run")))?;
+        for output in outputs.iter_mut().filter(|output| output.dtype() == DType::Bool) {
+            // A variable's bytes come from anywhere, and a `bool` that is neither 0 nor 1 mustn't get out.
+            output.bytes().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.arena.bytes() + self.kernels.iter().map(|kernel| kernel.kept).sum::<usize>()
+    }
+
+    fn times(&self) -> Vec<Duration> {
+        self.times.clone()
+    }
+
+    fn profile(&mut self, on: bool) {
+        self.profiling = on;
+        self.times = if on { vec![Duration::ZERO; self.kernels.len()] } else { Vec::new() };
+    }
+}
+
+/// The walk with a look at each kernel: its time, where there is room for it, and what it stored.
+///
+/// # Safety
+/// As for calling the kernels.
+unsafe fn slowly(
+    program: &Program,
+    kernels: &[Prepared],
+    first: usize,
+    bases: &Bases,
+    mut hunt: Option<&mut Hunt>,
+    times: &mut [Duration],
+) -> Result<()> {
+    if let Some(hunt) = &mut hunt {
+        // SAFETY: as for this function.
+        unsafe { hunt.begin(program, bases)? };
+    }
+    for (position, kernel) in kernels.iter().enumerate().skip(first) {
+        let start = Instant::now();
+        (kernel.run)(bases)?;
+        if let Some(time) = times.get_mut(position) {
+            *time = start.elapsed();
+        }
+        if let Some(hunt) = &mut hunt {
+            // SAFETY: as for this function.
+            unsafe { hunt.look(program, position, bases)? };
+        }
+    }
+    Ok(())
+}
+
+/// Says of the variables that this run writes that their contents are new. Their locks are held.
+fn mark_written(program: &Program, variables: &[Arc<dyn Memory>]) -> Result<()> {
+    let mut version = None;
+    for (i, memory) in variables.iter().enumerate().filter(|(i, _)| program.written[*i]) {
+        own(memory, i)?.set_version(*version.get_or_insert_with(next_version));
+    }
+    Ok(())
+}
+
+/// The CPU's own memory behind a variable.
+#[inline]
+pub(super) fn own(memory: &Arc<dyn Memory>, i: usize) -> Result<&CpuMemory> {
+    memory.as_any().downcast_ref::<CpuMemory>().ok_or_else(|| {
+        let message = format!("variable {i} is memory of another device");
+        Error::new(ErrorKind::Device, "run", message).nowhere()
+    })
+}
+
+fn count(what: &str, has: usize, wanted: usize) -> Result<()> {
+    if has == wanted {
+        return Ok(());
+    }
+    let message = format!("the program takes {wanted} {what}, and was given {has}");
+    Err(Error::new(ErrorKind::Shape, "run", message).nowhere())
+}
+
+#[cold]
+fn mismatch(what: &str, i: usize, elements: usize, dtype: DType, slot: &Slot) -> Error {
+    let (wanted, of) = (slot.elements, slot.dtype);
+    let kind = if dtype == of { ErrorKind::Shape } else { ErrorKind::DType };
+    let message =
+        format!("{what} {i} has {elements} elements of {dtype}, and the program takes {wanted} of {of}");
+    Error::new(kind, "run", message).nowhere()
+}
