@@ -17,20 +17,25 @@ mod print;
 pub mod program;
 pub mod schedule;
 pub mod steady;
+mod target;
 
-use kiln_ir::Graph;
+use kiln_ir::{Graph, Result};
 
 pub use contract::accumulator;
 pub use program::Program;
+pub use target::Target;
 
-/// Compiles a graph.
-pub fn compile(graph: &Graph) -> Program {
+/// Compiles a graph for a target.
+///
+/// # Errors
+/// Where the target lacks what the graph needs.
+pub fn compile(graph: &Graph, target: &Target) -> Result<Program> {
     let graph = prepared(graph);
     let clusters = cluster::cluster(&graph);
     let schedule = schedule::schedule(&graph, &clusters);
     let mut program = lower::lower(&graph, &clusters, &schedule);
-    plan::plan(&mut program);
-    program
+    plan::plan(&mut program, target.alignment);
+    Ok(program)
 }
 
 /// The graph as it is cut into kernels: simplified, with nothing empty, and all that is handed back computed.

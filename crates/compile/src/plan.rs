@@ -4,9 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::program::{Buffer, BufferId, Place, Program, View, Work};
 
-/// Arena places are multiples of this many bytes: a cache line, and a vector.
-const ALIGNMENT: usize = 64;
-
 /// The kernels between which a temporary is alive, and whose place it takes over.
 #[derive(Clone, Debug)]
 struct Life {
@@ -20,9 +17,9 @@ struct Life {
 const MANY: usize = 2048;
 
 /// Gives every arena buffer its offset: in place of an operand that dies where it is made if the kernel allows it, else
-/// where nothing else is during its whole life.
-pub fn plan(program: &mut Program) {
-    let mut lives = lives(program);
+/// where nothing else is during its whole life. Offsets are multiples of `alignment` bytes.
+pub fn plan(program: &mut Program, alignment: usize) {
+    let mut lives = lives(program, alignment);
     let owner = take_over(program, &mut lives);
     let mut offsets = vec![0; program.buffers.len()];
     program.arena = match lives.len() {
@@ -137,7 +134,7 @@ impl Arena {
     }
 }
 
-fn lives(program: &Program) -> Vec<Life> {
+fn lives(program: &Program, alignment: usize) -> Vec<Life> {
     let mut span: Vec<Option<(usize, usize)>> = vec![None; program.buffers.len()];
     for (position, kernel) in program.kernels.iter().enumerate() {
         for view in kernel.work.reads().into_iter().chain(kernel.work.writes()) {
@@ -145,7 +142,7 @@ fn lives(program: &Program) -> Vec<Life> {
             *last = position;
         }
     }
-    let bytes = |buffer: &Buffer| (buffer.elements * buffer.dtype.size()).next_multiple_of(ALIGNMENT);
+    let bytes = |buffer: &Buffer| (buffer.elements * buffer.dtype.size()).next_multiple_of(alignment);
     let arena = |id: &BufferId| matches!(program.buffers[*id].place, Place::Arena(_));
     (0..program.buffers.len())
         .filter(arena)
@@ -246,7 +243,7 @@ mod tests {
                 .map(|buffer| {
                     let first = next(40) as usize;
                     let last = first + next(12) as usize;
-                    Life { buffer, first, last, bytes: (next(5) as usize + 1) * ALIGNMENT }
+                    Life { buffer, first, last, bytes: (next(5) as usize + 1) * 64 }
                 })
                 .collect();
             for place in [by_size, by_time] {

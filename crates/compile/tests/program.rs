@@ -11,7 +11,7 @@ use kiln_testkit::{Problem, Tolerance, close};
 fn check(problem: &Problem) {
     let graph: &Graph = &problem.graph;
     let expected = problem.oracle().unwrap_or_else(|error| panic!("{}: {error}", problem.name));
-    let program = kiln_compile::compile(graph);
+    let program = kiln_compile::compile(graph, &kiln_compile::Target::plain("test")).unwrap();
     let inputs: Vec<&Data> = problem.inputs.iter().collect();
     let variables: Vec<Data> = program.variables.iter().map(|v| held(&**v).unwrap()).collect();
     let found = std::panic::catch_unwind(AssertUnwindSafe(|| naive::run(&program, &inputs, &variables)))

@@ -20,7 +20,7 @@ fn main() {
 fn op(bencher: Bencher, name: &str) {
     let Some(speed) = CASES.iter().find(|case| case.name == name) else { return };
     let problem = speed.case().problem().expect(name);
-    let program = Arc::new(kiln_compile::compile(&problem.graph));
+    let program = Arc::new(kiln_compile::compile(&problem.graph, cpu().target()).unwrap());
     let mut executable = cpu().load(program.clone()).expect(name);
     let arguments: Vec<Argument> = problem.inputs.iter().map(Argument::from_data).collect();
     let filled = program.outputs.iter().map(|(shape, dtype)| (shape.elements(), *dtype));

@@ -33,7 +33,7 @@ extern crate self as kiln_cpu;
 use std::sync::{Arc, LazyLock};
 
 use kiln_compile::Program;
-use kiln_device::{Device, Executable, Memory};
+use kiln_device::{Device, Executable, Memory, Target};
 use kiln_ir::Result;
 
 pub use finite::check_finite;
@@ -53,6 +53,11 @@ impl Device for CpuDevice {
     fn name(&self) -> String {
         let threads = threads();
         format!("cpu ({threads} thread{})", if threads == 1 { "" } else { "s" })
+    }
+
+    fn target(&self) -> &Target {
+        static TARGET: LazyLock<Target> = LazyLock::new(|| Target::plain("cpu"));
+        &TARGET
     }
 
     fn allocate(&self, bytes: usize) -> Result<Arc<dyn Memory>> {

@@ -30,7 +30,7 @@ fn near(problem: &Problem) -> Tolerance {
 /// Runs a problem twice on the same variables and then on others, and compares each time. Whether the program has a
 /// steady part.
 fn check(problem: &Problem, tolerance: Tolerance) -> bool {
-    let program = Arc::new(kiln_compile::compile(&problem.graph));
+    let program = Arc::new(kiln_compile::compile(&problem.graph, cpu().target()).unwrap());
     let mut executable = cpu().load(program.clone()).unwrap();
     let mut values: Vec<Data> = program.variables.iter().map(|v| held(&**v).unwrap()).collect();
     let memories: Vec<Arc<dyn Memory>> =
@@ -170,7 +170,7 @@ fn blocks_of_networks_keep_up_with_their_parameters() {
 #[test]
 fn a_chain_of_scales_and_shifts_becomes_one_of_each() {
     let problem = block(&mut Rng::new(1), 1, &BLOCKS[0]).with_variables(|position| position >= 2);
-    let program = kiln_compile::compile(&problem.graph);
+    let program = kiln_compile::compile(&problem.graph, cpu().target()).unwrap();
     let labels: Vec<&str> =
         program.kernels[program.steady..].iter().map(|kernel| kernel.label.as_str()).collect();
     assert!(labels.iter().any(|label| label.starts_with("conv+mul+add+max+min")), "{labels:?}");
@@ -183,7 +183,7 @@ fn an_output_is_written_at_every_run() {
     let x = Expr::input(0, shape.clone(), DType::F32);
     let doubled = x.binary(BinaryOp::Add, &x);
     let problem = Problem::trace("doubled", &[(shape, data)], &[doubled]).unwrap().with_variables(|_| true);
-    let program = Arc::new(kiln_compile::compile(&problem.graph));
+    let program = Arc::new(kiln_compile::compile(&problem.graph, cpu().target()).unwrap());
     let mut executable = cpu().load(program).unwrap();
     let memory = cpu().allocate(16).unwrap();
     memory.write(Argument::from_data(&problem.inputs[0]).bytes()).unwrap();

@@ -14,7 +14,7 @@ static THREADS: Mutex<()> = Mutex::new(());
 
 fn run(problem: &Problem, threads: usize) -> Vec<Data> {
     set_threads(threads);
-    let program = Arc::new(kiln_compile::compile(&problem.graph));
+    let program = Arc::new(kiln_compile::compile(&problem.graph, cpu().target()).unwrap());
     let mut executable = cpu().load(program.clone()).unwrap();
     let mut outputs: Vec<Data> = program
         .outputs
@@ -43,7 +43,7 @@ fn with_tolerance(problem: Problem) -> (Problem, Tolerance) {
 }
 
 fn check(problem: &Problem, tolerance: Tolerance) {
-    if kiln_compile::compile(&problem.graph).variables.is_empty() {
+    if kiln_compile::compile(&problem.graph, cpu().target()).unwrap().variables.is_empty() {
         let expected = problem.oracle().unwrap_or_else(|error| panic!("{}: {error}", problem.name));
         let one = run(problem, 1);
         let two = run(problem, 2);
@@ -52,7 +52,7 @@ fn check(problem: &Problem, tolerance: Tolerance) {
                 panic!(
                     "{} output {position}: {message}\n{}",
                     problem.name,
-                    kiln_compile::compile(&problem.graph)
+                    kiln_compile::compile(&problem.graph, cpu().target()).unwrap()
                 );
             }
             assert_eq!(bits(found), bits(&two[position]), "{}: threads change the result", problem.name);

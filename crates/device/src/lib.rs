@@ -7,6 +7,7 @@ mod memory;
 use std::sync::Arc;
 
 use kiln_compile::Program;
+pub use kiln_compile::Target;
 use kiln_ir::Result;
 
 pub use memory::{Argument, Memory, Output};
@@ -15,6 +16,9 @@ pub use memory::{Argument, Memory, Output};
 pub trait Device: Send + Sync + std::fmt::Debug {
     /// What it is, for people: `cpu (AVX-512, 2 threads)`.
     fn name(&self) -> String;
+
+    /// What programs are compiled for that are to run here.
+    fn target(&self) -> &Target;
 
     /// Zeroed memory that outlives programs, for a variable.
     fn allocate(&self, bytes: usize) -> Result<Arc<dyn Memory>>;

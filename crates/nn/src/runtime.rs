@@ -18,7 +18,7 @@ pub(crate) struct Loaded {
 
 /// Compiles a graph and loads it on the device.
 pub(crate) fn load(graph: &Graph) -> Result<Loaded> {
-    let program = Arc::new(kiln_compile::compile(graph));
+    let program = Arc::new(kiln_compile::compile(graph, kiln_cpu::cpu().target())?);
     let memories =
         program.variables.iter().map(|variable| memory_of(&**variable)).collect::<Result<Vec<_>>>()?;
     let executable = kiln_cpu::cpu().load(program.clone())?;
