@@ -60,6 +60,7 @@
 //! ```
 
 mod checksum;
+mod registry;
 mod error;
 mod inputs;
 pub mod model;
@@ -68,6 +69,7 @@ pub mod store;
 pub mod trainer;
 pub mod weights;
 
+pub use registry::{default_device, device, devices};
 pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use kiln_data as data;

@@ -13,7 +13,7 @@ use kiln_ir::Result;
 
 pub use kiln_compile::Target;
 pub use memory::{Argument, Host, HostMut, Memory, Output};
-pub use registry::{default_device, device, devices, register, set_default_device};
+pub use registry::{default_device, device, devices, register, register_default, set_default_device};
 
 /// A place where programs run.
 pub trait Device: Send + Sync + std::fmt::Debug {

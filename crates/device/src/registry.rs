@@ -21,10 +21,12 @@ struct Kind {
 #[derive(Debug)]
 struct Registry {
     kinds: Vec<Kind>,
+    /// The kind whose first device is the default one.
+    first: Option<&'static str>,
     chosen: Option<Arc<dyn Device>>,
 }
 
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry { kinds: Vec::new(), chosen: None });
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { kinds: Vec::new(), first: None, chosen: None });
 
 fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
@@ -36,17 +38,25 @@ impl Kind {
     }
 }
 
-/// Makes a kind of device known, under a name without a colon. The first kind's first device is the default one. A name
-/// that is known already stays what it is.
+/// Makes a kind of device known, under a name without a colon. A name that is known already stays what it is.
 pub fn register(name: &'static str, open: Open) {
+    add(&mut registry(), name, open);
+}
+
+/// Makes a kind of device known whose first device is the default one, unless another kind's is already.
+pub fn register_default(name: &'static str, open: Open) {
     let mut registry = registry();
+    add(&mut registry, name, open);
+    registry.first.get_or_insert(name);
+}
+
+fn add(registry: &mut Registry, name: &'static str, open: Open) {
     if registry.kinds.iter().all(|kind| kind.name != name) {
         registry.kinds.push(Kind { name, open, opened: None });
     }
 }
 
-/// Every device of this process, the default one first unless another was chosen; for a kind that can't be opened its name
-/// and why.
+/// Every device of this process; for a kind that can't be opened its name and why.
 pub fn devices() -> Vec<(String, Result<Arc<dyn Device>>)> {
     let mut found = Vec::new();
     for kind in &mut registry().kinds {
@@ -95,10 +105,13 @@ pub fn default_device() -> Result<Arc<dyn Device>> {
         return Ok(chosen.clone());
     }
     let none = || {
-        let message = "no kind of device is known to this program; kiln's feature `cpu` brings one";
+        let message =
+            "no device was chosen, and this program has no default one (kiln's feature `cpu` brings one)";
         Error::new(ErrorKind::Device, "device", message).nowhere()
     };
-    let chosen = registry.kinds.first_mut().ok_or_else(none)?.devices()?.first().cloned().ok_or_else(none)?;
+    let first = registry.first.ok_or_else(none)?;
+    let kind = registry.kinds.iter_mut().find(|kind| kind.name == first).ok_or_else(none)?;
+    let chosen = kind.devices()?.first().cloned().ok_or_else(none)?;
     registry.chosen = Some(chosen.clone());
     Ok(chosen)
 }

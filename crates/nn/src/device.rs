@@ -9,18 +9,27 @@ use kiln_ir::{Error, ErrorKind, Result};
 
 use crate::variable::device_of;
 
+/// Makes another kind of device known, behind those that this crate brings. What `open` gives is found by name; see
+/// [`device`].
+pub fn register(name: &'static str, open: fn() -> Result<Vec<Arc<dyn Device>>>) {
+    known();
+    kiln_device::register(name, open);
+}
+
 /// Makes the devices known that this crate brings: the CPU, with the feature `cpu`.
 fn known() {
     #[cfg(feature = "cpu")]
-    kiln_device::register("cpu", kiln_cpu::open);
+    kiln_device::register_default("cpu", kiln_cpu::open);
 }
 
 /// The device of this name: `cpu`, `gpu`, `gpu:1`.
 ///
 /// ```
+/// # #[cfg(feature = "cpu")] {
 /// let cpu = kiln_nn::device("cpu")?;
 /// assert_eq!(cpu.name(), "cpu");
 /// assert!(kiln_nn::device("abacus").unwrap_err().to_string().contains("there are: cpu"));
+/// # }
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
 ///

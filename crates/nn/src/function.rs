@@ -205,25 +205,22 @@ impl<'a, const N: usize> Function<'a, N> {
         self.go(inputs, Some(results))
     }
 
-    /// These inputs on the device, where that saves the next run from waiting for them: while a run that was started goes on,
-    /// the next one's inputs can go there already. On a device that shares the host's memory they are what they were.
+    /// These inputs in variables of the device, where that saves the next run from waiting for them: while a run that was
+    /// started goes on, the next one's inputs can go there already. Nothing where the device of the last run shares the host's
+    /// memory, or none ran yet.
     ///
     /// # Errors
-    /// As [`Function::run`]; where the device has no memory for them.
-    pub fn upload<'i>(&mut self, inputs: [Input<'i>; N]) -> Result<[Input<'i>; N]> {
-        self.prepare(&inputs)?;
-        let Some(device) = self.compiled.last().map(|compiled| compiled.loaded.device.clone()) else {
-            return Ok(inputs);
+    /// Where the device has no memory for them, or fails.
+    pub fn upload(&mut self, inputs: [Input; N]) -> Result<Option<[Variable; N]>> {
+        let Some(device) = self.device().filter(|device| !device.shares_host_memory()) else {
+            return Ok(None);
         };
-        if device.shares_host_memory() {
-            return Ok(inputs);
-        }
         let fits = |kept: &[Variable; N]| {
             kept.iter().zip(&inputs).all(|(kept, input)| {
                 kept.shape().sizes() == input.shape.as_slice() && kept.dtype() == input.dtype()
             })
         };
-        // The run that goes on reads one, so each shape has two.
+        // The run that goes on reads one, so each combination of shapes has two.
         let alike = self.uploads.iter().filter(|kept| fits(kept)).count();
         let kept = match self.uploads.iter().position(fits) {
             Some(oldest) if alike >= 2 => self.uploads.remove(oldest),
@@ -241,9 +238,8 @@ impl<'a, const N: usize> Function<'a, N> {
                 Value::Variable(other) => variable.write(&other.read()?)?,
             }
         }
-        let uploaded = std::array::from_fn(|at| Input::variable(&kept[at]));
-        self.uploads.push(kept);
-        Ok(uploaded)
+        self.uploads.push(kept.clone());
+        Ok(Some(kept))
     }
 
     /// Runs, with results in these variables or in the function's own outputs.

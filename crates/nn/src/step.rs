@@ -282,11 +282,11 @@ impl<'a, const N: usize> Step<'a, N> {
         }
     }
 
-    /// The inputs of the step after the one that goes on, on the device where that saves time; see [`Function::upload`].
+    /// The inputs of the step after the one that goes on, in variables of the device where that saves time; see [`Function::upload`].
     ///
     /// # Errors
     /// As there.
-    pub fn upload<'i>(&mut self, inputs: [Input<'i>; N]) -> Result<[Input<'i>; N]> {
+    pub fn upload(&mut self, inputs: [Input; N]) -> Result<Option<[Variable; N]>> {
         self.next().upload(inputs)
     }
 
