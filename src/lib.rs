@@ -60,22 +60,22 @@
 //! ```
 
 mod checksum;
-mod registry;
 mod error;
 mod inputs;
 pub mod model;
 pub mod onnx;
+mod registry;
 pub mod store;
 pub mod trainer;
 pub mod weights;
 
-pub use registry::{default_device, device, devices};
 pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use kiln_data as data;
 pub use kiln_ir as ir;
 pub use kiln_nn::*;
 pub use model::Model;
+pub use registry::{default_device, device, devices};
 
 /// What most programs use: `use kiln::prelude::*;`.
 pub mod prelude {
