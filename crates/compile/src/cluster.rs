@@ -12,6 +12,7 @@ use kiln_ir::graph::{Graph, Id};
 
 use crate::align::{Align, LoopId, Loops};
 use crate::kind::{Kind, computes, kind, operands, root};
+use crate::order::Order;
 use crate::steady::steady;
 
 /// The position of a unit in [`Clusters::units`].
@@ -40,6 +41,8 @@ pub struct Clusters {
     pub units: Vec<Unit>,
     /// The unit of each node that computes something.
     pub unit_of: HashMap<Id, UnitId>,
+    /// The units in an order in which each comes behind those it needs.
+    pub(crate) order: Order,
 }
 
 /// The loops of a unit and how its members lie on them.
@@ -57,7 +60,7 @@ pub struct Nest {
 
 /// Puts every computing node into a unit.
 pub fn cluster(graph: &Graph) -> Clusters {
-    let mut clusters = Clusters { units: Vec::new(), unit_of: HashMap::new() };
+    let mut clusters = Clusters { units: Vec::new(), unit_of: HashMap::new(), order: Order::default() };
     let steady = steady(graph);
     for id in 0..graph.nodes.len() {
         if computes(graph, id) {
@@ -85,12 +88,15 @@ impl Clusters {
                 }
             }
         }
+        let needed = self.needed(graph, &[id]);
         let home = candidates
             .iter()
             .copied()
-            .find(|&unit| self.units[unit].steady == steady && self.may_join(graph, unit, id));
+            .find(|&unit| self.units[unit].steady == steady && self.may_join(graph, unit, id, &needed));
         match home {
             Some(unit) => {
+                let others: Vec<UnitId> = needed.into_iter().filter(|&other| other != unit).collect();
+                self.order.link(&others, unit);
                 self.units[unit].members.push(id);
                 self.unit_of.insert(id, unit);
                 for other in candidates {
@@ -100,14 +106,15 @@ impl Clusters {
                 }
             }
             None => {
-                self.unit_of.insert(id, self.units.len());
+                self.unit_of.insert(id, self.order.add(&needed));
                 let contraction = (this == Kind::Contraction).then_some(id);
                 self.units.push(Unit { members: vec![id], contraction, open: this != Kind::Other, steady });
             }
         }
     }
 
-    fn may_join(&self, graph: &Graph, unit: UnitId, id: Id) -> bool {
+    /// Whether a node that needs these units may become a member of one.
+    fn may_join(&mut self, graph: &Graph, unit: UnitId, id: Id, needed: &[UnitId]) -> bool {
         let Unit { members, contraction, open, .. } = &self.units[unit];
         if !open || members.len() >= MOST_MEMBERS {
             return false;
@@ -115,15 +122,8 @@ impl Clusters {
         if contraction.is_some() && kind(&graph.nodes[id].op) == Kind::Reduce {
             return false;
         }
-        let outside = |origin: &Id| self.unit_of.get(origin).is_some_and(|&other| other != unit);
-        let others: Vec<UnitId> = graph.nodes[id]
-            .inputs
-            .iter()
-            .map(|&input| root(graph, input))
-            .filter(outside)
-            .map(|origin| self.unit_of[&origin])
-            .collect();
-        if others.iter().any(|&other| self.depends(graph, other, unit)) {
+        let others: Vec<UnitId> = needed.iter().copied().filter(|&other| other != unit).collect();
+        if self.order.reaches(unit, &others) {
             return false;
         }
         // A pointwise node directly on members lies where they lie.
@@ -157,10 +157,7 @@ impl Clusters {
         {
             return false;
         }
-        let between = |from: UnitId, to: UnitId| {
-            self.needs(graph, from).into_iter().any(|needed| needed != to && self.depends(graph, needed, to))
-        };
-        if between(unit, other) || between(other, unit) {
+        if !self.order.may_merge(unit, other) {
             return false;
         }
         let mut members = [a.members.as_slice(), b.members.as_slice()].concat();
@@ -173,6 +170,7 @@ impl Clusters {
         if nest(graph, &members, contraction).is_none() {
             return false;
         }
+        self.order.merge(unit, other);
         for &id in &self.units[other].members {
             self.unit_of.insert(id, unit);
         }
@@ -216,36 +214,17 @@ impl Clusters {
 
     /// The units whose results `unit` reads or waits for.
     pub fn needs(&self, graph: &Graph, unit: UnitId) -> Vec<UnitId> {
-        let mut needed = Vec::new();
-        for &member in &self.units[unit].members {
-            for &input in &graph.nodes[member].inputs {
-                if let Some(&other) = self.unit_of.get(&root(graph, input))
-                    && other != unit
-                    && !needed.contains(&other)
-                {
-                    needed.push(other);
-                }
-            }
-        }
+        let mut needed = self.needed(graph, &self.units[unit].members);
+        needed.retain(|&other| other != unit);
         needed
     }
 
-    /// Whether `unit` is `target` or needs it, directly or through others.
-    fn depends(&self, graph: &Graph, unit: UnitId, target: UnitId) -> bool {
-        let first = self.units[target].members[0];
+    /// The units whose results these nodes read or wait for, each once.
+    fn needed(&self, graph: &Graph, nodes: &[Id]) -> Vec<UnitId> {
+        let inputs = nodes.iter().flat_map(|&node| &graph.nodes[node].inputs);
+        let units = inputs.filter_map(|&input| self.unit_of.get(&root(graph, input)).copied());
         let mut seen = HashSet::new();
-        let mut stack = vec![unit];
-        while let Some(unit) = stack.pop() {
-            if unit == target {
-                return true;
-            }
-            // Inputs come before users, so what ends before the target starts can't need it.
-            let last = self.units[unit].members.last().copied().unwrap_or(0);
-            if last > first && seen.insert(unit) {
-                stack.extend(self.needs(graph, unit));
-            }
-        }
-        false
+        units.filter(|&unit| seen.insert(unit)).collect()
     }
 }
 

@@ -10,6 +10,7 @@ mod fuse;
 pub mod kind;
 pub mod layout;
 mod lower;
+mod order;
 mod other;
 pub mod plan;
 pub mod prepare;

@@ -31,8 +31,13 @@ pub struct Lowering<'a> {
     variable_position: HashMap<usize, usize>,
     /// The buffer of each variable.
     variable_buffer: Vec<BufferId>,
-    /// New values that may only reach their variable when everything else is done.
+    /// The position of each value that is handed back among the outputs, the first where it is several times there.
+    output: HashMap<Id, usize>,
+    /// The position of each variable's new value among the updates, likewise.
+    update: HashMap<Id, usize>,
+    /// New values that may only reach their variable when everything else is done, in the order in which they came.
     late: Vec<(Id, BufferId)>,
+    is_late: HashSet<Id>,
     in_place: &'a [bool],
 }
 
@@ -77,7 +82,10 @@ impl<'a> Lowering<'a> {
             shared: HashSet::new(),
             variable_position: HashMap::new(),
             variable_buffer: Vec::new(),
+            output: first_positions(graph.outputs.iter().copied()),
+            update: first_positions(graph.updates.iter().map(|(_, id)| *id)),
             late: Vec::new(),
+            is_late: HashSet::new(),
             in_place,
         };
         let mut input_buffer: Vec<Option<BufferId>> = vec![None; graph.inputs.len()];
@@ -171,9 +179,7 @@ impl<'a> Lowering<'a> {
 
     /// Whether memory must hold the value: others read it, or it is handed back or kept.
     pub(crate) fn is_stored(&self, id: Id) -> bool {
-        self.shared.contains(&id)
-            || self.graph.outputs.contains(&id)
-            || self.graph.updates.iter().any(|(_, updated)| *updated == id)
+        self.shared.contains(&id) || self.output.contains_key(&id) || self.update.contains_key(&id)
     }
 
     /// From now on memory must hold these values.
@@ -190,17 +196,17 @@ impl<'a> Lowering<'a> {
     /// is only written directly where `safe` says that this kernel doesn't read it otherwise.
     pub(crate) fn destination(&mut self, id: Id, safe: impl Fn(BufferId) -> bool) -> Option<Located> {
         let (shape, dtype) = (self.graph.nodes[id].shape.clone(), self.graph.nodes[id].dtype);
-        if let Some(position) = self.graph.outputs.iter().position(|&output| output == id) {
+        if let Some(&position) = self.output.get(&id) {
             let buffer = self.buffer(Place::Output(position), dtype, &shape);
             return Some(Located::row_major(buffer, &shape));
         }
-        let update = self.graph.updates.iter().position(|(_, updated)| *updated == id)?;
+        let update = *self.update.get(&id)?;
         let address = self.graph.updates[update].0.address();
         let buffer = self.variable_buffer[self.variable_position[&address]];
         if self.in_place[update] && safe(buffer) {
             return Some(Located::row_major(buffer, &shape));
         }
-        if !self.late.contains(&(id, buffer)) {
+        if self.is_late.insert(id) {
             self.late.push((id, buffer));
         }
         None
@@ -351,4 +357,12 @@ impl<'a> Lowering<'a> {
         };
         members.iter().map(of).sum()
     }
+}
+
+fn first_positions(ids: impl Iterator<Item = Id>) -> HashMap<Id, usize> {
+    let mut positions = HashMap::new();
+    ids.enumerate().for_each(|(position, id)| {
+        positions.entry(id).or_insert(position);
+    });
+    positions
 }

@@ -1,7 +1,7 @@
 //! The order of kernels, and which updates may write their variable in place.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 
 use kiln_ir::Op;
 use kiln_ir::graph::{Graph, Id};
@@ -31,6 +31,7 @@ pub fn schedule(graph: &Graph, clusters: &Clusters) -> Schedule {
     }
 
     let readers = variable_readers(graph, clusters);
+    let mut runs = clusters.order.clone();
     let mut in_place = Vec::with_capacity(graph.updates.len());
     for (variable, id) in &graph.updates {
         let writer = clusters.unit_of[id];
@@ -38,7 +39,7 @@ pub fn schedule(graph: &Graph, clusters: &Clusters) -> Schedule {
             .get(&variable.address())
             .map(|units| units.iter().copied().filter(|&unit| unit != writer).collect())
             .unwrap_or_default();
-        let free = before.is_empty() || !reaches_any(&users, writer, &before);
+        let free = runs.link(&before, writer);
         if free {
             for unit in before {
                 needs[writer].push(unit);
@@ -92,20 +93,4 @@ fn variable_address(graph: &Graph, id: Id) -> Option<usize> {
         Op::Var(variable) => Some(variable.address()),
         _ => None,
     }
-}
-
-fn reaches_any(users: &[Vec<UnitId>], from: UnitId, targets: &[UnitId]) -> bool {
-    let mut seen = HashSet::from([from]);
-    let mut stack = vec![from];
-    while let Some(unit) = stack.pop() {
-        for &user in &users[unit] {
-            if targets.contains(&user) {
-                return true;
-            }
-            if seen.insert(user) {
-                stack.push(user);
-            }
-        }
-    }
-    false
 }

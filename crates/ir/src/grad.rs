@@ -62,11 +62,12 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
                 gradient_of.insert(slot(node), vec![g.clone()]);
             }
             let by_rule = by_user_rule(node, &y, &g);
+            let starts = starts(node);
             for (position, x) in node.inputs.iter().enumerate() {
                 if !active.contains(&x.id) {
                     continue;
                 }
-                if let Some(more) = adjoint(node, position, &y, &g, &by_rule) {
+                if let Some(more) = adjoint(node, position, &y, &g, (&by_rule, &starts)) {
                     gradient_of.entry(slot(x)).or_default().push(more);
                 }
             }
@@ -187,8 +188,26 @@ fn by_user_rule(node: &Node, y: &Expr, g: &Expr) -> Vec<Option<Expr>> {
     std::iter::repeat_n(None, skipped).chain(checked).collect()
 }
 
-/// The table: the gradient for operand `i`, or `None` where none flows.
-fn adjoint(node: &Node, i: usize, y: &Expr, g: &Expr, by_rule: &[Option<Expr>]) -> Option<Expr> {
+/// Where each part of a concatenation begins; nothing for other operations.
+fn starts(node: &Node) -> Vec<usize> {
+    let Op::Concat(axis) = node.op else { return Vec::new() };
+    let next = |end: &mut usize, part: &Arc<Node>| {
+        let start = *end;
+        *end += part.shape[axis];
+        Some(start)
+    };
+    node.inputs.iter().scan(0, next).collect()
+}
+
+/// The table: the gradient for operand `i`, or `None` where none flows. What is known of all operands of a node comes along:
+/// the gradients by the user's own rule, and [`starts`].
+fn adjoint(
+    node: &Node,
+    i: usize,
+    y: &Expr,
+    g: &Expr,
+    (by_rule, starts): (&[Option<Expr>], &[usize]),
+) -> Option<Expr> {
     let x = |position: usize| Expr::from(node.inputs[position].clone());
     let shape = &node.inputs[i].shape;
     Some(match &node.op {
@@ -208,10 +227,7 @@ fn adjoint(node: &Node, i: usize, y: &Expr, g: &Expr, by_rule: &[Option<Expr>]) 
             let range = |(&start, &len)| SliceRange { start, len, step: 1 };
             g.slice(&before.iter().zip(shape.iter()).map(range).collect::<Vec<_>>())
         }
-        Op::Concat(axis) => {
-            let offset = node.inputs[..i].iter().map(|part| part.shape[*axis]).sum();
-            g.narrow(*axis, offset, shape[*axis])
-        }
+        Op::Concat(axis) => g.narrow(*axis, starts[i], shape[*axis]),
 
         Op::Reduce(ReduceOp::Sum, _) => g.broadcast_to(shape),
         Op::Reduce(ReduceOp::Prod, axes) => g.broadcast_to(shape) * product_of_others(&x(0), axes),

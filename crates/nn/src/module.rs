@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::collections::HashSet;
 
 use kiln_device::Device;
 use kiln_ir::{Error, ErrorKind, Result};
@@ -94,6 +95,8 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
 pub struct Visitor {
     path: Vec<String>,
     parameters: Vec<(String, Param)>,
+    /// Where those parameters are.
+    seen: HashSet<usize>,
     states: Vec<(String, Variable)>,
 }
 
@@ -114,7 +117,7 @@ impl Visitor {
             variable.rename(&path);
         }
         // One that is shared is trained once, under its first path.
-        if !self.parameters.iter().any(|(_, other)| other.is(param)) {
+        if param.address().is_none_or(|address| self.seen.insert(address)) {
             self.parameters.push((path, param.clone()));
         }
     }

@@ -2,6 +2,7 @@
 //! inputs, compiled together, and run many times.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -360,21 +361,20 @@ impl<'a, const N: usize> Step<'a, N> {
     /// Where the step keeps no averages, or the device fails.
     pub fn swap_averages(&self, model: &impl Module) -> Result<()> {
         let mut slots = self.slots.borrow_mut();
-        let (state, mut swapped) = (slots.state(), false);
+        let (state, mut swapped) = (slots.state().into_iter().collect::<HashMap<_, _>>(), false);
         for (path, param) in model.parameters() {
             let name = format!("{path}.average");
             let variable = param.variable()?;
             let weights = variable.read()?;
-            let average =
-                match (state.iter().find(|(other, _)| *other == name), slots.pending().get_mut(&name)) {
-                    (Some((_, kept)), _) => {
-                        let average = kept.read()?;
-                        kept.write(&weights)?;
-                        average
-                    }
-                    (None, Some(pending)) => std::mem::replace(pending, weights),
-                    (None, None) => continue,
-                };
+            let average = match (state.get(&name), slots.pending().get_mut(&name)) {
+                (Some(kept), _) => {
+                    let average = kept.read()?;
+                    kept.write(&weights)?;
+                    average
+                }
+                (None, Some(pending)) => std::mem::replace(pending, weights),
+                (None, None) => continue,
+            };
             variable.write(&average)?;
             swapped = true;
         }

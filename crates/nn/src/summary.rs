@@ -1,11 +1,14 @@
 //! A model as a table: what each layer is, makes, keeps and costs.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use kiln_ir::{DType, Graph, Result, Shape};
+use kiln_ir::graph::Id;
+use kiln_ir::{DType, Graph, Op, Result, Shape};
 
 use crate::layers::Layer;
 use crate::tensor::Tensor;
+use crate::variable::Param;
 
 /// One layer of a model, seen with an input.
 #[derive(Clone, Debug)]
@@ -18,7 +21,7 @@ pub struct Row {
     pub output: Shape,
     /// Numbers it keeps and trains.
     pub parameters: usize,
-    /// Multiplications, additions and so on in one forward pass.
+    /// Multiplications, additions and so on in one forward pass, as it is computed by itself.
     pub operations: u64,
     /// Bytes of what it makes.
     pub bytes: usize,
@@ -65,24 +68,20 @@ impl Summary {
         let x = Tensor(kiln_ir::Expr::input(0, shape.clone(), dtype));
         let stages = model.stages(&x);
         let parameters = model.parameters();
-        let (mut rows, mut before) = (Vec::with_capacity(stages.len()), 0);
-        for (path, title, y) in stages {
-            y.sound()?;
-            let until = operations((&shape, dtype), &y)?;
-            let own = |name: &str| path.is_empty() || name == path || name.starts_with(&format!("{path}."));
+        let outputs = stages.iter().map(|(.., y)| Ok(y.sound()?.0.clone())).collect::<Result<Vec<_>>>()?;
+        let (graph, _) = Graph::trace(&[(shape, dtype)], &outputs, &[])?;
+        let mut known = vec![false; graph.nodes.len()];
+        let within = within(&parameters);
+        let mut rows = Vec::with_capacity(stages.len());
+        for ((path, title, y), &result) in stages.into_iter().zip(&graph.outputs) {
             rows.push(Row {
-                parameters: parameters
-                    .iter()
-                    .filter(|(name, _)| own(name))
-                    .map(|(_, p)| p.shape().elements())
-                    .sum(),
+                parameters: within.get(path.as_str()).copied().unwrap_or(0),
                 path,
                 title,
                 output: y.shape(),
-                operations: until.saturating_sub(before),
+                operations: operations(&stage(&graph, result, &mut known))?,
                 bytes: y.elements() * y.dtype().size(),
             });
-            before = until;
         }
         let count = |frozen: bool| {
             let these = parameters.iter().filter(|(_, param)| param.is_frozen() == frozen);
@@ -92,15 +91,55 @@ impl Summary {
     }
 }
 
-/// What it takes to compute `y` from an input of this shape.
-fn operations((shape, dtype): (&Shape, DType), y: &Tensor) -> Result<u64> {
-    let declared = [(shape.clone(), dtype)];
-    let (graph, _) = Graph::trace(&declared, std::slice::from_ref(&y.0), &[])?;
-    Ok(kiln_compile::compile(&graph, crate::default_device()?.target())?
-        .kernels
-        .iter()
-        .map(|kernel| kernel.operations)
-        .sum())
+/// How many numbers are kept under each path: that of a parameter, and those of what it is part of.
+fn within(parameters: &[(String, Param)]) -> HashMap<&str, usize> {
+    let mut within = HashMap::new();
+    for (path, param) in parameters {
+        let parts = path.match_indices('.').map(|(end, _)| end);
+        let mut ends: Vec<usize> = [0, path.len()].into_iter().chain(parts).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        for end in ends {
+            *within.entry(&path[..end]).or_default() += param.shape().elements();
+        }
+    }
+    within
+}
+
+/// What a stage computes: all that `result` follows from and no stage before it has computed, which comes in as arguments.
+/// So each node is in one stage, however many there are.
+fn stage(graph: &Graph, result: Id, known: &mut [bool]) -> Graph {
+    // Leaves cost nothing, and what follows from variables alone is to be seen as such.
+    let is_leaf = |id: Id| graph.nodes[id].inputs.is_empty() && !matches!(graph.nodes[id].op, Op::Input(_));
+    let mut ids = BTreeSet::new();
+    let mut stack = vec![result];
+    while let Some(id) = stack.pop() {
+        if ids.insert(id) && !known[id] {
+            stack.extend(&graph.nodes[id].inputs);
+        }
+    }
+    let mut own = Graph::default();
+    let mut new_id = HashMap::new();
+    for id in ids {
+        let mut node = graph.nodes[id].clone();
+        if known[id] || matches!(node.op, Op::Input(_)) {
+            node.op = Op::Input(own.inputs.len());
+            node.inputs.clear();
+            own.inputs.push((node.shape.clone(), node.dtype));
+        }
+        node.inputs.iter_mut().for_each(|input| *input = new_id[input]);
+        known[id] = !is_leaf(id);
+        new_id.insert(id, own.nodes.len());
+        own.nodes.push(node);
+    }
+    own.outputs.push(new_id[&result]);
+    own
+}
+
+/// What it takes to compute a graph.
+fn operations(graph: &Graph) -> Result<u64> {
+    let program = kiln_compile::compile(graph, crate::default_device()?.target())?;
+    Ok(program.kernels.iter().map(|kernel| kernel.operations).sum())
 }
 
 impl fmt::Display for Summary {

@@ -431,6 +431,11 @@ impl Param {
         }
     }
 
+    /// What tells it from all others that are there; nothing where its initial value is an error.
+    pub(crate) fn address(&self) -> Option<usize> {
+        self.0.as_ref().ok().map(|trained| Arc::as_ptr(trained).addr())
+    }
+
     /// Whether training leaves it as it is.
     pub fn is_frozen(&self) -> bool {
         self.0.as_ref().is_ok_and(|trained| trained.frozen.load(Ordering::Relaxed))
