@@ -64,6 +64,7 @@ mod error;
 mod inputs;
 pub mod model;
 pub mod onnx;
+pub mod presets;
 mod registry;
 pub mod store;
 pub mod trainer;

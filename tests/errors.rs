@@ -79,8 +79,11 @@ fn wrong_inputs_of_a_step_are_errors_and_leave_it_usable() {
 #[test]
 fn a_step_without_a_scalar_loss_is_an_error() {
     let w = Param::new(&Tensor::from([1.0f32, 2.0]));
-    let mut step = Step::train(&w, Sgd::new(0.1), |w, _, [x]| w.tensor() * x);
-    assert!(step.run([Input::new(&[1f32, 2.0], &[2])]).is_err());
+    let (mut step, line) = (Step::train(&w, Sgd::new(0.1), |w, _, [x]| w.tensor() * x), line!());
+    let error = step.run([Input::new(&[1f32, 2.0], &[2])]).unwrap_err();
+    let at = error.at.unwrap();
+    assert!(at.file().ends_with("errors.rs") && at.line() == line, "{error}");
+    assert!(error.to_string().contains("sum()"), "{error}");
     let mut none =
         Step::train_with(&w, Sgd::new(0.1), StepOptions::new(), |_, _, [_x]: [Tensor; 1]| Vec::new());
     let error = none.run([Input::new(&[1f32, 2.0], &[2])]).unwrap_err().to_string();

@@ -118,6 +118,7 @@ impl Base {
                 asked(task)
             );
         }
+        model.check().with_context(place)?;
         for pattern in &self.freeze {
             model.freeze(pattern).with_context(|| format!("{}: --freeze {pattern}", place()))?;
         }

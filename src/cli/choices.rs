@@ -80,100 +80,6 @@ pub fn schedule(rule: &str, steps: u64) -> Result<Box<dyn Schedule>> {
     Ok(if warmup > 0 { Box::new(Warmup::new(warmup, then)) } else { then })
 }
 
-/// What stands for the layers of a small residual network: two blocks of each size.
-fn resnet18() -> String {
-    let block = |channels: usize, stride: usize| {
-        let first = format!("conv {channels} 3 stride {stride} padding 1 no-bias, batch-norm, relu");
-        format!("residual({first}, conv {channels} 3 padding 1 no-bias, batch-norm), relu")
-    };
-    let stages = [(64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)];
-    let blocks: Vec<String> = stages.iter().map(|&(channels, stride)| block(channels, stride)).collect();
-    format!(
-        "conv 64 3 padding 1 no-bias, batch-norm, relu, {}, global-avg-pool, flatten, dense",
-        blocks.join(", ")
-    )
-}
-
-/// Two convolutions, each with pooling, as often as the image is large enough.
-fn cnn(shape: &[usize]) -> String {
-    let side = shape.iter().skip(1).copied().min().unwrap_or(1);
-    let (mut text, mut side, mut channels) = (String::new(), side, 32);
-    while side >= 5 && channels <= 256 {
-        let padding = if side < 12 { " padding 1" } else { "" };
-        text += &format!("conv {channels} 3{padding}, relu, pool 2, ");
-        side = if side < 12 { side / 2 } else { (side - 2) / 2 };
-        channels *= 2;
-        if side <= 6 {
-            break;
-        }
-    }
-    text + "flatten, dropout 0.25, dense 128, relu, dropout 0.4, dense"
-}
-
-/// Convolutions over a text that look further and further back, never ahead.
-fn wavenet(pieces: usize) -> String {
-    let block = |dilation: usize| {
-        let back = 2 * dilation;
-        format!("residual(conv 128 3 padding {back}:0 dilation {dilation}, relu, conv 128 1)")
-    };
-    let blocks: Vec<String> = [1, 2, 4, 8, 16].map(block).to_vec();
-    format!("embedding {pieces} 64, transpose, conv 128 1, {}, relu, conv {pieces} 1", blocks.join(", "))
-}
-
-/// The layers of a text's preset; none for any other name.
-fn for_text(name: &str, pieces: usize) -> Option<String> {
-    Some(match name {
-        "wavenet" => wavenet(pieces),
-        "words" => format!(
-            "embedding {pieces} 64, transpose, conv 64 5 padding same, relu, global-pool, flatten, dropout 0.5, dense"
-        ),
-        // Classes stand on axis 1, where the loss looks for them.
-        "lstm" => format!("embedding {pieces} 64, lstm 192, dense {pieces}, transpose"),
-        "gru" => format!("embedding {pieces} 64, gru 224, dense {pieces}, transpose"),
-        "transformer" => {
-            let blocks = ["transformer 4 causal"; 2].join(", ");
-            format!(
-                "embedding {pieces} 96, sinusoidal-positions, {blocks}, layer-norm, dense {pieces}, transpose"
-            )
-        }
-        _ => return None,
-    })
-}
-
-/// The layers of a preset for inputs of this shape (and for texts of so many pieces); the last is told how many outputs it has.
-pub fn preset(name: &str, shape: &[usize], pieces: Option<usize>) -> Result<String> {
-    if let Some(text) = for_text(name, pieces.unwrap_or(0)) {
-        return match pieces {
-            Some(_) => Ok(text),
-            None => bail!("{name} is for texts, and the data are rows of {shape:?}"),
-        };
-    }
-    if pieces.is_some() {
-        bail!(
-            "{name} is not for texts; wavenet, lstm, gru, transformer (what comes next) and words (texts with classes) are"
-        );
-    }
-    let images = shape.len() == 3;
-    let flat = if shape.len() > 1 { "flatten, " } else { "" };
-    Ok(match name {
-        "linear" => format!("{flat}dense"),
-        "mlp" if images => format!("{flat}dense 256, relu, dropout 0.2, dense 128, relu, dense"),
-        "mlp" => format!("{flat}dense 128, relu, dropout 0.3, dense 128, relu, dropout 0.3, dense"),
-        "cnn" if images => cnn(shape),
-        "resnet18" if images => resnet18(),
-        "cnn" | "resnet18" => {
-            bail!("{name} is for images, and the data are rows of {shape:?}; mlp or linear would fit")
-        }
-        _ => bail!(
-            "there is no preset {name}; {}",
-            meant(
-                name,
-                &["linear", "mlp", "cnn", "resnet18", "wavenet", "lstm", "gru", "transformer", "words"]
-            )
-        ),
-    })
-}
-
 /// Layers from their text.
 pub fn layers(text: &str, outputs: usize, seed: u64) -> Result<Sequential> {
     Ok(text.parse::<Sequential>()?.outputs(outputs).seed(seed))
@@ -190,7 +96,6 @@ pub fn meant(name: &str, names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kiln::prelude::*;
 
     #[test]
     fn every_optimizer_and_rule_is_found_and_others_are_not() {
@@ -204,33 +109,5 @@ mod tests {
         for wrong in ["cosin", "step 3", "cosine 4", "warmup x, cosine", "linear, cosine", "exponential"] {
             assert!(schedule(wrong, 100).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn presets_fit_the_images_they_are_for() {
-        for side in [5, 8, 12, 28, 32, 64, 96] {
-            for name in ["linear", "mlp", "cnn"] {
-                let model = layers(&preset(name, &[3, side, side], None).unwrap(), 10, 1).unwrap();
-                assert_eq!(model.build([2, 3, side, side]).unwrap().sizes(), [2, 10], "{name} of {side}");
-            }
-        }
-        let resnet = layers(&preset("resnet18", &[3, 32, 32], None).unwrap(), 10, 1).unwrap();
-        resnet.build([1, 3, 32, 32]).unwrap();
-        // Torchvision's with a stem for small images, less the norms in its shortcuts (two numbers for each of 896 channels).
-        assert_eq!(resnet.parameter_count(), 11_173_962 - 2 * 896);
-        assert!(preset("cnn", &[13], None).is_err());
-    }
-
-    #[test]
-    fn presets_for_texts_say_what_comes_next_at_each_step() {
-        for name in ["wavenet", "lstm", "gru", "transformer"] {
-            let model = layers(&preset(name, &[16], Some(30)).unwrap(), 30, 1).unwrap();
-            let codes = Tensor::zeros([2, 16]).cast(DType::I64);
-            let y = model.forward(&codes, &Context::inference());
-            assert_eq!(y.shape().sizes(), [2, 30, 16], "{name}");
-            assert!(preset(name, &[16], None).is_err(), "{name}");
-        }
-        let error = preset("cnn", &[16], Some(30)).unwrap_err().to_string();
-        assert!(error.contains("not for texts"), "{error}");
     }
 }

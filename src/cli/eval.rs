@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use kiln::Model;
 use kiln::data::Dataset;
 use kiln::metrics::Confusion;
 use serde_json::json;
@@ -34,7 +33,7 @@ pub struct Flags {
 }
 
 pub fn run(flags: Flags) -> Result<()> {
-    let model = Model::load(&flags.model)?;
+    let model = rows::asked(&flags.model)?;
     let set = rows::with_answers(&model, flags.data.as_deref())?;
     let measured = Measured::new(&model.about().task, model.layers(), &*set)?;
     if flags.json {

@@ -60,7 +60,7 @@ pub struct Flags {
 }
 
 pub fn run(flags: Flags) -> Result<()> {
-    let model = Model::load(&flags.model)?;
+    let model = rows::asked(&flags.model)?;
     if let Way::Text { tokens, window, column: None } = Way::of(&model)? {
         return generate(&model, &tokens, window, &flags);
     }
@@ -114,12 +114,16 @@ fn generate(model: &Model, tokens: &Tokens, window: usize, flags: &Flags) -> Res
     let (count, first) = (tokens.count(), codes.len());
     let mut out = std::io::stdout().lock();
     let mut shown = 0;
+    let mut x = vec![0i64; window];
     for _ in 0..flags.length {
         let seen = &codes[codes.len().saturating_sub(window)..];
-        let mut x = vec![0i64; window];
+        x.fill(0);
         seen.iter().enumerate().for_each(|(at, &code)| x[at] = code.into());
         let logits = forward.run([Input::new(&x, &[1, window])])?;
         let logits = logits[0].as_slice::<f32>().context("the model gives numbers")?;
+        if logits.len() != count * window {
+            bail!("the model gives {} numbers for {window} places in a text of {count} pieces", logits.len());
+        }
         // What comes after the last piece: a place for each piece, and in it one for each of the window.
         let last = seen.len().max(1) - 1;
         let own: Vec<f64> = (0..count).map(|piece| f64::from(logits[piece * window + last])).collect();

@@ -41,6 +41,13 @@ pub enum Way {
 /// Darker edges than this are a dark ground, and brighter ones than 255 less this a bright one.
 const DARK: f64 = 90.0;
 
+/// A model that can be asked: one whose layers give what it is to say of a row.
+pub fn asked(path: &Path) -> Result<Model> {
+    let model = Model::load(path)?;
+    model.check().with_context(|| path.display().to_string())?;
+    Ok(model)
+}
+
 impl Way {
     /// What a model's file says.
     pub fn of(model: &Model) -> Result<Way> {
@@ -49,11 +56,21 @@ impl Way {
             return Ok(Way::Table(Box::new(Preparation::from_json(&table.to_string())?)));
         }
         if let Some(text) = preparation.get("text") {
-            let tokens = serde_json::from_value(text["tokens"].clone())
+            let tokens: Tokens = serde_json::from_value(text["tokens"].clone())
                 .context("the model's file doesn't say its pieces of text")?;
             let window =
                 text["window"].as_u64().context("the model's file doesn't say how much text it sees")?
                     as usize;
+            let input = &model.about().input;
+            let is_empty = window == 0 || tokens.count() == 0;
+            if is_empty || input.shape != [window] || input.codes != Some(tokens.count()) {
+                bail!(
+                    "the model's file says that it sees {window} of {} pieces of text, and its input is {:?} of {}",
+                    tokens.count(),
+                    input.shape,
+                    input.codes.unwrap_or(0)
+                );
+            }
             return Ok(Way::Text { tokens, window, column: text["column"].as_str().map(str::to_string) });
         }
         let Some(images) = preparation.get("images") else {
@@ -66,6 +83,13 @@ impl Way {
         let number = |name: &str| images.get(name).and_then(Value::as_u64).map(|number| number as usize);
         match (number("channels"), number("height"), number("width")) {
             (Some(channels), Some(height), Some(width)) => {
+                let input = &model.about().input.shape;
+                if *input != [channels, height, width] {
+                    bail!(
+                        "the model's file says that its images are {:?} (channels, height, width), and its input is {input:?}",
+                        [channels, height, width]
+                    );
+                }
                 let ground = images.get("ground").and_then(Value::as_f64).unwrap_or(f64::NAN);
                 let crop =
                     images.get("crop").and_then(Value::as_f64).filter(|crop| *crop > 0.0 && *crop <= 1.0);

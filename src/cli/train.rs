@@ -9,6 +9,7 @@ use kiln::Model;
 use kiln::data::Order;
 use kiln::model::{About, Task};
 use kiln::prelude::*;
+use kiln::presets;
 use kiln::trainer::{
     Callback, Checkpoints, ClassWeights, CsvLog, EarlyStopping, JsonlLog, Moment, Run, TensorBoard,
     TimeLimit, cross_validate,
@@ -74,7 +75,7 @@ impl Plan {
             (None, Some(layers), _) => layers.clone(),
             (None, None, preset) => {
                 source.front.clone()
-                    + &choices::preset(preset.as_deref().unwrap_or(habits.preset), &shape, form.codes())?
+                    + &presets::layers(preset.as_deref().unwrap_or(habits.preset), &shape, form.codes())?
             }
         };
         if base.is_none() {
@@ -125,7 +126,9 @@ impl Plan {
         }
         let layers = choices::layers(&self.layers, self.outputs, seed)?;
         let about = About::new(&layers, &source.train.x(), source.task.clone())?;
-        Ok((Model::new(layers, about), Vec::new()))
+        let model = Model::new(layers, about);
+        model.check().with_context(|| format!("layers \"{}\"", self.layers))?;
+        Ok((model, Vec::new()))
     }
 
     /// A trainer without anything that watches it.

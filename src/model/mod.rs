@@ -171,6 +171,41 @@ impl Task {
             Task::Text { pieces } => *pieces,
         }
     }
+
+    /// Whether a model that gives numbers of this shape, `[rows, …]`, gives what is asked for: one for each class, or a single one for two
+    /// classes; one for each piece of text at each place; one for each number.
+    ///
+    /// # Errors
+    /// Where it doesn't, with the mend.
+    pub fn check(&self, given: &Shape) -> Result<()> {
+        let each: usize = given.iter().skip(1).product();
+        let (fits, asked) = match self {
+            Task::Classes { names } => {
+                let fits = given.rank() == 2 && (each == names.len() || each == 1 && names.len() == 2);
+                if names.len() < 2 {
+                    let all = names.join(", ");
+                    return Err(Error::Training(format!(
+                        "there is nothing to tell apart: the only class is {all}, and it takes two"
+                    )));
+                }
+                (fits, format!("{} classes", names.len()))
+            }
+            Task::Text { pieces } => {
+                (given.rank() == 3 && given[1] == *pieces, format!("{pieces} pieces of text at each place"))
+            }
+            Task::Numbers { names, scale, offset } => {
+                let counts = [each, scale.len(), offset.len()];
+                (counts.iter().all(|count| *count == names.len()), format!("{} numbers", names.len()))
+            }
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(Error::Training(format!(
+                "the layers give {:?} for each row, and {asked} are asked for; the last layer needs an output for each",
+                given.get(1..).unwrap_or_default()
+            ))),
+        }
+    }
 }
 
 impl About {
@@ -252,6 +287,14 @@ impl Model {
             Some(error) => Err(error.into()),
             None => Ok(y.shape()),
         }
+    }
+
+    /// Whether its layers give what its task asks for, without which nothing can be said in the words of the data; see [`Task::check`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(&self) -> Result<()> {
+        self.about.task.check(&self.shape_for(1)?)
     }
 
     /// What it is.
@@ -409,6 +452,12 @@ impl Model {
         let about = store.about.remove("model").unwrap_or_default();
         let about: About = serde_json::from_value(about)
             .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
+        let row = about.input.form().shape.iter().try_fold(4usize, |bytes, size| bytes.checked_mul(*size));
+        if row.is_none_or(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_err()) {
+            let message =
+                format!("a row of {:?} numbers is more than there is memory for", about.input.shape);
+            return Err(Error::format(path, message));
+        }
         let model = match store.tensors.remove(STRUCTURE).map(|stored| stored.data) {
             Some(Data::U8(structure)) => {
                 let apart = |name: &str| {

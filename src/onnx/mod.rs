@@ -41,6 +41,9 @@ impl Model {
     /// Where something of the model has no form in ONNX, or the system refuses.
     pub fn save_onnx(&self, path: impl AsRef<Path>, export: &Export) -> crate::Result<(Written, Checked)> {
         let path = path.as_ref();
+        if export.preprocessing {
+            self.check()?;
+        }
         let mut options = export.options.clone();
         options.metadata.extend(self.words(export.preprocessing));
         let mut builder = options.builder("kiln")?;

@@ -178,28 +178,7 @@ fn step<'s, const N: usize>(
         }
         results
     };
-    Step::train_with(model, Borrowed(optimizer), options, build)
-}
-
-/// An optimizer of the caller's.
-struct Borrowed<'s>(&'s dyn Optimizer);
-
-impl Optimizer for Borrowed<'_> {
-    fn rate(&self) -> f64 {
-        self.0.rate()
-    }
-
-    fn update(&self, slot: &mut kiln_nn::optim::Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
-        self.0.update(slot, parameter, gradient)
-    }
-
-    fn update_all(
-        &self,
-        slots: &mut kiln_nn::optim::Slots,
-        all: &[kiln_nn::optim::Trained],
-    ) -> kiln_nn::Result<Vec<Tensor>> {
-        self.0.update_all(slots, all)
-    }
+    Step::train_with(model, optimizer, options, build)
 }
 
 /// Sums over the epoch so far.
@@ -478,9 +457,15 @@ fn check_metrics(metrics: &[Metric], train: &dyn Dataset) -> Result<()> {
 fn check_outputs(prediction: &Tensor, train: &dyn Dataset) -> Result<()> {
     let form = train.y();
     match (form.codes(), prediction.shape().sizes()) {
-        (Some(classes), &[_, outputs]) if form.shape.is_empty() && outputs > 1 && outputs < classes => {
+        // A single output tells two classes apart.
+        (Some(classes), &[_, outputs]) if form.shape.is_empty() && outputs.max(2) < classes => {
             Err(Error::Training(format!(
                 "the model has {outputs} outputs for {classes} classes; its last layer needs one for each"
+            )))
+        }
+        (Some(pieces), &[_, outputs, ..]) if !form.shape.is_empty() && outputs < pieces => {
+            Err(Error::Training(format!(
+                "the model has {outputs} outputs on axis 1, where the loss looks for {pieces} classes; its last layer needs one for each"
             )))
         }
         _ => Ok(()),

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use crate::dtype::{DType, Element, Scalar};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A vector of elements of one dtype.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +87,22 @@ impl Data {
     /// `len` elements of `dtype`, all equal to `value`.
     pub fn filled(dtype: DType, len: usize, value: Scalar) -> Data {
         each_dtype!(dtype, T => T::wrap(vec![T::from_scalar(value); len]))
+    }
+
+    /// As [`Data::filled`], for what may be more than there is memory: a model's text says sizes of any size.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub fn try_filled(dtype: DType, len: usize, value: Scalar) -> Result<Data> {
+        each_dtype!(dtype, T => {
+            let mut values = Vec::new();
+            if values.try_reserve_exact(len).is_err() {
+                let message = format!("no memory for {len} numbers of {dtype}");
+                return Err(Error::new(ErrorKind::Device, "allocate", message).nowhere());
+            }
+            values.resize(len, T::from_scalar(value));
+            Ok(T::wrap(values))
+        })
     }
 
     /// The dtype of the elements.

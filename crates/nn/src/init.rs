@@ -1,10 +1,10 @@
 //! How parameters start. Each layer has PyTorch's default; another is asked for by name.
 
-use kiln_ir::{DType, Data, Shape};
+use kiln_ir::{DType, Data, Scalar, Shape};
 
 use crate::random::Key;
-use crate::runtime::room;
 use crate::tensor::Tensor;
+use crate::variable::allowed;
 
 /// A way to fill a parameter.
 ///
@@ -107,10 +107,12 @@ impl Init {
 
 #[track_caller]
 fn constant(shape: &Shape, value: f64) -> Tensor {
-    if let Err(error) = room(shape, DType::F32) {
-        return error.into();
+    let filled =
+        allowed(shape).and_then(|()| Data::try_filled(DType::F32, shape.elements(), Scalar::Float(value)));
+    match filled {
+        Ok(data) => Tensor::from_data(data, shape.clone()),
+        Err(error) => error.into(),
     }
-    Tensor::from_data(Data::F32(vec![value as f32; shape.elements()]), shape.clone())
 }
 
 /// By the inverse of the distribution function between −2 and 2: every draw is used.

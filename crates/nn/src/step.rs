@@ -170,7 +170,9 @@ impl<'a, const N: usize> Step<'a, N> {
             // Each as it is stored: moments and updates then lie as their parameter does.
             let variables = trained.iter().map(|(_, param)| param.variable()).collect::<Result<Vec<_>>>()?;
             let parameters: Vec<Tensor> = variables.iter().map(|variable| variable.tensor()).collect();
-            let gradients = loss.grad(&parameters.iter().collect::<Vec<_>>());
+            // A loss that has no one gradient is the mistake of the line that built it.
+            let built = loss.0.node().map_or(at, |node| node.at);
+            let gradients = line::on_behalf_of(built, || loss.grad(&parameters.iter().collect::<Vec<_>>()));
             let mut changes = context.take_updates();
             // What follows belongs to the line that asks for training.
             line::on_behalf_of(at, || {

@@ -18,11 +18,18 @@ thread_local! {
 
 /// Runs `f`, in which the parameters that are made may have so many numbers, all of them together. Layers of a file can't need more than
 /// the file's weights, and a text may name layers of any size.
+///
+/// So a layer makes no parameter that it doesn't keep: one that is thrown away would be missing elsewhere.
 pub fn within<R>(numbers: usize, f: impl FnOnce() -> R) -> R {
-    let before = LEFT.replace(numbers);
-    let result = f();
-    LEFT.set(before);
-    result
+    /// Puts back what was left outside, also after a panic.
+    struct Outside(usize);
+    impl Drop for Outside {
+        fn drop(&mut self) {
+            LEFT.set(self.0);
+        }
+    }
+    let _outside = Outside(LEFT.replace(numbers));
+    f()
 }
 
 /// Refuses a shape that is more than may be made; see [`within`].

@@ -291,3 +291,39 @@ fn layers_for_sequences() {
         }
     }
 }
+
+/// A text may say any size; what follows from it is refused before it is made.
+#[test]
+fn layers_of_sizes_that_nobody_has() {
+    const LARGE: usize = 3_000_000_019;
+    for (text, sizes) in [
+        (format!("upsample-linear {LARGE}"), &[1, 2, 5][..]),
+        (format!("upsample {LARGE}"), &[1, 2, 5]),
+        (format!("adaptive-pool {LARGE}"), &[1, 2, 5]),
+        (format!("adaptive-avg-pool {LARGE}"), &[1, 2, 5]),
+        (format!("adaptive-avg-pool 2x{}", usize::MAX), &[1, 2, 5, 5]),
+        (format!("adaptive-pool {}x2", usize::MAX), &[1, 2, 5, 5]),
+        (format!("upsample-linear {}", usize::MAX), &[1, 2, 5, 5]),
+        ("gru 3".to_string(), &[1, LARGE, 2]),
+        ("lstm 3 bidirectional".to_string(), &[1, LARGE, 2]),
+        ("rnn 3 layers 2".to_string(), &[1, LARGE, 2]),
+        (format!("positions {LARGE}"), &[1, 2, 200]),
+        (format!("reshape {LARGE}"), &[1, 2, 5]),
+        (format!("pool {LARGE}"), &[1, 2, 5]),
+        (format!("pool 2 padding {LARGE}"), &[1, 2, 5]),
+        (format!("conv 1 {LARGE} padding same"), &[1, 2, 5]),
+        (format!("depthwise 2 padding {LARGE}"), &[1, 2, 5]),
+        (format!("dense {LARGE}"), &[1, LARGE]),
+        (format!("batch-norm, dense {LARGE}"), &[1, LARGE, 2]),
+        (format!("embedding {LARGE} {LARGE}"), &[1, 2]),
+        (format!("embed-columns {LARGE}:{LARGE}"), &[1, 2]),
+        (format!("attention {LARGE}"), &[1, 2, 2]),
+        (format!("transformer 2 feedforward {LARGE}"), &[1, 2, 200]),
+    ] {
+        let row: kiln_nn::Sequential = text.parse().unwrap();
+        let y =
+            kiln_nn::variable::within(10_000, || row.forward(&Tensor::zeros(sizes), &Context::inference()));
+        // Upsampling and padding make no table: such a result is only found to be too large where it is asked for.
+        ask(&y);
+    }
+}

@@ -170,8 +170,12 @@ fn decode(files: &[(PathBuf, usize)], size: ImageSize, shorter: Option<usize>) -
     let mut all: Vec<Result<Vec<u8>>> =
         (0..files.len()).map(|_| Err(Error::new("a thread that decoded pictures panicked"))).collect();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for (at, picture) in threads.into_iter().filter_map(|thread| thread.join().ok()).flatten() {
+        // This thread decodes too, so that threads the system refuses are only missed.
+        let helper = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (1..threads).filter_map(helper).collect();
+        let own = work();
+        let others = helpers.into_iter().filter_map(|thread| thread.join().ok()).flatten();
+        for (at, picture) in own.into_iter().chain(others) {
             all[at] = picture;
         }
     });

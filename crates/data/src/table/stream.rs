@@ -60,11 +60,17 @@ impl<'a> Stream<'a> {
                 Ok((shown, if widened && rows > 0 { None } else { Some(work(part)?) }))
             };
             let (parts, next) = std::thread::scope(|scope| {
-                let started: Vec<_> = blocks.iter().map(|block| scope.spawn(|| made(block))).collect();
+                // Where the system refuses a thread, this one does the work.
+                let start = |block| {
+                    let started = std::thread::Builder::new().spawn_scoped(scope, || made(block));
+                    started.map_err(|_| made(block))
+                };
+                let started: Vec<_> = blocks.iter().map(start).collect();
                 let next: Result<Vec<Block>> =
                     (0..threads).filter_map(|_| source.block(BLOCK).transpose()).collect();
-                let ended = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                    thread.join().unwrap_or_else(|_| Err(Error::new("a thread that reads the table failed")))
+                let failed = |_| Err(Error::new("a thread that reads the table failed"));
+                let ended = |started: std::result::Result<std::thread::ScopedJoinHandle<'_, _>, _>| {
+                    started.map_or_else(|here| here, |thread| thread.join().unwrap_or_else(failed))
                 };
                 (started.into_iter().map(ended).collect::<Vec<_>>(), next)
             });

@@ -48,12 +48,10 @@ impl MultiHeadAttention {
         let rows = width.saturating_mul(3);
         let fan = Fan { inputs: width, outputs: rows };
         let weight = Init::XavierUniform { gain: 1.0 }.fill([rows, width], fan, &first);
-        let out_proj = Dense::new(width, width, second.clone());
-        let zeros = Init::Zeros.fill([width], fan, &second);
         MultiHeadAttention {
             in_proj_weight: Param::stored(&weight, &[1, 0]),
             in_proj_bias: Param::new(&Init::Zeros.fill([rows], fan, &second)),
-            out_proj: Dense { bias: Some(Param::new(&zeros)), ..out_proj },
+            out_proj: Dense::with_bias(width, width, Some(Init::Zeros), second),
             heads,
             causal: false,
             dropout: 0.0,

@@ -10,18 +10,18 @@ use crate::tensor::window::PerAxis;
 use crate::variable::Param;
 use crate::whole::{Whole, note};
 
-/// A weight `[first, second / groups, window…]` and a bias `[outputs]` as PyTorch starts them: uniform within
+/// A weight `[first, second / groups, window…]` and, for so many outputs, a bias as PyTorch starts them: uniform within
 /// ±1/√(numbers summed for one output). The weight is stored window-first, as its kernels read it.
 #[track_caller]
-fn start(weight: [usize; 2], outputs: usize, window: &[usize], key: &Key) -> (Param, Param) {
+fn start(weight: [usize; 2], biases: Option<usize>, window: &[usize], key: &Key) -> (Param, Option<Param>) {
     let positions: usize = window.iter().product();
     // As PyTorch counts, for transposed ones too: the weight's second axis comes in.
     let fan = Fan { inputs: weight[1] * positions, outputs: weight[0] * positions };
     let shape: Vec<usize> = weight.iter().chain(window).copied().collect();
     let order: Vec<usize> = (2..shape.len()).chain([1, 0]).collect();
     let values = Init::PYTORCH.fill(shape, fan, &key.derive(0));
-    let bias = Init::PYTORCH.fill([outputs], fan, &key.derive(1));
-    (Param::stored(&values, &order), Param::new(&bias))
+    let bias = |outputs: usize| Param::new(&Init::PYTORCH.fill([outputs], fan, &key.derive(1)));
+    (Param::stored(&values, &order), biases.map(bias))
 }
 
 /// The sizes of a window for so many axes; a wrong count is noticed by the convolution.
@@ -59,10 +59,23 @@ macro_rules! convolutions {
                 options: ConvOptions,
                 key: Key,
             ) -> $name {
-                let window = sizes(window.into(), $axes);
+                $name::with_bias(inputs, outputs, window.into(), options, true, key)
+            }
+
+            /// As `new`, with a bias or none.
+            #[track_caller]
+            pub(crate) fn with_bias(
+                inputs: usize,
+                outputs: usize,
+                window: PerAxis,
+                options: ConvOptions,
+                bias: bool,
+                key: Key,
+            ) -> $name {
+                let window = sizes(window, $axes);
                 let ($inputs, $outputs, $groups) = (inputs, outputs, options.groups.max(1));
-                let (weight, bias) = start($weight, outputs, &window, &key);
-                $name { weight, bias: Some(bias), options }
+                let (weight, bias) = start($weight, bias.then_some(outputs), &window, &key);
+                $name { weight, bias, options }
             }
 
             /// The same layer without its bias.
@@ -74,7 +87,7 @@ macro_rules! convolutions {
         impl Layer for $name {
             #[track_caller]
             fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-                with_bias(x.$method(&self.weight.tensor(), &self.options), &self.bias, $axes)
+                biased(x.$method(&self.weight.tensor(), &self.options), &self.bias, $axes)
             }
         }
     )*};
@@ -96,7 +109,7 @@ convolutions! {
 }
 
 #[track_caller]
-fn with_bias(y: Tensor, bias: &Option<Param>, axes: usize) -> Tensor {
+fn biased(y: Tensor, bias: &Option<Param>, axes: usize) -> Tensor {
     match bias {
         Some(bias) => {
             let mut sizes = vec![1isize; axes + 1];

@@ -25,10 +25,16 @@ impl Dense {
     /// A layer from `inputs` to `outputs` features; uniform within ±1/√inputs, as PyTorch's `Linear`.
     #[track_caller]
     pub fn new(inputs: usize, outputs: usize, key: Key) -> Dense {
+        Dense::with_bias(inputs, outputs, Some(Init::PYTORCH), key)
+    }
+
+    /// As [`Dense::new`], with a bias that starts this way, or none.
+    #[track_caller]
+    pub(crate) fn with_bias(inputs: usize, outputs: usize, bias: Option<Init>, key: Key) -> Dense {
         let fan = Fan { inputs, outputs };
         Dense {
             weight: Param::new(&Init::PYTORCH.fill([inputs, outputs], fan, &key.derive(0))),
-            bias: Some(Param::new(&Init::PYTORCH.fill([outputs], fan, &key.derive(1)))),
+            bias: bias.map(|bias| Param::new(&bias.fill([outputs], fan, &key.derive(1)))),
         }
     }
 

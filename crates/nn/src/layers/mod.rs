@@ -49,6 +49,7 @@ pub trait Layer: Module {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<L: Layer + ?Sized> Layer for Box<L> {
     #[track_caller]
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
@@ -60,6 +61,7 @@ impl<L: Layer + ?Sized> Layer for Box<L> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<L: Layer + ?Sized> Layer for &L {
     #[track_caller]
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {

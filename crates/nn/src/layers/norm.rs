@@ -9,15 +9,18 @@ use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
 use crate::whole::{Whole, note};
 
+/// A scale or shift that is the same everywhere at first.
+#[track_caller]
+fn constant(init: Init, shape: &Shape) -> Param {
+    let fan = Fan { inputs: 1, outputs: 1 };
+    Param::new(&init.fill(shape.clone(), fan, &crate::random::Key::new(0)))
+}
+
 /// A scale of ones and a shift of zeros.
 #[track_caller]
 fn affine(shape: impl Into<Shape>) -> (Param, Param) {
     let shape = shape.into();
-    let start = |init: Init| {
-        let fan = Fan { inputs: 1, outputs: 1 };
-        Param::new(&init.fill(shape.clone(), fan, &crate::random::Key::new(0)))
-    };
-    (start(Init::Ones), start(Init::Zeros))
+    (constant(Init::Ones, &shape), constant(Init::Zeros, &shape))
 }
 
 /// Scaled and shifted by channel, which is axis 1.
@@ -142,7 +145,7 @@ impl RmsNorm {
     /// A norm over a last axis of `size`; epsilon 1e-6 (PyTorch's default is the smallest step of the dtype).
     #[track_caller]
     pub fn new(size: usize) -> RmsNorm {
-        RmsNorm { weight: affine([size]).0, epsilon: 1e-6 }
+        RmsNorm { weight: constant(Init::Ones, &[size].into()), epsilon: 1e-6 }
     }
 }
 

@@ -1,5 +1,4 @@
-//! Losses of pairs and triples of vectors `[batch, size]`: one loss for each of the batch. Reduce them with
-//! `mean(..)`, or with [`reduce`](super::reduce) where examples count differently.
+//! Losses of pairs and triples of vectors `[batch, size]`: their mean over the batch, as PyTorch's.
 
 use crate::tensor::Tensor;
 
@@ -10,7 +9,7 @@ pub fn cosine_embedding(a: &Tensor, b: &Tensor, target: &Tensor, margin: f64) ->
     // As PyTorch keeps the root away from zero.
     let length = |x: &Tensor| x.square().sum(-1) + 1e-12;
     let cosine = (&a * &b).sum(-1) / (length(&a) * length(&b)).sqrt();
-    target.gt(0).select(1.0 - &cosine, (cosine - margin).relu())
+    target.gt(0).select(1.0 - &cosine, (cosine - margin).relu()).mean(..)
 }
 
 /// An anchor should be nearer to what belongs to it than to what doesn't, by `margin`; distances are `p`-norms.
@@ -18,7 +17,7 @@ pub fn cosine_embedding(a: &Tensor, b: &Tensor, target: &Tensor, margin: f64) ->
 pub fn triplet_margin(anchor: &Tensor, positive: &Tensor, negative: &Tensor, margin: f64, p: f64) -> Tensor {
     let anchor = anchor.wide();
     let distance = |other: &Tensor| (&anchor - other.wide() + 1e-6).norm(p, -1);
-    (distance(positive) - distance(negative) + margin).relu()
+    (distance(positive) - distance(negative) + margin).relu().mean(..)
 }
 
 /// Vectors that belong together (target 1) should be near each other, others (target 0) at least `margin` apart; the squares
@@ -28,5 +27,5 @@ pub fn contrastive(a: &Tensor, b: &Tensor, target: &Tensor, margin: f64) -> Tens
     let square = (a.wide() - b.wide()).square().sum(-1);
     // The root's slope at zero is infinite: two equal vectors that shouldn't be.
     let distance = (&square + 1e-12).sqrt();
-    target.gt(0).select(square, (margin - distance).relu().square())
+    target.gt(0).select(square, (margin - distance).relu().square()).mean(..)
 }

@@ -1,6 +1,7 @@
 //! Counts of which class was taken for which, and all that follows from them. Counts are whole numbers, so batches and workers
 //! may come in any order.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use kiln_ir::{Error, ErrorKind, Result};
@@ -33,8 +34,8 @@ pub enum Average {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     classes: usize,
-    /// Row by row: truth, then prediction.
-    counts: Vec<u64>,
+    /// Of the pairs of truth and prediction that occur: a model may have more outputs than a table of all pairs had room for.
+    counts: HashMap<(usize, usize), u64>,
 }
 
 /// Of one class: predicted rightly, predicted wrongly, missed, and neither.
@@ -46,6 +47,24 @@ struct Cells {
     rest: f64,
 }
 
+impl Cells {
+    fn precision(self) -> f64 {
+        ratio(self.hit, self.hit + self.false_alarm)
+    }
+
+    fn recall(self) -> f64 {
+        ratio(self.hit, self.hit + self.missed)
+    }
+
+    fn f_beta(self, beta: f64) -> f64 {
+        let square = beta * beta;
+        ratio((1.0 + square) * self.hit, (1.0 + square) * self.hit + square * self.missed + self.false_alarm)
+    }
+}
+
+/// So many pairs have room from the beginning, and are counted without allocating.
+const ROOM: usize = 1024;
+
 /// 0 where there is nothing to divide by, as scikit-learn's `zero_division=0`.
 fn ratio(above: f64, below: f64) -> f64 {
     if below == 0.0 { 0.0 } else { above / below }
@@ -54,7 +73,8 @@ fn ratio(above: f64, below: f64) -> f64 {
 impl Confusion {
     /// No counts yet.
     pub fn new(classes: usize) -> Confusion {
-        Confusion { classes, counts: vec![0; classes * classes] }
+        let pairs = classes.saturating_mul(classes).min(ROOM);
+        Confusion { classes, counts: HashMap::with_capacity(pairs) }
     }
 
     /// How many classes there are.
@@ -91,24 +111,31 @@ impl Confusion {
     /// Counts one, if both are classes.
     pub(super) fn add_one(&mut self, truth: i64, predicted: i64) {
         if let (Some(truth), Some(predicted)) = (self.class(truth), self.class(predicted)) {
-            self.counts[truth * self.classes + predicted] += 1;
+            *self.counts.entry((truth, predicted)).or_default() += 1;
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.counts.fill(0);
+        self.counts.clear();
     }
 
     pub(super) fn state(&self, state: &mut Vec<f64>) {
+        let mut pairs: Vec<_> = self.counts.iter().collect();
+        pairs.sort_unstable();
         state.push(self.classes as f64);
-        state.extend(self.counts.iter().map(|&count| count as f64));
+        let numbers = |(&(truth, predicted), &count)| [truth as f64, predicted as f64, count as f64];
+        state.extend(pairs.into_iter().flat_map(numbers));
     }
 
     pub(super) fn restored(state: &[f64]) -> Option<Confusion> {
-        let (&classes, counts) = state.split_first()?;
-        let classes = classes as usize;
-        let fits = classes.checked_mul(classes) == Some(counts.len());
-        fits.then(|| Confusion { classes, counts: counts.iter().map(|&count| count as u64).collect() })
+        let (&classes, pairs) = state.split_first()?;
+        let mut confusion = Confusion::new(classes as usize);
+        let (pairs, rest) = pairs.as_chunks();
+        for &[truth, predicted, count] in pairs {
+            let pair = (confusion.class(truth as i64)?, confusion.class(predicted as i64)?);
+            confusion.counts.insert(pair, count as u64);
+        }
+        rest.is_empty().then_some(confusion)
     }
 
     /// Adds another's counts.
@@ -120,43 +147,52 @@ impl Confusion {
             let message = format!("counts of {} classes can't join those of {}", other.classes, self.classes);
             return Err(Error::new(ErrorKind::Shape, "metrics", message).nowhere());
         }
-        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        other.counts.iter().for_each(|(&pair, more)| *self.counts.entry(pair).or_default() += more);
         Ok(())
     }
 
     /// How often `truth` was taken for `predicted`; 0 for classes there aren't.
     pub fn count(&self, truth: usize, predicted: usize) -> u64 {
-        if truth >= self.classes || predicted >= self.classes {
-            return 0;
-        }
-        self.counts[truth * self.classes + predicted]
+        self.counts.get(&(truth, predicted)).copied().unwrap_or(0)
     }
 
     /// How many examples were counted.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.values().sum()
     }
 
     /// How often each class is true.
     pub fn support(&self) -> Vec<u64> {
-        (0..self.classes).map(|t| (0..self.classes).map(|p| self.count(t, p)).sum()).collect()
+        self.by_class(|(truth, _)| truth)
     }
 
     /// How often each class was predicted.
     pub fn predicted(&self) -> Vec<u64> {
-        (0..self.classes).map(|p| (0..self.classes).map(|t| self.count(t, p)).sum()).collect()
+        self.by_class(|(_, predicted)| predicted)
+    }
+
+    fn by_class(&self, class: impl Fn((usize, usize)) -> usize) -> Vec<u64> {
+        let mut sums = vec![0; self.classes];
+        for (&pair, count) in &self.counts {
+            sums[class(pair)] += count;
+        }
+        sums
     }
 
     fn right(&self) -> u64 {
         (0..self.classes).map(|class| self.count(class, class)).sum()
     }
 
-    fn cells(&self, class: usize) -> Cells {
-        let hit = self.count(class, class) as f64;
-        let support: u64 = (0..self.classes).map(|p| self.count(class, p)).sum();
-        let predicted: u64 = (0..self.classes).map(|t| self.count(t, class)).sum();
-        let (missed, false_alarm) = (support as f64 - hit, predicted as f64 - hit);
-        Cells { hit, false_alarm, missed, rest: self.total() as f64 - hit - missed - false_alarm }
+    /// Those of every class.
+    fn cells(&self) -> Vec<Cells> {
+        let total = self.total() as f64;
+        let both = self.support().into_iter().zip(self.predicted()).enumerate();
+        both.map(|(class, (support, predicted))| {
+            let hit = self.count(class, class) as f64;
+            let (missed, false_alarm) = (support as f64 - hit, predicted as f64 - hit);
+            Cells { hit, false_alarm, missed, rest: total - hit - missed - false_alarm }
+        })
+        .collect()
     }
 
     /// A figure of single classes, as one.
@@ -164,9 +200,13 @@ impl Confusion {
         if self.total() == 0 {
             return f64::NAN;
         }
-        let cells = (0..self.classes).map(|class| self.cells(class));
+        let all = self.cells();
+        let cells = all.iter().copied();
         match average {
-            Average::Binary(class) => figure(self.cells(class)),
+            Average::Binary(class) => {
+                let absent = Cells { rest: self.total() as f64, ..Cells::default() };
+                figure(all.get(class).copied().unwrap_or(absent))
+            }
             Average::Micro => figure(cells.fold(Cells::default(), |sum, cells| Cells {
                 hit: sum.hit + cells.hit,
                 false_alarm: sum.false_alarm + cells.false_alarm,
@@ -192,19 +232,19 @@ impl Confusion {
 
     /// The mean recall of the classes that occur as truth.
     pub fn balanced_accuracy(&self) -> f64 {
-        let recalls = (0..self.classes).map(|class| self.cells(class)).filter(|c| c.hit + c.missed > 0.0);
+        let recalls = self.cells().into_iter().filter(|c| c.hit + c.missed > 0.0);
         let recalls: Vec<f64> = recalls.map(|c| c.hit / (c.hit + c.missed)).collect();
         recalls.iter().sum::<f64>() / recalls.len() as f64
     }
 
     /// The share of predictions that are right.
     pub fn precision(&self, average: Average) -> f64 {
-        self.averaged(average, |c| ratio(c.hit, c.hit + c.false_alarm))
+        self.averaged(average, Cells::precision)
     }
 
     /// The share of the true ones that are found.
     pub fn recall(&self, average: Average) -> f64 {
-        self.averaged(average, |c| ratio(c.hit, c.hit + c.missed))
+        self.averaged(average, Cells::recall)
     }
 
     /// The harmonic mean of precision and recall.
@@ -214,10 +254,7 @@ impl Confusion {
 
     /// The harmonic mean of precision and recall, recall counting `beta` times as much.
     pub fn f_beta(&self, beta: f64, average: Average) -> f64 {
-        let square = beta * beta;
-        self.averaged(average, |c| {
-            ratio((1.0 + square) * c.hit, (1.0 + square) * c.hit + square * c.missed + c.false_alarm)
-        })
+        self.averaged(average, |cells| cells.f_beta(beta))
     }
 
     /// The share of the others that aren't taken for it.
@@ -269,8 +306,11 @@ impl Confusion {
         let figures = |average: Average| [self.precision(average), self.recall(average), self.f1(average)];
         let head = ["precision", "recall", "f1", "count"].map(|title| format!("  {title:>9}")).concat();
         let mut text = format!("{}{head}\n", " ".repeat(width));
-        for (class, count) in self.support().into_iter().enumerate() {
-            text += &row(&name(class), figures(Average::Binary(class)), count);
+        let nothing = self.total() == 0;
+        for (class, cells) in self.cells().into_iter().enumerate() {
+            let own = [cells.precision(), cells.recall(), cells.f_beta(1.0)];
+            let own = if nothing { [f64::NAN; 3] } else { own };
+            text += &row(&name(class), own, (cells.hit + cells.missed) as u64);
         }
         text.push('\n');
         text += &row("macro", figures(Average::Macro), self.total());
@@ -282,7 +322,7 @@ impl Confusion {
 impl fmt::Display for Confusion {
     /// Truth downwards, prediction across.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let longest = self.counts.iter().copied().max().unwrap_or(0).max(self.classes as u64);
+        let longest = self.counts.values().copied().max().unwrap_or(0).max(self.classes as u64);
         let width = longest.to_string().len().max(3);
         write!(f, "{:>width$} |", "")?;
         (0..self.classes).try_for_each(|class| write!(f, " {class:>width$}"))?;

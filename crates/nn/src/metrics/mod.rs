@@ -228,8 +228,9 @@ impl Metric {
         if matches!(self.gathered, Gathered::Nothing) {
             self.gathered = match self.figure {
                 Figure::Confusion(..) => Gathered::Confusion(Confusion::new(classes)),
-                Figure::Perplexity => Gathered::Sum { sum: 0.0, count: 0.0 },
+                Figure::Perplexity | Figure::TopK(_) => Gathered::Sum { sum: 0.0, count: 0.0 },
                 Figure::Scores(_) if width == 1 || width == 2 => Gathered::Binary(BinaryScores::default()),
+                Figure::Scores(OfScores::LogLoss) => Gathered::Sum { sum: 0.0, count: 0.0 },
                 _ => Gathered::Classes(ClassScores::new(classes)),
             };
         }
@@ -260,7 +261,11 @@ impl Metric {
             Gathered::Sum { sum, count } => {
                 let mut batch = ClassScores::new(classes);
                 batch.add(&seen.outputs.chunks(width).flat_map(probabilities).collect::<Vec<_>>(), labels)?;
-                *sum += batch.log_loss() * rows as f64;
+                let mean = match self.figure {
+                    Figure::TopK(k) => batch.top_k(k),
+                    _ => batch.log_loss(),
+                };
+                *sum += mean * rows as f64;
                 *count += rows as f64;
                 Ok(())
             }
@@ -308,7 +313,7 @@ impl Metric {
                     OfScores::Calibration => scores.calibration_error(10),
                 }
             }
-            (Figure::TopK(k), Gathered::Classes(scores)) => scores.top_k(k),
+            (Figure::TopK(_) | Figure::Scores(_), Gathered::Sum { sum, count }) => sum / count,
             (Figure::Numbers(figure, _), Gathered::Numbers(numbers)) => figure(numbers),
             (Figure::Perplexity, Gathered::Sum { sum, count }) => (sum / count).exp(),
             _ => f64::NAN,
@@ -347,7 +352,7 @@ impl Metric {
         let mut state = Vec::new();
         match &self.gathered {
             Gathered::Nothing => return state,
-            Gathered::Confusion(_) => state.push(1.0),
+            Gathered::Confusion(_) => state.push(6.0),
             Gathered::Binary(_) => state.push(2.0),
             Gathered::Classes(_) => state.push(3.0),
             Gathered::Numbers(_) => state.push(4.0),
@@ -370,7 +375,7 @@ impl Metric {
     pub fn restore(&mut self, state: &[f64]) -> Result<()> {
         let gathered = match state.split_first() {
             None => Some(Gathered::Nothing),
-            Some((1.0, rest)) => Confusion::restored(rest).map(Gathered::Confusion),
+            Some((6.0, rest)) => Confusion::restored(rest).map(Gathered::Confusion),
             Some((2.0, rest)) => BinaryScores::restored(rest).map(Gathered::Binary),
             Some((3.0, rest)) => ClassScores::restored(rest).map(Gathered::Classes),
             Some((4.0, rest)) => Numbers::restored(rest).map(Gathered::Numbers),

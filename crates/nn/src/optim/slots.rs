@@ -88,8 +88,10 @@ impl Slots {
     /// # Errors
     /// Where it couldn't be made, or what was restored for it doesn't fit.
     pub fn variable(&mut self, name: &str, shape: &Shape, dtype: DType, value: f64) -> Result<Variable> {
-        let filled = || Data::filled(dtype, shape.elements(), Scalar::Float(value));
-        self.variable_with(name, shape, dtype, || Ok(filled()))
+        self.variable_with(name, shape, dtype, || {
+            let named = |error: Error| Error { message: format!("{} ({name})", error.message), ..error };
+            Data::try_filled(dtype, shape.elements(), Scalar::Float(value)).map_err(named)
+        })
     }
 
     /// The variable kept under a name, with what it starts from.

@@ -7,6 +7,7 @@ mod builder;
 mod sequence;
 mod spec;
 mod text;
+mod words;
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -19,8 +20,10 @@ use crate::module::{Context, Module, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
+use crate::tensor::window::PerAxis;
 use crate::whole;
 pub use spec::{Cell, Spec};
+pub use words::{Takes, Word, words};
 
 /// A row of layers.
 ///
@@ -223,11 +226,11 @@ fn project(x: &Tensor, y: &Tensor, key: &Key) -> Result<Option<Box<dyn Layer>>> 
         return unfit();
     }
     let options = ConvOptions::new().stride(stride);
-    let key = key.clone();
+    let (key, window) = (key.clone(), PerAxis::Same(1));
     Ok(Some(match from.rank() {
-        3 => Box::new(Conv1d::new(from[1], to[1], 1, options, key).without_bias()),
-        4 => Box::new(Conv2d::new(from[1], to[1], 1, options, key).without_bias()),
-        5 => Box::new(Conv3d::new(from[1], to[1], 1, options, key).without_bias()),
+        3 => Box::new(Conv1d::with_bias(from[1], to[1], window, options, false, key)),
+        4 => Box::new(Conv2d::with_bias(from[1], to[1], window, options, false, key)),
+        5 => Box::new(Conv3d::with_bias(from[1], to[1], window, options, false, key)),
         _ => return unfit(),
     }))
 }

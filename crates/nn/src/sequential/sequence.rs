@@ -9,20 +9,6 @@ use super::spec::Cell;
 use super::text::Settings;
 use crate::layers::{OverTime, RecurrentOptions, TransformerOptions};
 
-/// The words they begin with.
-pub(super) const WORDS: [&str; 10] = [
-    "lstm",
-    "gru",
-    "rnn",
-    "attention",
-    "transformer",
-    "positions",
-    "sinusoidal-positions",
-    "last",
-    "mean-over-time",
-    "max-over-time",
-];
-
 pub(super) fn write_recurrent(
     f: &mut fmt::Formatter<'_>,
     cell: Cell,
@@ -74,44 +60,25 @@ pub(super) fn over_time(over: OverTime) -> &'static str {
     }
 }
 
-/// The layer that a word of [`WORDS`] begins; none for any other.
-pub(super) fn spec(word: &str, s: &mut Settings) -> Result<Option<Spec>> {
-    Ok(Some(match word {
-        "lstm" | "gru" | "rnn" => {
-            let relu = word == "rnn" && s.flag("relu");
-            let cell = match word {
-                "lstm" => Cell::Lstm,
-                "gru" => Cell::Gru,
-                _ if relu => Cell::RnnRelu,
-                _ => Cell::Rnn,
-            };
-            let options = RecurrentOptions {
-                layers: s.named_number("layers")?.unwrap_or(1),
-                bidirectional: s.flag("bidirectional"),
-                dropout: s.named_probability("dropout")?,
-                bias: !s.flag("no-bias"),
-            };
-            Spec::Recurrent { cell, hidden: s.number("the size of its state")?, options }
-        }
-        "attention" => {
-            let (causal, dropout) = (s.flag("causal"), s.named_probability("dropout")?);
-            Spec::Attention { heads: s.number("the heads")?, causal, dropout }
-        }
-        "transformer" => {
-            let options = TransformerOptions {
-                feedforward: s.named_number("feedforward")?,
-                causal: s.flag("causal"),
-                post_norm: s.flag("post-norm"),
-                relu: s.flag("relu"),
-                dropout: s.named_probability("dropout")?,
-            };
-            Spec::Transformer { heads: s.number("the heads")?, options }
-        }
-        "positions" => Spec::Positions(s.number("the steps")?),
-        "sinusoidal-positions" => Spec::SinusoidalPositions,
-        "last" => Spec::OverTime(OverTime::Last),
-        "mean-over-time" => Spec::OverTime(OverTime::Mean),
-        "max-over-time" => Spec::OverTime(OverTime::Max),
-        _ => return Ok(None),
-    }))
+/// A recurrent layer, of what follows its word.
+pub(super) fn recurrent(s: &mut Settings, cell: Cell) -> Result<Spec> {
+    let options = RecurrentOptions {
+        layers: s.named_number("layers")?.unwrap_or(1),
+        bidirectional: s.flag("bidirectional"),
+        dropout: s.named_probability("dropout")?,
+        bias: !s.flag("no-bias"),
+    };
+    Ok(Spec::Recurrent { cell, hidden: s.number("the size of its state")?, options })
+}
+
+/// A transformer's block, of what follows its word.
+pub(super) fn transformer(s: &mut Settings) -> Result<Spec> {
+    let options = TransformerOptions {
+        feedforward: s.named_number("feedforward")?,
+        causal: s.flag("causal"),
+        post_norm: s.flag("post-norm"),
+        relu: s.flag("relu"),
+        dropout: s.named_probability("dropout")?,
+    };
+    Ok(Spec::Transformer { heads: s.number("the heads")?, options })
 }

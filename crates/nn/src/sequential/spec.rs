@@ -2,6 +2,7 @@
 
 use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 
+use crate::init::Init;
 use crate::layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
     Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Layer, LayerNorm, Lstm,
@@ -154,17 +155,9 @@ impl Spec {
         macro_rules! by_axes {
             ($one:ident $two:ident $three:ident, $inputs:expr, $outputs:expr, $window:expr, $options:expr, $bias:expr) => {
                 match input.rank() {
-                    3 => {
-                        boxed($one::new($inputs, $outputs, $window, $options, key), $bias, $one::without_bias)
-                    }
-                    4 => {
-                        boxed($two::new($inputs, $outputs, $window, $options, key), $bias, $two::without_bias)
-                    }
-                    5 => boxed(
-                        $three::new($inputs, $outputs, $window, $options, key),
-                        $bias,
-                        $three::without_bias,
-                    ),
+                    3 => Box::new($one::with_bias($inputs, $outputs, $window, $options, $bias, key)),
+                    4 => Box::new($two::with_bias($inputs, $outputs, $window, $options, $bias, key)),
+                    5 => Box::new($three::with_bias($inputs, $outputs, $window, $options, $bias, key)),
                     _ => return Err(refuse(format!("needs [batch, channels, spatial…], not {input}"))),
                 }
             };
@@ -178,7 +171,7 @@ impl Spec {
                         "how many outputs? write `dense 10`, or let `outputs` say".to_string(),
                     ));
                 };
-                boxed(Dense::new(inputs, outputs, key), *bias, Dense::without_bias)
+                Box::new(Dense::with_bias(inputs, outputs, bias.then_some(Init::PYTORCH), key))
             }
             Spec::Conv { outputs, window, options, bias } => {
                 needs(3)?;
@@ -277,8 +270,4 @@ impl Spec {
             }
         })
     }
-}
-
-fn boxed<L: Layer + 'static>(layer: L, bias: bool, without: impl Fn(L) -> L) -> Box<dyn Layer> {
-    Box::new(if bias { layer } else { without(layer) })
 }

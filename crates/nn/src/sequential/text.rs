@@ -9,68 +9,13 @@ use std::str::FromStr;
 
 use kiln_ir::{Error, ErrorKind, Result};
 
+use super::words::{Reads, Word, words};
 use super::{Join, Kind, Part, Sequential, Spec, sequence};
 use crate::layers::{Activation, Dropout, Pool, Upsample};
 use crate::nearest::nearest;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::pool::PoolOptions;
 use crate::tensor::window::{Padding, PerAxis};
-
-/// Activations without a number, and what they are called.
-const ACTIVATIONS: [(&str, Activation); 16] = [
-    ("relu", Activation::Relu),
-    ("relu6", Activation::Relu6),
-    ("selu", Activation::Selu),
-    ("gelu", Activation::Gelu),
-    ("gelu-tanh", Activation::GeluTanh),
-    ("silu", Activation::Silu),
-    ("softplus", Activation::Softplus),
-    ("softsign", Activation::Softsign),
-    ("mish", Activation::Mish),
-    ("hard-sigmoid", Activation::HardSigmoid),
-    ("hard-swish", Activation::HardSwish),
-    ("sigmoid", Activation::Sigmoid),
-    ("log-sigmoid", Activation::LogSigmoid),
-    ("tanh", Activation::Tanh),
-    ("softmax", Activation::Softmax),
-    ("log-softmax", Activation::LogSoftmax),
-];
-
-/// Every other word a layer begins with, but for those of [`sequence`].
-const WORDS: [&str; 32] = [
-    "dense",
-    "conv",
-    "depthwise",
-    "conv-transpose",
-    "embedding",
-    "embed-columns",
-    "batch-norm",
-    "layer-norm",
-    "rms-norm",
-    "group-norm",
-    "instance-norm",
-    "prelu",
-    "leaky-relu",
-    "elu",
-    "celu",
-    "pool",
-    "avg-pool",
-    "adaptive-pool",
-    "adaptive-avg-pool",
-    "global-pool",
-    "global-avg-pool",
-    "dropout",
-    "spatial-dropout",
-    "alpha-dropout",
-    "flatten",
-    "transpose",
-    "reshape",
-    "upsample",
-    "upsample-linear",
-    "residual",
-    "parallel",
-    "sum",
-];
 
 impl Sequential {
     /// The row as text that [`str::parse`] reads back.
@@ -141,8 +86,8 @@ impl fmt::Display for Spec {
                 Activation::Elu(alpha) => write!(f, "elu {alpha}"),
                 Activation::Celu(alpha) => write!(f, "celu {alpha}"),
                 other => {
-                    let name = ACTIVATIONS.iter().find(|(_, activation)| activation == other);
-                    f.write_str(name.map_or("", |(name, _)| name))
+                    let is_it = |word: &&Word| matches!(&word.reads, Reads::Activation(own) if own == other);
+                    f.write_str(words().find(is_it).map_or("", |found| found.word))
                 }
             },
             Spec::Pool(pool) => match pool {
@@ -309,116 +254,82 @@ impl<'a> Reader<'a> {
         let end = self.rest.find([',', ';', '(', ')']).unwrap_or(self.rest.len());
         let (text, rest) = self.rest.split_at(end);
         self.rest = rest;
-        let mut words = text.split_whitespace();
-        let Some(word) = words.next() else {
+        let mut own = text.split_whitespace();
+        let Some(word) = own.next() else {
             return Err(mistake("nothing stands here; write a layer such as `dense 10`".to_string()));
         };
         let word = word.to_ascii_lowercase().replace('_', "-");
-        if let Some(rest) = self.rest.strip_prefix('(') {
-            if !["residual", "parallel", "sum"].contains(&word.as_str()) {
-                let message = format!("`{word}` takes no bracket; `residual`, `parallel` and `sum` do");
-                return Err(mistake(message));
-            }
-            self.rest = rest;
-            self.depth += 1;
-            if self.depth > DEEPEST {
-                return Err(mistake(format!("more than {DEEPEST} brackets stand within one another")));
-            }
-            let mut rows = vec![self.row()?];
-            while let Some(rest) = self.rest.strip_prefix(';') {
-                self.rest = rest;
-                rows.push(self.row()?);
-            }
-            self.rest = self
-                .rest
-                .strip_prefix(')')
-                .ok_or_else(|| mistake(format!("the bracket of `{word}(` isn't closed")))?;
-            self.depth -= 1;
-            let end = self.rest.find([',', ';', '(', ')']).unwrap_or(self.rest.len());
-            let (behind, rest) = self.rest.split_at(end);
-            self.rest = rest;
-            let mut settings = Settings { word: &word, words: behind.split_whitespace().collect() };
+        let Some(rest) = self.rest.strip_prefix('(') else {
+            let mut settings = Settings { word: &word, words: own.collect() };
             let name = settings.name()?;
-            settings.end()?;
-            let kind = match (word.as_str(), rows.len()) {
-                ("residual", 1) => Kind::Residual(rows.remove(0), Default::default()),
-                ("residual", _) => return Err(mistake("`residual` holds one row".to_string())),
-                ("parallel", _) => Kind::Parallel(rows, Join::Concat),
-                _ => Kind::Parallel(rows, Join::Sum),
+            let spec = match known(&word)?.reads {
+                Reads::Activation(activation) => Spec::Activation(activation),
+                Reads::Layer(read) => read(&mut settings)?,
+                Reads::Residual | Reads::Parallel(_) => {
+                    return Err(mistake(format!("`{word}` holds layers: {word}(dense 10, relu)")));
+                }
             };
-            return Ok((kind, name));
+            settings.end()?;
+            return Ok((Kind::Described(spec, Default::default()), name));
+        };
+        let reads = match own.next() {
+            None => known(&word)?.reads,
+            Some(more) => return Err(mistake(format!("`{word}`: `{more}` means nothing before a bracket"))),
+        };
+        if let Reads::Activation(_) | Reads::Layer(_) = reads {
+            let with: Vec<String> = words()
+                .filter(|word| matches!(word.reads, Reads::Residual | Reads::Parallel(_)))
+                .map(|word| format!("`{}`", word.word))
+                .collect();
+            return Err(mistake(format!("`{word}` takes no bracket; {} do", with.join(", "))));
         }
-        let mut settings = Settings { word: &word, words: words.collect() };
+        let mut rows = self.rows(&word, rest)?;
+        let end = self.rest.find([',', ';', '(', ')']).unwrap_or(self.rest.len());
+        let (behind, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        let mut settings = Settings { word: &word, words: behind.split_whitespace().collect() };
         let name = settings.name()?;
-        let spec = spec(&word, &mut settings)?;
         settings.end()?;
-        Ok((Kind::Described(spec, Default::default()), name))
+        let kind = match (reads, rows.len()) {
+            (Reads::Parallel(join), _) => Kind::Parallel(rows, join),
+            (_, 1) => Kind::Residual(rows.remove(0), Default::default()),
+            _ => return Err(mistake(format!("`{word}` holds one row"))),
+        };
+        Ok((kind, name))
+    }
+
+    /// The rows in the bracket that a word has opened.
+    fn rows(&mut self, word: &str, rest: &'a str) -> Result<Vec<Sequential>> {
+        self.rest = rest;
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(mistake(format!("more than {DEEPEST} brackets stand within one another")));
+        }
+        let mut rows = vec![self.row()?];
+        while let Some(rest) = self.rest.strip_prefix(';') {
+            self.rest = rest;
+            rows.push(self.row()?);
+        }
+        self.rest = self
+            .rest
+            .strip_prefix(')')
+            .ok_or_else(|| mistake(format!("the bracket of `{word}(` isn't closed")))?;
+        self.depth -= 1;
+        Ok(rows)
     }
 }
 
-fn spec(word: &str, s: &mut Settings) -> Result<Spec> {
-    if let Some((_, activation)) = ACTIVATIONS.iter().find(|(name, _)| *name == word) {
-        return Ok(Spec::Activation(*activation));
+/// What a word begins.
+fn known(word: &str) -> Result<&'static Word> {
+    if let Some(found) = words().find(|known| known.word == word) {
+        return Ok(found);
     }
-    if let Some(spec) = sequence::spec(word, s)? {
-        return Ok(spec);
-    }
-    Ok(match word {
-        "dense" => Spec::Dense { bias: !s.flag("no-bias"), outputs: s.optional("the outputs")? },
-        "conv" => {
-            let (options, bias) = (s.moves()?, !s.flag("no-bias"));
-            Spec::Conv { outputs: s.number("the channels")?, window: s.sizes("the window")?, options, bias }
-        }
-        "depthwise" => {
-            let options = s.moves()?;
-            Spec::Depthwise { window: s.sizes("the window")?, options }
-        }
-        "conv-transpose" => {
-            let options = s.moves()?;
-            let outputs = s.number("the channels")?;
-            Spec::ConvTranspose { outputs, window: s.sizes("the window")?, options }
-        }
-        "embedding" => Spec::Embedding(s.number("the count")?, s.number("the size")?),
-        "embed-columns" => Spec::EmbedColumns(s.pairs("count:size")?),
-        "batch-norm" | "norm" => Spec::BatchNorm,
-        "layer-norm" => Spec::LayerNorm,
-        "rms-norm" => Spec::RmsNorm,
-        "group-norm" => Spec::GroupNorm(s.number("the groups")?),
-        "instance-norm" => Spec::InstanceNorm,
-        "prelu" => Spec::PRelu,
-        "leaky-relu" => Spec::Activation(Activation::LeakyRelu(s.optional("the slope")?.unwrap_or(0.01))),
-        "elu" => Spec::Activation(Activation::Elu(s.optional("alpha")?.unwrap_or(1.0))),
-        "celu" => Spec::Activation(Activation::Celu(s.optional("alpha")?.unwrap_or(1.0))),
-        "pool" | "max-pool" => Spec::Pool(Pool::Max(s.pooling()?)),
-        "avg-pool" => Spec::Pool(Pool::Average(s.pooling()?)),
-        "adaptive-pool" => Spec::Pool(Pool::AdaptiveMax(s.list("the size")?)),
-        "adaptive-avg-pool" => Spec::Pool(Pool::AdaptiveAverage(s.list("the size")?)),
-        "global-pool" => Spec::Pool(Pool::GlobalMax),
-        "global-avg-pool" => Spec::Pool(Pool::GlobalAverage),
-        "dropout" => Spec::Dropout(Dropout::Elements(s.probability()?)),
-        "spatial-dropout" => Spec::Dropout(Dropout::Channels(s.probability()?)),
-        "alpha-dropout" => Spec::Dropout(Dropout::Alpha(s.probability()?)),
-        "flatten" => Spec::Flatten,
-        "transpose" => Spec::Transpose,
-        "reshape" => {
-            let mut to = vec![s.number("a size")?];
-            while let Some(size) = s.optional("a size")? {
-                to.push(size);
-            }
-            Spec::Reshape(to)
-        }
-        "upsample" => Spec::Upsample(Upsample::Nearest(s.number("the factor")?)),
-        "upsample-linear" => Spec::Upsample(Upsample::Linear(s.number("the factor")?)),
-        _ => {
-            let words = [&WORDS[..], &sequence::WORDS].concat();
-            let known = words.iter().copied().chain(ACTIVATIONS.iter().map(|(name, _)| *name));
-            let meant = match nearest(word, known) {
-                Some(near) => format!("; did you mean `{near}`?"),
-                None => format!("; layers are {} and activations such as relu", words.join(", ")),
-            };
-            return Err(mistake(format!("there is no layer `{word}`{meant}")));
-        }
-    })
+    let known = words().map(|known| known.word);
+    let meant = match nearest(word, known.clone()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => format!("; layers are {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    Err(mistake(format!("there is no layer `{word}`{meant}")))
 }
 
 /// The words behind a layer's first.
@@ -454,7 +365,7 @@ impl Settings<'_> {
         }
     }
 
-    fn optional<T: FromStr>(&mut self, what: &str) -> Result<Option<T>> {
+    pub(super) fn optional<T: FromStr>(&mut self, what: &str) -> Result<Option<T>> {
         if self.words.is_empty() {
             return Ok(None);
         }
@@ -483,7 +394,7 @@ impl Settings<'_> {
         self.a_probability(value)
     }
 
-    fn probability(&mut self) -> Result<f64> {
+    pub(super) fn probability(&mut self) -> Result<f64> {
         let value = self.number("the probability")?;
         self.a_probability(value)
     }
@@ -498,7 +409,7 @@ impl Settings<'_> {
     }
 
     /// All that is left, as pairs of numbers: `12:8 5:4`.
-    fn pairs(&mut self, what: &str) -> Result<Vec<(usize, usize)>> {
+    pub(super) fn pairs(&mut self, what: &str) -> Result<Vec<(usize, usize)>> {
         let pair = |word: &str| {
             let both = word.split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
             both.filter(|&(count, size)| count > 0 && size > 0)
@@ -512,7 +423,7 @@ impl Settings<'_> {
         }
     }
 
-    fn list(&mut self, what: &str) -> Result<Vec<usize>> {
+    pub(super) fn list(&mut self, what: &str) -> Result<Vec<usize>> {
         let text: String = self.number(what)?;
         self.numbers(what, &text)
     }
@@ -530,7 +441,7 @@ impl Settings<'_> {
         })
     }
 
-    fn sizes(&mut self, what: &str) -> Result<PerAxis> {
+    pub(super) fn sizes(&mut self, what: &str) -> Result<PerAxis> {
         let text: String = self.number(what)?;
         self.per_axis(what, &text)
     }
@@ -556,7 +467,7 @@ impl Settings<'_> {
         Ok(Some(Padding::Sides(text.split('x').map(side).collect::<Result<_>>()?)))
     }
 
-    fn moves(&mut self) -> Result<ConvOptions> {
+    pub(super) fn moves(&mut self) -> Result<ConvOptions> {
         let mut options = ConvOptions::new();
         if let Some(text) = self.named("stride")? {
             options.stride = self.per_axis("stride", &text)?;
@@ -579,7 +490,7 @@ impl Settings<'_> {
         Ok(options)
     }
 
-    fn pooling(&mut self) -> Result<PoolOptions> {
+    pub(super) fn pooling(&mut self) -> Result<PoolOptions> {
         let (stride, padding) = (self.named("stride")?, self.padding()?);
         let dilation = self.named("dilation")?;
         let (ceil, without) = (self.flag("ceil"), self.flag("without-padding"));

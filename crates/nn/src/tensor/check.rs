@@ -74,6 +74,22 @@ impl Tensor {
     }
 }
 
+/// A table of more numbers than this would stand for an image or a sequence that nobody has.
+const MOST: usize = 1 << 26;
+
+/// Refuses tables whose size follows from sizes that a model's text may say, before they are made.
+#[track_caller]
+pub(crate) fn check_table(operation: &str, rows: usize, columns: usize) -> Result<()> {
+    match rows.checked_mul(columns) {
+        Some(numbers) if numbers <= MOST => Ok(()),
+        _ => refuse!(
+            Value,
+            operation,
+            "from {rows} to {columns} elements takes a table of more than {MOST} numbers"
+        ),
+    }
+}
+
 /// The axis among `rank` ones that `axis` names.
 #[track_caller]
 pub(crate) fn axis_of(operation: &str, axis: isize, rank: usize, shape: &[usize]) -> Result<usize> {

@@ -4,6 +4,7 @@ use kiln_ir::Result;
 use kiln_ir::op::WindowSpec;
 
 use super::Tensor;
+use super::check::check_table;
 use super::window::{Padding, PerAxis};
 use crate::whole::{Whole, note};
 
@@ -270,7 +271,7 @@ fn adaptive(
 ) -> Tensor {
     let mut x = check!(with_batch(operation, sizes.len(), image));
     for (axis, &parts) in sizes.iter().enumerate() {
-        let size = x.shape()[axis + 2];
+        let size = check!(x.sound()).shape()[axis + 2];
         ensure!(
             parts > 0 && size > 0,
             Value,
@@ -296,6 +297,7 @@ fn mean_of_parts(x: &Tensor, axis: usize, parts: usize) -> Tensor {
     if size.is_multiple_of(parts) {
         return x.unflatten(axis as isize, [parts, size / parts]).mean(axis + 1);
     }
+    check!(check_table("adaptive_avg_pool", size, parts));
     let mut weights = vec![0.0f64; size * parts];
     for part in 0..parts {
         let range = part_range(part, parts, size);
@@ -313,6 +315,7 @@ fn largest_of_parts(x: &Tensor, axis: usize, parts: usize) -> Tensor {
     if size.is_multiple_of(parts) {
         return x.unflatten(axis as isize, [parts, size / parts]).max(axis + 1);
     }
+    check!(check_table("adaptive_max_pool", size, parts));
     // Parts of unequal length are filled up with their last element, which doesn't change their maximum.
     let longest = (0..parts).map(|part| part_range(part, parts, size).len()).max().unwrap_or(1);
     let mut index = Vec::with_capacity(parts * longest);

@@ -264,6 +264,9 @@ struct Walk<'a, const S: usize> {
     start: Option<[Tensor; S]>,
 }
 
+/// A graph of more steps takes more memory than anything that is computed in it.
+const MOST_STEPS: usize = 1 << 16;
+
 impl<const S: usize> Walk<'_, S> {
     #[track_caller]
     fn new<'a>(
@@ -276,6 +279,14 @@ impl<const S: usize> Walk<'_, S> {
         let shape = x.sound()?.shape();
         if shape.rank() != 3 {
             refuse!(Shape, operation, "needs [batch, time, inputs], not {shape}");
+        }
+        if shape[1] > MOST_STEPS {
+            refuse!(
+                Value,
+                operation,
+                "{} steps; each has operations of its own, so there are at most {MOST_STEPS}",
+                shape[1]
+            );
         }
         let (input, hidden) = (cell.input.sound()?.shape(), cell.hidden.sound()?.shape());
         let (batch, width) = (shape[0], hidden.last().copied().unwrap_or(0));

@@ -3,6 +3,7 @@
 use kiln_ir::Shape;
 
 use super::Tensor;
+use super::check::check_table;
 use crate::whole::{Resizing, Whole, note};
 
 impl Tensor {
@@ -14,13 +15,14 @@ impl Tensor {
         check!(check_sizes("resize_nearest", self, &sizes));
         let mut x = self.clone();
         for (axis, &to) in self.trailing(sizes.rank()).zip(sizes.iter()) {
-            let from = x.shape()[axis];
+            let from = check!(x.sound()).shape()[axis];
             let place = axis as isize;
             x = if to == from {
                 x
             } else if to.is_multiple_of(from) {
                 x.repeat_interleave(place, to / from)
             } else {
+                check!(check_table("resize_nearest", 1, to));
                 let nearest = |element: usize| (element as u128 * from as u128 / to as u128) as i64;
                 let index: Vec<i64> = (0..to).map(nearest).collect();
                 x.index_select(place, &Tensor::from(index))
@@ -45,8 +47,9 @@ impl Tensor {
         check!(check_sizes("resize_linear", self, &sizes));
         let mut x = self.float();
         for (axis, &to) in self.trailing(sizes.rank()).zip(sizes.iter()) {
-            let from = x.shape()[axis];
+            let from = check!(x.sound()).shape()[axis];
             if to != from {
+                check!(check_table("resize_linear", from, to));
                 x = x.mix(axis, &Tensor::new(interpolation(from, to, align_corners), [from, to]));
             }
         }

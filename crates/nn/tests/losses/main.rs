@@ -51,9 +51,9 @@ fn compute(name: &str, x: &[Tensor]) -> Tensor {
         "focal" => Focal::new().of(&x[0], &x[1]),
         "focal_binary" => Focal::new().of(&x[0], &x[1]),
         "dice" => Dice::new().of(&x[0], &x[1]),
-        "cosine_embedding" => cosine_embedding(&x[0], &x[1], &x[2], 0.1).mean(..),
-        "triplet" => triplet_margin(&x[0], &x[1], &x[2], 0.8, 2.0).mean(..),
-        "contrastive" => contrastive(&x[0], &x[1], &x[2], 2.5).mean(..),
+        "cosine_embedding" => cosine_embedding(&x[0], &x[1], &x[2], 0.1),
+        "triplet" => triplet_margin(&x[0], &x[1], &x[2], 0.8, 2.0),
+        "contrastive" => contrastive(&x[0], &x[1], &x[2], 2.5),
         "ctc" => {
             let lengths = CtcLengths { inputs: x[2].clone(), targets: x[3].clone() };
             let reduction = match how {

@@ -227,3 +227,58 @@ fn tables_are_aligned() {
     assert!(history.series("accuracy").unwrap()[0].is_nan());
     assert_eq!(history.to_string().lines().count(), 3);
 }
+
+/// As many classes as a model has outputs, of which few occur.
+#[test]
+fn figures_of_many_classes_take_no_more_room_than_what_is_seen() {
+    const WIDTH: usize = 65_536;
+    let rows = [(3usize, 3i64), (3, 70), (70, 70), (WIDTH - 1, 3), (3, 3)];
+    let small = |class: i64| [3, 70, WIDTH as i64 - 1].iter().position(|known| *known == class).unwrap();
+    for name in [
+        "accuracy",
+        "f1 macro",
+        "f1 weighted",
+        "recall micro",
+        "matthews",
+        "kappa",
+        "balanced-accuracy",
+        "top-1",
+        "log-loss",
+        "perplexity",
+    ] {
+        let mut wide: Metric = name.parse().unwrap();
+        let mut narrow: Metric = name.parse().unwrap();
+        for (predicted, label) in rows {
+            let mut outputs = vec![-200f32; WIDTH];
+            let mut few = vec![-200f32; 3];
+            (outputs[predicted], few[small(predicted as i64)]) = (2.0, 2.0);
+            wide.update(&Seen { outputs: &outputs, width: WIDTH, targets: Targets::Classes(&[label]) })
+                .unwrap();
+            let label = small(label) as i64;
+            narrow.update(&Seen { outputs: &few, width: 3, targets: Targets::Classes(&[label]) }).unwrap();
+        }
+        assert!(
+            (wide.value() - narrow.value()).abs() < 1e-9,
+            "{name}: {} and {}",
+            wide.value(),
+            narrow.value()
+        );
+        let state = wide.state();
+        assert!(state.len() < 20, "{name} keeps {} numbers", state.len());
+        let mut again: Metric = name.parse().unwrap();
+        again.restore(&state).unwrap();
+        again.merge(&wide).unwrap();
+        assert!((again.value() - wide.value()).abs() < 1e-9, "{name}");
+    }
+}
+
+#[test]
+fn counts_of_classes_there_are_not_are_not_read_back() {
+    let mut metric: Metric = "accuracy".parse().unwrap();
+    let classes = 3.0;
+    metric.restore(&[6.0, classes, 2.0, 1.0, 5.0]).unwrap();
+    for broken in [&[6.0][..], &[6.0, 3.0, 2.0, 1.0], &[6.0, 3.0, 3.0, 1.0, 5.0], &[6.0, 3.0, -1.0, 1.0, 5.0]]
+    {
+        assert!(metric.restore(broken).is_err(), "{broken:?}");
+    }
+}

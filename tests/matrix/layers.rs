@@ -1,0 +1,170 @@
+//! Every layer's word through the library.
+
+use std::collections::HashMap;
+
+use kiln::data::{Form, Kind, Meaning, Rng, Set};
+use kiln::model::Task;
+use kiln::onnx::Export;
+use kiln::prelude::*;
+use kiln::sequential::{Takes, words};
+use kiln::trainer::{Checkpoints, Run};
+use kiln::weights::{self, Fit, Mapping, Weights};
+use kiln::{Model, Module};
+use kiln_testkit::Folder;
+
+use crate::{Faults, ensure};
+
+/// Rows such as a layer takes, of three classes.
+fn rows(takes: Takes) -> Set {
+    const ROWS: usize = 12;
+    let mut rng = Rng::new(5);
+    let labels: Vec<i64> = (0..ROWS as i64).map(|row| row % 3).collect();
+    let classes = Form::class(3);
+    let sizes: &[usize] = match takes {
+        Takes::Rows => &[4],
+        Takes::Columns => &[6],
+        Takes::Sequences => &[4, 8],
+        Takes::Images => &[4, 6, 6],
+        Takes::Volumes => &[4, 4, 4, 4],
+        Takes::Codes => &[4],
+    };
+    let width: usize = sizes.iter().product();
+    let set = match takes {
+        Takes::Codes => {
+            let codes: Vec<i64> = (0..ROWS * width).map(|_| rng.below(4) as i64).collect();
+            let form = Form { kind: Kind::I64, shape: sizes.to_vec(), meaning: Meaning::Codes { count: 4 } };
+            Set::new(codes, form, labels, classes)
+        }
+        _ => {
+            let number = |at: usize| match takes == Takes::Columns && at % width >= width - 2 {
+                true => (at % 4) as f32,
+                false => rng.normal() as f32,
+            };
+            let numbers: Vec<f32> = (0..ROWS * width).map(number).collect();
+            Set::new(numbers, Form::numbers(sizes), labels, classes)
+        }
+    };
+    set.unwrap().named(["ant", "bee", "cat"])
+}
+
+/// A layer between others that learn: gradients go through it.
+fn model_with(takes: Takes, layer: &str) -> String {
+    let front = match takes {
+        Takes::Rows => "dense 4, ",
+        Takes::Sequences => "dense 8, ",
+        Takes::Images | Takes::Volumes => "conv 4 1, ",
+        Takes::Columns | Takes::Codes => "",
+    };
+    format!("{front}{layer}, flatten, dense 3")
+}
+
+fn trainer<'a>(model: Sequential, epochs: u64, set: &'a Set) -> Trainer<'a, Sequential> {
+    let trainer =
+        Trainer::new(model, CrossEntropy::new(), AdamW::new(0.02)).epochs(epochs).batch_size(5).seed(3);
+    trainer.metrics(["accuracy"]).validate(set).quiet()
+}
+
+/// The bits of everything a model keeps, by name.
+fn kept(model: &impl Module) -> HashMap<String, Vec<u32>> {
+    let bits = |data: Data| data.as_slice::<f32>().unwrap().iter().map(|x| x.to_bits()).collect();
+    let parameters = model.parameters().into_iter().map(|(name, param)| (name, bits(param.value().unwrap())));
+    let states = model.states().into_iter().map(|(name, state)| (name, bits(state.read().unwrap())));
+    parameters.chain(states).collect()
+}
+
+/// The way of a layer through everything that is done with models.
+fn live(faults: &mut Faults, folder: &Folder, takes: Takes, layer: &str) {
+    let of = format!("`{layer}` of {takes:?}");
+    let (set, text) = (rows(takes), model_with(takes, layer));
+    let parsed = || text.parse::<Sequential>().map(|row| row.seed(11));
+    let whole = faults.cell(&of, "train", || Ok::<_, kiln::Error>(trainer(parsed()?, 3, &set).fit(&set)?));
+    let Some(run) = whole else { return };
+    faults.cell(&of, "resume", || {
+        let checkpoints = folder.at("checkpoints");
+        trainer(parsed()?, 2, &set).checkpoints(Checkpoints::new(&checkpoints)).fit(&set)?;
+        let rest = trainer(parsed()?, 3, &set).resume(Checkpoints::last(&checkpoints)).fit(&set)?;
+        let same = kept(rest.model()) == kept(run.model());
+        ensure(same, || "the weights aren't those of the whole training".to_string())
+    });
+    faults.cell(&of, "evaluate", || {
+        let loss = run.evaluate(&set)?.number("loss").unwrap_or(f64::NAN);
+        run.report(&set)?;
+        ensure(loss.is_finite(), || format!("the loss is {loss}"))
+    });
+    for kind in ["kiln", "safetensors", "json"] {
+        let path = folder.at(&format!("model.{kind}"));
+        faults.cell(&of, kind, || {
+            run.save(&path)?;
+            let model = Model::load(&path)?;
+            let same = kept(model.layers()) == kept(run.model());
+            ensure(same, || "other weights are read than were written".to_string())?;
+            ensure(model.about().layers == run.model().to_text()?, || model.about().layers.clone())?;
+            let (own, theirs) = (run.predict(&set)?, model.predict(&set)?);
+            ensure(own == theirs, || "it predicts otherwise".to_string())
+        });
+    }
+    let Some(model) = faults.cell(&of, "load", || Model::load(folder.at("model.kiln"))) else { return };
+    known(faults, folder, &of, &model, &run);
+    faults.cell(&of, "fine-tune", || taught(model, folder, &set));
+}
+
+/// What is said and written of a model.
+fn known(faults: &mut Faults, folder: &Folder, of: &str, model: &Model, run: &Run<Sequential>) {
+    let form = model.about().input.form();
+    let shape: Vec<usize> = std::iter::once(2).chain(form.shape.iter().copied()).collect();
+    faults.cell(of, "inspect", || {
+        let summary = Summary::of_type(model.layers(), shape.as_slice(), kiln::model::dtype(&form))?;
+        let own = run.model().parameter_count();
+        ensure(summary.trained == own, || format!("{} parameters, not {own}", summary.trained))
+    });
+    faults.cell(of, "onnx", || {
+        let (_, checked) = model.save_onnx(folder.at("model.onnx"), &Export::default())?;
+        let near = checked.largest <= 1e-4 * checked.most.max(1.0);
+        ensure(near, || checked.to_string())
+    });
+    for kind in ["safetensors", "npz"] {
+        faults.cell(of, &format!("weights as {kind}"), || {
+            let path = folder.at(&format!("weights.{kind}"));
+            weights::save(model.layers(), &path)?;
+            let fresh: Sequential = model.about().layers.parse()?;
+            let blank = Tensor::zeros(shape.as_slice()).cast(kiln::model::dtype(&form));
+            fresh.forward(&blank, &Context::inference());
+            Weights::open(&path)?.load_into(&fresh, &Mapping::new(), Fit::Strict)?;
+            let same = kept(&fresh) == kept(model.layers());
+            ensure(same, || "other weights are read than were written".to_string())
+        });
+    }
+}
+
+/// Other classes for a model, of which the first layer stays.
+fn taught(model: Model, folder: &Folder, set: &Set) -> kiln::Result<()> {
+    let names = ["even", "odd"].map(str::to_string).to_vec();
+    let (model, new) = model.new_head(Task::Classes { names: names.clone() }, 9)?;
+    let frozen = model.parameters().iter().any(|(name, _)| name.starts_with("0."));
+    if frozen {
+        model.freeze("0.*")?;
+    }
+    let before = kept(model.layers());
+    let labels = (0..set.len() as i64).map(|row| row % 2).collect();
+    let set = Set::classes(set.inputs().clone(), set.x(), labels)?.named(names);
+    let about = model.about().clone();
+    let run =
+        Trainer::new(model.layers(), CrossEntropy::new(), Adam::new(0.02)).epochs(1).quiet().fit(&set)?;
+    let after = kept(run.model());
+    let moved = |name: &String| before.get(name) != after.get(name);
+    let stays = before.keys().filter(|name| name.starts_with("0.")).all(|name| !moved(name));
+    ensure(stays && new.iter().all(moved), || "it isn't the new last layer that is trained".to_string())?;
+    model.save_as(&about, folder.at("taught.kiln"))?;
+    let taught = Model::load(folder.at("taught.kiln"))?;
+    ensure(taught.predict(&set)?.width() == 2, || "it doesn't tell two classes apart".to_string())
+}
+
+#[test]
+fn every_layer_is_trained_kept_and_used() {
+    let folder = Folder::new("layers");
+    let mut faults = Faults::default();
+    for &(takes, layer) in words().flat_map(|word| word.examples) {
+        live(&mut faults, &folder, takes, layer);
+    }
+    faults.settle();
+}
