@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use kiln_map::visible;
+
 /// A fault of the user's, of data, of a file, or of training.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,7 +23,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file that isn't what it should be.
-    #[error("{}: {message}", path.display())]
+    #[error("{}", visible(&format!("{}: {message}", path.display())))]
     Format {
         /// The file.
         path: PathBuf,

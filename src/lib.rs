@@ -74,6 +74,7 @@ pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use kiln_data as data;
 pub use kiln_ir as ir;
+pub use kiln_map::{Exceeded, Limits, Resource};
 pub use kiln_nn::*;
 pub use model::Model;
 pub use registry::{default_device, device, devices};

@@ -1,5 +1,6 @@
 //! The command `kiln`.
 
+#[macro_use]
 mod cli;
 
 use std::io::ErrorKind;

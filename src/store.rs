@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use kiln_map::Budget;
 use kiln_nn::{DType, Data};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::{Map, Value};
@@ -83,7 +84,16 @@ impl Store {
     /// Where there is none, or it isn't whole.
     pub fn load(path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
-        let file = fs::read(path).map_err(Error::file(path))?;
+        let budget = Budget::default();
+        let file = budget.read_file(path).map_err(Error::file(path))?;
+        // Its numbers are beside it for a while, and the description is read.
+        let text = file
+            .split_first_chunk::<8>()
+            .and_then(|(size, rest)| rest.get(..usize::try_from(u64::from_le_bytes(*size)).ok()?));
+        budget
+            .bytes(file.len() as u64)
+            .and_then(|_| budget.bytes(text.map_or(0, json::weigh)))
+            .map_err(|exceeded| Error::format(path, exceeded.to_string()))?;
         let broken =
             |what: &str| Error::format(path, format!("{what}; it is cut off, damaged, or no file of kiln's"));
         let (_, header) = SafeTensors::read_metadata(&file).map_err(|error| broken(&error.to_string()))?;
@@ -121,7 +131,7 @@ impl Store {
     /// Where there is none, or it isn't whole.
     pub fn load_json(path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(Error::file(path))?;
+        let bytes = Budget::default().read_file(path).map_err(Error::file(path))?;
         let broken = |what: String| {
             Error::format(path, format!("{what}; it is cut off, damaged, or no file of kiln's"))
         };

@@ -16,7 +16,7 @@ use super::rows::Way;
 /// An ONNX file (.onnx) is checked: its operators, its inputs and outputs. With --out it becomes a model, which predicts, is evaluated and trained
 /// like any other. What the file doesn't say is told here: what pixels become (--pixels), which columns a row has (--columns), what the
 /// classes are called (--classes). Files that `kiln export` wrote say it themselves. A batch that the file fixes is made free. With --verify it is run on recorded inputs and held
-/// beside recorded outputs, in the layout of ONNX's own tests (test_data_set_*/input_*.pb and output_*.pb). Exit code 0: all agree; 1:
+/// beside recorded outputs, in the layout of ONNX's own tests (test_data_set_*/input_*.pb and output_*.pb); how near is --tolerance. Exit code 0: all agree; 1:
 /// something is wrong; 3: an operator isn't known.
 ///
 /// Of weights it reads safetensors (also several, by their index), PyTorch's state dicts (.pt, .pth), NumPy's .npz and JSON. Nothing in a file is ever executed.
@@ -107,6 +107,17 @@ pub struct Flags {
     #[arg(long, value_name = "DIR", help_heading = "ONNX", conflicts_with = "out")]
     verify: Option<PathBuf>,
 
+    /// How far a number may lie from what was recorded, in proportion to the largest of its output; 3e-2 suits networks of small integers
+    #[arg(
+        long,
+        value_name = "SHARE",
+        help_heading = "ONNX",
+        requires = "verify",
+        default_value = "1e-4",
+        value_parser = tolerance
+    )]
+    tolerance: f64,
+
     /// The model that the weights are for
     #[arg(long, value_name = "MODEL", help_heading = "Weights")]
     into: Option<PathBuf>,
@@ -185,6 +196,12 @@ impl Flags {
     }
 }
 
+/// A share of the largest number.
+fn tolerance(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share: &f64| share.is_finite() && *share >= 0.0);
+    share.ok_or_else(|| "a share is a number from 0 on, as 1e-4".to_string())
+}
+
 /// Names with commas between them, or the lines of a file.
 fn names(told: &str) -> Result<Vec<String>> {
     let path = Path::new(told);
@@ -249,8 +266,8 @@ fn network(flags: &Flags) -> Result<()> {
     };
     let mut wrong = 0;
     for set in data_sets(folder)? {
-        for compared in
-            verify(&network, &set, Tolerance::default()).with_context(|| set.display().to_string())?
+        for compared in verify(&network, &set, Tolerance::of_largest(flags.tolerance))
+            .with_context(|| set.display().to_string())?
         {
             println!("{}: {compared}", set.display());
             wrong += usize::from(compared.fault.is_some());

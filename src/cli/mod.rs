@@ -1,6 +1,9 @@
 //! What the command understands, one file a subcommand. Bad values are refused by the parser, which names the flag
 //! and exits with 2; what fails later comes back from [`run`] and exits with 1.
 
+#[macro_use]
+mod out;
+
 mod base;
 mod bench;
 mod choices;
@@ -22,6 +25,7 @@ mod train;
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
+use kiln::Limits;
 
 /// A subcommand that computes, with the flag that says where.
 fn computes(command: Command) -> Command {
@@ -56,6 +60,20 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand_required(true)
         .after_help("The first minute: `kiln train`. Each command explains itself: `kiln train --help`.")
+        .arg(
+            Arg::new("limit")
+                .long("limit")
+                .global(true)
+                .value_name("BYTES")
+                .value_parser(|text: &str| text.parse::<Limits>())
+                .help_heading("Files")
+                .help("The most memory that one file may ask for, as 16G [default: half of the machine's]")
+                .long_help(
+                    "The most that one file may ask for: memory as 16G or bytes=16G; also nodes=2M of a network, with functions and loops \
+                     written out, and steps=100G of work before anything is computed with. Several with commas between them \
+                     [default: half of the memory that the process may have, and more nodes and steps than networks have]",
+                ),
+        )
         .subcommand(train)
         .subcommand(computes(eval::Flags::augment_args(Command::new("eval"))))
         .subcommand(computes(predict::Flags::augment_args(Command::new("predict")).visible_alias("run")))
@@ -77,6 +95,9 @@ pub fn run() -> Result<()> {
         && let Ok(Some(device)) = matches.try_get_one::<String>("device")
     {
         devices::choose(device)?;
+    }
+    if let Some(limits) = matches.get_one::<Limits>("limit") {
+        limits.set();
     }
     match matches.subcommand() {
         Some(("train", matches)) => {

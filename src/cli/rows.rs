@@ -1,6 +1,5 @@
 //! Raw data as rows for a model that is trained: what was fitted in training is applied unchanged.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -10,6 +9,7 @@ use kiln::data::{
 };
 use kiln::model::{NETWORK, Task};
 use kiln::{Model, nearest};
+use kiln_map::Budget;
 use serde_json::Value;
 
 use super::source::listed;
@@ -306,9 +306,7 @@ fn coded(table: &Table, column: &str, tokens: &Tokens, length: usize) -> Result<
 }
 
 pub fn standard_input() -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut bytes).context("the standard input can't be read")?;
-    Ok(bytes)
+    Budget::default().read(std::io::stdin().lock()).context("the standard input can't be read")
 }
 
 /// The files, and those in folders.

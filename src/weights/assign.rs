@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use kiln_map::shown;
 use kiln_nn::{DType, Data, Module, Param, Shape, Tensor, Variable, nearest};
 
-use super::entry::{Entry, shown};
+use super::entry::Entry;
 use super::{Mapping, Weight, Weights};
 use crate::{Error, Result};
 

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
+use kiln_map::shown;
 use kiln_nn::Data;
 
 use super::{ElementType, Read, zip};
@@ -86,15 +87,6 @@ impl Contents {
             }
         }
         Ok(Contents { entries, notes })
-    }
-}
-
-/// A name from a file as messages show it: short, and without what a terminal takes for a command.
-pub(super) fn shown(name: &str) -> String {
-    let plain = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
-    match name.char_indices().nth(120) {
-        Some((end, _)) => name[..end].chars().map(plain).collect::<String>() + "…",
-        None => name.chars().map(plain).collect(),
     }
 }
 

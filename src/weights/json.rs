@@ -3,12 +3,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use kiln_map::{Budget, shown};
 use kiln_nn::{DType, Data, Scalar};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use super::Read;
-use super::entry::{elements, shown};
+use super::entry::elements;
 use crate::store::{Store, Stored};
 
 /// The members of an object in their order, also those that come twice.
@@ -59,6 +60,7 @@ pub(crate) fn write(store: &Store, checksum: &str) -> String {
 
 /// What [`write`] wrote, and the checksum, if it is still there.
 pub(crate) fn read(bytes: &[u8]) -> Read<(Store, Option<String>)> {
+    Budget::default().bytes(weigh(bytes)).map_err(|exceeded| exceeded.to_string())?;
     let File { about, checksum, tensors } =
         serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let mut store = Store { about, ..Store::default() };
@@ -69,6 +71,19 @@ pub(crate) fn read(bytes: &[u8]) -> Read<(Store, Option<String>)> {
         }
     }
     Ok((store, checksum))
+}
+
+/// The bytes of memory that JSON takes at most when it is read: a list of nothing is three bytes in a file, and 32 here.
+pub(crate) fn weigh(bytes: &[u8]) -> u64 {
+    let weight = |byte: &u8| match byte {
+        // Where the first pair goes there is room for eleven.
+        b'{' => 700,
+        b'[' => 128,
+        b',' => 64,
+        b':' => 96,
+        _ => 1,
+    };
+    bytes.iter().map(weight).sum()
 }
 
 /// Type, shape, and numbers; those JSON has no word for as texts.

@@ -32,7 +32,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_data::Mapped;
+use kiln_map::{Beside, Budget, Mapped, shown};
 use kiln_nn::Module;
 
 use crate::store::{Store, Stored, write_whole};
@@ -55,7 +55,7 @@ pub use element::ElementType;
 pub use entry::Weight;
 pub use mapping::Mapping;
 
-use entry::{Contents, Entry, Place, shown};
+use entry::{Contents, Entry, Place};
 
 /// What a reader of bytes gives, or what is wrong with them. Which file it was is added by [`Weights`].
 type Read<T> = std::result::Result<T, String>;
@@ -98,7 +98,7 @@ impl Weights {
         // What is no file, a pipe for one, can't be mapped.
         let source = match fs::metadata(path).map_err(Error::file(path))?.is_file() {
             true => Mapped::open(path).map(Source::Mapped),
-            false => fs::read(path).map(Source::Owned),
+            false => Budget::default().read_file(path).map(Source::Owned),
         };
         let source = source.map_err(Error::file(path))?;
         if safetensors::is_index(path) {
@@ -148,17 +148,11 @@ impl Weights {
     /// The tensors of all files that an index names.
     fn of_index(path: &Path, bytes: &[u8]) -> Result<Weights> {
         let files = safetensors::read_index(bytes).map_err(|error| Error::format(path, error))?;
+        let beside = Beside::file(path).map_err(Error::file(path))?;
         let (mut sources, mut all) = (Vec::new(), Contents::default());
         for (file, names) in files {
             let part_path = path.with_file_name(&file);
-            if !part_path.exists() {
-                let message = format!(
-                    "{} isn't there, and the index says it is; the files go together",
-                    part_path.display()
-                );
-                return Err(Error::format(path, message));
-            }
-            let mapped = Mapped::open(&part_path).map_err(Error::file(&part_path))?;
+            let mapped = beside.open(&file).map_err(|error| Error::format(path, error.to_string()))?;
             let contents = safetensors::read(&mapped).map_err(|error| Error::format(&part_path, error))?;
             let part = Weights::new(vec![(part_path, Source::Mapped(mapped))], contents);
             if let Some(name) = names.iter().find(|name| part.get(name).is_none()) {

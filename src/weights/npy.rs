@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use kiln_map::shown;
 use kiln_nn::{DType, Data};
 
-use super::entry::{Contents, Entry, Place, elements, row_major, shown};
+use super::entry::{Contents, Entry, Place, elements, row_major};
 use super::{ElementType, Read, zip};
 use crate::store::Stored;
 

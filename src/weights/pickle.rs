@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 
+use kiln_map::shown;
+
 use super::Read;
-use super::entry::shown;
 
 /// A place in [`Pickle::values`]. Parts are named by place, so that a pickle that holds itself is no trouble.
 pub(super) type Id = usize;

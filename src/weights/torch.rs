@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::entry::{Contents, Entry, Place, shown};
+use kiln_map::shown;
+
+use super::entry::{Contents, Entry, Place};
 use super::pickle::{self, Id, Pickle, Value};
 use super::zip::{self, Packed};
 use super::{ElementType, Read};

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io::Read as _;
 
 use flate2::read::DeflateDecoder;
+use kiln_map::Budget;
 
 use super::Read;
 use super::entry::Place;
@@ -139,7 +140,7 @@ fn entry(cursor: &mut Cursor) -> Read<Packed> {
             }
         }
     }
-    let fault = |what: &str| Err(format!("{}: {what}", super::entry::shown(&name)));
+    let fault = |what: &str| Err(format!("{}: {what}", kiln_map::shown(&name)));
     if flags & 1 != 0 {
         return fault("it is encrypted");
     }
@@ -170,9 +171,10 @@ fn entry(cursor: &mut Cursor) -> Read<Packed> {
 pub(super) fn unpack(packed: &[u8], size: usize) -> Read<Vec<u8>> {
     let mut unpacked = Vec::new();
     // One more than promised, to see that there are no more.
-    let read = DeflateDecoder::new(packed).take(size as u64 + 1).read_to_end(&mut unpacked);
+    let read =
+        Budget::default().read_some(DeflateDecoder::new(packed), &mut unpacked, size.saturating_add(1));
     match read {
-        Ok(count) if count == size => Ok(unpacked),
+        Ok(_) if unpacked.len() == size => Ok(unpacked),
         Ok(_) => Err(format!("it doesn't unpack to the {size} bytes that are promised")),
         Err(error) => Err(format!("it can't be unpacked: {error}")),
     }

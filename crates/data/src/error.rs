@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use kiln_map::{Exceeded, visible};
+
 /// A fault in data, or in reaching it. It reads `heart.csv:17, column age: "old" is no number; …`.
 #[derive(Debug, thiserror::Error)]
-#[error("{}{message}", Place(self))]
+#[error("{}", visible(&format!("{}{message}", Place(self))))]
 pub struct Error {
     /// The file it is in.
     pub file: Option<PathBuf>,
@@ -51,6 +53,13 @@ impl Error {
     }
 }
 
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Error {
+        let message = exceeded.to_string();
+        Error { source: Some(std::io::Error::other(exceeded)), ..Error::new(message) }
+    }
+}
+
 /// `heart.csv:17, column age: `, as far as it is known.
 struct Place<'a>(&'a Error);
 
@@ -81,5 +90,7 @@ mod tests {
         let fault = Error::new("\"old\" is no number").in_file("heart.csv").at_line(17).in_column("age");
         assert_eq!(fault.to_string(), "heart.csv:17, column age: \"old\" is no number");
         assert_eq!(Error::new("nothing here").to_string(), "nothing here");
+        let hidden = Error::new("\"\u{1b}[31m\" is no number").in_column("a\u{202e}ge");
+        assert_eq!(hidden.to_string(), "column a\\u202ege: \"\\u001b[31m\" is no number");
     }
 }

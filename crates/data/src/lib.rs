@@ -9,7 +9,6 @@ mod dataset;
 mod error;
 mod image;
 mod made;
-mod mapped;
 mod prefetch;
 mod rng;
 mod series;
@@ -27,7 +26,6 @@ pub use image::{
     edge_brightness, encode_png, is_cifar10, is_mnist, mnist, read_idx,
 };
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
-pub use mapped::Mapped;
 pub use prefetch::Prefetch;
 pub use rng::Rng;
 pub use series::series;

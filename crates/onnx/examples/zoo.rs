@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use kiln_ir::{DType, Data};
 use kiln_nn::{Context, Function, Input, Tensor};
-use kiln_onnx::verify::{Comparison, Tolerance, compare, data_sets, verify};
+use kiln_onnx::verify::{Tolerance, compare, data_sets, verify};
 use kiln_onnx::{Error, Network, Value, load, tensor_file};
 
 /// Networks of many layers differ by what rounding adds up to: in proportion to the largest number of an output.
@@ -21,13 +21,6 @@ fn recorded(set: &Path, kind: &str) -> Result<Vec<Value>, Error> {
     (0..).map_while(file).map(|path| tensor_file(&path)).collect()
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Numbers(tensor, _) => tensor.cast(DType::F64).to_vec().unwrap_or_default(),
-        _ => Vec::new(),
-    }
-}
-
 /// How much of the largest number rounding may be: what is quantised goes to the next step here or there.
 fn near(name: &str) -> f64 {
     match name {
@@ -35,14 +28,6 @@ fn near(name: &str) -> f64 {
         name if name.contains("-half") => 5e-3,
         _ => NEAR,
     }
-}
-
-/// What is wrong of an output, beyond rounding.
-fn fault(compared: Comparison, expected: &Value, near: f64) -> Option<String> {
-    let sizes = numbers(expected).into_iter().filter(|number| number.is_finite()).map(f64::abs);
-    let largest = sizes.fold(0.0, f64::max);
-    let is_far = compared.largest.is_infinite() || compared.largest > near * largest;
-    compared.fault.filter(|_| is_far).map(|why| format!("{}: {why} of {largest:.3e}", compared.name))
 }
 
 struct Times {
@@ -99,19 +84,17 @@ fn traced<const N: usize>(network: &Network, inputs: &[Value]) -> Result<(Vec<Va
 
 fn run(folder: &Path) -> Result<(Option<String>, String), Error> {
     let start = Instant::now();
-    let near = near(&folder.to_string_lossy());
+    let tolerance = Tolerance::of_largest(near(&folder.to_string_lossy()));
     let network = load(folder.join("model.onnx"))?;
     let loading = start.elapsed();
     let mut said = String::new();
     for set in data_sets(folder)? {
         let expected = recorded(&set, "output")?;
         let start = Instant::now();
-        let compared = verify(&network, &set, Tolerance::default())?;
+        let compared = verify(&network, &set, tolerance)?;
         let verifying = start.elapsed();
-        for (compared, expected) in compared.into_iter().zip(&expected) {
-            if let Some(why) = fault(compared, expected, near) {
-                return Ok((Some(why), said));
-            }
+        if let Some(compared) = compared.into_iter().find(|compared| compared.fault.is_some()) {
+            return Ok((Some(compared.to_string()), said));
         }
         let inputs = recorded(&set, "input")?;
         if inputs.iter().chain(&expected).any(|value| matches!(value, Value::Texts(..))) {
@@ -128,9 +111,9 @@ fn run(folder: &Path) -> Result<(Option<String>, String), Error> {
             Err(error) => return Ok((Some(format!("traced: {error}")), said)),
         };
         for (at, (own, expected)) in out.iter().zip(&expected).enumerate() {
-            let compared = compare(format!("output {at}"), own, expected, Tolerance::default())?;
-            if let Some(why) = fault(compared, expected, near) {
-                return Ok((Some(format!("traced: {why}")), said));
+            let compared = compare(format!("output {at}"), own, expected, tolerance)?;
+            if compared.fault.is_some() {
+                return Ok((Some(format!("traced: {compared}")), said));
             }
         }
         said = format!(

@@ -1,14 +1,13 @@
 //! One node at work: its settings, its inputs, and how it says what is wrong.
 
-use std::path::Path;
-
 use kiln_ir::{DType, Data};
+use kiln_map::{Budget, Exceeded, Resource};
 use kiln_nn::{Context, Tensor};
 
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
-use crate::read;
+use crate::read::{self, Origin};
 use crate::value::{Value, whole};
 
 /// A node with the values that come in.
@@ -18,20 +17,14 @@ pub struct Call<'a> {
     /// The version of the node's set of operators.
     pub(crate) version: i64,
     pub(crate) context: &'a Context,
-    pub(crate) folder: &'a Path,
+    pub(crate) origin: Origin<'a>,
     pub(crate) inner: &'a Inner<'a>,
 }
 
 /// Runs a graph within a node on inputs.
 pub type Inner<'a> = dyn Fn(&GraphProto, Vec<Value>) -> Result<Vec<Value>> + 'a;
 
-/// The most elements of anything whose sizes a file's numbers say.
-const MOST: usize = 1 << 31;
-
-/// The most numbers that are listed here for something that a file's numbers say.
-const MOST_LISTED: usize = 1 << 24;
-
-/// The most axes that such a thing has.
+/// The most axes of anything whose sizes a file's numbers say.
 const MOST_AXES: usize = 64;
 
 /// What an operator computes.
@@ -46,6 +39,16 @@ impl Call<'_> {
     /// What this operator can do, but not here.
     pub fn unknown(&self, what: impl std::fmt::Display) -> Error {
         Error::Unsupported(format!("{}: {what}", title(self.node)))
+    }
+
+    /// More than the file may have.
+    pub fn limit(&self, exceeded: Exceeded) -> Error {
+        Error::limit(title(self.node))(exceeded)
+    }
+
+    /// What the file may still ask for.
+    pub fn budget(&self) -> &Budget {
+        self.origin.budget
     }
 
     // Inputs.
@@ -92,13 +95,17 @@ impl Call<'_> {
 
     /// The numbers of an input that has to be known before anything is computed, because shapes follow from it.
     pub fn known(&self, position: usize) -> Result<Data> {
-        let value = self.value(position)?;
-        value.constant().ok_or_else(|| {
+        self.now(self.value(position)?)?.ok_or_else(|| {
             let name = self.node.input.get(position).map_or("", String::as_str);
             self.fault(format!(
                 "shapes follow from the numbers of {name}, which are known only when it runs; fix them in the file"
             ))
         })
+    }
+
+    /// The numbers of a value, where they can be known now.
+    pub fn now(&self, value: &Value) -> Result<Option<Data>> {
+        value.known(self.budget()).map_err(|exceeded| self.limit(exceeded))
     }
 
     /// The same as whole numbers.
@@ -165,7 +172,7 @@ impl Call<'_> {
     /// A tensor, if it is set.
     pub fn constant(&self, name: &str) -> Result<Option<Value>> {
         let tensor = self.setting(name).and_then(|setting| setting.t.as_ref());
-        tensor.map(|tensor| read::tensor(tensor, self.folder)).transpose()
+        tensor.map(|tensor| read::tensor(tensor, self.origin)).transpose()
     }
 
     /// A graph within the node.
@@ -219,25 +226,50 @@ impl Call<'_> {
         Ok(sizes)
     }
 
-    /// Refuses what no sensible file asks for.
+    /// Refuses what has more elements than there may be bytes. Nothing is taken: a value is there when it is computed.
     pub fn room(&self, sizes: &[usize]) -> Result<()> {
+        self.room_of(sizes, 1)
+    }
+
+    /// The same of elements of so many bytes.
+    pub fn room_of(&self, sizes: &[usize], bytes: usize) -> Result<()> {
+        if sizes.len() > MOST_AXES {
+            return Err(
+                self.fault(format!("a result of {} axes; at most {MOST_AXES} are known", sizes.len()))
+            );
+        }
         // An empty axis beside a huge one must not overflow later.
-        let count = sizes.iter().try_fold(1usize, |count, &size| count.checked_mul(size.max(1)));
-        match count {
-            Some(count) if count <= MOST && sizes.len() <= MOST_AXES => Ok(()),
-            _ => {
-                let shown = &sizes[..sizes.len().min(MOST_AXES)];
-                Err(self.fault(format!("a result of {shown:?}; at most 2³¹ elements are made")))
-            }
+        let size = sizes.iter().try_fold(bytes, |count, &size| count.checked_mul(size.max(1)));
+        let (size, limit) = (size.map_or(u64::MAX, |size| size as u64), self.budget().limits().bytes);
+        match size <= limit {
+            true => Ok(()),
+            false => Err(self.limit(Exceeded::Limit { resource: Resource::Bytes, limit })),
         }
     }
 
-    /// Refuses lists that no sensible file asks for.
+    /// Takes the memory of a list of so many places, weights or terms that is made here, and the work to make it.
     pub fn listed(&self, count: usize) -> Result<()> {
-        if count <= MOST_LISTED {
-            return Ok(());
-        }
-        Err(self.fault(format!("an axis of {count}; at most 2²⁴ places are found beforehand")))
+        let count = count as u64;
+        let taken = self.budget().bytes(count.saturating_mul(16));
+        taken
+            .and_then(|_| self.budget().steps(count.saturating_mul(16)))
+            .map_err(|exceeded| self.limit(exceeded))
+    }
+
+    /// Takes the memory of texts that are made here.
+    pub fn spelled<'a>(&self, texts: impl Iterator<Item = &'a String>) -> Result<()> {
+        let bytes = texts.map(|text| (text.len() + size_of::<String>()) as u64).fold(0, u64::saturating_add);
+        self.budget().bytes(bytes).map_err(|exceeded| self.limit(exceeded))
+    }
+
+    /// A list of so many of a number.
+    pub fn filled<T: Clone>(&self, value: T, count: usize) -> Result<Vec<T>> {
+        self.budget().filled(value, count).map_err(|exceeded| self.limit(exceeded))
+    }
+
+    /// Takes so many nodes that are made here for one of the file's.
+    pub fn unrolled(&self, count: usize) -> Result<()> {
+        self.budget().nodes(count as u64).map_err(|exceeded| self.limit(exceeded))
     }
 
     // Results.

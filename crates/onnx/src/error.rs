@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use kiln_map::{Exceeded, visible};
+
 /// Why a file couldn't be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -14,7 +16,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file that isn't what it should be.
-    #[error("{}: {message}", path.display())]
+    #[error("{}", visible(&format!("{}: {message}", path.display())))]
     Format {
         /// The file.
         path: PathBuf,
@@ -22,11 +24,19 @@ pub enum Error {
         message: String,
     },
     /// Operators that aren't known here, all of them at once.
-    #[error("{0}")]
+    #[error("{}", visible(.0))]
     Unsupported(String),
     /// Something in the network: which node, and what is wrong.
-    #[error("{0}")]
+    #[error("{}", visible(.0))]
     Network(String),
+    /// A file that asks for more than it may have: where it does, and what it may have.
+    #[error("{}: {source}", visible(place))]
+    Limit {
+        /// The file, the tensor or the node.
+        place: String,
+        /// What was exceeded.
+        source: Exceeded,
+    },
     /// A computation that failed.
     #[error(transparent)]
     Compute(#[from] kiln_ir::Error),
@@ -44,6 +54,11 @@ impl Error {
     /// A file that isn't what it should be.
     pub(crate) fn format(path: &Path, message: impl Into<String>) -> Error {
         Error::Format { path: path.to_path_buf(), message: message.into() }
+    }
+
+    /// More than a file may have.
+    pub(crate) fn limit(place: impl ToString) -> impl FnOnce(Exceeded) -> Error {
+        move |source| Error::Limit { place: place.to_string(), source }
     }
 
     /// Something wrong in a network.

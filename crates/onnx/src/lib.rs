@@ -14,6 +14,7 @@ pub mod proto;
 mod read;
 mod value;
 pub mod verify;
+mod weigh;
 
 pub use element::Element;
 pub use error::{Error, Result};

@@ -1,51 +1,57 @@
 //! Files of ONNX as messages and tensors. Nothing in them is believed: sizes are held against what is there before memory is taken.
 
-use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
-use kiln_ir::Data;
-use memmap2::Mmap;
+use kiln_ir::{DType, Data};
+use kiln_map::{Beside, Budget, Mapped};
 use prost::Message;
 
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::value::Value;
+use crate::weigh::{Kind, weigh};
+
+/// Where a file's tensors may lie, and what is left for them.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    /// The files beside it.
+    pub beside: &'a Beside,
+    /// What the file may still ask for.
+    pub budget: &'a Budget,
+}
 
 /// A file's bytes, mapped: what of it is looked at is read.
-pub fn mapped(path: &Path) -> Result<Bytes> {
-    let file = File::open(path).map_err(Error::file(path))?;
-    let length = file.metadata().map_err(Error::file(path))?.len();
-    if length == 0 {
-        return Ok(Bytes::new());
-    }
-    // SAFETY: the map is only read. A file that somebody cuts meanwhile ends the process, as with every mapped file.
-    let map = unsafe { Mmap::map(&file) }.map_err(Error::file(path))?;
-    Ok(Bytes::from_owner(map))
+fn mapped(path: &Path) -> Result<Bytes> {
+    Mapped::open(path).map(Bytes::from_owner).map_err(Error::file(path))
 }
 
 /// A model's message.
-pub fn model(path: &Path) -> Result<ModelProto> {
-    message(path, mapped(path)?)
+pub fn model(path: &Path, budget: &Budget) -> Result<ModelProto> {
+    message(path, mapped(path)?, budget)
 }
 
 /// A model's message in the bytes of a file.
-pub fn message(path: &Path, bytes: Bytes) -> Result<ModelProto> {
+pub fn message(path: &Path, bytes: Bytes, budget: &Budget) -> Result<ModelProto> {
+    budget.bytes(weigh(&bytes, Kind::Model)).map_err(Error::limit(path.display()))?;
     ModelProto::decode(bytes)
         .map_err(|error| Error::format(path, format!("{error}; it is cut off, damaged, or no ONNX file")))
 }
 
 /// A file with one tensor, as test data come.
 pub fn tensor_file(path: &Path) -> Result<Value> {
-    let message = TensorProto::decode(mapped(path)?).map_err(|error| {
+    let (bytes, budget) = (mapped(path)?, Budget::default());
+    budget.bytes(weigh(&bytes, Kind::Tensor)).map_err(Error::limit(path.display()))?;
+    let message = TensorProto::decode(bytes).map_err(|error| {
         Error::format(path, format!("{error}; it is cut off, damaged, or no tensor of ONNX"))
     })?;
-    tensor(&message, path.parent().unwrap_or(Path::new(".")))
+    let beside = Beside::file(path).map_err(Error::file(path))?;
+    tensor(&message, Origin { beside: &beside, budget: &budget })
 }
 
-/// A tensor of a message. Numbers that lie in another file are looked for in `folder`.
-pub fn tensor(message: &TensorProto, folder: &Path) -> Result<Value> {
+/// A tensor of a message.
+pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
     let name = message.name();
     let refuse = |what: String| Error::network(format!("tensor {name}: {what}"));
     let number = message.data_type();
@@ -63,6 +69,10 @@ pub fn tensor(message: &TensorProto, folder: &Path) -> Result<Value> {
         true => Ok(()),
         false => Err(refuse(format!("{found} elements for a shape of {shape:?}"))),
     };
+    // What is held of it here; its numbers are looked for afterwards.
+    let held = element.dtype().map_or(size_of::<String>(), DType::size);
+    let bytes = (count as u64).saturating_mul(held as u64);
+    origin.budget.bytes(bytes).map_err(Error::limit(format!("tensor {name} of {shape:?}")))?;
     if element == Element::Text {
         holds(message.string_data.len())?;
         let text = |bytes: &Bytes| {
@@ -74,8 +84,11 @@ pub fn tensor(message: &TensorProto, folder: &Path) -> Result<Value> {
     let size = element.size().unwrap_or(1);
     let external = message.data_location == Some(DataLocation::External as i32);
     if external || message.raw_data.is_some() {
-        let bytes =
-            if external { outside(message, folder)? } else { message.raw_data.clone().unwrap_or_default() };
+        let bytes = if external {
+            outside(message, origin.beside)?
+        } else {
+            message.raw_data.clone().unwrap_or_default()
+        };
         if Some(bytes.len()) != count.checked_mul(size) {
             let (found, name) = (bytes.len(), element.name());
             return Err(refuse(format!("{found} bytes for a shape of {shape:?} of {name}")));
@@ -124,26 +137,22 @@ pub fn without_numbers(message: &mut TensorProto) {
 }
 
 /// Takes the numbers of a tensor into its message, where they lie in another file.
-pub fn with_numbers(message: &mut TensorProto, folder: &Path) -> Result<()> {
+pub fn with_numbers(message: &mut TensorProto, beside: &Beside) -> Result<()> {
     if message.data_location == Some(DataLocation::External as i32) {
-        message.raw_data = Some(outside(message, folder)?);
+        message.raw_data = Some(outside(message, beside)?);
         message.data_location = None;
         message.external_data.clear();
     }
     Ok(())
 }
 
-/// The bytes of a tensor whose numbers lie in another file, which must stand in the model's folder or below it.
-fn outside(message: &TensorProto, folder: &Path) -> Result<Bytes> {
+/// The bytes of a tensor whose numbers lie in another file.
+fn outside(message: &TensorProto, beside: &Beside) -> Result<Bytes> {
     let name = message.name();
     let entry =
         |key: &str| message.external_data.iter().find(|entry| entry.key() == key).map(|entry| entry.value());
     let refuse = |what: &str| Error::network(format!("tensor {name}: {what}"));
-    let location =
-        PathBuf::from(entry("location").ok_or_else(|| refuse("the file with its numbers isn't named"))?);
-    if !location.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(refuse("the file with its numbers is outside the model's folder"));
-    }
+    let location = entry("location").ok_or_else(|| refuse("the file with its numbers isn't named"))?;
     let number = |key: &str| match entry(key) {
         None => Ok(None),
         Some(text) => match text.parse::<usize>() {
@@ -151,11 +160,12 @@ fn outside(message: &TensorProto, folder: &Path) -> Result<Bytes> {
             Err(_) => Err(refuse(&format!("{key} is {text}"))),
         },
     };
-    let bytes = mapped(&folder.join(&location))?;
+    let bytes = beside.open(location).map_err(|error| refuse(&format!("its numbers: {error}")))?;
+    let bytes = Bytes::from_owner(bytes);
     let start = number("offset")?.unwrap_or(0);
     let length = number("length")?.unwrap_or(bytes.len().saturating_sub(start));
     match start.checked_add(length) {
         Some(end) if end <= bytes.len() => Ok(bytes.slice(start..end)),
-        _ => Err(refuse(&format!("{} ends before its numbers do", location.display()))),
+        _ => Err(refuse(&format!("{location} ends before its numbers do"))),
     }
 }

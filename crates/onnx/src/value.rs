@@ -1,16 +1,18 @@
 //! What flows between the nodes of a network: numbers of one of ONNX's types, texts, or a list of such.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kiln_ir::node::topological;
 use kiln_ir::op::BinaryOp;
-use kiln_ir::{DType, Data, Expr, Op};
+use kiln_ir::{DType, Data, Expr, Op, Shape};
+use kiln_map::{Budget, Exceeded};
 use kiln_nn::Tensor;
 
 use crate::element::Element;
 
-/// More numbers than this aren't computed beforehand.
-const MOST_KNOWN: usize = 1 << 27;
+/// The steps that it takes to make a program of a node and to run it.
+const NODE: u64 = 10_000;
 
 /// A value of a network.
 #[derive(Clone, Debug)]
@@ -78,21 +80,91 @@ impl Value {
         }
     }
 
+    /// Whether these are its texts, and no copy of them.
+    pub fn shares(&self, texts: &Arc<Vec<String>>) -> bool {
+        matches!(self, Value::Texts(own, _) if Arc::ptr_eq(own, texts))
+    }
+
     /// The numbers, where they can be known now: nothing of what is put into the network is in them.
     pub fn constant(&self) -> Option<Data> {
-        let Value::Numbers(tensor, _) = self else { return None };
-        if tensor.elements() > MOST_KNOWN {
-            return None;
-        }
-        is_known(tensor.expr()).then(|| tensor.to_data().ok()).flatten()
+        self.known(&Budget::default()).ok().flatten()
+    }
+
+    /// The same, for as much as is left.
+    ///
+    /// # Errors
+    /// Where they could be known, but it takes more.
+    pub fn known(&self, budget: &Budget) -> Result<Option<Data>, Exceeded> {
+        let Value::Numbers(tensor, _) = self else { return Ok(None) };
+        let Some(Cost { steps, bytes }) = cost(tensor.expr()) else { return Ok(None) };
+        budget.steps(steps)?;
+        // It is held while it is computed, and little of it afterwards.
+        budget.bytes(bytes)?;
+        let data = tensor.to_data().ok();
+        budget.free(bytes);
+        Ok(data)
     }
 }
 
-/// Whether nothing that a step is given is in a value.
-pub fn is_known(expr: &Expr) -> bool {
-    let Ok(node) = expr.node() else { return false };
-    matches!(node.op, Op::Const(_) | Op::Fill(_))
-        || topological(std::slice::from_ref(node)).iter().all(|node| !matches!(node.op, Op::Input(_)))
+/// What it takes to compute a value.
+struct Cost {
+    steps: u64,
+    bytes: u64,
+}
+
+/// The cost of a value, if nothing that a step is given is in it.
+fn cost(expr: &Expr) -> Option<Cost> {
+    let node = expr.node().ok()?;
+    let mut all = Cost { steps: 0, bytes: 0 };
+    for node in topological(std::slice::from_ref(node)) {
+        let elements = |shape: &Shape| shape.elements() as u64;
+        let read = node.inputs.iter().map(|input| elements(&input.shape)).fold(0, u64::saturating_add);
+        // For each element of the result as many terms as the operation adds up.
+        let terms = match &node.op {
+            Op::Input(_) => return None,
+            Op::Matmul => node.inputs.first().and_then(|a| a.shape.last().copied()).unwrap_or(1) as u64,
+            Op::Conv(_) | Op::ConvGradInput(..) => {
+                node.inputs.get(1).map_or(1, |weight| elements(&weight.shape))
+            }
+            Op::ConvGradWeight(..) => node.inputs.get(1).map_or(1, |y| elements(&y.shape)),
+            Op::WindowPick(spec)
+            | Op::WindowSpread(spec)
+            | Op::WindowSum(spec)
+            | Op::WindowSumGrad(spec, _) => {
+                spec.window.iter().map(|&size| size as u64).fold(1, u64::saturating_mul)
+            }
+            _ => 1,
+        };
+        let own = elements(&node.shape);
+        let steps = own.saturating_mul(terms).saturating_add(read).saturating_add(NODE);
+        all.steps = all.steps.saturating_add(steps);
+        // Constants are there already.
+        if !matches!(node.op, Op::Const(_)) {
+            all.bytes = all.bytes.saturating_add(own.saturating_mul(node.dtype.size() as u64));
+        }
+    }
+    Some(all)
+}
+
+/// How many nodes values are made of that were built since one got this number.
+pub fn built(values: &[Value], since: u64) -> u64 {
+    let mut lists: Vec<&[Value]> = vec![values];
+    let (mut seen, mut waiting) = (HashSet::new(), Vec::new());
+    while let Some(values) = lists.pop() {
+        for value in values {
+            match value {
+                Value::Numbers(tensor, _) => waiting.extend(tensor.expr().node().ok()),
+                Value::List(values) => lists.push(values),
+                Value::Texts(..) | Value::Later(_) | Value::Nothing => {}
+            }
+        }
+    }
+    while let Some(node) = waiting.pop() {
+        if node.id >= since && seen.insert(node.id) {
+            waiting.extend(&node.inputs);
+        }
+    }
+    seen.len() as u64
 }
 
 /// Whole numbers, as most operators want them.

@@ -13,6 +13,7 @@ use kiln::model::{NETWORK, Task};
 use kiln::prelude::*;
 use kiln::weights::Weights;
 use kiln::{Model, Summary};
+use kiln_map::shown;
 
 use super::rows::Way;
 use super::source::listed;
@@ -121,9 +122,10 @@ fn weights(file: &Weights) -> Result<String> {
 
 /// A text of a file's on one line, and not too long.
 fn printed(text: &str, most: usize) -> String {
-    let plain = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
-    let cut = text.chars().take(most).map(plain).collect::<String>();
-    if cut.len() < text.len() && text.chars().count() > most { cut + "…" } else { cut }
+    match text.char_indices().nth(most) {
+        Some((end, _)) => shown(&text[..end]) + "…",
+        None => shown(text),
+    }
 }
 
 fn model(model: &Model, batch: usize) -> Result<String> {

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
+use kiln_map::Budget;
 
 use crate::error::{Error, Result};
 use crate::set::Set;
@@ -46,16 +47,17 @@ pub fn is_cifar10(folder: impl AsRef<Path>) -> bool {
 pub fn cifar10(folder: impl AsRef<Path>) -> Result<(Set, Set)> {
     let folder = folder.as_ref();
     let mut found: [Option<Vec<u8>>; 6] = Default::default();
+    let budget = Budget::default();
     let archive = folder.join(ARCHIVE);
     if archive.is_file() {
         let file = File::open(&archive).map_err(|error| Error::io(&archive, error))?;
-        unpack(GzDecoder::new(file), &mut found).map_err(|error| error.in_file(&archive))?;
+        unpack(GzDecoder::new(file), &mut found, &budget).map_err(|error| error.in_file(&archive))?;
     } else {
         for (name, found) in FILES.iter().zip(&mut found) {
             let place =
                 [folder.join(name), folder.join(INSIDE).join(name)].into_iter().find(|path| path.is_file());
             if let Some(path) = place {
-                *found = Some(std::fs::read(&path).map_err(|error| Error::io(&path, error))?);
+                *found = Some(budget.read_file(&path).map_err(|error| Error::io(&path, error))?);
             }
         }
     }
@@ -86,7 +88,7 @@ fn part(bytes: &[u8]) -> Result<Set> {
 }
 
 /// Takes the files out of an archive: blocks of 512 bytes, a header with name and size (octal) and then the file, filled up.
-fn unpack(mut from: impl Read, found: &mut [Option<Vec<u8>>; 6]) -> Result<()> {
+fn unpack(mut from: impl Read, found: &mut [Option<Vec<u8>>; 6], budget: &Budget) -> Result<()> {
     let broken = |error: std::io::Error| {
         Error::new(format!("the archive can't be read: {error}; it is cut off or damaged"))
     };
@@ -105,14 +107,16 @@ fn unpack(mut from: impl Read, found: &mut [Option<Vec<u8>>; 6]) -> Result<()> {
         let name = text(0..100);
         let wanted = FILES.iter().position(|file| name.rsplit('/').next() == Some(*file));
         let mut bytes = Vec::new();
-        let padded = size.next_multiple_of(512);
-        from.by_ref().take(padded).read_to_end(&mut bytes).map_err(broken)?;
-        if (bytes.len() as u64) < padded {
+        let padded = size.next_multiple_of(512) as usize;
+        budget.read_some(&mut from, &mut bytes, padded).map_err(broken)?;
+        if bytes.len() < padded {
             return Err(Error::new("the archive ends in the middle of a file; it is cut off"));
         }
         if let Some(wanted) = wanted {
             bytes.truncate(size as usize);
             found[wanted] = Some(bytes);
+        } else {
+            budget.free(bytes.capacity() as u64);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use kiln_map::Budget;
 
 use crate::error::{Error, Result};
 use crate::set::Set;
@@ -20,9 +21,6 @@ pub const MNIST_FILES: [&str; 4] = [
 
 /// The names of the types in the third byte.
 const TYPES: [(u8, &str); 6] = [(8, "u8"), (9, "i8"), (11, "i16"), (12, "i32"), (13, "f32"), (14, "f64")];
-
-/// What is read of a file's bytes at once.
-const CHUNK: u64 = 1 << 20;
 
 /// The sizes of the axes and the bytes of an IDX file, plain or (by its first bytes) gzipped.
 ///
@@ -56,18 +54,15 @@ fn parse(mut from: impl Read) -> Result<(Vec<usize>, Vec<u8>)> {
     let Some(count) = count.filter(|_| rank > 0) else {
         return Err(Error::new(format!("sizes {sizes:?} make no array")));
     };
-    // As much room as there are bytes, whatever the header says.
     let mut bytes = Vec::new();
-    let mut limited = from.by_ref().take(0);
-    while bytes.len() < count {
-        limited.set_limit(CHUNK.min((count - bytes.len()) as u64));
-        let read = limited.read_to_end(&mut bytes).map_err(|error| broken(&error, "in its numbers"))?;
-        if read == 0 {
-            return Err(Error::new(format!(
-                "it says it has {count} numbers ({sizes:?}) and ends after {}; it is cut off",
-                bytes.len()
-            )));
-        }
+    Budget::default()
+        .read_some(&mut from, &mut bytes, count)
+        .map_err(|error| broken(&error, "in its numbers"))?;
+    if bytes.len() < count {
+        return Err(Error::new(format!(
+            "it says it has {count} numbers ({sizes:?}) and ends after {}; it is cut off",
+            bytes.len()
+        )));
     }
     let more = from.read(&mut [0]).map_err(|error| broken(&error, "behind its numbers"))?;
     match more {

@@ -1,5 +1,7 @@
 //! Cells of a column while they are read, one after the other, with the kind inferred or told.
 
+use kiln_map::{Budget, Exceeded};
+
 use super::cell;
 use super::column::{Cells, ColumnKind, Dictionary, NO_DATE, NO_WORD};
 use super::date;
@@ -64,7 +66,7 @@ impl Builder {
     }
 
     /// Cells of a kind, of which some are missing already.
-    fn start(kind: ColumnKind, missing: usize, rows: usize) -> Cells {
+    pub fn start(kind: ColumnKind, missing: usize, rows: usize) -> Cells {
         let room = rows.max(missing);
         match kind {
             ColumnKind::Number => Cells::Numbers(filled(f64::NAN, missing, room)),
@@ -197,9 +199,20 @@ fn text(raw: Raw<'_>) -> std::borrow::Cow<'_, str> {
     }
 }
 
+fn extend<T: Clone>(values: &mut Vec<T>, count: usize, value: T, budget: &Budget) -> Result<(), Exceeded> {
+    budget.reserve(values, count)?;
+    values.resize(values.len() + count, value);
+    Ok(())
+}
+
 impl Cells {
     /// Adds the cells of a further part of the same column; they are of one kind, or either has no value.
-    pub fn append(&mut self, part: Cells, dictionary: &mut Dictionary) {
+    pub fn append(
+        &mut self,
+        part: Cells,
+        dictionary: &mut Dictionary,
+        budget: &Budget,
+    ) -> Result<(), Exceeded> {
         let kind = match (&*self, &part) {
             (Cells::Missing(_), Cells::Missing(_)) => None,
             (Cells::Missing(rows), Cells::Numbers(_)) => Some((ColumnKind::Number, *rows)),
@@ -208,31 +221,37 @@ impl Cells {
             _ => None,
         };
         if let Some((kind, rows)) = kind {
-            *self = Builder::start(kind, rows, 0);
+            *self = Builder::start(kind, 0, 0);
+            self.append(Cells::Missing(rows), dictionary, budget)?;
         }
         match (self, part) {
             (Cells::Missing(rows), Cells::Missing(more)) => *rows += more,
-            (Cells::Numbers(values), Cells::Numbers(mut more)) => match values.is_empty() {
-                true => *values = more,
-                false => values.append(&mut more),
-            },
+            (Cells::Numbers(values), Cells::Numbers(mut more)) => {
+                budget.reserve(values, more.len())?;
+                values.append(&mut more);
+            }
             (Cells::Dates { seconds, timed }, Cells::Dates { seconds: more, timed: also }) => {
+                budget.reserve(seconds, more.len())?;
                 seconds.extend(more);
                 *timed |= also;
             }
             (Cells::Words { codes, words }, Cells::Words { codes: more, words: others }) => {
+                budget.reserve(codes, more.len())?;
                 let renamed: Vec<u32> = others.iter().map(|word| dictionary.code(word)).collect();
                 codes.extend(
                     more.into_iter().map(|code| renamed.get(code as usize).copied().unwrap_or(NO_WORD)),
                 );
-                words.extend_from_slice(&dictionary.words[words.len()..]);
+                let new = &dictionary.words[words.len()..];
+                // Each is here, in the dictionary, and a key there.
+                let bytes = |word: &String| 3 * (word.len() + size_of::<String>() + 16) as u64;
+                budget.bytes(new.iter().map(bytes).sum())?;
+                words.extend_from_slice(new);
             }
-            (Cells::Numbers(values), Cells::Missing(rows)) => values.resize(values.len() + rows, f64::NAN),
-            (Cells::Dates { seconds, .. }, Cells::Missing(rows)) => {
-                seconds.resize(seconds.len() + rows, NO_DATE)
-            }
-            (Cells::Words { codes, .. }, Cells::Missing(rows)) => codes.resize(codes.len() + rows, NO_WORD),
+            (Cells::Numbers(values), Cells::Missing(rows)) => extend(values, rows, f64::NAN, budget)?,
+            (Cells::Dates { seconds, .. }, Cells::Missing(rows)) => extend(seconds, rows, NO_DATE, budget)?,
+            (Cells::Words { codes, .. }, Cells::Missing(rows)) => extend(codes, rows, NO_WORD, budget)?,
             _ => {}
         }
+        Ok(())
     }
 }

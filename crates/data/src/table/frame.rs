@@ -19,12 +19,12 @@
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use kiln_map::Mapped;
 use serde::{Deserialize, Serialize};
 
 use super::preparation::Preparation;
 use crate::dataset::{Batch, Dataset};
 use crate::error::{Error, Result};
-use crate::mapped::Mapped;
 use crate::values::{Form, Kind, Meaning, Values};
 
 pub(super) const HEAD: usize = 64;

@@ -300,7 +300,7 @@ impl Framing {
         let settled = stream.pass(
             |part| {
                 let mut gathered = Gathered::default();
-                gathered.append(part);
+                gathered.append(part)?;
                 let table = gathered.table(&layout, input);
                 let rows: Vec<usize> = (0..table.len()).collect();
                 let (inputs, width) = preparation.inputs(&table, &rows, Some(target.column()))?;
@@ -333,7 +333,7 @@ impl Framing {
                 |part| {
                     let layout = part.layout.clone();
                     let mut gathered = Gathered::default();
-                    gathered.append(part);
+                    gathered.append(part)?;
                     Ok(gathered.table(&layout, input))
                 },
                 |table| {

@@ -108,10 +108,7 @@ impl Table {
         let mut stream = Stream::new(input, reading);
         loop {
             let mut gathered = Gathered::default();
-            let settled = stream.pass(Ok, |part| {
-                gathered.append(part);
-                Ok(())
-            })?;
+            let settled = stream.pass(Ok, |part| gathered.append(part))?;
             if settled {
                 let mut table = gathered.table(&stream.layout(), input);
                 stream.notes.sort();

@@ -35,12 +35,12 @@ impl<'de> Deserialize<'de> for Object {
 }
 
 /// The rows of some lines.
-pub(super) fn objects(
+pub(super) fn objects<'a>(
     bytes: &[u8],
     first_line: u64,
-    mut parsing: Parsing,
+    mut parsing: Parsing<'a>,
     told: &[(String, ColumnKind)],
-) -> Result<Parsing> {
+) -> Result<Parsing<'a>> {
     let mut written = Vec::new();
     for (line, text) in (first_line..).zip(bytes.split(|byte| *byte == b'\n')) {
         let text = std::str::from_utf8(text).map_err(|_| no_text(text, line, None))?.trim();
@@ -83,7 +83,7 @@ pub(super) fn objects(
                 parsing.push(column, Raw::Missing, line)?;
             }
         }
-        parsing.end_row(line);
+        parsing.end_row(line)?;
     }
     Ok(parsing)
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use kiln_map::Budget;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
@@ -40,7 +41,7 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
     // A column of texts that turn out not to be dates is read again as words, which take anything.
     'again: loop {
         let mut builders: Vec<Builder> = known.iter().map(|known| Builder::new(known, 0)).collect();
-        let mut rows = 0;
+        let (mut rows, budget) = (0, Budget::default());
         for row in reader.get_row_iter(None).map_err(broken)? {
             let row = row.map_err(broken)?;
             for (place, (_, field)) in row.get_column_iter().enumerate() {
@@ -68,6 +69,10 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
                 }
             }
             rows += 1;
+            // Lists grow to twice what is in them, and a word is held with its code.
+            budget
+                .bytes(32 * builders.len() as u64)
+                .map_err(|exceeded| Error::from(exceeded).in_file(path))?;
         }
         if rows == 0 {
             return Err(Error::new("the table has no rows").in_file(path));

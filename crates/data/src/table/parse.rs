@@ -1,6 +1,8 @@
 //! A block of rows to cells. Lines without quotes are cut by hand, where most of the time of a large file goes; those with
 //! quotes come cut by the `csv` crate, which the tests hold the fast way against.
 
+use kiln_map::Budget;
+
 use super::builder::{Builder, Known, Layout, Misfit, Raw};
 use super::cell::plain_number;
 use super::column::{Cells, ColumnKind};
@@ -35,7 +37,8 @@ impl Lines {
         self.rows += 1;
     }
 
-    pub fn append(&mut self, other: &Lines) {
+    pub fn append(&mut self, other: &Lines, budget: &Budget) -> Result<()> {
+        budget.reserve(&mut self.runs, other.runs.len())?;
         for (row, line) in &other.runs {
             let expected = self.runs.last().map(|(first, start)| start + (self.rows + row - first) as u64);
             if expected != Some(*line) {
@@ -43,6 +46,7 @@ impl Lines {
             }
         }
         self.rows += other.rows;
+        Ok(())
     }
 
     pub fn get(&self, row: usize) -> Option<u64> {
@@ -53,7 +57,8 @@ impl Lines {
 }
 
 /// The columns of a part while it is parsed.
-pub(super) struct Parsing {
+pub(super) struct Parsing<'a> {
+    budget: &'a Budget,
     pub layout: Layout,
     pub builders: Vec<Builder>,
     /// Columns that turned out to be of another kind than thought, and so are read again.
@@ -65,9 +70,18 @@ pub(super) struct Parsing {
     room: usize,
 }
 
-impl Parsing {
-    fn new(layout: Layout, room: usize) -> Parsing {
-        Parsing {
+/// What a cell takes at most, a word of its own apart.
+const CELL: u64 = 8;
+
+/// What a column takes without a cell.
+const COLUMN: u64 = 512;
+
+impl<'a> Parsing<'a> {
+    fn new(layout: Layout, room: usize, budget: &'a Budget) -> Result<Parsing<'a>> {
+        let columns = layout.columns.len() as u64;
+        budget.bytes(columns.saturating_mul(COLUMN + CELL.saturating_mul(room as u64)))?;
+        Ok(Parsing {
+            budget,
             builders: layout.columns.iter().map(|known| Builder::new(known, room)).collect(),
             widened: vec![false; layout.columns.len()],
             layout,
@@ -75,11 +89,12 @@ impl Parsing {
             lines: Lines::default(),
             notes: Vec::new(),
             room,
-        }
+        })
     }
 
     /// A column that a row brings along; it is missing in the rows before.
     pub fn add(&mut self, known: Known) -> Result<()> {
+        self.budget.bytes(COLUMN + CELL * (self.room + self.rows) as u64)?;
         let mut builder = Builder::new(&known, self.room);
         for _ in 0..self.rows {
             let _ = builder.push(Raw::Missing);
@@ -122,9 +137,14 @@ impl Parsing {
     }
 
     /// Ends a row; columns it said nothing of are missing.
-    pub fn end_row(&mut self, line: u64) {
+    pub fn end_row(&mut self, line: u64) -> Result<()> {
         self.rows += 1;
         self.lines.push(line);
+        if self.rows > self.room {
+            // Lists grow to twice what is in them.
+            self.budget.bytes(2 * CELL * self.builders.len() as u64)?;
+        }
+        Ok(())
     }
 
     fn finish(mut self) -> Part {
@@ -147,14 +167,23 @@ pub(super) fn parse(
     delimiter: u8,
     layout: &Layout,
     told: &[(String, ColumnKind)],
+    budget: &Budget,
 ) -> Result<Part> {
     let mut layout = layout.clone();
     let mut notes = Vec::new();
     loop {
         let mut parsing = match block {
-            Block::Lines { bytes, line } => lines(bytes, *line, delimiter, layout)?,
-            Block::Records { bytes, ends, counts, lines } => records(bytes, ends, counts, lines, layout)?,
-            Block::Objects { bytes, line } => objects::objects(bytes, *line, Parsing::new(layout, 0), told)?,
+            Block::Lines { bytes, line } => lines(bytes, *line, delimiter, layout, budget)?,
+            Block::Records { bytes, ends, counts, lines } => {
+                let width = layout.columns.len();
+                // A row of another width is refused before it is filled in.
+                let room = counts.len().min(ends.len() / width.max(1) + 1);
+                let parsing = Parsing::new(layout, room, budget)?;
+                records(bytes, ends, counts, lines, parsing)?
+            }
+            Block::Objects { bytes, line } => {
+                objects::objects(bytes, *line, Parsing::new(layout, 0, budget)?, told)?
+            }
         };
         notes.append(&mut parsing.notes);
         // Words take anything, so a second time is the last.
@@ -165,11 +194,18 @@ pub(super) fn parse(
     }
 }
 
-fn lines(bytes: &[u8], first_line: u64, delimiter: u8, layout: Layout) -> Result<Parsing> {
+fn lines<'a>(
+    bytes: &[u8],
+    first_line: u64,
+    delimiter: u8,
+    layout: Layout,
+    budget: &'a Budget,
+) -> Result<Parsing<'a>> {
     let text = text(bytes, first_line, delimiter, &layout)?;
     let width = layout.columns.len();
-    let rows = memchr::memchr_iter(b'\n', bytes).count() + 1;
-    let mut parsing = Parsing::new(layout, rows);
+    // Each row has a byte behind each of its cells; a line without anything is no row.
+    let rows = (memchr::memchr_iter(b'\n', bytes).count() + 1).min(bytes.len() / width.max(1) + 1);
+    let mut parsing = Parsing::new(layout, rows, budget)?;
     let (mut at, mut line) = (0, first_line);
     while at < bytes.len() {
         // A line without anything is no row.
@@ -208,7 +244,7 @@ fn lines(bytes: &[u8], first_line: u64, delimiter: u8, layout: Layout) -> Result
         if bytes.get(at - 1) == Some(&b'\r') {
             at += 1;
         }
-        parsing.end_row(line);
+        parsing.end_row(line)?;
         line += 1;
     }
     Ok(parsing)
@@ -263,9 +299,14 @@ pub(super) fn no_text(cell: &[u8], line: u64, column: Option<&Known>) -> Error {
     }
 }
 
-fn records(bytes: &[u8], ends: &[usize], counts: &[usize], lines: &[u64], layout: Layout) -> Result<Parsing> {
-    let width = layout.columns.len();
-    let mut parsing = Parsing::new(layout, counts.len());
+fn records<'a>(
+    bytes: &[u8],
+    ends: &[usize],
+    counts: &[usize],
+    lines: &[u64],
+    mut parsing: Parsing<'a>,
+) -> Result<Parsing<'a>> {
+    let width = parsing.layout.columns.len();
     let mut ends = ends.iter();
     let mut start = 0;
     for (count, line) in counts.iter().zip(lines) {
@@ -280,7 +321,7 @@ fn records(bytes: &[u8], ends: &[usize], counts: &[usize], lines: &[u64], layout
             parsing.push(column, Raw::Text(text), *line)?;
             start = end;
         }
-        parsing.end_row(*line);
+        parsing.end_row(*line)?;
     }
     Ok(parsing)
 }

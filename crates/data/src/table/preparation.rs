@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kiln_map::Budget;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::choices::{Choices, Row, RowTransform};
@@ -296,7 +297,7 @@ impl Preparation {
             return Err(Error::new(format!("there is no row {row}; the table has {}", table.len())));
         }
         let width = self.width();
-        let mut values = vec![0.0; rows.len() * width];
+        let mut values = Budget::default().filled(0.0, rows.len().saturating_mul(width))?;
         let (codes, amounts): (Vec<_>, Vec<_>) =
             self.stored.features.iter().partition(|feature| feature.codes().is_some());
         let mut first = 0;

@@ -236,10 +236,7 @@ fn a_table_that_does_not_fit_is_refused_with_names() {
 
 #[test]
 fn the_heart_table_becomes_a_set() {
-    let folder = std::env::var_os("KILN_DATA").map(std::path::PathBuf::from);
-    let Some(path) = folder.map(|folder| folder.join("heart.csv")).filter(|path| path.exists()) else {
-        return;
-    };
+    let Some(path) = kiln_testkit::data("heart.csv") else { return };
     let table = Table::open(path).unwrap();
     let parts = crate::fractions(table.len(), &[0.6, 0.2, 0.2], 7).unwrap();
     let choices = Choices::new().target("target").treat("chest pain type", Treatment::OneHot);

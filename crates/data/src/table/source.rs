@@ -3,6 +3,10 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kiln_map::{Exceeded, Limits, Resource};
 
 use super::array::ArrayLines;
 use super::builder::{Known, Layout};
@@ -12,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// How much is looked at to find the delimiter and the header.
 const HEAD: usize = 64 << 10;
+/// What a block of rows takes.
+pub(super) const BLOCK: usize = 2 << 20;
 /// Put after a file with quotes. It comes back as a row of its own, unless a quote was never closed.
 const LAST_RECORD: &[u8] = b"\n\x1fthe end of the table\x1f";
 
@@ -82,6 +88,8 @@ pub(super) struct Source<'a> {
     /// Read and not handed out yet.
     rest: Vec<u8>,
     line: u64,
+    /// What is left for the row that is read, where rows are cut by the `csv` crate.
+    left: Arc<AtomicU64>,
 }
 
 impl<'a> Source<'a> {
@@ -118,11 +126,20 @@ impl<'a> Source<'a> {
                 mode,
                 rest: Vec::new(),
                 line: 1,
+                left: Arc::default(),
             });
         }
         if *first == b'{' {
             let mode = Mode::Objects(reader);
-            return Ok(Source { input, delimiter: 0, layout: Layout::default(), mode, rest, line: 1 });
+            return Ok(Source {
+                input,
+                delimiter: 0,
+                layout: Layout::default(),
+                mode,
+                rest,
+                line: 1,
+                left: Arc::default(),
+            });
         }
         let whole =
             if ended { rest.len() } else { memchr::memrchr(b'\n', &rest).map_or(rest.len(), |at| at + 1) };
@@ -133,7 +150,7 @@ impl<'a> Source<'a> {
         let mut layout = Layout { columns: names.into_iter().map(known).collect() };
         tell(&mut layout, reading)?;
         rest.drain(..end);
-        Ok(Source { input, delimiter, layout, mode: Mode::Lines(reader), rest, line })
+        Ok(Source { input, delimiter, layout, mode: Mode::Lines(reader), rest, line, left: Arc::default() })
     }
 
     /// The next whole rows, about so many bytes of them.
@@ -158,8 +175,8 @@ impl<'a> Source<'a> {
         let objects = matches!(self.mode, Mode::Objects(_));
         if !objects && needs_care(&bytes[..end]) {
             let Mode::Lines(reader) = std::mem::replace(&mut self.mode, Mode::End) else { return Ok(None) };
-            let all: Box<dyn Read + Send + 'a> =
-                Box::new(std::io::Cursor::new(bytes).chain(reader).chain(LAST_RECORD));
+            let all = std::io::Cursor::new(bytes).chain(reader).chain(LAST_RECORD);
+            let all: Box<dyn Read + Send + 'a> = Box::new(Rationed { inner: all, left: self.left.clone() });
             self.mode = Mode::Records(Box::new(csv_reader(self.delimiter, all)), self.line - 1);
             return self.records(size);
         }
@@ -180,6 +197,7 @@ impl<'a> Source<'a> {
         let mut ahead = false;
         while ahead || bytes.len() < size {
             let fault = |error| csv_fault(error, self.input);
+            self.left.store(longest_row().max(BLOCK as u64), Ordering::Relaxed);
             if ahead {
                 std::mem::swap(&mut record, &mut next);
             } else if !reader.read_byte_record(&mut record).map_err(fault)? {
@@ -231,8 +249,39 @@ fn tell(layout: &mut Layout, reading: &Reading) -> Result<()> {
 /// Reads until there are so many bytes, and whether the end was reached.
 fn fill(reader: &mut dyn Read, bytes: &mut Vec<u8>, wanted: usize) -> std::io::Result<bool> {
     let missing = wanted.saturating_sub(bytes.len());
+    // More than usual is wanted where a row doesn't end.
+    if wanted > BLOCK && wanted as u64 > longest_row() {
+        return Err(too_long());
+    }
+    bytes.try_reserve(missing).map_err(|_| std::io::Error::other(Exceeded::Memory(missing as u64)))?;
     let read = reader.take(missing as u64).read_to_end(bytes)?;
     Ok(read < missing)
+}
+
+/// How long a row may be in the file: it is held several times at once, cut in cells, each with its end.
+fn longest_row() -> u64 {
+    Limits::current().bytes / 32
+}
+
+fn too_long() -> std::io::Error {
+    let limit = Limits::current().bytes;
+    std::io::Error::other(Exceeded::Limit { resource: Resource::Bytes, limit })
+}
+
+/// A reader that ends with an error where a row takes more than it may.
+struct Rationed<R> {
+    inner: R,
+    /// What is left for the row that is read.
+    left: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Rationed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let left = self.left.load(Ordering::Relaxed).checked_sub(read as u64).ok_or_else(too_long)?;
+        self.left.store(left, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 /// Whether lines can't simply be cut at line feeds and delimiters: where there are quotes or single carriage returns.

@@ -1,17 +1,18 @@
 //! The parts of a file in their order, parsed by several threads while the next are read.
 
+use kiln_map::{Budget, Limits};
+
 use super::Table;
 use super::builder::{Builder, Layout};
 use super::column::{Cells, Column, Dictionary};
 use super::nearest;
 use super::parse::{Lines, Part, parse};
 use super::reading::Reading;
-use super::source::{Block, Input, Source};
+use super::source::{BLOCK, Block, Input, Source};
 use crate::error::{Error, Result};
 
 /// The first block is small, so that the kinds of columns are known before most of them is read.
 const FIRST: usize = 64 << 10;
-const BLOCK: usize = 2 << 20;
 
 /// A file whose columns' kinds are found while it is read. Where a later row shows that a kind was thought wrongly, all is read
 /// once more; then every kind fits.
@@ -44,6 +45,9 @@ impl<'a> Stream<'a> {
         take: &mut impl FnMut(R) -> Result<()>,
     ) -> Result<bool> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        // Blocks are parsed side by side, and what comes of them is held beside what was gathered.
+        let limits = Limits::current();
+        let share = Limits { bytes: limits.bytes / (2 * threads as u64), ..limits };
         let mut source = Source::open(self.input, self.reading)?;
         let again = self.layout.is_some();
         let mut layout = self.layout.take().unwrap_or_else(|| source.layout.clone());
@@ -53,7 +57,7 @@ impl<'a> Stream<'a> {
             let delimiter = source.delimiter;
             let told = self.reading.kinds.as_slice();
             let made = |block: &Block| -> Result<_> {
-                let mut part = parse(block, delimiter, &layout, told)?;
+                let mut part = parse(block, delimiter, &layout, told, &Budget::of(share))?;
                 let shown = (part.layout.clone(), part.rows, std::mem::take(&mut part.notes));
                 // What the columns are isn't settled, so that nothing but their kinds is wanted of these rows.
                 let widened = !layout.takes(&part.layout);
@@ -143,9 +147,10 @@ impl Layout {
     }
 }
 
-/// Parts of one layout, put together.
+/// Parts of one layout, put together, as far as the budget for a file goes.
 #[derive(Default)]
 pub(super) struct Gathered {
+    budget: Budget,
     cells: Vec<Cells>,
     dictionaries: Vec<Dictionary>,
     lines: Lines,
@@ -153,23 +158,27 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub fn append(&mut self, part: Part) {
+    pub fn append(&mut self, part: Part) -> Result<()> {
         while self.cells.len() < part.cells.len() {
             self.cells.push(Cells::Missing(self.rows));
             self.dictionaries.push(Dictionary::default());
         }
         for ((own, dictionary), cells) in self.cells.iter_mut().zip(&mut self.dictionaries).zip(part.cells) {
-            own.append(cells, dictionary);
+            own.append(cells, dictionary, &self.budget)?;
         }
-        self.lines.append(&part.lines);
+        self.lines.append(&part.lines, &self.budget)?;
         self.rows += part.rows;
+        Ok(())
     }
 
     /// The parts as a table of this layout.
     pub fn table(self, layout: &Layout, input: Input<'_>) -> Table {
         let column = |(known, cells): (&super::builder::Known, Cells)| {
-            let mut whole = Builder::new(known, 0).finish();
-            whole.append(cells, &mut Dictionary::default());
+            let whole = match (cells, known.kind) {
+                // A column that is all missing is of the kind that was told.
+                (Cells::Missing(rows), Some(kind)) => Builder::start(kind, rows, 0),
+                (cells, _) => cells,
+            };
             Column::of(known.name.clone(), whole, known.kind.filter(|_| known.told))
         };
         let file = match input {

@@ -9,6 +9,8 @@ pub use windows::{Windows, labelled};
 
 use std::path::Path;
 
+use kiln_map::Budget;
+
 use crate::error::{Error, Result};
 
 /// The text of a file, which must be UTF-8.
@@ -17,7 +19,11 @@ use crate::error::{Error, Result};
 /// Where there is none, or it isn't UTF-8; with the place of the first byte that isn't.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let budget = Budget::default();
+    let bytes = budget.read_file(path).map_err(|error| Error::io(path, error))?;
+    // It becomes codes, of four bytes each, in a list that grows to twice what is in it.
+    let codes = 8 * bytes.len() as u64;
+    budget.bytes(codes).map_err(|exceeded| Error::from(exceeded).in_file(path))?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

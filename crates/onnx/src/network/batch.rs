@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use kiln_map::Budget;
 use kiln_nn::{Context, DType, Data, Tensor};
 
 use super::{Network, Scope, Weight, names_taken};
@@ -131,6 +132,7 @@ impl Network {
                 freed.push((at, [&[0], others].concat()));
             }
         }
+        let budget = Budget::default();
         for (at, sizes) in freed {
             let name = format!("any batch {at}");
             let message = TensorProto {
@@ -140,7 +142,8 @@ impl Network {
                 int64_data: sizes,
                 ..TensorProto::default()
             };
-            self.weights.insert(name.clone(), Weight::Constant(read::tensor(&message, &self.folder)?));
+            self.weights
+                .insert(name.clone(), Weight::Constant(read::tensor(&message, self.origin(&budget))?));
             self.declared.push(message);
             let graph = self.model.graph.get_or_insert_default();
             graph.node[at].attribute.retain(|own| own.name() != ZEROS);
@@ -158,7 +161,8 @@ impl Network {
             None => {
                 let is_maker = |node: &&NodeProto| node.output.iter().any(|output| output == name);
                 let node = self.graph().node.iter().find(is_maker)?;
-                let scope = Scope::new(&self.model.opset_import);
+                let budget = Budget::default();
+                let scope = Scope::new(&self.model.opset_import, &budget);
                 let own =
                     (node.op_type() == "Constant").then(|| self.call(node, &scope, &Context::inference()));
                 own?.ok()?.pop()?

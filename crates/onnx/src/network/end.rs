@@ -40,7 +40,8 @@ impl Network {
         let makers = makers(graph);
         let Some(node) = maker(&makers, port.name()) else { return false };
         let rank = super::port(port).sizes.len() as i64;
-        let version = Scope::new(&self.model.opset_import).version(node.domain());
+        let version =
+            Scope::new(&self.model.opset_import, &kiln_map::Budget::default()).version(node.domain());
         let axis = integer(node, "axis").unwrap_or(if version >= 13 { -1 } else { 1 });
         let fits = ["Softmax", "LogSoftmax"].contains(&node.op_type()) && (axis == -1 || axis == rank - 1);
         let logits = node.input.first().cloned();

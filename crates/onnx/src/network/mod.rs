@@ -3,10 +3,13 @@
 mod batch;
 mod end;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
+use kiln_ir::node::next_id;
+use kiln_map::{Beside, Budget};
 use kiln_nn::{Context, DType, Data, Layer, Module, Param, Tensor, Variable, Visitor};
 
 use prost::Message;
@@ -19,8 +22,8 @@ use crate::proto::{
     FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto,
     ValueInfoProto, tensor_shape_proto::dimension, type_proto,
 };
-use crate::read;
-use crate::value::Value;
+use crate::read::{self, Origin};
+use crate::value::{Value, built};
 
 /// A network of a file.
 ///
@@ -28,7 +31,7 @@ use crate::value::Value;
 /// are states, and stay as they are. What shapes follow from is a constant.
 pub struct Network {
     model: ModelProto,
-    folder: PathBuf,
+    beside: Beside,
     weights: BTreeMap<String, Weight>,
     /// What the file said of weights, in its order; the numbers of those that are trained are elsewhere.
     declared: Vec<TensorProto>,
@@ -47,12 +50,14 @@ struct Scope<'a> {
     around: Option<&'a Scope<'a>>,
     /// The versions of the operators here.
     versions: &'a [OperatorSetIdProto],
+    /// What is left for the whole of it.
+    budget: &'a Budget,
     depth: usize,
 }
 
 impl<'a> Scope<'a> {
-    fn new(versions: &'a [OperatorSetIdProto]) -> Scope<'a> {
-        Scope { own: HashMap::new(), around: None, versions, depth: 0 }
+    fn new(versions: &'a [OperatorSetIdProto], budget: &'a Budget) -> Scope<'a> {
+        Scope { own: HashMap::new(), around: None, versions, budget, depth: 0 }
     }
 
     fn find(&self, name: &str) -> Option<&Value> {
@@ -91,8 +96,10 @@ const DEEPEST: usize = 32;
 /// Where there is none, it is damaged, or it has operators that aren't known here: all of them at once, with counts.
 pub fn load(path: impl AsRef<Path>) -> Result<Network> {
     let path = path.as_ref();
-    let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
-    Network::new(read::model(path)?, folder)
+    let budget = Budget::default();
+    let model = read::model(path, &budget)?;
+    let beside = Beside::file(path).map_err(Error::file(path))?;
+    Network::new(model, beside, &budget, &|_| None)
 }
 
 /// Reads a network from the bytes of a file that has no others beside it.
@@ -100,34 +107,29 @@ pub fn load(path: impl AsRef<Path>) -> Result<Network> {
 /// # Errors
 /// As [`load`].
 pub fn parse(bytes: impl Into<Bytes>) -> Result<Network> {
-    let path = Path::new("the bytes");
-    Network::new(read::message(path, bytes.into())?, PathBuf::new())
+    let budget = Budget::default();
+    let model = read::message(Path::new("the bytes"), bytes.into(), &budget)?;
+    Network::new(model, Beside::nothing(), &budget, &|_| None)
 }
 
 impl Network {
-    /// A network of a message. Numbers that lie in other files are looked for in `folder`.
-    ///
-    /// # Errors
-    /// As [`load`].
-    pub fn new(model: ModelProto, folder: PathBuf) -> Result<Network> {
-        Network::with(model, folder, &|_| None)
-    }
-
     /// A network whose structure [`Network::structure`] gave, with the weights that stood apart from it.
     ///
     /// # Errors
     /// As [`load`], and where a weight is missing or of another shape.
     pub fn from_structure(bytes: impl Into<Bytes>, weights: &Kept) -> Result<Network> {
-        Network::with(read::message(Path::new("the structure"), bytes.into())?, PathBuf::new(), weights)
+        let budget = Budget::default();
+        let model = read::message(Path::new("the structure"), bytes.into(), &budget)?;
+        Network::new(model, Beside::nothing(), &budget, weights)
     }
 
-    fn with(mut model: ModelProto, folder: PathBuf, apart: &Kept) -> Result<Network> {
+    fn new(mut model: ModelProto, beside: Beside, budget: &Budget, apart: &Kept) -> Result<Network> {
         let functions: HashMap<(String, String), FunctionProto> = std::mem::take(&mut model.functions)
             .into_iter()
             .map(|function| ((function.domain().to_string(), function.name().to_string()), function))
             .collect();
         let mut network =
-            Network { model, folder, weights: BTreeMap::new(), declared: Vec::new(), functions };
+            Network { model, beside, weights: BTreeMap::new(), declared: Vec::new(), functions };
         let mut graph =
             network.model.graph.take().ok_or_else(|| Error::network("the file holds no graph"))?;
         network.check_operators(&graph)?;
@@ -138,7 +140,7 @@ impl Network {
             let name = tensor.name().to_string();
             let value = match apart(&name) {
                 Some((shape, data)) => read::given(&tensor, &shape, data)?,
-                None => read::tensor(&tensor, &network.folder)?,
+                None => read::tensor(&tensor, network.origin(budget))?,
             };
             let weight = match &value {
                 Value::Numbers(numbers, element) if element.is_float() && numbers.elements() > 1 => {
@@ -154,7 +156,7 @@ impl Network {
                     }
                 }
                 _ => {
-                    read::with_numbers(&mut tensor, &network.folder)?;
+                    read::with_numbers(&mut tensor, &network.beside)?;
                     Weight::Constant(value)
                 }
             };
@@ -164,6 +166,10 @@ impl Network {
         graph.input.retain(|input| !network.weights.contains_key(input.name()));
         network.model.graph = Some(graph);
         Ok(network)
+    }
+
+    fn origin<'a>(&'a self, budget: &'a Budget) -> Origin<'a> {
+        Origin { beside: &self.beside, budget }
     }
 
     fn graph(&self) -> &GraphProto {
@@ -209,7 +215,8 @@ impl Network {
         if inputs.len() != graph.input.len() {
             return Err(Error::network(format!("{} values for {} inputs", inputs.len(), graph.input.len())));
         }
-        let mut scope = Scope::new(&self.model.opset_import);
+        let budget = Budget::default();
+        let mut scope = Scope::new(&self.model.opset_import, &budget);
         for (name, weight) in &self.weights {
             let value = match weight {
                 Weight::Trained(param, element) => Value::Numbers(param.tensor(), *element),
@@ -232,7 +239,7 @@ impl Network {
         context: &Context,
     ) -> Result<Vec<Value>> {
         for tensor in &graph.initializer {
-            scope.own.insert(tensor.name(), read::tensor(tensor, &self.folder)?);
+            scope.own.insert(tensor.name(), read::tensor(tensor, self.origin(scope.budget))?);
         }
         for node in &graph.node {
             let outputs = self.call(node, &scope, context)?;
@@ -251,6 +258,7 @@ impl Network {
         if scope.depth > DEEPEST {
             return Err(Error::network(format!("{}: graphs within graphs, too many", title(node))));
         }
+        scope.budget.nodes(1).map_err(|exceeded| Error::limit(title(node))(exceeded))?;
         let input = |name: &String| match name.as_str() {
             "" => Ok(Value::Nothing),
             name => scope
@@ -260,18 +268,20 @@ impl Network {
         };
         let inputs = node.input.iter().map(input).collect::<Result<Vec<_>>>()?;
         if let Some(function) = self.functions.get(&(node.domain().to_string(), node.op_type().to_string())) {
-            return self.function(function, node, inputs, context, scope.depth);
+            return self.function(function, node, inputs, context, scope);
         }
         let operator = operators::find(node.domain(), node.op_type())
             .ok_or_else(|| Error::Unsupported(format!("{}: this operator isn't known here", title(node))))?;
         // A graph within sees all that is known around it.
         let inner = |graph: &GraphProto, inputs: Vec<Value>| {
             let own = graph.input.iter().map(|port| port.name()).zip(inputs).collect();
-            let inside = Scope { own, around: Some(scope), versions: scope.versions, depth: scope.depth + 1 };
+            let (versions, budget, depth) = (scope.versions, scope.budget, scope.depth + 1);
+            let inside = Scope { own, around: Some(scope), versions, budget, depth };
             self.walk(graph, inside, context)
         };
         let version = scope.version(node.domain());
-        let call = Call { node, inputs, version, context, folder: &self.folder, inner: &inner };
+        let origin = self.origin(scope.budget);
+        let call = Call { node, inputs, version, context, origin, inner: &inner };
         for input in &call.inputs {
             // Products of some of the sizes are taken everywhere, also of those beside an empty axis.
             let shape = input.shape();
@@ -279,14 +289,25 @@ impl Network {
                 return Err(call.fault(format!("an input of {shape:?}")));
             }
         }
+        let since = next_id();
         let outputs = operator(&call)?;
         for output in &outputs {
-            if let Value::Numbers(tensor, _) = output
-                && let Some(error) = tensor.error()
-            {
-                // The node is the place; a line of kiln's own says nothing.
-                return Err(call.fault(error.nowhere()));
+            match output {
+                Value::Numbers(tensor, _) => match tensor.error() {
+                    // The node is the place; a line of kiln's own says nothing.
+                    Some(error) => return Err(call.fault(error.nowhere())),
+                    None => call.room_of(tensor.shape().sizes(), tensor.dtype().size())?,
+                },
+                // What was made of texts is held here, and not when it runs.
+                Value::Texts(texts, _) if !call.inputs.iter().any(|input| input.shares(texts)) => {
+                    call.spelled(texts.iter())?;
+                }
+                Value::Texts(..) | Value::List(_) | Value::Later(_) | Value::Nothing => {}
             }
+        }
+        // Graphs within the node have taken their own.
+        if !node.attribute.iter().any(|attribute| attribute.g.is_some()) {
+            call.unrolled(built(&outputs, since) as usize)?;
         }
         Ok(outputs)
     }
@@ -298,32 +319,18 @@ impl Network {
         node: &NodeProto,
         inputs: Vec<Value>,
         context: &Context,
-        depth: usize,
+        around: &Scope,
     ) -> Result<Vec<Value>> {
-        let mut body = function.node.clone();
-        for own in &mut body {
-            own.attribute.retain_mut(|attribute| {
-                if attribute.ref_attr_name().is_empty() {
-                    return true;
-                }
-                let wanted = attribute.ref_attr_name().to_string();
-                let found = node.attribute.iter().chain(&function.attribute_proto);
-                let Some(found) = found.into_iter().find(|found| found.name() == wanted) else {
-                    return false;
-                };
-                let name = attribute.name.clone();
-                *attribute = found.clone();
-                attribute.name = name;
-                true
-            });
-        }
+        let body: Vec<Cow<NodeProto>> =
+            function.node.iter().map(|own| settled(own, node, function)).collect();
         let versions = match function.opset_import.as_slice() {
             [] => &self.model.opset_import[..],
             own => own,
         };
         let given = inputs.into_iter().chain(std::iter::repeat(Value::Nothing));
         let own = function.input.iter().map(String::as_str).zip(given).collect();
-        let mut scope = Scope { own, around: None, versions, depth: depth + 1 };
+        let (budget, depth) = (around.budget, around.depth + 1);
+        let mut scope = Scope { own, around: None, versions, budget, depth };
         for own in &body {
             let outputs = self.call(own, &scope, context)?;
             for (name, value) in own.output.iter().zip(outputs) {
@@ -390,6 +397,29 @@ impl Layer for Network {
             Err(error) => fail(error.to_string()),
         }
     }
+}
+
+/// A node of a function with the caller's settings where it names them.
+fn settled<'a>(own: &'a NodeProto, caller: &NodeProto, function: &FunctionProto) -> Cow<'a, NodeProto> {
+    if own.attribute.iter().all(|attribute| attribute.ref_attr_name().is_empty()) {
+        return Cow::Borrowed(own);
+    }
+    let mut own = own.clone();
+    own.attribute.retain_mut(|attribute| {
+        if attribute.ref_attr_name().is_empty() {
+            return true;
+        }
+        let wanted = attribute.ref_attr_name().to_string();
+        let found = caller.attribute.iter().chain(&function.attribute_proto);
+        let Some(found) = found.into_iter().find(|found| found.name() == wanted) else {
+            return false;
+        };
+        let name = attribute.name.clone();
+        *attribute = found.clone();
+        attribute.name = name;
+        true
+    });
+    Cow::Owned(own)
 }
 
 fn port(info: &ValueInfoProto) -> Port {

@@ -21,9 +21,6 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// More rounds than anybody unrolls.
-const MOST_ROUNDS: i64 = 1 << 16;
-
 /// Rounds with values handed from one to the next, until a number of rounds or a condition ends them; further results of each are
 /// gathered.
 fn repeat(call: &Call) -> Result<Vec<Value>> {
@@ -40,13 +37,12 @@ fn repeat(call: &Call) -> Result<Vec<Value>> {
     let mut gathered = vec![Vec::new(); body.output.len() - count - 1];
     let mut round = 0;
     while going && round < most {
-        if round == MOST_ROUNDS {
-            return Err(call.unknown(format!("more than {MOST_ROUNDS} rounds")));
-        }
+        call.unrolled(1)?;
         let mut inputs = vec![Value::of(Tensor::from(round)), Value::of(Tensor::from(true))];
         inputs.append(&mut state);
         let mut outputs = call.run(body, inputs)?.into_iter();
-        let on = outputs.next().and_then(|value| value.constant()).and_then(|data| data.get(0));
+        let on = outputs.next().map(|value| call.now(&value)).transpose()?.flatten();
+        let on = on.and_then(|data| data.get(0));
         let on = on
             .ok_or_else(|| call.unknown("whether it goes on follows from numbers known only when it runs"))?;
         going = on.as_f64() != 0.0;
@@ -86,9 +82,11 @@ fn scan(call: &Call) -> Result<Vec<Value>> {
         let (x, element) = (call.tensor(count + at)?, call.element(count + at)?);
         let axis = call.axis(axes[at], x.rank())?;
         let size = x.shape()[axis];
-        if size as i64 > MOST_ROUNDS || rounds.is_some_and(|rounds| rounds != size) {
+        if rounds.is_some_and(|rounds| rounds != size) {
             return Err(call.fault(format!("{size} slices beside {rounds:?}")));
         }
+        // A slice is cut out and loses its axis.
+        call.unrolled(size.saturating_mul(2))?;
         rounds = Some(size);
         let slice = |place: usize| x.narrow(axis as isize, place as isize, 1).squeeze(axis as isize);
         let slices: Vec<Value> = match directions[at] {
@@ -100,6 +98,7 @@ fn scan(call: &Call) -> Result<Vec<Value>> {
     let mut state: Vec<Value> = call.inputs[..count].to_vec();
     let mut all = vec![Vec::new(); gathered];
     for _ in 0..rounds.unwrap_or(0) {
+        call.unrolled(1)?;
         state.extend(parts.iter_mut().filter_map(Iterator::next));
         let mut outputs = call.run(body, state)?.into_iter();
         state = outputs.by_ref().take(count).collect();

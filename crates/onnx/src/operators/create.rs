@@ -15,7 +15,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "ConstantOfShape" => |call| {
             let sizes = call.sizes(&call.known_ints(0)?)?;
             let (value, element) = match call.constant("value")? {
-                Some(value) => (value.constant().and_then(|data| data.get(0)), value.element()),
+                Some(value) => (call.now(&value)?.and_then(|data| data.get(0)), value.element()),
                 None => (Some(0.0.into()), Element::F32),
             };
             match (value, element.dtype()) {

@@ -37,7 +37,7 @@ pub(super) fn places(call: &Call, position: usize, size: usize) -> Result<Tensor
     if !index.dtype().is_int() {
         return Err(call.fault(format!("places are whole numbers, not {}", index.dtype())));
     }
-    let Some(known) = call.value(position)?.constant() else {
+    let Some(known) = call.now(call.value(position)?)? else {
         let index = index.cast(DType::I64);
         return Ok(index.lt(0).select(&index + size, &index));
     };
@@ -60,7 +60,7 @@ fn gather(call: &Call) -> Result<Vec<Value>> {
     call.room(&sizes)?;
     // One known place is a part of the whole, and nothing is copied.
     let known = match index.rank() {
-        0 => Value::of(index.clone()).constant().map(|data| whole(&data)),
+        0 => call.now(&Value::of(index.clone()))?.map(|data| whole(&data)),
         _ => None,
     };
     let rows = |x: &Tensor| match known.as_deref() {
@@ -169,11 +169,12 @@ fn put(call: &Call, table: &Tensor, rows: &Tensor, source: &Tensor) -> Result<Te
         "min" => |a, b| a.minimum(b),
         other => return Err(call.unknown(format!("the reduction {other}"))),
     };
-    let known = Value::of(rows.clone()).constant();
+    let known = call.now(&Value::of(rows.clone()))?;
     let known =
         known.ok_or_else(|| call.unknown("this reduction at places that are known only when it runs"))?;
     let mut y = table.clone();
     for (rows, from) in rounds(&whole(&known)) {
+        call.unrolled(4)?;
         let (rows, from) = (Tensor::from(rows), Tensor::from(from));
         let joined = join(&y.index_select(0, &rows), &source.index_select(0, &from));
         y = scattered(&y, &rows, &joined, ScatterMode::Set);

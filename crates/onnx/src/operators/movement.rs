@@ -52,16 +52,11 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 
 /// An input with its elements in other places. Those of texts are found by moving their numbers.
 pub(super) fn moved(call: &Call, position: usize, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Value> {
-    moved_value(call.value(position)?, f)
-}
-
-/// The same with any value.
-pub(super) fn moved_value(value: &Value, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Value> {
-    match value {
+    match call.value(position)? {
         Value::Numbers(x, element) => Ok(Value::Numbers(f(x)?, *element)),
         Value::Texts(texts, shape) => {
             let places = Tensor::index_along([texts.len()], 0).reshape(shape.clone());
-            pick(texts, &f(&places)?)
+            pick(call, texts, &f(&places)?)
         }
         Value::Later(why) => Ok(Value::Later(why.clone())),
         // A sequence has no elements to move; the operators of sequences take it apart.
@@ -70,10 +65,14 @@ pub(super) fn moved_value(value: &Value, f: impl Fn(&Tensor) -> Result<Tensor>) 
 }
 
 /// The texts at these places.
-fn pick(texts: &Arc<Vec<String>>, places: &Tensor) -> Result<Value> {
-    let found = whole(&places.to_data()?);
-    let found = found.into_iter().filter_map(|place| texts.get(usize::try_from(place).ok()?).cloned());
-    Ok(Value::texts(found.collect(), &places.shape()))
+fn pick(call: &Call, texts: &Arc<Vec<String>>, places: &Tensor) -> Result<Value> {
+    let Some(found) = call.now(&Value::of(call.sound(places.clone())?))? else {
+        return Err(call.unknown("texts at places that are known only when it runs"));
+    };
+    let found = whole(&found);
+    let found = || found.iter().filter_map(|&place| texts.get(usize::try_from(place).ok()?));
+    call.spelled(found())?;
+    Ok(Value::texts(found().cloned().collect(), &places.shape()))
 }
 
 /// An input in another shape of as many elements.
@@ -166,7 +165,7 @@ fn concat(call: &Call) -> Result<Vec<Value>> {
             all.extend(texts.iter().cloned());
             places.push((Tensor::index_along([texts.len()], 0) + first).reshape(shape.clone()));
         }
-        return Ok(vec![pick(&Arc::new(all), &Tensor::concat(&places, axis as isize))?]);
+        return Ok(vec![pick(call, &Arc::new(all), &Tensor::concat(&places, axis as isize))?]);
     }
     let parts = (0..call.count()).map(|position| call.tensor(position)).collect::<Result<Vec<_>>>()?;
     Ok(vec![Value::Numbers(Tensor::concat(&parts, axis as isize), call.element(0)?)])

@@ -47,6 +47,7 @@ fn non_zero(call: &Call) -> Result<Vec<Value>> {
     let shape = call.value(0)?.shape();
     let found = call.known(0)?.scalars();
     let found: Vec<usize> = (0..found.len()).filter(|&at| found[at].as_f64() != 0.0).collect();
+    call.listed(found.len().saturating_mul(1 + shape.len()))?;
     let mut places = Vec::with_capacity(shape.len() * found.len());
     for axis in 0..shape.len() {
         let step: usize = shape[axis + 1..].iter().product();
@@ -60,6 +61,8 @@ fn unique(call: &Call) -> Result<Vec<Value>> {
     let shape = call.value(0)?.shape();
     let count = shape.iter().product::<usize>();
     let axis = call.is_set("axis").then(|| call.axis(call.int("axis", 0), shape.len())).transpose()?;
+    // A key, its place in the order and in its group, and the group.
+    call.listed(count.saturating_mul(8))?;
     let keys = keys(call, axis)?;
     // Equal keys side by side, the first of each in front.
     let mut order: Vec<usize> = (0..keys.len()).collect();

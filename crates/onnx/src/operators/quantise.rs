@@ -31,7 +31,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         },
         "ConvInteger" => |call| {
             let (x, w) = (centred(call, [0, 2])?, centred(call, [1, 3])?);
-            let terms = w.shape()[1..].iter().product();
+            let terms = w.shape().iter().skip(1).product();
             let sums = exact(&x, terms, |x| call.sound(conv(call, x, &w)?))?;
             Ok(vec![Value::Numbers(sums, Element::I32)])
         },
@@ -40,10 +40,10 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let mut sums = conv(call, &centred(call, [0, 2])?, &centred(call, [3, 5])?)?;
             let rank = sums.rank();
             if let Some(bias) = call.optional(8)? {
-                sums += channels(&bias.cast(DType::F32), rank, 1);
+                sums += channels(call, &bias.cast(DType::F32), rank, 1)?;
             }
             let scale = |position: usize| call.tensor(position).map(|scale| scale.cast(DType::F32));
-            let factor = scale(1)? * channels(&scale(4)?, rank, 1) / scale(6)?;
+            let factor = scale(1)? * channels(call, &scale(4)?, rank, 1)? / scale(6)?;
             rounded(call, &(sums * factor), 7)
         },
         _ => return None,
@@ -86,7 +86,7 @@ fn spread(call: &Call, part: &Tensor, x: &Tensor) -> Result<Tensor> {
         if *from != [shape[axis]] {
             return Err(call.fault(format!("{from} doesn't fit axis {axis} of {shape}")));
         }
-        return Ok(channels(part, shape.rank(), axis));
+        return channels(call, part, shape.rank(), axis);
     }
     let block = call.sizes(&[block])?[0];
     if from.rank() != shape.rank() || from[axis] != shape[axis].div_ceil(block) {
@@ -99,13 +99,14 @@ fn spread(call: &Call, part: &Tensor, x: &Tensor) -> Result<Tensor> {
 }
 
 /// A vector along an axis of `rank`; one number stays one.
-fn channels(part: &Tensor, rank: usize, axis: usize) -> Tensor {
+fn channels(call: &Call, part: &Tensor, rank: usize, axis: usize) -> Result<Tensor> {
+    if part.elements() == 1 {
+        return Ok(Tensor::from(part.expr().reshape(vec![])));
+    }
+    let axis = call.axis(axis as i64, rank)?;
     let mut sizes = vec![1; rank];
     sizes[axis] = part.elements();
-    match part.elements() {
-        1 => Tensor::from(part.expr().reshape(vec![])),
-        _ => Tensor::from(part.expr().reshape(sizes)),
-    }
+    Ok(Tensor::from(part.expr().reshape(sizes)))
 }
 
 fn quantise(call: &Call) -> Result<Vec<Value>> {
@@ -191,7 +192,7 @@ pub(super) fn product(call: &Call, a: [usize; 2], b: [usize; 2]) -> Result<Tenso
 fn centred(call: &Call, [x, zero]: [usize; 2]) -> Result<Tensor> {
     let x = call.tensor(x)?.cast(DType::F32);
     let Some(zero) = call.optional(zero)? else { return Ok(x) };
-    Ok(&x - channels(&zero.cast(DType::F32), x.rank(), 0))
+    Ok(&x - channels(call, &zero.cast(DType::F32), x.rank(), 0)?)
 }
 
 /// Sums of so many products with whole numbers of at most eight bits and a sign, without a rounding: `x = 16 · high + low`, each part

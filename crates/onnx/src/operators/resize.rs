@@ -93,8 +93,9 @@ fn scaled(call: &Call, shape: &[usize], axes: &[usize], scales: &[f64]) -> Resul
         return Err(call.fault(format!("scales of {scales:?} for axes {axes:?} of {shape:?}")));
     }
     let one = |(&axis, &scale): (&usize, &f64)| {
-        // A float that is too large saturates, and is refused with the sizes.
-        Axis { axis, scale, size: (shape[axis] as f64 * scale).floor() as usize, part: (0.0, 1.0) }
+        // In 32 bits, as exporters mean it, who write 150 / 224 for 224 → 150: in 64 bits that comes to a little less than 150. One that is
+        // too large saturates, and is refused with the sizes.
+        Axis { axis, scale, size: (shape[axis] as f32 * scale as f32) as usize, part: (0.0, 1.0) }
     };
     Ok(axes.iter().zip(scales).map(one).collect())
 }
@@ -221,7 +222,8 @@ fn apply(call: &Call, axes: Vec<Axis>, mode: &str, nearest: &str) -> Result<Vec<
         if from == 0 && axis.size > 0 {
             return Err(call.fault(format!("an axis of {shape:?} has nothing to be made larger")));
         }
-        call.listed(axis.size)?;
+        // At least two places and two weights for each.
+        call.listed(axis.size.saturating_mul(8))?;
         let mut all = Vec::with_capacity(axis.size);
         for at in 0..axis.size {
             let x = place(call, mode, axis, from, at as f64)?;

@@ -96,15 +96,16 @@ pub(super) fn chosen(call: &Call, labels: &Value, class: &Tensor) -> Result<Valu
     match labels {
         Value::Numbers(labels, element) => Ok(Value::Numbers(labels.index_select(0, class), *element)),
         Value::Texts(labels, _) => {
-            let Some(class) = Value::of(class.clone()).constant() else {
+            let Some(class) = call.now(&Value::of(class.clone()))? else {
                 let title = crate::call::title(call.node);
                 return Ok(Value::Later(
                     format!("{title} gives texts, known only when it runs; take the scores").into(),
                 ));
             };
-            let texts = whole(&class).into_iter();
-            let texts: Vec<String> =
-                texts.filter_map(|at| labels.get(usize::try_from(at).ok()?).cloned()).collect();
+            let class = whole(&class);
+            let texts = || class.iter().filter_map(|&at| labels.get(usize::try_from(at).ok()?));
+            call.spelled(texts())?;
+            let texts: Vec<String> = texts().cloned().collect();
             let count = texts.len();
             Ok(Value::texts(texts, &[count]))
         }

@@ -18,13 +18,13 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             Ok(vec![all[place(call, 1, all.len(), 0)?].clone()])
         },
         "SequenceInsert" => |call| {
-            let mut all = values(call)?.to_vec();
+            let mut all = copied(call)?;
             let at = if call.has(2) { place(call, 2, all.len(), 1)? } else { all.len() };
             all.insert(at, call.value(1)?.clone());
             list(all)
         },
         "SequenceErase" => |call| {
-            let mut all = values(call)?.to_vec();
+            let mut all = copied(call)?;
             let at = if call.has(1) { place(call, 1, all.len(), 0)? } else { all.len().saturating_sub(1) };
             if at >= all.len() {
                 return Err(call.fault("there is nothing to take out"));
@@ -50,6 +50,13 @@ fn values<'a>(call: &'a Call) -> Result<&'a [Value]> {
         Value::List(values) => Ok(values),
         _ => Err(call.fault("input 0 is no sequence")),
     }
+}
+
+/// A sequence that becomes another.
+fn copied(call: &Call) -> Result<Vec<Value>> {
+    let all = values(call)?;
+    call.budget().steps(16 * all.len() as u64).map_err(|exceeded| call.limit(exceeded))?;
+    Ok(all.to_vec())
 }
 
 /// A place in a list of so many, counted from the end where it is negative; with `more` also that behind the last.
@@ -89,7 +96,7 @@ fn split(call: &Call) -> Result<Vec<Value>> {
     let (x, element) = (call.tensor(0)?, call.element(0)?);
     let axis = call.axis(call.int("axis", 0), x.rank())?;
     let size = x.shape()[axis];
-    call.listed(size)?;
+    call.unrolled(size)?;
     let lengths = match call.optional_ints(1)? {
         None => vec![1; size],
         Some(lengths) if call.value(1)?.shape().is_empty() => {

@@ -85,6 +85,7 @@ fn classify(call: &Call) -> Result<Vec<Value>> {
         return Ok(vec![chosen(call, &labels, &scores.argmax(-1))?, Value::of(transform.on(&scores))]);
     }
     let vectors: usize = each.iter().sum();
+    call.listed(classes.saturating_mul(classes))?;
     let pairs: Vec<(usize, usize)> =
         (0..classes).flat_map(|a| (a + 1..classes).map(move |b| (a, b))).collect();
     let fits = each.len() == classes
@@ -102,7 +103,7 @@ fn classify(call: &Call) -> Result<Vec<Value>> {
     call.room(&[vectors, pairs.len()])?;
     let first: Vec<usize> =
         each.iter().scan(0, |sum, &count| Some(std::mem::replace(sum, *sum + count))).collect();
-    let mut counts = vec![0f32; vectors * pairs.len()];
+    let mut counts = call.filled(0f32, vectors.saturating_mul(pairs.len()))?;
     for (at, &(a, b)) in pairs.iter().enumerate() {
         for (own, other) in [(a, b - 1), (b, a)] {
             for vector in first[own]..first[own] + each[own] {
@@ -112,7 +113,7 @@ fn classify(call: &Call) -> Result<Vec<Value>> {
     }
     let decisions = kernel(call, vectors)?.matmul(&Tensor::new(counts, [vectors, pairs.len()]))
         + Tensor::from(rho[..pairs.len()].to_vec());
-    let mut wins = vec![0f32; 2 * pairs.len() * classes];
+    let mut wins = call.filled(0f32, (2 * pairs.len()).saturating_mul(classes))?;
     for (at, &(a, b)) in pairs.iter().enumerate() {
         wins[at * classes + a] = 1.0;
         wins[(pairs.len() + at) * classes + b] = 1.0;

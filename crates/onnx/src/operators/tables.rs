@@ -150,11 +150,13 @@ fn look_up(call: &Call, keys: &Value, values: &Value, default: Value) -> Result<
     };
     match (values, &default) {
         (Value::Texts(values, _), Value::Texts(default, _)) => {
-            let found = Value::of(found).constant();
+            let found = call.now(&Value::of(found))?;
             let found =
                 found.ok_or_else(|| call.unknown("texts for numbers that are known only when it runs"))?;
-            let text = |at: i64| values.get(at as usize).or(default.first()).cloned().unwrap_or_default();
-            Ok(vec![Value::texts(whole(&found).into_iter().map(text).collect(), &shape)])
+            let found = whole(&found);
+            let found = || found.iter().filter_map(|&at| values.get(at as usize).or(default.first()));
+            call.spelled(found())?;
+            Ok(vec![Value::texts(found().cloned().collect(), &shape)])
         }
         (Value::Numbers(values, element), Value::Numbers(default, _)) => {
             let all =

@@ -1,12 +1,14 @@
 //! What ONNX's own tests don't show: files that ask for too much, values that are known only when it runs.
 
 use kiln_ir::{DType, Data, Expr};
+use kiln_map::{Beside, Budget, Limits};
 use kiln_nn::{Context, Tensor};
 
 use super::find;
 use crate::call::{Call, vector};
 use crate::error::{Error, Result};
 use crate::proto::{AttributeProto, NodeProto};
+use crate::read::Origin;
 use crate::value::{Value, whole};
 
 fn setting(name: &str) -> AttributeProto {
@@ -24,9 +26,14 @@ fn run(name: &str, settings: Vec<AttributeProto>, inputs: Vec<Value>) -> Result<
 }
 
 fn call(domain: &str, node: &NodeProto, inputs: Vec<Value>) -> Result<Vec<Value>> {
-    let (context, folder) = (Context::inference(), std::path::Path::new("."));
+    within(Limits::of_machine(), domain, node, inputs)
+}
+
+fn within(limits: Limits, domain: &str, node: &NodeProto, inputs: Vec<Value>) -> Result<Vec<Value>> {
+    let (context, beside, budget) = (Context::inference(), Beside::nothing(), Budget::of(limits));
+    let origin = Origin { beside: &beside, budget: &budget };
     let inner = |_: &_, _| Err(Error::network("no graphs here"));
-    let call = Call { node, inputs, version: 22, context: &context, folder, inner: &inner };
+    let call = Call { node, inputs, version: 22, context: &context, origin, inner: &inner };
     find(domain, node.op_type()).ok_or_else(|| Error::network("unknown"))?(&call)
 }
 
@@ -210,4 +217,163 @@ fn sequences_are_taken_apart_and_joined() {
     assert_eq!(numbers(&whole), [1, 2, 3, 4, 5, 6]);
     assert!(run("SequenceAt", Vec::new(), vec![parts, Value::of(Tensor::from(2i64))]).is_err());
     assert!(run("Add", Vec::new(), vec![Value::List(Default::default()), x()]).is_err());
+}
+
+/// The operators by their names in the sources beside this one, with their domain.
+fn all() -> Vec<(&'static str, String)> {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/operators"))];
+    let mut names = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            let quoted = text.split('"').skip(1).step_by(2).map(str::to_string);
+            names.extend(quoted.filter(|name| name.starts_with(|letter: char| letter.is_ascii_uppercase())));
+        }
+    }
+    names.sort();
+    names.dedup();
+    let domains = ["", crate::export::ML, "com.microsoft"];
+    let known =
+        |name: String| domains.into_iter().find(|domain| find(domain, &name).is_some()).map(|at| (at, name));
+    names.into_iter().filter_map(known).collect()
+}
+
+/// Numbers, lists and matrices where others are meant, of every type, and too few of them: an error or a value, and no panic.
+#[test]
+fn any_operator_takes_any_shape_or_refuses_it() {
+    const SHAPES: [&[usize]; 8] = [&[], &[0], &[1], &[2], &[2, 3], &[0, 3], &[1, 2, 3, 3], &[2, 1, 2]];
+    const SETTINGS: [&str; 12] = [
+        "axis",
+        "axes",
+        "mode",
+        "to",
+        "kernel_shape",
+        "pads",
+        "perm",
+        "keepdims",
+        "group",
+        "num_heads",
+        "block_size",
+        "direction",
+    ];
+    let operators = all();
+    assert!(operators.len() > 200, "{}", operators.len());
+    let mut rng = kiln_testkit::Rng::new(7);
+    for (domain, name) in operators {
+        for case in 0..60 {
+            let elements = [DType::F32, DType::I64, DType::U8, DType::I32, DType::Bool, DType::F16];
+            let dtype = elements[rng.below(elements.len())];
+            let value = |rng: &mut kiln_testkit::Rng| {
+                let shape = SHAPES[rng.below(SHAPES.len())];
+                let dtype = if rng.below(3) == 0 { elements[rng.below(elements.len())] } else { dtype };
+                match rng.below(12) {
+                    0 => Value::Nothing,
+                    1 => Value::texts(vec!["a".to_string(); shape.iter().product()], shape),
+                    2 => later(shape, dtype),
+                    3 => Value::List(vec![later(shape, dtype)].into()),
+                    _ => Value::of(Tensor::ones(shape).cast(dtype)),
+                }
+            };
+            let inputs: Vec<Value> = (0..rng.below(10)).map(|_| value(&mut rng)).collect();
+            let settings = (0..rng.below(3)).map(|_| {
+                let number = rng.below(5) as i64 - 2;
+                let ints = (0..rng.below(4)).map(|_| rng.below(4) as i64 - 1).collect();
+                AttributeProto { i: Some(number), ints, ..setting(SETTINGS[rng.below(SETTINGS.len())]) }
+            });
+            let node = NodeProto {
+                op_type: Some(name.clone()),
+                output: vec!["y".to_string()],
+                attribute: settings.collect(),
+                ..Default::default()
+            };
+            let shown = format!("{name}, case {case}: {inputs:?} {:?}", node.attribute);
+            let made =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(call(domain, &node, inputs))));
+            assert!(made.is_ok(), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_number_where_quantised_ones_have_axes_is_no_panic() {
+    let scalar = |dtype: DType| Value::of(Tensor::from(1f32).cast(dtype));
+    let scales = || Value::of(Tensor::from([1f32, 2.0]));
+    for name in ["QuantizeLinear", "DequantizeLinear"] {
+        assert!(run(name, Vec::new(), vec![scalar(DType::F32), scalar(DType::F32)]).is_ok(), "{name}");
+        assert!(run(name, Vec::new(), vec![scalar(DType::F32), scales()]).is_err(), "{name}");
+    }
+    for name in ["ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul"] {
+        for count in 2..10 {
+            assert!(
+                run(name, Vec::new(), (0..count).map(|_| scalar(DType::U8)).collect()).is_err(),
+                "{name}"
+            );
+        }
+        let vectors = |_| Value::of(Tensor::from([1f32, 2.0]).cast(DType::U8));
+        let _ = run(name, Vec::new(), (0..9).map(vectors).collect());
+    }
+}
+
+/// Exporters write the scale as the sizes' ratio in 32 bits, and the size that they mean is the product in 32 bits.
+#[test]
+fn a_scale_gives_the_size_it_was_made_of() {
+    let mut all = 0;
+    for from in [7, 13, 25, 49, 56, 75, 100, 150, 199, 224, 299, 333, 480, 513] {
+        for to in (1..=2 * from).step_by(3) {
+            let scale = to as f32 / from as f32;
+            let x = later(&[from], DType::F32);
+            let inputs = vec![x, Value::Nothing, Value::of(Tensor::from([scale]))];
+            let shape = run("Resize", Vec::new(), inputs).unwrap()[0].shape();
+            assert_eq!(shape, [(from as f32 * scale) as usize], "{from} to {to}");
+            all += usize::from(shape == [to]);
+        }
+    }
+    let x = || later(&[49], DType::F32);
+    let ratio = 47f32 / 49.0;
+    let made = run("Resize", Vec::new(), vec![x(), Value::Nothing, Value::of(Tensor::from([ratio]))]);
+    assert_eq!(made.unwrap()[0].shape(), [47]);
+    assert!(all > 1600, "{all} of them are as they were meant");
+}
+
+/// What is counted before it is made: places, texts, parts, and the nodes that they become.
+#[test]
+fn lists_take_from_the_budget() {
+    let small = Limits { bytes: 1 << 16, nodes: 100, steps: 1 << 20 };
+    let x = |sizes: &[usize]| Value::of(Tensor::zeros(sizes));
+    let texts = || Value::texts(vec!["a text".to_string(); 9], &[3, 3]);
+    for (name, inputs) in [
+        ("SplitToSequence", vec![x(&[1000])]),
+        ("LSTM", vec![x(&[1000, 1, 1]), x(&[1, 4, 1]), x(&[1, 4, 1])]),
+        ("Tile", vec![texts(), vector(vec![100, 100])]),
+        ("Expand", vec![texts(), vector(vec![1000, 1, 1])]),
+        ("NonZero", vec![Value::of(Tensor::ones([100, 100]))]),
+        (
+            "Reshape",
+            vec![
+                x(&[4]),
+                Value::of(Tensor::ones([300, 300]).matmul(&Tensor::ones([300, 300])).sum(..).unsqueeze(0)),
+            ],
+        ),
+        ("Pad", vec![x(&[4]), vector(vec![0, 40_000])]),
+    ] {
+        let settings = match name {
+            "Pad" => vec![AttributeProto { s: Some("edge".into()), ..setting("mode") }],
+            "LSTM" => vec![AttributeProto { i: Some(1), ..setting("hidden_size") }],
+            _ => Vec::new(),
+        };
+        let node = NodeProto { op_type: Some(name.to_string()), attribute: settings, ..Default::default() };
+        let error = within(small, "", &node, inputs.clone()).err().unwrap_or_else(|| panic!("{name}"));
+        assert!(
+            matches!(error, Error::Limit { .. }) && error.to_string().contains("--limit"),
+            "{name}: {error}"
+        );
+        if name != "Reshape" {
+            assert!(call("", &node, inputs).is_ok(), "{name}");
+        }
+    }
 }

@@ -152,6 +152,7 @@ impl Forest {
         let roots = Tensor::from(self.roots.iter().map(|&node| node as i64).collect::<Vec<_>>());
         let mut at = roots.reshape([1, trees]).broadcast_to([rows, trees]).reshape([rows * trees]);
         for _ in 0..self.depth(call)? {
+            call.unrolled(1)?;
             let column = features.index_select(0, &at).reshape([rows, trees]);
             let number = x.gather(1, &column).reshape([rows * trees]);
             let threshold = thresholds.index_select(0, &at);
@@ -160,7 +161,7 @@ impl Forest {
                 .select(0, number.eq(&threshold).select(1, number.gt(&threshold).select(2, 3)));
             at = next.index_select(0, &(&at * 4 + answer.cast(DType::I64)));
         }
-        let mut table = vec![0.0; self.count() * targets];
+        let mut table = call.filled(0.0, self.count().saturating_mul(targets))?;
         for &(node, target, weight) in &self.weights {
             match table.get_mut(node * targets + target) {
                 Some(place) if target < targets => *place += weight,

@@ -17,8 +17,8 @@ pub fn numbers(call: &Call, name: &str) -> Result<Vec<f64>> {
 }
 
 fn tensor(call: &Call, name: &str, value: Option<crate::value::Value>) -> Result<Vec<f64>> {
-    let data =
-        value.and_then(|value| value.constant()).ok_or_else(|| call.fault(format!("{name} isn't set")))?;
+    let data = value.map(|value| call.now(&value)).transpose()?.flatten();
+    let data = data.ok_or_else(|| call.fault(format!("{name} isn't set")))?;
     Ok(data.cast(DType::F64).scalars().into_iter().map(|number| number.as_f64()).collect())
 }
 

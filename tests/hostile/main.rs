@@ -1,11 +1,17 @@
 //! Damaged and hostile files: whatever stands in them, a reader gives a value or an error. It never panics and never takes memory
 //! without bound. The number of cases of each reader is in `KILN_FUZZ`.
 
+mod commands;
+mod nets;
+mod networks;
+mod packed;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kiln::Limits;
 use kiln::data::{
     Augment, Choices, FrameWriter, Kind, Picture, Preparation, Rng, Table, Tokens, mnist, read_idx, read_text,
 };
@@ -44,6 +50,23 @@ static ALLOCATOR: Watched = Watched;
 /// Besides what is a thousand times the input no reader may hold more than this.
 const ROOM: usize = 96 << 20;
 
+/// What files may ask for here.
+const LIMITS: Limits = Limits { bytes: 64 << 20, nodes: 1 << 16, steps: 1 << 32 };
+
+/// What a reader holds at most while it reads, and what it gives.
+fn held<T>(read: impl FnOnce() -> T) -> (usize, T) {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    watched(read)
+}
+
+fn watched<T>(read: impl FnOnce() -> T) -> (usize, T) {
+    LIMITS.set();
+    let before = HELD.load(Ordering::Relaxed);
+    MOST.store(before, Ordering::Relaxed);
+    let given = read();
+    (MOST.load(Ordering::Relaxed).saturating_sub(before), given)
+}
+
 /// Feeds a reader with inputs that come from good ones by damage.
 fn damage(name: &str, good: &[Vec<u8>], mut read: impl FnMut(&[u8])) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -54,10 +77,7 @@ fn damage(name: &str, good: &[Vec<u8>], mut read: impl FnMut(&[u8])) {
         for _ in 0..1 + rng.below(4) {
             change(&mut input, good, &mut rng);
         }
-        let before = HELD.load(Ordering::Relaxed);
-        MOST.store(before, Ordering::Relaxed);
-        read(&input);
-        let most = MOST.load(Ordering::Relaxed).saturating_sub(before);
+        let (most, ()) = watched(|| read(&input));
         assert!(
             most < ROOM + 1000 * input.len(),
             "{name}, case {case}: {most} bytes for {} of input",
@@ -268,11 +288,7 @@ fn layers_beyond_the_weights_of_their_file() {
         store.about["model"]["layers"] = layers.into();
         store.about["model"]["input"]["shape"] = shape.into();
         store.save(&path).unwrap();
-        let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let before = HELD.load(Ordering::Relaxed);
-        MOST.store(before, Ordering::Relaxed);
-        let error = kiln::Model::load(&path).err().unwrap().to_string();
-        let most = MOST.load(Ordering::Relaxed).saturating_sub(before);
+        let (most, error) = held(|| kiln::Model::load(&path).err().unwrap().to_string());
         assert!(error.contains("good.kiln"), "{layers}: {error}");
         assert!(most < 1 << 20, "{layers}: {most} bytes");
     }
