@@ -14,6 +14,7 @@ use kiln::prelude::*;
 use kiln::weights::Weights;
 use kiln::{Model, Summary};
 
+use super::out;
 use super::rows::Way;
 use super::source::listed;
 
@@ -80,8 +81,7 @@ pub fn run(flags: Flags) -> Result<()> {
             _ => data::table(&Table::open(path)?),
         },
     };
-    print!("{text}");
-    Ok(())
+    out::text(text)
 }
 
 /// How names of files of weights end.

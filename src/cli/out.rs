@@ -1,0 +1,48 @@
+//! The one place through which the command prints: results to the standard output, what is said besides to the standard error.
+
+use std::fmt::Display;
+use std::io::{Error, Write};
+use std::sync::Mutex;
+
+use anyhow::{Context as _, Result};
+
+/// Prints a piece of a result, as it is.
+pub fn text(text: impl Display) -> Result<()> {
+    written(&text.to_string()).context("the standard output can't be written")
+}
+
+/// Prints a line of a result.
+pub fn line(line: impl Display) -> Result<()> {
+    text(format_args!("{line}\n"))
+}
+
+/// Says a line besides the result. A terminal that was closed ends nothing.
+pub fn note(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// What the first event came to that couldn't be printed.
+static LOST: Mutex<Option<Error>> = Mutex::new(None);
+
+/// Prints a line of what goes on for long. Nothing stops because nobody reads it; [`settle`] says at the end what is missing.
+pub fn event(line: impl Display) {
+    let mut lost = LOST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if lost.is_none() {
+        *lost = written(&format!("{line}\n")).err();
+    }
+}
+
+/// An error if an event couldn't be printed.
+pub fn settle() -> Result<()> {
+    match LOST.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take() {
+        Some(error) => Err(error).context("the standard output couldn't be written"),
+        None => Ok(()),
+    }
+}
+
+fn written(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    // What is left in the buffer would be lost without a word when the program ends.
+    out.flush()
+}
