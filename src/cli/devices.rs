@@ -4,6 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
+use super::out;
+
 /// List the devices that can compute
 ///
 /// Any of them can be named by --device, or by `device = "NAME"` in a TOML file.
@@ -38,8 +40,7 @@ pub fn run(flags: Flags) -> Result<()> {
                 Err(error) => json!({ "name": name, "error": error.to_string() }),
             })
             .collect();
-        println!("{}", json!({ "devices": devices }));
-        return Ok(());
+        return out::line(json!({ "devices": devices }));
     }
     let width = devices.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, device) in &devices {
@@ -49,10 +50,12 @@ pub fn run(flags: Flags) -> Result<()> {
                 let memory = description
                     .memory
                     .map(|bytes| format!(", {:.1} GiB", bytes as f64 / (1u64 << 30) as f64));
-                println!("{name:width$}  {}{}", description.kind, memory.unwrap_or_default());
-                description.limits.iter().for_each(|limit| println!("{:width$}  {limit}", ""));
+                out::line(format_args!("{name:width$}  {}{}", description.kind, memory.unwrap_or_default()))?;
+                for limit in &description.limits {
+                    out::line(format_args!("{:width$}  {limit}", ""))?;
+                }
             }
-            Err(error) => println!("{name:width$}  {error}"),
+            Err(error) => out::line(format_args!("{name:width$}  {error}"))?,
         }
     }
     Ok(())

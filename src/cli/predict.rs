@@ -13,7 +13,7 @@ use kiln::trainer::Predictions;
 use serde_json::{Map, Value, json};
 
 use super::measure::all_probabilities;
-use super::out::Rows;
+use super::out::{self, Rows};
 use super::rows::{self, Questions, Way};
 
 /// Predict with a trained model
@@ -70,7 +70,7 @@ pub fn run(flags: Flags) -> Result<()> {
     }
     let questions = rows::without_answers(&model, &flags.inputs)?;
     for note in &questions.notes {
-        eprintln!("{note}");
+        out::note(note);
     }
     let predictions = model.predict(&questions.rows)?;
     let answers = Answers::new(&model.about().task, &predictions);

@@ -1,8 +1,8 @@
 //! Models: what has parameters, found by path, and the circumstances of a forward pass.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use kiln_device::Device;
 use kiln_ir::{Error, ErrorKind, Result};

@@ -63,10 +63,11 @@ impl<'a> Stream<'a> {
                 let widened = !layout.takes(&part.layout);
                 Ok((shown, if widened && rows > 0 { None } else { Some(work(part)?) }))
             };
+            let made = &made;
             let (parts, next) = std::thread::scope(|scope| {
                 // Where the system refuses a thread, this one does the work.
                 let start = |block| {
-                    let started = std::thread::Builder::new().spawn_scoped(scope, || made(block));
+                    let started = std::thread::Builder::new().spawn_scoped(scope, move || made(block));
                     started.map_err(|_| made(block))
                 };
                 let started: Vec<_> = blocks.iter().map(start).collect();
