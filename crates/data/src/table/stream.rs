@@ -61,8 +61,9 @@ impl<'a> Stream<'a> {
             };
             let (parts, next) = std::thread::scope(|scope| {
                 // Where the system refuses a thread, this one does the work.
+                let made = &made;
                 let start = |block| {
-                    let started = std::thread::Builder::new().spawn_scoped(scope, || made(block));
+                    let started = std::thread::Builder::new().spawn_scoped(scope, move || made(block));
                     started.map_err(|_| made(block))
                 };
                 let started: Vec<_> = blocks.iter().map(start).collect();
