@@ -66,6 +66,7 @@ impl<'a> Stream<'a> {
             let made = &made;
             let (parts, next) = std::thread::scope(|scope| {
                 // Where the system refuses a thread, this one does the work.
+                let made = &made;
                 let start = |block| {
                     let started = std::thread::Builder::new().spawn_scoped(scope, move || made(block));
                     started.map_err(|_| made(block))
