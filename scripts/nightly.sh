@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# What takes too long for every change: run each night, and before a release. The same kind of stages as `.ci/run`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export CARGO_TERM_COLOR=never
+export RUST_BACKTRACE=0
+
+stage() {
+    local began=$SECONDS
+    printf '\n== %s\n' "$1"
+    shift
+    "$@"
+    printf -- '-- %d s\n' $((SECONDS - began))
+}
+
+stage "fuzzing every reader, long" scripts/fuzz.sh 1200
+stage "damaged files, many" env KILN_FUZZ=20000 cargo test --locked --test hostile
+stage "readers of files under the address sanitizer" env KILN_ASAN=files KILN_FUZZ=1000 scripts/asan.sh
