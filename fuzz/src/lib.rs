@@ -38,8 +38,10 @@ unsafe impl GlobalAlloc for Bounded {
 #[global_allocator]
 static ALLOCATOR: Bounded = Bounded;
 
-/// Writes good inputs into the folder named on the command line, where the fuzzer begins with them.
+/// Writes good inputs into the folder named on the command line, where the fuzzer begins with them. What files may ask for from then on is
+/// what a small machine has.
 pub fn seeds<T: AsRef<[u8]>>(inputs: impl IntoIterator<Item = T>) {
+    kiln::Limits { bytes: 64 << 20, nodes: 1 << 14, steps: 1 << 28 }.set();
     let Some(folder) = std::env::args().skip(1).map(PathBuf::from).find(|path| path.is_dir()) else { return };
     for (number, input) in inputs.into_iter().enumerate() {
         std::fs::write(folder.join(format!("seed-{number}")), input).unwrap();

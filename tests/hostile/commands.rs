@@ -6,7 +6,7 @@ use kiln::data::Rng;
 use kiln_testkit::folder::texts;
 use kiln_testkit::{Folder, Program};
 
-use super::{change, nets};
+use super::{change, nets, turn};
 
 /// The command with so many megabytes of addresses.
 #[cfg(target_os = "linux")]
@@ -75,7 +75,10 @@ fn damaged_files_are_errors_of_the_command() {
 fn a_table_larger_than_the_memory_is_an_error() {
     let folder = Folder::new("large");
     let row = "12.5,7,-3.25,1e3,0.125,99,4.5,8\n";
-    folder.write("table.csv", format!("a,b,c,d,e,f,g,h\n{}", row.repeat((40 << 20) / row.len())));
+    {
+        let _turn = turn();
+        folder.write("table.csv", format!("a,b,c,d,e,f,g,h\n{}", row.repeat((40 << 20) / row.len())));
+    }
     let said = ended("--limit", &within(&folder, 4000, &["inspect", "table.csv", "--limit", "20M"]));
     assert!(said.contains("more than 20971520 bytes") && said.contains("--limit bytes="), "{said}");
     let said = ended("ulimit", &within(&folder, 400, &["inspect", "table.csv"]));

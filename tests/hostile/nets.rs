@@ -270,7 +270,7 @@ pub fn greedy() -> Vec<(&'static str, Vec<u8>)> {
     let doubling = whole_loop(vec![node("Concat", "now now", "next", vec![int("axis", 0)])]);
     let tiling = whole_loop(vec![node("Tile", "now two", "next", Vec::new())]);
     let weights = whole_loop(vec![
-        constant("w", floats("", &[1 << 10], vec![1.0; 1 << 10])),
+        constant("w", floats("", &[1 << 10, 1, 1], vec![1.0; 1 << 10])),
         node("Add", "now w", "next", Vec::new()),
     ]);
     // The count that goes on is worked out from all rounds before.
@@ -305,7 +305,7 @@ pub fn greedy() -> Vec<(&'static str, Vec<u8>)> {
         constant("sizes", whole("", &[2], &[1 << 30, 1 << 30])),
         node("ConstantOfShape", "sizes", "y", Vec::new()),
     ];
-    let attributes = node("Neg", "x", "y", vec![AttributeProto::default(); 400_000]);
+    let attributes = node("Neg", "x", "y", vec![AttributeProto::default(); 100_000]);
     let only = |nodes: Vec<NodeProto>| file(graph("x", "y", Vec::new(), nodes), Vec::new());
     vec![
         (

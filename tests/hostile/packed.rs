@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use kiln::data::{Choices, Preparation, Table, cifar10, read_idx, read_text};
 use kiln_testkit::Folder;
 
-use super::{ROOM, damage, held};
+use super::{ROOM, damage, held, turn};
 
 fn packed(bytes: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
@@ -39,6 +39,7 @@ fn damaged_archives() {
 
 #[test]
 fn what_unpacks_to_more_than_there_may_be() {
+    let _turn = turn();
     let folder = Folder::new("bombs");
     let head =
         |sizes: [u32; 2]| [&[0, 0, 8, 2][..], &sizes[0].to_be_bytes(), &sizes[1].to_be_bytes()].concat();
@@ -79,6 +80,7 @@ fn what_unpacks_to_more_than_there_may_be() {
 /// A few megabytes whose rows and columns multiply.
 #[test]
 fn tables_that_are_wide() {
+    let _turn = turn();
     let columns = |count: usize| (0..count).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
     let own: String = (0..30_000).map(|row| format!("{{\"k{row}\": {row}}}\n")).collect();
     let blank = format!("{}\n{}", columns(100_000), "\n".repeat(3 << 20));

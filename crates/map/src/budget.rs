@@ -161,10 +161,9 @@ impl Budget {
     /// # Errors
     /// As [`Budget::read`].
     pub fn read_some(&self, mut reader: impl Read, bytes: &mut Vec<u8>, wanted: usize) -> io::Result<bool> {
-        const CHUNK: usize = 1 << 20;
         while bytes.len() < wanted {
             // As much room as there are bytes, whatever was promised.
-            let chunk = CHUNK.min(wanted - bytes.len());
+            let chunk = bytes.len().clamp(8 << 10, 1 << 20).min(wanted - bytes.len());
             self.reserve(bytes, chunk).map_err(io::Error::other)?;
             let read = reader.by_ref().take(chunk as u64).read_to_end(bytes)?;
             self.steps(read as u64).map_err(io::Error::other)?;

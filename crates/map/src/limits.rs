@@ -55,6 +55,9 @@ static SET: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 /// Where a machine doesn't say what memory it has.
 const UNKNOWN: u64 = 8 << 30;
 
+/// What every process may have.
+const LEAST: u64 = 16 << 20;
+
 /// A network of a thousand layers has some ten thousand nodes, and one that is unrolled over a text a hundred thousand.
 const NODES: u64 = 1 << 20;
 
@@ -150,12 +153,16 @@ fn memory() -> Option<u64> {
     let group = group.and_then(|group| read(&format!("/sys/fs/cgroup{}/memory.max", group.trim_end())));
     let known = [
         read("/proc/meminfo").and_then(|text| line(&text, "MemTotal:")).map(|kilobytes| kilobytes << 10),
-        read("/proc/self/limits").and_then(|text| line(&text, "Max address space")),
+        read("/proc/self/limits").and_then(|text| line(&text, "Max address space")).map(|addresses| {
+            let used = read("/proc/self/status").and_then(|text| line(&text, "VmSize:")).unwrap_or(0) << 10;
+            // Threads take addresses in large pieces, used or not.
+            addresses.saturating_sub(used) / 2
+        }),
         group.and_then(|text| text.trim().parse().ok()),
         read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok()),
         read("/sys/fs/cgroup/memory/memory.limit_in_bytes").and_then(|text| text.trim().parse().ok()),
     ];
-    known.into_iter().flatten().min()
+    known.into_iter().flatten().min().map(|bytes| bytes.max(LEAST))
 }
 
 /// The first number behind a name.
