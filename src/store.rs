@@ -59,7 +59,16 @@ impl Store {
     /// # Errors
     /// Where the system refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
+        write_whole(path.as_ref(), &self.bytes(path.as_ref())?)
+    }
+
+    /// As [`Store::save`], in a folder that is there.
+    pub(crate) fn save_there(&self, path: &Path) -> Result<()> {
+        kiln_files::write_there(path, self.bytes(path)?).map_err(Error::file(path))
+    }
+
+    /// The file's bytes.
+    fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
         let mut about = self.about.clone();
         about.insert(CHECKSUM.to_string(), self.checksum().into());
         let metadata = HashMap::from([(ABOUT.to_string(), Value::Object(about).to_string())]);
@@ -71,9 +80,8 @@ impl Store {
                 .map_err(|error| Error::format(path, format!("{name} can't be written: {error}")))?;
             views.push((*name, view));
         }
-        let file = serialize(views, Some(metadata))
-            .map_err(|error| Error::format(path, format!("it can't be written: {error}")))?;
-        write_whole(path, &file)
+        serialize(views, Some(metadata))
+            .map_err(|error| Error::format(path, format!("it can't be written: {error}")))
     }
 
     /// Reads a file that [`Store::save`] wrote.

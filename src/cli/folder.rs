@@ -93,7 +93,18 @@ impl Folder {
     pub fn write(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> kiln::Result<()> {
         self.check()?;
         let path = self.at(name);
-        kiln_files::write(&path, bytes).map_err(|source| kiln::Error::File { path, source })
+        kiln_files::write_there(&path, bytes).map_err(|source| kiln::Error::File { path, source })
+    }
+
+    /// Makes a folder in it, if there is none.
+    pub fn make(&self, name: &str) -> kiln::Result<PathBuf> {
+        let path = self.at(name);
+        match std::fs::create_dir(&path) {
+            Err(source) if source.kind() != ErrorKind::AlreadyExists => {
+                Err(kiln::Error::File { path, source })
+            }
+            _ => Ok(path),
+        }
     }
 
     /// Folders for what can't be kept in this one any more: beside it, where the command was called, and the system's temporary one.

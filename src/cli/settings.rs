@@ -293,10 +293,9 @@ impl Settings {
 
     /// What `--allow-changes` calls a part.
     pub fn named(part: &str) -> &'static str {
-        let only = KEYS
-            .iter()
-            .find(|key| key.changes == [part])
-            .or(KEYS.iter().find(|key| key.changes.first() == Some(&part) && key.heading != DATA));
+        let is_named = |key: &&Key| key.heading != DATA && key.changes.first() == Some(&part);
+        let only =
+            KEYS.iter().find(|key| is_named(key) && key.changes.len() == 1).or(KEYS.iter().find(is_named));
         only.map_or("data", |key| key.name)
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln_files::Hold;
 use kiln_nn::Data;
 
-use super::callback::{Callback, Moment};
+use super::callback::{Callback, Moment, Wish};
 use super::monitor::Monitor;
 use crate::{Error, Result};
 
@@ -90,13 +90,13 @@ impl Checkpoints {
         self.saved = Some(at.step);
         let numbered = |step: u64| self.folder.join(format!("step-{step}.state"));
         if self.keep > 0 && self.kept.last() != Some(&at.step) {
-            at.save(numbered(at.step));
+            at.wishes.push(Wish::SaveThere(numbered(at.step)));
             self.kept.push(at.step);
             while self.kept.len() > self.keep {
                 at.remove(numbered(self.kept.remove(0)));
             }
         }
-        at.save(self.last_path());
+        at.wishes.push(Wish::SaveThere(self.last_path()));
     }
 }
 
@@ -114,7 +114,7 @@ impl Callback for Checkpoints {
         self.hold = Some(hold?);
         kiln_files::remove_unfinished(&self.folder).map_err(Error::file(&self.folder))?;
         let trial = self.folder.join(".trial");
-        kiln_files::write(&trial, []).map_err(Error::file(&self.folder))?;
+        kiln_files::write_there(&trial, []).map_err(Error::file(&self.folder))?;
         std::fs::remove_file(&trial).map_err(Error::file(&trial))
     }
 
@@ -133,7 +133,7 @@ impl Callback for Checkpoints {
         if let Some(monitor) = &mut self.best
             && monitor.observe(at)?
         {
-            at.save(self.folder.join("best.state"));
+            at.wishes.push(Wish::SaveThere(self.folder.join("best.state")));
         }
         if let Every::Epochs(epochs) = self.every
             && (at.epoch.is_multiple_of(epochs) || at.is_last())

@@ -443,6 +443,7 @@ impl<const N: usize> Session<'_, '_, N> {
                 self.stopped.get_or_insert(reason);
             }
             Wish::Save(path) => self.capture()?.save(path)?,
+            Wish::SaveThere(path) => self.capture()?.0.save_there(&path)?,
             Wish::Remove(path) => match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::file(path)(error));
@@ -479,7 +480,17 @@ impl<const N: usize> Session<'_, '_, N> {
             return error;
         }
         let Ok(state) = self.capture() else { return error };
-        match self.settings.rescue.iter().find(|place| state.save(place).is_ok()) {
+        let saved = |place: &&std::path::PathBuf| {
+            let made = |folder: &&std::path::Path| !folder.as_os_str().is_empty() && !folder.exists();
+            let made: Vec<_> = place.ancestors().skip(1).take_while(made).collect();
+            let is_saved = state.save(place).is_ok();
+            if !is_saved {
+                // No empty folders are left behind.
+                made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+            }
+            is_saved
+        };
+        match self.settings.rescue.iter().find(saved) {
             Some(place) => Error::Rescued { cause: Box::new(error), saved: place.clone() },
             None => error,
         }

@@ -13,4 +13,4 @@ mod whole;
 
 pub use hold::Hold;
 pub use sum::{sum, sum_of_file};
-pub use whole::{Whole, remove_unfinished, write};
+pub use whole::{Whole, remove_unfinished, write, write_there};

@@ -121,13 +121,18 @@ impl Drop for Whole {
 /// What the system says. There is the old file then, or none.
 pub fn write(place: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
     let place = place.as_ref();
-    let mut whole = match Whole::create(place) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(folder_of(place))?;
-            Whole::create(place)?
-        }
-        other => other?,
-    };
+    if !folder_of(place).exists() {
+        fs::create_dir_all(folder_of(place))?;
+    }
+    write_there(place, bytes)
+}
+
+/// As [`write`], in a folder that is there: one that is gone isn't made again.
+///
+/// # Errors
+/// What the system says.
+pub fn write_there(place: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
+    let mut whole = Whole::create(place.as_ref())?;
     whole.write_all(bytes.as_ref())?;
     whole.finish()
 }
@@ -221,6 +226,7 @@ mod tests {
         );
         write(&place, "new").unwrap();
         assert_eq!((folder.read("x"), names(&folder).len()), (b"new".to_vec(), 1));
+        assert_eq!(write_there(folder.at("sub/y"), "").unwrap_err().kind(), ErrorKind::NotFound);
         write(folder.at("sub/folder/y"), "made").unwrap();
         assert_eq!(folder.read("sub/folder/y"), b"made");
         write(folder.at(&"long".repeat(60)), "a name near the limit").unwrap();

@@ -52,6 +52,7 @@ pub fn write(told: &Told, folder: &Folder) -> Result<()> {
     if let Some(measured) = measured {
         charts.extend(of_predictions(measured));
     }
+    folder.make("plots")?;
     for chart in &charts {
         let name = chart.title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-") + ".svg";
         folder.write(Path::new("plots").join(name), chart.file())?;
