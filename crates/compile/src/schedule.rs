@@ -88,10 +88,7 @@ fn variable_readers(graph: &Graph, clusters: &Clusters) -> HashMap<usize, Vec<Un
 }
 
 fn variable_address(graph: &Graph, id: Id) -> Option<usize> {
-    match &graph.nodes[id].op {
-        Op::Var(variable) => Some(variable.address()),
-        _ => None,
-    }
+    if let Op::Var(variable) = &graph.nodes[id].op { Some(variable.address()) } else { None }
 }
 
 fn reaches_any(users: &[Vec<UnitId>], from: UnitId, targets: &[UnitId]) -> bool {
