@@ -6,6 +6,7 @@
 
 use kiln_ir::graph::{Graph, GraphNode, Id};
 use kiln_ir::op::{BinaryOp, Op};
+use kiln_ir::rewrite::{Nodes, copy};
 use kiln_ir::{DType, Shape};
 
 use crate::steady::{handed_out, unchanging};
@@ -16,10 +17,7 @@ const WORTH: usize = 3;
 /// Rewrites every such chain.
 pub fn affine(graph: &Graph) -> Graph {
     let unchanging = unchanging(graph);
-    let mut users: Vec<Vec<Id>> = vec![Vec::new(); graph.nodes.len()];
-    for (id, node) in graph.nodes.iter().enumerate() {
-        node.inputs.iter().for_each(|&input| users[input].push(id));
-    }
+    let users = graph.users();
     let handed_out = handed_out(graph);
     let alone = |id: Id| match users[id].as_slice() {
         [user] if !handed_out.contains(&id) => Some(*user),
@@ -86,89 +84,62 @@ fn link(graph: &Graph, unchanging: &[bool], id: Id) -> Option<(Id, Link)> {
 }
 
 fn rewritten(graph: &Graph, chains: &[Option<(Id, Vec<Link>)>]) -> Graph {
-    let mut new = Graph { inputs: graph.inputs.clone(), ..Graph::default() };
-    let mut new_id: Vec<Id> = Vec::with_capacity(graph.nodes.len());
-    for (id, node) in graph.nodes.iter().enumerate() {
-        let at = match &chains[id] {
-            Some((start, links)) => {
-                let links: Vec<Link> =
-                    links.iter().map(|link| Link { op: link.op, with: new_id[link.with] }).collect();
-                joined(&mut new, node, new_id[*start], &links)
-            }
-            None => {
-                let mut node = node.clone();
-                node.inputs.iter_mut().for_each(|input| *input = new_id[*input]);
-                push(&mut new, node)
-            }
-        };
-        new_id.push(at);
-    }
-    new.outputs = graph.outputs.iter().map(|&id| new_id[id]).collect();
-    new.updates = graph.updates.iter().map(|(variable, id)| (variable.clone(), new_id[*id])).collect();
+    let mut chains = chains.iter();
+    let (new, _) = copy(graph.clone(), |nodes, node| {
+        let Some(Some((start, links))) = chains.next() else { return Some(nodes.push(node)) };
+        let links: Vec<Link> =
+            links.iter().map(|link| Link { op: link.op, with: nodes.now(link.with) }).collect();
+        let start = nodes.now(*start);
+        Some(joined(nodes, &node, start, &links))
+    });
     // The nodes within the chains are nobody's now.
     kiln_ir::simplify::simplify(&new)
 }
 
 /// The end of a chain as one scale and one shift; `node` is the last of its nodes.
-fn joined(graph: &mut Graph, node: &GraphNode, start: Id, links: &[Link]) -> Id {
+fn joined(nodes: &mut Nodes, node: &GraphNode, start: Id, links: &[Link]) -> Id {
     let (mut scale, mut shift): (Option<Id>, Option<Id>) = (None, None);
     for &Link { op, with } in links {
-        match op {
-            BinaryOp::Mul | BinaryOp::Div => {
-                scale = Some(match (scale, op) {
-                    (Some(scale), _) => between(graph, node, op, scale, with),
-                    (None, BinaryOp::Mul) => with,
-                    (None, _) => {
-                        let one = constant(graph, node, with, 1.0);
-                        between(graph, node, op, one, with)
-                    }
-                });
-                shift = shift.map(|shift| between(graph, node, op, shift, with));
+        let factor = matches!(op, BinaryOp::Mul | BinaryOp::Div);
+        let so_far = if factor { &mut scale } else { &mut shift };
+        *so_far = Some(match *so_far {
+            Some(so_far) => between(nodes, node, op, so_far, with),
+            None if matches!(op, BinaryOp::Mul | BinaryOp::Add) => with,
+            None => {
+                let neutral = constant(nodes, node, with, if factor { 1.0 } else { 0.0 });
+                between(nodes, node, op, neutral, with)
             }
-            _ => {
-                shift = Some(match (shift, op) {
-                    (Some(shift), _) => between(graph, node, op, shift, with),
-                    (None, BinaryOp::Add) => with,
-                    (None, _) => {
-                        let zero = constant(graph, node, with, 0.0);
-                        between(graph, node, op, zero, with)
-                    }
-                });
-            }
+        });
+        if factor {
+            shift = shift.map(|shift| between(nodes, node, op, shift, with));
         }
     }
     let mut value = start;
     for (op, with) in [(BinaryOp::Mul, scale), (BinaryOp::Add, shift)] {
         if let Some(with) = with {
-            let with = expanded(graph, node, with, &node.shape);
-            value = push(graph, GraphNode { op: Op::Binary(op), inputs: vec![value, with], ..node.clone() });
+            let with = expanded(nodes, node, with, &node.shape);
+            value = nodes.push_like(node, Op::Binary(op), &[value, with]);
         }
     }
     value
 }
 
 /// An operation on two values that stay the same, repeated to a common shape.
-fn between(graph: &mut Graph, like: &GraphNode, op: BinaryOp, left: Id, right: Id) -> Id {
-    let sizes = std::iter::zip(&graph.nodes[left].shape[..], &graph.nodes[right].shape[..]);
+fn between(nodes: &mut Nodes, like: &GraphNode, op: BinaryOp, left: Id, right: Id) -> Id {
+    let sizes = std::iter::zip(&nodes.shape(left)[..], &nodes.shape(right)[..]);
     let shape: Shape = sizes.map(|(&a, &b)| a.max(b)).collect::<Vec<_>>().into();
-    let inputs = vec![expanded(graph, like, left, &shape), expanded(graph, like, right, &shape)];
-    push(graph, GraphNode { op: Op::Binary(op), inputs, shape, ..like.clone() })
+    let inputs = vec![expanded(nodes, like, left, &shape), expanded(nodes, like, right, &shape)];
+    nodes.push(GraphNode { op: Op::Binary(op), inputs, shape, ..like.clone() })
 }
 
-fn constant(graph: &mut Graph, like: &GraphNode, of: Id, value: f64) -> Id {
-    let shape = graph.nodes[of].shape.clone();
-    let op = Op::Fill(kiln_ir::Scalar::Float(value));
-    push(graph, GraphNode { op, inputs: vec![], shape, ..like.clone() })
+fn constant(nodes: &mut Nodes, like: &GraphNode, of: Id, value: f64) -> Id {
+    let shape = nodes.shape(of).clone();
+    nodes.push_fill(&GraphNode { shape, ..like.clone() }, value)
 }
 
-fn expanded(graph: &mut Graph, like: &GraphNode, id: Id, shape: &Shape) -> Id {
-    if graph.nodes[id].shape == *shape {
+fn expanded(nodes: &mut Nodes, like: &GraphNode, id: Id, shape: &Shape) -> Id {
+    if nodes.shape(id) == shape {
         return id;
     }
-    push(graph, GraphNode { op: Op::Expand, inputs: vec![id], shape: shape.clone(), ..like.clone() })
-}
-
-fn push(graph: &mut Graph, node: GraphNode) -> Id {
-    graph.nodes.push(node);
-    graph.nodes.len() - 1
+    nodes.push(GraphNode { op: Op::Expand, inputs: vec![id], shape: shape.clone(), ..like.clone() })
 }

@@ -5,8 +5,9 @@
 //! its operand through permutes, reshapes and expands only rearranges these lists, which is how a chain of pointwise
 //! work that is reshaped or transposed half-way is still one loop nest.
 
-use kiln_ir::Op;
 use kiln_ir::graph::{Graph, Id};
+
+use crate::kind::{Kind, Movement};
 
 /// A loop of the kernel that is being put together.
 pub type LoopId = usize;
@@ -104,24 +105,25 @@ impl Loops {
     pub fn back(&mut self, graph: &Graph, movement: Id, align: &Align) -> Option<Align> {
         let node = &graph.nodes[movement];
         let from = &graph.nodes[*node.inputs.first()?].shape;
-        match &node.op {
-            Op::Permute(axes) => {
+        let Kind::Movement(movement) = node.kind() else { return None };
+        match movement {
+            Movement::Permute(axes) => {
                 let mut operand = vec![Vec::new(); axes.len()];
                 for (result_axis, &axis) in axes.iter().enumerate() {
                     operand[axis] = align[result_axis].clone();
                 }
                 Some(operand)
             }
-            Op::Expand => Some(
+            Movement::Expand => Some(
                 from.iter()
                     .zip(align)
                     .map(|(&size, list)| if size == 1 { vec![] } else { list.clone() })
                     .collect(),
             ),
             // What is missing from the result's alignment (loops a value doesn't move along) can't be dealt out.
-            Op::Reshape if self.covers(align, &node.shape) => self.deal(&align.concat(), from),
-            Op::Reshape => self.regroup(&node.shape, align, from),
-            _ => None,
+            Movement::Reshape if self.covers(align, &node.shape) => self.deal(&align.concat(), from),
+            Movement::Reshape => self.regroup(&node.shape, align, from),
+            Movement::Slice(_) => None,
         }
     }
 
@@ -129,11 +131,12 @@ impl Loops {
     pub fn forth(&mut self, graph: &Graph, movement: Id, align: &Align) -> Option<Align> {
         let node = &graph.nodes[movement];
         let from = &graph.nodes[*node.inputs.first()?].shape;
-        match &node.op {
-            Op::Permute(axes) => Some(axes.iter().map(|&axis| align[axis].clone()).collect()),
-            Op::Reshape if self.covers(align, from) => self.deal(&align.concat(), &node.shape),
-            Op::Reshape => self.regroup(from, align, &node.shape),
-            _ => None,
+        let Kind::Movement(movement) = node.kind() else { return None };
+        match movement {
+            Movement::Permute(axes) => Some(axes.iter().map(|&axis| align[axis].clone()).collect()),
+            Movement::Reshape if self.covers(align, from) => self.deal(&align.concat(), &node.shape),
+            Movement::Reshape => self.regroup(from, align, &node.shape),
+            Movement::Expand | Movement::Slice(_) => None,
         }
     }
 

@@ -11,7 +11,7 @@ use kiln_ir::Op;
 use kiln_ir::graph::{Graph, Id};
 
 use crate::align::{Align, LoopId, Loops};
-use crate::kind::{Kind, computes, kind, operands, root};
+use crate::kind::{Kind, computes, moves, reduces, root};
 use crate::order::Order;
 use crate::steady::steady;
 
@@ -73,12 +73,12 @@ pub fn cluster(graph: &Graph) -> Clusters {
 
 impl Clusters {
     fn place(&mut self, graph: &Graph, id: Id, steady: bool) {
-        let this = kind(&graph.nodes[id].op);
-        let fusable = matches!(this, Kind::Pointwise | Kind::Reduce);
+        let this = graph.nodes[id].kind();
+        let fusable = matches!(this, Kind::Pointwise(_) | Kind::Reduce(..));
         let mut candidates: Vec<UnitId> = Vec::new();
         if fusable {
             let mut roots: Vec<Id> =
-                operands(graph, id).iter().map(|&operand| root(graph, operand)).collect();
+                graph.nodes[id].operands().iter().map(|&operand| root(graph, operand)).collect();
             roots.sort_unstable_by(|a, b| b.cmp(a));
             for origin in roots {
                 if let Some(&unit) = self.unit_of.get(&origin)
@@ -107,8 +107,9 @@ impl Clusters {
             }
             None => {
                 self.unit_of.insert(id, self.order.add(&needed));
-                let contraction = (this == Kind::Contraction).then_some(id);
-                self.units.push(Unit { members: vec![id], contraction, open: this != Kind::Other, steady });
+                let contraction = matches!(this, Kind::Contraction(_)).then_some(id);
+                let open = !matches!(this, Kind::Opaque(_));
+                self.units.push(Unit { members: vec![id], contraction, open, steady });
             }
         }
     }
@@ -119,7 +120,7 @@ impl Clusters {
         if !open || members.len() >= MOST_MEMBERS {
             return false;
         }
-        if contraction.is_some() && kind(&graph.nodes[id].op) == Kind::Reduce {
+        if contraction.is_some() && reduces(graph, id) {
             return false;
         }
         let others: Vec<UnitId> = needed.iter().copied().filter(|&other| other != unit).collect();
@@ -127,12 +128,16 @@ impl Clusters {
             return false;
         }
         // A pointwise node directly on members lies where they lie.
-        let direct = kind(&graph.nodes[id].op) == Kind::Pointwise
-            && operands(graph, id).iter().all(|&operand| {
+        let direct = matches!(graph.nodes[id].kind(), Kind::Pointwise(_))
+            && graph.nodes[id].operands().iter().all(|&operand| {
                 computes(graph, operand) || self.unit_of.get(&root(graph, operand)) != Some(&unit)
             });
-        let inside: Vec<Id> =
-            operands(graph, id).iter().copied().filter(|o| self.unit_of.get(o) == Some(&unit)).collect();
+        let inside: Vec<Id> = graph.nodes[id]
+            .operands()
+            .iter()
+            .copied()
+            .filter(|o| self.unit_of.get(o) == Some(&unit))
+            .collect();
         if direct && inside.len() == 1 {
             return true;
         }
@@ -145,7 +150,7 @@ impl Clusters {
     fn merge(&mut self, graph: &Graph, unit: UnitId, other: UnitId) -> bool {
         let (a, b) = (&self.units[unit], &self.units[other]);
         let contraction = a.contraction.or(b.contraction);
-        let reduces = |unit: &Unit| unit.members.iter().any(|&id| kind(&graph.nodes[id].op) == Kind::Reduce);
+        let folds = |unit: &Unit| unit.members.iter().any(|&id| reduces(graph, id));
         if !a.open
             || !b.open
             || a.steady != b.steady
@@ -153,7 +158,7 @@ impl Clusters {
             || b.members.is_empty()
             || a.members.len() + b.members.len() > MOST_MEMBERS
             || (a.contraction.is_some() && b.contraction.is_some())
-            || (contraction.is_some() && (reduces(a) || reduces(b)))
+            || (contraction.is_some() && (folds(a) || folds(b)))
         {
             return false;
         }
@@ -190,10 +195,13 @@ impl Clusters {
             }
             let mut seen = HashSet::new();
             for &member in members {
-                for &operand in operands(graph, member) {
+                for &operand in graph.nodes[member].operands() {
                     let origin = root(graph, operand);
                     let large = graph.nodes[origin].shape.elements() >= 1024;
-                    if large && kind(&graph.nodes[origin].op) != Kind::Generator && seen.insert(origin) {
+                    if large
+                        && !matches!(graph.nodes[origin].kind(), Kind::Generator(_))
+                        && seen.insert(origin)
+                    {
                         readers.entry(origin).or_default().push(unit);
                     }
                 }
@@ -245,7 +253,7 @@ struct Layer<'a> {
 
 impl Layer<'_> {
     fn lay(mut self, contraction: Option<Id>) -> Option<Nest> {
-        let reduce = self.members.iter().copied().find(|&id| kind(&self.graph.nodes[id].op) == Kind::Reduce);
+        let reduce = self.members.iter().copied().find(|&id| reduces(self.graph, id));
         let (full_shape, full) = match (contraction, reduce) {
             (None, Some(id)) => {
                 let Op::Reduce(_, axes) = &self.graph.nodes[id].op else {
@@ -301,7 +309,7 @@ impl Layer<'_> {
 
     /// Passes an operand's alignment up through movements to the member it shows, if it is one.
     fn push_up(&mut self, mut id: Id, mut align: Align) -> bool {
-        while kind(&self.graph.nodes[id].op) == Kind::Movement {
+        while moves(self.graph, id) {
             match self.loops.back(self.graph, id, &align) {
                 Some(operand) => align = operand,
                 None => return false,
@@ -322,7 +330,7 @@ impl Layer<'_> {
             changed = false;
             for &id in self.members.iter().rev() {
                 if let Some(align) = self.align.get(&id).cloned() {
-                    for &operand in operands(self.graph, id) {
+                    for &operand in self.graph.nodes[id].operands() {
                         if let Some(align) = self.operand_align(id, &align) {
                             changed |= self.push_up(operand, align);
                         }
@@ -331,11 +339,13 @@ impl Layer<'_> {
             }
             for &id in self.members {
                 if !self.align.contains_key(&id) {
-                    let found = operands(self.graph, id).iter().find_map(|&operand| self.pull_down(operand));
+                    let found =
+                        self.graph.nodes[id].operands().iter().find_map(|&operand| self.pull_down(operand));
                     if let Some(align) = found {
-                        let align = match &self.graph.nodes[id].op {
-                            Op::Reduce(_, axes) => kept(&align, axes),
-                            _ => align,
+                        let align = if let Op::Reduce(_, axes) = &self.graph.nodes[id].op {
+                            kept(&align, axes)
+                        } else {
+                            align
                         };
                         self.set(id, align);
                         changed = true;
@@ -349,7 +359,7 @@ impl Layer<'_> {
     fn pull_down(&mut self, operand: Id) -> Option<Align> {
         let mut path = Vec::new();
         let mut id = operand;
-        while kind(&self.graph.nodes[id].op) == Kind::Movement {
+        while moves(self.graph, id) {
             path.push(id);
             id = self.graph.nodes[id].inputs[0];
         }
@@ -381,12 +391,12 @@ impl Layer<'_> {
         for &id in self.members {
             let align = self.align.get(&id)?.clone();
             let wanted = self.operand_align(id, &align)?;
-            for &operand in operands(self.graph, id) {
+            for &operand in self.graph.nodes[id].operands() {
                 let (mut at, mut align) = (operand, wanted.clone());
                 if self.members.binary_search(&root(self.graph, operand)).is_err() {
                     continue;
                 }
-                while kind(&self.graph.nodes[at].op) == Kind::Movement {
+                while moves(self.graph, at) {
                     align = self.loops.back(self.graph, at, &align)?;
                     at = self.graph.nodes[at].inputs[0];
                 }

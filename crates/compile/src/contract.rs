@@ -1,9 +1,10 @@
 //! Products and convolutions: operands as their kernels read them, and the tail that follows.
 
 use kiln_ir::graph::Id;
-use kiln_ir::op::{ConvSpec, Op};
+use kiln_ir::op::ConvSpec;
 use kiln_ir::{DType, Shape};
 
+use crate::kind::{Contraction, Kind};
 use crate::layout::{Located, reshaped};
 use crate::lower::Lowering;
 use crate::program::{Conv, ConvKind, Matmul, View, Work};
@@ -11,12 +12,11 @@ use crate::program::{Conv, ConvKind, Matmul, View, Work};
 impl Lowering<'_> {
     /// Writes a contraction with `members` (itself among them) as its tail, unless they need other loops.
     pub(crate) fn contraction(&mut self, id: Id, members: &[Id]) -> bool {
-        match self.graph.nodes[id].op.clone() {
-            Op::Matmul => self.matmul(id, members),
-            Op::Conv(spec) => self.conv(id, members, ConvKind::Forward, &spec),
-            Op::ConvGradInput(spec, _) => self.conv(id, members, ConvKind::GradInput, &spec),
-            Op::ConvGradWeight(spec, _) => self.conv(id, members, ConvKind::GradWeight, &spec),
-            _ => false,
+        let graph = self.graph;
+        let Kind::Contraction(contraction) = graph.nodes[id].kind() else { return false };
+        match contraction {
+            Contraction::Matmul => self.matmul(id, members),
+            Contraction::Conv(kind, spec) => self.conv(id, members, kind, spec),
         }
     }
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use kiln_ir::graph::Id;
-use kiln_ir::op::{BinaryOp, Op};
+use kiln_ir::op::BinaryOp;
 use kiln_ir::{DType, Scalar};
 
 use crate::align::{Align, LoopId, Loops};
 use crate::cluster::{Nest, nest};
 use crate::contract::accumulator;
-use crate::kind::{Kind, kind, operands};
+use crate::kind::{Generator, Kind, Pointwise, moves};
 use crate::layout::Located;
 use crate::lower::Lowering;
 use crate::program::{Fused, Instruction, Operation, Store, View, Work};
@@ -125,8 +125,22 @@ impl Lowering<'_> {
         let graph = self.graph;
         let node = &graph.nodes[id];
         let align = draft.nest.align[&id].clone();
-        let inputs: Vec<usize> = match &node.op {
-            Op::Reduce(_, axes) => {
+        match node.kind() {
+            Kind::Pointwise(pointwise) => {
+                let operands = node.operands().iter();
+                let x: Vec<usize> =
+                    operands.map(|&operand| self.operand(draft, operand, align.clone())).collect();
+                let full = x.iter().any(|&value| draft.body[value].full);
+                let operation = match pointwise {
+                    Pointwise::Unary(function) => Operation::Unary(function, x[0]),
+                    Pointwise::Binary(function) => Operation::Binary(function, x[0], x[1]),
+                    Pointwise::Select => Operation::Select(x[0], x[1], x[2]),
+                    Pointwise::Cast(_) => Operation::Cast(x[0]),
+                    Pointwise::Identity => return x[0],
+                };
+                emit(draft, operation, node.dtype, full)
+            }
+            Kind::Reduce(function, axes) => {
                 let mut wanted = align;
                 let shape = &graph.nodes[node.inputs[0]].shape;
                 let sizes: Vec<usize> = axes.iter().map(|&axis| shape[axis]).collect();
@@ -142,33 +156,22 @@ impl Lowering<'_> {
                     true => value,
                     false => emit(draft, Operation::Cast(value), node.dtype, true),
                 };
-                vec![value]
+                emit(draft, Operation::Reduce(function, value), node.dtype, false)
             }
-            _ => operands(graph, id)
-                .iter()
-                .map(|&operand| self.operand(draft, operand, align.clone()))
-                .collect(),
-        };
-        let full = inputs.iter().any(|&input| draft.body[input].full);
-        let operation = match &node.op {
-            Op::Unary(function) => Operation::Unary(*function, inputs[0]),
-            Op::Binary(function) => Operation::Binary(*function, inputs[0], inputs[1]),
-            Op::Select => Operation::Select(inputs[0], inputs[1], inputs[2]),
-            Op::Cast(_) => Operation::Cast(inputs[0]),
-            Op::Reduce(function, _) => {
-                return emit(draft, Operation::Reduce(*function, inputs[0]), node.dtype, false);
-            }
-            // The rest of what is pointwise is the identity.
-            _ => return inputs[0],
-        };
-        emit(draft, operation, node.dtype, full)
+            // Whatever isn't computed here is read.
+            Kind::Leaf(_)
+            | Kind::Generator(_)
+            | Kind::Movement(_)
+            | Kind::Contraction(_)
+            | Kind::Opaque(_) => self.operand(draft, id, align),
+        }
     }
 
     /// The value of an operand that lies so on the loops.
     fn operand(&mut self, draft: &mut Draft, id: Id, align: Align) -> usize {
         let graph = self.graph;
         let (mut at, mut align) = (id, align);
-        while kind(&graph.nodes[at].op) == Kind::Movement && !self.is_settled(at) {
+        while moves(graph, at) && !self.is_settled(at) {
             match draft.nest.loops.back(graph, at, &align) {
                 Some(operand) => align = operand,
                 None => break,
@@ -179,29 +182,27 @@ impl Lowering<'_> {
             return value;
         }
         let node = &graph.nodes[at];
-        match &node.op {
-            Op::Fill(value) => {
-                emit(draft, Operation::Literal(*value), node.dtype, draft.nest.reduced.is_empty())
-            }
-            Op::Iota(axis) => self.index(draft, &align[*axis], node.dtype),
-            _ => {
-                let align = draft.nest.loops.resolve(&align);
-                let known = draft
-                    .loads
-                    .iter()
-                    .position(|(id, lies)| *id == at && draft.nest.loops.resolve(lies) == align);
-                let position = known.unwrap_or_else(|| {
-                    draft.loads.push((at, align.clone()));
-                    draft.loads.len() - 1
-                });
-                let full = draft.nest.reduced.is_empty()
-                    || align
-                        .concat()
-                        .iter()
-                        .any(|id| draft.nest.loops.resolve_list(&draft.nest.reduced).contains(id));
-                emit(draft, Operation::Load(position), node.dtype, full)
-            }
+        if let Kind::Generator(generator) = node.kind() {
+            return match generator {
+                Generator::Fill(value) => {
+                    emit(draft, Operation::Literal(value), node.dtype, draft.nest.reduced.is_empty())
+                }
+                Generator::Iota(axis) => self.index(draft, &align[axis], node.dtype),
+            };
         }
+        let align = draft.nest.loops.resolve(&align);
+        let known =
+            draft.loads.iter().position(|(id, lies)| *id == at && draft.nest.loops.resolve(lies) == align);
+        let position = known.unwrap_or_else(|| {
+            draft.loads.push((at, align.clone()));
+            draft.loads.len() - 1
+        });
+        let full = draft.nest.reduced.is_empty()
+            || align
+                .concat()
+                .iter()
+                .any(|id| draft.nest.loops.resolve_list(&draft.nest.reduced).contains(id));
+        emit(draft, Operation::Load(position), node.dtype, full)
     }
 
     /// The index along an axis that several loops cover: `outer · size + inner`.
@@ -481,7 +482,7 @@ fn drop_unused(fused: &mut Fused) {
     }
     for position in (0..fused.body.len()).rev() {
         if needed[position] {
-            for operand in operands_of(&fused.body[position].operation) {
+            for operand in fused.body[position].operation.operands() {
                 needed[operand] = true;
             }
         }
@@ -500,7 +501,7 @@ fn drop_unused(fused: &mut Fused) {
                 loads.len() - 1
             });
         }
-        renumber(&mut instruction.operation, &new_position);
+        instruction.operation = instruction.operation.with_operands(|value| new_position[value]);
         new_position[position] = body.iter().position(|other| *other == instruction).unwrap_or_else(|| {
             body.push(instruction);
             body.len() - 1
@@ -511,29 +512,4 @@ fn drop_unused(fused: &mut Fused) {
     }
     fused.loads = loads;
     fused.body = body;
-}
-
-fn operands_of(operation: &Operation) -> Vec<usize> {
-    match *operation {
-        Operation::Load(_) | Operation::Accumulator | Operation::Literal(_) | Operation::Index(_) => vec![],
-        Operation::Unary(_, a) | Operation::Cast(a) | Operation::Reduce(_, a) => vec![a],
-        Operation::Binary(_, a, b) => vec![a, b],
-        Operation::Select(a, b, c) => vec![a, b, c],
-    }
-}
-
-fn renumber(operation: &mut Operation, new: &[usize]) {
-    match operation {
-        Operation::Load(_) | Operation::Accumulator | Operation::Literal(_) | Operation::Index(_) => {}
-        Operation::Unary(_, a) | Operation::Cast(a) | Operation::Reduce(_, a) => *a = new[*a],
-        Operation::Binary(_, a, b) => {
-            *a = new[*a];
-            *b = new[*b];
-        }
-        Operation::Select(a, b, c) => {
-            *a = new[*a];
-            *b = new[*b];
-            *c = new[*c];
-        }
-    }
 }

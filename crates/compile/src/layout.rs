@@ -1,8 +1,9 @@
 //! Where a value's elements are in memory, and what movements make of that without touching an element.
 
 use kiln_ir::Shape;
-use kiln_ir::op::{Op, SliceRange};
+use kiln_ir::op::SliceRange;
 
+use crate::kind::Movement;
 use crate::program::BufferId;
 
 /// A value in memory: element `i` is at `offset + Σ i[axis] · strides[axis]` of its buffer.
@@ -40,25 +41,26 @@ impl Located {
     }
 
     /// What a movement from `from` to `to` makes of this, or `None` where the elements would have to move.
-    pub fn moved(&self, op: &Op, from: &Shape, to: &Shape) -> Option<Located> {
+    pub fn moved(&self, movement: Movement, from: &Shape, to: &Shape) -> Option<Located> {
         let mut located = self.clone();
-        match op {
-            Op::Permute(axes) => located.strides = axes.iter().map(|&axis| self.strides[axis]).collect(),
-            Op::Expand => {
+        match movement {
+            Movement::Permute(axes) => {
+                located.strides = axes.iter().map(|&axis| self.strides[axis]).collect()
+            }
+            Movement::Expand => {
                 for axis in 0..to.rank() {
                     if from[axis] != to[axis] {
                         located.strides[axis] = 0;
                     }
                 }
             }
-            Op::Slice(ranges) => {
+            Movement::Slice(ranges) => {
                 for (axis, &SliceRange { start, step, .. }) in ranges.iter().enumerate() {
                     located.offset += start as isize * self.strides[axis];
                     located.strides[axis] *= step;
                 }
             }
-            Op::Reshape => located.strides = reshaped(from, &self.strides, to)?,
-            _ => return None,
+            Movement::Reshape => located.strides = reshaped(from, &self.strides, to)?,
         }
         Some(located)
     }

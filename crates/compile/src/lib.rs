@@ -10,8 +10,8 @@ mod fuse;
 pub mod kind;
 pub mod layout;
 mod lower;
+mod opaque;
 mod order;
-mod other;
 pub mod plan;
 pub mod prepare;
 mod print;
@@ -43,6 +43,7 @@ pub fn compile(graph: &Graph, target: &Target) -> Result<Program> {
 pub fn prepared(graph: &Graph) -> Graph {
     let graph = kiln_ir::simplify::simplify(graph);
     let graph = affine::affine(&graph);
-    let graph = prepare::without_empties(&graph);
-    prepare::with_values_computed(&graph)
+    let (graph, _) = prepare::without_empties(graph);
+    let (graph, _) = prepare::with_wide_products(graph);
+    prepare::with_values_computed(graph).0
 }

@@ -11,7 +11,7 @@ use kiln_ir::op::{Op, Shared, Variable};
 use kiln_ir::{DType, Shape};
 
 use crate::cluster::{Clusters, UnitId};
-use crate::kind::{Kind, kind, operands, root};
+use crate::kind::{Generator, Kind, Leaf, Pointwise, root};
 use crate::layout::Located;
 use crate::program::{
     Buffer, BufferId, Fused, Instruction, Kernel, Operation, Place, Program, Store, View, Work,
@@ -90,16 +90,15 @@ impl<'a> Lowering<'a> {
         };
         let mut input_buffer: Vec<Option<BufferId>> = vec![None; graph.inputs.len()];
         for (id, node) in graph.nodes.iter().enumerate() {
-            let buffer = match &node.op {
-                Op::Input(position) => Some(*input_buffer[*position].get_or_insert_with(|| {
-                    lowering.buffer(Place::Input(*position), node.dtype, &node.shape)
-                })),
-                Op::Var(variable) => Some(lowering.variable(variable)),
-                _ => None,
+            let Kind::Leaf(leaf) = node.kind() else { continue };
+            let buffer = match leaf {
+                Leaf::Input(position) => *input_buffer[position]
+                    .get_or_insert_with(|| lowering.buffer(Place::Input(position), node.dtype, &node.shape)),
+                Leaf::Var(variable) => lowering.variable(variable),
+                // Tracing makes arguments of them.
+                Leaf::Const(_) => continue,
             };
-            if let Some(buffer) = buffer {
-                lowering.home.insert(id, Located::row_major(buffer, &node.shape));
-            }
+            lowering.home.insert(id, Located::row_major(buffer, &node.shape));
         }
         for (variable, _) in &graph.updates {
             lowering.variable(variable);
@@ -170,10 +169,15 @@ impl<'a> Lowering<'a> {
                     self.fused(&rest);
                 }
             }
-            None if members.len() == 1 && kind(&self.graph.nodes[members[0]].op) == Kind::Other => {
-                self.other(members[0]);
-            }
-            None => self.fused(members),
+            None => match self.graph.nodes[members[0]].kind() {
+                Kind::Opaque(opaque) => self.opaque(members[0], opaque),
+                Kind::Leaf(_)
+                | Kind::Generator(_)
+                | Kind::Pointwise(_)
+                | Kind::Reduce(..)
+                | Kind::Movement(_)
+                | Kind::Contraction(_) => self.fused(members),
+            },
         }
     }
 
@@ -217,26 +221,33 @@ impl<'a> Lowering<'a> {
         let mut path = Vec::new();
         let mut at = id;
         while !self.home.contains_key(&at) {
-            if kind(&self.graph.nodes[at].op) == Kind::Generator {
-                self.generate(at);
-                break;
+            match self.graph.nodes[at].kind() {
+                Kind::Generator(generator) => self.generate(at, generator),
+                Kind::Movement(movement) => {
+                    path.push((at, movement));
+                    at = self.graph.nodes[at].inputs[0];
+                }
+                // What computes has its place before it is read.
+                Kind::Leaf(_)
+                | Kind::Pointwise(_)
+                | Kind::Reduce(..)
+                | Kind::Contraction(_)
+                | Kind::Opaque(_) => break,
             }
-            path.push(at);
-            at = self.graph.nodes[at].inputs[0];
         }
         let mut located = self.home[&at].clone();
-        for movement in path.into_iter().rev() {
+        for (id, movement) in path.into_iter().rev() {
             let graph = self.graph;
-            let node = &graph.nodes[movement];
+            let node = &graph.nodes[id];
             let input = node.inputs[0];
             let from = &graph.nodes[input].shape;
-            located = match located.moved(&node.op, from, &node.shape) {
+            located = match located.moved(movement, from, &node.shape) {
                 Some(moved) => moved,
                 None => {
                     let target = self.temporary(input, &(0..from.rank()).collect::<Vec<_>>());
-                    self.copy(&located, &target, from, movement, "copy");
+                    self.copy(&located, &target, from, id, "copy");
                     let dense = Located::row_major(target.buffer, &node.shape);
-                    self.home.insert(movement, dense.clone());
+                    self.home.insert(id, dense.clone());
                     dense
                 }
             };
@@ -245,25 +256,23 @@ impl<'a> Lowering<'a> {
     }
 
     /// Stores a generator's values, for a kernel that reads memory: one element of a fill, every index of an iota.
-    fn generate(&mut self, id: Id) {
+    fn generate(&mut self, id: Id, generator: Generator) {
         let graph = self.graph;
         let node = &graph.nodes[id];
         let rank = node.shape.rank();
-        let (operation, loops, located) = match &node.op {
-            Op::Iota(axis) => {
+        let (operation, loops, located) = match generator {
+            Generator::Iota(axis) => {
                 let order: Vec<usize> = (0..rank).collect();
-                (Operation::Index(*axis), node.shape.to_vec(), self.temporary(id, &order))
+                (Operation::Index(axis), node.shape.to_vec(), self.temporary(id, &order))
             }
-            Op::Fill(value) => {
+            Generator::Fill(value) => {
                 let buffer = self.buffer(Place::Arena(0), node.dtype, &Shape::scalar());
                 (
-                    Operation::Literal(*value),
+                    Operation::Literal(value),
                     vec![1; rank],
                     Located { buffer, offset: 0, strides: vec![0; rank] },
                 )
             }
-            // Only generators come here.
-            _ => return,
         };
         let view =
             View { buffer: located.buffer, dtype: node.dtype, offset: 0, strides: located.strides.clone() };
@@ -348,11 +357,15 @@ impl<'a> Lowering<'a> {
     pub(crate) fn count(&self, members: &[Id]) -> u64 {
         let of = |&id: &Id| -> u64 {
             let node = &self.graph.nodes[id];
-            match kind(&node.op) {
-                Kind::Pointwise if matches!(node.op, Op::Barrier(_)) => 0,
-                Kind::Pointwise => node.shape.elements() as u64,
-                Kind::Reduce => self.graph.nodes[operands(self.graph, id)[0]].shape.elements() as u64,
-                _ => 0,
+            match node.kind() {
+                Kind::Pointwise(Pointwise::Identity) => 0,
+                Kind::Pointwise(
+                    Pointwise::Unary(_) | Pointwise::Binary(_) | Pointwise::Select | Pointwise::Cast(_),
+                ) => node.shape.elements() as u64,
+                Kind::Reduce(..) => self.graph.nodes[node.inputs[0]].shape.elements() as u64,
+                // Their kernels say how much they do.
+                Kind::Contraction(_) | Kind::Opaque(_) => 0,
+                Kind::Leaf(_) | Kind::Generator(_) | Kind::Movement(_) => 0,
             }
         };
         members.iter().map(of).sum()

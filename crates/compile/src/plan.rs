@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::program::{Buffer, BufferId, Place, Program, View, Work};
+use crate::program::{Buffer, BufferId, Place, Program, View};
 
 /// The kernels between which a temporary is alive, and whose place it takes over.
 #[derive(Clone, Debug)]
@@ -191,12 +191,8 @@ fn take_over(program: &Program, lives: &mut Vec<Life>) -> Vec<BufferId> {
 
 /// The arena buffer that the kernel making `buffer` reads only through a load with the very strides of the store.
 fn dying_twin(program: &Program, buffer: BufferId, kernel: usize) -> Option<BufferId> {
-    let (fused, contracted): (_, Vec<&View>) = match &program.kernels[kernel].work {
-        Work::Fused(fused) => (fused, vec![]),
-        Work::Matmul(matmul) => (&matmul.tail, vec![&matmul.a, &matmul.b]),
-        Work::Conv(conv) => (&conv.tail, vec![&conv.a, &conv.b]),
-        _ => return None,
-    };
+    let work = &program.kernels[kernel].work;
+    let (fused, contracted) = (work.body()?, work.contracted());
     // With reductions, loads are read again after the first stores.
     if fused.reduced.contains(&true) {
         return None;
@@ -214,7 +210,7 @@ fn dying_twin(program: &Program, buffer: BufferId, kernel: usize) -> Option<Buff
             && load.strides == store.view.strides
             && fused.loads.iter().filter(|other| other.buffer == id).count() == 1
             && fused.stores.iter().all(|other| other.view.buffer != id)
-            && contracted.iter().all(|other| other.buffer != id)
+            && contracted.iter().flatten().all(|other| other.buffer != id)
     };
     fused.loads.iter().find(twin).map(|load| load.buffer)
 }

@@ -3,158 +3,116 @@
 use std::collections::HashSet;
 
 use kiln_ir::graph::{Graph, GraphNode, Id};
-use kiln_ir::op::{Op, ReduceOp};
+use kiln_ir::op::Op;
+use kiln_ir::rewrite::{Nodes, copy};
 use kiln_ir::{DType, Scalar};
 
-use crate::kind::{Kind, kind};
-
-/// Copies a graph node by node while it rewrites it.
-struct Rewriter {
-    graph: Graph,
-    /// Where each old node went.
-    new_id: Vec<Id>,
-    identities: u64,
-}
-
-impl Rewriter {
-    fn push(&mut self, node: GraphNode) -> Id {
-        self.graph.nodes.push(node);
-        self.graph.nodes.len() - 1
-    }
-
-    /// A node that computes the same value as `id`.
-    fn identity(&mut self, id: Id) -> Id {
-        self.identities += 1;
-        let GraphNode { shape, dtype, at, .. } = self.graph.nodes[id].clone();
-        // Traced barriers are numbered from 1 up; these count down from the top.
-        self.push(GraphNode {
-            op: Op::Barrier(u64::MAX - self.identities),
-            inputs: vec![id],
-            shape,
-            dtype,
-            at,
-        })
-    }
-
-    fn cast(&mut self, id: Id, dtype: DType) -> Id {
-        let node = self.graph.nodes[id].clone();
-        self.push(GraphNode { op: Op::Cast(dtype), inputs: vec![id], dtype, ..node })
-    }
-
-    fn wide_product(&mut self, node: GraphNode) -> Id {
-        let inputs = node.inputs.iter().map(|&input| self.cast(input, DType::I32)).collect();
-        let narrow = node.dtype;
-        let product = self.push(GraphNode { inputs, dtype: DType::I32, ..node });
-        self.cast(product, narrow)
-    }
-}
+use crate::kind::{Kind, Opaque};
+use crate::program::WindowKind;
 
 /// Values without elements and folds over none become fills, so that no kernel has to think of them.
 ///
 /// `matmul([2, 0], [0, 3])` → `fill(0): [2, 3]`; `sum([0, 4], axis 0)` → `fill(0): [1, 4]`.
-pub fn without_empties(graph: &Graph) -> Graph {
+pub fn without_empties(graph: Graph) -> (Graph, usize) {
     if graph.nodes.iter().all(|node| node.shape.elements() > 0) {
-        return graph.clone();
+        return (graph, 0);
     }
-    let mut r = rewriter(graph);
-    for node in &graph.nodes {
-        let is_empty = |id: Id| graph.nodes[id].shape.elements() == 0;
-        let mut node = node.clone();
-        let some_empty = node.inputs.iter().any(|&id| is_empty(id));
-        let value = match &node.op {
-            Op::Input(_) | Op::Var(_) | Op::Const(_) => None,
-            _ if node.shape.elements() == 0 => Some(Scalar::Int(0)),
-            Op::Reduce(function, _) if some_empty => Some(neutral(*function, node.dtype)),
-            Op::Matmul | Op::Conv(_) | Op::ConvGradInput(..) | Op::ConvGradWeight(..) if some_empty => {
-                Some(Scalar::Int(0))
-            }
-            Op::WindowSumGrad(..) | Op::WindowSpread(_) if some_empty => Some(Scalar::Int(0)),
-            Op::Pad { value, .. } if some_empty => Some(*value),
-            Op::Concat(_) if some_empty => {
-                node.inputs.retain(|&id| !is_empty(id));
-                None
-            }
-            Op::Scatter(..) if some_empty => {
-                r.new_id.push(r.new_id[node.inputs[0]]);
-                continue;
-            }
-            _ => None,
+    copy(graph, |nodes, mut node| {
+        let is_empty = |nodes: &Nodes, id: Id| nodes.shape(id).elements() == 0;
+        let some_empty = node.inputs.iter().any(|&id| is_empty(nodes, id));
+        let leaf = matches!(node.kind(), Kind::Leaf(_));
+        if node.shape.elements() > 0 && !some_empty || leaf {
+            return Some(nodes.push(node));
+        }
+        nodes.changes += 1;
+        let value = if node.shape.elements() == 0 {
+            Some(Scalar::Int(0))
+        } else {
+            of_nothing(node.kind(), node.dtype)
         };
         if let Some(value) = value {
-            node.op = Op::Fill(value.cast(node.dtype));
-            node.inputs.clear();
+            return Some(nodes.push_fill(&node, value));
         }
-        for input in &mut node.inputs {
-            *input = r.new_id[*input];
+        if matches!(node.op, Op::Scatter(..)) {
+            return Some(node.inputs[0]);
         }
-        let id = r.push(node);
-        r.new_id.push(id);
-    }
-    finish(r, graph)
+        if matches!(node.op, Op::Concat(_)) {
+            node.inputs.retain(|&id| !is_empty(nodes, id));
+        }
+        Some(nodes.push(node))
+    })
 }
 
-/// What a fold over nothing gives.
-fn neutral(function: ReduceOp, dtype: DType) -> Scalar {
-    let (lowest, highest) = match dtype {
-        DType::Bool => (Scalar::Bool(false), Scalar::Bool(true)),
-        DType::U8 => (Scalar::Int(0), Scalar::Int(i64::from(u8::MAX))),
-        DType::U16 => (Scalar::Int(0), Scalar::Int(i64::from(u16::MAX))),
-        DType::I32 => (Scalar::Int(i64::from(i32::MIN)), Scalar::Int(i64::from(i32::MAX))),
-        DType::I64 => (Scalar::Int(i64::MIN), Scalar::Int(i64::MAX)),
-        _ => (Scalar::Float(f64::NEG_INFINITY), Scalar::Float(f64::INFINITY)),
-    };
-    match function {
-        ReduceOp::Sum => Scalar::Int(0),
-        ReduceOp::Prod => Scalar::Int(1),
-        ReduceOp::Max => lowest,
-        ReduceOp::Min => highest,
+/// The value everywhere of what has elements, though an operand has none.
+fn of_nothing(kind: Kind, dtype: DType) -> Option<Scalar> {
+    match kind {
+        Kind::Reduce(function, _) => Some(function.neutral(dtype)),
+        Kind::Contraction(_) | Kind::Opaque(Opaque::Window(WindowKind::Spread | WindowKind::SumGrad, _)) => {
+            Some(Scalar::Int(0))
+        }
+        Kind::Opaque(Opaque::Pad { value, .. }) => Some(value),
+        Kind::Opaque(
+            Opaque::Window(WindowKind::Pick | WindowKind::Sum, _)
+            | Opaque::Concat(_)
+            | Opaque::ArgReduce(..)
+            | Opaque::CumSum(_)
+            | Opaque::ArgSort { .. }
+            | Opaque::Gather(_)
+            | Opaque::Scatter(..)
+            | Opaque::Custom(_),
+        )
+        | Kind::Leaf(_)
+        | Kind::Generator(_)
+        | Kind::Pointwise(_)
+        | Kind::Movement(_) => None,
     }
+}
+
+/// Products of small integers are done in `I32`, which wraps to the same result.
+///
+/// `matmul(a: u8, b: u8)` → `cast(matmul(cast(a, i32), cast(b, i32)), u8)`
+pub fn with_wide_products(graph: Graph) -> (Graph, usize) {
+    copy(graph, |nodes, node| {
+        if node.op != Op::Matmul || !matches!(node.dtype, DType::U8 | DType::U16) {
+            return Some(nodes.push(node));
+        }
+        nodes.changes += 1;
+        let inputs = node.inputs.iter().map(|&input| nodes.push_cast(input, DType::I32)).collect();
+        let narrow = node.dtype;
+        let product = nodes.push(GraphNode { inputs, dtype: DType::I32, ..node });
+        Some(nodes.push_cast(product, narrow))
+    })
 }
 
 /// Puts an identity behind an output or update that no kernel of its own would write.
 ///
-/// `output(permute(x))` → `output(identity(permute(x)))`. Products of small integers are done in `I32`, which wraps to the
-/// same result.
-pub fn with_values_computed(graph: &Graph) -> Graph {
-    let mut r = rewriter(graph);
-    for node in &graph.nodes {
-        let mut node = node.clone();
-        for input in &mut node.inputs {
-            *input = r.new_id[*input];
-        }
-        let small = matches!(node.dtype, DType::U8 | DType::U16);
-        let id = if small && node.op == Op::Matmul { r.wide_product(node) } else { r.push(node) };
-        r.new_id.push(id);
-    }
+/// `output(permute(x))` → `output(identity(permute(x)))`
+pub fn with_values_computed(mut graph: Graph) -> (Graph, usize) {
+    let before = graph.nodes.len();
+    graph.updates.retain(|(variable, _)| variable.shape().elements() > 0);
     let mut taken = HashSet::new();
-    let mut outputs = Vec::with_capacity(graph.outputs.len());
-    for &id in &graph.outputs {
-        let id = r.new_id[id];
-        outputs.push(owned(&mut r, id, &mut taken));
+    for position in 0..graph.outputs.len() {
+        graph.outputs[position] = owned(&mut graph.nodes, graph.outputs[position], &mut taken);
     }
-    let mut updates = Vec::with_capacity(graph.updates.len());
-    for (variable, id) in graph.updates.iter().filter(|(variable, _)| variable.shape().elements() > 0) {
-        let id = r.new_id[*id];
-        updates.push((variable.clone(), owned(&mut r, id, &mut taken)));
+    for position in 0..graph.updates.len() {
+        graph.updates[position].1 = owned(&mut graph.nodes, graph.updates[position].1, &mut taken);
     }
-    Graph { outputs, updates, ..r.graph }
+    let changes = graph.nodes.len() - before;
+    (graph, changes)
 }
 
 /// `id`, or an identity of it where it isn't the result of fused work or somebody else's already.
-fn owned(r: &mut Rewriter, id: Id, taken: &mut HashSet<Id>) -> Id {
-    let fused = matches!(kind(&r.graph.nodes[id].op), Kind::Pointwise | Kind::Reduce | Kind::Contraction);
-    let id = if fused && !taken.contains(&id) { id } else { r.identity(id) };
+fn owned(nodes: &mut Vec<GraphNode>, id: Id, taken: &mut HashSet<Id>) -> Id {
+    let fused = matches!(nodes[id].kind(), Kind::Pointwise(_) | Kind::Reduce(..) | Kind::Contraction(_));
+    let id = if fused && !taken.contains(&id) { id } else { identity(nodes, id) };
     taken.insert(id);
     id
 }
 
-fn rewriter(graph: &Graph) -> Rewriter {
-    let empty = Graph { inputs: graph.inputs.clone(), ..Graph::default() };
-    Rewriter { graph: empty, new_id: Vec::with_capacity(graph.nodes.len()), identities: 0 }
-}
-
-fn finish(r: Rewriter, old: &Graph) -> Graph {
-    let outputs = old.outputs.iter().map(|&id| r.new_id[id]).collect();
-    let updates = old.updates.iter().map(|(variable, id)| (variable.clone(), r.new_id[*id])).collect();
-    Graph { outputs, updates, ..r.graph }
+/// A node that computes the same value as `id`.
+fn identity(nodes: &mut Vec<GraphNode>, id: Id) -> Id {
+    // Traced barriers are numbered from 1 up; these count down from the top.
+    let op = Op::Barrier(u64::MAX - nodes.len() as u64);
+    nodes.push(GraphNode { op, inputs: vec![id], ..nodes[id].clone() });
+    nodes.len() - 1
 }

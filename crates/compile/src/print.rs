@@ -122,13 +122,12 @@ impl fmt::Display for Fused {
         for (value, instruction) in self.body.iter().enumerate() {
             let extent = if instruction.full { "" } else { " (kept)" };
             write!(f, "  v{value}: {}{extent} = ", instruction.dtype)?;
-            match &instruction.operation {
-                Operation::Load(load) => {
-                    let view = &self.loads[*load];
-                    writeln!(f, "b{}[{} + {:?}]", view.buffer, view.offset, view.strides)
-                }
-                operation => writeln!(f, "{operation:?}"),
-            }?;
+            if let Operation::Load(load) = instruction.operation {
+                let view = &self.loads[load];
+                writeln!(f, "b{}[{} + {:?}]", view.buffer, view.offset, view.strides)?;
+            } else {
+                writeln!(f, "{:?}", instruction.operation)?;
+            }
         }
         for store in &self.stores {
             let view = &store.view;

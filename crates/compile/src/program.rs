@@ -3,6 +3,7 @@
 
 use std::panic::Location;
 
+pub use kiln_ir::kind::{ConvKind, WindowKind};
 use kiln_ir::op::{ArgOp, BinaryOp, CustomOp, ReduceOp, ScatterMode, Shared, UnaryOp, Variable};
 use kiln_ir::{DType, Scalar, Shape};
 
@@ -177,6 +178,34 @@ pub enum Operation {
     Reduce(ReduceOp, usize),
 }
 
+impl Operation {
+    /// The values this is computed from.
+    pub fn operands(&self) -> Vec<usize> {
+        match *self {
+            Operation::Load(_) | Operation::Accumulator | Operation::Literal(_) | Operation::Index(_) => {
+                vec![]
+            }
+            Operation::Unary(_, a) | Operation::Cast(a) | Operation::Reduce(_, a) => vec![a],
+            Operation::Binary(_, a, b) => vec![a, b],
+            Operation::Select(a, b, c) => vec![a, b, c],
+        }
+    }
+
+    /// The same of other values.
+    pub fn with_operands(&self, new: impl Fn(usize) -> usize) -> Operation {
+        match *self {
+            Operation::Load(_) | Operation::Accumulator | Operation::Literal(_) | Operation::Index(_) => {
+                self.clone()
+            }
+            Operation::Unary(function, a) => Operation::Unary(function, new(a)),
+            Operation::Cast(a) => Operation::Cast(new(a)),
+            Operation::Reduce(function, a) => Operation::Reduce(function, new(a)),
+            Operation::Binary(function, a, b) => Operation::Binary(function, new(a), new(b)),
+            Operation::Select(a, b, c) => Operation::Select(new(a), new(b), new(c)),
+        }
+    }
+}
+
 /// `[batch, m, k] × [batch, k, n]`. The tail's loops are the product's rows (batch and m, perhaps as several loops) and,
 /// as its last loop, `n`; [`Operation::Accumulator`] is the product, in `f64` for `F64` operands, `I32`/`I64` for integer
 /// ones, else `f32`. The tail has no reductions.
@@ -196,17 +225,6 @@ pub struct Matmul {
     pub b: View,
     /// What is done with each element of the result.
     pub tail: Fused,
-}
-
-/// Which of the three convolutions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConvKind {
-    /// Image and weight → result. Rows of the tail: result pixels; columns: out channels.
-    Forward,
-    /// Gradient and weight → image gradient. Rows: image pixels; columns: in channels.
-    GradInput,
-    /// Image and gradient → weight gradient. Rows: window positions, then in channels of a group; columns: out channels.
-    GradWeight,
 }
 
 /// A convolution over channels-last operands. Spatial triples are depth, height, width, with leading ones where there
@@ -242,19 +260,6 @@ pub struct Conv {
     pub b: View,
     /// What is done with each element; its last loop is the columns, the loops before it the rows (see [`ConvKind`]).
     pub tail: Fused,
-}
-
-/// Which pooling operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WindowKind {
-    /// `[x, values]` → result-shaped.
-    Pick,
-    /// `[x, gradient]` → image-shaped.
-    Spread,
-    /// `[x]` → result-shaped.
-    Sum,
-    /// `[gradient]` → image-shaped.
-    SumGrad,
 }
 
 /// A pooling operation. All views have strides for `[batch, channel, depth, height, width]`.
@@ -324,6 +329,38 @@ pub struct Custom {
 }
 
 impl Work {
+    /// The fused body: of fused work itself, or the tail of a contraction.
+    pub fn body(&self) -> Option<&Fused> {
+        match self {
+            Work::Fused(fused) => Some(fused),
+            Work::Matmul(matmul) => Some(&matmul.tail),
+            Work::Conv(conv) => Some(&conv.tail),
+            Work::Window(_)
+            | Work::Gather(_)
+            | Work::Scatter(..)
+            | Work::ArgReduce(..)
+            | Work::CumSum(_)
+            | Work::ArgSort(..)
+            | Work::Custom(_) => None,
+        }
+    }
+
+    /// The operands of a contraction, which are read apart from its tail.
+    pub fn contracted(&self) -> Option<[&View; 2]> {
+        match self {
+            Work::Matmul(matmul) => Some([&matmul.a, &matmul.b]),
+            Work::Conv(conv) => Some([&conv.a, &conv.b]),
+            Work::Fused(_)
+            | Work::Window(_)
+            | Work::Gather(_)
+            | Work::Scatter(..)
+            | Work::ArgReduce(..)
+            | Work::CumSum(_)
+            | Work::ArgSort(..)
+            | Work::Custom(_) => None,
+        }
+    }
+
     /// The views that are read.
     pub fn reads(&self) -> Vec<&View> {
         match self {

@@ -89,8 +89,5 @@ fn variable_readers(graph: &Graph, clusters: &Clusters) -> HashMap<usize, Vec<Un
 }
 
 fn variable_address(graph: &Graph, id: Id) -> Option<usize> {
-    match &graph.nodes[id].op {
-        Op::Var(variable) => Some(variable.address()),
-        _ => None,
-    }
+    if let Op::Var(variable) = &graph.nodes[id].op { Some(variable.address()) } else { None }
 }

@@ -8,18 +8,33 @@ use std::collections::HashSet;
 use kiln_ir::Op;
 use kiln_ir::graph::{Graph, Id};
 
-use crate::kind::{Kind, computes, kind, operands};
+use crate::kind::{Kind, Leaf, Opaque, computes};
 
 /// For each node, whether its value stays the same until a variable that this program doesn't write is written by others.
 pub fn unchanging(graph: &Graph) -> Vec<bool> {
     let written: HashSet<usize> = graph.updates.iter().map(|(variable, _)| variable.address()).collect();
     let mut result: Vec<bool> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
-        result.push(match &node.op {
-            Op::Var(variable) => !written.contains(&variable.address()),
+        result.push(match node.kind() {
+            Kind::Leaf(Leaf::Var(variable)) => !written.contains(&variable.address()),
+            Kind::Leaf(Leaf::Const(_) | Leaf::Input(_)) => false,
             // A user's operation may give something else each time.
-            Op::Custom(_) => false,
-            op => kind(op) != Kind::Leaf && node.inputs.iter().all(|&input| result[input]),
+            Kind::Opaque(Opaque::Custom(_)) => false,
+            Kind::Generator(_)
+            | Kind::Pointwise(_)
+            | Kind::Reduce(..)
+            | Kind::Movement(_)
+            | Kind::Contraction(_)
+            | Kind::Opaque(
+                Opaque::Pad { .. }
+                | Opaque::Concat(_)
+                | Opaque::ArgReduce(..)
+                | Opaque::CumSum(_)
+                | Opaque::ArgSort { .. }
+                | Opaque::Window(..)
+                | Opaque::Gather(_)
+                | Opaque::Scatter(..),
+            ) => node.inputs.iter().all(|&input| result[input]),
         });
     }
     result
@@ -42,8 +57,7 @@ pub fn steady(graph: &Graph) -> Vec<bool> {
     let mut ready: Vec<(bool, bool)> = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.nodes.iter().enumerate() {
         let inputs = || node.inputs.iter().map(|&input| ready[input]);
-        let rests =
-            matches!(node.op, Op::Var(_)) || operands(graph, id).iter().any(|&operand| ready[operand].1);
+        let rests = matches!(node.op, Op::Var(_)) || node.operands().iter().any(|&operand| ready[operand].1);
         let apart = !computes(graph, id) || (rests && node.shape.elements() > 1 && !handed_out.contains(&id));
         ready.push((unchanging[id] && apart && inputs().all(|(ready, _)| ready), rests));
     }

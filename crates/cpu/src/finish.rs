@@ -86,21 +86,32 @@ impl Recipe {
                 },
                 Operation::Load(position) => load(&tail.loads[*position])?,
                 Operation::Literal(Scalar::Float(number)) => Known::Number(*number as f32),
-                Operation::Unary(UnaryOp::Relu, x) => values[*x].clone().at_least(0.0)?,
+                Operation::Unary(op, x) => {
+                    (*op == UnaryOp::Relu).then(|| values[*x].clone())?.at_least(0.0)?
+                }
                 Operation::Binary(op, a, b) => {
                     let (a, b) = (&values[*a], &values[*b]);
                     let sum_first = matches!(a, Known::Sum { .. });
                     let (sum, with) = if sum_first { (a.clone(), b) } else { (b.clone(), a) };
-                    match (op, with) {
-                        (BinaryOp::Mul, Known::Column(view)) => sum.scaled(view)?,
-                        (BinaryOp::Add, Known::Column(view)) => sum.shifted(view)?,
-                        (BinaryOp::Add, Known::Element(rows)) => sum.plus(rows)?,
-                        (BinaryOp::Max, Known::Number(number)) => sum.at_least(*number)?,
-                        (BinaryOp::Min, Known::Number(number)) => sum.at_most(*number)?,
-                        _ => return None,
+                    if let (BinaryOp::Mul, Known::Column(view)) = (op, with) {
+                        sum.scaled(view)?
+                    } else if let (BinaryOp::Add, Known::Column(view)) = (op, with) {
+                        sum.shifted(view)?
+                    } else if let (BinaryOp::Add, Known::Element(rows)) = (op, with) {
+                        sum.plus(rows)?
+                    } else if let (BinaryOp::Max, Known::Number(number)) = (op, with) {
+                        sum.at_least(*number)?
+                    } else if let (BinaryOp::Min, Known::Number(number)) = (op, with) {
+                        sum.at_most(*number)?
+                    } else {
+                        return None;
                     }
                 }
-                _ => return None,
+                Operation::Literal(Scalar::Int(_) | Scalar::Bool(_))
+                | Operation::Index(_)
+                | Operation::Select(..)
+                | Operation::Cast(_)
+                | Operation::Reduce(..) => return None,
             });
         }
         let [store] = tail.stores.as_slice() else { return None };

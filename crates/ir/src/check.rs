@@ -46,35 +46,3 @@ pub fn check(graph: &Graph) -> Result<(), String> {
 fn operand(graph: &Graph, id: Id) -> (&crate::shape::Shape, DType) {
     (&graph.nodes[id].shape, graph.nodes[id].dtype)
 }
-
-/// Whether an operation takes this many operands.
-pub fn takes(op: &Op, count: usize) -> bool {
-    match op {
-        Op::Const(_) | Op::Fill(_) | Op::Iota(_) | Op::Var(_) | Op::Input(_) => count == 0,
-        Op::Unary(_)
-        | Op::Cast(_)
-        | Op::Reshape
-        | Op::Permute(_)
-        | Op::Expand
-        | Op::Slice(_)
-        | Op::Pad { .. }
-        | Op::Reduce(..)
-        | Op::ArgReduce(..)
-        | Op::CumSum(_)
-        | Op::ArgSort { .. }
-        | Op::WindowSum(_)
-        | Op::WindowSumGrad(..)
-        | Op::StopGradient => count == 1,
-        Op::Binary(_)
-        | Op::Matmul
-        | Op::Conv(_)
-        | Op::ConvGradInput(..)
-        | Op::ConvGradWeight(..)
-        | Op::WindowPick(_)
-        | Op::WindowSpread(_)
-        | Op::Gather(_) => count == 2,
-        Op::Select | Op::Scatter(..) => count == 3,
-        Op::Concat(_) | Op::Barrier(_) | Op::Rule(_) => count >= 1,
-        Op::Custom(_) => true,
-    }
-}

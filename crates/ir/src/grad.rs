@@ -145,30 +145,29 @@ enum Slot {
 }
 
 fn slot(node: &Node) -> Slot {
-    match &node.op {
-        Op::Var(variable) => Slot::Variable(variable.address()),
-        _ => Slot::Node(node.id),
-    }
+    if let Op::Var(variable) = &node.op { Slot::Variable(variable.address()) } else { Slot::Node(node.id) }
 }
 
 /// Where the gradient of a wanted value is gathered, and how its axes are to be permuted.
 fn slot_of(x: &Expr) -> Option<(Slot, Option<Vec<usize>>)> {
     let node = x.node().ok()?;
-    match (&node.op, node.inputs.first()) {
-        (Op::Permute(axes), Some(variable)) if matches!(variable.op, Op::Var(_)) => {
-            Some((slot(variable), Some(axes.clone())))
-        }
-        _ => Some((slot(node), None)),
+    if let (Op::Permute(axes), Some(variable)) = (&node.op, node.inputs.first())
+        && matches!(variable.op, Op::Var(_))
+    {
+        return Some((slot(variable), Some(axes.clone())));
     }
+    Some((slot(node), None))
 }
 
 /// What the user's own rule gives for each operand; nothing for kiln's operations.
 fn by_user_rule(node: &Node, y: &Expr, g: &Expr) -> Vec<Option<Expr>> {
     let operands: Vec<Expr> = node.inputs.iter().cloned().map(Expr::from).collect();
-    let (given, name) = match &node.op {
-        Op::Rule(rule) => (rule.gradient(&operands[1..], y, g), "gradient rule"),
-        Op::Custom(custom) => (custom.gradient(&operands, y, g), custom.name()),
-        _ => return Vec::new(),
+    let (given, name) = if let Op::Rule(rule) = &node.op {
+        (rule.gradient(&operands[1..], y, g), "gradient rule")
+    } else if let Op::Custom(custom) = &node.op {
+        (custom.gradient(&operands, y, g), custom.name())
+    } else {
+        return Vec::new();
     };
     // The value of a rule is only its forward half.
     let skipped = usize::from(matches!(node.op, Op::Rule(_)));

@@ -10,6 +10,7 @@ use crate::data::Data;
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;
+use crate::kind::Kind;
 use crate::node::{Node, topological};
 use crate::op::{Op, Shared, Variable};
 use crate::shape::Shape;
@@ -30,6 +31,18 @@ pub struct GraphNode {
     pub dtype: DType,
     /// The user's line that built it; not part of the graph's identity.
     pub at: Option<&'static Location<'static>>,
+}
+
+impl GraphNode {
+    /// The part it plays.
+    pub fn kind(&self) -> Kind<'_> {
+        self.op.kind()
+    }
+
+    /// The operands whose values it computes with; what a barrier merely waits for isn't among them.
+    pub fn operands(&self) -> &[Id] {
+        self.op.operands().values(&self.inputs)
+    }
 }
 
 impl PartialEq for GraphNode {
@@ -88,34 +101,33 @@ impl Graph {
         let mut id_of: HashMap<u64, Id> = HashMap::new();
         for node in topological(&roots) {
             let inputs = || node.inputs.iter().map(|input| id_of[&input.id]).collect();
-            let op = match &node.op {
-                Op::StopGradient | Op::Rule(_) => {
-                    id_of.insert(node.id, id_of[&node.inputs[0].id]);
-                    continue;
-                }
-                Op::Const(data) => {
-                    let key = (data.address(), node.shape.clone());
-                    let position = *position_of_constant.entry(key).or_insert_with(|| {
-                        captured.push(data.0.clone());
-                        graph.inputs.push((node.shape.clone(), node.dtype));
-                        graph.inputs.len() - 1
-                    });
-                    Op::Input(position)
-                }
-                Op::Input(position) if declared.get(*position) != Some(&(node.shape.clone(), node.dtype)) => {
-                    let message = format!(
-                        "argument {position} ({}{}) isn't among the {} declared here; it has a value only inside its step",
-                        node.dtype,
-                        node.shape,
-                        declared.len()
-                    );
-                    return Err(Error::new(ErrorKind::Value, "input", message).at(node.at));
-                }
-                Op::Barrier(_) => {
-                    barriers += 1;
-                    Op::Barrier(barriers)
-                }
-                op => op.clone(),
+            if let Op::StopGradient | Op::Rule(_) = node.op {
+                id_of.insert(node.id, id_of[&node.inputs[0].id]);
+                continue;
+            }
+            if let Op::Input(position) = node.op
+                && declared.get(position) != Some(&(node.shape.clone(), node.dtype))
+            {
+                let message = format!(
+                    "argument {position} ({}{}) isn't among the {} declared here; it has a value only inside its step",
+                    node.dtype,
+                    node.shape,
+                    declared.len()
+                );
+                return Err(Error::new(ErrorKind::Value, "input", message).at(node.at));
+            }
+            let op = if let Op::Const(data) = &node.op {
+                let key = (data.address(), node.shape.clone());
+                Op::Input(*position_of_constant.entry(key).or_insert_with(|| {
+                    captured.push(data.0.clone());
+                    graph.inputs.push((node.shape.clone(), node.dtype));
+                    graph.inputs.len() - 1
+                }))
+            } else if let Op::Barrier(_) = node.op {
+                barriers += 1;
+                Op::Barrier(barriers)
+            } else {
+                node.op.clone()
             };
             let inputs = inputs();
             id_of.insert(node.id, graph.nodes.len());

@@ -1,7 +1,6 @@
 //! The shape and dtype of a node from its operation and operands, or what is wrong with them.
 //! Every node is built through here, so a graph that exists is well-formed.
 
-use crate::check::takes;
 use crate::dtype::DType;
 use crate::error::ErrorKind;
 use crate::op::{ConvSpec, Op, SliceRange, WindowSpec, windows};
@@ -28,7 +27,7 @@ pub fn infer(
     operands: &[Operand],
     wanted: Option<(&Shape, DType)>,
 ) -> Result<(Shape, DType), Fault> {
-    ensure!(takes(op, operands.len()), Value, "doesn't take {} operands", operands.len());
+    ensure!(op.operands().takes(operands.len()), Value, "doesn't take {} operands", operands.len());
     let (shape, dtype) = infer_unbounded(op, operands, wanted)?;
     ensure!(shape.checked_elements().is_some(), Shape, "the result {shape} is larger than any memory");
     Ok((shape, dtype))

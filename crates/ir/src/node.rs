@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::dtype::DType;
+use crate::kind::{Kind, Leaf, Movement, Pointwise};
 use crate::op::Op;
 use crate::shape::Shape;
 
@@ -41,17 +42,33 @@ impl Node {
 
     /// The name users know the value by, where it is a named variable.
     pub fn variable_name(&self) -> Option<String> {
-        match &self.op {
-            Op::Var(var) => Some(var.name()).filter(|name| !name.is_empty()),
-            // A view of a parameter is still that parameter to its user.
-            Op::Permute(_) | Op::Reshape | Op::Expand | Op::Cast(_) => {
-                self.inputs.first().and_then(|input| match &input.op {
-                    Op::Var(var) => Some(var.name()).filter(|name| !name.is_empty()),
-                    _ => None,
-                })
+        let named = |op: &Op| match op.kind() {
+            Kind::Leaf(Leaf::Var(variable)) => Some(variable.name()).filter(|name| !name.is_empty()),
+            Kind::Leaf(Leaf::Const(_) | Leaf::Input(_))
+            | Kind::Generator(_)
+            | Kind::Pointwise(_)
+            | Kind::Reduce(..)
+            | Kind::Movement(_)
+            | Kind::Contraction(_)
+            | Kind::Opaque(_) => None,
+        };
+        // A view of a parameter is still that parameter to its user.
+        let shown = match self.op.kind() {
+            Kind::Pointwise(Pointwise::Cast(_))
+            | Kind::Movement(Movement::Permute(_) | Movement::Reshape | Movement::Expand) => {
+                self.inputs.first()
             }
-            _ => None,
-        }
+            Kind::Movement(Movement::Slice(_))
+            | Kind::Pointwise(
+                Pointwise::Unary(_) | Pointwise::Binary(_) | Pointwise::Select | Pointwise::Identity,
+            )
+            | Kind::Leaf(_)
+            | Kind::Generator(_)
+            | Kind::Reduce(..)
+            | Kind::Contraction(_)
+            | Kind::Opaque(_) => None,
+        };
+        named(&self.op).or_else(|| named(&shown?.op))
     }
 }
 

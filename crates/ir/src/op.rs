@@ -5,17 +5,9 @@
 //! and promotion (`Cast`) are explicit nodes, put in by the builders of [`crate::expr::Expr`].
 //! Whatever can be composed of these (softmax, norms, GELU, every loss) is composed, in the tensor's methods.
 
-use std::any::Any;
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::ops::Deref;
-use std::sync::Arc;
-
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
-use crate::error::Error;
-use crate::expr::Expr;
-use crate::shape::Shape;
+pub use crate::shared::{CustomOp, GradientRule, Shared, Variable};
 
 /// What a node computes from its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -292,84 +284,6 @@ pub fn windows(
     Some(room.checked_div(stride)? + 1)
 }
 
-/// A variable on a device: state that outlives a program and is updated in place by it. The owner (a parameter, an
-/// optimizer's moment, a step count) keeps the storage.
-pub trait Variable: fmt::Debug + Send + Sync {
-    /// The path users know it by (`encoder.0.weight`), or an empty string.
-    fn name(&self) -> String;
-    /// Its shape, which never changes.
-    fn shape(&self) -> &Shape;
-    /// Its dtype, which never changes.
-    fn dtype(&self) -> DType;
-    /// The owner's own type, so that it can find its storage again.
-    fn as_any(&self) -> &dyn Any;
-}
-
-/// A user's rule for the gradient of a value that was computed with ordinary operations.
-pub trait GradientRule: fmt::Debug + Send + Sync {
-    /// The gradient for each argument (`None`: no gradient), given the arguments, the value and the gradient that
-    /// arrives at it.
-    fn gradient(&self, arguments: &[Expr], value: &Expr, upstream: &Expr) -> Vec<Option<Expr>>;
-}
-
-/// An operation of a user's own on host data.
-pub trait CustomOp: fmt::Debug + Send + Sync {
-    /// The name shown in errors and printed graphs.
-    fn name(&self) -> &str;
-    /// The result's shape and dtype, or why the operands don't fit.
-    fn infer(&self, operands: &[(&Shape, DType)]) -> Result<(Shape, DType), String>;
-    /// Computes the result (row-major, of the inferred dtype and size) from row-major operands.
-    fn compute(&self, operands: &[(&Shape, &Data)]) -> Result<Data, Error>;
-    /// The gradient for each operand; `None` means that there is none.
-    fn gradient(&self, operands: &[Expr], value: &Expr, upstream: &Expr) -> Vec<Option<Expr>> {
-        let _ = (value, upstream);
-        vec![None; operands.len()]
-    }
-}
-
-/// Something shared that is compared by identity.
-pub struct Shared<T: ?Sized>(pub Arc<T>);
-
-impl<T: ?Sized> Shared<T> {
-    /// The address, which identifies it while it lives.
-    pub fn address(&self) -> usize {
-        Arc::as_ptr(&self.0).cast::<()>() as usize
-    }
-}
-
-impl<T: ?Sized> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Shared(self.0.clone())
-    }
-}
-
-impl<T: ?Sized> PartialEq for Shared<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.address() == other.address()
-    }
-}
-
-impl<T: ?Sized> Eq for Shared<T> {}
-
-impl<T: ?Sized> Hash for Shared<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.address().hash(state);
-    }
-}
-
-impl<T: ?Sized> Deref for Shared<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T: ?Sized> fmt::Debug for Shared<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "@{:x}", self.address())
-    }
-}
-
 impl Op {
     /// The operation's name in errors and printed graphs.
     pub fn name(&self) -> &str {
@@ -463,6 +377,39 @@ impl UnaryOp {
             | UnaryOp::Floor
             | UnaryOp::Ceil
             | UnaryOp::Round => dtype.is_float(),
+        }
+    }
+}
+
+impl ReduceOp {
+    /// What folding nothing gives.
+    pub fn neutral(self, dtype: DType) -> Scalar {
+        use Scalar::{Float, Int};
+        let (lowest, highest) = match dtype {
+            DType::Bool => (Int(0), Int(1)),
+            DType::U8 => (Int(0), Int(u8::MAX.into())),
+            DType::U16 => (Int(0), Int(u16::MAX.into())),
+            DType::I32 => (Int(i32::MIN.into()), Int(i32::MAX.into())),
+            DType::I64 => (Int(i64::MIN), Int(i64::MAX)),
+            DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => {
+                (Float(f64::NEG_INFINITY), Float(f64::INFINITY))
+            }
+        };
+        match self {
+            ReduceOp::Sum => Int(0),
+            ReduceOp::Prod => Int(1),
+            ReduceOp::Max => lowest,
+            ReduceOp::Min => highest,
+        }
+    }
+
+    /// The function of two that is folded with.
+    pub fn function(self) -> BinaryOp {
+        match self {
+            ReduceOp::Sum => BinaryOp::Add,
+            ReduceOp::Prod => BinaryOp::Mul,
+            ReduceOp::Max => BinaryOp::Max,
+            ReduceOp::Min => BinaryOp::Min,
         }
     }
 }

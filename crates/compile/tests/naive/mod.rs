@@ -9,6 +9,7 @@ use kiln_compile::program::{
 };
 use kiln_ir::eval::{evaluate, pointwise_constant};
 use kiln_ir::graph::GraphNode;
+use kiln_ir::kind::Pointwise;
 use kiln_ir::op::{ConvSpec, Op, ReduceOp, ScatterMode, WindowSpec};
 use kiln_ir::{DType, Data, Graph, Scalar, Shape, each_dtype};
 
@@ -202,20 +203,20 @@ impl Machine<'_> {
                 };
                 let dtype = instruction.dtype;
                 let pointwise =
-                    |op: Op, operands: &[(Scalar, DType)]| pointwise_constant(&op, operands, dtype).unwrap();
+                    |op, operands: &[(Scalar, DType)]| pointwise_constant(op, operands, dtype).unwrap();
                 let result = match &instruction.operation {
                     Operation::Load(load) => self.get(&fused.loads[*load], &key),
                     Operation::Accumulator => product.unwrap()(point).cast(accumulator(dtype)),
                     Operation::Literal(scalar) => *scalar,
                     Operation::Index(position) => Scalar::Int(point[*position] as i64),
-                    Operation::Unary(function, a) => pointwise(Op::Unary(*function), &[operand(*a)]),
+                    Operation::Unary(function, a) => pointwise(Pointwise::Unary(*function), &[operand(*a)]),
                     Operation::Binary(function, a, b) => {
-                        pointwise(Op::Binary(*function), &[operand(*a), operand(*b)])
+                        pointwise(Pointwise::Binary(*function), &[operand(*a), operand(*b)])
                     }
                     Operation::Select(a, b, c) => {
-                        pointwise(Op::Select, &[operand(*a), operand(*b), operand(*c)])
+                        pointwise(Pointwise::Select, &[operand(*a), operand(*b), operand(*c)])
                     }
-                    Operation::Cast(a) => pointwise(Op::Cast(dtype), &[operand(*a)]),
+                    Operation::Cast(a) => pointwise(Pointwise::Cast(dtype), &[operand(*a)]),
                     Operation::Reduce(function, a) => {
                         assert!(fused.body[*a].full && !instruction.full);
                         let next = operand(*a).0;
@@ -390,14 +391,7 @@ impl Machine<'_> {
 }
 
 fn fold(function: ReduceOp, a: Scalar, b: Scalar, dtype: DType) -> Scalar {
-    use kiln_ir::op::BinaryOp;
-    let function = match function {
-        ReduceOp::Sum => BinaryOp::Add,
-        ReduceOp::Prod => BinaryOp::Mul,
-        ReduceOp::Max => BinaryOp::Max,
-        ReduceOp::Min => BinaryOp::Min,
-    };
     // Folds of floats are gathered in f64.
     let wide = if dtype.is_float() { DType::F64 } else { dtype };
-    pointwise_constant(&Op::Binary(function), &[(a, wide), (b, wide)], wide).unwrap()
+    pointwise_constant(Pointwise::Binary(function.function()), &[(a, wide), (b, wide)], wide).unwrap()
 }

@@ -521,13 +521,7 @@ pub(super) fn binary(op: BinaryOp, lane: LaneType, level: Level, one: [bool; 2])
 
 /// The loop that folds one run of lanes into another, lane by lane.
 pub(super) fn fold(op: ReduceOp, lane: LaneType, level: Level) -> Loop {
-    let op = match op {
-        ReduceOp::Sum => BinaryOp::Add,
-        ReduceOp::Prod => BinaryOp::Mul,
-        ReduceOp::Max => BinaryOp::Max,
-        ReduceOp::Min => BinaryOp::Min,
-    };
-    binary(op, lane, level, [false, false])
+    binary(op.function(), lane, level, [false, false])
 }
 
 /// The loop that folds a run of lanes to one.

@@ -431,7 +431,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn classify(&mut self) {
         for (position, instruction) in self.fused.body.iter().enumerate() {
-            let operands = operands(&instruction.operation);
+            let operands = instruction.operation.operands();
             let mut class = operands.iter().fold(Class::ONE, |class, &o| class.or(self.classes[o]));
             let mut level = operands.iter().map(|&o| self.levels[o]).max().unwrap_or(0);
             match instruction.operation {
@@ -464,7 +464,8 @@ impl Builder<'_> {
                         value: position,
                     });
                 }
-                _ => {}
+                Operation::Unary(..) | Operation::Binary(..) | Operation::Select(..) | Operation::Cast(_) => {
+                }
             }
             if instruction.full && !self.in_rows {
                 // What is asked for at every point of a fold is given at every point.
@@ -558,7 +559,7 @@ impl Builder<'_> {
         if folded || (self.values[position].kept && (!kept || self.levels[position] != level)) {
             return;
         }
-        for operand in operands(&instruction.operation) {
+        for operand in instruction.operation.operands() {
             self.need(operand, done, steps, level, kept);
         }
         let class = self.classes[position];
@@ -766,21 +767,11 @@ impl Walk {
 /// How often each value is used, by instructions and stores.
 fn uses(fused: &Fused) -> Vec<usize> {
     let mut uses = vec![0; fused.body.len()];
-    let read = fused.body.iter().flat_map(|instruction| operands(&instruction.operation));
+    let read = fused.body.iter().flat_map(|instruction| instruction.operation.operands());
     for value in read.chain(fused.stores.iter().map(|store| store.value)) {
         uses[value] += 1;
     }
     uses
-}
-
-/// The operands of an operation.
-fn operands(operation: &Operation) -> Vec<usize> {
-    match *operation {
-        Operation::Load(_) | Operation::Accumulator | Operation::Literal(_) | Operation::Index(_) => vec![],
-        Operation::Unary(_, a) | Operation::Cast(a) | Operation::Reduce(_, a) => vec![a],
-        Operation::Binary(_, a, b) => vec![a, b],
-        Operation::Select(a, b, c) => vec![a, b, c],
-    }
 }
 
 /// A scalar as a lane.
@@ -797,7 +788,7 @@ fn lane_bytes(scalar: Scalar, dtype: DType) -> [u8; 8] {
 
 /// What a fold starts from.
 fn neutral(op: ReduceOp, dtype: DType) -> [u8; 8] {
-    lane_bytes(kiln_ir::eval::neutral(op, dtype), dtype)
+    lane_bytes(op.neutral(dtype), dtype)
 }
 
 /// A guess at the cost of a point: transcendental functions count for many additions.
@@ -811,7 +802,42 @@ fn weight(fused: &Fused) -> usize {
         Operation::Binary(BinaryOp::Pow | BinaryOp::Rem, ..) => 40,
         Operation::Binary(BinaryOp::Random, ..) => 6,
         Operation::Binary(BinaryOp::Div, ..) => 3,
-        _ => 1,
+        Operation::Unary(
+            UnaryOp::Neg
+            | UnaryOp::Abs
+            | UnaryOp::Sign
+            | UnaryOp::Sqrt
+            | UnaryOp::Rsqrt
+            | UnaryOp::Recip
+            | UnaryOp::Relu
+            | UnaryOp::Floor
+            | UnaryOp::Ceil
+            | UnaryOp::Round
+            | UnaryOp::Not,
+            _,
+        )
+        | Operation::Binary(
+            BinaryOp::Add
+            | BinaryOp::Sub
+            | BinaryOp::Mul
+            | BinaryOp::Max
+            | BinaryOp::Min
+            | BinaryOp::Lt
+            | BinaryOp::Le
+            | BinaryOp::Eq
+            | BinaryOp::Ne
+            | BinaryOp::And
+            | BinaryOp::Or
+            | BinaryOp::Xor,
+            ..,
+        )
+        | Operation::Load(_)
+        | Operation::Accumulator
+        | Operation::Literal(_)
+        | Operation::Index(_)
+        | Operation::Select(..)
+        | Operation::Cast(_)
+        | Operation::Reduce(..) => 1,
     };
     fused.body.iter().map(|instruction| of(&instruction.operation)).sum::<usize>().max(1)
 }

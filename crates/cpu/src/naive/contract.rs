@@ -6,7 +6,7 @@ use kiln_ir::{DType, Scalar};
 use super::super::bases::Bases;
 use super::super::prepare::Call;
 use super::super::verify::accumulator;
-use super::scalar::{held, neutral};
+use super::scalar::held;
 use super::{body, points, read, write};
 
 /// A matrix product and its tail.
@@ -172,7 +172,7 @@ unsafe fn pool(work: &Window, bases: &Bases) {
     let spread = matches!(work.kind, WindowKind::Spread | WindowKind::SumGrad);
     let image: usize = work.input.iter().product();
     let mut sums = vec![Scalar::Int(0); if spread { work.batch * work.channels * image } else { 0 }];
-    sums.fill(neutral(kiln_ir::op::ReduceOp::Sum, dtype));
+    sums.fill(held(dtype, Scalar::Int(0)));
     let add = |a: Scalar, b: Scalar| super::scalar::binary(kiln_ir::op::BinaryOp::Add, dtype, a, b);
     let get = |view: &View, nc: [usize; 2], s: [usize; 3]| {
         // SAFETY: as for this function.

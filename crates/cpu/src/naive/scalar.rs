@@ -1,6 +1,6 @@
 //! Arithmetic on single numbers, with the meaning that the operations' own file gives it.
 
-use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
+use kiln_ir::op::{BinaryOp, UnaryOp};
 use kiln_ir::{DType, Scalar};
 
 /// A result as an instruction of this dtype holds it: half types compute in `f32`.
@@ -21,7 +21,18 @@ pub(crate) fn unary(op: UnaryOp, dtype: DType, value: Scalar) -> Scalar {
                 UnaryOp::Relu => Scalar::Int(i.max(0)),
                 UnaryOp::Not => Scalar::Bool(i == 0),
                 UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round => value,
-                _ => Scalar::Int(0),
+                UnaryOp::Exp
+                | UnaryOp::ExpM1
+                | UnaryOp::Ln
+                | UnaryOp::Ln1p
+                | UnaryOp::Sqrt
+                | UnaryOp::Rsqrt
+                | UnaryOp::Recip
+                | UnaryOp::Sin
+                | UnaryOp::Cos
+                | UnaryOp::Tanh
+                | UnaryOp::Sigmoid
+                | UnaryOp::Erf => unreachable!("takes floats only"),
             },
         );
     }
@@ -121,32 +132,4 @@ pub(crate) fn binary(op: BinaryOp, of: DType, a: Scalar, b: Scalar) -> Scalar {
         BinaryOp::Xor => a ^ b,
     };
     held(of, Scalar::Int(int))
-}
-
-/// What an empty fold gives.
-pub(crate) fn neutral(op: ReduceOp, dtype: DType) -> Scalar {
-    let least = match dtype {
-        DType::Bool | DType::U8 | DType::U16 => 0,
-        DType::I32 => i64::from(i32::MIN),
-        _ => i64::MIN,
-    };
-    let most = match dtype {
-        DType::Bool => 1,
-        DType::U8 => i64::from(u8::MAX),
-        DType::U16 => i64::from(u16::MAX),
-        DType::I32 => i64::from(i32::MAX),
-        _ => i64::MAX,
-    };
-    let float = dtype.is_float();
-    held(
-        dtype,
-        match op {
-            ReduceOp::Sum => Scalar::Int(0),
-            ReduceOp::Prod => Scalar::Int(1),
-            ReduceOp::Max if float => Scalar::Float(f64::NEG_INFINITY),
-            ReduceOp::Min if float => Scalar::Float(f64::INFINITY),
-            ReduceOp::Max => Scalar::Int(least),
-            ReduceOp::Min => Scalar::Int(most),
-        },
-    )
 }

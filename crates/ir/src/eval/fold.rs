@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 use super::Operand;
 use super::movement::{flatten, indices};
 use super::values::{Number, Values, map_values};
-use crate::dtype::DType;
 use crate::op::{ArgOp, ReduceOp};
 use crate::shape::Shape;
 
@@ -14,7 +13,7 @@ pub fn reduce(function: ReduceOp, x: Operand, shape: &Shape, axes: &[usize]) -> 
         let folded = |axis| if axes.contains(&axis) { 0 } else { index[axis] };
         flatten(&(0..index.len()).map(folded).collect::<Vec<_>>(), shape)
     };
-    let neutral = Values::filled(x.node.dtype, shape.elements(), neutral(function, x.node.dtype));
+    let neutral = Values::filled(x.node.dtype, shape.elements(), function.neutral(x.node.dtype));
     match (x.values, neutral) {
         (Values::Int(v), Values::Int(neutral)) => Values::Int(fold(function, v, x.shape(), neutral, target)),
         (Values::Float(v), Values::Float(neutral)) => {
@@ -45,27 +44,6 @@ fn fold<T: Number>(
     result
 }
 
-/// What folding nothing gives.
-pub fn neutral(function: ReduceOp, dtype: DType) -> crate::dtype::Scalar {
-    use crate::dtype::Scalar::{Float, Int};
-    let (lowest, highest) = match dtype {
-        DType::Bool => (Int(0), Int(1)),
-        DType::U8 => (Int(0), Int(u8::MAX.into())),
-        DType::U16 => (Int(0), Int(u16::MAX.into())),
-        DType::I32 => (Int(i32::MIN.into()), Int(i32::MAX.into())),
-        DType::I64 => (Int(i64::MIN), Int(i64::MAX)),
-        DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => {
-            (Float(f64::NEG_INFINITY), Float(f64::INFINITY))
-        }
-    };
-    match function {
-        ReduceOp::Sum => Int(0),
-        ReduceOp::Prod => Int(1),
-        ReduceOp::Max => lowest,
-        ReduceOp::Min => highest,
-    }
-}
-
 /// The positions of the elements of each line along `axis`.
 fn lines(shape: &Shape, axis: usize) -> impl Iterator<Item = Vec<usize>> {
     let size = shape[axis];
@@ -81,10 +59,14 @@ fn lines(shape: &Shape, axis: usize) -> impl Iterator<Item = Vec<usize>> {
 
 pub fn arg_reduce(function: ArgOp, x: Operand, axis: usize) -> Values {
     fn first_extreme<T: Number>(function: ArgOp, line: &[usize], values: &[T]) -> i64 {
-        let better = |a: T, b: T| match function {
-            _ if a.is_nan() || b.is_nan() => a.is_nan() && !b.is_nan(),
-            ArgOp::Max => a > b,
-            ArgOp::Min => a < b,
+        let better = |a: T, b: T| {
+            if a.is_nan() || b.is_nan() {
+                return a.is_nan() && !b.is_nan();
+            }
+            match function {
+                ArgOp::Max => a > b,
+                ArgOp::Min => a < b,
+            }
         };
         let best = (0..line.len()).reduce(|best, i| match better(values[line[i]], values[line[best]]) {
             true => i,

@@ -18,9 +18,9 @@ use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Graph, GraphNode};
+use crate::kind::Pointwise;
 use crate::op::{Op, Variable};
 use crate::shape::Shape;
-pub use fold::neutral;
 pub use pointwise::erf;
 use values::Values;
 
@@ -62,10 +62,12 @@ pub fn evaluate(
     for node in &graph.nodes {
         let operands: Vec<Operand> =
             node.inputs.iter().map(|&id| Operand { values: &values[id], node: &graph.nodes[id] }).collect();
-        let value = match &node.op {
-            Op::Input(position) => take(inputs[*position], node, "input")?,
-            Op::Var(var) => take(&variable(&*var.0)?, node, "var")?,
-            _ => compute(node, &operands).map_err(|(kind, message)| located(node, kind, message))?,
+        let value = if let Op::Input(position) = node.op {
+            take(inputs[position], node, "input")?
+        } else if let Op::Var(var) = &node.op {
+            take(&variable(&*var.0)?, node, "var")?
+        } else {
+            compute(node, &operands).map_err(|(kind, message)| located(node, kind, message))?
         };
         values.push(value.rounded(node.dtype));
         for &id in &node.inputs {
@@ -83,14 +85,18 @@ pub fn evaluate(
 }
 
 /// One element of a pointwise operation, for operands that are the same everywhere.
-pub fn pointwise_constant(op: &Op, operands: &[(Scalar, DType)], dtype: DType) -> Option<Scalar> {
+pub fn pointwise_constant(
+    pointwise: Pointwise,
+    operands: &[(Scalar, DType)],
+    dtype: DType,
+) -> Option<Scalar> {
     let x: Vec<Values> = operands.iter().map(|&(value, dtype)| Values::filled(dtype, 1, value)).collect();
-    let value = match op {
-        Op::Unary(function) => pointwise::unary(*function, &x[0]),
-        Op::Binary(function) => pointwise::binary(*function, &x[0], &x[1]),
-        Op::Select => pointwise::select(&x[0], &x[1], &x[2]),
-        Op::Cast(to) => x[0].cast(*to),
-        _ => return None,
+    let value = match pointwise {
+        Pointwise::Unary(function) => pointwise::unary(function, &x[0]),
+        Pointwise::Binary(function) => pointwise::binary(function, &x[0], &x[1]),
+        Pointwise::Select => pointwise::select(&x[0], &x[1], &x[2]),
+        Pointwise::Cast(to) => x[0].cast(to),
+        Pointwise::Identity => x[0].clone(),
     };
     value.rounded(dtype).to_data(dtype).get(0)
 }

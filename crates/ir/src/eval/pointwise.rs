@@ -1,6 +1,7 @@
 //! Functions of single elements.
 
 use super::values::{Number, Values};
+use crate::dtype::DType;
 use crate::op::{BinaryOp, UnaryOp};
 use crate::random;
 
@@ -93,12 +94,10 @@ pub fn binary(function: BinaryOp, a: &Values, b: &Values) -> Values {
             Values::Float(zip(a, b, |key, counter| f64::from(random::uniform(key, counter))))
         }
         (Values::Int(a), Values::Int(b)) => Values::Int(zip(a, b, |a, b| binary_int(function, a, b))),
-        (Values::Float(a), Values::Float(b)) => match function {
-            BinaryOp::Lt | BinaryOp::Le | BinaryOp::Eq | BinaryOp::Ne => {
-                Values::Int(zip(a, b, |a, b| compare(function, a, b)))
-            }
-            _ => Values::Float(zip(a, b, |a, b| binary_float(function, a, b))),
-        },
+        (Values::Float(a), Values::Float(b)) if function.result(DType::F64) == DType::Bool => {
+            Values::Int(zip(a, b, |a, b| compare(function, a, b)))
+        }
+        (Values::Float(a), Values::Float(b)) => Values::Float(zip(a, b, |a, b| binary_float(function, a, b))),
         _ => unreachable!("the graph is typed: operands of one dtype"),
     }
 }
@@ -112,7 +111,19 @@ fn compare<T: Number>(function: BinaryOp, a: T, b: T) -> i64 {
         BinaryOp::Lt => a < b,
         BinaryOp::Le => a <= b,
         BinaryOp::Eq => a == b,
-        _ => a != b,
+        BinaryOp::Ne => a != b,
+        BinaryOp::Add
+        | BinaryOp::Sub
+        | BinaryOp::Mul
+        | BinaryOp::Div
+        | BinaryOp::Rem
+        | BinaryOp::Pow
+        | BinaryOp::Max
+        | BinaryOp::Min
+        | BinaryOp::And
+        | BinaryOp::Or
+        | BinaryOp::Xor
+        | BinaryOp::Random => unreachable!("compares nothing"),
     })
 }
 

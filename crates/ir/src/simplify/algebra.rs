@@ -4,6 +4,7 @@ use super::{Nodes, Rule};
 use crate::dtype::{DType, Scalar};
 use crate::eval;
 use crate::graph::{GraphNode, Id};
+use crate::kind::{Kind, Pointwise};
 use crate::op::{ArgOp, BinaryOp, Op, ReduceOp, UnaryOp};
 
 /// In the order in which they are tried.
@@ -24,12 +25,13 @@ pub(super) const RULES: &[Rule] = &[
 
 /// `exp(fill 0)` → `fill 1`: pointwise operations on constants.
 fn constant_pointwise(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
-    if !matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast(_)) {
+    let Kind::Pointwise(pointwise) = node.kind() else { return None };
+    if pointwise == Pointwise::Identity {
         return None;
     }
     let values: Option<Vec<_>> =
         node.inputs.iter().map(|&x| Some((nodes.constant(x)?, nodes.dtype(x)))).collect();
-    let value = eval::pointwise_constant(&node.op, &values?, node.dtype)?;
+    let value = eval::pointwise_constant(pointwise, &values?, node.dtype)?;
     nodes.fill(node, value)
 }
 
@@ -37,10 +39,16 @@ fn constant_pointwise(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 fn constant_reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
     let value = nodes.constant(*node.inputs.first()?)?;
     let elements = nodes.shape(node.inputs[0]).elements();
-    match node.op {
-        _ if elements == 0 => None,
-        Op::Reduce(ReduceOp::Max | ReduceOp::Min, _) => nodes.fill(node, value),
-        Op::Reduce(ReduceOp::Sum, _) => {
+    if elements == 0 {
+        return None;
+    }
+    if let Op::ArgReduce(ArgOp::Max | ArgOp::Min, _) = node.op {
+        return nodes.fill(node, 0i64);
+    }
+    let Op::Reduce(function, _) = node.op else { return None };
+    match function {
+        ReduceOp::Max | ReduceOp::Min => nodes.fill(node, value),
+        ReduceOp::Sum => {
             let count = elements / node.shape.elements();
             match value {
                 Scalar::Float(x) => nodes.fill(node, x * count as f64),
@@ -49,21 +57,21 @@ fn constant_reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
                 }
             }
         }
-        Op::Reduce(ReduceOp::Prod, _) if value.as_f64() == 1.0 => nodes.fill(node, value),
-        Op::ArgReduce(ArgOp::Max | ArgOp::Min, _) => nodes.fill(node, 0i64),
-        _ => None,
+        ReduceOp::Prod => (value.as_f64() == 1.0).then(|| nodes.fill(node, value))?,
     }
 }
 
 /// `sum(x[3, 0], axis 1)` → `fill 0`: folding nothing gives the neutral value.
 fn empty_reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
-    match node.op {
-        Op::Reduce(function, _) if nodes.shape(node.inputs[0]).elements() == 0 => {
-            nodes.fill(node, eval::neutral(function, node.dtype))
-        }
-        Op::Matmul if nodes.shape(node.inputs[0]).last() == Some(&0) => nodes.fill(node, 0i64),
-        _ => None,
+    if let Op::Reduce(function, _) = node.op
+        && nodes.shape(node.inputs[0]).elements() == 0
+    {
+        return nodes.fill(node, function.neutral(node.dtype));
     }
+    if node.op == Op::Matmul && nodes.shape(node.inputs[0]).last() == Some(&0) {
+        return nodes.fill(node, 0i64);
+    }
+    None
 }
 
 /// `x + 0` → `x`, `x · 1` → `x`, `x / 1` → `x`, `x & true` → `x`, and `x · 0` → `0` for integers alone.
@@ -89,7 +97,22 @@ fn neutral_operand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
         BinaryOp::And if nodes.is(commuted[1], all_ones) => Some(commuted[0]),
         BinaryOp::Or if nodes.is(commuted[1], all_ones) => Some(commuted[1]),
         BinaryOp::Div if nodes.is(b, 1.0) => Some(a),
-        _ => None,
+        BinaryOp::Add
+        | BinaryOp::Sub
+        | BinaryOp::Mul
+        | BinaryOp::Div
+        | BinaryOp::Rem
+        | BinaryOp::Pow
+        | BinaryOp::Max
+        | BinaryOp::Min
+        | BinaryOp::Lt
+        | BinaryOp::Le
+        | BinaryOp::Eq
+        | BinaryOp::Ne
+        | BinaryOp::And
+        | BinaryOp::Or
+        | BinaryOp::Xor
+        | BinaryOp::Random => None,
     }
 }
 
@@ -100,12 +123,28 @@ fn negated_operand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
     };
     let (a, b) = (node.inputs[0], node.inputs[1]);
     let negated = |x: Id| matches!(nodes.op(x), Op::Unary(UnaryOp::Neg)).then(|| nodes.inner(x));
-    match (function, negated(a), negated(b)) {
-        (BinaryOp::Add, _, Some(y)) => nodes.replace(node, Op::Binary(BinaryOp::Sub), &[a, y]),
-        (BinaryOp::Add, Some(x), _) => nodes.replace(node, Op::Binary(BinaryOp::Sub), &[b, x]),
-        (BinaryOp::Sub, _, Some(y)) => nodes.replace(node, Op::Binary(BinaryOp::Add), &[a, y]),
-        (BinaryOp::Mul, Some(x), Some(y)) => nodes.replace(node, node.op.clone(), &[x, y]),
-        _ => None,
+    let (left, right) = (negated(a), negated(b));
+    match function {
+        BinaryOp::Add => match (left, right) {
+            (_, Some(y)) => nodes.replace(node, Op::Binary(BinaryOp::Sub), &[a, y]),
+            (Some(x), None) => nodes.replace(node, Op::Binary(BinaryOp::Sub), &[b, x]),
+            (None, None) => None,
+        },
+        BinaryOp::Sub => nodes.replace(node, Op::Binary(BinaryOp::Add), &[a, right?]),
+        BinaryOp::Mul => nodes.replace(node, node.op.clone(), &[left?, right?]),
+        BinaryOp::Div
+        | BinaryOp::Rem
+        | BinaryOp::Pow
+        | BinaryOp::Max
+        | BinaryOp::Min
+        | BinaryOp::Lt
+        | BinaryOp::Le
+        | BinaryOp::Eq
+        | BinaryOp::Ne
+        | BinaryOp::And
+        | BinaryOp::Or
+        | BinaryOp::Xor
+        | BinaryOp::Random => None,
     }
 }
 
@@ -120,7 +159,18 @@ fn same_operands(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
     match function {
         BinaryOp::Max | BinaryOp::Min | BinaryOp::And | BinaryOp::Or => Some(node.inputs[0]),
         BinaryOp::Sub | BinaryOp::Xor if !node.dtype.is_float() => nodes.fill(node, 0i64),
-        _ => None,
+        BinaryOp::Add
+        | BinaryOp::Sub
+        | BinaryOp::Mul
+        | BinaryOp::Div
+        | BinaryOp::Rem
+        | BinaryOp::Pow
+        | BinaryOp::Lt
+        | BinaryOp::Le
+        | BinaryOp::Eq
+        | BinaryOp::Ne
+        | BinaryOp::Xor
+        | BinaryOp::Random => None,
     }
 }
 
@@ -171,20 +221,28 @@ fn unary_of_unary(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
     let Op::Unary(inner) = *nodes.op(x) else {
         return None;
     };
-    match (outer, inner) {
-        (UnaryOp::Neg, UnaryOp::Neg) | (UnaryOp::Not, UnaryOp::Not) => Some(nodes.inner(x)),
-        (UnaryOp::Abs, UnaryOp::Neg) => {
+    match outer {
+        UnaryOp::Neg | UnaryOp::Not => (inner == outer).then(|| nodes.inner(x)),
+        UnaryOp::Abs if inner == UnaryOp::Neg => {
             let inner = nodes.inner(x);
             nodes.replace(node, node.op.clone(), &[inner])
         }
-        (UnaryOp::Abs, UnaryOp::Abs)
-        | (UnaryOp::Sign, UnaryOp::Sign)
-        | (UnaryOp::Relu, UnaryOp::Relu)
-        | (
-            UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round,
-            UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round,
-        ) => Some(x),
-        _ => None,
+        UnaryOp::Abs | UnaryOp::Sign | UnaryOp::Relu => (inner == outer).then_some(x),
+        UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round => {
+            matches!(inner, UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round).then_some(x)
+        }
+        UnaryOp::Exp
+        | UnaryOp::ExpM1
+        | UnaryOp::Ln
+        | UnaryOp::Ln1p
+        | UnaryOp::Sqrt
+        | UnaryOp::Rsqrt
+        | UnaryOp::Recip
+        | UnaryOp::Sin
+        | UnaryOp::Cos
+        | UnaryOp::Tanh
+        | UnaryOp::Sigmoid
+        | UnaryOp::Erf => None,
     }
 }
 
@@ -254,14 +312,13 @@ fn reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
         return nodes.replace(node, Op::Reduce(*function, folding), &[x]);
     }
     let exact = matches!(function, ReduceOp::Max | ReduceOp::Min) || !node.dtype.is_float();
-    match nodes.op(x) {
-        Op::Reduce(inner, first) if inner == function && exact => {
-            let mut both = [&first[..], axes].concat();
-            both.sort_unstable();
-            both.dedup();
-            let inner = nodes.inner(x);
-            nodes.replace(node, Op::Reduce(*function, both), &[inner])
-        }
-        _ => None,
+    let Op::Reduce(inner, first) = nodes.op(x) else { return None };
+    if inner != function || !exact {
+        return None;
     }
+    let mut both = [&first[..], axes].concat();
+    both.sort_unstable();
+    both.dedup();
+    let inner = nodes.inner(x);
+    nodes.replace(node, Op::Reduce(*function, both), &[inner])
 }

@@ -14,10 +14,10 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use crate::check::check;
-use crate::dtype::{DType, Scalar};
+use crate::dtype::Scalar;
 use crate::graph::{Graph, GraphNode, Id};
 use crate::op::Op;
-use crate::shape::Shape;
+use crate::rewrite::{Nodes, copy};
 
 /// A pass gives the new graph and how many changes it made.
 type Pass = fn(Graph) -> (Graph, usize);
@@ -105,40 +105,10 @@ fn sweep(graph: Graph) -> (Graph, usize) {
     })
 }
 
-/// Copies a graph node by node. `place` receives each with its operands already translated, and says where its value
-/// is now, or `None` where nobody will ask.
-fn copy(graph: Graph, mut place: impl FnMut(&mut Nodes, GraphNode) -> Option<Id>) -> (Graph, usize) {
-    let mut nodes = Nodes::default();
-    let mut new_id: Vec<Id> = Vec::with_capacity(graph.nodes.len());
-    for mut node in graph.nodes {
-        node.inputs.iter_mut().for_each(|input| *input = new_id[*input]);
-        new_id.push(place(&mut nodes, node).unwrap_or(Id::MAX));
-    }
-    let after = Graph {
-        nodes: nodes.list,
-        outputs: graph.outputs.iter().map(|&id| new_id[id]).collect(),
-        updates: graph.updates.into_iter().map(|(variable, id)| (variable, new_id[id])).collect(),
-        inputs: graph.inputs,
-    };
-    (after, nodes.changes)
-}
-
 /// A rule: where the value of `node` is to be found instead, if the rule fits it. It may place new nodes.
 type Rule = fn(&mut Nodes, &GraphNode) -> Option<Id>;
 
-/// The nodes of the graph that is being written. Rules see them as the operands of the node at hand.
-#[derive(Default)]
-struct Nodes {
-    list: Vec<GraphNode>,
-    changes: usize,
-}
-
 impl Nodes {
-    fn push(&mut self, node: GraphNode) -> Id {
-        self.list.push(node);
-        self.list.len() - 1
-    }
-
     /// Adds a node, or what the first rule that fits makes of it. Rules place only what is simpler than what they
     /// found, and look a fixed number of nodes deep, so this ends soon.
     fn place(&mut self, node: GraphNode) -> Id {
@@ -158,37 +128,6 @@ impl Nodes {
 
     /// A constant in place of `node`.
     fn fill(&mut self, node: &GraphNode, value: impl Into<Scalar>) -> Option<Id> {
-        let op = Op::Fill(value.into().cast(node.dtype));
-        Some(self.push(GraphNode { op, inputs: Vec::new(), ..node.clone() }))
-    }
-
-    fn op(&self, id: Id) -> &Op {
-        &self.list[id].op
-    }
-
-    fn shape(&self, id: Id) -> &Shape {
-        &self.list[id].shape
-    }
-
-    fn dtype(&self, id: Id) -> DType {
-        self.list[id].dtype
-    }
-
-    /// The first operand of a node that was found.
-    fn inner(&self, id: Id) -> Id {
-        self.list[id].inputs[0]
-    }
-
-    /// The one value a node has everywhere, if it is constant.
-    fn constant(&self, id: Id) -> Option<Scalar> {
-        match self.op(id) {
-            Op::Fill(value) => Some(*value),
-            _ => None,
-        }
-    }
-
-    /// Whether a node is constant and equal to this number (−0 equals 0).
-    fn is(&self, id: Id, number: f64) -> bool {
-        self.constant(id).is_some_and(|value| value.as_f64() == number)
+        Some(self.push_fill(node, value))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Nodes, Rule};
 use crate::graph::{GraphNode, Id};
+use crate::kind::{Kind, Movement, Opaque};
 use crate::op::{Op, SliceRange};
 
 /// In the order in which they are tried.
@@ -20,28 +21,42 @@ fn nothing(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 /// `expand(fill 2)` → `fill 2` in the new shape; also where padding or every part holds that value, and
 /// `iota` along an axis of one → `fill 0`.
 fn of_constant(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
-    match &node.op {
-        Op::Iota(axis) if node.shape[*axis] == 1 => nodes.fill(node, 0i64),
-        Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice(_) | Op::Concat(_) | Op::Pad { .. } => {
-            let value = nodes.constant(node.inputs[0])?;
-            let same = |&part: &Id| nodes.constant(part) == Some(value);
-            let padded = matches!(node.op, Op::Pad { value: around, .. } if around != value);
-            (node.inputs.iter().all(same) && !padded).then(|| nodes.fill(node, value))?
-        }
-        _ => None,
+    if let Op::Iota(axis) = node.op {
+        return if node.shape[axis] == 1 { nodes.fill(node, 0i64) } else { None };
     }
+    let moves =
+        matches!(node.kind(), Kind::Movement(_) | Kind::Opaque(Opaque::Concat(_) | Opaque::Pad { .. }));
+    let value = nodes.constant(*node.inputs.first().filter(|_| moves)?)?;
+    let same = |&part: &Id| nodes.constant(part) == Some(value);
+    let padded = matches!(node.op, Op::Pad { value: around, .. } if around != value);
+    (node.inputs.iter().all(same) && !padded).then(|| nodes.fill(node, value))?
 }
 
 /// A reshape to the same shape, an expand to it, a slice or permute of everything in order, a pad by nothing → `x`.
 fn unmoved(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
     let x = *node.inputs.first()?;
     let same_shape = *nodes.shape(x) == node.shape;
-    let still = match &node.op {
-        Op::Reshape | Op::Expand | Op::Pad { .. } => same_shape,
-        Op::Permute(axes) => axes.iter().enumerate().all(|(i, &axis)| i == axis),
-        Op::Slice(ranges) => same_shape && ranges.iter().all(|range| range.step > 0 || range.len < 2),
-        Op::Concat(_) => node.inputs.len() == 1,
-        _ => false,
+    let still = match node.kind() {
+        Kind::Movement(Movement::Reshape | Movement::Expand) | Kind::Opaque(Opaque::Pad { .. }) => same_shape,
+        Kind::Movement(Movement::Permute(axes)) => axes.iter().enumerate().all(|(i, &axis)| i == axis),
+        Kind::Movement(Movement::Slice(ranges)) => {
+            same_shape && ranges.iter().all(|range| range.step > 0 || range.len < 2)
+        }
+        Kind::Opaque(Opaque::Concat(_)) => node.inputs.len() == 1,
+        Kind::Opaque(
+            Opaque::ArgReduce(..)
+            | Opaque::CumSum(_)
+            | Opaque::ArgSort { .. }
+            | Opaque::Window(..)
+            | Opaque::Gather(_)
+            | Opaque::Scatter(..)
+            | Opaque::Custom(_),
+        )
+        | Kind::Leaf(_)
+        | Kind::Generator(_)
+        | Kind::Pointwise(_)
+        | Kind::Reduce(..)
+        | Kind::Contraction(_) => false,
     };
     still.then_some(x)
 }

@@ -56,11 +56,12 @@ pub(super) fn last(prediction: &Tensor) -> Last {
         }
         is_unary(node, function)
     };
-    match (&node.op, node.inputs.as_slice()) {
-        (Op::Unary(UnaryOp::Sigmoid), _) => Last::Sigmoid,
-        (Op::Binary(BinaryOp::Div), [above, _]) if is_unary(above, UnaryOp::Exp) => Last::Softmax,
-        (Op::Binary(BinaryOp::Sub), [_, sum]) if under(sum, UnaryOp::Ln) => Last::LogSoftmax,
-        (Op::Unary(UnaryOp::Neg), [x]) if is_softplus(x) => Last::LogSigmoid,
+    let is = |op: Op| node.op == op;
+    match node.inputs.as_slice() {
+        [_] if is(Op::Unary(UnaryOp::Sigmoid)) => Last::Sigmoid,
+        [above, _] if is(Op::Binary(BinaryOp::Div)) && is_unary(above, UnaryOp::Exp) => Last::Softmax,
+        [_, sum] if is(Op::Binary(BinaryOp::Sub)) && under(sum, UnaryOp::Ln) => Last::LogSoftmax,
+        [x] if is(Op::Unary(UnaryOp::Neg)) && is_softplus(x) => Last::LogSigmoid,
         _ => Last::Other,
     }
 }

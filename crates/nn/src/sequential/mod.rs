@@ -121,18 +121,15 @@ impl Sequential {
     /// # Errors
     /// Where the last layer isn't a dense one.
     pub fn new_head(mut self, count: usize) -> Result<Sequential> {
-        match self.parts.last_mut() {
-            Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, made), .. }) => {
-                (*outputs, *made) = (Some(count), OnceCell::new());
-                Ok(self)
-            }
-            last => {
-                let title = last.map_or("nothing".to_string(), |part| part.kind.title());
-                let message =
-                    format!("only a dense layer at the end can be replaced, and the last one is {title}");
-                Err(Error::new(ErrorKind::Value, "new head", message).nowhere())
-            }
+        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, made), .. }) =
+            self.parts.last_mut()
+        {
+            (*outputs, *made) = (Some(count), OnceCell::new());
+            return Ok(self);
         }
+        let title = self.parts.last().map_or("nothing".to_string(), |part| part.kind.title());
+        let message = format!("only a dense layer at the end can be replaced, and the last one is {title}");
+        Err(Error::new(ErrorKind::Value, "new head", message).nowhere())
     }
 
     fn add(mut self, kind: Kind) -> Sequential {

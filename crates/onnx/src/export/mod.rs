@@ -12,7 +12,6 @@ pub use save::{NEWEST, OLDEST, Options, Written};
 
 use std::collections::HashMap;
 
-use kiln_ir::op::UnaryOp;
 use kiln_ir::{DType, Data, Expr, Op};
 use kiln_nn::{Context, Layer, Tensor};
 
@@ -160,10 +159,14 @@ impl Writer<'_> {
     /// A value whose numbers are known now.
     fn constant(&mut self, pair: &Pair) -> Result<String> {
         let node = &pair.a;
-        let (variable, order) = match (&node.op, node.inputs.first().map(|input| &input.op)) {
-            (Op::Var(variable), _) => (Some(variable), (0..node.shape.rank()).collect()),
-            (Op::Permute(order), Some(Op::Var(variable))) => (Some(variable), order.clone()),
-            _ => (None, Vec::new()),
+        let (variable, order) = if let Op::Var(variable) = &node.op {
+            (Some(variable), (0..node.shape.rank()).collect())
+        } else if let (Op::Permute(order), Some(Op::Var(variable))) =
+            (&node.op, node.inputs.first().map(|input| &input.op))
+        {
+            (Some(variable), order.clone())
+        } else {
+            (None, Vec::new())
         };
         let data = self.numbers(pair)?;
         let Some(variable) = variable else {
@@ -211,16 +214,11 @@ impl Writer<'_> {
 
     /// A value, or the one number that it is everywhere.
     fn operand(&mut self, pair: &Pair) -> Result<String> {
-        match &pair.a.op {
-            Op::Fill(number) => match &pair.b.op {
-                Op::Fill(other) if other == number => {
-                    Ok(self.builder.scalar(&Data::filled(pair.a.dtype, 1, *number)))
-                }
-                Op::Fill(other) => self.by_batch(pair, number.as_f64(), other.as_f64()),
-                _ => self.value(pair),
-            },
-            _ => self.value(pair),
+        let (Op::Fill(number), Op::Fill(other)) = (&pair.a.op, &pair.b.op) else { return self.value(pair) };
+        if other != number {
+            return self.by_batch(pair, number.as_f64(), other.as_f64());
         }
+        Ok(self.builder.scalar(&Data::filled(pair.a.dtype, 1, *number)))
     }
 
     /// A vector of these sizes, computed where they depend on the batch.
@@ -344,28 +342,4 @@ fn joint(pairs: &[Pair]) -> Option<Vec<Extent>> {
         }
     }
     Some(all)
-}
-
-/// The name of a function of one value, where ONNX has it.
-fn unary(function: UnaryOp) -> Option<&'static str> {
-    Some(match function {
-        UnaryOp::Neg => "Neg",
-        UnaryOp::Abs => "Abs",
-        UnaryOp::Sign => "Sign",
-        UnaryOp::Exp => "Exp",
-        UnaryOp::Ln => "Log",
-        UnaryOp::Sqrt => "Sqrt",
-        UnaryOp::Recip => "Reciprocal",
-        UnaryOp::Sin => "Sin",
-        UnaryOp::Cos => "Cos",
-        UnaryOp::Tanh => "Tanh",
-        UnaryOp::Sigmoid => "Sigmoid",
-        UnaryOp::Erf => "Erf",
-        UnaryOp::Relu => "Relu",
-        UnaryOp::Floor => "Floor",
-        UnaryOp::Ceil => "Ceil",
-        UnaryOp::Round => "Round",
-        UnaryOp::Not => "Not",
-        UnaryOp::ExpM1 | UnaryOp::Ln1p | UnaryOp::Rsqrt => return None,
-    })
 }

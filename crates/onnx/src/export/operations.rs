@@ -4,7 +4,7 @@ use kiln_ir::op::{ArgOp, BinaryOp, ConvSpec, ReduceOp, ScatterMode, SliceRange, 
 use kiln_ir::{DType, Data, Op};
 
 use super::trace::{Extent, Pair};
-use super::{Attribute, Writer, unary};
+use super::{Attribute, Writer};
 use crate::error::{Error, Result};
 
 /// The settings of a convolution or pooling.
@@ -221,24 +221,40 @@ impl Writer<'_> {
 
     fn unary(&mut self, function: UnaryOp, pair: &Pair) -> Result<String> {
         let x = self.value(&pair.input(0))?;
-        if let Some(operator) = unary(function) {
-            return Ok(self.plain(operator, &[x]));
-        }
-        let one = self.number(1.0, pair.a.dtype);
-        Ok(match function {
+        let one = |this: &mut Self| this.number(1.0, pair.a.dtype);
+        let operator = match function {
             UnaryOp::ExpM1 => {
-                let exp = self.plain("Exp", &[x]);
-                self.plain("Sub", &[exp, one])
+                let (exp, one) = (self.plain("Exp", &[x]), one(self));
+                return Ok(self.plain("Sub", &[exp, one]));
             }
             UnaryOp::Ln1p => {
+                let one = one(self);
                 let more = self.plain("Add", &[x, one]);
-                self.plain("Log", &[more])
+                return Ok(self.plain("Log", &[more]));
             }
-            _ => {
+            UnaryOp::Rsqrt => {
                 let root = self.plain("Sqrt", &[x]);
-                self.plain("Reciprocal", &[root])
+                return Ok(self.plain("Reciprocal", &[root]));
             }
-        })
+            UnaryOp::Neg => "Neg",
+            UnaryOp::Abs => "Abs",
+            UnaryOp::Sign => "Sign",
+            UnaryOp::Exp => "Exp",
+            UnaryOp::Ln => "Log",
+            UnaryOp::Sqrt => "Sqrt",
+            UnaryOp::Recip => "Reciprocal",
+            UnaryOp::Sin => "Sin",
+            UnaryOp::Cos => "Cos",
+            UnaryOp::Tanh => "Tanh",
+            UnaryOp::Sigmoid => "Sigmoid",
+            UnaryOp::Erf => "Erf",
+            UnaryOp::Relu => "Relu",
+            UnaryOp::Floor => "Floor",
+            UnaryOp::Ceil => "Ceil",
+            UnaryOp::Round => "Round",
+            UnaryOp::Not => "Not",
+        };
+        Ok(self.plain(operator, &[x]))
     }
 
     fn binary(&mut self, function: BinaryOp, pair: &Pair) -> Result<String> {

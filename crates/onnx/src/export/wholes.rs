@@ -130,13 +130,13 @@ impl Writer<'_> {
             None => inputs.extend([self.value(&y.input(1))?, self.value(bias)?]),
         }
         let window = y.a.inputs[1].shape[2..].to_vec();
-        match &y.a.op {
-            Op::Conv(spec) => Ok(self.convolution(&inputs, spec, &window)),
-            Op::ConvGradInput(spec, sizes) => {
-                Ok(self.transposed(&inputs, spec, &y.a.inputs[0].shape[2..], &window, sizes))
-            }
-            _ => unreachable_whole("a bias of no convolution"),
+        if let Op::Conv(spec) = &y.a.op {
+            return Ok(self.convolution(&inputs, spec, &window));
         }
+        if let Op::ConvGradInput(spec, sizes) = &y.a.op {
+            return Ok(self.transposed(&inputs, spec, &y.a.inputs[0].shape[2..], &window, sizes));
+        }
+        unreachable_whole("a bias of no convolution")
     }
 
     /// A norm over the batch as part of the convolution before it, if there is one that nothing else uses:

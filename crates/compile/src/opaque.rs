@@ -2,9 +2,10 @@
 
 use kiln_ir::Shape;
 use kiln_ir::graph::Id;
-use kiln_ir::op::{Op, WindowSpec};
+use kiln_ir::op::WindowSpec;
 
 use crate::contract::lift;
+use crate::kind::Opaque;
 use crate::layout::Located;
 use crate::lower::Lowering;
 use crate::program::{
@@ -13,61 +14,58 @@ use crate::program::{
 
 impl Lowering<'_> {
     /// Writes the kernels of a single operation.
-    pub(crate) fn other(&mut self, id: Id) {
+    pub(crate) fn opaque(&mut self, id: Id, opaque: Opaque) {
         let graph = self.graph;
         let node = &graph.nodes[id];
         let input = |position: usize| node.inputs[position];
-        match &node.op {
-            Op::Pad { before, value, .. } => {
+        match opaque {
+            Opaque::Pad { before, value } => {
                 let out = self.like(id, input(0));
-                self.fill(&out, id, *value);
+                self.fill(&out, id, value);
                 self.place(&out, id, input(0), |axis| before[axis]);
                 self.settle(id, out);
             }
-            Op::Concat(along) => {
+            Opaque::Concat(along) => {
                 let out = self.like(id, input(0));
                 let mut start = 0;
                 for &part in &node.inputs {
-                    self.place(&out, id, part, |axis| if axis == *along { start } else { 0 });
-                    start += graph.nodes[part].shape[*along];
+                    self.place(&out, id, part, |axis| if axis == along { start } else { 0 });
+                    start += graph.nodes[part].shape[along];
                 }
                 self.settle(id, out);
             }
-            Op::ArgReduce(function, axis) => {
-                let along = self.along(id, input(0), *axis);
-                self.push(Work::ArgReduce(*function, along), node.op.name().to_string(), id, 0);
+            Opaque::ArgReduce(function, axis) => {
+                let along = self.along(id, input(0), axis);
+                self.push(Work::ArgReduce(function, along), node.op.name().to_string(), id, 0);
             }
-            Op::CumSum(axis) => {
-                let along = self.along(id, input(0), *axis);
+            Opaque::CumSum(axis) => {
+                let along = self.along(id, input(0), axis);
                 self.push(Work::CumSum(along), "cumsum".to_string(), id, node.shape.elements() as u64);
             }
-            Op::ArgSort { axis, descending } => {
-                let along = self.along(id, input(0), *axis);
-                self.push(Work::ArgSort(*descending, along), "argsort".to_string(), id, 0);
+            Opaque::ArgSort { axis, descending } => {
+                let along = self.along(id, input(0), axis);
+                self.push(Work::ArgSort(descending, along), "argsort".to_string(), id, 0);
             }
-            Op::WindowPick(spec) => self.window(id, WindowKind::Pick, spec),
-            Op::WindowSpread(spec) => self.window(id, WindowKind::Spread, spec),
-            Op::WindowSum(spec) => self.window(id, WindowKind::Sum, spec),
-            Op::WindowSumGrad(spec, _) => self.window(id, WindowKind::SumGrad, spec),
-            Op::Gather(axis) => {
+            Opaque::Window(kind, spec) => self.window(id, kind, spec),
+            Opaque::Gather(axis) => {
                 let x = self.locate(input(0));
                 let index = self.locate(input(1));
                 let out = self.row_major(id);
-                let indexed = self.indexed(&graph.nodes[input(1)].shape, *axis, input(0), [&x, &index, &out]);
+                let indexed = self.indexed(&graph.nodes[input(1)].shape, axis, input(0), [&x, &index, &out]);
                 self.push(Work::Gather(indexed), "gather".to_string(), id, 0);
                 self.settle(id, out);
             }
-            Op::Scatter(axis, mode) => {
+            Opaque::Scatter(axis, mode) => {
                 let base = self.locate(input(0));
                 let out = self.row_major(id);
                 self.copy(&base, &out, &node.shape, id, "copy");
                 let index = self.locate(input(1));
                 let source = self.locate(input(2));
-                let indexed = self.indexed(&graph.nodes[input(1)].shape, *axis, id, [&source, &index, &out]);
-                self.push(Work::Scatter(indexed, *mode), node.op.name().to_string(), id, 0);
+                let indexed = self.indexed(&graph.nodes[input(1)].shape, axis, id, [&source, &index, &out]);
+                self.push(Work::Scatter(indexed, mode), node.op.name().to_string(), id, 0);
                 self.settle(id, out);
             }
-            Op::Custom(op) => {
+            Opaque::Custom(op) => {
                 let mut operands = Vec::new();
                 for &operand in &node.inputs {
                     let located = self.locate_row_major(operand);
@@ -82,8 +80,6 @@ impl Lowering<'_> {
                 self.push(Work::Custom(custom), node.op.name().to_string(), id, 0);
                 self.settle(id, out);
             }
-            // Units of one other operation hold nothing else.
-            _ => {}
         }
     }
 

@@ -1,0 +1,255 @@
+//! What an operation means to whoever walks a graph: the part it plays, with what it needs to play it. A pass that treats
+//! all movements alike matches on the [`Kind`], one that tells them apart on the [`Movement`]; either way the compiler
+//! names what a new operation still needs.
+
+use crate::data::Data;
+use crate::dtype::{DType, Scalar};
+use crate::op::{
+    ArgOp, BinaryOp, ConvSpec, CustomOp, Op, ReduceOp, ScatterMode, Shared, SliceRange, UnaryOp, Variable,
+    WindowSpec,
+};
+
+/// The part an operation plays, with the operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind<'a> {
+    /// Numbers that are there: an argument, a variable, data of the host.
+    Leaf(Leaf<'a>),
+    /// Computed from the index alone.
+    Generator(Generator),
+    /// One result for each point from the operands' elements at that point.
+    Pointwise(Pointwise),
+    /// A fold over axes.
+    Reduce(ReduceOp, &'a [usize]),
+    /// Another way to look at the operand's elements.
+    Movement(Movement<'a>),
+    /// A sum of products.
+    Contraction(Contraction<'a>),
+    /// Everything that fuses with nothing.
+    Opaque(Opaque<'a>),
+}
+
+/// Numbers that are there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Leaf<'a> {
+    /// As [`Op::Const`].
+    Const(&'a Shared<Data>),
+    /// As [`Op::Input`].
+    Input(usize),
+    /// As [`Op::Var`].
+    Var(&'a Shared<dyn Variable>),
+}
+
+/// Numbers made from nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Generator {
+    /// As [`Op::Fill`].
+    Fill(Scalar),
+    /// As [`Op::Iota`].
+    Iota(usize),
+}
+
+/// Functions of the elements at one point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pointwise {
+    /// As [`Op::Unary`].
+    Unary(UnaryOp),
+    /// As [`Op::Binary`].
+    Binary(BinaryOp),
+    /// As [`Op::Select`].
+    Select,
+    /// As [`Op::Cast`].
+    Cast(DType),
+    /// The first operand itself: what matters to gradients or to the order of work alone.
+    Identity,
+}
+
+/// Ways to look at elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Movement<'a> {
+    /// As [`Op::Reshape`].
+    Reshape,
+    /// As [`Op::Permute`].
+    Permute(&'a [usize]),
+    /// As [`Op::Expand`].
+    Expand,
+    /// As [`Op::Slice`].
+    Slice(&'a [SliceRange]),
+}
+
+/// Sums of products.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Contraction<'a> {
+    /// As [`Op::Matmul`].
+    Matmul,
+    /// One of the three convolutions.
+    Conv(ConvKind, &'a ConvSpec),
+}
+
+/// Which of the three convolutions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConvKind {
+    /// Image and weight → result: [`Op::Conv`].
+    Forward,
+    /// Gradient and weight → image gradient: [`Op::ConvGradInput`].
+    GradInput,
+    /// Image and gradient → weight gradient: [`Op::ConvGradWeight`].
+    GradWeight,
+}
+
+/// Which pooling operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WindowKind {
+    /// `[x, values]` → result-shaped: [`Op::WindowPick`].
+    Pick,
+    /// `[x, gradient]` → image-shaped: [`Op::WindowSpread`].
+    Spread,
+    /// `[x]` → result-shaped: [`Op::WindowSum`].
+    Sum,
+    /// `[gradient]` → image-shaped: [`Op::WindowSumGrad`].
+    SumGrad,
+}
+
+/// Operations that are kernels of their own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Opaque<'a> {
+    /// As [`Op::Pad`]; what is behind follows from the result's shape.
+    Pad {
+        /// Elements put in front of each axis.
+        before: &'a [usize],
+        /// What they hold.
+        value: Scalar,
+    },
+    /// As [`Op::Concat`].
+    Concat(usize),
+    /// As [`Op::ArgReduce`].
+    ArgReduce(ArgOp, usize),
+    /// As [`Op::CumSum`].
+    CumSum(usize),
+    /// As [`Op::ArgSort`].
+    ArgSort {
+        /// The axis sorted along.
+        axis: usize,
+        /// Largest first.
+        descending: bool,
+    },
+    /// One of the pooling operations.
+    Window(WindowKind, &'a WindowSpec),
+    /// As [`Op::Gather`].
+    Gather(usize),
+    /// As [`Op::Scatter`].
+    Scatter(usize, ScatterMode),
+    /// As [`Op::Custom`].
+    Custom(&'a Shared<dyn CustomOp>),
+}
+
+/// The operands an operation takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operands {
+    /// So many.
+    Exactly(usize),
+    /// One or more, all alike.
+    Some,
+    /// One, and any number that it doesn't compute with.
+    FirstAlone,
+    /// As many as the user's operation likes.
+    Any,
+}
+
+impl Operands {
+    /// Whether so many are right.
+    pub fn takes(self, count: usize) -> bool {
+        match self {
+            Operands::Exactly(wanted) => count == wanted,
+            Operands::Some | Operands::FirstAlone => count >= 1,
+            Operands::Any => true,
+        }
+    }
+
+    /// Those among `all` whose values the operation computes with.
+    pub fn values<T>(self, all: &[T]) -> &[T] {
+        match self {
+            Operands::Exactly(_) | Operands::Some | Operands::Any => all,
+            Operands::FirstAlone => &all[..1],
+        }
+    }
+}
+
+impl Op {
+    /// The part this plays.
+    pub fn kind(&self) -> Kind<'_> {
+        match self {
+            Op::Const(data) => Kind::Leaf(Leaf::Const(data)),
+            Op::Input(position) => Kind::Leaf(Leaf::Input(*position)),
+            Op::Var(variable) => Kind::Leaf(Leaf::Var(variable)),
+
+            Op::Fill(value) => Kind::Generator(Generator::Fill(*value)),
+            Op::Iota(axis) => Kind::Generator(Generator::Iota(*axis)),
+
+            Op::Unary(function) => Kind::Pointwise(Pointwise::Unary(*function)),
+            Op::Binary(function) => Kind::Pointwise(Pointwise::Binary(*function)),
+            Op::Select => Kind::Pointwise(Pointwise::Select),
+            Op::Cast(dtype) => Kind::Pointwise(Pointwise::Cast(*dtype)),
+            Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => Kind::Pointwise(Pointwise::Identity),
+
+            Op::Reduce(function, axes) => Kind::Reduce(*function, axes),
+
+            Op::Reshape => Kind::Movement(Movement::Reshape),
+            Op::Permute(axes) => Kind::Movement(Movement::Permute(axes)),
+            Op::Expand => Kind::Movement(Movement::Expand),
+            Op::Slice(ranges) => Kind::Movement(Movement::Slice(ranges)),
+
+            Op::Matmul => Kind::Contraction(Contraction::Matmul),
+            Op::Conv(spec) => Kind::Contraction(Contraction::Conv(ConvKind::Forward, spec)),
+            Op::ConvGradInput(spec, _) => Kind::Contraction(Contraction::Conv(ConvKind::GradInput, spec)),
+            Op::ConvGradWeight(spec, _) => Kind::Contraction(Contraction::Conv(ConvKind::GradWeight, spec)),
+
+            Op::Pad { before, value, .. } => Kind::Opaque(Opaque::Pad { before, value: *value }),
+            Op::Concat(axis) => Kind::Opaque(Opaque::Concat(*axis)),
+            Op::ArgReduce(function, axis) => Kind::Opaque(Opaque::ArgReduce(*function, *axis)),
+            Op::CumSum(axis) => Kind::Opaque(Opaque::CumSum(*axis)),
+            Op::ArgSort { axis, descending } => {
+                Kind::Opaque(Opaque::ArgSort { axis: *axis, descending: *descending })
+            }
+            Op::WindowPick(spec) => Kind::Opaque(Opaque::Window(WindowKind::Pick, spec)),
+            Op::WindowSpread(spec) => Kind::Opaque(Opaque::Window(WindowKind::Spread, spec)),
+            Op::WindowSum(spec) => Kind::Opaque(Opaque::Window(WindowKind::Sum, spec)),
+            Op::WindowSumGrad(spec, _) => Kind::Opaque(Opaque::Window(WindowKind::SumGrad, spec)),
+            Op::Gather(axis) => Kind::Opaque(Opaque::Gather(*axis)),
+            Op::Scatter(axis, mode) => Kind::Opaque(Opaque::Scatter(*axis, *mode)),
+            Op::Custom(custom) => Kind::Opaque(Opaque::Custom(custom)),
+        }
+    }
+
+    /// The operands this takes.
+    pub fn operands(&self) -> Operands {
+        match self {
+            Op::Const(_) | Op::Fill(_) | Op::Iota(_) | Op::Var(_) | Op::Input(_) => Operands::Exactly(0),
+            Op::Unary(_)
+            | Op::Cast(_)
+            | Op::Reshape
+            | Op::Permute(_)
+            | Op::Expand
+            | Op::Slice(_)
+            | Op::Pad { .. }
+            | Op::Reduce(..)
+            | Op::ArgReduce(..)
+            | Op::CumSum(_)
+            | Op::ArgSort { .. }
+            | Op::WindowSum(_)
+            | Op::WindowSumGrad(..)
+            | Op::StopGradient => Operands::Exactly(1),
+            Op::Binary(_)
+            | Op::Matmul
+            | Op::Conv(_)
+            | Op::ConvGradInput(..)
+            | Op::ConvGradWeight(..)
+            | Op::WindowPick(_)
+            | Op::WindowSpread(_)
+            | Op::Gather(_) => Operands::Exactly(2),
+            Op::Select | Op::Scatter(..) => Operands::Exactly(3),
+            Op::Concat(_) => Operands::Some,
+            Op::Barrier(_) | Op::Rule(_) => Operands::FirstAlone,
+            Op::Custom(_) => Operands::Any,
+        }
+    }
+}
