@@ -59,6 +59,8 @@
 //! # Ok::<(), kiln::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod checksum;
 mod error;
 mod inputs;

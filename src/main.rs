@@ -1,6 +1,7 @@
 //! The command `kiln`.
 
-#[macro_use]
+#![forbid(unsafe_code)]
+
 mod cli;
 
 use std::io::ErrorKind;

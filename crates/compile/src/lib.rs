@@ -2,6 +2,8 @@
 //!
 //! The passes stand in one list in [`compile`]; read them in its order.
 
+#![forbid(unsafe_code)]
+
 mod affine;
 pub mod align;
 pub mod cluster;

@@ -4,6 +4,8 @@
 //! batches while others are computed with. A [`Table`] is read from a file and made a set by a [`Preparation`]; a [`Frame`] serves
 //! prepared rows of a file larger than memory.
 
+#![forbid(unsafe_code)]
+
 mod batches;
 mod dataset;
 mod error;

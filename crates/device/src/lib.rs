@@ -3,6 +3,8 @@
 //! Invariants: a device receives compiled programs, never single operations; whatever uses the same memory excludes each
 //! other; what was started is done in the order in which it was started, as far as anybody who reads can see.
 
+#![deny(unsafe_code)]
+
 mod memory;
 mod registry;
 

@@ -1,4 +1,7 @@
-//! Memory as programs take it: a device's own, and the host's, borrowed without a copy.
+//! Memory as programs take it: a device's own, and the host's, borrowed without a copy. Elements are seen as bytes here, for every
+//! device: that is this crate's only `unsafe`.
+
+#![allow(unsafe_code)]
 
 use std::any::Any;
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 //!
 //! Read [`op`] first (every operation and its meaning), then [`expr`] (how a graph is built).
 
+#![forbid(unsafe_code)]
+
 mod accumulate;
 pub mod check;
 pub mod checkpoint;

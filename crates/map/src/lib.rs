@@ -7,6 +7,8 @@
 //! - No file that another one names is opened unless it is a regular one in the same folder or below it.
 //! - What takes memory, nodes or steps because a file says so, takes them from a budget first.
 
+#![deny(unsafe_code)]
+
 mod beside;
 mod budget;
 mod limits;

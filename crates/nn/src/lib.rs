@@ -2,6 +2,8 @@
 //!
 //! Start with [`Tensor`]; then [`Module`], [`Step`] and [`Function`].
 
+#![forbid(unsafe_code)]
+
 #[macro_use]
 pub mod tensor;
 

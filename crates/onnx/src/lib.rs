@@ -3,6 +3,8 @@
 //! [`export`] traces a forward pass and writes it with ONNX's operators. [`load`] reads a file as a [`Network`], a module whose
 //! weights are parameters.
 
+#![forbid(unsafe_code)]
+
 mod call;
 mod element;
 mod error;

@@ -3,6 +3,8 @@
 //! the oracle knows. Files of a test's own go in a [`Folder`]; what a test needs and
 //! may not find it asks for with [`data`].
 
+#![forbid(unsafe_code)]
+
 pub mod close;
 pub mod folder;
 pub mod gradcheck;
