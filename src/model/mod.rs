@@ -233,6 +233,8 @@ impl About {
     }
 
     fn store(&self, layers: &Sequential, network: Option<&[u8]>, path: &Path) -> Result<()> {
+        // Layers that no row has reached have no weights yet, and without them the file couldn't be read.
+        made(layers, &self.input, 1)?;
         let mut store = Store::default();
         put_weights(&mut store, "", layers)?;
         if let Some(structure) = network {
@@ -280,13 +282,7 @@ impl Model {
 
     /// The shape of what it gives for so many rows, for which the layers are made.
     pub(crate) fn shape_for(&self, rows: usize) -> Result<Shape> {
-        let form = self.about.input.form();
-        let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
-        let y = self.layers.forward(&blank_of(&form, shape), &Context::inference());
-        match y.error() {
-            Some(error) => Err(error.into()),
-            None => Ok(y.shape()),
-        }
+        made(&self.layers, &self.about.input, rows)
     }
 
     /// Whether its layers give what its task asks for, without which nothing can be said in the words of the data; see [`Task::check`].
@@ -487,6 +483,17 @@ impl Model {
     /// How many numbers were trained.
     pub fn parameter_count(&self) -> usize {
         self.layers.parameter_count()
+    }
+}
+
+/// Makes layers for so many rows, and says the shape of what they give.
+fn made(layers: &Sequential, input: &Input, rows: usize) -> Result<Shape> {
+    let form = input.form();
+    let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
+    let y = layers.forward(&blank_of(&form, shape), &Context::inference());
+    match y.error() {
+        Some(error) => Err(error.into()),
+        None => Ok(y.shape()),
     }
 }
 

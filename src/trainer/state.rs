@@ -100,13 +100,21 @@ pub(crate) fn put_weights<M: Module + ?Sized>(
     prefix: &str,
     model: &M,
 ) -> ComputeResult<()> {
+    let mut put = |path: String, shape: Vec<usize>, data: Data| {
+        match store.tensors.insert(format!("{prefix}{path}"), Stored { shape, data }) {
+            None => Ok(()),
+            // One of them would be lost.
+            Some(_) => {
+                let message = format!("two of the model's tensors are called {path}");
+                Err(kiln_nn::Error::new(kiln_nn::ErrorKind::Value, "save", message).nowhere())
+            }
+        }
+    };
     for (path, param) in model.parameters() {
-        let shape = param.shape().sizes().to_vec();
-        store.tensors.insert(format!("{prefix}{path}"), Stored { shape, data: param.value()? });
+        put(path, param.shape().sizes().to_vec(), param.value()?)?;
     }
     for (path, state) in model.states() {
-        let shape = state.shape().sizes().to_vec();
-        store.tensors.insert(format!("{prefix}{path}"), Stored { shape, data: state.read()? });
+        put(path, state.shape().sizes().to_vec(), state.read()?)?;
     }
     Ok(())
 }

@@ -116,7 +116,7 @@ fn inner_product(a: &[Expr], b: &[Expr]) -> Expr {
 #[track_caller]
 fn seed(value: &Expr, upstream: Option<&Expr>) -> Result<(Arc<Node>, Expr), Expr> {
     let node = value.node().map_err(|_| value.clone())?.clone();
-    let at = Location::caller();
+    let at = line::of(Location::caller());
     let refuse = |kind, message| Err(Expr::poisoned(Error::new(kind, "gradient", message).at(at)));
     if !node.dtype.is_float() {
         return refuse(ErrorKind::DType, format!("{} values have no gradient", node.dtype));

@@ -62,3 +62,20 @@ fn a_panic_gives_back_what_may_be_made() {
     assert!(panicked.is_err());
     made("dense 100", Takes::Rows).unwrap();
 }
+
+#[test]
+fn no_two_layers_go_by_one_name() {
+    for text in [
+        "dense 5 as head, dense 3 as head",
+        "dense 5 as 1, dense 3",
+        "dense 4, residual(dense 5 as projection)",
+        "parallel(dense 2 as a, relu as a; dense 3)",
+    ] {
+        let error = text.parse::<Sequential>().unwrap_err().to_string();
+        assert!(error.contains("called") || error.contains("projection"), "{text}: {error}");
+    }
+    "dense 5 as 7, parallel(dense 2 as a; dense 3 as a)".parse::<Sequential>().unwrap();
+    let row = Sequential::new().dense(3).named("same").dense(3).named("same");
+    let error = row.forward(&Tensor::zeros([1, 2]), &Context::inference()).error().unwrap().to_string();
+    assert!(error.contains("two layers are called same"), "{error}");
+}

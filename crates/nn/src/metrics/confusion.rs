@@ -138,6 +138,19 @@ impl Confusion {
         rest.is_empty().then_some(confusion)
     }
 
+    /// From the counts of all pairs in a row, as checkpoints of the first version have them.
+    pub(super) fn restored_table(state: &[f64]) -> Option<Confusion> {
+        let (&classes, counts) = state.split_first()?;
+        let mut confusion = Confusion::new(classes as usize);
+        let classes = confusion.classes;
+        let seen = counts.iter().enumerate().filter(|(_, count)| **count != 0.0);
+        let is_whole = classes.checked_mul(classes) == Some(counts.len());
+        is_whole.then(|| {
+            confusion.counts.extend(seen.map(|(at, &count)| ((at / classes, at % classes), count as u64)));
+            confusion
+        })
+    }
+
     /// Adds another's counts.
     ///
     /// # Errors

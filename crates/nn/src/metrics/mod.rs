@@ -375,6 +375,7 @@ impl Metric {
     pub fn restore(&mut self, state: &[f64]) -> Result<()> {
         let gathered = match state.split_first() {
             None => Some(Gathered::Nothing),
+            Some((1.0, rest)) => Confusion::restored_table(rest).map(Gathered::Confusion),
             Some((6.0, rest)) => Confusion::restored(rest).map(Gathered::Confusion),
             Some((2.0, rest)) => BinaryScores::restored(rest).map(Gathered::Binary),
             Some((3.0, rest)) => ClassScores::restored(rest).map(Gathered::Classes),

@@ -10,6 +10,7 @@ mod text;
 mod words;
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::fmt;
 use std::panic::Location;
 
@@ -137,13 +138,40 @@ impl Sequential {
         self
     }
 
+    /// What weights go by must be a layer's own: nothing of two layers with one name could be told apart in a file.
+    fn check_names(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::Value, "layers", message).nowhere());
+        let mut seen = HashSet::new();
+        for (position, part) in self.parts.iter().enumerate() {
+            let path = part.path(position);
+            if let Kind::Residual(body, _) = &part.kind
+                && body.parts.iter().any(|part| part.name.as_deref() == Some(PROJECTION))
+            {
+                return refuse(format!(
+                    "in a residual row {PROJECTION} is what brings its input to size; call the layer otherwise"
+                ));
+            }
+            if seen.contains(&path) {
+                return refuse(format!("two layers are called {path}; weights go by these names"));
+            }
+            seen.insert(path);
+        }
+        Ok(())
+    }
+
     fn run(&self, x: &Tensor, context: &Context, key: &Key) -> Tensor {
+        if let Err(error) = self.check_names() {
+            return error.into();
+        }
         let parts = self.parts.iter().enumerate();
         parts.fold(x.clone(), |x, (position, part)| {
             whole::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
         })
     }
 }
+
+/// What weights of a residual row's own layer go by.
+const PROJECTION: &str = "projection";
 
 impl Part {
     fn path(&self, position: usize) -> String {
@@ -236,7 +264,7 @@ impl Layer for Sequential {
     /// All that is built belongs to the caller's line.
     #[track_caller]
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
-        line::on_behalf_of(Location::caller(), || self.run(x, context, &Key::new(self.seed)))
+        line::on_behalf_of(line::of(Location::caller()), || self.run(x, context, &Key::new(self.seed)))
     }
 
     fn stages(&self, x: &Tensor) -> Vec<(String, String, Tensor)> {
@@ -265,7 +293,7 @@ impl Module for Sequential {
                 Kind::Residual(body, projection) => {
                     visitor.part(&name, body);
                     if let Some(Ok(Some(projection))) = projection.get() {
-                        visitor.part(&format!("{name}.projection"), projection);
+                        visitor.part(&format!("{name}.{PROJECTION}"), projection);
                     }
                 }
                 Kind::Parallel(rows, _) => visitor.part(&name, rows),

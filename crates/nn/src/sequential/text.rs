@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
             self.rest = self.rest.trim_start();
             match self.rest.strip_prefix(',') {
                 Some(rest) => self.rest = rest,
-                None => return Ok(row),
+                None => return row.check_names().map(|()| row),
             }
         }
     }

@@ -277,8 +277,17 @@ fn counts_of_classes_there_are_not_are_not_read_back() {
     let mut metric: Metric = "accuracy".parse().unwrap();
     let classes = 3.0;
     metric.restore(&[6.0, classes, 2.0, 1.0, 5.0]).unwrap();
-    for broken in [&[6.0][..], &[6.0, 3.0, 2.0, 1.0], &[6.0, 3.0, 3.0, 1.0, 5.0], &[6.0, 3.0, -1.0, 1.0, 5.0]]
-    {
+    // As the first version wrote it: all pairs.
+    let mut table: Metric = "accuracy".parse().unwrap();
+    table.restore(&[1.0, classes, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 0.0]).unwrap();
+    assert_eq!(table.state(), metric.state());
+    for broken in [
+        &[6.0][..],
+        &[6.0, 3.0, 2.0, 1.0],
+        &[6.0, 3.0, 3.0, 1.0, 5.0],
+        &[6.0, 3.0, -1.0, 1.0, 5.0],
+        &[1.0, 2.0, 5.0],
+    ] {
         assert!(metric.restore(broken).is_err(), "{broken:?}");
     }
 }
