@@ -149,6 +149,84 @@ fn a_checkpoint_of_another_training_is_refused_with_what_differs() {
     assert!(full(&valid).resume_if_there(folder.at("none.state")).fit(&train).is_ok());
 }
 
+/// A network of one's own, which says nothing of its layers.
+struct Own {
+    first: Dense,
+    second: Dense,
+    tanh: bool,
+}
+kiln::parameters!(Own { first, second });
+
+impl Layer for Own {
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        let x = self.first.forward(x, context);
+        self.second.forward(&if self.tanh { x.tanh() } else { x.relu() }, context)
+    }
+}
+
+#[test]
+fn what_differs_is_named_also_where_it_is_code_of_ones_own_and_goes_on_where_it_is_allowed() {
+    let folder = Folder::new("own");
+    let (train, valid) = data::moons(100, 0.2, 1).split(0.7);
+    let path = folder.at("cut.state");
+    let own = |tanh: bool| Own {
+        first: Dense::new(2, 4, Key::new(1)),
+        second: Dense::new(4, 2, Key::new(2)),
+        tanh,
+    };
+    let squares =
+        |power: f64| move |x: &Tensor, y: &Tensor| (x - y.one_hot(2).cast(DType::F32)).abs().pow(power);
+    fn begun<'a>(model: Own, loss: impl Loss + 'a, optimizer: impl Optimizer + 'a) -> Trainer<'a, Own> {
+        Trainer::new(model, loss, optimizer).epochs(4).batch_size(16).seed(3).quiet()
+    }
+    begun(own(false), squares(2.0), AdamW::new(0.01)).callback(CutAt(7, path.clone())).fit(&train).unwrap();
+    let usual = || begun(own(false), squares(2.0), AdamW::new(0.01));
+    let frozen = || {
+        let model = own(false);
+        model.freeze("first.*");
+        begun(model, squares(2.0), AdamW::new(0.01))
+    };
+    let other = data::moons(70, 0.2, 2);
+    let cases: [(&str, &dyn Fn() -> Trainer<'static, Own>); 16] = [
+        ("layers", &|| begun(own(true), squares(2.0), AdamW::new(0.01))),
+        ("layers", &frozen),
+        ("loss", &|| begun(own(false), squares(2.5), AdamW::new(0.01))),
+        ("rate", &|| begun(own(false), squares(2.0), AdamW::new(0.02))),
+        ("optimizer", &|| begun(own(false), squares(2.0), Adam::new(0.01))),
+        ("optimizer", &|| begun(own(false), squares(2.0), AdamW::new(0.01).weight_decay(0.02))),
+        ("optimizer", &|| begun(own(false), squares(2.0), AdamW::new(0.01).betas(0.8, 0.999))),
+        ("schedule", &|| usual().schedule_over(Cosine::new)),
+        ("plateau", &|| usual().reduce_on_plateau(ReduceOnPlateau::new(0.5, 1), "loss")),
+        ("clip", &|| usual().clip(Clip::Value(1.0))),
+        ("penalties", &|| usual().l2(0.1)),
+        ("averages", &|| usual().swa(1, 1)),
+        ("accumulated batches", &|| usual().accumulate(3)),
+        ("batch size", &|| usual().batch_size(8)),
+        ("order of rows", &|| usual().order(data::Order::InTurn)),
+        ("metrics", &|| usual().metrics(["accuracy"])),
+    ];
+    for (part, trainer) in cases {
+        let error = trainer().resume(&path).fit(&train).err().unwrap().to_string();
+        assert!(
+            error.contains(&format!("{part}: ")) && error.contains(&format!("({part}")),
+            "{part}: {error}"
+        );
+        let also = if part == "layers" { "optimizer" } else { part };
+        let run = trainer().allow_changes([part, also]).resume(&path).fit(&train);
+        let run = run.unwrap_or_else(|error| panic!("{part}: {error}"));
+        assert!(run.steps() > 7, "{part}");
+    }
+    let error = usual().resume(&path).fit(&other).err().unwrap().to_string();
+    assert!(error.contains("data: other rows") && !error.contains("loss"), "{error}");
+    usual().allow_changes(["data"]).resume(&path).fit(&other).unwrap();
+    let error = usual().validate(&valid).resume(&path).fit(&train).err().unwrap().to_string();
+    assert!(error.contains("validation data"), "{error}");
+    // How long it lasts may change.
+    assert_eq!(usual().epochs(9).resume(&path).fit(&train).unwrap().history().len(), 9);
+    let error = usual().allow_changes(["shedule"]).fit(&train).err().unwrap().to_string();
+    assert!(error.contains("did you mean schedule?"), "{error}");
+}
+
 #[test]
 fn checkpoints_keep_the_last_few_and_the_best() {
     let folder = Folder::new("checkpoints");

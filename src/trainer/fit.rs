@@ -127,6 +127,10 @@ pub(super) fn fit<const N: usize>(
     session.grant_all()?;
     let outcome = session.epochs(&interrupt);
     session.failed = outcome.is_err();
+    if session.failed {
+        // A checkpoint that was wished for would say that an epoch is over whose numbers not everybody has written.
+        session.wishes.clear();
+    }
     let told = session.notify(|callback, at| callback.after(at)).and_then(|()| session.grant_all());
     outcome.and(told).map_err(|error| session.rescue(error))?;
     if session.signal.is_some() && !session.settings.quiet {
