@@ -15,7 +15,7 @@ use crate::dtype::DType;
 use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;
 use crate::line;
-use crate::node::{Node, topological};
+use crate::node::{Node, topological_since};
 use crate::op::{BinaryOp, Op, ReduceOp, ScatterMode, SliceRange, UnaryOp};
 use crate::shape::Shape;
 
@@ -37,8 +37,14 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
         Ok(start) => start,
         Err(poison) => return vec![poison; wanted.len()],
     };
-    let order = topological(std::slice::from_ref(&node));
     let targets: HashSet<Slot> = wanted.iter().filter_map(slot_of).map(|(slot, _)| slot).collect();
+    // No wanted node is reached through an older one; a variable is read by nodes of any age.
+    let age = |slot: &Slot| match slot {
+        Slot::Node(id) => *id,
+        Slot::Variable(_) => 0,
+    };
+    let oldest = targets.iter().map(age).min().unwrap_or(0);
+    let order = topological_since(std::slice::from_ref(&node), oldest);
 
     // Only nodes through which a wanted one is reached take part.
     let mut active: HashSet<u64> = HashSet::new();

@@ -80,6 +80,11 @@ pub fn next_id() -> u64 {
 /// The nodes that `roots` reach, each once, inputs before users. Iterative, so that a long chain can't overflow
 /// the stack.
 pub fn topological(roots: &[Arc<Node>]) -> Vec<Arc<Node>> {
+    topological_since(roots, 0)
+}
+
+/// As [`topological`], without what was built before the node with this id.
+pub(crate) fn topological_since(roots: &[Arc<Node>], oldest: u64) -> Vec<Arc<Node>> {
     // Ids grow from inputs to users, so sorting what is reached by id is a topological order.
     let mut seen = std::collections::HashSet::new();
     let mut stack: Vec<Arc<Node>> = roots.to_vec();
@@ -88,7 +93,8 @@ pub fn topological(roots: &[Arc<Node>]) -> Vec<Arc<Node>> {
         if !seen.insert(node.id) {
             continue;
         }
-        stack.extend(node.inputs.iter().filter(|input| !seen.contains(&input.id)).cloned());
+        let unseen = |input: &&Arc<Node>| input.id >= oldest && !seen.contains(&input.id);
+        stack.extend(node.inputs.iter().filter(unseen).cloned());
         order.push(node);
     }
     order.sort_unstable_by_key(|node| node.id);
