@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# What takes too long for every change: run each night, and before a release. The same kind of stages as `.ci/run`.
+# What takes too long for every change, or needs more than cargo: to be run each night. Each stage stands by itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export CARGO_TERM_COLOR=never
-export RUST_BACKTRACE=0
 
 stage() {
     local began=$SECONDS
@@ -14,6 +13,9 @@ stage() {
     printf -- '-- %d s\n' $((SECONDS - began))
 }
 
+stage "release build" cargo build --release --locked
+stage "each write of a run fails once" scripts/faults.sh
+stage "a run is killed two hundred times" env KILN_KILLS=200 cargo test --release --locked --test command killed_at_any_moment
 stage "fuzzing every reader, long" scripts/fuzz.sh 1200
 stage "damaged files, many" env KILN_FUZZ=20000 cargo test --locked --test hostile
 stage "readers of files under the address sanitizer" env KILN_ASAN=files KILN_FUZZ=1000 scripts/asan.sh

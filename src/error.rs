@@ -33,6 +33,22 @@ pub enum Error {
     /// In an ONNX file.
     #[error(transparent)]
     Onnx(kiln_onnx::Error),
+    /// A training doesn't go on from the checkpoint of another one.
+    #[error("the checkpoint is of another training: {what}; give it the same, or allow the change by name ({})", parts.join(", "))]
+    Changed {
+        /// The parts that differ, of [`crate::trainer::PARTS`].
+        parts: Vec<&'static str>,
+        /// How they differ.
+        what: String,
+    },
+    /// A file of a training couldn't be written, and what was reached by then lies elsewhere.
+    #[error("{cause}; the training as far as it has come is saved in {}", saved.display())]
+    Rescued {
+        /// What went wrong.
+        cause: Box<Error>,
+        /// The checkpoint to go on from.
+        saved: PathBuf,
+    },
     /// Training can't begin or go on.
     #[error("{0}")]
     Training(String),

@@ -63,6 +63,7 @@ mod checksum;
 mod error;
 mod inputs;
 pub mod model;
+mod note;
 pub mod onnx;
 pub mod store;
 pub mod trainer;

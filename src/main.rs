@@ -1,6 +1,5 @@
 //! The command `kiln`.
 
-#[macro_use]
 mod cli;
 
 use std::io::ErrorKind;
@@ -9,13 +8,16 @@ use std::process::ExitCode;
 use kiln::onnx;
 
 fn main() -> ExitCode {
-    let Err(error) = cli::run() else { return ExitCode::SUCCESS };
+    let error = match cli::run() {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
     // Whoever reads our output may stop early (`kiln train | head`); that is no failure.
     let closed = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", said(&error));
+    cli::out::note(format_args!("error: {}", said(&error)));
     // An operator that isn't known has a code of its own: a caller may go on with another file.
     let unknown = |cause: &onnx::Error| matches!(cause, onnx::Error::Unsupported(_));
     match error.chain().filter_map(|cause| cause.downcast_ref()).any(unknown) {

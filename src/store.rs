@@ -2,9 +2,7 @@
 //! all, and checked when it is read.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kiln_map::Budget;
 use kiln_nn::{DType, Data};
@@ -61,7 +59,16 @@ impl Store {
     /// # Errors
     /// Where the system refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
+        write_whole(path.as_ref(), &self.bytes(path.as_ref())?)
+    }
+
+    /// As [`Store::save`], in a folder that is there.
+    pub(crate) fn save_there(&self, path: &Path) -> Result<()> {
+        kiln_files::write_there(path, self.bytes(path)?).map_err(Error::file(path))
+    }
+
+    /// The file's bytes.
+    fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
         let mut about = self.about.clone();
         about.insert(CHECKSUM.to_string(), self.checksum().into());
         let metadata = HashMap::from([(ABOUT.to_string(), Value::Object(about).to_string())]);
@@ -73,9 +80,8 @@ impl Store {
                 .map_err(|error| Error::format(path, format!("{name} can't be written: {error}")))?;
             views.push((*name, view));
         }
-        let file = serialize(views, Some(metadata))
-            .map_err(|error| Error::format(path, format!("it can't be written: {error}")))?;
-        write_whole(path, &file)
+        serialize(views, Some(metadata))
+            .map_err(|error| Error::format(path, format!("it can't be written: {error}")))
     }
 
     /// Reads a file that [`Store::save`] wrote.
@@ -156,28 +162,9 @@ impl Store {
     }
 }
 
-/// Writes a file beside its place, syncs it to the disk, and moves it there. What is no file (a device, a pipe) is written as it is.
+/// Writes a file whole or not at all; see [`kiln_files`].
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
-        return fs::write(path, bytes).map_err(Error::file(path));
-    }
-    fs::create_dir_all(folder).map_err(Error::file(folder))?;
-    let beside: PathBuf = folder.join(format!(".{name}.{}.part", std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        // The new name is in the folder, which is synced too where the system lets us.
-        File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
-    };
-    write().map_err(|error| {
-        // What was begun is no use to anybody; that it can't be removed says nothing new.
-        let _ = fs::remove_file(&beside);
-        Error::file(path)(error)
-    })
+    kiln_files::write(path, bytes).map_err(Error::file(path))
 }
 
 fn dtype(dtype: DType) -> Dtype {
@@ -202,6 +189,7 @@ fn known(theirs: Dtype) -> Option<DType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn example() -> Store {
         let mut store = Store::default();

@@ -7,6 +7,8 @@ use clap::Args;
 use kiln::prelude::*;
 use serde_json::json;
 
+use super::out;
+
 /// Measure this machine on a few standard steps
 ///
 /// Each is run for about a second after it is warm; the median counts. Close other programs first. How kiln compares with other systems
@@ -40,15 +42,16 @@ pub fn run(flags: Flags) -> Result<()> {
         kiln::set_threads(threads.into());
     }
     if !flags.json {
-        println!("{} threads of {}", kiln::threads(), std::env::consts::ARCH);
+        out::line(format_args!("{} threads of {}", kiln::threads(), std::env::consts::ARCH))?;
     }
     for mut work in all()? {
         let seconds = median(&mut work.run)?;
         let rate = work.amount / seconds;
         if flags.json {
-            println!("{}", json!({ "name": work.name, "seconds": seconds, "rate": rate, "unit": work.unit }));
+            out::line(json!({ "name": work.name, "seconds": seconds, "rate": rate, "unit": work.unit }))?;
         } else {
-            println!("{:<48}  {:>9.3} ms  {:>9} {}", work.name, seconds * 1e3, amount(rate), work.unit);
+            let (milliseconds, rate) = (seconds * 1e3, amount(rate));
+            out::line(format_args!("{:<48}  {milliseconds:>9.3} ms  {rate:>9} {}", work.name, work.unit))?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use kiln::metrics::Confusion;
 use serde_json::json;
 
 use super::measure::{Measured, Of};
-use super::rows;
+use super::{out, rows};
 
 /// Say how good a model is on data with answers
 ///
@@ -38,18 +38,16 @@ pub fn run(flags: Flags) -> Result<()> {
     let set = rows::with_answers(&model, flags.data.as_deref())?;
     let measured = Measured::new(&model.about().task, model.layers(), &*set)?;
     if flags.json {
-        println!(
-            "{}",
-            json!({ "model": flags.model, "data": flags.data, "rows": set.len(), "numbers": measured.json() })
+        return out::line(
+            json!({ "model": flags.model, "data": flags.data, "rows": set.len(), "numbers": measured.json() }),
         );
-        return Ok(());
     }
-    println!("{}  ({} rows)", measured.line(), set.len());
+    out::line(format_args!("{}  ({} rows)", measured.line(), set.len()))?;
     if let Of::Classes { names, confusion, .. } = &measured.of {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        println!("\n{}", confusion.report(&names));
+        out::line(format_args!("\n{}", confusion.report(&names)))?;
         if names.len() <= 20 {
-            print!("{}", matrix(confusion, &names));
+            out::text(matrix(confusion, &names))?;
         }
     }
     Ok(())

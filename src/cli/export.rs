@@ -8,6 +8,8 @@ use kiln::onnx::{Export, NEWEST, OLDEST, Options};
 use kiln::weights::{self, Weights};
 use kiln::{Model, Module};
 
+use super::out;
+
 /// Write a model in another form
 ///
 /// The form follows from the name: `.json` is text that people can read and change; `.kiln` and `.safetensors` are the compact form,
@@ -72,8 +74,7 @@ pub fn run(flags: Flags) -> Result<()> {
         model.save(&flags.to)?;
         Model::load(&flags.to)?.parameter_count()
     };
-    println!("{}: {parameters} parameters", flags.to.display());
-    Ok(())
+    out::line(format_args!("{}: {parameters} parameters", flags.to.display()))
 }
 
 fn onnx(model: &Model, flags: &Flags) -> Result<()> {
@@ -83,16 +84,16 @@ fn onnx(model: &Model, flags: &Flags) -> Result<()> {
     let opset = options.opset;
     let export = Export { options, preprocessing: !flags.without_preprocessing };
     let (written, checked) = model.save_onnx(&flags.to, &export)?;
-    println!(
+    out::line(format_args!(
         "{}: {} nodes, operators of version {opset}, {} KB",
         flags.to.display(),
         written.nodes,
         written.bytes.div_ceil(1000)
-    );
+    ))?;
     if let Some(weights) = &written.weights {
-        println!("weights are in {}, which goes with it", weights.display());
+        out::line(format_args!("weights are in {}, which goes with it", weights.display()))?;
     }
-    println!("{checked}");
+    out::line(&checked)?;
     // Half as many bits of a weight give answers that much farther.
     let near = if flags.half { 0.05 } else { 1e-3 };
     let fits = checked.largest <= near * checked.most.max(1.0);

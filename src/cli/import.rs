@@ -9,6 +9,7 @@ use kiln::onnx::{Images, Import, Raw};
 use kiln::weights::{Fit, Mapping, Weights};
 use kiln::{Model, Module, onnx};
 
+use super::out;
 use super::rows::Way;
 
 /// Take in what another system wrote: an ONNX file, or weights for a model
@@ -248,12 +249,12 @@ fn network(flags: &Flags) -> Result<()> {
         let model =
             Model::from_onnx(network, &flags.told()?).with_context(|| flags.file.display().to_string())?;
         model.save(out)?;
-        print!("{described}");
-        println!("{}: {} parameters", out.display(), Model::load(out)?.parameter_count());
+        out::text(described)?;
+        out::line(format_args!("{}: {} parameters", out.display(), Model::load(out)?.parameter_count()))?;
         if matches!(Way::of(&model)?, Way::None) {
-            println!(
-                "how raw data become its input isn't said: predictions and evaluations will ask for it (--pixels, --columns; kiln import --help)"
-            );
+            out::line(
+                "how raw data become its input isn't said: predictions and evaluations will ask for it (--pixels, --columns; kiln import --help)",
+            )?;
         }
         return Ok(());
     }
@@ -261,15 +262,14 @@ fn network(flags: &Flags) -> Result<()> {
         bail!("{flag} says something of a model: say --out FILE too");
     }
     let Some(folder) = &flags.verify else {
-        print!("{}", about(&network));
-        return Ok(());
+        return out::text(about(&network));
     };
     let mut wrong = 0;
     for set in data_sets(folder)? {
         for compared in verify(&network, &set, Tolerance::of_largest(flags.tolerance))
             .with_context(|| set.display().to_string())?
         {
-            println!("{}: {compared}", set.display());
+            out::line(format_args!("{}: {compared}", set.display()))?;
             wrong += usize::from(compared.fault.is_some());
         }
     }
@@ -306,6 +306,5 @@ fn weights(flags: &Flags, into: &Path, out: &Path) -> Result<()> {
     training.clear();
     training.insert("weights".to_string(), flags.file.display().to_string().into());
     model.save(out)?;
-    println!("{report}\n{}: {} parameters", out.display(), model.parameter_count());
-    Ok(())
+    out::line(format_args!("{report}\n{}: {} parameters", out.display(), model.parameter_count()))
 }

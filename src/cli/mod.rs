@@ -1,18 +1,17 @@
 //! What the command understands, one file a subcommand. Bad values are refused by the parser, which names the flag
 //! and exits with 2; what fails later comes back from [`run`] and exits with 1.
 
-#[macro_use]
-mod out;
-
 mod base;
 mod bench;
 mod choices;
 mod data;
 mod eval;
 mod export;
+mod folder;
 mod import;
 mod inspect;
 mod measure;
+pub mod out;
 mod predict;
 mod report;
 mod rows;
@@ -22,7 +21,9 @@ mod shell;
 mod source;
 mod train;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 use kiln::Limits;
 
@@ -41,6 +42,14 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help_heading("Run")
                 .help("Print the TOML file that repeats this run, and don't train"),
+        )
+        .arg(
+            Arg::new("allow-changes")
+                .long("allow-changes")
+                .value_name("SETTINGS")
+                .value_delimiter(',')
+                .help_heading("Run")
+                .help("What may differ from the run that --resume goes on with: settings by name, or data, with commas between them"),
         );
     Command::new("kiln")
         .version(env!("CARGO_PKG_VERSION"))
@@ -76,16 +85,37 @@ fn command() -> Command {
         .subcommand(shell::ManFlags::augment_args(Command::new("man")))
 }
 
-/// Does what the command line says.
-pub fn run() -> Result<()> {
-    let matches = command().get_matches();
+/// Does what the command line says. The exit code is 0, or that of a signal.
+pub fn run() -> Result<ExitCode> {
+    // Names go to files and reports as text: one that isn't would be another file's when it is read back.
+    if let Some(argument) = std::env::args_os().skip(1).find(|argument| argument.to_str().is_none()) {
+        out::note(format_args!(
+            "error: {}: the argument isn't UTF-8; rename what it names",
+            argument.display()
+        ));
+        return Ok(ExitCode::from(2));
+    }
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        // Help that was asked for is a result like any other.
+        Err(help) if !help.use_stderr() => {
+            help.print().context("the standard output can't be written")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => {
+            let _ = error.print();
+            return Ok(ExitCode::from(2));
+        }
+    };
     if let Some(limits) = matches.get_one::<Limits>("limit") {
         limits.set();
     }
     match matches.subcommand() {
         Some(("train", matches)) => {
             let settings = settings::Settings::from_flags(matches)?;
-            train::run(settings, matches.get_flag("print-config"))
+            let allowed = matches.get_many::<String>("allow-changes").into_iter().flatten();
+            let allowed = allowed.map(|name| name.trim().to_string()).collect();
+            return train::run(settings, matches.get_flag("print-config"), allowed);
         }
         Some(("eval", matches)) => eval::run(eval::Flags::from_arg_matches(matches)?),
         Some(("predict", matches)) => predict::run(predict::Flags::from_arg_matches(matches)?),
@@ -96,10 +126,10 @@ pub fn run() -> Result<()> {
         Some(("data", matches)) => data::run(data::Flags::from_arg_matches(matches)?),
         Some(("bench", matches)) => bench::run(bench::Flags::from_arg_matches(matches)?),
         Some(("completions", matches)) => {
-            shell::completions(shell::CompletionFlags::from_arg_matches(matches)?, command());
-            Ok(())
+            shell::completions(shell::CompletionFlags::from_arg_matches(matches)?, command())
         }
         Some(("man", matches)) => shell::man(shell::ManFlags::from_arg_matches(matches)?, command()),
         _ => Ok(()),
     }
+    .map(|()| ExitCode::SUCCESS)
 }

@@ -1,25 +1,57 @@
-//! What the command prints. Words of files are among it, and a terminal must not obey them: all that goes out by these macros, which take
-//! the place of the standard ones, is [`visible`].
+//! The one place through which the command prints: results to the standard output, what is said besides to the standard error. Words of
+//! files are among it, and no terminal must obey them: all of it is [`visible`].
 
-use std::io::{IsTerminal, Result, StdoutLock, Write};
+use std::fmt::Display;
+use std::io::{BufWriter, Error, IsTerminal, StdoutLock, Write};
+use std::sync::Mutex;
 
+use anyhow::{Context as _, Result};
 use kiln_map::visible;
 
-macro_rules! print {
-    ($($text:tt)*) => { ::std::print!("{}", ::kiln_map::visible(&::std::format!($($text)*))) };
+/// Prints a piece of a result.
+pub fn text(text: impl Display) -> Result<()> {
+    written(&text.to_string()).context("the standard output can't be written")
 }
 
-macro_rules! println {
-    ($($text:tt)*) => { ::std::println!("{}", ::kiln_map::visible(&::std::format!($($text)*))) };
+/// Prints a line of a result.
+pub fn line(line: impl Display) -> Result<()> {
+    text(format_args!("{line}\n"))
 }
 
-macro_rules! eprintln {
-    ($($text:tt)*) => { ::std::eprintln!("{}", ::kiln_map::visible(&::std::format!($($text)*))) };
+/// Says a line besides the result. A terminal that was closed ends nothing.
+pub fn note(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{}", visible(&line.to_string()));
 }
 
-/// The standard output for data: as they are where a program takes them, [`visible`] on a terminal.
+/// What the first event came to that couldn't be printed.
+static LOST: Mutex<Option<Error>> = Mutex::new(None);
+
+/// Prints a line of what goes on for long. Nothing stops because nobody reads it; [`settle`] says at the end what is missing.
+pub fn event(line: impl Display) {
+    let mut lost = LOST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if lost.is_none() {
+        *lost = written(&format!("{line}\n")).err();
+    }
+}
+
+/// An error if an event couldn't be printed.
+pub fn settle() -> Result<()> {
+    match LOST.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take() {
+        Some(error) => Err(error).context("the standard output couldn't be written"),
+        None => Ok(()),
+    }
+}
+
+fn written(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(visible(text).as_bytes())?;
+    // What is left in the buffer would be lost without a word when the program ends.
+    out.flush()
+}
+
+/// The standard output for rows of data: as they are where a program takes them, [`visible`] on a terminal.
 pub struct Rows {
-    out: std::io::BufWriter<StdoutLock<'static>>,
+    out: BufWriter<StdoutLock<'static>>,
     is_terminal: bool,
 }
 
@@ -27,13 +59,13 @@ impl Rows {
     /// Of this process.
     pub fn new() -> Rows {
         let out = std::io::stdout();
-        Rows { is_terminal: out.is_terminal(), out: std::io::BufWriter::new(out.lock()) }
+        Rows { is_terminal: out.is_terminal(), out: BufWriter::new(out.lock()) }
     }
 }
 
 impl Write for Rows {
     // What is formatted comes in whole texts.
-    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match std::str::from_utf8(bytes) {
             Ok(text) if self.is_terminal => self.out.write_all(visible(text).as_bytes())?,
             _ => self.out.write_all(bytes)?,
@@ -41,7 +73,7 @@ impl Write for Rows {
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> Result<()> {
+    fn flush(&mut self) -> std::io::Result<()> {
         self.out.flush()
     }
 }

@@ -12,6 +12,7 @@ use kiln::{Model, nearest};
 use kiln_map::Budget;
 use serde_json::Value;
 
+use super::out;
 use super::source::listed;
 
 /// How raw data become a model's rows.
@@ -91,7 +92,7 @@ pub fn with_answers(model: &Model, path: Option<&Path>) -> Result<Box<dyn Datase
         (Way::Images { size, crop, .. }, Some(path)) => images(model, path, size, crop),
         (Way::Images { size: ImageSize { channels: 1, height: 28, width: 28 }, .. }, None) => {
             let seed = model.about().training.get("seed").and_then(Value::as_u64).unwrap_or(0);
-            eprintln!("no data named: 5000 digits, made anew");
+            out::note("no data named: 5000 digits, made anew");
             Ok(Box::new(data::digits(5000, seed.wrapping_add(1_000_003))))
         }
         (Way::Text { tokens, window, column: None }, Some(path)) => {
@@ -148,7 +149,7 @@ fn images(model: &Model, path: &Path, size: ImageSize, crop: Option<f64>) -> Res
     }
     let gallery = pictures_of(size, crop).folder(path)?;
     for skipped in &gallery.skipped {
-        eprintln!("left out: {skipped}");
+        out::note(format_args!("left out: {skipped}"));
     }
     Ok(Box::new(by_class(gallery.set, names).with_context(|| path.display().to_string())?))
 }

@@ -7,6 +7,8 @@ use clap::Args;
 use kiln::trainer::sparkline;
 use serde_json::{Value, json};
 
+use super::out;
+
 /// Compare runs
 ///
 /// A line for each run: how long it was, its best epoch, what came out on the test set, and its validation loss from epoch to epoch.
@@ -36,8 +38,7 @@ pub fn run(flags: Flags) -> Result<()> {
         bail!("{}: there is no run in this folder", flags.folder.display());
     }
     if flags.json {
-        rows.iter().for_each(|row| println!("{row}"));
-        return Ok(());
+        return rows.iter().try_for_each(out::line);
     }
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -52,7 +53,7 @@ pub fn run(flags: Flags) -> Result<()> {
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     for row in &table {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        out::line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use kiln::nearest;
 pub struct Key {
     pub name: &'static str,
     pub heading: &'static str,
+    /// The parts of a training (of [`PARTS`]) whose numbers it changes. A run that goes on keeps such a setting, unless the change is allowed.
+    pub changes: &'static [&'static str],
     /// What stands for the value in the help; nothing for a switch.
     pub value: &'static str,
     pub help: &'static str,
@@ -21,7 +23,7 @@ pub struct Key {
 }
 
 macro_rules! keys {
-    ($($heading:literal { $($name:literal $field:ident: $type:ty = $value:literal $help:literal;)* })*) => {
+    ($($heading:literal { $($name:literal $field:ident: $type:tt [$changes:expr] = $value:literal $help:literal;)* })*) => {
         /// What was said, by flags or in a file. What wasn't is chosen when the data are known.
         #[derive(Clone, Debug, Default)]
         pub struct Settings {
@@ -34,6 +36,7 @@ macro_rules! keys {
         pub const KEYS: &[Key] = &[$($(Key {
             name: $name,
             heading: $heading,
+            changes: $changes,
             value: $value,
             help: $help,
             set: |settings, text| {
@@ -45,66 +48,79 @@ macro_rules! keys {
     };
 }
 
+/// Of settings that change no number, or only how many of them there are.
+const NOTHING: &[&str] = &[];
+
+/// Of settings that say which rows there are and what they look like, from which much follows.
+const ROWS: &[&str] =
+    &["data", "validation data", "layers", "loss", "optimizer", "order of rows", "class weights", "metrics"];
+
+/// Of settings that say what the layers are.
+const LAYERS: &[&str] = &["layers", "loss", "optimizer"];
+
+/// Of the seed, from which the parts of the data follow too.
+const SEED: &[&str] = &["seed", "data", "validation data", "order of rows", "class weights"];
+
 /// The heading of what is about data.
 const DATA: &str = "Data";
 
 keys! {
     "Data" {
-        "target" target: String = "COLUMN" "The column of a table to predict [default: target, label, class or y, else the last]";
-        "task" task: String = "KIND" "classes or number, where a table doesn't show which";
-        "ignore" ignore: String = "COLUMNS" "Columns of a table to leave out, with commas between them";
-        "embed" embed: String = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
-        "columns" columns: String = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, calendar";
-        "text" text: String = "COLUMN" "The column of a table that holds texts, to learn the --target from their words";
-        "frame" frame: PathBuf = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
-        "images" images: String = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
-        "group" group: String = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
-        "time" time: String = "COLUMN" "Rows are cut in parts by this number or date: later ones are watched and tested";
-        "test-fraction" test_fraction: Share = "SHARE" "The share kept for the test at the end, where no test set comes with the data [default: 0.2]";
-        "val-fraction" val_fraction: Share = "SHARE" "The share of the rest that is held out to watch while training [default: 0.1; of tables 0.2]";
-        "image-size" image_size: Count = "PIXELS" "Resize images to this side [default: that of the first image, at most 64]";
-        "grey" grey: bool = "" "Read images without colour";
-        "strict" strict: bool = "" "Stop at an image that can't be read, instead of leaving it out";
-        "augment" augment: String = "CHANGES" "Vary training images: \"flip, shift 2, rotate 10, scale 0.1, noise 0.05, cutout 6\"";
-        "pieces" pieces: String = "WHAT" "What a text is cut in: characters, bytes, words, or learned N (byte pairs) [default: characters; where there are classes, words]";
-        "window" window: Count = "LENGTH" "How many pieces of a text are seen at once [default: 64]";
+        "target" target: String [ROWS] = "COLUMN" "The column of a table to predict [default: target, label, class or y, else the last]";
+        "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which";
+        "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
+        "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
+        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, calendar";
+        "text" text: String [ROWS] = "COLUMN" "The column of a table that holds texts, to learn the --target from their words";
+        "frame" frame: PathBuf [NOTHING] = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
+        "images" images: String [ROWS] = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
+        "group" group: String [ROWS] = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
+        "time" time: String [ROWS] = "COLUMN" "Rows are cut in parts by this number or date: later ones are watched and tested";
+        "test-fraction" test_fraction: Share [ROWS] = "SHARE" "The share kept for the test at the end, where no test set comes with the data [default: 0.2]";
+        "val-fraction" val_fraction: Share [ROWS] = "SHARE" "The share of the rest that is held out to watch while training [default: 0.1; of tables 0.2]";
+        "image-size" image_size: Count [ROWS] = "PIXELS" "Resize images to this side [default: that of the first image, at most 64]";
+        "grey" grey: bool [ROWS] = "" "Read images without colour";
+        "strict" strict: bool [NOTHING] = "" "Stop at an image that can't be read, instead of leaving it out";
+        "augment" augment: String [&["data"]] = "CHANGES" "Vary training images: \"flip, shift 2, rotate 10, scale 0.1, noise 0.05, cutout 6\"";
+        "pieces" pieces: String [ROWS] = "WHAT" "What a text is cut in: characters, bytes, words, or learned N (byte pairs) [default: characters; where there are classes, words]";
+        "window" window: Count [ROWS] = "LENGTH" "How many pieces of a text are seen at once [default: 64]";
     }
     "Model" {
-        "layers" layers: String = "LAYERS" "The layers: \"conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense\"";
-        "preset" preset: String = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts wavenet, lstm, gru, transformer; for texts with classes words";
-        "from" from: PathBuf = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input";
-        "freeze" freeze: String = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
-        "head" head: bool = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";
+        "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense\"";
+        "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts wavenet, lstm, gru, transformer; for texts with classes words";
+        "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input";
+        "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
+        "head" head: bool [LAYERS] = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";
     }
     "Training" {
-        "epochs" epochs: Whole = "N" "How often to go through the training set";
-        "batch-size" batch_size: Count = "N" "How many rows make one step; the last batch of an epoch may be smaller";
-        "lr" lr: Rate = "RATE" "The learning rate";
-        "optimizer" optimizer: String = "NAME" "sgd, momentum, nesterov, adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, lion, lamb or muon";
-        "schedule" schedule: String = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any";
-        "weight-decay" weight_decay: Amount = "SHARE" "How much weights shrink, in proportion to the rate";
-        "label-smoothing" label_smoothing: Amount = "SHARE" "How much of each label goes to all classes";
-        "clip" clip: Amount = "NORM" "The most the norm of all gradients may be";
-        "accumulate" accumulate: Count = "N" "Change the weights after every N batches only";
-        "ema" ema: Share = "DECAY" "Keep a moving average of the weights, and use it";
-        "sampling" sampling: String = "WHICH" "shuffled; or balanced: each class drawn equally often";
-        "class-weights" class_weights: String = "WHICH" "balanced, or none";
-        "early-stop" early_stop: Whole = "N" "End when validation is no better for N epochs; 0 never does";
-        "time-limit" time_limit: Seconds = "TIME" "End after so long: 90s, 10m, 2h";
-        "k-fold" k_fold: Count = "N" "Cross-validate with N folds first, and say how much results vary";
-        "seed" seed: Seed = "NUMBER" "Where randomness starts [default: 7]";
-        "threads" threads: Threads = "N" "How many threads may work [default: every core, or KILN_THREADS]";
+        "epochs" epochs: Whole [NOTHING] = "N" "How often to go through the training set";
+        "batch-size" batch_size: Count [&["batch size"]] = "N" "How many rows make one step; the last batch of an epoch may be smaller";
+        "lr" lr: Rate [&["rate"]] = "RATE" "The learning rate";
+        "optimizer" optimizer: String [&["optimizer"]] = "NAME" "sgd, momentum, nesterov, adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, lion, lamb or muon";
+        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any";
+        "weight-decay" weight_decay: Amount [&["optimizer"]] = "SHARE" "How much weights shrink, in proportion to the rate";
+        "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
+        "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
+        "accumulate" accumulate: Count [&["accumulated batches"]] = "N" "Change the weights after every N batches only";
+        "ema" ema: Share [&["averages"]] = "DECAY" "Keep a moving average of the weights, and use it";
+        "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
+        "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";
+        "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
+        "time-limit" time_limit: Seconds [NOTHING] = "TIME" "End after so long: 90s, 10m, 2h";
+        "k-fold" k_fold: Count [NOTHING] = "N" "Cross-validate with N folds first, and say how much results vary";
+        "seed" seed: Seed [SEED] = "NUMBER" "Where randomness starts [default: 7]";
+        "threads" threads: Threads [NOTHING] = "N" "How many threads may work [default: every core, or KILN_THREADS]";
     }
     "Run" {
-        "out" out: PathBuf = "DIR" "The folder of the run [default: a new one in runs/]";
-        "checkpoint-dir" checkpoint_dir: PathBuf = "DIR" "Where checkpoints go [default: checkpoints/ in the run's folder]";
-        "checkpoint-every" checkpoint_every: String = "HOW OFTEN" "\"2 epochs\" or \"500 steps\" [default: every epoch]";
-        "keep" keep: Whole = "N" "How many checkpoints stay besides the last and the best [default: 0]";
-        "log-csv" log_csv: PathBuf = "FILE" "Another place for the table of epochs";
-        "tensorboard" tensorboard: PathBuf = "DIR" "Write events for TensorBoard";
-        "resume" resume: PathBuf = "DIR" "Go on with the run in this folder";
-        "quiet" quiet: bool = "" "Print the result and nothing else";
-        "json" json: bool = "" "Print JSON for programs, an object a line";
+        "out" out: PathBuf [NOTHING] = "DIR" "The folder of the run [default: a new one in runs/]";
+        "checkpoint-dir" checkpoint_dir: PathBuf [NOTHING] = "DIR" "Where checkpoints go [default: checkpoints/ in the run's folder]";
+        "checkpoint-every" checkpoint_every: String [NOTHING] = "HOW OFTEN" "\"2 epochs\" or \"500 steps\" [default: every epoch]";
+        "keep" keep: Whole [NOTHING] = "N" "How many checkpoints stay besides the last and the best [default: 0]";
+        "log-csv" log_csv: PathBuf [NOTHING] = "FILE" "Another place for the table of epochs";
+        "tensorboard" tensorboard: PathBuf [NOTHING] = "DIR" "Write events for TensorBoard";
+        "resume" resume: PathBuf [NOTHING] = "DIR" "Go on with the run in this folder";
+        "quiet" quiet: bool [NOTHING] = "" "Print the result and nothing else";
+        "json" json: bool [NOTHING] = "" "Print JSON for programs, an object a line";
     }
 }
 
@@ -244,6 +260,67 @@ impl Settings {
         }
     }
 
+    /// The parts that may differ from a run's, by what `--allow-changes` names: settings of the table, or `data`.
+    pub fn parts(allowed: &[&str]) -> Result<Vec<&'static str>> {
+        let mut parts = Vec::new();
+        let known = || KEYS.iter().filter(|key| !key.changes.is_empty());
+        for name in allowed {
+            if *name == "data" {
+                parts.extend(ROWS);
+                continue;
+            }
+            let Some(key) = known().find(|key| key.name == *name) else {
+                let mend = match (
+                    nearest(name, known().map(|key| key.name)),
+                    KEYS.iter().any(|key| key.name == *name),
+                ) {
+                    (_, true) => "it changes no number and needn't be allowed".to_string(),
+                    (Some(near), false) => format!("did you mean {near}?"),
+                    (None, false) => {
+                        format!(
+                            "there are data, {}",
+                            known().map(|key| key.name).collect::<Vec<_>>().join(", ")
+                        )
+                    }
+                };
+                bail!("--allow-changes {name}: {mend}");
+            };
+            parts.extend(key.changes);
+        }
+        Ok(parts)
+    }
+
+    /// What `--allow-changes` calls a part.
+    pub fn named(part: &str) -> &'static str {
+        let is_named = |key: &&Key| key.heading != DATA && key.changes.first() == Some(&part);
+        let only =
+            KEYS.iter().find(|key| is_named(key) && key.changes.len() == 1).or(KEYS.iter().find(is_named));
+        only.map_or("data", |key| key.name)
+    }
+
+    /// Refuses settings that change numbers, are `said` anew for a run that goes on, and aren't what they were `then`, unless they are
+    /// allowed. What isn't said is as it was; where somebody changed the run's file, its checkpoint knows.
+    pub fn only_as_before(&self, said: &Settings, then: &Settings, allowed: &[&str]) -> Result<()> {
+        for key in KEYS.iter().filter(|key| !key.changes.is_empty() && (key.get)(said).is_some()) {
+            // A preset is kept as the layers it is.
+            let key = KEYS.iter().find(|other| key.name == "preset" && other.name == "layers").unwrap_or(key);
+            let (was, is) = ((key.get)(then), (key.get)(self));
+            if was != is && !allowed.contains(&key.name) {
+                let shown = |value: Option<toml::Value>| {
+                    value.map_or("nothing".to_string(), |value| value.to_string())
+                };
+                bail!(
+                    "--{}: the run has {}, and what goes on keeps it ({} is asked for); --allow-changes {} lets it change",
+                    key.name,
+                    shown(was),
+                    shown(is),
+                    key.name
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses settings that the model a training starts from has decided.
     pub fn only_without_base(&self, names: &[&str]) -> Result<()> {
         match KEYS.iter().find(|key| names.contains(&key.name) && (key.get)(self).is_some()) {
@@ -271,7 +348,33 @@ impl Settings {
     /// What a TOML file says.
     pub fn from_file(path: &Path) -> Result<Settings> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Settings::from_toml(&text).with_context(|| path.display().to_string())
+        let settings = Settings::from_toml(&text).with_context(|| path.display().to_string())?;
+        match settings.data.is_none() && KEYS.iter().all(|key| (key.get)(&settings).is_none()) {
+            true => bail!(
+                "{}: nothing is set in it; `kiln train DATA --print-config` shows what can be",
+                path.display()
+            ),
+            false => Ok(settings),
+        }
+    }
+
+    /// What the settings of a run were. They say all that is chosen for it, which tells them from other files.
+    pub fn of_run(path: &Path) -> Result<Settings> {
+        let settings = Settings::from_file(path)?;
+        match settings {
+            Settings {
+                epochs: Some(_),
+                batch_size: Some(_),
+                lr: Some(_),
+                optimizer: Some(_),
+                seed: Some(_),
+                ..
+            } => Ok(settings),
+            _ => bail!(
+                "{}: these aren't the settings of a run, which say epochs, batch-size, lr, optimizer and seed; was it changed?",
+                path.display()
+            ),
+        }
     }
 
     fn from_toml(text: &str) -> Result<Settings> {
@@ -411,6 +514,18 @@ mod tests {
                 Settings::from_toml(&settings.to_toml()).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn what_a_setting_changes_are_parts_of_a_training() {
+        for key in KEYS {
+            let unknown = key.changes.iter().find(|part| !kiln::trainer::PARTS.contains(part));
+            assert_eq!(unknown, None, "{}", key.name);
+        }
+        let error = |allowed: &str| Settings::parts(&[allowed]).unwrap_err().to_string();
+        assert_eq!(Settings::parts(&["lr", "schedule"]).unwrap(), ["rate", "schedule"]);
+        assert!(error("epochs").contains("needn't be allowed"));
+        assert!(error("shedule").contains("did you mean schedule?"));
     }
 
     #[test]

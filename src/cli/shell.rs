@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Command};
 use clap_complete::Shell;
 
+use super::out;
+
 /// Print what a shell needs to complete the command
 #[derive(Args)]
 #[command(after_long_help = "Examples:
@@ -26,8 +28,10 @@ pub struct ManFlags {
     folder: PathBuf,
 }
 
-pub fn completions(flags: CompletionFlags, mut command: Command) {
-    clap_complete::generate(flags.shell, &mut command, "kiln", &mut std::io::stdout());
+pub fn completions(flags: CompletionFlags, mut command: Command) -> Result<()> {
+    let mut text = Vec::new();
+    clap_complete::generate(flags.shell, &mut command, "kiln", &mut text);
+    out::text(String::from_utf8_lossy(&text))
 }
 
 pub fn man(flags: ManFlags, command: Command) -> Result<()> {
@@ -45,5 +49,5 @@ fn page(command: &Command, name: &str, folder: &Path) -> Result<()> {
     let named = command.clone().name(&*Box::leak(name.to_string().into_boxed_str()));
     clap_mangen::Man::new(named).render(&mut text)?;
     let path = folder.join(format!("{name}.1"));
-    std::fs::write(&path, text).with_context(|| path.display().to_string())
+    kiln_files::write(&path, text).with_context(|| path.display().to_string())
 }

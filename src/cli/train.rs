@@ -1,14 +1,15 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use kiln::Model;
 use kiln::data::Order;
 use kiln::model::{About, Task};
 use kiln::prelude::*;
+use kiln::schedule::Constant;
 use kiln::trainer::{
     Callback, Checkpoints, ClassWeights, CsvLog, EarlyStopping, JsonlLog, Moment, Run, TensorBoard,
     TimeLimit, cross_validate,
@@ -17,7 +18,9 @@ use serde_json::{Value, json};
 
 use super::base::Base;
 use super::choices;
+use super::folder::{CONFIG, Folder, Keep};
 use super::measure::Measured;
+use super::out;
 use super::report;
 use super::settings::{Amount, Count, Rate, Seed, Settings, Whole};
 use super::source::{self, Source};
@@ -34,6 +37,8 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train novel.txt                         a text, character by character
   kiln train config.toml                       what a file says; flags win over it
   kiln train --resume runs/digits-1            go on where a run ended
+  kiln train --resume runs/digits-1 --lr 1e-4 --allow-changes lr
+                                               go on with another rate
   kiln train photos/ --from resnet18.kiln --head --freeze 'layer*,conv1.*'
                                                a trained model, taught other classes
   kiln train x.csv --print-config              the file that would repeat the run
@@ -42,7 +47,9 @@ With --from, layers, weights and how raw data become rows are the model's; rows 
 Without --head the data's classes must be among the model's.
 
 The run's folder has model.kiln, report.html, config.toml, metrics.csv, metrics.jsonl and checkpoints/.
-The same seed gives the same weights, bit for bit, whatever the number of threads.";
+The same seed gives the same weights, bit for bit, whatever the number of threads.
+
+Ctrl-C, SIGTERM and SIGHUP finish the step, save, and say how to go on; the exit code is then 130, 143 or 129. A second one ends it at once.";
 
 /// Everything a training is made of, with nothing left open.
 struct Plan {
@@ -105,7 +112,7 @@ impl Plan {
             Plan { settings, base, layers, outputs, epochs, batch_size, rate, seed, metrics, early_stop };
         // Names and rules that make no sense are found now.
         plan.optimizer()?;
-        plan.schedule(1)?;
+        choices::schedule(plan.rule(), 1)?;
         Ok(plan)
     }
 
@@ -114,8 +121,8 @@ impl Plan {
         choices::optimizer(name, self.rate, self.settings.weight_decay.map_or(0.0, |decay| decay.0))
     }
 
-    fn schedule(&self, steps: u64) -> Result<Box<dyn kiln::schedule::Schedule>> {
-        choices::schedule(self.settings.schedule.as_deref().unwrap_or("constant"), steps)
+    fn rule(&self) -> &str {
+        self.settings.schedule.as_deref().unwrap_or("constant")
     }
 
     /// The model before its first step, and what there is to say of where it comes from.
@@ -128,16 +135,18 @@ impl Plan {
         Ok((Model::new(layers, about), Vec::new()))
     }
 
+    /// Where checkpoints go.
+    fn checkpoints(&self, folder: &Folder) -> PathBuf {
+        self.settings.checkpoint_dir.clone().unwrap_or_else(|| folder.at("checkpoints"))
+    }
+
     /// A trainer without anything that watches it.
-    fn trainer<'a, M: Layer>(
-        &self,
-        model: M,
-        source: &Source,
-        seed: u64,
-        steps: u64,
-    ) -> Result<Trainer<'a, M>> {
+    fn trainer<'a, M: Layer>(&self, model: M, source: &Source, seed: u64) -> Result<Trainer<'a, M>> {
         let smoothing = self.settings.label_smoothing.map_or(0.0, |share| share.0);
-        let (optimizer, schedule) = (self.optimizer()?, self.schedule(steps)?);
+        let optimizer = self.optimizer()?;
+        let rule = self.rule().to_string();
+        // It was read when the plan was made.
+        let schedule = move |steps| choices::schedule(&rule, steps).unwrap_or_else(|_| Box::new(Constant));
         let mut trainer = match &source.task {
             Task::Classes { .. } | Task::Text { .. } => {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
@@ -149,7 +158,7 @@ impl Plan {
             .batch_size(self.batch_size)
             .seed(seed)
             .metrics(self.metrics.iter().copied())
-            .schedule(schedule);
+            .schedule_over(schedule);
         if let Some(norm) = self.settings.clip {
             trainer = trainer.clip(Clip::GlobalNorm(norm.0));
         }
@@ -171,18 +180,22 @@ impl Plan {
         }
         Ok(trainer)
     }
-
-    /// How many updates there will be on so many rows.
-    fn updates(&self, rows: usize) -> u64 {
-        let batches = rows.div_ceil(self.batch_size) as u64 * self.epochs;
-        batches.div_ceil(self.settings.accumulate.map_or(1, |batches| batches.0 as u64))
-    }
 }
 
-/// Trains as the settings say.
-pub fn run(flags: Settings, print_config: bool) -> Result<()> {
+/// A run that goes on.
+struct Before {
+    folder: PathBuf,
+    settings: Settings,
+    /// What may change.
+    allowed: Vec<String>,
+}
+
+/// Trains as the settings say. The exit code is that of the signal that ended it, if one did.
+pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<ExitCode> {
     let began = Instant::now();
-    let (settings, resumes) = gather(flags)?;
+    let (settings, before) = gather(&flags, allowed)?;
+    let resumed = before.as_ref().filter(|_| !print_config).map(|before| Folder::open(&before.folder));
+    let resumed = resumed.transpose()?;
     if let Some(threads) = settings.threads {
         kiln::set_threads(threads.0);
     }
@@ -191,65 +204,111 @@ pub fn run(flags: Settings, print_config: bool) -> Result<()> {
     let source = source::load(&settings, base.as_ref())?;
     let plan = Plan::new(settings, base, &source)?;
     let (model, origin) = plan.model(&source, plan.seed)?;
+    if let Some(before) = &before {
+        let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
+        plan.settings.only_as_before(&flags, &before.settings, &allowed)?;
+    }
     if print_config {
-        print!("{}", plan.settings.to_toml());
-        return Ok(());
+        out::text(plan.settings.to_toml())?;
+        return Ok(ExitCode::SUCCESS);
     }
     source.said.iter().chain(&origin).for_each(|line| say.line(line));
-    let folder = match &resumes {
-        Some(folder) => folder.clone(),
-        None => new_folder(&plan.settings, &source)?,
+    let folder = match resumed {
+        Some(folder) => folder,
+        None => {
+            let folder = Folder::new(plan.settings.out.as_deref(), &source.name)?;
+            // From here on it can be gone on with.
+            folder.write(CONFIG, plan.settings.to_toml())?;
+            folder
+        }
     };
-    write(&folder.join("config.toml"), &plan.settings.to_toml())?;
-    write(&folder.join("environment.json"), &format!("{:#}\n", environment(&plan)))?;
-    if let Some(count) = plan.settings.k_fold {
+    let goes_on = before.is_some() && Checkpoints::last(plan.checkpoints(&folder)).exists();
+    if let (Some(count), false) = (plan.settings.k_fold, goes_on) {
         folds(&plan, &source, count.0, &say)?;
     }
-    let run = train(&plan, &source, &model, &folder, resumes.is_some(), &say)?;
-    finish(&plan, &source, &model, &folder, &run, &say, began)
+    let run = match train(&plan, &source, &model, &folder, before.as_ref(), &say) {
+        Err(error) => match error.downcast::<kiln::Error>() {
+            Ok(kiln::Error::Rescued { cause, saved }) => {
+                bail!(rescued(&plan, &source, &model, &cause, &saved))
+            }
+            Ok(kiln::Error::Changed { parts, what }) => {
+                let mut names: Vec<&str> = parts.into_iter().map(Settings::named).collect();
+                names.sort_unstable();
+                names.dedup();
+                let name = names.join(",");
+                bail!(
+                    "{}: another training was begun here ({what}); --allow-changes {name} goes on all the same",
+                    folder.path().display()
+                )
+            }
+            Ok(error) => return Err(error.into()),
+            Err(error) => return Err(error),
+        },
+        Ok(run) => run,
+    };
+    match run.interrupted() {
+        Some(signal) => interrupted(&plan, &source, &model, &folder, &run, signal, &say),
+        None => finish(&plan, &source, &model, &folder, &run, &say, began),
+    }
 }
 
 /// Flags, the file they name, and the run they go on with.
-fn gather(flags: Settings) -> Result<(Settings, Option<PathBuf>)> {
+fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Before>)> {
+    let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
+    Settings::parts(&names)?;
     if let Some(folder) = flags.resume.clone() {
-        let config = folder.join("config.toml");
+        let config = folder.join(CONFIG);
         if !config.exists() {
             bail!("{}: this is no run's folder; it has no config.toml", folder.display());
         }
-        let settings = flags.or(&Settings::from_file(&config)?);
-        return Ok((settings, Some(folder)));
+        let before = Settings::of_run(&config)?;
+        let mut inherited = before.clone();
+        if flags.preset.is_some() {
+            inherited.layers = None;
+        }
+        let settings = flags.clone().or(&inherited);
+        return Ok((settings, Some(Before { folder, settings: before, allowed })));
+    }
+    if !allowed.is_empty() {
+        bail!("--allow-changes is for a run that goes on; name it, --resume DIR");
     }
     match &flags.data {
         Some(path) if path.extension().is_some_and(|extension| extension == "toml") => {
             let file = Settings::from_file(path)?;
-            let said = Settings { data: None, ..flags };
+            let said = Settings { data: None, ..flags.clone() };
             Ok((said.or(&file), None))
         }
-        _ => Ok((flags, None)),
+        _ => Ok((flags.clone(), None)),
     }
 }
 
-/// A folder that isn't there yet, or the one that was asked for.
-fn new_folder(settings: &Settings, source: &Source) -> Result<PathBuf> {
-    let folder = match &settings.out {
-        Some(folder) if folder.join("config.toml").exists() => {
-            bail!(
-                "{}: there is a run in this folder; go on with it by --resume, or choose another --out",
-                folder.display()
-            );
+/// Keeps the model and what repeats the run beside a checkpoint that was saved elsewhere, and says so.
+fn rescued(plan: &Plan, source: &Source, model: &Model, cause: &kiln::Error, saved: &Path) -> String {
+    let folder = saved.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let settings =
+        Settings { out: None, resume: None, checkpoint_dir: None, log_csv: None, ..plan.settings.clone() };
+    let kept = model.save_as(&about(plan, source, model), folder.join("model.kiln")).and_then(|()| {
+        let path = folder.join(CONFIG);
+        kiln_files::write(&path, settings.to_toml()).map_err(|source| kiln::Error::File { path, source })
+    });
+    let folder = folder.display();
+    match kept {
+        Ok(()) => format!(
+            "{cause}; the training and its model, as far as they have come, are saved in {folder}. Go on with: kiln train --resume {folder}"
+        ),
+        Err(error) => {
+            format!("{cause}; the training as far as it has come is saved in {} ({error})", saved.display())
         }
-        Some(folder) => folder.clone(),
-        None => (1u64..)
-            .map(|number| Path::new("runs").join(format!("{}-{number}", source.name)))
-            .find(|folder| !folder.exists())
-            .context("every name is taken")?,
-    };
-    std::fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
-    Ok(folder)
+    }
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).with_context(|| format!("{} can't be written", path.display()))
+/// The model's description, before anything is known of its training.
+fn about(plan: &Plan, source: &Source, model: &Model) -> About {
+    let mut about = model.about().clone();
+    about.task = source.task.clone();
+    about.preparation = source.preparation.clone();
+    about.training.insert("seed".to_string(), plan.seed.into());
+    about
 }
 
 /// What the numbers depend on besides the settings.
@@ -260,17 +319,16 @@ fn environment(plan: &Plan) -> Value {
         "threads": kiln::threads(),
         "system": std::env::consts::OS,
         "processor": std::env::consts::ARCH,
-        "command": std::env::args().collect::<Vec<_>>(),
+        "command": std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>(),
     })
 }
 
 fn folds(plan: &Plan, source: &Source, count: usize, say: &Say) -> Result<()> {
-    let steps = plan.updates(source.train.len() * (count - 1) / count);
     let mut mistake = None;
     let folds = cross_validate(&source.train, count, plan.seed, |fold| {
         let seed = plan.seed + fold.number as u64;
         let model = plan.model(source, seed).map(|(model, _)| model.into_layers());
-        let trainer = model.and_then(|model| plan.trainer(model, source, seed, steps));
+        let trainer = model.and_then(|model| plan.trainer(model, source, seed));
         trainer.map(Trainer::quiet).unwrap_or_else(|error| {
             mistake = Some(error);
             Trainer::new(Sequential::new(), Mse::new(), Sgd::new(1.0)).epochs(0).quiet()
@@ -290,14 +348,14 @@ fn train<'a>(
     plan: &Plan,
     source: &'a Source,
     model: &'a Model,
-    folder: &Path,
-    resumes: bool,
+    folder: &'a Folder,
+    before: Option<&Before>,
     say: &Say,
 ) -> Result<Run<'a, &'a Sequential>> {
     let settings = &plan.settings;
-    let checkpoints = settings.checkpoint_dir.clone().unwrap_or_else(|| folder.join("checkpoints"));
+    let checkpoints = plan.checkpoints(folder);
     let best = if source.valid.is_empty() { "loss" } else { "val_loss" };
-    let mut trainer = plan.trainer(model.layers(), source, plan.seed, plan.updates(source.train.len()))?;
+    let mut trainer = plan.trainer(model.layers(), source, plan.seed)?;
     let shape: Vec<usize> = std::iter::once(1).chain(source.train.x().shape).collect();
     let dtype = kiln::model::dtype(&source.train.x());
     let summary = kiln::Summary::of_type(model.layers(), shape.as_slice(), dtype)?;
@@ -314,7 +372,7 @@ fn train<'a>(
         if kiln::threads() == 1 { "thread" } else { "threads" },
     ));
     say.event(json!({
-        "event": "begin", "run": folder, "layers": layers, "parameters": parameters,
+        "event": "begin", "run": folder.path(), "layers": layers, "parameters": parameters,
         "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(),
         "epochs": plan.epochs, "batch_size": plan.batch_size, "seed": plan.seed,
     }));
@@ -327,9 +385,15 @@ fn train<'a>(
     if let Some(limit) = settings.time_limit {
         trainer = trainer.callback(TimeLimit::new(limit.0));
     }
+    let files =
+        vec![(CONFIG, settings.to_toml()), ("environment.json", format!("{:#}\n", environment(plan)))];
     trainer = trainer
-        .callback(CsvLog::new(folder.join("metrics.csv")))
-        .callback(JsonlLog::new(folder.join("metrics.jsonl")));
+        .callback(Keep::new(folder, files))
+        .callback(CsvLog::new(folder.at("metrics.csv")))
+        .callback(JsonlLog::new(folder.at("metrics.jsonl")))
+        .rescue_to(
+            folder.elsewhere().into_iter().map(|folder| Checkpoints::last(folder.join("checkpoints"))),
+        );
     if let Some(path) = &settings.log_csv {
         trainer = trainer.callback(CsvLog::new(path));
     }
@@ -340,8 +404,10 @@ fn train<'a>(
     if let Some(count) = settings.keep {
         saves = saves.keep(count.0 as usize);
     }
-    trainer = trainer.checkpoints(saves).hint(format!("kiln train --resume {}", folder.display()));
-    if resumes {
+    trainer = trainer.checkpoints(saves).hint(hint(folder));
+    if let Some(before) = before {
+        let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
+        trainer = trainer.allow_changes(Settings::parts(&allowed)?);
         trainer = trainer.resume_if_there(Checkpoints::last(&checkpoints));
     }
     if say.json {
@@ -351,6 +417,11 @@ fn train<'a>(
         trainer = trainer.quiet();
     }
     Ok(trainer.fit(&source.train)?)
+}
+
+/// How to go on with a run.
+fn hint(folder: &Folder) -> String {
+    format!("kiln train --resume {}", folder.path().display())
 }
 
 /// How often checkpoints are written: `2 epochs`, `500 steps`.
@@ -374,9 +445,35 @@ impl Callback for Events {
         for (name, number) in at.numbers {
             event[name] = (*number).into();
         }
-        println!("{event}");
+        out::event(event);
         Ok(())
     }
+}
+
+/// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits.
+fn interrupted(
+    plan: &Plan,
+    source: &Source,
+    model: &Model,
+    folder: &Folder,
+    run: &Run<&Sequential>,
+    signal: i32,
+    say: &Say,
+) -> Result<ExitCode> {
+    let mut about = about(plan, source, model);
+    about.training.extend(run.training());
+    folder.check()?;
+    model.save_as(&about, folder.at("model.kiln"))?;
+    let hint = hint(folder);
+    match (say.json, say.quiet) {
+        (true, _) => say.event(json!({
+            "event": "interrupted", "run": folder.path(), "signal": signal, "steps": run.steps(), "resume": hint,
+        })),
+        // The trainer has said it already, unless it was to be quiet.
+        (false, true) => out::note(format!("interrupted; saved. Go on with: {hint}")),
+        (false, false) => {}
+    }
+    Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)))
 }
 
 /// Evaluates, writes the model and the report, and says what to try next.
@@ -384,11 +481,11 @@ fn finish(
     plan: &Plan,
     source: &Source,
     model: &Model,
-    folder: &Path,
+    folder: &Folder,
     run: &Run<&Sequential>,
     say: &Say,
     began: Instant,
-) -> Result<()> {
+) -> Result<ExitCode> {
     let measure = |set: &dyn Dataset| -> Result<Option<Measured>> {
         if set.is_empty() {
             return Ok(None);
@@ -397,20 +494,23 @@ fn finish(
     };
     let parts = [measure(&*source.train)?, measure(&*source.valid)?, measure(&*source.test)?];
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
-    let mut about = model.about().clone();
-    about.task = source.task.clone();
-    about.preparation = source.preparation.clone();
-    about.training = run.training();
-    about.training.insert("seed".to_string(), plan.seed.into());
+    let mut about = about(plan, source, model);
+    about.training.extend(run.training());
     about.training.insert("test".to_string(), test.clone());
-    let path = folder.join("model.kiln");
-    model.save_as(&about, &path)?;
+    let path = folder.at("model.kiln");
+    if let Err(error) = folder.check().and_then(|()| model.save_as(&about, &path)) {
+        let mut places = folder.elsewhere().into_iter().map(|folder| folder.join("model.kiln"));
+        match places.find(|place| model.save_as(&about, place).is_ok()) {
+            Some(place) => bail!("{error}; the trained model is saved in {}", place.display()),
+            None => return Err(error.into()),
+        }
+    }
     let seconds = began.elapsed().as_secs_f64();
     if let Some(reason) = run.stopped() {
         say.line(&format!("stopped: {reason}"));
     }
     let done = json!({
-        "event": "done", "run": folder, "model": path, "seconds": seconds, "epochs": run.history().len(),
+        "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": run.history().len(),
         "stopped": run.stopped(), "train": train, "val": valid, "test": test,
     });
     let [on_train, on_valid, on_test] = &parts;
@@ -432,23 +532,22 @@ fn finish(
         },
         folder,
     )?;
-    write(&folder.join("result.json"), &format!("{done:#}\n"))?;
+    folder.write("result.json", format!("{done:#}\n"))?;
     say.event(done);
     if say.json {
-        return Ok(());
+        out::settle()?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let mut out = std::io::stdout();
     for (name, part) in ["train", "val", "test"].iter().zip(&parts) {
         if let Some(part) = part {
-            writeln!(out, "{name:>5}  {}", part.line())?;
+            out::line(format_args!("{name:>5}  {}", part.line()))?;
         }
     }
-    writeln!(
-        out,
+    out::line(format_args!(
         "{} after {seconds:.1} s; look at {}",
         path.display(),
-        folder.join("report.html").display()
-    )?;
+        folder.at("report.html").display()
+    ))?;
     if !say.quiet {
         let model = path.display();
         say.line(&format!(
@@ -456,7 +555,7 @@ fn finish(
              `kiln train --help` for other models, rates and augmentation"
         ));
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Where messages go: stderr for people, stdout for programs.
@@ -472,13 +571,13 @@ impl Say {
 
     fn line(&self, text: &str) {
         if !self.quiet && !self.json {
-            eprintln!("{text}");
+            out::note(text);
         }
     }
 
     fn event(&self, event: Value) {
         if self.json {
-            println!("{event}");
+            out::event(event);
         }
     }
 }

@@ -127,6 +127,8 @@ pub struct Moment<'s> {
 pub(super) enum Wish {
     Stop(String),
     Save(PathBuf),
+    /// In a folder that is there.
+    SaveThere(PathBuf),
     Remove(PathBuf),
     KeepBest,
     RestoreBest,

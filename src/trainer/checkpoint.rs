@@ -1,16 +1,20 @@
 //! Checkpoints in a folder: the last few, and the best.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use kiln_files::Hold;
 use kiln_nn::Data;
 
-use super::callback::{Callback, Moment};
+use super::callback::{Callback, Moment, Wish};
 use super::monitor::Monitor;
 use crate::{Error, Result};
 
 /// Saves the training every so many epochs or steps, and at its end: `last.state` always, `step-N.state` as many as are
 /// to be kept, `best.state` of the best epoch.
-#[derive(Clone, Debug)]
+///
+/// A training has the folder for itself: a second one, in this process or another, is refused.
+#[derive(Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
     every: Every,
@@ -19,6 +23,7 @@ pub struct Checkpoints {
     /// The step of `last.state`, once this session has written one.
     saved: Option<u64>,
     best: Option<Monitor>,
+    hold: Option<Hold>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +42,7 @@ impl Checkpoints {
             kept: Vec::new(),
             saved: None,
             best: None,
+            hold: None,
         }
     }
 
@@ -69,17 +75,28 @@ impl Checkpoints {
         Checkpoints::last(&self.folder)
     }
 
+    /// A folder that is gone isn't made again: what it held is lost, and whoever trains must know.
+    fn check(&self) -> Result<()> {
+        match self.hold.as_ref().is_none_or(Hold::is_there) {
+            true => Ok(()),
+            false => {
+                let gone = std::io::Error::new(ErrorKind::NotFound, "the folder is gone");
+                Err(Error::file(&self.folder)(gone))
+            }
+        }
+    }
+
     fn save(&mut self, at: &mut Moment) {
         self.saved = Some(at.step);
         let numbered = |step: u64| self.folder.join(format!("step-{step}.state"));
         if self.keep > 0 && self.kept.last() != Some(&at.step) {
-            at.save(numbered(at.step));
+            at.wishes.push(Wish::SaveThere(numbered(at.step)));
             self.kept.push(at.step);
             while self.kept.len() > self.keep {
                 at.remove(numbered(self.kept.remove(0)));
             }
         }
-        at.save(self.last_path());
+        at.wishes.push(Wish::SaveThere(self.last_path()));
     }
 }
 
@@ -87,8 +104,17 @@ impl Callback for Checkpoints {
     fn before(&mut self, _at: &mut Moment) -> Result<()> {
         // A folder that can't be written to is found out now, not after the first epoch.
         std::fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))?;
-        let trial = self.folder.join(format!(".trial.{}", std::process::id()));
-        std::fs::write(&trial, []).map_err(Error::file(&self.folder))?;
+        let hold = Hold::of(&self.folder).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => Error::format(
+                &self.folder,
+                "another training writes its checkpoints to this folder; give each its own",
+            ),
+            _ => Error::file(&self.folder)(error),
+        });
+        self.hold = Some(hold?);
+        kiln_files::remove_unfinished(&self.folder).map_err(Error::file(&self.folder))?;
+        let trial = self.folder.join(".trial");
+        kiln_files::write_there(&trial, []).map_err(Error::file(&self.folder))?;
         std::fs::remove_file(&trial).map_err(Error::file(&trial))
     }
 
@@ -96,16 +122,18 @@ impl Callback for Checkpoints {
         if let Every::Steps(steps) = self.every
             && at.step.is_multiple_of(steps)
         {
+            self.check()?;
             self.save(at);
         }
         Ok(())
     }
 
     fn after_epoch(&mut self, at: &mut Moment) -> Result<()> {
+        self.check()?;
         if let Some(monitor) = &mut self.best
             && monitor.observe(at)?
         {
-            at.save(self.folder.join("best.state"));
+            at.wishes.push(Wish::SaveThere(self.folder.join("best.state")));
         }
         if let Every::Epochs(epochs) = self.every
             && (at.epoch.is_multiple_of(epochs) || at.is_last())
@@ -118,6 +146,7 @@ impl Callback for Checkpoints {
     fn after(&mut self, at: &mut Moment) -> Result<()> {
         // What stopped early is saved where it stopped; what failed stays as it was saved before.
         if !at.failed && self.saved != Some(at.step) {
+            self.check()?;
             self.save(at);
         }
         Ok(())

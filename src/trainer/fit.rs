@@ -1,5 +1,7 @@
 //! The loop: batches in, steps, epochs, callbacks.
 
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -9,16 +11,19 @@ use kiln_nn::metrics::{History, Metric};
 use kiln_nn::optim::Optimizer;
 use kiln_nn::schedule::{RateFinder, ReduceOnPlateau, Schedule};
 use kiln_nn::{Context, DType, Layer, Step, StepOptions, Tensor};
+use serde_json::Value;
 
 use super::callback::{Callback, Moment, Wish};
 use super::evaluate::{Evaluate, Truth, evaluator, target};
+use super::identity::{Identity, of_batching};
 use super::interrupt::Interrupt;
 use super::monitor::no_such_number;
 use super::nan::Anchor;
 use super::progress::Progress;
 use super::state::{put_weights, set_weights};
-use super::{ClassWeights, Length, Settings};
+use super::{ClassWeights, Length, Planned, Settings};
 use crate::inputs::{all, blank, meant};
+use crate::note::note;
 use crate::store::Store;
 use crate::{Error, Result};
 
@@ -37,6 +42,8 @@ pub(super) struct Fitted {
     pub(super) elapsed: Duration,
     /// Why it ended before its time.
     pub(super) stopped: Option<String>,
+    /// The signal that ended it.
+    pub(super) signal: Option<i32>,
 }
 
 /// Trains the model in place. `N` is 3 where rows have weights, else 2.
@@ -57,7 +64,18 @@ pub(super) fn fit<const N: usize>(
     check_metrics(&settings.metrics, train)?;
     let class_weights = settings.class_weights.as_ref().map(|weights| weigh(weights, train)).transpose()?;
     let options = std::mem::take(&mut settings.options);
-    let planned = settings.schedule.take().map(|planned| planned(steps.div_ceil(settings.accumulate)));
+    let planned = settings.schedule.take();
+    let schedule = planned.as_ref().map(|planned| planned.of(steps.div_ceil(settings.accumulate)));
+    let identity = Identity {
+        model: *model,
+        loss: loss.clone(),
+        optimizer,
+        train,
+        valid,
+        metrics: settings.metrics.iter().map(|metric| metric.name().to_string()).collect(),
+        said: said(settings),
+        known: OnceCell::new(),
+    };
     if settings.progress {
         settings.callbacks.push(Box::new(Progress::new()));
     }
@@ -69,7 +87,9 @@ pub(super) fn fit<const N: usize>(
         valid: valid.map(|set| (set, evaluator(*model, loss.clone(), set, batching.size))),
         base_rate: optimizer.rate(),
         rate: f64::NAN,
-        schedule: planned,
+        planned: planned.as_ref(),
+        schedule,
+        identity,
         plateau: settings.plateau.take(),
         truth: Truth::new(&train.y()),
         metrics: settings.metrics.clone(),
@@ -93,6 +113,7 @@ pub(super) fn fit<const N: usize>(
         best: None,
         restores_best: false,
         stopped: None,
+        signal: None,
         failed: false,
         anchor: None,
     };
@@ -104,11 +125,24 @@ pub(super) fn fit<const N: usize>(
     let outcome = session.epochs(&interrupt);
     session.failed = outcome.is_err();
     let told = session.notify(|callback, at| callback.after(at)).and_then(|()| session.grant_all());
-    outcome.and(told)?;
-    if interrupt.asked() && !session.settings.quiet {
+    outcome.and(told).map_err(|error| session.rescue(error))?;
+    if session.signal.is_some() && !session.settings.quiet {
         session.say_how_to_go_on();
     }
     session.finish()
+}
+
+/// Settings that change numbers, as they are said.
+fn said(settings: &Settings) -> BTreeMap<&'static str, Value> {
+    let plateau = settings.plateau.as_ref().map(|(plateau, number)| format!("{plateau:?} of {number}"));
+    let weights = settings.class_weights.as_ref().map(|weights| format!("{weights:?}"));
+    let own = [
+        ("accumulated batches", settings.accumulate.into()),
+        ("plateau", plateau.into()),
+        ("class weights", weights.into()),
+    ];
+    let batching = of_batching(&settings.batching);
+    settings.said.clone().into_iter().chain(batching).chain(own).collect()
 }
 
 /// Layers are made by the first tensor that reaches them, and a checkpoint needs to know them.
@@ -179,7 +213,7 @@ fn step<'s, const N: usize>(
 }
 
 /// An optimizer of the caller's.
-struct Borrowed<'s>(&'s dyn Optimizer);
+pub(super) struct Borrowed<'s>(pub(super) &'s dyn Optimizer);
 
 impl Optimizer for Borrowed<'_> {
     fn rate(&self) -> f64 {
@@ -214,7 +248,9 @@ pub(super) struct Session<'s, 'a, const N: usize> {
     pub(super) base_rate: f64,
     /// The rate the step has now.
     pub(super) rate: f64,
-    pub(super) schedule: Option<Box<dyn Schedule + 'a>>,
+    pub(super) planned: Option<&'s Planned<'a>>,
+    pub(super) schedule: Option<Box<dyn Schedule + 's>>,
+    pub(super) identity: Identity<'s>,
     pub(super) plateau: Option<(ReduceOnPlateau, String)>,
     pub(super) truth: Truth,
     pub(super) metrics: Vec<Metric>,
@@ -246,6 +282,8 @@ pub(super) struct Session<'s, 'a, const N: usize> {
     pub(super) best: Option<Store>,
     pub(super) restores_best: bool,
     pub(super) stopped: Option<String>,
+    /// The signal that ended the training.
+    pub(super) signal: Option<i32>,
     pub(super) failed: bool,
     /// Where to look from, should a loss be no number.
     pub(super) anchor: Option<Anchor>,
@@ -270,7 +308,11 @@ impl<const N: usize> Session<'_, '_, N> {
                 }
                 // Only now, so that a checkpoint of an epoch's last step knows that the epoch is over.
                 self.grant_all()?;
-                if interrupt.asked() {
+                if let Some(signal) = interrupt.asked()
+                    && self.stopped.is_none()
+                    && self.done < self.steps
+                {
+                    self.signal = Some(signal);
                     self.stopped.get_or_insert_with(|| "interrupted".to_string());
                 }
             }
@@ -337,10 +379,11 @@ impl<const N: usize> Session<'_, '_, N> {
                 None => return Err(no_such_number(number, &self.numbers)),
             }
         }
-        self.notify(|callback, at| callback.after_epoch(at))?;
+        let told = self.notify(|callback, at| callback.after_epoch(at));
+        // Also where that failed: what is rescued then begins with the next epoch.
         self.sums = Sums::default();
         self.metrics.iter_mut().for_each(Metric::reset);
-        Ok(())
+        told
     }
 
     fn evaluate(&mut self, numbers: &mut Vec<(String, f64)>) -> Result<()> {
@@ -400,6 +443,7 @@ impl<const N: usize> Session<'_, '_, N> {
                 self.stopped.get_or_insert(reason);
             }
             Wish::Save(path) => self.capture()?.save(path)?,
+            Wish::SaveThere(path) => self.capture()?.0.save_there(&path)?,
             Wish::Remove(path) => match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::file(path)(error));
@@ -422,11 +466,33 @@ impl<const N: usize> Session<'_, '_, N> {
     fn say_how_to_go_on(&self) {
         let place = format!("interrupted in epoch {} after step {}", self.epoch, self.done);
         match (&self.settings.hint, &self.settings.saves_to) {
-            (Some(hint), _) => eprintln!("{place}; saved. Go on with: {hint}"),
+            (Some(hint), _) => note(format!("{place}; saved. Go on with: {hint}")),
             (None, Some(path)) => {
-                eprintln!("{place}; saved. Go on from {} with Trainer::resume", path.display())
+                note(format!("{place}; saved. Go on from {} with Trainer::resume", path.display()))
             }
-            (None, None) => eprintln!("{place}"),
+            (None, None) => note(place),
+        }
+    }
+
+    /// Saves what there is in another place, where a file couldn't be written.
+    fn rescue(&self, error: Error) -> Error {
+        if !matches!(error, Error::File { .. }) || self.settings.rescue.is_empty() {
+            return error;
+        }
+        let Ok(state) = self.capture() else { return error };
+        let saved = |place: &&std::path::PathBuf| {
+            let made = |folder: &&std::path::Path| !folder.as_os_str().is_empty() && !folder.exists();
+            let made: Vec<_> = place.ancestors().skip(1).take_while(made).collect();
+            let is_saved = state.save(place).is_ok();
+            if !is_saved {
+                // No empty folders are left behind.
+                made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+            }
+            is_saved
+        };
+        match self.settings.rescue.iter().find(saved) {
+            Some(place) => Error::Rescued { cause: Box::new(error), saved: place.clone() },
+            None => error,
         }
     }
 
@@ -437,7 +503,13 @@ impl<const N: usize> Session<'_, '_, N> {
             _ => self.swap_averages()?,
         }
         let elapsed = self.elapsed();
-        Ok(Fitted { history: self.history, steps: self.done, elapsed, stopped: self.stopped })
+        Ok(Fitted {
+            history: self.history,
+            steps: self.done,
+            elapsed,
+            stopped: self.stopped,
+            signal: self.signal,
+        })
     }
 }
 

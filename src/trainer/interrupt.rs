@@ -1,49 +1,84 @@
-//! Ctrl-C: the step that is under way is finished first. A second one ends the program at once.
+//! Signals that ask for the end: Ctrl-C, and what schedulers, containers and closing terminals send. The step that is under way is
+//! finished first. A second one ends the program at once.
 
-use std::sync::OnceLock;
+use std::io::Result;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-/// Whether somebody asked for the end.
-static ASKED: AtomicBool = AtomicBool::new(false);
-/// How many trainings would hear of it.
-static LISTENING: AtomicUsize = AtomicUsize::new(0);
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
-/// While it lives, Ctrl-C is heard here.
-pub(super) struct Interrupt(bool);
+#[cfg(unix)]
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, signal_hook::consts::SIGHUP];
+#[cfg(not(unix))]
+const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+
+/// What was heard.
+struct Heard {
+    /// The signal; 0 where none came.
+    signal: Arc<AtomicUsize>,
+    /// Whether the next one ends the program: after the first, and where no training listens.
+    at_once: Arc<AtomicBool>,
+    /// How many trainings listen.
+    listening: AtomicUsize,
+}
+
+impl Heard {
+    fn install() -> Result<Heard> {
+        let (signal, at_once) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+        for number in SIGNALS.into_iter().filter(|number| !is_ignored(*number)) {
+            // In this order: the first signal finds that it needn't end the program, and sees to it that the next one does.
+            flag::register_conditional_shutdown(number, 128 + number, at_once.clone())?;
+            flag::register_usize(number, signal.clone(), number as usize)?;
+            flag::register(number, at_once.clone())?;
+        }
+        Ok(Heard { signal, at_once, listening: AtomicUsize::new(0) })
+    }
+}
+
+/// Whoever started the program with a signal ignored (`nohup`) wants it to stay so.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// While it lives, signals that ask for the end are heard here.
+pub(super) struct Interrupt(Option<&'static Heard>);
 
 impl Interrupt {
-    /// Listens; or not, where another part of the program has taken Ctrl-C for itself.
+    /// Listens, where the system lets it.
     pub(super) fn listen() -> Interrupt {
-        static INSTALLED: OnceLock<bool> = OnceLock::new();
-        let installed = *INSTALLED.get_or_init(|| ctrlc::set_handler(heard).is_ok());
-        if installed && LISTENING.fetch_add(1, Ordering::SeqCst) == 0 {
-            ASKED.store(false, Ordering::SeqCst);
+        static HEARD: OnceLock<Option<Heard>> = OnceLock::new();
+        let heard = HEARD.get_or_init(|| Heard::install().ok()).as_ref();
+        if let Some(heard) = heard
+            && heard.listening.fetch_add(1, Ordering::SeqCst) == 0
+        {
+            heard.signal.store(0, Ordering::SeqCst);
+            heard.at_once.store(false, Ordering::SeqCst);
         }
-        Interrupt(installed)
+        Interrupt(heard)
     }
 
     /// Doesn't listen.
     pub(super) fn deaf() -> Interrupt {
-        Interrupt(false)
+        Interrupt(None)
     }
 
-    /// Whether somebody asked for the end.
-    pub(super) fn asked(&self) -> bool {
-        self.0 && ASKED.load(Ordering::Relaxed)
+    /// The signal that asked for the end, if one did.
+    pub(super) fn asked(&self) -> Option<i32> {
+        let signal = self.0.map_or(0, |heard| heard.signal.load(Ordering::Relaxed));
+        i32::try_from(signal).ok().filter(|signal| *signal != 0)
     }
 }
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        if self.0 {
-            LISTENING.fetch_sub(1, Ordering::SeqCst);
+        if let Some(heard) = self.0
+            && heard.listening.fetch_sub(1, Ordering::SeqCst) == 1
+        {
+            heard.at_once.store(true, Ordering::SeqCst);
         }
-    }
-}
-
-fn heard() {
-    if LISTENING.load(Ordering::SeqCst) == 0 || ASKED.swap(true, Ordering::SeqCst) {
-        // As the system would have ended it: 128 and the number of the signal.
-        std::process::exit(130);
     }
 }

@@ -8,6 +8,7 @@ mod checkpoint;
 mod evaluate;
 mod fit;
 mod folds;
+mod identity;
 mod interrupt;
 mod log;
 mod monitor;
@@ -20,6 +21,7 @@ mod state;
 mod stop;
 mod tensorboard;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -28,12 +30,14 @@ use kiln_nn::loss::Loss;
 use kiln_nn::metrics::Metric;
 use kiln_nn::optim::Optimizer;
 use kiln_nn::schedule::{RateFinder, ReduceOnPlateau, Schedule};
-use kiln_nn::{Clip, Layer, StepOptions};
+use kiln_nn::{Clip, Layer, StepOptions, nearest};
+use serde_json::Value;
 
 pub use callback::{Callback, Moment};
 pub use checkpoint::Checkpoints;
 pub use evaluate::mean_loss;
 pub use folds::{Fold, Folds, cross_validate};
+pub use identity::PARTS;
 pub use log::{CsvLog, JsonlLog};
 pub use monitor::Monitor;
 pub use progress::{Progress, sparkline};
@@ -93,12 +97,31 @@ struct Settings<'a> {
     saves_to: Option<PathBuf>,
     hint: Option<String>,
     resume: Option<TrainState>,
+    /// Parts that may differ from the checkpoint's.
+    allowed: Vec<String>,
+    /// Where the training is saved if a file of it can't be written.
+    rescue: Vec<PathBuf>,
+    /// What was said of the step, by the names of [`PARTS`].
+    said: BTreeMap<&'static str, Value>,
     /// The first setting that makes no sense.
     mistake: Option<Error>,
 }
 
 /// A schedule, made when it is known how many steps there will be.
-type Planned<'a> = Box<dyn FnOnce(u64) -> Box<dyn Schedule + 'a> + 'a>;
+enum Planned<'a> {
+    Made(Box<dyn Schedule + 'a>),
+    Over(Box<dyn Fn(u64) -> Box<dyn Schedule + 'a> + 'a>),
+}
+
+impl Planned<'_> {
+    /// What the rate is multiplied by in an update, of so many.
+    fn of(&self, updates: u64) -> Box<dyn Schedule + '_> {
+        match self {
+            Planned::Made(schedule) => Box::new(|update| schedule.factor(update)),
+            Planned::Over(made) => made(updates),
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Length {
@@ -144,6 +167,9 @@ impl<'a, M: Layer> Trainer<'a, M> {
             saves_to: None,
             hint: None,
             resume: None,
+            allowed: Vec::new(),
+            rescue: Vec::new(),
+            said: ["clip", "penalties", "averages"].map(|name| (name, Value::Null)).into(),
             mistake: None,
         };
         Trainer { model, loss: Rc::new(loss), optimizer: Box::new(optimizer), settings }
@@ -223,13 +249,13 @@ impl<'a, M: Layer> Trainer<'a, M> {
 
     /// How the learning rate changes from step to step; see [`kiln_nn::schedule`].
     pub fn schedule(mut self, schedule: impl Schedule + 'a) -> Self {
-        self.settings.schedule = Some(Box::new(|_| Box::new(schedule)));
+        self.settings.schedule = Some(Planned::Made(Box::new(schedule)));
         self
     }
 
     /// As [`Trainer::schedule`], made from the number of steps there will be: `.schedule_over(Cosine::new)`.
-    pub fn schedule_over<S: Schedule + 'a>(mut self, schedule: impl FnOnce(u64) -> S + 'a) -> Self {
-        self.settings.schedule = Some(Box::new(|steps| Box::new(schedule(steps))));
+    pub fn schedule_over<S: Schedule + 'a>(mut self, schedule: impl Fn(u64) -> S + 'a) -> Self {
+        self.settings.schedule = Some(Planned::Over(Box::new(move |steps| Box::new(schedule(steps)))));
         self
     }
 
@@ -241,6 +267,7 @@ impl<'a, M: Layer> Trainer<'a, M> {
 
     /// Keeps gradients small.
     pub fn clip(mut self, clip: Clip) -> Self {
+        self.say("clip", format!("{clip:?}"));
         self.settings.options = self.settings.options.clip(clip);
         self
     }
@@ -254,6 +281,7 @@ impl<'a, M: Layer> Trainer<'a, M> {
 
     /// Keeps a moving average of the weights, evaluates with it, and gives it to the model in the end.
     pub fn ema(mut self, decay: f64) -> Self {
+        self.say("averages", format!("exponential, {decay}"));
         self.settings.options = self.settings.options.ema(decay);
         self.settings.averages = true;
         self
@@ -262,6 +290,7 @@ impl<'a, M: Layer> Trainer<'a, M> {
     /// Keeps the mean of the weights after step `start` and every `every` steps from then on, evaluates with it, and gives it to
     /// the model in the end.
     pub fn swa(mut self, start: u64, every: u64) -> Self {
+        self.say("averages", format!("from step {start}, every {every}"));
         self.settings.options = self.settings.options.swa(start, every);
         self.settings.averages = true;
         self
@@ -269,12 +298,14 @@ impl<'a, M: Layer> Trainer<'a, M> {
 
     /// Adds this times the sum of all weights' sizes to what is lowered.
     pub fn l1(mut self, penalty: f64) -> Self {
+        self.penalise("l1", penalty);
         self.settings.options = self.settings.options.l1(penalty);
         self
     }
 
     /// Adds this times the sum of all weights' squares to what is lowered.
     pub fn l2(mut self, penalty: f64) -> Self {
+        self.penalise("l2", penalty);
         self.settings.options = self.settings.options.l2(penalty);
         self
     }
@@ -291,7 +322,8 @@ impl<'a, M: Layer> Trainer<'a, M> {
         self
     }
 
-    /// Saves the training as it goes. Ctrl-C then finishes the step, saves, and says how to go on.
+    /// Saves the training as it goes. Ctrl-C and other signals that ask for the end (SIGTERM, SIGHUP) then finish the step, save,
+    /// and say how to go on; a second one ends the program at once.
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.settings.saves_to = Some(checkpoints.last_path());
         self.settings.interruptible = true;
@@ -310,7 +342,30 @@ impl<'a, M: Layer> Trainer<'a, M> {
         self
     }
 
-    /// Goes on from a checkpoint, with everything bit for bit as it would have been.
+    /// Where the training is saved, as a checkpoint to go on from, if a file of it can't be written any more: its folder is gone, or
+    /// the disk is full. The first of these places that can be written is taken, and the error says which: [`Error::Rescued`].
+    pub fn rescue_to(mut self, places: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.settings.rescue.extend(places);
+        self
+    }
+
+    /// Lets a training go on from a checkpoint though these parts of it differ, by the names of [`PARTS`]: `rate`, `schedule`, `data`.
+    pub fn allow_changes<'n>(mut self, parts: impl IntoIterator<Item = &'n str>) -> Self {
+        for part in parts {
+            if !PARTS.contains(&part) {
+                let mend = match nearest(part, PARTS) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("there are {}", PARTS.join(", ")),
+                };
+                self.mistaken(Error::Training(format!("no part of a training is called {part}; {mend}")));
+            }
+            self.settings.allowed.push(part.to_string());
+        }
+        self
+    }
+
+    /// Goes on from a checkpoint, with everything bit for bit as it would have been. Other data, layers, or settings that change numbers
+    /// are refused by name, unless they are [allowed](Trainer::allow_changes).
     pub fn resume(mut self, path: impl AsRef<Path>) -> Self {
         match TrainState::load(path) {
             Ok(state) => self.settings.resume = Some(state),
@@ -335,6 +390,18 @@ impl<'a, M: Layer> Trainer<'a, M> {
         self.settings.quiet = true;
         self.settings.progress = false;
         self
+    }
+
+    fn say(&mut self, part: &'static str, what: impl Into<Value>) {
+        self.settings.said.insert(part, what.into());
+    }
+
+    fn penalise(&mut self, name: &str, penalty: f64) {
+        let penalties = self.settings.said.entry("penalties").or_default();
+        if !penalties.is_object() {
+            *penalties = serde_json::json!({});
+        }
+        penalties[name] = penalty.into();
     }
 
     fn mistaken(&mut self, error: Error) {

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::callback::{Callback, Moment};
 use crate::Result;
+use crate::note::note;
 
 /// The bar and the lines. Every trainer has one that isn't [quiet](super::Trainer::quiet).
 #[derive(Debug)]
@@ -37,8 +38,8 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| note(text)),
+            None => note(text),
         }
     }
 }

@@ -7,10 +7,13 @@ use kiln_nn::Data;
 use kiln_nn::schedule::PlateauState;
 use serde_json::Value;
 
+use super::Length;
 use super::fit::{Session, Sums};
+use super::identity;
 use super::state::{TrainState, put_weights, set_weights};
+use crate::Result;
+use crate::note::note;
 use crate::store::Store;
-use crate::{Error, Result};
 
 impl<const N: usize> Session<'_, '_, N> {
     /// Everything, as it is between two steps.
@@ -19,7 +22,10 @@ impl<const N: usize> Session<'_, '_, N> {
         self.put_model(&mut state)?;
         let place = [self.cursor.epoch, self.cursor.batch, self.done].map(|number| number as i64);
         let store = &mut state.0;
-        store.about.insert("settings".to_string(), self.fixed().into_iter().collect());
+        let mut parts = self.identity.parts()?.clone();
+        let updates = self.steps.div_ceil(self.settings.accumulate);
+        parts.insert("schedule".to_string(), identity::schedule(self.schedule.as_deref(), updates));
+        store.about.insert("settings".to_string(), parts.into());
         store.put("place", Data::I64(place.to_vec()));
         store.put("sums", Data::F64(vec![self.sums.loss, self.sums.rows, self.loss]));
         store.put("seconds", Data::F64(vec![self.elapsed().as_secs_f64()]));
@@ -54,45 +60,63 @@ impl<const N: usize> Session<'_, '_, N> {
 
     pub(super) fn set_model(&mut self, state: &TrainState) -> Result<()> {
         set_weights(&state.0, "model.", self.model)?;
-        let step = state.0.under("step.").map(|(name, stored)| (name.to_string(), stored.data.clone()));
+        self.set_step(state, |_| true)
+    }
+
+    /// What the step remembers, as far as it is wanted.
+    fn set_step(&mut self, state: &TrainState, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let step = state.0.under("step.").filter(|(name, _)| wanted(name));
+        let step = step.map(|(name, stored)| (name.to_string(), stored.data.clone()));
         self.step.restore(&step.collect::<Vec<_>>())?;
         // Whatever rate was restored, the next step sets its own.
         self.rate = f64::NAN;
         Ok(())
     }
 
-    /// Settings that a checkpoint can't go on without.
-    fn fixed(&self) -> [(String, Value); 5] {
-        let batching = &self.settings.batching;
-        [
-            ("rows".to_string(), self.train.len().into()),
-            ("batch size".to_string(), batching.size.into()),
-            ("seed".to_string(), batching.seed.into()),
-            ("dropping the last batch".to_string(), batching.drop_last.into()),
-            ("accumulated batches".to_string(), self.settings.accumulate.into()),
-        ]
+    /// The parts of this training that aren't those of a checkpoint, all of them allowed.
+    fn changed(&self, state: &TrainState) -> Result<Vec<&'static str>> {
+        let Some(Value::Object(then)) = state.0.about.get("settings") else { return Ok(Vec::new()) };
+        let mut now = self.identity.parts()?.clone();
+        // As far as it was planned then: how long a training goes on may change.
+        if let Some(updates) = then.get("schedule").and_then(identity::updates) {
+            let planned = self.planned.map(|planned| planned.of(updates));
+            now.insert("schedule".to_string(), identity::schedule(planned.as_deref(), updates));
+        }
+        identity::changed(then, &now, &self.settings.allowed)
     }
 
     pub(super) fn restore(&mut self, state: &TrainState) -> Result<()> {
-        let saved = state.0.about.get("settings");
-        for (name, now) in self.fixed() {
-            let then = saved.and_then(|saved| saved.get(&name)).unwrap_or(&Value::Null);
-            if *then != now {
-                return Err(Error::Training(format!(
-                    "the checkpoint is of a training with {name} {then}, this one has {now}; give it the same"
-                )));
-            }
+        let changed = self.changed(state)?;
+        if !changed.is_empty() && !self.settings.quiet {
+            note(format!("going on with another {}", changed.join(", ")));
         }
-        self.set_model(state)?;
+        let has = |parts: &[&str]| parts.iter().any(|part| changed.contains(part));
+        set_weights(&state.0, "model.", self.model)?;
+        // What the step remembers is of use to the same rule only.
+        let begins_anew = |name: &str| match name {
+            "runs" | "step count" => false,
+            name if name.ends_with(".average") => has(&["averages", "layers"]),
+            _ => has(&["optimizer", "accumulated batches", "averages", "layers"]),
+        };
+        self.set_step(state, |name| !begins_anew(name))?;
         let [epoch, batch, done] = state.place().map(|number| number.max(0) as u64);
         (self.cursor, self.done, self.from) = (Cursor { epoch, batch }, done, done);
-        (self.epoch, self.batch) = (epoch + 1, batch);
-        if let &[loss, rows, last] = state.0.numbers("sums") {
+        if has(&["data", "batch size"]) {
+            // Batches are others: the epoch under way begins again, and as many are left as epochs are.
+            self.cursor.batch = 0;
+            if let Length::Epochs(epochs) = self.settings.length {
+                self.steps = done + epochs.saturating_sub(epoch) * self.batches;
+            }
+        }
+        (self.epoch, self.batch) = (epoch + 1, self.cursor.batch);
+        if let &[loss, rows, last] = state.0.numbers("sums")
+            && self.cursor.batch == batch
+        {
             (self.sums, self.loss) = (Sums { loss, rows }, last);
         }
         self.before = Duration::try_from_secs_f64(state.0.numbers("seconds").first().copied().unwrap_or(0.0))
             .unwrap_or_default();
-        for metric in &mut self.metrics {
+        for metric in self.metrics.iter_mut().filter(|_| self.cursor.batch == batch && !has(&["metrics"])) {
             metric.restore(state.0.numbers(&format!("metric.{}", metric.name())))?;
         }
         if let (Some((plateau, _)), &[best, waited, cooling, factor]) =
@@ -115,7 +139,9 @@ impl<const N: usize> Session<'_, '_, N> {
             ..Store::default()
         };
         self.best = (!best.tensors.is_empty()).then_some(best);
-        self.history = state.history();
+        if !has(&["metrics"]) {
+            self.history = state.history();
+        }
         Ok(())
     }
 }

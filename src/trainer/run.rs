@@ -73,6 +73,11 @@ impl<'a, M: Layer> Run<'a, M> {
         self.fitted.stopped.as_deref()
     }
 
+    /// The signal that ended it, if one did: 2 for Ctrl-C, 15 for SIGTERM. It can go on from its checkpoint.
+    pub fn interrupted(&self) -> Option<i32> {
+        self.fitted.signal
+    }
+
     /// The loss and the metrics on a set.
     ///
     /// # Errors
@@ -157,7 +162,7 @@ impl<'a, M: Layer> Run<'a, M> {
 
 impl<M> fmt::Display for Run<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fitted { history, steps, elapsed, stopped } = &self.fitted;
+        let Fitted { history, steps, elapsed, stopped, signal: _ } = &self.fitted;
         let (epochs, spent) = (history.len(), elapsed.as_secs_f64());
         let speed = thousands((epochs * self.rows) as f64 / spent.max(1e-9));
         write!(f, "{epochs} epochs, {steps} steps in {} ({speed} rows/s)", time(spent))?;

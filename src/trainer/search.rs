@@ -208,7 +208,7 @@ impl Search {
                     }
                 };
                 if self.verbose {
-                    eprintln!("{outcome}");
+                    crate::note::note(&outcome);
                 }
                 others.borrow_mut().push(outcome.trial.curve.borrow().clone());
                 round.push(outcome);

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln::data::{Dataset, Form, Frame, FrameWriter, Kind, Set, Values};
+use kiln::data::{Choices, Dataset, Form, Frame, FrameWriter, Framing, Kind, Set, Values};
 use kiln::model::{About, Model, Task};
 use kiln::prelude::*;
 use kiln::store::Store;
@@ -112,17 +112,112 @@ fn a_frame_has_the_bytes_it_always_had_and_old_ones_are_read() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// What a frame of a table says of what it was made of stands in its description.
+#[test]
+fn a_frame_that_says_what_it_was_made_of_is_read() {
+    let folder = folder("origin");
+    let (table, path) = (folder.join("t.csv"), folder.join("origin.kdf"));
+    std::fs::write(&table, "a,b,kind\n1,2,x\n3,5,y\n2,4,x\n5,1,y\n").unwrap();
+    let origin = serde_json::json!({ "content": "0123456789abcdef", "seed": 7, "shares": [0.7, 0.1, 0.2] });
+    Framing::new(Choices::new().target("kind")).origin(origin.clone()).make(&table, &path).unwrap();
+    same("origin.kdf", &path);
+    let frame = Frame::open(kept("origin.kdf")).unwrap();
+    assert_eq!((frame.origin(), frame.len()), (Some(&origin), 4));
+    assert_eq!(frame.labels().unwrap(), [0, 1, 0, 1]);
+    assert_eq!(
+        Frame::open(kept("half.kdf")).unwrap().origin(),
+        None,
+        "one of the version before says nothing"
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A run's folder of this version: `kiln train points.csv --epochs 2 --layers 'dense 2, relu, dense' --out run`, with what is needed
+/// to go on. A later kiln goes on with it, and finds that it is the same training.
+#[cfg(feature = "cli")]
+#[test]
+fn a_run_that_was_begun_by_this_version_goes_on() {
+    let folder = folder("run");
+    let kept = kept("run");
+    let kiln = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
+        let output = command.args(arguments).current_dir(&folder).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    std::fs::copy(kept.join("points.csv"), folder.join("points.csv")).unwrap();
+    let files = [
+        "config.toml",
+        "metrics.csv",
+        "metrics.jsonl",
+        "result.json",
+        "model.kiln",
+        "checkpoints/last.state",
+    ];
+    if std::env::var_os("UPDATE_FORMATS").is_some() {
+        let flags =
+            ["train", "points.csv", "--epochs", "2", "--layers", "dense 2, relu, dense", "--out", "run"];
+        assert_eq!(kiln(&flags).0, Some(0));
+        std::fs::create_dir_all(kept.join("checkpoints")).unwrap();
+        for file in files {
+            std::fs::copy(folder.join("run").join(file), kept.join(file)).unwrap();
+        }
+        std::fs::remove_dir_all(folder.join("run")).unwrap();
+    }
+    std::fs::create_dir_all(folder.join("run/checkpoints")).unwrap();
+    for file in files {
+        std::fs::copy(kept.join(file), folder.join("run").join(file)).unwrap();
+    }
+    assert_eq!(kiln(&["eval", "run/model.kiln", "points.csv"]).0, Some(0));
+    assert_eq!(kiln(&["runs", "."]).0, Some(0));
+    let (code, said) = kiln(&["train", "--resume", "run", "--epochs", "3", "--quiet", "--lr", "0.5"]);
+    assert!(code == Some(1) && said.contains("--allow-changes lr"), "{said}");
+    let (code, said) = kiln(&["train", "--resume", "run", "--epochs", "3", "--quiet"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(std::fs::read_to_string(folder.join("run/metrics.csv")).unwrap().lines().count(), 4);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// The same from Rust: a checkpoint says what it is of, and a later version still finds it so.
+#[test]
+fn a_training_that_was_cut_by_this_version_is_known_again() {
+    let set = kiln::data::moons(20, 0.1, 1);
+    let trainer = || {
+        Trainer::new(layers(), CrossEntropy::new().label_smoothing(0.1), AdamW::new(0.1))
+            .epochs(2)
+            .metrics(["accuracy"])
+            .schedule_over(kiln::schedule::Cosine::new)
+            .clip(Clip::GlobalNorm(1.0))
+            .accumulate(2)
+            .ema(0.9)
+            .quiet()
+    };
+    let path = kept("parts.state");
+    if std::env::var_os("UPDATE_FORMATS").is_some() {
+        trainer().callback(Save(path.clone())).fit(&set).unwrap();
+    }
+    trainer().resume(&path).fit(&set).unwrap();
+    let error = |trainer: Trainer<Sequential>| trainer.resume(&path).fit(&set).err().unwrap().to_string();
+    assert!(error(trainer().clip(Clip::Norm(1.0))).contains("clip"));
+    let flipped = Set::classes(vec![0f32; 40], Form::numbers(&[2]), vec![1; 20]).unwrap();
+    let other = trainer().resume(&path).fit(&flipped).err().unwrap().to_string();
+    assert!(other.contains("data: other rows"), "{other}");
+}
+
+/// Saves after the first epoch.
+struct Save(PathBuf);
+
+impl Callback for Save {
+    fn after_epoch(&mut self, at: &mut Moment) -> kiln::Result<()> {
+        if at.epoch == 1 {
+            at.save(&self.0);
+        }
+        Ok(())
+    }
+}
+
 #[test]
 fn a_training_that_was_cut_by_the_first_version_goes_on() {
-    struct Save(PathBuf);
-    impl Callback for Save {
-        fn after_epoch(&mut self, at: &mut Moment) -> kiln::Result<()> {
-            if at.epoch == 1 {
-                at.save(&self.0);
-            }
-            Ok(())
-        }
-    }
     let set = kiln::data::moons(20, 0.1, 1);
     let trainer = |epochs| {
         Trainer::new(layers(), CrossEntropy::new(), Adam::new(0.1))
@@ -130,9 +225,6 @@ fn a_training_that_was_cut_by_the_first_version_goes_on() {
             .metrics(["accuracy"])
             .quiet()
     };
-    if std::env::var_os("UPDATE_FORMATS").is_some() {
-        trainer(2).callback(Save(kept("train.state"))).fit(&set).unwrap();
-    }
     let state = TrainState::load(kept("train.state")).unwrap();
     assert_eq!((state.epoch(), state.step()), (1, 1));
     let whole = trainer(2).fit(&set).unwrap();

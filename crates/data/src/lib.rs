@@ -7,6 +7,7 @@
 mod batches;
 mod dataset;
 mod error;
+mod fingerprint;
 mod image;
 mod made;
 mod prefetch;
@@ -21,6 +22,7 @@ mod values;
 pub use batches::{Batches, Batching, Cursor, Order};
 pub use dataset::{Batch, Dataset};
 pub use error::{Error, Result};
+pub use fingerprint::fingerprint;
 pub use image::{
     Augment, Augmented, Change, Gallery, ImageSize, MNIST_FILES, Mixed, PICTURES, Picture, Pictures, cifar10,
     edge_brightness, encode_png, is_cifar10, is_mnist, mnist, read_idx,

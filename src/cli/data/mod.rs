@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use super::out;
 use fetch::Wanted;
 
 /// Download a known set
@@ -100,8 +101,8 @@ pub fn run(flags: Flags) -> Result<()> {
     };
     for wanted in set.files {
         match fetch::fetch(*wanted, &mirrors, &folder, None, false) {
-            Ok(true) => eprintln!("{}: fetched", wanted.name),
-            Ok(false) => eprintln!("{}: there already", wanted.name),
+            Ok(true) => out::note(format_args!("{}: fetched", wanted.name)),
+            Ok(false) => out::note(format_args!("{}: there already", wanted.name)),
             Err(error) => {
                 let names: Vec<&str> = set.files.iter().map(|file| file.name).collect();
                 bail!(
@@ -112,6 +113,5 @@ pub fn run(flags: Flags) -> Result<()> {
             }
         }
     }
-    println!("{} is whole; next: kiln train {}", set.name, folder.display());
-    Ok(())
+    out::line(format_args!("{} is whole; next: kiln train {}", set.name, folder.display()))
 }

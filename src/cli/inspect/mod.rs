@@ -15,6 +15,7 @@ use kiln::weights::Weights;
 use kiln::{Model, Summary};
 use kiln_map::shown;
 
+use super::out;
 use super::rows::Way;
 use super::source::listed;
 
@@ -81,8 +82,7 @@ pub fn run(flags: Flags) -> Result<()> {
             _ => data::table(&Table::open(path)?),
         },
     };
-    print!("{text}");
-    Ok(())
+    out::text(text)
 }
 
 /// How names of files of weights end.

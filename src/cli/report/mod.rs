@@ -5,11 +5,12 @@ mod chart;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use kiln::data::{Batch, Dataset, Form, ImageSize, Preparation, Rng, Set, Table, encode_png};
 use kiln::metrics::{Confusion, History};
 use kiln::model::Task;
 
+use super::folder::Folder;
 use super::measure::{Measured, Of};
 use chart::{COLOURS, Chart, Mark, STYLE, Series, escape};
 
@@ -45,22 +46,18 @@ pub enum Shows {
 }
 
 /// Writes `report.html`, and the charts to `plots/`.
-pub fn write(told: &Told, folder: &Path) -> Result<()> {
+pub fn write(told: &Told, folder: &Folder) -> Result<()> {
     let mut charts = curves(told.history);
     let measured = told.parts[2].or(told.parts[1]).or(told.parts[0]);
     if let Some(measured) = measured {
         charts.extend(of_predictions(measured));
     }
-    let plots = folder.join("plots");
-    std::fs::create_dir_all(&plots).with_context(|| plots.display().to_string())?;
+    folder.make("plots")?;
     for chart in &charts {
         let name = chart.title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-") + ".svg";
-        std::fs::write(plots.join(&name), chart.file())
-            .with_context(|| plots.join(name).display().to_string())?;
+        folder.write(Path::new("plots").join(name), chart.file())?;
     }
-    let page = page(told, &charts, measured)?;
-    let path = folder.join("report.html");
-    std::fs::write(&path, page).with_context(|| path.display().to_string())
+    Ok(folder.write("report.html", page(told, &charts, measured)?)?)
 }
 
 fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<String> {

@@ -1,5 +1,6 @@
 //! What the data are: found from the path, said aloud, and cut in parts to train on, to watch and to test with.
 
+mod frame;
 mod image;
 mod table;
 mod text;
@@ -98,7 +99,7 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<Source> {
                     path.display()
                 );
             }
-            table::frame(path, settings, seed)
+            frame::frame(path, settings, seed)
         }
         "txt" | "text" | "md" => {
             settings.only("a text", &["pieces", "window", "test-fraction", "val-fraction"])?;

@@ -4,20 +4,20 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use kiln::data::{
-    self, Choices, Dataset, Frame, Framing, Preparation, Rng, Table, Target, TargetKind, Treatment, by_time,
-    fractions, grouped, stratified,
+    self, Choices, Dataset, Preparation, Table, Target, TargetKind, Treatment, by_time, fractions, grouped,
+    stratified,
 };
 use kiln::model::Task;
 use serde_json::Value;
 
-use super::{Habits, Source, counts, image, listed, name_of, shares, text};
+use super::{Habits, Source, counts, frame, image, listed, name_of, shares, text};
 use crate::cli::base::Base;
 use crate::cli::choices::meant;
 use crate::cli::report::Shows;
 use crate::cli::rows::Way;
 use crate::cli::settings::Settings;
 
-const TABLES: Habits = Habits {
+pub(super) const TABLES: Habits = Habits {
     preset: "mlp",
     epochs: 150,
     batch_size: 32,
@@ -71,7 +71,7 @@ fn choices(
 }
 
 /// What flags say of columns.
-fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Choices> {
+pub(super) fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Choices> {
     match settings.task.as_deref() {
         None => {}
         Some("classes") => choices = choices.target_kind(TargetKind::Classes),
@@ -116,7 +116,7 @@ pub(super) fn any(path: &Path, settings: &Settings, seed: u64, base: Option<&Bas
     let columns = ["task", "ignore", "embed", "columns"];
     if let Some(frame) = &settings.frame {
         settings.only("a table by way of a frame", &[&parts[..], &columns, &["frame"]].concat())?;
-        return framed(path, frame, settings, seed);
+        return frame::framed(path, frame, settings, seed);
     }
     settings.only("a table", &[&parts[..], &columns, &["group", "time"]].concat())?;
     table(path, settings, seed, base)
@@ -241,66 +241,8 @@ fn of_model(base: &Base, column: &str) -> Option<Target> {
     }
 }
 
-/// A table of any size, by way of a frame. Which part a row is of follows from its number and the seed.
-fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<Source> {
-    let target = settings.target.as_deref().context("--frame needs --target, the column to predict")?;
-    let changed = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).ok();
-    if to.exists() && changed(to) >= changed(path) {
-        let source = frame(to, settings, seed)?;
-        let note = format!("{}: the frame is younger than the table and used as it is", to.display());
-        return Ok(Source { name: name_of(path), said: [vec![note], source.said].concat(), ..source });
-    }
-    let choices = with_flags(Choices::new().target(target), settings)?;
-    let part = parts_by_number(settings, seed);
-    Framing::new(choices).train(move |row| part(row) == 0).make(path, to)?;
-    Ok(Source { name: name_of(path), ..frame(to, settings, seed)? })
-}
-
-/// Which of the three parts a row of a frame is in, by its number: the same whenever it is asked with one seed.
-fn parts_by_number(settings: &Settings, seed: u64) -> impl Fn(u64) -> usize + Copy + Send + Sync + 'static {
-    let shares = shares(settings, 0.1);
-    move |row| {
-        let place = Rng::new(seed).derive(row).uniform();
-        usize::from(place >= shares[0]) + usize::from(place >= shares[0] + shares[1])
-    }
-}
-
-/// The rows of a frame that was made before.
-pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
-    let part = parts_by_number(settings, seed);
-    let mut said = Vec::new();
-    let frame = Frame::open(path)?;
-    said.push(format!("a frame of {} rows", frame.len()));
-    let plan = frame.preparation().context("the frame doesn't say how its rows were made")?.clone();
-    let (task, found) = task_of(&plan)?;
-    said.push(found);
-    said.extend(plan.notes().iter().cloned());
-    let mut parts = vec![Vec::new(); 3];
-    (0..frame.len()).for_each(|row| parts[part(row as u64)].push(row));
-    let frame = std::sync::Arc::new(frame);
-    let mut parts = parts.into_iter().map(|rows| Box::new(frame.clone().subset(rows)) as Box<dyn Dataset>);
-    let mut next = || parts.next().context("there are three parts");
-    let (train, valid, test) = (next()?, next()?, next()?);
-    said.push(counts(&*train, &*valid, &*test));
-    let preparation = serde_json::json!({ "table": serde_json::from_str::<Value>(&plan.to_json()?)? });
-    let front = front(&plan);
-    let habits = Habits { epochs: 10, batch_size: 256, early_stop: 0, ..TABLES };
-    Ok(Source {
-        name: name_of(path),
-        said,
-        train,
-        valid,
-        test,
-        task,
-        preparation,
-        front,
-        shows: Shows::Nothing,
-        habits,
-    })
-}
-
 /// What is predicted, and how that is said.
-fn task_of(plan: &Preparation) -> Result<(Task, String)> {
+pub(super) fn task_of(plan: &Preparation) -> Result<(Task, String)> {
     match plan.target() {
         Some(Target::Classes { column, names }) => {
             Ok((Task::Classes { names: names.clone() }, format!("classes of {column}: {}", listed(names))))
@@ -315,7 +257,7 @@ fn task_of(plan: &Preparation) -> Result<(Task, String)> {
 }
 
 /// A layer that makes vectors of codes, if columns are codes: about as long as the root of how many there are.
-fn front(plan: &Preparation) -> String {
+pub(super) fn front(plan: &Preparation) -> String {
     let size = |count: usize| ((count as f64).sqrt().ceil() as usize + 1).clamp(2, 32);
     let columns: Vec<String> = plan
         .vocabularies()

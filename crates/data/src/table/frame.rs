@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use half::f16;
 use kiln_map::Mapped;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::preparation::Preparation;
 use crate::dataset::{Batch, Dataset};
@@ -39,6 +40,8 @@ pub(super) struct Description {
     pub features: Vec<String>,
     pub classes: Vec<String>,
     pub preparation: Option<Preparation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Value>,
 }
 
 /// What is before the rows.
@@ -197,6 +200,11 @@ impl Frame {
     /// How the rows were prepared, where they were made of a table.
     pub fn preparation(&self) -> Option<&Preparation> {
         self.header.description.preparation.as_ref()
+    }
+
+    /// What it was made of, as its maker wrote it down; see [`Framing::origin`](crate::Framing::origin).
+    pub fn origin(&self) -> Option<&Value> {
+        self.header.description.origin.as_ref()
     }
 
     /// The bytes of a row.

@@ -1,11 +1,13 @@
 //! How a frame is made: row by row, or of a table larger than memory in two passes, one to fit its preparation and one to apply it.
 
-use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::f16;
+use kiln_files::Whole;
+
+use serde_json::Value;
 
 use super::choices::Choices;
 use super::column::ColumnKind;
@@ -40,9 +42,8 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 /// ```
 #[derive(Debug)]
 pub struct FrameWriter {
-    file: Option<BufWriter<File>>,
+    file: Option<BufWriter<Whole>>,
     path: PathBuf,
-    unfinished: PathBuf,
     header: Header,
     /// Bytes of the header, which is written again with the number of rows.
     reserved: usize,
@@ -61,10 +62,11 @@ impl FrameWriter {
     ) -> Result<FrameWriter> {
         let features: Vec<String> = features.into_iter().map(Into::into).collect();
         let description = Description { features, ..Description::default() };
-        FrameWriter::start(path.as_ref(), kind, description, None)
+        FrameWriter::start(Whole::create, path.as_ref(), kind, description, None)
     }
 
     fn start(
+        create: fn(&Path) -> std::io::Result<Whole>,
         path: &Path,
         kind: Kind,
         description: Description,
@@ -76,22 +78,13 @@ impl FrameWriter {
         if description.features.is_empty() {
             return Err(Error::new("a frame needs an input").in_file(path));
         }
-        let name =
-            path.file_name().ok_or_else(|| Error::new("a frame needs the name of a file").in_file(path))?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let hidden = format!(".{}.{}.{number}.part", name.to_string_lossy(), std::process::id());
-        let unfinished = path.with_file_name(hidden);
+        if path.file_name().is_none() {
+            return Err(Error::new("a frame needs the name of a file").in_file(path));
+        }
         let header = Header { kind, columns: description.features.len(), classes, rows: 0, description };
-        let file = File::create_new(&unfinished).map_err(|error| Error::io(&unfinished, error))?;
+        let file = create(path).map_err(|error| Error::io(path, error))?;
         let file = Some(BufWriter::with_capacity(1 << 20, file));
-        Ok(FrameWriter {
-            file,
-            path: path.to_path_buf(),
-            unfinished,
-            header,
-            reserved: 0,
-            encoded: Vec::new(),
-        })
+        Ok(FrameWriter { file, path: path.to_path_buf(), header, reserved: 0, encoded: Vec::new() })
     }
 
     /// Targets are classes of these names, each row's the class's number. Said before the first row.
@@ -119,10 +112,10 @@ impl FrameWriter {
         if self.reserved == 0 {
             let header = self.header.bytes()?;
             self.reserved = header.len();
-            file.write_all(&header).map_err(|error| Error::io(&self.unfinished, error))?;
+            file.write_all(&header).map_err(|error| Error::io(&self.path, error))?;
         }
         self.header.rows += count;
-        file.write_all(rows).map_err(|error| Error::io(&self.unfinished, error))
+        file.write_all(rows).map_err(|error| Error::io(&self.path, error))
     }
 
     /// Makes the frame whole and opens it.
@@ -139,28 +132,11 @@ impl FrameWriter {
                 let mut file = file.into_inner().map_err(|error| error.into_error())?;
                 file.seek(SeekFrom::Start(0))?;
                 file.write_all(&header)?;
-                file.sync_all()?;
-                std::fs::rename(&self.unfinished, &self.path)
+                file.finish()
             };
             whole().map_err(|error| Error::io(&self.path, error))?;
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
-                // Some systems can't sync a folder; the rename itself is done.
-                let _ = folder.sync_all();
-            }
         }
-        // The name is another file's now.
-        self.unfinished = PathBuf::new();
         Frame::open(&self.path)
-    }
-}
-
-impl Drop for FrameWriter {
-    fn drop(&mut self) {
-        if !self.unfinished.as_os_str().is_empty() {
-            // Nobody is left to be told.
-            let _ = std::fs::remove_file(&self.unfinished);
-        }
     }
 }
 
@@ -224,12 +200,13 @@ pub struct Framing {
     reading: Reading,
     kind: Kind,
     train: Box<dyn Fn(u64) -> bool>,
+    origin: Option<Value>,
 }
 
 impl Framing {
     /// Half floats, fitted on all rows, read as they seem.
     pub fn new(choices: Choices) -> Framing {
-        Framing { choices, reading: Reading::new(), kind: Kind::F16, train: Box::new(|_| true) }
+        Framing { choices, reading: Reading::new(), kind: Kind::F16, train: Box::new(|_| true), origin: None }
     }
 
     /// `F16` or `F32`.
@@ -247,13 +224,18 @@ impl Framing {
         Framing { train: Box::new(train), ..self }
     }
 
+    /// What the frame says of what it was made of, for whoever asks later whether it still holds; see [`Frame::origin`].
+    pub fn origin(self, origin: Value) -> Framing {
+        Framing { origin: Some(origin), ..self }
+    }
+
     /// Makes a frame of a file, which is read twice and never held in memory.
     ///
     /// # Errors
     /// Where the file can't be read or prepared, or the frame can't be written.
     pub fn make(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Frame> {
         let (from, to) = (from.as_ref(), to.as_ref());
-        self.write(from, to).map_err(|error| match error.file {
+        self.write(from, to, Whole::create).map_err(|error| match error.file {
             None => error.in_file(from),
             Some(_) => error,
         })
@@ -266,10 +248,15 @@ impl Framing {
     pub fn temporary(&self, from: impl AsRef<Path>) -> Result<Frame> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("kiln-{}-{number}.kdf", std::process::id());
-        Ok(self.make(from, std::env::temp_dir().join(name))?.temporary())
+        let (from, to) = (from.as_ref(), std::env::temp_dir().join(name));
+        let frame = self.write(from, &to, Whole::private).map_err(|error| match error.file {
+            None => error.in_file(from),
+            Some(_) => error,
+        })?;
+        Ok(frame.temporary())
     }
 
-    fn write(&self, from: &Path, to: &Path) -> Result<Frame> {
+    fn write(&self, from: &Path, to: &Path, create: fn(&Path) -> std::io::Result<Whole>) -> Result<Frame> {
         let input = Input::File(from);
         let mut stream = Stream::new(input, &self.reading);
         let preparation = self.fit(input, &mut stream)?;
@@ -285,6 +272,7 @@ impl Framing {
             features,
             classes: names,
             preparation: preparation.to_json().is_ok().then(|| preparation.clone()),
+            origin: self.origin.clone(),
         };
         if self.kind == Kind::F16
             && let Some((column, words)) =
@@ -295,7 +283,7 @@ impl Framing {
             return Err(Error::new(message).in_column(*column));
         }
         let classes = target.form().codes();
-        let mut writer = FrameWriter::start(to, self.kind, description, classes)?;
+        let mut writer = FrameWriter::start(create, to, self.kind, description, classes)?;
         let (layout, header) = (stream.layout(), writer.header.clone());
         let settled = stream.pass(
             |part| {

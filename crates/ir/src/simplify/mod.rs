@@ -9,6 +9,7 @@ mod movement;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -49,7 +50,7 @@ fn run(name: &str, pass: Pass, before: Graph) -> (Graph, usize) {
     if *LOGGED.get_or_init(|| std::env::var("KILN_LOG").is_ok_and(|log| log.contains("passes"))) {
         let (to, time) = (after.nodes.len(), start.elapsed().as_micros());
         let told = if changes == 0 { "nothing changed".to_string() } else { format!("{changes} changes") };
-        eprintln!("{name:<8} {from:>7} → {to:>7} nodes {time:>8} µs  {told}");
+        let _ = writeln!(std::io::stderr(), "{name:<8} {from:>7} → {to:>7} nodes {time:>8} µs  {told}");
     }
     if cfg!(debug_assertions)
         && let Err(fault) = check(&after)

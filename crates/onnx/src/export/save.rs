@@ -1,7 +1,6 @@
 //! A graph as a file.
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -98,7 +97,7 @@ impl Builder {
             let beside = PathBuf::from(format!("{}.data", path.display()));
             let all = outside(&mut graph.initializer, &beside);
             bytes += all.len();
-            write_whole(&beside, &all)?;
+            kiln_files::write(&beside, &all).map_err(Error::file(&beside))?;
             weights = Some(beside);
         }
         let entry = |(key, value): &(String, String)| StringStringEntryProto {
@@ -119,7 +118,7 @@ impl Builder {
         };
         let file = model.encode_to_vec();
         bytes += file.len();
-        write_whole(path, &file)?;
+        kiln_files::write(path, &file).map_err(Error::file(path))?;
         Ok(Written { nodes, bytes, weights })
     }
 }
@@ -161,20 +160,4 @@ fn outside(tensors: &mut [TensorProto], file: &Path) -> Vec<u8> {
         all.extend_from_slice(&bytes);
     }
     all
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    };
-    write().map_err(|error| {
-        // What was begun is no use to anybody.
-        let _ = std::fs::remove_file(&beside);
-        Error::file(path)(error)
-    })
 }

@@ -1,0 +1,16 @@
+//! Files that are written whole or not at all, folders that one process has for itself, and sums of what files hold. Every file
+//! that kiln leaves behind is written by this crate.
+//!
+//! Invariants: under a name there is the old file or the new one, whatever happens; what isn't whole lies beside it, under a
+//! hidden name that ends in `.part`, and only its user may read it; what was left behind by a process that died is found by
+//! [`remove_unfinished`].
+
+#![forbid(unsafe_code)]
+
+mod hold;
+mod sum;
+mod whole;
+
+pub use hold::Hold;
+pub use sum::{sum, sum_of_file};
+pub use whole::{Whole, remove_unfinished, write, write_there};
