@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::io::Write;
 
+use kiln_map::visible;
+
 /// Writes a line. A terminal that was closed or a disk that is full is no reason to end a training.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", visible(&line.to_string()));
 }

@@ -191,6 +191,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use std::fs;
 
     fn example() -> Store {
         let mut store = Store::default();

@@ -1,8 +1,8 @@
-//! The one place through which the command prints: results to the standard output, what is said besides to the standard error.
-//! Words of files are among it, and a terminal must not obey them: all that people read is [`visible`].
+//! The one place through which the command prints: results to the standard output, what is said besides to the standard error. Words of
+//! files are among it, and no terminal must obey them: all of it is [`visible`].
 
 use std::fmt::Display;
-use std::io::{Error, IsTerminal, StdoutLock, Write};
+use std::io::{BufWriter, Error, IsTerminal, StdoutLock, Write};
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
@@ -44,14 +44,14 @@ pub fn settle() -> Result<()> {
 
 fn written(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(visible(text).as_bytes())?;
     // What is left in the buffer would be lost without a word when the program ends.
     out.flush()
 }
 
-/// The standard output for data: as they are where a program takes them, [`visible`] on a terminal.
+/// The standard output for rows of data: as they are where a program takes them, [`visible`] on a terminal.
 pub struct Rows {
-    out: std::io::BufWriter<StdoutLock<'static>>,
+    out: BufWriter<StdoutLock<'static>>,
     is_terminal: bool,
 }
 
@@ -59,7 +59,7 @@ impl Rows {
     /// Of this process.
     pub fn new() -> Rows {
         let out = std::io::stdout();
-        Rows { is_terminal: out.is_terminal(), out: std::io::BufWriter::new(out.lock()) }
+        Rows { is_terminal: out.is_terminal(), out: BufWriter::new(out.lock()) }
     }
 }
 

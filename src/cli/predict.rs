@@ -13,7 +13,7 @@ use kiln::trainer::Predictions;
 use serde_json::{Map, Value, json};
 
 use super::measure::all_probabilities;
-use super::out::{self, Rows};
+use super::out;
 use super::rows::{self, Questions, Way};
 
 /// Predict with a trained model
@@ -74,7 +74,7 @@ pub fn run(flags: Flags) -> Result<()> {
     }
     let predictions = model.predict(&questions.rows)?;
     let answers = Answers::new(&model.about().task, &predictions);
-    let mut out = Rows::new();
+    let mut out = out::Rows::new();
     for row in 0..questions.rows.len() {
         if flags.json {
             writeln!(out, "{}", object(&questions, &answers, row))?;
@@ -113,7 +113,7 @@ fn generate(model: &Model, tokens: &Tokens, window: usize, flags: &Flags) -> Res
     let mut forward = Function::inference(model.layers(), |layers, cx, [x]| layers.forward(&x, cx));
     let mut rng = Rng::new(flags.seed);
     let (count, first) = (tokens.count(), codes.len());
-    let mut out = Rows::new();
+    let mut out = out::Rows::new();
     let mut shown = 0;
     let mut x = vec![0i64; window];
     for _ in 0..flags.length {

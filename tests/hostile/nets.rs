@@ -30,10 +30,6 @@ pub fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { i: Some(value), ..setting(name, AttributeType::Int) }
 }
 
-pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto { ints: values.to_vec(), ..setting(name, AttributeType::Ints) }
-}
-
 pub fn inside(name: &str, graph: GraphProto) -> AttributeProto {
     AttributeProto { g: Some(graph), ..setting(name, AttributeType::Graph) }
 }
