@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_compile::Program;
 use kiln_compile::program::{Fused, Kernel, Operation, Place, View, Work};
+use kiln_compile::verify::parts;
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::bases::Bases;
-use super::verify::parts;
 
 static CHECK: LazyLock<AtomicBool> = LazyLock::new(|| {
     AtomicBool::new(

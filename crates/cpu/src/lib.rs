@@ -18,7 +18,6 @@ mod runtime;
 pub mod simd;
 mod steady;
 pub mod threads;
-mod verify;
 mod window;
 mod windows;
 
@@ -32,7 +31,7 @@ extern crate self as kiln_cpu;
 
 use std::sync::{Arc, LazyLock};
 
-use kiln_compile::Program;
+use kiln_compile::{Channels, Program};
 use kiln_device::{Device, Executable, Memory, Target};
 use kiln_ir::Result;
 
@@ -49,6 +48,24 @@ pub fn cpu() -> Arc<dyn Device> {
     CPU.clone()
 }
 
+/// The most loops a kernel may have: nests are walked with so many counters.
+const MOST_LOOPS: usize = 16;
+
+/// What programs are compiled for that run here.
+fn target() -> &'static Target {
+    static TARGET: LazyLock<Target> = LazyLock::new(|| Target {
+        most_loops: MOST_LOOPS,
+        // The arena's places start at cache lines, which the widest vectors fill.
+        alignment: 64,
+        // Kernels read a pixel's channels as vectors.
+        channels: Channels::Last,
+        // What a core has for itself, on most that there are.
+        caches: vec![32 * 1024, 1024 * 1024],
+        ..Target::plain("cpu")
+    });
+    &TARGET
+}
+
 impl Device for CpuDevice {
     fn name(&self) -> String {
         let threads = threads();
@@ -56,8 +73,7 @@ impl Device for CpuDevice {
     }
 
     fn target(&self) -> &Target {
-        static TARGET: LazyLock<Target> = LazyLock::new(|| Target::plain("cpu"));
-        &TARGET
+        target()
     }
 
     fn allocate(&self, bytes: usize) -> Result<Arc<dyn Memory>> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kiln_compile::Program;
 use kiln_compile::program::Place;
+use kiln_compile::verify;
 use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 
 use super::bases::Bases;
@@ -14,7 +15,6 @@ use super::memory::{Allocation, CpuMemory, in_use, next_version};
 use super::prepare::{Prepared, prepare};
 use super::steady::{self, Steady};
 use super::threads::FlushDenormals;
-use super::verify;
 use kiln_device::Executable;
 use kiln_device::{Argument, Memory, Output};
 
@@ -50,7 +50,7 @@ struct Slot {
 impl CpuExecutable {
     /// Checks a program and makes it ready to run.
     pub(super) fn load(program: Arc<Program>) -> Result<CpuExecutable> {
-        verify::program(&program)?;
+        verify::program(&program, super::target())?;
         let arena = Allocation::zeroed(program.arena)?;
         let mut bases = Bases::new(program.buffers.len());
         let slots = |sizes: &mut dyn Iterator<Item = (usize, DType)>| -> Vec<Slot> {
