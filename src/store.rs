@@ -188,8 +188,6 @@ fn known(theirs: Dtype) -> Option<DType> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use std::fs;
 

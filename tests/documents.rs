@@ -2,6 +2,8 @@
 //! `docs/architecture.md` are what the example there gives today. `UPDATE_DOCS=1 cargo test --test documents` writes
 //! the printed parts anew.
 
+mod kit;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -31,7 +33,7 @@ fn the_printed_step_in_the_architecture_is_what_it_is_today() {
         ("memory", program.memory_listing()),
     ];
     for (name, text) in parts {
-        fresh = with_block(&fresh, name, &without_lines(&text));
+        fresh = with_block(&fresh, name, &kit::without_lines(&text));
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &fresh).unwrap();
@@ -49,15 +51,6 @@ fn with_block(document: &str, name: &str, text: &str) -> String {
     let (before, rest) = document.split_once(&start).unwrap_or_else(|| panic!("no block {name}"));
     let (_, after) = rest.split_once("```\n").unwrap();
     format!("{before}{start}{text}```\n{after}")
-}
-
-/// A listing without the source lines at the ends, which move with every edit.
-fn without_lines(text: &str) -> String {
-    let line = |line: &str| match line.rsplit_once(' ') {
-        Some((before, place)) if place.contains(".rs:") => before.trim_end().to_string() + "\n",
-        _ => line.trim_end().to_string() + "\n",
-    };
-    text.lines().map(line).collect()
 }
 
 #[test]

@@ -219,7 +219,8 @@ fn what_differs_is_named_also_where_it_is_code_of_ones_own_and_goes_on_where_it_
     let error = usual().resume(&path).fit(&other).err().unwrap().to_string();
     assert!(error.contains("data: other rows") && !error.contains("loss"), "{error}");
     usual().allow_changes(["data"]).resume(&path).fit(&other).unwrap();
-    let error = usual().validate(&valid).resume(&path).fit(&train).err().unwrap().to_string();
+    let watched = begun(own(false), squares(2.0), AdamW::new(0.01)).validate(&valid);
+    let error = watched.resume(&path).fit(&train).err().unwrap().to_string();
     assert!(error.contains("validation data"), "{error}");
     // How long it lasts may change.
     assert_eq!(usual().epochs(9).resume(&path).fit(&train).unwrap().history().len(), 9);

@@ -9,13 +9,24 @@ use kiln_ir::op::{BinaryOp, Op};
 use kiln_ir::rewrite::{Nodes, copy};
 use kiln_ir::{DType, Shape};
 
+use crate::Target;
 use crate::steady::{handed_out, unchanging};
 
-/// Fewer operations than this are left as they are.
-const WORTH: usize = 3;
+/// Rewrites every such chain that is long enough to be worth it, and says how many there were.
+pub fn affine(graph: &mut Graph, target: &Target) -> usize {
+    let chains = chains(graph, target.fusion.worth_joining);
+    let count = chains.iter().flatten().count();
+    if count > 0 {
+        *graph = rewritten(std::mem::take(graph), chains);
+    }
+    count
+}
 
-/// Rewrites every such chain.
-pub fn affine(graph: &Graph) -> Graph {
+/// A chain's first operand and its links.
+type Chain = (Id, Vec<Link>);
+
+/// For each node, the chain that it is the last of.
+fn chains(graph: &Graph, worth: usize) -> Vec<Option<Chain>> {
     let unchanging = unchanging(graph);
     let users = graph.users();
     let handed_out = handed_out(graph);
@@ -23,8 +34,7 @@ pub fn affine(graph: &Graph) -> Graph {
         [user] if !handed_out.contains(&id) => Some(*user),
         _ => None,
     };
-    // The last node of each chain, with its first operand and its links.
-    let mut chains: Vec<Option<(Id, Vec<Link>)>> = vec![None; graph.nodes.len()];
+    let mut chains: Vec<Option<Chain>> = vec![None; graph.nodes.len()];
     let mut within = vec![false; graph.nodes.len()];
     for id in 0..graph.nodes.len() {
         let Some((start, first)) = link(graph, &unchanging, id) else { continue };
@@ -41,14 +51,11 @@ pub fn affine(graph: &Graph) -> Graph {
             within[next] = true;
             end = next;
         }
-        if links.len() >= WORTH && links.iter().any(|link| matches!(link.op, BinaryOp::Mul | BinaryOp::Div)) {
+        if links.len() >= worth && links.iter().any(|link| matches!(link.op, BinaryOp::Mul | BinaryOp::Div)) {
             chains[end] = Some((start, links));
         }
     }
-    if chains.iter().all(Option::is_none) {
-        return graph.clone();
-    }
-    rewritten(graph, &chains)
+    chains
 }
 
 /// One operation of a chain: the value on its left, and on its right something that stays the same.
@@ -83,17 +90,17 @@ fn link(graph: &Graph, unchanging: &[bool], id: Id) -> Option<(Id, Link)> {
     }
 }
 
-fn rewritten(graph: &Graph, chains: &[Option<(Id, Vec<Link>)>]) -> Graph {
-    let mut chains = chains.iter();
-    let (new, _) = copy(graph.clone(), |nodes, node| {
+/// The nodes within the chains are nobody's afterwards, and simplifying sweeps them away.
+fn rewritten(graph: Graph, chains: Vec<Option<Chain>>) -> Graph {
+    let mut chains = chains.into_iter();
+    let place = |nodes: &mut Nodes, node: GraphNode| {
         let Some(Some((start, links))) = chains.next() else { return Some(nodes.push(node)) };
         let links: Vec<Link> =
             links.iter().map(|link| Link { op: link.op, with: nodes.now(link.with) }).collect();
-        let start = nodes.now(*start);
+        let start = nodes.now(start);
         Some(joined(nodes, &node, start, &links))
-    });
-    // The nodes within the chains are nobody's now.
-    kiln_ir::simplify::simplify(&new)
+    };
+    copy(graph, place).0
 }
 
 /// The end of a chain as one scale and one shift; `node` is the last of its nodes.

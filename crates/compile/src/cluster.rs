@@ -11,15 +11,14 @@ use kiln_ir::Op;
 use kiln_ir::graph::{Graph, Id};
 
 use crate::align::{Align, LoopId, Loops};
+use crate::bindings::Bindings;
 use crate::kind::{Kind, computes, moves, reduces, root};
 use crate::order::Order;
 use crate::steady::steady;
+use crate::target::{Fusion, Target};
 
 /// The position of a unit in [`Clusters::units`].
 pub type UnitId = usize;
-
-/// Past this many members a kernel gains nothing and its planning costs more than it saves.
-const MOST_MEMBERS: usize = 64;
 
 /// Nodes that become one kernel.
 #[derive(Clone, Debug)]
@@ -35,7 +34,7 @@ pub struct Unit {
 }
 
 /// All units of a graph.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Clusters {
     /// The units; one without members has been merged into another.
     pub units: Vec<Unit>,
@@ -43,6 +42,8 @@ pub struct Clusters {
     pub unit_of: HashMap<Id, UnitId>,
     /// The units in an order in which each comes behind those it needs.
     pub(crate) order: Order,
+    limits: Fusion,
+    bindings: Option<Bindings>,
 }
 
 /// The loops of a unit and how its members lie on them.
@@ -59,8 +60,9 @@ pub struct Nest {
 }
 
 /// Puts every computing node into a unit.
-pub fn cluster(graph: &Graph) -> Clusters {
-    let mut clusters = Clusters { units: Vec::new(), unit_of: HashMap::new(), order: Order::default() };
+pub fn cluster(graph: &Graph, target: &Target) -> Clusters {
+    let bindings = Bindings::new(graph, target.most_bindings);
+    let mut clusters = Clusters { limits: target.fusion, bindings, ..Clusters::default() };
     let steady = steady(graph);
     for id in 0..graph.nodes.len() {
         if computes(graph, id) {
@@ -117,7 +119,7 @@ impl Clusters {
     /// Whether a node that needs these units may become a member of one.
     fn may_join(&mut self, graph: &Graph, unit: UnitId, id: Id, needed: &[UnitId]) -> bool {
         let Unit { members, contraction, open, .. } = &self.units[unit];
-        if !open || members.len() >= MOST_MEMBERS {
+        if !open || members.len() >= self.limits.most_members {
             return false;
         }
         if contraction.is_some() && reduces(graph, id) {
@@ -125,6 +127,9 @@ impl Clusters {
         }
         let others: Vec<UnitId> = needed.iter().copied().filter(|&other| other != unit).collect();
         if self.order.reaches(unit, &others) {
+            return false;
+        }
+        if self.bindings.is_some() && !self.fit(graph, &[&members[..], &[id]].concat()) {
             return false;
         }
         // A pointwise node directly on members lies where they lie.
@@ -146,6 +151,11 @@ impl Clusters {
         nest(graph, &members, *contraction).is_some()
     }
 
+    /// Whether a kernel of these members touches no more buffers than the target allows.
+    fn fit(&self, graph: &Graph, members: &[Id]) -> bool {
+        self.bindings.as_ref().is_none_or(|bindings| bindings.fit(graph, members))
+    }
+
     /// Merges `other` into `unit` where both lie on the same loops and nothing outside stands between them.
     fn merge(&mut self, graph: &Graph, unit: UnitId, other: UnitId) -> bool {
         let (a, b) = (&self.units[unit], &self.units[other]);
@@ -156,7 +166,7 @@ impl Clusters {
             || a.steady != b.steady
             || a.members.is_empty()
             || b.members.is_empty()
-            || a.members.len() + b.members.len() > MOST_MEMBERS
+            || a.members.len() + b.members.len() > self.limits.most_members
             || (a.contraction.is_some() && b.contraction.is_some())
             || (contraction.is_some() && (folds(a) || folds(b)))
         {
@@ -167,6 +177,9 @@ impl Clusters {
         }
         let mut members = [a.members.as_slice(), b.members.as_slice()].concat();
         members.sort_unstable();
+        if !self.fit(graph, &members) {
+            return false;
+        }
         // What a product reads must be there before it starts.
         let feeds = |&operand: &Id| members.binary_search(&root(graph, operand)).is_ok();
         if contraction.is_some_and(|id| graph.nodes[id].inputs.iter().any(feeds)) {
@@ -197,7 +210,7 @@ impl Clusters {
             for &member in members {
                 for &operand in graph.nodes[member].operands() {
                     let origin = root(graph, operand);
-                    let large = graph.nodes[origin].shape.elements() >= 1024;
+                    let large = graph.nodes[origin].shape.elements() >= self.limits.worth_sharing;
                     if large
                         && !matches!(graph.nodes[origin].kind(), Kind::Generator(_))
                         && seen.insert(origin)
@@ -210,14 +223,34 @@ impl Clusters {
         let mut shared: Vec<_> = readers.into_iter().filter(|(_, units)| units.len() > 1).collect();
         shared.sort_unstable();
         for (_, units) in shared {
-            for (position, &first) in units.iter().enumerate().take(8) {
-                for &second in units[position + 1..].iter().take(8) {
+            let most = self.limits.most_siblings;
+            for (position, &first) in units.iter().enumerate().take(most) {
+                for &second in units[position + 1..].iter().take(most) {
                     if !self.units[first].members.is_empty() && !self.units[second].members.is_empty() {
                         self.merge(graph, first, second);
                     }
                 }
             }
         }
+    }
+
+    /// Says which node is in no unit, or in one that doesn't have it.
+    pub fn check(&self, graph: &Graph) -> Result<(), String> {
+        for (unit, Unit { members, .. }) in self.units.iter().enumerate() {
+            if !members.is_sorted_by(|a, b| a < b) {
+                return Err(format!("the members of unit {unit} aren't in order: {members:?}"));
+            }
+            if let Some(id) = members.iter().find(|id| self.unit_of.get(id) != Some(&unit)) {
+                return Err(format!("%{id} is in unit {unit}, and said to be in {:?}", self.unit_of.get(id)));
+            }
+        }
+        for id in (0..graph.nodes.len()).filter(|&id| computes(graph, id)) {
+            let unit = self.unit_of.get(&id).and_then(|&unit| self.units.get(unit));
+            if !unit.is_some_and(|unit| unit.members.binary_search(&id).is_ok()) {
+                return Err(format!("%{id} {} is in no unit", graph.nodes[id].op.name()));
+            }
+        }
+        Ok(())
     }
 
     /// The units whose results `unit` reads or waits for.

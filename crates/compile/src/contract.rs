@@ -1,13 +1,14 @@
 //! Products and convolutions: operands as their kernels read them, and the tail that follows.
 
+use kiln_ir::Shape;
 use kiln_ir::graph::Id;
 use kiln_ir::op::ConvSpec;
-use kiln_ir::{DType, Shape};
 
 use crate::kind::{Contraction, Kind};
 use crate::layout::{Located, reshaped};
 use crate::lower::Lowering;
 use crate::program::{Conv, ConvKind, Matmul, View, Work};
+use crate::target::Channels;
 
 impl Lowering<'_> {
     /// Writes a contraction with `members` (itself among them) as its tail, unless they need other loops.
@@ -86,11 +87,14 @@ impl Lowering<'_> {
         let mut channels_last: Vec<usize> = (0..rank).filter(|&axis| axis != 1).collect();
         channels_last.push(1);
 
-        let images = |this: &mut Self, id: Id| {
-            let mut located =
-                this.locate_as(id, &channels_last, |located, shape| shape[1] == 1 || located.strides[1] == 1);
-            located.strides[1] = 1;
-            located
+        let images = |this: &mut Self, id: Id| match this.target.channels {
+            Channels::Anywhere => this.locate(id),
+            Channels::Last => {
+                let mut located = this
+                    .locate_as(id, &channels_last, |located, shape| shape[1] == 1 || located.strides[1] == 1);
+                located.strides[1] = 1;
+                located
+            }
         };
         let a = images(self, first);
         let b = match kind {
@@ -142,12 +146,4 @@ pub(crate) fn lift<T: Copy>(values: &[T], missing: T) -> [T; 3] {
         *slot = value;
     }
     lifted
-}
-
-/// The dtype a contraction's accumulator has.
-pub fn accumulator(dtype: DType) -> DType {
-    match dtype {
-        DType::F16 | DType::Bf16 => DType::F32,
-        other => other,
-    }
 }

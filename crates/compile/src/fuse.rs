@@ -8,11 +8,10 @@ use kiln_ir::{DType, Scalar};
 
 use crate::align::{Align, LoopId, Loops};
 use crate::cluster::{Nest, nest};
-use crate::contract::accumulator;
 use crate::kind::{Generator, Kind, Pointwise, moves};
 use crate::layout::Located;
 use crate::lower::Lowering;
-use crate::program::{Fused, Instruction, Operation, Store, View, Work};
+use crate::program::{Fused, Instruction, Operation, Store, View, Work, accumulator};
 
 /// A unit's body before its loops are in order: loads and indices still speak of loop ids.
 struct Draft {
@@ -116,7 +115,7 @@ impl Lowering<'_> {
     /// The product, rounded to its own dtype where it was summed in a wider one.
     fn accumulator(&self, draft: &mut Draft, id: Id) -> usize {
         let dtype = self.graph.nodes[id].dtype;
-        let wide = accumulator(dtype);
+        let wide = accumulator(dtype).unwrap_or(dtype);
         let value = emit(draft, Operation::Accumulator, wide, true);
         if wide == dtype { value } else { emit(draft, Operation::Cast(value), dtype, true) }
     }

@@ -1,19 +1,23 @@
 //! HOW it is computed: from a graph to a program of few kernels and a memory plan. Knows no device.
 //!
-//! The passes stand in one list in [`compile`]; read them in its order.
+//! The passes stand in one list, [`passes::PASSES`]; read them in its order.
 
 #![forbid(unsafe_code)]
 
 mod affine;
 pub mod align;
+mod bindings;
 pub mod cluster;
 mod contract;
+mod fingerprint;
 mod fuse;
 pub mod kind;
 pub mod layout;
+pub mod legalise;
 mod lower;
 mod opaque;
 mod order;
+pub mod passes;
 pub mod plan;
 pub mod prepare;
 mod print;
@@ -21,31 +25,20 @@ pub mod program;
 pub mod schedule;
 pub mod steady;
 mod target;
+pub mod verify;
 
 use kiln_ir::{Graph, Result};
 
-pub use contract::accumulator;
+pub use passes::Compilation;
 pub use program::Program;
-pub use target::Target;
+pub use target::{Channels, Fusion, Split, Target};
 
 /// Compiles a graph for a target.
 ///
 /// # Errors
 /// Where the target lacks what the graph needs.
 pub fn compile(graph: &Graph, target: &Target) -> Result<Program> {
-    let graph = prepared(graph);
-    let clusters = cluster::cluster(&graph);
-    let schedule = schedule::schedule(&graph, &clusters);
-    let mut program = lower::lower(&graph, &clusters, &schedule);
-    plan::plan(&mut program, target.alignment);
-    Ok(program)
-}
-
-/// The graph as it is cut into kernels: simplified, with nothing empty, and all that is handed back computed.
-pub fn prepared(graph: &Graph) -> Graph {
-    let graph = kiln_ir::simplify::simplify(graph);
-    let graph = affine::affine(&graph);
-    let (graph, _) = prepare::without_empties(graph);
-    let (graph, _) = prepare::with_wide_products(graph);
-    prepare::with_values_computed(graph).0
+    let mut compilation = Compilation::new(graph, target);
+    compilation.run()?;
+    Ok(compilation.program)
 }

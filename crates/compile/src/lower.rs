@@ -17,6 +17,7 @@ use crate::program::{
     Buffer, BufferId, Fused, Instruction, Kernel, Operation, Place, Program, Store, View, Work,
 };
 use crate::schedule::Schedule;
+use crate::target::Target;
 
 /// The program while it is written.
 pub struct Lowering<'a> {
@@ -39,11 +40,14 @@ pub struct Lowering<'a> {
     late: Vec<(Id, BufferId)>,
     is_late: HashSet<Id>,
     in_place: &'a [bool],
+    pub(crate) target: &'a Target,
 }
 
 /// Writes the kernels of all units, in order.
-pub fn lower(graph: &Graph, clusters: &Clusters, schedule: &Schedule) -> Program {
-    let mut lowering = Lowering::new(graph, clusters, &schedule.in_place);
+///
+/// Every temporary has a place of its own until memory is planned.
+pub fn lower(graph: &Graph, clusters: &Clusters, schedule: &Schedule, target: &Target) -> Program {
+    let mut lowering = Lowering::new(graph, clusters, schedule, target);
     for &unit in &schedule.order {
         lowering.unit(unit);
         if clusters.units[unit].steady {
@@ -59,20 +63,20 @@ pub fn lower(graph: &Graph, clusters: &Clusters, schedule: &Schedule) -> Program
 }
 
 impl<'a> Lowering<'a> {
-    fn new(graph: &'a Graph, clusters: &'a Clusters, in_place: &'a [bool]) -> Lowering<'a> {
+    fn new(
+        graph: &'a Graph,
+        clusters: &'a Clusters,
+        schedule: &'a Schedule,
+        target: &'a Target,
+    ) -> Lowering<'a> {
         let program = Program {
-            buffers: Vec::new(),
-            kernels: Vec::new(),
-            steady: 0,
-            variables: Vec::new(),
-            written: Vec::new(),
             inputs: graph.inputs.clone(),
             outputs: graph
                 .outputs
                 .iter()
                 .map(|&id| (graph.nodes[id].shape.clone(), graph.nodes[id].dtype))
                 .collect(),
-            arena: 0,
+            ..Program::default()
         };
         let mut lowering = Lowering {
             graph,
@@ -86,7 +90,8 @@ impl<'a> Lowering<'a> {
             update: first_positions(graph.updates.iter().map(|(_, id)| *id)),
             late: Vec::new(),
             is_late: HashSet::new(),
-            in_place,
+            in_place: &schedule.in_place,
+            target,
         };
         let mut input_buffer: Vec<Option<BufferId>> = vec![None; graph.inputs.len()];
         for (id, node) in graph.nodes.iter().enumerate() {
@@ -135,10 +140,16 @@ impl<'a> Lowering<'a> {
         self.program.buffers.len() - 1
     }
 
+    fn in_arena(&mut self, dtype: DType, shape: &Shape) -> BufferId {
+        let place = Place::Arena(self.program.arena);
+        self.program.arena += (shape.elements() * dtype.size()).next_multiple_of(self.target.alignment);
+        self.buffer(place, dtype, shape)
+    }
+
     /// A new temporary for a value, row-major over the axes as `order` lists them.
     pub(crate) fn temporary(&mut self, id: Id, order: &[usize]) -> Located {
         let node = &self.graph.nodes[id];
-        let buffer = self.buffer(Place::Arena(0), node.dtype, &node.shape);
+        let buffer = self.in_arena(node.dtype, &node.shape);
         Located::ordered(buffer, &node.shape, order)
     }
 
@@ -147,14 +158,11 @@ impl<'a> Lowering<'a> {
     }
 
     pub(crate) fn push(&mut self, work: Work, label: String, id: Id, operations: u64) {
-        let bytes = work
-            .reads()
-            .into_iter()
-            .chain(work.writes())
-            .map(|view| &self.program.buffers[view.buffer])
-            .map(|buffer| (buffer.elements * buffer.dtype.size()) as u64)
-            .sum();
-        self.program.kernels.push(Kernel { work, label, at: self.graph.nodes[id].at, operations, bytes });
+        let bytes = work.traffic(&self.program.buffers);
+        let blocks = self.target.split.blocks(&work);
+        let ordered = matches!(work, Work::Scatter(..)) && self.depends_on_order(id);
+        let at = self.graph.nodes[id].at;
+        self.program.kernels.push(Kernel { work, label, at, operations, bytes, blocks, ordered });
     }
 
     fn unit(&mut self, unit: UnitId) {
@@ -266,7 +274,7 @@ impl<'a> Lowering<'a> {
                 (Operation::Index(axis), node.shape.to_vec(), self.temporary(id, &order))
             }
             Generator::Fill(value) => {
-                let buffer = self.buffer(Place::Arena(0), node.dtype, &Shape::scalar());
+                let buffer = self.in_arena(node.dtype, &Shape::scalar());
                 (
                     Operation::Literal(value),
                     vec![1; rank],

@@ -1,11 +1,11 @@
 //! Operations that are kernels of their own: padding, pooling, indexing, sorting, scans and the user's own.
 
 use kiln_ir::Shape;
-use kiln_ir::graph::Id;
-use kiln_ir::op::WindowSpec;
+use kiln_ir::graph::{Graph, Id};
+use kiln_ir::op::{ScatterMode, WindowSpec};
 
 use crate::contract::lift;
-use crate::kind::Opaque;
+use crate::kind::{Generator, Kind, Movement, Opaque};
 use crate::layout::Located;
 use crate::lower::Lowering;
 use crate::program::{
@@ -81,6 +81,14 @@ impl Lowering<'_> {
                 self.settle(id, out);
             }
         }
+    }
+
+    /// Whether the result of a scatter depends on the order in which its elements are put.
+    pub(crate) fn depends_on_order(&self, id: Id) -> bool {
+        let node = &self.graph.nodes[id];
+        let Kind::Opaque(Opaque::Scatter(axis, mode)) = node.kind() else { return false };
+        let commutes = mode == ScatterMode::Add && !node.dtype.is_float();
+        !commutes && !distinct(self.graph, node.inputs[1], axis)
     }
 
     fn view(&self, located: &Located, strides: Vec<isize>) -> View {
@@ -186,4 +194,36 @@ impl Lowering<'_> {
         self.push(Work::Window(window), graph.nodes[id].op.name().to_string(), id, operations);
         self.settle(id, out);
     }
+}
+
+/// Whether no number comes twice along an axis, as far as can be seen: positions that were counted or sorted, looked at in
+/// another way.
+fn distinct(graph: &Graph, mut id: Id, mut axis: usize) -> bool {
+    loop {
+        let node = &graph.nodes[id];
+        if node.shape[axis] < 2 {
+            return true;
+        }
+        let Kind::Movement(movement) = node.kind() else { break };
+        let from = &graph.nodes[node.inputs[0]].shape;
+        axis = match movement {
+            Movement::Permute(axes) => axes[axis],
+            Movement::Slice(_) => axis,
+            Movement::Expand if from[axis] == node.shape[axis] => axis,
+            Movement::Expand => return false,
+            Movement::Reshape => {
+                let before = |sizes: &[usize], axis: usize| sizes[..axis].iter().product::<usize>();
+                let same = |&other: &usize| {
+                    from[other] == node.shape[axis] && before(from, other) == before(&node.shape, axis)
+                };
+                let Some(other) = (0..from.rank()).find(same) else { return false };
+                other
+            }
+        };
+        id = node.inputs[0];
+    }
+    matches!(
+        graph.nodes[id].kind(),
+        Kind::Generator(Generator::Iota(along)) | Kind::Opaque(Opaque::ArgSort { axis: along, .. }) if along == axis
+    )
 }

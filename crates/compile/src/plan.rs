@@ -17,8 +17,8 @@ struct Life {
 const MANY: usize = 2048;
 
 /// Gives every arena buffer its offset: in place of an operand that dies where it is made if the kernel allows it, else
-/// where nothing else is during its whole life. Offsets are multiples of `alignment` bytes.
-pub fn plan(program: &mut Program, alignment: usize) {
+/// where nothing else is during its whole life. Offsets are multiples of `alignment` bytes. Gives how many places there are.
+pub fn plan(program: &mut Program, alignment: usize) -> usize {
     let mut lives = lives(program, alignment);
     let owner = take_over(program, &mut lives);
     let mut offsets = vec![0; program.buffers.len()];
@@ -31,6 +31,7 @@ pub fn plan(program: &mut Program, alignment: usize) {
             *offset = offsets[resolve(&owner, id)];
         }
     }
+    lives.len()
 }
 
 /// The largest first, each in the first gap that is free for its whole life. Tighter than the order of time (by a fifth

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use kiln_ir::graph::{Graph, GraphNode, Id};
 use kiln_ir::op::Op;
-use kiln_ir::rewrite::{Nodes, copy};
+use kiln_ir::rewrite::{Nodes, rewrite};
 use kiln_ir::{DType, Scalar};
 
 use crate::kind::{Kind, Opaque};
@@ -13,11 +13,11 @@ use crate::program::WindowKind;
 /// Values without elements and folds over none become fills, so that no kernel has to think of them.
 ///
 /// `matmul([2, 0], [0, 3])` → `fill(0): [2, 3]`; `sum([0, 4], axis 0)` → `fill(0): [1, 4]`.
-pub fn without_empties(graph: Graph) -> (Graph, usize) {
+pub fn without_empties(graph: &mut Graph) -> usize {
     if graph.nodes.iter().all(|node| node.shape.elements() > 0) {
-        return (graph, 0);
+        return 0;
     }
-    copy(graph, |nodes, mut node| {
+    rewrite(graph, |nodes, mut node| {
         let is_empty = |nodes: &Nodes, id: Id| nodes.shape(id).elements() == 0;
         let some_empty = node.inputs.iter().any(|&id| is_empty(nodes, id));
         let leaf = matches!(node.kind(), Kind::Leaf(_));
@@ -71,9 +71,13 @@ fn of_nothing(kind: Kind, dtype: DType) -> Option<Scalar> {
 /// Products of small integers are done in `I32`, which wraps to the same result.
 ///
 /// `matmul(a: u8, b: u8)` → `cast(matmul(cast(a, i32), cast(b, i32)), u8)`
-pub fn with_wide_products(graph: Graph) -> (Graph, usize) {
-    copy(graph, |nodes, node| {
-        if node.op != Op::Matmul || !matches!(node.dtype, DType::U8 | DType::U16) {
+pub fn with_wide_products(graph: &mut Graph) -> usize {
+    let small = |node: &GraphNode| node.op == Op::Matmul && matches!(node.dtype, DType::U8 | DType::U16);
+    if !graph.nodes.iter().any(small) {
+        return 0;
+    }
+    rewrite(graph, |nodes, node| {
+        if !small(&node) {
             return Some(nodes.push(node));
         }
         nodes.changes += 1;
@@ -87,7 +91,7 @@ pub fn with_wide_products(graph: Graph) -> (Graph, usize) {
 /// Puts an identity behind an output or update that no kernel of its own would write.
 ///
 /// `output(permute(x))` → `output(identity(permute(x)))`
-pub fn with_values_computed(mut graph: Graph) -> (Graph, usize) {
+pub fn with_values_computed(graph: &mut Graph) -> usize {
     let before = graph.nodes.len();
     graph.updates.retain(|(variable, _)| variable.shape().elements() > 0);
     let mut taken = HashSet::new();
@@ -97,8 +101,7 @@ pub fn with_values_computed(mut graph: Graph) -> (Graph, usize) {
     for position in 0..graph.updates.len() {
         graph.updates[position].1 = owned(&mut graph.nodes, graph.updates[position].1, &mut taken);
     }
-    let changes = graph.nodes.len() - before;
-    (graph, changes)
+    graph.nodes.len() - before
 }
 
 /// `id`, or an identity of it where it isn't the result of fused work or somebody else's already.

@@ -1,6 +1,7 @@
 //! What a device runs: buffers and a straight list of few kinds of kernel. Everything is static: shapes, strides,
 //! offsets and the memory plan are fixed here, and no kernel looks at a shape's meaning again.
 
+use std::collections::BTreeSet;
 use std::panic::Location;
 
 pub use kiln_ir::kind::{ConvKind, WindowKind};
@@ -11,7 +12,7 @@ use kiln_ir::{DType, Scalar, Shape};
 pub type BufferId = usize;
 
 /// A compiled graph.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Program {
     /// Every piece of memory that kernels touch.
     pub buffers: Vec<Buffer>,
@@ -20,7 +21,8 @@ pub struct Program {
     /// So many of the first kernels read nothing but variables that the program doesn't write, and each other: what they
     /// store stays as it is until such a variable changes, and is nobody else's place meanwhile.
     pub steady: usize,
-    /// Variables the program reads or writes; a [`Place::Variable`] counts through them.
+    /// Variables the program reads or writes, each once; a [`Place::Variable`] counts through them. One is the same as
+    /// another program's where their addresses ([`Shared::address`]) are; across runs its name tells it.
     pub variables: Vec<Shared<dyn Variable>>,
     /// Which of the variables are written.
     pub written: Vec<bool>,
@@ -37,7 +39,8 @@ pub struct Program {
 pub struct Buffer {
     /// Where it is.
     pub place: Place,
-    /// What it holds.
+    /// What it holds. Of an argument, output or variable it may be another dtype than that is handed over in, where the target
+    /// doesn't store that; the device converts.
     pub dtype: DType,
     /// How many elements.
     pub elements: usize,
@@ -83,6 +86,12 @@ pub struct Kernel {
     pub operations: u64,
     /// Bytes read and written, each operand counted once.
     pub bytes: u64,
+    /// How many blocks a fold is best cut into that has too few results to keep the target busy: consecutive and of equal
+    /// size but for the last, their partial results folded in order. It follows from sizes alone; 1 where nothing is cut.
+    pub blocks: usize,
+    /// Whether what is stored depends on the order of the points: a scatter whose indices may repeat. Everything else
+    /// stores each element once, or adds integers.
+    pub ordered: bool,
 }
 
 /// The few kinds of kernel.
@@ -133,6 +142,26 @@ pub struct Fused {
     /// load of the same kernel reads (same buffer, offset and strides), and then follows it point by point; otherwise
     /// stores overlap neither loads nor other stores.
     pub stores: Vec<Store>,
+}
+
+impl Fused {
+    /// For each instruction, how many reductions must be complete before it can be computed: the loops run once more for
+    /// each level.
+    pub fn levels(&self) -> Vec<usize> {
+        let mut levels: Vec<usize> = Vec::with_capacity(self.body.len());
+        for instruction in &self.body {
+            let operands = instruction.operation.operands();
+            let level = operands.into_iter().map(|operand| levels[operand]).max().unwrap_or(0);
+            levels.push(level + usize::from(matches!(instruction.operation, Operation::Reduce(..))));
+        }
+        levels
+    }
+
+    /// How many points are folded into one result; 1 without reductions.
+    pub fn folded(&self) -> usize {
+        let sizes = self.loops.iter().zip(&self.reduced);
+        sizes.filter(|(_, reduced)| **reduced).map(|(size, _)| size).product()
+    }
 }
 
 /// A value written to memory, converted to the view's dtype.
@@ -206,6 +235,16 @@ impl Operation {
     }
 }
 
+/// The dtype a contraction of these operands accumulates in: the one that [`Operation::Accumulator`] gives.
+pub fn accumulator(dtype: DType) -> Option<DType> {
+    match dtype {
+        DType::Bool => None,
+        DType::U8 | DType::U16 => Some(DType::I32),
+        DType::F16 | DType::Bf16 | DType::F32 => Some(DType::F32),
+        DType::F64 | DType::I32 | DType::I64 => Some(dtype),
+    }
+}
+
 /// `[batch, m, k] × [batch, k, n]`. The tail's loops are the product's rows (batch and m, perhaps as several loops) and,
 /// as its last loop, `n`; [`Operation::Accumulator`] is the product, in `f64` for `F64` operands, `I32`/`I64` for integer
 /// ones, else `f32`. The tail has no reductions.
@@ -227,7 +266,7 @@ pub struct Matmul {
     pub tail: Fused,
 }
 
-/// A convolution over channels-last operands. Spatial triples are depth, height, width, with leading ones where there
+/// A convolution. Spatial triples are depth, height, width, with leading ones where there
 /// are fewer axes.
 #[derive(Clone, Debug)]
 pub struct Conv {
@@ -253,8 +292,8 @@ pub struct Conv {
     pub dilation: [usize; 3],
     /// Independent groups of channels.
     pub groups: usize,
-    /// The first operand. An image-like one has strides for `[batch, channel, depth, height, width]` with channel
-    /// stride 1; a weight has them for `[out, in of the group, depth, height, width]`.
+    /// The first operand. An image-like one has strides for `[batch, channel, depth, height, width]`, with channel
+    /// stride 1 where the target likes channels last; a weight has them for `[out, in of the group, depth, height, width]`.
     pub a: View,
     /// The second operand, likewise.
     pub b: View,
@@ -358,6 +397,52 @@ impl Work {
             | Work::CumSum(_)
             | Work::ArgSort(..)
             | Work::Custom(_) => None,
+        }
+    }
+
+    /// Whether the host does it: a user's own operation, on host data.
+    pub fn on_host(&self) -> bool {
+        matches!(self, Work::Custom(_))
+    }
+
+    /// The buffers that are touched, each once.
+    pub fn buffers(&self) -> BTreeSet<BufferId> {
+        self.reads().into_iter().chain(self.writes()).map(|view| view.buffer).collect()
+    }
+
+    /// Bytes read and written, each operand counted once.
+    pub fn traffic(&self, buffers: &[Buffer]) -> u64 {
+        let views = self.reads().into_iter().chain(self.writes());
+        views.map(|view| &buffers[view.buffer]).map(|b| (b.elements * b.dtype.size()) as u64).sum()
+    }
+
+    /// Calls `visit` with every view.
+    pub fn each_view(&mut self, mut visit: impl FnMut(&mut View)) {
+        fn fused(fused: &mut Fused, visit: &mut impl FnMut(&mut View)) {
+            fused.loads.iter_mut().for_each(&mut *visit);
+            fused.stores.iter_mut().for_each(|store| visit(&mut store.view));
+        }
+        let visit = &mut visit;
+        match self {
+            Work::Fused(work) => fused(work, visit),
+            Work::Matmul(work) => {
+                [&mut work.a, &mut work.b].into_iter().for_each(&mut *visit);
+                fused(&mut work.tail, visit);
+            }
+            Work::Conv(work) => {
+                [&mut work.a, &mut work.b].into_iter().for_each(&mut *visit);
+                fused(&mut work.tail, visit);
+            }
+            Work::Window(work) => work.operands.iter_mut().chain([&mut work.out]).for_each(visit),
+            Work::Gather(work) | Work::Scatter(work, _) => {
+                [&mut work.x, &mut work.index, &mut work.out].into_iter().for_each(visit);
+            }
+            Work::ArgReduce(_, work) | Work::CumSum(work) | Work::ArgSort(_, work) => {
+                [&mut work.x, &mut work.out].into_iter().for_each(visit);
+            }
+            Work::Custom(work) => {
+                work.operands.iter_mut().chain([&mut work.out]).for_each(|(_, view)| visit(view));
+            }
         }
     }
 

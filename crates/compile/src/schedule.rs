@@ -10,12 +10,32 @@ use crate::cluster::{Clusters, Unit, UnitId};
 use crate::kind::root;
 
 /// Units in the order they run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Schedule {
     /// Every unit, needs before users.
     pub order: Vec<UnitId>,
     /// For each update of the graph, whether its unit runs after everybody else who reads the old value.
     pub in_place: Vec<bool>,
+}
+
+impl Schedule {
+    /// Says which unit runs before what it needs, or never; nothing where the order isn't decided yet.
+    pub fn check(&self, graph: &Graph, clusters: &Clusters) -> Result<(), String> {
+        if self.order.is_empty() {
+            return Ok(());
+        }
+        let mut done = vec![false; clusters.units.len()];
+        for &unit in &self.order {
+            if let Some(needed) = clusters.needs(graph, unit).into_iter().find(|&needed| !done[needed]) {
+                return Err(format!("unit {unit} runs before unit {needed}, which it needs"));
+            }
+            done[unit] = true;
+        }
+        match (0..done.len()).find(|&unit| !done[unit] && !clusters.units[unit].members.is_empty()) {
+            Some(unit) => Err(format!("unit {unit} never runs")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Orders the units: what is steady comes before all else; what a unit needs comes first; who reads a variable's old value comes before the one that

@@ -5,11 +5,11 @@
 
 use kiln_compile::Program;
 use kiln_compile::program::{Fused, Kernel, Operation, Place, View, Work};
+use kiln_compile::verify::parts;
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::bases::Bases;
-use super::verify::parts;
 
 /// What is looked at after a kernel.
 #[derive(Debug)]

@@ -19,7 +19,6 @@ mod runtime;
 pub mod simd;
 mod steady;
 pub mod threads;
-mod verify;
 mod window;
 mod windows;
 
@@ -34,7 +33,7 @@ extern crate self as kiln_cpu;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use kiln_compile::Program;
+use kiln_compile::{Channels, Program};
 use kiln_device::{Description, Device, Executable, Memory, Settings, Target};
 use kiln_ir::Result;
 
@@ -58,7 +57,7 @@ impl CpuDevice {
         let Settings { threads, check_finite } = settings;
         let settings =
             Shared { threads: AtomicUsize::new(threads), check_finite: AtomicBool::new(check_finite) };
-        CpuDevice { target: Target::plain("cpu"), settings: Arc::new(settings) }
+        CpuDevice { target: target(), settings: Arc::new(settings) }
     }
 }
 
@@ -70,6 +69,23 @@ pub fn open() -> Result<Vec<Arc<dyn Device>>> {
     static CPU: LazyLock<Result<Arc<dyn Device>>> =
         LazyLock::new(|| Ok(Arc::new(CpuDevice::new(environment::settings()?))));
     Ok(vec![CPU.clone()?])
+}
+
+/// The most loops a kernel may have: nests are walked with so many counters.
+const MOST_LOOPS: usize = 16;
+
+/// What programs are compiled for that run here.
+fn target() -> Target {
+    Target {
+        most_loops: MOST_LOOPS,
+        // The arena's places start at cache lines, which the widest vectors fill.
+        alignment: 64,
+        // Kernels read a pixel's channels as vectors.
+        channels: Channels::Last,
+        // What a core has for itself, on most that there are.
+        caches: vec![32 * 1024, 1024 * 1024],
+        ..Target::plain("cpu")
+    }
 }
 
 impl Device for CpuDevice {
@@ -113,7 +129,7 @@ impl Device for CpuDevice {
     }
 
     fn load(&self, program: Arc<Program>) -> Result<Box<dyn Executable>> {
-        Ok(Box::new(runtime::CpuExecutable::load(program, self.settings.clone())?))
+        Ok(Box::new(runtime::CpuExecutable::load(program, &self.target, self.settings.clone())?))
     }
 
     fn sync(&self) -> Result<()> {

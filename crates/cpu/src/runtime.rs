@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kiln_compile::Program;
 use kiln_compile::program::Place;
+use kiln_compile::verify;
 use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 
 use super::Shared;
@@ -16,8 +17,7 @@ use super::memory::{Allocation, CpuMemory, in_use, next_version};
 use super::prepare::{Prepared, prepare};
 use super::steady::{self, Steady};
 use super::threads::{FlushDenormals, with_threads};
-use super::verify;
-use kiln_device::{Argument, Executable, Memory, Output};
+use kiln_device::{Argument, Executable, Memory, Output, Target};
 
 /// A program that is loaded on the CPU.
 pub(super) struct CpuExecutable {
@@ -51,8 +51,12 @@ struct Slot {
 
 impl CpuExecutable {
     /// Checks a program and makes it ready to run.
-    pub(super) fn load(program: Arc<Program>, settings: Arc<Shared>) -> Result<CpuExecutable> {
-        verify::program(&program)?;
+    pub(super) fn load(
+        program: Arc<Program>,
+        target: &Target,
+        settings: Arc<Shared>,
+    ) -> Result<CpuExecutable> {
+        verify::program(&program, target)?;
         let arena = Allocation::zeroed(program.arena)?;
         let mut bases = Bases::new(program.buffers.len());
         let slots = |sizes: &mut dyn Iterator<Item = (usize, DType)>| -> Vec<Slot> {

@@ -21,7 +21,7 @@ macro_rules! ensure {
 }
 
 /// The shape and dtype of `op` applied to `operands`. `wanted` carries what the operation itself doesn't say: the
-/// shape and dtype of leaves, and the target shape of `Reshape` and `Expand`.
+/// shape and dtype of leaves, and the target shape of `Reshape` and `Expand`; of a node that is there, what it has.
 pub fn infer(
     op: &Op,
     operands: &[Operand],
@@ -187,7 +187,7 @@ fn infer_unbounded(
                 Shape,
                 "axis {axis} of {shape} is empty, so there is no position to give"
             );
-            Ok((shape.reduced(&[*axis]), DType::I64))
+            Ok((shape.reduced(&[*axis]), positions(wanted)))
         }
         Op::CumSum(axis) => {
             let (shape, dtype) = operands[0];
@@ -198,7 +198,7 @@ fn infer_unbounded(
         Op::ArgSort { axis, .. } => {
             let (shape, _) = operands[0];
             ensure!(*axis < shape.rank(), Axis, "axis {axis} of {shape}");
-            Ok((shape.clone(), DType::I64))
+            Ok((shape.clone(), positions(wanted)))
         }
         Op::Matmul => {
             let (a, b) = (operands[0], operands[1]);
@@ -282,12 +282,12 @@ fn infer_unbounded(
         }
         Op::Gather(axis) => {
             let (x, index) = (operands[0], operands[1]);
-            indexed("index", x.0, index, *axis)?;
+            indexed(x.0, index, *axis, wanted)?;
             Ok((index.0.clone(), x.1))
         }
         Op::Scatter(axis, mode) => {
             let (base, index, source) = (operands[0], operands[1], operands[2]);
-            indexed("index", base.0, index, *axis)?;
+            indexed(base.0, index, *axis, wanted)?;
             ensure!(source.0 == index.0, Shape, "source {} and index {} differ", source.0, index.0);
             ensure!(source.1 == base.1, DType, "dtypes differ, {} and {}", base.1, source.1);
             let adds = *mode == crate::op::ScatterMode::Add;
@@ -398,13 +398,19 @@ fn window_count(
     })
 }
 
-fn indexed(what: &str, x: &Shape, index: Operand, axis: usize) -> Result<(), Fault> {
-    ensure!(index.1 == DType::I64, DType, "the {what} must be i64, not {}", index.1);
+/// Positions are `I64`, and `I32` only in a graph that was made to fit a device without `I64`.
+fn positions(wanted: Option<(&Shape, DType)>) -> DType {
+    wanted.map(|(_, dtype)| dtype).filter(|dtype| *dtype == DType::I32).unwrap_or(DType::I64)
+}
+
+fn indexed(x: &Shape, index: Operand, axis: usize, wanted: Option<(&Shape, DType)>) -> Result<(), Fault> {
+    let fits = index.1 == DType::I64 || (index.1 == DType::I32 && wanted.is_some());
+    ensure!(fits, DType, "the index must be i64, not {}", index.1);
     ensure!(axis < x.rank(), Axis, "axis {axis} of {x}");
     ensure!(
         index.0.rank() == x.rank() && index.0.with(axis, 0) == x.with(axis, 0),
         Shape,
-        "{x} and {what} {} differ outside of axis {axis}",
+        "{x} and index {} differ outside of axis {axis}",
         index.0
     );
     Ok(())

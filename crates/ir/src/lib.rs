@@ -19,6 +19,7 @@ pub mod kind;
 pub mod line;
 pub mod node;
 pub mod op;
+pub mod pass;
 pub mod print;
 pub mod random;
 pub mod rewrite;

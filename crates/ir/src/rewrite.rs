@@ -23,6 +23,13 @@ pub fn copy(graph: Graph, mut place: impl FnMut(&mut Nodes, GraphNode) -> Option
     (after, nodes.changes)
 }
 
+/// The same in place; gives the changes.
+pub fn rewrite(graph: &mut Graph, place: impl FnMut(&mut Nodes, GraphNode) -> Option<Id>) -> usize {
+    let (after, changes) = copy(std::mem::take(graph), place);
+    *graph = after;
+    changes
+}
+
 /// The nodes of the graph that is being written.
 #[derive(Debug, Default)]
 pub struct Nodes {

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kiln_ir::{DType, Data};
+use kiln_ir::Data;
 use kiln_nn::{Context, Function, Input, Tensor};
 use kiln_onnx::verify::{Tolerance, compare, data_sets, verify};
 use kiln_onnx::{Error, Network, Value, load, tensor_file};

@@ -206,7 +206,8 @@ impl Run {
         let variables = self.own.iter().map(whole).collect::<Result<Vec<_>>>()?;
         let mut machine = Machine::new(&self.program, inputs, variables)?;
         machine.run(self.checks)?;
-        let (variables, outputs) = (machine.variables, machine.outputs);
+        let times = std::mem::take(&mut machine.times);
+        let (variables, outputs) = machine.results()?;
         for ((contents, bytes), written) in self.own.iter().zip(variables).zip(&self.program.written) {
             if *written {
                 lock(contents).bytes = bytes;
@@ -217,8 +218,8 @@ impl Run {
                 lock(contents).bytes.clone_from(bytes);
             }
         }
-        if let Some(times) = self.times {
-            *held(&times) = machine.times;
+        if let Some(kept) = self.times {
+            *held(&kept) = times;
         }
         *held(&self.host) = outputs;
         Ok(())

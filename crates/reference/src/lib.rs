@@ -16,11 +16,12 @@ mod queue;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use kiln_compile::Program;
+use kiln_compile::{Program, verify};
 use kiln_device::{Description, Device, Executable, Memory, Settings, Target};
-use kiln_ir::Result;
+use kiln_ir::{Data, Result};
 
 use executable::ReferenceExecutable;
+use machine::{Machine, from_bytes, native_bytes};
 use memory::ReferenceMemory;
 use queue::Queue;
 
@@ -59,6 +60,23 @@ impl Default for ReferenceDevice {
     fn default() -> ReferenceDevice {
         ReferenceDevice::new()
     }
+}
+
+/// Runs a program once, without a device: gives its outputs, and the variables' new values.
+///
+/// # Errors
+/// Where the program isn't one, or an index is out of range.
+pub fn run(program: &Program, inputs: &[&Data], variables: &[Data]) -> Result<(Vec<Data>, Vec<Data>)> {
+    let inputs = inputs.iter().map(|data| native_bytes(data)).collect();
+    let mut machine = Machine::new(program, inputs, variables.iter().map(native_bytes).collect())?;
+    machine.run(false)?;
+    let (variables, outputs) = machine.results()?;
+    let outputs = outputs.iter().zip(&program.outputs);
+    let variables = variables.iter().zip(&program.variables);
+    Ok((
+        outputs.map(|(bytes, (_, dtype))| from_bytes(*dtype, *dtype, bytes)).collect::<Result<_>>()?,
+        variables.map(|(bytes, v)| from_bytes(v.dtype(), v.dtype(), bytes)).collect::<Result<_>>()?,
+    ))
 }
 
 /// Both devices of this kind.
@@ -107,6 +125,7 @@ impl Device for ReferenceDevice {
     }
 
     fn load(&self, program: Arc<Program>) -> Result<Box<dyn Executable>> {
+        verify::program(&program, &self.target)?;
         let executable = ReferenceExecutable::new(program, self.queue.clone(), self.check_finite.clone());
         Ok(Box::new(executable))
     }

@@ -3,10 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use kiln_compile::accumulator;
 use kiln_compile::program::{
     Along, Conv, ConvKind, Custom, Fused, Indexed, Kernel, Matmul, Operation, Place, Program, View, Window,
-    WindowKind, Work,
+    WindowKind, Work, accumulator,
 };
 use kiln_ir::eval::evaluate;
 use kiln_ir::graph::GraphNode;
@@ -18,8 +17,8 @@ pub(crate) struct Machine<'p> {
     program: &'p Program,
     arena: Vec<u8>,
     inputs: Vec<Vec<u8>>,
-    pub(crate) variables: Vec<Vec<u8>>,
-    pub(crate) outputs: Vec<Vec<u8>>,
+    variables: Vec<Vec<u8>>,
+    outputs: Vec<Vec<u8>>,
     /// What each kernel took.
     pub(crate) times: Vec<Duration>,
     watch: Watch,
@@ -35,6 +34,8 @@ struct Watch {
 }
 
 impl<'p> Machine<'p> {
+    /// A machine with these arguments and variables, as they are handed over. What a buffer holds as another dtype (for a target
+    /// that doesn't store theirs) is converted.
     pub(crate) fn new(
         program: &'p Program,
         inputs: Vec<Vec<u8>>,
@@ -49,14 +50,26 @@ impl<'p> Machine<'p> {
             room.resize(bytes, 0xAA);
             Ok(room)
         };
-        let outputs = program.outputs.iter();
+        let convert = |bytes: Vec<u8>, place: Place, dtype: DType| match held(program, place, dtype) {
+            same if same == dtype => Ok(bytes),
+            other => Ok(native_bytes(&from_bytes(dtype, dtype, &bytes)?.cast(other))),
+        };
+        let inputs = inputs.into_iter().zip(&program.inputs).enumerate();
+        let variables = variables.into_iter().zip(&program.variables).enumerate();
+        let outputs = program.outputs.iter().enumerate();
         Ok(Machine {
             program,
             arena: rubbish(program.arena)?,
-            inputs,
-            variables,
+            inputs: inputs
+                .map(|(i, (bytes, (_, dtype)))| convert(bytes, Place::Input(i), *dtype))
+                .collect::<Result<_>>()?,
+            variables: variables
+                .map(|(i, (bytes, variable))| convert(bytes, Place::Variable(i), variable.dtype()))
+                .collect::<Result<_>>()?,
             outputs: outputs
-                .map(|(shape, dtype)| rubbish(shape.elements() * dtype.size()))
+                .map(|(i, (shape, dtype))| {
+                    rubbish(shape.elements() * held(program, Place::Output(i), *dtype).size())
+                })
                 .collect::<Result<_>>()?,
             times: Vec::new(),
             watch: Watch::default(),
@@ -78,6 +91,25 @@ impl<'p> Machine<'p> {
             }
         }
         Ok(())
+    }
+
+    /// The variables and the outputs, as they are handed over.
+    pub(crate) fn results(self) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+        let program = self.program;
+        let convert = |bytes: Vec<u8>, place: Place, dtype: DType| match held(program, place, dtype) {
+            same if same == dtype => Ok(bytes),
+            other => Ok(native_bytes(&from_bytes(other, other, &bytes)?.cast(dtype))),
+        };
+        let variables = self.variables.into_iter().zip(&program.variables).enumerate();
+        let outputs = self.outputs.into_iter().zip(&program.outputs).enumerate();
+        Ok((
+            variables
+                .map(|(i, (bytes, variable))| convert(bytes, Place::Variable(i), variable.dtype()))
+                .collect::<Result<_>>()?,
+            outputs
+                .map(|(i, (bytes, (_, dtype)))| convert(bytes, Place::Output(i), *dtype))
+                .collect::<Result<_>>()?,
+        ))
     }
 
     /// The error for what a kernel stored that isn't finite.
@@ -271,7 +303,8 @@ impl<'p> Machine<'p> {
                         self.gather(view, sizes)?
                     }
                     Operation::Accumulator => {
-                        product.ok_or_else(|| broken("a product"))?.cast(accumulator(dtype))
+                        let dtype = accumulator(dtype).ok_or_else(|| broken("a product of numbers"))?;
+                        product.ok_or_else(|| broken("a product"))?.cast(dtype)
                     }
                     Operation::Literal(scalar) => {
                         self.watch.read_infinity |= scalar.as_f64().is_infinite();
@@ -384,6 +417,11 @@ impl<'p> Machine<'p> {
     }
 }
 
+/// The dtype that buffers of a place hold; that of what is handed over where there is no buffer.
+fn held(program: &Program, place: Place, dtype: DType) -> DType {
+    program.buffers.iter().find(|buffer| buffer.place == place).map_or(dtype, |buffer| buffer.dtype)
+}
+
 /// Padding in front and behind; what is left over at the end where the stride doesn't divide is cut off by the result's shape.
 fn pads(
     input: [usize; 3],
@@ -480,7 +518,8 @@ fn infinite(data: &Data) -> bool {
     data.scalars().iter().any(|value| value.as_f64().is_infinite())
 }
 
-fn from_bytes(wanted: DType, dtype: DType, bytes: &[u8]) -> Result<Data> {
+/// The elements that lie in memory.
+pub(crate) fn from_bytes(wanted: DType, dtype: DType, bytes: &[u8]) -> Result<Data> {
     if wanted != dtype {
         return Err(broken("a view of another dtype than its buffer"));
     }
@@ -493,7 +532,7 @@ fn from_bytes(wanted: DType, dtype: DType, bytes: &[u8]) -> Result<Data> {
 }
 
 /// The elements as they lie in memory.
-fn native_bytes(data: &Data) -> Vec<u8> {
+pub(crate) fn native_bytes(data: &Data) -> Vec<u8> {
     let mut bytes = data.to_le_bytes();
     if cfg!(target_endian = "big") {
         bytes.chunks_mut(data.dtype().size()).for_each(<[u8]>::reverse);

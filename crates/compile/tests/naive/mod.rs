@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use kiln_compile::accumulator;
 use kiln_compile::program::{
     Along, Conv, ConvKind, Fused, Indexed, Matmul, Operation, Place, Program, View, Window, WindowKind, Work,
+    accumulator,
 };
 use kiln_ir::eval::{evaluate, pointwise_constant};
 use kiln_ir::graph::GraphNode;
@@ -65,23 +65,32 @@ pub fn data_of(bytes: &[u8], dtype: DType) -> Data {
 
 /// Runs the program; gives outputs and the variables' new values.
 pub fn run(program: &Program, inputs: &[&Data], variables: &[Data]) -> (Vec<Data>, Vec<Data>) {
-    let outputs: Vec<Vec<u8>> =
-        program.outputs.iter().map(|(shape, dtype)| vec![0xAA; shape.elements() * dtype.size()]).collect();
+    // What isn't held as it is handed over is converted.
+    let held = |place: Place, dtype: DType| {
+        program.buffers.iter().find(|buffer| buffer.place == place).map_or(dtype, |buffer| buffer.dtype)
+    };
+    let outputs: Vec<(&Shape, DType, DType)> = (0..)
+        .zip(&program.outputs)
+        .map(|(i, (shape, dtype))| (shape, *dtype, held(Place::Output(i), *dtype)))
+        .collect();
+    let convert = |data: &Data, place: Place| bytes_of(&data.cast(held(place, data.dtype())));
     let mut machine = Machine {
         program,
         arena: vec![0xAA; program.arena],
-        inputs: inputs.iter().map(|data| bytes_of(data)).collect(),
-        variables: variables.iter().map(bytes_of).collect(),
-        outputs,
+        inputs: (0..).zip(inputs).map(|(i, data)| convert(data, Place::Input(i))).collect(),
+        variables: (0..).zip(variables).map(|(i, data)| convert(data, Place::Variable(i))).collect(),
+        outputs: outputs.iter().map(|(shape, _, held)| vec![0xAA; shape.elements() * held.size()]).collect(),
     };
     for kernel in &program.kernels {
         machine.kernel(&kernel.work);
     }
-    let outputs =
-        machine.outputs.iter().zip(&program.outputs).map(|(b, (_, dtype))| data_of(b, *dtype)).collect();
-    let variables =
-        machine.variables.iter().zip(&program.variables).map(|(b, v)| data_of(b, v.dtype())).collect();
-    (outputs, variables)
+    let given = machine.outputs.iter().zip(&outputs);
+    let given = given.map(|(bytes, (_, dtype, held))| data_of(bytes, *held).cast(*dtype)).collect();
+    let kept = (0..).zip(&machine.variables).zip(&program.variables);
+    let kept = kept.map(|((i, bytes), variable)| {
+        data_of(bytes, held(Place::Variable(i), variable.dtype())).cast(variable.dtype())
+    });
+    (given, kept.collect())
 }
 
 /// Every combination of loop indices, the last fastest.
@@ -206,7 +215,7 @@ impl Machine<'_> {
                     |op, operands: &[(Scalar, DType)]| pointwise_constant(op, operands, dtype).unwrap();
                 let result = match &instruction.operation {
                     Operation::Load(load) => self.get(&fused.loads[*load], &key),
-                    Operation::Accumulator => product.unwrap()(point).cast(accumulator(dtype)),
+                    Operation::Accumulator => product.unwrap()(point).cast(accumulator(dtype).unwrap()),
                     Operation::Literal(scalar) => *scalar,
                     Operation::Index(position) => Scalar::Int(point[*position] as i64),
                     Operation::Unary(function, a) => pointwise(Pointwise::Unary(*function), &[operand(*a)]),

@@ -263,7 +263,7 @@ impl Plan {
                 .map(|i| Value { lane: LaneType::of(i.dtype), register: 0, kept: false })
                 .collect(),
             classes: vec![Class::ONE; fused.body.len()],
-            levels: vec![0; fused.body.len()],
+            levels: fused.levels(),
             literals: Vec::new(),
             folds: Vec::new(),
             spread: std::collections::HashMap::new(),
@@ -433,7 +433,6 @@ impl Builder<'_> {
         for (position, instruction) in self.fused.body.iter().enumerate() {
             let operands = instruction.operation.operands();
             let mut class = operands.iter().fold(Class::ONE, |class, &o| class.or(self.classes[o]));
-            let mut level = operands.iter().map(|&o| self.levels[o]).max().unwrap_or(0);
             match instruction.operation {
                 Operation::Load(load) => {
                     let walk = &self.loads[load];
@@ -449,7 +448,6 @@ impl Builder<'_> {
                     self.literals.push((position, lane_bytes(scalar, instruction.dtype)))
                 }
                 Operation::Reduce(op, _) => {
-                    level += 1;
                     class = match (self.in_rows, self.columns_fold) {
                         (true, _) => Class { rows: self.several, columns: false },
                         (false, true) => Class::ONE,
@@ -474,7 +472,6 @@ impl Builder<'_> {
                 }
             }
             self.classes[position] = class;
-            self.levels[position] = level;
             self.values[position].kept = !self.in_rows && !instruction.full && !self.is_leaf(position);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::verify::MAX_LOOPS;
+use super::super::MOST_LOOPS;
 
 /// Loops and, for each, how far it moves each of `N` views.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl<const N: usize> Nest<N> {
             return;
         }
         let (inner, outer) = (self.loops[self.loops.len() - 1], &self.loops[..self.loops.len() - 1]);
-        let mut counters = [0usize; MAX_LOOPS];
+        let mut counters = [0usize; MOST_LOOPS];
         let mut offsets = [0isize; N];
         let mut rest = start / inner.0;
         for (counter, &(size, strides)) in counters.iter_mut().zip(outer).rev() {

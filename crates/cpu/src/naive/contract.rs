@@ -1,11 +1,10 @@
 //! Matrix products, convolutions and pooling: one sum for each element of the result.
 
-use kiln_compile::program::{Conv, ConvKind, Matmul, View, Window, WindowKind};
+use kiln_compile::program::{Conv, ConvKind, Matmul, View, Window, WindowKind, accumulator};
 use kiln_ir::{DType, Scalar};
 
 use super::super::bases::Bases;
 use super::super::prepare::Call;
-use super::super::verify::accumulator;
 use super::scalar::held;
 use super::{body, points, read, write};
 

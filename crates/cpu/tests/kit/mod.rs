@@ -59,16 +59,7 @@ impl Variable for Named {
 
 impl Build {
     pub fn new() -> Build {
-        Build(Program {
-            buffers: Vec::new(),
-            kernels: Vec::new(),
-            steady: 0,
-            variables: Vec::new(),
-            written: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            arena: 0,
-        })
+        Build(Program::default())
     }
 
     fn buffer(&mut self, place: Place, dtype: DType, elements: usize) -> BufferId {
@@ -117,7 +108,15 @@ impl Build {
     #[track_caller]
     pub fn kernel(&mut self, label: &str, work: Work) -> &mut Build {
         let at = Some(Location::caller());
-        self.0.kernels.push(Kernel { work, label: label.into(), at, operations: 0, bytes: 0 });
+        self.0.kernels.push(Kernel {
+            work,
+            label: label.into(),
+            at,
+            operations: 0,
+            bytes: 0,
+            blocks: 1,
+            ordered: true,
+        });
         self
     }
 

@@ -9,55 +9,36 @@ mod movement;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
-use std::sync::OnceLock;
-use std::time::Instant;
 
-use crate::check::check;
 use crate::dtype::Scalar;
+use crate::error::Result;
 use crate::graph::{Graph, GraphNode, Id};
 use crate::op::Op;
+use crate::pass::{Pass, rounds};
 use crate::rewrite::{Nodes, copy};
 
-/// A pass gives the new graph and how many changes it made.
-type Pass = fn(Graph) -> (Graph, usize);
-
 /// The passes of one round.
-const PASSES: [(&str, Pass); 3] = [("rewrite", rewrite), ("merge", merge), ("sweep", sweep)];
+pub const PASSES: [Pass<Graph>; 3] = [
+    Pass { name: "rewrite", run: |graph| by(rewrite, graph) },
+    Pass { name: "merge", run: |graph| by(merge, graph) },
+    Pass { name: "sweep", run: |graph| by(sweep, graph) },
+];
 
 /// Enough for any graph that isn't made to defeat it; a round more can only find a little more.
-const ROUNDS: usize = 8;
+pub const ROUNDS: usize = 8;
 
 /// The simplest graph with the same outputs, updates and arguments that the rules lead to.
 pub fn simplify(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
-    let mut idle = 0;
-    for (name, pass) in PASSES.iter().cycle().take(ROUNDS * PASSES.len()) {
-        let (after, changes) = run(name, *pass, graph);
-        graph = after;
-        idle = if changes == 0 { idle + 1 } else { 0 };
-        if idle == PASSES.len() {
-            break;
-        }
-    }
+    // None of these passes refuses a graph.
+    rounds(&PASSES, ROUNDS, &mut graph).unwrap_or(());
     graph
 }
 
-fn run(name: &str, pass: Pass, before: Graph) -> (Graph, usize) {
-    static LOGGED: OnceLock<bool> = OnceLock::new();
-    let (from, start) = (before.nodes.len(), Instant::now());
-    let (after, changes) = pass(before);
-    if *LOGGED.get_or_init(|| std::env::var("KILN_LOG").is_ok_and(|log| log.contains("passes"))) {
-        let (to, time) = (after.nodes.len(), start.elapsed().as_micros());
-        let told = if changes == 0 { "nothing changed".to_string() } else { format!("{changes} changes") };
-        let _ = writeln!(std::io::stderr(), "{name:<8} {from:>7} → {to:>7} nodes {time:>8} µs  {told}");
-    }
-    if cfg!(debug_assertions)
-        && let Err(fault) = check(&after)
-    {
-        panic!("the pass {name} broke the graph: {fault}");
-    }
-    (after, changes)
+fn by(pass: fn(Graph) -> (Graph, usize), graph: &mut Graph) -> Result<usize> {
+    let (after, changes) = pass(std::mem::take(graph));
+    *graph = after;
+    Ok(changes)
 }
 
 /// Applies the rules to each node; operands have been simplified before it.

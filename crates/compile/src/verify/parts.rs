@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use kiln_compile::program::{Conv, ConvKind, Fused, Indexed, View, Window, WindowKind, Work};
+use crate::program::{Conv, ConvKind, Fused, Indexed, View, Window, WindowKind, Work};
 
 use super::Broken;
 
 /// One view of a kernel and the loops that move it.
 #[derive(Clone, Debug)]
-pub(crate) struct Part<'a> {
+pub struct Part<'a> {
     /// What it is to the kernel.
     pub role: &'static str,
     /// The view.
@@ -28,7 +28,10 @@ fn write<'a>(role: &'static str, view: &'a View, sizes: impl Into<Cow<'a, [usize
 }
 
 /// Everything a kernel touches.
-pub(crate) fn parts(work: &Work) -> Result<Vec<Part<'_>>, Broken> {
+///
+/// # Errors
+/// Where its parts don't belong together.
+pub fn parts(work: &Work) -> Result<Vec<Part<'_>>, Broken> {
     let mut parts = Vec::new();
     match work {
         Work::Fused(work) => fused(work, &mut parts)?,

@@ -3,8 +3,8 @@
 //! Kernels run their loops in any order and on several threads, so an element is written once, and read by the same
 //! kernel only through a view that moves exactly as the one that writes it.
 
-use kiln_compile::Program;
-use kiln_compile::program::Place;
+use crate::program::Place;
+use crate::program::Program;
 
 use super::{Broken, Part};
 

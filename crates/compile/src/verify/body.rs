@@ -1,31 +1,42 @@
 //! Whether a kernel makes sense in itself: instructions use earlier values of fitting dtypes and extents, and the
 //! sizes of contractions, windows and index work agree with their parts.
 
-use kiln_compile::program::{
+use crate::program::{
     Along, Conv, ConvKind, Custom, Fused, Indexed, Instruction, Matmul, Operation, View, Window, Work,
 };
 use kiln_ir::DType;
 use kiln_ir::op::{BinaryOp, ScatterMode};
 
 use super::Broken;
+use crate::program::accumulator;
+use crate::target::{Channels, Target};
 
-pub(super) fn check(work: &Work) -> Result<(), Broken> {
+pub(super) fn check(work: &Work, target: &Target) -> Result<(), Broken> {
+    for instruction in work.body().iter().flat_map(|fused| &fused.body) {
+        let loads = matches!(instruction.operation, Operation::Load(_));
+        rule(loads || target.computes.contains(&instruction.dtype), || {
+            format!("{} doesn't compute in {}", target.name, instruction.dtype)
+        })?;
+    }
+    if work.on_host() {
+        rule(target.host, || format!("{} has no host to do it", target.name))?;
+    }
     match work {
         Work::Fused(work) => fused(work, None),
         Work::Matmul(work) => matmul(work),
-        Work::Conv(work) => conv(work),
+        Work::Conv(work) => conv(work, target),
         Work::Window(work) => window(work),
-        Work::Gather(work) => indexed(work),
+        Work::Gather(work) => indexed(work, target),
         Work::Scatter(work, mode) => {
             let adds_bools = *mode == ScatterMode::Add && work.x.dtype == DType::Bool;
             rule(!adds_bools, || "bools can't be added".into())?;
-            indexed(work)
+            indexed(work, target)
         }
         Work::ArgReduce(_, work) => {
-            positions(work)?;
+            positions(work, target)?;
             rule(work.loops.last() != Some(&0), || "its axis is empty".into())
         }
-        Work::ArgSort(_, work) => positions(work),
+        Work::ArgSort(_, work) => positions(work, target),
         Work::CumSum(work) => {
             rule(!work.loops.is_empty(), || "it has no loop".into())?;
             rule(work.x.dtype != DType::Bool, || "bools can't be added".into())?;
@@ -43,22 +54,12 @@ fn same_dtype(a: &View, b: &View) -> Result<(), Broken> {
     rule(a.dtype == b.dtype, || format!("operands of {} and {}", a.dtype, b.dtype))
 }
 
-/// The dtype a contraction of these operands accumulates in.
-pub(crate) fn accumulator(dtype: DType) -> Option<DType> {
-    match dtype {
-        DType::Bool => None,
-        DType::U8 | DType::U16 => Some(DType::I32),
-        DType::F16 | DType::Bf16 | DType::F32 => Some(DType::F32),
-        DType::F64 | DType::I32 | DType::I64 => Some(dtype),
-    }
-}
-
 fn matmul(work: &Matmul) -> Result<(), Broken> {
     same_dtype(&work.a, &work.b)?;
     tail(&work.tail, work.a.dtype, &[work.batch, work.m], work.n)
 }
 
-fn conv(work: &Conv) -> Result<(), Broken> {
+fn conv(work: &Conv, target: &Target) -> Result<(), Broken> {
     same_dtype(&work.a, &work.b)?;
     let sizes = [work.window, work.stride, work.dilation, work.input, work.output];
     let counts = [work.batch, work.in_channels, work.out_channels, work.groups];
@@ -68,13 +69,14 @@ fn conv(work: &Conv) -> Result<(), Broken> {
         || format!("{} groups don't divide its channels", work.groups),
     )?;
     reachable([&work.output, &work.stride, &work.window, &work.dilation, &work.pad])?;
-    let channels_first = |view: &View, channels: usize| channels == 1 || view.strides.get(1) == Some(&1);
+    let anywhere = target.channels == Channels::Anywhere;
+    let next = |view: &View, channels: usize| anywhere || channels == 1 || view.strides.get(1) == Some(&1);
     let (a, b) = match work.kind {
         ConvKind::Forward => (work.in_channels, None),
         ConvKind::GradInput => (work.out_channels, None),
         ConvKind::GradWeight => (work.in_channels, Some(work.out_channels)),
     };
-    rule(channels_first(&work.a, a) && b.is_none_or(|channels| channels_first(&work.b, channels)), || {
+    rule(next(&work.a, a) && b.is_none_or(|channels| next(&work.b, channels)), || {
         "the channels of an image aren't next to each other".into()
     })?;
     let [output, input, window] = [&work.output, &work.input, &work.window];
@@ -126,14 +128,14 @@ fn tail(tail: &Fused, operands: DType, rows: &[usize], columns: usize) -> Result
     rule(fits, || format!("a tail over {:?} for rows {rows:?} and {columns} columns", tail.loops))
 }
 
-fn indexed(work: &Indexed) -> Result<(), Broken> {
-    rule(work.index.dtype == DType::I64, || format!("an index of {}", work.index.dtype))?;
+fn indexed(work: &Indexed, target: &Target) -> Result<(), Broken> {
+    rule(work.index.dtype == target.index(), || format!("an index of {}", work.index.dtype))?;
     same_dtype(&work.x, &work.out)
 }
 
-fn positions(work: &Along) -> Result<(), Broken> {
+fn positions(work: &Along, target: &Target) -> Result<(), Broken> {
     rule(!work.loops.is_empty(), || "it has no loop".into())?;
-    rule(work.out.dtype == DType::I64, || format!("positions as {}", work.out.dtype))
+    rule(work.out.dtype == target.index(), || format!("positions as {}", work.out.dtype))
 }
 
 fn custom(work: &Custom) -> Result<(), Broken> {

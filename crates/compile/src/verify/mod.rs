@@ -1,48 +1,54 @@
-//! What must hold of a program before it may run. Kernels follow raw pointers, so a program that breaks one of these
-//! rules is refused when it is loaded: every element a kernel touches lies inside of its buffer, every buffer inside
-//! of its memory, and nothing is written that the same kernel reads or writes elsewhere.
+//! What must hold of a program before it may run on a target: every element a kernel touches lies inside of its buffer,
+//! every buffer inside of its memory, nothing is written that the same kernel reads or writes elsewhere, and the target has
+//! what it takes. The compiler checks its own work in debug builds and tests; a device whose kernels follow raw pointers
+//! checks every program that it loads.
 
 mod body;
 mod overlap;
 mod parts;
 
-use kiln_compile::Program;
-use kiln_compile::program::{Kernel, Place, View};
+use crate::program::Program;
+use crate::program::{Kernel, Place, View};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
-pub(crate) use body::accumulator;
-pub(crate) use parts::{Part, parts};
+use crate::target::Target;
+
+pub use parts::{Part, parts};
 
 /// A rule that doesn't hold, in words.
-type Broken = String;
+pub type Broken = String;
 
-/// The most loops a kernel may have.
-pub(crate) const MAX_LOOPS: usize = 16;
-
-/// Checks all of a program, or says what is wrong with it.
-pub(crate) fn program(program: &Program) -> Result<()> {
+/// Checks all of a program.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn program(program: &Program, target: &Target) -> Result<()> {
     let fail = |message: Broken| Error::new(ErrorKind::Device, "load", message).nowhere();
     if program.written.len() != program.variables.len() {
         return Err(fail("`written` and `variables` differ in length".into()));
     }
     for (id, _) in program.buffers.iter().enumerate() {
-        buffer(program, id).map_err(|what| fail(format!("buffer {id}: {what}")))?;
+        buffer(program, id, target).map_err(|what| fail(format!("buffer {id}: {what}")))?;
     }
     for (position, each) in program.kernels.iter().enumerate() {
-        kernel(program, each).map_err(|what| fail(format!("kernel {position} ({}): {what}", each.label)))?;
+        kernel(program, each, target)
+            .map_err(|what| fail(format!("kernel {position} ({}): {what}", each.label)))?;
     }
     Ok(())
 }
 
-fn buffer(program: &Program, id: usize) -> Result<(), Broken> {
+fn buffer(program: &Program, id: usize, target: &Target) -> Result<(), Broken> {
     let buffer = &program.buffers[id];
+    if !target.stores.contains(&buffer.dtype) {
+        return Err(format!("{} doesn't store {}", target.name, buffer.dtype));
+    }
     let bytes = buffer
         .elements
         .checked_mul(buffer.dtype.size())
         .filter(|&bytes| bytes <= isize::MAX as usize)
         .ok_or("too large")?;
     let is = |what: &str, elements: usize, dtype: DType| {
-        if buffer.dtype != dtype || buffer.elements != elements {
+        if buffer.dtype != target.stored(dtype).unwrap_or(dtype) || buffer.elements != elements {
             let (has, of) = (buffer.elements, buffer.dtype);
             return Err(format!("{has} elements of {of}, but {what} has {elements} of {dtype}"));
         }
@@ -62,8 +68,8 @@ fn buffer(program: &Program, id: usize) -> Result<(), Broken> {
             is(&format!("variable {i}"), variable.shape().elements(), variable.dtype())
         }
         Place::Arena(offset) => {
-            if offset % 64 != 0 {
-                return Err(format!("its offset {offset} isn't a multiple of 64"));
+            if !offset.is_multiple_of(target.alignment) {
+                return Err(format!("its offset {offset} isn't a multiple of {}", target.alignment));
             }
             match offset.checked_add(bytes) {
                 Some(end) if end <= program.arena => Ok(()),
@@ -73,13 +79,17 @@ fn buffer(program: &Program, id: usize) -> Result<(), Broken> {
     }
 }
 
-fn kernel(program: &Program, kernel: &Kernel) -> Result<(), Broken> {
-    body::check(&kernel.work)?;
+fn kernel(program: &Program, kernel: &Kernel, target: &Target) -> Result<(), Broken> {
+    body::check(&kernel.work, target)?;
+    let buffers = kernel.work.buffers().len();
+    if buffers > target.most_bindings {
+        return Err(format!("{buffers} buffers are more than {}", target.most_bindings));
+    }
     let parts = parts(&kernel.work)?;
     let mut touched = Vec::with_capacity(parts.len());
     for part in &parts {
-        if part.sizes.len() > MAX_LOOPS {
-            return Err(format!("{} loops are more than {MAX_LOOPS}", part.sizes.len()));
+        if part.sizes.len() > target.most_loops {
+            return Err(format!("{} loops are more than {}", part.sizes.len(), target.most_loops));
         }
         let range = reach(program, part).map_err(|what| format!("{}: {what}", part.role))?;
         if part.write {

@@ -1,0 +1,133 @@
+//! The one list of passes, from the first look at a graph to the memory plan. After each, what it leaves is checked in
+//! debug builds and tests; `KILN_LOG=passes` prints what each changed and how long it took.
+
+use kiln_ir::pass::{Pass, Subject, rounds};
+use kiln_ir::simplify;
+use kiln_ir::{Graph, Result};
+
+use crate::cluster::{self, Clusters};
+use crate::legalise::{self, storage};
+use crate::program::Program;
+use crate::schedule::{self, Schedule};
+use crate::target::Target;
+use crate::{affine, lower, plan, prepare, verify};
+
+/// A graph on its way to a program.
+#[derive(Debug)]
+pub struct Compilation {
+    /// What it is compiled for.
+    pub target: Target,
+    /// The operations.
+    pub graph: Graph,
+    /// Which of them share a kernel; none before the pass that decides it.
+    pub clusters: Clusters,
+    /// In which order they run; none before the pass that decides it.
+    pub schedule: Schedule,
+    /// The kernels; none before the pass that writes them.
+    pub program: Program,
+    /// Whether the kernels are such as the target runs.
+    stored: bool,
+}
+
+/// One place in the list.
+#[derive(Debug)]
+pub enum Step {
+    /// Passes that run in turn, so often at most, until none of them changes anything; not at all where nothing has
+    /// changed since they last ran.
+    Rounds(&'static [Pass<Graph>], usize),
+    /// A pass that runs once.
+    Once(Pass<Compilation>),
+}
+
+/// Every pass, in order.
+pub const PASSES: &[Step] = &[
+    Step::Rounds(&simplify::PASSES, simplify::ROUNDS),
+    Step::Once(Pass { name: "affine", run: |it| Ok(affine::affine(&mut it.graph, &it.target)) }),
+    Step::Rounds(&simplify::PASSES, simplify::ROUNDS),
+    Step::Once(Pass { name: "empties", run: |it| Ok(prepare::without_empties(&mut it.graph)) }),
+    Step::Once(Pass { name: "wide products", run: |it| Ok(prepare::with_wide_products(&mut it.graph)) }),
+    Step::Once(Pass { name: "legalise", run: |it| legalise::legalise(&mut it.graph, &it.target) }),
+    Step::Once(Pass { name: "values", run: |it| Ok(prepare::with_values_computed(&mut it.graph)) }),
+    Step::Once(Pass { name: "cluster", run: cluster }),
+    Step::Once(Pass { name: "schedule", run: schedule }),
+    Step::Once(Pass { name: "lower", run: lower }),
+    Step::Once(Pass { name: "storage", run: storage }),
+    Step::Once(Pass { name: "plan", run: |it| Ok(plan::plan(&mut it.program, it.target.alignment)) }),
+];
+
+fn cluster(it: &mut Compilation) -> Result<usize> {
+    it.clusters = cluster::cluster(&it.graph, &it.target);
+    Ok(it.clusters.units.len())
+}
+
+fn schedule(it: &mut Compilation) -> Result<usize> {
+    it.schedule = schedule::schedule(&it.graph, &it.clusters);
+    Ok(it.schedule.order.len())
+}
+
+fn lower(it: &mut Compilation) -> Result<usize> {
+    it.program = lower::lower(&it.graph, &it.clusters, &it.schedule, &it.target);
+    Ok(it.program.kernels.len())
+}
+
+fn storage(it: &mut Compilation) -> Result<usize> {
+    it.stored = true;
+    storage::storage(&mut it.program, &it.target)
+}
+
+impl Compilation {
+    /// The start.
+    pub fn new(graph: &Graph, target: &Target) -> Compilation {
+        Compilation {
+            target: target.clone(),
+            graph: graph.clone(),
+            clusters: Clusters::default(),
+            schedule: Schedule::default(),
+            program: Program::default(),
+            stored: false,
+        }
+    }
+
+    /// Runs every pass.
+    ///
+    /// # Errors
+    /// Where the target lacks what the graph needs.
+    pub fn run(&mut self) -> Result<()> {
+        let mut changes = 1;
+        for step in PASSES {
+            match step {
+                Step::Rounds(..) if changes == 0 => {}
+                Step::Rounds(passes, most) => {
+                    rounds(passes, *most, &mut self.graph)?;
+                    changes = 0;
+                }
+                Step::Once(pass) => changes += pass.run(self)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Subject for Compilation {
+    fn check(&self) -> Result<(), String> {
+        if self.clusters.units.is_empty() {
+            return self.graph.check();
+        }
+        self.clusters.check(&self.graph)?;
+        self.schedule.check(&self.graph, &self.clusters)?;
+        if self.stored {
+            verify::program(&self.program, &self.target).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> String {
+        if !self.program.kernels.is_empty() {
+            format!("{} kernels", self.program.kernels.len())
+        } else if !self.clusters.units.is_empty() {
+            format!("{} units", self.clusters.units.len())
+        } else {
+            self.graph.size()
+        }
+    }
+}
