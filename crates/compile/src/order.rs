@@ -71,6 +71,7 @@ impl Order {
     }
 
     /// How many edges all searches have followed.
+    #[cfg(test)]
     pub(crate) fn steps(&self) -> u64 {
         self.steps
     }
