@@ -470,3 +470,39 @@ fn kept(align: &Align, axes: &[usize]) -> Align {
     }
     align
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiln_ir::op::UnaryOp;
+    use kiln_ir::{DType, Expr, grad::gradients};
+
+    /// The edges that searches follow while a network of so many steps and its gradient are cut into kernels, for each of its
+    /// nodes.
+    fn searched(steps: usize, step: fn(usize, &Expr, &Expr) -> Expr) -> f64 {
+        let x = Expr::input(0, [2, 2], DType::F32);
+        let y = (0..steps).fold(x.clone(), |y, position| step(position, &x, &y)).sum(&[0, 1]);
+        let slope = gradients(&y, std::slice::from_ref(&x), None).remove(0);
+        let (graph, _) = Graph::trace(&[([2, 2].into(), DType::F32)], &[y, slope], &[]).unwrap();
+        let graph = crate::prepared(&graph);
+        let clusters = cluster(&graph);
+        let schedule = crate::schedule::schedule(&graph, &clusters);
+        assert!(schedule.order.len() > steps / MOST_MEMBERS);
+        clusters.order.steps() as f64 / graph.nodes.len() as f64
+    }
+
+    #[test]
+    fn searches_cost_the_same_for_each_node_however_deep_a_network_is() {
+        let steps: [(&str, fn(usize, &Expr, &Expr) -> Expr); 5] = [
+            ("pointwise", |_, x, y| y.unary(UnaryOp::Sin) + x),
+            ("one value used by all", |i, x, y| y + &(x.unary(UnaryOp::Sin) * (i as f64 + 0.5))),
+            ("products", |_, x, y| x.matmul(y).unary(UnaryOp::Relu)),
+            ("means taken off", |_, _, y| (y - &y.sum(&[0]).broadcast_to(&y.shape())).unary(UnaryOp::Tanh)),
+            ("scans", |_, x, y| y.cumsum(0).unary(UnaryOp::Tanh) * x),
+        ];
+        for (name, step) in steps {
+            let [short, long] = [300, 2400].map(|steps| searched(steps, step));
+            assert!(long < 1.5 * short + 1.0 && long < 30.0, "{name}: {short:.1} and {long:.1} edges a node");
+        }
+    }
+}

@@ -270,6 +270,29 @@ fn a_summary_lists_what_each_layer_makes_and_costs() {
 }
 
 #[test]
+fn a_summary_counts_each_layer_once_and_by_itself() {
+    let of = |text: &str, shape: &[usize]| {
+        let model: Sequential = text.parse().unwrap();
+        let rows = Summary::of(&model, shape.to_vec()).unwrap().rows;
+        rows.into_iter().map(|row| (row.parameters, row.operations)).collect::<Vec<_>>()
+    };
+    let deep = of(&vec!["dense 6, layer-norm, residual(dense 6), dropout 0.5"; 5].join(", "), &[2, 6]);
+    assert_eq!(deep[..4].repeat(5), deep);
+    assert_eq!((deep[0], deep[3]), ((6 * 6 + 6, 2 * 2 * 6 * 6 + 2 * 6), (0, 0)));
+    // A layer costs what it does where it stands first.
+    for (text, shape) in [("batch-norm", [4, 8]), ("softmax", [4, 8]), ("dense 3", [4, 8]), ("relu", [4, 8])]
+    {
+        assert_eq!(of(text, &shape)[0], of(&format!("dense 8, {text}"), &shape)[1], "{text}");
+    }
+    // One layer in two places: its parameters are counted once, its work twice.
+    let shared = Dense::new(3, 3, Key::new(1));
+    let model = Sequential::new().layer(shared.clone()).layer(shared).named("again");
+    let summary = Summary::of(&model, [1, 3]).unwrap();
+    assert_eq!(summary.trained, 3 * 3 + 3);
+    assert_eq!(summary.rows[0].operations, summary.rows[1].operations);
+}
+
+#[test]
 fn codes_in_the_last_columns_become_vectors() {
     let model: Sequential = "embed-columns 3:2 2:1".parse().unwrap();
     assert_eq!(model.to_text().unwrap(), "embed-columns 3:2 2:1");
