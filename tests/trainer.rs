@@ -164,26 +164,32 @@ impl Layer for Own {
     }
 }
 
+fn own(tanh: bool) -> Own {
+    Own { first: Dense::new(2, 4, Key::new(1)), second: Dense::new(4, 2, Key::new(2)), tanh }
+}
+
+/// A loss of one's own.
+fn squares(power: f64) -> impl Fn(&Tensor, &Tensor) -> Tensor {
+    move |x: &Tensor, y: &Tensor| (x - y.one_hot(2).cast(DType::F32)).abs().pow(power)
+}
+
+fn begun<'a>(model: Own, loss: impl Loss + 'a, optimizer: impl Optimizer + 'a) -> Trainer<'a, Own> {
+    Trainer::new(model, loss, optimizer).epochs(4).batch_size(16).seed(3).quiet()
+}
+
+fn usual<'a>() -> Trainer<'a, Own> {
+    begun(own(false), squares(2.0), AdamW::new(0.01))
+}
+
 #[test]
 fn what_differs_is_named_also_where_it_is_code_of_ones_own_and_goes_on_where_it_is_allowed() {
     let folder = Folder::new("own");
     let (train, valid) = data::moons(100, 0.2, 1).split(0.7);
     let path = folder.at("cut.state");
-    let own = |tanh: bool| Own {
-        first: Dense::new(2, 4, Key::new(1)),
-        second: Dense::new(4, 2, Key::new(2)),
-        tanh,
-    };
-    let squares =
-        |power: f64| move |x: &Tensor, y: &Tensor| (x - y.one_hot(2).cast(DType::F32)).abs().pow(power);
-    fn begun<'a>(model: Own, loss: impl Loss + 'a, optimizer: impl Optimizer + 'a) -> Trainer<'a, Own> {
-        Trainer::new(model, loss, optimizer).epochs(4).batch_size(16).seed(3).quiet()
-    }
     begun(own(false), squares(2.0), AdamW::new(0.01)).callback(CutAt(7, path.clone())).fit(&train).unwrap();
-    let usual = || begun(own(false), squares(2.0), AdamW::new(0.01));
     let frozen = || {
         let model = own(false);
-        model.freeze("first.*");
+        model.freeze("first.*").unwrap();
         begun(model, squares(2.0), AdamW::new(0.01))
     };
     let other = data::moons(70, 0.2, 2);

@@ -93,7 +93,7 @@ fn onnx(model: &Model, flags: &Flags) -> Result<()> {
     if let Some(weights) = &written.weights {
         out::line(format_args!("weights are in {}, which goes with it", weights.display()))?;
     }
-    out::line(&checked)?;
+    out::line(checked)?;
     // Half as many bits of a weight give answers that much farther.
     let near = if flags.half { 0.05 } else { 1e-3 };
     let fits = checked.largest <= near * checked.most.max(1.0);

@@ -94,9 +94,10 @@ impl<const N: usize> Session<'_, '_, N> {
         set_weights(&state.0, "model.", self.model)?;
         // What the step remembers is of use to the same rule only.
         let begins_anew = |name: &str| match name {
-            "runs" | "step count" => false,
+            "runs" | "step count" | "learning rate" => false,
             name if name.ends_with(".average") => has(&["averages", "layers"]),
-            _ => has(&["optimizer", "accumulated batches", "averages", "layers"]),
+            name if name.ends_with(".gradient") => has(&["accumulated batches", "layers"]),
+            _ => has(&["optimizer", "layers"]),
         };
         self.set_step(state, |name| !begins_anew(name))?;
         let [epoch, batch, done] = state.place().map(|number| number.max(0) as u64);

@@ -46,10 +46,10 @@ impl Whole {
     }
 
     fn new(place: &Path, private: bool) -> Result<Whole> {
-        // A link stays one; what it points to is replaced.
-        let is_link = fs::symlink_metadata(place).is_ok_and(|about| about.is_symlink());
+        // A link stays one; what it points to is replaced. What is private may lie where anybody puts links, and replaces them.
+        let is_link = !private && fs::symlink_metadata(place).is_ok_and(|about| about.is_symlink());
         let place = if is_link { fs::canonicalize(place)? } else { place.to_path_buf() };
-        let there = fs::metadata(&place).ok();
+        let there = if private { None } else { fs::metadata(&place).ok() };
         if there.as_ref().is_some_and(|about| !about.is_file()) {
             let file = OpenOptions::new().write(true).open(&place)?;
             return Ok(Whole { file, beside: None, place, rights: None });
@@ -276,6 +276,9 @@ mod tests {
         write(folder.at("link"), "new").unwrap();
         assert_eq!(folder.read("there/x"), b"new");
         assert!(fs::symlink_metadata(folder.at("link")).unwrap().is_symlink());
+        Whole::private(&folder.at("link")).unwrap().finish().unwrap();
+        assert!(!fs::symlink_metadata(folder.at("link")).unwrap().is_symlink());
+        assert_eq!(folder.read("there/x"), b"new");
         write("/dev/null", "nothing").unwrap();
         assert!(write(&folder, "a folder").is_err());
         if Path::new("/dev/full").exists() {
