@@ -27,8 +27,9 @@ fn ended(name: &str, output: &Output) -> String {
     out + &errors
 }
 
-fn made() -> Program {
-    let folder = Program::new(env!("CARGO_BIN_EXE_kiln"), "hostile");
+/// A folder of this name with a file of each kind.
+fn made(name: &str) -> Program {
+    let folder = Program::new(env!("CARGO_BIN_EXE_kiln"), name);
     let rows: String =
         (0..40).map(|at| format!("{},{},{}\n", at % 7, at % 5, ["no", "yes"][at % 2])).collect();
     folder.write("table.csv", format!("a,b,y\n{rows}"));
@@ -44,7 +45,7 @@ fn made() -> Program {
 #[cfg(target_os = "linux")]
 #[test]
 fn damaged_files_are_errors_of_the_command() {
-    let folder = made();
+    let folder = made("damaged");
     let jobs: [(&str, &[&[&str]]); 6] = [
         ("table.csv", &[&["inspect", "bad.csv"], &["predict", "run/model.kiln", "bad.csv"]]),
         ("run/model.kiln", &[&["inspect", "bad.kiln"], &["predict", "bad.kiln", "table.csv"]]),
@@ -92,7 +93,7 @@ fn a_table_larger_than_the_memory_is_an_error() {
 /// Names of columns, classes, tensors and nodes that would move the cursor, or turn what is read.
 #[test]
 fn nothing_from_a_file_reaches_a_terminal_as_a_command() {
-    let folder = made();
+    let folder = made("terminal");
     let evil = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}lit\u{9b}1m\u{8}";
     let rows: String = (0..40).map(|at| format!("{},{}\n", at % 7, ["no", evil][at % 2])).collect();
     folder.write("evil.csv", format!("a{evil}b,y{evil}\n{rows}"));
