@@ -474,6 +474,7 @@ fn kept(align: &Align, axes: &[usize]) -> Align {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::passes::Compilation;
     use kiln_ir::op::UnaryOp;
     use kiln_ir::{DType, Expr, grad::gradients};
 
@@ -484,11 +485,11 @@ mod tests {
         let y = (0..steps).fold(x.clone(), |y, position| step(position, &x, &y)).sum(&[0, 1]);
         let slope = gradients(&y, std::slice::from_ref(&x), None).remove(0);
         let (graph, _) = Graph::trace(&[([2, 2].into(), DType::F32)], &[y, slope], &[]).unwrap();
-        let graph = crate::prepared(&graph);
-        let clusters = cluster(&graph);
-        let schedule = crate::schedule::schedule(&graph, &clusters);
-        assert!(schedule.order.len() > steps / MOST_MEMBERS);
-        clusters.order.steps() as f64 / graph.nodes.len() as f64
+        let target = Target::plain("test");
+        let mut compiled = Compilation::new(&graph, &target);
+        compiled.run().unwrap();
+        assert!(compiled.schedule.order.len() > steps / target.fusion.most_members);
+        compiled.clusters.order.steps() as f64 / compiled.graph.nodes.len() as f64
     }
 
     #[test]
