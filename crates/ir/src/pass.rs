@@ -1,6 +1,7 @@
 //! What every pass of the compiler has in common: a name, a check of what it leaves in debug builds, and a line about what
 //! it did where `KILN_LOG=passes` asks for it.
 
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -86,7 +87,8 @@ fn is_logged() -> bool {
 
 /// The one place where the compiler writes to the terminal.
 fn log(line: &str) {
-    eprintln!("{line}");
+    // Nobody reads it any more: the compiler goes on.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[cfg(test)]

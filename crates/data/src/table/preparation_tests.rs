@@ -242,6 +242,7 @@ fn the_heart_table_becomes_a_set() {
     let choices = Choices::new().target("target").treat("chest pain type", Treatment::OneHot);
     let plan = Preparation::fit(&table, &parts[0], &choices).unwrap();
     let set = plan.apply(&table, &parts[2]).unwrap();
-    assert_eq!((table.len(), set.len(), set.y().codes(), plan.width()), (1190, 238, Some(2), 14));
+    // Eight numbers, four kinds of chest pain, and the ECG's three and the slope's four values, which are words.
+    assert_eq!((table.len(), set.len(), set.y().codes(), plan.width()), (1190, 238, Some(2), 19));
     assert!(!table.repeated(&parts[2], &parts[0]).is_empty());
 }
