@@ -8,11 +8,11 @@ use kiln_ir::{DType, Result};
 
 use super::bases::Bases;
 use super::block::{Block, Output};
+use super::call::{Call, Prepared};
 use super::direct::Direct;
 use super::finish::Recipe;
 use super::fused::Interpreter;
 use super::gemm::{self, Gemm, Mat, Source};
-use super::prepare::{Call, Prepared};
 use super::{naive, simd};
 
 /// What follows a product: nothing but a store or the commonest tail, which the product does itself, or an interpreted one.

@@ -3,6 +3,7 @@
 
 mod bases;
 mod block;
+mod call;
 mod contraction;
 mod direct;
 mod environment;

@@ -7,8 +7,8 @@ use kiln_compile::program::{View, Window, WindowKind};
 use kiln_ir::DType;
 
 use super::bases::Bases;
+use super::call::Call;
 use super::naive;
-use super::prepare::Call;
 use super::simd::{Stamped, level, one_chunk_at_a_time, stamp};
 use super::threads::parallel;
 use super::windows::Windows;

@@ -5,7 +5,7 @@ use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result, op::ArgOp};
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
 use super::nest::Nest;
 use super::{Shared, chunks};
 

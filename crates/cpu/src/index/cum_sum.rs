@@ -6,7 +6,7 @@ use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
 use super::nest::Nest;
 use super::{Shared, chunks};
 

@@ -7,7 +7,7 @@ use kiln_compile::program::{Indexed, Kernel, View};
 use kiln_ir::Result;
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
 use super::nest::Nest;
 use super::{Shared, chunks, each_size, out_of_range, prefetch};
 

@@ -10,7 +10,7 @@ use kiln_ir::op::ScatterMode;
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
 use super::super::threads;
 use super::nest::Nest;
 use super::{LEAST_BYTES, Shared, each_size, out_of_range};
