@@ -17,6 +17,8 @@ mod memory;
 mod naive;
 mod prepare;
 mod runtime;
+mod scratch;
+mod shared;
 pub mod simd;
 mod steady;
 pub mod threads;

@@ -1,6 +1,5 @@
 //! Walks the tiles of a planned kernel.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use kiln_compile::program::{Fused, Operation};
@@ -10,6 +9,8 @@ use super::ops::LaneType;
 use super::plan::{Along, Class, Fold, Pass, Plan, Shape, Step, Target, Walk, is_crossed};
 use super::transfer;
 use crate::bases::Bases;
+use crate::scratch::{self, Purpose};
+use crate::shared::Shared;
 use crate::simd::Level;
 use crate::threads::parallel;
 
@@ -148,7 +149,7 @@ unsafe fn run_folds(plan: &Plan, bases: &Bases) {
     let stride = plan.sums();
     let unit = |number: usize, blocks_in_parallel: bool| {
         let (group, columns) = (number / strips, strip(number % strips));
-        with_sums((blocks + 1) * stride + plan.kept, |memory| {
+        scratch::with(Purpose::Folds, (blocks + 1) * stride + plan.kept, |memory: *mut u8| {
             let kept = memory.wrapping_add(blocks * stride);
             for pass in &plan.passes {
                 // Values between the passes.
@@ -160,8 +161,7 @@ unsafe fn run_folds(plan: &Plan, bases: &Bases) {
                 if pass.tiles.is_empty() && pass.stores.is_empty() {
                     continue;
                 }
-                let memory = Address(memory);
-                let kept = Address(kept);
+                let (memory, kept) = (Shared(memory), Shared(kept));
                 let block = |block: usize| {
                     with_frame(plan, bases, Some(kept.get()), |frame| {
                         frame.enter(group);
@@ -207,19 +207,6 @@ fn parallel_if(tasks: usize, work: usize, body: &(dyn Fn(usize) + Sync)) {
     if work < GRAIN { (0..tasks).for_each(body) } else { parallel(tasks, body) }
 }
 
-/// An address that tasks share; each uses its own part behind it.
-#[derive(Clone, Copy)]
-struct Address(*mut u8);
-
-// SAFETY: tasks touch disjoint parts, or only read.
-unsafe impl Sync for Address {}
-
-impl Address {
-    fn get(&self) -> *mut u8 {
-        self.0
-    }
-}
-
 impl Plan {
     /// Bytes of the running sums of one block.
     fn sums(&self) -> usize {
@@ -235,39 +222,19 @@ impl Plan {
     }
 }
 
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[expect(dead_code, reason = "only its address is used")] [u8; 64]);
-
-/// What a thread keeps from kernel to kernel.
-#[derive(Default)]
-struct Scratch {
-    registers: Vec<Line>,
-    pointers: Vec<*mut u8>,
-    keys: Vec<[usize; 4]>,
-    offsets: Vec<isize>,
-    index: Vec<usize>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<Scratch>> = const { RefCell::new(Vec::new()) };
-    static SUMS: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
-}
-
-fn with_sums(bytes: usize, body: impl FnOnce(*mut u8)) {
-    let mut room = SUMS.take();
-    if room.len() * 64 < bytes {
-        room.resize(bytes.div_ceil(64), Line([0; 64]));
-    }
-    body(room.as_mut_ptr().cast());
-    SUMS.replace(room);
-}
-
 /// A thread's registers for one task.
 struct Frame<'a> {
     plan: &'a Plan,
     bases: &'a Bases,
-    scratch: &'a mut Scratch,
+    registers: *mut u8,
+    /// Where each value is now.
+    pointers: &'a mut [*mut u8],
+    /// Which tile each value was made for, where it may serve another.
+    keys: &'a mut [[usize; 4]],
+    /// How far the group moves each load.
+    offsets: &'a mut [isize],
+    /// The group, along each of its loops.
+    index: &'a mut [usize],
     sums: *mut u8,
     source: Option<Source>,
     group: usize,
@@ -277,29 +244,48 @@ struct Frame<'a> {
 const NEVER: [usize; 4] = [usize::MAX; 4];
 
 fn with_frame(plan: &Plan, bases: &Bases, kept: Option<*mut u8>, body: impl FnOnce(&mut Frame)) {
-    let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if scratch.registers.len() * 64 < plan.registers {
-        scratch.registers.resize(plan.registers.div_ceil(64), Line([0; 64]));
-    }
-    let registers: *mut u8 = scratch.registers.as_mut_ptr().cast();
-    let kept = kept.unwrap_or(registers);
-    scratch.pointers.clear();
-    scratch.pointers.extend(plan.values.iter().map(|value| {
-        if value.kept { kept.wrapping_add(value.register) } else { registers.wrapping_add(value.register) }
-    }));
-    for &(value, bytes) in &plan.literals {
-        // SAFETY: every register has room for a lane.
-        unsafe { scratch.pointers[value].cast::<[u8; 8]>().write_unaligned(bytes) };
-    }
-    scratch.keys.clear();
-    scratch.keys.resize(plan.values.len(), NEVER);
-    scratch.offsets.clear();
-    scratch.offsets.resize(plan.loads.len(), 0);
-    scratch.index.clear();
-    scratch.index.resize(plan.groups.len(), 0);
-    let mut frame = Frame { plan, bases, scratch: &mut scratch, sums: registers, source: None, group: 0 };
-    body(&mut frame);
-    SCRATCH.with_borrow_mut(|kept| kept.push(scratch));
+    let (values, loads, groups) = (plan.values.len(), plan.loads.len(), plan.groups.len());
+    let tables = (5 * values + loads + groups) * size_of::<usize>();
+    scratch::with(Purpose::Tiles, plan.registers + tables, |registers: *mut u8| {
+        let kept = kept.unwrap_or(registers);
+        // SAFETY: the tables lie behind the registers, which are whole lines of the cache, in memory that was asked for;
+        // each is an array of words.
+        let (pointers, keys, offsets, index) = unsafe {
+            let pointers = registers.add(plan.registers).cast::<*mut u8>();
+            let keys = pointers.add(values).cast::<[usize; 4]>();
+            let offsets = keys.add(values).cast::<isize>();
+            let index = offsets.add(loads).cast::<usize>();
+            (
+                std::slice::from_raw_parts_mut(pointers, values),
+                std::slice::from_raw_parts_mut(keys, values),
+                std::slice::from_raw_parts_mut(offsets, loads),
+                std::slice::from_raw_parts_mut(index, groups),
+            )
+        };
+        for (pointer, value) in pointers.iter_mut().zip(&plan.values) {
+            *pointer = if value.kept { kept } else { registers }.wrapping_add(value.register);
+        }
+        for &(value, bytes) in &plan.literals {
+            // SAFETY: every register has room for a lane.
+            unsafe { pointers[value].cast::<[u8; 8]>().write_unaligned(bytes) };
+        }
+        keys.fill(NEVER);
+        offsets.fill(0);
+        index.fill(0);
+        let sums = registers;
+        body(&mut Frame {
+            plan,
+            bases,
+            registers,
+            pointers,
+            keys,
+            offsets,
+            index,
+            sums,
+            source: None,
+            group: 0,
+        });
+    });
 }
 
 /// The index that `number` has in row-major order, and how far a view moves to it.
@@ -324,11 +310,11 @@ impl Frame<'_> {
     fn enter(&mut self, group: usize) {
         self.group = group;
         let mut rest = group;
-        for (slot, &size) in self.scratch.index.iter_mut().zip(&self.plan.groups).rev() {
+        for (slot, &size) in self.index.iter_mut().zip(&self.plan.groups).rev() {
             *slot = rest % size;
             rest /= size;
         }
-        for (offset, walk) in self.scratch.offsets.iter_mut().zip(&self.plan.loads) {
+        for (offset, walk) in self.offsets.iter_mut().zip(&self.plan.loads) {
             *offset = offset_of(group, &self.plan.groups, &walk.groups);
         }
     }
@@ -418,9 +404,7 @@ impl Frame<'_> {
                 if target.direct {
                     let home = self.plan.values[target.value];
                     let place = self.place(&target.walk, row, left, height, width);
-                    self.scratch.pointers[target.value] = place.unwrap_or(
-                        self.scratch.registers.as_mut_ptr().cast::<u8>().wrapping_add(home.register),
-                    );
+                    self.pointers[target.value] = place.unwrap_or(self.registers.wrapping_add(home.register));
                 }
             }
             for step in &pass.tiles {
@@ -458,7 +442,7 @@ impl Frame<'_> {
         unsafe {
             match step {
                 Step::Run { run, value, operands: [a, b, c], class, .. } => {
-                    let pointers = &self.scratch.pointers;
+                    let pointers = &self.pointers;
                     run(
                         pointers[*value],
                         pointers[*a],
@@ -475,17 +459,17 @@ impl Frame<'_> {
                     self.index(*value, *along, *class, LaneType::of(*dtype), row, height, left, width);
                 }
                 Step::Spread { value, from, class } => {
-                    let key = self.scratch.keys[*from];
+                    let key = self.keys[*from];
                     let whole = [key[0], key[1], key[2], height];
-                    if key != NEVER && self.scratch.keys[*value] == whole {
+                    if key != NEVER && self.keys[*value] == whole {
                         return;
                     }
                     self.spread(*value, *from, *class, height, width);
-                    self.scratch.keys[*value] = if key == NEVER { NEVER } else { whole };
+                    self.keys[*value] = if key == NEVER { NEVER } else { whole };
                 }
                 Step::FoldRows { line, value, from } => {
                     let size = self.plan.values[*from].lane.size();
-                    let (out, from) = (self.scratch.pointers[*value], self.scratch.pointers[*from]);
+                    let (out, from) = (self.pointers[*value], self.pointers[*from]);
                     for row in 0..height {
                         let line_start = from.wrapping_add(row * width * size);
                         line(out.wrapping_add(row * size), line_start, line_start, line_start, width);
@@ -494,7 +478,7 @@ impl Frame<'_> {
                 Step::Accumulate { fold, from } => {
                     let sum = self.sums.wrapping_add(self.plan.sum_offset(*fold));
                     let into = self.plan.folds[*fold].into;
-                    let from = self.scratch.pointers[*from];
+                    let from = self.pointers[*from];
                     if self.plan.columns_fold {
                         into(sum, sum, from, sum, height * width);
                     } else {
@@ -526,31 +510,31 @@ impl Frame<'_> {
         let walk = &plan.loads[load];
         let key = [self.group, left, width, 0];
         if walk.fixed {
-            if self.scratch.keys[value] == key {
+            if self.keys[value] == key {
                 return;
             }
-            self.scratch.keys[value] = key;
+            self.keys[value] = key;
         }
         let size = walk.dtype.size() as isize;
-        let start = walk.offset + self.scratch.offsets[load] + left as isize * walk.column;
+        let start = walk.offset + self.offsets[load] + left as isize * walk.column;
         let base = self.bases.start(walk.buffer);
         let at = |row: usize| base.wrapping_offset((start + offset_of(row, &plan.rows, &walk.rows)) * size);
         let lane = transfer::is_lane(walk.dtype) && !walk.copied;
         let home = plan.values[value].register;
-        let register = self.scratch.registers.as_mut_ptr().cast::<u8>().wrapping_add(home);
+        let register = self.registers.wrapping_add(home);
         let step = plan.values[value].lane.size();
         // SAFETY: the program was checked: the elements exist; the register has room for a tile.
         unsafe {
             match (class.rows && height > 1, class.columns) {
                 (false, false) => transfer::load(walk.dtype, at(row), 0, register, 1),
                 (false, true) if lane && walk.column == 1 => {
-                    self.scratch.pointers[value] = at(row);
+                    self.pointers[value] = at(row);
                     return;
                 }
                 (false, true) => transfer::load(walk.dtype, at(row), walk.column, register, width),
                 (true, true) if walk.dense && width == plan.columns => {
                     if lane {
-                        self.scratch.pointers[value] = at(row);
+                        self.pointers[value] = at(row);
                         return;
                     }
                     transfer::load(walk.dtype, at(row), 1, register, height * width);
@@ -581,7 +565,7 @@ impl Frame<'_> {
                 }
             }
         }
-        self.scratch.pointers[value] = register;
+        self.pointers[value] = register;
     }
 
     /// # Safety
@@ -593,11 +577,11 @@ impl Frame<'_> {
             .sums
             .wrapping_add(((row - source.first_row) * source.stride + left - source.first_column) * size);
         if height == 1 || source.stride == width {
-            self.scratch.pointers[value] = start.cast_mut();
+            self.pointers[value] = start.cast_mut();
             return;
         }
         let home = self.plan.values[value].register;
-        let register = self.scratch.registers.as_mut_ptr().cast::<u8>().wrapping_add(home);
+        let register = self.registers.wrapping_add(home);
         for r in 0..height {
             // SAFETY: the block has these rows, the register room for them.
             unsafe {
@@ -608,7 +592,7 @@ impl Frame<'_> {
                 );
             }
         }
-        self.scratch.pointers[value] = register;
+        self.pointers[value] = register;
     }
 
     /// # Safety
@@ -625,7 +609,7 @@ impl Frame<'_> {
         left: usize,
         width: usize,
     ) {
-        let to = self.scratch.pointers[value];
+        let to = self.pointers[value];
         // SAFETY: the register has room for a tile.
         let put = |position: usize, index: usize| unsafe {
             match lane {
@@ -634,7 +618,7 @@ impl Frame<'_> {
             }
         };
         match along {
-            Along::Group(loop_number) => put(0, self.scratch.index[loop_number]),
+            Along::Group(loop_number) => put(0, self.index[loop_number]),
             Along::Column => (0..width).for_each(|column| put(column, left + column)),
             Along::Row(loop_number) => {
                 let inner: usize = self.plan.rows[loop_number + 1..].iter().product();
@@ -650,7 +634,7 @@ impl Frame<'_> {
     unsafe fn spread(&mut self, value: usize, from: usize, class: Class, height: usize, width: usize) {
         let lane = self.plan.values[from].lane;
         let size = lane.size();
-        let (to, source) = (self.scratch.pointers[value], self.scratch.pointers[from]);
+        let (to, source) = (self.pointers[value], self.pointers[from]);
         let lanes = class.lanes(height, width);
         let own = self.plan.class(from);
         // SAFETY: the register has room for a tile; the operand has the lanes of its class.
@@ -685,7 +669,7 @@ impl Frame<'_> {
     unsafe fn store(&mut self, target: &Target, row: usize, height: usize, left: usize, width: usize) {
         let Target { walk, value, class, .. } = target;
         let size = self.plan.values[*value].lane.size();
-        let from = self.scratch.pointers[*value];
+        let from = self.pointers[*value];
         let step = isize::from(class.columns);
         // What a fold gives is stored once.
         let width = if walk.column == 0 { 1 } else { width };
