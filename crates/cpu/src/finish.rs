@@ -215,7 +215,7 @@ impl Finish {
 }
 
 stamp! {
-    static APPLY: fn(finish: &Finish, sums: *const f32, stride: usize, rows: usize, columns: usize) = apply;
+    static APPLY: fn(finish: &Finish, sums: *const f32, stride: usize, rows: usize, columns: usize) = apply::<LANES>;
 }
 
 /// # Safety

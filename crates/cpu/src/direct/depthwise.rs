@@ -8,10 +8,9 @@ use kiln_compile::program::{Conv, ConvKind};
 use super::Way;
 use super::panel::{Strip, lay_out};
 use crate::block::{Block, Output};
-use crate::gemm::vector::{Lanes, Vector};
 use crate::scratch::{self, Purpose};
 use crate::shared::Shared;
-use crate::simd::Level;
+use crate::simd::{Level, Simd, Vector, stamp};
 use crate::threads::parallel;
 use crate::windows::Windows;
 
@@ -88,7 +87,7 @@ impl Depthwise {
             Tap { row, offset: (0..3).map(|a| offset[a] as isize * strides[a]).sum() }
         };
         let taps = (0..windows.taps()).map(tap).collect();
-        let run = kernel(level);
+        let run = RUN.at(level);
         Some(Depthwise {
             kind: conv.kind,
             windows,
@@ -240,46 +239,28 @@ impl Way for Depthwise {
     }
 }
 
-fn kernel(level: Level) -> Run {
-    match level.or_best() {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => avx512,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2,
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => neon,
-        _ => portable,
+stamp! {
+    static RUN: fn(plan: &Depthwise, at: &Operands, lines: Range<usize>, channels: Range<usize>)
+        = run::<<Here as Simd>::F32>;
+}
+
+/// # Safety
+/// As [`gradients`].
+#[inline(always)]
+unsafe fn run<V: Vector<Number = f32>>(
+    plan: &Depthwise,
+    at: &Operands,
+    lines: Range<usize>,
+    channels: Range<usize>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match plan.kind {
+            ConvKind::Forward => sums::<V>(plan, at, lines, channels),
+            ConvKind::GradInput | ConvKind::GradWeight => gradients::<V>(plan, at, lines, channels),
+        }
     }
 }
-
-macro_rules! level {
-    ($name:ident, $vector:ty $(, #[$feature:meta])?) => {
-        /// # Safety
-        /// As [`gradients`].
-        $(#[$feature])?
-        unsafe fn $name(plan: &Depthwise, at: &Operands, lines: Range<usize>, channels: Range<usize>) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match plan.kind {
-                    ConvKind::Forward => self::sums::<$vector>(plan, at, lines, channels),
-                    _ => self::gradients::<$vector>(plan, at, lines, channels),
-                }
-            }
-        }
-    };
-}
-
-level!(portable, Lanes<f32, 4>);
-#[cfg(target_arch = "x86_64")]
-level!(avx2, crate::gemm::vector::Ymm32, #[target_feature(enable = "avx2,fma")]);
-#[cfg(target_arch = "x86_64")]
-level!(
-    avx512,
-    crate::gemm::vector::Zmm32,
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-);
-#[cfg(target_arch = "aarch64")]
-level!(neon, crate::gemm::vector::Neon32, #[target_feature(enable = "neon")]);
 
 /// Pixels whose sums are computed together, so that a weight is read once for all of them.
 const PIXELS: usize = 8;

@@ -4,6 +4,8 @@
 //! interpreter costs is spread over them. All choices (loops, registers, functions) are made when a program is loaded.
 
 mod convert;
+mod functions;
+mod loops;
 mod math;
 mod ops;
 mod plan;

@@ -9,7 +9,8 @@ use kiln_compile::program::{Fused, Operation, View};
 use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use kiln_ir::{DType, Scalar};
 
-use super::ops::{self, LaneType, Loop, Product};
+use super::loops::Loop;
+use super::ops::{self, LaneType, Product};
 use crate::simd::Level;
 
 /// Lanes of a register, unless a whole row must fit.

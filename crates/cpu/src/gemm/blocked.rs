@@ -1,7 +1,7 @@
 //! The product proper: blocks as tasks, panels packed or read in place, tiles in registers.
 
 use super::kernels::{Kernel, Kernels};
-use super::pack::{Pack, Packer, SLACK};
+use super::pack::{Pack, Packer, SLACK, packer};
 use super::plan::Plan;
 use super::tile::Tile;
 use super::{Block, Gemm, Mat, Output, Source};
@@ -37,9 +37,9 @@ enum Columns<T> {
 /// # Safety
 /// As for [`super::gemm`].
 pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
-    let kernels = S::Sum::kernels(level);
+    let kernels = S::Sum::KERNELS.at(level);
     let plan = Plan::new(kernels, threads(), shape, &a, &b);
-    let job = Job { shape, a, b, out, plan, kernels, packer: S::packer(level) };
+    let job = Job { shape, a, b, out, plan, kernels, packer: packer::<S>().at(level) };
     if !plan.shared_b {
         // SAFETY: as the caller says.
         return unsafe { job.tasks(0..shape.batch, 0..shape.n, None) };

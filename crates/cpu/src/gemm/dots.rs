@@ -13,7 +13,7 @@ const MOST_ROWS: usize = 4;
 
 /// Whether the product is one of this kind.
 pub fn fits<S: Source>(level: Level, shape: Gemm, b: &Mat<S>) -> bool {
-    let kernels = S::Sum::kernels(level);
+    let kernels = S::Sum::KERNELS.at(level);
     S::PLAIN
         && shape.m <= MOST_ROWS
         && b.row == 1
@@ -27,7 +27,7 @@ pub fn fits<S: Source>(level: Level, shape: Gemm, b: &Mat<S>) -> bool {
 /// # Safety
 /// As for [`super::gemm`], and [`fits`] holds.
 pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
-    let kernels = S::Sum::kernels(level);
+    let kernels = S::Sum::KERNELS.at(level);
     let Gemm { batch, m, n, k } = shape;
     let split = m * n * k >= super::plan::WORTH_SPLITTING;
     let pieces = if split { n.div_ceil(1024).next_multiple_of(threads()) } else { n.div_ceil(4096) };

@@ -13,8 +13,6 @@ mod plan;
 pub mod reference;
 mod source;
 mod tile;
-pub(crate) mod turn;
-pub(crate) mod vector;
 
 use crate::simd::{Level, level};
 
