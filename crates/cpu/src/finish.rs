@@ -101,7 +101,12 @@ impl Recipe {
                         _ => return None,
                     }
                 }
-                _ => return None,
+                Operation::Literal(_)
+                | Operation::Unary(..)
+                | Operation::Index(_)
+                | Operation::Cast(_)
+                | Operation::Select(..)
+                | Operation::Reduce(..) => return None,
             });
         }
         let [store] = tail.stores.as_slice() else { return None };

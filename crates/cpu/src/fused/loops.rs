@@ -57,8 +57,8 @@ stamp! {
 /// The loop of `F`; `ONE_A` and so on say which operands are one value for all lanes.
 ///
 /// # Safety
-/// The processor has the level's features; `n` lanes of the result and of each operand are there (one of
-/// those that are one value), and the result is apart from an operand or exactly on it.
+/// The processor has the level's features; `n` lanes of the result and of each operand are there (one of those that are
+/// one value), and the result is apart from an operand or exactly on it.
 #[inline(always)]
 unsafe fn lanes<S: Simd, F: Function, const ONE_A: bool, const ONE_B: bool, const ONE_C: bool>(
     out: *mut u8,
@@ -106,8 +106,8 @@ unsafe fn lanes<S: Simd, F: Function, const ONE_A: bool, const ONE_B: bool, cons
     }
 }
 
-/// Folds `n` lanes, at least one, to a single one: many side by side, then these by halves, then the rest in
-/// order. The sums live in memory between the loops; kept in registers, comparisons aren't made vector code.
+/// Folds `n` lanes, at least one, to a single one: many side by side, then these by halves, then the rest in order. The
+/// sums live in memory between the loops; kept in registers, comparisons aren't made vector code.
 ///
 /// # Safety
 /// As [`lanes`]; the function takes and gives one lane type.

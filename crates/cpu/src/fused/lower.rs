@@ -71,7 +71,8 @@ impl Builder<'_> {
                         value: position,
                     });
                 }
-                _ => {}
+                Operation::Unary(..) | Operation::Binary(..) | Operation::Cast(_) | Operation::Select(..) => {
+                }
             }
             if instruction.full && !self.in_rows {
                 // What is asked for at every point of a fold is given at every point.

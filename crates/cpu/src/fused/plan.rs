@@ -181,15 +181,50 @@ impl Plan {
 /// A guess at the cost of a point: transcendental functions count for many additions.
 fn weight(fused: &Fused) -> usize {
     let of = |operation: &Operation| match operation {
-        Operation::Unary(
-            UnaryOp::Exp | UnaryOp::ExpM1 | UnaryOp::Ln | UnaryOp::Ln1p | UnaryOp::Tanh | UnaryOp::Sigmoid,
-            _,
-        ) => 10,
-        Operation::Unary(UnaryOp::Sin | UnaryOp::Cos | UnaryOp::Erf, _) => 20,
-        Operation::Binary(BinaryOp::Pow | BinaryOp::Rem, ..) => 40,
-        Operation::Binary(BinaryOp::Random, ..) => 6,
-        Operation::Binary(BinaryOp::Div, ..) => 3,
-        _ => 1,
+        Operation::Unary(op, _) => match op {
+            UnaryOp::Exp
+            | UnaryOp::ExpM1
+            | UnaryOp::Ln
+            | UnaryOp::Ln1p
+            | UnaryOp::Tanh
+            | UnaryOp::Sigmoid => 10,
+            UnaryOp::Sin | UnaryOp::Cos | UnaryOp::Erf => 20,
+            UnaryOp::Neg
+            | UnaryOp::Abs
+            | UnaryOp::Sign
+            | UnaryOp::Relu
+            | UnaryOp::Sqrt
+            | UnaryOp::Rsqrt
+            | UnaryOp::Recip
+            | UnaryOp::Floor
+            | UnaryOp::Ceil
+            | UnaryOp::Round
+            | UnaryOp::Not => 1,
+        },
+        Operation::Binary(op, ..) => match op {
+            BinaryOp::Pow | BinaryOp::Rem => 40,
+            BinaryOp::Random => 6,
+            BinaryOp::Div => 3,
+            BinaryOp::Add
+            | BinaryOp::Sub
+            | BinaryOp::Mul
+            | BinaryOp::Max
+            | BinaryOp::Min
+            | BinaryOp::Lt
+            | BinaryOp::Le
+            | BinaryOp::Eq
+            | BinaryOp::Ne
+            | BinaryOp::And
+            | BinaryOp::Or
+            | BinaryOp::Xor => 1,
+        },
+        Operation::Load(_)
+        | Operation::Accumulator
+        | Operation::Literal(_)
+        | Operation::Index(_)
+        | Operation::Cast(_)
+        | Operation::Select(..)
+        | Operation::Reduce(..) => 1,
     };
     fused.body.iter().map(|instruction| of(&instruction.operation)).sum::<usize>().max(1)
 }

@@ -32,6 +32,13 @@ enum Columns<T> {
     Packed(*const T),
 }
 
+/// Rows and columns of one product.
+struct Part {
+    batch: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
 /// Computes the batch.
 ///
 /// # Safety
@@ -155,7 +162,7 @@ impl<S: Source> Job<'_, S> {
             // SAFETY: as for the callers; the packed rows are read only here.
             unsafe {
                 if self.plan.direct_a {
-                    self.block(batch, rows, block.clone(), None, b);
+                    self.block(Part { batch, rows, columns: block.clone() }, None, b);
                 } else {
                     scratch::with(Purpose::Rows, rows.len() * self.shape.k + SLACK, |to: *mut S::Sum| {
                         let mut panel = to;
@@ -166,7 +173,7 @@ impl<S: Source> Job<'_, S> {
                             (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, spills, to });
                             panel = panel.add(lanes * depth);
                         }
-                        self.block(batch, rows, block.clone(), Some(to), b);
+                        self.block(Part { batch, rows, columns: block.clone() }, Some(to), b);
                     });
                 }
             }
@@ -182,44 +189,32 @@ impl<S: Source> Job<'_, S> {
     }
 
     /// Computes a block of one product and hands it over.
-    unsafe fn block(
-        &self,
-        batch: usize,
-        rows: Range<usize>,
-        block: Range<usize>,
-        packed_a: Option<*const S::Sum>,
-        b: Columns<S::Sum>,
-    ) {
-        let first = batch * self.shape.m;
-        let through = first + rows.start..first + rows.end;
+    unsafe fn block(&self, part: Part, packed_a: Option<*const S::Sum>, b: Columns<S::Sum>) {
+        let first = part.batch * self.shape.m;
+        let rows = first + part.rows.start..first + part.rows.end;
         if let Output::Store { start, stride } = self.out {
-            let to = through.start as isize * stride + block.start as isize;
+            let to = rows.start as isize * stride + part.columns.start as isize;
             // SAFETY: the block's part of C.
-            return unsafe {
-                self.sums(batch, &rows, &block, packed_a, b, start.wrapping_offset(to), *stride);
-            };
+            return unsafe { self.sums(&part, packed_a, b, start.wrapping_offset(to), *stride) };
         }
         let line = 64 / size_of::<S::Sum>();
-        let mut stride = block.len().next_multiple_of(line);
+        let mut stride = part.columns.len().next_multiple_of(line);
         if stride * size_of::<S::Sum>() % 4096 == 0 {
             stride += line;
         }
-        scratch::with(Purpose::Block, rows.len() * stride, |sums: *mut S::Sum| {
+        scratch::with(Purpose::Block, part.rows.len() * stride, |sums: *mut S::Sum| {
             // SAFETY: the scratch has room for the block, whose rows are nobody else's.
             unsafe {
-                self.sums(batch, &rows, &block, packed_a, b, sums, stride as isize);
-                self.out.hand_over(Block { sums, stride, rows: through, columns: block });
+                self.sums(&part, packed_a, b, sums, stride as isize);
+                self.out.hand_over(Block { sums, stride, rows, columns: part.columns });
             }
         });
     }
 
     /// Adds up a block of the product.
-    #[expect(clippy::too_many_arguments, reason = "a block, its operands and its place")]
     unsafe fn sums(
         &self,
-        batch: usize,
-        rows: &Range<usize>,
-        block: &Range<usize>,
+        Part { batch, rows, columns }: &Part,
         packed_a: Option<*const S::Sum>,
         b: Columns<S::Sum>,
         c: *mut S::Sum,
@@ -227,12 +222,12 @@ impl<S: Source> Job<'_, S> {
     ) {
         let (k, lanes) = (self.shape.k, self.kernels.lanes);
         let direct_a =
-            self.a.ptr.wrapping_offset(batch as isize * self.a.batch + rows.start as isize * self.a.row);
+            self.a.ptr.wrapping_offset(*batch as isize * self.a.batch + rows.start as isize * self.a.row);
         let mut start = 0;
         loop {
             let depth = (k - start).min(self.plan.depth);
-            for first in (0..block.len()).step_by(self.plan.panel) {
-                let width = (block.len() - first).min(self.plan.panel);
+            for first in (0..columns.len()).step_by(self.plan.panel) {
+                let width = (columns.len() - first).min(self.plan.panel);
                 let (b, b_row) = match b {
                     Columns::Direct(from, row) => {
                         (from.wrapping_offset(first as isize + start as isize * row), row)

@@ -76,7 +76,7 @@ macro_rules! kernels {
 }
 
 impl<T: Number, S: Simd> Tables<T, S> {
-    const FLOATS: Kernels<T> = match S::REGISTERS {
+    const ALL: Kernels<T> = match S::REGISTERS {
         32 => kernels! {
             tall 13, tiles {
                 1: [1, 2, 3, 4, 8, 16], 2: [1, 2, 3, 4, 8], 3: [1, 2, 3, 4, 8], 4: [1, 2, 3, 4, 6], 5: [1, 2, 3, 4],
@@ -90,7 +90,7 @@ impl<T: Number, S: Simd> Tables<T, S> {
             }, dots [1, 2]
         },
     };
-    const INTEGERS: Kernels<T> = Kernels { dots: &[], single_dots: &[], ..Self::FLOATS };
+    const WITHOUT_DOTS: Kernels<T> = Kernels { dots: &[], single_dots: &[], ..Self::ALL };
 }
 
 /// The tables of all levels.
@@ -98,17 +98,17 @@ struct Levels<T>(PhantomData<T>);
 
 impl<T: Number> Levels<T> {
     const FLOATS: Stamped<&'static Kernels<T>> = Stamped {
-        portable: &Tables::<T, Portable>::FLOATS,
-        avx2: &Tables::<T, Avx2>::FLOATS,
-        avx512: &Tables::<T, Avx512>::FLOATS,
-        neon: &Tables::<T, Neon>::FLOATS,
+        portable: &Tables::<T, Portable>::ALL,
+        avx2: &Tables::<T, Avx2>::ALL,
+        avx512: &Tables::<T, Avx512>::ALL,
+        neon: &Tables::<T, Neon>::ALL,
     };
     /// AVX-512 and NEON have no tables of integers.
     const INTEGERS: Stamped<&'static Kernels<T>> = Stamped {
-        portable: &Tables::<T, Portable>::INTEGERS,
-        avx2: &Tables::<T, Avx2>::INTEGERS,
-        avx512: &Tables::<T, Avx2>::INTEGERS,
-        neon: &Tables::<T, Portable>::INTEGERS,
+        portable: &Tables::<T, Portable>::WITHOUT_DOTS,
+        avx2: &Tables::<T, Avx2>::WITHOUT_DOTS,
+        avx512: &Tables::<T, Avx2>::WITHOUT_DOTS,
+        neon: &Tables::<T, Portable>::WITHOUT_DOTS,
     };
 }
 

@@ -29,12 +29,12 @@ register! {
         vbslq_f32(vcgtq_f32(x, high), high, x)
     },
     load_first: |from, count| {
-        let mut lanes = [0 as f32; 4];
+        let mut lanes = [0.0; 4];
         std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
         vld1q_f32(lanes.as_ptr())
     },
     store_first: |to, value, count| {
-        let mut lanes = [0 as f32; 4];
+        let mut lanes = [0.0; 4];
         vst1q_f32(lanes.as_mut_ptr(), value);
         std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count)
     };
@@ -48,12 +48,12 @@ register! {
         vbslq_f64(vcgtq_f64(x, high), high, x)
     },
     load_first: |from, count| {
-        let mut lanes = [0 as f64; 2];
+        let mut lanes = [0.0; 2];
         std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
         vld1q_f64(lanes.as_ptr())
     },
     store_first: |to, value, count| {
-        let mut lanes = [0 as f64; 2];
+        let mut lanes = [0.0; 2];
         vst1q_f64(lanes.as_mut_ptr(), value);
         std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count)
     };

@@ -275,3 +275,83 @@ macro_rules! register {
 }
 
 pub(super) use register;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Level, stamp};
+    use super::*;
+
+    /// Sums of products, clamped, of the first `count` numbers, a register at a time.
+    #[inline(always)]
+    unsafe fn clamped<V: Vector>(
+        a: &[V::Number],
+        b: &[V::Number],
+        out: &mut [V::Number],
+        (low, high): (V::Number, V::Number),
+    ) -> V::Number {
+        let mut total = V::Number::default();
+        for at in (0..a.len()).step_by(V::LANES) {
+            let count = (a.len() - at).min(V::LANES);
+            // SAFETY: so many numbers are left; the level is the caller's promise.
+            unsafe {
+                let full = count == V::LANES;
+                let load = |from: &[V::Number]| match full {
+                    true => V::load(from[at..].as_ptr()),
+                    false => V::load_first(from[at..].as_ptr(), count),
+                };
+                let (x, y) = (load(a), load(b));
+                let value = x.multiply_add(y, x.plus(y)).clamp(low, high);
+                match full {
+                    true => value.store(out[at..].as_mut_ptr()),
+                    false => value.store_first(out[at..].as_mut_ptr(), count),
+                }
+                total = total.plus(x.multiply_add(V::splat(V::Number::ONE), y).sum());
+            }
+        }
+        total
+    }
+
+    stamp! {
+        fn clamped_of<T: Number>(a: &[T], b: &[T], out: &mut [T], range: (T, T)) -> T
+            = clamped::<T::Vector<Here>>;
+    }
+
+    fn check<T: Number>(from: impl Fn(i8) -> T) {
+        for count in [1, 3, 4, 7, 8, 15, 16, 33] {
+            let numbers =
+                |step: usize| -> Vec<T> { (0..count).map(|at| from((at * step % 7) as i8 - 3)).collect() };
+            let (a, b, end) = (numbers(3), numbers(5), from(99));
+            let range = (from(-5), from(4));
+            let clamp = |x: T| if x < range.0 { range.0 } else { x };
+            let clamp = |x: T| if clamp(x) > range.1 { range.1 } else { clamp(x) };
+            let value = |(&x, &y): (&T, &T)| clamp(x.multiply_add(y, x.plus(y)));
+            let expected: Vec<T> = a.iter().zip(&b).map(value).chain([end]).collect();
+            let total = a.iter().chain(&b).fold(T::default(), |total, &x| total.plus(x));
+            for level in Level::all_here() {
+                let mut out = vec![end; count + 1];
+                // SAFETY: `at` gives a copy that this machine can run; all have so many numbers.
+                let sum = unsafe { clamped_of::<T>().at(level)(&a, &b, &mut out, range) };
+                assert_eq!(out, expected, "{count} at {}", level.name());
+                assert_eq!(sum, total, "{count} at {}", level.name());
+            }
+        }
+    }
+
+    #[test]
+    fn registers_of_every_level_and_type_do_what_numbers_do() {
+        check(f32::from);
+        check(f64::from);
+        check(i32::from);
+        check(i64::from);
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_clamped() {
+        for level in Level::all_here() {
+            let (a, mut out) = ([f32::NAN, -0.0, f32::INFINITY], [0.0; 3]);
+            // SAFETY: as above.
+            unsafe { clamped_of::<f32>().at(level)(&a, &[0.0, -0.0, 1.0], &mut out, (-1.0, 1.0)) };
+            assert!(out[0].is_nan() && out[1..] == [0.0, 1.0], "{out:?} at {}", level.name());
+        }
+    }
+}

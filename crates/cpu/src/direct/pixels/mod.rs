@@ -93,6 +93,13 @@ impl Weights {
     }
 }
 
+/// Where sums go: the first of them, from row to row, and what is done with them before they are stored.
+struct Place<'a> {
+    out: *mut f32,
+    stride: isize,
+    finish: Option<&'a Finish>,
+}
+
 /// Columns that the kernel computes together.
 struct Panel {
     /// Their group's first channel in the image.
@@ -166,7 +173,7 @@ impl Pixels {
         let columns = first_panel.columns.start..last_panel.columns.end;
         let sums = |out: *mut f32, stride: isize, finish: Option<&Finish>| {
             // SAFETY: the caller's promise, and that of the place given here.
-            unsafe { self.sums(images, packed, block, panels, out, stride, finish) }
+            unsafe { self.sums(images, packed, block, panels, &Place { out, stride, finish }) }
         };
         match output {
             Output::Store { start, stride } => {
@@ -187,20 +194,14 @@ impl Pixels {
     }
 
     /// # Safety
-    /// As [`Pixels::block`]; `out` has room for these panels of the block's rows at `stride`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two places, and what is computed of the one for the other"
-    )]
+    /// As [`Pixels::block`]; the place has room for these panels of the block's rows.
     unsafe fn sums(
         &self,
         images: *const f32,
         packed: *const f32,
         block: &BlockPlan,
         panels: &[Panel],
-        out: *mut f32,
-        stride: isize,
-        finish: Option<&Finish>,
+        &Place { out, stride, finish }: &Place,
     ) {
         let mut places = Places::default();
         let other_stride = finish.map_or(0, |finish| finish.other_stride);
