@@ -167,6 +167,8 @@ unsafe fn rows<V: Vector<Number = f32>, const ROWS: usize, const WIDTH: usize, c
                 b = b.wrapping_offset(tile.b_step);
             }
         }
+        // Into memory only now: sums that the loop below may index are otherwise written there at every step.
+        let sums = std::hint::black_box(sums);
         for row in 0..ROWS {
             let out = tile.out.wrapping_offset(tile.out_rows[row]);
             for vector in 0..WIDTH {
