@@ -80,7 +80,7 @@ impl Depthwise {
         let dense = |size: [usize; 3]| [size[1] * size[2] * channels, size[2] * channels, channels];
         let strides = match conv.kind {
             ConvKind::GradInput => dense(conv.input).map(|stride| stride as isize),
-            _ => [image[1], image[2], image[3]],
+            ConvKind::Forward | ConvKind::GradWeight => [image[1], image[2], image[3]],
         };
         let tap = |row: usize| {
             let offset = windows.offset(row);
@@ -425,7 +425,7 @@ unsafe fn gradients<V: Vector<Number = f32>>(
                         let weight = at.weight.wrapping_add(tap.row * plan.channels + channel);
                         let (to, by) = match plan.kind {
                             ConvKind::GradInput => (x, weight),
-                            _ => (weight, x),
+                            ConvKind::Forward | ConvKind::GradWeight => (weight, x),
                         };
                         let sum = gradient.multiply_add(load(by), load(to));
                         match count == V::LANES {
