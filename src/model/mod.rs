@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kiln_data::{Dataset, Form, Kind, Meaning};
+use kiln_map::Budget;
 use kiln_nn::random::Key;
 use kiln_nn::variable::within;
 use kiln_nn::{Context, DType, Data, Layer, Module, Param, Sequential, Shape};
@@ -448,12 +449,10 @@ impl Model {
         let about = store.about.remove("model").unwrap_or_default();
         let about: About = serde_json::from_value(about)
             .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
-        let row = about.input.form().shape.iter().try_fold(4usize, |bytes, size| bytes.checked_mul(*size));
-        if row.is_none_or(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_err()) {
-            let message =
-                format!("a row of {:?} numbers is more than there is memory for", about.input.shape);
-            return Err(Error::format(path, message));
-        }
+        let row = about.input.shape.iter().try_fold(4u64, |bytes, size| bytes.checked_mul(*size as u64));
+        Budget::default().bytes(row.unwrap_or(u64::MAX)).map_err(|exceeded| {
+            Error::format(path, format!("a row of {:?} numbers: {exceeded}", about.input.shape))
+        })?;
         let model = match store.tensors.remove(STRUCTURE).map(|stored| stored.data) {
             Some(Data::U8(structure)) => {
                 let apart = |name: &str| {

@@ -107,7 +107,7 @@ fn row_by_row(case: &Case, a: &[f32], b: &[f32], c: &mut [f32]) {
 }
 
 /// Steps 3 and on: kiln's product.
-fn ours(at: Level, case: &Case, a: &[f32], b: &[f32], out: Output<'_, f32>) {
+fn ours(at: Level, case: &Case, a: &[f32], b: &[f32], out: &Output<f32>) {
     let (a_row, a_col) = if case.a_transposed { (1, case.m) } else { (case.k, 1) };
     let (b_row, b_col) = if case.b_transposed { (1, case.k) } else { (case.n, 1) };
     let a = Mat { ptr: a.as_ptr(), row: a_row as isize, col: a_col as isize, batch: 0 };
@@ -146,28 +146,31 @@ fn main() {
             print!("{:>9.1}", work / time.as_secs_f64());
             time
         };
-        let store =
-            |c: &mut Vec<f32>| Output::Store { ptr: c.as_mut_ptr(), row_stride: n as isize, batch_stride: 0 };
+        let store = |c: &mut Vec<f32>| Output::Store { start: c.as_mut_ptr(), stride: n as isize };
         let _threads = with_threads(1);
         show(!small, &mut |c| naive(case, &a, &b, c));
         show(!small, &mut |c| row_by_row(case, &a, &b, c));
-        show(!small, &mut |c| ours(Level::Portable, case, &a, &b, store(c)));
-        show(!Level::Avx2.is_here(), &mut |c| ours(Level::Avx2, case, &a, &b, store(c)));
-        show(false, &mut |c| ours(level(), case, &a, &b, store(c)));
+        show(!small, &mut |c| ours(Level::Portable, case, &a, &b, &store(c)));
+        show(!Level::Avx2.is_here(), &mut |c| ours(Level::Avx2, case, &a, &b, &store(c)));
+        show(false, &mut |c| ours(level(), case, &a, &b, &store(c)));
         let _threads = with_threads(2);
-        let time = show(false, &mut |c| ours(level(), case, &a, &b, store(c)));
+        let time = show(false, &mut |c| ours(level(), case, &a, &b, &store(c)));
         show(false, &mut |c| {
             let to = c.as_mut_ptr() as usize;
             let tail = |block: Block<f32>| {
                 for (at, row) in block.rows.enumerate() {
                     // SAFETY: the block's row, and its place in C, which only this block writes.
                     unsafe {
-                        let to = (to as *mut f32).add(row * n + block.cols.start);
-                        std::ptr::copy_nonoverlapping(block.acc.add(at * block.ld), to, block.cols.len());
+                        let to = (to as *mut f32).add(row * n + block.columns.start);
+                        std::ptr::copy_nonoverlapping(
+                            block.sums.add(at * block.stride),
+                            to,
+                            block.columns.len(),
+                        );
                     }
                 }
             };
-            ours(level(), case, &a, &b, Output::Tail(&tail));
+            ours(level(), case, &a, &b, &Output::Tail(&tail));
         });
         println!("{:>11.2}", time.as_secs_f64() * 1e6);
     }

@@ -4,19 +4,29 @@ use std::ops::Range;
 
 use super::finish::Finish;
 
-/// A finished block of a contraction, still in cache: `rows × columns`, row-major, `stride` from row to row.
+/// A finished block of a contraction, still in cache: `rows × columns`, row-major. Its numbers are the consumer's to
+/// overwrite.
 #[derive(Debug)]
-pub(crate) struct Block<T> {
-    pub(crate) sums: *mut T,
-    pub(crate) stride: usize,
-    pub(crate) rows: Range<usize>,
-    pub(crate) columns: Range<usize>,
+pub struct Block<T> {
+    /// The first number.
+    pub sums: *mut T,
+    /// From one row to the next.
+    pub stride: usize,
+    /// Which rows of the result these are, counted through the whole batch.
+    pub rows: Range<usize>,
+    /// Which columns.
+    pub columns: Range<usize>,
 }
 
 /// Where a contraction's result goes. Columns are contiguous.
-pub(crate) enum Output<'a, T> {
-    /// To memory: row `r` starts `r · stride` elements behind the start.
-    Store { start: *mut T, stride: isize },
+pub enum Output<'a, T> {
+    /// To memory.
+    Store {
+        /// Row zero.
+        start: *mut T,
+        /// From one row to the next, counted through the whole batch.
+        stride: isize,
+    },
     /// To memory through the commonest tail, which only follows sums in `f32`.
     Finish(Finish),
     /// Through the tail, on whatever thread finishes a block; blocks are disjoint and cover everything once.
@@ -42,12 +52,9 @@ impl<T: Copy> Output<'_, T> {
                         std::ptr::copy_nonoverlapping(from, to, block.columns.len());
                     }
                 }
-                Output::Finish(finish) => finish.apply(&Block {
-                    sums: block.sums.cast(),
-                    stride: block.stride,
-                    rows: block.rows,
-                    columns: block.columns,
-                }),
+                Output::Finish(finish) => {
+                    finish.apply(block.sums.cast(), block.stride, block.rows, block.columns);
+                }
                 Output::Tail(tail) => tail(block),
             }
         }

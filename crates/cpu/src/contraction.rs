@@ -8,11 +8,11 @@ use kiln_ir::{DType, Result};
 
 use super::bases::Bases;
 use super::block::{Block, Output};
+use super::call::{Call, Prepared};
 use super::direct::Direct;
 use super::finish::Recipe;
 use super::fused::Interpreter;
 use super::gemm::{self, Gemm, Mat, Source};
-use super::prepare::{Call, Prepared};
 use super::{naive, simd};
 
 /// What follows a product: nothing but a store or the commonest tail, which the product does itself, or an interpreted one.
@@ -85,25 +85,7 @@ fn product<S: Source + 'static>(work: &Matmul) -> Call {
         };
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
         unsafe {
-            tail.lead(bases, |output: &Output<S::Sum>| match output {
-                Output::Store { start, stride } => {
-                    let batch_stride = stride * shape.m as isize;
-                    let output = gemm::Output::Store { ptr: *start, row_stride: *stride, batch_stride };
-                    gemm::gemm(shape, matrix(&a), matrix(&b), output);
-                }
-                output => {
-                    let tail = |block: gemm::Block<S::Sum>| {
-                        let first = block.batch * shape.m;
-                        output.hand_over(Block {
-                            sums: block.acc,
-                            stride: block.ld,
-                            rows: first + block.rows.start..first + block.rows.end,
-                            columns: block.cols,
-                        });
-                    };
-                    gemm::gemm(shape, matrix(&a), matrix(&b), gemm::Output::Tail(&tail));
-                }
-            });
+            tail.lead(bases, |output| gemm::gemm(shape, matrix(&a), matrix(&b), output));
         }
         Ok(())
     })

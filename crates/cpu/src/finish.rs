@@ -2,12 +2,13 @@
 //! and a shift for each column and another value for each element. A bias, a norm's scale and shift, a residual connection,
 //! `relu` and clipping are that; whatever else follows a product is interpreted.
 
+use std::ops::Range;
+
 use kiln_compile::program::{Fused, Operation, View};
 use kiln_ir::op::{BinaryOp, UnaryOp};
 use kiln_ir::{DType, Scalar};
 
 use super::bases::Bases;
-use super::block::Block;
 use super::simd::{level, stamp};
 
 /// Such a tail of a program.
@@ -30,7 +31,7 @@ struct Rows {
 
 /// A recipe in a run: where everything is. A scale or shift that isn't there is null.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Finish {
+pub struct Finish {
     /// For each column.
     pub(crate) scale: *const f32,
     pub(crate) shift: *const f32,
@@ -207,19 +208,25 @@ impl Finish {
         }
     }
 
-    /// Finishes a block of sums.
+    /// Finishes a block of sums, `stride` from row to row.
     ///
     /// # Safety
-    /// The block holds its sums; everything the recipe names has its rows and columns, and nobody else writes them.
-    pub(crate) unsafe fn apply(&self, block: &Block<f32>) {
-        let from = self.from(block.rows.start, block.columns.start);
+    /// The sums are there; everything the recipe names has its rows and columns, and nobody else writes them.
+    pub(crate) unsafe fn apply(
+        &self,
+        sums: *const f32,
+        stride: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) {
+        let from = self.from(rows.start, columns.start);
         // SAFETY: the caller's promise; the copy is one this machine can run.
-        unsafe { APPLY.at(level())(&from, block.sums, block.stride, block.rows.len(), block.columns.len()) }
+        unsafe { APPLY.at(level())(&from, sums, stride, rows.len(), columns.len()) }
     }
 }
 
 stamp! {
-    static APPLY: fn(finish: &Finish, sums: *const f32, stride: usize, rows: usize, columns: usize) = apply;
+    static APPLY: fn(finish: &Finish, sums: *const f32, stride: usize, rows: usize, columns: usize) = apply::<LANES>;
 }
 
 /// # Safety
@@ -339,9 +346,8 @@ mod tests {
         bases.set(0, out.as_mut_ptr().cast());
         bases.set(1, columns.as_ptr().cast_mut().cast());
         bases.set(2, elements.as_ptr().cast_mut().cast());
-        let block = Block { sums: sums.as_mut_ptr(), stride: 21, rows: 0..3, columns: 0..21 };
         // SAFETY: everything has the rows and columns of the tail.
-        unsafe { recipe.at(&bases).apply(&block) };
+        unsafe { recipe.at(&bases).apply(sums.as_ptr(), 21, 0..3, 0..21) };
         for (at, &found) in out.iter().enumerate() {
             let value = sums[at] * columns[at % 21] + columns[at % 21] + elements[at];
             if value.is_nan() {

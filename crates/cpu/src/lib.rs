@@ -3,6 +3,7 @@
 
 mod bases;
 mod block;
+mod call;
 mod contraction;
 mod direct;
 mod environment;
@@ -16,6 +17,8 @@ mod memory;
 mod naive;
 mod prepare;
 mod runtime;
+mod scratch;
+mod shared;
 pub mod simd;
 mod steady;
 pub mod threads;

@@ -3,30 +3,9 @@
 use kiln_compile::program::{BufferId, Fused, Kernel, Matmul, Work};
 use kiln_ir::Result;
 
-use super::bases::Bases;
+use super::call::{Call, Prepared};
 use super::index::{arg_reduce, arg_sort, cum_sum, custom, gather, scatter};
 use super::{contraction, window};
-
-/// A kernel that is ready to run. It follows the pointers it is given: whoever calls it checked the program it was made
-/// from, and gives bases for that program which nothing else uses meanwhile.
-pub(crate) type Call = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
-
-/// A kernel's calls.
-pub(crate) struct Prepared {
-    /// Makes ready what the kernel keeps of an operand that stays the same: called before the first run, and whenever
-    /// that operand is another.
-    pub(crate) arrange: Option<Call>,
-    /// How many bytes that takes.
-    pub(crate) kept: usize,
-    /// Does the work.
-    pub(crate) run: Call,
-}
-
-impl From<Call> for Prepared {
-    fn from(run: Call) -> Prepared {
-        Prepared { arrange: None, kept: 0, run }
-    }
-}
 
 /// Makes a kernel of a checked program ready to run. `steady` says which buffers stay the same for many runs.
 pub(crate) fn prepare(kernel: &Kernel, steady: impl Fn(BufferId) -> bool) -> Result<Prepared> {

@@ -11,10 +11,11 @@ use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 
 use super::Shared;
 use super::bases::Bases;
+use super::call::Prepared;
 use super::finite::Hunt;
 use super::lock::{Claim, Mode, Reentered, holding};
 use super::memory::{Allocation, CpuMemory, in_use, next_version};
-use super::prepare::{Prepared, prepare};
+use super::prepare::prepare;
 use super::steady::{self, Steady};
 use super::threads::{FlushDenormals, with_threads};
 use kiln_device::{Argument, Executable, Memory, Output, Target};

@@ -7,7 +7,7 @@ use kiln_compile::program::Place;
 use kiln_ir::Result;
 
 use super::bases::Bases;
-use super::prepare::Prepared;
+use super::call::Prepared;
 use super::runtime::own;
 use kiln_device::Memory;
 

@@ -7,9 +7,9 @@ use kiln_compile::program::{View, Window, WindowKind};
 use kiln_ir::DType;
 
 use super::bases::Bases;
+use super::call::Call;
 use super::naive;
-use super::prepare::Call;
-use super::simd::{Stamped, level, one_chunk_at_a_time, stamp};
+use super::simd::{level, one_chunk_at_a_time, stamp};
 use super::threads::parallel;
 use super::windows::Windows;
 
@@ -30,7 +30,7 @@ pub(super) fn window(work: &Window) -> Call {
 
 fn run<T: Float>(work: &Window) -> Call {
     let plan = Plan::new(work);
-    let lines_of = T::lines().at(level());
+    let some_lines = lines_of::<T>().at(level());
     let lines = work.output[0] * work.output[1];
     let size = work.input.iter().product::<usize>() * work.channels;
     // The gradients of one image may overlap; results don't.
@@ -43,13 +43,13 @@ fn run<T: Float>(work: &Window) -> Call {
             parallel(images * parts, &|task| {
                 let (image, part) = (task / parts, task % parts);
                 // SAFETY: the program was checked when it was loaded; each task has lines of its own.
-                unsafe { lines_of(&plan, bases, image, part * lines / parts..(part + 1) * lines / parts) };
+                unsafe { some_lines(&plan, bases, image, part * lines / parts..(part + 1) * lines / parts) };
             });
         } else {
             parallel(images.div_ceil(together), &|task| {
                 for image in task * together..((task + 1) * together).min(images) {
                     // SAFETY: as above; each task has images of its own.
-                    unsafe { lines_of(&plan, bases, image, 0..lines) };
+                    unsafe { some_lines(&plan, bases, image, 0..lines) };
                 }
             });
         }
@@ -57,20 +57,12 @@ fn run<T: Float>(work: &Window) -> Call {
     })
 }
 
-/// Does some lines of the windows of an image.
-type LinesOf = unsafe fn(&Plan, &Bases, usize, Range<usize>);
-
 /// Float elements.
 trait Float: Copy + PartialOrd + Add<Output = Self> + Default + Send + Sync + 'static {
-    fn lines() -> &'static Stamped<LinesOf>;
     fn is_nan(self) -> bool;
 }
 
 impl Float for f32 {
-    fn lines() -> &'static Stamped<LinesOf> {
-        &SINGLE
-    }
-
     #[inline(always)]
     fn is_nan(self) -> bool {
         self.is_nan()
@@ -78,10 +70,6 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
-    fn lines() -> &'static Stamped<LinesOf> {
-        &DOUBLE
-    }
-
     #[inline(always)]
     fn is_nan(self) -> bool {
         self.is_nan()
@@ -89,24 +77,7 @@ impl Float for f64 {
 }
 
 stamp! {
-    static SINGLE: fn(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) = single;
-    static DOUBLE: fn(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) = double;
-}
-
-/// # Safety
-/// As [`lines`].
-#[inline(always)]
-unsafe fn single<const LANES: usize>(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) {
-    // SAFETY: the caller's promise.
-    unsafe { lines::<f32, LANES>(plan, bases, image, range) }
-}
-
-/// # Safety
-/// As [`lines`].
-#[inline(always)]
-unsafe fn double<const LANES: usize>(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) {
-    // SAFETY: the caller's promise.
-    unsafe { lines::<f64, LANES>(plan, bases, image, range) }
+    fn lines_of<T: Float>(plan: &Plan, bases: &Bases, image: usize, range: Range<usize>) = lines::<T, LANES>;
 }
 
 /// An element of a window that isn't padding: where it lies from the window's first in the image that is read, in the

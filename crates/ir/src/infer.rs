@@ -391,6 +391,14 @@ fn window_count(
         Value,
         "stride, dilation and window must be at least 1"
     );
+    // Devices compute positions from all of these, and must not overflow.
+    const FAR: usize = 1 << 40;
+    let largest = [size, pad.0, pad.1, window, dilation, stride].into_iter().max().unwrap_or(0);
+    ensure!(
+        largest < FAR,
+        Value,
+        "a size, padding, dilation or stride of {largest} is more than any image has"
+    );
     windows(size, pad, window, dilation, stride).ok_or_else(|| {
         let message =
             format!("a window of {window} (dilation {dilation}) doesn't fit into {size} padded by {pad:?}");

@@ -7,11 +7,10 @@ use kiln_compile::program::{Conv, ConvKind};
 
 use super::Way;
 use super::panel::{Strip, lay_out};
-use super::scratch::{self, Purpose};
-use super::shared::{Shared, SharedMut};
 use crate::block::{Block, Output};
-use crate::gemm::vector::{Lanes, Vector};
-use crate::simd::Level;
+use crate::scratch::{self, Purpose};
+use crate::shared::Shared;
+use crate::simd::{Level, Simd, Vector, stamp};
 use crate::threads::parallel;
 use crate::windows::Windows;
 
@@ -88,7 +87,7 @@ impl Depthwise {
             Tap { row, offset: (0..3).map(|a| offset[a] as isize * strides[a]).sum() }
         };
         let taps = (0..windows.taps()).map(tap).collect();
-        let run = kernel(level);
+        let run = RUN.at(level);
         Some(Depthwise {
             kind: conv.kind,
             windows,
@@ -104,14 +103,14 @@ impl Depthwise {
 
     /// # Safety
     /// As [`Way::run`], with the weight laid out.
-    unsafe fn forward(&self, source: Shared, weight: Shared, output: &Output<f32>) {
+    unsafe fn forward(&self, source: Shared<*const f32>, weight: Shared<*const f32>, output: &Output<f32>) {
         let [depth, height, width] = self.windows.output;
         let lines = depth * height;
         let line = width * self.channels;
         let parts = (lines * line * self.windows.taps() / GRAIN).clamp(1, lines.max(1));
         parallel(self.batch * parts, &|task| {
             let (image, part) = (task / parts, task % parts);
-            scratch::with(Purpose::Sums, line, |sums| {
+            scratch::with(Purpose::Sums, line, |sums: *mut f32| {
                 let strides = [height * line, line, self.channels].map(|stride| stride as isize);
                 for at in part * lines / parts..(part + 1) * lines / parts {
                     let operands = Operands {
@@ -135,13 +134,18 @@ impl Depthwise {
 
     /// # Safety
     /// As [`Way::run`], with the weight laid out.
-    unsafe fn grad_input(&self, gradient: Shared, weight: Shared, output: &Output<f32>) {
+    unsafe fn grad_input(
+        &self,
+        gradient: Shared<*const f32>,
+        weight: Shared<*const f32>,
+        output: &Output<f32>,
+    ) {
         let [_, height, width] = self.windows.input;
         let pixels: usize = self.windows.input.iter().product();
         let lines = self.windows.output[0] * self.windows.output[1];
         let line = width * self.channels;
         parallel(self.batch, &|image| {
-            scratch::with(Purpose::Sums, pixels * self.channels, |sums| {
+            scratch::with(Purpose::Sums, pixels * self.channels, |sums: *mut f32| {
                 let from = gradient.get().wrapping_offset(image as isize * self.result[0]);
                 let operands = Operands {
                     image: sums,
@@ -163,7 +167,12 @@ impl Depthwise {
 
     /// # Safety
     /// As [`Way::run`]; `weight` holds zeros.
-    unsafe fn grad_weight(&self, source: Shared, gradient: Shared, weight: SharedMut) {
+    unsafe fn grad_weight(
+        &self,
+        source: Shared<*const f32>,
+        gradient: Shared<*const f32>,
+        weight: Shared<*mut f32>,
+    ) {
         let lines = self.windows.output[0] * self.windows.output[1];
         parallel(self.channels.div_ceil(CHANNELS), &|part| {
             let channels = part * CHANNELS..((part + 1) * CHANNELS).min(self.channels);
@@ -213,9 +222,9 @@ impl Way for Depthwise {
                 ConvKind::GradInput => self.grad_input(a, b, output),
                 ConvKind::GradWeight => {
                     let rows = self.windows.taps();
-                    scratch::with(Purpose::Weights, rows * self.channels, |weight| {
+                    scratch::with(Purpose::Weights, rows * self.channels, |weight: *mut f32| {
                         weight.write_bytes(0, rows * self.channels);
-                        self.grad_weight(a, b, SharedMut(weight));
+                        self.grad_weight(a, b, Shared(weight));
                         let columns = 0..self.channels;
                         output.hand_over(Block {
                             sums: weight,
@@ -230,48 +239,28 @@ impl Way for Depthwise {
     }
 }
 
-fn kernel(level: Level) -> Run {
-    match level.or_best() {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => avx512,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2,
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => neon,
-        _ => portable,
+stamp! {
+    static RUN: fn(plan: &Depthwise, at: &Operands, lines: Range<usize>, channels: Range<usize>)
+        = run::<<Here as Simd>::F32>;
+}
+
+/// # Safety
+/// As [`gradients`].
+#[inline(always)]
+unsafe fn run<V: Vector<Number = f32>>(
+    plan: &Depthwise,
+    at: &Operands,
+    lines: Range<usize>,
+    channels: Range<usize>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match plan.kind {
+            ConvKind::Forward => sums::<V>(plan, at, lines, channels),
+            ConvKind::GradInput | ConvKind::GradWeight => gradients::<V>(plan, at, lines, channels),
+        }
     }
 }
-
-macro_rules! level {
-    ($name:ident, $vector:ty $(, #[$feature:meta])?) => {
-        /// # Safety
-        /// As [`gradients`].
-        $(#[$feature])?
-        unsafe fn $name(plan: &Depthwise, at: &Operands, lines: Range<usize>, channels: Range<usize>) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match plan.kind {
-                    ConvKind::Forward => self::sums::<$vector>(plan, at, lines, channels),
-                    ConvKind::GradInput | ConvKind::GradWeight => {
-                        self::gradients::<$vector>(plan, at, lines, channels)
-                    }
-                }
-            }
-        }
-    };
-}
-
-level!(portable, Lanes<f32, 4>);
-#[cfg(target_arch = "x86_64")]
-level!(avx2, crate::gemm::vector::Ymm32, #[target_feature(enable = "avx2,fma")]);
-#[cfg(target_arch = "x86_64")]
-level!(
-    avx512,
-    crate::gemm::vector::Zmm32,
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-);
-#[cfg(target_arch = "aarch64")]
-level!(neon, crate::gemm::vector::Neon32, #[target_feature(enable = "neon")]);
 
 /// Pixels whose sums are computed together, so that a weight is read once for all of them.
 const PIXELS: usize = 8;

@@ -5,8 +5,6 @@ mod depthwise;
 mod image;
 mod panel;
 mod pixels;
-mod scratch;
-mod shared;
 mod tile;
 mod weight;
 mod winograd;
@@ -16,10 +14,10 @@ use kiln_ir::Result;
 
 use super::block::Output;
 use super::memory::Allocation;
+use super::scratch::{self, Purpose};
 use super::simd::Level;
 use depthwise::Depthwise;
 use pixels::Pixels;
-use scratch::Purpose;
 use weight::WeightGradient;
 
 /// One way to compute a convolution or one of its gradients, planned for its sizes.
@@ -88,7 +86,7 @@ impl Direct {
             match (&self.kept, self.way.arranged()) {
                 (Some(kept), _) => self.way.run(a, kept.start().cast(), output),
                 (None, 0) => self.way.run(a, b, output),
-                (None, numbers) => scratch::with(Purpose::Weights, numbers, |arranged| {
+                (None, numbers) => scratch::with(Purpose::Weights, numbers, |arranged: *mut f32| {
                     self.way.arrange(b, arranged);
                     self.way.run(a, arranged, output);
                 }),

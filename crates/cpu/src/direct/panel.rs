@@ -1,6 +1,6 @@
 //! Laying out a matrix for the kernel: a panel of columns side by side, step by step of the sum.
 
-use crate::gemm::turn::{Square, TURN, turn};
+use crate::simd::turn::{Square, TURN, turn};
 use crate::simd::{level, stamp};
 
 /// A matrix in memory, of which a panel is wanted.
@@ -26,7 +26,7 @@ pub(super) unsafe fn lay_out(strip: &Strip, width: usize, out: *mut f32) {
 }
 
 stamp! {
-    static LAY_OUT: fn(strip: &Strip, width: usize, out: *mut f32) = lay;
+    static LAY_OUT: fn(strip: &Strip, width: usize, out: *mut f32) = lay::<LANES>;
 }
 
 /// # Safety

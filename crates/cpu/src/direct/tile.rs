@@ -6,7 +6,10 @@
 //! A row is a pixel (forward and input gradient) or a channel at a window position (weight gradient); a segment is a
 //! window position, or a line of pixels. Nothing is gathered first: rows and segments are offsets into the image.
 
+use std::marker::PhantomData;
+
 use crate::finish::Finish;
+use crate::simd::{Avx2, Avx512, Level, Neon, Portable, Simd, Stamped, Vector, stamp};
 
 /// A stretch of the sum that is walked with constant steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +57,15 @@ pub(super) struct Tile<'a> {
 pub(super) struct Kernel {
     /// The most rows of a tile.
     pub(super) rows: usize,
-    /// The most columns: two vectors.
+    /// The most columns: the vectors of all widths.
     pub(super) columns: usize,
-    run: unsafe fn(&Tile),
+    /// Columns of a vector.
+    lanes: usize,
+    /// By rows less one, vectors less one, and whether the last vector has columns in some of its lanes alone.
+    runs: &'static [&'static [[Run; 2]]],
 }
+
+type Run = unsafe fn(&Tile);
 
 impl Kernel {
     /// Runs one tile.
@@ -69,347 +77,118 @@ impl Kernel {
     pub(super) unsafe fn run(&self, tile: &Tile) {
         debug_assert!(tile.rows.len() <= self.rows && tile.rows.len() == tile.out_rows.len());
         debug_assert!(tile.columns <= self.columns);
+        let (rows, columns) = (tile.rows.len(), tile.columns);
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        let run = self.runs[rows - 1][(columns - 1) / self.lanes][usize::from(columns % self.lanes != 0)];
         // SAFETY: the caller's promise; the kernel was chosen for features this processor has.
-        unsafe { (self.run)(tile) }
+        unsafe { run(tile) }
     }
 
-    /// The best kernel for a level of the processor.
-    pub(super) fn at(level: crate::simd::Level) -> Kernel {
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            crate::simd::Level::Avx512 => Kernel { rows: 14, columns: 32, run: avx512::run },
-            #[cfg(target_arch = "x86_64")]
-            crate::simd::Level::Avx2 => Kernel { rows: 6, columns: 16, run: avx2::run },
-            _ => Kernel { rows: 6, columns: 16, run: portable::run },
-        }
+    /// The kernel for a level of the processor.
+    pub(super) fn at(level: Level) -> Kernel {
+        const KERNELS: Stamped<Kernel> = Stamped {
+            portable: Tiles::<Portable>::KERNEL,
+            avx2: Tiles::<Avx2>::KERNEL,
+            avx512: Tiles::<Avx512>::KERNEL,
+            neon: Tiles::<Neon>::KERNEL,
+        };
+        KERNELS.at(level)
     }
 }
 
-/// Makes the kernel for one kind of vector, whose functions are in scope: one for every number of rows, vectors, and
-/// whether the last vector has columns in all lanes; and the choice among them.
-macro_rules! kernel {
-    ([$($rows:literal)*] $(, #[$feature:meta])?) => {
-        /// # Safety
-        /// As [`super::Kernel::run`], and the processor has the features this module is compiled for.
-        pub(super) unsafe fn run(tile: &Tile) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match (tile.rows.len(), tile.columns > LANES, tile.columns % LANES == 0) {
-                    $(($rows, true, true) => rows::<$rows, 2, false>(tile),)*
-                    $(($rows, true, false) => rows::<$rows, 2, true>(tile),)*
-                    $(($rows, false, true) => rows::<$rows, 1, false>(tile),)*
-                    $(($rows, false, false) => rows::<$rows, 1, true>(tile),)*
-                    _ => {}
-                }
-            }
-        }
+stamp! {
+    fn rows_of[const ROWS: usize, const WIDTH: usize, const SOME: bool](tile: &Tile)
+        = rows::<<Here as Simd>::F32, ROWS, WIDTH, SOME>;
+}
 
-        /// # Safety
-        /// As [`run`]; the tile has so many rows and vectors of columns, the last with some lanes alone if it says so.
-        $(#[$feature])?
-        unsafe fn rows<const ROWS: usize, const WIDTH: usize, const SOME: bool>(tile: &Tile) {
-            let last = some(tile.columns - (WIDTH - 1) * LANES);
-            // SAFETY: what is read and written here has as many columns as the tile, by the caller's promise.
-            let read = |from: *const f32, vector: usize| unsafe {
-                let from = from.wrapping_add(vector * LANES);
-                if SOME && vector == WIDTH - 1 { load_some(from, last) } else { load(from) }
-            };
-            let mut starts = [tile.a; ROWS];
-            for (start, &row) in starts.iter_mut().zip(tile.rows) {
-                *start = tile.a.wrapping_offset(row);
-            }
-            let mut sums = [[zero(); WIDTH]; ROWS];
-            for segment in tile.segments {
-                let mut at = segment.a;
-                let mut b = tile.b.wrapping_offset(segment.b);
-                for _ in 0..segment.count {
-                    let mut right = [zero(); WIDTH];
-                    for vector in 0..WIDTH {
-                        right[vector] = read(b, vector);
-                    }
-                    for row in 0..ROWS {
-                        // SAFETY: in bounds by the caller's promise.
-                        let left = splat(unsafe { *starts[row].wrapping_offset(at) });
-                        for vector in 0..WIDTH {
-                            sums[row][vector] = multiply_add(left, right[vector], sums[row][vector]);
-                        }
-                    }
-                    at += tile.a_step;
-                    b = b.wrapping_offset(tile.b_step);
-                }
-            }
-            for row in 0..ROWS {
-                let out = tile.out.wrapping_offset(tile.out_rows[row]);
-                for vector in 0..WIDTH {
-                    let mut sum = sums[row][vector];
-                    if tile.add {
-                        sum = add(sum, read(out, vector));
-                    }
-                    if let Some(finish) = tile.finish {
-                        let own = |from: *const f32| read(from.wrapping_add(tile.column), vector);
-                        let scale = if finish.scale.is_null() { splat(1.0) } else { own(finish.scale) };
-                        let shift = if finish.shift.is_null() { zero() } else { own(finish.shift) };
-                        sum = multiply_add(sum, scale, shift);
-                        if !finish.other.is_null() {
-                            sum = add(sum, own(finish.other.wrapping_offset(tile.other_rows[row])));
-                        }
-                        sum = clamp(sum, finish.low, finish.high);
-                    }
-                    let to = out.wrapping_add(vector * LANES);
-                    // SAFETY: as for reading.
-                    unsafe {
-                        if SOME && vector == WIDTH - 1 { store_some(to, sum, last) } else { store(to, sum) }
-                    }
-                }
-            }
+/// The tiles of a level.
+struct Tiles<S>(PhantomData<S>);
+
+/// A kernel of tiles of so many rows and vectors.
+macro_rules! kernel {
+    ([$($rows:literal)*], $widths:tt) => {
+        Kernel {
+            rows: [$($rows),*].len(),
+            columns: $widths.len() * <S::F32 as Vector>::LANES,
+            lanes: <S::F32 as Vector>::LANES,
+            runs: &[$(kernel!(@row $rows, $widths)),*],
         }
+    };
+    (@row $rows:literal, [$($width:literal),*]) => {
+        &[$([rows_of::<$rows, $width, false>().of::<S>(), rows_of::<$rows, $width, true>().of::<S>()]),*]
     };
 }
 
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use std::arch::x86_64::*;
-
-    use super::Tile;
-
-    const LANES: usize = 16;
-    kernel!([1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f")]);
-
-    /// The first lanes.
-    fn some(count: usize) -> u16 {
-        ((1u32 << count) - 1) as u16
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn zero() -> __m512 {
-        _mm512_setzero_ps()
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn splat(x: f32) -> __m512 {
-        _mm512_set1_ps(x)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn multiply_add(a: __m512, b: __m512, c: __m512) -> __m512 {
-        _mm512_fmadd_ps(a, b, c)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn clamp(x: __m512, low: f32, high: f32) -> __m512 {
-        // Where one is `NaN` these give the second operand.
-        _mm512_min_ps(splat(high), _mm512_max_ps(splat(low), x))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn add(a: __m512, b: __m512) -> __m512 {
-        _mm512_add_ps(a, b)
-    }
-
-    /// # Safety
-    /// All lanes are readable.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn load(p: *const f32) -> __m512 {
-        // SAFETY: the caller's promise.
-        unsafe { _mm512_loadu_ps(p) }
-    }
-
-    /// # Safety
-    /// These lanes are readable.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn load_some(p: *const f32, some: u16) -> __m512 {
-        // SAFETY: other lanes aren't touched.
-        unsafe { _mm512_maskz_loadu_ps(some, p) }
-    }
-
-    /// # Safety
-    /// All lanes are writable.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn store(p: *mut f32, v: __m512) {
-        // SAFETY: the caller's promise.
-        unsafe { _mm512_storeu_ps(p, v) }
-    }
-
-    /// # Safety
-    /// These lanes are writable.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn store_some(p: *mut f32, v: __m512, some: u16) {
-        // SAFETY: other lanes aren't touched.
-        unsafe { _mm512_mask_storeu_ps(p, some, v) }
-    }
+impl<S: Simd> Tiles<S> {
+    const KERNEL: Kernel = match <S::F32 as Vector>::LANES {
+        16 => kernel!([1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1, 2]),
+        8 => kernel!([1 2 3 4 5 6], [1, 2]),
+        _ => kernel!([1 2 3 4 5 6], [1, 2, 3, 4]),
+    };
 }
 
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use std::arch::x86_64::*;
-
-    use super::Tile;
-
-    const LANES: usize = 8;
-    kernel!([1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
-
-    /// The first lanes.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn some(count: usize) -> __m256i {
-        _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn zero() -> __m256 {
-        _mm256_setzero_ps()
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn splat(x: f32) -> __m256 {
-        _mm256_set1_ps(x)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn multiply_add(a: __m256, b: __m256, c: __m256) -> __m256 {
-        _mm256_fmadd_ps(a, b, c)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn clamp(x: __m256, low: f32, high: f32) -> __m256 {
-        // Where one is `NaN` these give the second operand.
-        _mm256_min_ps(splat(high), _mm256_max_ps(splat(low), x))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn add(a: __m256, b: __m256) -> __m256 {
-        _mm256_add_ps(a, b)
-    }
-
-    /// # Safety
-    /// All lanes are readable.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn load(p: *const f32) -> __m256 {
-        // SAFETY: the caller's promise.
-        unsafe { _mm256_loadu_ps(p) }
-    }
-
-    /// # Safety
-    /// These lanes are readable.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn load_some(p: *const f32, some: __m256i) -> __m256 {
-        // SAFETY: other lanes aren't touched.
-        unsafe { _mm256_maskload_ps(p, some) }
-    }
-
-    /// # Safety
-    /// All lanes are writable.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn store(p: *mut f32, v: __m256) {
-        // SAFETY: the caller's promise.
-        unsafe { _mm256_storeu_ps(p, v) }
-    }
-
-    /// Takes some processors ten times as long as a whole store.
-    ///
-    /// # Safety
-    /// These lanes are writable.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn store_some(p: *mut f32, v: __m256, some: __m256i) {
-        // SAFETY: other lanes aren't touched.
-        unsafe { _mm256_maskstore_ps(p, some, v) }
-    }
-}
-
-/// Plain Rust over arrays of eight lanes, which the compiler maps to what there is (two NEON or four SSE vectors).
-mod portable {
-    use super::Tile;
-
-    const LANES: usize = 8;
-    kernel!([1 2 3 4 5 6]);
-
-    type Vector = [f32; LANES];
-
-    #[inline(always)]
-    fn zero() -> Vector {
-        [0.0; LANES]
-    }
-
-    #[inline(always)]
-    fn splat(x: f32) -> Vector {
-        [x; LANES]
-    }
-
-    /// Two roundings: without hardware for it, a fused operation would be a library call.
-    #[inline(always)]
-    fn multiply_add(a: Vector, b: Vector, c: Vector) -> Vector {
-        std::array::from_fn(|lane| {
-            if cfg!(target_arch = "aarch64") {
-                a[lane].mul_add(b[lane], c[lane])
-            } else {
-                a[lane] * b[lane] + c[lane]
+/// A tile of `ROWS` rows and `WIDTH` vectors of columns; `SOME`: the last vector has columns in some lanes alone.
+///
+/// # Safety
+/// As [`Kernel::run`]; the tile has so many rows and columns, and the machine has the vector's instructions.
+#[inline(always)]
+unsafe fn rows<V: Vector<Number = f32>, const ROWS: usize, const WIDTH: usize, const SOME: bool>(
+    tile: &Tile,
+) {
+    let last = tile.columns - (WIDTH - 1) * V::LANES;
+    // SAFETY: what is read and written here has as many columns as the tile, by the caller's promise.
+    unsafe {
+        let read = |from: *const f32, vector: usize| {
+            let from = from.wrapping_add(vector * V::LANES);
+            if SOME && vector == WIDTH - 1 { V::load_first(from, last) } else { V::load(from) }
+        };
+        let mut starts = [tile.a; ROWS];
+        for (start, &row) in starts.iter_mut().zip(tile.rows) {
+            *start = tile.a.wrapping_offset(row);
+        }
+        let mut sums = [[V::splat(0.0); WIDTH]; ROWS];
+        for segment in tile.segments {
+            let mut at = segment.a;
+            let mut b = tile.b.wrapping_offset(segment.b);
+            for _ in 0..segment.count {
+                let mut right = [V::splat(0.0); WIDTH];
+                for vector in 0..WIDTH {
+                    right[vector] = read(b, vector);
+                }
+                for row in 0..ROWS {
+                    let left = V::splat(*starts[row].wrapping_offset(at));
+                    for vector in 0..WIDTH {
+                        sums[row][vector] = left.multiply_add(right[vector], sums[row][vector]);
+                    }
+                }
+                at += tile.a_step;
+                b = b.wrapping_offset(tile.b_step);
             }
-        })
-    }
-
-    #[inline(always)]
-    fn clamp(x: Vector, low: f32, high: f32) -> Vector {
-        x.map(|x| if x < low { low } else { x }).map(|x| if x > high { high } else { x })
-    }
-
-    #[inline(always)]
-    fn add(a: Vector, b: Vector) -> Vector {
-        std::array::from_fn(|lane| a[lane] + b[lane])
-    }
-
-    fn some(count: usize) -> usize {
-        count
-    }
-
-    /// # Safety
-    /// All lanes are readable.
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> Vector {
-        // SAFETY: the caller's promise.
-        unsafe { p.cast::<Vector>().read_unaligned() }
-    }
-
-    /// # Safety
-    /// So many lanes are readable.
-    #[inline(always)]
-    unsafe fn load_some(p: *const f32, count: usize) -> Vector {
-        let mut v = zero();
-        // SAFETY: the caller's promise; the array has at least as many.
-        unsafe { std::ptr::copy_nonoverlapping(p, v.as_mut_ptr(), count) };
-        v
-    }
-
-    /// # Safety
-    /// All lanes are writable.
-    #[inline(always)]
-    unsafe fn store(p: *mut f32, v: Vector) {
-        // SAFETY: the caller's promise.
-        unsafe { p.cast::<Vector>().write_unaligned(v) }
-    }
-
-    /// # Safety
-    /// So many lanes are writable.
-    #[inline(always)]
-    unsafe fn store_some(p: *mut f32, v: Vector, count: usize) {
-        // SAFETY: the caller's promise; the array has at least as many.
-        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, count) };
+        }
+        // Into memory only now: sums that the loop below may index are otherwise written there at every step.
+        let sums = std::hint::black_box(sums);
+        for row in 0..ROWS {
+            let out = tile.out.wrapping_offset(tile.out_rows[row]);
+            for vector in 0..WIDTH {
+                let mut sum = sums[row][vector];
+                if tile.add {
+                    sum = sum.plus(read(out, vector));
+                }
+                if let Some(finish) = tile.finish {
+                    let own = |from: *const f32| read(from.wrapping_add(tile.column), vector);
+                    let scale = if finish.scale.is_null() { V::splat(1.0) } else { own(finish.scale) };
+                    let shift = if finish.shift.is_null() { V::splat(0.0) } else { own(finish.shift) };
+                    sum = sum.multiply_add(scale, shift);
+                    if !finish.other.is_null() {
+                        sum = sum.plus(own(finish.other.wrapping_offset(tile.other_rows[row])));
+                    }
+                    sum = sum.clamp(finish.low, finish.high);
+                }
+                let to = out.wrapping_add(vector * V::LANES);
+                if SOME && vector == WIDTH - 1 { sum.store_first(to, last) } else { sum.store(to) }
+            }
+        }
     }
 }

@@ -8,10 +8,10 @@ use kiln_compile::program::Conv;
 
 use super::Way;
 use super::image::Padded;
-use super::scratch::{self, Purpose};
-use super::shared::{Shared, SharedMut};
 use super::tile::{Kernel, Segment, Tile};
 use crate::block::{Block, Output};
+use crate::scratch::{self, Purpose};
+use crate::shared::Shared;
 use crate::threads::parallel;
 
 /// Weights of up to this many numbers are summed in parts of the batch.
@@ -120,14 +120,14 @@ impl WeightGradient {
     }
 
     /// The padded images `first..end` one behind the other (or the source itself where there is no padding).
-    fn padded(&self, first: usize, end: usize, image: Shared, body: impl FnOnce(*const f32)) {
+    fn padded(&self, first: usize, end: usize, image: Shared<*const f32>, body: impl FnOnce(*const f32)) {
         let source = |n: usize| image.get().wrapping_offset(n as isize * self.image_stride);
         if self.image.is_plain() {
             return body(source(first));
         }
         let len = self.image.len();
-        scratch::with(Purpose::Images, (end - first) * len, |padded| {
-            let target = SharedMut(padded);
+        scratch::with(Purpose::Images, (end - first) * len, |padded: *mut f32| {
+            let target = Shared(padded);
             // SAFETY: each image goes to its own part of the scratch. Inside of a region this is a plain loop.
             let fill =
                 |n: usize| unsafe { self.image.fill(source(first + n), target.get().wrapping_add(n * len)) };
@@ -206,8 +206,8 @@ impl Way for WeightGradient {
         let len = self.rows.len() * self.out_channels;
         let (image, gradient) = (Shared(image), Shared(gradient));
         if self.parts > 1 {
-            scratch::with(Purpose::Parts, self.parts * len, |sums| {
-                let sums = SharedMut(sums);
+            scratch::with(Purpose::Parts, self.parts * len, |sums: *mut f32| {
+                let sums = Shared(sums);
                 parallel(self.parts, &|part| {
                     let (first, end) = (self.batch * part / self.parts, self.batch * (part + 1) / self.parts);
                     let sums = sums.get().wrapping_add(part * len);
@@ -235,7 +235,7 @@ impl Way for WeightGradient {
                 if rows.is_empty() {
                     return;
                 }
-                scratch::with(Purpose::Sums, rows.len() * self.out_channels, |sums| {
+                scratch::with(Purpose::Sums, rows.len() * self.out_channels, |sums: *mut f32| {
                     // SAFETY: the sums are this task's; its rows of the output are nobody else's.
                     unsafe {
                         self.sum(images.get(), gradient.get(), 0..self.batch, rows.clone(), sums);

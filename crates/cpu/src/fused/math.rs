@@ -1,48 +1,50 @@
 //! Functions of one `f32`, free of branches, so that a loop over them becomes vector code.
 //!
 //! Each is good to a few units in the last place over its whole range, and right at zeros, infinities and `NaN`. The
-//! reductions and polynomials are those of the Cephes library. `FUSED` says whether the processor multiplies and adds in one
-//! instruction; without it `mul_add` would be a library call.
+//! reductions and polynomials are those of the Cephes library.
 
 #![expect(
     clippy::excessive_precision,
     reason = "the coefficients are given with the digits they were published with"
 )]
 
+use crate::simd::Simd;
+
+/// `a · b + c`, rounded once where one instruction does it.
 #[inline(always)]
-pub(super) fn ma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FUSED { a.mul_add(b, c) } else { a * b + c }
+pub(super) fn ma<S: Simd>(a: f32, b: f32, c: f32) -> f32 {
+    if S::FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
 #[inline(always)]
-fn polynomial<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
+fn polynomial<S: Simd, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     let mut sum = coefficients[0];
     for &coefficient in &coefficients[1..] {
-        sum = ma::<FUSED>(sum, x, coefficient);
+        sum = ma::<S>(sum, x, coefficient);
     }
     sum
 }
 
 /// `x` as `n · ln 2 + r`, with `n` whole and `r` at most half of `ln 2`.
 #[inline(always)]
-fn reduce<const FUSED: bool>(x: f32) -> (i32, f32) {
+fn reduce<S: Simd>(x: f32) -> (i32, f32) {
     // Adding 1.5 · 2²³ rounds to a whole number and leaves it in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    let shifted = ma::<FUSED>(x, std::f32::consts::LOG2_E, ROUND);
+    let shifted = ma::<S>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = ma::<FUSED>(n, -0.693_359_4, x);
-    let r = ma::<FUSED>(n, 2.121_944_4e-4, r);
+    let r = ma::<S>(n, -0.693_359_4, x);
+    let r = ma::<S>(n, 2.121_944_4e-4, r);
     ((shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32), r)
 }
 
 /// `e^r - 1` for small `r`.
 #[inline(always)]
-fn exp_m1_small<const FUSED: bool>(r: f32) -> f32 {
-    let p = polynomial::<FUSED, 6>(
+fn exp_m1_small<S: Simd>(r: f32) -> f32 {
+    let p = polynomial::<S, 6>(
         r,
         [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
     );
-    ma::<FUSED>(p, r * r, r)
+    ma::<S>(p, r * r, r)
 }
 
 /// `2^n` for `n` from −126 to 127.
@@ -65,29 +67,29 @@ pub(super) fn half_round(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn exp<const FUSED: bool>(x: f32) -> f32 {
+pub(super) fn exp<S: Simd>(x: f32) -> f32 {
     // The comparisons let NaN through.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -104.0 { -104.0 } else { x };
-    let (n, r) = reduce::<FUSED>(x);
+    let (n, r) = reduce::<S>(x);
     // In two steps, since 2^128 is no number.
     let half = n >> 1;
-    (exp_m1_small::<FUSED>(r) + 1.0) * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+    (exp_m1_small::<S>(r) + 1.0) * power_of_two(half) * power_of_two(n.wrapping_sub(half))
 }
 
 #[inline(always)]
-pub(super) fn exp_m1<const FUSED: bool>(x: f32) -> f32 {
+pub(super) fn exp_m1<S: Simd>(x: f32) -> f32 {
     let tame = if x > 87.0 { 87.0 } else { x };
     let tame = if tame < -30.0 { -30.0 } else { tame };
-    let (n, r) = reduce::<FUSED>(tame);
+    let (n, r) = reduce::<S>(tame);
     let scale = power_of_two(n);
-    let near = ma::<FUSED>(exp_m1_small::<FUSED>(r), scale, scale - 1.0);
-    let y = if x > 87.0 { exp::<FUSED>(x) } else { near };
+    let near = ma::<S>(exp_m1_small::<S>(r), scale, scale - 1.0);
+    let y = if x > 87.0 { exp::<S>(x) } else { near };
     if x == 0.0 { x } else { y }
 }
 
 #[inline(always)]
-pub(super) fn ln<const FUSED: bool>(x: f32) -> f32 {
+pub(super) fn ln<S: Simd>(x: f32) -> f32 {
     let bits = x.to_bits();
     let exponent = ((bits >> 23) as i32).wrapping_sub(126) as f32;
     let mantissa = f32::from_bits((bits & 0x007f_ffff) | 0x3f00_0000);
@@ -95,7 +97,7 @@ pub(super) fn ln<const FUSED: bool>(x: f32) -> f32 {
     let e = if low { exponent - 1.0 } else { exponent };
     let m = if low { mantissa + mantissa - 1.0 } else { mantissa - 1.0 };
     let z = m * m;
-    let p = polynomial::<FUSED, 9>(
+    let p = polynomial::<S, 9>(
         m,
         [
             7.037_683_6e-2,
@@ -109,9 +111,9 @@ pub(super) fn ln<const FUSED: bool>(x: f32) -> f32 {
             3.333_333_1e-1,
         ],
     );
-    let y = ma::<FUSED>(e, -2.121_944_4e-4, p * m * z);
-    let y = ma::<FUSED>(z, -0.5, y);
-    let y = ma::<FUSED>(e, 0.693_359_4, m + y);
+    let y = ma::<S>(e, -2.121_944_4e-4, p * m * z);
+    let y = ma::<S>(z, -0.5, y);
+    let y = ma::<S>(e, 0.693_359_4, m + y);
     // Denormals count as zero, as everywhere on this device.
     let y = if x < f32::MIN_POSITIVE { f32::NEG_INFINITY } else { y };
     let y = if x <= -f32::MIN_POSITIVE { f32::NAN } else { y };
@@ -120,36 +122,36 @@ pub(super) fn ln<const FUSED: bool>(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn ln_1p<const FUSED: bool>(x: f32) -> f32 {
+pub(super) fn ln_1p<S: Simd>(x: f32) -> f32 {
     // What rounding took from 1 + x is put back by the factor.
     let u = 1.0 + x;
-    let y = ln::<FUSED>(u) * (x / (u - 1.0));
+    let y = ln::<S>(u) * (x / (u - 1.0));
     let y = if u == 1.0 { x } else { y };
     let y = if u == 0.0 { f32::NEG_INFINITY } else { y };
     if x == f32::INFINITY { x } else { y }
 }
 
 #[inline(always)]
-pub(super) fn tanh<const FUSED: bool>(x: f32) -> f32 {
+pub(super) fn tanh<S: Simd>(x: f32) -> f32 {
     let z = x * x;
-    let near = polynomial::<FUSED, 5>(
+    let near = polynomial::<S, 5>(
         z,
         [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328_2e-1],
     );
-    let near = ma::<FUSED>(near * z, x, x);
-    let far = 1.0 - 2.0 / (exp::<FUSED>(2.0 * x.abs()) + 1.0);
+    let near = ma::<S>(near * z, x, x);
+    let far = 1.0 - 2.0 / (exp::<S>(2.0 * x.abs()) + 1.0);
     if x.abs() < 0.625 { near } else { far.copysign(x) }
 }
 
 #[inline(always)]
-pub(super) fn sigmoid<const FUSED: bool>(x: f32) -> f32 {
-    1.0 / (1.0 + exp::<FUSED>(-x))
+pub(super) fn sigmoid<S: Simd>(x: f32) -> f32 {
+    1.0 / (1.0 + exp::<S>(-x))
 }
 
 #[inline(always)]
-pub(super) fn erf<const FUSED: bool>(x: f32) -> f32 {
+pub(super) fn erf<S: Simd>(x: f32) -> f32 {
     let z = x * x;
-    let near = x * polynomial::<FUSED, 7>(
+    let near = x * polynomial::<S, 7>(
         z,
         [
             7.853_861_4e-5,
@@ -164,7 +166,7 @@ pub(super) fn erf<const FUSED: bool>(x: f32) -> f32 {
     let a = x.abs();
     let q = 1.0 / a;
     let y = q * q;
-    let middle = polynomial::<FUSED, 9>(
+    let middle = polynomial::<S, 9>(
         y,
         [
             2.326_82e-2,
@@ -178,7 +180,7 @@ pub(super) fn erf<const FUSED: bool>(x: f32) -> f32 {
             5.638_259_4e-1,
         ],
     );
-    let outer = polynomial::<FUSED, 8>(
+    let outer = polynomial::<S, 8>(
         y,
         [
             -1.047_766_4e1,
@@ -191,7 +193,7 @@ pub(super) fn erf<const FUSED: bool>(x: f32) -> f32 {
             5.641_895e-1,
         ],
     );
-    let rest = exp::<FUSED>(-z) * q * if a < 2.0 { middle } else { outer };
+    let rest = exp::<S>(-z) * q * if a < 2.0 { middle } else { outer };
     let far = (1.0 - if a > 6.0 { 0.0 } else { rest }).copysign(x);
     let far = if x.is_nan() { x } else { far };
     if a < 1.0 { near } else { far }
@@ -211,26 +213,26 @@ fn quarter(x: f32) -> (i32, f32) {
 }
 
 #[inline(always)]
-fn sine_or_cosine<const FUSED: bool>(quadrant: i32, r: f32) -> f32 {
+fn sine_or_cosine<S: Simd>(quadrant: i32, r: f32) -> f32 {
     let z = r * r;
-    let sine = polynomial::<FUSED, 3>(z, [-1.951_529_6e-4, 8.332_161e-3, -1.666_665_5e-1]);
-    let sine = ma::<FUSED>(sine * z, r, r);
-    let cosine = polynomial::<FUSED, 3>(z, [2.443_315_7e-5, -1.388_731_6e-3, 4.166_664_6e-2]);
-    let cosine = ma::<FUSED>(cosine * z, z, ma::<FUSED>(z, -0.5, 1.0));
+    let sine = polynomial::<S, 3>(z, [-1.951_529_6e-4, 8.332_161e-3, -1.666_665_5e-1]);
+    let sine = ma::<S>(sine * z, r, r);
+    let cosine = polynomial::<S, 3>(z, [2.443_315_7e-5, -1.388_731_6e-3, 4.166_664_6e-2]);
+    let cosine = ma::<S>(cosine * z, z, ma::<S>(z, -0.5, 1.0));
     let y = if quadrant & 1 == 0 { sine } else { cosine };
     if quadrant & 2 == 0 { y } else { -y }
 }
 
 #[inline(always)]
-pub(super) fn sin<const FUSED: bool>(x: f32) -> f32 {
+pub(super) fn sin<S: Simd>(x: f32) -> f32 {
     let (quadrant, r) = quarter(x);
-    sine_or_cosine::<FUSED>(quadrant, r)
+    sine_or_cosine::<S>(quadrant, r)
 }
 
 #[inline(always)]
-pub(super) fn cos<const FUSED: bool>(x: f32) -> f32 {
+pub(super) fn cos<S: Simd>(x: f32) -> f32 {
     let (quadrant, r) = quarter(x);
-    sine_or_cosine::<FUSED>(quadrant.wrapping_add(1), r)
+    sine_or_cosine::<S>(quadrant.wrapping_add(1), r)
 }
 
 #[cfg(test)]

@@ -4,10 +4,16 @@
 //! interpreter costs is spread over them. All choices (loops, registers, functions) are made when a program is loaded.
 
 mod convert;
+mod frame;
+mod functions;
+mod loops;
+mod lower;
 mod math;
 mod ops;
 mod plan;
+mod registers;
 mod run;
+mod steps;
 mod transfer;
 
 pub(crate) use run::Interpreter;

@@ -1,11 +1,12 @@
 //! The product proper: blocks as tasks, panels packed or read in place, tiles in registers.
 
 use super::kernels::{Kernel, Kernels};
-use super::pack::{Pack, Packer, SLACK};
+use super::pack::{Pack, Packer, SLACK, packer};
 use super::plan::Plan;
-use super::scratch::{Use, with};
 use super::tile::Tile;
-use super::{Block, Gemm, Mat, Output, Shared, Source};
+use super::{Block, Gemm, Mat, Output, Source};
+use crate::scratch::{self, Purpose};
+use crate::shared::Shared;
 use crate::simd::Level;
 use crate::threads::{parallel, threads};
 use std::ops::Range;
@@ -16,7 +17,7 @@ struct Job<'a, S: Source> {
     shape: Gemm,
     a: Mat<S>,
     b: Mat<S>,
-    out: Output<'a, S::Sum>,
+    out: &'a Output<'a, S::Sum>,
     plan: Plan,
     kernels: &'static Kernels<S::Sum>,
     packer: Packer<S>,
@@ -31,23 +32,29 @@ enum Columns<T> {
     Packed(*const T),
 }
 
+/// Rows and columns of one product.
+struct Part {
+    batch: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
 /// Computes the batch.
 ///
 /// # Safety
 /// As for [`super::gemm`].
-pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: Output<'_, S::Sum>) {
-    let kernels = S::Sum::kernels(level);
+pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
+    let kernels = S::Sum::KERNELS.at(level);
     let plan = Plan::new(kernels, threads(), shape, &a, &b);
-    let job = Job { shape, a, b, out, plan, kernels, packer: S::packer(level) };
+    let job = Job { shape, a, b, out, plan, kernels, packer: packer::<S>().at(level) };
     if !plan.shared_b {
         // SAFETY: as the caller says.
         return unsafe { job.tasks(0..shape.batch, 0..shape.n, None) };
     }
-    with(Use::Shared, |scratch| {
+    scratch::with(Purpose::SharedColumns, job.packed(plan.slab.min(shape.n)), |to: *mut S::Sum| {
         for batch in 0..shape.batch {
             for first in (0..shape.n).step_by(plan.slab) {
                 let columns = first..shape.n.min(first + plan.slab);
-                let to = scratch.room::<S::Sum>(job.packed(columns.len()));
                 // SAFETY: as the caller says, and there is room for the packed columns.
                 unsafe {
                     job.pack_for_all(batch, columns.clone(), to);
@@ -71,13 +78,11 @@ impl<S: Source> Job<'_, S> {
             panels.div_ceil(2 * threads()).max((8192 / (self.plan.panel * self.shape.k.max(1))).max(1));
         let (job, to) = (Shared(*self), Shared(to));
         parallel(panels.div_ceil(chunk), &|index| {
-            let (job, to) = (job, to);
-            let first = columns.start + index * chunk * job.0.plan.panel;
-            let last = columns.end.min(first + chunk * job.0.plan.panel);
+            let (job, to) = (job.get(), to.get());
+            let first = columns.start + index * chunk * job.plan.panel;
+            let last = columns.end.min(first + chunk * job.plan.panel);
             // SAFETY: each chunk writes its own panels.
-            unsafe {
-                job.0.pack_columns(batch, first..last, to.0.add((first - columns.start) * job.0.shape.k))
-            };
+            unsafe { job.pack_columns(batch, first..last, to.add((first - columns.start) * job.shape.k)) };
         });
     }
 
@@ -105,7 +110,7 @@ impl<S: Source> Job<'_, S> {
         let down = if packed.is_some() || plan.direct_b { self.shape.m.div_ceil(plan.rows) } else { 1 };
         let job = Shared((*self, packed));
         let task = |index: usize| {
-            let Shared((job, packed)) = { job };
+            let (job, packed) = job.get();
             let batch = batches.start + index / (across * down);
             let first = columns.start + index % across * plan.columns;
             let block = first..columns.end.min(first + plan.columns);
@@ -128,8 +133,7 @@ impl<S: Source> Job<'_, S> {
                         let start = start.add((block.start - columns.start) * job.shape.k);
                         job.block_rows(batch, rows, block, Columns::Packed(start));
                     }
-                    None => with(Use::B, |scratch| {
-                        let to = scratch.room::<S::Sum>(job.packed(block.len()));
+                    None => scratch::with(Purpose::Columns, job.packed(block.len()), |to: *mut S::Sum| {
                         job.pack_columns(batch, block.clone(), to);
                         job.block_rows(batch, rows, block, Columns::Packed(to));
                     }),
@@ -158,10 +162,9 @@ impl<S: Source> Job<'_, S> {
             // SAFETY: as for the callers; the packed rows are read only here.
             unsafe {
                 if self.plan.direct_a {
-                    self.block(batch, rows, block.clone(), None, b);
+                    self.block(Part { batch, rows, columns: block.clone() }, None, b);
                 } else {
-                    with(Use::A, |scratch| {
-                        let to = scratch.room::<S::Sum>(rows.len() * self.shape.k + SLACK);
+                    scratch::with(Purpose::Rows, rows.len() * self.shape.k + SLACK, |to: *mut S::Sum| {
                         let mut panel = to;
                         for (at, lanes) in self.row_panels(rows.len()) {
                             let from = from.wrapping_offset(at as isize * self.a.row);
@@ -170,7 +173,7 @@ impl<S: Source> Job<'_, S> {
                             (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, spills, to });
                             panel = panel.add(lanes * depth);
                         }
-                        self.block(batch, rows, block.clone(), Some(to), b);
+                        self.block(Part { batch, rows, columns: block.clone() }, Some(to), b);
                     });
                 }
             }
@@ -185,43 +188,33 @@ impl<S: Source> Job<'_, S> {
             .map(move |index| (index * height + index.min(taller), height + usize::from(index < taller)))
     }
 
-    /// Computes a block and hands it over.
-    unsafe fn block(
-        &self,
-        batch: usize,
-        rows: Range<usize>,
-        block: Range<usize>,
-        packed_a: Option<*const S::Sum>,
-        b: Columns<S::Sum>,
-    ) {
-        match self.out {
-            Output::Store { ptr, row_stride, batch_stride } => {
-                let to =
-                    batch as isize * batch_stride + rows.start as isize * row_stride + block.start as isize;
-                // SAFETY: the block's part of C.
-                unsafe { self.sums(batch, &rows, &block, packed_a, b, ptr.wrapping_offset(to), row_stride) };
-            }
-            Output::Tail(tail) => with(Use::Block, |scratch| {
-                let line = 64 / size_of::<S::Sum>();
-                let mut ld = block.len().next_multiple_of(line);
-                if ld * size_of::<S::Sum>() % 4096 == 0 {
-                    ld += line;
-                }
-                let acc = scratch.room::<S::Sum>(rows.len() * ld);
-                // SAFETY: the scratch has room for the block.
-                unsafe { self.sums(batch, &rows, &block, packed_a, b, acc, ld as isize) };
-                tail(Block { acc, ld, batch, rows, cols: block });
-            }),
+    /// Computes a block of one product and hands it over.
+    unsafe fn block(&self, part: Part, packed_a: Option<*const S::Sum>, b: Columns<S::Sum>) {
+        let first = part.batch * self.shape.m;
+        let rows = first + part.rows.start..first + part.rows.end;
+        if let Output::Store { start, stride } = self.out {
+            let to = rows.start as isize * stride + part.columns.start as isize;
+            // SAFETY: the block's part of C.
+            return unsafe { self.sums(&part, packed_a, b, start.wrapping_offset(to), *stride) };
         }
+        let line = 64 / size_of::<S::Sum>();
+        let mut stride = part.columns.len().next_multiple_of(line);
+        if stride * size_of::<S::Sum>() % 4096 == 0 {
+            stride += line;
+        }
+        scratch::with(Purpose::Block, part.rows.len() * stride, |sums: *mut S::Sum| {
+            // SAFETY: the scratch has room for the block, whose rows are nobody else's.
+            unsafe {
+                self.sums(&part, packed_a, b, sums, stride as isize);
+                self.out.hand_over(Block { sums, stride, rows, columns: part.columns });
+            }
+        });
     }
 
     /// Adds up a block of the product.
-    #[expect(clippy::too_many_arguments, reason = "a block, its operands and its place")]
     unsafe fn sums(
         &self,
-        batch: usize,
-        rows: &Range<usize>,
-        block: &Range<usize>,
+        Part { batch, rows, columns }: &Part,
         packed_a: Option<*const S::Sum>,
         b: Columns<S::Sum>,
         c: *mut S::Sum,
@@ -229,12 +222,12 @@ impl<S: Source> Job<'_, S> {
     ) {
         let (k, lanes) = (self.shape.k, self.kernels.lanes);
         let direct_a =
-            self.a.ptr.wrapping_offset(batch as isize * self.a.batch + rows.start as isize * self.a.row);
+            self.a.ptr.wrapping_offset(*batch as isize * self.a.batch + rows.start as isize * self.a.row);
         let mut start = 0;
         loop {
             let depth = (k - start).min(self.plan.depth);
-            for first in (0..block.len()).step_by(self.plan.panel) {
-                let width = (block.len() - first).min(self.plan.panel);
+            for first in (0..columns.len()).step_by(self.plan.panel) {
+                let width = (columns.len() - first).min(self.plan.panel);
                 let (b, b_row) = match b {
                     Columns::Direct(from, row) => {
                         (from.wrapping_offset(first as isize + start as isize * row), row)

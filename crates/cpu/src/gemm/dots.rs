@@ -1,9 +1,10 @@
 //! Few rows against a transposed B: each element is a dot product of two contiguous runs, and B streams by once.
 
 use super::kernels::{DOT_COLUMNS, Kernel, Kernels};
-use super::scratch::{Use, with};
 use super::tile::Dots;
-use super::{Block, Gemm, Mat, Output, Shared, Source};
+use super::{Block, Gemm, Mat, Output, Source};
+use crate::scratch::{self, Purpose};
+use crate::shared::Shared;
 use crate::simd::Level;
 use crate::threads::{parallel, threads};
 
@@ -12,7 +13,7 @@ const MOST_ROWS: usize = 4;
 
 /// Whether the product is one of this kind.
 pub fn fits<S: Source>(level: Level, shape: Gemm, b: &Mat<S>) -> bool {
-    let kernels = S::Sum::kernels(level);
+    let kernels = S::Sum::KERNELS.at(level);
     S::PLAIN
         && shape.m <= MOST_ROWS
         && b.row == 1
@@ -25,8 +26,8 @@ pub fn fits<S: Source>(level: Level, shape: Gemm, b: &Mat<S>) -> bool {
 ///
 /// # Safety
 /// As for [`super::gemm`], and [`fits`] holds.
-pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: Output<'_, S::Sum>) {
-    let kernels = S::Sum::kernels(level);
+pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
+    let kernels = S::Sum::KERNELS.at(level);
     let Gemm { batch, m, n, k } = shape;
     let split = m * n * k >= super::plan::WORTH_SPLITTING;
     let pieces = if split { n.div_ceil(1024).next_multiple_of(threads()) } else { n.div_ceil(4096) };
@@ -34,16 +35,16 @@ pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, ou
     let pieces = n.div_ceil(columns);
     let job = Shared((a, b, out));
     let task = |index: usize| {
-        let Shared((a, b, out)) = { job };
+        let (a, b, out) = job.get();
         let (batch, first) = (index / pieces, index % pieces * columns);
         let cols = first..n.min(first + columns);
         let left = a.ptr.wrapping_offset(batch as isize * a.batch);
         let right = b.ptr.wrapping_offset(batch as isize * b.batch + first as isize * b.col).cast::<S::Sum>();
-        with(Use::A, |packed| {
+        let packed = if a.col == 1 { 0 } else { m * k };
+        scratch::with(Purpose::Rows, packed, |to: *mut S::Sum| {
             let (left, a_row) = if a.col == 1 {
                 (left.cast::<S::Sum>(), a.row)
             } else {
-                let to = packed.room::<S::Sum>(m * k);
                 for at in 0..m * k {
                     let from = (at / k) as isize * a.row + (at % k) as isize * a.col;
                     // SAFETY: an element of A, and room for it.
@@ -56,17 +57,16 @@ pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, ou
                 // SAFETY: the operands are readable as the caller says, and C has room for the block.
                 unsafe { rows(kernels, m, cols.len(), dots) };
             };
-            match out {
-                Output::Store { ptr, row_stride, batch_stride } => {
-                    dots(ptr.wrapping_offset(batch as isize * batch_stride + first as isize), row_stride);
-                }
-                Output::Tail(tail) => with(Use::Block, |scratch| {
-                    let ld = cols.len();
-                    let acc = scratch.room::<S::Sum>(m * ld);
-                    dots(acc, ld as isize);
-                    tail(Block { acc, ld, batch, rows: 0..m, cols: cols.clone() });
-                }),
+            let rows = batch * m..(batch + 1) * m;
+            if let Output::Store { start, stride } = out {
+                return dots(start.wrapping_offset(rows.start as isize * stride + first as isize), *stride);
             }
+            let stride = cols.len();
+            scratch::with(Purpose::Block, m * stride, |sums: *mut S::Sum| {
+                dots(sums, stride as isize);
+                // SAFETY: the rows of this task, which are nobody else's.
+                unsafe { out.hand_over(Block { sums, stride, rows, columns: cols.clone() }) };
+            });
         });
     };
     let tasks = batch * pieces;

@@ -77,8 +77,8 @@ fn stays_inside<S: Source>(one: S, result: impl Fn(usize) -> S::Sum) {
                     let (b_row, b_col) = if order & 2 == 0 { (n as isize, 1) } else { (1, k as isize) };
                     let a = Mat { ptr: a.cast_const(), row: a_row, col: a_col, batch: 0 };
                     let b = Mat { ptr: b.cast_const(), row: b_row, col: b_col, batch: 0 };
-                    let out = Output::Store { ptr: c, row_stride: n as isize, batch_stride: 0 };
-                    gemm_at(level, Gemm { batch: 1, m, n, k }, a, b, out);
+                    let out = Output::Store { start: c, stride: n as isize };
+                    gemm_at(level, Gemm { batch: 1, m, n, k }, a, b, &out);
                     assert!((0..m * n).all(|at| c.add(at).read() == result(k)), "{m} {n} {k} {order}");
                 }
             }

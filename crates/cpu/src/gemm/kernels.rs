@@ -1,8 +1,9 @@
 //! The tables of micro-kernels: which tiles there are for each level and element type, and how one is found.
 
+use std::marker::PhantomData;
+
 use super::tile::{Dots, Tile, dot, tile};
-use super::vector::{Lanes, Number, Vector};
-use crate::simd::Level;
+use crate::simd::{Avx2, Avx512, Neon, Number, Portable, Simd, Stamped, Vector, stamp};
 
 /// A tile's kernel.
 pub type TileKernel<T> = unsafe fn(&Tile<T>);
@@ -47,129 +48,88 @@ impl<T> Kernels<T> {
 /// Stands in the place of a kernel that no table lacks.
 unsafe fn nothing<T>(_: &Tile<T>) {}
 
-/// A module of kernels for one vector type: functions compiled for its level and their tables.
+stamp! {
+    fn tile_of<T: Number>[const ROWS: usize, const WIDTH: usize](job: &Tile<T>)
+        = tile::<T::Vector<Here>, ROWS, WIDTH>;
+    fn dot_of<T: Number>[const ROWS: usize, const COLUMNS: usize](job: &Dots<T>)
+        = dot::<T::Vector<Here>, ROWS, COLUMNS>;
+}
+
+/// The tables of a level.
+struct Tables<T, S>(PhantomData<(T, S)>);
+
+/// Tables of the tiles and dot products that fit a level's registers.
 macro_rules! kernels {
-    ($(#[$meta:meta])* $module:ident: $vector:ty, [$($feature:meta)?], tall $tall:literal,
-        tiles { $($rows:literal: [$($width:literal),*]),* $(,)? } , dots [$($dot_rows:literal),*]) => {
-        $(#[$meta])*
-        mod $module {
-            use super::*;
-
-            type T = <$vector as Vector>::Number;
-
-            $(#[$feature])?
-            unsafe fn tile<const ROWS: usize, const WIDTH: usize>(tile: &Tile<T>) {
-                // SAFETY: as the caller says.
-                unsafe { super::tile::<$vector, ROWS, WIDTH>(tile) }
-            }
-
-            #[allow(dead_code, reason = "integers have no dot kernels")]
-            $(#[$feature])?
-            unsafe fn dot<const ROWS: usize, const COLUMNS: usize>(dots: &Dots<T>) {
-                // SAFETY: as the caller says.
-                unsafe { super::dot::<$vector, ROWS, COLUMNS>(dots) }
-            }
-
-            /// The tables.
-            pub static KERNELS: Kernels<T> = Kernels {
-                lanes: <$vector>::LANES,
-                tall: $tall,
-                tiles: &[$({
-                    let mut widths: [Option<TileKernel<T>>; WIDEST] = [None; WIDEST];
-                    $(widths[$width - 1] = Some(tile::<$rows, $width>);)*
-                    widths
-                }),*],
-                dots: &[$(dot::<$dot_rows, DOT_COLUMNS>),*],
-                single_dots: &[$(dot::<$dot_rows, 1>),*],
-            };
+    (tall $tall:literal, tiles { $($rows:literal: [$($width:literal),*]),* $(,)? }, dots [$($dot_rows:literal),*]) => {
+        Kernels {
+            lanes: <T::Vector<S> as Vector>::LANES,
+            tall: $tall,
+            tiles: &[$({
+                let mut widths: [Option<TileKernel<T>>; WIDEST] = [None; WIDEST];
+                $(widths[$width - 1] = Some(tile_of::<T, $rows, $width>().of::<S>());)*
+                widths
+            }),*],
+            dots: &[$(dot_of::<T, $dot_rows, DOT_COLUMNS>().of::<S>()),*],
+            single_dots: &[$(dot_of::<T, $dot_rows, 1>().of::<S>()),*],
         }
     };
 }
 
-/// The tiles that fit 32 registers of any kind.
-macro_rules! kernels_of_32_registers {
-    ($(#[$meta:meta])* $module:ident: $vector:ty, [$($feature:meta)?]) => {
-        kernels! {
-            $(#[$meta])* $module: $vector, [$($feature)?], tall 13, tiles {
+impl<T: Number, S: Simd> Tables<T, S> {
+    const ALL: Kernels<T> = match S::REGISTERS {
+        32 => kernels! {
+            tall 13, tiles {
                 1: [1, 2, 3, 4, 8, 16], 2: [1, 2, 3, 4, 8], 3: [1, 2, 3, 4, 8], 4: [1, 2, 3, 4, 6], 5: [1, 2, 3, 4],
                 6: [1, 2, 3, 4], 7: [1, 2, 3], 8: [1, 2, 3], 9: [1, 2], 10: [1, 2], 11: [1, 2], 12: [1, 2],
                 13: [1, 2],
             }, dots [1, 2, 3, 4]
-        }
-    };
-}
-
-/// The tiles that fit 16 registers of any kind.
-macro_rules! kernels_of_16_registers {
-    ($(#[$meta:meta])* $module:ident: $vector:ty, [$($feature:meta)?] , dots [$($dot_rows:literal),*]) => {
-        kernels! {
-            $(#[$meta])* $module: $vector, [$($feature)?], tall 6, tiles {
+        },
+        _ => kernels! {
+            tall 6, tiles {
                 1: [1, 2, 3, 4, 8], 2: [1, 2, 3, 4], 3: [1, 2, 3], 4: [1, 2], 5: [1, 2], 6: [1, 2],
-            } , dots [$($dot_rows),*]
-        }
+            }, dots [1, 2]
+        },
     };
+    const WITHOUT_DOTS: Kernels<T> = Kernels { dots: &[], single_dots: &[], ..Self::ALL };
 }
 
-kernels_of_16_registers!(portable_f32: Lanes<f32, 4>, [], dots [1, 2]);
-kernels_of_16_registers!(portable_f64: Lanes<f64, 2>, [], dots [1, 2]);
-kernels_of_16_registers!(portable_i32: Lanes<i32, 4>, [], dots []);
-kernels_of_16_registers!(portable_i64: Lanes<i64, 2>, [], dots []);
+/// The tables of all levels.
+struct Levels<T>(PhantomData<T>);
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::super::vector::{Ymm32, Ymm64, Zmm32, Zmm64};
-    use super::*;
-
-    kernels_of_32_registers!( f32_512: Zmm32, [target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]);
-    kernels_of_32_registers!(f64_512: Zmm64, [target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]);
-    kernels_of_16_registers!(f32_256: Ymm32, [target_feature(enable = "avx2,fma")], dots [1, 2]);
-    kernels_of_16_registers!(f64_256: Ymm64, [target_feature(enable = "avx2,fma")], dots [1, 2]);
-    kernels_of_16_registers!(i32_256: Lanes<i32, 8>, [target_feature(enable = "avx2,fma")], dots []);
-    kernels_of_16_registers!(i64_256: Lanes<i64, 4>, [target_feature(enable = "avx2,fma")], dots []);
-
-    pub static F32: [&Kernels<f32>; 2] = [&f32_256::KERNELS, &f32_512::KERNELS];
-    pub static F64: [&Kernels<f64>; 2] = [&f64_256::KERNELS, &f64_512::KERNELS];
-    pub static I32: [&Kernels<i32>; 2] = [&i32_256::KERNELS, &i32_256::KERNELS];
-    pub static I64: [&Kernels<i64>; 2] = [&i64_256::KERNELS, &i64_256::KERNELS];
-}
-
-#[cfg(target_arch = "aarch64")]
-mod arm {
-    use super::super::vector::{Neon32, Neon64};
-    use super::*;
-
-    kernels_of_32_registers!(f32_128: Neon32, [target_feature(enable = "neon")]);
-    kernels_of_32_registers!(f64_128: Neon64, [target_feature(enable = "neon")]);
-
-    pub static F32: &Kernels<f32> = &f32_128::KERNELS;
-    pub static F64: &Kernels<f64> = &f64_128::KERNELS;
+impl<T: Number> Levels<T> {
+    const FLOATS: Stamped<&'static Kernels<T>> = Stamped {
+        portable: &Tables::<T, Portable>::ALL,
+        avx2: &Tables::<T, Avx2>::ALL,
+        avx512: &Tables::<T, Avx512>::ALL,
+        neon: &Tables::<T, Neon>::ALL,
+    };
+    /// AVX-512 and NEON have no tables of integers.
+    const INTEGERS: Stamped<&'static Kernels<T>> = Stamped {
+        portable: &Tables::<T, Portable>::WITHOUT_DOTS,
+        avx2: &Tables::<T, Avx2>::WITHOUT_DOTS,
+        avx512: &Tables::<T, Avx2>::WITHOUT_DOTS,
+        neon: &Tables::<T, Portable>::WITHOUT_DOTS,
+    };
 }
 
 /// A number that has micro-kernels.
 pub trait Kernel: Number {
-    /// Those of a level.
-    fn kernels(level: Level) -> &'static Kernels<Self>;
+    /// Those of each level.
+    const KERNELS: Stamped<&'static Kernels<Self>>;
 }
 
-macro_rules! kernel {
-    ($number:ty, $table:ident, $portable:ident, $neon:expr) => {
-        impl Kernel for $number {
-            fn kernels(level: Level) -> &'static Kernels<$number> {
-                match level.or_best() {
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => x86::$table[0],
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => x86::$table[1],
-                    #[cfg(target_arch = "aarch64")]
-                    Level::Neon => $neon,
-                    _ => &$portable::KERNELS,
-                }
-            }
-        }
-    };
+impl Kernel for f32 {
+    const KERNELS: Stamped<&'static Kernels<f32>> = Levels::<f32>::FLOATS;
 }
 
-kernel!(f32, F32, portable_f32, arm::F32);
-kernel!(f64, F64, portable_f64, arm::F64);
-kernel!(i32, I32, portable_i32, &portable_i32::KERNELS);
-kernel!(i64, I64, portable_i64, &portable_i64::KERNELS);
+impl Kernel for f64 {
+    const KERNELS: Stamped<&'static Kernels<f64>> = Levels::<f64>::FLOATS;
+}
+
+impl Kernel for i32 {
+    const KERNELS: Stamped<&'static Kernels<i32>> = Levels::<i32>::INTEGERS;
+}
+
+impl Kernel for i64 {
+    const KERNELS: Stamped<&'static Kernels<i64>> = Levels::<i64>::INTEGERS;
+}

@@ -11,15 +11,12 @@ mod kernels;
 mod pack;
 mod plan;
 pub mod reference;
-mod scratch;
 mod source;
 mod tile;
-pub(crate) mod turn;
-pub(crate) mod vector;
 
 use crate::simd::{Level, level};
-use std::ops::Range;
 
+pub use crate::block::{Block, Output};
 pub use source::Source;
 
 /// The sizes of a product.
@@ -56,50 +53,12 @@ impl<S> Clone for Mat<S> {
 
 impl<S> Copy for Mat<S> {}
 
-/// A finished block of the product, still in cache. Its numbers are the consumer's to overwrite.
-#[derive(Debug)]
-pub struct Block<T> {
-    /// The numbers: row by row, `rows.len()` of `cols.len()` each.
-    pub acc: *mut T,
-    /// From one row of `acc` to the next.
-    pub ld: usize,
-    /// Which product of the batch.
-    pub batch: usize,
-    /// Which rows of it.
-    pub rows: Range<usize>,
-    /// Which columns of it.
-    pub cols: Range<usize>,
-}
-
-/// Where a product goes.
-pub enum Output<'a, T> {
-    /// Into memory, where the columns lie side by side.
-    Store {
-        /// The first element of the first product.
-        ptr: *mut T,
-        /// From one row to the next.
-        row_stride: isize,
-        /// From one product to the next.
-        batch_stride: isize,
-    },
-    /// To a function that consumes it block by block, on any thread. The blocks are disjoint and cover everything once.
-    Tail(&'a (dyn Fn(Block<T>) + Sync)),
-}
-
-impl<T> Clone for Output<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Output<'_, T> {}
-
-/// Computes a batch of products.
+/// Computes a batch of products. Row `r` of product `b` is row `b · m + r` of the output.
 ///
 /// # Safety
 /// All elements of A and B that sizes and strides name are readable, and with [`Output::Store`] all of C are writable,
 /// distinct from each other, and no part of A or B.
-pub unsafe fn gemm<S: Source>(shape: Gemm, a: Mat<S>, b: Mat<S>, out: Output<'_, S::Sum>) {
+pub unsafe fn gemm<S: Source>(shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
     // SAFETY: as the caller says.
     unsafe { gemm_at(level(), shape, a, b, out) }
 }
@@ -108,7 +67,7 @@ pub unsafe fn gemm<S: Source>(shape: Gemm, a: Mat<S>, b: Mat<S>, out: Output<'_,
 ///
 /// # Safety
 /// As for [`gemm`].
-pub unsafe fn gemm_at<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: Output<'_, S::Sum>) {
+pub unsafe fn gemm_at<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
     if shape.batch == 0 || shape.m == 0 || shape.n == 0 {
         return;
     }
@@ -119,40 +78,35 @@ pub unsafe fn gemm_at<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>
     // One column: as one row of the transposed product, which has vectors to work with.
     let turned = Gemm { m: 1, n: shape.m, ..shape };
     let (left, right) = (Mat { row: 0, col: b.row, ..b }, Mat { row: a.col, col: a.row, ..a });
-    match out {
-        Output::Tail(tail) => {
-            let tail = |block: Block<S::Sum>| {
-                tail(Block { ld: 1, rows: block.cols, cols: 0..1, ..block });
-            };
-            // SAFETY: the same elements by other names.
-            unsafe { rows(level, turned, left, right, Output::Tail(&tail)) }
-        }
-        Output::Store { ptr, row_stride: 1, batch_stride } => {
-            let out = Output::Store { ptr, row_stride: 0, batch_stride };
-            // SAFETY: the same elements by other names.
-            unsafe { rows(level, turned, left, right, out) }
-        }
-        Output::Store { ptr, row_stride, batch_stride } => {
-            let ptr = Shared(ptr);
-            let tail = |block: Block<S::Sum>| {
-                let Shared(ptr) = { ptr };
-                for (at, row) in block.cols.enumerate() {
-                    let to = row as isize * row_stride + block.batch as isize * batch_stride;
-                    // SAFETY: an element of C, which only this block has.
-                    unsafe { ptr.offset(to).write(block.acc.add(at).read()) };
-                }
-            };
-            // SAFETY: the same elements by other names.
-            unsafe { rows(level, turned, left, right, Output::Tail(&tail)) }
-        }
+    if let &Output::Store { start, stride: 1 } = out {
+        // SAFETY: the same elements by other names.
+        return unsafe {
+            rows(level, turned, left, right, &Output::Store { start, stride: shape.m as isize })
+        };
     }
+    let tail = |block: Block<S::Sum>| {
+        // A row of the turned product is a product of the batch.
+        let first = block.rows.start * shape.m;
+        let rows = first + block.columns.start..first + block.columns.end;
+        if let Output::Store { start, stride } = out {
+            for (at, row) in rows.enumerate() {
+                // SAFETY: an element of C, which only this block has.
+                unsafe { start.offset(row as isize * stride).write(block.sums.add(at).read()) };
+            }
+        } else {
+            // SAFETY: the rows of this block, which comes once.
+            unsafe { out.hand_over(Block { stride: 1, rows, columns: 0..1, ..block }) };
+        }
+    };
+    // SAFETY: the same elements by other names.
+    unsafe { rows(level, turned, left, right, &Output::Tail(&tail)) }
 }
 
 /// Chooses the way for a product whose columns are worth vectors.
 ///
 /// # Safety
 /// As for [`gemm`].
-unsafe fn rows<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: Output<'_, S::Sum>) {
+unsafe fn rows<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
     if dots::fits::<S>(level, shape, &b) {
         // SAFETY: as the caller says.
         unsafe { dots::run(level, shape, a, b, out) }
@@ -161,15 +115,6 @@ unsafe fn rows<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: 
         unsafe { blocked::run(level, shape, a, b, out) }
     }
 }
-
-/// A pointer, or what holds some, that several threads may use; whoever makes it sees to it that they don't meet.
-#[derive(Clone, Copy)]
-struct Shared<T>(T);
-
-// SAFETY: see the type; every use is an unsafe block with its own reason.
-unsafe impl<T> Sync for Shared<T> {}
-// SAFETY: the same.
-unsafe impl<T> Send for Shared<T> {}
 
 #[cfg(test)]
 mod tests;

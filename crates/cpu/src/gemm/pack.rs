@@ -1,7 +1,8 @@
 //! Packing: a panel of A's rows or B's columns is copied so that a micro-kernel reads it in order.
 
 use super::source::Source;
-use super::turn::{Square, TURN, turn};
+use crate::simd::stamp;
+use crate::simd::turn::{Square, TURN, turn};
 use std::ops::Range;
 
 /// A panel to pack: `to[k * width + lane] = from[lane * lane_stride + k * step]` for each lane of the panel, zero for
@@ -29,6 +30,11 @@ pub struct Pack<S: Source> {
 
 /// A packing function.
 pub type Packer<S> = unsafe fn(&Pack<S>);
+
+stamp! {
+    /// The packing function of an element type.
+    pub fn packer<S: Source>(job: &Pack<S>) = pack::<S, LANES>;
+}
 
 /// Numbers behind a panel that spills, which packing may overwrite.
 pub const SLACK: usize = TURN;

@@ -1,7 +1,7 @@
 //! The obvious product, which the fast one is held against.
 
-use super::vector::Number;
 use super::{Gemm, Mat, Source};
+use crate::simd::Number;
 
 /// Computes the products one element after the other, row by row, into a new vector. Rounds after each multiplication
 /// and each addition.

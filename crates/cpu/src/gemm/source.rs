@@ -1,8 +1,6 @@
 //! The element types that products read, and how they become the numbers that are added up.
 
 use super::kernels::Kernel;
-use super::pack::{Pack, Packer};
-use crate::simd::{Level, stamp};
 use half::{bf16, f16};
 
 /// An element type of the operands. Halves are converted while they are packed and are added up in f32.
@@ -14,9 +12,6 @@ pub trait Source: Copy + Send + Sync + 'static {
 
     /// The element as a number to multiply.
     fn number(self) -> Self::Sum;
-
-    /// The packing function of a level.
-    fn packer(level: Level) -> Packer<Self>;
 }
 
 macro_rules! source {
@@ -29,20 +24,6 @@ macro_rules! source {
             fn number(self) -> $sum {
                 let $value = self;
                 $number
-            }
-
-            fn packer(level: Level) -> Packer<$type> {
-                /// # Safety
-                /// As for [`super::pack::pack`].
-                #[inline(always)]
-                unsafe fn pack<const LANES: usize>(job: &Pack<$type>) {
-                    // SAFETY: as the caller says.
-                    unsafe { super::pack::pack::<$type, LANES>(job) }
-                }
-                stamp! {
-                    static PACK: fn(job: &Pack<$type>) = pack;
-                }
-                PACK.at(level)
             }
         }
     )* };

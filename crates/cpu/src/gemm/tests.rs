@@ -74,14 +74,11 @@ fn stored<S: Source>(level: Level, shape: Gemm, a: &Laid<S>, b: &Laid<S>, canary
     const BORDER: usize = 40;
     let row_stride = shape.n + 3;
     let mut memory = vec![canary; shape.batch * shape.m * row_stride + 2 * BORDER];
-    let out = Output::Store {
-        // SAFETY: within the memory.
-        ptr: unsafe { memory.as_mut_ptr().add(BORDER) },
-        row_stride: row_stride as isize,
-        batch_stride: (shape.m * row_stride) as isize,
-    };
+    // SAFETY: within the memory.
+    let start = unsafe { memory.as_mut_ptr().add(BORDER) };
+    let out = Output::Store { start, stride: row_stride as isize };
     // SAFETY: `lay` has made memory for all elements, and C has room.
-    unsafe { gemm_at(level, shape, a.mat(), b.mat(), out) };
+    unsafe { gemm_at(level, shape, a.mat(), b.mat(), &out) };
     let (border, rest) = memory.split_at(BORDER);
     let (rows, end) = rest.split_at(rest.len() - BORDER);
     assert!(border.iter().chain(end).all(|value| *value == canary), "{shape:?} wrote outside C");
@@ -103,16 +100,16 @@ fn tailed<S: Source>(level: Level, shape: Gemm, a: &Laid<S>, b: &Laid<S>) -> Vec
     let tail = |block: Block<S::Sum>| {
         let mut gathered = gathered.lock().unwrap();
         for (at, row) in block.rows.enumerate() {
-            for (across, column) in block.cols.clone().enumerate() {
-                let to = (block.batch * shape.m + row) * shape.n + column;
+            for (across, column) in block.columns.clone().enumerate() {
+                let to = row * shape.n + column;
                 // SAFETY: the block has this element.
-                gathered.0[to] = unsafe { block.acc.add(at * block.ld + across).read() };
+                gathered.0[to] = unsafe { block.sums.add(at * block.stride + across).read() };
                 gathered.1[to] += 1;
             }
         }
     };
     // SAFETY: `lay` has made memory for all elements.
-    unsafe { gemm_at(level, shape, a.mat(), b.mat(), Output::Tail(&tail)) };
+    unsafe { gemm_at(level, shape, a.mat(), b.mat(), &Output::Tail(&tail)) };
     let (values, times) = gathered.into_inner().unwrap();
     assert!(times.iter().all(|&times| times == 1), "{shape:?} is not covered once");
     values

@@ -1,6 +1,6 @@
 //! The micro-kernels: a tile of the product in registers, and a few dot products at once.
 
-use super::vector::{Number, Vector};
+use crate::simd::{Number, Vector};
 
 /// What a micro-kernel computes: `c[r][j] = (c[r][j], or 0 at the start) + sum over depth of a[r][k] * b[k][j]`, added up in
 /// order of `k`. Strides are in elements.

@@ -5,9 +5,10 @@ use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result, op::ArgOp};
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
+use super::chunks;
 use super::nest::Nest;
-use super::{Shared, chunks};
+use crate::shared::Shared;
 
 /// Elements looked at between two decisions about the position.
 const BLOCK: usize = 512;
@@ -85,7 +86,7 @@ fn call<T: Ordered, const MAX: bool>(work: &Along) -> Call {
         let inner = outer.inner();
         chunks(outer.points(), len * size_of::<T>(), |points| {
             outer.runs(points, |_, [from, to], count| {
-                let (x, out) = (x.at().wrapping_offset(from), out.at().wrapping_offset(to));
+                let (x, out) = (x.get().wrapping_offset(from), out.get().wrapping_offset(to));
                 // SAFETY: the program was checked when it was loaded, and the caller gives its bases; chunks write
                 // distinct elements.
                 unsafe {

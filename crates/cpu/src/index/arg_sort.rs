@@ -8,9 +8,10 @@ use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result};
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
+use super::chunks;
 use super::nest::Nest;
-use super::{Shared, chunks};
+use crate::shared::Shared;
 
 /// An element as a whole number in its order: zeros are equal, and so are all `NaN`s, which are largest.
 trait Key: Copy + 'static {
@@ -86,7 +87,7 @@ fn call<T: Key, const DESCENDING: bool>(work: &Along) -> Call {
         let passes = len.ilog2() as usize + 1;
         chunks(outer.points(), len.saturating_mul(8 * passes), |points| {
             outer.each(points, |_, [from, to]| {
-                let (x, out) = (x.at().wrapping_offset(from), out.at().wrapping_offset(to));
+                let (x, out) = (x.get().wrapping_offset(from), out.get().wrapping_offset(to));
                 // SAFETY: the program was checked when it was loaded, and the caller gives its bases; rows are distinct
                 // and don't overlap `x`.
                 unsafe {

@@ -6,9 +6,10 @@ use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
+use super::chunks;
 use super::nest::Nest;
-use super::{Shared, chunks};
+use crate::shared::Shared;
 
 /// Sums in flight where neighbouring sums are neighbours in memory, and where they aren't.
 const SIDE_BY_SIDE: usize = 64;
@@ -80,8 +81,8 @@ fn call<T: Running>(work: &Along) -> Call {
                 for first in (0..count).step_by(side) {
                     let lanes = side.min(count - first);
                     let moved = first as isize;
-                    let x = x.at().wrapping_offset(from + moved * inner[0]);
-                    let out = out.at().wrapping_offset(to + moved * inner[1]);
+                    let x = x.get().wrapping_offset(from + moved * inner[0]);
+                    let out = out.get().wrapping_offset(to + moved * inner[1]);
                     // SAFETY: the program was checked when it was loaded, and the caller gives its bases; chunks write
                     // distinct elements.
                     unsafe {

@@ -4,7 +4,7 @@ use kiln_compile::program::{Custom, Kernel, View};
 use kiln_ir::{DType, Data, Element, Error, ErrorKind, Shape, each_data, each_dtype};
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
 
 /// Makes a user's operation ready to run.
 pub(in super::super) fn prepare(kernel: &Kernel, work: &Custom) -> Call {

@@ -7,9 +7,10 @@ use kiln_compile::program::{Indexed, Kernel, View};
 use kiln_ir::Result;
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
 use super::nest::Nest;
-use super::{Shared, chunks, each_size, out_of_range, prefetch};
+use super::{chunks, each_size, out_of_range, prefetch};
+use crate::shared::Shared;
 
 /// How many rows ahead of the copy a row is fetched into the cache.
 const AHEAD: usize = 6;
@@ -77,7 +78,7 @@ impl Gather {
             self.rows.runs(points, |first, offsets, count| {
                 if !stop {
                     // SAFETY: as for this function; chunks write distinct rows.
-                    let copied = unsafe { self.copy(x.at(), index.at(), out.at(), first, offsets, count) };
+                    let copied = unsafe { self.copy(x.get(), index.get(), out.get(), first, offsets, count) };
                     if let Err(point) = copied {
                         bad.fetch_min(point, Ordering::Relaxed);
                         stop = true;
@@ -87,7 +88,7 @@ impl Gather {
         });
         let bad = bad.into_inner();
         // SAFETY: the point is one of the index's.
-        (bad != usize::MAX).then(|| unsafe { index.at().offset(self.rows.at(bad)[0]).read() })
+        (bad != usize::MAX).then(|| unsafe { index.get().offset(self.rows.at(bad)[0]).read() })
     }
 
     /// One run of rows; the number of the point whose index is out of range, if there is one.

@@ -26,21 +26,6 @@ const LEAST_BYTES: usize = 64 << 10;
 /// The most chunks work is split into.
 const MOST_CHUNKS: usize = 64;
 
-/// A pointer that several threads use, each for elements of its own.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-
-// SAFETY: an address; the kernels give each thread elements of its own, or only read.
-unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    fn at(&self) -> *mut T {
-        self.0
-    }
-}
-
 /// Runs `work` over ranges that together are `0..points`, perhaps on several threads; `bytes` is what a point moves.
 fn chunks(points: usize, bytes: usize, work: impl Fn(Range<usize>) + Sync) {
     let total = points.saturating_mul(bytes.max(1));

@@ -10,10 +10,11 @@ use kiln_ir::op::ScatterMode;
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
 use super::super::threads;
 use super::nest::Nest;
-use super::{LEAST_BYTES, Shared, each_size, out_of_range};
+use super::{LEAST_BYTES, each_size, out_of_range};
+use crate::shared::Shared;
 
 /// The most parts work is split into.
 const PARTS: usize = 16;
@@ -193,9 +194,9 @@ impl Scatter {
             let part = &parts[p];
             let [i, s, o] = part.start;
             let moved = [
-                index.at().wrapping_offset(i).cast::<T>(),
-                x.at().wrapping_offset(s),
-                out.at().wrapping_offset(o),
+                index.get().wrapping_offset(i).cast::<T>(),
+                x.get().wrapping_offset(s),
+                out.get().wrapping_offset(o),
             ];
             // SAFETY: as for this function; parts write distinct elements.
             if let Some(point) = unsafe { self.put(part, moved[0].cast(), moved[1], moved[2], combine) } {
@@ -206,7 +207,7 @@ impl Scatter {
         (bad != none).then(|| {
             let part = &parts[bad % PARTS];
             // SAFETY: the point is one of the index's.
-            unsafe { index.at().offset(part.start[0] + part.rows.at(bad / PARTS)[0]).read() }
+            unsafe { index.get().offset(part.start[0] + part.rows.at(bad / PARTS)[0]).read() }
         })
     }
 

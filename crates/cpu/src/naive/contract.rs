@@ -4,7 +4,7 @@ use kiln_compile::program::{Conv, ConvKind, Matmul, View, Window, WindowKind, ac
 use kiln_ir::{DType, Scalar};
 
 use super::super::bases::Bases;
-use super::super::prepare::Call;
+use super::super::call::Call;
 use super::scalar::held;
 use super::{body, points, read, write};
 

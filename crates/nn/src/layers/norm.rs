@@ -62,11 +62,13 @@ impl BatchNorm {
     #[track_caller]
     pub fn new(channels: usize) -> BatchNorm {
         let (weight, bias) = affine([channels]);
+        // Where a weight was refused its layer gives an error, and takes no memory for what it would remember.
+        let kept = if weight.variable().is_ok() { channels } else { 0 };
         BatchNorm {
             weight,
             bias,
-            running_mean: Variable::filled("", 0f32, [channels]),
-            running_var: Variable::filled("", 1f32, [channels]),
+            running_mean: Variable::filled("", 0f32, [kept]),
+            running_var: Variable::filled("", 1f32, [kept]),
             momentum: 0.1,
             epsilon: 1e-5,
         }

@@ -9,11 +9,11 @@ mod plan;
 use super::Way;
 use super::image::Padded;
 use super::panel::{Strip, lay_out};
-use super::scratch::{self, Purpose};
-use super::shared::{Shared, SharedMut};
 use super::tile::{Kernel, Segment, Tile};
 use crate::block::{Block, Output};
 use crate::finish::Finish;
+use crate::scratch::{self, Purpose};
+use crate::shared::Shared;
 use crate::threads::parallel;
 
 /// Tasks that few images are shared out as.
@@ -93,6 +93,13 @@ impl Weights {
     }
 }
 
+/// Where sums go: the first of them, from row to row, and what is done with them before they are stored.
+struct Place<'a> {
+    out: *mut f32,
+    stride: isize,
+    finish: Option<&'a Finish>,
+}
+
 /// Columns that the kernel computes together.
 struct Panel {
     /// Their group's first channel in the image.
@@ -134,7 +141,7 @@ impl Pixels {
                 return;
             }
             let len = self.image.len();
-            scratch::with(Purpose::Images, self.images * len, |padded| {
+            scratch::with(Purpose::Images, self.images * len, |padded: *mut f32| {
                 for image in 0..self.images {
                     let from = first.wrapping_offset(image as isize * self.image_stride);
                     self.image.fill(from, padded.wrapping_add(image * len));
@@ -166,7 +173,7 @@ impl Pixels {
         let columns = first_panel.columns.start..last_panel.columns.end;
         let sums = |out: *mut f32, stride: isize, finish: Option<&Finish>| {
             // SAFETY: the caller's promise, and that of the place given here.
-            unsafe { self.sums(images, packed, block, panels, out, stride, finish) }
+            unsafe { self.sums(images, packed, block, panels, &Place { out, stride, finish }) }
         };
         match output {
             Output::Store { start, stride } => {
@@ -176,29 +183,25 @@ impl Pixels {
                 let finish = finish.from(first, 0);
                 sums(finish.out, finish.stride, Some(&finish));
             }
-            Output::Tail(tail) => scratch::with(Purpose::Sums, block.rows * columns.len(), |room| {
-                sums(room.wrapping_sub(columns.start), columns.len() as isize, None);
-                let rows = first..first + block.rows;
-                tail(Block { sums: room, stride: columns.len(), rows, columns: columns.clone() });
-            }),
+            Output::Tail(tail) => {
+                scratch::with(Purpose::Sums, block.rows * columns.len(), |room: *mut f32| {
+                    sums(room.wrapping_sub(columns.start), columns.len() as isize, None);
+                    let rows = first..first + block.rows;
+                    tail(Block { sums: room, stride: columns.len(), rows, columns: columns.clone() });
+                })
+            }
         }
     }
 
     /// # Safety
-    /// As [`Pixels::block`]; `out` has room for these panels of the block's rows at `stride`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two places, and what is computed of the one for the other"
-    )]
+    /// As [`Pixels::block`]; the place has room for these panels of the block's rows.
     unsafe fn sums(
         &self,
         images: *const f32,
         packed: *const f32,
         block: &BlockPlan,
         panels: &[Panel],
-        out: *mut f32,
-        stride: isize,
-        finish: Option<&Finish>,
+        &Place { out, stride, finish }: &Place,
     ) {
         let mut places = Places::default();
         let other_stride = finish.map_or(0, |finish| finish.other_stride);
@@ -270,7 +273,7 @@ impl Way for Pixels {
     }
 
     unsafe fn arrange(&self, weight: *const f32, out: *mut f32) {
-        let (weight, out) = (Shared(weight), SharedMut(out));
+        let (weight, out) = (Shared(weight), Shared(out));
         let panels = self.panels.len();
         let pack = |panel: usize| {
             // SAFETY: each panel is packed by one task, into its own part.
@@ -293,7 +296,7 @@ impl Way for Pixels {
             });
         }
         let tasks = self.chunks * self.blocks.len() * self.parts;
-        let share = |images: Shared, between: isize, task: usize| {
+        let share = |images: Shared<*const f32>, between: isize, task: usize| {
             let (rest, part) = (task / self.parts, task % self.parts);
             let (chunk, block) = (rest / self.blocks.len(), &self.blocks[rest % self.blocks.len()]);
             let images = images.get().wrapping_offset((chunk * self.images) as isize * between);
@@ -305,8 +308,8 @@ impl Way for Pixels {
         }
         let len = self.image.len();
         let count = self.chunks * self.images;
-        scratch::with(Purpose::Gradients, count * len, |padded| {
-            let padded = SharedMut(padded);
+        scratch::with(Purpose::Gradients, count * len, |padded: *mut f32| {
+            let padded = Shared(padded);
             // Lines are shared out, since there may be one image alone.
             let pieces = (len / (8 * 1024)).clamp(1, TASKS);
             let fill = |task: usize| {
@@ -318,7 +321,7 @@ impl Way for Pixels {
                 unsafe { self.image.fill_lines(from, padded.get().wrapping_add(image * len), lines) };
             };
             parallel(count * pieces, &fill);
-            let images = Shared(padded.get());
+            let images = Shared(padded.get().cast_const());
             parallel(tasks, &|task| share(images, len as isize, task));
         });
     }

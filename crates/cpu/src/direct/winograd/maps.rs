@@ -10,7 +10,7 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2 as H, SQRT_2 as R};
 
-use crate::gemm::vector::Vector;
+use crate::simd::Vector;
 
 /// The most points.
 pub(super) const MOST: usize = 6;

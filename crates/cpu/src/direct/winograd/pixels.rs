@@ -12,9 +12,9 @@ use super::{GAP, Plane, Tiling};
 use crate::block::{Block, Output};
 use crate::direct::Way;
 use crate::direct::panel::{Strip, lay_out};
-use crate::direct::scratch::{self, Purpose};
-use crate::direct::shared::{Shared, SharedMut};
 use crate::direct::tile::{self, Kernel, Segment};
+use crate::scratch::{self, Purpose};
+use crate::shared::Shared;
 use crate::threads::parallel;
 
 /// Steps of the sum whose weights are mapped by one task.
@@ -114,15 +114,15 @@ impl Pixels {
     ///
     /// # Safety
     /// As [`Way::run`].
-    unsafe fn panels(&self, source: Shared, weight: Shared, output: &Output<f32>) {
+    unsafe fn panels(&self, source: Shared<*const f32>, weight: Shared<*const f32>, output: &Output<f32>) {
         let all = self.batch * self.tiling.lines();
         let tiles = all * self.tiling.wide();
         let wide = self.kernel.columns;
         let (from, to) = (tiles * self.channels + GAP, tiles * wide + GAP);
         let compute = |out: *mut f32, stride: isize| {
-            let out = SharedMut(out);
-            scratch::with(Purpose::Images, self.maps.points() * from, |image| {
-                let image = SharedMut(image);
+            let out = Shared(out);
+            scratch::with(Purpose::Images, self.maps.points() * from, |image: *mut f32| {
+                let image = Shared(image);
                 // Few pieces, so that threads rarely write side by side.
                 let pieces = all.min(PIECES);
                 parallel(pieces, &|piece| {
@@ -133,7 +133,7 @@ impl Pixels {
                 });
                 parallel(self.panel_count(), &|panel| {
                     let columns = wide.min(self.columns - panel * wide);
-                    scratch::with(Purpose::Parts, self.maps.points() * to, |products| {
+                    scratch::with(Purpose::Parts, self.maps.points() * to, |products: *mut f32| {
                         // SAFETY: the tiles are mapped, the weights complete, and the scratch has room for the panel's products.
                         unsafe { self.products(image.get(), from, weight.get(), panel, products, to) };
                         let out = out.get().wrapping_add(panel * wide);
@@ -150,9 +150,9 @@ impl Pixels {
             Output::Store { start, stride } => compute(*start, *stride),
             output => {
                 let pixels = self.tiling.first_pixel(all);
-                scratch::with(Purpose::Sums, pixels * self.columns, |sums| {
+                scratch::with(Purpose::Sums, pixels * self.columns, |sums: *mut f32| {
                     compute(sums, self.columns as isize);
-                    let (sums, together) = (SharedMut(sums), (PART / self.columns).max(1));
+                    let (sums, together) = (Shared(sums), (PART / self.columns).max(1));
                     parallel(pixels.div_ceil(together), &|part| {
                         let rows = part * together..((part + 1) * together).min(pixels);
                         let sums = sums.get().wrapping_add(rows.start * self.columns);
@@ -201,7 +201,7 @@ impl Pixels {
             return multiply(mapped, self.between(), 0, self.channels);
         }
         let between = STEPS.min(self.channels) * wide + GAP;
-        scratch::with(Purpose::Weights, points * between, |mapped| {
+        scratch::with(Purpose::Weights, points * between, |mapped: *mut f32| {
             for first in (0..self.channels).step_by(STEPS) {
                 // SAFETY: the scratch has room for these steps of the panel.
                 unsafe { self.map_weight(weight, panel, first, mapped, between) };
@@ -226,12 +226,12 @@ impl Pixels {
         let (from, to) = (tiles * self.channels + GAP, tiles * self.columns + GAP);
         let (points, wide) = (self.maps.points(), self.kernel.columns);
         let between = self.between();
-        scratch::with(Purpose::Images, points * from, |image| {
+        scratch::with(Purpose::Images, points * from, |image: *mut f32| {
             for index in 0..tiles {
                 // SAFETY: the scratch has room for all tiles.
                 unsafe { self.map_tile(source, lines.start, index, image, from) };
             }
-            scratch::with(Purpose::Parts, points * to, |products| {
+            scratch::with(Purpose::Parts, points * to, |products: *mut f32| {
                 for (point, panel) in (0..points).flat_map(|p| (0..self.panel_count()).map(move |q| (p, q))) {
                     let a = image.wrapping_add(point * from);
                     let b = mapped.wrapping_add((panel * points + point) * between);
@@ -251,7 +251,7 @@ impl Pixels {
                 match output {
                     Output::Store { start, stride } => hand_over(*start, 0, *stride),
                     output => {
-                        scratch::with(Purpose::Sums, pixels.len() * self.columns, |sums| {
+                        scratch::with(Purpose::Sums, pixels.len() * self.columns, |sums: *mut f32| {
                             hand_over(sums, pixels.start, self.columns as isize);
                             let columns = 0..self.columns;
                             // SAFETY: these pixels are this task's.
@@ -288,7 +288,7 @@ impl Pixels {
         let corner = weight.wrapping_offset(
             self.weights.first + first as isize * sum_stride + (panel * wide) as isize * column_stride,
         );
-        scratch::with(Purpose::Gradients, 9 * count * wide, |rows| {
+        scratch::with(Purpose::Gradients, 9 * count * wide, |rows: *mut f32| {
             for position in 0..9 {
                 let from =
                     corner.wrapping_offset(position as isize / 3 * row + position as isize % 3 * column);
@@ -410,7 +410,7 @@ impl Way for Pixels {
 
     /// Maps all weights.
     unsafe fn arrange(&self, weight: *const f32, mapped: *mut f32) {
-        let (weight, mapped) = (Shared(weight), SharedMut(mapped));
+        let (weight, mapped) = (Shared(weight), Shared(mapped));
         let steps = self.channels.div_ceil(STEPS);
         parallel(self.panel_count() * steps, &|task| {
             let (panel, first) = (task / steps, task % steps * STEPS);

@@ -1,8 +1,7 @@
 //! A map applied to both sides of squares in memory, one for each channel, many channels at a time.
 
 use super::maps::{Gradient, Image, MOST, Map, Product, Window, WindowGradient};
-use crate::gemm::vector::{Lanes, Vector};
-use crate::simd::Level;
+use crate::simd::{Level, Simd, Vector, stamp};
 use std::ops::Range;
 
 /// A square of runs of channels in memory. Cells outside of `rows × columns` aren't there: zeros to a reader, nothing
@@ -61,63 +60,31 @@ impl Maps {
 
     /// Those of tiles of 2 × 2 and of 4 × 4 outputs.
     pub(super) fn all(level: Level) -> [Maps; 2] {
-        match level.or_best() {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => avx512::MAPS,
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::MAPS,
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon => neon::MAPS,
-            _ => portable::MAPS,
-        }
+        [maps::<2>(level), maps::<4>(level)]
     }
 }
 
-macro_rules! level {
-    ($module:ident, $vector:ty $(, #[$feature:meta])?) => {
-        mod $module {
-            use super::*;
-
-            $(#[$feature])?
-            unsafe fn both<M: Map>(from: &Square, to: &Square, channels: usize) {
-                // SAFETY: as the caller says.
-                unsafe { super::both::<$vector, M>(from, to, channels) }
-            }
-
-            const fn maps<const OUTPUTS: usize>() -> Maps
-            where
-                Image<OUTPUTS>: Map,
-                Window<OUTPUTS>: Map,
-                Product<OUTPUTS>: Map,
-                Gradient<OUTPUTS>: Map,
-                WindowGradient<OUTPUTS>: Map,
-            {
-                Maps {
-                    outputs: OUTPUTS,
-                    image: both::<Image<OUTPUTS>>,
-                    window: both::<Window<OUTPUTS>>,
-                    product: both::<Product<OUTPUTS>>,
-                    gradient: both::<Gradient<OUTPUTS>>,
-                    window_gradient: both::<WindowGradient<OUTPUTS>>,
-                }
-            }
-
-            pub(super) const MAPS: [Maps; 2] = [maps::<2>(), maps::<4>()];
-        }
-    };
+fn maps<const OUTPUTS: usize>(level: Level) -> Maps
+where
+    Image<OUTPUTS>: Map,
+    Window<OUTPUTS>: Map,
+    Product<OUTPUTS>: Map,
+    Gradient<OUTPUTS>: Map,
+    WindowGradient<OUTPUTS>: Map,
+{
+    Maps {
+        outputs: OUTPUTS,
+        image: both_of::<Image<OUTPUTS>>().at(level),
+        window: both_of::<Window<OUTPUTS>>().at(level),
+        product: both_of::<Product<OUTPUTS>>().at(level),
+        gradient: both_of::<Gradient<OUTPUTS>>().at(level),
+        window_gradient: both_of::<WindowGradient<OUTPUTS>>().at(level),
+    }
 }
 
-level!(portable, Lanes<f32, 4>);
-#[cfg(target_arch = "x86_64")]
-level!(avx2, crate::gemm::vector::Ymm32, #[target_feature(enable = "avx2,fma")]);
-#[cfg(target_arch = "x86_64")]
-level!(
-    avx512,
-    crate::gemm::vector::Zmm32,
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-);
-#[cfg(target_arch = "aarch64")]
-level!(neon, crate::gemm::vector::Neon32, #[target_feature(enable = "neon")]);
+stamp! {
+    fn both_of<M: Map>(from: &Square, to: &Square, channels: usize) = both::<<Here as Simd>::F32, M>;
+}
 
 /// # Safety
 /// The cells that are there have so many channels, readable or writable, and the machine has the vector's instructions.

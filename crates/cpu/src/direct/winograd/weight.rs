@@ -13,9 +13,9 @@ use super::square::{Maps, Square};
 use super::{GAP, Plane, Tiling};
 use crate::block::{Block, Output};
 use crate::direct::Way;
-use crate::direct::scratch::{self, Purpose};
-use crate::direct::shared::{Shared, SharedMut};
 use crate::direct::tile::{self, Kernel, Segment};
+use crate::scratch::{self, Purpose};
+use crate::shared::Shared;
 use crate::threads::parallel;
 
 /// Numbers at points that are made before they are summed up.
@@ -86,7 +86,7 @@ impl WeightGradient {
     /// # Safety
     /// As [`Way::run`]; `out` has room for all rows, `stride` from row to row.
     unsafe fn sum(&self, image: *const f32, gradient: *const f32, out: *mut f32, stride: isize) {
-        let (image, gradient, out) = (Shared(image), Shared(gradient), SharedMut(out));
+        let (image, gradient, out) = (Shared(image), Shared(gradient), Shared(out));
         if self.in_parts {
             // SAFETY: the caller's promise.
             return unsafe { self.sum_parts(image, gradient, out, stride) };
@@ -101,56 +101,65 @@ impl WeightGradient {
         let each = self.channels.div_ceil(parts);
         let len = points * (each * wide + GAP);
         let several = self.lines < all;
-        scratch::with(Purpose::Images, points * (most * self.channels + GAP), |pixels| {
-            scratch::with(Purpose::Gradients, points * panels * (most * wide + GAP), |gradients| {
-                let kept = if several { panels * parts * len } else { 0 };
-                scratch::with(Purpose::Parts, kept, |kept| {
-                    let (pixels, gradients, kept) =
-                        (SharedMut(pixels), SharedMut(gradients), SharedMut(kept));
-                    for first in (0..all).step_by(self.lines) {
-                        let lines = self.lines.min(all - first);
-                        let tiles = lines * self.tiling.wide();
-                        // Few pieces, so that threads rarely write side by side.
-                        let pieces = lines.min(TASKS);
-                        parallel(pieces, &|piece| {
-                            for index in tiles * piece / pieces..tiles * (piece + 1) / pieces {
-                                // SAFETY: each tile has its own place.
-                                unsafe {
-                                    self.map_pixels(image.get(), first, index, tiles, pixels.get());
-                                    self.map_gradient(gradient.get(), first, index, tiles, gradients.get());
-                                }
-                            }
-                        });
-                        parallel(panels * parts, &|task| {
-                            let (panel, part) = (task / parts, task % parts);
-                            let channels = part * each..((part + 1) * each).min(self.channels);
-                            let b = gradients.get().wrapping_add(panel * points * (tiles * wide + GAP));
-                            let work = |sums: *mut f32| {
-                                // SAFETY: all tiles are mapped; each task has its own sums and part of the result.
-                                unsafe {
-                                    let columns = wide.min(self.columns - panel * wide);
-                                    self.product(
-                                        pixels.get(),
-                                        b,
-                                        tiles,
-                                        (&channels, columns),
-                                        sums,
-                                        first > 0,
-                                    );
-                                    if first + lines == all {
-                                        self.map_back(sums, panel, &channels, out.get(), stride);
+        scratch::with(Purpose::Images, points * (most * self.channels + GAP), |pixels: *mut f32| {
+            scratch::with(
+                Purpose::Gradients,
+                points * panels * (most * wide + GAP),
+                |gradients: *mut f32| {
+                    let kept = if several { panels * parts * len } else { 0 };
+                    scratch::with(Purpose::Parts, kept, |kept: *mut f32| {
+                        let (pixels, gradients, kept) = (Shared(pixels), Shared(gradients), Shared(kept));
+                        for first in (0..all).step_by(self.lines) {
+                            let lines = self.lines.min(all - first);
+                            let tiles = lines * self.tiling.wide();
+                            // Few pieces, so that threads rarely write side by side.
+                            let pieces = lines.min(TASKS);
+                            parallel(pieces, &|piece| {
+                                for index in tiles * piece / pieces..tiles * (piece + 1) / pieces {
+                                    // SAFETY: each tile has its own place.
+                                    unsafe {
+                                        self.map_pixels(image.get(), first, index, tiles, pixels.get());
+                                        self.map_gradient(
+                                            gradient.get(),
+                                            first,
+                                            index,
+                                            tiles,
+                                            gradients.get(),
+                                        );
                                     }
                                 }
-                            };
-                            match several {
-                                true => work(kept.get().wrapping_add(task * len)),
-                                // The sums of the only block needn't leave the cache.
-                                false => scratch::with(Purpose::Weights, len, work),
-                            }
-                        });
-                    }
-                });
-            });
+                            });
+                            parallel(panels * parts, &|task| {
+                                let (panel, part) = (task / parts, task % parts);
+                                let channels = part * each..((part + 1) * each).min(self.channels);
+                                let b = gradients.get().wrapping_add(panel * points * (tiles * wide + GAP));
+                                let work = |sums: *mut f32| {
+                                    // SAFETY: all tiles are mapped; each task has its own sums and part of the result.
+                                    unsafe {
+                                        let columns = wide.min(self.columns - panel * wide);
+                                        self.product(
+                                            pixels.get(),
+                                            b,
+                                            tiles,
+                                            (&channels, columns),
+                                            sums,
+                                            first > 0,
+                                        );
+                                        if first + lines == all {
+                                            self.map_back(sums, panel, &channels, out.get(), stride);
+                                        }
+                                    }
+                                };
+                                match several {
+                                    true => work(kept.get().wrapping_add(task * len)),
+                                    // The sums of the only block needn't leave the cache.
+                                    false => scratch::with(Purpose::Weights, len, work),
+                                }
+                            });
+                        }
+                    });
+                },
+            );
         });
     }
 
@@ -158,38 +167,50 @@ impl WeightGradient {
     ///
     /// # Safety
     /// As [`WeightGradient::sum`].
-    unsafe fn sum_parts(&self, image: Shared, gradient: Shared, out: SharedMut, stride: isize) {
+    unsafe fn sum_parts(
+        &self,
+        image: Shared<*const f32>,
+        gradient: Shared<*const f32>,
+        out: Shared<*mut f32>,
+        stride: isize,
+    ) {
         let (points, wide) = (self.maps.points(), self.kernel.columns);
         let panels = self.columns.div_ceil(wide);
         let most = self.lines * self.tiling.wide();
         let all = self.batch * self.tiling.lines();
         let between = self.channels * wide + GAP;
         let len = panels * points * between;
-        scratch::with(Purpose::Parts, PARTS * len, |kept| {
-            let kept = SharedMut(kept);
+        scratch::with(Purpose::Parts, PARTS * len, |kept: *mut f32| {
+            let kept = Shared(kept);
             parallel(PARTS, &|part| {
                 let sums = kept.get().wrapping_add(part * len);
                 let lines = all * part / PARTS..all * (part + 1) / PARTS;
-                scratch::with(Purpose::Images, points * (most * self.channels + GAP), |pixels| {
-                    scratch::with(Purpose::Gradients, points * panels * (most * wide + GAP), |gradients| {
-                        for first in lines.clone().step_by(self.lines) {
-                            let tiles = self.lines.min(lines.end - first) * self.tiling.wide();
-                            for index in 0..tiles {
-                                // SAFETY: the scratch has room for all tiles of the block.
-                                unsafe {
-                                    self.map_pixels(image.get(), first, index, tiles, pixels);
-                                    self.map_gradient(gradient.get(), first, index, tiles, gradients);
+                scratch::with(Purpose::Images, points * (most * self.channels + GAP), |pixels: *mut f32| {
+                    scratch::with(
+                        Purpose::Gradients,
+                        points * panels * (most * wide + GAP),
+                        |gradients: *mut f32| {
+                            for first in lines.clone().step_by(self.lines) {
+                                let tiles = self.lines.min(lines.end - first) * self.tiling.wide();
+                                for index in 0..tiles {
+                                    // SAFETY: the scratch has room for all tiles of the block.
+                                    unsafe {
+                                        self.map_pixels(image.get(), first, index, tiles, pixels);
+                                        self.map_gradient(gradient.get(), first, index, tiles, gradients);
+                                    }
+                                }
+                                for panel in 0..panels {
+                                    let b = gradients.wrapping_add(panel * points * (tiles * wide + GAP));
+                                    let sums = sums.wrapping_add(panel * points * between);
+                                    let part = (&(0..self.channels), wide.min(self.columns - panel * wide));
+                                    // SAFETY: all tiles are mapped, and each part has sums of its own.
+                                    unsafe {
+                                        self.product(pixels, b, tiles, part, sums, first > lines.start)
+                                    };
                                 }
                             }
-                            for panel in 0..panels {
-                                let b = gradients.wrapping_add(panel * points * (tiles * wide + GAP));
-                                let sums = sums.wrapping_add(panel * points * between);
-                                let part = (&(0..self.channels), wide.min(self.columns - panel * wide));
-                                // SAFETY: all tiles are mapped, and each part has sums of its own.
-                                unsafe { self.product(pixels, b, tiles, part, sums, first > lines.start) };
-                            }
-                        }
-                    });
+                        },
+                    );
                 });
             });
             // Each task adds up some channels of a panel, in the order of the parts, and maps them back.
@@ -199,7 +220,7 @@ impl WeightGradient {
                 let (panel, chunk) = (task / chunks, task % chunks);
                 let channels = chunk * together..((chunk + 1) * together).min(self.channels);
                 let own = channels.len() * wide;
-                scratch::with(Purpose::Weights, points * (own + GAP), |sums| {
+                scratch::with(Purpose::Weights, points * (own + GAP), |sums: *mut f32| {
                     for point in 0..points {
                         let from = kept
                             .get()
@@ -342,10 +363,10 @@ impl Way for WeightGradient {
             Output::Store { start, stride } => unsafe { self.sum(image, gradient, *start, *stride) },
             output => {
                 let rows = 9 * self.channels;
-                scratch::with(Purpose::Sums, rows * self.columns, |window| {
+                scratch::with(Purpose::Sums, rows * self.columns, |window: *mut f32| {
                     // SAFETY: the scratch has room for all rows.
                     unsafe { self.sum(image, gradient, window, self.columns as isize) };
-                    let window = SharedMut(window);
+                    let window = Shared(window);
                     let together = (PART / self.columns).max(1);
                     parallel(rows.div_ceil(together), &|part| {
                         let rows = part * together..((part + 1) * together).min(rows);

@@ -1,10 +1,15 @@
-//! A vector register of numbers, as the micro-kernels see it: one type for each level and element type.
+//! A vector register of numbers, as kernels see it: one type for each level and element type.
 //!
-//! All methods are `#[inline(always)]` and compiled into functions that have the level's instructions (`kernel`), so
-//! the intrinsics inside become single instructions.
+//! All methods are `#[inline(always)]` and compiled into functions that have the level's instructions (`stamp!`), so the
+//! intrinsics inside become single instructions.
+
+use super::Simd;
 
 /// A number that products add up in.
-pub trait Number: Copy + PartialEq + Default + Send + Sync + std::fmt::Debug + 'static {
+pub trait Number: Copy + PartialOrd + Default + Send + Sync + std::fmt::Debug + 'static {
+    /// A level's register of these.
+    type Vector<S: Simd>: Vector<Number = Self>;
+
     /// `self * by + plus`, rounded twice; integers wrap.
     fn multiply_add(self, by: Self, plus: Self) -> Self;
 
@@ -19,6 +24,7 @@ pub trait Number: Copy + PartialEq + Default + Send + Sync + std::fmt::Debug + '
 }
 
 impl Number for f32 {
+    type Vector<S: Simd> = S::F32;
     const ONE: Self = 1.0;
 
     #[inline(always)]
@@ -28,6 +34,7 @@ impl Number for f32 {
 }
 
 impl Number for f64 {
+    type Vector<S: Simd> = S::F64;
     const ONE: Self = 1.0;
 
     #[inline(always)]
@@ -37,6 +44,7 @@ impl Number for f64 {
 }
 
 impl Number for i32 {
+    type Vector<S: Simd> = S::I32;
     const ONE: Self = 1;
 
     #[inline(always)]
@@ -46,6 +54,7 @@ impl Number for i32 {
 }
 
 impl Number for i64 {
+    type Vector<S: Simd> = S::I64;
     const ONE: Self = 1;
 
     #[inline(always)]
@@ -96,6 +105,18 @@ pub trait Vector: Copy {
     /// # Safety
     /// As for all methods.
     unsafe fn multiply_add(self, by: Self, plus: Self) -> Self;
+
+    /// The sum, lane by lane; integers wrap.
+    ///
+    /// # Safety
+    /// As for all methods.
+    unsafe fn plus(self, other: Self) -> Self;
+
+    /// Lanes below `low` become that, then those above `high` become that. What is no number stays.
+    ///
+    /// # Safety
+    /// As for all methods.
+    unsafe fn clamp(self, low: Self::Number, high: Self::Number) -> Self;
 
     /// The sum of the lanes, by halving.
     ///
@@ -166,13 +187,29 @@ impl<T: Number, const LANES: usize> Vector for Lanes<T, LANES> {
     unsafe fn multiply_add(self, by: Self, plus: Self) -> Self {
         Lanes(std::array::from_fn(|lane| self.0[lane].multiply_add(by.0[lane], plus.0[lane])))
     }
+
+    #[inline(always)]
+    unsafe fn plus(self, other: Self) -> Self {
+        Lanes(std::array::from_fn(|lane| self.0[lane].plus(other.0[lane])))
+    }
+
+    #[inline(always)]
+    unsafe fn clamp(self, low: T, high: T) -> Self {
+        Lanes(self.0.map(|x| if x < low { low } else { x }).map(|x| if x > high { high } else { x }))
+    }
 }
 
-/// Implements [`Vector`] by intrinsics. The masked load and store are given as closures over the pointer and count.
+/// Implements [`Vector`] by intrinsics: names of functions, and expressions of what a method is given.
 macro_rules! register {
-    ($(#[$meta:meta])* $name:ident: $inner:ty, $number:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident,
-        |$plus:ident, $left:ident, $right:ident| $fused:expr,
-        |$from:ident, $count:ident| $load_first:expr, |$to:ident, $value:ident, $number_of:ident| $store_first:expr) => {
+    ($(
+        $(#[$meta:meta])*
+        $name:ident: $inner:ty, $number:ty, $lanes:literal,
+        splat: $splat:ident, load: $load:ident, store: $store:ident, plus: $add:ident,
+        multiply_add: |$left:ident, $right:ident, $plus:ident| $fused:expr,
+        clamp: |$x:ident, $low:ident, $high:ident| $clamped:expr,
+        load_first: |$from:ident, $count:ident| $load_first:expr,
+        store_first: |$to:ident, $value:ident, $number_of:ident| $store_first:expr;
+    )*) => { $(
         $(#[$meta])*
         #[derive(Clone, Copy)]
         pub struct $name($inner);
@@ -218,96 +255,103 @@ macro_rules! register {
                 // SAFETY: the caller says that the machine has the instruction.
                 $name(unsafe { $fused })
             }
+
+            #[inline(always)]
+            unsafe fn plus(self, other: Self) -> Self {
+                // SAFETY: the caller says that the machine has the instruction.
+                $name(unsafe { $add(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            unsafe fn clamp(self, low: $number, high: $number) -> Self {
+                // SAFETY: the caller says that the machine has the instructions.
+                unsafe {
+                    let ($x, $low, $high) = (self.0, $splat(low), $splat(high));
+                    $name($clamped)
+                }
+            }
         }
-    };
+    )* };
 }
 
-#[cfg(target_arch = "x86_64")]
-pub use x86::*;
+pub(super) use register;
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::Vector;
-    use std::arch::x86_64::*;
+#[cfg(test)]
+mod tests {
+    use super::super::{Level, stamp};
+    use super::*;
 
-    register! {
-        /// Sixteen f32.
-        Zmm32: __m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
-        |plus, left, right| _mm512_fmadd_ps(left, right, plus),
-        |from, count| _mm512_maskz_loadu_ps((!0u32 >> (32 - count as u32)) as u16, from),
-        |to, value, count| _mm512_mask_storeu_ps(to, (!0u32 >> (32 - count as u32)) as u16, value)
-    }
-
-    register! {
-        /// Eight f64.
-        Zmm64: __m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd,
-        |plus, left, right| _mm512_fmadd_pd(left, right, plus),
-        |from, count| _mm512_maskz_loadu_pd((!0u32 >> (32 - count as u32)) as u8, from),
-        |to, value, count| _mm512_mask_storeu_pd(to, (!0u32 >> (32 - count as u32)) as u8, value)
-    }
-
-    register! {
-        /// Eight f32.
-        Ymm32: __m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
-        |plus, left, right| _mm256_fmadd_ps(left, right, plus),
-        |from, count| _mm256_maskload_ps(from, mask32(count)),
-        |to, value, count| _mm256_maskstore_ps(to, mask32(count), value)
-    }
-
-    register! {
-        /// Four f64.
-        Ymm64: __m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd,
-        |plus, left, right| _mm256_fmadd_pd(left, right, plus),
-        |from, count| _mm256_maskload_pd(from, mask64(count)),
-        |to, value, count| _mm256_maskstore_pd(to, mask64(count), value)
-    }
-
-    /// All ones in the first `count` of eight lanes.
+    /// Sums of products, clamped, of the first `count` numbers, a register at a time.
     #[inline(always)]
-    unsafe fn mask32(count: usize) -> __m256i {
-        // SAFETY: the caller is compiled for AVX2.
-        unsafe {
-            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+    unsafe fn clamped<V: Vector>(
+        a: &[V::Number],
+        b: &[V::Number],
+        out: &mut [V::Number],
+        (low, high): (V::Number, V::Number),
+    ) -> V::Number {
+        let mut total = V::Number::default();
+        for at in (0..a.len()).step_by(V::LANES) {
+            let count = (a.len() - at).min(V::LANES);
+            // SAFETY: so many numbers are left; the level is the caller's promise.
+            unsafe {
+                let full = count == V::LANES;
+                let load = |from: &[V::Number]| match full {
+                    true => V::load(from[at..].as_ptr()),
+                    false => V::load_first(from[at..].as_ptr(), count),
+                };
+                let (x, y) = (load(a), load(b));
+                let value = x.multiply_add(y, x.plus(y)).clamp(low, high);
+                match full {
+                    true => value.store(out[at..].as_mut_ptr()),
+                    false => value.store_first(out[at..].as_mut_ptr(), count),
+                }
+                total = total.plus(x.multiply_add(V::splat(V::Number::ONE), y).sum());
+            }
+        }
+        total
+    }
+
+    stamp! {
+        fn clamped_of<T: Number>(a: &[T], b: &[T], out: &mut [T], range: (T, T)) -> T
+            = clamped::<T::Vector<Here>>;
+    }
+
+    fn check<T: Number>(from: impl Fn(i8) -> T) {
+        for count in [1, 3, 4, 7, 8, 15, 16, 33] {
+            let numbers =
+                |step: usize| -> Vec<T> { (0..count).map(|at| from((at * step % 7) as i8 - 3)).collect() };
+            let (a, b, end) = (numbers(3), numbers(5), from(99));
+            let range = (from(-5), from(4));
+            let clamp = |x: T| if x < range.0 { range.0 } else { x };
+            let clamp = |x: T| if clamp(x) > range.1 { range.1 } else { clamp(x) };
+            let value = |(&x, &y): (&T, &T)| clamp(x.multiply_add(y, x.plus(y)));
+            let expected: Vec<T> = a.iter().zip(&b).map(value).chain([end]).collect();
+            let total = a.iter().chain(&b).fold(T::default(), |total, &x| total.plus(x));
+            for level in Level::all_here() {
+                let mut out = vec![end; count + 1];
+                // SAFETY: `at` gives a copy that this machine can run; all have so many numbers.
+                let sum = unsafe { clamped_of::<T>().at(level)(&a, &b, &mut out, range) };
+                assert_eq!(out, expected, "{count} at {}", level.name());
+                assert_eq!(sum, total, "{count} at {}", level.name());
+            }
         }
     }
 
-    /// All ones in the first `count` of four lanes.
-    #[inline(always)]
-    unsafe fn mask64(count: usize) -> __m256i {
-        // SAFETY: the caller is compiled for AVX2.
-        unsafe { _mm256_cmpgt_epi64(_mm256_set1_epi64x(count as i64), _mm256_setr_epi64x(0, 1, 2, 3)) }
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-pub use arm::*;
-
-#[cfg(target_arch = "aarch64")]
-mod arm {
-    use super::{Lanes, Vector};
-    use std::arch::aarch64::*;
-
-    register! {
-        /// Four f32.
-        Neon32: float32x4_t, f32, 4, vdupq_n_f32, vld1q_f32, vst1q_f32,
-        |plus, left, right| vfmaq_f32(plus, left, right),
-        |from, count| vld1q_f32(std::mem::transmute::<Lanes<f32, 4>, [f32; 4]>(Lanes::load_first(from, count)).as_ptr()),
-        |to, value, count| {
-            let mut lanes = [0f32; 4];
-            vst1q_f32(lanes.as_mut_ptr(), value);
-            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count)
-        }
+    #[test]
+    fn registers_of_every_level_and_type_do_what_numbers_do() {
+        check(f32::from);
+        check(f64::from);
+        check(i32::from);
+        check(i64::from);
     }
 
-    register! {
-        /// Two f64.
-        Neon64: float64x2_t, f64, 2, vdupq_n_f64, vld1q_f64, vst1q_f64,
-        |plus, left, right| vfmaq_f64(plus, left, right),
-        |from, count| vld1q_f64(std::mem::transmute::<Lanes<f64, 2>, [f64; 2]>(Lanes::load_first(from, count)).as_ptr()),
-        |to, value, count| {
-            let mut lanes = [0f64; 2];
-            vst1q_f64(lanes.as_mut_ptr(), value);
-            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count)
+    #[test]
+    fn what_is_no_number_is_not_clamped() {
+        for level in Level::all_here() {
+            let (a, mut out) = ([f32::NAN, -0.0, f32::INFINITY], [0.0; 3]);
+            // SAFETY: as above.
+            unsafe { clamped_of::<f32>().at(level)(&a, &[0.0, -0.0, 1.0], &mut out, (-1.0, 1.0)) };
+            assert!(out[0].is_nan() && out[1..] == [0.0, 1.0], "{out:?} at {}", level.name());
         }
     }
 }

@@ -1,0 +1,26 @@
+//! What a kernel is once it is ready to run. A file of its own, so that kernels know nothing of what chooses among them.
+
+use kiln_ir::Result;
+
+use super::bases::Bases;
+
+/// A kernel that is ready to run. It follows the pointers it is given: whoever calls it checked the program it was made
+/// from, and gives bases for that program which nothing else uses meanwhile.
+pub(crate) type Call = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
+
+/// A kernel's calls.
+pub(crate) struct Prepared {
+    /// Makes ready what the kernel keeps of an operand that stays the same: called before the first run, and whenever
+    /// that operand is another.
+    pub(crate) arrange: Option<Call>,
+    /// How many bytes that takes.
+    pub(crate) kept: usize,
+    /// Does the work.
+    pub(crate) run: Call,
+}
+
+impl From<Call> for Prepared {
+    fn from(run: Call) -> Prepared {
+        Prepared { arrange: None, kept: 0, run }
+    }
+}

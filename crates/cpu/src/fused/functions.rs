@@ -1,0 +1,231 @@
+//! What the loops do with each lane: the operations of a program, and what is made of two of them at once.
+
+use super::loops::{Function, Lane};
+use super::math;
+use crate::simd::{Portable, Simd};
+
+/// What all numbers can do, with the meaning the graph's operations give it.
+pub(super) trait Number: Lane {
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    fn div(self, other: Self) -> Self;
+    fn rem(self, other: Self) -> Self;
+    fn pow(self, other: Self) -> Self;
+    fn larger(self, other: Self) -> Self;
+    fn smaller(self, other: Self) -> Self;
+    fn neg(self) -> Self;
+    fn abs(self) -> Self;
+    fn sign(self) -> Self;
+    fn relu(self) -> Self;
+}
+
+macro_rules! floats {
+    ($($lane:ty)*) => {$(
+        impl Number for $lane {
+            #[inline(always)]
+            fn add(self, other: Self) -> Self { self + other }
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self { self - other }
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self { self * other }
+            #[inline(always)]
+            fn div(self, other: Self) -> Self { self / other }
+            #[inline(always)]
+            fn rem(self, other: Self) -> Self { self % other }
+            #[inline(always)]
+            fn pow(self, other: Self) -> Self { self.powf(other) }
+            #[inline(always)]
+            fn larger(self, other: Self) -> Self {
+                // One choice; two aren't made vector code everywhere.
+                if (self > other) | self.is_nan() { self } else { other }
+            }
+            #[inline(always)]
+            fn smaller(self, other: Self) -> Self {
+                if (self < other) | self.is_nan() { self } else { other }
+            }
+            #[inline(always)]
+            fn neg(self) -> Self { -self }
+            #[inline(always)]
+            fn abs(self) -> Self { <$lane>::abs(self) }
+            #[inline(always)]
+            fn sign(self) -> Self {
+                let sign = if self > 0.0 { 1.0 } else if self < 0.0 { -1.0 } else { 0.0 };
+                if self.is_nan() { self } else { sign }
+            }
+            #[inline(always)]
+            fn relu(self) -> Self { if self < 0.0 { 0.0 } else { self } }
+        }
+    )*};
+}
+
+macro_rules! integers {
+    ($($lane:ty)*) => {$(
+        impl Number for $lane {
+            #[inline(always)]
+            fn add(self, other: Self) -> Self { self.wrapping_add(other) }
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self { self.wrapping_sub(other) }
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self { self.wrapping_mul(other) }
+            #[inline(always)]
+            fn div(self, other: Self) -> Self { if other == 0 { 0 } else { self.wrapping_div(other) } }
+            #[inline(always)]
+            fn rem(self, other: Self) -> Self { if other == 0 { 0 } else { self.wrapping_rem(other) } }
+            #[inline(always)]
+            fn pow(self, other: Self) -> Self {
+                if other < 0 { return 0; }
+                let (mut base, mut rest, mut result) = (self, other, 1);
+                while rest > 0 {
+                    if rest & 1 == 1 { result = Number::mul(result, base); }
+                    base = base.wrapping_mul(base);
+                    rest >>= 1;
+                }
+                result
+            }
+            #[inline(always)]
+            fn larger(self, other: Self) -> Self { self.max(other) }
+            #[inline(always)]
+            fn smaller(self, other: Self) -> Self { self.min(other) }
+            #[inline(always)]
+            fn neg(self) -> Self { self.wrapping_neg() }
+            #[inline(always)]
+            fn abs(self) -> Self { self.wrapping_abs() }
+            #[inline(always)]
+            fn sign(self) -> Self { self.signum() }
+            #[inline(always)]
+            fn relu(self) -> Self { self.max(0) }
+        }
+    )*};
+}
+
+floats!(f32 f64);
+integers!(i32 i64);
+
+/// Defines functions of lanes; the operands that a body doesn't name aren't used.
+macro_rules! functions {
+    ($($name:ident<$($generic:ident: $bound:ident)?>($a:ty, $b:ty, $c:ty) -> $out:ty = |$x:ident, $y:ident, $z:ident| $body:expr;)*) => {$(
+        pub(super) struct $name$(<$generic>(std::marker::PhantomData<$generic>))?;
+        impl$(<$generic: $bound>)? Function for $name$(<$generic>)? {
+            type A = $a;
+            type B = $b;
+            type C = $c;
+            type Out = $out;
+            #[inline(always)]
+            fn call<S: Simd>($x: $a, $y: $b, $z: $c) -> $out { $body }
+        }
+    )*};
+}
+
+functions! {
+    Add<T: Number>(T, T, T) -> T = |x, y, _z| x.add(y);
+    Sub<T: Number>(T, T, T) -> T = |x, y, _z| x.sub(y);
+    Mul<T: Number>(T, T, T) -> T = |x, y, _z| x.mul(y);
+    Div<T: Number>(T, T, T) -> T = |x, y, _z| x.div(y);
+    Rem<T: Number>(T, T, T) -> T = |x, y, _z| x.rem(y);
+    Pow<T: Number>(T, T, T) -> T = |x, y, _z| x.pow(y);
+    Larger<T: Number>(T, T, T) -> T = |x, y, _z| x.larger(y);
+    Smaller<T: Number>(T, T, T) -> T = |x, y, _z| x.smaller(y);
+    Less<T: Number>(T, T, T) -> i32 = |x, y, _z| i32::from(x < y);
+    LessOrEqual<T: Number>(T, T, T) -> i32 = |x, y, _z| i32::from(x <= y);
+    Equal<T: Number>(T, T, T) -> i32 = |x, y, _z| i32::from(x == y);
+    Unequal<T: Number>(T, T, T) -> i32 = |x, y, _z| i32::from(x != y);
+    Neg<T: Number>(T, T, T) -> T = |x, _y, _z| x.neg();
+    Abs<T: Number>(T, T, T) -> T = |x, _y, _z| x.abs();
+    Sign<T: Number>(T, T, T) -> T = |x, _y, _z| x.sign();
+    Relu<T: Number>(T, T, T) -> T = |x, _y, _z| x.relu();
+    Copy_<T: Lane>(T, T, T) -> T = |x, _y, _z| x;
+    Select<T: Lane>(i32, T, T) -> T = |x, y, z| if x != 0 { y } else { z };
+    MulAdd<>(f32, f32, f32) -> f32 = |x, y, z| math::ma::<S>(x, y, z);
+    MulSub<>(f32, f32, f32) -> f32 = |x, y, z| math::ma::<S>(x, y, -z);
+    SubMul<>(f32, f32, f32) -> f32 = |x, y, z| math::ma::<S>(-x, y, z);
+    AddRelu<>(f32, f32, f32) -> f32 = |x, y, _z| (x + y).relu();
+    And32<>(i32, i32, i32) -> i32 = |x, y, _z| x & y;
+    Or32<>(i32, i32, i32) -> i32 = |x, y, _z| x | y;
+    Xor32<>(i32, i32, i32) -> i32 = |x, y, _z| x ^ y;
+    And64<>(i64, i64, i64) -> i64 = |x, y, _z| x & y;
+    Or64<>(i64, i64, i64) -> i64 = |x, y, _z| x | y;
+    Xor64<>(i64, i64, i64) -> i64 = |x, y, _z| x ^ y;
+    Not<>(i32, i32, i32) -> i32 = |x, _y, _z| x ^ 1;
+    Random<>(i64, i64, i64) -> f32 = |x, y, _z| kiln_ir::random::uniform(x, y);
+
+    Exp<>(f32, f32, f32) -> f32 = |x, _y, _z| math::exp::<S>(x);
+    ExpM1<>(f32, f32, f32) -> f32 = |x, _y, _z| math::exp_m1::<S>(x);
+    Ln<>(f32, f32, f32) -> f32 = |x, _y, _z| math::ln::<S>(x);
+    Ln1p<>(f32, f32, f32) -> f32 = |x, _y, _z| math::ln_1p::<S>(x);
+    Tanh<>(f32, f32, f32) -> f32 = |x, _y, _z| math::tanh::<S>(x);
+    Sigmoid<>(f32, f32, f32) -> f32 = |x, _y, _z| math::sigmoid::<S>(x);
+    Erf<>(f32, f32, f32) -> f32 = |x, _y, _z| math::erf::<S>(x);
+    Sqrt<>(f32, f32, f32) -> f32 = |x, _y, _z| x.sqrt();
+    Rsqrt<>(f32, f32, f32) -> f32 = |x, _y, _z| 1.0 / x.sqrt();
+    Recip<>(f32, f32, f32) -> f32 = |x, _y, _z| 1.0 / x;
+    Floor<>(f32, f32, f32) -> f32 = |x, _y, _z| x.floor();
+    Ceil<>(f32, f32, f32) -> f32 = |x, _y, _z| x.ceil();
+    Round<>(f32, f32, f32) -> f32 = |x, _y, _z| x.round_ties_even();
+
+    ExpDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.exp();
+    ExpM1Double<>(f64, f64, f64) -> f64 = |x, _y, _z| x.exp_m1();
+    LnDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ln();
+    Ln1pDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ln_1p();
+    TanhDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.tanh();
+    SigmoidDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / (1.0 + (-x).exp());
+    ErfDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| kiln_ir::eval::erf(x);
+    SinDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.sin();
+    CosDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.cos();
+    SqrtDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.sqrt();
+    RsqrtDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / x.sqrt();
+    RecipDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / x;
+    FloorDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.floor();
+    CeilDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ceil();
+    RoundDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.round_ties_even();
+
+    WrapU8<>(i32, i32, i32) -> i32 = |x, _y, _z| x & 0xff;
+    WrapU16<>(i32, i32, i32) -> i32 = |x, _y, _z| x & 0xffff;
+    HalfRound<>(f32, f32, f32) -> f32 = |x, _y, _z| math::half_round(x);
+    BrainRound<>(f32, f32, f32) -> f32 = |x, _y, _z| kiln_ir::half::bf16::from_f32(x).to_f32();
+    SingleToDouble<>(f32, f32, f32) -> f64 = |x, _y, _z| f64::from(x);
+    SingleToLong<>(f32, f32, f32) -> i64 = |x, _y, _z| x as i64;
+    SingleToInt<>(f32, f32, f32) -> i32 = |x, _y, _z| x as i64 as i32;
+    SingleToBool<>(f32, f32, f32) -> i32 = |x, _y, _z| i32::from(x != 0.0);
+    DoubleToSingle<>(f64, f64, f64) -> f32 = |x, _y, _z| x as f32;
+    DoubleToLong<>(f64, f64, f64) -> i64 = |x, _y, _z| x as i64;
+    DoubleToInt<>(f64, f64, f64) -> i32 = |x, _y, _z| x as i64 as i32;
+    DoubleToBool<>(f64, f64, f64) -> i32 = |x, _y, _z| i32::from(x != 0.0);
+    LongToSingle<>(i64, i64, i64) -> f32 = |x, _y, _z| x as f32;
+    LongToDouble<>(i64, i64, i64) -> f64 = |x, _y, _z| x as f64;
+    LongToInt<>(i64, i64, i64) -> i32 = |x, _y, _z| x as i32;
+    LongToBool<>(i64, i64, i64) -> i32 = |x, _y, _z| i32::from(x != 0);
+    IntToSingle<>(i32, i32, i32) -> f32 = |x, _y, _z| x as f32;
+    IntToDouble<>(i32, i32, i32) -> f64 = |x, _y, _z| f64::from(x);
+    IntToLong<>(i32, i32, i32) -> i64 = |x, _y, _z| i64::from(x);
+    IntToBool<>(i32, i32, i32) -> i32 = |x, _y, _z| i32::from(x != 0);
+}
+
+/// A function of an angle: of large ones the standard library's.
+macro_rules! angles {
+    ($($name:ident = $function:ident;)*) => {$(
+        pub(super) struct $name;
+        impl Function for $name {
+            type A = f32;
+            type B = f32;
+            type C = f32;
+            type Out = f32;
+            #[inline(always)]
+            fn call<S: Simd>(x: f32, _: f32, _: f32) -> f32 {
+                math::$function::<S>(x)
+            }
+            #[inline(always)]
+            fn is_rare(x: f32) -> bool {
+                (x.abs() > math::FAST_ANGLE) | x.is_nan()
+            }
+            fn call_rarely(x: f32, _: f32, _: f32) -> f32 {
+                if x.abs() <= math::FAST_ANGLE { math::$function::<Portable>(x) } else { x.$function() }
+            }
+        }
+    )*};
+}
+
+angles! {
+    Sin = sin;
+    Cos = cos;
+}

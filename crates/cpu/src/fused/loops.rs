@@ -1,0 +1,177 @@
+//! The loops of the block interpreter: one for each function and lane type, compiled for every level of the processor.
+//!
+//! A loop reads a chunk of lanes before it writes it, so the result may go exactly where an operand is.
+
+use crate::simd::{Level, Portable, Simd, one_chunk_at_a_time, stamp};
+
+/// A number type that registers hold.
+pub(super) trait Lane: Copy + Default + PartialOrd + Send + Sync + 'static {}
+impl Lane for f32 {}
+impl Lane for f64 {}
+impl Lane for i32 {}
+impl Lane for i64 {}
+
+/// A loop over up to three operands: result, operands, how many lanes. Operands that are one value for all lanes are read
+/// at their first lane only.
+pub(super) type Loop = unsafe fn(*mut u8, *const u8, *const u8, *const u8, usize);
+
+/// What a loop does with each lane.
+pub(super) trait Function {
+    type A: Lane;
+    type B: Lane;
+    type C: Lane;
+    type Out: Lane;
+    fn call<S: Simd>(a: Self::A, b: Self::B, c: Self::C) -> Self::Out;
+
+    /// Whether a lane is one of the few that `call` isn't made for. A chunk with such a lane is computed by
+    /// [`Function::call_rarely`], so that the others are free of branches.
+    #[inline(always)]
+    fn is_rare(_: Self::A) -> bool {
+        false
+    }
+
+    /// What becomes of a lane in such a chunk.
+    #[inline(always)]
+    fn call_rarely(a: Self::A, b: Self::B, c: Self::C) -> Self::Out {
+        Self::call::<Portable>(a, b, c)
+    }
+}
+
+/// Lanes that are read, computed and written together.
+const CHUNK: usize = 16;
+/// The most lanes of a line that are folded side by side.
+const SIDE_BY_SIDE: usize = 128;
+
+stamp! {
+    fn lanes_of<F: Function>[const ONE_A: bool, const ONE_B: bool, const ONE_C: bool](
+        out: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize,
+    ) = lanes::<Here, F, ONE_A, ONE_B, ONE_C>;
+}
+
+stamp! {
+    fn line_of<T: Lane, F: Function<A = T, B = T, C = T, Out = T>>(
+        out: *mut u8, a: *const u8, _b: *const u8, _c: *const u8, n: usize,
+    ) = line::<Here, T, F>;
+}
+
+/// The loop of `F`; `ONE_A` and so on say which operands are one value for all lanes.
+///
+/// # Safety
+/// The processor has the level's features; `n` lanes of the result and of each operand are there (one of those that are
+/// one value), and the result is apart from an operand or exactly on it.
+#[inline(always)]
+unsafe fn lanes<S: Simd, F: Function, const ONE_A: bool, const ONE_B: bool, const ONE_C: bool>(
+    out: *mut u8,
+    a: *const u8,
+    b: *const u8,
+    c: *const u8,
+    n: usize,
+) {
+    let (out, a, b, c) = (out.cast::<F::Out>(), a.cast::<F::A>(), b.cast::<F::B>(), c.cast::<F::C>());
+    // SAFETY: lanes below `n` are there, by the caller's promise; chunks end before it.
+    unsafe {
+        let (one_a, one_b, one_c) = (a.read_unaligned(), b.read_unaligned(), c.read_unaligned());
+        let mut i = 0;
+        while i + CHUNK <= n {
+            one_chunk_at_a_time();
+            let x = if ONE_A { [one_a; CHUNK] } else { a.add(i).cast::<[F::A; CHUNK]>().read_unaligned() };
+            let y = if ONE_B { [one_b; CHUNK] } else { b.add(i).cast::<[F::B; CHUNK]>().read_unaligned() };
+            let z = if ONE_C { [one_c; CHUNK] } else { c.add(i).cast::<[F::C; CHUNK]>().read_unaligned() };
+            let mut r = [F::Out::default(); CHUNK];
+            let mut rare = false;
+            for lane in 0..CHUNK {
+                rare |= F::is_rare(x[lane]);
+            }
+            if rare {
+                for lane in 0..CHUNK {
+                    r[lane] = F::call_rarely(x[lane], y[lane], z[lane]);
+                }
+            } else {
+                for lane in 0..CHUNK {
+                    r[lane] = F::call::<S>(x[lane], y[lane], z[lane]);
+                }
+            }
+            out.add(i).cast::<[F::Out; CHUNK]>().write_unaligned(r);
+            i += CHUNK;
+        }
+        while i < n {
+            let x = if ONE_A { one_a } else { a.add(i).read_unaligned() };
+            let y = if ONE_B { one_b } else { b.add(i).read_unaligned() };
+            let z = if ONE_C { one_c } else { c.add(i).read_unaligned() };
+            let rare = F::is_rare(x);
+            let value = if rare { F::call_rarely(x, y, z) } else { F::call::<S>(x, y, z) };
+            out.add(i).write_unaligned(value);
+            i += 1;
+        }
+    }
+}
+
+/// Folds `n` lanes, at least one, to a single one: many side by side, then these by halves, then the rest in order. The
+/// sums live in memory between the loops; kept in registers, comparisons aren't made vector code.
+///
+/// # Safety
+/// As [`lanes`]; the function takes and gives one lane type.
+#[inline(always)]
+unsafe fn line<S: Simd, T: Lane, F: Function<A = T, B = T, C = T, Out = T>>(
+    out: *mut u8,
+    a: *const u8,
+    _: *const u8,
+    _: *const u8,
+    n: usize,
+) {
+    let a = a.cast::<T>();
+    let lanes = lanes_of::<F, false, false, true>().of::<S>();
+    // SAFETY: lanes below `n` are there, by the caller's promise, and the sums are this function's.
+    unsafe {
+        let side_by_side = if n >= 2 * CHUNK { (1 << (n / 2).ilog2()).min(SIDE_BY_SIDE) } else { 1 };
+        let mut i = side_by_side;
+        let mut sums = [T::default(); SIDE_BY_SIDE];
+        std::ptr::copy_nonoverlapping(a, sums.as_mut_ptr(), i);
+        let start = sums.as_mut_ptr().cast::<u8>();
+        while i + side_by_side <= n && side_by_side > 1 {
+            lanes(start, start, a.add(i).cast(), start, side_by_side);
+            i += side_by_side;
+        }
+        let mut width = side_by_side / 2;
+        while width > 0 {
+            let upper = sums.as_ptr().add(width).cast();
+            lanes(start, start, upper, start, width);
+            width /= 2;
+        }
+        let mut sum = sums[0];
+        while i < n {
+            sum = F::call::<S>(sum, a.add(i).read_unaligned(), sum);
+            i += 1;
+        }
+        out.cast::<T>().write_unaligned(sum);
+    }
+}
+
+/// The loop of a function of one operand.
+pub(super) fn of_one<F: Function>(level: Level) -> Loop {
+    lanes_of::<F, false, true, true>().at(level)
+}
+
+/// The loop of a function of two operands; `one` says which are one value.
+pub(super) fn of_two<F: Function>(level: Level, one: [bool; 2]) -> Loop {
+    match one {
+        [true, false] => lanes_of::<F, true, false, true>().at(level),
+        [false, true] => lanes_of::<F, false, true, true>().at(level),
+        _ => lanes_of::<F, false, false, true>().at(level),
+    }
+}
+
+/// The loop of a function of three operands; the first is never one value unless all are.
+pub(super) fn of_three<F: Function>(level: Level, one: [bool; 3]) -> Loop {
+    match one {
+        [_, true, false] => lanes_of::<F, false, true, false>().at(level),
+        [_, false, true] => lanes_of::<F, false, false, true>().at(level),
+        [false, true, true] => lanes_of::<F, false, true, true>().at(level),
+        _ => lanes_of::<F, false, false, false>().at(level),
+    }
+}
+
+/// The loop that folds a run of lanes to one by a function.
+pub(super) fn fold_of<T: Lane, F: Function<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
+    line_of::<T, F>().at(level)
+}

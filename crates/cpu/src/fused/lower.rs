@@ -1,0 +1,382 @@
+//! From the instructions of a kernel to steps over tiles.
+
+use std::collections::HashMap;
+
+use kiln_compile::program::{Fused, Operation, View};
+use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
+use kiln_ir::{DType, Scalar};
+
+use super::loops::Loop;
+use super::ops::{self, LaneType, Product};
+use super::steps::{Along, Class, Fold, Pass, Step, Target, Value, Walk};
+use super::transfer;
+use crate::simd::Level;
+
+/// What is known while steps are chosen.
+pub(super) struct Builder<'a> {
+    pub(super) fused: &'a Fused,
+    pub(super) level: Level,
+    pub(super) in_rows: bool,
+    pub(super) several: bool,
+    pub(super) columns_fold: bool,
+    pub(super) row_loops: &'a [usize],
+    pub(super) group_loops: &'a [usize],
+    pub(super) loads: Vec<Walk>,
+    pub(super) values: Vec<Value>,
+    pub(super) classes: Vec<Class>,
+    /// How many reductions come before a value.
+    pub(super) levels: Vec<usize>,
+    pub(super) literals: Vec<(usize, [u8; 8])>,
+    pub(super) folds: Vec<Fold>,
+    /// In this pass, values that were repeated for several rows, and the register number of that.
+    pub(super) spread: HashMap<usize, usize>,
+    /// How often each value is used.
+    pub(super) uses: Vec<usize>,
+}
+
+impl Builder<'_> {
+    /// What each value moves along, and whether it is kept.
+    pub(super) fn classify(&mut self) {
+        for (position, instruction) in self.fused.body.iter().enumerate() {
+            let operands = instruction.operation.operands();
+            let mut class = operands.iter().fold(Class::ONE, |class, &o| class.or(self.classes[o]));
+            match instruction.operation {
+                Operation::Load(load) => {
+                    let walk = &self.loads[load];
+                    let rows = self.several && walk.rows.iter().any(|&s| s != 0);
+                    class = Class { rows, columns: walk.column != 0 };
+                }
+                Operation::Accumulator => class = self.full(),
+                Operation::Index(d) => {
+                    let last = d + 1 == self.fused.loops.len();
+                    class = Class { rows: self.several && self.row_loops.contains(&d), columns: last };
+                }
+                Operation::Literal(scalar) => {
+                    self.literals.push((position, lane_bytes(scalar, instruction.dtype)))
+                }
+                Operation::Reduce(op, _) => {
+                    class = match (self.in_rows, self.columns_fold) {
+                        (true, _) => Class { rows: self.several, columns: false },
+                        (false, true) => Class::ONE,
+                        (false, false) => Class { rows: false, columns: true },
+                    };
+                    let lane = LaneType::of(instruction.dtype);
+                    self.folds.push(Fold {
+                        into: ops::fold(op, lane, self.level),
+                        line: ops::fold_line(op, lane, self.level),
+                        lane,
+                        neutral: neutral(op, instruction.dtype),
+                        value: position,
+                    });
+                }
+                Operation::Unary(..) | Operation::Binary(..) | Operation::Cast(_) | Operation::Select(..) => {
+                }
+            }
+            if instruction.full && !self.in_rows {
+                // What is asked for at every point of a fold is given at every point.
+                if let Operation::Cast(_) = instruction.operation {
+                    class = self.full();
+                }
+            }
+            self.classes[position] = class;
+            self.values[position].kept = !self.in_rows && !instruction.full && !self.is_leaf(position);
+        }
+    }
+
+    /// The class of what moves along everything.
+    fn full(&self) -> Class {
+        Class { rows: self.several, columns: true }
+    }
+
+    /// Loads, literals and indices are cheap enough to be made anew in every tile.
+    fn is_leaf(&self, position: usize) -> bool {
+        matches!(
+            self.fused.body[position].operation,
+            Operation::Load(_) | Operation::Literal(_) | Operation::Index(_) | Operation::Accumulator
+        )
+    }
+
+    /// The passes over the tiles.
+    pub(super) fn passes(&mut self, walk: impl Fn(&View) -> Walk) -> Vec<Pass> {
+        let body = &self.fused.body;
+        let last = if self.in_rows { 0 } else { self.levels.iter().copied().max().unwrap_or(0) };
+        let mut passes = Vec::new();
+        for level in 0..=last {
+            let mut pass = Pass::default();
+            self.spread.clear();
+            if !self.in_rows {
+                let mut done = vec![false; body.len()];
+                for position in 0..body.len() {
+                    let reduce = matches!(body[position].operation, Operation::Reduce(..));
+                    if self.values[position].kept && self.levels[position] == level && !reduce {
+                        self.need(position, &mut done, &mut pass.kept, level, true);
+                    }
+                }
+            }
+            let mut done = vec![false; body.len()];
+            let mut folds = Vec::new();
+            for position in 0..body.len() {
+                if let Operation::Reduce(_, from) = body[position].operation
+                    && !self.in_rows
+                    && self.levels[from] == level
+                {
+                    self.need(from, &mut done, &mut pass.tiles, level, false);
+                    let fold = self.folds.iter().position(|fold| fold.value == position).unwrap_or(0);
+                    let from = self.whole(from, &mut pass.tiles);
+                    pass.tiles.push(Step::Accumulate { fold, from });
+                    folds.push(fold);
+                }
+            }
+            pass.folds = folds;
+            for store in &self.fused.stores {
+                let value = store.value;
+                if !self.in_rows && self.levels[value] != level {
+                    continue;
+                }
+                let kept = !self.in_rows && !body[value].full;
+                if kept {
+                    if self.is_leaf(value) {
+                        let mut done = vec![false; body.len()];
+                        self.need(value, &mut done, &mut pass.kept, level, true);
+                    }
+                } else {
+                    self.need(value, &mut done, &mut pass.tiles, level, false);
+                }
+                let class = self.classes[value];
+                let target = Target { walk: walk(&store.view), value, class, direct: false };
+                if kept { pass.kept_stores.push(target) } else { pass.stores.push(target) }
+            }
+            self.mark_direct(&mut pass);
+            passes.push(pass);
+        }
+        passes
+    }
+
+    /// Puts the steps that make a value at the end of the list, operands first.
+    fn need(&mut self, position: usize, done: &mut [bool], steps: &mut Vec<Step>, level: usize, kept: bool) {
+        if done[position] {
+            return;
+        }
+        done[position] = true;
+        let instruction = &self.fused.body[position];
+        // A kept value is made between the passes, a fold at the end of one; who comes later finds it there.
+        let folded = matches!(instruction.operation, Operation::Reduce(..)) && !self.in_rows;
+        if folded || (self.values[position].kept && (!kept || self.levels[position] != level)) {
+            return;
+        }
+        for operand in instruction.operation.operands() {
+            self.need(operand, done, steps, level, kept);
+        }
+        let class = self.classes[position];
+        let lane = LaneType::of(instruction.dtype);
+        let (level, value) = (self.level, position);
+        let run = |run: Loop, operands: [usize; 3]| Step::Run { run, value, operands, class, sum: false };
+        match instruction.operation {
+            Operation::Load(load) => steps.push(Step::Load { load, value, class }),
+            Operation::Accumulator => steps.push(Step::Accumulator { value }),
+            Operation::Literal(_) => {}
+            Operation::Index(d) => {
+                let along = match (
+                    self.row_loops.iter().position(|&r| r == d),
+                    self.group_loops.iter().position(|&g| g == d),
+                ) {
+                    (Some(row), _) => Along::Row(row),
+                    (_, Some(group)) => Along::Group(group),
+                    _ => Along::Column,
+                };
+                steps.push(Step::Index { value, along, class, dtype: instruction.dtype });
+            }
+            Operation::Unary(op, a) => {
+                if op == UnaryOp::Relu
+                    && lane == LaneType::Single
+                    && let Some(Step::Run { operands: [x, y, _], value: sum, sum: true, .. }) = steps.last()
+                    && *sum == a
+                    && self.uses[a] == 1
+                {
+                    let operands = [*x, *y, *x];
+                    let one = [self.is_one(operands[0], class), self.is_one(operands[1], class)];
+                    steps.pop();
+                    steps.push(run(ops::add_relu(level, one), operands));
+                    return;
+                }
+                steps.push(run(ops::unary(op, lane, level), [a, a, a]));
+                self.wrap(instruction.dtype, value, class, steps);
+            }
+            Operation::Cast(a) => {
+                let from = self.fused.body[a].dtype;
+                let mut source = if self.classes[a] == class { a } else { self.spread_to(a, class, steps) };
+                for cast in ops::cast(from, instruction.dtype, level) {
+                    steps.push(run(cast, [source; 3]));
+                    source = value;
+                }
+            }
+            Operation::Binary(op, a, b) => {
+                let (x, y) = (self.operand(a, class, steps), self.operand(b, class, steps));
+                if let Some((product, operands)) = self.product(op, lane, [x, y], class, steps) {
+                    let one = operands.map(|operand| self.is_one(operand, class));
+                    steps.push(run(ops::product(product, level, one), operands));
+                    return;
+                }
+                let from = LaneType::of(self.fused.body[a].dtype);
+                let one = [self.is_one(x, class), self.is_one(y, class)];
+                let (run, operands) = (ops::binary(op, from, level, one), [x, y, x]);
+                steps.push(Step::Run { run, value, operands, class, sum: op == BinaryOp::Add });
+                self.wrap(instruction.dtype, value, class, steps);
+            }
+            Operation::Select(a, b, c) => {
+                let x = if self.classes[a] == class { a } else { self.spread_to(a, class, steps) };
+                let (y, z) = (self.operand(b, class, steps), self.operand(c, class, steps));
+                let one = [false, self.is_one(y, class), self.is_one(z, class)];
+                steps.push(run(ops::select(lane, level, one), [x, y, z]));
+            }
+            Operation::Reduce(op, a) => {
+                // Only rows are folded by a step; other folds are accumulated.
+                let from = self.whole(a, steps);
+                steps.push(Step::FoldRows { line: ops::fold_line(op, lane, level), value, from });
+            }
+        }
+    }
+
+    /// Takes back the step of a product that only this sum or difference uses, for one loop to do both.
+    fn product(
+        &self,
+        op: BinaryOp,
+        lane: LaneType,
+        [x, y]: [usize; 2],
+        class: Class,
+        steps: &mut Vec<Step>,
+    ) -> Option<(Product, [usize; 3])> {
+        if lane != LaneType::Single || !matches!(op, BinaryOp::Add | BinaryOp::Sub) {
+            return None;
+        }
+        let takes = |value: usize, steps: &[Step]| -> Option<(usize, [usize; 2])> {
+            let body = self.fused.body.get(value)?;
+            let Operation::Binary(BinaryOp::Mul, ..) = body.operation else { return None };
+            if self.uses[value] != 1 || self.classes[value] != class {
+                return None;
+            }
+            let at = steps.iter().rposition(|step| step.result() == Some(value))?;
+            match steps[at] {
+                Step::Run { operands: [a, b, _], .. } => Some((at, [a, b])),
+                _ => None,
+            }
+        };
+        let (kind, at, [a, b], other) = if let Some((at, factors)) = takes(x, steps) {
+            (if op == BinaryOp::Add { Product::Plus } else { Product::Minus }, at, factors, y)
+        } else {
+            let (at, factors) = takes(y, steps)?;
+            (if op == BinaryOp::Add { Product::Plus } else { Product::From }, at, factors, x)
+        };
+        let (a, b) = if self.is_one(a, class) { (b, a) } else { (a, b) };
+        if self.is_one(a, class) {
+            return None;
+        }
+        steps.remove(at);
+        Some((kind, [a, b, other]))
+    }
+
+    /// Narrow integers wrap after arithmetic.
+    fn wrap(&self, dtype: DType, value: usize, class: Class, steps: &mut Vec<Step>) {
+        if matches!(dtype, DType::U8 | DType::U16)
+            && let Some(run) = ops::narrow(dtype, self.level)
+        {
+            steps.push(Step::Run { run, value, operands: [value; 3], class, sum: false });
+        }
+    }
+
+    /// The operand as it is where its class fits (or it is one value), else repeated.
+    fn operand(&mut self, position: usize, class: Class, steps: &mut Vec<Step>) -> usize {
+        let own = self.classes[position];
+        if own == class || own == Class::ONE { position } else { self.spread_to(position, class, steps) }
+    }
+
+    fn is_one(&self, value: usize, class: Class) -> bool {
+        self.classes[value] == Class::ONE && class != Class::ONE
+    }
+
+    /// A value for each point of the tile.
+    fn whole(&mut self, position: usize, steps: &mut Vec<Step>) -> usize {
+        let class = self.full();
+        if self.classes[position] == class { position } else { self.spread_to(position, class, steps) }
+    }
+
+    fn spread_to(&mut self, from: usize, class: Class, steps: &mut Vec<Step>) -> usize {
+        if let Some(&value) = self.spread.get(&from)
+            && self.classes[value] == class
+        {
+            return value;
+        }
+        let value = self.values.len();
+        self.values.push(Value { lane: self.values[from].lane, register: 0, kept: false });
+        self.classes.push(class);
+        self.levels.push(0);
+        steps.push(Step::Spread { value, from, class });
+        self.spread.insert(from, value);
+        value
+    }
+
+    /// A value may be computed in the memory it is stored to if that memory isn't read afterwards.
+    fn mark_direct(&mut self, pass: &mut Pass) {
+        let loaded: Vec<(usize, usize)> = pass
+            .tiles
+            .iter()
+            .filter_map(|step| match step {
+                Step::Load { load, value, .. } => Some((*value, *load)),
+                _ => None,
+            })
+            .collect();
+        let overwritten =
+            |load: usize, loads: &[Walk]| pass.stores.iter().any(|t| t.walk.may_be(&loads[load]));
+        for &(value, load) in &loaded {
+            let stored = pass.stores.iter().any(|target| target.value == value);
+            self.loads[load].copied |= stored && overwritten(load, &self.loads);
+        }
+        let direct: Vec<bool> = pass
+            .stores
+            .iter()
+            .map(|target| {
+                let runs =
+                    |step: &Step| matches!(step, Step::Run { .. }) && step.result() == Some(target.value);
+                let Some(made) = pass.tiles.iter().rposition(runs) else { return false };
+                let reads_later = pass.tiles[made + 1..].iter().flat_map(Step::operands).any(|operand| {
+                    loaded.iter().any(|&(value, load)| value == operand && overwritten(load, &self.loads))
+                });
+                let once = pass.stores.iter().filter(|other| other.value == target.value).count() == 1;
+                once && target.class == self.full()
+                    && !reads_later
+                    && target.walk.column == 1
+                    && transfer::is_lane(target.walk.dtype)
+            })
+            .collect();
+        for (target, direct) in pass.stores.iter_mut().zip(direct) {
+            target.direct = direct;
+        }
+    }
+}
+
+/// How often each value is used, by instructions and stores.
+pub(super) fn uses(fused: &Fused) -> Vec<usize> {
+    let mut uses = vec![0; fused.body.len()];
+    let read = fused.body.iter().flat_map(|instruction| instruction.operation.operands());
+    for value in read.chain(fused.stores.iter().map(|store| store.value)) {
+        uses[value] += 1;
+    }
+    uses
+}
+
+/// A scalar as a lane.
+fn lane_bytes(scalar: Scalar, dtype: DType) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    match LaneType::of(dtype) {
+        LaneType::Single => bytes[..4].copy_from_slice(&(scalar.as_f64() as f32).to_ne_bytes()),
+        LaneType::Double => bytes.copy_from_slice(&scalar.as_f64().to_ne_bytes()),
+        LaneType::Int => bytes[..4].copy_from_slice(&(scalar.as_i64() as i32).to_ne_bytes()),
+        LaneType::Long => bytes.copy_from_slice(&scalar.as_i64().to_ne_bytes()),
+    }
+    bytes
+}
+
+/// What a fold starts from.
+fn neutral(op: ReduceOp, dtype: DType) -> [u8; 8] {
+    lane_bytes(op.neutral(dtype), dtype)
+}
