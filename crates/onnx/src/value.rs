@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use kiln_ir::node::topological;
+use kiln_ir::node::{Node, topological};
 use kiln_ir::op::BinaryOp;
 use kiln_ir::{DType, Data, Expr, Op, Shape};
 use kiln_map::{Budget, Exceeded};
@@ -119,24 +119,8 @@ fn cost(expr: &Expr) -> Option<Cost> {
     for node in topological(std::slice::from_ref(node)) {
         let elements = |shape: &Shape| shape.elements() as u64;
         let read = node.inputs.iter().map(|input| elements(&input.shape)).fold(0, u64::saturating_add);
-        // For each element of the result as many terms as the operation adds up.
-        let terms = match &node.op {
-            Op::Input(_) => return None,
-            Op::Matmul => node.inputs.first().and_then(|a| a.shape.last().copied()).unwrap_or(1) as u64,
-            Op::Conv(_) | Op::ConvGradInput(..) => {
-                node.inputs.get(1).map_or(1, |weight| elements(&weight.shape))
-            }
-            Op::ConvGradWeight(..) => node.inputs.get(1).map_or(1, |y| elements(&y.shape)),
-            Op::WindowPick(spec)
-            | Op::WindowSpread(spec)
-            | Op::WindowSum(spec)
-            | Op::WindowSumGrad(spec, _) => {
-                spec.window.iter().map(|&size| size as u64).fold(1, u64::saturating_mul)
-            }
-            _ => 1,
-        };
         let own = elements(&node.shape);
-        let steps = own.saturating_mul(terms).saturating_add(read).saturating_add(NODE);
+        let steps = own.saturating_mul(terms(&node)).saturating_add(read).saturating_add(NODE);
         all.steps = all.steps.saturating_add(steps);
         // Constants are there already.
         if !matches!(node.op, Op::Const(_)) {
@@ -144,6 +128,30 @@ fn cost(expr: &Expr) -> Option<Cost> {
         }
     }
     Some(all)
+}
+
+/// How many terms are added up for each element of a node's result.
+fn terms(node: &Node) -> u64 {
+    // What an operand has for each index of one of its axes.
+    let each = |operand: usize, axis: usize| {
+        let shape = node.inputs.get(operand).map(|operand| &operand.shape);
+        shape.map_or(1, |shape| shape.elements() / shape.get(axis).map_or(1, |&size| size.max(1))) as u64
+    };
+    if let Op::Matmul = node.op {
+        node.inputs.first().and_then(|a| a.shape.last().copied()).unwrap_or(1) as u64
+    } else if let Op::Conv(_) = node.op {
+        each(1, 0)
+    } else if let Op::ConvGradInput(..) | Op::ConvGradWeight(..) = node.op {
+        each(1, 1)
+    } else if let Op::WindowPick(spec)
+    | Op::WindowSpread(spec)
+    | Op::WindowSum(spec)
+    | Op::WindowSumGrad(spec, _) = &node.op
+    {
+        spec.window.iter().map(|&size| size as u64).fold(1, u64::saturating_mul)
+    } else {
+        1
+    }
 }
 
 /// How many nodes values are made of that were built since one got this number.
