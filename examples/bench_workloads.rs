@@ -30,7 +30,7 @@ fn main() -> Result {
         let mut value = || rest.next().ok_or(format!("{name} needs a value"));
         match name.as_str() {
             "--workload" => arguments.workload = value()?,
-            "--threads" => kiln::set_threads(value()?.parse()?),
+            "--threads" => kiln::set_threads(value()?.parse()?)?,
             "--seconds" => arguments.seconds = value()?.parse()?,
             "--data" => arguments.data = Some(value()?).filter(|dir| !dir.is_empty()),
             "--show" => arguments.show = true,

@@ -64,6 +64,7 @@ mod error;
 mod inputs;
 pub mod model;
 pub mod onnx;
+mod registry;
 pub mod store;
 pub mod trainer;
 pub mod weights;
@@ -74,6 +75,7 @@ pub use kiln_data as data;
 pub use kiln_ir as ir;
 pub use kiln_nn::*;
 pub use model::Model;
+pub use registry::{default_device, device, devices};
 
 /// What most programs use: `use kiln::prelude::*;`.
 pub mod prelude {

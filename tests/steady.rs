@@ -46,7 +46,7 @@ static TURN: Mutex<()> = Mutex::new(());
 fn ten_thousand_steps_allocate_nothing_after_the_second() {
     const STEPS: usize = 10_000;
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    kiln::set_threads(2);
+    kiln::set_threads(2).unwrap();
     let (pixels, labels) = digits(48, 3);
     let net = Mlp::new(&[64, 8, 10], 1);
     let mut step = Step::train(&net, Adam::new(1e-3), |net, cx, [x, y]| {
@@ -77,7 +77,7 @@ fn ten_thousand_steps_allocate_nothing_after_the_second() {
 #[test]
 fn steps_of_layers_for_sequences_allocate_nothing() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    kiln::set_threads(2);
+    kiln::set_threads(2).unwrap();
     let codes: Vec<i64> = (0..8 * 12).map(|place| place * 5 % 7).collect();
     for text in [
         "embedding 7 8, lstm 12 bidirectional, last, dense 7",
@@ -123,7 +123,7 @@ impl Callback for Watch {
 #[test]
 fn a_trainer_allocates_nothing_from_step_to_step() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    kiln::set_threads(2);
+    kiln::set_threads(2).unwrap();
     let (pixels, labels) = digits(600, 3);
     let pixels: Vec<u8> = pixels.iter().map(|&x| (x.clamp(0.0, 1.0) * 255.0) as u8).collect();
     let set = Set::classes(pixels, Form::pixels(&[64]), labels).unwrap();

@@ -9,7 +9,7 @@ use kit::{Mlp, digits};
 fn fifty_steps_give_the_same_bits_on_one_thread_and_on_two() {
     let (pixels, labels) = digits(300, 3);
     let train = |threads: usize, adam: bool| {
-        kiln::set_threads(threads);
+        kiln::set_threads(threads).unwrap();
         let net = Mlp::new(&[64, 256, 128, 10], 1);
         let loss = |net: &Mlp, cx: &Context, [x, y]: [Tensor; 2]| {
             let noise = cx.key().normal([1, 64], 0.0, 0.05);
@@ -40,7 +40,7 @@ fn fifty_steps_give_the_same_bits_on_one_thread_and_on_two() {
 #[test]
 fn convolutions_and_big_reductions_give_the_same_bits() {
     let run = |threads: usize| {
-        kiln::set_threads(threads);
+        kiln::set_threads(threads).unwrap();
         let key = Key::new(3);
         let x = key.derive(0).normal([4, 6, 17, 19], 0.0, 1.0).eval().unwrap();
         let w = key.derive(1).normal([8, 6, 3, 3], 0.0, 0.2).eval().unwrap();
@@ -60,7 +60,7 @@ fn convolutions_and_big_reductions_give_the_same_bits() {
 #[test]
 fn products_of_every_figure_and_scattered_sums_give_the_same_bits() {
     let run = |threads: usize| {
-        kiln::set_threads(threads);
+        kiln::set_threads(threads).unwrap();
         let mut bits = Vec::new();
         let shapes = [
             [1, 784, 256],
@@ -96,7 +96,7 @@ fn products_of_every_figure_and_scattered_sums_give_the_same_bits() {
 #[test]
 fn layers_for_sequences_give_the_same_bits() {
     let train = |text: &str, threads: usize| {
-        kiln::set_threads(threads);
+        kiln::set_threads(threads).unwrap();
         let codes: Vec<i64> = (0..16 * 20).map(|place| place * 7 % 11).collect();
         let model: Sequential = text.parse().unwrap();
         let _ = model.forward(&Tensor::new(&codes[..20], [1, 20]), &Context::inference());

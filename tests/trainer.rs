@@ -111,7 +111,7 @@ fn a_training_cut_at_any_step_goes_on_bit_for_bit() {
 fn one_thread_and_two_train_the_same_bits() {
     let (train, valid) = data::moons(300, 0.2, 1).split(0.7);
     let run = |threads: usize| {
-        kiln::set_threads(threads);
+        kiln::set_threads(threads).unwrap();
         let run = full(&valid).batch_size(64).fit(&train).unwrap();
         (weights(run.model()), bits(run.history()))
     };

@@ -37,7 +37,7 @@ struct Work {
 
 pub fn run(flags: Flags) -> Result<()> {
     if let Some(threads) = flags.threads {
-        kiln::set_threads(threads.into());
+        kiln::set_threads(threads.into())?;
     }
     if !flags.json {
         println!("{} threads of {}", kiln::threads(), std::env::consts::ARCH);

@@ -5,6 +5,7 @@ mod base;
 mod bench;
 mod choices;
 mod data;
+mod devices;
 mod eval;
 mod export;
 mod import;
@@ -21,6 +22,16 @@ mod train;
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
+
+/// A subcommand that computes, with the flag that says where.
+fn computes(command: Command) -> Command {
+    command.arg(
+        Arg::new("device")
+            .long("device")
+            .value_name("NAME")
+            .help("Where to compute: cpu, or another that `kiln devices` lists [default: cpu]"),
+    )
+}
 
 /// The whole command line.
 fn command() -> Command {
@@ -46,21 +57,28 @@ fn command() -> Command {
         .subcommand_required(true)
         .after_help("The first minute: `kiln train`. Each command explains itself: `kiln train --help`.")
         .subcommand(train)
-        .subcommand(eval::Flags::augment_args(Command::new("eval")))
-        .subcommand(predict::Flags::augment_args(Command::new("predict")).visible_alias("run"))
-        .subcommand(inspect::Flags::augment_args(Command::new("inspect")))
+        .subcommand(computes(eval::Flags::augment_args(Command::new("eval"))))
+        .subcommand(computes(predict::Flags::augment_args(Command::new("predict")).visible_alias("run")))
+        .subcommand(computes(inspect::Flags::augment_args(Command::new("inspect"))))
         .subcommand(runs::Flags::augment_args(Command::new("runs")))
-        .subcommand(export::Flags::augment_args(Command::new("export")))
-        .subcommand(import::Flags::augment_args(Command::new("import")))
+        .subcommand(computes(export::Flags::augment_args(Command::new("export"))))
+        .subcommand(computes(import::Flags::augment_args(Command::new("import"))))
         .subcommand(data::Flags::augment_args(Command::new("data")))
-        .subcommand(bench::Flags::augment_args(Command::new("bench")))
+        .subcommand(computes(bench::Flags::augment_args(Command::new("bench"))))
+        .subcommand(devices::Flags::augment_args(Command::new("devices")))
         .subcommand(shell::CompletionFlags::augment_args(Command::new("completions")))
         .subcommand(shell::ManFlags::augment_args(Command::new("man")))
 }
 
 /// Does what the command line says.
 pub fn run() -> Result<()> {
-    match command().get_matches().subcommand() {
+    let matches = command().get_matches();
+    if let Some((_, matches)) = matches.subcommand()
+        && let Ok(Some(device)) = matches.try_get_one::<String>("device")
+    {
+        devices::choose(device)?;
+    }
+    match matches.subcommand() {
         Some(("train", matches)) => {
             let settings = settings::Settings::from_flags(matches)?;
             train::run(settings, matches.get_flag("print-config"))
@@ -73,6 +91,7 @@ pub fn run() -> Result<()> {
         Some(("import", matches)) => import::run(import::Flags::from_arg_matches(matches)?),
         Some(("data", matches)) => data::run(data::Flags::from_arg_matches(matches)?),
         Some(("bench", matches)) => bench::run(bench::Flags::from_arg_matches(matches)?),
+        Some(("devices", matches)) => devices::run(devices::Flags::from_arg_matches(matches)?),
         Some(("completions", matches)) => {
             shell::completions(shell::CompletionFlags::from_arg_matches(matches)?, command());
             Ok(())

@@ -93,6 +93,7 @@ keys! {
         "time-limit" time_limit: Seconds = "TIME" "End after so long: 90s, 10m, 2h";
         "k-fold" k_fold: Count = "N" "Cross-validate with N folds first, and say how much results vary";
         "seed" seed: Seed = "NUMBER" "Where randomness starts [default: 7]";
+        "device" device: String = "NAME" "Where to compute: cpu, or another that `kiln devices` lists [default: cpu]";
         "threads" threads: Threads = "N" "How many threads may work [default: every core, or KILN_THREADS]";
     }
     "Run" {

@@ -183,8 +183,11 @@ impl Plan {
 pub fn run(flags: Settings, print_config: bool) -> Result<()> {
     let began = Instant::now();
     let (settings, resumes) = gather(flags)?;
+    if let Some(device) = &settings.device {
+        super::devices::choose(device)?;
+    }
     if let Some(threads) = settings.threads {
-        kiln::set_threads(threads.0);
+        kiln::set_threads(threads.0)?;
     }
     let say = Say::new(&settings);
     let base = Base::of(&settings)?;

@@ -5,6 +5,7 @@ mod imported;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use kiln_data::{Dataset, Form, Kind, Meaning};
 use kiln_nn::random::Key;
@@ -340,6 +341,14 @@ impl Model {
     /// Where no path matches.
     pub fn freeze(&self, pattern: &str) -> Result<usize> {
         Ok(Named(self.parameters()).freeze(pattern)?)
+    }
+
+    /// Moves it to a device, where it predicts and is trained from then on.
+    ///
+    /// # Errors
+    /// Where a device fails.
+    pub fn to(&self, device: &Arc<dyn kiln_nn::Device>) -> Result<()> {
+        Ok(self.layers.to(device)?)
     }
 
     /// Its layers, as one's own.

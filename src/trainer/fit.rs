@@ -8,7 +8,7 @@ use kiln_nn::loss::Loss;
 use kiln_nn::metrics::{History, Metric};
 use kiln_nn::optim::Optimizer;
 use kiln_nn::schedule::{RateFinder, ReduceOnPlateau, Schedule};
-use kiln_nn::{Context, DType, Layer, Step, StepOptions, Tensor};
+use kiln_nn::{Context, DType, Input, Layer, Step, StepOptions, Tensor, Variable};
 
 use super::callback::{Callback, Moment, Wish};
 use super::evaluate::{Evaluate, Truth, evaluator, target};
@@ -54,6 +54,9 @@ pub(super) fn fit<const N: usize>(
         Length::Steps(steps) => steps,
     };
     build(*model, train)?;
+    if let Some(device) = &settings.device {
+        model.to(device)?;
+    }
     check_metrics(&settings.metrics, train)?;
     let class_weights = settings.class_weights.as_ref().map(|weights| weigh(weights, train)).transpose()?;
     let options = std::mem::take(&mut settings.options);
@@ -260,10 +263,18 @@ impl<const N: usize> Session<'_, '_, N> {
         let (train, batching) = (self.train, self.settings.batching.clone());
         std::thread::scope(|scope| {
             let mut batches = Prefetch::start(scope, train, batching, self.cursor, end)?;
+            let (mut coming, mut uploaded) = (batches.take(), None);
             while self.stopped.is_none()
-                && let Some(batch) = batches.next()?
+                && let Some(batch) = coming?
             {
-                self.one_step(batch)?;
+                self.start_step(&batch, uploaded.take())?;
+                // While a device works by itself, what comes next goes there.
+                coming = batches.take();
+                if let Ok(Some(next)) = &coming {
+                    uploaded = self.step.upload(all::<N>(next))?;
+                }
+                self.end_step(&batch)?;
+                batches.give_back(batch);
                 self.notify(|callback, at| callback.after_step(at))?;
                 if self.cursor.batch == 0 || self.done == self.steps {
                     self.end_epoch()?;
@@ -278,13 +289,23 @@ impl<const N: usize> Session<'_, '_, N> {
         })
     }
 
-    fn one_step(&mut self, batch: &Batch) -> Result<()> {
+    /// Starts a step on a batch, whose numbers may be on the device already.
+    fn start_step(&mut self, batch: &Batch, uploaded: Option<[Variable; N]>) -> Result<()> {
         if self.cursor.batch == 0 || self.done == self.from {
             self.anchor = Anchor::drop_at(self)?;
         }
         (self.epoch, self.batch) = (self.cursor.epoch + 1, self.cursor.batch + 1);
         self.set_rate(self.done)?;
-        let out = self.step.run_all(all::<N>(batch))?;
+        let inputs = match &uploaded {
+            Some(uploaded) => std::array::from_fn(|at| Input::variable(&uploaded[at])),
+            None => all::<N>(batch),
+        };
+        Ok(self.step.start(inputs)?)
+    }
+
+    /// Takes a step's results and counts it.
+    fn end_step(&mut self, batch: &Batch) -> Result<()> {
+        let out = self.step.results()?;
         self.loss = out[0].get(0).map_or(f64::NAN, |loss| loss.as_f64());
         if !self.loss.is_finite() {
             return Err(self.no_number(batch));

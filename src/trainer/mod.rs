@@ -22,13 +22,14 @@ mod tensorboard;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use kiln_data::{Batching, Dataset, Order, Subset, fractions, stratified};
 use kiln_nn::loss::Loss;
 use kiln_nn::metrics::Metric;
 use kiln_nn::optim::Optimizer;
 use kiln_nn::schedule::{RateFinder, ReduceOnPlateau, Schedule};
-use kiln_nn::{Clip, Layer, StepOptions};
+use kiln_nn::{Clip, Device, Layer, StepOptions};
 
 pub use callback::{Callback, Moment};
 pub use checkpoint::Checkpoints;
@@ -93,6 +94,8 @@ struct Settings<'a> {
     saves_to: Option<PathBuf>,
     hint: Option<String>,
     resume: Option<TrainState>,
+    /// Where it is computed, if not where the model is.
+    device: Option<Arc<dyn Device>>,
     /// The first setting that makes no sense.
     mistake: Option<Error>,
 }
@@ -144,6 +147,7 @@ impl<'a, M: Layer> Trainer<'a, M> {
             saves_to: None,
             hint: None,
             resume: None,
+            device: None,
             mistake: None,
         };
         Trainer { model, loss: Rc::new(loss), optimizer: Box::new(optimizer), settings }
@@ -327,6 +331,24 @@ impl<'a, M: Layer> Trainer<'a, M> {
     /// Goes on from a state in memory.
     pub fn resume_from(mut self, state: TrainState) -> Self {
         self.settings.resume = Some(state);
+        self
+    }
+
+    /// Trains on this device, to which the model goes; otherwise where the model is, or on the default device.
+    ///
+    /// ```
+    /// use kiln::prelude::*;
+    ///
+    /// let set = data::moons(60, 0.1, 1);
+    /// let model = Sequential::new().dense(8).relu().dense(2);
+    /// let trainer = Trainer::new(model, CrossEntropy::new(), Adam::new(0.02)).epochs(1).quiet();
+    /// let run = trainer.device(&kiln::device("reference")?).fit(&set)?;
+    /// let weight = run.model().parameters().remove(0).1;
+    /// assert_eq!(weight.variable()?.device().unwrap().name(), "reference");
+    /// # Ok::<(), kiln::Error>(())
+    /// ```
+    pub fn device(mut self, device: &Arc<dyn Device>) -> Self {
+        self.settings.device = Some(device.clone());
         self
     }
 

@@ -2,7 +2,7 @@
 //! which is bit for bit what it was, and the bad step then under the hunt for the first kernel whose result isn't finite.
 
 use kiln_data::{Batch, Cursor, Values};
-use kiln_nn::check_finite;
+use kiln_nn::Settings;
 
 use super::fit::Session;
 use super::state::TrainState;
@@ -100,9 +100,14 @@ impl<const N: usize> Session<'_, '_, N> {
         self.put_model(&mut before)?;
         self.set_rate(self.done)?;
         let rate = self.rate;
-        check_finite(true);
+        let device = match self.step.function().device() {
+            Some(device) => device,
+            None => kiln_nn::default_device()?,
+        };
+        let settings = device.settings();
+        device.configure(Settings { check_finite: true, ..settings })?;
         let found = self.step.run_all(all::<N>(batch)).err().map(|error| error.to_string());
-        check_finite(false);
+        device.configure(settings)?;
         self.set_model(&before)?;
         self.rate = rate;
         Ok(found)

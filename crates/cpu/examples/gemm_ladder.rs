@@ -5,7 +5,7 @@
 
 use kiln_cpu::gemm::{Block, Gemm, Mat, Output, gemm, gemm_at};
 use kiln_cpu::simd::{Level, level};
-use kiln_cpu::threads::{FlushDenormals, set_threads};
+use kiln_cpu::threads::{FlushDenormals, with_threads};
 use std::time::{Duration, Instant};
 
 /// A product: its sizes, and whether A and B are stored transposed.
@@ -148,13 +148,13 @@ fn main() {
         };
         let store =
             |c: &mut Vec<f32>| Output::Store { ptr: c.as_mut_ptr(), row_stride: n as isize, batch_stride: 0 };
-        set_threads(1);
+        let _threads = with_threads(1);
         show(!small, &mut |c| naive(case, &a, &b, c));
         show(!small, &mut |c| row_by_row(case, &a, &b, c));
         show(!small, &mut |c| ours(Level::Portable, case, &a, &b, store(c)));
         show(!Level::Avx2.is_here(), &mut |c| ours(Level::Avx2, case, &a, &b, store(c)));
         show(false, &mut |c| ours(level(), case, &a, &b, store(c)));
-        set_threads(2);
+        let _threads = with_threads(2);
         let time = show(false, &mut |c| ours(level(), case, &a, &b, store(c)));
         show(false, &mut |c| {
             let to = c.as_mut_ptr() as usize;

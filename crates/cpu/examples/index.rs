@@ -6,11 +6,11 @@ mod kit;
 use std::time::Instant;
 
 use kiln_compile::program::Work;
-use kiln_cpu::set_threads;
+
 use kiln_device::{Argument, Output};
 use kiln_ir::op::{ArgOp, ScatterMode};
 use kiln_ir::{DType, Data, Scalar};
-use kit::{Build, along, indexed};
+use kit::{Build, along, indexed, set_threads};
 
 /// Prints the best time of a program's run on one thread and two.
 fn measure(what: &str, bytes: usize, build: &Build, inputs: &[&Data]) {
@@ -24,8 +24,8 @@ fn measure(what: &str, bytes: usize, build: &Build, inputs: &[&Data]) {
         let mut best = f64::MAX;
         let begin = Instant::now();
         while begin.elapsed().as_secs_f64() < 0.6 {
-            let inputs: Vec<Argument> = inputs.iter().map(|data| Argument::from_data(data)).collect();
-            let mut targets: Vec<Output> = outputs.iter_mut().map(Output::from_data).collect();
+            let inputs: Vec<Argument> = inputs.iter().map(|data| Argument::of(data)).collect();
+            let mut targets: Vec<Output> = outputs.iter_mut().map(Output::of).collect();
             let start = Instant::now();
             executable.run(&inputs, &[], &mut targets).expect("fits");
             best = best.min(start.elapsed().as_secs_f64());

@@ -1,13 +1,13 @@
 //! What a parallel region costs: empty ones in a row, with hot workers and after a sleep, beside the same loop alone.
 
-use kiln_cpu::threads::{parallel, set_threads, threads};
+use kiln_cpu::threads::{parallel, with_threads};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 fn main() {
-    let most = threads();
+    let most = std::thread::available_parallelism().map_or(1, usize::from);
     for count in [1, most] {
-        set_threads(count);
+        let _threads = with_threads(count);
         for chunks in [2, 8] {
             let mut times: Vec<Duration> = (0..200_000)
                 .map(|_| {

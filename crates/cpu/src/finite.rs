@@ -3,9 +3,6 @@
 //! A `NaN` always ends the run. An infinity does unless it was there before: a mask's −∞ is meant, so a kernel with an
 //! infinite literal may store infinities, and so may one that reads a buffer in which infinities were let pass.
 
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use kiln_compile::Program;
 use kiln_compile::program::{Fused, Kernel, Operation, Place, View, Work};
 use kiln_compile::verify::parts;
@@ -13,23 +10,6 @@ use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::bases::Bases;
-
-static CHECK: LazyLock<AtomicBool> = LazyLock::new(|| {
-    AtomicBool::new(
-        std::env::var("KILN_CHECK").is_ok_and(|what| what.split(',').any(|what| what.trim() == "finite")),
-    )
-});
-
-/// Switches the hunt for the first `NaN` or infinity for every program that runs from now on; the environment's
-/// `KILN_CHECK=finite` switches it on from the start. Every kernel's result is read once more while it is on.
-pub fn check_finite(on: bool) {
-    CHECK.store(on, Ordering::Relaxed);
-}
-
-/// Whether the hunt is on.
-pub(super) fn checking() -> bool {
-    CHECK.load(Ordering::Relaxed)
-}
 
 /// What is looked at after a kernel.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ mod bases;
 mod block;
 mod contraction;
 mod direct;
+mod environment;
 mod finish;
 mod finite;
 mod fused;
@@ -29,23 +30,44 @@ mod kit;
 #[cfg(test)]
 extern crate self as kiln_cpu;
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use kiln_compile::{Channels, Program};
-use kiln_device::{Device, Executable, Memory, Target};
+use kiln_device::{Description, Device, Executable, Memory, Settings, Target};
 use kiln_ir::Result;
 
-pub use finite::check_finite;
-pub use threads::{set_threads, threads};
-
 /// The machine's own processor.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CpuDevice;
+#[derive(Debug)]
+pub struct CpuDevice {
+    settings: Arc<Shared>,
+}
 
-/// The processor, shared by all who don't ask for a device of their own.
-pub fn cpu() -> Arc<dyn Device> {
-    static CPU: LazyLock<Arc<CpuDevice>> = LazyLock::new(|| Arc::new(CpuDevice));
-    CPU.clone()
+/// Settings as the loaded programs of a device see them.
+#[derive(Debug)]
+struct Shared {
+    threads: AtomicUsize,
+    check_finite: AtomicBool,
+}
+
+impl CpuDevice {
+    /// The processor, used in this way. Devices beside each other share the pool of threads.
+    pub fn new(settings: Settings) -> CpuDevice {
+        let Settings { threads, check_finite } = settings;
+        let settings =
+            Shared { threads: AtomicUsize::new(threads), check_finite: AtomicBool::new(check_finite) };
+        CpuDevice { settings: Arc::new(settings) }
+    }
+}
+
+/// The processor as the one device of its kind, used as the environment says.
+///
+/// # Errors
+/// Where the environment says something wrong.
+pub fn open() -> Result<Vec<Arc<dyn Device>>> {
+    static CPU: LazyLock<Result<Arc<dyn Device>>> =
+        LazyLock::new(|| Ok(Arc::new(CpuDevice::new(environment::settings()?))));
+    Ok(vec![CPU.clone()?])
 }
 
 /// The most loops a kernel may have: nests are walked with so many counters.
@@ -67,13 +89,39 @@ fn target() -> &'static Target {
 }
 
 impl Device for CpuDevice {
-    fn name(&self) -> String {
-        let threads = threads();
-        format!("cpu ({threads} thread{})", if threads == 1 { "" } else { "s" })
+    fn name(&self) -> &str {
+        &target().name
+    }
+
+    fn description(&self) -> Description {
+        let threads = self.settings().threads;
+        let plural = if threads == 1 { "" } else { "s" };
+        Description {
+            kind: format!("{}, {threads} thread{plural}", simd::level().name()),
+            memory: memory::of_the_machine(),
+            limits: Vec::new(),
+        }
     }
 
     fn target(&self) -> &Target {
         target()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            threads: self.settings.threads.load(Ordering::Relaxed),
+            check_finite: self.settings.check_finite.load(Ordering::Relaxed),
+        }
+    }
+
+    fn configure(&self, Settings { threads, check_finite }: Settings) -> Result<()> {
+        self.settings.threads.store(threads.clamp(1, threads::MOST_THREADS), Ordering::Relaxed);
+        self.settings.check_finite.store(check_finite, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn shares_host_memory(&self) -> bool {
+        true
     }
 
     fn allocate(&self, bytes: usize) -> Result<Arc<dyn Memory>> {
@@ -81,7 +129,7 @@ impl Device for CpuDevice {
     }
 
     fn load(&self, program: Arc<Program>) -> Result<Box<dyn Executable>> {
-        Ok(Box::new(runtime::CpuExecutable::load(program)?))
+        Ok(Box::new(runtime::CpuExecutable::load(program, self.settings.clone())?))
     }
 
     fn sync(&self) -> Result<()> {

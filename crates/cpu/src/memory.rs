@@ -83,6 +83,13 @@ fn advise_huge_pages(start: NonNull<u8>, bytes: usize) {
 #[cfg(not(target_os = "linux"))]
 fn advise_huge_pages(_start: NonNull<u8>, _bytes: usize) {}
 
+/// How many bytes of memory the machine has, where the system tells.
+pub(crate) fn of_the_machine() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
 /// Memory of a variable.
 #[derive(Debug)]
 pub(crate) struct CpuMemory {

@@ -1,6 +1,7 @@
 //! A loaded program: its arena, its kernels ready to run, and the walk over them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kiln_compile::Program;
@@ -8,19 +9,20 @@ use kiln_compile::program::Place;
 use kiln_compile::verify;
 use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 
+use super::Shared;
 use super::bases::Bases;
-use super::finite::{self, Hunt};
+use super::finite::Hunt;
 use super::lock::{Claim, Mode, Reentered, holding};
 use super::memory::{Allocation, CpuMemory, in_use, next_version};
 use super::prepare::{Prepared, prepare};
 use super::steady::{self, Steady};
-use super::threads::FlushDenormals;
-use kiln_device::Executable;
-use kiln_device::{Argument, Memory, Output};
+use super::threads::{FlushDenormals, with_threads};
+use kiln_device::{Argument, Executable, Memory, Output};
 
 /// A program that is loaded on the CPU.
 pub(super) struct CpuExecutable {
     program: Arc<Program>,
+    settings: Arc<Shared>,
     kernels: Vec<Prepared>,
     steady: Option<Steady>,
     bases: Bases,
@@ -49,7 +51,7 @@ struct Slot {
 
 impl CpuExecutable {
     /// Checks a program and makes it ready to run.
-    pub(super) fn load(program: Arc<Program>) -> Result<CpuExecutable> {
+    pub(super) fn load(program: Arc<Program>, settings: Arc<Shared>) -> Result<CpuExecutable> {
         verify::program(&program, super::target())?;
         let arena = Allocation::zeroed(program.arena)?;
         let mut bases = Bases::new(program.buffers.len());
@@ -82,11 +84,14 @@ impl CpuExecutable {
             inputs,
             outputs,
             variables,
-            claims: Vec::with_capacity(program.variables.len()),
+            claims: Vec::with_capacity(
+                program.variables.len() + program.inputs.len() + program.outputs.len(),
+            ),
             order: (0..program.variables.len()).collect(),
             hunt: None,
             profiling: false,
             times: Vec::new(),
+            settings,
             program,
         })
     }
@@ -105,25 +110,30 @@ impl CpuExecutable {
             if argument.dtype() != slot.dtype || argument.elements() != slot.elements {
                 return Err(mismatch("argument", i, argument.elements(), argument.dtype(), slot));
             }
-            for &buffer in &slot.buffers {
-                self.bases.set(buffer, argument.bytes().as_ptr().cast_mut());
-            }
+            let start = match argument {
+                Argument::Host(host) => host.bytes().as_ptr().cast_mut(),
+                Argument::Device(_, memory) => whole("argument", i, memory, slot)?.start(),
+            };
+            slot.buffers.iter().for_each(|&buffer| self.bases.set(buffer, start));
         }
         for (i, (output, slot)) in outputs.iter_mut().zip(&self.outputs).enumerate() {
             if output.dtype() != slot.dtype || output.elements() != slot.elements {
                 return Err(mismatch("output", i, output.elements(), output.dtype(), slot));
             }
-            for &buffer in &slot.buffers {
-                self.bases.set(buffer, output.bytes().as_mut_ptr());
-            }
+            let start = match output {
+                Output::Host(host) => host.bytes().as_mut_ptr(),
+                Output::Device(_, memory) => whole("output", i, memory, slot)?.start(),
+            };
+            slot.buffers.iter().for_each(|&buffer| self.bases.set(buffer, start));
         }
-        self.claim(variables)
+        self.claim(variables)?;
+        self.claim_lent(inputs, outputs)
     }
 
     /// Points the variables' bases at their memory, and lists the locks to take.
     fn claim(&mut self, variables: &[Arc<dyn Memory>]) -> Result<()> {
         for (i, (memory, slot)) in variables.iter().zip(&self.variables).enumerate() {
-            let memory = own(memory, i)?;
+            let memory = own("variable", i, memory)?;
             if memory.bytes() != slot.elements * slot.dtype.size() {
                 return Err(self.wrong_memory(i, memory.bytes()));
             }
@@ -146,9 +156,39 @@ impl CpuExecutable {
         self.claims.clear();
         for &i in &self.order {
             let mode = if self.program.written[i] { Mode::Write } else { Mode::Read };
-            let lock = &raw const own(&variables[i], i)?.lock;
+            let lock = &raw const own("variable", i, &variables[i])?.lock;
             self.claims.push(Claim { lock, mode });
         }
+        Ok(())
+    }
+
+    /// Adds the locks of memory that is an argument or an output to the variables'.
+    fn claim_lent(&mut self, inputs: &[Argument], outputs: &[Output]) -> Result<()> {
+        let before = self.claims.len();
+        for (i, argument) in inputs.iter().enumerate() {
+            if let Argument::Device(_, memory) = argument {
+                let lock = &raw const own("argument", i, memory)?.lock;
+                self.claims.push(Claim { lock, mode: Mode::Read });
+            }
+        }
+        for (i, output) in outputs.iter().enumerate() {
+            if let Output::Device(_, memory) = output {
+                let lock = &raw const own("output", i, memory)?.lock;
+                self.claims.push(Claim { lock, mode: Mode::Write });
+            }
+        }
+        if self.claims.len() == before {
+            return Ok(());
+        }
+        self.claims.sort_unstable_by_key(|claim| claim.lock as usize);
+        let both = |pair: &[Claim]| {
+            std::ptr::eq(pair[0].lock, pair[1].lock) && [pair[0].mode, pair[1].mode].contains(&Mode::Write)
+        };
+        if self.claims.windows(2).any(both) {
+            let message = "memory that is written is also another variable, argument or output of this run";
+            return Err(Error::new(ErrorKind::Value, "run", message).nowhere());
+        }
+        self.claims.dedup_by_key(|claim| claim.lock);
         Ok(())
     }
 
@@ -170,7 +210,8 @@ impl Executable for CpuExecutable {
     ) -> Result<()> {
         self.bind(inputs, variables, outputs)?;
         let _flushing = FlushDenormals::new();
-        let watching = finite::checking();
+        let _threads = with_threads(self.settings.threads.load(Ordering::Relaxed));
+        let watching = self.settings.check_finite.load(Ordering::Relaxed);
         if watching && self.hunt.is_none() {
             self.hunt = Some(Hunt::new(&self.program));
         }
@@ -182,7 +223,7 @@ impl Executable for CpuExecutable {
         // borrowed alone.)
         let walked = unsafe {
             holding(&self.claims, || {
-                mark_written(program, variables)?;
+                mark_written(program, variables, outputs)?;
                 let mut first = 0;
                 if let Some(steady) = steady {
                     steady.keep_up(program, kernels, variables, bases, watching)?;
@@ -196,9 +237,13 @@ impl Executable for CpuExecutable {
             })
         };
         walked.unwrap_or_else(|Reentered| Err(in_use("run")))?;
-        for output in outputs.iter_mut().filter(|output| output.dtype() == DType::Bool) {
+        for output in outputs {
             // A variable's bytes come from anywhere, and a `bool` that is neither 0 nor 1 mustn't get out.
-            output.bytes().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+            if let Output::Host(host) = output
+                && host.dtype() == DType::Bool
+            {
+                host.bytes().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+            }
         }
         Ok(())
     }
@@ -247,22 +292,37 @@ unsafe fn slowly(
     Ok(())
 }
 
-/// Says of the variables that this run writes that their contents are new. Their locks are held.
-fn mark_written(program: &Program, variables: &[Arc<dyn Memory>]) -> Result<()> {
+/// Says of the memory that this run writes that its contents are new. Its locks are held.
+fn mark_written(program: &Program, variables: &[Arc<dyn Memory>], outputs: &[Output]) -> Result<()> {
     let mut version = None;
+    let mut mark = |memory: &CpuMemory| memory.set_version(*version.get_or_insert_with(next_version));
     for (i, memory) in variables.iter().enumerate().filter(|(i, _)| program.written[*i]) {
-        own(memory, i)?.set_version(*version.get_or_insert_with(next_version));
+        mark(own("variable", i, memory)?);
+    }
+    for (i, output) in outputs.iter().enumerate() {
+        if let Output::Device(_, memory) = output {
+            mark(own("output", i, memory)?);
+        }
     }
     Ok(())
 }
 
-/// The CPU's own memory behind a variable.
+/// The CPU's own memory behind a variable, an argument or an output.
 #[inline]
-pub(super) fn own(memory: &Arc<dyn Memory>, i: usize) -> Result<&CpuMemory> {
+pub(super) fn own<'m>(what: &str, i: usize, memory: &'m Arc<dyn Memory>) -> Result<&'m CpuMemory> {
     memory.as_any().downcast_ref::<CpuMemory>().ok_or_else(|| {
-        let message = format!("variable {i} is memory of another device");
+        let message = format!("{what} {i} is memory of another device than the cpu");
         Error::new(ErrorKind::Device, "run", message).nowhere()
     })
+}
+
+/// The CPU's own memory behind an argument or an output, which has just the bytes of its elements.
+fn whole<'m>(what: &str, i: usize, memory: &'m Arc<dyn Memory>, slot: &Slot) -> Result<&'m CpuMemory> {
+    let own = own(what, i, memory)?;
+    match own.bytes() == slot.elements * slot.dtype.size() {
+        true => Ok(own),
+        false => Err(mismatch(what, i, own.bytes() / slot.dtype.size(), slot.dtype, slot)),
+    }
 }
 
 fn count(what: &str, has: usize, wanted: usize) -> Result<()> {

@@ -69,12 +69,8 @@ pub fn one_chunk_at_a_time() {
 /// The level kernels run at: the machine's best, or a lower one that the environment variable `KILN_SIMD` names.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
-    *LEVEL.get_or_init(|| {
-        let asked = std::env::var("KILN_SIMD").unwrap_or_default();
-        Level::all_here()
-            .find(|level| level.name().eq_ignore_ascii_case(asked.trim()))
-            .unwrap_or_else(Level::best)
-    })
+    // A wrong name was an error when the device was opened.
+    *LEVEL.get_or_init(|| crate::environment::level().ok().flatten().unwrap_or_else(Level::best))
 }
 
 #[cfg(target_arch = "x86_64")]

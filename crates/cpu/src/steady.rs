@@ -59,7 +59,7 @@ impl Steady {
         bases: &Bases,
         anyway: bool,
     ) -> Result<()> {
-        let version = |i: usize| Ok(own(&variables[i], i)?.version());
+        let version = |i: usize| Ok(own("variable", i, &variables[i])?.version());
         let mut current = self.done && !anyway;
         for (&i, &seen) in self.variables.iter().zip(&self.seen) {
             current = current && version(i)? == seen;

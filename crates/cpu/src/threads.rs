@@ -8,40 +8,45 @@ use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a worker without work spins before it parks.
 const SPIN: Duration = Duration::from_micros(60);
 /// More threads than this are never made.
-const MOST_THREADS: usize = 1024;
+pub(crate) const MOST_THREADS: usize = 1024;
 /// More chunks than this don't fit the claim word.
 const MOST_CHUNKS: usize = u32::MAX as usize;
 
-/// How many threads the next region may use, the caller's included.
+thread_local! {
+    /// How many threads regions of this thread may use.
+    static WANTED: Cell<usize> = const { Cell::new(1) };
+}
+
+/// How many threads the next region of this thread may use, itself included.
 pub fn threads() -> usize {
-    match POOL.wanted.load(Ordering::Relaxed) {
-        0 => default_threads(),
-        threads => threads,
+    WANTED.get()
+}
+
+/// Lets regions of this thread use so many threads (itself included; zero means one) until the guard is dropped. Without
+/// one a region runs on its caller alone.
+pub fn with_threads(threads: usize) -> Threads {
+    Threads { former: WANTED.replace(threads.clamp(1, MOST_THREADS)), _stays: PhantomData }
+}
+
+/// See [`with_threads`].
+#[derive(Debug)]
+#[must_use = "the number is what it was when this is dropped"]
+pub struct Threads {
+    former: usize,
+    /// The number is the thread's, so the guard stays on it.
+    _stays: PhantomData<*const ()>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        WANTED.set(self.former);
     }
-}
-
-/// Sets how many threads regions may use from the next one on. Zero means one.
-pub fn set_threads(threads: usize) {
-    POOL.wanted.store(threads.clamp(1, MOST_THREADS), Ordering::Relaxed);
-}
-
-/// `KILN_THREADS` where it is a number from 1 on, otherwise as many as the machine runs at once.
-fn default_threads() -> usize {
-    static DEFAULT: OnceLock<usize> = OnceLock::new();
-    *DEFAULT.get_or_init(|| {
-        let asked = std::env::var("KILN_THREADS").ok();
-        asked
-            .and_then(|text| text.trim().parse::<usize>().ok())
-            .filter(|&threads| threads > 0)
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-            .min(MOST_THREADS)
-    })
 }
 
 /// Runs `body(0)` to `body(chunks - 1)`, each exactly once, on the caller and on whichever workers come in time, and
@@ -107,8 +112,6 @@ struct Pool {
     parked: Line<AtomicUsize>,
     /// Whether a caller has the pool. Guards `region` and the right to publish.
     busy: AtomicBool,
-    /// Threads asked for; 0 is "not yet asked".
-    wanted: AtomicUsize,
     /// How many of the workers take part in regions now: those with a smaller index.
     active: AtomicUsize,
     /// The region; written by the caller that holds `busy` while all earlier chunks are done, read under a claim.
@@ -134,7 +137,6 @@ static POOL: Pool = Pool {
     done: Line(AtomicUsize::new(0)),
     parked: Line(AtomicUsize::new(0)),
     busy: AtomicBool::new(false),
-    wanted: AtomicUsize::new(0),
     active: AtomicUsize::new(0),
     region: UnsafeCell::new(Region { body: &|_| (), chunks: 0 }),
     panic: Mutex::new(None),

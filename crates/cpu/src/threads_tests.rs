@@ -21,7 +21,7 @@ fn each_once(counts: &[AtomicU32]) -> bool {
 #[test]
 fn every_chunk_runs_once_in_many_tiny_regions() {
     let _turn = turn();
-    set_threads(4);
+    let _threads = with_threads(4);
     for round in 0..100_000 {
         let chunks = round % 9;
         let ran = counts(chunks);
@@ -35,7 +35,7 @@ fn every_chunk_runs_once_in_many_tiny_regions() {
 #[test]
 fn plain_writes_are_visible_when_the_region_ends() {
     let _turn = turn();
-    set_threads(3);
+    let _threads = with_threads(3);
     struct Cells(Vec<UnsafeCell<usize>>);
     // SAFETY: each cell is touched by one chunk, and read after the region.
     unsafe impl Sync for Cells {}
@@ -52,7 +52,7 @@ fn plain_writes_are_visible_when_the_region_ends() {
 #[test]
 fn nested_regions_run_serially() {
     let _turn = turn();
-    set_threads(4);
+    let _threads = with_threads(4);
     for _ in 0..200 {
         let ran = counts(64);
         parallel(8, &|outer| {
@@ -69,7 +69,7 @@ fn nested_regions_run_serially() {
 #[test]
 fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
     let _turn = turn();
-    set_threads(4);
+    let _threads = with_threads(4);
     for round in 0..200 {
         let panic = catch_unwind(|| {
             parallel(16, &|index| {
@@ -92,7 +92,7 @@ fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
 fn the_number_of_threads_can_change_between_regions() {
     let _turn = turn();
     for round in 0..3_000 {
-        set_threads(1 + round % 5);
+        let _threads = with_threads(1 + round % 5);
         let ran = counts(12);
         parallel(12, &|index| {
             ran[index].fetch_add(1, Ordering::Relaxed);
@@ -107,7 +107,7 @@ fn the_number_of_threads_can_change_between_regions() {
 #[test]
 fn several_callers_at_once_are_safe() {
     let _turn = turn();
-    set_threads(3);
+    let _threads = with_threads(3);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -146,7 +146,7 @@ fn two_meet(also: &(dyn Fn() + Sync)) -> bool {
 fn workers_wake_from_their_sleep() {
     let _turn = turn();
     let woke = (0..500).filter(|_| {
-        set_threads(2);
+        let _threads = with_threads(2);
         std::thread::sleep(4 * SPIN);
         two_meet(&|| ())
     });
@@ -160,7 +160,7 @@ fn denormals_are_flushed_on_every_thread_and_only_while_asked() {
     let halved = || std::hint::black_box(f32::MIN_POSITIVE) * std::hint::black_box(0.5f32);
     assert!(halved() > 0.0);
     let met = (0..500).any(|_| {
-        set_threads(2);
+        let _threads = with_threads(2);
         two_meet(&|| assert_eq!(halved(), 0.0))
     });
     assert!(met);

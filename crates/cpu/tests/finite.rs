@@ -3,10 +3,9 @@
 mod kit;
 
 use kiln_compile::program::{Operation, Work};
-use kiln_cpu::check_finite;
 use kiln_ir::op::{BinaryOp, UnaryOp};
 use kiln_ir::{DType, Data, ErrorKind, Scalar};
-use kit::{Build, alone, full, memory, pointwise, run};
+use kit::{Build, alone, check_finite, full, memory, pointwise, run};
 
 /// `w = ln(x) + w`, by way of a temporary; `mask` adds −∞ where the kernel says so.
 fn program(infinite_literal: bool) -> Build {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use kiln_compile::program::{
     Conv, ConvKind, Custom, Fused, Matmul, Operation, Store, View, Window, WindowKind, Work,
 };
-use kiln_cpu::set_threads;
 use kiln_ir::expr::Expr;
 use kiln_ir::op::{ArgOp, BinaryOp, CustomOp, ReduceOp, ScatterMode, Shared, UnaryOp};
 use kiln_ir::{DType, Data, Error, ErrorKind, Scalar, Shape};
-use kit::{Build, along, full, indexed, kept, memory, numbers, plain, pointwise, row_major, run};
+use kit::{
+    Build, along, full, indexed, kept, memory, numbers, plain, pointwise, row_major, run, set_threads,
+};
 
 fn ramp(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7 + 3) % 23) as f32 * 0.25 - 2.5).collect()

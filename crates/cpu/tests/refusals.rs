@@ -5,11 +5,10 @@ mod kit;
 use std::sync::Arc;
 
 use kiln_compile::program::{Instruction, Operation, Place, Store, View, Work};
-use kiln_cpu::cpu;
 use kiln_device::{Argument, Memory, Output};
 use kiln_ir::op::{BinaryOp, ReduceOp, ScatterMode, UnaryOp};
 use kiln_ir::{DType, Data, ErrorKind, Scalar};
-use kit::{Build, along, full, indexed, memory, numbers, pointwise, run};
+use kit::{Build, along, cpu, full, indexed, memory, numbers, pointwise, run};
 
 /// `out = x + w`, eight numbers each.
 fn adding(written: bool) -> Build {
@@ -77,7 +76,7 @@ fn memory_of_another_device_is_refused() {
     let build = adding(false);
     let x = Data::F32(vec![0.0; 8]);
     let error = run(&mut *build.load().unwrap(), &build.0, &[&x], &[Arc::new(Elsewhere)]).unwrap_err();
-    assert_eq!(error.to_string(), "run: variable 0 is memory of another device");
+    assert_eq!(error.to_string(), "run: variable 0 is memory of another device than the cpu");
 }
 
 #[test]

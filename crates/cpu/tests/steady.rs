@@ -1,16 +1,18 @@
 //! What follows from variables alone is computed when one of them was written, and is then what it would be if it were
 //! computed at every run.
 
+mod kit;
+
 use std::sync::Arc;
 
-use kiln_cpu::cpu;
-use kiln_device::{Argument, Memory, Output};
+use kiln_device::{Argument, Host, Memory, Output};
 use kiln_ir::eval::evaluate;
 use kiln_ir::op::{BinaryOp, ConvSpec, UnaryOp};
 use kiln_ir::{DType, Data, Expr, Scalar, Shape};
 use kiln_testkit::problem::held;
 use kiln_testkit::rng::{Range, Rng};
 use kiln_testkit::{Problem, Tolerance, close};
+use kit::cpu;
 
 /// The same numbers, each at the place behind its own.
 fn turned(data: &Data) -> Data {
@@ -36,7 +38,7 @@ fn check(problem: &Problem, tolerance: Tolerance) -> bool {
     let memories: Vec<Arc<dyn Memory>> =
         values.iter().map(|data| cpu().allocate(data.len() * data.dtype().size()).unwrap()).collect();
     let write = |position: usize, data: &Data| {
-        memories[position].write(Argument::from_data(data).bytes()).unwrap();
+        memories[position].write(Host::of(data).bytes()).unwrap();
     };
     values.iter().enumerate().for_each(|(position, data)| write(position, data));
     let mut outputs: Vec<Data> = program
@@ -44,7 +46,7 @@ fn check(problem: &Problem, tolerance: Tolerance) -> bool {
         .iter()
         .map(|(shape, dtype)| Data::filled(*dtype, shape.elements(), Scalar::Int(1)))
         .collect();
-    let inputs: Vec<Argument> = problem.inputs.iter().map(Argument::from_data).collect();
+    let inputs: Vec<Argument> = problem.inputs.iter().map(Argument::of).collect();
     let references: Vec<&Data> = problem.inputs.iter().collect();
     let meant = |values: &[Data]| {
         let value = |variable: &dyn kiln_ir::op::Variable| {
@@ -61,7 +63,7 @@ fn check(problem: &Problem, tolerance: Tolerance) -> bool {
             write(position, &values[position]);
             expected = meant(&values);
         }
-        let mut targets: Vec<Output> = outputs.iter_mut().map(Output::from_data).collect();
+        let mut targets: Vec<Output> = outputs.iter_mut().map(Output::of).collect();
         executable.run(&inputs, &memories, &mut targets).unwrap();
         for (position, (found, expected)) in outputs.iter().zip(&expected).enumerate() {
             if let Err(message) = close::compare(found, expected, tolerance) {
@@ -186,10 +188,10 @@ fn an_output_is_written_at_every_run() {
     let program = Arc::new(kiln_compile::compile(&problem.graph, cpu().target()).unwrap());
     let mut executable = cpu().load(program).unwrap();
     let memory = cpu().allocate(16).unwrap();
-    memory.write(Argument::from_data(&problem.inputs[0]).bytes()).unwrap();
+    memory.write(Host::of(&problem.inputs[0]).bytes()).unwrap();
     for _ in 0..3 {
         let mut out = [0f32; 4];
-        let inputs = [Argument::from_data(&problem.inputs[0])];
+        let inputs = [Argument::of(&problem.inputs[0])];
         executable.run(&inputs, std::slice::from_ref(&memory), &mut [Output::new(&mut out)]).unwrap();
         assert_eq!(out, [2.0, 4.0, 6.0, 8.0]);
     }

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kiln_compile::program::{Matmul, Operation, Work};
-use kiln_cpu::set_threads;
 use kiln_device::{Argument, Memory, Output};
 use kiln_ir::DType;
 use kiln_ir::op::{ArgOp, BinaryOp, ScatterMode, UnaryOp};
-use kit::{Build, along, full, indexed, memory, plain, pointwise, row_major};
+use kit::{Build, along, full, indexed, memory, plain, pointwise, row_major, set_threads};
 
 /// The system's allocator, counting.
 struct Counting;

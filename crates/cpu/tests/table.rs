@@ -1,13 +1,15 @@
 //! Compiled programs on the CPU against the oracle: the op table, its derivatives and random graphs, with one thread and
 //! with two, whose results must be the same bits.
 
+mod kit;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
-use kiln_cpu::{cpu, set_threads};
 use kiln_device::{Argument, Output};
 use kiln_ir::{DType, Data, Scalar};
 use kiln_testkit::{Problem, Tolerance, close};
+use kit::{cpu, set_threads};
 
 /// The number of threads belongs to the process.
 static THREADS: Mutex<()> = Mutex::new(());
@@ -21,10 +23,10 @@ fn run(problem: &Problem, threads: usize) -> Vec<Data> {
         .iter()
         .map(|(shape, dtype)| Data::filled(*dtype, shape.elements(), Scalar::Int(1)))
         .collect();
-    let inputs: Vec<Argument> = problem.inputs.iter().map(Argument::from_data).collect();
+    let inputs: Vec<Argument> = problem.inputs.iter().map(Argument::of).collect();
     // The second run meets what the first left behind.
     for _ in 0..2 {
-        let mut targets: Vec<Output> = outputs.iter_mut().map(Output::from_data).collect();
+        let mut targets: Vec<Output> = outputs.iter_mut().map(Output::of).collect();
         executable.run(&inputs, &[], &mut targets).unwrap();
     }
     outputs

@@ -49,9 +49,9 @@ impl Prefetch {
     ) -> Result<Prefetch> {
         batching.check(set.len())?;
         let (send, ready) = sync_channel(AHEAD);
-        // One batch is being prepared and one is looked at, besides those that are ready.
-        let (used, again) = sync_channel(AHEAD + 2);
-        for _ in 0..AHEAD + 2 {
+        // One batch is being prepared, one is looked at and one is on its way there, besides those that are ready.
+        let (used, again) = sync_channel(AHEAD + 3);
+        for _ in 0..AHEAD + 3 {
             // Nobody has dropped the other end yet.
             let _ = used.send(Batch::of(set));
         }
@@ -63,6 +63,20 @@ impl Prefetch {
         Ok(Prefetch { ready, used, current: None })
     }
 
+    /// The next batch, as one's own; none after the last. Its room is used again when it is given back.
+    ///
+    /// # Errors
+    /// Where a row couldn't be read.
+    pub fn take(&mut self) -> Result<Option<Batch>> {
+        self.ready.recv().ok().transpose()
+    }
+
+    /// Gives back the room of a batch that was taken.
+    pub fn give_back(&mut self, batch: Batch) {
+        // A thread that has prepared its last batch needs no more room.
+        let _ = self.used.send(batch);
+    }
+
     /// The next batch, which stays until the one after it is asked for; none after the last.
     ///
     /// # Errors
@@ -70,13 +84,10 @@ impl Prefetch {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<&Batch>> {
         if let Some(batch) = self.current.take() {
-            // A thread that has prepared its last batch needs no more room.
-            let _ = self.used.send(batch);
+            self.give_back(batch);
         }
-        match self.ready.recv() {
-            Ok(batch) => Ok(Some(self.current.insert(batch?))),
-            Err(_) => Ok(None),
-        }
+        self.current = self.take()?;
+        Ok(self.current.as_ref())
     }
 }
 

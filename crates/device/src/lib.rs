@@ -1,39 +1,93 @@
 //! WHERE it is computed, in the abstract: what every device shares. No kernels.
 //!
-//! A device receives compiled programs, never single operations.
+//! Invariants: a device receives compiled programs, never single operations; whatever uses the same memory excludes each
+//! other; what was started is done in the order in which it was started, as far as anybody who reads can see.
 
 mod memory;
+mod registry;
 
 use std::sync::Arc;
 
 use kiln_compile::Program;
-pub use kiln_compile::Target;
 use kiln_ir::Result;
 
-pub use memory::{Argument, Memory, Output};
+pub use kiln_compile::Target;
+pub use memory::{Argument, Host, HostMut, Memory, Output};
+pub use registry::{default_device, device, devices, register, register_default, set_default_device};
 
 /// A place where programs run.
 pub trait Device: Send + Sync + std::fmt::Debug {
-    /// What it is, for people: `cpu (AVX-512, 2 threads)`.
-    fn name(&self) -> String;
+    /// What it is chosen by: `cpu`, `gpu:1`.
+    fn name(&self) -> &str;
+
+    /// What it is, for people.
+    fn description(&self) -> Description;
 
     /// What programs are compiled for that are to run here.
     fn target(&self) -> &Target;
 
+    /// How it runs programs now.
+    fn settings(&self) -> Settings;
+
+    /// Runs programs in another way from the next one on.
+    ///
+    /// # Errors
+    /// Where it can't.
+    fn configure(&self, settings: Settings) -> Result<()>;
+
+    /// Whether programs work on the host's memory as on their own: then nothing is gained by handing inputs over early.
+    fn shares_host_memory(&self) -> bool;
+
     /// Zeroed memory that outlives programs, for a variable.
+    ///
+    /// # Errors
+    /// Where there isn't so much.
     fn allocate(&self, bytes: usize) -> Result<Arc<dyn Memory>>;
 
     /// Makes a program ready to run: compiles what the device compiles and allocates its arena.
+    ///
+    /// # Errors
+    /// Where the program isn't one, or there is no memory for it.
     fn load(&self, program: Arc<Program>) -> Result<Box<dyn Executable>>;
 
     /// Waits until everything that was started is done.
+    ///
+    /// # Errors
+    /// The first error of what was started and whose results nobody has read.
     fn sync(&self) -> Result<()>;
+}
+
+/// What a device is, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// The processor or adapter and how it is used: `AVX-512, 2 threads`.
+    pub kind: String,
+    /// Bytes of memory, where the system tells.
+    pub memory: Option<u64>,
+    /// What it can't do, a line each.
+    pub limits: Vec<String>,
+}
+
+/// How a device runs programs. Numbers don't depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many of the host's threads take part, where they do.
+    pub threads: usize,
+    /// Whether every kernel's result is searched for the first `NaN` or infinity, which ends the run.
+    pub check_finite: bool,
 }
 
 /// A program that is loaded on a device.
 pub trait Executable: Send {
     /// Runs the program once. `inputs` and `variables` are as the program lists them; variables it writes are updated
-    /// in place. Results are in place when this returns (or, on a device of its own, after a read or a sync).
+    /// in place.
+    ///
+    /// What the host lends is only used until this returns: arguments of the host are read by then, and where an output is
+    /// the host's, everything is done. With outputs in memory of the device this may return before the work is done; reading
+    /// that memory, or a variable's, waits for it.
+    ///
+    /// # Errors
+    /// Where arguments don't fit; of the work itself, at the latest from the first read of what it writes.
     fn run(
         &mut self,
         inputs: &[Argument],
@@ -49,4 +103,9 @@ pub trait Executable: Send {
 
     /// Switches the measuring of single kernels.
     fn profile(&mut self, on: bool);
+}
+
+/// Whether both are the same device.
+pub fn same(a: &Arc<dyn Device>, b: &Arc<dyn Device>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
 }

@@ -5,6 +5,7 @@
 #[macro_use]
 pub mod tensor;
 
+pub mod device;
 pub mod function;
 pub mod init;
 pub mod layers;
@@ -23,9 +24,10 @@ pub mod variable;
 pub mod whole;
 
 pub use kiln_compile::Program;
-pub use kiln_cpu::{check_finite, set_threads, threads};
+pub use kiln_device::{Description, Device, Settings, same};
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
+pub use device::{check_finite, default_device, device, devices, set_default_device, set_threads, threads};
 pub use function::{Function, Input};
 pub use init::{Fan, Init};
 pub use layers::{

@@ -1,7 +1,9 @@
 //! Models: what has parameters, found by path, and the circumstances of a forward pass.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
+use kiln_device::Device;
 use kiln_ir::{Error, ErrorKind, Result};
 
 use crate::nearest::nearest;
@@ -26,6 +28,18 @@ pub trait Module {
         let mut visitor = Visitor::default();
         self.visit(&mut visitor);
         visitor.states
+    }
+
+    /// Moves everything the model keeps to a device, where steps and functions with it run from then on. None may be running
+    /// meanwhile. What layers make later (those without sizes at their first tensor) goes where it is first used.
+    ///
+    /// # Errors
+    /// Where a device fails, or a parameter is an error.
+    fn to(&self, device: &Arc<dyn Device>) -> Result<()> {
+        for (_, parameter) in self.parameters() {
+            parameter.variable()?.to(device)?;
+        }
+        self.states().iter().try_for_each(|(_, state)| state.to(device))
     }
 
     /// How many numbers are trained.

@@ -4,25 +4,46 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kiln_compile::Program;
-use kiln_device::{Argument, Executable, Memory, Output};
+use kiln_device::{Argument, Device, Executable, Memory, Output};
 use kiln_ir::{DType, Data, Error, ErrorKind, Expr, Graph, Result, Scalar, Shape};
 
-use crate::variable::memory_of;
+use crate::device::{home, variables};
+use crate::variable::{memory_of, moves};
 
-/// A program on the device with the variables it works on.
+/// A program on a device with the variables it works on.
 pub(crate) struct Loaded {
+    pub(crate) device: Arc<dyn Device>,
     pub(crate) program: Arc<Program>,
     pub(crate) executable: Box<dyn Executable>,
     pub(crate) memories: Vec<Arc<dyn Memory>>,
+    /// How many moves of variables there had been when the memories were found.
+    moves: u64,
 }
 
-/// Compiles a graph and loads it on the device.
-pub(crate) fn load(graph: &Graph) -> Result<Loaded> {
-    let program = Arc::new(kiln_compile::compile(graph, kiln_cpu::cpu().target())?);
-    let memories =
-        program.variables.iter().map(|variable| memory_of(&**variable)).collect::<Result<Vec<_>>>()?;
-    let executable = kiln_cpu::cpu().load(program.clone())?;
-    Ok(Loaded { program, executable, memories })
+/// Compiles a graph for a device and loads it there.
+pub(crate) fn load(graph: &Graph, device: &Arc<dyn Device>) -> Result<Loaded> {
+    let program = Arc::new(kiln_compile::compile(graph, device.target())?);
+    let (moves, memories) = (moves(), memories(&program, device)?);
+    let executable = device.load(program.clone())?;
+    Ok(Loaded { device: device.clone(), program, executable, memories, moves })
+}
+
+fn memories(program: &Program, device: &Arc<dyn Device>) -> Result<Vec<Arc<dyn Memory>>> {
+    program.variables.iter().map(|variable| memory_of(&**variable, device)).collect()
+}
+
+impl Loaded {
+    /// Whether no variable may have moved since the memories were found.
+    pub(crate) fn is_current(&self) -> bool {
+        self.moves == moves()
+    }
+
+    /// Finds the memories again, on the program's device.
+    pub(crate) fn find_again(&mut self) -> Result<()> {
+        self.moves = moves();
+        self.memories = memories(&self.program, &self.device)?;
+        Ok(())
+    }
 }
 
 /// Room for a program's outputs.
@@ -54,27 +75,32 @@ pub(crate) fn room(shape: &Shape, dtype: DType) -> Result<()> {
 /// Computes the values. Programs are kept and found again by the structure of their graph.
 pub(crate) fn evaluate(values: &[Expr]) -> Result<Vec<Data>> {
     let (graph, captured) = Graph::trace(&[], values, &[])?;
-    let kept = cache().take(&graph);
+    let device = home(None, variables(&graph))?;
+    let key = Key { graph, device: Arc::as_ptr(&device).cast::<()>() as usize };
+    let kept = cache().take(&key);
     let reused = kept.is_some();
     let mut loaded = match kept {
         Some(loaded) => loaded,
-        None => load(&graph)?,
+        None => load(&key.graph, &device)?,
     };
+    if !loaded.is_current() {
+        loaded.find_again()?;
+    }
     let mut result = run(&mut loaded, &captured);
     if result.is_err() && reused {
         // A program that is found again names the lines it was first compiled from; these are the ones that failed.
-        loaded = load(&graph)?;
+        loaded = load(&key.graph, &device)?;
         result = run(&mut loaded, &captured);
     }
-    cache().put(graph, loaded);
+    cache().put(key, loaded);
     result
 }
 
 /// Runs a program that has no inputs but captured constants.
 fn run(loaded: &mut Loaded, captured: &[Arc<Data>]) -> Result<Vec<Data>> {
-    let arguments: Vec<Argument> = captured.iter().map(|data| Argument::from_data(data)).collect();
+    let arguments: Vec<Argument> = captured.iter().map(|data| Argument::of(data)).collect();
     let mut data = outputs(&loaded.program)?;
-    let mut targets: Vec<Output> = data.iter_mut().map(Output::from_data).collect();
+    let mut targets: Vec<Output> = data.iter_mut().map(Output::of).collect();
     let result = loaded.executable.run(&arguments, &loaded.memories, &mut targets);
     drop(targets);
     result.map(|()| data)
@@ -87,43 +113,51 @@ const MOST_NODES: usize = 100_000;
 /// and, but for the last one, holding at most this many bytes.
 const MOST_BYTES: usize = 256 << 20;
 
-/// Programs that aren't running, by their graph.
+/// What a program is found again by.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    graph: Graph,
+    /// Where the device lies. A loaded program keeps it alive, so another one's isn't the same.
+    device: usize,
+}
+
+/// Programs that aren't running, by graph and device.
 #[derive(Default)]
 struct Cache {
-    programs: HashMap<Graph, (u64, Loaded)>,
+    programs: HashMap<Key, (u64, Loaded)>,
     nodes: usize,
     bytes: usize,
     clock: u64,
 }
 
 impl Cache {
-    fn take(&mut self, graph: &Graph) -> Option<Loaded> {
-        let (_, loaded) = self.programs.remove(graph)?;
-        self.nodes -= graph.nodes.len();
+    fn take(&mut self, key: &Key) -> Option<Loaded> {
+        let (_, loaded) = self.programs.remove(key)?;
+        self.nodes -= key.graph.nodes.len();
         self.bytes -= loaded.executable.bytes();
         Some(loaded)
     }
 
-    fn put(&mut self, graph: Graph, loaded: Loaded) {
-        if graph.nodes.len() > MOST_NODES / 4 {
+    fn put(&mut self, key: Key, loaded: Loaded) {
+        let nodes = key.graph.nodes.len();
+        if nodes > MOST_NODES / 4 {
             return;
         }
         self.clock += 1;
         // Another thread may have put the same one here meanwhile.
-        drop(self.take(&graph));
-        self.nodes += graph.nodes.len();
+        drop(self.take(&key));
+        self.nodes += nodes;
         self.bytes += loaded.executable.bytes();
-        self.programs.insert(graph, (self.clock, loaded));
+        self.programs.insert(key, (self.clock, loaded));
         let many = |cache: &Cache| {
             cache.programs.len() > MOST_PROGRAMS
                 || cache.nodes > MOST_NODES
                 || (cache.bytes > MOST_BYTES && cache.programs.len() > 1)
         };
         while many(self) {
-            let oldest =
-                self.programs.iter().min_by_key(|(_, (used, _))| *used).map(|(graph, _)| graph.clone());
+            let oldest = self.programs.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone());
             match oldest {
-                Some(graph) => drop(self.take(&graph)),
+                Some(key) => drop(self.take(&key)),
                 None => break,
             }
         }

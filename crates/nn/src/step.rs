@@ -4,7 +4,9 @@
 use std::cell::RefCell;
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use kiln_device::Device;
 use kiln_ir::{DType, Data, Error, ErrorKind, Result, line};
 
 use crate::function::{Function, Input};
@@ -122,6 +124,8 @@ pub struct Step<'a, const N: usize> {
     /// Runs since the last update, and how many make one.
     runs: usize,
     every: usize,
+    /// Whether the last run was an update.
+    updated: bool,
 }
 
 impl<'a, const N: usize> Step<'a, N> {
@@ -211,7 +215,30 @@ impl<'a, const N: usize> Step<'a, N> {
             slots,
             runs: 0,
             every,
+            updated: true,
         }
+    }
+
+    /// The same step on this device, to which the optimizer's variables go; the model's must be there, or on none yet. Without
+    /// this a step runs where the model is, else on the default device.
+    pub fn on(mut self, device: &Arc<dyn Device>) -> Step<'a, N> {
+        self.update = self.update.on(device);
+        self.gather = self.gather.map(|gather| gather.on(device));
+        self
+    }
+
+    /// Moves the model and all that the step keeps to a device and goes on there: the next run is compiled for it.
+    ///
+    /// # Errors
+    /// Where a device fails.
+    pub fn to(&mut self, model: &(impl Module + ?Sized), device: &Arc<dyn Device>) -> Result<()> {
+        model.to(device)?;
+        for (_, variable) in self.slots.borrow().state() {
+            variable.to(device)?;
+        }
+        self.update.set_device(device);
+        self.gather.iter_mut().for_each(|gather| gather.set_device(device));
+        Ok(())
     }
 
     /// Runs one step and gives the loss it started from.
@@ -228,17 +255,52 @@ impl<'a, const N: usize> Step<'a, N> {
     /// # Errors
     /// As [`Step::run`].
     pub fn run_all(&mut self, inputs: [Input; N]) -> Result<&[Data]> {
+        self.start(inputs)?;
+        self.results()
+    }
+
+    /// Starts a step and doesn't wait for it where the device works by itself; [`Step::results`] waits.
+    ///
+    /// # Errors
+    /// As [`Step::run`], but for what is only known when the work is done.
+    pub fn start(&mut self, inputs: [Input; N]) -> Result<()> {
+        let updates = self.updates_next();
+        self.next().start(inputs)?;
+        self.updated = updates;
+        self.runs = if updates { 0 } else { self.runs + 1 };
+        Ok(())
+    }
+
+    /// What the closure returned in the last step, when it is done.
+    ///
+    /// # Errors
+    /// Of the step, if it was started and not waited for.
+    pub fn results(&mut self) -> Result<&[Data]> {
         match &mut self.gather {
-            Some(gather) if !(self.runs + 1).is_multiple_of(self.every) => {
-                let outputs = gather.run(inputs)?;
-                self.runs += 1;
-                Ok(outputs)
-            }
-            _ => {
-                let outputs = self.update.run(inputs)?;
-                self.runs = 0;
-                Ok(outputs)
-            }
+            Some(gather) if !self.updated => gather.results(),
+            _ => self.update.results(),
+        }
+    }
+
+    /// The inputs of the step after the one that goes on, in variables of the device where that saves time; see [`Function::upload`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn upload(&mut self, inputs: [Input; N]) -> Result<Option<[Variable; N]>> {
+        self.next().upload(inputs)
+    }
+
+    /// Whether the next run updates the parameters.
+    fn updates_next(&self) -> bool {
+        self.gather.is_none() || (self.runs + 1).is_multiple_of(self.every)
+    }
+
+    /// What the next run runs.
+    fn next(&mut self) -> &mut Function<'a, N> {
+        let updates = self.updates_next();
+        match &mut self.gather {
+            Some(gather) if !updates => gather,
+            _ => &mut self.update,
         }
     }
 

@@ -96,7 +96,7 @@ impl Summary {
 fn operations((shape, dtype): (&Shape, DType), y: &Tensor) -> Result<u64> {
     let declared = [(shape.clone(), dtype)];
     let (graph, _) = Graph::trace(&declared, std::slice::from_ref(&y.0), &[])?;
-    Ok(kiln_compile::compile(&graph, kiln_cpu::cpu().target())?
+    Ok(kiln_compile::compile(&graph, crate::default_device()?.target())?
         .kernels
         .iter()
         .map(|kernel| kernel.operations)

@@ -3,11 +3,11 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use kiln_device::Memory;
-use kiln_ir::{DType, Data, Element, Error, ErrorKind, Expr, Result, Shape};
+use kiln_device::{Device, Host, HostMut, Memory};
+use kiln_ir::{DType, Data, Element, Error, ErrorKind, Expr, Result, Scalar, Shape};
 
 use crate::tensor::Tensor;
 
@@ -46,9 +46,24 @@ struct Storage {
     name: RwLock<String>,
     shape: Shape,
     dtype: DType,
-    /// What the memory holds until a program or a write changes it.
-    initial: Data,
-    memory: OnceLock<Arc<dyn Memory>>,
+    place: RwLock<Place>,
+}
+
+/// Where the numbers are.
+enum Place {
+    /// With the host, until the first program that uses them decides on a device.
+    Host(Data),
+    /// On a device, and nowhere else.
+    Device(Arc<dyn Device>, Arc<dyn Memory>),
+}
+
+/// Counts how often a variable went from one device to another. Who keeps memory of variables looks for it again when this
+/// has changed.
+static MOVES: AtomicU64 = AtomicU64::new(0);
+
+/// How many moves there have been.
+pub(crate) fn moves() -> u64 {
+    MOVES.load(Ordering::Acquire)
 }
 
 impl Variable {
@@ -63,36 +78,32 @@ impl Variable {
             let message = format!("{} values don't fill the shape {shape} of {name}", data.len());
             return Err(Error::new(ErrorKind::Shape, "variable", message));
         }
-        let name = RwLock::new(name.to_string());
-        Ok(Variable(Arc::new(Storage {
-            name,
-            shape,
-            dtype: data.dtype(),
-            initial: data,
-            memory: OnceLock::new(),
-        })))
+        Ok(Variable::holding(name, data, shape))
     }
 
     /// A variable of one element.
     pub fn scalar<T: Element>(name: &str, value: T) -> Variable {
-        Variable(Arc::new(Storage {
-            name: RwLock::new(name.to_string()),
-            shape: Shape::scalar(),
-            dtype: T::DTYPE,
-            initial: T::wrap(vec![value]),
-            memory: OnceLock::new(),
-        }))
+        Variable::holding(name, T::wrap(vec![value]), Shape::scalar())
     }
 
     /// A variable with `value` everywhere.
     pub fn filled<T: Element>(name: &str, value: T, shape: impl Into<Shape>) -> Variable {
         let shape = shape.into();
+        Variable::holding(name, T::wrap(vec![value; shape.elements()]), shape)
+    }
+
+    /// A variable with zeros everywhere.
+    pub fn zeros(name: &str, shape: impl Into<Shape>, dtype: DType) -> Variable {
+        let shape = shape.into();
+        Variable::holding(name, Data::filled(dtype, shape.elements(), Scalar::Int(0)), shape)
+    }
+
+    fn holding(name: &str, data: Data, shape: Shape) -> Variable {
         Variable(Arc::new(Storage {
             name: RwLock::new(name.to_string()),
-            dtype: T::DTYPE,
-            initial: T::wrap(vec![value; shape.elements()]),
             shape,
-            memory: OnceLock::new(),
+            dtype: data.dtype(),
+            place: RwLock::new(Place::Host(data)),
         }))
     }
 
@@ -103,7 +114,7 @@ impl Variable {
 
     /// Gives it another path.
     pub fn rename(&self, name: &str) {
-        *self.0.name.write().unwrap_or_else(std::sync::PoisonError::into_inner) = name.to_string();
+        *self.0.name.write().unwrap_or_else(PoisonError::into_inner) = name.to_string();
     }
 
     /// Its shape.
@@ -127,11 +138,10 @@ impl Variable {
     /// # Errors
     /// Where the device fails.
     pub fn read(&self) -> Result<Data> {
-        let mut data = self.0.initial.clone();
-        if let Some(memory) = self.0.memory.get() {
-            memory.read(kiln_device::Output::from_data(&mut data).bytes())?;
+        match &*self.0.place() {
+            Place::Host(data) => Ok(data.clone()),
+            Place::Device(_, memory) => self.0.read(memory),
         }
-        Ok(data)
     }
 
     /// Replaces its numbers.
@@ -140,7 +150,7 @@ impl Variable {
     /// Where they are of another dtype or count, or the device fails.
     #[track_caller]
     pub fn write(&self, data: &Data) -> Result<()> {
-        if data.dtype() != self.0.dtype || data.len() != self.0.initial.len() {
+        if data.dtype() != self.0.dtype || data.len() != self.0.shape.elements() {
             let message = format!(
                 "{} holds {}{}, not {} values of {}",
                 self.name(),
@@ -151,7 +161,7 @@ impl Variable {
             );
             return Err(Error::new(ErrorKind::Shape, "variable", message));
         }
-        self.0.memory()?.write(kiln_device::Argument::from_data(data).bytes())
+        self.0.write(Host::of(data), || data.clone())
     }
 
     /// Replaces the number of a variable of one element, without allocating.
@@ -160,10 +170,50 @@ impl Variable {
     /// As [`Variable::write`].
     #[track_caller]
     pub fn set<T: Element>(&self, value: T) -> Result<()> {
-        if T::DTYPE != self.0.dtype || self.0.initial.len() != 1 {
+        if T::DTYPE != self.0.dtype || self.0.shape.elements() != 1 {
             return self.write(&T::wrap(vec![value]));
         }
-        self.0.memory()?.write(kiln_device::Argument::new(&[value]).bytes())
+        self.0.write(Host::new(&[value]), || T::wrap(vec![value]))
+    }
+
+    /// The device its numbers are on; none before the first program that uses them.
+    pub fn device(&self) -> Option<Arc<dyn Device>> {
+        self.0.device()
+    }
+
+    /// Moves its numbers to a device. Programs that use it are compiled for that device at their next run; none may be
+    /// running meanwhile.
+    ///
+    /// # Errors
+    /// Where a device fails.
+    pub fn to(&self, device: &Arc<dyn Device>) -> Result<()> {
+        let mut place = self.0.place.write().unwrap_or_else(PoisonError::into_inner);
+        let memory = match &*place {
+            Place::Device(here, _) if kiln_device::same(here, device) => return Ok(()),
+            Place::Device(_, memory) => allocated(device, &self.0.read(memory)?)?,
+            Place::Host(data) => allocated(device, data)?,
+        };
+        *place = Place::Device(device.clone(), memory);
+        MOVES.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Its numbers into data that have its dtype and size.
+    pub(crate) fn read_into(&self, target: &mut Data) -> Result<()> {
+        match &*self.0.place() {
+            Place::Host(data) => target.clone_from(data),
+            Place::Device(_, memory) => memory.read(HostMut::of(target).bytes())?,
+        }
+        Ok(())
+    }
+
+    /// Replaces its numbers by as many of its dtype, where it is on a device.
+    pub(crate) fn write_host(&self, numbers: Host) -> Result<()> {
+        self.0.write(numbers, || Data::from_le_bytes(self.0.dtype, numbers.bytes()))
+    }
+
+    pub(crate) fn memory_on(&self, device: &Arc<dyn Device>) -> Result<Arc<dyn Memory>> {
+        self.0.memory_on(device)
     }
 
     pub(crate) fn handle(&self) -> Arc<dyn kiln_ir::op::Variable> {
@@ -176,23 +226,82 @@ impl Variable {
     }
 }
 
+/// Memory of a device that holds these numbers.
+fn allocated(device: &Arc<dyn Device>, data: &Data) -> Result<Arc<dyn Memory>> {
+    let bytes = Host::of(data).bytes();
+    let memory = device.allocate(bytes.len())?;
+    memory.write(bytes)?;
+    Ok(memory)
+}
+
 impl Storage {
-    /// The device's memory, allocated and filled at first use.
-    fn memory(&self) -> Result<&Arc<dyn Memory>> {
-        if let Some(memory) = self.memory.get() {
-            return Ok(memory);
+    fn place(&self) -> RwLockReadGuard<'_, Place> {
+        self.place.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn device(&self) -> Option<Arc<dyn Device>> {
+        match &*self.place() {
+            Place::Host(_) => None,
+            Place::Device(device, _) => Some(device.clone()),
         }
-        let bytes = kiln_device::Argument::from_data(&self.initial);
-        let memory = kiln_cpu::cpu().allocate(bytes.bytes().len())?;
-        memory.write(bytes.bytes())?;
-        // Whoever was first, the initial numbers are the same.
-        Ok(self.memory.get_or_init(|| memory))
+    }
+
+    fn read(&self, memory: &Arc<dyn Memory>) -> Result<Data> {
+        let mut data = Data::filled(self.dtype, self.shape.elements(), Scalar::Int(0));
+        memory.read(HostMut::of(&mut data).bytes())?;
+        Ok(data)
+    }
+
+    /// Replaces the numbers where they are.
+    fn write(&self, numbers: Host, data: impl FnOnce() -> Data) -> Result<()> {
+        if let Place::Device(_, memory) = &*self.place() {
+            return memory.write(numbers.bytes());
+        }
+        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
+        match &mut *place {
+            Place::Host(held) => *held = data(),
+            // Somebody's program took them to a device meanwhile.
+            Place::Device(_, memory) => memory.write(numbers.bytes())?,
+        }
+        Ok(())
+    }
+
+    /// The memory on this device, to which numbers go that aren't on any.
+    fn memory_on(&self, device: &Arc<dyn Device>) -> Result<Arc<dyn Memory>> {
+        if let Place::Device(here, memory) = &*self.place() {
+            return self.found(here, memory, device);
+        }
+        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
+        match &*place {
+            Place::Host(data) => {
+                let memory = allocated(device, data)?;
+                *place = Place::Device(device.clone(), memory.clone());
+                Ok(memory)
+            }
+            // Somebody else's program was quicker.
+            Place::Device(here, memory) => self.found(here, memory, device),
+        }
+    }
+
+    /// The memory, if `here` is the device it is wanted on.
+    fn found(
+        &self,
+        here: &Arc<dyn Device>,
+        memory: &Arc<dyn Memory>,
+        wanted: &Arc<dyn Device>,
+    ) -> Result<Arc<dyn Memory>> {
+        if kiln_device::same(here, wanted) {
+            return Ok(memory.clone());
+        }
+        let (name, here, wanted) = (kiln_ir::op::Variable::name(self), here.name(), wanted.name());
+        let message = format!("{name} is on {here}, and is used on {wanted}; move it with `to(&device)`");
+        Err(Error::new(ErrorKind::Device, "device", message).nowhere())
     }
 }
 
 impl kiln_ir::op::Variable for Storage {
     fn name(&self) -> String {
-        self.name.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.name.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn shape(&self) -> &Shape {
@@ -214,15 +323,23 @@ impl fmt::Debug for Storage {
     }
 }
 
-/// The memory of a variable met in a program.
-pub(crate) fn memory_of(variable: &dyn kiln_ir::op::Variable) -> Result<Arc<dyn Memory>> {
+/// The memory of a variable met in a program, on the device that runs it.
+pub(crate) fn memory_of(
+    variable: &dyn kiln_ir::op::Variable,
+    device: &Arc<dyn Device>,
+) -> Result<Arc<dyn Memory>> {
     match variable.as_any().downcast_ref::<Storage>() {
-        Some(storage) => storage.memory().cloned(),
+        Some(storage) => storage.memory_on(device),
         None => {
             let message = format!("{} isn't a variable of kiln's own", variable.name());
             Err(Error::new(ErrorKind::Device, "run", message).nowhere())
         }
     }
+}
+
+/// The device that a variable met in a graph is on, if it is on any.
+pub(crate) fn device_of(variable: &dyn kiln_ir::op::Variable) -> Option<Arc<dyn Device>> {
+    variable.as_any().downcast_ref::<Storage>()?.device()
 }
 
 /// A trained variable. Cloning shares.

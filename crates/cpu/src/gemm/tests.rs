@@ -1,7 +1,7 @@
 //! The fast product against the obvious one: shapes, strides, types, levels, threads, and the memory around C.
 
 use super::*;
-use crate::threads::{self, set_threads};
+use crate::threads::{self, with_threads};
 use half::{bf16, f16};
 
 /// Small whole numbers, whose sums are exact in any order and any of the types.
@@ -201,7 +201,6 @@ fn results_are_bit_identical_for_any_number_of_threads() {
         (0..count).map(|_| next()).collect::<Vec<f32>>()
     };
     let _turn = threads::tests::turn();
-    let before = threads::threads();
     for (m, n, k) in
         [(1, 256, 784), (3, 500, 400), (128, 256, 784), (128, 10, 128), (300, 1100, 65), (700, 1, 800)]
     {
@@ -211,7 +210,7 @@ fn results_are_bit_identical_for_any_number_of_threads() {
             (a.memory, b.memory) = (random(a.memory.len(), 3), random(b.memory.len(), 4));
             for level in Level::all_here() {
                 let mut results = [1, 2, 3, 8].map(|threads| {
-                    set_threads(threads);
+                    let _threads = with_threads(threads);
                     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
                     let stored = bits(stored(level, shape(1, m, n, k), &a, &b, f32::INFINITY));
                     assert!(stored == bits(tailed(level, shape(1, m, n, k), &a, &b)), "tail {m} {n} {k}");
@@ -222,5 +221,4 @@ fn results_are_bit_identical_for_any_number_of_threads() {
             }
         }
     }
-    set_threads(before);
 }

@@ -6,8 +6,7 @@ use kiln_ir::op::{ArgOp, ScatterMode};
 use kiln_ir::{DType, Data, Element, ErrorKind, Scalar, each_dtype};
 
 use super::naive;
-use crate::kit::{Build, along, indexed};
-use crate::set_threads;
+use crate::kit::{Build, along, indexed, set_threads};
 use crate::threads::tests::turn;
 
 /// A small generator: tests are the same each time.

@@ -10,8 +10,7 @@ use kiln_compile::Program;
 use kiln_compile::program::{
     Along, Buffer, BufferId, Fused, Indexed, Instruction, Kernel, Operation, Place, Store, View, Work,
 };
-use kiln_cpu::cpu;
-use kiln_device::{Argument, Executable, Memory, Output};
+use kiln_device::{Argument, Device, Executable, Host, HostMut, Memory, Output, Settings};
 use kiln_ir::op::{Shared, Variable};
 use kiln_ir::{DType, Data, Result, Scalar, Shape};
 
@@ -19,6 +18,21 @@ use kiln_ir::{DType, Data, Result, Scalar, Shape};
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The processor.
+pub fn cpu() -> Arc<dyn Device> {
+    kiln_cpu::open().unwrap().remove(0)
+}
+
+/// Sets how many threads it uses.
+pub fn set_threads(threads: usize) {
+    cpu().configure(Settings { threads, ..cpu().settings() }).unwrap();
+}
+
+/// Switches its hunt for what isn't finite.
+pub fn check_finite(check_finite: bool) {
+    cpu().configure(Settings { check_finite, ..cpu().settings() }).unwrap();
 }
 
 /// A program that is being written.
@@ -125,8 +139,8 @@ pub fn run(
 ) -> Result<Vec<Data>> {
     let filled = |(shape, dtype): &(Shape, DType)| Data::filled(*dtype, shape.elements(), Scalar::Int(0));
     let mut outputs: Vec<Data> = program.outputs.iter().map(filled).collect();
-    let inputs: Vec<Argument> = inputs.iter().map(|data| Argument::from_data(data)).collect();
-    let mut targets: Vec<Output> = outputs.iter_mut().map(Output::from_data).collect();
+    let inputs: Vec<Argument> = inputs.iter().map(|data| Argument::of(data)).collect();
+    let mut targets: Vec<Output> = outputs.iter_mut().map(Output::of).collect();
     executable.run(&inputs, variables, &mut targets)?;
     drop(targets);
     Ok(outputs)
@@ -135,14 +149,14 @@ pub fn run(
 /// A variable's memory with these numbers.
 pub fn memory(values: &[f32]) -> Arc<dyn Memory> {
     let memory = cpu().allocate(size_of_val(values)).unwrap();
-    memory.write(Argument::new(values).bytes()).unwrap();
+    memory.write(Host::new(values).bytes()).unwrap();
     memory
 }
 
 /// What a variable's memory holds.
 pub fn numbers(memory: &Arc<dyn Memory>) -> Vec<f32> {
     let mut values = vec![0f32; memory.bytes() / 4];
-    memory.read(Output::new(&mut values).bytes()).unwrap();
+    memory.read(HostMut::new(&mut values).bytes()).unwrap();
     values
 }
 

@@ -1,0 +1,53 @@
+//! What the environment says of the CPU: `KILN_THREADS`, `KILN_CHECK`, `KILN_SIMD`. What it says wrongly is an error when
+//! the device is opened.
+
+use kiln_device::Settings;
+use kiln_ir::{Error, ErrorKind, Result};
+
+use crate::simd::Level;
+use crate::threads::MOST_THREADS;
+
+/// The settings that a device starts with.
+pub(crate) fn settings() -> Result<Settings> {
+    level()?;
+    Ok(Settings { threads: threads()?, check_finite: check_finite()? })
+}
+
+/// `KILN_THREADS`, or as many as the machine runs at once.
+fn threads() -> Result<usize> {
+    let Some(asked) = variable("KILN_THREADS") else {
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS));
+    };
+    match asked.parse() {
+        Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Ok(threads),
+        _ => Err(wrong("KILN_THREADS", &asked, &format!("a number from 1 to {MOST_THREADS}"))),
+    }
+}
+
+/// Whether `KILN_CHECK` lists `finite`.
+fn check_finite() -> Result<bool> {
+    match variable("KILN_CHECK").as_deref() {
+        None => Ok(false),
+        Some("finite") => Ok(true),
+        Some(asked) => Err(wrong("KILN_CHECK", asked, "finite")),
+    }
+}
+
+/// The level that `KILN_SIMD` names, where it does.
+pub(crate) fn level() -> Result<Option<Level>> {
+    let Some(asked) = variable("KILN_SIMD") else { return Ok(None) };
+    let found = Level::all_here().find(|level| level.name().eq_ignore_ascii_case(&asked));
+    let here = || Level::all_here().map(Level::name).collect::<Vec<_>>().join(", ");
+    found.map(Some).ok_or_else(|| wrong("KILN_SIMD", &asked, &format!("what this machine has: {}", here())))
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?.to_string_lossy().trim().to_string();
+    (!value.is_empty()).then_some(value)
+}
+
+fn wrong(name: &str, found: &str, wanted: &str) -> Error {
+    let message = format!("{name} is {found:?} in the environment, and should be {wanted}");
+    Error::new(ErrorKind::Value, "cpu", message).nowhere()
+}

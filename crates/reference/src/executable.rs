@@ -1,0 +1,248 @@
+//! A loaded program: arguments are checked, memory is read, the machine runs, memory is written.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kiln_compile::Program;
+use kiln_device::{Argument, Executable, Memory, Output};
+use kiln_ir::{DType, Error, ErrorKind, Result};
+
+use crate::machine::Machine;
+use crate::memory::{Contents, ReferenceMemory, lock};
+use crate::queue::{Queue, Work};
+
+/// A program that is loaded on the reference device.
+pub(crate) struct ReferenceExecutable {
+    program: Arc<Program>,
+    queue: Arc<Queue>,
+    check_finite: Arc<AtomicBool>,
+    profiling: bool,
+    times: Arc<Mutex<Vec<Duration>>>,
+}
+
+type Shared = Arc<Mutex<Contents>>;
+
+/// Bytes that a run reads: the host's, copied when it was started, or memory.
+enum Source {
+    Host(Vec<u8>),
+    Device(Shared),
+}
+
+impl ReferenceExecutable {
+    pub(crate) fn new(
+        program: Arc<Program>,
+        queue: Arc<Queue>,
+        check_finite: Arc<AtomicBool>,
+    ) -> ReferenceExecutable {
+        ReferenceExecutable { program, queue, check_finite, profiling: false, times: Arc::default() }
+    }
+
+    /// The contents of memory that has the bytes of so many elements and is this device's.
+    fn contents(
+        &self,
+        what: &str,
+        i: usize,
+        memory: &Arc<dyn Memory>,
+        elements: usize,
+        dtype: DType,
+    ) -> Result<Shared> {
+        let own = memory.as_any().downcast_ref::<ReferenceMemory>().filter(|own| own.is_of(&self.queue));
+        let own = own.ok_or_else(|| {
+            let message = format!("{what} {i} is memory of another device than this reference");
+            Error::new(ErrorKind::Device, "run", message).nowhere()
+        })?;
+        if memory.bytes() != elements * dtype.size() {
+            let message =
+                format!("{what} {i} has {} bytes, not {elements} elements of {dtype}", memory.bytes());
+            return Err(Error::new(ErrorKind::Shape, "run", message).nowhere());
+        }
+        Ok(own.contents().clone())
+    }
+
+    fn sources(&self, inputs: &[Argument]) -> Result<Vec<Source>> {
+        count("arguments", inputs.len(), self.program.inputs.len())?;
+        let given = inputs.iter().zip(&self.program.inputs).enumerate();
+        given
+            .map(|(i, (argument, (shape, dtype)))| {
+                fits("argument", i, argument.dtype(), argument.elements(), *dtype, shape.elements())?;
+                Ok(match argument {
+                    Argument::Host(host) => Source::Host(host.bytes().to_vec()),
+                    Argument::Device(_, memory) => {
+                        Source::Device(self.contents("argument", i, memory, shape.elements(), *dtype)?)
+                    }
+                })
+            })
+            .collect()
+    }
+}
+
+impl Executable for ReferenceExecutable {
+    fn run(
+        &mut self,
+        inputs: &[Argument],
+        variables: &[Arc<dyn Memory>],
+        outputs: &mut [Output],
+    ) -> Result<()> {
+        let program = self.program.clone();
+        let sources = self.sources(inputs)?;
+        count("variables", variables.len(), program.variables.len())?;
+        let own = variables.iter().zip(&program.variables).enumerate();
+        let own = own
+            .map(|(i, (memory, v))| self.contents("variable", i, memory, v.shape().elements(), v.dtype()))
+            .collect::<Result<Vec<_>>>()?;
+        count("outputs", outputs.len(), program.outputs.len())?;
+        let mut places: Vec<Option<Shared>> = Vec::new();
+        for (i, (output, (shape, dtype))) in outputs.iter().zip(&program.outputs).enumerate() {
+            fits("output", i, output.dtype(), output.elements(), *dtype, shape.elements())?;
+            places.push(match output {
+                Output::Host(_) => None,
+                Output::Device(_, memory) => {
+                    Some(self.contents("output", i, memory, shape.elements(), *dtype)?)
+                }
+            });
+        }
+        let written = || program.written.iter().zip(&own).filter(|(written, _)| **written).map(|(_, o)| o);
+        let places_on_device: Vec<Shared> = places.iter().flatten().cloned().collect();
+        let targets: Vec<Shared> = written().chain(&places_on_device).cloned().collect();
+        let read = sources.iter().filter_map(|s| if let Source::Device(d) = s { Some(d) } else { None });
+        let used: Vec<Shared> = own.iter().chain(read).cloned().collect();
+        let other = |at: usize, target: &Shared| {
+            targets[..at].iter().chain(&used).filter(|other| Arc::ptr_eq(other, target)).count()
+        };
+        for (at, target) in targets.iter().enumerate() {
+            // A variable that is written is used once, as itself.
+            if other(at, target) > usize::from(written().any(|own| Arc::ptr_eq(own, target))) {
+                let message =
+                    "memory that is written is also another variable, argument or output of this run";
+                return Err(Error::new(ErrorKind::Value, "run", message).nowhere());
+            }
+        }
+        let run = Run {
+            program: program.clone(),
+            sources,
+            own,
+            places,
+            host: Arc::default(),
+            checks: self.check_finite.load(Ordering::Relaxed),
+            times: self.profiling.then(|| self.times.clone()),
+        };
+        let (host, outcome) = (run.host.clone(), Arc::<Mutex<Result<()>>>::new(Mutex::new(Ok(()))));
+        let (told, late) = (outcome.clone(), places_on_device.clone());
+        let work: Work = Box::new(move || {
+            let result = run.go();
+            if let Err(error) = &result {
+                *held(&told) = Err(error.clone());
+                late.iter().for_each(|place| lock(place).error = Some(error.clone()));
+            }
+            result
+        });
+        let announce = |ticket| {
+            used.iter().chain(&targets).for_each(|memory| lock(memory).used = ticket);
+            targets.iter().for_each(|target| lock(target).written = ticket);
+        };
+        let ticket = self.queue.start(announce, work);
+        if self.queue.is_late() && !outputs.is_empty() && places_on_device.len() == outputs.len() {
+            return Ok(());
+        }
+        self.queue.wait(ticket);
+        let outcome = std::mem::replace(&mut *held(&outcome), Ok(()));
+        if let Err(error) = outcome {
+            // Told here, so nobody else has to hear of it.
+            self.queue.told(&error);
+            places_on_device.iter().for_each(|place| lock(place).error = None);
+            return Err(error);
+        }
+        let found = std::mem::take(&mut *held(&host));
+        for (output, bytes) in outputs.iter_mut().zip(found) {
+            if let Output::Host(host) = output {
+                host.bytes().copy_from_slice(&bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.program.arena
+    }
+
+    fn times(&self) -> Vec<Duration> {
+        held(&self.times).clone()
+    }
+
+    fn profile(&mut self, on: bool) {
+        self.profiling = on;
+        self.times = Arc::default();
+    }
+}
+
+/// One run, with all that it needs.
+struct Run {
+    program: Arc<Program>,
+    sources: Vec<Source>,
+    own: Vec<Shared>,
+    /// Where outputs go that stay on the device.
+    places: Vec<Option<Shared>>,
+    /// All outputs, for the host.
+    host: Arc<Mutex<Vec<Vec<u8>>>>,
+    checks: bool,
+    times: Option<Arc<Mutex<Vec<Duration>>>>,
+}
+
+impl Run {
+    fn go(self) -> Result<()> {
+        let whole = |contents: &Shared| {
+            let contents = lock(contents);
+            match &contents.error {
+                Some(error) => Err(error.clone()),
+                None => Ok(contents.bytes.clone()),
+            }
+        };
+        let inputs = self.sources.into_iter().map(|source| match source {
+            Source::Host(bytes) => Ok(bytes),
+            Source::Device(contents) => whole(&contents),
+        });
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let variables = self.own.iter().map(whole).collect::<Result<Vec<_>>>()?;
+        let mut machine = Machine::new(&self.program, inputs, variables)?;
+        machine.run(self.checks)?;
+        let (variables, outputs) = (machine.variables, machine.outputs);
+        for ((contents, bytes), written) in self.own.iter().zip(variables).zip(&self.program.written) {
+            if *written {
+                lock(contents).bytes = bytes;
+            }
+        }
+        for (place, bytes) in self.places.iter().zip(&outputs) {
+            if let Some(contents) = place {
+                lock(contents).bytes.clone_from(bytes);
+            }
+        }
+        if let Some(times) = self.times {
+            *held(&times) = machine.times;
+        }
+        *held(&self.host) = outputs;
+        Ok(())
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn count(what: &str, has: usize, wanted: usize) -> Result<()> {
+    if has == wanted {
+        return Ok(());
+    }
+    let message = format!("the program takes {wanted} {what}, and was given {has}");
+    Err(Error::new(ErrorKind::Shape, "run", message).nowhere())
+}
+
+fn fits(what: &str, i: usize, has: DType, count: usize, wanted: DType, elements: usize) -> Result<()> {
+    if (has, count) == (wanted, elements) {
+        return Ok(());
+    }
+    let kind = if has == wanted { ErrorKind::Shape } else { ErrorKind::DType };
+    let message =
+        format!("{what} {i} has {count} elements of {has}, and the program takes {elements} of {wanted}");
+    Err(Error::new(kind, "run", message).nowhere())
+}

@@ -1,0 +1,59 @@
+//! `kiln devices`: where things can be computed, and the choice among it.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+/// List the devices that can compute
+///
+/// Any of them can be named by --device, or by `device = "NAME"` in a TOML file.
+#[derive(Args)]
+pub struct Flags {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes a device the one that everything is computed on.
+pub fn choose(name: &str) -> Result<()> {
+    kiln::set_default_device(&kiln::device(name)?);
+    Ok(())
+}
+
+pub fn run(flags: Flags) -> Result<()> {
+    let devices = kiln::devices();
+    if flags.json {
+        let devices: Vec<_> = devices
+            .iter()
+            .map(|(name, device)| match device {
+                Ok(device) => {
+                    let description = device.description();
+                    json!({
+                        "name": name,
+                        "kind": description.kind,
+                        "memory": description.memory,
+                        "limits": description.limits,
+                    })
+                }
+                Err(error) => json!({ "name": name, "error": error.to_string() }),
+            })
+            .collect();
+        println!("{}", json!({ "devices": devices }));
+        return Ok(());
+    }
+    let width = devices.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, device) in &devices {
+        match device {
+            Ok(device) => {
+                let description = device.description();
+                let memory = description
+                    .memory
+                    .map(|bytes| format!(", {:.1} GiB", bytes as f64 / (1u64 << 30) as f64));
+                println!("{name:width$}  {}{}", description.kind, memory.unwrap_or_default());
+                description.limits.iter().for_each(|limit| println!("{:width$}  {limit}", ""));
+            }
+            Err(error) => println!("{name:width$}  {error}"),
+        }
+    }
+    Ok(())
+}
