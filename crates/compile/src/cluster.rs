@@ -246,7 +246,7 @@ impl Clusters {
         }
         for id in (0..graph.nodes.len()).filter(|&id| computes(graph, id)) {
             let unit = self.unit_of.get(&id).and_then(|&unit| self.units.get(unit));
-            if !unit.is_some_and(|unit| unit.members.binary_search(&id).is_ok()) {
+            if unit.is_none_or(|unit| unit.members.binary_search(&id).is_err()) {
                 return Err(format!("%{id} {} is in no unit", graph.nodes[id].op.name()));
             }
         }

@@ -154,9 +154,10 @@ fn place(nodes: &mut Nodes, node: GraphNode, target: &Target) -> Id {
         DType::Bool | DType::I32 | DType::I64 | DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => None,
     };
     let wraps = wraps.filter(|_| leaves_range(node.kind()));
-    let id = match &node.op {
-        Op::Cast(_) => nodes.push_cast(node.inputs[0], dtype),
-        op => nodes.push(GraphNode { op: op.clone(), dtype, ..node.clone() }),
+    let id = if matches!(node.op, Op::Cast(_)) {
+        nodes.push_cast(node.inputs[0], dtype)
+    } else {
+        nodes.push(GraphNode { dtype, ..node.clone() })
     };
     let Some(mask) = wraps else { return id };
     let node = GraphNode { dtype, ..node };
