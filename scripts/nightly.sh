@@ -18,5 +18,6 @@ stage "release build" cargo build --release --locked
 stage "each write of a run fails once" scripts/faults.sh
 stage "a run is killed two hundred times" env KILN_KILLS=200 cargo test --release --locked --test command killed_at_any_moment
 stage "fuzzing every reader, long" scripts/fuzz.sh 1200
+stage "two thousand layers" cargo test --release --locked --test deep -- --ignored
 stage "damaged files, many" env KILN_FUZZ=20000 cargo test --locked --test hostile
 stage "readers of files under the address sanitizer" env KILN_ASAN=files KILN_FUZZ=1000 scripts/asan.sh

@@ -209,11 +209,11 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let base = Base::of(&settings)?;
     let source = source::load(&settings, base.as_ref())?;
     let plan = Plan::new(settings, base, &source)?;
-    let (model, origin) = plan.model(&source, plan.seed)?;
     if let Some(before) = &before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
         plan.settings.only_as_before(&flags, &before.settings, &allowed)?;
     }
+    let (model, origin) = plan.model(&source, plan.seed)?;
     if print_config {
         out::text(plan.settings.to_toml())?;
         return Ok(ExitCode::SUCCESS);

@@ -77,7 +77,7 @@ fn live(faults: &mut Faults, folder: &Folder, takes: Takes, layer: &str) {
     let of = format!("`{layer}` of {takes:?}");
     let (set, text) = (rows(takes), model_with(takes, layer));
     let parsed = || text.parse::<Sequential>().map(|row| row.seed(11));
-    let whole = faults.cell(&of, "train", || Ok::<_, kiln::Error>(trainer(parsed()?, 3, &set).fit(&set)?));
+    let whole = faults.cell(&of, "train", || trainer(parsed()?, 3, &set).fit(&set));
     let Some(run) = whole else { return };
     faults.cell(&of, "resume", || {
         let checkpoints = folder.at("checkpoints");

@@ -478,9 +478,12 @@ mod tests {
     use kiln_ir::op::UnaryOp;
     use kiln_ir::{DType, Expr, grad::gradients};
 
+    /// A step of a network: its number, the input, and what the steps before it gave.
+    type Next = fn(usize, &Expr, &Expr) -> Expr;
+
     /// The edges that searches follow while a network of so many steps and its gradient are cut into kernels, for each of its
     /// nodes.
-    fn searched(steps: usize, step: fn(usize, &Expr, &Expr) -> Expr) -> f64 {
+    fn searched(steps: usize, step: Next) -> f64 {
         let x = Expr::input(0, [2, 2], DType::F32);
         let y = (0..steps).fold(x.clone(), |y, position| step(position, &x, &y)).sum(&[0, 1]);
         let slope = gradients(&y, std::slice::from_ref(&x), None).remove(0);
@@ -494,7 +497,7 @@ mod tests {
 
     #[test]
     fn searches_cost_the_same_for_each_node_however_deep_a_network_is() {
-        let steps: [(&str, fn(usize, &Expr, &Expr) -> Expr); 5] = [
+        let steps: [(&str, Next); 5] = [
             ("pointwise", |_, x, y| y.unary(UnaryOp::Sin) + x),
             ("one value used by all", |i, x, y| y + &(x.unary(UnaryOp::Sin) * (i as f64 + 0.5))),
             ("products", |_, x, y| x.matmul(y).unary(UnaryOp::Relu)),

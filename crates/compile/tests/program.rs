@@ -1,7 +1,5 @@
 //! Compiled programs, run the obvious way, give what their graphs mean.
 
-mod naive;
-
 use std::panic::AssertUnwindSafe;
 
 use kiln_ir::{Data, Graph};
@@ -14,8 +12,8 @@ fn check(problem: &Problem) {
     let program = kiln_compile::compile(graph, &kiln_compile::Target::plain("test")).unwrap();
     let inputs: Vec<&Data> = problem.inputs.iter().collect();
     let variables: Vec<Data> = program.variables.iter().map(|v| held(&**v).unwrap()).collect();
-    let found = std::panic::catch_unwind(AssertUnwindSafe(|| naive::run(&program, &inputs, &variables)))
-        .unwrap_or_else(|_| panic!("{}\n{}\n{program}", problem.name, graph));
+    let found = kiln_reference::run(&program, &inputs, &variables)
+        .unwrap_or_else(|error| panic!("{}: {error}\n{graph}\n{program}", problem.name));
     // A fused chain rounds less often than the oracle, in whatever dtypes it passes through.
     let floats = graph.nodes.iter().map(|node| node.dtype).filter(|dtype| dtype.is_float());
     let coarsest = floats.map(Tolerance::of).max_by(|a, b| a.relative.total_cmp(&b.relative));

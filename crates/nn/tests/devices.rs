@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use kiln_device::Target;
 use kiln_nn::{
-    Adam, AdamW, Clip, Dense, Device, Function, Input, Key, Layer, Module, Optimizer, Result, Sequential,
-    Sgd, Step, StepOptions, Tensor, Variable,
+    Adam, AdamW, Clip, DType, Dense, Device, Function, Input, Key, Layer, Module, Optimizer, Result,
+    Sequential, Sgd, Step, StepOptions, Tensor, Variable,
 };
+use kiln_reference::ReferenceDevice;
 
 fn devices() -> Vec<Arc<dyn Device>> {
     kiln_nn::device::register("reference", kiln_reference::open);
@@ -70,6 +72,33 @@ fn training_steps_give_the_same_losses_on_every_device() {
             assert!(same, "{text} on {}: {found:?} instead of {expected:?}", device.name());
         }
     }
+}
+
+/// A device that lacks nearly everything: words of 32 bits alone, few buffers a kernel, nobody to help.
+fn poor() -> Arc<dyn Device> {
+    let target = Target {
+        stores: vec![DType::I32, DType::F32],
+        computes: vec![DType::Bool, DType::I32, DType::F32],
+        most_bindings: 4,
+        host: false,
+        alignment: 256,
+        ..Target::plain("poor")
+    };
+    Arc::new(ReferenceDevice::new().with_target(target))
+}
+
+#[test]
+fn a_device_that_lacks_most_dtypes_trains_all_the_same() {
+    let text = "conv 4 3 padding 1, batch-norm, relu, pool 2, flatten, dense 3";
+    let on = |device: &Arc<dyn Device>| {
+        let model: Sequential = text.parse().unwrap();
+        losses(&model.seed(1), &[1, 6, 6], Adam::new(1e-2), device)
+    };
+    let (expected, found) = (on(&devices()[0]), on(&poor()));
+    assert!(found.iter().zip(&expected).all(|(a, b)| close(*a, *b)), "{found:?} instead of {expected:?}");
+    let mut wide = Function::new(|[x]: [Tensor; 1]| vec![x.cast(DType::F64) * 2.0]).on(&poor());
+    let error = wide.run([Input::new(&[1f32], &[1])]).unwrap_err().to_string();
+    assert!(error.contains("poor doesn't compute in f64") && error.contains("devices.rs"), "{error}");
 }
 
 #[test]

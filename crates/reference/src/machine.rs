@@ -12,6 +12,9 @@ use kiln_ir::graph::GraphNode;
 use kiln_ir::op::{BinaryOp, ConvSpec, Op, ReduceOp, ScatterMode, WindowSpec};
 use kiln_ir::{DType, Data, Element, Error, ErrorKind, Graph, Result, Scalar, Shape, each_dtype};
 
+/// The bytes of several values.
+pub(crate) type Values = Vec<Vec<u8>>;
+
 /// The bytes of everything a program touches.
 pub(crate) struct Machine<'p> {
     program: &'p Program,
@@ -94,7 +97,7 @@ impl<'p> Machine<'p> {
     }
 
     /// The variables and the outputs, as they are handed over.
-    pub(crate) fn results(self) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+    pub(crate) fn results(self) -> Result<(Values, Values)> {
         let program = self.program;
         let convert = |bytes: Vec<u8>, place: Place, dtype: DType| match held(program, place, dtype) {
             same if same == dtype => Ok(bytes),

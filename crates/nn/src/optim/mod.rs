@@ -112,10 +112,11 @@ mod tests {
     /// What is held by another does what it does itself, and not what a trait does for those that say nothing.
     #[test]
     fn what_holds_an_optimizer_forwards_all_of_it() {
+        type Update<'u> = &'u dyn Fn(&mut Slots, &[Trained]) -> Result<Vec<Tensor>>;
         fn check(held: impl Optimizer) {
             assert_eq!(held.rate(), 0.25);
             assert_eq!(held.without_decay().map(|other| other.rate()), Some(0.5));
-            let value = |held: &dyn Fn(&mut Slots, &[Trained]) -> Result<Vec<Tensor>>| {
+            let value = |held: Update| {
                 let count = crate::Variable::scalar("step count", 0i64);
                 let mut slots = Slots::new(crate::Variable::scalar("rate", 0f32), count);
                 let (parameter, gradient) = (Tensor::from(1.0), Tensor::from(0.0));
@@ -127,7 +128,8 @@ mod tests {
         }
         check(Odd);
         check(&Odd);
-        check(&&Odd);
+        let lent = &Odd;
+        check(&lent as &dyn Optimizer);
         check(Box::new(Odd));
         check(&Odd as &dyn Optimizer);
         check(Box::new(&Odd) as Box<dyn Optimizer + '_>);

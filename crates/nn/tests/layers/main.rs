@@ -276,7 +276,7 @@ fn a_summary_counts_each_layer_once_and_by_itself() {
         let rows = Summary::of(&model, shape.to_vec()).unwrap().rows;
         rows.into_iter().map(|row| (row.parameters, row.operations)).collect::<Vec<_>>()
     };
-    let deep = of(&vec!["dense 6, layer-norm, residual(dense 6), dropout 0.5"; 5].join(", "), &[2, 6]);
+    let deep = of(&["dense 6, layer-norm, residual(dense 6), dropout 0.5"; 5].join(", "), &[2, 6]);
     assert_eq!(deep[..4].repeat(5), deep);
     assert_eq!((deep[0], deep[3]), ((6 * 6 + 6, 2 * 2 * 6 * 6 + 2 * 6), (0, 0)));
     // A layer costs what it does where it stands first.
