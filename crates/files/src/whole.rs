@@ -127,7 +127,7 @@ pub fn write(place: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
     write_there(place, bytes)
 }
 
-/// As [`write`], in a folder that is there: one that is gone isn't made again.
+/// As [`write()`], in a folder that is there: one that is gone isn't made again.
 ///
 /// # Errors
 /// What the system says.
