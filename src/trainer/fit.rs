@@ -170,6 +170,9 @@ pub(super) fn find_rate<const N: usize>(
 ) -> Result<RateFinder> {
     let Parts { ref model, ref loss, train, .. } = parts;
     build(*model, train)?;
+    if let Some(device) = &settings.device {
+        model.to(device)?;
+    }
     let class_weights = settings.class_weights.as_ref().map(|weights| weigh(weights, train)).transpose()?;
     let mut weights = Store::default();
     put_weights(&mut weights, "", *model)?;
