@@ -120,9 +120,13 @@ pub fn run() -> Result<ExitCode> {
         }
     };
     if let Some((_, matches)) = matches.subcommand()
-        && let Ok(Some(device)) = matches.try_get_one::<String>("device")
+        && let Ok(device) = matches.try_get_one::<String>("device")
     {
-        devices::choose(device)?;
+        // What computes has its device before anything else happens.
+        device.map_or_else(
+            || kiln::default_device().map(drop).map_err(Into::into),
+            |name| devices::choose(name),
+        )?;
     }
     if let Some(limits) = matches.get_one::<Limits>("limit") {
         limits.set();

@@ -4,12 +4,17 @@
 use kiln_device::Settings;
 use kiln_ir::{Error, ErrorKind, Result};
 
-use crate::simd::Level;
+use crate::simd::{KILN_SIMD, Level};
 use crate::threads::MOST_THREADS;
 
 /// The settings that a device starts with.
 pub(crate) fn settings() -> Result<Settings> {
-    level()?;
+    if let Some(asked) = variable(KILN_SIMD)
+        && Level::named(&asked).is_none()
+    {
+        let here: Vec<&str> = Level::all_here().map(Level::name).collect();
+        return Err(wrong(KILN_SIMD, &asked, &format!("what this machine has: {}", here.join(", "))));
+    }
     Ok(Settings { threads: threads()?, check_finite: check_finite()? })
 }
 
@@ -31,14 +36,6 @@ fn check_finite() -> Result<bool> {
         Some("finite") => Ok(true),
         Some(asked) => Err(wrong("KILN_CHECK", asked, "finite")),
     }
-}
-
-/// The level that `KILN_SIMD` names, where it does.
-pub(crate) fn level() -> Result<Option<Level>> {
-    let Some(asked) = variable("KILN_SIMD") else { return Ok(None) };
-    let found = Level::all_here().find(|level| level.name().eq_ignore_ascii_case(&asked));
-    let here = || Level::all_here().map(Level::name).collect::<Vec<_>>().join(", ");
-    found.map(Some).ok_or_else(|| wrong("KILN_SIMD", &asked, &format!("what this machine has: {}", here())))
 }
 
 /// A variable that is set to something.

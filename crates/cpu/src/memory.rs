@@ -3,6 +3,7 @@
 use std::alloc::{self, Layout};
 use std::any::Any;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_ir::{Error, ErrorKind, Result};
@@ -165,6 +166,15 @@ impl Memory for CpuMemory {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// The CPU's own memory behind a variable, an argument or an output.
+#[inline]
+pub(crate) fn own<'m>(what: &str, i: usize, memory: &'m Arc<dyn Memory>) -> Result<&'m CpuMemory> {
+    memory.as_any().downcast_ref::<CpuMemory>().ok_or_else(|| {
+        let message = format!("{what} {i} is memory of another device than the cpu");
+        Error::new(ErrorKind::Device, "run", message).nowhere()
+    })
 }
 
 /// The error for memory that is asked for from inside of the program that uses it.

@@ -14,11 +14,11 @@ use super::bases::Bases;
 use super::call::Prepared;
 use super::finite::Hunt;
 use super::lock::{Claim, Mode, Reentered, holding};
-use super::memory::{Allocation, CpuMemory, in_use, next_version};
+use super::memory::{Allocation, CpuMemory, in_use, next_version, own};
 use super::prepare::prepare;
 use super::steady::{self, Steady};
 use super::threads::{FlushDenormals, with_threads};
-use kiln_device::{Argument, Executable, Memory, Output, Target};
+use kiln_device::{Argument, Executable, Memory, Output, Target, fit};
 
 /// A program that is loaded on the CPU.
 pub(super) struct CpuExecutable {
@@ -48,6 +48,12 @@ struct Slot {
     elements: usize,
     /// The program's buffers that lie there.
     buffers: Vec<usize>,
+}
+
+impl Slot {
+    fn takes(&self) -> (DType, usize) {
+        (self.dtype, self.elements)
+    }
 }
 
 impl CpuExecutable {
@@ -108,13 +114,11 @@ impl CpuExecutable {
         variables: &[Arc<dyn Memory>],
         outputs: &mut [Output],
     ) -> Result<()> {
-        count("arguments", inputs.len(), self.inputs.len())?;
-        count("variables", variables.len(), self.variables.len())?;
-        count("outputs", outputs.len(), self.outputs.len())?;
+        fit::count("arguments", inputs.len(), self.inputs.len())?;
+        fit::count("variables", variables.len(), self.variables.len())?;
+        fit::count("outputs", outputs.len(), self.outputs.len())?;
         for (i, (argument, slot)) in inputs.iter().zip(&self.inputs).enumerate() {
-            if argument.dtype() != slot.dtype || argument.elements() != slot.elements {
-                return Err(mismatch("argument", i, argument.elements(), argument.dtype(), slot));
-            }
+            fit::elements("argument", i, (argument.dtype(), argument.elements()), slot.takes())?;
             let start = match argument {
                 Argument::Host(host) => host.bytes().as_ptr().cast_mut(),
                 Argument::Device(_, memory) => whole("argument", i, memory, slot)?.start(),
@@ -122,9 +126,7 @@ impl CpuExecutable {
             slot.buffers.iter().for_each(|&buffer| self.bases.set(buffer, start));
         }
         for (i, (output, slot)) in outputs.iter_mut().zip(&self.outputs).enumerate() {
-            if output.dtype() != slot.dtype || output.elements() != slot.elements {
-                return Err(mismatch("output", i, output.elements(), output.dtype(), slot));
-            }
+            fit::elements("output", i, (output.dtype(), output.elements()), slot.takes())?;
             let start = match output {
                 Output::Host(host) => host.bytes().as_mut_ptr(),
                 Output::Device(_, memory) => whole("output", i, memory, slot)?.start(),
@@ -312,37 +314,11 @@ fn mark_written(program: &Program, variables: &[Arc<dyn Memory>], outputs: &[Out
     Ok(())
 }
 
-/// The CPU's own memory behind a variable, an argument or an output.
-#[inline]
-pub(super) fn own<'m>(what: &str, i: usize, memory: &'m Arc<dyn Memory>) -> Result<&'m CpuMemory> {
-    memory.as_any().downcast_ref::<CpuMemory>().ok_or_else(|| {
-        let message = format!("{what} {i} is memory of another device than the cpu");
-        Error::new(ErrorKind::Device, "run", message).nowhere()
-    })
-}
-
 /// The CPU's own memory behind an argument or an output, which has just the bytes of its elements.
 fn whole<'m>(what: &str, i: usize, memory: &'m Arc<dyn Memory>, slot: &Slot) -> Result<&'m CpuMemory> {
     let own = own(what, i, memory)?;
-    match own.bytes() == slot.elements * slot.dtype.size() {
-        true => Ok(own),
-        false => Err(mismatch(what, i, own.bytes() / slot.dtype.size(), slot.dtype, slot)),
+    if own.bytes() != slot.elements * slot.dtype.size() {
+        fit::elements(what, i, (slot.dtype, own.bytes() / slot.dtype.size()), slot.takes())?;
     }
-}
-
-fn count(what: &str, has: usize, wanted: usize) -> Result<()> {
-    if has == wanted {
-        return Ok(());
-    }
-    let message = format!("the program takes {wanted} {what}, and was given {has}");
-    Err(Error::new(ErrorKind::Shape, "run", message).nowhere())
-}
-
-#[cold]
-fn mismatch(what: &str, i: usize, elements: usize, dtype: DType, slot: &Slot) -> Error {
-    let (wanted, of) = (slot.elements, slot.dtype);
-    let kind = if dtype == of { ErrorKind::Shape } else { ErrorKind::DType };
-    let message =
-        format!("{what} {i} has {elements} elements of {dtype}, and the program takes {wanted} of {of}");
-    Error::new(kind, "run", message).nowhere()
+    Ok(own)
 }

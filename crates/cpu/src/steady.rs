@@ -8,7 +8,7 @@ use kiln_ir::Result;
 
 use super::bases::Bases;
 use super::call::Prepared;
-use super::runtime::own;
+use super::memory::own;
 use kiln_device::Memory;
 
 /// The variables a program's steady part rests on, and how they were when it was last done.

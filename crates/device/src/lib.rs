@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod fit;
 mod memory;
 mod registry;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kiln_compile::Program;
-use kiln_device::{Argument, Executable, Memory, Output};
+use kiln_device::{Argument, Executable, Memory, Output, fit};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use crate::machine::Machine;
@@ -61,11 +61,12 @@ impl ReferenceExecutable {
     }
 
     fn sources(&self, inputs: &[Argument]) -> Result<Vec<Source>> {
-        count("arguments", inputs.len(), self.program.inputs.len())?;
+        fit::count("arguments", inputs.len(), self.program.inputs.len())?;
         let given = inputs.iter().zip(&self.program.inputs).enumerate();
         given
             .map(|(i, (argument, (shape, dtype)))| {
-                fits("argument", i, argument.dtype(), argument.elements(), *dtype, shape.elements())?;
+                let wanted = (*dtype, shape.elements());
+                fit::elements("argument", i, (argument.dtype(), argument.elements()), wanted)?;
                 Ok(match argument {
                     Argument::Host(host) => Source::Host(host.bytes().to_vec()),
                     Argument::Device(_, memory) => {
@@ -86,15 +87,15 @@ impl Executable for ReferenceExecutable {
     ) -> Result<()> {
         let program = self.program.clone();
         let sources = self.sources(inputs)?;
-        count("variables", variables.len(), program.variables.len())?;
+        fit::count("variables", variables.len(), program.variables.len())?;
         let own = variables.iter().zip(&program.variables).enumerate();
         let own = own
             .map(|(i, (memory, v))| self.contents("variable", i, memory, v.shape().elements(), v.dtype()))
             .collect::<Result<Vec<_>>>()?;
-        count("outputs", outputs.len(), program.outputs.len())?;
+        fit::count("outputs", outputs.len(), program.outputs.len())?;
         let mut places: Vec<Option<Shared>> = Vec::new();
         for (i, (output, (shape, dtype))) in outputs.iter().zip(&program.outputs).enumerate() {
-            fits("output", i, output.dtype(), output.elements(), *dtype, shape.elements())?;
+            fit::elements("output", i, (output.dtype(), output.elements()), (*dtype, shape.elements()))?;
             places.push(match output {
                 Output::Host(_) => None,
                 Output::Device(_, memory) => {
@@ -228,22 +229,4 @@ impl Run {
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn count(what: &str, has: usize, wanted: usize) -> Result<()> {
-    if has == wanted {
-        return Ok(());
-    }
-    let message = format!("the program takes {wanted} {what}, and was given {has}");
-    Err(Error::new(ErrorKind::Shape, "run", message).nowhere())
-}
-
-fn fits(what: &str, i: usize, has: DType, count: usize, wanted: DType, elements: usize) -> Result<()> {
-    if (has, count) == (wanted, elements) {
-        return Ok(());
-    }
-    let kind = if has == wanted { ErrorKind::Shape } else { ErrorKind::DType };
-    let message =
-        format!("{what} {i} has {count} elements of {has}, and the program takes {elements} of {wanted}");
-    Err(Error::new(kind, "run", message).nowhere())
 }

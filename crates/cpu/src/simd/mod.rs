@@ -58,6 +58,11 @@ impl Level {
         [Level::Portable, Level::Avx2, Level::Avx512, Level::Neon].into_iter().filter(|level| level.is_here())
     }
 
+    /// The one of this name, where the machine has it.
+    pub(crate) fn named(name: &str) -> Option<Level> {
+        Level::all_here().find(|level| level.name().eq_ignore_ascii_case(name.trim()))
+    }
+
     /// How it is called, in messages and in `KILN_SIMD`.
     pub fn name(self) -> &'static str {
         match self {
@@ -122,11 +127,15 @@ pub fn one_chunk_at_a_time() {
     }
 }
 
-/// The level kernels run at: the machine's best, or a lower one that the environment variable `KILN_SIMD` names.
+/// The environment's variable that names a level.
+pub(crate) const KILN_SIMD: &str = "KILN_SIMD";
+
+/// The level kernels run at: the machine's best, or a lower one that [`KILN_SIMD`] names. A wrong name is an error when the
+/// device is opened.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
-    // A wrong name was an error when the device was opened.
-    *LEVEL.get_or_init(|| crate::environment::level().ok().flatten().unwrap_or_else(Level::best))
+    let asked = || std::env::var(KILN_SIMD).ok().and_then(|name| Level::named(&name));
+    *LEVEL.get_or_init(|| asked().unwrap_or_else(Level::best))
 }
 
 #[cfg(target_arch = "x86_64")]
