@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes every reader of kiln's for some seconds (15 unless told otherwise; `scripts/fuzz.sh 600 table model` for some of them), three times as
+# Fuzzes every reader of kiln's for some seconds (15 unless told otherwise; `scripts/fuzz.sh 600 table model` for some of them; `check` only sees whether they compile), three times as
 # long where most was found so far, guided by which code ran, always from the same seed. What is found is printed with the input that shows it. Works on the stable toolchain.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +11,10 @@ if ! command -v c++ >/dev/null; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq g++ >/dev/null
 fi
 target=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
+if [ "$seconds" = check ]; then
+    (cd fuzz && env -u RUSTFLAGS cargo check --quiet --locked --target-dir "$target-check")
+    exit
+fi
 # In its folder, so that fuzz/.cargo/config.toml is found; flags from outside would take the place of those.
 (cd fuzz && env -u RUSTFLAGS cargo build --quiet --release --locked --target-dir "$target")
 export programs=$target/x86_64-unknown-linux-gnu/release seconds

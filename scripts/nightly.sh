@@ -20,4 +20,4 @@ stage "a run is killed two hundred times" env KILN_KILLS=200 cargo test --releas
 stage "fuzzing every reader, long" scripts/fuzz.sh 1200
 stage "two thousand layers" cargo test --release --locked --test deep -- --ignored
 stage "damaged files, many" env KILN_FUZZ=20000 cargo test --locked --test hostile
-stage "readers of files under the address sanitizer" env KILN_ASAN=files KILN_FUZZ=1000 scripts/asan.sh
+stage "all kernels and readers of files under the address sanitizer" env KILN_ASAN=all KILN_FUZZ=1000 scripts/asan.sh
