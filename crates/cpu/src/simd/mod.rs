@@ -130,7 +130,7 @@ pub fn one_chunk_at_a_time() {
 /// The environment's variable that names a level.
 pub(crate) const KILN_SIMD: &str = "KILN_SIMD";
 
-/// The level kernels run at: the machine's best, or a lower one that [`KILN_SIMD`] names. A wrong name is an error when the
+/// The level kernels run at: the machine's best, or a lower one that `KILN_SIMD` names. A wrong name is an error when the
 /// device is opened.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
