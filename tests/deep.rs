@@ -70,7 +70,7 @@ fn a_row_of_a_hundred_thousand_layers_is_read_summed_up_and_trained() {
 
 /// Two thousand dense layers from their text to a step with Adam. `cargo test --release --test deep -- --ignored`
 #[test]
-#[ignore = "takes seconds, and asserts them: for a release build on a machine that does nothing else"]
+#[ignore = "asserts seconds, so it wants a release build on a quiet machine: scripts/nightly.sh runs it"]
 fn two_thousand_layers_are_ready_in_three_seconds() {
     let start = std::time::Instant::now();
     let model: Sequential = vec!["dense 6"; 2000].join(", ").parse().unwrap();

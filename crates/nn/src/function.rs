@@ -53,6 +53,16 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// Whether a program on this device can take it: it is the host's, or on no device yet, or on this one.
+    fn suits(&self, device: &Arc<dyn Device>) -> bool {
+        match &self.value {
+            Value::Host(_) => true,
+            Value::Variable(variable) => {
+                variable.device().is_none_or(|here| kiln_device::same(&here, device))
+            }
+        }
+    }
+
     fn dtype(&self) -> DType {
         match &self.value {
             Value::Host(host) => host.dtype(),
@@ -321,7 +331,9 @@ impl<'a, const N: usize> Function<'a, N> {
     fn prepare(&mut self, inputs: &[Input; N]) -> Result<()> {
         let fits = |compiled: &Compiled| {
             compiled.inputs.iter().zip(inputs).all(|((shape, dtype), input)| {
-                shape.sizes() == input.shape.as_slice() && *dtype == input.dtype()
+                shape.sizes() == input.shape.as_slice()
+                    && *dtype == input.dtype()
+                    && input.suits(&compiled.loaded.device)
             })
         };
         if let Some(position) = self.compiled.iter().rposition(fits)

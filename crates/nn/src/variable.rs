@@ -195,13 +195,14 @@ impl Variable {
     /// Where a device fails.
     pub fn to(&self, device: &Arc<dyn Device>) -> Result<()> {
         let mut place = self.0.place.write().unwrap_or_else(PoisonError::into_inner);
-        let memory = match &*place {
+        let (memory, moved) = match &*place {
             Place::Device(here, _) if kiln_device::same(here, device) => return Ok(()),
-            Place::Device(_, memory) => allocated(device, &self.0.read(memory)?)?,
-            Place::Host(data) => allocated(device, data)?,
+            Place::Device(_, memory) => (allocated(device, &self.0.read(memory)?)?, true),
+            // Nobody keeps memory of what had none.
+            Place::Host(data) => (allocated(device, data)?, false),
         };
         *place = Place::Device(device.clone(), memory);
-        MOVES.fetch_add(1, Ordering::Release);
+        MOVES.fetch_add(u64::from(moved), Ordering::Release);
         Ok(())
     }
 

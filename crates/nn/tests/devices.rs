@@ -174,6 +174,18 @@ fn a_function_follows_its_variables() {
 }
 
 #[test]
+fn a_function_follows_its_arguments() {
+    let mut double = Function::new(|[x]: [Tensor; 1]| vec![x * 2.0]);
+    let argument = Variable::filled("argument", 3f32, [2]);
+    for device in devices().iter().chain(&devices()) {
+        argument.to(device).unwrap();
+        let out = double.run([Input::variable(&argument)]).unwrap();
+        assert_eq!(out[0].as_slice::<f32>(), Some(&[6.0, 6.0][..]));
+        assert_eq!(double.device().unwrap().name(), device.name());
+    }
+}
+
+#[test]
 fn results_can_stay_on_the_device() {
     for device in devices() {
         let (a, b) = (Variable::filled("a", 1f32, [3]), Variable::filled("b", 0f32, [3]));
