@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kiln::trainer::{Callback, Moment};
-use kiln_files::Hold;
+use kiln_files::FolderLock;
 
 /// What the run's settings are called.
 pub const CONFIG: &str = "config.toml";
@@ -13,7 +13,7 @@ pub const CONFIG: &str = "config.toml";
 /// A run's folder, for this process alone.
 pub struct Folder {
     path: PathBuf,
-    hold: Hold,
+    hold: FolderLock,
 }
 
 impl Folder {
@@ -56,7 +56,7 @@ impl Folder {
     }
 
     fn held(path: PathBuf) -> Result<Folder> {
-        match Hold::of(&path) {
+        match FolderLock::of(&path) {
             Ok(hold) => Ok(Folder { path, hold }),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 bail!(
