@@ -1,14 +1,14 @@
 //! The position of the first extreme along an axis.
 
-use kiln_compile::program::{Along, Kernel};
+use kiln_compile::program::{AlongAxis, Kernel};
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result, op::ArgOp};
 
 use super::super::bases::Bases;
-use super::super::call::Call;
-use super::chunks;
-use super::nest::Nest;
-use crate::shared::Shared;
+use super::super::call::KernelCall;
+use super::loops::StridedLoops;
+use super::{BoolByte, chunks};
+use crate::send_ptr::SendPtr;
 
 /// Elements looked at between two decisions about the position.
 const BLOCK: usize = 512;
@@ -37,13 +37,8 @@ macro_rules! ordered {
     )*};
 }
 
-/// A truth value as memory holds it.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Truth(u8);
-
 ordered! {
-    Truth: |v| v.0 != 0;
+    BoolByte: |v| v.0 != 0;
     u8: |v| v;
     u16: |v| v;
     i32: |v| v;
@@ -55,15 +50,15 @@ ordered! {
 }
 
 /// Makes a search for positions ready to run.
-pub(in super::super) fn prepare(_kernel: &Kernel, op: ArgOp, work: &Along) -> Result<Call> {
-    fn either<T: Ordered>(op: ArgOp, work: &Along) -> Call {
+pub(in super::super) fn prepare(_kernel: &Kernel, op: ArgOp, work: &AlongAxis) -> Result<KernelCall> {
+    fn either<T: Ordered>(op: ArgOp, work: &AlongAxis) -> KernelCall {
         match op {
             ArgOp::Max => call::<T, true>(work),
             ArgOp::Min => call::<T, false>(work),
         }
     }
     Ok(match work.x.dtype {
-        DType::Bool => either::<Truth>(op, work),
+        DType::Bool => either::<BoolByte>(op, work),
         DType::U8 => either::<u8>(op, work),
         DType::U16 => either::<u16>(op, work),
         DType::I32 => either::<i32>(op, work),
@@ -75,14 +70,15 @@ pub(in super::super) fn prepare(_kernel: &Kernel, op: ArgOp, work: &Along) -> Re
     })
 }
 
-fn call<T: Ordered, const MAX: bool>(work: &Along) -> Call {
+fn call<T: Ordered, const MAX: bool>(work: &AlongAxis) -> KernelCall {
     let last = work.loops.len() - 1;
     let (len, step) = (work.loops[last], work.x.strides[last]);
-    let outer =
-        Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let outer = StridedLoops::new(
+        (0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])),
+    );
     let (x, out) = (work.x.clone(), work.out.clone());
     Box::new(move |bases: &Bases| {
-        let (x, out) = (Shared(bases.origin::<T>(&x)), Shared(bases.origin::<i64>(&out)));
+        let (x, out) = (SendPtr(bases.origin::<T>(&x)), SendPtr(bases.origin::<i64>(&out)));
         let inner = outer.inner();
         chunks(outer.points(), len * size_of::<T>(), |points| {
             outer.runs(points, |_, [from, to], count| {

@@ -3,31 +3,26 @@
 
 use std::sync::Mutex;
 
-use kiln_compile::program::{Along, Kernel};
+use kiln_compile::program::{AlongAxis, Kernel};
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result};
 
 use super::super::bases::Bases;
-use super::super::call::Call;
-use super::chunks;
-use super::nest::Nest;
-use crate::shared::Shared;
+use super::super::call::KernelCall;
+use super::loops::StridedLoops;
+use super::{BoolByte, chunks};
+use crate::send_ptr::SendPtr;
 
 /// An element as a whole number in its order: zeros are equal, and so are all `NaN`s, which are largest.
-trait Key: Copy + 'static {
+trait SortKey: Copy + 'static {
     /// How many low bits of a key are used.
     const BITS: u32;
     fn key(self) -> u64;
 }
 
-/// A truth value as memory holds it.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Truth(u8);
-
 macro_rules! keys {
     ($($type:ty, $bits:expr, |$v:ident| $key:expr;)*) => {$(
-        impl Key for $type {
+        impl SortKey for $type {
             const BITS: u32 = $bits;
             #[inline(always)]
             fn key(self) -> u64 { let $v = self; $key }
@@ -36,7 +31,7 @@ macro_rules! keys {
 }
 
 keys! {
-    Truth, 1, |v| u64::from(v.0 != 0);
+    BoolByte, 1, |v| u64::from(v.0 != 0);
     u8, 8, |v| u64::from(v);
     u16, 16, |v| u64::from(v);
     i32, 32, |v| u64::from(v as u32 ^ (1 << 31));
@@ -54,12 +49,12 @@ keys! {
 }
 
 /// Makes a sort ready to run.
-pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &Along) -> Result<Call> {
-    fn either<T: Key>(descending: bool, work: &Along) -> Call {
+pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &AlongAxis) -> Result<KernelCall> {
+    fn either<T: SortKey>(descending: bool, work: &AlongAxis) -> KernelCall {
         if descending { call::<T, true>(work) } else { call::<T, false>(work) }
     }
     Ok(match work.x.dtype {
-        DType::Bool => either::<Truth>(descending, work),
+        DType::Bool => either::<BoolByte>(descending, work),
         DType::U8 => either::<u8>(descending, work),
         DType::U16 => either::<u16>(descending, work),
         DType::I32 => either::<i32>(descending, work),
@@ -71,16 +66,17 @@ pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &Along
     })
 }
 
-fn call<T: Key, const DESCENDING: bool>(work: &Along) -> Call {
+fn call<T: SortKey, const DESCENDING: bool>(work: &AlongAxis) -> KernelCall {
     let last = work.loops.len() - 1;
     let (len, step) = (work.loops[last], [work.x.strides[last], work.out.strides[last]]);
-    let outer =
-        Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let outer = StridedLoops::new(
+        (0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])),
+    );
     let (x, out) = (work.x.clone(), work.out.clone());
     // A row of the result is sorted in place where it is contiguous; else here, one row at a time.
     let spare = Mutex::new(vec![0u64; if step[1] == 1 { 0 } else { len }]);
     Box::new(move |bases: &Bases| {
-        let (x, out) = (Shared(bases.origin::<T>(&x)), Shared(bases.origin::<i64>(&out)));
+        let (x, out) = (SendPtr(bases.origin::<T>(&x)), SendPtr(bases.origin::<i64>(&out)));
         if len == 0 {
             return Ok(());
         }
@@ -112,7 +108,7 @@ fn call<T: Key, const DESCENDING: bool>(work: &Along) -> Call {
 ///
 /// # Safety
 /// The elements exist, and nobody writes to them.
-unsafe fn sort_row<T: Key, const DESCENDING: bool>(x: *const T, step: isize, row: &mut [u64]) {
+unsafe fn sort_row<T: SortKey, const DESCENDING: bool>(x: *const T, step: isize, row: &mut [u64]) {
     let key = |i: u64| {
         // SAFETY: a position in the row.
         let key = unsafe { x.offset(i as isize * step).read() }.key();

@@ -1,15 +1,15 @@
 //! Running sums along an axis, each sequential; several lie side by side in flight, so that their additions don't wait
 //! for each other.
 
-use kiln_compile::program::{Along, Kernel};
+use kiln_compile::program::{AlongAxis, Kernel};
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::super::bases::Bases;
-use super::super::call::Call;
+use super::super::call::KernelCall;
 use super::chunks;
-use super::nest::Nest;
-use crate::shared::Shared;
+use super::loops::StridedLoops;
+use crate::send_ptr::SendPtr;
 
 /// Sums in flight where neighbouring sums are neighbours in memory, and where they aren't.
 const SIDE_BY_SIDE: usize = 64;
@@ -48,7 +48,7 @@ running! {
 }
 
 /// Makes a running sum ready to run.
-pub(in super::super) fn prepare(_kernel: &Kernel, work: &Along) -> Result<Call> {
+pub(in super::super) fn prepare(_kernel: &Kernel, work: &AlongAxis) -> Result<KernelCall> {
     Ok(match work.x.dtype {
         DType::U8 => call::<u8>(work),
         DType::U16 => call::<u16>(work),
@@ -62,15 +62,16 @@ pub(in super::super) fn prepare(_kernel: &Kernel, work: &Along) -> Result<Call> 
     })
 }
 
-fn call<T: Running>(work: &Along) -> Call {
+fn call<T: Running>(work: &AlongAxis) -> KernelCall {
     let last = work.loops.len() - 1;
     let len = work.loops[last];
-    let outer =
-        Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let outer = StridedLoops::new(
+        (0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])),
+    );
     let step = [work.x.strides[last], work.out.strides[last]];
     let (x, out) = (work.x.clone(), work.out.clone());
     Box::new(move |bases: &Bases| {
-        let (x, out) = (Shared(bases.origin::<T>(&x)), Shared(bases.origin::<T>(&out)));
+        let (x, out) = (SendPtr(bases.origin::<T>(&x)), SendPtr(bases.origin::<T>(&out)));
         if len == 0 {
             return Ok(());
         }
