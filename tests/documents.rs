@@ -1,5 +1,5 @@
-//! The documents say what is so: the tree in the README is the tree on disk, and the graph and the program printed in
-//! `docs/architecture.md` are what the example there gives today. `UPDATE_DOCS=1 cargo test --test documents` writes
+//! The documents say what is so: the tree in the README is the tree on disk, the graph and the program printed in
+//! `docs/architecture.md` are what the example there gives today, and the layers in `docs/training.md` those there are. `UPDATE_DOCS=1 cargo test --test documents` writes
 //! the printed parts anew.
 
 mod kit;
@@ -13,8 +13,6 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
 fn the_printed_step_in_the_architecture_is_what_it_is_today() {
-    let path = Path::new(ROOT).join("docs/architecture.md");
-    let written = std::fs::read_to_string(&path).unwrap();
     // One step of a layer of three inputs and two outputs, as the document has it.
     let layer = Dense::new(3, 2, Key::new(1));
     let mut step =
@@ -25,16 +23,25 @@ fn the_printed_step_in_the_architecture_is_what_it_is_today() {
     let simplified = kiln::ir::simplify::simplify(&graph);
     let program = step.function().program(inputs()).unwrap();
 
-    let mut fresh = written.clone();
     let parts = [
         ("graph", graph.to_string()),
         ("simplified", simplified.to_string()),
         ("program", program.to_string()),
         ("memory", program.memory_listing()),
     ];
-    for (name, text) in parts {
-        fresh = with_block(&fresh, name, &kit::without_lines(&text));
-    }
+    printed("docs/architecture.md", parts.map(|(name, text)| (name, kit::without_lines(&text))));
+}
+
+#[test]
+fn the_layers_in_the_guide_are_those_of_the_table() {
+    printed("docs/training.md", [("layers", kiln::sequential::listing())]);
+}
+
+/// Holds what a document has printed beside what it would be today.
+fn printed<const N: usize>(document: &str, parts: [(&str, String); N]) {
+    let path = Path::new(ROOT).join(document);
+    let written = std::fs::read_to_string(&path).unwrap();
+    let fresh = parts.iter().fold(written.clone(), |text, (name, part)| with_block(&text, name, part));
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &fresh).unwrap();
     } else {

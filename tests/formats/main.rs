@@ -178,6 +178,50 @@ fn a_run_that_was_begun_by_this_version_goes_on() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// A run of layers by words that have other names today, or said no rank: `--layers 'reshape 1 2, conv 4 2 padding same, norm, leaky-relu, depthwise 1
+/// groups 4, upsample 2, pool 2 without-padding, adaptive-pool 2, conv-transpose 2 2, celu, spatial-dropout 0.1, global-pool, dense'`. It is never
+/// written anew.
+#[cfg(feature = "cli")]
+#[test]
+fn a_run_with_the_words_of_the_first_version_goes_on() {
+    let folder = folder("words");
+    let copied = [
+        "config.toml",
+        "metrics.csv",
+        "metrics.jsonl",
+        "result.json",
+        "model.kiln",
+        "checkpoints/last.state",
+    ];
+    std::fs::create_dir_all(folder.join("run/checkpoints")).unwrap();
+    copied.iter().for_each(|file| {
+        drop(std::fs::copy(kept("words").join(file), folder.join("run").join(file)).unwrap())
+    });
+    std::fs::copy(kept("words").join("points.csv"), folder.join("points.csv")).unwrap();
+    let kiln = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
+        let output = command.args(arguments).current_dir(&folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = kiln(&["predict", "run/model.kiln", "points.csv", "--json"]);
+    let first = told.lines().next().unwrap();
+    assert!(first.contains("\"prediction\":\"in\"") && first.contains("0.55390"), "{first}");
+    kiln(&["train", "--resume", "run", "--epochs", "3", "--quiet"]);
+    let layers = Model::load(folder.join("run/model.kiln")).unwrap().about().layers.clone();
+    for word in [
+        "conv1d 4 2",
+        "batch-norm",
+        "depthwise-conv1d 1,",
+        "max-pool1d 2,",
+        "adaptive-max-pool1d 2",
+        "global-max-pool",
+    ] {
+        assert!(layers.contains(word), "{layers}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// The same from Rust: a checkpoint says what it is of, and a later version still finds it so.
 #[test]
 fn a_training_that_was_cut_by_this_version_is_known_again() {

@@ -9,7 +9,7 @@ use kiln::prelude::*;
 use kiln::sequential::{Takes, words};
 use kiln::trainer::{Checkpoints, Run};
 use kiln::weights::{self, Fit, Mapping, Weights};
-use kiln::{Model, Module};
+use kiln::{Model, Module, SpatialRank};
 use kiln_testkit::Folder;
 
 use crate::{Faults, ensure};
@@ -165,6 +165,49 @@ fn every_layer_is_trained_kept_and_used() {
     let mut faults = Faults::default();
     for &(takes, layer) in words().flat_map(|word| word.examples) {
         live(&mut faults, &folder, takes, layer);
+    }
+    faults.settle();
+}
+
+/// A layer that says a rank is never trained on rows of another: the error says which word, what came, and what to write.
+#[test]
+fn no_layer_is_trained_on_rows_of_another_rank() {
+    let mut faults = Faults::default();
+    let spatial = [Takes::Sequences, Takes::Images, Takes::Volumes];
+    let ranks = SpatialRank::ALL.into_iter().zip(spatial);
+    for word in words().filter(|word| word.is_ranked()) {
+        let rest = ["4 2", "2"]
+            .into_iter()
+            .find(|rest| format!("{} {rest}", word.word).parse::<Sequential>().is_ok());
+        let rest = rest.unwrap();
+        for (rank, own) in ranks.clone() {
+            for takes in [Takes::Rows, Takes::Sequences, Takes::Images, Takes::Volumes]
+                .into_iter()
+                .filter(|takes| *takes != own)
+            {
+                let layer = format!("{}{rank} {rest}", word.word);
+                faults.cell(&format!("`{layer}` of {takes:?}"), "refused", || {
+                    let model = format!("{layer}, flatten, dense 3").parse()?;
+                    let Err(error) = trainer(model, 1, &rows(takes)).fit(&rows(takes)) else {
+                        return ensure(false, || "it is trained".to_string());
+                    };
+                    let error = error.to_string();
+                    let mend = match ranks.clone().find(|(_, own)| *own == takes) {
+                        Some((other, _)) => format!("`{}{other}`", word.word),
+                        None => "`reshape ".to_string(),
+                    };
+                    let shape = rows(takes)
+                        .inputs()
+                        .shape
+                        .iter()
+                        .map(usize::to_string)
+                        .collect::<Vec<_>>()
+                        .join(", ");
+                    let says = [layer.clone(), mend, shape].iter().all(|part| error.contains(part));
+                    ensure(says, || error)
+                });
+            }
+        }
     }
     faults.settle();
 }

@@ -159,7 +159,16 @@ fn every_preset_is_trained_kept_and_used() {
 }
 
 #[test]
-fn the_help_names_every_preset() {
+fn the_help_names_every_preset_and_every_layer() {
     let help = out(&Program::new(env!("CARGO_BIN_EXE_kiln"), "help"), &[&["train", "--help"]]).unwrap();
     PRESETS.iter().for_each(|preset| assert!(help.contains(preset.name), "{}", preset.name));
+    let (help, listed) = (flowing(&help), kiln::sequential::words());
+    for part in listed.flat_map(|word| [word.usage(), word.line()]) {
+        assert!(help.contains(&flowing(&part)), "{part}");
+    }
+}
+
+/// A text however its lines are broken.
+fn flowing(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -50,7 +50,11 @@ fn command() -> Command {
             "Train a model. What the data are is found from the path and said; a model and settings that suit them are \
              chosen, and any of it can be said otherwise by a flag or in a TOML file.",
         )
-        .after_long_help(train::AFTER_HELP)
+        .after_long_help(format!(
+            "{}\n\nWhat --layers is made of, with commas between; in brackets stands what may be left out, and what it then is:\n{}",
+            train::AFTER_HELP,
+            kiln::sequential::listing()
+        ))
         .arg(
             Arg::new("print-config")
                 .long("print-config")

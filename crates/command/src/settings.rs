@@ -86,7 +86,7 @@ keys! {
         "window" window: Count [ROWS] = "LENGTH" "How many pieces of a text are seen at once [default: 64]";
     }
     "Model" {
-        "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense\"";
+        "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, max-pool 2, flatten, dense 128, relu, dropout 0.3, dense\"; --help lists all";
         "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts wavenet, lstm, gru, transformer; for texts with classes words";
         "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input";
         "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";

@@ -12,6 +12,7 @@ use kiln_data::{Batching, Dataset, Meaning, Order, fingerprint};
 use kiln_nn::loss::Loss;
 use kiln_nn::optim::Optimizer;
 use kiln_nn::schedule::Schedule;
+use kiln_nn::sequential::alike;
 use kiln_nn::{
     Context, DType, Data, Function, Input, Layer, Module, Param, Sequential, Step, Tensor, Visitor,
 };
@@ -226,8 +227,22 @@ fn same(name: &str, a: &Value, b: &Value) -> bool {
         (Value::Array(a), Value::Array(b)) if name == "optimizer" => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(name, a, b))
         }
+        (Value::String(a), Value::String(b)) if name == "layers" => {
+            a.lines().count() == b.lines().count() && a.lines().zip(b.lines()).all(|(a, b)| same_layer(a, b))
+        }
         _ => a == b,
     }
+}
+
+/// Whether two lines are of the same layer, whose words may be those of different versions.
+fn same_layer(a: &str, b: &str) -> bool {
+    fn parts(line: &str) -> Option<(&str, &str, &str)> {
+        let (path, rest) = line.split_once(' ')?;
+        let (title, shape) = rest.rsplit_once(": ")?;
+        Some((path, title, shape))
+    }
+    let alike = |a: (&str, &str, &str), b: (&str, &str, &str)| (a.0, a.2) == (b.0, b.2) && alike(a.1, b.1);
+    a == b || parts(a).zip(parts(b)).is_some_and(|(a, b)| alike(a, b))
 }
 
 /// The part that a value of a checkpoint belongs to.
@@ -283,7 +298,10 @@ fn difference(name: &str, then: &Value, now: &Value) -> String {
             let lines = then.lines().map(Some).chain(std::iter::repeat(None));
             let others = now.lines().map(Some).chain(std::iter::repeat(None));
             let longest = then.lines().count().max(now.lines().count());
-            let differs = lines.zip(others).take(longest).find(|(then, now)| then != now);
+            let differs = lines.zip(others).take(longest).find(|(then, now)| match (then, now) {
+                (Some(then), Some(now)) => !same_layer(then, now),
+                _ => true,
+            });
             let (then, now) = differs.unwrap_or_default();
             format!("layers: {} then, {} now", then.unwrap_or("none"), now.unwrap_or("none"))
         }

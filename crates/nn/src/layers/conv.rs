@@ -6,7 +6,7 @@ use crate::module::Context;
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
-use crate::tensor::window::PerAxis;
+use crate::tensor::window::{PerAxis, SpatialRank};
 use crate::variable::Param;
 use crate::whole::{Whole, note};
 
@@ -106,6 +106,39 @@ convolutions! {
         weight "`[in, out / groups, height, width]`" |inputs, outputs, groups| [inputs, outputs / groups];
     3 ConvTranspose3d conv_transpose3d "A transposed convolution, which grows images `[batch, channel, depth, height, width]`",
         weight "`[in, out / groups, depth, height, width]`" |inputs, outputs, groups| [inputs, outputs / groups];
+}
+
+/// A convolution of this rank.
+#[track_caller]
+pub(crate) fn convolution(
+    rank: SpatialRank,
+    [inputs, outputs]: [usize; 2],
+    window: PerAxis,
+    options: ConvOptions,
+    bias: bool,
+    key: Key,
+) -> Box<dyn Layer> {
+    match rank {
+        SpatialRank::One => Box::new(Conv1d::with_bias(inputs, outputs, window, options, bias, key)),
+        SpatialRank::Two => Box::new(Conv2d::with_bias(inputs, outputs, window, options, bias, key)),
+        SpatialRank::Three => Box::new(Conv3d::with_bias(inputs, outputs, window, options, bias, key)),
+    }
+}
+
+/// A transposed convolution of this rank.
+#[track_caller]
+pub(crate) fn transposed_convolution(
+    rank: SpatialRank,
+    [inputs, outputs]: [usize; 2],
+    window: PerAxis,
+    options: ConvOptions,
+    key: Key,
+) -> Box<dyn Layer> {
+    match rank {
+        SpatialRank::One => Box::new(ConvTranspose1d::new(inputs, outputs, window, options, key)),
+        SpatialRank::Two => Box::new(ConvTranspose2d::new(inputs, outputs, window, options, key)),
+        SpatialRank::Three => Box::new(ConvTranspose3d::new(inputs, outputs, window, options, key)),
+    }
 }
 
 #[track_caller]

@@ -9,6 +9,7 @@ mod recurrent;
 
 pub use attention::{MultiHeadAttention, PositionalEmbedding, TransformerBlock, TransformerOptions};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
+pub(crate) use conv::{convolution, transposed_convolution};
 pub use dense::{Dense, EmbedColumns, Embedding};
 pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use plain::{Activation, Dropout, Flatten, Lambda, OverTime, PRelu, Pool, Reshape, Transpose, Upsample};

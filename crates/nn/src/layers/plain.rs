@@ -9,6 +9,7 @@ use crate::layers::Layer;
 use crate::module::{Context, Module, Visitor};
 use crate::tensor::Tensor;
 use crate::tensor::pool::PoolOptions;
+use crate::tensor::window::PerAxis;
 use crate::variable::Param;
 
 /// A layer that keeps nothing.
@@ -127,9 +128,9 @@ pub enum Pool {
     /// The mean of each window.
     Average(PoolOptions),
     /// The largest of windows that give a result of this size.
-    AdaptiveMax(Vec<usize>),
+    AdaptiveMax(PerAxis),
     /// The mean of windows that give a result of this size.
-    AdaptiveAverage(Vec<usize>),
+    AdaptiveAverage(PerAxis),
     /// The largest of each channel, `[batch, channels]`.
     GlobalMax,
     /// The mean of each channel, `[batch, channels]`.
@@ -151,18 +152,21 @@ impl Layer for Pool {
                 3 => x.avg_pool3d(options),
                 _ => x.avg_pool2d(options),
             },
-            Pool::AdaptiveMax(sizes) => match sizes[..] {
-                [a] if axes == 1 => x.adaptive_max_pool1d([a]),
-                [a] => x.adaptive_max_pool2d([a, a]),
+            Pool::AdaptiveMax(size) => match check!(size.for_axes("adaptive_max_pool", "the size", axes))[..]
+            {
+                [a] => x.adaptive_max_pool1d([a]),
                 [a, b] => x.adaptive_max_pool2d([a, b]),
-                _ => unfit("adaptive_max_pool", sizes),
+                [a, b, c] => x.adaptive_max_pool3d([a, b, c]),
+                _ => no_image("adaptive_max_pool", x),
             },
-            Pool::AdaptiveAverage(sizes) => match sizes[..] {
-                [a] if axes == 1 => x.adaptive_avg_pool1d([a]),
-                [a] => x.adaptive_avg_pool2d([a, a]),
-                [a, b] => x.adaptive_avg_pool2d([a, b]),
-                _ => unfit("adaptive_avg_pool", sizes),
-            },
+            Pool::AdaptiveAverage(size) => {
+                match check!(size.for_axes("adaptive_avg_pool", "the size", axes))[..] {
+                    [a] => x.adaptive_avg_pool1d([a]),
+                    [a, b] => x.adaptive_avg_pool2d([a, b]),
+                    [a, b, c] => x.adaptive_avg_pool3d([a, b, c]),
+                    _ => no_image("adaptive_avg_pool", x),
+                }
+            }
             Pool::GlobalMax => x.global_max_pool().flatten(1..),
             Pool::GlobalAverage => x.global_avg_pool().flatten(1..),
         }
@@ -170,8 +174,9 @@ impl Layer for Pool {
 }
 
 #[track_caller]
-fn unfit(operation: &str, sizes: &[usize]) -> Tensor {
-    let message = format!("a result of {sizes:?}; give one size for each of one or two axes");
+fn no_image(operation: &str, x: &Tensor) -> Tensor {
+    let message =
+        format!("the image {} should have one to three spatial axes behind batch and channels", x.shape());
     kiln_ir::Error::new(kiln_ir::ErrorKind::Shape, operation, message).into()
 }
 

@@ -3,11 +3,11 @@
 //! What isn't a row is made of rows: [`Sequential::residual`] adds what goes in to what comes out, [`Sequential::parallel`]
 //! sends it through several and joins the results. All of it but closures and layers of one's own has a text form.
 
+mod alike;
 mod builder;
-mod sequence;
-mod spec;
-mod text;
-mod words;
+mod read;
+mod table;
+mod write;
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -16,15 +16,15 @@ use std::panic::Location;
 
 use kiln_ir::{Error, ErrorKind, Result, Shape, line};
 
-use crate::layers::{Conv1d, Conv2d, Conv3d, Dense, Lambda, Layer};
+use crate::layers::{Dense, Lambda, Layer, convolution};
 use crate::module::{Context, Module, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
-use crate::tensor::window::PerAxis;
+use crate::tensor::window::{PerAxis, SpatialRank};
 use crate::whole;
-pub use spec::{Cell, Spec};
-pub use words::{Takes, Word, words};
+pub use alike::alike;
+pub use table::{Spec, Takes, Word, listing, words};
 
 /// A row of layers.
 ///
@@ -34,7 +34,7 @@ pub use words::{Takes, Word, words};
 /// let model = Sequential::new().conv2d(8, 3).relu().max_pool2d(2).flatten().dense(10);
 /// model.build([1, 1, 28, 28])?;
 /// assert_eq!(model.parameters()[2].1.shape().sizes(), [8 * 13 * 13, 10]);
-/// assert_eq!(model.to_text()?, "conv 8 3, relu, pool 2, flatten, dense 10");
+/// assert_eq!(model.to_text()?, "conv2d 8 3, relu, max-pool2d 2, flatten, dense 10");
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
 #[derive(Default)]
@@ -52,7 +52,7 @@ struct Part {
 
 enum Kind {
     /// A layer that is described, and made at first use.
-    Described(Spec, OnceCell<Result<Box<dyn Layer>>>),
+    Described(Spec, OnceCell<Made>),
     /// What comes in, as it is or projected to the size of what comes out, is added to that.
     Residual(Sequential, OnceCell<Result<Option<Box<dyn Layer>>>>),
     /// Several ways from the same input.
@@ -61,6 +61,13 @@ enum Kind {
     Lambda(Lambda),
     /// A layer of somebody's own.
     Own(Box<dyn Layer>),
+}
+
+/// A described layer that is made.
+struct Made {
+    /// What it became, with nothing left open.
+    spec: Spec,
+    layer: Box<dyn Layer>,
 }
 
 /// How the results of parallel rows become one.
@@ -138,30 +145,32 @@ impl Sequential {
         self
     }
 
-    /// What weights go by must be a layer's own: nothing of two layers with one name could be told apart in a file.
-    fn check_names(&self) -> Result<()> {
-        let refuse = |message: String| Err(Error::new(ErrorKind::Value, "layers", message).nowhere());
+    /// The first layer whose weights would go by a name that another's have, or a residual row's own; nothing of two layers with one name could be
+    /// told apart in a file.
+    fn ambiguous_name(&self) -> Option<(usize, String)> {
         let mut seen = HashSet::new();
         for (position, part) in self.parts.iter().enumerate() {
             let path = part.path(position);
             if let Kind::Residual(body, _) = &part.kind
                 && body.parts.iter().any(|part| part.name.as_deref() == Some(PROJECTION))
             {
-                return refuse(format!(
+                let message = format!(
                     "in a residual row {PROJECTION} is what brings its input to size; call the layer otherwise"
-                ));
+                );
+                return Some((position, message));
             }
             if seen.contains(&path) {
-                return refuse(format!("two layers are called {path}; weights go by these names"));
+                let message = format!("two layers are called {path}; weights go by these names");
+                return Some((position, message));
             }
             seen.insert(path);
         }
-        Ok(())
+        None
     }
 
     fn run(&self, x: &Tensor, context: &Context, key: &Key) -> Tensor {
-        if let Err(error) = self.check_names() {
-            return error.into();
+        if let Some((_, message)) = self.ambiguous_name() {
+            return Error::new(ErrorKind::Value, "layers", message).nowhere().into();
         }
         let parts = self.parts.iter().enumerate();
         parts.fold(x.clone(), |x, (position, part)| {
@@ -183,9 +192,9 @@ impl Part {
             return x.clone();
         }
         match &self.kind {
-            Kind::Described(spec, made) => match made.get_or_init(|| spec.build(&x.shape(), key)) {
+            Kind::Described(spec, made) => match Made::of(spec, made, &x.shape(), key) {
                 Ok(layer) => layer.forward(x, context),
-                Err(error) => error.clone().into(),
+                Err(error) => error.into(),
             },
             Kind::Residual(body, projection) => {
                 let y = body.run(x, context, &key.derive(0));
@@ -212,11 +221,24 @@ impl Part {
     }
 }
 
+impl Made {
+    /// The layer of a description, made where it isn't yet. What comes in must have the rank that it was made for.
+    #[track_caller]
+    fn of<'m>(spec: &Spec, made: &'m OnceCell<Made>, input: &Shape, key: &Key) -> Result<&'m dyn Layer> {
+        if let Some(made) = made.get() {
+            made.spec.ranked(input)?;
+            return Ok(&*made.layer);
+        }
+        let (spec, layer) = spec.build(input, key)?;
+        Ok(&*made.get_or_init(|| Made { spec, layer }).layer)
+    }
+}
+
 impl Kind {
     /// What it is, in a summary.
     fn title(&self) -> String {
         match self {
-            Kind::Described(spec, _) => spec.to_string(),
+            Kind::Described(spec, made) => made.get().map_or(spec, |made| &made.spec).to_string(),
             Kind::Residual(body, _) => format!("residual of {}", body.len()),
             Kind::Parallel(rows, Join::Concat) => format!("parallel of {}", rows.len()),
             Kind::Parallel(rows, Join::Sum) => format!("sum of {}", rows.len()),
@@ -251,13 +273,13 @@ fn project(x: &Tensor, y: &Tensor, key: &Key) -> Result<Option<Box<dyn Layer>>> 
         return unfit();
     }
     let options = ConvOptions::new().stride(stride);
-    let (key, window) = (key.clone(), PerAxis::Same(1));
-    Ok(Some(match from.rank() {
-        3 => Box::new(Conv1d::with_bias(from[1], to[1], window, options, false, key)),
-        4 => Box::new(Conv2d::with_bias(from[1], to[1], window, options, false, key)),
-        5 => Box::new(Conv3d::with_bias(from[1], to[1], window, options, false, key)),
-        _ => return unfit(),
-    }))
+    let Some(rank) = SpatialRank::of(&from) else { return unfit() };
+    Ok(Some(convolution(rank, [from[1], to[1]], PerAxis::Same(1), options, false, key.clone())))
+}
+
+/// Whether a layer's name can stand in a text.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
 }
 
 impl Layer for Sequential {
@@ -286,8 +308,8 @@ impl Module for Sequential {
             let name = part.path(position);
             match &part.kind {
                 Kind::Described(_, made) => {
-                    if let Some(Ok(layer)) = made.get() {
-                        visitor.part(&name, layer);
+                    if let Some(made) = made.get() {
+                        visitor.part(&name, &made.layer);
                     }
                 }
                 Kind::Residual(body, projection) => {

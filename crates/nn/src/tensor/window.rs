@@ -1,6 +1,50 @@
 //! How windows move over spatial axes: the settings that convolutions and pooling share.
 
-use kiln_ir::Result;
+use std::fmt;
+
+use kiln_ir::{Result, Shape};
+
+/// How many spatial axes a window moves over, as in `conv2d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SpatialRank {
+    /// `[batch, channels, length]`.
+    One = 1,
+    /// `[batch, channels, height, width]`.
+    Two,
+    /// `[batch, channels, depth, height, width]`.
+    Three,
+}
+
+impl SpatialRank {
+    /// All of them.
+    pub const ALL: [SpatialRank; 3] = [SpatialRank::One, SpatialRank::Two, SpatialRank::Three];
+
+    /// That of inputs of this shape, batch and channels included.
+    pub fn of(input: &Shape) -> Option<SpatialRank> {
+        SpatialRank::ALL.into_iter().find(|rank| rank.axes() + 2 == input.rank())
+    }
+
+    /// How many axes.
+    pub fn axes(self) -> usize {
+        self as usize
+    }
+
+    /// The axes of such inputs, in words.
+    pub fn layout(self) -> &'static str {
+        match self {
+            SpatialRank::One => "[batch, channels, length]",
+            SpatialRank::Two => "[batch, channels, height, width]",
+            SpatialRank::Three => "[batch, channels, depth, height, width]",
+        }
+    }
+}
+
+/// `2d`.
+impl fmt::Display for SpatialRank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}d", self.axes())
+    }
+}
 
 /// A setting that is one number for every spatial axis, or one for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
