@@ -14,6 +14,17 @@ stage() {
     printf -- '-- %d s\n' $((SECONDS - began))
 }
 
+# Under which licences dependencies come, from where, and how often.
+dependencies() {
+    local tools=$PWD/target/tools
+    PATH=$tools/bin:$PATH
+    command -v cargo-deny >/dev/null || cargo install cargo-deny --version '^0.20' --locked --quiet --root "$tools"
+    cargo deny --locked check licenses bans sources
+}
+
+stage "licences and sources of dependencies" dependencies
+stage "the pages as a book" scripts/book.sh
+stage "other systems' targets" scripts/targets.sh
 stage "release build" cargo build --release --locked
 stage "tables beside scikit-learn" scripts/scikit.sh
 stage "each write of a run fails once" scripts/faults.sh

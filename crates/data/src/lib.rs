@@ -41,3 +41,8 @@ pub use table::{
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 pub use values::{Form, Kind, Meaning, Values};
+
+/// The code in the README is compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

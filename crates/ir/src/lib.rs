@@ -38,3 +38,8 @@ pub use kind::OpKind;
 pub use node::Node;
 pub use op::Op;
 pub use shape::Shape;
+
+/// The code in the README is compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -56,3 +56,8 @@ pub use tensor::slice::{Index, Indices, strided};
 pub use tensor::window::{Padding, PerAxis, SpatialRank};
 pub use tensor::{Tensor, eval_all};
 pub use variable::{Param, Variable};
+
+/// The code in the README is compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
