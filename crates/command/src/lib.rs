@@ -53,7 +53,7 @@ fn command() -> Command {
         .after_long_help(format!(
             "{}\n\nWhat --layers is made of, with commas between; in brackets stands what may be left out, and what it then is:\n{}",
             train::AFTER_HELP,
-            kiln::sequential::listing()
+            kiln_learn::sequential::listing()
         ))
         .arg(
             Arg::new("print-config")
