@@ -197,7 +197,7 @@ fn no_layer_is_trained_on_rows_of_another_rank() {
                         None => "`reshape ".to_string(),
                     };
                     let shape = rows(takes)
-                        .inputs()
+                        .x()
                         .shape
                         .iter()
                         .map(usize::to_string)
