@@ -1,0 +1,80 @@
+//! `kiln eval`: how good a model is on data with answers.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use kiln_learn::data::Dataset;
+use kiln_learn::metrics::Confusion;
+use serde_json::json;
+
+use super::measure::{Measured, Of};
+use super::{out, rows};
+
+/// Say how good a model is on data with answers
+///
+/// Prints the figures that suit the task, and for classes a table with a line for each and which was taken for which.
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  kiln eval runs/heart-1/model.kiln new.csv
+  kiln eval runs/mnist-1/model.kiln data/mnist      the test images of MNIST's four files
+  kiln eval runs/digits-1/model.kiln                digits that are made anew
+  kiln eval model.kiln data.csv --json")]
+pub struct Flags {
+    /// The model's file
+    model: PathBuf,
+
+    /// A table with the column that is predicted, or images as for training
+    data: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(flags: Flags) -> Result<()> {
+    let model = rows::asked(&flags.model)?;
+    let set = rows::with_answers(&model, flags.data.as_deref())?;
+    let measured = Measured::new(&model.about().task, model.layers(), &*set)?;
+    if flags.json {
+        return out::line(
+            json!({ "model": flags.model, "data": flags.data, "rows": set.len(), "numbers": measured.json() }),
+        );
+    }
+    out::line(format_args!("{}  ({} rows)", measured.line(), set.len()))?;
+    if let Of::Classes { names, confusion, .. } = &measured.of {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        out::line(format_args!("\n{}", confusion.report(&names)))?;
+        if names.len() <= 20 {
+            out::text(matrix(confusion, &names))?;
+        }
+    }
+    Ok(())
+}
+
+/// Which class was taken for which, as a table.
+pub fn matrix(confusion: &Confusion, names: &[&str]) -> String {
+    let classes = confusion.classes();
+    let name = |class: usize| names.get(class).map_or_else(|| class.to_string(), |name| name.to_string());
+    let short = |class: usize| name(class).chars().take(8).collect::<String>();
+    let left = (0..classes).map(|class| name(class).chars().count()).max().unwrap_or(0).max(5);
+    let largest =
+        (0..classes * classes).map(|at| confusion.count(at / classes, at % classes)).max().unwrap_or(0);
+    let width = (0..classes)
+        .map(|class| short(class).chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(largest.to_string().len())
+        + 2;
+    let mut text = format!("{:>left$}  taken for\n{:>left$}", "", "truth");
+    (0..classes).for_each(|class| text += &format!("{:>width$}", short(class)));
+    for truth in 0..classes {
+        text += &format!("\n{:>left$}", name(truth));
+        for predicted in 0..classes {
+            let count = confusion.count(truth, predicted);
+            let shown = if count == 0 { "·".to_string() } else { count.to_string() };
+            text += &format!("{shown:>width$}");
+        }
+    }
+    text + "\n"
+}

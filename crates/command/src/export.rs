@@ -1,0 +1,104 @@
+//! `kiln export`: a model in another form.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use kiln_learn::onnx::{Export, NEWEST, OLDEST, Options};
+use kiln_learn::weights::{self, Weights};
+use kiln_learn::{Model, Module};
+
+use super::out;
+
+/// Write a model in another form
+///
+/// The form follows from the name: `.json` is text that people can read and change; `.kiln` and `.safetensors` are the compact form,
+/// which any reader of safetensors opens; `.npz` holds the weights alone, for NumPy; `.onnx` runs anywhere. An ONNX file has the
+/// preparation in it: it takes raw columns or pixels, and gives classes, probabilities or numbers in their own unit. It is read back and run
+/// beside the model.
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  kiln export runs/heart-1/model.kiln heart.json
+  kiln export heart.json heart.kiln
+  kiln export heart.kiln heart.npz              weights for NumPy: numpy.load(\"heart.npz\")[\"0.weight\"]
+  kiln export heart.kiln heart.onnx             an input for each column; labels and probabilities come out
+  kiln export cnn.kiln cnn.onnx --half --fold   half the size, norms folded into convolutions")]
+pub struct Flags {
+    /// The model's file
+    model: PathBuf,
+
+    /// Where to write it
+    to: PathBuf,
+
+    /// ONNX: the version of the operators
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(OLDEST..=NEWEST))]
+    opset: Option<i64>,
+
+    /// ONNX: leave out how raw data become inputs, and outputs answers
+    #[arg(long)]
+    without_preprocessing: bool,
+
+    /// ONNX: store weights in 16 bits; they are computed with in 32
+    #[arg(long)]
+    half: bool,
+
+    /// ONNX: make norms over the batch part of the convolutions before them
+    #[arg(long)]
+    fold: bool,
+}
+
+pub fn run(flags: Flags) -> Result<()> {
+    let extension = flags.to.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    let extension = extension.as_deref().unwrap_or_default();
+    if !["json", "kiln", "safetensors", "npz", "onnx"].contains(&extension) {
+        bail!(
+            "{}: the form follows from the name; it ends in .json, .kiln, .safetensors, .npz or .onnx",
+            flags.to.display()
+        );
+    }
+    let model = Model::load(&flags.model)?;
+    if extension == "onnx" {
+        return onnx(&model, &flags);
+    }
+    if flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold {
+        bail!(
+            "--opset, --without-preprocessing, --half and --fold are for .onnx; .{extension} has no such thing"
+        );
+    }
+    // Read back, so that what is said to be there is.
+    let parameters = if extension == "npz" {
+        weights::save(model.layers(), &flags.to)?;
+        let (written, own) = (Weights::open(&flags.to)?, model.layers().parameters());
+        own.iter().filter_map(|(path, _)| written.get(path)).map(|weight| weight.elements()).sum()
+    } else {
+        model.save(&flags.to)?;
+        Model::load(&flags.to)?.parameter_count()
+    };
+    out::line(format_args!("{}: {parameters} parameters", flags.to.display()))
+}
+
+fn onnx(model: &Model, flags: &Flags) -> Result<()> {
+    let own = Options::default();
+    let options =
+        Options { opset: flags.opset.unwrap_or(own.opset), half: flags.half, fold: flags.fold, ..own };
+    let opset = options.opset;
+    let export = Export { options, preprocessing: !flags.without_preprocessing };
+    let (written, checked) = model.save_onnx(&flags.to, &export)?;
+    out::line(format_args!(
+        "{}: {} nodes, operators of version {opset}, {} KB",
+        flags.to.display(),
+        written.nodes,
+        written.bytes.div_ceil(1000)
+    ))?;
+    if let Some(weights) = &written.weights {
+        out::line(format_args!("weights are in {}, which goes with it", weights.display()))?;
+    }
+    out::line(checked)?;
+    // Half as many bits of a weight give answers that much farther.
+    let near = if flags.half { 0.05 } else { 1e-3 };
+    let fits = checked.largest <= near * checked.most.max(1.0);
+    if !fits {
+        bail!("{}: the file doesn't compute what the model computes; please report this", flags.to.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! `kiln inspect`: what a model or data are made of.
+
+mod data;
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use kiln_learn::data::{Frame, Table, read_text};
+use kiln_learn::model::{NETWORK, Task};
+use kiln_learn::prelude::*;
+use kiln_learn::weights::Weights;
+use kiln_learn::{Model, Summary};
+use kiln_map::shown;
+
+use super::out;
+use super::rows::Way;
+use super::source::listed;
+
+/// Look at a model, at weights or at data
+///
+/// Of a model: its layers with sizes, parameters and operations, what goes in, what comes out, how it was trained. Of a file of weights
+/// (safetensors and their index, npz, npy, pt, pth): names, types and shapes. Of a table: its columns with kinds, ranges and missing
+/// values, the classes, the first rows; of a frame of prepared rows the same. Of images: sizes, classes, and some of them drawn. Of a
+/// text: its length, its characters, how it begins.
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  kiln inspect runs/heart-1/model.kiln
+  kiln inspect model.kiln --show program        the kernels of one prediction, with times
+  kiln inspect model.kiln --show dot | dot -Tsvg > model.svg
+  kiln inspect resnet18.pth
+  kiln inspect heart.csv
+  kiln inspect data/mnist")]
+pub struct Flags {
+    /// A model's file, weights, a table, a frame, a text, or a folder of images
+    what: PathBuf,
+
+    /// Print what the model's prediction is made of
+    #[arg(long, value_name = "WHAT")]
+    show: Option<Show>,
+
+    /// How many rows go through the model at once, for its sizes and --show
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: usize,
+}
+
+/// What can be shown of a model.
+#[derive(Clone, Copy, ValueEnum)]
+enum Show {
+    /// The operations, one a line
+    Graph,
+    /// The kernels they become, with sizes, bytes and measured times
+    Program,
+    /// Where intermediate results lie in memory, and when
+    Memory,
+    /// The graph for Graphviz
+    Dot,
+}
+
+pub fn run(flags: Flags) -> Result<()> {
+    let path = &flags.what;
+    let extension =
+        path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let is_list = extension == "json" && is_list(path)?;
+    let file = match WEIGHTS.contains(&extension.as_str()) && !is_list {
+        true => Some(Weights::open(path)?),
+        false => None,
+    };
+    // Models are files of weights too, with a description.
+    let is_model = extension == "kiln" || file.as_ref().is_some_and(is_model);
+    let text = match (is_model, flags.show, file) {
+        (true, Some(what), _) => show(&Model::load(path)?, what, flags.batch.max(1))?,
+        (true, None, _) => model(&Model::load(path)?, flags.batch.max(1))?,
+        (false, Some(_), _) => bail!("--show is for models, and {} is none", path.display()),
+        (false, None, Some(file)) => weights(&file)?,
+        (false, None, None) if path.is_dir() => data::images(path)?,
+        (false, None, None) => match extension.as_str() {
+            "kdf" => data::frame(&Frame::open(path)?)?,
+            "txt" | "text" | "md" => data::prose(&read_text(path)?),
+            _ => data::table(&Table::open(path)?),
+        },
+    };
+    out::text(text)
+}
+
+/// How names of files of weights end.
+const WEIGHTS: [&str; 9] = ["safetensors", "json", "npz", "npy", "pt", "pth", "bin", "ckpt", "state"];
+
+/// Whether a file of JSON is a list, which is a table.
+fn is_list(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(4096).read_to_end(&mut start))
+        .with_context(|| path.display().to_string())?;
+    Ok(start.trim_ascii_start().starts_with(b"["))
+}
+
+/// Whether a file describes layers: in the metadata as a whole, or member by member in JSON.
+fn is_model(file: &Weights) -> bool {
+    let about = |name: &str| file.notes().iter().find(|(note, _)| note == name).map(|(_, text)| text);
+    let what = about("kiln").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    what.is_some_and(|what| what["what"] == "model") || about("what").is_some_and(|what| what == "\"model\"")
+}
+
+fn weights(file: &Weights) -> Result<String> {
+    let (mut text, mut numbers, mut bytes) = (String::new(), 0usize, 0usize);
+    let width = file.iter().map(|weight| printed(weight.name(), 72).chars().count()).max().unwrap_or(0);
+    for weight in file.iter() {
+        let name = printed(weight.name(), 72);
+        writeln!(text, "{name:width$}  {:6}  {:?}", weight.element(), weight.shape())?;
+        numbers = numbers.saturating_add(weight.elements());
+        bytes = bytes.saturating_add(weight.elements().saturating_mul(weight.element().size()));
+    }
+    writeln!(text, "\n{} tensors, {numbers} numbers, {bytes} bytes", file.len())?;
+    for (name, note) in file.notes() {
+        writeln!(text, "{}: {}", printed(name, 72), printed(note, 120))?;
+    }
+    Ok(text)
+}
+
+/// A text of a file's on one line, and not too long.
+fn printed(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => shown(&text[..end]) + "…",
+        None => shown(text),
+    }
+}
+
+fn model(model: &Model, batch: usize) -> Result<String> {
+    let about = model.about();
+    let shape: Vec<usize> = std::iter::once(batch).chain(about.input.shape.iter().copied()).collect();
+    let mut text = format!(
+        "{}\n",
+        Summary::of_type(model.layers(), shape.as_slice(), kiln_learn::model::dtype(&about.input.form()))?
+    );
+    writeln!(text, "\nlayers    {}", about.layers)?;
+    writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
+    match &about.task {
+        Task::Classes { names } => writeln!(text, "tells     {} classes: {}", names.len(), listed(names))?,
+        Task::Text { pieces } => writeln!(text, "tells     what comes next, of {pieces} pieces of text")?,
+        Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
+    }
+    if let Way::Table(plan) = Way::of(model)? {
+        let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
+        writeln!(text, "columns   {}", columns.join(", "))?;
+    }
+    if about.layers == NETWORK {
+        // A summary has one row for all of it; these are the names that patterns are held against.
+        for (name, param) in model.parameters() {
+            writeln!(text, "has       {} {}", printed(&name, 72), param.shape())?;
+        }
+    }
+    let trained: Vec<String> = about.training.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    writeln!(text, "trained   {}", trained.join("  "))?;
+    Ok(text)
+}
+
+fn shape_text(shape: &[usize]) -> String {
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ")
+}
+
+fn show(model: &Model, what: Show, batch: usize) -> Result<String> {
+    let form = model.about().input.form();
+    let shape: Vec<usize> = std::iter::once(batch).chain(form.shape.iter().copied()).collect();
+    let x = kiln_learn::Data::filled(kiln_learn::model::dtype(&form), shape.iter().product(), 0i64.into());
+    let mut function = Function::inference(model.layers(), |layers, cx, [x]| layers.forward(&x, cx));
+    let input = || [Input::from_data(&x, &shape)];
+    Ok(match what {
+        Show::Graph => function.graph(input())?.to_string(),
+        Show::Dot => kiln_learn::ir::print::dot(&function.graph(input())?),
+        Show::Memory => function.program(input())?.memory_listing(),
+        Show::Program => {
+            let program = function.program(input())?;
+            function.profile(true);
+            let mut runs = Vec::new();
+            for _ in 0..51 {
+                function.run(input())?;
+                runs.push(function.times());
+            }
+            let kernels = runs.first().map_or(0, Vec::len);
+            let median = |kernel: usize| {
+                let mut times: Vec<_> = runs.iter().map(|times| times[kernel]).collect();
+                times.sort_unstable();
+                times[times.len() / 2]
+            };
+            program.listing(&(0..kernels).map(median).collect::<Vec<_>>())
+        }
+    })
+}

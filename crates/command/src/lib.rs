@@ -1,0 +1,194 @@
+//! The command `kiln` as a library: what it understands, one file a subcommand. Bad values are refused by the parser, which names the flag
+//! and exits with 2; what fails later comes back from `run` and exits with 1.
+
+#![forbid(unsafe_code)]
+
+mod base;
+mod bench;
+mod choices;
+mod data;
+mod devices;
+mod eval;
+mod export;
+mod folder;
+mod import;
+mod inspect;
+mod measure;
+mod out;
+mod predict;
+mod report;
+mod rows;
+mod runs;
+mod settings;
+mod shell;
+mod source;
+mod train;
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
+use kiln_learn::Limits;
+use kiln_learn::onnx::Error;
+
+/// A subcommand that computes, with the flag that says where.
+fn computes(command: Command) -> Command {
+    command.arg(
+        Arg::new("device")
+            .long("device")
+            .value_name("NAME")
+            .help("Where to compute: cpu, or another that `kiln devices` lists [default: cpu]"),
+    )
+}
+
+/// The whole command line.
+fn command() -> Command {
+    let train = settings::command(Command::new("train"))
+        .about("Train a model: from a table, images, text, or digits that are made")
+        .long_about(
+            "Train a model. What the data are is found from the path and said; a model and settings that suit them are \
+             chosen, and any of it can be said otherwise by a flag or in a TOML file.",
+        )
+        .after_long_help(train::AFTER_HELP)
+        .arg(
+            Arg::new("print-config")
+                .long("print-config")
+                .action(ArgAction::SetTrue)
+                .help_heading("Run")
+                .help("Print the TOML file that repeats this run, and don't train"),
+        )
+        .arg(
+            Arg::new("allow-changes")
+                .long("allow-changes")
+                .value_name("SETTINGS")
+                .value_delimiter(',')
+                .help_heading("Run")
+                .help("What may differ from the run that --resume goes on with: settings by name, or data, with commas between them"),
+        );
+    Command::new("kiln")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Neural networks from raw data to a trained model, in one binary")
+        .propagate_version(true)
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .after_help("The first minute: `kiln train`. Each command explains itself: `kiln train --help`.")
+        .arg(
+            Arg::new("limit")
+                .long("limit")
+                .global(true)
+                .value_name("BYTES")
+                .value_parser(|text: &str| text.parse::<Limits>())
+                .help_heading("Files")
+                .help("The most memory that one file may ask for, as 16G [default: half of the machine's]")
+                .long_help(
+                    "The most that one file may ask for: memory as 16G or bytes=16G; also nodes=2M of a network, with functions and loops \
+                     written out, and steps=100G of work before anything is computed with. Several with commas between them \
+                     [default: half of the memory that the process may have, and more nodes and steps than networks have]",
+                ),
+        )
+        .subcommand(train)
+        .subcommand(computes(eval::Flags::augment_args(Command::new("eval"))))
+        .subcommand(computes(predict::Flags::augment_args(Command::new("predict")).visible_alias("run")))
+        .subcommand(computes(inspect::Flags::augment_args(Command::new("inspect"))))
+        .subcommand(runs::Flags::augment_args(Command::new("runs")))
+        .subcommand(computes(export::Flags::augment_args(Command::new("export"))))
+        .subcommand(computes(import::Flags::augment_args(Command::new("import"))))
+        .subcommand(data::Flags::augment_args(Command::new("data")))
+        .subcommand(computes(bench::Flags::augment_args(Command::new("bench"))))
+        .subcommand(devices::Flags::augment_args(Command::new("devices")))
+        .subcommand(shell::CompletionFlags::augment_args(Command::new("completions")))
+        .subcommand(shell::ManFlags::augment_args(Command::new("man")))
+}
+
+/// The command: says what went wrong, and with which code the process is to end.
+pub fn main() -> ExitCode {
+    let error = match run() {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    // Whoever reads our output may stop early (`kiln train | head`); that is no failure.
+    let closed = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
+    if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
+        return ExitCode::SUCCESS;
+    }
+    out::note(format_args!("error: {}", said(&error)));
+    // An operator that isn't known has a code of its own: a caller may go on with another file.
+    let unknown = |cause: &Error| matches!(cause, Error::Unsupported(_));
+    match error.chain().filter_map(|cause| cause.downcast_ref()).any(unknown) {
+        true => ExitCode::from(3),
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// An error with its causes. What one of them says already isn't said again by the next.
+fn said(error: &anyhow::Error) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for text in error.chain().map(|cause| cause.to_string()) {
+        match all.last_mut() {
+            Some(last) if last.ends_with(&text) => {}
+            Some(last) if text.starts_with(last.as_str()) => *last = text,
+            _ => all.push(text),
+        }
+    }
+    all.join(": ")
+}
+
+/// Does what the command line says. The exit code is 0, or that of a signal.
+fn run() -> Result<ExitCode> {
+    // Names go to files and reports as text: one that isn't would be another file's when it is read back.
+    if let Some(argument) = std::env::args_os().skip(1).find(|argument| argument.to_str().is_none()) {
+        out::note(format_args!(
+            "error: {}: the argument isn't UTF-8; rename what it names",
+            argument.display()
+        ));
+        return Ok(ExitCode::from(2));
+    }
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        // Help that was asked for is a result like any other.
+        Err(help) if !help.use_stderr() => {
+            help.print().context("the standard output can't be written")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => {
+            let _ = error.print();
+            return Ok(ExitCode::from(2));
+        }
+    };
+    if let Some((_, matches)) = matches.subcommand()
+        && let Ok(device) = matches.try_get_one::<String>("device")
+    {
+        // What computes has its device before anything else happens.
+        device.map_or_else(
+            || kiln_learn::default_device().map(drop).map_err(Into::into),
+            |name| devices::choose(name),
+        )?;
+    }
+    if let Some(limits) = matches.get_one::<Limits>("limit") {
+        limits.set();
+    }
+    match matches.subcommand() {
+        Some(("train", matches)) => {
+            let settings = settings::Settings::from_flags(matches)?;
+            let allowed = matches.get_many::<String>("allow-changes").into_iter().flatten();
+            let allowed = allowed.map(|name| name.trim().to_string()).collect();
+            return train::run(settings, matches.get_flag("print-config"), allowed);
+        }
+        Some(("eval", matches)) => eval::run(eval::Flags::from_arg_matches(matches)?),
+        Some(("predict", matches)) => predict::run(predict::Flags::from_arg_matches(matches)?),
+        Some(("inspect", matches)) => inspect::run(inspect::Flags::from_arg_matches(matches)?),
+        Some(("runs", matches)) => runs::run(runs::Flags::from_arg_matches(matches)?),
+        Some(("export", matches)) => export::run(export::Flags::from_arg_matches(matches)?),
+        Some(("import", matches)) => import::run(import::Flags::from_arg_matches(matches)?),
+        Some(("data", matches)) => data::run(data::Flags::from_arg_matches(matches)?),
+        Some(("bench", matches)) => bench::run(bench::Flags::from_arg_matches(matches)?),
+        Some(("devices", matches)) => devices::run(devices::Flags::from_arg_matches(matches)?),
+        Some(("completions", matches)) => {
+            shell::completions(shell::CompletionFlags::from_arg_matches(matches)?, command())
+        }
+        Some(("man", matches)) => shell::man(shell::ManFlags::from_arg_matches(matches)?, command()),
+        _ => Ok(()),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,539 @@
+//! What a training can be told, as one table: each line is a flag of `kiln train` and a key of its TOML file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use kiln_map::nearest;
+
+/// A line of the table.
+pub struct Key {
+    pub name: &'static str,
+    pub heading: &'static str,
+    /// The parts of a training (of [`PARTS`]) whose numbers it changes. A run that goes on keeps such a setting, unless the change is allowed.
+    pub changes: &'static [&'static str],
+    /// What stands for the value in the help; nothing for a switch.
+    pub value: &'static str,
+    pub help: &'static str,
+    /// Reads a value, from a flag or the file.
+    pub set: fn(&mut Settings, &str) -> Result<(), String>,
+    /// The value as TOML, if it was set.
+    pub get: fn(&Settings) -> Option<toml::Value>,
+}
+
+macro_rules! keys {
+    ($($heading:literal { $($name:literal $field:ident: $type:tt [$changes:expr] = $value:literal $help:literal;)* })*) => {
+        /// What was said, by flags or in a file. What wasn't is chosen when the data are known.
+        #[derive(Clone, Debug, Default)]
+        pub struct Settings {
+            /// Where the data are.
+            pub data: Option<PathBuf>,
+            $($(pub $field: Option<$type>,)*)*
+        }
+
+        /// The table.
+        pub const KEYS: &[Key] = &[$($(Key {
+            name: $name,
+            heading: $heading,
+            changes: $changes,
+            value: $value,
+            help: $help,
+            set: |settings, text| {
+                settings.$field = Some(<$type as Value>::read(text)?);
+                Ok(())
+            },
+            get: |settings| settings.$field.as_ref().map(Value::write),
+        },)*)*];
+    };
+}
+
+/// Of settings that change no number, or only how many of them there are.
+const NOTHING: &[&str] = &[];
+
+/// Of settings that say which rows there are and what they look like, from which much follows.
+const ROWS: &[&str] =
+    &["data", "validation data", "layers", "loss", "optimizer", "order of rows", "class weights", "metrics"];
+
+/// Of settings that say what the layers are.
+const LAYERS: &[&str] = &["layers", "loss", "optimizer"];
+
+/// Of the seed, from which the parts of the data follow too.
+const SEED: &[&str] = &["seed", "data", "validation data", "order of rows", "class weights"];
+
+/// The heading of what is about data.
+const DATA: &str = "Data";
+
+keys! {
+    "Data" {
+        "target" target: String [ROWS] = "COLUMN" "The column of a table to predict [default: target, label, class or y, else the last]";
+        "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which";
+        "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
+        "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
+        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, calendar";
+        "text" text: String [ROWS] = "COLUMN" "The column of a table that holds texts, to learn the --target from their words";
+        "frame" frame: PathBuf [NOTHING] = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
+        "images" images: String [ROWS] = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
+        "group" group: String [ROWS] = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
+        "time" time: String [ROWS] = "COLUMN" "Rows are cut in parts by this number or date: later ones are watched and tested";
+        "test-fraction" test_fraction: Share [ROWS] = "SHARE" "The share kept for the test at the end, where no test set comes with the data [default: 0.2]";
+        "val-fraction" val_fraction: Share [ROWS] = "SHARE" "The share of the rest that is held out to watch while training [default: 0.1; of tables 0.2]";
+        "image-size" image_size: Count [ROWS] = "PIXELS" "Resize images to this side [default: that of the first image, at most 64]";
+        "grey" grey: bool [ROWS] = "" "Read images without colour";
+        "strict" strict: bool [NOTHING] = "" "Stop at an image that can't be read, instead of leaving it out";
+        "augment" augment: String [&["data"]] = "CHANGES" "Vary training images: \"flip, shift 2, rotate 10, scale 0.1, noise 0.05, cutout 6\"";
+        "pieces" pieces: String [ROWS] = "WHAT" "What a text is cut in: characters, bytes, words, or learned N (byte pairs) [default: characters; where there are classes, words]";
+        "window" window: Count [ROWS] = "LENGTH" "How many pieces of a text are seen at once [default: 64]";
+    }
+    "Model" {
+        "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, pool 2, flatten, dense 128, relu, dropout 0.3, dense\"";
+        "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts wavenet, lstm, gru, transformer; for texts with classes words";
+        "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input";
+        "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
+        "head" head: bool [LAYERS] = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";
+    }
+    "Training" {
+        "epochs" epochs: Whole [NOTHING] = "N" "How often to go through the training set";
+        "batch-size" batch_size: Count [&["batch size"]] = "N" "How many rows make one step; the last batch of an epoch may be smaller";
+        "lr" lr: Rate [&["rate"]] = "RATE" "The learning rate";
+        "optimizer" optimizer: String [&["optimizer"]] = "NAME" "sgd, momentum, nesterov, adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, lion, lamb or muon";
+        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any";
+        "weight-decay" weight_decay: Amount [&["optimizer"]] = "SHARE" "How much weights shrink, in proportion to the rate";
+        "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
+        "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
+        "accumulate" accumulate: Count [&["accumulated batches"]] = "N" "Change the weights after every N batches only";
+        "ema" ema: Share [&["averages"]] = "DECAY" "Keep a moving average of the weights, and use it";
+        "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
+        "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";
+        "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
+        "time-limit" time_limit: Seconds [NOTHING] = "TIME" "End after so long: 90s, 10m, 2h";
+        "k-fold" k_fold: Count [NOTHING] = "N" "Cross-validate with N folds first, and say how much results vary";
+        "seed" seed: Seed [SEED] = "NUMBER" "Where randomness starts [default: 7]";
+        "device" device: String [NOTHING] = "NAME" "Where to compute: cpu, or another that `kiln devices` lists [default: cpu]";
+        "threads" threads: Threads [NOTHING] = "N" "How many threads may work [default: every core, or KILN_THREADS]";
+    }
+    "Run" {
+        "out" out: PathBuf [NOTHING] = "DIR" "The folder of the run [default: a new one in runs/]";
+        "checkpoint-dir" checkpoint_dir: PathBuf [NOTHING] = "DIR" "Where checkpoints go [default: checkpoints/ in the run's folder]";
+        "checkpoint-every" checkpoint_every: String [NOTHING] = "HOW OFTEN" "\"2 epochs\" or \"500 steps\" [default: every epoch]";
+        "keep" keep: Whole [NOTHING] = "N" "How many checkpoints stay besides the last and the best [default: 0]";
+        "log-csv" log_csv: PathBuf [NOTHING] = "FILE" "Another place for the table of epochs";
+        "tensorboard" tensorboard: PathBuf [NOTHING] = "DIR" "Write events for TensorBoard";
+        "resume" resume: PathBuf [NOTHING] = "DIR" "Go on with the run in this folder";
+        "quiet" quiet: bool [NOTHING] = "" "Print the result and nothing else";
+        "json" json: bool [NOTHING] = "" "Print JSON for programs, an object a line";
+    }
+}
+
+/// What a value can be.
+trait Value: Sized {
+    fn read(text: &str) -> Result<Self, String>;
+    fn write(&self) -> toml::Value;
+}
+
+impl Value for String {
+    fn read(text: &str) -> Result<String, String> {
+        match text.trim() {
+            "" => Err("it is empty".to_string()),
+            text => Ok(text.to_string()),
+        }
+    }
+
+    fn write(&self) -> toml::Value {
+        self.clone().into()
+    }
+}
+
+impl Value for PathBuf {
+    fn read(text: &str) -> Result<PathBuf, String> {
+        String::read(text).map(PathBuf::from)
+    }
+
+    fn write(&self) -> toml::Value {
+        self.display().to_string().into()
+    }
+}
+
+impl Value for bool {
+    fn read(text: &str) -> Result<bool, String> {
+        text.parse().map_err(|_| "it is true or false".to_string())
+    }
+
+    fn write(&self) -> toml::Value {
+        (*self).into()
+    }
+}
+
+macro_rules! numbers {
+    ($($(#[$meta:meta])* $name:ident($type:ty), $is:ident, $fits:expr, $message:literal;)*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct $name(pub $type);
+
+        impl Value for $name {
+            fn read(text: &str) -> Result<$name, String> {
+                match text.trim().replace('_', "").parse::<$type>() {
+                    Ok($is) if $fits => Ok($name($is)),
+                    _ => Err($message.to_string()),
+                }
+            }
+
+            fn write(&self) -> toml::Value {
+                let text = self.0.to_string();
+                match text.parse::<i64>() {
+                    Ok(whole) => whole.into(),
+                    Err(_) => text.parse::<f64>().map_or(toml::Value::String(text), toml::Value::Float),
+                }
+            }
+        }
+    )*};
+}
+
+numbers! {
+    /// From 1.
+    Count(usize), count, count > 0, "write a whole number from 1, such as 32";
+    /// From 0.
+    Whole(u64), _count, true, "write a whole number from 0, such as 10";
+    /// Any whole number.
+    Seed(u64), _seed, true, "write a whole number, such as 7";
+    /// How many threads may work.
+    Threads(usize), count, (1..=1024).contains(&count), "write a whole number from 1 to 1024";
+    /// Above 0.
+    Rate(f64), rate, rate > 0.0 && rate <= 1e3, "write a number above 0 and at most 1000, such as 0.01 or 1e-3";
+    /// From 0.
+    Amount(f64), amount, amount >= 0.0 && amount.is_finite(), "write a number from 0, such as 0.1";
+    /// From 0 to below 1.
+    Share(f64), share, (0.0..1.0).contains(&share), "write a share from 0 to below 1, such as 0.2";
+}
+
+/// A span of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seconds(pub Duration);
+
+impl Value for Seconds {
+    fn read(text: &str) -> Result<Seconds, String> {
+        let text = text.trim();
+        let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
+            Some(at) => text.split_at(at),
+            None => (text, "s"),
+        };
+        let seconds = match unit.trim() {
+            "s" | "sec" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => f64::NAN,
+        };
+        let span = number.trim().parse::<f64>().ok().map(|number| number * seconds);
+        let span = span.and_then(|span| Duration::try_from_secs_f64(span).ok());
+        span.map(Seconds).ok_or_else(|| "write a time such as 90s, 10m or 2h".to_string())
+    }
+
+    fn write(&self) -> toml::Value {
+        format!("{}s", self.0.as_secs_f64()).into()
+    }
+}
+
+/// The command `kiln train`, with a flag for each line of the table.
+pub fn command(command: Command) -> Command {
+    let flag = |key: &'static Key| {
+        let arg = Arg::new(key.name).long(key.name).help(key.help).help_heading(key.heading);
+        match key.value {
+            "" => arg.action(ArgAction::SetTrue),
+            value => arg.value_name(value).value_parser(move |text: &str| {
+                (key.set)(&mut Settings::default(), text).map(|()| text.to_string())
+            }),
+        }
+    };
+    let data = Arg::new("data")
+        .value_name("DATA")
+        .value_parser(value_parser!(PathBuf))
+        .help("A table, a folder of images, MNIST's folder, a text, or a TOML file; made digits if left out");
+    command.arg(data).args(KEYS.iter().map(flag))
+}
+
+impl Settings {
+    /// Refuses settings about data other than those `known` for this kind of data, which would change nothing.
+    pub fn only(&self, kind: &str, known: &[&str]) -> Result<()> {
+        let set = |key: &&Key| key.heading == DATA && (key.get)(self).is_some() && !known.contains(&key.name);
+        match KEYS.iter().find(set) {
+            Some(key) => bail!("--{} changes nothing for {kind}; leave it out", key.name),
+            None => Ok(()),
+        }
+    }
+
+    /// The parts that may differ from a run's, by what `--allow-changes` names: settings of the table, or `data`.
+    pub fn parts(allowed: &[&str]) -> Result<Vec<&'static str>> {
+        let mut parts = Vec::new();
+        let known = || KEYS.iter().filter(|key| !key.changes.is_empty());
+        for name in allowed {
+            if *name == "data" {
+                parts.extend(ROWS);
+                continue;
+            }
+            let Some(key) = known().find(|key| key.name == *name) else {
+                let mend = match (
+                    nearest(name, known().map(|key| key.name)),
+                    KEYS.iter().any(|key| key.name == *name),
+                ) {
+                    (_, true) => "it changes no number and needn't be allowed".to_string(),
+                    (Some(near), false) => format!("did you mean {near}?"),
+                    (None, false) => {
+                        format!(
+                            "there are data, {}",
+                            known().map(|key| key.name).collect::<Vec<_>>().join(", ")
+                        )
+                    }
+                };
+                bail!("--allow-changes {name}: {mend}");
+            };
+            parts.extend(key.changes);
+        }
+        Ok(parts)
+    }
+
+    /// What `--allow-changes` calls a part.
+    pub fn named(part: &str) -> &'static str {
+        let is_named = |key: &&Key| key.heading != DATA && key.changes.first() == Some(&part);
+        let only =
+            KEYS.iter().find(|key| is_named(key) && key.changes.len() == 1).or(KEYS.iter().find(is_named));
+        only.map_or("data", |key| key.name)
+    }
+
+    /// Refuses settings that change numbers, are `said` anew for a run that goes on, and aren't what they were `then`, unless they are
+    /// allowed. What isn't said is as it was; where somebody changed the run's file, its checkpoint knows.
+    pub fn only_as_before(&self, said: &Settings, then: &Settings, allowed: &[&str]) -> Result<()> {
+        for key in KEYS.iter().filter(|key| !key.changes.is_empty() && (key.get)(said).is_some()) {
+            // A preset is kept as the layers it is.
+            let key = KEYS.iter().find(|other| key.name == "preset" && other.name == "layers").unwrap_or(key);
+            let (was, is) = ((key.get)(then), (key.get)(self));
+            if was != is && !allowed.contains(&key.name) {
+                let shown = |value: Option<toml::Value>| {
+                    value.map_or("nothing".to_string(), |value| value.to_string())
+                };
+                bail!(
+                    "--{}: the run has {}, and what goes on keeps it ({} is asked for); --allow-changes {} lets it change",
+                    key.name,
+                    shown(was),
+                    shown(is),
+                    key.name
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses settings that the model a training starts from has decided.
+    pub fn only_without_base(&self, names: &[&str]) -> Result<()> {
+        match KEYS.iter().find(|key| names.contains(&key.name) && (key.get)(self).is_some()) {
+            Some(key) => bail!("--{} is what the model of --from says already; leave it out", key.name),
+            None => Ok(()),
+        }
+    }
+
+    /// What the flags say.
+    pub fn from_flags(matches: &ArgMatches) -> Result<Settings> {
+        let mut settings =
+            Settings { data: matches.get_one::<PathBuf>("data").cloned(), ..Settings::default() };
+        for key in KEYS {
+            let text = match key.value {
+                "" => matches.get_flag(key.name).then(|| "true".to_string()),
+                _ => matches.get_one::<String>(key.name).cloned(),
+            };
+            if let Some(text) = text {
+                (key.set)(&mut settings, &text).map_err(|message| anyhow!("--{}: {message}", key.name))?;
+            }
+        }
+        Ok(settings)
+    }
+
+    /// What a TOML file says.
+    pub fn from_file(path: &Path) -> Result<Settings> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let settings = Settings::from_toml(&text).with_context(|| path.display().to_string())?;
+        match settings.data.is_none() && KEYS.iter().all(|key| (key.get)(&settings).is_none()) {
+            true => bail!(
+                "{}: nothing is set in it; `kiln train DATA --print-config` shows what can be",
+                path.display()
+            ),
+            false => Ok(settings),
+        }
+    }
+
+    /// What the settings of a run were. They say all that is chosen for it, which tells them from other files.
+    pub fn of_run(path: &Path) -> Result<Settings> {
+        let settings = Settings::from_file(path)?;
+        match settings {
+            Settings {
+                epochs: Some(_),
+                batch_size: Some(_),
+                lr: Some(_),
+                optimizer: Some(_),
+                seed: Some(_),
+                ..
+            } => Ok(settings),
+            _ => bail!(
+                "{}: these aren't the settings of a run, which say epochs, batch-size, lr, optimizer and seed; was it changed?",
+                path.display()
+            ),
+        }
+    }
+
+    fn from_toml(text: &str) -> Result<Settings> {
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            anyhow!("line {}: {}", line.unwrap_or(1), error.message())
+        })?;
+        let mut settings = Settings::default();
+        for (name, value) in &table {
+            let line =
+                1 + text.lines().take_while(|line| !line.trim_start().starts_with(name.as_str())).count();
+            let text = match value {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Float(number) => number.to_string(),
+                toml::Value::Boolean(truth) => truth.to_string(),
+                _ => bail!("line {line}: {name} is a {}; write `{name} = value`", value.type_str()),
+            };
+            if name == "data" {
+                settings.data = Some(PathBuf::from(text));
+                continue;
+            }
+            let names = KEYS.iter().map(|key| key.name);
+            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+                let mend = match nearest(name, names.clone().chain(["data"])) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("there are data, {}", names.collect::<Vec<_>>().join(", ")),
+                };
+                bail!("line {line}: {name} is nothing that can be set; {mend}");
+            };
+            (key.set)(&mut settings, &text)
+                .map_err(|message| anyhow!("line {line}: {name} = {value}: {message}"))?;
+        }
+        Ok(settings)
+    }
+
+    /// These, and those of another where these say nothing.
+    pub fn or(mut self, other: &Settings) -> Settings {
+        self.data = self.data.or_else(|| other.data.clone());
+        for key in KEYS {
+            if let (None, Some(value)) = ((key.get)(&self), (key.get)(other)) {
+                let text = match value {
+                    toml::Value::String(text) => text,
+                    value => value.to_string(),
+                };
+                // It was read once already.
+                let _ = (key.set)(&mut self, &text);
+            }
+        }
+        self
+    }
+
+    /// As a TOML file, by the headings of the table.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        if let Some(data) = &self.data {
+            text += &format!("data = {}\n", toml::Value::from(data.display().to_string()));
+        }
+        let mut heading = "";
+        for key in KEYS {
+            if let Some(value) = (key.get)(self) {
+                if key.heading != heading {
+                    heading = key.heading;
+                    text += &format!("\n# {heading}\n");
+                }
+                text += &format!("{} = {value}\n", key.name);
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_files_mean_the_same_and_come_back() {
+        let flags = [
+            "train",
+            "x.csv",
+            "--epochs",
+            "3",
+            "--lr",
+            "1e-3",
+            "--quiet",
+            "--time-limit",
+            "2m",
+            "--layers",
+            "dense 3, relu, dense",
+        ];
+        let matches = command(Command::new("train")).try_get_matches_from(flags).unwrap();
+        let settings = Settings::from_flags(&matches).unwrap();
+        let again = Settings::from_toml(&settings.to_toml()).unwrap();
+        assert_eq!(settings.to_toml(), again.to_toml());
+        assert_eq!(again.time_limit, Some(Seconds(Duration::from_secs(120))));
+        assert_eq!((again.epochs, again.lr, again.quiet), (Some(Whole(3)), Some(Rate(1e-3)), Some(true)));
+        let other = Settings::from_toml("epochs = 9\nseed = 4").unwrap();
+        let both = settings.or(&other);
+        assert_eq!((both.epochs, both.seed), (Some(Whole(3)), Some(Seed(4))));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_line_and_mend() {
+        let error = |text: &str| format!("{:#}", Settings::from_toml(text).unwrap_err());
+        assert!(
+            error("seed = 1\nepoch = 3")
+                .contains("line 2: epoch is nothing that can be set; did you mean epochs?")
+        );
+        assert!(error("lr = -1").contains("above 0"));
+        assert!(error("epochs = \"many\"").contains("whole number"));
+        assert!(error("epochs 3").contains("line 1"));
+        assert!(error("[epochs]\nx = 1").contains("table"));
+        let bad = command(Command::new("train")).try_get_matches_from(["train", "--lr", "0"]);
+        assert!(bad.unwrap_err().to_string().contains("0.01"));
+    }
+
+    #[test]
+    fn damaged_files_are_errors_and_nothing_worse() {
+        let good = "data = \"größe.csv\"\nepochs = 3\nlr = 1e-3\nlayers = \"dense 3, relu\"\n[x]\n";
+        let pieces =
+            ["=", "\"", "\n", "é", "[[", "1e999", "-1", "{", "\\u0000", "nan", ".", "99999999999999999999"];
+        let letters: Vec<char> = good.chars().collect();
+        for case in 0..4000 {
+            let mut rng = kiln_learn::data::Rng::new(5).derive(case);
+            let mut text = letters.clone();
+            for _ in 0..1 + rng.below(4) {
+                let at = rng.below(text.len() + 1);
+                match rng.below(3) {
+                    0 => text.truncate(at),
+                    1 => drop(text.splice(at..at, pieces[rng.below(pieces.len())].chars())),
+                    _ => drop(text.drain(at..(at + rng.below(6)).min(text.len()))),
+                }
+            }
+            let text: String = text.into_iter().collect();
+            if let Ok(settings) = Settings::from_toml(&text) {
+                Settings::from_toml(&settings.to_toml()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_setting_changes_are_parts_of_a_training() {
+        for key in KEYS {
+            let unknown = key.changes.iter().find(|part| !kiln_learn::trainer::PARTS.contains(part));
+            assert_eq!(unknown, None, "{}", key.name);
+        }
+        let error = |allowed: &str| Settings::parts(&[allowed]).unwrap_err().to_string();
+        assert_eq!(Settings::parts(&["lr", "schedule"]).unwrap(), ["rate", "schedule"]);
+        assert!(error("epochs").contains("needn't be allowed"));
+        assert!(error("shedule").contains("did you mean schedule?"));
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KEYS.len());
+    }
+}

@@ -1,0 +1,139 @@
+//! Frames: tables of any size, by way of a file of prepared rows that says what it was made of. Which part a row is of follows from its
+//! number and the seed.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context as _, Result, bail};
+use kiln_learn::data::{Choices, Dataset, Frame, Framing, Rng};
+use serde_json::{Value, json};
+
+use super::table::{TABLES, front, task_of, with_flags};
+use super::{Habits, Source, counts, name_of, shares};
+use crate::report::Shows;
+use crate::settings::Settings;
+
+/// The rows of a table, in a frame that is made of it, or was and still holds.
+pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let target = settings.target.as_deref().context("--frame needs --target, the column to predict")?;
+    let choices = with_flags(Choices::new().target(target), settings)?;
+    let origin = origin(path, settings, seed)?;
+    let note = match stale(to, &origin)? {
+        None => format!(
+            "{}: the frame was made of this table, target, seed and choices, and is used as it is",
+            to.display()
+        ),
+        Some(why) => {
+            let part = parts_by_number(settings, seed);
+            Framing::new(choices).train(move |row| part(row) == 0).origin(origin).make(path, to)?;
+            why.map_or(format!("{}: made of the table", to.display()), |why| {
+                format!("{}: the frame is made anew, because {why}", to.display())
+            })
+        }
+    };
+    let source = frame(to, settings, seed)?;
+    Ok(Source { name: name_of(path), said: [vec![note], source.said].concat(), ..source })
+}
+
+/// Everything that a frame's rows and their preparation follow from.
+fn origin(path: &Path, settings: &Settings, seed: u64) -> Result<Value> {
+    let place = || path.display().to_string();
+    let about = fs::metadata(path).with_context(place)?;
+    let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let sum = kiln_files::file_checksum(path).with_context(place)?;
+    let Settings { target, task, ignore, columns, embed, .. } = settings;
+    Ok(json!({
+        "source": fs::canonicalize(path).with_context(place)?,
+        "bytes": about.len(),
+        "changed": changed.map(|since| since.as_secs_f64()),
+        "content": format!("{sum:016x}"),
+        "target": target, "task": task, "ignore": ignore, "columns": columns, "embed": embed,
+        "seed": seed,
+        "shares": shares(settings, 0.1),
+    }))
+}
+
+/// Why a frame can't be used for this origin: none where it can, no reason where there is no frame yet.
+fn stale(frame: &Path, origin: &Value) -> Result<Option<Option<String>>> {
+    if !frame.exists() {
+        return Ok(Some(None));
+    }
+    let mut start = Vec::new();
+    fs::File::open(frame)
+        .and_then(|file| file.take(4).read_to_end(&mut start))
+        .with_context(|| frame.display().to_string())?;
+    if !start.is_empty() && start != *b"\x89KDF" {
+        bail!("{}: this is no frame, and would be lost; choose another name for --frame", frame.display());
+    }
+    let why = match Frame::open(frame) {
+        Err(error) => Some(format!("it can't be used ({error})")),
+        Ok(frame) => match frame.origin() {
+            None => Some("it doesn't say what it was made of".to_string()),
+            Some(then) => difference(then, origin),
+        },
+    };
+    Ok(why.map(Some))
+}
+
+/// What rows follow from that differs. Where the source lies and when it was changed is for people to read: its content decides.
+fn difference(then: &Value, now: &Value) -> Option<String> {
+    if then["content"] != now["content"] {
+        return Some(match then["source"] == now["source"] {
+            true => "the table has changed since".to_string(),
+            false => format!("it was made of {}", then["source"].as_str().unwrap_or("another table")),
+        });
+    }
+    let shown = |value: &Value| match value {
+        Value::Null => "not said".to_string(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    let known = ["target", "task", "ignore", "columns", "embed", "seed", "shares"];
+    let name = known.into_iter().find(|name| then[*name] != now[*name])?;
+    Some(format!("its {name} was {}, and is {} now", shown(&then[name]), shown(&now[name])))
+}
+
+/// Which of the three parts a row of a frame is in, by its number: the same whenever it is asked with one seed.
+fn parts_by_number(settings: &Settings, seed: u64) -> impl Fn(u64) -> usize + Copy + Send + Sync + 'static {
+    let shares = shares(settings, 0.1);
+    move |row| {
+        let place = Rng::new(seed).derive(row).uniform();
+        usize::from(place >= shares[0]) + usize::from(place >= shares[0] + shares[1])
+    }
+}
+
+/// The rows of a frame that was made before.
+pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+    let part = parts_by_number(settings, seed);
+    let mut said = Vec::new();
+    let frame = Frame::open(path)?;
+    said.push(format!("a frame of {} rows", frame.len()));
+    let plan = frame.preparation().context("the frame doesn't say how its rows were made")?.clone();
+    let (task, found) = task_of(&plan)?;
+    said.push(found);
+    said.extend(plan.notes().iter().cloned());
+    let mut parts = vec![Vec::new(); 3];
+    (0..frame.len()).for_each(|row| parts[part(row as u64)].push(row));
+    let frame = std::sync::Arc::new(frame);
+    let mut parts = parts.into_iter().map(|rows| Box::new(frame.clone().subset(rows)) as Box<dyn Dataset>);
+    let mut next = || parts.next().context("there are three parts");
+    let (train, valid, test) = (next()?, next()?, next()?);
+    said.push(counts(&*train, &*valid, &*test));
+    let preparation = serde_json::json!({ "table": serde_json::from_str::<Value>(&plan.to_json()?)? });
+    let front = front(&plan);
+    let habits = Habits { epochs: 10, batch_size: 256, early_stop: 0, ..TABLES };
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        front,
+        shows: Shows::Nothing,
+        habits,
+    })
+}

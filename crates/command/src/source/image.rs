@@ -1,0 +1,210 @@
+//! Images: digits that are made, the files of MNIST, folders and lists of pictures.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use kiln_learn::data::{
+    self, Augment, Augmented, Dataset, Gallery, ImageSize, Pictures, Set, edge_brightness, stratified,
+};
+use kiln_learn::model::Task;
+use serde_json::Value;
+
+use super::{Habits, Source, counts, cut, listed, name_of, shares};
+use crate::base::Base;
+use crate::report::Shows;
+use crate::rows;
+use crate::settings::{Settings, Share};
+
+const IMAGES: Habits = Habits {
+    preset: "cnn",
+    epochs: 5,
+    batch_size: 64,
+    rate: 2e-3,
+    optimizer: "adam",
+    schedule: "one-cycle",
+    decay: 0.0,
+    early_stop: 0,
+    smoothing: 0.0,
+};
+
+/// How many digits are made where no data are named.
+const DIGITS: usize = 12_000;
+
+pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+    let set = adopted(data::digits(DIGITS, seed), base)?;
+    let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
+    let task = Task::of(&set);
+    let [train, valid, test] = cut(set, parts)?;
+    let mut said = vec![
+        format!("no data named: {DIGITS} handwritten-style digits of 28 × 28, made from seed {seed}"),
+        counts(&*train, &*valid, &*test),
+    ];
+    let (preparation, shows, ground) = images(&*train, base)?;
+    let train = varied(train, ground, settings, &mut said)?;
+    Ok(Source {
+        name: "digits".to_string(),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        front: String::new(),
+        shows,
+        habits: IMAGES,
+    })
+}
+
+pub(super) fn mnist(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+    let found = "the files of MNIST (or a set like it)";
+    known(path, found, data::mnist(path)?, IMAGES, settings, seed, base)
+}
+
+pub(super) fn cifar10(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+    let habits = Habits { epochs: 15, ..IMAGES };
+    known(path, "CIFAR-10", data::cifar10(path)?, habits, settings, seed, base)
+}
+
+/// A set that has a part to test with.
+fn known(
+    path: &Path,
+    found: &str,
+    (set, test): (Set, Set),
+    habits: Habits,
+    settings: &Settings,
+    seed: u64,
+    base: Option<&Base>,
+) -> Result<Source> {
+    let (set, test) = (adopted(set, base)?, adopted(test, base)?);
+    let valid = settings.val_fraction.unwrap_or(Share(0.1)).0;
+    let parts = stratified(&set.labels()?, &[1.0 - valid, valid, 0.0], seed)?;
+    let task = Task::of(&set);
+    let [train, valid, _] = cut(set, parts)?;
+    let &[_, height, width] = train.x().shape.as_slice() else { bail!("images have three axes") };
+    let classes = test.y().codes().unwrap_or(0);
+    let mut said = vec![
+        format!("{found}: images of {height} × {width}, {classes} classes"),
+        counts(&*train, &*valid, &test),
+    ];
+    let (preparation, shows, ground) = images(&*train, base)?;
+    let train = varied(train, ground, settings, &mut said)?;
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test: Box::new(test),
+        task,
+        preparation,
+        front: String::new(),
+        shows,
+        habits,
+    })
+}
+
+/// How pictures become rows: their size and channels, and how bright the ground of these is.
+fn images(set: &dyn Dataset, base: Option<&Base>) -> Result<(Value, Shows, f64)> {
+    let &[channels, height, width] = set.x().shape.as_slice() else { bail!("images have three axes") };
+    let rows: Vec<usize> = (0..set.len().min(200)).collect();
+    let batch = set.gather(&rows)?;
+    let pixels = batch.x.as_u8().unwrap_or_default();
+    let size = ImageSize { channels, height, width };
+    let edges = pixels.chunks(channels * height * width).map(|image| edge_brightness(image, size));
+    let ground = edges.sum::<f64>() / rows.len().max(1) as f64;
+    let about =
+        serde_json::json!({ "channels": channels, "height": height, "width": width, "ground": ground });
+    let about = serde_json::json!({ "images": about });
+    let about = match base {
+        Some(base) => base.preparation(about),
+        None => about,
+    };
+    Ok((about, Shows::Images(size), ground))
+}
+
+/// A set as the model takes it that a training starts from.
+fn adopted(set: Set, base: Option<&Base>) -> Result<Set> {
+    match base {
+        Some(base) => base.adopt(set),
+        None => Ok(set),
+    }
+}
+
+/// Training images, varied if that is asked for.
+fn varied(
+    train: Box<dyn Dataset>,
+    ground: f64,
+    settings: &Settings,
+    said: &mut Vec<String>,
+) -> Result<Box<dyn Dataset>> {
+    match &settings.augment {
+        None => Ok(train),
+        Some(text) => {
+            let augment: Augment = text.parse()?;
+            said.push(format!("training images are varied: {augment}"));
+            Ok(Box::new(Augmented::new(train, augment, ground.round() as u8)?))
+        }
+    }
+}
+
+/// How pictures are read.
+pub(super) fn pictures(settings: &Settings, base: Option<&Base>) -> Result<Pictures> {
+    let mut pictures = match base {
+        Some(base) => {
+            let (size, crop) = base.images()?;
+            rows::pictures_of(size, crop)
+        }
+        None => Pictures::new(),
+    };
+    if let Some(side) = settings.image_size {
+        pictures = pictures.side(side.0);
+    }
+    if settings.grey == Some(true) {
+        pictures = pictures.grey();
+    }
+    if settings.strict == Some(true) {
+        pictures = pictures.strict();
+    }
+    Ok(pictures)
+}
+
+pub(super) fn gallery(
+    path: &Path,
+    gallery: Gallery,
+    settings: &Settings,
+    seed: u64,
+    base: Option<&Base>,
+) -> Result<Source> {
+    let (set, size) = (adopted(gallery.set, base)?, gallery.size);
+    let mut said = vec![format!(
+        "{} images of {} classes ({}), used as {} × {} {}",
+        set.len(),
+        set.names().len(),
+        listed(set.names()),
+        size.width,
+        size.height,
+        if size.channels == 1 { "in grey" } else { "in colour" },
+    )];
+    if !gallery.skipped.is_empty() {
+        said.push(format!("{} files are left out, because they can't be read:", gallery.skipped.len()));
+        said.extend(gallery.skipped.iter().take(10).map(|error| format!("  {error}")));
+    }
+    let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
+    let task = Task::of(&set);
+    let [train, valid, test] = cut(set, parts)?;
+    let (preparation, shows, ground) = images(&*train, base)?;
+    said.push(counts(&*train, &*valid, &*test));
+    let train = varied(train, ground, settings, &mut said)?;
+    let habits = Habits { epochs: 20, ..IMAGES };
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        front: String::new(),
+        shows,
+        habits,
+    })
+}

@@ -1,0 +1,146 @@
+//! What the data are: found from the path, said aloud, and cut in parts to train on, to watch and to test with.
+
+mod frame;
+mod image;
+mod table;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use kiln_learn::data::{self, Dataset, Set};
+use kiln_learn::model::Task;
+use serde_json::Value;
+
+use super::base::Base;
+use super::report::Shows;
+use super::settings::{Settings, Share};
+
+/// Data that are ready to train on.
+pub struct Source {
+    /// A short name, for the run's folder.
+    pub name: String,
+    /// What was found, a line each.
+    pub said: Vec<String>,
+    pub train: Box<dyn Dataset>,
+    pub valid: Box<dyn Dataset>,
+    pub test: Box<dyn Dataset>,
+    pub task: Task,
+    /// How raw data become rows, for the model's file.
+    pub preparation: Value,
+    /// What stands in front of the layers that are chosen: vectors for columns of codes.
+    pub front: String,
+    /// How rows of the test part are shown to people.
+    pub shows: Shows,
+    pub habits: Habits,
+}
+
+/// What suits such data, where nothing else is said.
+pub struct Habits {
+    pub preset: &'static str,
+    pub epochs: u64,
+    pub batch_size: usize,
+    pub rate: f64,
+    pub optimizer: &'static str,
+    pub schedule: &'static str,
+    pub decay: f64,
+    pub early_stop: u64,
+    pub smoothing: f64,
+}
+
+/// The data of a path; made digits without one.
+pub fn load(settings: &Settings, base: Option<&Base>) -> Result<Source> {
+    if base.is_some() {
+        // How raw data become rows is the model's.
+        settings.only_without_base(&[
+            "ignore",
+            "embed",
+            "columns",
+            "frame",
+            "image-size",
+            "grey",
+            "pieces",
+            "window",
+        ])?;
+    }
+    let seed = settings.seed.map_or(super::train::SEED, |seed| seed.0);
+    let Some(path) = &settings.data else {
+        settings.only("the digits", &["test-fraction", "val-fraction", "augment"])?;
+        return image::made_digits(settings, seed, base);
+    };
+    if !path.exists() {
+        bail!("{}: there is no such file or folder", path.display());
+    }
+    if path.is_dir() {
+        let ready = ["val-fraction", "augment"];
+        if data::is_mnist(path) {
+            settings.only("a folder of MNIST's files", &ready)?;
+            return image::mnist(path, settings, seed, base);
+        }
+        if data::is_cifar10(path) {
+            settings.only("a folder of CIFAR-10's files", &ready)?;
+            return image::cifar10(path, settings, seed, base);
+        }
+        let pictures = ["test-fraction", "val-fraction", "image-size", "grey", "strict", "augment"];
+        settings.only("a folder of images", &pictures)?;
+        return image::gallery(path, image::pictures(settings, base)?.folder(path)?, settings, seed, base);
+    }
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let plain = name.strip_suffix(".gz").unwrap_or(&name);
+    match plain.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "json" | "parquet" => {
+            table::any(path, settings, seed, base)
+        }
+        "kdf" => {
+            settings.only("a frame", &["test-fraction", "val-fraction"])?;
+            if base.is_some() {
+                bail!(
+                    "{}: a frame has a preparation of its own, and --from another; name the table",
+                    path.display()
+                );
+            }
+            frame::frame(path, settings, seed)
+        }
+        "txt" | "text" | "md" => {
+            settings.only("a text", &["pieces", "window", "test-fraction", "val-fraction"])?;
+            text::text(path, settings, base)
+        }
+        _ => bail!(
+            "{}: this is no table (.csv, .tsv, .jsonl, .json, also .gz; .parquet), no frame (.kdf), no text (.txt, .md), no folder of images and no TOML file",
+            path.display()
+        ),
+    }
+}
+
+/// The first few names.
+pub fn listed(names: &[String]) -> String {
+    match names.len() {
+        0..=8 => names.join(", "),
+        count => format!("{}, … ({count})", names[..6].join(", ")),
+    }
+}
+
+/// Shares for training, watching and testing.
+fn shares(settings: &Settings, valid: f64) -> [f64; 3] {
+    let test = settings.test_fraction.unwrap_or(Share(0.2)).0;
+    let valid = settings.val_fraction.unwrap_or(Share(valid)).0 * (1.0 - test);
+    [1.0 - test - valid, valid, test]
+}
+
+/// A set's parts by row numbers.
+fn cut(set: Set, parts: Vec<Vec<usize>>) -> Result<[Box<dyn Dataset>; 3]> {
+    let mut parts = parts.into_iter().map(|rows| Box::new(set.clone().subset(rows)) as Box<dyn Dataset>);
+    let mut next = || parts.next().context("there are three parts");
+    Ok([next()?, next()?, next()?])
+}
+
+fn counts(train: &dyn Dataset, valid: &dyn Dataset, test: &dyn Dataset) -> String {
+    format!("{} to train on, {} to watch, {} to test with", train.len(), valid.len(), test.len())
+}
+
+/// The file's or folder's own name, without what follows the first point.
+fn name_of(path: &Path) -> String {
+    let path: PathBuf = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.split('.').next().filter(|name| !name.is_empty()).unwrap_or("data").to_string()
+}

@@ -1,0 +1,293 @@
+//! Tables: which column is predicted, which rows are of which part, how columns become numbers.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use kiln_learn::data::{
+    self, Choices, Dataset, Preparation, Table, Target, TargetKind, Treatment, by_time, fractions, grouped,
+    stratified,
+};
+use kiln_learn::model::Task;
+use serde_json::Value;
+
+use super::{Habits, Source, counts, frame, image, listed, name_of, shares, text};
+use crate::base::Base;
+use crate::choices::meant;
+use crate::report::Shows;
+use crate::rows::Way;
+use crate::settings::Settings;
+
+pub(super) const TABLES: Habits = Habits {
+    preset: "mlp",
+    epochs: 150,
+    batch_size: 32,
+    rate: 3e-3,
+    optimizer: "adamw",
+    schedule: "cosine",
+    decay: 0.01,
+    early_stop: 60,
+    smoothing: 0.0,
+};
+
+/// Names a column to predict usually has.
+const TARGETS: [&str; 5] = ["target", "label", "class", "y", "species"];
+
+/// How columns become numbers, by the names people say.
+const TREATMENTS: [(&str, Treatment); 10] = [
+    ("standardise", Treatment::Standardise),
+    ("min-max", Treatment::MinMax),
+    ("robust", Treatment::Robust),
+    ("log", Treatment::Log),
+    ("as-is", Treatment::AsIs),
+    ("words", Treatment::OneHot),
+    ("codes", Treatment::Codes),
+    ("calendar", Treatment::Calendar),
+    ("cycles", Treatment::Cycles),
+    ("drop", Treatment::Drop),
+];
+
+/// How a table's columns are read and used, as the settings say.
+fn choices(
+    table: &Table,
+    settings: &Settings,
+    known: Option<&str>,
+    said: &mut Vec<String>,
+) -> Result<(String, Choices)> {
+    let known = known.filter(|known| table.names().any(|name| name == *known));
+    let target = match (&settings.target, known) {
+        (Some(target), _) => target.clone(),
+        (None, Some(known)) => known.to_string(),
+        (None, None) => {
+            let named = TARGETS
+                .iter()
+                .find_map(|wanted| table.names().find(|name| name.eq_ignore_ascii_case(wanted)));
+            let target = named.or(table.names().last()).context("a table has columns")?;
+            said.push(format!("predicting the column {target}; --target says another"));
+            target.to_string()
+        }
+    };
+    let choices = with_flags(Choices::new().target(&target), settings)?;
+    Ok((target, choices))
+}
+
+/// What flags say of columns.
+pub(super) fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Choices> {
+    match settings.task.as_deref() {
+        None => {}
+        Some("classes") => choices = choices.target_kind(TargetKind::Classes),
+        Some("number") => choices = choices.target_kind(TargetKind::Number),
+        Some(other) => bail!("--task is classes or number, not {other}"),
+    }
+    for column in settings.ignore.iter().flat_map(|columns| columns.split(',')) {
+        choices = choices.treat(column.trim(), Treatment::Drop);
+    }
+    for said in settings.columns.iter().flat_map(|columns| columns.split(',')) {
+        let Some((column, how)) = said.rsplit_once(':') else {
+            bail!("--columns {said}: a column, a colon, and how it becomes numbers, like \"age: robust\"");
+        };
+        let how = how.trim();
+        let known = TREATMENTS.iter().find(|(name, _)| *name == how);
+        let names: Vec<&str> = TREATMENTS.iter().map(|(name, _)| *name).collect();
+        let (_, treatment) = known.with_context(|| {
+            format!("--columns {}: there is no way {how}; {}", said.trim(), meant(how, &names))
+        })?;
+        choices = choices.treat(column.trim(), *treatment);
+    }
+    for column in settings.embed.iter().flat_map(|columns| columns.split(',')) {
+        choices = choices.treat(column.trim(), Treatment::Codes);
+    }
+    Ok(choices)
+}
+
+/// A table of texts, of paths of images, or of what is predicted from its columns.
+pub(super) fn any(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+    let parts = ["target", "test-fraction", "val-fraction"];
+    if settings.text.is_some() {
+        settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"]].concat())?;
+        return text::texts(path, settings, seed, base);
+    }
+    if let Some(column) = &settings.images {
+        let pictures = ["images", "image-size", "grey", "strict", "augment"];
+        settings.only("a table of images", &[&parts[..], &pictures].concat())?;
+        let labels = settings.target.as_deref().context("--images needs --target, the column of labels")?;
+        let gallery = image::pictures(settings, base)?.list(path, column, labels)?;
+        return image::gallery(path, gallery, settings, seed, base);
+    }
+    let columns = ["task", "ignore", "embed", "columns"];
+    if let Some(frame) = &settings.frame {
+        settings.only("a table by way of a frame", &[&parts[..], &columns, &["frame"]].concat())?;
+        return frame::framed(path, frame, settings, seed);
+    }
+    settings.only("a table", &[&parts[..], &columns, &["group", "time"]].concat())?;
+    table(path, settings, seed, base)
+}
+
+fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+    let own = base.map(own_columns).transpose()?;
+    let table = match &own {
+        Some(own) => own.reading().open(path)?,
+        None => Table::open(path)?,
+    };
+    let mut said = vec![format!("a table of {} rows and {} columns", table.len(), table.columns().len())];
+    said.extend(table.notes().iter().cloned());
+    let known = own.as_ref().and_then(|own| own.target()).map(Target::column);
+    let (target, choices) = choices(&table, settings, known, &mut said)?;
+    let column = table.column(&target)?;
+    let rows = table.rows_with(&target)?;
+    if rows.len() < table.len() {
+        let missing = table.len() - rows.len();
+        said.push(format!("{missing} rows are left out, because {target} is missing in them"));
+    }
+    // What the target is follows from all rows; what inputs are scaled by from those that are trained on.
+    let whole = Preparation::fit(&table, &rows, &choices)?;
+    let of_target = whole.target().context("a column to predict was chosen")?.clone();
+    let of_target = match base {
+        Some(base) => of_model(base, &target).unwrap_or(of_target),
+        None => of_target,
+    };
+    let shares = shares(settings, 0.2);
+    let parts = match (&settings.group, &settings.time, &of_target) {
+        (Some(_), Some(_), _) => bail!("--group and --time both say how rows are cut; leave one out"),
+        (Some(name), ..) => {
+            said.push(format!("rows with the same {name} stay in one part"));
+            grouped(&keys(table.column(name)?, &rows), &shares, seed)?
+        }
+        (_, Some(name), _) => {
+            said.push(format!("cut by {name}: the latest rows are tested with"));
+            by_time(&moments(&table, name, &rows)?, &shares)?
+        }
+        (.., Target::Classes { names, .. }) => {
+            let label = |&row: &usize| {
+                let text = column.cell(row).text().unwrap_or_default();
+                names.iter().position(|name| *name == text).unwrap_or(0) as i64
+            };
+            stratified(&rows.iter().map(label).collect::<Vec<_>>(), &shares, seed)?
+        }
+        (.., Target::Number { .. }) => fractions(rows.len(), &shares, seed)?,
+    };
+    let parts: Vec<Vec<usize>> = parts.iter().map(|part| part.iter().map(|&at| rows[at]).collect()).collect();
+    if let Some(empty) =
+        ["training", "validation", "test"].iter().zip(&parts).find(|(_, part)| part.is_empty())
+    {
+        bail!("{}: no row is left for the {} part", path.display(), empty.0);
+    }
+    let [first, watched, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
+    let mut preparation = Preparation::fit(&table, first, &choices)?;
+    if let Some(own) = own {
+        let fitted = preparation.target().cloned();
+        preparation = own.with_target(match (base.and_then(|base| of_model(base, &target)), fitted) {
+            (Some(target), _) | (None, Some(target @ Target::Number { .. })) => target,
+            (None, _) => of_target,
+        });
+    } else if let Target::Classes { .. } = of_target {
+        preparation = preparation.with_target(of_target);
+    }
+    said.extend(preparation.notes().iter().cloned());
+    let repeated = table.repeated(last, &[&first[..], watched].concat()).len();
+    if repeated > 0 {
+        said.push(format!(
+            "{repeated} of the {} test rows also stand among the others: the test is easier for it",
+            last.len()
+        ));
+    }
+    let (task, found) = task_of(&preparation)?;
+    said.push(found);
+    let set = |rows: &[usize]| -> Result<Box<dyn Dataset>> {
+        let set = preparation.apply(&table, rows);
+        match base {
+            Some(base) => Ok(Box::new(set.with_context(|| base.hint())?)),
+            None => Ok(Box::new(set?)),
+        }
+    };
+    let (train, valid, test) = (set(first)?, set(watched)?, set(last)?);
+    said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
+    said.push(counts(&*train, &*valid, &*test));
+    let front = front(&preparation);
+    let stored = serde_json::json!({ "table": serde_json::from_str::<Value>(&preparation.to_json()?)? });
+    let rows = last.clone();
+    let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation) };
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation: stored,
+        front,
+        shows,
+        habits: TABLES,
+    })
+}
+
+/// How the model a training starts from takes columns.
+fn own_columns(base: &Base) -> Result<Preparation> {
+    match &base.way {
+        Way::Table(plan) => Ok((**plan).clone()),
+        _ => bail!("{}, and the data are a table", base.takes()),
+    }
+}
+
+/// What the model a training starts from predicts, of this column; nothing where its last layer is new.
+fn of_model(base: &Base, column: &str) -> Option<Target> {
+    let column = column.to_string();
+    match &base.model.about().task {
+        _ if base.head => None,
+        Task::Classes { names } => Some(Target::Classes { column, names: names.clone() }),
+        Task::Numbers { scale, offset, .. } => {
+            Some(Target::Number { column, mean: *offset.first()?, deviation: *scale.first()? })
+        }
+        Task::Text { .. } => None,
+    }
+}
+
+/// What is predicted, and how that is said.
+pub(super) fn task_of(plan: &Preparation) -> Result<(Task, String)> {
+    match plan.target() {
+        Some(Target::Classes { column, names }) => {
+            Ok((Task::Classes { names: names.clone() }, format!("classes of {column}: {}", listed(names))))
+        }
+        Some(Target::Number { column, mean, deviation }) => {
+            let (scale, offset) = (vec![*deviation], vec![*mean]);
+            let said = format!("{column} is a number, {mean:.4} ± {deviation:.4}");
+            Ok((Task::Numbers { names: vec![column.clone()], scale, offset }, said))
+        }
+        None => bail!("a table needs a column to predict"),
+    }
+}
+
+/// A layer that makes vectors of codes, if columns are codes: about as long as the root of how many there are.
+pub(super) fn front(plan: &Preparation) -> String {
+    let size = |count: usize| ((count as f64).sqrt().ceil() as usize + 1).clamp(2, 32);
+    let columns: Vec<String> = plan
+        .vocabularies()
+        .iter()
+        .map(|(_, words)| format!(" {}:{}", words.size(), size(words.size())))
+        .collect();
+    if columns.is_empty() { String::new() } else { format!("embed-columns{}, ", columns.concat()) }
+}
+
+/// A number for each row, the same where the column says the same.
+pub(super) fn keys(column: &data::Column, rows: &[usize]) -> Vec<i64> {
+    let mut known = std::collections::HashMap::new();
+    let mut key = |row: &usize| {
+        let next = known.len() as i64;
+        *known.entry(column.cell(*row).text().map(|text| text.into_owned())).or_insert(next)
+    };
+    rows.iter().map(&mut key).collect()
+}
+
+/// The time of each row, a number or a date.
+fn moments(table: &Table, name: &str, rows: &[usize]) -> Result<Vec<f64>> {
+    let column = table.column(name)?;
+    let moment = |&row: &usize| match column.cell(row) {
+        data::Cell::Number(number) => Ok(number),
+        data::Cell::Date { seconds, .. } => Ok(seconds as f64),
+        other => {
+            let shown = other.text().unwrap_or("nothing".into()).into_owned();
+            let line = table.line(row).map_or(String::new(), |line| format!(" (line {line})"));
+            bail!("{name} must be a number or a date in every row to cut by; one says {shown}{line}")
+        }
+    };
+    rows.iter().map(moment).collect()
+}

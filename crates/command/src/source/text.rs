@@ -1,0 +1,159 @@
+//! Texts: long ones, to learn what comes next, and many short ones with a class each.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use kiln_learn::data::{self, Cut, Dataset, Table, Tokens, Windows, stratified};
+use kiln_learn::model::Task;
+
+use super::table::keys;
+use super::{Habits, Source, counts, cut, name_of, shares};
+use crate::base::Base;
+use crate::report::Shows;
+use crate::rows::Way;
+use crate::settings::{Settings, Share};
+
+const TEXTS: Habits = Habits {
+    preset: "wavenet",
+    epochs: 10,
+    batch_size: 32,
+    rate: 3e-3,
+    optimizer: "adamw",
+    schedule: "warmup 50, cosine",
+    decay: 0.01,
+    early_stop: 0,
+    smoothing: 0.0,
+};
+
+/// Different characters that are kept.
+const CHARACTERS: usize = 1000;
+
+/// Pieces of a text that are seen at once, unless told otherwise.
+const WINDOW: usize = 64;
+
+/// Words that are kept, of a text cut in words.
+const WORDS: usize = 20_000;
+
+/// The pieces of a text, as the settings say.
+fn tokens(text: &str, settings: &Settings, habit: Cut) -> Result<Tokens> {
+    let (cut, most) = match settings.pieces.as_deref() {
+        None if habit == Cut::Words => (habit, WORDS),
+        None => (habit, CHARACTERS),
+        Some("characters") => (Cut::Characters, CHARACTERS),
+        Some("bytes") => (Cut::Bytes, 256),
+        Some("words") => (Cut::Words, WORDS),
+        Some(other) => match other.strip_prefix("learned ").and_then(|count| count.trim().parse().ok()) {
+            Some(count) => (Cut::Merged, count),
+            None => bail!("--pieces {other}: characters, bytes, words, or learned 1000 are known"),
+        },
+    };
+    Ok(Tokens::fit(text, cut, most)?)
+}
+
+/// How pieces are called, where there are several.
+fn called(tokens: &Tokens) -> &'static str {
+    match tokens.cut() {
+        Cut::Characters => "characters",
+        Cut::Bytes => "bytes",
+        Cut::Words => "words",
+        Cut::Merged => "learned pieces",
+    }
+}
+
+/// A long text, to learn what comes next.
+pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Result<Source> {
+    let text = data::read_text(path)?;
+    let (tokens, window) = match base.map(|base| (&base.way, base)) {
+        Some((Way::Text { tokens, window, column: None }, _)) => (tokens.clone(), *window),
+        Some((_, base)) => bail!("{}, and {} is a text", base.takes(), path.display()),
+        None => {
+            let tokens =
+                tokens(&text, settings, Cut::Characters).with_context(|| path.display().to_string())?;
+            (tokens, settings.window.map_or(WINDOW, |window| window.0))
+        }
+    };
+    let codes = tokens.encode(&text);
+    let said = format!(
+        "a text of {} characters: {} {} of {} kinds; learning what comes next",
+        text.chars().count(),
+        codes.len(),
+        called(&tokens),
+        tokens.count()
+    );
+    let all = Windows::new(codes, tokens.count(), window).map_err(|error| error.in_file(path))?;
+    let shares = shares(
+        &Settings { test_fraction: Some(settings.test_fraction.unwrap_or(Share(0.05))), ..settings.clone() },
+        0.05,
+    );
+    let (first, test) = all.split(1.0 - shares[2])?;
+    let (train, valid) = first.split(shares[0] / (shares[0] + shares[1]))?;
+    let said = vec![said, format!("windows of {window}: {}", counts(&train, &valid, &test))];
+    Ok(Source {
+        name: name_of(path),
+        said,
+        task: Task::of(&train),
+        train: Box::new(train.moved()),
+        valid: Box::new(valid),
+        test: Box::new(test),
+        preparation: serde_json::json!({ "text": { "tokens": tokens, "window": window } }),
+        front: String::new(),
+        shows: Shows::Nothing,
+        habits: TEXTS,
+    })
+}
+
+/// A table of texts with classes.
+pub(super) fn texts(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+    let (Some(column), Some(target)) = (&settings.text, &settings.target) else {
+        bail!("--text needs --target, the column of classes");
+    };
+    let table = Table::open(path)?;
+    let texts = table.column(column)?;
+    let classes = table.column(target)?;
+    let (seen, rows) = (table.len(), Vec::from_iter(0..table.len()));
+    let known = keys(classes, &rows);
+    let parts = stratified(&known, &shares(settings, 0.1), seed)?;
+    let (tokens, window) = match base.map(|base| (&base.way, base)) {
+        Some((Way::Text { tokens, window, column: Some(_) }, _)) => (tokens.clone(), *window),
+        Some((_, base)) => bail!("{}, and {} has texts with classes", base.takes(), path.display()),
+        None => {
+            // Words are those of the texts that are trained on.
+            let all: String = parts[0]
+                .iter()
+                .filter_map(|&row| texts.cell(row).text())
+                .flat_map(|text| [text, "\n".into()])
+                .collect();
+            let tokens = tokens(&all, settings, Cut::Words).with_context(|| path.display().to_string())?;
+            (tokens, settings.window.map_or(WINDOW, |window| window.0))
+        }
+    };
+    let mut set = data::labelled(&table, column, target, &tokens, window)?;
+    if let Some(base) = base {
+        set = base.with_classes(set)?;
+    }
+    let task = Task::of(&set);
+    let [train, valid, test] = cut(set, parts)?;
+    let said = vec![
+        format!(
+            "{seen} texts with {} classes of {target}, {} different {} in training",
+            train.names().len(),
+            tokens.count(),
+            called(&tokens)
+        ),
+        counts(&*train, &*valid, &*test),
+    ];
+    let preparation = serde_json::json!({ "text": { "tokens": tokens, "window": window, "column": column, "target": target } });
+    let habits = Habits { preset: "words", epochs: 15, rate: 1e-3, early_stop: 5, ..TEXTS };
+    Ok(Source {
+        name: name_of(path),
+        said,
+        train,
+        valid,
+        test,
+        task,
+        preparation,
+        front: String::new(),
+        shows: Shows::Nothing,
+        habits,
+    })
+}

@@ -1,0 +1,219 @@
+//! Rows of layers that suit a kind of data, by name: one table, from which the command chooses and over which tests of models go.
+
+use kiln_map::nearest;
+
+use crate::{Error, Result};
+
+/// Layers by a name.
+pub struct Preset {
+    /// The name.
+    pub name: &'static str,
+    /// The data they are for.
+    pub suits: &'static [Suits],
+    /// Their text, for rows of this shape and, of texts, so many pieces.
+    text: fn(&[usize], usize) -> String,
+}
+
+/// Data that layers are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suits {
+    /// Rows of numbers.
+    Tables,
+    /// Images `[channels, height, width]`.
+    Images,
+    /// Texts that go on.
+    Texts,
+    /// Texts of classes.
+    Sorted,
+}
+
+/// Every preset.
+pub const PRESETS: [Preset; 9] = [
+    Preset { name: "linear", suits: &[Suits::Tables, Suits::Images], text: |shape, _| flat(shape) + "dense" },
+    Preset { name: "mlp", suits: &[Suits::Tables, Suits::Images], text: mlp },
+    Preset { name: "cnn", suits: &[Suits::Images], text: |shape, _| cnn(shape) },
+    Preset { name: "resnet18", suits: &[Suits::Images], text: |_, _| resnet18() },
+    Preset { name: "wavenet", suits: &[Suits::Texts], text: |_, pieces| wavenet(pieces) },
+    // Classes stand on axis 1, where the loss looks for them.
+    Preset {
+        name: "lstm",
+        suits: &[Suits::Texts],
+        text: |_, pieces| format!("embedding {pieces} 64, lstm 192, dense {pieces}, transpose"),
+    },
+    Preset {
+        name: "gru",
+        suits: &[Suits::Texts],
+        text: |_, pieces| format!("embedding {pieces} 64, gru 224, dense {pieces}, transpose"),
+    },
+    Preset { name: "transformer", suits: &[Suits::Texts], text: |_, pieces| transformer(pieces) },
+    Preset { name: "words", suits: &[Suits::Sorted], text: |_, pieces| words(pieces) },
+];
+
+/// The layers of a preset for rows of this shape (and for texts of so many pieces); the last may wait to be told how many outputs it has.
+///
+/// ```
+/// assert_eq!(kiln::presets::layers("linear", &[3, 8, 8], None)?, "flatten, dense");
+/// let error = kiln::presets::layers("cnn", &[13], None).unwrap_err().to_string();
+/// assert!(error.contains("for images"), "{error}");
+/// # Ok::<(), kiln::Error>(())
+/// ```
+///
+/// # Errors
+/// Where there is none of this name, or it is for other data.
+pub fn layers(name: &str, shape: &[usize], pieces: Option<usize>) -> Result<String> {
+    let refuse = |message: String| Err(Error::Training(message));
+    let Some(preset) = PRESETS.iter().find(|preset| preset.name == name) else {
+        let names = PRESETS.iter().map(|preset| preset.name);
+        let meant = match nearest(name, names.clone()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("there are {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        return refuse(format!("there is no preset {name}; {meant}"));
+    };
+    let given: &[Suits] = match (pieces, shape.len()) {
+        (Some(_), _) => &[Suits::Texts, Suits::Sorted],
+        (None, 3) => &[Suits::Images],
+        (None, _) => &[Suits::Tables],
+    };
+    if preset.suits.iter().any(|suits| given.contains(suits)) {
+        return Ok((preset.text)(shape, pieces.unwrap_or(0)));
+    }
+    let fitting = PRESETS.iter().filter(|preset| preset.suits.iter().any(|suits| given.contains(suits)));
+    let fitting = fitting.map(|preset| preset.name).collect::<Vec<_>>().join(", ");
+    let what = preset.suits.iter().map(|suits| suits.name()).collect::<Vec<_>>().join(" and ");
+    let data = match pieces {
+        Some(_) => "texts".to_string(),
+        None => format!("rows of {shape:?}"),
+    };
+    refuse(format!("{name} is for {what}, and the data are {data}; there are {fitting}"))
+}
+
+impl Suits {
+    /// What they are, in messages.
+    fn name(self) -> &'static str {
+        match self {
+            Suits::Tables => "tables",
+            Suits::Images => "images",
+            Suits::Texts => "texts that go on",
+            Suits::Sorted => "texts with classes",
+        }
+    }
+}
+
+fn flat(shape: &[usize]) -> String {
+    if shape.len() > 1 { "flatten, ".to_string() } else { String::new() }
+}
+
+fn mlp(shape: &[usize], _: usize) -> String {
+    let front = flat(shape);
+    match shape.len() {
+        3 => front + "dense 256, relu, dropout 0.2, dense 128, relu, dense",
+        _ => front + "dense 128, relu, dropout 0.3, dense 128, relu, dropout 0.3, dense",
+    }
+}
+
+/// What stands for the layers of a small residual network: two blocks of each size.
+fn resnet18() -> String {
+    let block = |channels: usize, stride: usize| {
+        let first = format!("conv {channels} 3 stride {stride} padding 1 no-bias, batch-norm, relu");
+        format!("residual({first}, conv {channels} 3 padding 1 no-bias, batch-norm), relu")
+    };
+    let stages = [(64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)];
+    let blocks: Vec<String> = stages.iter().map(|&(channels, stride)| block(channels, stride)).collect();
+    format!(
+        "conv 64 3 padding 1 no-bias, batch-norm, relu, {}, global-avg-pool, flatten, dense",
+        blocks.join(", ")
+    )
+}
+
+/// Two convolutions, each with pooling, as often as the image is large enough.
+fn cnn(shape: &[usize]) -> String {
+    let side = shape.iter().skip(1).copied().min().unwrap_or(1);
+    let (mut text, mut side, mut channels) = (String::new(), side, 32);
+    while side >= 5 && channels <= 256 {
+        let padding = if side < 12 { " padding 1" } else { "" };
+        text += &format!("conv {channels} 3{padding}, relu, pool 2, ");
+        side = if side < 12 { side / 2 } else { (side - 2) / 2 };
+        channels *= 2;
+        if side <= 6 {
+            break;
+        }
+    }
+    text + "flatten, dropout 0.25, dense 128, relu, dropout 0.4, dense"
+}
+
+/// Convolutions over a text that look further and further back, never ahead.
+fn wavenet(pieces: usize) -> String {
+    let block = |dilation: usize| {
+        let back = 2 * dilation;
+        format!("residual(conv 128 3 padding {back}:0 dilation {dilation}, relu, conv 128 1)")
+    };
+    let blocks: Vec<String> = [1, 2, 4, 8, 16].map(block).to_vec();
+    format!("embedding {pieces} 64, transpose, conv 128 1, {}, relu, conv {pieces} 1", blocks.join(", "))
+}
+
+/// Blocks of attention that never look ahead.
+fn transformer(pieces: usize) -> String {
+    let blocks = ["transformer 4 causal"; 2].join(", ");
+    format!("embedding {pieces} 96, sinusoidal-positions, {blocks}, layer-norm, dense {pieces}, transpose")
+}
+
+/// Convolutions over a text, of which the strongest answer anywhere counts.
+fn words(pieces: usize) -> String {
+    format!(
+        "embedding {pieces} 64, transpose, conv 64 5 padding same, relu, global-pool, flatten, dropout 0.5, dense"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_nn::{Context, DType, Layer, Module, Sequential, Tensor};
+
+    use super::*;
+
+    /// The layers of a preset, with the number of outputs in their place.
+    fn made(name: &str, shape: &[usize], pieces: Option<usize>, outputs: usize) -> Sequential {
+        layers(name, shape, pieces).unwrap().parse::<Sequential>().unwrap().outputs(outputs)
+    }
+
+    #[test]
+    fn presets_fit_the_images_they_are_for() {
+        for side in [5, 8, 12, 28, 32, 64, 96] {
+            for name in ["linear", "mlp", "cnn"] {
+                let model = made(name, &[3, side, side], None, 10);
+                assert_eq!(model.build([2, 3, side, side]).unwrap().sizes(), [2, 10], "{name} of {side}");
+            }
+        }
+        let resnet = made("resnet18", &[3, 32, 32], None, 10);
+        resnet.build([1, 3, 32, 32]).unwrap();
+        // Torchvision's with a stem for small images, less the norms in its shortcuts (two numbers for each of 896 channels).
+        assert_eq!(resnet.parameter_count(), 11_173_962 - 2 * 896);
+    }
+
+    #[test]
+    fn presets_for_texts_say_what_comes_next_at_each_step() {
+        for preset in PRESETS.iter().filter(|preset| preset.suits.contains(&Suits::Texts)) {
+            let model = made(preset.name, &[16], Some(30), 30);
+            let codes = Tensor::zeros([2, 16]).cast(DType::I64);
+            let y = model.forward(&codes, &Context::inference());
+            assert_eq!(y.shape().sizes(), [2, 30, 16], "{}", preset.name);
+        }
+    }
+
+    #[test]
+    fn a_preset_for_other_data_is_refused() {
+        for preset in &PRESETS {
+            for (data, shape, pieces) in [
+                (&[Suits::Tables][..], &[13][..], None),
+                (&[Suits::Images], &[3, 16, 16], None),
+                (&[Suits::Texts, Suits::Sorted], &[16], Some(30)),
+            ] {
+                let fits = preset.suits.iter().any(|suits| data.contains(suits));
+                let found = layers(preset.name, shape, pieces);
+                assert_eq!(found.is_ok(), fits, "{} for {data:?}", preset.name);
+            }
+        }
+        let error = layers("cnnn", &[13], None).unwrap_err().to_string();
+        assert!(error.contains("did you mean cnn?"), "{error}");
+    }
+}
