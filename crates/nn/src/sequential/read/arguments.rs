@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::Token;
-use crate::nearest::nearest;
+use kiln_map::nearest;
 use crate::sequential::table::{Argument, Mistake, Place, Walk, Word};
 use crate::sequential::{Spec, is_name};
 use crate::tensor::window::SpatialRank;

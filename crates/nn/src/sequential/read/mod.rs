@@ -11,7 +11,7 @@ use kiln_ir::{Error, ErrorKind, Result};
 
 use super::table::{Begins, Mistake, Word, found, words};
 use super::{Kind, Part, Sequential};
-use crate::nearest::nearest;
+use kiln_map::nearest;
 use arguments::Arguments;
 
 impl FromStr for Sequential {
