@@ -1,6 +1,6 @@
 //! What is put in a row besides the layers of the table, and the names that layers are given.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use super::{Kind, Sequential, Spec};
 use crate::layers::{Lambda, Layer};
@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 impl Sequential {
     /// A described layer.
     pub fn push(self, spec: Spec) -> Sequential {
-        self.add(Kind::Described(spec, OnceCell::new()))
+        self.add(Kind::Described(spec, OnceLock::new()))
     }
 
     /// A layer of one's own, or one that is already made.
