@@ -1,6 +1,13 @@
 //! HOW it is computed: from a graph to a program of few kernels and a memory plan. Knows no device.
 //!
 //! The passes stand in one list, [`passes::PASSES`]; read them in its order.
+//!
+//! # Invariants
+//!
+//! - Of a device it knows what its [`Target`] says, and nothing else.
+//! - What each pass leaves is checked in tests and debug builds ([`passes`]), and a program that [`verify`] takes touches no element outside of
+//!   its buffers.
+//! - A program computes what its graph does, up to rounding, and the order in which the terms of a sum are added follows from shapes alone.
 
 #![forbid(unsafe_code)]
 

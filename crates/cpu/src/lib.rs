@@ -1,5 +1,13 @@
 //! The CPU as a device: programs are checked when they are loaded, and then walked kernel by kernel. SIMD kernels, threads
 //! and all their `unsafe` live here.
+//!
+//! # Invariants
+//!
+//! - Only a program that `kiln_compile::verify` takes is loaded: that is what makes unchecked loops sound. What is known only in a run (an index) is
+//!   checked as it is used.
+//! - One thread and many give the same bits: threads decide who computes a result, never how.
+//! - A warm run allocates nothing.
+//! - Every fast kernel, at every level of the processor, agrees with the naive one.
 
 mod bases;
 mod block;

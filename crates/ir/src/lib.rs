@@ -1,6 +1,14 @@
 //! WHAT is computed: dtypes, shapes, the closed set of operations, and the graph they form.
 //!
 //! Read [`op`] first (every operation and its meaning), then [`expr`] (how a graph is built).
+//!
+//! # Invariants
+//!
+//! - Building never panics and returns no `Result`: a wrong shape, dtype or axis makes a poisoned value that carries the first error ([`expr`]).
+//! - The operations are a closed set, matched without a wildcard, so that the compiler finds every place that a new one needs.
+//! - In a graph nodes stand before their users, with the shapes and dtypes that [`infer`] gives; [`check`] says what else holds, and is run after each
+//!   pass in tests and debug builds.
+//! - Whatever is computed is what [`eval`] computes, up to rounding; a gradient is made of operations, and so has gradients.
 
 #![forbid(unsafe_code)]
 
