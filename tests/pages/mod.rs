@@ -148,13 +148,17 @@ fn the_glossary_is_in_order_and_says_where_each_thing_lives() {
 }
 
 #[test]
-fn every_crate_has_a_page_that_its_package_shows() {
+fn every_crate_has_a_page_that_its_package_shows_and_states_its_invariants() {
     for name in names("crates") {
         let manifest = read(format!("crates/{name}/Cargo.toml"));
         let page = read(format!("crates/{name}/README.md"));
         assert!(manifest.contains("\nreadme = \"README.md\"\n"), "crates/{name}/Cargo.toml: no readme");
         assert_eq!(page.lines().next(), Some(format!("# kiln-{name}").as_str()), "crates/{name}/README.md");
         assert!(page.lines().count() >= 5, "crates/{name}/README.md says little");
+        let code = read(format!("crates/{name}/src/lib.rs"));
+        let stated =
+            code.lines().take_while(|line| line.starts_with("//!")).any(|line| line.contains("Invariants"));
+        assert!(stated || name == "testkit", "crates/{name}/src/lib.rs: which invariants does it keep?");
     }
 }
 

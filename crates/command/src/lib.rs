@@ -1,5 +1,11 @@
 //! The command `kiln` as a library: what it understands, one file a subcommand. Bad values are refused by the parser, which names the flag
 //! and exits with 2; what fails later comes back from `run` and exits with 1.
+//!
+//! # Invariants
+//!
+//! - Results go to the standard output and all else to the standard error, through one module, `out`.
+//! - A run's folder is one process's, and what is written there is the old file or the new one.
+//! - What a flag can say a TOML file can, by the same name: both are made from one table.
 
 #![forbid(unsafe_code)]
 

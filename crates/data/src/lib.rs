@@ -3,6 +3,12 @@
 //! A [`Dataset`] writes single rows; [`Batching`] says in which order they come and how many make a batch; [`Prefetch`] prepares
 //! batches while others are computed with. A [`Table`] is read from a file and made a set by a [`Preparation`]; a [`Frame`] serves
 //! prepared rows of a file larger than memory.
+//!
+//! # Invariants
+//!
+//! - The order of rows, and how they are varied, follow from the seed, the epoch and the row, never from what was drawn before.
+//! - A preparation is fitted on the rows it was given and on no other, and applied unchanged from then on.
+//! - A file of whatever content is a value or an error with its place, and takes what it asks for from a budget.
 
 #![forbid(unsafe_code)]
 

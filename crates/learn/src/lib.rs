@@ -5,6 +5,12 @@
 //! - [`model`]: a model's file: layers, weights, the preparation of its data, what it answers.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
 //! - [`presets`]: rows of layers that people ask for by name. [`store`]: numbers by name in a file with a checksum.
+//!
+//! # Invariants
+//!
+//! - A training that was cut at any step and goes on ends with the bits of one that wasn't, and only the same training goes on.
+//! - A model's file holds all that prediction needs.
+//! - A file of any system is a value or an error; nothing in it is executed.
 
 #![forbid(unsafe_code)]
 

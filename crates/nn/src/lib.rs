@@ -1,6 +1,13 @@
 //! What people write: tensors, parameters, modules and compiled steps.
 //!
 //! Start with [`Tensor`]; then [`Module`], [`Step`] and [`Function`].
+//!
+//! # Invariants
+//!
+//! - Arithmetic computes nothing; shape and dtype are known at once, and numbers are computed where they are asked for.
+//! - No method panics. A mistake poisons the tensor, and comes out with the line of whoever made it.
+//! - No number of the host's is frozen into a program: parameters, rates, counts and randomness are variables.
+//! - What a key draws is a function of the key alone.
 
 #![forbid(unsafe_code)]
 

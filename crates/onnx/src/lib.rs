@@ -2,6 +2,12 @@
 //!
 //! [`export`] traces a forward pass and writes it with ONNX's operators. [`load`] reads a file as a [`Network`], a module whose
 //! weights are parameters.
+//!
+//! # Invariants
+//!
+//! - Nothing in a file is believed: sizes are held against what is there, and what it asks for is taken from a budget first.
+//! - What isn't known of a file is an error that lists all of it; nothing is guessed or left out.
+//! - What is exported gives what the model gives, and is a model again when it is read.
 
 #![forbid(unsafe_code)]
 
