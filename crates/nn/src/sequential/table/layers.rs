@@ -220,8 +220,8 @@ layers! {
     }
     examples &[
         (Images, "avg-pool 2"),
-        (Images, "avg-pool2d 3 stride 2 padding 1 ceil without-padding"),
-        (Sequences, "avg-pool 2 padding 1 dilation 2"),
+        (Images, "avg-pool2d 3 stride 2 padding 1 dilation 1 ceil without-padding"),
+        (Sequences, "avg-pool 2 padding 1"),
         (Volumes, "avg-pool 2"),
     ],
     ranked methods |rank| {
