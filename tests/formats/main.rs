@@ -194,9 +194,9 @@ fn a_run_with_the_words_of_the_first_version_goes_on() {
         "checkpoints/last.state",
     ];
     std::fs::create_dir_all(folder.join("run/checkpoints")).unwrap();
-    copied.iter().for_each(|file| {
-        drop(std::fs::copy(kept("words").join(file), folder.join("run").join(file)).unwrap())
-    });
+    for file in copied {
+        std::fs::copy(kept("words").join(file), folder.join("run").join(file)).unwrap();
+    }
     std::fs::copy(kept("words").join("points.csv"), folder.join("points.csv")).unwrap();
     let kiln = |arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
@@ -210,7 +210,7 @@ fn a_run_with_the_words_of_the_first_version_goes_on() {
     kiln(&["train", "--resume", "run", "--epochs", "3", "--quiet"]);
     let layers = Model::load(folder.join("run/model.kiln")).unwrap().about().layers.clone();
     for word in [
-        "conv1d 4 2",
+        "conv1d 4 2 padding same",
         "batch-norm",
         "depthwise-conv1d 1,",
         "max-pool1d 2,",

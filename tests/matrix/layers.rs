@@ -196,13 +196,8 @@ fn no_layer_is_trained_on_rows_of_another_rank() {
                         Some((other, _)) => format!("`{}{other}`", word.word),
                         None => "`reshape ".to_string(),
                     };
-                    let shape = rows(takes)
-                        .x()
-                        .shape
-                        .iter()
-                        .map(usize::to_string)
-                        .collect::<Vec<_>>()
-                        .join(", ");
+                    let shape =
+                        rows(takes).x().shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
                     let says = [layer.clone(), mend, shape].iter().all(|part| error.contains(part));
                     ensure(says, || error)
                 });

@@ -241,7 +241,12 @@ impl About {
         if let Some(structure) = network {
             store.put(STRUCTURE, Data::U8(structure.to_vec()));
         }
-        let about = serde_json::to_value(self)
+        let mut about = self.clone();
+        if network.is_none() {
+            // What was left open is known now: the rank of a convolution.
+            about.layers = layers.to_text()?;
+        }
+        let about = serde_json::to_value(about)
             .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
         let fields = [
             ("what", WHAT.into()),

@@ -1,12 +1,8 @@
-//! A row of layers as text, which `read.rs` reads back.
-
-use std::fmt;
+//! A row of layers as text, which `read/` reads back.
 
 use kiln_ir::{Error, ErrorKind, Result};
 
-use super::table::{Argument, Mistake, Place, Walk};
-use super::{Join, Kind, Sequential, Spec, is_name};
-use crate::tensor::window::SpatialRank;
+use super::{Join, Kind, Sequential, is_name};
 
 impl Sequential {
     /// The row as text that [`str::parse`] reads back. A layer that is made says what it became: `conv 8 3` of images is `conv2d 8 3`.
@@ -43,48 +39,11 @@ impl Sequential {
     }
 }
 
-/// Its word and the arguments that aren't what they are by themselves.
-impl fmt::Display for Spec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut writer = Writer(self.word().to_string());
-        // Nothing of this walk can be a mistake.
-        let _ = self.clone().walk(&mut writer);
-        f.write_str(&writer.0)
-    }
-}
-
-struct Writer(String);
-
-impl Walk for Writer {
-    fn rank(&mut self, rank: &mut Option<SpatialRank>) -> std::result::Result<(), Mistake> {
-        self.0 += &rank.map_or(String::new(), |rank| rank.to_string());
-        Ok(())
-    }
-
-    fn argument(&mut self, argument: Argument) -> std::result::Result<(), Mistake> {
-        let text = argument.value.text();
-        match argument.place {
-            Place::Optional | Place::Named if text == argument.default => {}
-            Place::Named => self.0 += &format!(" {} {text}", argument.name),
-            Place::Required | Place::Optional | Place::Rest => self.0 += &format!(" {text}"),
-        }
-        Ok(())
-    }
-
-    fn flag(&mut self, name: &'static str, on: &mut bool) -> std::result::Result<(), Mistake> {
-        self.0 += &if *on { format!(" {name}") } else { String::new() };
-        Ok(())
-    }
-
-    fn former(&mut self, _: &'static str, _: bool) -> std::result::Result<(), Mistake> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::table::{Begins, words};
+    use super::super::table::{Begins, Spec, words};
     use super::*;
+    use crate::tensor::window::SpatialRank;
 
     fn read(text: &str) -> Spec {
         let mut row: Sequential = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));

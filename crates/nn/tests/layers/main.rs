@@ -151,7 +151,7 @@ fn texts_go_both_ways_and_mistakes_name_the_place() {
         ("residual(relu) 3", "layer 1, column 16: `residual`: `3` means nothing here"),
         ("dropout 1.5", "the probability should be a number from 0 to below 1, not `1.5`"),
         ("lstn 64", "did you mean `lstm`?"),
-        ("lstm", "layer 1, column 5: `lstm` needs the state, a number"),
+        ("lstm", "layer 1, column 5: `lstm` needs the hidden-size, a number"),
         ("lstm 64 layers two", "layer 1, column 16: `lstm`: the layers should be a number, not `two`"),
         ("lstm 64 layers", "layer 1, column 9: `lstm`: `layers` needs a value, a number"),
         (

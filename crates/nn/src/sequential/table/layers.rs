@@ -220,8 +220,8 @@ layers! {
     }
     examples &[
         (Images, "avg-pool 2"),
-        (Images, "avg-pool2d 3 stride 2 padding 1 ceil without-padding"),
-        (Sequences, "avg-pool 2 padding 1 dilation 2"),
+        (Images, "avg-pool2d 3 stride 2 padding 1 dilation 1 ceil without-padding"),
+        (Sequences, "avg-pool 2 padding 1"),
         (Volumes, "avg-pool 2"),
     ],
     ranked methods |rank| {
@@ -349,10 +349,10 @@ layers! {
     methods { upsample_linear(factor: usize) = Spec::UpsampleLinear { factor }; }
     make |_| Box::new(Upsample::Linear(*factor));
 
-    /// An LSTM over `[batch, time, features]` with a state of so many numbers.
+    /// An LSTM over `[batch, time, features]` with a hidden state of so many numbers.
     Lstm "lstm" {
-        /// Numbers in the state.
-        hidden: usize = 0 => required "state",
+        /// Numbers of the hidden state.
+        hidden: usize = 0 => required "hidden-size",
         /// How many layers, and in which directions.
         options: RecurrentOptions = RecurrentOptions::new() => recurrent,
     }
@@ -367,10 +367,10 @@ layers! {
     }
     make |x| Box::new(Lstm::new(x.stacked(options)?, *hidden, options.clone(), x.key));
 
-    /// Gated recurrent units over `[batch, time, features]` with a state of so many numbers.
+    /// Gated recurrent units over `[batch, time, features]` with a hidden state of so many numbers.
     Gru "gru" {
-        /// Numbers in the state.
-        hidden: usize = 0 => required "state",
+        /// Numbers of the hidden state.
+        hidden: usize = 0 => required "hidden-size",
         /// How many layers, and in which directions.
         options: RecurrentOptions = RecurrentOptions::new() => recurrent,
     }
@@ -381,10 +381,10 @@ layers! {
     }
     make |x| Box::new(Gru::new(x.stacked(options)?, *hidden, options.clone(), x.key));
 
-    /// The plain recurrent layer over `[batch, time, features]` with a state of so many numbers.
+    /// The plain recurrent layer over `[batch, time, features]` with a hidden state of so many numbers.
     Rnn "rnn" {
-        /// Numbers in the state.
-        hidden: usize = 0 => required "state",
+        /// Numbers of the hidden state.
+        hidden: usize = 0 => required "hidden-size",
         /// Whether each step is a rectifier instead of a hyperbolic tangent.
         relu: bool = false => flag "relu",
         /// How many layers, and in which directions.

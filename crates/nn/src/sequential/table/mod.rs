@@ -4,6 +4,7 @@
 mod arguments;
 mod incoming;
 mod rank;
+mod text;
 mod usage;
 mod value;
 
@@ -21,8 +22,7 @@ pub struct Word {
     pub word: &'static str,
     /// Others for the same.
     pub aliases: &'static [&'static str],
-    /// What the layer does, in a line.
-    pub about: &'static str,
+    about: &'static str,
     /// Layers that it begins, each with what such a layer takes. Every argument is in one of them.
     pub examples: &'static [(Takes, &'static str)],
     /// The methods of [`Sequential`](crate::Sequential) that put one in a row; first the one of the word's own name.
@@ -176,7 +176,7 @@ impl Word {
         .collect()
     }
 
-    /// What it does, and its other words.
+    /// What the layer does, and its other words, in a line.
     pub fn line(&self) -> String {
         let or = |alias: &&str| format!(" Or `{alias}`.");
         self.about.trim().to_string() + &self.aliases.iter().map(or).collect::<String>()
