@@ -45,11 +45,20 @@ thread_local! {
 /// Gives `body` room for `count` numbers, holding whatever was there before.
 pub(crate) fn with<T, R>(purpose: Purpose, count: usize, body: impl FnOnce(*mut T) -> R) -> R {
     const { assert!(align_of::<T>() <= ALIGN) };
-    let mut buffer = FREE.with(|free| free[purpose as usize].borrow_mut().pop()).unwrap_or(Buffer::EMPTY);
-    buffer.grow(count.saturating_mul(size_of::<T>()));
+    let buffer = take(purpose, count.saturating_mul(size_of::<T>()));
     let result = body(buffer.start.cast());
-    FREE.with(|free| free[purpose as usize].borrow_mut().push(buffer));
+    give_back(purpose, buffer);
     result
+}
+
+fn take(purpose: Purpose, bytes: usize) -> Buffer {
+    let mut buffer = FREE.with(|free| free[purpose as usize].borrow_mut().pop()).unwrap_or(Buffer::EMPTY);
+    buffer.grow(bytes);
+    buffer
+}
+
+fn give_back(purpose: Purpose, buffer: Buffer) {
+    FREE.with(|free| free[purpose as usize].borrow_mut().push(buffer));
 }
 
 /// Memory without a type, which only grows. All of it was written once.

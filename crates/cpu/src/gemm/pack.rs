@@ -57,7 +57,7 @@ pub unsafe fn pack<S: Source, const LANES: usize>(job: &Pack<S>) {
         }
         if job.lane_stride == 1 {
             rows::<S, LANES>(job);
-        } else if job.step == 1 {
+        } else if job.step == 1 && const { turns::<S, LANES>() } {
             turned::<S, LANES>(job);
         } else {
             for step in 0..job.depth {
@@ -65,6 +65,11 @@ pub unsafe fn pack<S: Source, const LANES: usize>(job: &Pack<S>) {
             }
         }
     }
+}
+
+/// Whether lanes are turned in registers, which is worth its long code for what most products are of.
+const fn turns<S: Source, const LANES: usize>() -> bool {
+    LANES > 4 && size_of::<S::Sum>() == 4
 }
 
 /// Copies rows of lanes that lie side by side.

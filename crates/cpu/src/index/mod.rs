@@ -6,6 +6,7 @@ pub(super) mod arg_sort;
 pub(super) mod cum_sum;
 pub(super) mod custom;
 pub(super) mod gather;
+mod lines;
 #[cfg(test)]
 mod naive;
 mod nest;
@@ -27,7 +28,7 @@ const LEAST_BYTES: usize = 64 << 10;
 const MOST_CHUNKS: usize = 64;
 
 /// Runs `work` over ranges that together are `0..points`, perhaps on several threads; `bytes` is what a point moves.
-fn chunks(points: usize, bytes: usize, work: impl Fn(Range<usize>) + Sync) {
+fn chunks(points: usize, bytes: usize, work: &(dyn Fn(Range<usize>) + Sync)) {
     let total = points.saturating_mul(bytes.max(1));
     let count = (total / LEAST_BYTES).clamp(1, MOST_CHUNKS).min(points.max(1));
     if count == 1 {
