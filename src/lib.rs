@@ -61,42 +61,7 @@
 
 #![forbid(unsafe_code)]
 
-mod checksum;
-mod error;
-mod inputs;
-pub mod model;
-mod note;
-pub mod onnx;
-pub mod presets;
-mod registry;
-pub mod store;
-pub mod trainer;
-pub mod weights;
-
-pub use error::{Error, Result};
-pub use inputs::Inputs;
-pub use kiln_data as data;
-pub use kiln_ir as ir;
-pub use kiln_map::{Exceeded, Limits, Resource};
-pub use kiln_nn::*;
-pub use model::Model;
-pub use registry::{default_device, device, devices};
-
-/// What most programs use: `use kiln::prelude::*;`.
-pub mod prelude {
-    pub use kiln_nn::{
-        Adam, AdamW, BatchNorm, Clip, Context, Conv2d, ConvOptions, DType, Data, Dense, Dropout, Embedding,
-        Function, Gru, Init, Input, Key, Layer, LayerNorm, Lstm, Module, Optimizer, Padding, Param,
-        PoolOptions, RecurrentOptions, Sequential, Sgd, Step, StepOptions, Summary, Tensor, Variable,
-        parameters,
-    };
-
-    pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mse};
-
-    pub use crate::data::{self, Batch, Dataset};
-    pub use crate::trainer::Trainer;
-    pub use crate::{Error, Inputs, Result};
-}
+pub use kiln_learn::*;
 
 /// The code in the README is compiled and run as a test.
 #[cfg(doctest)]

@@ -3,9 +3,9 @@
 
 use kiln_fuzz::{file, fuzz_target, seeds};
 
-// The command is a program and no library; this file of it stands by itself, so it is read in as it is.
+// The command keeps its settings to itself; this file of it stands by itself, so it is read in as it is.
 #[allow(dead_code)]
-#[path = "../../../src/cli/settings.rs"]
+#[path = "../../../crates/command/src/settings.rs"]
 mod settings;
 use settings::Settings;
 

@@ -1,11 +1,11 @@
 //! How good predictions are: the figures that suit the task, in the units of the data.
 
 use anyhow::{Result, bail};
-use kiln::data::Dataset;
-use kiln::metrics::{Average, BinaryScores, ClassScores, Confusion, Numbers};
-use kiln::model::Task;
-use kiln::prelude::*;
-use kiln::trainer::{Predictions, mean_loss, predict};
+use kiln_learn::data::Dataset;
+use kiln_learn::metrics::{Average, BinaryScores, ClassScores, Confusion, Numbers};
+use kiln_learn::model::Task;
+use kiln_learn::prelude::*;
+use kiln_learn::trainer::{Predictions, mean_loss, predict};
 use serde_json::{Map, Value};
 
 /// Figures of a model on a set, and what they were made from.

@@ -8,8 +8,8 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use kiln::data::{self, Dataset, Set};
-use kiln::model::Task;
+use kiln_learn::data::{self, Dataset, Set};
+use kiln_learn::model::Task;
 use serde_json::Value;
 
 use super::base::Base;

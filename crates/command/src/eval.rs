@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use kiln::data::Dataset;
-use kiln::metrics::Confusion;
+use kiln_learn::data::Dataset;
+use kiln_learn::metrics::Confusion;
 use serde_json::json;
 
 use super::measure::{Measured, Of};

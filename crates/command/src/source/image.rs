@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use kiln::data::{
+use kiln_learn::data::{
     self, Augment, Augmented, Dataset, Gallery, ImageSize, Pictures, Set, edge_brightness, stratified,
 };
-use kiln::model::Task;
+use kiln_learn::model::Task;
 use serde_json::Value;
 
 use super::{Habits, Source, counts, cut, listed, name_of, shares};
-use crate::cli::base::Base;
-use crate::cli::report::Shows;
-use crate::cli::rows;
-use crate::cli::settings::{Settings, Share};
+use crate::base::Base;
+use crate::report::Shows;
+use crate::rows;
+use crate::settings::{Settings, Share};
 
 const IMAGES: Habits = Habits {
     preset: "cnn",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use kiln::nearest;
+use kiln_learn::nearest;
 
 /// A line of the table.
 pub struct Key {
@@ -500,7 +500,7 @@ mod tests {
             ["=", "\"", "\n", "é", "[[", "1e999", "-1", "{", "\\u0000", "nan", ".", "99999999999999999999"];
         let letters: Vec<char> = good.chars().collect();
         for case in 0..4000 {
-            let mut rng = kiln::data::Rng::new(5).derive(case);
+            let mut rng = kiln_learn::data::Rng::new(5).derive(case);
             let mut text = letters.clone();
             for _ in 0..1 + rng.below(4) {
                 let at = rng.below(text.len() + 1);
@@ -520,7 +520,7 @@ mod tests {
     #[test]
     fn what_a_setting_changes_are_parts_of_a_training() {
         for key in KEYS {
-            let unknown = key.changes.iter().find(|part| !kiln::trainer::PARTS.contains(part));
+            let unknown = key.changes.iter().find(|part| !kiln_learn::trainer::PARTS.contains(part));
             assert_eq!(unknown, None, "{}", key.name);
         }
         let error = |allowed: &str| Settings::parts(&[allowed]).unwrap_err().to_string();

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
-use kiln::data::{Batch, Dataset, Form, ImageSize, Preparation, Rng, Set, Table, encode_png};
-use kiln::metrics::{Confusion, History};
-use kiln::model::Task;
+use kiln_learn::data::{Batch, Dataset, Form, ImageSize, Preparation, Rng, Set, Table, encode_png};
+use kiln_learn::metrics::{Confusion, History};
+use kiln_learn::model::Task;
 
 use super::folder::Folder;
 use super::measure::{Measured, Of};
@@ -29,7 +29,7 @@ pub struct Told<'a> {
     pub shows: &'a Shows,
     pub config: String,
     pub environment: String,
-    pub model: &'a dyn kiln::Layer,
+    pub model: &'a dyn kiln_learn::Layer,
 }
 
 /// How a row of the test part is shown to people.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use kiln::trainer::sparkline;
+use kiln_learn::trainer::sparkline;
 use serde_json::{Value, json};
 
 use super::out;

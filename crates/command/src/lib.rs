@@ -1,5 +1,7 @@
-//! What the command understands, one file a subcommand. Bad values are refused by the parser, which names the flag
-//! and exits with 2; what fails later comes back from [`run`] and exits with 1.
+//! The command `kiln` as a library: what it understands, one file a subcommand. Bad values are refused by the parser, which names the flag
+//! and exits with 2; what fails later comes back from `run` and exits with 1.
+
+#![forbid(unsafe_code)]
 
 mod base;
 mod bench;
@@ -12,7 +14,7 @@ mod folder;
 mod import;
 mod inspect;
 mod measure;
-pub mod out;
+mod out;
 mod predict;
 mod report;
 mod rows;
@@ -22,11 +24,13 @@ mod shell;
 mod source;
 mod train;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
-use kiln::Limits;
+use kiln_learn::Limits;
+use kiln_learn::onnx::Error;
 
 /// A subcommand that computes, with the flag that says where.
 fn computes(command: Command) -> Command {
@@ -97,8 +101,41 @@ fn command() -> Command {
         .subcommand(shell::ManFlags::augment_args(Command::new("man")))
 }
 
+/// The command: says what went wrong, and with which code the process is to end.
+pub fn main() -> ExitCode {
+    let error = match run() {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    // Whoever reads our output may stop early (`kiln train | head`); that is no failure.
+    let closed = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
+    if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
+        return ExitCode::SUCCESS;
+    }
+    out::note(format_args!("error: {}", said(&error)));
+    // An operator that isn't known has a code of its own: a caller may go on with another file.
+    let unknown = |cause: &Error| matches!(cause, Error::Unsupported(_));
+    match error.chain().filter_map(|cause| cause.downcast_ref()).any(unknown) {
+        true => ExitCode::from(3),
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// An error with its causes. What one of them says already isn't said again by the next.
+fn said(error: &anyhow::Error) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for text in error.chain().map(|cause| cause.to_string()) {
+        match all.last_mut() {
+            Some(last) if last.ends_with(&text) => {}
+            Some(last) if text.starts_with(last.as_str()) => *last = text,
+            _ => all.push(text),
+        }
+    }
+    all.join(": ")
+}
+
 /// Does what the command line says. The exit code is 0, or that of a signal.
-pub fn run() -> Result<ExitCode> {
+fn run() -> Result<ExitCode> {
     // Names go to files and reports as text: one that isn't would be another file's when it is read back.
     if let Some(argument) = std::env::args_os().skip(1).find(|argument| argument.to_str().is_none()) {
         out::note(format_args!(
@@ -124,7 +161,7 @@ pub fn run() -> Result<ExitCode> {
     {
         // What computes has its device before anything else happens.
         device.map_or_else(
-            || kiln::default_device().map(drop).map_err(Into::into),
+            || kiln_learn::default_device().map(drop).map_err(Into::into),
             |name| devices::choose(name),
         )?;
     }

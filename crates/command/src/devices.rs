@@ -18,12 +18,12 @@ pub struct Flags {
 
 /// Makes a device the one that everything is computed on.
 pub fn choose(name: &str) -> Result<()> {
-    kiln::set_default_device(&kiln::device(name)?);
+    kiln_learn::set_default_device(&kiln_learn::device(name)?);
     Ok(())
 }
 
 pub fn run(flags: Flags) -> Result<()> {
-    let devices = kiln::devices();
+    let devices = kiln_learn::devices();
     if flags.json {
         let devices: Vec<_> = devices
             .iter()

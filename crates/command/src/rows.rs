@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use kiln::data::{
+use kiln_learn::data::{
     self, Dataset, Form, ImageSize, PICTURES, Picture, Pictures, Preparation, Set, Table, Tokens, Windows,
     edge_brightness,
 };
-use kiln::model::{NETWORK, Task};
-use kiln::{Model, nearest};
+use kiln_learn::model::{NETWORK, Task};
+use kiln_learn::{Model, nearest};
 use kiln_map::Budget;
 use serde_json::Value;
 

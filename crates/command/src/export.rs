@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use kiln::onnx::{Export, NEWEST, OLDEST, Options};
-use kiln::weights::{self, Weights};
-use kiln::{Model, Module};
+use kiln_learn::onnx::{Export, NEWEST, OLDEST, Options};
+use kiln_learn::weights::{self, Weights};
+use kiln_learn::{Model, Module};
 
 use super::out;
 

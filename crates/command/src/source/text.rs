@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use kiln::data::{self, Cut, Dataset, Table, Tokens, Windows, stratified};
-use kiln::model::Task;
+use kiln_learn::data::{self, Cut, Dataset, Table, Tokens, Windows, stratified};
+use kiln_learn::model::Task;
 
 use super::table::keys;
 use super::{Habits, Source, counts, cut, name_of, shares};
-use crate::cli::base::Base;
-use crate::cli::report::Shows;
-use crate::cli::rows::Way;
-use crate::cli::settings::{Settings, Share};
+use crate::base::Base;
+use crate::report::Shows;
+use crate::rows::Way;
+use crate::settings::{Settings, Share};
 
 const TEXTS: Habits = Habits {
     preset: "wavenet",

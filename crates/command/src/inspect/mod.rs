@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use kiln::data::{Frame, Table, read_text};
-use kiln::model::{NETWORK, Task};
-use kiln::prelude::*;
-use kiln::weights::Weights;
-use kiln::{Model, Summary};
+use kiln_learn::data::{Frame, Table, read_text};
+use kiln_learn::model::{NETWORK, Task};
+use kiln_learn::prelude::*;
+use kiln_learn::weights::Weights;
+use kiln_learn::{Model, Summary};
 use kiln_map::shown;
 
 use super::out;
@@ -133,7 +133,7 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     let shape: Vec<usize> = std::iter::once(batch).chain(about.input.shape.iter().copied()).collect();
     let mut text = format!(
         "{}\n",
-        Summary::of_type(model.layers(), shape.as_slice(), kiln::model::dtype(&about.input.form()))?
+        Summary::of_type(model.layers(), shape.as_slice(), kiln_learn::model::dtype(&about.input.form()))?
     );
     writeln!(text, "\nlayers    {}", about.layers)?;
     writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
@@ -164,12 +164,12 @@ fn shape_text(shape: &[usize]) -> String {
 fn show(model: &Model, what: Show, batch: usize) -> Result<String> {
     let form = model.about().input.form();
     let shape: Vec<usize> = std::iter::once(batch).chain(form.shape.iter().copied()).collect();
-    let x = kiln::Data::filled(kiln::model::dtype(&form), shape.iter().product(), 0i64.into());
+    let x = kiln_learn::Data::filled(kiln_learn::model::dtype(&form), shape.iter().product(), 0i64.into());
     let mut function = Function::inference(model.layers(), |layers, cx, [x]| layers.forward(&x, cx));
     let input = || [Input::from_data(&x, &shape)];
     Ok(match what {
         Show::Graph => function.graph(input())?.to_string(),
-        Show::Dot => kiln::ir::print::dot(&function.graph(input())?),
+        Show::Dot => kiln_learn::ir::print::dot(&function.graph(input())?),
         Show::Memory => function.program(input())?.memory_listing(),
         Show::Program => {
             let program = function.program(input())?;

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use kiln::Model;
-use kiln::data::{ImageSize, Set};
-use kiln::model::Task;
+use kiln_learn::Model;
+use kiln_learn::data::{ImageSize, Set};
+use kiln_learn::model::Task;
 use serde_json::Value;
 
 use super::rows::{self, Way};

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use kiln::Model;
-use kiln::data::{Rng, Tokens};
-use kiln::model::Task;
-use kiln::prelude::*;
-use kiln::trainer::Predictions;
+use kiln_learn::Model;
+use kiln_learn::data::{Rng, Tokens};
+use kiln_learn::model::Task;
+use kiln_learn::prelude::*;
+use kiln_learn::trainer::Predictions;
 use serde_json::{Map, Value, json};
 
 use super::measure::all_probabilities;
@@ -88,7 +88,7 @@ pub fn run(flags: Flags) -> Result<()> {
         let header = names.iter().map(|name| quoted(name)).chain(answers.header());
         writeln!(out, "{}", header.collect::<Vec<_>>().join(","))?;
         for row in 0..table.len() {
-            let cell = |column: &kiln::data::Column| {
+            let cell = |column: &kiln_learn::data::Column| {
                 column.cell(row).text().map_or(String::new(), |text| quoted(&text))
             };
             let cells = table.columns().iter().map(cell).chain(answers.cells(row));
@@ -106,7 +106,7 @@ fn generate(model: &Model, tokens: &Tokens, window: usize, flags: &Flags) -> Res
         (None, [input]) if input.as_os_str() == "-" => {
             String::from_utf8(rows::standard_input()?).context("the standard input isn't UTF-8")?
         }
-        (None, [input]) => kiln::data::read_text(input)?,
+        (None, [input]) => kiln_learn::data::read_text(input)?,
         (None, _) => bail!("one text at a time"),
     };
     let mut codes = tokens.encode(&prompt);

@@ -3,19 +3,19 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use kiln::data::{
+use kiln_learn::data::{
     self, Choices, Dataset, Preparation, Table, Target, TargetKind, Treatment, by_time, fractions, grouped,
     stratified,
 };
-use kiln::model::Task;
+use kiln_learn::model::Task;
 use serde_json::Value;
 
 use super::{Habits, Source, counts, frame, image, listed, name_of, shares, text};
-use crate::cli::base::Base;
-use crate::cli::choices::meant;
-use crate::cli::report::Shows;
-use crate::cli::rows::Way;
-use crate::cli::settings::Settings;
+use crate::base::Base;
+use crate::choices::meant;
+use crate::report::Shows;
+use crate::rows::Way;
+use crate::settings::Settings;
 
 pub(super) const TABLES: Habits = Habits {
     preset: "mlp",

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use kiln::trainer::{Callback, Moment};
 use kiln_files::Hold;
+use kiln_learn::trainer::{Callback, Moment};
 
 /// What the run's settings are called.
 pub const CONFIG: &str = "config.toml";
@@ -79,29 +79,29 @@ impl Folder {
     }
 
     /// An error where it is no longer there.
-    pub fn check(&self) -> kiln::Result<()> {
+    pub fn check(&self) -> kiln_learn::Result<()> {
         match self.hold.is_there() {
             true => Ok(()),
             false => {
                 let source = std::io::Error::new(ErrorKind::NotFound, "the run's folder is gone");
-                Err(kiln::Error::File { path: self.path.clone(), source })
+                Err(kiln_learn::Error::File { path: self.path.clone(), source })
             }
         }
     }
 
     /// Writes a file in it, whole or not at all.
-    pub fn write(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> kiln::Result<()> {
+    pub fn write(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> kiln_learn::Result<()> {
         self.check()?;
         let path = self.at(name);
-        kiln_files::write_there(&path, bytes).map_err(|source| kiln::Error::File { path, source })
+        kiln_files::write_there(&path, bytes).map_err(|source| kiln_learn::Error::File { path, source })
     }
 
     /// Makes a folder in it, if there is none.
-    pub fn make(&self, name: &str) -> kiln::Result<PathBuf> {
+    pub fn make(&self, name: &str) -> kiln_learn::Result<PathBuf> {
         let path = self.at(name);
         match std::fs::create_dir(&path) {
             Err(source) if source.kind() != ErrorKind::AlreadyExists => {
-                Err(kiln::Error::File { path, source })
+                Err(kiln_learn::Error::File { path, source })
             }
             _ => Ok(path),
         }
@@ -141,11 +141,11 @@ impl<'a> Keep<'a> {
 }
 
 impl Callback for Keep<'_> {
-    fn before(&mut self, _: &mut Moment) -> kiln::Result<()> {
+    fn before(&mut self, _: &mut Moment) -> kiln_learn::Result<()> {
         self.files.drain(..).try_for_each(|(name, text)| self.folder.write(name, text))
     }
 
-    fn after_epoch(&mut self, _: &mut Moment) -> kiln::Result<()> {
+    fn after_epoch(&mut self, _: &mut Moment) -> kiln_learn::Result<()> {
         self.folder.check()
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use kiln::data::{
+use kiln_learn::data::{
     Cell, Column, ColumnKind, Dataset, Frame, ImageSize, Pictures, Table, Target, is_mnist, mnist,
 };
 

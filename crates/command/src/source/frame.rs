@@ -7,13 +7,13 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, bail};
-use kiln::data::{Choices, Dataset, Frame, Framing, Rng};
+use kiln_learn::data::{Choices, Dataset, Frame, Framing, Rng};
 use serde_json::{Value, json};
 
 use super::table::{TABLES, front, task_of, with_flags};
 use super::{Habits, Source, counts, name_of, shares};
-use crate::cli::report::Shows;
-use crate::cli::settings::Settings;
+use crate::report::Shows;
+use crate::settings::Settings;
 
 /// The rows of a table, in a frame that is made of it, or was and still holds.
 pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<Source> {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use kiln::onnx::verify::{Tolerance, data_sets, verify};
-use kiln::onnx::{Images, Import, Raw};
-use kiln::weights::{Fit, Mapping, Weights};
-use kiln::{Model, Module, onnx};
+use kiln_learn::onnx::verify::{Tolerance, data_sets, verify};
+use kiln_learn::onnx::{Images, Import, Raw};
+use kiln_learn::weights::{Fit, Mapping, Weights};
+use kiln_learn::{Model, Module, onnx};
 
 use super::out;
 use super::rows::Way;

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use kiln::Model;
-use kiln::data::Order;
-use kiln::model::{About, Task};
-use kiln::prelude::*;
-use kiln::presets;
-use kiln::schedule::Constant;
-use kiln::trainer::{
+use kiln_learn::Model;
+use kiln_learn::data::Order;
+use kiln_learn::model::{About, Task};
+use kiln_learn::prelude::*;
+use kiln_learn::presets;
+use kiln_learn::schedule::Constant;
+use kiln_learn::trainer::{
     Callback, Checkpoints, ClassWeights, CsvLog, EarlyStopping, JsonlLog, Moment, Run, TensorBoard,
     TimeLimit, cross_validate,
 };
@@ -117,7 +117,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn optimizer(&self) -> Result<Box<dyn kiln::optim::Optimizer>> {
+    fn optimizer(&self) -> Result<Box<dyn kiln_learn::optim::Optimizer>> {
         let name = self.settings.optimizer.as_deref().unwrap_or("adam");
         choices::optimizer(name, self.rate, self.settings.weight_decay.map_or(0.0, |decay| decay.0))
     }
@@ -203,7 +203,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         super::devices::choose(device)?;
     }
     if let Some(threads) = settings.threads {
-        kiln::set_threads(threads.0)?;
+        kiln_learn::set_threads(threads.0)?;
     }
     let say = Say::new(&settings);
     let base = Base::of(&settings)?;
@@ -233,11 +233,11 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         folds(&plan, &source, count.0, &say)?;
     }
     let run = match train(&plan, &source, &model, &folder, before.as_ref(), &say) {
-        Err(error) => match error.downcast::<kiln::Error>() {
-            Ok(kiln::Error::Rescued { cause, saved }) => {
+        Err(error) => match error.downcast::<kiln_learn::Error>() {
+            Ok(kiln_learn::Error::Rescued { cause, saved }) => {
                 bail!(rescued(&plan, &source, &model, &cause, &saved))
             }
-            Ok(kiln::Error::Changed { parts, what }) => {
+            Ok(kiln_learn::Error::Changed { parts, what }) => {
                 let mut names: Vec<&str> = parts.into_iter().map(Settings::named).collect();
                 names.sort_unstable();
                 names.dedup();
@@ -289,13 +289,14 @@ fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Be
 }
 
 /// Keeps the model and what repeats the run beside a checkpoint that was saved elsewhere, and says so.
-fn rescued(plan: &Plan, source: &Source, model: &Model, cause: &kiln::Error, saved: &Path) -> String {
+fn rescued(plan: &Plan, source: &Source, model: &Model, cause: &kiln_learn::Error, saved: &Path) -> String {
     let folder = saved.parent().and_then(Path::parent).unwrap_or(Path::new("."));
     let settings =
         Settings { out: None, resume: None, checkpoint_dir: None, log_csv: None, ..plan.settings.clone() };
     let kept = model.save_as(&about(plan, source, model), folder.join("model.kiln")).and_then(|()| {
         let path = folder.join(CONFIG);
-        kiln_files::write(&path, settings.to_toml()).map_err(|source| kiln::Error::File { path, source })
+        kiln_files::write(&path, settings.to_toml())
+            .map_err(|source| kiln_learn::Error::File { path, source })
     });
     let folder = folder.display();
     match kept {
@@ -322,7 +323,7 @@ fn environment(plan: &Plan) -> Value {
     json!({
         "kiln": env!("CARGO_PKG_VERSION"),
         "seed": plan.seed,
-        "threads": kiln::threads(),
+        "threads": kiln_learn::threads(),
         "system": std::env::consts::OS,
         "processor": std::env::consts::ARCH,
         "command": std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>(),
@@ -363,8 +364,8 @@ fn train<'a>(
     let best = if source.valid.is_empty() { "loss" } else { "val_loss" };
     let mut trainer = plan.trainer(model.layers(), source, plan.seed)?;
     let shape: Vec<usize> = std::iter::once(1).chain(source.train.x().shape).collect();
-    let dtype = kiln::model::dtype(&source.train.x());
-    let summary = kiln::Summary::of_type(model.layers(), shape.as_slice(), dtype)?;
+    let dtype = kiln_learn::model::dtype(&source.train.x());
+    let summary = kiln_learn::Summary::of_type(model.layers(), shape.as_slice(), dtype)?;
     let (layers, parameters) = (&model.about().layers, summary.trained + summary.frozen);
     say.line(&format!("model: {layers} ({parameters} parameters)"));
     say.line(&format!(
@@ -374,8 +375,8 @@ fn train<'a>(
         settings.optimizer.as_deref().unwrap_or(""),
         plan.rate,
         settings.schedule.as_deref().unwrap_or(""),
-        kiln::threads(),
-        if kiln::threads() == 1 { "thread" } else { "threads" },
+        kiln_learn::threads(),
+        if kiln_learn::threads() == 1 { "thread" } else { "threads" },
     ));
     say.event(json!({
         "event": "begin", "run": folder.path(), "layers": layers, "parameters": parameters,
@@ -446,7 +447,7 @@ fn every(checkpoints: Checkpoints, text: Option<&str>) -> Result<Checkpoints> {
 struct Events;
 
 impl Callback for Events {
-    fn after_epoch(&mut self, at: &mut Moment) -> kiln::Result<()> {
+    fn after_epoch(&mut self, at: &mut Moment) -> kiln_learn::Result<()> {
         let mut event = json!({ "event": "epoch", "epoch": at.epoch, "step": at.step, "seconds": at.elapsed.as_secs_f64() });
         for (name, number) in at.numbers {
             event[name] = (*number).into();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use kiln::prelude::*;
+use kiln_learn::prelude::*;
 use serde_json::json;
 
 use super::out;
@@ -39,10 +39,10 @@ struct Work {
 
 pub fn run(flags: Flags) -> Result<()> {
     if let Some(threads) = flags.threads {
-        kiln::set_threads(threads.into())?;
+        kiln_learn::set_threads(threads.into())?;
     }
     if !flags.json {
-        out::line(format_args!("{} threads of {}", kiln::threads(), std::env::consts::ARCH))?;
+        out::line(format_args!("{} threads of {}", kiln_learn::threads(), std::env::consts::ARCH))?;
     }
     for mut work in all()? {
         let seconds = median(&mut work.run)?;
