@@ -37,10 +37,7 @@ pub trait Module {
     /// # Errors
     /// Where a device fails, or a parameter is an error.
     fn to(&self, device: &Arc<dyn Device>) -> Result<()> {
-        for (_, parameter) in self.parameters() {
-            parameter.variable()?.to(device)?;
-        }
-        self.states().iter().try_for_each(|(_, state)| state.to(device))
+        place(&self.parameters(), &self.states(), device)
     }
 
     /// How many numbers are trained.
@@ -64,6 +61,17 @@ pub trait Module {
     fn unfreeze(&self, pattern: &str) -> Result<usize> {
         set_frozen(self.parameters(), pattern, false)
     }
+}
+
+fn place(
+    parameters: &[(String, Param)],
+    states: &[(String, Variable)],
+    device: &Arc<dyn Device>,
+) -> Result<()> {
+    for (_, parameter) in parameters {
+        parameter.variable()?.to(device)?;
+    }
+    states.iter().try_for_each(|(_, state)| state.to(device))
 }
 
 fn set_frozen(parameters: Vec<(String, Param)>, pattern: &str, frozen: bool) -> Result<usize> {
