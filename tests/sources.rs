@@ -10,7 +10,7 @@ const CLOSED: [&str; 17] = [
     "ReduceOp",
     "ArgOp",
     "ScatterMode",
-    "Kind",
+    "OpKind",
     "Leaf",
     "Generator",
     "Pointwise",

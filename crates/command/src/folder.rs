@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use kiln_files::Hold;
+use kiln_files::FolderLock;
 use kiln_learn::trainer::{Callback, Moment};
 
 /// What the run's settings are called.
@@ -13,7 +13,7 @@ pub const CONFIG: &str = "config.toml";
 /// A run's folder, for this process alone.
 pub struct Folder {
     path: PathBuf,
-    hold: Hold,
+    hold: FolderLock,
 }
 
 impl Folder {
@@ -56,7 +56,7 @@ impl Folder {
     }
 
     fn held(path: PathBuf) -> Result<Folder> {
-        match Hold::of(&path) {
+        match FolderLock::of(&path) {
             Ok(hold) => Ok(Folder { path, hold }),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 bail!(

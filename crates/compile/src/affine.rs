@@ -4,13 +4,13 @@
 //! convolution costs one multiplication with an addition, and what is in brackets is computed once. Where `m` is much larger than
 //! what `x` differs from it by, digits are lost that the first form keeps; PyTorch's batch norm has the second form too.
 
-use kiln_ir::graph::{Graph, GraphNode, Id};
+use kiln_ir::graph::{Graph, GraphNode, NodeId};
 use kiln_ir::op::{BinaryOp, Op};
 use kiln_ir::rewrite::{Nodes, copy};
 use kiln_ir::{DType, Shape};
 
 use crate::Target;
-use crate::steady::{handed_out, unchanging};
+use crate::invariant::{invariant, live_out};
 
 /// Rewrites every such chain that is long enough to be worth it, and says how many there were.
 pub fn affine(graph: &mut Graph, target: &Target) -> usize {
@@ -23,28 +23,28 @@ pub fn affine(graph: &mut Graph, target: &Target) -> usize {
 }
 
 /// A chain's first operand and its links.
-type Chain = (Id, Vec<Link>);
+type Chain = (NodeId, Vec<Link>);
 
 /// For each node, the chain that it is the last of.
 fn chains(graph: &Graph, worth: usize) -> Vec<Option<Chain>> {
-    let unchanging = unchanging(graph);
+    let invariant = invariant(graph);
     let users = graph.users();
-    let handed_out = handed_out(graph);
-    let alone = |id: Id| match users[id].as_slice() {
-        [user] if !handed_out.contains(&id) => Some(*user),
+    let live_out = live_out(graph);
+    let alone = |id: NodeId| match users[id].as_slice() {
+        [user] if !live_out.contains(&id) => Some(*user),
         _ => None,
     };
     let mut chains: Vec<Option<Chain>> = vec![None; graph.nodes.len()];
     let mut within = vec![false; graph.nodes.len()];
     for id in 0..graph.nodes.len() {
-        let Some((start, first)) = link(graph, &unchanging, id) else { continue };
+        let Some((start, first)) = link(graph, &invariant, id) else { continue };
         if within[id] {
             continue;
         }
         let (mut end, mut links) = (id, vec![first]);
         within[id] = true;
         while let Some(next) = alone(end)
-            && let Some((from, link)) = link(graph, &unchanging, next)
+            && let Some((from, link)) = link(graph, &invariant, next)
             && from == end
         {
             links.push(link);
@@ -63,11 +63,11 @@ fn chains(graph: &Graph, worth: usize) -> Vec<Option<Chain>> {
 struct Link {
     op: BinaryOp,
     /// What stays the same before it was repeated, of the chain's rank.
-    with: Id,
+    with: NodeId,
 }
 
 /// The value a node scales or shifts, and by what that stays the same.
-fn link(graph: &Graph, unchanging: &[bool], id: Id) -> Option<(Id, Link)> {
+fn link(graph: &Graph, invariant: &[bool], id: NodeId) -> Option<(NodeId, Link)> {
     let node = &graph.nodes[id];
     let Op::Binary(op @ (BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div)) = node.op else {
         return None;
@@ -76,16 +76,16 @@ fn link(graph: &Graph, unchanging: &[bool], id: Id) -> Option<(Id, Link)> {
         return None;
     }
     // As it was before it was repeated. One row is treated like many, so that they come out the same.
-    let same = |id: Id| {
+    let same = |id: NodeId| {
         let node = &graph.nodes[id];
         let from = if matches!(node.op, Op::Expand) { node.inputs[0] } else { id };
-        (unchanging[from] && graph.nodes[from].shape.elements() > 1).then_some(from)
+        (invariant[from] && graph.nodes[from].shape.elements() > 1).then_some(from)
     };
     let [left, right] = [node.inputs[0], node.inputs[1]];
     let commutes = matches!(op, BinaryOp::Add | BinaryOp::Mul);
     match (same(left), same(right)) {
-        (None, Some(with)) if !unchanging[left] => Some((left, Link { op, with })),
-        (Some(with), None) if commutes && !unchanging[right] => Some((right, Link { op, with })),
+        (None, Some(with)) if !invariant[left] => Some((left, Link { op, with })),
+        (Some(with), None) if commutes && !invariant[right] => Some((right, Link { op, with })),
         _ => None,
     }
 }
@@ -104,8 +104,8 @@ fn rewritten(graph: Graph, chains: Vec<Option<Chain>>) -> Graph {
 }
 
 /// The end of a chain as one scale and one shift; `node` is the last of its nodes.
-fn joined(nodes: &mut Nodes, node: &GraphNode, start: Id, links: &[Link]) -> Id {
-    let (mut scale, mut shift): (Option<Id>, Option<Id>) = (None, None);
+fn joined(nodes: &mut Nodes, node: &GraphNode, start: NodeId, links: &[Link]) -> NodeId {
+    let (mut scale, mut shift): (Option<NodeId>, Option<NodeId>) = (None, None);
     for &Link { op, with } in links {
         let factor = matches!(op, BinaryOp::Mul | BinaryOp::Div);
         let so_far = if factor { &mut scale } else { &mut shift };
@@ -132,19 +132,19 @@ fn joined(nodes: &mut Nodes, node: &GraphNode, start: Id, links: &[Link]) -> Id 
 }
 
 /// An operation on two values that stay the same, repeated to a common shape.
-fn between(nodes: &mut Nodes, like: &GraphNode, op: BinaryOp, left: Id, right: Id) -> Id {
+fn between(nodes: &mut Nodes, like: &GraphNode, op: BinaryOp, left: NodeId, right: NodeId) -> NodeId {
     let sizes = std::iter::zip(&nodes.shape(left)[..], &nodes.shape(right)[..]);
     let shape: Shape = sizes.map(|(&a, &b)| a.max(b)).collect::<Vec<_>>().into();
     let inputs = vec![expanded(nodes, like, left, &shape), expanded(nodes, like, right, &shape)];
     nodes.push(GraphNode { op: Op::Binary(op), inputs, shape, ..like.clone() })
 }
 
-fn constant(nodes: &mut Nodes, like: &GraphNode, of: Id, value: f64) -> Id {
+fn constant(nodes: &mut Nodes, like: &GraphNode, of: NodeId, value: f64) -> NodeId {
     let shape = nodes.shape(of).clone();
     nodes.push_fill(&GraphNode { shape, ..like.clone() }, value)
 }
 
-fn expanded(nodes: &mut Nodes, like: &GraphNode, id: Id, shape: &Shape) -> Id {
+fn expanded(nodes: &mut Nodes, like: &GraphNode, id: NodeId, shape: &Shape) -> NodeId {
     if nodes.shape(id) == shape {
         return id;
     }

@@ -5,9 +5,9 @@
 //! its operand through permutes, reshapes and expands only rearranges these lists, which is how a chain of pointwise
 //! work that is reshaped or transposed half-way is still one loop nest.
 
-use kiln_ir::graph::{Graph, Id};
+use kiln_ir::graph::{Graph, NodeId};
 
-use crate::kind::{Kind, Movement};
+use crate::kind::{Movement, OpKind};
 
 /// A loop of the kernel that is being put together.
 pub type LoopId = usize;
@@ -102,10 +102,10 @@ impl Loops {
 
     /// From the alignment of a movement's result to that of its operand. `None`: it can't be expressed by loops (a
     /// slice, or a reshape whose sizes don't divide).
-    pub fn back(&mut self, graph: &Graph, movement: Id, align: &Align) -> Option<Align> {
+    pub fn back(&mut self, graph: &Graph, movement: NodeId, align: &Align) -> Option<Align> {
         let node = &graph.nodes[movement];
         let from = &graph.nodes[*node.inputs.first()?].shape;
-        let Kind::Movement(movement) = node.kind() else { return None };
+        let OpKind::Movement(movement) = node.kind() else { return None };
         match movement {
             Movement::Permute(axes) => {
                 let mut operand = vec![Vec::new(); axes.len()];
@@ -128,10 +128,10 @@ impl Loops {
     }
 
     /// From the alignment of a movement's operand to that of its result, where the operand alone decides it.
-    pub fn forth(&mut self, graph: &Graph, movement: Id, align: &Align) -> Option<Align> {
+    pub fn forth(&mut self, graph: &Graph, movement: NodeId, align: &Align) -> Option<Align> {
         let node = &graph.nodes[movement];
         let from = &graph.nodes[*node.inputs.first()?].shape;
-        let Kind::Movement(movement) = node.kind() else { return None };
+        let OpKind::Movement(movement) = node.kind() else { return None };
         match movement {
             Movement::Permute(axes) => Some(axes.iter().map(|&axis| align[axis].clone()).collect()),
             Movement::Reshape if self.covers(align, from) => self.deal(&align.concat(), &node.shape),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::program::{BufferId, Kernel, Place, Program, View, Work};
+use crate::program::{BufferId, BufferPlace, Kernel, Program, View, Work};
 
 impl Program {
     /// The same number for kernels that one piece of generated code serves: equal work over equal sizes, dtypes and strides,
@@ -35,7 +35,7 @@ impl Program {
     /// memory.
     fn canonical(&self, work: &Work) -> Work {
         let mut work = work.clone();
-        let mut seen: Vec<(Place, isize)> = Vec::new();
+        let mut seen: Vec<(BufferPlace, isize)> = Vec::new();
         work.each_view(|view: &mut View| {
             let place = self.buffers[view.buffer].place;
             let known: Option<BufferId> = seen.iter().position(|(other, _)| *other == place);

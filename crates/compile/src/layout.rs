@@ -8,7 +8,7 @@ use crate::program::BufferId;
 
 /// A value in memory: element `i` is at `offset + Σ i[axis] · strides[axis]` of its buffer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Located {
+pub struct StridedBuffer {
     /// The buffer.
     pub buffer: BufferId,
     /// The element at index zero.
@@ -17,21 +17,21 @@ pub struct Located {
     pub strides: Vec<isize>,
 }
 
-impl Located {
+impl StridedBuffer {
     /// A whole buffer in row-major order.
-    pub fn row_major(buffer: BufferId, shape: &Shape) -> Located {
-        Located { buffer, offset: 0, strides: shape.strides() }
+    pub fn row_major(buffer: BufferId, shape: &Shape) -> StridedBuffer {
+        StridedBuffer { buffer, offset: 0, strides: shape.strides() }
     }
 
     /// A whole buffer in row-major order of the axes as `order` lists them, outermost first.
-    pub fn ordered(buffer: BufferId, shape: &Shape, order: &[usize]) -> Located {
+    pub fn ordered(buffer: BufferId, shape: &Shape, order: &[usize]) -> StridedBuffer {
         let mut strides = vec![0; shape.rank()];
         let mut stride = 1;
         for &axis in order.iter().rev() {
             strides[axis] = stride;
             stride *= shape[axis] as isize;
         }
-        Located { buffer, offset: 0, strides }
+        StridedBuffer { buffer, offset: 0, strides }
     }
 
     /// Whether the elements stand in row-major order without gaps.
@@ -41,7 +41,7 @@ impl Located {
     }
 
     /// What a movement from `from` to `to` makes of this, or `None` where the elements would have to move.
-    pub fn moved(&self, movement: Movement, from: &Shape, to: &Shape) -> Option<Located> {
+    pub fn moved(&self, movement: Movement, from: &Shape, to: &Shape) -> Option<StridedBuffer> {
         let mut located = self.clone();
         match movement {
             Movement::Permute(axes) => {

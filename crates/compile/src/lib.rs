@@ -7,24 +7,22 @@
 mod affine;
 pub mod align;
 mod bindings;
+pub mod canonicalise;
 pub mod cluster;
-mod contract;
 mod fingerprint;
-mod fuse;
+pub mod invariant;
 pub mod kind;
 pub mod layout;
 pub mod legalise;
 mod lower;
-mod opaque;
-mod order;
 pub mod passes;
 pub mod plan;
-pub mod prepare;
 mod print;
 pub mod program;
 pub mod schedule;
-pub mod steady;
+mod simplify_loops;
 mod target;
+mod topological_order;
 pub mod verify;
 
 use kiln_ir::{Graph, Result};

@@ -5,12 +5,12 @@ use kiln_ir::pass::{Pass, Subject, rounds};
 use kiln_ir::simplify;
 use kiln_ir::{Graph, Result};
 
-use crate::cluster::{self, Clusters};
+use crate::cluster::{self, Clustering};
 use crate::legalise::{self, storage};
 use crate::program::Program;
-use crate::schedule::{self, Schedule};
+use crate::schedule::{self, KernelSchedule};
 use crate::target::Target;
-use crate::{affine, lower, plan, prepare, verify};
+use crate::{affine, canonicalise, lower, plan, verify};
 
 /// A graph on its way to a program.
 #[derive(Debug)]
@@ -20,9 +20,9 @@ pub struct Compilation {
     /// The operations.
     pub graph: Graph,
     /// Which of them share a kernel; none before the pass that decides it.
-    pub clusters: Clusters,
+    pub clusters: Clustering,
     /// In which order they run; none before the pass that decides it.
-    pub schedule: Schedule,
+    pub schedule: KernelSchedule,
     /// The kernels; none before the pass that writes them.
     pub program: Program,
     /// Whether the kernels are such as the target runs.
@@ -31,7 +31,7 @@ pub struct Compilation {
 
 /// One place in the list.
 #[derive(Debug)]
-pub enum Step {
+pub enum Stage {
     /// Passes that run in turn, so often at most, until none of them changes anything; not at all where nothing has
     /// changed since they last ran.
     Rounds(&'static [Pass<Graph>], usize),
@@ -40,24 +40,27 @@ pub enum Step {
 }
 
 /// Every pass, in order.
-pub const PASSES: &[Step] = &[
-    Step::Rounds(&simplify::PASSES, simplify::ROUNDS),
-    Step::Once(Pass { name: "affine", run: |it| Ok(affine::affine(&mut it.graph, &it.target)) }),
-    Step::Rounds(&simplify::PASSES, simplify::ROUNDS),
-    Step::Once(Pass { name: "empties", run: |it| Ok(prepare::without_empties(&mut it.graph)) }),
-    Step::Once(Pass { name: "wide products", run: |it| Ok(prepare::with_wide_products(&mut it.graph)) }),
-    Step::Once(Pass { name: "legalise", run: |it| legalise::legalise(&mut it.graph, &it.target) }),
-    Step::Once(Pass { name: "values", run: |it| Ok(prepare::with_values_computed(&mut it.graph)) }),
-    Step::Once(Pass { name: "cluster", run: cluster }),
-    Step::Once(Pass { name: "schedule", run: schedule }),
-    Step::Once(Pass { name: "lower", run: lower }),
-    Step::Once(Pass { name: "storage", run: storage }),
-    Step::Once(Pass { name: "plan", run: |it| Ok(plan::plan(&mut it.program, it.target.alignment)) }),
+pub const PASSES: &[Stage] = &[
+    Stage::Rounds(&simplify::PASSES, simplify::ROUNDS),
+    Stage::Once(Pass { name: "affine", run: |it| Ok(affine::affine(&mut it.graph, &it.target)) }),
+    Stage::Rounds(&simplify::PASSES, simplify::ROUNDS),
+    Stage::Once(Pass { name: "empties", run: |it| Ok(canonicalise::without_empties(&mut it.graph)) }),
+    Stage::Once(Pass {
+        name: "wide products",
+        run: |it| Ok(canonicalise::with_wide_products(&mut it.graph)),
+    }),
+    Stage::Once(Pass { name: "legalise", run: |it| legalise::legalise(&mut it.graph, &it.target) }),
+    Stage::Once(Pass { name: "values", run: |it| Ok(canonicalise::with_values_computed(&mut it.graph)) }),
+    Stage::Once(Pass { name: "cluster", run: cluster }),
+    Stage::Once(Pass { name: "schedule", run: schedule }),
+    Stage::Once(Pass { name: "lower", run: lower }),
+    Stage::Once(Pass { name: "storage", run: storage }),
+    Stage::Once(Pass { name: "plan", run: |it| Ok(plan::plan(&mut it.program, it.target.alignment)) }),
 ];
 
 fn cluster(it: &mut Compilation) -> Result<usize> {
     it.clusters = cluster::cluster(&it.graph, &it.target);
-    Ok(it.clusters.units.len())
+    Ok(it.clusters.clusters.len())
 }
 
 fn schedule(it: &mut Compilation) -> Result<usize> {
@@ -81,8 +84,8 @@ impl Compilation {
         Compilation {
             target: target.clone(),
             graph: graph.clone(),
-            clusters: Clusters::default(),
-            schedule: Schedule::default(),
+            clusters: Clustering::default(),
+            schedule: KernelSchedule::default(),
             program: Program::default(),
             stored: false,
         }
@@ -96,12 +99,12 @@ impl Compilation {
         let mut changes = 1;
         for step in PASSES {
             match step {
-                Step::Rounds(..) if changes == 0 => {}
-                Step::Rounds(passes, most) => {
+                Stage::Rounds(..) if changes == 0 => {}
+                Stage::Rounds(passes, most) => {
                     rounds(passes, *most, &mut self.graph)?;
                     changes = 0;
                 }
-                Step::Once(pass) => changes += pass.run(self)?,
+                Stage::Once(pass) => changes += pass.run(self)?,
             }
         }
         Ok(())
@@ -110,7 +113,7 @@ impl Compilation {
 
 impl Subject for Compilation {
     fn check(&self) -> Result<(), String> {
-        if self.clusters.units.is_empty() {
+        if self.clusters.clusters.is_empty() {
             return self.graph.check();
         }
         self.clusters.check(&self.graph)?;
@@ -124,8 +127,8 @@ impl Subject for Compilation {
     fn size(&self) -> String {
         if !self.program.kernels.is_empty() {
             format!("{} kernels", self.program.kernels.len())
-        } else if !self.clusters.units.is_empty() {
-            format!("{} units", self.clusters.units.len())
+        } else if !self.clusters.clusters.is_empty() {
+            format!("{} clusters", self.clusters.clusters.len())
         } else {
             self.graph.size()
         }

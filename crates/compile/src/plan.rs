@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::program::{Buffer, BufferId, Place, Program, View};
+use crate::program::{Buffer, BufferId, BufferPlace, Program, View};
 
 /// The kernels between which a temporary is alive, and whose place it takes over.
 #[derive(Clone, Debug)]
-struct Life {
+struct LiveInterval {
     buffer: BufferId,
     first: usize,
     last: usize,
@@ -27,7 +27,7 @@ pub fn plan(program: &mut Program, alignment: usize) -> usize {
         _ => by_time(&mut lives, &mut offsets),
     };
     for id in 0..program.buffers.len() {
-        if let Place::Arena(offset) = &mut program.buffers[id].place {
+        if let BufferPlace::Arena(offset) = &mut program.buffers[id].place {
             *offset = offsets[resolve(&owner, id)];
         }
     }
@@ -36,7 +36,7 @@ pub fn plan(program: &mut Program, alignment: usize) -> usize {
 
 /// The largest first, each in the first gap that is free for its whole life. Tighter than the order of time (by a fifth
 /// for a small convolutional network), but looks at every pair.
-fn by_size(lives: &mut [Life], offsets: &mut [usize]) -> usize {
+fn by_size(lives: &mut [LiveInterval], offsets: &mut [usize]) -> usize {
     lives.sort_by_key(|life| (std::cmp::Reverse(life.bytes), life.first));
     let mut arena = 0;
     for (position, life) in lives.iter().enumerate() {
@@ -60,7 +60,7 @@ fn by_size(lives: &mut [Life], offsets: &mut [usize]) -> usize {
 }
 
 /// Kernel by kernel, each in the smallest gap that it fits at that time.
-fn by_time(lives: &mut [Life], offsets: &mut [usize]) -> usize {
+fn by_time(lives: &mut [LiveInterval], offsets: &mut [usize]) -> usize {
     // Of those made at once the largest first: they find a gap less easily.
     lives.sort_by_key(|life| (life.first, std::cmp::Reverse(life.bytes)));
     let mut ends: Vec<usize> = (0..lives.len()).collect();
@@ -135,7 +135,7 @@ impl Arena {
     }
 }
 
-fn lives(program: &Program, alignment: usize) -> Vec<Life> {
+fn lives(program: &Program, alignment: usize) -> Vec<LiveInterval> {
     let mut span: Vec<Option<(usize, usize)>> = vec![None; program.buffers.len()];
     for (position, kernel) in program.kernels.iter().enumerate() {
         for view in kernel.work.reads().into_iter().chain(kernel.work.writes()) {
@@ -144,16 +144,16 @@ fn lives(program: &Program, alignment: usize) -> Vec<Life> {
         }
     }
     let bytes = |buffer: &Buffer| (buffer.elements * buffer.dtype.size()).next_multiple_of(alignment);
-    let arena = |id: &BufferId| matches!(program.buffers[*id].place, Place::Arena(_));
+    let arena = |id: &BufferId| matches!(program.buffers[*id].place, BufferPlace::Arena(_));
     (0..program.buffers.len())
         .filter(arena)
         .filter_map(|buffer| {
             let (first, mut last) = span[buffer]?;
-            if first < program.steady && last >= program.steady {
+            if first < program.hoisted && last >= program.hoisted {
                 // It is read at every run, and stored once.
                 last = program.kernels.len();
             }
-            Some(Life { buffer, first, last, bytes: bytes(&program.buffers[buffer]) })
+            Some(LiveInterval { buffer, first, last, bytes: bytes(&program.buffers[buffer]) })
         })
         .collect()
 }
@@ -162,7 +162,7 @@ fn lives(program: &Program, alignment: usize) -> Vec<Life> {
 /// way. The merged lives stay under the first owner; the result maps each buffer to the one whose place it has.
 ///
 /// `b = relu(a)`, `a` used nowhere else → `b` lies where `a` lay.
-fn take_over(program: &Program, lives: &mut Vec<Life>) -> Vec<BufferId> {
+fn take_over(program: &Program, lives: &mut Vec<LiveInterval>) -> Vec<BufferId> {
     let mut owner: Vec<BufferId> = (0..program.buffers.len()).collect();
     let mut life_of: Vec<Option<usize>> = vec![None; program.buffers.len()];
     for (position, life) in lives.iter().enumerate() {
@@ -172,7 +172,7 @@ fn take_over(program: &Program, lives: &mut Vec<Life>) -> Vec<BufferId> {
     born.sort_by_key(|&position| lives[position].first);
     let mut gone = vec![false; lives.len()];
     for position in born {
-        let Life { buffer, first, .. } = lives[position];
+        let LiveInterval { buffer, first, .. } = lives[position];
         let Some(source) = dying_twin(program, buffer, first) else {
             continue;
         };
@@ -205,7 +205,7 @@ fn dying_twin(program: &Program, buffer: BufferId, kernel: usize) -> Option<Buff
     }
     let twin = |load: &&View| {
         let id = load.buffer;
-        matches!(program.buffers[id].place, Place::Arena(_))
+        matches!(program.buffers[id].place, BufferPlace::Arena(_))
             && program.buffers[id].dtype == program.buffers[buffer].dtype
             && load.offset == store.view.offset
             && load.strides == store.view.strides
@@ -236,11 +236,11 @@ mod tests {
             (state >> 8) % below
         };
         for _ in 0..200 {
-            let lives: Vec<Life> = (0..next(60) as usize)
+            let lives: Vec<LiveInterval> = (0..next(60) as usize)
                 .map(|buffer| {
                     let first = next(40) as usize;
                     let last = first + next(12) as usize;
-                    Life { buffer, first, last, bytes: (next(5) as usize + 1) * 64 }
+                    LiveInterval { buffer, first, last, bytes: (next(5) as usize + 1) * 64 }
                 })
                 .collect();
             for place in [by_size, by_time] {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::program::{BufferId, Fused, Kernel, Operation, Place, Program, View, Work};
+use crate::program::{BufferId, BufferPlace, Fused, Kernel, Operation, Program, View, Work};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,12 +15,12 @@ impl Program {
     /// and, where `times` holds one for each kernel, how long it took and at what speed.
     pub fn listing(&self, times: &[std::time::Duration]) -> String {
         let mut text = String::new();
-        let total: f64 = times.iter().skip(self.steady).map(|time| time.as_secs_f64()).sum();
+        let total: f64 = times.iter().skip(self.hoisted).map(|time| time.as_secs_f64()).sum();
         for (position, kernel) in self.kernels.iter().enumerate() {
             // Writing to a string doesn't fail.
             let _ = write!(text, "{position:>4}  {:<40} {:<24}", kernel.label, size(&kernel.work));
             let _ = write!(text, " {:>8} {:>8}", amount(kernel.operations, "op"), amount(kernel.bytes, "B"));
-            if position < self.steady {
+            if position < self.hoisted {
                 let _ = write!(text, "  when a variable was written");
             } else if let Some(time) = times.get(position) {
                 let seconds = time.as_secs_f64().max(1e-9);
@@ -66,13 +66,13 @@ impl Program {
         let mut text = String::new();
         let mut alive_at = vec![0usize; self.kernels.len().max(1)];
         for (id, buffer) in self.buffers.iter().enumerate() {
-            let Place::Arena(offset) = buffer.place else { continue };
+            let BufferPlace::Arena(offset) = buffer.place else { continue };
             let touches = |kernel: &Kernel| {
                 kernel.work.reads().into_iter().chain(kernel.work.writes()).any(|view| view.buffer == id)
             };
             let Some(first) = self.kernels.iter().position(touches) else { continue };
             let last = match self.kernels.iter().rposition(touches).unwrap_or(first) {
-                last if first < self.steady && last >= self.steady => self.kernels.len() - 1,
+                last if first < self.hoisted && last >= self.hoisted => self.kernels.len() - 1,
                 last => last,
             };
             let bytes = buffer.elements * buffer.dtype.size();
@@ -101,10 +101,10 @@ impl Program {
     /// A short name for a buffer: `in0`, `out0`, `t12`, or the variable's own.
     pub fn buffer_name(&self, id: BufferId) -> String {
         match self.buffers[id].place {
-            Place::Input(position) => format!("in{position}"),
-            Place::Output(position) => format!("out{position}"),
-            Place::Arena(_) => format!("t{id}"),
-            Place::Variable(position) => match self.variables[position].name() {
+            BufferPlace::Input(position) => format!("in{position}"),
+            BufferPlace::Output(position) => format!("out{position}"),
+            BufferPlace::Arena(_) => format!("t{id}"),
+            BufferPlace::Variable(position) => match self.variables[position].name() {
                 name if name.is_empty() => format!("var{position}"),
                 name => name,
             },
@@ -173,17 +173,17 @@ fn size(work: &Work) -> String {
 }
 
 /// A number with a unit and a metric prefix: `12.3 MB`.
-fn amount(count: u64, unit: &str) -> String {
+fn amount(count: u64, cluster: &str) -> String {
     let mut value = count as f64;
     for prefix in ["", "k", "M", "G"] {
         if value < 1000.0 || prefix == "G" {
             return if prefix.is_empty() {
-                format!("{count} {unit}")
+                format!("{count} {cluster}")
             } else {
-                format!("{value:.1} {prefix}{unit}")
+                format!("{value:.1} {prefix}{cluster}")
             };
         }
         value /= 1000.0;
     }
-    format!("{count} {unit}")
+    format!("{count} {cluster}")
 }

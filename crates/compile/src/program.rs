@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::panic::Location;
 
 pub use kiln_ir::kind::{ConvKind, WindowKind};
-use kiln_ir::op::{ArgOp, BinaryOp, CustomOp, ReduceOp, ScatterMode, Shared, UnaryOp, Variable};
+use kiln_ir::op::{ArgOp, BinaryOp, CustomOp, ReduceOp, ScatterMode, Shared, UnaryOp, VariableHandle};
 use kiln_ir::{DType, Scalar, Shape};
 
 /// The position of a buffer in [`Program::buffers`].
@@ -20,10 +20,10 @@ pub struct Program {
     pub kernels: Vec<Kernel>,
     /// So many of the first kernels read nothing but variables that the program doesn't write, and each other: what they
     /// store stays as it is until such a variable changes, and is nobody else's place meanwhile.
-    pub steady: usize,
-    /// Variables the program reads or writes, each once; a [`Place::Variable`] counts through them. One is the same as
+    pub hoisted: usize,
+    /// Variables the program reads or writes, each once; a [`BufferPlace::Variable`] counts through them. One is the same as
     /// another program's where their addresses ([`Shared::address`]) are; across runs its name tells it.
-    pub variables: Vec<Shared<dyn Variable>>,
+    pub variables: Vec<Shared<dyn VariableHandle>>,
     /// Which of the variables are written.
     pub written: Vec<bool>,
     /// Shape and dtype of each argument.
@@ -38,7 +38,7 @@ pub struct Program {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
     /// Where it is.
-    pub place: Place,
+    pub place: BufferPlace,
     /// What it holds. Of an argument, output or variable it may be another dtype than that is handed over in, where the target
     /// doesn't store that; the device converts.
     pub dtype: DType,
@@ -48,7 +48,7 @@ pub struct Buffer {
 
 /// Where a buffer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum BufferPlace {
     /// The caller's argument with this position; read only, row-major.
     Input(usize),
     /// A variable's storage, row-major.
@@ -112,11 +112,11 @@ pub enum Work {
     /// already. `x` is the source.
     Scatter(Indexed, ScatterMode),
     /// The position of the extreme along the last loop.
-    ArgReduce(ArgOp, Along),
+    ArgReduce(ArgOp, AlongAxis),
     /// The running sum along the last loop.
-    CumSum(Along),
+    CumSum(AlongAxis),
     /// The sorting permutation along the last loop; `true`: largest first.
-    ArgSort(bool, Along),
+    ArgSort(bool, AlongAxis),
     /// A user's operation; all views are row-major.
     Custom(Custom),
 }
@@ -189,7 +189,7 @@ pub struct Instruction {
 pub enum Operation {
     /// The element at `loads[i]`, of the load's dtype.
     Load(usize),
-    /// The result of the contraction whose tail this is.
+    /// The result of the contraction whose epilogue this is.
     Accumulator,
     /// A constant.
     Literal(Scalar),
@@ -245,9 +245,9 @@ pub fn accumulator(dtype: DType) -> Option<DType> {
     }
 }
 
-/// `[batch, m, k] × [batch, k, n]`. The tail's loops are the product's rows (batch and m, perhaps as several loops) and,
+/// `[batch, m, k] × [batch, k, n]`. The epilogue's loops are the product's rows (batch and m, perhaps as several loops) and,
 /// as its last loop, `n`; [`Operation::Accumulator`] is the product, in `f64` for `F64` operands, `I32`/`I64` for integer
-/// ones, else `f32`. The tail has no reductions.
+/// ones, else `f32`. The epilogue has no reductions.
 #[derive(Clone, Debug)]
 pub struct Matmul {
     /// How many products.
@@ -263,7 +263,7 @@ pub struct Matmul {
     /// The right operand, strides for `[batch, k, n]`.
     pub b: View,
     /// What is done with each element of the result.
-    pub tail: Fused,
+    pub epilogue: Fused,
 }
 
 /// A convolution. Spatial triples are depth, height, width, with leading ones where there
@@ -298,7 +298,7 @@ pub struct Conv {
     /// The second operand, likewise.
     pub b: View,
     /// What is done with each element; its last loop is the columns, the loops before it the rows (see [`ConvKind`]).
-    pub tail: Fused,
+    pub epilogue: Fused,
 }
 
 /// A pooling operation. All views have strides for `[batch, channel, depth, height, width]`.
@@ -347,7 +347,7 @@ pub struct Indexed {
 
 /// Operands of work along one axis: the last loop.
 #[derive(Clone, Debug)]
-pub struct Along {
+pub struct AlongAxis {
     /// Sizes of the loops; the last is the axis.
     pub loops: Vec<usize>,
     /// What is read.
@@ -368,12 +368,12 @@ pub struct Custom {
 }
 
 impl Work {
-    /// The fused body: of fused work itself, or the tail of a contraction.
+    /// The fused body: of fused work itself, or the epilogue of a contraction.
     pub fn body(&self) -> Option<&Fused> {
         match self {
             Work::Fused(fused) => Some(fused),
-            Work::Matmul(matmul) => Some(&matmul.tail),
-            Work::Conv(conv) => Some(&conv.tail),
+            Work::Matmul(matmul) => Some(&matmul.epilogue),
+            Work::Conv(conv) => Some(&conv.epilogue),
             Work::Window(_)
             | Work::Gather(_)
             | Work::Scatter(..)
@@ -384,7 +384,7 @@ impl Work {
         }
     }
 
-    /// The operands of a contraction, which are read apart from its tail.
+    /// The operands of a contraction, which are read apart from its epilogue.
     pub fn contracted(&self) -> Option<[&View; 2]> {
         match self {
             Work::Matmul(matmul) => Some([&matmul.a, &matmul.b]),
@@ -427,11 +427,11 @@ impl Work {
             Work::Fused(work) => fused(work, visit),
             Work::Matmul(work) => {
                 [&mut work.a, &mut work.b].into_iter().for_each(&mut *visit);
-                fused(&mut work.tail, visit);
+                fused(&mut work.epilogue, visit);
             }
             Work::Conv(work) => {
                 [&mut work.a, &mut work.b].into_iter().for_each(&mut *visit);
-                fused(&mut work.tail, visit);
+                fused(&mut work.epilogue, visit);
             }
             Work::Window(work) => work.operands.iter_mut().chain([&mut work.out]).for_each(visit),
             Work::Gather(work) | Work::Scatter(work, _) => {
@@ -450,8 +450,10 @@ impl Work {
     pub fn reads(&self) -> Vec<&View> {
         match self {
             Work::Fused(fused) => fused.loads.iter().collect(),
-            Work::Matmul(matmul) => [&matmul.a, &matmul.b].into_iter().chain(&matmul.tail.loads).collect(),
-            Work::Conv(conv) => [&conv.a, &conv.b].into_iter().chain(&conv.tail.loads).collect(),
+            Work::Matmul(matmul) => {
+                [&matmul.a, &matmul.b].into_iter().chain(&matmul.epilogue.loads).collect()
+            }
+            Work::Conv(conv) => [&conv.a, &conv.b].into_iter().chain(&conv.epilogue.loads).collect(),
             Work::Window(window) => window.operands.iter().collect(),
             Work::Gather(indexed) => vec![&indexed.x, &indexed.index],
             // What a scatter writes holds its base, so it is read too.
@@ -465,8 +467,8 @@ impl Work {
     pub fn writes(&self) -> Vec<&View> {
         match self {
             Work::Fused(fused) => fused.stores.iter().map(|store| &store.view).collect(),
-            Work::Matmul(matmul) => matmul.tail.stores.iter().map(|store| &store.view).collect(),
-            Work::Conv(conv) => conv.tail.stores.iter().map(|store| &store.view).collect(),
+            Work::Matmul(matmul) => matmul.epilogue.stores.iter().map(|store| &store.view).collect(),
+            Work::Conv(conv) => conv.epilogue.stores.iter().map(|store| &store.view).collect(),
             Work::Window(window) => vec![&window.out],
             Work::Gather(indexed) | Work::Scatter(indexed, _) => vec![&indexed.out],
             Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => vec![&along.out],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kiln_compile::{Channels, Target, compile, verify};
-use kiln_ir::op::{BinaryOp, CustomOp, Op, UnaryOp, Variable};
+use kiln_ir::op::{BinaryOp, CustomOp, Op, UnaryOp, VariableHandle};
 use kiln_ir::{DType, Data, Error, ErrorKind, Expr, Graph, Shape};
 use kiln_testkit::problem::{HeldVariable, held};
 use kiln_testkit::{Problem, Tolerance, close};
@@ -171,7 +171,7 @@ fn variables_of_what_it_does_not_store_are_updated_all_the_same() {
     let (count, counted) = HeldVariable::new("count", [2], Data::I64(vec![7, -1]));
     let (mask, masked) = HeldVariable::new("mask", [2], Data::Bool(vec![true, false]));
     let (bytes, small) = HeldVariable::new("bytes", [2], Data::U8(vec![255, 3]));
-    let updates: Vec<(Arc<dyn Variable>, Expr)> = vec![
+    let updates: Vec<(Arc<dyn VariableHandle>, Expr)> = vec![
         (count, &counted + &counted.full_like(1i64)),
         (mask, masked.unary(UnaryOp::Not)),
         (bytes, &small + &small.full_like(1i64)),

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use kiln_compile::passes::{PASSES, Step};
+use kiln_compile::passes::{PASSES, Stage};
 use kiln_compile::{Target, compile};
 use kiln_ir::{DType, Expr, Graph};
 
@@ -29,8 +29,8 @@ fn every_pass_tells_what_it_did() {
     let log = printed("passes");
     for step in PASSES {
         let names: Vec<&str> = match step {
-            Step::Rounds(passes, _) => passes.iter().map(|pass| pass.name).collect(),
-            Step::Once(pass) => vec![pass.name],
+            Stage::Rounds(passes, _) => passes.iter().map(|pass| pass.name).collect(),
+            Stage::Once(pass) => vec![pass.name],
         };
         for name in names {
             let line = log.lines().find(|line| line.starts_with(name));

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p kiln-cpu --example gemm_ladder [part of a shape's name]`
 
-use kiln_cpu::gemm::{Block, Gemm, Mat, Output, gemm, gemm_at};
+use kiln_cpu::gemm::{Gemm, Mat, ResultBlock, ResultSink, gemm, gemm_at};
 use kiln_cpu::simd::{Level, level};
 use kiln_cpu::threads::{FlushDenormals, with_threads};
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ fn row_by_row(case: &Case, a: &[f32], b: &[f32], c: &mut [f32]) {
 }
 
 /// Steps 3 and on: kiln's product.
-fn ours(at: Level, case: &Case, a: &[f32], b: &[f32], out: &Output<f32>) {
+fn ours(at: Level, case: &Case, a: &[f32], b: &[f32], out: &ResultSink<f32>) {
     let (a_row, a_col) = if case.a_transposed { (1, case.m) } else { (case.k, 1) };
     let (b_row, b_col) = if case.b_transposed { (1, case.k) } else { (case.n, 1) };
     let a = Mat { ptr: a.as_ptr(), row: a_row as isize, col: a_col as isize, batch: 0 };
@@ -122,7 +122,16 @@ fn main() {
     let _flush = FlushDenormals::new();
     println!(
         "{:20}{:>16}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>11}",
-        "GFLOP/s", "m x k x n", "naive", "rows", "portable", "avx2", "ours, 1", "ours, 2", "tail, 2", "us, 2"
+        "GFLOP/s",
+        "m x k x n",
+        "naive",
+        "rows",
+        "portable",
+        "avx2",
+        "ours, 1",
+        "ours, 2",
+        "epilogue, 2",
+        "us, 2"
     );
     for case in CASES.iter().filter(|case| case.name.contains(&filter)) {
         let (m, k, n) = (case.m, case.k, case.n);
@@ -146,7 +155,7 @@ fn main() {
             print!("{:>9.1}", work / time.as_secs_f64());
             time
         };
-        let store = |c: &mut Vec<f32>| Output::Store { start: c.as_mut_ptr(), stride: n as isize };
+        let store = |c: &mut Vec<f32>| ResultSink::Store { start: c.as_mut_ptr(), stride: n as isize };
         let _threads = with_threads(1);
         show(!small, &mut |c| naive(case, &a, &b, c));
         show(!small, &mut |c| row_by_row(case, &a, &b, c));
@@ -157,7 +166,7 @@ fn main() {
         let time = show(false, &mut |c| ours(level(), case, &a, &b, &store(c)));
         show(false, &mut |c| {
             let to = c.as_mut_ptr() as usize;
-            let tail = |block: Block<f32>| {
+            let epilogue = |block: ResultBlock<f32>| {
                 for (at, row) in block.rows.enumerate() {
                     // SAFETY: the block's row, and its place in C, which only this block writes.
                     unsafe {
@@ -170,7 +179,7 @@ fn main() {
                     }
                 }
             };
-            ours(level(), case, &a, &b, &Output::Tail(&tail));
+            ours(level(), case, &a, &b, &ResultSink::Interpreted(&epilogue));
         });
         println!("{:>11.2}", time.as_secs_f64() * 1e6);
     }

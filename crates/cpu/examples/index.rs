@@ -66,7 +66,7 @@ fn axis(
     what: &str,
     sizes: [usize; 2],
     strides: [isize; 2],
-    make: impl Fn(kiln_compile::program::Along) -> Work,
+    make: impl Fn(kiln_compile::program::AlongAxis) -> Work,
 ) {
     let mut build = Build::new();
     let elements = sizes[0] * sizes[1];

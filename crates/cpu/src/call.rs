@@ -6,21 +6,21 @@ use super::bases::Bases;
 
 /// A kernel that is ready to run. It follows the pointers it is given: whoever calls it checked the program it was made
 /// from, and gives bases for that program which nothing else uses meanwhile.
-pub(crate) type Call = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
+pub(crate) type KernelCall = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
 
 /// A kernel's calls.
-pub(crate) struct Prepared {
+pub(crate) struct PreparedKernel {
     /// Makes ready what the kernel keeps of an operand that stays the same: called before the first run, and whenever
     /// that operand is another.
-    pub(crate) arrange: Option<Call>,
+    pub(crate) prepack: Option<KernelCall>,
     /// How many bytes that takes.
     pub(crate) kept: usize,
     /// Does the work.
-    pub(crate) run: Call,
+    pub(crate) run: KernelCall,
 }
 
-impl From<Call> for Prepared {
-    fn from(run: Call) -> Prepared {
-        Prepared { arrange: None, kept: 0, run }
+impl From<KernelCall> for PreparedKernel {
+    fn from(run: KernelCall) -> PreparedKernel {
+        PreparedKernel { prepack: None, kept: 0, run }
     }
 }

@@ -1,4 +1,4 @@
-//! Contractions with their tails: which kernel computes the product, and how it hands over what is finished.
+//! Contractions with their epilogues: which kernel computes the product, and how it hands over what is finished.
 
 use std::sync::Arc;
 
@@ -7,37 +7,40 @@ use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result};
 
 use super::bases::Bases;
-use super::block::{Block, Output};
-use super::call::{Call, Prepared};
-use super::direct::Direct;
-use super::finish::Recipe;
+use super::call::{KernelCall, PreparedKernel};
+use super::conv::PlannedConv;
+use super::epilogue::EpiloguePattern;
 use super::fused::Interpreter;
-use super::gemm::{self, Gemm, Mat, Source};
+use super::gemm::{self, Gemm, GemmElement, Mat};
+use super::output::{ResultBlock, ResultSink};
 use super::{naive, simd};
 
-/// What follows a product: nothing but a store or the commonest tail, which the product does itself, or an interpreted one.
-struct Tail {
-    recipe: Option<Recipe>,
+/// What follows a product: nothing but a store or the commonest epilogue, which the product does itself, or an interpreted one.
+struct ContractionEpilogue {
+    pattern: Option<EpiloguePattern>,
     interpreter: Interpreter,
 }
 
-impl Tail {
-    fn new(tail: &Fused) -> Tail {
-        Tail { recipe: Recipe::of(tail), interpreter: Interpreter::new(tail, simd::level()) }
+impl ContractionEpilogue {
+    fn new(epilogue: &Fused) -> ContractionEpilogue {
+        ContractionEpilogue {
+            pattern: EpiloguePattern::of(epilogue),
+            interpreter: Interpreter::new(epilogue, simd::level()),
+        }
     }
 
-    /// Runs `product` with the output that leads its result through this tail.
+    /// Runs `product` with the output that leads its result through this epilogue.
     ///
     /// # Safety
     /// The program was checked; `bases` are its buffers, which nothing else uses meanwhile. The product is in lanes of `T`.
-    unsafe fn lead<T>(&self, bases: &Bases, product: impl FnOnce(&Output<T>)) {
+    unsafe fn lead<T>(&self, bases: &Bases, product: impl FnOnce(&ResultSink<T>)) {
         if let Some(plain) = self.interpreter.plain() {
             let start = bases.start(plain.buffer).cast::<T>().wrapping_offset(plain.offset);
-            product(&Output::Store { start, stride: plain.row_stride });
-        } else if let Some(recipe) = &self.recipe {
-            product(&Output::Finish(recipe.at(bases)));
+            product(&ResultSink::Store { start, stride: plain.row_stride });
+        } else if let Some(pattern) = &self.pattern {
+            product(&ResultSink::Fused(pattern.at(bases)));
         } else {
-            product(&Output::Tail(&|block: Block<T>| {
+            product(&ResultSink::Interpreted(&|block: ResultBlock<T>| {
                 // SAFETY: the caller's promise; each block comes once, with its sums.
                 unsafe {
                     self.interpreter.run_block(
@@ -59,7 +62,7 @@ fn start<T>(view: &View, bases: &Bases) -> *const T {
 }
 
 /// A matrix product.
-pub(super) fn matmul(work: &Matmul) -> Call {
+pub(super) fn matmul(work: &Matmul) -> KernelCall {
     match work.a.dtype {
         DType::F32 => product::<f32>(work),
         DType::F64 => product::<f64>(work),
@@ -72,8 +75,8 @@ pub(super) fn matmul(work: &Matmul) -> Call {
     }
 }
 
-fn product<S: Source + 'static>(work: &Matmul) -> Call {
-    let tail = Tail::new(&work.tail);
+fn product<S: GemmElement + 'static>(work: &Matmul) -> KernelCall {
+    let epilogue = ContractionEpilogue::new(&work.epilogue);
     let shape = Gemm { batch: work.batch, m: work.m, n: work.n, k: work.k };
     let (a, b) = (work.a.clone(), work.b.clone());
     Box::new(move |bases| {
@@ -85,39 +88,39 @@ fn product<S: Source + 'static>(work: &Matmul) -> Call {
         };
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
         unsafe {
-            tail.lead(bases, |output| gemm::gemm(shape, matrix(&a), matrix(&b), output));
+            epilogue.lead(bases, |output| gemm::gemm(shape, matrix(&a), matrix(&b), output));
         }
         Ok(())
     })
 }
 
-/// A convolution or one of its gradients. `steady`: its second operand is the same for many runs.
-pub(super) fn conv(work: &Conv, steady: bool) -> Result<Prepared> {
+/// A convolution or one of its gradients. `invariant`: its second operand is the same for many runs.
+pub(super) fn conv(work: &Conv, invariant: bool) -> Result<PreparedKernel> {
     if work.a.dtype != DType::F32 || work.b.dtype != DType::F32 {
         return Ok(naive::conv(work).into());
     }
-    let direct = Arc::new(Direct::new(work, simd::level(), steady)?);
-    let tail = Tail::new(&work.tail);
+    let conv = Arc::new(PlannedConv::new(work, simd::level(), invariant)?);
+    let epilogue = ContractionEpilogue::new(&work.epilogue);
     let (a, b) = (work.a.clone(), work.b.clone());
-    let kept = direct.kept();
-    let arrange = (kept > 0).then(|| -> Call {
-        let (direct, b) = (direct.clone(), b.clone());
+    let kept = conv.kept();
+    let prepack = (kept > 0).then(|| -> KernelCall {
+        let (conv, b) = (conv.clone(), b.clone());
         Box::new(move |bases| {
             // SAFETY: the program was checked when it was loaded, the caller gives its bases, and runs one call at a time.
-            unsafe { direct.arrange(start(&b, bases)) };
+            unsafe { conv.prepack(start(&b, bases)) };
             Ok(())
         })
     });
-    let run: Call = Box::new(move |bases| {
+    let run: KernelCall = Box::new(move |bases| {
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
-        unsafe { tail.lead(bases, |output| direct.run(start(&a, bases), start(&b, bases), output)) };
+        unsafe { epilogue.lead(bases, |output| conv.run(start(&a, bases), start(&b, bases), output)) };
         Ok(())
     });
-    Ok(Prepared { arrange, kept, run })
+    Ok(PreparedKernel { prepack, kept, run })
 }
 
 /// Pointwise work and reductions.
-pub(super) fn fused(work: &Fused) -> Call {
+pub(super) fn fused(work: &Fused) -> KernelCall {
     let interpreter = Interpreter::new(work, simd::level());
     Box::new(move |bases| {
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.

@@ -1,21 +1,21 @@
 //! What the environment says of the CPU: `KILN_THREADS`, `KILN_CHECK`, `KILN_SIMD`. What it says wrongly is an error when
 //! the device is opened.
 
-use kiln_device::Settings;
+use kiln_device::DeviceSettings;
 use kiln_ir::{Error, ErrorKind, Result};
 
 use crate::simd::{KILN_SIMD, Level};
 use crate::threads::MOST_THREADS;
 
 /// The settings that a device starts with.
-pub(crate) fn settings() -> Result<Settings> {
+pub(crate) fn settings() -> Result<DeviceSettings> {
     if let Some(asked) = variable(KILN_SIMD)
         && Level::named(&asked).is_none()
     {
         let here: Vec<&str> = Level::all_here().map(Level::name).collect();
         return Err(wrong(KILN_SIMD, &asked, &format!("what this machine has: {}", here.join(", "))));
     }
-    Ok(Settings { threads: threads()?, check_finite: check_finite()? })
+    Ok(DeviceSettings { threads: threads()?, check_finite: check_finite()? })
 }
 
 /// `KILN_THREADS`, or as many as the machine runs at once.

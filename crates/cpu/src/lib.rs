@@ -2,28 +2,28 @@
 //! and all their `unsafe` live here.
 
 mod bases;
-mod block;
 mod call;
+mod check_finite;
 mod contraction;
-mod direct;
+mod conv;
 mod environment;
-mod finish;
-mod finite;
+mod epilogue;
 mod fused;
 pub mod gemm;
+mod hoisted;
 mod index;
 mod lock;
 mod memory;
 mod naive;
+mod output;
+mod pool;
 mod prepare;
 mod runtime;
 mod scratch;
-mod shared;
+mod send_ptr;
 pub mod simd;
-mod steady;
 pub mod threads;
-mod window;
-mod windows;
+mod window_geometry;
 
 #[cfg(test)]
 #[path = "../tests/kit/mod.rs"]
@@ -37,29 +37,29 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use kiln_compile::{Channels, Program};
-use kiln_device::{Description, Device, Executable, Memory, Settings, Target};
+use kiln_device::{Device, DeviceDescription, DeviceSettings, Executable, Memory, Target};
 use kiln_ir::Result;
 
 /// The machine's own processor.
 #[derive(Debug)]
 pub struct CpuDevice {
     target: Target,
-    settings: Arc<Shared>,
+    settings: Arc<LiveSettings>,
 }
 
 /// Settings as the loaded programs of a device see them.
 #[derive(Debug)]
-struct Shared {
+struct LiveSettings {
     threads: AtomicUsize,
     check_finite: AtomicBool,
 }
 
 impl CpuDevice {
     /// The processor, used in this way. Devices beside each other share the pool of threads.
-    pub fn new(settings: Settings) -> CpuDevice {
-        let Settings { threads, check_finite } = settings;
+    pub fn new(settings: DeviceSettings) -> CpuDevice {
+        let DeviceSettings { threads, check_finite } = settings;
         let settings =
-            Shared { threads: AtomicUsize::new(threads), check_finite: AtomicBool::new(check_finite) };
+            LiveSettings { threads: AtomicUsize::new(threads), check_finite: AtomicBool::new(check_finite) };
         CpuDevice { target: target(), settings: Arc::new(settings) }
     }
 }
@@ -96,10 +96,10 @@ impl Device for CpuDevice {
         &self.target.name
     }
 
-    fn description(&self) -> Description {
+    fn description(&self) -> DeviceDescription {
         let threads = self.settings().threads;
         let plural = if threads == 1 { "" } else { "s" };
-        Description {
+        DeviceDescription {
             kind: format!("{}, {threads} thread{plural}", simd::level().name()),
             memory: memory::of_the_machine(),
             limits: Vec::new(),
@@ -110,14 +110,14 @@ impl Device for CpuDevice {
         &self.target
     }
 
-    fn settings(&self) -> Settings {
-        Settings {
+    fn settings(&self) -> DeviceSettings {
+        DeviceSettings {
             threads: self.settings.threads.load(Ordering::Relaxed),
             check_finite: self.settings.check_finite.load(Ordering::Relaxed),
         }
     }
 
-    fn configure(&self, Settings { threads, check_finite }: Settings) -> Result<()> {
+    fn configure(&self, DeviceSettings { threads, check_finite }: DeviceSettings) -> Result<()> {
         self.settings.threads.store(threads.clamp(1, threads::MOST_THREADS), Ordering::Relaxed);
         self.settings.check_finite.store(check_finite, Ordering::Relaxed);
         Ok(())

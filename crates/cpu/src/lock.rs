@@ -23,7 +23,7 @@ pub(crate) struct Lock {
 
 /// How a lock is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum LockMode {
     /// Beside other readers.
     Read,
     /// Alone.
@@ -34,7 +34,7 @@ pub(crate) enum Mode {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     pub lock: *const Lock,
-    pub mode: Mode,
+    pub mode: LockMode,
 }
 
 // SAFETY: a claim is an address; `holding` is where it is followed, and demands that the lock lives.
@@ -58,12 +58,12 @@ struct Held {
 }
 
 impl Lock {
-    fn try_acquire(&self, mode: Mode) -> bool {
+    fn try_acquire(&self, mode: LockMode) -> bool {
         match mode {
-            Mode::Write => {
+            LockMode::Write => {
                 self.state.compare_exchange(0, WRITER, Ordering::SeqCst, Ordering::Relaxed).is_ok()
             }
-            Mode::Read => self.writers.load(Ordering::Relaxed) == 0 && self.join_readers(),
+            LockMode::Read => self.writers.load(Ordering::Relaxed) == 0 && self.join_readers(),
         }
     }
 
@@ -73,18 +73,18 @@ impl Lock {
     }
 
     /// Takes the lock, waiting until it is free.
-    pub(crate) fn acquire(&self, mode: Mode) -> Result<(), Reentered> {
+    pub(crate) fn acquire(&self, mode: LockMode) -> Result<(), Reentered> {
         if self.try_acquire(mode) { Ok(()) } else { self.wait(mode) }
     }
 
     #[cold]
-    fn wait(&self, mode: Mode) -> Result<(), Reentered> {
+    fn wait(&self, mode: LockMode) -> Result<(), Reentered> {
         if held_by_this_thread(self) {
             // Beside itself a reader may read, even when a writer waits for both.
-            return if mode == Mode::Read && self.join_readers() { Ok(()) } else { Err(Reentered) };
+            return if mode == LockMode::Read && self.join_readers() { Ok(()) } else { Err(Reentered) };
         }
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let writers = u32::from(mode == Mode::Write);
+        let writers = u32::from(mode == LockMode::Write);
         self.writers.fetch_add(writers, Ordering::SeqCst);
         self.waiting.fetch_add(1, Ordering::SeqCst);
         while !self.try_acquire(mode) {
@@ -96,10 +96,10 @@ impl Lock {
     }
 
     /// Gives a lock back that was acquired in the same mode.
-    pub(crate) fn release(&self, mode: Mode) {
+    pub(crate) fn release(&self, mode: LockMode) {
         match mode {
-            Mode::Write => self.state.store(0, Ordering::SeqCst),
-            Mode::Read => {
+            LockMode::Write => self.state.store(0, Ordering::SeqCst),
+            LockMode::Read => {
                 self.state.fetch_sub(1, Ordering::SeqCst);
             }
         }
@@ -160,32 +160,32 @@ mod tests {
     #[test]
     fn readers_share_and_writers_exclude() {
         let lock = Lock::default();
-        assert!(lock.try_acquire(Mode::Read) && lock.try_acquire(Mode::Read));
-        assert!(!lock.try_acquire(Mode::Write));
-        lock.release(Mode::Read);
-        lock.release(Mode::Read);
-        assert!(lock.try_acquire(Mode::Write));
-        assert!(!lock.try_acquire(Mode::Read) && !lock.try_acquire(Mode::Write));
-        lock.release(Mode::Write);
-        assert!(lock.try_acquire(Mode::Read));
+        assert!(lock.try_acquire(LockMode::Read) && lock.try_acquire(LockMode::Read));
+        assert!(!lock.try_acquire(LockMode::Write));
+        lock.release(LockMode::Read);
+        lock.release(LockMode::Read);
+        assert!(lock.try_acquire(LockMode::Write));
+        assert!(!lock.try_acquire(LockMode::Read) && !lock.try_acquire(LockMode::Write));
+        lock.release(LockMode::Write);
+        assert!(lock.try_acquire(LockMode::Read));
     }
 
     #[test]
     fn a_reader_inside_of_a_reader_passes_a_waiting_writer() {
         let lock = Lock::default();
-        let claims = [Claim { lock: &lock, mode: Mode::Read }];
+        let claims = [Claim { lock: &lock, mode: LockMode::Read }];
         std::thread::scope(|scope| {
             let inside = || {
                 scope.spawn(|| {
-                    lock.acquire(Mode::Write).unwrap();
-                    lock.release(Mode::Write);
+                    lock.acquire(LockMode::Write).unwrap();
+                    lock.release(LockMode::Write);
                 });
                 while lock.writers.load(Ordering::SeqCst) == 0 {
                     std::thread::yield_now();
                 }
-                assert!(!lock.try_acquire(Mode::Read), "readers from elsewhere wait");
-                lock.acquire(Mode::Read).unwrap();
-                lock.release(Mode::Read);
+                assert!(!lock.try_acquire(LockMode::Read), "readers from elsewhere wait");
+                lock.acquire(LockMode::Read).unwrap();
+                lock.release(LockMode::Read);
             };
             // SAFETY: the lock lives on this stack.
             unsafe { holding(&claims, inside) }.unwrap();
@@ -200,11 +200,11 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..2_000 {
-                        lock.acquire(Mode::Write).unwrap();
+                        lock.acquire(LockMode::Write).unwrap();
                         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-                        lock.release(Mode::Write);
-                        lock.acquire(Mode::Read).unwrap();
-                        lock.release(Mode::Read);
+                        lock.release(LockMode::Write);
+                        lock.acquire(LockMode::Read).unwrap();
+                        lock.release(LockMode::Read);
                     }
                 });
             }
@@ -215,15 +215,15 @@ mod tests {
     #[test]
     fn asking_again_from_inside_is_an_error_and_a_panic_releases() {
         let lock = Lock::default();
-        let claims = [Claim { lock: &lock, mode: Mode::Write }];
+        let claims = [Claim { lock: &lock, mode: LockMode::Write }];
         // SAFETY: the lock lives on this stack.
-        unsafe { holding(&claims, || assert!(lock.acquire(Mode::Read).is_err())) }.unwrap();
+        unsafe { holding(&claims, || assert!(lock.acquire(LockMode::Read).is_err())) }.unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             // SAFETY: as above.
             unsafe { holding(&claims, || panic!("expected by this test")) }.unwrap();
         }));
         assert!(panicked.is_err());
-        assert!(lock.try_acquire(Mode::Write));
+        assert!(lock.try_acquire(LockMode::Write));
         assert!(INNERMOST.get().is_null());
     }
 }

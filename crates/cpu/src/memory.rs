@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_ir::{Error, ErrorKind, Result};
 
-use super::lock::{Lock, Mode, Reentered};
+use super::lock::{Lock, LockMode, Reentered};
 use kiln_device::Memory;
 
 /// What every allocation is aligned to: a cache line and the widest vector.
@@ -20,7 +20,7 @@ const HUGE_PAGE: usize = 2 << 20;
 
 /// Zeroed bytes at an aligned address.
 #[derive(Debug)]
-pub(crate) struct Allocation {
+pub(crate) struct AlignedBytes {
     base: NonNull<u8>,
     layout: Layout,
     start: NonNull<u8>,
@@ -28,13 +28,13 @@ pub(crate) struct Allocation {
 }
 
 // SAFETY: an allocation is owned memory; who touches it when is decided by its users (a lock, an exclusive borrow).
-unsafe impl Send for Allocation {}
+unsafe impl Send for AlignedBytes {}
 // SAFETY: as above; shared use is through raw pointers only.
-unsafe impl Sync for Allocation {}
+unsafe impl Sync for AlignedBytes {}
 
-impl Allocation {
+impl AlignedBytes {
     /// This many zeroed bytes.
-    pub(crate) fn zeroed(bytes: usize) -> Result<Allocation> {
+    pub(crate) fn zeroed(bytes: usize) -> Result<AlignedBytes> {
         let full =
             || Error::new(ErrorKind::Device, "allocate", format!("no memory for {bytes} bytes")).nowhere();
         // Room to align within: an allocator that is asked for little alignment hands out fresh zero pages as they
@@ -50,7 +50,7 @@ impl Allocation {
         if bytes >= HUGE {
             advise_huge_pages(start, bytes);
         }
-        Ok(Allocation { base, layout, start, bytes })
+        Ok(AlignedBytes { base, layout, start, bytes })
     }
 
     /// The first byte, aligned to [`ALIGNMENT`].
@@ -64,7 +64,7 @@ impl Allocation {
     }
 }
 
-impl Drop for Allocation {
+impl Drop for AlignedBytes {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout, and freed once.
         unsafe { alloc::dealloc(self.base.as_ptr(), self.layout) };
@@ -95,7 +95,7 @@ pub(crate) fn of_the_machine() -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct CpuMemory {
     pub(crate) lock: Lock,
-    allocation: Allocation,
+    allocation: AlignedBytes,
     version: AtomicU64,
 }
 
@@ -110,7 +110,7 @@ impl CpuMemory {
     pub(crate) fn zeroed(bytes: usize) -> Result<CpuMemory> {
         Ok(CpuMemory {
             lock: Lock::default(),
-            allocation: Allocation::zeroed(bytes)?,
+            allocation: AlignedBytes::zeroed(bytes)?,
             version: AtomicU64::new(next_version()),
         })
     }
@@ -146,20 +146,20 @@ impl Memory for CpuMemory {
 
     fn read(&self, target: &mut [u8]) -> Result<()> {
         self.check("read", target.len())?;
-        self.lock.acquire(Mode::Read).map_err(|Reentered| in_use("read"))?;
+        self.lock.acquire(LockMode::Read).map_err(|Reentered| in_use("read"))?;
         // SAFETY: both have this many bytes, the target is a borrow of its own, and the lock keeps writers away.
         unsafe { self.start().copy_to_nonoverlapping(target.as_mut_ptr(), target.len()) };
-        self.lock.release(Mode::Read);
+        self.lock.release(LockMode::Read);
         Ok(())
     }
 
     fn write(&self, source: &[u8]) -> Result<()> {
         self.check("write", source.len())?;
-        self.lock.acquire(Mode::Write).map_err(|Reentered| in_use("write"))?;
+        self.lock.acquire(LockMode::Write).map_err(|Reentered| in_use("write"))?;
         self.set_version(next_version());
         // SAFETY: as for reading; the lock keeps everyone else away.
         unsafe { self.start().copy_from_nonoverlapping(source.as_ptr(), source.len()) };
-        self.lock.release(Mode::Write);
+        self.lock.release(LockMode::Write);
         Ok(())
     }
 

@@ -3,19 +3,21 @@
 use kiln_compile::program::{BufferId, Fused, Kernel, Matmul, Work};
 use kiln_ir::Result;
 
-use super::call::{Call, Prepared};
+use super::call::{KernelCall, PreparedKernel};
 use super::index::{arg_reduce, arg_sort, cum_sum, custom, gather, scatter};
-use super::{contraction, window};
+use super::{contraction, pool};
 
-/// Makes a kernel of a checked program ready to run. `steady` says which buffers stay the same for many runs.
-pub(crate) fn prepare(kernel: &Kernel, steady: impl Fn(BufferId) -> bool) -> Result<Prepared> {
-    let call: Call = match &kernel.work {
+/// Makes a kernel of a checked program ready to run. `invariant` says which buffers stay the same for many runs.
+pub(crate) fn prepare(kernel: &Kernel, invariant: impl Fn(BufferId) -> bool) -> Result<PreparedKernel> {
+    let call: KernelCall = match &kernel.work {
         Work::Fused(Fused { loops, reduced, .. }) if empty(loops, reduced) => Box::new(|_| Ok(())),
-        Work::Matmul(Matmul { tail, .. }) if empty(&tail.loops, &tail.reduced) => Box::new(|_| Ok(())),
+        Work::Matmul(Matmul { epilogue, .. }) if empty(&epilogue.loops, &epilogue.reduced) => {
+            Box::new(|_| Ok(()))
+        }
         Work::Fused(work) => contraction::fused(work),
         Work::Matmul(work) => contraction::matmul(work),
-        Work::Conv(work) => return contraction::conv(work, steady(work.b.buffer)),
-        Work::Window(work) => window::window(work),
+        Work::Conv(work) => return contraction::conv(work, invariant(work.b.buffer)),
+        Work::Window(work) => pool::window(work),
         Work::Gather(work) => gather::prepare(kernel, work),
         Work::Scatter(work, mode) => scatter::prepare(kernel, work, *mode)?,
         Work::ArgReduce(op, work) => arg_reduce::prepare(kernel, *op, work)?,

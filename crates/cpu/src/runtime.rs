@@ -5,52 +5,52 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kiln_compile::Program;
-use kiln_compile::program::Place;
+use kiln_compile::program::BufferPlace;
 use kiln_compile::verify;
 use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 
-use super::Shared;
+use super::LiveSettings;
 use super::bases::Bases;
-use super::call::Prepared;
-use super::finite::Hunt;
-use super::lock::{Claim, Mode, Reentered, holding};
-use super::memory::{Allocation, CpuMemory, in_use, next_version, own};
+use super::call::PreparedKernel;
+use super::check_finite::FiniteCheck;
+use super::hoisted::{self, HoistedKernels};
+use super::lock::{Claim, LockMode, Reentered, holding};
+use super::memory::{AlignedBytes, CpuMemory, in_use, next_version, own};
 use super::prepare::prepare;
-use super::steady::{self, Steady};
 use super::threads::{FlushDenormals, with_threads};
 use kiln_device::{Argument, Executable, Memory, Output, Target, fit};
 
 /// A program that is loaded on the CPU.
 pub(super) struct CpuExecutable {
     program: Arc<Program>,
-    settings: Arc<Shared>,
-    kernels: Vec<Prepared>,
-    steady: Option<Steady>,
+    settings: Arc<LiveSettings>,
+    kernels: Vec<PreparedKernel>,
+    hoisted: Option<HoistedKernels>,
     bases: Bases,
     /// What `bases` points into.
-    arena: Allocation,
-    inputs: Vec<Slot>,
-    outputs: Vec<Slot>,
-    variables: Vec<Slot>,
+    arena: AlignedBytes,
+    inputs: Vec<ArgumentSlot>,
+    outputs: Vec<ArgumentSlot>,
+    variables: Vec<ArgumentSlot>,
     /// The locks of the variables in the order in which they are taken: that of their addresses.
     claims: Vec<Claim>,
     /// The variable that each claim is for.
     order: Vec<usize>,
-    /// The hunt for what isn't finite, once it was switched on.
-    hunt: Option<Hunt>,
+    /// The check for what isn't finite, once it was switched on.
+    finite_check: Option<FiniteCheck>,
     profiling: bool,
     times: Vec<Duration>,
 }
 
 /// What is expected at one position of the inputs, outputs or variables.
-struct Slot {
+struct ArgumentSlot {
     dtype: DType,
     elements: usize,
     /// The program's buffers that lie there.
     buffers: Vec<usize>,
 }
 
-impl Slot {
+impl ArgumentSlot {
     fn takes(&self) -> (DType, usize) {
         (self.dtype, self.elements)
     }
@@ -61,13 +61,13 @@ impl CpuExecutable {
     pub(super) fn load(
         program: Arc<Program>,
         target: &Target,
-        settings: Arc<Shared>,
+        settings: Arc<LiveSettings>,
     ) -> Result<CpuExecutable> {
         verify::program(&program, target)?;
-        let arena = Allocation::zeroed(program.arena)?;
+        let arena = AlignedBytes::zeroed(program.arena)?;
         let mut bases = Bases::new(program.buffers.len());
-        let slots = |sizes: &mut dyn Iterator<Item = (usize, DType)>| -> Vec<Slot> {
-            sizes.map(|(elements, dtype)| Slot { dtype, elements, buffers: Vec::new() }).collect()
+        let slots = |sizes: &mut dyn Iterator<Item = (usize, DType)>| -> Vec<ArgumentSlot> {
+            sizes.map(|(elements, dtype)| ArgumentSlot { dtype, elements, buffers: Vec::new() }).collect()
         };
         let listed = |(shape, dtype): &(Shape, DType)| (shape.elements(), *dtype);
         let mut inputs = slots(&mut program.inputs.iter().map(listed));
@@ -75,20 +75,20 @@ impl CpuExecutable {
         let mut variables = slots(&mut program.variables.iter().map(|v| (v.shape().elements(), v.dtype())));
         for (id, buffer) in program.buffers.iter().enumerate() {
             match buffer.place {
-                Place::Arena(offset) => bases.set(id, arena.start().wrapping_add(offset)),
-                Place::Input(i) => inputs[i].buffers.push(id),
-                Place::Output(i) => outputs[i].buffers.push(id),
-                Place::Variable(i) => variables[i].buffers.push(id),
+                BufferPlace::Arena(offset) => bases.set(id, arena.start().wrapping_add(offset)),
+                BufferPlace::Input(i) => inputs[i].buffers.push(id),
+                BufferPlace::Output(i) => outputs[i].buffers.push(id),
+                BufferPlace::Variable(i) => variables[i].buffers.push(id),
             }
         }
-        let is_steady = steady::buffers(&program);
-        let kernels: Vec<Prepared> = program
+        let invariant = hoisted::invariant_buffers(&program);
+        let kernels: Vec<PreparedKernel> = program
             .kernels
             .iter()
-            .map(|kernel| prepare(kernel, |buffer| is_steady[buffer]))
+            .map(|kernel| prepare(kernel, |buffer| invariant[buffer]))
             .collect::<Result<_>>()?;
         Ok(CpuExecutable {
-            steady: Steady::of(&program, &kernels),
+            hoisted: HoistedKernels::of(&program, &kernels),
             kernels,
             bases,
             arena,
@@ -99,7 +99,7 @@ impl CpuExecutable {
                 program.variables.len() + program.inputs.len() + program.outputs.len(),
             ),
             order: (0..program.variables.len()).collect(),
-            hunt: None,
+            finite_check: None,
             profiling: false,
             times: Vec::new(),
             settings,
@@ -162,7 +162,7 @@ impl CpuExecutable {
         }
         self.claims.clear();
         for &i in &self.order {
-            let mode = if self.program.written[i] { Mode::Write } else { Mode::Read };
+            let mode = if self.program.written[i] { LockMode::Write } else { LockMode::Read };
             let lock = &raw const own("variable", i, &variables[i])?.lock;
             self.claims.push(Claim { lock, mode });
         }
@@ -175,13 +175,13 @@ impl CpuExecutable {
         for (i, argument) in inputs.iter().enumerate() {
             if let Argument::Device(_, memory) = argument {
                 let lock = &raw const own("argument", i, memory)?.lock;
-                self.claims.push(Claim { lock, mode: Mode::Read });
+                self.claims.push(Claim { lock, mode: LockMode::Read });
             }
         }
         for (i, output) in outputs.iter().enumerate() {
             if let Output::Device(_, memory) = output {
                 let lock = &raw const own("output", i, memory)?.lock;
-                self.claims.push(Claim { lock, mode: Mode::Write });
+                self.claims.push(Claim { lock, mode: LockMode::Write });
             }
         }
         if self.claims.len() == before {
@@ -189,7 +189,8 @@ impl CpuExecutable {
         }
         self.claims.sort_unstable_by_key(|claim| claim.lock as usize);
         let both = |pair: &[Claim]| {
-            std::ptr::eq(pair[0].lock, pair[1].lock) && [pair[0].mode, pair[1].mode].contains(&Mode::Write)
+            std::ptr::eq(pair[0].lock, pair[1].lock)
+                && [pair[0].mode, pair[1].mode].contains(&LockMode::Write)
         };
         if self.claims.windows(2).any(both) {
             let message = "memory that is written is also another variable, argument or output of this run";
@@ -219,12 +220,12 @@ impl Executable for CpuExecutable {
         let _flushing = FlushDenormals::new();
         let _threads = with_threads(self.settings.threads.load(Ordering::Relaxed));
         let watching = self.settings.check_finite.load(Ordering::Relaxed);
-        if watching && self.hunt.is_none() {
-            self.hunt = Some(Hunt::new(&self.program));
+        if watching && self.finite_check.is_none() {
+            self.finite_check = Some(FiniteCheck::new(&self.program));
         }
         let (program, kernels, bases) = (&*self.program, self.kernels.as_slice(), &self.bases);
-        let hunt = self.hunt.as_mut().filter(|_| watching);
-        let (steady, profiling, times) = (&mut self.steady, self.profiling, &mut self.times);
+        let finite_check = self.finite_check.as_mut().filter(|_| watching);
+        let (hoisted, profiling, times) = (&mut self.hoisted, self.profiling, &mut self.times);
         // SAFETY: the claims are for locks in `variables`, which is borrowed until this returns. (The kernels follow
         // `bases`: inputs and outputs are borrowed, variables locked, and the arena belongs to `self`, which is
         // borrowed alone.)
@@ -232,14 +233,14 @@ impl Executable for CpuExecutable {
             holding(&self.claims, || {
                 mark_written(program, variables, outputs)?;
                 let mut first = 0;
-                if let Some(steady) = steady {
-                    steady.keep_up(program, kernels, variables, bases, watching)?;
-                    // The hunt looks at everything in its order.
-                    first = if watching { 0 } else { program.steady };
+                if let Some(hoisted) = hoisted {
+                    hoisted.refresh(program, kernels, variables, bases, watching)?;
+                    // The check looks at everything in its order.
+                    first = if watching { 0 } else { program.hoisted };
                 }
-                match (hunt, profiling) {
+                match (finite_check, profiling) {
                     (None, false) => kernels[first..].iter().try_for_each(|kernel| (kernel.run)(bases)),
-                    (hunt, _) => slowly(program, kernels, first, bases, hunt, times),
+                    (finite_check, _) => slowly(program, kernels, first, bases, finite_check, times),
                 }
             })
         };
@@ -275,15 +276,15 @@ impl Executable for CpuExecutable {
 /// As for calling the kernels.
 unsafe fn slowly(
     program: &Program,
-    kernels: &[Prepared],
+    kernels: &[PreparedKernel],
     first: usize,
     bases: &Bases,
-    mut hunt: Option<&mut Hunt>,
+    mut finite_check: Option<&mut FiniteCheck>,
     times: &mut [Duration],
 ) -> Result<()> {
-    if let Some(hunt) = &mut hunt {
+    if let Some(finite_check) = &mut finite_check {
         // SAFETY: as for this function.
-        unsafe { hunt.begin(program, bases)? };
+        unsafe { finite_check.begin(program, bases)? };
     }
     for (position, kernel) in kernels.iter().enumerate().skip(first) {
         let start = Instant::now();
@@ -291,9 +292,9 @@ unsafe fn slowly(
         if let Some(time) = times.get_mut(position) {
             *time = start.elapsed();
         }
-        if let Some(hunt) = &mut hunt {
+        if let Some(finite_check) = &mut finite_check {
             // SAFETY: as for this function.
-            unsafe { hunt.look(program, position, bases)? };
+            unsafe { finite_check.look(program, position, bases)? };
         }
     }
     Ok(())
@@ -315,7 +316,12 @@ fn mark_written(program: &Program, variables: &[Arc<dyn Memory>], outputs: &[Out
 }
 
 /// The CPU's own memory behind an argument or an output, which has just the bytes of its elements.
-fn whole<'m>(what: &str, i: usize, memory: &'m Arc<dyn Memory>, slot: &Slot) -> Result<&'m CpuMemory> {
+fn whole<'m>(
+    what: &str,
+    i: usize,
+    memory: &'m Arc<dyn Memory>,
+    slot: &ArgumentSlot,
+) -> Result<&'m CpuMemory> {
     let own = own(what, i, memory)?;
     if own.bytes() != slot.elements * slot.dtype.size() {
         fit::elements(what, i, (slot.dtype, own.bytes() / slot.dtype.size()), slot.takes())?;

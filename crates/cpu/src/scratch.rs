@@ -24,7 +24,7 @@ pub(crate) enum Purpose {
     Images,
     /// Gradients with their padding.
     Gradients,
-    /// A convolution's finished sums that wait for their tail.
+    /// A convolution's finished sums that wait for their epilogue.
     Sums,
     /// Sums over parts of the batch.
     Parts,
@@ -38,37 +38,48 @@ pub(crate) enum Purpose {
 const PURPOSES: usize = Purpose::Folds as usize + 1;
 
 thread_local! {
-    /// The buffers that nobody uses now; several where a kernel ran inside of another's tail.
-    static FREE: [RefCell<Vec<Buffer>>; PURPOSES] = const { [const { RefCell::new(Vec::new()) }; PURPOSES] };
+    /// The buffers that nobody uses now; several where a kernel ran inside of another's epilogue.
+    static FREE: [RefCell<Vec<ScratchBuffer>>; PURPOSES] = const { [const { RefCell::new(Vec::new()) }; PURPOSES] };
 }
 
 /// Gives `body` room for `count` numbers, holding whatever was there before.
 pub(crate) fn with<T, R>(purpose: Purpose, count: usize, body: impl FnOnce(*mut T) -> R) -> R {
     const { assert!(align_of::<T>() <= ALIGN) };
-    let buffer = take(purpose, count.saturating_mul(size_of::<T>()));
-    let result = body(buffer.start.cast());
-    give_back(purpose, buffer);
-    result
+    let lent = Lent::new(purpose, count.saturating_mul(size_of::<T>()));
+    body(lent.buffer.start.cast())
 }
 
-fn take(purpose: Purpose, bytes: usize) -> Buffer {
-    let mut buffer = FREE.with(|free| free[purpose as usize].borrow_mut().pop()).unwrap_or(Buffer::EMPTY);
-    buffer.grow(bytes);
-    buffer
+/// A buffer in use, which comes back when this is dropped, also by a panic.
+struct Lent {
+    purpose: Purpose,
+    buffer: ScratchBuffer,
 }
 
-fn give_back(purpose: Purpose, buffer: Buffer) {
-    FREE.with(|free| free[purpose as usize].borrow_mut().push(buffer));
+impl Lent {
+    fn new(purpose: Purpose, bytes: usize) -> Lent {
+        let free = FREE.with(|free| free[purpose as usize].borrow_mut().pop());
+        let mut lent = Lent { purpose, buffer: free.unwrap_or(ScratchBuffer::EMPTY) };
+        lent.buffer.grow(bytes);
+        lent
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let buffer = std::mem::replace(&mut self.buffer, ScratchBuffer::EMPTY);
+        // While the thread ends there may be no list any more; then the buffer is freed.
+        let _ = FREE.try_with(|free| free[self.purpose as usize].borrow_mut().push(buffer));
+    }
 }
 
 /// Memory without a type, which only grows. All of it was written once.
-struct Buffer {
+struct ScratchBuffer {
     start: *mut u8,
     bytes: usize,
 }
 
-impl Buffer {
-    const EMPTY: Buffer = Buffer { start: std::ptr::without_provenance_mut(ALIGN), bytes: 0 };
+impl ScratchBuffer {
+    const EMPTY: ScratchBuffer = ScratchBuffer { start: std::ptr::without_provenance_mut(ALIGN), bytes: 0 };
 
     fn grow(&mut self, bytes: usize) {
         if bytes <= self.bytes {
@@ -95,7 +106,7 @@ impl Buffer {
     }
 }
 
-impl Drop for Buffer {
+impl Drop for ScratchBuffer {
     fn drop(&mut self) {
         self.release();
     }
@@ -113,9 +124,20 @@ mod tests {
         assert_eq!(address(10), first, "what is large enough is used again");
         let (outer, inner) = with(Purpose::Rows, 10, |outer: *mut f32| (outer as usize, address(10)));
         assert_eq!(outer, first);
-        assert_ne!(outer, inner, "a kernel inside of another's tail has a buffer of its own");
+        assert_ne!(outer, inner, "a kernel inside of another's epilogue has a buffer of its own");
         assert_eq!(address(10), outer);
         assert_ne!(with(Purpose::Columns, 10, |other: *mut f32| other as usize), first);
+    }
+
+    #[test]
+    fn a_buffer_comes_back_after_a_panic() {
+        let address = |count: usize| with(Purpose::Folds, count, |start: *mut f32| start as usize);
+        let first = address(1000);
+        let panicked = std::panic::catch_unwind(|| {
+            with(Purpose::Folds, 10, |_: *mut f32| panic!("expected by this test"));
+        });
+        assert!(panicked.is_err());
+        assert_eq!(address(1000), first);
     }
 
     #[test]

@@ -71,19 +71,20 @@ thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Marks the thread until it is dropped.
-struct Alone;
+/// Marks the thread until it is dropped, also by a panic.
+struct Alone {
+    former: bool,
+}
 
 impl Alone {
     fn new() -> Alone {
-        ALONE.set(true);
-        Alone
+        Alone { former: ALONE.replace(true) }
     }
 }
 
 impl Drop for Alone {
     fn drop(&mut self) {
-        ALONE.set(false);
+        ALONE.set(self.former);
     }
 }
 
@@ -97,19 +98,19 @@ struct Region {
 
 /// What participants change all the time has a cache line to itself.
 #[repr(align(128))]
-struct Line<T>(T);
+struct CacheLine<T>(T);
 
 /// The process's pool.
-struct Pool {
+struct ThreadPool {
     /// The claim word: the region's generation in the upper half, the chunks nobody has claimed in the lower.
     /// Publishing stores it (release), a claim decrements it by compare-exchange (acquire). Those exchanges continue
     /// the release sequence, so whoever has a claim sees the region published with that generation.
-    claims: Line<AtomicU64>,
+    claims: CacheLine<AtomicU64>,
     /// Chunks of the region that are done, or given up after a panic. Added with release after the body has run, read
     /// with acquire by the caller, so that all effects of the bodies are visible when the region ends.
-    done: Line<AtomicUsize>,
+    done: CacheLine<AtomicUsize>,
     /// How many workers are parked, or about to be.
-    parked: Line<AtomicUsize>,
+    parked: CacheLine<AtomicUsize>,
     /// Whether a caller has the pool. Guards `region` and the right to publish.
     busy: AtomicBool,
     /// How many of the workers take part in regions now: those with a smaller index.
@@ -130,12 +131,12 @@ struct Worker {
 
 // SAFETY: `region` is the only field that isn't `Sync`. It is written only by the holder of `busy` while no chunk is
 // claimed or claimable, and read only under a claim, which happens after the write (see `claims`).
-unsafe impl Sync for Pool {}
+unsafe impl Sync for ThreadPool {}
 
-static POOL: Pool = Pool {
-    claims: Line(AtomicU64::new(0)),
-    done: Line(AtomicUsize::new(0)),
-    parked: Line(AtomicUsize::new(0)),
+static POOL: ThreadPool = ThreadPool {
+    claims: CacheLine(AtomicU64::new(0)),
+    done: CacheLine(AtomicUsize::new(0)),
+    parked: CacheLine(AtomicUsize::new(0)),
     busy: AtomicBool::new(false),
     active: AtomicUsize::new(0),
     region: UnsafeCell::new(Region { body: &|_| (), chunks: 0 }),
@@ -148,7 +149,7 @@ fn unclaimed(word: u64) -> usize {
     (word & 0xffff_ffff) as usize
 }
 
-impl Pool {
+impl ThreadPool {
     /// Takes the pool if nobody has it. Acquire pairs with the release when the last caller left.
     fn enter(&self) -> bool {
         !self.busy.load(Ordering::Relaxed)

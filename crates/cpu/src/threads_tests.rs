@@ -105,6 +105,26 @@ fn the_number_of_threads_can_change_between_regions() {
 }
 
 #[test]
+fn what_guards_set_for_a_thread_is_as_before_after_them_also_by_a_panic() {
+    let _turn = turn();
+    let outer = with_threads(3);
+    let panicked = std::panic::catch_unwind(|| {
+        let _inner = with_threads(2);
+        let _alone = Alone::new();
+        {
+            let _within = Alone::new();
+        }
+        assert!(ALONE.get(), "a guard inside of another leaves what that has set");
+        assert_eq!(threads(), 2);
+        panic!("expected by this test");
+    });
+    assert!(panicked.is_err());
+    assert_eq!((threads(), ALONE.get()), (3, false));
+    drop(outer);
+    assert_eq!(threads(), 1);
+}
+
+#[test]
 fn several_callers_at_once_are_safe() {
     let _turn = turn();
     let _threads = with_threads(3);

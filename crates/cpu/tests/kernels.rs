@@ -93,7 +93,7 @@ fn a_softmax_is_three_levels_over_its_rows() {
     close(&build.run(&[&Data::F32(x)]).unwrap()[0], &expected);
 }
 
-/// `out = tail(a × b)` where the tail adds a bias and clamps.
+/// `out = epilogue(a × b)` where the epilogue adds a bias and clamps.
 fn matmul(build: &mut Build, [batch, m, n, k]: [usize; 4], dtype: DType, biased: bool) {
     let (a, b) = (build.input(&[batch, m, k], dtype), build.input(&[batch, k, n], dtype));
     let bias = build.input(&[n], DType::F32);
@@ -101,7 +101,7 @@ fn matmul(build: &mut Build, [batch, m, n, k]: [usize; 4], dtype: DType, biased:
     let loops = [batch * m, n];
     let out = build.view(out, &[n as isize, 1]);
     let f32 = DType::F32;
-    let tail = if biased {
+    let epilogue = if biased {
         let body = vec![
             full(Operation::Accumulator, f32),
             full(Operation::Load(0), f32),
@@ -113,7 +113,7 @@ fn matmul(build: &mut Build, [batch, m, n, k]: [usize; 4], dtype: DType, biased:
         plain(&loops, f32, out)
     };
     let (a, b) = (build.view(a, &row_major(&[batch, m, k])), build.view(b, &row_major(&[batch, k, n])));
-    build.kernel("matmul+add+relu", Work::Matmul(Matmul { batch, m, n, k, a, b, tail }));
+    build.kernel("matmul+add+relu", Work::Matmul(Matmul { batch, m, n, k, a, b, epilogue }));
 }
 
 fn product(a: &[f32], b: &[f32], [batch, m, n, k]: [usize; 4]) -> Vec<f32> {
@@ -156,9 +156,9 @@ fn a_matrix_product_of_other_dtypes() {
         let (x, y) = (build.input(&[batch, m, k], dtype), build.input(&[batch, k, n], dtype));
         let out = build.output(&[batch, m, n], DType::F32);
         let out = build.view(out, &row_major(&[batch, m, n]));
-        let tail = plain(&[batch, m, n], dtype, out);
+        let epilogue = plain(&[batch, m, n], dtype, out);
         let (x, y) = (build.view(x, &row_major(&[batch, m, k])), build.view(y, &row_major(&[batch, k, n])));
-        build.kernel("matmul", Work::Matmul(Matmul { batch, m, n, k, a: x, b: y, tail }));
+        build.kernel("matmul", Work::Matmul(Matmul { batch, m, n, k, a: x, b: y, epilogue }));
         let [a, b] = [&a, &b].map(|values| Data::F32(values.clone()).cast(dtype));
         close(&build.run(&[&a, &b]).unwrap()[0], &exact);
     }
@@ -180,9 +180,9 @@ fn a_gradient_is_added_straight_into_its_variable() {
         full(Operation::Load(0), f32),
         full(Operation::Binary(BinaryOp::Sub, 3, 2), f32),
     ];
-    let tail = pointwise(&[m, n], vec![build.view(w, &rows)], body, vec![(4, build.view(w, &rows))]);
+    let epilogue = pointwise(&[m, n], vec![build.view(w, &rows)], body, vec![(4, build.view(w, &rows))]);
     let (a, b) = (build.view(x, &[0, 1, m as isize]), build.view(g, &[0, n as isize, 1]));
-    build.kernel("sgd", Work::Matmul(Matmul { batch: 1, m, n, k: batch, a, b, tail }));
+    build.kernel("sgd", Work::Matmul(Matmul { batch: 1, m, n, k: batch, a, b, epilogue }));
     let (x, g, start) = (ramp(batch * m), ramp(batch * n), ramp(m * n));
     let weight = [memory(&start)];
     let mut executable = build.load().unwrap();
@@ -240,7 +240,7 @@ fn the_three_convolutions() {
             let mut build = Build::new();
             let (first, second) = (build.input(&[a.len()], DType::F32), build.input(&[b.len()], DType::F32));
             let out = build.output(&[expected.len()], DType::F32);
-            let (strides, tail) = match kind {
+            let (strides, epilogue) = match kind {
                 ConvKind::Forward => (
                     [of_image, of_weight],
                     plain(&[batch * oh * ow, cout], DType::F32, build.view(out, &[cout as isize, 1])),
@@ -268,7 +268,7 @@ fn the_three_convolutions() {
                 groups,
                 a: build.view(first, &strides[0]),
                 b: build.view(second, &strides[1]),
-                tail,
+                epilogue,
             };
             build.kernel("conv", Work::Conv(conv));
             let out = build.run(&[&Data::F32(a.clone()), &Data::F32(b.clone())]).unwrap();

@@ -4,7 +4,7 @@ mod kit;
 
 use std::sync::Arc;
 
-use kiln_compile::program::{Instruction, Operation, Place, Store, View, Work};
+use kiln_compile::program::{BufferPlace, Instruction, Operation, Store, View, Work};
 use kiln_device::{Argument, Memory, Output};
 use kiln_ir::op::{BinaryOp, ReduceOp, ScatterMode, UnaryOp};
 use kiln_ir::{DType, Data, ErrorKind, Scalar};
@@ -161,13 +161,14 @@ fn buffers_that_arent_where_they_say_are_refused() {
         changed(|b| b.0.buffers[0].elements = 9)
             .starts_with("load: buffer 0: 9 elements of f32, but input 0 has 8")
     );
-    assert!(changed(|b| b.0.buffers[0].place = Place::Input(1)).ends_with("there is no input 1"));
-    assert!(changed(|b| b.0.buffers[1].place = Place::Variable(1)).ends_with("there is no variable 1"));
-    assert!(changed(|b| b.0.buffers[2].place = Place::Output(1)).ends_with("there is no output 1"));
+    assert!(changed(|b| b.0.buffers[0].place = BufferPlace::Input(1)).ends_with("there is no input 1"));
+    assert!(changed(|b| b.0.buffers[1].place = BufferPlace::Variable(1)).ends_with("there is no variable 1"));
+    assert!(changed(|b| b.0.buffers[2].place = BufferPlace::Output(1)).ends_with("there is no output 1"));
     assert!(
-        changed(|b| b.0.buffers[2].place = Place::Arena(0)).ends_with("32 bytes from 0 leave the arena of 0")
+        changed(|b| b.0.buffers[2].place = BufferPlace::Arena(0))
+            .ends_with("32 bytes from 0 leave the arena of 0")
     );
-    let crooked = changed(|b| (b.0.buffers[2].place, b.0.arena) = (Place::Arena(4), 64));
+    let crooked = changed(|b| (b.0.buffers[2].place, b.0.arena) = (BufferPlace::Arena(4), 64));
     assert!(crooked.ends_with("its offset 4 isn't a multiple of 64"));
     assert!(changed(|b| b.0.buffers[0].elements = usize::MAX).ends_with("too large"));
     assert!(changed(|b| b.0.written.clear()).contains("differ in length"));

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kiln_files::sum;
+use kiln_files::checksum;
 
 use crate::dataset::{Batch, Dataset};
 use crate::error::Result;
@@ -37,7 +37,7 @@ pub fn fingerprint(set: &(impl Dataset + ?Sized)) -> Result<u64> {
             let rows: Vec<usize> = (block * BLOCK..set.len().min((block + 1) * BLOCK)).collect();
             batch.fill(set, &rows, |row| row as u64 + 1)?;
             let all = of_values(of_values(0, &batch.x), &batch.y);
-            sums.push((block, sum(all, &bytes(&batch.weights, |weight| weight.to_le_bytes()))));
+            sums.push((block, checksum(all, &bytes(&batch.weights, |weight| weight.to_le_bytes()))));
         }
     };
     let workers =
@@ -55,16 +55,16 @@ pub fn fingerprint(set: &(impl Dataset + ?Sized)) -> Result<u64> {
     })?;
     sums.sort_unstable();
     let all = bytes(&sums, |(_, sum)| sum.to_le_bytes());
-    Ok(sum(sum(0, about.as_bytes()), &all))
+    Ok(checksum(checksum(0, about.as_bytes()), &all))
 }
 
 fn of_values(before: u64, values: &Values) -> u64 {
     match values {
-        Values::U8(values) => sum(before, values),
-        Values::U16(values) => sum(before, &bytes(values, |value| value.to_le_bytes())),
-        Values::I64(values) => sum(before, &bytes(values, |value| value.to_le_bytes())),
-        Values::F16(values) => sum(before, &bytes(values, |value| value.to_le_bytes())),
-        Values::F32(values) => sum(before, &bytes(values, |value| value.to_le_bytes())),
+        Values::U8(values) => checksum(before, values),
+        Values::U16(values) => checksum(before, &bytes(values, |value| value.to_le_bytes())),
+        Values::I64(values) => checksum(before, &bytes(values, |value| value.to_le_bytes())),
+        Values::F16(values) => checksum(before, &bytes(values, |value| value.to_le_bytes())),
+        Values::F32(values) => checksum(before, &bytes(values, |value| value.to_le_bytes())),
     }
 }
 

@@ -24,19 +24,19 @@ pub trait Device: Send + Sync + std::fmt::Debug {
     fn name(&self) -> &str;
 
     /// What it is, for people.
-    fn description(&self) -> Description;
+    fn description(&self) -> DeviceDescription;
 
     /// What programs are compiled for that are to run here.
     fn target(&self) -> &Target;
 
     /// How it runs programs now.
-    fn settings(&self) -> Settings;
+    fn settings(&self) -> DeviceSettings;
 
     /// Runs programs in another way from the next one on.
     ///
     /// # Errors
     /// Where it can't.
-    fn configure(&self, settings: Settings) -> Result<()>;
+    fn configure(&self, settings: DeviceSettings) -> Result<()>;
 
     /// Whether programs work on the host's memory as on their own: then nothing is gained by handing inputs over early.
     fn shares_host_memory(&self) -> bool;
@@ -62,7 +62,7 @@ pub trait Device: Send + Sync + std::fmt::Debug {
 
 /// What a device is, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Description {
+pub struct DeviceDescription {
     /// The processor or adapter and how it is used: `AVX-512, 2 threads`.
     pub kind: String,
     /// Bytes of memory, where the system tells.
@@ -73,7 +73,7 @@ pub struct Description {
 
 /// How a device runs programs. Numbers don't depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct DeviceSettings {
     /// How many of the host's threads take part, where they do.
     pub threads: usize,
     /// Whether every kernel's result is searched for the first `NaN` or infinity, which ends the run.

@@ -11,7 +11,7 @@ type Open = fn() -> Result<Vec<Arc<dyn Device>>>;
 
 /// A kind of device.
 #[derive(Clone, Debug)]
-struct Kind {
+struct DeviceKind {
     name: &'static str,
     open: Open,
     /// Its devices, or why there are none, once somebody asked.
@@ -20,7 +20,7 @@ struct Kind {
 
 #[derive(Debug)]
 struct Registry {
-    kinds: Vec<Kind>,
+    kinds: Vec<DeviceKind>,
     /// The kind whose first device is the default one.
     first: Option<&'static str>,
     chosen: Option<Arc<dyn Device>>,
@@ -32,7 +32,7 @@ fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Kind {
+impl DeviceKind {
     fn devices(&mut self) -> Result<Vec<Arc<dyn Device>>> {
         self.opened.get_or_insert_with(self.open).clone()
     }
@@ -52,7 +52,7 @@ pub fn register_default(name: &'static str, open: Open) {
 
 fn add(registry: &mut Registry, name: &'static str, open: Open) {
     if registry.kinds.iter().all(|kind| kind.name != name) {
-        registry.kinds.push(Kind { name, open, opened: None });
+        registry.kinds.push(DeviceKind { name, open, opened: None });
     }
 }
 

@@ -7,10 +7,10 @@
 
 #![forbid(unsafe_code)]
 
-mod hold;
-mod sum;
-mod whole;
+mod atomic;
+mod checksum;
+mod folder_lock;
 
-pub use hold::Hold;
-pub use sum::{sum, sum_of_file};
-pub use whole::{Whole, remove_unfinished, write, write_there};
+pub use atomic::{AtomicFile, remove_unfinished, write, write_there};
+pub use checksum::{checksum, file_checksum};
+pub use folder_lock::FolderLock;

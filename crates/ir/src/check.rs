@@ -1,8 +1,8 @@
 //! What every pass must preserve, as code. It runs after each pass in debug builds and in tests.
 
 use crate::dtype::DType;
-use crate::graph::{Graph, Id};
-use crate::infer::{Operand, infer};
+use crate::graph::{Graph, NodeId};
+use crate::infer::{OperandType, infer};
 use crate::op::Op;
 
 /// Says what is malformed in `graph`, naming the node, or that nothing is.
@@ -21,7 +21,7 @@ pub fn check(graph: &Graph) -> Result<(), String> {
             let promised = graph.inputs.get(position);
             return fault(format!("{}{} stands for argument {promised:?}", node.dtype, node.shape));
         }
-        let operands: Vec<Operand> = node.inputs.iter().map(|&input| operand(graph, input)).collect();
+        let operands: Vec<OperandType> = node.inputs.iter().map(|&input| operand(graph, input)).collect();
         match infer(&node.op, &operands, Some((&node.shape, node.dtype))) {
             Err((_, message)) => return fault(message),
             Ok((shape, dtype)) if shape != node.shape || dtype != node.dtype => {
@@ -43,6 +43,6 @@ pub fn check(graph: &Graph) -> Result<(), String> {
     Ok(())
 }
 
-fn operand(graph: &Graph, id: Id) -> (&crate::shape::Shape, DType) {
+fn operand(graph: &Graph, id: NodeId) -> (&crate::shape::Shape, DType) {
     (&graph.nodes[id].shape, graph.nodes[id].dtype)
 }

@@ -1,11 +1,9 @@
-//! The element types of tensors, how two of them combine, and the Rust types that stand for them.
+//! The element types of tensors, and how two of them combine.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use half::{bf16, f16};
-
-use crate::data::Data;
 
 /// The type of a tensor's elements.
 ///
@@ -209,53 +207,6 @@ impl fmt::Display for Scalar {
             Scalar::Float(x) => write!(f, "{x}"),
         }
     }
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-/// A Rust type that is the element of a tensor.
-pub trait Element:
-    sealed::Sealed + Copy + Send + Sync + PartialEq + fmt::Debug + Into<Scalar> + 'static
-{
-    /// The dtype this type stands for.
-    const DTYPE: DType;
-    /// Wraps a vector of elements.
-    fn wrap(values: Vec<Self>) -> Data;
-    /// The elements of `data`, if it holds this type.
-    fn unwrap(data: &Data) -> Option<&[Self]>;
-    /// The element nearest to a scalar, as [`Scalar::cast`] makes it.
-    fn from_scalar(value: Scalar) -> Self;
-}
-
-macro_rules! element {
-    ($($type:ty, $variant:ident, $make:expr, $back:expr;)*) => {$(
-        impl sealed::Sealed for $type {}
-        impl Element for $type {
-            const DTYPE: DType = DType::$variant;
-            fn wrap(values: Vec<Self>) -> Data { Data::$variant(values) }
-            fn unwrap(data: &Data) -> Option<&[Self]> {
-                match data { Data::$variant(values) => Some(values), _ => None }
-            }
-            fn from_scalar(value: Scalar) -> Self { ($back)(value) }
-        }
-        impl From<$type> for Scalar {
-            fn from(value: $type) -> Scalar { ($make)(value) }
-        }
-    )*};
-}
-
-element! {
-    bool, Bool, Scalar::Bool, Scalar::as_bool;
-    u8, U8, |v| Scalar::Int(i64::from(v)), |s: Scalar| s.as_i64() as u8;
-    u16, U16, |v| Scalar::Int(i64::from(v)), |s: Scalar| s.as_i64() as u16;
-    i32, I32, |v| Scalar::Int(i64::from(v)), |s: Scalar| s.as_i64() as i32;
-    i64, I64, Scalar::Int, Scalar::as_i64;
-    f16, F16, |v: f16| Scalar::Float(v.to_f64()), |s: Scalar| f16::from_f32(s.as_f64() as f32);
-    bf16, Bf16, |v: bf16| Scalar::Float(v.to_f64()), |s: Scalar| bf16::from_f32(s.as_f64() as f32);
-    f32, F32, |v| Scalar::Float(f64::from(v)), |s: Scalar| s.as_f64() as f32;
-    f64, F64, Scalar::Float, Scalar::as_f64;
 }
 
 impl From<usize> for Scalar {

@@ -37,11 +37,11 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
         Ok(start) => start,
         Err(poison) => return vec![poison; wanted.len()],
     };
-    let targets: HashSet<Slot> = wanted.iter().filter_map(slot_of).map(|(slot, _)| slot).collect();
+    let targets: HashSet<GradientSlot> = wanted.iter().filter_map(slot_of).map(|(slot, _)| slot).collect();
     // No wanted node is reached through an older one; a variable is read by nodes of any age.
-    let age = |slot: &Slot| match slot {
-        Slot::Node(id) => *id,
-        Slot::Variable(_) => 0,
+    let age = |slot: &GradientSlot| match slot {
+        GradientSlot::Node(id) => *id,
+        GradientSlot::VariableHandle(_) => 0,
     };
     let oldest = targets.iter().map(age).min().unwrap_or(0);
     let order = topological_since(std::slice::from_ref(&node), oldest);
@@ -55,7 +55,7 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
         }
     }
 
-    let mut gradient_of: HashMap<Slot, Vec<Expr>> = HashMap::from([(slot(&node), vec![seed])]);
+    let mut gradient_of: HashMap<GradientSlot, Vec<Expr>> = HashMap::from([(slot(&node), vec![seed])]);
     for node in order.iter().rev().filter(|node| active.contains(&node.id)) {
         let Some(parts) = gradient_of.remove(&slot(node)) else {
             continue;
@@ -145,17 +145,21 @@ fn seed(value: &Expr, upstream: Option<&Expr>) -> Result<(Arc<Node>, Expr), Expr
 
 /// Where a gradient is gathered: the node, or the variable however many nodes read it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Slot {
+enum GradientSlot {
     Node(u64),
-    Variable(usize),
+    VariableHandle(usize),
 }
 
-fn slot(node: &Node) -> Slot {
-    if let Op::Var(variable) = &node.op { Slot::Variable(variable.address()) } else { Slot::Node(node.id) }
+fn slot(node: &Node) -> GradientSlot {
+    if let Op::Var(variable) = &node.op {
+        GradientSlot::VariableHandle(variable.address())
+    } else {
+        GradientSlot::Node(node.id)
+    }
 }
 
 /// Where the gradient of a wanted value is gathered, and how its axes are to be permuted.
-fn slot_of(x: &Expr) -> Option<(Slot, Option<Vec<usize>>)> {
+fn slot_of(x: &Expr) -> Option<(GradientSlot, Option<Vec<usize>>)> {
     let node = x.node().ok()?;
     if let (Op::Permute(axes), Some(variable)) = (&node.op, node.inputs.first())
         && matches!(variable.op, Op::Var(_))

@@ -10,13 +10,13 @@ use crate::data::Data;
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;
-use crate::kind::Kind;
+use crate::kind::OpKind;
 use crate::node::{Node, topological};
-use crate::op::{Op, Shared, Variable};
+use crate::op::{Op, Shared, VariableHandle};
 use crate::shape::Shape;
 
 /// The position of a node in its graph.
-pub type Id = usize;
+pub type NodeId = usize;
 
 /// One operation in a [`Graph`].
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct GraphNode {
     /// What is computed.
     pub op: Op,
     /// From which nodes, all earlier in the list.
-    pub inputs: Vec<Id>,
+    pub inputs: Vec<NodeId>,
     /// The value's shape.
     pub shape: Shape,
     /// The value's dtype.
@@ -35,12 +35,12 @@ pub struct GraphNode {
 
 impl GraphNode {
     /// The part it plays.
-    pub fn kind(&self) -> Kind<'_> {
+    pub fn kind(&self) -> OpKind<'_> {
         self.op.kind()
     }
 
     /// The operands whose values it computes with; what a barrier merely waits for isn't among them.
-    pub fn operands(&self) -> &[Id] {
+    pub fn operands(&self) -> &[NodeId] {
         self.op.operands().values(&self.inputs)
     }
 }
@@ -74,9 +74,9 @@ pub struct Graph {
     /// Inputs before users.
     pub nodes: Vec<GraphNode>,
     /// The values handed back, in order.
-    pub outputs: Vec<Id>,
+    pub outputs: Vec<NodeId>,
     /// Variables and their new values.
-    pub updates: Vec<(Shared<dyn Variable>, Id)>,
+    pub updates: Vec<(Shared<dyn VariableHandle>, NodeId)>,
     /// Shape and dtype of every argument: first the declared ones, then the captured constants.
     pub inputs: Vec<(Shape, DType)>,
 }
@@ -87,7 +87,7 @@ impl Graph {
     pub fn trace(
         declared: &[(Shape, DType)],
         outputs: &[Expr],
-        updates: &[(Arc<dyn Variable>, Expr)],
+        updates: &[(Arc<dyn VariableHandle>, Expr)],
     ) -> Result<(Graph, Vec<Arc<Data>>), Error> {
         let node_of = |expr: &Expr| expr.node().cloned().map_err(|error| error.as_ref().clone());
         let output_nodes = outputs.iter().map(node_of).collect::<Result<Vec<_>, _>>()?;
@@ -98,7 +98,7 @@ impl Graph {
         let mut captured: Vec<Arc<Data>> = Vec::new();
         let mut position_of_constant: HashMap<(usize, Shape), usize> = HashMap::new();
         let mut barriers = 0;
-        let mut id_of: HashMap<u64, Id> = HashMap::new();
+        let mut id_of: HashMap<u64, NodeId> = HashMap::new();
         for node in topological(&roots) {
             let inputs = || node.inputs.iter().map(|input| id_of[&input.id]).collect();
             if let Op::StopGradient | Op::Rule(_) = node.op {
@@ -149,7 +149,7 @@ impl Graph {
     }
 
     /// For each node, the nodes that use it (with repetition); outputs and updates don't count.
-    pub fn users(&self) -> Vec<Vec<Id>> {
+    pub fn users(&self) -> Vec<Vec<NodeId>> {
         let mut users = vec![Vec::new(); self.nodes.len()];
         for (id, node) in self.nodes.iter().enumerate() {
             for &input in &node.inputs {

@@ -7,10 +7,10 @@ use crate::op::{ConvSpec, Op, SliceRange, WindowSpec, windows};
 use crate::shape::Shape;
 
 /// What is wrong, before it is known which node and line it belongs to.
-pub type Fault = (ErrorKind, String);
+pub type InferenceError = (ErrorKind, String);
 
 /// An operand as inference sees it.
-pub type Operand<'a> = (&'a Shape, DType);
+pub type OperandType<'a> = (&'a Shape, DType);
 
 macro_rules! ensure {
     ($condition:expr, $kind:ident, $($message:tt)*) => {
@@ -24,9 +24,9 @@ macro_rules! ensure {
 /// shape and dtype of leaves, and the target shape of `Reshape` and `Expand`; of a node that is there, what it has.
 pub fn infer(
     op: &Op,
-    operands: &[Operand],
+    operands: &[OperandType],
     wanted: Option<(&Shape, DType)>,
-) -> Result<(Shape, DType), Fault> {
+) -> Result<(Shape, DType), InferenceError> {
     ensure!(op.operands().takes(operands.len()), Value, "doesn't take {} operands", operands.len());
     let (shape, dtype) = infer_unbounded(op, operands, wanted)?;
     ensure!(shape.checked_elements().is_some(), Shape, "the result {shape} is larger than any memory");
@@ -35,9 +35,9 @@ pub fn infer(
 
 fn infer_unbounded(
     op: &Op,
-    operands: &[Operand],
+    operands: &[OperandType],
     wanted: Option<(&Shape, DType)>,
-) -> Result<(Shape, DType), Fault> {
+) -> Result<(Shape, DType), InferenceError> {
     let want = || wanted.ok_or_else(|| (ErrorKind::Shape, "needs a target shape".to_string()));
     match op {
         Op::Const(data) => {
@@ -300,7 +300,7 @@ fn infer_unbounded(
 }
 
 /// The shape of a convolution's result.
-fn conv_output(spec: &ConvSpec, image: Operand, weight: Operand) -> Result<Shape, Fault> {
+fn conv_output(spec: &ConvSpec, image: OperandType, weight: OperandType) -> Result<Shape, InferenceError> {
     let spatial = spec.stride.len();
     ensure!((1..=3).contains(&spatial), Value, "{spatial} spatial axes; 1 to 3 are possible");
     ensure!(
@@ -336,7 +336,7 @@ fn conv_output(spec: &ConvSpec, image: Operand, weight: Operand) -> Result<Shape
 }
 
 /// The shape of a pooling operation's result.
-fn window_output(spec: &WindowSpec, image: &Shape) -> Result<Shape, Fault> {
+fn window_output(spec: &WindowSpec, image: &Shape) -> Result<Shape, InferenceError> {
     let spatial = spec.window.len();
     ensure!((1..=3).contains(&spatial), Value, "{spatial} spatial axes; 1 to 3 are possible");
     ensure!(
@@ -385,7 +385,7 @@ fn window_count(
     window: usize,
     dilation: usize,
     stride: usize,
-) -> Result<usize, Fault> {
+) -> Result<usize, InferenceError> {
     ensure!(
         stride > 0 && dilation > 0 && window > 0,
         Value,
@@ -411,7 +411,12 @@ fn positions(wanted: Option<(&Shape, DType)>) -> DType {
     wanted.map(|(_, dtype)| dtype).filter(|dtype| *dtype == DType::I32).unwrap_or(DType::I64)
 }
 
-fn indexed(x: &Shape, index: Operand, axis: usize, wanted: Option<(&Shape, DType)>) -> Result<(), Fault> {
+fn indexed(
+    x: &Shape,
+    index: OperandType,
+    axis: usize,
+    wanted: Option<(&Shape, DType)>,
+) -> Result<(), InferenceError> {
     let fits = index.1 == DType::I64 || (index.1 == DType::I32 && wanted.is_some());
     ensure!(fits, DType, "the index must be i64, not {}", index.1);
     ensure!(axis < x.rank(), Axis, "axis {axis} of {x}");

@@ -1,17 +1,17 @@
 //! What an operation means to whoever walks a graph: the part it plays, with what it needs to play it. A pass that treats
-//! all movements alike matches on the [`Kind`], one that tells them apart on the [`Movement`]; either way the compiler
+//! all movements alike matches on the [`OpKind`], one that tells them apart on the [`Movement`]; either way the compiler
 //! names what a new operation still needs.
 
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 use crate::op::{
-    ArgOp, BinaryOp, ConvSpec, CustomOp, Op, ReduceOp, ScatterMode, Shared, SliceRange, UnaryOp, Variable,
-    WindowSpec,
+    ArgOp, BinaryOp, ConvSpec, CustomOp, Op, ReduceOp, ScatterMode, Shared, SliceRange, UnaryOp,
+    VariableHandle, WindowSpec,
 };
 
 /// The part an operation plays, with the operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind<'a> {
+pub enum OpKind<'a> {
     /// Numbers that are there: an argument, a variable, data of the host.
     Leaf(Leaf<'a>),
     /// Computed from the index alone.
@@ -36,7 +36,7 @@ pub enum Leaf<'a> {
     /// As [`Op::Input`].
     Input(usize),
     /// As [`Op::Var`].
-    Var(&'a Shared<dyn Variable>),
+    Var(&'a Shared<dyn VariableHandle>),
 }
 
 /// Numbers made from nothing.
@@ -144,7 +144,7 @@ pub enum Opaque<'a> {
 
 /// The operands an operation takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operands {
+pub enum Arity {
     /// So many.
     Exactly(usize),
     /// One or more, all alike.
@@ -155,75 +155,75 @@ pub enum Operands {
     Any,
 }
 
-impl Operands {
+impl Arity {
     /// Whether so many are right.
     pub fn takes(self, count: usize) -> bool {
         match self {
-            Operands::Exactly(wanted) => count == wanted,
-            Operands::Some | Operands::FirstAlone => count >= 1,
-            Operands::Any => true,
+            Arity::Exactly(wanted) => count == wanted,
+            Arity::Some | Arity::FirstAlone => count >= 1,
+            Arity::Any => true,
         }
     }
 
     /// Those among `all` whose values the operation computes with.
     pub fn values<T>(self, all: &[T]) -> &[T] {
         match self {
-            Operands::Exactly(_) | Operands::Some | Operands::Any => all,
-            Operands::FirstAlone => &all[..1],
+            Arity::Exactly(_) | Arity::Some | Arity::Any => all,
+            Arity::FirstAlone => &all[..1],
         }
     }
 }
 
 impl Op {
     /// The part this plays.
-    pub fn kind(&self) -> Kind<'_> {
+    pub fn kind(&self) -> OpKind<'_> {
         match self {
-            Op::Const(data) => Kind::Leaf(Leaf::Const(data)),
-            Op::Input(position) => Kind::Leaf(Leaf::Input(*position)),
-            Op::Var(variable) => Kind::Leaf(Leaf::Var(variable)),
+            Op::Const(data) => OpKind::Leaf(Leaf::Const(data)),
+            Op::Input(position) => OpKind::Leaf(Leaf::Input(*position)),
+            Op::Var(variable) => OpKind::Leaf(Leaf::Var(variable)),
 
-            Op::Fill(value) => Kind::Generator(Generator::Fill(*value)),
-            Op::Iota(axis) => Kind::Generator(Generator::Iota(*axis)),
+            Op::Fill(value) => OpKind::Generator(Generator::Fill(*value)),
+            Op::Iota(axis) => OpKind::Generator(Generator::Iota(*axis)),
 
-            Op::Unary(function) => Kind::Pointwise(Pointwise::Unary(*function)),
-            Op::Binary(function) => Kind::Pointwise(Pointwise::Binary(*function)),
-            Op::Select => Kind::Pointwise(Pointwise::Select),
-            Op::Cast(dtype) => Kind::Pointwise(Pointwise::Cast(*dtype)),
-            Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => Kind::Pointwise(Pointwise::Identity),
+            Op::Unary(function) => OpKind::Pointwise(Pointwise::Unary(*function)),
+            Op::Binary(function) => OpKind::Pointwise(Pointwise::Binary(*function)),
+            Op::Select => OpKind::Pointwise(Pointwise::Select),
+            Op::Cast(dtype) => OpKind::Pointwise(Pointwise::Cast(*dtype)),
+            Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => OpKind::Pointwise(Pointwise::Identity),
 
-            Op::Reduce(function, axes) => Kind::Reduce(*function, axes),
+            Op::Reduce(function, axes) => OpKind::Reduce(*function, axes),
 
-            Op::Reshape => Kind::Movement(Movement::Reshape),
-            Op::Permute(axes) => Kind::Movement(Movement::Permute(axes)),
-            Op::Expand => Kind::Movement(Movement::Expand),
-            Op::Slice(ranges) => Kind::Movement(Movement::Slice(ranges)),
+            Op::Reshape => OpKind::Movement(Movement::Reshape),
+            Op::Permute(axes) => OpKind::Movement(Movement::Permute(axes)),
+            Op::Expand => OpKind::Movement(Movement::Expand),
+            Op::Slice(ranges) => OpKind::Movement(Movement::Slice(ranges)),
 
-            Op::Matmul => Kind::Contraction(Contraction::Matmul),
-            Op::Conv(spec) => Kind::Contraction(Contraction::Conv(ConvKind::Forward, spec)),
-            Op::ConvGradInput(spec, _) => Kind::Contraction(Contraction::Conv(ConvKind::GradInput, spec)),
-            Op::ConvGradWeight(spec, _) => Kind::Contraction(Contraction::Conv(ConvKind::GradWeight, spec)),
+            Op::Matmul => OpKind::Contraction(Contraction::Matmul),
+            Op::Conv(spec) => OpKind::Contraction(Contraction::Conv(ConvKind::Forward, spec)),
+            Op::ConvGradInput(spec, _) => OpKind::Contraction(Contraction::Conv(ConvKind::GradInput, spec)),
+            Op::ConvGradWeight(spec, _) => OpKind::Contraction(Contraction::Conv(ConvKind::GradWeight, spec)),
 
-            Op::Pad { before, value, .. } => Kind::Opaque(Opaque::Pad { before, value: *value }),
-            Op::Concat(axis) => Kind::Opaque(Opaque::Concat(*axis)),
-            Op::ArgReduce(function, axis) => Kind::Opaque(Opaque::ArgReduce(*function, *axis)),
-            Op::CumSum(axis) => Kind::Opaque(Opaque::CumSum(*axis)),
+            Op::Pad { before, value, .. } => OpKind::Opaque(Opaque::Pad { before, value: *value }),
+            Op::Concat(axis) => OpKind::Opaque(Opaque::Concat(*axis)),
+            Op::ArgReduce(function, axis) => OpKind::Opaque(Opaque::ArgReduce(*function, *axis)),
+            Op::CumSum(axis) => OpKind::Opaque(Opaque::CumSum(*axis)),
             Op::ArgSort { axis, descending } => {
-                Kind::Opaque(Opaque::ArgSort { axis: *axis, descending: *descending })
+                OpKind::Opaque(Opaque::ArgSort { axis: *axis, descending: *descending })
             }
-            Op::WindowPick(spec) => Kind::Opaque(Opaque::Window(WindowKind::Pick, spec)),
-            Op::WindowSpread(spec) => Kind::Opaque(Opaque::Window(WindowKind::Spread, spec)),
-            Op::WindowSum(spec) => Kind::Opaque(Opaque::Window(WindowKind::Sum, spec)),
-            Op::WindowSumGrad(spec, _) => Kind::Opaque(Opaque::Window(WindowKind::SumGrad, spec)),
-            Op::Gather(axis) => Kind::Opaque(Opaque::Gather(*axis)),
-            Op::Scatter(axis, mode) => Kind::Opaque(Opaque::Scatter(*axis, *mode)),
-            Op::Custom(custom) => Kind::Opaque(Opaque::Custom(custom)),
+            Op::WindowPick(spec) => OpKind::Opaque(Opaque::Window(WindowKind::Pick, spec)),
+            Op::WindowSpread(spec) => OpKind::Opaque(Opaque::Window(WindowKind::Spread, spec)),
+            Op::WindowSum(spec) => OpKind::Opaque(Opaque::Window(WindowKind::Sum, spec)),
+            Op::WindowSumGrad(spec, _) => OpKind::Opaque(Opaque::Window(WindowKind::SumGrad, spec)),
+            Op::Gather(axis) => OpKind::Opaque(Opaque::Gather(*axis)),
+            Op::Scatter(axis, mode) => OpKind::Opaque(Opaque::Scatter(*axis, *mode)),
+            Op::Custom(custom) => OpKind::Opaque(Opaque::Custom(custom)),
         }
     }
 
     /// The operands this takes.
-    pub fn operands(&self) -> Operands {
+    pub fn operands(&self) -> Arity {
         match self {
-            Op::Const(_) | Op::Fill(_) | Op::Iota(_) | Op::Var(_) | Op::Input(_) => Operands::Exactly(0),
+            Op::Const(_) | Op::Fill(_) | Op::Iota(_) | Op::Var(_) | Op::Input(_) => Arity::Exactly(0),
             Op::Unary(_)
             | Op::Cast(_)
             | Op::Reshape
@@ -237,7 +237,7 @@ impl Op {
             | Op::ArgSort { .. }
             | Op::WindowSum(_)
             | Op::WindowSumGrad(..)
-            | Op::StopGradient => Operands::Exactly(1),
+            | Op::StopGradient => Arity::Exactly(1),
             Op::Binary(_)
             | Op::Matmul
             | Op::Conv(_)
@@ -245,11 +245,11 @@ impl Op {
             | Op::ConvGradWeight(..)
             | Op::WindowPick(_)
             | Op::WindowSpread(_)
-            | Op::Gather(_) => Operands::Exactly(2),
-            Op::Select | Op::Scatter(..) => Operands::Exactly(3),
-            Op::Concat(_) => Operands::Some,
-            Op::Barrier(_) | Op::Rule(_) => Operands::FirstAlone,
-            Op::Custom(_) => Operands::Any,
+            | Op::Gather(_) => Arity::Exactly(2),
+            Op::Select | Op::Scatter(..) => Arity::Exactly(3),
+            Op::Concat(_) => Arity::Some,
+            Op::Barrier(_) | Op::Rule(_) => Arity::FirstAlone,
+            Op::Custom(_) => Arity::Any,
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod eval;
 pub mod expr;
 pub mod grad;
 pub mod graph;
+mod handles;
 pub mod infer;
 pub mod kind;
 pub mod line;
@@ -24,17 +25,16 @@ pub mod print;
 pub mod random;
 pub mod rewrite;
 pub mod shape;
-mod shared;
 pub mod simplify;
 
 pub use half;
 
-pub use data::Data;
-pub use dtype::{DType, Element, Scalar};
+pub use data::{Data, Element};
+pub use dtype::{DType, Scalar};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::Expr;
 pub use graph::Graph;
-pub use kind::Kind;
+pub use kind::OpKind;
 pub use node::Node;
 pub use op::Op;
 pub use shape::Shape;

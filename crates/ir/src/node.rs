@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::dtype::DType;
-use crate::kind::{Kind, Leaf, Movement, Pointwise};
+use crate::kind::{Leaf, Movement, OpKind, Pointwise};
 use crate::op::Op;
 use crate::shape::Shape;
 
@@ -43,30 +43,30 @@ impl Node {
     /// The name users know the value by, where it is a named variable.
     pub fn variable_name(&self) -> Option<String> {
         let named = |op: &Op| match op.kind() {
-            Kind::Leaf(Leaf::Var(variable)) => Some(variable.name()).filter(|name| !name.is_empty()),
-            Kind::Leaf(Leaf::Const(_) | Leaf::Input(_))
-            | Kind::Generator(_)
-            | Kind::Pointwise(_)
-            | Kind::Reduce(..)
-            | Kind::Movement(_)
-            | Kind::Contraction(_)
-            | Kind::Opaque(_) => None,
+            OpKind::Leaf(Leaf::Var(variable)) => Some(variable.name()).filter(|name| !name.is_empty()),
+            OpKind::Leaf(Leaf::Const(_) | Leaf::Input(_))
+            | OpKind::Generator(_)
+            | OpKind::Pointwise(_)
+            | OpKind::Reduce(..)
+            | OpKind::Movement(_)
+            | OpKind::Contraction(_)
+            | OpKind::Opaque(_) => None,
         };
         // A view of a parameter is still that parameter to its user.
         let shown = match self.op.kind() {
-            Kind::Pointwise(Pointwise::Cast(_))
-            | Kind::Movement(Movement::Permute(_) | Movement::Reshape | Movement::Expand) => {
+            OpKind::Pointwise(Pointwise::Cast(_))
+            | OpKind::Movement(Movement::Permute(_) | Movement::Reshape | Movement::Expand) => {
                 self.inputs.first()
             }
-            Kind::Movement(Movement::Slice(_))
-            | Kind::Pointwise(
+            OpKind::Movement(Movement::Slice(_))
+            | OpKind::Pointwise(
                 Pointwise::Unary(_) | Pointwise::Binary(_) | Pointwise::Select | Pointwise::Identity,
             )
-            | Kind::Leaf(_)
-            | Kind::Generator(_)
-            | Kind::Reduce(..)
-            | Kind::Contraction(_)
-            | Kind::Opaque(_) => None,
+            | OpKind::Leaf(_)
+            | OpKind::Generator(_)
+            | OpKind::Reduce(..)
+            | OpKind::Contraction(_)
+            | OpKind::Opaque(_) => None,
         };
         named(&self.op).or_else(|| named(&shown?.op))
     }

@@ -7,7 +7,8 @@
 
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
-pub use crate::shared::{CustomOp, GradientRule, Shared, Variable};
+pub use crate::expr::custom::{CustomOp, GradientRule};
+pub use crate::handles::{Shared, VariableHandle};
 
 /// What a node computes from its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +21,7 @@ pub enum Op {
     /// The index along an axis: 0, 1, 2 … (`I64` or `I32`).
     Iota(usize),
     /// The current value of a variable on the device.
-    Var(Shared<dyn Variable>),
+    Var(Shared<dyn VariableHandle>),
     /// The argument of a compiled step with this position.
     Input(usize),
 

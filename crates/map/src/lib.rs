@@ -1,5 +1,5 @@
-//! What all readers of files share, so that none believes what a file says: a file as memory ([`Mapped`]), the files that belong to it
-//! ([`Beside`]), how much it may ask for ([`Budget`]), and its words as a terminal may see them ([`visible`]).
+//! What all readers of files share, so that none believes what a file says: a file as memory ([`MemoryMap`]), the files that belong to it
+//! ([`ExternalFiles`]), how much it may ask for ([`Budget`]), and its words as a terminal may see them ([`visible`]).
 //!
 //! # Invariants
 //!
@@ -9,14 +9,14 @@
 
 #![deny(unsafe_code)]
 
-mod beside;
 mod budget;
+mod escape;
+mod external;
 mod limits;
-mod mapped;
-mod visible;
+mod memory_map;
 
-pub use beside::{Beside, Outside};
 pub use budget::{Budget, Exceeded};
+pub use escape::{shown, visible};
+pub use external::{ExternalFileError, ExternalFiles};
 pub use limits::{Limits, Resource};
-pub use mapped::Mapped;
-pub use visible::{shown, visible};
+pub use memory_map::MemoryMap;

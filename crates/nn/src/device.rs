@@ -67,7 +67,7 @@ pub fn set_default_device(device: &Arc<dyn Device>) {
 /// Where there is no device, or it can't.
 pub fn set_threads(threads: usize) -> Result<()> {
     let device = default_device()?;
-    device.configure(kiln_device::Settings { threads, ..device.settings() })
+    device.configure(kiln_device::DeviceSettings { threads, ..device.settings() })
 }
 
 /// How many threads the default device uses; none where there is no device.
@@ -82,11 +82,11 @@ pub fn threads() -> usize {
 /// Where there is no device, or it can't.
 pub fn check_finite(on: bool) -> Result<()> {
     let device = default_device()?;
-    device.configure(kiln_device::Settings { check_finite: on, ..device.settings() })
+    device.configure(kiln_device::DeviceSettings { check_finite: on, ..device.settings() })
 }
 
 /// The variables of a graph.
-pub(crate) fn variables(graph: &Graph) -> impl Iterator<Item = &Shared<dyn kiln_ir::op::Variable>> {
+pub(crate) fn variables(graph: &Graph) -> impl Iterator<Item = &Shared<dyn kiln_ir::op::VariableHandle>> {
     let read = graph.nodes.iter().filter_map(|node| if let Op::Var(v) = &node.op { Some(v) } else { None });
     read.chain(graph.updates.iter().map(|(variable, _)| variable))
 }
@@ -98,7 +98,7 @@ pub(crate) fn variables(graph: &Graph) -> impl Iterator<Item = &Shared<dyn kiln_
 /// Where they aren't all on one device.
 pub(crate) fn home<'v>(
     asked: Option<&Arc<dyn Device>>,
-    variables: impl Iterator<Item = &'v Shared<dyn kiln_ir::op::Variable>>,
+    variables: impl Iterator<Item = &'v Shared<dyn kiln_ir::op::VariableHandle>>,
 ) -> Result<Arc<dyn Device>> {
     let mut home = asked.map(|device| (None, device.clone()));
     for variable in variables {

@@ -46,7 +46,7 @@ impl<'a> Input<'a> {
     }
 
     /// The variable, if it is one.
-    fn lent(&self) -> Option<Shared<dyn kiln_ir::op::Variable>> {
+    fn lent(&self) -> Option<Shared<dyn kiln_ir::op::VariableHandle>> {
         match &self.value {
             Value::Host(_) => None,
             Value::Variable(variable) => Some(Shared(variable.handle())),
@@ -348,7 +348,8 @@ impl<'a, const N: usize> Function<'a, N> {
         }
         let declared = declared(inputs);
         let (graph, captured) = self.trace(&declared)?;
-        let lent: Vec<Shared<dyn kiln_ir::op::Variable>> = inputs.iter().filter_map(Input::lent).collect();
+        let lent: Vec<Shared<dyn kiln_ir::op::VariableHandle>> =
+            inputs.iter().filter_map(Input::lent).collect();
         let device = home(self.device.as_ref(), variables(&graph).chain(&lent))?;
         let mut loaded = load(&graph, &device)?;
         loaded.executable.profile(self.profile);

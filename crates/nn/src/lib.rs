@@ -26,7 +26,7 @@ pub mod variable;
 pub mod whole;
 
 pub use kiln_compile::Program;
-pub use kiln_device::{Description, Device, Settings, same};
+pub use kiln_device::{Device, DeviceDescription, DeviceSettings, same};
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
 pub use device::{check_finite, default_device, device, devices, set_default_device, set_threads, threads};

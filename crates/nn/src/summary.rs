@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use kiln_ir::graph::Id;
+use kiln_ir::graph::NodeId;
 use kiln_ir::{DType, Graph, Op, Result, Shape};
 
 use crate::layers::Layer;
@@ -108,9 +108,10 @@ fn within(parameters: &[(String, Param)]) -> HashMap<&str, usize> {
 
 /// What a stage computes: all that `result` follows from and no stage before it has computed, which comes in as arguments.
 /// So each node is in one stage, however many there are.
-fn stage(graph: &Graph, result: Id, known: &mut [bool]) -> Graph {
+fn stage(graph: &Graph, result: NodeId, known: &mut [bool]) -> Graph {
     // Leaves cost nothing, and what follows from variables alone is to be seen as such.
-    let is_leaf = |id: Id| graph.nodes[id].inputs.is_empty() && !matches!(graph.nodes[id].op, Op::Input(_));
+    let is_leaf =
+        |id: NodeId| graph.nodes[id].inputs.is_empty() && !matches!(graph.nodes[id].op, Op::Input(_));
     let mut ids = BTreeSet::new();
     let mut stack = vec![result];
     while let Some(id) = stack.pop() {

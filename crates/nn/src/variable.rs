@@ -116,7 +116,7 @@ impl Variable {
 
     /// The path users know it by.
     pub fn name(&self) -> String {
-        kiln_ir::op::Variable::name(&*self.0)
+        kiln_ir::op::VariableHandle::name(&*self.0)
     }
 
     /// Gives it another path.
@@ -224,7 +224,7 @@ impl Variable {
         self.0.memory_on(device)
     }
 
-    pub(crate) fn handle(&self) -> Arc<dyn kiln_ir::op::Variable> {
+    pub(crate) fn handle(&self) -> Arc<dyn kiln_ir::op::VariableHandle> {
         self.0.clone()
     }
 
@@ -301,13 +301,13 @@ impl Storage {
         if kiln_device::same(here, wanted) {
             return Ok(memory.clone());
         }
-        let (name, here, wanted) = (kiln_ir::op::Variable::name(self), here.name(), wanted.name());
+        let (name, here, wanted) = (kiln_ir::op::VariableHandle::name(self), here.name(), wanted.name());
         let message = format!("{name} is on {here}, and is used on {wanted}; move it with `to(&device)`");
         Err(Error::new(ErrorKind::Device, "device", message).nowhere())
     }
 }
 
-impl kiln_ir::op::Variable for Storage {
+impl kiln_ir::op::VariableHandle for Storage {
     fn name(&self) -> String {
         self.name.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -327,13 +327,13 @@ impl kiln_ir::op::Variable for Storage {
 
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}{}", kiln_ir::op::Variable::name(self), self.dtype, self.shape)
+        write!(f, "{}: {}{}", kiln_ir::op::VariableHandle::name(self), self.dtype, self.shape)
     }
 }
 
 /// The memory of a variable met in a program, on the device that runs it.
 pub(crate) fn memory_of(
-    variable: &dyn kiln_ir::op::Variable,
+    variable: &dyn kiln_ir::op::VariableHandle,
     device: &Arc<dyn Device>,
 ) -> Result<Arc<dyn Memory>> {
     match variable.as_any().downcast_ref::<Storage>() {
@@ -346,7 +346,7 @@ pub(crate) fn memory_of(
 }
 
 /// The device that a variable met in a graph is on, if it is on any.
-pub(crate) fn device_of(variable: &dyn kiln_ir::op::Variable) -> Option<Arc<dyn Device>> {
+pub(crate) fn device_of(variable: &dyn kiln_ir::op::VariableHandle) -> Option<Arc<dyn Device>> {
     variable.as_any().downcast_ref::<Storage>()?.device()
 }
 

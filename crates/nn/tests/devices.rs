@@ -245,7 +245,7 @@ fn the_hunt_for_what_is_not_finite_is_a_setting_of_each_device() {
         let mut logarithm = Function::new(|[x]: [Tensor; 1]| vec![x.ln()]).on(&device);
         let x = [1f32, -1.0];
         assert!(logarithm.run([Input::new(&x, &[2])]).is_ok());
-        device.configure(kiln_nn::Settings { check_finite: true, ..before }).unwrap();
+        device.configure(kiln_nn::DeviceSettings { check_finite: true, ..before }).unwrap();
         let error = logarithm.run([Input::new(&x, &[2])]).unwrap_err();
         device.configure(before).unwrap();
         assert_eq!(error.kind, kiln_nn::ErrorKind::NonFinite, "{}", device.name());

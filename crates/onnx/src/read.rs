@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use kiln_ir::{DType, Data};
-use kiln_map::{Beside, Budget, Mapped};
+use kiln_map::{Budget, ExternalFiles, MemoryMap};
 use prost::Message;
 
 use crate::element::Element;
@@ -17,14 +17,14 @@ use crate::weigh::{Kind, weigh};
 #[derive(Clone, Copy)]
 pub struct Origin<'a> {
     /// The files beside it.
-    pub beside: &'a Beside,
+    pub beside: &'a ExternalFiles,
     /// What the file may still ask for.
     pub budget: &'a Budget,
 }
 
 /// A file's bytes, mapped: what of it is looked at is read.
 fn mapped(path: &Path) -> Result<Bytes> {
-    Mapped::open(path).map(Bytes::from_owner).map_err(Error::file(path))
+    MemoryMap::open(path).map(Bytes::from_owner).map_err(Error::file(path))
 }
 
 /// A model's message.
@@ -46,7 +46,7 @@ pub fn tensor_file(path: &Path) -> Result<Value> {
     let message = TensorProto::decode(bytes).map_err(|error| {
         Error::format(path, format!("{error}; it is cut off, damaged, or no tensor of ONNX"))
     })?;
-    let beside = Beside::file(path).map_err(Error::file(path))?;
+    let beside = ExternalFiles::file(path).map_err(Error::file(path))?;
     tensor(&message, Origin { beside: &beside, budget: &budget })
 }
 
@@ -137,7 +137,7 @@ pub fn without_numbers(message: &mut TensorProto) {
 }
 
 /// Takes the numbers of a tensor into its message, where they lie in another file.
-pub fn with_numbers(message: &mut TensorProto, beside: &Beside) -> Result<()> {
+pub fn with_numbers(message: &mut TensorProto, beside: &ExternalFiles) -> Result<()> {
     if message.data_location == Some(DataLocation::External as i32) {
         message.raw_data = Some(outside(message, beside)?);
         message.data_location = None;
@@ -147,7 +147,7 @@ pub fn with_numbers(message: &mut TensorProto, beside: &Beside) -> Result<()> {
 }
 
 /// The bytes of a tensor whose numbers lie in another file.
-fn outside(message: &TensorProto, beside: &Beside) -> Result<Bytes> {
+fn outside(message: &TensorProto, beside: &ExternalFiles) -> Result<Bytes> {
     let name = message.name();
     let entry =
         |key: &str| message.external_data.iter().find(|entry| entry.key() == key).map(|entry| entry.value());

@@ -8,9 +8,9 @@ use kiln_compile::Program;
 use kiln_device::{Argument, Executable, Memory, Output, fit};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
-use crate::machine::Machine;
-use crate::memory::{Contents, ReferenceMemory, lock};
-use crate::queue::{Queue, Work};
+use crate::machine::ReferenceMachine;
+use crate::memory::{MemoryContents, ReferenceMemory, lock};
+use crate::queue::{Queue, QueuedWork};
 
 /// A program that is loaded on the reference device.
 pub(crate) struct ReferenceExecutable {
@@ -21,12 +21,12 @@ pub(crate) struct ReferenceExecutable {
     times: Arc<Mutex<Vec<Duration>>>,
 }
 
-type Shared = Arc<Mutex<Contents>>;
+type SharedContents = Arc<Mutex<MemoryContents>>;
 
 /// Bytes that a run reads: the host's, copied when it was started, or memory.
-enum Source {
+enum RunInput {
     Host(Vec<u8>),
-    Device(Shared),
+    Device(SharedContents),
 }
 
 impl ReferenceExecutable {
@@ -46,7 +46,7 @@ impl ReferenceExecutable {
         memory: &Arc<dyn Memory>,
         elements: usize,
         dtype: DType,
-    ) -> Result<Shared> {
+    ) -> Result<SharedContents> {
         let own = memory.as_any().downcast_ref::<ReferenceMemory>().filter(|own| own.is_of(&self.queue));
         let own = own.ok_or_else(|| {
             let message = format!("{what} {i} is memory of another device than this reference");
@@ -60,7 +60,7 @@ impl ReferenceExecutable {
         Ok(own.contents().clone())
     }
 
-    fn sources(&self, inputs: &[Argument]) -> Result<Vec<Source>> {
+    fn sources(&self, inputs: &[Argument]) -> Result<Vec<RunInput>> {
         fit::count("arguments", inputs.len(), self.program.inputs.len())?;
         let given = inputs.iter().zip(&self.program.inputs).enumerate();
         given
@@ -68,9 +68,9 @@ impl ReferenceExecutable {
                 let wanted = (*dtype, shape.elements());
                 fit::elements("argument", i, (argument.dtype(), argument.elements()), wanted)?;
                 Ok(match argument {
-                    Argument::Host(host) => Source::Host(host.bytes().to_vec()),
+                    Argument::Host(host) => RunInput::Host(host.bytes().to_vec()),
                     Argument::Device(_, memory) => {
-                        Source::Device(self.contents("argument", i, memory, shape.elements(), *dtype)?)
+                        RunInput::Device(self.contents("argument", i, memory, shape.elements(), *dtype)?)
                     }
                 })
             })
@@ -93,7 +93,7 @@ impl Executable for ReferenceExecutable {
             .map(|(i, (memory, v))| self.contents("variable", i, memory, v.shape().elements(), v.dtype()))
             .collect::<Result<Vec<_>>>()?;
         fit::count("outputs", outputs.len(), program.outputs.len())?;
-        let mut places: Vec<Option<Shared>> = Vec::new();
+        let mut places: Vec<Option<SharedContents>> = Vec::new();
         for (i, (output, (shape, dtype))) in outputs.iter().zip(&program.outputs).enumerate() {
             fit::elements("output", i, (output.dtype(), output.elements()), (*dtype, shape.elements()))?;
             places.push(match output {
@@ -104,11 +104,11 @@ impl Executable for ReferenceExecutable {
             });
         }
         let written = || program.written.iter().zip(&own).filter(|(written, _)| **written).map(|(_, o)| o);
-        let places_on_device: Vec<Shared> = places.iter().flatten().cloned().collect();
-        let targets: Vec<Shared> = written().chain(&places_on_device).cloned().collect();
-        let read = sources.iter().filter_map(|s| if let Source::Device(d) = s { Some(d) } else { None });
-        let used: Vec<Shared> = own.iter().chain(read).cloned().collect();
-        let other = |at: usize, target: &Shared| {
+        let places_on_device: Vec<SharedContents> = places.iter().flatten().cloned().collect();
+        let targets: Vec<SharedContents> = written().chain(&places_on_device).cloned().collect();
+        let read = sources.iter().filter_map(|s| if let RunInput::Device(d) = s { Some(d) } else { None });
+        let used: Vec<SharedContents> = own.iter().chain(read).cloned().collect();
+        let other = |at: usize, target: &SharedContents| {
             targets[..at].iter().chain(&used).filter(|other| Arc::ptr_eq(other, target)).count()
         };
         for (at, target) in targets.iter().enumerate() {
@@ -119,7 +119,7 @@ impl Executable for ReferenceExecutable {
                 return Err(Error::new(ErrorKind::Value, "run", message).nowhere());
             }
         }
-        let run = Run {
+        let run = StartedRun {
             program: program.clone(),
             sources,
             own,
@@ -130,7 +130,7 @@ impl Executable for ReferenceExecutable {
         };
         let (host, outcome) = (run.host.clone(), Arc::<Mutex<Result<()>>>::new(Mutex::new(Ok(()))));
         let (told, late) = (outcome.clone(), places_on_device.clone());
-        let work: Work = Box::new(move || {
+        let work: QueuedWork = Box::new(move || {
             let result = run.go();
             if let Err(error) = &result {
                 *held(&told) = Err(error.clone());
@@ -178,21 +178,21 @@ impl Executable for ReferenceExecutable {
 }
 
 /// One run, with all that it needs.
-struct Run {
+struct StartedRun {
     program: Arc<Program>,
-    sources: Vec<Source>,
-    own: Vec<Shared>,
+    sources: Vec<RunInput>,
+    own: Vec<SharedContents>,
     /// Where outputs go that stay on the device.
-    places: Vec<Option<Shared>>,
+    places: Vec<Option<SharedContents>>,
     /// All outputs, for the host.
     host: Arc<Mutex<Vec<Vec<u8>>>>,
     checks: bool,
     times: Option<Arc<Mutex<Vec<Duration>>>>,
 }
 
-impl Run {
+impl StartedRun {
     fn go(self) -> Result<()> {
-        let whole = |contents: &Shared| {
+        let whole = |contents: &SharedContents| {
             let contents = lock(contents);
             match &contents.error {
                 Some(error) => Err(error.clone()),
@@ -200,12 +200,12 @@ impl Run {
             }
         };
         let inputs = self.sources.into_iter().map(|source| match source {
-            Source::Host(bytes) => Ok(bytes),
-            Source::Device(contents) => whole(&contents),
+            RunInput::Host(bytes) => Ok(bytes),
+            RunInput::Device(contents) => whole(&contents),
         });
         let inputs = inputs.collect::<Result<Vec<_>>>()?;
         let variables = self.own.iter().map(whole).collect::<Result<Vec<_>>>()?;
-        let mut machine = Machine::new(&self.program, inputs, variables)?;
+        let mut machine = ReferenceMachine::new(&self.program, inputs, variables)?;
         machine.run(self.checks)?;
         let times = std::mem::take(&mut machine.times);
         let (variables, outputs) = machine.results()?;

@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use kiln_compile::{Program, verify};
-use kiln_device::{Description, Device, Executable, Memory, Settings, Target};
+use kiln_device::{Device, DeviceDescription, DeviceSettings, Executable, Memory, Target};
 use kiln_ir::{Data, Result};
 
 use executable::ReferenceExecutable;
-use machine::{Machine, from_bytes, native_bytes};
+use machine::{ReferenceMachine, from_bytes, native_bytes};
 use memory::ReferenceMemory;
 use queue::Queue;
 
@@ -68,7 +68,7 @@ impl Default for ReferenceDevice {
 /// Where the program isn't one, or an index is out of range.
 pub fn run(program: &Program, inputs: &[&Data], variables: &[Data]) -> Result<(Vec<Data>, Vec<Data>)> {
     let inputs = inputs.iter().map(|data| native_bytes(data)).collect();
-    let mut machine = Machine::new(program, inputs, variables.iter().map(native_bytes).collect())?;
+    let mut machine = ReferenceMachine::new(program, inputs, variables.iter().map(native_bytes).collect())?;
     machine.run(false)?;
     let (variables, outputs) = machine.results()?;
     let outputs = outputs.iter().zip(&program.outputs);
@@ -94,9 +94,9 @@ impl Device for ReferenceDevice {
         self.name
     }
 
-    fn description(&self) -> Description {
+    fn description(&self) -> DeviceDescription {
         let how = if self.queue.is_late() { ", completing late" } else { "" };
-        Description {
+        DeviceDescription {
             kind: format!("programs run naively{how}, for checking other devices"),
             memory: None,
             limits: vec!["some thousand times slower than the CPU".to_string()],
@@ -107,11 +107,11 @@ impl Device for ReferenceDevice {
         &self.target
     }
 
-    fn settings(&self) -> Settings {
-        Settings { threads: 1, check_finite: self.check_finite.load(Ordering::Relaxed) }
+    fn settings(&self) -> DeviceSettings {
+        DeviceSettings { threads: 1, check_finite: self.check_finite.load(Ordering::Relaxed) }
     }
 
-    fn configure(&self, settings: Settings) -> Result<()> {
+    fn configure(&self, settings: DeviceSettings) -> Result<()> {
         self.check_finite.store(settings.check_finite, Ordering::Relaxed);
         Ok(())
     }

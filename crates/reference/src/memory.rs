@@ -11,14 +11,14 @@ use crate::queue::{Queue, Ticket};
 /// Memory of a variable, an argument or an output.
 #[derive(Debug)]
 pub(crate) struct ReferenceMemory {
-    contents: Arc<Mutex<Contents>>,
+    contents: Arc<Mutex<MemoryContents>>,
     bytes: usize,
     queue: Arc<Queue>,
 }
 
 /// What the memory holds.
 #[derive(Debug)]
-pub(crate) struct Contents {
+pub(crate) struct MemoryContents {
     pub(crate) bytes: Vec<u8>,
     /// Why they aren't what they should be.
     pub(crate) error: Option<Error>,
@@ -37,12 +37,12 @@ impl ReferenceMemory {
         })?;
         zeros.resize(bytes, 0);
         let contents =
-            Contents { bytes: zeros, error: None, written: Ticket::default(), used: Ticket::default() };
+            MemoryContents { bytes: zeros, error: None, written: Ticket::default(), used: Ticket::default() };
         Ok(ReferenceMemory { contents: Arc::new(Mutex::new(contents)), bytes, queue })
     }
 
     /// The contents, to be shared with work.
-    pub(crate) fn contents(&self) -> &Arc<Mutex<Contents>> {
+    pub(crate) fn contents(&self) -> &Arc<Mutex<MemoryContents>> {
         &self.contents
     }
 
@@ -60,8 +60,8 @@ impl ReferenceMemory {
     }
 }
 
-/// Contents, whatever happened to whoever held them before.
-pub(crate) fn lock(contents: &Mutex<Contents>) -> MutexGuard<'_, Contents> {
+/// The contents, whatever happened to whoever held them before.
+pub(crate) fn lock(contents: &Mutex<MemoryContents>) -> MutexGuard<'_, MemoryContents> {
     contents.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kiln_ir::{Error, Result};
 
 /// Something to be done.
-pub(crate) type Work = Box<dyn FnOnce() -> Result<()> + Send>;
+pub(crate) type QueuedWork = Box<dyn FnOnce() -> Result<()> + Send>;
 
 /// Which work: the number of those started before and it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,28 +24,28 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Queue {
     started: AtomicU64,
-    state: Arc<State>,
+    state: Arc<QueueState>,
     /// Held by whoever does work at once.
     turn: Mutex<()>,
     /// To the thread that does the work; none where it is done at once.
-    late: Option<Mutex<Sender<(Ticket, Work)>>>,
+    late: Option<Mutex<Sender<(Ticket, QueuedWork)>>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    progress: Mutex<Progress>,
+struct QueueState {
+    progress: Mutex<QueueProgress>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Progress {
+struct QueueProgress {
     done: Ticket,
     /// The first error that nobody was told.
     error: Option<Error>,
 }
 
-impl State {
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+impl QueueState {
+    fn progress(&self) -> MutexGuard<'_, QueueProgress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -59,7 +59,7 @@ impl Queue {
     /// Work is done by a thread, after some time. Without a thread it is done at once.
     pub(crate) fn late() -> Queue {
         let (send, receive) = channel();
-        let state: Arc<State> = Arc::default();
+        let state: Arc<QueueState> = Arc::default();
         let shared = state.clone();
         let spawned = std::thread::Builder::new()
             .name("kiln-reference".to_string())
@@ -73,7 +73,7 @@ impl Queue {
     }
 
     /// Hands work over, of which `announce` tells those who may wait for it; its error is kept for who asks.
-    pub(crate) fn start(&self, announce: impl FnOnce(Ticket), work: Work) -> Ticket {
+    pub(crate) fn start(&self, announce: impl FnOnce(Ticket), work: QueuedWork) -> Ticket {
         match &self.late {
             Some(sender) if !WORKING.get() => {
                 // Numbers in the order of the queue.
@@ -128,20 +128,19 @@ impl Queue {
 }
 
 /// Does work with the thread marked.
-fn working(work: Work) -> Result<()> {
-    /// Takes the mark off, also when the work panics.
-    struct Marked;
-    impl Drop for Marked {
+fn working(work: QueuedWork) -> Result<()> {
+    /// Puts back what was before, also when the work panics.
+    struct RestoreWorking(bool);
+    impl Drop for RestoreWorking {
         fn drop(&mut self) {
-            WORKING.set(false);
+            WORKING.set(self.0);
         }
     }
-    WORKING.set(true);
-    let _marked = Marked;
+    let _restore = RestoreWorking(WORKING.replace(true));
     work()
 }
 
-fn finish(state: &State, ticket: Ticket, result: Result<()>) {
+fn finish(state: &QueueState, ticket: Ticket, result: Result<()>) {
     let mut progress = state.progress();
     progress.done = progress.done.max(ticket);
     if let Err(error) = result {
@@ -152,9 +151,28 @@ fn finish(state: &State, ticket: Ticket, result: Result<()>) {
 }
 
 /// The thread's life: a wait of a length that follows from the ticket, so that whoever doesn't wait for results sees old ones.
-fn work_off(receive: &Receiver<(Ticket, Work)>, state: &State) {
+fn work_off(receive: &Receiver<(Ticket, QueuedWork)>, state: &QueueState) {
     while let Ok((ticket, work)) = receive.recv() {
         std::thread::sleep(Duration::from_micros(ticket.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53));
         finish(state, ticket, working(work));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_a_thread_is_as_before_after_work_also_by_a_panic() {
+        working(Box::new(|| {
+            working(Box::new(|| Ok(())))?;
+            assert!(WORKING.get(), "work inside of work leaves the mark");
+            Ok(())
+        }))
+        .unwrap();
+        assert!(!WORKING.get());
+        let panicked = std::panic::catch_unwind(|| working(Box::new(|| panic!("expected by this test"))));
+        assert!(panicked.is_err());
+        assert!(!WORKING.get());
     }
 }

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use kiln_ir::error::ErrorKind;
-use kiln_ir::eval::{Outcome, evaluate};
-use kiln_ir::op::{Op, Shared, Variable};
+use kiln_ir::eval::{EvaluatedGraph, evaluate};
+use kiln_ir::op::{Op, Shared, VariableHandle};
 use kiln_ir::{DType, Data, Error, Expr, Graph, Result, Shape};
 
 /// A graph and all of its arguments.
@@ -30,7 +30,7 @@ impl Problem {
     }
 
     /// The oracle's answer.
-    pub fn oracle(&self) -> Result<Outcome> {
+    pub fn oracle(&self) -> Result<EvaluatedGraph> {
         evaluate(&self.graph, &self.inputs.iter().collect::<Vec<_>>(), &held)
     }
 
@@ -75,7 +75,7 @@ impl HeldVariable {
     }
 }
 
-impl Variable for HeldVariable {
+impl VariableHandle for HeldVariable {
     fn name(&self) -> String {
         self.name.clone()
     }
@@ -91,7 +91,7 @@ impl Variable for HeldVariable {
 }
 
 /// The value of a [`HeldVariable`].
-pub fn held(variable: &dyn Variable) -> Result<Data> {
+pub fn held(variable: &dyn VariableHandle) -> Result<Data> {
     let held = variable.as_any().downcast_ref::<HeldVariable>();
     held.map(|held| held.data.clone())
         .ok_or_else(|| Error::new(ErrorKind::Value, "var", "isn't a HeldVariable"))

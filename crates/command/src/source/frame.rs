@@ -42,7 +42,7 @@ fn origin(path: &Path, settings: &Settings, seed: u64) -> Result<Value> {
     let place = || path.display().to_string();
     let about = fs::metadata(path).with_context(place)?;
     let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let sum = kiln_files::sum_of_file(path).with_context(place)?;
+    let sum = kiln_files::file_checksum(path).with_context(place)?;
     let Settings { target, task, ignore, columns, embed, .. } = settings;
     Ok(json!({
         "source": fs::canonicalize(path).with_context(place)?,

@@ -7,12 +7,12 @@
 
 pub mod storage;
 
-use kiln_ir::graph::{Graph, GraphNode, Id};
+use kiln_ir::graph::{Graph, GraphNode, NodeId};
 use kiln_ir::op::{BinaryOp, Op, ReduceOp, ScatterMode, UnaryOp};
 use kiln_ir::rewrite::{Nodes, rewrite};
 use kiln_ir::{DType, Error, ErrorKind, Result, Scalar};
 
-use crate::kind::{Contraction, Generator, Kind, Leaf, Opaque, Pointwise};
+use crate::kind::{Contraction, Generator, Leaf, OpKind, Opaque, Pointwise};
 use crate::program::WindowKind;
 use crate::target::Target;
 
@@ -77,11 +77,11 @@ fn possible(graph: &Graph, node: &GraphNode, target: &Target) -> Result<()> {
         );
     }
     match node.kind() {
-        Kind::Leaf(Leaf::Const(_)) => refuse(
+        OpKind::Leaf(Leaf::Const(_)) => refuse(
             "takes programs, and this graph holds numbers of the host".to_string(),
             "trace it, so that they become arguments",
         ),
-        Kind::Generator(Generator::Fill(value))
+        OpKind::Generator(Generator::Fill(value))
             if counts(node.dtype) && i32::try_from(value.as_i64()).is_err() =>
         {
             refuse(
@@ -89,11 +89,11 @@ fn possible(graph: &Graph, node: &GraphNode, target: &Target) -> Result<()> {
                 &format!("use a smaller number, {elsewhere}"),
             )
         }
-        Kind::Pointwise(Pointwise::Binary(BinaryOp::Random)) if counts(DType::I64) => refuse(
+        OpKind::Pointwise(Pointwise::Binary(BinaryOp::Random)) if counts(DType::I64) => refuse(
             "has no i64, from which random numbers are made".to_string(),
             &format!("hand them in as an argument, {elsewhere}"),
         ),
-        Kind::Opaque(Opaque::Custom(_)) => {
+        OpKind::Opaque(Opaque::Custom(_)) => {
             let buffers = node.inputs.len() + 1;
             let mut dtypes = node.inputs.iter().map(|&id| graph.nodes[id].dtype).chain([node.dtype]);
             let odd = dtypes
@@ -117,13 +117,13 @@ fn possible(graph: &Graph, node: &GraphNode, target: &Target) -> Result<()> {
                 Ok(())
             }
         }
-        Kind::Leaf(Leaf::Input(_) | Leaf::Var(_))
-        | Kind::Generator(_)
-        | Kind::Pointwise(_)
-        | Kind::Reduce(..)
-        | Kind::Movement(_)
-        | Kind::Contraction(_)
-        | Kind::Opaque(
+        OpKind::Leaf(Leaf::Input(_) | Leaf::Var(_))
+        | OpKind::Generator(_)
+        | OpKind::Pointwise(_)
+        | OpKind::Reduce(..)
+        | OpKind::Movement(_)
+        | OpKind::Contraction(_)
+        | OpKind::Opaque(
             Opaque::Pad { .. }
             | Opaque::Concat(_)
             | Opaque::ArgReduce(..)
@@ -137,10 +137,10 @@ fn possible(graph: &Graph, node: &GraphNode, target: &Target) -> Result<()> {
 }
 
 /// Places a node in the dtype that the target computes in.
-fn place(nodes: &mut Nodes, node: GraphNode, target: &Target) -> Id {
+fn place(nodes: &mut Nodes, node: GraphNode, target: &Target) -> NodeId {
     let meant = node.dtype;
     let dtype = target.computed(meant).unwrap_or(meant);
-    if matches!(node.kind(), Kind::Leaf(_)) {
+    if matches!(node.kind(), OpKind::Leaf(_)) {
         let leaf = nodes.push(node);
         return nodes.push_cast(leaf, dtype);
     }
@@ -166,9 +166,9 @@ fn place(nodes: &mut Nodes, node: GraphNode, target: &Target) -> Id {
 }
 
 /// Whether a result of small integers may be one that they can't hold.
-fn leaves_range(kind: Kind) -> bool {
+fn leaves_range(kind: OpKind) -> bool {
     match kind {
-        Kind::Pointwise(pointwise) => match pointwise {
+        OpKind::Pointwise(pointwise) => match pointwise {
             Pointwise::Unary(function) => match function {
                 UnaryOp::Neg => true,
                 UnaryOp::Abs
@@ -209,10 +209,10 @@ fn leaves_range(kind: Kind) -> bool {
             Pointwise::Cast(_) => true,
             Pointwise::Select | Pointwise::Identity => false,
         },
-        Kind::Reduce(ReduceOp::Sum | ReduceOp::Prod, _) => true,
-        Kind::Reduce(ReduceOp::Max | ReduceOp::Min, _) => false,
-        Kind::Contraction(Contraction::Matmul | Contraction::Conv(..)) => true,
-        Kind::Opaque(opaque) => match opaque {
+        OpKind::Reduce(ReduceOp::Sum | ReduceOp::Prod, _) => true,
+        OpKind::Reduce(ReduceOp::Max | ReduceOp::Min, _) => false,
+        OpKind::Contraction(Contraction::Matmul | Contraction::Conv(..)) => true,
+        OpKind::Opaque(opaque) => match opaque {
             Opaque::CumSum(_) | Opaque::Scatter(_, ScatterMode::Add) => true,
             Opaque::Window(WindowKind::Sum | WindowKind::SumGrad | WindowKind::Spread, _) => true,
             Opaque::Window(WindowKind::Pick, _)
@@ -224,6 +224,6 @@ fn leaves_range(kind: Kind) -> bool {
             | Opaque::Scatter(_, ScatterMode::Set)
             | Opaque::Custom(_) => false,
         },
-        Kind::Leaf(_) | Kind::Generator(_) | Kind::Movement(_) => false,
+        OpKind::Leaf(_) | OpKind::Generator(_) | OpKind::Movement(_) => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
-use crate::program::{Buffer, Fused, Instruction, Kernel, Operation, Place, Program, Work};
+use crate::program::{Buffer, BufferPlace, Fused, Instruction, Kernel, Operation, Program, Work};
 use crate::target::Target;
 
 /// Gives every buffer a dtype that the target stores, with casts where a body reads it. An argument, output or variable of
@@ -29,8 +29,8 @@ pub fn storage(program: &mut Program, target: &Target) -> Result<usize> {
             work.each_view(|view| view.dtype = buffers[view.buffer].dtype);
             match work {
                 Work::Fused(fused) => legal_body(fused, &before, computes),
-                Work::Matmul(matmul) => legal_body(&mut matmul.tail, &before, computes),
-                Work::Conv(conv) => legal_body(&mut conv.tail, &before, computes),
+                Work::Matmul(matmul) => legal_body(&mut matmul.epilogue, &before, computes),
+                Work::Conv(conv) => legal_body(&mut conv.epilogue, &before, computes),
                 Work::Window(_)
                 | Work::Gather(_)
                 | Work::Scatter(..)
@@ -50,7 +50,7 @@ pub fn storage(program: &mut Program, target: &Target) -> Result<usize> {
 fn lay_out(program: &mut Program, alignment: usize) {
     program.arena = 0;
     for Buffer { place, dtype, elements } in &mut program.buffers {
-        if let Place::Arena(offset) = place {
+        if let BufferPlace::Arena(offset) = place {
             *offset = program.arena;
             program.arena += (*elements * dtype.size()).next_multiple_of(alignment);
         }

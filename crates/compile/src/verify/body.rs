@@ -1,17 +1,17 @@
 //! Whether a kernel makes sense in itself: instructions use earlier values of fitting dtypes and extents, and the
-//! sizes of contractions, windows and index work agree with their parts.
+//! sizes of contractions, windows and index work agree with their accesses.
 
 use crate::program::{
-    Along, Conv, ConvKind, Custom, Fused, Indexed, Instruction, Matmul, Operation, View, Window, Work,
+    AlongAxis, Conv, ConvKind, Custom, Fused, Indexed, Instruction, Matmul, Operation, View, Window, Work,
 };
 use kiln_ir::DType;
 use kiln_ir::op::{BinaryOp, ScatterMode};
 
-use super::Broken;
+use super::Violation;
 use crate::program::accumulator;
 use crate::target::{Channels, Target};
 
-pub(super) fn check(work: &Work, target: &Target) -> Result<(), Broken> {
+pub(super) fn check(work: &Work, target: &Target) -> Result<(), Violation> {
     for instruction in work.body().iter().flat_map(|fused| &fused.body) {
         let loads = matches!(instruction.operation, Operation::Load(_));
         rule(loads || target.computes.contains(&instruction.dtype), || {
@@ -46,20 +46,20 @@ pub(super) fn check(work: &Work, target: &Target) -> Result<(), Broken> {
     }
 }
 
-fn rule(holds: bool, broken: impl FnOnce() -> Broken) -> Result<(), Broken> {
+fn rule(holds: bool, broken: impl FnOnce() -> Violation) -> Result<(), Violation> {
     if holds { Ok(()) } else { Err(broken()) }
 }
 
-fn same_dtype(a: &View, b: &View) -> Result<(), Broken> {
+fn same_dtype(a: &View, b: &View) -> Result<(), Violation> {
     rule(a.dtype == b.dtype, || format!("operands of {} and {}", a.dtype, b.dtype))
 }
 
-fn matmul(work: &Matmul) -> Result<(), Broken> {
+fn matmul(work: &Matmul) -> Result<(), Violation> {
     same_dtype(&work.a, &work.b)?;
-    tail(&work.tail, work.a.dtype, &[work.batch, work.m], work.n)
+    epilogue(&work.epilogue, work.a.dtype, &[work.batch, work.m], work.n)
 }
 
-fn conv(work: &Conv, target: &Target) -> Result<(), Broken> {
+fn conv(work: &Conv, target: &Target) -> Result<(), Violation> {
     same_dtype(&work.a, &work.b)?;
     let sizes = [work.window, work.stride, work.dilation, work.input, work.output];
     let counts = [work.batch, work.in_channels, work.out_channels, work.groups];
@@ -81,21 +81,27 @@ fn conv(work: &Conv, target: &Target) -> Result<(), Broken> {
     })?;
     let [output, input, window] = [&work.output, &work.input, &work.window];
     match work.kind {
-        ConvKind::Forward => {
-            tail(&work.tail, work.a.dtype, &[work.batch, output[0], output[1], output[2]], work.out_channels)
-        }
-        ConvKind::GradInput => {
-            tail(&work.tail, work.a.dtype, &[work.batch, input[0], input[1], input[2]], work.in_channels)
-        }
+        ConvKind::Forward => epilogue(
+            &work.epilogue,
+            work.a.dtype,
+            &[work.batch, output[0], output[1], output[2]],
+            work.out_channels,
+        ),
+        ConvKind::GradInput => epilogue(
+            &work.epilogue,
+            work.a.dtype,
+            &[work.batch, input[0], input[1], input[2]],
+            work.in_channels,
+        ),
         ConvKind::GradWeight => {
             let rows = [window[0], window[1], window[2], work.in_channels / work.groups];
-            tail(&work.tail, work.a.dtype, &rows, work.out_channels)
+            epilogue(&work.epilogue, work.a.dtype, &rows, work.out_channels)
         }
     }
 }
 
 /// The furthest position of a window is a number that positions are computed in.
-fn reachable([output, stride, window, dilation, pad]: [&[usize; 3]; 5]) -> Result<(), Broken> {
+fn reachable([output, stride, window, dilation, pad]: [&[usize; 3]; 5]) -> Result<(), Violation> {
     const FAR: i128 = 1 << 48;
     for axis in 0..3 {
         let furthest =
@@ -105,7 +111,7 @@ fn reachable([output, stride, window, dilation, pad]: [&[usize; 3]; 5]) -> Resul
     Ok(())
 }
 
-fn window(work: &Window) -> Result<(), Broken> {
+fn window(work: &Window) -> Result<(), Violation> {
     let sizes = [work.window, work.stride, work.dilation];
     rule(sizes.iter().flatten().all(|&size| size > 0), || "a size is zero".into())?;
     reachable([&work.output, &work.stride, &work.window, &work.dilation, &work.pad])?;
@@ -116,29 +122,29 @@ fn window(work: &Window) -> Result<(), Broken> {
     })
 }
 
-fn tail(tail: &Fused, operands: DType, rows: &[usize], columns: usize) -> Result<(), Broken> {
+fn epilogue(epilogue: &Fused, operands: DType, rows: &[usize], columns: usize) -> Result<(), Violation> {
     let dtype = accumulator(operands).ok_or_else(|| format!("no products of {operands}"))?;
-    fused(tail, Some(dtype))?;
-    rule(!tail.reduced.contains(&true), || "a tail with a reduction".into())?;
+    fused(epilogue, Some(dtype))?;
+    rule(!epilogue.reduced.contains(&true), || "an epilogue with a reduction".into())?;
     let count = |sizes: &[usize]| sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-    let fits = tail
+    let fits = epilogue
         .loops
         .split_last()
         .is_some_and(|(&last, before)| last == columns && count(before) == count(rows));
-    rule(fits, || format!("a tail over {:?} for rows {rows:?} and {columns} columns", tail.loops))
+    rule(fits, || format!("an epilogue over {:?} for rows {rows:?} and {columns} columns", epilogue.loops))
 }
 
-fn indexed(work: &Indexed, target: &Target) -> Result<(), Broken> {
+fn indexed(work: &Indexed, target: &Target) -> Result<(), Violation> {
     rule(work.index.dtype == target.index(), || format!("an index of {}", work.index.dtype))?;
     same_dtype(&work.x, &work.out)
 }
 
-fn positions(work: &Along, target: &Target) -> Result<(), Broken> {
+fn positions(work: &AlongAxis, target: &Target) -> Result<(), Violation> {
     rule(!work.loops.is_empty(), || "it has no loop".into())?;
     rule(work.out.dtype == target.index(), || format!("positions as {}", work.out.dtype))
 }
 
-fn custom(work: &Custom) -> Result<(), Broken> {
+fn custom(work: &Custom) -> Result<(), Violation> {
     for (shape, view) in work.operands.iter().chain([&work.out]) {
         let row_major =
             shape.iter().zip(shape.strides()).zip(&view.strides).all(|((&size, a), &b)| size < 2 || a == b);
@@ -147,7 +153,7 @@ fn custom(work: &Custom) -> Result<(), Broken> {
     Ok(())
 }
 
-fn fused(work: &Fused, accumulator: Option<DType>) -> Result<(), Broken> {
+fn fused(work: &Fused, accumulator: Option<DType>) -> Result<(), Violation> {
     rule(work.reduced.len() == work.loops.len(), || "`reduced` and `loops` differ in length".into())?;
     for (position, instruction) in work.body.iter().enumerate() {
         check_instruction(work, position, instruction, accumulator)
@@ -167,9 +173,9 @@ fn check_instruction(
     position: usize,
     instruction: &Instruction,
     accumulator: Option<DType>,
-) -> Result<(), Broken> {
+) -> Result<(), Violation> {
     let reduces = matches!(instruction.operation, Operation::Reduce(..));
-    let value = |operand: usize| -> Result<&Instruction, Broken> {
+    let value = |operand: usize| -> Result<&Instruction, Violation> {
         rule(operand < position, || format!("value {operand} isn't there yet"))?;
         let operand = &work.body[operand];
         rule(reduces || instruction.full || !operand.full, || "a kept value made of full ones".into())?;

@@ -3,27 +3,27 @@
 //! what it takes. The compiler checks its own work in debug builds and tests; a device whose kernels follow raw pointers
 //! checks every program that it loads.
 
+mod accesses;
 mod body;
 mod overlap;
-mod parts;
 
 use crate::program::Program;
-use crate::program::{Kernel, Place, View};
+use crate::program::{BufferPlace, Kernel, View};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use crate::target::Target;
 
-pub use parts::{Part, parts};
+pub use accesses::{Access, accesses};
 
 /// A rule that doesn't hold, in words.
-pub type Broken = String;
+pub type Violation = String;
 
 /// Checks all of a program.
 ///
 /// # Errors
 /// What is wrong with it, and where.
 pub fn program(program: &Program, target: &Target) -> Result<()> {
-    let fail = |message: Broken| Error::new(ErrorKind::Device, "load", message).nowhere();
+    let fail = |message: Violation| Error::new(ErrorKind::Device, "load", message).nowhere();
     if program.written.len() != program.variables.len() {
         return Err(fail("`written` and `variables` differ in length".into()));
     }
@@ -37,7 +37,7 @@ pub fn program(program: &Program, target: &Target) -> Result<()> {
     Ok(())
 }
 
-fn buffer(program: &Program, id: usize, target: &Target) -> Result<(), Broken> {
+fn buffer(program: &Program, id: usize, target: &Target) -> Result<(), Violation> {
     let buffer = &program.buffers[id];
     if !target.stores.contains(&buffer.dtype) {
         return Err(format!("{} doesn't store {}", target.name, buffer.dtype));
@@ -55,19 +55,19 @@ fn buffer(program: &Program, id: usize, target: &Target) -> Result<(), Broken> {
         Ok(())
     };
     match buffer.place {
-        Place::Input(i) => {
+        BufferPlace::Input(i) => {
             let (shape, dtype) = program.inputs.get(i).ok_or_else(|| format!("there is no input {i}"))?;
             is(&format!("input {i}"), shape.elements(), *dtype)
         }
-        Place::Output(i) => {
+        BufferPlace::Output(i) => {
             let (shape, dtype) = program.outputs.get(i).ok_or_else(|| format!("there is no output {i}"))?;
             is(&format!("output {i}"), shape.elements(), *dtype)
         }
-        Place::Variable(i) => {
+        BufferPlace::Variable(i) => {
             let variable = program.variables.get(i).ok_or_else(|| format!("there is no variable {i}"))?;
             is(&format!("variable {i}"), variable.shape().elements(), variable.dtype())
         }
-        Place::Arena(offset) => {
+        BufferPlace::Arena(offset) => {
             if !offset.is_multiple_of(target.alignment) {
                 return Err(format!("its offset {offset} isn't a multiple of {}", target.alignment));
             }
@@ -79,54 +79,56 @@ fn buffer(program: &Program, id: usize, target: &Target) -> Result<(), Broken> {
     }
 }
 
-fn kernel(program: &Program, kernel: &Kernel, target: &Target) -> Result<(), Broken> {
+fn kernel(program: &Program, kernel: &Kernel, target: &Target) -> Result<(), Violation> {
     body::check(&kernel.work, target)?;
     let buffers = kernel.work.buffers().len();
     if buffers > target.most_bindings {
         return Err(format!("{buffers} buffers are more than {}", target.most_bindings));
     }
-    let parts = parts(&kernel.work)?;
-    let mut touched = Vec::with_capacity(parts.len());
-    for part in &parts {
-        if part.sizes.len() > target.most_loops {
-            return Err(format!("{} loops are more than {}", part.sizes.len(), target.most_loops));
+    let accesses = accesses(&kernel.work)?;
+    let mut touched = Vec::with_capacity(accesses.len());
+    for access in &accesses {
+        if access.sizes.len() > target.most_loops {
+            return Err(format!("{} loops are more than {}", access.sizes.len(), target.most_loops));
         }
-        let range = reach(program, part).map_err(|what| format!("{}: {what}", part.role))?;
-        if part.write {
-            writable(program, part.view).map_err(|what| format!("{}: {what}", part.role))?;
+        let range = reach(program, access).map_err(|what| format!("{}: {what}", access.role))?;
+        if access.write {
+            writable(program, access.view).map_err(|what| format!("{}: {what}", access.role))?;
         }
         touched.push(range);
     }
-    overlap::check(program, &parts, &touched)
+    overlap::check(program, &accesses, &touched)
 }
 
-fn writable(program: &Program, view: &View) -> Result<(), Broken> {
+fn writable(program: &Program, view: &View) -> Result<(), Violation> {
     match program.buffers[view.buffer].place {
-        Place::Input(i) => Err(format!("input {i} is read only")),
-        Place::Variable(i) if !program.written[i] => Err(format!("variable {i} isn't listed as written")),
+        BufferPlace::Input(i) => Err(format!("input {i} is read only")),
+        BufferPlace::Variable(i) if !program.written[i] => {
+            Err(format!("variable {i} isn't listed as written"))
+        }
         _ => Ok(()),
     }
 }
 
-/// The first and one past the last element a part touches (equal where it touches none).
-fn reach(program: &Program, part: &Part) -> Result<(usize, usize), Broken> {
-    let View { buffer, dtype, offset, strides } = part.view;
+/// The first and one past the last element a access touches (equal where it touches none).
+fn reach(program: &Program, access: &Access) -> Result<(usize, usize), Violation> {
+    let View { buffer, dtype, offset, strides } = access.view;
     let buffer = program.buffers.get(*buffer).ok_or_else(|| format!("there is no buffer {buffer}"))?;
     if buffer.dtype != *dtype {
         return Err(format!("a view of {dtype} into a buffer of {}", buffer.dtype));
     }
-    if strides.len() != part.sizes.len() {
-        return Err(format!("{} strides for {} loops", strides.len(), part.sizes.len()));
+    if strides.len() != access.sizes.len() {
+        return Err(format!("{} strides for {} loops", strides.len(), access.sizes.len()));
     }
-    let points = part.sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-    if points.is_none() && !part.sizes.contains(&0) {
+    let points = access.sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+    if points.is_none() && !access.sizes.contains(&0) {
         return Err("its loops have more points than can be counted".into());
     }
-    if part.sizes.contains(&0) {
+    if access.sizes.contains(&0) {
         return Ok((0, 0));
     }
     let (mut low, mut high) = (*offset as i128, *offset as i128);
-    for (&size, &stride) in part.sizes.iter().zip(strides) {
+    for (&size, &stride) in access.sizes.iter().zip(strides) {
         let way = (size as i128 - 1) * stride as i128;
         if way < 0 { low += way } else { high += way }
     }

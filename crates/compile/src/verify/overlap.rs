@@ -3,27 +3,31 @@
 //! Kernels run their loops in any order and on several threads, so an element is written once, and read by the same
 //! kernel only through a view that moves exactly as the one that writes it.
 
-use crate::program::Place;
+use crate::program::BufferPlace;
 use crate::program::Program;
 
-use super::{Broken, Part};
+use super::{Access, Violation};
 
-/// A part's memory: which one, and the bytes touched in it.
+/// A access's memory: which one, and the bytes touched in it.
 struct Bytes {
-    space: Place,
+    space: BufferPlace,
     start: usize,
     end: usize,
 }
 
-/// Checks every part that is written against itself and all others; `touched` is each part's range of elements.
-pub(super) fn check(program: &Program, parts: &[Part], touched: &[(usize, usize)]) -> Result<(), Broken> {
+/// Checks every access that is written against itself and all others; `touched` is each access's range of elements.
+pub(super) fn check(
+    program: &Program,
+    accesses: &[Access],
+    touched: &[(usize, usize)],
+) -> Result<(), Violation> {
     let bytes: Vec<Bytes> =
-        parts.iter().zip(touched).map(|(part, &range)| bytes(program, part, range)).collect();
-    for (w, write) in parts.iter().enumerate().filter(|(_, part)| part.write) {
+        accesses.iter().zip(touched).map(|(access, &range)| bytes(program, access, range)).collect();
+    for (w, write) in accesses.iter().enumerate().filter(|(_, access)| access.write) {
         if !distinct(write) {
             return Err(format!("{}: two points of its loops write one element", write.role));
         }
-        for (o, other) in parts.iter().enumerate() {
+        for (o, other) in accesses.iter().enumerate() {
             // Pairs of writes are looked at once.
             if o == w || (other.write && o < w) || bytes[o].space != bytes[w].space {
                 continue;
@@ -38,22 +42,22 @@ pub(super) fn check(program: &Program, parts: &[Part], touched: &[(usize, usize)
     Ok(())
 }
 
-fn bytes(program: &Program, part: &Part, (first, end): (usize, usize)) -> Bytes {
-    let size = part.view.dtype.size();
-    let (space, start) = start(program, part);
+fn bytes(program: &Program, access: &Access, (first, end): (usize, usize)) -> Bytes {
+    let size = access.view.dtype.size();
+    let (space, start) = start(program, access);
     Bytes { space, start: start + first * size, end: start + end * size }
 }
 
 /// The memory a buffer is in, and at which of its bytes the buffer starts.
-fn start(program: &Program, part: &Part) -> (Place, usize) {
-    match program.buffers[part.view.buffer].place {
-        Place::Arena(offset) => (Place::Arena(0), offset),
+fn start(program: &Program, access: &Access) -> (BufferPlace, usize) {
+    match program.buffers[access.view.buffer].place {
+        BufferPlace::Arena(offset) => (BufferPlace::Arena(0), offset),
         place => (place, 0),
     }
 }
 
 /// Whether a load reads the very element that a store writes at every point.
-fn same(program: &Program, write: &Part, read: &Part) -> bool {
+fn same(program: &Program, write: &Access, read: &Access) -> bool {
     write.view.dtype.size() == read.view.dtype.size()
         && start(program, write) == start(program, read)
         && write.view.offset == read.view.offset
@@ -63,11 +67,11 @@ fn same(program: &Program, write: &Part, read: &Part) -> bool {
 }
 
 /// Whether no element is reached twice.
-fn distinct(part: &Part) -> bool {
-    let mut axes: Vec<(usize, usize)> = part
+fn distinct(access: &Access) -> bool {
+    let mut axes: Vec<(usize, usize)> = access
         .sizes
         .iter()
-        .zip(&part.view.strides)
+        .zip(&access.view.strides)
         .filter(|&(&size, _)| size != 1)
         .map(|(&size, &stride)| (stride.unsigned_abs(), size))
         .collect();
@@ -84,27 +88,27 @@ fn distinct(part: &Part) -> bool {
     nested || {
         let mut seen = Marks::default();
         let mut fresh = true;
-        elements(part, |element| fresh &= seen.mark(element));
+        elements(access, |element| fresh &= seen.mark(element));
         fresh
     }
 }
 
-/// Whether two parts whose ranges meet have no byte in common. Slow, and needed for few kernels only: those that
+/// Whether two accesses whose ranges meet have no byte in common. Slow, and needed for few kernels only: those that
 /// write into gaps of what they read.
-fn disjoint(program: &Program, a: &Part, b: &Part) -> bool {
+fn disjoint(program: &Program, a: &Access, b: &Access) -> bool {
     let mut seen = Marks::default();
     let (start_a, start_b) = (start(program, a).1, start(program, b).1);
     let (size_a, size_b) = (a.view.dtype.size(), b.view.dtype.size());
-    let unit = size_a.min(size_b);
+    let cluster = size_a.min(size_b);
     elements(a, |element| {
-        for piece in 0..size_a / unit {
-            seen.mark((start_a + element * size_a) / unit + piece);
+        for piece in 0..size_a / cluster {
+            seen.mark((start_a + element * size_a) / cluster + piece);
         }
     });
     let mut apart = true;
     elements(b, |element| {
-        for piece in 0..size_b / unit {
-            apart &= !seen.has((start_b + element * size_b) / unit + piece);
+        for piece in 0..size_b / cluster {
+            apart &= !seen.has((start_b + element * size_b) / cluster + piece);
         }
     });
     apart
@@ -131,8 +135,8 @@ impl Marks {
     }
 }
 
-/// Calls `visit` with every element of a part's buffer that it touches; the part is within its buffer.
-fn elements(part: &Part, mut visit: impl FnMut(usize)) {
+/// Calls `visit` with every element of a access's buffer that it touches; the access is within its buffer.
+fn elements(access: &Access, mut visit: impl FnMut(usize)) {
     fn walk(at: isize, axes: &[(usize, isize)], visit: &mut impl FnMut(usize)) {
         match axes {
             [] => visit(at as usize),
@@ -142,6 +146,6 @@ fn elements(part: &Part, mut visit: impl FnMut(usize)) {
         }
     }
     let axes: Vec<(usize, isize)> =
-        part.sizes.iter().copied().zip(part.view.strides.iter().copied()).collect();
-    walk(part.view.offset, &axes, &mut visit);
+        access.sizes.iter().copied().zip(access.view.strides.iter().copied()).collect();
+    walk(access.view.offset, &axes, &mut visit);
 }

@@ -1,11 +1,11 @@
 //! What the loops do with each lane: the operations of a program, and what is made of two of them at once.
 
-use super::loops::{Function, Lane};
+use super::loops::{Lane, LaneFunction};
 use super::math;
 use crate::simd::{Portable, Simd};
 
 /// What all numbers can do, with the meaning the graph's operations give it.
-pub(super) trait Number: Lane {
+pub(super) trait LaneNumber: Lane {
     /// Whether these are integers.
     const WHOLE: bool;
     fn add(self, other: Self) -> Self;
@@ -24,7 +24,7 @@ pub(super) trait Number: Lane {
 
 macro_rules! floats {
     ($($lane:ty)*) => {$(
-        impl Number for $lane {
+        impl LaneNumber for $lane {
             const WHOLE: bool = false;
             #[inline(always)]
             fn add(self, other: Self) -> Self { self + other }
@@ -64,7 +64,7 @@ macro_rules! floats {
 
 macro_rules! integers {
     ($($lane:ty)*) => {$(
-        impl Number for $lane {
+        impl LaneNumber for $lane {
             const WHOLE: bool = true;
             #[inline(always)]
             fn add(self, other: Self) -> Self { self.wrapping_add(other) }
@@ -81,7 +81,7 @@ macro_rules! integers {
                 if other < 0 { return 0; }
                 let (mut base, mut rest, mut result) = (self, other, 1);
                 while rest > 0 {
-                    if rest & 1 == 1 { result = Number::mul(result, base); }
+                    if rest & 1 == 1 { result = LaneNumber::mul(result, base); }
                     base = base.wrapping_mul(base);
                     rest >>= 1;
                 }
@@ -113,7 +113,7 @@ macro_rules! functions {
             = |$x:ident, $y:ident, $z:ident| $body:expr $(, scalar if $scalar:expr)?;
     )*) => {$(
         pub(super) struct $name$(<$generic>(std::marker::PhantomData<$generic>))?;
-        impl$(<$generic: $bound>)? Function for $name$(<$generic>)? {
+        impl$(<$generic: $bound>)? LaneFunction for $name$(<$generic>)? {
             type A = $a;
             type B = $b;
             type C = $c;
@@ -126,22 +126,22 @@ macro_rules! functions {
 }
 
 functions! {
-    Add<T: Number>(T, T, T) -> T = |x, y, _z| x.add(y);
-    Sub<T: Number>(T, T, T) -> T = |x, y, _z| x.sub(y);
-    Mul<T: Number>(T, T, T) -> T = |x, y, _z| x.mul(y);
-    Div<T: Number>(T, T, T) -> T = |x, y, _z| x.div(y), scalar if T::WHOLE;
-    Rem<T: Number>(T, T, T) -> T = |x, y, _z| x.rem(y), scalar if true;
-    Pow<T: Number>(T, T, T) -> T = |x, y, _z| x.pow(y), scalar if true;
-    Larger<T: Number>(T, T, T) -> T = |x, y, _z| x.larger(y);
-    Smaller<T: Number>(T, T, T) -> T = |x, y, _z| x.smaller(y);
-    Less<T: Number>(T, T, T) -> i32 = |x, y, _z| i32::from(x < y);
-    LessOrEqual<T: Number>(T, T, T) -> i32 = |x, y, _z| i32::from(x <= y);
-    Equal<T: Number>(T, T, T) -> i32 = |x, y, _z| i32::from(x == y);
-    Unequal<T: Number>(T, T, T) -> i32 = |x, y, _z| i32::from(x != y);
-    Neg<T: Number>(T, T, T) -> T = |x, _y, _z| x.neg();
-    Abs<T: Number>(T, T, T) -> T = |x, _y, _z| x.abs();
-    Sign<T: Number>(T, T, T) -> T = |x, _y, _z| x.sign();
-    Relu<T: Number>(T, T, T) -> T = |x, _y, _z| x.relu();
+    Add<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.add(y);
+    Sub<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.sub(y);
+    Mul<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.mul(y);
+    Div<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.div(y), scalar if T::WHOLE;
+    Rem<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.rem(y), scalar if true;
+    Pow<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.pow(y), scalar if true;
+    Larger<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.larger(y);
+    Smaller<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.smaller(y);
+    Less<T: LaneNumber>(T, T, T) -> i32 = |x, y, _z| i32::from(x < y);
+    LessOrEqual<T: LaneNumber>(T, T, T) -> i32 = |x, y, _z| i32::from(x <= y);
+    Equal<T: LaneNumber>(T, T, T) -> i32 = |x, y, _z| i32::from(x == y);
+    Unequal<T: LaneNumber>(T, T, T) -> i32 = |x, y, _z| i32::from(x != y);
+    Neg<T: LaneNumber>(T, T, T) -> T = |x, _y, _z| x.neg();
+    Abs<T: LaneNumber>(T, T, T) -> T = |x, _y, _z| x.abs();
+    Sign<T: LaneNumber>(T, T, T) -> T = |x, _y, _z| x.sign();
+    Relu<T: LaneNumber>(T, T, T) -> T = |x, _y, _z| x.relu();
     Copy_<T: Lane>(T, T, T) -> T = |x, _y, _z| x;
     Select<T: Lane>(i32, T, T) -> T = |x, y, z| if x != 0 { y } else { z };
     MulAdd<>(f32, f32, f32) -> f32 = |x, y, z| math::ma::<S>(x, y, z);
@@ -213,7 +213,7 @@ functions! {
 macro_rules! angles {
     ($($name:ident = $function:ident;)*) => {$(
         pub(super) struct $name;
-        impl Function for $name {
+        impl LaneFunction for $name {
             type A = f32;
             type B = f32;
             type C = f32;

@@ -21,7 +21,7 @@ impl Lane for i64 {}
 pub(super) type Loop = unsafe fn(*mut u8, *const u8, *const u8, *const u8, usize);
 
 /// What a loop does with each lane.
-pub(super) trait Function {
+pub(super) trait LaneFunction {
     type A: Lane;
     type B: Lane;
     type C: Lane;
@@ -29,7 +29,7 @@ pub(super) trait Function {
     fn call<S: Simd>(a: Self::A, b: Self::B, c: Self::C) -> Self::Out;
 
     /// Whether a lane is one of the few that `call` isn't made for. A chunk with such a lane is computed by
-    /// [`Function::call_rarely`], so that the others are free of branches.
+    /// [`LaneFunction::call_rarely`], so that the others are free of branches.
     #[inline(always)]
     fn is_rare(_: Self::A) -> bool {
         false
@@ -52,24 +52,25 @@ const CHUNK: usize = 16;
 const SIDE_BY_SIDE: usize = 128;
 
 stamp! {
-    fn lanes_of<F: Function>[const ONE_A: bool, const ONE_B: bool, const ONE_C: bool](
+    fn lanes_of<F: LaneFunction>[const ONE_A: bool, const ONE_B: bool, const ONE_C: bool](
         out: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize,
     ) = lanes::<Here, F, ONE_A, ONE_B, ONE_C>;
 }
 
 stamp! {
-    fn seldom_of<F: Function>[const ONE_A: bool, const ONE_B: bool, const ONE_C: bool](
+    fn seldom_of<F: LaneFunction>[const ONE_A: bool, const ONE_B: bool, const ONE_C: bool](
         out: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize,
     ) = lanes::<Here, F, ONE_A, ONE_B, ONE_C>, at most avx2;
 }
 
 /// Whether neither operand nor result of a function is `f32`.
-const fn is_seldom<F: Function>() -> bool {
+const fn is_seldom<F: LaneFunction>() -> bool {
     F::A::SELDOM && F::Out::SELDOM
 }
 
 /// The loops of `F`, as many copies as are worth compiling.
-const fn loops_of<F: Function, const ONE_A: bool, const ONE_B: bool, const ONE_C: bool>() -> Stamped<Loop> {
+const fn loops_of<F: LaneFunction, const ONE_A: bool, const ONE_B: bool, const ONE_C: bool>() -> Stamped<Loop>
+{
     if const { F::SCALAR } {
         let all: Loop = lanes::<Portable, F, ONE_A, ONE_B, ONE_C>;
         Stamped { portable: all, avx2: all, avx512: all, neon: all }
@@ -81,7 +82,7 @@ const fn loops_of<F: Function, const ONE_A: bool, const ONE_B: bool, const ONE_C
 }
 
 stamp! {
-    fn line_of<T: Lane, F: Function<A = T, B = T, C = T, Out = T>>(
+    fn line_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
         out: *mut u8, a: *const u8, _b: *const u8, _c: *const u8, n: usize,
     ) = line::<Here, T, F>;
 }
@@ -92,7 +93,7 @@ stamp! {
 /// The processor has the level's features; `n` lanes of the result and of each operand are there (one of those that are
 /// one value), and the result is apart from an operand or exactly on it.
 #[inline(always)]
-unsafe fn lanes<S: Simd, F: Function, const ONE_A: bool, const ONE_B: bool, const ONE_C: bool>(
+unsafe fn lanes<S: Simd, F: LaneFunction, const ONE_A: bool, const ONE_B: bool, const ONE_C: bool>(
     out: *mut u8,
     a: *const u8,
     b: *const u8,
@@ -152,7 +153,7 @@ unsafe fn lanes<S: Simd, F: Function, const ONE_A: bool, const ONE_B: bool, cons
 /// # Safety
 /// As [`lanes`]; the function takes and gives one lane type.
 #[inline(always)]
-unsafe fn line<S: Simd, T: Lane, F: Function<A = T, B = T, C = T, Out = T>>(
+unsafe fn line<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
     out: *mut u8,
     a: *const u8,
     _: *const u8,
@@ -188,12 +189,12 @@ unsafe fn line<S: Simd, T: Lane, F: Function<A = T, B = T, C = T, Out = T>>(
 }
 
 /// The loop of a function of one operand.
-pub(super) fn of_one<F: Function>(level: Level) -> Loop {
+pub(super) fn of_one<F: LaneFunction>(level: Level) -> Loop {
     loops_of::<F, false, true, true>().at(level)
 }
 
 /// The loop of a function of two operands; `one` says which are one value.
-pub(super) fn of_two<F: Function>(level: Level, one: [bool; 2]) -> Loop {
+pub(super) fn of_two<F: LaneFunction>(level: Level, one: [bool; 2]) -> Loop {
     match one {
         [true, false] => loops_of::<F, true, false, true>().at(level),
         [false, true] => loops_of::<F, false, true, true>().at(level),
@@ -202,7 +203,7 @@ pub(super) fn of_two<F: Function>(level: Level, one: [bool; 2]) -> Loop {
 }
 
 /// The loop of a function of three operands; the first is never one value unless all are.
-pub(super) fn of_three<F: Function>(level: Level, one: [bool; 3]) -> Loop {
+pub(super) fn of_three<F: LaneFunction>(level: Level, one: [bool; 3]) -> Loop {
     match one {
         [_, true, false] => loops_of::<F, false, true, false>().at(level),
         [_, false, true] => loops_of::<F, false, false, true>().at(level),
@@ -212,6 +213,6 @@ pub(super) fn of_three<F: Function>(level: Level, one: [bool; 3]) -> Loop {
 }
 
 /// The loop that folds a run of lanes to one by a function.
-pub(super) fn fold_of<T: Lane, F: Function<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
+pub(super) fn fold_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
     line_of::<T, F>().at(level)
 }

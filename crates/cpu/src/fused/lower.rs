@@ -7,13 +7,15 @@ use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use kiln_ir::{DType, Scalar};
 
 use super::loops::Loop;
-use super::ops::{self, LaneType, Product};
-use super::steps::{Along, Class, Fold, Pass, Step, Target, Value, Walk};
+use super::ops::{self, LaneType, ProductSum};
+use super::steps::{
+    IndexLoop, RegisterValue, StridedWalk, TileExtent, TileFold, TilePass, TileStep, TileStore,
+};
 use super::transfer;
 use crate::simd::Level;
 
 /// What is known while steps are chosen.
-pub(super) struct Builder<'a> {
+pub(super) struct PlanBuilder<'a> {
     pub(super) fused: &'a Fused,
     pub(super) level: Level,
     pub(super) in_rows: bool,
@@ -21,47 +23,47 @@ pub(super) struct Builder<'a> {
     pub(super) columns_fold: bool,
     pub(super) row_loops: &'a [usize],
     pub(super) group_loops: &'a [usize],
-    pub(super) loads: Vec<Walk>,
-    pub(super) values: Vec<Value>,
-    pub(super) classes: Vec<Class>,
+    pub(super) loads: Vec<StridedWalk>,
+    pub(super) values: Vec<RegisterValue>,
+    pub(super) classes: Vec<TileExtent>,
     /// How many reductions come before a value.
     pub(super) levels: Vec<usize>,
     pub(super) literals: Vec<(usize, [u8; 8])>,
-    pub(super) folds: Vec<Fold>,
+    pub(super) folds: Vec<TileFold>,
     /// In this pass, values that were repeated for several rows, and the register number of that.
     pub(super) spread: HashMap<usize, usize>,
     /// How often each value is used.
     pub(super) uses: Vec<usize>,
 }
 
-impl Builder<'_> {
+impl PlanBuilder<'_> {
     /// What each value moves along, and whether it is kept.
     pub(super) fn classify(&mut self) {
         for (position, instruction) in self.fused.body.iter().enumerate() {
             let operands = instruction.operation.operands();
-            let mut class = operands.iter().fold(Class::ONE, |class, &o| class.or(self.classes[o]));
+            let mut class = operands.iter().fold(TileExtent::ONE, |class, &o| class.or(self.classes[o]));
             match instruction.operation {
                 Operation::Load(load) => {
                     let walk = &self.loads[load];
                     let rows = self.several && walk.rows.iter().any(|&s| s != 0);
-                    class = Class { rows, columns: walk.column != 0 };
+                    class = TileExtent { rows, columns: walk.column != 0 };
                 }
                 Operation::Accumulator => class = self.full(),
                 Operation::Index(d) => {
                     let last = d + 1 == self.fused.loops.len();
-                    class = Class { rows: self.several && self.row_loops.contains(&d), columns: last };
+                    class = TileExtent { rows: self.several && self.row_loops.contains(&d), columns: last };
                 }
                 Operation::Literal(scalar) => {
                     self.literals.push((position, lane_bytes(scalar, instruction.dtype)))
                 }
                 Operation::Reduce(op, _) => {
                     class = match (self.in_rows, self.columns_fold) {
-                        (true, _) => Class { rows: self.several, columns: false },
-                        (false, true) => Class::ONE,
-                        (false, false) => Class { rows: false, columns: true },
+                        (true, _) => TileExtent { rows: self.several, columns: false },
+                        (false, true) => TileExtent::ONE,
+                        (false, false) => TileExtent { rows: false, columns: true },
                     };
                     let lane = LaneType::of(instruction.dtype);
-                    self.folds.push(Fold {
+                    self.folds.push(TileFold {
                         into: ops::fold(op, lane, self.level),
                         line: ops::fold_line(op, lane, self.level),
                         lane,
@@ -84,8 +86,8 @@ impl Builder<'_> {
     }
 
     /// The class of what moves along everything.
-    fn full(&self) -> Class {
-        Class { rows: self.several, columns: true }
+    fn full(&self) -> TileExtent {
+        TileExtent { rows: self.several, columns: true }
     }
 
     /// Loads, literals and indices are cheap enough to be made anew in every tile.
@@ -97,12 +99,12 @@ impl Builder<'_> {
     }
 
     /// The passes over the tiles.
-    pub(super) fn passes(&mut self, walk: impl Fn(&View) -> Walk) -> Vec<Pass> {
+    pub(super) fn passes(&mut self, walk: impl Fn(&View) -> StridedWalk) -> Vec<TilePass> {
         let body = &self.fused.body;
         let last = if self.in_rows { 0 } else { self.levels.iter().copied().max().unwrap_or(0) };
         let mut passes = Vec::new();
         for level in 0..=last {
-            let mut pass = Pass::default();
+            let mut pass = TilePass::default();
             self.spread.clear();
             if !self.in_rows {
                 let mut done = vec![false; body.len()];
@@ -123,7 +125,7 @@ impl Builder<'_> {
                     self.need(from, &mut done, &mut pass.tiles, level, false);
                     let fold = self.folds.iter().position(|fold| fold.value == position).unwrap_or(0);
                     let from = self.whole(from, &mut pass.tiles);
-                    pass.tiles.push(Step::Accumulate { fold, from });
+                    pass.tiles.push(TileStep::Accumulate { fold, from });
                     folds.push(fold);
                 }
             }
@@ -143,7 +145,7 @@ impl Builder<'_> {
                     self.need(value, &mut done, &mut pass.tiles, level, false);
                 }
                 let class = self.classes[value];
-                let target = Target { walk: walk(&store.view), value, class, direct: false };
+                let target = TileStore { walk: walk(&store.view), value, class, direct: false };
                 if kept { pass.kept_stores.push(target) } else { pass.stores.push(target) }
             }
             self.mark_direct(&mut pass);
@@ -153,7 +155,14 @@ impl Builder<'_> {
     }
 
     /// Puts the steps that make a value at the end of the list, operands first.
-    fn need(&mut self, position: usize, done: &mut [bool], steps: &mut Vec<Step>, level: usize, kept: bool) {
+    fn need(
+        &mut self,
+        position: usize,
+        done: &mut [bool],
+        steps: &mut Vec<TileStep>,
+        level: usize,
+        kept: bool,
+    ) {
         if done[position] {
             return;
         }
@@ -170,26 +179,27 @@ impl Builder<'_> {
         let class = self.classes[position];
         let lane = LaneType::of(instruction.dtype);
         let (level, value) = (self.level, position);
-        let run = |run: Loop, operands: [usize; 3]| Step::Run { run, value, operands, class, sum: false };
+        let run = |run: Loop, operands: [usize; 3]| TileStep::Run { run, value, operands, class, sum: false };
         match instruction.operation {
-            Operation::Load(load) => steps.push(Step::Load { load, value, class }),
-            Operation::Accumulator => steps.push(Step::Accumulator { value }),
+            Operation::Load(load) => steps.push(TileStep::Load { load, value, class }),
+            Operation::Accumulator => steps.push(TileStep::Accumulator { value }),
             Operation::Literal(_) => {}
             Operation::Index(d) => {
                 let along = match (
                     self.row_loops.iter().position(|&r| r == d),
                     self.group_loops.iter().position(|&g| g == d),
                 ) {
-                    (Some(row), _) => Along::Row(row),
-                    (_, Some(group)) => Along::Group(group),
-                    _ => Along::Column,
+                    (Some(row), _) => IndexLoop::Row(row),
+                    (_, Some(group)) => IndexLoop::Group(group),
+                    _ => IndexLoop::Column,
                 };
-                steps.push(Step::Index { value, along, class, dtype: instruction.dtype });
+                steps.push(TileStep::Index { value, along, class, dtype: instruction.dtype });
             }
             Operation::Unary(op, a) => {
                 if op == UnaryOp::Relu
                     && lane == LaneType::Single
-                    && let Some(Step::Run { operands: [x, y, _], value: sum, sum: true, .. }) = steps.last()
+                    && let Some(TileStep::Run { operands: [x, y, _], value: sum, sum: true, .. }) =
+                        steps.last()
                     && *sum == a
                     && self.uses[a] == 1
                 {
@@ -220,7 +230,7 @@ impl Builder<'_> {
                 let from = LaneType::of(self.fused.body[a].dtype);
                 let one = [self.is_one(x, class), self.is_one(y, class)];
                 let (run, operands) = (ops::binary(op, from, level, one), [x, y, x]);
-                steps.push(Step::Run { run, value, operands, class, sum: op == BinaryOp::Add });
+                steps.push(TileStep::Run { run, value, operands, class, sum: op == BinaryOp::Add });
                 self.wrap(instruction.dtype, value, class, steps);
             }
             Operation::Select(a, b, c) => {
@@ -232,7 +242,7 @@ impl Builder<'_> {
             Operation::Reduce(op, a) => {
                 // Only rows are folded by a step; other folds are accumulated.
                 let from = self.whole(a, steps);
-                steps.push(Step::FoldRows { line: ops::fold_line(op, lane, level), value, from });
+                steps.push(TileStep::FoldRows { line: ops::fold_line(op, lane, level), value, from });
             }
         }
     }
@@ -243,13 +253,13 @@ impl Builder<'_> {
         op: BinaryOp,
         lane: LaneType,
         [x, y]: [usize; 2],
-        class: Class,
-        steps: &mut Vec<Step>,
-    ) -> Option<(Product, [usize; 3])> {
+        class: TileExtent,
+        steps: &mut Vec<TileStep>,
+    ) -> Option<(ProductSum, [usize; 3])> {
         if lane != LaneType::Single || !matches!(op, BinaryOp::Add | BinaryOp::Sub) {
             return None;
         }
-        let takes = |value: usize, steps: &[Step]| -> Option<(usize, [usize; 2])> {
+        let takes = |value: usize, steps: &[TileStep]| -> Option<(usize, [usize; 2])> {
             let body = self.fused.body.get(value)?;
             let Operation::Binary(BinaryOp::Mul, ..) = body.operation else { return None };
             if self.uses[value] != 1 || self.classes[value] != class {
@@ -257,15 +267,15 @@ impl Builder<'_> {
             }
             let at = steps.iter().rposition(|step| step.result() == Some(value))?;
             match steps[at] {
-                Step::Run { operands: [a, b, _], .. } => Some((at, [a, b])),
+                TileStep::Run { operands: [a, b, _], .. } => Some((at, [a, b])),
                 _ => None,
             }
         };
         let (kind, at, [a, b], other) = if let Some((at, factors)) = takes(x, steps) {
-            (if op == BinaryOp::Add { Product::Plus } else { Product::Minus }, at, factors, y)
+            (if op == BinaryOp::Add { ProductSum::Plus } else { ProductSum::Minus }, at, factors, y)
         } else {
             let (at, factors) = takes(y, steps)?;
-            (if op == BinaryOp::Add { Product::Plus } else { Product::From }, at, factors, x)
+            (if op == BinaryOp::Add { ProductSum::Plus } else { ProductSum::From }, at, factors, x)
         };
         let (a, b) = if self.is_one(a, class) { (b, a) } else { (a, b) };
         if self.is_one(a, class) {
@@ -276,57 +286,57 @@ impl Builder<'_> {
     }
 
     /// Narrow integers wrap after arithmetic.
-    fn wrap(&self, dtype: DType, value: usize, class: Class, steps: &mut Vec<Step>) {
+    fn wrap(&self, dtype: DType, value: usize, class: TileExtent, steps: &mut Vec<TileStep>) {
         if matches!(dtype, DType::U8 | DType::U16)
             && let Some(run) = ops::narrow(dtype, self.level)
         {
-            steps.push(Step::Run { run, value, operands: [value; 3], class, sum: false });
+            steps.push(TileStep::Run { run, value, operands: [value; 3], class, sum: false });
         }
     }
 
     /// The operand as it is where its class fits (or it is one value), else repeated.
-    fn operand(&mut self, position: usize, class: Class, steps: &mut Vec<Step>) -> usize {
+    fn operand(&mut self, position: usize, class: TileExtent, steps: &mut Vec<TileStep>) -> usize {
         let own = self.classes[position];
-        if own == class || own == Class::ONE { position } else { self.spread_to(position, class, steps) }
+        if own == class || own == TileExtent::ONE { position } else { self.spread_to(position, class, steps) }
     }
 
-    fn is_one(&self, value: usize, class: Class) -> bool {
-        self.classes[value] == Class::ONE && class != Class::ONE
+    fn is_one(&self, value: usize, class: TileExtent) -> bool {
+        self.classes[value] == TileExtent::ONE && class != TileExtent::ONE
     }
 
     /// A value for each point of the tile.
-    fn whole(&mut self, position: usize, steps: &mut Vec<Step>) -> usize {
+    fn whole(&mut self, position: usize, steps: &mut Vec<TileStep>) -> usize {
         let class = self.full();
         if self.classes[position] == class { position } else { self.spread_to(position, class, steps) }
     }
 
-    fn spread_to(&mut self, from: usize, class: Class, steps: &mut Vec<Step>) -> usize {
+    fn spread_to(&mut self, from: usize, class: TileExtent, steps: &mut Vec<TileStep>) -> usize {
         if let Some(&value) = self.spread.get(&from)
             && self.classes[value] == class
         {
             return value;
         }
         let value = self.values.len();
-        self.values.push(Value { lane: self.values[from].lane, register: 0, kept: false });
+        self.values.push(RegisterValue { lane: self.values[from].lane, register: 0, kept: false });
         self.classes.push(class);
         self.levels.push(0);
-        steps.push(Step::Spread { value, from, class });
+        steps.push(TileStep::Spread { value, from, class });
         self.spread.insert(from, value);
         value
     }
 
     /// A value may be computed in the memory it is stored to if that memory isn't read afterwards.
-    fn mark_direct(&mut self, pass: &mut Pass) {
+    fn mark_direct(&mut self, pass: &mut TilePass) {
         let loaded: Vec<(usize, usize)> = pass
             .tiles
             .iter()
             .filter_map(|step| match step {
-                Step::Load { load, value, .. } => Some((*value, *load)),
+                TileStep::Load { load, value, .. } => Some((*value, *load)),
                 _ => None,
             })
             .collect();
         let overwritten =
-            |load: usize, loads: &[Walk]| pass.stores.iter().any(|t| t.walk.may_be(&loads[load]));
+            |load: usize, loads: &[StridedWalk]| pass.stores.iter().any(|t| t.walk.may_be(&loads[load]));
         for &(value, load) in &loaded {
             let stored = pass.stores.iter().any(|target| target.value == value);
             self.loads[load].copied |= stored && overwritten(load, &self.loads);
@@ -335,10 +345,11 @@ impl Builder<'_> {
             .stores
             .iter()
             .map(|target| {
-                let runs =
-                    |step: &Step| matches!(step, Step::Run { .. }) && step.result() == Some(target.value);
+                let runs = |step: &TileStep| {
+                    matches!(step, TileStep::Run { .. }) && step.result() == Some(target.value)
+                };
                 let Some(made) = pass.tiles.iter().rposition(runs) else { return false };
-                let reads_later = pass.tiles[made + 1..].iter().flat_map(Step::operands).any(|operand| {
+                let reads_later = pass.tiles[made + 1..].iter().flat_map(TileStep::operands).any(|operand| {
                     loaded.iter().any(|&(value, load)| value == operand && overwritten(load, &self.loads))
                 });
                 let once = pass.stores.iter().filter(|other| other.value == target.value).count() == 1;

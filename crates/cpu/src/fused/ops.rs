@@ -142,7 +142,7 @@ pub(super) fn select(lane: LaneType, level: Level, one: [bool; 3]) -> Loop {
 
 /// What becomes of a product and a third operand in one loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Product {
+pub(super) enum ProductSum {
     /// `a · b + c`
     Plus,
     /// `a · b - c`
@@ -152,11 +152,11 @@ pub(super) enum Product {
 }
 
 /// The loop of a product and a sum in `f32`.
-pub(super) fn product(product: Product, level: Level, one: [bool; 3]) -> Loop {
+pub(super) fn product(product: ProductSum, level: Level, one: [bool; 3]) -> Loop {
     match product {
-        Product::Plus => of_three::<MulAdd>(level, one),
-        Product::Minus => of_three::<MulSub>(level, one),
-        Product::From => of_three::<SubMul>(level, one),
+        ProductSum::Plus => of_three::<MulAdd>(level, one),
+        ProductSum::Minus => of_three::<MulSub>(level, one),
+        ProductSum::From => of_three::<SubMul>(level, one),
     }
 }
 

@@ -2,18 +2,18 @@
 //!
 //! A tile is some rows times a run of the innermost loop. Relative to it a value has a class: it moves along rows,
 //! along columns, both, or neither; only what moves is computed. Without reductions, or with one over a short innermost
-//! loop alone, rows are the other loops and one list of steps does all ([`Shape::Rows`]). Otherwise rows are reduced loops:
-//! for each group of kept ones the tiles are walked once for each level of reductions ([`Shape::Folds`]).
+//! loop alone, rows are the other loops and one list of steps does all ([`WalkOrder::Rows`]). Otherwise rows are reduced loops:
+//! for each group of kept ones the tiles are walked once for each level of reductions ([`WalkOrder::Folds`]).
 
 use std::collections::HashMap;
 
 use kiln_compile::program::{Fused, Operation, View};
 use kiln_ir::op::{BinaryOp, UnaryOp};
 
-use super::lower::{Builder, uses};
+use super::lower::{PlanBuilder, uses};
 use super::ops::LaneType;
-use super::registers::{self, Room};
-use super::steps::{Class, Fold, Pass, Value, Walk, is_crossed};
+use super::registers::{self, RegisterBytes};
+use super::steps::{RegisterValue, StridedWalk, TileExtent, TileFold, TilePass, is_crossed};
 use crate::simd::Level;
 
 /// Lanes of a register, unless a whole row must fit.
@@ -28,25 +28,25 @@ const SQUARE: usize = 32;
 
 /// How the loops are walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum WalkOrder {
     Rows,
     Folds,
 }
 
 /// A kernel made ready.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) shape: Shape,
+pub(super) struct FusedPlan {
+    pub(super) shape: WalkOrder,
     pub(super) groups: Vec<usize>,
     pub(super) rows: Vec<usize>,
     pub(super) columns: usize,
     /// Whether the columns are folded too.
     pub(super) columns_fold: bool,
-    pub(super) loads: Vec<Walk>,
-    pub(super) values: Vec<Value>,
+    pub(super) loads: Vec<StridedWalk>,
+    pub(super) values: Vec<RegisterValue>,
     pub(super) literals: Vec<(usize, [u8; 8])>,
-    pub(super) passes: Vec<Pass>,
-    pub(super) folds: Vec<Fold>,
+    pub(super) passes: Vec<TilePass>,
+    pub(super) folds: Vec<TileFold>,
     /// Rows of a full tile, and its columns.
     pub(super) tile_rows: usize,
     pub(super) tile_columns: usize,
@@ -55,18 +55,18 @@ pub(super) struct Plan {
     pub(super) kept: usize,
     /// A guess at the cost of a point, for sharing out work.
     pub(super) weight: usize,
-    classes: Vec<Class>,
+    classes: Vec<TileExtent>,
 }
 
-impl Plan {
-    pub(super) fn new(fused: &Fused, level: Level) -> Plan {
+impl FusedPlan {
+    pub(super) fn new(fused: &Fused, level: Level) -> FusedPlan {
         let count = fused.loops.len();
         let columns = fused.loops[count - 1];
         let folds = fused.reduced.contains(&true);
         let columns_fold = fused.reduced[count - 1];
         let others_fold = fused.reduced[..count - 1].contains(&true);
         let in_rows = !folds || (columns_fold && !others_fold && columns <= LONGEST_ROW);
-        let shape = if in_rows { Shape::Rows } else { Shape::Folds };
+        let shape = if in_rows { WalkOrder::Rows } else { WalkOrder::Folds };
         let is_row = |d: usize| in_rows || fused.reduced[d];
         let row_loops: Vec<usize> = (0..count - 1).filter(|&d| is_row(d)).collect();
         let group_loops: Vec<usize> = (0..count - 1).filter(|&d| !is_row(d)).collect();
@@ -101,7 +101,7 @@ impl Plan {
                 dense &= stride == expected;
                 expected *= size as isize;
             }
-            Walk {
+            StridedWalk {
                 buffer: view.buffer,
                 dtype: view.dtype,
                 offset: view.offset,
@@ -113,7 +113,7 @@ impl Plan {
                 copied: false,
             }
         };
-        let mut builder = Builder {
+        let mut builder = PlanBuilder {
             fused,
             level,
             in_rows,
@@ -125,9 +125,9 @@ impl Plan {
             values: fused
                 .body
                 .iter()
-                .map(|i| Value { lane: LaneType::of(i.dtype), register: 0, kept: false })
+                .map(|i| RegisterValue { lane: LaneType::of(i.dtype), register: 0, kept: false })
                 .collect(),
-            classes: vec![Class::ONE; fused.body.len()],
+            classes: vec![TileExtent::ONE; fused.body.len()],
             levels: fused.levels(),
             literals: Vec::new(),
             folds: Vec::new(),
@@ -136,10 +136,11 @@ impl Plan {
         };
         builder.classify();
         let passes = builder.passes(walk);
-        let Builder { loads, mut values, classes, literals, folds, .. } = builder;
+        let PlanBuilder { loads, mut values, classes, literals, folds, .. } = builder;
         let lanes = (tile_rows * tile_columns).max(1);
-        let Room { registers, kept } = registers::place(&mut values, &loads, &literals, &passes, lanes);
-        Plan {
+        let RegisterBytes { registers, kept } =
+            registers::place(&mut values, &loads, &literals, &passes, lanes);
+        FusedPlan {
             shape,
             groups: sizes(&group_loops),
             rows,
@@ -160,7 +161,7 @@ impl Plan {
     }
 
     /// What a value moves along.
-    pub(super) fn class(&self, value: usize) -> Class {
+    pub(super) fn class(&self, value: usize) -> TileExtent {
         self.classes[value]
     }
 

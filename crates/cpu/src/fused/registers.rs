@@ -1,9 +1,9 @@
 //! Which register each value has.
 
-use super::steps::{Pass, Step, Value, Walk};
+use super::steps::{RegisterValue, StridedWalk, TilePass, TileStep};
 
 /// Bytes of all registers, and of the kept values.
-pub(super) struct Room {
+pub(super) struct RegisterBytes {
     pub(super) registers: usize,
     pub(super) kept: usize,
 }
@@ -11,12 +11,12 @@ pub(super) struct Room {
 /// Gives every value its register, with room for so many lanes. Within a pass a register is used again once its value is no
 /// longer needed; loads that don't move with rows, literals and kept values stay.
 pub(super) fn place(
-    values: &mut [Value],
-    loads: &[Walk],
+    values: &mut [RegisterValue],
+    loads: &[StridedWalk],
     literals: &[(usize, [u8; 8])],
-    passes: &[Pass],
+    passes: &[TilePass],
     lanes: usize,
-) -> Room {
+) -> RegisterBytes {
     let mut kept = 0;
     for value in values.iter_mut() {
         if value.kept {
@@ -30,10 +30,10 @@ pub(super) fn place(
     }
     for step in passes.iter().flat_map(|pass| &pass.tiles) {
         match step {
-            Step::Load { value, load, .. } if loads[*load].fixed => {
+            TileStep::Load { value, load, .. } if loads[*load].fixed => {
                 stays[*value] = true;
             }
-            Step::Spread { value, from, .. } if stays[*from] => stays[*value] = true,
+            TileStep::Spread { value, from, .. } if stays[*from] => stays[*value] = true,
             _ => {}
         }
     }
@@ -92,5 +92,5 @@ pub(super) fn place(
             }
         }
     }
-    Room { registers: next, kept }
+    RegisterBytes { registers: next, kept }
 }

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use kiln_compile::program::{Fused, Operation};
 
-use super::frame::{Source, with_frame};
-use super::plan::{Plan, Shape};
-use super::steps::Fold;
+use super::frame::{EpilogueInput, with_frame};
+use super::plan::{FusedPlan, WalkOrder};
+use super::steps::TileFold;
 use super::{convert, transfer};
 use crate::bases::Bases;
 use crate::scratch::{self, Purpose};
-use crate::shared::Shared;
+use crate::send_ptr::SendPtr;
 use crate::simd::Level;
 use crate::threads::parallel;
 
@@ -22,11 +22,11 @@ const MOST_BLOCKS: usize = 32;
 /// A fused kernel made ready.
 #[derive(Debug)]
 pub(crate) struct Interpreter {
-    plan: Plan,
+    plan: FusedPlan,
     plain: Option<Plain>,
 }
 
-/// A tail that only stores: the contraction may write there itself.
+/// An epilogue that only stores: the contraction may write there itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plain {
     /// The buffer, the element at row and column zero, and the distance between rows; columns are contiguous.
@@ -39,10 +39,10 @@ impl Interpreter {
     /// Plans a kernel for a level of the processor.
     pub(crate) fn new(fused: &Fused, level: Level) -> Interpreter {
         let plain = plain(fused);
-        Interpreter { plan: Plan::new(&convert::stores(fused), level), plain }
+        Interpreter { plan: FusedPlan::new(&convert::stores(fused), level), plain }
     }
 
-    /// Where the accumulator goes, if this is a tail that does nothing but store it in its own dtype.
+    /// Where the accumulator goes, if this is an epilogue that does nothing but store it in its own dtype.
     pub(crate) fn plain(&self) -> Option<Plain> {
         self.plain
     }
@@ -56,13 +56,13 @@ impl Interpreter {
         // SAFETY: the caller's promise.
         unsafe {
             match plan.shape {
-                Shape::Rows => run_rows(plan, bases),
-                Shape::Folds => run_folds(plan, bases),
+                WalkOrder::Rows => run_rows(plan, bases),
+                WalkOrder::Folds => run_folds(plan, bases),
             }
         }
     }
 
-    /// Runs the kernel as the tail of a block of `rows` and `columns`, `stride` lanes from row to row.
+    /// Runs the kernel as the epilogue of a block of `rows` and `columns`, `stride` lanes from row to row.
     ///
     /// # Safety
     /// As [`Interpreter::run`]; `sums` holds the block, in lanes of the accumulator's dtype.
@@ -74,7 +74,7 @@ impl Interpreter {
         rows: Range<usize>,
         columns: Range<usize>,
     ) {
-        let source = Source { sums, stride, first_row: rows.start, first_column: columns.start };
+        let source = EpilogueInput { sums, stride, first_row: rows.start, first_column: columns.start };
         with_frame(&self.plan, bases, None, |frame| {
             frame.source = Some(source);
             // SAFETY: the caller's promise.
@@ -99,7 +99,7 @@ fn plain(fused: &Fused) -> Option<Plain> {
 
 /// # Safety
 /// As [`Interpreter::run`].
-unsafe fn run_rows(plan: &Plan, bases: &Bases) {
+unsafe fn run_rows(plan: &FusedPlan, bases: &Bases) {
     let rows: usize = plan.rows.iter().product();
     let total = rows * plan.columns;
     let grain = (GRAIN / plan.weight).max(total / 64).max(1);
@@ -122,7 +122,7 @@ unsafe fn run_rows(plan: &Plan, bases: &Bases) {
 
 /// # Safety
 /// As [`Interpreter::run`].
-unsafe fn run_folds(plan: &Plan, bases: &Bases) {
+unsafe fn run_folds(plan: &FusedPlan, bases: &Bases) {
     let rows: usize = plan.rows.iter().product();
     let groups: usize = plan.groups.iter().product();
     let strips = if plan.columns_fold { 1 } else { plan.columns.div_ceil(plan.tile_columns) };
@@ -152,7 +152,7 @@ unsafe fn run_folds(plan: &Plan, bases: &Bases) {
                 if pass.tiles.is_empty() && pass.stores.is_empty() {
                     continue;
                 }
-                let (memory, kept) = (Shared(memory), Shared(kept));
+                let (memory, kept) = (SendPtr(memory), SendPtr(kept));
                 let block = |block: usize| {
                     with_frame(plan, bases, Some(kept.get()), |frame| {
                         frame.enter(group);
@@ -169,7 +169,7 @@ unsafe fn run_folds(plan: &Plan, bases: &Bases) {
                 for (&fold, offset) in
                     pass.folds.iter().zip(pass.folds.iter().map(|&fold| plan.sum_offset(fold)))
                 {
-                    let Fold { into, lane, value, .. } = &plan.folds[fold];
+                    let TileFold { into, lane, value, .. } = &plan.folds[fold];
                     let lanes = if plan.columns_fold { 1 } else { columns.len() };
                     let target = kept.get().wrapping_add(plan.values[*value].register);
                     for block in 0..blocks {

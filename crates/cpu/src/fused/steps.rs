@@ -7,16 +7,16 @@ use super::ops::LaneType;
 
 /// Along what a value moves within a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Class {
+pub(super) struct TileExtent {
     pub(super) rows: bool,
     pub(super) columns: bool,
 }
 
-impl Class {
-    pub(super) const ONE: Class = Class { rows: false, columns: false };
+impl TileExtent {
+    pub(super) const ONE: TileExtent = TileExtent { rows: false, columns: false };
 
-    pub(super) fn or(self, other: Class) -> Class {
-        Class { rows: self.rows || other.rows, columns: self.columns || other.columns }
+    pub(super) fn or(self, other: TileExtent) -> TileExtent {
+        TileExtent { rows: self.rows || other.rows, columns: self.columns || other.columns }
     }
 
     /// How many lanes it has in a tile.
@@ -28,7 +28,7 @@ impl Class {
 
 /// A view cut into the parts that are walked differently.
 #[derive(Clone, Debug)]
-pub(super) struct Walk {
+pub(super) struct StridedWalk {
     pub(super) buffer: usize,
     pub(super) dtype: DType,
     pub(super) offset: isize,
@@ -45,33 +45,33 @@ pub(super) struct Walk {
 
 /// One thing done to a tile. Values are register numbers.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) enum TileStep {
     Load {
         load: usize,
         value: usize,
-        class: Class,
+        class: TileExtent,
     },
     Accumulator {
         value: usize,
     },
     Index {
         value: usize,
-        along: Along,
-        class: Class,
+        along: IndexLoop,
+        class: TileExtent,
         dtype: DType,
     },
     /// A value that moves along rows or columns only, repeated for a tile of several rows.
     Spread {
         value: usize,
         from: usize,
-        class: Class,
+        class: TileExtent,
     },
     /// One loop. `sum`: it is a plain addition of its first two operands.
     Run {
         run: Loop,
         value: usize,
         operands: [usize; 3],
-        class: Class,
+        class: TileExtent,
         sum: bool,
     },
     /// Each row folded to one lane.
@@ -89,7 +89,7 @@ pub(super) enum Step {
 
 /// Which loop an index counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Along {
+pub(super) enum IndexLoop {
     Group(usize),
     Row(usize),
     Column,
@@ -97,30 +97,30 @@ pub(super) enum Along {
 
 /// A store and the value it writes.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) walk: Walk,
+pub(super) struct TileStore {
+    pub(super) walk: StridedWalk,
     pub(super) value: usize,
-    pub(super) class: Class,
+    pub(super) class: TileExtent,
     /// The value may be computed right where it is stored.
     pub(super) direct: bool,
 }
 
 /// One walk over the tiles.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pass {
+pub(super) struct TilePass {
     /// Done once before the tiles, on kept values.
-    pub(super) kept: Vec<Step>,
-    pub(super) tiles: Vec<Step>,
-    pub(super) stores: Vec<Target>,
+    pub(super) kept: Vec<TileStep>,
+    pub(super) tiles: Vec<TileStep>,
+    pub(super) stores: Vec<TileStore>,
     /// Stores of kept values, done once after `kept`.
-    pub(super) kept_stores: Vec<Target>,
+    pub(super) kept_stores: Vec<TileStore>,
     /// The folds that this pass completes.
     pub(super) folds: Vec<usize>,
 }
 
 /// A reduction over tiles.
 #[derive(Clone, Debug)]
-pub(super) struct Fold {
+pub(super) struct TileFold {
     pub(super) into: Loop,
     pub(super) line: Loop,
     pub(super) lane: LaneType,
@@ -130,7 +130,7 @@ pub(super) struct Fold {
 
 /// A value's lane type and register.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Value {
+pub(super) struct RegisterValue {
     pub(super) lane: LaneType,
     /// Bytes from the start of the registers; each has room for a tile.
     pub(super) register: usize,
@@ -144,10 +144,10 @@ pub(super) fn is_crossed(column: isize, row: Option<isize>) -> bool {
     row > 0 && row < column.unsigned_abs()
 }
 
-impl Walk {
+impl StridedWalk {
     /// Whether both may go through the same memory: stores overlap loads exactly or not at all, and what lies in the
     /// place of another buffer is walked as that was.
-    pub(super) fn may_be(&self, other: &Walk) -> bool {
+    pub(super) fn may_be(&self, other: &StridedWalk) -> bool {
         self.offset == other.offset
             && self.groups == other.groups
             && self.rows == other.rows
@@ -155,26 +155,28 @@ impl Walk {
     }
 }
 
-impl Step {
+impl TileStep {
     pub(super) fn operands(&self) -> Vec<usize> {
         match self {
-            Step::Load { .. } | Step::Accumulator { .. } | Step::Index { .. } => vec![],
-            Step::Spread { from, .. } | Step::FoldRows { from, .. } | Step::Accumulate { from, .. } => {
+            TileStep::Load { .. } | TileStep::Accumulator { .. } | TileStep::Index { .. } => vec![],
+            TileStep::Spread { from, .. }
+            | TileStep::FoldRows { from, .. }
+            | TileStep::Accumulate { from, .. } => {
                 vec![*from]
             }
-            Step::Run { operands, .. } => operands.to_vec(),
+            TileStep::Run { operands, .. } => operands.to_vec(),
         }
     }
 
     pub(super) fn result(&self) -> Option<usize> {
         match self {
-            Step::Load { value, .. }
-            | Step::Accumulator { value }
-            | Step::Index { value, .. }
-            | Step::Spread { value, .. }
-            | Step::Run { value, .. }
-            | Step::FoldRows { value, .. } => Some(*value),
-            Step::Accumulate { .. } => None,
+            TileStep::Load { value, .. }
+            | TileStep::Accumulator { value }
+            | TileStep::Index { value, .. }
+            | TileStep::Spread { value, .. }
+            | TileStep::Run { value, .. }
+            | TileStep::FoldRows { value, .. } => Some(*value),
+            TileStep::Accumulate { .. } => None,
         }
     }
 }

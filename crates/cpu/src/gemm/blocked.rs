@@ -1,31 +1,31 @@
 //! The product proper: blocks as tasks, panels packed or read in place, tiles in registers.
 
-use super::kernels::{Kernel, Kernels};
+use super::blocking::Blocking;
+use super::kernels::{GemmNumber, Kernels};
+use super::microkernel::MicroTile;
 use super::pack::{Pack, Packer, SLACK, packer};
-use super::plan::Plan;
-use super::tile::Tile;
-use super::{Block, Gemm, Mat, Output, Source};
+use super::{Gemm, GemmElement, Mat, ResultBlock, ResultSink};
 use crate::scratch::{self, Purpose};
-use crate::shared::Shared;
+use crate::send_ptr::SendPtr;
 use crate::simd::Level;
 use crate::threads::{parallel, threads};
 use std::ops::Range;
 
 /// All that tasks know of a product.
 #[derive(Clone, Copy)]
-struct Job<'a, S: Source> {
+struct GemmJob<'a, S: GemmElement> {
     shape: Gemm,
     a: Mat<S>,
     b: Mat<S>,
-    out: &'a Output<'a, S::Sum>,
-    plan: Plan,
+    out: &'a ResultSink<'a, S::Sum>,
+    plan: Blocking,
     kernels: &'static Kernels<S::Sum>,
     packer: Packer<S>,
 }
 
 /// Columns of B as a task reads them.
 #[derive(Clone, Copy)]
-enum Columns<T> {
+enum PanelSource<T> {
     /// Where they lie: the first one and the stride of rows.
     Direct(*const T, isize),
     /// Packed panels, one after the other.
@@ -33,7 +33,7 @@ enum Columns<T> {
 }
 
 /// Rows and columns of one product.
-struct Part {
+struct ProductPart {
     batch: usize,
     rows: Range<usize>,
     columns: Range<usize>,
@@ -43,10 +43,10 @@ struct Part {
 ///
 /// # Safety
 /// As for [`super::gemm`].
-pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
+pub unsafe fn run<S: GemmElement>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &ResultSink<S::Sum>) {
     let kernels = S::Sum::KERNELS.at(level);
-    let plan = Plan::new(kernels, threads(), shape, &a, &b);
-    let job = Job { shape, a, b, out, plan, kernels, packer: packer::<S>().at(level) };
+    let plan = Blocking::new(kernels, threads(), shape, &a, &b);
+    let job = GemmJob { shape, a, b, out, plan, kernels, packer: packer::<S>().at(level) };
     if !plan.shared_b {
         // SAFETY: as the caller says.
         return unsafe { job.tasks(0..shape.batch, 0..shape.n, None) };
@@ -65,7 +65,7 @@ pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, ou
     });
 }
 
-impl<S: Source> Job<'_, S> {
+impl<S: GemmElement> GemmJob<'_, S> {
     /// How many numbers so many packed columns have.
     fn packed(&self, columns: usize) -> usize {
         columns.next_multiple_of(self.kernels.lanes) * self.shape.k
@@ -76,7 +76,7 @@ impl<S: Source> Job<'_, S> {
         let panels = columns.len().div_ceil(self.plan.panel);
         let chunk =
             panels.div_ceil(2 * threads()).max((8192 / (self.plan.panel * self.shape.k.max(1))).max(1));
-        let (job, to) = (Shared(*self), Shared(to));
+        let (job, to) = (SendPtr(*self), SendPtr(to));
         parallel(panels.div_ceil(chunk), &|index| {
             let (job, to) = (job.get(), to.get());
             let first = columns.start + index * chunk * job.plan.panel;
@@ -108,7 +108,7 @@ impl<S: Source> Job<'_, S> {
         let across = columns.len().div_ceil(plan.columns);
         // Whoever packs B for itself keeps it for all rows.
         let down = if packed.is_some() || plan.direct_b { self.shape.m.div_ceil(plan.rows) } else { 1 };
-        let job = Shared((*self, packed));
+        let job = SendPtr((*self, packed));
         let task = |index: usize| {
             let (job, packed) = job.get();
             let batch = batches.start + index / (across * down);
@@ -126,27 +126,27 @@ impl<S: Source> Job<'_, S> {
                 let origin = batch as isize * job.b.batch + block.start as isize * job.b.col;
                 if plan.direct_b {
                     let start = job.b.ptr.wrapping_offset(origin).cast();
-                    return job.block_rows(batch, rows, block, Columns::Direct(start, job.b.row));
+                    return job.block_rows(batch, rows, block, PanelSource::Direct(start, job.b.row));
                 }
                 match packed {
                     Some(start) => {
                         let start = start.add((block.start - columns.start) * job.shape.k);
-                        job.block_rows(batch, rows, block, Columns::Packed(start));
+                        job.block_rows(batch, rows, block, PanelSource::Packed(start));
                     }
                     None => scratch::with(Purpose::Columns, job.packed(block.len()), |to: *mut S::Sum| {
                         job.pack_columns(batch, block.clone(), to);
-                        job.block_rows(batch, rows, block, Columns::Packed(to));
+                        job.block_rows(batch, rows, block, PanelSource::Packed(to));
                     }),
                 }
             }
         };
         let tasks = batches.len() * across * down;
         let work = (columns.len() * batches.len()).saturating_mul(self.shape.m * self.shape.k);
-        if work < super::plan::WORTH_SPLITTING {
+        if work < super::blocking::WORTH_SPLITTING {
             (0..tasks).for_each(task);
         } else {
             // Small products of a large batch go several to a chunk.
-            let together = (super::plan::WORTH_SPLITTING / 2 * tasks / work).clamp(1, tasks);
+            let together = (super::blocking::WORTH_SPLITTING / 2 * tasks / work).clamp(1, tasks);
             parallel(tasks.div_ceil(together), &|chunk| {
                 (chunk * together..tasks.min((chunk + 1) * together)).for_each(&task);
             });
@@ -154,7 +154,13 @@ impl<S: Source> Job<'_, S> {
     }
 
     /// Computes all blocks of some rows.
-    unsafe fn block_rows(&self, batch: usize, rows: Range<usize>, block: Range<usize>, b: Columns<S::Sum>) {
+    unsafe fn block_rows(
+        &self,
+        batch: usize,
+        rows: Range<usize>,
+        block: Range<usize>,
+        b: PanelSource<S::Sum>,
+    ) {
         for first in rows.clone().step_by(self.plan.rows) {
             let rows = first..rows.end.min(first + self.plan.rows);
             let from =
@@ -162,7 +168,7 @@ impl<S: Source> Job<'_, S> {
             // SAFETY: as for the callers; the packed rows are read only here.
             unsafe {
                 if self.plan.direct_a {
-                    self.block(Part { batch, rows, columns: block.clone() }, None, b);
+                    self.block(ProductPart { batch, rows, columns: block.clone() }, None, b);
                 } else {
                     scratch::with(Purpose::Rows, rows.len() * self.shape.k + SLACK, |to: *mut S::Sum| {
                         let mut panel = to;
@@ -173,7 +179,7 @@ impl<S: Source> Job<'_, S> {
                             (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, spills, to });
                             panel = panel.add(lanes * depth);
                         }
-                        self.block(Part { batch, rows, columns: block.clone() }, Some(to), b);
+                        self.block(ProductPart { batch, rows, columns: block.clone() }, Some(to), b);
                     });
                 }
             }
@@ -189,10 +195,10 @@ impl<S: Source> Job<'_, S> {
     }
 
     /// Computes a block of one product and hands it over.
-    unsafe fn block(&self, part: Part, packed_a: Option<*const S::Sum>, b: Columns<S::Sum>) {
+    unsafe fn block(&self, part: ProductPart, packed_a: Option<*const S::Sum>, b: PanelSource<S::Sum>) {
         let first = part.batch * self.shape.m;
         let rows = first + part.rows.start..first + part.rows.end;
-        if let Output::Store { start, stride } = self.out {
+        if let ResultSink::Store { start, stride } = self.out {
             let to = rows.start as isize * stride + part.columns.start as isize;
             // SAFETY: the block's part of C.
             return unsafe { self.sums(&part, packed_a, b, start.wrapping_offset(to), *stride) };
@@ -206,7 +212,7 @@ impl<S: Source> Job<'_, S> {
             // SAFETY: the scratch has room for the block, whose rows are nobody else's.
             unsafe {
                 self.sums(&part, packed_a, b, sums, stride as isize);
-                self.out.hand_over(Block { sums, stride, rows, columns: part.columns });
+                self.out.hand_over(ResultBlock { sums, stride, rows, columns: part.columns });
             }
         });
     }
@@ -214,9 +220,9 @@ impl<S: Source> Job<'_, S> {
     /// Adds up a block of the product.
     unsafe fn sums(
         &self,
-        Part { batch, rows, columns }: &Part,
+        ProductPart { batch, rows, columns }: &ProductPart,
         packed_a: Option<*const S::Sum>,
-        b: Columns<S::Sum>,
+        b: PanelSource<S::Sum>,
         c: *mut S::Sum,
         c_row: isize,
     ) {
@@ -229,10 +235,10 @@ impl<S: Source> Job<'_, S> {
             for first in (0..columns.len()).step_by(self.plan.panel) {
                 let width = (columns.len() - first).min(self.plan.panel);
                 let (b, b_row) = match b {
-                    Columns::Direct(from, row) => {
+                    PanelSource::Direct(from, row) => {
                         (from.wrapping_offset(first as isize + start as isize * row), row)
                     }
-                    Columns::Packed(from) => {
+                    PanelSource::Packed(from) => {
                         let stride = width.next_multiple_of(lanes);
                         (from.wrapping_add(first * k + start * stride), stride as isize)
                     }
@@ -248,7 +254,7 @@ impl<S: Source> Job<'_, S> {
                     let mut done = 0;
                     while done < width {
                         let vectors = self.kernels.width(height, (width - done).div_ceil(lanes));
-                        let tile = Tile {
+                        let tile = MicroTile {
                             depth,
                             a,
                             a_row,

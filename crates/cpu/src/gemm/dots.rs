@@ -1,10 +1,10 @@
 //! Few rows against a transposed B: each element is a dot product of two contiguous runs, and B streams by once.
 
-use super::kernels::{DOT_COLUMNS, Kernel, Kernels};
-use super::tile::Dots;
-use super::{Block, Gemm, Mat, Output, Source};
+use super::kernels::{DOT_COLUMNS, GemmNumber, Kernels};
+use super::microkernel::Dots;
+use super::{Gemm, GemmElement, Mat, ResultBlock, ResultSink};
 use crate::scratch::{self, Purpose};
-use crate::shared::Shared;
+use crate::send_ptr::SendPtr;
 use crate::simd::Level;
 use crate::threads::{parallel, threads};
 
@@ -12,7 +12,7 @@ use crate::threads::{parallel, threads};
 const MOST_ROWS: usize = 4;
 
 /// Whether the product is one of this kind.
-pub fn fits<S: Source>(level: Level, shape: Gemm, b: &Mat<S>) -> bool {
+pub fn fits<S: GemmElement>(level: Level, shape: Gemm, b: &Mat<S>) -> bool {
     let kernels = S::Sum::KERNELS.at(level);
     S::PLAIN
         && shape.m <= MOST_ROWS
@@ -26,14 +26,14 @@ pub fn fits<S: Source>(level: Level, shape: Gemm, b: &Mat<S>) -> bool {
 ///
 /// # Safety
 /// As for [`super::gemm`], and [`fits`] holds.
-pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
+pub unsafe fn run<S: GemmElement>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &ResultSink<S::Sum>) {
     let kernels = S::Sum::KERNELS.at(level);
     let Gemm { batch, m, n, k } = shape;
-    let split = m * n * k >= super::plan::WORTH_SPLITTING;
+    let split = m * n * k >= super::blocking::WORTH_SPLITTING;
     let pieces = if split { n.div_ceil(1024).next_multiple_of(threads()) } else { n.div_ceil(4096) };
     let columns = n.div_ceil(pieces).next_multiple_of(DOT_COLUMNS);
     let pieces = n.div_ceil(columns);
-    let job = Shared((a, b, out));
+    let job = SendPtr((a, b, out));
     let task = |index: usize| {
         let (a, b, out) = job.get();
         let (batch, first) = (index / pieces, index % pieces * columns);
@@ -58,19 +58,19 @@ pub unsafe fn run<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, ou
                 unsafe { rows(kernels, m, cols.len(), dots) };
             };
             let rows = batch * m..(batch + 1) * m;
-            if let Output::Store { start, stride } = out {
+            if let ResultSink::Store { start, stride } = out {
                 return dots(start.wrapping_offset(rows.start as isize * stride + first as isize), *stride);
             }
             let stride = cols.len();
             scratch::with(Purpose::Block, m * stride, |sums: *mut S::Sum| {
                 dots(sums, stride as isize);
                 // SAFETY: the rows of this task, which are nobody else's.
-                unsafe { out.hand_over(Block { sums, stride, rows, columns: cols.clone() }) };
+                unsafe { out.hand_over(ResultBlock { sums, stride, rows, columns: cols.clone() }) };
             });
         });
     };
     let tasks = batch * pieces;
-    if tasks.saturating_mul(m * columns * k) < super::plan::WORTH_SPLITTING {
+    if tasks.saturating_mul(m * columns * k) < super::blocking::WORTH_SPLITTING {
         (0..tasks).for_each(task);
     } else {
         parallel(tasks, &task);

@@ -51,7 +51,7 @@ impl Drop for Guarded {
     }
 }
 
-fn stays_inside<S: Source>(one: S, result: impl Fn(usize) -> S::Sum) {
+fn stays_inside<S: GemmElement>(one: S, result: impl Fn(usize) -> S::Sum) {
     for (m, n, k) in [
         (1, 37, 19),
         (1, 16, 40),
@@ -77,7 +77,7 @@ fn stays_inside<S: Source>(one: S, result: impl Fn(usize) -> S::Sum) {
                     let (b_row, b_col) = if order & 2 == 0 { (n as isize, 1) } else { (1, k as isize) };
                     let a = Mat { ptr: a.cast_const(), row: a_row, col: a_col, batch: 0 };
                     let b = Mat { ptr: b.cast_const(), row: b_row, col: b_col, batch: 0 };
-                    let out = Output::Store { start: c, stride: n as isize };
+                    let out = ResultSink::Store { start: c, stride: n as isize };
                     gemm_at(level, Gemm { batch: 1, m, n, k }, a, b, &out);
                     assert!((0..m * n).all(|at| c.add(at).read() == result(k)), "{m} {n} {k} {order}");
                 }

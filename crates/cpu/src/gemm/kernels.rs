@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
-use super::tile::{Dots, Tile, dot, tile};
+use super::microkernel::{Dots, MicroTile, dot, tile};
 use crate::simd::{Avx2, Avx512, Neon, Number, Portable, Simd, Stamped, Vector, stamp};
 
 /// A tile's kernel.
-pub type TileKernel<T> = unsafe fn(&Tile<T>);
+pub type TileKernel<T> = unsafe fn(&MicroTile<T>);
 
 /// A kernel for dot products.
 pub type DotKernel<T> = unsafe fn(&Dots<T>);
@@ -46,10 +46,10 @@ impl<T> Kernels<T> {
 }
 
 /// Stands in the place of a kernel that no table lacks.
-unsafe fn nothing<T>(_: &Tile<T>) {}
+unsafe fn nothing<T>(_: &MicroTile<T>) {}
 
 stamp! {
-    fn tile_of<T: Number>[const ROWS: usize, const WIDTH: usize](job: &Tile<T>)
+    fn tile_of<T: Number>[const ROWS: usize, const WIDTH: usize](job: &MicroTile<T>)
         = tile::<T::Vector<Here>, ROWS, WIDTH>;
     fn dot_of<T: Number>[const ROWS: usize, const COLUMNS: usize](job: &Dots<T>)
         = dot::<T::Vector<Here>, ROWS, COLUMNS>;
@@ -122,23 +122,23 @@ impl<T: Number> Levels<T> {
 }
 
 /// A number that has micro-kernels.
-pub trait Kernel: Number {
+pub trait GemmNumber: Number {
     /// Those of each level.
     const KERNELS: Stamped<&'static Kernels<Self>>;
 }
 
-impl Kernel for f32 {
+impl GemmNumber for f32 {
     const KERNELS: Stamped<&'static Kernels<f32>> = Levels::<f32>::FLOATS;
 }
 
-impl Kernel for f64 {
+impl GemmNumber for f64 {
     const KERNELS: Stamped<&'static Kernels<f64>> = Levels::<f64>::FLOATS;
 }
 
-impl Kernel for i32 {
+impl GemmNumber for i32 {
     const KERNELS: Stamped<&'static Kernels<i32>> = Levels::<i32>::INTEGERS;
 }
 
-impl Kernel for i64 {
+impl GemmNumber for i64 {
     const KERNELS: Stamped<&'static Kernels<i64>> = Levels::<i64>::INTEGERS;
 }

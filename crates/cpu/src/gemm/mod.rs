@@ -1,4 +1,4 @@
-//! Matrix products: `c[m, n] = sum over k of a[m, k] * b[k, n]`, a batch of them, with a tail that consumes each
+//! Matrix products: `c[m, n] = sum over k of a[m, k] * b[k, n]`, a batch of them, with an epilogue that consumes each
 //! finished block while it is still in the cache.
 //!
 //! Each element is added up in order of `k` by one chain of fused multiply-adds, whatever the tiles and blocks, so
@@ -6,18 +6,18 @@
 //! a transposed B are dot products, which add up in lanes.
 
 mod blocked;
+mod blocking;
 mod dots;
 mod kernels;
+mod microkernel;
+mod operand;
 mod pack;
-mod plan;
 pub mod reference;
-mod source;
-mod tile;
 
 use crate::simd::{Level, level};
 
-pub use crate::block::{Block, Output};
-pub use source::Source;
+pub use crate::output::{ResultBlock, ResultSink};
+pub use operand::GemmElement;
 
 /// The sizes of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +56,9 @@ impl<S> Copy for Mat<S> {}
 /// Computes a batch of products. Row `r` of product `b` is row `b · m + r` of the output.
 ///
 /// # Safety
-/// All elements of A and B that sizes and strides name are readable, and with [`Output::Store`] all of C are writable,
+/// All elements of A and B that sizes and strides name are readable, and with [`ResultSink::Store`] all of C are writable,
 /// distinct from each other, and no part of A or B.
-pub unsafe fn gemm<S: Source>(shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
+pub unsafe fn gemm<S: GemmElement>(shape: Gemm, a: Mat<S>, b: Mat<S>, out: &ResultSink<S::Sum>) {
     // SAFETY: as the caller says.
     unsafe { gemm_at(level(), shape, a, b, out) }
 }
@@ -67,7 +67,13 @@ pub unsafe fn gemm<S: Source>(shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S:
 ///
 /// # Safety
 /// As for [`gemm`].
-pub unsafe fn gemm_at<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
+pub unsafe fn gemm_at<S: GemmElement>(
+    level: Level,
+    shape: Gemm,
+    a: Mat<S>,
+    b: Mat<S>,
+    out: &ResultSink<S::Sum>,
+) {
     if shape.batch == 0 || shape.m == 0 || shape.n == 0 {
         return;
     }
@@ -76,37 +82,37 @@ pub unsafe fn gemm_at<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>
         return unsafe { rows(level, shape, a, b, out) };
     }
     // One column: as one row of the transposed product, which has vectors to work with.
-    let turned = Gemm { m: 1, n: shape.m, ..shape };
+    let transposed = Gemm { m: 1, n: shape.m, ..shape };
     let (left, right) = (Mat { row: 0, col: b.row, ..b }, Mat { row: a.col, col: a.row, ..a });
-    if let &Output::Store { start, stride: 1 } = out {
+    if let &ResultSink::Store { start, stride: 1 } = out {
         // SAFETY: the same elements by other names.
         return unsafe {
-            rows(level, turned, left, right, &Output::Store { start, stride: shape.m as isize })
+            rows(level, transposed, left, right, &ResultSink::Store { start, stride: shape.m as isize })
         };
     }
-    let tail = |block: Block<S::Sum>| {
-        // A row of the turned product is a product of the batch.
+    let epilogue = |block: ResultBlock<S::Sum>| {
+        // A row of the transposed product is a product of the batch.
         let first = block.rows.start * shape.m;
         let rows = first + block.columns.start..first + block.columns.end;
-        if let Output::Store { start, stride } = out {
+        if let ResultSink::Store { start, stride } = out {
             for (at, row) in rows.enumerate() {
                 // SAFETY: an element of C, which only this block has.
                 unsafe { start.offset(row as isize * stride).write(block.sums.add(at).read()) };
             }
         } else {
             // SAFETY: the rows of this block, which comes once.
-            unsafe { out.hand_over(Block { stride: 1, rows, columns: 0..1, ..block }) };
+            unsafe { out.hand_over(ResultBlock { stride: 1, rows, columns: 0..1, ..block }) };
         }
     };
     // SAFETY: the same elements by other names.
-    unsafe { rows(level, turned, left, right, &Output::Tail(&tail)) }
+    unsafe { rows(level, transposed, left, right, &ResultSink::Interpreted(&epilogue)) }
 }
 
 /// Chooses the way for a product whose columns are worth vectors.
 ///
 /// # Safety
 /// As for [`gemm`].
-unsafe fn rows<S: Source>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &Output<S::Sum>) {
+unsafe fn rows<S: GemmElement>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &ResultSink<S::Sum>) {
     if dots::fits::<S>(level, shape, &b) {
         // SAFETY: as the caller says.
         unsafe { dots::run(level, shape, a, b, out) }

@@ -1,6 +1,6 @@
 //! The obvious product, which the fast one is held against.
 
-use super::{Gemm, Mat, Source};
+use super::{Gemm, GemmElement, Mat};
 use crate::simd::Number;
 
 /// Computes the products one element after the other, row by row, into a new vector. Rounds after each multiplication
@@ -8,7 +8,7 @@ use crate::simd::Number;
 ///
 /// # Safety
 /// All elements of A and B that sizes and strides name are readable.
-pub unsafe fn gemm<S: Source>(shape: Gemm, a: Mat<S>, b: Mat<S>) -> Vec<S::Sum> {
+pub unsafe fn gemm<S: GemmElement>(shape: Gemm, a: Mat<S>, b: Mat<S>) -> Vec<S::Sum> {
     let mut c = Vec::with_capacity(shape.batch * shape.m * shape.n);
     for batch in 0..shape.batch as isize {
         for row in 0..shape.m as isize {

@@ -70,13 +70,19 @@ impl<S> Laid<S> {
 }
 
 /// Runs a product into memory with a border, and says what it holds and whether the border is whole.
-fn stored<S: Source>(level: Level, shape: Gemm, a: &Laid<S>, b: &Laid<S>, canary: S::Sum) -> Vec<S::Sum> {
+fn stored<S: GemmElement>(
+    level: Level,
+    shape: Gemm,
+    a: &Laid<S>,
+    b: &Laid<S>,
+    canary: S::Sum,
+) -> Vec<S::Sum> {
     const BORDER: usize = 40;
     let row_stride = shape.n + 3;
     let mut memory = vec![canary; shape.batch * shape.m * row_stride + 2 * BORDER];
     // SAFETY: within the memory.
     let start = unsafe { memory.as_mut_ptr().add(BORDER) };
-    let out = Output::Store { start, stride: row_stride as isize };
+    let out = ResultSink::Store { start, stride: row_stride as isize };
     // SAFETY: `lay` has made memory for all elements, and C has room.
     unsafe { gemm_at(level, shape, a.mat(), b.mat(), &out) };
     let (border, rest) = memory.split_at(BORDER);
@@ -93,11 +99,11 @@ fn stored<S: Source>(level: Level, shape: Gemm, a: &Laid<S>, b: &Laid<S>, canary
     rows.flat_map(|row| row[..shape.n].to_vec()).collect()
 }
 
-/// Runs a product with a tail that gathers its blocks, and checks that they cover everything once.
-fn tailed<S: Source>(level: Level, shape: Gemm, a: &Laid<S>, b: &Laid<S>) -> Vec<S::Sum> {
+/// Runs a product with an epilogue that gathers its blocks, and checks that they cover everything once.
+fn with_epilogue<S: GemmElement>(level: Level, shape: Gemm, a: &Laid<S>, b: &Laid<S>) -> Vec<S::Sum> {
     let size = shape.batch * shape.m * shape.n;
     let gathered = std::sync::Mutex::new((vec![S::Sum::default(); size], vec![0u8; size]));
-    let tail = |block: Block<S::Sum>| {
+    let epilogue = |block: ResultBlock<S::Sum>| {
         let mut gathered = gathered.lock().unwrap();
         for (at, row) in block.rows.enumerate() {
             for (across, column) in block.columns.clone().enumerate() {
@@ -109,14 +115,14 @@ fn tailed<S: Source>(level: Level, shape: Gemm, a: &Laid<S>, b: &Laid<S>) -> Vec
         }
     };
     // SAFETY: `lay` has made memory for all elements.
-    unsafe { gemm_at(level, shape, a.mat(), b.mat(), &Output::Tail(&tail)) };
+    unsafe { gemm_at(level, shape, a.mat(), b.mat(), &ResultSink::Interpreted(&epilogue)) };
     let (values, times) = gathered.into_inner().unwrap();
     assert!(times.iter().all(|&times| times == 1), "{shape:?} is not covered once");
     values
 }
 
-/// Checks a product at all levels, stored and with a tail.
-fn check<S: Source>(shape: Gemm, lies: (Lie, Lie), shared: bool, from: impl Fn(i8) -> S + Copy) {
+/// Checks a product at all levels, stored and with an epilogue.
+fn check<S: GemmElement>(shape: Gemm, lies: (Lie, Lie), shared: bool, from: impl Fn(i8) -> S + Copy) {
     let a = lay(lies.0, false, (shape.batch, shape.m, shape.k), 1, from);
     let b = lay(lies.1, shared, (shape.batch, shape.k, shape.n), 2, from);
     // SAFETY: `lay` has made memory for all elements.
@@ -124,7 +130,7 @@ fn check<S: Source>(shape: Gemm, lies: (Lie, Lie), shared: bool, from: impl Fn(i
     for level in Level::all_here() {
         let what = || format!("{shape:?} {lies:?} {} {}", std::any::type_name::<S>(), level.name());
         assert!(stored(level, shape, &a, &b, from(99).number()) == expected, "stored {}", what());
-        assert!(tailed(level, shape, &a, &b) == expected, "tail {}", what());
+        assert!(with_epilogue(level, shape, &a, &b) == expected, "epilogue {}", what());
     }
 }
 
@@ -210,7 +216,10 @@ fn results_are_bit_identical_for_any_number_of_threads() {
                     let _threads = with_threads(threads);
                     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
                     let stored = bits(stored(level, shape(1, m, n, k), &a, &b, f32::INFINITY));
-                    assert!(stored == bits(tailed(level, shape(1, m, n, k), &a, &b)), "tail {m} {n} {k}");
+                    assert!(
+                        stored == bits(with_epilogue(level, shape(1, m, n, k), &a, &b)),
+                        "epilogue {m} {n} {k}"
+                    );
                     stored
                 });
                 let first = std::mem::take(&mut results[0]);

@@ -1,10 +1,11 @@
 //! The position of the first extreme along an axis.
 
-use kiln_compile::program::{Along, Kernel};
+use kiln_compile::program::{AlongAxis, Kernel};
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result, op::ArgOp};
 
-use super::super::call::Call;
+use super::super::call::KernelCall;
+use super::BoolByte;
 use super::lines::{self, Lines};
 
 /// Elements looked at between two decisions about the position.
@@ -34,13 +35,8 @@ macro_rules! ordered {
     )*};
 }
 
-/// A truth value as memory holds it.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Truth(u8);
-
 ordered! {
-    Truth: |v| v.0 != 0;
+    BoolByte: |v| v.0 != 0;
     u8: |v| v;
     u16: |v| v;
     i32: |v| v;
@@ -52,15 +48,15 @@ ordered! {
 }
 
 /// Makes a search for positions ready to run.
-pub(in super::super) fn prepare(_kernel: &Kernel, op: ArgOp, work: &Along) -> Result<Call> {
-    fn either<T: Ordered>(op: ArgOp, work: &Along) -> Call {
+pub(in super::super) fn prepare(_kernel: &Kernel, op: ArgOp, work: &AlongAxis) -> Result<KernelCall> {
+    fn either<T: Ordered>(op: ArgOp, work: &AlongAxis) -> KernelCall {
         match op {
             ArgOp::Max => call::<T, true>(work),
             ArgOp::Min => call::<T, false>(work),
         }
     }
     Ok(match work.x.dtype {
-        DType::Bool => either::<Truth>(op, work),
+        DType::Bool => either::<BoolByte>(op, work),
         DType::U8 => either::<u8>(op, work),
         DType::U16 => either::<u16>(op, work),
         DType::I32 => either::<i32>(op, work),
@@ -72,7 +68,7 @@ pub(in super::super) fn prepare(_kernel: &Kernel, op: ArgOp, work: &Along) -> Re
     })
 }
 
-fn call<T: Ordered, const MAX: bool>(work: &Along) -> Call {
+fn call<T: Ordered, const MAX: bool>(work: &AlongAxis) -> KernelCall {
     let bytes = work.loops[work.loops.len() - 1] * size_of::<T>();
     // SAFETY: lines that are there, and nobody else's.
     lines::call(work, bytes, Box::new(|lines| unsafe { search::<T, MAX>(lines) }))

@@ -3,28 +3,24 @@
 
 use std::sync::Mutex;
 
-use kiln_compile::program::{Along, Kernel};
+use kiln_compile::program::{AlongAxis, Kernel};
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result};
 
-use super::super::call::Call;
+use super::super::call::KernelCall;
+use super::BoolByte;
 use super::lines::{self, Lines};
 
 /// An element as a whole number in its order: zeros are equal, and so are all `NaN`s, which are largest.
-trait Key: Copy + 'static {
+trait SortKey: Copy + 'static {
     /// How many low bits of a key are used.
     const BITS: u32;
     fn key(self) -> u64;
 }
 
-/// A truth value as memory holds it.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Truth(u8);
-
 macro_rules! keys {
     ($($type:ty, $bits:expr, |$v:ident| $key:expr;)*) => {$(
-        impl Key for $type {
+        impl SortKey for $type {
             const BITS: u32 = $bits;
             #[inline(always)]
             fn key(self) -> u64 { let $v = self; $key }
@@ -33,7 +29,7 @@ macro_rules! keys {
 }
 
 keys! {
-    Truth, 1, |v| u64::from(v.0 != 0);
+    BoolByte, 1, |v| u64::from(v.0 != 0);
     u8, 8, |v| u64::from(v);
     u16, 16, |v| u64::from(v);
     i32, 32, |v| u64::from(v as u32 ^ (1 << 31));
@@ -51,9 +47,9 @@ keys! {
 }
 
 /// Makes a sort ready to run.
-pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &Along) -> Result<Call> {
+pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &AlongAxis) -> Result<KernelCall> {
     Ok(match work.x.dtype {
-        DType::Bool => call::<Truth>(descending, work),
+        DType::Bool => call::<BoolByte>(descending, work),
         DType::U8 => call::<u8>(descending, work),
         DType::U16 => call::<u16>(descending, work),
         DType::I32 => call::<i32>(descending, work),
@@ -65,7 +61,7 @@ pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &Along
     })
 }
 
-fn call<T: Key>(descending: bool, work: &Along) -> Call {
+fn call<T: SortKey>(descending: bool, work: &AlongAxis) -> KernelCall {
     // The largest key takes the place of the smallest, and so on.
     let turn = if descending { u64::MAX >> (64 - T::BITS) } else { 0 };
     let last = work.loops.len() - 1;
@@ -82,7 +78,7 @@ fn call<T: Key>(descending: bool, work: &Along) -> Call {
 ///
 /// # Safety
 /// Their elements exist; the result's are this call's own and overlap none of the operand's.
-unsafe fn sort<T: Key>(lines: &Lines, turn: u64, spare: &Mutex<Vec<u64>>) {
+unsafe fn sort<T: SortKey>(lines: &Lines, turn: u64, spare: &Mutex<Vec<u64>>) {
     let &Lines { count, apart, step, len, .. } = lines;
     for i in 0..count as isize {
         let x = lines.x::<T>().wrapping_offset(i * apart[0]);
@@ -108,7 +104,7 @@ unsafe fn sort<T: Key>(lines: &Lines, turn: u64, spare: &Mutex<Vec<u64>>) {
 ///
 /// # Safety
 /// The elements exist, and nobody writes to them.
-unsafe fn sort_row<T: Key>(x: *const T, step: isize, turn: u64, row: &mut [u64]) {
+unsafe fn sort_row<T: SortKey>(x: *const T, step: isize, turn: u64, row: &mut [u64]) {
     let key = |i: u64| {
         // SAFETY: a position in the row.
         unsafe { x.offset(i as isize * step).read() }.key() ^ turn

@@ -1,11 +1,11 @@
 //! Running sums along an axis, each sequential; several lie side by side in flight, so that their additions don't wait
 //! for each other.
 
-use kiln_compile::program::{Along, Kernel};
+use kiln_compile::program::{AlongAxis, Kernel};
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
-use super::super::call::Call;
+use super::super::call::KernelCall;
 use super::lines::{self, Lines};
 
 /// Sums in flight where neighbouring sums are neighbours in memory, and where they aren't.
@@ -45,7 +45,7 @@ running! {
 }
 
 /// Makes a running sum ready to run.
-pub(in super::super) fn prepare(_kernel: &Kernel, work: &Along) -> Result<Call> {
+pub(in super::super) fn prepare(_kernel: &Kernel, work: &AlongAxis) -> Result<KernelCall> {
     Ok(match work.x.dtype {
         DType::U8 => call::<u8>(work),
         DType::U16 => call::<u16>(work),
@@ -59,7 +59,7 @@ pub(in super::super) fn prepare(_kernel: &Kernel, work: &Along) -> Result<Call> 
     })
 }
 
-fn call<T: Running>(work: &Along) -> Call {
+fn call<T: Running>(work: &AlongAxis) -> KernelCall {
     let bytes = work.loops[work.loops.len() - 1] * size_of::<T>();
     // SAFETY: lines that are there, and nobody else's.
     lines::call(work, bytes, Box::new(|lines| unsafe { add_up::<T>(lines) }))

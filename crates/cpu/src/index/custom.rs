@@ -4,10 +4,10 @@ use kiln_compile::program::{Custom, Kernel, View};
 use kiln_ir::{DType, Data, Element, Error, ErrorKind, Shape, each_data, each_dtype};
 
 use super::super::bases::Bases;
-use super::super::call::Call;
+use super::super::call::KernelCall;
 
 /// Makes a user's operation ready to run.
-pub(in super::super) fn prepare(kernel: &Kernel, work: &Custom) -> Call {
+pub(in super::super) fn prepare(kernel: &Kernel, work: &Custom) -> KernelCall {
     let (work, at) = (work.clone(), kernel.at);
     Box::new(move |bases: &Bases| {
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.

@@ -7,10 +7,10 @@ use kiln_compile::program::{Indexed, Kernel, View};
 use kiln_ir::Result;
 
 use super::super::bases::Bases;
-use super::super::call::Call;
-use super::nest::Nest;
+use super::super::call::KernelCall;
+use super::loops::StridedLoops;
 use super::{chunks, each_size, out_of_range, prefetch};
-use crate::shared::Shared;
+use crate::send_ptr::SendPtr;
 
 /// How many rows ahead of the copy a row is fetched into the cache.
 const AHEAD: usize = 6;
@@ -18,9 +18,9 @@ const AHEAD: usize = 6;
 /// A gather with its loops sorted: those that find rows, and those within a row.
 struct Gather {
     /// Moves the index, `x` (but for the index's own contribution) and the result.
-    rows: Nest<3>,
+    rows: StridedLoops<3>,
     /// Moves `x` and the result; the index stands still.
-    row: Nest<2>,
+    row: StridedLoops<2>,
     /// How far one step of the index moves `x`.
     step: isize,
     /// What indices stay below.
@@ -31,15 +31,15 @@ struct Gather {
 }
 
 /// Makes a gather ready to run.
-pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed) -> Call {
+pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed) -> KernelCall {
     let loops = work.loops.iter().enumerate();
     let within = |axis: usize| axis != work.axis && work.index.strides[axis] == 0;
     let gather = Gather {
-        rows: Nest::new(loops.clone().filter(|&(axis, _)| !within(axis)).map(|(axis, &size)| {
+        rows: StridedLoops::new(loops.clone().filter(|&(axis, _)| !within(axis)).map(|(axis, &size)| {
             let x = if axis == work.axis { 0 } else { work.x.strides[axis] };
             (size, [work.index.strides[axis], x, work.out.strides[axis]])
         })),
-        row: Nest::new(
+        row: StridedLoops::new(
             loops
                 .filter(|&(axis, _)| within(axis))
                 .map(|(axis, &size)| (size, [work.x.strides[axis], work.out.strides[axis]])),
@@ -66,9 +66,9 @@ impl Gather {
     /// # Safety
     /// The views lie inside of the buffers in `bases` for the work's loops; nothing else touches what is written.
     unsafe fn run<T: Copy>(&self, bases: &Bases) -> Option<i64> {
-        let x = Shared(bases.origin::<T>(&self.x));
-        let index = Shared(bases.origin::<i64>(&self.index));
-        let out = Shared(bases.origin::<T>(&self.out));
+        let x = SendPtr(bases.origin::<T>(&self.x));
+        let index = SendPtr(bases.origin::<i64>(&self.index));
+        let out = SendPtr(bases.origin::<T>(&self.out));
         if self.row.points() == 0 {
             return None;
         }

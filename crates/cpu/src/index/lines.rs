@@ -1,12 +1,12 @@
 //! The lines along an axis, for searches, sorts and running sums: which there are is found without knowing their
 //! elements, so that only what is done with a line is compiled for each type.
 
-use kiln_compile::program::Along;
+use kiln_compile::program::AlongAxis;
 
-use super::super::call::Call;
+use super::super::call::KernelCall;
 use super::chunks;
-use super::nest::Nest;
-use crate::shared::Shared;
+use super::loops::StridedLoops;
+use crate::send_ptr::SendPtr;
 
 /// Lines that lie equally far apart. Distances are in elements, of the operand and of the result.
 pub(super) struct Lines {
@@ -39,15 +39,16 @@ impl Lines {
 
 /// Work along an axis that hands all lines to `each`, on several threads where a line's `bytes` make it worth while. The
 /// lines are those of a program that was checked when it was loaded, and no two calls have the same.
-pub(super) fn call(work: &Along, bytes: usize, each: Box<dyn Fn(&Lines) + Send + Sync>) -> Call {
+pub(super) fn call(work: &AlongAxis, bytes: usize, each: Box<dyn Fn(&Lines) + Send + Sync>) -> KernelCall {
     let last = work.loops.len() - 1;
     let len = work.loops[last];
     let step = [work.x.strides[last], work.out.strides[last]];
-    let outer =
-        Nest::new((0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])));
+    let outer = StridedLoops::new(
+        (0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])),
+    );
     let (x, out) = (work.x.clone(), work.out.clone());
     Box::new(move |bases| {
-        let starts = Shared((bases.start(x.buffer).cast_const(), bases.start(out.buffer)));
+        let starts = SendPtr((bases.start(x.buffer).cast_const(), bases.start(out.buffer)));
         let apart = outer.inner();
         chunks(outer.points(), bytes, &|points| {
             outer.runs(points, &mut |_, [from, to], count| {

@@ -7,9 +7,9 @@ pub(super) mod cum_sum;
 pub(super) mod custom;
 pub(super) mod gather;
 mod lines;
+mod loops;
 #[cfg(test)]
 mod naive;
-mod nest;
 pub(super) mod scatter;
 #[cfg(test)]
 mod tests;
@@ -26,6 +26,11 @@ const LEAST_BYTES: usize = 64 << 10;
 
 /// The most chunks work is split into.
 const MOST_CHUNKS: usize = 64;
+
+/// A bool as memory holds it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct BoolByte(u8);
 
 /// Runs `work` over ranges that together are `0..points`, perhaps on several threads; `bytes` is what a point moves.
 fn chunks(points: usize, bytes: usize, work: &(dyn Fn(Range<usize>) + Sync)) {

@@ -1,6 +1,6 @@
 //! The index kernels in their most obvious form, over host data: what the fast ones are held against.
 
-use kiln_compile::program::{Along, Indexed, View};
+use kiln_compile::program::{AlongAxis, Indexed, View};
 use kiln_ir::op::{ArgOp, ScatterMode};
 use kiln_ir::{DType, Scalar};
 
@@ -51,12 +51,12 @@ fn add(a: Scalar, b: Scalar, dtype: DType) -> Scalar {
     .cast(dtype)
 }
 
-fn row(work: &Along, outer: &[usize], x: &[Scalar]) -> Vec<Scalar> {
+fn row(work: &AlongAxis, outer: &[usize], x: &[Scalar]) -> Vec<Scalar> {
     let len = work.loops[work.loops.len() - 1];
     (0..len).map(|i| x[at(&work.x, &[outer, &[i]].concat())]).collect()
 }
 
-pub fn arg_reduce(work: &Along, op: ArgOp, x: &[Scalar], out: &mut [Scalar]) {
+pub fn arg_reduce(work: &AlongAxis, op: ArgOp, x: &[Scalar], out: &mut [Scalar]) {
     for outer in points(&work.loops[..work.loops.len() - 1]) {
         let mut best = 0;
         let row = row(work, &outer, x);
@@ -86,7 +86,7 @@ pub fn arg_reduce(work: &Along, op: ArgOp, x: &[Scalar], out: &mut [Scalar]) {
     }
 }
 
-pub fn cum_sum(work: &Along, x: &[Scalar], out: &mut [Scalar]) {
+pub fn cum_sum(work: &AlongAxis, x: &[Scalar], out: &mut [Scalar]) {
     let sum_in = if work.x.dtype.is_half() { DType::F32 } else { work.x.dtype };
     for outer in points(&work.loops[..work.loops.len() - 1]) {
         let mut sum = Scalar::Int(0).cast(sum_in);
@@ -97,7 +97,7 @@ pub fn cum_sum(work: &Along, x: &[Scalar], out: &mut [Scalar]) {
     }
 }
 
-pub fn arg_sort(work: &Along, descending: bool, x: &[Scalar], out: &mut [Scalar]) {
+pub fn arg_sort(work: &AlongAxis, descending: bool, x: &[Scalar], out: &mut [Scalar]) {
     for outer in points(&work.loops[..work.loops.len() - 1]) {
         let row = row(work, &outer, x);
         let mut order: Vec<usize> = (0..row.len()).collect();

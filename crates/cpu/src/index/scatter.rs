@@ -10,9 +10,9 @@ use kiln_ir::op::ScatterMode;
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::super::bases::Bases;
-use super::super::call::Call;
+use super::super::call::KernelCall;
 use super::super::threads;
-use super::nest::Nest;
+use super::loops::StridedLoops;
 use super::{LEAST_BYTES, each_size, out_of_range};
 
 /// The most parts work is split into.
@@ -22,11 +22,11 @@ const PARTS: usize = 16;
 const PIECE: usize = 512;
 
 /// A share of the work that no other share meets in any element of the result.
-struct Part {
+struct ScatterShare {
     /// Moves the index, the source and (but for the index's own contribution) the result.
-    rows: Nest<3>,
+    rows: StridedLoops<3>,
     /// Moves source and result; the index stands still.
-    row: Nest<2>,
+    row: StridedLoops<2>,
     /// How far the share's first point is from the whole's, in index, source and result.
     start: [isize; 3],
     /// The destinations along the axis that this share serves.
@@ -35,9 +35,9 @@ struct Part {
 
 struct Scatter {
     /// All of the work, for one thread.
-    whole: [Part; 1],
+    whole: [ScatterShare; 1],
     /// The same work in shares.
-    parts: Vec<Part>,
+    parts: Vec<ScatterShare>,
     step: isize,
     size: usize,
     x: View,
@@ -46,7 +46,7 @@ struct Scatter {
 }
 
 /// What one part does; compiled for each type of elements, as little as there can be.
-type Put = Box<dyn Fn(&Scatter, &Part, &Bases) -> Option<usize> + Send + Sync>;
+type Put = Box<dyn Fn(&Scatter, &ScatterShare, &Bases) -> Option<usize> + Send + Sync>;
 
 /// Addition as scatter does it.
 trait Plus: Copy {
@@ -77,7 +77,7 @@ plus! {
 }
 
 /// Makes a scatter ready to run.
-pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMode) -> Result<Call> {
+pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMode) -> Result<KernelCall> {
     fn put<T: Copy + 'static>(combine: impl Fn(T, T) -> T + Copy + Send + Sync + 'static) -> Put {
         // SAFETY: `Scatter::run` asks for as much.
         Box::new(move |scatter, part, bases| unsafe { scatter.put(part, bases, combine) })
@@ -117,7 +117,7 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMo
 
 /// Cuts the work along a loop that isn't the axis, where the pieces are wide enough, else by destination. A loop that
 /// moves the index is best: each piece then has indices of its own. Otherwise each piece reads all of them.
-fn split(work: &Indexed) -> Vec<Part> {
+fn split(work: &Indexed) -> Vec<ScatterShare> {
     let bytes = work.loops.iter().product::<usize>().saturating_mul(work.x.dtype.size());
     let wanted = PARTS.min(bytes / LEAST_BYTES);
     if wanted <= 1 {
@@ -153,7 +153,7 @@ fn within_bytes(work: &Indexed) -> usize {
     elements * work.x.dtype.size()
 }
 
-fn part(work: &Indexed, cut: Option<(usize, Range<usize>)>, serves: Range<usize>) -> Part {
+fn part(work: &Indexed, cut: Option<(usize, Range<usize>)>, serves: Range<usize>) -> ScatterShare {
     let Indexed { loops, axis: indexed, x, index, out, .. } = work;
     let size = |axis: usize| match &cut {
         Some((cut, range)) if *cut == axis => range.len(),
@@ -164,12 +164,12 @@ fn part(work: &Indexed, cut: Option<(usize, Range<usize>)>, serves: Range<usize>
         Some((axis, range)) => [index, x, out].map(|view| view.strides[*axis] * range.start as isize),
         None => [0; 3],
     };
-    Part {
-        rows: Nest::new((0..loops.len()).filter(|axis| !within(axis)).map(|axis| {
+    ScatterShare {
+        rows: StridedLoops::new((0..loops.len()).filter(|axis| !within(axis)).map(|axis| {
             let to = if axis == *indexed { 0 } else { out.strides[axis] };
             (size(axis), [index.strides[axis], x.strides[axis], to])
         })),
-        row: Nest::new(
+        row: StridedLoops::new(
             (0..loops.len()).filter(within).map(|axis| (size(axis), [x.strides[axis], out.strides[axis]])),
         ),
         start,
@@ -207,7 +207,12 @@ impl Scatter {
     ///
     /// # Safety
     /// As for [`Scatter::run`].
-    unsafe fn put<T: Copy>(&self, part: &Part, bases: &Bases, combine: impl Fn(T, T) -> T) -> Option<usize> {
+    unsafe fn put<T: Copy>(
+        &self,
+        part: &ScatterShare,
+        bases: &Bases,
+        combine: impl Fn(T, T) -> T,
+    ) -> Option<usize> {
         let [index, x, out] = part.start;
         let index = bases.origin::<i64>(&self.index).wrapping_offset(index);
         let x = bases.origin::<T>(&self.x).wrapping_offset(x);

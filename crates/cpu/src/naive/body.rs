@@ -1,4 +1,4 @@
-//! The body of a fused kernel or a tail, a point at a time.
+//! The body of a fused kernel or an epilogue, a point at a time.
 
 use kiln_compile::program::{Fused, Operation};
 use kiln_ir::Scalar;

@@ -4,15 +4,15 @@ use kiln_compile::program::{Conv, ConvKind, Matmul, View, Window, WindowKind, ac
 use kiln_ir::{DType, Scalar};
 
 use super::super::bases::Bases;
-use super::super::call::Call;
+use super::super::call::KernelCall;
 use super::scalar::held;
 use super::{body, points, read, write};
 
-/// A matrix product and its tail.
-pub(in super::super) fn matmul(work: &Matmul) -> Call {
+/// A matrix product and its epilogue.
+pub(in super::super) fn matmul(work: &Matmul) -> KernelCall {
     let work = work.clone();
     Box::new(move |bases: &Bases| {
-        for_tail(&work.tail.loops, |row, column, at| {
+        for_epilogue(&work.epilogue.loops, |row, column, at| {
             let (batch, m) = (row / work.m, row % work.m);
             let mut sum = Sum::new(work.a.dtype);
             for k in 0..work.k {
@@ -24,11 +24,11 @@ pub(in super::super) fn matmul(work: &Matmul) -> Call {
             // SAFETY: as above.
             unsafe {
                 body::store(
-                    &work.tail,
+                    &work.epilogue,
                     at,
                     bases,
                     Some(sum.value()),
-                    &vec![Scalar::Int(0); work.tail.body.len()],
+                    &vec![Scalar::Int(0); work.epilogue.body.len()],
                 )
             };
         });
@@ -37,7 +37,7 @@ pub(in super::super) fn matmul(work: &Matmul) -> Call {
 }
 
 /// Calls `visit` with the row, the column and the loop indices of each element of a contraction.
-fn for_tail(loops: &[usize], mut visit: impl FnMut(usize, usize, &[usize])) {
+fn for_epilogue(loops: &[usize], mut visit: impl FnMut(usize, usize, &[usize])) {
     let columns = loops.last().copied().unwrap_or(1);
     let mut number = 0;
     points(loops, |at| {
@@ -87,8 +87,8 @@ fn unflatten<const N: usize>(mut number: usize, sizes: [usize; N]) -> [usize; N]
     at
 }
 
-/// A convolution or one of its gradients, and its tail.
-pub(in super::super) fn conv(work: &Conv) -> Call {
+/// A convolution or one of its gradients, and its epilogue.
+pub(in super::super) fn conv(work: &Conv) -> KernelCall {
     let work = work.clone();
     Box::new(move |bases: &Bases| {
         let (group_in, group_out) = (work.in_channels / work.groups, work.out_channels / work.groups);
@@ -98,7 +98,7 @@ pub(in super::super) fn conv(work: &Conv) -> Call {
             Some([along(0)?, along(1)?, along(2)?])
         };
         let five = |n: usize, c: usize, s: [usize; 3]| [n, c, s[0], s[1], s[2]];
-        for_tail(&work.tail.loops, |row, column, at| {
+        for_epilogue(&work.epilogue.loops, |row, column, at| {
             let mut sum = Sum::new(work.a.dtype);
             // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
             let mut add = |a: [usize; 5], b: [usize; 5]| unsafe {
@@ -146,16 +146,16 @@ pub(in super::super) fn conv(work: &Conv) -> Call {
                     }
                 }
             }
-            let kept = vec![Scalar::Int(0); work.tail.body.len()];
+            let kept = vec![Scalar::Int(0); work.epilogue.body.len()];
             // SAFETY: as above.
-            unsafe { body::store(&work.tail, at, bases, Some(sum.value()), &kept) };
+            unsafe { body::store(&work.epilogue, at, bases, Some(sum.value()), &kept) };
         });
         Ok(())
     })
 }
 
 /// Pooling and its adjoints.
-pub(in super::super) fn window(work: &Window) -> Call {
+pub(in super::super) fn window(work: &Window) -> KernelCall {
     let work = work.clone();
     Box::new(move |bases: &Bases| {
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.

@@ -6,7 +6,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
-pub(crate) mod turn;
+pub(crate) mod transpose;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;

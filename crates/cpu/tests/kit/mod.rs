@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_compile::Program;
 use kiln_compile::program::{
-    Along, Buffer, BufferId, Fused, Indexed, Instruction, Kernel, Operation, Place, Store, View, Work,
+    AlongAxis, Buffer, BufferId, BufferPlace, Fused, Indexed, Instruction, Kernel, Operation, Store, View,
+    Work,
 };
-use kiln_device::{Argument, Device, Executable, Host, HostMut, Memory, Output, Settings};
-use kiln_ir::op::{Shared, Variable};
+use kiln_device::{Argument, Device, DeviceSettings, Executable, Host, HostMut, Memory, Output};
+use kiln_ir::op::{Shared, VariableHandle};
 use kiln_ir::{DType, Data, Result, Scalar, Shape};
 
 /// Held by tests that set what is the whole process's: how many threads there are, what is checked.
@@ -27,12 +28,12 @@ pub fn cpu() -> Arc<dyn Device> {
 
 /// Sets how many threads it uses.
 pub fn set_threads(threads: usize) {
-    cpu().configure(Settings { threads, ..cpu().settings() }).unwrap();
+    cpu().configure(DeviceSettings { threads, ..cpu().settings() }).unwrap();
 }
 
 /// Switches its hunt for what isn't finite.
 pub fn check_finite(check_finite: bool) {
-    cpu().configure(Settings { check_finite, ..cpu().settings() }).unwrap();
+    cpu().configure(DeviceSettings { check_finite, ..cpu().settings() }).unwrap();
 }
 
 /// A program that is being written.
@@ -42,7 +43,7 @@ pub struct Build(pub Program);
 #[derive(Debug)]
 struct Named(String, Shape, DType);
 
-impl Variable for Named {
+impl VariableHandle for Named {
     fn name(&self) -> String {
         self.0.clone()
     }
@@ -62,7 +63,7 @@ impl Build {
         Build(Program::default())
     }
 
-    fn buffer(&mut self, place: Place, dtype: DType, elements: usize) -> BufferId {
+    fn buffer(&mut self, place: BufferPlace, dtype: DType, elements: usize) -> BufferId {
         self.0.buffers.push(Buffer { place, dtype, elements });
         self.0.buffers.len() - 1
     }
@@ -70,27 +71,27 @@ impl Build {
     /// An argument.
     pub fn input(&mut self, shape: &[usize], dtype: DType) -> BufferId {
         self.0.inputs.push((shape.into(), dtype));
-        self.buffer(Place::Input(self.0.inputs.len() - 1), dtype, shape.iter().product())
+        self.buffer(BufferPlace::Input(self.0.inputs.len() - 1), dtype, shape.iter().product())
     }
 
     /// An output.
     pub fn output(&mut self, shape: &[usize], dtype: DType) -> BufferId {
         self.0.outputs.push((shape.into(), dtype));
-        self.buffer(Place::Output(self.0.outputs.len() - 1), dtype, shape.iter().product())
+        self.buffer(BufferPlace::Output(self.0.outputs.len() - 1), dtype, shape.iter().product())
     }
 
     /// A variable, and whether the program writes it.
     pub fn variable(&mut self, name: &str, shape: &[usize], dtype: DType, written: bool) -> BufferId {
         self.0.variables.push(Shared(Arc::new(Named(name.into(), shape.into(), dtype))));
         self.0.written.push(written);
-        self.buffer(Place::Variable(self.0.variables.len() - 1), dtype, shape.iter().product())
+        self.buffer(BufferPlace::Variable(self.0.variables.len() - 1), dtype, shape.iter().product())
     }
 
     /// A temporary of its own.
     pub fn arena(&mut self, dtype: DType, elements: usize) -> BufferId {
         let offset = self.0.arena;
         self.0.arena += (elements * dtype.size()).next_multiple_of(64);
-        self.buffer(Place::Arena(offset), dtype, elements)
+        self.buffer(BufferPlace::Arena(offset), dtype, elements)
     }
 
     /// A view of a buffer from its first element.
@@ -184,7 +185,7 @@ pub fn pointwise(
     }
 }
 
-/// The tail that stores the product as it is.
+/// The epilogue that stores the product as it is.
 pub fn plain(loops: &[usize], accumulator: DType, out: View) -> Fused {
     pointwise(loops, vec![], vec![full(Operation::Accumulator, accumulator)], vec![(0, out)])
 }
@@ -193,8 +194,8 @@ pub fn indexed(loops: &[usize], axis: usize, size: usize, x: View, index: View, 
     Indexed { loops: loops.to_vec(), axis, size, x, index, out }
 }
 
-pub fn along(loops: &[usize], x: View, out: View) -> Along {
-    Along { loops: loops.to_vec(), x, out }
+pub fn along(loops: &[usize], x: View, out: View) -> AlongAxis {
+    AlongAxis { loops: loops.to_vec(), x, out }
 }
 
 /// Row-major strides.

@@ -19,7 +19,7 @@
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use kiln_map::Mapped;
+use kiln_map::MemoryMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -151,7 +151,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 /// Prepared rows in a mapped file, served in any order. A frame is made by [`Framing`](crate::Framing) or
 /// [`FrameWriter`](crate::FrameWriter); no program may change the file while it is open.
 pub struct Frame {
-    map: Mapped,
+    map: MemoryMap,
     header: Header,
     start: usize,
     path: PathBuf,
@@ -176,7 +176,7 @@ impl Frame {
 
     fn open_at(path: &Path) -> Result<Frame> {
         let fault = |error| Error::io(path, error);
-        let map = Mapped::open(path).map_err(fault)?;
+        let map = MemoryMap::open(path).map_err(fault)?;
         if map.is_empty() {
             return Err(Error::new("the frame is empty; make it again").in_file(path));
         }

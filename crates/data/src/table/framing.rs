@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::f16;
-use kiln_files::Whole;
+use kiln_files::AtomicFile;
 
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 /// ```
 #[derive(Debug)]
 pub struct FrameWriter {
-    file: Option<BufWriter<Whole>>,
+    file: Option<BufWriter<AtomicFile>>,
     path: PathBuf,
     header: Header,
     /// Bytes of the header, which is written again with the number of rows.
@@ -62,11 +62,11 @@ impl FrameWriter {
     ) -> Result<FrameWriter> {
         let features: Vec<String> = features.into_iter().map(Into::into).collect();
         let description = Description { features, ..Description::default() };
-        FrameWriter::start(Whole::create, path.as_ref(), kind, description, None)
+        FrameWriter::start(AtomicFile::create, path.as_ref(), kind, description, None)
     }
 
     fn start(
-        create: fn(&Path) -> std::io::Result<Whole>,
+        create: fn(&Path) -> std::io::Result<AtomicFile>,
         path: &Path,
         kind: Kind,
         description: Description,
@@ -132,7 +132,7 @@ impl FrameWriter {
                 let mut file = file.into_inner().map_err(|error| error.into_error())?;
                 file.seek(SeekFrom::Start(0))?;
                 file.write_all(&header)?;
-                file.finish()
+                file.commit()
             };
             whole().map_err(|error| Error::io(&self.path, error))?;
         }
@@ -235,7 +235,7 @@ impl Framing {
     /// Where the file can't be read or prepared, or the frame can't be written.
     pub fn make(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Frame> {
         let (from, to) = (from.as_ref(), to.as_ref());
-        self.write(from, to, Whole::create).map_err(|error| match error.file {
+        self.write(from, to, AtomicFile::create).map_err(|error| match error.file {
             None => error.in_file(from),
             Some(_) => error,
         })
@@ -249,14 +249,19 @@ impl Framing {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("kiln-{}-{number}.kdf", std::process::id());
         let (from, to) = (from.as_ref(), std::env::temp_dir().join(name));
-        let frame = self.write(from, &to, Whole::private).map_err(|error| match error.file {
+        let frame = self.write(from, &to, AtomicFile::private).map_err(|error| match error.file {
             None => error.in_file(from),
             Some(_) => error,
         })?;
         Ok(frame.temporary())
     }
 
-    fn write(&self, from: &Path, to: &Path, create: fn(&Path) -> std::io::Result<Whole>) -> Result<Frame> {
+    fn write(
+        &self,
+        from: &Path,
+        to: &Path,
+        create: fn(&Path) -> std::io::Result<AtomicFile>,
+    ) -> Result<Frame> {
         let input = Input::File(from);
         let mut stream = Stream::new(input, &self.reading);
         let preparation = self.fit(input, &mut stream)?;

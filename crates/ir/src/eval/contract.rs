@@ -1,14 +1,14 @@
 //! Contractions: the matrix product and the three forms of convolution.
 
-use super::Operand;
+use super::OperandValue;
 use super::movement::{flatten, indices};
-use super::values::{Number, Values};
+use super::values::{EvalNumber, EvalValues};
 use super::window::covered;
 use crate::op::ConvSpec;
 use crate::shape::Shape;
 
-pub fn matmul(a: Operand, b: Operand, shape: &Shape) -> Values {
-    fn product<T: Number>(a: &[T], b: &[T], [m, k, n]: [usize; 3], len: usize) -> Vec<T> {
+pub fn matmul(a: OperandValue, b: OperandValue, shape: &Shape) -> EvalValues {
+    fn product<T: EvalNumber>(a: &[T], b: &[T], [m, k, n]: [usize; 3], len: usize) -> Vec<T> {
         let element = |flat: usize| {
             let (batch, row, column) = (flat / (m * n), flat / n % m, flat % n);
             let term = |i: usize| a[(batch * m + row) * k + i].mul(b[(batch * k + i) * n + column]);
@@ -19,8 +19,10 @@ pub fn matmul(a: Operand, b: Operand, shape: &Shape) -> Values {
     let rank = shape.rank();
     let sizes = [shape[rank - 2], a.shape()[rank - 1], shape[rank - 1]];
     match (a.values, b.values) {
-        (Values::Int(a), Values::Int(b)) => Values::Int(product(a, b, sizes, shape.elements())),
-        (Values::Float(a), Values::Float(b)) => Values::Float(product(a, b, sizes, shape.elements())),
+        (EvalValues::Int(a), EvalValues::Int(b)) => EvalValues::Int(product(a, b, sizes, shape.elements())),
+        (EvalValues::Float(a), EvalValues::Float(b)) => {
+            EvalValues::Float(product(a, b, sizes, shape.elements()))
+        }
         _ => unreachable!("the graph is typed: operands of one dtype"),
     }
 }
@@ -48,34 +50,44 @@ fn each_product(
     }
 }
 
-fn floats<'a>(x: &Operand<'a>) -> &'a [f64] {
+fn floats<'a>(x: &OperandValue<'a>) -> &'a [f64] {
     match x.values {
-        Values::Float(v) => v,
-        Values::Int(_) => unreachable!("the graph is typed: convolutions take floats"),
+        EvalValues::Float(v) => v,
+        EvalValues::Int(_) => unreachable!("the graph is typed: convolutions take floats"),
     }
 }
 
-pub fn conv(spec: &ConvSpec, image: Operand, weight: Operand, output: &Shape) -> Values {
+pub fn conv(spec: &ConvSpec, image: OperandValue, weight: OperandValue, output: &Shape) -> EvalValues {
     let (x, w) = (floats(&image), floats(&weight));
     let mut result = vec![0.0; output.elements()];
     each_product(spec, image.shape(), weight.shape(), output, |from, tap, to| result[to] += x[from] * w[tap]);
-    Values::Float(result)
+    EvalValues::Float(result)
 }
 
-pub fn conv_grad_input(spec: &ConvSpec, gradient: Operand, weight: Operand, image: &Shape) -> Values {
+pub fn conv_grad_input(
+    spec: &ConvSpec,
+    gradient: OperandValue,
+    weight: OperandValue,
+    image: &Shape,
+) -> EvalValues {
     let (g, w) = (floats(&gradient), floats(&weight));
     let mut result = vec![0.0; image.elements()];
     each_product(spec, image, weight.shape(), gradient.shape(), |from, tap, to| {
         result[from] += g[to] * w[tap]
     });
-    Values::Float(result)
+    EvalValues::Float(result)
 }
 
-pub fn conv_grad_weight(spec: &ConvSpec, image: Operand, gradient: Operand, weight: &Shape) -> Values {
+pub fn conv_grad_weight(
+    spec: &ConvSpec,
+    image: OperandValue,
+    gradient: OperandValue,
+    weight: &Shape,
+) -> EvalValues {
     let (x, g) = (floats(&image), floats(&gradient));
     let mut result = vec![0.0; weight.elements()];
     each_product(spec, image.shape(), weight, gradient.shape(), |from, tap, to| {
         result[tap] += x[from] * g[to]
     });
-    Values::Float(result)
+    EvalValues::Float(result)
 }

@@ -2,28 +2,30 @@
 
 use std::cmp::Ordering;
 
-use super::Operand;
+use super::OperandValue;
 use super::movement::{flatten, indices};
-use super::values::{Number, Values, map_values};
+use super::values::{EvalNumber, EvalValues, map_values};
 use crate::op::{ArgOp, ReduceOp};
 use crate::shape::Shape;
 
-pub fn reduce(function: ReduceOp, x: Operand, shape: &Shape, axes: &[usize]) -> Values {
+pub fn reduce(function: ReduceOp, x: OperandValue, shape: &Shape, axes: &[usize]) -> EvalValues {
     let target = |index: &[usize]| {
         let folded = |axis| if axes.contains(&axis) { 0 } else { index[axis] };
         flatten(&(0..index.len()).map(folded).collect::<Vec<_>>(), shape)
     };
-    let neutral = Values::filled(x.node.dtype, shape.elements(), function.neutral(x.node.dtype));
+    let neutral = EvalValues::filled(x.node.dtype, shape.elements(), function.neutral(x.node.dtype));
     match (x.values, neutral) {
-        (Values::Int(v), Values::Int(neutral)) => Values::Int(fold(function, v, x.shape(), neutral, target)),
-        (Values::Float(v), Values::Float(neutral)) => {
-            Values::Float(fold(function, v, x.shape(), neutral, target))
+        (EvalValues::Int(v), EvalValues::Int(neutral)) => {
+            EvalValues::Int(fold(function, v, x.shape(), neutral, target))
+        }
+        (EvalValues::Float(v), EvalValues::Float(neutral)) => {
+            EvalValues::Float(fold(function, v, x.shape(), neutral, target))
         }
         _ => unreachable!("filled with the operand's dtype"),
     }
 }
 
-fn fold<T: Number>(
+fn fold<T: EvalNumber>(
     function: ReduceOp,
     values: &[T],
     shape: &Shape,
@@ -57,8 +59,8 @@ fn lines(shape: &Shape, axis: usize) -> impl Iterator<Item = Vec<usize>> {
     })
 }
 
-pub fn arg_reduce(function: ArgOp, x: Operand, axis: usize) -> Values {
-    fn first_extreme<T: Number>(function: ArgOp, line: &[usize], values: &[T]) -> i64 {
+pub fn arg_reduce(function: ArgOp, x: OperandValue, axis: usize) -> EvalValues {
+    fn first_extreme<T: EvalNumber>(function: ArgOp, line: &[usize], values: &[T]) -> i64 {
         let better = |a: T, b: T| {
             if a.is_nan() || b.is_nan() {
                 return a.is_nan() && !b.is_nan();
@@ -75,14 +77,14 @@ pub fn arg_reduce(function: ArgOp, x: Operand, axis: usize) -> Values {
         best.map_or(0, |best| best as i64)
     }
     let lines = lines(x.shape(), axis);
-    Values::Int(match x.values {
-        Values::Int(v) => lines.map(|line| first_extreme(function, &line, v)).collect(),
-        Values::Float(v) => lines.map(|line| first_extreme(function, &line, v)).collect(),
+    EvalValues::Int(match x.values {
+        EvalValues::Int(v) => lines.map(|line| first_extreme(function, &line, v)).collect(),
+        EvalValues::Float(v) => lines.map(|line| first_extreme(function, &line, v)).collect(),
     })
 }
 
-pub fn cumsum(x: Operand, axis: usize) -> Values {
-    fn run<T: Number>(lines: impl Iterator<Item = Vec<usize>>, values: &[T]) -> Vec<T> {
+pub fn cumsum(x: OperandValue, axis: usize) -> EvalValues {
+    fn run<T: EvalNumber>(lines: impl Iterator<Item = Vec<usize>>, values: &[T]) -> Vec<T> {
         let mut result = values.to_vec();
         for line in lines {
             let mut sum = T::ZERO;
@@ -96,12 +98,12 @@ pub fn cumsum(x: Operand, axis: usize) -> Values {
     map_values!(x.values, v => run(lines(x.shape(), axis), v))
 }
 
-pub fn argsort(x: Operand, axis: usize, descending: bool) -> Values {
+pub fn argsort(x: OperandValue, axis: usize, descending: bool) -> EvalValues {
     let mut result = vec![0; x.shape().elements()];
     let order = |a: usize, b: usize| -> Ordering {
         let ascending = match x.values {
-            Values::Int(v) => v[a].order(v[b]),
-            Values::Float(v) => v[a].order(v[b]),
+            EvalValues::Int(v) => v[a].order(v[b]),
+            EvalValues::Float(v) => v[a].order(v[b]),
         };
         if descending { ascending.reverse() } else { ascending }
     };
@@ -112,5 +114,5 @@ pub fn argsort(x: Operand, axis: usize, descending: bool) -> Values {
             result[position] = from as i64;
         }
     }
-    Values::Int(result)
+    EvalValues::Int(result)
 }

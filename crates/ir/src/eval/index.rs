@@ -1,13 +1,14 @@
 //! Reading and writing where other values say.
 
+use super::OperandValue;
 use super::movement::{flatten, indices};
-use super::values::{Number, Values};
-use super::{Fault, Operand};
+use super::values::{EvalNumber, EvalValues};
 use crate::error::ErrorKind;
+use crate::infer::InferenceError;
 use crate::op::ScatterMode;
 
 /// For each element of `index` the position in `x` it names.
-fn positions(x: Operand, index: Operand, axis: usize) -> Result<Vec<usize>, Fault> {
+fn positions(x: OperandValue, index: OperandValue, axis: usize) -> Result<Vec<usize>, InferenceError> {
     let size = x.shape()[axis];
     let position = |(mut place, &i): (Vec<usize>, &i64)| {
         place[axis] = usize::try_from(i).ok().filter(|&i| i < size).ok_or_else(|| {
@@ -19,18 +20,18 @@ fn positions(x: Operand, index: Operand, axis: usize) -> Result<Vec<usize>, Faul
     indices(index.shape()).zip(index.values.ints()).map(position).collect()
 }
 
-pub fn gather(x: Operand, index: Operand, axis: usize) -> Result<Values, Fault> {
+pub fn gather(x: OperandValue, index: OperandValue, axis: usize) -> Result<EvalValues, InferenceError> {
     Ok(x.values.at(positions(x, index, axis)?.into_iter()))
 }
 
 pub fn scatter(
-    base: Operand,
-    index: Operand,
-    source: Operand,
+    base: OperandValue,
+    index: OperandValue,
+    source: OperandValue,
     axis: usize,
     mode: ScatterMode,
-) -> Result<Values, Fault> {
-    fn put<T: Number>(base: &[T], positions: &[usize], source: &[T], mode: ScatterMode) -> Vec<T> {
+) -> Result<EvalValues, InferenceError> {
+    fn put<T: EvalNumber>(base: &[T], positions: &[usize], source: &[T], mode: ScatterMode) -> Vec<T> {
         let mut result = base.to_vec();
         for (&position, &value) in positions.iter().zip(source) {
             result[position] = match mode {
@@ -42,8 +43,12 @@ pub fn scatter(
     }
     let positions = positions(base, index, axis)?;
     Ok(match (base.values, source.values) {
-        (Values::Int(base), Values::Int(source)) => Values::Int(put(base, &positions, source, mode)),
-        (Values::Float(base), Values::Float(source)) => Values::Float(put(base, &positions, source, mode)),
+        (EvalValues::Int(base), EvalValues::Int(source)) => {
+            EvalValues::Int(put(base, &positions, source, mode))
+        }
+        (EvalValues::Float(base), EvalValues::Float(source)) => {
+            EvalValues::Float(put(base, &positions, source, mode))
+        }
         _ => unreachable!("the graph is typed: base and source of one dtype"),
     })
 }

@@ -18,15 +18,16 @@ use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Graph, GraphNode};
+use crate::infer::InferenceError;
 use crate::kind::Pointwise;
-use crate::op::{Op, Variable};
+use crate::op::{Op, VariableHandle};
 use crate::shape::Shape;
 pub use pointwise::erf;
-use values::Values;
+use values::EvalValues;
 
 /// What a graph gives.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct EvaluatedGraph {
     /// The values handed back, in the graph's order.
     pub outputs: Vec<Data>,
     /// The new values of the variables, in the graph's order.
@@ -47,8 +48,8 @@ pub struct Outcome {
 pub fn evaluate(
     graph: &Graph,
     inputs: &[&Data],
-    variable: &dyn Fn(&dyn Variable) -> Result<Data>,
-) -> Result<Outcome> {
+    variable: &dyn Fn(&dyn VariableHandle) -> Result<Data>,
+) -> Result<EvaluatedGraph> {
     if inputs.len() != graph.inputs.len() {
         let message = format!("{} arguments for {} inputs", inputs.len(), graph.inputs.len());
         return Err(Error::new(ErrorKind::Value, "evaluate", message).nowhere());
@@ -58,10 +59,13 @@ pub fn evaluate(
     for &id in graph.nodes.iter().flat_map(|node| &node.inputs).chain(&graph.outputs).chain(updated) {
         uses[id] += 1;
     }
-    let mut values: Vec<Values> = Vec::with_capacity(graph.nodes.len());
+    let mut values: Vec<EvalValues> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
-        let operands: Vec<Operand> =
-            node.inputs.iter().map(|&id| Operand { values: &values[id], node: &graph.nodes[id] }).collect();
+        let operands: Vec<OperandValue> = node
+            .inputs
+            .iter()
+            .map(|&id| OperandValue { values: &values[id], node: &graph.nodes[id] })
+            .collect();
         let value = if let Op::Input(position) = node.op {
             take(inputs[position], node, "input")?
         } else if let Op::Var(var) = &node.op {
@@ -73,12 +77,12 @@ pub fn evaluate(
         for &id in &node.inputs {
             uses[id] -= 1;
             if uses[id] == 0 {
-                values[id] = Values::Int(Vec::new());
+                values[id] = EvalValues::Int(Vec::new());
             }
         }
     }
     let data = |&id: &usize| values[id].to_data(graph.nodes[id].dtype);
-    Ok(Outcome {
+    Ok(EvaluatedGraph {
         outputs: graph.outputs.iter().map(data).collect(),
         updates: graph.updates.iter().map(|(_, id)| data(id)).collect(),
     })
@@ -90,7 +94,8 @@ pub fn pointwise_constant(
     operands: &[(Scalar, DType)],
     dtype: DType,
 ) -> Option<Scalar> {
-    let x: Vec<Values> = operands.iter().map(|&(value, dtype)| Values::filled(dtype, 1, value)).collect();
+    let x: Vec<EvalValues> =
+        operands.iter().map(|&(value, dtype)| EvalValues::filled(dtype, 1, value)).collect();
     let value = match pointwise {
         Pointwise::Unary(function) => pointwise::unary(function, &x[0]),
         Pointwise::Binary(function) => pointwise::binary(function, &x[0], &x[1]),
@@ -103,18 +108,16 @@ pub fn pointwise_constant(
 
 /// The value of one operand, with its node for shape and dtype.
 #[derive(Clone, Copy)]
-struct Operand<'a> {
-    values: &'a Values,
+struct OperandValue<'a> {
+    values: &'a EvalValues,
     node: &'a GraphNode,
 }
 
-impl Operand<'_> {
+impl OperandValue<'_> {
     fn shape(&self) -> &Shape {
         &self.node.shape
     }
 }
-
-type Fault = (ErrorKind, String);
 
 fn located(node: &GraphNode, kind: ErrorKind, message: String) -> Error {
     let error = Error::new(kind, node.op.name(), message);
@@ -125,21 +128,23 @@ fn located(node: &GraphNode, kind: ErrorKind, message: String) -> Error {
 }
 
 /// Data from outside, if it is what the node promises.
-fn take(data: &Data, node: &GraphNode, what: &str) -> Result<Values> {
+fn take(data: &Data, node: &GraphNode, what: &str) -> Result<EvalValues> {
     if data.dtype() == node.dtype && data.len() == node.shape.elements() {
-        return Ok(Values::from_data(data));
+        return Ok(EvalValues::from_data(data));
     }
     let (len, dtype) = (data.len(), data.dtype());
     let message = format!("{len} values of {dtype} for the {what} {}{}", node.dtype, node.shape);
     Err(located(node, ErrorKind::Value, message))
 }
 
-fn compute(node: &GraphNode, x: &[Operand]) -> Result<Values, Fault> {
+fn compute(node: &GraphNode, x: &[OperandValue]) -> Result<EvalValues, InferenceError> {
     let shape = &node.shape;
     Ok(match &node.op {
-        Op::Const(data) => Values::from_data(data),
-        Op::Fill(value) => Values::filled(node.dtype, shape.elements(), *value),
-        Op::Iota(axis) => Values::Int(movement::indices(shape).map(|index| index[*axis] as i64).collect()),
+        Op::Const(data) => EvalValues::from_data(data),
+        Op::Fill(value) => EvalValues::filled(node.dtype, shape.elements(), *value),
+        Op::Iota(axis) => {
+            EvalValues::Int(movement::indices(shape).map(|index| index[*axis] as i64).collect())
+        }
         Op::Var(_) | Op::Input(_) => unreachable!("taken from outside"),
 
         Op::Unary(function) => pointwise::unary(*function, x[0].values),
@@ -174,14 +179,14 @@ fn compute(node: &GraphNode, x: &[Operand]) -> Result<Values, Fault> {
 
         Op::Custom(custom) => {
             let data: Vec<Data> = x.iter().map(|x| x.values.to_data(x.node.dtype)).collect();
-            let operands: Vec<(&Shape, &Data)> = x.iter().map(Operand::shape).zip(&data).collect();
+            let operands: Vec<(&Shape, &Data)> = x.iter().map(OperandValue::shape).zip(&data).collect();
             let result = custom.compute(&operands).map_err(|error| (error.kind, error.message))?;
             if result.dtype() != node.dtype || result.len() != shape.elements() {
                 let (len, dtype) = (result.len(), result.dtype());
                 let message = format!("gave {len} values of {dtype} for {}{shape}", node.dtype);
                 return Err((ErrorKind::Value, message));
             }
-            Values::from_data(&result)
+            EvalValues::from_data(&result)
         }
     })
 }

@@ -1,7 +1,7 @@
 //! Movement: each operation is a map from an index of the result to an index of its operand.
 
-use super::Operand;
-use super::values::Values;
+use super::OperandValue;
+use super::values::EvalValues;
 use crate::dtype::Scalar;
 use crate::op::SliceRange;
 use crate::shape::Shape;
@@ -27,11 +27,11 @@ pub fn flatten(index: &[usize], shape: &[usize]) -> usize {
     index.iter().zip(shape).fold(0, |flat, (&i, &size)| flat * size + i)
 }
 
-fn moved(x: Operand, shape: &Shape, source: impl Fn(&[usize]) -> Vec<usize>) -> Values {
+fn moved(x: OperandValue, shape: &Shape, source: impl Fn(&[usize]) -> Vec<usize>) -> EvalValues {
     x.values.at(indices(shape).map(|index| flatten(&source(&index), x.shape())))
 }
 
-pub fn permute(x: Operand, shape: &Shape, axes: &[usize]) -> Values {
+pub fn permute(x: OperandValue, shape: &Shape, axes: &[usize]) -> EvalValues {
     moved(x, shape, |index| {
         let mut source = vec![0; index.len()];
         for (i, &axis) in index.iter().zip(axes) {
@@ -41,27 +41,27 @@ pub fn permute(x: Operand, shape: &Shape, axes: &[usize]) -> Values {
     })
 }
 
-pub fn expand(x: Operand, shape: &Shape) -> Values {
+pub fn expand(x: OperandValue, shape: &Shape) -> EvalValues {
     let from = x.shape();
     moved(x, shape, |index| {
         (0..index.len()).map(|axis| if from[axis] == 1 { 0 } else { index[axis] }).collect()
     })
 }
 
-pub fn slice(x: Operand, shape: &Shape, ranges: &[SliceRange]) -> Values {
+pub fn slice(x: OperandValue, shape: &Shape, ranges: &[SliceRange]) -> EvalValues {
     let position =
         |(&i, range): (&usize, &SliceRange)| (range.start as isize + i as isize * range.step) as usize;
     moved(x, shape, |index| index.iter().zip(ranges).map(position).collect())
 }
 
-pub fn pad(x: Operand, shape: &Shape, before: &[usize], value: Scalar) -> Values {
-    let mut result = Values::filled(x.node.dtype, shape.elements(), value);
+pub fn pad(x: OperandValue, shape: &Shape, before: &[usize], value: Scalar) -> EvalValues {
+    let mut result = EvalValues::filled(x.node.dtype, shape.elements(), value);
     put(x, &mut result, shape, |index| index.iter().zip(before).map(|(i, before)| i + before).collect());
     result
 }
 
-pub fn concat(parts: &[Operand], shape: &Shape, axis: usize) -> Values {
-    let mut result = Values::filled(parts[0].node.dtype, shape.elements(), Scalar::Int(0));
+pub fn concat(parts: &[OperandValue], shape: &Shape, axis: usize) -> EvalValues {
+    let mut result = EvalValues::filled(parts[0].node.dtype, shape.elements(), Scalar::Int(0));
     let mut offset = 0;
     for part in parts {
         put(*part, &mut result, shape, |index| {
@@ -75,12 +75,12 @@ pub fn concat(parts: &[Operand], shape: &Shape, axis: usize) -> Values {
 }
 
 /// Puts each element of `x` where `target` says in a result of `shape`.
-fn put(x: Operand, result: &mut Values, shape: &Shape, target: impl Fn(&[usize]) -> Vec<usize>) {
+fn put(x: OperandValue, result: &mut EvalValues, shape: &Shape, target: impl Fn(&[usize]) -> Vec<usize>) {
     for (from, index) in indices(x.shape()).enumerate() {
         let to = flatten(&target(&index), shape);
         match (x.values, &mut *result) {
-            (Values::Int(x), Values::Int(result)) => result[to] = x[from],
-            (Values::Float(x), Values::Float(result)) => result[to] = x[from],
+            (EvalValues::Int(x), EvalValues::Int(result)) => result[to] = x[from],
+            (EvalValues::Float(x), EvalValues::Float(result)) => result[to] = x[from],
             _ => unreachable!("the graph is typed: parts of one dtype"),
         }
     }

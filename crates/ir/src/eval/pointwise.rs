@@ -1,14 +1,14 @@
 //! Functions of single elements.
 
-use super::values::{Number, Values};
+use super::values::{EvalNumber, EvalValues};
 use crate::dtype::DType;
 use crate::op::{BinaryOp, UnaryOp};
 use crate::random;
 
-pub fn unary(function: UnaryOp, x: &Values) -> Values {
+pub fn unary(function: UnaryOp, x: &EvalValues) -> EvalValues {
     match x {
-        Values::Int(v) => Values::Int(v.iter().map(|&v| unary_int(function, v)).collect()),
-        Values::Float(v) => Values::Float(v.iter().map(|&v| unary_float(function, v)).collect()),
+        EvalValues::Int(v) => EvalValues::Int(v.iter().map(|&v| unary_int(function, v)).collect()),
+        EvalValues::Float(v) => EvalValues::Float(v.iter().map(|&v| unary_float(function, v)).collect()),
     }
 }
 
@@ -88,16 +88,20 @@ pub fn erf(x: f64) -> f64 {
     (1.0 - complement).copysign(x)
 }
 
-pub fn binary(function: BinaryOp, a: &Values, b: &Values) -> Values {
+pub fn binary(function: BinaryOp, a: &EvalValues, b: &EvalValues) -> EvalValues {
     match (a, b) {
-        (Values::Int(a), Values::Int(b)) if function == BinaryOp::Random => {
-            Values::Float(zip(a, b, |key, counter| f64::from(random::uniform(key, counter))))
+        (EvalValues::Int(a), EvalValues::Int(b)) if function == BinaryOp::Random => {
+            EvalValues::Float(zip(a, b, |key, counter| f64::from(random::uniform(key, counter))))
         }
-        (Values::Int(a), Values::Int(b)) => Values::Int(zip(a, b, |a, b| binary_int(function, a, b))),
-        (Values::Float(a), Values::Float(b)) if function.result(DType::F64) == DType::Bool => {
-            Values::Int(zip(a, b, |a, b| compare(function, a, b)))
+        (EvalValues::Int(a), EvalValues::Int(b)) => {
+            EvalValues::Int(zip(a, b, |a, b| binary_int(function, a, b)))
         }
-        (Values::Float(a), Values::Float(b)) => Values::Float(zip(a, b, |a, b| binary_float(function, a, b))),
+        (EvalValues::Float(a), EvalValues::Float(b)) if function.result(DType::F64) == DType::Bool => {
+            EvalValues::Int(zip(a, b, |a, b| compare(function, a, b)))
+        }
+        (EvalValues::Float(a), EvalValues::Float(b)) => {
+            EvalValues::Float(zip(a, b, |a, b| binary_float(function, a, b)))
+        }
         _ => unreachable!("the graph is typed: operands of one dtype"),
     }
 }
@@ -106,7 +110,7 @@ fn zip<T: Copy, U>(a: &[T], b: &[T], f: impl Fn(T, T) -> U) -> Vec<U> {
     a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()
 }
 
-fn compare<T: Number>(function: BinaryOp, a: T, b: T) -> i64 {
+fn compare<T: EvalNumber>(function: BinaryOp, a: T, b: T) -> i64 {
     i64::from(match function {
         BinaryOp::Lt => a < b,
         BinaryOp::Le => a <= b,
@@ -177,15 +181,15 @@ fn binary_float(function: BinaryOp, a: f64, b: f64) -> f64 {
     }
 }
 
-pub fn select(condition: &Values, a: &Values, b: &Values) -> Values {
+pub fn select(condition: &EvalValues, a: &EvalValues, b: &EvalValues) -> EvalValues {
     fn choose<T: Copy>(condition: &[i64], a: &[T], b: &[T]) -> Vec<T> {
         let choice = |i: usize| if condition[i] != 0 { a[i] } else { b[i] };
         (0..condition.len()).map(choice).collect()
     }
     let condition = condition.ints();
     match (a, b) {
-        (Values::Int(a), Values::Int(b)) => Values::Int(choose(condition, a, b)),
-        (Values::Float(a), Values::Float(b)) => Values::Float(choose(condition, a, b)),
+        (EvalValues::Int(a), EvalValues::Int(b)) => EvalValues::Int(choose(condition, a, b)),
+        (EvalValues::Float(a), EvalValues::Float(b)) => EvalValues::Float(choose(condition, a, b)),
         _ => unreachable!("the graph is typed: operands of one dtype"),
     }
 }

@@ -5,12 +5,12 @@ use std::cmp::Ordering;
 
 use half::{bf16, f16};
 
-use crate::data::Data;
-use crate::dtype::{DType, Element, Scalar};
+use crate::data::{Data, Element};
+use crate::dtype::{DType, Scalar};
 
 /// The elements of one value.
 #[derive(Clone, Debug)]
-pub enum Values {
+pub enum EvalValues {
     /// Of an integer or boolean dtype.
     Int(Vec<i64>),
     /// Of a float dtype.
@@ -21,15 +21,15 @@ pub enum Values {
 macro_rules! map_values {
     ($values:expr, $items:ident => $body:expr) => {
         match $values {
-            Values::Int($items) => Values::Int($body),
-            Values::Float($items) => Values::Float($body),
+            EvalValues::Int($items) => EvalValues::Int($body),
+            EvalValues::Float($items) => EvalValues::Float($body),
         }
     };
 }
 pub(super) use map_values;
 
 /// What is common to `i64` and `f64`.
-pub trait Number: Copy + PartialEq + PartialOrd {
+pub trait EvalNumber: Copy + PartialEq + PartialOrd {
     const ZERO: Self;
     fn add(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -38,7 +38,7 @@ pub trait Number: Copy + PartialEq + PartialOrd {
     fn is_nan(self) -> bool;
 }
 
-impl Number for i64 {
+impl EvalNumber for i64 {
     const ZERO: i64 = 0;
     fn add(self, other: i64) -> i64 {
         self.wrapping_add(other)
@@ -54,7 +54,7 @@ impl Number for i64 {
     }
 }
 
-impl Number for f64 {
+impl EvalNumber for f64 {
     const ZERO: f64 = 0.0;
     fn add(self, other: f64) -> f64 {
         self + other
@@ -70,64 +70,64 @@ impl Number for f64 {
     }
 }
 
-impl Values {
-    pub fn from_data(data: &Data) -> Values {
+impl EvalValues {
+    pub fn from_data(data: &Data) -> EvalValues {
         if data.dtype().is_float() {
-            Values::Float(data.scalars().into_iter().map(Scalar::as_f64).collect())
+            EvalValues::Float(data.scalars().into_iter().map(Scalar::as_f64).collect())
         } else {
-            Values::Int(data.scalars().into_iter().map(Scalar::as_i64).collect())
+            EvalValues::Int(data.scalars().into_iter().map(Scalar::as_i64).collect())
         }
     }
 
     pub fn to_data(&self, dtype: DType) -> Data {
         let scalars: Vec<Scalar> = match self {
-            Values::Int(v) => v.iter().map(|&v| Scalar::Int(v)).collect(),
-            Values::Float(v) => v.iter().map(|&v| Scalar::Float(v)).collect(),
+            EvalValues::Int(v) => v.iter().map(|&v| Scalar::Int(v)).collect(),
+            EvalValues::Float(v) => v.iter().map(|&v| Scalar::Float(v)).collect(),
         };
         crate::each_dtype!(dtype, T => T::wrap(scalars.into_iter().map(T::from_scalar).collect()))
     }
 
-    pub fn filled(dtype: DType, len: usize, value: Scalar) -> Values {
+    pub fn filled(dtype: DType, len: usize, value: Scalar) -> EvalValues {
         match dtype.is_float() {
-            true => Values::Float(vec![value.as_f64(); len]),
-            false => Values::Int(vec![value.as_i64(); len]),
+            true => EvalValues::Float(vec![value.as_f64(); len]),
+            false => EvalValues::Int(vec![value.as_i64(); len]),
         }
     }
 
     /// The elements at these positions, in this order.
-    pub fn at(&self, positions: impl Iterator<Item = usize>) -> Values {
+    pub fn at(&self, positions: impl Iterator<Item = usize>) -> EvalValues {
         map_values!(self, v => positions.map(|position| v[position]).collect())
     }
 
     pub fn ints(&self) -> &[i64] {
         match self {
-            Values::Int(v) => v,
-            Values::Float(_) => unreachable!("the graph is typed: integers or booleans"),
+            EvalValues::Int(v) => v,
+            EvalValues::Float(_) => unreachable!("the graph is typed: integers or booleans"),
         }
     }
 
     /// Rounded or wrapped to what an element of `dtype` can hold.
-    pub fn rounded(self, dtype: DType) -> Values {
+    pub fn rounded(self, dtype: DType) -> EvalValues {
         match self {
-            Values::Int(v) => Values::Int(v.into_iter().map(|v| wrap(v, dtype)).collect()),
-            Values::Float(v) => Values::Float(v.into_iter().map(|v| round(v, dtype)).collect()),
+            EvalValues::Int(v) => EvalValues::Int(v.into_iter().map(|v| wrap(v, dtype)).collect()),
+            EvalValues::Float(v) => EvalValues::Float(v.into_iter().map(|v| round(v, dtype)).collect()),
         }
     }
 
-    pub fn cast(&self, to: DType) -> Values {
+    pub fn cast(&self, to: DType) -> EvalValues {
         match self {
-            Values::Int(v) if to.is_float() => {
-                Values::Float(v.iter().map(|&v| int_to_float(v, to)).collect())
+            EvalValues::Int(v) if to.is_float() => {
+                EvalValues::Float(v.iter().map(|&v| int_to_float(v, to)).collect())
             }
-            Values::Int(v) if to == DType::Bool => {
-                Values::Int(v.iter().map(|&v| i64::from(v != 0)).collect())
+            EvalValues::Int(v) if to == DType::Bool => {
+                EvalValues::Int(v.iter().map(|&v| i64::from(v != 0)).collect())
             }
-            Values::Float(v) if to == DType::Bool => {
-                Values::Int(v.iter().map(|&v| i64::from(v != 0.0)).collect())
+            EvalValues::Float(v) if to == DType::Bool => {
+                EvalValues::Int(v.iter().map(|&v| i64::from(v != 0.0)).collect())
             }
-            Values::Float(v) if !to.is_float() => Values::Int(v.iter().map(|&v| v as i64).collect()),
+            EvalValues::Float(v) if !to.is_float() => EvalValues::Int(v.iter().map(|&v| v as i64).collect()),
             // Rounded to the narrower type, or wrapped, with the node.
-            Values::Int(_) | Values::Float(_) => self.clone(),
+            EvalValues::Int(_) | EvalValues::Float(_) => self.clone(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Windows that slide over the spatial axes of an image, for pooling and for convolution.
 
-use super::Operand;
+use super::OperandValue;
 use super::movement::{flatten, indices};
-use super::values::{Number, Values, map_values};
+use super::values::{EvalNumber, EvalValues, map_values};
 use crate::op::WindowSpec;
 use crate::shape::Shape;
 
@@ -35,19 +35,19 @@ fn each_window(spec: &WindowSpec, image: &Shape, output: &Shape, mut visit: impl
 }
 
 /// The first of `places` with the largest value, `NaN` counting as largest.
-fn first_largest(x: &Values, places: &[usize]) -> Option<usize> {
-    fn larger<T: Number>(a: T, b: T) -> bool {
+fn first_largest(x: &EvalValues, places: &[usize]) -> Option<usize> {
+    fn larger<T: EvalNumber>(a: T, b: T) -> bool {
         a > b || (a.is_nan() && !b.is_nan())
     }
     let is_larger = |a: usize, b: usize| match x {
-        Values::Int(v) => larger(v[a], v[b]),
-        Values::Float(v) => larger(v[a], v[b]),
+        EvalValues::Int(v) => larger(v[a], v[b]),
+        EvalValues::Float(v) => larger(v[a], v[b]),
     };
     places.iter().copied().reduce(|best, place| if is_larger(place, best) { place } else { best })
 }
 
 /// For each window the position in the image that it picks.
-fn picks(spec: &WindowSpec, x: Operand, output: &Shape) -> Vec<Option<usize>> {
+fn picks(spec: &WindowSpec, x: OperandValue, output: &Shape) -> Vec<Option<usize>> {
     let mut picked = vec![None; output.elements()];
     each_window(spec, x.shape(), output, |position, places| {
         picked[position] = first_largest(x.values, places);
@@ -55,15 +55,15 @@ fn picks(spec: &WindowSpec, x: Operand, output: &Shape) -> Vec<Option<usize>> {
     picked
 }
 
-pub fn pick(spec: &WindowSpec, x: Operand, values: Operand, output: &Shape) -> Values {
-    fn choose<T: Number>(picked: Vec<Option<usize>>, values: &[T]) -> Vec<T> {
+pub fn pick(spec: &WindowSpec, x: OperandValue, values: OperandValue, output: &Shape) -> EvalValues {
+    fn choose<T: EvalNumber>(picked: Vec<Option<usize>>, values: &[T]) -> Vec<T> {
         picked.into_iter().map(|place| place.map_or(T::ZERO, |place| values[place])).collect()
     }
     map_values!(values.values, v => choose(picks(spec, x, output), v))
 }
 
-pub fn spread(spec: &WindowSpec, x: Operand, gradient: Operand, image: &Shape) -> Values {
-    fn add<T: Number>(picked: Vec<Option<usize>>, gradient: &[T], len: usize) -> Vec<T> {
+pub fn spread(spec: &WindowSpec, x: OperandValue, gradient: OperandValue, image: &Shape) -> EvalValues {
+    fn add<T: EvalNumber>(picked: Vec<Option<usize>>, gradient: &[T], len: usize) -> Vec<T> {
         let mut result = vec![T::ZERO; len];
         for (place, &g) in picked.into_iter().zip(gradient) {
             if let Some(place) = place {
@@ -75,8 +75,8 @@ pub fn spread(spec: &WindowSpec, x: Operand, gradient: Operand, image: &Shape) -
     map_values!(gradient.values, g => add(picks(spec, x, gradient.shape()), g, image.elements()))
 }
 
-pub fn sum(spec: &WindowSpec, x: Operand, output: &Shape) -> Values {
-    fn add<T: Number>(spec: &WindowSpec, values: &[T], image: &Shape, output: &Shape) -> Vec<T> {
+pub fn sum(spec: &WindowSpec, x: OperandValue, output: &Shape) -> EvalValues {
+    fn add<T: EvalNumber>(spec: &WindowSpec, values: &[T], image: &Shape, output: &Shape) -> Vec<T> {
         let mut result = vec![T::ZERO; output.elements()];
         each_window(spec, image, output, |position, places| {
             result[position] = places.iter().fold(T::ZERO, |sum, &place| sum.add(values[place]));
@@ -86,8 +86,8 @@ pub fn sum(spec: &WindowSpec, x: Operand, output: &Shape) -> Values {
     map_values!(x.values, v => add(spec, v, x.shape(), output))
 }
 
-pub fn sum_grad(spec: &WindowSpec, gradient: Operand, image: &Shape) -> Values {
-    fn add<T: Number>(spec: &WindowSpec, gradient: &[T], image: &Shape, output: &Shape) -> Vec<T> {
+pub fn sum_grad(spec: &WindowSpec, gradient: OperandValue, image: &Shape) -> EvalValues {
+    fn add<T: EvalNumber>(spec: &WindowSpec, gradient: &[T], image: &Shape, output: &Shape) -> Vec<T> {
         let mut result = vec![T::ZERO; image.elements()];
         each_window(spec, image, output, |position, places| {
             for &place in places {

@@ -1,14 +1,14 @@
 //! Rules about numbers: constants, neutral elements, inverses, casts.
 
-use super::{Nodes, Rule};
+use super::{Nodes, RewriteRule};
 use crate::dtype::{DType, Scalar};
 use crate::eval;
-use crate::graph::{GraphNode, Id};
-use crate::kind::{Kind, Pointwise};
+use crate::graph::{GraphNode, NodeId};
+use crate::kind::{OpKind, Pointwise};
 use crate::op::{ArgOp, BinaryOp, Op, ReduceOp, UnaryOp};
 
 /// In the order in which they are tried.
-pub(super) const RULES: &[Rule] = &[
+pub(super) const RULES: &[RewriteRule] = &[
     constant_pointwise,
     constant_reduction,
     empty_reduction,
@@ -24,8 +24,8 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// `exp(fill 0)` → `fill 1`: pointwise operations on constants.
-fn constant_pointwise(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
-    let Kind::Pointwise(pointwise) = node.kind() else { return None };
+fn constant_pointwise(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
+    let OpKind::Pointwise(pointwise) = node.kind() else { return None };
     if pointwise == Pointwise::Identity {
         return None;
     }
@@ -36,7 +36,7 @@ fn constant_pointwise(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `sum(fill 2, 10 elements)` → `fill 20`. A float's sum is rounded once, so it is at least as near as summing.
-fn constant_reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn constant_reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let value = nodes.constant(*node.inputs.first()?)?;
     let elements = nodes.shape(node.inputs[0]).elements();
     if elements == 0 {
@@ -62,7 +62,7 @@ fn constant_reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `sum(x[3, 0], axis 1)` → `fill 0`: folding nothing gives the neutral value.
-fn empty_reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn empty_reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     if let Op::Reduce(function, _) = node.op
         && nodes.shape(node.inputs[0]).elements() == 0
     {
@@ -76,7 +76,7 @@ fn empty_reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 
 /// `x + 0` → `x`, `x · 1` → `x`, `x / 1` → `x`, `x & true` → `x`, and `x · 0` → `0` for integers alone.
 /// Of floats `−0 + 0` becomes `−0` instead of `0`: equal in value.
-fn neutral_operand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn neutral_operand(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Binary(function) = node.op else {
         return None;
     };
@@ -117,12 +117,12 @@ fn neutral_operand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `x + (−y)` → `x − y`, `(−x) + y` → `y − x`, `x − (−y)` → `x + y`, `(−x) · (−y)` → `x · y`.
-fn negated_operand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn negated_operand(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Binary(function) = node.op else {
         return None;
     };
     let (a, b) = (node.inputs[0], node.inputs[1]);
-    let negated = |x: Id| matches!(nodes.op(x), Op::Unary(UnaryOp::Neg)).then(|| nodes.inner(x));
+    let negated = |x: NodeId| matches!(nodes.op(x), Op::Unary(UnaryOp::Neg)).then(|| nodes.inner(x));
     let (left, right) = (negated(a), negated(b));
     match function {
         BinaryOp::Add => match (left, right) {
@@ -149,7 +149,7 @@ fn negated_operand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `max(x, x)` → `x` and its like; `x − x` → `0` for integers alone.
-fn same_operands(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn same_operands(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Binary(function) = node.op else {
         return None;
     };
@@ -176,7 +176,7 @@ fn same_operands(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 
 /// `x^0` → `1`, `x^1` → `x`, `x^2` → `x · x`, `x^½` → `√x`, `x^−1` → `1 / x`.
 /// The root of −∞ is `NaN` where the power would be ∞, and of −0 it is −0.
-fn power(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn power(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Binary(BinaryOp::Pow) = node.op else {
         return None;
     };
@@ -192,7 +192,7 @@ fn power(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `x / 4` → `x · 0.25` where the reciprocal is exact, and `1 / x` → `recip x`; floats alone.
-fn division(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn division(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Binary(BinaryOp::Div) = node.op else {
         return None;
     };
@@ -215,7 +215,7 @@ fn division(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `−(−x)` → `x`, `relu(relu x)` → `relu x`, `|−x|` → `|x|` and their like.
-fn unary_of_unary(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn unary_of_unary(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Unary(outer) = node.op else { return None };
     let x = node.inputs[0];
     let Op::Unary(inner) = *nodes.op(x) else {
@@ -248,7 +248,7 @@ fn unary_of_unary(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 
 /// `select(true, a, b)` → `a`, `select(c, a, a)` → `a`, `select(!c, a, b)` → `select(c, b, a)`,
 /// `select(c, true, false)` → `c`.
-fn select(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn select(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Select = node.op else { return None };
     let (condition, a, b) = (node.inputs[0], node.inputs[1], node.inputs[2]);
     if let Some(chosen) = nodes.constant(condition) {
@@ -268,7 +268,7 @@ fn select(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `cast(x: f32, f32)` → `x`, and `cast(cast(x: u8, f32), i64)` → `cast(x, i64)` where the first loses nothing.
-fn cast(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn cast(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Cast(to) = node.op else { return None };
     let x = node.inputs[0];
     if nodes.dtype(x) == to {
@@ -299,7 +299,7 @@ fn holds_every(from: DType, to: DType) -> bool {
 
 /// `max(x[1, 5], axes 0 1)` → `max(x, axis 1)`: axes of size one fold to themselves, and with none left `x` stays.
 /// `max(max(x, axis 0), axis 1)` → `max(x, axes 0 1)` where the order can't matter: extremes and integers.
-fn reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn reduction(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Reduce(function, axes) = &node.op else {
         return None;
     };

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::dtype::Scalar;
 use crate::error::Result;
-use crate::graph::{Graph, GraphNode, Id};
+use crate::graph::{Graph, GraphNode, NodeId};
 use crate::op::Op;
 use crate::pass::{Pass, rounds};
 use crate::rewrite::{Nodes, copy};
@@ -51,7 +51,7 @@ fn rewrite(graph: Graph) -> (Graph, usize) {
 /// `%1 = exp(%0)  %2 = exp(%0)  %3 = mul(%1, %2)` becomes `%1 = exp(%0)  %2 = mul(%1, %1)`
 fn merge(graph: Graph) -> (Graph, usize) {
     // By hash, so that no key is copied. Should two nodes ever share one, the second merely isn't merged.
-    let mut known: HashMap<u64, Id> = HashMap::with_capacity(graph.nodes.len());
+    let mut known: HashMap<u64, NodeId> = HashMap::with_capacity(graph.nodes.len());
     let hasher = RandomState::new();
     copy(graph, |nodes, node| {
         let id = *known.entry(hasher.hash_one(&node)).or_insert(nodes.list.len());
@@ -87,12 +87,12 @@ fn sweep(graph: Graph) -> (Graph, usize) {
 }
 
 /// A rule: where the value of `node` is to be found instead, if the rule fits it. It may place new nodes.
-type Rule = fn(&mut Nodes, &GraphNode) -> Option<Id>;
+type RewriteRule = fn(&mut Nodes, &GraphNode) -> Option<NodeId>;
 
 impl Nodes {
     /// Adds a node, or what the first rule that fits makes of it. Rules place only what is simpler than what they
     /// found, and look a fixed number of nodes deep, so this ends soon.
-    fn place(&mut self, node: GraphNode) -> Id {
+    fn place(&mut self, node: GraphNode) -> NodeId {
         for rule in algebra::RULES.iter().chain(movement::RULES) {
             if let Some(id) = rule(self, &node) {
                 self.changes += 1;
@@ -103,12 +103,12 @@ impl Nodes {
     }
 
     /// `node` with another operation and other operands.
-    fn replace(&mut self, node: &GraphNode, op: Op, inputs: &[Id]) -> Option<Id> {
+    fn replace(&mut self, node: &GraphNode, op: Op, inputs: &[NodeId]) -> Option<NodeId> {
         Some(self.place(GraphNode { op, inputs: inputs.to_vec(), ..node.clone() }))
     }
 
     /// A constant in place of `node`.
-    fn fill(&mut self, node: &GraphNode, value: impl Into<Scalar>) -> Option<Id> {
+    fn fill(&mut self, node: &GraphNode, value: impl Into<Scalar>) -> Option<NodeId> {
         Some(self.push_fill(node, value))
     }
 }

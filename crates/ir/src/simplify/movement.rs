@@ -1,16 +1,16 @@
 //! Rules about where elements are: movements that do nothing, that follow one another, or that move a constant.
 
-use super::{Nodes, Rule};
-use crate::graph::{GraphNode, Id};
-use crate::kind::{Kind, Movement, Opaque};
+use super::{Nodes, RewriteRule};
+use crate::graph::{GraphNode, NodeId};
+use crate::kind::{Movement, OpKind, Opaque};
 use crate::op::{Op, SliceRange};
 
 /// In the order in which they are tried.
-pub(super) const RULES: &[Rule] =
+pub(super) const RULES: &[RewriteRule] =
     &[nothing, of_constant, unmoved, reshape, permute, expand, slice, pad, concat];
 
 /// `slice(x, 0 elements)` → `fill 0`: no elements, no work. Not so where the run must still check indices.
-fn nothing(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn nothing(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let kept = node.inputs.is_empty() || matches!(node.op, Op::Scatter(..) | Op::Barrier(_) | Op::Custom(_));
     if kept || node.shape.elements() > 0 {
         return None;
@@ -20,30 +20,32 @@ fn nothing(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 
 /// `expand(fill 2)` → `fill 2` in the new shape; also where padding or every part holds that value, and
 /// `iota` along an axis of one → `fill 0`.
-fn of_constant(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn of_constant(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     if let Op::Iota(axis) = node.op {
         return if node.shape[axis] == 1 { nodes.fill(node, 0i64) } else { None };
     }
     let moves =
-        matches!(node.kind(), Kind::Movement(_) | Kind::Opaque(Opaque::Concat(_) | Opaque::Pad { .. }));
+        matches!(node.kind(), OpKind::Movement(_) | OpKind::Opaque(Opaque::Concat(_) | Opaque::Pad { .. }));
     let value = nodes.constant(*node.inputs.first().filter(|_| moves)?)?;
-    let same = |&part: &Id| nodes.constant(part) == Some(value);
+    let same = |&part: &NodeId| nodes.constant(part) == Some(value);
     let padded = matches!(node.op, Op::Pad { value: around, .. } if around != value);
     (node.inputs.iter().all(same) && !padded).then(|| nodes.fill(node, value))?
 }
 
 /// A reshape to the same shape, an expand to it, a slice or permute of everything in order, a pad by nothing → `x`.
-fn unmoved(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn unmoved(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let x = *node.inputs.first()?;
     let same_shape = *nodes.shape(x) == node.shape;
     let still = match node.kind() {
-        Kind::Movement(Movement::Reshape | Movement::Expand) | Kind::Opaque(Opaque::Pad { .. }) => same_shape,
-        Kind::Movement(Movement::Permute(axes)) => axes.iter().enumerate().all(|(i, &axis)| i == axis),
-        Kind::Movement(Movement::Slice(ranges)) => {
+        OpKind::Movement(Movement::Reshape | Movement::Expand) | OpKind::Opaque(Opaque::Pad { .. }) => {
+            same_shape
+        }
+        OpKind::Movement(Movement::Permute(axes)) => axes.iter().enumerate().all(|(i, &axis)| i == axis),
+        OpKind::Movement(Movement::Slice(ranges)) => {
             same_shape && ranges.iter().all(|range| range.step > 0 || range.len < 2)
         }
-        Kind::Opaque(Opaque::Concat(_)) => node.inputs.len() == 1,
-        Kind::Opaque(
+        OpKind::Opaque(Opaque::Concat(_)) => node.inputs.len() == 1,
+        OpKind::Opaque(
             Opaque::ArgReduce(..)
             | Opaque::CumSum(_)
             | Opaque::ArgSort { .. }
@@ -52,17 +54,17 @@ fn unmoved(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
             | Opaque::Scatter(..)
             | Opaque::Custom(_),
         )
-        | Kind::Leaf(_)
-        | Kind::Generator(_)
-        | Kind::Pointwise(_)
-        | Kind::Reduce(..)
-        | Kind::Contraction(_) => false,
+        | OpKind::Leaf(_)
+        | OpKind::Generator(_)
+        | OpKind::Pointwise(_)
+        | OpKind::Reduce(..)
+        | OpKind::Contraction(_) => false,
     };
     still.then_some(x)
 }
 
 /// `reshape(reshape x)` → `reshape x`.
-fn reshape(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn reshape(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let (Op::Reshape, x) = (&node.op, *node.inputs.first()?) else {
         return None;
     };
@@ -72,7 +74,7 @@ fn reshape(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `permute(permute x)` → one permute; one that moves only axes of size one → `reshape`.
-fn permute(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn permute(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Permute(axes) = &node.op else { return None };
     let x = node.inputs[0];
     if axes.iter().filter(|&&axis| nodes.shape(x)[axis] != 1).is_sorted() {
@@ -87,7 +89,7 @@ fn permute(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `expand(expand x)` → one expand.
-fn expand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn expand(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let (Op::Expand, x) = (&node.op, *node.inputs.first()?) else {
         return None;
     };
@@ -97,7 +99,7 @@ fn expand(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `slice(slice x)` → one slice; so a double flip is nothing.
-fn slice(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn slice(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Slice(outer) = &node.op else { return None };
     let x = node.inputs[0];
     let Op::Slice(first) = nodes.op(x) else {
@@ -115,7 +117,7 @@ fn slice(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `pad(pad x)` → one pad, if both put the same value.
-fn pad(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn pad(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Pad { before, after, value } = &node.op else {
         return None;
     };
@@ -133,9 +135,10 @@ fn pad(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
 }
 
 /// `concat(a, empty, b)` → `concat(a, b)`.
-fn concat(nodes: &mut Nodes, node: &GraphNode) -> Option<Id> {
+fn concat(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
     let Op::Concat(axis) = node.op else { return None };
-    let parts: Vec<Id> = node.inputs.iter().copied().filter(|&part| nodes.shape(part)[axis] > 0).collect();
+    let parts: Vec<NodeId> =
+        node.inputs.iter().copied().filter(|&part| nodes.shape(part)[axis] > 0).collect();
     if parts.len() == node.inputs.len() || parts.is_empty() {
         return None;
     }

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use kiln_files::Hold;
+use kiln_files::FolderLock;
 use kiln_nn::Data;
 
 use super::callback::{Callback, Moment, Wish};
@@ -23,7 +23,7 @@ pub struct Checkpoints {
     /// The step of `last.state`, once this session has written one.
     saved: Option<u64>,
     best: Option<Monitor>,
-    hold: Option<Hold>,
+    hold: Option<FolderLock>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +77,7 @@ impl Checkpoints {
 
     /// A folder that is gone isn't made again: what it held is lost, and whoever trains must know.
     fn check(&self) -> Result<()> {
-        match self.hold.as_ref().is_none_or(Hold::is_there) {
+        match self.hold.as_ref().is_none_or(FolderLock::is_there) {
             true => Ok(()),
             false => {
                 let gone = std::io::Error::new(ErrorKind::NotFound, "the folder is gone");
@@ -104,7 +104,7 @@ impl Callback for Checkpoints {
     fn before(&mut self, _at: &mut Moment) -> Result<()> {
         // A folder that can't be written to is found out now, not after the first epoch.
         std::fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))?;
-        let hold = Hold::of(&self.folder).map_err(|error| match error.kind() {
+        let hold = FolderLock::of(&self.folder).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock => Error::format(
                 &self.folder,
                 "another training writes its checkpoints to this folder; give each its own",

@@ -85,7 +85,7 @@ pub(super) fn of_batching(batching: &Batching) -> [(&'static str, Value); 4] {
         Order::Shuffled => "shuffled".to_string(),
         Order::Weighted(weights) => {
             let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
-            format!("weighted {:016x}", kiln_files::sum(0, &bytes))
+            format!("weighted {:016x}", kiln_files::checksum(0, &bytes))
         }
     };
     [

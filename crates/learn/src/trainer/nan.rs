@@ -2,7 +2,7 @@
 //! which is bit for bit what it was, and the bad step then under the hunt for the first kernel whose result isn't finite.
 
 use kiln_data::{Batch, Cursor, Values};
-use kiln_nn::Settings;
+use kiln_nn::DeviceSettings;
 
 use super::fit::Session;
 use super::state::TrainState;
@@ -105,7 +105,7 @@ impl<const N: usize> Session<'_, '_, N> {
             None => kiln_nn::default_device()?,
         };
         let settings = device.settings();
-        device.configure(Settings { check_finite: true, ..settings })?;
+        device.configure(DeviceSettings { check_finite: true, ..settings })?;
         let found = self.step.run_all(all::<N>(batch)).err().map(|error| error.to_string());
         device.configure(settings)?;
         self.set_model(&before)?;

@@ -32,7 +32,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_map::{Beside, Budget, Mapped, shown};
+use kiln_map::{Budget, ExternalFiles, MemoryMap, shown};
 use kiln_nn::Module;
 
 use crate::store::{Store, Stored, write_whole};
@@ -75,14 +75,14 @@ pub struct Weights {
 /// A file's bytes.
 #[derive(Debug)]
 enum Source {
-    Mapped(Mapped),
+    MemoryMap(MemoryMap),
     Owned(Vec<u8>),
 }
 
 impl Source {
     fn bytes(&self) -> &[u8] {
         match self {
-            Source::Mapped(mapped) => mapped,
+            Source::MemoryMap(mapped) => mapped,
             Source::Owned(bytes) => bytes,
         }
     }
@@ -97,7 +97,7 @@ impl Weights {
         let path = path.as_ref();
         // What is no file, a pipe for one, can't be mapped.
         let source = match fs::metadata(path).map_err(Error::file(path))?.is_file() {
-            true => Mapped::open(path).map(Source::Mapped),
+            true => MemoryMap::open(path).map(Source::MemoryMap),
             false => Budget::default().read_file(path).map(Source::Owned),
         };
         let source = source.map_err(Error::file(path))?;
@@ -148,13 +148,13 @@ impl Weights {
     /// The tensors of all files that an index names.
     fn of_index(path: &Path, bytes: &[u8]) -> Result<Weights> {
         let files = safetensors::read_index(bytes).map_err(|error| Error::format(path, error))?;
-        let beside = Beside::file(path).map_err(Error::file(path))?;
+        let beside = ExternalFiles::file(path).map_err(Error::file(path))?;
         let (mut sources, mut all) = (Vec::new(), Contents::default());
         for (file, names) in files {
             let part_path = path.with_file_name(&file);
             let mapped = beside.open(&file).map_err(|error| Error::format(path, error.to_string()))?;
             let contents = safetensors::read(&mapped).map_err(|error| Error::format(&part_path, error))?;
-            let part = Weights::new(vec![(part_path, Source::Mapped(mapped))], contents);
+            let part = Weights::new(vec![(part_path, Source::MemoryMap(mapped))], contents);
             if let Some(name) = names.iter().find(|name| part.get(name).is_none()) {
                 let message =
                     format!("the index {} says that {} is here, and it isn't", path.display(), shown(name));

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use kiln_ir::node::next_id;
-use kiln_map::{Beside, Budget};
+use kiln_map::{Budget, ExternalFiles};
 use kiln_nn::{Context, DType, Data, Layer, Module, Param, Tensor, Variable, Visitor};
 
 use prost::Message;
@@ -31,7 +31,7 @@ use crate::value::{Value, built};
 /// are states, and stay as they are. What shapes follow from is a constant.
 pub struct Network {
     model: ModelProto,
-    beside: Beside,
+    beside: ExternalFiles,
     weights: BTreeMap<String, Weight>,
     /// What the file said of weights, in its order; the numbers of those that are trained are elsewhere.
     declared: Vec<TensorProto>,
@@ -98,7 +98,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Network> {
     let path = path.as_ref();
     let budget = Budget::default();
     let model = read::model(path, &budget)?;
-    let beside = Beside::file(path).map_err(Error::file(path))?;
+    let beside = ExternalFiles::file(path).map_err(Error::file(path))?;
     Network::new(model, beside, &budget, &|_| None)
 }
 
@@ -109,7 +109,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Network> {
 pub fn parse(bytes: impl Into<Bytes>) -> Result<Network> {
     let budget = Budget::default();
     let model = read::message(Path::new("the bytes"), bytes.into(), &budget)?;
-    Network::new(model, Beside::nothing(), &budget, &|_| None)
+    Network::new(model, ExternalFiles::nothing(), &budget, &|_| None)
 }
 
 impl Network {
@@ -120,10 +120,10 @@ impl Network {
     pub fn from_structure(bytes: impl Into<Bytes>, weights: &Kept) -> Result<Network> {
         let budget = Budget::default();
         let model = read::message(Path::new("the structure"), bytes.into(), &budget)?;
-        Network::new(model, Beside::nothing(), &budget, weights)
+        Network::new(model, ExternalFiles::nothing(), &budget, weights)
     }
 
-    fn new(mut model: ModelProto, beside: Beside, budget: &Budget, apart: &Kept) -> Result<Network> {
+    fn new(mut model: ModelProto, beside: ExternalFiles, budget: &Budget, apart: &Kept) -> Result<Network> {
         let functions: HashMap<(String, String), FunctionProto> = std::mem::take(&mut model.functions)
             .into_iter()
             .map(|function| ((function.domain().to_string(), function.name().to_string()), function))

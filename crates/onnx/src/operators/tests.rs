@@ -1,7 +1,7 @@
 //! What ONNX's own tests don't show: files that ask for too much, values that are known only when it runs.
 
 use kiln_ir::{DType, Data, Expr};
-use kiln_map::{Beside, Budget, Limits};
+use kiln_map::{Budget, ExternalFiles, Limits};
 use kiln_nn::{Context, Tensor};
 
 use super::find;
@@ -30,7 +30,7 @@ fn call(domain: &str, node: &NodeProto, inputs: Vec<Value>) -> Result<Vec<Value>
 }
 
 fn within(limits: Limits, domain: &str, node: &NodeProto, inputs: Vec<Value>) -> Result<Vec<Value>> {
-    let (context, beside, budget) = (Context::inference(), Beside::nothing(), Budget::of(limits));
+    let (context, beside, budget) = (Context::inference(), ExternalFiles::nothing(), Budget::of(limits));
     let origin = Origin { beside: &beside, budget: &budget };
     let inner = |_: &_, _| Err(Error::network("no graphs here"));
     let call = Call { node, inputs, version: 22, context: &context, origin, inner: &inner };

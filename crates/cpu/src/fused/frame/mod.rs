@@ -5,15 +5,15 @@ mod moves;
 use std::ops::Range;
 
 use super::ops::LaneType;
-use super::plan::Plan;
-use super::steps::{Pass, Step, Walk};
+use super::plan::FusedPlan;
+use super::steps::{StridedWalk, TilePass, TileStep};
 use super::transfer;
 use crate::bases::Bases;
 use crate::scratch::{self, Purpose};
 
-/// A contraction's block that a tail reads.
+/// A contraction's block that an epilogue reads.
 #[derive(Clone, Copy)]
-pub(super) struct Source {
+pub(super) struct EpilogueInput {
     pub(super) sums: *const u8,
     pub(super) stride: usize,
     pub(super) first_row: usize,
@@ -30,8 +30,8 @@ struct Area {
 }
 
 /// A thread's registers for one task.
-pub(super) struct Frame<'a> {
-    plan: &'a Plan,
+pub(super) struct RegisterFrame<'a> {
+    plan: &'a FusedPlan,
     bases: &'a Bases,
     registers: *mut u8,
     /// Where each value is now.
@@ -44,8 +44,8 @@ pub(super) struct Frame<'a> {
     index: &'a mut [usize],
     /// The running sums of folds.
     pub(super) sums: *mut u8,
-    /// What a tail follows.
-    pub(super) source: Option<Source>,
+    /// What an epilogue follows.
+    pub(super) source: Option<EpilogueInput>,
     group: usize,
 }
 
@@ -53,7 +53,12 @@ pub(super) struct Frame<'a> {
 const NEVER: [usize; 4] = [usize::MAX; 4];
 
 /// Lends this thread's registers, with nothing in them but literals.
-pub(super) fn with_frame(plan: &Plan, bases: &Bases, kept: Option<*mut u8>, body: impl FnOnce(&mut Frame)) {
+pub(super) fn with_frame(
+    plan: &FusedPlan,
+    bases: &Bases,
+    kept: Option<*mut u8>,
+    body: impl FnOnce(&mut RegisterFrame),
+) {
     let (values, loads, groups) = (plan.values.len(), plan.loads.len(), plan.groups.len());
     let tables = (5 * values + loads + groups) * size_of::<usize>();
     scratch::with(Purpose::Tiles, plan.registers + tables, |registers: *mut u8| {
@@ -83,7 +88,7 @@ pub(super) fn with_frame(plan: &Plan, bases: &Bases, kept: Option<*mut u8>, body
         offsets.fill(0);
         index.fill(0);
         let sums = registers;
-        body(&mut Frame {
+        body(&mut RegisterFrame {
             plan,
             bases,
             registers,
@@ -98,7 +103,7 @@ pub(super) fn with_frame(plan: &Plan, bases: &Bases, kept: Option<*mut u8>, body
     });
 }
 
-impl Frame<'_> {
+impl RegisterFrame<'_> {
     /// Moves every load to a group.
     pub(super) fn enter(&mut self, group: usize) {
         self.group = group;
@@ -116,7 +121,7 @@ impl Frame<'_> {
     ///
     /// # Safety
     /// As [`Interpreter::run`]; nobody else writes there.
-    pub(super) unsafe fn tiles(&mut self, pass: &Pass, rows: Range<usize>, columns: Range<usize>) {
+    pub(super) unsafe fn tiles(&mut self, pass: &TilePass, rows: Range<usize>, columns: Range<usize>) {
         let mut row = rows.start;
         while row < rows.end {
             let height = self.plan.tile_rows.min(rows.end - row);
@@ -134,10 +139,10 @@ impl Frame<'_> {
     /// A range of the tiles of a unit, folded into sums.
     ///
     /// # Safety
-    /// As [`Frame::tiles`].
+    /// As [`RegisterFrame::tiles`].
     pub(super) unsafe fn block(
         &mut self,
-        pass: &Pass,
+        pass: &TilePass,
         tiles: Range<usize>,
         across: usize,
         rows: usize,
@@ -174,8 +179,8 @@ impl Frame<'_> {
     /// What is done with kept values before a pass.
     ///
     /// # Safety
-    /// As [`Frame::tiles`].
-    pub(super) unsafe fn kept(&mut self, pass: &Pass, columns: Range<usize>) {
+    /// As [`RegisterFrame::tiles`].
+    pub(super) unsafe fn kept(&mut self, pass: &TilePass, columns: Range<usize>) {
         // SAFETY: the caller's promise; a kept value has one row.
         unsafe {
             let area = Area { row: 0, height: 1, left: columns.start, width: columns.len() };
@@ -189,9 +194,9 @@ impl Frame<'_> {
     }
 
     /// # Safety
-    /// As [`Frame::tiles`].
+    /// As [`RegisterFrame::tiles`].
     #[inline]
-    unsafe fn tile(&mut self, pass: &Pass, area: Area) {
+    unsafe fn tile(&mut self, pass: &TilePass, area: Area) {
         // SAFETY: the caller's promise.
         unsafe {
             for target in &pass.stores {
@@ -214,14 +219,14 @@ impl Frame<'_> {
 
     /// The first element of a tile in memory, where the tile lies there as in a register.
     #[inline]
-    fn place(&self, walk: &Walk, area: Area) -> Option<*mut u8> {
+    fn place(&self, walk: &StridedWalk, area: Area) -> Option<*mut u8> {
         let whole = area.height == 1 || (walk.dense && area.width == self.plan.columns);
         (walk.column == 1 && whole).then(|| self.element(walk, area.row, area.left))
     }
 
     /// The address of an element of a store in this group.
     #[inline]
-    fn element(&self, walk: &Walk, row: usize, column: usize) -> *mut u8 {
+    fn element(&self, walk: &StridedWalk, row: usize, column: usize) -> *mut u8 {
         let group = if self.group == 0 { 0 } else { offset_of(self.group, &self.plan.groups, &walk.groups) };
         let offset =
             walk.offset + group + offset_of(row, &self.plan.rows, &walk.rows) + column as isize * walk.column;
@@ -229,14 +234,14 @@ impl Frame<'_> {
     }
 
     /// # Safety
-    /// As [`Frame::tiles`].
+    /// As [`RegisterFrame::tiles`].
     #[inline]
-    unsafe fn step(&mut self, step: &Step, area: Area) {
+    unsafe fn step(&mut self, step: &TileStep, area: Area) {
         let Area { height, width, .. } = area;
         // SAFETY: the caller's promise, and the plan's: registers have room for a tile, operands come first.
         unsafe {
             match step {
-                Step::Run { run, value, operands: [a, b, c], class, .. } => {
+                TileStep::Run { run, value, operands: [a, b, c], class, .. } => {
                     let pointers = &self.pointers;
                     run(
                         pointers[*value],
@@ -246,12 +251,12 @@ impl Frame<'_> {
                         class.lanes(height, width),
                     );
                 }
-                Step::Load { load, value, class } => self.load(*load, *value, *class, area),
-                Step::Accumulator { value } => self.accumulator(*value, area),
-                Step::Index { value, along, class, dtype } => {
+                TileStep::Load { load, value, class } => self.load(*load, *value, *class, area),
+                TileStep::Accumulator { value } => self.accumulator(*value, area),
+                TileStep::Index { value, along, class, dtype } => {
                     self.index(*value, *along, *class, LaneType::of(*dtype), area);
                 }
-                Step::Spread { value, from, class } => {
+                TileStep::Spread { value, from, class } => {
                     let key = self.keys[*from];
                     let whole = [key[0], key[1], key[2], height];
                     if key != NEVER && self.keys[*value] == whole {
@@ -260,7 +265,7 @@ impl Frame<'_> {
                     self.spread(*value, *from, *class, height, width);
                     self.keys[*value] = if key == NEVER { NEVER } else { whole };
                 }
-                Step::FoldRows { line, value, from } => {
+                TileStep::FoldRows { line, value, from } => {
                     let size = self.plan.values[*from].lane.size();
                     let (out, from) = (self.pointers[*value], self.pointers[*from]);
                     for row in 0..height {
@@ -268,7 +273,7 @@ impl Frame<'_> {
                         line(out.wrapping_add(row * size), line_start, line_start, line_start, width);
                     }
                 }
-                Step::Accumulate { fold, from } => {
+                TileStep::Accumulate { fold, from } => {
                     let sum = self.sums.wrapping_add(self.plan.sum_offset(*fold));
                     let into = self.plan.folds[*fold].into;
                     let from = self.pointers[*from];

@@ -1,15 +1,15 @@
 //! Between a tile's place in memory and its registers: loads, a contraction's sums, indices, repetition and stores.
 
 use super::super::ops::LaneType;
-use super::super::steps::{Along, Class, Target, is_crossed};
+use super::super::steps::{IndexLoop, TileExtent, TileStore, is_crossed};
 use super::super::transfer;
-use super::{Area, Frame, offset_of};
+use super::{Area, RegisterFrame, offset_of};
 
-impl Frame<'_> {
+impl RegisterFrame<'_> {
     /// # Safety
-    /// As [`Frame::step`].
+    /// As [`RegisterFrame::step`].
     #[inline]
-    pub(super) unsafe fn load(&mut self, load: usize, value: usize, class: Class, area: Area) {
+    pub(super) unsafe fn load(&mut self, load: usize, value: usize, class: TileExtent, area: Area) {
         let Area { row, height, left, width } = area;
         let plan = self.plan;
         let walk = &plan.loads[load];
@@ -74,7 +74,7 @@ impl Frame<'_> {
     }
 
     /// # Safety
-    /// As [`Frame::step`].
+    /// As [`RegisterFrame::step`].
     pub(super) unsafe fn accumulator(&mut self, value: usize, area: Area) {
         let Area { row, height, left, width } = area;
         let Some(source) = self.source else { return };
@@ -102,12 +102,12 @@ impl Frame<'_> {
     }
 
     /// # Safety
-    /// As [`Frame::step`].
+    /// As [`RegisterFrame::step`].
     pub(super) unsafe fn index(
         &mut self,
         value: usize,
-        along: Along,
-        class: Class,
+        along: IndexLoop,
+        class: TileExtent,
         lane: LaneType,
         area: Area,
     ) {
@@ -121,9 +121,9 @@ impl Frame<'_> {
             }
         };
         match along {
-            Along::Group(loop_number) => put(0, self.index[loop_number]),
-            Along::Column => (0..width).for_each(|column| put(column, left + column)),
-            Along::Row(loop_number) => {
+            IndexLoop::Group(loop_number) => put(0, self.index[loop_number]),
+            IndexLoop::Column => (0..width).for_each(|column| put(column, left + column)),
+            IndexLoop::Row(loop_number) => {
                 let inner: usize = self.plan.rows[loop_number + 1..].iter().product();
                 let size = self.plan.rows[loop_number];
                 let rows = if class.rows { height } else { 1 };
@@ -133,12 +133,12 @@ impl Frame<'_> {
     }
 
     /// # Safety
-    /// As [`Frame::step`].
+    /// As [`RegisterFrame::step`].
     pub(super) unsafe fn spread(
         &mut self,
         value: usize,
         from: usize,
-        class: Class,
+        class: TileExtent,
         height: usize,
         width: usize,
     ) {
@@ -175,10 +175,10 @@ impl Frame<'_> {
     }
 
     /// # Safety
-    /// As [`Frame::tiles`].
-    pub(super) unsafe fn store(&mut self, target: &Target, area: Area) {
+    /// As [`RegisterFrame::tiles`].
+    pub(super) unsafe fn store(&mut self, target: &TileStore, area: Area) {
         let Area { row, height, left, width } = area;
-        let Target { walk, value, class, .. } = target;
+        let TileStore { walk, value, class, .. } = target;
         let size = self.plan.values[*value].lane.size();
         let from = self.pointers[*value];
         let step = isize::from(class.columns);

@@ -1,0 +1,95 @@
+//! How a product is cut: blocks for tasks, panels for registers, and what is worth packing.
+
+use super::kernels::{Kernels, WIDEST};
+use super::{Gemm, GemmElement, Mat};
+
+/// Numbers of a block of the product: 128 KiB of f32.
+const BLOCK: usize = 32 * 1024;
+/// Columns that a block may have; an epilogue likes long rows.
+const LONGEST: usize = 1024;
+/// Rows that share a block's pass over B.
+const ROWS: usize = 112;
+/// Products that are added up at a time, so that a panel of B stays in the first cache.
+const DEPTH: usize = 256;
+/// Products of no more rows than this are split by columns.
+const FEW_ROWS: usize = 28;
+/// With no more rows than this, packing B costs more than it saves.
+const DIRECT_ROWS: usize = 192;
+/// Rows of B that lie no further apart than this many bytes share the cache well enough where they lie.
+const DIRECT_STRIDE: usize = 1024;
+/// Products of fewer multiplications than this aren't split.
+pub const WORTH_SPLITTING: usize = 50_000;
+/// Numbers of B that are packed for all threads at a time: 8 MiB of f32.
+const SHARED: usize = 2 * 1024 * 1024;
+
+/// A way to compute a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking {
+    /// Rows of a block, but for the last.
+    pub rows: usize,
+    /// Columns of a block, but for the last: a multiple of `panel`.
+    pub columns: usize,
+    /// Products that are added up at a time.
+    pub depth: usize,
+    /// Columns of a panel of B, but for the last: whole vectors.
+    pub panel: usize,
+    /// Whether kernels read A where it lies.
+    pub direct_a: bool,
+    /// Whether kernels read B where it lies.
+    pub direct_b: bool,
+    /// Whether B is packed once for all tasks. Otherwise each task packs its own columns, for all rows.
+    pub shared_b: bool,
+    /// Columns that are packed for all tasks at a time: a multiple of `columns`.
+    pub slab: usize,
+}
+
+impl Blocking {
+    /// The plan for a product on so many threads. Any plan gives the same numbers.
+    pub fn new<S: GemmElement>(
+        kernels: &Kernels<S::Sum>,
+        threads: usize,
+        shape: Gemm,
+        a: &Mat<S>,
+        b: &Mat<S>,
+    ) -> Blocking {
+        let Gemm { batch, m, n, k } = shape;
+        let lanes = kernels.lanes;
+        let work = m.saturating_mul(n).saturating_mul(k);
+        let threads = if work.saturating_mul(batch) < WORTH_SPLITTING { 1 } else { threads };
+        // Tasks wanted of each product of the batch: two for each thread if they are large, so that a late one weighs less.
+        let wanted = if threads == 1 {
+            1
+        } else if work.saturating_mul(batch) > 64 * WORTH_SPLITTING {
+            (2 * threads).div_ceil(batch)
+        } else {
+            threads.div_ceil(batch)
+        };
+
+        let few = m <= FEW_ROWS;
+        let tallest = m.div_ceil(m.div_ceil(kernels.tall));
+        let vectors = n.div_ceil(lanes);
+        // Few rows are split by columns, so a panel is at most a thread's share.
+        let share = if few { vectors.div_ceil(wanted).max(1) } else { vectors };
+        let panel = kernels.width(tallest, share.min(WIDEST)) * lanes;
+
+        let mut columns = n.div_ceil(n.div_ceil(LONGEST)).next_multiple_of(panel);
+        let mut rows = m;
+        if few {
+            columns = columns.min(n.div_ceil(panel).div_ceil(wanted) * panel);
+        } else {
+            let most = (BLOCK / columns).clamp(2 * kernels.tall, ROWS);
+            let across = n.div_ceil(columns);
+            let pieces = m.div_ceil(most).max(wanted.div_ceil(across).min(m.div_ceil(kernels.tall)));
+            rows = m.div_ceil(pieces.next_multiple_of(wanted.clamp(1, threads)));
+        }
+
+        // Rows that lie a multiple of half a page apart fall into the same few sets of the cache.
+        let far = (a.row.unsigned_abs() * size_of::<S>()).is_multiple_of(2048) && m > 4;
+        let direct_a = S::PLAIN && (a.row == 1 || (a.col == 1 && !(far && k > 16)) || n <= 2 * lanes);
+        let near = b.row.unsigned_abs() * size_of::<S>() <= DIRECT_STRIDE;
+        let direct_b = S::PLAIN && b.col == 1 && (m <= DIRECT_ROWS || near);
+        let shared_b = !direct_b && batch < 2 * threads && m > rows;
+        let slab = (SHARED / k.max(1) / columns).max(1) * columns;
+        Blocking { rows, columns, depth: DEPTH, panel, direct_a, direct_b, shared_b, slab }
+    }
+}
