@@ -216,3 +216,55 @@ pub(super) fn of_three<F: LaneFunction>(level: Level, one: [bool; 3]) -> Loop {
 pub(super) fn fold_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
     line_of::<T, F>().at(level)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::super::functions::*;
+    use super::*;
+
+    /// Runs of every length up to three chunks, beside as many runs of one lane.
+    fn check<F: LaneFunction<A = A, B = A, Out: Debug>, A: Lane>(lanes: impl Fn(usize) -> (A, A)) {
+        let (a, b): (Vec<A>, Vec<A>) = (0..3 * CHUNK).map(lanes).unzip();
+        for level in Level::all_here() {
+            let run = of_two::<F>(level, [false, false]);
+            for n in 1..=a.len() {
+                let (mut all, mut each) = (vec![F::Out::default(); n], vec![F::Out::default(); n]);
+                let (a, b) = (a[..n].as_ptr().cast(), b[..n].as_ptr().cast());
+                // SAFETY: so many lanes are there, and the level's features are.
+                unsafe { run(all.as_mut_ptr().cast(), a, b, a, n) };
+                for (i, out) in each.iter_mut().enumerate() {
+                    // SAFETY: as above, for one lane.
+                    unsafe {
+                        let (a, b) = (a.add(i * size_of::<A>()), b.add(i * size_of::<A>()));
+                        run(std::ptr::from_mut(out).cast(), a, b, a, 1);
+                    }
+                }
+                assert_eq!(all, each, "{n} lanes, {}", level.name());
+            }
+        }
+    }
+
+    #[test]
+    fn whole_chunks_and_what_is_left_of_one_give_the_same_numbers() {
+        let single = |i: usize| (i as f32 * 0.37 - 6.0, (i % 7) as f32 * 0.5 - 1.0);
+        let double = |i: usize| (i as f64 * 0.37 - 6.0, (i % 7) as f64 * 0.5 - 1.0);
+        let int = |i: usize| (i as i32 * 7 - 90, i as i32 % 5 - 2);
+        let long = |i: usize| (i as i64 * 7 - 90, i as i64 % 5 - 2);
+        check::<Add<f32>, _>(single);
+        check::<Exp, _>(single);
+        check::<Less<f32>, _>(single);
+        check::<Random, _>(long);
+        // Those of which there are fewer copies.
+        check::<Larger<f64>, _>(double);
+        check::<Mul<i32>, _>(int);
+        check::<Less<i64>, _>(long);
+        check::<IntToLong, _>(int);
+        // Those of which there is one.
+        check::<Pow<f32>, _>(|i| (i as f32 * 0.37 + 0.1, (i % 7) as f32));
+        check::<Div<i32>, _>(int);
+        check::<Rem<i64>, _>(long);
+        check::<TanhDouble, _>(double);
+    }
+}

@@ -357,6 +357,26 @@ mod tests {
         }
     }
 
+    #[inline(always)]
+    fn count<T, const LANES: usize>(_: &[T]) -> usize {
+        LANES
+    }
+
+    stamp! {
+        fn wide_of<T: Number>(numbers: &[T]) -> usize = count::<T, LANES>;
+        fn narrow_of<T: Number>(numbers: &[T]) -> usize = count::<T, LANES>, at most avx2;
+    }
+
+    #[test]
+    fn a_kernel_that_stops_at_avx2_runs_that_copy_on_wider_machines() {
+        for level in Level::all_here() {
+            let (wide, narrow) = (wide_of::<f32>().at(level), narrow_of::<f32>().at(level));
+            // SAFETY: `at` gives copies that this machine can run.
+            let (wide, narrow) = unsafe { (wide(&[]), narrow(&[])) };
+            assert_eq!(narrow, wide.min(8), "{}", level.name());
+        }
+    }
+
     #[test]
     fn levels_the_machine_lacks_give_way_to_its_best() {
         for level in [Level::Portable, Level::Avx2, Level::Avx512, Level::Neon] {
