@@ -12,7 +12,7 @@
 //! | JSON in a file called `.csv`, a header that doesn't fit | `logs_have_a_line_for_each_epoch_also_after_going_on` in `trainer` |
 //! | checkpoints without what the optimizer remembers | `a_training_cut_at_any_step_goes_on_bit_for_bit` in `trainer` |
 //! | recursion on deep graphs | `deep` |
-//! | a copy of the set for each sample or step | `a_trainer_allocates_nothing_from_step_to_step` in `steady` |
+//! | a copy of the set for each sample or step | `a_trainer_allocates_nothing_from_step_to_step` in `allocations` |
 //! | no seed | `another_seed_gives_another_training_and_the_same_the_same` in `trainer` |
 
 use kiln::data::{Form, Rng, Set};

@@ -1,12 +1,12 @@
 //! Optimizers, schedules and layers by name.
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use kiln_learn::nearest;
 use kiln_learn::optim::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Groups, Lamb, Lion, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd,
 };
 use kiln_learn::prelude::Sequential;
 use kiln_learn::schedule::{Constant, Cosine, Exponential, Linear, OneCycle, Schedule, StepDecay, Warmup};
+use kiln_map::nearest;
 
 const OPTIMIZERS: [&str; 14] = [
     "sgd", "momentum", "nesterov", "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad",

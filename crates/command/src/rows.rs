@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use kiln_learn::Model;
 use kiln_learn::data::{
     self, Dataset, Form, ImageSize, PICTURES, Picture, Pictures, Preparation, Set, Table, Tokens, Windows,
     edge_brightness,
 };
 use kiln_learn::model::{NETWORK, Task};
-use kiln_learn::{Model, nearest};
-use kiln_map::Budget;
+use kiln_map::{Budget, nearest};
 use serde_json::Value;
 
 use super::out;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use kiln_learn::nearest;
+use kiln_map::nearest;
 
 /// A line of the table.
 pub struct Key {

@@ -40,8 +40,9 @@ impl KernelSchedule {
     }
 }
 
-/// Orders the clusters: what is hoisted comes before all else; what a cluster needs comes first; who reads a variable's old value comes before the one that
-/// overwrites it; and of what is ready, the earliest in the graph, so that values are used while they are warm.
+/// Orders the clusters: what is hoisted comes before all else; what a cluster needs comes first; who reads a variable's
+/// old value comes before the one that overwrites it; and of what is ready, the earliest in the graph, so that values are
+/// used while they are warm.
 pub fn schedule(graph: &Graph, clusters: &Clustering) -> KernelSchedule {
     let count = clusters.clusters.len();
     let mut needs: Vec<Vec<ClusterId>> = (0..count).map(|cluster| clusters.needs(graph, cluster)).collect();

@@ -57,3 +57,14 @@ fn derivatives_compile_to_what_they_mean() {
     let cases = kiln_testkit::table::cases().into_iter().filter(|case| case.differentiable);
     check_all(cases.map(|case| kiln_testkit::gradcheck::derivative_of(case).problem().unwrap()));
 }
+
+#[test]
+fn compiling_again_gives_the_same_program_to_the_byte() {
+    let target = kiln_compile::Target::plain("test");
+    let cases = kiln_testkit::table::cases().into_iter().map(|case| case.problem().unwrap());
+    for problem in cases.chain((0..300).map(kiln_testkit::random_graph)) {
+        let [first, second] =
+            [(), ()].map(|()| format!("{:?}", kiln_compile::compile(&problem.graph, &target).unwrap()));
+        assert_eq!(first, second, "{}", problem.name);
+    }
+}

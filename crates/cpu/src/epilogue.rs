@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_that_is_understood_gives_what_it_says() {
+    fn an_epilogue_that_is_understood_gives_what_it_says() {
         let literal = |number: f64| Operation::Literal(Scalar::Float(number));
         let pattern = EpiloguePattern::of(&epilogue(&[
             Operation::Accumulator,

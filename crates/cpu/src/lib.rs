@@ -1,5 +1,19 @@
 //! The CPU as a device: programs are checked when they are loaded, and then walked kernel by kernel. SIMD kernels, threads
 //! and all their `unsafe` live here.
+//!
+//! # Invariants
+//!
+//! - No program is run that [`kiln_compile::verify`] didn't pass for this target, with memory of the sizes it says. The unchecked
+//!   loops rest on that; `tests/refusals.rs` tries what breaks each rule.
+//! - The order in which one result's terms are added is given by shapes alone: any number of threads gives the same bits.
+//!   `tests/table.rs` runs every case with one and with several, the tests of `gemm` all sizes.
+//! - A kernel touches no element outside of its operands, whatever its vectors are: `gemm/guard_tests.rs` and the nightly sanitizer.
+//! - Fast kernels give what naive ones give: `index/tests.rs`, `gemm/tests.rs`, `conv/winograd/tests.rs`, and `tests/table.rs` against the oracle.
+//! - What a run is given is locked in the order of addresses and released whatever happens: the tests of `lock.rs`.
+//! - What is hoisted or prepacked is made anew when, and only when, a variable that it rests on was written: `tests/hoisting.rs`.
+//! - A warm step allocates nothing: `tests/allocations.rs`.
+//! - What a thread is set to (threads, scratch, denormals, locks) is as before when its guard is dropped, also by a panic: the tests of
+//!   `threads.rs`, `scratch.rs` and `lock.rs`.
 
 mod bases;
 mod call;

@@ -126,7 +126,7 @@ fn product(a: &[f32], b: &[f32], [batch, m, n, k]: [usize; 4]) -> Vec<f32> {
 }
 
 #[test]
-fn matrix_products_with_and_without_a_tail() {
+fn matrix_products_with_and_without_an_epilogue() {
     for sizes in [[1, 1, 1, 1], [1, 7, 5, 3], [3, 17, 33, 19], [1, 70, 40, 300], [2, 4, 9, 0]] {
         let [batch, m, n, k] = sizes;
         let (a, b, bias) = (ramp(batch * m * k), ramp(batch * k * n), ramp(n));

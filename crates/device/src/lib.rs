@@ -1,7 +1,13 @@
 //! WHERE it is computed, in the abstract: what every device shares. No kernels.
 //!
-//! Invariants: a device receives compiled programs, never single operations; whatever uses the same memory excludes each
-//! other; what was started is done in the order in which it was started, as far as anybody who reads can see.
+//! # Invariants
+//!
+//! - A device receives compiled programs, never single operations: [`Device`] has no method for one.
+//! - Programs and copies that use the same memory exclude each other: `cpu/tests/refusals.rs` runs one variable on two threads.
+//! - What was started is done in the order in which it was started, as far as anybody who reads can see. `nn` relies on it to
+//!   hand over the next step early; its `tests/devices.rs` runs everything on a device that completes late.
+//! - A kind of device is opened when somebody asks for it, and once, whatever comes of it: the tests of `registry.rs`.
+//! - Elements are seen as bytes in `memory.rs`, which is the only `unsafe` here: the workspace's `tests/walls.rs`.
 
 #![deny(unsafe_code)]
 

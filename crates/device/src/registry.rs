@@ -120,3 +120,35 @@ pub fn default_device() -> Result<Arc<dyn Device>> {
 pub fn set_default_device(device: &Arc<dyn Device>) {
     registry().chosen = Some(device.clone());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    static OPENED: AtomicUsize = AtomicUsize::new(0);
+
+    fn broken() -> Result<Vec<Arc<dyn Device>>> {
+        OPENED.fetch_add(1, Ordering::SeqCst);
+        Err(Error::new(ErrorKind::Device, "device", "it has no fan").nowhere())
+    }
+
+    fn never() -> Result<Vec<Arc<dyn Device>>> {
+        panic!("a name that is known stays what it is")
+    }
+
+    #[test]
+    fn a_kind_is_opened_when_somebody_asks_and_once() {
+        register("broken", broken);
+        register("broken", never);
+        assert_eq!(OPENED.load(Ordering::SeqCst), 0, "nobody asked");
+        for name in ["broken", "broken:1"] {
+            assert!(device(name).unwrap_err().to_string().contains("it has no fan"));
+        }
+        assert!(devices().iter().any(|(name, device)| name == "broken" && device.is_err()));
+        assert_eq!(OPENED.load(Ordering::SeqCst), 1);
+        let unknown = device("brocken").unwrap_err().to_string();
+        assert!(unknown.contains("there is no device brocken") && unknown.contains("broken"), "{unknown}");
+    }
+}

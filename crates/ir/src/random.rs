@@ -25,3 +25,17 @@ pub fn uniform(key: i64, counter: i64) -> f32 {
 pub fn derive(key: i64, stream: i64) -> i64 {
     bits(bits(key, stream) as i64 ^ 0x6b69_6c6e, 0) as i64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_those_that_splitmix64_publishes() {
+        let of_zero = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];
+        assert_eq!([0, 1, 2].map(|counter| bits(0, counter)), of_zero);
+        let of_another = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973];
+        assert_eq!([0, 1].map(|counter| bits(1_234_567, counter)), of_another);
+        assert_eq!(uniform(0, 0), (0xe220_a839_7b1d_cdaf_u64 >> 40) as f32 / 16_777_216.0);
+    }
+}

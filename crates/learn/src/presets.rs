@@ -1,6 +1,6 @@
 //! Rows of layers that suit a kind of data, by name: one table, from which the command chooses and over which tests of models go.
 
-use kiln_nn::nearest;
+use kiln_map::nearest;
 
 use crate::{Error, Result};
 

@@ -14,7 +14,6 @@ pub mod layers;
 pub mod loss;
 pub mod metrics;
 pub mod module;
-mod nearest;
 pub mod optim;
 pub mod random;
 mod runtime;
@@ -39,7 +38,6 @@ pub use layers::{
     TransformerBlock, TransformerOptions, Transpose, Upsample,
 };
 pub use module::{Context, Module, Visitor};
-pub use nearest::nearest;
 pub use optim::{Adam, AdamW, Optimizer, Sgd};
 pub use random::Key;
 pub use sequential::{Cell, Join, Sequential, Spec};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use kiln_device::Device;
 use kiln_ir::{Error, ErrorKind, Result};
 
-use crate::nearest::nearest;
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
+use kiln_map::nearest;
 
 /// What has parameters: a layer, or a struct of layers. Derive it with [`parameters!`](crate::parameters).
 pub trait Module {

@@ -1,10 +1,16 @@
-//! The reference device: Programs run the obvious way, kernel by kernel, each element as the graph's own evaluator computes it.
+//! The reference device: programs run the obvious way, kernel by kernel, each element as the graph's own evaluator computes it.
 //! It is the oracle of every other device, and the proof that nothing above a device knows which one it is.
 //!
 //! There are two of its kind. `reference` does everything at once. `reference:late` has a thread of its own that does what was
 //! started in its order and some time later, as a GPU does; results that nobody reads yet aren't there yet.
 //!
-//! Invariants: no `unsafe`; a program that isn't one is an error, never a panic; a run reads all its memory before it writes any.
+//! # Invariants
+//!
+//! - It computes what the graph's evaluator computes: `tests/table.rs`.
+//! - A program that isn't one is an error, never a panic and never `unsafe`: it is verified when it is loaded, and each access is checked
+//!   again when it happens.
+//! - A run reads all its memory before it writes any, so outputs may be its own inputs: a started run owns the bytes of both.
+//! - Work that starts work doesn't wait for itself, also after a panic: the tests of `queue.rs`.
 
 #![forbid(unsafe_code)]
 

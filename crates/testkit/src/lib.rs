@@ -2,6 +2,14 @@
 //! speed; random graphs ([`graphs::random_graph`]) find what no table thinks of; both are [`Problem`]s, whose answer
 //! the oracle knows. Files of a test's own go in a [`Folder`]; what a test needs and
 //! may not find it asks for with [`data`].
+//!
+//! # Invariants
+//!
+//! - A seed gives the same graph and numbers everywhere, so that what a test found can be found again: `ir/tests/random.rs`.
+//! - Every operation is in the table, and every operation comes up in random graphs: `ir/tests/table.rs`, `ir/tests/random.rs`.
+//! - In a random graph what jumps is applied only to what is exact, so that devices may differ in last bits alone: each device's
+//!   `tests/table.rs` rests on it.
+//! - It depends on `kiln-ir` alone, so that every crate may use it: the workspace's `tests/documents.rs` reads the manifests.
 
 #![forbid(unsafe_code)]
 

@@ -48,7 +48,7 @@ impl Lowering<'_> {
         };
         let last = members.last().copied().unwrap_or(0);
         let draft = self.draft(nest, members, None);
-        let Some(fused) = self.finish(draft, members, None, &[]) else {
+        let Some(fused) = self.assemble(draft, members, None, &[]) else {
             return;
         };
         let (label, operations) = (self.label(members), self.count(members));
@@ -71,7 +71,7 @@ impl Lowering<'_> {
         let mut order: Vec<LoopId> = rows.iter().flat_map(|&axis| align[axis].clone()).collect();
         let row_loops = order.len();
         order.extend(&align[columns]);
-        let mut fused = self.finish(draft, members, Some(order), read)?;
+        let mut fused = self.assemble(draft, members, Some(order), read)?;
         if fused.loops.len() == row_loops {
             // One column: a loop of its own all the same.
             fused.loops.push(1);
@@ -239,7 +239,7 @@ impl Lowering<'_> {
     }
 
     /// Locates loads and stores, puts the loops in order and names everything by position. `None`: nothing is stored.
-    fn finish(
+    fn assemble(
         &mut self,
         draft: UnorderedBody,
         members: &[NodeId],

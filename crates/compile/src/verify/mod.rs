@@ -5,10 +5,10 @@
 
 mod accesses;
 mod body;
+mod hoisted;
 mod overlap;
 
-use crate::program::Program;
-use crate::program::{BufferPlace, Kernel, View};
+use crate::program::{BufferPlace, Kernel, Program, View};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use crate::target::Target;
@@ -34,7 +34,7 @@ pub fn program(program: &Program, target: &Target) -> Result<()> {
         kernel(program, each, target)
             .map_err(|what| fail(format!("kernel {position} ({}): {what}", each.label)))?;
     }
-    Ok(())
+    hoisted::check(program).map_err(fail)
 }
 
 fn buffer(program: &Program, id: usize, target: &Target) -> Result<(), Violation> {
@@ -110,7 +110,7 @@ fn writable(program: &Program, view: &View) -> Result<(), Violation> {
     }
 }
 
-/// The first and one past the last element a access touches (equal where it touches none).
+/// The first and one past the last element an access touches (equal where it touches none).
 fn reach(program: &Program, access: &Access) -> Result<(usize, usize), Violation> {
     let View { buffer, dtype, offset, strides } = access.view;
     let buffer = program.buffers.get(*buffer).ok_or_else(|| format!("there is no buffer {buffer}"))?;
@@ -129,8 +129,8 @@ fn reach(program: &Program, access: &Access) -> Result<(usize, usize), Violation
     }
     let (mut low, mut high) = (*offset as i128, *offset as i128);
     for (&size, &stride) in access.sizes.iter().zip(strides) {
-        let way = (size as i128 - 1) * stride as i128;
-        if way < 0 { low += way } else { high += way }
+        let span = (size as i128 - 1) * stride as i128;
+        if span < 0 { low += span } else { high += span }
     }
     if low < 0 || high >= buffer.elements as i128 {
         let elements = buffer.elements;

@@ -135,7 +135,7 @@ impl Marks {
     }
 }
 
-/// Calls `visit` with every element of a access's buffer that it touches; the access is within its buffer.
+/// Calls `visit` with every element of an access's buffer that it touches; the access is within its buffer.
 fn elements(access: &Access, mut visit: impl FnMut(usize)) {
     fn walk(at: isize, axes: &[(usize, isize)], visit: &mut impl FnMut(usize)) {
         match axes {

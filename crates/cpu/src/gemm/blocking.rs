@@ -22,7 +22,7 @@ pub const WORTH_SPLITTING: usize = 50_000;
 /// Numbers of B that are packed for all threads at a time: 8 MiB of f32.
 const SHARED: usize = 2 * 1024 * 1024;
 
-/// A way to compute a product.
+/// How a product is blocked.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocking {
     /// Rows of a block, but for the last.

@@ -108,7 +108,7 @@ pub unsafe fn gemm_at<S: GemmElement>(
     unsafe { rows(level, transposed, left, right, &ResultSink::Interpreted(&epilogue)) }
 }
 
-/// Chooses the way for a product whose columns are worth vectors.
+/// Chooses the kernel for a product whose columns are worth vectors.
 ///
 /// # Safety
 /// As for [`gemm`].

@@ -12,7 +12,6 @@ mod frame;
 #[cfg(test)]
 mod frame_tests;
 mod framing;
-mod nearest;
 mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -27,6 +26,7 @@ mod summary;
 mod target;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -145,7 +145,7 @@ impl Table {
     /// Where there is none; the error says the nearest name.
     pub fn column(&self, name: &str) -> Result<&Column> {
         let found = self.columns.iter().find(|column| column.name() == name);
-        found.ok_or_else(|| self.place(None, nearest::unknown(name, self.names())))
+        found.ok_or_else(|| self.place(None, unknown::unknown_column(name, self.names())))
     }
 
     /// What a person should know of how the file was read: columns that one cell made a column of words.

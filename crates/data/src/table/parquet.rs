@@ -11,8 +11,8 @@ use super::Table;
 use super::builder::{Builder, Known, Misfit, Raw};
 use super::column::{Column, ColumnKind};
 use super::date;
-use super::nearest::unknown;
 use super::reading::Reading;
+use super::unknown::unknown_column;
 use crate::error::{Error, Result};
 
 const DAY: i64 = 86_400;
@@ -36,7 +36,7 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
     if let Some((name, _)) =
         reading.kinds.iter().find(|(name, _)| known.iter().all(|known| known.name != *name))
     {
-        return Err(unknown(name, known.iter().map(|known| known.name.as_str())).in_file(path));
+        return Err(unknown_column(name, known.iter().map(|known| known.name.as_str())).in_file(path));
     }
     // A column of texts that turn out not to be dates is read again as words, which take anything.
     'again: loop {

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kiln_map::Budget;
+use kiln_map::{Budget, nearest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::choices::{Choices, Row, RowTransform};
 use super::column::{Column, ColumnKind};
 use super::feature::{Encoding, Feature, Scale, Vocabulary};
 use super::fit::fit_column;
-use super::nearest::{nearest, unknown};
 use super::summary::Summary;
 use super::target::Target;
+use super::unknown::unknown_column;
 use super::{Reading, Table};
 use crate::error::{Error, Result};
 use crate::set::Set;
@@ -144,7 +144,7 @@ impl Preparation {
         let names = || columns.iter().map(|(name, _, _)| name.as_str());
         let chosen = choices.treatments.iter().map(|(name, _)| name).chain(&choices.target);
         if let Some(name) = chosen.into_iter().find(|chosen| names().all(|name| name != *chosen)) {
-            return Err(unknown(name, names().collect::<Vec<_>>().iter().copied()));
+            return Err(unknown_column(name, names().collect::<Vec<_>>().iter().copied()));
         }
         if columns.iter().all(|(_, _, summary)| summary.rows == 0) {
             return Err(Error::new("a preparation needs rows to be fitted on"));

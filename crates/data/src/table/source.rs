@@ -11,7 +11,7 @@ use kiln_map::{Exceeded, Limits, Resource};
 use super::array::ArrayLines;
 use super::builder::{Known, Layout};
 use super::reading::Reading;
-use super::{cell, date, nearest};
+use super::{cell, date, unknown};
 use crate::error::{Error, Result};
 
 /// How much is looked at to find the delimiter and the header.
@@ -239,7 +239,7 @@ fn tell(layout: &mut Layout, reading: &Reading) -> Result<()> {
             if reading.lenient {
                 continue;
             }
-            return Err(nearest::unknown(name, layout.names()));
+            return Err(unknown::unknown_column(name, layout.names()));
         };
         (known.kind, known.told) = (Some(*kind), true);
     }

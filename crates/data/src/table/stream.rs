@@ -5,10 +5,10 @@ use kiln_map::{Budget, Limits};
 use super::Table;
 use super::builder::{Builder, Layout};
 use super::column::{Cells, Column, Dictionary};
-use super::nearest;
 use super::parse::{Lines, Part, parse};
 use super::reading::Reading;
 use super::source::{BLOCK, Block, Input, Source};
+use super::unknown;
 use crate::error::{Error, Result};
 
 /// The first block is small, so that the kinds of columns are known before most of them is read.
@@ -101,7 +101,7 @@ impl<'a> Stream<'a> {
         if !self.reading.lenient
             && let Some((name, _)) = self.reading.kinds.iter().find(unknown)
         {
-            return Err(nearest::unknown(name, layout.names()));
+            return Err(unknown::unknown_column(name, layout.names()));
         }
         self.layout = Some(layout);
         match fits || !again {

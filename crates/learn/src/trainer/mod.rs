@@ -27,11 +27,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use kiln_data::{Batching, Dataset, Order, Subset, fractions, stratified};
+use kiln_map::nearest;
 use kiln_nn::loss::Loss;
 use kiln_nn::metrics::Metric;
 use kiln_nn::optim::Optimizer;
 use kiln_nn::schedule::{RateFinder, ReduceOnPlateau, Schedule};
-use kiln_nn::{Clip, Device, Layer, StepOptions, nearest};
+use kiln_nn::{Clip, Device, Layer, StepOptions};
 use serde_json::Value;
 
 pub use callback::{Callback, Moment};

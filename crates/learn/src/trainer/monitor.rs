@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
+use kiln_map::nearest;
 use kiln_nn::metrics::Metric;
-use kiln_nn::nearest;
 
 use super::callback::Moment;
 use crate::{Error, Result};

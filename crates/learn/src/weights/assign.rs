@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use kiln_map::shown;
-use kiln_nn::{DType, Data, Module, Param, Shape, Tensor, Variable, nearest};
+use kiln_map::{nearest, shown};
+use kiln_nn::{DType, Data, Module, Param, Shape, Tensor, Variable};
 
 use super::entry::Entry;
 use super::{Mapping, Weight, Weights};

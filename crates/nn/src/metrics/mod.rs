@@ -19,7 +19,7 @@ use std::str::FromStr;
 
 use kiln_ir::{Error, ErrorKind, Result};
 
-use crate::nearest::nearest;
+use kiln_map::nearest;
 
 /// A batch as a metric sees it.
 #[derive(Clone, Copy, Debug)]

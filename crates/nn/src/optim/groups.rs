@@ -4,8 +4,8 @@ use kiln_ir::{Error, ErrorKind, Result};
 
 use super::{Optimizer, Slot, Slots, Trained};
 use crate::module::matches;
-use crate::nearest::nearest;
 use crate::tensor::Tensor;
+use kiln_map::nearest;
 
 /// A rule for most parameters, and others for those whose paths match patterns (a star is any text; the first that matches
 /// counts). A factor scales the learning rate, so that one schedule serves all.

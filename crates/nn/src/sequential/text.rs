@@ -12,10 +12,10 @@ use kiln_ir::{Error, ErrorKind, Result};
 use super::words::{Reads, Word, words};
 use super::{Join, Kind, Part, Sequential, Spec, sequence};
 use crate::layers::{Activation, Dropout, Pool, Upsample};
-use crate::nearest::nearest;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::pool::PoolOptions;
 use crate::tensor::window::{Padding, PerAxis};
+use kiln_map::nearest;
 
 impl Sequential {
     /// The row as text that [`str::parse`] reads back.

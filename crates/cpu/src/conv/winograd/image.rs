@@ -322,7 +322,7 @@ impl WinogradConv {
                 let to =
                     CellGrid::whole(start, (self.transforms.side() * between) as isize, between as isize);
                 // SAFETY: both grids lie inside of their memory.
-                unsafe { (self.transforms.window)(&from, &to, wide) };
+                unsafe { (self.transforms.filter)(&from, &to, wide) };
             }
         });
     }
@@ -345,7 +345,7 @@ impl WinogradConv {
         let to = image.wrapping_add(index * self.channels);
         let to = CellGrid::whole(to, (self.transforms.side() * between) as isize, between as isize);
         // SAFETY: the caller's promise.
-        unsafe { (self.transforms.image)(&self.source.grid(start, corner), &to, self.channels) };
+        unsafe { (self.transforms.input)(&self.source.grid(start, corner), &to, self.channels) };
     }
 
     /// Transforms a tile's products, `between` numbers from element to element, to its pixels. The tile is given by a line, its
@@ -374,7 +374,7 @@ impl WinogradConv {
         let pixels = plane.grid(out.wrapping_offset(image * stride), tile.corner);
         let from = CellGrid::whole(products, (self.transforms.side() * between) as isize, between as isize);
         // SAFETY: the caller's promise.
-        unsafe { (self.transforms.product)(&from, &pixels, columns) };
+        unsafe { (self.transforms.output)(&from, &pixels, columns) };
     }
 
     /// A product of one element of the transform domain: tiles × steps by steps × a panel's columns.

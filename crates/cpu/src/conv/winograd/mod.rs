@@ -1,5 +1,5 @@
-//! Convolutions of 3 × 3 windows by Winograd's minimal filtering: pixels and weights are brought into a transform domain, where a matrix
-//! product over channels replaces the sum over window and channels, and brought back. A tile of 4 × 4 results takes 36
+//! Convolutions of 3 × 3 windows by Winograd's minimal filtering: pixels and weights are brought into a transform domain,
+//! where a matrix product over channels replaces the sum over window and channels, and brought back. A tile of 4 × 4 results takes 36
 //! products a pair of channels instead of 144, one of 2 × 2 takes 16 instead of 36.
 
 mod image;
@@ -16,7 +16,8 @@ pub(super) use image::WinogradConv;
 use transform2d::{CellGrid, WinogradTransforms};
 pub(super) use weight::WinogradWeightGradient;
 
-/// Between the numbers of one element of the transform domain and those of the next, so that they don't fall on the same lines of the cache.
+/// Between the numbers of one element of the transform domain and those of the next, so that they don't fall on the same
+/// lines of the cache.
 const GAP: usize = 16;
 
 /// Cycles that a line of weights takes to come.

@@ -43,11 +43,11 @@ pub(super) type Transform2d = unsafe fn(from: &CellGrid, to: &CellGrid, channels
 pub(in crate::conv) struct WinogradTransforms {
     /// Outputs along a side.
     pub(super) outputs: usize,
-    pub(super) image: Transform2d,
-    pub(super) window: Transform2d,
-    pub(super) product: Transform2d,
-    pub(super) gradient: Transform2d,
-    pub(super) window_gradient: Transform2d,
+    pub(super) input: Transform2d,
+    pub(super) filter: Transform2d,
+    pub(super) output: Transform2d,
+    pub(super) output_gradient: Transform2d,
+    pub(super) filter_gradient: Transform2d,
 }
 
 impl WinogradTransforms {
@@ -77,11 +77,11 @@ where
 {
     WinogradTransforms {
         outputs: OUTPUTS,
-        image: two_sided_of::<InputTransform<OUTPUTS>>().at(level),
-        window: two_sided_of::<FilterTransform<OUTPUTS>>().at(level),
-        product: two_sided_of::<OutputTransform<OUTPUTS>>().at(level),
-        gradient: two_sided_of::<OutputGradientTransform<OUTPUTS>>().at(level),
-        window_gradient: two_sided_of::<FilterGradientTransform<OUTPUTS>>().at(level),
+        input: two_sided_of::<InputTransform<OUTPUTS>>().at(level),
+        filter: two_sided_of::<FilterTransform<OUTPUTS>>().at(level),
+        output: two_sided_of::<OutputTransform<OUTPUTS>>().at(level),
+        output_gradient: two_sided_of::<OutputGradientTransform<OUTPUTS>>().at(level),
+        filter_gradient: two_sided_of::<FilterGradientTransform<OUTPUTS>>().at(level),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Winograd's minimal filtering in one dimension: `m` outputs of a window of three by `m + 2` products instead of `3·m`.
 //!
 //! Image and window are seen as polynomials and evaluated at `m + 2` points; what is multiplied there, point by point,
-//! determines the result. Five linear transforms do that: `InputTransform` and `FilterTransform` to the points, `OutputTransform` from the points to the
-//! outputs; and for the gradient in the window the adjoints of the last two, `OutputGradientTransform` (to the points) and
+//! determines the result. They are the elements of the transform domain. Five linear transforms do that: `InputTransform`
+//! and `FilterTransform` to the points, `OutputTransform` from the points to the outputs; and for the gradient in the window the adjoints of the last two, `OutputGradientTransform` (to the points) and
 //! `FilterGradientTransform` (from them). Applied to the columns and then the rows of a square they do two dimensions.
 //!
 //! `m = 2` uses the points 0, ±1 and ∞. `m = 4` uses 0, ±√½, ±√2 and ∞: with these its error stays within some two times

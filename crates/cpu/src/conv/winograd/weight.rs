@@ -277,7 +277,7 @@ impl WinogradWeightGradient {
         let to = to.wrapping_add(index * self.channels);
         let to = CellGrid::whole(to, self.transforms.side() as isize * between, between);
         // SAFETY: the caller's promise.
-        unsafe { (self.transforms.image)(&self.image.grid(start, corner), &to, self.channels) };
+        unsafe { (self.transforms.input)(&self.image.grid(start, corner), &to, self.channels) };
     }
 
     /// Transforms a tile of the gradient to `[panel][element][tile][column]`.
@@ -302,7 +302,7 @@ impl WinogradWeightGradient {
             let to = to.wrapping_add(start);
             let to = CellGrid::whole(to, self.transforms.side() as isize * between, between);
             // SAFETY: the caller's promise.
-            unsafe { (self.transforms.gradient)(&from, &to, wide.min(self.columns - column)) };
+            unsafe { (self.transforms.output_gradient)(&from, &to, wide.min(self.columns - column)) };
         }
     }
 
@@ -374,7 +374,7 @@ impl WinogradWeightGradient {
             let to = out.wrapping_offset(channel as isize * stride + (panel * wide) as isize);
             let to = CellGrid::whole(to, 3 * position, position);
             // SAFETY: the caller's promise.
-            unsafe { (self.transforms.window_gradient)(&from, &to, columns) };
+            unsafe { (self.transforms.filter_gradient)(&from, &to, columns) };
         }
     }
 }
