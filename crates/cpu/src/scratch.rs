@@ -45,9 +45,7 @@ thread_local! {
 /// Gives `body` room for `count` numbers, holding whatever was there before.
 pub(crate) fn with<T, R>(purpose: Purpose, count: usize, body: impl FnOnce(*mut T) -> R) -> R {
     const { assert!(align_of::<T>() <= ALIGN) };
-    let buffer = FREE.with(|free| free[purpose as usize].borrow_mut().pop()).unwrap_or(ScratchBuffer::EMPTY);
-    let mut lent = Lent { purpose, buffer };
-    lent.buffer.grow(count.saturating_mul(size_of::<T>()));
+    let lent = Lent::new(purpose, count.saturating_mul(size_of::<T>()));
     body(lent.buffer.start.cast())
 }
 
@@ -55,6 +53,15 @@ pub(crate) fn with<T, R>(purpose: Purpose, count: usize, body: impl FnOnce(*mut 
 struct Lent {
     purpose: Purpose,
     buffer: ScratchBuffer,
+}
+
+impl Lent {
+    fn new(purpose: Purpose, bytes: usize) -> Lent {
+        let free = FREE.with(|free| free[purpose as usize].borrow_mut().pop());
+        let mut lent = Lent { purpose, buffer: free.unwrap_or(ScratchBuffer::EMPTY) };
+        lent.buffer.grow(bytes);
+        lent
+    }
 }
 
 impl Drop for Lent {

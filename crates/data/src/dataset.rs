@@ -224,24 +224,28 @@ impl Batch {
             }
             set.read(row, draw(row), self)?;
         }
-        self.rows = rows.len();
+        self.complete(rows.len(), set.is_weighted())
+    }
+
+    /// Checks that so many rows were written, and says so in the shapes.
+    fn complete(&mut self, rows: usize, weighted: bool) -> Result<()> {
+        self.rows = rows;
         for (what, values, shape) in
             [("inputs", &self.x, &mut self.x_shape), ("targets", &self.y, &mut self.y_shape)]
         {
             if let Some(first) = shape.first_mut() {
-                *first = rows.len();
+                *first = rows;
             }
             let expected: usize = shape.iter().product();
             if values.len() != expected {
                 let wrote = values.len();
                 return Err(Error::new(format!(
-                    "the set wrote {wrote} numbers as the {what} of {} rows, which say they have {expected}",
-                    rows.len()
+                    "the set wrote {wrote} numbers as the {what} of {rows} rows, which say they have {expected}",
                 )));
             }
         }
-        if set.is_weighted() && self.weights.len() != rows.len() {
-            let message = format!("the set wrote {} weights for {} rows", self.weights.len(), rows.len());
+        if weighted && self.weights.len() != rows {
+            let message = format!("the set wrote {} weights for {rows} rows", self.weights.len());
             return Err(Error::new(message));
         }
         Ok(())

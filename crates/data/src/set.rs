@@ -37,7 +37,10 @@ impl Set {
     /// # Errors
     /// Where they are of another type than their form, of different length, or a class is out of range.
     pub fn new(x: impl Into<Values>, x_form: Form, y: impl Into<Values>, y_form: Form) -> Result<Set> {
-        let (x, y) = (x.into(), y.into());
+        Set::checked(x.into(), x_form, y.into(), y_form)
+    }
+
+    fn checked(x: Values, x_form: Form, y: Values, y_form: Form) -> Result<Set> {
         let rows = count(&y, &y_form, "targets")?;
         let inputs = count(&x, &x_form, "inputs")?;
         if inputs != rows {

@@ -89,7 +89,10 @@ impl Store {
     /// # Errors
     /// Where there is none, or it isn't whole.
     pub fn load(path: impl AsRef<Path>) -> Result<Store> {
-        let path = path.as_ref();
+        Store::load_at(path.as_ref())
+    }
+
+    fn load_at(path: &Path) -> Result<Store> {
         let budget = Budget::default();
         let file = budget.read_file(path).map_err(Error::file(path))?;
         // Its numbers are beside it for a while, and the description is read.

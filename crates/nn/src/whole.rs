@@ -154,17 +154,22 @@ pub fn note<'a, I: IntoIterator<Item = &'a Tensor>>(
     value: Tensor,
     whole: impl FnOnce() -> (Whole, I),
 ) -> Tensor {
+    if NOTES.with_borrow(Option::is_some) {
+        let (whole, inputs) = whole();
+        put_down(&value, Noted { whole, inputs: inputs.into_iter().cloned().collect() });
+    }
+    value
+}
+
+fn put_down(value: &Tensor, noted: Noted) {
     NOTES.with_borrow_mut(|notes| {
         if let (Some(notes), Ok(node)) = (notes.as_mut(), value.expr().node()) {
-            let (whole, inputs) = whole();
-            let inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
             // What came out as it went in is nothing that happened.
-            if inputs.iter().all(|input| input.expr().node().is_ok_and(|input| input.id < node.id)) {
-                notes.values.insert(node.id, Noted { whole, inputs });
+            if noted.inputs.iter().all(|input| input.expr().node().is_ok_and(|input| input.id < node.id)) {
+                notes.values.insert(node.id, noted);
             }
         }
     });
-    value
 }
 
 /// Runs a layer under its name.

@@ -123,6 +123,8 @@ macro_rules! kernel {
 
 impl<S: Simd> ConvMicrokernels<S> {
     const KERNEL: ConvMicrokernel = match <S::F32 as Vector>::LANES {
+        // Sixteen registers of four hold no wider tile.
+        4 if S::REGISTERS == 16 => kernel!([1 2 3 4 5 6], [1, 2]),
         16 => kernel!([1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1, 2]),
         8 => kernel!([1 2 3 4 5 6], [1, 2]),
         _ => kernel!([1 2 3 4 5 6], [1, 2, 3, 4]),

@@ -6,6 +6,8 @@ use crate::simd::{Portable, Simd};
 
 /// What all numbers can do, with the meaning the graph's operations give it.
 pub(super) trait LaneNumber: Lane {
+    /// Whether these are integers.
+    const WHOLE: bool;
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -23,6 +25,7 @@ pub(super) trait LaneNumber: Lane {
 macro_rules! floats {
     ($($lane:ty)*) => {$(
         impl LaneNumber for $lane {
+            const WHOLE: bool = false;
             #[inline(always)]
             fn add(self, other: Self) -> Self { self + other }
             #[inline(always)]
@@ -62,6 +65,7 @@ macro_rules! floats {
 macro_rules! integers {
     ($($lane:ty)*) => {$(
         impl LaneNumber for $lane {
+            const WHOLE: bool = true;
             #[inline(always)]
             fn add(self, other: Self) -> Self { self.wrapping_add(other) }
             #[inline(always)]
@@ -102,15 +106,19 @@ macro_rules! integers {
 floats!(f32 f64);
 integers!(i32 i64);
 
-/// Defines functions of lanes; the operands that a body doesn't name aren't used.
+/// Defines functions of lanes; the operands that a body doesn't name aren't used. `scalar if` says when no level has vectors for one.
 macro_rules! functions {
-    ($($name:ident<$($generic:ident: $bound:ident)?>($a:ty, $b:ty, $c:ty) -> $out:ty = |$x:ident, $y:ident, $z:ident| $body:expr;)*) => {$(
+    ($(
+        $name:ident<$($generic:ident: $bound:ident)?>($a:ty, $b:ty, $c:ty) -> $out:ty
+            = |$x:ident, $y:ident, $z:ident| $body:expr $(, scalar if $scalar:expr)?;
+    )*) => {$(
         pub(super) struct $name$(<$generic>(std::marker::PhantomData<$generic>))?;
         impl$(<$generic: $bound>)? LaneFunction for $name$(<$generic>)? {
             type A = $a;
             type B = $b;
             type C = $c;
             type Out = $out;
+            $(const SCALAR: bool = $scalar;)?
             #[inline(always)]
             fn call<S: Simd>($x: $a, $y: $b, $z: $c) -> $out { $body }
         }
@@ -121,9 +129,9 @@ functions! {
     Add<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.add(y);
     Sub<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.sub(y);
     Mul<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.mul(y);
-    Div<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.div(y);
-    Rem<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.rem(y);
-    Pow<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.pow(y);
+    Div<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.div(y), scalar if T::WHOLE;
+    Rem<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.rem(y), scalar if true;
+    Pow<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.pow(y), scalar if true;
     Larger<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.larger(y);
     Smaller<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.smaller(y);
     Less<T: LaneNumber>(T, T, T) -> i32 = |x, y, _z| i32::from(x < y);
@@ -163,15 +171,15 @@ functions! {
     Ceil<>(f32, f32, f32) -> f32 = |x, _y, _z| x.ceil();
     Round<>(f32, f32, f32) -> f32 = |x, _y, _z| x.round_ties_even();
 
-    ExpDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.exp();
-    ExpM1Double<>(f64, f64, f64) -> f64 = |x, _y, _z| x.exp_m1();
-    LnDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ln();
-    Ln1pDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ln_1p();
-    TanhDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.tanh();
-    SigmoidDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / (1.0 + (-x).exp());
-    ErfDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| kiln_ir::eval::erf(x);
-    SinDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.sin();
-    CosDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.cos();
+    ExpDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.exp(), scalar if true;
+    ExpM1Double<>(f64, f64, f64) -> f64 = |x, _y, _z| x.exp_m1(), scalar if true;
+    LnDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ln(), scalar if true;
+    Ln1pDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ln_1p(), scalar if true;
+    TanhDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.tanh(), scalar if true;
+    SigmoidDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / (1.0 + (-x).exp()), scalar if true;
+    ErfDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| kiln_ir::eval::erf(x), scalar if true;
+    SinDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.sin(), scalar if true;
+    CosDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.cos(), scalar if true;
     SqrtDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.sqrt();
     RsqrtDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / x.sqrt();
     RecipDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / x;

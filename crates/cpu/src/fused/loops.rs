@@ -2,11 +2,16 @@
 //!
 //! A loop reads a chunk of lanes before it writes it, so the result may go exactly where an operand is.
 
-use crate::simd::{Level, Portable, Simd, one_chunk_at_a_time, stamp};
+use crate::simd::{Level, Portable, Simd, Stamped, one_chunk_at_a_time, stamp};
 
 /// A number type that registers hold.
-pub(super) trait Lane: Copy + Default + PartialOrd + Send + Sync + 'static {}
-impl Lane for f32 {}
+pub(super) trait Lane: Copy + Default + PartialOrd + Send + Sync + 'static {
+    /// Whether loops over it, and not `f32`, take little of the time of any program worth mentioning.
+    const SELDOM: bool = true;
+}
+impl Lane for f32 {
+    const SELDOM: bool = false;
+}
 impl Lane for f64 {}
 impl Lane for i32 {}
 impl Lane for i64 {}
@@ -35,6 +40,10 @@ pub(super) trait LaneFunction {
     fn call_rarely(a: Self::A, b: Self::B, c: Self::C) -> Self::Out {
         Self::call::<Portable>(a, b, c)
     }
+
+    /// Whether no level has vectors for it (a call of the mathematical library, a division of integers), so that one
+    /// copy of its loop serves all, lane by lane.
+    const SCALAR: bool = false;
 }
 
 /// Lanes that are read, computed and written together.
@@ -46,6 +55,30 @@ stamp! {
     fn lanes_of<F: LaneFunction>[const ONE_A: bool, const ONE_B: bool, const ONE_C: bool](
         out: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize,
     ) = lanes::<Here, F, ONE_A, ONE_B, ONE_C>;
+}
+
+stamp! {
+    fn seldom_of<F: LaneFunction>[const ONE_A: bool, const ONE_B: bool, const ONE_C: bool](
+        out: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize,
+    ) = lanes::<Here, F, ONE_A, ONE_B, ONE_C>, at most avx2;
+}
+
+/// Whether neither operand nor result of a function is `f32`.
+const fn is_seldom<F: LaneFunction>() -> bool {
+    F::A::SELDOM && F::Out::SELDOM
+}
+
+/// The loops of `F`, as many copies as are worth compiling.
+const fn loops_of<F: LaneFunction, const ONE_A: bool, const ONE_B: bool, const ONE_C: bool>() -> Stamped<Loop>
+{
+    if const { F::SCALAR } {
+        let all: Loop = lanes::<Portable, F, ONE_A, ONE_B, ONE_C>;
+        Stamped { portable: all, avx2: all, avx512: all, neon: all }
+    } else if const { is_seldom::<F>() } {
+        seldom_of::<F, ONE_A, ONE_B, ONE_C>()
+    } else {
+        lanes_of::<F, ONE_A, ONE_B, ONE_C>()
+    }
 }
 
 stamp! {
@@ -72,7 +105,8 @@ unsafe fn lanes<S: Simd, F: LaneFunction, const ONE_A: bool, const ONE_B: bool, 
     unsafe {
         let (one_a, one_b, one_c) = (a.read_unaligned(), b.read_unaligned(), c.read_unaligned());
         let mut i = 0;
-        while i + CHUNK <= n {
+        let whole = if F::SCALAR { 0 } else { n - n % CHUNK };
+        while i < whole {
             one_chunk_at_a_time();
             let x = if ONE_A { [one_a; CHUNK] } else { a.add(i).cast::<[F::A; CHUNK]>().read_unaligned() };
             let y = if ONE_B { [one_b; CHUNK] } else { b.add(i).cast::<[F::B; CHUNK]>().read_unaligned() };
@@ -94,7 +128,14 @@ unsafe fn lanes<S: Simd, F: LaneFunction, const ONE_A: bool, const ONE_B: bool, 
             out.add(i).cast::<[F::Out; CHUNK]>().write_unaligned(r);
             i += CHUNK;
         }
+        if !F::SCALAR {
+            // Fewer than a chunk: no loop is unrolled for them, nor made vectors wider than a few lanes.
+            std::hint::assert_unchecked(n - i < CHUNK);
+        }
         while i < n {
+            if const { F::SCALAR || is_seldom::<F>() } {
+                one_chunk_at_a_time();
+            }
             let x = if ONE_A { one_a } else { a.add(i).read_unaligned() };
             let y = if ONE_B { one_b } else { b.add(i).read_unaligned() };
             let z = if ONE_C { one_c } else { c.add(i).read_unaligned() };
@@ -120,7 +161,7 @@ unsafe fn line<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
     n: usize,
 ) {
     let a = a.cast::<T>();
-    let lanes = lanes_of::<F, false, false, true>().of::<S>();
+    let lanes = loops_of::<F, false, false, true>().of::<S>();
     // SAFETY: lanes below `n` are there, by the caller's promise, and the sums are this function's.
     unsafe {
         let side_by_side = if n >= 2 * CHUNK { (1 << (n / 2).ilog2()).min(SIDE_BY_SIDE) } else { 1 };
@@ -149,29 +190,81 @@ unsafe fn line<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
 
 /// The loop of a function of one operand.
 pub(super) fn of_one<F: LaneFunction>(level: Level) -> Loop {
-    lanes_of::<F, false, true, true>().at(level)
+    loops_of::<F, false, true, true>().at(level)
 }
 
 /// The loop of a function of two operands; `one` says which are one value.
 pub(super) fn of_two<F: LaneFunction>(level: Level, one: [bool; 2]) -> Loop {
     match one {
-        [true, false] => lanes_of::<F, true, false, true>().at(level),
-        [false, true] => lanes_of::<F, false, true, true>().at(level),
-        _ => lanes_of::<F, false, false, true>().at(level),
+        [true, false] => loops_of::<F, true, false, true>().at(level),
+        [false, true] => loops_of::<F, false, true, true>().at(level),
+        _ => loops_of::<F, false, false, true>().at(level),
     }
 }
 
 /// The loop of a function of three operands; the first is never one value unless all are.
 pub(super) fn of_three<F: LaneFunction>(level: Level, one: [bool; 3]) -> Loop {
     match one {
-        [_, true, false] => lanes_of::<F, false, true, false>().at(level),
-        [_, false, true] => lanes_of::<F, false, false, true>().at(level),
-        [false, true, true] => lanes_of::<F, false, true, true>().at(level),
-        _ => lanes_of::<F, false, false, false>().at(level),
+        [_, true, false] => loops_of::<F, false, true, false>().at(level),
+        [_, false, true] => loops_of::<F, false, false, true>().at(level),
+        [false, true, true] => loops_of::<F, false, true, true>().at(level),
+        _ => loops_of::<F, false, false, false>().at(level),
     }
 }
 
 /// The loop that folds a run of lanes to one by a function.
 pub(super) fn fold_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
     line_of::<T, F>().at(level)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::super::functions::*;
+    use super::*;
+
+    /// Runs of every length up to three chunks, beside as many runs of one lane.
+    fn check<F: LaneFunction<A = A, B = A, Out: Debug>, A: Lane>(lanes: impl Fn(usize) -> (A, A)) {
+        let (a, b): (Vec<A>, Vec<A>) = (0..3 * CHUNK).map(lanes).unzip();
+        for level in Level::all_here() {
+            let run = of_two::<F>(level, [false, false]);
+            for n in 1..=a.len() {
+                let (mut all, mut each) = (vec![F::Out::default(); n], vec![F::Out::default(); n]);
+                let (a, b) = (a[..n].as_ptr().cast(), b[..n].as_ptr().cast());
+                // SAFETY: so many lanes are there, and the level's features are.
+                unsafe { run(all.as_mut_ptr().cast(), a, b, a, n) };
+                for (i, out) in each.iter_mut().enumerate() {
+                    // SAFETY: as above, for one lane.
+                    unsafe {
+                        let (a, b) = (a.add(i * size_of::<A>()), b.add(i * size_of::<A>()));
+                        run(std::ptr::from_mut(out).cast(), a, b, a, 1);
+                    }
+                }
+                assert_eq!(all, each, "{n} lanes, {}", level.name());
+            }
+        }
+    }
+
+    #[test]
+    fn whole_chunks_and_what_is_left_of_one_give_the_same_numbers() {
+        let single = |i: usize| (i as f32 * 0.37 - 6.0, (i % 7) as f32 * 0.5 - 1.0);
+        let double = |i: usize| (i as f64 * 0.37 - 6.0, (i % 7) as f64 * 0.5 - 1.0);
+        let int = |i: usize| (i as i32 * 7 - 90, i as i32 % 5 - 2);
+        let long = |i: usize| (i as i64 * 7 - 90, i as i64 % 5 - 2);
+        check::<Add<f32>, _>(single);
+        check::<Exp, _>(single);
+        check::<Less<f32>, _>(single);
+        check::<Random, _>(long);
+        // Those of which there are fewer copies.
+        check::<Larger<f64>, _>(double);
+        check::<Mul<i32>, _>(int);
+        check::<Less<i64>, _>(long);
+        check::<IntToLong, _>(int);
+        // Those of which there is one.
+        check::<Pow<f32>, _>(|i| (i as f32 * 0.37 + 0.1, (i % 7) as f32));
+        check::<Div<i32>, _>(int);
+        check::<Rem<i64>, _>(long);
+        check::<TanhDouble, _>(double);
+    }
 }

@@ -77,6 +77,13 @@ macro_rules! kernels {
 
 impl<T: Number, S: Simd> Tables<T, S> {
     const ALL: Kernels<T> = match S::REGISTERS {
+        // Of numbers that products are seldom of, the tiles that most products come to.
+        32 if size_of::<T>() == 8 => kernels! {
+            tall 13, tiles {
+                1: [1, 2, 4, 8], 2: [1, 2], 3: [1, 2], 4: [1, 2], 5: [1, 2], 6: [1, 2], 7: [1, 2], 8: [1, 2], 9: [1, 2],
+                10: [1, 2], 11: [1, 2], 12: [1, 2], 13: [1, 2],
+            }, dots [1, 2]
+        },
         32 => kernels! {
             tall 13, tiles {
                 1: [1, 2, 3, 4, 8, 16], 2: [1, 2, 3, 4, 8], 3: [1, 2, 3, 4, 8], 4: [1, 2, 3, 4, 6], 5: [1, 2, 3, 4],
@@ -90,7 +97,9 @@ impl<T: Number, S: Simd> Tables<T, S> {
             }, dots [1, 2]
         },
     };
-    const WITHOUT_DOTS: Kernels<T> = Kernels { dots: &[], single_dots: &[], ..Self::ALL };
+    const INTEGERS: Kernels<T> = kernels! {
+        tall 4, tiles { 1: [1, 2, 4], 2: [1, 2], 3: [1, 2], 4: [1, 2] }, dots []
+    };
 }
 
 /// The tables of all levels.
@@ -105,10 +114,10 @@ impl<T: Number> Levels<T> {
     };
     /// AVX-512 and NEON have no tables of integers.
     const INTEGERS: Stamped<&'static Kernels<T>> = Stamped {
-        portable: &Tables::<T, Portable>::WITHOUT_DOTS,
-        avx2: &Tables::<T, Avx2>::WITHOUT_DOTS,
-        avx512: &Tables::<T, Avx2>::WITHOUT_DOTS,
-        neon: &Tables::<T, Portable>::WITHOUT_DOTS,
+        portable: &Tables::<T, Portable>::INTEGERS,
+        avx2: &Tables::<T, Avx2>::INTEGERS,
+        avx512: &Tables::<T, Avx2>::INTEGERS,
+        neon: &Tables::<T, Portable>::INTEGERS,
     };
 }
 

@@ -57,7 +57,7 @@ pub unsafe fn pack<S: GemmElement, const LANES: usize>(job: &Pack<S>) {
         }
         if job.lane_stride == 1 {
             rows::<S, LANES>(job);
-        } else if job.step == 1 {
+        } else if job.step == 1 && const { transposes::<S, LANES>() } {
             transposed::<S, LANES>(job);
         } else {
             for step in 0..job.depth {
@@ -65,6 +65,11 @@ pub unsafe fn pack<S: GemmElement, const LANES: usize>(job: &Pack<S>) {
             }
         }
     }
+}
+
+/// Whether lanes are transposed in registers, which is worth its long code for what most products are of.
+const fn transposes<S: GemmElement, const LANES: usize>() -> bool {
+    LANES > 4 && size_of::<S::Sum>() == 4
 }
 
 /// Copies rows of lanes that lie side by side.

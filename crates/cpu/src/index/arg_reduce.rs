@@ -4,11 +4,9 @@ use kiln_compile::program::{AlongAxis, Kernel};
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result, op::ArgOp};
 
-use super::super::bases::Bases;
 use super::super::call::KernelCall;
-use super::loops::StridedLoops;
-use super::{BoolByte, chunks};
-use crate::send_ptr::SendPtr;
+use super::BoolByte;
+use super::lines::{self, Lines};
 
 /// Elements looked at between two decisions about the position.
 const BLOCK: usize = 512;
@@ -71,38 +69,33 @@ pub(in super::super) fn prepare(_kernel: &Kernel, op: ArgOp, work: &AlongAxis) -
 }
 
 fn call<T: Ordered, const MAX: bool>(work: &AlongAxis) -> KernelCall {
-    let last = work.loops.len() - 1;
-    let (len, step) = (work.loops[last], work.x.strides[last]);
-    let outer = StridedLoops::new(
-        (0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])),
-    );
-    let (x, out) = (work.x.clone(), work.out.clone());
-    Box::new(move |bases: &Bases| {
-        let (x, out) = (SendPtr(bases.origin::<T>(&x)), SendPtr(bases.origin::<i64>(&out)));
-        let inner = outer.inner();
-        chunks(outer.points(), len * size_of::<T>(), |points| {
-            outer.runs(points, |_, [from, to], count| {
-                let (x, out) = (x.get().wrapping_offset(from), out.get().wrapping_offset(to));
-                // SAFETY: the program was checked when it was loaded, and the caller gives its bases; chunks write
-                // distinct elements.
-                unsafe {
-                    if step == 1 {
-                        for i in 0..count as isize {
-                            let row = std::slice::from_raw_parts(x.offset(i * inner[0]), len);
-                            out.offset(i * inner[1]).write(in_row::<T, MAX>(row) as i64);
-                        }
-                    } else {
-                        for first in (0..count).step_by(LANES) {
-                            let i = first as isize;
-                            let (x, out) = (x.offset(i * inner[0]), out.offset(i * inner[1]));
-                            side_by_side::<T, MAX>(x, out, inner, LANES.min(count - first), step, len);
-                        }
-                    }
-                }
-            });
-        });
-        Ok(())
-    })
+    let bytes = work.loops[work.loops.len() - 1] * size_of::<T>();
+    // SAFETY: lines that are there, and nobody else's.
+    lines::call(work, bytes, Box::new(|lines| unsafe { search::<T, MAX>(lines) }))
+}
+
+/// Searches some lines.
+///
+/// # Safety
+/// Their elements exist; the results are this call's own.
+unsafe fn search<T: Ordered, const MAX: bool>(lines: &Lines) {
+    let &Lines { count, apart, step: [step, _], len, .. } = lines;
+    let (x, out) = (lines.x::<T>(), lines.out::<i64>());
+    // SAFETY: the caller's promise.
+    unsafe {
+        if step == 1 {
+            for i in 0..count as isize {
+                let row = std::slice::from_raw_parts(x.offset(i * apart[0]), len);
+                out.offset(i * apart[1]).write(in_row::<T, MAX>(row) as i64);
+            }
+        } else {
+            for first in (0..count).step_by(LANES) {
+                let i = first as isize;
+                let (x, out) = (x.offset(i * apart[0]), out.offset(i * apart[1]));
+                side_by_side::<T, MAX>(x, out, apart, LANES.min(count - first), step, len);
+            }
+        }
+    }
 }
 
 /// The position of the first extreme of a row: block by block the extreme alone, and then its place in the block that

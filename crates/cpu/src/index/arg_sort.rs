@@ -7,11 +7,9 @@ use kiln_compile::program::{AlongAxis, Kernel};
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result};
 
-use super::super::bases::Bases;
 use super::super::call::KernelCall;
-use super::loops::StridedLoops;
-use super::{BoolByte, chunks};
-use crate::send_ptr::SendPtr;
+use super::BoolByte;
+use super::lines::{self, Lines};
 
 /// An element as a whole number in its order: zeros are equal, and so are all `NaN`s, which are largest.
 trait SortKey: Copy + 'static {
@@ -50,82 +48,92 @@ keys! {
 
 /// Makes a sort ready to run.
 pub(in super::super) fn prepare(_kernel: &Kernel, descending: bool, work: &AlongAxis) -> Result<KernelCall> {
-    fn either<T: SortKey>(descending: bool, work: &AlongAxis) -> KernelCall {
-        if descending { call::<T, true>(work) } else { call::<T, false>(work) }
-    }
     Ok(match work.x.dtype {
-        DType::Bool => either::<BoolByte>(descending, work),
-        DType::U8 => either::<u8>(descending, work),
-        DType::U16 => either::<u16>(descending, work),
-        DType::I32 => either::<i32>(descending, work),
-        DType::I64 => either::<i64>(descending, work),
-        DType::F16 => either::<f16>(descending, work),
-        DType::Bf16 => either::<bf16>(descending, work),
-        DType::F32 => either::<f32>(descending, work),
-        DType::F64 => either::<f64>(descending, work),
+        DType::Bool => call::<BoolByte>(descending, work),
+        DType::U8 => call::<u8>(descending, work),
+        DType::U16 => call::<u16>(descending, work),
+        DType::I32 => call::<i32>(descending, work),
+        DType::I64 => call::<i64>(descending, work),
+        DType::F16 => call::<f16>(descending, work),
+        DType::Bf16 => call::<bf16>(descending, work),
+        DType::F32 => call::<f32>(descending, work),
+        DType::F64 => call::<f64>(descending, work),
     })
 }
 
-fn call<T: SortKey, const DESCENDING: bool>(work: &AlongAxis) -> KernelCall {
+fn call<T: SortKey>(descending: bool, work: &AlongAxis) -> KernelCall {
+    // The largest key takes the place of the smallest, and so on.
+    let turn = if descending { u64::MAX >> (64 - T::BITS) } else { 0 };
     let last = work.loops.len() - 1;
-    let (len, step) = (work.loops[last], [work.x.strides[last], work.out.strides[last]]);
-    let outer = StridedLoops::new(
-        (0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])),
-    );
-    let (x, out) = (work.x.clone(), work.out.clone());
+    let (len, out_step) = (work.loops[last], work.out.strides[last]);
     // A row of the result is sorted in place where it is contiguous; else here, one row at a time.
-    let spare = Mutex::new(vec![0u64; if step[1] == 1 { 0 } else { len }]);
-    Box::new(move |bases: &Bases| {
-        let (x, out) = (SendPtr(bases.origin::<T>(&x)), SendPtr(bases.origin::<i64>(&out)));
-        if len == 0 {
-            return Ok(());
-        }
-        let passes = len.ilog2() as usize + 1;
-        chunks(outer.points(), len.saturating_mul(8 * passes), |points| {
-            outer.each(points, |_, [from, to]| {
-                let (x, out) = (x.get().wrapping_offset(from), out.get().wrapping_offset(to));
-                // SAFETY: the program was checked when it was loaded, and the caller gives its bases; rows are distinct
-                // and don't overlap `x`.
-                unsafe {
-                    if step[1] == 1 {
-                        let row = std::slice::from_raw_parts_mut(out.cast::<u64>(), len);
-                        sort_row::<T, DESCENDING>(x, step[0], row);
-                    } else {
-                        let mut row = spare.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        sort_row::<T, DESCENDING>(x, step[0], &mut row);
-                        for (i, &place) in row.iter().enumerate() {
-                            out.offset(i as isize * step[1]).write(place as i64);
-                        }
-                    }
-                }
-            });
-        });
-        Ok(())
-    })
+    let spare = Mutex::new(vec![0u64; if out_step == 1 { 0 } else { len }]);
+    let passes = len.max(1).ilog2() as usize + 1;
+    // SAFETY: lines that are there, and nobody else's.
+    let each = move |lines: &Lines| unsafe { sort::<T>(lines, turn, &spare) };
+    lines::call(work, len.saturating_mul(8 * passes), Box::new(each))
 }
 
-/// Fills `row` with the permutation that sorts as many elements of `x`, `step` apart.
+/// Sorts along some lines.
+///
+/// # Safety
+/// Their elements exist; the result's are this call's own and overlap none of the operand's.
+unsafe fn sort<T: SortKey>(lines: &Lines, turn: u64, spare: &Mutex<Vec<u64>>) {
+    let &Lines { count, apart, step, len, .. } = lines;
+    for i in 0..count as isize {
+        let x = lines.x::<T>().wrapping_offset(i * apart[0]);
+        let out = lines.out::<i64>().wrapping_offset(i * apart[1]);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if step[1] == 1 {
+                let row = std::slice::from_raw_parts_mut(out.cast::<u64>(), len);
+                sort_row(x, step[0], turn, row);
+            } else {
+                let mut row = spare.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                sort_row(x, step[0], turn, &mut row);
+                for (i, &place) in row.iter().enumerate() {
+                    out.offset(i as isize * step[1]).write(place as i64);
+                }
+            }
+        }
+    }
+}
+
+/// Fills `row` with the permutation that sorts as many elements of `x`, `step` apart, by their keys with the bits of
+/// `turn` turned over.
 ///
 /// # Safety
 /// The elements exist, and nobody writes to them.
-unsafe fn sort_row<T: SortKey, const DESCENDING: bool>(x: *const T, step: isize, row: &mut [u64]) {
+unsafe fn sort_row<T: SortKey>(x: *const T, step: isize, turn: u64, row: &mut [u64]) {
     let key = |i: u64| {
         // SAFETY: a position in the row.
-        let key = unsafe { x.offset(i as isize * step).read() }.key();
-        if DESCENDING { !key & (u64::MAX >> (64 - T::BITS)) } else { key }
+        unsafe { x.offset(i as isize * step).read() }.key() ^ turn
     };
     if T::BITS <= 32 && u32::try_from(row.len()).is_ok() {
         for (i, place) in (0u64..).zip(row.iter_mut()) {
             *place = key(i) << 32 | i;
         }
-        row.sort_unstable();
+        sort_numbers(row);
         for place in row.iter_mut() {
             *place &= u64::from(u32::MAX);
         }
-    } else {
-        for (i, place) in (0u64..).zip(row.iter_mut()) {
-            *place = i;
-        }
-        row.sort_unstable_by_key(|&i| (key(i), i));
+        return;
     }
+    for (i, place) in (0u64..).zip(row.iter_mut()) {
+        *place = i;
+    }
+    if const { T::BITS > 32 } {
+        row.sort_unstable_by_key(|&i| (key(i), i));
+    } else {
+        // Four thousand million elements: nobody waits for a sort that is compiled for their type.
+        sort_by_key(row, &key);
+    }
+}
+
+fn sort_numbers(row: &mut [u64]) {
+    row.sort_unstable();
+}
+
+fn sort_by_key(row: &mut [u64], key: &dyn Fn(u64) -> u64) {
+    row.sort_unstable_by_key(|&i| (key(i), i));
 }

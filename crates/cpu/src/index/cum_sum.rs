@@ -5,11 +5,8 @@ use kiln_compile::program::{AlongAxis, Kernel};
 use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
-use super::super::bases::Bases;
 use super::super::call::KernelCall;
-use super::chunks;
-use super::loops::StridedLoops;
-use crate::send_ptr::SendPtr;
+use super::lines::{self, Lines};
 
 /// Sums in flight where neighbouring sums are neighbours in memory, and where they aren't.
 const SIDE_BY_SIDE: usize = 64;
@@ -63,40 +60,31 @@ pub(in super::super) fn prepare(_kernel: &Kernel, work: &AlongAxis) -> Result<Ke
 }
 
 fn call<T: Running>(work: &AlongAxis) -> KernelCall {
-    let last = work.loops.len() - 1;
-    let len = work.loops[last];
-    let outer = StridedLoops::new(
-        (0..last).map(|axis| (work.loops[axis], [work.x.strides[axis], work.out.strides[axis]])),
-    );
-    let step = [work.x.strides[last], work.out.strides[last]];
-    let (x, out) = (work.x.clone(), work.out.clone());
-    Box::new(move |bases: &Bases| {
-        let (x, out) = (SendPtr(bases.origin::<T>(&x)), SendPtr(bases.origin::<T>(&out)));
-        if len == 0 {
-            return Ok(());
+    let bytes = work.loops[work.loops.len() - 1] * size_of::<T>();
+    // SAFETY: lines that are there, and nobody else's.
+    lines::call(work, bytes, Box::new(|lines| unsafe { add_up::<T>(lines) }))
+}
+
+/// Adds up along some lines.
+///
+/// # Safety
+/// Their elements exist; the result's are this call's own, and are those of `x` or overlap none of them.
+unsafe fn add_up<T: Running>(lines: &Lines) {
+    let &Lines { count, apart, step, len, .. } = lines;
+    let side = if apart == [1, 1] { SIDE_BY_SIDE } else { APART };
+    for first in (0..count).step_by(side) {
+        let lanes = side.min(count - first);
+        let moved = first as isize;
+        let x = lines.x::<T>().wrapping_offset(moved * apart[0]);
+        let out = lines.out::<T>().wrapping_offset(moved * apart[1]);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match apart {
+                [1, 1] => sums::<T, SIDE_BY_SIDE>(x, out, [1, 1], lanes, step, len),
+                _ => sums::<T, APART>(x, out, apart, lanes, step, len),
+            }
         }
-        let inner = outer.inner();
-        let side = if inner == [1, 1] { SIDE_BY_SIDE } else { APART };
-        chunks(outer.points(), len * size_of::<T>(), |points| {
-            outer.runs(points, |_, [from, to], count| {
-                for first in (0..count).step_by(side) {
-                    let lanes = side.min(count - first);
-                    let moved = first as isize;
-                    let x = x.get().wrapping_offset(from + moved * inner[0]);
-                    let out = out.get().wrapping_offset(to + moved * inner[1]);
-                    // SAFETY: the program was checked when it was loaded, and the caller gives its bases; chunks write
-                    // distinct elements.
-                    unsafe {
-                        match inner {
-                            [1, 1] => sums::<T, SIDE_BY_SIDE>(x, out, [1, 1], lanes, step, len),
-                            _ => sums::<T, APART>(x, out, inner, lanes, step, len),
-                        }
-                    }
-                }
-            });
-        });
-        Ok(())
-    })
+    }
 }
 
 /// `lanes` sums, `apart` in `x` and the result, each of `len` elements that are `step` apart.

@@ -73,9 +73,9 @@ impl Gather {
             return None;
         }
         let bad = AtomicUsize::new(usize::MAX);
-        chunks(self.rows.points(), self.row.points() * size_of::<T>(), |points| {
+        chunks(self.rows.points(), self.row.points() * size_of::<T>(), &|points| {
             let mut stop = false;
-            self.rows.runs(points, |first, offsets, count| {
+            self.rows.runs(points, &mut |first, offsets, count| {
                 if !stop {
                     // SAFETY: as for this function; chunks write distinct rows.
                     let copied = unsafe { self.copy(x.get(), index.get(), out.get(), first, offsets, count) };

@@ -24,6 +24,10 @@ impl<const N: usize> StridedLoops<N> {
     /// The same points in the same order with the fewest loops: those of size one go, and neighbours that move every
     /// view as one loop would are one.
     pub(crate) fn new(loops: impl IntoIterator<Item = (usize, [isize; N])>) -> StridedLoops<N> {
+        StridedLoops::shortest(&mut loops.into_iter())
+    }
+
+    fn shortest(loops: &mut dyn Iterator<Item = (usize, [isize; N])>) -> StridedLoops<N> {
         let mut short: Vec<(usize, [isize; N])> = Vec::new();
         for (size, strides) in loops {
             if size == 1 {
@@ -65,14 +69,13 @@ impl<const N: usize> StridedLoops<N> {
     /// How far each view has moved at a point.
     pub(crate) fn at(&self, point: usize) -> [isize; N] {
         let mut found = [0; N];
-        self.runs(point..point + 1, |_, offsets, _| found = offsets);
+        self.runs(point..point + 1, &mut |_, offsets, _| found = offsets);
         found
     }
 
     /// Walks a range of points in order, as runs along the innermost loop: the number of the run's first point, how
     /// far each view has moved there, and how many points it has.
-    #[inline]
-    pub(crate) fn runs(&self, points: Range<usize>, mut visit: impl FnMut(usize, [isize; N], usize)) {
+    pub(crate) fn runs(&self, points: Range<usize>, visit: &mut dyn FnMut(usize, [isize; N], usize)) {
         let Range { start, end } = points;
         if start >= end {
             return;
@@ -113,7 +116,7 @@ impl<const N: usize> StridedLoops<N> {
     #[inline]
     pub(crate) fn each(&self, points: Range<usize>, mut visit: impl FnMut(usize, [isize; N])) {
         let inner = self.inner();
-        self.runs(points, |first, mut offsets, count| {
+        self.runs(points, &mut |first, mut offsets, count| {
             for point in first..first + count {
                 visit(point, offsets);
                 shift(&mut offsets, &inner, 1);

@@ -6,6 +6,7 @@ pub(super) mod arg_sort;
 pub(super) mod cum_sum;
 pub(super) mod custom;
 pub(super) mod gather;
+mod lines;
 mod loops;
 #[cfg(test)]
 mod naive;
@@ -32,7 +33,7 @@ const MOST_CHUNKS: usize = 64;
 struct BoolByte(u8);
 
 /// Runs `work` over ranges that together are `0..points`, perhaps on several threads; `bytes` is what a point moves.
-fn chunks(points: usize, bytes: usize, work: impl Fn(Range<usize>) + Sync) {
+fn chunks(points: usize, bytes: usize, work: &(dyn Fn(Range<usize>) + Sync)) {
     let total = points.saturating_mul(bytes.max(1));
     let count = (total / LEAST_BYTES).clamp(1, MOST_CHUNKS).min(points.max(1));
     if count == 1 {

@@ -14,7 +14,6 @@ use super::super::call::KernelCall;
 use super::super::threads;
 use super::loops::StridedLoops;
 use super::{LEAST_BYTES, each_size, out_of_range};
-use crate::send_ptr::SendPtr;
 
 /// The most parts work is split into.
 const PARTS: usize = 16;
@@ -46,6 +45,9 @@ struct Scatter {
     out: View,
 }
 
+/// What one part does; compiled for each type of elements, as little as there can be.
+type Put = Box<dyn Fn(&Scatter, &ScatterShare, &Bases) -> Option<usize> + Send + Sync>;
+
 /// Addition as scatter does it.
 trait Plus: Copy {
     fn plus(self, other: Self) -> Self;
@@ -76,19 +78,9 @@ plus! {
 
 /// Makes a scatter ready to run.
 pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMode) -> Result<KernelCall> {
-    fn call<T: Copy + 'static>(
-        scatter: Scatter,
-        kernel: &Kernel,
-        combine: impl Fn(T, T) -> T + Copy + Send + Sync + 'static,
-    ) -> KernelCall {
-        let at = kernel.at;
-        Box::new(move |bases: &Bases| -> Result<()> {
-            // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
-            match unsafe { scatter.run(bases, combine) } {
-                None => Ok(()),
-                Some(index) => Err(out_of_range("scatter", index, scatter.size, at)),
-            }
-        })
+    fn put<T: Copy + 'static>(combine: impl Fn(T, T) -> T + Copy + Send + Sync + 'static) -> Put {
+        // SAFETY: `Scatter::run` asks for as much.
+        Box::new(move |scatter, part, bases| unsafe { scatter.put(part, bases, combine) })
     }
     let scatter = Scatter {
         whole: [part(work, None, 0..work.size)],
@@ -99,20 +91,28 @@ pub(in super::super) fn prepare(kernel: &Kernel, work: &Indexed, mode: ScatterMo
         index: work.index.clone(),
         out: work.out.clone(),
     };
-    Ok(match (mode, work.x.dtype) {
-        (ScatterMode::Set, dtype) => each_size!(dtype.size(), T => call::<T>(scatter, kernel, |_, new| new)),
-        (ScatterMode::Add, DType::U8) => call::<u8>(scatter, kernel, Plus::plus),
-        (ScatterMode::Add, DType::U16) => call::<u16>(scatter, kernel, Plus::plus),
-        (ScatterMode::Add, DType::I32) => call::<i32>(scatter, kernel, Plus::plus),
-        (ScatterMode::Add, DType::I64) => call::<i64>(scatter, kernel, Plus::plus),
-        (ScatterMode::Add, DType::F16) => call::<f16>(scatter, kernel, Plus::plus),
-        (ScatterMode::Add, DType::Bf16) => call::<bf16>(scatter, kernel, Plus::plus),
-        (ScatterMode::Add, DType::F32) => call::<f32>(scatter, kernel, Plus::plus),
-        (ScatterMode::Add, DType::F64) => call::<f64>(scatter, kernel, Plus::plus),
+    let put = match (mode, work.x.dtype) {
+        (ScatterMode::Set, dtype) => each_size!(dtype.size(), T => put::<T>(|_, new| new)),
+        (ScatterMode::Add, DType::U8) => put::<u8>(Plus::plus),
+        (ScatterMode::Add, DType::U16) => put::<u16>(Plus::plus),
+        (ScatterMode::Add, DType::I32) => put::<i32>(Plus::plus),
+        (ScatterMode::Add, DType::I64) => put::<i64>(Plus::plus),
+        (ScatterMode::Add, DType::F16) => put::<f16>(Plus::plus),
+        (ScatterMode::Add, DType::Bf16) => put::<bf16>(Plus::plus),
+        (ScatterMode::Add, DType::F32) => put::<f32>(Plus::plus),
+        (ScatterMode::Add, DType::F64) => put::<f64>(Plus::plus),
         (ScatterMode::Add, DType::Bool) => {
             return Err(Error::new(ErrorKind::DType, "scatter", "bools can't be added").nowhere());
         }
-    })
+    };
+    let at = kernel.at;
+    Ok(Box::new(move |bases: &Bases| -> Result<()> {
+        // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
+        match unsafe { scatter.run(bases, &put) } {
+            None => Ok(()),
+            Some(index) => Err(out_of_range("scatter", index, scatter.size, at)),
+        }
+    }))
 }
 
 /// Cuts the work along a loop that isn't the axis, where the pieces are wide enough, else by destination. A loop that
@@ -182,24 +182,14 @@ impl Scatter {
     ///
     /// # Safety
     /// The views lie inside of the buffers in `bases` for the work's loops; nothing else touches what is written.
-    unsafe fn run<T: Copy>(&self, bases: &Bases, combine: impl Fn(T, T) -> T + Copy + Sync) -> Option<i64> {
-        let x = SendPtr(bases.origin::<T>(&self.x));
-        let index = SendPtr(bases.origin::<i64>(&self.index));
-        let out = SendPtr(bases.origin::<T>(&self.out));
+    unsafe fn run(&self, bases: &Bases, put: &Put) -> Option<i64> {
         let none = usize::MAX;
         // The part and the point of the first index out of range, as one number.
         let bad = AtomicUsize::new(none);
         let parts = if threads::threads() == 1 { &self.whole[..] } else { &self.parts };
         threads::parallel(parts.len(), &|p| {
-            let part = &parts[p];
-            let [i, s, o] = part.start;
-            let moved = [
-                index.get().wrapping_offset(i).cast::<T>(),
-                x.get().wrapping_offset(s),
-                out.get().wrapping_offset(o),
-            ];
-            // SAFETY: as for this function; parts write distinct elements.
-            if let Some(point) = unsafe { self.put(part, moved[0].cast(), moved[1], moved[2], combine) } {
+            // Parts write distinct elements.
+            if let Some(point) = put(self, &parts[p], bases) {
                 bad.fetch_min(point * PARTS + p, Ordering::Relaxed);
             }
         });
@@ -207,7 +197,9 @@ impl Scatter {
         (bad != none).then(|| {
             let part = &parts[bad % PARTS];
             // SAFETY: the point is one of the index's.
-            unsafe { index.get().offset(part.start[0] + part.rows.at(bad / PARTS)[0]).read() }
+            unsafe {
+                bases.origin::<i64>(&self.index).offset(part.start[0] + part.rows.at(bad / PARTS)[0]).read()
+            }
         })
     }
 
@@ -218,11 +210,13 @@ impl Scatter {
     unsafe fn put<T: Copy>(
         &self,
         part: &ScatterShare,
-        index: *const i64,
-        x: *const T,
-        out: *mut T,
+        bases: &Bases,
         combine: impl Fn(T, T) -> T,
     ) -> Option<usize> {
+        let [index, x, out] = part.start;
+        let index = bases.origin::<i64>(&self.index).wrapping_offset(index);
+        let x = bases.origin::<T>(&self.x).wrapping_offset(x);
+        let out = bases.origin::<T>(&self.out).wrapping_offset(out);
         let len = part.row.points();
         if len == 0 {
             return None;
@@ -230,7 +224,7 @@ impl Scatter {
         let [index_step, x_step, out_step] = part.rows.inner();
         let whole = part.row.is_run([1, 1]);
         let mut bad = None;
-        part.rows.runs(0..part.rows.points(), |first, offsets, count| {
+        part.rows.runs(0..part.rows.points(), &mut |first, offsets, count| {
             if bad.is_some() {
                 return;
             }

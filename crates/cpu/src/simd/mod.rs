@@ -247,6 +247,9 @@ impl<F: Copy> Stamped<F> {
 /// unsafe { first_of::<f64, 2>().at(level())(&[1.0, 2.0, 3.0], &mut out) };
 /// assert_eq!(out, [1.0, 2.0]);
 /// ```
+///
+/// Each copy takes its time to compile. One whose wider vectors hardly pay, since it is seldom run or waits for memory, says
+/// `, at most avx2` behind the `=`'s function: machines with AVX-512 then run the copy for AVX2.
 #[macro_export]
 macro_rules! stamp {
     ($(
@@ -255,40 +258,35 @@ macro_rules! stamp {
     )+) => { $(
         $(#[$meta])*
         $visibility static $name: $crate::simd::Stamped<unsafe fn($($type),*) $(-> $result)?> =
-            $crate::stamp!(@table [] [] $body, ($($argument: $type),*) $(-> $result)?);
+            $crate::stamp!(@table [] [] [] $body, ($($argument: $type),*) $(-> $result)?);
     )+ };
     ($(
         $(#[$meta:meta])*
         $visibility:vis fn $name:ident$(<$($parameter:ident: $bound:path),*>)?$([$(const $constant:ident: $of:ty),*])?
-            ($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:expr;
+            ($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:expr $(, at most $widest:ident)?;
     )+) => { $(
         $(#[$meta])*
         $visibility const fn $name<$($($parameter: $bound,)*)? $($(const $constant: $of,)*)?>()
         -> $crate::simd::Stamped<unsafe fn($($type),*) $(-> $result)?> {
             $crate::stamp!(
-                @table [$($($parameter: $bound,)*)? $($(const $constant: $of,)*)?]
+                @table [$($widest)?] [$($($parameter: $bound,)*)? $($(const $constant: $of,)*)?]
                 [$($($parameter,)*)? $($($constant,)*)?] $body, ($($argument: $type),*) $(-> $result)?
             )
         }
     )+ };
-    (@table $generics:tt [$($passed:tt)*] $body:expr, $arguments:tt $(-> $result:ty)?) => {{
+    (@table $widest:tt $generics:tt [$($passed:tt)*] $body:expr, $arguments:tt $(-> $result:ty)?) => {{
         $crate::stamp!(@copy portable, Portable, 4, [], $generics $body, $arguments $(-> $result)?);
         $crate::stamp!(@copy avx2, Avx2, 8, [
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2")]
         ], $generics $body, $arguments $(-> $result)?);
-        $crate::stamp!(@copy avx512, Avx512, 16, [
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2")]
-        ], $generics $body, $arguments $(-> $result)?);
+        $crate::stamp!(@avx512 $widest, $generics $body, $arguments $(-> $result)?);
         $crate::stamp!(@copy neon, Neon, 4, [
             #[cfg(target_arch = "aarch64")]
             #[target_feature(enable = "neon")]
         ], $generics $body, $arguments $(-> $result)?);
         #[cfg(not(target_arch = "x86_64"))]
         use portable as avx2;
-        #[cfg(not(target_arch = "x86_64"))]
-        use portable as avx512;
         #[cfg(not(target_arch = "aarch64"))]
         use portable as neon;
         $crate::simd::Stamped {
@@ -298,6 +296,15 @@ macro_rules! stamp {
             neon: neon::<$($passed)*>,
         }
     }};
+    (@avx512 [avx2], $($rest:tt)*) => { use avx2 as avx512; };
+    (@avx512 [], $generics:tt $body:expr, $arguments:tt $(-> $result:ty)?) => {
+        $crate::stamp!(@copy avx512, Avx512, 16, [
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2")]
+        ], $generics $body, $arguments $(-> $result)?);
+        #[cfg(not(target_arch = "x86_64"))]
+        use portable as avx512;
+    };
     (@copy $level:ident, $simd:ident, $lanes:literal, [$($attribute:tt)*], [$($generics:tt)*] $body:expr,
         ($($argument:ident: $type:ty),*) $(-> $result:ty)?) => {
         $($attribute)*
@@ -347,6 +354,26 @@ mod tests {
             // SAFETY: `at` gives a copy that this machine can run.
             let sum = unsafe { PRODUCTS.at(level)(&left, &right) };
             assert_eq!(sum, exact, "{}", level.name());
+        }
+    }
+
+    #[inline(always)]
+    fn count<T, const LANES: usize>(_: &[T]) -> usize {
+        LANES
+    }
+
+    stamp! {
+        fn wide_of<T: Number>(numbers: &[T]) -> usize = count::<T, LANES>;
+        fn narrow_of<T: Number>(numbers: &[T]) -> usize = count::<T, LANES>, at most avx2;
+    }
+
+    #[test]
+    fn a_kernel_that_stops_at_avx2_runs_that_copy_on_wider_machines() {
+        for level in Level::all_here() {
+            let (wide, narrow) = (wide_of::<f32>().at(level), narrow_of::<f32>().at(level));
+            // SAFETY: `at` gives copies that this machine can run.
+            let (wide, narrow) = unsafe { (wide(&[]), narrow(&[])) };
+            assert_eq!(narrow, wide.min(8), "{}", level.name());
         }
     }
 

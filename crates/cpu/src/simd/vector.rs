@@ -185,17 +185,30 @@ impl<T: Number, const LANES: usize> Vector for Lanes<T, LANES> {
 
     #[inline(always)]
     unsafe fn multiply_add(self, by: Self, plus: Self) -> Self {
-        Lanes(std::array::from_fn(|lane| self.0[lane].multiply_add(by.0[lane], plus.0[lane])))
+        let mut sums = plus;
+        for lane in 0..LANES {
+            sums.0[lane] = self.0[lane].multiply_add(by.0[lane], plus.0[lane]);
+        }
+        sums
     }
 
     #[inline(always)]
     unsafe fn plus(self, other: Self) -> Self {
-        Lanes(std::array::from_fn(|lane| self.0[lane].plus(other.0[lane])))
+        let mut sums = self;
+        for lane in 0..LANES {
+            sums.0[lane] = self.0[lane].plus(other.0[lane]);
+        }
+        sums
     }
 
     #[inline(always)]
     unsafe fn clamp(self, low: T, high: T) -> Self {
-        Lanes(self.0.map(|x| if x < low { low } else { x }).map(|x| if x > high { high } else { x }))
+        let mut clamped = self;
+        for x in &mut clamped.0 {
+            *x = if *x < low { low } else { *x };
+            *x = if *x > high { high } else { *x };
+        }
+        clamped
     }
 }
 

@@ -45,7 +45,10 @@ pub fn is_cifar10(folder: impl AsRef<Path>) -> bool {
 /// # Errors
 /// Where a file is missing, or isn't whole records.
 pub fn cifar10(folder: impl AsRef<Path>) -> Result<(Set, Set)> {
-    let folder = folder.as_ref();
+    read_in(folder.as_ref())
+}
+
+fn read_in(folder: &Path) -> Result<(Set, Set)> {
     let mut found: [Option<Vec<u8>>; 6] = Default::default();
     let budget = Budget::default();
     let archive = folder.join(ARCHIVE);

@@ -70,7 +70,10 @@ impl Pictures {
     /// # Errors
     /// Where there are fewer than two classes with pictures, or none can be read.
     pub fn folder(&self, root: impl AsRef<Path>) -> Result<Gallery> {
-        let root = root.as_ref();
+        self.in_folder(root.as_ref())
+    }
+
+    fn in_folder(&self, root: &Path) -> Result<Gallery> {
         let mut classes = Vec::new();
         let mut files = Vec::new();
         for folder in sorted(root)?.into_iter().filter(|path| path.is_dir()) {
@@ -103,7 +106,10 @@ impl Pictures {
     /// # Errors
     /// Where a column isn't there, or as [`Pictures::folder`].
     pub fn list(&self, list: impl AsRef<Path>, paths: &str, labels: &str) -> Result<Gallery> {
-        let list = list.as_ref();
+        self.listed(list.as_ref(), paths, labels)
+    }
+
+    fn listed(&self, list: &Path, paths: &str, labels: &str) -> Result<Gallery> {
         let table = Table::open(list)?;
         let (paths, labels) = (table.column(paths)?, table.column(labels)?);
         let root = list.parent().unwrap_or(Path::new("."));

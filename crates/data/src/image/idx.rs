@@ -27,7 +27,10 @@ const TYPES: [(u8, &str); 6] = [(8, "u8"), (9, "i8"), (11, "i16"), (12, "i32"), 
 /// # Errors
 /// Where there is no such file, it isn't IDX of bytes, or it has fewer or more numbers than it says.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<(Vec<usize>, Vec<u8>)> {
-    let path = path.as_ref();
+    read_at(path.as_ref())
+}
+
+fn read_at(path: &Path) -> Result<(Vec<usize>, Vec<u8>)> {
     let open = || File::open(path).map(BufReader::new).map_err(|error| Error::io(path, error));
     let mut first = [0; 2];
     let zipped = open()?.read_exact(&mut first).is_ok() && first == [0x1f, 0x8b];

@@ -62,7 +62,10 @@ impl Picture {
     /// # Errors
     /// Where there is none, or it is no picture or a damaged one.
     pub fn open(path: impl AsRef<Path>) -> Result<Picture> {
-        let path = path.as_ref();
+        Picture::open_at(path.as_ref())
+    }
+
+    fn open_at(path: &Path) -> Result<Picture> {
         let reader = ImageReader::open(path).map_err(|error| Error::io(path, error))?;
         let mut reader = reader.with_guessed_format().map_err(|error| Error::io(path, error))?;
         let mut limits = Limits::default();

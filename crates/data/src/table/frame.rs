@@ -171,7 +171,10 @@ impl Frame {
     /// # Errors
     /// Where the file can't be read, is no frame, is cut off or damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Frame> {
-        let path = path.as_ref();
+        Frame::open_at(path.as_ref())
+    }
+
+    fn open_at(path: &Path) -> Result<Frame> {
         let fault = |error| Error::io(path, error);
         let map = MemoryMap::open(path).map_err(fault)?;
         if map.is_empty() {

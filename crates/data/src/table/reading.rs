@@ -59,7 +59,10 @@ impl Reading {
     /// # Errors
     /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Table> {
-        let path = path.as_ref();
+        self.open_at(path.as_ref())
+    }
+
+    fn open_at(&self, path: &Path) -> Result<Table> {
         if is_parquet(path) {
             #[cfg(feature = "parquet")]
             return super::parquet::open(path, self);

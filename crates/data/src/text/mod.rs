@@ -18,7 +18,10 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Where there is none, or it isn't UTF-8; with the place of the first byte that isn't.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
-    let path = path.as_ref();
+    read_at(path.as_ref())
+}
+
+fn read_at(path: &Path) -> Result<String> {
     let budget = Budget::default();
     let bytes = budget.read_file(path).map_err(|error| Error::io(path, error))?;
     // It becomes codes, of four bytes each, in a list that grows to twice what is in it.

@@ -437,7 +437,10 @@ impl Model {
     /// # Errors
     /// Where there is none, it is damaged, no model, or of a later version of kiln.
     pub fn load(path: impl AsRef<Path>) -> Result<Model> {
-        let path = path.as_ref();
+        Model::load_at(path.as_ref())
+    }
+
+    fn load_at(path: &Path) -> Result<Model> {
         if let Some(mend) = from_elsewhere(path) {
             return Err(Error::format(path, mend));
         }

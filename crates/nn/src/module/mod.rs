@@ -41,10 +41,7 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// Where a device fails, or a parameter is an error.
     fn to(&self, device: &Arc<dyn Device>) -> Result<()> {
-        for (_, parameter) in self.parameters() {
-            parameter.variable()?.to(device)?;
-        }
-        self.states().iter().try_for_each(|(_, state)| state.to(device))
+        place(&self.parameters(), &self.states(), device)
     }
 
     /// Gives every parameter and state the numbers of the one at the same path of another module: a target network, a
@@ -99,6 +96,17 @@ pub trait Module: Send + Sync {
     fn unfreeze(&self, pattern: &str) -> Result<usize> {
         set_frozen(self.parameters(), pattern, false)
     }
+}
+
+fn place(
+    parameters: &[(String, Param)],
+    states: &[(String, Variable)],
+    device: &Arc<dyn Device>,
+) -> Result<()> {
+    for (_, parameter) in parameters {
+        parameter.variable()?.to(device)?;
+    }
+    states.iter().try_for_each(|(_, state)| state.to(device))
 }
 
 fn set_frozen(parameters: Vec<(String, Param)>, pattern: &str, frozen: bool) -> Result<usize> {

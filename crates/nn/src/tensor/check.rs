@@ -61,9 +61,14 @@ impl Tensor {
     /// The distinct axes that `axes` name, in the order given.
     #[track_caller]
     pub(crate) fn axes(&self, operation: &str, axes: impl Into<Axes>) -> Result<Vec<usize>> {
+        self.distinct(operation, axes.into())
+    }
+
+    #[track_caller]
+    fn distinct(&self, operation: &str, axes: Axes) -> Result<Vec<usize>> {
         let rank = self.sound()?.rank();
         let mut found = Vec::with_capacity(rank);
-        for axis in axes.into().named(rank) {
+        for axis in axes.named(rank) {
             let axis = axis_of(operation, axis, rank, &self.shape())?;
             if found.contains(&axis) {
                 refuse!(Axis, operation, "axis {axis} is named twice");

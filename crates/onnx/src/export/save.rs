@@ -85,7 +85,10 @@ impl Builder {
     /// # Errors
     /// Where the system refuses.
     pub fn save(self, path: impl AsRef<Path>, options: &Options) -> Result<Written> {
-        let path = path.as_ref();
+        self.save_at(path.as_ref(), options)
+    }
+
+    fn save_at(self, path: &Path, options: &Options) -> Result<Written> {
         let mut domains = vec![(String::new(), self.opset())];
         domains.extend(self.domains.clone());
         let mut graph = alive(self.finish());

@@ -18,7 +18,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let shape = call.value(0)?.shape();
             let axis = call.axis(call.int("axis", 0), shape.len())?;
             let index = places(call, 1, shape[axis])?;
-            Ok(vec![moved(call, 0, |x| Ok(x.gather(axis as isize, &index)))?])
+            Ok(vec![moved(call, 0, &|x| Ok(x.gather(axis as isize, &index)))?])
         },
         "GatherND" => gather_nd,
         "Scatter" | "ScatterElements" => scatter_elements,
@@ -68,7 +68,7 @@ fn gather(call: &Call) -> Result<Vec<Value>> {
         _ => x.index_select(axis as isize, &index.reshape(-1)),
     };
     let index_is_empty = index.elements() == 0;
-    Ok(vec![moved(call, 0, |x| {
+    Ok(vec![moved(call, 0, &|x| {
         let rows = match index_is_empty {
             true => x.narrow(axis as isize, 0, 0),
             false => rows(x),
@@ -114,7 +114,7 @@ fn gather_nd(call: &Call) -> Result<Vec<Value>> {
     call.room(&sizes)?;
     let table = [shape[..taken].iter().product(), shape[taken..].iter().product::<usize>()];
     let rows = flat.reshape([flat.elements()]);
-    Ok(vec![moved(call, 0, |x| Ok(x.reshape(table).index_select(0, &rows).reshape(sizes.clone())))?])
+    Ok(vec![moved(call, 0, &|x| Ok(x.reshape(table).index_select(0, &rows).reshape(sizes.clone())))?])
 }
 
 fn scatter_elements(call: &Call) -> Result<Vec<Value>> {

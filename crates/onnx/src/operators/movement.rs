@@ -36,7 +36,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
                 Some(axes) => call.axes(&axes, rank)?,
                 None => (0..rank).rev().collect(),
             };
-            Ok(vec![moved(call, 0, |x| Ok(x.permute(axes.clone())))?])
+            Ok(vec![moved(call, 0, &|x| Ok(x.permute(axes.clone())))?])
         },
         "Concat" => concat,
         "Split" => split,
@@ -51,7 +51,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 }
 
 /// An input with its elements in other places. Those of texts are found by moving their numbers.
-pub(super) fn moved(call: &Call, position: usize, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Value> {
+pub(super) fn moved(call: &Call, position: usize, f: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Value> {
     match call.value(position)? {
         Value::Numbers(x, element) => Ok(Value::Numbers(f(x)?, *element)),
         Value::Texts(texts, shape) => {
@@ -78,7 +78,7 @@ fn pick(call: &Call, texts: &Arc<Vec<String>>, places: &Tensor) -> Result<Value>
 /// An input in another shape of as many elements.
 fn reshaped(call: &Call, sizes: Vec<usize>) -> Result<Vec<Value>> {
     call.room(&sizes)?;
-    Ok(vec![moved(call, 0, |x| Ok(Tensor::from(x.expr().reshape(sizes.clone()))))?])
+    Ok(vec![moved(call, 0, &|x| Ok(Tensor::from(x.expr().reshape(sizes.clone()))))?])
 }
 
 fn shape(call: &Call) -> Result<Vec<Value>> {
@@ -195,7 +195,7 @@ fn split(call: &Call) -> Result<Vec<Value>> {
     }
     let mut start = 0;
     let part = |len: usize| {
-        let part = moved(call, 0, |x| Ok(Tensor::from(x.expr().narrow(axis, start, len))));
+        let part = moved(call, 0, &|x| Ok(Tensor::from(x.expr().narrow(axis, start, len))));
         start += len;
         part
     };
@@ -222,7 +222,7 @@ fn slice(call: &Call) -> Result<Vec<Value>> {
         ranges[axis] = range(shape[axis], starts[at], ends[at], steps[at])
             .ok_or_else(|| call.fault(format!("a step of {}", steps[at])))?;
     }
-    Ok(vec![moved(call, 0, |x| Ok(Tensor::from(x.expr().slice(&ranges))))?])
+    Ok(vec![moved(call, 0, &|x| Ok(Tensor::from(x.expr().slice(&ranges))))?])
 }
 
 /// The part of an axis that NumPy's `start:end:step` takes, ends beyond the axis cut to fit; none for a step of 0.
@@ -253,7 +253,7 @@ fn expand(call: &Call) -> Result<Vec<Value>> {
         .broadcast(&kiln_ir::Shape::from(wanted.clone()))
         .ok_or_else(|| call.fault(format!("{from} and {wanted:?} don't broadcast")))?;
     call.room(&to)?;
-    Ok(vec![moved(call, 0, |x| Ok(x.broadcast_to(to.clone())))?])
+    Ok(vec![moved(call, 0, &|x| Ok(x.broadcast_to(to.clone())))?])
 }
 
 fn tile(call: &Call) -> Result<Vec<Value>> {
@@ -274,7 +274,7 @@ fn tile(call: &Call) -> Result<Vec<Value>> {
     let sizes: Vec<usize> =
         shape.iter().zip(&repeats).map(|(&size, &repeat)| size.saturating_mul(repeat)).collect();
     call.room(&sizes)?;
-    Ok(vec![moved(call, 0, |x| Ok(x.repeat(repeats.clone())))?])
+    Ok(vec![moved(call, 0, &|x| Ok(x.repeat(repeats.clone())))?])
 }
 
 /// An image's sizes and the side of its blocks.
@@ -299,7 +299,7 @@ fn depth_to_space(call: &Call) -> Result<Vec<Value>> {
         mode => return Err(call.unknown(format!("the mode {mode}"))),
     };
     let moved =
-        moved(call, 0, |x| Ok(x.reshape(apart).permute(order).reshape([n, depth, h * side, w * side])))?;
+        moved(call, 0, &|x| Ok(x.reshape(apart).permute(order).reshape([n, depth, h * side, w * side])))?;
     Ok(vec![moved])
 }
 
@@ -314,8 +314,9 @@ fn space_to_depth(call: &Call) -> Result<Vec<Value>> {
         "CRD" => ([n, c, rows, side, columns, side], [0, 1, 3, 5, 2, 4]),
         mode => return Err(call.unknown(format!("the mode {mode}"))),
     };
-    let moved =
-        moved(call, 0, |x| Ok(x.reshape(apart).permute(order).reshape([n, c * side * side, rows, columns])))?;
+    let moved = moved(call, 0, &|x| {
+        Ok(x.reshape(apart).permute(order).reshape([n, c * side * side, rows, columns]))
+    })?;
     Ok(vec![moved])
 }
 

@@ -76,7 +76,7 @@ fn pad(call: &Call) -> Result<Vec<Value>> {
             }
             let all =
                 |x: &Tensor| places.iter().fold(x.clone(), |x, (axis, from)| x.index_select(*axis, from));
-            Ok(vec![moved(call, 0, |x| Ok(all(x)))?])
+            Ok(vec![moved(call, 0, &|x| Ok(all(x)))?])
         }
     }
 }

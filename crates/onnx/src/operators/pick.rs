@@ -26,7 +26,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
                 return Err(call.fault(format!("more conditions than the {size} they are for")));
             }
             let kept = Tensor::from(kept);
-            Ok(vec![moved(call, 0, |x| {
+            Ok(vec![moved(call, 0, &|x| {
                 let (x, axis) = match axis {
                     Some(axis) => (x.clone(), axis),
                     None => (x.reshape([size]), 0),
@@ -83,7 +83,7 @@ fn unique(call: &Call) -> Result<Vec<Value>> {
     }
     let first: Vec<i64> = groups.iter().map(|group| group[0] as i64).collect();
     let places = Tensor::from(first.clone());
-    let values = moved(call, 0, |x| {
+    let values = moved(call, 0, &|x| {
         let (x, axis) = axis.map_or((x.reshape([count]), 0), |axis| (x.clone(), axis));
         Ok(if first.is_empty() { x } else { x.index_select(axis as isize, &places) })
     })?;

@@ -35,11 +35,11 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "LessOrEqual" => |call| compare(call, BinaryOp::Le, false),
         "Greater" => |call| compare(call, BinaryOp::Lt, true),
         "GreaterOrEqual" => |call| compare(call, BinaryOp::Le, true),
-        "Max" => |call| fold(call, |a, b| a.maximum(b)),
-        "Min" => |call| fold(call, |a, b| a.minimum(b)),
-        "Sum" => |call| fold(call, |a, b| a + b),
+        "Max" => |call| fold(call, &|a, b| a.maximum(b)),
+        "Min" => |call| fold(call, &|a, b| a.minimum(b)),
+        "Sum" => |call| fold(call, &|a, b| a + b),
         "Mean" => |call| {
-            let sum = fold(call, |a, b| a + b)?;
+            let sum = fold(call, &|a, b| a + b)?;
             let count = call.count() as f64;
             sum.into_iter().map(|value| scaled(value, count)).collect()
         },
@@ -60,41 +60,41 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "Ceil" => |call| unary(call, UnaryOp::Ceil),
         "Round" => |call| unary(call, UnaryOp::Round),
         "Not" => |call| unary(call, UnaryOp::Not),
-        "Tan" => |call| float(call, |x, _| x.tan()),
-        "Atan" => |call| float(call, |x, _| atan(x)),
-        "Asin" => |call| float(call, |x, _| atan(&(x / ((-x + 1.0) * (x + 1.0)).sqrt()))),
+        "Tan" => |call| float(call, &|x, _| x.tan()),
+        "Atan" => |call| float(call, &|x, _| atan(x)),
+        "Asin" => |call| float(call, &|x, _| atan(&(x / ((-x + 1.0) * (x + 1.0)).sqrt()))),
         // Through half the angle, so that nothing cancels near one.
-        "Acos" => |call| float(call, |x, _| atan(&((-x + 1.0) / (x + 1.0)).sqrt()) * 2.0),
-        "Sinh" => |call| float(call, |x, _| (x.exp() - (-x).exp()) * 0.5),
-        "Cosh" => |call| float(call, |x, _| (x.exp() + (-x).exp()) * 0.5),
+        "Acos" => |call| float(call, &|x, _| atan(&((-x + 1.0) / (x + 1.0)).sqrt()) * 2.0),
+        "Sinh" => |call| float(call, &|x, _| (x.exp() - (-x).exp()) * 0.5),
+        "Cosh" => |call| float(call, &|x, _| (x.exp() + (-x).exp()) * 0.5),
         // Through the magnitude, so that a large negative number doesn't cancel.
-        "Asinh" => |call| float(call, |x, _| (x.abs() + (x.square() + 1.0).sqrt()).ln() * x.sign()),
-        "Acosh" => |call| float(call, |x, _| (x + (x.square() - 1.0).sqrt()).ln()),
-        "Atanh" => |call| float(call, |x, _| (x.ln_1p() - (-x).ln_1p()) * 0.5),
-        "LeakyRelu" => |call| float(call, |x, call| x.leaky_relu(call.float("alpha", 0.01))),
-        "Elu" => |call| float(call, |x, call| x.elu(call.float("alpha", 1.0))),
-        "Celu" => |call| float(call, |x, call| x.celu(call.float("alpha", 1.0))),
+        "Asinh" => |call| float(call, &|x, _| (x.abs() + (x.square() + 1.0).sqrt()).ln() * x.sign()),
+        "Acosh" => |call| float(call, &|x, _| (x + (x.square() - 1.0).sqrt()).ln()),
+        "Atanh" => |call| float(call, &|x, _| (x.ln_1p() - (-x).ln_1p()) * 0.5),
+        "LeakyRelu" => |call| float(call, &|x, call| x.leaky_relu(call.float("alpha", 0.01))),
+        "Elu" => |call| float(call, &|x, call| x.elu(call.float("alpha", 1.0))),
+        "Celu" => |call| float(call, &|x, call| x.celu(call.float("alpha", 1.0))),
         "Selu" => |call| {
-            float(call, |x, call| {
+            float(call, &|x, call| {
                 let (alpha, gamma) = (call.float("alpha", 1.673_263_2), call.float("gamma", 1.050_701));
                 x.elu(alpha) * gamma
             })
         },
-        "ThresholdedRelu" => |call| float(call, |x, call| x.gt(call.float("alpha", 1.0)).select(x, 0.0)),
+        "ThresholdedRelu" => |call| float(call, &|x, call| x.gt(call.float("alpha", 1.0)).select(x, 0.0)),
         "HardSigmoid" => |call| {
-            float(call, |x, call| (x * call.float("alpha", 0.2) + call.float("beta", 0.5)).clamp(0.0, 1.0))
+            float(call, &|x, call| (x * call.float("alpha", 0.2) + call.float("beta", 0.5)).clamp(0.0, 1.0))
         },
-        "HardSwish" => |call| float(call, |x, _| x.hard_swish()),
-        "Softplus" => |call| float(call, |x, _| x.softplus()),
-        "Softsign" => |call| float(call, |x, _| x.softsign()),
-        "Mish" => |call| float(call, |x, _| x.mish()),
-        "Swish" => |call| float(call, |x, call| x * (x * call.float("alpha", 1.0)).sigmoid()),
+        "HardSwish" => |call| float(call, &|x, _| x.hard_swish()),
+        "Softplus" => |call| float(call, &|x, _| x.softplus()),
+        "Softsign" => |call| float(call, &|x, _| x.softsign()),
+        "Mish" => |call| float(call, &|x, _| x.mish()),
+        "Swish" => |call| float(call, &|x, call| x * (x * call.float("alpha", 1.0)).sigmoid()),
         "Gelu" => |call| match call.text("approximate", "none").as_str() {
-            "tanh" => float(call, |x, _| x.gelu_tanh()),
-            _ => float(call, |x, _| x.gelu()),
+            "tanh" => float(call, &|x, _| x.gelu_tanh()),
+            _ => float(call, &|x, _| x.gelu()),
         },
         "Shrink" => |call| {
-            float(call, |x, call| {
+            float(call, &|x, call| {
                 let (lambda, bias) = (call.float("lambd", 0.5), call.float("bias", 0.0));
                 x.lt(-lambda).select(x + bias, x.gt(lambda).select(x - bias, 0.0))
             })
@@ -147,7 +147,7 @@ fn unary(call: &Call, function: UnaryOp) -> Result<Vec<Value>> {
 }
 
 /// A function of floats, computed in 32 bits where there are fewer.
-fn float(call: &Call, f: impl Fn(&Tensor, &Call) -> Tensor) -> Result<Vec<Value>> {
+fn float(call: &Call, f: &dyn Fn(&Tensor, &Call) -> Tensor) -> Result<Vec<Value>> {
     let x = call.tensor(0)?;
     call.like(0, f(&wide(&x), call).cast(x.dtype()))
 }
@@ -226,7 +226,7 @@ fn compare(call: &Call, function: BinaryOp, turned: bool) -> Result<Vec<Value>> 
 }
 
 /// All inputs together.
-fn fold(call: &Call, join: impl Fn(Tensor, Tensor) -> Tensor) -> Result<Vec<Value>> {
+fn fold(call: &Call, join: &dyn Fn(Tensor, Tensor) -> Tensor) -> Result<Vec<Value>> {
     let mut all = call.tensor(0)?;
     for position in 1..call.count() {
         all = join(all, call.tensor(position)?);

@@ -10,30 +10,30 @@ use crate::value::Value;
 /// An operator of this group.
 pub(super) fn find(name: &str) -> Option<Operator> {
     Some(match name {
-        "ReduceSum" => |call| fold(call, |x, axes| x.sum_keepdim(axes)),
-        "ReduceProd" => |call| fold(call, |x, axes| x.prod_keepdim(axes)),
-        "ReduceMax" => |call| fold(call, |x, axes| x.max_keepdim(axes)),
-        "ReduceMin" => |call| fold(call, |x, axes| x.min_keepdim(axes)),
-        "ReduceMean" => |call| fold(call, |x, axes| x.mean_keepdim(axes)),
-        "ReduceL1" => |call| fold(call, |x, axes| x.abs().sum_keepdim(axes)),
-        "ReduceL2" => |call| fold(call, |x, axes| x.square().sum_keepdim(axes).sqrt()),
-        "ReduceLogSum" => |call| fold(call, |x, axes| x.sum_keepdim(axes).ln()),
+        "ReduceSum" => |call| fold(call, &|x, axes| x.sum_keepdim(axes)),
+        "ReduceProd" => |call| fold(call, &|x, axes| x.prod_keepdim(axes)),
+        "ReduceMax" => |call| fold(call, &|x, axes| x.max_keepdim(axes)),
+        "ReduceMin" => |call| fold(call, &|x, axes| x.min_keepdim(axes)),
+        "ReduceMean" => |call| fold(call, &|x, axes| x.mean_keepdim(axes)),
+        "ReduceL1" => |call| fold(call, &|x, axes| x.abs().sum_keepdim(axes)),
+        "ReduceL2" => |call| fold(call, &|x, axes| x.square().sum_keepdim(axes).sqrt()),
+        "ReduceLogSum" => |call| fold(call, &|x, axes| x.sum_keepdim(axes).ln()),
         "ReduceLogSumExp" => |call| {
-            fold(call, |x, axes| {
+            fold(call, &|x, axes| {
                 // Without the largest, whose exponential could overflow; where that is infinite nothing is taken off.
                 let most = x.max_keepdim(axes.clone());
                 let most = most.is_finite().select(&most, 0.0);
                 (x - &most).exp().sum_keepdim(axes).ln() + most
             })
         },
-        "ReduceSumSquare" => |call| fold(call, |x, axes| x.square().sum_keepdim(axes)),
-        "ArgMax" => |call| position(call, |x, axis| x.argmax(axis)),
-        "ArgMin" => |call| position(call, |x, axis| x.argmin(axis)),
+        "ReduceSumSquare" => |call| fold(call, &|x, axes| x.square().sum_keepdim(axes)),
+        "ArgMax" => |call| position(call, &|x, axis| x.argmax(axis)),
+        "ArgMin" => |call| position(call, &|x, axis| x.argmin(axis)),
         "CumSum" => cumulative,
-        "Softmax" => |call| softmax(call, |x, axis| x.softmax(axis)),
-        "LogSoftmax" => |call| softmax(call, |x, axis| x.log_softmax(axis)),
+        "Softmax" => |call| softmax(call, &|x, axis| x.softmax(axis)),
+        "LogSoftmax" => |call| softmax(call, &|x, axis| x.log_softmax(axis)),
         "Hardmax" => |call| {
-            softmax(call, |x, axis| {
+            softmax(call, &|x, axis| {
                 let at = x.argmax(axis).unsqueeze(axis);
                 let places = Tensor::index_along(x.shape(), x.shape().axis(axis).unwrap_or(0));
                 places.eq(&at).cast(x.dtype())
@@ -43,7 +43,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-fn fold(call: &Call, f: impl Fn(&Tensor, Vec<isize>) -> Tensor) -> Result<Vec<Value>> {
+fn fold(call: &Call, f: &dyn Fn(&Tensor, Vec<isize>) -> Tensor) -> Result<Vec<Value>> {
     let x = call.tensor(0)?;
     let axes = call.axes_input(1)?.unwrap_or_default();
     if axes.is_empty() && call.int("noop_with_empty_axes", 0) != 0 {
@@ -65,7 +65,7 @@ fn fold(call: &Call, f: impl Fn(&Tensor, Vec<isize>) -> Tensor) -> Result<Vec<Va
     call.like(0, y)
 }
 
-fn position(call: &Call, f: impl Fn(&Tensor, isize) -> Tensor) -> Result<Vec<Value>> {
+fn position(call: &Call, f: &dyn Fn(&Tensor, isize) -> Tensor) -> Result<Vec<Value>> {
     let x = call.tensor(0)?;
     let axis = call.axis(call.int("axis", 0), x.rank())? as isize;
     let y = if call.int("select_last_index", 0) != 0 {
@@ -93,7 +93,7 @@ fn cumulative(call: &Call) -> Result<Vec<Value>> {
 }
 
 /// Along one axis; before version 13 along all axes from one on.
-fn softmax(call: &Call, f: impl Fn(&Tensor, isize) -> Tensor) -> Result<Vec<Value>> {
+fn softmax(call: &Call, f: &dyn Fn(&Tensor, isize) -> Tensor) -> Result<Vec<Value>> {
     let x = call.tensor(0)?;
     let wide = wide(&x);
     if call.version >= 13 {

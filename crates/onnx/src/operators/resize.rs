@@ -244,7 +244,7 @@ fn apply(call: &Call, axes: Vec<Axis>, mode: &str, nearest: &str) -> Result<Vec<
     }
     if kind == "nearest" && steps.iter().all(|(_, all)| all.iter().all(|taps| !taps.outside)) {
         let all = |x: &Tensor| steps.iter().fold(x.clone(), |x, (axis, all)| picked(&x, *axis, all, 0));
-        return Ok(vec![moved(call, 0, |x| Ok(all(x)))?]);
+        return Ok(vec![moved(call, 0, &|x| Ok(all(x)))?]);
     }
     let x = call.tensor(0)?;
     if !x.dtype().is_float() {

@@ -34,7 +34,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let shape = call.value(0)?.shape();
             let size = shape.last().copied().ok_or_else(|| call.fault("there is no axis to take from"))?;
             let index = places(call, 1, size)?.reshape(-1);
-            let taken = super::movement::moved(call, 0, |x| {
+            let taken = super::movement::moved(call, 0, &|x| {
                 let x = if x.rank() == 1 { x.unsqueeze(0) } else { x.clone() };
                 Ok(x.index_select(-1, &index))
             })?;

@@ -22,11 +22,11 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "MaxPool" => max_pool,
         "AveragePool" => average_pool,
         "LpPool" => lp_pool,
-        "GlobalAveragePool" => |call| global(call, |x, axes| x.mean_keepdim(axes)),
-        "GlobalMaxPool" => |call| global(call, |x, axes| x.max_keepdim(axes)),
+        "GlobalAveragePool" => |call| global(call, &|x, axes| x.mean_keepdim(axes)),
+        "GlobalMaxPool" => |call| global(call, &|x, axes| x.max_keepdim(axes)),
         "GlobalLpPool" => |call| {
             let p = call.int("p", 2) as f64;
-            global(call, |x, axes| x.abs().pow(p).sum_keepdim(axes).pow(1.0 / p))
+            global(call, &|x, axes| x.abs().pow(p).sum_keepdim(axes).pow(1.0 / p))
         },
         _ => return None,
     })
@@ -283,7 +283,7 @@ pub(super) fn spatial_mean(x: &Tensor) -> Tensor {
     x.mean_keepdim((2..x.rank() as isize).collect::<Vec<_>>())
 }
 
-fn global(call: &Call, f: impl Fn(&Tensor, Vec<isize>) -> Tensor) -> Result<Vec<Value>> {
+fn global(call: &Call, f: &dyn Fn(&Tensor, Vec<isize>) -> Tensor) -> Result<Vec<Value>> {
     let x = call.tensor(0)?;
     if x.rank() < 3 {
         return one(x);

@@ -38,22 +38,22 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let alpha = call.float("alpha", 1.0);
             call.like(0, if alpha == 1.0 { y } else { y * alpha })
         },
-        "BiasGelu" => |call| float(call, |x, call| Ok((x + &bias(call)?).gelu())),
+        "BiasGelu" => |call| float(call, &|x, call| Ok((x + &bias(call)?).gelu())),
         "FastGelu" => |call| {
-            float(call, |x, call| {
+            float(call, &|x, call| {
                 Ok(if call.has(1) { (x + &bias(call)?).gelu_tanh() } else { x.gelu_tanh() })
             })
         },
-        "QuickGelu" => |call| float(call, |x, call| Ok(x * (x * call.float("alpha", 1.702)).sigmoid())),
+        "QuickGelu" => |call| float(call, &|x, call| Ok(x * (x * call.float("alpha", 1.702)).sigmoid())),
         "SimplifiedLayerNormalization" => |call| {
             let first = call.axis(call.int("axis", -1), call.tensor(0)?.rank())? as isize;
-            float(call, |x, call| {
+            float(call, &|x, call| {
                 let axes: Vec<isize> = (first..x.rank() as isize).collect();
                 Ok(x.rms_norm(axes, call.float("epsilon", 1e-5)) * wide(&call.tensor(1)?))
             })
         },
         "SkipLayerNormalization" => |call| {
-            skip(call, 4, |x, call| {
+            skip(call, 4, &|x, call| {
                 let y = x.layer_norm(-1, call.float("epsilon", 1e-12)) * wide(&call.tensor(2)?);
                 Ok(match call.optional(3)? {
                     Some(beta) => y + wide(&beta),
@@ -61,9 +61,13 @@ pub(super) fn find(name: &str) -> Option<Operator> {
                 })
             })
         },
-        "SkipSimplifiedLayerNormalization" => |call| {
-            skip(call, 3, |x, call| Ok(x.rms_norm(-1, call.float("epsilon", 1e-12)) * wide(&call.tensor(2)?)))
-        },
+        "SkipSimplifiedLayerNormalization" => {
+            |call| {
+                skip(call, 3, &|x, call| {
+                    Ok(x.rms_norm(-1, call.float("epsilon", 1e-12)) * wide(&call.tensor(2)?))
+                })
+            }
+        }
         _ => return None,
     })
 }
@@ -72,13 +76,13 @@ fn bias(call: &Call) -> Result<Tensor> {
     Ok(wide(&call.tensor(1)?))
 }
 
-fn float(call: &Call, f: impl Fn(&Tensor, &Call) -> Result<Tensor>) -> Result<Vec<Value>> {
+fn float(call: &Call, f: &dyn Fn(&Tensor, &Call) -> Result<Tensor>) -> Result<Vec<Value>> {
     let x = call.tensor(0)?;
     call.like(0, f(&wide(&x), call)?.cast(x.dtype()))
 }
 
 /// A norm of a sum: of both first inputs and of what may stand at `place`. The sum is the fourth result.
-fn skip(call: &Call, place: usize, norm: impl Fn(&Tensor, &Call) -> Result<Tensor>) -> Result<Vec<Value>> {
+fn skip(call: &Call, place: usize, norm: &dyn Fn(&Tensor, &Call) -> Result<Tensor>) -> Result<Vec<Value>> {
     let (x, element) = (call.tensor(0)?, call.element(0)?);
     let mut sum = wide(&x) + wide(&call.tensor(1)?);
     if let Some(bias) = call.optional(place)? {
