@@ -8,7 +8,7 @@
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 pub use crate::expr::custom::{CustomOp, GradientRule};
-pub use crate::handles::{Shared, VariableHandle};
+pub use crate::handles::{Identity, Shared, VariableHandle};
 
 /// What a node computes from its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

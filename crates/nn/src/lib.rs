@@ -14,6 +14,7 @@
 #[macro_use]
 pub mod tensor;
 
+pub mod composite;
 pub mod device;
 pub mod function;
 pub mod init;
@@ -29,7 +30,6 @@ pub mod sequential;
 pub mod step;
 pub mod summary;
 pub mod variable;
-pub mod whole;
 
 pub use kiln_compile::Program;
 pub use kiln_device::{Device, DeviceDescription, DeviceSettings, same};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use kiln_nn::sequential::{Takes, alike, words};
-use kiln_nn::variable::within;
+use kiln_nn::variable::with_parameter_budget;
 use kiln_nn::{Context, ConvOptions, DType, Layer, Module, Sequential, SpatialRank, Tensor};
 
 /// Inputs that such a layer takes.
@@ -201,16 +201,19 @@ fn texts_of_earlier_versions_are_read() {
 fn layers_make_the_parameters_they_keep_and_no_others() {
     for &(takes, example) in words().flat_map(|word| word.examples) {
         let numbers = made(example, takes).unwrap().parameter_count();
-        within(numbers, || made(example, takes)).unwrap();
+        with_parameter_budget(numbers, || made(example, takes)).unwrap();
         if numbers > 0 {
-            assert!(within(numbers - 1, || made(example, takes)).is_err(), "{example} of {takes:?}");
+            assert!(
+                with_parameter_budget(numbers - 1, || made(example, takes)).is_err(),
+                "{example} of {takes:?}"
+            );
         }
     }
 }
 
 #[test]
 fn a_panic_gives_back_what_may_be_made() {
-    let panicked = std::panic::catch_unwind(|| within(3, || panic!("on purpose")));
+    let panicked = std::panic::catch_unwind(|| with_parameter_budget(3, || panic!("on purpose")));
     assert!(panicked.is_err());
     made("dense 100", Takes::Rows).unwrap();
 }

@@ -16,13 +16,13 @@ use std::sync::OnceLock;
 
 use kiln_ir::{Error, ErrorKind, Result, Shape, line};
 
+use crate::composite;
 use crate::layers::{Dense, Lambda, Layer, convolution};
 use crate::module::{Context, Module, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::window::{PerAxis, SpatialRank};
-use crate::whole;
 pub use alike::alike;
 pub use table::{Spec, Takes, Word, listing, words};
 
@@ -174,7 +174,7 @@ impl Sequential {
         }
         let parts = self.parts.iter().enumerate();
         parts.fold(x.clone(), |x, (position, part)| {
-            whole::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
+            composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
         })
     }
 }

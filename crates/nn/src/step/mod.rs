@@ -12,7 +12,7 @@ use kiln_device::Device;
 use kiln_ir::{Data, Error, ErrorKind, Result};
 
 use crate::function::{ANY, Function, InputList, array};
-use crate::module::{Context, Module};
+use crate::module::{Context, Module, named};
 use crate::optim::{Optimizer, Slots};
 use crate::tensor::Tensor;
 use crate::variable::Variable;
@@ -129,7 +129,7 @@ impl<'a, const N: usize> Step<'a, N> {
     ) -> Step<'a, N> {
         let rate = optimizer.rate();
         let lower = move |update: &mut Update, inputs: &[Tensor]| {
-            let results = results(update.context(), inputs)?;
+            let results = named(&*model, || results(update.context(), inputs))?;
             let Some(loss) = results.first() else {
                 return Err(Error::new(ErrorKind::Value, "step", "the closure gives no loss").nowhere());
             };

@@ -7,7 +7,7 @@ use kiln_ir::{DType, Error, ErrorKind, Result, Shape, line};
 
 use super::options::{Average, Clip, StepOptions};
 use crate::function::Updates;
-use crate::module::{Context, Module, between, kept, pairs};
+use crate::module::{Context, Module, between, call_by_paths, kept, pairs};
 use crate::optim::{Optimizer, Slots, Trained};
 use crate::random::Key;
 use crate::tensor::Tensor;
@@ -99,6 +99,7 @@ impl<'u> Update<'u> {
         optimizer: &dyn Optimizer,
         loss: &Tensor,
     ) -> Result<()> {
+        call_by_paths(name, part);
         // Each as it is stored: moments and updates then lie as their parameter does.
         let parameters = trained(part)
             .iter()
@@ -155,7 +156,7 @@ impl<'u> Update<'u> {
         let (variable, shape) = (param.variable()?, param.shape());
         let given = value.sound()?.shape();
         if given != shape {
-            let message = format!("the parameter {} is {shape}, not {given}", variable.name());
+            let message = format!("the parameter is {shape}, not {given}");
             return Err(Error::new(ErrorKind::Shape, "set", message).nowhere());
         }
         if self.updates {
