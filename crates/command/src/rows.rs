@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use kiln_learn::data::{
-    self, Dataset, Form, ImageSize, PICTURES, Picture, Pictures, Preparation, Set, Table, Tokens, Windows,
-    edge_brightness,
+    self, Dataset, Form, ImageSize, PICTURES, Picture, Pictures, Set, Table, TablePreparation, Tokens,
+    Windows, edge_brightness,
 };
 use kiln_learn::model::{NETWORK, Task};
 use kiln_learn::{Model, nearest};
@@ -17,7 +17,7 @@ use super::source::listed;
 
 /// How raw data become a model's rows.
 pub enum Way {
-    Table(Box<Preparation>),
+    Table(Box<TablePreparation>),
     Images {
         size: ImageSize,
         /// The brightness of the edges of the images it was trained on.
@@ -54,7 +54,7 @@ impl Way {
     pub fn of(model: &Model) -> Result<Way> {
         let preparation = &model.about().preparation;
         if let Some(table) = preparation.get("table") {
-            return Ok(Way::Table(Box::new(Preparation::from_json(&table.to_string())?)));
+            return Ok(Way::Table(Box::new(TablePreparation::from_json(&table.to_string())?)));
         }
         if let Some(text) = preparation.get("text") {
             let tokens: Tokens = serde_json::from_value(text["tokens"].clone())
@@ -261,7 +261,7 @@ pub fn without_answers(model: &Model, inputs: &[PathBuf]) -> Result<Questions> {
                     names.join(", ")
                 );
             }
-            let inputs = Preparation::plain(names)?.apply_inputs(&table)?;
+            let inputs = TablePreparation::plain(names)?.apply_inputs(&table)?;
             let answers = vec![0f32; inputs.rows];
             let rows = Set::numbers(inputs.values, Form::numbers(&[width]), answers, 1)?;
             Ok(Questions { rows, files: Vec::new(), table: Some(table), notes: inputs.notes })

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{
-    self, Choices, Dataset, Preparation, Table, Target, TargetKind, Treatment, by_time, fractions, grouped,
-    stratified,
+    self, Choices, Dataset, Table, TablePreparation, Target, TargetKind, Treatment, by_time, fractions,
+    grouped, stratified,
 };
 use kiln_learn::model::Task;
 use serde_json::Value;
@@ -139,7 +139,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
         said.push(format!("{missing} rows are left out, because {target} is missing in them"));
     }
     // What the target is follows from all rows; what inputs are scaled by from those that are trained on.
-    let whole = Preparation::fit(&table, &rows, &choices)?;
+    let whole = TablePreparation::fit(&table, &rows, &choices)?;
     let of_target = whole.target().context("a column to predict was chosen")?.clone();
     let of_target = match base {
         Some(base) => of_model(base, &target).unwrap_or(of_target),
@@ -172,7 +172,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
         bail!("{}: no row is left for the {} part", path.display(), empty.0);
     }
     let [first, watched, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
-    let mut preparation = Preparation::fit(&table, first, &choices)?;
+    let mut preparation = TablePreparation::fit(&table, first, &choices)?;
     if let Some(own) = own {
         let fitted = preparation.target().cloned();
         preparation = own.with_target(match (base.and_then(|base| of_model(base, &target)), fitted) {
@@ -221,7 +221,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
 }
 
 /// How the model a training starts from takes columns.
-fn own_columns(base: &Base) -> Result<Preparation> {
+fn own_columns(base: &Base) -> Result<TablePreparation> {
     match &base.way {
         Way::Table(plan) => Ok((**plan).clone()),
         _ => bail!("{}, and the data are a table", base.takes()),
@@ -242,7 +242,7 @@ fn of_model(base: &Base, column: &str) -> Option<Target> {
 }
 
 /// What is predicted, and how that is said.
-pub(super) fn task_of(plan: &Preparation) -> Result<(Task, String)> {
+pub(super) fn task_of(plan: &TablePreparation) -> Result<(Task, String)> {
     match plan.target() {
         Some(Target::Classes { column, names }) => {
             Ok((Task::Classes { names: names.clone() }, format!("classes of {column}: {}", listed(names))))
@@ -257,7 +257,7 @@ pub(super) fn task_of(plan: &Preparation) -> Result<(Task, String)> {
 }
 
 /// A layer that makes vectors of codes, if columns are codes: about as long as the root of how many there are.
-pub(super) fn front(plan: &Preparation) -> String {
+pub(super) fn front(plan: &TablePreparation) -> String {
     let size = |count: usize| ((count as f64).sqrt().ceil() as usize + 1).clamp(2, 32);
     let columns: Vec<String> = plan
         .vocabularies()

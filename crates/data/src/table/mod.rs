@@ -40,7 +40,7 @@ pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
 pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
 use parse::Lines;
-pub use preparation::{Inputs, Preparation};
+pub use preparation::{Inputs, TablePreparation};
 pub use reading::Reading;
 use source::Input;
 use stream::{Gathered, Stream};

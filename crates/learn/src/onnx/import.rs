@@ -1,6 +1,6 @@
 //! ONNX files as models: what a file doesn't say of raw data and of answers is told, or was recorded by kiln when it wrote the file.
 
-use kiln_data::{Form, Kind, Meaning, Preparation, Target};
+use kiln_data::{Form, Kind, Meaning, TablePreparation, Target};
 use kiln_onnx::{Element, Network, Port};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -184,7 +184,7 @@ impl crate::model::About {
                 self.input.shape
             )));
         }
-        let mut plan = Preparation::plain(columns)?;
+        let mut plan = TablePreparation::plain(columns)?;
         if let Some(column) = target {
             let column = column.to_string();
             plan = plan.with_target(match &mut self.task {

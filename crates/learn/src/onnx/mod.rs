@@ -9,7 +9,7 @@ use std::path::Path;
 pub use kiln_onnx::export::{NEWEST, OLDEST, Options};
 pub use kiln_onnx::*;
 
-use kiln_data::{Meaning, Preparation};
+use kiln_data::{Meaning, TablePreparation};
 use kiln_nn::{DType, Data};
 use kiln_onnx::export::{Attribute, BATCH, Builder, Input, ML, Output, Size, Written, write_layers};
 use serde_json::Value as Json;
@@ -69,9 +69,9 @@ impl Model {
     }
 
     /// How the columns of a table become the model's inputs, if that is what it is of.
-    fn plan(&self) -> crate::Result<Option<Preparation>> {
+    fn plan(&self) -> crate::Result<Option<TablePreparation>> {
         let plan = self.about().preparation.get("table");
-        Ok(plan.map(|plan| Preparation::from_json(&plan.to_string())).transpose()?)
+        Ok(plan.map(|plan| TablePreparation::from_json(&plan.to_string())).transpose()?)
     }
 
     /// What the file says of the model.
