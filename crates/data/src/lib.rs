@@ -37,8 +37,8 @@ pub use set::Set;
 pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
 pub use table::{
     Cell, Choices, Column, ColumnKind, DatePart, Encoding, Feature, Frame, FrameWriter, Framing, Impute,
-    Inputs, Reading, Row, RowTransform, Scale, Table, TablePreparation, Target, TargetKind, Treatment,
-    Vocabulary,
+    Inputs, RawCell, Reading, Row, RowPlan, RowTransform, Scale, Table, TablePreparation, Target, TargetKind,
+    Treatment, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 pub use values::{Form, Kind, Meaning, Values};

@@ -25,7 +25,7 @@ pub mod summary;
 pub mod variable;
 pub mod whole;
 
-pub use kiln_compile::Program;
+pub use kiln_compile::{Program, compilations};
 pub use kiln_device::{Description, Device, Settings, same};
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 

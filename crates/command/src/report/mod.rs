@@ -29,7 +29,7 @@ pub struct Told<'a> {
     pub shows: &'a Shows,
     pub config: String,
     pub environment: String,
-    pub model: &'a dyn kiln_learn::Layer,
+    pub model: &'a kiln_learn::Model,
 }
 
 /// How a row of the test part is shown to people.

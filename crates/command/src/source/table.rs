@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use kiln_learn::Preparation;
 use kiln_learn::data::{
     self, Choices, Dataset, Table, TablePreparation, Target, TargetKind, Treatment, by_time, fractions,
     grouped, stratified,
 };
-use kiln_learn::model::Task;
-use serde_json::Value;
+use kiln_learn::model::{Task, listed};
 
-use super::{Habits, Source, counts, frame, image, listed, name_of, shares, text};
+use super::{Habits, Source, counts, frame, image, name_of, shares, text};
 use crate::base::Base;
 use crate::choices::meant;
 use crate::report::Shows;
-use crate::rows::Way;
 use crate::settings::Settings;
 
 pub(super) const TABLES: Habits = Habits {
@@ -203,7 +202,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
     said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
     said.push(counts(&*train, &*valid, &*test));
     let front = front(&preparation);
-    let stored = serde_json::json!({ "table": serde_json::from_str::<Value>(&preparation.to_json()?)? });
+    let stored = preparation.clone().into();
     let rows = last.clone();
     let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation) };
     Ok(Source {
@@ -222,8 +221,8 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
 
 /// How the model a training starts from takes columns.
 fn own_columns(base: &Base) -> Result<TablePreparation> {
-    match &base.way {
-        Way::Table(plan) => Ok((**plan).clone()),
+    match base.preparation() {
+        Preparation::Table(plan) => Ok((**plan).clone()),
         _ => bail!("{}, and the data are a table", base.takes()),
     }
 }
@@ -243,17 +242,14 @@ fn of_model(base: &Base, column: &str) -> Option<Target> {
 
 /// What is predicted, and how that is said.
 pub(super) fn task_of(plan: &TablePreparation) -> Result<(Task, String)> {
-    match plan.target() {
-        Some(Target::Classes { column, names }) => {
-            Ok((Task::Classes { names: names.clone() }, format!("classes of {column}: {}", listed(names))))
+    let target = plan.target().context("a table needs a column to predict")?;
+    let said = match target {
+        Target::Classes { column, names } => format!("classes of {column}: {}", listed(names)),
+        Target::Number { column, mean, deviation } => {
+            format!("{column} is a number, {mean:.4} ± {deviation:.4}")
         }
-        Some(Target::Number { column, mean, deviation }) => {
-            let (scale, offset) = (vec![*deviation], vec![*mean]);
-            let said = format!("{column} is a number, {mean:.4} ± {deviation:.4}");
-            Ok((Task::Numbers { names: vec![column.clone()], scale, offset }, said))
-        }
-        None => bail!("a table needs a column to predict"),
-    }
+    };
+    Ok((Task::of_target(target), said))
 }
 
 /// A layer that makes vectors of codes, if columns are codes: about as long as the root of how many there are.

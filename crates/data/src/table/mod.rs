@@ -20,7 +20,11 @@ mod parse;
 mod preparation;
 #[cfg(test)]
 mod preparation_tests;
+mod raw;
 mod reading;
+mod row;
+#[cfg(test)]
+mod row_tests;
 mod source;
 mod stream;
 mod summary;
@@ -41,7 +45,9 @@ pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
 use parse::Lines;
 pub use preparation::{Inputs, TablePreparation};
+pub use raw::RawCell;
 pub use reading::Reading;
+pub use row::RowPlan;
 use source::Input;
 use stream::{Gathered, Stream};
 pub use target::Target;
