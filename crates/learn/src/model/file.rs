@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kiln_map::Budget;
-use kiln_nn::variable::within;
+use kiln_nn::variable::with_parameter_budget;
 use kiln_nn::{Context, Data, Layer, Sequential, Shape};
 use kiln_onnx::Network;
 use serde_json::Value;
@@ -105,7 +105,7 @@ impl Model {
             None => {
                 let numbers = store.tensors.values().map(|stored| stored.data.len()).sum();
                 let model = Model::new(about.layers.parse()?, about);
-                within(numbers, || model.shape_for(1)).map_err(|error| {
+                with_parameter_budget(numbers, || model.shape_for(1)).map_err(|error| {
                     Error::format(path, format!("its layers don't go with its weights: {error}"))
                 })?;
                 model

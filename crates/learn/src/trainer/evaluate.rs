@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kiln_data::{Dataset, Form, Values};
 use kiln_nn::loss::{Loss, total};
 use kiln_nn::metrics::{Metric, Seen, Targets};
+use kiln_nn::module::named;
 use kiln_nn::{Context, DType, Data, Function, Layer, Tensor};
 
 use crate::Result;
@@ -53,7 +54,8 @@ impl<'a, const N: usize> Evaluator<'a, N> {
         let (x_form, y_form) = (set.x(), set.y());
         let truth = Truth::new(&y_form);
         let function = Function::new(move |inputs: [Tensor; N]| {
-            let prediction = model.forward(&meant(&inputs[0], &x_form), &Context::inference());
+            let x = meant(&inputs[0], &x_form);
+            let prediction = named(model, || model.forward(&x, &Context::inference()));
             let target = target(&inputs[1], &y_form, &prediction);
             let rows = inputs[0].shape()[0];
             let [sum, count] = total(&loss.each(&prediction, &target), inputs.get(2), rows);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kiln_data::{Dataset, Form};
 use kiln_nn::loss::Loss;
 use kiln_nn::metrics::{Confusion, History, Metric};
-use kiln_nn::{Context, DType, Function, Layer, Sequential};
+use kiln_nn::{DType, Function, Layer, Sequential};
 
 use super::evaluate::evaluator;
 use super::fit::Fitted;
@@ -222,8 +222,8 @@ impl fmt::Display for Evaluation {
 /// Where the set doesn't fit the model, or a row can't be read.
 pub fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -> Result<Predictions> {
     let form = set.x();
-    let mut function = Function::new(move |[x]| {
-        vec![model.forward(&meant(&x, &form), &Context::inference()).cast(DType::F32)]
+    let mut function = Function::inference(model, move |model, cx, [x]| {
+        model.forward(&meant(&x, &form), cx).cast(DType::F32)
     });
     let mut outputs = Vec::new();
     each_batch(set, batch_size, |batch| {
