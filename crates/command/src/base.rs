@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::Set;
-use kiln_learn::model::{Task, listed};
-use kiln_learn::preparation::{ImagePreparation, by_class};
+use kiln_learn::model::{Task, by_class, listed};
+use kiln_learn::preparation::ImagePreparation;
 use kiln_learn::{Model, Preparation};
 
 use super::settings::Settings;

@@ -21,6 +21,7 @@ pub mod preparation;
 pub mod presets;
 mod programs;
 mod registry;
+mod row;
 pub mod store;
 pub mod trainer;
 pub mod weights;

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use kiln_data::{Dataset, Form, Kind, Meaning, Target};
+use kiln_data::{Dataset, Form, Target};
 use kiln_nn::{Sequential, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Pixels;
 use crate::preparation::Preparation;
+use crate::row::Input;
 use crate::{Error, Result};
 
 /// What a model is.
@@ -26,22 +26,6 @@ pub struct About {
     /// How it was trained, and how well.
     #[serde(default)]
     pub training: Map<String, Value>,
-}
-
-/// One row's input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Input {
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// The type of its numbers: `u8`, `f32`, …
-    pub kind: String,
-    /// What numbers are multiplied by; nothing for codes.
-    pub scale: Option<f32>,
-    /// How many codes there are; nothing for amounts.
-    pub codes: Option<usize>,
-    /// What a network from elsewhere wants done to pixels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pixels: Option<Pixels>,
 }
 
 /// What a model says of a row.
@@ -67,31 +51,6 @@ pub enum Task {
         /// plus these, are the numbers.
         offset: Vec<f64>,
     },
-}
-
-const KINDS: [(&str, Kind); 5] =
-    [("u8", Kind::U8), ("u16", Kind::U16), ("i64", Kind::I64), ("f16", Kind::F16), ("f32", Kind::F32)];
-
-impl Input {
-    /// The input of a set's rows.
-    pub fn of(form: &Form) -> Input {
-        let kind = KINDS.iter().find(|(_, kind)| *kind == form.kind).map_or("f32", |(name, _)| name);
-        let (scale, codes) = match form.meaning {
-            Meaning::Numbers { scale } => (Some(scale), None),
-            Meaning::Codes { count } => (None, Some(count)),
-        };
-        Input { shape: form.shape.clone(), kind: kind.to_string(), scale, codes, pixels: None }
-    }
-
-    /// As sets say it.
-    pub fn form(&self) -> Form {
-        let kind = KINDS.iter().find(|(name, _)| *name == self.kind).map_or(Kind::F32, |(_, kind)| *kind);
-        let meaning = match self.codes {
-            Some(count) => Meaning::Codes { count },
-            None => Meaning::Numbers { scale: self.scale.unwrap_or(1.0) },
-        };
-        Form { kind, shape: self.shape.clone(), meaning }
-    }
 }
 
 impl Task {

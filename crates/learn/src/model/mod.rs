@@ -2,8 +2,10 @@
 //! needed to use it.
 
 mod about;
+mod answers;
 mod file;
 mod imported;
+mod raw;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,9 +22,10 @@ use crate::programs::Programs;
 use crate::{Error, Result};
 
 pub use crate::inputs::dtype;
-pub use about::{About, Input, Task, listed};
+pub use crate::row::{Input, Pixels};
+pub use about::{About, Task, listed};
+pub use answers::{Answered, by_class};
 use file::made;
-pub use imported::Pixels;
 use imported::{Named, PREFIX, as_layers};
 
 /// What stands for the layers of a network of an ONNX file.

@@ -4,7 +4,7 @@ use kiln_data::{Dataset, Form, ImageSize, Picture, Pictures, edge_brightness};
 use serde::{Deserialize, Serialize};
 
 use super::unanswered::{Unanswered, unanswered};
-use crate::model::Input;
+use crate::row::Input;
 use crate::{Error, Result};
 
 /// Darker edges than this are a dark ground, and brighter ones than 255 less this a bright one.

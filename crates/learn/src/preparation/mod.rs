@@ -1,7 +1,6 @@
 //! How raw data become a model's rows: what was fitted in training is stored with the model and applied unchanged ever after, to one row,
 //! a table, a picture, a text or a file.
 
-mod answers;
 mod images;
 mod text;
 mod unanswered;
@@ -10,12 +9,12 @@ use kiln_data::TablePreparation;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-pub use answers::{Answered, by_class};
 pub use images::ImagePreparation;
 pub use text::{TextColumns, TextPreparation};
 pub use unanswered::Unanswered;
+pub(crate) use unanswered::unanswered;
 
-use crate::model::{Input, NETWORK};
+use crate::row::Input;
 use crate::{Error, Result};
 
 /// How raw data become a model's rows. [`Model::with_preparation`](crate::Model::with_preparation) gives a model one.
@@ -170,18 +169,4 @@ impl<'de> Deserialize<'de> for Preparation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Preparation, D::Error> {
         Preparation::from_json(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
-}
-
-/// Why raw data can't be fed to a model, and the mend.
-pub(crate) fn unsaid(about: &crate::model::About) -> Error {
-    let shape = &about.input.shape;
-    let mend = match (shape.as_slice(), about.layers.as_str()) {
-        ([_, _, _], NETWORK) => {
-            "; import it again with --pixels, which says what pixels become (kiln import --help)"
-        }
-        _ => "; Model::predict does from Rust",
-    };
-    Error::Preparation(format!(
-        "the model takes rows of {shape:?}, and its file doesn't say how raw data become that{mend}"
-    ))
 }

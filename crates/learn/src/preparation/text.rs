@@ -4,7 +4,7 @@ use kiln_data::{Form, Kind, Meaning, Set, Table, Tokens};
 use serde::{Deserialize, Serialize};
 
 use super::unanswered::unanswered;
-use crate::model::Input;
+use crate::row::Input;
 use crate::{Error, Result};
 
 /// How a text becomes rows of codes: the pieces it is cut in, and how many of them are seen at once.
@@ -89,7 +89,7 @@ impl TextPreparation {
     }
 
     /// A column of texts as rows; a missing one is empty.
-    pub(super) fn rows(&self, table: &Table, column: &str) -> Result<Set> {
+    pub(crate) fn rows(&self, table: &Table, column: &str) -> Result<Set> {
         let texts = table.column(column)?;
         let mut codes = Vec::with_capacity(table.len() * self.window);
         for row in 0..table.len() {

@@ -5,9 +5,9 @@ use std::path::Path;
 use kiln_data::{self as data, Dataset, Form, Set, Table};
 use kiln_nn::nearest;
 
-use super::text::TextColumns;
-use super::{ImagePreparation, Preparation, TextPreparation, unsaid};
-use crate::model::{About, Task, listed};
+use super::raw::unsaid;
+use super::{About, Task, listed};
+use crate::preparation::{ImagePreparation, Preparation, TextColumns, TextPreparation};
 use crate::{Error, Result};
 
 /// Rows with answers.
