@@ -93,7 +93,8 @@ fn the_command_uses_a_model_that_was_made_in_the_library() {
         program.write(&name, picture(class).png().unwrap());
     }
     type Ask = fn(&Predictor) -> Prediction;
-    let asks: [(&str, Model, &[&str], &[&str], Ask); 4] = [
+    type Asked<'a> = (&'a str, Model, &'a [&'a str], &'a [&'a str], Ask);
+    let asks: [Asked; 4] = [
         ("table", of_table(), &["one.csv"], &["ill.csv"], |predictor| {
             predictor.predict_row([("since", "2020-05-05"), ("sex", "male"), ("age", "50")]).unwrap()
         }),

@@ -4,7 +4,7 @@ use super::*;
 use crate::Rng;
 
 /// Cells of a column as a file may have them, and how it is treated.
-const COLUMNS: [(&str, &[&str], Option<Treatment>); 12] = [
+const COLUMNS: [(&str, &[&str], Option<Treatment>); 13] = [
     ("amount", &["1.5", "-20", "3e4", "", "NA", " 7 ", "0.125"], None),
     ("log", &["1", "10", "100", "", "0", "-5", "77"], Some(Treatment::Log)),
     ("plain", &["0.5", "1.25", "-0", "?", "9"], Some(Treatment::AsIs)),
@@ -17,6 +17,7 @@ const COLUMNS: [(&str, &[&str], Option<Treatment>); 12] = [
     ("embedded", &["a", "b", "c d", "", "e,f"], Some(Treatment::Codes)),
     ("day", &["2024-01-31", "2023-12-24", "2020-02-29", ""], None),
     ("moment", &["2024-01-31T08:30", "2023-12-24 23:59", ""], Some(Treatment::Cycles)),
+    ("truth", &["true", "false", ""], None),
 ];
 
 fn row(rng: &mut Rng, strange: bool) -> Vec<String> {
@@ -79,10 +80,11 @@ fn encoded(plan: &RowPlan, cells: &[RawCell]) -> Result<Vec<f32>> {
 fn a_row_is_refused_as_it_is_in_a_file() {
     let plan = fitted(&mut Rng::new(5));
     let single = plan.row_plan().unwrap();
-    let good = ["1", "1", "1", "1", "1", "1", "10", "red", "yes", "a", "2024-01-31", "2024-01-31T08:30"];
+    let good =
+        ["1", "1", "1", "1", "1", "1", "10", "red", "yes", "a", "2024-01-31", "2024-01-31T08:30", "true"];
     encoded(&single, &good.map(RawCell::from)).unwrap();
     for (at, wrong) in
-        [(0, "many"), (0, "inf"), (1, "1,5"), (4, "x"), (6, "y"), (8, "perhaps"), (10, "May"), (11, "8")]
+        [(0, "many"), (0, "inf"), (1, "1,5"), (4, "x"), (6, "y"), (10, "May"), (11, "8"), (12, "perhaps")]
     {
         let mut row = good.map(str::to_string).to_vec();
         row[at] = wrong.to_string();
@@ -100,13 +102,13 @@ fn a_row_is_refused_as_it_is_in_a_file() {
 #[test]
 fn typed_cells_are_what_their_text_is() {
     let plan = fitted(&mut Rng::new(5)).row_plan().unwrap();
-    let text = ["1.5", "10", "", "2", "3", "4", "20", "none", "yes", "never", "2024-01-31", ""];
+    let text = ["1.5", "10", "", "2", "3", "4", "20", "none", "yes", "never", "2024-01-31", "", "true"];
     let mut cells = text.map(RawCell::from);
     let texts = encoded(&plan, &cells).unwrap();
     for (at, number) in [(0, 1.5), (1, 10.0), (2, f64::NAN), (3, 2.0), (4, 3.0), (5, 4.0), (6, 20.0)] {
         cells[at] = number.into();
     }
-    (cells[8], cells[7], cells[11]) = (true.into(), RawCell::Missing, None::<&str>.into());
+    (cells[7], cells[11], cells[12]) = (RawCell::Missing, None::<&str>.into(), true.into());
     assert_eq!(encoded(&plan, &cells).unwrap(), texts);
 }
 
