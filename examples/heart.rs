@@ -4,7 +4,7 @@
 //! What the columns are scaled by comes from the training rows alone. Rows that stand in the table twice are counted: a test with rows
 //! that were trained on looks better than it is.
 
-use kiln::data::{Choices, Preparation, Table, stratified};
+use kiln::data::{Choices, Table, TablePreparation, stratified};
 use kiln::prelude::*;
 use kiln::schedule::Cosine;
 use kiln::trainer::EarlyStopping;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut sum, mut unseen_sum) = (0.0, 0.0);
     for seed in 0..seeds {
         let parts = stratified(&labels, &[0.6, 0.2, 0.2], seed)?;
-        let preparation = Preparation::fit(&table, &parts[0], &choices)?;
+        let preparation = TablePreparation::fit(&table, &parts[0], &choices)?;
         let part = |rows: &[usize]| preparation.apply(&table, rows);
         let (train, valid, test) = (part(&parts[0])?, part(&parts[1])?, part(&parts[2])?);
         let model = Sequential::new()

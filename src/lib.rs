@@ -77,3 +77,8 @@ struct OnnxPage;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/training.md")]
 struct Training;
+
+/// And the code in the guide to models in a program.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/predictor.md")]
+struct PredictorGuide;

@@ -355,7 +355,7 @@ fn a_table_goes_on_by_the_preparation_of_its_model() {
     program.out(&[&flags[..], &["tuned", "--head", "--lr", "0.01"]].concat());
     assert!(accuracy(&program, "tuned/model.kiln", "new.csv") > 0.9);
     let plan = |model: &str| {
-        Model::load(program.at(model)).unwrap().about().preparation["table"]["features"].clone()
+        Model::load(program.at(model)).unwrap().about().preparation.table().unwrap().features().to_vec()
     };
     assert_eq!(plan("tuned/model.kiln"), plan("first/model.kiln"));
 }

@@ -4,8 +4,8 @@ use kiln::Model;
 use kiln::data::{Cut, Form, Kind, Meaning, Tokens};
 use kiln::model::{About, Task};
 use kiln::prelude::*;
+use kiln::preparation::{Preparation, TextPreparation};
 use kiln_testkit::Program;
-use serde_json::{Value, json};
 
 fn kiln(name: &str) -> Program {
     Program::new(env!("CARGO_BIN_EXE_kiln"), name)
@@ -16,7 +16,7 @@ fn names(count: usize) -> Vec<String> {
 }
 
 /// A model's file of these layers, whatever they are to say.
-fn written(program: &Program, name: &str, layers: &str, input: &Form, task: Task, preparation: Value) {
+fn written(program: &Program, name: &str, layers: &str, input: &Form, task: Task, preparation: Preparation) {
     let layers: Sequential = layers.parse().unwrap();
     let about = About { preparation, ..About::new(&layers, input, task).unwrap() };
     // No row has reached the layers, and they are written whole.
@@ -45,7 +45,7 @@ fn a_file_that_names_other_outputs_than_its_layers_have_is_refused_where_they_ar
         ("dense 4", Task::Text { pieces: 4 }),
     ] {
         let what = format!("{layers} for {task:?}");
-        written(&program, "odd.kiln", layers, &Form::numbers(&[4]), task, Value::Null);
+        written(&program, "odd.kiln", layers, &Form::numbers(&[4]), task, Preparation::Unsaid);
         for arguments in [
             &["predict", "odd.kiln", "rows.csv"][..],
             &["predict", "odd.kiln", "rows.csv", "--json"],
@@ -67,7 +67,7 @@ fn a_text_model_whose_pieces_are_not_those_of_its_layers_is_refused() {
     let program = kiln("pieces");
     let tokens = Tokens::fit("abcdefgh", Cut::Characters, 100).unwrap();
     let count = tokens.count();
-    let said = |tokens: &Tokens, window: usize| json!({ "text": { "tokens": tokens, "window": window } });
+    let said = |tokens: &Tokens, window: usize| TextPreparation::new(tokens.clone(), window).into();
     let few = Tokens::fit("ab", Cut::Characters, 100).unwrap();
     let form =
         |codes: usize| Form { kind: Kind::I64, shape: vec![6], meaning: Meaning::Codes { count: codes } };
@@ -122,7 +122,7 @@ fn layers_that_do_not_fit_what_is_learned_are_refused_before_training() {
 fn a_single_output_tells_two_classes_apart_wherever_they_are_named() {
     let program = kiln("single");
     let task = Task::Classes { names: names(2) };
-    written(&program, "one.kiln", "dense 1", &Form::numbers(&[2]), task, Value::Null);
+    written(&program, "one.kiln", "dense 1", &Form::numbers(&[2]), task, Preparation::Unsaid);
     program.write("new.csv", "a,b\n1,2\n6,0\n");
     let told = program.out(&["predict", "one.kiln", "new.csv"]);
     assert!(told.starts_with("a,b,prediction,p(k0),p(k1)\n"), "{told}");

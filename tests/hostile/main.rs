@@ -13,7 +13,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use kiln::Limits;
 use kiln::data::{
-    Augment, Choices, FrameWriter, Kind, Picture, Preparation, Rng, Table, Tokens, mnist, read_idx, read_text,
+    Augment, Choices, FrameWriter, Kind, Picture, Rng, Table, TablePreparation, Tokens, mnist, read_idx,
+    read_text,
 };
 use kiln::prelude::*;
 use kiln::store::Store;
@@ -146,16 +147,16 @@ fn tables_and_preparations() {
         let Ok(table) = Table::read(input) else { return };
         let rows: Vec<usize> = (0..table.len()).collect();
         let target = table.names().last().map(str::to_string).unwrap_or_default();
-        if let Ok(plan) = Preparation::fit(&table, &rows, &Choices::new().target(target)) {
+        if let Ok(plan) = TablePreparation::fit(&table, &rows, &Choices::new().target(target)) {
             let set = plan.apply(&table, &rows).unwrap().all().unwrap();
             assert!(set.x.as_f32().unwrap().iter().all(|x| x.is_finite()));
         }
     });
     let table = Table::read(TABLES[0].as_bytes()).unwrap();
-    let plan = Preparation::fit(&table, &[0, 1, 2], &Choices::new().target("y")).unwrap();
+    let plan = TablePreparation::fit(&table, &[0, 1, 2], &Choices::new().target("y")).unwrap();
     damage("preparations", &[plan.to_json().unwrap().into_bytes()], |input| {
         let Ok(text) = std::str::from_utf8(input) else { return };
-        if let Ok(plan) = Preparation::from_json(text) {
+        if let Ok(plan) = TablePreparation::from_json(text) {
             let _ = plan.apply_inputs(&table);
         }
     });

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kiln::data::{Choices, Preparation, Table, cifar10, read_idx, read_text};
+use kiln::data::{Choices, Table, TablePreparation, cifar10, read_idx, read_text};
 use kiln_testkit::Folder;
 
 use super::{ROOM, damage, held, turn};
@@ -97,7 +97,7 @@ fn tables_that_are_wide() {
     let rows: Vec<usize> = (0..table.len()).collect();
     let choices = Choices::new().target("y").treat("word", kiln::data::Treatment::OneHot);
     let (most, set) = held(|| {
-        let plan = Preparation::fit(&table, &rows, &choices)?;
+        let plan = TablePreparation::fit(&table, &rows, &choices)?;
         plan.apply(&table, &rows).map(drop)
     });
     // 6000 × 6000 numbers.

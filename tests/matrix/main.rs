@@ -2,6 +2,7 @@
 //! gone on with and taught something else. Both come from the tables that define them, so that a new one can't be left out.
 
 mod layers;
+mod predictor;
 mod presets;
 
 use std::fmt::{Display, Write};

@@ -5,7 +5,7 @@ use kiln::presets::{PRESETS, Suits};
 use kiln_testkit::Program;
 use kiln_testkit::folder::texts;
 
-use crate::Faults;
+use crate::{Faults, predictor};
 
 /// Data for presets: what to train on, what says more of it, and what a model is asked.
 struct Data {
@@ -94,7 +94,7 @@ fn written(program: &Program, suits: Suits) -> Data {
 }
 
 /// Runs the command, which must succeed, and gives what it prints.
-fn out(program: &Program, arguments: &[&[&str]]) -> Result<String, String> {
+pub fn out(program: &Program, arguments: &[&[&str]]) -> Result<String, String> {
     let arguments = arguments.concat();
     let output = program.run(&arguments);
     let (out, errors) = texts(&output);
@@ -133,6 +133,8 @@ fn live(faults: &mut Faults, name: &str, suits: Suits) {
         cell("predict with it", &[&["predict", "head/model.kiln"], data.ask]);
     }
     cell("onnx", &[&["export", model, "model.onnx"]]);
+    cell("onnx of rows", &[&["export", model, "rows.onnx", "--without-preprocessing"]]);
+    let taken = cell("onnx back", &[&["import", "rows.onnx", "--out", "taken.kiln"]]);
     cell("weights", &[&["export", model, "weights.npz"]]);
     cell("weights back", &[&["import", "weights.npz", "--into", model, "--out", "back.kiln"]]);
     for kind in ["safetensors", "json"] {
@@ -141,6 +143,10 @@ fn live(faults: &mut Faults, name: &str, suits: Suits) {
         let again = cell(&format!("predict by {kind}"), &[&["predict", &other], data.ask]);
         let same = cell(&format!("evaluate by {kind}"), &[&["eval", &other], data.answers]);
         told_by.push((kind, (again, same) == (told.clone(), measured.clone())));
+    }
+    faults.cell(&of, "predictor", || predictor::same(&program, model, suits));
+    if taken.is_some() {
+        faults.cell(&of, "predictor by onnx", || predictor::same(&program, "taken.kiln", suits));
     }
     for (kind, is_same) in told_by {
         faults.cell(&of, &format!("the same by {kind}"), || {

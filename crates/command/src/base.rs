@@ -4,20 +4,17 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::Model;
-use kiln_learn::data::{ImageSize, Set};
-use kiln_learn::model::Task;
-use serde_json::Value;
+use kiln_learn::data::Set;
+use kiln_learn::model::{Task, by_class, listed};
+use kiln_learn::preparation::ImagePreparation;
+use kiln_learn::{Model, Preparation};
 
-use super::rows::{self, Way};
 use super::settings::Settings;
-use super::source::listed;
 
 /// A model to start from, and what is asked of it.
 pub struct Base {
     path: PathBuf,
     pub model: Model,
-    pub way: Way,
     /// Patterns of what stays as it is.
     freeze: Vec<String>,
     /// Whether its last layer is made anew.
@@ -38,46 +35,40 @@ impl Base {
         };
         settings.only_without_base(&["layers", "preset"])?;
         let model = Model::load(path)?;
-        let way = Way::of(&model)?;
         let patterns = settings.freeze.iter().flat_map(|all| all.split(','));
         let freeze = patterns.map(|pattern| pattern.trim().to_string()).filter(|pattern| !pattern.is_empty());
-        let base = Base { path: path.clone(), model, way, freeze: freeze.collect(), head };
+        let base = Base { path: path.clone(), model, freeze: freeze.collect(), head };
         Ok(Some(base))
     }
 
     /// The images it takes.
-    pub fn images(&self) -> Result<(ImageSize, Option<f64>)> {
-        match &self.way {
-            Way::Images { size, crop, .. } => Ok((*size, *crop)),
+    pub fn images(&self) -> Result<&ImagePreparation> {
+        match self.preparation() {
+            Preparation::Images(images) => Ok(images),
             _ => bail!("{}: {}, and the data are images", self.path.display(), self.takes()),
         }
     }
 
+    /// How raw data become its rows.
+    pub fn preparation(&self) -> &Preparation {
+        &self.model.about().preparation
+    }
+
     /// What it takes, for errors.
     pub fn takes(&self) -> String {
-        match &self.way {
-            Way::Table(_) => "the model takes rows of a table".to_string(),
-            Way::Images { .. } => "the model takes images".to_string(),
-            Way::Text { column: None, .. } => "the model goes on with texts".to_string(),
-            Way::Text { .. } => "the model takes texts of a table".to_string(),
-            Way::Numbers { width } => format!(
-                "the model takes rows of {width} numbers and doesn't say which columns they are (kiln import --columns)"
-            ),
-            Way::None => "the model's file doesn't say how raw data become its input (kiln import --pixels)"
-                .to_string(),
-        }
+        self.preparation().takes(&self.model.about().input)
     }
 
     /// A set of images for it: of its size and, unless its last layer is new, with its classes.
     pub fn adopt(&self, set: Set) -> Result<Set> {
-        rows::fits(&set, &self.model).with_context(|| self.path.display().to_string())?;
+        self.model.about().fits(&set).with_context(|| self.path.display().to_string())?;
         self.with_classes(set)
     }
 
     /// A set whose classes are the model's, unless its last layer is new.
     pub fn with_classes(&self, set: Set) -> Result<Set> {
         match (&self.model.about().task, self.head) {
-            (Task::Classes { names }, false) => rows::by_class(set, names).with_context(|| self.hint()),
+            (Task::Classes { names }, false) => by_class(set, names).with_context(|| self.hint()),
             _ => Ok(set),
         }
     }
@@ -91,14 +82,6 @@ impl Base {
                 self.path.display()
             ),
         }
-    }
-
-    /// What is stored of how raw data become rows: what the data show, and what only the model knows.
-    pub fn preparation(&self, mut own: Value) -> Value {
-        if let (Way::Images { crop: Some(crop), .. }, Some(images)) = (&self.way, own.get_mut("images")) {
-            images["crop"] = (*crop).into();
-        }
-        own
     }
 
     /// The model with its weights as they are in the file, ready for this task; and what there is to say of it.

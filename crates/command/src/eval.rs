@@ -34,8 +34,8 @@ pub struct Flags {
 
 pub fn run(flags: Flags) -> Result<()> {
     let model = rows::asked(&flags.model)?;
-    let set = rows::with_answers(&model, flags.data.as_deref())?;
-    let measured = Measured::new(&model.about().task, model.layers(), &*set)?;
+    let set = rows::with_answers(model.about(), flags.data.as_deref())?;
+    let measured = Measured::new(&model.about().task, &model, &*set)?;
     if flags.json {
         return out::line(
             json!({ "model": flags.model, "data": flags.data, "rows": set.len(), "numbers": measured.json() }),

@@ -10,7 +10,6 @@ use kiln_learn::weights::{Fit, Mapping, Weights};
 use kiln_learn::{Model, Module, onnx};
 
 use super::out;
-use super::rows::Way;
 
 /// Take in what another system wrote: an ONNX file, or weights for a model
 ///
@@ -251,7 +250,7 @@ fn network(flags: &Flags) -> Result<()> {
         model.save(out)?;
         out::text(described)?;
         out::line(format_args!("{}: {} parameters", out.display(), Model::load(out)?.parameter_count()))?;
-        if matches!(Way::of(&model)?, Way::None) {
+        if model.about().is_unsaid() {
             out::line(
                 "how raw data become its input isn't said: predictions and evaluations will ask for it (--pixels, --columns; kiln import --help)",
             )?;

@@ -1,11 +1,12 @@
 //! How good predictions are: the figures that suit the task, in the units of the data.
 
 use anyhow::{Result, bail};
+use kiln_learn::Model;
 use kiln_learn::data::Dataset;
 use kiln_learn::metrics::{Average, BinaryScores, ClassScores, Confusion, Numbers};
 use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
-use kiln_learn::trainer::{Predictions, mean_loss, predict};
+use kiln_learn::trainer::{Predictions, mean_loss};
 use serde_json::{Map, Value};
 
 /// Figures of a model on a set, and what they were made from.
@@ -34,12 +35,12 @@ pub enum Of {
 
 impl Measured {
     /// Holds what a model says against what was right.
-    pub fn new(task: &Task, layers: &dyn Layer, set: &dyn Dataset) -> Result<Measured> {
+    pub fn new(task: &Task, model: &Model, set: &dyn Dataset) -> Result<Measured> {
         const ROWS: usize = 256;
-        let predictions = || predict(layers, set, ROWS);
+        let predictions = || model.predict(set);
         match task {
             Task::Text { .. } => {
-                let loss = mean_loss(layers, CrossEntropy::new(), set, ROWS)?;
+                let loss = mean_loss(model.layers(), CrossEntropy::new(), set, ROWS)?;
                 let numbers =
                     [("perplexity", loss.exp()), ("loss", loss), ("bits", loss / std::f64::consts::LN_2)];
                 let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
@@ -67,17 +68,9 @@ impl Measured {
     }
 }
 
-/// The probabilities of all classes, also of a model with a single output.
-pub fn all_probabilities(predictions: &Predictions) -> Vec<f32> {
-    match predictions.width() {
-        1 => predictions.probabilities().into_iter().flat_map(|p| [1.0 - p, p]).collect(),
-        _ => predictions.probabilities(),
-    }
-}
-
 fn classes(names: &[String], predictions: &Predictions, set: &dyn Dataset) -> Result<Measured> {
     let labels = set.labels()?;
-    let probabilities = all_probabilities(predictions);
+    let probabilities = predictions.all_probabilities();
     let count = names.len().max(2);
     let mut confusion = Confusion::new(count);
     confusion.add(&labels, &predictions.classes())?;

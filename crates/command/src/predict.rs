@@ -5,16 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use kiln_learn::Model;
-use kiln_learn::data::{Rng, Tokens};
+use kiln_learn::data::Rng;
 use kiln_learn::model::Task;
-use kiln_learn::prelude::*;
-use kiln_learn::trainer::Predictions;
+use kiln_learn::preparation::TextPreparation;
+use kiln_learn::{Prediction, Predictor, Preparation};
 use serde_json::{Map, Value, json};
 
-use super::measure::all_probabilities;
 use super::out;
-use super::rows::{self, Questions, Way};
+use super::rows::{self, Questions};
 
 /// Predict with a trained model
 ///
@@ -62,36 +60,39 @@ pub struct Flags {
 
 pub fn run(flags: Flags) -> Result<()> {
     let model = rows::asked(&flags.model)?;
-    if let Way::Text { tokens, window, column: None } = Way::of(&model)? {
-        return generate(&model, &tokens, window, &flags);
+    let predictor = Predictor::new(model)?;
+    let about = predictor.model().about();
+    if let Preparation::Text(text) = &about.preparation
+        && text.columns.is_none()
+    {
+        return generate(&predictor, text, &flags);
     }
     if flags.inputs.is_empty() {
         bail!("name a table, pictures, or - for the standard input");
     }
-    let questions = rows::without_answers(&model, &flags.inputs)?;
+    let questions = rows::without_answers(about, &flags.inputs)?;
     for note in &questions.notes {
         out::note(note);
     }
-    let predictions = model.predict(&questions.rows)?;
-    let answers = Answers::new(&model.about().task, &predictions);
+    let answers = predictor.predict(&questions.rows)?;
     let mut out = out::Rows::new();
-    for row in 0..questions.rows.len() {
+    for (row, answer) in answers.iter().enumerate() {
         if flags.json {
-            writeln!(out, "{}", object(&questions, &answers, row))?;
+            writeln!(out, "{}", object(&questions, answer, row))?;
         } else if questions.table.is_none() {
             let file = questions.files.get(row).map(|file| file.display().to_string()).unwrap_or_default();
-            writeln!(out, "{file}  {}", answers.best(row, flags.top))?;
+            writeln!(out, "{file}  {}", best(answer, flags.top))?;
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
         let names: Vec<&str> = table.names().collect();
-        let header = names.iter().map(|name| quoted(name)).chain(answers.header());
+        let header = names.iter().map(|name| quoted(name)).chain(header(&about.task));
         writeln!(out, "{}", header.collect::<Vec<_>>().join(","))?;
-        for row in 0..table.len() {
+        for (row, answer) in answers.iter().enumerate() {
             let cell = |column: &kiln_learn::data::Column| {
                 column.cell(row).text().map_or(String::new(), |text| quoted(&text))
             };
-            let cells = table.columns().iter().map(cell).chain(answers.cells(row));
+            let cells = table.columns().iter().map(cell).chain(cells(answer));
             writeln!(out, "{}", cells.collect::<Vec<_>>().join(","))?;
         }
     }
@@ -99,7 +100,7 @@ pub fn run(flags: Flags) -> Result<()> {
 }
 
 /// Lets a text go on: again and again the last window through the model, and one more piece drawn.
-fn generate(model: &Model, tokens: &Tokens, window: usize, flags: &Flags) -> Result<()> {
+fn generate(predictor: &Predictor, text: &TextPreparation, flags: &Flags) -> Result<()> {
     let prompt = match (&flags.prompt, flags.inputs.as_slice()) {
         (Some(prompt), _) => prompt.clone(),
         (None, []) => "\n".to_string(),
@@ -109,25 +110,15 @@ fn generate(model: &Model, tokens: &Tokens, window: usize, flags: &Flags) -> Res
         (None, [input]) => kiln_learn::data::read_text(input)?,
         (None, _) => bail!("one text at a time"),
     };
+    let tokens = &text.tokens;
     let mut codes = tokens.encode(&prompt);
-    let mut forward = Function::inference(model.layers(), |layers, cx, [x]| layers.forward(&x, cx));
     let mut rng = Rng::new(flags.seed);
-    let (count, first) = (tokens.count(), codes.len());
+    let first = codes.len();
     let mut out = out::Rows::new();
     let mut shown = 0;
-    let mut x = vec![0i64; window];
     for _ in 0..flags.length {
-        let seen = &codes[codes.len().saturating_sub(window)..];
-        x.fill(0);
-        seen.iter().enumerate().for_each(|(at, &code)| x[at] = code.into());
-        let logits = forward.run([Input::new(&x, &[1, window])])?;
-        let logits = logits[0].as_slice::<f32>().context("the model gives numbers")?;
-        if logits.len() != count * window {
-            bail!("the model gives {} numbers for {window} places in a text of {count} pieces", logits.len());
-        }
-        // What comes after the last piece: a place for each piece, and in it one for each of the window.
-        let last = seen.len().max(1) - 1;
-        let own: Vec<f64> = (0..count).map(|piece| f64::from(logits[piece * window + last])).collect();
+        let next = predictor.predict_next(&codes)?;
+        let own: Vec<f64> = next.scores().map(f64::from).collect();
         codes.push(drawn(&own, flags.temperature, &mut rng));
         // A piece may be half a character: it is shown when the rest is there.
         let text = tokens.decode(&codes);
@@ -163,109 +154,55 @@ fn drawn(logits: &[f64], temperature: f64, rng: &mut Rng) -> u32 {
     logits.len() as u32 - 1
 }
 
-/// What a model says, in the words of the data.
-enum Answers<'a> {
-    Classes {
-        names: &'a [String],
-        classes: Vec<i64>,
-        probabilities: Vec<f32>,
-    },
-    /// `[rows, names]`
-    Numbers {
-        names: &'a [String],
-        numbers: Vec<f64>,
-    },
-}
-
-impl<'a> Answers<'a> {
-    fn new(task: &'a Task, predictions: &Predictions) -> Answers<'a> {
-        match task {
-            Task::Classes { names } => Answers::Classes {
-                names,
-                classes: predictions.classes(),
-                probabilities: all_probabilities(predictions),
-            },
-            // Texts go on by themselves; see `generate`.
-            Task::Text { .. } => Answers::Numbers { names: &[], numbers: Vec::new() },
-            Task::Numbers { names, scale, offset } => {
-                let units = scale.iter().zip(offset).cycle();
-                let outputs = predictions.outputs().iter().zip(units);
-                let numbers = outputs.map(|(&y, (scale, offset))| f64::from(y) * scale + offset).collect();
-                Answers::Numbers { names, numbers }
-            }
-        }
-    }
-
-    /// The probabilities of a row, by class.
-    fn row(&self, row: usize) -> Vec<(&str, f32)> {
-        match self {
-            Answers::Classes { names, probabilities, .. } => {
-                let own = probabilities.chunks(names.len().max(1)).nth(row).unwrap_or_default();
-                names.iter().map(String::as_str).zip(own.iter().copied()).collect()
-            }
-            Answers::Numbers { .. } => Vec::new(),
-        }
-    }
-
-    /// What was predicted of a row, if it is numbers.
-    fn numbers(&self, row: usize) -> &[f64] {
-        match self {
-            Answers::Classes { .. } => &[],
-            Answers::Numbers { names, numbers } => {
-                numbers.chunks(names.len().max(1)).nth(row).unwrap_or_default()
-            }
-        }
-    }
-
-    fn prediction(&self, row: usize) -> Value {
-        match (self, self.numbers(row)) {
-            (Answers::Classes { names, classes, .. }, _) => names[classes[row] as usize].as_str().into(),
-            (_, [number]) => (*number).into(),
-            (_, numbers) => numbers.into(),
-        }
-    }
-
-    /// The likeliest classes.
-    fn best(&self, row: usize, count: usize) -> String {
-        let mut all = self.row(row);
-        if all.is_empty() {
-            return self.prediction(row).to_string();
-        }
-        all.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let shown = all.iter().take(count.max(1)).map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
-        shown.collect::<Vec<_>>().join("  ")
-    }
-
-    fn header(&self) -> Vec<String> {
-        match self {
-            Answers::Classes { names, .. } => {
-                let each = names.iter().map(|name| quoted(&format!("p({name})")));
-                std::iter::once("prediction".to_string()).chain(each).collect()
-            }
-            Answers::Numbers { names, .. } => {
-                names.iter().map(|name| quoted(&format!("predicted {name}"))).collect()
-            }
-        }
-    }
-
-    fn cells(&self, row: usize) -> Vec<String> {
-        match self {
-            Answers::Classes { names, classes, .. } => {
-                let each = self.row(row).into_iter().map(|(_, p)| format!("{p:.6}"));
-                std::iter::once(quoted(&names[classes[row] as usize])).chain(each).collect()
-            }
-            Answers::Numbers { .. } => self.numbers(row).iter().map(f64::to_string).collect(),
-        }
+/// What was predicted, as JSON has it.
+fn value(answer: &Prediction) -> Value {
+    match (answer, answer.number()) {
+        (Prediction::Classes { .. }, _) => answer.class().into(),
+        (_, Some(number)) => number.into(),
+        (_, None) => answer.numbers().map(|(_, number)| number).collect::<Vec<_>>().into(),
     }
 }
 
-fn object(questions: &Questions, answers: &Answers, row: usize) -> Value {
-    let mut object = json!({ "row": row, "prediction": answers.prediction(row) });
+/// The likeliest classes, or the numbers.
+fn best(answer: &Prediction, count: usize) -> String {
+    let mut all: Vec<(&str, f32)> = answer.probabilities().collect();
+    if all.is_empty() {
+        return value(answer).to_string();
+    }
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let shown = all.iter().take(count.max(1)).map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
+    shown.collect::<Vec<_>>().join("  ")
+}
+
+/// The names of the columns that are added to a table.
+fn header(task: &Task) -> Vec<String> {
+    match task {
+        Task::Classes { names } => {
+            let each = names.iter().map(|name| quoted(&format!("p({name})")));
+            std::iter::once("prediction".to_string()).chain(each).collect()
+        }
+        Task::Numbers { names, .. } => {
+            names.iter().map(|name| quoted(&format!("predicted {name}"))).collect()
+        }
+        Task::Text { .. } => Vec::new(),
+    }
+}
+
+/// What stands in them.
+fn cells(answer: &Prediction) -> Vec<String> {
+    let class = answer.class().map(quoted);
+    let probabilities = answer.probabilities().map(|(_, p)| format!("{p:.6}"));
+    let numbers = answer.numbers().map(|(_, number)| number.to_string());
+    class.into_iter().chain(probabilities).chain(numbers).collect()
+}
+
+fn object(questions: &Questions, answer: &Prediction, row: usize) -> Value {
+    let mut object = json!({ "row": row, "prediction": value(answer) });
     if let Some(file) = questions.files.get(row) {
         object["input"] = file.display().to_string().into();
     }
-    if let Answers::Classes { .. } = answers {
-        let each = answers.row(row).into_iter().map(|(name, p)| (name.to_string(), p.into()));
+    if let Prediction::Classes { .. } = answer {
+        let each = answer.probabilities().map(|(name, p)| (name.to_string(), p.into()));
         object["probabilities"] = Value::Object(each.collect::<Map<_, _>>());
     }
     object

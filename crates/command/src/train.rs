@@ -497,7 +497,7 @@ fn finish(
         if set.is_empty() {
             return Ok(None);
         }
-        Measured::new(&source.task, model.layers(), set).map(Some)
+        Measured::new(&source.task, model, set).map(Some)
     };
     let parts = [measure(&*source.train)?, measure(&*source.valid)?, measure(&*source.test)?];
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
@@ -535,7 +535,7 @@ fn finish(
             shows: &source.shows,
             config: plan.settings.to_toml(),
             environment: format!("{:#}", environment(plan)),
-            model: model.layers(),
+            model,
         },
         folder,
     )?;

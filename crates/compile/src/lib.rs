@@ -40,17 +40,27 @@ mod target;
 mod topological_order;
 pub mod verify;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use kiln_ir::{Graph, Result};
 
 pub use passes::Compilation;
 pub use program::Program;
 pub use target::{Channels, Fusion, Split, Target};
 
+static COMPILATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// How many programs this process has compiled.
+pub fn compilations() -> u64 {
+    COMPILATIONS.load(Ordering::Relaxed)
+}
+
 /// Compiles a graph for a target.
 ///
 /// # Errors
 /// Where the target lacks what the graph needs.
 pub fn compile(graph: &Graph, target: &Target) -> Result<Program> {
+    COMPILATIONS.fetch_add(1, Ordering::Relaxed);
     let mut compilation = Compilation::new(graph, target);
     compilation.run()?;
     Ok(compilation.program)

@@ -1,7 +1,7 @@
 //! Host side: raw data to batches. Knows nothing of tensors on devices.
 //!
 //! A [`Dataset`] writes single rows; [`Batching`] says in which order they come and how many make a batch; [`Prefetch`] prepares
-//! batches while others are computed with. A [`Table`] is read from a file and made a set by a [`Preparation`]; a [`Frame`] serves
+//! batches while others are computed with. A [`Table`] is read from a file and made a set by a [`TablePreparation`]; a [`Frame`] serves
 //! prepared rows of a file larger than memory.
 //!
 //! # Invariants
@@ -43,7 +43,8 @@ pub use set::Set;
 pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
 pub use table::{
     Cell, Choices, Column, ColumnKind, DatePart, Encoding, Feature, Frame, FrameWriter, Framing, Impute,
-    Inputs, Preparation, Reading, Row, RowTransform, Scale, Table, Target, TargetKind, Treatment, Vocabulary,
+    Inputs, RawCell, Reading, Row, RowPlan, RowTransform, Scale, Table, TablePreparation, Target, TargetKind,
+    Treatment, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 pub use values::{Form, Kind, Meaning, Values};

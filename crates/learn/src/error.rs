@@ -49,6 +49,9 @@ pub enum Error {
         /// The checkpoint to go on from.
         saved: PathBuf,
     },
+    /// Raw data can't become a model's rows.
+    #[error("{0}")]
+    Preparation(String),
     /// Training can't begin or go on.
     #[error("{0}")]
     Training(String),

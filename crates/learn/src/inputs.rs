@@ -1,7 +1,9 @@
 //! From batches on the host to inputs of a step: the numbers stay where they are, in the type they have.
 
-use kiln_data::{Batch, Dataset, Form, Meaning, Values};
+use kiln_data::{Batch, Batching, Cursor, Dataset, Form, Meaning, Prefetch, Values};
 use kiln_nn::{DType, Input, Tensor};
+
+use crate::Result;
 
 /// A batch as the inputs of a step.
 pub trait Inputs {
@@ -37,9 +39,14 @@ pub(crate) fn meant(x: &Tensor, form: &Form) -> Tensor {
     }
 }
 
+/// The type a model takes inputs of this form in: amounts as `f32`, codes as whole numbers.
+pub fn dtype(form: &Form) -> DType {
+    if form.codes().is_some() { DType::I64 } else { DType::F32 }
+}
+
 /// Inputs of zeros, as a model takes inputs of this form.
 pub(crate) fn blank_of(form: &Form, shape: Vec<usize>) -> Tensor {
-    Tensor::zeros(shape).cast(crate::model::dtype(form))
+    Tensor::zeros(shape).cast(dtype(form))
 }
 
 /// Inputs of zeros of so many rows, as a model takes a set's.
@@ -47,4 +54,23 @@ pub(crate) fn blank(set: &(impl Dataset + ?Sized), rows: usize) -> Tensor {
     let form = set.x();
     let shape = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
     blank_of(&form, shape)
+}
+
+/// Calls `f` with every batch of a set in turn, each prepared while the one before it is computed with.
+pub(crate) fn each_batch(
+    set: &dyn Dataset,
+    batch_size: usize,
+    mut f: impl FnMut(&Batch) -> Result<()>,
+) -> Result<()> {
+    if set.is_empty() {
+        return Ok(());
+    }
+    std::thread::scope(|scope| {
+        let (start, end) = (Cursor::default(), Cursor { epoch: 1, batch: 0 });
+        let mut batches = Prefetch::start(scope, set, Batching::new(batch_size), start, end)?;
+        while let Some(batch) = batches.next()? {
+            f(batch)?;
+        }
+        Ok(())
+    })
 }

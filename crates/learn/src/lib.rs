@@ -3,6 +3,7 @@
 //!
 //! - [`trainer`]: the loop, what it writes and how it goes on; [`trainer::Trainer`] is the door.
 //! - [`model`]: a model's file: layers, weights, the preparation of its data, what it answers.
+//! - [`preparation`]: how raw data become a model's rows. [`Predictor`]: a model ready to be asked, from raw values to labels.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
 //! - [`presets`]: rows of layers that people ask for by name. [`store`]: numbers by name in a file with a checksum.
 //!
@@ -20,8 +21,13 @@ mod inputs;
 pub mod model;
 mod note;
 pub mod onnx;
+mod predictions;
+mod predictor;
+pub mod preparation;
 pub mod presets;
+mod programs;
 mod registry;
+mod row;
 pub mod store;
 pub mod trainer;
 pub mod weights;
@@ -33,6 +39,8 @@ pub use kiln_ir as ir;
 pub use kiln_map::{Exceeded, Limits, Resource};
 pub use kiln_nn::*;
 pub use model::Model;
+pub use predictor::{Prediction, Predictor};
+pub use preparation::Preparation;
 pub use registry::{default_device, device, devices};
 
 /// What most programs use: `use kiln::prelude::*;`.

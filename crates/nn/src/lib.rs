@@ -31,7 +31,7 @@ pub mod step;
 pub mod summary;
 pub mod variable;
 
-pub use kiln_compile::Program;
+pub use kiln_compile::{Program, compilations};
 pub use kiln_device::{Device, DeviceDescription, DeviceSettings, same};
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use kiln_data::{Choices, Preparation, Table, Treatment};
+use kiln_data::{Choices, TablePreparation, Table, Treatment};
 use kiln_fuzz::{fuzz_target, seeds};
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -11,7 +11,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 });
 
 fn seed(choices: Choices) -> String {
-    Preparation::fit(&TABLE, &[0, 1, 2, 3], &choices).unwrap().to_json().unwrap()
+    TablePreparation::fit(&TABLE, &[0, 1, 2, 3], &choices).unwrap().to_json().unwrap()
 }
 
 fn all() -> [String; 3] {
@@ -21,8 +21,8 @@ fn all() -> [String; 3] {
 
 fuzz_target!(init: seeds(all()), |bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Ok(plan) = Preparation::from_json(text) else { return };
-    assert_eq!(Preparation::from_json(&plan.to_json().unwrap()).unwrap(), plan);
+    let Ok(plan) = TablePreparation::from_json(text) else { return };
+    assert_eq!(TablePreparation::from_json(&plan.to_json().unwrap()).unwrap(), plan);
     let _ = (plan.notes(), plan.groups(), plan.vocabularies(), plan.reading());
     if let Ok(inputs) = plan.apply_inputs(&TABLE) {
         assert_eq!(inputs.values.len(), inputs.rows * inputs.width);

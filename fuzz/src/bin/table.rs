@@ -1,7 +1,7 @@
 //! Tables: CSV and its kin, lines of JSON. Read again with quotes around every cell, which other code cuts, a table is the same.
 #![no_main]
 
-use kiln_data::{Choices, Column, ColumnKind, Preparation, Reading, Table};
+use kiln_data::{Choices, Column, ColumnKind, TablePreparation, Reading, Table};
 use kiln_fuzz::{fuzz_target, seeds};
 
 const SEEDS: [&str; 5] = [
@@ -45,9 +45,9 @@ fuzz_target!(init: seeds(SEEDS), |bytes: &[u8]| {
     }
     let rows: Vec<usize> = (0..table.len()).collect();
     let target = table.names().last().unwrap_or_default().to_string();
-    if let Ok(plan) = Preparation::fit(&table, &rows, &Choices::new().target(target)) {
+    if let Ok(plan) = TablePreparation::fit(&table, &rows, &Choices::new().target(target)) {
         let set = plan.apply(&table, &rows).unwrap();
         assert!(set.inputs().as_f32().unwrap().iter().all(|x| x.is_finite()));
-        assert_eq!(Preparation::from_json(&plan.to_json().unwrap()).unwrap(), plan);
+        assert_eq!(TablePreparation::from_json(&plan.to_json().unwrap()).unwrap(), plan);
     }
 });

@@ -9,15 +9,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kiln_learn::data::{Frame, Table, read_text};
-use kiln_learn::model::{NETWORK, Task};
+use kiln_learn::model::{NETWORK, Task, listed};
 use kiln_learn::prelude::*;
 use kiln_learn::weights::Weights;
 use kiln_learn::{Model, Summary};
 use kiln_map::shown;
 
 use super::out;
-use super::rows::Way;
-use super::source::listed;
 
 /// Look at a model, at weights or at data
 ///
@@ -142,7 +140,7 @@ fn model(model: &Model, batch: usize) -> Result<String> {
         Task::Text { pieces } => writeln!(text, "tells     what comes next, of {pieces} pieces of text")?,
         Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
     }
-    if let Way::Table(plan) = Way::of(model)? {
+    if let Some(plan) = about.preparation.table() {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
         writeln!(text, "columns   {}", columns.join(", "))?;
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
-use kiln_learn::data::{Batch, Dataset, Form, ImageSize, Preparation, Rng, Set, Table, encode_png};
+use kiln_learn::data::{Batch, Dataset, Form, ImageSize, Rng, Set, Table, TablePreparation, encode_png};
 use kiln_learn::metrics::{Confusion, History};
 use kiln_learn::model::Task;
 
@@ -29,7 +29,7 @@ pub struct Told<'a> {
     pub shows: &'a Shows,
     pub config: String,
     pub environment: String,
-    pub model: &'a dyn kiln_learn::Layer,
+    pub model: &'a kiln_learn::Model,
 }
 
 /// How a row of the test part is shown to people.
@@ -39,7 +39,7 @@ pub enum Shows {
         table: Box<Table>,
         /// The rows of the test part.
         rows: Vec<usize>,
-        plan: Box<Preparation>,
+        plan: Box<TablePreparation>,
     },
     /// By its number alone.
     Nothing,

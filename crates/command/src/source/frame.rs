@@ -121,7 +121,7 @@ pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<Sourc
     let mut next = || parts.next().context("there are three parts");
     let (train, valid, test) = (next()?, next()?, next()?);
     said.push(counts(&*train, &*valid, &*test));
-    let preparation = serde_json::json!({ "table": serde_json::from_str::<Value>(&plan.to_json()?)? });
+    let preparation = plan.clone().into();
     let front = front(&plan);
     let habits = Habits { epochs: 10, batch_size: 256, early_stop: 0, ..TABLES };
     Ok(Source {

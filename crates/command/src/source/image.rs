@@ -3,16 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use kiln_learn::data::{
-    self, Augment, Augmented, Dataset, Gallery, ImageSize, Pictures, Set, edge_brightness, stratified,
-};
-use kiln_learn::model::Task;
-use serde_json::Value;
+use kiln_learn::data::{self, Augment, Augmented, Dataset, Gallery, Pictures, Set, stratified};
+use kiln_learn::model::{Task, listed};
+use kiln_learn::preparation::ImagePreparation;
 
-use super::{Habits, Source, counts, cut, listed, name_of, shares};
+use super::{Habits, Source, counts, cut, name_of, shares};
 use crate::base::Base;
 use crate::report::Shows;
-use crate::rows;
 use crate::settings::{Settings, Share};
 
 const IMAGES: Habits = Habits {
@@ -39,8 +36,8 @@ pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -
         format!("no data named: {DIGITS} handwritten-style digits of 28 × 28, made from seed {seed}"),
         counts(&*train, &*valid, &*test),
     ];
-    let (preparation, shows, ground) = images(&*train, base)?;
-    let train = varied(train, ground, settings, &mut said)?;
+    let images = images(&*train, base)?;
+    let train = varied(train, &images, settings, &mut said)?;
     Ok(Source {
         name: "digits".to_string(),
         said,
@@ -48,9 +45,9 @@ pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -
         valid,
         test,
         task,
-        preparation,
+        shows: Shows::Images(images.size),
+        preparation: images.into(),
         front: String::new(),
-        shows,
         habits: IMAGES,
     })
 }
@@ -86,8 +83,8 @@ fn known(
         format!("{found}: images of {height} × {width}, {classes} classes"),
         counts(&*train, &*valid, &test),
     ];
-    let (preparation, shows, ground) = images(&*train, base)?;
-    let train = varied(train, ground, settings, &mut said)?;
+    let images = images(&*train, base)?;
+    let train = varied(train, &images, settings, &mut said)?;
     Ok(Source {
         name: name_of(path),
         said,
@@ -95,30 +92,18 @@ fn known(
         valid,
         test: Box::new(test),
         task,
-        preparation,
+        shows: Shows::Images(images.size),
+        preparation: images.into(),
         front: String::new(),
-        shows,
         habits,
     })
 }
 
-/// How pictures become rows: their size and channels, and how bright the ground of these is.
-fn images(set: &dyn Dataset, base: Option<&Base>) -> Result<(Value, Shows, f64)> {
-    let &[channels, height, width] = set.x().shape.as_slice() else { bail!("images have three axes") };
-    let rows: Vec<usize> = (0..set.len().min(200)).collect();
-    let batch = set.gather(&rows)?;
-    let pixels = batch.x.as_u8().unwrap_or_default();
-    let size = ImageSize { channels, height, width };
-    let edges = pixels.chunks(channels * height * width).map(|image| edge_brightness(image, size));
-    let ground = edges.sum::<f64>() / rows.len().max(1) as f64;
-    let about =
-        serde_json::json!({ "channels": channels, "height": height, "width": width, "ground": ground });
-    let about = serde_json::json!({ "images": about });
-    let about = match base {
-        Some(base) => base.preparation(about),
-        None => about,
-    };
-    Ok((about, Shows::Images(size), ground))
+/// How pictures become rows: their size and channels, how bright the ground of these is, and what only the model knows that a training
+/// starts from.
+fn images(set: &dyn Dataset, base: Option<&Base>) -> Result<ImagePreparation> {
+    let crop = base.and_then(|base| base.images().ok()).and_then(|images| images.crop);
+    Ok(ImagePreparation { crop, ..ImagePreparation::fit(set)? })
 }
 
 /// A set as the model takes it that a training starts from.
@@ -132,7 +117,7 @@ fn adopted(set: Set, base: Option<&Base>) -> Result<Set> {
 /// Training images, varied if that is asked for.
 fn varied(
     train: Box<dyn Dataset>,
-    ground: f64,
+    images: &ImagePreparation,
     settings: &Settings,
     said: &mut Vec<String>,
 ) -> Result<Box<dyn Dataset>> {
@@ -140,6 +125,7 @@ fn varied(
         None => Ok(train),
         Some(text) => {
             let augment: Augment = text.parse()?;
+            let ground = images.ground.unwrap_or_default();
             said.push(format!("training images are varied: {augment}"));
             Ok(Box::new(Augmented::new(train, augment, ground.round() as u8)?))
         }
@@ -149,10 +135,7 @@ fn varied(
 /// How pictures are read.
 pub(super) fn pictures(settings: &Settings, base: Option<&Base>) -> Result<Pictures> {
     let mut pictures = match base {
-        Some(base) => {
-            let (size, crop) = base.images()?;
-            rows::pictures_of(size, crop)
-        }
+        Some(base) => base.images()?.pictures(),
         None => Pictures::new(),
     };
     if let Some(side) = settings.image_size {
@@ -191,9 +174,9 @@ pub(super) fn gallery(
     let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
-    let (preparation, shows, ground) = images(&*train, base)?;
+    let images = images(&*train, base)?;
     said.push(counts(&*train, &*valid, &*test));
-    let train = varied(train, ground, settings, &mut said)?;
+    let train = varied(train, &images, settings, &mut said)?;
     let habits = Habits { epochs: 20, ..IMAGES };
     Ok(Source {
         name: name_of(path),
@@ -202,9 +185,9 @@ pub(super) fn gallery(
         valid,
         test,
         task,
-        preparation,
+        shows: Shows::Images(images.size),
+        preparation: images.into(),
         front: String::new(),
-        shows,
         habits,
     })
 }

@@ -8,9 +8,9 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use kiln_learn::Preparation;
 use kiln_learn::data::{self, Dataset, Set};
 use kiln_learn::model::Task;
-use serde_json::Value;
 
 use super::base::Base;
 use super::report::Shows;
@@ -27,7 +27,7 @@ pub struct Source {
     pub test: Box<dyn Dataset>,
     pub task: Task,
     /// How raw data become rows, for the model's file.
-    pub preparation: Value,
+    pub preparation: Preparation,
     /// What stands in front of the layers that are chosen: vectors for columns of codes.
     pub front: String,
     /// How rows of the test part are shown to people.
@@ -109,14 +109,6 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<Source> {
             "{}: this is no table (.csv, .tsv, .jsonl, .json, also .gz; .parquet), no frame (.kdf), no text (.txt, .md), no folder of images and no TOML file",
             path.display()
         ),
-    }
-}
-
-/// The first few names.
-pub fn listed(names: &[String]) -> String {
-    match names.len() {
-        0..=8 => names.join(", "),
-        count => format!("{}, … ({count})", names[..6].join(", ")),
     }
 }
 

@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use kiln_learn::Preparation;
 use kiln_learn::data::{
-    self, Choices, Dataset, Preparation, Table, Target, TargetKind, Treatment, by_time, fractions, grouped,
-    stratified,
+    self, Choices, Dataset, Table, TablePreparation, Target, TargetKind, Treatment, by_time, fractions,
+    grouped, stratified,
 };
-use kiln_learn::model::Task;
-use serde_json::Value;
+use kiln_learn::model::{Task, listed};
 
-use super::{Habits, Source, counts, frame, image, listed, name_of, shares, text};
+use super::{Habits, Source, counts, frame, image, name_of, shares, text};
 use crate::base::Base;
 use crate::choices::meant;
 use crate::report::Shows;
-use crate::rows::Way;
 use crate::settings::Settings;
 
 pub(super) const TABLES: Habits = Habits {
@@ -139,7 +138,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
         said.push(format!("{missing} rows are left out, because {target} is missing in them"));
     }
     // What the target is follows from all rows; what inputs are scaled by from those that are trained on.
-    let whole = Preparation::fit(&table, &rows, &choices)?;
+    let whole = TablePreparation::fit(&table, &rows, &choices)?;
     let of_target = whole.target().context("a column to predict was chosen")?.clone();
     let of_target = match base {
         Some(base) => of_model(base, &target).unwrap_or(of_target),
@@ -172,7 +171,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
         bail!("{}: no row is left for the {} part", path.display(), empty.0);
     }
     let [first, watched, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
-    let mut preparation = Preparation::fit(&table, first, &choices)?;
+    let mut preparation = TablePreparation::fit(&table, first, &choices)?;
     if let Some(own) = own {
         let fitted = preparation.target().cloned();
         preparation = own.with_target(match (base.and_then(|base| of_model(base, &target)), fitted) {
@@ -203,7 +202,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
     said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
     said.push(counts(&*train, &*valid, &*test));
     let front = front(&preparation);
-    let stored = serde_json::json!({ "table": serde_json::from_str::<Value>(&preparation.to_json()?)? });
+    let stored = preparation.clone().into();
     let rows = last.clone();
     let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation) };
     Ok(Source {
@@ -221,9 +220,9 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
 }
 
 /// How the model a training starts from takes columns.
-fn own_columns(base: &Base) -> Result<Preparation> {
-    match &base.way {
-        Way::Table(plan) => Ok((**plan).clone()),
+fn own_columns(base: &Base) -> Result<TablePreparation> {
+    match base.preparation() {
+        Preparation::Table(plan) => Ok((**plan).clone()),
         _ => bail!("{}, and the data are a table", base.takes()),
     }
 }
@@ -242,22 +241,19 @@ fn of_model(base: &Base, column: &str) -> Option<Target> {
 }
 
 /// What is predicted, and how that is said.
-pub(super) fn task_of(plan: &Preparation) -> Result<(Task, String)> {
-    match plan.target() {
-        Some(Target::Classes { column, names }) => {
-            Ok((Task::Classes { names: names.clone() }, format!("classes of {column}: {}", listed(names))))
+pub(super) fn task_of(plan: &TablePreparation) -> Result<(Task, String)> {
+    let target = plan.target().context("a table needs a column to predict")?;
+    let said = match target {
+        Target::Classes { column, names } => format!("classes of {column}: {}", listed(names)),
+        Target::Number { column, mean, deviation } => {
+            format!("{column} is a number, {mean:.4} ± {deviation:.4}")
         }
-        Some(Target::Number { column, mean, deviation }) => {
-            let (scale, offset) = (vec![*deviation], vec![*mean]);
-            let said = format!("{column} is a number, {mean:.4} ± {deviation:.4}");
-            Ok((Task::Numbers { names: vec![column.clone()], scale, offset }, said))
-        }
-        None => bail!("a table needs a column to predict"),
-    }
+    };
+    Ok((Task::of_target(target), said))
 }
 
 /// A layer that makes vectors of codes, if columns are codes: about as long as the root of how many there are.
-pub(super) fn front(plan: &Preparation) -> String {
+pub(super) fn front(plan: &TablePreparation) -> String {
     let size = |count: usize| ((count as f64).sqrt().ceil() as usize + 1).clamp(2, 32);
     let columns: Vec<String> = plan
         .vocabularies()

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use kiln_learn::Preparation;
 use kiln_learn::data::{self, Cut, Dataset, Table, Tokens, Windows, stratified};
 use kiln_learn::model::Task;
+use kiln_learn::preparation::TextPreparation;
 
 use super::table::keys;
 use super::{Habits, Source, counts, cut, name_of, shares};
 use crate::base::Base;
 use crate::report::Shows;
-use crate::rows::Way;
 use crate::settings::{Settings, Share};
 
 const TEXTS: Habits = Habits {
@@ -63,8 +64,8 @@ fn called(tokens: &Tokens) -> &'static str {
 /// A long text, to learn what comes next.
 pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Result<Source> {
     let text = data::read_text(path)?;
-    let (tokens, window) = match base.map(|base| (&base.way, base)) {
-        Some((Way::Text { tokens, window, column: None }, _)) => (tokens.clone(), *window),
+    let (tokens, window) = match base.map(|base| (base.preparation(), base)) {
+        Some((Preparation::Text(text), _)) if text.columns.is_none() => (text.tokens.clone(), text.window),
         Some((_, base)) => bail!("{}, and {} is a text", base.takes(), path.display()),
         None => {
             let tokens =
@@ -95,7 +96,7 @@ pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Res
         train: Box::new(train.moved()),
         valid: Box::new(valid),
         test: Box::new(test),
-        preparation: serde_json::json!({ "text": { "tokens": tokens, "window": window } }),
+        preparation: TextPreparation::new(tokens, window).into(),
         front: String::new(),
         shows: Shows::Nothing,
         habits: TEXTS,
@@ -113,8 +114,8 @@ pub(super) fn texts(path: &Path, settings: &Settings, seed: u64, base: Option<&B
     let (seen, rows) = (table.len(), Vec::from_iter(0..table.len()));
     let known = keys(classes, &rows);
     let parts = stratified(&known, &shares(settings, 0.1), seed)?;
-    let (tokens, window) = match base.map(|base| (&base.way, base)) {
-        Some((Way::Text { tokens, window, column: Some(_) }, _)) => (tokens.clone(), *window),
+    let (tokens, window) = match base.map(|base| (base.preparation(), base)) {
+        Some((Preparation::Text(text), _)) if text.columns.is_some() => (text.tokens.clone(), text.window),
         Some((_, base)) => bail!("{}, and {} has texts with classes", base.takes(), path.display()),
         None => {
             // Words are those of the texts that are trained on.
@@ -142,7 +143,7 @@ pub(super) fn texts(path: &Path, settings: &Settings, seed: u64, base: Option<&B
         ),
         counts(&*train, &*valid, &*test),
     ];
-    let preparation = serde_json::json!({ "text": { "tokens": tokens, "window": window, "column": column, "target": target } });
+    let preparation = TextPreparation::new(tokens, window).with_columns(column, target).into();
     let habits = Habits { preset: "words", epochs: 15, rate: 1e-3, early_stop: 5, ..TEXTS };
     Ok(Source {
         name: name_of(path),

@@ -1,5 +1,6 @@
 //! Pictures as people have them (PNG, JPEG, BMP) to the rows a model takes: one size, grey or in colour, channel by channel.
 
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
 use image::codecs::png::PngEncoder;
@@ -67,20 +68,40 @@ impl Picture {
 
     fn open_at(path: &Path) -> Result<Picture> {
         let reader = ImageReader::open(path).map_err(|error| Error::io(path, error))?;
-        let mut reader = reader.with_guessed_format().map_err(|error| Error::io(path, error))?;
+        let bytes = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
+        Picture::decode(reader, bytes).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads the content of a file.
+    ///
+    /// ```
+    /// use kiln_data::Picture;
+    ///
+    /// let file = Picture::blank(4, 8).png()?;
+    /// assert_eq!(Picture::read(&file)?.size(), (4, 8, false));
+    /// assert!(Picture::read(b"no picture").is_err());
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Picture::open`].
+    pub fn read(bytes: &[u8]) -> Result<Picture> {
+        Picture::decode(ImageReader::new(Cursor::new(bytes)), bytes.len() as u64)
+    }
+
+    fn decode<R: BufRead + Seek>(reader: ImageReader<R>, bytes: u64) -> Result<Picture> {
+        let mut reader = reader.with_guessed_format().map_err(|error| Error::new(error.to_string()))?;
         let mut limits = Limits::default();
         (limits.max_image_width, limits.max_image_height) = (Some(LONGEST), Some(LONGEST));
         reader.limits(limits.clone());
-        let broken = |error| Error::new(format!("the picture can't be read: {error}")).in_file(path);
+        let broken = |error| Error::new(format!("the picture can't be read: {error}"));
         let decoder = reader.into_decoder().map_err(broken)?;
         limits.reserve(decoder.total_bytes()).map_err(broken)?;
         let (width, height) = decoder.dimensions();
-        let bytes = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
         if u64::from(width) * u64::from(height) > DENSEST.saturating_mul(bytes) {
-            let message = format!(
+            return Err(Error::new(format!(
                 "the picture says that it is {width} × {height}, which {bytes} bytes can't hold; it is damaged"
-            );
-            return Err(Error::new(message).in_file(path));
+            )));
         }
         DynamicImage::from_decoder(decoder).map(Picture).map_err(broken)
     }

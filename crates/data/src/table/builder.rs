@@ -2,9 +2,8 @@
 
 use kiln_map::{Budget, Exceeded};
 
-use super::cell;
 use super::column::{Cells, ColumnKind, Dictionary, NO_DATE, NO_WORD};
-use super::date;
+use super::raw::{DATE, FINITE, NUMBER, RawCell, TRUTH};
 
 /// The columns as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,18 +33,6 @@ pub(super) enum Misfit {
     Kind,
     /// The cell is wrong in itself, or isn't of the kind told.
     Fault(String),
-}
-
-/// A cell as it stands in a file.
-#[derive(Clone, Copy)]
-pub(super) enum Raw<'a> {
-    /// Text that may say anything.
-    Text(&'a str),
-    /// Text that shows no number, though it may say one where that was told: a string of JSON.
-    Quoted(&'a str),
-    Number(f64),
-    Truth(bool),
-    Missing,
 }
 
 /// A column while it is read.
@@ -94,14 +81,9 @@ impl Builder {
     }
 
     /// Adds a cell.
-    pub fn push(&mut self, raw: Raw<'_>) -> Result<(), Misfit> {
-        let raw = match raw {
-            Raw::Text(text) if cell::is_missing(text.trim().as_bytes()) => Raw::Missing,
-            Raw::Text(text) => Raw::Text(text.trim()),
-            Raw::Quoted(text) if cell::is_missing(text.trim().as_bytes()) => Raw::Missing,
-            other => other,
-        };
-        if let Raw::Missing = raw {
+    pub fn push(&mut self, raw: RawCell<'_>) -> Result<(), Misfit> {
+        let raw = raw.settled();
+        if let RawCell::Missing = raw {
             match &mut self.cells {
                 Cells::Missing(rows) => *rows += 1,
                 Cells::Numbers(values) => values.push(f64::NAN),
@@ -111,54 +93,30 @@ impl Builder {
             return Ok(());
         }
         if let Cells::Missing(rows) = self.cells {
-            self.cells = Builder::start(shown(raw), rows, 0);
+            self.cells = Builder::start(raw.kind(), rows, 0);
         }
-        let misfit = |what: &str, raw: Raw<'_>| match self.told {
-            Some(_) => Misfit::Fault(format!("\"{}\" is no {what}", text(raw))),
+        let misfit = |what: &str, raw: RawCell<'_>| match self.told {
+            Some(_) => Misfit::Fault(raw.isnt(what)),
             None => Misfit::Kind,
         };
         match &mut self.cells {
             Cells::Missing(_) => {}
-            Cells::Numbers(values) => {
-                let value = match raw {
-                    Raw::Number(value) => Some(value),
-                    Raw::Text(text) => cell::number(text.as_bytes()),
-                    Raw::Quoted(text) if self.told.is_some() => cell::number(text.trim().as_bytes()),
-                    _ => None,
-                };
-                match value {
-                    Some(value) if value.is_finite() => values.push(value),
-                    Some(_) => {
-                        let text = text(raw);
-                        return Err(Misfit::Fault(format!(
-                            "\"{text}\" is no finite number; leave the cell empty, or read the column as a category"
-                        )));
-                    }
-                    None => return Err(misfit("number; mend it, or leave the cell empty", raw)),
-                }
-            }
+            Cells::Numbers(values) => match raw.number(self.told.is_some()) {
+                Some(value) if value.is_finite() => values.push(value),
+                Some(_) => return Err(Misfit::Fault(raw.isnt(FINITE))),
+                None => return Err(misfit(NUMBER, raw)),
+            },
             Cells::Dates { seconds, timed } => {
-                let parsed = match raw {
-                    Raw::Text(text) | Raw::Quoted(text) => date::parse(text.as_bytes()),
-                    _ => None,
-                };
-                let Some((moment, has_time)) = parsed else {
-                    return Err(misfit("date as 2024-01-31 or 2024-01-31T08:30", raw));
-                };
+                let Some((moment, has_time)) = raw.moment() else { return Err(misfit(DATE, raw)) };
                 seconds.push(moment);
                 *timed |= has_time;
             }
             Cells::Words { codes, .. } => {
-                let word = text(raw);
-                let code = match self.told {
-                    Some(ColumnKind::Boolean) => match cell::truth(&word) {
-                        Some(true) => self.dictionary.code("true"),
-                        Some(false) => self.dictionary.code("false"),
-                        None => return Err(misfit("boolean: true or false, yes or no, 1 or 0", raw)),
-                    },
-                    _ => self.dictionary.code(&word),
+                let word = match self.told {
+                    Some(ColumnKind::Boolean) => raw.truth().ok_or_else(|| misfit(TRUTH, raw))?.into(),
+                    _ => raw.text(),
                 };
-                codes.push(code);
+                codes.push(self.dictionary.code(&word));
             }
         }
         Ok(())
@@ -177,26 +135,6 @@ fn filled<T: Clone>(value: T, count: usize, room: usize) -> Vec<T> {
     let mut values = Vec::with_capacity(room);
     values.resize(count, value);
     values
-}
-
-/// The kind of a column of which nothing but this is known.
-fn shown(raw: Raw<'_>) -> ColumnKind {
-    match raw {
-        Raw::Number(_) => ColumnKind::Number,
-        Raw::Text(text) if cell::number(text.as_bytes()).is_some() => ColumnKind::Number,
-        Raw::Text(text) | Raw::Quoted(text) if date::parse(text.as_bytes()).is_some() => ColumnKind::Date,
-        _ => ColumnKind::Category,
-    }
-}
-
-fn text(raw: Raw<'_>) -> std::borrow::Cow<'_, str> {
-    match raw {
-        Raw::Text(text) | Raw::Quoted(text) => text.into(),
-        Raw::Number(value) => cell::word(value).into(),
-        Raw::Truth(true) => "true".into(),
-        Raw::Truth(false) => "false".into(),
-        Raw::Missing => "".into(),
-    }
 }
 
 fn extend<T: Clone>(values: &mut Vec<T>, count: usize, value: T, budget: &Budget) -> Result<(), Exceeded> {

@@ -110,7 +110,7 @@ impl<F: Fn(&Row<'_>) -> Result<f64> + Send + Sync> RowTransform for Computed<F> 
 /// What is chosen of a preparation.
 ///
 /// ```
-/// use kiln_data::{Choices, Preparation, Table, Treatment};
+/// use kiln_data::{Choices, TablePreparation, Table, Treatment};
 ///
 /// let table = Table::read(b"height,weight,shoe,ill\n1.7,60,40,no\n1.8,90,44,yes\n1.6,70,39,no\n")?;
 /// let choices = Choices::new()
@@ -121,7 +121,7 @@ impl<F: Fn(&Row<'_>) -> Result<f64> + Send + Sync> RowTransform for Computed<F> 
 ///         let (weight, height) = (row.number("weight")?.unwrap_or(75.0), row.number("height")?.unwrap_or(1.7));
 ///         Ok(weight / (height * height) / 25.0)
 ///     });
-/// let plan = Preparation::fit(&table, &[0, 1, 2], &choices)?;
+/// let plan = TablePreparation::fit(&table, &[0, 1, 2], &choices)?;
 /// assert_eq!(plan.feature_names(), ["height", "weight", "bmi"]);
 /// # Ok::<(), kiln_data::Error>(())
 /// ```

@@ -34,16 +34,25 @@ impl Vocabulary {
         self.words.iter().map(String::as_str).chain(other).chain(self.missing.then_some("(missing)"))
     }
 
+    /// The code of each word.
+    pub(super) fn known(&self) -> HashMap<&str, usize> {
+        self.words.iter().enumerate().map(|(code, word)| (word.as_str(), code)).collect()
+    }
+
+    /// The codes of other words and of missing cells.
+    pub(super) fn unknown(&self) -> [Option<usize>; 2] {
+        let other = self.other.then_some(self.words.len());
+        let missing = self.missing.then_some(self.words.len() + usize::from(self.other));
+        [other, missing.or(other)]
+    }
+
     /// The code of each row's value.
     fn codes<'a>(
         &'a self,
         column: &'a Column,
         rows: &'a [usize],
     ) -> impl Iterator<Item = Option<usize>> + 'a {
-        let known: HashMap<&str, usize> =
-            self.words.iter().enumerate().map(|(code, word)| (word.as_str(), code)).collect();
-        let other = self.other.then_some(self.words.len());
-        let missing = if self.missing { Some(self.words.len() + usize::from(self.other)) } else { other };
+        let (known, [other, missing]) = (self.known(), self.unknown());
         let code = move |word: &str| known.get(word).copied().or(other);
         // Each word of the column is looked up once.
         let renamed: Vec<Option<usize>> = match column.cells() {
@@ -73,7 +82,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    fn of(self, value: f64) -> f32 {
+    pub(super) fn of(self, value: f64) -> f32 {
         let value = if self.log { signed_log(value) } else { value };
         ((value - self.shift) * self.factor).clamp(f32::MIN.into(), f32::MAX.into()) as f32
     }
@@ -219,12 +228,7 @@ impl Feature {
                     let cell = column.cell(row);
                     let value = match cell {
                         Cell::Missing => None,
-                        cell => Some(cell.number().ok_or_else(|| {
-                            fault(
-                                row,
-                                "number, and training had numbers here; mend it, or leave the cell empty",
-                            )
-                        })?),
+                        cell => Some(cell.number().ok_or_else(|| fault(row, NUMBERS))?),
                     };
                     put(inputs, &[value.map_or(fill, |value| scale.of(value))], *flag, value.is_none());
                 }
@@ -251,28 +255,14 @@ impl Feature {
             Encoding::Date { parts, flag } => {
                 let mut values = Vec::new();
                 for (&row, inputs) in rows.iter().zip(places) {
-                    let moment = match column.cell(row) {
-                        Cell::Date { seconds, .. } => Some(date_parts(seconds)),
+                    let seconds = match column.cell(row) {
+                        Cell::Date { seconds, .. } => Some(seconds),
                         Cell::Missing => None,
-                        _ => return Err(fault(row, "date as 2024-01-31, and training had dates here")),
+                        _ => return Err(fault(row, DATES)),
                     };
                     values.clear();
-                    for part in parts {
-                        // The mean stands for what is missing, and for an angle the middle of the circle.
-                        let value = moment.and_then(|moment| moment.get(part.part).copied());
-                        match part.cycle {
-                            true => {
-                                let angle = value.map(|value| part.angle(value));
-                                values.push(angle.map_or(0.0, f64::sin) as f32);
-                                values.push(angle.map_or(0.0, f64::cos) as f32);
-                            }
-                            false => {
-                                let deviations = value.map(|value| (value - part.mean) / part.deviation);
-                                values.push(deviations.unwrap_or(0.0) as f32);
-                            }
-                        }
-                    }
-                    put(inputs, &values, *flag, moment.is_none());
+                    values.extend(calendar(parts, seconds));
+                    put(inputs, &values, *flag, seconds.is_none());
                 }
             }
         }
@@ -280,8 +270,28 @@ impl Feature {
     }
 }
 
+/// What a cell isn't that training had.
+pub(super) const NUMBERS: &str = "number, and training had numbers here; mend it, or leave the cell empty";
+pub(super) const DATES: &str = "date as 2024-01-31, and training had dates here";
+
+/// The parts of a moment as inputs. The mean stands for what is missing, and for an angle the middle of the circle.
+pub(super) fn calendar(parts: &[DatePart], seconds: Option<i64>) -> impl Iterator<Item = f32> {
+    let moment = seconds.map(date_parts);
+    parts.iter().flat_map(move |part| {
+        let value = moment.and_then(|moment| moment.get(part.part).copied());
+        let (first, second) = match part.cycle {
+            true => {
+                let angle = value.map(|value| part.angle(value));
+                (angle.map_or(0.0, f64::sin), Some(angle.map_or(0.0, f64::cos)))
+            }
+            false => (value.map_or(0.0, |value| (value - part.mean) / part.deviation), None),
+        };
+        std::iter::once(first as f32).chain(second.map(|second| second as f32))
+    })
+}
+
 /// Writes values and, where it is flagged, whether they are missing.
-fn put(inputs: &mut [f32], values: &[f32], flag: bool, missing: bool) {
+pub(super) fn put(inputs: &mut [f32], values: &[f32], flag: bool, missing: bool) {
     for (input, value) in inputs.iter_mut().zip(values) {
         *input = *value;
     }

@@ -23,7 +23,7 @@ use kiln_map::MemoryMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::preparation::Preparation;
+use super::preparation::TablePreparation;
 use crate::dataset::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::values::{Form, Kind, Meaning, Values};
@@ -39,7 +39,7 @@ const ORDER: [u8; 4] = [1, 2, 3, 4];
 pub(super) struct Description {
     pub features: Vec<String>,
     pub classes: Vec<String>,
-    pub preparation: Option<Preparation>,
+    pub preparation: Option<TablePreparation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Value>,
 }
@@ -201,7 +201,7 @@ impl Frame {
     }
 
     /// How the rows were prepared, where they were made of a table.
-    pub fn preparation(&self) -> Option<&Preparation> {
+    pub fn preparation(&self) -> Option<&TablePreparation> {
         self.header.description.preparation.as_ref()
     }
 

@@ -151,7 +151,7 @@ fn a_frame_of_a_file_holds_what_its_table_prepares() {
     let train: Vec<usize> = (0..60_000).filter(|row| row % 5 != 0).collect();
     let framing = |kind| Framing::new(choices.clone()).kind(kind).train(|row| row % 5 != 0);
     let table = Table::open(&csv).unwrap();
-    let plan = Preparation::fit(&table, &train, &choices).unwrap();
+    let plan = TablePreparation::fit(&table, &train, &choices).unwrap();
     let set = plan.apply(&table, &Vec::from_iter(0..60_000)).unwrap().all().unwrap();
     let frame = framing(Kind::F32).make(&csv, folder.0.join("t.kdf")).unwrap();
     assert_eq!(frame.preparation(), Some(&plan));

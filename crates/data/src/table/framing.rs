@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::choices::Choices;
 use super::column::ColumnKind;
 use super::frame::{Description, Frame, Header};
-use super::preparation::Preparation;
+use super::preparation::TablePreparation;
 use super::reading::Reading;
 use super::source::Input;
 use super::stream::{Gathered, Stream};
@@ -318,7 +318,7 @@ impl Framing {
     }
 
     /// The first pass: what the columns hold, and a preparation fitted on the training rows.
-    fn fit(&self, input: Input<'_>, stream: &mut Stream<'_>) -> Result<Preparation> {
+    fn fit(&self, input: Input<'_>, stream: &mut Stream<'_>) -> Result<TablePreparation> {
         loop {
             let mut summaries: Vec<Summary> = Vec::new();
             let mut rows = 0;
@@ -350,7 +350,7 @@ impl Framing {
                         (known.name.clone(), known.kind.unwrap_or(ColumnKind::Number), summary)
                     })
                     .collect();
-                return Preparation::of(&columns, &self.choices);
+                return TablePreparation::of(&columns, &self.choices);
             }
         }
     }

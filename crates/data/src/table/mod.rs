@@ -19,7 +19,11 @@ mod parse;
 mod preparation;
 #[cfg(test)]
 mod preparation_tests;
+mod raw;
 mod reading;
+mod row;
+#[cfg(test)]
+mod row_tests;
 mod source;
 mod stream;
 mod summary;
@@ -40,8 +44,10 @@ pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
 pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
 use parse::Lines;
-pub use preparation::{Inputs, Preparation};
+pub use preparation::{Inputs, TablePreparation};
+pub use raw::RawCell;
 pub use reading::Reading;
+pub use row::RowPlan;
 use source::Input;
 use stream::{Gathered, Stream};
 pub use target::Target;

@@ -3,10 +3,11 @@
 
 use kiln_map::Budget;
 
-use super::builder::{Builder, Known, Layout, Misfit, Raw};
+use super::builder::{Builder, Known, Layout, Misfit};
 use super::cell::plain_number;
 use super::column::{Cells, ColumnKind};
 use super::objects;
+use super::raw::RawCell;
 use super::source::Block;
 use crate::error::{Error, Result};
 
@@ -97,7 +98,7 @@ impl<'a> Parsing<'a> {
         self.budget.bytes(COLUMN + CELL * (self.room + self.rows) as u64)?;
         let mut builder = Builder::new(&known, self.room);
         for _ in 0..self.rows {
-            let _ = builder.push(Raw::Missing);
+            let _ = builder.push(RawCell::Missing);
         }
         self.builders.push(builder);
         self.widened.push(false);
@@ -106,7 +107,7 @@ impl<'a> Parsing<'a> {
     }
 
     #[inline]
-    pub fn push(&mut self, column: usize, raw: Raw<'_>, line: u64) -> Result<()> {
+    pub fn push(&mut self, column: usize, raw: RawCell<'_>, line: u64) -> Result<()> {
         let (Some(builder), Some(known)) =
             (self.builders.get_mut(column), self.layout.columns.get_mut(column))
         else {
@@ -118,10 +119,10 @@ impl<'a> Parsing<'a> {
             Err(Misfit::Kind) => {
                 if !std::mem::replace(&mut self.widened[column], true) {
                     let shown = match raw {
-                        Raw::Text(text) | Raw::Quoted(text) => text.trim().to_string(),
-                        Raw::Number(value) => value.to_string(),
-                        Raw::Truth(truth) => truth.to_string(),
-                        Raw::Missing => String::new(),
+                        RawCell::Text(text) | RawCell::Quoted(text) => text.trim().to_string(),
+                        RawCell::Number(value) => value.to_string(),
+                        RawCell::Truth(truth) => truth.to_string(),
+                        RawCell::Missing => String::new(),
                     };
                     let name = &known.name;
                     self.notes.push(format!(
@@ -130,7 +131,7 @@ impl<'a> Parsing<'a> {
                     known.kind = Some(ColumnKind::Category);
                 }
                 // What is missing keeps the rows in step; all of it is read again.
-                let _ = builder.push(Raw::Missing);
+                let _ = builder.push(RawCell::Missing);
                 Ok(())
             }
         }
@@ -230,7 +231,7 @@ fn lines<'a>(
                     let end = cell_end(bytes, at, delimiter);
                     // Cells end at single bytes of ASCII, so that the text is never cut within a letter.
                     let cell = text.get(at..end).unwrap_or_default();
-                    parsing.push(column, Raw::Text(cell), line)?;
+                    parsing.push(column, RawCell::Text(cell), line)?;
                     end
                 }
             };
@@ -318,7 +319,7 @@ fn records<'a>(
             let cell = bytes.get(start..end).unwrap_or_default();
             let text = std::str::from_utf8(cell);
             let text = text.map_err(|_| no_text(cell, *line, parsing.layout.columns.get(column)))?;
-            parsing.push(column, Raw::Text(text), *line)?;
+            parsing.push(column, RawCell::Text(text), *line)?;
             start = end;
         }
         parsing.end_row(*line)?;

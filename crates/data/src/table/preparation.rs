@@ -21,14 +21,14 @@ use crate::values::Form;
 /// How a table's rows become inputs and targets. Everything in it comes from the rows it was fitted on.
 ///
 /// A row's inputs are `f32`: first amounts, the columns in the table's order; then what [`Choices::computed`] adds; then the codes
-/// of columns treated as [`Treatment::Codes`](crate::Treatment::Codes), as many as [`Preparation::vocabularies`] says, each a
+/// of columns treated as [`Treatment::Codes`](crate::Treatment::Codes), as many as [`TablePreparation::vocabularies`] says, each a
 /// whole number below its vocabulary's size.
 ///
 /// ```
-/// use kiln_data::{Choices, Dataset, Preparation, Table};
+/// use kiln_data::{Choices, Dataset, TablePreparation, Table};
 ///
 /// let table = Table::read(b"age,sex,ill\n63,male,yes\n41,female,no\n,male,no\n55,female,yes\n")?;
-/// let plan = Preparation::fit(&table, &[0, 1, 2], &Choices::new().target("ill"))?;
+/// let plan = TablePreparation::fit(&table, &[0, 1, 2], &Choices::new().target("ill"))?;
 /// assert_eq!(plan.feature_names(), ["age", "age is missing", "sex=male"]);
 ///
 /// let train = plan.apply(&table, &[0, 1, 2])?;
@@ -36,12 +36,12 @@ use crate::values::Form;
 ///
 /// let stored = plan.to_json()?;
 /// let new = Table::read(b"sex,age\nmale,70\n")?;
-/// let inputs = Preparation::from_json(&stored)?.apply_inputs(&new)?;
+/// let inputs = TablePreparation::from_json(&stored)?.apply_inputs(&new)?;
 /// assert_eq!((inputs.rows, inputs.values[2]), (1, 1.0));
 /// # Ok::<(), kiln_data::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Preparation {
+pub struct TablePreparation {
     stored: Stored,
     own: Vec<Arc<dyn RowTransform>>,
 }
@@ -73,14 +73,14 @@ pub struct Inputs {
     pub notes: Vec<String>,
 }
 
-impl Preparation {
+impl TablePreparation {
     /// Fits a preparation to these rows of a table, those that will be trained on. No other row has any influence.
     ///
     /// # Errors
     /// Where there is no row, a name isn't known, a treatment doesn't suit its column, or the target is missing, constant or
     /// can't be learned.
-    pub fn fit(table: &Table, rows: &[usize], choices: &Choices) -> Result<Preparation> {
-        Preparation::fit_rows(table, rows, choices).map_err(|error| match error.file {
+    pub fn fit(table: &Table, rows: &[usize], choices: &Choices) -> Result<TablePreparation> {
+        TablePreparation::fit_rows(table, rows, choices).map_err(|error| match error.file {
             None => table.place(None, error),
             Some(_) => error,
         })
@@ -90,9 +90,9 @@ impl Preparation {
     /// counts as 0.
     ///
     /// ```
-    /// use kiln_data::{Preparation, Table};
+    /// use kiln_data::{TablePreparation, Table};
     ///
-    /// let plan = Preparation::plain(["b", "a"])?;
+    /// let plan = TablePreparation::plain(["b", "a"])?;
     /// let inputs = plan.apply_inputs(&Table::read(b"a,b\n1,2\n3,4\n")?)?;
     /// assert_eq!(inputs.values, [2.0, 1.0, 4.0, 3.0]);
     /// # Ok::<(), kiln_data::Error>(())
@@ -100,7 +100,7 @@ impl Preparation {
     ///
     /// # Errors
     /// Where there is no column, or one is named twice.
-    pub fn plain(columns: impl IntoIterator<Item = impl Into<String>>) -> Result<Preparation> {
+    pub fn plain(columns: impl IntoIterator<Item = impl Into<String>>) -> Result<TablePreparation> {
         let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
         if columns.is_empty() {
             return Err(Error::new("a preparation needs a column"));
@@ -118,10 +118,10 @@ impl Preparation {
         };
         let features = columns.iter().map(feature).collect();
         let stored = Stored { version: VERSION, features, target: None, columns, notes: Vec::new() };
-        Ok(Preparation { stored, own: Vec::new() })
+        Ok(TablePreparation { stored, own: Vec::new() })
     }
 
-    fn fit_rows(table: &Table, rows: &[usize], choices: &Choices) -> Result<Preparation> {
+    fn fit_rows(table: &Table, rows: &[usize], choices: &Choices) -> Result<TablePreparation> {
         if let Some(row) = rows.iter().find(|row| **row >= table.len()) {
             return Err(Error::new(format!("there is no row {row}; the table has {}", table.len())));
         }
@@ -131,7 +131,7 @@ impl Preparation {
             (column.name().to_string(), column.kind(), summary)
         };
         let summaries: Vec<_> = table.columns().iter().map(summarise).collect();
-        let plan = Preparation::of(&summaries, choices)?;
+        let plan = TablePreparation::of(&summaries, choices)?;
         if let Some(target) = plan.target() {
             // A row without a target is named before anything is trained.
             target.values(table, table.column(target.column())?, rows)?;
@@ -140,7 +140,10 @@ impl Preparation {
     }
 
     /// A preparation from what is known of each column.
-    pub(super) fn of(columns: &[(String, ColumnKind, Summary)], choices: &Choices) -> Result<Preparation> {
+    pub(super) fn of(
+        columns: &[(String, ColumnKind, Summary)],
+        choices: &Choices,
+    ) -> Result<TablePreparation> {
         let names = || columns.iter().map(|(name, _, _)| name.as_str());
         let chosen = choices.treatments.iter().map(|(name, _)| name).chain(&choices.target);
         if let Some(name) = chosen.into_iter().find(|chosen| names().all(|name| name != *chosen)) {
@@ -161,7 +164,7 @@ impl Preparation {
         features.sort_by_key(|feature| feature.codes().is_some());
         let columns = names().map(str::to_string).collect();
         let stored = Stored { version: VERSION, features, target, columns, notes };
-        let plan = Preparation { stored, own: choices.own.clone() };
+        let plan = TablePreparation { stored, own: choices.own.clone() };
         if plan.width() == 0 {
             let notes = plan.notes().join("; ");
             return Err(Error::new(format!("no column is left to learn from: {notes}")));
@@ -219,7 +222,7 @@ impl Preparation {
     }
 
     /// The same with another target, that of more rows: a class that stands in none of the training rows is one too.
-    pub fn with_target(mut self, target: Target) -> Preparation {
+    pub fn with_target(mut self, target: Target) -> TablePreparation {
         self.stored.target = Some(target);
         self
     }
@@ -362,26 +365,26 @@ impl Preparation {
     ///
     /// # Errors
     /// Where the text is no preparation, or one of a later version.
-    pub fn from_json(text: &str) -> Result<Preparation> {
+    pub fn from_json(text: &str) -> Result<TablePreparation> {
         serde_json::from_str(text)
             .map_err(|error| Error::new(format!("the stored preparation is damaged: {error}")))
     }
 }
 
-impl PartialEq for Preparation {
+impl PartialEq for TablePreparation {
     /// Transforms of one's own are the same where their names are.
-    fn eq(&self, other: &Preparation) -> bool {
+    fn eq(&self, other: &TablePreparation) -> bool {
         self.stored == other.stored && self.feature_names() == other.feature_names()
     }
 }
 
-impl fmt::Debug for Preparation {
+impl fmt::Debug for TablePreparation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.stored.fmt(f)
     }
 }
 
-impl Serialize for Preparation {
+impl Serialize for TablePreparation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !self.own.is_empty() {
             let names: Vec<String> = self.own.iter().flat_map(|own| own.names()).collect();
@@ -394,8 +397,8 @@ impl Serialize for Preparation {
     }
 }
 
-impl<'de> Deserialize<'de> for Preparation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Preparation, D::Error> {
+impl<'de> Deserialize<'de> for TablePreparation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TablePreparation, D::Error> {
         let stored = Stored::deserialize(deserializer)?;
         let fault = |message: String| Err(serde::de::Error::custom(message));
         if stored.version != VERSION {
@@ -412,6 +415,6 @@ impl<'de> Deserialize<'de> for Preparation {
         if stored.features.is_empty() {
             return fault("it has no column".to_string());
         }
-        Ok(Preparation { stored, own: Vec::new() })
+        Ok(TablePreparation { stored, own: Vec::new() })
     }
 }

@@ -8,12 +8,12 @@ fn read(text: &str) -> Table {
     Table::read(text.as_bytes()).unwrap()
 }
 
-fn fit(text: &str, choices: &Choices) -> Result<Preparation> {
+fn fit(text: &str, choices: &Choices) -> Result<TablePreparation> {
     let table = read(text);
-    Preparation::fit(&table, &Vec::from_iter(0..table.len()), choices)
+    TablePreparation::fit(&table, &Vec::from_iter(0..table.len()), choices)
 }
 
-fn inputs(plan: &Preparation, text: &str) -> Vec<f32> {
+fn inputs(plan: &TablePreparation, text: &str) -> Vec<f32> {
     plan.apply_inputs(&read(text)).unwrap().values
 }
 
@@ -120,7 +120,7 @@ fn few_numbers_can_be_words_and_identifiers_are_left_out() {
 #[test]
 fn truths_told_stay_truths() {
     let told = Reading::new().kind("b", ColumnKind::Boolean).read(b"a,b\n1,0\n2,1\n3,1\n").unwrap();
-    let plan = Preparation::fit(&told, &[0, 1, 2], &Choices::new().numbers(Treatment::AsIs)).unwrap();
+    let plan = TablePreparation::fit(&told, &[0, 1, 2], &Choices::new().numbers(Treatment::AsIs)).unwrap();
     assert_eq!(plan.feature_names(), ["a", "b=true"]);
     let later = plan.reading().read(b"a,b\n1,1\n2,0\n3,True\n").unwrap();
     close(&plan.apply_inputs(&later).unwrap().values, &[1.0, 1.0, 2.0, 0.0, 3.0, 1.0]);
@@ -146,11 +146,12 @@ fn only_training_rows_have_influence() {
     let table = |last: &str| {
         read(&format!("a,w,d,y\n1,x,2024-01-01,0\n2,y,2024-02-02,1\n4,z,2023-02-02,0\n{last}\n"))
     };
-    let fit = |last| Preparation::fit(&table(last), &[0, 1, 2], &Choices::new().target("y")).unwrap();
+    let fit = |last| TablePreparation::fit(&table(last), &[0, 1, 2], &Choices::new().target("y")).unwrap();
     let plan = fit("3,x,2024-03-03,1");
     let flags = |last: &str| {
-        let plan = Preparation::fit(&read(&format!("a,b\n1,No\n2,Yes\n{last}\n")), &[0, 1], &Choices::new())
-            .unwrap();
+        let plan =
+            TablePreparation::fit(&read(&format!("a,b\n1,No\n2,Yes\n{last}\n")), &[0, 1], &Choices::new())
+                .unwrap();
         plan.to_json().unwrap()
     };
     assert_eq!(flags("3,Maybe"), flags("3,No"));
@@ -167,13 +168,13 @@ fn a_stored_preparation_comes_back_to_the_last_bit() {
     let choices = Choices::new().target("y").treat("c", Treatment::Codes).treat("b", Treatment::Robust);
     let plan = fit(text, &choices).unwrap();
     let stored = plan.to_json().unwrap();
-    let back = Preparation::from_json(&stored).unwrap();
+    let back = TablePreparation::from_json(&stored).unwrap();
     assert_eq!(back, plan);
     assert_eq!(inputs(&back, text), inputs(&plan, text));
     for length in 0..stored.len() {
-        assert!(Preparation::from_json(&stored[..length]).is_err());
+        assert!(TablePreparation::from_json(&stored[..length]).is_err());
     }
-    assert!(Preparation::from_json(&stored.replace("\"version\":1", "\"version\":2")).is_err());
+    assert!(TablePreparation::from_json(&stored.replace("\"version\":1", "\"version\":2")).is_err());
     let own = fit(text, &choices.computed("half", |row| Ok(row.number("a")?.unwrap_or(0.0) / 2.0))).unwrap();
     assert_eq!(own.width(), plan.width() + 1);
     assert!(own.to_json().unwrap_err().to_string().contains("half"));
@@ -185,7 +186,7 @@ fn a_stored_preparation_comes_back_to_the_last_bit() {
 #[test]
 fn targets_are_classes_or_numbers() {
     let target = |text: &str, choices: Choices| fit(text, &choices.target("y"));
-    let classes = |plan: &Preparation| match plan.target().unwrap() {
+    let classes = |plan: &TablePreparation| match plan.target().unwrap() {
         Target::Classes { names, .. } => names.join(" "),
         Target::Number { .. } => "number".to_string(),
     };
@@ -229,7 +230,7 @@ fn a_table_that_does_not_fit_is_refused_with_names() {
     let error =
         fit("age,w\n1,a\n2,b\n", &Choices::new().treat("w", Treatment::Robust)).unwrap_err().to_string();
     assert!(error.contains("column w: Robust doesn't suit"), "{error}");
-    let none = Preparation::fit(&read("a\n1\n2\n"), &[], &Choices::new()).unwrap_err().to_string();
+    let none = TablePreparation::fit(&read("a\n1\n2\n"), &[], &Choices::new()).unwrap_err().to_string();
     assert!(none.contains("needs rows"), "{none}");
     assert!(plan.reading().read(b"other\n1\n").is_ok(), "kinds of columns that aren't there are no fault");
 }
@@ -240,7 +241,7 @@ fn the_heart_table_becomes_a_set() {
     let table = Table::open(path).unwrap();
     let parts = crate::fractions(table.len(), &[0.6, 0.2, 0.2], 7).unwrap();
     let choices = Choices::new().target("target").treat("chest pain type", Treatment::OneHot);
-    let plan = Preparation::fit(&table, &parts[0], &choices).unwrap();
+    let plan = TablePreparation::fit(&table, &parts[0], &choices).unwrap();
     let set = plan.apply(&table, &parts[2]).unwrap();
     // Eight numbers, four kinds of chest pain, and the ECG's three and the slope's four values, which are words.
     assert_eq!((table.len(), set.len(), set.y().codes(), plan.width()), (1190, 238, Some(2), 19));

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::Table;
-use super::column::ColumnKind;
+use super::builder::{Builder, Known, Misfit};
+use super::column::{Column, ColumnKind};
+use super::raw::RawCell;
 use super::source::Input;
-#[cfg(not(feature = "parquet"))]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What is told of a file instead of being found in it.
 ///
@@ -73,6 +73,33 @@ impl Reading {
             .in_file(path));
         }
         Table::gather(Input::File(path), self)
+    }
+
+    /// A table of one row that came in cell by cell.
+    ///
+    /// ```
+    /// use kiln_data::{Cell, ColumnKind, Reading};
+    ///
+    /// let reading = Reading::new().kind("zip", ColumnKind::Category);
+    /// let table = reading.row([("zip", "01067".into()), ("rooms", 3.into())])?;
+    /// assert_eq!((table.len(), table.column("zip")?.cell(0)), (1, Cell::Word("01067")));
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where a cell isn't of the kind that was told of its column, there is none, or two are of one column.
+    pub fn row<'a>(&self, cells: impl IntoIterator<Item = (&'a str, RawCell<'a>)>) -> Result<Table> {
+        let column = |(name, cell): (&str, RawCell)| {
+            let told = self.kinds.iter().find(|(told, _)| told == name).map(|(_, kind)| *kind);
+            let known = Known { name: name.to_string(), kind: told, told: told.is_some() };
+            let mut builder = Builder::new(&known, 1);
+            match builder.push(cell) {
+                Ok(()) => Ok(Column::of(known.name, builder.finish(), told)),
+                Err(Misfit::Fault(message)) => Err(Error::new(message).in_column(name)),
+                Err(Misfit::Kind) => Err(Error::new("the cell is of no kind").in_column(name)),
+            }
+        };
+        Table::new(cells.into_iter().map(column).collect::<Result<_>>()?)
     }
 
     /// Reads the content of a file.

@@ -2,28 +2,8 @@
 
 use kiln_nn::{Context, Layer, Module, Param, Sequential, Tensor, Visitor};
 use kiln_onnx::Network;
-use serde::{Deserialize, Serialize};
 
-/// What becomes of pixels from 0 to 1, channel by channel, before a network takes them: each times a factor, plus a shift.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Pixels {
-    /// One for each channel.
-    pub factor: Vec<f32>,
-    /// One for each channel.
-    pub shift: Vec<f32>,
-    /// Whether the network takes `[batch, height, width, channels]`; rows are `[channels, height, width]` in any case.
-    #[serde(default)]
-    pub channels_last: bool,
-}
-
-impl Pixels {
-    /// `[batch, channels, height, width]` as the network takes it.
-    fn of(&self, x: &Tensor) -> Tensor {
-        let by_channel = |numbers: &[f32]| Tensor::new(numbers.to_vec(), [1, numbers.len(), 1, 1]);
-        let y = x * by_channel(&self.factor) + by_channel(&self.shift);
-        if self.channels_last { y.permute([0, 2, 3, 1]) } else { y }
-    }
-}
+use crate::row::Pixels;
 
 /// A network behind what its pixels go through.
 struct Imported {

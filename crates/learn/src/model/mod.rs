@@ -1,27 +1,35 @@
 //! A trained model as one file: weights, layers, what goes in, what comes out, and how raw data become its inputs. Nothing else is
 //! needed to use it.
 
+mod about;
+mod answers;
+mod file;
 mod imported;
+mod raw;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use kiln_data::{Dataset, Form, Kind, Meaning};
-use kiln_map::Budget;
+use kiln_data::{Dataset, Form};
 use kiln_nn::random::Key;
-use kiln_nn::variable::with_parameter_budget;
-use kiln_nn::{Context, DType, Data, Layer, Module, Param, Sequential, Shape};
+use kiln_nn::{Element, Module, Param, Sequential, Shape};
 use kiln_onnx::Network;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use crate::inputs::blank_of;
-use crate::store::Store;
-use crate::trainer::{Predictions, predict, put_weights, set_weights};
+use crate::predictions::Predictions;
+use crate::preparation::Preparation;
+use crate::programs::Programs;
 use crate::{Error, Result};
-pub use imported::Pixels;
+
+pub use crate::inputs::dtype;
+pub use crate::row::{Input, Pixels};
+pub use about::{About, Task, listed};
+pub use answers::{Answered, by_class};
+use file::made;
 use imported::{Named, PREFIX, as_layers};
+
+/// What stands for the layers of a network of an ONNX file.
+pub const NETWORK: &str = "network";
 
 /// A model with everything that is known of it. The file is safetensors, or JSON where its name ends so.
 ///
@@ -46,226 +54,13 @@ pub struct Model {
     about: About,
     /// The structure of a network that came from an ONNX file, which is its one layer.
     network: Option<Vec<u8>>,
-}
-
-/// What a model is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct About {
-    /// Its layers, as a text.
-    pub layers: String,
-    /// One row's input.
-    pub input: Input,
-    /// What it says of a row.
-    pub task: Task,
-    /// How raw data become inputs; nothing where they are inputs already.
-    #[serde(default)]
-    pub preparation: Value,
-    /// How it was trained, and how well.
-    #[serde(default)]
-    pub training: Map<String, Value>,
-}
-
-/// One row's input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Input {
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// The type of its numbers: `u8`, `f32`, …
-    pub kind: String,
-    /// What numbers are multiplied by; nothing for codes.
-    pub scale: Option<f32>,
-    /// How many codes there are; nothing for amounts.
-    pub codes: Option<usize>,
-    /// What a network from elsewhere wants done to pixels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pixels: Option<Pixels>,
-}
-
-/// What a model says of a row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Task {
-    /// Which of these classes it is of.
-    Classes {
-        /// Their names, in order.
-        names: Vec<String>,
-    },
-    /// What comes next in a text, at each place of a window.
-    Text {
-        /// How many pieces are known.
-        pieces: usize,
-    },
-    /// A number for each name.
-    Numbers {
-        /// What is predicted.
-        names: Vec<String>,
-        /// The model's outputs times these,
-        scale: Vec<f64>,
-        /// plus these, are the numbers.
-        offset: Vec<f64>,
-    },
-}
-
-const KINDS: [(&str, Kind); 5] =
-    [("u8", Kind::U8), ("u16", Kind::U16), ("i64", Kind::I64), ("f16", Kind::F16), ("f32", Kind::F32)];
-
-/// What the file says it is, and the version of its contents.
-const WHAT: &str = "model";
-/// The tensor that holds the structure of a network.
-const STRUCTURE: &str = "network.onnx";
-/// What stands for the layers of a network of an ONNX file.
-pub const NETWORK: &str = "network";
-const VERSION: u64 = 1;
-
-/// The type a model takes inputs of this form in: amounts as `f32`, codes as whole numbers.
-pub fn dtype(form: &Form) -> DType {
-    if form.codes().is_some() { DType::I64 } else { DType::F32 }
-}
-
-impl Input {
-    /// The input of a set's rows.
-    pub fn of(form: &Form) -> Input {
-        let kind = KINDS.iter().find(|(_, kind)| *kind == form.kind).map_or("f32", |(name, _)| name);
-        let (scale, codes) = match form.meaning {
-            Meaning::Numbers { scale } => (Some(scale), None),
-            Meaning::Codes { count } => (None, Some(count)),
-        };
-        Input { shape: form.shape.clone(), kind: kind.to_string(), scale, codes, pixels: None }
-    }
-
-    /// As sets say it.
-    pub fn form(&self) -> Form {
-        let kind = KINDS.iter().find(|(name, _)| *name == self.kind).map_or(Kind::F32, |(_, kind)| *kind);
-        let meaning = match self.codes {
-            Some(count) => Meaning::Codes { count },
-            None => Meaning::Numbers { scale: self.scale.unwrap_or(1.0) },
-        };
-        Form { kind, shape: self.shape.clone(), meaning }
-    }
-}
-
-impl Task {
-    /// What a set's targets ask for.
-    pub fn of(set: &dyn Dataset) -> Task {
-        let form = set.y();
-        match form.codes() {
-            Some(count) if !form.shape.is_empty() => Task::Text { pieces: count },
-            Some(count) => {
-                let names = set.names();
-                let name = |class: usize| names.get(class).cloned().unwrap_or_else(|| class.to_string());
-                Task::Classes { names: (0..count).map(name).collect() }
-            }
-            None => {
-                let width = form.width();
-                let names = (0..width).map(|at| format!("y{at}")).collect();
-                Task::Numbers { names, scale: vec![1.0; width], offset: vec![0.0; width] }
-            }
-        }
-    }
-}
-
-impl Task {
-    /// How many numbers a model gives for it.
-    pub fn outputs(&self) -> usize {
-        match self {
-            Task::Classes { names } | Task::Numbers { names, .. } => names.len(),
-            Task::Text { pieces } => *pieces,
-        }
-    }
-
-    /// Whether a model that gives numbers of this shape, `[rows, …]`, gives what is asked for: one for each class, or a single one for two
-    /// classes; one for each piece of text at each place; one for each number.
-    ///
-    /// # Errors
-    /// Where it doesn't, with the mend.
-    pub fn check(&self, given: &Shape) -> Result<()> {
-        let each: usize = given.iter().skip(1).product();
-        let (fits, asked) = match self {
-            Task::Classes { names } => {
-                let fits = given.rank() == 2 && (each == names.len() || each == 1 && names.len() == 2);
-                if names.len() < 2 {
-                    let all = names.join(", ");
-                    return Err(Error::Training(format!(
-                        "there is nothing to tell apart: the only class is {all}, and it takes two"
-                    )));
-                }
-                (fits, format!("{} classes", names.len()))
-            }
-            Task::Text { pieces } => {
-                (given.rank() == 3 && given[1] == *pieces, format!("{pieces} pieces of text at each place"))
-            }
-            Task::Numbers { names, scale, offset } => {
-                let counts = [each, scale.len(), offset.len()];
-                (counts.iter().all(|count| *count == names.len()), format!("{} numbers", names.len()))
-            }
-        };
-        match fits {
-            true => Ok(()),
-            false => Err(Error::Training(format!(
-                "the layers give {:?} for each row, and {asked} are asked for; the last layer needs an output for each",
-                given.get(1..).unwrap_or_default()
-            ))),
-        }
-    }
-}
-
-impl About {
-    /// What layers are that were trained on a set like this.
-    ///
-    /// # Errors
-    /// Where layers are code, which has no text.
-    pub fn new(layers: &Sequential, input: &Form, task: Task) -> Result<About> {
-        let text = layers.to_text()?;
-        Ok(About {
-            layers: text,
-            input: Input::of(input),
-            task,
-            preparation: Value::Null,
-            training: Map::new(),
-        })
-    }
-
-    /// Writes layers with it; see [`Model::save`].
-    ///
-    /// # Errors
-    /// Where the system refuses.
-    pub fn save(&self, layers: &Sequential, path: &Path) -> Result<()> {
-        self.store(layers, None, path)
-    }
-
-    fn store(&self, layers: &Sequential, network: Option<&[u8]>, path: &Path) -> Result<()> {
-        // Layers that no row has reached have no weights yet, and without them the file couldn't be read.
-        made(layers, &self.input, 1)?;
-        let mut store = Store::default();
-        put_weights(&mut store, "", layers)?;
-        if let Some(structure) = network {
-            store.put(STRUCTURE, Data::U8(structure.to_vec()));
-        }
-        let mut about = self.clone();
-        if network.is_none() {
-            // What was left open is known now: the rank of a convolution.
-            about.layers = layers.to_text()?;
-        }
-        let about = serde_json::to_value(about)
-            .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
-        let fields = [
-            ("what", WHAT.into()),
-            ("version", VERSION.into()),
-            ("kiln", env!("CARGO_PKG_VERSION").into()),
-            ("model", about),
-        ];
-        store.about = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        match is_json(path) {
-            true => store.save_json(path),
-            false => store.save(path),
-        }
-    }
+    programs: Programs,
 }
 
 impl Model {
     /// Layers that are trained, and what they are.
     pub fn new(layers: Sequential, about: About) -> Model {
-        Model { layers, about, network: None }
+        Model { layers, about, network: None, programs: Programs::default() }
     }
 
     /// A network of an ONNX file as a model, whose rows are of this form.
@@ -273,15 +68,20 @@ impl Model {
     /// # Errors
     /// Where the network doesn't take one such value, or can't be computed for it.
     pub fn of_network(network: Network, input: &Form, task: Task) -> Result<Model> {
-        Model::behind(network, Input::of(input), task, Value::Null)
+        Model::behind(network, Input::of(input), task, Preparation::Unsaid)
     }
 
     /// A network behind what raw data go through.
-    pub(crate) fn behind(network: Network, input: Input, task: Task, preparation: Value) -> Result<Model> {
+    pub(crate) fn behind(
+        network: Network,
+        input: Input,
+        task: Task,
+        preparation: Preparation,
+    ) -> Result<Model> {
         let about = About { layers: NETWORK.to_string(), input, task, preparation, training: Map::new() };
         let structure = network.structure();
         let layers = as_layers(network, about.input.pixels.clone());
-        let model = Model { layers, about, network: Some(structure) };
+        let model = Model { network: Some(structure), ..Model::new(layers, about) };
         model.shape_for(1)?;
         Ok(model)
     }
@@ -297,6 +97,22 @@ impl Model {
     /// As there.
     pub fn check(&self) -> Result<()> {
         self.about.task.check(&self.shape_for(1)?)
+    }
+
+    /// The same model for raw data, which become its rows this way. The target of a prepared table says what is predicted, in its own
+    /// unit.
+    ///
+    /// # Errors
+    /// Where other rows than the model's come of it, or its target asks for something else than the layers give.
+    pub fn with_preparation(mut self, preparation: impl Into<Preparation>) -> Result<Model> {
+        self.about.preparation = preparation.into();
+        self.about.check()?;
+        let target = self.about.preparation.table().and_then(|plan| plan.target()).map(Task::of_target);
+        if let Some(task) = target {
+            task.check(&self.shape_for(1)?)?;
+            self.about.task = task;
+        }
+        Ok(self)
     }
 
     /// What it is.
@@ -335,7 +151,7 @@ impl Model {
         let outputs = task.outputs();
         // What stays must be made, or it would start from the new seed too.
         self.shape_for(1)?;
-        let Model { layers, mut about, network } = self;
+        let Model { layers, mut about, network, .. } = self;
         about.task = task;
         let (model, new) = match network {
             None => {
@@ -360,7 +176,7 @@ impl Model {
                 let new = network.new_head(outputs, &Key::new(seed))?;
                 let structure = network.structure();
                 let layers = as_layers(network, about.input.pixels.clone());
-                (Model { layers, about, network: Some(structure) }, new)
+                (Model { network: Some(structure), ..Model::new(layers, about) }, new)
             }
         };
         model.shape_for(1)?;
@@ -393,7 +209,9 @@ impl Model {
     /// # Errors
     /// Where a device fails.
     pub fn to(&self, device: &Arc<dyn kiln_nn::Device>) -> Result<()> {
-        Ok(self.layers.to(device)?)
+        self.layers.to(device)?;
+        self.programs.clear();
+        Ok(())
     }
 
     /// Its layers, as one's own.
@@ -401,7 +219,8 @@ impl Model {
         self.layers
     }
 
-    /// What it says of each row.
+    /// What it gives for each row. Programs are compiled when they are first needed and kept; a [`Predictor`](crate::Predictor)
+    /// says it in the words of the data.
     ///
     /// # Errors
     /// Where the rows aren't like those it was trained on.
@@ -413,111 +232,37 @@ impl Model {
                 own.shape, form.shape
             )));
         }
-        predict(&self.layers, set, 256)
+        self.programs.predict(&self.layers, set)
     }
 
-    /// Writes it to a file: safetensors, or JSON where the name ends in `.json`. What was there stays until the new one is whole.
-    ///
-    /// # Errors
-    /// Where the system refuses.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.save_as(&self.about, path)
+    /// Adds what its layers give for rows of this form.
+    pub(crate) fn run<T: Element>(
+        &self,
+        form: &Form,
+        values: &[T],
+        rows: usize,
+        outputs: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.programs.run(&self.layers, form, values, rows, outputs)
     }
 
-    /// As [`Model::save`], with another description: after a training that others watched, the model is still theirs.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn save_as(&self, about: &About, path: impl AsRef<Path>) -> Result<()> {
-        about.store(&self.layers, self.network.as_deref(), path.as_ref())
+    /// Compiles all programs for rows of a form.
+    pub(crate) fn warm_up(&self, form: &Form) -> Result<()> {
+        self.programs.warm_up(&self.layers, form)
     }
 
-    /// Reads it from a file.
-    ///
-    /// # Errors
-    /// Where there is none, it is damaged, no model, or of a later version of kiln.
-    pub fn load(path: impl AsRef<Path>) -> Result<Model> {
-        Model::load_at(path.as_ref())
+    /// How many programs are compiled.
+    pub(crate) fn compiled(&self) -> usize {
+        self.programs.compiled()
     }
 
-    fn load_at(path: &Path) -> Result<Model> {
-        if let Some(mend) = from_elsewhere(path) {
-            return Err(Error::format(path, mend));
-        }
-        let mut store = if is_json(path) { Store::load_json(path)? } else { Store::load(path)? };
-        let what = store.about.get("what").and_then(Value::as_str).unwrap_or("nothing known");
-        if what != WHAT {
-            return Err(Error::format(path, format!("this is a {what}, not a model")));
-        }
-        let version = store.about.get("version").and_then(Value::as_u64).unwrap_or(0);
-        if version != VERSION {
-            let message = format!("a model of version {version}; this kiln reads version {VERSION}");
-            return Err(Error::format(path, message));
-        }
-        let about = store.about.remove("model").unwrap_or_default();
-        let about: About = serde_json::from_value(about)
-            .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
-        let row = about.input.shape.iter().try_fold(4u64, |bytes, size| bytes.checked_mul(*size as u64));
-        Budget::default().bytes(row.unwrap_or(u64::MAX)).map_err(|exceeded| {
-            Error::format(path, format!("a row of {:?} numbers: {exceeded}", about.input.shape))
-        })?;
-        let model = match store.tensors.remove(STRUCTURE).map(|stored| stored.data) {
-            Some(Data::U8(structure)) => {
-                let apart = |name: &str| {
-                    let stored = store.tensors.get(&format!("{PREFIX}{name}"))?;
-                    Some((stored.shape.clone(), stored.data.clone()))
-                };
-                let network = Network::from_structure(structure.clone(), &apart)?;
-                let layers = as_layers(network, about.input.pixels.clone());
-                let model = Model { layers, about, network: Some(structure) };
-                model.shape_for(1)?;
-                model
-            }
-            Some(_) => return Err(Error::format(path, "its network isn't made of bytes")),
-            None => {
-                let numbers = store.tensors.values().map(|stored| stored.data.len()).sum();
-                let model = Model::new(about.layers.parse()?, about);
-                with_parameter_budget(numbers, || model.shape_for(1)).map_err(|error| {
-                    Error::format(path, format!("its layers don't go with its weights: {error}"))
-                })?;
-                model
-            }
-        };
-        set_weights(&store, "", &model.layers).map_err(|error| Error::format(path, error.to_string()))?;
-        Ok(model)
+    /// Other sizes of batch to compile programs for.
+    pub(crate) fn set_batches(&mut self, sizes: &[usize]) {
+        self.programs = Programs::new(sizes);
     }
 
     /// How many numbers were trained.
     pub fn parameter_count(&self) -> usize {
         self.layers.parameter_count()
     }
-}
-
-/// Makes layers for so many rows, and says the shape of what they give.
-fn made(layers: &Sequential, input: &Input, rows: usize) -> Result<Shape> {
-    let form = input.form();
-    let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
-    let y = layers.forward(&blank_of(&form, shape), &Context::inference());
-    match y.error() {
-        Some(error) => Err(error.into()),
-        None => Ok(y.shape()),
-    }
-}
-
-/// What makes a model of a file that other systems write; nothing of one that may be kiln's own or isn't there.
-fn from_elsewhere(path: &Path) -> Option<String> {
-    let extension = path.extension()?.to_string_lossy().to_lowercase();
-    let name = path.display();
-    match extension.as_str() {
-        _ if !path.exists() => None,
-        "onnx" => Some(format!("this is an ONNX file; `kiln import {name} --out NEW.kiln` makes it a model")),
-        "pt" | "pth" | "bin" | "ckpt" | "npz" | "npy" => Some(format!(
-            "these are weights without a model; `kiln import {name} --into MODEL --out NEW.kiln` puts them into one"
-        )),
-        _ => None,
-    }
-}
-
-fn is_json(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use kiln_data::{Dataset, Encoding, Form, Meaning, Preparation, Rng, Set};
+use kiln_data::{Dataset, Encoding, Form, Meaning, Rng, Set, TablePreparation};
 use kiln_nn::{Context, DType, Data, Layer, Tensor};
 use kiln_onnx::{Element, Network, Value, load};
 
@@ -37,7 +37,7 @@ const BATCHES: [usize; 3] = [1, 3, 16];
 
 pub(super) fn check(
     model: &Model,
-    plan: Option<&Preparation>,
+    plan: Option<&TablePreparation>,
     preprocessing: bool,
     path: &Path,
 ) -> Result<Checked> {
@@ -125,7 +125,7 @@ fn answers(task: &Task, y: Tensor) -> Tensor {
 /// Rows as a table has them: through the graph column by column, and through kiln as a file of CSV.
 fn by_columns(
     model: &Model,
-    plan: &Preparation,
+    plan: &TablePreparation,
     network: &Network,
     rows: usize,
     rng: &mut Rng,

@@ -1,11 +1,12 @@
 //! ONNX files as models: what a file doesn't say of raw data and of answers is told, or was recorded by kiln when it wrote the file.
 
-use kiln_data::{Form, Kind, Meaning, Preparation, Target};
+use kiln_data::{Form, ImageSize, Kind, Meaning, TablePreparation, Target};
 use kiln_onnx::{Element, Network, Port};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::model::{Input, Pixels, Task};
+use crate::preparation::{ImagePreparation, Preparation};
 use crate::{Error, Model, Result};
 
 /// What an ONNX file doesn't say.
@@ -97,7 +98,8 @@ impl Images {
 struct Recorded {
     input: Input,
     task: Task,
-    preparation: Json,
+    #[serde(default)]
+    preparation: Preparation,
     /// Whether the graph takes raw data and gives answers.
     is_whole: bool,
 }
@@ -122,9 +124,14 @@ impl Model {
     /// Where it takes or gives more than one value, sizes other than the batch are free, or what is told doesn't fit.
     pub fn from_onnx(mut network: Network, import: &Import) -> Result<Model> {
         let word = network.words().into_iter().find(|(key, _)| key == WORD);
-        let recorded = word.and_then(|(_, text)| serde_json::from_str::<Recorded>(&text).ok());
+        let read = |(_, text): (String, String)| serde_json::from_str::<Recorded>(&text);
+        let recorded = word.map(read).transpose().map_err(|error| {
+            fault(format!(
+                "what kiln recorded in the file of the model it was made of can't be read: {error}"
+            ))
+        })?;
         if let (Some(Recorded { preparation, .. }), false) = (&recorded, matches!(import.raw, Raw::Unsaid))
-            && !preparation.is_null()
+            && *preparation != Preparation::Unsaid
         {
             return Err(fault(
                 "the file is kiln's own and says how raw data become its input; nothing needs to be told of pixels or columns",
@@ -184,7 +191,7 @@ impl crate::model::About {
                 self.input.shape
             )));
         }
-        let mut plan = Preparation::plain(columns)?;
+        let mut plan = TablePreparation::plain(columns)?;
         if let Some(column) = target {
             let column = column.to_string();
             plan = plan.with_target(match &mut self.task {
@@ -200,8 +207,7 @@ impl crate::model::About {
                 }
             });
         }
-        let plan: Json = serde_json::to_value(&plan).map_err(|error| fault(error.to_string()))?;
-        self.preparation = json!({ "table": plan });
+        self.preparation = plan.into();
         Ok(())
     }
 }
@@ -234,7 +240,7 @@ fn choose_output(network: &mut Network, import: &Import, recorded: Option<&Recor
 
 fn single_input(network: &Network, recorded: Option<&Recorded>) -> Result<Port> {
     let mut inputs = network.inputs();
-    let in_graph = recorded.is_some_and(|own| own.is_whole && own.preparation.get("table").is_some());
+    let in_graph = recorded.is_some_and(|own| own.is_whole && own.preparation.table().is_some());
     let names = |inputs: &[Port]| inputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
     if in_graph {
         return Err(fault(format!(
@@ -258,7 +264,7 @@ fn single_input(network: &Network, recorded: Option<&Recorded>) -> Result<Port> 
 }
 
 /// The input of a file of kiln's own.
-fn own_input(port: &Port, recorded: &Recorded) -> Result<(Input, Json)> {
+fn own_input(port: &Port, recorded: &Recorded) -> Result<(Input, Preparation)> {
     let row: Vec<Option<usize>> = recorded.input.shape.iter().map(|&size| Some(size)).collect();
     if port.sizes.get(1..) != Some(&row[..]) {
         return Err(fault(format!(
@@ -277,7 +283,7 @@ fn own_input(port: &Port, recorded: &Recorded) -> Result<(Input, Json)> {
 }
 
 /// The input of a file of somebody else's, and how raw data become it.
-fn told_input(port: &Port, import: &Import) -> Result<(Input, Json)> {
+fn told_input(port: &Port, import: &Import) -> Result<(Input, Preparation)> {
     let is_bytes = port.element == Some(Element::U8);
     let bytes = Images { scale: 255.0, ..Images::default() };
     match &import.raw {
@@ -301,12 +307,12 @@ fn told_input(port: &Port, import: &Import) -> Result<(Input, Json)> {
                     )));
                 }
             };
-            Ok((Input::of(&form), Json::Null))
+            Ok((Input::of(&form), Preparation::Unsaid))
         }
     }
 }
 
-fn image_input(port: &Port, images: &Images) -> Result<(Input, Json)> {
+fn image_input(port: &Port, images: &Images) -> Result<(Input, Preparation)> {
     let is_colour = |size: Option<usize>| matches!(size, Some(1 | 3));
     let &[_, first, second, third] = port.sizes.as_slice() else {
         return Err(fault(format!(
@@ -340,11 +346,8 @@ fn image_input(port: &Port, images: &Images) -> Result<(Input, Json)> {
     let pixels = images.pixels(channels, channels_last)?;
     let changes = channels_last || pixels != Images::default().pixels(channels, false)?;
     input.pixels = changes.then_some(pixels);
-    let mut about = json!({ "channels": channels, "height": height, "width": width });
-    if let Some(crop) = images.crop {
-        about["crop"] = crop.into();
-    }
-    Ok((input, json!({ "images": about })))
+    let own = ImagePreparation::new(ImageSize { channels, height, width });
+    Ok((input, ImagePreparation { crop: images.crop, ..own }.into()))
 }
 
 /// What classes are called, if that is known.

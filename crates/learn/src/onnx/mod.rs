@@ -9,7 +9,7 @@ use std::path::Path;
 pub use kiln_onnx::export::{NEWEST, OLDEST, Options};
 pub use kiln_onnx::*;
 
-use kiln_data::{Meaning, Preparation};
+use kiln_data::Meaning;
 use kiln_nn::{DType, Data};
 use kiln_onnx::export::{Attribute, BATCH, Builder, Input, ML, Output, Size, Written, write_layers};
 use serde_json::Value as Json;
@@ -47,8 +47,8 @@ impl Model {
         let mut options = export.options.clone();
         options.metadata.extend(self.words(export.preprocessing));
         let mut builder = options.builder("kiln")?;
-        let plan = self.plan()?;
-        match (&plan, export.preprocessing) {
+        let plan = self.about().preparation.table();
+        match (plan, export.preprocessing) {
             (Some(plan), true) => {
                 let rows = table::inputs(&mut builder, plan)?;
                 self.finish(&mut builder, rows, options.fold)?;
@@ -64,14 +64,8 @@ impl Model {
             }
         }
         let written = builder.save(path, &options)?;
-        let checked = check::check(self, plan.as_ref(), export.preprocessing, path)?;
+        let checked = check::check(self, plan, export.preprocessing, path)?;
         Ok((written, checked))
-    }
-
-    /// How the columns of a table become the model's inputs, if that is what it is of.
-    fn plan(&self) -> crate::Result<Option<Preparation>> {
-        let plan = self.about().preparation.get("table");
-        Ok(plan.map(|plan| Preparation::from_json(&plan.to_string())).transpose()?)
     }
 
     /// What the file says of the model.

@@ -1,7 +1,7 @@
 //! A table's preparation as part of a graph: each column is an input of its own, `[batch, 1]`: numbers as `float32` with NaN where they
 //! are missing, words as texts, empty where they are missing.
 
-use kiln_data::{ColumnKind, Encoding, Feature, Preparation, Scale, Vocabulary};
+use kiln_data::{ColumnKind, Encoding, Feature, Scale, TablePreparation, Vocabulary};
 use kiln_nn::{DType, Data};
 use kiln_onnx::Element;
 use kiln_onnx::export::{Attribute, BATCH, Builder, Input, ML, Size};
@@ -9,7 +9,7 @@ use kiln_onnx::export::{Attribute, BATCH, Builder, Input, ML, Size};
 use crate::{Error, Result};
 
 /// The inputs of all columns, and the rows that the layers take.
-pub(super) fn inputs(builder: &mut Builder, plan: &Preparation) -> Result<Input> {
+pub(super) fn inputs(builder: &mut Builder, plan: &TablePreparation) -> Result<Input> {
     let mut parts = Vec::new();
     for feature in plan.features() {
         let element = element_of(feature)?;

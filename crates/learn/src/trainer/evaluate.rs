@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use kiln_data::{Batching, Cursor, Dataset, Form, Prefetch, Values};
+use kiln_data::{Dataset, Form, Values};
 use kiln_nn::loss::{Loss, total};
 use kiln_nn::metrics::{Metric, Seen, Targets};
 use kiln_nn::module::named;
 use kiln_nn::{Context, DType, Data, Function, Layer, Tensor};
 
 use crate::Result;
-use crate::inputs::{all, meant};
+use crate::inputs::{all, each_batch, meant};
 
 /// Evaluates a model on sets of one form. Programs are kept from one time to the next.
 pub(super) trait Evaluate {
@@ -78,25 +78,6 @@ impl<const N: usize> Evaluate for Evaluator<'_, N> {
         })?;
         Ok(sum / count)
     }
-}
-
-/// Calls `f` with every batch of a set in turn, each prepared while the one before it is computed with.
-pub(super) fn each_batch(
-    set: &dyn Dataset,
-    batch_size: usize,
-    mut f: impl FnMut(&kiln_data::Batch) -> Result<()>,
-) -> Result<()> {
-    if set.is_empty() {
-        return Ok(());
-    }
-    std::thread::scope(|scope| {
-        let (start, end) = (Cursor::default(), Cursor { epoch: 1, batch: 0 });
-        let mut batches = Prefetch::start(scope, set, Batching::new(batch_size), start, end)?;
-        while let Some(batch) = batches.next()? {
-            f(batch)?;
-        }
-        Ok(())
-    })
 }
 
 /// A batch's targets as the loss takes them: one number beside each prediction where the model has one output.

@@ -20,11 +20,11 @@ use super::interrupt::Interrupt;
 use super::monitor::no_such_number;
 use super::nan::Anchor;
 use super::progress::Progress;
-use super::state::{put_weights, set_weights};
+
 use super::{ClassWeights, Length, Planned, Settings};
 use crate::inputs::{all, blank, meant};
 use crate::note::note;
-use crate::store::Store;
+use crate::store::{Store, put_weights, set_weights};
 use crate::{Error, Result};
 
 /// What is trained, on what.

@@ -43,12 +43,13 @@ pub use log::{CsvLog, JsonlLog};
 pub use monitor::Monitor;
 pub use progress::{Progress, sparkline};
 pub use run::predict;
-pub use run::{Evaluation, Predictions, Run};
+pub use run::{Evaluation, Run};
 pub use state::TrainState;
-pub(crate) use state::{put_weights, set_weights};
+
 pub use stop::{EarlyStopping, TimeLimit};
 pub use tensorboard::TensorBoard;
 
+pub use crate::predictions::Predictions;
 use crate::{Error, Result};
 
 /// Trains a model. What isn't said has Keras' default: 32 rows in a batch, shuffled anew in each epoch.

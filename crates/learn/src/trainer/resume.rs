@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::Length;
 use super::fit::{Session, Sums};
 use super::identity;
-use super::state::{TrainState, put_weights, set_weights};
+use super::state::TrainState;
 use crate::Result;
 use crate::note::note;
-use crate::store::Store;
+use crate::store::{Store, put_weights, set_weights};
 
 impl<const N: usize> Session<'_, '_, N> {
     /// Everything, as it is between two steps.

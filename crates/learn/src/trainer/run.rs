@@ -10,12 +10,14 @@ use kiln_nn::loss::Loss;
 use kiln_nn::metrics::{Confusion, History, Metric};
 use kiln_nn::{DType, Function, Layer, Sequential};
 
-use super::evaluate::{each_batch, evaluator};
+use super::evaluate::evaluator;
 use super::fit::Fitted;
 use super::progress::{thousands, time};
-use crate::inputs::{input, meant};
+use crate::inputs::{each_batch, input, meant};
 use crate::model::{About, Task};
-use crate::{Error, Result};
+use crate::predictions::Predictions;
+use crate::preparation::Preparation;
+use crate::{Error, Model, Result};
 
 /// A trained model.
 pub struct Run<'a, M> {
@@ -214,60 +216,6 @@ impl fmt::Display for Evaluation {
     }
 }
 
-/// A model's outputs for rows: logits, or predicted numbers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Predictions {
-    outputs: Vec<f32>,
-    width: usize,
-}
-
-impl Predictions {
-    /// The outputs, `[rows, width]`.
-    pub fn outputs(&self) -> &[f32] {
-        &self.outputs
-    }
-
-    /// How many outputs a row has.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        self.outputs.len() / self.width.max(1)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.outputs.is_empty()
-    }
-
-    /// The class with the highest output, of each row; of one output, whether it is above zero.
-    pub fn classes(&self) -> Vec<i64> {
-        let class = |row: &[f32]| match row {
-            [logit] => i64::from(*logit > 0.0),
-            _ => {
-                (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as i64
-            }
-        };
-        self.outputs.chunks(self.width.max(1)).map(class).collect()
-    }
-
-    /// Outputs that are logits as probabilities, `[rows, width]`; one output becomes that of the second class.
-    pub fn probabilities(&self) -> Vec<f32> {
-        let softmax = |row: &[f32]| -> Vec<f32> {
-            if let [logit] = row {
-                return vec![1.0 / (1.0 + (-logit).exp())];
-            }
-            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let parts: Vec<f32> = row.iter().map(|logit| (logit - most).exp()).collect();
-            let sum: f32 = parts.iter().sum();
-            parts.into_iter().map(|part| part / sum).collect()
-        };
-        self.outputs.chunks(self.width.max(1)).flat_map(softmax).collect()
-    }
-}
-
 /// A model's outputs for every row of a set, in batches.
 ///
 /// # Errors
@@ -283,8 +231,7 @@ pub fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -> Resul
         outputs.extend_from_slice(out[0].as_slice::<f32>().unwrap_or_default());
         Ok(())
     })?;
-    let width = outputs.len() / set.len().max(1);
-    Ok(Predictions { outputs, width })
+    Ok(Predictions::new(outputs, set.len()))
 }
 
 impl Run<'_, Sequential> {
@@ -303,5 +250,14 @@ impl Run<'_, Sequential> {
     /// Where the system refuses, and where layers are code, which has no text.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.about()?.save(&self.model, path.as_ref())
+    }
+
+    /// The trained model as one that takes raw data, which become its rows this way; see [`Model::with_preparation`].
+    ///
+    /// # Errors
+    /// As there, and where layers are code, which has no text.
+    pub fn with_preparation(self, preparation: impl Into<Preparation>) -> Result<Model> {
+        let about = self.about()?;
+        Model::new(self.model, about).with_preparation(preparation)
     }
 }

@@ -10,6 +10,7 @@ use kiln_map::shown;
 use kiln_nn::Data;
 
 use super::{ElementType, Read, zip};
+use crate::store::elements;
 use crate::{Error, Result};
 
 /// What a reader finds in a file.
@@ -204,14 +205,6 @@ pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
     }
     strides.reverse();
     strides
-}
-
-pub(super) fn elements(shape: &[usize]) -> Option<usize> {
-    // An axis of 0 leaves nothing, however large the others are.
-    if shape.contains(&0) {
-        return Some(0);
-    }
-    shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
 }
 
 /// One tensor of a file.

@@ -35,14 +35,12 @@ use std::path::{Path, PathBuf};
 use kiln_map::{Budget, ExternalFiles, MemoryMap, shown};
 use kiln_nn::Module;
 
-use crate::store::{Store, Stored, write_whole};
-use crate::trainer::put_weights;
+use crate::store::{Store, Stored, json, put_weights, write_whole};
 use crate::{Error, Result};
 
 mod assign;
 mod element;
 mod entry;
-pub(crate) mod json;
 mod mapping;
 mod npy;
 mod pickle;

@@ -9,11 +9,11 @@ use kiln_map::{Budget, shown};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::entry::{Contents, Entry, Place, elements};
-use super::json::Pairs;
+use super::entry::{Contents, Entry, Place};
 use super::{ElementType, Read};
 use crate::Result;
-use crate::store::{Store, Stored, write_whole};
+use crate::store::json::{Pairs, weigh};
+use crate::store::{Store, Stored, elements, write_whole};
 
 /// What the description says of a tensor.
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ fn head(bytes: &[u8]) -> Option<(&[u8], usize)> {
 /// Reads one.
 pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
     let (head, start) = head(bytes).ok_or("it is cut off, or no safetensors file")?;
-    Budget::default().bytes(super::json::weigh(head)).map_err(|exceeded| exceeded.to_string())?;
+    Budget::default().bytes(weigh(head)).map_err(|exceeded| exceeded.to_string())?;
     let Pairs(pairs) = serde_json::from_slice::<Pairs<Value>>(head)
         .map_err(|error| format!("its description can't be read: {error}"))?;
     let (mut entries, mut notes) = (Vec::with_capacity(pairs.len()), Vec::new());
@@ -98,7 +98,7 @@ const INDEX: &str = ".safetensors.index.json";
 
 /// The files an index names, each with the tensors it must hold.
 pub(super) fn read_index(bytes: &[u8]) -> Read<BTreeMap<String, Vec<String>>> {
-    Budget::default().bytes(super::json::weigh(bytes)).map_err(|exceeded| exceeded.to_string())?;
+    Budget::default().bytes(weigh(bytes)).map_err(|exceeded| exceeded.to_string())?;
     let index: Index =
         serde_json::from_slice(bytes).map_err(|error| format!("the index can't be read: {error}"))?;
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -1,6 +1,9 @@
 //! Tensors by name with a description, in one file: safetensors, so that any reader of those opens it. Written whole or not at
 //! all, and checked when it is read.
 
+pub(crate) mod json;
+mod module;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -10,8 +13,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::{Map, Value};
 
 use crate::checksum::crc32c;
-use crate::weights::json;
 use crate::{Error, Result};
+pub(crate) use module::{put_weights, set_weights};
 
 /// Numbers under a shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,6 +171,15 @@ impl Store {
 /// Writes a file whole or not at all; see [`kiln_files`].
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     kiln_files::write(path, bytes).map_err(Error::file(path))
+}
+
+/// How many numbers a shape has; nothing where they can't be counted.
+pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
+    // An axis of 0 leaves nothing, however large the others are.
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
 }
 
 fn dtype(dtype: DType) -> Dtype {

@@ -1,0 +1,122 @@
+//! Single rows are held beside the same rows of a file.
+
+use super::*;
+use crate::Rng;
+
+/// Cells of a column as a file may have them, and how it is treated.
+const COLUMNS: [(&str, &[&str], Option<Treatment>); 13] = [
+    ("amount", &["1.5", "-20", "3e4", "", "NA", " 7 ", "0.125"], None),
+    ("log", &["1", "10", "100", "", "0", "-5", "77"], Some(Treatment::Log)),
+    ("plain", &["0.5", "1.25", "-0", "?", "9"], Some(Treatment::AsIs)),
+    ("spread", &["1", "2", "3", "400", ""], Some(Treatment::Robust)),
+    ("grade", &["1", "2", "3"], None),
+    ("level", &["1", "2", "3", "4", ""], Some(Treatment::OneHot)),
+    ("code", &["10", "20", "30.5", ""], Some(Treatment::Codes)),
+    ("word", &["red", "green", "blue", "", "none"], None),
+    ("pair", &["yes", "no", ""], None),
+    ("embedded", &["a", "b", "c d", "", "e,f"], Some(Treatment::Codes)),
+    ("day", &["2024-01-31", "2023-12-24", "2020-02-29", ""], None),
+    ("moment", &["2024-01-31T08:30", "2023-12-24 23:59", ""], Some(Treatment::Cycles)),
+    ("truth", &["true", "false", ""], None),
+];
+
+fn row(rng: &mut Rng, strange: bool) -> Vec<String> {
+    let cell = |(name, cells, _): &(&str, &[&str], _), rng: &mut Rng| match (*name, strange) {
+        ("word" | "embedded", true) if rng.below(3) == 0 => "never seen".to_string(),
+        ("grade" | "level" | "code", true) if rng.below(3) == 0 => "77".to_string(),
+        _ => cells[rng.below(cells.len())].to_string(),
+    };
+    COLUMNS.iter().map(|column| cell(column, rng)).collect()
+}
+
+fn file(rows: &[Vec<String>]) -> String {
+    let quoted = |cell: &String| if cell.contains(',') { format!("\"{cell}\"") } else { cell.clone() };
+    let line = |cells: &Vec<String>| cells.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n";
+    let names = COLUMNS.iter().map(|(name, ..)| name.to_string()).collect();
+    line(&names) + &rows.iter().map(line).collect::<String>()
+}
+
+fn fitted(rng: &mut Rng) -> TablePreparation {
+    let rows: Vec<Vec<String>> = (0..200).map(|_| row(rng, false)).collect();
+    let table = Table::read(file(&rows).as_bytes()).unwrap();
+    let mut choices = Choices::new();
+    for (name, _, treatment) in COLUMNS {
+        choices = treatment.into_iter().fold(choices, |choices, how| choices.treat(name, how));
+    }
+    TablePreparation::fit(&table, &(0..200).collect::<Vec<_>>(), &choices).unwrap()
+}
+
+#[test]
+fn a_row_alone_becomes_what_it_becomes_in_a_file() {
+    let mut rng = Rng::new(5);
+    for _ in 0..4 {
+        let plan = fitted(&mut rng);
+        let rows: Vec<Vec<String>> = (0..60).map(|_| row(&mut rng, true)).collect();
+        let table = plan.reading().read(file(&rows).as_bytes()).unwrap();
+        let whole = plan.apply_inputs(&table).unwrap();
+        let single = plan.row_plan().unwrap();
+        assert_eq!(single.width(), whole.width);
+        let mut inputs = vec![f32::NAN; whole.width];
+        for (at, row) in rows.iter().enumerate() {
+            // Also backwards, as maps have them.
+            let named = COLUMNS.iter().map(|(name, ..)| name).zip(row).rev();
+            single.encode(&single.cells(named).unwrap(), &mut inputs).unwrap();
+            let expected = &whole.values[at * whole.width..][..whole.width];
+            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&inputs), bits(expected), "{row:?}: {inputs:?}, in the file {expected:?}");
+        }
+    }
+}
+
+/// Cells in the order of [`COLUMNS`], encoded.
+fn encoded(plan: &RowPlan, cells: &[RawCell]) -> Result<Vec<f32>> {
+    let named = COLUMNS.iter().map(|(name, ..)| name).zip(cells.iter().copied());
+    let mut inputs = vec![0.0; plan.width()];
+    plan.encode(&plan.cells(named)?, &mut inputs)?;
+    Ok(inputs)
+}
+
+#[test]
+fn a_row_is_refused_as_it_is_in_a_file() {
+    let plan = fitted(&mut Rng::new(5));
+    let single = plan.row_plan().unwrap();
+    let good =
+        ["1", "1", "1", "1", "1", "1", "10", "red", "yes", "a", "2024-01-31", "2024-01-31T08:30", "true"];
+    encoded(&single, &good.map(RawCell::from)).unwrap();
+    for (at, wrong) in
+        [(0, "many"), (0, "inf"), (1, "1,5"), (4, "x"), (6, "y"), (10, "May"), (11, "8"), (12, "perhaps")]
+    {
+        let mut row = good.map(str::to_string).to_vec();
+        row[at] = wrong.to_string();
+        let cells: Vec<RawCell> = row.iter().map(RawCell::from).collect();
+        let alone = encoded(&single, &cells).unwrap_err();
+        let error =
+            plan.reading().read(file(&[row.clone()]).as_bytes()).map(|table| plan.apply_inputs(&table));
+        let whole = error.and_then(|applied| applied).unwrap_err();
+        assert_eq!((alone.column, alone.message), (whole.column, whole.message), "{wrong}");
+    }
+    let lacking = single.cells([("amount", "1")]).unwrap_err().to_string();
+    assert!(lacking.contains("columns that training had: \"log\""), "{lacking}");
+}
+
+#[test]
+fn typed_cells_are_what_their_text_is() {
+    let plan = fitted(&mut Rng::new(5)).row_plan().unwrap();
+    let text = ["1.5", "10", "", "2", "3", "4", "20", "none", "yes", "never", "2024-01-31", "", "true"];
+    let mut cells = text.map(RawCell::from);
+    let texts = encoded(&plan, &cells).unwrap();
+    for (at, number) in [(0, 1.5), (1, 10.0), (2, f64::NAN), (3, 2.0), (4, 3.0), (5, 4.0), (6, 20.0)] {
+        cells[at] = number.into();
+    }
+    (cells[7], cells[11], cells[12]) = (RawCell::Missing, None::<&str>.into(), true.into());
+    assert_eq!(encoded(&plan, &cells).unwrap(), texts);
+}
+
+#[test]
+fn a_preparation_with_code_in_it_has_no_way_for_single_rows() {
+    let table = Table::read(b"a,y\n1,x\n2,y\n").unwrap();
+    let choices =
+        Choices::new().target("y").computed("double", |row| Ok(2.0 * row.number("a")?.unwrap_or(0.0)));
+    let plan = TablePreparation::fit(&table, &[0, 1], &choices).unwrap();
+    assert!(plan.row_plan().unwrap_err().to_string().contains("of one's own"));
+}

@@ -1,0 +1,184 @@
+//! What is known of a model besides its weights: its layers as a text, what a row of it is, what it says of one.
+
+use std::path::Path;
+
+use kiln_data::{Dataset, Form, Target};
+use kiln_nn::{Sequential, Shape};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::preparation::Preparation;
+use crate::row::Input;
+use crate::{Error, Result};
+
+/// What a model is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// Its layers, as a text.
+    pub layers: String,
+    /// One row's input.
+    pub input: Input,
+    /// What it says of a row.
+    pub task: Task,
+    /// How raw data become inputs; nothing where they are inputs already.
+    #[serde(default)]
+    pub preparation: Preparation,
+    /// How it was trained, and how well.
+    #[serde(default)]
+    pub training: Map<String, Value>,
+}
+
+/// What a model says of a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Task {
+    /// Which of these classes it is of.
+    Classes {
+        /// Their names, in order.
+        names: Vec<String>,
+    },
+    /// What comes next in a text, at each place of a window.
+    Text {
+        /// How many pieces are known.
+        pieces: usize,
+    },
+    /// A number for each name.
+    Numbers {
+        /// What is predicted.
+        names: Vec<String>,
+        /// The model's outputs times these,
+        scale: Vec<f64>,
+        /// plus these, are the numbers.
+        offset: Vec<f64>,
+    },
+}
+
+impl Task {
+    /// What a set's targets ask for.
+    pub fn of(set: &dyn Dataset) -> Task {
+        let form = set.y();
+        match form.codes() {
+            Some(count) if !form.shape.is_empty() => Task::Text { pieces: count },
+            Some(count) => {
+                let names = set.names();
+                let name = |class: usize| names.get(class).cloned().unwrap_or_else(|| class.to_string());
+                Task::Classes { names: (0..count).map(name).collect() }
+            }
+            None => {
+                let width = form.width();
+                let names = (0..width).map(|at| format!("y{at}")).collect();
+                Task::Numbers { names, scale: vec![1.0; width], offset: vec![0.0; width] }
+            }
+        }
+    }
+}
+
+impl Task {
+    /// What the target of a prepared table asks for.
+    pub fn of_target(target: &Target) -> Task {
+        match target {
+            Target::Classes { names, .. } => Task::Classes { names: names.clone() },
+            Target::Number { column, mean, deviation } => {
+                Task::Numbers { names: vec![column.clone()], scale: vec![*deviation], offset: vec![*mean] }
+            }
+        }
+    }
+
+    /// How many numbers a model gives for it.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Task::Classes { names } | Task::Numbers { names, .. } => names.len(),
+            Task::Text { pieces } => *pieces,
+        }
+    }
+
+    /// Whether a model that gives numbers of this shape, `[rows, …]`, gives what is asked for: one for each class, or a single one for two
+    /// classes; one for each piece of text at each place; one for each number.
+    ///
+    /// # Errors
+    /// Where it doesn't, with the mend.
+    pub fn check(&self, given: &Shape) -> Result<()> {
+        let each: usize = given.iter().skip(1).product();
+        let (fits, asked) = match self {
+            Task::Classes { names } => {
+                let fits = given.rank() == 2 && (each == names.len() || each == 1 && names.len() == 2);
+                if names.len() < 2 {
+                    let all = names.join(", ");
+                    return Err(Error::Training(format!(
+                        "there is nothing to tell apart: the only class is {all}, and it takes two"
+                    )));
+                }
+                (fits, format!("{} classes", names.len()))
+            }
+            Task::Text { pieces } => {
+                (given.rank() == 3 && given[1] == *pieces, format!("{pieces} pieces of text at each place"))
+            }
+            Task::Numbers { names, scale, offset } => {
+                let counts = [each, scale.len(), offset.len()];
+                (counts.iter().all(|count| *count == names.len()), format!("{} numbers", names.len()))
+            }
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(Error::Training(format!(
+                "the layers give {:?} for each row, and {asked} are asked for; the last layer needs an output for each",
+                given.get(1..).unwrap_or_default()
+            ))),
+        }
+    }
+}
+
+impl About {
+    /// What layers are that were trained on a set like this.
+    ///
+    /// # Errors
+    /// Where layers are code, which has no text.
+    pub fn new(layers: &Sequential, input: &Form, task: Task) -> Result<About> {
+        let text = layers.to_text()?;
+        Ok(About {
+            layers: text,
+            input: Input::of(input),
+            task,
+            preparation: Preparation::Unsaid,
+            training: Map::new(),
+        })
+    }
+
+    /// Whether its preparation makes what it says of its input, and knows the pieces of text that are asked for.
+    ///
+    /// # Errors
+    /// Where it doesn't, with both.
+    pub fn check(&self) -> Result<()> {
+        self.preparation.check(&self.input)?;
+        match (&self.preparation, &self.task) {
+            (Preparation::Text(text), Task::Text { pieces }) if text.tokens.count() != *pieces => {
+                Err(Error::Preparation(format!(
+                    "the model says what comes next of {pieces} pieces of text, and its preparation knows {}",
+                    text.tokens.count()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes layers with it; see [`Model::save`].
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn save(&self, layers: &Sequential, path: &Path) -> Result<()> {
+        self.store(layers, None, path)
+    }
+}
+
+/// The first few names, for a line of text.
+///
+/// ```
+/// let names = ["ant", "bee", "cat"].map(String::from);
+/// assert_eq!(kiln::model::listed(&names), "ant, bee, cat");
+/// ```
+pub fn listed(names: &[String]) -> String {
+    match names.len() {
+        0..=8 => names.join(", "),
+        count => format!("{}, … ({count})", names[..6].join(", ")),
+    }
+}

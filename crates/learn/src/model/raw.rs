@@ -1,0 +1,93 @@
+//! Raw data without answers as a model's rows, to be predicted.
+
+use kiln_data::{Form, Reading, Table, TablePreparation};
+
+use super::{About, NETWORK};
+use crate::preparation::{ImagePreparation, Preparation, TextPreparation, Unanswered, unanswered};
+use crate::{Error, Result};
+
+impl About {
+    /// How a table of raw rows is read.
+    ///
+    /// # Errors
+    /// Where a table doesn't become the model's rows.
+    pub fn reading(&self) -> Result<Reading> {
+        match &self.preparation {
+            Preparation::Table(plan) => Ok(plan.reading()),
+            Preparation::Text(text) if text.columns.is_some() => Ok(Reading::new()),
+            Preparation::Unsaid if self.input.numbers().is_some() => Ok(Reading::new()),
+            Preparation::Unsaid | Preparation::Text(_) => Err(unsaid(self)),
+            Preparation::Images(_) => Err(self.not("a table")),
+        }
+    }
+
+    /// Whether nobody said how raw data become rows, and they aren't plain numbers either.
+    pub fn is_unsaid(&self) -> bool {
+        self.preparation == Preparation::Unsaid && self.input.numbers().is_none()
+    }
+
+    /// The rows of a table without answers.
+    ///
+    /// # Errors
+    /// Where the table lacks columns, a value is of another kind than in training, or the model takes something else.
+    pub fn of_table(&self, table: &Table) -> Result<Unanswered> {
+        let (inputs, form) = match &self.preparation {
+            Preparation::Table(plan) => (plan.apply_inputs(table)?, Form::numbers(&[plan.width()])),
+            Preparation::Text(text) => {
+                let columns = text.columns.as_ref().ok_or_else(|| unsaid(self))?;
+                return Ok(Unanswered { rows: text.rows(table, &columns.text)?, notes: Vec::new() });
+            }
+            Preparation::Unsaid => {
+                let Some(width) = self.input.numbers() else { return Err(unsaid(self)) };
+                let names: Vec<&str> = table.names().collect();
+                if names.len() != width {
+                    return Err(Error::Preparation(format!(
+                        "the model takes rows of {width} numbers, and the table has {} columns ({}); `kiln import --columns` says which are meant",
+                        names.len(),
+                        names.join(", ")
+                    )));
+                }
+                (TablePreparation::plain(names)?.apply_inputs(table)?, Form::numbers(&[width]))
+            }
+            Preparation::Images(_) => return Err(self.not("a table")),
+        };
+        Ok(Unanswered { rows: unanswered(inputs.values, form, inputs.rows)?, notes: inputs.notes })
+    }
+
+    /// How pictures become rows, where they do.
+    pub(crate) fn pictures(&self) -> Result<&ImagePreparation> {
+        match &self.preparation {
+            Preparation::Images(images) => Ok(images),
+            Preparation::Unsaid => Err(unsaid(self)),
+            Preparation::Table(_) | Preparation::Text(_) => Err(self.not("a picture")),
+        }
+    }
+
+    /// How a text becomes a row, where it does.
+    pub(crate) fn texts(&self) -> Result<&TextPreparation> {
+        match &self.preparation {
+            Preparation::Text(text) => Ok(text),
+            Preparation::Unsaid => Err(unsaid(self)),
+            Preparation::Table(_) | Preparation::Images(_) => Err(self.not("a text")),
+        }
+    }
+
+    /// That it takes something else.
+    fn not(&self, what: &str) -> Error {
+        Error::Preparation(format!("{}, and this is {what}", self.preparation.takes(&self.input)))
+    }
+}
+
+/// Why raw data can't be fed to a model, and the mend.
+pub(super) fn unsaid(about: &About) -> Error {
+    let shape = &about.input.shape;
+    let mend = match (shape.as_slice(), about.layers.as_str()) {
+        ([_, _, _], NETWORK) => {
+            "; import it again with --pixels, which says what pixels become (kiln import --help)"
+        }
+        _ => "; Model::predict does from Rust",
+    };
+    Error::Preparation(format!(
+        "the model takes rows of {shape:?}, and its file doesn't say how raw data become that{mend}"
+    ))
+}

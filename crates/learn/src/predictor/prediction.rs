@@ -1,0 +1,128 @@
+//! What a model says of a row, in the words of the data.
+
+use std::sync::Arc;
+
+use crate::model::Task;
+use crate::predictions::{all_probabilities_of, class_of};
+
+/// What a model says of a row.
+///
+/// ```
+/// use kiln::Prediction;
+///
+/// let names = ["no".to_string(), "yes".to_string()];
+/// let said = Prediction::Classes { names: names.into(), class: 1, probabilities: vec![0.25, 0.75] };
+/// assert_eq!((said.class(), said.probability("no")), (Some("yes"), Some(0.25)));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prediction {
+    /// Which of some classes it is of.
+    Classes {
+        /// The classes' names.
+        names: Arc<[String]>,
+        /// The likeliest, by its place.
+        class: usize,
+        /// The probability of each.
+        probabilities: Vec<f32>,
+    },
+    /// A number for each name, in its own unit.
+    Numbers {
+        /// What is predicted.
+        names: Arc<[String]>,
+        /// The numbers.
+        numbers: Vec<f64>,
+    },
+    /// What comes next in a text.
+    Text {
+        /// Places that something comes after: all of a window, or the last.
+        places: usize,
+        /// Logits, `[pieces, places]`.
+        scores: Vec<f32>,
+    },
+}
+
+impl Prediction {
+    /// The likeliest class.
+    pub fn class(&self) -> Option<&str> {
+        match self {
+            Prediction::Classes { names, class, .. } => names.get(*class).map(String::as_str),
+            Prediction::Numbers { .. } | Prediction::Text { .. } => None,
+        }
+    }
+
+    /// The probability of a class.
+    pub fn probability(&self, class: &str) -> Option<f32> {
+        self.probabilities().find(|(name, _)| *name == class).map(|(_, probability)| probability)
+    }
+
+    /// The probabilities by class, in the classes' order.
+    pub fn probabilities(&self) -> impl Iterator<Item = (&str, f32)> {
+        let (names, probabilities): (&[String], &[f32]) = match self {
+            Prediction::Classes { names, probabilities, .. } => (names, probabilities),
+            Prediction::Numbers { .. } | Prediction::Text { .. } => (&[], &[]),
+        };
+        names.iter().map(String::as_str).zip(probabilities.iter().copied())
+    }
+
+    /// The number, where one is predicted.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Prediction::Numbers { numbers, .. } => numbers.first().copied().filter(|_| numbers.len() == 1),
+            Prediction::Classes { .. } | Prediction::Text { .. } => None,
+        }
+    }
+
+    /// The numbers by name.
+    pub fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
+        let (names, numbers): (&[String], &[f64]) = match self {
+            Prediction::Numbers { names, numbers } => (names, numbers),
+            Prediction::Classes { .. } | Prediction::Text { .. } => (&[], &[]),
+        };
+        names.iter().map(String::as_str).zip(numbers.iter().copied())
+    }
+
+    /// The scores of the pieces that come after the last place, where a text goes on.
+    pub fn scores(&self) -> impl Iterator<Item = f32> {
+        let (scores, places): (&[f32], usize) = match self {
+            Prediction::Text { scores, places } => (scores, (*places).max(1)),
+            Prediction::Classes { .. } | Prediction::Numbers { .. } => (&[], 1),
+        };
+        scores.iter().copied().skip(places - 1).step_by(places)
+    }
+}
+
+/// What outputs mean.
+pub(super) struct Meanings {
+    task: Task,
+    names: Arc<[String]>,
+}
+
+impl Meanings {
+    pub(super) fn of(task: &Task) -> Meanings {
+        let names = match task {
+            Task::Classes { names } | Task::Numbers { names, .. } => names.as_slice(),
+            Task::Text { .. } => &[],
+        };
+        Meanings { names: names.into(), task: task.clone() }
+    }
+
+    /// What the outputs of a row say.
+    pub(super) fn say(&self, outputs: &[f32]) -> Prediction {
+        match &self.task {
+            Task::Classes { .. } => Prediction::Classes {
+                names: self.names.clone(),
+                class: class_of(outputs),
+                probabilities: all_probabilities_of(outputs),
+            },
+            Task::Numbers { scale, offset, .. } => {
+                let units = scale.iter().zip(offset);
+                let numbers =
+                    outputs.iter().zip(units).map(|(&y, (scale, offset))| f64::from(y) * scale + offset);
+                Prediction::Numbers { names: self.names.clone(), numbers: numbers.collect() }
+            }
+            Task::Text { pieces } => {
+                Prediction::Text { places: outputs.len() / (*pieces).max(1), scores: outputs.to_vec() }
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Pictures as a model takes them.
+
+use kiln_data::{Dataset, Form, ImageSize, Picture, Pictures, edge_brightness};
+use serde::{Deserialize, Serialize};
+
+use super::unanswered::{Unanswered, unanswered};
+use crate::row::Input;
+use crate::{Error, Result};
+
+/// Darker edges than this are a dark ground, and brighter ones than 255 less this a bright one.
+const DARK: f64 = 90.0;
+
+/// How pictures become rows: their size and channels, and what is done to reach them.
+///
+/// ```
+/// use kiln::data::{ImageSize, Picture};
+/// use kiln::preparation::ImagePreparation;
+///
+/// let images = ImagePreparation::new(ImageSize { channels: 1, height: 4, width: 4 });
+/// let (pixels, note) = images.pixels(&Picture::blank(8, 8));
+/// assert_eq!((pixels.len(), note.as_deref()), (16, Some("resized from 8 × 8 to 4 × 4")));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub struct ImagePreparation {
+    /// The size and channels of a row.
+    pub size: ImageSize,
+    /// The brightness of the edges of the images it was trained on, if that is known: pictures on the opposite ground are inverted.
+    pub ground: Option<f64>,
+    /// The share of a picture's shorter side that is seen; all of it, squeezed, without.
+    pub crop: Option<f64>,
+}
+
+/// What a file holds of it.
+#[derive(Clone, Serialize, Deserialize)]
+struct Stored {
+    channels: usize,
+    height: usize,
+    width: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ground: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crop: Option<f64>,
+}
+
+impl From<ImagePreparation> for Stored {
+    fn from(images: ImagePreparation) -> Stored {
+        let ImagePreparation { size: ImageSize { channels, height, width }, ground, crop } = images;
+        Stored { channels, height, width, ground, crop }
+    }
+}
+
+impl TryFrom<Stored> for ImagePreparation {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> Result<ImagePreparation, String> {
+        let Stored { channels, height, width, ground, crop } = stored;
+        match crop.filter(|crop| !(*crop > 0.0 && *crop <= 1.0)) {
+            Some(crop) => {
+                Err(format!("it sees a share of {crop} of a picture; that is above 0 and at most 1"))
+            }
+            None => Ok(ImagePreparation { size: ImageSize { channels, height, width }, ground, crop }),
+        }
+    }
+}
+
+impl ImagePreparation {
+    /// Pictures of this size, others squeezed into it.
+    pub fn new(size: ImageSize) -> ImagePreparation {
+        ImagePreparation { size, ground: None, crop: None }
+    }
+
+    /// As the rows of a set of images show it: their size, and how bright their ground is.
+    ///
+    /// # Errors
+    /// Where its rows aren't images `[channels, height, width]` of bytes, or can't be read.
+    pub fn fit(set: &dyn Dataset) -> Result<ImagePreparation> {
+        let &[channels, height, width] = set.x().shape.as_slice() else {
+            let message = format!("images are [channels, height, width], and these rows {:?}", set.x().shape);
+            return Err(Error::Preparation(message));
+        };
+        let size = ImageSize { channels, height, width };
+        let rows: Vec<usize> = (0..set.len().min(200)).collect();
+        let batch = set.gather(&rows)?;
+        let pixels = batch.x.as_u8().unwrap_or_default();
+        let edges = pixels.chunks(channels * height * width).map(|image| edge_brightness(image, size));
+        let ground = edges.sum::<f64>() / rows.len().max(1) as f64;
+        Ok(ImagePreparation { ground: Some(ground), ..ImagePreparation::new(size) })
+    }
+
+    /// The form of its rows.
+    pub fn form(&self) -> Form {
+        let ImageSize { channels, height, width } = self.size;
+        Form::pixels(&[channels, height, width])
+    }
+
+    /// How many bytes a row has.
+    pub(crate) fn len(&self) -> usize {
+        self.size.channels * self.size.height * self.size.width
+    }
+
+    /// How files are read as it wants them.
+    pub fn pictures(&self) -> Pictures {
+        let pictures = if self.size.channels == 1 { Pictures::new().grey() } else { Pictures::new() };
+        match self.shorter_side() {
+            Some(shorter) => pictures.size(self.size).middle(shorter),
+            None => pictures.size(self.size),
+        }
+    }
+
+    /// The side to which the shorter one of a picture is brought, of which a share is seen.
+    fn shorter_side(&self) -> Option<usize> {
+        let shorter = self.size.height.min(self.size.width) as f64;
+        self.crop.map(|crop| (shorter / crop + 1e-9) as usize)
+    }
+
+    /// A picture as a row, `[channels, height, width]`, and what was done to it.
+    pub fn pixels(&self, picture: &Picture) -> (Vec<u8>, Option<String>) {
+        let size = self.size;
+        let mut pixels = match self.shorter_side() {
+            Some(shorter) => picture.middle(size, shorter),
+            None => picture.pixels(size),
+        };
+        let mut notes = Vec::new();
+        let (height, width, _) = picture.size();
+        if self.crop.is_none() && (height, width) != (size.height, size.width) {
+            notes.push(format!("resized from {height} × {width} to {} × {}", size.height, size.width));
+        }
+        let own = edge_brightness(&pixels, size);
+        let ground = self.ground.unwrap_or(f64::NAN);
+        if ground < DARK && own > 255.0 - DARK || ground > 255.0 - DARK && own < DARK {
+            pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+            let kind = if ground < DARK { "light on dark" } else { "dark on light" };
+            notes.push(format!("inverted, because the model was trained on {kind}"));
+        }
+        (pixels, (!notes.is_empty()).then(|| notes.join(", ")))
+    }
+
+    /// The bytes of a row as they are: no picture, but as many numbers as an image has.
+    ///
+    /// # Errors
+    /// Where there are more or fewer.
+    pub fn raw(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        let ImageSize { channels, height, width } = self.size;
+        match bytes.len() == self.len() {
+            true => Ok(bytes),
+            false => Err(Error::Preparation(format!(
+                "{} bytes came in, and an image of {channels} × {height} × {width} has {}",
+                bytes.len(),
+                self.len()
+            ))),
+        }
+    }
+
+    /// Pixels of images, one after the other, as rows without answers.
+    ///
+    /// # Errors
+    /// Where they aren't whole images.
+    pub fn rows(&self, pixels: Vec<u8>) -> Result<Unanswered> {
+        let count = pixels.len() / self.len().max(1);
+        Ok(Unanswered { rows: unanswered(pixels, self.form(), count)?, notes: Vec::new() })
+    }
+
+    pub(super) fn check(&self, input: &Input) -> Result<()> {
+        let ImageSize { channels, height, width } = self.size;
+        let own = [channels, height, width];
+        match input.shape == own {
+            true => Ok(()),
+            false => Err(Error::Preparation(format!(
+                "the model's file says that its images are {own:?} (channels, height, width), and its input is {:?}",
+                input.shape
+            ))),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Texts as codes.
+
+use kiln_data::{Form, Kind, Meaning, Set, Table, Tokens};
+use serde::{Deserialize, Serialize};
+
+use super::unanswered::unanswered;
+use crate::row::Input;
+use crate::{Error, Result};
+
+/// How a text becomes rows of codes: the pieces it is cut in, and how many of them are seen at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+pub struct TextPreparation {
+    /// The pieces that are known.
+    pub tokens: Tokens,
+    /// How many are seen at once.
+    pub window: usize,
+    /// Where the texts stand, of a model that tells classes apart; nothing of one that goes on with a text.
+    pub columns: Option<TextColumns>,
+}
+
+/// The columns of a table of texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextColumns {
+    /// That of the texts.
+    pub text: String,
+    /// That of the classes.
+    pub target: String,
+}
+
+/// What a file holds of it.
+#[derive(Clone, Serialize, Deserialize)]
+struct Stored {
+    tokens: Tokens,
+    window: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+}
+
+impl From<Stored> for TextPreparation {
+    fn from(stored: Stored) -> TextPreparation {
+        let Stored { tokens, window, column, target } = stored;
+        let columns = column.map(|text| TextColumns { text, target: target.unwrap_or_default() });
+        TextPreparation { tokens, window, columns }
+    }
+}
+
+impl From<TextPreparation> for Stored {
+    fn from(text: TextPreparation) -> Stored {
+        let TextPreparation { tokens, window, columns } = text;
+        let (column, target) = columns.map(|TextColumns { text, target }| (text, target)).unzip();
+        Stored { tokens, window, column, target }
+    }
+}
+
+impl TextPreparation {
+    /// Of a model that goes on with a text.
+    pub fn new(tokens: Tokens, window: usize) -> TextPreparation {
+        TextPreparation { tokens, window, columns: None }
+    }
+
+    /// Of a model that tells the texts of a column apart by the classes of another.
+    pub fn with_columns(self, text: impl Into<String>, target: impl Into<String>) -> TextPreparation {
+        TextPreparation { columns: Some(TextColumns { text: text.into(), target: target.into() }), ..self }
+    }
+
+    /// The form of its rows.
+    pub fn form(&self) -> Form {
+        let meaning = Meaning::Codes { count: self.tokens.count() };
+        Form { kind: Kind::I64, shape: vec![self.window], meaning }
+    }
+
+    /// A text as a row: its first pieces, filled up with 0.
+    pub fn codes(&self, text: &str) -> Vec<i64> {
+        self.row(&self.tokens.encode(text))
+    }
+
+    /// What is seen of a text that goes on: its last pieces, filled up with 0, and the place of the last.
+    pub fn last(&self, codes: &[u32]) -> (Vec<i64>, usize) {
+        let seen = &codes[codes.len().saturating_sub(self.window)..];
+        (self.row(seen), seen.len().max(1) - 1)
+    }
+
+    fn row(&self, codes: &[u32]) -> Vec<i64> {
+        let codes = codes.iter().map(|&code| i64::from(code));
+        codes.chain(std::iter::repeat(0)).take(self.window).collect()
+    }
+
+    /// A column of texts as rows; a missing one is empty.
+    pub(crate) fn rows(&self, table: &Table, column: &str) -> Result<Set> {
+        let texts = table.column(column)?;
+        let mut codes = Vec::with_capacity(table.len() * self.window);
+        for row in 0..table.len() {
+            codes.extend(self.codes(&texts.cell(row).text().unwrap_or_default()));
+        }
+        unanswered(codes, self.form(), table.len())
+    }
+
+    pub(super) fn check(&self, input: &Input) -> Result<()> {
+        let count = self.tokens.count();
+        let is_empty = self.window == 0 || count == 0;
+        match is_empty || input.shape != [self.window] || input.codes != Some(count) {
+            false => Ok(()),
+            true => Err(Error::Preparation(format!(
+                "the model's file says that it sees {} of {count} pieces of text, and its input is {:?} of {}",
+                self.window,
+                input.shape,
+                input.codes.unwrap_or(0)
+            ))),
+        }
+    }
+}
