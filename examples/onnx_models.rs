@@ -118,7 +118,7 @@ fn main() -> Result<(), Fault> {
     let own = |x: &[Tensor]| {
         let x = &x[0];
         let best = x.argmax(-1).unsqueeze(-1);
-        let (top, places) = x.topk(3, -1);
+        let (top, places) = x.top_k(-1, 3);
         let shifted = x.narrow(1, 1, 4).flip(1) * x.narrow(1, 0, 4).pow(2);
         let mean = x.mean_keepdim(0);
         let picked = x.gather(1, &best);

@@ -2,6 +2,7 @@
 
 mod kit;
 
+use kiln::Correction;
 use kiln::prelude::*;
 use kit::{Mlp, digits};
 
@@ -45,7 +46,8 @@ fn convolutions_and_big_reductions_give_the_same_bits() {
         let x = key.derive(0).normal([4, 6, 17, 19], 0.0, 1.0).eval().unwrap();
         let w = key.derive(1).normal([8, 6, 3, 3], 0.0, 0.2).eval().unwrap();
         let y = x.conv2d(&w, &ConvOptions::default()).relu().max_pool2d(2);
-        let loss = y.square().sum(..) + key.derive(2).uniform([3, 70_001], 0.0, 1.0).var(1, 1).sum(..);
+        let loss = y.square().sum(..)
+            + key.derive(2).uniform([3, 70_001], 0.0, 1.0).var(1, Correction::SAMPLE).sum(..);
         let grads = loss.grad(&[&x, &w]);
         let values = kiln::eval_all(&[&loss, &grads[0], &grads[1]]).unwrap();
         let bits =

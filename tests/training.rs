@@ -2,6 +2,8 @@
 
 mod kit;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use kiln::prelude::*;
 use kit::{Mlp, digits};
 
@@ -107,12 +109,12 @@ fn the_last_short_batch_is_trained_too_and_shapes_share_the_parameters() {
 #[test]
 fn a_step_meets_more_shapes_than_it_keeps_programs_for() {
     let weight = Param::new(&Tensor::from([0.0f32]));
-    let mut traced = std::cell::Cell::new(0);
+    let traced = AtomicUsize::new(0);
     let x = [1f32; 64];
     {
         let traced = &traced;
         let mut step = Step::train(&weight, Sgd::new(1.0), move |w, _, [x]| {
-            traced.set(traced.get() + 1);
+            traced.fetch_add(1, Ordering::Relaxed);
             (w.tensor() * x).sum(..)
         });
         for _ in 0..2 {
@@ -121,11 +123,15 @@ fn a_step_meets_more_shapes_than_it_keeps_programs_for() {
             }
         }
         // The last one is still there.
-        let before = traced.get();
+        let before = traced.load(Ordering::Relaxed);
         step.run([Input::new(&x[..40], &[40])]).unwrap();
-        assert_eq!(traced.get(), before);
+        assert_eq!(traced.load(Ordering::Relaxed), before);
     }
-    assert_eq!(*traced.get_mut(), 80, "40 shapes don't fit, so each is compiled anew the second time round");
+    assert_eq!(
+        traced.into_inner(),
+        80,
+        "40 shapes don't fit, so each is compiled anew the second time round"
+    );
     assert_eq!(weight.value().unwrap().as_slice(), Some(&[-(2.0 * 820.0 + 40.0) as f32][..]));
 }
 

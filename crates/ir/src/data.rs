@@ -135,6 +135,29 @@ impl Data {
         each_data!(self, values => values.get(index).map(|&v| v.into()))
     }
 
+    /// The one element there is, as a `T`, converted as by [`Data::cast`] where it is of another type: a loss, a count.
+    ///
+    /// ```
+    /// use kiln_ir::Data;
+    ///
+    /// assert_eq!(Data::F32(vec![0.5]).item::<f64>()?, 0.5);
+    /// assert!(Data::F32(vec![0.5, 1.5]).item::<f64>().is_err());
+    /// # Ok::<(), kiln_ir::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where there is none, or more.
+    #[track_caller]
+    pub fn item<T: Element>(&self) -> Result<T> {
+        match (self.get(0), self.len()) {
+            (Some(value), 1) => Ok(T::from_scalar(value)),
+            (_, len) => {
+                let message = format!("there are {len} elements where one is wanted");
+                Err(Error::new(ErrorKind::Shape, "item", message))
+            }
+        }
+    }
+
     /// The elements as a slice of `T`, if that is their type.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
         T::unwrap(self)

@@ -30,7 +30,7 @@ pub use kiln_device::{Description, Device, Settings, same};
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
 pub use device::{check_finite, default_device, device, devices, set_default_device, set_threads, threads};
-pub use function::{Function, Input};
+pub use function::{Compiled, Function, Input, InputList};
 pub use init::{Fan, Init};
 pub use layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
@@ -43,9 +43,9 @@ pub use nearest::nearest;
 pub use optim::{Adam, AdamW, Optimizer, Sgd};
 pub use random::Key;
 pub use sequential::{Cell, Join, Sequential, Spec};
-pub use step::{Clip, Step, StepOptions};
+pub use step::{Clip, Step, StepOptions, Update};
 pub use summary::Summary;
-pub use tensor::arguments::{Axes, Dims, Operand};
+pub use tensor::arguments::{Axes, Correction, Dims, IntoAxes, Operand, Position};
 pub use tensor::attention::AttentionOptions;
 pub use tensor::conv::ConvOptions;
 pub use tensor::custom::HostOp;

@@ -20,12 +20,9 @@ pub(crate) struct Loaded {
     moves: u64,
 }
 
-/// Compiles a graph for a device and loads it there.
-pub(crate) fn load(graph: &Graph, device: &Arc<dyn Device>) -> Result<Loaded> {
-    let program = Arc::new(kiln_compile::compile(graph, device.target())?);
-    let (moves, memories) = (moves(), memories(&program, device)?);
-    let executable = device.load(program.clone())?;
-    Ok(Loaded { device: device.clone(), program, executable, memories, moves })
+/// Compiles a graph for a device.
+pub(crate) fn compile(graph: &Graph, device: &Arc<dyn Device>) -> Result<Arc<Program>> {
+    kiln_compile::compile(graph, device.target()).map(Arc::new)
 }
 
 fn memories(program: &Program, device: &Arc<dyn Device>) -> Result<Vec<Arc<dyn Memory>>> {
@@ -33,6 +30,13 @@ fn memories(program: &Program, device: &Arc<dyn Device>) -> Result<Vec<Arc<dyn M
 }
 
 impl Loaded {
+    /// Loads a program on the device that it was compiled for.
+    pub(crate) fn new(program: Arc<Program>, device: &Arc<dyn Device>) -> Result<Loaded> {
+        let (moves, memories) = (moves(), memories(&program, device)?);
+        let executable = device.load(program.clone())?;
+        Ok(Loaded { device: device.clone(), program, executable, memories, moves })
+    }
+
     /// Whether no variable may have moved since the memories were found.
     pub(crate) fn is_current(&self) -> bool {
         self.moves == moves()
@@ -81,7 +85,7 @@ pub(crate) fn evaluate(values: &[Expr]) -> Result<Vec<Data>> {
     let reused = kept.is_some();
     let mut loaded = match kept {
         Some(loaded) => loaded,
-        None => load(&key.graph, &device)?,
+        None => Loaded::new(compile(&key.graph, &device)?, &device)?,
     };
     if !loaded.is_current() {
         loaded.find_again()?;
@@ -89,7 +93,7 @@ pub(crate) fn evaluate(values: &[Expr]) -> Result<Vec<Data>> {
     let mut result = run(&mut loaded, &captured);
     if result.is_err() && reused {
         // A program that is found again names the lines it was first compiled from; these are the ones that failed.
-        loaded = load(&key.graph, &device)?;
+        loaded = Loaded::new(compile(&key.graph, &device)?, &device)?;
         result = run(&mut loaded, &captured);
     }
     cache().put(key, loaded);

@@ -355,10 +355,10 @@ pub(crate) fn device_of(variable: &dyn kiln_ir::op::Variable) -> Option<Arc<dyn 
 /// The numbers may be stored in another order of the axes than users see (a convolution's weight lies
 /// window-first, as its kernels read it); [`Param::tensor`] and [`Param::value`] speak of the users' order.
 #[derive(Clone, Debug)]
-pub struct Param(Result<Arc<Trained>, Error>);
+pub struct Param(Result<Arc<Stored>, Error>);
 
 #[derive(Debug)]
-struct Trained {
+struct Stored {
     variable: Variable,
     /// Stored axis `i` is the users' axis `order[i]`.
     order: Vec<usize>,
@@ -382,7 +382,7 @@ impl Param {
             .and_then(|data| Variable::new("", data, stored.shape()));
         LEFT.set(LEFT.get().saturating_sub(stored.shape().elements()));
         Param(variable.map(|variable| {
-            Arc::new(Trained { variable, order: order.to_vec(), frozen: AtomicBool::new(false) })
+            Arc::new(Stored { variable, order: order.to_vec(), frozen: AtomicBool::new(false) })
         }))
     }
 
@@ -390,9 +390,26 @@ impl Param {
     #[track_caller]
     pub fn tensor(&self) -> Tensor {
         match &self.0 {
-            Ok(trained) => Tensor(trained.variable.tensor().0.permute(&inverse(&trained.order))),
+            Ok(stored) => self.as_seen(&stored.variable.tensor()),
             Err(error) => Tensor(Expr::poisoned(error.clone())),
         }
+    }
+
+    /// A value in the users' order of axes, in the stored one.
+    #[track_caller]
+    pub(crate) fn as_stored(&self, value: &Tensor) -> Tensor {
+        Tensor(value.0.permute(self.order()))
+    }
+
+    /// A value in the stored order of axes, in the users' one.
+    #[track_caller]
+    pub(crate) fn as_seen(&self, value: &Tensor) -> Tensor {
+        Tensor(value.0.permute(&inverse(self.order())))
+    }
+
+    /// Stored axis `i` is the users' axis `order[i]`.
+    pub(crate) fn order(&self) -> &[usize] {
+        self.0.as_ref().map_or(&[], |stored| &stored.order)
     }
 
     /// The variable underneath, in stored order.
@@ -400,7 +417,7 @@ impl Param {
     /// # Errors
     /// The error in its initial value, if there was one.
     pub fn variable(&self) -> Result<&Variable> {
-        self.0.as_ref().map(|trained| &trained.variable).map_err(Clone::clone)
+        self.0.as_ref().map(|stored| &stored.variable).map_err(Clone::clone)
     }
 
     /// Its shape as users see it.
@@ -422,13 +439,12 @@ impl Param {
     /// Where shape or dtype differ, or `value` is an error.
     #[track_caller]
     pub fn set(&self, value: &Tensor) -> Result<()> {
-        let trained = self.0.as_ref().map_err(Clone::clone)?;
+        let stored = self.0.as_ref().map_err(Clone::clone)?;
         if value.error().is_none() && value.shape() != self.shape() {
-            let message = format!("{} is {}, not {}", trained.variable.name(), self.shape(), value.shape());
+            let message = format!("{} is {}, not {}", stored.variable.name(), self.shape(), value.shape());
             return Err(Error::new(ErrorKind::Shape, "set", message));
         }
-        let stored = Tensor(value.0.cast(trained.variable.dtype()).permute(&trained.order));
-        trained.variable.write(&stored.to_data()?)
+        stored.variable.write(&self.as_stored(&value.cast(stored.variable.dtype())).to_data()?)
     }
 
     /// Whether both are the same parameter.
@@ -441,18 +457,18 @@ impl Param {
 
     /// What tells it from all others that are there; nothing where its initial value is an error.
     pub(crate) fn address(&self) -> Option<usize> {
-        self.0.as_ref().ok().map(|trained| Arc::as_ptr(trained).addr())
+        self.0.as_ref().ok().map(|stored| Arc::as_ptr(stored).addr())
     }
 
     /// Whether training leaves it as it is.
     pub fn is_frozen(&self) -> bool {
-        self.0.as_ref().is_ok_and(|trained| trained.frozen.load(Ordering::Relaxed))
+        self.0.as_ref().is_ok_and(|stored| stored.frozen.load(Ordering::Relaxed))
     }
 
     /// Keeps training from changing it, or lets it again. Takes effect in steps made afterwards.
     pub fn freeze(&self, frozen: bool) {
-        if let Ok(trained) = &self.0 {
-            trained.frozen.store(frozen, Ordering::Relaxed);
+        if let Ok(stored) = &self.0 {
+            stored.frozen.store(frozen, Ordering::Relaxed);
         }
     }
 }

@@ -211,13 +211,13 @@ fn what_is_started_is_done_when_its_results_are_read() {
         Step::train(&model, Sgd::new(0.1), |m, cx, [x, y]| m.forward(&x, cx).cross_entropy(&y)).on(late);
     let plain = Dense::new(3, 3, Key::new(4));
     let mut at_once = Step::train(&plain, Sgd::new(0.1), |m, cx, [x, y]| m.forward(&x, cx).cross_entropy(&y));
-    let mut uploaded: Option<[Variable; 2]> = None;
+    let mut uploaded: Option<Vec<Variable>> = None;
     for turn in 0..10 {
         let (x, y) = batch(turn, 5, 3, 3);
         let inputs = [Input::new(&x, &[5, 3]), Input::new(&y, &[5])];
         let expected = at_once.run(inputs.clone()).unwrap();
         match uploaded.take() {
-            Some([x, y]) => step.start([Input::variable(&x), Input::variable(&y)]).unwrap(),
+            Some(uploaded) => step.start([0, 1].map(|at| Input::variable(&uploaded[at]))).unwrap(),
             None => step.start(inputs).unwrap(),
         }
         // While it goes on, the next inputs go there, and the memory they were in before may be written over.

@@ -1,8 +1,8 @@
 //! Every composed function's gradient, and the gradient of that gradient, against central differences in `f64`.
 
 use kiln_nn::{
-    AttentionOptions, ConvOptions, CrossEntropyOptions, DType, Index, Key, Padding, PoolOptions, Recurrence,
-    Reduction, Tensor, strided,
+    AttentionOptions, ConvOptions, Correction, CrossEntropyOptions, DType, Index, Key, Padding, PoolOptions,
+    Recurrence, Reduction, Tensor, strided,
 };
 
 /// What is differentiated: its name, the shape of its operand, the function.
@@ -148,19 +148,19 @@ fn reductions() {
         ("sum", m(), |x| x.square().sum([0, -1])),
         ("prod", m(), |x| x.prod(1)),
         ("mean", m(), |x| x.square().mean(1..)),
-        ("var", m(), |x| x.var(1, 1)),
-        ("std", m(), |x| x.std(0, [0, 1])),
+        ("var", m(), |x| x.var(1, Correction::SAMPLE)),
+        ("std", m(), |x| x.std([0, 1], Correction::POPULATION)),
         ("max", m(), |x| x.max(1).square()),
         ("min", m(), |x| x.min(..).square()),
         ("logsumexp", m(), |x| x.logsumexp([1, 2])),
-        ("norm 1", m(), |x| x.norm(1.0, 1).square()),
-        ("norm 2", m(), |x| x.norm(2.0, 1)),
-        ("norm 3", m(), |x| x.norm(3.0, 1)),
-        ("norm ∞", m(), |x| x.norm(f64::INFINITY, 1).square()),
+        ("norm 1", m(), |x| x.norm(1, 1.0).square()),
+        ("norm 2", m(), |x| x.norm(1, 2.0)),
+        ("norm 3", m(), |x| x.norm(1, 3.0)),
+        ("norm ∞", m(), |x| x.norm(1, f64::INFINITY).square()),
         ("cumsum", m(), |x| x.cumsum(1).square()),
         ("median", m(), |x| x.median(1).square()),
         ("sort", m(), |x| x.sort(1, true).0.square()),
-        ("topk", m(), |x| x.topk(2, 1).0.square()),
+        ("top_k", m(), |x| x.top_k(1, 2).0.square()),
     ]);
 }
 
@@ -250,7 +250,7 @@ fn norms() {
             x.batch_norm_train(&Tensor::zeros([2]), &Tensor::ones([2]), 0.1, 1e-2).0
         }),
         ("batch_norm", vec![3, 2], |x| x.batch_norm(&fixed(&[2], 1), &fixed(&[2], 2).exp(), 1e-2).square()),
-        ("normalize", m(), |x| x.normalize(2.0, 1, 1e-12)),
+        ("normalize", m(), |x| x.normalize(1, 2.0, 1e-12)),
         ("dropout", m(), |x| x.square().dropout(0.4, &Key::new(1))),
     ]);
 }

@@ -1,8 +1,8 @@
 //! Mistakes come out where values are asked for, with the user's line; extreme numbers do no harm.
 
 use kiln_nn::{
-    Context, ConvOptions, CrossEntropyOptions, DType, Gru, Key, Layer, Lstm, MultiHeadAttention, PoolOptions,
-    PositionalEmbedding, Recurrence, RecurrentOptions, Reduction, Sequential, Tensor,
+    Context, ConvOptions, Correction, CrossEntropyOptions, DType, Gru, Key, Layer, Lstm, MultiHeadAttention,
+    PoolOptions, PositionalEmbedding, Recurrence, RecurrentOptions, Reduction, Sequential, Tensor,
 };
 
 fn f64s(x: &Tensor) -> Vec<f64> {
@@ -69,7 +69,7 @@ fn mistakes_name_the_users_line() {
     here(x.gather(0, &Tensor::from([[0.5, 1.0, 0.0]])), line!(), "indices are integers");
     here(x.clamp(1.0, -1.0), line!(), "above the maximum");
     here(!&x, line!(), "not");
-    here(x.topk(4, 1).0, line!(), "4 elements");
+    here(x.top_k(1, 4).0, line!(), "4 elements");
     here(x.grad(&[&x]).remove(0), line!(), "sum() it");
     let sequence = Tensor::zeros([2, 5, 3]);
     let cell = Recurrence::new(&Tensor::zeros([8, 3]), &Tensor::zeros([8, 2]));
@@ -152,10 +152,10 @@ fn zero_variance_gives_no_nan() {
     let x = Tensor::full([2, 4], 3.0);
     near(&x.layer_norm(-1, 1e-5), &[0.0; 8]);
     near(&x.layer_norm(-1, 1e-5).square().sum(..).grad(&[&x])[0], &[0.0; 8]);
-    near(&x.std(1, ..).grad(&[&x])[0], &[0.0; 8]);
-    near(&Tensor::zeros([3]).norm(2.0, ..).item().map(Tensor::from).unwrap(), &[0.0]);
+    near(&x.std(.., Correction::SAMPLE).grad(&[&x])[0], &[0.0; 8]);
+    near(&Tensor::zeros([3]).norm(.., 2.0).item().map(Tensor::from).unwrap(), &[0.0]);
     let zero = Tensor::zeros([3]);
-    near(&zero.norm(2.0, ..).grad(&[&zero])[0], &[0.0; 3]);
+    near(&zero.norm(.., 2.0).grad(&[&zero])[0], &[0.0; 3]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! builds can be asked for.
 
 use kiln_nn::{
-    AttentionOptions, Axes, Context, ConvOptions, CrossEntropyOptions, DType, Dims, Index, Key, Layer,
-    Padding, PoolOptions, Recurrence, Reduction, Sequential, Tensor, strided,
+    AttentionOptions, Axes, Context, ConvOptions, Correction, CrossEntropyOptions, DType, Dims, Index, Key,
+    Layer, Padding, PoolOptions, Recurrence, Reduction, Sequential, Tensor, strided,
 };
 
 const SIZES: [usize; 5] = [0, 1, 2, 7, usize::MAX];
@@ -60,12 +60,12 @@ fn functions_of_one_tensor() {
         |x| x.sum(..),
         |x| x.prod(..),
         |x| x.mean(..),
-        |x| x.var(1, ..),
-        |x| x.std(usize::MAX, ..),
+        |x| x.var(.., Correction::SAMPLE),
+        |x| x.std(.., Correction(usize::MAX)),
         |x| x.max(..),
         |x| x.logsumexp(..),
-        |x| x.norm(f64::NAN, ..),
-        |x| x.norm(2.5, ..),
+        |x| x.norm(.., f64::NAN),
+        |x| x.norm(.., 2.5),
         |x| x.any(..),
         |x| x.count_nonzero(..),
         |x| x.squeeze(..),
@@ -74,7 +74,7 @@ fn functions_of_one_tensor() {
         |x| x.layer_norm(.., 0.0),
         |x| x.rms_norm(.., -1.0),
         |x| x.instance_norm(1e-5),
-        |x| x.normalize(2.0, .., 0.0),
+        |x| x.normalize(.., 2.0, 0.0),
         |x| x.pow(-1),
         |x| x.pow(f64::NAN),
         |x| x.clamp(f64::NAN, 1.0),
@@ -153,7 +153,7 @@ fn functions_with_an_axis() {
                     x.narrow(axis, axis, size),
                     x.repeat_interleave(axis, size.min(3)),
                     x.unfold(axis, size, size),
-                    x.topk(size, axis).0,
+                    x.top_k(axis, size).0,
                     x.unflatten(axis, [size, size]),
                 ]);
                 ask_all(x.split(axis, [size, 1, size]));

@@ -1,6 +1,6 @@
 //! Keys: what they draw is the same everywhere, and is distributed as it should be.
 
-use kiln_nn::{DType, Key, Tensor};
+use kiln_nn::{Correction, DType, Key, Tensor};
 
 fn f64s(x: &Tensor) -> Vec<f64> {
     x.cast(DType::F64).to_vec().unwrap_or_else(|error| panic!("{error}"))
@@ -29,9 +29,9 @@ fn draws_have_the_moments_they_should() {
     let key = Key::new(9);
     let normal = key.derive(0).normal([20_000], 2.0, 3.0);
     assert!((normal.mean(..).item().unwrap() - 2.0).abs() < 0.06);
-    assert!((normal.std(1, ..).item().unwrap() - 3.0).abs() < 0.06);
+    assert!((normal.std(.., Correction::SAMPLE).item().unwrap() - 3.0).abs() < 0.06);
     let uniform = key.derive(1).uniform([20_000], 0.0, 1.0);
-    assert!((uniform.var(0, ..).item().unwrap() - 1.0 / 12.0).abs() < 0.002);
+    assert!((uniform.var(.., Correction::POPULATION).item().unwrap() - 1.0 / 12.0).abs() < 0.002);
     let dice = key.derive(2).randint([6_000], 1, 7);
     assert_eq!((dice.min(..).item().unwrap(), dice.max(..).item().unwrap()), (1.0, 6.0));
     assert!((dice.eq(4).sum(..).item().unwrap() - 1000.0).abs() < 120.0);

@@ -1,6 +1,6 @@
 //! What people meet first: making, arithmetic, dtypes, indexing, printing.
 
-use kiln_nn::{Axes, ConvOptions, DType, ErrorKind, Index, Tensor, eval_all, strided};
+use kiln_nn::{Axes, ConvOptions, Correction, DType, ErrorKind, Index, Tensor, eval_all, strided};
 
 fn f64s(x: &Tensor) -> Vec<f64> {
     x.cast(DType::F64).to_vec().unwrap_or_else(|error| panic!("{error}"))
@@ -141,8 +141,8 @@ fn reductions_count_in_wide_types() {
     assert_eq!(pixels.cumsum(0).at(-1).item().unwrap(), 200_000.0);
     let half = Tensor::full([4096], 60.0).cast(DType::F16);
     assert_eq!(half.mean(..).item().unwrap(), 60.0);
-    assert_eq!(half.norm(2.0, ..).item().unwrap(), 3840.0);
-    assert_eq!(half.var(0, ..).item().unwrap(), 0.0);
+    assert_eq!(half.norm(.., 2.0).item().unwrap(), 3840.0);
+    assert_eq!(half.var(.., Correction::POPULATION).item().unwrap(), 0.0);
     let flags = Tensor::from([[true, false], [false, false]]);
     assert_eq!(i64s(&flags.sum(..)), [1]);
     assert_eq!(flags.any(1).to_vec::<bool>().unwrap(), [true, false]);
@@ -267,4 +267,27 @@ fn numbers_print_as_in_numpy() {
     let long = Tensor::arange(1000..1030).to_string();
     assert!(long.lines().count() == 2 && long.lines().all(|line| line.len() <= 88), "{long}");
     assert!(long.lines().nth(1).is_some_and(|line| line.starts_with(" 1")));
+}
+
+#[test]
+fn parts_of_an_axis_are_taken_by_any_type_of_whole_number() {
+    let x = Tensor::arange(0..24).reshape([2, 3, 4]);
+    let rows = |tensor: Tensor| (tensor.shape().sizes().to_vec(), tensor.to_vec::<i64>().unwrap());
+    let expected = rows(x.narrow(2, 1, 2));
+    assert_eq!(rows(x.narrow(2usize, 1usize, 2)), expected);
+    assert_eq!(rows(x.narrow(-1i32, -3i64, 2)), expected);
+    assert_eq!(rows(x.slice(-1, 1..3)), expected);
+    assert_eq!(rows(x.slice(2usize, 1usize..=2)), expected);
+    assert_eq!(rows(x.slice(1, 2)), rows(x.at((.., 2))));
+    assert_eq!(rows(x.slice(0, strided(.., -1))), rows(x.flip(0)));
+    for wrong in [
+        x.slice(3, ..),
+        x.slice(0, 2),
+        x.slice(1, 1..9),
+        x.narrow(usize::MAX, 0, 1),
+        x.narrow(0, 2u8 as usize, 1),
+    ] {
+        assert!(wrong.error().is_some());
+    }
+    assert!(x.slice(3, ..).error().unwrap().to_string().starts_with("slice: there is no axis 3"));
 }

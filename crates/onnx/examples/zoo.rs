@@ -37,23 +37,24 @@ struct Times {
 }
 
 /// Computed with inputs that aren't known while it is traced.
-fn traced<const N: usize>(network: &Network, inputs: &[Value]) -> Result<(Vec<Value>, Times), Error> {
+fn traced(network: &Network, inputs: &[Value]) -> Result<(Vec<Value>, Times), Error> {
     let data: Vec<Data> =
         inputs.iter().map(|input| input.constant().unwrap_or(Data::F32(Vec::new()))).collect();
     let shapes: Vec<Vec<usize>> = inputs.iter().map(Value::shape).collect();
-    let given = || std::array::from_fn::<_, N, _>(|at| Input::from_data(&data[at], &shapes[at]));
+    let given: Vec<Input> =
+        data.iter().zip(&shapes).map(|(data, shape)| Input::from_data(data, shape)).collect();
     let elements: Vec<_> = inputs.iter().map(Value::element).collect();
-    let kept = std::cell::RefCell::new((None, Vec::new(), Duration::ZERO));
-    let mut function = Function::<N>::new(|x: [Tensor; N]| {
+    let (mut fault, mut ports, mut trace) = (None, Vec::new(), Duration::ZERO);
+    let mut function = Function::many(|x| {
         let start = Instant::now();
-        let values = x.into_iter().zip(&elements).map(|(x, element)| Value::Numbers(x, *element)).collect();
-        let mut kept = kept.borrow_mut();
+        let values =
+            x.iter().zip(&elements).map(|(x, element)| Value::Numbers(x.clone(), *element)).collect();
         let outputs = network.run(values, &Context::inference()).unwrap_or_else(|error| {
-            kept.0 = Some(error);
+            fault = Some(error);
             vec![Value::of(Tensor::from(0.0))]
         });
-        kept.1 = outputs.iter().map(|output| (output.shape(), output.element())).collect();
-        kept.2 = start.elapsed();
+        ports = outputs.iter().map(|output| (output.shape(), output.element())).collect();
+        trace = start.elapsed();
         outputs
             .iter()
             .filter_map(|output| match output {
@@ -63,14 +64,13 @@ fn traced<const N: usize>(network: &Network, inputs: &[Value]) -> Result<(Vec<Va
             .collect()
     });
     let start = Instant::now();
-    function.run(given())?;
+    function.run(&given)?;
     let first = start.elapsed();
     let start = Instant::now();
-    let out: Vec<Data> = function.run(given())?.to_vec();
+    let out: Vec<Data> = function.run(&given)?.to_vec();
     let again = start.elapsed();
     drop(function);
-    let (error, ports, trace) = kept.into_inner();
-    match error {
+    match fault {
         Some(error) => Err(error),
         None => Ok((
             out.into_iter()
@@ -100,13 +100,7 @@ fn run(folder: &Path) -> Result<(Option<String>, String), Error> {
         if inputs.iter().chain(&expected).any(|value| matches!(value, Value::Texts(..))) {
             return Ok((None, "texts: not traced".to_string()));
         }
-        let out = match inputs.len() {
-            1 => traced::<1>(&network, &inputs),
-            2 => traced::<2>(&network, &inputs),
-            3 => traced::<3>(&network, &inputs),
-            _ => return Ok((None, "many inputs: not traced".to_string())),
-        };
-        let (out, times) = match out {
+        let (out, times) = match traced(&network, &inputs) {
             Ok(out) => out,
             Err(error) => return Ok((Some(format!("traced: {error}")), said)),
         };

@@ -1,6 +1,6 @@
 //! A model's loss and metrics on a set, batch by batch, with the same meaning however the batches are cut.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use kiln_data::{Batching, Cursor, Dataset, Form, Prefetch, Values};
 use kiln_nn::loss::{Loss, total};
@@ -26,13 +26,13 @@ pub fn mean_loss<'a>(
     set: &dyn Dataset,
     batch_size: usize,
 ) -> Result<f64> {
-    evaluator(model, Rc::new(loss), set, batch_size).run(set, &mut [])
+    evaluator(model, Arc::new(loss), set, batch_size).run(set, &mut [])
 }
 
 /// For sets with weights, or without.
 pub(super) fn evaluator<'a>(
     model: &'a dyn Layer,
-    loss: Rc<dyn Loss + 'a>,
+    loss: Arc<dyn Loss + 'a>,
     set: &dyn Dataset,
     batch_size: usize,
 ) -> Box<dyn Evaluate + 'a> {
@@ -49,7 +49,7 @@ struct Evaluator<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Evaluator<'a, N> {
-    fn new(model: &'a dyn Layer, loss: Rc<dyn Loss + 'a>, set: &dyn Dataset, batch_size: usize) -> Self {
+    fn new(model: &'a dyn Layer, loss: Arc<dyn Loss + 'a>, set: &dyn Dataset, batch_size: usize) -> Self {
         let (x_form, y_form) = (set.x(), set.y());
         let truth = Truth::new(&y_form);
         let function = Function::new(move |inputs: [Tensor; N]| {

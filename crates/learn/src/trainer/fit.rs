@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_data::{Batch, Cursor, Dataset, Prefetch};
@@ -30,7 +30,7 @@ use crate::{Error, Result};
 /// What is trained, on what.
 pub(super) struct Parts<'p, 'a> {
     pub(super) model: &'p dyn Layer,
-    pub(super) loss: Rc<dyn Loss + 'a>,
+    pub(super) loss: Arc<dyn Loss + 'a>,
     pub(super) train: &'p dyn Dataset,
     pub(super) valid: Option<&'p dyn Dataset>,
 }
@@ -196,7 +196,7 @@ pub(super) fn find_rate<const N: usize>(
 /// The training step: the loss first, and the predictions if a metric wants them.
 fn step<'s, const N: usize>(
     model: &'s &'s dyn Layer,
-    loss: Rc<dyn Loss + 's>,
+    loss: Arc<dyn Loss + 's>,
     optimizer: &'s dyn Optimizer,
     options: StepOptions,
     train: &dyn Dataset,
@@ -318,7 +318,7 @@ impl<const N: usize> Session<'_, '_, N> {
     }
 
     /// Starts a step on a batch, whose numbers may be on the device already.
-    fn start_step(&mut self, batch: &Batch, uploaded: Option<[Variable; N]>) -> Result<()> {
+    fn start_step(&mut self, batch: &Batch, uploaded: Option<Vec<Variable>>) -> Result<()> {
         if self.cursor.batch == 0 || self.done == self.from {
             self.anchor = Anchor::drop_at(self)?;
         }

@@ -6,7 +6,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use kiln_data::{Batching, Dataset, Meaning, Order, fingerprint};
 use kiln_nn::loss::Loss;
@@ -45,7 +45,7 @@ pub const PARTS: [&str; 17] = [
 /// What a training is made of.
 pub(super) struct Identity<'s> {
     pub(super) model: &'s dyn Layer,
-    pub(super) loss: Rc<dyn Loss + 's>,
+    pub(super) loss: Arc<dyn Loss + 's>,
     pub(super) optimizer: &'s dyn Optimizer,
     pub(super) train: &'s dyn Dataset,
     pub(super) valid: Option<&'s dyn Dataset>,

@@ -23,7 +23,6 @@ mod tensorboard;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use kiln_data::{Batching, Dataset, Order, Subset, fractions, stratified};
@@ -73,7 +72,7 @@ use crate::{Error, Result};
 /// ```
 pub struct Trainer<'a, M> {
     model: M,
-    loss: Rc<dyn Loss + 'a>,
+    loss: Arc<dyn Loss + 'a>,
     optimizer: Box<dyn Optimizer + 'a>,
     settings: Settings<'a>,
 }
@@ -176,7 +175,7 @@ impl<'a, M: Layer> Trainer<'a, M> {
             said: ["clip", "penalties", "averages"].map(|name| (name, Value::Null)).into(),
             mistake: None,
         };
-        Trainer { model, loss: Rc::new(loss), optimizer: Box::new(optimizer), settings }
+        Trainer { model, loss: Arc::new(loss), optimizer: Box::new(optimizer), settings }
     }
 
     /// How often to go through the training set; 10 unless told otherwise.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_data::{Dataset, Form};
@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// A trained model.
 pub struct Run<'a, M> {
     model: M,
-    loss: Rc<dyn Loss + 'a>,
+    loss: Arc<dyn Loss + 'a>,
     metrics: Vec<Metric>,
     batch_size: usize,
     x_form: Form,
@@ -32,7 +32,7 @@ pub struct Run<'a, M> {
 impl<'a, M: Layer> Run<'a, M> {
     pub(super) fn new(
         model: M,
-        loss: Rc<dyn Loss + 'a>,
+        loss: Arc<dyn Loss + 'a>,
         train: &impl Dataset,
         mut metrics: Vec<Metric>,
         batch_size: usize,

@@ -80,7 +80,7 @@ impl Layer for BatchNorm {
     /// its parameters are frozen, for then all of it is to stay as it is.
     #[track_caller]
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
-        let (mean, var) = (self.running_mean.tensor(), self.running_var.tensor());
+        let (mean, var) = (context.value(&self.running_mean), context.value(&self.running_var));
         let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
         let trains = context.is_training() && !(self.weight.is_frozen() && self.bias.is_frozen());
         let normal = if trains {

@@ -32,7 +32,7 @@ use crate::tensor::loss::Reduction;
 /// assert!((weighted.item()? - (0.126928 + 3.0 * 2.126928) / 4.0).abs() < 1e-5);
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
-pub trait Loss {
+pub trait Loss: Send + Sync {
     /// The losses one by one: of each example, or of each number in it.
     fn each(&self, prediction: &Tensor, target: &Tensor) -> Losses;
 
@@ -67,7 +67,7 @@ pub trait Loss {
 }
 
 /// Any function of predictions and targets is a loss; it gives the losses one by one, or a single number.
-impl<F: Fn(&Tensor, &Tensor) -> Tensor> Loss for F {
+impl<F: Fn(&Tensor, &Tensor) -> Tensor + Send + Sync> Loss for F {
     #[track_caller]
     fn each(&self, prediction: &Tensor, target: &Tensor) -> Losses {
         Losses::from(self(prediction, target))

@@ -16,7 +16,7 @@ pub fn cosine_embedding(a: &Tensor, b: &Tensor, target: &Tensor, margin: f64) ->
 #[track_caller]
 pub fn triplet_margin(anchor: &Tensor, positive: &Tensor, negative: &Tensor, margin: f64, p: f64) -> Tensor {
     let anchor = anchor.wide();
-    let distance = |other: &Tensor| (&anchor - other.wide() + 1e-6).norm(p, -1);
+    let distance = |other: &Tensor| (&anchor - other.wide() + 1e-6).norm(-1, p);
     (distance(positive) - distance(negative) + margin).relu().mean(..)
 }
 

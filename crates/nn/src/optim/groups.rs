@@ -1,5 +1,7 @@
 //! Parameters that are trained by rules of their own.
 
+use std::collections::BTreeMap;
+
 use kiln_ir::{Error, ErrorKind, Result};
 
 use super::{Optimizer, Slot, Slots, Trained};
@@ -43,7 +45,8 @@ impl Groups {
         self
     }
 
-    /// Parameters whose paths match get another rule. Its rate is kept in proportion to the base rule's.
+    /// Parameters whose paths match get another rule. Its rate is kept in proportion to the base rule's. A rule that looks at all
+    /// parameters together ([`Lbfgs`](super::Lbfgs)) looks at those of its group.
     pub fn group(mut self, pattern: &str, rule: impl Optimizer + 'static) -> Groups {
         let factor = match self.base.rate() {
             0.0 => 1.0,
@@ -59,8 +62,16 @@ impl Groups {
         self
     }
 
-    fn group_of(&self, path: &str) -> Option<&Group> {
-        self.groups.iter().find(|group| matches(&group.pattern, path))
+    /// Which of the groups a path is in.
+    fn group_of(&self, path: &str) -> Option<usize> {
+        self.groups.iter().position(|group| matches(&group.pattern, path))
+    }
+
+    /// Which rule is for a parameter: by its group, and whether it is the one for those of one axis.
+    fn rule_of(&self, trained: &Trained) -> (Option<usize>, bool) {
+        let group = self.group_of(&trained.path);
+        let own = group.is_some_and(|group| self.groups[group].rule.is_some());
+        (group, !own && self.vectors.is_some() && trained.parameter.rank() <= 1)
     }
 }
 
@@ -73,6 +84,7 @@ impl Optimizer for Groups {
         self.base.update(slot, parameter, gradient)
     }
 
+    /// Each rule gets all parameters that it is for together.
     fn update_all(&self, slots: &mut Slots, all: &[Trained]) -> Result<Vec<Tensor>> {
         for Group { pattern, .. } in &self.groups {
             if !all.iter().any(|trained| matches(pattern, &trained.path)) {
@@ -82,16 +94,27 @@ impl Optimizer for Groups {
                 return Err(Error::new(ErrorKind::Value, "groups", message).nowhere());
             }
         }
-        let update = |trained: &Trained| {
-            let base = match &self.vectors {
-                Some(vectors) if trained.parameter.rank() <= 1 => vectors,
-                _ => &self.base,
-            };
-            match self.group_of(&trained.path) {
-                Some(group) => slots.one(group.rule.as_ref().unwrap_or(base), trained, group.factor),
-                None => slots.one(base, trained, 1.0),
+        let mut parts: BTreeMap<(Option<usize>, bool), Vec<usize>> = BTreeMap::new();
+        for (position, trained) in all.iter().enumerate() {
+            parts.entry(self.rule_of(trained)).or_default().push(position);
+        }
+        let mut values: Vec<Option<Tensor>> = vec![None; all.len()];
+        for ((group, vector), positions) in parts {
+            let group = group.map(|group| &self.groups[group]);
+            let base = self.vectors.as_ref().filter(|_| vector).unwrap_or(&self.base);
+            let rule = group.and_then(|group| group.rule.as_ref()).unwrap_or(base);
+            let factor = group.map_or(1.0, |group| group.factor);
+            let mut name = group.map_or(String::new(), |group| group.pattern.clone());
+            if vector {
+                name.push_str(" of one axis");
             }
-        };
-        all.iter().map(update).collect()
+            let own: Vec<Trained> = positions.iter().map(|&position| all[position].clone()).collect();
+            let new = slots.grouped(&name, factor, |slots| rule.update_all(slots, &own))?;
+            for (position, value) in positions.into_iter().zip(new) {
+                values[position] = Some(value);
+            }
+        }
+        // A rule that gives too few values is its caller's to notice.
+        Ok(values.into_iter().flatten().collect())
     }
 }

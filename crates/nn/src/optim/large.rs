@@ -96,7 +96,7 @@ impl Optimizer for Lamb {
         let corrected = |moment: Tensor, beta: f64| moment / -(&slot.step * beta.ln()).exp_m1();
         let direction = corrected(mean, first) / (corrected(square, second).sqrt() + self.epsilon)
             + parameter * self.weight_decay;
-        let (length, step) = (parameter.norm(2.0, ..), direction.norm(2.0, ..));
+        let (length, step) = (parameter.norm(.., 2.0), direction.norm(.., 2.0));
         let both = length.gt(0.0) & step.gt(0.0);
         let trust = both.select(&length / both.select(&step, 1.0), 1.0);
         parameter - direction * (&slot.rate * trust)
@@ -138,7 +138,7 @@ options! {
 fn orthogonal(matrix: &Tensor) -> Tensor {
     let wide = matrix.size(0) <= matrix.size(1);
     let mut x = if wide { matrix.clone() } else { matrix.t() };
-    x = &x / x.norm(2.0, ..).maximum(1e-7);
+    x = &x / x.norm(.., 2.0).maximum(1e-7);
     for _ in 0..5 {
         let square = x.matmul(&x.t());
         let step = &square * -4.775 + square.matmul(&square) * 2.0315;

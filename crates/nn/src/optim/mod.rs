@@ -21,8 +21,8 @@ use kiln_ir::Result;
 
 use crate::tensor::Tensor;
 
-/// A rule for updating parameters.
-pub trait Optimizer {
+/// A rule for updating parameters. Threads may share it.
+pub trait Optimizer: Send + Sync {
     /// The learning rate at the start.
     fn rate(&self) -> f64;
 

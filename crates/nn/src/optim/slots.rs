@@ -30,6 +30,18 @@ pub struct Slots {
     step: Tensor,
     /// What was restored before the variables for it were there.
     pending: BTreeMap<String, Data>,
+    scope: Scope,
+}
+
+/// For whom something is remembered.
+#[derive(Clone, Debug)]
+struct Scope {
+    /// The part of the model, in front of its parameters' paths.
+    part: String,
+    /// Those of its parameters that have a rule of their own.
+    group: String,
+    /// How many times the step's learning rate theirs is.
+    factor: f64,
 }
 
 /// What an optimizer sees beside one parameter and its gradient.
@@ -47,7 +59,9 @@ pub struct Slot<'a> {
 impl Slots {
     pub(crate) fn new(rate: Variable, count: Variable) -> Slots {
         let step = Tensor::full((), 1i64);
-        Slots { rate, count, kept: BTreeMap::new(), updates: Vec::new(), step, pending: BTreeMap::new() }
+        let scope = Scope { part: String::new(), group: String::new(), factor: 1.0 };
+        let (kept, pending) = (BTreeMap::new(), BTreeMap::new());
+        Slots { rate, count, kept, updates: Vec::new(), step, pending, scope }
     }
 
     /// The variable that counts steps.
@@ -63,7 +77,34 @@ impl Slots {
 
     /// The learning rate, a scalar.
     pub fn rate(&self) -> Tensor {
-        self.rate.tensor()
+        match self.scope.factor {
+            1.0 => self.rate.tensor(),
+            factor => self.rate.tensor() * factor,
+        }
+    }
+
+    /// Runs `f` for a part of the model, whose rate is `factor` times the step's.
+    pub(crate) fn scoped<R>(&mut self, part: &str, factor: f64, f: impl FnOnce(&mut Slots) -> R) -> R {
+        self.within(Scope { part: part.to_string(), group: String::new(), factor }, f)
+    }
+
+    /// Runs `f` for some of the parameters, under a name for what is remembered of all of them together, at `factor` times the rate.
+    pub(super) fn grouped<R>(&mut self, group: &str, factor: f64, f: impl FnOnce(&mut Slots) -> R) -> R {
+        let (part, factor) = (self.scope.part.clone(), self.scope.factor * factor);
+        let group = joined(&self.scope.group, group);
+        self.within(Scope { part, group, factor }, f)
+    }
+
+    fn within<R>(&mut self, scope: Scope, f: impl FnOnce(&mut Slots) -> R) -> R {
+        let around = std::mem::replace(&mut self.scope, scope);
+        let result = f(self);
+        self.scope = around;
+        result
+    }
+
+    /// What goes by `name` of the parameter at a path of the part that is at hand.
+    pub(crate) fn name_of(&self, path: &str, name: &str) -> String {
+        joined(&joined(&self.scope.part, path), name)
     }
 
     /// The number of this step, counted from one.
@@ -83,11 +124,28 @@ impl Slots {
         slot.error.map_or(Ok(value), Err)
     }
 
-    /// The variable kept under a name; `value` everywhere at first.
+    /// The variable kept under a name for all parameters that the rule is for; `value` everywhere at first.
     ///
     /// # Errors
     /// Where it couldn't be made, or what was restored for it doesn't fit.
     pub fn variable(&mut self, name: &str, shape: &Shape, dtype: DType, value: f64) -> Result<Variable> {
+        let name = joined(&joined(&self.scope.part, &self.scope.group), name);
+        self.filled(&name, shape, dtype, value)
+    }
+
+    /// The variable kept under a name for the parameter at a path.
+    pub(crate) fn variable_of(
+        &mut self,
+        path: &str,
+        name: &str,
+        shape: &Shape,
+        dtype: DType,
+        value: f64,
+    ) -> Result<Variable> {
+        self.filled(&self.name_of(path, name), shape, dtype, value)
+    }
+
+    fn filled(&mut self, name: &str, shape: &Shape, dtype: DType, value: f64) -> Result<Variable> {
         self.variable_with(name, shape, dtype, || {
             let named = |error: Error| Error { message: format!("{} ({name})", error.message), ..error };
             Data::try_filled(dtype, shape.elements(), Scalar::Float(value)).map_err(named)
@@ -181,8 +239,7 @@ impl Slot<'_> {
 
     /// The tensor kept under `name` for this parameter, of any shape and in its dtype; `value` everywhere at first.
     pub fn filled(&mut self, name: &str, parameter: &Tensor, shape: impl Into<Shape>, value: f64) -> Tensor {
-        let path = format!("{}.{name}", self.path);
-        match self.slots.variable(&path, &shape.into(), parameter.dtype(), value) {
+        match self.slots.variable_of(self.path, name, &shape.into(), parameter.dtype(), value) {
             Ok(variable) => variable.tensor(),
             Err(error) => {
                 self.error = Some(error);
@@ -193,8 +250,14 @@ impl Slot<'_> {
 
     /// Keeps a tensor under `name` for the next step.
     pub fn set(&mut self, name: &str, value: &Tensor) {
-        if let Some(variable) = self.slots.kept.get(&format!("{}.{name}", self.path)).cloned() {
+        if let Some(variable) = self.slots.kept.get(&self.slots.name_of(self.path, name)).cloned() {
             self.slots.keep(&variable, value);
         }
     }
+}
+
+/// Two parts of a path, either of which may be empty.
+fn joined(first: &str, second: &str) -> String {
+    let dot = if first.is_empty() || second.is_empty() { "" } else { "." };
+    format!("{first}{dot}{second}")
 }

@@ -1,6 +1,6 @@
 //! The row written as a chain of calls.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use super::{Cell, Join, Kind, Sequential, Spec};
 use crate::layers::{
@@ -57,7 +57,7 @@ macro_rules! simple {
 impl Sequential {
     /// A described layer.
     pub fn push(self, spec: Spec) -> Sequential {
-        self.add(Kind::Described(spec, OnceCell::new()))
+        self.add(Kind::Described(spec, OnceLock::new()))
     }
 
     /// A layer of one's own, or one that is already made.
@@ -72,7 +72,7 @@ impl Sequential {
 
     /// A row whose input is added to its result: as it is, or (where the sizes differ) through a 1×1 convolution or a dense layer.
     pub fn residual(self, body: Sequential) -> Sequential {
-        self.add(Kind::Residual(body, OnceCell::new()))
+        self.add(Kind::Residual(body, OnceLock::new()))
     }
 
     /// Several rows from the same input, and how their results are joined.

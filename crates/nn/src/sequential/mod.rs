@@ -9,10 +9,10 @@ mod spec;
 mod text;
 mod words;
 
-use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::panic::Location;
+use std::sync::OnceLock;
 
 use kiln_ir::{Error, ErrorKind, Result, Shape, line};
 
@@ -52,9 +52,9 @@ struct Part {
 
 enum Kind {
     /// A layer that is described, and made at first use.
-    Described(Spec, OnceCell<Result<Box<dyn Layer>>>),
+    Described(Spec, OnceLock<Result<Box<dyn Layer>>>),
     /// What comes in, as it is or projected to the size of what comes out, is added to that.
-    Residual(Sequential, OnceCell<Result<Option<Box<dyn Layer>>>>),
+    Residual(Sequential, OnceLock<Result<Option<Box<dyn Layer>>>>),
     /// Several ways from the same input.
     Parallel(Vec<Sequential>, Join),
     /// A closure.
@@ -125,7 +125,7 @@ impl Sequential {
         if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, made), .. }) =
             self.parts.last_mut()
         {
-            (*outputs, *made) = (Some(count), OnceCell::new());
+            (*outputs, *made) = (Some(count), OnceLock::new());
             return Ok(self);
         }
         let title = self.parts.last().map_or("nothing".to_string(), |part| part.kind.title());

@@ -51,6 +51,54 @@ pub enum Axes {
     Range(isize, Option<isize>),
 }
 
+/// Whatever [`Axes`] can be made of: the argument of methods in which axes come before options.
+///
+/// Options before axes don't compile:
+///
+/// ```compile_fail
+/// kiln_nn::Tensor::ones([2, 2]).norm(2.0, ..);
+/// ```
+///
+/// ```compile_fail
+/// kiln_nn::Tensor::ones([2, 2]).var(1, 0);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` isn't an axis",
+    label = "an axis, a list or a range of axes goes here",
+    note = "axes come first, then options: `x.norm(.., 2.0)`, `x.var(0, Correction::SAMPLE)`, `x.normalize(-1, 2.0, 1e-12)`"
+)]
+pub trait IntoAxes {
+    /// The axes.
+    fn into_axes(self) -> Axes;
+}
+
+macro_rules! into_axes {
+    ($(($($generic:tt)*) $type:ty;)*) => {$(
+        impl<$($generic)*> IntoAxes for $type {
+            fn into_axes(self) -> Axes { self.into() }
+        }
+    )*};
+}
+
+into_axes! { () Axes; () RangeFull; () &[isize]; }
+
+/// What is taken from the count when a variance is divided by it.
+///
+/// A type of its own, so that it can't be mistaken for an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Correction(pub usize);
+
+impl Correction {
+    /// 1: the variance of what a sample was drawn from (Bessel's).
+    pub const SAMPLE: Correction = Correction(1);
+    /// 0: the variance of just these numbers.
+    pub const POPULATION: Correction = Correction(0);
+}
+
+/// One place along an axis, or an axis by its place, counted from the end where negative; of any type of whole numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position(pub isize);
+
 impl Axes {
     /// The axes that are meant of a tensor of `rank`, not checked.
     pub(crate) fn named(self, rank: usize) -> Vec<isize> {
@@ -104,6 +152,13 @@ impl From<&[isize]> for Axes {
 
 macro_rules! integer_lists {
     ($($type:ty)*) => {$(
+        into_axes! {
+            () $type; (const N: usize) [$type; N]; () Vec<$type>; () Range<$type>; () RangeFrom<$type>;
+            () RangeTo<$type>; () RangeToInclusive<$type>; () RangeInclusive<$type>;
+        }
+        impl From<$type> for Position {
+            fn from(place: $type) -> Position { Position(isize::try_from(place).unwrap_or(isize::MAX)) }
+        }
         impl From<$type> for Axes {
             fn from(axis: $type) -> Axes { Axes::Listed(vec![axis as isize]) }
         }

@@ -127,13 +127,13 @@ impl Tensor {
     ///
     /// ```
     /// # use kiln_nn::Tensor;
-    /// let (values, places) = Tensor::from([3.0, 9.0, 5.0]).topk(2, -1);
+    /// let (values, places) = Tensor::from([3.0, 9.0, 5.0]).top_k(-1, 2);
     /// assert_eq!(values.to_vec::<f64>()?, [9.0, 5.0]);
     /// assert_eq!(places.to_vec::<i64>()?, [1, 2]);
     /// # Ok::<(), kiln_nn::Error>(())
     /// ```
     #[track_caller]
-    pub fn topk(&self, count: usize, axis: isize) -> (Tensor, Tensor) {
+    pub fn top_k(&self, axis: isize, count: usize) -> (Tensor, Tensor) {
         let order = self.argsort(axis, true).narrow(axis, 0, count);
         (self.gather(axis, &order), order)
     }

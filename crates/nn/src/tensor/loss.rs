@@ -193,7 +193,7 @@ impl Tensor {
     /// `epsilon`.
     #[track_caller]
     pub fn cosine_similarity(&self, other: &Tensor, axis: isize, epsilon: f64) -> Tensor {
-        let lengths = self.norm(2.0, axis).maximum(epsilon) * other.norm(2.0, axis).maximum(epsilon);
+        let lengths = self.norm(axis, 2.0).maximum(epsilon) * other.norm(axis, 2.0).maximum(epsilon);
         (self * other).sum(axis) / lengths
     }
 

@@ -4,7 +4,7 @@
 //! The norms only normalise. A learnt scale and shift are arithmetic: `x.layer_norm(-1, 1e-5) * &scale + &shift`.
 
 use super::Tensor;
-use super::arguments::Axes;
+use super::arguments::{Axes, IntoAxes};
 use crate::random::Key;
 use crate::whole::{Whole, note};
 
@@ -165,9 +165,9 @@ impl Tensor {
 
     /// Divided by its `p`-norm over `axes`, which counts as at least `epsilon`.
     #[track_caller]
-    pub fn normalize(&self, p: f64, axes: impl Into<Axes>, epsilon: f64) -> Tensor {
-        let axes = check!(self.axes("normalize", axes));
-        self / self.norm_keepdim(p, axes).maximum(epsilon)
+    pub fn normalize(&self, axes: impl IntoAxes, p: f64, epsilon: f64) -> Tensor {
+        let axes = check!(self.axes("normalize", axes.into_axes()));
+        self / self.norm_keepdim(axes, p).maximum(epsilon)
     }
 
     /// Each element zero with a probability, the others scaled up so that the mean stays. Equal keys drop the same

@@ -5,21 +5,21 @@ use kiln_ir::op::{ArgOp, ReduceOp};
 use kiln_ir::{DType, Result};
 
 use super::Tensor;
-use super::arguments::Axes;
+use super::arguments::{Correction, IntoAxes};
 
 macro_rules! reductions {
     ($($(#[$doc:meta])* $name:ident $keepdim:ident ($($argument:ident: $type:ty),*) $function:ident;)*) => {
         impl Tensor {$(
             $(#[$doc])*
             #[track_caller]
-            pub fn $name(&self, $($argument: $type,)* axes: impl Into<Axes>) -> Tensor {
+            pub fn $name(&self, axes: impl IntoAxes, $($argument: $type,)*) -> Tensor {
                 let axes = check!(self.reduced_axes(stringify!($name), axes));
                 self.$function(&axes, $($argument),*).without(&axes)
             }
 
             #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), "), the axes staying with size one.")]
             #[track_caller]
-            pub fn $keepdim(&self, $($argument: $type,)* axes: impl Into<Axes>) -> Tensor {
+            pub fn $keepdim(&self, axes: impl IntoAxes, $($argument: $type,)*) -> Tensor {
                 let axes = check!(self.reduced_axes(stringify!($name), axes));
                 self.$function(&axes, $($argument),*)
             }
@@ -43,10 +43,18 @@ reductions! {
     prod prod_keepdim () fold_prod;
     /// The mean over the axes, as a float.
     mean mean_keepdim () fold_mean;
-    /// The variance over the axes, divided by the count less `correction` (1 for a sample's, 0 for the population's).
-    var var_keepdim (correction: usize) fold_var;
+    /// The variance over the axes, divided by the count less a correction.
+    ///
+    /// ```
+    /// # use kiln_nn::{Correction, Tensor};
+    /// let x = Tensor::from([1.0, 3.0]);
+    /// assert_eq!(x.var(0, Correction::SAMPLE).item()?, 2.0);
+    /// assert_eq!(x.var(0, Correction::POPULATION).item()?, 1.0);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    var var_keepdim (correction: Correction) fold_var;
     /// The standard deviation: the root of [`var`](Tensor::var). Where it is 0 so is its gradient.
-    std std_keepdim (correction: usize) fold_std;
+    std std_keepdim (correction: Correction) fold_std;
     /// The largest over the axes; `NaN` if any is. Equal ones share the gradient.
     max max_keepdim () fold_max;
     /// The smallest over the axes; `NaN` if any is. Equal ones share the gradient.
@@ -65,8 +73,8 @@ reductions! {
 
 impl Tensor {
     #[track_caller]
-    fn reduced_axes(&self, operation: &str, axes: impl Into<Axes>) -> Result<Vec<usize>> {
-        self.axes(operation, axes)
+    fn reduced_axes(&self, operation: &str, axes: impl IntoAxes) -> Result<Vec<usize>> {
+        self.axes(operation, axes.into_axes())
     }
 
     /// Without `axes`, which have size one.
@@ -102,15 +110,15 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn fold_var(&self, axes: &[usize], correction: usize) -> Tensor {
+    fn fold_var(&self, axes: &[usize], correction: Correction) -> Tensor {
         let x = self.wide();
         let squares = (&x - x.fold_mean(axes)).square().fold_sum(axes);
-        let count = self.count(axes).saturating_sub(correction) as f64;
+        let count = self.count(axes).saturating_sub(correction.0) as f64;
         (squares / count).cast(self.dtype().to_float())
     }
 
     #[track_caller]
-    fn fold_std(&self, axes: &[usize], correction: usize) -> Tensor {
+    fn fold_std(&self, axes: &[usize], correction: Correction) -> Tensor {
         self.fold_var(axes, correction).root()
     }
 

@@ -7,6 +7,7 @@ use kiln_ir::Result;
 use kiln_ir::op::SliceRange;
 
 use super::Tensor;
+use super::arguments::Position;
 
 /// What is taken of one axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,9 +183,28 @@ impl Tensor {
         Tensor(self.0.slice(&ranges).reshape(sizes))
     }
 
-    /// `len` elements of one axis from `start`, which counts from the end where negative.
+    /// What an index or a range takes of one axis, wherever it stands; an index takes the axis away.
+    ///
+    /// ```
+    /// # use kiln_nn::Tensor;
+    /// let x = Tensor::arange(0..6).reshape([2, 3]);
+    /// assert_eq!(x.slice(-1, 1..).to_vec::<i64>()?, [1, 2, 4, 5]);
+    /// assert_eq!(x.slice(1usize, -1).to_vec::<i64>()?, [2, 5]);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
     #[track_caller]
-    pub fn narrow(&self, axis: isize, start: isize, len: usize) -> Tensor {
+    pub fn slice(&self, axis: impl Into<Position>, taken: impl Into<Index>) -> Tensor {
+        let axis = check!(self.axis("slice", axis.into().0));
+        let mut indices = vec![Index::from(..); axis];
+        indices.push(taken.into());
+        self.at(indices)
+    }
+
+    /// `len` elements of one axis from `start`, which counts from the end where negative; both of any type of whole numbers. With a range
+    /// it is [`Tensor::slice`].
+    #[track_caller]
+    pub fn narrow(&self, axis: impl Into<Position>, start: impl Into<Position>, len: usize) -> Tensor {
+        let (axis, start) = (axis.into().0, start.into().0);
         let axis = check!(self.axis("narrow", axis));
         let shape = self.shape();
         let size = shape[axis];

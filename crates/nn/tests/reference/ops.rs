@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kiln_nn::{
-    AttentionOptions, ConvOptions, CrossEntropyOptions, Index, Padding, PoolOptions, Reduction, Tensor,
-    strided,
+    AttentionOptions, ConvOptions, Correction, CrossEntropyOptions, Index, Padding, PoolOptions, Reduction,
+    Tensor, strided,
 };
 
 use crate::{Case, several};
@@ -93,10 +93,10 @@ fn reduced(case: &Case) -> Option<Tensor> {
     let kept = match case.op.as_str() {
         "sum" => x.sum_keepdim(axes()),
         "mean" => x.mean_keepdim(axes()),
-        "var" => x.var_keepdim(case.integer("correction") as usize, axes()),
-        "std" => x.std_keepdim(case.integer("correction") as usize, axes()),
+        "var" => x.var_keepdim(axes(), Correction(case.integer("correction") as usize)),
+        "std" => x.std_keepdim(axes(), Correction(case.integer("correction") as usize)),
         "prod" => x.prod_keepdim(case.integer("dim")),
-        "norm" => x.norm_keepdim(case.number("p"), axes()),
+        "norm" => x.norm_keepdim(axes(), case.number("p")),
         "amax" => x.max_keepdim(axes()),
         "amin" => x.min_keepdim(axes()),
         "any" => x.any_keepdim(axes()),

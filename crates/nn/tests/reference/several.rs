@@ -75,7 +75,7 @@ pub(crate) fn sorted(case: &Case) -> Option<Results> {
     let x = case.at(0);
     let (values, places) = match case.op.as_str() {
         "sort" => x.sort(case.integer("dim"), case.flag("descending")),
-        "topk" if case.flag("largest") => x.topk(case.integer("k") as usize, case.integer("dim")),
+        "topk" if case.flag("largest") => x.top_k(case.integer("dim"), case.integer("k") as usize),
         "topk" => {
             let order = x.argsort(case.integer("dim"), false).narrow(
                 case.integer("dim"),

@@ -1,8 +1,10 @@
 //! Models: what has parameters, found by path, and the circumstances of a forward pass.
 
-use std::cell::{Cell, RefCell};
+mod transfer;
+
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_device::Device;
 use kiln_ir::{Error, ErrorKind, Result};
@@ -12,8 +14,10 @@ use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
 
-/// What has parameters: a layer, or a struct of layers. Derive it with [`parameters!`](crate::parameters).
-pub trait Module {
+pub(crate) use transfer::{between, kept, pairs};
+
+/// What has parameters: a layer, or a struct of layers. Derive it with [`parameters!`](crate::parameters). Threads may share it.
+pub trait Module: Send + Sync {
     /// Shows every parameter and state to `visitor`, each under its name.
     fn visit(&self, visitor: &mut Visitor);
 
@@ -41,6 +45,37 @@ pub trait Module {
             parameter.variable()?.to(device)?;
         }
         self.states().iter().try_for_each(|(_, state)| state.to(device))
+    }
+
+    /// Gives every parameter and state the numbers of the one at the same path of another module: a target network, a
+    /// teacher's start.
+    ///
+    /// ```
+    /// use kiln_nn::{Dense, Key, Module};
+    ///
+    /// let [first, second] = Key::new(1).split().map(|key| Dense::new(3, 2, key));
+    /// second.copy_from(&first)?;
+    /// assert_eq!(first.weight.value()?, second.weight.value()?);
+    ///
+    /// let error = second.copy_from(&Dense::new(4, 2, Key::new(1))).unwrap_err().to_string();
+    /// assert!(error.contains("weight is f32[3, 2] and there f32[4, 2]"));
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the modules don't have the same paths, shapes and types, all of which it names, and then nothing is copied; where a
+    /// device fails.
+    fn copy_from(&self, other: &dyn Module) -> Result<()> {
+        transfer::copy(kept(self)?, kept(other)?)
+    }
+
+    /// Moves every parameter and state by this share of the way to the one at the same path of another module: an exponential
+    /// average that decays by `1 - share`. What isn't floating is copied. In a step there is [`Update::lerp`](crate::step::Update::lerp).
+    ///
+    /// # Errors
+    /// As [`Module::copy_from`].
+    fn lerp(&self, other: &dyn Module, share: f64) -> Result<()> {
+        transfer::lerp(kept(self)?, kept(other)?, share)
     }
 
     /// How many numbers are trained.
@@ -210,19 +245,20 @@ macro_rules! parameters {
 pub struct Context {
     training: bool,
     key: Key,
-    drawn: Cell<i64>,
-    updates: RefCell<Vec<(Variable, Tensor)>>,
+    drawn: AtomicI64,
+    /// In the order in which they were first asked for.
+    updates: Mutex<Vec<(Variable, Tensor)>>,
 }
 
 impl Context {
     /// A pass for training, with randomness from `key`.
     pub fn training(key: Key) -> Context {
-        Context { training: true, key, drawn: Cell::new(0), updates: RefCell::default() }
+        Context { training: true, key, drawn: AtomicI64::new(0), updates: Mutex::default() }
     }
 
     /// A pass that only computes: dropout does nothing, norms use their running statistics.
     pub fn inference() -> Context {
-        Context { training: false, key: Key::new(0), drawn: Cell::new(0), updates: RefCell::default() }
+        Context { training: false, key: Key::new(0), drawn: AtomicI64::new(0), updates: Mutex::default() }
     }
 
     /// Whether the pass trains.
@@ -232,16 +268,32 @@ impl Context {
 
     /// A key that no other call in this pass gets, and that differs from step to step.
     pub fn key(&self) -> Key {
-        self.drawn.set(self.drawn.get() + 1);
-        self.key.derive(self.drawn.get())
+        self.key.derive(self.drawn.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Asks for `variable` to have this value after the pass (a running mean).
+    /// Asks for `variable` to have this value after the pass (a running mean), whatever was asked for before.
     pub fn update(&self, variable: &Variable, value: Tensor) {
-        self.updates.borrow_mut().push((variable.clone(), value));
+        let mut updates = self.updates();
+        match updates.iter_mut().find(|(known, _)| known.is(variable)) {
+            Some((_, asked)) => *asked = value,
+            None => updates.push((variable.clone(), value)),
+        }
+    }
+
+    /// The value that `variable` has after the pass, as far as it was asked for by now. What a layer changes each time it is called
+    /// starts from this, and a layer that is called twice changes it twice.
+    #[track_caller]
+    pub fn value(&self, variable: &Variable) -> Tensor {
+        let asked =
+            self.updates().iter().find(|(known, _)| known.is(variable)).map(|(_, value)| value.clone());
+        asked.unwrap_or_else(|| variable.tensor())
     }
 
     pub(crate) fn take_updates(&self) -> Vec<(Variable, Tensor)> {
-        self.updates.take()
+        std::mem::take(&mut *self.updates())
+    }
+
+    fn updates(&self) -> MutexGuard<'_, Vec<(Variable, Tensor)>> {
+        self.updates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

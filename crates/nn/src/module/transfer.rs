@@ -1,0 +1,120 @@
+//! From one module to another: what both keep, found by path.
+
+use kiln_ir::{DType, Error, ErrorKind, Result};
+
+use super::{Context, Module};
+use crate::tensor::{Tensor, eval_all};
+use crate::variable::Variable;
+
+/// A parameter or state that a module keeps.
+pub(crate) struct Kept {
+    path: String,
+    pub(crate) variable: Variable,
+    /// Stored axis `i` is the users' axis `order[i]`.
+    order: Vec<usize>,
+}
+
+impl Kept {
+    /// Its value after the pass, with its axes in the order in which `other` stores them.
+    pub(crate) fn laid_as(&self, other: &Kept, context: &Context) -> Tensor {
+        let value = context.value(&self.variable);
+        if self.order == other.order {
+            return value;
+        }
+        let place = |axis: &usize| self.order.iter().position(|own| own == axis).unwrap_or(*axis);
+        let order: Vec<usize> = other.order.iter().map(place).collect();
+        Tensor(value.0.permute(&order))
+    }
+
+    fn sizes(&self) -> Vec<usize> {
+        let mut sizes = vec![1; self.order.len()];
+        for (&axis, &size) in self.order.iter().zip(self.variable.shape().iter()) {
+            if let Some(slot) = sizes.get_mut(axis) {
+                *slot = size;
+            }
+        }
+        sizes
+    }
+
+    fn kind(&self) -> String {
+        format!("{}{:?}", self.variable.dtype(), self.sizes())
+    }
+}
+
+/// All that a module keeps.
+pub(crate) fn kept<M: Module + ?Sized>(module: &M) -> Result<Vec<Kept>> {
+    let parameter = |(path, param): (String, crate::variable::Param)| {
+        Ok(Kept { path, variable: param.variable()?.clone(), order: param.order().to_vec() })
+    };
+    let state = |(path, variable): (String, Variable)| {
+        let order = (0..variable.shape().rank()).collect();
+        Kept { path, variable, order }
+    };
+    let mut all = module.parameters().into_iter().map(parameter).collect::<Result<Vec<_>>>()?;
+    all.extend(module.states().into_iter().map(state));
+    Ok(all)
+}
+
+/// What both modules keep, which must be the same: paths, shapes and types.
+pub(crate) fn pairs(operation: &str, own: Vec<Kept>, mut others: Vec<Kept>) -> Result<Vec<(Kept, Kept)>> {
+    let (here, there) = (own.len(), others.len());
+    let (mut pairs, mut wrong) = (Vec::with_capacity(own.len()), Vec::new());
+    for own in own {
+        let Some(position) = others.iter().position(|other| other.path == own.path) else {
+            wrong.push(format!("{} isn't in the other", own.path));
+            continue;
+        };
+        let other = others.swap_remove(position);
+        if own.sizes() != other.sizes() || own.variable.dtype() != other.variable.dtype() {
+            wrong.push(format!("{} is {} and there {}", own.path, own.kind(), other.kind()));
+        }
+        pairs.push((own, other));
+    }
+    others.sort_by(|a, b| a.path.cmp(&b.path));
+    wrong.extend(others.iter().map(|other| format!("{} is only in the other", other.path)));
+    if wrong.is_empty() {
+        return Ok(pairs);
+    }
+    let unmade = if here == 0 || there == 0 {
+        "; layers without sizes are made by their first tensor (`build`)"
+    } else {
+        ""
+    };
+    let message = format!("the modules don't match: {}{unmade}", wrong.join(", "));
+    Err(Error::new(ErrorKind::Value, operation, message).nowhere())
+}
+
+/// What becomes of `from`, `share` of the way to `to`; `to` where only whole numbers are possible.
+pub(crate) fn between(from: &Tensor, to: &Tensor, share: &Tensor) -> Tensor {
+    match from.dtype() {
+        DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => {
+            (from * (1.0 - share) + to * share).cast(from.dtype())
+        }
+        DType::Bool | DType::U8 | DType::U16 | DType::I32 | DType::I64 => to.clone(),
+    }
+}
+
+/// Gives a module the numbers of another.
+pub(super) fn copy(own: Vec<Kept>, other: Vec<Kept>) -> Result<()> {
+    let context = Context::inference();
+    for (own, other) in pairs("copy_from", own, other)? {
+        if own.order == other.order {
+            own.variable.write(&other.variable.read()?)?;
+        } else {
+            own.variable.write(&other.laid_as(&own, &context).to_data()?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves a module's numbers towards those of another.
+pub(super) fn lerp(own: Vec<Kept>, other: Vec<Kept>, share: f64) -> Result<()> {
+    let (pairs, context) = (pairs("lerp", own, other)?, Context::inference());
+    // A constant, not a literal: any share is then the same program.
+    let share = Tensor::from(share);
+    let value =
+        |(own, other): &(Kept, Kept)| between(&own.variable.tensor(), &other.laid_as(own, &context), &share);
+    let values: Vec<Tensor> = pairs.iter().map(value).collect();
+    let values = eval_all(&values.iter().collect::<Vec<_>>())?;
+    pairs.iter().zip(values).try_for_each(|((own, _), value)| own.variable.write(&value.to_data()?))
+}
