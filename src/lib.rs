@@ -77,3 +77,8 @@ struct OnnxPage;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/training.md")]
 struct Training;
+
+/// And that in the guide to what one writes oneself.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/own.md")]
+struct Own;

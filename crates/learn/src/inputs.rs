@@ -1,7 +1,10 @@
 //! From batches on the host to inputs of a step: the numbers stay where they are, in the type they have.
 
-use kiln_data::{Batch, Dataset, Form, Meaning, Values};
+use kiln_data::{Batch, Batching, Cursor, Dataset, Form, Meaning, Prefetch, Values};
 use kiln_nn::{DType, Input, Tensor};
+use smallvec::SmallVec;
+
+use crate::Result;
 
 /// A batch as the inputs of a step.
 pub trait Inputs {
@@ -15,13 +18,13 @@ impl Inputs for Batch {
     }
 }
 
-/// As many inputs as a step has: inputs, targets, and the weights of the rows.
-pub(crate) fn all<const N: usize>(batch: &Batch) -> [Input<'_>; N] {
-    std::array::from_fn(|position| match position {
-        0 => input(&batch.x, batch.x_shape()),
-        1 => input(&batch.y, batch.y_shape()),
-        _ => Input::new(&batch.weights, &[batch.rows()]),
-    })
+/// Everything that a batch has as the inputs of a step: x, y, what is further there, and the weights of rows where they have some.
+/// A few lie where they are, so that a step allocates nothing.
+pub(crate) fn all(batch: &Batch) -> SmallVec<[Input<'_>; 4]> {
+    let further =
+        batch.further.iter().zip(batch.further_shapes()).map(|(values, shape)| input(values, shape));
+    let weights = (!batch.weights.is_empty()).then(|| Input::new(&batch.weights, &[batch.rows()]));
+    batch.inputs().into_iter().chain(further).chain(weights).collect()
 }
 
 pub(crate) fn input<'a>(values: &'a Values, shape: &[usize]) -> Input<'a> {
@@ -47,4 +50,23 @@ pub(crate) fn blank(set: &(impl Dataset + ?Sized), rows: usize) -> Tensor {
     let form = set.x();
     let shape = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
     blank_of(&form, shape)
+}
+
+/// Calls `f` with every batch of a set in turn, each prepared while the one before it is computed with.
+pub(crate) fn each_batch(
+    set: &dyn Dataset,
+    batch_size: usize,
+    mut f: impl FnMut(&Batch) -> Result<()>,
+) -> Result<()> {
+    if set.is_empty() {
+        return Ok(());
+    }
+    std::thread::scope(|scope| {
+        let (start, end) = (Cursor::default(), Cursor { epoch: 1, batch: 0 });
+        let mut batches = Prefetch::start(scope, set, Batching::new(batch_size), start, end)?;
+        while let Some(batch) = batches.next()? {
+            f(batch)?;
+        }
+        Ok(())
+    })
 }

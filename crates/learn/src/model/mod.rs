@@ -2,6 +2,7 @@
 //! needed to use it.
 
 mod imported;
+mod own;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,10 +19,11 @@ use serde_json::{Map, Value};
 
 use crate::inputs::blank_of;
 use crate::store::Store;
-use crate::trainer::{Predictions, predict, put_weights, set_weights};
+use crate::trainer::{put_weights, set_weights};
 use crate::{Error, Result};
 pub use imported::Pixels;
 use imported::{Named, PREFIX, as_layers};
+pub use own::CODE;
 
 /// A model with everything that is known of it. The file is safetensors, or JSON where its name ends so.
 ///
@@ -41,8 +43,8 @@ use imported::{Named, PREFIX, as_layers};
 /// # std::fs::remove_file(path).ok();
 /// # Ok::<(), kiln::Error>(())
 /// ```
-pub struct Model {
-    layers: Sequential,
+pub struct Model<M = Sequential> {
+    layers: M,
     about: About,
     /// The structure of a network that came from an ONNX file, which is its one layer.
     network: Option<Vec<u8>>,
@@ -294,11 +296,6 @@ impl Model {
         self.about.task.check(&self.shape_for(1)?)
     }
 
-    /// What it is.
-    pub fn about(&self) -> &About {
-        &self.about
-    }
-
     /// What it is, to add to.
     pub fn about_mut(&mut self) -> &mut About {
         &mut self.about
@@ -394,21 +391,6 @@ impl Model {
     /// Its layers, as one's own.
     pub fn into_layers(self) -> Sequential {
         self.layers
-    }
-
-    /// What it says of each row.
-    ///
-    /// # Errors
-    /// Where the rows aren't like those it was trained on.
-    pub fn predict(&self, set: &dyn Dataset) -> Result<Predictions> {
-        let (form, own) = (set.x(), self.about.input.form());
-        if form.shape != own.shape || form.codes() != own.codes() {
-            return Err(Error::Training(format!(
-                "the model takes rows of {:?}, and these are {:?}",
-                own.shape, form.shape
-            )));
-        }
-        predict(&self.layers, set, 256)
     }
 
     /// Writes it to a file: safetensors, or JSON where the name ends in `.json`. What was there stays until the new one is whole.

@@ -2,26 +2,27 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_data::{Dataset, Form};
-use kiln_nn::loss::Loss;
-use kiln_nn::metrics::{Confusion, History, Metric};
-use kiln_nn::{Context, DType, Function, Layer, Sequential};
+use kiln_nn::metrics::{Confusion, History};
+use kiln_nn::{Context, DType, Function, Layer, Module, Sequential};
 
-use super::evaluate::{each_batch, evaluator};
-use super::fit::Fitted;
+use super::evaluate::{Evaluator, outputs};
+use super::fit::{Fitted, not_evaluated};
+use super::method::Method;
+use super::metrics::Asked;
 use super::progress::{thousands, time};
-use crate::inputs::{input, meant};
+use crate::inputs::{each_batch, input, meant};
 use crate::model::{About, Task};
+use crate::predictions::Predictions;
 use crate::{Error, Result};
 
 /// A trained model.
 pub struct Run<'a, M> {
     model: M,
-    loss: Arc<dyn Loss + 'a>,
-    metrics: Vec<Metric>,
+    method: Method<'a, M>,
+    metrics: Vec<Asked>,
     batch_size: usize,
     x_form: Form,
     task: Task,
@@ -29,18 +30,17 @@ pub struct Run<'a, M> {
     fitted: Fitted,
 }
 
-impl<'a, M: Layer> Run<'a, M> {
+impl<'a, M: Module> Run<'a, M> {
     pub(super) fn new(
         model: M,
-        loss: Arc<dyn Loss + 'a>,
+        method: Method<'a, M>,
         train: &impl Dataset,
-        mut metrics: Vec<Metric>,
+        metrics: Vec<Asked>,
         batch_size: usize,
         fitted: Fitted,
     ) -> Run<'a, M> {
-        metrics.iter_mut().for_each(Metric::reset);
         let task = Task::of(train);
-        Run { model, loss, metrics, batch_size, x_form: train.x(), task, rows: train.len(), fitted }
+        Run { model, method, metrics, batch_size, x_form: train.x(), task, rows: train.len(), fitted }
     }
 
     /// The model.
@@ -87,45 +87,19 @@ impl<'a, M: Layer> Run<'a, M> {
             return Err(Error::Training("the set to evaluate is empty".to_string()));
         }
         self.check(set)?;
-        let mut metrics = self.metrics.clone();
-        let mut evaluator = evaluator(&self.model, self.loss.clone(), set, self.batch_size);
-        let loss = evaluator.run(set, &mut metrics)?;
-        let mut numbers = vec![("loss".to_string(), loss)];
-        numbers.extend(metrics.iter().map(|metric| (metric.name().to_string(), metric.value())));
-        Ok(Evaluation { numbers, rows: set.len() })
+        let goal = self.method.goal().ok_or_else(not_evaluated)?;
+        let (model, size) = (&self.model, self.batch_size);
+        let numbers = Evaluator::new(model, goal.clone(), set, size, &self.metrics)?.run(set)?;
+        Ok(Evaluation::new(numbers, set.len()))
     }
 
-    /// What the model says of each row, in batches.
+    /// What the objective shows of each row, in batches: every output by its name.
     ///
     /// # Errors
-    /// As [`Run::evaluate`].
-    pub fn predict(&self, set: &impl Dataset) -> Result<Predictions> {
+    /// As [`Run::evaluate`], and where the objective shows nothing.
+    pub fn outputs(&self, set: &impl Dataset) -> Result<Vec<(String, Predictions)>> {
         self.check(set)?;
-        predict(&self.model, set, self.batch_size)
-    }
-
-    /// Precision, recall and F1 of each class, and which was taken for which.
-    ///
-    /// # Errors
-    /// As [`Run::evaluate`], and where the targets aren't classes.
-    pub fn report(&self, set: &impl Dataset) -> Result<String> {
-        let names: Vec<&str> = match &self.task {
-            Task::Classes { names } => names.iter().map(String::as_str).collect(),
-            Task::Numbers { .. } | Task::Text { .. } => Vec::new(),
-        };
-        Ok(self.confusion(set)?.report(&names))
-    }
-
-    /// Which class was taken for which.
-    ///
-    /// # Errors
-    /// As [`Run::report`].
-    pub fn confusion(&self, set: &impl Dataset) -> Result<Confusion> {
-        let labels = set.labels()?;
-        let predictions = self.predict(set)?;
-        let mut confusion = Confusion::new(predictions.width().max(2));
-        confusion.add(&labels, &predictions.classes())?;
-        Ok(confusion)
+        outputs(&self.model, &**self.method.goal().ok_or_else(not_evaluated)?, set, self.batch_size)
     }
 
     /// A few lines: how long, how often, the last and the best numbers.
@@ -160,6 +134,41 @@ impl<'a, M: Layer> Run<'a, M> {
     }
 }
 
+impl<M: Layer> Run<'_, M> {
+    /// What the model says of each row, in batches.
+    ///
+    /// # Errors
+    /// As [`Run::evaluate`].
+    pub fn predict(&self, set: &impl Dataset) -> Result<Predictions> {
+        self.check(set)?;
+        predict(&self.model, set, self.batch_size)
+    }
+
+    /// Precision, recall and F1 of each class, and which was taken for which.
+    ///
+    /// # Errors
+    /// As [`Run::evaluate`], and where the targets aren't classes.
+    pub fn report(&self, set: &impl Dataset) -> Result<String> {
+        let names: Vec<&str> = match &self.task {
+            Task::Classes { names } => names.iter().map(String::as_str).collect(),
+            Task::Numbers { .. } | Task::Text { .. } => Vec::new(),
+        };
+        Ok(self.confusion(set)?.report(&names))
+    }
+
+    /// Which class was taken for which.
+    ///
+    /// # Errors
+    /// As [`Run::report`].
+    pub fn confusion(&self, set: &impl Dataset) -> Result<Confusion> {
+        let labels = set.labels()?;
+        let predictions = self.predict(set)?;
+        let mut confusion = Confusion::new(predictions.width().max(2));
+        confusion.add(&labels, &predictions.classes())?;
+        Ok(confusion)
+    }
+}
+
 impl<M> fmt::Display for Run<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fitted { history, steps, elapsed, stopped, signal: _ } = &self.fitted;
@@ -170,8 +179,9 @@ impl<M> fmt::Display for Run<'_, M> {
             write!(f, "; stopped: {reason}")?;
         }
         for name in history.names().iter().filter(|name| *name != "rate") {
-            let larger = name.strip_prefix("val_").unwrap_or(name).parse::<Metric>();
-            let larger = larger.is_ok_and(|metric| metric.larger_is_better());
+            let own = name.strip_prefix("val_").unwrap_or(name);
+            let asked = self.metrics.iter().find(|asked| asked.name() == own);
+            let larger = asked.is_some_and(|asked| asked.metric.larger_is_better());
             let last = history.series(name).and_then(|series| series.last()).copied().unwrap_or(f64::NAN);
             write!(f, "\n  {name} {last:.4}")?;
             if let Some((epoch, best)) = history.best(name, larger) {
@@ -190,6 +200,10 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    pub(super) fn new(numbers: Vec<(String, f64)>, rows: usize) -> Evaluation {
+        Evaluation { numbers, rows }
+    }
+
     /// A number by its name: `loss`, or a metric's.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.numbers.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
@@ -214,60 +228,6 @@ impl fmt::Display for Evaluation {
     }
 }
 
-/// A model's outputs for rows: logits, or predicted numbers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Predictions {
-    outputs: Vec<f32>,
-    width: usize,
-}
-
-impl Predictions {
-    /// The outputs, `[rows, width]`.
-    pub fn outputs(&self) -> &[f32] {
-        &self.outputs
-    }
-
-    /// How many outputs a row has.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        self.outputs.len() / self.width.max(1)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.outputs.is_empty()
-    }
-
-    /// The class with the highest output, of each row; of one output, whether it is above zero.
-    pub fn classes(&self) -> Vec<i64> {
-        let class = |row: &[f32]| match row {
-            [logit] => i64::from(*logit > 0.0),
-            _ => {
-                (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as i64
-            }
-        };
-        self.outputs.chunks(self.width.max(1)).map(class).collect()
-    }
-
-    /// Outputs that are logits as probabilities, `[rows, width]`; one output becomes that of the second class.
-    pub fn probabilities(&self) -> Vec<f32> {
-        let softmax = |row: &[f32]| -> Vec<f32> {
-            if let [logit] = row {
-                return vec![1.0 / (1.0 + (-logit).exp())];
-            }
-            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let parts: Vec<f32> = row.iter().map(|logit| (logit - most).exp()).collect();
-            let sum: f32 = parts.iter().sum();
-            parts.into_iter().map(|part| part / sum).collect()
-        };
-        self.outputs.chunks(self.width.max(1)).flat_map(softmax).collect()
-    }
-}
-
 /// A model's outputs for every row of a set, in batches.
 ///
 /// # Errors
@@ -283,8 +243,19 @@ pub fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -> Resul
         outputs.extend_from_slice(out[0].as_slice::<f32>().unwrap_or_default());
         Ok(())
     })?;
-    let width = outputs.len() / set.len().max(1);
-    Ok(Predictions { outputs, width })
+    Ok(Predictions::new(outputs, set.len()))
+}
+
+impl<M: Module> Run<'_, M> {
+    /// Writes the model to a file: rows of layers with their text, for [`Model::load`](crate::Model::load); a struct of one's own, or layers
+    /// that are code, for [`Model::load_into`](crate::Model::load_into).
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let about = About::of_module(&self.model, &self.x_form, self.task.clone());
+        about.save_module(&self.model, path.as_ref(), self.training())
+    }
 }
 
 impl Run<'_, Sequential> {
@@ -295,13 +266,5 @@ impl Run<'_, Sequential> {
     pub fn about(&self) -> Result<About> {
         let about = About::new(&self.model, &self.x_form, self.task.clone())?;
         Ok(About { training: self.training(), ..about })
-    }
-
-    /// Writes the model to a file; see [`Model::save`](crate::Model::save).
-    ///
-    /// # Errors
-    /// Where the system refuses, and where layers are code, which has no text.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.about()?.save(&self.model, path.as_ref())
     }
 }
