@@ -196,6 +196,20 @@ impl Batch {
         }
     }
 
+    /// So many rows of zeros, for what only needs a set's types and shapes; none is read.
+    pub fn zeros(set: &(impl Dataset + ?Sized), rows: usize) -> Batch {
+        let mut batch = Batch::of(set);
+        let own = [(&mut batch.x, &mut batch.x_shape), (&mut batch.y, &mut batch.y_shape)];
+        for (values, shape) in own.into_iter().chain(batch.further.iter_mut().zip(&mut batch.further_shapes))
+        {
+            shape[0] = rows;
+            (0..shape.iter().product()).for_each(|_| values.push(0.0));
+        }
+        batch.weights.resize(if set.is_weighted() { rows } else { 0 }, 1.0);
+        batch.rows = rows;
+        batch
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.rows
@@ -287,6 +301,9 @@ mod tests {
             let batch = set.gather(&[1, 0]).unwrap();
             assert_eq!(batch.further, [Values::F32(vec![12.0, 13.0, 10.0, 11.0])]);
             assert_eq!(batch.further_shapes(), [[2, 2]]);
+            let zeros = Batch::zeros(&set, 2);
+            assert_eq!((zeros.further_shapes(), zeros.x_shape()), (batch.further_shapes(), batch.x_shape()));
+            assert_eq!((zeros.further, zeros.rows()), (vec![Values::F32(vec![0.0; 4])], 2));
         }
         check(two_towers(10.0));
         check(&two_towers(10.0));

@@ -25,6 +25,9 @@ use crate::inputs::all;
 use crate::store::Store;
 use crate::{Error, Result};
 
+/// How many rows code of one's own is traced for before it begins: as few as a norm over the batch takes.
+const TRACED: usize = 2;
+
 /// What is known of a training when it is over.
 pub(super) struct Fitted {
     pub(super) history: History,
@@ -42,13 +45,13 @@ fn program<'s, 'a: 's, M: Module>(
     model: &'s M,
     method: &'s Method<'a, M>,
     train: &dyn Dataset,
-    row: &Batch,
+    blank: &Batch,
     settings: &Settings,
 ) -> Result<Steps<'s>> {
     let layout = RowLayout::of(train);
     let class_weights = settings.class_weights.as_ref().map(|weights| weigh(weights, train)).transpose()?;
     let (options, seed) = (settings.options.clone(), settings.batching.seed);
-    let program = method.steps(model, options, seed, &layout, class_weights, row)?;
+    let program = method.steps(model, options, seed, &layout, class_weights, blank)?;
     if let (Some(_), Some(prediction)) = (method.layer(model), program.shown().outputs.first()) {
         check_outputs(&prediction.sizes, train)?;
     }
@@ -73,8 +76,8 @@ pub(super) fn fit<'a, M: Module>(
         Length::Epochs(epochs) => epochs.saturating_mul(batches),
         Length::Steps(steps) => steps,
     };
-    let row = train.gather(&[0])?;
-    let mut program = program(model, method, train, &row, settings)?;
+    let blank = Batch::zeros(train, TRACED);
+    let mut program = program(model, method, train, &blank, settings)?;
     let (shown, layout) = (program.shown(), RowLayout::of(train));
     let losses: Vec<String> = program.losses.iter().map(|name| format!("{name}.loss")).collect();
     let here = |asked: &&Asked| valid.is_none() || asked.is_shown(&shown) || method.is_lowering();
@@ -87,7 +90,7 @@ pub(super) fn fit<'a, M: Module>(
     let identity = Identity {
         model,
         layer: method.layer(model),
-        method: method.identity(&program, model, &layout, &row)?,
+        method: method.identity(&program, model, &layout, &blank)?,
         train,
         valid,
         metrics: settings.metrics.iter().map(|asked| asked.name()).collect(),
@@ -189,8 +192,8 @@ pub(super) fn find_rate<M: Module>(
     settings: &Settings,
     mut finder: RateFinder,
 ) -> Result<RateFinder> {
-    let row = train.gather(&[0])?;
-    let mut program = program(model, method, train, &row, settings)?;
+    let blank = Batch::zeros(train, TRACED);
+    let mut program = program(model, method, train, &blank, settings)?;
     let mut weights = Store::default();
     put_weights(&mut weights, "", model)?;
     let swept = std::thread::scope(|scope| {

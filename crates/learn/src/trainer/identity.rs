@@ -73,13 +73,13 @@ enum OfLoss<'s> {
 }
 
 impl<'a, M: Module> Method<'a, M> {
-    /// What is known of it, as long as the model is as it begins. What is code of one's own is traced for a row.
+    /// What is known of it, as long as the model is as it begins. What is code of one's own is traced for a blank batch.
     pub(super) fn identity<'s>(
         &'s self,
         program: &Steps,
         model: &M,
         layout: &RowLayout,
-        row: &Batch,
+        blank: &Batch,
     ) -> Result<OfMethod<'s>>
     where
         'a: 's,
@@ -97,7 +97,7 @@ impl<'a, M: Module> Method<'a, M> {
                     let objective = goal(model, &Context::training(Key::new(0)), &rows);
                     objective.lowered(&rows, true)
                 });
-                let loss = OfLoss::Objective(sum(&listing(objective.graph(all(row).as_slice())?)));
+                let loss = OfLoss::Objective(sum(&listing(objective.graph(all(blank).as_slice())?)));
                 OfMethod { loss, optimizer: Some(&**optimizer), step: None, rate }
             }
             Method::Custom { .. } => {

@@ -121,8 +121,8 @@ impl<'a, M: Module> Method<'a, M> {
         }
     }
 
-    /// The steps of a model on rows of this layout. `row` is a batch of one of them, for which everything is traced once: layers are made
-    /// by the first tensor that reaches them.
+    /// The steps of a model on rows of this layout. Steps of one's own are traced once for a `blank` batch: layers are made by the first
+    /// tensor that reaches them.
     pub(super) fn steps<'s>(
         &'s self,
         model: &'s M,
@@ -130,7 +130,7 @@ impl<'a, M: Module> Method<'a, M> {
         seed: u64,
         layout: &RowLayout,
         class_weights: Option<Tensor>,
-        row: &Batch,
+        blank: &Batch,
     ) -> Result<Steps<'s>>
     where
         'a: 's,
@@ -159,7 +159,7 @@ impl<'a, M: Module> Method<'a, M> {
                     let made = || PhaseStep::new(*rate, options.clone().seed(seed), rows.clone(), own);
                     // Traced by itself, as what a step remembers begins with weights that a checkpoint may bring yet.
                     let mut traced = made();
-                    texts.push(listing(traced.step.function().graph(all(row).as_slice())?));
+                    texts.push(listing(traced.step.function().graph(all(blank).as_slice())?));
                     let one = made();
                     one.look().shown = traced.look().shown.clone();
                     each.push(one);
