@@ -82,3 +82,7 @@ struct Training;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/predictor.md")]
 struct PredictorGuide;
+/// And that in the guide to what one writes oneself.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/own.md")]
+struct Own;

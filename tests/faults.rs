@@ -16,7 +16,7 @@
 //! | no seed | `another_seed_gives_another_training_and_the_same_the_same` in `trainer` |
 
 use kiln::data::{Form, Rng, Set};
-use kiln::metrics::{Metric, Seen, Targets};
+use kiln::metrics::{Figure, Metric, Seen, Targets};
 use kiln::prelude::*;
 use kiln::trainer::{Callback, Checkpoints, Moment};
 
@@ -219,7 +219,7 @@ fn a_weighted_mean_over_classes_is_not_a_mean_over_batches() {
     let logits: Vec<f32> = (0..300).map(|_| rng.normal() as f32).collect();
     let labels: Vec<i64> = (0..100).map(|_| rng.below(3) as i64).collect();
     let value = |size: usize| {
-        let mut metric: Metric = "f1 macro".parse().unwrap();
+        let mut metric: Figure = "f1 macro".parse().unwrap();
         for (outputs, labels) in logits.chunks(3 * size).zip(labels.chunks(size)) {
             metric.update(&Seen { outputs, width: 3, targets: Targets::Classes(labels) }).unwrap();
         }

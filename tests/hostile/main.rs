@@ -317,7 +317,7 @@ fn words_of_people() {
     damage("small texts", &words.map(|text| text.as_bytes().to_vec()), |input| {
         let Ok(text) = std::str::from_utf8(input) else { return };
         let _ = text.parse::<Augment>();
-        let _ = text.parse::<kiln::metrics::Metric>();
+        let _ = text.parse::<kiln::metrics::Figure>();
         let _ = serde_json::from_str::<Tokens>(text);
     });
 }

@@ -40,8 +40,13 @@ pub trait Dataset: Send + Sync {
     /// What a row's target is.
     fn y(&self) -> Form;
 
-    /// Adds a row's input and target to a batch, in the types [`Dataset::x`] and [`Dataset::y`] say. `draw` is random bits,
-    /// others in every epoch, for sets that vary their rows.
+    /// Further inputs and targets that a row has, each by a name and with its form; most sets have none.
+    fn further(&self) -> Vec<(String, Form)> {
+        Vec::new()
+    }
+
+    /// Adds a row's input and target to a batch, in the types [`Dataset::x`] and [`Dataset::y`] say, and to [`Batch::further`] what
+    /// [`Dataset::further`] says. `draw` is random bits, others in every epoch, for sets that vary their rows.
     ///
     /// # Errors
     /// Where the row can't be read.
@@ -136,6 +141,9 @@ macro_rules! forward_dataset {
             fn y(&self) -> Form {
                 (**self).y()
             }
+            fn further(&self) -> Vec<(String, Form)> {
+                (**self).further()
+            }
             fn read(&self, row: usize, draw: u64, batch: &mut Batch) -> Result<()> {
                 (**self).read(row, draw, batch)
             }
@@ -160,27 +168,46 @@ pub struct Batch {
     pub x: Values,
     /// The targets, `[rows, …]`.
     pub y: Values,
+    /// Further inputs and targets, `[rows, …]` each, in the order of [`Dataset::further`].
+    pub further: Vec<Values>,
     /// How much each row counts; empty where all count the same.
     pub weights: Vec<f32>,
     /// The shapes of the inputs and targets of the whole batch.
     x_shape: Vec<usize>,
     y_shape: Vec<usize>,
+    further_shapes: Vec<Vec<usize>>,
     rows: usize,
 }
 
 impl Batch {
     /// No rows yet, in a set's types.
     pub fn of(set: &(impl Dataset + ?Sized)) -> Batch {
-        let (x, y) = (set.x(), set.y());
+        let (x, y, further) = (set.x(), set.y(), set.further());
         let shape = |form: &Form| std::iter::once(0).chain(form.shape.iter().copied()).collect();
         Batch {
             x_shape: shape(&x),
             y_shape: shape(&y),
+            further_shapes: further.iter().map(|(_, form)| shape(form)).collect(),
+            further: further.iter().map(|(_, form)| form.kind.values()).collect(),
             x: x.kind.values(),
             y: y.kind.values(),
             weights: Vec::new(),
             rows: 0,
         }
+    }
+
+    /// So many rows of zeros, for what only needs a set's types and shapes; none is read.
+    pub fn zeros(set: &(impl Dataset + ?Sized), rows: usize) -> Batch {
+        let mut batch = Batch::of(set);
+        let own = [(&mut batch.x, &mut batch.x_shape), (&mut batch.y, &mut batch.y_shape)];
+        for (values, shape) in own.into_iter().chain(batch.further.iter_mut().zip(&mut batch.further_shapes))
+        {
+            shape[0] = rows;
+            (0..shape.iter().product()).for_each(|_| values.push(0.0));
+        }
+        batch.weights.resize(if set.is_weighted() { rows } else { 0 }, 1.0);
+        batch.rows = rows;
+        batch
     }
 
     /// How many rows there are.
@@ -198,10 +225,16 @@ impl Batch {
         &self.y_shape
     }
 
+    /// The shapes of the further inputs and targets, `[rows, …]` each.
+    pub fn further_shapes(&self) -> &[Vec<usize>] {
+        &self.further_shapes
+    }
+
     /// Forgets the rows and keeps the room.
     pub fn clear(&mut self) {
         self.x.clear();
         self.y.clear();
+        self.further.iter_mut().for_each(Values::clear);
         self.weights.clear();
         self.rows = 0;
     }
@@ -230,9 +263,10 @@ impl Batch {
     /// Checks that so many rows were written, and says so in the shapes.
     fn complete(&mut self, rows: usize, weighted: bool) -> Result<()> {
         self.rows = rows;
-        for (what, values, shape) in
-            [("inputs", &self.x, &mut self.x_shape), ("targets", &self.y, &mut self.y_shape)]
-        {
+        let own = [("inputs", &self.x, &mut self.x_shape), ("targets", &self.y, &mut self.y_shape)];
+        let further = self.further.iter().zip(&mut self.further_shapes);
+        let further = further.map(|(values, shape)| ("further numbers", values, shape));
+        for (what, values, shape) in own.into_iter().chain(further) {
             if let Some(first) = shape.first_mut() {
                 *first = rows;
             }
@@ -249,5 +283,63 @@ impl Batch {
             return Err(Error::new(message));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Set, fingerprint};
+
+    fn two_towers(shift: f32) -> Set {
+        let [x, item] = [0.0, shift].map(|shift| Vec::from_iter((0..10).map(|at| at as f32 + shift)));
+        let set = Set::numbers(x, Form::numbers(&[2]), vec![1.0; 5], 1).unwrap();
+        set.with("item", item, Form::numbers(&[2])).unwrap()
+    }
+
+    /// Whatever holds a set holds all that its rows have.
+    #[test]
+    fn further_inputs_go_through_everything_that_holds_a_set() {
+        fn check(set: impl Dataset) {
+            assert_eq!(set.further(), [("item".to_string(), Form::numbers(&[2]))]);
+            let batch = set.gather(&[1, 0]).unwrap();
+            assert_eq!(batch.further, [Values::F32(vec![12.0, 13.0, 10.0, 11.0])]);
+            assert_eq!(batch.further_shapes(), [[2, 2]]);
+            let zeros = Batch::zeros(&set, 2);
+            assert_eq!((zeros.further_shapes(), zeros.x_shape()), (batch.further_shapes(), batch.x_shape()));
+            assert_eq!((zeros.further, zeros.rows()), (vec![Values::F32(vec![0.0; 4])], 2));
+        }
+        check(two_towers(10.0));
+        check(&two_towers(10.0));
+        check(Box::new(two_towers(10.0)));
+        check(Arc::new(two_towers(10.0)));
+        check(two_towers(10.0).subset(vec![0, 1, 2]));
+        assert_ne!(fingerprint(&two_towers(10.0)).unwrap(), fingerprint(&two_towers(11.0)).unwrap());
+    }
+
+    #[test]
+    fn a_set_that_does_not_write_what_it_says_is_refused() {
+        struct Forgets(Set);
+        impl Dataset for Forgets {
+            fn len(&self) -> usize {
+                self.0.len()
+            }
+            fn x(&self) -> Form {
+                self.0.x()
+            }
+            fn y(&self) -> Form {
+                self.0.y()
+            }
+            fn further(&self) -> Vec<(String, Form)> {
+                self.0.further()
+            }
+            fn read(&self, row: usize, draw: u64, batch: &mut Batch) -> Result<()> {
+                self.0.read(row, draw, batch)?;
+                batch.further.iter_mut().for_each(Values::clear);
+                Ok(())
+            }
+        }
+        let error = Forgets(two_towers(1.0)).gather(&[0, 1]).unwrap_err().to_string();
+        assert!(error.contains("0 numbers as the further numbers of 2 rows"), "{error}");
     }
 }

@@ -25,7 +25,8 @@ const BLOCK: usize = 256;
 /// # Errors
 /// Where a row can't be read.
 pub fn fingerprint(set: &(impl Dataset + ?Sized)) -> Result<u64> {
-    let about = format!("{} {:?} {:?} {:?}", set.len(), set.x(), set.y(), set.names());
+    let mut about = format!("{} {:?} {:?} {:?}", set.len(), set.x(), set.y(), set.names());
+    set.further().iter().for_each(|further| about += &format!(" {further:?}"));
     let (blocks, next) = (set.len().div_ceil(BLOCK), AtomicUsize::new(0));
     let some = || -> Result<Vec<(usize, u64)>> {
         let (mut sums, mut batch) = (Vec::new(), Batch::of(set));
@@ -37,6 +38,7 @@ pub fn fingerprint(set: &(impl Dataset + ?Sized)) -> Result<u64> {
             let rows: Vec<usize> = (block * BLOCK..set.len().min((block + 1) * BLOCK)).collect();
             batch.fill(set, &rows, |row| row as u64 + 1)?;
             let all = of_values(of_values(0, &batch.x), &batch.y);
+            let all = batch.further.iter().fold(all, of_values);
             sums.push((block, checksum(all, &bytes(&batch.weights, |weight| weight.to_le_bytes()))));
         }
     };

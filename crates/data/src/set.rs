@@ -26,6 +26,7 @@ struct Columns {
     y: Values,
     x_form: Form,
     y_form: Form,
+    further: Vec<(String, Form, Values)>,
     weights: Vec<f32>,
     names: Vec<String>,
     rows: usize,
@@ -48,22 +49,36 @@ impl Set {
                 "{inputs} inputs and {rows} targets; each input needs its target"
             )));
         }
-        for (values, form, what) in [(&x, &x_form, "input"), (&y, &y_form, "target")] {
-            if let Some(count) = form.codes() {
-                let width = form.width().max(1);
-                let beyond =
-                    |at: &usize| values.get(*at).is_none_or(|code| !(0.0..count as f64).contains(&code));
-                if let Some(at) = (0..values.len()).find(beyond) {
-                    let code = values.get(at).unwrap_or(f64::NAN);
-                    return Err(Error::new(format!(
-                        "the {what} of row {} is {code}; {count} classes count from 0 to {}",
-                        at / width,
-                        count.saturating_sub(1)
-                    )));
-                }
-            }
+        known_codes(&x, &x_form, "input")?;
+        known_codes(&y, &y_form, "target")?;
+        let (further, weights, names) = Default::default();
+        Ok(Set(Arc::new(Columns { x, y, x_form, y_form, further, weights, names, rows })))
+    }
+
+    /// A further input or target of each row, by a name: the other tower's, another task's.
+    ///
+    /// ```
+    /// use kiln_data::{Dataset, Form, Set};
+    ///
+    /// let set = Set::numbers(vec![0.1f32, 0.2], Form::numbers(&[1]), vec![1.0, 2.0], 1)?;
+    /// let set = set.with("kind", vec![0i64, 1], Form::class(2))?;
+    /// assert_eq!(set.gather(&[1])?.further[0].as_i64(), Some(&[1][..]));
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Set::new`], and where the name is taken.
+    pub fn with(self, name: &str, values: impl Into<Values>, form: Form) -> Result<Set> {
+        let values = values.into();
+        let rows = count(&values, &form, name)?;
+        if rows != self.len() {
+            return Err(Error::new(format!("{rows} {name} for {} rows; each row needs its own", self.len())));
         }
-        Ok(Set(Arc::new(Columns { x, y, x_form, y_form, weights: Vec::new(), names: Vec::new(), rows })))
+        known_codes(&values, &form, name)?;
+        if ["x", "y"].contains(&name) || self.0.further.iter().any(|(known, ..)| known == name) {
+            return Err(Error::new(format!("a row has a {name} already; call this one otherwise")));
+        }
+        Ok(self.changed(|columns| columns.further.push((name.to_string(), form, values))))
     }
 
     /// Inputs with a class each; as many classes as the highest label says.
@@ -134,6 +149,19 @@ impl Set {
     }
 }
 
+/// Classes must be among those that there are.
+fn known_codes(values: &Values, form: &Form, what: &str) -> Result<()> {
+    let Some(count) = form.codes() else { return Ok(()) };
+    let beyond = |at: &usize| values.get(*at).is_none_or(|code| !(0.0..count as f64).contains(&code));
+    let Some(at) = (0..values.len()).find(beyond) else { return Ok(()) };
+    Err(Error::new(format!(
+        "the {what} of row {} is {}; {count} classes count from 0 to {}",
+        at / form.width().max(1),
+        values.get(at).unwrap_or(f64::NAN),
+        count.saturating_sub(1)
+    )))
+}
+
 /// How many rows these numbers are.
 fn count(values: &Values, form: &Form, what: &str) -> Result<usize> {
     if values.kind() != form.kind {
@@ -163,6 +191,10 @@ impl Dataset for Set {
         self.0.y_form.clone()
     }
 
+    fn further(&self) -> Vec<(String, Form)> {
+        self.0.further.iter().map(|(name, form, _)| (name.clone(), form.clone())).collect()
+    }
+
     fn read(&self, row: usize, _draw: u64, batch: &mut Batch) -> Result<()> {
         let columns = &*self.0;
         if row >= columns.rows {
@@ -170,6 +202,9 @@ impl Dataset for Set {
         }
         batch.x.extend_from(&columns.x, row, columns.x_form.width());
         batch.y.extend_from(&columns.y, row, columns.y_form.width());
+        for (into, (_, form, values)) in batch.further.iter_mut().zip(&columns.further) {
+            into.extend_from(values, row, form.width());
+        }
         batch.weights.extend(columns.weights.get(row));
         Ok(())
     }
@@ -207,6 +242,14 @@ mod tests {
         assert!(error(beyond).contains("row 1 is 7; 3 classes"));
         let set = Set::classes(vec![1f32; 4], form(), vec![0, 1]).unwrap();
         assert!(set.clone().weighted(vec![1.0]).is_err());
+        let with = |name: &str, values: Vec<i64>| set.clone().with(name, values, Form::class(3));
+        assert!(error(with("kind", vec![1])).contains("1 kind for 2 rows"));
+        assert!(error(with("kind", vec![1, 3])).contains("the kind of row 1 is 3; 3 classes"));
+        assert!(error(with("y", vec![1, 2])).contains("a row has a y already"));
+        assert!(
+            error(with("kind", vec![1, 2]).unwrap().with("kind", vec![1f32; 2], Form::numbers(&[1])))
+                .contains("kind already")
+        );
         assert!(set.weighted(vec![1.0, f32::NAN]).is_err());
     }
 

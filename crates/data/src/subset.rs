@@ -39,6 +39,10 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.of.y()
     }
 
+    fn further(&self) -> Vec<(String, Form)> {
+        self.of.further()
+    }
+
     fn read(&self, row: usize, draw: u64, batch: &mut Batch) -> Result<()> {
         let Some(&row) = self.rows.get(row) else {
             return Err(Error::new(format!("there is no row {row}; the part has {}", self.rows.len())));

@@ -22,6 +22,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What the system said of something that a program did itself.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
     /// A file that isn't what it should be.
     #[error("{}", visible(&format!("{}: {message}", path.display())))]
     Format {

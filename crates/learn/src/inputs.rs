@@ -2,8 +2,10 @@
 
 use kiln_data::{Batch, Batching, Cursor, Dataset, Form, Meaning, Prefetch, Values};
 use kiln_nn::{DType, Input, Tensor};
+use smallvec::SmallVec;
 
 use crate::Result;
+
 
 /// A batch as the inputs of a step.
 pub trait Inputs {
@@ -17,13 +19,13 @@ impl Inputs for Batch {
     }
 }
 
-/// As many inputs as a step has: inputs, targets, and the weights of the rows.
-pub(crate) fn all<const N: usize>(batch: &Batch) -> [Input<'_>; N] {
-    std::array::from_fn(|position| match position {
-        0 => input(&batch.x, batch.x_shape()),
-        1 => input(&batch.y, batch.y_shape()),
-        _ => Input::new(&batch.weights, &[batch.rows()]),
-    })
+/// Everything that a batch has as the inputs of a step: x, y, what is further there, and the weights of rows where they have some.
+/// A few lie where they are, so that a step allocates nothing.
+pub(crate) fn all(batch: &Batch) -> SmallVec<[Input<'_>; 4]> {
+    let further =
+        batch.further.iter().zip(batch.further_shapes()).map(|(values, shape)| input(values, shape));
+    let weights = (!batch.weights.is_empty()).then(|| Input::new(&batch.weights, &[batch.rows()]));
+    batch.inputs().into_iter().chain(further).chain(weights).collect()
 }
 
 pub(crate) fn input<'a>(values: &'a Values, shape: &[usize]) -> Input<'a> {

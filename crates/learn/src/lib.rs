@@ -43,18 +43,20 @@ pub use predictor::{Prediction, Predictor};
 pub use preparation::Preparation;
 pub use registry::{default_device, device, devices};
 
-/// What most programs use: `use kiln::prelude::*;`.
+/// What most programs use, and all that the README and the guides do: `use kiln::prelude::*;`.
 pub mod prelude {
     pub use kiln_nn::{
-        Adam, AdamW, BatchNorm, Clip, Context, Conv2d, ConvOptions, DType, Data, Dense, Dropout, Embedding,
-        Function, Gru, Init, Input, Key, Layer, LayerNorm, Lstm, Module, Optimizer, Padding, Param,
-        PoolOptions, RecurrentOptions, Sequential, Sgd, Step, StepOptions, Summary, Tensor, Variable,
-        parameters,
+        Adam, AdamW, BatchNorm, Clip, Context, Conv2d, ConvOptions, Correction, DType, Data, Dense, Dropout,
+        Embedding, Function, Gru, HostOp, Init, Input, Key, Layer, LayerNorm, Lstm, Module, Optimizer,
+        Padding, Param, PoolOptions, RecurrentOptions, Sequential, Sgd, Shape, Step, StepOptions, Summary,
+        Tensor, Update, Variable, parameters,
     };
 
-    pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mse};
+    pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mae, Mse};
+    pub use kiln_nn::metrics::{Figure, Metric};
 
     pub use crate::data::{self, Batch, Dataset};
-    pub use crate::trainer::Trainer;
+    pub use crate::model::Model;
+    pub use crate::trainer::{Callback, Checkpoints, EarlyStopping, Moment, Objective, Phase, Rows, Trainer};
     pub use crate::{Error, Inputs, Result};
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use kiln_data::{Dataset, Form, Kind, each_values};
-use kiln_nn::{Compiled, Context, DType, Element, ErrorKind, Function, Input, Layer, Sequential};
+use kiln_nn::{Compiled, Context, DType, Element, ErrorKind, Function, Input, Layer};
 
 use crate::inputs::{each_batch, meant};
 use crate::predictions::Predictions;
@@ -59,13 +59,13 @@ impl Programs {
     }
 
     /// Compiles all of them for rows of a form.
-    pub(crate) fn warm_up(&self, layers: &Sequential, form: &Form) -> Result<()> {
+    pub(crate) fn warm_up(&self, layers: &impl Layer, form: &Form) -> Result<()> {
         let of_form = self.of(form);
         (0..self.sizes.len()).try_for_each(|at| self.program(&of_form, layers, at).map(drop))
     }
 
     /// What layers give for the rows of a set.
-    pub(crate) fn predict(&self, layers: &Sequential, set: &dyn Dataset) -> Result<Predictions> {
+    pub(crate) fn predict(&self, layers: &impl Layer, set: &dyn Dataset) -> Result<Predictions> {
         let (form, most) = (set.x(), self.sizes.last().copied().unwrap_or(1));
         let mut outputs = Vec::new();
         let mut run = |batch: &kiln_data::Batch| each_values!(&batch.x, values => self.run(layers, &form, values, batch.rows(), &mut outputs));
@@ -81,7 +81,7 @@ impl Programs {
     /// Adds what layers give for rows, one after the other.
     pub(crate) fn run<T: Element>(
         &self,
-        layers: &Sequential,
+        layers: &impl Layer,
         form: &Form,
         values: &[T],
         rows: usize,
@@ -101,7 +101,7 @@ impl Programs {
 
     fn try_run<T: Element>(
         &self,
-        layers: &Sequential,
+        layers: &impl Layer,
         form: &Form,
         values: &[T],
         rows: usize,
@@ -168,7 +168,7 @@ impl Programs {
         })
     }
 
-    fn program<'p>(&self, of_form: &'p OfForm, layers: &Sequential, at: usize) -> Result<&'p Compiled> {
+    fn program<'p>(&self, of_form: &'p OfForm, layers: &impl Layer, at: usize) -> Result<&'p Compiled> {
         let place = &of_form.programs[at];
         if let Some(program) = place.get() {
             return Ok(program);
@@ -183,9 +183,9 @@ impl Programs {
 }
 
 /// Layers as a program for so many rows at once.
-fn compile(layers: &Sequential, form: &Form, rows: usize) -> Result<Compiled> {
+fn compile(layers: &impl Layer, form: &Form, rows: usize) -> Result<Compiled> {
     let own = form.clone();
-    let mut function = Function::inference(layers, move |layers: &Sequential, cx: &Context, [x]| {
+    let mut function = Function::inference(layers, move |layers, cx: &Context, [x]| {
         layers.forward(&meant(&x, &own), cx).cast(DType::F32)
     });
     let dtype = match form.kind {

@@ -1,7 +1,7 @@
 //! Small texts: how images are varied, and metrics. Those that are taken come back from their own text.
 #![no_main]
 
-use kiln::metrics::{Metric, Seen, Targets};
+use kiln::metrics::{Figure, Metric, Seen, Targets};
 use kiln_data::Augment;
 use kiln_fuzz::{fuzz_target, seeds};
 
@@ -21,7 +21,7 @@ fuzz_target!(init: seeds(SEEDS), |bytes: &[u8]| {
         assert_eq!(text.parse::<Augment>().unwrap().to_string(), text);
         augment.apply(&mut [7; 2 * 3 * 5], [2, 3, 5], 0, 1);
     }
-    if let Ok(mut metric) = text.parse::<Metric>() {
+    if let Ok(mut metric) = text.parse::<Figure>() {
         let seen = Seen { outputs: &[0.1, 0.9, -1.0, 2.0, 0.0, 0.0], width: 3, targets: Targets::Classes(&[2, 0]) };
         if metric.update(&seen).is_ok() {
             let _ = metric.value();

@@ -242,6 +242,10 @@ impl<D: Dataset> Dataset for Augmented<D> {
         self.of.y()
     }
 
+    fn further(&self) -> Vec<(String, Form)> {
+        self.of.further()
+    }
+
     fn read(&self, row: usize, draw: u64, batch: &mut Batch) -> Result<()> {
         let before = batch.x.len();
         self.of.read(row, draw, batch)?;
@@ -297,6 +301,11 @@ impl<D: Dataset> Mixed<D> {
     fn new(of: D, strength: f64, cut: bool) -> Result<Mixed<D>> {
         if of.y().codes().is_none() || of.y().width() != 1 {
             return Err(Error::new("only rows with one class each can be mixed"));
+        }
+        if let Some((name, _)) = of.further().first() {
+            return Err(Error::new(format!(
+                "rows can't be mixed that have more than x and y: there is {name}"
+            )));
         }
         if !(strength > 0.0 && strength.is_finite()) {
             return Err(Error::new(format!("the strength of mixing must be above 0, not {strength}")));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kiln_data::{self as data, Dataset, Form, Set, Table};
-use kiln_nn::nearest;
+use kiln_map::nearest;
 
 use super::raw::unsaid;
 use super::{About, Task, listed};

@@ -146,6 +146,6 @@ fn from_elsewhere(path: &Path) -> Option<String> {
     }
 }
 
-fn is_json(path: &Path) -> bool {
+pub(super) fn is_json(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }

@@ -5,21 +5,21 @@ mod about;
 mod answers;
 mod file;
 mod imported;
+mod own;
 mod raw;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kiln_data::{Dataset, Form};
+use kiln_data::Form;
 use kiln_nn::random::Key;
 use kiln_nn::{Element, Module, Param, Sequential, Shape};
 use kiln_onnx::Network;
 use serde_json::Map;
 
-use crate::predictions::Predictions;
 use crate::preparation::Preparation;
 use crate::programs::Programs;
-use crate::{Error, Result};
+use crate::Result;
 
 pub use crate::inputs::dtype;
 pub use crate::row::{Input, Pixels};
@@ -27,6 +27,7 @@ pub use about::{About, Task, listed};
 pub use answers::{Answered, by_class};
 use file::made;
 use imported::{Named, PREFIX, as_layers};
+pub use own::CODE;
 
 /// What stands for the layers of a network of an ONNX file.
 pub const NETWORK: &str = "network";
@@ -49,8 +50,8 @@ pub const NETWORK: &str = "network";
 /// # std::fs::remove_file(path).ok();
 /// # Ok::<(), kiln::Error>(())
 /// ```
-pub struct Model {
-    layers: Sequential,
+pub struct Model<M = Sequential> {
+    layers: M,
     about: About,
     /// The structure of a network that came from an ONNX file, which is its one layer.
     network: Option<Vec<u8>>,
@@ -113,11 +114,6 @@ impl Model {
             self.about.task = task;
         }
         Ok(self)
-    }
-
-    /// What it is.
-    pub fn about(&self) -> &About {
-        &self.about
     }
 
     /// What it is, to add to.
@@ -217,22 +213,6 @@ impl Model {
     /// Its layers, as one's own.
     pub fn into_layers(self) -> Sequential {
         self.layers
-    }
-
-    /// What it gives for each row. Programs are compiled when they are first needed and kept; a [`Predictor`](crate::Predictor)
-    /// says it in the words of the data.
-    ///
-    /// # Errors
-    /// Where the rows aren't like those it was trained on.
-    pub fn predict(&self, set: &dyn Dataset) -> Result<Predictions> {
-        let (form, own) = (set.x(), self.about.input.form());
-        if form.shape != own.shape || form.codes() != own.codes() {
-            return Err(Error::Training(format!(
-                "the model takes rows of {:?}, and these are {:?}",
-                own.shape, form.shape
-            )));
-        }
-        self.programs.predict(&self.layers, set)
     }
 
     /// Adds what its layers give for rows of this form.

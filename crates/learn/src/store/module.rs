@@ -1,6 +1,6 @@
 //! A module's weights and running statistics by name.
 
-use kiln_nn::{Data, Layer, Module, Result as ComputeResult, Tensor};
+use kiln_nn::{Data, Module, Result as ComputeResult, Tensor};
 
 use super::{Store, Stored};
 use crate::{Error, Result};
@@ -31,7 +31,7 @@ pub(crate) fn put_weights<M: Module + ?Sized>(
 }
 
 /// Gives a model the weights and running statistics under a prefix. All of them must be there, and no others.
-pub(crate) fn set_weights(store: &Store, prefix: &str, model: &dyn Layer) -> Result<()> {
+pub(crate) fn set_weights(store: &Store, prefix: &str, model: &dyn Module) -> Result<()> {
     let (parameters, states) = (model.parameters(), model.states());
     let own: Vec<&String> =
         parameters.iter().map(|(path, _)| path).chain(states.iter().map(|(path, _)| path)).collect();

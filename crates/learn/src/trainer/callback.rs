@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kiln_nn::metrics::Metric;
-use kiln_nn::{Data, Layer};
+use kiln_nn::{Data, Module};
 
+use super::metrics::NamedMetric;
 use crate::Result;
 
 /// Something that is told of each step and epoch of a training, and may stop it or have it saved.
@@ -108,7 +108,7 @@ pub struct Moment<'s> {
     /// The mean loss of this epoch so far.
     pub mean_loss: f64,
     /// The metrics of the training set, as far as this epoch has come.
-    pub metrics: &'s [Metric],
+    pub metrics: &'s [NamedMetric],
     /// After an epoch its numbers: `loss`, metrics, `val_loss`, `val_` metrics, `rate`.
     pub numbers: &'s [(String, f64)],
     /// The learning rate of this step.
@@ -118,7 +118,9 @@ pub struct Moment<'s> {
     /// Whether the training ended with an error.
     pub failed: bool,
     /// The model.
-    pub model: &'s dyn Layer,
+    pub model: &'s dyn Module,
+    /// Metrics of which more is better.
+    pub(super) larger: &'s [String],
     pub(super) wishes: &'s mut Vec<Wish>,
 }
 
@@ -138,6 +140,12 @@ impl Moment<'_> {
     /// A number of the epoch by its name.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.numbers.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+    }
+
+    /// Whether more of a number is better, as its metric says; of losses less is.
+    pub fn larger_is_better(&self, name: &str) -> bool {
+        let name = name.strip_prefix("val_").unwrap_or(name);
+        self.larger.iter().any(|known| known == name)
     }
 
     /// Ends the training after this step; the reason is found in the run.

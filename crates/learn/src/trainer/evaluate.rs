@@ -2,19 +2,26 @@
 
 use std::sync::Arc;
 
-use kiln_data::{Dataset, Form, Values};
-use kiln_nn::loss::{Loss, total};
-use kiln_nn::metrics::{Metric, Seen, Targets};
-use kiln_nn::module::named;
-use kiln_nn::{Context, DType, Data, Function, Layer, Tensor};
+use kiln_data::Dataset;
+use kiln_nn::loss::Loss;
+use kiln_nn::metrics::{Figure, Metric};
+use kiln_nn::{Context, Function, Layer, Module};
 
-use crate::Result;
-use crate::inputs::{all, each_batch, meant};
+use super::method::{Goal, number, plain_goal};
+use super::metrics::{Asked, Metrics};
+use super::objective::Shown;
+use super::rows::RowLayout;
+use super::run::Evaluation;
+use crate::inputs::{all, each_batch};
+use crate::predictions::Predictions;
+use crate::{Error, Result};
 
 /// Evaluates a model on sets of one form. Programs are kept from one time to the next.
-pub(super) trait Evaluate {
-    /// The mean loss; metrics take what they see.
-    fn run(&mut self, set: &dyn Dataset, metrics: &mut [Metric]) -> Result<f64>;
+pub(super) struct Evaluator<'s> {
+    function: Function<'s>,
+    shown: Shown,
+    metrics: Metrics,
+    batch_size: usize,
 }
 
 /// A model's mean loss on a set.
@@ -27,108 +34,110 @@ pub fn mean_loss<'a>(
     set: &dyn Dataset,
     batch_size: usize,
 ) -> Result<f64> {
-    evaluator(model, Arc::new(loss), set, batch_size).run(set, &mut [])
+    let goal = plain_goal(Arc::new(loss));
+    let numbers = Evaluator::new(&model, goal, set, batch_size, &[])?.run(set)?;
+    Ok(numbers.first().map_or(f64::NAN, |(_, loss)| *loss))
 }
 
-/// For sets with weights, or without.
-pub(super) fn evaluator<'a>(
-    model: &'a dyn Layer,
-    loss: Arc<dyn Loss + 'a>,
+/// A model's loss on a set, and metrics by name.
+pub(crate) fn evaluate<'n>(
+    model: &dyn Layer,
+    loss: impl Loss,
+    set: &dyn Dataset,
+    metrics: impl IntoIterator<Item = &'n str>,
+) -> Result<Evaluation> {
+    let asked = metrics.into_iter().map(|name| {
+        let metric: Box<dyn Metric> = Box::new(name.parse::<Figure>()?);
+        Ok(Asked { output: None, metric })
+    });
+    let asked = asked.collect::<Result<Vec<_>>>()?;
+    let goal = plain_goal(Arc::new(loss));
+    let numbers = Evaluator::new(&model, goal, set, 256, &asked)?.run(set)?;
+    Ok(Evaluation::new(numbers, set.len()))
+}
+
+impl<'s> Evaluator<'s> {
+    pub(super) fn new<'a: 's, M: Module>(
+        model: &'s M,
+        goal: Arc<Goal<'a, M>>,
+        set: &dyn Dataset,
+        batch_size: usize,
+        asked: &[Asked],
+    ) -> Result<Evaluator<'s>> {
+        let layout = RowLayout::of(set);
+        let shown = goal(model, &Context::inference(), &layout.blank(1)).shown(&layout)?;
+        let metrics = Metrics::new(asked, &shown, &layout, &loss_names(&shown))?;
+        let outputs = metrics.outputs.clone();
+        let function = Function::many(move |inputs| {
+            let rows = layout.rows(inputs, None);
+            let objective = goal(model, &Context::inference(), &rows);
+            let mut results = objective.totals(&rows);
+            results.extend(objective.outputs(&outputs));
+            results
+        });
+        Ok(Evaluator { function, shown, metrics, batch_size })
+    }
+
+    /// The loss, single losses where there are several, and metrics.
+    pub(super) fn run(&mut self, set: &dyn Dataset) -> Result<Vec<(String, f64)>> {
+        let Evaluator { function, shown, metrics, batch_size } = self;
+        metrics.reset();
+        let mut totals = vec![(0.0, 0.0); shown.losses.len()];
+        each_batch(set, *batch_size, |batch| {
+            let out = function.run(all(batch).as_slice())?;
+            let (sums, outputs) = out.split_at(2 * totals.len());
+            for ((sum, count), one) in totals.iter_mut().zip(sums.chunks(2)) {
+                *sum += number(&one[0]);
+                *count += number(&one[1]);
+            }
+            metrics.update(batch, outputs)
+        })?;
+        let means: Vec<f64> = totals.iter().map(|(sum, count)| sum / count).collect();
+        let weighed = means.iter().zip(&shown.losses).map(|(mean, (_, weight))| match weight {
+            1.0 => *mean,
+            weight => mean * weight,
+        });
+        let loss = weighed.reduce(|sum, loss| sum + loss).unwrap_or(f64::NAN);
+        let mut numbers = vec![("loss".to_string(), loss)];
+        numbers.extend(loss_names(shown).into_iter().zip(means));
+        numbers.extend(metrics.numbers());
+        Ok(numbers)
+    }
+}
+
+/// What the numbers of single losses are called, where there are several.
+pub(super) fn loss_names(shown: &Shown) -> Vec<String> {
+    let several = shown.losses.len() > 1;
+    shown.losses.iter().filter(|_| several).map(|(name, _)| format!("{name}.loss")).collect()
+}
+
+/// Every output of an objective for every row of a set, by name.
+pub(super) fn outputs<M: Module>(
+    model: &M,
+    goal: &Goal<M>,
     set: &dyn Dataset,
     batch_size: usize,
-) -> Box<dyn Evaluate + 'a> {
-    match set.is_weighted() {
-        true => Box::new(Evaluator::<3>::new(model, loss, set, batch_size)),
-        false => Box::new(Evaluator::<2>::new(model, loss, set, batch_size)),
+) -> Result<Vec<(String, Predictions)>> {
+    let layout = RowLayout::of(set);
+    let shown = goal(model, &Context::inference(), &layout.blank(1)).shown(&layout)?;
+    if shown.outputs.is_empty() {
+        let message = "the objective names no output; Objective::output does";
+        return Err(Error::Training(message.to_string()));
     }
-}
-
-struct Evaluator<'a, const N: usize> {
-    function: Function<'a, N>,
-    truth: Truth,
-    batch_size: usize,
-}
-
-impl<'a, const N: usize> Evaluator<'a, N> {
-    fn new(model: &'a dyn Layer, loss: Arc<dyn Loss + 'a>, set: &dyn Dataset, batch_size: usize) -> Self {
-        let (x_form, y_form) = (set.x(), set.y());
-        let truth = Truth::new(&y_form);
-        let function = Function::new(move |inputs: [Tensor; N]| {
-            let x = meant(&inputs[0], &x_form);
-            let prediction = named(model, || model.forward(&x, &Context::inference()));
-            let target = target(&inputs[1], &y_form, &prediction);
-            let rows = inputs[0].shape()[0];
-            let [sum, count] = total(&loss.each(&prediction, &target), inputs.get(2), rows);
-            vec![sum, count, prediction.cast(DType::F32)]
-        });
-        Evaluator { function, truth, batch_size }
-    }
-}
-
-impl<const N: usize> Evaluate for Evaluator<'_, N> {
-    fn run(&mut self, set: &dyn Dataset, metrics: &mut [Metric]) -> Result<f64> {
-        let (mut sum, mut count) = (0.0, 0.0);
-        each_batch(set, self.batch_size, |batch| {
-            let out = self.function.run(all::<N>(batch))?;
-            let number = |at: usize| out[at].get(0).map_or(f64::NAN, |number| number.as_f64());
-            sum += number(0);
-            count += number(1);
-            self.truth.take(&batch.y);
-            self.truth.show(&out[2], batch.rows(), metrics)
-        })?;
-        Ok(sum / count)
-    }
-}
-
-/// A batch's targets as the loss takes them: one number beside each prediction where the model has one output.
-pub(super) fn target(y: &Tensor, form: &Form, prediction: &Tensor) -> Tensor {
-    let y = meant(y, form);
-    let (shape, given) = (prediction.shape(), y.shape());
-    let column = shape.rank() == given.rank() + 1 && shape.iter().next_back() == Some(&1);
-    if column && prediction.error().is_none() { y.cast(DType::F32).unsqueeze(-1) } else { y }
-}
-
-/// The targets of a batch as metrics see them, in room that is kept.
-pub(super) struct Truth {
-    scale: f32,
-    classes: Vec<i64>,
-    numbers: Vec<f32>,
-    codes: bool,
-}
-
-impl Truth {
-    pub(super) fn new(form: &Form) -> Truth {
-        let scale = match form.meaning {
-            kiln_data::Meaning::Numbers { scale } => scale,
-            kiln_data::Meaning::Codes { .. } => 1.0,
-        };
-        Truth { scale, classes: Vec::new(), numbers: Vec::new(), codes: form.codes().is_some() }
-    }
-
-    /// The targets of this batch.
-    pub(super) fn take(&mut self, y: &Values) {
-        self.classes.clear();
-        self.numbers.clear();
-        let numbers = (0..y.len()).filter_map(|at| y.get(at)).map(|number| number * f64::from(self.scale));
-        if self.codes {
-            self.classes.extend(numbers.clone().map(|number| number as i64));
-        } else if numbers.clone().all(|number| number.fract() == 0.0) {
-            // 0 and 1 as numbers are classes too, for a metric that asks for them.
-            self.classes.extend(numbers.clone().map(|number| number as i64));
-        }
-        self.numbers.extend(numbers.map(|number| number as f32));
-    }
-
-    /// Shows a batch's outputs to metrics.
-    pub(super) fn show(&self, outputs: &Data, rows: usize, metrics: &mut [Metric]) -> Result<()> {
-        let outputs = outputs.as_slice::<f32>().unwrap_or_default();
-        for metric in metrics {
-            let (targets, count) = match metric.is_of_classes() && !self.classes.is_empty() {
-                true => (Targets::Classes(&self.classes), self.classes.len()),
-                false => (Targets::Numbers(&self.numbers), rows),
-            };
-            metric.update(&Seen { outputs, width: outputs.len() / count.max(1), targets })?;
+    let wanted: Vec<usize> = (0..shown.outputs.len()).collect();
+    let mut function = Function::many(|inputs| {
+        let rows = layout.rows(inputs, None);
+        goal(model, &Context::inference(), &rows).outputs(&wanted)
+    });
+    let mut numbers = vec![Vec::new(); wanted.len()];
+    each_batch(set, batch_size, |batch| {
+        let out = function.run(all(batch).as_slice())?;
+        for (numbers, out) in numbers.iter_mut().zip(out) {
+            numbers.extend_from_slice(out.as_slice::<f32>().unwrap_or_default());
         }
         Ok(())
-    }
+    })?;
+    drop(function);
+    let named = shown.outputs.into_iter().zip(numbers);
+    Ok(named.map(|(output, numbers)| (output.name, Predictions::new(numbers, set.len()))).collect())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use kiln_data::{Dataset, Subset, folds};
-use kiln_nn::Layer;
+use kiln_nn::Module;
 
 use super::Trainer;
 use super::run::Evaluation;
@@ -44,7 +44,7 @@ pub struct Folds {
 ///
 /// # Errors
 /// As [`Trainer::fit`]; and where the set can't be cut in so many folds.
-pub fn cross_validate<'a, D: Dataset, M: Layer>(
+pub fn cross_validate<'a, D: Dataset, M: Module>(
     set: &D,
     count: usize,
     seed: u64,

@@ -6,29 +6,30 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use kiln_data::{Batching, Dataset, Meaning, Order, fingerprint};
+use kiln_data::{Batch, Batching, Dataset, Meaning, Order, fingerprint};
 use kiln_nn::loss::Loss;
 use kiln_nn::optim::Optimizer;
 use kiln_nn::schedule::Schedule;
 use kiln_nn::sequential::alike;
 use kiln_nn::{
-    Context, DType, Data, Function, Input, Layer, Module, Param, Sequential, Step, Tensor, Visitor,
+    Context, DType, Data, Function, Input, Key, Layer, Module, Param, Sequential, Step, Tensor, Visitor,
 };
 use serde_json::{Map, Value, json};
 
-use super::evaluate::target;
-use crate::inputs::blank;
+use super::method::{Method, Steps, beside, listing};
+use super::rows::RowLayout;
+use crate::inputs::{all, blank};
 use crate::{Error, Result};
 
 /// Parts of what makes a training the one it is, by the names that [`Trainer::allow_changes`](super::Trainer::allow_changes) takes.
-pub const PARTS: [&str; 17] = [
+pub const PARTS: [&str; 18] = [
     "data",
     "validation data",
     "layers",
     "loss",
     "optimizer",
+    "step",
     "rate",
     "schedule",
     "plateau",
@@ -45,15 +46,67 @@ pub const PARTS: [&str; 17] = [
 
 /// What a training is made of.
 pub(super) struct Identity<'s> {
-    pub(super) model: &'s dyn Layer,
-    pub(super) loss: Arc<dyn Loss + 's>,
-    pub(super) optimizer: &'s dyn Optimizer,
+    pub(super) model: &'s dyn Module,
+    pub(super) layer: Option<&'s dyn Layer>,
+    pub(super) method: OfMethod<'s>,
     pub(super) train: &'s dyn Dataset,
     pub(super) valid: Option<&'s dyn Dataset>,
     pub(super) metrics: Vec<String>,
     /// What settings say that are plain numbers and words.
     pub(super) said: BTreeMap<&'static str, Value>,
     pub(super) known: OnceCell<Map<String, Value>>,
+}
+
+/// What is known of the way a model is trained.
+pub(super) struct OfMethod<'s> {
+    /// The loss of a layer's predictions; of any other objective the sum of what it computes.
+    loss: OfLoss<'s>,
+    optimizer: Option<&'s dyn Optimizer>,
+    /// The sum of what steps of one's own compute.
+    step: Option<String>,
+    rate: f64,
+}
+
+enum OfLoss<'s> {
+    Layer(&'s dyn Loss),
+    Objective(String),
+    InTheStep,
+}
+
+impl<'a, M: Module> Method<'a, M> {
+    /// What is known of it, as long as the model is as it begins. What is code of one's own is traced for a blank batch.
+    pub(super) fn identity<'s>(
+        &'s self,
+        program: &Steps,
+        model: &M,
+        layout: &RowLayout,
+        blank: &Batch,
+    ) -> Result<OfMethod<'s>>
+    where
+        'a: 's,
+    {
+        let sum = |text: &str| format!("{:016x}", kiln_files::checksum(0, text.as_bytes()));
+        let rate = self.rate();
+        Ok(match self {
+            Method::Lowering { plain: Some(plain), optimizer, .. } => {
+                let loss = OfLoss::Layer(&*plain.loss);
+                OfMethod { loss, optimizer: Some(&**optimizer), step: None, rate }
+            }
+            Method::Lowering { plain: None, optimizer, goal } => {
+                let mut objective = Function::many(|inputs| {
+                    let rows = layout.rows(inputs, None);
+                    let objective = goal(model, &Context::training(Key::new(0)), &rows);
+                    objective.lowered(&rows, true)
+                });
+                let loss = OfLoss::Objective(sum(&listing(objective.graph(all(blank).as_slice())?)));
+                OfMethod { loss, optimizer: Some(&**optimizer), step: None, rate }
+            }
+            Method::Custom { .. } => {
+                let step = Some(sum(&program.texts.join("\n")));
+                OfMethod { loss: OfLoss::InTheStep, optimizer: None, step, rate }
+            }
+        })
+    }
 }
 
 impl Identity<'_> {
@@ -63,14 +116,22 @@ impl Identity<'_> {
             return Ok(known);
         }
         let hash = |set: &dyn Dataset| fingerprint(set).map(|sum| format!("{sum:016x}"));
+        let OfMethod { loss, optimizer, step, rate } = &self.method;
+        let loss = match (loss, self.layer) {
+            (OfLoss::Layer(loss), Some(layer)) => of_loss(*loss, layer, self.train).into(),
+            (OfLoss::Objective(sum), _) => sum.clone().into(),
+            (OfLoss::Layer(_) | OfLoss::InTheStep, _) => Value::Null,
+        };
+        let optimizer = optimizer.map(|optimizer| of_optimizer(optimizer, self.model)).transpose()?;
         let parts = [
             ("data", hash(self.train)?.into()),
             ("rows", self.train.len().into()),
             ("validation data", self.valid.map(hash).transpose()?.into()),
-            ("layers", layers(self.model, self.train)?.into()),
-            ("loss", loss(&*self.loss, self.model, self.train).into()),
-            ("optimizer", optimizer(self.optimizer, self.model)?.into()),
-            ("rate", self.optimizer.rate().into()),
+            ("layers", layers(self.model, self.layer, self.train)?.into()),
+            ("loss", loss),
+            ("optimizer", optimizer.into()),
+            ("step", step.clone().into()),
+            ("rate", (*rate).into()),
             ("metrics", self.metrics.clone().into()),
         ];
         let said = self.said.iter().map(|(name, value)| (*name, value.clone()));
@@ -98,15 +159,17 @@ pub(super) fn of_batching(batching: &Batching) -> [(&'static str, Value); 4] {
 }
 
 /// A line for each layer and each parameter. Where a layer doesn't say all of what it is, the operations it comes to are counted.
-fn layers(model: &dyn Layer, train: &dyn Dataset) -> Result<String> {
-    let stages = model.stages(&blank(train, 1));
+fn layers(model: &dyn Module, layer: Option<&dyn Layer>, train: &dyn Dataset) -> Result<String> {
+    let stages = layer.map(|layer| layer.stages(&blank(train, 1))).unwrap_or_default();
     let titles: Vec<&str> = stages.iter().map(|(_, title, _)| title.as_str()).collect();
     let mut lines: Vec<String> = stages
         .iter()
         .map(|(path, title, y)| format!("{path} {title}: {}", y.shape()).trim_start().to_string())
         .collect();
-    if titles.join(", ").parse::<Sequential>().is_err() {
-        lines.push(operations(model, train)?);
+    if let Some(layer) = layer
+        && titles.join(", ").parse::<Sequential>().is_err()
+    {
+        lines.push(operations(layer, train)?);
     }
     lines.extend(model.parameters().iter().map(|(path, param)| {
         format!("{path} {}{}", param.shape(), if param.is_frozen() { " frozen" } else { "" })
@@ -137,7 +200,7 @@ fn pattern(count: usize, start: usize) -> Vec<f32> {
 }
 
 /// What a loss makes of made-up predictions and targets; none where it takes only others.
-fn loss(loss: &dyn Loss, model: &dyn Layer, train: &dyn Dataset) -> Option<f64> {
+fn of_loss(loss: &dyn Loss, model: &dyn Layer, train: &dyn Dataset) -> Option<f64> {
     const ROWS: usize = 3;
     let prediction = model.forward(&blank(train, ROWS), &Context::inference());
     let shape = prediction.error().is_none().then(|| prediction.shape().clone())?;
@@ -154,7 +217,7 @@ fn loss(loss: &dyn Loss, model: &dyn Layer, train: &dyn Dataset) -> Option<f64> 
     let y = Tensor::from_data(numbers, shape);
     let y = match form.meaning {
         Meaning::Codes { .. } => y,
-        Meaning::Numbers { .. } => target(&y, &kiln_data::Form::numbers(&form.shape), &prediction),
+        Meaning::Numbers { .. } => beside(&y, &prediction),
     };
     let weights = Tensor::from_data(Data::F32(vec![0.5, 1.0, 1.5]), [ROWS]);
     loss.weighted(&prediction, &y, Some(&weights)).mean(..).item().ok().filter(|loss| loss.is_finite())
@@ -170,7 +233,7 @@ impl Module for Small {
 }
 
 /// What an optimizer makes of small parameters of the model's names in a few steps, at a rate of its own: a number for each.
-fn optimizer(optimizer: &dyn Optimizer, model: &dyn Layer) -> Result<Vec<f64>> {
+fn of_optimizer(optimizer: &dyn Optimizer, model: &dyn Module) -> Result<Vec<f64>> {
     let small = |(number, (path, param)): (usize, (String, Param))| {
         let sizes: Vec<usize> = param.shape().sizes().iter().map(|size| (*size).min(2)).collect();
         let count = sizes.iter().product();
@@ -305,7 +368,7 @@ fn difference(name: &str, then: &Value, now: &Value) -> String {
             let (then, now) = differs.unwrap_or_default();
             format!("layers: {} then, {} now", then.unwrap_or("none"), now.unwrap_or("none"))
         }
-        ("loss" | "optimizer" | "schedule", ..) => format!("{name}: not the one of the checkpoint"),
+        ("loss" | "optimizer" | "step" | "schedule", ..) => format!("{name}: not the one of the checkpoint"),
         _ => format!("{name}: {} then, {} now", shown(then), shown(now)),
     }
 }

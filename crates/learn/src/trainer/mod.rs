@@ -5,49 +5,60 @@
 
 mod callback;
 mod checkpoint;
+mod checks;
 mod evaluate;
 mod fit;
 mod folds;
 mod identity;
 mod interrupt;
 mod log;
+mod method;
+mod metrics;
 mod monitor;
 mod nan;
+mod objective;
 mod progress;
 mod resume;
+mod rows;
 mod run;
 pub mod search;
+mod session;
+mod settings;
 mod state;
 mod stop;
 mod tensorboard;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_data::{Batching, Dataset, Order, Subset, fractions, stratified};
-use kiln_map::nearest;
+use kiln_data::{Dataset, Subset, fractions, stratified};
 use kiln_nn::loss::Loss;
-use kiln_nn::metrics::Metric;
 use kiln_nn::optim::Optimizer;
-use kiln_nn::schedule::{RateFinder, ReduceOnPlateau, Schedule};
-use kiln_nn::{Clip, Device, Layer, StepOptions};
-use serde_json::Value;
+use kiln_nn::schedule::RateFinder;
+use kiln_nn::{Context, Layer, Module, Update};
 
 pub use callback::{Callback, Moment};
 pub use checkpoint::Checkpoints;
+pub(crate) use evaluate::evaluate;
 pub use evaluate::mean_loss;
 pub use folds::{Fold, Folds, cross_validate};
 pub use identity::PARTS;
 pub use log::{CsvLog, JsonlLog};
+pub use method::Phase;
+pub use metrics::NamedMetric;
 pub use monitor::Monitor;
+pub use objective::Objective;
 pub use progress::{Progress, sparkline};
+pub use rows::Rows;
 pub use run::predict;
 pub use run::{Evaluation, Run};
+pub use settings::ClassWeights;
 pub use state::TrainState;
 
 pub use stop::{EarlyStopping, TimeLimit};
 pub use tensorboard::TensorBoard;
+
+use method::Method;
+use settings::{Settings, Validation};
 
 pub use crate::predictions::Predictions;
 use crate::{Error, Result};
@@ -74,361 +85,119 @@ use crate::{Error, Result};
 /// ```
 pub struct Trainer<'a, M> {
     model: M,
-    loss: Arc<dyn Loss + 'a>,
-    optimizer: Box<dyn Optimizer + 'a>,
+    method: Method<'a, M>,
     settings: Settings<'a>,
 }
 
-/// All that was asked of a trainer.
-struct Settings<'a> {
-    length: Length,
-    batching: Batching,
-    validation: Validation<'a>,
-    validate_every: u64,
-    metrics: Vec<Metric>,
-    schedule: Option<Planned<'a>>,
-    plateau: Option<(ReduceOnPlateau, String)>,
-    options: StepOptions,
-    accumulate: u64,
-    averages: bool,
-    class_weights: Option<ClassWeights>,
-    callbacks: Vec<Box<dyn Callback + 'a>>,
-    quiet: bool,
-    progress: bool,
-    interruptible: bool,
-    saves_to: Option<PathBuf>,
-    hint: Option<String>,
-    resume: Option<TrainState>,
-    /// Where it is computed, if not where the model is.
-    device: Option<Arc<dyn Device>>,
-    /// Parts that may differ from the checkpoint's.
-    allowed: Vec<String>,
-    /// Where the training is saved if a file of it can't be written.
-    rescue: Vec<PathBuf>,
-    /// What was said of the step, by the names of [`PARTS`].
-    said: BTreeMap<&'static str, Value>,
-    /// The first setting that makes no sense.
-    mistake: Option<Error>,
-}
-
-/// A schedule, made when it is known how many steps there will be.
-enum Planned<'a> {
-    Made(Box<dyn Schedule + 'a>),
-    Over(Box<dyn Fn(u64) -> Box<dyn Schedule + 'a> + 'a>),
-}
-
-impl Planned<'_> {
-    /// What the rate is multiplied by in an update, of so many.
-    fn of(&self, updates: u64) -> Box<dyn Schedule + '_> {
-        match self {
-            Planned::Made(schedule) => Box::new(|update| schedule.factor(update)),
-            Planned::Over(made) => made(updates),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Length {
-    Epochs(u64),
-    Steps(u64),
-}
-
-enum Validation<'a> {
-    None,
-    Set(&'a dyn Dataset),
-    Fraction(f64),
-    Stratified(f64),
-}
-
-/// How much rows of each class count in the loss.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ClassWeights {
-    /// So that all classes weigh the same together: `rows / (classes · rows of the class)`, as in scikit-learn.
-    Balanced,
-    /// One for each class.
-    Given(Vec<f32>),
-}
-
 impl<'a, M: Layer> Trainer<'a, M> {
-    /// Ten epochs of batches of 32, and nothing besides. The model may be borrowed, and is then trained in place.
+    /// A layer whose predictions of `x` are compared with `y`. Ten epochs of batches of 32, and nothing besides. The model may be borrowed,
+    /// and is then trained in place.
     pub fn new(model: M, loss: impl Loss + 'a, optimizer: impl Optimizer + 'a) -> Trainer<'a, M> {
-        let settings = Settings {
-            length: Length::Epochs(10),
-            batching: Batching { order: Order::Shuffled, ..Batching::new(32) },
-            validation: Validation::None,
-            validate_every: 1,
-            metrics: Vec::new(),
-            schedule: None,
-            plateau: None,
-            options: StepOptions::new(),
-            accumulate: 1,
-            averages: false,
-            class_weights: None,
-            callbacks: Vec::new(),
-            quiet: false,
-            progress: true,
-            interruptible: false,
-            saves_to: None,
-            hint: None,
-            resume: None,
-            device: None,
-            allowed: Vec::new(),
-            rescue: Vec::new(),
-            said: ["clip", "penalties", "averages"].map(|name| (name, Value::Null)).into(),
-            mistake: None,
-        };
-        Trainer { model, loss: Arc::new(loss), optimizer: Box::new(optimizer), settings }
+        Trainer::by(model, Method::plain(Arc::new(loss), Box::new(optimizer)))
+    }
+}
+
+impl<'a, M: Module> Trainer<'a, M> {
+    fn by(model: M, method: Method<'a, M>) -> Trainer<'a, M> {
+        Trainer { model, method, settings: Settings::new() }
     }
 
-    /// How often to go through the training set; 10 unless told otherwise.
-    pub fn epochs(mut self, epochs: u64) -> Self {
-        self.settings.length = Length::Epochs(epochs);
-        self
-    }
-
-    /// How many batches to train on, instead of a number of epochs.
-    pub fn steps(mut self, steps: u64) -> Self {
-        self.settings.length = Length::Steps(steps);
-        self
-    }
-
-    /// How many rows make a step; 32 unless told otherwise. The last batch of an epoch may be smaller.
-    pub fn batch_size(mut self, rows: usize) -> Self {
-        self.settings.batching.size = rows;
-        self
-    }
-
-    /// The order of the training rows; shuffled unless told otherwise.
-    pub fn order(mut self, order: Order) -> Self {
-        self.settings.batching.order = order;
-        self
-    }
-
-    /// Leaves out a last batch that would be smaller.
-    pub fn drop_last(mut self) -> Self {
-        self.settings.batching.drop_last = true;
-        self
-    }
-
-    /// Where randomness starts: order of rows, dropout, splits. The weights start from the model's own seed.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.settings.batching.seed = seed;
-        self.settings.options = self.settings.options.seed(seed);
-        self
-    }
-
-    /// Evaluates on this set after each epoch.
-    pub fn validate(mut self, set: &'a dyn Dataset) -> Self {
-        self.settings.validation = Validation::Set(set);
-        self
-    }
-
-    /// Keeps a random share of the training set out of training, and evaluates on it after each epoch.
-    pub fn validate_fraction(mut self, share: f64) -> Self {
-        self.settings.validation = Validation::Fraction(share);
-        self
-    }
-
-    /// As [`Trainer::validate_fraction`], with the same share of each class.
-    pub fn validate_stratified(mut self, share: f64) -> Self {
-        self.settings.validation = Validation::Stratified(share);
-        self
-    }
-
-    /// Evaluates only after every so many epochs, and after the last.
-    pub fn validate_every(mut self, epochs: u64) -> Self {
-        self.settings.validate_every = epochs.max(1);
-        self
-    }
-
-    /// Figures besides the loss, by name: `accuracy`, `top-5`, `f1 macro`, `roc-auc`, `r2`; see [`Metric`].
-    pub fn metrics<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
-        for name in names {
-            match name.parse() {
-                Ok(metric) => self.settings.metrics.push(metric),
-                Err(error) => self.mistaken(error.into()),
-            }
-        }
-        self
-    }
-
-    /// How the learning rate changes from step to step; see [`kiln_nn::schedule`].
-    pub fn schedule(mut self, schedule: impl Schedule + 'a) -> Self {
-        self.settings.schedule = Some(Planned::Made(Box::new(schedule)));
-        self
-    }
-
-    /// As [`Trainer::schedule`], made from the number of steps there will be: `.schedule_over(Cosine::new)`.
-    pub fn schedule_over<S: Schedule + 'a>(mut self, schedule: impl Fn(u64) -> S + 'a) -> Self {
-        self.settings.schedule = Some(Planned::Over(Box::new(move |steps| Box::new(schedule(steps)))));
-        self
-    }
-
-    /// Lowers the rate when a number of the epochs (`val_loss`) stops getting better; on top of a schedule.
-    pub fn reduce_on_plateau(mut self, plateau: ReduceOnPlateau, number: &str) -> Self {
-        self.settings.plateau = Some((plateau, number.to_string()));
-        self
-    }
-
-    /// Keeps gradients small.
-    pub fn clip(mut self, clip: Clip) -> Self {
-        self.say("clip", format!("{clip:?}"));
-        self.settings.options = self.settings.options.clip(clip);
-        self
-    }
-
-    /// Changes the weights after every so many batches only, by the mean of their gradients.
-    pub fn accumulate(mut self, batches: usize) -> Self {
-        self.settings.options = self.settings.options.accumulate(batches);
-        self.settings.accumulate = batches.max(1) as u64;
-        self
-    }
-
-    /// Keeps a moving average of the weights, evaluates with it, and gives it to the model in the end.
-    pub fn ema(mut self, decay: f64) -> Self {
-        self.say("averages", format!("exponential, {decay}"));
-        self.settings.options = self.settings.options.ema(decay);
-        self.settings.averages = true;
-        self
-    }
-
-    /// Keeps the mean of the weights after step `start` and every `every` steps from then on, evaluates with it, and gives it to
-    /// the model in the end.
-    pub fn swa(mut self, start: u64, every: u64) -> Self {
-        self.say("averages", format!("from step {start}, every {every}"));
-        self.settings.options = self.settings.options.swa(start, every);
-        self.settings.averages = true;
-        self
-    }
-
-    /// Adds this times the sum of all weights' sizes to what is lowered.
-    pub fn l1(mut self, penalty: f64) -> Self {
-        self.penalise("l1", penalty);
-        self.settings.options = self.settings.options.l1(penalty);
-        self
-    }
-
-    /// Adds this times the sum of all weights' squares to what is lowered.
-    pub fn l2(mut self, penalty: f64) -> Self {
-        self.penalise("l2", penalty);
-        self.settings.options = self.settings.options.l2(penalty);
-        self
-    }
-
-    /// How much rows of each class count in the training loss.
-    pub fn class_weights(mut self, weights: ClassWeights) -> Self {
-        self.settings.class_weights = Some(weights);
-        self
-    }
-
-    /// Adds something that is told of each step and epoch.
-    pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
-        self.settings.callbacks.push(Box::new(callback));
-        self
-    }
-
-    /// Saves the training as it goes. Ctrl-C and other signals that ask for the end (SIGTERM, SIGHUP) then finish the step, save,
-    /// and say how to go on; a second one ends the program at once.
-    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
-        self.settings.saves_to = Some(checkpoints.last_path());
-        self.settings.interruptible = true;
-        self.callback(checkpoints)
-    }
-
-    /// What is said of going on after Ctrl-C, instead of the place of the checkpoint.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.settings.hint = Some(hint.into());
-        self
-    }
-
-    /// Ctrl-C finishes the step and ends the training, with the model as far as it has come.
-    pub fn stop_on_ctrl_c(mut self) -> Self {
-        self.settings.interruptible = true;
-        self
-    }
-
-    /// Where the training is saved, as a checkpoint to go on from, if a file of it can't be written any more: its folder is gone, or
-    /// the disk is full. The first of these places that can be written is taken, and the error says which: [`Error::Rescued`].
-    pub fn rescue_to(mut self, places: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.settings.rescue.extend(places);
-        self
-    }
-
-    /// Lets a training go on from a checkpoint though these parts of it differ, by the names of [`PARTS`]: `rate`, `schedule`, `data`.
-    pub fn allow_changes<'n>(mut self, parts: impl IntoIterator<Item = &'n str>) -> Self {
-        for part in parts {
-            if !PARTS.contains(&part) {
-                let mend = match nearest(part, PARTS) {
-                    Some(near) => format!("did you mean {near}?"),
-                    None => format!("there are {}", PARTS.join(", ")),
-                };
-                self.mistaken(Error::Training(format!("no part of a training is called {part}; {mend}")));
-            }
-            self.settings.allowed.push(part.to_string());
-        }
-        self
-    }
-
-    /// Goes on from a checkpoint, with everything bit for bit as it would have been. Other data, layers, or settings that change numbers
-    /// are refused by name, unless they are [allowed](Trainer::allow_changes).
-    pub fn resume(mut self, path: impl AsRef<Path>) -> Self {
-        match TrainState::load(path) {
-            Ok(state) => self.settings.resume = Some(state),
-            Err(error) => self.mistaken(error),
-        }
-        self
-    }
-
-    /// As [`Trainer::resume`], where there is a checkpoint; else from the beginning.
-    pub fn resume_if_there(self, path: impl AsRef<Path>) -> Self {
-        if path.as_ref().exists() { self.resume(path) } else { self }
-    }
-
-    /// Goes on from a state in memory.
-    pub fn resume_from(mut self, state: TrainState) -> Self {
-        self.settings.resume = Some(state);
-        self
-    }
-
-    /// Trains on this device, to which the model goes; otherwise where the model is, or on the default device.
+    /// A model of any number of inputs, outputs and losses: `objective` says what is lowered and shown, in training and in evaluation. All
+    /// settings are as ever.
     ///
     /// ```
     /// use kiln::prelude::*;
     ///
-    /// let set = data::moons(60, 0.1, 1);
-    /// let model = Sequential::new().dense(8).relu().dense(2);
-    /// let trainer = Trainer::new(model, CrossEntropy::new(), Adam::new(0.02)).epochs(1).quiet();
-    /// let run = trainer.device(&kiln::device("reference")?).fit(&set)?;
-    /// let weight = run.model().parameters().remove(0).1;
-    /// assert_eq!(weight.variable()?.device().unwrap().name(), "reference");
+    /// /// Two towers, whose outputs are near where a user likes an item.
+    /// struct Net { user: Dense, item: Dense }
+    /// parameters!(Net { user, item });
+    ///
+    /// let [user, item] = Key::new(1).split();
+    /// let net = Net { user: Dense::new(2, 4, user), item: Dense::new(3, 4, item) };
+    /// let set = data::Set::numbers(vec![0.5f32; 20], data::Form::numbers(&[2]), vec![1.0; 10], 1)?;
+    /// let set = set.with("item", vec![0.2f32; 30], data::Form::numbers(&[3]))?;
+    /// let run = Trainer::of(net, Adam::new(0.01), |net, cx, rows| {
+    ///     let likes = net.user.forward(&rows.x(), cx) * net.item.forward(&rows.get("item"), cx);
+    ///     likes.sum(1).unsqueeze(-1).mse(&rows.y())
+    /// })
+    /// .epochs(3)
+    /// .quiet()
+    /// .fit(&set)?;
+    /// assert!(run.evaluate(&set)?.number("loss").unwrap() < run.history().series("loss").unwrap()[0]);
     /// # Ok::<(), kiln::Error>(())
     /// ```
-    pub fn device(mut self, device: &Arc<dyn Device>) -> Self {
-        self.settings.device = Some(device.clone());
-        self
+    pub fn of<O: Into<Objective>>(
+        model: M,
+        optimizer: impl Optimizer + 'a,
+        objective: impl Fn(&M, &Context, &Rows) -> O + Send + Sync + 'a,
+    ) -> Trainer<'a, M> {
+        let goal =
+            Arc::new(move |model: &M, context: &Context, rows: &Rows| objective(model, context, rows).into());
+        Trainer::by(model, Method::Lowering { goal, optimizer: Box::new(optimizer), plain: None })
     }
 
-    /// Prints nothing.
-    pub fn quiet(mut self) -> Self {
-        self.settings.quiet = true;
-        self.settings.progress = false;
-        self
+    /// A step of one's own in place of one that lowers a loss, with everything else kept: `step` computes what it likes, says by
+    /// [`Update`] what becomes of parameters (several optimizers over parts of the model, a second gradient, a teacher that follows), and
+    /// gives what is shown. `rate` is the learning rate that schedules multiply; those of the optimizers stay in proportion to it.
+    /// Parts should have the names of the model's fields, so that averages find them. What is evaluated says [`Trainer::evaluated_by`].
+    ///
+    /// ```
+    /// use kiln::prelude::*;
+    ///
+    /// struct Net { body: Dense, head: Dense }
+    /// parameters!(Net { body, head });
+    ///
+    /// let [body, head] = Key::new(1).split();
+    /// let net = Net { body: Dense::new(2, 8, body), head: Dense::new(8, 2, head) };
+    /// let (slow, fast) = (Adam::new(0.001), Sgd::new(0.1));
+    /// let run = Trainer::custom(net, 0.1, |net, step, rows| {
+    ///     let logits = net.head.forward(&net.body.forward(&rows.x(), step.context()).relu(), step.context());
+    ///     let loss = logits.cross_entropy(&rows.y());
+    ///     step.minimise("body", &net.body, &slow, &loss)?;
+    ///     step.minimise("head", &net.head, &fast, &loss)?;
+    ///     Ok(loss.into())
+    /// })
+    /// .epochs(3)
+    /// .quiet()
+    /// .fit(&data::moons(60, 0.1, 1))?;
+    /// assert_eq!(run.history().len(), 3);
+    /// # Ok::<(), kiln::Error>(())
+    /// ```
+    pub fn custom(
+        model: M,
+        rate: f64,
+        step: impl Fn(&M, &mut Update, &Rows) -> kiln_nn::Result<Objective> + Send + Sync + 'a,
+    ) -> Trainer<'a, M> {
+        Trainer::alternating(model, rate, [Phase::new(1, step)])
     }
 
-    fn say(&mut self, part: &'static str, what: impl Into<Value>) {
-        self.settings.said.insert(part, what.into());
+    /// Steps of one's own in turn: five of a critic, one of a generator. Each is on a batch of its own; metrics of the training look at
+    /// the last phase.
+    pub fn alternating(
+        model: M,
+        rate: f64,
+        phases: impl IntoIterator<Item = Phase<'a, M>>,
+    ) -> Trainer<'a, M> {
+        let phases = phases.into_iter().collect();
+        Trainer::by(model, Method::Custom { rate, phases, goal: None })
     }
 
-    fn penalise(&mut self, name: &str, penalty: f64) {
-        let penalties = self.settings.said.entry("penalties").or_default();
-        if !penalties.is_object() {
-            *penalties = serde_json::json!({});
+    /// What a model is evaluated by that steps of one's own train.
+    pub fn evaluated_by<O: Into<Objective>>(
+        mut self,
+        objective: impl Fn(&M, &Context, &Rows) -> O + Send + Sync + 'a,
+    ) -> Self {
+        match &mut self.method {
+            Method::Custom { goal, .. } => {
+                *goal = Some(Arc::new(move |model: &M, context: &Context, rows: &Rows| {
+                    objective(model, context, rows).into()
+                }));
+            }
+            Method::Lowering { .. } => self.mistaken(Error::Training(
+                "a model is evaluated by what is lowered; evaluated_by is for steps of one's own".to_string(),
+            )),
         }
-        penalties[name] = penalty.into();
-    }
-
-    fn mistaken(&mut self, error: Error) {
-        self.settings.mistake.get_or_insert(error);
+        self
     }
 
     /// Trains.
@@ -467,7 +236,7 @@ impl<'a, M: Layer> Trainer<'a, M> {
             }
         };
         let metrics = std::mem::take(&mut self.settings.metrics);
-        Ok(Run::new(self.model, self.loss, train, metrics, self.settings.batching.size, fitted))
+        Ok(Run::new(self.model, self.method, train, metrics, self.settings.batching.size, fitted))
     }
 
     /// Goes through learning rates from low to high, a step with each, and leaves the weights as they were. The finder then has the
@@ -492,11 +261,7 @@ impl<'a, M: Layer> Trainer<'a, M> {
         if train.is_empty() {
             return Err(Error::Training("the training set is empty".to_string()));
         }
-        let parts = fit::Parts { model: &self.model, loss: self.loss.clone(), train, valid: None };
-        match train.is_weighted() {
-            true => fit::find_rate::<3>(parts, &*self.optimizer, &self.settings, finder),
-            false => fit::find_rate::<2>(parts, &*self.optimizer, &self.settings, finder),
-        }
+        fit::find_rate(&self.model, &self.method, train, &self.settings, finder)
     }
 
     fn fit_and_validate(&mut self, train: &dyn Dataset, valid: Option<&dyn Dataset>) -> Result<fit::Fitted> {
@@ -504,10 +269,6 @@ impl<'a, M: Layer> Trainer<'a, M> {
             let which = if train.is_empty() { "training" } else { "validation" };
             return Err(Error::Training(format!("the {which} set is empty")));
         }
-        let parts = fit::Parts { model: &self.model, loss: self.loss.clone(), train, valid };
-        match train.is_weighted() {
-            true => fit::fit::<3>(parts, &*self.optimizer, &mut self.settings),
-            false => fit::fit::<2>(parts, &*self.optimizer, &mut self.settings),
-        }
+        fit::fit(&self.model, &self.method, train, valid, &mut self.settings)
     }
 }

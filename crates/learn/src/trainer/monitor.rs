@@ -1,9 +1,6 @@
 //! A number of each epoch that is watched for getting better.
 
-use std::str::FromStr;
-
 use kiln_map::nearest;
-use kiln_nn::metrics::Metric;
 
 use super::callback::Moment;
 use crate::{Error, Result};
@@ -12,18 +9,15 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Monitor {
     name: String,
-    larger_is_better: bool,
     /// By how much a number must be better to count.
     pub(super) least_change: f64,
     best: f64,
 }
 
 impl Monitor {
-    /// Watches `loss`, `val_loss`, `val_accuracy` and so on. Whether more is better follows from the name.
+    /// Watches `loss`, `val_loss`, `val_accuracy` and so on. Whether more is better is the metric's to say.
     pub fn new(name: &str) -> Monitor {
-        let metric = Metric::from_str(name.strip_prefix("val_").unwrap_or(name));
-        let larger_is_better = metric.is_ok_and(|metric| metric.larger_is_better());
-        Monitor { name: name.to_string(), larger_is_better, least_change: 0.0, best: f64::NAN }
+        Monitor { name: name.to_string(), least_change: 0.0, best: f64::NAN }
     }
 
     /// The best number so far; `NaN` before the first.
@@ -44,7 +38,7 @@ impl Monitor {
         let Some(number) = at.number(&self.name) else {
             return Err(no_such_number(&self.name, at.numbers));
         };
-        let better = match self.larger_is_better {
+        let better = match at.larger_is_better(&self.name) {
             _ if number.is_nan() => false,
             _ if self.best.is_nan() => true,
             true => number > self.best + self.least_change,

@@ -4,7 +4,7 @@
 use kiln_data::{Batch, Cursor, Values};
 use kiln_nn::DeviceSettings;
 
-use super::fit::Session;
+use super::session::Session;
 use super::state::TrainState;
 use crate::inputs::all;
 use crate::{Error, Result};
@@ -21,7 +21,7 @@ const MOST_PARAMETERS: usize = 1 << 24;
 
 impl Anchor {
     /// The present place; none where keeping it would take much memory.
-    pub(super) fn drop_at<const N: usize>(session: &Session<N>) -> Result<Option<Anchor>> {
+    pub(super) fn drop_at(session: &Session) -> Result<Option<Anchor>> {
         if session.model.parameter_count() > MOST_PARAMETERS {
             return Ok(None);
         }
@@ -31,7 +31,7 @@ impl Anchor {
     }
 }
 
-impl<const N: usize> Session<'_, '_, N> {
+impl Session<'_, '_> {
     /// What made this step's loss no number. The model is left as it was before the step, where that can be.
     pub(super) fn no_number(&mut self, batch: &Batch) -> Error {
         let cause = match self.bad_row(batch) {
@@ -72,8 +72,10 @@ impl<const N: usize> Session<'_, '_, N> {
                 return Some(format!("the target of row {row} is {code}, and there are {classes} classes"));
             }
         }
+        let further = self.train.further();
+        let further = further.iter().zip(&batch.further).map(|((name, _), values)| (name.as_str(), values));
         let parts = [("inputs", &batch.x), ("targets", &batch.y)];
-        parts.into_iter().find_map(|(what, values)| {
+        parts.into_iter().chain(further).find_map(|(what, values)| {
             let at = finite(values)?;
             let width = (values.len() / batch.rows().max(1)).max(1);
             let number = values.get(at).unwrap_or(f64::NAN);
@@ -93,20 +95,20 @@ impl<const N: usize> Session<'_, '_, N> {
             let rows = &order[batching.range(self.train.len(), cursor.batch)];
             again.fill(self.train, rows, |row| batching.draw(cursor.epoch, row))?;
             self.set_rate(step)?;
-            self.step.run_all(all::<N>(&again))?;
+            self.program.run(step, &all(&again))?;
             cursor = batching.after(cursor, self.train.len());
         }
         let mut before = TrainState::new();
         self.put_model(&mut before)?;
         self.set_rate(self.done)?;
         let rate = self.rate;
-        let device = match self.step.function().device() {
+        let device = match self.program.device(self.done) {
             Some(device) => device,
             None => kiln_nn::default_device()?,
         };
         let settings = device.settings();
         device.configure(DeviceSettings { check_finite: true, ..settings })?;
-        let found = self.step.run_all(all::<N>(batch)).err().map(|error| error.to_string());
+        let found = self.program.run(self.done, &all(batch)).err().map(|error| error.to_string());
         device.configure(settings)?;
         self.set_model(&before)?;
         self.rate = rate;

@@ -79,8 +79,8 @@ impl Callback for Progress {
             self.losses = self.losses.chunks(2).filter_map(|pair| pair.last().copied()).collect();
         }
         let mut text = format!("{}  loss {:.4}", sparkline(&self.losses, CURVE), at.mean_loss);
-        for metric in at.metrics {
-            let _ = write!(text, "  {} {:.4}", metric.name(), metric.value());
+        for named in at.metrics {
+            let _ = write!(text, "  {} {:.4}", named.name(), named.metric().value());
         }
         let _ = write!(text, "  rate {:.2e}", at.rate);
         let _ = write!(text, "  {} rows/s  {} left", thousands(rows * steps / spent), time(left));

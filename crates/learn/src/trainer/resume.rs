@@ -7,15 +7,16 @@ use kiln_nn::Data;
 use kiln_nn::schedule::PlateauState;
 use serde_json::Value;
 
-use super::Length;
-use super::fit::{Session, Sums};
 use super::identity;
+use super::metrics::NamedMetric;
+use super::session::{Session, Sums};
+use super::settings::Length;
 use super::state::TrainState;
 use crate::Result;
 use crate::note::note;
 use crate::store::{Store, put_weights, set_weights};
 
-impl<const N: usize> Session<'_, '_, N> {
+impl Session<'_, '_> {
     /// Everything, as it is between two steps.
     pub(super) fn capture(&self) -> Result<TrainState> {
         let mut state = TrainState::new();
@@ -29,8 +30,11 @@ impl<const N: usize> Session<'_, '_, N> {
         store.put("place", Data::I64(place.to_vec()));
         store.put("sums", Data::F64(vec![self.sums.loss, self.sums.rows, self.loss]));
         store.put("seconds", Data::F64(vec![self.elapsed().as_secs_f64()]));
-        for metric in &self.metrics {
-            store.put(format!("metric.{}", metric.name()), Data::F64(metric.state()));
+        for (name, Sums { loss, rows }) in self.program.losses.iter().zip(&self.loss_sums) {
+            store.put(format!("sums.{name}"), Data::F64(vec![*loss, *rows]));
+        }
+        for named in &self.metrics.all {
+            store.put(format!("metric.{}", named.name()), Data::F64(named.metric().state()));
         }
         if let Some((plateau, _)) = &self.plateau {
             let PlateauState { best, waited, cooling, factor } = plateau.state();
@@ -52,8 +56,8 @@ impl<const N: usize> Session<'_, '_, N> {
     /// The weights and what the step remembers.
     pub(super) fn put_model(&self, state: &mut TrainState) -> Result<()> {
         put_weights(&mut state.0, "model.", self.model)?;
-        for (name, data) in self.step.state()? {
-            state.0.put(format!("step.{name}"), data);
+        for (name, data) in self.program.state()? {
+            state.0.put(name, data);
         }
         Ok(())
     }
@@ -65,9 +69,9 @@ impl<const N: usize> Session<'_, '_, N> {
 
     /// What the step remembers, as far as it is wanted.
     fn set_step(&mut self, state: &TrainState, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let step = state.0.under("step.").filter(|(name, _)| wanted(name));
-        let step = step.map(|(name, stored)| (name.to_string(), stored.data.clone()));
-        self.step.restore(&step.collect::<Vec<_>>())?;
+        let step = state.0.under("step").map(|(name, stored)| (format!("step{name}"), &stored.data));
+        let step: Vec<(String, &Data)> = step.filter(|(name, _)| wanted(name)).collect();
+        self.program.restore(&step.iter().map(|(name, data)| (name.as_str(), *data)).collect::<Vec<_>>())?;
         // Whatever rate was restored, the next step sets its own.
         self.rate = f64::NAN;
         Ok(())
@@ -93,11 +97,11 @@ impl<const N: usize> Session<'_, '_, N> {
         let has = |parts: &[&str]| parts.iter().any(|part| changed.contains(part));
         set_weights(&state.0, "model.", self.model)?;
         // What the step remembers is of use to the same rule only.
-        let begins_anew = |name: &str| match name {
+        let begins_anew = |name: &str| match name.split_once('.').map_or(name, |(_, own)| own) {
             "runs" | "step count" | "learning rate" => false,
             name if name.ends_with(".average") => has(&["averages", "layers"]),
             name if name.ends_with(".gradient") => has(&["accumulated batches", "layers"]),
-            _ => has(&["optimizer", "layers"]),
+            _ => has(&["optimizer", "layers", "step"]),
         };
         self.set_step(state, |name| !begins_anew(name))?;
         let [epoch, batch, done] = state.place().map(|number| number.max(0) as u64);
@@ -117,8 +121,16 @@ impl<const N: usize> Session<'_, '_, N> {
         }
         self.before = Duration::try_from_secs_f64(state.0.numbers("seconds").first().copied().unwrap_or(0.0))
             .unwrap_or_default();
-        for metric in self.metrics.iter_mut().filter(|_| self.cursor.batch == batch && !has(&["metrics"])) {
-            metric.restore(state.0.numbers(&format!("metric.{}", metric.name())))?;
+        let is_under_way = self.cursor.batch == batch;
+        for (name, sums) in self.program.losses.iter().zip(&mut self.loss_sums).filter(|_| is_under_way) {
+            if let &[loss, rows] = state.0.numbers(&format!("sums.{name}")) {
+                *sums = Sums { loss, rows };
+            }
+        }
+        for NamedMetric { name, metric } in
+            self.metrics.all.iter_mut().filter(|_| is_under_way && !has(&["metrics"]))
+        {
+            metric.restore(state.0.numbers(&format!("metric.{name}")))?;
         }
         if let (Some((plateau, _)), &[best, waited, cooling, factor]) =
             (&mut self.plateau, state.0.numbers("plateau"))

@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_data::{Dataset, Form};
-use kiln_nn::loss::Loss;
-use kiln_nn::metrics::{Confusion, History, Metric};
-use kiln_nn::{DType, Function, Layer, Sequential};
+use kiln_nn::metrics::{Confusion, History};
+use kiln_nn::{DType, Function, Layer, Module, Sequential};
 
-use super::evaluate::evaluator;
-use super::fit::Fitted;
+use super::evaluate::{Evaluator, outputs};
+use super::fit::{Fitted, not_evaluated};
+use super::method::Method;
+use super::metrics::Asked;
 use super::progress::{thousands, time};
 use crate::inputs::{each_batch, input, meant};
 use crate::model::{About, Task};
@@ -22,8 +22,8 @@ use crate::{Error, Model, Result};
 /// A trained model.
 pub struct Run<'a, M> {
     model: M,
-    loss: Arc<dyn Loss + 'a>,
-    metrics: Vec<Metric>,
+    method: Method<'a, M>,
+    metrics: Vec<Asked>,
     batch_size: usize,
     x_form: Form,
     task: Task,
@@ -31,18 +31,17 @@ pub struct Run<'a, M> {
     fitted: Fitted,
 }
 
-impl<'a, M: Layer> Run<'a, M> {
+impl<'a, M: Module> Run<'a, M> {
     pub(super) fn new(
         model: M,
-        loss: Arc<dyn Loss + 'a>,
+        method: Method<'a, M>,
         train: &impl Dataset,
-        mut metrics: Vec<Metric>,
+        metrics: Vec<Asked>,
         batch_size: usize,
         fitted: Fitted,
     ) -> Run<'a, M> {
-        metrics.iter_mut().for_each(Metric::reset);
         let task = Task::of(train);
-        Run { model, loss, metrics, batch_size, x_form: train.x(), task, rows: train.len(), fitted }
+        Run { model, method, metrics, batch_size, x_form: train.x(), task, rows: train.len(), fitted }
     }
 
     /// The model.
@@ -89,45 +88,19 @@ impl<'a, M: Layer> Run<'a, M> {
             return Err(Error::Training("the set to evaluate is empty".to_string()));
         }
         self.check(set)?;
-        let mut metrics = self.metrics.clone();
-        let mut evaluator = evaluator(&self.model, self.loss.clone(), set, self.batch_size);
-        let loss = evaluator.run(set, &mut metrics)?;
-        let mut numbers = vec![("loss".to_string(), loss)];
-        numbers.extend(metrics.iter().map(|metric| (metric.name().to_string(), metric.value())));
-        Ok(Evaluation { numbers, rows: set.len() })
+        let goal = self.method.goal().ok_or_else(not_evaluated)?;
+        let (model, size) = (&self.model, self.batch_size);
+        let numbers = Evaluator::new(model, goal.clone(), set, size, &self.metrics)?.run(set)?;
+        Ok(Evaluation::new(numbers, set.len()))
     }
 
-    /// What the model says of each row, in batches.
+    /// What the objective shows of each row, in batches: every output by its name.
     ///
     /// # Errors
-    /// As [`Run::evaluate`].
-    pub fn predict(&self, set: &impl Dataset) -> Result<Predictions> {
+    /// As [`Run::evaluate`], and where the objective shows nothing.
+    pub fn outputs(&self, set: &impl Dataset) -> Result<Vec<(String, Predictions)>> {
         self.check(set)?;
-        predict(&self.model, set, self.batch_size)
-    }
-
-    /// Precision, recall and F1 of each class, and which was taken for which.
-    ///
-    /// # Errors
-    /// As [`Run::evaluate`], and where the targets aren't classes.
-    pub fn report(&self, set: &impl Dataset) -> Result<String> {
-        let names: Vec<&str> = match &self.task {
-            Task::Classes { names } => names.iter().map(String::as_str).collect(),
-            Task::Numbers { .. } | Task::Text { .. } => Vec::new(),
-        };
-        Ok(self.confusion(set)?.report(&names))
-    }
-
-    /// Which class was taken for which.
-    ///
-    /// # Errors
-    /// As [`Run::report`].
-    pub fn confusion(&self, set: &impl Dataset) -> Result<Confusion> {
-        let labels = set.labels()?;
-        let predictions = self.predict(set)?;
-        let mut confusion = Confusion::new(predictions.width().max(2));
-        confusion.add(&labels, &predictions.classes())?;
-        Ok(confusion)
+        outputs(&self.model, &**self.method.goal().ok_or_else(not_evaluated)?, set, self.batch_size)
     }
 
     /// A few lines: how long, how often, the last and the best numbers.
@@ -162,6 +135,41 @@ impl<'a, M: Layer> Run<'a, M> {
     }
 }
 
+impl<M: Layer> Run<'_, M> {
+    /// What the model says of each row, in batches.
+    ///
+    /// # Errors
+    /// As [`Run::evaluate`].
+    pub fn predict(&self, set: &impl Dataset) -> Result<Predictions> {
+        self.check(set)?;
+        predict(&self.model, set, self.batch_size)
+    }
+
+    /// Precision, recall and F1 of each class, and which was taken for which.
+    ///
+    /// # Errors
+    /// As [`Run::evaluate`], and where the targets aren't classes.
+    pub fn report(&self, set: &impl Dataset) -> Result<String> {
+        let names: Vec<&str> = match &self.task {
+            Task::Classes { names } => names.iter().map(String::as_str).collect(),
+            Task::Numbers { .. } | Task::Text { .. } => Vec::new(),
+        };
+        Ok(self.confusion(set)?.report(&names))
+    }
+
+    /// Which class was taken for which.
+    ///
+    /// # Errors
+    /// As [`Run::report`].
+    pub fn confusion(&self, set: &impl Dataset) -> Result<Confusion> {
+        let labels = set.labels()?;
+        let predictions = self.predict(set)?;
+        let mut confusion = Confusion::new(predictions.width().max(2));
+        confusion.add(&labels, &predictions.classes())?;
+        Ok(confusion)
+    }
+}
+
 impl<M> fmt::Display for Run<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fitted { history, steps, elapsed, stopped, signal: _ } = &self.fitted;
@@ -172,8 +180,9 @@ impl<M> fmt::Display for Run<'_, M> {
             write!(f, "; stopped: {reason}")?;
         }
         for name in history.names().iter().filter(|name| *name != "rate") {
-            let larger = name.strip_prefix("val_").unwrap_or(name).parse::<Metric>();
-            let larger = larger.is_ok_and(|metric| metric.larger_is_better());
+            let own = name.strip_prefix("val_").unwrap_or(name);
+            let asked = self.metrics.iter().find(|asked| asked.name() == own);
+            let larger = asked.is_some_and(|asked| asked.metric.larger_is_better());
             let last = history.series(name).and_then(|series| series.last()).copied().unwrap_or(f64::NAN);
             write!(f, "\n  {name} {last:.4}")?;
             if let Some((epoch, best)) = history.best(name, larger) {
@@ -192,6 +201,10 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    pub(super) fn new(numbers: Vec<(String, f64)>, rows: usize) -> Evaluation {
+        Evaluation { numbers, rows }
+    }
+
     /// A number by its name: `loss`, or a metric's.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.numbers.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
@@ -234,6 +247,18 @@ pub fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -> Resul
     Ok(Predictions::new(outputs, set.len()))
 }
 
+impl<M: Module> Run<'_, M> {
+    /// Writes the model to a file: rows of layers with their text, for [`Model::load`](crate::Model::load); a struct of one's own, or layers
+    /// that are code, for [`Model::load_into`](crate::Model::load_into).
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let about = About::of_module(&self.model, &self.x_form, self.task.clone());
+        about.save_module(&self.model, path.as_ref(), self.training())
+    }
+}
+
 impl Run<'_, Sequential> {
     /// What the model is, as its file says it.
     ///
@@ -243,15 +268,6 @@ impl Run<'_, Sequential> {
         let about = About::new(&self.model, &self.x_form, self.task.clone())?;
         Ok(About { training: self.training(), ..about })
     }
-
-    /// Writes the model to a file; see [`Model::save`](crate::Model::save).
-    ///
-    /// # Errors
-    /// Where the system refuses, and where layers are code, which has no text.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.about()?.save(&self.model, path.as_ref())
-    }
-
     /// The trained model as one that takes raw data, which become its rows this way; see [`Model::with_preparation`].
     ///
     /// # Errors

@@ -75,6 +75,11 @@ pub trait Module: Send + Sync {
         transfer::lerp(kept(self)?, kept(other)?, share)
     }
 
+    /// Its layers as a text that makes them again, where they have one: rows of layers do, a struct of one's own doesn't.
+    fn text(&self) -> Option<String> {
+        None
+    }
+
     /// How many numbers are trained.
     fn parameter_count(&self) -> usize {
         self.parameters().iter().map(|(_, param)| param.shape().elements()).sum()
@@ -240,11 +245,19 @@ impl<M: Module + ?Sized> Module for Box<M> {
     fn visit(&self, visitor: &mut Visitor) {
         (**self).visit(visitor);
     }
+
+    fn text(&self) -> Option<String> {
+        (**self).text()
+    }
 }
 
 impl<M: Module + ?Sized> Module for &M {
     fn visit(&self, visitor: &mut Visitor) {
         (**self).visit(visitor);
+    }
+
+    fn text(&self) -> Option<String> {
+        (**self).text()
     }
 }
 

@@ -302,6 +302,10 @@ impl Layer for Sequential {
 }
 
 impl Module for Sequential {
+    fn text(&self) -> Option<String> {
+        self.to_text().ok()
+    }
+
     /// The parameters of the layers that are made; see [`Sequential::build`].
     fn visit(&self, visitor: &mut Visitor) {
         for (position, part) in self.parts.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Metrics against scikit-learn's (`values.jsonl`, made by `make.py`), in one batch and in several that are merged.
 
 use kiln_nn::metrics::{
-    Average, BinaryScores, ClassScores, Confusion, History, Metric, Numbers, Seen, Targets,
+    Average, BinaryScores, ClassScores, Confusion, Figure, History, Metric, Numbers, Seen, Targets,
 };
 use serde_json::Value;
 
@@ -153,9 +153,9 @@ fn metrics_by_name_take_logits() {
     let logits = [2.0f32, 1.0, 0.0, 0.5, 3.0, 0.0, 0.0, 0.1, 0.2, 1.0, 1.0, 1.0];
     let seen = Seen { outputs: &logits, width: 3, targets: Targets::Classes(&[0, 1, 0, 0]) };
     let value = |name: &str| {
-        let mut metric: Metric = name.parse().unwrap();
+        let mut metric: Figure = name.parse().unwrap();
         metric.update(&seen).unwrap();
-        let mut again: Metric = name.parse().unwrap();
+        let mut again: Figure = name.parse().unwrap();
         again.merge(&metric).unwrap();
         assert!(again.value() == metric.value() || metric.value().is_nan(), "{name}");
         metric.value()
@@ -168,13 +168,13 @@ fn metrics_by_name_take_logits() {
     assert!((value("perplexity").ln() - value("log-loss")).abs() < 1e-12);
     // One logit is the positive class'.
     let seen = Seen { outputs: &[2.0, -1.0, 0.5], width: 1, targets: Targets::Classes(&[1, 0, 0]) };
-    let mut accuracy: Metric = "accuracy".parse().unwrap();
+    let mut accuracy: Figure = "accuracy".parse().unwrap();
     accuracy.update(&seen).unwrap();
     assert!((accuracy.value() - 2.0 / 3.0).abs() < 1e-12);
-    let mut auc: Metric = "roc-auc".parse().unwrap();
+    let mut auc: Figure = "roc-auc".parse().unwrap();
     auc.update(&seen).unwrap();
     assert_eq!(auc.value(), 1.0);
-    let mut r2: Metric = "r2".parse().unwrap();
+    let mut r2: Figure = "r2".parse().unwrap();
     r2.update(&Seen { outputs: &[1.0, 2.0], width: 1, targets: Targets::Numbers(&[1.0, 2.0]) }).unwrap();
     assert_eq!(r2.value(), 1.0);
     r2.reset();
@@ -200,10 +200,10 @@ fn mistakes_are_errors_and_leave_the_counts_alone() {
         ("mse macro", "means nothing here"),
         ("nonsense-of-some-length", "there are accuracy"),
     ] {
-        let error = name.parse::<Metric>().unwrap_err().to_string();
+        let error = name.parse::<Figure>().unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
-    let mut accuracy: Metric = "accuracy".parse().unwrap();
+    let mut accuracy: Figure = "accuracy".parse().unwrap();
     let wrong = Seen { outputs: &[0.0; 4], width: 2, targets: Targets::Numbers(&[0.0; 2]) };
     assert!(accuracy.update(&wrong).unwrap_err().to_string().contains("numbers, not classes"));
 }
@@ -246,8 +246,8 @@ fn figures_of_many_classes_take_no_more_room_than_what_is_seen() {
         "log-loss",
         "perplexity",
     ] {
-        let mut wide: Metric = name.parse().unwrap();
-        let mut narrow: Metric = name.parse().unwrap();
+        let mut wide: Figure = name.parse().unwrap();
+        let mut narrow: Figure = name.parse().unwrap();
         for (predicted, label) in rows {
             let mut outputs = vec![-200f32; WIDTH];
             let mut few = vec![-200f32; 3];
@@ -265,7 +265,7 @@ fn figures_of_many_classes_take_no_more_room_than_what_is_seen() {
         );
         let state = wide.state();
         assert!(state.len() < 20, "{name} keeps {} numbers", state.len());
-        let mut again: Metric = name.parse().unwrap();
+        let mut again: Figure = name.parse().unwrap();
         again.restore(&state).unwrap();
         again.merge(&wide).unwrap();
         assert!((again.value() - wide.value()).abs() < 1e-9, "{name}");
@@ -274,11 +274,11 @@ fn figures_of_many_classes_take_no_more_room_than_what_is_seen() {
 
 #[test]
 fn counts_of_classes_there_are_not_are_not_read_back() {
-    let mut metric: Metric = "accuracy".parse().unwrap();
+    let mut metric: Figure = "accuracy".parse().unwrap();
     let classes = 3.0;
     metric.restore(&[6.0, classes, 2.0, 1.0, 5.0]).unwrap();
     // As the first version wrote it: all pairs.
-    let mut table: Metric = "accuracy".parse().unwrap();
+    let mut table: Figure = "accuracy".parse().unwrap();
     table.restore(&[1.0, classes, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 0.0]).unwrap();
     assert_eq!(table.state(), metric.state());
     for broken in [

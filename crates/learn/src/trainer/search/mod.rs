@@ -1,21 +1,22 @@
 //! Search for good hyper-parameters: trials one after the other, from a grid, at random, or by halves of which the better go on.
 //! A journal on disk lets a search go on where it was; trials that fall behind are ended early.
 
+mod journal;
+mod ranking;
+mod trial;
+
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
 use kiln_data::Rng;
-use serde_json::{Map, Value, json};
 
-use super::callback::{Callback, Moment};
-use super::progress::time;
 use crate::{Error, Result};
+use journal::Written;
+pub use ranking::{Outcome, Ranking};
+use trial::Setting;
+pub use trial::Trial;
 
 /// A search over hyper-parameters.
 ///
@@ -59,41 +60,6 @@ enum Choice {
     Of(Vec<Setting>),
     Uniform(f64, f64),
     Logarithmic(f64, f64),
-}
-
-/// The value of a hyper-parameter.
-#[derive(Clone, Debug, PartialEq)]
-enum Setting {
-    Number(f64),
-    Text(String),
-}
-
-/// One trial: its hyper-parameters, and how long it may train.
-#[derive(Clone, Debug)]
-pub struct Trial {
-    settings: Vec<(String, Setting)>,
-    epochs: Option<u64>,
-    maximise: bool,
-    curve: Rc<RefCell<Vec<f64>>>,
-    others: Rc<RefCell<Vec<Vec<f64>>>>,
-}
-
-/// What became of a trial.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    trial: Trial,
-    /// What the closure gave; `NaN` where it failed.
-    pub score: f64,
-    /// How long it took.
-    pub seconds: f64,
-    /// Why it failed, if it did.
-    pub failed: Option<String>,
-}
-
-/// The trials, the best first. Prints as a table.
-#[derive(Clone, Debug)]
-pub struct Ranking {
-    outcomes: Vec<Outcome>,
 }
 
 impl Search {
@@ -190,7 +156,7 @@ impl Search {
                     others: others.clone(),
                 };
                 let outcome = match known.remove(&next.key()) {
-                    Some((score, seconds, failed, curve)) => {
+                    Some(Written { score, seconds, failed, curve }) => {
                         next.curve.replace(curve);
                         Outcome { trial: next, score, seconds, failed }
                     }
@@ -309,215 +275,5 @@ impl Search {
             (false, false) => a.score.total_cmp(&b.score),
             (a, b) => a.cmp(&b),
         });
-    }
-
-    fn write_journal(&self, outcome: &Outcome) -> Result<()> {
-        let Some(path) = &self.journal else { return Ok(()) };
-        let line = json!({
-            "trial": outcome.trial.key(),
-            "settings": outcome.trial.about(),
-            "epochs": outcome.trial.epochs,
-            "score": exact(outcome.score),
-            "seconds": outcome.seconds,
-            "failed": outcome.failed,
-            "curve": outcome.trial.curve.borrow().iter().map(|number| exact(*number)).collect::<Vec<_>>(),
-        });
-        let write = || {
-            let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-            file.write_all(format!("{line}\n").as_bytes())?;
-            file.sync_data()
-        };
-        write().map_err(Error::file(path))
-    }
-
-    #[allow(clippy::type_complexity)]
-    fn read_journal(&self) -> Result<BTreeMap<String, (f64, f64, Option<String>, Vec<f64>)>> {
-        let mut known = BTreeMap::new();
-        let Some(path) = self.journal.as_ref().filter(|path| path.exists()) else { return Ok(known) };
-        let text = fs::read_to_string(path).map_err(Error::file(path))?;
-        let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
-        // A line without an end was being written when the search was ended.
-        if let Some(cut) = lines.pop_if(|line| !line.ends_with('\n')) {
-            let whole = text.len() - cut.len();
-            crate::store::write_whole(path, &text.as_bytes()[..whole])?;
-        }
-        for (number, line) in lines.iter().enumerate() {
-            let value: Value = serde_json::from_str(line).map_err(|error| {
-                Error::format(path, format!("line {} can't be read: {error}; remove it", number + 1))
-            })?;
-            let Some(trial) = value.get("trial").and_then(Value::as_str) else {
-                return Err(Error::format(path, format!("line {} is no trial", number + 1)));
-            };
-            let text = |name: &str| value.get(name).and_then(Value::as_str);
-            let curve = value.get("curve").and_then(Value::as_array).into_iter().flatten();
-            let curve = curve.filter_map(Value::as_str).filter_map(|number| number.parse().ok()).collect();
-            let score = text("score").and_then(|score| score.parse().ok()).unwrap_or(f64::NAN);
-            let seconds = value.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
-            known.insert(trial.to_string(), (score, seconds, text("failed").map(str::to_string), curve));
-        }
-        Ok(known)
-    }
-}
-
-/// A number as a text that reads back the same, also where JSON has no word for it.
-fn exact(number: f64) -> String {
-    number.to_string()
-}
-
-impl Trial {
-    /// The number of this name. `NaN` of a name that was never chosen for, or is a word's.
-    pub fn number(&self, name: &str) -> f64 {
-        match self.setting(name) {
-            Some(Setting::Number(number)) => *number,
-            _ => f64::NAN,
-        }
-    }
-
-    /// The word of this name; nothing of a name that was never chosen for.
-    pub fn word(&self, name: &str) -> &str {
-        match self.setting(name) {
-            Some(Setting::Text(word)) => word,
-            _ => "",
-        }
-    }
-
-    fn setting(&self, name: &str) -> Option<&Setting> {
-        self.settings.iter().find(|(known, _)| known == name).map(|(_, setting)| setting)
-    }
-
-    /// How many epochs a halving gives it; `otherwise` in other searches.
-    pub fn epochs(&self, otherwise: u64) -> u64 {
-        self.epochs.unwrap_or(otherwise)
-    }
-
-    /// A callback that ends the trial when a number of an epoch (`val_loss`) is worse than the median of the earlier trials in the
-    /// same epoch. The first three trials, and the first epochs, are left alone.
-    pub fn prune(&self, number: &str) -> impl Callback + use<> {
-        Pruning { trial: self.clone(), number: number.to_string() }
-    }
-
-    fn about(&self) -> Map<String, Value> {
-        let value = |setting: &Setting| match setting {
-            Setting::Number(number) => (*number).into(),
-            Setting::Text(text) => text.as_str().into(),
-        };
-        self.settings.iter().map(|(name, setting)| (name.clone(), value(setting))).collect()
-    }
-
-    /// What tells it from other trials.
-    fn key(&self) -> String {
-        let parts = self.settings.iter().map(|(name, setting)| format!("{name}={setting}"));
-        let epochs = self.epochs.map(|epochs| format!("epochs={epochs}"));
-        parts.chain(epochs).collect::<Vec<_>>().join(" ")
-    }
-}
-
-/// See [`Trial::prune`].
-struct Pruning {
-    trial: Trial,
-    number: String,
-}
-
-const LEFT_ALONE: usize = 3;
-
-impl Callback for Pruning {
-    fn after_epoch(&mut self, at: &mut Moment) -> Result<()> {
-        let Some(number) = at.number(&self.number) else {
-            return Err(super::monitor::no_such_number(&self.number, at.numbers));
-        };
-        let epoch = self.trial.curve.borrow().len();
-        self.trial.curve.borrow_mut().push(number);
-        let others = self.trial.others.borrow();
-        let mut same: Vec<f64> = others.iter().filter_map(|curve| curve.get(epoch).copied()).collect();
-        if same.len() < LEFT_ALONE || epoch == 0 || at.is_last() {
-            return Ok(());
-        }
-        same.sort_by(f64::total_cmp);
-        let median = same[same.len() / 2];
-        let worse = if self.trial.maximise { number < median } else { number > median };
-        if worse || number.is_nan() {
-            at.stop(format!("pruned: {} {number:.4} is worse than the median {median:.4}", self.number));
-        }
-        Ok(())
-    }
-}
-
-impl Ranking {
-    /// The trials, the best first.
-    pub fn outcomes(&self) -> &[Outcome] {
-        &self.outcomes
-    }
-
-    /// The best trial, if any had a score.
-    pub fn best(&self) -> Option<&Trial> {
-        self.outcomes.first().filter(|outcome| !outcome.score.is_nan()).map(|outcome| &outcome.trial)
-    }
-}
-
-impl Outcome {
-    /// Its trial.
-    pub fn trial(&self) -> &Trial {
-        &self.trial
-    }
-}
-
-impl fmt::Display for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Setting::Number(number) => write!(f, "{number}"),
-            Setting::Text(text) => f.write_str(text),
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.trial.key())?;
-        match &self.failed {
-            Some(error) => write!(f, "failed: {error}"),
-            None => write!(f, "{:.5} in {}", self.score, time(self.seconds)),
-        }
-    }
-}
-
-impl fmt::Display for Ranking {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(first) = self.outcomes.first() else { return Ok(()) };
-        let names: Vec<&str> = first.trial.settings.iter().map(|(name, _)| name.as_str()).collect();
-        let halved = first.trial.epochs.is_some();
-        let shown = |setting: &Setting| match setting {
-            Setting::Number(number) if number.abs() >= 1e-2 || *number == 0.0 => {
-                format!("{number:.4}").trim_end_matches('0').trim_end_matches('.').to_string()
-            }
-            Setting::Number(number) => format!("{number:.3e}"),
-            Setting::Text(text) => text.clone(),
-        };
-        let mut table = vec![vec!["rank".to_string(), "score".to_string()]];
-        table[0].extend(names.iter().map(|name| name.to_string()));
-        table[0].extend(halved.then(|| "epochs".to_string()));
-        table[0].push("time".to_string());
-        for (rank, outcome) in self.outcomes.iter().enumerate() {
-            let score =
-                if outcome.failed.is_some() { "failed".to_string() } else { format!("{:.5}", outcome.score) };
-            let mut row = vec![(rank + 1).to_string(), score];
-            row.extend(outcome.trial.settings.iter().map(|(_, setting)| shown(setting)));
-            row.extend(outcome.trial.epochs.map(|epochs| epochs.to_string()));
-            row.push(time(outcome.seconds));
-            table.push(row);
-        }
-        let widths: Vec<usize> = (0..table[0].len())
-            .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-            .collect();
-        for (number, row) in table.iter().enumerate() {
-            if number > 0 {
-                writeln!(f)?;
-            }
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
-            write!(f, "{}", cells.collect::<Vec<_>>().join("  "))?;
-        }
-        for outcome in self.outcomes.iter().filter(|outcome| outcome.failed.is_some()) {
-            write!(f, "\n{outcome}")?;
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,395 @@
+//! The metrics of the field, by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use kiln_ir::{Error, ErrorKind, Result};
+
+use super::confusion::{Average, Confusion};
+use super::numbers::Numbers;
+use super::scores::{BinaryScores, ClassScores};
+use super::{Metric, Needs, Seen, Targets};
+use kiln_map::nearest;
+
+/// A metric of the field, by its name.
+///
+/// ```
+/// use kiln_nn::metrics::{Figure, Metric, Seen, Targets};
+///
+/// let mut metric: Figure = "f1 macro".parse()?;
+/// let logits = [2.0, 0.1, 0.3, 1.0];
+/// metric.update(&Seen { outputs: &logits, width: 2, targets: Targets::Classes(&[0, 1]) })?;
+/// assert_eq!(metric.value(), 1.0);
+/// let error = "acuracy".parse::<Figure>().unwrap_err().to_string();
+/// assert!(error.contains("did you mean accuracy?"));
+/// # Ok::<(), kiln_nn::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Figure {
+    name: String,
+    kind: Kind,
+    gathered: Gathered,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Confusion(OfConfusion, Option<Average>),
+    Scores(OfScores),
+    TopK(usize),
+    Numbers(fn(&Numbers) -> f64, bool),
+    Perplexity,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum OfConfusion {
+    Accuracy,
+    Balanced,
+    Precision,
+    Recall,
+    FBeta(f64),
+    Specificity,
+    TypeI,
+    TypeII,
+    Matthews,
+    Kappa,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum OfScores {
+    RocAuc,
+    PrAuc,
+    LogLoss,
+    Brier,
+    Calibration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Gathered {
+    Nothing,
+    Confusion(Confusion),
+    Binary(BinaryScores),
+    Classes(ClassScores),
+    Numbers(Numbers),
+    Sum { sum: f64, count: f64 },
+}
+
+/// Names without a number in them, and what they mean.
+const FIGURES: [(&str, Kind); 23] = [
+    ("accuracy", Kind::Confusion(OfConfusion::Accuracy, None)),
+    ("balanced-accuracy", Kind::Confusion(OfConfusion::Balanced, None)),
+    ("precision", Kind::Confusion(OfConfusion::Precision, Some(Average::Macro))),
+    ("recall", Kind::Confusion(OfConfusion::Recall, Some(Average::Macro))),
+    ("f1", Kind::Confusion(OfConfusion::FBeta(1.0), Some(Average::Macro))),
+    ("specificity", Kind::Confusion(OfConfusion::Specificity, Some(Average::Macro))),
+    ("type-i-error", Kind::Confusion(OfConfusion::TypeI, Some(Average::Macro))),
+    ("type-ii-error", Kind::Confusion(OfConfusion::TypeII, Some(Average::Macro))),
+    ("matthews", Kind::Confusion(OfConfusion::Matthews, None)),
+    ("kappa", Kind::Confusion(OfConfusion::Kappa, None)),
+    ("roc-auc", Kind::Scores(OfScores::RocAuc)),
+    ("pr-auc", Kind::Scores(OfScores::PrAuc)),
+    ("log-loss", Kind::Scores(OfScores::LogLoss)),
+    ("brier", Kind::Scores(OfScores::Brier)),
+    ("calibration-error", Kind::Scores(OfScores::Calibration)),
+    ("perplexity", Kind::Perplexity),
+    ("mse", Kind::Numbers(Numbers::mse, false)),
+    ("rmse", Kind::Numbers(Numbers::rmse, false)),
+    ("mae", Kind::Numbers(Numbers::mae, false)),
+    ("mape", Kind::Numbers(Numbers::mape, false)),
+    ("r2", Kind::Numbers(Numbers::r2, true)),
+    ("explained-variance", Kind::Numbers(Numbers::explained_variance, true)),
+    ("pearson", Kind::Numbers(Numbers::pearson, true)),
+];
+
+impl FromStr for Figure {
+    type Err = Error;
+
+    /// A figure by name: `accuracy`, `top-5`, `f2 weighted`, `recall binary` (of class 1), `r2`.
+    fn from_str(text: &str) -> Result<Figure> {
+        let mut words = text.split_whitespace();
+        let word = words.next().unwrap_or("").to_ascii_lowercase().replace('_', "-");
+        let refuse = |message: String| Error::new(ErrorKind::Value, "metrics", message).nowhere();
+        let number = |prefix: &str| word.strip_prefix(prefix).and_then(|rest| rest.parse::<f64>().ok());
+        let known = FIGURES.iter().find(|(name, _)| *name == word).map(|(_, figure)| *figure);
+        let figure = match (known, number("top-"), number("f")) {
+            (Some(figure), ..) => figure,
+            (_, Some(k), _) if k >= 1.0 => Kind::TopK(k as usize),
+            (_, _, Some(beta)) if beta > 0.0 => {
+                Kind::Confusion(OfConfusion::FBeta(beta), Some(Average::Macro))
+            }
+            _ => {
+                let names = FIGURES.iter().map(|(name, _)| *name).chain(["top-5", "f2"]);
+                let all = || names.clone().collect::<Vec<_>>().join(", ");
+                let meant = match nearest(&word, names.clone()) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("there are {}", all()),
+                };
+                return Err(refuse(format!("there is no metric {text}; {meant}")));
+            }
+        };
+        let figure = match (figure, words.next()) {
+            (figure, None) => figure,
+            (Kind::Confusion(of, Some(_)), Some(word)) => {
+                let average = match word {
+                    "macro" => Average::Macro,
+                    "micro" => Average::Micro,
+                    "weighted" => Average::Weighted,
+                    "binary" => Average::Binary(1),
+                    _ => {
+                        return Err(refuse(format!(
+                            "{text}: averages are macro, micro, weighted and binary"
+                        )));
+                    }
+                };
+                Kind::Confusion(of, Some(average))
+            }
+            (_, Some(word)) => return Err(refuse(format!("{text}: {word} means nothing here"))),
+        };
+        Ok(Figure { name: text.to_string(), kind: figure, gathered: Gathered::Nothing })
+    }
+}
+
+impl Figure {
+    /// Joins what another of the same kind has seen.
+    ///
+    /// # Errors
+    /// Where it is another figure, or of other classes.
+    pub fn merge(&mut self, other: &Figure) -> Result<()> {
+        match (&mut self.gathered, &other.gathered) {
+            _ if self.name != other.name => {
+                let message = format!("{} can't join {}", other.name, self.name);
+                return Err(Error::new(ErrorKind::Value, "metrics", message).nowhere());
+            }
+            (_, Gathered::Nothing) => {}
+            (own @ Gathered::Nothing, theirs) => *own = theirs.clone(),
+            (Gathered::Confusion(own), Gathered::Confusion(theirs)) => own.merge(theirs)?,
+            (Gathered::Binary(own), Gathered::Binary(theirs)) => own.merge(theirs),
+            (Gathered::Classes(own), Gathered::Classes(theirs)) => own.merge(theirs),
+            (Gathered::Numbers(own), Gathered::Numbers(theirs)) => own.merge(theirs),
+            (Gathered::Sum { sum, count }, Gathered::Sum { sum: more, count: further }) => {
+                (*sum, *count) = (*sum + more, *count + further);
+            }
+            _ => {
+                let message = format!("{} of other classes can't be joined", self.name);
+                return Err(Error::new(ErrorKind::Shape, "metrics", message).nowhere());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Metric for Figure {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn larger_is_better(&self) -> bool {
+        match self.kind {
+            Kind::Confusion(of, _) => !matches!(of, OfConfusion::TypeI | OfConfusion::TypeII),
+            Kind::Scores(of) => matches!(of, OfScores::RocAuc | OfScores::PrAuc),
+            Kind::TopK(_) => true,
+            Kind::Numbers(_, larger) => larger,
+            Kind::Perplexity => false,
+        }
+    }
+
+    /// Refuses where sizes don't fit, a label is no class, or the targets aren't of the kind the figure needs.
+    fn update(&mut self, seen: &Seen) -> Result<()> {
+        let refuse = |message: String| {
+            Err(Error::new(ErrorKind::Shape, "metrics", format!("{}: {message}", self.name)).nowhere())
+        };
+        let width = seen.width.max(1);
+        let rows = seen.outputs.len() / width;
+        if let Kind::Numbers(..) = self.kind {
+            let Targets::Numbers(truth) = seen.targets else {
+                return refuse("the targets are classes, not numbers".to_string());
+            };
+            if matches!(self.gathered, Gathered::Nothing) {
+                self.gathered = Gathered::Numbers(Numbers::default());
+            }
+            if let Gathered::Numbers(numbers) = &mut self.gathered {
+                let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+                numbers.add(&wide(seen.outputs), &wide(truth))?;
+            }
+            return Ok(());
+        }
+        let Targets::Classes(labels) = seen.targets else {
+            return refuse("the targets are numbers, not classes".to_string());
+        };
+        if labels.len() != rows || seen.outputs.len() != rows * width {
+            return refuse(format!("{} labels for {} outputs of {width}", labels.len(), seen.outputs.len()));
+        }
+        let classes = width.max(2);
+        if matches!(self.gathered, Gathered::Nothing) {
+            self.gathered = match self.kind {
+                Kind::Confusion(..) => Gathered::Confusion(Confusion::new(classes)),
+                Kind::Perplexity | Kind::TopK(_) => Gathered::Sum { sum: 0.0, count: 0.0 },
+                Kind::Scores(_) if width == 1 || width == 2 => Gathered::Binary(BinaryScores::default()),
+                Kind::Scores(OfScores::LogLoss) => Gathered::Sum { sum: 0.0, count: 0.0 },
+                _ => Gathered::Classes(ClassScores::new(classes)),
+            };
+        }
+        match &mut self.gathered {
+            Gathered::Confusion(confusion) => {
+                if let Some(label) = labels.iter().find(|label| !(0..classes as i64).contains(label)) {
+                    return refuse(format!(
+                        "label {label} is none of the {classes} classes, which count from 0"
+                    ));
+                }
+                for (&label, row) in labels.iter().zip(seen.outputs.chunks(width)) {
+                    confusion.add_one(label, chosen(row));
+                }
+                Ok(())
+            }
+            Gathered::Binary(scores) => {
+                let positive = |row: &[f32]| probabilities(row)[1];
+                let known = labels.iter().all(|label| (0..2).contains(label));
+                if !known {
+                    return refuse("a label is neither 0 nor 1".to_string());
+                }
+                let scored: Vec<f64> = seen.outputs.chunks(width).map(positive).collect();
+                scores.add(&scored, &labels.iter().map(|&label| label == 1).collect::<Vec<_>>())
+            }
+            Gathered::Classes(scores) => {
+                scores.add(&seen.outputs.chunks(width).flat_map(probabilities).collect::<Vec<_>>(), labels)
+            }
+            Gathered::Sum { sum, count } => {
+                let mut batch = ClassScores::new(classes);
+                batch.add(&seen.outputs.chunks(width).flat_map(probabilities).collect::<Vec<_>>(), labels)?;
+                let mean = match self.kind {
+                    Kind::TopK(k) => batch.top_k(k),
+                    _ => batch.log_loss(),
+                };
+                *sum += mean * rows as f64;
+                *count += rows as f64;
+                Ok(())
+            }
+            Gathered::Nothing | Gathered::Numbers(_) => Ok(()),
+        }
+    }
+
+    fn value(&self) -> f64 {
+        match (self.kind, &self.gathered) {
+            (Kind::Confusion(of, average), Gathered::Confusion(confusion)) => {
+                let average = average.unwrap_or(Average::Macro);
+                match of {
+                    OfConfusion::Accuracy => confusion.accuracy(),
+                    OfConfusion::Balanced => confusion.balanced_accuracy(),
+                    OfConfusion::Precision => confusion.precision(average),
+                    OfConfusion::Recall => confusion.recall(average),
+                    OfConfusion::FBeta(beta) => confusion.f_beta(beta, average),
+                    OfConfusion::Specificity => confusion.specificity(average),
+                    OfConfusion::TypeI => confusion.type_i_error(average),
+                    OfConfusion::TypeII => confusion.type_ii_error(average),
+                    OfConfusion::Matthews => confusion.matthews(),
+                    OfConfusion::Kappa => confusion.kappa(),
+                }
+            }
+            (Kind::Scores(of), Gathered::Binary(scores)) => match of {
+                OfScores::RocAuc => scores.roc_auc(),
+                OfScores::PrAuc => scores.average_precision(),
+                OfScores::LogLoss => scores.log_loss(),
+                OfScores::Brier => scores.brier(),
+                OfScores::Calibration => scores.calibration_error(10),
+            },
+            (Kind::Scores(of), Gathered::Classes(scores)) => {
+                let classes = 0..scores.classes();
+                let mean = |each: fn(&BinaryScores) -> f64| {
+                    let figures = classes.clone().map(|class| each(&scores.one_against_rest(class)));
+                    figures.sum::<f64>() / scores.classes() as f64
+                };
+                match of {
+                    OfScores::RocAuc => scores.roc_auc(false),
+                    OfScores::PrAuc => mean(BinaryScores::average_precision),
+                    OfScores::LogLoss => scores.log_loss(),
+                    // The sum over the classes, as the squared distance of two vectors.
+                    OfScores::Brier => mean(BinaryScores::brier) * scores.classes() as f64,
+                    OfScores::Calibration => scores.calibration_error(10),
+                }
+            }
+            (Kind::TopK(_) | Kind::Scores(_), Gathered::Sum { sum, count }) => sum / count,
+            (Kind::Numbers(figure, _), Gathered::Numbers(numbers)) => figure(numbers),
+            (Kind::Perplexity, Gathered::Sum { sum, count }) => (sum / count).exp(),
+            _ => f64::NAN,
+        }
+    }
+
+    fn state(&self) -> Vec<f64> {
+        let mut state = Vec::new();
+        match &self.gathered {
+            Gathered::Nothing => return state,
+            Gathered::Confusion(_) => state.push(6.0),
+            Gathered::Binary(_) => state.push(2.0),
+            Gathered::Classes(_) => state.push(3.0),
+            Gathered::Numbers(_) => state.push(4.0),
+            Gathered::Sum { sum, count } => state.extend([5.0, *sum, *count]),
+        }
+        match &self.gathered {
+            Gathered::Nothing | Gathered::Sum { .. } => {}
+            Gathered::Confusion(confusion) => confusion.state(&mut state),
+            Gathered::Binary(scores) => scores.state(&mut state),
+            Gathered::Classes(scores) => scores.state(&mut state),
+            Gathered::Numbers(numbers) => numbers.state(&mut state),
+        }
+        state
+    }
+
+    fn restore(&mut self, state: &[f64]) -> Result<()> {
+        let gathered = match state.split_first() {
+            None => Some(Gathered::Nothing),
+            Some((1.0, rest)) => Confusion::restored_table(rest).map(Gathered::Confusion),
+            Some((6.0, rest)) => Confusion::restored(rest).map(Gathered::Confusion),
+            Some((2.0, rest)) => BinaryScores::restored(rest).map(Gathered::Binary),
+            Some((3.0, rest)) => ClassScores::restored(rest).map(Gathered::Classes),
+            Some((4.0, rest)) => Numbers::restored(rest).map(Gathered::Numbers),
+            Some((5.0, &[sum, count])) => Some(Gathered::Sum { sum, count }),
+            Some(_) => None,
+        };
+        let broken = || {
+            let message = format!("what {} had seen can't be read back", self.name);
+            Error::new(ErrorKind::Value, "metrics", message).nowhere()
+        };
+        self.gathered = gathered.ok_or_else(broken)?;
+        Ok(())
+    }
+
+    fn needs(&self) -> Needs {
+        match self.kind {
+            Kind::Numbers(..) => Needs::Numbers,
+            Kind::Confusion(..) | Kind::Scores(_) | Kind::TopK(_) | Kind::Perplexity => Needs::Classes,
+        }
+    }
+
+    /// Forgets what was seen and keeps the room for it.
+    fn reset(&mut self) {
+        match &mut self.gathered {
+            Gathered::Confusion(confusion) => confusion.clear(),
+            other => *other = Gathered::Nothing,
+        }
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:.4}", self.name, self.value())
+    }
+}
+
+/// The class with the highest logit, the first of equal ones; of one logit whether it is above zero.
+fn chosen(row: &[f32]) -> i64 {
+    match row {
+        [logit] => i64::from(*logit > 0.0),
+        _ => (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as i64,
+    }
+}
+
+/// Logits as probabilities; one logit as those of the negative and the positive class.
+fn probabilities(row: &[f32]) -> Vec<f64> {
+    let wide: Vec<f64> = match row {
+        [logit] => vec![0.0, f64::from(*logit)],
+        _ => row.iter().map(|&x| f64::from(x)).collect(),
+    };
+    let most = wide.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exp: Vec<f64> = wide.iter().map(|x| (x - most).exp()).collect();
+    let sum: f64 = exp.iter().sum();
+    exp.into_iter().map(|x| x / sum).collect()
+}
