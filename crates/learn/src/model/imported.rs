@@ -29,10 +29,8 @@ impl Layer for Imported {
     }
 }
 
-/// A network as the one layer of a row. Its parameters get their names in the file first, by which they are written again.
+/// A network as the one layer of a row.
 pub(super) fn as_layers(network: Network, pixels: Option<Pixels>) -> Sequential {
-    network.parameters();
-    network.states();
     let element = network.inputs().first().and_then(|input| input.element);
     let is_whole = element.is_some_and(|element| !element.is_float());
     Sequential::new().layer(Imported { pixels, network, is_whole })
@@ -56,5 +54,22 @@ pub(super) const PREFIX: &str = "0.";
 impl Module for Named {
     fn visit(&self, visitor: &mut Visitor) {
         self.0.iter().for_each(|(name, param)| visitor.parameter(name, param));
+    }
+}
+
+/// Such a row of layers whose weights go by their names in its file, as it is written again.
+pub(super) struct Written<'a>(pub &'a Sequential);
+
+impl Module for Written<'_> {
+    fn visit(&self, visitor: &mut Visitor) {
+        let own = |path: &str| path.strip_prefix(PREFIX).unwrap_or(path).to_string();
+        self.0.parameters().iter().for_each(|(path, param)| visitor.parameter(&own(path), param));
+        self.0.states().iter().for_each(|(path, state)| visitor.state(&own(path), state));
+    }
+}
+
+impl Layer for Written<'_> {
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        self.0.forward(x, context)
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use kiln_data::Form;
 use kiln_nn::random::Key;
-use kiln_nn::{Element, Module, Param, Sequential, Shape};
+use kiln_nn::{Element, Layer, Module, Param, Sequential, Shape};
 use kiln_onnx::Network;
 use serde_json::Map;
 
@@ -26,7 +26,7 @@ pub use crate::row::{Input, Pixels};
 pub use about::{About, Task, listed};
 pub use answers::{Answered, by_class};
 use file::made;
-use imported::{Named, PREFIX, as_layers};
+use imported::{Named, PREFIX, Written, as_layers};
 pub use own::CODE;
 
 /// What stands for the layers of a network of an ONNX file.
@@ -124,6 +124,14 @@ impl Model {
     /// Its layers, with their weights.
     pub fn layers(&self) -> &Sequential {
         &self.layers
+    }
+
+    /// Its layers as a file of another system gets them: what came out of one has the names it had there.
+    pub(crate) fn written(&self) -> Box<dyn Layer + '_> {
+        match self.network {
+            Some(_) => Box::new(Written(&self.layers)),
+            None => Box::new(&self.layers),
+        }
     }
 
     /// The same model for another task, with a new last layer for it: the last dense layer of a row, the last matrix product of an ONNX

@@ -58,7 +58,7 @@ impl Model {
                 if export.preprocessing {
                     self.finish(&mut builder, rows, options.fold)?;
                 } else {
-                    let output = write_layers(&mut builder, self.layers(), &rows, options.fold)?;
+                    let output = write_layers(&mut builder, &*self.written(), &rows, options.fold)?;
                     builder.output(&output.name, "output", Element::from_dtype(output.dtype), &output.sizes);
                 }
             }
@@ -100,7 +100,7 @@ impl Model {
 
     /// The layers, and their outputs as answers.
     fn finish(&self, builder: &mut Builder, input: Input, fold: bool) -> crate::Result<()> {
-        let Output { name, sizes, dtype } = write_layers(builder, self.layers(), &input, fold)?;
+        let Output { name, sizes, dtype } = write_layers(builder, &*self.written(), &input, fold)?;
         match &self.about().task {
             Task::Classes { names } => {
                 let probabilities = match sizes.last() {
