@@ -10,6 +10,8 @@ const STATE: usize = 4;
 const LONGEST: usize = 500;
 const BATCH: usize = 64;
 const DISCOUNT: f64 = 0.99;
+const RATE: f64 = 5e-4;
+const MOST: usize = 60_000;
 
 /// Gym's CartPole: where the cart is, its speed, the pole's angle, its speed.
 #[derive(Clone, Copy)]
@@ -80,29 +82,35 @@ fn play(worth: &mut Function<1>, games: usize) -> Result<f64> {
 }
 
 fn main() -> Result<()> {
-    let network = |seed: u64| Sequential::new().seed(seed).dense(64).relu().dense(64).relu().dense(ACTIONS);
+    let network = |seed: u64| Sequential::new().seed(seed).dense(128).relu().dense(128).relu().dense(ACTIONS);
     let (online, target) = (network(1), network(2));
     for network in [&online, &target] {
         network.build([1, STATE])?;
     }
     target.copy_from(&online)?;
-    let adam = Adam::new(1e-3);
-    let mut step = Step::custom(1e-3, StepOptions::new(), |step, [state, action, next, fell]| {
-        let chosen =
-            (online.forward(&state, step.context()) * action.one_hot(ACTIONS).cast(DType::F32)).sum(1);
-        // The network says which action comes next, and its copy what that is worth.
-        let then = online.forward(&next, step.context()).argmax(1).one_hot(ACTIONS).cast(DType::F32);
-        let later = (target.forward(&next, step.context()) * then).sum(1);
-        let loss = chosen.huber(&(1.0 + (1.0 - fell) * later * DISCOUNT), 1.0);
-        step.minimise("online", &online, &adam, &loss)?;
-        step.lerp(&target, &online, 0.01)?;
-        Ok(vec![loss])
-    });
+    let adam = Adam::new(RATE);
+    let mut step = Step::custom(
+        RATE,
+        StepOptions::new().clip(Clip::GlobalNorm(1.0)),
+        |step, [state, action, next, fell]| {
+            let chosen =
+                (online.forward(&state, step.context()) * action.one_hot(ACTIONS).cast(DType::F32)).sum(1);
+            // The network says which action comes next, and its copy what that is worth.
+            let then = online.forward(&next, step.context()).argmax(1).one_hot(ACTIONS).cast(DType::F32);
+            let later = (target.forward(&next, step.context()) * then).sum(1);
+            let loss = chosen.huber(&(1.0 + (1.0 - fell) * later * DISCOUNT), 1.0);
+            step.minimise("online", &online, &adam, &loss)?;
+            step.lerp(&target, &online, 0.01)?;
+            Ok(vec![loss])
+        },
+    );
     let mut worth = Function::inference(&online, |online, cx, [x]| online.forward(&x, cx));
     let mut rng = Rng::new(5);
     let mut memory: Vec<Memory> = Vec::new();
     let (mut cart, mut last, mut solved) = (CartPole::start(&mut rng), 0.0, None);
-    for number in 0..60_000usize {
+    for number in 0..MOST {
+        // What is nearly learned is forgotten at a high rate.
+        step.set_rate(RATE * (1.0 - number as f64 / MOST as f64))?;
         let chance = (1.0 - number as f64 / 5000.0).max(0.02);
         let state = cart.seen();
         let action = match rng.uniform() < chance {

@@ -98,7 +98,7 @@ impl<'a, M: Module> Method<'a, M> {
                     let objective = goal(model, &Context::training(Key::new(0)), &rows);
                     objective.lowered(&rows, true)
                 });
-                let loss = OfLoss::Objective(sum(&listing(objective.graph(all(blank).as_slice())?)));
+                let loss = OfLoss::Objective(sum(&listing(&mut objective, blank)?));
                 OfMethod { loss, optimizer: Some(&**optimizer), step: None, rate }
             }
             Method::Custom { .. } => {

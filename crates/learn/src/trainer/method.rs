@@ -7,7 +7,8 @@ use kiln_data::Batch;
 use kiln_nn::loss::{Loss, Losses};
 use kiln_nn::optim::Optimizer;
 use kiln_nn::{
-    Context, DType, Data, Error, ErrorKind, Input, Layer, Module, Step, StepOptions, Tensor, Update, Variable,
+    Context, DType, Data, Error, ErrorKind, Function, Input, Layer, Module, Step, StepOptions, Tensor,
+    Update, Variable,
 };
 
 use super::objective::{Objective, Shown};
@@ -159,7 +160,7 @@ impl<'a, M: Module> Method<'a, M> {
                     let made = || PhaseStep::new(*rate, options.clone().seed(seed), rows.clone(), own);
                     // Traced by itself, as what a step remembers begins with weights that a checkpoint may bring yet.
                     let mut traced = made();
-                    texts.push(listing(traced.step.function().graph(all(blank).as_slice())?));
+                    texts.push(listing(traced.step.function(), blank)?);
                     let one = made();
                     one.look().shown = traced.look().shown.clone();
                     each.push(one);
@@ -361,12 +362,10 @@ fn prefix(phase: usize) -> String {
     }
 }
 
-/// What a graph computes, without the lines it comes from and with the numbers of its constants.
-pub(super) fn listing(mut graph: kiln_ir::Graph) -> String {
+/// What a function computes of a batch, without the lines it comes from and with the numbers of its constants.
+pub(super) fn listing(function: &mut Function, batch: &Batch) -> Result<String> {
+    let (mut graph, captured) = function.graph_with_constants(all(batch).as_slice())?;
     graph.nodes.iter_mut().for_each(|node| node.at = None);
-    let constants = graph.nodes.iter().filter_map(|node| match &node.op {
-        kiln_ir::Op::Const(data) => Some(kiln_files::checksum(0, &data.to_le_bytes())),
-        _ => None,
-    });
-    constants.fold(graph.to_string(), |text, sum| format!("{text}{sum:016x}\n"))
+    let constants = captured.iter().map(|data| kiln_files::checksum(0, &data.to_le_bytes()));
+    Ok(constants.fold(graph.to_string(), |text, sum| format!("{text}{sum:016x}\n")))
 }

@@ -258,6 +258,8 @@ impl Session<'_, '_> {
     /// Does what callbacks wished.
     pub(super) fn grant_all(&mut self) -> Result<()> {
         let mut wishes = std::mem::take(&mut self.wishes);
+        // What is saved knows the best weights of the epoch that is over, whoever asked first.
+        wishes.sort_by_key(|wish| matches!(wish, Wish::Save(_) | Wish::SaveThere(_) | Wish::Remove(_)));
         let granted = wishes.drain(..).try_for_each(|wish| self.grant(wish));
         self.wishes = wishes;
         granted

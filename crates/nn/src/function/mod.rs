@@ -158,6 +158,17 @@ impl<'a, const N: usize> Function<'a, N> {
     /// # Errors
     /// A mistake in what the function builds, with its line.
     pub fn graph<'i>(&mut self, inputs: impl InputList<'i, N>) -> Result<Graph> {
+        self.0.graph(inputs.list()).map(|(graph, _)| graph)
+    }
+
+    /// As [`Function::graph`], with the constants that were captured: the graph takes them behind the inputs.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn graph_with_constants<'i>(
+        &mut self,
+        inputs: impl InputList<'i, N>,
+    ) -> Result<(Graph, Vec<Arc<Data>>)> {
         self.0.graph(inputs.list())
     }
 

@@ -125,8 +125,9 @@ impl<'a> Traced<'a> {
         Ok(Some(kept))
     }
 
-    pub(crate) fn graph(&mut self, inputs: &[Input]) -> Result<Graph> {
-        self.trace(&declared(inputs)).map(|(graph, _)| graph)
+    /// What is computed, and the constants that come in behind the inputs.
+    pub(crate) fn graph(&mut self, inputs: &[Input]) -> Result<(Graph, Vec<Arc<Data>>)> {
+        self.trace(&declared(inputs))
     }
 
     pub(crate) fn program(&mut self, inputs: &[Input]) -> Result<Arc<Program>> {
