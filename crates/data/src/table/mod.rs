@@ -5,6 +5,8 @@ mod builder;
 mod cell;
 mod choices;
 mod column;
+#[cfg(feature = "csv")]
+mod csv;
 mod date;
 mod feature;
 mod fit;
@@ -13,6 +15,8 @@ mod frame;
 mod frame_tests;
 mod framing;
 mod nearest;
+#[cfg(not(feature = "csv"))]
+mod no_csv;
 mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -32,6 +36,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+
+#[cfg(not(feature = "csv"))]
+use no_csv as csv;
 
 use crate::error::{Error, Result};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};

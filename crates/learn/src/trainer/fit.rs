@@ -16,7 +16,6 @@ use serde_json::Value;
 use super::callback::{Callback, Moment, Wish};
 use super::evaluate::{Evaluate, Truth, evaluator, target};
 use super::identity::{Identity, of_batching};
-use super::interrupt::Interrupt;
 use super::monitor::no_such_number;
 use super::nan::Anchor;
 use super::progress::Progress;
@@ -25,6 +24,7 @@ use super::{ClassWeights, Length, Planned, Settings};
 use crate::inputs::{all, blank, meant};
 use crate::note::note;
 use crate::store::Store;
+use crate::terminal::Interrupt;
 use crate::{Error, Result};
 
 /// What is trained, on what.

@@ -9,7 +9,9 @@ use std::path::Path;
 use kiln_map::shown;
 use kiln_nn::Data;
 
+use super::deflate::Crc32;
 use super::{ElementType, Read, zip};
+use crate::store::elements;
 use crate::{Error, Result};
 
 /// What a reader finds in a file.
@@ -62,7 +64,7 @@ impl Place {
             Some(size) => Cow::Owned(zip::unpack(stored, size)?),
         };
         if let Some(expected) = self.crc {
-            let mut sum = flate2::Crc::new();
+            let mut sum = Crc32::new();
             sum.update(&bytes);
             if sum.sum() != expected {
                 return Err("its checksum is wrong; the file is damaged".to_string());
@@ -204,14 +206,6 @@ pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
     }
     strides.reverse();
     strides
-}
-
-pub(super) fn elements(shape: &[usize]) -> Option<usize> {
-    // An axis of 0 leaves nothing, however large the others are.
-    if shape.contains(&0) {
-        return Some(0);
-    }
-    shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
 }
 
 /// One tensor of a file.

@@ -35,15 +35,21 @@ use std::path::{Path, PathBuf};
 use kiln_map::{Beside, Budget, Mapped, shown};
 use kiln_nn::Module;
 
-use crate::store::{Store, Stored, write_whole};
+#[cfg(not(feature = "gzip"))]
+use no_deflate as deflate;
+
+use crate::store::{Store, Stored, json, write_whole};
 use crate::trainer::put_weights;
 use crate::{Error, Result};
 
 mod assign;
+#[cfg(feature = "gzip")]
+mod deflate;
 mod element;
 mod entry;
-pub(crate) mod json;
-mod mapping;
+pub(crate) mod mapping;
+#[cfg(not(feature = "gzip"))]
+mod no_deflate;
 mod npy;
 mod pickle;
 mod safetensors;

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use kiln_map::shown;
 use kiln_nn::{DType, Data};
 
-use super::entry::{Contents, Entry, Place, elements, row_major};
+use super::entry::{Contents, Entry, Place, row_major};
 use super::{ElementType, Read, zip};
 use crate::store::Stored;
+use crate::store::elements;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 

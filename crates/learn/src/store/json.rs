@@ -8,12 +8,10 @@ use kiln_nn::{DType, Data, Scalar};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use super::Read;
-use super::entry::elements;
-use crate::store::{Store, Stored};
+use super::{Store, Stored, elements};
 
 /// The members of an object in their order, also those that come twice.
-pub(super) struct Pairs<T>(pub Vec<(String, T)>);
+pub(crate) struct Pairs<T>(pub Vec<(String, T)>);
 
 impl<T> Default for Pairs<T> {
     fn default() -> Self {
@@ -59,7 +57,7 @@ pub(crate) fn write(store: &Store, checksum: &str) -> String {
 }
 
 /// What [`write`] wrote, and the checksum, if it is still there.
-pub(crate) fn read(bytes: &[u8]) -> Read<(Store, Option<String>)> {
+pub(crate) fn read(bytes: &[u8]) -> Result<(Store, Option<String>), String> {
     Budget::default().bytes(weigh(bytes)).map_err(|exceeded| exceeded.to_string())?;
     let File { about, checksum, tensors } =
         serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
