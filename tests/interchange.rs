@@ -3,11 +3,10 @@
 use kiln::data::{Form, Picture, Rng};
 use kiln::model::{About, Model, Task};
 use kiln::onnx::export::{Attribute, Size};
-use kiln::onnx::proto::ModelProto;
+use kiln::onnx::proto::{Message, ModelProto};
 use kiln::onnx::{Element, Export, Options};
 use kiln::prelude::*;
 use kiln_testkit::Program;
-use prost::Message;
 use serde_json::Value;
 
 fn kiln(name: &str) -> Program {
@@ -43,7 +42,7 @@ fn bare(program: &Program, name: &str, text: &str, row: &[usize]) -> Sequential 
     let model = Model::new(layers, about);
     model.save_onnx(program.at(name), &Export { preprocessing: false, ..Export::default() }).unwrap();
     // What only kiln writes.
-    let mut message = ModelProto::decode(&program.read(name)[..]).unwrap();
+    let mut message = ModelProto::decode(program.read(name)).unwrap();
     message.metadata_props.clear();
     program.write(name, message.encode_to_vec());
     model.into_layers()

@@ -144,10 +144,9 @@ fn import(folder: &Folder, arguments: &[&str]) -> (i32, String) {
 #[test]
 fn recorded_outputs_decide_the_exit_code() {
     use kiln::onnx::proto::{
-        GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto, ValueInfoProto,
-        type_proto,
+        GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto,
+        ValueInfoProto, type_proto,
     };
-    use prost::Message;
     let folder = Folder::new("verify");
     let node = |operator: &str, inputs: &[&str], output: &str| NodeProto {
         input: inputs.iter().map(|input| input.to_string()).collect(),

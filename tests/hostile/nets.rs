@@ -3,10 +3,9 @@
 use kiln::onnx::proto::attribute_proto::AttributeType;
 use kiln::onnx::proto::tensor_proto::DataLocation;
 use kiln::onnx::proto::{
-    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    AttributeProto, FunctionProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorProto, TypeProto, ValueInfoProto, type_proto,
 };
-use prost::Message;
 
 /// A node of an operator: what it takes and gives, with spaces between the names, and its settings.
 pub fn node(operator: &str, inputs: &str, outputs: &str, settings: Vec<AttributeProto>) -> NodeProto {

@@ -54,7 +54,7 @@ fn damaged_networks() {
 }
 
 fn tensor() -> Vec<u8> {
-    use prost::Message;
+    use kiln::onnx::proto::Message;
     nets::floats("x", &[2, 2], vec![1.0; 4]).encode_to_vec()
 }
 

@@ -16,8 +16,12 @@ mod batches;
 mod dataset;
 mod error;
 mod fingerprint;
+#[cfg(feature = "gzip")]
+mod gzip;
 mod image;
 mod made;
+#[cfg(not(feature = "gzip"))]
+mod no_gzip;
 mod prefetch;
 mod rng;
 mod series;
@@ -27,14 +31,19 @@ mod table;
 mod text;
 mod values;
 
+#[cfg(not(feature = "gzip"))]
+use no_gzip as gzip;
+
 pub use batches::{Batches, Batching, Cursor, Order};
 pub use dataset::{Batch, Dataset};
 pub use error::{Error, Result};
 pub use fingerprint::fingerprint;
 pub use image::{
-    Augment, Augmented, Change, Gallery, ImageSize, MNIST_FILES, Mixed, PICTURES, Picture, Pictures, cifar10,
-    edge_brightness, encode_png, is_cifar10, is_mnist, mnist, read_idx,
+    Augment, Augmented, Change, ImageSize, MNIST_FILES, Mixed, cifar10, edge_brightness, is_cifar10,
+    is_mnist, mnist, read_idx,
 };
+#[cfg(feature = "image")]
+pub use image::{Gallery, PICTURES, Picture, Pictures, encode_png};
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;

@@ -19,6 +19,8 @@ mod checksum;
 mod error;
 mod inputs;
 pub mod model;
+#[cfg(not(feature = "terminal"))]
+mod no_terminal;
 mod note;
 pub mod onnx;
 mod predictions;
@@ -29,8 +31,13 @@ mod programs;
 mod registry;
 mod row;
 pub mod store;
+#[cfg(feature = "terminal")]
+mod terminal;
 pub mod trainer;
 pub mod weights;
+
+#[cfg(not(feature = "terminal"))]
+use no_terminal as terminal;
 
 pub use error::{Error, Result};
 pub use inputs::Inputs;

@@ -1,11 +1,17 @@
-//! What the library says to people: lines on the standard error, the only place it prints to.
+//! What the library says to people: events of `tracing` at the level INFO. Where nobody listens to those, a program with the feature
+//! `terminal` shows them on its standard error; nothing else is printed.
 
 use std::fmt::Display;
-use std::io::Write;
 
-use kiln_map::visible;
+use tracing::subscriber::NoSubscriber;
 
-/// Writes a line. A terminal that was closed or a disk that is full is no reason to end a training.
+use crate::terminal;
+
+/// Says a line.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{}", visible(&line.to_string()));
+    let line = kiln_map::visible(&line.to_string()).into_owned();
+    match tracing::dispatcher::get_default(|subscriber| subscriber.is::<NoSubscriber>()) {
+        true => terminal::line(&line),
+        false => tracing::info!("{line}"),
+    }
 }

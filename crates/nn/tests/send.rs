@@ -50,7 +50,7 @@ const _: () = {
     shared::<StepOptions>();
     shared::<Clip>();
     shared::<composite::Noted>();
-    shared::<metrics::Metric>();
+    shared::<metrics::Figure>();
     shared::<metrics::History>();
     shared::<metrics::Confusion>();
     shared::<schedule::Cosine>();

@@ -5,11 +5,10 @@ use std::path::Path;
 use bytes::Bytes;
 use kiln_ir::{DType, Data};
 use kiln_map::{Budget, ExternalFiles, MemoryMap};
-use prost::Message;
 
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::proto::{ModelProto, TensorProto, tensor_proto::DataLocation};
+use crate::proto::{Message, ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::value::Value;
 use crate::weigh::{Kind, weigh};
 

@@ -133,7 +133,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message;
+    use crate::proto::Message;
 
     /// What a message takes is at most what it was weighed to, and within reason.
     #[test]

@@ -2,13 +2,13 @@
 //! the archive they come in.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
-use flate2::read::GzDecoder;
 use kiln_map::Budget;
 
 use crate::error::{Error, Result};
+use crate::gzip;
 use crate::set::Set;
 use crate::values::{Form, Kind};
 
@@ -54,7 +54,8 @@ fn read_in(folder: &Path) -> Result<(Set, Set)> {
     let archive = folder.join(ARCHIVE);
     if archive.is_file() {
         let file = File::open(&archive).map_err(|error| Error::io(&archive, error))?;
-        unpack(GzDecoder::new(file), &mut found, &budget).map_err(|error| error.in_file(&archive))?;
+        let packed = gzip::unpacked(BufReader::new(file)).map_err(|error| Error::io(&archive, error))?;
+        unpack(packed, &mut found, &budget).map_err(|error| error.in_file(&archive))?;
     } else {
         for (name, found) in FILES.iter().zip(&mut found) {
             let place =

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::picture::{ImageSize, PICTURES, Picture};
+use super::picture::{PICTURES, Picture};
+use super::size::ImageSize;
 use crate::error::{Error, Result};
 use crate::set::Set;
 use crate::table::{Cell, Table};

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
 use kiln_map::Budget;
 
 use crate::error::{Error, Result};
+use crate::gzip;
 use crate::set::Set;
 use crate::values::{Form, Kind};
 
@@ -33,8 +33,11 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<(Vec<usize>, Vec<u8>)> {
 fn read_at(path: &Path) -> Result<(Vec<usize>, Vec<u8>)> {
     let open = || File::open(path).map(BufReader::new).map_err(|error| Error::io(path, error));
     let mut first = [0; 2];
-    let zipped = open()?.read_exact(&mut first).is_ok() && first == [0x1f, 0x8b];
-    let read: Box<dyn Read> = if zipped { Box::new(MultiGzDecoder::new(open()?)) } else { Box::new(open()?) };
+    let packed = open()?.read_exact(&mut first).is_ok() && first == gzip::MAGIC;
+    let read: Box<dyn Read> = match packed {
+        true => gzip::unpacked(open()?).map_err(|error| Error::io(path, error))?,
+        false => Box::new(open()?),
+    };
     parse(read).map_err(|error| error.in_file(path))
 }
 

@@ -2,12 +2,18 @@
 
 mod augment;
 mod cifar;
+#[cfg(feature = "image")]
 mod folder;
 mod idx;
+#[cfg(feature = "image")]
 mod picture;
+mod size;
 
 pub use augment::{Augment, Augmented, Change, Mixed};
 pub use cifar::{cifar10, is_cifar10};
+#[cfg(feature = "image")]
 pub use folder::{Gallery, Pictures};
 pub use idx::{MNIST_FILES, is_mnist, mnist, read_idx};
-pub use picture::{ImageSize, PICTURES, Picture, edge_brightness, encode_png};
+#[cfg(feature = "image")]
+pub use picture::{PICTURES, Picture, encode_png};
+pub use size::{ImageSize, edge_brightness};

@@ -5,6 +5,8 @@ mod builder;
 mod cell;
 mod choices;
 mod column;
+#[cfg(feature = "csv")]
+mod csv;
 mod date;
 mod feature;
 mod fit;
@@ -12,6 +14,8 @@ mod frame;
 #[cfg(test)]
 mod frame_tests;
 mod framing;
+#[cfg(not(feature = "csv"))]
+mod no_csv;
 mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -36,6 +40,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+
+#[cfg(not(feature = "csv"))]
+use no_csv as csv;
 
 use crate::error::{Error, Result};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};

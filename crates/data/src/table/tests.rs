@@ -43,6 +43,7 @@ fn quotes_delimiters_line_ends_and_marks_are_all_one_table() {
         "a\tb\r\n1\tx\r\n2\ty\r\n",
         "a|b\n1|x\n\n2|y\n\n",
         "\u{feff}a,b\n1,x\n2,y\n",
+        "\u{feff}\u{feff}a,b\n1,x\n2,y\n",
         "\"a\",\"b\"\n\"1\",\"x\"\n2,y\n",
         "a,b\r1,x\r2,y\r",
         "{\"a\":1,\"b\":\"x\"}\n\n{\"b\":\"y\",\"a\":2}\n",
@@ -76,6 +77,7 @@ fn a_header_is_found_or_told() {
 fn each_fault_names_its_place_and_mend() {
     assert!(fault("").contains("the file is empty"));
     assert!(fault("  \n\n").contains("the file is empty"));
+    assert!(fault("\u{feff}\u{feff}").contains("the file is empty"));
     assert!(fault("a,b\n").contains("a header and no row"));
     let error = fault("a,b\n1,2\n3\n");
     assert!(error.contains("line 3: the row has 1 cell and the first row 2"), "{error}");

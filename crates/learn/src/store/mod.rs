@@ -3,13 +3,13 @@
 
 pub(crate) mod json;
 mod module;
+pub(crate) mod safetensors;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use kiln_map::Budget;
-use kiln_nn::{DType, Data};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use kiln_map::{Budget, shown};
+use kiln_nn::Data;
 use serde_json::{Map, Value};
 
 use crate::checksum::crc32c;
@@ -62,29 +62,20 @@ impl Store {
     /// # Errors
     /// Where the system refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_whole(path.as_ref(), &self.bytes(path.as_ref())?)
+        write_whole(path.as_ref(), &self.bytes())
     }
 
     /// As [`Store::save`], in a folder that is there.
     pub(crate) fn save_there(&self, path: &Path) -> Result<()> {
-        kiln_files::write_there(path, self.bytes(path)?).map_err(Error::file(path))
+        kiln_files::write_there(path, self.bytes()).map_err(Error::file(path))
     }
 
     /// The file's bytes.
-    fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
+    fn bytes(&self) -> Vec<u8> {
         let mut about = self.about.clone();
         about.insert(CHECKSUM.to_string(), self.checksum().into());
-        let metadata = HashMap::from([(ABOUT.to_string(), Value::Object(about).to_string())]);
-        let bytes: Vec<(&String, &Stored, Vec<u8>)> =
-            self.tensors.iter().map(|(name, stored)| (name, stored, stored.data.to_le_bytes())).collect();
-        let mut views = Vec::with_capacity(bytes.len());
-        for (name, stored, bytes) in &bytes {
-            let view = TensorView::new(dtype(stored.data.dtype()), stored.shape.clone(), bytes)
-                .map_err(|error| Error::format(path, format!("{name} can't be written: {error}")))?;
-            views.push((*name, view));
-        }
-        serialize(views, Some(metadata))
-            .map_err(|error| Error::format(path, format!("it can't be written: {error}")))
+        let metadata = Map::from_iter([(ABOUT.to_string(), Value::Object(about).to_string().into())]);
+        safetensors::write(self, metadata)
     }
 
     /// Reads a file that [`Store::save`] wrote.
@@ -98,30 +89,31 @@ impl Store {
     fn load_at(path: &Path) -> Result<Store> {
         let budget = Budget::default();
         let file = budget.read_file(path).map_err(Error::file(path))?;
-        // Its numbers are beside it for a while, and the description is read.
-        let text = file
-            .split_first_chunk::<8>()
-            .and_then(|(size, rest)| rest.get(..usize::try_from(u64::from_le_bytes(*size)).ok()?));
+        // Its numbers are beside it for a while, and its own words are read.
+        let text = safetensors::head(&file).map_or(0, |(text, _)| json::weigh(text));
         budget
             .bytes(file.len() as u64)
-            .and_then(|_| budget.bytes(text.map_or(0, json::weigh)))
+            .and_then(|_| budget.bytes(text))
             .map_err(|exceeded| Error::format(path, exceeded.to_string()))?;
         let broken =
             |what: &str| Error::format(path, format!("{what}; it is cut off, damaged, or no file of kiln's"));
-        let (_, header) = SafeTensors::read_metadata(&file).map_err(|error| broken(&error.to_string()))?;
-        let tensors = SafeTensors::deserialize(&file).map_err(|error| broken(&error.to_string()))?;
-        let text = header.metadata().as_ref().and_then(|all| all.get(ABOUT));
+        let description = safetensors::read(&file).map_err(|error| broken(&error))?;
+        let text = description.metadata.iter().find(|(name, _)| name == ABOUT).map(|(_, text)| text);
         let text = text.ok_or_else(|| broken("it doesn't say what it holds"))?;
         let about: Value = serde_json::from_str(text).map_err(|_| broken("its description can't be read"))?;
         let Value::Object(mut about) = about else { return Err(broken("its description is no object")) };
         let expected = about.remove(CHECKSUM);
         let mut store = Store { about, tensors: BTreeMap::new() };
-        for (name, view) in tensors.tensors() {
-            let Some(dtype) = known(view.dtype()) else {
-                return Err(broken(&format!("{name} is of type {:?}", view.dtype())));
-            };
-            let data = Data::from_le_bytes(dtype, view.data());
-            store.tensors.insert(name, Stored { shape: view.shape().to_vec(), data });
+        for safetensors::Described { name, dtype, shape, range } in description.tensors {
+            let known = safetensors::dtype(&dtype)
+                .ok_or_else(|| broken(&format!("{} is of type {}", shown(&name), shown(&dtype))))?;
+            if elements(&shape).and_then(|count| count.checked_mul(known.size())) != Some(range.len()) {
+                return Err(broken(&format!("{} has not as many numbers as its shape says", shown(&name))));
+            }
+            let data = Data::from_le_bytes(known, file.get(range).unwrap_or_default());
+            if store.tensors.insert(name.clone(), Stored { shape, data }).is_some() {
+                return Err(broken(&format!("two tensors are named {}", shown(&name))));
+            }
         }
         if expected.as_ref().and_then(Value::as_str) != Some(store.checksum().as_str()) {
             return Err(broken("its checksum is wrong"));
@@ -180,25 +172,6 @@ pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
         return Some(0);
     }
     shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
-}
-
-fn dtype(dtype: DType) -> Dtype {
-    match dtype {
-        DType::Bool => Dtype::BOOL,
-        DType::U8 => Dtype::U8,
-        DType::U16 => Dtype::U16,
-        DType::I32 => Dtype::I32,
-        DType::I64 => Dtype::I64,
-        DType::F16 => Dtype::F16,
-        DType::Bf16 => Dtype::BF16,
-        DType::F32 => Dtype::F32,
-        DType::F64 => Dtype::F64,
-    }
-}
-
-/// kiln's type for one of theirs.
-fn known(theirs: Dtype) -> Option<DType> {
-    DType::ALL.into_iter().find(|ours| dtype(*ours) == theirs)
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use serde_json::Value;
 use super::checks::{check_outputs, weigh};
 use super::evaluate::Evaluator;
 use super::identity::{Identity, of_batching};
-use super::interrupt::Interrupt;
 use super::method::{Method, Steps};
 use super::metrics::{Asked, Metrics};
 use super::progress::Progress;
@@ -22,6 +21,7 @@ use super::session::{Session, Sums};
 use super::settings::{Length, Settings};
 use crate::inputs::all;
 use crate::store::{Store, put_weights, set_weights};
+use crate::terminal::Interrupt;
 use crate::{Error, Result};
 
 /// How many rows code of one's own is traced for before it begins: as few as a norm over the batch takes.

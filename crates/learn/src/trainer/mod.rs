@@ -10,7 +10,6 @@ mod evaluate;
 mod fit;
 mod folds;
 mod identity;
-mod interrupt;
 mod log;
 mod method;
 mod metrics;

@@ -1,20 +1,18 @@
-//! How far a training is: a bar for the epoch under way and a line for each that is over. Where nobody watches (the output is no
-//! terminal) only the lines. All of it goes to stderr.
+//! How far a training is: a line for each epoch that is over, and on a terminal (with the feature `terminal`) a bar for the one under
+//! way.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::callback::{Callback, Moment};
 use crate::Result;
 use crate::note::note;
+use crate::terminal::Bar;
 
-/// The bar and the lines. Every trainer has one that isn't [quiet](super::Trainer::quiet).
+/// The lines, which are events of `tracing`, and the bar. Every trainer has one that isn't [quiet](super::Trainer::quiet).
 #[derive(Debug)]
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     /// When this session and its epoch began, and the steps done until then.
     session: (Instant, u64),
     epoch: (Instant, u64),
@@ -54,12 +52,7 @@ impl Callback for Progress {
     fn before(&mut self, at: &mut Moment) -> Result<()> {
         let now = Instant::now();
         (self.session, self.epoch, self.shown) = ((now, at.step), (now, at.step), now);
-        if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new(at.batches);
-            let style = ProgressStyle::with_template("{prefix} {bar:20.cyan/dim} {pos}/{len}  {msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
-            self.bar = Some(bar);
-        }
+        self.bar = Bar::new(at.batches);
         Ok(())
     }
 
@@ -84,9 +77,7 @@ impl Callback for Progress {
         }
         let _ = write!(text, "  rate {:.2e}", at.rate);
         let _ = write!(text, "  {} rows/s  {} left", thousands(rows * steps / spent), time(left));
-        bar.set_prefix(format!("epoch {}/{}", at.epoch, at.epochs));
-        bar.set_message(text);
-        bar.set_position(at.batch);
+        bar.draw(format!("epoch {}/{}", at.epoch, at.epochs), at.batch, text);
         Ok(())
     }
 
@@ -106,7 +97,7 @@ impl Callback for Progress {
 
     fn after(&mut self, _at: &mut Moment) -> Result<()> {
         if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
+            bar.finish();
         }
         Ok(())
     }

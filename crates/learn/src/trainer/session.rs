@@ -11,7 +11,7 @@ use super::callback::{Callback, Moment, Wish};
 use super::evaluate::Evaluator;
 use super::fit::Fitted;
 use super::identity::Identity;
-use super::interrupt::Interrupt;
+use crate::terminal::Interrupt;
 use super::method::Steps;
 use super::metrics::Metrics;
 use super::monitor::no_such_number;

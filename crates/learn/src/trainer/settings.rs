@@ -280,8 +280,8 @@ impl<'a, M: Module> Trainer<'a, M> {
         self
     }
 
-    /// Saves the training as it goes. Ctrl-C and other signals that ask for the end (SIGTERM, SIGHUP) then finish the step, save,
-    /// and say how to go on; a second one ends the program at once.
+    /// Saves the training as it goes. With the feature `terminal`, Ctrl-C and other signals that ask for the end (SIGTERM, SIGHUP) then
+    /// finish the step, save, and say how to go on; a second one does what it does by default, which is to end the program.
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.settings.saves_to = Some(checkpoints.last_path());
         self.settings.interruptible = true;
@@ -295,6 +295,7 @@ impl<'a, M: Module> Trainer<'a, M> {
     }
 
     /// Ctrl-C finishes the step and ends the training, with the model as far as it has come.
+    #[cfg(feature = "terminal")]
     pub fn stop_on_ctrl_c(mut self) -> Self {
         self.settings.interruptible = true;
         self
@@ -361,7 +362,8 @@ impl<'a, M: Module> Trainer<'a, M> {
         self
     }
 
-    /// Prints nothing.
+    /// Says nothing: no line for each epoch, no bar, no event of `tracing`. Otherwise lines are events at the level INFO, and go to
+    /// the standard error where no subscriber takes them and the feature `terminal` is on. [Callbacks](super::Callback) are told all the same.
     pub fn quiet(mut self) -> Self {
         self.settings.quiet = true;
         self.settings.progress = false;

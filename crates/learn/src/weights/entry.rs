@@ -9,6 +9,7 @@ use std::path::Path;
 use kiln_map::shown;
 use kiln_nn::Data;
 
+use super::deflate::Crc32;
 use super::{ElementType, Read, zip};
 use crate::store::elements;
 use crate::{Error, Result};
@@ -63,7 +64,7 @@ impl Place {
             Some(size) => Cow::Owned(zip::unpack(stored, size)?),
         };
         if let Some(expected) = self.crc {
-            let mut sum = flate2::Crc::new();
+            let mut sum = Crc32::new();
             sum.update(&bytes);
             if sum.sum() != expected {
                 return Err("its checksum is wrong; the file is damaged".to_string());

@@ -35,13 +35,20 @@ use std::path::{Path, PathBuf};
 use kiln_map::{Budget, ExternalFiles, MemoryMap, shown};
 use kiln_nn::Module;
 
+#[cfg(not(feature = "gzip"))]
+use no_deflate as deflate;
+
 use crate::store::{Store, Stored, json, put_weights, write_whole};
 use crate::{Error, Result};
 
 mod assign;
+#[cfg(feature = "gzip")]
+mod deflate;
 mod element;
 mod entry;
-mod mapping;
+pub(crate) mod mapping;
+#[cfg(not(feature = "gzip"))]
+mod no_deflate;
 mod npy;
 mod pickle;
 mod safetensors;

@@ -1,86 +1,43 @@
-//! Safetensors: eight bytes with the length of a description in JSON, the description, and the numbers without a gap. And the
-//! `*.safetensors.index.json` that says which of several such files a tensor is in. Written by the crate `safetensors`, in
-//! [`Store::save`](crate::store::Store::save); read here, because numbers stay where they are and names may not come twice.
+//! Files of safetensors, whose numbers stay where they are, and the `*.safetensors.index.json` that says which of several such files a
+//! tensor is in.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use kiln_map::{Budget, shown};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::entry::{Contents, Entry, Place};
 use super::{ElementType, Read};
 use crate::Result;
 use crate::store::json::{Pairs, weigh};
+use crate::store::safetensors::{self, Described, Description};
 use crate::store::{Store, Stored, elements, write_whole};
-
-/// What the description says of a tensor.
-#[derive(Deserialize)]
-struct Info {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: [usize; 2],
-}
 
 /// Whether a file starts like one: a length that fits, and a description.
 pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
-    head(bytes).is_some_and(|(head, _)| head.starts_with(b"{"))
-}
-
-/// The description and where the numbers start.
-fn head(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    let (length, rest) = bytes.split_first_chunk::<8>()?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-    Some((rest.get(..length)?, 8 + length))
+    safetensors::head(bytes).is_some_and(|(head, _)| head.starts_with(b"{"))
 }
 
 /// Reads one.
 pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
-    let (head, start) = head(bytes).ok_or("it is cut off, or no safetensors file")?;
-    Budget::default().bytes(weigh(head)).map_err(|exceeded| exceeded.to_string())?;
-    let Pairs(pairs) = serde_json::from_slice::<Pairs<Value>>(head)
-        .map_err(|error| format!("its description can't be read: {error}"))?;
-    let (mut entries, mut notes) = (Vec::with_capacity(pairs.len()), Vec::new());
-    for (name, value) in pairs {
-        if name == "__metadata__" {
-            let Value::Object(about) = value else { continue };
-            let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-            notes.extend(about.into_iter().map(|(name, value)| (name, text(value))));
-            continue;
-        }
+    let Description { tensors, metadata } = safetensors::read(bytes)?;
+    let mut entries = Vec::with_capacity(tensors.len());
+    for Described { name, dtype, shape, range } in tensors {
         let fault = |what: String| format!("{}: {what}", shown(&name));
-        let info = Info::deserialize(value).map_err(|error| fault(error.to_string()))?;
-        let element = ElementType::from_safetensors(&info.dtype)
-            .ok_or_else(|| fault(format!("its type is {}, which kiln doesn't read", shown(&info.dtype))))?;
-        let [first, end] = info.data_offsets;
-        let size = elements(&info.shape).and_then(|count| count.checked_mul(element.size()));
-        let range = start.checked_add(first).zip(start.checked_add(end));
-        let range = range.filter(|(first, end)| first <= end && *end <= bytes.len());
-        let Some((first, end)) = range.filter(|(first, end)| size == Some(end - first)) else {
+        let element = ElementType::from_safetensors(&dtype)
+            .ok_or_else(|| fault(format!("its type is {}, which kiln doesn't read", shown(&dtype))))?;
+        if elements(&shape).and_then(|count| count.checked_mul(element.size())) != Some(range.len()) {
             return Err(fault(format!(
-                "its shape {:?} of {element} doesn't fit bytes {first}..{end} of {}; the file is cut off or damaged",
-                info.shape,
-                bytes.len() - start
+                "its shape {shape:?} of {element} doesn't fit its {} bytes; the file is cut off or damaged",
+                range.len()
             )));
-        };
-        let place = Place { range: first..end, ..Place::default() };
-        let shape = info.shape;
+        }
+        let place = Place { range, ..Place::default() };
         entries.push(Entry { name, element, shape, place, strides: None, offset: 0, is_big_endian: false });
     }
-    // Without gaps and one after the other, as the format has it: no bytes serve two tensors, and none are left.
-    entries.sort_by_key(|entry| (entry.place.range.start, entry.place.range.end));
-    let mut at = start;
-    for entry in &entries {
-        if entry.place.range.start != at {
-            return Err(format!("{}: it doesn't start where the one before it ends", shown(&entry.name)));
-        }
-        at = entry.place.range.end;
-    }
-    if at != bytes.len() {
-        return Err(format!("{} bytes at its end belong to no tensor", bytes.len() - at));
-    }
-    Contents::new(entries, notes)
+    Contents::new(entries, metadata)
 }
 
 /// Which file each tensor is in.

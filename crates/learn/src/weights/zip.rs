@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::io::Read as _;
 
-use flate2::read::DeflateDecoder;
 use kiln_map::Budget;
 
 use super::Read;
+use super::deflate::{Crc32, inflated};
 use super::entry::Place;
 
 /// One entry.
@@ -171,8 +171,7 @@ fn entry(cursor: &mut Cursor) -> Read<Packed> {
 pub(super) fn unpack(packed: &[u8], size: usize) -> Read<Vec<u8>> {
     let mut unpacked = Vec::new();
     // One more than promised, to see that there are no more.
-    let read =
-        Budget::default().read_some(DeflateDecoder::new(packed), &mut unpacked, size.saturating_add(1));
+    let read = Budget::default().read_some(inflated(packed)?, &mut unpacked, size.saturating_add(1));
     match read {
         Ok(_) if unpacked.len() == size => Ok(unpacked),
         Ok(_) => Err(format!("it doesn't unpack to the {size} bytes that are promised")),
@@ -187,7 +186,7 @@ pub(super) fn beginning<'a>(bytes: &'a [u8], place: &Place, most: usize) -> Read
         return Ok(Cow::Borrowed(&stored[..stored.len().min(most)]));
     }
     let mut start = Vec::new();
-    DeflateDecoder::new(stored)
+    inflated(stored)?
         .take(most as u64)
         .read_to_end(&mut start)
         .map_err(|error| format!("it can't be unpacked: {error}"))?;
@@ -212,7 +211,7 @@ impl Writer {
     pub fn add(&mut self, name: &str, content: &[u8]) -> Read<()> {
         let name_size = u16::try_from(name.len()).map_err(|_| "a name is longer than 65,535 bytes")?;
         let (size, local) = (content.len() as u64, self.bytes.len() as u64);
-        let mut sum = flate2::Crc::new();
+        let mut sum = Crc32::new();
         sum.update(content);
         let is_large = size >= self.limit || local >= self.limit;
         let small = if is_large { [0xff; 4] } else { (size as u32).to_le_bytes() };

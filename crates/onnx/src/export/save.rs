@@ -3,12 +3,10 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use prost::Message;
-
 use super::Builder;
 use crate::error::{Error, Result};
 use crate::proto::{
-    GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    GraphProto, Message, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
     tensor_proto::DataLocation,
 };
 

@@ -12,14 +12,12 @@ use kiln_ir::node::next_id;
 use kiln_map::{Budget, ExternalFiles};
 use kiln_nn::{Context, DType, Data, Layer, Module, Param, Tensor, Variable, Visitor};
 
-use prost::Message;
-
 use crate::call::{Call, title};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::operators;
 use crate::proto::{
-    FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto,
+    FunctionProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto,
     ValueInfoProto, tensor_shape_proto::dimension, type_proto,
 };
 use crate::read::{self, Origin};

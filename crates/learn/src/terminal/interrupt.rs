@@ -1,5 +1,5 @@
 //! Signals that ask for the end: Ctrl-C, and what schedulers, containers and closing terminals send. The step that is under way is
-//! finished first. A second one ends the program at once.
+//! finished first. A second one does what it does in a program without kiln, which is to end it unless the program says otherwise.
 
 use std::io::Result;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,22 +17,22 @@ const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 struct Heard {
     /// The signal; 0 where none came.
     signal: Arc<AtomicUsize>,
-    /// Whether the next one ends the program: after the first, and where no training listens.
-    at_once: Arc<AtomicBool>,
+    /// Whether the system does with the next one what it does by default: after the first, and where no training listens.
+    by_default: Arc<AtomicBool>,
     /// How many trainings listen.
     listening: AtomicUsize,
 }
 
 impl Heard {
     fn install() -> Result<Heard> {
-        let (signal, at_once) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+        let (signal, by_default) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
         for number in SIGNALS.into_iter().filter(|number| !is_ignored(*number)) {
-            // In this order: the first signal finds that it needn't end the program, and sees to it that the next one does.
-            flag::register_conditional_shutdown(number, 128 + number, at_once.clone())?;
+            // In this order: the first signal finds that it is waited for, and sees to it that the next one isn't.
+            flag::register_conditional_default(number, by_default.clone())?;
             flag::register_usize(number, signal.clone(), number as usize)?;
-            flag::register(number, at_once.clone())?;
+            flag::register(number, by_default.clone())?;
         }
-        Ok(Heard { signal, at_once, listening: AtomicUsize::new(0) })
+        Ok(Heard { signal, by_default, listening: AtomicUsize::new(0) })
     }
 }
 
@@ -45,29 +45,29 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 /// While it lives, signals that ask for the end are heard here.
-pub(super) struct Interrupt(Option<&'static Heard>);
+pub(crate) struct Interrupt(Option<&'static Heard>);
 
 impl Interrupt {
     /// Listens, where the system lets it.
-    pub(super) fn listen() -> Interrupt {
+    pub(crate) fn listen() -> Interrupt {
         static HEARD: OnceLock<Option<Heard>> = OnceLock::new();
         let heard = HEARD.get_or_init(|| Heard::install().ok()).as_ref();
         if let Some(heard) = heard
             && heard.listening.fetch_add(1, Ordering::SeqCst) == 0
         {
             heard.signal.store(0, Ordering::SeqCst);
-            heard.at_once.store(false, Ordering::SeqCst);
+            heard.by_default.store(false, Ordering::SeqCst);
         }
         Interrupt(heard)
     }
 
     /// Doesn't listen.
-    pub(super) fn deaf() -> Interrupt {
+    pub(crate) fn deaf() -> Interrupt {
         Interrupt(None)
     }
 
     /// The signal that asked for the end, if one did.
-    pub(super) fn asked(&self) -> Option<i32> {
+    pub(crate) fn asked(&self) -> Option<i32> {
         let signal = self.0.map_or(0, |heard| heard.signal.load(Ordering::Relaxed));
         i32::try_from(signal).ok().filter(|signal| *signal != 0)
     }
@@ -78,7 +78,7 @@ impl Drop for Interrupt {
         if let Some(heard) = self.0
             && heard.listening.fetch_sub(1, Ordering::SeqCst) == 1
         {
-            heard.at_once.store(true, Ordering::SeqCst);
+            heard.by_default.store(true, Ordering::SeqCst);
         }
     }
 }

@@ -1,0 +1,597 @@
+//! Messages of protobuf as bytes: each field is its number and kind, and then its value; fields that aren't known are skipped. Bytes of
+//! a file aren't copied.
+
+use bytes::Bytes;
+
+/// How deep messages may stand in each other.
+const DEEPEST: usize = 100;
+
+/// The kinds of values: of as many bytes as a number needs, of 8, of as many as it says, and of 4.
+const VARINT: u8 = 0;
+const EIGHT: u8 = 1;
+const SIZED: u8 = 2;
+const FOUR: u8 = 5;
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no message can be read: {0}")]
+pub struct Damaged(&'static str);
+
+type Result<T> = std::result::Result<T, Damaged>;
+
+/// A message: fields by number.
+pub trait Message: Default {
+    /// Takes over the value of a field, if the message has it.
+    ///
+    /// # Errors
+    /// Where it isn't of the field's type.
+    fn read_field(&mut self, field: Field, reader: &mut Reader) -> Result<()>;
+
+    /// How many bytes it takes.
+    fn size(&self) -> usize;
+
+    /// Writes it.
+    fn write(&self, to: &mut Vec<u8>);
+
+    /// Reads one. What is bytes in it shares the memory of these.
+    ///
+    /// # Errors
+    /// Where they are cut off, or no message of this type.
+    fn decode(bytes: impl Into<Bytes>) -> Result<Self> {
+        let bytes = bytes.into();
+        let mut message = Self::default();
+        Reader { bytes: &bytes, at: 0, end: bytes.len(), depth: 0 }.message(&mut message)?;
+        Ok(message)
+    }
+
+    /// Its bytes.
+    fn encode_to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.size());
+        self.write(&mut bytes);
+        bytes
+    }
+}
+
+impl<M: Message> Message for Box<M> {
+    fn read_field(&mut self, field: Field, reader: &mut Reader) -> Result<()> {
+        (**self).read_field(field, reader)
+    }
+
+    fn size(&self) -> usize {
+        (**self).size()
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        (**self).write(to);
+    }
+}
+
+/// What stands before a value.
+#[derive(Clone, Copy)]
+pub struct Field {
+    pub number: u32,
+    pub kind: u8,
+}
+
+impl Field {
+    fn key(number: u32, kind: u8) -> u64 {
+        u64::from(number << 3) | u64::from(kind)
+    }
+}
+
+/// A place in bytes.
+pub struct Reader<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+    end: usize,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    /// All fields that are left.
+    fn message(&mut self, message: &mut impl Message) -> Result<()> {
+        while self.at < self.end {
+            let key = self.varint()?;
+            let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0);
+            let number = number.ok_or(Damaged("a field's number makes no sense"))?;
+            message.read_field(Field { number, kind: (key & 7) as u8 }, self)?;
+        }
+        Ok(())
+    }
+
+    /// What stands in the next bytes, of which it says how many they are.
+    fn sized(&mut self) -> Result<Reader<'_>> {
+        let size = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+        let at = self.advance(size)?;
+        Ok(Reader { bytes: self.bytes, at, end: at + size, depth: self.depth })
+    }
+
+    fn inside(&mut self, message: &mut impl Message) -> Result<()> {
+        let mut reader = self.sized()?;
+        reader.depth += 1;
+        match reader.depth > DEEPEST {
+            true => Err(Damaged("messages stand too deep in each other")),
+            false => reader.message(message),
+        }
+    }
+
+    /// Goes on by so many bytes; gives where they are.
+    fn advance(&mut self, count: usize) -> Result<usize> {
+        let at = self.at;
+        let end = at.checked_add(count).filter(|end| *end <= self.end);
+        self.at = end.ok_or(Damaged("it ends in the middle of a value"))?;
+        Ok(at)
+    }
+
+    fn array<const BYTES: usize>(&mut self) -> Result<[u8; BYTES]> {
+        let at = self.advance(BYTES)?;
+        let bytes = self.bytes.get(at..).and_then(|rest| rest.first_chunk());
+        bytes.copied().ok_or(Damaged("it ends in the middle of a value"))
+    }
+
+    fn varint(&mut self) -> Result<u64> {
+        let mut number = 0;
+        for shift in (0..70).step_by(7) {
+            let [byte] = self.array()?;
+            number |= u64::from(byte & 0x7f).wrapping_shl(shift);
+            if byte < 0x80 {
+                return match shift == 63 && byte > 1 {
+                    true => Err(Damaged("a number has more than 64 bits")),
+                    false => Ok(number),
+                };
+            }
+        }
+        Err(Damaged("a number has more than 64 bits"))
+    }
+
+    /// Goes past a value that nobody knows.
+    pub fn skip(&mut self, kind: u8) -> Result<()> {
+        match kind {
+            VARINT => self.varint().map(drop),
+            EIGHT => self.advance(8).map(drop),
+            SIZED => self.sized().map(drop),
+            FOUR => self.advance(4).map(drop),
+            _ => Err(Damaged("a value is of a kind that isn't known")),
+        }
+    }
+}
+
+/// What a field can hold.
+pub trait Value: Default {
+    const KIND: u8;
+    /// What is seen of one that may be missing.
+    type Seen<'a>
+    where
+        Self: 'a;
+
+    fn read(&mut self, reader: &mut Reader) -> Result<()>;
+    fn size(&self) -> usize;
+    fn write(&self, to: &mut Vec<u8>);
+    fn seen(value: Option<&Self>) -> Self::Seen<'_>;
+}
+
+impl<M: Message> Value for M {
+    const KIND: u8 = SIZED;
+    type Seen<'a>
+        = Option<&'a M>
+    where
+        M: 'a;
+
+    fn read(&mut self, reader: &mut Reader) -> Result<()> {
+        reader.inside(self)
+    }
+
+    fn size(&self) -> usize {
+        let size = Message::size(self);
+        varint_size(size as u64) + size
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        write_varint(Message::size(self) as u64, to);
+        Message::write(self, to);
+    }
+
+    fn seen(value: Option<&M>) -> Option<&M> {
+        value
+    }
+}
+
+/// Numbers of as many bytes as they need; negative ones as their 64 bits.
+macro_rules! varints {
+    ($($type:ty)*) => {$(
+        impl Value for $type {
+            const KIND: u8 = VARINT;
+            type Seen<'a> = $type;
+
+            fn read(&mut self, reader: &mut Reader) -> Result<()> {
+                *self = reader.varint()? as $type;
+                Ok(())
+            }
+
+            fn size(&self) -> usize {
+                varint_size(*self as i64 as u64)
+            }
+
+            fn write(&self, to: &mut Vec<u8>) {
+                write_varint(*self as i64 as u64, to);
+            }
+
+            fn seen(value: Option<&$type>) -> $type {
+                value.copied().unwrap_or_default()
+            }
+        }
+    )*};
+}
+varints!(i32 i64 u64);
+
+macro_rules! floats {
+    ($($type:ty = $kind:ident;)*) => {$(
+        impl Value for $type {
+            const KIND: u8 = $kind;
+            type Seen<'a> = $type;
+
+            fn read(&mut self, reader: &mut Reader) -> Result<()> {
+                *self = <$type>::from_le_bytes(reader.array()?);
+                Ok(())
+            }
+
+            fn size(&self) -> usize {
+                size_of::<$type>()
+            }
+
+            fn write(&self, to: &mut Vec<u8>) {
+                to.extend(self.to_le_bytes());
+            }
+
+            fn seen(value: Option<&$type>) -> $type {
+                value.copied().unwrap_or_default()
+            }
+        }
+    )*};
+}
+floats! { f32 = FOUR; f64 = EIGHT; }
+
+impl Value for Bytes {
+    const KIND: u8 = SIZED;
+    type Seen<'a> = &'a [u8];
+
+    fn read(&mut self, reader: &mut Reader) -> Result<()> {
+        let Reader { bytes, at, end, .. } = reader.sized()?;
+        *self = bytes.slice(at..end);
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        varint_size(self.len() as u64) + self.len()
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        write_varint(self.len() as u64, to);
+        to.extend_from_slice(self);
+    }
+
+    fn seen(value: Option<&Bytes>) -> &[u8] {
+        value.map_or(&[], |bytes| bytes)
+    }
+}
+
+impl Value for String {
+    const KIND: u8 = SIZED;
+    type Seen<'a> = &'a str;
+
+    fn read(&mut self, reader: &mut Reader) -> Result<()> {
+        let Reader { bytes, at, end, .. } = reader.sized()?;
+        let text = std::str::from_utf8(bytes.get(at..end).unwrap_or_default());
+        *self = text.map_err(|_| Damaged("a text isn't UTF-8"))?.to_string();
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        varint_size(self.len() as u64) + self.len()
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        write_varint(self.len() as u64, to);
+        to.extend_from_slice(self.as_bytes());
+    }
+
+    fn seen(value: Option<&String>) -> &str {
+        value.map_or("", String::as_str)
+    }
+}
+
+fn varint_size(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+fn write_varint(mut number: u64, to: &mut Vec<u8>) {
+    while number >= 0x80 {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+/// What a message has under a number: a value that may be missing, several, or one of several types.
+pub trait Held {
+    type Seen<'a>
+    where
+        Self: 'a;
+
+    fn read(&mut self, field: Field, reader: &mut Reader) -> Result<()>;
+    /// Packed: the values of one field behind each other, without its number before each.
+    fn size(&self, number: u32, packed: bool) -> usize;
+    fn write(&self, number: u32, packed: bool, to: &mut Vec<u8>);
+    fn seen(&self) -> Self::Seen<'_>;
+}
+
+fn expect(kind: u8, field: Field) -> Result<()> {
+    match field.kind == kind {
+        true => Ok(()),
+        false => Err(Damaged("a value isn't of its field's type")),
+    }
+}
+
+impl<V: Value> Held for Option<V> {
+    type Seen<'a>
+        = V::Seen<'a>
+    where
+        V: 'a;
+
+    fn read(&mut self, field: Field, reader: &mut Reader) -> Result<()> {
+        expect(V::KIND, field)?;
+        self.get_or_insert_default().read(reader)
+    }
+
+    fn size(&self, number: u32, _: bool) -> usize {
+        self.as_ref().map_or(0, |value| varint_size(Field::key(number, V::KIND)) + value.size())
+    }
+
+    fn write(&self, number: u32, _: bool, to: &mut Vec<u8>) {
+        if let Some(value) = self {
+            write_varint(Field::key(number, V::KIND), to);
+            value.write(to);
+        }
+    }
+
+    fn seen(&self) -> V::Seen<'_> {
+        V::seen(self.as_ref())
+    }
+}
+
+impl<V: Value> Held for Vec<V> {
+    type Seen<'a>
+        = &'a [V]
+    where
+        V: 'a;
+
+    fn read(&mut self, field: Field, reader: &mut Reader) -> Result<()> {
+        let mut add = |reader: &mut Reader| {
+            let mut value = V::default();
+            value.read(reader)?;
+            self.push(value);
+            Ok(())
+        };
+        if field.kind == SIZED && V::KIND != SIZED {
+            let mut packed = reader.sized()?;
+            while packed.at < packed.end {
+                add(&mut packed)?;
+            }
+            return Ok(());
+        }
+        expect(V::KIND, field)?;
+        add(reader)
+    }
+
+    fn size(&self, number: u32, packed: bool) -> usize {
+        let values = self.iter().map(Value::size).sum::<usize>();
+        match packed {
+            _ if self.is_empty() => 0,
+            true => varint_size(Field::key(number, SIZED)) + varint_size(values as u64) + values,
+            false => self.len() * varint_size(Field::key(number, V::KIND)) + values,
+        }
+    }
+
+    fn write(&self, number: u32, packed: bool, to: &mut Vec<u8>) {
+        if packed && !self.is_empty() {
+            write_varint(Field::key(number, SIZED), to);
+            write_varint(self.iter().map(Value::size).sum::<usize>() as u64, to);
+        }
+        for value in self {
+            if !packed {
+                write_varint(Field::key(number, V::KIND), to);
+            }
+            value.write(to);
+        }
+    }
+
+    fn seen(&self) -> &[V] {
+        self
+    }
+}
+
+/// Structs of messages. A field is its name, type and number, or the numbers of a [`choice`].
+macro_rules! messages {
+    ($($message:ident { $($(#[$packed:ident])? $field:ident: $type:ty = $first:literal $(| $other:literal)*,)* })*) => {$(
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $message {
+            $(pub $field: $type,)*
+        }
+
+        impl $message {
+            $(
+                pub fn $field(&self) -> <$type as $crate::proto::wire::Held>::Seen<'_> {
+                    $crate::proto::wire::Held::seen(&self.$field)
+                }
+            )*
+        }
+
+        impl $crate::proto::wire::Message for $message {
+            fn read_field(
+                &mut self,
+                field: $crate::proto::wire::Field,
+                reader: &mut $crate::proto::wire::Reader,
+            ) -> Result<(), $crate::proto::wire::Damaged> {
+                match field.number {
+                    $($first $(| $other)* => $crate::proto::wire::Held::read(&mut self.$field, field, reader),)*
+                    _ => reader.skip(field.kind),
+                }
+            }
+
+            fn size(&self) -> usize {
+                0 $(+ $crate::proto::wire::Held::size(&self.$field, $first, !stringify!($($packed)?).is_empty()))*
+            }
+
+            fn write(&self, to: &mut Vec<u8>) {
+                $($crate::proto::wire::Held::write(&self.$field, $first, !stringify!($($packed)?).is_empty(), to);)*
+            }
+        }
+    )*};
+}
+pub(super) use messages;
+
+/// One of several types, each with its number. The last that a message has counts.
+macro_rules! choice {
+    ($choice:ident { $($name:ident($type:ty) = $number:literal,)* }) => {
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum $choice {
+            $($name($type),)*
+        }
+
+        impl $crate::proto::wire::Held for Option<$choice> {
+            type Seen<'a> = Option<&'a $choice>;
+
+            fn read(
+                &mut self,
+                field: $crate::proto::wire::Field,
+                reader: &mut $crate::proto::wire::Reader,
+            ) -> Result<(), $crate::proto::wire::Damaged> {
+                match field.number {
+                    $($number => {
+                        let mut value = match self.take() {
+                            Some($choice::$name(value)) => Some(value),
+                            _ => None,
+                        };
+                        $crate::proto::wire::Held::read(&mut value, field, reader)?;
+                        *self = value.map($choice::$name);
+                        Ok(())
+                    })*
+                    _ => reader.skip(field.kind),
+                }
+            }
+
+            fn size(&self, _: u32, _: bool) -> usize {
+                match self {
+                    $(Some($choice::$name(value)) => $crate::proto::wire::one_size($number, value),)*
+                    None => 0,
+                }
+            }
+
+            fn write(&self, _: u32, _: bool, to: &mut Vec<u8>) {
+                match self {
+                    $(Some($choice::$name(value)) => $crate::proto::wire::write_one($number, value, to),)*
+                    None => {}
+                }
+            }
+
+            fn seen(&self) -> Option<&$choice> {
+                self.as_ref()
+            }
+        }
+    };
+}
+pub(super) use choice;
+
+pub(super) fn one_size<V: Value>(number: u32, value: &V) -> usize {
+    varint_size(Field::key(number, V::KIND)) + value.size()
+}
+
+pub(super) fn write_one<V: Value>(number: u32, value: &V, to: &mut Vec<u8>) {
+    write_varint(Field::key(number, V::KIND), to);
+    value.write(to);
+}
+
+/// Names of numbers.
+macro_rules! numbers {
+    ($name:ident { $($word:ident = $number:literal,)* }) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(i32)]
+        pub enum $name {
+            $($word = $number,)*
+        }
+    };
+}
+pub(super) use numbers;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ModelProto, NodeProto, TensorProto, TensorShapeProto, tensor_shape_proto};
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_the_standard() {
+        let dims = TensorProto { dims: vec![150, -1], int64_data: vec![3, 270], ..TensorProto::default() };
+        // A field is repeated with its number, or packed, as ONNX's description has it.
+        let minus = [&[0xff; 9][..], &[1]].concat();
+        let bytes = [&[8, 0x96, 1, 8][..], &minus, &[0x3a, 3, 3, 0x8e, 2]].concat();
+        assert_eq!(dims.encode_to_vec(), bytes);
+        assert_eq!(TensorProto::decode(bytes), Ok(dims));
+        // Both forms are read, whatever is written.
+        let other = [&[0x0a, 3, 0x96, 1, 5][..], &[0x38, 3]].concat();
+        let read = TensorProto::decode(other).unwrap();
+        assert_eq!((read.dims, read.int64_data), (vec![150, 5], vec![3]));
+    }
+
+    #[test]
+    fn bytes_share_the_memory_they_were_read_from() {
+        let tensor = TensorProto { raw_data: Some(vec![7; 100].into()), ..TensorProto::default() };
+        let bytes = Bytes::from(tensor.encode_to_vec());
+        let read = TensorProto::decode(bytes.clone()).unwrap();
+        assert!(bytes.as_ptr_range().contains(&read.raw_data().as_ptr()));
+    }
+
+    #[test]
+    fn what_is_unknown_is_skipped_and_what_is_damaged_refused() {
+        let node = NodeProto { op_type: Some("Add".to_string()), ..NodeProto::default() };
+        let known = node.encode_to_vec();
+        // Field 100 in each kind.
+        for unknown in
+            [&[0xa0, 6, 1][..], &[0xa1, 6, 0, 0, 0, 0, 0, 0, 0, 0], &[0xa2, 6, 1, 0], &[0xa5, 6, 0, 0, 0, 0]]
+        {
+            assert_eq!(NodeProto::decode([unknown, &known].concat()), Ok(node.clone()));
+        }
+        let refused = |bytes: &[u8]| NodeProto::decode(bytes.to_vec()).unwrap_err().to_string();
+        assert!(refused(&[0x22, 2, 0xff, 0xfe]).contains("UTF-8"));
+        assert!(refused(&[0x20, 1]).contains("field's type"));
+        assert!(refused(&[0x22, 9, 1]).contains("middle"));
+        assert!(refused(&[0x23]).contains("kind"));
+        assert!(refused(&[2, 0]).contains("number"));
+        assert!(refused(&[0xff; 11]).contains("64 bits"));
+        // A graph in an attribute in a node in a graph, and so on.
+        let mut deep = Vec::new();
+        for _ in 0..60 {
+            for key in [0x0a, 0x2a, 0x32] {
+                let mut outer = vec![key];
+                write_varint(deep.len() as u64, &mut outer);
+                outer.extend(&deep);
+                deep = outer;
+            }
+        }
+        let mut model = vec![0x3a];
+        write_varint(deep.len() as u64, &mut model);
+        model.extend(&deep);
+        assert!(ModelProto::decode(model).unwrap_err().to_string().contains("too deep"));
+    }
+
+    #[test]
+    fn the_last_of_a_choice_counts() {
+        use tensor_shape_proto::{Dimension, dimension::Value};
+        let of = |value: Value| Dimension { value: Some(value), denotation: None };
+        let shape =
+            TensorShapeProto { dim: vec![of(Value::DimValue(3)), of(Value::DimParam("n".to_string()))] };
+        assert_eq!(TensorShapeProto::decode(shape.encode_to_vec()), Ok(shape));
+        let both =
+            [of(Value::DimParam("n".to_string())), of(Value::DimValue(3))].map(|one| one.encode_to_vec());
+        assert_eq!(Dimension::decode(both.concat()), Ok(of(Value::DimValue(3))));
+    }
+}
