@@ -38,7 +38,7 @@ pub(super) enum Misfit {
 
 /// A cell as it stands in a file.
 #[derive(Clone, Copy)]
-pub(super) enum Raw<'a> {
+pub(super) enum RawCell<'a> {
     /// Text that may say anything.
     Text(&'a str),
     /// Text that shows no number, though it may say one where that was told: a string of JSON.
@@ -49,20 +49,20 @@ pub(super) enum Raw<'a> {
 }
 
 /// A column while it is read.
-pub(super) struct Builder {
+pub(super) struct ColumnBuilder {
     told: Option<ColumnKind>,
     cells: Cells,
     dictionary: Dictionary,
 }
 
-impl Builder {
+impl ColumnBuilder {
     /// An empty column.
-    pub fn new(known: &Known, rows: usize) -> Builder {
+    pub fn new(known: &Known, rows: usize) -> ColumnBuilder {
         let cells = match known.kind {
             None => Cells::Missing(0),
-            Some(kind) => Builder::start(kind, 0, rows),
+            Some(kind) => ColumnBuilder::start(kind, 0, rows),
         };
-        Builder { told: known.kind.filter(|_| known.told), cells, dictionary: Dictionary::default() }
+        ColumnBuilder { told: known.kind.filter(|_| known.told), cells, dictionary: Dictionary::default() }
     }
 
     /// Cells of a kind, of which some are missing already.
@@ -94,14 +94,14 @@ impl Builder {
     }
 
     /// Adds a cell.
-    pub fn push(&mut self, raw: Raw<'_>) -> Result<(), Misfit> {
+    pub fn push(&mut self, raw: RawCell<'_>) -> Result<(), Misfit> {
         let raw = match raw {
-            Raw::Text(text) if cell::is_missing(text.trim().as_bytes()) => Raw::Missing,
-            Raw::Text(text) => Raw::Text(text.trim()),
-            Raw::Quoted(text) if cell::is_missing(text.trim().as_bytes()) => Raw::Missing,
+            RawCell::Text(text) if cell::is_missing(text.trim().as_bytes()) => RawCell::Missing,
+            RawCell::Text(text) => RawCell::Text(text.trim()),
+            RawCell::Quoted(text) if cell::is_missing(text.trim().as_bytes()) => RawCell::Missing,
             other => other,
         };
-        if let Raw::Missing = raw {
+        if let RawCell::Missing = raw {
             match &mut self.cells {
                 Cells::Missing(rows) => *rows += 1,
                 Cells::Numbers(values) => values.push(f64::NAN),
@@ -111,9 +111,9 @@ impl Builder {
             return Ok(());
         }
         if let Cells::Missing(rows) = self.cells {
-            self.cells = Builder::start(shown(raw), rows, 0);
+            self.cells = ColumnBuilder::start(shown(raw), rows, 0);
         }
-        let misfit = |what: &str, raw: Raw<'_>| match self.told {
+        let misfit = |what: &str, raw: RawCell<'_>| match self.told {
             Some(_) => Misfit::Fault(format!("\"{}\" is no {what}", text(raw))),
             None => Misfit::Kind,
         };
@@ -121,9 +121,9 @@ impl Builder {
             Cells::Missing(_) => {}
             Cells::Numbers(values) => {
                 let value = match raw {
-                    Raw::Number(value) => Some(value),
-                    Raw::Text(text) => cell::number(text.as_bytes()),
-                    Raw::Quoted(text) if self.told.is_some() => cell::number(text.trim().as_bytes()),
+                    RawCell::Number(value) => Some(value),
+                    RawCell::Text(text) => cell::number(text.as_bytes()),
+                    RawCell::Quoted(text) if self.told.is_some() => cell::number(text.trim().as_bytes()),
                     _ => None,
                 };
                 match value {
@@ -139,7 +139,7 @@ impl Builder {
             }
             Cells::Dates { seconds, timed } => {
                 let parsed = match raw {
-                    Raw::Text(text) | Raw::Quoted(text) => date::parse(text.as_bytes()),
+                    RawCell::Text(text) | RawCell::Quoted(text) => date::parse(text.as_bytes()),
                     _ => None,
                 };
                 let Some((moment, has_time)) = parsed else {
@@ -180,22 +180,24 @@ fn filled<T: Clone>(value: T, count: usize, room: usize) -> Vec<T> {
 }
 
 /// The kind of a column of which nothing but this is known.
-fn shown(raw: Raw<'_>) -> ColumnKind {
+fn shown(raw: RawCell<'_>) -> ColumnKind {
     match raw {
-        Raw::Number(_) => ColumnKind::Number,
-        Raw::Text(text) if cell::number(text.as_bytes()).is_some() => ColumnKind::Number,
-        Raw::Text(text) | Raw::Quoted(text) if date::parse(text.as_bytes()).is_some() => ColumnKind::Date,
+        RawCell::Number(_) => ColumnKind::Number,
+        RawCell::Text(text) if cell::number(text.as_bytes()).is_some() => ColumnKind::Number,
+        RawCell::Text(text) | RawCell::Quoted(text) if date::parse(text.as_bytes()).is_some() => {
+            ColumnKind::Date
+        }
         _ => ColumnKind::Category,
     }
 }
 
-fn text(raw: Raw<'_>) -> std::borrow::Cow<'_, str> {
+fn text(raw: RawCell<'_>) -> std::borrow::Cow<'_, str> {
     match raw {
-        Raw::Text(text) | Raw::Quoted(text) => text.into(),
-        Raw::Number(value) => cell::word(value).into(),
-        Raw::Truth(true) => "true".into(),
-        Raw::Truth(false) => "false".into(),
-        Raw::Missing => "".into(),
+        RawCell::Text(text) | RawCell::Quoted(text) => text.into(),
+        RawCell::Number(value) => cell::word(value).into(),
+        RawCell::Truth(true) => "true".into(),
+        RawCell::Truth(false) => "false".into(),
+        RawCell::Missing => "".into(),
     }
 }
 
@@ -221,7 +223,7 @@ impl Cells {
             _ => None,
         };
         if let Some((kind, rows)) = kind {
-            *self = Builder::start(kind, 0, 0);
+            *self = ColumnBuilder::start(kind, 0, 0);
             self.append(Cells::Missing(rows), dictionary, budget)?;
         }
         match (self, part) {

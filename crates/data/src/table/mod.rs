@@ -1,12 +1,12 @@
 //! Tables: read from files, prepared as numbers for a model, and frames of prepared rows that are larger than memory.
 
 mod array;
+#[cfg(feature = "arrow")]
+mod arrow;
 mod builder;
 mod cell;
 mod choices;
 mod column;
-#[cfg(feature = "csv")]
-mod csv;
 mod date;
 mod feature;
 mod fit;
@@ -15,8 +15,6 @@ mod frame;
 mod frame_tests;
 mod framing;
 mod nearest;
-#[cfg(not(feature = "csv"))]
-mod no_csv;
 mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -37,9 +35,6 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-#[cfg(not(feature = "csv"))]
-use no_csv as csv;
-
 use crate::error::{Error, Result};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};
 pub use column::{Cell, Column, ColumnKind};
@@ -49,7 +44,7 @@ pub use framing::{FrameWriter, Framing};
 use parse::Lines;
 pub use preparation::{Inputs, Preparation};
 pub use reading::Reading;
-use source::Input;
+use source::TableInput;
 use stream::{Gathered, Stream};
 pub use target::Target;
 
@@ -72,6 +67,43 @@ pub struct Table {
     lines: Lines,
     file: Option<PathBuf>,
     notes: Vec<String>,
+}
+
+impl Reading {
+    /// Reads a file: CSV, TSV, lines of JSON or a list of objects, also packed with gzip; and Parquet, where kiln has its feature `parquet`.
+    /// A line without anything is no row, also where there is a single column.
+    ///
+    /// # Errors
+    /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Table> {
+        let path = path.as_ref();
+        if is_parquet(path) {
+            #[cfg(feature = "parquet")]
+            return parquet::open(path, self);
+            #[cfg(not(feature = "parquet"))]
+            return Err(Error::new(
+                "this is a Parquet file, and kiln was built without its feature `parquet`",
+            )
+            .in_file(path));
+        }
+        Table::gather(TableInput::File(path), self)
+    }
+
+    /// Reads the content of a file.
+    ///
+    /// # Errors
+    /// As [`Reading::open`].
+    pub fn read(&self, bytes: &[u8]) -> Result<Table> {
+        Table::gather(TableInput::Bytes(bytes), self)
+    }
+}
+
+/// Whether a file starts as Parquet files do.
+fn is_parquet(path: &Path) -> bool {
+    let mut first = [0; 4];
+    let read =
+        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut first));
+    read.is_ok() && first == *b"PAR1"
 }
 
 impl Table {
@@ -111,7 +143,7 @@ impl Table {
         Ok(Table { columns, rows, lines: Lines::default(), file: None, notes: Vec::new() })
     }
 
-    fn gather(input: Input<'_>, reading: &Reading) -> Result<Table> {
+    fn gather(input: TableInput<'_>, reading: &Reading) -> Result<Table> {
         let mut stream = Stream::new(input, reading);
         loop {
             let mut gathered = Gathered::default();

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::builder::{Known, Raw};
+use super::builder::{Known, RawCell};
 use super::column::ColumnKind;
 use super::parse::{Parsing, no_text};
 use crate::error::{Error, Result};
@@ -66,10 +66,10 @@ pub(super) fn objects<'a>(
                 return Err(fault("the object says this key twice; leave one out"));
             }
             let raw = match value {
-                Value::Null => Raw::Missing,
-                Value::Bool(truth) => Raw::Truth(*truth),
-                Value::Number(number) => Raw::Number(number.as_f64().unwrap_or(f64::INFINITY)),
-                Value::String(text) => Raw::Quoted(text),
+                Value::Null => RawCell::Missing,
+                Value::Bool(truth) => RawCell::Truth(*truth),
+                Value::Number(number) => RawCell::Number(number.as_f64().unwrap_or(f64::INFINITY)),
+                Value::String(text) => RawCell::Quoted(text),
                 Value::Array(_) | Value::Object(_) => {
                     return Err(fault(
                         "a list or an object can't be a cell; write a column for each of its values",
@@ -80,7 +80,7 @@ pub(super) fn objects<'a>(
         }
         for (column, written) in written.iter().enumerate() {
             if !written {
-                parsing.push(column, Raw::Missing, line)?;
+                parsing.push(column, RawCell::Missing, line)?;
             }
         }
         parsing.end_row(line)?;

@@ -8,7 +8,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
 use super::Table;
-use super::builder::{Builder, Known, Misfit, Raw};
+use super::builder::{ColumnBuilder, Known, Misfit, RawCell};
 use super::column::{Column, ColumnKind};
 use super::date;
 use super::nearest::unknown;
@@ -40,7 +40,8 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
     }
     // A column of texts that turn out not to be dates is read again as words, which take anything.
     'again: loop {
-        let mut builders: Vec<Builder> = known.iter().map(|known| Builder::new(known, 0)).collect();
+        let mut builders: Vec<ColumnBuilder> =
+            known.iter().map(|known| ColumnBuilder::new(known, 0)).collect();
         let (mut rows, budget) = (0, Budget::default());
         for row in reader.get_row_iter(None).map_err(broken)? {
             let row = row.map_err(broken)?;
@@ -53,10 +54,10 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
                 };
                 let text;
                 let raw = match value(field).map_err(fault)? {
-                    Value::Raw(raw) => raw,
+                    Value::RawCell(raw) => raw,
                     Value::Text(owned) => {
                         text = owned;
-                        Raw::Quoted(&text)
+                        RawCell::Quoted(&text)
                     }
                 };
                 match builder.push(raw) {
@@ -90,16 +91,16 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
 
 /// A cell, as the columns take it.
 enum Value<'a> {
-    Raw(Raw<'a>),
+    RawCell(RawCell<'a>),
     /// Written out here: a date.
     Text(String),
 }
 
 fn value(field: &Field) -> Result<Value<'_>, String> {
-    let number = |number: f64| if number.is_nan() { Raw::Missing } else { Raw::Number(number) };
-    Ok(Value::Raw(match field {
-        Field::Null => Raw::Missing,
-        Field::Bool(truth) => Raw::Truth(*truth),
+    let number = |number: f64| if number.is_nan() { RawCell::Missing } else { RawCell::Number(number) };
+    Ok(Value::RawCell(match field {
+        Field::Null => RawCell::Missing,
+        Field::Bool(truth) => RawCell::Truth(*truth),
         Field::Byte(x) => number(f64::from(*x)),
         Field::Short(x) => number(f64::from(*x)),
         Field::Int(x) => number(f64::from(*x)),
@@ -111,13 +112,13 @@ fn value(field: &Field) -> Result<Value<'_>, String> {
         Field::Float16(x) => number(f64::from(*x)),
         Field::Float(x) => number(f64::from(*x)),
         Field::Double(x) => number(*x),
-        Field::Str(text) => Raw::Quoted(text),
+        Field::Str(text) => RawCell::Quoted(text),
         Field::Date(days) => return Ok(Value::Text(date::text(i64::from(*days) * DAY, false))),
         Field::TimestampMillis(x) => return Ok(Value::Text(date::text(x.div_euclid(1000), true))),
         Field::TimestampMicros(x) => return Ok(Value::Text(date::text(x.div_euclid(1_000_000), true))),
         Field::Decimal(_) => number(field.to_string().parse().unwrap_or(f64::NAN)),
         Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
-            Ok(text) => Raw::Quoted(text),
+            Ok(text) => RawCell::Quoted(text),
             Err(_) => return Err("bytes that are no text can't be a cell".to_string()),
         },
         other => {

@@ -3,15 +3,15 @@
 
 use kiln_map::Budget;
 
-use super::builder::{Builder, Known, Layout, Misfit, Raw};
+use super::builder::{ColumnBuilder, Known, Layout, Misfit, RawCell};
 use super::cell::plain_number;
 use super::column::{Cells, ColumnKind};
 use super::objects;
-use super::source::Block;
+use super::source::Chunk;
 use crate::error::{Error, Result};
 
 /// The cells of some rows, one column after the other.
-pub(super) struct Part {
+pub(super) struct TablePart {
     pub cells: Vec<Cells>,
     /// The layout that they have.
     pub layout: Layout,
@@ -60,7 +60,7 @@ impl Lines {
 pub(super) struct Parsing<'a> {
     budget: &'a Budget,
     pub layout: Layout,
-    pub builders: Vec<Builder>,
+    pub builders: Vec<ColumnBuilder>,
     /// Columns that turned out to be of another kind than thought, and so are read again.
     widened: Vec<bool>,
     pub rows: usize,
@@ -82,7 +82,7 @@ impl<'a> Parsing<'a> {
         budget.bytes(columns.saturating_mul(COLUMN + CELL.saturating_mul(room as u64)))?;
         Ok(Parsing {
             budget,
-            builders: layout.columns.iter().map(|known| Builder::new(known, room)).collect(),
+            builders: layout.columns.iter().map(|known| ColumnBuilder::new(known, room)).collect(),
             widened: vec![false; layout.columns.len()],
             layout,
             rows: 0,
@@ -95,9 +95,9 @@ impl<'a> Parsing<'a> {
     /// A column that a row brings along; it is missing in the rows before.
     pub fn add(&mut self, known: Known) -> Result<()> {
         self.budget.bytes(COLUMN + CELL * (self.room + self.rows) as u64)?;
-        let mut builder = Builder::new(&known, self.room);
+        let mut builder = ColumnBuilder::new(&known, self.room);
         for _ in 0..self.rows {
-            let _ = builder.push(Raw::Missing);
+            let _ = builder.push(RawCell::Missing);
         }
         self.builders.push(builder);
         self.widened.push(false);
@@ -106,7 +106,7 @@ impl<'a> Parsing<'a> {
     }
 
     #[inline]
-    pub fn push(&mut self, column: usize, raw: Raw<'_>, line: u64) -> Result<()> {
+    pub fn push(&mut self, column: usize, raw: RawCell<'_>, line: u64) -> Result<()> {
         let (Some(builder), Some(known)) =
             (self.builders.get_mut(column), self.layout.columns.get_mut(column))
         else {
@@ -118,10 +118,10 @@ impl<'a> Parsing<'a> {
             Err(Misfit::Kind) => {
                 if !std::mem::replace(&mut self.widened[column], true) {
                     let shown = match raw {
-                        Raw::Text(text) | Raw::Quoted(text) => text.trim().to_string(),
-                        Raw::Number(value) => value.to_string(),
-                        Raw::Truth(truth) => truth.to_string(),
-                        Raw::Missing => String::new(),
+                        RawCell::Text(text) | RawCell::Quoted(text) => text.trim().to_string(),
+                        RawCell::Number(value) => value.to_string(),
+                        RawCell::Truth(truth) => truth.to_string(),
+                        RawCell::Missing => String::new(),
                     };
                     let name = &known.name;
                     self.notes.push(format!(
@@ -130,7 +130,7 @@ impl<'a> Parsing<'a> {
                     known.kind = Some(ColumnKind::Category);
                 }
                 // What is missing keeps the rows in step; all of it is read again.
-                let _ = builder.push(Raw::Missing);
+                let _ = builder.push(RawCell::Missing);
                 Ok(())
             }
         }
@@ -147,12 +147,12 @@ impl<'a> Parsing<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Part {
+    fn finish(mut self) -> TablePart {
         for (builder, known) in self.builders.iter_mut().zip(&mut self.layout.columns) {
             known.kind = known.kind.or(builder.kind());
         }
-        Part {
-            cells: self.builders.into_iter().map(Builder::finish).collect(),
+        TablePart {
+            cells: self.builders.into_iter().map(ColumnBuilder::finish).collect(),
             layout: self.layout,
             lines: self.lines,
             rows: self.rows,
@@ -163,32 +163,32 @@ impl<'a> Parsing<'a> {
 
 /// The cells of a block, in the columns known so far; kinds that don't fit are widened, and names that come up added.
 pub(super) fn parse(
-    block: &Block,
+    block: &Chunk,
     delimiter: u8,
     layout: &Layout,
     told: &[(String, ColumnKind)],
     budget: &Budget,
-) -> Result<Part> {
+) -> Result<TablePart> {
     let mut layout = layout.clone();
     let mut notes = Vec::new();
     loop {
         let mut parsing = match block {
-            Block::Lines { bytes, line } => lines(bytes, *line, delimiter, layout, budget)?,
-            Block::Records { bytes, ends, counts, lines } => {
+            Chunk::Lines { bytes, line } => lines(bytes, *line, delimiter, layout, budget)?,
+            Chunk::Records { bytes, ends, counts, lines } => {
                 let width = layout.columns.len();
                 // A row of another width is refused before it is filled in.
                 let room = counts.len().min(ends.len() / width.max(1) + 1);
                 let parsing = Parsing::new(layout, room, budget)?;
                 records(bytes, ends, counts, lines, parsing)?
             }
-            Block::Objects { bytes, line } => {
+            Chunk::Objects { bytes, line } => {
                 objects::objects(bytes, *line, Parsing::new(layout, 0, budget)?, told)?
             }
         };
         notes.append(&mut parsing.notes);
         // Words take anything, so a second time is the last.
         if !parsing.widened.contains(&true) {
-            return Ok(Part { notes, ..parsing.finish() });
+            return Ok(TablePart { notes, ..parsing.finish() });
         }
         layout = parsing.layout;
     }
@@ -230,7 +230,7 @@ fn lines<'a>(
                     let end = cell_end(bytes, at, delimiter);
                     // Cells end at single bytes of ASCII, so that the text is never cut within a letter.
                     let cell = text.get(at..end).unwrap_or_default();
-                    parsing.push(column, Raw::Text(cell), line)?;
+                    parsing.push(column, RawCell::Text(cell), line)?;
                     end
                 }
             };
@@ -318,7 +318,7 @@ fn records<'a>(
             let cell = bytes.get(start..end).unwrap_or_default();
             let text = std::str::from_utf8(cell);
             let text = text.map_err(|_| no_text(cell, *line, parsing.layout.columns.get(column)))?;
-            parsing.push(column, Raw::Text(text), *line)?;
+            parsing.push(column, RawCell::Text(text), *line)?;
             start = end;
         }
         parsing.end_row(*line)?;

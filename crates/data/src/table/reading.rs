@@ -1,13 +1,6 @@
 //! How a table is read from a file.
 
-use std::path::Path;
-
-use super::Table;
 use super::column::ColumnKind;
-use super::source::Input;
-#[cfg(not(feature = "parquet"))]
-use crate::error::Error;
-use crate::error::Result;
 
 /// What is told of a file instead of being found in it.
 ///
@@ -52,39 +45,4 @@ impl Reading {
         self.kinds.push((column, kind));
         self
     }
-
-    /// Reads a file: CSV, TSV, lines of JSON or a list of objects, also packed with gzip; and Parquet, where kiln has its feature `parquet`.
-    /// A line without anything is no row, also where there is a single column.
-    ///
-    /// # Errors
-    /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<Table> {
-        let path = path.as_ref();
-        if is_parquet(path) {
-            #[cfg(feature = "parquet")]
-            return super::parquet::open(path, self);
-            #[cfg(not(feature = "parquet"))]
-            return Err(Error::new(
-                "this is a Parquet file, and kiln was built without its feature `parquet`",
-            )
-            .in_file(path));
-        }
-        Table::gather(Input::File(path), self)
-    }
-
-    /// Reads the content of a file.
-    ///
-    /// # Errors
-    /// As [`Reading::open`].
-    pub fn read(&self, bytes: &[u8]) -> Result<Table> {
-        Table::gather(Input::Bytes(bytes), self)
-    }
-}
-
-/// Whether a file starts as Parquet files do.
-fn is_parquet(path: &Path) -> bool {
-    let mut first = [0; 4];
-    let read =
-        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut first));
-    read.is_ok() && first == *b"PAR1"
 }
