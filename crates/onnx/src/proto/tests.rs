@@ -47,7 +47,7 @@ fn what_is_unknown_is_skipped_and_what_is_damaged_refused() {
     // A graph in an attribute in a node in a graph, and so on.
     let mut deep = Vec::new();
     for _ in 0..60 {
-        for key in [0x0a, 0x2a, 0x32] {
+        for key in [0x32, 0x2a, 0x0a] {
             let mut outer = vec![key];
             write_varint(deep.len() as u64, &mut outer);
             outer.extend(&deep);
