@@ -143,7 +143,11 @@ fn function<const N: usize>(
     })
 }
 
-fn of_one(arguments: &Arguments, shape: &[usize], f: impl Fn(&Tensor) -> Tensor + Send + Sync + 'static) -> Result {
+fn of_one(
+    arguments: &Arguments,
+    shape: &[usize],
+    f: impl Fn(&Tensor) -> Tensor + Send + Sync + 'static,
+) -> Result {
     function(arguments, Function::new(move |[x]| vec![f(&x)]), [shape])
 }
 

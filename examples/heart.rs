@@ -1,6 +1,6 @@
 //! A table of patients, healthy or not: `cargo run --release --example heart -- heart.csv [SEEDS]`.
 //!
-//! 1,190 rows, of which 60 % are trained on, 20 % watched and 20 % tested with, cut anew for each seed with each class in its share.
+//! 1,190 rows, of which 60 % are trained on, 20 % validated and 20 % tested with, cut anew for each seed with each class in its share.
 //! What the columns are scaled by comes from the training rows alone. Rows that stand in the table twice are counted: a test with rows
 //! that were trained on looks better than it is.
 

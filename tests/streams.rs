@@ -156,7 +156,7 @@ fn no_subcommand_panics_on_closed_streams_or_on_arguments_that_are_no_text() {
 }
 
 #[test]
-fn the_command_and_the_library_print_through_one_place_each() {
+fn the_library_neither_prints_nor_ends_the_process_and_the_command_prints_through_one_place() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join("src")];
     for entry in std::fs::read_dir(root.join("crates")).unwrap() {
@@ -176,6 +176,23 @@ fn the_command_and_the_library_print_through_one_place_each() {
             for (number, line) in
                 text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
             {
+                let text = |text: &str| line.contains(text);
+                let streams = ["io::stderr()", "io::stdout()", "stderr().lock", "stdout().lock"];
+                let ends = ["process::exit", "process::abort", "low_level::exit", "conditional_shutdown"];
+                let prints_there = ["command/src", "learn/src/terminal", "ir/src/pass.rs"];
+                assert!(
+                    !streams.iter().any(|stream| text(stream))
+                        || prints_there.iter().any(|place| path.to_string_lossy().contains(place)),
+                    "{}:{}: only the command and the feature `terminal` print, and passes that KILN_LOG asks for",
+                    path.display(),
+                    number + 1
+                );
+                assert!(
+                    !ends.iter().any(|end| text(end)),
+                    "{}:{}: a library ends no process; give an error, or a code to `main`",
+                    path.display(),
+                    number + 1
+                );
                 let prints = ["println!(", "print!(", "eprintln!(", "eprint!(", "dbg!("];
                 let is_printing = prints.iter().any(|print| line.contains(print));
                 assert!(

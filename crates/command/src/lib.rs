@@ -3,9 +3,14 @@
 //!
 //! # Invariants
 //!
-//! - Results go to the standard output and all else to the standard error, through one module, `out`.
-//! - A run's folder is one process's, and what is written there is the old file or the new one.
-//! - What a flag can say a TOML file can, by the same name: both are made from one table.
+//! - **Printing goes through `out`**: what files say reaches no terminal as a command, and a closed stream ends nothing.
+//!   `nothing_from_a_file_reaches_a_terminal_as_a_command` and `tests/streams.rs` hold it.
+//! - **A run's folder belongs to one process**, and each file in it is whole at any moment: whoever kills a run relies on it.
+//!   `a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bits` holds it.
+//! - **Flags and the file mean the same**: both are one table (`settings`), and the file that is written repeats the run:
+//!   `a_configuration_repeats_its_run_bit_for_bit`.
+//! - **A setting that changes numbers isn't changed in a run that goes on** unless it is allowed by name; each line of the table says what
+//!   it changes, and `what_a_setting_changes_are_parts_of_a_training` holds the two lists together.
 
 #![forbid(unsafe_code)]
 

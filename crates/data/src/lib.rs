@@ -4,11 +4,22 @@
 //! batches while others are computed with. A [`Table`] is read from a file and made a set by a [`TablePreparation`]; a [`Frame`] serves
 //! prepared rows of a file larger than memory.
 //!
+//! # Features
+//!
+//! Each switches one module: `csv` tables in text, `gzip` packed files, `image` pictures in PNG, JPEG and BMP, `parquet` tables in Parquet
+//! files, `arrow` record batches of Arrow. The first three are on by default.
+//!
 //! # Invariants
 //!
-//! - The order of rows, and how they are varied, follow from the seed, the epoch and the row, never from what was drawn before.
-//! - A preparation is fitted on the rows it was given and on no other, and applied unchanged from then on.
-//! - A file of whatever content is a value or an error with its place, and takes what it asks for from a budget.
+//! - **A row is a function of its number and its draw**, whoever reads it and on which thread. [`Prefetch`] and a training that goes on
+//!   from a checkpoint rely on it; `an_augmented_set_differs_by_epoch_and_is_the_same_by_seed` and
+//!   `a_training_cut_at_any_step_goes_on_bit_for_bit` hold it.
+//! - **The order of rows is a function of seed and epoch**, so that a place in the data is two numbers ([`Cursor`]). Checkpoints rely on it.
+//! - **What is fitted is fitted on training rows alone**, and a stored [`TablePreparation`] makes the same numbers of the same cells to the last
+//!   bit: `a_stored_preparation_comes_back_to_the_last_bit`.
+//! - **No file is believed**: what it says takes memory from a [`Budget`](kiln_map::Budget) first, and a damaged one is an [`Error`] that
+//!   names file, line and column. `garbage_never_panics` and `tests/hostile` hold it.
+//! - **Nothing is printed**, and nothing here knows a device: the crate depends on neither (`tests/streams.rs`, the manifest).
 
 #![forbid(unsafe_code)]
 

@@ -6,7 +6,6 @@ use smallvec::SmallVec;
 
 use crate::Result;
 
-
 /// A batch as the inputs of a step.
 pub trait Inputs {
     /// Inputs and targets, borrowed.

@@ -7,11 +7,22 @@
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
 //! - [`presets`]: rows of layers that people ask for by name. [`store`]: numbers by name in a file with a checksum.
 //!
+//! # Features
+//!
+//! `cpu` makes the CPU the default device; `csv`, `gzip`, `image`, `parquet` and `arrow` are kinds of data; `ndarray` takes arrays of that
+//! crate as tensors; `terminal` shows how far a training is and hears Ctrl-C.
+//!
 //! # Invariants
 //!
-//! - A training that was cut at any step and goes on ends with the bits of one that wasn't, and only the same training goes on.
-//! - A model's file holds all that prediction needs.
-//! - A file of any system is a value or an error; nothing in it is executed.
+//! - **A training that goes on ends with the same bits** as one that was never cut: everything that changes numbers is in a
+//!   [`trainer::TrainState`], and what a training is of goes with it, so that nothing else goes on from there. The command's `--resume`
+//!   relies on it; `a_training_cut_at_any_step_goes_on_bit_for_bit` holds it.
+//! - **A file is the old one or the new one**, never half of either, and one that is damaged is refused by its checksum:
+//!   `a_file_that_is_cut_or_changed_anywhere_is_refused`.
+//! - **A model's file needs nothing else to answer**: layers, weights, preparation and classes are in it. `tests/matrix` holds it.
+//! - **Nothing is printed and no process ended** but by the feature `terminal`: what there is to say are events of `tracing` at the level
+//!   INFO, and a signal that a training has heard already does what it does by default. Programs that draw their own screen rely on it;
+//!   `tests/streams.rs` and `a_second_signal_does_what_it_does_without_kiln` hold it.
 
 #![forbid(unsafe_code)]
 

@@ -5,9 +5,14 @@
 //!
 //! # Invariants
 //!
-//! - Nothing in a file is believed: sizes are held against what is there, and what it asks for is taken from a budget first.
-//! - What isn't known of a file is an error that lists all of it; nothing is guessed or left out.
-//! - What is exported gives what the model gives, and is a model again when it is read.
+//! - **What is written is what was traced**: a file read back computes what the module did. `learn`'s export reads each file back and
+//!   compares; `tests/onnx.rs` and `scripts/onnx.sh` (beside ONNX Runtime) hold it.
+//! - **No file is believed**: memory, nodes and work are taken from a [`Budget`](kiln_map::Budget) before they are used, and other files are
+//!   opened by [`Beside`](kiln_map::Beside) alone. Whoever loads a stranger's file relies on it; `tests/hostile` holds it.
+//! - **An operator means what ONNX says of its version, or is refused** ([`Error::Unsupported`]): never nearly the same. The command's exit
+//!   code 3 relies on it; the cases in `operators/tests.rs` hold it.
+//! - **Bytes of a file aren't copied to be read**: messages share the memory of the map, as
+//!   `bytes_share_the_memory_they_were_read_from` shows.
 
 #![forbid(unsafe_code)]
 

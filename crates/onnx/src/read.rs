@@ -10,7 +10,7 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::proto::{Message, ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::value::Value;
-use crate::weigh::{Kind, weigh};
+use crate::weigh::{MessageKind, weigh};
 
 /// Where a file's tensors may lie, and what is left for them.
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ pub fn model(path: &Path, budget: &Budget) -> Result<ModelProto> {
 
 /// A model's message in the bytes of a file.
 pub fn message(path: &Path, bytes: Bytes, budget: &Budget) -> Result<ModelProto> {
-    budget.bytes(weigh(&bytes, Kind::Model)).map_err(Error::limit(path.display()))?;
+    budget.bytes(weigh(&bytes, MessageKind::Model)).map_err(Error::limit(path.display()))?;
     ModelProto::decode(bytes)
         .map_err(|error| Error::format(path, format!("{error}; it is cut off, damaged, or no ONNX file")))
 }
@@ -41,7 +41,7 @@ pub fn message(path: &Path, bytes: Bytes, budget: &Budget) -> Result<ModelProto>
 /// A file with one tensor, as test data come.
 pub fn tensor_file(path: &Path) -> Result<Value> {
     let (bytes, budget) = (mapped(path)?, Budget::default());
-    budget.bytes(weigh(&bytes, Kind::Tensor)).map_err(Error::limit(path.display()))?;
+    budget.bytes(weigh(&bytes, MessageKind::Tensor)).map_err(Error::limit(path.display()))?;
     let message = TensorProto::decode(bytes).map_err(|error| {
         Error::format(path, format!("{error}; it is cut off, damaged, or no tensor of ONNX"))
     })?;

@@ -4,7 +4,7 @@ use crate::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodePr
 
 /// The messages that are looked into.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub enum MessageKind {
     Model,
     Function,
     Graph,
@@ -24,10 +24,10 @@ const NUMBER: u64 = 16;
 /// A text or bytes in a list, empty ones too.
 const TEXT: u64 = 64;
 
-impl Kind {
-    /// What takes a field's bytes, and how many of memory each of them is at most; numbers of the fields are those in `proto.rs`.
-    fn field(self, number: u64) -> (Option<Kind>, u64) {
-        use Kind::*;
+impl MessageKind {
+    /// What takes a field's bytes, and how many of memory each of them is at most; numbers of the fields are those in `proto/`.
+    fn field(self, number: u64) -> (Option<MessageKind>, u64) {
+        use MessageKind::*;
         let message = |kind| (Some(kind), 0);
         match (self, number) {
             (Model, 7) => message(Graph),
@@ -55,25 +55,25 @@ impl Kind {
 
     fn size(self) -> u64 {
         let size = match self {
-            Kind::Model => size_of::<ModelProto>(),
-            Kind::Function => size_of::<FunctionProto>(),
-            Kind::Graph => size_of::<GraphProto>(),
-            Kind::Node => size_of::<NodeProto>(),
-            Kind::Attribute => size_of::<AttributeProto>(),
-            Kind::Tensor => size_of::<TensorProto>(),
-            Kind::Small => 256,
+            MessageKind::Model => size_of::<ModelProto>(),
+            MessageKind::Function => size_of::<FunctionProto>(),
+            MessageKind::Graph => size_of::<GraphProto>(),
+            MessageKind::Node => size_of::<NodeProto>(),
+            MessageKind::Attribute => size_of::<AttributeProto>(),
+            MessageKind::Tensor => size_of::<TensorProto>(),
+            MessageKind::Small => 256,
         };
         2 * size as u64
     }
 }
 
 /// The bytes of memory that a message takes at most; what is damaged is weighed up to there.
-pub fn weigh(bytes: &[u8], kind: Kind) -> u64 {
+pub fn weigh(bytes: &[u8], kind: MessageKind) -> u64 {
     let mut total = 0u64;
     let mut waiting = vec![(bytes, kind)];
     while let Some((bytes, kind)) = waiting.pop() {
         let mut more = kind.size();
-        if let Kind::Small = kind {
+        if let MessageKind::Small = kind {
             more += SMALL * bytes.len() as u64;
         } else {
             let mut rest = bytes;
@@ -158,14 +158,15 @@ mod tests {
         ];
         for (model, least) in cases {
             let bytes = model.encode_to_vec();
-            let weight = weigh(&bytes, Kind::Model) as usize;
+            let weight = weigh(&bytes, MessageKind::Model) as usize;
             assert!(weight >= least && weight <= 4 * least + 100_000 / 8, "{weight} for {least}");
             for end in 0..bytes.len().min(300) {
-                weigh(&bytes[..end], Kind::Model);
+                weigh(&bytes[..end], MessageKind::Model);
             }
         }
         assert!(
-            weigh(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], Kind::Model) < 1 << 16
+            weigh(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], MessageKind::Model)
+                < 1 << 16
         );
     }
 }

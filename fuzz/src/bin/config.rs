@@ -5,7 +5,7 @@ use kiln_fuzz::{file, fuzz_target, seeds};
 
 // The command keeps its settings to itself; this file of it stands by itself, so it is read in as it is.
 #[allow(dead_code)]
-#[path = "../../../crates/command/src/settings.rs"]
+#[path = "../../../crates/command/src/settings/mod.rs"]
 mod settings;
 use settings::Settings;
 

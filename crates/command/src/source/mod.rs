@@ -1,4 +1,4 @@
-//! What the data are: found from the path, said aloud, and cut in parts to train on, to watch and to test with.
+//! What the data are: found from the path, said aloud, and cut in parts to train on, to validate with and to test with.
 
 mod frame;
 mod image;
@@ -63,7 +63,7 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<Source> {
             "window",
         ])?;
     }
-    let seed = settings.seed.map_or(super::train::SEED, |seed| seed.0);
+    let seed = settings.seed.map_or(super::settings::DEFAULT_SEED, |seed| seed.0);
     let Some(path) = &settings.data else {
         settings.only("the digits", &["test-fraction", "val-fraction", "augment"])?;
         return image::made_digits(settings, seed, base);
@@ -127,7 +127,7 @@ fn cut(set: Set, parts: Vec<Vec<usize>>) -> Result<[Box<dyn Dataset>; 3]> {
 }
 
 fn counts(train: &dyn Dataset, valid: &dyn Dataset, test: &dyn Dataset) -> String {
-    format!("{} to train on, {} to watch, {} to test with", train.len(), valid.len(), test.len())
+    format!("{} to train on, {} to validate with, {} to test with", train.len(), valid.len(), test.len())
 }
 
 /// The file's or folder's own name, without what follows the first point.

@@ -170,7 +170,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
     {
         bail!("{}: no row is left for the {} part", path.display(), empty.0);
     }
-    let [first, watched, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
+    let [first, validation, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
     let mut preparation = TablePreparation::fit(&table, first, &choices)?;
     if let Some(own) = own {
         let fitted = preparation.target().cloned();
@@ -182,7 +182,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
         preparation = preparation.with_target(of_target);
     }
     said.extend(preparation.notes().iter().cloned());
-    let repeated = table.repeated(last, &[&first[..], watched].concat()).len();
+    let repeated = table.repeated(last, &[&first[..], validation].concat()).len();
     if repeated > 0 {
         said.push(format!(
             "{repeated} of the {} test rows also stand among the others: the test is easier for it",
@@ -198,7 +198,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
             None => Ok(Box::new(set?)),
         }
     };
-    let (train, valid, test) = (set(first)?, set(watched)?, set(last)?);
+    let (train, valid, test) = (set(first)?, set(validation)?, set(last)?);
     said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
     said.push(counts(&*train, &*valid, &*test));
     let front = front(&preparation);

@@ -36,20 +36,20 @@ pub(super) enum Misfit {
 }
 
 /// A column while it is read.
-pub(super) struct Builder {
+pub(super) struct ColumnBuilder {
     told: Option<ColumnKind>,
     cells: Cells,
     dictionary: Dictionary,
 }
 
-impl Builder {
+impl ColumnBuilder {
     /// An empty column.
-    pub fn new(known: &Known, rows: usize) -> Builder {
+    pub fn new(known: &Known, rows: usize) -> ColumnBuilder {
         let cells = match known.kind {
             None => Cells::Missing(0),
-            Some(kind) => Builder::start(kind, 0, rows),
+            Some(kind) => ColumnBuilder::start(kind, 0, rows),
         };
-        Builder { told: known.kind.filter(|_| known.told), cells, dictionary: Dictionary::default() }
+        ColumnBuilder { told: known.kind.filter(|_| known.told), cells, dictionary: Dictionary::default() }
     }
 
     /// Cells of a kind, of which some are missing already.
@@ -93,7 +93,7 @@ impl Builder {
             return Ok(());
         }
         if let Cells::Missing(rows) = self.cells {
-            self.cells = Builder::start(raw.kind(), rows, 0);
+            self.cells = ColumnBuilder::start(raw.kind(), rows, 0);
         }
         let misfit = |what: &str, raw: RawCell<'_>| match self.told {
             Some(_) => Misfit::Fault(raw.isnt(what)),
@@ -159,7 +159,7 @@ impl Cells {
             _ => None,
         };
         if let Some((kind, rows)) = kind {
-            *self = Builder::start(kind, 0, 0);
+            *self = ColumnBuilder::start(kind, 0, 0);
             self.append(Cells::Missing(rows), dictionary, budget)?;
         }
         match (self, part) {

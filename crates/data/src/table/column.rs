@@ -112,6 +112,12 @@ impl Column {
         Column::of(name.into(), Cells::Words { codes, words: dictionary.words }, None)
     }
 
+    /// The same, of a kind that is known elsewhere.
+    #[cfg(feature = "arrow")]
+    pub(super) fn of_kind(self, kind: ColumnKind) -> Column {
+        Column { kind, ..self }
+    }
+
     /// Cells as a column, of the kind that was told or that they show.
     pub(super) fn of(name: String, cells: Cells, told: Option<ColumnKind>) -> Column {
         let shown = match &cells {

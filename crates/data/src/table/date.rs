@@ -4,7 +4,7 @@ const DAY: i64 = 86_400;
 
 /// A moment's place in the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct DateTime {
     pub year: i64,
     /// From 1.
     pub month: i64,
@@ -16,8 +16,8 @@ pub(super) struct Moment {
     pub second: i64,
 }
 
-impl Moment {
-    pub fn of(seconds: i64) -> Moment {
+impl DateTime {
+    pub fn of(seconds: i64) -> DateTime {
         let days = seconds.div_euclid(DAY);
         // Eras of 400 years that start in March, so that a leap day comes last: Hinnant's `civil_from_days`.
         let shifted = days + 719_468;
@@ -27,7 +27,7 @@ impl Moment {
         let of_year = of_era - (365 * year + year / 4 - year / 100);
         let march = (5 * of_year + 2) / 153;
         let month = if march < 10 { march + 3 } else { march - 9 };
-        Moment {
+        DateTime {
             year: year + era * 400 + i64::from(month <= 2),
             month,
             day: of_year - (153 * march + 2) / 5 + 1,
@@ -105,7 +105,7 @@ pub(super) fn parse(text: &[u8]) -> Option<(i64, bool)> {
 
 /// The moment as ISO text.
 pub(super) fn text(seconds: i64, timed: bool) -> String {
-    let Moment { year, month, day, second, .. } = Moment::of(seconds);
+    let DateTime { year, month, day, second, .. } = DateTime::of(seconds);
     let date = format!("{year:04}-{month:02}-{day:02}");
     match timed {
         true => format!("{date}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60),
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn every_day_of_eight_centuries_comes_back() {
         let first = days(1600, 1, 1);
-        let mut weekday = Moment::of(first * DAY).weekday;
+        let mut weekday = DateTime::of(first * DAY).weekday;
         let (mut year, mut month, mut day) = (1600, 1, 1);
         for number in first..days(2400, 1, 1) {
-            let moment = Moment::of(number * DAY + 5);
+            let moment = DateTime::of(number * DAY + 5);
             assert_eq!((moment.year, moment.month, moment.day, moment.second), (year, month, day, 5));
             assert_eq!(moment.weekday, weekday);
             assert_eq!(days(year, month, day), number);
@@ -136,7 +136,7 @@ mod tests {
                 (month, year) = (1, year + 1);
             }
         }
-        assert_eq!(Moment::of(0).weekday, 3, "1970 began on a Thursday");
+        assert_eq!(DateTime::of(0).weekday, 3, "1970 began on a Thursday");
     }
 
     #[test]

@@ -36,7 +36,7 @@ const ORDER: [u8; 4] = [1, 2, 3, 4];
 /// What a frame says of itself besides its sizes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Description {
+pub(super) struct FrameDescription {
     pub features: Vec<String>,
     pub classes: Vec<String>,
     pub preparation: Option<TablePreparation>,
@@ -52,7 +52,7 @@ pub(super) struct Header {
     /// None where the target is a number.
     pub classes: Option<usize>,
     pub rows: u64,
-    pub description: Description,
+    pub description: FrameDescription,
 }
 
 impl Header {
@@ -131,7 +131,7 @@ impl Header {
             )));
         }
         let text = bytes.get(HEAD..end).unwrap_or_default();
-        let description: Description =
+        let description: FrameDescription =
             serde_json::from_slice(text).map_err(|error| damaged(&format!("its description: {error}")))?;
         let classes = usize::try_from(long(24)).ok().filter(|classes| *classes > 0);
         let named = description.classes.is_empty() || Some(description.classes.len()) == classes;

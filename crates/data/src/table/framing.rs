@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::choices::Choices;
 use super::column::ColumnKind;
-use super::frame::{Description, Frame, Header};
+use super::frame::{Frame, FrameDescription, Header};
 use super::preparation::TablePreparation;
 use super::reading::Reading;
-use super::source::Input;
+use super::source::TableInput;
 use super::stream::{Gathered, Stream};
 use super::summary::Summary;
 use super::target::Target;
@@ -61,7 +61,7 @@ impl FrameWriter {
         features: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<FrameWriter> {
         let features: Vec<String> = features.into_iter().map(Into::into).collect();
-        let description = Description { features, ..Description::default() };
+        let description = FrameDescription { features, ..FrameDescription::default() };
         FrameWriter::start(AtomicFile::create, path.as_ref(), kind, description, None)
     }
 
@@ -69,7 +69,7 @@ impl FrameWriter {
         create: fn(&Path) -> std::io::Result<AtomicFile>,
         path: &Path,
         kind: Kind,
-        description: Description,
+        description: FrameDescription,
         classes: Option<usize>,
     ) -> Result<FrameWriter> {
         if !matches!(kind, Kind::F16 | Kind::F32) {
@@ -262,7 +262,7 @@ impl Framing {
         to: &Path,
         create: fn(&Path) -> std::io::Result<AtomicFile>,
     ) -> Result<Frame> {
-        let input = Input::File(from);
+        let input = TableInput::File(from);
         let mut stream = Stream::new(input, &self.reading);
         let preparation = self.fit(input, &mut stream)?;
         let Some(target) = preparation.target().cloned() else {
@@ -273,7 +273,7 @@ impl Framing {
             Target::Number { .. } => Vec::new(),
         };
         let features = preparation.feature_names();
-        let description = Description {
+        let description = FrameDescription {
             features,
             classes: names,
             preparation: preparation.to_json().is_ok().then(|| preparation.clone()),
@@ -318,7 +318,7 @@ impl Framing {
     }
 
     /// The first pass: what the columns hold, and a preparation fitted on the training rows.
-    fn fit(&self, input: Input<'_>, stream: &mut Stream<'_>) -> Result<TablePreparation> {
+    fn fit(&self, input: TableInput<'_>, stream: &mut Stream<'_>) -> Result<TablePreparation> {
         loop {
             let mut summaries: Vec<Summary> = Vec::new();
             let mut rows = 0;

@@ -1,12 +1,12 @@
 //! Tables: read from files, prepared as numbers for a model, and frames of prepared rows that are larger than memory.
 
 mod array;
+#[cfg(feature = "arrow")]
+mod arrow;
 mod builder;
 mod cell;
 mod choices;
 mod column;
-#[cfg(feature = "csv")]
-mod csv;
 mod date;
 mod feature;
 mod fit;
@@ -14,8 +14,6 @@ mod frame;
 #[cfg(test)]
 mod frame_tests;
 mod framing;
-#[cfg(not(feature = "csv"))]
-mod no_csv;
 mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -41,10 +39,8 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-#[cfg(not(feature = "csv"))]
-use no_csv as csv;
-
 use crate::error::{Error, Result};
+use builder::{ColumnBuilder, Known, Misfit};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};
 pub use column::{Cell, Column, ColumnKind};
 pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
@@ -55,7 +51,7 @@ pub use preparation::{Inputs, TablePreparation};
 pub use raw::RawCell;
 pub use reading::Reading;
 pub use row::RowPlan;
-use source::Input;
+use source::TableInput;
 use stream::{Gathered, Stream};
 pub use target::Target;
 
@@ -78,6 +74,70 @@ pub struct Table {
     lines: Lines,
     file: Option<PathBuf>,
     notes: Vec<String>,
+}
+
+impl Reading {
+    /// Reads a file: CSV, TSV, lines of JSON or a list of objects, also packed with gzip; and Parquet, where kiln has its feature `parquet`.
+    /// A line without anything is no row, also where there is a single column.
+    ///
+    /// # Errors
+    /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Table> {
+        let path = path.as_ref();
+        if is_parquet(path) {
+            #[cfg(feature = "parquet")]
+            return parquet::open(path, self);
+            #[cfg(not(feature = "parquet"))]
+            return Err(Error::new(
+                "this is a Parquet file, and kiln was built without its feature `parquet`",
+            )
+            .in_file(path));
+        }
+        Table::gather(TableInput::File(path), self)
+    }
+
+    /// A table of one row that came in cell by cell.
+    ///
+    /// ```
+    /// use kiln_data::{Cell, ColumnKind, Reading};
+    ///
+    /// let reading = Reading::new().kind("zip", ColumnKind::Category);
+    /// let table = reading.row([("zip", "01067".into()), ("rooms", 3.into())])?;
+    /// assert_eq!((table.len(), table.column("zip")?.cell(0)), (1, Cell::Word("01067")));
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where a cell isn't of the kind that was told of its column, there is none, or two are of one column.
+    pub fn row<'a>(&self, cells: impl IntoIterator<Item = (&'a str, RawCell<'a>)>) -> Result<Table> {
+        let column = |(name, cell): (&str, RawCell)| {
+            let told = self.kinds.iter().find(|(told, _)| told == name).map(|(_, kind)| *kind);
+            let known = Known { name: name.to_string(), kind: told, told: told.is_some() };
+            let mut builder = ColumnBuilder::new(&known, 1);
+            match builder.push(cell) {
+                Ok(()) => Ok(Column::of(known.name, builder.finish(), told)),
+                Err(Misfit::Fault(message)) => Err(Error::new(message).in_column(name)),
+                Err(Misfit::Kind) => Err(Error::new("the cell is of no kind").in_column(name)),
+            }
+        };
+        Table::new(cells.into_iter().map(column).collect::<Result<_>>()?)
+    }
+
+    /// Reads the content of a file.
+    ///
+    /// # Errors
+    /// As [`Reading::open`].
+    pub fn read(&self, bytes: &[u8]) -> Result<Table> {
+        Table::gather(TableInput::Bytes(bytes), self)
+    }
+}
+
+/// Whether a file starts as Parquet files do.
+fn is_parquet(path: &Path) -> bool {
+    let mut first = [0; 4];
+    let read =
+        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut first));
+    read.is_ok() && first == *b"PAR1"
 }
 
 impl Table {
@@ -117,7 +177,7 @@ impl Table {
         Ok(Table { columns, rows, lines: Lines::default(), file: None, notes: Vec::new() })
     }
 
-    fn gather(input: Input<'_>, reading: &Reading) -> Result<Table> {
+    fn gather(input: TableInput<'_>, reading: &Reading) -> Result<Table> {
         let mut stream = Stream::new(input, reading);
         loop {
             let mut gathered = Gathered::default();

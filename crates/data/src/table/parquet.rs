@@ -8,7 +8,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
 use super::Table;
-use super::builder::{Builder, Known, Misfit};
+use super::builder::{ColumnBuilder, Known, Misfit};
 use super::column::{Column, ColumnKind};
 use super::date;
 use super::raw::RawCell;
@@ -41,7 +41,8 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
     }
     // A column of texts that turn out not to be dates is read again as words, which take anything.
     'again: loop {
-        let mut builders: Vec<Builder> = known.iter().map(|known| Builder::new(known, 0)).collect();
+        let mut builders: Vec<ColumnBuilder> =
+            known.iter().map(|known| ColumnBuilder::new(known, 0)).collect();
         let (mut rows, budget) = (0, Budget::default());
         for row in reader.get_row_iter(None).map_err(broken)? {
             let row = row.map_err(broken)?;
@@ -54,7 +55,7 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
                 };
                 let text;
                 let raw = match value(field).map_err(fault)? {
-                    Value::Raw(raw) => raw,
+                    Value::RawCell(raw) => raw,
                     Value::Text(owned) => {
                         text = owned;
                         RawCell::Quoted(&text)

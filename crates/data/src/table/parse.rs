@@ -3,16 +3,16 @@
 
 use kiln_map::Budget;
 
-use super::builder::{Builder, Known, Layout, Misfit};
+use super::builder::{ColumnBuilder, Known, Layout, Misfit};
 use super::cell::plain_number;
 use super::column::{Cells, ColumnKind};
 use super::objects;
 use super::raw::RawCell;
-use super::source::Block;
+use super::source::Chunk;
 use crate::error::{Error, Result};
 
 /// The cells of some rows, one column after the other.
-pub(super) struct Part {
+pub(super) struct TablePart {
     pub cells: Vec<Cells>,
     /// The layout that they have.
     pub layout: Layout,
@@ -61,7 +61,7 @@ impl Lines {
 pub(super) struct Parsing<'a> {
     budget: &'a Budget,
     pub layout: Layout,
-    pub builders: Vec<Builder>,
+    pub builders: Vec<ColumnBuilder>,
     /// Columns that turned out to be of another kind than thought, and so are read again.
     widened: Vec<bool>,
     pub rows: usize,
@@ -83,7 +83,7 @@ impl<'a> Parsing<'a> {
         budget.bytes(columns.saturating_mul(COLUMN + CELL.saturating_mul(room as u64)))?;
         Ok(Parsing {
             budget,
-            builders: layout.columns.iter().map(|known| Builder::new(known, room)).collect(),
+            builders: layout.columns.iter().map(|known| ColumnBuilder::new(known, room)).collect(),
             widened: vec![false; layout.columns.len()],
             layout,
             rows: 0,
@@ -96,7 +96,7 @@ impl<'a> Parsing<'a> {
     /// A column that a row brings along; it is missing in the rows before.
     pub fn add(&mut self, known: Known) -> Result<()> {
         self.budget.bytes(COLUMN + CELL * (self.room + self.rows) as u64)?;
-        let mut builder = Builder::new(&known, self.room);
+        let mut builder = ColumnBuilder::new(&known, self.room);
         for _ in 0..self.rows {
             let _ = builder.push(RawCell::Missing);
         }
@@ -148,12 +148,12 @@ impl<'a> Parsing<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Part {
+    fn finish(mut self) -> TablePart {
         for (builder, known) in self.builders.iter_mut().zip(&mut self.layout.columns) {
             known.kind = known.kind.or(builder.kind());
         }
-        Part {
-            cells: self.builders.into_iter().map(Builder::finish).collect(),
+        TablePart {
+            cells: self.builders.into_iter().map(ColumnBuilder::finish).collect(),
             layout: self.layout,
             lines: self.lines,
             rows: self.rows,
@@ -164,32 +164,32 @@ impl<'a> Parsing<'a> {
 
 /// The cells of a block, in the columns known so far; kinds that don't fit are widened, and names that come up added.
 pub(super) fn parse(
-    block: &Block,
+    block: &Chunk,
     delimiter: u8,
     layout: &Layout,
     told: &[(String, ColumnKind)],
     budget: &Budget,
-) -> Result<Part> {
+) -> Result<TablePart> {
     let mut layout = layout.clone();
     let mut notes = Vec::new();
     loop {
         let mut parsing = match block {
-            Block::Lines { bytes, line } => lines(bytes, *line, delimiter, layout, budget)?,
-            Block::Records { bytes, ends, counts, lines } => {
+            Chunk::Lines { bytes, line } => lines(bytes, *line, delimiter, layout, budget)?,
+            Chunk::Records { bytes, ends, counts, lines } => {
                 let width = layout.columns.len();
                 // A row of another width is refused before it is filled in.
                 let room = counts.len().min(ends.len() / width.max(1) + 1);
                 let parsing = Parsing::new(layout, room, budget)?;
                 records(bytes, ends, counts, lines, parsing)?
             }
-            Block::Objects { bytes, line } => {
+            Chunk::Objects { bytes, line } => {
                 objects::objects(bytes, *line, Parsing::new(layout, 0, budget)?, told)?
             }
         };
         notes.append(&mut parsing.notes);
         // Words take anything, so a second time is the last.
         if !parsing.widened.contains(&true) {
-            return Ok(Part { notes, ..parsing.finish() });
+            return Ok(TablePart { notes, ..parsing.finish() });
         }
         layout = parsing.layout;
     }

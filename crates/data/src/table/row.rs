@@ -7,10 +7,10 @@ use super::cell;
 use super::column::ColumnKind;
 use super::date;
 use super::feature::{DATES, DatePart, Encoding, Feature, NUMBERS, Scale, calendar, put};
-use kiln_map::nearest;
 use super::preparation::TablePreparation;
 use super::raw::{DATE, FINITE, NUMBER, RawCell, TRUTH};
 use crate::error::{Error, Result};
+use kiln_map::nearest;
 
 /// How raw rows become inputs, one by one.
 ///

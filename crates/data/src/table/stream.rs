@@ -3,11 +3,11 @@
 use kiln_map::{Budget, Limits};
 
 use super::Table;
-use super::builder::{Builder, Layout};
+use super::builder::{ColumnBuilder, Layout};
 use super::column::{Cells, Column, Dictionary};
-use super::parse::{Lines, Part, parse};
+use super::parse::{Lines, TablePart, parse};
 use super::reading::Reading;
-use super::source::{BLOCK, Block, Input, Source};
+use super::source::{BLOCK, Chunk, TableInput, TableReader};
 use super::unknown;
 use crate::error::{Error, Result};
 
@@ -17,14 +17,14 @@ const FIRST: usize = 64 << 10;
 /// A file whose columns' kinds are found while it is read. Where a later row shows that a kind was thought wrongly, all is read
 /// once more; then every kind fits.
 pub(super) struct Stream<'a> {
-    input: Input<'a>,
+    input: TableInput<'a>,
     reading: &'a Reading,
     layout: Option<Layout>,
     pub notes: Vec<String>,
 }
 
 impl<'a> Stream<'a> {
-    pub fn new(input: Input<'a>, reading: &'a Reading) -> Stream<'a> {
+    pub fn new(input: TableInput<'a>, reading: &'a Reading) -> Stream<'a> {
         Stream { input, reading, layout: None, notes: Vec::new() }
     }
 
@@ -32,7 +32,7 @@ impl<'a> Stream<'a> {
     /// be thrown away and taken again, because a column was of another kind than thought.
     pub fn pass<R: Send>(
         &mut self,
-        work: impl Fn(Part) -> Result<R> + Sync,
+        work: impl Fn(TablePart) -> Result<R> + Sync,
         mut take: impl FnMut(R) -> Result<()>,
     ) -> Result<bool> {
         let input = self.input;
@@ -41,22 +41,22 @@ impl<'a> Stream<'a> {
 
     fn run<R: Send>(
         &mut self,
-        work: &(impl Fn(Part) -> Result<R> + Sync),
+        work: &(impl Fn(TablePart) -> Result<R> + Sync),
         take: &mut impl FnMut(R) -> Result<()>,
     ) -> Result<bool> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         // Blocks are parsed side by side, and what comes of them is held beside what was gathered.
         let limits = Limits::current();
         let share = Limits { bytes: limits.bytes / (2 * threads as u64), ..limits };
-        let mut source = Source::open(self.input, self.reading)?;
+        let mut source = TableReader::open(self.input, self.reading)?;
         let again = self.layout.is_some();
         let mut layout = self.layout.take().unwrap_or_else(|| source.layout.clone());
         let (mut fits, mut rows) = (true, 0);
-        let mut blocks: Vec<Block> = source.block(FIRST)?.into_iter().collect();
+        let mut blocks: Vec<Chunk> = source.block(FIRST)?.into_iter().collect();
         while !blocks.is_empty() {
             let delimiter = source.delimiter;
             let told = self.reading.kinds.as_slice();
-            let made = |block: &Block| -> Result<_> {
+            let made = |block: &Chunk| -> Result<_> {
                 let mut part = parse(block, delimiter, &layout, told, &Budget::of(share))?;
                 let shown = (part.layout.clone(), part.rows, std::mem::take(&mut part.notes));
                 // What the columns are isn't settled, so that nothing but their kinds is wanted of these rows.
@@ -72,7 +72,7 @@ impl<'a> Stream<'a> {
                     started.map_err(|_| made(block))
                 };
                 let started: Vec<_> = blocks.iter().map(start).collect();
-                let next: Result<Vec<Block>> =
+                let next: Result<Vec<Chunk>> =
                     (0..threads).filter_map(|_| source.block(BLOCK).transpose()).collect();
                 let failed = |_| Err(Error::new("a thread that reads the table failed"));
                 let ended = |started: std::result::Result<std::thread::ScopedJoinHandle<'_, _>, _>| {
@@ -160,7 +160,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub fn append(&mut self, part: Part) -> Result<()> {
+    pub fn append(&mut self, part: TablePart) -> Result<()> {
         while self.cells.len() < part.cells.len() {
             self.cells.push(Cells::Missing(self.rows));
             self.dictionaries.push(Dictionary::default());
@@ -174,18 +174,18 @@ impl Gathered {
     }
 
     /// The parts as a table of this layout.
-    pub fn table(self, layout: &Layout, input: Input<'_>) -> Table {
+    pub fn table(self, layout: &Layout, input: TableInput<'_>) -> Table {
         let column = |(known, cells): (&super::builder::Known, Cells)| {
             let whole = match (cells, known.kind) {
                 // A column that is all missing is of the kind that was told.
-                (Cells::Missing(rows), Some(kind)) => Builder::start(kind, rows, 0),
+                (Cells::Missing(rows), Some(kind)) => ColumnBuilder::start(kind, rows, 0),
                 (cells, _) => cells,
             };
             Column::of(known.name.clone(), whole, known.kind.filter(|_| known.told))
         };
         let file = match input {
-            Input::File(path) => Some(path.to_path_buf()),
-            Input::Bytes(_) => None,
+            TableInput::File(path) => Some(path.to_path_buf()),
+            TableInput::Bytes(_) => None,
         };
         let columns = layout.columns.iter().zip(self.cells).map(column).collect();
         Table { columns, rows: self.rows, lines: self.lines, file, notes: Vec::new() }

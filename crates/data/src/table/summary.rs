@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::cell;
 use super::column::{Cell, Cells, Column};
-use super::date::Moment;
+use super::date::DateTime;
 use crate::rng::Rng;
 
 /// How many different numbers are told apart; more are amounts.
@@ -40,7 +40,7 @@ pub(super) const DATE_PARTS: [&str; 5] = ["year", "month", "day", "weekday", "ho
 
 /// Those parts of a moment.
 pub(super) fn date_parts(seconds: i64) -> [f64; 5] {
-    let Moment { year, month, day, weekday, second } = Moment::of(seconds);
+    let DateTime { year, month, day, weekday, second } = DateTime::of(seconds);
     [year as f64, month as f64, day as f64, weekday as f64, second as f64 / 3600.0]
 }
 

@@ -74,9 +74,8 @@ impl About {
             self.fits(&test).map_err(placed)?;
             return Ok((Box::new(by_class(test, names).map_err(placed)?), Vec::new()));
         }
-        let gallery = images.pictures().folder(path)?;
-        let notes = gallery.skipped.iter().map(|skipped| format!("left out: {skipped}")).collect();
-        Ok((Box::new(by_class(gallery.set, names).map_err(placed)?), notes))
+        let (set, notes) = images.folder(path)?;
+        Ok((Box::new(by_class(set, names).map_err(placed)?), notes))
     }
 
     /// Whether the model takes a set of images.

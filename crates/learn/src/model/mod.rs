@@ -17,9 +17,9 @@ use kiln_nn::{Element, Layer, Module, Param, Sequential, Shape};
 use kiln_onnx::Network;
 use serde_json::Map;
 
+use crate::Result;
 use crate::preparation::Preparation;
 use crate::programs::Programs;
-use crate::Result;
 
 pub use crate::inputs::dtype;
 pub use crate::row::{Input, Pixels};

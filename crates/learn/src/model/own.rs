@@ -28,7 +28,13 @@ impl About {
     /// What a module is that was trained on rows of this form: a row of layers with its text, or code.
     pub(crate) fn of_module(module: &impl Module, input: &Form, task: Task) -> About {
         let layers = module.text().unwrap_or_else(|| CODE.to_string());
-        About { layers, input: Input::of(input), task, preparation: Preparation::Unsaid, training: Map::new() }
+        About {
+            layers,
+            input: Input::of(input),
+            task,
+            preparation: Preparation::Unsaid,
+            training: Map::new(),
+        }
     }
 
     /// Writes a module with it.

@@ -3,7 +3,7 @@
 use kiln_data::{Form, Reading, Table, TablePreparation};
 
 use super::{About, NETWORK};
-use crate::preparation::{ImagePreparation, Preparation, TextPreparation, Unanswered, unanswered};
+use crate::preparation::{Preparation, TextPreparation, Unanswered, unanswered};
 use crate::{Error, Result};
 
 impl About {
@@ -55,7 +55,8 @@ impl About {
     }
 
     /// How pictures become rows, where they do.
-    pub(crate) fn pictures(&self) -> Result<&ImagePreparation> {
+    #[cfg(feature = "image")]
+    pub(crate) fn pictures(&self) -> Result<&crate::preparation::ImagePreparation> {
         match &self.preparation {
             Preparation::Images(images) => Ok(images),
             Preparation::Unsaid => Err(unsaid(self)),

@@ -1,11 +1,13 @@
 //! A model ready to be asked: raw values in, labels and probabilities out, from any number of threads.
 
+#[cfg(feature = "image")]
+mod pictures;
 mod prediction;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_data::{Dataset, Form, Picture, RawCell, RowPlan, Table};
+use kiln_data::{Dataset, Form, RawCell, RowPlan, Table};
 
 use crate::model::Model;
 use crate::preparation::{Preparation, TextPreparation};
@@ -205,24 +207,6 @@ impl Predictor {
     /// Where the table lacks columns, a value is of another kind than in training, or the model takes something else.
     pub fn predict_table(&self, table: &Table) -> Result<Vec<Prediction>> {
         self.predict(&self.0.model.about().of_table(table)?.rows)
-    }
-
-    /// What the model says of a picture, given the bytes of its file (PNG, JPEG, BMP).
-    ///
-    /// # Errors
-    /// Where they are no picture, or the model takes something else.
-    pub fn predict_image(&self, file: &[u8]) -> Result<Prediction> {
-        let images = self.0.model.about().pictures()?;
-        self.one(&images.form(), &images.pixels(&Picture::read(file)?).0)
-    }
-
-    /// What the model says of a picture that is decoded already.
-    ///
-    /// # Errors
-    /// Where the model takes something else.
-    pub fn predict_picture(&self, picture: &Picture) -> Result<Prediction> {
-        let images = self.0.model.about().pictures()?;
-        self.one(&images.form(), &images.pixels(picture).0)
     }
 
     /// What the model says of a text: its class, or the scores of what comes next.

@@ -2,6 +2,10 @@
 //! a table, a picture, a text or a file.
 
 mod images;
+#[cfg(not(feature = "image"))]
+mod no_pictures;
+#[cfg(feature = "image")]
+mod pictures;
 mod text;
 mod unanswered;
 

@@ -62,7 +62,7 @@ impl Store {
     /// # Errors
     /// Where the system refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_whole(path.as_ref(), &self.bytes())
+        write_atomically(path.as_ref(), &self.bytes())
     }
 
     /// As [`Store::save`], in a folder that is there.
@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// Where the system refuses.
     pub fn save_json(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_whole(path.as_ref(), json::write(self, &self.checksum()).as_bytes())
+        write_atomically(path.as_ref(), json::write(self, &self.checksum()).as_bytes())
     }
 
     /// Reads a file that [`Store::save_json`] wrote.
@@ -160,8 +160,8 @@ impl Store {
     }
 }
 
-/// Writes a file whole or not at all; see [`kiln_files`].
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file atomically: whole or not at all; see [`kiln_files`].
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     kiln_files::write(path, bytes).map_err(Error::file(path))
 }
 

@@ -14,7 +14,7 @@ use super::{Store, Stored};
 const METADATA: &str = "__metadata__";
 
 /// What a file says of itself.
-pub(crate) struct Description {
+pub(crate) struct Header {
     /// Its tensors, in the order of their numbers.
     pub tensors: Vec<Described>,
     /// What it says besides, by name.
@@ -46,7 +46,7 @@ pub(crate) fn head(bytes: &[u8]) -> Option<(&[u8], usize)> {
 }
 
 /// Reads the description, and sees that no bytes serve two tensors and none are left.
-pub(crate) fn read(bytes: &[u8]) -> Result<Description, String> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Header, String> {
     let (head, start) = head(bytes).ok_or("it is cut off, or no safetensors file")?;
     Budget::default().bytes(weigh(head)).map_err(|exceeded| exceeded.to_string())?;
     let Pairs(pairs) = serde_json::from_slice::<Pairs<Value>>(head)
@@ -80,7 +80,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Description, String> {
         at = tensor.range.end;
     }
     match bytes.len() - at {
-        0 => Ok(Description { tensors, metadata }),
+        0 => Ok(Header { tensors, metadata }),
         left => Err(format!("{left} bytes at its end belong to no tensor")),
     }
 }

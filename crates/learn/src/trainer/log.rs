@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::callback::{Callback, Moment};
-use crate::store::write_whole;
+use crate::store::write_atomically;
 use crate::{Error, Result};
 
 /// A table with a line for each epoch: `epoch,step,seconds,loss,…`.
@@ -44,14 +44,14 @@ impl Lines {
     /// Opens the file with those of its lines that come before the present epoch; `epoch_of` reads a line's.
     fn open(&mut self, before: u64, epoch_of: impl Fn(&str) -> Option<u64>) -> Result<()> {
         if before == 0 {
-            return write_whole(&self.path, b"").and_then(|()| self.reopen());
+            return write_atomically(&self.path, b"").and_then(|()| self.reopen());
         }
         let old = fs::read_to_string(&self.path).unwrap_or_default();
         let stays = |line: &&str| epoch_of(line).is_none_or(|epoch| epoch <= before);
         // What comes after the last end of a line was being written when the training was ended.
         let whole = old.rfind('\n').map_or("", |end| &old[..=end]);
         let kept: String = whole.lines().filter(stays).flat_map(|line| [line, "\n"]).collect();
-        write_whole(&self.path, kept.as_bytes())?;
+        write_atomically(&self.path, kept.as_bytes())?;
         self.reopen()
     }
 

@@ -1,9 +1,9 @@
 //! The metrics of a training: which output each looks at, what its numbers are called, and what it sees of a batch.
 
 use kiln_data::{Batch, Form, Values};
-use kiln_nn::metrics::{Metric, Needs, Seen, Targets};
 use kiln_map::nearest;
 use kiln_nn::Data;
+use kiln_nn::metrics::{Metric, Needs, Seen, Targets};
 
 use super::objective::Shown;
 use super::rows::{RowLayout, column};

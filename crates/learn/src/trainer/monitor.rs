@@ -1,4 +1,4 @@
-//! A number of each epoch that is watched for getting better.
+//! A number of each epoch that is monitored for getting better.
 
 use kiln_map::nearest;
 
@@ -25,7 +25,7 @@ impl Monitor {
         self.best
     }
 
-    /// What is watched.
+    /// What is monitored.
     pub fn name(&self) -> &str {
         &self.name
     }

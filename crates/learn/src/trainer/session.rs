@@ -11,7 +11,6 @@ use super::callback::{Callback, Moment, Wish};
 use super::evaluate::Evaluator;
 use super::fit::Fitted;
 use super::identity::Identity;
-use crate::terminal::Interrupt;
 use super::method::Steps;
 use super::metrics::Metrics;
 use super::monitor::no_such_number;
@@ -20,6 +19,7 @@ use super::settings::{Planned, Settings};
 use crate::inputs::all;
 use crate::note::note;
 use crate::store::{Store, put_weights, set_weights};
+use crate::terminal::Interrupt;
 use crate::{Error, Result};
 
 /// Sums over the epoch so far.

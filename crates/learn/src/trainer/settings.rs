@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_data::{Batching, Dataset, Order};
+use kiln_map::nearest;
 use kiln_nn::metrics::{Figure, Metric};
 use kiln_nn::schedule::{ReduceOnPlateau, Schedule};
-use kiln_map::nearest;
 use kiln_nn::{Clip, Device, Module, StepOptions};
 use serde_json::Value;
 

@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
-use kiln_map::shown;
+use kiln_map::{Budget, shown};
 use kiln_nn::Data;
 
-use super::deflate::Crc32;
-use super::{ElementType, Read, zip};
+use super::deflate::{Crc32, inflated};
+use super::{ElementType, Read};
 use crate::store::elements;
 use crate::{Error, Result};
 
@@ -28,7 +28,7 @@ pub(super) struct Entry {
     pub name: String,
     pub element: ElementType,
     pub shape: Vec<usize>,
-    pub place: Place,
+    pub place: TensorPlace,
     /// How many numbers lie between neighbours along each axis; `None` for row-major.
     pub strides: Option<Vec<usize>>,
     /// The first number, counted in numbers.
@@ -38,7 +38,7 @@ pub(super) struct Entry {
 
 /// Bytes of a file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct TensorPlace {
     /// Which of the files that were opened together.
     pub source: usize,
     /// The bytes as they stand in it.
@@ -51,7 +51,7 @@ pub(super) struct Place {
     pub head: usize,
 }
 
-impl Place {
+impl TensorPlace {
     fn len(&self) -> usize {
         self.unpacked.unwrap_or(self.range.len()).saturating_sub(self.head)
     }
@@ -61,7 +61,7 @@ impl Place {
         let stored = source.get(self.range.clone()).ok_or("it lies outside of the file")?;
         let mut bytes = match self.unpacked {
             None => Cow::Borrowed(stored),
-            Some(size) => Cow::Owned(zip::unpack(stored, size)?),
+            Some(size) => Cow::Owned(unpack(stored, size)?),
         };
         if let Some(expected) = self.crc {
             let mut sum = Crc32::new();
@@ -75,6 +75,18 @@ impl Place {
             Cow::Owned(bytes) => drop(bytes.drain(..self.head.min(bytes.len()))),
         }
         Ok(bytes)
+    }
+}
+
+/// Deflated bytes unpacked, which are as many as promised.
+fn unpack(packed: &[u8], size: usize) -> Read<Vec<u8>> {
+    let mut unpacked = Vec::new();
+    // One more than promised, to see that there are no more.
+    let read = Budget::default().read_some(inflated(packed)?, &mut unpacked, size.saturating_add(1));
+    match read {
+        Ok(_) if unpacked.len() == size => Ok(unpacked),
+        Ok(_) => Err(format!("it doesn't unpack to the {size} bytes that are promised")),
+        Err(error) => Err(format!("it can't be unpacked: {error}")),
     }
 }
 

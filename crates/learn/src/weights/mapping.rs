@@ -36,7 +36,7 @@ struct Rule {
 
 /// What becomes of a tensor.
 #[derive(Debug, PartialEq)]
-pub(super) struct Target {
+pub(super) struct Destination {
     pub name: String,
     pub is_transposed: bool,
 }
@@ -75,14 +75,14 @@ impl Mapping {
         self.rules.iter().map(|rule| rule.from.as_str()).filter(|from| !fits(from)).collect()
     }
 
-    pub(super) fn target(&self, name: &str) -> Option<Target> {
+    pub(super) fn target(&self, name: &str) -> Option<Destination> {
         for rule in &self.rules {
             if let Some(stood) = captures(&rule.from, name) {
                 let to = rule.to.as_ref()?;
-                return Some(Target { name: fill(to, &stood), is_transposed: rule.is_transposed });
+                return Some(Destination { name: fill(to, &stood), is_transposed: rule.is_transposed });
             }
         }
-        Some(Target { name: name.to_string(), is_transposed: false })
+        Some(Destination { name: name.to_string(), is_transposed: false })
     }
 }
 

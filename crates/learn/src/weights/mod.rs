@@ -38,7 +38,7 @@ use kiln_nn::Module;
 #[cfg(not(feature = "gzip"))]
 use no_deflate as deflate;
 
-use crate::store::{Store, Stored, json, put_weights, write_whole};
+use crate::store::{Store, Stored, json, put_weights, write_atomically};
 use crate::{Error, Result};
 
 mod assign;
@@ -60,7 +60,7 @@ pub use element::ElementType;
 pub use entry::Weight;
 pub use mapping::Mapping;
 
-use entry::{Contents, Entry, Place};
+use entry::{Contents, Entry, TensorPlace};
 
 /// What a reader of bytes gives, or what is wrong with them. Which file it was is added by [`Weights`].
 type Read<T> = std::result::Result<T, String>;
@@ -226,7 +226,7 @@ fn of_store(store: Store) -> Read<(Contents, Vec<u8>)> {
         let element = ElementType::of(data.dtype());
         let start = bytes.len();
         bytes.extend(data.to_le_bytes());
-        let place = Place { range: start..bytes.len(), ..Place::default() };
+        let place = TensorPlace { range: start..bytes.len(), ..TensorPlace::default() };
         entries.push(Entry { name, element, shape, place, strides: None, offset: 0, is_big_endian: false });
     }
     let notes = store.about.into_iter().map(|(name, value)| (name, value.to_string())).collect();
@@ -260,7 +260,7 @@ pub fn write(store: &Store, path: impl AsRef<Path>) -> Result<()> {
         "json" => store.save_json(path),
         "npz" => {
             let bytes = npy::write_npz(tensors).map_err(|error| Error::format(path, error))?;
-            write_whole(path, &bytes)
+            write_atomically(path, &bytes)
         }
         "npy" => {
             let Some((_, stored)) = tensors.first_key_value().filter(|_| tensors.len() == 1) else {
@@ -268,7 +268,7 @@ pub fn write(store: &Store, path: impl AsRef<Path>) -> Result<()> {
                     format!("an npy file holds one tensor, and there are {}; write .npz", tensors.len());
                 return Err(Error::format(path, message));
             };
-            write_whole(path, &npy::write(stored))
+            write_atomically(path, &npy::write(stored))
         }
         _ => Err(Error::format(
             path,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kiln_map::shown;
 use kiln_nn::{DType, Data};
 
-use super::entry::{Contents, Entry, Place, row_major};
+use super::entry::{Contents, Entry, TensorPlace, row_major};
 use super::{ElementType, Read, zip};
 use crate::store::{Stored, elements};
 
@@ -35,7 +35,7 @@ pub(super) fn is_npy(bytes: &[u8]) -> bool {
 
 /// Reads a `.npy`.
 pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
-    let place = Place { range: 0..bytes.len(), ..Place::default() };
+    let place = TensorPlace { range: 0..bytes.len(), ..TensorPlace::default() };
     let head = Head::read(bytes)?;
     let element = element(&head.descr)?;
     Contents::new(vec![head.entry(NAME, element, place)?], Vec::new())
@@ -92,7 +92,12 @@ impl Head {
     }
 
     /// The tensor whose head this is; the place holds it and nothing else.
-    fn entry(self, name: &str, (element, is_big_endian): (ElementType, bool), place: Place) -> Read<Entry> {
+    fn entry(
+        self,
+        name: &str,
+        (element, is_big_endian): (ElementType, bool),
+        place: TensorPlace,
+    ) -> Read<Entry> {
         let total = place.unpacked.unwrap_or(place.range.len());
         let expected =
             elements(&self.shape).and_then(|count| count.checked_mul(element.size())?.checked_add(self.size));
@@ -107,7 +112,7 @@ impl Head {
             let turned: Vec<usize> = self.shape.iter().rev().copied().collect();
             row_major(&turned).into_iter().rev().collect()
         });
-        let place = Place { head: self.size, ..place };
+        let place = TensorPlace { head: self.size, ..place };
         Ok(Entry {
             name: name.to_string(),
             element,

@@ -8,12 +8,12 @@ use kiln_map::{Budget, shown};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::entry::{Contents, Entry, Place};
+use super::entry::{Contents, Entry, TensorPlace};
 use super::{ElementType, Read};
 use crate::Result;
 use crate::store::json::{Pairs, weigh};
-use crate::store::safetensors::{self, Described, Description};
-use crate::store::{Store, Stored, elements, write_whole};
+use crate::store::safetensors::{self, Described, Header};
+use crate::store::{Store, Stored, elements, write_atomically};
 
 /// Whether a file starts like one: a length that fits, and a description.
 pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
@@ -22,7 +22,7 @@ pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
 
 /// Reads one.
 pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
-    let Description { tensors, metadata } = safetensors::read(bytes)?;
+    let Header { tensors, metadata } = safetensors::read(bytes)?;
     let mut entries = Vec::with_capacity(tensors.len());
     for Described { name, dtype, shape, range } in tensors {
         let fault = |what: String| format!("{}: {what}", shown(&name));
@@ -34,7 +34,7 @@ pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
                 range.len()
             )));
         }
-        let place = Place { range, ..Place::default() };
+        let place = TensorPlace { range, ..TensorPlace::default() };
         entries.push(Entry { name, element, shape, place, strides: None, offset: 0, is_big_endian: false });
     }
     Contents::new(entries, metadata)
@@ -97,7 +97,7 @@ pub(super) fn write_index(path: &Path, tensors: &BTreeMap<String, Stored>, most:
     }
     let total: usize = parts.iter().map(|(total, _)| total).sum();
     let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
-    write_whole(path, format!("{index:#}\n").as_bytes())
+    write_atomically(path, format!("{index:#}\n").as_bytes())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use kiln_map::shown;
 
-use super::entry::{Contents, Entry, Place};
+use super::entry::{Contents, Entry, TensorPlace};
 use super::pickle::{self, Id, Pickle, Value};
 use super::zip::{self, Packed};
 use super::{ElementType, Read};
@@ -60,7 +60,7 @@ pub(super) fn is_description(name: &str) -> bool {
 
 /// The bytes of an entry. Checksums aren't looked at: PyTorch can be told to write none.
 fn content<'a>(bytes: &'a [u8], entry: &Packed) -> Read<std::borrow::Cow<'a, [u8]>> {
-    let place = Place { crc: None, ..entry.place.clone() };
+    let place = TensorPlace { crc: None, ..entry.place.clone() };
     place.bytes(bytes).map_err(|error| format!("{}: {error}", shown(&entry.name)))
 }
 
@@ -85,7 +85,7 @@ fn is_known(module: &str, name: &str) -> bool {
 /// What is in the tree that a pickle built.
 struct Walk<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    storages: HashMap<&'p str, &'p Place>,
+    storages: HashMap<&'p str, &'p TensorPlace>,
     is_big_endian: bool,
     entries: Vec<Entry>,
     notes: Vec<(String, String)>,
@@ -226,7 +226,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// `("storage", class, key, device, count)`: the type of its numbers and where they lie.
-    fn storage(&self, id: Id, dtype: Option<ElementType>) -> Read<(ElementType, Place)> {
+    fn storage(&self, id: Id, dtype: Option<ElementType>) -> Read<(ElementType, TensorPlace)> {
         let Value::Persistent(id) = self.value(id) else {
             return Err("it has no storage".to_string());
         };
@@ -247,7 +247,7 @@ impl<'a> Walk<'_, 'a> {
         if count.checked_mul(size) != Some(stored) {
             return Err(format!("its storage has {stored} bytes and should have {count} times {size}"));
         }
-        Ok((element, Place { crc: None, ..(*place).clone() }))
+        Ok((element, TensorPlace { crc: None, ..(*place).clone() }))
     }
 }
 

@@ -4,17 +4,15 @@
 use std::borrow::Cow;
 use std::io::Read as _;
 
-use kiln_map::Budget;
-
 use super::Read;
 use super::deflate::{Crc32, inflated};
-use super::entry::Place;
+use super::entry::TensorPlace;
 
 /// One entry.
 #[derive(Debug)]
 pub(super) struct Packed {
     pub name: String,
-    pub place: Place,
+    pub place: TensorPlace,
 }
 
 /// What each record starts with, little-endian.
@@ -163,24 +161,13 @@ fn entry(cursor: &mut Cursor) -> Read<Packed> {
     head.take((name_size + extra_size) as usize)?;
     let start = head.at;
     head.take(stored)?;
-    let place = Place { range: start..start + stored, unpacked, crc: Some(crc), ..Place::default() };
+    let place =
+        TensorPlace { range: start..start + stored, unpacked, crc: Some(crc), ..TensorPlace::default() };
     Ok(Packed { name, place })
 }
 
-/// Deflated bytes unpacked, which are as many as promised.
-pub(super) fn unpack(packed: &[u8], size: usize) -> Read<Vec<u8>> {
-    let mut unpacked = Vec::new();
-    // One more than promised, to see that there are no more.
-    let read = Budget::default().read_some(inflated(packed)?, &mut unpacked, size.saturating_add(1));
-    match read {
-        Ok(_) if unpacked.len() == size => Ok(unpacked),
-        Ok(_) => Err(format!("it doesn't unpack to the {size} bytes that are promised")),
-        Err(error) => Err(format!("it can't be unpacked: {error}")),
-    }
-}
-
 /// At most the first `most` bytes of an entry.
-pub(super) fn beginning<'a>(bytes: &'a [u8], place: &Place, most: usize) -> Read<Cow<'a, [u8]>> {
+pub(super) fn beginning<'a>(bytes: &'a [u8], place: &TensorPlace, most: usize) -> Read<Cow<'a, [u8]>> {
     let stored = bytes.get(place.range.clone()).ok_or("it lies outside of the file")?;
     if place.unpacked.is_none() {
         return Ok(Cow::Borrowed(&stored[..stored.len().min(most)]));

@@ -19,6 +19,8 @@ pub mod grad;
 pub mod index;
 pub mod loss;
 pub mod make;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 pub mod norm;
 pub mod operators;
 pub mod pointwise;

@@ -7,7 +7,8 @@ use std::ops::Range;
 use kiln_map::Budget;
 use kiln_nn::{Context, DType, Data, Tensor};
 
-use super::{Network, Scope, Weight, names_taken};
+use super::order::names_taken;
+use super::{Network, Scope, Weight};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::proto::{NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};

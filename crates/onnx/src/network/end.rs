@@ -6,7 +6,9 @@ use kiln_nn::init::{Fan, Init};
 use kiln_nn::random::Key;
 use kiln_nn::{DType, Data, Param};
 
-use super::{Network, Scope, Weight, names_taken};
+use super::order::names_taken;
+use super::port::declared;
+use super::{Network, Scope, Weight};
 use crate::call::title;
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -39,7 +41,7 @@ impl Network {
         let [port] = graph.output.as_slice() else { return false };
         let makers = makers(graph);
         let Some(node) = maker(&makers, port.name()) else { return false };
-        let rank = super::port(port).sizes.len() as i64;
+        let rank = declared(port).sizes.len() as i64;
         let version =
             Scope::new(&self.model.opset_import, &kiln_map::Budget::default()).version(node.domain());
         let axis = integer(node, "axis").unwrap_or(if version >= 13 { -1 } else { 1 });
@@ -55,7 +57,7 @@ impl Network {
         let [port] = graph.output.as_slice() else { return false };
         let makers = makers(graph);
         let sigmoid = |name: &str| maker(&makers, name).filter(|node| node.op_type() == "Sigmoid");
-        let width = super::port(port).sizes.last().copied().flatten();
+        let width = declared(port).sizes.last().copied().flatten();
         let mut node = sigmoid(port.name()).filter(|_| width == Some(1));
         if let Some(both) = maker(&makers, port.name()).filter(|node| node.op_type() == "Concat")
             && let [rest, second] = both.input.as_slice()

@@ -2,9 +2,11 @@
 
 mod batch;
 mod end;
+mod order;
+mod port;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -12,13 +14,16 @@ use kiln_ir::node::next_id;
 use kiln_map::{Budget, ExternalFiles};
 use kiln_nn::{Context, DType, Data, Layer, Module, Param, Tensor, Variable, Visitor};
 
+use self::order::{inputs_of, sort};
+pub use self::port::Port;
+use self::port::declared;
 use crate::call::{Call, title};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::operators;
 use crate::proto::{
-    FunctionProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto,
-    ValueInfoProto, tensor_shape_proto::dimension, type_proto,
+    FunctionProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    ValueInfoProto,
 };
 use crate::read::{self, Origin};
 use crate::value::{Value, built};
@@ -69,17 +74,6 @@ impl<'a> Scope<'a> {
         let domain = if domain == "ai.onnx" { "" } else { domain };
         self.versions.iter().find(|set| plain(set.domain()) == domain).map_or(1, |set| set.version())
     }
-}
-
-/// An input or output of a network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Port {
-    /// Its name.
-    pub name: String,
-    /// Its type, if it is a tensor of a known type.
-    pub element: Option<Element>,
-    /// Its sizes; none where they are free.
-    pub sizes: Vec<Option<usize>>,
 }
 
 /// Weights that stand apart from a network's structure, by name: shape and numbers.
@@ -196,12 +190,12 @@ impl Network {
 
     /// What it takes, without weights.
     pub fn inputs(&self) -> Vec<Port> {
-        self.graph().input.iter().map(port).collect()
+        self.graph().input.iter().map(declared).collect()
     }
 
     /// What it gives.
     pub fn outputs(&self) -> Vec<Port> {
-        self.graph().output.iter().map(port).collect()
+        self.graph().output.iter().map(declared).collect()
     }
 
     /// What it gives for these values.
@@ -418,98 +412,4 @@ fn settled<'a>(own: &'a NodeProto, caller: &NodeProto, function: &FunctionProto)
         true
     });
     Cow::Owned(own)
-}
-
-fn port(info: &ValueInfoProto) -> Port {
-    let tensor = match info.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
-        Some(type_proto::Value::TensorType(tensor)) => Some(tensor),
-        _ => None,
-    };
-    let sizes = tensor.and_then(|tensor| tensor.shape.as_ref()).map_or(Vec::new(), |shape| {
-        let size = |value: &Option<dimension::Value>| match value {
-            Some(dimension::Value::DimValue(size)) => usize::try_from(*size).ok(),
-            _ => None,
-        };
-        shape.dim.iter().map(|dim| size(&dim.value)).collect()
-    });
-    let element = tensor.and_then(|tensor| Element::of(tensor.elem_type()));
-    // A sequence of maps from classes to numbers is what `ZipMap` gives, and comes as the numbers here.
-    let (element, sizes) = match info.r#type.as_ref().and_then(mapped) {
-        Some(element) => (Some(element), vec![None, None]),
-        None => (element, sizes),
-    };
-    Port { name: info.name().to_string(), element, sizes }
-}
-
-/// What the maps of a sequence hold.
-fn mapped(kind: &TypeProto) -> Option<Element> {
-    let Some(type_proto::Value::SequenceType(sequence)) = &kind.value else { return None };
-    let Some(type_proto::Value::MapType(map)) = &sequence.elem_type.as_ref()?.value else { return None };
-    match &map.value_type.as_ref()?.value {
-        Some(type_proto::Value::TensorType(tensor)) => Element::of(tensor.elem_type()),
-        _ => None,
-    }
-}
-
-/// The names of what an operator's nodes take at some places.
-fn inputs_of(graph: &GraphProto, operator: &str, places: std::ops::Range<usize>) -> HashSet<String> {
-    let nodes = graph.node.iter().filter(|node| node.op_type() == operator);
-    nodes.flat_map(|node| node.input.iter().skip(places.start).take(places.len()).cloned()).collect()
-}
-
-/// The names of what a node takes, also in the graphs within it.
-fn names_taken(node: &NodeProto) -> impl Iterator<Item = &String> {
-    let mut nodes = vec![node];
-    let mut names = Vec::new();
-    while let Some(node) = nodes.pop() {
-        names.extend(&node.input);
-        for graph in node.attribute.iter().filter_map(|setting| setting.g.as_ref()) {
-            names.extend(graph.output.iter().filter_map(|port| port.name.as_ref()));
-            nodes.extend(&graph.node);
-        }
-    }
-    names.into_iter()
-}
-
-/// Nodes in an order in which each comes behind those it needs.
-fn sort(graph: &mut GraphProto) -> Result<()> {
-    let mut maker: HashMap<String, usize> = HashMap::new();
-    for (at, node) in graph.node.iter().enumerate() {
-        for output in node.output.iter().filter(|output| !output.is_empty()) {
-            if let Some(other) = maker.insert(output.clone(), at) {
-                let (first, second) = (title(&graph.node[other]), title(node));
-                return Err(Error::network(format!("{first} and {second} both give {output}")));
-            }
-        }
-    }
-    let needs =
-        |node: &NodeProto| names_taken(node).filter_map(|name| maker.get(name).copied()).collect::<Vec<_>>();
-    let waiting: Vec<Vec<usize>> = graph.node.iter().map(needs).collect();
-    let mut open: Vec<usize> = waiting.iter().map(Vec::len).collect();
-    let mut users: Vec<Vec<usize>> = vec![Vec::new(); open.len()];
-    for (at, needs) in waiting.iter().enumerate() {
-        needs.iter().for_each(|&need| users[need].push(at));
-    }
-    let mut ready: std::collections::BinaryHeap<std::cmp::Reverse<usize>> =
-        (0..open.len()).filter(|&at| open[at] == 0).map(std::cmp::Reverse).collect();
-    let mut order = Vec::with_capacity(open.len());
-    while let Some(std::cmp::Reverse(at)) = ready.pop() {
-        order.push(at);
-        for &user in &users[at] {
-            open[user] -= 1;
-            if open[user] == 0 {
-                ready.push(std::cmp::Reverse(user));
-            }
-        }
-    }
-    if order.len() < open.len() {
-        let stuck = open.iter().position(|open| *open > 0).unwrap_or(0);
-        return Err(Error::network(format!(
-            "{}: its inputs depend on its own output",
-            title(&graph.node[stuck])
-        )));
-    }
-    let mut nodes: Vec<Option<NodeProto>> = std::mem::take(&mut graph.node).into_iter().map(Some).collect();
-    graph.node = order.into_iter().filter_map(|at| nodes[at].take()).collect();
-    Ok(())
 }

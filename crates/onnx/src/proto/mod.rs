@@ -3,11 +3,14 @@
 
 #![allow(missing_docs)]
 
+mod macros;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use bytes::Bytes;
 
-use wire::messages;
+use macros::messages;
 pub use wire::{Damaged, Message};
 
 messages! {
@@ -167,7 +170,7 @@ messages! {
 }
 
 pub mod attribute_proto {
-    use super::wire::numbers;
+    use super::macros::numbers;
 
     numbers! {
         AttributeType {
@@ -191,7 +194,7 @@ pub mod attribute_proto {
 }
 
 pub mod simple_sharded_dim_proto {
-    use super::wire::choice;
+    use super::macros::choice;
 
     choice! {
         Dim {
@@ -202,7 +205,7 @@ pub mod simple_sharded_dim_proto {
 }
 
 pub mod tensor_proto {
-    use super::wire::{messages, numbers};
+    use super::macros::{messages, numbers};
 
     messages! {
         Segment {
@@ -254,7 +257,7 @@ pub mod tensor_proto {
 }
 
 pub mod tensor_shape_proto {
-    use super::wire::messages;
+    use super::macros::messages;
 
     messages! {
         Dimension {
@@ -264,7 +267,7 @@ pub mod tensor_shape_proto {
     }
 
     pub mod dimension {
-        use super::super::wire::choice;
+        use super::super::macros::choice;
 
         choice! {
             Value {
@@ -276,7 +279,7 @@ pub mod tensor_shape_proto {
 }
 
 pub mod type_proto {
-    use super::wire::{choice, messages};
+    use super::macros::{choice, messages};
 
     messages! {
         Tensor {

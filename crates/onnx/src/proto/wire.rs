@@ -157,7 +157,7 @@ impl Reader<'_> {
 }
 
 /// What a field can hold.
-pub trait Value: Default {
+pub trait WireValue: Default {
     const KIND: u8;
     /// What is seen of one that may be missing.
     type Seen<'a>
@@ -170,7 +170,7 @@ pub trait Value: Default {
     fn seen(value: Option<&Self>) -> Self::Seen<'_>;
 }
 
-impl<M: Message> Value for M {
+impl<M: Message> WireValue for M {
     const KIND: u8 = SIZED;
     type Seen<'a>
         = Option<&'a M>
@@ -199,7 +199,7 @@ impl<M: Message> Value for M {
 /// Numbers of as many bytes as they need; negative ones as their 64 bits.
 macro_rules! varints {
     ($($type:ty)*) => {$(
-        impl Value for $type {
+        impl WireValue for $type {
             const KIND: u8 = VARINT;
             type Seen<'a> = $type;
 
@@ -226,7 +226,7 @@ varints!(i32 i64 u64);
 
 macro_rules! floats {
     ($($type:ty = $kind:ident;)*) => {$(
-        impl Value for $type {
+        impl WireValue for $type {
             const KIND: u8 = $kind;
             type Seen<'a> = $type;
 
@@ -251,7 +251,7 @@ macro_rules! floats {
 }
 floats! { f32 = FOUR; f64 = EIGHT; }
 
-impl Value for Bytes {
+impl WireValue for Bytes {
     const KIND: u8 = SIZED;
     type Seen<'a> = &'a [u8];
 
@@ -275,7 +275,7 @@ impl Value for Bytes {
     }
 }
 
-impl Value for String {
+impl WireValue for String {
     const KIND: u8 = SIZED;
     type Seen<'a> = &'a str;
 
@@ -304,7 +304,7 @@ fn varint_size(number: u64) -> usize {
     (64 - (number | 1).leading_zeros()).div_ceil(7) as usize
 }
 
-fn write_varint(mut number: u64, to: &mut Vec<u8>) {
+pub(super) fn write_varint(mut number: u64, to: &mut Vec<u8>) {
     while number >= 0x80 {
         to.push(number as u8 | 0x80);
         number >>= 7;
@@ -332,7 +332,7 @@ fn expect(kind: u8, field: Field) -> Result<()> {
     }
 }
 
-impl<V: Value> Held for Option<V> {
+impl<V: WireValue> Held for Option<V> {
     type Seen<'a>
         = V::Seen<'a>
     where
@@ -359,7 +359,7 @@ impl<V: Value> Held for Option<V> {
     }
 }
 
-impl<V: Value> Held for Vec<V> {
+impl<V: WireValue> Held for Vec<V> {
     type Seen<'a>
         = &'a [V]
     where
@@ -384,7 +384,7 @@ impl<V: Value> Held for Vec<V> {
     }
 
     fn size(&self, number: u32, packed: bool) -> usize {
-        let values = self.iter().map(Value::size).sum::<usize>();
+        let values = self.iter().map(WireValue::size).sum::<usize>();
         match packed {
             _ if self.is_empty() => 0,
             true => varint_size(Field::key(number, SIZED)) + varint_size(values as u64) + values,
@@ -395,7 +395,7 @@ impl<V: Value> Held for Vec<V> {
     fn write(&self, number: u32, packed: bool, to: &mut Vec<u8>) {
         if packed && !self.is_empty() {
             write_varint(Field::key(number, SIZED), to);
-            write_varint(self.iter().map(Value::size).sum::<usize>() as u64, to);
+            write_varint(self.iter().map(WireValue::size).sum::<usize>() as u64, to);
         }
         for value in self {
             if !packed {
@@ -410,188 +410,11 @@ impl<V: Value> Held for Vec<V> {
     }
 }
 
-/// Structs of messages. A field is its name, type and number, or the numbers of a [`choice`].
-macro_rules! messages {
-    ($($message:ident { $($(#[$packed:ident])? $field:ident: $type:ty = $first:literal $(| $other:literal)*,)* })*) => {$(
-        #[derive(Clone, Debug, Default, PartialEq)]
-        pub struct $message {
-            $(pub $field: $type,)*
-        }
-
-        impl $message {
-            $(
-                pub fn $field(&self) -> <$type as $crate::proto::wire::Held>::Seen<'_> {
-                    $crate::proto::wire::Held::seen(&self.$field)
-                }
-            )*
-        }
-
-        impl $crate::proto::wire::Message for $message {
-            fn read_field(
-                &mut self,
-                field: $crate::proto::wire::Field,
-                reader: &mut $crate::proto::wire::Reader,
-            ) -> Result<(), $crate::proto::wire::Damaged> {
-                match field.number {
-                    $($first $(| $other)* => $crate::proto::wire::Held::read(&mut self.$field, field, reader),)*
-                    _ => reader.skip(field.kind),
-                }
-            }
-
-            fn size(&self) -> usize {
-                0 $(+ $crate::proto::wire::Held::size(&self.$field, $first, !stringify!($($packed)?).is_empty()))*
-            }
-
-            fn write(&self, to: &mut Vec<u8>) {
-                $($crate::proto::wire::Held::write(&self.$field, $first, !stringify!($($packed)?).is_empty(), to);)*
-            }
-        }
-    )*};
-}
-pub(super) use messages;
-
-/// One of several types, each with its number. The last that a message has counts.
-macro_rules! choice {
-    ($choice:ident { $($name:ident($type:ty) = $number:literal,)* }) => {
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum $choice {
-            $($name($type),)*
-        }
-
-        impl $crate::proto::wire::Held for Option<$choice> {
-            type Seen<'a> = Option<&'a $choice>;
-
-            fn read(
-                &mut self,
-                field: $crate::proto::wire::Field,
-                reader: &mut $crate::proto::wire::Reader,
-            ) -> Result<(), $crate::proto::wire::Damaged> {
-                match field.number {
-                    $($number => {
-                        let mut value = match self.take() {
-                            Some($choice::$name(value)) => Some(value),
-                            _ => None,
-                        };
-                        $crate::proto::wire::Held::read(&mut value, field, reader)?;
-                        *self = value.map($choice::$name);
-                        Ok(())
-                    })*
-                    _ => reader.skip(field.kind),
-                }
-            }
-
-            fn size(&self, _: u32, _: bool) -> usize {
-                match self {
-                    $(Some($choice::$name(value)) => $crate::proto::wire::one_size($number, value),)*
-                    None => 0,
-                }
-            }
-
-            fn write(&self, _: u32, _: bool, to: &mut Vec<u8>) {
-                match self {
-                    $(Some($choice::$name(value)) => $crate::proto::wire::write_one($number, value, to),)*
-                    None => {}
-                }
-            }
-
-            fn seen(&self) -> Option<&$choice> {
-                self.as_ref()
-            }
-        }
-    };
-}
-pub(super) use choice;
-
-pub(super) fn one_size<V: Value>(number: u32, value: &V) -> usize {
+pub(super) fn one_size<V: WireValue>(number: u32, value: &V) -> usize {
     varint_size(Field::key(number, V::KIND)) + value.size()
 }
 
-pub(super) fn write_one<V: Value>(number: u32, value: &V, to: &mut Vec<u8>) {
+pub(super) fn write_one<V: WireValue>(number: u32, value: &V, to: &mut Vec<u8>) {
     write_varint(Field::key(number, V::KIND), to);
     value.write(to);
-}
-
-/// Names of numbers.
-macro_rules! numbers {
-    ($name:ident { $($word:ident = $number:literal,)* }) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(i32)]
-        pub enum $name {
-            $($word = $number,)*
-        }
-    };
-}
-pub(super) use numbers;
-
-#[cfg(test)]
-mod tests {
-    use super::super::{ModelProto, NodeProto, TensorProto, TensorShapeProto, tensor_shape_proto};
-    use super::*;
-
-    #[test]
-    fn bytes_are_those_of_the_standard() {
-        let dims = TensorProto { dims: vec![150, -1], int64_data: vec![3, 270], ..TensorProto::default() };
-        // A field is repeated with its number, or packed, as ONNX's description has it.
-        let minus = [&[0xff; 9][..], &[1]].concat();
-        let bytes = [&[8, 0x96, 1, 8][..], &minus, &[0x3a, 3, 3, 0x8e, 2]].concat();
-        assert_eq!(dims.encode_to_vec(), bytes);
-        assert_eq!(TensorProto::decode(bytes), Ok(dims));
-        // Both forms are read, whatever is written.
-        let other = [&[0x0a, 3, 0x96, 1, 5][..], &[0x38, 3]].concat();
-        let read = TensorProto::decode(other).unwrap();
-        assert_eq!((read.dims, read.int64_data), (vec![150, 5], vec![3]));
-    }
-
-    #[test]
-    fn bytes_share_the_memory_they_were_read_from() {
-        let tensor = TensorProto { raw_data: Some(vec![7; 100].into()), ..TensorProto::default() };
-        let bytes = Bytes::from(tensor.encode_to_vec());
-        let read = TensorProto::decode(bytes.clone()).unwrap();
-        assert!(bytes.as_ptr_range().contains(&read.raw_data().as_ptr()));
-    }
-
-    #[test]
-    fn what_is_unknown_is_skipped_and_what_is_damaged_refused() {
-        let node = NodeProto { op_type: Some("Add".to_string()), ..NodeProto::default() };
-        let known = node.encode_to_vec();
-        // Field 100 in each kind.
-        for unknown in
-            [&[0xa0, 6, 1][..], &[0xa1, 6, 0, 0, 0, 0, 0, 0, 0, 0], &[0xa2, 6, 1, 0], &[0xa5, 6, 0, 0, 0, 0]]
-        {
-            assert_eq!(NodeProto::decode([unknown, &known].concat()), Ok(node.clone()));
-        }
-        let refused = |bytes: &[u8]| NodeProto::decode(bytes.to_vec()).unwrap_err().to_string();
-        assert!(refused(&[0x22, 2, 0xff, 0xfe]).contains("UTF-8"));
-        assert!(refused(&[0x20, 1]).contains("field's type"));
-        assert!(refused(&[0x22, 9, 1]).contains("middle"));
-        assert!(refused(&[0x23]).contains("kind"));
-        assert!(refused(&[2, 0]).contains("number"));
-        assert!(refused(&[0xff; 11]).contains("64 bits"));
-        // A graph in an attribute in a node in a graph, and so on.
-        let mut deep = Vec::new();
-        for _ in 0..60 {
-            for key in [0x0a, 0x2a, 0x32] {
-                let mut outer = vec![key];
-                write_varint(deep.len() as u64, &mut outer);
-                outer.extend(&deep);
-                deep = outer;
-            }
-        }
-        let mut model = vec![0x3a];
-        write_varint(deep.len() as u64, &mut model);
-        model.extend(&deep);
-        assert!(ModelProto::decode(model).unwrap_err().to_string().contains("too deep"));
-    }
-
-    #[test]
-    fn the_last_of_a_choice_counts() {
-        use tensor_shape_proto::{Dimension, dimension::Value};
-        let of = |value: Value| Dimension { value: Some(value), denotation: None };
-        let shape =
-            TensorShapeProto { dim: vec![of(Value::DimValue(3)), of(Value::DimParam("n".to_string()))] };
-        assert_eq!(TensorShapeProto::decode(shape.encode_to_vec()), Ok(shape));
-        let both =
-            [of(Value::DimParam("n".to_string())), of(Value::DimValue(3))].map(|one| one.encode_to_vec());
-        assert_eq!(Dimension::decode(both.concat()), Ok(of(Value::DimValue(3))));
-    }
 }

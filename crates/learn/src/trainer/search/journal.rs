@@ -46,7 +46,7 @@ impl Search {
         // A line without an end was being written when the search was ended.
         if let Some(cut) = lines.pop_if(|line| !line.ends_with('\n')) {
             let whole = text.len() - cut.len();
-            crate::store::write_whole(path, &text.as_bytes()[..whole])?;
+            crate::store::write_atomically(path, &text.as_bytes()[..whole])?;
         }
         for (number, line) in lines.iter().enumerate() {
             let value: Value = serde_json::from_str(line).map_err(|error| {

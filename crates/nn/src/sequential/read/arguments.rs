@@ -3,10 +3,10 @@
 use std::mem;
 
 use super::Token;
-use kiln_map::nearest;
 use crate::sequential::table::{Argument, Mistake, Place, Walk, Word};
 use crate::sequential::{Spec, is_name};
 use crate::tensor::window::SpatialRank;
+use kiln_map::nearest;
 
 /// The words that are yet to be taken.
 pub(super) struct Arguments<'a> {

@@ -11,8 +11,8 @@ use kiln_ir::{Error, ErrorKind, Result};
 
 use super::table::{Begins, Mistake, Word, found, words};
 use super::{Kind, Part, Sequential};
-use kiln_map::nearest;
 use arguments::Arguments;
+use kiln_map::nearest;
 
 impl FromStr for Sequential {
     type Err = Error;

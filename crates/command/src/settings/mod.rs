@@ -1,14 +1,18 @@
 //! What a training can be told, as one table: each line is a flag of `kiln train` and a key of its TOML file.
 
+mod value;
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kiln_map::nearest;
 
+use self::value::SettingValue;
+pub use self::value::{Amount, Count, Rate, Seconds, Seed, Share, Threads, Whole};
+
 /// A line of the table.
-pub struct Key {
+pub struct SettingKey {
     pub name: &'static str,
     pub heading: &'static str,
     /// The parts of a training (of [`PARTS`]) whose numbers it changes. A run that goes on keeps such a setting, unless the change is allowed.
@@ -33,17 +37,17 @@ macro_rules! keys {
         }
 
         /// The table.
-        pub const KEYS: &[Key] = &[$($(Key {
+        pub const KEYS: &[SettingKey] = &[$($(SettingKey {
             name: $name,
             heading: $heading,
             changes: $changes,
             value: $value,
             help: $help,
             set: |settings, text| {
-                settings.$field = Some(<$type as Value>::read(text)?);
+                settings.$field = Some(<$type as SettingValue>::read(text)?);
                 Ok(())
             },
-            get: |settings| settings.$field.as_ref().map(Value::write),
+            get: |settings| settings.$field.as_ref().map(SettingValue::write),
         },)*)*];
     };
 }
@@ -61,6 +65,9 @@ const LAYERS: &[&str] = &["layers", "loss", "optimizer"];
 /// Of the seed, from which the parts of the data follow too.
 const SEED: &[&str] = &["seed", "data", "validation data", "order of rows", "class weights"];
 
+/// Where randomness starts, if nobody says.
+pub const DEFAULT_SEED: u64 = 7;
+
 /// The heading of what is about data.
 const DATA: &str = "Data";
 
@@ -75,9 +82,9 @@ keys! {
         "frame" frame: PathBuf [NOTHING] = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String [ROWS] = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
         "group" group: String [ROWS] = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
-        "time" time: String [ROWS] = "COLUMN" "Rows are cut in parts by this number or date: later ones are watched and tested";
+        "time" time: String [ROWS] = "COLUMN" "Rows are cut in parts by this number or date: later ones are validated and tested with";
         "test-fraction" test_fraction: Share [ROWS] = "SHARE" "The share kept for the test at the end, where no test set comes with the data [default: 0.2]";
-        "val-fraction" val_fraction: Share [ROWS] = "SHARE" "The share of the rest that is held out to watch while training [default: 0.1; of tables 0.2]";
+        "val-fraction" val_fraction: Share [ROWS] = "SHARE" "The share of the rest that is held out for validation while training [default: 0.1; of tables 0.2]";
         "image-size" image_size: Count [ROWS] = "PIXELS" "Resize images to this side [default: that of the first image, at most 64]";
         "grey" grey: bool [ROWS] = "" "Read images without colour";
         "strict" strict: bool [NOTHING] = "" "Stop at an image that can't be read, instead of leaving it out";
@@ -125,117 +132,9 @@ keys! {
     }
 }
 
-/// What a value can be.
-trait Value: Sized {
-    fn read(text: &str) -> Result<Self, String>;
-    fn write(&self) -> toml::Value;
-}
-
-impl Value for String {
-    fn read(text: &str) -> Result<String, String> {
-        match text.trim() {
-            "" => Err("it is empty".to_string()),
-            text => Ok(text.to_string()),
-        }
-    }
-
-    fn write(&self) -> toml::Value {
-        self.clone().into()
-    }
-}
-
-impl Value for PathBuf {
-    fn read(text: &str) -> Result<PathBuf, String> {
-        String::read(text).map(PathBuf::from)
-    }
-
-    fn write(&self) -> toml::Value {
-        self.display().to_string().into()
-    }
-}
-
-impl Value for bool {
-    fn read(text: &str) -> Result<bool, String> {
-        text.parse().map_err(|_| "it is true or false".to_string())
-    }
-
-    fn write(&self) -> toml::Value {
-        (*self).into()
-    }
-}
-
-macro_rules! numbers {
-    ($($(#[$meta:meta])* $name:ident($type:ty), $is:ident, $fits:expr, $message:literal;)*) => {$(
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        pub struct $name(pub $type);
-
-        impl Value for $name {
-            fn read(text: &str) -> Result<$name, String> {
-                match text.trim().replace('_', "").parse::<$type>() {
-                    Ok($is) if $fits => Ok($name($is)),
-                    _ => Err($message.to_string()),
-                }
-            }
-
-            fn write(&self) -> toml::Value {
-                let text = self.0.to_string();
-                match text.parse::<i64>() {
-                    Ok(whole) => whole.into(),
-                    Err(_) => text.parse::<f64>().map_or(toml::Value::String(text), toml::Value::Float),
-                }
-            }
-        }
-    )*};
-}
-
-numbers! {
-    /// From 1.
-    Count(usize), count, count > 0, "write a whole number from 1, such as 32";
-    /// From 0.
-    Whole(u64), _count, true, "write a whole number from 0, such as 10";
-    /// Any whole number.
-    Seed(u64), _seed, true, "write a whole number, such as 7";
-    /// How many threads may work.
-    Threads(usize), count, (1..=1024).contains(&count), "write a whole number from 1 to 1024";
-    /// Above 0.
-    Rate(f64), rate, rate > 0.0 && rate <= 1e3, "write a number above 0 and at most 1000, such as 0.01 or 1e-3";
-    /// From 0.
-    Amount(f64), amount, amount >= 0.0 && amount.is_finite(), "write a number from 0, such as 0.1";
-    /// From 0 to below 1.
-    Share(f64), share, (0.0..1.0).contains(&share), "write a share from 0 to below 1, such as 0.2";
-}
-
-/// A span of time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Seconds(pub Duration);
-
-impl Value for Seconds {
-    fn read(text: &str) -> Result<Seconds, String> {
-        let text = text.trim();
-        let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
-            Some(at) => text.split_at(at),
-            None => (text, "s"),
-        };
-        let seconds = match unit.trim() {
-            "s" | "sec" => 1.0,
-            "m" | "min" => 60.0,
-            "h" => 3600.0,
-            _ => f64::NAN,
-        };
-        let span = number.trim().parse::<f64>().ok().map(|number| number * seconds);
-        let span = span.and_then(|span| Duration::try_from_secs_f64(span).ok());
-        span.map(Seconds).ok_or_else(|| "write a time such as 90s, 10m or 2h".to_string())
-    }
-
-    fn write(&self) -> toml::Value {
-        format!("{}s", self.0.as_secs_f64()).into()
-    }
-}
-
 /// The command `kiln train`, with a flag for each line of the table.
 pub fn command(command: Command) -> Command {
-    let flag = |key: &'static Key| {
+    let flag = |key: &'static SettingKey| {
         let arg = Arg::new(key.name).long(key.name).help(key.help).help_heading(key.heading);
         match key.value {
             "" => arg.action(ArgAction::SetTrue),
@@ -254,7 +153,9 @@ pub fn command(command: Command) -> Command {
 impl Settings {
     /// Refuses settings about data other than those `known` for this kind of data, which would change nothing.
     pub fn only(&self, kind: &str, known: &[&str]) -> Result<()> {
-        let set = |key: &&Key| key.heading == DATA && (key.get)(self).is_some() && !known.contains(&key.name);
+        let set = |key: &&SettingKey| {
+            key.heading == DATA && (key.get)(self).is_some() && !known.contains(&key.name)
+        };
         match KEYS.iter().find(set) {
             Some(key) => bail!("--{} changes nothing for {kind}; leave it out", key.name),
             None => Ok(()),
@@ -293,7 +194,7 @@ impl Settings {
 
     /// What `--allow-changes` calls a part.
     pub fn named(part: &str) -> &'static str {
-        let is_named = |key: &&Key| key.heading != DATA && key.changes.first() == Some(&part);
+        let is_named = |key: &&SettingKey| key.heading != DATA && key.changes.first() == Some(&part);
         let only =
             KEYS.iter().find(|key| is_named(key) && key.changes.len() == 1).or(KEYS.iter().find(is_named));
         only.map_or("data", |key| key.name)
@@ -450,6 +351,8 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use csv::{ByteRecord, Position, Reader};
 
-use super::reading::Reading;
-use super::source::{BLOCK, Block, Input, longest_row, too_long};
-use super::{cell, date};
+use super::{BLOCK, Chunk, TableInput, longest_row, too_long};
 use crate::error::{Error, Result};
+use crate::table::reading::Reading;
+use crate::table::{cell, date};
 
 /// Put after a file with quotes. It comes back as a row of its own, unless a quote was never closed.
 const LAST_RECORD: &[u8] = b"\n\x1fthe end of the table\x1f";
@@ -34,7 +34,7 @@ impl<'a> Records<'a> {
     }
 
     /// The next rows, about so many bytes of them.
-    pub fn block(&mut self, size: usize, input: Input<'_>) -> Result<Option<Block>> {
+    pub fn block(&mut self, size: usize, input: TableInput<'_>) -> Result<Option<Chunk>> {
         let (mut bytes, mut ends, mut counts, mut lines) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut record, mut next) = (ByteRecord::new(), ByteRecord::new());
         let mut ahead = false;
@@ -70,7 +70,7 @@ impl<'a> Records<'a> {
             counts.push(record.len());
             lines.push(line);
         }
-        Ok((!counts.is_empty()).then_some(Block::Records { bytes, ends, counts, lines }))
+        Ok((!counts.is_empty()).then_some(Chunk::Records { bytes, ends, counts, lines }))
     }
 }
 
@@ -94,7 +94,7 @@ fn reader<R: Read>(delimiter: u8, reader: R) -> Reader<R> {
     csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(reader)
 }
 
-fn fault_of(error: csv::Error, input: Input<'_>) -> Error {
+fn fault_of(error: csv::Error, input: TableInput<'_>) -> Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => input.fault(error),
         other => Error::new(format!("the table can't be read: {other:?}")),
@@ -120,7 +120,7 @@ pub(super) fn sniff(head: &[u8]) -> u8 {
 pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<(Vec<String>, usize, u64)> {
     let mut rows = reader(delimiter, head);
     let mut first = ByteRecord::new();
-    rows.read_byte_record(&mut first).map_err(|error| fault_of(error, Input::Bytes(head)))?;
+    rows.read_byte_record(&mut first).map_err(|error| fault_of(error, TableInput::Bytes(head)))?;
     let line = first.position().map_or(1, Position::line);
     let valued =
         |cell: &[u8]| cell::number(cell.trim_ascii()).is_some() || date::parse(cell.trim_ascii()).is_some();

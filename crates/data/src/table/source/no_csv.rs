@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::marker::PhantomData;
 
-use super::reading::Reading;
-use super::source::{Block, Input};
+use super::{Chunk, TableInput};
 use crate::error::{Error, Result};
+use crate::table::reading::Reading;
 
 fn is_off() -> Error {
     Error::new("this is no JSON but a table in text, and kiln was built without its feature `csv`")
@@ -28,7 +28,7 @@ impl<'a> Records<'a> {
         Err(is_off())
     }
 
-    pub fn block(&mut self, _size: usize, _input: Input<'_>) -> Result<Option<Block>> {
+    pub fn block(&mut self, _size: usize, _input: TableInput<'_>) -> Result<Option<Chunk>> {
         match self.0 {}
     }
 }

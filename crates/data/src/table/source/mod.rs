@@ -1,5 +1,10 @@
 //! A file of a table, block by block: unpacked, its delimiter and header found, each block of whole rows.
 
+#[cfg(feature = "csv")]
+mod csv;
+#[cfg(not(feature = "csv"))]
+mod no_csv;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -8,9 +13,12 @@ use kiln_map::{Exceeded, Limits, Resource};
 
 use super::array::ArrayLines;
 use super::builder::{Known, Layout};
-use super::csv::{Records, header, sniff};
 use super::reading::Reading;
 use super::unknown;
+#[cfg(not(feature = "csv"))]
+use no_csv as csv;
+
+use self::csv::{Records, header, sniff};
 use crate::error::{Error, Result};
 use crate::gzip;
 
@@ -20,19 +28,19 @@ const HEAD: usize = 64 << 10;
 pub(super) const BLOCK: usize = 2 << 20;
 /// Where a table is read from; it can be opened again.
 #[derive(Clone, Copy)]
-pub(super) enum Input<'a> {
+pub(super) enum TableInput<'a> {
     File(&'a Path),
     Bytes(&'a [u8]),
 }
 
-impl<'a> Input<'a> {
+impl<'a> TableInput<'a> {
     fn open(self) -> Result<Box<dyn Read + Send + 'a>> {
         let packed: Box<dyn BufRead + Send + 'a> = match self {
-            Input::File(path) => {
+            TableInput::File(path) => {
                 let file = File::open(path).map_err(|error| Error::io(path, error))?;
                 Box::new(BufReader::with_capacity(256 << 10, file))
             }
-            Input::Bytes(bytes) => Box::new(bytes),
+            TableInput::Bytes(bytes) => Box::new(bytes),
         };
         let mut packed = packed;
         let start = packed.fill_buf().map_err(|error| self.fault(error))?;
@@ -45,7 +53,7 @@ impl<'a> Input<'a> {
     /// The same fault, in this file.
     pub fn place(self, error: Error) -> Error {
         match self {
-            Input::File(path) if error.file.is_none() => error.in_file(path),
+            TableInput::File(path) if error.file.is_none() => error.in_file(path),
             _ => error,
         }
     }
@@ -53,14 +61,14 @@ impl<'a> Input<'a> {
     /// What the system said of it.
     pub fn fault(self, error: std::io::Error) -> Error {
         match self {
-            Input::File(path) => Error::io(path, error),
-            Input::Bytes(_) => Error { source: None, ..Error::new(error.to_string()) },
+            TableInput::File(path) => Error::io(path, error),
+            TableInput::Bytes(_) => Error { source: None, ..Error::new(error.to_string()) },
         }
     }
 }
 
 /// Some whole rows of a file.
-pub(super) enum Block {
+pub(super) enum Chunk {
     /// Lines without quotes, each a row.
     Lines { bytes: Vec<u8>, line: u64 },
     /// Rows cut in cells: where each cell ends, how many cells each row has, the line it is at.
@@ -78,8 +86,8 @@ enum Mode<'a> {
 }
 
 /// A file that is being read.
-pub(super) struct Source<'a> {
-    pub input: Input<'a>,
+pub(super) struct TableReader<'a> {
+    pub input: TableInput<'a>,
     pub delimiter: u8,
     pub layout: Layout,
     mode: Mode<'a>,
@@ -88,13 +96,13 @@ pub(super) struct Source<'a> {
     line: u64,
 }
 
-impl<'a> Source<'a> {
+impl<'a> TableReader<'a> {
     /// Opens a file and reads its header.
-    pub fn open(input: Input<'a>, reading: &Reading) -> Result<Source<'a>> {
-        Source::start(input, reading).map_err(|error| input.place(error))
+    pub fn open(input: TableInput<'a>, reading: &Reading) -> Result<TableReader<'a>> {
+        TableReader::start(input, reading).map_err(|error| input.place(error))
     }
 
-    fn start(input: Input<'a>, reading: &Reading) -> Result<Source<'a>> {
+    fn start(input: TableInput<'a>, reading: &Reading) -> Result<TableReader<'a>> {
         let mut reader = input.open()?;
         let mut rest = Vec::new();
         let mut ended = fill(&mut reader, &mut rest, HEAD).map_err(|error| input.fault(error))?;
@@ -116,7 +124,7 @@ impl<'a> Source<'a> {
             // What was read comes first again, now as lines.
             let list = ArrayLines::new(std::io::Cursor::new(rest).chain(reader));
             let mode = Mode::Objects(Box::new(list));
-            return Ok(Source {
+            return Ok(TableReader {
                 input,
                 delimiter: 0,
                 layout: Layout::default(),
@@ -127,7 +135,7 @@ impl<'a> Source<'a> {
         }
         if *first == b'{' {
             let mode = Mode::Objects(reader);
-            return Ok(Source { input, delimiter: 0, layout: Layout::default(), mode, rest, line: 1 });
+            return Ok(TableReader { input, delimiter: 0, layout: Layout::default(), mode, rest, line: 1 });
         }
         let whole =
             if ended { rest.len() } else { memchr::memrchr(b'\n', &rest).map_or(rest.len(), |at| at + 1) };
@@ -138,11 +146,11 @@ impl<'a> Source<'a> {
         let mut layout = Layout { columns: names.into_iter().map(known).collect() };
         tell(&mut layout, reading)?;
         rest.drain(..end);
-        Ok(Source { input, delimiter, layout, mode: Mode::Lines(reader), rest, line })
+        Ok(TableReader { input, delimiter, layout, mode: Mode::Lines(reader), rest, line })
     }
 
     /// The next whole rows, about so many bytes of them.
-    pub fn block(&mut self, size: usize) -> Result<Option<Block>> {
+    pub fn block(&mut self, size: usize) -> Result<Option<Chunk>> {
         let input = self.input;
         let (Mode::Lines(reader) | Mode::Objects(reader)) = &mut self.mode else {
             return match &mut self.mode {
@@ -179,7 +187,7 @@ impl<'a> Source<'a> {
         }
         let line = self.line;
         self.line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
-        Ok(Some(if objects { Block::Objects { bytes, line } } else { Block::Lines { bytes, line } }))
+        Ok(Some(if objects { Chunk::Objects { bytes, line } } else { Chunk::Lines { bytes, line } }))
     }
 }
 

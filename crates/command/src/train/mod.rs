@@ -1,0 +1,248 @@
+//! `kiln train`: from data to a trained, measured model in a folder of its own.
+
+mod outcome;
+mod plan;
+mod say;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use kiln_learn::Model;
+use kiln_learn::prelude::*;
+use kiln_learn::trainer::{
+    Checkpoints, CsvLog, EarlyStopping, JsonlLog, Run, TensorBoard, TimeLimit, cross_validate,
+};
+use serde_json::json;
+
+use self::outcome::{finish, hint, interrupted, rescued};
+use self::plan::{TrainingPlan, environment, every};
+use self::say::{Events, Say};
+use super::base::Base;
+use super::folder::{CONFIG, Folder, Keep};
+use super::out;
+use super::settings::Settings;
+use super::source::{self, Source};
+
+/// What `kiln train --help` adds.
+pub const AFTER_HELP: &str = "Examples:
+  kiln train                                   learn digits that are made, in a few seconds
+  kiln train heart.csv --target target         a table: the kind of task is found and said
+  kiln train data/mnist --preset mlp           the four files of MNIST
+  kiln train photos/ --image-size 64           a folder of images for each class
+  kiln train novel.txt                         a text, character by character
+  kiln train config.toml                       what a file says; flags win over it
+  kiln train --resume runs/digits-1            go on where a run ended
+  kiln train --resume runs/digits-1 --lr 1e-4 --allow-changes lr
+                                               go on with another rate
+  kiln train photos/ --from resnet18.kiln --head --freeze 'layer*,conv1.*'
+                                               a trained model, taught other classes
+  kiln train x.csv --print-config              the file that would repeat the run
+
+With --from, layers, weights and how raw data become rows are the model's; rows and what is told apart are the data's.
+Without --head the data's classes must be among the model's.
+
+The run's folder has model.kiln, report.html, config.toml, metrics.csv, metrics.jsonl and checkpoints/.
+The same seed gives the same weights, bit for bit, whatever the number of threads.
+
+Ctrl-C, SIGTERM and SIGHUP finish the step, save, and say how to go on; the exit code is then 130, 143 or 129. A second one ends it at once.";
+
+/// A run that goes on.
+struct Before {
+    folder: PathBuf,
+    settings: Settings,
+    /// What may change.
+    allowed: Vec<String>,
+}
+
+/// Trains as the settings say. The exit code is that of the signal that ended it, if one did.
+pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<ExitCode> {
+    let began = Instant::now();
+    let (settings, before) = gather(&flags, allowed)?;
+    let resumed = before.as_ref().filter(|_| !print_config).map(|before| Folder::open(&before.folder));
+    let resumed = resumed.transpose()?;
+    if let Some(device) = &settings.device {
+        super::devices::choose(device)?;
+    }
+    if let Some(threads) = settings.threads {
+        kiln_learn::set_threads(threads.0)?;
+    }
+    let say = Say::new(&settings);
+    let base = Base::of(&settings)?;
+    let source = source::load(&settings, base.as_ref())?;
+    let plan = TrainingPlan::new(settings, base, &source)?;
+    if let Some(before) = &before {
+        let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
+        plan.settings.only_as_before(&flags, &before.settings, &allowed)?;
+    }
+    let (model, origin) = plan.model(&source, plan.seed)?;
+    if print_config {
+        out::text(plan.settings.to_toml())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    source.said.iter().chain(&origin).for_each(|line| say.line(line));
+    let folder = match resumed {
+        Some(folder) => folder,
+        None => {
+            let folder = Folder::new(plan.settings.out.as_deref(), &source.name)?;
+            // From here on it can be gone on with.
+            folder.write(CONFIG, plan.settings.to_toml())?;
+            folder
+        }
+    };
+    let goes_on = before.is_some() && Checkpoints::last(plan.checkpoints(&folder)).exists();
+    if let (Some(count), false) = (plan.settings.k_fold, goes_on) {
+        folds(&plan, &source, count.0, &say)?;
+    }
+    let run = match train(&plan, &source, &model, &folder, before.as_ref(), &say) {
+        Err(error) => match error.downcast::<kiln_learn::Error>() {
+            Ok(kiln_learn::Error::Rescued { cause, saved }) => {
+                bail!(rescued(&plan, &source, &model, &cause, &saved))
+            }
+            Ok(kiln_learn::Error::Changed { parts, what }) => {
+                let mut names: Vec<&str> = parts.into_iter().map(Settings::named).collect();
+                names.sort_unstable();
+                names.dedup();
+                let name = names.join(",");
+                bail!(
+                    "{}: another training was begun here ({what}); --allow-changes {name} goes on all the same",
+                    folder.path().display()
+                )
+            }
+            Ok(error) => return Err(error.into()),
+            Err(error) => return Err(error),
+        },
+        Ok(run) => run,
+    };
+    match run.interrupted() {
+        Some(signal) => interrupted(&plan, &source, &model, &folder, &run, signal, &say),
+        None => finish(&plan, &source, &model, &folder, &run, &say, began),
+    }
+}
+
+/// Flags, the file they name, and the run they go on with.
+fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Before>)> {
+    let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
+    Settings::parts(&names)?;
+    if let Some(folder) = flags.resume.clone() {
+        let config = folder.join(CONFIG);
+        if !config.exists() {
+            bail!("{}: this is no run's folder; it has no config.toml", folder.display());
+        }
+        let before = Settings::of_run(&config)?;
+        let mut inherited = before.clone();
+        if flags.preset.is_some() {
+            inherited.layers = None;
+        }
+        let settings = flags.clone().or(&inherited);
+        return Ok((settings, Some(Before { folder, settings: before, allowed })));
+    }
+    if !allowed.is_empty() {
+        bail!("--allow-changes is for a run that goes on; name it, --resume DIR");
+    }
+    match &flags.data {
+        Some(path) if path.extension().is_some_and(|extension| extension == "toml") => {
+            let file = Settings::from_file(path)?;
+            let said = Settings { data: None, ..flags.clone() };
+            Ok((said.or(&file), None))
+        }
+        _ => Ok((flags.clone(), None)),
+    }
+}
+
+fn folds(plan: &TrainingPlan, source: &Source, count: usize, say: &Say) -> Result<()> {
+    let mut mistake = None;
+    let folds = cross_validate(&source.train, count, plan.seed, |fold| {
+        let seed = plan.seed + fold.number as u64;
+        let model = plan.model(source, seed).map(|(model, _)| model.into_layers());
+        let trainer = model.and_then(|model| plan.trainer(model, source, seed));
+        trainer.map(Trainer::quiet).unwrap_or_else(|error| {
+            mistake = Some(error);
+            Trainer::new(Sequential::new(), Mse::new(), Sgd::new(1.0)).epochs(0).quiet()
+        })
+    });
+    if let Some(error) = mistake {
+        return Err(error);
+    }
+    let folds = folds?;
+    say.line(&format!("{count} folds:\n{folds}"));
+    let mean = |name: &str| json!({ "mean": folds.mean(name), "deviation": folds.deviation(name) });
+    say.event(json!({ "event": "folds", "folds": count, "loss": mean("loss") }));
+    Ok(())
+}
+
+fn train<'a>(
+    plan: &TrainingPlan,
+    source: &'a Source,
+    model: &'a Model,
+    folder: &'a Folder,
+    before: Option<&Before>,
+    say: &Say,
+) -> Result<Run<'a, &'a Sequential>> {
+    let settings = &plan.settings;
+    let checkpoints = plan.checkpoints(folder);
+    let best = if source.valid.is_empty() { "loss" } else { "val_loss" };
+    let mut trainer = plan.trainer(model.layers(), source, plan.seed)?;
+    let shape: Vec<usize> = std::iter::once(1).chain(source.train.x().shape).collect();
+    let dtype = kiln_learn::model::dtype(&source.train.x());
+    let summary = kiln_learn::Summary::of_type(model.layers(), shape.as_slice(), dtype)?;
+    let (layers, parameters) = (&model.about().layers, summary.trained + summary.frozen);
+    say.line(&format!("model: {layers} ({parameters} parameters)"));
+    say.line(&format!(
+        "{} epochs of batches of {}, {} at {}, {}; {} {}",
+        plan.epochs,
+        plan.batch_size,
+        settings.optimizer.as_deref().unwrap_or(""),
+        plan.rate,
+        settings.schedule.as_deref().unwrap_or(""),
+        kiln_learn::threads(),
+        if kiln_learn::threads() == 1 { "thread" } else { "threads" },
+    ));
+    say.event(json!({
+        "event": "begin", "run": folder.path(), "layers": layers, "parameters": parameters,
+        "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(),
+        "epochs": plan.epochs, "batch_size": plan.batch_size, "seed": plan.seed,
+    }));
+    if !source.valid.is_empty() {
+        trainer = trainer.validate(&*source.valid);
+    }
+    if plan.early_stop > 0 && !source.valid.is_empty() {
+        trainer = trainer.callback(EarlyStopping::on(best).patience(plan.early_stop));
+    }
+    if let Some(limit) = settings.time_limit {
+        trainer = trainer.callback(TimeLimit::new(limit.0));
+    }
+    let files =
+        vec![(CONFIG, settings.to_toml()), ("environment.json", format!("{:#}\n", environment(plan)))];
+    trainer = trainer
+        .callback(Keep::new(folder, files))
+        .callback(CsvLog::new(folder.at("metrics.csv")))
+        .callback(JsonlLog::new(folder.at("metrics.jsonl")))
+        .rescue_to(
+            folder.elsewhere().into_iter().map(|folder| Checkpoints::last(folder.join("checkpoints"))),
+        );
+    if let Some(path) = &settings.log_csv {
+        trainer = trainer.callback(CsvLog::new(path));
+    }
+    if let Some(events) = &settings.tensorboard {
+        trainer = trainer.callback(TensorBoard::new(events));
+    }
+    let mut saves = every(Checkpoints::new(&checkpoints), settings.checkpoint_every.as_deref())?.best(best);
+    if let Some(count) = settings.keep {
+        saves = saves.keep(count.0 as usize);
+    }
+    trainer = trainer.checkpoints(saves).hint(hint(folder));
+    if let Some(before) = before {
+        let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
+        trainer = trainer.allow_changes(Settings::parts(&allowed)?);
+        trainer = trainer.resume_if_there(Checkpoints::last(&checkpoints));
+    }
+    if say.json {
+        trainer = trainer.callback(Events);
+    }
+    if say.quiet || say.json {
+        trainer = trainer.quiet();
+    }
+    Ok(trainer.fit(&source.train)?)
+}

@@ -1,0 +1,159 @@
+//! What comes of a training: its model and report, what a signal left, and what could be saved elsewhere.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use kiln_learn::Model;
+use kiln_learn::prelude::*;
+use kiln_learn::trainer::Run;
+use serde_json::{Value, json};
+
+use super::plan::{TrainingPlan, about, environment};
+use super::say::Say;
+use crate::folder::{CONFIG, Folder};
+use crate::measure::Measured;
+use crate::settings::Settings;
+use crate::source::Source;
+use crate::{out, report};
+
+/// How to go on with a run.
+pub(super) fn hint(folder: &Folder) -> String {
+    format!("kiln train --resume {}", folder.path().display())
+}
+
+/// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits.
+pub(super) fn interrupted(
+    plan: &TrainingPlan,
+    source: &Source,
+    model: &Model,
+    folder: &Folder,
+    run: &Run<&Sequential>,
+    signal: i32,
+    say: &Say,
+) -> Result<ExitCode> {
+    let mut about = about(plan, source, model);
+    about.training.extend(run.training());
+    folder.check()?;
+    model.save_as(&about, folder.at("model.kiln"))?;
+    let hint = hint(folder);
+    match (say.json, say.quiet) {
+        (true, _) => say.event(json!({
+            "event": "interrupted", "run": folder.path(), "signal": signal, "steps": run.steps(), "resume": hint,
+        })),
+        // The trainer has said it already, unless it was to be quiet.
+        (false, true) => out::note(format!("interrupted; saved. Go on with: {hint}")),
+        (false, false) => {}
+    }
+    Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)))
+}
+
+/// Evaluates, writes the model and the report, and says what to try next.
+pub(super) fn finish(
+    plan: &TrainingPlan,
+    source: &Source,
+    model: &Model,
+    folder: &Folder,
+    run: &Run<&Sequential>,
+    say: &Say,
+    began: Instant,
+) -> Result<ExitCode> {
+    let measure = |set: &dyn Dataset| -> Result<Option<Measured>> {
+        if set.is_empty() {
+            return Ok(None);
+        }
+        Measured::new(&source.task, model, set).map(Some)
+    };
+    let parts = [measure(&*source.train)?, measure(&*source.valid)?, measure(&*source.test)?];
+    let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
+    let mut about = about(plan, source, model);
+    about.training.extend(run.training());
+    about.training.insert("test".to_string(), test.clone());
+    let path = folder.at("model.kiln");
+    if let Err(error) = folder.check().and_then(|()| model.save_as(&about, &path)) {
+        let mut places = folder.elsewhere().into_iter().map(|folder| folder.join("model.kiln"));
+        match places.find(|place| model.save_as(&about, place).is_ok()) {
+            Some(place) => bail!("{error}; the trained model is saved in {}", place.display()),
+            None => return Err(error.into()),
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    if let Some(reason) = run.stopped() {
+        say.line(&format!("stopped: {reason}"));
+    }
+    let done = json!({
+        "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": run.history().len(),
+        "stopped": run.stopped(), "train": train, "val": valid, "test": test,
+    });
+    let [on_train, on_valid, on_test] = &parts;
+    report::write(
+        &report::Told {
+            title: format!("{}: a run of kiln", source.name),
+            said: &source.said,
+            layers: &about.layers,
+            parameters: model.parameter_count(),
+            seconds: run.elapsed().as_secs_f64(),
+            history: run.history(),
+            parts: [on_train.as_ref(), on_valid.as_ref(), on_test.as_ref()],
+            test: &*source.test,
+            task: &source.task,
+            shows: &source.shows,
+            config: plan.settings.to_toml(),
+            environment: format!("{:#}", environment(plan)),
+            model,
+        },
+        folder,
+    )?;
+    folder.write("result.json", format!("{done:#}\n"))?;
+    say.event(done);
+    if say.json {
+        out::settle()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, part) in ["train", "val", "test"].iter().zip(&parts) {
+        if let Some(part) = part {
+            out::line(format_args!("{name:>5}  {}", part.line()))?;
+        }
+    }
+    out::line(format_args!(
+        "{} after {seconds:.1} s; look at {}",
+        path.display(),
+        folder.at("report.html").display()
+    ))?;
+    if !say.quiet {
+        let model = path.display();
+        say.line(&format!(
+            "\nnext: `kiln eval {model} DATA`, `kiln predict {model} INPUT`, `kiln inspect {model}`,\n      \
+             `kiln train --help` for other models, rates and augmentation"
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the model and what repeats the run beside a checkpoint that was saved elsewhere, and says so.
+pub(super) fn rescued(
+    plan: &TrainingPlan,
+    source: &Source,
+    model: &Model,
+    cause: &kiln_learn::Error,
+    saved: &Path,
+) -> String {
+    let folder = saved.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let settings =
+        Settings { out: None, resume: None, checkpoint_dir: None, log_csv: None, ..plan.settings.clone() };
+    let kept = model.save_as(&about(plan, source, model), folder.join("model.kiln")).and_then(|()| {
+        let path = folder.join(CONFIG);
+        kiln_files::write(&path, settings.to_toml())
+            .map_err(|source| kiln_learn::Error::File { path, source })
+    });
+    let folder = folder.display();
+    match kept {
+        Ok(()) => format!(
+            "{cause}; the training and its model, as far as they have come, are saved in {folder}. Go on with: kiln train --resume {folder}"
+        ),
+        Err(error) => {
+            format!("{cause}; the training as far as it has come is saved in {} ({error})", saved.display())
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What a training is made of: settings where they say something, and what suits the data where they don't.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use kiln_learn::Model;
+use kiln_learn::data::Order;
+use kiln_learn::model::{About, Task};
+use kiln_learn::prelude::*;
+use kiln_learn::presets;
+use kiln_learn::schedule::Constant;
+use kiln_learn::trainer::{Checkpoints, ClassWeights};
+use serde_json::{Value, json};
+
+use crate::base::Base;
+use crate::choices;
+use crate::folder::Folder;
+use crate::settings::{Amount, Count, DEFAULT_SEED, Rate, Seed, Settings, Whole};
+use crate::source::Source;
+
+/// Everything a training is made of, with nothing left open.
+pub(super) struct TrainingPlan {
+    pub(super) settings: Settings,
+    pub(super) base: Option<Base>,
+    pub(super) layers: String,
+    pub(super) outputs: usize,
+    pub(super) epochs: u64,
+    pub(super) batch_size: usize,
+    pub(super) rate: f64,
+    pub(super) seed: u64,
+    /// The figure that says how good a model is.
+    pub(super) metrics: Vec<&'static str>,
+    pub(super) early_stop: u64,
+}
+
+impl TrainingPlan {
+    /// Settings where they say something, and what suits the data where they don't.
+    pub(super) fn new(mut settings: Settings, base: Option<Base>, source: &Source) -> Result<TrainingPlan> {
+        let habits = &source.habits;
+        let outputs = source.task.outputs();
+        let form = source.train.x();
+        let shape = form.shape.clone();
+        if settings.layers.is_some() && settings.preset.is_some() {
+            bail!("--layers and --preset both say what the model is; leave one out");
+        }
+        let layers = match (&base, &settings.layers, &settings.preset) {
+            (Some(base), ..) => base.model.about().layers.clone(),
+            (None, Some(layers), _) => layers.clone(),
+            (None, None, preset) => {
+                source.front.clone()
+                    + &presets::layers(preset.as_deref().unwrap_or(habits.preset), &shape, form.codes())?
+            }
+        };
+        if base.is_none() {
+            // As the file keeps it: with the number of outputs in its place.
+            let layers = choices::layers(&layers, outputs, 0)?.to_text()?;
+            (settings.layers, settings.preset) = (Some(layers), None);
+        }
+        let layers = settings.layers.clone().unwrap_or(layers);
+        // Weights that are good already want smaller steps.
+        let is_tuned = base.as_ref().is_some_and(Base::trains_all);
+        let usual_rate = if is_tuned { habits.rate / 10.0 } else { habits.rate };
+        let epochs = settings.epochs.get_or_insert(Whole(habits.epochs)).0;
+        let batch_size = settings.batch_size.get_or_insert(Count(habits.batch_size)).0;
+        let rate = settings.lr.get_or_insert(Rate(usual_rate)).0;
+        let seed = settings.seed.get_or_insert(Seed(DEFAULT_SEED)).0;
+        settings.optimizer.get_or_insert_with(|| habits.optimizer.to_string());
+        settings.schedule.get_or_insert_with(|| habits.schedule.to_string());
+        settings.weight_decay.get_or_insert(Amount(habits.decay));
+        settings.label_smoothing.get_or_insert(Amount(habits.smoothing));
+        let early_stop = settings.early_stop.get_or_insert(Whole(habits.early_stop)).0;
+        let metrics = match &source.task {
+            Task::Classes { names } if names.len() == 2 => vec!["accuracy", "roc-auc"],
+            Task::Classes { .. } => vec!["accuracy"],
+            Task::Numbers { .. } => vec!["r2"],
+            Task::Text { .. } => Vec::new(),
+        };
+        let plan = TrainingPlan {
+            settings,
+            base,
+            layers,
+            outputs,
+            epochs,
+            batch_size,
+            rate,
+            seed,
+            metrics,
+            early_stop,
+        };
+        // Names and rules that make no sense are found now.
+        plan.optimizer()?;
+        choices::schedule(plan.rule(), 1)?;
+        Ok(plan)
+    }
+
+    fn optimizer(&self) -> Result<Box<dyn kiln_learn::optim::Optimizer>> {
+        let name = self.settings.optimizer.as_deref().unwrap_or("adam");
+        choices::optimizer(name, self.rate, self.settings.weight_decay.map_or(0.0, |decay| decay.0))
+    }
+
+    fn rule(&self) -> &str {
+        self.settings.schedule.as_deref().unwrap_or("constant")
+    }
+
+    /// The model before its first step, and what there is to say of where it comes from.
+    pub(super) fn model(&self, source: &Source, seed: u64) -> Result<(Model, Vec<String>)> {
+        if let Some(base) = &self.base {
+            return base.start(&source.task, seed);
+        }
+        let layers = choices::layers(&self.layers, self.outputs, seed)?;
+        let about = About::new(&layers, &source.train.x(), source.task.clone())?;
+        let model = Model::new(layers, about);
+        model.check().with_context(|| format!("layers \"{}\"", self.layers))?;
+        Ok((model, Vec::new()))
+    }
+
+    /// Where checkpoints go.
+    pub(super) fn checkpoints(&self, folder: &Folder) -> PathBuf {
+        self.settings.checkpoint_dir.clone().unwrap_or_else(|| folder.at("checkpoints"))
+    }
+
+    /// A trainer without anything that watches it.
+    pub(super) fn trainer<'a, M: Layer>(
+        &self,
+        model: M,
+        source: &Source,
+        seed: u64,
+    ) -> Result<Trainer<'a, M>> {
+        let smoothing = self.settings.label_smoothing.map_or(0.0, |share| share.0);
+        let optimizer = self.optimizer()?;
+        let rule = self.rule().to_string();
+        // It was read when the plan was made.
+        let schedule = move |steps| choices::schedule(&rule, steps).unwrap_or_else(|_| Box::new(Constant));
+        let mut trainer = match &source.task {
+            Task::Classes { .. } | Task::Text { .. } => {
+                Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
+            }
+            Task::Numbers { .. } => Trainer::new(model, Mse::new(), optimizer),
+        };
+        trainer = trainer
+            .epochs(self.epochs)
+            .batch_size(self.batch_size)
+            .seed(seed)
+            .metrics(self.metrics.iter().copied())
+            .schedule_over(schedule);
+        if let Some(norm) = self.settings.clip {
+            trainer = trainer.clip(Clip::GlobalNorm(norm.0));
+        }
+        if let Some(batches) = self.settings.accumulate {
+            trainer = trainer.accumulate(batches.0);
+        }
+        if let Some(decay) = self.settings.ema {
+            trainer = trainer.ema(decay.0);
+        }
+        match self.settings.sampling.as_deref() {
+            None | Some("shuffled") => {}
+            Some("balanced") => trainer = trainer.order(Order::balanced(&source.train.labels()?)),
+            Some(other) => bail!("sampling is shuffled or balanced, not {other}"),
+        }
+        match self.settings.class_weights.as_deref() {
+            None | Some("none") => {}
+            Some("balanced") => trainer = trainer.class_weights(ClassWeights::Balanced),
+            Some(other) => bail!("class weights are balanced or none, not {other}"),
+        }
+        Ok(trainer)
+    }
+}
+
+/// How often checkpoints are written: `2 epochs`, `500 steps`.
+pub(super) fn every(checkpoints: Checkpoints, text: Option<&str>) -> Result<Checkpoints> {
+    let Some(text) = text else { return Ok(checkpoints) };
+    let mut words = text.split_whitespace();
+    let count = words.next().and_then(|count| count.parse::<u64>().ok()).filter(|count| *count > 0);
+    match (count, words.next(), words.next()) {
+        (Some(count), Some("epoch" | "epochs") | None, None) => Ok(checkpoints.every_epochs(count)),
+        (Some(count), Some("step" | "steps"), None) => Ok(checkpoints.every_steps(count)),
+        _ => bail!("--checkpoint-every {text}: write how often, such as \"2 epochs\" or \"500 steps\""),
+    }
+}
+
+/// The model's description, before anything is known of its training.
+pub(super) fn about(plan: &TrainingPlan, source: &Source, model: &Model) -> About {
+    let mut about = model.about().clone();
+    about.task = source.task.clone();
+    about.preparation = source.preparation.clone();
+    about.training.insert("seed".to_string(), plan.seed.into());
+    about
+}
+
+/// What the numbers depend on besides the settings.
+pub(super) fn environment(plan: &TrainingPlan) -> Value {
+    json!({
+        "kiln": env!("CARGO_PKG_VERSION"),
+        "seed": plan.seed,
+        "threads": kiln_learn::threads(),
+        "system": std::env::consts::OS,
+        "processor": std::env::consts::ARCH,
+        "command": std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+    })
+}
