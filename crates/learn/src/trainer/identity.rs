@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::method::{Method, Steps, beside, listing};
 use super::rows::RowLayout;
-use crate::inputs::{all, blank};
+use crate::inputs::blank;
 use crate::{Error, Result};
 
 /// Parts of what makes a training the one it is, by the names that [`Trainer::allow_changes`](super::Trainer::allow_changes) takes.
