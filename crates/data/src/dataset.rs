@@ -306,8 +306,9 @@ mod tests {
             assert_eq!(zeros.rows(), 2);
             assert_eq!(zeros.further, [Values::F32(vec![0.0; 4])]);
         }
-        check(two_towers(10.0));
-        check(&two_towers(10.0));
+        let set = two_towers(10.0);
+        check(&set);
+        check(set);
         check(Box::new(two_towers(10.0)));
         check(Arc::new(two_towers(10.0)));
         check(two_towers(10.0).subset(vec![0, 1, 2]));
