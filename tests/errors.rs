@@ -2,6 +2,7 @@
 
 mod kit;
 
+use kiln::module::named;
 use kiln::prelude::*;
 use kiln::{ErrorKind, tensor::Tensor as T};
 use kit::Mlp;
@@ -9,10 +10,9 @@ use kit::Mlp;
 #[test]
 fn a_poisoned_tensor_names_operation_shapes_parameter_and_the_users_line() {
     let net = Mlp::new(&[784, 256, 10], 1);
-    net.parameters();
     let x = Tensor::zeros([32, 768]);
     let line = line!() + 1;
-    let y = x.matmul(&net.layers[0].weight.tensor());
+    let y = named(&net, || x.matmul(&net.layers[0].weight.tensor()));
     let error = y.relu().sum(..).item().unwrap_err();
     assert_eq!(error.kind, ErrorKind::Shape);
     assert_eq!(error.operation, "matmul");

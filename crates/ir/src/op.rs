@@ -7,7 +7,7 @@
 
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
-pub use crate::shared::{CustomOp, GradientRule, Shared, Variable};
+pub use crate::shared::{CustomOp, GradientRule, Identity, Shared, Variable};
 
 /// What a node computes from its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -21,7 +21,7 @@ pub trait Variable: fmt::Debug + Send + Sync {
     fn shape(&self) -> &Shape;
     /// Its dtype, which never changes.
     fn dtype(&self) -> DType;
-    /// The owner's own type, so that it can find its storage again.
+    /// The storage behind it, which the owner finds again by its type: variables with the same storage are the same.
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -47,13 +47,49 @@ pub trait CustomOp: fmt::Debug + Send + Sync {
     }
 }
 
+/// What is told from others by where it lies.
+pub trait Identity {
+    /// Where that is: another one's is another while this one lives.
+    fn address(&self) -> usize;
+}
+
+/// The address of a value.
+fn address_of<T: ?Sized>(value: &T) -> usize {
+    std::ptr::from_ref(value).cast::<()>().addr()
+}
+
+/// A variable is its storage, by whatever name it is at hand.
+impl Identity for dyn Variable {
+    fn address(&self) -> usize {
+        address_of(self.as_any())
+    }
+}
+
+impl Identity for dyn GradientRule {
+    fn address(&self) -> usize {
+        address_of(self)
+    }
+}
+
+impl Identity for dyn CustomOp {
+    fn address(&self) -> usize {
+        address_of(self)
+    }
+}
+
+impl Identity for Data {
+    fn address(&self) -> usize {
+        address_of(self)
+    }
+}
+
 /// Something shared that is compared by identity.
 pub struct Shared<T: ?Sized>(pub Arc<T>);
 
-impl<T: ?Sized> Shared<T> {
+impl<T: Identity + ?Sized> Shared<T> {
     /// The address, which identifies it while it lives.
     pub fn address(&self) -> usize {
-        Arc::as_ptr(&self.0).cast::<()>() as usize
+        self.0.address()
     }
 }
 
@@ -63,15 +99,15 @@ impl<T: ?Sized> Clone for Shared<T> {
     }
 }
 
-impl<T: ?Sized> PartialEq for Shared<T> {
+impl<T: Identity + ?Sized> PartialEq for Shared<T> {
     fn eq(&self, other: &Self) -> bool {
         self.address() == other.address()
     }
 }
 
-impl<T: ?Sized> Eq for Shared<T> {}
+impl<T: Identity + ?Sized> Eq for Shared<T> {}
 
-impl<T: ?Sized> Hash for Shared<T> {
+impl<T: Identity + ?Sized> Hash for Shared<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.address().hash(state);
     }
@@ -84,7 +120,7 @@ impl<T: ?Sized> Deref for Shared<T> {
     }
 }
 
-impl<T: ?Sized> fmt::Debug for Shared<T> {
+impl<T: Identity + ?Sized> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "@{:x}", self.address())
     }

@@ -7,7 +7,7 @@ use kiln_ir::graph::Graph;
 use kiln_ir::op::{Op, Shared};
 use kiln_ir::{Error, ErrorKind, Result};
 
-use crate::variable::device_of;
+use crate::variable::{called, device_of};
 
 /// Makes another kind of device known, behind those that this crate brings. What `open` gives is found by name; see
 /// [`device`].
@@ -107,8 +107,9 @@ pub(crate) fn home<'v>(
             None => home = Some((Some(variable), device)),
             Some((_, found)) if kiln_device::same(found, &device) => {}
             Some((first, found)) => {
-                let first = first.map_or("the work".to_string(), |first| called(&first.0.name()));
-                let (other, there) = (called(&variable.0.name()), device.name());
+                let first = first.map_or("the work".to_string(), |first| called(&first.0.name()).to_string());
+                let (other, there) = (variable.0.name(), device.name());
+                let other = called(&other);
                 let message = format!(
                     "{first} is on {}, and {other} on {there}; move one to the other with `to(&device)`",
                     found.name()
@@ -118,8 +119,4 @@ pub(crate) fn home<'v>(
         }
     }
     home.map_or_else(default_device, |(_, device)| Ok(device))
-}
-
-fn called(name: &str) -> String {
-    if name.is_empty() { "a variable".to_string() } else { name.to_string() }
 }

@@ -4,7 +4,7 @@ use kiln_ir::{DType, Data, Scalar, Shape};
 
 use crate::random::Key;
 use crate::tensor::Tensor;
-use crate::variable::allowed;
+use crate::variable::afford;
 
 /// A way to fill a parameter.
 ///
@@ -108,7 +108,7 @@ impl Init {
 #[track_caller]
 fn constant(shape: &Shape, value: f64) -> Tensor {
     let filled =
-        allowed(shape).and_then(|()| Data::try_filled(DType::F32, shape.elements(), Scalar::Float(value)));
+        afford(shape).and_then(|()| Data::try_filled(DType::F32, shape.elements(), Scalar::Float(value)));
     match filled {
         Ok(data) => Tensor::from_data(data, shape.clone()),
         Err(error) => error.into(),

@@ -7,6 +7,7 @@
 #[macro_use]
 pub mod tensor;
 
+pub mod composite;
 pub mod device;
 pub mod function;
 pub mod init;
@@ -23,7 +24,6 @@ pub mod sequential;
 pub mod step;
 pub mod summary;
 pub mod variable;
-pub mod whole;
 
 pub use kiln_compile::Program;
 pub use kiln_device::{Description, Device, Settings, same};

@@ -64,7 +64,7 @@ const LARGE: usize = 1 << 24;
 
 /// Refuses what the host has no memory for, where a vector would end the program: a text may say a layer of any size.
 pub(crate) fn room(shape: &Shape, dtype: DType) -> Result<()> {
-    crate::variable::allowed(shape)?;
+    crate::variable::afford(shape)?;
     let bytes = shape.elements().saturating_mul(dtype.size());
     match bytes > LARGE && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
         true => Err(Error::new(

@@ -3,7 +3,7 @@
 
 use std::f64::consts::PI;
 
-/// A rule for the learning rate.
+/// A rule for the learning rate. Threads may share it.
 ///
 /// ```
 /// use kiln_nn::schedule::{Cosine, Schedule, Warmup};
@@ -12,12 +12,12 @@ use std::f64::consts::PI;
 /// let rate = |step| 1e-3 * schedule.factor(step);
 /// assert!(rate(0) < rate(99) && rate(100) > rate(900));
 /// ```
-pub trait Schedule {
+pub trait Schedule: Send + Sync {
     /// What the base rate is multiplied by in a step, counted from 0.
     fn factor(&self, step: u64) -> f64;
 }
 
-impl<F: Fn(u64) -> f64> Schedule for F {
+impl<F: Fn(u64) -> f64 + Send + Sync> Schedule for F {
     fn factor(&self, step: u64) -> f64 {
         self(step)
     }

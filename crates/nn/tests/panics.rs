@@ -321,8 +321,9 @@ fn layers_of_sizes_that_nobody_has() {
         (format!("transformer 2 feedforward {LARGE}"), &[1, 2, 200]),
     ] {
         let row: kiln_nn::Sequential = text.parse().unwrap();
-        let y =
-            kiln_nn::variable::within(10_000, || row.forward(&Tensor::zeros(sizes), &Context::inference()));
+        let y = kiln_nn::variable::with_parameter_budget(10_000, || {
+            row.forward(&Tensor::zeros(sizes), &Context::inference())
+        });
         // Upsampling and padding make no table: such a result is only found to be too large where it is asked for.
         ask(&y);
     }

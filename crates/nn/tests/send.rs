@@ -10,7 +10,7 @@ use kiln_nn::{
     Function, GroupNorm, Gru, Input, InstanceNorm, Key, Lambda, Layer, LayerNorm, Lstm, Module,
     MultiHeadAttention, OverTime, PRelu, Param, Pool, PositionalEmbedding, Program, Reshape, RmsNorm, Rnn,
     Sequential, Sgd, Spec, Step, StepOptions, Summary, Tensor, TransformerBlock, Transpose, Update, Upsample,
-    Variable, loss, metrics, optim, schedule, summary, whole,
+    Variable, composite, loss, metrics, optim, schedule, summary,
 };
 
 const fn sent<T: Send + ?Sized>() {}
@@ -34,6 +34,7 @@ const _: () = {
     shared::<dyn Layer>();
     shared::<dyn Optimizer>();
     shared::<dyn loss::Loss>();
+    shared::<dyn schedule::Schedule>();
     shared::<Tensor>();
     shared::<Variable>();
     shared::<Param>();
@@ -48,7 +49,7 @@ const _: () = {
     shared::<summary::Row>();
     shared::<StepOptions>();
     shared::<Clip>();
-    shared::<whole::Noted>();
+    shared::<composite::Noted>();
     shared::<metrics::Metric>();
     shared::<metrics::History>();
     shared::<metrics::Confusion>();

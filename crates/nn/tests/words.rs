@@ -1,7 +1,7 @@
 //! The table of words from which layers are read: its examples are layers, and what they make is what they keep.
 
 use kiln_nn::sequential::{Takes, words};
-use kiln_nn::variable::within;
+use kiln_nn::variable::with_parameter_budget;
 use kiln_nn::{Context, DType, Layer, Module, Sequential, Tensor};
 
 /// Inputs that such a layer takes.
@@ -49,16 +49,19 @@ fn each_word_begins_its_examples_and_they_are_layers() {
 fn layers_make_the_parameters_they_keep_and_no_others() {
     for &(takes, example) in words().flat_map(|word| word.examples) {
         let numbers = made(example, takes).unwrap().parameter_count();
-        within(numbers, || made(example, takes)).unwrap();
+        with_parameter_budget(numbers, || made(example, takes)).unwrap();
         if numbers > 0 {
-            assert!(within(numbers - 1, || made(example, takes)).is_err(), "{example} of {takes:?}");
+            assert!(
+                with_parameter_budget(numbers - 1, || made(example, takes)).is_err(),
+                "{example} of {takes:?}"
+            );
         }
     }
 }
 
 #[test]
 fn a_panic_gives_back_what_may_be_made() {
-    let panicked = std::panic::catch_unwind(|| within(3, || panic!("on purpose")));
+    let panicked = std::panic::catch_unwind(|| with_parameter_budget(3, || panic!("on purpose")));
     assert!(panicked.is_err());
     made("dense 100", Takes::Rows).unwrap();
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use kiln_data::{Dataset, Form, Kind, Meaning};
 use kiln_map::Budget;
 use kiln_nn::random::Key;
-use kiln_nn::variable::within;
+use kiln_nn::variable::with_parameter_budget;
 use kiln_nn::{Context, DType, Data, Layer, Module, Param, Sequential, Shape};
 use kiln_onnx::Network;
 use serde::{Deserialize, Serialize};
@@ -451,7 +451,7 @@ impl Model {
             None => {
                 let numbers = store.tensors.values().map(|stored| stored.data.len()).sum();
                 let model = Model::new(about.layers.parse()?, about);
-                within(numbers, || model.shape_for(1)).map_err(|error| {
+                with_parameter_budget(numbers, || model.shape_for(1)).map_err(|error| {
                     Error::format(path, format!("its layers don't go with its weights: {error}"))
                 })?;
                 model

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kiln_data::{Dataset, Form};
 use kiln_nn::metrics::{Confusion, History};
-use kiln_nn::{Context, DType, Function, Layer, Module, Sequential};
+use kiln_nn::{DType, Function, Layer, Module, Sequential};
 
 use super::evaluate::{Evaluator, outputs};
 use super::fit::{Fitted, not_evaluated};
@@ -234,8 +234,8 @@ impl fmt::Display for Evaluation {
 /// Where the set doesn't fit the model, or a row can't be read.
 pub fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -> Result<Predictions> {
     let form = set.x();
-    let mut function = Function::new(move |[x]| {
-        vec![model.forward(&meant(&x, &form), &Context::inference()).cast(DType::F32)]
+    let mut function = Function::inference(model, move |model, cx, [x]| {
+        model.forward(&meant(&x, &form), cx).cast(DType::F32)
     });
     let mut outputs = Vec::new();
     each_batch(set, batch_size, |batch| {

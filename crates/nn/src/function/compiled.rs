@@ -41,7 +41,7 @@ pub struct Compiled(Arc<Shared>);
 struct Shared {
     code: Arc<Code>,
     /// Copies that nobody runs now; the last one that was used is used next, while its memory is warm.
-    idle: Mutex<Vec<Box<Instance>>>,
+    idle: Mutex<Vec<Instance>>,
 }
 
 /// How many copies wait to be used again.
@@ -50,7 +50,7 @@ const MOST_IDLE: usize = 64;
 impl Compiled {
     pub(super) fn new(first: Instance) -> Compiled {
         let code = first.code().clone();
-        Compiled(Arc::new(Shared { code, idle: Mutex::new(vec![Box::new(first)]) }))
+        Compiled(Arc::new(Shared { code, idle: Mutex::new(vec![first]) }))
     }
 
     /// Runs on these inputs. What comes out is the caller's until it is dropped; then its memory serves another run.
@@ -65,7 +65,7 @@ impl Compiled {
         let waiting = self.0.idle().pop();
         let mut instance = match waiting {
             Some(instance) => instance,
-            None => Box::new(Instance::load(self.0.code.clone())?),
+            None => Instance::load(self.0.code.clone())?,
         };
         let ran = instance.keep_up().and_then(|()| instance.run(inputs, None));
         let outputs = Outputs { instance: Some(instance), shared: &self.0 };
@@ -99,7 +99,7 @@ impl Compiled {
 }
 
 impl Shared {
-    fn idle(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,7 +113,7 @@ impl fmt::Debug for Compiled {
 /// What came out of a run of a [`Compiled`] function: a list of [`Data`].
 pub struct Outputs<'c> {
     /// There until it is dropped.
-    instance: Option<Box<Instance>>,
+    instance: Option<Instance>,
     shared: &'c Shared,
 }
 

@@ -10,7 +10,7 @@ use kiln_compile::Program;
 use kiln_device::Device;
 use kiln_ir::{DType, Data, Error, ErrorKind, Graph, Result, Shape};
 
-use crate::module::{Context, Module};
+use crate::module::{Context, Module, named};
 use crate::tensor::Tensor;
 use crate::variable::Variable;
 
@@ -64,7 +64,7 @@ impl<'a, const N: usize> Function<'a, N> {
         model: &'a M,
         mut f: impl FnMut(&M, &Context, [Tensor; N]) -> Tensor + Send + 'a,
     ) -> Function<'a, N> {
-        Function::new(move |inputs| vec![f(model, &Context::inference(), inputs)])
+        Function::new(move |inputs| named(model, || vec![f(model, &Context::inference(), inputs)]))
     }
 
     /// The same function among those of any number of inputs.
@@ -200,6 +200,14 @@ impl<'a> Function<'a> {
     /// A function of any number of inputs, which may be another at each run.
     pub fn many(mut f: impl FnMut(&[Tensor]) -> Vec<Tensor> + Send + 'a) -> Function<'a> {
         Function::many_with_updates(move |inputs| Ok((f(inputs), Vec::new())))
+    }
+
+    /// A model's forward pass without training, of any number of inputs and with any number of results.
+    pub fn inference_many<M: Module + ?Sized>(
+        model: &'a M,
+        mut f: impl FnMut(&M, &Context, &[Tensor]) -> Vec<Tensor> + Send + 'a,
+    ) -> Function<'a> {
+        Function::many(move |inputs| named(model, || f(model, &Context::inference(), inputs)))
     }
 
     /// A function of any number of inputs that also gives variables new values, in place.

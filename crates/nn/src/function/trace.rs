@@ -12,7 +12,7 @@ use super::input::{Input, Value};
 use crate::device::{home, variables};
 use crate::runtime::{Loaded, compile, outputs};
 use crate::tensor::Tensor;
-use crate::variable::Variable;
+use crate::variable::{Variable, naming};
 
 /// How many shapes of inputs a function keeps a program for.
 const MOST_SHAPES: usize = 16;
@@ -211,6 +211,10 @@ impl<'a> Traced<'a> {
 
     /// What is computed from inputs of these shapes, before it is compiled, and the constants it captured.
     fn trace(&mut self, declared: &[(Shape, DType)]) -> Result<(Graph, Vec<Arc<Data>>)> {
+        naming(|| self.build(declared))
+    }
+
+    fn build(&mut self, declared: &[(Shape, DType)]) -> Result<(Graph, Vec<Arc<Data>>)> {
         let tensors: Vec<Tensor> = declared
             .iter()
             .enumerate()

@@ -1,5 +1,6 @@
 //! Convolutions over one, two and three spatial axes, and their transposes.
 
+use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
 use crate::layers::Layer;
 use crate::module::Context;
@@ -8,7 +9,6 @@ use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::window::PerAxis;
 use crate::variable::Param;
-use crate::whole::{Whole, note};
 
 /// A weight `[first, second / groups, window…]` and, for so many outputs, a bias as PyTorch starts them: uniform within
 /// ±1/√(numbers summed for one output). The weight is stored window-first, as its kernels read it.
@@ -115,7 +115,7 @@ fn biased(y: Tensor, bias: &Option<Param>, axes: usize) -> Tensor {
             let mut sizes = vec![1isize; axes + 1];
             sizes[0] = -1;
             let bias = bias.tensor();
-            note(&y + bias.reshape(&sizes[..]), || (Whole::Biased, [&y, &bias]))
+            note(&y + bias.reshape(&sizes[..]), || (Composite::Biased, [&y, &bias]))
         }
         None => y,
     }

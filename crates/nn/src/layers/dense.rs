@@ -2,13 +2,13 @@
 
 use kiln_ir::{DType, Error, ErrorKind};
 
+use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
 use crate::layers::Layer;
 use crate::module::Context;
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::variable::Param;
-use crate::whole::{Whole, note};
 
 /// `x · weight + bias`, with the weight stored `[inputs, outputs]` (PyTorch's `Linear` has it the other way round).
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Layer for Dense {
         match &self.bias {
             Some(bias) => {
                 let bias = bias.tensor();
-                note(y + &bias, || (Whole::Dense, [x, &weight, &bias]))
+                note(y + &bias, || (Composite::Dense, [x, &weight, &bias]))
             }
             None => y,
         }

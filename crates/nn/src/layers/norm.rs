@@ -2,12 +2,12 @@
 
 use kiln_ir::Shape;
 
+use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
 use crate::layers::Layer;
 use crate::module::{Context, Module, Visitor};
 use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
-use crate::whole::{Whole, note};
 
 /// A scale or shift that is the same everywhere at first.
 #[track_caller]
@@ -95,7 +95,7 @@ impl Layer for BatchNorm {
         if trains {
             return y;
         }
-        note(y, || (Whole::BatchNorm(self.epsilon), [x, &weight, &bias, &mean, &var]))
+        note(y, || (Composite::BatchNorm(self.epsilon), [x, &weight, &bias, &mean, &var]))
     }
 }
 
@@ -128,7 +128,7 @@ impl Layer for LayerNorm {
         let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
         let first = x.rank().saturating_sub(axes.len());
         let y = x.layer_norm(axes, self.epsilon) * &weight + &bias;
-        note(y, || (Whole::LayerNorm(first, self.epsilon), [x, &weight, &bias]))
+        note(y, || (Composite::LayerNorm(first, self.epsilon), [x, &weight, &bias]))
     }
 }
 
@@ -156,7 +156,9 @@ impl Layer for RmsNorm {
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         let weight = self.weight.tensor();
         let last = x.rank().saturating_sub(1);
-        note(x.rms_norm(-1, self.epsilon) * &weight, || (Whole::RmsNorm(last, self.epsilon), [x, &weight]))
+        note(x.rms_norm(-1, self.epsilon) * &weight, || {
+            (Composite::RmsNorm(last, self.epsilon), [x, &weight])
+        })
     }
 }
 
@@ -189,7 +191,7 @@ impl Layer for GroupNorm {
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
         let y = by_channel(x.group_norm(self.groups, self.epsilon), &weight, &bias);
-        note(y, || (Whole::GroupNorm(self.groups, self.epsilon), [x, &weight, &bias]))
+        note(y, || (Composite::GroupNorm(self.groups, self.epsilon), [x, &weight, &bias]))
     }
 }
 
@@ -220,6 +222,6 @@ impl Layer for InstanceNorm {
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
         let y = by_channel(x.instance_norm(self.epsilon), &weight, &bias);
-        note(y, || (Whole::InstanceNorm(self.epsilon), [x, &weight, &bias]))
+        note(y, || (Composite::InstanceNorm(self.epsilon), [x, &weight, &bias]))
     }
 }

@@ -12,7 +12,7 @@ use kiln_ir::{Error, ErrorKind, Result};
 use crate::nearest::nearest;
 use crate::random::Key;
 use crate::tensor::Tensor;
-use crate::variable::{Param, Variable};
+use crate::variable::{Param, Variable, call, naming_on};
 
 pub(crate) use transfer::{between, kept, pairs};
 
@@ -130,6 +130,44 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// Runs `f`, which builds something of a model: in errors and listings of it the model's parameters and states go by their paths. Steps and
+/// [`Function::inference`](crate::Function::inference) do so by themselves.
+///
+/// ```
+/// use kiln_nn::module::named;
+/// use kiln_nn::{Context, Dense, Key, Layer, Tensor, parameters};
+///
+/// struct Net { fc1: Dense }
+/// parameters!(Net { fc1 });
+///
+/// let net = Net { fc1: Dense::new(784, 256, Key::new(1)) };
+/// let y = named(&net, || net.fc1.forward(&Tensor::zeros([32, 768]), &Context::inference()));
+/// assert!(y.error().is_some_and(|error| error.to_string().contains("fc1.weight")));
+/// ```
+pub fn named<R>(model: &(impl Module + ?Sized), f: impl FnOnce() -> R) -> R {
+    naming_on(|| {
+        call_by_paths("", model);
+        let result = f();
+        // What was made meanwhile.
+        call_by_paths("", model);
+        result
+    })
+}
+
+/// From now on a module's parameters and states go by their paths, behind that of the module.
+pub(crate) fn call_by_paths(path: &str, module: &(impl Module + ?Sized)) {
+    let (parameters, states) = (module.parameters(), module.states());
+    let parameters = parameters.iter().filter_map(|(name, param)| Some((name, param.variable().ok()?)));
+    let all = parameters.chain(states.iter().map(|(name, state)| (name, state)));
+    call(all.map(|(name, variable)| (joined(path, name), variable)));
+}
+
+/// Two parts of a path, either of which may be empty.
+pub(crate) fn joined(first: &str, second: &str) -> String {
+    let dot = if first.is_empty() || second.is_empty() { "" } else { "." };
+    format!("{first}{dot}{second}")
+}
+
 /// Collects what a model keeps, with paths.
 #[derive(Debug, Default)]
 pub struct Visitor {
@@ -151,11 +189,6 @@ impl Visitor {
     /// Takes a parameter.
     pub fn parameter(&mut self, name: &str, param: &Param) {
         let path = self.join(name);
-        if let Ok(variable) = param.variable()
-            && variable.name().is_empty()
-        {
-            variable.rename(&path);
-        }
         // One that is shared is trained once, under its first path.
         if param.address().is_none_or(|address| self.seen.insert(address)) {
             self.parameters.push((path, param.clone()));
@@ -164,19 +197,11 @@ impl Visitor {
 
     /// Takes a variable that isn't trained.
     pub fn state(&mut self, name: &str, state: &Variable) {
-        let path = self.join(name);
-        if state.name().is_empty() {
-            state.rename(&path);
-        }
-        self.states.push((path, state.clone()));
+        self.states.push((self.join(name), state.clone()));
     }
 
     fn join(&self, name: &str) -> String {
-        let mut path = self.path.join(".");
-        if !path.is_empty() && !name.is_empty() {
-            path.push('.');
-        }
-        path + name
+        joined(&self.path.join("."), name)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kiln_ir::{DType, Data, Error, ErrorKind, Result, Scalar, Shape};
 
 use super::Optimizer;
+use crate::module::joined;
 use crate::tensor::Tensor;
 use crate::variable::Variable;
 
@@ -85,17 +86,17 @@ impl Slots {
 
     /// Runs `f` for a part of the model, whose rate is `factor` times the step's.
     pub(crate) fn scoped<R>(&mut self, part: &str, factor: f64, f: impl FnOnce(&mut Slots) -> R) -> R {
-        self.within(Scope { part: part.to_string(), group: String::new(), factor }, f)
+        self.under(Scope { part: part.to_string(), group: String::new(), factor }, f)
     }
 
     /// Runs `f` for some of the parameters, under a name for what is remembered of all of them together, at `factor` times the rate.
     pub(super) fn grouped<R>(&mut self, group: &str, factor: f64, f: impl FnOnce(&mut Slots) -> R) -> R {
         let (part, factor) = (self.scope.part.clone(), self.scope.factor * factor);
         let group = joined(&self.scope.group, group);
-        self.within(Scope { part, group, factor }, f)
+        self.under(Scope { part, group, factor }, f)
     }
 
-    fn within<R>(&mut self, scope: Scope, f: impl FnOnce(&mut Slots) -> R) -> R {
+    fn under<R>(&mut self, scope: Scope, f: impl FnOnce(&mut Slots) -> R) -> R {
         let around = std::mem::replace(&mut self.scope, scope);
         let result = f(self);
         self.scope = around;
@@ -254,10 +255,4 @@ impl Slot<'_> {
             self.slots.keep(&variable, value);
         }
     }
-}
-
-/// Two parts of a path, either of which may be empty.
-fn joined(first: &str, second: &str) -> String {
-    let dot = if first.is_empty() || second.is_empty() { "" } else { "." };
-    format!("{first}{dot}{second}")
 }

@@ -16,13 +16,13 @@ use std::sync::OnceLock;
 
 use kiln_ir::{Error, ErrorKind, Result, Shape, line};
 
+use crate::composite;
 use crate::layers::{Conv1d, Conv2d, Conv3d, Dense, Lambda, Layer};
 use crate::module::{Context, Module, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::window::PerAxis;
-use crate::whole;
 pub use spec::{Cell, Spec};
 pub use words::{Takes, Word, words};
 
@@ -165,7 +165,7 @@ impl Sequential {
         }
         let parts = self.parts.iter().enumerate();
         parts.fold(x.clone(), |x, (position, part)| {
-            whole::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
+            composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
         })
     }
 }

@@ -12,7 +12,7 @@ use kiln_device::Device;
 use kiln_ir::{Data, Error, ErrorKind, Result};
 
 use crate::function::{ANY, Function, InputList, array};
-use crate::module::{Context, Module};
+use crate::module::{Context, Module, named};
 use crate::optim::{Optimizer, Slots};
 use crate::tensor::Tensor;
 use crate::variable::Variable;
@@ -51,7 +51,10 @@ pub struct Step<'a, const N: usize = ANY> {
     updated: bool,
 }
 
-/// What a step's closure gives, the loss first.
+/// A forward pass: the loss first.
+type Forward<'a> = dyn FnMut(&Context, &[Tensor]) -> Result<Vec<Tensor>> + Send + 'a;
+
+/// What a step of one's own builds, and what it gives.
 type Build<'a> = dyn FnMut(&mut Update, &[Tensor]) -> Result<Vec<Tensor>> + Send + 'a;
 
 /// A step's memory, whatever became of a thread that held it: a trace that fails leaves nothing half done in it.
@@ -125,11 +128,11 @@ impl<'a, const N: usize> Step<'a, N> {
         model: Box<dyn Module + 'a>,
         optimizer: Box<dyn Optimizer + 'a>,
         options: StepOptions,
-        mut results: Box<dyn FnMut(&Context, &[Tensor]) -> Result<Vec<Tensor>> + Send + 'a>,
+        mut results: Box<Forward<'a>>,
     ) -> Step<'a, N> {
         let rate = optimizer.rate();
         let lower = move |update: &mut Update, inputs: &[Tensor]| {
-            let results = results(update.context(), inputs)?;
+            let results = named(&*model, || results(update.context(), inputs))?;
             let Some(loss) = results.first() else {
                 return Err(Error::new(ErrorKind::Value, "step", "the closure gives no loss").nowhere());
             };

@@ -7,7 +7,7 @@ use kiln_ir::{DType, Error, ErrorKind, Result, Shape, line};
 
 use super::options::{Average, Clip, StepOptions};
 use crate::function::Updates;
-use crate::module::{Context, Module, between, kept, pairs};
+use crate::module::{Context, Module, between, call_by_paths, kept, pairs};
 use crate::optim::{Optimizer, Slots, Trained};
 use crate::random::Key;
 use crate::tensor::Tensor;
@@ -26,6 +26,10 @@ pub struct Update<'u> {
     updates: bool,
     /// The rate that the step began with, to which those of optimizers are in proportion.
     rate: f64,
+    /// What counts runs, from which randomness is drawn.
+    runs: Variable,
+    /// Whether this run is counted.
+    counted: bool,
     /// The line that asks for training.
     at: &'static Location<'static>,
     /// Paths that optimizers keep something under.
@@ -48,20 +52,29 @@ impl<'u> Update<'u> {
             1 => slots.counted(),
             _ => slots.variable("run count", &Shape::scalar(), DType::I64, 0.0)?,
         };
-        line::on_behalf_of(at, || {
-            if every > 1 {
-                slots.keep(&runs, &(runs.tensor() + 1i64));
+        let context = Context::training(Key::new(options.seed).derive(runs.tensor()));
+        let (counted, seen) = (false, HashSet::new());
+        Ok(Update { context, slots, options, updates, rate, runs, counted, at, seen })
+    }
+
+    /// Counts the run and the step, once.
+    fn count(&mut self) {
+        if std::mem::replace(&mut self.counted, true) {
+            return;
+        }
+        line::on_behalf_of(self.at, || {
+            if self.options.accumulate > 1 {
+                self.slots.keep(&self.runs, &(self.runs.tensor() + 1i64));
             }
-            if updates {
-                slots.begin();
+            if self.updates {
+                self.slots.begin();
             }
         });
-        let context = Context::training(Key::new(options.seed).derive(runs.tensor()));
-        Ok(Update { context, slots, options, updates, rate, at, seen: HashSet::new() })
     }
 
     /// All new values, once nothing more is asked for.
-    pub(super) fn end(self) -> Result<Updates> {
+    pub(super) fn end(mut self) -> Result<Updates> {
+        self.count();
         let mut updates = self.context.take_updates();
         updates.extend(self.slots.take_updates());
         if self.updates {
@@ -99,6 +112,7 @@ impl<'u> Update<'u> {
         optimizer: &dyn Optimizer,
         loss: &Tensor,
     ) -> Result<()> {
+        call_by_paths(name, part);
         // Each as it is stored: moments and updates then lie as their parameter does.
         let parameters = trained(part)
             .iter()
@@ -155,7 +169,7 @@ impl<'u> Update<'u> {
         let (variable, shape) = (param.variable()?, param.shape());
         let given = value.sound()?.shape();
         if given != shape {
-            let message = format!("the parameter {} is {shape}, not {given}", variable.name());
+            let message = format!("the parameter is {shape}, not {given}");
             return Err(Error::new(ErrorKind::Shape, "set", message).nowhere());
         }
         if self.updates {
@@ -192,6 +206,7 @@ impl<'u> Update<'u> {
         optimizer: &dyn Optimizer,
         gradients: Vec<Tensor>,
     ) -> Result<()> {
+        self.count();
         let trained = trained(part);
         let variables = trained.iter().map(|(_, param)| param.variable()).collect::<Result<Vec<_>>>()?;
         let mut all = Vec::with_capacity(trained.len());
@@ -204,7 +219,7 @@ impl<'u> Update<'u> {
             }
             all.push(Trained { path: path.clone(), parameter: self.context.value(variable), gradient });
         }
-        let Update { context, slots, options, updates, rate, at, seen: _ } = self;
+        let Update { context, slots, options, updates, rate, at, .. } = self;
         let factor = if *rate == 0.0 { 1.0 } else { optimizer.rate() / *rate };
         let every = options.accumulate.max(1);
         // This belongs to the line that asks for training.

@@ -5,7 +5,7 @@ use kiln_ir::op::ScatterMode;
 use kiln_ir::{DType, Result};
 
 use super::Tensor;
-use crate::whole::{Whole, note};
+use crate::composite::{Composite, note};
 
 impl Tensor {
     /// For each index the element at its place along `axis`: `out[…, i, …] = x[…, index[…, i, …], …]`. On the other
@@ -48,7 +48,7 @@ impl Tensor {
         let mut sizes = vec![1; shape.rank()];
         sizes[axis] = index.elements();
         let spread = index.0.reshape(sizes).broadcast_to(&shape.with(axis, index.elements()));
-        note(Tensor(self.0.gather(&spread, axis)), || (Whole::Select(axis), [self, &index]))
+        note(Tensor(self.0.gather(&spread, axis)), || (Composite::Select(axis), [self, &index]))
     }
 
     /// The rows of this table `[rows, width]` that an index tensor of any shape names: its shape, then `width`.
@@ -66,7 +66,7 @@ impl Tensor {
         let index = check!(indices("embedding", index));
         let rows = self.index_select(0, &index.flatten(..));
         let sizes = [&index.shape()[..], &[shape[1]]].concat();
-        note(Tensor(rows.0.reshape(sizes)), || (Whole::Select(0), [self, &index]))
+        note(Tensor(rows.0.reshape(sizes)), || (Composite::Select(0), [self, &index]))
     }
 
     /// This tensor with each element of `source` put at its index along `axis`; where indices repeat, the last stays.

@@ -5,8 +5,8 @@
 
 use super::Tensor;
 use super::arguments::{Axes, IntoAxes};
+use crate::composite::{Composite, note};
 use crate::random::Key;
-use crate::whole::{Whole, note};
 
 impl Tensor {
     /// `exp(x)` divided by its sum along an axis, without overflow.
@@ -24,7 +24,7 @@ impl Tensor {
         let exp = (&x - x.fold_max(&axes).stop_gradient()).exp();
         let y = &exp / exp.sum_keepdim(axes);
         let y = y.with_gradient(&[&x], move |_, y, g| vec![Some(y * (g - (g * y).sum_keepdim(axes)))]);
-        note(y.cast(self.dtype().to_float()), || (Whole::Softmax(axes[0]), [self]))
+        note(y.cast(self.dtype().to_float()), || (Composite::Softmax(axes[0]), [self]))
     }
 
     /// The logarithm of the softmax along an axis.
@@ -35,7 +35,7 @@ impl Tensor {
         let shifted = &x - x.fold_max(&axes).stop_gradient();
         let y = &shifted - shifted.exp().sum_keepdim(axes).ln();
         let y = y.with_gradient(&[&x], move |_, y, g| vec![Some(g - y.exp() * g.sum_keepdim(axes))]);
-        note(y.cast(self.dtype().to_float()), || (Whole::LogSoftmax(axes[0]), [self]))
+        note(y.cast(self.dtype().to_float()), || (Composite::LogSoftmax(axes[0]), [self]))
     }
 
     /// Mean 0 and variance 1 over `axes`: `(x - mean) / sqrt(var + epsilon)`, with the population's variance.

@@ -6,7 +6,7 @@ use kiln_ir::op::WindowSpec;
 use super::Tensor;
 use super::check::check_table;
 use super::window::{Padding, PerAxis};
-use crate::whole::{Whole, note};
+use crate::composite::{Composite, note};
 
 /// The windows of a pooling; a bare number or array is a window that moves by its own size.
 ///
@@ -172,13 +172,13 @@ impl Tensor {
     /// The mean over all spatial axes: `[batch, channels, …]` → `[batch, channels]`.
     #[track_caller]
     pub fn global_avg_pool(&self) -> Tensor {
-        note(self.mean(2..), || (Whole::GlobalAverage, [self]))
+        note(self.mean(2..), || (Composite::GlobalAverage, [self]))
     }
 
     /// The largest over all spatial axes: `[batch, channels, …]` → `[batch, channels]`.
     #[track_caller]
     pub fn global_max_pool(&self) -> Tensor {
-        note(self.max(2..), || (Whole::GlobalMax, [self]))
+        note(self.max(2..), || (Composite::GlobalMax, [self]))
     }
 }
 
@@ -234,7 +234,7 @@ fn avg_pool(operation: &str, spatial: usize, image: &Tensor, options: &PoolOptio
             }
         }
     }
-    let whole = || (Whole::AveragePool(spec, asked, options.count_include_pad), [&x]);
+    let whole = || (Composite::AveragePool(spec, asked, options.count_include_pad), [&x]);
     like_image(note(mean / divisor, whole), image)
 }
 

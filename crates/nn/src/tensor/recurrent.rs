@@ -9,7 +9,7 @@ use std::panic::Location;
 use kiln_ir::{Error, Result, line};
 
 use super::Tensor;
-use crate::whole::{Recurrent, RecurrentCell, Whole, note};
+use crate::composite::{Composite, Recurrent, RecurrentCell, note};
 
 /// The weights of a recurrent cell, in PyTorch's layout, and how it walks along time. The gates stand one after the
 /// other along the first axis: i f g o in an LSTM, r z n in a GRU.
@@ -120,7 +120,7 @@ impl Recurrence {
         results.map(|value| {
             let whole = Recurrent { cell, result, reverse: self.reverse, biased, started };
             result += 1;
-            note(value, || (Whole::Recurrent(whole), inputs()))
+            note(value, || (Composite::Recurrent(whole), inputs()))
         })
     }
 }

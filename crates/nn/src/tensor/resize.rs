@@ -4,7 +4,7 @@ use kiln_ir::Shape;
 
 use super::Tensor;
 use super::check::check_table;
-use crate::whole::{Resizing, Whole, note};
+use crate::composite::{Composite, Resizing, note};
 
 impl Tensor {
     /// Images `[batch, channels, spatial…]` resized to `sizes`, each element taken from the nearest one (PyTorch's
@@ -28,7 +28,7 @@ impl Tensor {
                 x.index_select(place, &Tensor::from(index))
             };
         }
-        note(x, || (Whole::Resize(sizes.to_vec(), Resizing::Nearest), [self]))
+        note(x, || (Composite::Resize(sizes.to_vec(), Resizing::Nearest), [self]))
     }
 
     /// Images `[batch, channels, spatial…]` resized to `sizes` by linear interpolation along each axis (bilinear for
@@ -54,7 +54,7 @@ impl Tensor {
             }
         }
         let way = if align_corners { Resizing::LinearAligned } else { Resizing::Linear };
-        note(x, || (Whole::Resize(sizes.to_vec(), way), [self]))
+        note(x, || (Composite::Resize(sizes.to_vec(), way), [self]))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Writing models as ONNX: a forward pass is traced, and what it computes is written with ONNX's operators, the largest that fit.
 
 mod builder;
+mod composites;
 mod operations;
 mod recurrent;
 mod save;
 mod trace;
-mod wholes;
 
 pub use builder::{Attribute, Builder, ML, Size, tensor};
 pub use save::{NEWEST, OLDEST, Options, Written};
@@ -13,6 +13,7 @@ pub use save::{NEWEST, OLDEST, Options, Written};
 use std::collections::HashMap;
 
 use kiln_ir::{DType, Data, Expr, Op};
+use kiln_nn::module::named;
 use kiln_nn::{Context, Layer, Tensor};
 
 use crate::element::Element;
@@ -46,10 +47,7 @@ pub struct Output {
 /// # Errors
 /// Where something has no form in ONNX, with the line it was made in.
 pub fn write_layers(builder: &mut Builder, layers: &dyn Layer, input: &Input, fold: bool) -> Result<Output> {
-    // Whoever is asked for its parameters gives them their paths as names.
-    layers.parameters();
-    layers.states();
-    let forward = |x: &[Tensor]| vec![layers.forward(&x[0], &Context::inference())];
+    let forward = |x: &[Tensor]| named(layers, || vec![layers.forward(&x[0], &Context::inference())]);
     let mut outputs = write(builder, &forward, std::slice::from_ref(input), fold)?;
     outputs.pop().ok_or_else(|| Error::network("the layers give no value"))
 }
@@ -129,7 +127,7 @@ impl Writer<'_> {
 
     /// Whether a value is written by the operation that makes it.
     fn is_plain(&self, pair: &Pair) -> bool {
-        !self.trace.is_constant(pair) && self.trace.whole(pair).is_none()
+        !self.trace.is_constant(pair) && self.trace.composite(pair).is_none()
     }
 
     /// The name of a value, written now if it isn't yet.
@@ -142,8 +140,8 @@ impl Writer<'_> {
         let around = std::mem::replace(&mut self.builder.layer, own);
         let name = if trace.is_constant(pair) {
             self.constant(pair)?
-        } else if let Some((whole, inputs)) = trace.whole(pair) {
-            self.whole(whole, &inputs, pair)?
+        } else if let Some((composite, inputs)) = trace.composite(pair) {
+            self.composite(composite, &inputs, pair)?
         } else {
             self.operation(pair)?
         };
@@ -182,7 +180,7 @@ impl Writer<'_> {
             }
             return Ok(self.builder.weight("constant", &node.shape, &data));
         };
-        let key = (std::ptr::from_ref(&*variable.0).cast::<()>() as usize, order);
+        let key = (variable.address(), order);
         if let Some(name) = self.variables.get(&key) {
             return Ok(name.clone());
         }

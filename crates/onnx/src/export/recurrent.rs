@@ -1,7 +1,7 @@
 //! Recurrent cells: weights in ONNX's order of gates, time as the first axis.
 
 use kiln_ir::Data;
-use kiln_nn::whole::{Recurrent, RecurrentCell};
+use kiln_nn::composite::{Recurrent, RecurrentCell};
 
 use super::trace::Pair;
 use super::{Attribute, Writer};

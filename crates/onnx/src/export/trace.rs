@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kiln_ir::node::{Node, topological};
 use kiln_ir::{DType, Expr, Op, Shape};
 use kiln_nn::Tensor;
-use kiln_nn::whole::{Noted, Notes, Whole, record};
+use kiln_nn::composite::{Composite, Noted, Notes, record};
 
 use crate::error::{Error, Result};
 
@@ -114,36 +114,39 @@ impl Trace {
         self.notes[0].layer(pair.a.id).unwrap_or("")
     }
 
-    /// What a value is as a whole, and of which values, where this version of the operators has a word for it.
-    pub fn whole(&self, pair: &Pair) -> Option<(&Whole, Vec<Pair>)> {
-        let (Noted { whole, inputs: a }, b) = (self.notes[0].of(pair.a.id)?, self.notes[1].of(pair.b.id)?);
+    /// What a value is composed as, and of which values, where this version of the operators has a word for it.
+    pub fn composite(&self, pair: &Pair) -> Option<(&Composite, Vec<Pair>)> {
+        let (Noted { composite, inputs: a }, b) =
+            (self.notes[0].of(pair.a.id)?, self.notes[1].of(pair.b.id)?);
         let both = |(a, b): (&Tensor, &Tensor)| {
             Some(Pair { a: a.expr().node().ok()?.clone(), b: b.expr().node().ok()?.clone() })
         };
         let inputs: Vec<Pair> = a.iter().zip(&b.inputs).map(both).collect::<Option<_>>()?;
         let x = inputs.first()?;
-        let known = match whole {
-            Whole::Dense => x.a.shape.rank() == 2 && x.a.dtype == inputs[1].a.dtype,
-            Whole::Biased => matches!(x.a.op, Op::Conv(_) | Op::ConvGradInput(..)) && self.is_used_once(x),
-            Whole::Gelu(_) => self.opset >= 20,
-            Whole::Mish => self.opset >= 18,
-            Whole::HardSwish => self.opset >= 14,
-            Whole::LayerNorm(..) => self.opset >= 17,
-            Whole::RmsNorm(..) => self.opset >= 23,
-            Whole::GroupNorm(..) => self.opset >= 21,
-            Whole::AveragePool(spec, ..) => self.opset >= 19 || spec.dilation.iter().all(|by| *by == 1),
-            Whole::Resize(sizes, _) => {
+        let known = match composite {
+            Composite::Dense => x.a.shape.rank() == 2 && x.a.dtype == inputs[1].a.dtype,
+            Composite::Biased => {
+                matches!(x.a.op, Op::Conv(_) | Op::ConvGradInput(..)) && self.is_used_once(x)
+            }
+            Composite::Gelu(_) => self.opset >= 20,
+            Composite::Mish => self.opset >= 18,
+            Composite::HardSwish => self.opset >= 14,
+            Composite::LayerNorm(..) => self.opset >= 17,
+            Composite::RmsNorm(..) => self.opset >= 23,
+            Composite::GroupNorm(..) => self.opset >= 21,
+            Composite::AveragePool(spec, ..) => self.opset >= 19 || spec.dilation.iter().all(|by| *by == 1),
+            Composite::Resize(sizes, _) => {
                 sizes.len() + 2 == x.a.shape.rank() && x.extents()[1..].iter().all(|size| size.is_fixed())
             }
-            Whole::GlobalAverage | Whole::GlobalMax => x.a.shape.rank() > 2,
+            Composite::GlobalAverage | Composite::GlobalMax => x.a.shape.rank() > 2,
             // The weights are put in ONNX's order now.
-            Whole::Recurrent(how) => {
+            Composite::Recurrent(how) => {
                 let weights = if how.biased { 5 } else { 3 };
                 x.a.dtype == DType::F32 && inputs[1..weights].iter().all(|pair| self.is_constant(pair))
             }
             _ => true,
         };
-        known.then_some((whole, inputs))
+        known.then_some((composite, inputs))
     }
 
     /// The values a value is written from.
@@ -151,8 +154,8 @@ impl Trace {
         if self.is_constant(pair) {
             return Vec::new();
         }
-        match self.whole(pair) {
-            Some((Whole::Biased, inputs)) => {
+        match self.composite(pair) {
+            Some((Composite::Biased, inputs)) => {
                 inputs[0].inputs().into_iter().chain([inputs[1].clone()]).collect()
             }
             Some((_, inputs)) => inputs,

@@ -1,7 +1,7 @@
 //! Products of matrices.
 
 use kiln_nn::Tensor;
-use kiln_nn::whole::{Whole, note};
+use kiln_nn::composite::{Composite, note};
 
 use crate::call::{Call, Operator, wide};
 use crate::error::Result;
@@ -46,7 +46,7 @@ pub(super) fn gemm(call: &Call) -> Result<Vec<Value>> {
         let plain = alpha == 1.0 && beta == 1.0 && c.rank() == 1;
         y += scaled(c.clone(), beta);
         if plain {
-            y = note(y, || (Whole::Dense, [&a, &b, &c]));
+            y = note(y, || (Composite::Dense, [&a, &b, &c]));
         }
     }
     call.like(0, y.cast(call.tensor(0)?.dtype()))

@@ -2,7 +2,7 @@
 
 use kiln_ir::DType;
 use kiln_nn::Tensor;
-use kiln_nn::whole::{Whole, note};
+use kiln_nn::composite::{Composite, note};
 
 use crate::call::{Call, Operator, wide};
 use crate::element::Element;
@@ -69,7 +69,7 @@ fn batch_norm(call: &Call) -> Result<Vec<Value>> {
         let y = wide(&x).batch_norm(&mean, &var, epsilon);
         let y = by_channel(call, y)?.cast(x.dtype());
         let (scale, bias) = (call.tensor(1)?, call.tensor(2)?);
-        return call.like(0, note(y, || (Whole::BatchNorm(epsilon), [&x, &scale, &bias, &mean, &var])));
+        return call.like(0, note(y, || (Composite::BatchNorm(epsilon), [&x, &scale, &bias, &mean, &var])));
     }
     let axes: Vec<isize> = (0..x.rank() as isize).filter(|axis| *axis != 1).collect();
     let own_mean = wide(&x).mean(axes.clone());
@@ -116,7 +116,7 @@ fn layer_norm(call: &Call) -> Result<Vec<Value>> {
     let y = match call.optional(2)? {
         Some(bias) => {
             let first = x.rank() - axes.len();
-            note(y + &bias, || (Whole::LayerNorm(first, epsilon), [&x, &scale, &bias]))
+            note(y + &bias, || (Composite::LayerNorm(first, epsilon), [&x, &scale, &bias]))
         }
         None => y,
     };

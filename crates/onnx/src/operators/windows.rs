@@ -3,7 +3,7 @@
 use kiln_ir::DType;
 use kiln_ir::op::{ConvSpec, WindowSpec, windows};
 use kiln_nn::Tensor;
-use kiln_nn::whole::{Whole, note};
+use kiln_nn::composite::{Composite, note};
 
 use crate::call::{Call, Operator, one, wide};
 use crate::element::Element;
@@ -135,7 +135,7 @@ pub(super) fn biased(y: Tensor, bias: Option<Tensor>) -> Tensor {
     let Some(bias) = bias else { return y };
     let mut sizes = vec![1isize; y.rank().saturating_sub(1).max(1)];
     sizes[0] = -1;
-    note(&y + bias.reshape(&sizes[..]), || (Whole::Biased, [&y, &bias]))
+    note(&y + bias.reshape(&sizes[..]), || (Composite::Biased, [&y, &bias]))
 }
 
 fn conv_transpose(call: &Call) -> Result<Vec<Value>> {

@@ -1,5 +1,6 @@
-//! What values are as a whole. A softmax is made of exponentials, sums and a division, which is all that computing needs; whoever
-//! writes a model for others wants to say "softmax". While a forward pass is recorded, what is composed leaves a note of what it is.
+//! Composites: operations of the trade that are made of smaller ones here. A softmax is made of exponentials, sums and a division, which
+//! is all that computing needs; whoever writes a model for others wants to say "softmax". While a forward pass is recorded, what
+//! is composed leaves a note of what it is.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use crate::tensor::Tensor;
 
 /// An operation of the trade that is composed of smaller ones here. The values it is of stand in [`Noted::inputs`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum Whole {
+pub enum Composite {
     /// Of `x`, along an axis.
     Softmax(usize),
     /// Of `x`, along an axis.
@@ -107,11 +108,11 @@ pub enum Resizing {
     LinearAligned,
 }
 
-/// What a value is, and of which values.
+/// The composite that a value is, and of which values.
 #[derive(Clone, Debug)]
 pub struct Noted {
     /// The operation.
-    pub whole: Whole,
+    pub composite: Composite,
     /// What it is of.
     pub inputs: Vec<Tensor>,
 }
@@ -126,7 +127,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// What the node with this number is as a whole.
+    /// The composite that the node with this number is.
     pub fn of(&self, node: u64) -> Option<&Noted> {
         self.values.get(&node)
     }
@@ -141,26 +142,32 @@ thread_local! {
     static NOTES: RefCell<Option<Notes>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` and gives what was noted in it.
+/// Runs `f` and gives what was noted in it. What is recorded around it goes on afterwards, also after a panic.
 pub fn record<R>(f: impl FnOnce() -> R) -> (R, Notes) {
-    let before = NOTES.replace(Some(Notes::default()));
+    struct Outside(Option<Notes>);
+    impl Drop for Outside {
+        fn drop(&mut self) {
+            NOTES.set(self.0.take());
+        }
+    }
+    let _outside = Outside(NOTES.replace(Some(Notes::default())));
     let result = f();
-    let notes = NOTES.replace(before).unwrap_or_default();
+    let notes = NOTES.take().unwrap_or_default();
     (result, notes)
 }
 
-/// Notes what a value is, if somebody records. For those who compose such a value themselves.
+/// Notes which composite a value is, if somebody records. For those who compose such a value themselves.
 pub fn note<'a, I: IntoIterator<Item = &'a Tensor>>(
     value: Tensor,
-    whole: impl FnOnce() -> (Whole, I),
+    composite: impl FnOnce() -> (Composite, I),
 ) -> Tensor {
     NOTES.with_borrow_mut(|notes| {
         if let (Some(notes), Ok(node)) = (notes.as_mut(), value.expr().node()) {
-            let (whole, inputs) = whole();
+            let (composite, inputs) = composite();
             let inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
             // What came out as it went in is nothing that happened.
             if inputs.iter().all(|input| input.expr().node().is_ok_and(|input| input.id < node.id)) {
-                notes.values.insert(node.id, Noted { whole, inputs });
+                notes.values.insert(node.id, Noted { composite, inputs });
             }
         }
     });
@@ -169,20 +176,49 @@ pub fn note<'a, I: IntoIterator<Item = &'a Tensor>>(
 
 /// Runs a layer under its name.
 pub(crate) fn layer<R>(name: impl FnOnce() -> String, f: impl FnOnce() -> R) -> R {
-    let recording = NOTES.with_borrow_mut(|notes| {
+    /// Ends the layer whose first node has this number, also after a panic.
+    struct Ends(Option<u64>);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            let Some(first) = self.0 else { return };
+            NOTES.with_borrow_mut(|notes| {
+                if let Some(notes) = notes {
+                    notes.layers.push((notes.path.join("."), first..next_id()));
+                    notes.path.pop();
+                }
+            });
+        }
+    }
+    let _ends = Ends(NOTES.with_borrow_mut(|notes| {
         notes.as_mut().map(|notes| {
             notes.path.push(name());
             next_id()
         })
-    });
-    let result = f();
-    if let Some(first) = recording {
-        NOTES.with_borrow_mut(|notes| {
-            if let Some(notes) = notes {
-                notes.layers.push((notes.path.join("."), first..next_id()));
-                notes.path.pop();
-            }
-        });
+    }));
+    f()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn softmaxes(notes: &Notes, values: &[&Tensor]) -> usize {
+        let of = |value: &&&Tensor| value.expr().node().is_ok_and(|node| notes.of(node.id).is_some());
+        values.iter().filter(of).count()
     }
-    result
+
+    #[test]
+    fn a_recording_goes_on_after_one_within_it_and_after_a_panic() {
+        let x = Tensor::from([[1f32, 2.0], [3.0, 4.0]]);
+        let (values, notes) = record(|| {
+            let before = x.softmax(-1);
+            let (inner, own) = record(|| x.log_softmax(-1));
+            assert_eq!(softmaxes(&own, &[&before, &inner]), 1);
+            assert!(std::panic::catch_unwind(|| record(|| panic!("on purpose"))).is_err());
+            [before, inner, x.softmax(0)]
+        });
+        assert_eq!(softmaxes(&notes, &values.iter().collect::<Vec<_>>()), 2);
+        let (_, nothing) = record(|| ());
+        assert_eq!(softmaxes(&nothing, &values.iter().collect::<Vec<_>>()), 0);
+    }
 }

@@ -1,48 +1,22 @@
 //! State that outlives a program: a variable on a device, and the parameter, which is a variable that is trained.
 
+mod budget;
+mod names;
+mod param;
+
 use std::any::Any;
-use std::cell::Cell;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use kiln_device::{Device, Host, HostMut, Memory};
 use kiln_ir::{DType, Data, Element, Error, ErrorKind, Expr, Result, Scalar, Shape};
 
 use crate::tensor::Tensor;
-
-thread_local! {
-    /// How many numbers the parameters that are made may still have.
-    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-/// Runs `f`, in which the parameters that are made may have so many numbers, all of them together. Layers of a file can't need more than
-/// the file's weights, and a text may name layers of any size.
-///
-/// So a layer makes no parameter that it doesn't keep: one that is thrown away would be missing elsewhere.
-pub fn within<R>(numbers: usize, f: impl FnOnce() -> R) -> R {
-    /// Puts back what was left outside, also after a panic.
-    struct Outside(usize);
-    impl Drop for Outside {
-        fn drop(&mut self) {
-            LEFT.set(self.0);
-        }
-    }
-    let _outside = Outside(LEFT.replace(numbers));
-    f()
-}
-
-/// Refuses a shape that is more than may be made; see [`within`].
-pub(crate) fn allowed(shape: &Shape) -> Result<()> {
-    let left = LEFT.get();
-    match shape.elements() > left {
-        true => {
-            let message = format!("{shape} is more than the {left} numbers that may still be made");
-            Err(Error::new(ErrorKind::Value, "parameter", message))
-        }
-        false => Ok(()),
-    }
-}
+pub(crate) use budget::afford;
+pub use budget::with_parameter_budget;
+pub(crate) use names::{call, naming, naming_on};
+pub use param::Param;
 
 /// A tensor's worth of memory on the device that programs read and update in place: a parameter's values, an
 /// optimizer's moment, a running mean, a step count. Cloning shares.
@@ -50,7 +24,7 @@ pub(crate) fn allowed(shape: &Shape) -> Result<()> {
 pub struct Variable(Arc<Storage>);
 
 struct Storage {
-    name: RwLock<String>,
+    name: String,
     shape: Shape,
     dtype: DType,
     place: RwLock<Place>,
@@ -107,21 +81,17 @@ impl Variable {
 
     fn holding(name: &str, data: Data, shape: Shape) -> Variable {
         Variable(Arc::new(Storage {
-            name: RwLock::new(name.to_string()),
+            name: name.to_string(),
             shape,
             dtype: data.dtype(),
             place: RwLock::new(Place::Host(data)),
         }))
     }
 
-    /// The path users know it by.
-    pub fn name(&self) -> String {
-        kiln_ir::op::Variable::name(&*self.0)
-    }
-
-    /// Gives it another path.
-    pub fn rename(&self, name: &str) {
-        *self.0.name.write().unwrap_or_else(PoisonError::into_inner) = name.to_string();
+    /// The name that it was made with, which is empty for what layers make: that goes by its path in a model; see
+    /// [`Module::parameters`](crate::Module::parameters).
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 
     /// Its shape.
@@ -137,7 +107,7 @@ impl Variable {
     /// Its value, as a tensor that reads it when it is evaluated.
     #[track_caller]
     pub fn tensor(&self) -> Tensor {
-        Tensor(Expr::variable(self.0.clone()))
+        Tensor(Expr::variable(self.handle()))
     }
 
     /// Its numbers now, row-major.
@@ -160,7 +130,7 @@ impl Variable {
         if data.dtype() != self.0.dtype || data.len() != self.0.shape.elements() {
             let message = format!(
                 "{} holds {}{}, not {} values of {}",
-                self.name(),
+                called(self.name()),
                 self.0.dtype,
                 self.0.shape,
                 data.len(),
@@ -221,11 +191,12 @@ impl Variable {
     }
 
     pub(crate) fn memory_on(&self, device: &Arc<dyn Device>) -> Result<Arc<dyn Memory>> {
-        self.0.memory_on(device)
+        self.0.memory_on(device, self.name())
     }
 
+    /// How graphs refer to it: by the name that it goes by where it is at hand.
     pub(crate) fn handle(&self) -> Arc<dyn kiln_ir::op::Variable> {
-        self.0.clone()
+        names::handle(&self.0)
     }
 
     /// Whether both are the same variable.
@@ -275,9 +246,9 @@ impl Storage {
     }
 
     /// The memory on this device, to which numbers go that aren't on any.
-    fn memory_on(&self, device: &Arc<dyn Device>) -> Result<Arc<dyn Memory>> {
+    fn memory_on(&self, device: &Arc<dyn Device>, name: &str) -> Result<Arc<dyn Memory>> {
         if let Place::Device(here, memory) = &*self.place() {
-            return self.found(here, memory, device);
+            return found(here, memory, device, name);
         }
         let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
         match &*place {
@@ -287,29 +258,34 @@ impl Storage {
                 Ok(memory)
             }
             // Somebody else's program was quicker.
-            Place::Device(here, memory) => self.found(here, memory, device),
+            Place::Device(here, memory) => found(here, memory, device, name),
         }
     }
+}
 
-    /// The memory, if `here` is the device it is wanted on.
-    fn found(
-        &self,
-        here: &Arc<dyn Device>,
-        memory: &Arc<dyn Memory>,
-        wanted: &Arc<dyn Device>,
-    ) -> Result<Arc<dyn Memory>> {
-        if kiln_device::same(here, wanted) {
-            return Ok(memory.clone());
-        }
-        let (name, here, wanted) = (kiln_ir::op::Variable::name(self), here.name(), wanted.name());
-        let message = format!("{name} is on {here}, and is used on {wanted}; move it with `to(&device)`");
-        Err(Error::new(ErrorKind::Device, "device", message).nowhere())
+/// The memory of the variable of this name, if `here` is the device it is wanted on.
+fn found(
+    here: &Arc<dyn Device>,
+    memory: &Arc<dyn Memory>,
+    wanted: &Arc<dyn Device>,
+    name: &str,
+) -> Result<Arc<dyn Memory>> {
+    if kiln_device::same(here, wanted) {
+        return Ok(memory.clone());
     }
+    let (name, here, wanted) = (called(name), here.name(), wanted.name());
+    let message = format!("{name} is on {here}, and is used on {wanted}; move it with `to(&device)`");
+    Err(Error::new(ErrorKind::Device, "device", message).nowhere())
+}
+
+/// A variable in an error.
+pub(crate) fn called(name: &str) -> &str {
+    if name.is_empty() { "a variable" } else { name }
 }
 
 impl kiln_ir::op::Variable for Storage {
     fn name(&self) -> String {
-        self.name.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.name.clone()
     }
 
     fn shape(&self) -> &Shape {
@@ -337,7 +313,7 @@ pub(crate) fn memory_of(
     device: &Arc<dyn Device>,
 ) -> Result<Arc<dyn Memory>> {
     match variable.as_any().downcast_ref::<Storage>() {
-        Some(storage) => storage.memory_on(device),
+        Some(storage) => storage.memory_on(device, &variable.name()),
         None => {
             let message = format!("{} isn't a variable of kiln's own", variable.name());
             Err(Error::new(ErrorKind::Device, "run", message).nowhere())
@@ -348,137 +324,4 @@ pub(crate) fn memory_of(
 /// The device that a variable met in a graph is on, if it is on any.
 pub(crate) fn device_of(variable: &dyn kiln_ir::op::Variable) -> Option<Arc<dyn Device>> {
     variable.as_any().downcast_ref::<Storage>()?.device()
-}
-
-/// A trained variable. Cloning shares.
-///
-/// The numbers may be stored in another order of the axes than users see (a convolution's weight lies
-/// window-first, as its kernels read it); [`Param::tensor`] and [`Param::value`] speak of the users' order.
-#[derive(Clone, Debug)]
-pub struct Param(Result<Arc<Stored>, Error>);
-
-#[derive(Debug)]
-struct Stored {
-    variable: Variable,
-    /// Stored axis `i` is the users' axis `order[i]`.
-    order: Vec<usize>,
-    frozen: AtomicBool,
-}
-
-impl Param {
-    /// A parameter that starts with the value of `initial`. An error in it comes out where the parameter is used.
-    #[track_caller]
-    pub fn new(initial: &Tensor) -> Param {
-        let order: Vec<usize> = (0..initial.rank()).collect();
-        Param::stored(initial, &order)
-    }
-
-    /// As [`Param::new`], stored with its axes in this order, outermost first.
-    #[track_caller]
-    pub fn stored(initial: &Tensor, order: &[usize]) -> Param {
-        let stored = Tensor(initial.0.permute(order));
-        let variable = allowed(&stored.shape())
-            .and_then(|()| stored.to_data())
-            .and_then(|data| Variable::new("", data, stored.shape()));
-        LEFT.set(LEFT.get().saturating_sub(stored.shape().elements()));
-        Param(variable.map(|variable| {
-            Arc::new(Stored { variable, order: order.to_vec(), frozen: AtomicBool::new(false) })
-        }))
-    }
-
-    /// Its value, in the users' order of axes, as a tensor that reads it when it is evaluated.
-    #[track_caller]
-    pub fn tensor(&self) -> Tensor {
-        match &self.0 {
-            Ok(stored) => self.as_seen(&stored.variable.tensor()),
-            Err(error) => Tensor(Expr::poisoned(error.clone())),
-        }
-    }
-
-    /// A value in the users' order of axes, in the stored one.
-    #[track_caller]
-    pub(crate) fn as_stored(&self, value: &Tensor) -> Tensor {
-        Tensor(value.0.permute(self.order()))
-    }
-
-    /// A value in the stored order of axes, in the users' one.
-    #[track_caller]
-    pub(crate) fn as_seen(&self, value: &Tensor) -> Tensor {
-        Tensor(value.0.permute(&inverse(self.order())))
-    }
-
-    /// Stored axis `i` is the users' axis `order[i]`.
-    pub(crate) fn order(&self) -> &[usize] {
-        self.0.as_ref().map_or(&[], |stored| &stored.order)
-    }
-
-    /// The variable underneath, in stored order.
-    ///
-    /// # Errors
-    /// The error in its initial value, if there was one.
-    pub fn variable(&self) -> Result<&Variable> {
-        self.0.as_ref().map(|stored| &stored.variable).map_err(Clone::clone)
-    }
-
-    /// Its shape as users see it.
-    pub fn shape(&self) -> Shape {
-        self.tensor().shape()
-    }
-
-    /// Its numbers now, row-major in the users' order of axes.
-    ///
-    /// # Errors
-    /// Where the device fails or the initial value was an error.
-    pub fn value(&self) -> Result<Data> {
-        self.tensor().to_data()
-    }
-
-    /// Replaces its numbers by those of `value`, which has its shape.
-    ///
-    /// # Errors
-    /// Where shape or dtype differ, or `value` is an error.
-    #[track_caller]
-    pub fn set(&self, value: &Tensor) -> Result<()> {
-        let stored = self.0.as_ref().map_err(Clone::clone)?;
-        if value.error().is_none() && value.shape() != self.shape() {
-            let message = format!("{} is {}, not {}", stored.variable.name(), self.shape(), value.shape());
-            return Err(Error::new(ErrorKind::Shape, "set", message));
-        }
-        stored.variable.write(&self.as_stored(&value.cast(stored.variable.dtype())).to_data()?)
-    }
-
-    /// Whether both are the same parameter.
-    pub fn is(&self, other: &Param) -> bool {
-        match (&self.0, &other.0) {
-            (Ok(a), Ok(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        }
-    }
-
-    /// What tells it from all others that are there; nothing where its initial value is an error.
-    pub(crate) fn address(&self) -> Option<usize> {
-        self.0.as_ref().ok().map(|stored| Arc::as_ptr(stored).addr())
-    }
-
-    /// Whether training leaves it as it is.
-    pub fn is_frozen(&self) -> bool {
-        self.0.as_ref().is_ok_and(|stored| stored.frozen.load(Ordering::Relaxed))
-    }
-
-    /// Keeps training from changing it, or lets it again. Takes effect in steps made afterwards.
-    pub fn freeze(&self, frozen: bool) {
-        if let Ok(stored) = &self.0 {
-            stored.frozen.store(frozen, Ordering::Relaxed);
-        }
-    }
-}
-
-fn inverse(order: &[usize]) -> Vec<usize> {
-    let mut inverse = vec![0; order.len()];
-    for (position, &axis) in order.iter().enumerate() {
-        if let Some(slot) = inverse.get_mut(axis) {
-            *slot = position;
-        }
-    }
-    inverse
 }

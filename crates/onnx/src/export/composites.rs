@@ -1,7 +1,7 @@
-//! Operations that ONNX has whole: activations, norms, pooling, resizing.
+//! Composites that ONNX has operators for: activations, norms, pooling, resizing.
 
 use kiln_ir::{DType, Data, Op};
-use kiln_nn::whole::{Resizing, Whole};
+use kiln_nn::composite::{Composite, Resizing};
 
 use super::operations::{sizes_of, windows};
 use super::trace::Pair;
@@ -11,14 +11,19 @@ use crate::error::{Error, Result};
 
 impl Writer<'_> {
     /// A value as one operation of these values.
-    pub(super) fn whole(&mut self, whole: &Whole, inputs: &[Pair], pair: &Pair) -> Result<String> {
-        if let Whole::Biased = whole {
+    pub(super) fn composite(
+        &mut self,
+        composite: &Composite,
+        inputs: &[Pair],
+        pair: &Pair,
+    ) -> Result<String> {
+        if let Composite::Biased = composite {
             return self.biased(&inputs[0], &inputs[1], None);
         }
-        if let Whole::Recurrent(how) = whole {
+        if let Composite::Recurrent(how) = composite {
             return self.recurrent(*how, inputs);
         }
-        if let (Whole::BatchNorm(epsilon), true) = (whole, self.fold)
+        if let (Composite::BatchNorm(epsilon), true) = (composite, self.fold)
             && let Some(folded) = self.folded(inputs, *epsilon)?
         {
             return Ok(folded);
@@ -28,50 +33,52 @@ impl Writer<'_> {
         let mut names = self.values(inputs)?;
         // kiln takes whole numbers where a function needs floats.
         let dtype = pair.a.dtype;
-        let pointwise = !matches!(whole, Whole::Select(_));
+        let pointwise = !matches!(composite, Composite::Select(_));
         for (name, input) in names.iter_mut().zip(inputs) {
             if pointwise && input.a.dtype != dtype {
                 *name = self.cast(name, dtype);
             }
         }
-        Ok(match whole {
-            Whole::Softmax(at) => self.with("Softmax", &names, axis(*at)),
-            Whole::LogSoftmax(at) => self.with("LogSoftmax", &names, axis(*at)),
-            Whole::Gelu(tanh) => {
+        Ok(match composite {
+            Composite::Softmax(at) => self.with("Softmax", &names, axis(*at)),
+            Composite::LogSoftmax(at) => self.with("LogSoftmax", &names, axis(*at)),
+            Composite::Gelu(tanh) => {
                 let way = if *tanh { "tanh" } else { "none" };
                 self.with("Gelu", &names, vec![("approximate", Attribute::Text(way.to_string()))])
             }
-            Whole::Elu(alpha) => self.with("Elu", &names, vec![("alpha", float(*alpha))]),
-            Whole::Celu(alpha) => self.with("Celu", &names, vec![("alpha", float(*alpha))]),
-            Whole::Selu => self.plain("Selu", &names),
-            Whole::LeakyRelu(slope) => self.with("LeakyRelu", &names, vec![("alpha", float(*slope))]),
-            Whole::PRelu => self.plain("PRelu", &names),
-            Whole::Relu6 => {
+            Composite::Elu(alpha) => self.with("Elu", &names, vec![("alpha", float(*alpha))]),
+            Composite::Celu(alpha) => self.with("Celu", &names, vec![("alpha", float(*alpha))]),
+            Composite::Selu => self.plain("Selu", &names),
+            Composite::LeakyRelu(slope) => self.with("LeakyRelu", &names, vec![("alpha", float(*slope))]),
+            Composite::PRelu => self.plain("PRelu", &names),
+            Composite::Relu6 => {
                 let bounds = [0.0, 6.0].map(|bound| self.number(bound, dtype));
                 names.extend(bounds);
                 self.plain("Clip", &names)
             }
-            Whole::Softplus => self.plain("Softplus", &names),
-            Whole::Softsign => self.plain("Softsign", &names),
-            Whole::Mish => self.plain("Mish", &names),
-            Whole::HardSigmoid => {
+            Composite::Softplus => self.plain("Softplus", &names),
+            Composite::Softsign => self.plain("Softsign", &names),
+            Composite::Mish => self.plain("Mish", &names),
+            Composite::HardSigmoid => {
                 self.with("HardSigmoid", &names, vec![("alpha", float(1.0 / 6.0)), ("beta", float(0.5))])
             }
-            Whole::HardSwish => self.plain("HardSwish", &names),
-            Whole::Dense => self.plain("Gemm", &names),
-            Whole::Biased | Whole::Recurrent(_) => unreachable_whole("a whole of another way")?,
-            Whole::BatchNorm(epsilon) => {
+            Composite::HardSwish => self.plain("HardSwish", &names),
+            Composite::Dense => self.plain("Gemm", &names),
+            Composite::Biased | Composite::Recurrent(_) => {
+                unreachable_composite("a composite that is written elsewhere")?
+            }
+            Composite::BatchNorm(epsilon) => {
                 self.with("BatchNormalization", &names, vec![("epsilon", float(*epsilon))])
             }
-            Whole::LayerNorm(at, epsilon) => {
+            Composite::LayerNorm(at, epsilon) => {
                 let settings = [axis(*at), vec![("epsilon", float(*epsilon))]].concat();
                 self.with("LayerNormalization", &names, settings)
             }
-            Whole::RmsNorm(at, epsilon) => {
+            Composite::RmsNorm(at, epsilon) => {
                 let settings = [axis(*at), vec![("epsilon", float(*epsilon))]].concat();
                 self.with("RMSNormalization", &names, settings)
             }
-            Whole::GroupNorm(groups, epsilon) => {
+            Composite::GroupNorm(groups, epsilon) => {
                 let settings =
                     vec![("num_groups", Attribute::Int(*groups as i64)), ("epsilon", float(*epsilon))];
                 let y = self.with("GroupNormalization", &names, settings);
@@ -80,10 +87,10 @@ impl Writer<'_> {
                 self.builder.describe(&y, Element::from_dtype(dtype), &sizes);
                 y
             }
-            Whole::InstanceNorm(epsilon) => {
+            Composite::InstanceNorm(epsilon) => {
                 self.with("InstanceNormalization", &names, vec![("epsilon", float(*epsilon))])
             }
-            Whole::AveragePool(spec, asked, counted) => {
+            Composite::AveragePool(spec, asked, counted) => {
                 // What hangs over the end counts nowhere.
                 let hangs = spec.pad != *asked;
                 let pad = if hangs { asked } else { &spec.pad };
@@ -95,14 +102,17 @@ impl Writer<'_> {
                 }
                 self.with("AveragePool", &names, settings)
             }
-            Whole::GlobalAverage | Whole::GlobalMax => {
-                let operator =
-                    if *whole == Whole::GlobalAverage { "GlobalAveragePool" } else { "GlobalMaxPool" };
+            Composite::GlobalAverage | Composite::GlobalMax => {
+                let operator = if *composite == Composite::GlobalAverage {
+                    "GlobalAveragePool"
+                } else {
+                    "GlobalMaxPool"
+                };
                 let pooled = self.plain(operator, &names);
                 self.builder.node("Flatten", &[&pooled], Vec::new())
             }
-            Whole::Select(at) => self.with("Gather", &names, axis(*at)),
-            Whole::Resize(to, way) => {
+            Composite::Select(at) => self.with("Gather", &names, axis(*at)),
+            Composite::Resize(to, way) => {
                 let shape = [&inputs[0].extents()[..2], &pair.extents()[2..]].concat();
                 debug_assert_eq!(shape.len(), to.len() + 2);
                 let target = self.sizes(&shape)?;
@@ -136,7 +146,7 @@ impl Writer<'_> {
         if let Op::ConvGradInput(spec, sizes) = &y.a.op {
             return Ok(self.transposed(&inputs, spec, &y.a.inputs[0].shape[2..], &window, sizes));
         }
-        unreachable_whole("a bias of no convolution")
+        unreachable_composite("a bias of no convolution")
     }
 
     /// A norm over the batch as part of the convolution before it, if there is one that nothing else uses:
@@ -144,8 +154,8 @@ impl Writer<'_> {
     fn folded(&mut self, inputs: &[Pair], epsilon: f64) -> Result<Option<String>> {
         let trace = self.trace;
         let x = &inputs[0];
-        let (y, bias) = match trace.whole(x) {
-            Some((Whole::Biased, parts)) => (parts[0].clone(), Some(parts[1].clone())),
+        let (y, bias) = match trace.composite(x) {
+            Some((Composite::Biased, parts)) => (parts[0].clone(), Some(parts[1].clone())),
             _ => (x.clone(), None),
         };
         let Op::Conv(_) = &y.a.op else { return Ok(None) };
@@ -176,6 +186,6 @@ impl Writer<'_> {
     }
 }
 
-fn unreachable_whole(what: &str) -> Result<String> {
+fn unreachable_composite(what: &str) -> Result<String> {
     Err(Error::network(format!("{what} can't be written; please report this as a fault of kiln's")))
 }
