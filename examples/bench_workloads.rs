@@ -143,11 +143,7 @@ fn function<const N: usize>(
     })
 }
 
-fn of_one(
-    arguments: &Arguments,
-    shape: &[usize],
-    f: impl Fn(&Tensor) -> Tensor + Send + Sync + 'static,
-) -> Result {
+fn of_one(arguments: &Arguments, shape: &[usize], f: impl Fn(&Tensor) -> Tensor + Send + 'static) -> Result {
     function(arguments, Function::new(move |[x]| vec![f(&x)]), [shape])
 }
 
@@ -368,7 +364,7 @@ fn infer<M: kiln::Module>(
     arguments: &Arguments,
     model: &M,
     shape: &[usize],
-    forward: impl Fn(&M, &Tensor, &Context) -> Tensor + Send + Sync,
+    forward: impl Fn(&M, &Tensor, &Context) -> Tensor + Send,
 ) -> Result {
     function(arguments, Function::inference(model, move |model, cx, [x]| forward(model, &x, cx)), [shape])
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kiln_data::Dataset;
 use kiln_nn::loss::Loss;
 use kiln_nn::metrics::{Figure, Metric};
+use kiln_nn::module::named;
 use kiln_nn::{Context, Function, Layer, Module};
 
 use super::method::{Goal, number, plain_goal};
@@ -70,7 +71,7 @@ impl<'s> Evaluator<'s> {
         let outputs = metrics.outputs.clone();
         let function = Function::many(move |inputs| {
             let rows = layout.rows(inputs, None);
-            let objective = goal(model, &Context::inference(), &rows);
+            let objective = named(model, || goal(model, &Context::inference(), &rows));
             let mut results = objective.totals(&rows);
             results.extend(objective.outputs(&outputs));
             results
@@ -127,7 +128,7 @@ pub(super) fn outputs<M: Module>(
     let wanted: Vec<usize> = (0..shown.outputs.len()).collect();
     let mut function = Function::many(|inputs| {
         let rows = layout.rows(inputs, None);
-        goal(model, &Context::inference(), &rows).outputs(&wanted)
+        named(model, || goal(model, &Context::inference(), &rows)).outputs(&wanted)
     });
     let mut numbers = vec![Vec::new(); wanted.len()];
     each_batch(set, batch_size, |batch| {

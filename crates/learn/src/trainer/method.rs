@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_data::Batch;
 use kiln_nn::loss::{Loss, Losses};
+use kiln_nn::module::named;
 use kiln_nn::optim::Optimizer;
 use kiln_nn::{
     Context, DType, Data, Error, ErrorKind, Function, Input, Layer, Module, Step, StepOptions, Tensor,
@@ -141,7 +142,8 @@ impl<'a, M: Module> Method<'a, M> {
         let (each, turns) = match self {
             Method::Lowering { goal, optimizer, .. } => {
                 // What is wrong with the model is said without the gradient of it.
-                let shown = goal(model, &Context::inference(), &layout.blank(1)).shown(layout)?;
+                let shown = named(model, || goal(model, &Context::inference(), &layout.blank(1)));
+                let shown = shown.shown(layout)?;
                 let lower = move |update: &mut Update, rows: &Rows| {
                     let objective = goal(model, update.context(), rows);
                     update.minimise("", model, &**optimizer, &objective.lowered(rows, false)[0])?;
