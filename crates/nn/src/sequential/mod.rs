@@ -52,7 +52,7 @@ struct Part {
 
 enum Kind {
     /// A layer that is described, and made at first use.
-    Described(Spec, OnceLock<Made>),
+    Described(Spec, OnceLock<Box<Made>>),
     /// What comes in, as it is or projected to the size of what comes out, is added to that.
     Residual(Sequential, OnceLock<Result<Option<Box<dyn Layer>>>>),
     /// Several ways from the same input.
@@ -224,13 +224,13 @@ impl Part {
 impl Made {
     /// The layer of a description, made where it isn't yet. What comes in must have the rank that it was made for.
     #[track_caller]
-    fn of<'m>(spec: &Spec, made: &'m OnceLock<Made>, input: &Shape, key: &Key) -> Result<&'m dyn Layer> {
+    fn of<'m>(spec: &Spec, made: &'m OnceLock<Box<Made>>, input: &Shape, key: &Key) -> Result<&'m dyn Layer> {
         if let Some(made) = made.get() {
             made.spec.ranked(input)?;
             return Ok(&*made.layer);
         }
         let (spec, layer) = spec.build(input, key)?;
-        Ok(&*made.get_or_init(|| Made { spec, layer }).layer)
+        Ok(&*made.get_or_init(|| Box::new(Made { spec, layer })).layer)
     }
 }
 
