@@ -53,6 +53,16 @@ pub(crate) fn set_weights(store: &Store, prefix: &str, model: &dyn Module) -> Re
             list("it has besides", &unexpected)
         )));
     }
+    let sizes = parameters.iter().map(|(path, param)| (path, param.shape()));
+    for (path, shape) in sizes.chain(states.iter().map(|(path, state)| (path, state.shape().clone()))) {
+        if let Some(stored) = store.tensors.get(&format!("{prefix}{path}"))
+            && stored.shape != shape.sizes()
+        {
+            let saved = &stored.shape;
+            let message = format!("the saved {path} is {saved:?}, and the model's is {:?}", shape.sizes());
+            return Err(Error::Training(message));
+        }
+    }
     for (path, param) in &parameters {
         let Some(stored) = store.tensors.get(&format!("{prefix}{path}")) else { continue };
         param.set(&Tensor::from_data(stored.data.clone(), stored.shape.as_slice()))?;
