@@ -85,4 +85,4 @@ struct PredictorGuide;
 /// And that in the guide to what one writes oneself.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/own.md")]
-struct Own;
+struct OwnGuide;

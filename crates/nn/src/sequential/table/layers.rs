@@ -1,4 +1,6 @@
-//! The table of layers, which is longer than other files because it is one table. An entry has, in this order:
+//! Long: the table of layers is one table.
+//!
+//! An entry has, in this order:
 //!
 //! - a line that says what the layer does, for the documentation, the help and the guide;
 //! - its name as a [`Spec`], its word, and other words for the same;
