@@ -11,7 +11,7 @@ export RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address"
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allocator_may_return_null=1}"
 case ${KILN_ASAN:-} in
     all)
-        tests="-p kiln-cpu -p kiln-map -p kiln-data -p kiln-onnx -p kiln --lib --test kernels --test refusals --test hoisting --test allocations --test table
+        tests="-p kiln-cpu -p kiln-map -p kiln-data -p kiln-onnx -p kiln-learn -p kiln --lib --test kernels --test refusals --test hoisting --test allocations --test table
             --test hostile --test weights --test onnx --test faults"
         ;;
     *) tests="-p kiln-cpu -p kiln-map --lib --test kernels --test refusals" ;;

@@ -46,7 +46,6 @@ const AMBIGUOUS: &[&str] = &[
     "Named",
     "Operands",
     "Output",
-    "Own",
     "Pairs",
     "Place",
     "Plain",
