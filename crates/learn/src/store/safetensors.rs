@@ -89,15 +89,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Header, String> {
 pub(crate) fn write(store: &Store, metadata: Map<String, Value>) -> Vec<u8> {
     let mut tensors: Vec<(&String, &Stored)> = store.tensors.iter().collect();
     tensors.sort_by_key(|(_, stored)| std::cmp::Reverse(rank(stored.data.dtype())));
-    let (mut description, mut end) = (Map::new(), 0);
-    description.insert(METADATA.to_string(), metadata.into());
+    // In the order in which the format's own library writes it.
+    let (mut text, mut end) = (format!("{{{}:{}", json!(METADATA), Value::Object(metadata)), 0);
     for (name, stored) in &tensors {
         let (dtype, first) = (name_of(stored.data.dtype()), end);
         end += stored.data.len() * stored.data.dtype().size();
-        let info = json!({ "dtype": dtype, "shape": stored.shape, "data_offsets": [first, end] });
-        description.insert(name.to_string(), info);
+        let (name, shape) = (json!(name), json!(stored.shape));
+        text += &format!(r#",{name}:{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{first},{end}]}}"#);
     }
-    let mut text = Value::Object(description).to_string().into_bytes();
+    let mut text = (text + "}").into_bytes();
     text.resize(text.len().next_multiple_of(8), b' ');
     let mut bytes = Vec::with_capacity(8 + text.len() + end);
     bytes.extend((text.len() as u64).to_le_bytes());

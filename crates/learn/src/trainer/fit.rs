@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kiln_data::{Batch, Cursor, Dataset, Prefetch};
-use kiln_nn::Module;
 use kiln_nn::metrics::History;
 use kiln_nn::schedule::RateFinder;
+use kiln_nn::{Context, Module};
 use serde_json::Value;
 
 use super::checks::{check_outputs, weigh};
@@ -50,10 +50,15 @@ fn program<'s, 'a: 's, M: Module>(
     let layout = RowLayout::of(train);
     let class_weights = settings.class_weights.as_ref().map(|weights| weigh(weights, train)).transpose()?;
     let (options, seed) = (settings.options.clone(), settings.batching.seed);
-    let program = method.steps(model, options, seed, &layout, class_weights, blank)?;
-    if let (Some(_), Some(prediction)) = (method.layer(model), program.shown().outputs.first()) {
-        check_outputs(&prediction.sizes, train)?;
+    // Before the loss is asked, whose word on a wrong number of outputs says less.
+    if let Some(layer) = method.layer(model) {
+        let prediction = layer.forward(&layout.blank(TRACED).x(), &Context::inference());
+        match prediction.error() {
+            Some(error) => return Err(error.into()),
+            None => check_outputs(prediction.shape().sizes(), train)?,
+        }
     }
+    let program = method.steps(model, options, seed, &layout, class_weights, blank)?;
     if let Some(device) = &settings.device {
         model.to(device)?;
     }

@@ -79,7 +79,9 @@ pub(super) fn plain_goal<'a, M: Layer>(loss: Arc<dyn Loss + 'a>) -> Arc<Goal<'a,
             _ => None,
         };
         let losses = match misfit {
-            Some(message) => Losses::from(Tensor::from(Error::new(ErrorKind::Value, "loss", message))),
+            Some(message) => {
+                Losses::from(Tensor::from(Error::new(ErrorKind::Value, "loss", message).nowhere()))
+            }
             None => loss.each(&prediction, &y),
         };
         Objective::new().reduced("loss", 1.0, losses, loss.reduction()).output("prediction", &prediction, "y")

@@ -84,7 +84,9 @@ impl Incoming<'_> {
     #[track_caller]
     pub fn grouped(&self, groups: usize, outputs: usize) -> Result<usize> {
         match self.channels()? {
-            inputs if groups > 0 && inputs.is_multiple_of(groups) && outputs.is_multiple_of(groups) => Ok(inputs),
+            inputs if groups > 0 && inputs.is_multiple_of(groups) && outputs.is_multiple_of(groups) => {
+                Ok(inputs)
+            }
             inputs => {
                 Err(self
                     .refuse(format!("{inputs} channels in and {outputs} out don't go into {groups} groups")))
