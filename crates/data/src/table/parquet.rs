@@ -55,7 +55,7 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
                 };
                 let text;
                 let raw = match value(field).map_err(fault)? {
-                    Value::RawCell(raw) => raw,
+                    Value::Raw(raw) => raw,
                     Value::Text(owned) => {
                         text = owned;
                         RawCell::Quoted(&text)
