@@ -161,7 +161,7 @@ impl About {
         }
     }
 
-    /// Writes layers with it; see [`Model::save`].
+    /// Writes layers with it; see [`Model::save`](super::Model::save).
     ///
     /// # Errors
     /// Where the system refuses.
