@@ -5,7 +5,7 @@
 //! # Invariants
 //!
 //! - A graph that exists is well-formed: operands before their users, shapes and dtypes as [`infer`] says. Every pass and the
-//!   compiler rely on it. [`Expr::apply`] is the one way to a node, [`Graph::check`] runs after each pass in debug builds, and
+//!   compiler rely on it. [`Expr::apply`] is the one way to a node, [`check`] runs after each pass in debug builds, and
 //!   `tests/print.rs` shows what it refuses.
 //! - Building neither panics nor returns a `Result`: an [`Expr`] is a node or the first error, with the user's line. The tensor
 //!   of `nn` relies on it; `tests/gradients.rs`, `tests/lines.rs` and `nn/tests/panics.rs` hold it.

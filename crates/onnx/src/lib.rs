@@ -8,7 +8,7 @@
 //! - **What is written is what was traced**: a file read back computes what the module did. `learn`'s export reads each file back and
 //!   compares; `tests/onnx.rs` and `scripts/onnx.sh` (beside ONNX Runtime) hold it.
 //! - **No file is believed**: memory, nodes and work are taken from a [`Budget`](kiln_map::Budget) before they are used, and other files are
-//!   opened by [`Beside`](kiln_map::Beside) alone. Whoever loads a stranger's file relies on it; `tests/hostile` holds it.
+//!   opened by [`ExternalFiles`](kiln_map::ExternalFiles) alone. Whoever loads a stranger's file relies on it; `tests/hostile` holds it.
 //! - **An operator means what ONNX says of its version, or is refused** ([`Error::Unsupported`]): never nearly the same. The command's exit
 //!   code 3 relies on it; the cases in `operators/tests.rs` hold it.
 //! - **Bytes of a file aren't copied to be read**: messages share the memory of the map, as

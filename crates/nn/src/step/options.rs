@@ -60,12 +60,12 @@ impl StepOptions {
         StepOptions { accumulate: runs, ..self }
     }
 
-    /// Keeps an exponential moving average of the weights; see [`Step::swap_averages`].
+    /// Keeps an exponential moving average of the weights; see [`Step::swap_averages`](super::Step::swap_averages).
     pub fn ema(self, decay: f64) -> StepOptions {
         StepOptions { average: Some(Average::Exponential(decay)), ..self }
     }
 
-    /// Keeps the mean of the weights after step `start` and every `every` steps from then on; see [`Step::swap_averages`].
+    /// Keeps the mean of the weights after step `start` and every `every` steps from then on; see [`Step::swap_averages`](super::Step::swap_averages).
     pub fn swa(self, start: u64, every: u64) -> StepOptions {
         StepOptions { average: Some(Average::Stochastic { start, every: every.max(1) }), ..self }
     }
