@@ -1,5 +1,10 @@
 //! The trainer: what is promised of it, seen from outside.
 
+#[path = "trainer/resume.rs"]
+mod resume;
+#[path = "trainer/search.rs"]
+mod search;
+
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -7,10 +12,9 @@ use std::rc::Rc;
 use kiln::data::{Form, Set};
 use kiln::prelude::*;
 use kiln::schedule::{Cosine, ReduceOnPlateau, Warmup};
-use kiln::trainer::search::Search;
 use kiln::trainer::{
     Callback, Checkpoints, ClassWeights, CsvLog, EarlyStopping, JsonlLog, Moment, TensorBoard, TimeLimit,
-    TrainState, cross_validate,
+    TrainState,
 };
 use kiln_testkit::Folder;
 
@@ -61,52 +65,6 @@ impl Callback for CutAt {
     }
 }
 
-/// The bytes of everything in a checkpoint but the time that was spent.
-fn all_but_time(path: &Path) -> Vec<(String, Vec<u8>)> {
-    let tensors = kiln::store::Store::load(path).unwrap().tensors;
-    let tensors = tensors.into_iter().filter(|(name, _)| name != "seconds");
-    tensors.map(|(name, stored)| (name, stored.data.to_le_bytes())).collect()
-}
-
-/// Saves before the first step.
-struct SaveFirst(PathBuf);
-
-impl Callback for SaveFirst {
-    fn before(&mut self, at: &mut Moment) -> Result<()> {
-        at.save(&self.0);
-        Ok(())
-    }
-}
-
-#[test]
-fn a_training_cut_at_any_step_goes_on_bit_for_bit() {
-    let folder = Folder::new("resume");
-    let (train, valid) = data::moons(150, 0.2, 1).split(0.7);
-    let whole = full(&valid).fit(&train).unwrap();
-    let steps = whole.steps();
-    assert_eq!(train.len(), 105, "the last batch is a short one");
-    // Ends of epochs, their starts, and places drawn with a fixed seed.
-    let mut rng = data::Rng::new(3);
-    let drawn: Vec<u64> = (0..8).map(|_| 1 + rng.below(steps as usize - 1) as u64).collect();
-    for cut in [1, 6, 7, 8, 14, steps - 1].into_iter().chain(drawn).filter(|cut| *cut < steps) {
-        let path = folder.at("cut.state");
-        let first = full(&valid).callback(CutAt(cut, path.clone())).fit(&train).unwrap();
-        assert_eq!(first.steps(), cut);
-        assert_eq!(TrainState::load(&path).unwrap().step(), cut);
-        let second = full(&valid).resume(&path).fit(&train).unwrap();
-        assert_eq!(second.steps(), steps, "cut at {cut}");
-        assert_eq!(weights(second.model()), weights(whole.model()), "cut at {cut}");
-        assert_eq!(bits(second.history()), bits(whole.history()), "cut at {cut}");
-        assert_eq!(second.stopped(), whole.stopped());
-        // What is read back is all there before anything runs again.
-        let path = folder.at("again.state");
-        let again = full(&valid).epochs(0).callback(SaveFirst(path.clone())).resume(folder.at("cut.state"));
-        again.fit(&train).unwrap();
-        let (before, after) = (all_but_time(&folder.at("cut.state")), all_but_time(&path));
-        assert!(before == after, "cut at {cut}");
-    }
-}
-
 #[test]
 fn one_thread_and_two_train_the_same_bits() {
     let (train, valid) = data::moons(300, 0.2, 1).split(0.7);
@@ -124,114 +82,6 @@ fn another_seed_gives_another_training_and_the_same_the_same() {
     let run = |seed: u64| weights(full(&valid).seed(seed).fit(&train).unwrap().model());
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
-}
-
-#[test]
-fn a_checkpoint_of_another_training_is_refused_with_what_differs() {
-    let folder = Folder::new("other");
-    let (train, valid) = data::moons(150, 0.2, 1).split(0.7);
-    let path = folder.at("cut.state");
-    full(&valid).callback(CutAt(3, path.clone())).fit(&train).unwrap();
-    let error = |trainer: Trainer<Sequential>| trainer.fit(&train).err().unwrap().to_string();
-    let batch = error(full(&valid).batch_size(8).resume(&path));
-    assert!(batch.contains("batch size: 16 then, 8 now"), "{batch}");
-    let other = Trainer::new(Sequential::new().dense(3), CrossEntropy::new(), AdamW::new(0.1));
-    let other = error(other.batch_size(16).seed(11).accumulate(2).validate(&valid).resume(&path).quiet());
-    assert!(other.contains("layers: 0 dense 16: [1, 16] then, 0 dense 3: [1, 3] now"), "{other}");
-    for part in ["loss", "optimizer", "rate", "schedule", "clip", "averages", "plateau", "metrics"] {
-        assert!(other.contains(part), "{part}: {other}");
-    }
-    std::fs::write(&path, &std::fs::read(&path).unwrap()[..200]).unwrap();
-    let broken = error(full(&valid).resume(&path));
-    assert!(broken.contains("cut.state") && broken.contains("cut off"), "{broken}");
-    let missing = error(full(&valid).resume(folder.at("none.state")));
-    assert!(missing.contains("none.state"), "{missing}");
-    assert!(full(&valid).resume_if_there(folder.at("none.state")).fit(&train).is_ok());
-}
-
-/// A network of one's own, which says nothing of its layers.
-struct Own {
-    first: Dense,
-    second: Dense,
-    tanh: bool,
-}
-kiln::parameters!(Own { first, second });
-
-impl Layer for Own {
-    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
-        let x = self.first.forward(x, context);
-        self.second.forward(&if self.tanh { x.tanh() } else { x.relu() }, context)
-    }
-}
-
-fn own(tanh: bool) -> Own {
-    Own { first: Dense::new(2, 4, Key::new(1)), second: Dense::new(4, 2, Key::new(2)), tanh }
-}
-
-/// A loss of one's own.
-fn squares(power: f64) -> impl Fn(&Tensor, &Tensor) -> Tensor {
-    move |x: &Tensor, y: &Tensor| (x - y.one_hot(2).cast(DType::F32)).abs().pow(power)
-}
-
-fn begun<'a>(model: Own, loss: impl Loss + 'a, optimizer: impl Optimizer + 'a) -> Trainer<'a, Own> {
-    Trainer::new(model, loss, optimizer).epochs(4).batch_size(16).seed(3).quiet()
-}
-
-fn usual<'a>() -> Trainer<'a, Own> {
-    begun(own(false), squares(2.0), AdamW::new(0.01))
-}
-
-#[test]
-fn what_differs_is_named_also_where_it_is_code_of_ones_own_and_goes_on_where_it_is_allowed() {
-    let folder = Folder::new("own");
-    let (train, valid) = data::moons(100, 0.2, 1).split(0.7);
-    let path = folder.at("cut.state");
-    begun(own(false), squares(2.0), AdamW::new(0.01)).callback(CutAt(7, path.clone())).fit(&train).unwrap();
-    let frozen = || {
-        let model = own(false);
-        model.freeze("first.*").unwrap();
-        begun(model, squares(2.0), AdamW::new(0.01))
-    };
-    let other = data::moons(70, 0.2, 2);
-    let cases: [(&str, &dyn Fn() -> Trainer<'static, Own>); 16] = [
-        ("layers", &|| begun(own(true), squares(2.0), AdamW::new(0.01))),
-        ("layers", &frozen),
-        ("loss", &|| begun(own(false), squares(2.5), AdamW::new(0.01))),
-        ("rate", &|| begun(own(false), squares(2.0), AdamW::new(0.02))),
-        ("optimizer", &|| begun(own(false), squares(2.0), Adam::new(0.01))),
-        ("optimizer", &|| begun(own(false), squares(2.0), AdamW::new(0.01).weight_decay(0.02))),
-        ("optimizer", &|| begun(own(false), squares(2.0), AdamW::new(0.01).betas(0.8, 0.999))),
-        ("schedule", &|| usual().schedule_over(Cosine::new)),
-        ("plateau", &|| usual().reduce_on_plateau(ReduceOnPlateau::new(0.5, 1), "loss")),
-        ("clip", &|| usual().clip(Clip::Value(1.0))),
-        ("penalties", &|| usual().l2(0.1)),
-        ("averages", &|| usual().swa(1, 1)),
-        ("accumulated batches", &|| usual().accumulate(3)),
-        ("batch size", &|| usual().batch_size(8)),
-        ("order of rows", &|| usual().order(data::Order::InTurn)),
-        ("metrics", &|| usual().metrics(["accuracy"])),
-    ];
-    for (part, trainer) in cases {
-        let error = trainer().resume(&path).fit(&train).err().unwrap().to_string();
-        assert!(
-            error.contains(&format!("{part}: ")) && error.contains(&format!("({part}")),
-            "{part}: {error}"
-        );
-        let also = if part == "layers" { "optimizer" } else { part };
-        let run = trainer().allow_changes([part, also]).resume(&path).fit(&train);
-        let run = run.unwrap_or_else(|error| panic!("{part}: {error}"));
-        assert!(run.steps() > 7, "{part}");
-    }
-    let error = usual().resume(&path).fit(&other).err().unwrap().to_string();
-    assert!(error.contains("data: other rows") && !error.contains("loss"), "{error}");
-    usual().allow_changes(["data"]).resume(&path).fit(&other).unwrap();
-    let watched = begun(own(false), squares(2.0), AdamW::new(0.01)).validate(&valid);
-    let error = watched.resume(&path).fit(&train).err().unwrap().to_string();
-    assert!(error.contains("validation data"), "{error}");
-    // How long it lasts may change.
-    assert_eq!(usual().epochs(9).resume(&path).fit(&train).unwrap().history().len(), 9);
-    let error = usual().allow_changes(["shedule"]).fit(&train).err().unwrap().to_string();
-    assert!(error.contains("did you mean schedule?"), "{error}");
 }
 
 #[test]
@@ -532,107 +382,6 @@ fn steps_can_be_counted_instead_of_epochs_and_time_limited() {
     let run = trainer().callback(limit).fit(&set).unwrap();
     assert_eq!(run.steps(), 1);
     assert!(run.stopped().unwrap().contains("time limit"));
-}
-
-#[test]
-fn folds_hold_every_row_out_once() {
-    let set = data::moons(90, 0.15, 1);
-    let mut held = Vec::new();
-    let folds = cross_validate(&set, 3, 5, |fold| {
-        held.extend_from_slice(fold.held.rows());
-        let model = Sequential::new().dense(16).relu().dense(2);
-        Trainer::new(model, CrossEntropy::new(), Adam::new(0.03)).epochs(20).metrics(["accuracy"]).quiet()
-    })
-    .unwrap();
-    held.sort_unstable();
-    assert_eq!(held, Vec::from_iter(0..90));
-    assert!(folds.mean("accuracy").unwrap() > 0.8, "{folds}");
-    assert!(folds.deviation("loss").unwrap() >= 0.0);
-    assert_eq!(folds.to_string().lines().count(), 6);
-}
-
-#[test]
-fn a_search_ranks_goes_on_from_its_journal_and_survives_failures() {
-    let folder = Folder::new("search");
-    let journal = folder.at("trials.jsonl");
-    let mut ran = 0;
-    let mut search = |stop_after: usize| {
-        Search::grid().numbers("x", [3.0, 1.0, 2.0, -1.0]).words("kind", ["a", "b"]).journal(&journal).run(
-            |trial| {
-                if ran == stop_after {
-                    return Err(kiln::Error::Training("no more today".to_string()));
-                }
-                ran += 1;
-                match trial.number("x") {
-                    x if x < 0.0 => Err(kiln::Error::Training("below zero".to_string())),
-                    x => Ok(x + if trial.word("kind") == "b" { 0.5 } else { 0.0 }),
-                }
-            },
-        )
-    };
-    let ranking = search(usize::MAX).unwrap();
-    assert_eq!(
-        ranking.best().map(|trial| (trial.number("x"), trial.word("kind").to_string())),
-        Some((1.0, "a".into()))
-    );
-    let table = ranking.to_string();
-    assert!(table.lines().next().unwrap().contains("rank") && table.contains("below zero"), "{table}");
-    assert_eq!(ranking.outcomes().len(), 8);
-    // Nothing is left to run.
-    let again = search(0).unwrap();
-    assert_eq!(again.to_string(), table);
-    assert_eq!(ran, 8);
-    let nothing = Search::grid().run(|_| Ok(0.0)).unwrap_err().to_string();
-    assert!(nothing.contains("something to choose"));
-    let range = Search::grid().between("x", 0.0, 1.0).run(|_| Ok(0.0)).unwrap_err().to_string();
-    assert!(range.contains("no grid"), "{range}");
-}
-
-#[test]
-fn a_halving_gives_the_better_trials_more_epochs() {
-    let mut budgets = Vec::new();
-    let ranking = Search::halving(9, 4, 2)
-        .magnitude("rate", 1e-5, 1e-1)
-        .run(|trial| {
-            budgets.push(trial.epochs(0));
-            Ok((trial.number("rate").ln() - 1e-3f64.ln()).abs())
-        })
-        .unwrap();
-    assert_eq!(budgets, [2, 2, 2, 2, 2, 2, 2, 2, 2, 6, 6, 6, 18]);
-    let scores: Vec<f64> = ranking.outcomes().iter().map(|outcome| outcome.score).collect();
-    assert_eq!(scores.len(), 9);
-    assert!(scores.windows(2).all(|pair| pair[0] <= pair[1]), "{ranking}");
-}
-
-#[test]
-fn trials_that_fall_behind_are_pruned() {
-    let (train, valid) = data::moons(200, 0.1, 1).split(0.7);
-    let mut epochs = Vec::new();
-    Search::grid()
-        .numbers("rate", [0.03, 0.02, 0.05, 1e-7])
-        .run(|trial| {
-            let model = Sequential::new().dense(16).relu().dense(2);
-            let trainer =
-                Trainer::new(model, CrossEntropy::new(), Adam::new(trial.number("rate"))).epochs(10);
-            let run = trainer.validate(&valid).callback(trial.prune("val_loss")).quiet().fit(&train)?;
-            epochs.push(run.history().len());
-            Ok(run.history().best("val_loss", false).map_or(f64::NAN, |(_, loss)| loss))
-        })
-        .unwrap();
-    assert_eq!(epochs[..3], [10, 10, 10]);
-    assert_eq!(epochs[3], 2);
-}
-
-#[test]
-fn looking_for_a_rate_leaves_the_weights_alone() {
-    let set = data::moons(200, 0.1, 1);
-    let model = Sequential::new().seed(5).dense(16).relu().dense(2);
-    model.build([1, 2]).unwrap();
-    let before = weights(&model);
-    let trainer = Trainer::new(&model, CrossEntropy::new(), Adam::new(1e-3)).quiet();
-    let found = trainer.find_rate(&set, kiln::schedule::RateFinder::new(1e-6, 10.0, 60)).unwrap();
-    assert!(found.curve().len() > 20 && found.suggestion().is_some());
-    assert_eq!(weights(&model), before);
 }
 
 #[test]

@@ -14,11 +14,14 @@ use crate::inputs::blank_of;
 use crate::store::{Store, put_weights, set_weights};
 use crate::{Error, Result};
 
-/// What the file says it is, and the version of its contents.
-const WHAT: &str = "model";
+/// What the file of layers with a text, or of a network, says it is.
+pub(super) const MODEL: &str = "model";
+/// What one of layers in code says.
+pub(super) const MODEL_IN_CODE: &str = "model of layers in code, for Model::load_into";
+/// The version of their contents.
+const VERSION: u64 = 1;
 /// The tensor that holds the structure of a network.
 const STRUCTURE: &str = "network.onnx";
-const VERSION: u64 = 1;
 
 impl About {
     pub(super) fn store(&self, layers: &Sequential, network: Option<&[u8]>, path: &Path) -> Result<()> {
@@ -34,20 +37,51 @@ impl About {
             // What was left open is known now: the rank of a convolution.
             about.layers = layers.to_text()?;
         }
-        let about = serde_json::to_value(about)
-            .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
-        let fields = [
-            ("what", WHAT.into()),
-            ("version", VERSION.into()),
-            ("kiln", env!("CARGO_PKG_VERSION").into()),
-            ("model", about),
-        ];
-        store.about = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        match is_json(path) {
-            true => store.save_json(path),
-            false => store.save(path),
-        }
+        write(MODEL, &about, store, path)
     }
+}
+
+/// Writes weights and what they are of as a file of this kind.
+pub(super) fn write(what: &str, about: &About, mut store: Store, path: &Path) -> Result<()> {
+    let about = serde_json::to_value(about)
+        .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
+    let fields = [
+        ("what", what.into()),
+        ("version", VERSION.into()),
+        ("kiln", env!("CARGO_PKG_VERSION").into()),
+        ("model", about),
+    ];
+    store.about = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+    match is_json(path) {
+        true => store.save_json(path),
+        false => store.save(path),
+    }
+}
+
+/// Reads a file of one of these kinds: the weights, and what they are of.
+pub(super) fn read(kinds: &[&str], path: &Path) -> Result<(Store, About)> {
+    if let Some(mend) = from_elsewhere(path) {
+        return Err(Error::format(path, mend));
+    }
+    let mut store = if is_json(path) { Store::load_json(path)? } else { Store::load(path)? };
+    let what = store.about.get("what").and_then(Value::as_str).unwrap_or("nothing known");
+    if !kinds.contains(&what) {
+        return Err(Error::format(path, format!("this is a {what}, not a model")));
+    }
+    let version = store.about.get("version").and_then(Value::as_u64).unwrap_or(0);
+    if version != VERSION {
+        let message = format!("a model of version {version}; this kiln reads version {VERSION}");
+        return Err(Error::format(path, message));
+    }
+    let about = store.about.remove("model").unwrap_or_default();
+    let about: About = serde_json::from_value(about)
+        .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
+    about.check().map_err(|error| Error::format(path, error.to_string()))?;
+    let row = about.input.shape.iter().try_fold(4u64, |bytes, size| bytes.checked_mul(*size as u64));
+    Budget::default().bytes(row.unwrap_or(u64::MAX)).map_err(|exceeded| {
+        Error::format(path, format!("a row of {:?} numbers: {exceeded}", about.input.shape))
+    })?;
+    Ok((store, about))
 }
 
 impl Model {
@@ -73,27 +107,7 @@ impl Model {
     /// Where there is none, it is damaged, no model, or of a later version of kiln.
     pub fn load(path: impl AsRef<Path>) -> Result<Model> {
         let path = path.as_ref();
-        if let Some(mend) = from_elsewhere(path) {
-            return Err(Error::format(path, mend));
-        }
-        let mut store = if is_json(path) { Store::load_json(path)? } else { Store::load(path)? };
-        let what = store.about.get("what").and_then(Value::as_str).unwrap_or("nothing known");
-        if what != WHAT {
-            return Err(Error::format(path, format!("this is a {what}, not a model")));
-        }
-        let version = store.about.get("version").and_then(Value::as_u64).unwrap_or(0);
-        if version != VERSION {
-            let message = format!("a model of version {version}; this kiln reads version {VERSION}");
-            return Err(Error::format(path, message));
-        }
-        let about = store.about.remove("model").unwrap_or_default();
-        let about: About = serde_json::from_value(about)
-            .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
-        about.check().map_err(|error| Error::format(path, error.to_string()))?;
-        let row = about.input.shape.iter().try_fold(4u64, |bytes, size| bytes.checked_mul(*size as u64));
-        Budget::default().bytes(row.unwrap_or(u64::MAX)).map_err(|exceeded| {
-            Error::format(path, format!("a row of {:?} numbers: {exceeded}", about.input.shape))
-        })?;
+        let (mut store, about) = read(&[MODEL], path)?;
         let model = match store.tensors.remove(STRUCTURE).map(|stored| stored.data) {
             Some(Data::U8(structure)) => {
                 let apart = |name: &str| {

@@ -8,7 +8,7 @@ use kiln_nn::loss::Loss;
 use kiln_nn::{Layer, Module};
 use serde_json::{Map, Value};
 
-use super::file::is_json;
+use super::file::{MODEL, MODEL_IN_CODE, read, write};
 use super::{About, Input, Model, Task};
 use crate::predictions::Predictions;
 use crate::preparation::Preparation;
@@ -19,10 +19,6 @@ use crate::{Error, Result};
 
 /// What stands for layers that are code.
 pub const CODE: &str = "code";
-
-/// What the file says it is, and the version of its contents.
-const WHAT: &str = "model of layers in code, for Model::load_into";
-const VERSION: u64 = 1;
 
 impl About {
     /// What a module is that was trained on rows of this form: a row of layers with its text, or code.
@@ -46,21 +42,8 @@ impl About {
     ) -> Result<()> {
         let mut store = Store::default();
         put_weights(&mut store, "", module)?;
-        let what = if self.layers == CODE { WHAT } else { "model" };
-        let about = serde_json::to_value(About { training, ..self })
-            .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
-        let fields = [
-            ("what", what.into()),
-            ("version", VERSION.into()),
-            ("kiln", env!("CARGO_PKG_VERSION").into()),
-            ("model", about),
-        ];
-        store.about =
-            fields.into_iter().map(|(name, value): (&str, Value)| (name.to_string(), value)).collect();
-        match is_json(path) {
-            true => store.save_json(path),
-            false => store.save(path),
-        }
+        let what = if self.layers == CODE { MODEL_IN_CODE } else { MODEL };
+        write(what, &About { training, ..self }, store, path)
     }
 }
 
@@ -99,19 +82,7 @@ impl<M: Module> Model<M> {
     /// Where there is none, it is damaged or no model; where the struct has other parameters than the file, all of which are named.
     pub fn load_into(path: impl AsRef<Path>, module: M) -> Result<Model<M>> {
         let path = path.as_ref();
-        let mut store = if is_json(path) { Store::load_json(path)? } else { Store::load(path)? };
-        let what = store.about.get("what").and_then(Value::as_str).unwrap_or("nothing known");
-        if what != WHAT && what != "model" {
-            return Err(Error::format(path, format!("this is a {what}, not a model")));
-        }
-        let version = store.about.get("version").and_then(Value::as_u64).unwrap_or(0);
-        if version != VERSION {
-            let message = format!("a model of version {version}; this kiln reads version {VERSION}");
-            return Err(Error::format(path, message));
-        }
-        let about = store.about.remove("model").unwrap_or_default();
-        let about: About = serde_json::from_value(about)
-            .map_err(|error| Error::format(path, format!("its description can't be read: {error}")))?;
+        let (store, about) = read(&[MODEL_IN_CODE, MODEL], path)?;
         set_weights(&store, "", &module).map_err(|error| Error::format(path, error.to_string()))?;
         Ok(Model { layers: module, about, network: None, programs: Programs::default() })
     }

@@ -114,9 +114,8 @@ impl<'a> TableReader<'a> {
             return Err(Error::new("the text is UTF-16; save it as UTF-8"));
         }
         // Files that were joined or saved twice have several, and the reader of rows would leave out another one unseen.
-        while rest.starts_with(&[0xef, 0xbb, 0xbf]) {
-            rest.drain(..3);
-        }
+        let marks = rest.chunks_exact(3).take_while(|chunk| *chunk == [0xef, 0xbb, 0xbf]).count();
+        rest.drain(..3 * marks);
         let Some(first) = rest.iter().find(|byte| !byte.is_ascii_whitespace()) else {
             return Err(Error::new("the file is empty; a table has a header and rows"));
         };
