@@ -44,8 +44,10 @@ impl Loaded {
 
     /// Finds the memories again, on the program's device.
     pub(crate) fn find_again(&mut self) -> Result<()> {
-        self.moves = moves();
+        // Counted before it looks, so that a move meanwhile is noticed, and kept only where it has found them all.
+        let moves = moves();
         self.memories = memories(&self.program, &self.device)?;
+        self.moves = moves;
         Ok(())
     }
 }

@@ -173,6 +173,27 @@ fn a_function_follows_its_variables() {
     }
 }
 
+/// A run that can't find its variables leaves no memory of theirs behind that a later one takes for current.
+#[test]
+fn a_compiled_function_refuses_variables_that_are_elsewhere_until_they_are_back() {
+    let [cpu, reference, _] = &devices()[..] else { panic!("three devices") };
+    let weight = Variable::filled("weight", 3f32, [2]);
+    weight.to(cpu).unwrap();
+    let held = weight.clone();
+    let mut function = Function::new(move |[x]: [Tensor; 1]| vec![x * held.tensor()]);
+    let compiled = function.compile(&[([2].into(), DType::F32)]).unwrap();
+    let run = || compiled.run(&[Input::new(&[1f32, 2.0], &[2])]).map(|out| out[0].clone());
+    assert_eq!(run().unwrap().as_slice::<f32>(), Some(&[3.0, 6.0][..]));
+    weight.to(reference).unwrap();
+    for turn in 0..2 {
+        let error = run().expect_err(&format!("run {turn}")).to_string();
+        assert!(error.contains("weight is on reference"), "{error}");
+    }
+    weight.to(cpu).unwrap();
+    weight.write(&kiln_nn::Data::F32(vec![5.0, 7.0])).unwrap();
+    assert_eq!(run().unwrap().as_slice::<f32>(), Some(&[5.0, 14.0][..]));
+}
+
 #[test]
 fn a_function_follows_its_arguments() {
     let mut double = Function::new(|[x]: [Tensor; 1]| vec![x * 2.0]);
