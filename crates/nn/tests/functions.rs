@@ -105,6 +105,25 @@ fn a_compiled_function_gives_many_threads_the_same_bits_and_outlives_its_model()
     });
 }
 
+#[test]
+fn results_go_only_into_variables_of_their_shape_and_type() {
+    let mut double = Function::new(|[x]: [Tensor; 1]| vec![x * 2.0]);
+    let x = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let mut into =
+        |result: &Variable| double.run_into([Input::new(&x, &[2, 3])], std::slice::from_ref(result));
+    for (wrong, part) in [
+        (Variable::filled("turned", 0f32, [3, 2]), "turned, which it should go into, is f32[3, 2]"),
+        (Variable::filled("flat", 0f32, [6]), "is f32[6]"),
+        (Variable::filled("whole", 0i32, [2, 3]), "is i32[2, 3]"),
+    ] {
+        let error = into(&wrong).unwrap_err().to_string();
+        assert!(error.contains("result 0 is f32[2, 3]") && error.contains(part), "{error}");
+    }
+    let right = Variable::filled("right", 0f32, [2, 3]);
+    into(&right).unwrap();
+    assert_eq!(numbers(&right.read().unwrap()), [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
+}
+
 /// Who holds an answer keeps the memory that it is in.
 #[test]
 fn answers_that_are_held_are_not_overwritten() {

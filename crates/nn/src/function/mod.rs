@@ -106,7 +106,8 @@ impl<'a, const N: usize> Function<'a, N> {
         self.0.start(inputs.list())
     }
 
-    /// The outputs of the last run, when it is done.
+    /// The outputs of the last run, when it is done. One with [`Function::run_into`] has its results in variables and none here:
+    /// after it this is what was there before, or zeros.
     ///
     /// # Errors
     /// Of the run, if it was started and not waited for.

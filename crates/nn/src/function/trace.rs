@@ -12,7 +12,7 @@ use super::input::{Input, Value};
 use crate::device::{home, variables};
 use crate::runtime::{Loaded, compile, outputs};
 use crate::tensor::Tensor;
-use crate::variable::{Variable, naming};
+use crate::variable::{Variable, called, naming};
 
 /// How many shapes of inputs a function keeps a program for.
 const MOST_SHAPES: usize = 16;
@@ -280,6 +280,7 @@ impl Instance {
                 executable.run(&arguments, memories, &mut outputs)
             }
             Some(results) => {
+                fit(results, &self.code.program.outputs)?;
                 let places =
                     results.iter().map(|result| result.memory_on(device)).collect::<Result<Vec<_>>>()?;
                 let mut outputs: Vec<Output> = results
@@ -301,6 +302,22 @@ impl Instance {
         }
         Ok(self.late.clone())
     }
+}
+
+/// Refuses variables of other shapes or types than the outputs: a device only sees how many numbers they have.
+fn fit(results: &[Variable], outputs: &[(Shape, DType)]) -> Result<()> {
+    for (number, (result, (shape, dtype))) in results.iter().zip(outputs).enumerate() {
+        if result.shape() != shape || result.dtype() != *dtype {
+            let message = format!(
+                "result {number} is {dtype}{shape}, and {}, which it should go into, is {}{}",
+                called(result.name()),
+                result.dtype(),
+                result.shape()
+            );
+            return Err(Error::new(ErrorKind::Shape, "run_into", message).nowhere());
+        }
+    }
+    Ok(())
 }
 
 /// The shapes and dtypes of inputs.
