@@ -115,6 +115,11 @@ impl Confusion {
         }
     }
 
+    /// Whether nothing was counted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
     pub(super) fn clear(&mut self) {
         self.counts.clear();
     }

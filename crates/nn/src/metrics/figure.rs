@@ -70,7 +70,25 @@ enum Gathered {
     Binary(BinaryScores),
     Classes(ClassScores),
     Numbers(Numbers),
-    Sum { sum: f64, count: f64 },
+    /// Of how many classes is known where it wasn't read back from a state that didn't say.
+    Sum {
+        sum: f64,
+        count: f64,
+        classes: Option<usize>,
+    },
+}
+
+impl Gathered {
+    /// Of how many classes it is, where that is known.
+    fn classes(&self) -> Option<usize> {
+        match self {
+            Gathered::Nothing | Gathered::Numbers(_) => None,
+            Gathered::Confusion(confusion) => Some(confusion.classes()),
+            Gathered::Binary(_) => Some(2),
+            Gathered::Classes(scores) => Some(scores.classes()),
+            Gathered::Sum { classes, .. } => *classes,
+        }
+    }
 }
 
 /// Names without a number in them, and what they mean.
@@ -149,24 +167,54 @@ impl FromStr for Figure {
 }
 
 impl Figure {
+    /// Refuses what is gathered for another kind of figure, or of other classes than there are `now`.
+    fn check(&self, gathered: &Gathered, now: Option<usize>) -> Result<()> {
+        let of_kind = matches!(
+            (self.kind, gathered),
+            (_, Gathered::Nothing)
+                | (Kind::Confusion(..), Gathered::Confusion(_))
+                | (Kind::Scores(_), Gathered::Binary(_) | Gathered::Classes(_))
+                | (Kind::Scores(OfScores::LogLoss) | Kind::TopK(_) | Kind::Perplexity, Gathered::Sum { .. })
+                | (Kind::Numbers(..), Gathered::Numbers(_))
+        );
+        if !of_kind {
+            let message = format!("what {} had seen can't be read back: it is another figure's", self.name);
+            return Err(Error::new(ErrorKind::Value, "metrics", message).nowhere());
+        }
+        match (gathered.classes(), now) {
+            (Some(gathered), Some(now)) if gathered != now => {
+                let message = format!(
+                    "{} was gathered of {gathered} classes, and now there are {now}; `reset` it in between",
+                    self.name
+                );
+                Err(Error::new(ErrorKind::Shape, "metrics", message).nowhere())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Joins what another of the same kind has seen.
     ///
     /// # Errors
     /// Where it is another figure, or of other classes.
     pub fn merge(&mut self, other: &Figure) -> Result<()> {
+        if self.name != other.name {
+            let message = format!("{} can't join {}", other.name, self.name);
+            return Err(Error::new(ErrorKind::Value, "metrics", message).nowhere());
+        }
+        self.check(&self.gathered, other.gathered.classes())?;
         match (&mut self.gathered, &other.gathered) {
-            _ if self.name != other.name => {
-                let message = format!("{} can't join {}", other.name, self.name);
-                return Err(Error::new(ErrorKind::Value, "metrics", message).nowhere());
-            }
             (_, Gathered::Nothing) => {}
             (own @ Gathered::Nothing, theirs) => *own = theirs.clone(),
             (Gathered::Confusion(own), Gathered::Confusion(theirs)) => own.merge(theirs)?,
             (Gathered::Binary(own), Gathered::Binary(theirs)) => own.merge(theirs),
             (Gathered::Classes(own), Gathered::Classes(theirs)) => own.merge(theirs),
             (Gathered::Numbers(own), Gathered::Numbers(theirs)) => own.merge(theirs),
-            (Gathered::Sum { sum, count }, Gathered::Sum { sum: more, count: further }) => {
-                (*sum, *count) = (*sum + more, *count + further);
+            (
+                Gathered::Sum { sum, count, classes },
+                Gathered::Sum { sum: more, count: further, classes: theirs },
+            ) => {
+                (*sum, *count, *classes) = (*sum + more, *count + further, classes.or(*theirs));
             }
             _ => {
                 let message = format!("{} of other classes can't be joined", self.name);
@@ -174,6 +222,52 @@ impl Figure {
             }
         }
         Ok(())
+    }
+
+    /// Gathers a batch of classes whose sizes fit.
+    fn take(&mut self, seen: &Seen, labels: &[i64], width: usize) -> Result<()> {
+        let refuse = |message: String| {
+            Err(Error::new(ErrorKind::Shape, "metrics", format!("{}: {message}", self.name)).nowhere())
+        };
+        let (rows, classes) = (labels.len(), width.max(2));
+        match &mut self.gathered {
+            Gathered::Confusion(confusion) => {
+                if let Some(label) = labels.iter().find(|label| !(0..classes as i64).contains(label)) {
+                    return refuse(format!(
+                        "label {label} is none of the {classes} classes, which count from 0"
+                    ));
+                }
+                for (&label, row) in labels.iter().zip(seen.outputs.chunks(width)) {
+                    confusion.add_one(label, chosen(row));
+                }
+                Ok(())
+            }
+            Gathered::Binary(scores) => {
+                let positive = |row: &[f32]| probabilities(row)[1];
+                let known = labels.iter().all(|label| (0..2).contains(label));
+                if !known {
+                    return refuse("a label is neither 0 nor 1".to_string());
+                }
+                let scored: Vec<f64> = seen.outputs.chunks(width).map(positive).collect();
+                scores.add(&scored, &labels.iter().map(|&label| label == 1).collect::<Vec<_>>())
+            }
+            Gathered::Classes(scores) => {
+                scores.add(&seen.outputs.chunks(width).flat_map(probabilities).collect::<Vec<_>>(), labels)
+            }
+            Gathered::Sum { sum, count, classes: known } => {
+                let mut batch = ClassScores::new(classes);
+                batch.add(&seen.outputs.chunks(width).flat_map(probabilities).collect::<Vec<_>>(), labels)?;
+                let mean = match self.kind {
+                    Kind::TopK(k) => batch.top_k(k),
+                    _ => batch.log_loss(),
+                };
+                *sum += mean * rows as f64;
+                *count += rows as f64;
+                *known = Some(classes);
+                Ok(())
+            }
+            Gathered::Nothing | Gathered::Numbers(_) => Ok(()),
+        }
     }
 }
 
@@ -218,53 +312,33 @@ impl Metric for Figure {
         if labels.len() != rows || seen.outputs.len() != rows * width {
             return refuse(format!("{} labels for {} outputs of {width}", labels.len(), seen.outputs.len()));
         }
+        if rows == 0 {
+            // Its mean would be of nothing.
+            return Ok(());
+        }
         let classes = width.max(2);
-        if matches!(self.gathered, Gathered::Nothing) {
+        if matches!(&self.gathered, Gathered::Confusion(kept) if kept.is_empty() && kept.classes() != classes)
+        {
+            // Only the room for another model's classes is left of it.
+            self.gathered = Gathered::Nothing;
+        }
+        self.check(&self.gathered, Some(classes))?;
+        let begins = matches!(self.gathered, Gathered::Nothing);
+        if begins {
+            let sum = Gathered::Sum { sum: 0.0, count: 0.0, classes: Some(classes) };
             self.gathered = match self.kind {
                 Kind::Confusion(..) => Gathered::Confusion(Confusion::new(classes)),
-                Kind::Perplexity | Kind::TopK(_) => Gathered::Sum { sum: 0.0, count: 0.0 },
+                Kind::Perplexity | Kind::TopK(_) => sum,
                 Kind::Scores(_) if width == 1 || width == 2 => Gathered::Binary(BinaryScores::default()),
-                Kind::Scores(OfScores::LogLoss) => Gathered::Sum { sum: 0.0, count: 0.0 },
+                Kind::Scores(OfScores::LogLoss) => sum,
                 _ => Gathered::Classes(ClassScores::new(classes)),
             };
         }
-        match &mut self.gathered {
-            Gathered::Confusion(confusion) => {
-                if let Some(label) = labels.iter().find(|label| !(0..classes as i64).contains(label)) {
-                    return refuse(format!(
-                        "label {label} is none of the {classes} classes, which count from 0"
-                    ));
-                }
-                for (&label, row) in labels.iter().zip(seen.outputs.chunks(width)) {
-                    confusion.add_one(label, chosen(row));
-                }
-                Ok(())
-            }
-            Gathered::Binary(scores) => {
-                let positive = |row: &[f32]| probabilities(row)[1];
-                let known = labels.iter().all(|label| (0..2).contains(label));
-                if !known {
-                    return refuse("a label is neither 0 nor 1".to_string());
-                }
-                let scored: Vec<f64> = seen.outputs.chunks(width).map(positive).collect();
-                scores.add(&scored, &labels.iter().map(|&label| label == 1).collect::<Vec<_>>())
-            }
-            Gathered::Classes(scores) => {
-                scores.add(&seen.outputs.chunks(width).flat_map(probabilities).collect::<Vec<_>>(), labels)
-            }
-            Gathered::Sum { sum, count } => {
-                let mut batch = ClassScores::new(classes);
-                batch.add(&seen.outputs.chunks(width).flat_map(probabilities).collect::<Vec<_>>(), labels)?;
-                let mean = match self.kind {
-                    Kind::TopK(k) => batch.top_k(k),
-                    _ => batch.log_loss(),
-                };
-                *sum += mean * rows as f64;
-                *count += rows as f64;
-                Ok(())
-            }
-            Gathered::Nothing | Gathered::Numbers(_) => Ok(()),
+        let taken = self.take(seen, labels, width);
+        if taken.is_err() && begins {
+            self.gathered = Gathered::Nothing;
         }
+        taken
     }
 
     fn value(&self) -> f64 {
@@ -306,9 +380,9 @@ impl Metric for Figure {
                     OfScores::Calibration => scores.calibration_error(10),
                 }
             }
-            (Kind::TopK(_) | Kind::Scores(_), Gathered::Sum { sum, count }) => sum / count,
+            (Kind::TopK(_) | Kind::Scores(_), Gathered::Sum { sum, count, .. }) => sum / count,
             (Kind::Numbers(figure, _), Gathered::Numbers(numbers)) => figure(numbers),
-            (Kind::Perplexity, Gathered::Sum { sum, count }) => (sum / count).exp(),
+            (Kind::Perplexity, Gathered::Sum { sum, count, .. }) => (sum / count).exp(),
             _ => f64::NAN,
         }
     }
@@ -321,7 +395,10 @@ impl Metric for Figure {
             Gathered::Binary(_) => state.push(2.0),
             Gathered::Classes(_) => state.push(3.0),
             Gathered::Numbers(_) => state.push(4.0),
-            Gathered::Sum { sum, count } => state.extend([5.0, *sum, *count]),
+            Gathered::Sum { sum, count, classes } => {
+                state.extend([5.0, *sum, *count]);
+                state.extend(classes.map(|classes| classes as f64));
+            }
         }
         match &self.gathered {
             Gathered::Nothing | Gathered::Sum { .. } => {}
@@ -341,14 +418,19 @@ impl Metric for Figure {
             Some((2.0, rest)) => BinaryScores::restored(rest).map(Gathered::Binary),
             Some((3.0, rest)) => ClassScores::restored(rest).map(Gathered::Classes),
             Some((4.0, rest)) => Numbers::restored(rest).map(Gathered::Numbers),
-            Some((5.0, &[sum, count])) => Some(Gathered::Sum { sum, count }),
+            Some((5.0, &[sum, count])) => Some(Gathered::Sum { sum, count, classes: None }),
+            Some((5.0, &[sum, count, classes])) => {
+                Some(Gathered::Sum { sum, count, classes: Some(classes as usize) })
+            }
             Some(_) => None,
         };
         let broken = || {
             let message = format!("what {} had seen can't be read back", self.name);
             Error::new(ErrorKind::Value, "metrics", message).nowhere()
         };
-        self.gathered = gathered.ok_or_else(broken)?;
+        let gathered = gathered.ok_or_else(broken)?;
+        self.check(&gathered, None)?;
+        self.gathered = gathered;
         Ok(())
     }
 

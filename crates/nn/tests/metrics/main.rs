@@ -291,3 +291,90 @@ fn counts_of_classes_there_are_not_are_not_read_back() {
         assert!(metric.restore(broken).is_err(), "{broken:?}");
     }
 }
+
+fn classes<'a>(outputs: &'a [f32], width: usize, labels: &'a [i64]) -> Seen<'a> {
+    Seen { outputs, width, targets: Targets::Classes(labels) }
+}
+
+const OF_CLASSES: [&str; 6] = ["accuracy", "roc-auc", "brier", "log-loss", "top-2", "perplexity"];
+
+#[test]
+fn a_batch_of_no_rows_changes_nothing() {
+    for name in OF_CLASSES {
+        let mut metric: Figure = name.parse().unwrap();
+        metric.update(&classes(&[], 3, &[])).unwrap();
+        assert!(metric.value().is_nan(), "{name}");
+        metric.update(&classes(&[2.0, 1.0, 0.0, 0.0, 1.0, 3.0], 3, &[0, 1])).unwrap();
+        let before = metric.state();
+        // Of how many outputs none are isn't always known.
+        for width in [3, 0, 7] {
+            metric.update(&classes(&[], width, &[])).unwrap();
+        }
+        assert_eq!(metric.state(), before, "{name}");
+    }
+}
+
+#[test]
+fn outputs_of_another_width_than_was_gathered_are_an_error_that_names_both() {
+    let (three, two) = ([2f32, 1.0, 0.0, 0.0, 1.0, 3.0], [1f32, 0.0, 0.5, 2.0]);
+    for name in OF_CLASSES {
+        let mut metric: Figure = name.parse().unwrap();
+        // One that fails decides nothing.
+        assert!(metric.update(&classes(&two, 2, &[0, 9])).is_err(), "{name}");
+        let mut narrow = metric.clone();
+        metric.update(&classes(&three, 3, &[0, 1])).unwrap();
+        narrow.update(&classes(&two, 2, &[0, 1])).unwrap();
+        // One logit is of two classes as well.
+        narrow.update(&classes(&[0.5, -0.5], 1, &[0, 1])).unwrap();
+        for (metric, other, before, now) in [
+            (&metric, classes(&two, 2, &[0, 1]), "3 classes", "are 2"),
+            (&narrow, classes(&three, 3, &[0, 1]), "2 classes", "are 3"),
+        ] {
+            let mut metric = metric.clone();
+            let state = metric.state();
+            let mut again: Figure = name.parse().unwrap();
+            again.restore(&state).unwrap();
+            for metric in [&mut metric, &mut again] {
+                let error = metric.update(&other).unwrap_err().to_string();
+                assert!(error.contains(name) && error.contains(before) && error.contains(now), "{error}");
+                assert_eq!(metric.state(), state, "{name}");
+            }
+            metric.reset();
+            metric.update(&other).unwrap();
+        }
+        assert!(metric.merge(&narrow).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn what_another_kind_of_figure_had_seen_is_not_read_back() {
+    let seen = classes(&[2.0, 1.0, 0.0, 0.0, 1.0, 3.0], 3, &[0, 1]);
+    let kinds = ["accuracy", "roc-auc", "top-2", "mse"];
+    let states = kinds.map(|name| {
+        let mut metric: Figure = name.parse().unwrap();
+        match name {
+            "mse" => {
+                metric.update(&Seen { outputs: &[1.0], width: 1, targets: Targets::Numbers(&[2.0]) }).unwrap()
+            }
+            _ => metric.update(&seen).unwrap(),
+        }
+        metric.state()
+    });
+    for (own, name) in kinds.iter().enumerate() {
+        for (other, state) in states.iter().enumerate() {
+            let mut metric: Figure = name.parse().unwrap();
+            metric.restore(&states[own]).unwrap();
+            let restored = metric.restore(state);
+            assert_eq!(restored.is_ok(), own == other, "{name} from {}", kinds[other]);
+            if let Err(error) = restored {
+                assert!(error.to_string().contains(name), "{error}");
+            }
+            assert_eq!(metric.state(), states[own]);
+        }
+    }
+    // As it was written before it said of how many classes it is.
+    let mut perplexity: Figure = "perplexity".parse().unwrap();
+    perplexity.restore(&[5.0, 2.0, 2.0]).unwrap();
+    perplexity.update(&seen).unwrap();
+    assert_eq!(perplexity.state().last(), Some(&3.0));
+}
