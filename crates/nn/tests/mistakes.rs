@@ -95,6 +95,43 @@ fn mistakes_name_the_users_line() {
     assert!(message(&part).contains("2 equal parts"));
 }
 
+/// A difference that went below zero in `usize` isn't counted from the end.
+#[test]
+fn places_that_fit_into_no_tensor_are_not_wrapped_around() {
+    let x = Tensor::zeros([2, 3]);
+    let huge = usize::MAX;
+    for wrong in [
+        x.at(huge),
+        x.at(huge - 1),
+        x.at((.., huge)),
+        x.at(..huge),
+        x.at(0..huge),
+        x.at(huge..),
+        x.at(0..=huge),
+        x.at(..=huge - 1),
+        x.slice(1, huge),
+        x.narrow(0, huge, 1),
+    ] {
+        assert!(message(&wrong).contains("outside of axis") || message(&wrong).contains("leave axis"));
+    }
+    for wrong in [
+        x.sum(huge),
+        x.sum([0, huge]),
+        x.sum(vec![huge - 1]),
+        x.sum(huge..),
+        x.sum(..huge),
+        x.sum(0..=huge),
+        x.sum(..=huge - 1),
+    ] {
+        assert!(message(&wrong).contains("there is no axis"), "{}", message(&wrong));
+    }
+    for wrong in [x.reshape(huge), x.reshape([2, huge]), x.reshape(vec![huge, 3])] {
+        assert!(message(&wrong).contains("reshape"), "{}", message(&wrong));
+    }
+    assert_eq!(x.sum(1usize..).to_vec::<f32>().unwrap(), [0.0, 0.0]);
+    assert_eq!(*x.at(1usize..=1).shape(), [1, 3]);
+}
+
 #[test]
 fn a_poisoned_tensor_answers_without_panicking() {
     let x = Tensor::zeros([2, 3]) + Tensor::zeros([4]);

@@ -99,6 +99,11 @@ impl Correction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position(pub isize);
 
+/// A whole number that counts from the end where negative. One too large stays too large: as it is, `usize::MAX` would be the last.
+pub(super) fn whole(place: impl Into<Position>) -> isize {
+    place.into().0
+}
+
 impl Axes {
     /// The axes that are meant of a tensor of `rank`, not checked.
     pub(crate) fn named(self, rank: usize) -> Vec<isize> {
@@ -108,7 +113,7 @@ impl Axes {
             Axes::All => (0..rank).collect(),
             Axes::Listed(axes) => axes,
             // An axis that isn't there is enough to be noticed; a nonsensical range mustn't ask for all memory.
-            Axes::Range(start, _) if from_start(start) < 0 => vec![start],
+            Axes::Range(start, _) if from_start(start) < 0 || start == isize::MAX => vec![start],
             Axes::Range(start, end) => {
                 (from_start(start)..end.map_or(rank, from_start).min(rank + 1)).collect()
             }
@@ -160,45 +165,46 @@ macro_rules! integer_lists {
             fn from(place: $type) -> Position { Position(isize::try_from(place).unwrap_or(isize::MAX)) }
         }
         impl From<$type> for Axes {
-            fn from(axis: $type) -> Axes { Axes::Listed(vec![axis as isize]) }
+            fn from(axis: $type) -> Axes { Axes::Listed(vec![whole(axis)]) }
         }
         impl<const N: usize> From<[$type; N]> for Axes {
-            fn from(axes: [$type; N]) -> Axes { Axes::Listed(axes.map(|axis| axis as isize).to_vec()) }
+            fn from(axes: [$type; N]) -> Axes { Axes::Listed(axes.map(whole).to_vec()) }
         }
         impl From<Vec<$type>> for Axes {
-            fn from(axes: Vec<$type>) -> Axes { axes.iter().map(|&axis| axis as isize).collect() }
+            fn from(axes: Vec<$type>) -> Axes { axes.into_iter().map(whole).collect() }
         }
         impl From<Range<$type>> for Axes {
-            fn from(range: Range<$type>) -> Axes { Axes::Range(range.start as isize, Some(range.end as isize)) }
+            fn from(range: Range<$type>) -> Axes { Axes::Range(whole(range.start), Some(whole(range.end))) }
         }
         impl From<RangeFrom<$type>> for Axes {
-            fn from(range: RangeFrom<$type>) -> Axes { Axes::Range(range.start as isize, None) }
+            fn from(range: RangeFrom<$type>) -> Axes { Axes::Range(whole(range.start), None) }
         }
         impl From<RangeTo<$type>> for Axes {
-            fn from(range: RangeTo<$type>) -> Axes { Axes::Range(0, Some(range.end as isize)) }
+            fn from(range: RangeTo<$type>) -> Axes { Axes::Range(0, Some(whole(range.end))) }
         }
         impl From<RangeToInclusive<$type>> for Axes {
             fn from(range: RangeToInclusive<$type>) -> Axes { Axes::from(0..=range.end) }
         }
         impl From<RangeInclusive<$type>> for Axes {
             fn from(range: RangeInclusive<$type>) -> Axes {
-                match *range.end() as isize {
-                    -1 => Axes::Range(*range.start() as isize, None),
-                    end => Axes::Range(*range.start() as isize, Some(end.saturating_add(1))),
+                let start = whole(*range.start());
+                match whole(*range.end()) {
+                    -1 => Axes::Range(start, None),
+                    end => Axes::Range(start, Some(end.saturating_add(1))),
                 }
             }
         }
         impl From<$type> for Dims {
-            fn from(size: $type) -> Dims { Dims(vec![size as isize]) }
+            fn from(size: $type) -> Dims { Dims(vec![whole(size)]) }
         }
         impl<const N: usize> From<[$type; N]> for Dims {
-            fn from(sizes: [$type; N]) -> Dims { Dims(sizes.map(|size| size as isize).to_vec()) }
+            fn from(sizes: [$type; N]) -> Dims { Dims(sizes.map(whole).to_vec()) }
         }
         impl From<Vec<$type>> for Dims {
-            fn from(sizes: Vec<$type>) -> Dims { Dims(sizes.iter().map(|&size| size as isize).collect()) }
+            fn from(sizes: Vec<$type>) -> Dims { Dims(sizes.iter().map(|&size| whole(size)).collect()) }
         }
         impl From<&[$type]> for Dims {
-            fn from(sizes: &[$type]) -> Dims { Dims(sizes.iter().map(|&size| size as isize).collect()) }
+            fn from(sizes: &[$type]) -> Dims { Dims(sizes.iter().map(|&size| whole(size)).collect()) }
         }
     )*};
 }

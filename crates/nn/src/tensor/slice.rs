@@ -7,7 +7,7 @@ use kiln_ir::Result;
 use kiln_ir::op::SliceRange;
 
 use super::Tensor;
-use super::arguments::Position;
+use super::arguments::{Position, whole};
 
 /// What is taken of one axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,24 +67,24 @@ impl From<RangeFull> for Index {
 macro_rules! integer_indices {
     ($($type:ty)*) => {$(
         impl From<$type> for Index {
-            fn from(index: $type) -> Index { Index::At(index as isize) }
+            fn from(index: $type) -> Index { Index::At(whole(index)) }
         }
         impl From<Range<$type>> for Index {
-            fn from(range: Range<$type>) -> Index { strided(range.start as isize..range.end as isize, 1) }
+            fn from(range: Range<$type>) -> Index { strided(whole(range.start)..whole(range.end), 1) }
         }
         impl From<RangeFrom<$type>> for Index {
-            fn from(range: RangeFrom<$type>) -> Index { strided(range.start as isize.., 1) }
+            fn from(range: RangeFrom<$type>) -> Index { strided(whole(range.start).., 1) }
         }
         impl From<RangeTo<$type>> for Index {
-            fn from(range: RangeTo<$type>) -> Index { strided(..range.end as isize, 1) }
+            fn from(range: RangeTo<$type>) -> Index { strided(..whole(range.end), 1) }
         }
         impl From<RangeInclusive<$type>> for Index {
             fn from(range: RangeInclusive<$type>) -> Index {
-                strided(*range.start() as isize..=*range.end() as isize, 1)
+                strided(whole(*range.start())..=whole(*range.end()), 1)
             }
         }
         impl From<RangeToInclusive<$type>> for Index {
-            fn from(range: RangeToInclusive<$type>) -> Index { strided(..=range.end as isize, 1) }
+            fn from(range: RangeToInclusive<$type>) -> Index { strided(..=whole(range.end), 1) }
         }
         single_indices!($type, Range<$type>, RangeFrom<$type>, RangeTo<$type>, RangeInclusive<$type>,
             RangeToInclusive<$type>);
