@@ -1,5 +1,6 @@
 //! What is the same for functions of any number of inputs: programs by shape, and the runs of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kiln_compile::Program;
@@ -221,6 +222,7 @@ impl<'a> Traced<'a> {
             .map(|(position, (shape, dtype))| Tensor(Expr::input(position, shape.clone(), *dtype)))
             .collect();
         let (results, updates) = (self.build)(&tensors)?;
+        check_updates(&updates)?;
         let results: Vec<Expr> = results.into_iter().map(|tensor| tensor.0).collect();
         let updates: Vec<_> =
             updates.into_iter().map(|(variable, value)| (variable.handle(), value.0)).collect();
@@ -302,6 +304,22 @@ impl Instance {
         }
         Ok(self.late.clone())
     }
+}
+
+/// Refuses two new values for one variable, of which a device would keep either.
+fn check_updates(updates: &[(Variable, Tensor)]) -> Result<()> {
+    let mut seen = HashSet::with_capacity(updates.len());
+    let Some((variable, value)) = updates.iter().find(|(variable, _)| !seen.insert(variable.address()))
+    else {
+        return Ok(());
+    };
+    let message =
+        format!("{} is given two new values; give it the last one alone", called(&variable.handle().name()));
+    let error = Error::new(ErrorKind::Value, "update", message);
+    Err(match value.0.node() {
+        Ok(node) => error.at(node.at),
+        Err(_) => error.nowhere(),
+    })
 }
 
 /// Refuses variables of other shapes or types than the outputs: a device only sees how many numbers they have.

@@ -7,7 +7,7 @@ use kiln_ir::{DType, Error, ErrorKind, Result, Shape, line};
 
 use super::options::{Average, Clip, StepOptions};
 use crate::function::Updates;
-use crate::module::{Context, Module, between, call_by_paths, kept, pairs};
+use crate::module::{Context, Module, between, call_by_paths, joined, kept, pairs};
 use crate::optim::{Optimizer, Slots, Trained};
 use crate::random::Key;
 use crate::tensor::Tensor;
@@ -211,12 +211,15 @@ impl<'u> Update<'u> {
         let variables = trained.iter().map(|(_, param)| param.variable()).collect::<Result<Vec<_>>>()?;
         let mut all = Vec::with_capacity(trained.len());
         for (((path, _), variable), gradient) in trained.iter().zip(&variables).zip(gradients) {
-            if !self.seen.insert(format!("{name}.{path}")) {
+            // As slots are named: what goes by the same name would share them.
+            let full = joined(name, path);
+            if self.seen.contains(&full) {
                 let message = format!(
-                    "{path} is changed under the name {name:?} twice; give each part a name of its own"
+                    "{full} is changed twice, now under the name {name:?}; give each part a name of its own"
                 );
                 return Err(Error::new(ErrorKind::Value, "minimise", message).nowhere());
             }
+            self.seen.insert(full);
             all.push(Trained { path: path.clone(), parameter: self.context.value(variable), gradient });
         }
         let Update { context, slots, options, updates, rate, at, .. } = self;

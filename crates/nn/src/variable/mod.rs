@@ -199,6 +199,11 @@ impl Variable {
         names::handle(&self.0)
     }
 
+    /// What tells it from all others that are there.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Whether both are the same variable.
     pub fn is(&self, other: &Variable) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -1,0 +1,45 @@
+//! What becomes of variables in a step: whose they are, which averages they have, and which line asked for it.
+
+use kiln_nn::{Function, Input, Param, Sgd, Step, StepOptions, Tensor, Variable, parameters};
+
+fn param(start: f32) -> Param {
+    Param::new(&Tensor::from([start]))
+}
+
+fn number(param: &Param) -> f32 {
+    param.value().unwrap().as_slice::<f32>().unwrap()[0]
+}
+
+struct Net {
+    a: Param,
+    b: Param,
+}
+parameters!(Net { a, b });
+
+#[test]
+fn parts_whose_parameters_go_by_one_path_are_an_error_that_names_it() {
+    let (net, other) = (Net { a: param(1.0), b: param(2.0) }, param(3.0));
+    let sgd = Sgd::new(0.1).momentum(0.9);
+    let mut step = Step::custom(0.1, StepOptions::new(), |step, [x]| {
+        let loss = ((net.a.tensor() + net.b.tensor() + other.tensor()) * x).sum(..);
+        step.minimise("", &net, &sgd, &loss)?;
+        step.minimise("a", &other, &sgd, &loss)?;
+        Ok(vec![loss])
+    });
+    let error = step.run([Input::new(&[1f32], &[1])]).unwrap_err().to_string();
+    assert!(error.contains("a is changed twice") && error.contains("name of its own"), "{error}");
+    assert_eq!([&net.a, &net.b, &other].map(number), [1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn a_variable_that_is_given_two_values_is_an_error_that_names_it() {
+    let count = Variable::scalar("count", 1f32);
+    let held = count.clone();
+    let mut function = Function::with_updates(move |[x]: [Tensor; 1]| {
+        let updates = vec![(held.clone(), held.tensor() + x.sum(..)), (held.clone(), held.tensor() * 2.0)];
+        Ok((vec![x], updates))
+    });
+    let error = function.run([Input::new(&[1f32], &[1])]).unwrap_err().to_string();
+    assert!(error.contains("count is given two new values") && error.contains("updates.rs"), "{error}");
+    assert_eq!(count.read().unwrap().as_slice::<f32>(), Some(&[1f32][..]));
+}
