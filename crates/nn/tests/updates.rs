@@ -43,3 +43,32 @@ fn a_variable_that_is_given_two_values_is_an_error_that_names_it() {
     assert!(error.contains("count is given two new values") && error.contains("updates.rs"), "{error}");
     assert_eq!(count.read().unwrap().as_slice::<f32>(), Some(&[1f32][..]));
 }
+
+/// Evaluation sees the averages, whatever names the parts that were trained go by.
+#[test]
+fn averages_are_found_under_any_name_and_come_back() {
+    let options = [StepOptions::new().ema(0.75), StepOptions::new().swa(1, 1)];
+    for (options, averaged) in options.into_iter().zip([[-0.6875, 0.625], [-1.5, -1.0]]) {
+        for name in ["", "part"] {
+            let net = Net { a: param(0.0), b: param(2.0) };
+            let (first, second) = (Sgd::new(1.0), Sgd::new(2.0));
+            let mut step = Step::custom(1.0, options.clone(), |step, [x]| {
+                let loss = ((net.a.tensor() + net.b.tensor()) * x).sum(..);
+                step.minimise(if name.is_empty() { "a" } else { "of.a" }, &net.a, &first, &loss)?;
+                step.minimise(if name.is_empty() { "b" } else { name }, &net.b, &second, &loss)?;
+                Ok(vec![loss])
+            });
+            step.run([Input::new(&[1f32], &[1])]).unwrap();
+            step.run([Input::new(&[1f32], &[1])]).unwrap();
+            assert_eq!([&net.a, &net.b].map(number), [-2.0, -2.0]);
+            step.swap_averages(&net).unwrap();
+            assert_eq!([&net.a, &net.b].map(number), averaged, "{name:?}");
+            step.swap_averages(&net).unwrap();
+            assert_eq!([&net.a, &net.b].map(number), [-2.0, -2.0]);
+            // A part of what is trained by itself.
+            step.swap_averages(&net.b).unwrap();
+            assert_eq!([&net.a, &net.b].map(number), [-2.0, averaged[1]]);
+            assert!(step.swap_averages(&param(0.0)).is_err());
+        }
+    }
+}

@@ -31,6 +31,8 @@ pub struct Slots {
     step: Tensor,
     /// What was restored before the variables for it were there.
     pending: BTreeMap<String, Data>,
+    /// Parameters' variables with their averages, whatever names these go by.
+    averages: Vec<(Variable, Variable)>,
     scope: Scope,
 }
 
@@ -62,7 +64,7 @@ impl Slots {
         let step = Tensor::full((), 1i64);
         let scope = Scope { part: String::new(), group: String::new(), factor: 1.0 };
         let (kept, pending) = (BTreeMap::new(), BTreeMap::new());
-        Slots { rate, count, kept, updates: Vec::new(), step, pending, scope }
+        Slots { rate, count, kept, updates: Vec::new(), step, pending, averages: Vec::new(), scope }
     }
 
     /// The variable that counts steps.
@@ -179,6 +181,19 @@ impl Slots {
         let variable = Variable::new(name, data, shape)?;
         self.kept.insert(name.to_string(), variable.clone());
         Ok(variable)
+    }
+
+    /// From now on this is the average of a parameter's variable; of several parts that it is in, the last one's.
+    pub(crate) fn averaged(&mut self, variable: &Variable, average: &Variable) {
+        match self.averages.iter_mut().find(|(known, _)| known.is(variable)) {
+            Some((_, known)) => *known = average.clone(),
+            None => self.averages.push((variable.clone(), average.clone())),
+        }
+    }
+
+    /// The average of a parameter's variable, if one was made.
+    pub(crate) fn average_of(&self, variable: &Variable) -> Option<&Variable> {
+        self.averages.iter().find(|(known, _)| known.is(variable)).map(|(_, average)| average)
     }
 
     /// Asks for a variable to have this value after the step.

@@ -4,7 +4,6 @@
 mod options;
 mod update;
 
-use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -311,12 +310,13 @@ impl<'a, const N: usize> Step<'a, N> {
     /// Where the step keeps no averages, or the device fails.
     pub fn swap_averages(&self, model: &(impl Module + ?Sized)) -> Result<()> {
         let mut slots = held(&self.slots);
-        let (state, mut swapped) = (slots.state().into_iter().collect::<HashMap<_, _>>(), false);
+        let mut swapped = false;
         for (path, param) in model.parameters() {
             let name = slots.name_of(&path, "average");
             let variable = param.variable()?;
             let weights = variable.read()?;
-            let average = match (state.get(&name), slots.pending().get_mut(&name)) {
+            // By the variable: a part may go by a name of its own, which stands in front of its paths here.
+            let average = match (slots.average_of(variable).cloned(), slots.pending().get_mut(&name)) {
                 (Some(kept), _) => {
                     let average = kept.read()?;
                     kept.write(&weights)?;

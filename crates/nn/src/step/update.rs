@@ -321,6 +321,7 @@ fn follow(
 ) -> Result<()> {
     let name = slots.name_of(&trained.path, "average");
     let kept = slots.variable_with(&name, variable.shape(), variable.dtype(), || variable.read())?;
+    slots.averaged(variable, &kept);
     let now = kept.tensor();
     let next = match average {
         Average::Exponential(decay) => &now * decay + value * (1.0 - decay),
