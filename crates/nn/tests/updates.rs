@@ -1,6 +1,11 @@
 //! What becomes of variables in a step: whose they are, which averages they have, and which line asked for it.
 
-use kiln_nn::{Function, Input, Param, Sgd, Step, StepOptions, Tensor, Variable, parameters};
+use std::sync::Arc;
+
+use kiln_nn::module::Visitor;
+use kiln_nn::{
+    BatchNorm, Data, Function, Input, Module, Param, Sgd, Step, StepOptions, Tensor, Variable, parameters,
+};
 
 fn param(start: f32) -> Param {
     Param::new(&Tensor::from([start]))
@@ -71,4 +76,35 @@ fn averages_are_found_under_any_name_and_come_back() {
             assert!(step.swap_averages(&param(0.0)).is_err());
         }
     }
+}
+
+/// A norm in two fields follows another one as often in a step as outside of it: once.
+#[test]
+fn state_that_is_shared_follows_once() {
+    struct Twice {
+        first: Arc<BatchNorm>,
+        second: Arc<BatchNorm>,
+    }
+    impl Module for Twice {
+        fn visit(&self, visitor: &mut Visitor) {
+            visitor.part("first", &*self.first);
+            visitor.part("second", &*self.second);
+        }
+    }
+    let twice = |mean: f32| {
+        let norm = Arc::new(BatchNorm::new(1));
+        norm.running_mean.write(&Data::F32(vec![mean])).unwrap();
+        Twice { first: norm.clone(), second: norm }
+    };
+    let mean = |net: &Twice| net.second.running_mean.read().unwrap().as_slice::<f32>().unwrap()[0];
+    let (inside, outside, towards) = (twice(0.0), twice(0.0), twice(8.0));
+    let mut step = Step::custom(0.1, StepOptions::new(), |step, []| {
+        step.lerp(&inside, &towards, 0.25)?;
+        Ok(vec![])
+    });
+    step.run([]).unwrap();
+    outside.lerp(&towards, 0.25).unwrap();
+    assert_eq!([mean(&inside), mean(&outside)], [2.0, 2.0]);
+    outside.copy_from(&towards).unwrap();
+    assert_eq!(mean(&outside), 8.0);
 }

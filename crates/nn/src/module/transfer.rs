@@ -1,5 +1,7 @@
 //! From one module to another: what both keep, found by path.
 
+use std::collections::HashSet;
+
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::{Context, Module};
@@ -50,8 +52,11 @@ pub(crate) fn kept<M: Module + ?Sized>(module: &M) -> Result<Vec<Kept>> {
         let order = (0..variable.shape().rank()).collect();
         Kept { path, variable, order }
     };
+    // One that is shared is there once, under its first path, as parameters are.
+    let mut seen = HashSet::new();
+    let states = module.states().into_iter().filter(|(_, variable)| seen.insert(variable.address()));
     let mut all = module.parameters().into_iter().map(parameter).collect::<Result<Vec<_>>>()?;
-    all.extend(module.states().into_iter().map(state));
+    all.extend(states.map(state));
     Ok(all)
 }
 
