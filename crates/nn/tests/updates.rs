@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kiln_nn::module::Visitor;
 use kiln_nn::{
-    BatchNorm, Data, Function, Input, Module, Param, Sgd, Step, StepOptions, Tensor, Variable, parameters,
+    BatchNorm, DType, Data, Function, Input, Module, Param, Sgd, Step, StepOptions, Tensor, Variable,
+    parameters,
 };
 
 fn param(start: f32) -> Param {
@@ -107,4 +108,28 @@ fn state_that_is_shared_follows_once() {
     assert_eq!([mean(&inside), mean(&outside)], [2.0, 2.0]);
     outside.copy_from(&towards).unwrap();
     assert_eq!(mean(&outside), 8.0);
+}
+
+#[test]
+fn what_follows_is_computed_in_its_own_type() {
+    for (dtype, wide) in [(DType::F32, DType::F32), (DType::F16, DType::F32), (DType::F64, DType::F64)] {
+        let filled = |value: f64| Param::new(&Tensor::full([2, 3], value).cast(dtype));
+        let (inside, outside, towards) = (filled(0.0), filled(0.0), filled(4.0));
+        let mut step = Step::custom(0.1, StepOptions::new(), |step, []| {
+            step.lerp(&inside, &towards, 0.1)?;
+            Ok(vec![])
+        });
+        let graph = step.function().graph([]).unwrap();
+        let large = graph.nodes.iter().filter(|node| *node.shape == [2, 3]);
+        let widest = large.map(|node| node.dtype).max_by_key(|dtype| dtype.size());
+        assert_eq!(widest, Some(wide), "{dtype}");
+        assert_eq!(graph.nodes.iter().any(|node| node.dtype == DType::F64), dtype == DType::F64);
+        step.run([]).unwrap();
+        outside.lerp(&towards, 0.1).unwrap();
+        for param in [&inside, &outside] {
+            assert_eq!(param.variable().unwrap().dtype(), dtype);
+            let found = param.tensor().cast(DType::F64).max(..).item().unwrap();
+            assert!((found - 0.4).abs() < 2e-4, "{found}");
+        }
+    }
 }

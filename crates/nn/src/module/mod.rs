@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 use crate::variable::{Param, Variable, call, naming_on};
 use kiln_map::nearest;
 
-pub(crate) use transfer::{between, kept, pairs};
+pub(crate) use transfer::{Share, between, kept, pairs};
 
 /// What has parameters: a layer, or a struct of layers. Derive it with [`parameters!`](crate::parameters). Threads may share it.
 pub trait Module: Send + Sync {

@@ -89,11 +89,25 @@ pub(crate) fn pairs(operation: &str, own: Vec<Kept>, mut others: Vec<Kept>) -> R
     Err(Error::new(ErrorKind::Value, operation, message).nowhere())
 }
 
+/// A share of the way from one to another, as constants, not literals: any share is then the same program. One of `F64` alone would
+/// have all `F32` computed as `F64`, which not every device can.
+pub(crate) struct Share {
+    single: Tensor,
+    double: Tensor,
+}
+
+impl Share {
+    pub(crate) fn new(share: f64) -> Share {
+        Share { single: Tensor::from(share as f32), double: Tensor::from(share) }
+    }
+}
+
 /// What becomes of `from`, `share` of the way to `to`; `to` where only whole numbers are possible.
-pub(crate) fn between(from: &Tensor, to: &Tensor, share: &Tensor) -> Tensor {
+pub(crate) fn between(from: &Tensor, to: &Tensor, share: &Share) -> Tensor {
     match from.dtype() {
         DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => {
-            (from * (1.0 - share) + to * share).cast(from.dtype())
+            let share = if from.dtype() == DType::F64 { &share.double } else { &share.single };
+            (from.wide() * (1.0 - share) + to.wide() * share).cast(from.dtype())
         }
         DType::Bool | DType::U8 | DType::U16 | DType::I32 | DType::I64 => to.clone(),
     }
@@ -115,8 +129,7 @@ pub(super) fn copy(own: Vec<Kept>, other: Vec<Kept>) -> Result<()> {
 /// Moves a module's numbers towards those of another.
 pub(super) fn lerp(own: Vec<Kept>, other: Vec<Kept>, share: f64) -> Result<()> {
     let (pairs, context) = (pairs("lerp", own, other)?, Context::inference());
-    // A constant, not a literal: any share is then the same program.
-    let share = Tensor::from(share);
+    let share = Share::new(share);
     let value =
         |(own, other): &(Kept, Kept)| between(&own.variable.tensor(), &other.laid_as(own, &context), &share);
     let values: Vec<Tensor> = pairs.iter().map(value).collect();

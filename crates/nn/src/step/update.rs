@@ -7,7 +7,7 @@ use kiln_ir::{DType, Error, ErrorKind, Result, Shape, line};
 
 use super::options::{Average, Clip, StepOptions};
 use crate::function::Updates;
-use crate::module::{Context, Module, between, call_by_paths, joined, kept, pairs};
+use crate::module::{Context, Module, Share, between, call_by_paths, joined, kept, pairs};
 use crate::optim::{Optimizer, Slots, Trained};
 use crate::random::Key;
 use crate::tensor::Tensor;
@@ -189,10 +189,11 @@ impl<'u> Update<'u> {
         towards: &(impl Module + ?Sized),
         share: f64,
     ) -> Result<()> {
+        let share = Share::new(share);
         for (own, other) in pairs("lerp", kept(module)?, kept(towards)?)? {
             if self.updates {
                 let (from, to) = (self.context.value(&own.variable), other.laid_as(&own, &self.context));
-                self.context.update(&own.variable, between(&from, &to, &Tensor::from(share)));
+                self.context.update(&own.variable, between(&from, &to, &share));
             }
         }
         Ok(())
