@@ -1,10 +1,13 @@
 //! What becomes of variables in a step: whose they are, which averages they have, and which line asked for it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_nn::module::Visitor;
+use kiln_nn::optim::{Optimizer, Slot, Slots, Trained};
 use kiln_nn::{
-    BatchNorm, DType, Data, Function, Input, Module, Param, Sgd, Step, StepOptions, Tensor, Variable,
+    BatchNorm, DType, Data, Function, Input, Module, Param, Result, Sgd, Step, StepOptions, Tensor, Variable,
     parameters,
 };
 
@@ -132,4 +135,42 @@ fn what_follows_is_computed_in_its_own_type() {
             assert!((found - 0.4).abs() < 2e-4, "{found}");
         }
     }
+}
+
+/// A rule that panics the first time.
+struct Nervous(AtomicBool);
+
+impl Optimizer for Nervous {
+    fn rate(&self) -> f64 {
+        3.0
+    }
+
+    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+        parameter - gradient * &slot.rate
+    }
+
+    fn update_all(&self, slots: &mut Slots, all: &[Trained]) -> Result<Vec<Tensor>> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "the first time");
+        all.iter().map(|trained| slots.one(self, trained, 1.0)).collect()
+    }
+}
+
+#[test]
+fn a_rule_that_panics_leaves_no_name_behind() {
+    let (own, rule) = (param(1.0), Nervous(AtomicBool::new(false)));
+    let mut step = Step::custom(1.0, StepOptions::new().accumulate(2), |step, [x]| {
+        let loss = (own.tensor() * x).sum(..);
+        step.minimise("part", &own, &rule, &loss)?;
+        Ok(vec![loss])
+    });
+    let one = [1f32];
+    step.run([Input::new(&one, &[1])]).unwrap();
+    let panicked = catch_unwind(AssertUnwindSafe(|| step.run([Input::new(&one, &[1])]).map(|_| ())));
+    assert!(panicked.is_err());
+    step.run([Input::new(&one, &[1])]).unwrap();
+    assert_eq!(number(&own), -2.0);
+    let state = step.state().unwrap();
+    let counts: Vec<&String> =
+        state.iter().map(|(name, _)| name).filter(|name| name.ends_with("run count")).collect();
+    assert_eq!(counts, ["run count"]);
 }

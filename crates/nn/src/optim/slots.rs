@@ -99,10 +99,15 @@ impl Slots {
     }
 
     fn under<R>(&mut self, scope: Scope, f: impl FnOnce(&mut Slots) -> R) -> R {
+        /// Puts the scope around back, also when `f` panics.
+        struct Within<'s>(&'s mut Slots, Scope);
+        impl Drop for Within<'_> {
+            fn drop(&mut self) {
+                std::mem::swap(&mut self.0.scope, &mut self.1);
+            }
+        }
         let around = std::mem::replace(&mut self.scope, scope);
-        let result = f(self);
-        self.scope = around;
-        result
+        f(Within(self, around).0)
     }
 
     /// What goes by `name` of the parameter at a path of the part that is at hand.
