@@ -1,5 +1,6 @@
 //! What becomes of variables in a step: whose they are, which averages they have, and which line asked for it.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kiln_nn::module::Visitor;
 use kiln_nn::optim::{Optimizer, Slot, Slots, Trained};
 use kiln_nn::{
-    BatchNorm, DType, Data, Function, Input, Module, Param, Result, Sgd, Step, StepOptions, Tensor, Variable,
-    parameters,
+    BatchNorm, Conv2d, ConvOptions, DType, Data, Device, DeviceSettings, Function, Input, Key, Module, Param,
+    Result, Sgd, Step, StepOptions, Tensor, Variable, parameters,
 };
 
 fn param(start: f32) -> Param {
@@ -173,4 +174,42 @@ fn a_rule_that_panics_leaves_no_name_behind() {
     let counts: Vec<&String> =
         state.iter().map(|(name, _)| name).filter(|name| name.ends_with("run count")).collect();
     assert_eq!(counts, ["run count"]);
+}
+
+#[test]
+fn what_is_asked_for_belongs_to_the_line_that_asks() {
+    let (own, other) = (Conv2d::new(1, 2, 2, ConvOptions::new(), Key::new(1)), param(1.0));
+    let towards = Conv2d::new(1, 2, 2, ConvOptions::new(), Key::new(2));
+    let mut lines = (0, 0, 0);
+    let mut step = Step::custom(0.1, StepOptions::new(), |step, []| {
+        step.lerp(&own, &towards, 0.5)?;
+        let value = step.value(&own.weight).sum(..).unsqueeze(0);
+        step.set(&other, &value.cast(DType::F64))?;
+        lines = (line!() - 3, line!() - 2, line!() - 1);
+        Ok(vec![])
+    });
+    let graph = step.function().graph([]).unwrap();
+    drop(step);
+    let mut found = HashSet::new();
+    for node in &graph.nodes {
+        let at = node.at.unwrap();
+        // What counts steps belongs to the line that makes them.
+        assert!(at.file().ends_with("updates.rs"), "{:?} is of {at}", node.op);
+        found.insert(at.line());
+    }
+    for line in [lines.0, lines.1, lines.2] {
+        assert!(found.contains(&line), "nothing is of line {line}: {found:?}");
+    }
+}
+
+#[test]
+fn a_module_that_can_not_follow_names_the_line_that_asks() {
+    let device: Arc<dyn Device> = Arc::new(kiln_reference::ReferenceDevice::new());
+    device.configure(DeviceSettings { check_finite: true, ..device.settings() }).unwrap();
+    let (own, towards) = (param(1.0), param(f32::MAX));
+    own.to(&device).unwrap();
+    towards.to(&device).unwrap();
+    let error = own.lerp(&towards, 10.0).unwrap_err();
+    let at = error.at.expect("should know its line");
+    assert!(at.file().ends_with("updates.rs") && at.line() == line!() - 2, "{error}");
 }

@@ -3,11 +3,12 @@
 mod transfer;
 
 use std::collections::HashSet;
+use std::panic::Location;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_device::Device;
-use kiln_ir::{Error, ErrorKind, Result};
+use kiln_ir::{Error, ErrorKind, Result, line};
 
 use crate::random::Key;
 use crate::tensor::Tensor;
@@ -62,8 +63,10 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// Where the modules don't have the same paths, shapes and types, all of which it names, and then nothing is copied; where a
     /// device fails.
+    #[track_caller]
     fn copy_from(&self, other: &dyn Module) -> Result<()> {
-        transfer::copy(kept(self)?, kept(other)?)
+        let (own, other) = (kept(self)?, kept(other)?);
+        line::on_behalf_of(line::of(Location::caller()), || transfer::copy(own, other))
     }
 
     /// Moves every parameter and state by this share of the way to the one at the same path of another module: an exponential
@@ -71,8 +74,10 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// As [`Module::copy_from`].
+    #[track_caller]
     fn lerp(&self, other: &dyn Module, share: f64) -> Result<()> {
-        transfer::lerp(kept(self)?, kept(other)?, share)
+        let (own, other) = (kept(self)?, kept(other)?);
+        line::on_behalf_of(line::of(Location::caller()), || transfer::lerp(own, other, share))
     }
 
     /// Its layers as a text that makes them again, where they have one: rows of layers do, a struct of one's own doesn't.

@@ -153,6 +153,7 @@ impl<'u> Update<'u> {
     }
 
     /// A parameter's value after the step, as far as it was asked for by now.
+    #[track_caller]
     pub fn value(&self, param: &Param) -> Tensor {
         match param.variable() {
             Ok(variable) => param.as_seen(&self.context.value(variable)),
@@ -165,6 +166,7 @@ impl<'u> Update<'u> {
     ///
     /// # Errors
     /// Where `value` is an error or isn't of the parameter's shape.
+    #[track_caller]
     pub fn set(&mut self, param: &Param, value: &Tensor) -> Result<()> {
         let (variable, shape) = (param.variable()?, param.shape());
         let given = value.sound()?.shape();
@@ -183,19 +185,21 @@ impl<'u> Update<'u> {
     ///
     /// # Errors
     /// Where the modules don't have the same parameters and states; it names which.
+    #[track_caller]
     pub fn lerp(
         &mut self,
         module: &(impl Module + ?Sized),
         towards: &(impl Module + ?Sized),
         share: f64,
     ) -> Result<()> {
-        let share = Share::new(share);
-        for (own, other) in pairs("lerp", kept(module)?, kept(towards)?)? {
-            if self.updates {
-                let (from, to) = (self.context.value(&own.variable), other.laid_as(&own, &self.context));
+        let pairs = pairs("lerp", kept(module)?, kept(towards)?)?;
+        line::on_behalf_of(line::of(Location::caller()), || {
+            let share = Share::new(share);
+            for (own, other) in pairs.iter().filter(|_| self.updates) {
+                let (from, to) = (self.context.value(&own.variable), other.laid_as(own, &self.context));
                 self.context.update(&own.variable, between(&from, &to, &share));
             }
-        }
+        });
         Ok(())
     }
 
