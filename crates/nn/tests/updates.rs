@@ -83,6 +83,29 @@ fn averages_are_found_under_any_name_and_come_back() {
     }
 }
 
+#[test]
+fn averages_that_were_restored_are_found_after_a_run() {
+    let build = |own: &'static Param| {
+        Step::custom(0.0, StepOptions::new().ema(0.5), move |step, [x]| {
+            let loss = (own.tensor() * x).sum(..);
+            step.minimise("part", own, &Sgd::new(1.0), &loss)?;
+            Ok(vec![loss])
+        })
+    };
+    let own: &'static Param = Box::leak(Box::new(param(4.0)));
+    let (mut first, mut second) = (build(own), build(own));
+    let one = [1f32];
+    first.run([Input::new(&one, &[1])]).unwrap();
+    second.restore(&first.state().unwrap()).unwrap();
+    let error = second.swap_averages(own).unwrap_err().to_string();
+    assert!(error.contains("only known after a run"), "{error}");
+    assert_eq!(number(own), 3.0);
+    second.run([Input::new(&one, &[1])]).unwrap();
+    second.swap_averages(own).unwrap();
+    // 3.5 and then 2.
+    assert_eq!(number(own), 2.75);
+}
+
 /// A norm in two fields follows another one as often in a step as outside of it: once.
 #[test]
 fn state_that_is_shared_follows_once() {

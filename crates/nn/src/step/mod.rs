@@ -304,7 +304,8 @@ impl<'a, const N: usize> Step<'a, N> {
         held(&self.slots).restore(&others)
     }
 
-    /// Exchanges the model's weights with their averages, for evaluation; and back. Does nothing before the first run.
+    /// Exchanges the model's weights with their averages, for evaluation; and back. Does nothing before the first run, nor to
+    /// parts that go by names of their own ([`Update::minimise`]) before the first one after [`Step::restore`].
     ///
     /// # Errors
     /// Where the step keeps no averages, or the device fails.
@@ -329,7 +330,11 @@ impl<'a, const N: usize> Step<'a, N> {
             swapped = true;
         }
         if !swapped && self.count()? > 0 {
-            let message = "the step keeps no averages; ask for them with StepOptions::ema or swa";
+            // Of which parameters they are, only the trace says where parts go by names of their own.
+            let message = match slots.pending().keys().any(|name| name.ends_with("average")) {
+                true => "whose averages were restored is only known after a run; run the step once before",
+                false => "the step keeps no averages; ask for them with StepOptions::ema or swa",
+            };
             return Err(Error::new(ErrorKind::Value, "swap_averages", message).nowhere());
         }
         Ok(())
