@@ -209,6 +209,22 @@ fn what_a_model_does_not_take_is_refused_with_what_it_takes() {
     assert!(image.predict_image(b"none").unwrap_err().to_string().contains("picture"));
 }
 
+/// Classes are no text to go on with, whoever says that they are.
+#[test]
+fn only_a_model_that_goes_on_with_texts_says_what_comes_next() {
+    let _shared = COUNTING.read().unwrap();
+    let Preparation::Text(own) = of_texts().about().preparation.clone() else { panic!("no texts") };
+    let codes = own.tokens.encode("a good day");
+    let error = Predictor::new(of_texts()).unwrap().predict_next(&codes).unwrap_err().to_string();
+    assert!(error.contains("doesn't go on") && error.contains("predict_text"), "{error}");
+    let goes_on = TextPreparation { columns: None, ..own };
+    let error = of_texts().with_preparation(goes_on.clone()).err().unwrap().to_string();
+    assert!(error.contains("2 classes") && error.contains("with_columns"), "{error}");
+    let mut model = of_texts();
+    model.about_mut().preparation = goes_on.into();
+    assert!(Predictor::new(model).err().unwrap().to_string().contains("2 classes"));
+}
+
 #[test]
 fn plain_rows_of_numbers_are_taken_as_they_come() {
     let _shared = COUNTING.read().unwrap();
