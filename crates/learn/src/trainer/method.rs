@@ -8,7 +8,7 @@ use kiln_nn::loss::{Loss, Losses};
 use kiln_nn::module::named;
 use kiln_nn::optim::Optimizer;
 use kiln_nn::{
-    Context, DType, Data, Error, ErrorKind, Function, Input, Layer, Module, Step, StepOptions, Tensor,
+    Context, DType, Data, Error, ErrorKind, Function, Input, Key, Layer, Module, Step, StepOptions, Tensor,
     Update, Variable,
 };
 
@@ -142,17 +142,22 @@ impl<'a, M: Module> Method<'a, M> {
         let rows = (layout.clone(), class_weights);
         let mut texts = Vec::new();
         let (each, turns) = match self {
-            Method::Lowering { goal, optimizer, .. } => {
+            Method::Lowering { goal, optimizer, plain } => {
                 // What is wrong with the model is said without the gradient of it.
-                let shown = named(model, || goal(model, &Context::inference(), &layout.blank(1)));
-                let shown = shown.shown(layout)?;
+                let shown = named(model, || goal(model, &Context::inference(), &layout.blank()));
+                let mut shown = shown.shown(layout)?;
+                if plain.is_none() {
+                    let evaluated = shown;
+                    shown = shown_in_training(model, &**goal, layout, blank)?;
+                    shown.evaluated_as(&evaluated)?;
+                }
                 let lower = move |update: &mut Update, rows: &Rows| {
                     let objective = goal(model, update.context(), rows);
                     update.minimise("", model, &**optimizer, &objective.lowered(rows, false)[0])?;
                     Ok(objective)
                 };
                 let one = PhaseStep::new(optimizer.rate(), options.seed(seed), rows, lower);
-                one.look().shown = shown;
+                one.look().shown = Some(shown);
                 (vec![one], vec![0])
             }
             Method::Custom { rate, phases, .. } => {
@@ -177,6 +182,25 @@ impl<'a, M: Module> Method<'a, M> {
     }
 }
 
+/// What an objective shows in training, where it may have losses that it hasn't in evaluation.
+fn shown_in_training<M: Module>(
+    model: &M,
+    goal: &Goal<M>,
+    layout: &RowLayout,
+    blank: &Batch,
+) -> Result<Shown> {
+    let shown = Mutex::new(Ok(Shown::default()));
+    let mut traced = Function::many(|inputs| {
+        let rows = layout.rows(inputs, None);
+        let objective = named(model, || goal(model, &Context::training(Key::new(0)), &rows));
+        *shown.lock().unwrap_or_else(PoisonError::into_inner) = objective.shown(layout);
+        objective.lowered(&rows, true)
+    });
+    traced.graph(all(blank).as_slice())?;
+    drop(traced);
+    Ok(shown.into_inner().unwrap_or_else(PoisonError::into_inner)?)
+}
+
 /// What is looked at of a step beside its loss.
 #[derive(Default)]
 struct Look {
@@ -184,8 +208,8 @@ struct Look {
     each: bool,
     /// Which outputs.
     outputs: Vec<usize>,
-    /// What there is to see, known when the step was traced.
-    shown: Shown,
+    /// What there is to see, known when the step was first traced.
+    shown: Option<Shown>,
 }
 
 /// The step of one phase.
@@ -209,7 +233,11 @@ impl<'s> PhaseStep<'s> {
             let rows = layout.rows(inputs, class_weights.as_ref());
             let objective = own(update, &rows)?;
             let mut look = held(&seen);
-            look.shown = objective.shown(&layout)?;
+            let shown = objective.shown(&layout)?;
+            match &look.shown {
+                Some(known) => shown.same_as(known)?,
+                None => look.shown = Some(shown),
+            }
             let mut results = objective.lowered(&rows, look.each);
             results.extend(objective.outputs(&look.outputs));
             Ok(results)
@@ -265,7 +293,8 @@ impl<'s> Steps<'s> {
     fn new(mut each: Vec<PhaseStep<'s>>, turns: Vec<usize>, texts: Vec<String>) -> Steps<'s> {
         let mut losses: Vec<String> = Vec::new();
         for one in &mut each {
-            let names: Vec<String> = one.look().shown.losses.iter().map(|(name, _)| name.clone()).collect();
+            let shown = one.look().shown.clone().unwrap_or_default();
+            let names = shown.losses.into_iter().map(|(name, _)| name);
             for name in names {
                 let place = losses.iter().position(|known| *known == name);
                 one.losses.push(place.unwrap_or(losses.len()));
@@ -286,7 +315,7 @@ impl<'s> Steps<'s> {
 
     /// What the last phase shows, which is where metrics of the training look.
     pub(super) fn shown(&self) -> Shown {
-        self.each.last().map(|one| one.look().shown.clone()).unwrap_or_default()
+        self.each.last().and_then(|one| one.look().shown.clone()).unwrap_or_default()
     }
 
     /// Looks at these outputs of the last phase.

@@ -6,6 +6,9 @@ use kiln_nn::{DType, Error, ErrorKind, Tensor};
 
 use crate::inputs::{blank_of, meant};
 
+/// How many rows code of one's own is traced for before it begins: as few as a norm over the batch, or a comparison of its halves, takes.
+pub(super) const TRACED: usize = 2;
+
 /// A batch in a closure of a [`Trainer`](super::Trainer): its inputs and targets as a model takes them, amounts as scaled
 /// `f32` and codes as they are.
 pub struct Rows<'r> {
@@ -56,10 +59,10 @@ impl RowLayout {
         Rows { layout: self, values, weights }
     }
 
-    /// Zeros of so many rows.
-    pub(super) fn blank(&self, rows: usize) -> Rows<'_> {
+    /// Zeros of as many rows as code is traced for.
+    pub(super) fn blank(&self) -> Rows<'_> {
         let blank =
-            |form: &Form| blank_of(form, std::iter::once(rows).chain(form.shape.iter().copied()).collect());
+            |form: &Form| blank_of(form, std::iter::once(TRACED).chain(form.shape.iter().copied()).collect());
         Rows { layout: self, values: self.forms.iter().map(blank).collect(), weights: None }
     }
 }

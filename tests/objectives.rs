@@ -1,0 +1,92 @@
+//! Objectives and steps of one's own whose losses and outputs aren't always the same, that look at a batch as a whole, or weigh rows.
+
+use kiln::prelude::*;
+
+fn layers() -> Sequential {
+    Sequential::new().seed(2).dense(8).relu().dense(2)
+}
+
+#[test]
+fn a_loss_that_is_only_lowered_keeps_its_name() {
+    let set = data::moons(64, 0.2, 1);
+    // The loss beside it comes first and is of another size, so that whoever mixes them up is seen.
+    let trainer = Trainer::of(layers(), Sgd::new(0.0), |model: &Sequential, cx, rows| {
+        let logits = model.forward(&rows.x(), cx);
+        let objective = Objective::new();
+        let objective = match cx.is_training() {
+            true => objective.loss("beside", 1.0, logits.square().mean(..) * 0.0 + 7.0),
+            false => objective,
+        };
+        objective
+            .loss("main", 1.0, CrossEntropy::new().each(&logits, &rows.y()))
+            .output("class", &logits, "y")
+    });
+    let run = trainer.epochs(1).metrics(["accuracy"]).validate(&set).quiet().fit(&set).unwrap();
+    let last = |name: &str| run.history().series(name).unwrap()[0];
+    let main = run.evaluate(&set).unwrap().number("loss").unwrap();
+    assert_eq!(last("beside.loss"), 7.0);
+    for (name, expected) in [("main.loss", main), ("loss", main + 7.0), ("val_loss", main)] {
+        assert!((last(name) - expected).abs() < 1e-5, "{name} {} and {expected}", last(name));
+    }
+    assert_eq!(last("accuracy"), last("val_accuracy"));
+}
+
+#[test]
+fn outputs_of_evaluation_alone_are_refused_by_name() {
+    let set = data::moons(40, 0.2, 1);
+    for first in [true, false] {
+        let trainer = Trainer::of(layers(), Sgd::new(0.1), move |model: &Sequential, cx, rows| {
+            let logits = model.forward(&rows.x(), cx);
+            let objective = Objective::new().loss("main", 1.0, logits.cross_entropy(&rows.y()));
+            let further = |objective: Objective| match cx.is_training() {
+                true => objective,
+                false => objective.output("further", &logits, "y"),
+            };
+            match first {
+                true => further(objective).output("class", &logits, "y"),
+                false => further(objective.output("class", &logits, "y")),
+            }
+        });
+        let metric = "accuracy".parse::<kiln::metrics::Figure>().unwrap();
+        let error = trainer.metric_of("further", metric).quiet().fit(&set).err().unwrap().to_string();
+        assert!(error.contains("class in training and"), "{error}");
+        assert!(error.contains("further") && error.contains("in evaluation"), "{error}");
+    }
+}
+
+/// What a step shows of some rows and not of others would be taken for something else.
+#[test]
+fn a_step_that_shows_other_losses_of_fewer_rows_is_refused() {
+    let set = data::moons(40, 0.2, 1);
+    let shown = |logits: &Tensor, rows: &Rows| {
+        let objective = Objective::new().loss("main", 1.0, logits.cross_entropy(&rows.y()));
+        if rows.count() < 16 { objective } else { objective.loss("beside", 1.0, logits.square().mean(..)) }
+    };
+    let sgd = Sgd::new(0.1);
+    let custom = Trainer::custom(layers(), 0.1, move |model: &Sequential, step, rows| {
+        let logits = model.forward(&rows.x(), step.context());
+        step.minimise("", model, &sgd, &logits.cross_entropy(&rows.y()))?;
+        Ok(shown(&logits, rows))
+    });
+    let error = custom.batch_size(16).quiet().fit(&set).err().unwrap().to_string();
+    assert!(error.contains("main, beside for these rows, and were main"), "{error}");
+}
+
+#[test]
+fn an_objective_may_compare_the_halves_of_a_batch() {
+    let set = data::moons(64, 0.2, 1);
+    let trainer = Trainer::of(layers(), Adam::new(0.01), |model: &Sequential, cx, rows| {
+        let y = model.forward(&rows.x(), cx);
+        let half = y.size(0) / 2;
+        let [left, right] = y.split(0, [half, half]);
+        let together = (left - right).square().mean(..);
+        Objective::new()
+            .loss("class", 1.0, y.cross_entropy(&rows.y()))
+            .loss("together", 0.1, together)
+            .output("class", &y, "y")
+    });
+    let run =
+        trainer.epochs(2).batch_size(16).metrics(["accuracy"]).validate(&set).quiet().fit(&set).unwrap();
+    assert!(run.evaluate(&set).unwrap().number("together.loss").unwrap().is_finite());
+    assert_eq!(run.outputs(&set).unwrap()[0].1.len(), 64);
+}
