@@ -107,7 +107,13 @@ impl Predictor {
     /// # Errors
     /// Where a program can't be compiled.
     pub fn warm_up(&self) -> Result<()> {
-        self.0.model.warm_up(&self.form())
+        let (form, own) = (self.form(), self.0.model.about().input.form());
+        self.0.model.warm_up(&form)?;
+        // Rows of numbers come in their own type too, in sets.
+        match self.0.model.about().preparation {
+            Preparation::Unsaid if own != form => self.0.model.warm_up(&own),
+            _ => Ok(()),
+        }
     }
 
     /// How many programs are compiled.
@@ -122,7 +128,10 @@ impl Predictor {
             (None, Preparation::Table(plan)) => Form::numbers(&[plan.width()]),
             (None, Preparation::Images(images)) => images.form(),
             (None, Preparation::Text(text)) => text.form(),
-            (None, Preparation::Unsaid) => self.0.model.about().input.form(),
+            (None, Preparation::Unsaid) => {
+                let input = &self.0.model.about().input;
+                input.plain().unwrap_or_else(|| input.form())
+            }
         }
     }
 
