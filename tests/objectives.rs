@@ -1,6 +1,7 @@
 //! Objectives and steps of one's own whose losses and outputs aren't always the same, that look at a batch as a whole, or weigh rows.
 
 use kiln::prelude::*;
+use kiln::trainer::ClassWeights;
 
 fn layers() -> Sequential {
     Sequential::new().seed(2).dense(8).relu().dense(2)
@@ -89,4 +90,37 @@ fn an_objective_may_compare_the_halves_of_a_batch() {
         trainer.epochs(2).batch_size(16).metrics(["accuracy"]).validate(&set).quiet().fit(&set).unwrap();
     assert!(run.evaluate(&set).unwrap().number("together.loss").unwrap().is_finite());
     assert_eq!(run.outputs(&set).unwrap()[0].1.len(), 64);
+}
+
+/// Rows that count nothing change nothing, and a step may show what it lowered as it is.
+#[test]
+fn a_step_of_ones_own_weighs_rows_itself() {
+    let set = data::moons(40, 0.2, 1);
+    let labels = set.labels().unwrap();
+    let train = |weights: Vec<f32>, classes: Option<Vec<f32>>| {
+        let sgd = Sgd::new(0.5);
+        let custom = Trainer::custom(layers(), 0.5, move |model: &Sequential, step, rows| {
+            let losses = CrossEntropy::new().each(&model.forward(&rows.x(), step.context()), &rows.y());
+            let loss = match rows.weights() {
+                Some(weights) => (losses.values * weights).sum(..) / weights.sum(..),
+                None => losses.values.mean(..),
+            };
+            step.minimise("", model, &sgd, &loss)?;
+            Ok(loss.into())
+        });
+        let custom = custom.evaluated_by(|model: &Sequential, cx, rows| {
+            model.forward(&rows.x(), cx).cross_entropy(&rows.y())
+        });
+        let custom = match classes {
+            Some(classes) => custom.class_weights(ClassWeights::Given(classes)),
+            None => custom,
+        };
+        let weighted = set.clone().weighted(weights).unwrap();
+        let run = custom.epochs(3).batch_size(40).validate(&set).quiet().fit(&weighted).unwrap();
+        (run.history().series("loss").unwrap().to_vec(), run.history().series("val_loss").unwrap().to_vec())
+    };
+    let by_class: Vec<f32> = labels.iter().map(|label| if *label == 0 { 1.0 } else { 3.0 }).collect();
+    let (rows, classes) = (train(by_class, None), train(vec![1.0; 40], Some(vec![1.0, 3.0])));
+    assert_eq!(rows, classes);
+    assert_ne!(rows, train(vec![1.0; 40], None));
 }

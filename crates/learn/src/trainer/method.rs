@@ -156,7 +156,8 @@ impl<'a, M: Module> Method<'a, M> {
                     update.minimise("", model, &**optimizer, &objective.lowered(rows, false)[0])?;
                     Ok(objective)
                 };
-                let one = PhaseStep::new(optimizer.rate(), options.seed(seed), rows, lower);
+                let one =
+                    PhaseStep::new(optimizer.rate(), options.seed(seed), rows, Objective::lowered, lower);
                 one.look().shown = Some(shown);
                 (vec![one], vec![0])
             }
@@ -166,7 +167,9 @@ impl<'a, M: Module> Method<'a, M> {
                     // Each phase draws its own randomness.
                     let seed = seed.wrapping_add((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
                     let own = move |update: &mut Update, rows: &Rows| (phase.own)(model, update, rows);
-                    let made = || PhaseStep::new(*rate, options.clone().seed(seed), rows.clone(), own);
+                    let losses = Objective::shown_by_step;
+                    let made =
+                        || PhaseStep::new(*rate, options.clone().seed(seed), rows.clone(), losses, own);
                     // Traced by itself, as what a step remembers begins with weights that a checkpoint may bring yet.
                     let mut traced = made();
                     texts.push(listing(traced.step.function(), blank)?);
@@ -225,6 +228,7 @@ impl<'s> PhaseStep<'s> {
         rate: f64,
         options: StepOptions,
         (layout, class_weights): (RowLayout, Option<Tensor>),
+        losses: fn(&Objective, &Rows, bool) -> Vec<Tensor>,
         own: impl Fn(&mut Update, &Rows) -> kiln_nn::Result<Objective> + Send + 's,
     ) -> PhaseStep<'s> {
         let look = Arc::new(Mutex::new(Look::default()));
@@ -238,7 +242,7 @@ impl<'s> PhaseStep<'s> {
                 Some(known) => shown.same_as(known)?,
                 None => look.shown = Some(shown),
             }
-            let mut results = objective.lowered(&rows, look.each);
+            let mut results = losses(&objective, &rows, look.each);
             results.extend(objective.outputs(&look.outputs));
             Ok(results)
         });

@@ -138,7 +138,8 @@ impl<'a, M: Module> Trainer<'a, M> {
     /// A step of one's own in place of one that lowers a loss, with everything else kept: `step` computes what it likes, says by
     /// [`Update`] what becomes of parameters (several optimizers over parts of the model, a second gradient, a teacher that follows), and
     /// gives what is shown. `rate` is the learning rate that schedules multiply; those of the optimizers stay in proportion to it.
-    /// Parts should have the names of the model's fields, so that averages find them. What is evaluated says [`Trainer::evaluated_by`].
+    /// Parts should have the names of the model's fields, so that averages find them. Weights of rows and classes count in what is lowered
+    /// where the step weighs it by [`Rows::weights`]. What is evaluated says [`Trainer::evaluated_by`].
     ///
     /// ```
     /// use kiln::prelude::*;

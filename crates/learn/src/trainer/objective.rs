@@ -51,7 +51,7 @@ impl Objective {
     }
 
     /// Adds `weight` times the mean of these losses, one for each row or number ([`Loss::each`](kiln_nn::loss::Loss::each)) or a single one
-    /// of the batch. Weights of rows are applied to it. Its own numbers are called `name.loss` where there are several.
+    /// of the batch. Weights of rows are applied to it; only a single one that a step of one's own shows stays as it is. Its own numbers are called `name.loss` where there are several.
     pub fn loss(self, name: &str, weight: f64, losses: impl Into<Losses>) -> Objective {
         self.reduced(name, weight, losses.into(), Reduction::Mean)
     }
@@ -79,11 +79,17 @@ impl Objective {
 
     /// The losses of a training step: what is lowered, and if they are wanted each of them.
     pub(super) fn lowered(&self, rows: &Rows, each: bool) -> Vec<Tensor> {
-        let means: Vec<Tensor> = self
-            .losses
-            .iter()
-            .map(|part| reduce(&part.losses, rows.weights(), part.reduction).mean(..))
-            .collect();
+        self.reduced_to(each, |_| rows.weights())
+    }
+
+    /// As [`Objective::lowered`], of a step of one's own, which has lowered something already: a loss that is one number is shown as it is.
+    pub(super) fn shown_by_step(&self, rows: &Rows, each: bool) -> Vec<Tensor> {
+        self.reduced_to(each, |losses| rows.weights().filter(|_| losses.values.rank() > 0))
+    }
+
+    fn reduced_to<'w>(&self, each: bool, weights: impl Fn(&Losses) -> Option<&'w Tensor>) -> Vec<Tensor> {
+        let mean = |part: &NamedLoss| reduce(&part.losses, weights(&part.losses), part.reduction).mean(..);
+        let means: Vec<Tensor> = self.losses.iter().map(mean).collect();
         let weighed = means.iter().zip(&self.losses).map(|(mean, part)| match part.weight {
             1.0 => mean.clone(),
             weight => mean * weight,

@@ -88,8 +88,8 @@ impl Rows<'_> {
         }
     }
 
-    /// How much each row counts, `[rows]`, where rows or classes have weights. Those of an [`Objective`](super::Objective) are weighed
-    /// already.
+    /// How much each row counts, `[rows]`, where rows or classes have weights. Losses of rows in an [`Objective`](super::Objective) are
+    /// weighed by them; what a step of one's own lowers it weighs itself.
     pub fn weights(&self) -> Option<&Tensor> {
         self.weights.as_ref()
     }

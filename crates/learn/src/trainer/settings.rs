@@ -268,7 +268,8 @@ impl<'a, M: Module> Trainer<'a, M> {
         self
     }
 
-    /// How much rows of each class count in the training loss.
+    /// How much rows of each class count in the training loss. Steps of one's own weigh what they lower by
+    /// [`Rows::weights`](super::Rows::weights).
     pub fn class_weights(mut self, weights: ClassWeights) -> Self {
         self.settings.class_weights = Some(weights);
         self
