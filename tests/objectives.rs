@@ -1,7 +1,10 @@
 //! Objectives and steps of one's own whose losses and outputs aren't always the same, that look at a batch as a whole, or weigh rows.
 
+use std::path::PathBuf;
+
 use kiln::prelude::*;
-use kiln::trainer::ClassWeights;
+use kiln::trainer::{ClassWeights, Moment};
+use kiln_testkit::Folder;
 
 fn layers() -> Sequential {
     Sequential::new().seed(2).dense(8).relu().dense(2)
@@ -123,4 +126,62 @@ fn a_step_of_ones_own_weighs_rows_itself() {
     let (rows, classes) = (train(by_class, None), train(vec![1.0; 40], Some(vec![1.0, 3.0])));
     assert_eq!(rows, classes);
     assert_ne!(rows, train(vec![1.0; 40], None));
+}
+
+/// Saves at one step and ends there, as a crash would.
+struct CutAt(u64, PathBuf);
+
+impl Callback for CutAt {
+    fn after_step(&mut self, at: &mut Moment) -> Result<()> {
+        if at.step == self.0 {
+            at.save(&self.1);
+            at.stop("cut");
+        }
+        Ok(())
+    }
+}
+
+/// Steps of one's own that weigh nothing, and settings around them.
+fn momentous() -> Trainer<'static, Sequential> {
+    let sgd = Sgd::new(0.1).momentum(0.9);
+    let custom = Trainer::custom(layers(), 0.1, move |model: &Sequential, step, rows| {
+        let logits = model.forward(&rows.x(), step.context());
+        step.minimise("", model, &sgd, &logits.cross_entropy(&rows.y()))?;
+        Ok(Objective::new().loss("class", 1.0, CrossEntropy::new().each(&logits, &rows.y())))
+    });
+    custom.epochs(4).batch_size(10).quiet()
+}
+
+/// A setting with a name of its own is no part of the step, and the step goes on as it was.
+#[test]
+fn settings_around_a_step_of_ones_own_change_by_their_names() {
+    let (folder, set) = (Folder::new("around"), data::moons(40, 0.2, 1));
+    let path = folder.at("cut.state");
+    // So much that it changes nothing.
+    let clipped = |most: f64| momentous().clip(Clip::GlobalNorm(most));
+    let whole = clipped(1e6).fit(&set).unwrap();
+    clipped(1e6).callback(CutAt(6, path.clone())).fit(&set).unwrap();
+    let error = clipped(1e5).resume(&path).fit(&set).err().unwrap().to_string();
+    assert!(error.contains("(clip)"), "{error}");
+    let second = clipped(1e5).allow_changes(["clip"]).resume(&path).fit(&set).unwrap();
+    let weights = |model: &Sequential| -> Vec<Vec<u8>> {
+        model.parameters().iter().map(|(_, param)| param.value().unwrap().to_le_bytes()).collect()
+    };
+    // Moments that began anew would end elsewhere.
+    assert_eq!(weights(second.model()), weights(whole.model()));
+    type Changed = fn(Trainer<'static, Sequential>) -> Trainer<'static, Sequential>;
+    let changes: [(&str, Changed); 4] = [
+        ("penalties", |trainer| trainer.l2(0.1)),
+        ("averages", |trainer| trainer.ema(0.9)),
+        ("class weights", |trainer| trainer.class_weights(ClassWeights::Given(vec![1.0, 3.0]))),
+        ("seed", |trainer| trainer.seed(9)),
+    ];
+    for (part, changed) in changes {
+        let trainer = || changed(clipped(1e6)).resume(&path);
+        let error = trainer().fit(&set).err().unwrap().to_string();
+        assert!(error.contains(&format!("({part})")), "{part}: {error}");
+        if part != "averages" {
+            trainer().allow_changes([part]).fit(&set).unwrap();
+        }
+    }
 }

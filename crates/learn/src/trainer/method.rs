@@ -165,15 +165,20 @@ impl<'a, M: Module> Method<'a, M> {
                 let mut each = Vec::with_capacity(phases.len());
                 for (number, phase) in phases.iter().enumerate() {
                     // Each phase draws its own randomness.
-                    let seed = seed.wrapping_add((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                    let apart = (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                     let own = move |update: &mut Update, rows: &Rows| (phase.own)(model, update, rows);
-                    let losses = Objective::shown_by_step;
-                    let made =
-                        || PhaseStep::new(*rate, options.clone().seed(seed), rows.clone(), losses, own);
-                    // Traced by itself, as what a step remembers begins with weights that a checkpoint may bring yet.
-                    let mut traced = made();
+                    // Traced by itself, as what a step remembers begins with weights that a checkpoint may bring yet; and without settings
+                    // that are parts by names of their own. Class weights stay where the step asks for them.
+                    let (layout, weights) = &rows;
+                    let even = weights.as_ref().map(|weights| Tensor::ones(weights.shape()));
+                    let shown_evenly = |objective: &Objective, rows: &Rows, each: bool| {
+                        objective.shown_by_step(&rows.without_class_weights(), each)
+                    };
+                    let plain = StepOptions::new().seed(apart);
+                    let mut traced = PhaseStep::new(*rate, plain, (layout.clone(), even), shown_evenly, own);
                     texts.push(listing(traced.step.function(), blank)?);
-                    let one = made();
+                    let options = options.clone().seed(seed.wrapping_add(apart));
+                    let one = PhaseStep::new(*rate, options, rows.clone(), Objective::shown_by_step, own);
                     one.look().shown = traced.look().shown.clone();
                     each.push(one);
                 }
