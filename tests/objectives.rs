@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kiln::prelude::*;
+use kiln::schedule::RateFinder;
 use kiln::trainer::{ClassWeights, Moment};
 use kiln_testkit::Folder;
 
@@ -184,4 +185,25 @@ fn settings_around_a_step_of_ones_own_change_by_their_names() {
             trainer().allow_changes([part]).fit(&set).unwrap();
         }
     }
+}
+
+#[test]
+fn a_rate_is_found_for_one_kind_of_step_and_mistakes_are_said_first() {
+    let set = data::moons(40, 0.2, 1);
+    let phase = |scale: f64| {
+        let sgd = Sgd::new(0.1);
+        Phase::new(1, move |model: &Sequential, step: &mut Update, rows: &Rows| {
+            let loss = model.forward(&rows.x(), step.context()).cross_entropy(&rows.y()) * scale;
+            step.minimise("", model, &sgd, &loss)?;
+            Ok(loss.into())
+        })
+    };
+    let find = |trainer: Trainer<Sequential>| trainer.find_rate(&set, RateFinder::new(1e-4, 1.0, 10));
+    let error =
+        find(Trainer::alternating(layers(), 0.1, [phase(1.0), phase(100.0)])).err().unwrap().to_string();
+    assert!(error.contains("phases") && error.contains("Trainer::custom"), "{error}");
+    find(Trainer::alternating(layers(), 0.1, [phase(1.0)])).unwrap();
+    let mistaken = Trainer::new(layers(), CrossEntropy::new(), Adam::new(0.1)).metrics(["acuracy"]);
+    let error = find(mistaken).err().unwrap().to_string();
+    assert!(error.contains("did you mean accuracy?"), "{error}");
 }

@@ -109,6 +109,14 @@ impl<'a, M: Module> Method<'a, M> {
         matches!(self, Method::Lowering { .. })
     }
 
+    /// How many kinds of steps take turns.
+    pub(super) fn phases(&self) -> usize {
+        match self {
+            Method::Lowering { .. } => 1,
+            Method::Custom { phases, .. } => phases.len(),
+        }
+    }
+
     /// The learning rate at the start.
     pub(super) fn rate(&self) -> f64 {
         match self {

@@ -256,10 +256,21 @@ impl<'a, M: Module> Trainer<'a, M> {
     /// ```
     ///
     /// # Errors
-    /// As [`Trainer::fit`].
+    /// As [`Trainer::fit`], and where steps of several phases take turns, whose losses are no one curve.
     pub fn find_rate(&self, train: &impl Dataset, finder: RateFinder) -> Result<RateFinder> {
+        if let Some(mistake) = &self.settings.mistake {
+            return Err(match mistake {
+                Error::Compute(error) => Error::Compute(error.clone()),
+                other => Error::Training(other.to_string()),
+            });
+        }
         if train.is_empty() {
             return Err(Error::Training("the training set is empty".to_string()));
+        }
+        if self.method.phases() > 1 {
+            let message = "the phases of Trainer::alternating have losses of their own, and no one rate is found for them; ask for the rate \
+                           of a Trainer::custom with one phase's step";
+            return Err(Error::Training(message.to_string()));
         }
         fit::find_rate(&self.model, &self.method, train, &self.settings, finder)
     }
