@@ -93,6 +93,35 @@ fn a_text_model_whose_pieces_are_not_those_of_its_layers_is_refused() {
 }
 
 #[test]
+fn a_preparation_of_texts_for_another_task_is_refused() {
+    let program = kiln("asked");
+    let tokens = Tokens::fit("abcdefgh", Cut::Characters, 100).unwrap();
+    let count = tokens.count();
+    let form = Form { kind: Kind::I64, shape: vec![6], meaning: Meaning::Codes { count } };
+    let classes = || Task::Classes { names: names(2) };
+    let number = || Task::Numbers { names: names(1), scale: vec![1.0], offset: vec![0.0] };
+    let (goes_on, of_column) =
+        (TextPreparation::new(tokens.clone(), 6), TextPreparation::new(tokens, 6).with_columns("t", "k"));
+    let one = |outputs: usize| format!("embedding {count} 4, flatten, dense {outputs}");
+    let each = format!("embedding {count} 4, dense {count}, transpose");
+    program.write("rows.csv", "t,k\nab,k0\n");
+    for (layers, task, preparation, says) in [
+        (one(2), classes(), &goes_on, "the model gives 2 classes"),
+        (one(1), number(), &goes_on, "the model gives 1 numbers"),
+        (one(1), number(), &of_column, "the model gives 1 numbers"),
+        (each, Task::Text { pieces: count }, &of_column, "what comes next"),
+    ] {
+        written(&program, "odd.kiln", &layers, &form, task, preparation.clone().into());
+        for arguments in
+            [&["predict", "odd.kiln", "--prompt", "abc"][..], &["predict", "odd.kiln", "rows.csv"]]
+        {
+            let (code, error) = program.error(arguments);
+            assert!(code == 1 && error.contains(says), "{layers}: {error}");
+        }
+    }
+}
+
+#[test]
 fn layers_that_do_not_fit_what_is_learned_are_refused_before_training() {
     let program = kiln("before");
     let table = |name: &str, kinds: &[&str]| {

@@ -392,6 +392,40 @@ fn a_struct_is_saved_and_loaded_into_one_that_fits() {
     assert!(Model::load_into(&path, small(8)).unwrap().predict(&rows).is_err());
 }
 
+/// A net whose body takes its sizes from the first rows.
+struct Lazy {
+    body: Sequential,
+    out: Dense,
+}
+kiln::parameters!(Lazy { body, out });
+
+impl Layer for Lazy {
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        self.out.forward(&self.body.forward(x, cx), cx)
+    }
+}
+
+#[test]
+fn layers_that_no_row_has_reached_are_built_before_weights_are_loaded_into_them() {
+    let (folder, train) = (Folder::new("own-lazy"), data::moons(40, 0.2, 1));
+    let lazy =
+        || Lazy { body: Sequential::new().dense(6).batch_norm().relu(), out: Dense::new(6, 2, Key::new(1)) };
+    let run =
+        Trainer::new(lazy(), CrossEntropy::new(), Adam::new(0.02)).epochs(1).quiet().fit(&train).unwrap();
+    let path = folder.at("lazy.kiln");
+    run.save(&path).unwrap();
+    let error = Model::load_into(&path, lazy()).err().unwrap().to_string();
+    assert!(error.contains("body.0.weight") && error.contains("Sequential::build"), "{error}");
+    let built = lazy();
+    built.body.build([1, 2]).unwrap();
+    let model = Model::load_into(&path, built).unwrap();
+    assert_eq!(model.predict(&train).unwrap(), run.predict(&train).unwrap());
+    let elsewhere = folder.at("x.onnx");
+    std::fs::write(&elsewhere, b"onnx").unwrap();
+    let error = Model::load_into(&elsewhere, lazy()).err().unwrap().to_string();
+    assert!(error.contains("kiln import"), "{error}");
+}
+
 #[test]
 fn a_step_of_ones_own_trains_on_the_device_that_is_asked_for() {
     let train = set(40, 1);

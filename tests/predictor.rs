@@ -209,6 +209,22 @@ fn what_a_model_does_not_take_is_refused_with_what_it_takes() {
     assert!(image.predict_image(b"none").unwrap_err().to_string().contains("picture"));
 }
 
+/// Classes are no text to go on with, whoever says that they are.
+#[test]
+fn only_a_model_that_goes_on_with_texts_says_what_comes_next() {
+    let _shared = COUNTING.read().unwrap();
+    let Preparation::Text(own) = of_texts().about().preparation.clone() else { panic!("no texts") };
+    let codes = own.tokens.encode("a good day");
+    let error = Predictor::new(of_texts()).unwrap().predict_next(&codes).unwrap_err().to_string();
+    assert!(error.contains("doesn't go on") && error.contains("predict_text"), "{error}");
+    let goes_on = TextPreparation { columns: None, ..own };
+    let error = of_texts().with_preparation(goes_on.clone()).err().unwrap().to_string();
+    assert!(error.contains("2 classes") && error.contains("with_columns"), "{error}");
+    let mut model = of_texts();
+    model.about_mut().preparation = goes_on.into();
+    assert!(Predictor::new(model).err().unwrap().to_string().contains("2 classes"));
+}
+
 #[test]
 fn plain_rows_of_numbers_are_taken_as_they_come() {
     let _shared = COUNTING.read().unwrap();
@@ -223,6 +239,48 @@ fn plain_rows_of_numbers_are_taken_as_they_come() {
     assert_eq!(said, predictor.predict(&alone).unwrap()[0]);
     let error = predictor.predict_row([("x", 0.5)]).unwrap_err().to_string();
     assert!(error.contains("rows of 2 numbers"), "{error}");
+}
+
+/// Numbers that a table has as they are stored mean what they meant in training.
+#[test]
+fn rows_of_scaled_numbers_are_taken_as_they_come() {
+    let _alone = COUNTING.write().unwrap();
+    let pixels: Vec<u8> = (0..120).map(|at| (at * 37 % 256) as u8).collect();
+    let labels = (0..40).map(|row| i64::from(pixels[3 * row] > 127)).collect();
+    let set = Set::classes(pixels.clone(), Form::pixels(&[3]), labels).unwrap();
+    let run = trained(Sequential::new().dense(8).relu().dense(2), &set);
+    let about = run.about().unwrap();
+    let predictor = Predictor::new(Model::new(run.into_model(), about)).unwrap();
+    predictor.warm_up().unwrap();
+    let before = kiln::compilations();
+    let [a, b, c] = [0, 1, 2].map(|at| f64::from(pixels[at]));
+    let said = predictor.predict_row([("a", a), ("b", b), ("c", c)]).unwrap();
+    assert_eq!(said, predictor.predict(&set).unwrap()[0]);
+    assert_eq!(kiln::compilations(), before);
+}
+
+#[test]
+fn a_preparation_whose_numbers_mean_something_else_is_refused() {
+    let _shared = COUNTING.read().unwrap();
+    let error = |model: Model, preparation: Preparation| {
+        model.with_preparation(preparation).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let of = |x: Form| {
+        let width = x.width();
+        let set = Set::classes(vec![9u8; 4 * width], x, vec![0, 1, 0, 1]).unwrap();
+        let run = trained(Sequential::new().flatten().dense(2), &set);
+        let about = run.about().unwrap();
+        Model::new(run.into_model(), about)
+    };
+    let images = ImagePreparation::new(ImageSize { channels: 1, height: 2, width: 2 });
+    let whole = Form { kind: kiln::data::Kind::U8, ..Form::numbers(&[1, 2, 2]) };
+    let says = error(of(whole), images.clone().into());
+    assert!(says.contains("numbers times 1;") || says.contains("takes numbers times 1"), "{says}");
+    assert_eq!(error(of(Form::pixels(&[1, 2, 2])), images.into()), "");
+    let plan = TablePreparation::plain(["a", "b"]).unwrap();
+    let says = error(of(Form::pixels(&[2])), plan.clone().into());
+    assert!(says.contains("a table's rows of numbers times 1"), "{says}");
+    assert_eq!(error(of(Form { kind: kiln::data::Kind::U8, ..Form::numbers(&[2]) }), plan.into()), "");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What the library says to people: events of `tracing` at the level INFO. Where nobody listens to those, a program with the feature
-//! `terminal` shows them on its standard error; nothing else is printed.
+//! What the library says to people: events of `tracing` at the level INFO. Where the program has no `tracing` subscriber and
+//! the feature `terminal` is on, they go to its standard error; nothing else is printed.
 
 use std::fmt::Display;
 

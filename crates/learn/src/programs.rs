@@ -182,12 +182,17 @@ impl Programs {
     }
 }
 
+/// What layers give for rows of a form.
+pub(crate) fn inference<'l>(layers: &'l (impl Layer + ?Sized), form: &Form) -> Function<'l, 1> {
+    let own = form.clone();
+    Function::inference(layers, move |layers, cx: &Context, [x]| {
+        layers.forward(&meant(&x, &own), cx).cast(DType::F32)
+    })
+}
+
 /// Layers as a program for so many rows at once.
 fn compile(layers: &impl Layer, form: &Form, rows: usize) -> Result<Compiled> {
-    let own = form.clone();
-    let mut function = Function::inference(layers, move |layers, cx: &Context, [x]| {
-        layers.forward(&meant(&x, &own), cx).cast(DType::F32)
-    });
+    let mut function = inference(layers, form);
     let dtype = match form.kind {
         Kind::U8 => DType::U8,
         Kind::U16 => DType::U16,

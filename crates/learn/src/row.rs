@@ -65,6 +65,24 @@ impl Input {
         Form { kind, shape: self.shape.clone(), meaning }
     }
 
+    /// The form of raw numbers as its rows, if it is plain numbers: any numbers, which mean what those of its own type do.
+    pub(crate) fn plain(&self) -> Option<Form> {
+        self.numbers().map(|_| Form { kind: Kind::F32, ..self.form() })
+    }
+
+    /// Whether rows of a form mean what its own do, whatever the type of their numbers.
+    pub(crate) fn means(&self, form: &Form) -> bool {
+        self.form().meaning == form.meaning
+    }
+
+    /// What its numbers mean, in a few words.
+    pub(crate) fn meaning(&self) -> String {
+        match self.form().meaning {
+            Meaning::Codes { count } => format!("codes, of {count}"),
+            Meaning::Numbers { scale } => format!("numbers times {scale}"),
+        }
+    }
+
     /// How many numbers a row has, if it is plain numbers.
     pub(crate) fn numbers(&self) -> Option<usize> {
         match (self.shape.as_slice(), self.codes) {

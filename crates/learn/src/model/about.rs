@@ -84,6 +84,15 @@ impl Task {
         }
     }
 
+    /// What a model gives for it, in a few words.
+    fn given(&self) -> String {
+        match self {
+            Task::Classes { names } => format!("{} classes", names.len()),
+            Task::Text { pieces } => format!("what comes next of {pieces} pieces of text"),
+            Task::Numbers { names, .. } => format!("{} numbers", names.len()),
+        }
+    }
+
     /// How many numbers a model gives for it.
     pub fn outputs(&self) -> usize {
         match self {
@@ -144,7 +153,8 @@ impl About {
         })
     }
 
-    /// Whether its preparation makes what it says of its input, and knows the pieces of text that are asked for.
+    /// Whether its preparation makes what it says of its input, and of texts what is asked for: a model that goes on with texts knows its
+    /// pieces, and one of a column of texts tells classes apart.
     ///
     /// # Errors
     /// Where it doesn't, with both.
@@ -157,6 +167,20 @@ impl About {
                     text.tokens.count()
                 )))
             }
+            (Preparation::Text(text), task) => match (&text.columns, task) {
+                (None, Task::Text { .. }) | (Some(_), Task::Classes { .. }) => Ok(()),
+                (None, task) => Err(Error::Preparation(format!(
+                    "the preparation goes on with texts, and the model gives {}; TextPreparation::with_columns names the columns of texts \
+                     and classes",
+                    task.given()
+                ))),
+                (Some(columns), task) => Err(Error::Preparation(format!(
+                    "the preparation tells the texts of column {} apart, and the model gives {}; a TextPreparation without columns goes on \
+                     with texts",
+                    columns.text,
+                    task.given()
+                ))),
+            },
             _ => Ok(()),
         }
     }

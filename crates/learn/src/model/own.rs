@@ -48,7 +48,9 @@ impl About {
 }
 
 impl<M: Module> Model<M> {
-    /// Reads a model of a program's own layers into a struct that the program makes, whose weights become those of the file.
+    /// Reads a model of a program's own layers into a struct that the program makes, whose weights become those of the file. Layers
+    /// without a size of their own have no weights before the first rows: [`Sequential::build`](kiln_nn::Sequential::build) (or a forward
+    /// pass) makes them.
     ///
     /// ```
     /// use kiln::prelude::*;
@@ -83,7 +85,16 @@ impl<M: Module> Model<M> {
     pub fn load_into(path: impl AsRef<Path>, module: M) -> Result<Model<M>> {
         let path = path.as_ref();
         let (store, about) = read(&[MODEL_IN_CODE, MODEL], path)?;
-        set_weights(&store, "", &module).map_err(|error| Error::format(path, error.to_string()))?;
+        set_weights(&store, "", &module).map_err(|error| {
+            let own = module.parameters().len() + module.states().len();
+            let mend = match own < store.tensors.len() {
+                true => {
+                    "; layers that no row has reached have no weights yet: Sequential::build or a forward pass makes them"
+                }
+                false => "",
+            };
+            Error::format(path, format!("{error}{mend}"))
+        })?;
         Ok(Model { layers: module, about, network: None, programs: Programs::default() })
     }
 

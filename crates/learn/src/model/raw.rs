@@ -38,7 +38,8 @@ impl About {
                 return Ok(Unanswered { rows: text.rows(table, &columns.text)?, notes: Vec::new() });
             }
             Preparation::Unsaid => {
-                let Some(width) = self.input.numbers() else { return Err(unsaid(self)) };
+                let Some(form) = self.input.plain() else { return Err(unsaid(self)) };
+                let width = form.width();
                 let names: Vec<&str> = table.names().collect();
                 if names.len() != width {
                     return Err(Error::Preparation(format!(
@@ -47,7 +48,7 @@ impl About {
                         names.join(", ")
                     )));
                 }
-                (TablePreparation::plain(names)?.apply_inputs(table)?, Form::numbers(&[width]))
+                (TablePreparation::plain(names)?.apply_inputs(table)?, form)
             }
             Preparation::Images(_) => return Err(self.not("a table")),
         };

@@ -107,7 +107,13 @@ impl Predictor {
     /// # Errors
     /// Where a program can't be compiled.
     pub fn warm_up(&self) -> Result<()> {
-        self.0.model.warm_up(&self.form())
+        let (form, own) = (self.form(), self.0.model.about().input.form());
+        self.0.model.warm_up(&form)?;
+        // Rows of numbers come in their own type too, in sets.
+        match self.0.model.about().preparation {
+            Preparation::Unsaid if own != form => self.0.model.warm_up(&own),
+            _ => Ok(()),
+        }
     }
 
     /// How many programs are compiled.
@@ -122,7 +128,10 @@ impl Predictor {
             (None, Preparation::Table(plan)) => Form::numbers(&[plan.width()]),
             (None, Preparation::Images(images)) => images.form(),
             (None, Preparation::Text(text)) => text.form(),
-            (None, Preparation::Unsaid) => self.0.model.about().input.form(),
+            (None, Preparation::Unsaid) => {
+                let input = &self.0.model.about().input;
+                input.plain().unwrap_or_else(|| input.form())
+            }
         }
     }
 
@@ -224,6 +233,9 @@ impl Predictor {
     /// Where the model doesn't go on with texts.
     pub fn predict_next(&self, codes: &[u32]) -> Result<Prediction> {
         let own = self.0.model.about().texts()?;
+        if own.columns.is_some() {
+            return Err(goes_not_on());
+        }
         let (row, last) = own.last(codes);
         match self.one(&own.form(), &row)? {
             Prediction::Text { places, .. } if places != own.window => Err(Error::Preparation(format!(
@@ -234,7 +246,7 @@ impl Predictor {
                 let scores = scores.into_iter().skip(last).step_by(places.max(1)).collect();
                 Ok(Prediction::Text { places: 1, scores })
             }
-            other => Ok(other),
+            Prediction::Classes { .. } | Prediction::Numbers { .. } => Err(goes_not_on()),
         }
     }
 
@@ -270,4 +282,10 @@ impl Predictor {
         let first = predictions.into_iter().next();
         first.ok_or_else(|| Error::Preparation("the model says nothing of the row".to_string()))
     }
+}
+
+/// That a model of texts says something else of them than what comes next.
+fn goes_not_on() -> Error {
+    let message = "the model takes whole texts and doesn't go on with them; Predictor::predict_text says what it makes of one";
+    Error::Preparation(message.to_string())
 }

@@ -3,6 +3,7 @@
 use kiln_data::{Dataset, Form, ImageSize, edge_brightness};
 use serde::{Deserialize, Serialize};
 
+use super::means;
 use super::unanswered::{Unanswered, unanswered};
 use crate::row::Input;
 use crate::{Error, Result};
@@ -125,7 +126,7 @@ impl ImagePreparation {
         let ImageSize { channels, height, width } = self.size;
         let own = [channels, height, width];
         match input.shape == own {
-            true => Ok(()),
+            true => means("pictures'", input, &self.form()),
             false => Err(Error::Preparation(format!(
                 "the model's file says that its images are {own:?} (channels, height, width), and its input is {:?}",
                 input.shape

@@ -9,7 +9,7 @@ mod pictures;
 mod text;
 mod unanswered;
 
-use kiln_data::TablePreparation;
+use kiln_data::{Form, TablePreparation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -96,7 +96,7 @@ impl Preparation {
                     plan.width()
                 )))
             }
-            Preparation::Table(_) => Ok(()),
+            Preparation::Table(plan) => means("a table's", input, &Form::numbers(&[plan.width()])),
             Preparation::Images(images) => images.check(input),
             Preparation::Text(text) => text.check(input),
         }
@@ -146,6 +146,18 @@ impl Preparation {
         }
         let kinds: Vec<String> = said.keys().map(|kind| format!("\"{kind}\"")).collect();
         Err(unknown(&if kinds.is_empty() { "nothing".to_string() } else { kinds.join(", ") }))
+    }
+}
+
+/// What is prepared must mean what the rows meant that a model was trained on.
+fn means(whose: &str, input: &Input, form: &Form) -> Result<()> {
+    match input.means(form) {
+        true => Ok(()),
+        false => Err(Error::Preparation(format!(
+            "the preparation makes {whose} rows of {}, and the model takes {}; train on rows of the preparation's own form",
+            Input::of(form).meaning(),
+            input.meaning()
+        ))),
     }
 }
 

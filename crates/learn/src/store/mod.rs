@@ -60,22 +60,30 @@ impl Store {
     /// file or the new one.
     ///
     /// # Errors
-    /// Where the system refuses.
+    /// Where the system refuses, or a tensor has the name that the format keeps for itself.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_atomically(path.as_ref(), &self.bytes())
+        let path = path.as_ref();
+        write_atomically(path, &self.bytes(path)?)
     }
 
     /// As [`Store::save`], in a folder that is there.
     pub(crate) fn save_there(&self, path: &Path) -> Result<()> {
-        kiln_files::write_there(path, self.bytes()).map_err(Error::file(path))
+        kiln_files::write_there(path, self.bytes(path)?).map_err(Error::file(path))
     }
 
-    /// The file's bytes.
-    fn bytes(&self) -> Vec<u8> {
+    /// The bytes of the file at this place.
+    fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
+        // Its place in the file is taken, and whoever reads the file would find no whole one.
+        let name = safetensors::METADATA;
+        if self.tensors.contains_key(name) {
+            let message =
+                format!("safetensors files keep the name {name} for themselves; give the tensor another");
+            return Err(Error::format(path, message));
+        }
         let mut about = self.about.clone();
         about.insert(CHECKSUM.to_string(), self.checksum().into());
         let metadata = Map::from_iter([(ABOUT.to_string(), Value::Object(about).to_string().into())]);
-        safetensors::write(self, metadata)
+        Ok(safetensors::write(self, metadata))
     }
 
     /// Reads a file that [`Store::save`] wrote.
@@ -210,6 +218,18 @@ mod tests {
         // Nothing is left beside it.
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_name_that_the_format_keeps_for_itself_is_refused() {
+        let path = std::env::temp_dir().join(format!("kiln-store-name-{}.state", std::process::id()));
+        let mut store = example();
+        store.put("__metadata__", Data::F32(vec![1.0]));
+        for refused in [store.save(&path), store.save_there(&path)] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("__metadata__") && error.contains("kiln-store-name"), "{error}");
+        }
+        assert!(!path.exists());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::json::{Pairs, weigh};
 use super::{Store, Stored};
 
 /// The name under which a description holds what isn't a tensor.
-const METADATA: &str = "__metadata__";
+pub(crate) const METADATA: &str = "__metadata__";
 
 /// What a file says of itself.
 pub(crate) struct Header {

@@ -66,12 +66,15 @@ impl<'s> Evaluator<'s> {
         asked: &[Asked],
     ) -> Result<Evaluator<'s>> {
         let layout = RowLayout::of(set);
-        let shown = goal(model, &Context::inference(), &layout.blank(1)).shown(&layout)?;
+        let shown = goal(model, &Context::inference(), &layout.blank()).shown(&layout)?;
         let metrics = Metrics::new(asked, &shown, &layout, &loss_names(&shown))?;
-        let outputs = metrics.outputs.clone();
+        let (known, outputs) = (shown.clone(), metrics.outputs.clone());
         let function = Function::many(move |inputs| {
             let rows = layout.rows(inputs, None);
             let objective = named(model, || goal(model, &Context::inference(), &rows));
+            if let Err(error) = objective.shown(&layout).and_then(|shown| shown.same_as(&known)) {
+                return vec![error.into()];
+            }
             let mut results = objective.totals(&rows);
             results.extend(objective.outputs(&outputs));
             results
@@ -120,7 +123,7 @@ pub(super) fn outputs<M: Module>(
     batch_size: usize,
 ) -> Result<Vec<(String, Predictions)>> {
     let layout = RowLayout::of(set);
-    let shown = goal(model, &Context::inference(), &layout.blank(1)).shown(&layout)?;
+    let shown = goal(model, &Context::inference(), &layout.blank()).shown(&layout)?;
     if shown.outputs.is_empty() {
         let message = "the objective names no output; Objective::output does";
         return Err(Error::Training(message.to_string()));

@@ -16,16 +16,13 @@ use super::identity::{Identity, of_batching};
 use super::method::{Method, Steps};
 use super::metrics::{Asked, Metrics};
 use super::progress::Progress;
-use super::rows::RowLayout;
+use super::rows::{RowLayout, TRACED};
 use super::session::{Session, Sums};
 use super::settings::{Length, Settings};
 use crate::inputs::all;
 use crate::store::{Store, put_weights, set_weights};
 use crate::terminal::Interrupt;
 use crate::{Error, Result};
-
-/// How many rows code of one's own is traced for before it begins: as few as a norm over the batch takes.
-const TRACED: usize = 2;
 
 /// What is known of a training when it is over.
 pub(super) struct Fitted {
@@ -52,7 +49,7 @@ fn program<'s, 'a: 's, M: Module>(
     let (options, seed) = (settings.options.clone(), settings.batching.seed);
     // Before the loss is asked, whose word on a wrong number of outputs says less.
     if let Some(layer) = method.layer(model) {
-        let prediction = layer.forward(&layout.blank(TRACED).x(), &Context::inference());
+        let prediction = layer.forward(&layout.blank().x(), &Context::inference());
         match prediction.error() {
             Some(error) => return Err(error.into()),
             None => check_outputs(prediction.shape().sizes(), train)?,

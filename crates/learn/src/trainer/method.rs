@@ -8,7 +8,7 @@ use kiln_nn::loss::{Loss, Losses};
 use kiln_nn::module::named;
 use kiln_nn::optim::Optimizer;
 use kiln_nn::{
-    Context, DType, Data, Error, ErrorKind, Function, Input, Layer, Module, Step, StepOptions, Tensor,
+    Context, DType, Data, Error, ErrorKind, Function, Input, Key, Layer, Module, Step, StepOptions, Tensor,
     Update, Variable,
 };
 
@@ -109,6 +109,14 @@ impl<'a, M: Module> Method<'a, M> {
         matches!(self, Method::Lowering { .. })
     }
 
+    /// How many kinds of steps take turns.
+    pub(super) fn phases(&self) -> usize {
+        match self {
+            Method::Lowering { .. } => 1,
+            Method::Custom { phases, .. } => phases.len(),
+        }
+    }
+
     /// The learning rate at the start.
     pub(super) fn rate(&self) -> f64 {
         match self {
@@ -142,30 +150,43 @@ impl<'a, M: Module> Method<'a, M> {
         let rows = (layout.clone(), class_weights);
         let mut texts = Vec::new();
         let (each, turns) = match self {
-            Method::Lowering { goal, optimizer, .. } => {
+            Method::Lowering { goal, optimizer, plain } => {
                 // What is wrong with the model is said without the gradient of it.
-                let shown = named(model, || goal(model, &Context::inference(), &layout.blank(1)));
-                let shown = shown.shown(layout)?;
+                let shown = named(model, || goal(model, &Context::inference(), &layout.blank()));
+                let mut shown = shown.shown(layout)?;
+                if plain.is_none() {
+                    let evaluated = shown;
+                    shown = shown_in_training(model, &**goal, layout, blank)?;
+                    shown.evaluated_as(&evaluated)?;
+                }
                 let lower = move |update: &mut Update, rows: &Rows| {
                     let objective = goal(model, update.context(), rows);
                     update.minimise("", model, &**optimizer, &objective.lowered(rows, false)[0])?;
                     Ok(objective)
                 };
-                let one = PhaseStep::new(optimizer.rate(), options.seed(seed), rows, lower);
-                one.look().shown = shown;
+                let one =
+                    PhaseStep::new(optimizer.rate(), options.seed(seed), rows, Objective::lowered, lower);
+                one.look().shown = Some(shown);
                 (vec![one], vec![0])
             }
             Method::Custom { rate, phases, .. } => {
                 let mut each = Vec::with_capacity(phases.len());
                 for (number, phase) in phases.iter().enumerate() {
                     // Each phase draws its own randomness.
-                    let seed = seed.wrapping_add((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                    let apart = (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                     let own = move |update: &mut Update, rows: &Rows| (phase.own)(model, update, rows);
-                    let made = || PhaseStep::new(*rate, options.clone().seed(seed), rows.clone(), own);
-                    // Traced by itself, as what a step remembers begins with weights that a checkpoint may bring yet.
-                    let mut traced = made();
+                    // Traced by itself, as what a step remembers begins with weights that a checkpoint may bring yet; and without settings
+                    // that are parts by names of their own. Class weights stay where the step asks for them.
+                    let (layout, weights) = &rows;
+                    let even = weights.as_ref().map(|weights| Tensor::ones(weights.shape()));
+                    let shown_evenly = |objective: &Objective, rows: &Rows, each: bool| {
+                        objective.shown_by_step(&rows.without_class_weights(), each)
+                    };
+                    let plain = StepOptions::new().seed(apart);
+                    let mut traced = PhaseStep::new(*rate, plain, (layout.clone(), even), shown_evenly, own);
                     texts.push(listing(traced.step.function(), blank)?);
-                    let one = made();
+                    let options = options.clone().seed(seed.wrapping_add(apart));
+                    let one = PhaseStep::new(*rate, options, rows.clone(), Objective::shown_by_step, own);
                     one.look().shown = traced.look().shown.clone();
                     each.push(one);
                 }
@@ -177,6 +198,25 @@ impl<'a, M: Module> Method<'a, M> {
     }
 }
 
+/// What an objective shows in training, where it may have losses that it hasn't in evaluation.
+fn shown_in_training<M: Module>(
+    model: &M,
+    goal: &Goal<M>,
+    layout: &RowLayout,
+    blank: &Batch,
+) -> Result<Shown> {
+    let shown = Mutex::new(Ok(Shown::default()));
+    let mut traced = Function::many(|inputs| {
+        let rows = layout.rows(inputs, None);
+        let objective = named(model, || goal(model, &Context::training(Key::new(0)), &rows));
+        *shown.lock().unwrap_or_else(PoisonError::into_inner) = objective.shown(layout);
+        objective.lowered(&rows, true)
+    });
+    traced.graph(all(blank).as_slice())?;
+    drop(traced);
+    Ok(shown.into_inner().unwrap_or_else(PoisonError::into_inner)?)
+}
+
 /// What is looked at of a step beside its loss.
 #[derive(Default)]
 struct Look {
@@ -184,8 +224,8 @@ struct Look {
     each: bool,
     /// Which outputs.
     outputs: Vec<usize>,
-    /// What there is to see, known when the step was traced.
-    shown: Shown,
+    /// What there is to see, known when the step was first traced.
+    shown: Option<Shown>,
 }
 
 /// The step of one phase.
@@ -201,6 +241,7 @@ impl<'s> PhaseStep<'s> {
         rate: f64,
         options: StepOptions,
         (layout, class_weights): (RowLayout, Option<Tensor>),
+        losses: fn(&Objective, &Rows, bool) -> Vec<Tensor>,
         own: impl Fn(&mut Update, &Rows) -> kiln_nn::Result<Objective> + Send + 's,
     ) -> PhaseStep<'s> {
         let look = Arc::new(Mutex::new(Look::default()));
@@ -209,8 +250,12 @@ impl<'s> PhaseStep<'s> {
             let rows = layout.rows(inputs, class_weights.as_ref());
             let objective = own(update, &rows)?;
             let mut look = held(&seen);
-            look.shown = objective.shown(&layout)?;
-            let mut results = objective.lowered(&rows, look.each);
+            let shown = objective.shown(&layout)?;
+            match &look.shown {
+                Some(known) => shown.same_as(known)?,
+                None => look.shown = Some(shown),
+            }
+            let mut results = losses(&objective, &rows, look.each);
             results.extend(objective.outputs(&look.outputs));
             Ok(results)
         });
@@ -265,7 +310,8 @@ impl<'s> Steps<'s> {
     fn new(mut each: Vec<PhaseStep<'s>>, turns: Vec<usize>, texts: Vec<String>) -> Steps<'s> {
         let mut losses: Vec<String> = Vec::new();
         for one in &mut each {
-            let names: Vec<String> = one.look().shown.losses.iter().map(|(name, _)| name.clone()).collect();
+            let shown = one.look().shown.clone().unwrap_or_default();
+            let names = shown.losses.into_iter().map(|(name, _)| name);
             for name in names {
                 let place = losses.iter().position(|known| *known == name);
                 one.losses.push(place.unwrap_or(losses.len()));
@@ -286,7 +332,7 @@ impl<'s> Steps<'s> {
 
     /// What the last phase shows, which is where metrics of the training look.
     pub(super) fn shown(&self) -> Shown {
-        self.each.last().map(|one| one.look().shown.clone()).unwrap_or_default()
+        self.each.last().and_then(|one| one.look().shown.clone()).unwrap_or_default()
     }
 
     /// Looks at these outputs of the last phase.

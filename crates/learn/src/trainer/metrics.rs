@@ -123,6 +123,10 @@ impl Metrics {
 
     /// Takes a batch's outputs, those that are looked at.
     pub(super) fn update(&mut self, batch: &Batch, outputs: &[Data]) -> Result<()> {
+        // Nobody looks, and targets may be many.
+        if outputs.is_empty() {
+            return Ok(());
+        }
         self.truths.iter_mut().for_each(|truth| truth.take(column(batch, truth.place)));
         for (named, &of) in self.all.iter_mut().zip(&self.of) {
             let (Some(outputs), Some(truth)) = (outputs.get(of), self.truths.get(of)) else { continue };

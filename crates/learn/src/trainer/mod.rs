@@ -138,7 +138,8 @@ impl<'a, M: Module> Trainer<'a, M> {
     /// A step of one's own in place of one that lowers a loss, with everything else kept: `step` computes what it likes, says by
     /// [`Update`] what becomes of parameters (several optimizers over parts of the model, a second gradient, a teacher that follows), and
     /// gives what is shown. `rate` is the learning rate that schedules multiply; those of the optimizers stay in proportion to it.
-    /// Parts should have the names of the model's fields, so that averages find them. What is evaluated says [`Trainer::evaluated_by`].
+    /// Parts should have the names of the model's fields, so that averages find them. Weights of rows and classes count in what is lowered
+    /// where the step weighs it by [`Rows::weights`]. What is evaluated says [`Trainer::evaluated_by`].
     ///
     /// ```
     /// use kiln::prelude::*;
@@ -255,10 +256,21 @@ impl<'a, M: Module> Trainer<'a, M> {
     /// ```
     ///
     /// # Errors
-    /// As [`Trainer::fit`].
+    /// As [`Trainer::fit`], and where steps of several phases take turns, whose losses are no one curve.
     pub fn find_rate(&self, train: &impl Dataset, finder: RateFinder) -> Result<RateFinder> {
+        if let Some(mistake) = &self.settings.mistake {
+            return Err(match mistake {
+                Error::Compute(error) => Error::Compute(error.clone()),
+                other => Error::Training(other.to_string()),
+            });
+        }
         if train.is_empty() {
             return Err(Error::Training("the training set is empty".to_string()));
+        }
+        if self.method.phases() > 1 {
+            let message = "the phases of Trainer::alternating have losses of their own, and no one rate is found for them; ask for the rate \
+                           of a Trainer::custom with one phase's step";
+            return Err(Error::Training(message.to_string()));
         }
         fit::find_rate(&self.model, &self.method, train, &self.settings, finder)
     }

@@ -51,7 +51,7 @@ impl Objective {
     }
 
     /// Adds `weight` times the mean of these losses, one for each row or number ([`Loss::each`](kiln_nn::loss::Loss::each)) or a single one
-    /// of the batch. Weights of rows are applied to it. Its own numbers are called `name.loss` where there are several.
+    /// of the batch. Weights of rows are applied to it; only a single one that a step of one's own shows stays as it is. Its own numbers are called `name.loss` where there are several.
     pub fn loss(self, name: &str, weight: f64, losses: impl Into<Losses>) -> Objective {
         self.reduced(name, weight, losses.into(), Reduction::Mean)
     }
@@ -79,17 +79,22 @@ impl Objective {
 
     /// The losses of a training step: what is lowered, and if they are wanted each of them.
     pub(super) fn lowered(&self, rows: &Rows, each: bool) -> Vec<Tensor> {
-        let means: Vec<Tensor> = self
-            .losses
-            .iter()
-            .map(|part| reduce(&part.losses, rows.weights(), part.reduction).mean(..))
-            .collect();
+        self.reduced_to(each, |_| rows.weights())
+    }
+
+    /// As [`Objective::lowered`], of a step of one's own, which has lowered something already: a loss that is one number is shown as it is.
+    pub(super) fn shown_by_step(&self, rows: &Rows, each: bool) -> Vec<Tensor> {
+        self.reduced_to(each, |losses| rows.weights().filter(|_| losses.values.rank() > 0))
+    }
+
+    fn reduced_to<'w>(&self, each: bool, weights: impl Fn(&Losses) -> Option<&'w Tensor>) -> Vec<Tensor> {
+        let mean = |part: &NamedLoss| reduce(&part.losses, weights(&part.losses), part.reduction).mean(..);
+        let means: Vec<Tensor> = self.losses.iter().map(mean).collect();
         let weighed = means.iter().zip(&self.losses).map(|(mean, part)| match part.weight {
             1.0 => mean.clone(),
             weight => mean * weight,
         });
-        let missing =
-            || Error::new(ErrorKind::Value, "objective", "there is no loss to lower").nowhere().into();
+        let missing = || refusal("there is no loss to lower").into();
         let sum = weighed.reduce(|sum, loss| sum + loss).unwrap_or_else(missing);
         std::iter::once(sum).chain(means.into_iter().filter(|_| each)).collect()
     }
@@ -101,7 +106,13 @@ impl Objective {
 
     /// Outputs as numbers.
     pub(super) fn outputs(&self, which: &[usize]) -> Vec<Tensor> {
-        which.iter().map(|&which| self.outputs[which].value.cast(DType::F32)).collect()
+        which
+            .iter()
+            .map(|&which| match self.outputs.get(which) {
+                Some(output) => output.value.cast(DType::F32),
+                None => refusal(format!("there is no output in place {which}")).into(),
+            })
+            .collect()
     }
 
     /// What it shows, by name.
@@ -109,7 +120,7 @@ impl Objective {
     /// # Errors
     /// The first that a loss or output carries; where a name is there twice, or an output's target isn't there.
     pub(super) fn shown(&self, layout: &RowLayout) -> Result<Shown> {
-        let refuse = |message: String| Err(Error::new(ErrorKind::Value, "objective", message).nowhere());
+        let refuse = |message: String| Err(refusal(message));
         let tensors = self.losses.iter().map(|part| &part.losses.values);
         for tensor in tensors.chain(self.outputs.iter().map(|output| &output.value)) {
             if let Some(error) = tensor.error() {
@@ -138,6 +149,10 @@ impl Objective {
     }
 }
 
+fn refusal(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Value, "objective", message.into()).nowhere()
+}
+
 impl From<Losses> for Objective {
     fn from(losses: Losses) -> Objective {
         Objective::new().loss("loss", 1.0, losses)
@@ -163,4 +178,56 @@ pub(super) struct ShownOutput {
     pub(super) name: String,
     pub(super) target: usize,
     pub(super) sizes: Vec<usize>,
+}
+
+impl Shown {
+    /// Whether it shows the losses and outputs that another one did: numbers are known by their places.
+    ///
+    /// # Errors
+    /// Where it doesn't, with the names of both.
+    pub(super) fn same_as(&self, known: &Shown) -> Result<()> {
+        let losses = |shown: &Shown| Vec::from_iter(shown.losses.iter().map(|(name, _)| name.clone()));
+        let (before, now) = (losses(known), losses(self));
+        if before != now {
+            return Err(refusal(format!(
+                "its losses are {} for these rows, and were {} for others; it shows the same ones for any rows",
+                listed(&now),
+                listed(&before)
+            )));
+        }
+        let (before, now) = (known.output_names(), self.output_names());
+        match before == now {
+            true => Ok(()),
+            false => Err(refusal(format!(
+                "its outputs are {} for these rows, and were {} for others; it shows the same ones for any rows",
+                listed(&now),
+                listed(&before)
+            ))),
+        }
+    }
+
+    /// Whether metrics look at the same outputs in training, which this is of, and in evaluation. Losses may be others: some are lowered
+    /// that nobody evaluates.
+    ///
+    /// # Errors
+    /// Where they don't, with the names of both.
+    pub(super) fn evaluated_as(&self, evaluated: &Shown) -> Result<()> {
+        let (here, there) = (self.output_names(), evaluated.output_names());
+        match here == there {
+            true => Ok(()),
+            false => Err(refusal(format!(
+                "its outputs are {} in training and {} in evaluation; name the same ones in both (Objective::output)",
+                listed(&here),
+                listed(&there)
+            ))),
+        }
+    }
+
+    fn output_names(&self) -> Vec<String> {
+        self.outputs.iter().map(|output| output.name.clone()).collect()
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_string() } else { names.join(", ") }
 }

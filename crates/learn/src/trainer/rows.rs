@@ -6,12 +6,17 @@ use kiln_nn::{DType, Error, ErrorKind, Tensor};
 
 use crate::inputs::{blank_of, meant};
 
+/// How many rows code of one's own is traced for before it begins: as few as a norm over the batch, or a comparison of its halves, takes.
+pub(super) const TRACED: usize = 2;
+
 /// A batch in a closure of a [`Trainer`](super::Trainer): its inputs and targets as a model takes them, amounts as scaled
 /// `f32` and codes as they are.
 pub struct Rows<'r> {
     layout: &'r RowLayout,
     values: Vec<Tensor>,
     weights: Option<Tensor>,
+    /// The weights of the rows themselves.
+    of_row: Option<Tensor>,
 }
 
 /// The names and forms of all that a set's rows have: `x`, `y`, what is further there.
@@ -47,20 +52,20 @@ impl RowLayout {
     pub(super) fn rows(&self, inputs: &[Tensor], class_weights: Option<&Tensor>) -> Rows<'_> {
         let values = inputs.iter().zip(&self.forms).map(|(value, form)| meant(value, form)).collect();
         let of_class = class_weights.map(|weights| weights.gather(0, &inputs[1].cast(DType::I64)));
-        let of_row = inputs.get(self.forms.len()).filter(|_| self.is_weighted);
-        let weights = match (of_row, of_class) {
+        let of_row = inputs.get(self.forms.len()).filter(|_| self.is_weighted).cloned();
+        let weights = match (&of_row, of_class) {
             (Some(rows), Some(classes)) => Some(rows * classes),
             (Some(rows), None) => Some(rows.clone()),
             (None, classes) => classes,
         };
-        Rows { layout: self, values, weights }
+        Rows { layout: self, values, weights, of_row }
     }
 
-    /// Zeros of so many rows.
-    pub(super) fn blank(&self, rows: usize) -> Rows<'_> {
+    /// Zeros of as many rows as code is traced for.
+    pub(super) fn blank(&self) -> Rows<'_> {
         let blank =
-            |form: &Form| blank_of(form, std::iter::once(rows).chain(form.shape.iter().copied()).collect());
-        Rows { layout: self, values: self.forms.iter().map(blank).collect(), weights: None }
+            |form: &Form| blank_of(form, std::iter::once(TRACED).chain(form.shape.iter().copied()).collect());
+        Rows { layout: self, values: self.forms.iter().map(blank).collect(), weights: None, of_row: None }
     }
 }
 
@@ -85,10 +90,16 @@ impl Rows<'_> {
         }
     }
 
-    /// How much each row counts, `[rows]`, where rows or classes have weights. Those of an [`Objective`](super::Objective) are weighed
-    /// already.
+    /// How much each row counts, `[rows]`, where rows or classes have weights. Losses of rows in an [`Objective`](super::Objective) are
+    /// weighed by them; what a step of one's own lowers it weighs itself.
     pub fn weights(&self) -> Option<&Tensor> {
         self.weights.as_ref()
+    }
+
+    /// The same rows, weighed by nothing but their own weights.
+    pub(super) fn without_class_weights(&self) -> Rows<'_> {
+        let (values, of_row) = (self.values.clone(), self.of_row.clone());
+        Rows { layout: self.layout, values, weights: of_row.clone(), of_row }
     }
 
     /// How many rows there are.

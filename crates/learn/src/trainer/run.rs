@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use kiln_data::{Dataset, Form};
 use kiln_nn::metrics::{Confusion, History};
-use kiln_nn::{DType, Function, Layer, Module, Sequential};
+use kiln_nn::{Layer, Module, Sequential};
 
 use super::evaluate::{Evaluator, outputs};
 use super::fit::{Fitted, not_evaluated};
 use super::method::Method;
 use super::metrics::Asked;
 use super::progress::{thousands, time};
-use crate::inputs::{each_batch, input, meant};
+use crate::inputs::{each_batch, input};
 use crate::model::{About, Task};
 use crate::predictions::Predictions;
 use crate::preparation::Preparation;
+use crate::programs::inference;
 use crate::{Error, Model, Result};
 
 /// A trained model.
@@ -235,9 +236,7 @@ impl fmt::Display for Evaluation {
 /// Where the set doesn't fit the model, or a row can't be read.
 pub fn predict(model: &dyn Layer, set: &dyn Dataset, batch_size: usize) -> Result<Predictions> {
     let form = set.x();
-    let mut function = Function::inference(model, move |model, cx, [x]| {
-        model.forward(&meant(&x, &form), cx).cast(DType::F32)
-    });
+    let mut function = inference(model, &form);
     let mut outputs = Vec::new();
     each_batch(set, batch_size, |batch| {
         let out = function.run([input(&batch.x, batch.x_shape())])?;

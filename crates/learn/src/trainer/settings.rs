@@ -268,7 +268,8 @@ impl<'a, M: Module> Trainer<'a, M> {
         self
     }
 
-    /// How much rows of each class count in the training loss.
+    /// How much rows of each class count in the training loss. Steps of one's own weigh what they lower by
+    /// [`Rows::weights`](super::Rows::weights).
     pub fn class_weights(mut self, weights: ClassWeights) -> Self {
         self.settings.class_weights = Some(weights);
         self
@@ -363,7 +364,8 @@ impl<'a, M: Module> Trainer<'a, M> {
     }
 
     /// Says nothing: no line for each epoch, no bar, no event of `tracing`. Otherwise lines are events at the level INFO, and go to
-    /// the standard error where no subscriber takes them and the feature `terminal` is on. [Callbacks](super::Callback) are told all the same.
+    /// the standard error where the program has no `tracing` subscriber and the feature `terminal` is on. [Callbacks](super::Callback) are
+    /// told all the same.
     pub fn quiet(mut self) -> Self {
         self.settings.quiet = true;
         self.settings.progress = false;
