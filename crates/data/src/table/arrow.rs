@@ -95,29 +95,13 @@ fn column(name: &str, kind: &DataType, arrays: &[&ArrayRef]) -> Result<Column> {
             let words = words.map(|truth| truth.map(|truth| if truth { "true" } else { "false" }));
             Ok(Column::words(name, words).of_kind(ColumnKind::Boolean))
         }
-        DataType::Utf8 => words(name, arrays, |array, row| array.as_string::<i32>().value(row)),
-        DataType::LargeUtf8 => words(name, arrays, |array, row| array.as_string::<i64>().value(row)),
-        DataType::Utf8View => words(name, arrays, |array, row| array.as_string_view().value(row)),
-        DataType::Dictionary(_, of) => {
-            let texts = |place: usize| -> Result<ArrayRef> {
-                let dictionary = arrays[place].as_any_dictionary();
-                let text = |at: usize| match &**of {
-                    DataType::Utf8 => Some(dictionary.values().as_string::<i32>().value(at)),
-                    DataType::LargeUtf8 => Some(dictionary.values().as_string::<i64>().value(at)),
-                    DataType::Utf8View => Some(dictionary.values().as_string_view().value(at)),
-                    _ => None,
-                };
-                let keys = dictionary.normalized_keys();
-                let row = |(row, key): (usize, &usize)| match dictionary.is_null(row) {
-                    true => Ok(None),
-                    false if dictionary.values().is_null(*key) => Ok(None),
-                    false => text(*key).map(Some).ok_or_else(|| unfit(kind)),
-                };
-                let texts = keys.iter().enumerate().map(row).collect::<Result<Vec<_>>>()?;
-                Ok(Arc::new(StringArray::from(texts)))
-            };
-            let texts = (0..arrays.len()).map(texts).collect::<Result<Vec<_>>>()?;
-            words(name, &texts.iter().collect::<Vec<_>>(), |array, row| array.as_string::<i32>().value(row))
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            Ok(Column::words(name, arrays.iter().flat_map(|array| texts(array))))
+        }
+        DataType::Dictionary(_, of)
+            if matches!(**of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) =>
+        {
+            Ok(Column::words(name, arrays.iter().flat_map(|array| coded(array))))
         }
         other => Err(unfit(other)),
     }
@@ -142,16 +126,23 @@ fn dates(name: &str, seconds: Vec<i64>, timed: bool) -> Column {
     Column::of(name.to_string(), Cells::Dates { seconds, timed }, Some(ColumnKind::Date))
 }
 
-fn words(
-    name: &str,
-    arrays: &[&ArrayRef],
-    text: impl for<'a> Fn(&'a ArrayRef, usize) -> &'a str,
-) -> Result<Column> {
-    let text = &text;
-    let rows = arrays
-        .iter()
-        .flat_map(|array| (0..array.len()).map(move |row| (!array.is_null(row)).then(|| text(array, row))));
-    Ok(Column::words(name, rows))
+/// The texts of an array of them.
+fn texts<'a>(array: &'a ArrayRef) -> Box<dyn Iterator<Item = Option<&'a str>> + 'a> {
+    match array.data_type() {
+        DataType::LargeUtf8 => Box::new(array.as_string::<i64>().iter()),
+        DataType::Utf8View => Box::new(array.as_string_view().iter()),
+        _ => Box::new(array.as_string::<i32>().iter()),
+    }
+}
+
+/// The texts of a dictionary's rows. They stay where they are in the dictionary.
+fn coded(array: &ArrayRef) -> impl Iterator<Item = Option<&str>> {
+    let dictionary = array.as_any_dictionary();
+    let words: Vec<Option<&str>> = texts(dictionary.values()).collect();
+    // Without a word there are no keys either: `normalized_keys` panics, and all rows are missing.
+    let keys = if words.is_empty() { vec![0; array.len()] } else { dictionary.normalized_keys() };
+    let word = move |(row, key)| words.get(key).copied().flatten().filter(|_| !array.is_null(row));
+    keys.into_iter().enumerate().map(word)
 }
 
 impl TryFrom<&Table> for RecordBatch {
@@ -190,7 +181,8 @@ impl TryFrom<&Table> for RecordBatch {
 #[cfg(test)]
 mod tests {
     use arrow_array::{
-        DictionaryArray, Float16Array, Int64Array, LargeStringArray, ListArray, StringViewArray, UInt8Array,
+        DictionaryArray, Float16Array, Int32Array, Int64Array, LargeStringArray, ListArray,
+        StringViewArray, UInt8Array,
     };
     use half::f16;
 
@@ -261,6 +253,33 @@ mod tests {
         let other = batch(vec![("b", Arc::new(StringArray::from(vec!["y"])) as ArrayRef)]);
         assert!(Table::try_from(&[one, other][..]).unwrap_err().to_string().contains("schemas"));
         assert!(Table::try_from(&[][..]).is_err());
+    }
+
+    #[test]
+    fn a_dictionary_may_lack_words() {
+        let none = |rows: usize| {
+            let keys = std::iter::repeat_n(None::<&str>, rows);
+            Arc::new(keys.collect::<DictionaryArray<Int32Type>>()) as ArrayRef
+        };
+        for rows in [0, 2] {
+            let table = Table::try_from(&batch(vec![("coded", none(rows))]));
+            let table = table.unwrap();
+            assert_eq!(table.len(), rows);
+            assert!((0..rows).all(|row| table.column("coded").unwrap().cell(row) == Cell::Missing));
+        }
+        // A word of its own that is missing, a key that is, and a batch with words after one without.
+        let keys = Int32Array::from(vec![Some(1), None, Some(0)]);
+        let values = Arc::new(StringViewArray::from(vec![None, Some("x")]));
+        let some = Arc::new(DictionaryArray::new(keys, values));
+        let kind = some.data_type().clone();
+        let empty = arrow_array::new_null_array(&kind, 1);
+        let table =
+            Table::try_from(&[batch(vec![("a", empty)]), batch(vec![("a", some as ArrayRef)])][..]).unwrap();
+        let cells: Vec<Cell> = (0..4).map(|row| table.column("a").unwrap().cell(row)).collect();
+        assert_eq!(cells, [Cell::Missing, Cell::Word("x"), Cell::Missing, Cell::Missing]);
+        let numbers = DictionaryArray::new(Int32Array::from(vec![0]), Arc::new(Int64Array::from(vec![7])));
+        let error = Table::try_from(&batch(vec![("a", Arc::new(numbers) as ArrayRef)])).unwrap_err();
+        assert!(error.to_string().contains("column a") && error.to_string().contains("Int64"), "{error}");
     }
 
     #[test]
