@@ -17,6 +17,7 @@ use arrow_array::{
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 
 use super::column::{Cell, Cells, Column, ColumnKind, NO_DATE};
+use super::raw::{FINITE, RawCell};
 use super::{Table, cell};
 use crate::error::{Error, Result};
 
@@ -28,7 +29,7 @@ impl TryFrom<&RecordBatch> for Table {
     /// A batch as a table.
     ///
     /// # Errors
-    /// Where a column is of a type that no table has, such as a list; the error names it.
+    /// Where a column is of a type that no table has, such as a list, or has an infinity; the error names it.
     fn try_from(batch: &RecordBatch) -> Result<Table> {
         Table::try_from(std::slice::from_ref(batch))
     }
@@ -40,7 +41,7 @@ impl TryFrom<&[RecordBatch]> for Table {
     /// Batches of one schema, one after the other, as a table.
     ///
     /// # Errors
-    /// Where there is none, their schemas differ, or a column is of a type that no table has.
+    /// Where there is none, their schemas differ, or a column is of a type that no table has or has an infinity.
     fn try_from(batches: &[RecordBatch]) -> Result<Table> {
         let Some(first) = batches.first() else { return Err(Error::new("no record batch makes no table")) };
         if batches.iter().any(|batch| batch.schema().fields() != first.schema().fields()) {
@@ -57,7 +58,12 @@ impl TryFrom<&[RecordBatch]> for Table {
 
 fn column(name: &str, kind: &DataType, arrays: &[&ArrayRef]) -> Result<Column> {
     use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
-    let numbers = |values: Vec<f64>| Ok(Column::numbers(name, values));
+    let numbers = |values: Vec<f64>| match values.iter().enumerate().find(|(_, value)| value.is_infinite()) {
+        Some((row, value)) => {
+            Err(Error::new(format!("row {}: {}", row + 1, RawCell::Number(*value).isnt(FINITE))))
+        }
+        None => Ok(Column::numbers(name, values)),
+    };
     let days = |seconds: Vec<i64>| Ok(dates(name, seconds, false));
     let moments = |seconds: Vec<i64>| Ok(dates(name, seconds, true));
     match kind {
@@ -181,7 +187,7 @@ impl TryFrom<&Table> for RecordBatch {
 #[cfg(test)]
 mod tests {
     use arrow_array::{
-        DictionaryArray, Float16Array, Int32Array, Int64Array, LargeStringArray, ListArray,
+        DictionaryArray, Float16Array, Float32Array, Int32Array, Int64Array, LargeStringArray, ListArray,
         StringViewArray, UInt8Array,
     };
     use half::f16;
@@ -280,6 +286,20 @@ mod tests {
         let numbers = DictionaryArray::new(Int32Array::from(vec![0]), Arc::new(Int64Array::from(vec![7])));
         let error = Table::try_from(&batch(vec![("a", Arc::new(numbers) as ArrayRef)])).unwrap_err();
         assert!(error.to_string().contains("column a") && error.to_string().contains("Int64"), "{error}");
+    }
+
+    #[test]
+    fn an_infinity_is_refused_as_it_is_in_a_file() {
+        let all: [ArrayRef; 3] = [
+            Arc::new(Float64Array::from(vec![1.0, f64::INFINITY])),
+            Arc::new(Float32Array::from(vec![1.0, f32::NEG_INFINITY])),
+            Arc::new(Float16Array::from(vec![f16::ONE, f16::INFINITY])),
+        ];
+        for array in all {
+            let error = Table::try_from(&batch(vec![("speed", array)])).unwrap_err().to_string();
+            assert!(error.contains("column speed") && error.contains("row 2"), "{error}");
+            assert!(error.contains("is no finite number"), "{error}");
+        }
     }
 
     #[test]
