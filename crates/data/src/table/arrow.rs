@@ -1,6 +1,6 @@
 //! Record batches of Arrow as tables and back; the feature `arrow` brings it. What speaks Arrow goes through it, polars among it.
 //!
-//! Numbers of any width, decimals aside, are numbers; texts and dictionaries of texts are words; days and moments are dates, in whole
+//! Numbers of any width, decimals aside, are numbers; texts and dictionaries of texts are words, or missing where they say so; days and moments are dates, in whole
 //! seconds and UTC. The other way numbers are `Float64`, words `Utf8`, truths `Boolean`, and dates `Date32` or `Timestamp(Second)`.
 
 use std::sync::Arc;
@@ -132,12 +132,16 @@ fn dates(name: &str, seconds: Vec<i64>, timed: bool) -> Column {
     Column::of(name.to_string(), Cells::Dates { seconds, timed }, Some(ColumnKind::Date))
 }
 
-/// The texts of an array of them.
+/// The texts of an array of them, settled as a row's are, so that both become the same inputs.
 fn texts<'a>(array: &'a ArrayRef) -> Box<dyn Iterator<Item = Option<&'a str>> + 'a> {
+    let settled = |text: Option<&'a str>| match RawCell::Text(text?).settled() {
+        RawCell::Text(text) => Some(text),
+        _ => None,
+    };
     match array.data_type() {
-        DataType::LargeUtf8 => Box::new(array.as_string::<i64>().iter()),
-        DataType::Utf8View => Box::new(array.as_string_view().iter()),
-        _ => Box::new(array.as_string::<i32>().iter()),
+        DataType::LargeUtf8 => Box::new(array.as_string::<i64>().iter().map(settled)),
+        DataType::Utf8View => Box::new(array.as_string_view().iter().map(settled)),
+        _ => Box::new(array.as_string::<i32>().iter().map(settled)),
     }
 }
 
@@ -193,6 +197,7 @@ mod tests {
     use half::f16;
 
     use super::*;
+    use crate::{Choices, TablePreparation, Treatment};
 
     fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
         RecordBatch::try_from_iter(columns).unwrap()
@@ -299,6 +304,35 @@ mod tests {
             let error = Table::try_from(&batch(vec![("speed", array)])).unwrap_err().to_string();
             assert!(error.contains("column speed") && error.contains("row 2"), "{error}");
             assert!(error.contains("is no finite number"), "{error}");
+        }
+    }
+
+    /// Words of any array of texts become the inputs that they become in a row.
+    #[test]
+    fn words_are_settled_as_in_a_row() {
+        let words = ["NA", "x", " x ", "", "None", "y", "NA", "x", "y", " "];
+        let missing = [true, false, false, true, true, false, true, false, false, true];
+        let arrays: [ArrayRef; 4] = [
+            Arc::new(StringArray::from(words.to_vec())),
+            Arc::new(LargeStringArray::from(words.to_vec())),
+            Arc::new(StringViewArray::from(words.to_vec())),
+            Arc::new(words.into_iter().collect::<DictionaryArray<Int32Type>>()),
+        ];
+        for array in arrays {
+            let table = Table::try_from(&batch(vec![("word", array)])).unwrap();
+            let cells = (0..words.len()).map(|row| table.column("word").unwrap().cell(row) == Cell::Missing);
+            assert_eq!(cells.collect::<Vec<_>>(), missing);
+            for treatment in [Treatment::OneHot, Treatment::Codes] {
+                let choices = Choices::new().treat("word", treatment);
+                let rows: Vec<usize> = (0..words.len()).collect();
+                let plan = TablePreparation::fit(&table, &rows, &choices).unwrap();
+                let (whole, single) = (plan.apply_inputs(&table).unwrap(), plan.row_plan().unwrap());
+                let mut inputs = vec![f32::NAN; whole.width];
+                for (word, expected) in words.into_iter().zip(whole.values.chunks(whole.width)) {
+                    single.encode(&single.cells([("word", word)]).unwrap(), &mut inputs).unwrap();
+                    assert_eq!(inputs, expected, "{word:?}");
+                }
+            }
         }
     }
 
