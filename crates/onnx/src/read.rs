@@ -33,7 +33,8 @@ pub fn model(path: &Path, budget: &Budget) -> Result<ModelProto> {
 
 /// A model's message in the bytes of a file.
 pub fn message(path: &Path, bytes: Bytes, budget: &Budget) -> Result<ModelProto> {
-    budget.bytes(weigh(&bytes, MessageKind::Model)).map_err(Error::limit(path.display()))?;
+    let weight = weigh(&bytes, MessageKind::Model, budget.limits().bytes);
+    budget.bytes(weight).map_err(Error::limit(path.display()))?;
     ModelProto::decode(bytes)
         .map_err(|error| Error::format(path, format!("{error}; it is cut off, damaged, or no ONNX file")))
 }
@@ -41,7 +42,8 @@ pub fn message(path: &Path, bytes: Bytes, budget: &Budget) -> Result<ModelProto>
 /// A file with one tensor, as test data come.
 pub fn tensor_file(path: &Path) -> Result<Value> {
     let (bytes, budget) = (mapped(path)?, Budget::default());
-    budget.bytes(weigh(&bytes, MessageKind::Tensor)).map_err(Error::limit(path.display()))?;
+    let weight = weigh(&bytes, MessageKind::Tensor, budget.limits().bytes);
+    budget.bytes(weight).map_err(Error::limit(path.display()))?;
     let message = TensorProto::decode(bytes).map_err(|error| {
         Error::format(path, format!("{error}; it is cut off, damaged, or no tensor of ONNX"))
     })?;

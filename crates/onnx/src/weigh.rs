@@ -1,6 +1,9 @@
 //! How much memory a message will take, found without taking it: a field of two bytes can stand for a structure of a thousand.
 
-use crate::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::proto::{
+    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
+    TrainingInfoProto,
+};
 
 /// The messages that are looked into.
 #[derive(Clone, Copy)]
@@ -11,6 +14,9 @@ pub enum MessageKind {
     Node,
     Attribute,
     Tensor,
+    /// Two tensors, which stand in it and not beside it.
+    Sparse,
+    Training,
     /// One of the small ones, which hold nothing that is large for its bytes.
     Small,
 }
@@ -32,18 +38,25 @@ impl MessageKind {
         match (self, number) {
             (Model, 7) => message(Graph),
             (Model, 25) => message(Function),
-            (Model, 8 | 14 | 20 | 26) => message(Small),
+            (Model, 20) => message(Training),
+            (Model, 8 | 14 | 26) => message(Small),
+            (Training, 1 | 2) => message(Graph),
+            (Training, 3 | 4) => message(Small),
             (Function, 7) => message(Node),
             (Function, 11) => message(Attribute),
             (Function, 9 | 12 | 14) => message(Small),
             (Graph, 1) => message(Node),
             (Graph, 5) => message(Tensor),
-            (Graph, 11..=16) => message(Small),
+            (Graph, 15) => message(Sparse),
+            (Graph, 11..=14 | 16) => message(Small),
             (Node, 5) => message(Attribute),
             (Node, 9 | 10) => message(Small),
             (Attribute, 5 | 10) => message(Tensor),
             (Attribute, 6 | 11) => message(Graph),
-            (Attribute, 14 | 15 | 22 | 23) => message(Small),
+            (Attribute, 22 | 23) => message(Sparse),
+            (Attribute, 14 | 15) => message(Small),
+            (Sparse, 1 | 2) => message(Tensor),
+            (Sparse, 3) => (None, NUMBER),
             (Tensor, 3 | 13 | 16) => message(Small),
             // These stay where they are in the file.
             (Attribute, 4 | 9) | (Tensor, 6 | 9) => (None, 0),
@@ -61,32 +74,40 @@ impl MessageKind {
             MessageKind::Node => size_of::<NodeProto>(),
             MessageKind::Attribute => size_of::<AttributeProto>(),
             MessageKind::Tensor => size_of::<TensorProto>(),
+            MessageKind::Sparse => size_of::<SparseTensorProto>(),
+            MessageKind::Training => size_of::<TrainingInfoProto>(),
             MessageKind::Small => 256,
         };
         2 * size as u64
     }
 }
 
-/// The bytes of memory that a message takes at most; what is damaged is weighed up to there.
-pub fn weigh(bytes: &[u8], kind: MessageKind) -> u64 {
-    let mut total = 0u64;
+/// The bytes of memory that a message takes at most; what is damaged is weighed up to there, and what is above the limit up to about
+/// there: what waits to be weighed takes memory too.
+pub fn weigh(bytes: &[u8], kind: MessageKind, limit: u64) -> u64 {
+    let mut total = kind.size();
     let mut waiting = vec![(bytes, kind)];
     while let Some((bytes, kind)) = waiting.pop() {
-        let mut more = kind.size();
         if let MessageKind::Small = kind {
-            more += SMALL * bytes.len() as u64;
-        } else {
-            let mut rest = bytes;
-            while let Some((number, field)) = next(&mut rest) {
-                let (inside, each) = kind.field(number);
-                match (field, inside) {
-                    (Some(bytes), Some(kind)) => waiting.push((bytes, kind)),
-                    (Some(bytes), None) => more += TEXT + each * bytes.len() as u64,
-                    (None, _) => more += NUMBER,
+            total = total.saturating_add(SMALL * bytes.len() as u64);
+            continue;
+        }
+        let mut rest = bytes;
+        while let Some((number, field)) = next(&mut rest) {
+            let (inside, each) = kind.field(number);
+            let more = match (field, inside) {
+                (Some(bytes), Some(kind)) => {
+                    waiting.push((bytes, kind));
+                    kind.size()
                 }
+                (Some(bytes), None) => TEXT + each * bytes.len() as u64,
+                (None, _) => NUMBER,
+            };
+            total = total.saturating_add(more);
+            if total > limit {
+                return total;
             }
         }
-        total = total.saturating_add(more);
     }
     total
 }
@@ -145,6 +166,10 @@ mod tests {
         let raw = TensorProto { raw_data: Some(vec![0; 100 * count].into()), ..TensorProto::default() };
         let texts = NodeProto { input: vec![String::new(); count], ..NodeProto::default() };
         let nodes = vec![NodeProto::default(); count];
+        let sparse = vec![SparseTensorProto::default(); count];
+        let attribute = AttributeProto { sparse_tensors: sparse.clone(), ..AttributeProto::default() };
+        let holder = NodeProto { attribute: vec![attribute], ..NodeProto::default() };
+        let training = vec![TrainingInfoProto::default(); count];
         let cases = [
             (
                 of(GraphProto { node: vec![node], ..GraphProto::default() }),
@@ -153,20 +178,74 @@ mod tests {
             (of(GraphProto { node: nodes, ..GraphProto::default() }), count * size_of::<NodeProto>()),
             (of(GraphProto { initializer: vec![tensor], ..GraphProto::default() }), count * 8),
             (of(GraphProto { node: vec![texts], ..GraphProto::default() }), count * size_of::<String>()),
+            (
+                of(GraphProto { sparse_initializer: sparse, ..GraphProto::default() }),
+                count * size_of::<SparseTensorProto>(),
+            ),
+            (
+                of(GraphProto { node: vec![holder], ..GraphProto::default() }),
+                count * size_of::<SparseTensorProto>(),
+            ),
+            (
+                ModelProto { training_info: training, ..ModelProto::default() },
+                count * size_of::<TrainingInfoProto>(),
+            ),
             // It stays in the file.
             (of(GraphProto { initializer: vec![raw], ..GraphProto::default() }), 0),
         ];
         for (model, least) in cases {
             let bytes = model.encode_to_vec();
-            let weight = weigh(&bytes, MessageKind::Model) as usize;
+            let weight = weigh(&bytes, MessageKind::Model, u64::MAX) as usize;
             assert!(weight >= least && weight <= 4 * least + 100_000 / 8, "{weight} for {least}");
             for end in 0..bytes.len().min(300) {
-                weigh(&bytes[..end], MessageKind::Model);
+                weigh(&bytes[..end], MessageKind::Model, u64::MAX);
             }
         }
-        assert!(
-            weigh(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], MessageKind::Model)
-                < 1 << 16
+        let endless = [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        assert!(weigh(&endless, MessageKind::Model, u64::MAX) < 1 << 16);
+    }
+
+    /// What is inside a sparse tensor and a training is looked into like the same elsewhere.
+    #[test]
+    fn parts_weigh_the_same_wherever_they_stand() {
+        let count = 1000;
+        let tensor =
+            TensorProto { dims: vec![1; count], int64_data: vec![0; count], ..TensorProto::default() };
+        let graph = GraphProto { node: vec![NodeProto::default(); count], ..GraphProto::default() };
+        let sparse = SparseTensorProto {
+            values: Some(tensor.clone()),
+            indices: Some(tensor.clone()),
+            dims: vec![1; count],
+        };
+        let training = TrainingInfoProto {
+            initialization: Some(graph.clone()),
+            algorithm: Some(graph.clone()),
+            ..TrainingInfoProto::default()
+        };
+        let weight = |bytes: Vec<u8>, kind| weigh(&bytes, kind, u64::MAX);
+        let (tensor, graph) = (tensor.encode_to_vec(), graph.encode_to_vec());
+        let dims = NUMBER * count as u64;
+        assert_eq!(
+            weight(sparse.encode_to_vec(), MessageKind::Sparse),
+            MessageKind::Sparse.size() + 2 * weight(tensor, MessageKind::Tensor) + dims
         );
+        assert_eq!(
+            weight(training.encode_to_vec(), MessageKind::Training),
+            MessageKind::Training.size() + 2 * weight(graph, MessageKind::Graph)
+        );
+    }
+
+    /// Parts that wait are as many as the limit lets in, and not as many as the file has.
+    #[test]
+    fn weighing_stops_above_the_limit() {
+        let graph = GraphProto { node: vec![NodeProto::default(); 10_000], ..GraphProto::default() };
+        let bytes = graph.encode_to_vec();
+        let (limit, node) = (100_000, MessageKind::Node.size());
+        let weight = weigh(&bytes, MessageKind::Graph, limit);
+        assert!(weight > limit && weight <= limit + node, "{weight}");
+        let whole = MessageKind::Graph.size() + 10_000 * node;
+        for enough in [whole, u64::MAX] {
+            assert_eq!(weigh(&bytes, MessageKind::Graph, enough), whole);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Record batches of Arrow as tables and back; the feature `arrow` brings it. What speaks Arrow goes through it, polars among it.
 //!
-//! Numbers of any width, decimals aside, are numbers; texts and dictionaries of texts are words; days and moments are dates, in whole
+//! Numbers of any width, decimals aside, are numbers; texts and dictionaries of texts are words, or missing where they say so; days and moments are dates, in whole
 //! seconds and UTC. The other way numbers are `Float64`, words `Utf8`, truths `Boolean`, and dates `Date32` or `Timestamp(Second)`.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use arrow_array::{
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 
 use super::column::{Cell, Cells, Column, ColumnKind, NO_DATE};
+use super::raw::{FINITE, RawCell};
 use super::{Table, cell};
 use crate::error::{Error, Result};
 
@@ -28,7 +29,7 @@ impl TryFrom<&RecordBatch> for Table {
     /// A batch as a table.
     ///
     /// # Errors
-    /// Where a column is of a type that no table has, such as a list; the error names it.
+    /// Where a column is of a type that no table has, such as a list, or has an infinity; the error names it.
     fn try_from(batch: &RecordBatch) -> Result<Table> {
         Table::try_from(std::slice::from_ref(batch))
     }
@@ -40,7 +41,7 @@ impl TryFrom<&[RecordBatch]> for Table {
     /// Batches of one schema, one after the other, as a table.
     ///
     /// # Errors
-    /// Where there is none, their schemas differ, or a column is of a type that no table has.
+    /// Where there is none, their schemas differ, or a column is of a type that no table has or has an infinity.
     fn try_from(batches: &[RecordBatch]) -> Result<Table> {
         let Some(first) = batches.first() else { return Err(Error::new("no record batch makes no table")) };
         if batches.iter().any(|batch| batch.schema().fields() != first.schema().fields()) {
@@ -57,7 +58,12 @@ impl TryFrom<&[RecordBatch]> for Table {
 
 fn column(name: &str, kind: &DataType, arrays: &[&ArrayRef]) -> Result<Column> {
     use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
-    let numbers = |values: Vec<f64>| Ok(Column::numbers(name, values));
+    let numbers = |values: Vec<f64>| match values.iter().enumerate().find(|(_, value)| value.is_infinite()) {
+        Some((row, value)) => {
+            Err(Error::new(format!("row {}: {}", row + 1, RawCell::Number(*value).isnt(FINITE))))
+        }
+        None => Ok(Column::numbers(name, values)),
+    };
     let days = |seconds: Vec<i64>| Ok(dates(name, seconds, false));
     let moments = |seconds: Vec<i64>| Ok(dates(name, seconds, true));
     match kind {
@@ -95,29 +101,13 @@ fn column(name: &str, kind: &DataType, arrays: &[&ArrayRef]) -> Result<Column> {
             let words = words.map(|truth| truth.map(|truth| if truth { "true" } else { "false" }));
             Ok(Column::words(name, words).of_kind(ColumnKind::Boolean))
         }
-        DataType::Utf8 => words(name, arrays, |array, row| array.as_string::<i32>().value(row)),
-        DataType::LargeUtf8 => words(name, arrays, |array, row| array.as_string::<i64>().value(row)),
-        DataType::Utf8View => words(name, arrays, |array, row| array.as_string_view().value(row)),
-        DataType::Dictionary(_, of) => {
-            let texts = |place: usize| -> Result<ArrayRef> {
-                let dictionary = arrays[place].as_any_dictionary();
-                let text = |at: usize| match &**of {
-                    DataType::Utf8 => Some(dictionary.values().as_string::<i32>().value(at)),
-                    DataType::LargeUtf8 => Some(dictionary.values().as_string::<i64>().value(at)),
-                    DataType::Utf8View => Some(dictionary.values().as_string_view().value(at)),
-                    _ => None,
-                };
-                let keys = dictionary.normalized_keys();
-                let row = |(row, key): (usize, &usize)| match dictionary.is_null(row) {
-                    true => Ok(None),
-                    false if dictionary.values().is_null(*key) => Ok(None),
-                    false => text(*key).map(Some).ok_or_else(|| unfit(kind)),
-                };
-                let texts = keys.iter().enumerate().map(row).collect::<Result<Vec<_>>>()?;
-                Ok(Arc::new(StringArray::from(texts)))
-            };
-            let texts = (0..arrays.len()).map(texts).collect::<Result<Vec<_>>>()?;
-            words(name, &texts.iter().collect::<Vec<_>>(), |array, row| array.as_string::<i32>().value(row))
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            Ok(Column::words(name, arrays.iter().flat_map(|array| texts(array))))
+        }
+        DataType::Dictionary(_, of)
+            if matches!(**of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) =>
+        {
+            Ok(Column::words(name, arrays.iter().flat_map(|array| coded(array))))
         }
         other => Err(unfit(other)),
     }
@@ -142,16 +132,27 @@ fn dates(name: &str, seconds: Vec<i64>, timed: bool) -> Column {
     Column::of(name.to_string(), Cells::Dates { seconds, timed }, Some(ColumnKind::Date))
 }
 
-fn words(
-    name: &str,
-    arrays: &[&ArrayRef],
-    text: impl for<'a> Fn(&'a ArrayRef, usize) -> &'a str,
-) -> Result<Column> {
-    let text = &text;
-    let rows = arrays
-        .iter()
-        .flat_map(|array| (0..array.len()).map(move |row| (!array.is_null(row)).then(|| text(array, row))));
-    Ok(Column::words(name, rows))
+/// The texts of an array of them, settled as a row's are, so that both become the same inputs.
+fn texts<'a>(array: &'a ArrayRef) -> Box<dyn Iterator<Item = Option<&'a str>> + 'a> {
+    let settled = |text: Option<&'a str>| match RawCell::Text(text?).settled() {
+        RawCell::Text(text) => Some(text),
+        _ => None,
+    };
+    match array.data_type() {
+        DataType::LargeUtf8 => Box::new(array.as_string::<i64>().iter().map(settled)),
+        DataType::Utf8View => Box::new(array.as_string_view().iter().map(settled)),
+        _ => Box::new(array.as_string::<i32>().iter().map(settled)),
+    }
+}
+
+/// The texts of a dictionary's rows. They stay where they are in the dictionary.
+fn coded(array: &ArrayRef) -> impl Iterator<Item = Option<&str>> {
+    let dictionary = array.as_any_dictionary();
+    let words: Vec<Option<&str>> = texts(dictionary.values()).collect();
+    // Without a word there are no keys either: `normalized_keys` panics, and all rows are missing.
+    let keys = if words.is_empty() { vec![0; array.len()] } else { dictionary.normalized_keys() };
+    let word = move |(row, key)| words.get(key).copied().flatten().filter(|_| !array.is_null(row));
+    keys.into_iter().enumerate().map(word)
 }
 
 impl TryFrom<&Table> for RecordBatch {
@@ -190,11 +191,13 @@ impl TryFrom<&Table> for RecordBatch {
 #[cfg(test)]
 mod tests {
     use arrow_array::{
-        DictionaryArray, Float16Array, Int64Array, LargeStringArray, ListArray, StringViewArray, UInt8Array,
+        DictionaryArray, Float16Array, Float32Array, Int32Array, Int64Array, LargeStringArray, ListArray,
+        StringViewArray, UInt8Array,
     };
     use half::f16;
 
     use super::*;
+    use crate::{Choices, TablePreparation, Treatment};
 
     fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
         RecordBatch::try_from_iter(columns).unwrap()
@@ -261,6 +264,76 @@ mod tests {
         let other = batch(vec![("b", Arc::new(StringArray::from(vec!["y"])) as ArrayRef)]);
         assert!(Table::try_from(&[one, other][..]).unwrap_err().to_string().contains("schemas"));
         assert!(Table::try_from(&[][..]).is_err());
+    }
+
+    #[test]
+    fn a_dictionary_may_lack_words() {
+        let none = |rows: usize| {
+            let keys = std::iter::repeat_n(None::<&str>, rows);
+            Arc::new(keys.collect::<DictionaryArray<Int32Type>>()) as ArrayRef
+        };
+        for rows in [0, 2] {
+            let table = Table::try_from(&batch(vec![("coded", none(rows))]));
+            let table = table.unwrap();
+            assert_eq!(table.len(), rows);
+            assert!((0..rows).all(|row| table.column("coded").unwrap().cell(row) == Cell::Missing));
+        }
+        // A word of its own that is missing, a key that is, and a batch with words after one without.
+        let keys = Int32Array::from(vec![Some(1), None, Some(0)]);
+        let values = Arc::new(StringViewArray::from(vec![None, Some("x")]));
+        let some = Arc::new(DictionaryArray::new(keys, values));
+        let kind = some.data_type().clone();
+        let empty = arrow_array::new_null_array(&kind, 1);
+        let table =
+            Table::try_from(&[batch(vec![("a", empty)]), batch(vec![("a", some as ArrayRef)])][..]).unwrap();
+        let cells: Vec<Cell> = (0..4).map(|row| table.column("a").unwrap().cell(row)).collect();
+        assert_eq!(cells, [Cell::Missing, Cell::Word("x"), Cell::Missing, Cell::Missing]);
+        let numbers = DictionaryArray::new(Int32Array::from(vec![0]), Arc::new(Int64Array::from(vec![7])));
+        let error = Table::try_from(&batch(vec![("a", Arc::new(numbers) as ArrayRef)])).unwrap_err();
+        assert!(error.to_string().contains("column a") && error.to_string().contains("Int64"), "{error}");
+    }
+
+    #[test]
+    fn an_infinity_is_refused_as_it_is_in_a_file() {
+        let all: [ArrayRef; 3] = [
+            Arc::new(Float64Array::from(vec![1.0, f64::INFINITY])),
+            Arc::new(Float32Array::from(vec![1.0, f32::NEG_INFINITY])),
+            Arc::new(Float16Array::from(vec![f16::ONE, f16::INFINITY])),
+        ];
+        for array in all {
+            let error = Table::try_from(&batch(vec![("speed", array)])).unwrap_err().to_string();
+            assert!(error.contains("column speed") && error.contains("row 2"), "{error}");
+            assert!(error.contains("is no finite number"), "{error}");
+        }
+    }
+
+    /// Words of any array of texts become the inputs that they become in a row.
+    #[test]
+    fn words_are_settled_as_in_a_row() {
+        let words = ["NA", "x", " x ", "", "None", "y", "NA", "x", "y", " "];
+        let missing = [true, false, false, true, true, false, true, false, false, true];
+        let arrays: [ArrayRef; 4] = [
+            Arc::new(StringArray::from(words.to_vec())),
+            Arc::new(LargeStringArray::from(words.to_vec())),
+            Arc::new(StringViewArray::from(words.to_vec())),
+            Arc::new(words.into_iter().collect::<DictionaryArray<Int32Type>>()),
+        ];
+        for array in arrays {
+            let table = Table::try_from(&batch(vec![("word", array)])).unwrap();
+            let cells = (0..words.len()).map(|row| table.column("word").unwrap().cell(row) == Cell::Missing);
+            assert_eq!(cells.collect::<Vec<_>>(), missing);
+            for treatment in [Treatment::OneHot, Treatment::Codes] {
+                let choices = Choices::new().treat("word", treatment);
+                let rows: Vec<usize> = (0..words.len()).collect();
+                let plan = TablePreparation::fit(&table, &rows, &choices).unwrap();
+                let (whole, single) = (plan.apply_inputs(&table).unwrap(), plan.row_plan().unwrap());
+                let mut inputs = vec![f32::NAN; whole.width];
+                for (word, expected) in words.into_iter().zip(whole.values.chunks(whole.width)) {
+                    single.encode(&single.cells([("word", word)]).unwrap(), &mut inputs).unwrap();
+                    assert_eq!(inputs, expected, "{word:?}");
+                }
+            }
+        }
     }
 
     #[test]

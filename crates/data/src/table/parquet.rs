@@ -98,7 +98,7 @@ enum Value<'a> {
 }
 
 fn value(field: &Field) -> Result<Value<'_>, String> {
-    let number = |number: f64| if number.is_nan() { RawCell::Missing } else { RawCell::Number(number) };
+    let number = RawCell::Number;
     Ok(Value::Raw(match field {
         Field::Null => RawCell::Missing,
         Field::Bool(truth) => RawCell::Truth(*truth),

@@ -41,6 +41,7 @@ impl<'a> RawCell<'a> {
                 RawCell::Missing
             }
             RawCell::Text(text) => RawCell::Text(text.trim()),
+            RawCell::Number(number) if number.is_nan() => RawCell::Missing,
             other => other,
         }
     }
@@ -72,10 +73,10 @@ impl<'a> RawCell<'a> {
     pub fn text(self) -> Cow<'a, str> {
         match self {
             RawCell::Text(text) | RawCell::Quoted(text) => text.into(),
-            RawCell::Number(value) => cell::word(value).into(),
+            RawCell::Number(value) if !value.is_nan() => cell::word(value).into(),
             RawCell::Truth(true) => "true".into(),
             RawCell::Truth(false) => "false".into(),
-            RawCell::Missing => "".into(),
+            RawCell::Number(_) | RawCell::Missing => "".into(),
         }
     }
 
@@ -111,7 +112,7 @@ impl<'a> From<&'a String> for RawCell<'a> {
 
 impl From<f64> for RawCell<'_> {
     fn from(number: f64) -> Self {
-        if number.is_nan() { RawCell::Missing } else { RawCell::Number(number) }
+        RawCell::Number(number)
     }
 }
 
@@ -142,5 +143,19 @@ impl From<bool> for RawCell<'_> {
 impl<'a, T: Into<RawCell<'a>>> From<Option<T>> for RawCell<'a> {
     fn from(value: Option<T>) -> RawCell<'a> {
         value.map_or(RawCell::Missing, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_none_is_missing() {
+        for none in [RawCell::Number(f64::NAN), f64::NAN.into(), f32::NAN.into(), Some(f64::NAN).into()] {
+            assert_eq!(none.settled(), RawCell::Missing);
+            assert_eq!(none.text(), "");
+        }
+        assert_eq!(RawCell::Number(f64::INFINITY).settled(), RawCell::Number(f64::INFINITY));
     }
 }

@@ -121,7 +121,7 @@ impl RowPlan {
     /// A row's cells in the order of the columns. Columns that aren't needed are ignored.
     ///
     /// # Errors
-    /// Where one that is needed isn't there.
+    /// Where one that is needed isn't there, or is there twice.
     pub fn cells<'a, K, V>(&self, row: impl IntoIterator<Item = (K, V)>) -> Result<Vec<RawCell<'a>>>
     where
         K: AsRef<str>,
@@ -136,6 +136,12 @@ impl RowPlan {
                 _ => self.places.get(name.as_ref()).copied(),
             };
             match place.and_then(|place| cells.get_mut(place)) {
+                // Which of the two is meant nobody knows.
+                Some(Some(_)) => {
+                    return Err(
+                        Error::new("the row has the column twice; give it once").in_column(name.as_ref())
+                    );
+                }
                 Some(cell) => *cell = Some(value.into()),
                 None => spare.push(name),
             }

@@ -100,6 +100,36 @@ fn a_row_is_refused_as_it_is_in_a_file() {
 }
 
 #[test]
+fn a_column_that_is_there_twice_is_refused() {
+    let table = Table::read(b"age,sex,y\n1,m,0.5\n2,f,1\n3,m,2\n").unwrap();
+    let plan = TablePreparation::fit(&table, &[0, 1, 2], &Choices::new().target("y")).unwrap();
+    let plan = plan.row_plan().unwrap();
+    // In the table's order, and in others; the same value twice is twice too.
+    for row in [["age", "age", "sex"], ["age", "sex", "age"], ["sex", "age", "age"]] {
+        let error = plan.cells(row.map(|name| (name, "1"))).unwrap_err().to_string();
+        assert!(error.contains("column age") && error.contains("twice"), "{error}");
+    }
+    // What isn't needed may be there as often as it likes.
+    plan.cells(["note", "age", "note", "sex"].map(|name| (name, "1"))).unwrap();
+}
+
+#[test]
+fn a_number_that_is_none_is_missing_in_every_column() {
+    let plan = fitted(&mut Rng::new(5)).row_plan().unwrap();
+    let good =
+        ["1", "1", "1", "1", "1", "1", "10", "red", "yes", "a", "2024-01-31", "2024-01-31T08:30", "true"];
+    for at in 0..COLUMNS.len() {
+        let mut cells = good.map(RawCell::from);
+        cells[at] = RawCell::Missing;
+        let missing = encoded(&plan, &cells).unwrap();
+        for none in [RawCell::Number(f64::NAN), f64::NAN.into(), f32::NAN.into()] {
+            cells[at] = none;
+            assert_eq!(encoded(&plan, &cells).unwrap(), missing, "{}", COLUMNS[at].0);
+        }
+    }
+}
+
+#[test]
 fn typed_cells_are_what_their_text_is() {
     let plan = fitted(&mut Rng::new(5)).row_plan().unwrap();
     let text = ["1.5", "10", "", "2", "3", "4", "20", "none", "yes", "never", "2024-01-31", "", "true"];

@@ -78,7 +78,7 @@ fn each_fault_names_its_place_and_mend() {
     assert!(fault("").contains("the file is empty"));
     assert!(fault("  \n\n").contains("the file is empty"));
     // As many as may be, in time that grows as they do: at each of them a shift of all others would take minutes.
-    assert!(fault(&"\u{feff}".repeat(1 << 22)).contains("the file is empty"));
+    assert!(fault("\u{feff}".repeat(1 << 22)).contains("the file is empty"));
     assert!(fault("a,b\n").contains("a header and no row"));
     let error = fault("a,b\n1,2\n3\n");
     assert!(error.contains("line 3: the row has 1 cell and the first row 2"), "{error}");
