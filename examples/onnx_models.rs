@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use kiln::data::Rng;
-use kiln::onnx::export::{BATCH, Input, Options, Size, write};
-use kiln::onnx::{Element, Network, Value, load};
+use kiln::onnx::export::{BATCH, ModelInput, Options, Size, write};
+use kiln::onnx::{Network, OnnxDType, Value, load};
 use kiln::prelude::{Context, DType, Data, Layer, Module, Sequential, Tensor};
 use kiln::store::{HostTensor, TensorFile};
 use kiln::weights;
@@ -158,19 +158,20 @@ fn save(
     name: &str,
     options: &Options,
 ) -> Result<(), Fault> {
-    let (element, dtype) = if codes > 0 { (Element::I64, DType::I64) } else { (Element::F32, DType::F32) };
+    let (element, dtype) =
+        if codes > 0 { (OnnxDType::I64, DType::I64) } else { (OnnxDType::F32, DType::F32) };
     // Columns that are part amounts and part codes come as amounts.
     let amounts = name.starts_with("embedded columns");
-    let (element, dtype) = if amounts { (Element::F32, DType::F32) } else { (element, dtype) };
+    let (element, dtype) = if amounts { (OnnxDType::F32, DType::F32) } else { (element, dtype) };
     let mut builder = options.builder("kiln")?;
     let sizes: Vec<Size> = [Size::Named(BATCH.to_string())]
         .into_iter()
         .chain(row.iter().map(|size| Size::Fixed(*size)))
         .collect();
     let input = builder.input("input", element, &sizes);
-    let input = Input { name: input, row: row.to_vec(), dtype };
+    let input = ModelInput { name: input, row: row.to_vec(), dtype };
     let output = write(&mut builder, f, &[input], options.fold)?.remove(0);
-    builder.output(&output.name, "output", Element::from_dtype(output.dtype), &output.sizes);
+    builder.output(&output.name, "output", OnnxDType::from_dtype(output.dtype), &output.sizes);
     let path = folder.join(format!("{name}.onnx"));
     builder.save(&path, options)?;
 

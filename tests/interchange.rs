@@ -4,7 +4,7 @@ use kiln::data::{Form, Picture, Rng};
 use kiln::model::{About, Model, Task};
 use kiln::onnx::export::{Attribute, Size};
 use kiln::onnx::proto::{Message, ModelProto};
-use kiln::onnx::{Element, Export, Options};
+use kiln::onnx::{Export, OnnxDType, Options};
 use kiln::prelude::*;
 use kiln_testkit::Program;
 use serde_json::Value;
@@ -53,7 +53,7 @@ fn fixed(program: &Program, name: &str, batch: usize, sizes: &[usize]) {
     let options = Options::default();
     let mut builder = options.builder("fixed").unwrap();
     let fixed = |sizes: &[usize]| sizes.iter().map(|&size| Size::Fixed(size)).collect::<Vec<_>>();
-    let x = builder.input("x", Element::F32, &fixed(&[batch, 3, 4]));
+    let x = builder.input("x", OnnxDType::F32, &fixed(&[batch, 3, 4]));
     let sizes: Vec<i64> = sizes.iter().map(|&size| size as i64).collect();
     let shape = builder.ints(&sizes);
     // PyTorch's newer exporter says so of every one.
@@ -61,7 +61,7 @@ fn fixed(program: &Program, name: &str, batch: usize, sizes: &[usize]) {
     let numbers = (0..24).map(|at| (at as f32).cos()).collect();
     let weight = builder.constant("weight", &[12, 2], &Data::F32(numbers));
     let y = builder.node("MatMul", &[&flat, &weight], Vec::new());
-    builder.output(&y, "y", Element::F32, &fixed(&[batch, 2]));
+    builder.output(&y, "y", OnnxDType::F32, &fixed(&[batch, 2]));
     builder.save(program.at(name), &options).unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kiln::onnx::{Element, Error, Network, Value, load, parse};
+use kiln::onnx::{Error, Network, OnnxDType, Value, load, parse};
 use kiln::prelude::*;
 use kiln_testkit::Folder;
 
@@ -13,7 +13,7 @@ fn walk(network: &Network) -> kiln::onnx::Result<Vec<Value>> {
     let zeros = |port: &kiln::onnx::Port| {
         let sizes: Vec<usize> = port.sizes.iter().map(|size| size.unwrap_or(1).min(8)).collect();
         let sizes = if sizes.is_empty() { vec![2, 2] } else { sizes };
-        let (element, count) = (port.element.unwrap_or(Element::F32), sizes.iter().product::<usize>());
+        let (element, count) = (port.element.unwrap_or(OnnxDType::F32), sizes.iter().product::<usize>());
         match element.dtype() {
             Some(dtype) if count <= 4096 => {
                 Value::new(Data::filled(dtype, count, 0i64.into()), &sizes, element)

@@ -283,7 +283,7 @@ fn about(network: &onnx::Network) -> String {
     let port = |port: &onnx::Port| {
         let size = |size: &Option<usize>| size.map_or_else(|| "?".to_string(), |size| size.to_string());
         let sizes: Vec<String> = port.sizes.iter().map(size).collect();
-        format!("{} {}[{}]", port.name, port.element.map_or("", onnx::Element::name), sizes.join(", "))
+        format!("{} {}[{}]", port.name, port.element.map_or("", onnx::OnnxDType::name), sizes.join(", "))
     };
     let list = |ports: Vec<onnx::Port>| ports.iter().map(port).collect::<Vec<_>>().join("; ");
     format!(

@@ -26,10 +26,11 @@ use crate::tensor::arguments::Operand;
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Key(Source);
+pub struct Key(KeyNumber);
 
+/// The number that a key is: known now, or computed by the program it is used in.
 #[derive(Clone)]
-enum Source {
+enum KeyNumber {
     Host(i64),
     Graph(Tensor),
 }
@@ -37,13 +38,13 @@ enum Source {
 impl Key {
     /// The key of a seed.
     pub fn new(seed: u64) -> Key {
-        Key(Source::Host(random::derive(seed as i64, 0)))
+        Key(KeyNumber::Host(random::derive(seed as i64, 0)))
     }
 
     /// A key that is the value of a scalar tensor of `i64`.
     #[track_caller]
     pub fn from_tensor(key: &Tensor) -> Key {
-        Key(Source::Graph(scalar(key)))
+        Key(KeyNumber::Graph(scalar(key)))
     }
 
     /// The key for the stream numbered `stream` (a number, or a scalar integer tensor); different streams draw
@@ -51,12 +52,12 @@ impl Key {
     #[track_caller]
     pub fn derive(&self, stream: impl Into<Operand>) -> Key {
         match (&self.0, stream.into()) {
-            (Source::Host(key), Operand::Scalar(stream)) => {
+            (KeyNumber::Host(key), Operand::Scalar(stream)) => {
                 let part = |part: i64| {
                     let counter = counter_of(stream.as_i64()).wrapping_sub(part);
                     (random::bits(*key, counter) >> 40) as i64
                 };
-                Key(Source::Host(assemble([part(0), part(1), part(2)])))
+                Key(KeyNumber::Host(assemble([part(0), part(1), part(2)])))
             }
             (_, stream) => {
                 let stream = match stream {
@@ -66,7 +67,7 @@ impl Key {
                 let key = self.tensor();
                 let first = stream * -3i64 - 1i64;
                 let [a, b, c] = [0i64, 1, 2].map(|part| integers(&key, &(&first - part)));
-                Key(Source::Graph(a * (1i64 << 40) + b * (1i64 << 16) + c % (1i64 << 16)))
+                Key(KeyNumber::Graph(a * (1i64 << 40) + b * (1i64 << 16) + c % (1i64 << 16)))
             }
         }
     }
@@ -88,8 +89,8 @@ impl Key {
     pub fn tensor(&self) -> Tensor {
         match &self.0 {
             // A constant, not a fill: programs for different keys are then the same program.
-            Source::Host(key) => Tensor::from(*key),
-            Source::Graph(key) => key.clone(),
+            KeyNumber::Host(key) => Tensor::from(*key),
+            KeyNumber::Graph(key) => key.clone(),
         }
     }
 
@@ -160,8 +161,8 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Source::Host(key) => write!(f, "Key({key:#018x})"),
-            Source::Graph(_) => f.write_str("Key(tensor)"),
+            KeyNumber::Host(key) => write!(f, "Key({key:#018x})"),
+            KeyNumber::Graph(_) => f.write_str("Key(tensor)"),
         }
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn room(shape: &Shape, dtype: DType) -> Result<()> {
 pub(crate) fn evaluate(values: &[Expr]) -> Result<Vec<Data>> {
     let (graph, captured) = Graph::trace(&[], values, &[])?;
     let device = home(None, variables(&graph))?;
-    let key = Key { graph, device: Arc::as_ptr(&device).cast::<()>() as usize };
+    let key = CacheKey { graph, device: Arc::as_ptr(&device).cast::<()>() as usize };
     let kept = cache().take(&key);
     let reused = kept.is_some();
     let mut loaded = match kept {
@@ -121,7 +121,7 @@ const MOST_BYTES: usize = 256 << 20;
 
 /// What a program is found again by.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
+struct CacheKey {
     graph: Graph,
     /// Where the device lies. A loaded program keeps it alive, so another one's isn't the same.
     device: usize,
@@ -130,21 +130,21 @@ struct Key {
 /// Programs that aren't running, by graph and device.
 #[derive(Default)]
 struct Cache {
-    programs: HashMap<Key, (u64, Loaded)>,
+    programs: HashMap<CacheKey, (u64, Loaded)>,
     nodes: usize,
     bytes: usize,
     clock: u64,
 }
 
 impl Cache {
-    fn take(&mut self, key: &Key) -> Option<Loaded> {
+    fn take(&mut self, key: &CacheKey) -> Option<Loaded> {
         let (_, loaded) = self.programs.remove(key)?;
         self.nodes -= key.graph.nodes.len();
         self.bytes -= loaded.executable.bytes();
         Some(loaded)
     }
 
-    fn put(&mut self, key: Key, loaded: Loaded) {
+    fn put(&mut self, key: CacheKey, loaded: Loaded) {
         let nodes = key.graph.nodes.len();
         if nodes > MOST_NODES / 4 {
             return;

@@ -12,7 +12,7 @@ use crate::variable::Param;
 
 /// One layer of a model, seen with an input.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct LayerSummary {
     /// Its path in the model.
     pub path: String,
     /// What it is.
@@ -31,7 +31,7 @@ pub struct Row {
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// The layers in order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<LayerSummary>,
     /// Numbers that are trained.
     pub trained: usize,
     /// Numbers that are frozen.
@@ -74,7 +74,7 @@ impl Summary {
         let within = within(&parameters);
         let mut rows = Vec::with_capacity(stages.len());
         for ((path, title, y), &result) in stages.into_iter().zip(&graph.outputs) {
-            rows.push(Row {
+            rows.push(LayerSummary {
                 parameters: within.get(path.as_str()).copied().unwrap_or(0),
                 path,
                 title,
@@ -157,7 +157,7 @@ impl fmt::Display for Summary {
                 amount(row.bytes as f64, "B"),
             ]);
         }
-        let total = |of: fn(&Row) -> f64| self.rows.iter().map(of).sum::<f64>();
+        let total = |of: fn(&LayerSummary) -> f64| self.rows.iter().map(of).sum::<f64>();
         table.push([
             String::new(),
             "in all".to_string(),

@@ -25,7 +25,7 @@ const _: () = {
     sent::<Update>();
     sent::<Outputs>();
     sent::<optim::Slots>();
-    sent::<optim::Slot>();
+    sent::<optim::ParameterSlots>();
 };
 
 /// What is read, and what guards what it changes, may be used by many at once.
@@ -46,7 +46,7 @@ const _: () = {
     shared::<Error>();
     shared::<Key>();
     shared::<Summary>();
-    shared::<summary::Row>();
+    shared::<summary::LayerSummary>();
     shared::<StepOptions>();
     shared::<Clip>();
     shared::<composite::Noted>();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_nn::module::Visitor;
-use kiln_nn::optim::{Optimizer, Slot, Slots, Trained};
+use kiln_nn::optim::{Optimizer, ParameterSlots, Slots, Trained};
 use kiln_nn::{
     BatchNorm, Conv2d, ConvOptions, DType, Data, Device, DeviceSettings, Function, Input, Key, Module, Param,
     Result, Sgd, Step, StepOptions, Tensor, Variable, parameters,
@@ -169,8 +169,8 @@ impl Optimizer for Nervous {
         3.0
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
-        parameter - gradient * &slot.rate
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+        parameter - gradient * &slots.rate
     }
 
     fn update_all(&self, slots: &mut Slots, all: &[Trained]) -> Result<Vec<Tensor>> {

@@ -4,7 +4,7 @@ use kiln_ir::{DType, Data};
 use kiln_map::{Budget, Exceeded, Resource};
 use kiln_nn::{Context, Tensor};
 
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::read::{self, Origin};
@@ -18,11 +18,11 @@ pub struct Call<'a> {
     pub(crate) version: i64,
     pub(crate) context: &'a Context,
     pub(crate) origin: Origin<'a>,
-    pub(crate) inner: &'a Inner<'a>,
+    pub(crate) run_subgraph: &'a RunSubgraph<'a>,
 }
 
 /// Runs a graph within a node on inputs.
-pub type Inner<'a> = dyn Fn(&GraphProto, Vec<Value>) -> Result<Vec<Value>> + 'a;
+pub type RunSubgraph<'a> = dyn Fn(&GraphProto, Vec<Value>) -> Result<Vec<Value>> + 'a;
 
 /// The most axes of anything whose sizes a file's numbers say.
 const MOST_AXES: usize = 64;
@@ -89,7 +89,7 @@ impl Call<'_> {
     }
 
     /// The type of an input's elements.
-    pub fn element(&self, position: usize) -> Result<Element> {
+    pub fn element(&self, position: usize) -> Result<OnnxDType> {
         Ok(self.value(position)?.element())
     }
 
@@ -183,12 +183,12 @@ impl Call<'_> {
 
     /// What a graph within the node gives for these inputs.
     pub fn run(&self, graph: &GraphProto, inputs: Vec<Value>) -> Result<Vec<Value>> {
-        (self.inner)(graph, inputs)
+        (self.run_subgraph)(graph, inputs)
     }
 
     /// An element type by its number.
-    pub fn element_of(&self, number: i64) -> Result<Element> {
-        let element = i32::try_from(number).ok().and_then(Element::of);
+    pub fn element_of(&self, number: i64) -> Result<OnnxDType> {
+        let element = i32::try_from(number).ok().and_then(OnnxDType::of);
         element.ok_or_else(|| self.unknown(format!("elements of ONNX's type {number} aren't known here")))
     }
 
@@ -296,7 +296,7 @@ pub fn one(tensor: Tensor) -> Result<Vec<Value>> {
 /// Whole numbers as a vector.
 pub fn vector(numbers: Vec<i64>) -> Value {
     let count = numbers.len();
-    Value::new(Data::I64(numbers), &[count], Element::I64)
+    Value::new(Data::I64(numbers), &[count], OnnxDType::I64)
 }
 
 /// A tensor in a type that is computed with in floats.

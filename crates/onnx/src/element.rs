@@ -9,7 +9,7 @@ use crate::proto::tensor_proto::DataType;
 /// What tensors of ONNX hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
-pub enum Element {
+pub enum OnnxDType {
     F32,
     F64,
     F16,
@@ -26,9 +26,9 @@ pub enum Element {
     Text,
 }
 
-use Element::*;
+use OnnxDType::*;
 
-const KNOWN: [(Element, DataType, &str); 14] = [
+const KNOWN: [(OnnxDType, DataType, &str); 14] = [
     (F32, DataType::Float, "float32"),
     (F64, DataType::Double, "float64"),
     (F16, DataType::Float16, "float16"),
@@ -45,9 +45,9 @@ const KNOWN: [(Element, DataType, &str); 14] = [
     (Text, DataType::String, "string"),
 ];
 
-impl Element {
+impl OnnxDType {
     /// The type with ONNX's number.
-    pub fn of(number: i32) -> Option<Element> {
+    pub fn of(number: i32) -> Option<OnnxDType> {
         KNOWN.iter().find(|(_, theirs, _)| *theirs as i32 == number).map(|(element, ..)| *element)
     }
 
@@ -78,7 +78,7 @@ impl Element {
     }
 
     /// The type that is held as this one, where nothing else was said.
-    pub fn from_dtype(dtype: DType) -> Element {
+    pub fn from_dtype(dtype: DType) -> OnnxDType {
         match dtype {
             DType::Bool => Bool,
             DType::U8 => U8,

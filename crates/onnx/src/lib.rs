@@ -29,8 +29,8 @@ mod value;
 pub mod verify;
 mod weigh;
 
-pub use element::Element;
+pub use element::OnnxDType;
 pub use error::{Error, Result};
-pub use network::{Kept, Network, Port, load, parse};
+pub use network::{Network, Port, WeightSource, load, parse};
 pub use read::tensor_file;
 pub use value::Value;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kiln_ir::{DType, Data};
 use kiln_map::{Budget, ExternalFiles, MemoryMap};
 
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 use crate::proto::{Message, ModelProto, TensorProto, tensor_proto::DataLocation};
 use crate::value::Value;
@@ -56,7 +56,7 @@ pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
     let name = message.name();
     let refuse = |what: String| Error::network(format!("tensor {name}: {what}"));
     let number = message.data_type();
-    let element = Element::of(number).ok_or_else(|| {
+    let element = OnnxDType::of(number).ok_or_else(|| {
         Error::Unsupported(format!("tensor {name}: elements of ONNX's type {number} aren't known here"))
     })?;
     let mut shape = Vec::with_capacity(message.dims.len());
@@ -74,7 +74,7 @@ pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
     let held = element.dtype().map_or(size_of::<String>(), DType::size);
     let bytes = (count as u64).saturating_mul(held as u64);
     origin.budget.bytes(bytes).map_err(Error::limit(format!("tensor {name} of {shape:?}")))?;
-    if element == Element::Text {
+    if element == OnnxDType::Text {
         holds(message.string_data.len())?;
         let text = |bytes: &Bytes| {
             String::from_utf8(bytes.to_vec()).map_err(|_| refuse("a text isn't UTF-8".to_string()))
@@ -98,15 +98,15 @@ pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
         return Ok(Value::new(data, &shape, element));
     }
     let data = match element {
-        Element::F32 => Data::F32(message.float_data.clone()),
-        Element::F64 => Data::F64(message.double_data.clone()),
-        Element::I64 => Data::I64(message.int64_data.clone()),
-        Element::U32 | Element::U64 => {
+        OnnxDType::F32 => Data::F32(message.float_data.clone()),
+        OnnxDType::F64 => Data::F64(message.double_data.clone()),
+        OnnxDType::I64 => Data::I64(message.int64_data.clone()),
+        OnnxDType::U32 | OnnxDType::U64 => {
             let wide = message.uint64_data.iter().map(|&number| i64::try_from(number).ok());
             Data::I64(wide.collect::<Option<_>>().ok_or_else(|| refuse("a number above 2⁶³".to_string()))?)
         }
         // Narrow types come as 32 bits each; halves as their bits.
-        Element::F16 | Element::Bf16 => {
+        OnnxDType::F16 | OnnxDType::Bf16 => {
             let bytes: Vec<u8> =
                 message.int32_data.iter().flat_map(|&bits| (bits as u16).to_le_bytes()).collect();
             element.read(&bytes).unwrap_or(Data::F32(Vec::new()))
@@ -125,7 +125,7 @@ pub fn given(message: &TensorProto, shape: &[usize], data: Data) -> Result<Value
     if said != message.dims || shape.iter().product::<usize>() != data.len() {
         return Err(refuse(format!("{shape:?} is kept, and the network takes {:?}", message.dims)));
     }
-    match Element::of(message.data_type()) {
+    match OnnxDType::of(message.data_type()) {
         Some(element) if element.dtype() == Some(data.dtype()) => Ok(Value::new(data, shape, element)),
         _ => Err(refuse(format!("{} is kept, and the network takes another type", data.dtype()))),
     }

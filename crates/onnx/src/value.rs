@@ -9,7 +9,7 @@ use kiln_ir::{DType, Data, Expr, Op, Shape};
 use kiln_map::{Budget, Exceeded};
 use kiln_nn::Tensor;
 
-use crate::element::Element;
+use crate::element::OnnxDType;
 
 /// The steps that it takes to make a program of a node and to run it.
 const NODE: u64 = 10_000;
@@ -17,8 +17,8 @@ const NODE: u64 = 10_000;
 /// A value of a network.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// Numbers, held in the type of kiln's that [`Element::dtype`] says.
-    Numbers(Tensor, Element),
+    /// Numbers, held in the type of kiln's that [`OnnxDType::dtype`] says.
+    Numbers(Tensor, OnnxDType),
     /// Texts, row-major.
     Texts(Arc<Vec<String>>, Vec<usize>),
     /// A sequence, whose length is always known.
@@ -31,7 +31,7 @@ pub enum Value {
 
 impl Value {
     /// Numbers from the host, in the type that holds `element`.
-    pub fn new(data: Data, shape: &[usize], element: Element) -> Value {
+    pub fn new(data: Data, shape: &[usize], element: OnnxDType) -> Value {
         // A number alone is written into the program, where kernels can do without reading it.
         let tensor = match data.get(0) {
             Some(number) if data.len() == 1 && shape.iter().all(|&size| size == 1) => {
@@ -49,12 +49,12 @@ impl Value {
 
     /// A tensor of kiln's.
     pub fn of(tensor: Tensor) -> Value {
-        let element = Element::from_dtype(tensor.dtype());
+        let element = OnnxDType::from_dtype(tensor.dtype());
         Value::Numbers(tensor, element)
     }
 
     /// The result of arithmetic on a type, brought back to its range.
-    pub fn wrapped(tensor: Tensor, element: Element) -> Value {
+    pub fn wrapped(tensor: Tensor, element: OnnxDType) -> Value {
         let Some((lowest, bits)) = element.narrow() else { return Value::Numbers(tensor, element) };
         let mask = Tensor::full([], (1i64 << bits) - 1).cast(tensor.dtype());
         let lowest = Tensor::full([], lowest).cast(tensor.dtype());
@@ -63,11 +63,11 @@ impl Value {
     }
 
     /// The element type.
-    pub fn element(&self) -> Element {
+    pub fn element(&self) -> OnnxDType {
         match self {
             Value::Numbers(_, element) => *element,
-            Value::Texts(..) | Value::Later(_) | Value::Nothing => Element::Text,
-            Value::List(values) => values.first().map_or(Element::F32, Value::element),
+            Value::Texts(..) | Value::Later(_) | Value::Nothing => OnnxDType::Text,
+            Value::List(values) => values.first().map_or(OnnxDType::F32, Value::element),
         }
     }
 

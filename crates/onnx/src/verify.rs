@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln_ir::DType;
 use kiln_nn::Context;
 
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 use crate::network::{Network, Port};
 use crate::read::tensor_file;
@@ -143,15 +143,15 @@ pub fn compare(name: String, own: &Value, expected: &Value, tolerance: Tolerance
     };
     // What was recorded of narrow floats was rounded at each step, and is right to two of its last bits.
     let last_bits = match element {
-        Element::Bf16 => 2f64.powi(-6),
-        Element::F16 => 2f64.powi(-9),
+        OnnxDType::Bf16 => 2f64.powi(-6),
+        OnnxDType::F16 => 2f64.powi(-9),
         _ => 0.0,
     };
     let relative = tolerance.relative.max(last_bits);
     let sizes = expected.iter().filter(|number| number.is_finite()).map(|number| number.abs());
     let most = sizes.fold(0.0, f64::max);
     let absolute = match element {
-        Element::U8 | Element::I8 => tolerance.absolute + tolerance.largest * most,
+        OnnxDType::U8 | OnnxDType::I8 => tolerance.absolute + tolerance.largest * most,
         element if element.is_float() => tolerance.absolute + tolerance.largest.max(last_bits) * most,
         _ => tolerance.absolute,
     };
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use kiln_ir::Data;
 
-    fn judged(own: &[f64], expected: &[f64], element: Element, tolerance: Tolerance) -> bool {
+    fn judged(own: &[f64], expected: &[f64], element: OnnxDType, tolerance: Tolerance) -> bool {
         let value = |numbers: &[f64]| {
             let data = Data::F64(numbers.to_vec()).cast(element.dtype().unwrap());
             Value::new(data, &[numbers.len()], element)
@@ -200,29 +200,29 @@ mod tests {
     fn a_network_is_judged_by_its_largest_number() {
         let expected = [-3.0, 1e-7, 0.0];
         for (own, element, fits) in [
-            ([-3.0001, 5e-5, -1e-5], Element::F32, true),
-            ([-3.001, 1e-7, 0.0], Element::F32, false),
-            ([-3.0, f64::NAN, 0.0], Element::F32, false),
-            ([-3.0, f64::INFINITY, 0.0], Element::F32, false),
-            ([-3.004, 1e-7, 0.0], Element::F16, true),
-            ([-3.1, 1e-7, 0.0], Element::F16, false),
+            ([-3.0001, 5e-5, -1e-5], OnnxDType::F32, true),
+            ([-3.001, 1e-7, 0.0], OnnxDType::F32, false),
+            ([-3.0, f64::NAN, 0.0], OnnxDType::F32, false),
+            ([-3.0, f64::INFINITY, 0.0], OnnxDType::F32, false),
+            ([-3.004, 1e-7, 0.0], OnnxDType::F16, true),
+            ([-3.1, 1e-7, 0.0], OnnxDType::F16, false),
         ] {
             let tolerance = Tolerance::of_largest(1e-4);
             assert_eq!(judged(&own, &expected, element, tolerance), fits, "{own:?} {element:?}");
             assert!(!judged(&own, &[0.0; 3], element, tolerance));
         }
         // By ONNX's own rule for operators the same network fails.
-        assert!(!judged(&[-3.0, 5e-5, 0.0], &expected, Element::F32, Tolerance::default()));
-        assert!(judged(&[-3.0, 5e-5, 0.0], &expected, Element::F32, Tolerance::of_largest(1e-4)));
+        assert!(!judged(&[-3.0, 5e-5, 0.0], &expected, OnnxDType::F32, Tolerance::default()));
+        assert!(judged(&[-3.0, 5e-5, 0.0], &expected, OnnxDType::F32, Tolerance::of_largest(1e-4)));
         // Steps of quantised numbers are near each other where that is told; places never are.
         let (own, expected) = ([200.0, 31.0], [200.0, 30.0]);
-        assert!(!judged(&own, &expected, Element::U8, Tolerance::of_largest(1e-4)));
-        assert!(judged(&own, &expected, Element::U8, Tolerance::of_largest(3e-2)));
-        assert!(!judged(&own, &expected, Element::I64, Tolerance::of_largest(3e-2)));
+        assert!(!judged(&own, &expected, OnnxDType::U8, Tolerance::of_largest(1e-4)));
+        assert!(judged(&own, &expected, OnnxDType::U8, Tolerance::of_largest(3e-2)));
+        assert!(!judged(&own, &expected, OnnxDType::I64, Tolerance::of_largest(3e-2)));
         assert!(judged(
             &[f64::NAN, f64::INFINITY],
             &[f64::NAN, f64::INFINITY],
-            Element::F32,
+            OnnxDType::F32,
             Tolerance::of_largest(0.0)
         ));
     }

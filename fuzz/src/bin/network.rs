@@ -1,7 +1,7 @@
 //! ONNX files, with a file of weights beside them. A network that is taken is walked through once, with zeros of the sizes it says.
 #![no_main]
 
-use kiln::onnx::{Element, Export, Value, load, parse};
+use kiln::onnx::{OnnxDType, Export, Value, load, parse};
 use kiln::prelude::*;
 use kiln_fuzz::{file, fuzz_target, path, seeds};
 
@@ -38,7 +38,7 @@ fuzz_target!(init: seeds(all()), |bytes: &[u8]| {
     let _ = parse(network.structure());
     let zeros = |port: &kiln::onnx::Port| {
         let shape: Vec<usize> = port.sizes.iter().map(|size| size.unwrap_or(1).min(8)).collect();
-        let element = port.element.unwrap_or(Element::F32);
+        let element = port.element.unwrap_or(OnnxDType::F32);
         let count = shape.iter().product::<usize>();
         match element.dtype() {
             Some(dtype) if count <= 4096 => Value::new(Data::filled(dtype, count, 0i64.into()), &shape, element),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kiln_data::{Dataset, Encoding, Form, Meaning, Rng, Set, TablePreparation};
 use kiln_nn::{Context, DType, Data, Layer, Tensor};
-use kiln_onnx::{Element, Network, Value, load};
+use kiln_onnx::{Network, OnnxDType, Value, load};
 
 use super::table::element_of;
 use crate::model::Task;
@@ -89,16 +89,16 @@ fn by_rows(
     let (input, x) = match form.meaning {
         Meaning::Codes { count: codes } => {
             let data = Data::I64((0..count).map(|_| rng.below(codes.max(1)) as i64).collect());
-            (Value::new(data.clone(), &shape, Element::I64), Tensor::from_data(data, shape.as_slice()))
+            (Value::new(data.clone(), &shape, OnnxDType::I64), Tensor::from_data(data, shape.as_slice()))
         }
         Meaning::Numbers { scale } if preprocessing && bytes => {
             let pixels: Vec<u8> = (0..count).map(|_| rng.below(256) as u8).collect();
             let scaled = Data::F32(pixels.iter().map(|&pixel| f32::from(pixel) * scale).collect());
-            (Value::new(Data::U8(pixels), &shape, Element::U8), Tensor::from_data(scaled, shape.as_slice()))
+            (Value::new(Data::U8(pixels), &shape, OnnxDType::U8), Tensor::from_data(scaled, shape.as_slice()))
         }
         Meaning::Numbers { .. } => {
             let data = Data::F32((0..count).map(|_| rng.uniform() as f32 * 2.0 - 1.0).collect());
-            (Value::new(data.clone(), &shape, Element::F32), Tensor::from_data(data, shape.as_slice()))
+            (Value::new(data.clone(), &shape, OnnxDType::F32), Tensor::from_data(data, shape.as_slice()))
         }
     };
     let y = model.layers().forward(&x, &Context::inference());
@@ -133,7 +133,7 @@ fn by_columns(
     let mut inputs = Vec::new();
     let mut cells: Vec<Vec<String>> = vec![Vec::new(); rows];
     for feature in plan.features() {
-        let is_text = element_of(feature)? == Element::Text;
+        let is_text = element_of(feature)? == OnnxDType::Text;
         let words: Vec<&str> = match &feature.encoding {
             Encoding::Pair { words, .. } => words.iter().map(String::as_str).collect(),
             Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => {
@@ -163,7 +163,7 @@ fn by_columns(
             true => Value::texts(column, &[rows, 1]),
             false => {
                 let numbers = column.iter().map(|cell| cell.parse().unwrap_or(f32::NAN)).collect();
-                Value::new(Data::F32(numbers), &[rows, 1], Element::F32)
+                Value::new(Data::F32(numbers), &[rows, 1], OnnxDType::F32)
             }
         });
     }

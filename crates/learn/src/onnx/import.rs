@@ -1,7 +1,7 @@
 //! ONNX files as models: what a file doesn't say of raw data and of answers is told, or was recorded by kiln when it wrote the file.
 
 use kiln_data::{Form, ImageSize, Meaning, TablePreparation, TargetColumn, ValueKind};
-use kiln_onnx::{Element, Network, Port};
+use kiln_onnx::{Network, OnnxDType, Port};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -273,7 +273,7 @@ fn own_input(port: &Port, recorded: &Recorded) -> Result<(InputSpec, Preparation
         )));
     }
     let mut input = recorded.input.clone();
-    if port.element == Some(Element::U8) {
+    if port.element == Some(OnnxDType::U8) {
         // The graph scales bytes; rows of images are scaled everywhere.
         let channels = row.first().copied().flatten().unwrap_or(1);
         input = InputSpec::of(&Form::pixels(&recorded.input.shape));
@@ -284,7 +284,7 @@ fn own_input(port: &Port, recorded: &Recorded) -> Result<(InputSpec, Preparation
 
 /// The input of a file of somebody else's, and how raw data become it.
 fn told_input(port: &Port, import: &Import) -> Result<(InputSpec, Preparation)> {
-    let is_bytes = port.element == Some(Element::U8);
+    let is_bytes = port.element == Some(OnnxDType::U8);
     let bytes = Images { scale: 255.0, ..Images::default() };
     match &import.raw {
         Raw::Images(images) => image_input(port, images),
@@ -296,8 +296,8 @@ fn told_input(port: &Port, import: &Import) -> Result<(InputSpec, Preparation)> 
                 fault(format!("{}: only the batch, the first axis, may be of free size; the sizes of images can be told", port.name))
             })?;
             let form = match port.element {
-                Some(Element::F32) => Form::numbers(&row),
-                Some(Element::I64) => Form {
+                Some(OnnxDType::F32) => Form::numbers(&row),
+                Some(OnnxDType::I64) => Form {
                     kind: ValueKind::I64,
                     shape: row,
                     meaning: Meaning::Codes { count: usize::MAX >> 1 },

@@ -11,7 +11,9 @@ pub use kiln_onnx::*;
 
 use kiln_data::Meaning;
 use kiln_nn::{DType, Data};
-use kiln_onnx::export::{Attribute, BATCH, Builder, Input, ML, Output, Size, Written, write_layers};
+use kiln_onnx::export::{
+    Attribute, BATCH, Builder, ExportedFile, ML, ModelInput, ModelOutput, Size, write_layers,
+};
 use serde_json::Value as Json;
 
 use crate::Model;
@@ -39,7 +41,11 @@ impl Model {
     ///
     /// # Errors
     /// Where something of the model has no form in ONNX, or the system refuses.
-    pub fn save_onnx(&self, path: impl AsRef<Path>, export: &Export) -> crate::Result<(Written, Checked)> {
+    pub fn save_onnx(
+        &self,
+        path: impl AsRef<Path>,
+        export: &Export,
+    ) -> crate::Result<(ExportedFile, Checked)> {
         let path = path.as_ref();
         if export.preprocessing {
             self.check()?;
@@ -59,7 +65,12 @@ impl Model {
                     self.finish(&mut builder, rows, options.fold)?;
                 } else {
                     let output = write_layers(&mut builder, &*self.written(), &rows, options.fold)?;
-                    builder.output(&output.name, "output", Element::from_dtype(output.dtype), &output.sizes);
+                    builder.output(
+                        &output.name,
+                        "output",
+                        OnnxDType::from_dtype(output.dtype),
+                        &output.sizes,
+                    );
                 }
             }
         }
@@ -79,28 +90,28 @@ impl Model {
     }
 
     /// Inputs as the layers take them: pixels as bytes that are scaled in the graph, amounts, or codes.
-    fn plain_input(&self, builder: &mut Builder, preprocessing: bool) -> Input {
+    fn plain_input(&self, builder: &mut Builder, preprocessing: bool) -> ModelInput {
         let form = self.about().input.form();
         let sizes: Vec<Size> = std::iter::once(Size::Named(BATCH.to_string()))
             .chain(form.shape.iter().map(|size| Size::Fixed(*size)))
             .collect();
-        let input = |name: String, dtype: DType| Input { name, row: form.shape.clone(), dtype };
+        let input = |name: String, dtype: DType| ModelInput { name, row: form.shape.clone(), dtype };
         match form.meaning {
-            Meaning::Codes { .. } => input(builder.input("codes", Element::I64, &sizes), DType::I64),
+            Meaning::Codes { .. } => input(builder.input("codes", OnnxDType::I64, &sizes), DType::I64),
             Meaning::Numbers { scale } if preprocessing && form.kind == kiln_data::ValueKind::U8 => {
-                let pixels = builder.input("pixels", Element::U8, &sizes);
-                let float = Attribute::Int(Element::F32.number().into());
+                let pixels = builder.input("pixels", OnnxDType::U8, &sizes);
+                let float = Attribute::Int(OnnxDType::F32.number().into());
                 let amounts = builder.node("Cast", &[&pixels], vec![("to", float)]);
                 let scale = builder.scalar(&Data::F32(vec![scale]));
                 input(builder.node("Mul", &[&amounts, &scale], Vec::new()), DType::F32)
             }
-            Meaning::Numbers { .. } => input(builder.input("input", Element::F32, &sizes), DType::F32),
+            Meaning::Numbers { .. } => input(builder.input("input", OnnxDType::F32, &sizes), DType::F32),
         }
     }
 
     /// The layers, and their outputs as answers.
-    fn finish(&self, builder: &mut Builder, input: Input, fold: bool) -> crate::Result<()> {
-        let Output { name, sizes, dtype } = write_layers(builder, &*self.written(), &input, fold)?;
+    fn finish(&self, builder: &mut Builder, input: ModelInput, fold: bool) -> crate::Result<()> {
+        let ModelOutput { name, sizes, dtype } = write_layers(builder, &*self.written(), &input, fold)?;
         match &self.about().task {
             Task::Classes { names } => {
                 let probabilities = match sizes.last() {
@@ -121,9 +132,9 @@ impl Model {
                 ];
                 let label = builder.node_of(ML, "LabelEncoder", &[&best], settings, 1).remove(0);
                 let batch = Size::Named(BATCH.to_string());
-                builder.output(&label, "label", Element::Text, std::slice::from_ref(&batch));
+                builder.output(&label, "label", OnnxDType::Text, std::slice::from_ref(&batch));
                 let sizes = [batch, Size::Fixed(names.len())];
-                builder.output(&probabilities, "probabilities", Element::F32, &sizes);
+                builder.output(&probabilities, "probabilities", OnnxDType::F32, &sizes);
             }
             Task::Numbers { scale, offset, .. } => {
                 let row = |numbers: &[f64]| Data::F32(numbers.iter().map(|&number| number as f32).collect());
@@ -131,9 +142,9 @@ impl Model {
                 let offset_by = builder.constant("zero", &[offset.len()], &row(offset));
                 let scaled = builder.node("Mul", &[&name, &scale_by], Vec::new());
                 let moved = builder.node("Add", &[&scaled, &offset_by], Vec::new());
-                builder.output(&moved, "prediction", Element::F32, &sizes);
+                builder.output(&moved, "prediction", OnnxDType::F32, &sizes);
             }
-            Task::Text { .. } => builder.output(&name, "logits", Element::from_dtype(dtype), &sizes),
+            Task::Text { .. } => builder.output(&name, "logits", OnnxDType::from_dtype(dtype), &sizes),
         }
         Ok(())
     }

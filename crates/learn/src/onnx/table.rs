@@ -3,13 +3,13 @@
 
 use kiln_data::{ColumnKind, Encoding, Feature, Scale, TablePreparation, Vocabulary};
 use kiln_nn::{DType, Data};
-use kiln_onnx::Element;
-use kiln_onnx::export::{Attribute, BATCH, Builder, Input, ML, Size};
+use kiln_onnx::OnnxDType;
+use kiln_onnx::export::{Attribute, BATCH, Builder, ML, ModelInput, Size};
 
 use crate::{Error, Result};
 
 /// The inputs of all columns, and the rows that the layers take.
-pub(super) fn inputs(builder: &mut Builder, plan: &TablePreparation) -> Result<Input> {
+pub(super) fn inputs(builder: &mut Builder, plan: &TablePreparation) -> Result<ModelInput> {
     let mut parts = Vec::new();
     for feature in plan.features() {
         let element = element_of(feature)?;
@@ -22,14 +22,14 @@ pub(super) fn inputs(builder: &mut Builder, plan: &TablePreparation) -> Result<I
         [one] => one.to_string(),
         _ => builder.node("Concat", &parts, vec![("axis", Attribute::Int(1))]),
     };
-    Ok(Input { name: rows, row: vec![plan.width()], dtype: DType::F32 })
+    Ok(ModelInput { name: rows, row: vec![plan.width()], dtype: DType::F32 })
 }
 
 /// What a column comes in as.
-pub(super) fn element_of(feature: &Feature) -> Result<Element> {
+pub(super) fn element_of(feature: &Feature) -> Result<OnnxDType> {
     match feature.kind {
-        ColumnKind::Number => Ok(Element::F32),
-        ColumnKind::Category | ColumnKind::Boolean => Ok(Element::Text),
+        ColumnKind::Number => Ok(OnnxDType::F32),
+        ColumnKind::Category | ColumnKind::Boolean => Ok(OnnxDType::Text),
         ColumnKind::Date => Err(Error::Training(format!(
             "the column {} holds dates, which no operator of ONNX reads; export --without-preprocessing, or train with \
              --columns \"{}: drop\"",
@@ -79,12 +79,12 @@ fn columns(builder: &mut Builder, feature: &Feature, column: &str) -> Vec<String
 }
 
 fn to_float(builder: &mut Builder, value: &str) -> String {
-    builder.node("Cast", &[value], vec![("to", Attribute::Int(Element::F32.number().into()))])
+    builder.node("Cast", &[value], vec![("to", Attribute::Int(OnnxDType::F32.number().into()))])
 }
 
 /// Filled, scaled and, where it is so, its logarithm first; in 64 bits, as it was fitted.
 fn number(builder: &mut Builder, column: &str, scale: Scale, fill: f64) -> String {
-    let wide = Attribute::Int(Element::F64.number().into());
+    let wide = Attribute::Int(OnnxDType::F64.number().into());
     let scalar = |builder: &mut Builder, number: f64| builder.scalar(&Data::F64(vec![number]));
     let missing = builder.node("IsNaN", &[column], Vec::new());
     let x = builder.node("Cast", &[column], vec![("to", wide)]);

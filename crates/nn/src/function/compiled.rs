@@ -36,9 +36,10 @@ use super::trace::{Code, Instance};
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Compiled(Arc<Shared>);
+pub struct Compiled(Arc<InstancePool>);
 
-struct Shared {
+/// What was compiled, and the copies of it that are loaded.
+struct InstancePool {
     code: Arc<Code>,
     /// Copies that nobody runs now; the last one that was used is used next, while its memory is warm.
     idle: Mutex<Vec<Instance>>,
@@ -50,7 +51,7 @@ const MOST_IDLE: usize = 64;
 impl Compiled {
     pub(super) fn new(first: Instance) -> Compiled {
         let code = first.code().clone();
-        Compiled(Arc::new(Shared { code, idle: Mutex::new(vec![first]) }))
+        Compiled(Arc::new(InstancePool { code, idle: Mutex::new(vec![first]) }))
     }
 
     /// Runs on these inputs. What comes out is the caller's until it is dropped; then its memory serves another run.
@@ -68,7 +69,7 @@ impl Compiled {
             None => Instance::load(self.0.code.clone())?,
         };
         let ran = instance.keep_up().and_then(|()| instance.run(inputs, None));
-        let outputs = Outputs { instance: Some(instance), shared: &self.0 };
+        let outputs = Outputs { instance: Some(instance), pool: &self.0 };
         ran.map(|()| outputs)
     }
 
@@ -98,7 +99,7 @@ impl Compiled {
     }
 }
 
-impl Shared {
+impl InstancePool {
     fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,7 +115,7 @@ impl fmt::Debug for Compiled {
 pub struct Outputs<'c> {
     /// There until it is dropped.
     instance: Option<Instance>,
-    shared: &'c Shared,
+    pool: &'c InstancePool,
 }
 
 impl Deref for Outputs<'_> {
@@ -127,7 +128,7 @@ impl Deref for Outputs<'_> {
 
 impl Drop for Outputs<'_> {
     fn drop(&mut self) {
-        let mut idle = self.shared.idle();
+        let mut idle = self.pool.idle();
         if idle.len() < MOST_IDLE {
             idle.extend(self.instance.take());
         }

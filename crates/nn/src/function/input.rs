@@ -13,12 +13,13 @@ use crate::variable::Variable;
 /// already.
 #[derive(Clone, Debug)]
 pub struct Input<'a> {
-    pub(super) value: Value<'a>,
+    pub(super) source: InputSource<'a>,
     pub(super) shape: SmallVec<[usize; 4]>,
 }
 
+/// Where its numbers are.
 #[derive(Clone, Debug)]
-pub(super) enum Value<'a> {
+pub(super) enum InputSource<'a> {
     Host(Host<'a>),
     Variable(Variable),
 }
@@ -26,33 +27,33 @@ pub(super) enum Value<'a> {
 impl<'a> Input<'a> {
     /// A slice under a shape, row-major.
     pub fn new<T: Element>(values: &'a [T], shape: &[usize]) -> Input<'a> {
-        Input { value: Value::Host(Host::new(values)), shape: SmallVec::from_slice(shape) }
+        Input { source: InputSource::Host(Host::new(values)), shape: SmallVec::from_slice(shape) }
     }
 
     /// Host data under a shape, row-major.
     pub fn from_data(data: &'a Data, shape: &[usize]) -> Input<'a> {
-        Input { value: Value::Host(Host::of(data)), shape: SmallVec::from_slice(shape) }
+        Input { source: InputSource::Host(Host::of(data)), shape: SmallVec::from_slice(shape) }
     }
 
     /// What a variable holds when the step is run. Nothing is copied.
     pub fn variable(variable: &Variable) -> Input<'a> {
         let shape = SmallVec::from_slice(variable.shape().sizes());
-        Input { value: Value::Variable(variable.clone()), shape }
+        Input { source: InputSource::Variable(variable.clone()), shape }
     }
 
     /// The variable, if it is one.
     pub(super) fn lent(&self) -> Option<Shared<dyn kiln_ir::op::VariableHandle>> {
-        match &self.value {
-            Value::Host(_) => None,
-            Value::Variable(variable) => Some(Shared(variable.handle())),
+        match &self.source {
+            InputSource::Host(_) => None,
+            InputSource::Variable(variable) => Some(Shared(variable.handle())),
         }
     }
 
     /// Whether a program on this device can take it: it is the host's, or on no device yet, or on this one.
     pub(super) fn suits(&self, device: &Arc<dyn Device>) -> bool {
-        match &self.value {
-            Value::Host(_) => true,
-            Value::Variable(variable) => {
+        match &self.source {
+            InputSource::Host(_) => true,
+            InputSource::Variable(variable) => {
                 variable.device().is_none_or(|here| kiln_device::same(&here, device))
             }
         }
@@ -64,9 +65,9 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn dtype(&self) -> DType {
-        match &self.value {
-            Value::Host(host) => host.dtype(),
-            Value::Variable(variable) => variable.dtype(),
+        match &self.source {
+            InputSource::Host(host) => host.dtype(),
+            InputSource::Variable(variable) => variable.dtype(),
         }
     }
 }

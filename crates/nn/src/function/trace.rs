@@ -9,7 +9,7 @@ use kiln_ir::op::Shared;
 use kiln_ir::{DType, Data, Error, ErrorKind, Expr, Graph, Result, Shape};
 use smallvec::SmallVec;
 
-use super::input::{Input, Value};
+use super::input::{Input, InputSource};
 use crate::device::{home, variables};
 use crate::runtime::{Loaded, compile, outputs};
 use crate::tensor::Tensor;
@@ -117,9 +117,9 @@ impl<'a> Traced<'a> {
         };
         for (variable, input) in kept.iter().zip(inputs) {
             variable.to(&device)?;
-            match &input.value {
-                Value::Host(host) => variable.write_host(*host)?,
-                Value::Variable(other) => variable.write(&other.read()?)?,
+            match &input.source {
+                InputSource::Host(host) => variable.write_host(*host)?,
+                InputSource::Variable(other) => variable.write(&other.read()?)?,
             }
         }
         self.uploads.push(kept.clone());
@@ -265,14 +265,16 @@ impl Instance {
         let Loaded { device, executable, memories, .. } = &mut self.loaded;
         let mut lent: SmallVec<[Arc<dyn Memory>; 8]> = SmallVec::new();
         for input in inputs {
-            if let Value::Variable(variable) = &input.value {
+            if let InputSource::Variable(variable) = &input.source {
                 lent.push(variable.memory_on(device)?);
             }
         }
         let mut own = lent.iter();
-        let given = inputs.iter().filter_map(|input| match &input.value {
-            Value::Host(host) => Some(Argument::Host(*host)),
-            Value::Variable(variable) => own.next().map(|memory| Argument::Device(variable.dtype(), memory)),
+        let given = inputs.iter().filter_map(|input| match &input.source {
+            InputSource::Host(host) => Some(Argument::Host(*host)),
+            InputSource::Variable(variable) => {
+                own.next().map(|memory| Argument::Device(variable.dtype(), memory))
+            }
         });
         let arguments: SmallVec<[Argument; 16]> =
             given.chain(self.code.captured.iter().map(|data| Argument::of(data))).collect();

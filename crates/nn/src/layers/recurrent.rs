@@ -62,13 +62,13 @@ impl RecurrentOptions {
 
 /// The parameters of one layer in one direction.
 #[derive(Clone, Debug)]
-struct Walk {
+struct CellParameters {
     weight_ih: Param,
     weight_hh: Param,
     biases: Option<[Param; 2]>,
 }
 
-impl Walk {
+impl CellParameters {
     fn recurrence(&self, reverse: bool) -> Recurrence {
         let mut recurrence = Recurrence::new(&self.weight_ih.tensor(), &self.weight_hh.tensor());
         if let Some([input, hidden]) = &self.biases {
@@ -83,18 +83,18 @@ impl Walk {
 struct Stack {
     options: RecurrentOptions,
     /// Layer by layer, forwards before backwards.
-    walks: Vec<Walk>,
+    cells: Vec<CellParameters>,
 }
 
 impl Module for Stack {
     /// Under PyTorch's names.
     fn visit(&self, visitor: &mut Visitor) {
-        for (position, walk) in self.walks.iter().enumerate() {
+        for (position, cell) in self.cells.iter().enumerate() {
             let (layer, reverse) = (position / self.directions(), position % self.directions());
             let suffix = format!("l{layer}{}", if reverse == 1 { "_reverse" } else { "" });
-            visitor.parameter(&format!("weight_ih_{suffix}"), &walk.weight_ih);
-            visitor.parameter(&format!("weight_hh_{suffix}"), &walk.weight_hh);
-            if let Some([input, hidden]) = &walk.biases {
+            visitor.parameter(&format!("weight_ih_{suffix}"), &cell.weight_ih);
+            visitor.parameter(&format!("weight_hh_{suffix}"), &cell.weight_hh);
+            if let Some([input, hidden]) = &cell.biases {
                 visitor.parameter(&format!("bias_ih_{suffix}"), input);
                 visitor.parameter(&format!("bias_hh_{suffix}"), hidden);
             }
@@ -112,21 +112,21 @@ impl Stack {
         // Stored the other way round, as the product of every step reads them.
         let weight = |inputs: usize, key: &Key| Param::stored(&draw(&[rows, inputs], key), &[1, 0]);
         let directions = if options.bidirectional { 2 } else { 1 };
-        let mut walks = Vec::new();
+        let mut cells = Vec::new();
         for position in 0..options.layers.saturating_mul(directions) {
             let inputs = if position < directions { inputs } else { hidden.saturating_mul(directions) };
             let keys: [Key; 4] = key.derive(position).split();
-            walks.push(Walk {
+            cells.push(CellParameters {
                 weight_ih: weight(inputs, &keys[0]),
                 weight_hh: weight(hidden, &keys[1]),
                 biases: options.bias.then(|| [2, 3].map(|part| Param::new(&draw(&[rows], &keys[part])))),
             });
             // More of them than there is room for: the first that couldn't be made says so.
-            if walks.last().is_some_and(|walk: &Walk| walk.weight_hh.variable().is_err()) {
+            if cells.last().is_some_and(|cell: &CellParameters| cell.weight_hh.variable().is_err()) {
                 break;
             }
         }
-        Stack { options, walks }
+        Stack { options, cells }
     }
 
     fn directions(&self) -> usize {
@@ -144,28 +144,28 @@ impl Stack {
     ) -> (Tensor, [Tensor; S]) {
         line::on_behalf_of(line::of(Location::caller()), || {
             for part in state.iter().flatten() {
-                if part.error().is_none() && (part.rank() != 3 || part.size(0) != self.walks.len()) {
+                if part.error().is_none() && (part.rank() != 3 || part.size(0) != self.cells.len()) {
                     let message = format!(
                         "a state {} for {} layers · directions; it is [layers · directions, batch, hidden]",
                         part.shape(),
-                        self.walks.len()
+                        self.cells.len()
                     );
                     let error = Error::new(ErrorKind::Shape, "recurrent layer", message);
                     return (error.clone().into(), array::from_fn(|_| error.clone().into()));
                 }
             }
             let directions = self.directions();
-            let (mut x, mut last) = (x.clone(), Vec::with_capacity(self.walks.len()));
-            for (layer, walks) in self.walks.chunks(directions).enumerate() {
+            let (mut x, mut last) = (x.clone(), Vec::with_capacity(self.cells.len()));
+            for (layer, cells) in self.cells.chunks(directions).enumerate() {
                 if layer > 0 && context.is_training() && self.options.dropout > 0.0 {
                     x = x.dropout(self.options.dropout, &context.key());
                 }
                 let mut outputs = Vec::with_capacity(directions);
-                for (direction, walk) in walks.iter().enumerate() {
+                for (direction, parameters) in cells.iter().enumerate() {
                     let position = layer * directions + direction;
                     let start = state.map(|state| state.map(|part| part.at(position as isize)));
                     let start = start.as_ref().map(|parts| array::from_fn(|part| &parts[part]));
-                    let (all, state) = cell(&x, &walk.recurrence(direction == 1), start);
+                    let (all, state) = cell(&x, &parameters.recurrence(direction == 1), start);
                     outputs.push(all);
                     last.push(state);
                 }

@@ -40,14 +40,14 @@ pub struct Confusion {
 
 /// Of one class: predicted rightly, predicted wrongly, missed, and neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Cells {
+struct ClassCounts {
     hit: f64,
     false_alarm: f64,
     missed: f64,
     rest: f64,
 }
 
-impl Cells {
+impl ClassCounts {
     fn precision(self) -> f64 {
         ratio(self.hit, self.hit + self.false_alarm)
     }
@@ -202,19 +202,19 @@ impl Confusion {
     }
 
     /// Those of every class.
-    fn cells(&self) -> Vec<Cells> {
+    fn cells(&self) -> Vec<ClassCounts> {
         let total = self.total() as f64;
         let both = self.support().into_iter().zip(self.predicted()).enumerate();
         both.map(|(class, (support, predicted))| {
             let hit = self.count(class, class) as f64;
             let (missed, false_alarm) = (support as f64 - hit, predicted as f64 - hit);
-            Cells { hit, false_alarm, missed, rest: total - hit - missed - false_alarm }
+            ClassCounts { hit, false_alarm, missed, rest: total - hit - missed - false_alarm }
         })
         .collect()
     }
 
     /// A figure of single classes, as one.
-    fn averaged(&self, average: Average, figure: impl Fn(Cells) -> f64) -> f64 {
+    fn averaged(&self, average: Average, figure: impl Fn(ClassCounts) -> f64) -> f64 {
         if self.total() == 0 {
             return f64::NAN;
         }
@@ -222,10 +222,10 @@ impl Confusion {
         let cells = all.iter().copied();
         match average {
             Average::Binary(class) => {
-                let absent = Cells { rest: self.total() as f64, ..Cells::default() };
+                let absent = ClassCounts { rest: self.total() as f64, ..ClassCounts::default() };
                 figure(all.get(class).copied().unwrap_or(absent))
             }
-            Average::Micro => figure(cells.fold(Cells::default(), |sum, cells| Cells {
+            Average::Micro => figure(cells.fold(ClassCounts::default(), |sum, cells| ClassCounts {
                 hit: sum.hit + cells.hit,
                 false_alarm: sum.false_alarm + cells.false_alarm,
                 missed: sum.missed + cells.missed,
@@ -257,12 +257,12 @@ impl Confusion {
 
     /// The share of predictions that are right.
     pub fn precision(&self, average: Average) -> f64 {
-        self.averaged(average, Cells::precision)
+        self.averaged(average, ClassCounts::precision)
     }
 
     /// The share of the true ones that are found.
     pub fn recall(&self, average: Average) -> f64 {
-        self.averaged(average, Cells::recall)
+        self.averaged(average, ClassCounts::recall)
     }
 
     /// The harmonic mean of precision and recall.

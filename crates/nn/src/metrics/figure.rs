@@ -27,12 +27,13 @@ use kiln_map::nearest;
 #[derive(Clone, Debug)]
 pub struct Figure {
     name: String,
-    kind: Kind,
-    gathered: Gathered,
+    measure: Measure,
+    accumulator: Accumulator,
 }
 
+/// What it measures, and of what kind of numbers.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum Measure {
     Confusion(OfConfusion, Option<Average>),
     Scores(OfScores),
     TopK(usize),
@@ -63,8 +64,9 @@ enum OfScores {
     Calibration,
 }
 
+/// What was gathered of the batches so far.
 #[derive(Clone, Debug, PartialEq)]
-enum Gathered {
+enum Accumulator {
     Nothing,
     Confusion(Confusion),
     Binary(BinaryScores),
@@ -78,44 +80,44 @@ enum Gathered {
     },
 }
 
-impl Gathered {
+impl Accumulator {
     /// Of how many classes it is, where that is known.
     fn classes(&self) -> Option<usize> {
         match self {
-            Gathered::Nothing | Gathered::Numbers(_) => None,
-            Gathered::Confusion(confusion) => Some(confusion.classes()),
-            Gathered::Binary(_) => Some(2),
-            Gathered::Classes(scores) => Some(scores.classes()),
-            Gathered::Sum { classes, .. } => *classes,
+            Accumulator::Nothing | Accumulator::Numbers(_) => None,
+            Accumulator::Confusion(confusion) => Some(confusion.classes()),
+            Accumulator::Binary(_) => Some(2),
+            Accumulator::Classes(scores) => Some(scores.classes()),
+            Accumulator::Sum { classes, .. } => *classes,
         }
     }
 }
 
 /// Names without a number in them, and what they mean.
-const FIGURES: [(&str, Kind); 23] = [
-    ("accuracy", Kind::Confusion(OfConfusion::Accuracy, None)),
-    ("balanced-accuracy", Kind::Confusion(OfConfusion::Balanced, None)),
-    ("precision", Kind::Confusion(OfConfusion::Precision, Some(Average::Macro))),
-    ("recall", Kind::Confusion(OfConfusion::Recall, Some(Average::Macro))),
-    ("f1", Kind::Confusion(OfConfusion::FBeta(1.0), Some(Average::Macro))),
-    ("specificity", Kind::Confusion(OfConfusion::Specificity, Some(Average::Macro))),
-    ("type-i-error", Kind::Confusion(OfConfusion::TypeI, Some(Average::Macro))),
-    ("type-ii-error", Kind::Confusion(OfConfusion::TypeII, Some(Average::Macro))),
-    ("matthews", Kind::Confusion(OfConfusion::Matthews, None)),
-    ("kappa", Kind::Confusion(OfConfusion::Kappa, None)),
-    ("roc-auc", Kind::Scores(OfScores::RocAuc)),
-    ("pr-auc", Kind::Scores(OfScores::PrAuc)),
-    ("log-loss", Kind::Scores(OfScores::LogLoss)),
-    ("brier", Kind::Scores(OfScores::Brier)),
-    ("calibration-error", Kind::Scores(OfScores::Calibration)),
-    ("perplexity", Kind::Perplexity),
-    ("mse", Kind::Numbers(Numbers::mse, false)),
-    ("rmse", Kind::Numbers(Numbers::rmse, false)),
-    ("mae", Kind::Numbers(Numbers::mae, false)),
-    ("mape", Kind::Numbers(Numbers::mape, false)),
-    ("r2", Kind::Numbers(Numbers::r2, true)),
-    ("explained-variance", Kind::Numbers(Numbers::explained_variance, true)),
-    ("pearson", Kind::Numbers(Numbers::pearson, true)),
+const FIGURES: [(&str, Measure); 23] = [
+    ("accuracy", Measure::Confusion(OfConfusion::Accuracy, None)),
+    ("balanced-accuracy", Measure::Confusion(OfConfusion::Balanced, None)),
+    ("precision", Measure::Confusion(OfConfusion::Precision, Some(Average::Macro))),
+    ("recall", Measure::Confusion(OfConfusion::Recall, Some(Average::Macro))),
+    ("f1", Measure::Confusion(OfConfusion::FBeta(1.0), Some(Average::Macro))),
+    ("specificity", Measure::Confusion(OfConfusion::Specificity, Some(Average::Macro))),
+    ("type-i-error", Measure::Confusion(OfConfusion::TypeI, Some(Average::Macro))),
+    ("type-ii-error", Measure::Confusion(OfConfusion::TypeII, Some(Average::Macro))),
+    ("matthews", Measure::Confusion(OfConfusion::Matthews, None)),
+    ("kappa", Measure::Confusion(OfConfusion::Kappa, None)),
+    ("roc-auc", Measure::Scores(OfScores::RocAuc)),
+    ("pr-auc", Measure::Scores(OfScores::PrAuc)),
+    ("log-loss", Measure::Scores(OfScores::LogLoss)),
+    ("brier", Measure::Scores(OfScores::Brier)),
+    ("calibration-error", Measure::Scores(OfScores::Calibration)),
+    ("perplexity", Measure::Perplexity),
+    ("mse", Measure::Numbers(Numbers::mse, false)),
+    ("rmse", Measure::Numbers(Numbers::rmse, false)),
+    ("mae", Measure::Numbers(Numbers::mae, false)),
+    ("mape", Measure::Numbers(Numbers::mape, false)),
+    ("r2", Measure::Numbers(Numbers::r2, true)),
+    ("explained-variance", Measure::Numbers(Numbers::explained_variance, true)),
+    ("pearson", Measure::Numbers(Numbers::pearson, true)),
 ];
 
 impl FromStr for Figure {
@@ -130,9 +132,9 @@ impl FromStr for Figure {
         let known = FIGURES.iter().find(|(name, _)| *name == word).map(|(_, figure)| *figure);
         let figure = match (known, number("top-"), number("f")) {
             (Some(figure), ..) => figure,
-            (_, Some(k), _) if k >= 1.0 => Kind::TopK(k as usize),
+            (_, Some(k), _) if k >= 1.0 => Measure::TopK(k as usize),
             (_, _, Some(beta)) if beta > 0.0 => {
-                Kind::Confusion(OfConfusion::FBeta(beta), Some(Average::Macro))
+                Measure::Confusion(OfConfusion::FBeta(beta), Some(Average::Macro))
             }
             _ => {
                 let names = FIGURES.iter().map(|(name, _)| *name).chain(["top-5", "f2"]);
@@ -146,7 +148,7 @@ impl FromStr for Figure {
         };
         let figure = match (figure, words.next()) {
             (figure, None) => figure,
-            (Kind::Confusion(of, Some(_)), Some(word)) => {
+            (Measure::Confusion(of, Some(_)), Some(word)) => {
                 let average = match word {
                     "macro" => Average::Macro,
                     "micro" => Average::Micro,
@@ -158,30 +160,33 @@ impl FromStr for Figure {
                         )));
                     }
                 };
-                Kind::Confusion(of, Some(average))
+                Measure::Confusion(of, Some(average))
             }
             (_, Some(word)) => return Err(refuse(format!("{text}: {word} means nothing here"))),
         };
-        Ok(Figure { name: text.to_string(), kind: figure, gathered: Gathered::Nothing })
+        Ok(Figure { name: text.to_string(), measure: figure, accumulator: Accumulator::Nothing })
     }
 }
 
 impl Figure {
-    /// Refuses what is gathered for another kind of figure, or of other classes than there are `now`.
-    fn check(&self, gathered: &Gathered, now: Option<usize>) -> Result<()> {
+    /// Refuses what was gathered for another figure, or of other classes than there are `now`.
+    fn check(&self, accumulator: &Accumulator, now: Option<usize>) -> Result<()> {
         let of_kind = matches!(
-            (self.kind, gathered),
-            (_, Gathered::Nothing)
-                | (Kind::Confusion(..), Gathered::Confusion(_))
-                | (Kind::Scores(_), Gathered::Binary(_) | Gathered::Classes(_))
-                | (Kind::Scores(OfScores::LogLoss) | Kind::TopK(_) | Kind::Perplexity, Gathered::Sum { .. })
-                | (Kind::Numbers(..), Gathered::Numbers(_))
+            (self.measure, accumulator),
+            (_, Accumulator::Nothing)
+                | (Measure::Confusion(..), Accumulator::Confusion(_))
+                | (Measure::Scores(_), Accumulator::Binary(_) | Accumulator::Classes(_))
+                | (
+                    Measure::Scores(OfScores::LogLoss) | Measure::TopK(_) | Measure::Perplexity,
+                    Accumulator::Sum { .. }
+                )
+                | (Measure::Numbers(..), Accumulator::Numbers(_))
         );
         if !of_kind {
             let message = format!("what {} had seen can't be read back: it is another figure's", self.name);
             return Err(Error::new(ErrorKind::Value, "metrics", message).nowhere());
         }
-        match (gathered.classes(), now) {
+        match (accumulator.classes(), now) {
             (Some(gathered), Some(now)) if gathered != now => {
                 let message = format!(
                     "{} was gathered of {gathered} classes, and now there are {now}; `reset` it in between",
@@ -202,17 +207,17 @@ impl Figure {
             let message = format!("{} can't join {}", other.name, self.name);
             return Err(Error::new(ErrorKind::Value, "metrics", message).nowhere());
         }
-        self.check(&self.gathered, other.gathered.classes())?;
-        match (&mut self.gathered, &other.gathered) {
-            (_, Gathered::Nothing) => {}
-            (own @ Gathered::Nothing, theirs) => *own = theirs.clone(),
-            (Gathered::Confusion(own), Gathered::Confusion(theirs)) => own.merge(theirs)?,
-            (Gathered::Binary(own), Gathered::Binary(theirs)) => own.merge(theirs),
-            (Gathered::Classes(own), Gathered::Classes(theirs)) => own.merge(theirs),
-            (Gathered::Numbers(own), Gathered::Numbers(theirs)) => own.merge(theirs),
+        self.check(&self.accumulator, other.accumulator.classes())?;
+        match (&mut self.accumulator, &other.accumulator) {
+            (_, Accumulator::Nothing) => {}
+            (own @ Accumulator::Nothing, theirs) => *own = theirs.clone(),
+            (Accumulator::Confusion(own), Accumulator::Confusion(theirs)) => own.merge(theirs)?,
+            (Accumulator::Binary(own), Accumulator::Binary(theirs)) => own.merge(theirs),
+            (Accumulator::Classes(own), Accumulator::Classes(theirs)) => own.merge(theirs),
+            (Accumulator::Numbers(own), Accumulator::Numbers(theirs)) => own.merge(theirs),
             (
-                Gathered::Sum { sum, count, classes },
-                Gathered::Sum { sum: more, count: further, classes: theirs },
+                Accumulator::Sum { sum, count, classes },
+                Accumulator::Sum { sum: more, count: further, classes: theirs },
             ) => {
                 (*sum, *count, *classes) = (*sum + more, *count + further, classes.or(*theirs));
             }
@@ -230,8 +235,8 @@ impl Figure {
             Err(Error::new(ErrorKind::Shape, "metrics", format!("{}: {message}", self.name)).nowhere())
         };
         let (rows, classes) = (labels.len(), width.max(2));
-        match &mut self.gathered {
-            Gathered::Confusion(confusion) => {
+        match &mut self.accumulator {
+            Accumulator::Confusion(confusion) => {
                 if let Some(label) = labels.iter().find(|label| !(0..classes as i64).contains(label)) {
                     return refuse(format!(
                         "label {label} is none of the {classes} classes, which count from 0"
@@ -242,7 +247,7 @@ impl Figure {
                 }
                 Ok(())
             }
-            Gathered::Binary(scores) => {
+            Accumulator::Binary(scores) => {
                 let positive = |row: &[f32]| probabilities(row)[1];
                 let known = labels.iter().all(|label| (0..2).contains(label));
                 if !known {
@@ -251,14 +256,14 @@ impl Figure {
                 let scored: Vec<f64> = seen.outputs.chunks(width).map(positive).collect();
                 scores.add(&scored, &labels.iter().map(|&label| label == 1).collect::<Vec<_>>())
             }
-            Gathered::Classes(scores) => {
+            Accumulator::Classes(scores) => {
                 scores.add(&seen.outputs.chunks(width).flat_map(probabilities).collect::<Vec<_>>(), labels)
             }
-            Gathered::Sum { sum, count, classes: known } => {
+            Accumulator::Sum { sum, count, classes: known } => {
                 let mut batch = ClassScores::new(classes);
                 batch.add(&seen.outputs.chunks(width).flat_map(probabilities).collect::<Vec<_>>(), labels)?;
-                let mean = match self.kind {
-                    Kind::TopK(k) => batch.top_k(k),
+                let mean = match self.measure {
+                    Measure::TopK(k) => batch.top_k(k),
                     _ => batch.log_loss(),
                 };
                 *sum += mean * rows as f64;
@@ -266,7 +271,7 @@ impl Figure {
                 *known = Some(classes);
                 Ok(())
             }
-            Gathered::Nothing | Gathered::Numbers(_) => Ok(()),
+            Accumulator::Nothing | Accumulator::Numbers(_) => Ok(()),
         }
     }
 }
@@ -277,12 +282,12 @@ impl Metric for Figure {
     }
 
     fn larger_is_better(&self) -> bool {
-        match self.kind {
-            Kind::Confusion(of, _) => !matches!(of, OfConfusion::TypeI | OfConfusion::TypeII),
-            Kind::Scores(of) => matches!(of, OfScores::RocAuc | OfScores::PrAuc),
-            Kind::TopK(_) => true,
-            Kind::Numbers(_, larger) => larger,
-            Kind::Perplexity => false,
+        match self.measure {
+            Measure::Confusion(of, _) => !matches!(of, OfConfusion::TypeI | OfConfusion::TypeII),
+            Measure::Scores(of) => matches!(of, OfScores::RocAuc | OfScores::PrAuc),
+            Measure::TopK(_) => true,
+            Measure::Numbers(_, larger) => larger,
+            Measure::Perplexity => false,
         }
     }
 
@@ -293,14 +298,14 @@ impl Metric for Figure {
         };
         let width = seen.width.max(1);
         let rows = seen.outputs.len() / width;
-        if let Kind::Numbers(..) = self.kind {
+        if let Measure::Numbers(..) = self.measure {
             let Targets::Numbers(truth) = seen.targets else {
                 return refuse("the targets are classes, not numbers".to_string());
             };
-            if matches!(self.gathered, Gathered::Nothing) {
-                self.gathered = Gathered::Numbers(Numbers::default());
+            if matches!(self.accumulator, Accumulator::Nothing) {
+                self.accumulator = Accumulator::Numbers(Numbers::default());
             }
-            if let Gathered::Numbers(numbers) = &mut self.gathered {
+            if let Accumulator::Numbers(numbers) = &mut self.accumulator {
                 let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
                 numbers.add(&wide(seen.outputs), &wide(truth))?;
             }
@@ -317,33 +322,35 @@ impl Metric for Figure {
             return Ok(());
         }
         let classes = width.max(2);
-        if matches!(&self.gathered, Gathered::Confusion(kept) if kept.is_empty() && kept.classes() != classes)
+        if matches!(&self.accumulator, Accumulator::Confusion(kept) if kept.is_empty() && kept.classes() != classes)
         {
             // Only the room for another model's classes is left of it.
-            self.gathered = Gathered::Nothing;
+            self.accumulator = Accumulator::Nothing;
         }
-        self.check(&self.gathered, Some(classes))?;
-        let begins = matches!(self.gathered, Gathered::Nothing);
+        self.check(&self.accumulator, Some(classes))?;
+        let begins = matches!(self.accumulator, Accumulator::Nothing);
         if begins {
-            let sum = Gathered::Sum { sum: 0.0, count: 0.0, classes: Some(classes) };
-            self.gathered = match self.kind {
-                Kind::Confusion(..) => Gathered::Confusion(Confusion::new(classes)),
-                Kind::Perplexity | Kind::TopK(_) => sum,
-                Kind::Scores(_) if width == 1 || width == 2 => Gathered::Binary(BinaryScores::default()),
-                Kind::Scores(OfScores::LogLoss) => sum,
-                _ => Gathered::Classes(ClassScores::new(classes)),
+            let sum = Accumulator::Sum { sum: 0.0, count: 0.0, classes: Some(classes) };
+            self.accumulator = match self.measure {
+                Measure::Confusion(..) => Accumulator::Confusion(Confusion::new(classes)),
+                Measure::Perplexity | Measure::TopK(_) => sum,
+                Measure::Scores(_) if width == 1 || width == 2 => {
+                    Accumulator::Binary(BinaryScores::default())
+                }
+                Measure::Scores(OfScores::LogLoss) => sum,
+                _ => Accumulator::Classes(ClassScores::new(classes)),
             };
         }
         let taken = self.take(seen, labels, width);
         if taken.is_err() && begins {
-            self.gathered = Gathered::Nothing;
+            self.accumulator = Accumulator::Nothing;
         }
         taken
     }
 
     fn value(&self) -> f64 {
-        match (self.kind, &self.gathered) {
-            (Kind::Confusion(of, average), Gathered::Confusion(confusion)) => {
+        match (self.measure, &self.accumulator) {
+            (Measure::Confusion(of, average), Accumulator::Confusion(confusion)) => {
                 let average = average.unwrap_or(Average::Macro);
                 match of {
                     OfConfusion::Accuracy => confusion.accuracy(),
@@ -358,14 +365,14 @@ impl Metric for Figure {
                     OfConfusion::Kappa => confusion.kappa(),
                 }
             }
-            (Kind::Scores(of), Gathered::Binary(scores)) => match of {
+            (Measure::Scores(of), Accumulator::Binary(scores)) => match of {
                 OfScores::RocAuc => scores.roc_auc(),
                 OfScores::PrAuc => scores.average_precision(),
                 OfScores::LogLoss => scores.log_loss(),
                 OfScores::Brier => scores.brier(),
                 OfScores::Calibration => scores.calibration_error(10),
             },
-            (Kind::Scores(of), Gathered::Classes(scores)) => {
+            (Measure::Scores(of), Accumulator::Classes(scores)) => {
                 let classes = 0..scores.classes();
                 let mean = |each: fn(&BinaryScores) -> f64| {
                     let figures = classes.clone().map(|class| each(&scores.one_against_rest(class)));
@@ -380,47 +387,47 @@ impl Metric for Figure {
                     OfScores::Calibration => scores.calibration_error(10),
                 }
             }
-            (Kind::TopK(_) | Kind::Scores(_), Gathered::Sum { sum, count, .. }) => sum / count,
-            (Kind::Numbers(figure, _), Gathered::Numbers(numbers)) => figure(numbers),
-            (Kind::Perplexity, Gathered::Sum { sum, count, .. }) => (sum / count).exp(),
+            (Measure::TopK(_) | Measure::Scores(_), Accumulator::Sum { sum, count, .. }) => sum / count,
+            (Measure::Numbers(figure, _), Accumulator::Numbers(numbers)) => figure(numbers),
+            (Measure::Perplexity, Accumulator::Sum { sum, count, .. }) => (sum / count).exp(),
             _ => f64::NAN,
         }
     }
 
     fn state(&self) -> Vec<f64> {
         let mut state = Vec::new();
-        match &self.gathered {
-            Gathered::Nothing => return state,
-            Gathered::Confusion(_) => state.push(6.0),
-            Gathered::Binary(_) => state.push(2.0),
-            Gathered::Classes(_) => state.push(3.0),
-            Gathered::Numbers(_) => state.push(4.0),
-            Gathered::Sum { sum, count, classes } => {
+        match &self.accumulator {
+            Accumulator::Nothing => return state,
+            Accumulator::Confusion(_) => state.push(6.0),
+            Accumulator::Binary(_) => state.push(2.0),
+            Accumulator::Classes(_) => state.push(3.0),
+            Accumulator::Numbers(_) => state.push(4.0),
+            Accumulator::Sum { sum, count, classes } => {
                 state.extend([5.0, *sum, *count]);
                 state.extend(classes.map(|classes| classes as f64));
             }
         }
-        match &self.gathered {
-            Gathered::Nothing | Gathered::Sum { .. } => {}
-            Gathered::Confusion(confusion) => confusion.state(&mut state),
-            Gathered::Binary(scores) => scores.state(&mut state),
-            Gathered::Classes(scores) => scores.state(&mut state),
-            Gathered::Numbers(numbers) => numbers.state(&mut state),
+        match &self.accumulator {
+            Accumulator::Nothing | Accumulator::Sum { .. } => {}
+            Accumulator::Confusion(confusion) => confusion.state(&mut state),
+            Accumulator::Binary(scores) => scores.state(&mut state),
+            Accumulator::Classes(scores) => scores.state(&mut state),
+            Accumulator::Numbers(numbers) => numbers.state(&mut state),
         }
         state
     }
 
     fn restore(&mut self, state: &[f64]) -> Result<()> {
-        let gathered = match state.split_first() {
-            None => Some(Gathered::Nothing),
-            Some((1.0, rest)) => Confusion::restored_table(rest).map(Gathered::Confusion),
-            Some((6.0, rest)) => Confusion::restored(rest).map(Gathered::Confusion),
-            Some((2.0, rest)) => BinaryScores::restored(rest).map(Gathered::Binary),
-            Some((3.0, rest)) => ClassScores::restored(rest).map(Gathered::Classes),
-            Some((4.0, rest)) => Numbers::restored(rest).map(Gathered::Numbers),
-            Some((5.0, &[sum, count])) => Some(Gathered::Sum { sum, count, classes: None }),
+        let accumulator = match state.split_first() {
+            None => Some(Accumulator::Nothing),
+            Some((1.0, rest)) => Confusion::restored_table(rest).map(Accumulator::Confusion),
+            Some((6.0, rest)) => Confusion::restored(rest).map(Accumulator::Confusion),
+            Some((2.0, rest)) => BinaryScores::restored(rest).map(Accumulator::Binary),
+            Some((3.0, rest)) => ClassScores::restored(rest).map(Accumulator::Classes),
+            Some((4.0, rest)) => Numbers::restored(rest).map(Accumulator::Numbers),
+            Some((5.0, &[sum, count])) => Some(Accumulator::Sum { sum, count, classes: None }),
             Some((5.0, &[sum, count, classes])) => {
-                Some(Gathered::Sum { sum, count, classes: Some(classes as usize) })
+                Some(Accumulator::Sum { sum, count, classes: Some(classes as usize) })
             }
             Some(_) => None,
         };
@@ -428,24 +435,26 @@ impl Metric for Figure {
             let message = format!("what {} had seen can't be read back", self.name);
             Error::new(ErrorKind::Value, "metrics", message).nowhere()
         };
-        let gathered = gathered.ok_or_else(broken)?;
-        self.check(&gathered, None)?;
-        self.gathered = gathered;
+        let accumulator = accumulator.ok_or_else(broken)?;
+        self.check(&accumulator, None)?;
+        self.accumulator = accumulator;
         Ok(())
     }
 
     fn needs(&self) -> Needs {
-        match self.kind {
-            Kind::Numbers(..) => Needs::Numbers,
-            Kind::Confusion(..) | Kind::Scores(_) | Kind::TopK(_) | Kind::Perplexity => Needs::Classes,
+        match self.measure {
+            Measure::Numbers(..) => Needs::Numbers,
+            Measure::Confusion(..) | Measure::Scores(_) | Measure::TopK(_) | Measure::Perplexity => {
+                Needs::Classes
+            }
         }
     }
 
     /// Forgets what was seen and keeps the room for it.
     fn reset(&mut self) {
-        match &mut self.gathered {
-            Gathered::Confusion(confusion) => confusion.clear(),
-            other => *other = Gathered::Nothing,
+        match &mut self.accumulator {
+            Accumulator::Confusion(confusion) => confusion.clear(),
+            other => *other = Accumulator::Nothing,
         }
     }
 }

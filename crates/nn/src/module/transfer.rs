@@ -9,16 +9,16 @@ use crate::tensor::{Tensor, eval_all};
 use crate::variable::Variable;
 
 /// A parameter or state that a module keeps.
-pub(crate) struct Kept {
+pub(crate) struct StateEntry {
     path: String,
     pub(crate) variable: Variable,
     /// Stored axis `i` is the users' axis `order[i]`.
     order: Vec<usize>,
 }
 
-impl Kept {
+impl StateEntry {
     /// Its value after the pass, with its axes in the order in which `other` stores them.
-    pub(crate) fn laid_as(&self, other: &Kept, context: &Context) -> Tensor {
+    pub(crate) fn laid_as(&self, other: &StateEntry, context: &Context) -> Tensor {
         let value = context.value(&self.variable);
         if self.order == other.order {
             return value;
@@ -44,13 +44,13 @@ impl Kept {
 }
 
 /// All that a module keeps.
-pub(crate) fn kept<M: Module + ?Sized>(module: &M) -> Result<Vec<Kept>> {
+pub(crate) fn kept<M: Module + ?Sized>(module: &M) -> Result<Vec<StateEntry>> {
     let parameter = |(path, param): (String, crate::variable::Param)| {
-        Ok(Kept { path, variable: param.variable()?.clone(), order: param.order().to_vec() })
+        Ok(StateEntry { path, variable: param.variable()?.clone(), order: param.order().to_vec() })
     };
     let state = |(path, variable): (String, Variable)| {
         let order = (0..variable.shape().rank()).collect();
-        Kept { path, variable, order }
+        StateEntry { path, variable, order }
     };
     // One that is shared is there once, under its first path, as parameters are.
     let mut seen = HashSet::new();
@@ -61,7 +61,11 @@ pub(crate) fn kept<M: Module + ?Sized>(module: &M) -> Result<Vec<Kept>> {
 }
 
 /// What both modules keep, which must be the same: paths, shapes and types.
-pub(crate) fn pairs(operation: &str, own: Vec<Kept>, mut others: Vec<Kept>) -> Result<Vec<(Kept, Kept)>> {
+pub(crate) fn pairs(
+    operation: &str,
+    own: Vec<StateEntry>,
+    mut others: Vec<StateEntry>,
+) -> Result<Vec<(StateEntry, StateEntry)>> {
     let (here, there) = (own.len(), others.len());
     let (mut pairs, mut wrong) = (Vec::with_capacity(own.len()), Vec::new());
     for own in own {
@@ -114,7 +118,7 @@ pub(crate) fn between(from: &Tensor, to: &Tensor, share: &Share) -> Tensor {
 }
 
 /// Gives a module the numbers of another.
-pub(super) fn copy(own: Vec<Kept>, other: Vec<Kept>) -> Result<()> {
+pub(super) fn copy(own: Vec<StateEntry>, other: Vec<StateEntry>) -> Result<()> {
     let context = Context::inference();
     for (own, other) in pairs("copy_from", own, other)? {
         if own.order == other.order {
@@ -127,11 +131,12 @@ pub(super) fn copy(own: Vec<Kept>, other: Vec<Kept>) -> Result<()> {
 }
 
 /// Moves a module's numbers towards those of another.
-pub(super) fn lerp(own: Vec<Kept>, other: Vec<Kept>, share: f64) -> Result<()> {
+pub(super) fn lerp(own: Vec<StateEntry>, other: Vec<StateEntry>, share: f64) -> Result<()> {
     let (pairs, context) = (pairs("lerp", own, other)?, Context::inference());
     let share = Share::new(share);
-    let value =
-        |(own, other): &(Kept, Kept)| between(&own.variable.tensor(), &other.laid_as(own, &context), &share);
+    let value = |(own, other): &(StateEntry, StateEntry)| {
+        between(&own.variable.tensor(), &other.laid_as(own, &context), &share)
+    };
     let values: Vec<Tensor> = pairs.iter().map(value).collect();
     let values = eval_all(&values.iter().collect::<Vec<_>>())?;
     pairs.iter().zip(values).try_for_each(|((own, _), value)| own.variable.write(&value.to_data()?))

@@ -1,6 +1,6 @@
 //! Adam and its family: a running mean of gradients over the root of a running mean of their squares.
 
-use super::{Optimizer, Slot, options};
+use super::{Optimizer, ParameterSlots, options};
 use crate::tensor::Tensor;
 
 /// Adam. PyTorch's defaults: moments decay by 0.9 and 0.999, epsilon 1e-8.
@@ -37,13 +37,13 @@ options! {
 }
 
 /// `1 − beta^step`, a scalar computed once a step.
-fn correction(slot: &Slot, beta: f64) -> Tensor {
-    -(&slot.step * beta.ln()).exp_m1()
+fn correction(slots: &ParameterSlots, beta: f64) -> Tensor {
+    -(&slots.step * beta.ln()).exp_m1()
 }
 
 /// Parameter and gradient with the weight decay in one of them.
 fn decayed(
-    slot: &Slot,
+    slots: &ParameterSlots,
     parameter: &Tensor,
     gradient: &Tensor,
     decay: f64,
@@ -51,22 +51,22 @@ fn decayed(
 ) -> (Tensor, Tensor) {
     match (decay, decoupled) {
         (0.0, _) => (parameter.clone(), gradient.clone()),
-        (decay, true) => (parameter * (1.0 - &slot.rate * decay), gradient.clone()),
+        (decay, true) => (parameter * (1.0 - &slots.rate * decay), gradient.clone()),
         (decay, false) => (parameter.clone(), gradient + parameter * decay),
     }
 }
 
 /// Both moments with this gradient in them.
 fn moments(
-    slot: &mut Slot,
+    slots: &mut ParameterSlots,
     parameter: &Tensor,
     gradient: &Tensor,
     (first, second): (f64, f64),
 ) -> [Tensor; 2] {
-    let mean = slot.get("mean", parameter) * first + gradient * (1.0 - first);
-    let square = slot.get("square", parameter) * second + gradient * gradient * (1.0 - second);
-    slot.set("mean", &mean);
-    slot.set("square", &square);
+    let mean = slots.get("mean", parameter) * first + gradient * (1.0 - first);
+    let square = slots.get("square", parameter) * second + gradient * gradient * (1.0 - second);
+    slots.set("mean", &mean);
+    slots.set("square", &square);
     [mean, square]
 }
 
@@ -79,18 +79,18 @@ impl Optimizer for Adam {
         Some(Box::new(Adam { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         let mut gradient = gradient.clone();
         if self.weight_decay != 0.0 {
             gradient += parameter * self.weight_decay;
         }
-        let [mean, mut square] = moments(slot, parameter, &gradient, self.betas);
+        let [mean, mut square] = moments(slots, parameter, &gradient, self.betas);
         if self.amsgrad {
-            square = slot.get("largest", parameter).maximum(square);
-            slot.set("largest", &square);
+            square = slots.get("largest", parameter).maximum(square);
+            slots.set("largest", &square);
         }
-        let size = &slot.rate / correction(slot, self.betas.0);
-        let scale = correction(slot, self.betas.1).sqrt().recip();
+        let size = &slots.rate / correction(slots, self.betas.0);
+        let scale = correction(slots, self.betas.1).sqrt().recip();
         parameter - mean * size / (square.sqrt() * scale + self.epsilon)
     }
 }
@@ -138,10 +138,10 @@ impl Optimizer for AdamW {
         Some(Box::new(AdamW { decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         match self.decay {
-            0.0 => self.adam.update(slot, parameter, gradient),
-            decay => self.adam.update(slot, &(parameter * (1.0 - &slot.rate * decay)), gradient),
+            0.0 => self.adam.update(slots, parameter, gradient),
+            decay => self.adam.update(slots, &(parameter * (1.0 - &slots.rate * decay)), gradient),
         }
     }
 }
@@ -185,14 +185,14 @@ impl Optimizer for Adamax {
         Some(Box::new(Adamax { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         let gradient = gradient + parameter * self.weight_decay;
         let (first, second) = self.betas;
-        let mean = slot.get("mean", parameter) * first + &gradient * (1.0 - first);
-        let largest = (slot.get("largest", parameter) * second).maximum(gradient.abs() + self.epsilon);
-        slot.set("mean", &mean);
-        slot.set("largest", &largest);
-        let size = &slot.rate / correction(slot, first);
+        let mean = slots.get("mean", parameter) * first + &gradient * (1.0 - first);
+        let largest = (slots.get("largest", parameter) * second).maximum(gradient.abs() + self.epsilon);
+        slots.set("mean", &mean);
+        slots.set("largest", &largest);
+        let size = &slots.rate / correction(slots, first);
         parameter - mean * size / largest
     }
 }
@@ -249,21 +249,21 @@ impl Optimizer for NAdam {
         Some(Box::new(NAdam { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
-        let (parameter, gradient) = decayed(slot, parameter, gradient, self.weight_decay, self.decoupled);
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+        let (parameter, gradient) = decayed(slots, parameter, gradient, self.weight_decay, self.decoupled);
         // The momentum of a step, and the product of all so far.
         let momentum = |step: Tensor| {
             let grown = (step * (self.momentum_decay * 0.96f64.ln())).exp();
             (1.0 - grown * 0.5) * self.betas.0
         };
-        let (now, next) = (momentum(slot.step.clone()), momentum(&slot.step + 1.0));
-        let product = slot.filled("product", &parameter, (), 1.0) * &now;
-        slot.set("product", &product);
-        let [mean, square] = moments(slot, &parameter, &gradient, self.betas);
-        let scale = correction(slot, self.betas.1).sqrt().recip();
+        let (now, next) = (momentum(slots.step.clone()), momentum(&slots.step + 1.0));
+        let product = slots.filled("product", &parameter, (), 1.0) * &now;
+        slots.set("product", &product);
+        let [mean, square] = moments(slots, &parameter, &gradient, self.betas);
+        let scale = correction(slots, self.betas.1).sqrt().recip();
         let size = square.sqrt() * scale + self.epsilon;
-        let by_gradient = &slot.rate * (1.0 - &now) / (1.0 - &product);
-        let by_mean = &slot.rate * &next / (1.0 - product * &next);
+        let by_gradient = &slots.rate * (1.0 - &now) / (1.0 - &product);
+        let by_mean = &slots.rate * &next / (1.0 - product * &next);
         parameter - (gradient * by_gradient + mean * by_mean) / size
     }
 }
@@ -310,19 +310,19 @@ impl Optimizer for RAdam {
         Some(Box::new(RAdam { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
-        let (parameter, gradient) = decayed(slot, parameter, gradient, self.weight_decay, self.decoupled);
-        let [mean, square] = moments(slot, &parameter, &gradient, self.betas);
-        let (first, second) = (correction(slot, self.betas.0), correction(slot, self.betas.1));
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+        let (parameter, gradient) = decayed(slots, parameter, gradient, self.weight_decay, self.decoupled);
+        let [mean, square] = moments(slots, &parameter, &gradient, self.betas);
+        let (first, second) = (correction(slots, self.betas.0), correction(slots, self.betas.1));
         let most = 2.0 / (1.0 - self.betas.1) - 1.0;
         // How many gradients the second moment is worth.
-        let worth = most - &slot.step * 2.0 * (1.0 - &second) / &second;
+        let worth = most - &slots.step * 2.0 * (1.0 - &second) / &second;
         let known = worth.gt(5.0);
         let safe = known.select(&worth, 6.0);
         let rectified =
             ((&safe - 4.0) * (&safe - 2.0) * most / (&safe * ((most - 4.0) * (most - 2.0)))).sqrt();
         let adaptive = rectified * second.sqrt() / (square.sqrt() + self.epsilon);
         let size = known.select(adaptive, 1.0);
-        parameter - mean * (&slot.rate / first) * size
+        parameter - mean * (&slots.rate / first) * size
     }
 }

@@ -1,6 +1,6 @@
 //! Steps divided by the size of recent gradients.
 
-use super::{Optimizer, Slot, options};
+use super::{Optimizer, ParameterSlots, options};
 use crate::tensor::Tensor;
 
 /// The gradient over the root of a running mean of its square.
@@ -45,23 +45,23 @@ impl Optimizer for RmsProp {
         Some(Box::new(RmsProp { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         let gradient = gradient + parameter * self.weight_decay;
         let fresh = 1.0 - self.alpha;
-        let square = slot.get("square", parameter) * self.alpha + &gradient * &gradient * fresh;
-        slot.set("square", &square);
+        let square = slots.get("square", parameter) * self.alpha + &gradient * &gradient * fresh;
+        slots.set("square", &square);
         let mut spread = square;
         if self.centered {
-            let mean = slot.get("mean", parameter) * self.alpha + &gradient * fresh;
-            slot.set("mean", &mean);
+            let mean = slots.get("mean", parameter) * self.alpha + &gradient * fresh;
+            slots.set("mean", &mean);
             spread -= mean.square();
         }
         let mut step = gradient / (spread.sqrt() + self.epsilon);
         if self.momentum != 0.0 {
-            step += slot.get("momentum", parameter) * self.momentum;
-            slot.set("momentum", &step);
+            step += slots.get("momentum", parameter) * self.momentum;
+            slots.set("momentum", &step);
         }
-        parameter - step * &slot.rate
+        parameter - step * &slots.rate
     }
 }
 
@@ -104,11 +104,11 @@ impl Optimizer for Adagrad {
         Some(Box::new(Adagrad { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         let gradient = gradient + parameter * self.weight_decay;
-        let sum = slot.filled("sum", parameter, parameter.shape(), self.initial_sum) + gradient.square();
-        slot.set("sum", &sum);
-        let rate = &slot.rate / ((&slot.step - 1.0) * self.rate_decay + 1.0);
+        let sum = slots.filled("sum", parameter, parameter.shape(), self.initial_sum) + gradient.square();
+        slots.set("sum", &sum);
+        let rate = &slots.rate / ((&slots.step - 1.0) * self.rate_decay + 1.0);
         parameter - gradient * rate / (sum.sqrt() + self.epsilon)
     }
 }
@@ -149,14 +149,14 @@ impl Optimizer for Adadelta {
         Some(Box::new(Adadelta { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         let gradient = gradient + parameter * self.weight_decay;
         let fresh = 1.0 - self.rho;
-        let square = slot.get("square", parameter) * self.rho + gradient.square() * fresh;
-        let steps = slot.get("steps", parameter);
+        let square = slots.get("square", parameter) * self.rho + gradient.square() * fresh;
+        let steps = slots.get("steps", parameter);
         let step = (&steps + self.epsilon).sqrt() / (&square + self.epsilon).sqrt() * gradient;
-        slot.set("square", &square);
-        slot.set("steps", &(steps * self.rho + step.square() * fresh));
-        parameter - step * &slot.rate
+        slots.set("square", &square);
+        slots.set("steps", &(steps * self.rho + step.square() * fresh));
+        parameter - step * &slots.rate
     }
 }

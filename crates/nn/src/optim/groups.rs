@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_ir::{Error, ErrorKind, Result};
 
-use super::{Optimizer, Slot, Slots, Trained};
+use super::{Optimizer, ParameterSlots, Slots, Trained};
 use crate::module::matches;
 use crate::tensor::Tensor;
 use kiln_map::nearest;
@@ -80,8 +80,8 @@ impl Optimizer for Groups {
         self.base.rate()
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
-        self.base.update(slot, parameter, gradient)
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+        self.base.update(slots, parameter, gradient)
     }
 
     /// Each rule gets all parameters that it is for together.

@@ -1,6 +1,6 @@
 //! Rules for large models and batches: Lion, LAMB, Muon.
 
-use super::{AdamW, Optimizer, Slot, options};
+use super::{AdamW, Optimizer, ParameterSlots, options};
 use crate::tensor::Tensor;
 
 /// Steps of one size, in the direction of the sign of a mean of gradients.
@@ -39,12 +39,12 @@ impl Optimizer for Lion {
         Some(Box::new(Lion { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         let (step, keep) = self.betas;
-        let mean = slot.get("mean", parameter);
+        let mean = slots.get("mean", parameter);
         let direction = (&mean * step + gradient * (1.0 - step)).sign();
-        slot.set("mean", &(mean * keep + gradient * (1.0 - keep)));
-        parameter * (1.0 - &slot.rate * self.weight_decay) - direction * &slot.rate
+        slots.set("mean", &(mean * keep + gradient * (1.0 - keep)));
+        parameter * (1.0 - &slots.rate * self.weight_decay) - direction * &slots.rate
     }
 }
 
@@ -87,19 +87,19 @@ impl Optimizer for Lamb {
         Some(Box::new(Lamb { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         let (first, second) = self.betas;
-        let mean = slot.get("mean", parameter) * first + gradient * (1.0 - first);
-        let square = slot.get("square", parameter) * second + gradient.square() * (1.0 - second);
-        slot.set("mean", &mean);
-        slot.set("square", &square);
-        let corrected = |moment: Tensor, beta: f64| moment / -(&slot.step * beta.ln()).exp_m1();
+        let mean = slots.get("mean", parameter) * first + gradient * (1.0 - first);
+        let square = slots.get("square", parameter) * second + gradient.square() * (1.0 - second);
+        slots.set("mean", &mean);
+        slots.set("square", &square);
+        let corrected = |moment: Tensor, beta: f64| moment / -(&slots.step * beta.ln()).exp_m1();
         let direction = corrected(mean, first) / (corrected(square, second).sqrt() + self.epsilon)
             + parameter * self.weight_decay;
         let (length, step) = (parameter.norm(.., 2.0), direction.norm(.., 2.0));
         let both = length.gt(0.0) & step.gt(0.0);
         let trust = both.select(&length / both.select(&step, 1.0), 1.0);
-        parameter - direction * (&slot.rate * trust)
+        parameter - direction * (&slots.rate * trust)
     }
 }
 
@@ -156,12 +156,12 @@ impl Optimizer for Muon {
         Some(Box::new(Muon { weight_decay: 0.0, others: self.others.weight_decay(0.0), ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         if parameter.rank() != 2 {
-            return self.others.update(slot, parameter, gradient);
+            return self.others.update(slots, parameter, gradient);
         }
-        let mean = slot.get("mean", parameter) * self.momentum + gradient * (1.0 - self.momentum);
-        slot.set("mean", &mean);
+        let mean = slots.get("mean", parameter) * self.momentum + gradient * (1.0 - self.momentum);
+        slots.set("mean", &mean);
         let step = match self.nesterov {
             true => gradient * (1.0 - self.momentum) + &mean * self.momentum,
             false => mean,
@@ -169,6 +169,6 @@ impl Optimizer for Muon {
         // A weight is [inputs, outputs]; more outputs than inputs take longer steps.
         let ratio = parameter.size(1) as f64 / parameter.size(0).max(1) as f64;
         let step = orthogonal(&step) * ratio.max(1.0).sqrt();
-        parameter * (1.0 - &slot.rate * self.weight_decay) - step * &slot.rate
+        parameter * (1.0 - &slots.rate * self.weight_decay) - step * &slots.rate
     }
 }

@@ -2,7 +2,7 @@
 
 use kiln_ir::{DType, Result, Shape};
 
-use super::{Optimizer, Slot, Slots, Trained};
+use super::{Optimizer, ParameterSlots, Slots, Trained};
 use crate::tensor::Tensor;
 
 /// One iteration a step, without a line search: PyTorch's with `max_iter` 1. Each step must see the whole set.
@@ -30,8 +30,8 @@ impl Optimizer for Lbfgs {
     }
 
     /// Only all parameters together have a direction; one by itself is simply followed down.
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
-        parameter - gradient * &slot.rate
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+        parameter - gradient * &slots.rate
     }
 
     fn update_all(&self, slots: &mut Slots, all: &[Trained]) -> Result<Vec<Tensor>> {

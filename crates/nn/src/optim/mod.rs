@@ -15,7 +15,7 @@ pub use groups::Groups;
 pub use large::{Lamb, Lion, Muon};
 pub use lbfgs::Lbfgs;
 pub use sgd::Sgd;
-pub use slots::{Slot, Slots, Trained};
+pub use slots::{ParameterSlots, Slots, Trained};
 
 use kiln_ir::Result;
 
@@ -27,7 +27,7 @@ pub trait Optimizer: Send + Sync {
     fn rate(&self) -> f64;
 
     /// The parameter's new value. What must be remembered from step to step is kept in `slots`.
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor;
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor;
 
     /// The new values of all parameters: one by one, unless the rule looks at all of them.
     ///
@@ -52,8 +52,8 @@ macro_rules! forwarded {
                 (**self).rate()
             }
 
-            fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
-                (**self).update(slot, parameter, gradient)
+            fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+                (**self).update(slots, parameter, gradient)
             }
 
             fn update_all(&self, slots: &mut Slots, all: &[Trained]) -> Result<Vec<Tensor>> {
@@ -96,7 +96,7 @@ mod tests {
             0.25
         }
 
-        fn update(&self, _: &mut Slot, parameter: &Tensor, _: &Tensor) -> Tensor {
+        fn update(&self, _: &mut ParameterSlots, parameter: &Tensor, _: &Tensor) -> Tensor {
             parameter + 1.0
         }
 
@@ -143,8 +143,8 @@ mod tests {
             0.1
         }
 
-        fn update(&self, slot: &mut Slot, parameter: &Tensor, _: &Tensor) -> Tensor {
-            parameter + slot.filled("hoard", parameter, [1 << 30, 1 << 20], 1.0).sum(..)
+        fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, _: &Tensor) -> Tensor {
+            parameter + slots.filled("hoard", parameter, [1 << 30, 1 << 20], 1.0).sum(..)
         }
     }
 

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use super::{Optimizer, Slot};
+use super::{Optimizer, ParameterSlots};
 use crate::tensor::Tensor;
 
 /// Stochastic gradient descent, with momentum, Nesterov's variant and weight decay as PyTorch defines them.
@@ -49,7 +49,7 @@ impl Optimizer for Sgd {
         Some(Box::new(Sgd { weight_decay: 0.0, ..*self }))
     }
 
-    fn update(&self, slot: &mut Slot, parameter: &Tensor, gradient: &Tensor) -> Tensor {
+    fn update(&self, slots: &mut ParameterSlots, parameter: &Tensor, gradient: &Tensor) -> Tensor {
         let mut gradient = gradient.clone();
         if self.weight_decay != 0.0 {
             gradient += parameter * self.weight_decay;
@@ -57,12 +57,12 @@ impl Optimizer for Sgd {
         if self.momentum != 0.0 {
             let fresh = match self.dampening {
                 0.0 => gradient.clone(),
-                share => &gradient * slot.step.eq(1.0).select(1.0, 1.0 - share).cast(gradient.dtype()),
+                share => &gradient * slots.step.eq(1.0).select(1.0, 1.0 - share).cast(gradient.dtype()),
             };
-            let velocity = slot.get("momentum", parameter) * self.momentum + fresh;
-            slot.set("momentum", &velocity);
+            let velocity = slots.get("momentum", parameter) * self.momentum + fresh;
+            slots.set("momentum", &velocity);
             gradient = if self.nesterov { gradient + velocity * self.momentum } else { velocity };
         }
-        parameter - gradient * &slot.rate
+        parameter - gradient * &slots.rate
     }
 }

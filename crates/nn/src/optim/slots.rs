@@ -33,12 +33,12 @@ pub struct Slots {
     pending: BTreeMap<String, Data>,
     /// Parameters' variables with their averages, whatever names these go by.
     averages: Vec<(Variable, Variable)>,
-    scope: Scope,
+    scope: SlotScope,
 }
 
 /// For whom something is remembered.
 #[derive(Clone, Debug)]
-struct Scope {
+struct SlotScope {
     /// The part of the model, in front of its parameters' paths.
     part: String,
     /// Those of its parameters that have a rule of their own.
@@ -49,8 +49,8 @@ struct Scope {
 
 /// What an optimizer sees beside one parameter and its gradient.
 #[derive(Debug)]
-pub struct Slot<'a> {
-    slots: &'a mut Slots,
+pub struct ParameterSlots<'a> {
+    all: &'a mut Slots,
     path: &'a str,
     /// The learning rate, a scalar.
     pub rate: Tensor,
@@ -62,7 +62,7 @@ pub struct Slot<'a> {
 impl Slots {
     pub(crate) fn new(rate: Variable, count: Variable) -> Slots {
         let step = Tensor::full((), 1i64);
-        let scope = Scope { part: String::new(), group: String::new(), factor: 1.0 };
+        let scope = SlotScope { part: String::new(), group: String::new(), factor: 1.0 };
         let (kept, pending) = (BTreeMap::new(), BTreeMap::new());
         Slots { rate, count, kept, updates: Vec::new(), step, pending, averages: Vec::new(), scope }
     }
@@ -88,19 +88,19 @@ impl Slots {
 
     /// Runs `f` for a part of the model, whose rate is `factor` times the step's.
     pub(crate) fn scoped<R>(&mut self, part: &str, factor: f64, f: impl FnOnce(&mut Slots) -> R) -> R {
-        self.under(Scope { part: part.to_string(), group: String::new(), factor }, f)
+        self.under(SlotScope { part: part.to_string(), group: String::new(), factor }, f)
     }
 
     /// Runs `f` for some of the parameters, under a name for what is remembered of all of them together, at `factor` times the rate.
     pub(super) fn grouped<R>(&mut self, group: &str, factor: f64, f: impl FnOnce(&mut Slots) -> R) -> R {
         let (part, factor) = (self.scope.part.clone(), self.scope.factor * factor);
         let group = joined(&self.scope.group, group);
-        self.under(Scope { part, group, factor }, f)
+        self.under(SlotScope { part, group, factor }, f)
     }
 
-    fn under<R>(&mut self, scope: Scope, f: impl FnOnce(&mut Slots) -> R) -> R {
+    fn under<R>(&mut self, scope: SlotScope, f: impl FnOnce(&mut Slots) -> R) -> R {
         /// Puts the scope around back, also when `f` panics.
-        struct Within<'s>(&'s mut Slots, Scope);
+        struct Within<'s>(&'s mut Slots, SlotScope);
         impl Drop for Within<'_> {
             fn drop(&mut self) {
                 std::mem::swap(&mut self.0.scope, &mut self.1);
@@ -127,9 +127,9 @@ impl Slots {
     pub fn one<O: Optimizer + ?Sized>(&mut self, rule: &O, trained: &Trained, factor: f64) -> Result<Tensor> {
         let rate = if factor == 1.0 { self.rate() } else { self.rate() * factor };
         let step = self.step.cast(DType::F32);
-        let mut slot = Slot { slots: self, path: &trained.path, rate, step, error: None };
-        let value = rule.update(&mut slot, &trained.parameter, &trained.gradient);
-        slot.error.map_or(Ok(value), Err)
+        let mut slots = ParameterSlots { all: self, path: &trained.path, rate, step, error: None };
+        let value = rule.update(&mut slots, &trained.parameter, &trained.gradient);
+        slots.error.map_or(Ok(value), Err)
     }
 
     /// The variable kept under a name for all parameters that the rule is for; `value` everywhere at first.
@@ -252,7 +252,7 @@ impl Slots {
     }
 }
 
-impl Slot<'_> {
+impl ParameterSlots<'_> {
     /// The tensor kept under `name` for this parameter; zeros of its shape at first.
     pub fn get(&mut self, name: &str, parameter: &Tensor) -> Tensor {
         self.filled(name, parameter, parameter.shape(), 0.0)
@@ -260,7 +260,7 @@ impl Slot<'_> {
 
     /// The tensor kept under `name` for this parameter, of any shape and in its dtype; `value` everywhere at first.
     pub fn filled(&mut self, name: &str, parameter: &Tensor, shape: impl Into<Shape>, value: f64) -> Tensor {
-        match self.slots.variable_of(self.path, name, &shape.into(), parameter.dtype(), value) {
+        match self.all.variable_of(self.path, name, &shape.into(), parameter.dtype(), value) {
             Ok(variable) => variable.tensor(),
             Err(error) => {
                 self.error = Some(error);
@@ -271,8 +271,8 @@ impl Slot<'_> {
 
     /// Keeps a tensor under `name` for the next step.
     pub fn set(&mut self, name: &str, value: &Tensor) {
-        if let Some(variable) = self.slots.kept.get(&self.slots.name_of(self.path, name)).cloned() {
-            self.slots.keep(&variable, value);
+        if let Some(variable) = self.all.kept.get(&self.all.name_of(self.path, name)).cloned() {
+            self.all.keep(&variable, value);
         }
     }
 }

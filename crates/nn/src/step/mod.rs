@@ -54,7 +54,7 @@ pub struct Step<'a, const N: usize = ANY> {
 type Forward<'a> = dyn FnMut(&Context, &[Tensor]) -> Result<Vec<Tensor>> + Send + 'a;
 
 /// What a step of one's own builds, and what it gives.
-type Build<'a> = dyn FnMut(&mut Update, &[Tensor]) -> Result<Vec<Tensor>> + Send + 'a;
+type CustomStep<'a> = dyn FnMut(&mut Update, &[Tensor]) -> Result<Vec<Tensor>> + Send + 'a;
 
 /// A step's memory, whatever became of a thread that held it: a trace that fails leaves nothing half done in it.
 fn held(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
@@ -142,7 +142,7 @@ impl<'a, const N: usize> Step<'a, N> {
     }
 
     #[track_caller]
-    fn new(rate: f64, options: StepOptions, build: Box<Build<'a>>) -> Step<'a, N> {
+    fn new(rate: f64, options: StepOptions, build: Box<CustomStep<'a>>) -> Step<'a, N> {
         let initial = Variable::scalar("learning rate", rate as f32);
         let count = Variable::scalar("step count", 0i64);
         let slots = Arc::new(Mutex::new(Slots::new(initial.clone(), count.clone())));

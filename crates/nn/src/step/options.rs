@@ -13,7 +13,7 @@ pub struct StepOptions {
     pub(super) seed: u64,
     pub(super) clip: Option<Clip>,
     pub(super) accumulate: usize,
-    pub(super) average: Option<Average>,
+    pub(super) average: Option<WeightAverage>,
     pub(super) l1: f64,
     pub(super) l2: f64,
 }
@@ -31,7 +31,7 @@ pub enum Clip {
 
 /// A second set of weights, averaged over steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Average {
+pub(super) enum WeightAverage {
     /// Decays by this a step.
     Exponential(f64),
     /// The mean of the weights after step `start` and every `every` steps from then on.
@@ -62,12 +62,12 @@ impl StepOptions {
 
     /// Keeps an exponential moving average of the weights; see [`Step::swap_averages`](super::Step::swap_averages).
     pub fn ema(self, decay: f64) -> StepOptions {
-        StepOptions { average: Some(Average::Exponential(decay)), ..self }
+        StepOptions { average: Some(WeightAverage::Exponential(decay)), ..self }
     }
 
     /// Keeps the mean of the weights after step `start` and every `every` steps from then on; see [`Step::swap_averages`](super::Step::swap_averages).
     pub fn swa(self, start: u64, every: u64) -> StepOptions {
-        StepOptions { average: Some(Average::Stochastic { start, every: every.max(1) }), ..self }
+        StepOptions { average: Some(WeightAverage::Stochastic { start, every: every.max(1) }), ..self }
     }
 
     /// Adds this times the sum of all parameters' sizes to the loss that is lowered (not to the one that is shown).

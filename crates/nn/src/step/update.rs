@@ -5,7 +5,7 @@ use std::panic::Location;
 
 use kiln_ir::{DType, Error, ErrorKind, Result, Shape, line};
 
-use super::options::{Average, Clip, StepOptions};
+use super::options::{Clip, StepOptions, WeightAverage};
 use crate::function::Updates;
 use crate::module::{Context, Module, Share, between, call_by_paths, joined, kept, pairs};
 use crate::optim::{Optimizer, Slots, Trained};
@@ -319,7 +319,7 @@ fn clip(all: &mut [Trained], clip: Option<Clip>) {
 /// Moves a parameter's average towards its new value.
 fn follow(
     slots: &mut Slots,
-    average: Average,
+    average: WeightAverage,
     variable: &Variable,
     trained: &Trained,
     value: &Tensor,
@@ -329,8 +329,8 @@ fn follow(
     slots.averaged(variable, &kept);
     let now = kept.tensor();
     let next = match average {
-        Average::Exponential(decay) => &now * decay + value * (1.0 - decay),
-        Average::Stochastic { start, every } => {
+        WeightAverage::Exponential(decay) => &now * decay + value * (1.0 - decay),
+        WeightAverage::Stochastic { start, every } => {
             let since = slots.step() - start as i64;
             let due = since.ge(0i64) & (&since % every as i64).eq(0i64);
             let averaged = (&since / every as i64).floor().cast(value.dtype());

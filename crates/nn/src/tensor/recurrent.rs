@@ -145,24 +145,26 @@ impl Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
             let from = start.map(|(h, c)| [h.clone(), c.clone()]);
             let poisoned = |error: Error| (error.clone().into(), error.clone().into(), error.into());
-            let walk = check!(Walk::new("lstm", 4, self, cell, from), error => poisoned(error));
+            let unrolled = check!(Unrolled::new("lstm", 4, self, cell, from), error => poisoned(error));
             let peephole = |position: usize| {
-                let part = |weights: &Tensor| weights.narrow(0, (position * walk.width) as isize, walk.width);
+                let part = |weights: &Tensor| {
+                    weights.narrow(0, (position * unrolled.width) as isize, unrolled.width)
+                };
                 cell.peepholes.as_ref().map(part)
             };
             let peepholes: [Option<Tensor>; 3] = array::from_fn(peephole);
             let gate = |z: &Tensor, position: usize, c: Option<&Tensor>| match (&peepholes[position], c) {
-                (Some(weights), Some(c)) => walk.clipped(z + weights * c).sigmoid(),
-                _ => walk.clipped(z.clone()).sigmoid(),
+                (Some(weights), Some(c)) => unrolled.clipped(z + weights * c).sigmoid(),
+                _ => unrolled.clipped(z.clone()).sigmoid(),
             };
-            let (all, [h, c]) = walk.along(|x, state| {
+            let (all, [h, c]) = unrolled.along(|x, state| {
                 let z = match state {
-                    Some([h, _]) => x + h.matmul(&walk.hidden),
+                    Some([h, _]) => x + h.matmul(&unrolled.hidden),
                     None => x.clone(),
                 };
                 let [i, f, g, o] = z.chunk(-1);
                 let before = state.map(|[_, c]| c);
-                let new = gate(&i, 0, before) * walk.clipped(g).tanh();
+                let new = gate(&i, 0, before) * unrolled.clipped(g).tanh();
                 let c = match before {
                     Some(c) => gate(&f, 1, Some(c)) * c + new,
                     None => new,
@@ -184,22 +186,22 @@ impl Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
             let poisoned = |error: Error| (error.clone().into(), error.into());
             let from = start.map(|h| [h.clone()]);
-            let walk = check!(Walk::new("gru", 3, self, cell, from), error => poisoned(error));
-            let width = walk.width as isize;
+            let unrolled = check!(Unrolled::new("gru", 3, self, cell, from), error => poisoned(error));
+            let width = unrolled.width as isize;
             let part = |of: &Tensor, start: isize, count: isize| {
                 of.narrow(-1, start * width, (count * width) as usize)
             };
             let product = |h: &Tensor, start: isize, count: isize| {
-                let product = h.matmul(&part(&walk.hidden, start, count));
-                match &walk.hidden_bias {
+                let product = h.matmul(&part(&unrolled.hidden, start, count));
+                match &unrolled.hidden_bias {
                     Some(bias) => product + part(bias, start, count),
                     None => product,
                 }
             };
-            let (all, [h]) = walk.along(|x, state| {
+            let (all, [h]) = unrolled.along(|x, state| {
                 let h = state.map(|[h]| h);
                 // What the state gives to r and z, and to n before any reset.
-                let (gates, new) = match (h, &walk.hidden_bias) {
+                let (gates, new) = match (h, &unrolled.hidden_bias) {
                     (Some(h), _) if cell.reset_first => (Some(product(h, 0, 2)), None),
                     (Some(h), _) => {
                         let all = product(h, 0, 3);
@@ -209,14 +211,14 @@ impl Tensor {
                     (None, None) => (None, None),
                 };
                 let gates = gates.map_or_else(|| part(x, 0, 2), |gates| part(x, 0, 2) + gates);
-                let [r, z] = walk.clipped(gates).sigmoid().chunk(-1);
+                let [r, z] = unrolled.clipped(gates).sigmoid().chunk(-1);
                 let new = match (h, new) {
                     (Some(h), _) if cell.reset_first => Some(product(&(r * h), 2, 1)),
                     (None, Some(bias)) if cell.reset_first => Some(bias),
                     (_, new) => new.map(|new| r * new),
                 };
                 let n = part(x, 2, 1);
-                let n = walk.clipped(new.map_or(n.clone(), |new| n + new)).tanh();
+                let n = unrolled.clipped(new.map_or(n.clone(), |new| n + new)).tanh();
                 [match h {
                     Some(h) => &n + z * (h - &n),
                     None => &n - z * &n,
@@ -235,13 +237,13 @@ impl Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
             let poisoned = |error: Error| (error.clone().into(), error.into());
             let from = start.map(|h| [h.clone()]);
-            let walk = check!(Walk::new("rnn", 1, self, cell, from), error => poisoned(error));
-            let (all, [h]) = walk.along(|x, state| {
+            let unrolled = check!(Unrolled::new("rnn", 1, self, cell, from), error => poisoned(error));
+            let (all, [h]) = unrolled.along(|x, state| {
                 let z = match state {
-                    Some([h]) => x + h.matmul(&walk.hidden),
+                    Some([h]) => x + h.matmul(&unrolled.hidden),
                     None => x.clone(),
                 };
-                let z = walk.clipped(z);
+                let z = unrolled.clipped(z);
                 [if cell.relu { z.relu() } else { z.tanh() }]
             });
             let [all, h] = cell.noted(RecurrentCell::Rnn(cell.relu), self, &Vec::from_iter(start), [all, h]);
@@ -250,8 +252,8 @@ impl Tensor {
     }
 }
 
-/// A walk along time by a cell that keeps `S` tensors from step to step; the first is what comes out.
-struct Walk<'a, const S: usize> {
+/// A cell unrolled along time that keeps `S` tensors from step to step; the first is what comes out.
+struct Unrolled<'a, const S: usize> {
     cell: &'a Recurrence,
     batch: usize,
     width: usize,
@@ -267,7 +269,7 @@ struct Walk<'a, const S: usize> {
 /// A graph of more steps takes more memory than anything that is computed in it.
 const MOST_STEPS: usize = 1 << 16;
 
-impl<const S: usize> Walk<'_, S> {
+impl<const S: usize> Unrolled<'_, S> {
     #[track_caller]
     fn new<'a>(
         operation: &str,
@@ -275,7 +277,7 @@ impl<const S: usize> Walk<'_, S> {
         x: &Tensor,
         cell: &'a Recurrence,
         start: Option<[Tensor; S]>,
-    ) -> Result<Walk<'a, S>> {
+    ) -> Result<Unrolled<'a, S>> {
         let shape = x.sound()?.shape();
         if shape.rank() != 3 {
             refuse!(Shape, operation, "needs [batch, time, inputs], not {shape}");
@@ -339,7 +341,7 @@ impl<const S: usize> Walk<'_, S> {
                 _ => products += bias,
             }
         }
-        Ok(Walk {
+        Ok(Unrolled {
             cell,
             batch,
             width,

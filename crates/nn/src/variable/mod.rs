@@ -27,11 +27,11 @@ struct Storage {
     name: String,
     shape: Shape,
     dtype: DType,
-    place: RwLock<Place>,
+    placement: RwLock<Placement>,
 }
 
 /// Where the numbers are.
-enum Place {
+enum Placement {
     /// With the host, until the first program that uses them decides on a device.
     Host(Data),
     /// On a device, and nowhere else.
@@ -84,7 +84,7 @@ impl Variable {
             name: name.to_string(),
             shape,
             dtype: data.dtype(),
-            place: RwLock::new(Place::Host(data)),
+            placement: RwLock::new(Placement::Host(data)),
         }))
     }
 
@@ -115,9 +115,9 @@ impl Variable {
     /// # Errors
     /// Where the device fails.
     pub fn read(&self) -> Result<Data> {
-        match &*self.0.place() {
-            Place::Host(data) => Ok(data.clone()),
-            Place::Device(_, memory) => self.0.read(memory),
+        match &*self.0.placement() {
+            Placement::Host(data) => Ok(data.clone()),
+            Placement::Device(_, memory) => self.0.read(memory),
         }
     }
 
@@ -164,23 +164,23 @@ impl Variable {
     /// # Errors
     /// Where a device fails.
     pub fn to(&self, device: &Arc<dyn Device>) -> Result<()> {
-        let mut place = self.0.place.write().unwrap_or_else(PoisonError::into_inner);
-        let (memory, moved) = match &*place {
-            Place::Device(here, _) if kiln_device::same(here, device) => return Ok(()),
-            Place::Device(_, memory) => (allocated(device, &self.0.read(memory)?)?, true),
+        let mut placement = self.0.placement.write().unwrap_or_else(PoisonError::into_inner);
+        let (memory, moved) = match &*placement {
+            Placement::Device(here, _) if kiln_device::same(here, device) => return Ok(()),
+            Placement::Device(_, memory) => (allocated(device, &self.0.read(memory)?)?, true),
             // Nobody keeps memory of what had none.
-            Place::Host(data) => (allocated(device, data)?, false),
+            Placement::Host(data) => (allocated(device, data)?, false),
         };
-        *place = Place::Device(device.clone(), memory);
+        *placement = Placement::Device(device.clone(), memory);
         MOVES.fetch_add(u64::from(moved), Ordering::Release);
         Ok(())
     }
 
     /// Its numbers into data that have its dtype and size.
     pub(crate) fn read_into(&self, target: &mut Data) -> Result<()> {
-        match &*self.0.place() {
-            Place::Host(data) => target.clone_from(data),
-            Place::Device(_, memory) => memory.read(HostMut::of(target).bytes())?,
+        match &*self.0.placement() {
+            Placement::Host(data) => target.clone_from(data),
+            Placement::Device(_, memory) => memory.read(HostMut::of(target).bytes())?,
         }
         Ok(())
     }
@@ -219,14 +219,14 @@ fn allocated(device: &Arc<dyn Device>, data: &Data) -> Result<Arc<dyn Memory>> {
 }
 
 impl Storage {
-    fn place(&self) -> RwLockReadGuard<'_, Place> {
-        self.place.read().unwrap_or_else(PoisonError::into_inner)
+    fn placement(&self) -> RwLockReadGuard<'_, Placement> {
+        self.placement.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn device(&self) -> Option<Arc<dyn Device>> {
-        match &*self.place() {
-            Place::Host(_) => None,
-            Place::Device(device, _) => Some(device.clone()),
+        match &*self.placement() {
+            Placement::Host(_) => None,
+            Placement::Device(device, _) => Some(device.clone()),
         }
     }
 
@@ -238,32 +238,32 @@ impl Storage {
 
     /// Replaces the numbers where they are.
     fn write(&self, numbers: Host, data: impl FnOnce() -> Data) -> Result<()> {
-        if let Place::Device(_, memory) = &*self.place() {
+        if let Placement::Device(_, memory) = &*self.placement() {
             return memory.write(numbers.bytes());
         }
-        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
-        match &mut *place {
-            Place::Host(held) => *held = data(),
+        let mut placement = self.placement.write().unwrap_or_else(PoisonError::into_inner);
+        match &mut *placement {
+            Placement::Host(held) => *held = data(),
             // Somebody's program took them to a device meanwhile.
-            Place::Device(_, memory) => memory.write(numbers.bytes())?,
+            Placement::Device(_, memory) => memory.write(numbers.bytes())?,
         }
         Ok(())
     }
 
     /// The memory on this device, to which numbers go that aren't on any.
     fn memory_on(&self, device: &Arc<dyn Device>, name: &str) -> Result<Arc<dyn Memory>> {
-        if let Place::Device(here, memory) = &*self.place() {
+        if let Placement::Device(here, memory) = &*self.placement() {
             return found(here, memory, device, name);
         }
-        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
-        match &*place {
-            Place::Host(data) => {
+        let mut placement = self.placement.write().unwrap_or_else(PoisonError::into_inner);
+        match &*placement {
+            Placement::Host(data) => {
                 let memory = allocated(device, data)?;
-                *place = Place::Device(device.clone(), memory.clone());
+                *placement = Placement::Device(device.clone(), memory.clone());
                 Ok(memory)
             }
             // Somebody else's program was quicker.
-            Place::Device(here, memory) => found(here, memory, device, name),
+            Placement::Device(here, memory) => found(here, memory, device, name),
         }
     }
 }

@@ -12,7 +12,7 @@ use kiln_ir::{DType, Shape};
 
 use super::{Storage, Variable};
 
-type Names = HashMap<usize, Arc<Named>>;
+type Names = HashMap<usize, Arc<NamedVariable>>;
 
 thread_local! {
     /// What goes by a name in what is being built on this thread.
@@ -20,12 +20,12 @@ thread_local! {
 }
 
 /// A variable under the name that it goes by, which may be found after it was used: layers are made when the first tensor comes.
-struct Named {
+struct NamedVariable {
     storage: Arc<Storage>,
     name: OnceLock<String>,
 }
 
-impl VariableHandle for Named {
+impl VariableHandle for NamedVariable {
     fn name(&self) -> String {
         self.name.get().unwrap_or(&self.storage.name).clone()
     }
@@ -43,7 +43,7 @@ impl VariableHandle for Named {
     }
 }
 
-impl fmt::Debug for Named {
+impl fmt::Debug for NamedVariable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}{}", self.name(), self.storage.dtype, self.storage.shape)
     }
@@ -87,7 +87,7 @@ pub(super) fn handle(storage: &Arc<Storage>) -> Arc<dyn VariableHandle> {
     })
 }
 
-fn entry<'n>(known: &'n mut Names, storage: &Arc<Storage>) -> &'n mut Arc<Named> {
-    let named = || Arc::new(Named { storage: storage.clone(), name: OnceLock::new() });
+fn entry<'n>(known: &'n mut Names, storage: &Arc<Storage>) -> &'n mut Arc<NamedVariable> {
+    let named = || Arc::new(NamedVariable { storage: storage.clone(), name: OnceLock::new() });
     known.entry(Arc::as_ptr(storage).addr()).or_insert_with(named)
 }

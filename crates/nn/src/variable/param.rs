@@ -14,10 +14,11 @@ use crate::tensor::Tensor;
 /// The numbers may be stored in another order of the axes than users see (a convolution's weight lies
 /// window-first, as its kernels read it); [`Param::tensor`] and [`Param::value`] speak of the users' order.
 #[derive(Clone, Debug)]
-pub struct Param(Result<Arc<Stored>, Error>);
+pub struct Param(Result<Arc<ParamStorage>, Error>);
 
+/// The variable with what the parameter says of it, which its clones share.
 #[derive(Debug)]
-struct Stored {
+struct ParamStorage {
     variable: Variable,
     /// Stored axis `i` is the users' axis `order[i]`.
     order: Vec<usize>,
@@ -41,7 +42,7 @@ impl Param {
             .and_then(|data| Variable::new("", data, stored.shape()));
         spend(&stored.shape());
         Param(variable.map(|variable| {
-            Arc::new(Stored { variable, order: order.to_vec(), frozen: AtomicBool::new(false) })
+            Arc::new(ParamStorage { variable, order: order.to_vec(), frozen: AtomicBool::new(false) })
         }))
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kiln_ir::{DType, Data};
 
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::proto::{
     AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
     attribute_proto::AttributeType, tensor_shape_proto::Dimension, tensor_shape_proto::dimension, type_proto,
@@ -81,14 +81,14 @@ impl Builder {
     }
 
     /// An input of the graph.
-    pub fn input(&mut self, name: &str, element: Element, sizes: &[Size]) -> String {
+    pub fn input(&mut self, name: &str, element: OnnxDType, sizes: &[Size]) -> String {
         let name = self.fresh(name);
         self.graph.input.push(value_info(&name, element, sizes));
         name
     }
 
     /// Says that a value is an output of the graph, under this name.
-    pub fn output(&mut self, value: &str, name: &str, element: Element, sizes: &[Size]) {
+    pub fn output(&mut self, value: &str, name: &str, element: OnnxDType, sizes: &[Size]) {
         let taken = self.graph.input.iter().any(|input| input.name() == value)
             || self.graph.initializer.iter().any(|tensor| tensor.name() == value)
             || self.graph.output.iter().any(|output| output.name() == value);
@@ -109,7 +109,7 @@ impl Builder {
     }
 
     /// Says what a value is, for readers that can't tell by its operator.
-    pub fn describe(&mut self, value: &str, element: Element, sizes: &[Size]) {
+    pub fn describe(&mut self, value: &str, element: OnnxDType, sizes: &[Size]) {
         self.graph.value_info.push(value_info(value, element, sizes));
     }
 
@@ -162,7 +162,7 @@ impl Builder {
             return self.constant(name, shape, data);
         }
         let stored = self.constant(name, shape, &data.cast(DType::F16));
-        self.node("Cast", &[&stored], vec![("to", Attribute::Int(Element::F32.number().into()))])
+        self.node("Cast", &[&stored], vec![("to", Attribute::Int(OnnxDType::F32.number().into()))])
     }
 
     /// A constant with a name.
@@ -236,13 +236,13 @@ pub fn tensor(name: &str, shape: &[usize], data: &Data) -> TensorProto {
     TensorProto {
         name: Some(name.to_string()),
         dims: shape.iter().map(|&size| size as i64).collect(),
-        data_type: Some(Element::from_dtype(data.dtype()).number()),
+        data_type: Some(OnnxDType::from_dtype(data.dtype()).number()),
         raw_data: Some(data.to_le_bytes().into()),
         ..TensorProto::default()
     }
 }
 
-fn value_info(name: &str, element: Element, sizes: &[Size]) -> ValueInfoProto {
+fn value_info(name: &str, element: OnnxDType, sizes: &[Size]) -> ValueInfoProto {
     let dim = |size: &Size| Dimension {
         value: match size {
             Size::Fixed(size) => Some(dimension::Value::DimValue(*size as i64)),

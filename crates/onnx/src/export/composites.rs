@@ -5,11 +5,11 @@ use kiln_nn::composite::{Composite, Resizing};
 
 use super::operations::{sizes_of, windows};
 use super::trace::Pair;
-use super::{Attribute, Writer, sizes};
-use crate::element::Element;
+use super::{Attribute, GraphWriter, sizes};
+use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 
-impl Writer<'_> {
+impl GraphWriter<'_> {
     /// A value as one operation of these values.
     pub(super) fn composite(
         &mut self,
@@ -84,7 +84,7 @@ impl Writer<'_> {
                 let y = self.with("GroupNormalization", &names, settings);
                 // ONNX's own inference of shapes doesn't know this one.
                 let sizes = sizes(&pair.extents());
-                self.builder.describe(&y, Element::from_dtype(dtype), &sizes);
+                self.builder.describe(&y, OnnxDType::from_dtype(dtype), &sizes);
                 y
             }
             Composite::InstanceNorm(epsilon) => {

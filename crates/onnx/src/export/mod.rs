@@ -8,7 +8,7 @@ mod save;
 mod trace;
 
 pub use builder::{Attribute, Builder, ML, Size, tensor};
-pub use save::{NEWEST, OLDEST, Options, Written};
+pub use save::{ExportedFile, NEWEST, OLDEST, Options};
 
 use std::collections::HashMap;
 
@@ -16,13 +16,13 @@ use kiln_ir::{DType, Data, Expr, Op};
 use kiln_nn::module::named;
 use kiln_nn::{Context, Layer, Tensor};
 
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 use trace::{Extent, Pair, Trace};
 
 /// A value that a model takes: its name in the graph, the shape of one row, and its type.
 #[derive(Clone, Debug)]
-pub struct Input {
+pub struct ModelInput {
     /// The name of an input of the graph, or of a value that is computed in it.
     pub name: String,
     /// One row's shape.
@@ -33,7 +33,7 @@ pub struct Input {
 
 /// A value that came out.
 #[derive(Clone, Debug)]
-pub struct Output {
+pub struct ModelOutput {
     /// Its name in the graph.
     pub name: String,
     /// Its sizes.
@@ -46,7 +46,12 @@ pub struct Output {
 ///
 /// # Errors
 /// Where something has no form in ONNX, with the line it was made in.
-pub fn write_layers(builder: &mut Builder, layers: &dyn Layer, input: &Input, fold: bool) -> Result<Output> {
+pub fn write_layers(
+    builder: &mut Builder,
+    layers: &dyn Layer,
+    input: &ModelInput,
+    fold: bool,
+) -> Result<ModelOutput> {
     let forward = |x: &[Tensor]| named(layers, || vec![layers.forward(&x[0], &Context::inference())]);
     let mut outputs = write(builder, &forward, std::slice::from_ref(input), fold)?;
     outputs.pop().ok_or_else(|| Error::network("the layers give no value"))
@@ -59,20 +64,20 @@ pub fn write_layers(builder: &mut Builder, layers: &dyn Layer, input: &Input, fo
 pub fn write(
     builder: &mut Builder,
     f: &dyn Fn(&[Tensor]) -> Vec<Tensor>,
-    inputs: &[Input],
+    inputs: &[ModelInput],
     fold: bool,
-) -> Result<Vec<Output>> {
+) -> Result<Vec<ModelOutput>> {
     let declared: Vec<_> = inputs.iter().map(|input| (input.row.clone(), input.dtype)).collect();
     let trace = Trace::new(f, &declared, builder.opset())?;
     let names = inputs.iter().map(|input| input.name.clone()).collect();
-    let mut writer = Writer {
+    let mut writer = GraphWriter {
         trace: &trace,
         builder,
         names,
         fold,
         written: HashMap::new(),
         variables: HashMap::new(),
-        walks: HashMap::new(),
+        recurrent_results: HashMap::new(),
     };
     for pair in trace.order() {
         if !writer.is_written_on_demand(&pair) {
@@ -81,7 +86,7 @@ pub fn write(
     }
     let outputs = trace.outputs.iter().map(|pair| {
         let name = writer.value(pair)?;
-        Ok(Output { name, sizes: sizes(&pair.extents()), dtype: pair.a.dtype })
+        Ok(ModelOutput { name, sizes: sizes(&pair.extents()), dtype: pair.a.dtype })
     });
     let outputs = outputs.collect();
     builder.layer.clear();
@@ -102,7 +107,7 @@ fn sizes(extents: &[Extent]) -> Vec<Size> {
 pub const BATCH: &str = "batch";
 
 /// Writes the values of a trace.
-struct Writer<'a> {
+struct GraphWriter<'a> {
     trace: &'a Trace,
     builder: &'a mut Builder,
     /// The inputs' names.
@@ -113,10 +118,10 @@ struct Writer<'a> {
     /// The names of variables that are written: where they are and the order of their axes.
     variables: HashMap<(usize, Vec<usize>), String>,
     /// The results of recurrent cells, by the sequence, the weight and the direction.
-    walks: HashMap<(u64, u64, bool), Vec<String>>,
+    recurrent_results: HashMap<(u64, u64, bool), Vec<String>>,
 }
 
-impl Writer<'_> {
+impl GraphWriter<'_> {
     /// Whether a value is written only where a node needs it as it is: constants, what broadcasting does by itself, and movements,
     /// of which several become one.
     fn is_written_on_demand(&self, pair: &Pair) -> bool {
@@ -291,7 +296,7 @@ impl Writer<'_> {
     }
 
     fn cast(&mut self, value: &str, to: DType) -> String {
-        let to = Element::from_dtype(to).number();
+        let to = OnnxDType::from_dtype(to).number();
         self.builder.node("Cast", &[value], vec![("to", Attribute::Int(to.into()))])
     }
 

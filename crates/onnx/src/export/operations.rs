@@ -4,7 +4,7 @@ use kiln_ir::op::{ArgOp, BinaryOp, ConvSpec, ReduceOp, ScatterMode, SliceRange, 
 use kiln_ir::{DType, Data, Op};
 
 use super::trace::{Extent, Pair};
-use super::{Attribute, Writer};
+use super::{Attribute, GraphWriter};
 use crate::error::{Error, Result};
 
 /// The settings of a convolution or pooling.
@@ -31,7 +31,7 @@ pub(super) fn sizes_of(sizes: &[usize]) -> Attribute {
     Attribute::Ints(sizes.iter().map(|&size| size as i64).collect())
 }
 
-impl Writer<'_> {
+impl GraphWriter<'_> {
     /// A value by the one operation that makes it.
     pub(super) fn operation(&mut self, pair: &Pair) -> Result<String> {
         let node = pair.a.clone();

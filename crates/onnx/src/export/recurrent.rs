@@ -4,18 +4,18 @@ use kiln_ir::Data;
 use kiln_nn::composite::{Recurrent, RecurrentCell};
 
 use super::trace::Pair;
-use super::{Attribute, Writer};
+use super::{Attribute, GraphWriter};
 use crate::error::Result;
 
-impl Writer<'_> {
+impl GraphWriter<'_> {
     /// One result of a cell, whose node is written when the first of its results is asked for.
     pub(super) fn recurrent(&mut self, how: Recurrent, inputs: &[Pair]) -> Result<String> {
         let key = (inputs[0].a.id, inputs[1].a.id, how.reverse);
-        let results = match self.walks.get(&key) {
+        let results = match self.recurrent_results.get(&key) {
             Some(results) => results.clone(),
             None => {
-                let results = self.walk(how, inputs)?;
-                self.walks.insert(key, results.clone());
+                let results = self.write_recurrent(how, inputs)?;
+                self.recurrent_results.insert(key, results.clone());
                 results
             }
         };
@@ -29,7 +29,7 @@ impl Writer<'_> {
         Ok(self.builder.node("Transpose", &[&one], vec![("perm", Attribute::Ints(vec![1, 0, 2]))]))
     }
 
-    fn walk(&mut self, how: Recurrent, inputs: &[Pair]) -> Result<Vec<String>> {
+    fn write_recurrent(&mut self, how: Recurrent, inputs: &[Pair]) -> Result<Vec<String>> {
         // Where kiln's gates stand among ONNX's: of i o f c, of z r h.
         let (operator, order): (&str, &[usize]) = match how.cell {
             RecurrentCell::Lstm => ("LSTM", &[0, 3, 1, 2]),

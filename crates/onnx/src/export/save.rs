@@ -54,7 +54,7 @@ impl Options {
 
 /// A file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct ExportedFile {
     /// How many nodes the graph has.
     pub nodes: usize,
     /// Bytes of all files together.
@@ -82,11 +82,11 @@ impl Builder {
     ///
     /// # Errors
     /// Where the system refuses.
-    pub fn save(self, path: impl AsRef<Path>, options: &Options) -> Result<Written> {
+    pub fn save(self, path: impl AsRef<Path>, options: &Options) -> Result<ExportedFile> {
         self.save_at(path.as_ref(), options)
     }
 
-    fn save_at(self, path: &Path, options: &Options) -> Result<Written> {
+    fn save_at(self, path: &Path, options: &Options) -> Result<ExportedFile> {
         let mut domains = vec![(String::new(), self.opset())];
         domains.extend(self.domains.clone());
         let mut graph = alive(self.finish());
@@ -120,7 +120,7 @@ impl Builder {
         let file = model.encode_to_vec();
         bytes += file.len();
         kiln_files::write(path, &file).map_err(Error::file(path))?;
-        Ok(Written { nodes, bytes, weights })
+        Ok(ExportedFile { nodes, bytes, weights })
     }
 }
 

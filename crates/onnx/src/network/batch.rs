@@ -9,7 +9,7 @@ use kiln_nn::{Context, DType, Data, Tensor};
 
 use super::order::names_taken;
 use super::{Network, Scope, Weight};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 use crate::proto::{NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use crate::read;
@@ -25,9 +25,9 @@ const NEAR: f64 = 5e-3;
 const ZEROS: &str = "allowzero";
 
 /// The rows that are tried.
-struct Rows<'a> {
+struct Probe<'a> {
     row: &'a [usize],
-    element: Element,
+    element: OnnxDType,
 }
 
 /// What came out for some of them.
@@ -36,7 +36,7 @@ struct Given {
     numbers: Vec<f64>,
 }
 
-impl Rows<'_> {
+impl Probe<'_> {
     /// Some rows, no two of them alike. Whole numbers may be codes, of which there are few: they are 0 and 1.
     fn some(&self, rows: Range<usize>) -> Tensor {
         let width: usize = self.row.iter().product();
@@ -91,7 +91,7 @@ impl Network {
         if batch == 0 || count.is_none_or(|count| count > MOST_TRIED) {
             return Ok(Some(format!("a batch of {sizes:?} is empty or too large to be tried")));
         }
-        let rows = Rows { row, element };
+        let rows = Probe { row, element };
         let (first, second) = (rows.given(self, 0..batch)?, rows.given(self, batch..2 * batch)?);
         let expected = [first.numbers, second.numbers].concat();
         let one = expected.len() / (2 * batch);
@@ -139,7 +139,7 @@ impl Network {
             let message = TensorProto {
                 name: Some(name.clone()),
                 dims: vec![sizes.len() as i64],
-                data_type: Some(Element::I64.number()),
+                data_type: Some(OnnxDType::I64.number()),
                 int64_data: sizes,
                 ..TensorProto::default()
             };

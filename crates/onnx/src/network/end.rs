@@ -10,7 +10,7 @@ use super::order::names_taken;
 use super::port::declared;
 use super::{Network, Scope, Weight};
 use crate::call::title;
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 use crate::proto::{GraphProto, NodeProto, TensorProto, tensor_shape_proto::dimension, type_proto};
 use crate::value::Value;
@@ -106,7 +106,7 @@ impl Network {
     }
 
     /// The product that gives the single output.
-    fn head(&self) -> Result<Head> {
+    fn head(&self) -> Result<OutputLayer> {
         let graph = self.graph();
         let makers = makers(graph);
         let nothing = || Error::network("the network has no single output that a node makes");
@@ -135,7 +135,7 @@ impl Network {
             let (weight, shape) = own(product.input.get(1)).ok_or_else(refuse)?;
             let &[first, second] = shape.as_slice() else { return Err(refuse()) };
             let inputs = if turned { second } else { first };
-            Ok(Head { weight, inputs, turned, bias })
+            Ok(OutputLayer { weight, inputs, turned, bias })
         };
         match last.op_type() {
             "Gemm" => {
@@ -170,7 +170,7 @@ impl Network {
     fn replace(&mut self, name: &str, shape: &[usize], numbers: &kiln_nn::Tensor) -> Result<()> {
         let element = match self.weights.get(name) {
             Some(Weight::Trained(_, element) | Weight::Constant(Value::Numbers(_, element))) => *element,
-            _ => Element::F32,
+            _ => OnnxDType::F32,
         };
         let numbers = numbers.cast(element.dtype().unwrap_or(DType::F32));
         let dims = shape.iter().map(|&size| size as i64).collect();
@@ -218,7 +218,7 @@ impl Network {
 }
 
 /// The last product of a network.
-struct Head {
+struct OutputLayer {
     weight: String,
     inputs: usize,
     /// Whether its weight is stored `[outputs, inputs]`.

@@ -18,7 +18,7 @@ use self::order::{inputs_of, sort};
 pub use self::port::Port;
 use self::port::declared;
 use crate::call::{Call, title};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 use crate::operators;
 use crate::proto::{
@@ -42,8 +42,8 @@ pub struct Network {
 }
 
 enum Weight {
-    Trained(Param, Element),
-    State(Variable, Element),
+    Trained(Param, OnnxDType),
+    State(Variable, OnnxDType),
     Constant(Value),
 }
 
@@ -77,7 +77,7 @@ impl<'a> Scope<'a> {
 }
 
 /// Weights that stand apart from a network's structure, by name: shape and numbers.
-pub type Kept<'a> = dyn Fn(&str) -> Option<(Vec<usize>, Data)> + 'a;
+pub type WeightSource<'a> = dyn Fn(&str) -> Option<(Vec<usize>, Data)> + 'a;
 
 /// Functions may call functions; a file that goes deeper is no model.
 const DEEPEST: usize = 32;
@@ -109,13 +109,18 @@ impl Network {
     ///
     /// # Errors
     /// As [`load`], and where a weight is missing or of another shape.
-    pub fn from_structure(bytes: impl Into<Bytes>, weights: &Kept) -> Result<Network> {
+    pub fn from_structure(bytes: impl Into<Bytes>, weights: &WeightSource) -> Result<Network> {
         let budget = Budget::default();
         let model = read::message(Path::new("the structure"), bytes.into(), &budget)?;
         Network::new(model, ExternalFiles::nothing(), &budget, weights)
     }
 
-    fn new(mut model: ModelProto, beside: ExternalFiles, budget: &Budget, apart: &Kept) -> Result<Network> {
+    fn new(
+        mut model: ModelProto,
+        beside: ExternalFiles,
+        budget: &Budget,
+        apart: &WeightSource,
+    ) -> Result<Network> {
         let functions: HashMap<(String, String), FunctionProto> = std::mem::take(&mut model.functions)
             .into_iter()
             .map(|function| ((function.domain().to_string(), function.name().to_string()), function))
@@ -265,7 +270,7 @@ impl Network {
         let operator = operators::find(node.domain(), node.op_type())
             .ok_or_else(|| Error::Unsupported(format!("{}: this operator isn't known here", title(node))))?;
         // A graph within sees all that is known around it.
-        let inner = |graph: &GraphProto, inputs: Vec<Value>| {
+        let run_subgraph = |graph: &GraphProto, inputs: Vec<Value>| {
             let own = graph.input.iter().map(|port| port.name()).zip(inputs).collect();
             let (versions, budget, depth) = (scope.versions, scope.budget, scope.depth + 1);
             let inside = Scope { own, around: Some(scope), versions, budget, depth };
@@ -273,7 +278,7 @@ impl Network {
         };
         let version = scope.version(node.domain());
         let origin = self.origin(scope.budget);
-        let call = Call { node, inputs, version, context, origin, inner: &inner };
+        let call = Call { node, inputs, version, context, origin, run_subgraph: &run_subgraph };
         for input in &call.inputs {
             // Products of some of the sizes are taken everywhere, also of those beside an empty axis.
             let shape = input.shape();

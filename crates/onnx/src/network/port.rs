@@ -1,6 +1,6 @@
 //! The inputs and outputs of a network, as a file declares them.
 
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::proto::{TypeProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 
 /// An input or output of a network.
@@ -9,7 +9,7 @@ pub struct Port {
     /// Its name.
     pub name: String,
     /// Its type, if it is a tensor of a known type.
-    pub element: Option<Element>,
+    pub element: Option<OnnxDType>,
     /// Its sizes; none where they are free.
     pub sizes: Vec<Option<usize>>,
 }
@@ -27,7 +27,7 @@ pub(super) fn declared(info: &ValueInfoProto) -> Port {
         };
         shape.dim.iter().map(|dim| size(&dim.value)).collect()
     });
-    let element = tensor.and_then(|tensor| Element::of(tensor.elem_type()));
+    let element = tensor.and_then(|tensor| OnnxDType::of(tensor.elem_type()));
     // A sequence of maps from classes to numbers is what `ZipMap` gives, and comes as the numbers here.
     let (element, sizes) = match info.r#type.as_ref().and_then(mapped) {
         Some(element) => (Some(element), vec![None, None]),
@@ -37,11 +37,11 @@ pub(super) fn declared(info: &ValueInfoProto) -> Port {
 }
 
 /// What the maps of a sequence hold.
-fn mapped(kind: &TypeProto) -> Option<Element> {
+fn mapped(kind: &TypeProto) -> Option<OnnxDType> {
     let Some(type_proto::Value::SequenceType(sequence)) = &kind.value else { return None };
     let Some(type_proto::Value::MapType(map)) = &sequence.elem_type.as_ref()?.value else { return None };
     match &map.value_type.as_ref()?.value {
-        Some(type_proto::Value::TensorType(tensor)) => Element::of(tensor.elem_type()),
+        Some(type_proto::Value::TensorType(tensor)) => OnnxDType::of(tensor.elem_type()),
         _ => None,
     }
 }

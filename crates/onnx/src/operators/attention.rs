@@ -4,7 +4,7 @@ use kiln_ir::DType;
 use kiln_nn::Tensor;
 
 use crate::call::{Call, Operator, wide};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -17,32 +17,34 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
+/// Queries, keys and values, `[batch, heads, length, size]` each.
+pub(super) struct Qkv {
+    pub queries: Tensor,
+    pub keys: Tensor,
+    pub values: Tensor,
+}
+
 /// `[batch, length, heads × size]` as `[batch, heads, length, size]`.
-fn heads(call: &Call, x: &Tensor, setting: &str) -> Result<Tensor> {
-    let shape = x.shape();
-    match shape[..] {
-        [_, _, _, _] => Ok(x.clone()),
-        [batch, length, width] => {
-            let count = call.sizes(&[call.int(setting, 0)])?[0];
-            if count == 0 || !width.is_multiple_of(count) {
-                return Err(call.fault(format!("{shape} doesn't divide into {setting} {count}")));
-            }
-            Ok(x.reshape([batch, length, count, width / count]).transpose(1, 2))
+pub(super) fn split_heads(call: &Call, x: &Tensor, heads: usize) -> Result<Tensor> {
+    match x.shape()[..] {
+        [batch, length, width] if heads > 0 && width.is_multiple_of(heads) => {
+            Ok(x.reshape([batch, length, heads, width / heads]).transpose(1, 2))
         }
-        _ => Err(call.fault(format!("{shape} has neither three axes nor four"))),
+        _ => Err(call.fault(format!("{} doesn't divide into {heads} heads", x.shape()))),
     }
 }
 
-/// Queries, keys and values with the shape `[batch, heads, length, size]`, and what is kept of them.
-struct Operands {
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    // Positions before the first query: one number, or one for each of the batch, `[batch, 1, 1, 1]`.
-    before: Tensor,
+/// With heads apart: as they come where there are four axes, else split into as many as a setting says.
+fn heads(call: &Call, x: &Tensor, setting: &str) -> Result<Tensor> {
+    match x.rank() {
+        4 => Ok(x.clone()),
+        _ => split_heads(call, x, call.sizes(&[call.int(setting, 0)])?[0]),
+    }
 }
 
-fn operands(call: &Call) -> Result<Operands> {
+/// The operands, behind the past ones that are kept; and how many positions are before the first query: one number, or one for each of
+/// the batch, `[batch, 1, 1, 1]`.
+fn operands(call: &Call) -> Result<(Qkv, Tensor)> {
     let (queries, keys, values) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
     let queries = heads(call, &queries, "q_num_heads")?;
     let (mut keys, mut values) = (heads(call, &keys, "kv_num_heads")?, heads(call, &values, "kv_num_heads")?);
@@ -60,12 +62,7 @@ fn operands(call: &Call) -> Result<Operands> {
         (None, None, None) => {}
         _ => return Err(call.fault("past keys and values come together, and without lengths")),
     }
-    Ok(Operands {
-        queries,
-        keys: call.sound(keys)?,
-        values: call.sound(values)?,
-        before: call.sound(before)?,
-    })
+    Ok((Qkv { queries, keys: call.sound(keys)?, values: call.sound(values)? }, call.sound(before)?))
 }
 
 /// Heads of keys or values repeated for each group of queries.
@@ -79,10 +76,10 @@ fn grouped(call: &Call, x: &Tensor, count: usize) -> Result<Tensor> {
 }
 
 /// Where a query may look, and what is added where it does: a truth, and numbers if there are any.
-fn mask(call: &Call, operands: &Operands) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let (length, all) = (operands.queries.shape()[2], operands.keys.shape()[2]);
+fn mask(call: &Call, qkv: &Qkv, before: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let (length, all) = (qkv.queries.shape()[2], qkv.keys.shape()[2]);
     let (query, key) = (Tensor::index_along([length, all], 0), Tensor::index_along([length, all], 1));
-    let at = query + &operands.before;
+    let at = query + before;
     let mut allowed: Vec<Tensor> = Vec::new();
     if call.int("is_causal", 0) != 0 {
         allowed.push(key.le(&at));
@@ -95,7 +92,7 @@ fn mask(call: &Call, operands: &Operands) -> Result<(Option<Tensor>, Option<Tens
         allowed.push((&key - &at).le(right));
     }
     if call.has(6) {
-        allowed.push(key.lt(&operands.before + length));
+        allowed.push(key.lt(before + length));
     }
     let mut added = None;
     if let Some(mask) = call.optional(3)? {
@@ -115,8 +112,8 @@ fn mask(call: &Call, operands: &Operands) -> Result<(Option<Tensor>, Option<Tens
 
 fn attention(call: &Call) -> Result<Vec<Value>> {
     let element = call.element(0)?;
-    let operands = operands(call)?;
-    let (queries, keys, values) = (&operands.queries, &operands.keys, &operands.values);
+    let (qkv, before) = operands(call)?;
+    let Qkv { queries, keys, values } = &qkv;
     let (dtype, shape) = (queries.dtype(), queries.shape());
     let scale = call.float("scale", 1.0 / (shape[3].max(1) as f32).sqrt());
     if scale < 0.0 {
@@ -135,7 +132,7 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
     if mode == 1 {
         shown = scores.clone();
     }
-    let (allowed, added) = mask(call, &operands)?;
+    let (allowed, added) = mask(call, &qkv, &before)?;
     let mut open = None;
     if let Some(added) = added {
         let added = added.cast(scores.dtype());
@@ -151,7 +148,7 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
     }
     // The precision asked for is the least; nothing is lost with more.
     let precision = match call.int("softmax_precision", 0) {
-        number if number == i64::from(Element::F64.number()) => DType::F64,
+        number if number == i64::from(OnnxDType::F64.number()) => DType::F64,
         _ => scores.dtype(),
     };
     // Who may look nowhere sees nothing.

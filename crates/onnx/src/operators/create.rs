@@ -4,7 +4,7 @@ use kiln_ir::{DType, Expr};
 use kiln_nn::Tensor;
 
 use crate::call::{Call, Operator, one, vector};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -16,7 +16,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let sizes = call.sizes(&call.known_ints(0)?)?;
             let (value, element) = match call.constant("value")? {
                 Some(value) => (call.now(&value)?.and_then(|data| data.get(0)), value.element()),
-                None => (Some(0.0.into()), Element::F32),
+                None => (Some(0.0.into()), OnnxDType::F32),
             };
             match (value, element.dtype()) {
                 (Some(value), Some(dtype)) => {

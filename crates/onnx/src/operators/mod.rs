@@ -31,10 +31,10 @@ use crate::call::Operator;
 /// The domains whose operators are known by the same names.
 const STANDARD: [&str; 2] = ["", "ai.onnx"];
 
-/// A group of operators by their names.
-type Group = fn(&str) -> Option<Operator>;
+/// Finds an operator of a group by its name.
+type Lookup = fn(&str) -> Option<Operator>;
 
-const GROUPS: [Group; 18] = [
+const GROUPS: [Lookup; 18] = [
     attention::find,
     contract::find,
     control::find,
@@ -56,7 +56,7 @@ const GROUPS: [Group; 18] = [
 ];
 
 /// Those of `ai.onnx.ml`.
-const TABLES: [Group; 4] = [scores::find, svm::find, tables::find, trees::find];
+const TABLES: [Lookup; 4] = [scores::find, svm::find, tables::find, trees::find];
 
 /// What an operator computes, if it is known here.
 pub fn find(domain: &str, name: &str) -> Option<Operator> {

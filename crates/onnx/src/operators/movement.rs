@@ -15,7 +15,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "Shape" => shape,
         "Size" => |call| {
             let count: usize = call.value(0)?.shape().iter().product();
-            Ok(vec![Value::new(kiln_ir::Data::I64(vec![count as i64]), &[], crate::Element::I64)])
+            Ok(vec![Value::new(kiln_ir::Data::I64(vec![count as i64]), &[], crate::OnnxDType::I64)])
         },
         "Reshape" => reshape,
         "Flatten" => |call| {

@@ -5,7 +5,7 @@ use kiln_nn::Tensor;
 use kiln_nn::composite::{Composite, note};
 
 use crate::call::{Call, Operator, wide};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -169,7 +169,7 @@ fn dropout(call: &Call) -> Result<Vec<Value>> {
     let mut outputs = vec![Value::Numbers(y, element)];
     if call.node.output.len() > 1 {
         let all = Tensor::full(x.shape(), 1).cast(DType::Bool);
-        outputs.push(Value::Numbers(all, Element::Bool));
+        outputs.push(Value::Numbers(all, OnnxDType::Bool));
     }
     Ok(outputs)
 }

@@ -7,7 +7,7 @@ use kiln_nn::Tensor;
 
 use super::movement::moved;
 use crate::call::{Call, Operator, vector};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -53,7 +53,7 @@ fn non_zero(call: &Call) -> Result<Vec<Value>> {
         let step: usize = shape[axis + 1..].iter().product();
         places.extend(found.iter().map(|at| (at / step % shape[axis]) as i64));
     }
-    Ok(vec![Value::new(kiln_ir::Data::I64(places), &[shape.len(), found.len()], Element::I64)])
+    Ok(vec![Value::new(kiln_ir::Data::I64(places), &[shape.len(), found.len()], OnnxDType::I64)])
 }
 
 /// Equal slices of an axis (or equal elements) once each, and where they were first, which each is, and how often.
@@ -92,15 +92,15 @@ fn unique(call: &Call) -> Result<Vec<Value>> {
 }
 
 /// What can be told apart and ordered.
-enum Key {
+enum Comparable {
     Numbers(Vec<Scalar>),
     Text(String),
 }
 
-fn compare(a: &Key, b: &Key) -> Ordering {
+fn compare(a: &Comparable, b: &Comparable) -> Ordering {
     match (a, b) {
-        (Key::Text(a), Key::Text(b)) => a.cmp(b),
-        (Key::Numbers(a), Key::Numbers(b)) => {
+        (Comparable::Text(a), Comparable::Text(b)) => a.cmp(b),
+        (Comparable::Numbers(a), Comparable::Numbers(b)) => {
             let pairs = a.iter().zip(b).map(|(a, b)| match (a, b) {
                 (Scalar::Int(a), Scalar::Int(b)) => a.cmp(b),
                 (a, b) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
@@ -112,10 +112,10 @@ fn compare(a: &Key, b: &Key) -> Ordering {
 }
 
 /// The elements, or the slices of an axis.
-fn keys(call: &Call, axis: Option<usize>) -> Result<Vec<Key>> {
+fn keys(call: &Call, axis: Option<usize>) -> Result<Vec<Comparable>> {
     if let Value::Texts(texts, _) = call.value(0)? {
         return match axis {
-            None => Ok(texts.iter().cloned().map(Key::Text).collect()),
+            None => Ok(texts.iter().cloned().map(Comparable::Text).collect()),
             Some(_) => Err(call.unknown("slices of texts")),
         };
     }
@@ -124,7 +124,7 @@ fn keys(call: &Call, axis: Option<usize>) -> Result<Vec<Key>> {
         return Err(call.unknown("numbers that are NaN"));
     }
     let Some(axis) = axis else {
-        return Ok(x.into_iter().map(|number| Key::Numbers(vec![number])).collect());
+        return Ok(x.into_iter().map(|number| Comparable::Numbers(vec![number])).collect());
     };
     let shape = call.value(0)?.shape();
     let inner: usize = shape[axis + 1..].iter().product();
@@ -132,5 +132,5 @@ fn keys(call: &Call, axis: Option<usize>) -> Result<Vec<Key>> {
     for (at, number) in x.into_iter().enumerate() {
         slices[at / inner % shape[axis]].push(number);
     }
-    Ok(slices.into_iter().map(Key::Numbers).collect())
+    Ok(slices.into_iter().map(Comparable::Numbers).collect())
 }

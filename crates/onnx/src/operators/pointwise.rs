@@ -5,7 +5,7 @@ use kiln_ir::{DType, Expr};
 use kiln_nn::Tensor;
 
 use crate::call::{Call, Operator, one, wide};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -216,7 +216,7 @@ fn compare(call: &Call, function: BinaryOp, turned: bool) -> Result<Vec<Value>> 
             return Err(call.fault("texts can only be equal, and of one shape"));
         }
         let same = a.iter().enumerate().map(|(at, text)| *text == b[if b.len() == 1 { 0 } else { at }]);
-        return Ok(vec![Value::new(kiln_ir::Data::Bool(same.collect()), shape, Element::Bool)]);
+        return Ok(vec![Value::new(kiln_ir::Data::Bool(same.collect()), shape, OnnxDType::Bool)]);
     }
     let (a, b) = pair(call)?;
     let truths = a.dtype() == DType::Bool;
@@ -315,7 +315,7 @@ fn clip(call: &Call) -> Result<Vec<Value>> {
 }
 
 /// A value in another type. Texts become numbers and numbers texts where they are known.
-pub(super) fn cast(call: &Call, value: &Value, to: Element) -> Result<Value> {
+pub(super) fn cast(call: &Call, value: &Value, to: OnnxDType) -> Result<Value> {
     match (value, to.dtype()) {
         (Value::Numbers(x, from), Some(dtype)) => {
             // A float beyond a narrow integer wraps as the wider one does.

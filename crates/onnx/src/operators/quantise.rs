@@ -8,7 +8,7 @@ use kiln_nn::Tensor;
 use super::pointwise::arithmetic;
 use super::windows::conv;
 use crate::call::{Call, Operator, one, wide};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -20,7 +20,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "DynamicQuantizeLinear" => dynamic,
         "MatMulInteger" => |call| {
             let product = product(call, [0, 2], [1, 3])?;
-            Ok(vec![Value::Numbers(product, Element::I32)])
+            Ok(vec![Value::Numbers(product, OnnxDType::I32)])
         },
         "QLinearMatMul" => |call| {
             let product = product(call, [0, 2], [3, 5])?.cast(DType::F64);
@@ -33,7 +33,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             let (x, w) = (centred(call, [0, 2])?, centred(call, [1, 3])?);
             let terms = w.shape().iter().skip(1).product();
             let sums = exact(&x, terms, |x| call.sound(conv(call, x, &w)?))?;
-            Ok(vec![Value::Numbers(sums, Element::I32)])
+            Ok(vec![Value::Numbers(sums, OnnxDType::I32)])
         },
         "QLinearConv" => |call| {
             // Rounded to eight bits right away: what f32 loses of a long sum is far below that.
@@ -51,18 +51,18 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 }
 
 /// The lowest and highest number of a type that is quantised to.
-fn ends(call: &Call, element: Element) -> Result<(f64, f64)> {
+fn ends(call: &Call, element: OnnxDType) -> Result<(f64, f64)> {
     Ok(match element {
-        Element::U8 => (0.0, 255.0),
-        Element::I8 => (-128.0, 127.0),
-        Element::U16 => (0.0, 65535.0),
-        Element::I16 => (-32768.0, 32767.0),
+        OnnxDType::U8 => (0.0, 255.0),
+        OnnxDType::I8 => (-128.0, 127.0),
+        OnnxDType::U16 => (0.0, 65535.0),
+        OnnxDType::I16 => (-32768.0, 32767.0),
         other => return Err(call.unknown(format!("numbers as {}", other.name()))),
     })
 }
 
 /// Whole numbers of a type, cut to its range. They are whole already.
-pub(super) fn cut(call: &Call, x: &Tensor, element: Element) -> Result<Value> {
+pub(super) fn cut(call: &Call, x: &Tensor, element: OnnxDType) -> Result<Value> {
     let (least, most) = ends(call, element)?;
     let dtype = element.dtype().unwrap_or(DType::I32);
     Ok(Value::Numbers(x.clamp(least, most).cast(dtype), element))
@@ -113,7 +113,7 @@ fn quantise(call: &Call) -> Result<Vec<Value>> {
     let (x, scale) = (call.tensor(0)?, call.tensor(1)?);
     let element = match call.int("output_dtype", 0) {
         0 if call.has(2) => call.element(2)?,
-        0 => Element::U8,
+        0 => OnnxDType::U8,
         number => call.element_of(number)?,
     };
     ends(call, element)?;
@@ -153,7 +153,7 @@ fn dequantise(call: &Call) -> Result<Vec<Value>> {
 /// The scale and zero point that make the most of `u8`, and the numbers with them.
 fn dynamic(call: &Call) -> Result<Vec<Value>> {
     let (y, scale, zero) = dynamic_parts(&call.tensor(0)?.cast(DType::F32));
-    let whole = |x: Tensor| Value::Numbers(x.cast(DType::U8), Element::U8);
+    let whole = |x: Tensor| Value::Numbers(x.cast(DType::U8), OnnxDType::U8);
     Ok(vec![whole(y), one(scale)?.remove(0), whole(zero)])
 }
 

@@ -22,7 +22,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 const WIDEST: usize = 64;
 
 /// What is to happen along an axis.
-struct Axis {
+struct Resampling {
     axis: usize,
     scale: f64,
     size: usize,
@@ -88,20 +88,20 @@ fn numbers(call: &Call, position: usize) -> Result<Vec<f64>> {
 }
 
 /// The axes by their scales.
-fn scaled(call: &Call, shape: &[usize], axes: &[usize], scales: &[f64]) -> Result<Vec<Axis>> {
+fn scaled(call: &Call, shape: &[usize], axes: &[usize], scales: &[f64]) -> Result<Vec<Resampling>> {
     if scales.len() != axes.len() || !scales.iter().all(|scale| *scale > 0.0 && scale.is_finite()) {
         return Err(call.fault(format!("scales of {scales:?} for axes {axes:?} of {shape:?}")));
     }
     let one = |(&axis, &scale): (&usize, &f64)| {
         // In 32 bits, as exporters mean it, who write 150 / 224 for 224 → 150: in 64 bits that comes to a little less than 150. One that is
         // too large saturates, and is refused with the sizes.
-        Axis { axis, scale, size: (shape[axis] as f32 * scale as f32) as usize, part: (0.0, 1.0) }
+        Resampling { axis, scale, size: (shape[axis] as f32 * scale as f32) as usize, part: (0.0, 1.0) }
     };
     Ok(axes.iter().zip(scales).map(one).collect())
 }
 
 /// The axes by their sizes, where wanted with one scale for all.
-fn sized(call: &Call, shape: &[usize], axes: &[usize], sizes: &[i64]) -> Result<Vec<Axis>> {
+fn sized(call: &Call, shape: &[usize], axes: &[usize], sizes: &[i64]) -> Result<Vec<Resampling>> {
     let sizes = call.sizes(sizes)?;
     if sizes.len() != axes.len() {
         return Err(call.fault(format!("{} sizes for {} axes", sizes.len(), axes.len())));
@@ -117,15 +117,15 @@ fn sized(call: &Call, shape: &[usize], axes: &[usize], sizes: &[i64]) -> Result<
     let one = |((&axis, &size), scale): ((&usize, &usize), f64)| match together {
         Some(scale) => {
             let size = (shape[axis] as f64 * scale + 0.5).floor() as usize;
-            Axis { axis, scale, size, part: (0.0, 1.0) }
+            Resampling { axis, scale, size, part: (0.0, 1.0) }
         }
-        None => Axis { axis, scale, size, part: (0.0, 1.0) },
+        None => Resampling { axis, scale, size, part: (0.0, 1.0) },
     };
     Ok(pairs.zip(scales).map(one).collect())
 }
 
 /// Where in an axis of `from` elements the element `at` of the result lies.
-fn place(call: &Call, mode: &str, axis: &Axis, from: usize, at: f64) -> Result<f64> {
+fn place(call: &Call, mode: &str, axis: &Resampling, from: usize, at: f64) -> Result<f64> {
     let (from, size) = (from as f64, axis.scale * from as f64);
     Ok(match mode {
         "asymmetric" => at / axis.scale,
@@ -200,7 +200,7 @@ fn cubic(x: f64, a: f64) -> f64 {
     }
 }
 
-fn apply(call: &Call, axes: Vec<Axis>, mode: &str, nearest: &str) -> Result<Vec<Value>> {
+fn apply(call: &Call, axes: Vec<Resampling>, mode: &str, nearest: &str) -> Result<Vec<Value>> {
     let shape = call.value(0)?.shape();
     let kind = match call.text("mode", "nearest").as_str() {
         "bilinear" => "linear".to_string(),

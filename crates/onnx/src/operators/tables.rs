@@ -7,7 +7,7 @@ use kiln_nn::Tensor;
 use super::index::places;
 use super::pointwise::arithmetic;
 use crate::call::{Call, Operator, one};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::{Value, whole};
 
@@ -109,8 +109,8 @@ fn default(call: &Call, values: &Value) -> Result<Value> {
         return Ok(value);
     }
     Ok(match values.element() {
-        Element::Text => Value::texts(vec![call.text("default_string", "_Unused")], &[]),
-        Element::F32 => Value::of(Tensor::from(call.float("default_float", -0.0) as f32)),
+        OnnxDType::Text => Value::texts(vec![call.text("default_string", "_Unused")], &[]),
+        OnnxDType::F32 => Value::of(Tensor::from(call.float("default_float", -0.0) as f32)),
         element => {
             let number = Tensor::from(call.int("default_int64", -1));
             Value::Numbers(number.cast(element.dtype().unwrap_or(DType::I64)), element)
@@ -217,7 +217,7 @@ fn one_hot(call: &Call) -> Result<Vec<Value>> {
         None => (Value::texts(texts.clone(), &[texts.len()]), texts.len()),
     };
     let places = crate::call::vector((0..count as i64).collect());
-    let missing = Value::new(Data::I64(vec![count as i64]), &[], Element::I64);
+    let missing = Value::new(Data::I64(vec![count as i64]), &[], OnnxDType::I64);
     let found = look_up(call, &keys, &places, missing)?.remove(0);
     let Value::Numbers(found, _) = found else { return Err(call.fault("no places")) };
     if call.int("zeros", 1) == 0 && found.ge(count).any(..).item().unwrap_or(1.0) != 0.0 {

@@ -32,8 +32,8 @@ fn call(domain: &str, node: &NodeProto, inputs: Vec<Value>) -> Result<Vec<Value>
 fn within(limits: Limits, domain: &str, node: &NodeProto, inputs: Vec<Value>) -> Result<Vec<Value>> {
     let (context, beside, budget) = (Context::inference(), ExternalFiles::nothing(), Budget::of(limits));
     let origin = Origin { beside: &beside, budget: &budget };
-    let inner = |_: &_, _| Err(Error::network("no graphs here"));
-    let call = Call { node, inputs, version: 22, context: &context, origin, inner: &inner };
+    let run_subgraph = |_: &_, _| Err(Error::network("no graphs here"));
+    let call = Call { node, inputs, version: 22, context: &context, origin, run_subgraph: &run_subgraph };
     find(domain, node.op_type()).ok_or_else(|| Error::network("unknown"))?(&call)
 }
 

@@ -6,7 +6,7 @@ use kiln_nn::Tensor;
 use kiln_nn::composite::{Composite, note};
 
 use crate::call::{Call, Operator, one, wide};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -217,7 +217,7 @@ fn max_pool(call: &Call) -> Result<Vec<Value>> {
         }
         let at = Tensor::new(places, shape).cast(DType::F64);
         let picked = Tensor::from(floats.cast(DType::F64).expr().window_pick(at.expr(), &spec));
-        outputs.push(Value::Numbers(picked.cast(DType::I64), Element::I64));
+        outputs.push(Value::Numbers(picked.cast(DType::I64), OnnxDType::I64));
     }
     Ok(outputs)
 }

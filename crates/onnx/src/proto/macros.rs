@@ -10,8 +10,8 @@ macro_rules! messages {
 
         impl $message {
             $(
-                pub fn $field(&self) -> <$type as $crate::proto::wire::Held>::Seen<'_> {
-                    $crate::proto::wire::Held::seen(&self.$field)
+                pub fn $field(&self) -> <$type as $crate::proto::wire::FieldValue>::Seen<'_> {
+                    $crate::proto::wire::FieldValue::seen(&self.$field)
                 }
             )*
         }
@@ -23,17 +23,17 @@ macro_rules! messages {
                 reader: &mut $crate::proto::wire::Reader,
             ) -> Result<(), $crate::proto::wire::Damaged> {
                 match field.number {
-                    $($first $(| $other)* => $crate::proto::wire::Held::read(&mut self.$field, field, reader),)*
+                    $($first $(| $other)* => $crate::proto::wire::FieldValue::read(&mut self.$field, field, reader),)*
                     _ => reader.skip(field.kind),
                 }
             }
 
             fn size(&self) -> usize {
-                0 $(+ $crate::proto::wire::Held::size(&self.$field, $first, !stringify!($($packed)?).is_empty()))*
+                0 $(+ $crate::proto::wire::FieldValue::size(&self.$field, $first, !stringify!($($packed)?).is_empty()))*
             }
 
             fn write(&self, to: &mut Vec<u8>) {
-                $($crate::proto::wire::Held::write(&self.$field, $first, !stringify!($($packed)?).is_empty(), to);)*
+                $($crate::proto::wire::FieldValue::write(&self.$field, $first, !stringify!($($packed)?).is_empty(), to);)*
             }
         }
     )*};
@@ -48,7 +48,7 @@ macro_rules! choice {
             $($name($type),)*
         }
 
-        impl $crate::proto::wire::Held for Option<$choice> {
+        impl $crate::proto::wire::FieldValue for Option<$choice> {
             type Seen<'a> = Option<&'a $choice>;
 
             fn read(
@@ -62,7 +62,7 @@ macro_rules! choice {
                             Some($choice::$name(value)) => Some(value),
                             _ => None,
                         };
-                        $crate::proto::wire::Held::read(&mut value, field, reader)?;
+                        $crate::proto::wire::FieldValue::read(&mut value, field, reader)?;
                         *self = value.map($choice::$name);
                         Ok(())
                     })*

@@ -313,7 +313,7 @@ pub(super) fn write_varint(mut number: u64, to: &mut Vec<u8>) {
 }
 
 /// What a message has under a number: a value that may be missing, several, or one of several types.
-pub trait Held {
+pub trait FieldValue {
     type Seen<'a>
     where
         Self: 'a;
@@ -332,7 +332,7 @@ fn expect(kind: u8, field: Field) -> Result<()> {
     }
 }
 
-impl<V: WireValue> Held for Option<V> {
+impl<V: WireValue> FieldValue for Option<V> {
     type Seen<'a>
         = V::Seen<'a>
     where
@@ -359,7 +359,7 @@ impl<V: WireValue> Held for Option<V> {
     }
 }
 
-impl<V: WireValue> Held for Vec<V> {
+impl<V: WireValue> FieldValue for Vec<V> {
     type Seen<'a>
         = &'a [V]
     where

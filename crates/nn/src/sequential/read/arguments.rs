@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::Token;
-use crate::sequential::table::{Argument, Mistake, Place, Walk, Word};
+use crate::sequential::table::{ArgumentKind, ArgumentVisitor, LayerArgument, Mistake, Word};
 use crate::sequential::{Spec, is_name};
 use crate::tensor::window::SpatialRank;
 use kiln_map::nearest;
@@ -23,7 +23,7 @@ pub(super) struct Arguments<'a> {
     turn: Turn,
 }
 
-/// What is taken in one walk over a layer: names may stand anywhere, and only when they are gone the others come in their turn.
+/// What is taken in one visit to a layer: names may stand anywhere, and only when they are gone the others come in their turn.
 #[derive(PartialEq)]
 enum Turn {
     Names,
@@ -56,9 +56,9 @@ impl<'a> Arguments<'a> {
         let (start, mut spec) = (self.tokens.first().map_or(self.end, |token| token.at), blank);
         (self.rank, self.usage, self.names) = (rank, word.usage(), word.named_arguments());
         self.turn = Turn::Names;
-        spec.walk(self)?;
+        spec.visit(self)?;
         self.turn = Turn::Values;
-        spec.walk(self)?;
+        spec.visit(self)?;
         self.end(&self.names)?;
         match spec.uneven() {
             None => Ok(spec),
@@ -106,34 +106,34 @@ impl<'a> Arguments<'a> {
     }
 }
 
-impl Walk for Arguments<'_> {
+impl ArgumentVisitor for Arguments<'_> {
     fn rank(&mut self, rank: &mut Option<SpatialRank>) -> Result<(), Mistake> {
         *rank = self.rank;
         Ok(())
     }
 
-    fn argument(&mut self, argument: Argument) -> Result<(), Mistake> {
-        let Argument { name, value, place, .. } = argument;
-        let is_named = place == Place::Named;
+    fn argument(&mut self, argument: LayerArgument) -> Result<(), Mistake> {
+        let LayerArgument { name, value, kind, .. } = argument;
+        let is_named = kind == ArgumentKind::Named;
         if is_named != (self.turn == Turn::Names) {
             return Ok(());
         }
         let expected = value.expected();
-        let (at, text) = match place {
-            Place::Named => match self.behind(name, expected)? {
+        let (at, text) = match kind {
+            ArgumentKind::Named => match self.behind(name, expected)? {
                 Some((_, token)) => (token.at, token.text.to_string()),
                 None => return Ok(()),
             },
-            Place::Optional if self.tokens.is_empty() => return Ok(()),
-            Place::Required | Place::Rest if self.tokens.is_empty() => {
+            ArgumentKind::Optional if self.tokens.is_empty() => return Ok(()),
+            ArgumentKind::Required | ArgumentKind::Rest if self.tokens.is_empty() => {
                 let message = format!("`{}` needs the {name}, {expected}; write {}", self.word, self.usage);
                 return Err(Mistake { at: self.end, message });
             }
-            Place::Required | Place::Optional => {
+            ArgumentKind::Required | ArgumentKind::Optional => {
                 let token = self.tokens.remove(0);
                 (token.at, token.text.to_string())
             }
-            Place::Rest => {
+            ArgumentKind::Rest => {
                 let tokens = mem::take(&mut self.tokens);
                 let texts: Vec<&str> = tokens.iter().map(|token| token.text).collect();
                 (tokens[0].at, texts.join(" "))

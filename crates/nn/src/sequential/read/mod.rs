@@ -29,14 +29,14 @@ impl FromStr for Sequential {
     /// # Ok::<(), kiln_nn::Error>(())
     /// ```
     fn from_str(text: &str) -> Result<Sequential> {
-        let mut reader = Reader { text, at: 0, depth: 0, layer: 0 };
-        let row = reader.row().and_then(|row| {
-            let rest = reader.rest().trim();
+        let mut parser = Parser { text, at: 0, depth: 0, layer: 0 };
+        let row = parser.row().and_then(|row| {
+            let rest = parser.rest().trim();
             let message = || format!("`{rest}` is left over; a bracket is closed that wasn't opened");
-            if rest.is_empty() { Ok(row) } else { Err(Mistake { at: reader.at, message: message() }) }
+            if rest.is_empty() { Ok(row) } else { Err(Mistake { at: parser.at, message: message() }) }
         });
         row.map_err(|Mistake { at, message }| {
-            let place = format!("layer {}, {}: {message}", reader.layer, place(text, at));
+            let place = format!("layer {}, {}: {message}", parser.layer, place(text, at));
             Error::new(ErrorKind::Value, "layers", place).nowhere()
         })
     }
@@ -60,9 +60,10 @@ struct Token<'a> {
     text: &'a str,
 }
 
-struct Reader<'a> {
+/// How far a text is read.
+struct Parser<'a> {
     text: &'a str,
-    /// How far it is read.
+    /// The byte that is next.
     at: usize,
     /// How many brackets are open.
     depth: usize,
@@ -73,7 +74,7 @@ struct Reader<'a> {
 /// Brackets within brackets; more is nobody's model.
 const DEEPEST: usize = 32;
 
-impl<'a> Reader<'a> {
+impl<'a> Parser<'a> {
     fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }

@@ -13,7 +13,7 @@ use kiln_ir::{DType, Result, Shape};
 
 use super::Takes::{Codes, Columns, Images, Rows, Sequences, Volumes};
 use super::incoming::Incoming;
-use super::{Begins, Mistake, Walk, Word, arguments};
+use super::{ArgumentVisitor, Begins, Mistake, Word, arguments};
 use crate::init::Init;
 use crate::layers::{
     Activation, BatchNorm, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm,

@@ -13,7 +13,7 @@ use kiln_ir::{Result, Shape};
 use crate::layers::Layer;
 use crate::random::Key;
 use crate::tensor::window::SpatialRank;
-pub(super) use arguments::{Argument, Mistake, Place, Walk};
+pub(super) use arguments::{ArgumentKind, ArgumentVisitor, LayerArgument, Mistake};
 use incoming::Incoming;
 
 /// A word that layers begin with.
@@ -58,7 +58,7 @@ pub(super) enum Begins {
     Parallel(super::Join),
 }
 
-/// Makes of each entry: a variant of `Spec` with its arguments as fields; the `Word`; the walk over the arguments, which is the text form both ways;
+/// Makes of each entry: a variant of `Spec` with its arguments as fields; the `Word`; the visit to the arguments, which is the text form both ways;
 /// the layer for what comes in; and the methods of a row. Ranked methods come in threes, for one, two and three spatial axes.
 macro_rules! layers {
     ($(
@@ -99,10 +99,10 @@ macro_rules! layers {
             }
 
             /// Takes somebody along its arguments.
-            pub(in crate::sequential) fn walk(&mut self, walk: &mut dyn Walk) -> Result<(), Mistake> {
+            pub(in crate::sequential) fn visit(&mut self, visitor: &mut dyn ArgumentVisitor) -> Result<(), Mistake> {
                 match self {
                     $(Spec::$name $({ $($field),* })? => {
-                        $($(arguments::$kind(walk, $($argument,)? $field, &$default)?;)*)?
+                        $($(arguments::$kind(visitor, $($argument,)? $field, &$default)?;)*)?
                     })*
                 }
                 Ok(())

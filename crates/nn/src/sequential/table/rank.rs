@@ -2,7 +2,7 @@
 
 use kiln_ir::{Error, ErrorKind, Result, Shape};
 
-use super::{Argument, Mistake, Spec, Walk};
+use super::{ArgumentVisitor, LayerArgument, Mistake, Spec};
 use crate::tensor::window::SpatialRank;
 
 /// Finds the rank of a layer and, where it is open and one is known, sets it.
@@ -14,14 +14,14 @@ struct Ranks {
     each: Vec<(&'static str, String, usize)>,
 }
 
-impl Walk for Ranks {
+impl ArgumentVisitor for Ranks {
     fn rank(&mut self, rank: &mut Option<SpatialRank>) -> Result<(), Mistake> {
         *rank = rank.or(self.known);
         self.found = Some(*rank);
         Ok(())
     }
 
-    fn argument(&mut self, argument: Argument) -> Result<(), Mistake> {
+    fn argument(&mut self, argument: LayerArgument) -> Result<(), Mistake> {
         let numbers = argument.value.axes().map(|axes| (argument.name, argument.value.text(), axes));
         self.each.extend(numbers);
         Ok(())
@@ -39,8 +39,8 @@ impl Walk for Ranks {
 impl Spec {
     fn ranks(&self, known: Option<SpatialRank>) -> (Spec, Ranks) {
         let (mut spec, mut ranks) = (self.clone(), Ranks { known, found: None, each: Vec::new() });
-        // Nothing of this walk can be a mistake.
-        let _ = spec.walk(&mut ranks);
+        // Nothing of this visit can be a mistake.
+        let _ = spec.visit(&mut ranks);
         (spec, ranks)
     }
 

@@ -2,32 +2,35 @@
 
 use std::fmt;
 
-use super::{Argument, Mistake, Place, Spec, Walk};
+use super::{ArgumentKind, ArgumentVisitor, LayerArgument, Mistake, Spec};
 use crate::tensor::window::SpatialRank;
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut writer = Writer(self.word().to_string());
-        // Nothing of this walk can be a mistake.
-        let _ = self.clone().walk(&mut writer);
+        let mut writer = ArgumentWriter(self.word().to_string());
+        // Nothing of this visit can be a mistake.
+        let _ = self.clone().visit(&mut writer);
         f.write_str(&writer.0)
     }
 }
 
-struct Writer(String);
+/// The text as far as it is written.
+struct ArgumentWriter(String);
 
-impl Walk for Writer {
+impl ArgumentVisitor for ArgumentWriter {
     fn rank(&mut self, rank: &mut Option<SpatialRank>) -> Result<(), Mistake> {
         self.0 += &rank.map_or(String::new(), |rank| rank.to_string());
         Ok(())
     }
 
-    fn argument(&mut self, argument: Argument) -> Result<(), Mistake> {
+    fn argument(&mut self, argument: LayerArgument) -> Result<(), Mistake> {
         let text = argument.value.text();
-        match argument.place {
-            Place::Optional | Place::Named if text == argument.default => {}
-            Place::Named => self.0 += &format!(" {} {text}", argument.name),
-            Place::Required | Place::Optional | Place::Rest => self.0 += &format!(" {text}"),
+        match argument.kind {
+            ArgumentKind::Optional | ArgumentKind::Named if text == argument.default => {}
+            ArgumentKind::Named => self.0 += &format!(" {} {text}", argument.name),
+            ArgumentKind::Required | ArgumentKind::Optional | ArgumentKind::Rest => {
+                self.0 += &format!(" {text}")
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! How a layer is written, as the help and messages say it: `conv[1d|2d|3d] CHANNELS WINDOW [stride 1] [no-bias]`.
 
-use super::{Argument, Begins, Mistake, Place, Spec, Walk, Word};
+use super::{ArgumentKind, ArgumentVisitor, Begins, LayerArgument, Mistake, Spec, Word};
 use crate::tensor::window::SpatialRank;
 
 #[derive(Default)]
@@ -12,30 +12,30 @@ struct Usage {
 impl Usage {
     fn of(mut spec: Spec) -> Usage {
         let mut usage = Usage { text: spec.word().to_string(), names: Vec::new() };
-        // Nothing of this walk can be a mistake.
-        let _ = spec.walk(&mut usage);
+        // Nothing of this visit can be a mistake.
+        let _ = spec.visit(&mut usage);
         usage
     }
 }
 
-impl Walk for Usage {
+impl ArgumentVisitor for Usage {
     fn rank(&mut self, _: &mut Option<SpatialRank>) -> Result<(), Mistake> {
         self.text += "[1d|2d|3d]";
         Ok(())
     }
 
-    fn argument(&mut self, argument: Argument) -> Result<(), Mistake> {
-        let Argument { name, default, place, .. } = argument;
+    fn argument(&mut self, argument: LayerArgument) -> Result<(), Mistake> {
+        let LayerArgument { name, default, kind, .. } = argument;
         let upper = name.to_uppercase();
-        self.text += &match place {
-            Place::Required => format!(" {upper}"),
-            Place::Optional if default.is_empty() => format!(" [{upper}]"),
-            Place::Optional => format!(" [{upper}={default}]"),
-            Place::Rest => format!(" {upper}…"),
-            Place::Named if default.is_empty() => format!(" [{name} N]"),
-            Place::Named => format!(" [{name} {default}]"),
+        self.text += &match kind {
+            ArgumentKind::Required => format!(" {upper}"),
+            ArgumentKind::Optional if default.is_empty() => format!(" [{upper}]"),
+            ArgumentKind::Optional => format!(" [{upper}={default}]"),
+            ArgumentKind::Rest => format!(" {upper}…"),
+            ArgumentKind::Named if default.is_empty() => format!(" [{name} N]"),
+            ArgumentKind::Named => format!(" [{name} {default}]"),
         };
-        if place == Place::Named {
+        if kind == ArgumentKind::Named {
             self.names.push(name);
         }
         Ok(())

@@ -3,7 +3,7 @@
 use crate::tensor::window::{Padding, PerAxis};
 
 /// An argument's value.
-pub(in crate::sequential) trait Value {
+pub(in crate::sequential) trait ArgumentValue {
     /// What a text of it is, behind "should be".
     fn expected(&self) -> &'static str;
 
@@ -21,7 +21,7 @@ pub(in crate::sequential) trait Value {
 
 macro_rules! numbers {
     ($($number:ty)*) => {$(
-        impl Value for $number {
+        impl ArgumentValue for $number {
             fn expected(&self) -> &'static str {
                 "a number"
             }
@@ -40,7 +40,7 @@ macro_rules! numbers {
 numbers!(usize f64);
 
 /// A value that may be left open.
-impl<V: Value + From<usize>> Value for Option<V> {
+impl<V: ArgumentValue + From<usize>> ArgumentValue for Option<V> {
     fn expected(&self) -> &'static str {
         V::from(0).expected()
     }
@@ -66,7 +66,7 @@ impl<V: Value + From<usize>> Value for Option<V> {
 /// Something happens so often.
 pub(super) struct Probability(pub(super) f64);
 
-impl Value for Probability {
+impl ArgumentValue for Probability {
     fn expected(&self) -> &'static str {
         "a number from 0 to below 1"
     }
@@ -81,7 +81,7 @@ impl Value for Probability {
 }
 
 /// `3`, or `3x5`.
-impl Value for PerAxis {
+impl ArgumentValue for PerAxis {
     fn expected(&self) -> &'static str {
         "a number or `3x5`"
     }
@@ -113,7 +113,7 @@ impl Value for PerAxis {
 }
 
 /// `1`, `1x2`, `0:1x2:2` or `same`.
-impl Value for Padding {
+impl ArgumentValue for Padding {
     fn expected(&self) -> &'static str {
         "`1`, `1x2`, `0:1x2:2` or `same`"
     }
@@ -150,7 +150,7 @@ impl Value for Padding {
 }
 
 /// `2 -1`.
-impl Value for Vec<isize> {
+impl ArgumentValue for Vec<isize> {
     fn expected(&self) -> &'static str {
         "numbers such as `2 -1`"
     }
@@ -165,7 +165,7 @@ impl Value for Vec<isize> {
 }
 
 /// `12:8 5:4`, of numbers above zero.
-impl Value for Vec<(usize, usize)> {
+impl ArgumentValue for Vec<(usize, usize)> {
     fn expected(&self) -> &'static str {
         "count:size for each column, such as `12:8 5:4`"
     }

@@ -4,7 +4,7 @@ use kiln_ir::DType;
 use kiln_nn::Tensor;
 
 use crate::call::{Call, Operator};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::operators::quantise::{cut, dynamic_parts, exact, product};
 use crate::operators::windows::{average_pool_of, spatial_mean};
@@ -96,7 +96,7 @@ fn single(x: &Tensor) -> Tensor {
 /// Floats quantised with the scale at a position and the zero point behind it, whose type is the result's.
 fn quantised(call: &Call, y: Tensor, scale: usize) -> Result<Vec<Value>> {
     let mut y = (y / single(&call.tensor(scale)?)).round();
-    let mut element = Element::U8;
+    let mut element = OnnxDType::U8;
     if let Some(zero) = call.optional(scale + 1)? {
         y += single(&zero).cast(y.dtype());
         element = call.element(scale + 1)?;

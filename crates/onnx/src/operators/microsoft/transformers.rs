@@ -4,8 +4,9 @@ use kiln_ir::DType;
 use kiln_nn::Tensor;
 
 use crate::call::{Call, Operator, wide};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
+use crate::operators::attention::{Qkv, split_heads};
 use crate::value::Value;
 
 /// An operator of this group.
@@ -18,35 +19,18 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// Queries, keys and values, `[batch, heads, length, size]`.
-struct Operands {
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-}
-
-/// `[batch, length, heads × size]` as `[batch, heads, length, size]`.
-fn apart(call: &Call, x: &Tensor, heads: usize) -> Result<Tensor> {
-    match x.shape()[..] {
-        [batch, length, width] if heads > 0 && width.is_multiple_of(heads) => {
-            Ok(x.reshape([batch, length, heads, width / heads]).transpose(1, 2))
-        }
-        _ => Err(call.fault(format!("{} doesn't divide into {heads} heads", x.shape()))),
-    }
-}
-
 fn heads(call: &Call) -> Result<usize> {
     Ok(call.sizes(&[call.int("num_heads", 0)])?[0])
 }
 
 /// What each query sees: `[batch, length, heads × size]`. Who is masked gets a large negative number on its score, as it is there.
-fn attend(call: &Call, of: &Operands, mask: Option<Tensor>, added: Option<Tensor>) -> Result<Tensor> {
-    let (length, all) = (of.queries.size(2), of.keys.size(2));
+fn attend(call: &Call, qkv: &Qkv, mask: Option<Tensor>, added: Option<Tensor>) -> Result<Tensor> {
+    let (length, all) = (qkv.queries.size(2), qkv.keys.size(2));
     let scale = match call.float("scale", 0.0) {
-        0.0 => 1.0 / (of.queries.size(3).max(1) as f64).sqrt(),
+        0.0 => 1.0 / (qkv.queries.size(3).max(1) as f64).sqrt(),
         scale => scale,
     };
-    let mut scores = of.queries.matmul(&of.keys.t()) * scale;
+    let mut scores = qkv.queries.matmul(&qkv.keys.t()) * scale;
     let filter = call.float("mask_filter_value", -10000.0);
     if call.int("unidirectional", 0) != 0 {
         let (query, key) = (Tensor::index_along([length, all], 0), Tensor::index_along([length, all], 1));
@@ -59,7 +43,7 @@ fn attend(call: &Call, of: &Operands, mask: Option<Tensor>, added: Option<Tensor
     if let Some(added) = added {
         scores += wide(&added);
     }
-    let y = scores.softmax(-1).matmul(&of.values).transpose(1, 2);
+    let y = scores.softmax(-1).matmul(&qkv.values).transpose(1, 2);
     let sizes = call.sound(y.clone())?.shape();
     Ok(y.reshape([sizes[0], sizes[1], sizes[2] * sizes[3]]))
 }
@@ -98,19 +82,19 @@ fn packed(call: &Call) -> Result<Vec<Value>> {
     }
     let part = |at: usize| {
         let start: usize = widths[..at].iter().sum();
-        apart(call, &all.narrow(-1, start as isize, widths[at]), count)
+        split_heads(call, &all.narrow(-1, start as isize, widths[at]), count)
     };
-    let mut of = Operands { queries: part(0)?, keys: part(1)?, values: part(2)? };
+    let mut qkv = Qkv { queries: part(0)?, keys: part(1)?, values: part(2)? };
     if let Some(past) = call.optional(4)? {
         let before = |at: isize| wide(&past.narrow(0, at, 1).squeeze(0));
-        of.keys = call.sound(Tensor::concat(&[before(0), of.keys], 2))?;
-        of.values = call.sound(Tensor::concat(&[before(1), of.values], 2))?;
+        qkv.keys = call.sound(Tensor::concat(&[before(0), qkv.keys], 2))?;
+        qkv.values = call.sound(Tensor::concat(&[before(1), qkv.values], 2))?;
     }
-    let mask = mask(call, 3, batch, of.keys.size(2))?;
-    let y = attend(call, &of, mask, call.optional(5)?)?;
+    let mask = mask(call, 3, batch, qkv.keys.size(2))?;
+    let y = attend(call, &qkv, mask, call.optional(5)?)?;
     let mut outputs = vec![Value::Numbers(y.cast(input.dtype()), element)];
     if call.node.output.len() > 1 {
-        let present = Tensor::stack(&[&of.keys, &of.values], 0).cast(input.dtype());
+        let present = Tensor::stack(&[&qkv.keys, &qkv.values], 0).cast(input.dtype());
         outputs.push(Value::Numbers(present, element));
     }
     Ok(outputs)
@@ -134,27 +118,27 @@ fn separate(call: &Call) -> Result<Vec<Value>> {
             None => x,
         };
         start += width;
-        apart(call, &x, count)
+        split_heads(call, &x, count)
     };
-    let mut of = match (call.optional(1)?, call.optional(2)?) {
+    let mut qkv = match (call.optional(1)?, call.optional(2)?) {
         (Some(keys), Some(values)) => {
-            Operands { queries: part(input.clone())?, keys: part(keys)?, values: part(values)? }
+            Qkv { queries: part(input.clone())?, keys: part(keys)?, values: part(values)? }
         }
         // [batch, length, heads, 3, size]
         (None, None) if input.rank() == 5 => {
             let part = |at: isize| wide(&input.narrow(3, at, 1).squeeze(3)).transpose(1, 2);
-            Operands { queries: part(0), keys: part(1), values: part(2) }
+            Qkv { queries: part(0), keys: part(1), values: part(2) }
         }
         _ => return Err(call.unknown("keys and values in one")),
     };
     if let (Some(keys), Some(values)) = (call.optional(6)?, call.optional(7)?) {
-        of.keys = call.sound(Tensor::concat(&[wide(&keys), of.keys], 2))?;
-        of.values = call.sound(Tensor::concat(&[wide(&values), of.values], 2))?;
+        qkv.keys = call.sound(Tensor::concat(&[wide(&keys), qkv.keys], 2))?;
+        qkv.values = call.sound(Tensor::concat(&[wide(&values), qkv.values], 2))?;
     }
-    let mask = mask(call, 4, of.queries.size(0), of.keys.size(2))?;
-    let y = attend(call, &of, mask, call.optional(5)?)?;
+    let mask = mask(call, 4, qkv.queries.size(0), qkv.keys.size(2))?;
+    let y = attend(call, &qkv, mask, call.optional(5)?)?;
     let value = |x: Tensor| Value::Numbers(x.cast(input.dtype()), element);
-    Ok(vec![value(y), value(of.keys), value(of.values)])
+    Ok(vec![value(y), value(qkv.keys), value(qkv.values)])
 }
 
 /// Words, their places and their segments, added and brought to a norm; and how many words each text has.
@@ -186,7 +170,7 @@ fn embed(call: &Call) -> Result<Vec<Value>> {
     };
     Ok(vec![
         Value::Numbers(y.cast(dtype), element),
-        Value::Numbers(lengths.cast(DType::I32), Element::I32),
+        Value::Numbers(lengths.cast(DType::I32), OnnxDType::I32),
         Value::Numbers(sum.cast(dtype), element),
     ])
 }

@@ -8,7 +8,7 @@ use kiln_nn::Tensor;
 use self::forest::Together;
 use super::scores::{Transform, chosen};
 use crate::call::{Call, Operator, one};
-use crate::element::Element;
+use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
 
@@ -86,6 +86,6 @@ fn classify(call: &Call) -> Result<Vec<Value>> {
         Transform::Logistic => Tensor::concat(&[(-&score).sigmoid(), score.sigmoid()], -1),
         _ => Tensor::concat(&[-&score, score], -1),
     };
-    let scores = Value::Numbers(scores.cast(kiln_ir::DType::F32), Element::F32);
+    let scores = Value::Numbers(scores.cast(kiln_ir::DType::F32), OnnxDType::F32);
     Ok(vec![chosen(call, &labels, &class)?, scores])
 }
