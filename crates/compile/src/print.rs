@@ -15,34 +15,10 @@ impl Program {
     /// and, where `times` holds one for each kernel, how long it took and at what speed.
     pub fn listing(&self, times: &[std::time::Duration]) -> String {
         let mut text = String::new();
-        let total: f64 = times.iter().skip(self.hoisted).map(|time| time.as_secs_f64()).sum();
-        for (position, kernel) in self.kernels.iter().enumerate() {
-            // Writing to a string doesn't fail.
-            let _ = write!(text, "{position:>4}  {:<40} {:<24}", kernel.label, size(&kernel.work));
-            let _ = write!(text, " {:>8} {:>8}", amount(kernel.operations, "op"), amount(kernel.bytes, "B"));
-            if position < self.hoisted {
-                let _ = write!(text, "  when a variable was written");
-            } else if let Some(time) = times.get(position) {
-                let seconds = time.as_secs_f64().max(1e-9);
-                let _ = write!(
-                    text,
-                    "  {:>8.1} µs {:>4.1} % {:>6.1} Gop/s {:>6.1} GB/s",
-                    seconds * 1e6,
-                    100.0 * seconds / total.max(1e-9),
-                    kernel.operations as f64 / seconds / 1e9,
-                    kernel.bytes as f64 / seconds / 1e9
-                );
-            }
-            let names = |views: Vec<&View>| {
-                let mut names: Vec<String> = views.iter().map(|view| self.buffer_name(view.buffer)).collect();
-                names.dedup();
-                names.join(" ")
-            };
-            let _ = write!(text, "  {} <- {}", names(kernel.work.writes()), names(kernel.work.reads()));
-            if let Some(at) = kernel.at {
-                let _ = write!(text, "   {}:{}", at.file(), at.line());
-            }
-            text.push('\n');
+        let total = self.total(times);
+        for position in 0..self.kernels.len() {
+            self.line(&mut text, position, times, total);
+            self.operands(&mut text, position);
         }
         let operations: u64 = self.kernels.iter().map(|kernel| kernel.operations).sum();
         let bytes: u64 = self.kernels.iter().map(|kernel| kernel.bytes).sum();
@@ -59,6 +35,58 @@ impl Program {
         }
         text.push('\n');
         text
+    }
+
+    /// The kernels that took longest, at most so many, the slowest first: their lines of [`Program::listing`] without the buffers.
+    pub fn slowest(&self, times: &[std::time::Duration], most: usize) -> String {
+        let mut kernels: Vec<usize> = (self.hoisted..self.kernels.len().min(times.len())).collect();
+        kernels.sort_by_key(|&position| std::cmp::Reverse(times[position]));
+        kernels.truncate(most);
+        let (mut text, total) = (String::new(), self.total(times));
+        for position in kernels {
+            self.line(&mut text, position, times, total);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Seconds that a run took whose kernels took these.
+    fn total(&self, times: &[std::time::Duration]) -> f64 {
+        times.iter().skip(self.hoisted).map(|time| time.as_secs_f64()).sum()
+    }
+
+    fn line(&self, text: &mut String, position: usize, times: &[std::time::Duration], total: f64) {
+        let kernel = &self.kernels[position];
+        // Writing to a string doesn't fail.
+        let _ = write!(text, "{position:>4}  {:<40} {:<24}", kernel.label, size(&kernel.work));
+        let _ = write!(text, " {:>8} {:>8}", amount(kernel.operations, "op"), amount(kernel.bytes, "B"));
+        if position < self.hoisted {
+            let _ = write!(text, "  when a variable was written");
+        } else if let Some(time) = times.get(position) {
+            let seconds = time.as_secs_f64().max(1e-9);
+            let _ = write!(
+                text,
+                "  {:>8.1} µs {:>4.1} % {:>6.1} Gop/s {:>6.1} GB/s",
+                seconds * 1e6,
+                100.0 * seconds / total.max(1e-9),
+                kernel.operations as f64 / seconds / 1e9,
+                kernel.bytes as f64 / seconds / 1e9
+            );
+        }
+    }
+
+    fn operands(&self, text: &mut String, position: usize) {
+        let kernel = &self.kernels[position];
+        let names = |views: Vec<&View>| {
+            let mut names: Vec<String> = views.iter().map(|view| self.buffer_name(view.buffer)).collect();
+            names.dedup();
+            names.join(" ")
+        };
+        let _ = write!(text, "  {} <- {}", names(kernel.work.writes()), names(kernel.work.reads()));
+        if let Some(at) = kernel.at {
+            let _ = write!(text, "   {}:{}", at.file(), at.line());
+        }
+        text.push('\n');
     }
 
     /// The memory plan: each temporary with its place and life, and what is alive at the fullest kernel.

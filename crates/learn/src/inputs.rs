@@ -1,6 +1,6 @@
 //! From batches on the host to inputs of a step: the numbers stay where they are, in the type they have.
 
-use kiln_data::{Batch, Batching, Cursor, Dataset, Form, Meaning, Prefetch, Values};
+use kiln_data::{Batch, Batching, Cursor, Dataset, Form, Meaning, Prefetch, ValueKind, Values};
 use kiln_nn::{DType, Input, Tensor};
 use smallvec::SmallVec;
 
@@ -43,6 +43,17 @@ pub(crate) fn meant(x: &Tensor, form: &Form) -> Tensor {
 /// The type a model takes inputs of this form in: amounts as `f32`, codes as whole numbers.
 pub fn dtype(form: &Form) -> DType {
     if form.codes().is_some() { DType::I64 } else { DType::F32 }
+}
+
+/// The type in which a form's numbers come, before they mean anything: bytes of pixels are bytes.
+pub fn stored_dtype(form: &Form) -> DType {
+    match form.kind {
+        ValueKind::U8 => DType::U8,
+        ValueKind::U16 => DType::U16,
+        ValueKind::I64 => DType::I64,
+        ValueKind::F16 => DType::F16,
+        ValueKind::F32 => DType::F32,
+    }
 }
 
 /// Inputs of zeros, as a model takes inputs of this form.

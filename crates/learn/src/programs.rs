@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use kiln_data::{Dataset, Form, ValueKind, each_values};
+use kiln_data::{Dataset, Form, each_values};
 use kiln_nn::{Compiled, Context, DType, Element, ErrorKind, Function, Input, Layer};
 
-use crate::inputs::{each_batch, meant};
+use crate::inputs::{each_batch, meant, stored_dtype};
 use crate::predictions::Predictions;
 use crate::{Error, Result};
 
@@ -193,15 +193,8 @@ pub(crate) fn inference<'l>(layers: &'l (impl Layer + ?Sized), form: &Form) -> F
 /// Layers as a program for so many rows at once.
 fn compile(layers: &impl Layer, form: &Form, rows: usize) -> Result<Compiled> {
     let mut function = inference(layers, form);
-    let dtype = match form.kind {
-        ValueKind::U8 => DType::U8,
-        ValueKind::U16 => DType::U16,
-        ValueKind::I64 => DType::I64,
-        ValueKind::F16 => DType::F16,
-        ValueKind::F32 => DType::F32,
-    };
     let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
-    Ok(function.compile(&[(shape.as_slice().into(), dtype)])?)
+    Ok(function.compile(&[(shape.as_slice().into(), stored_dtype(form))])?)
 }
 
 impl fmt::Debug for Programs {

@@ -13,15 +13,15 @@ use std::sync::Arc;
 
 use kiln_data::Form;
 use kiln_nn::random::Key;
-use kiln_nn::{Element, Layer, Module, Param, Sequential, Shape};
+use kiln_nn::{Element, Function, Layer, Module, Param, Sequential, Shape};
 use kiln_onnx::Network;
 use serde_json::Map;
 
 use crate::Result;
 use crate::preparation::Preparation;
-use crate::programs::Programs;
+use crate::programs::{Programs, inference};
 
-pub use crate::inputs::dtype;
+pub use crate::inputs::{dtype, stored_dtype};
 pub use crate::row::{InputSpec, Pixels};
 pub use about::{About, Task, listed};
 pub use answers::{Answered, by_class};
@@ -216,6 +216,12 @@ impl Model {
         self.layers.to(device)?;
         self.programs.clear();
         Ok(())
+    }
+
+    /// What it gives for rows in the form of [`About::input`], for whoever runs, times or looks at that himself: it takes the numbers in
+    /// the type they are stored in ([`stored_dtype`]).
+    pub fn function(&self) -> Function<'_, 1> {
+        inference(&self.layers, &self.about.input.form())
     }
 
     /// Its layers, as one's own.

@@ -223,7 +223,7 @@ fn choose_output(network: &mut Network, import: &Import, recorded: Option<&Recor
         .map(|_| "probabilities");
     let name = import.output.as_deref().or(own);
     if let Some(name) = name {
-        return Ok(network.keep(name)?);
+        return Ok(network.keep(&[name])?);
     }
     match network.outputs().as_slice() {
         [_] => Ok(()),

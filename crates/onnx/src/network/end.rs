@@ -16,20 +16,19 @@ use crate::proto::{GraphProto, NodeProto, TensorProto, tensor_shape_proto::dimen
 use crate::value::Value;
 
 impl Network {
-    /// Leaves out all outputs but one, and what only they needed.
+    /// Leaves out all outputs but these, and what only the others needed.
     ///
     /// # Errors
-    /// Where no output has this name.
-    pub fn keep(&mut self, output: &str) -> Result<()> {
+    /// Where no output has such a name.
+    pub fn keep(&mut self, outputs: &[&str]) -> Result<()> {
         let graph = self.model.graph.get_or_insert_default();
-        if graph.output.iter().all(|port| port.name() != output) {
+        let there = |name: &str| graph.output.iter().any(|port| port.name() == name);
+        if let Some(unknown) = outputs.iter().find(|name| !there(name)) {
             let names: Vec<&str> = graph.output.iter().map(|port| port.name()).collect();
-            return Err(Error::network(format!(
-                "no output is called {output}; there are {}",
-                names.join(", ")
-            )));
+            let names = names.join(", ");
+            return Err(Error::network(format!("no output is called {unknown}; there are {names}")));
         }
-        graph.output.retain(|port| port.name() == output);
+        graph.output.retain(|port| outputs.contains(&port.name()));
         self.tidy();
         Ok(())
     }

@@ -1,5 +1,8 @@
-//! `kiln bench`: what this machine does with a few standard steps.
+//! `kiln bench`: what this machine does with a few standard steps, or with one model.
 
+mod network;
+
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -7,23 +10,44 @@ use clap::Args;
 use kiln_learn::prelude::*;
 use serde_json::json;
 
-use super::out;
+use crate::out;
 
-/// Measure this machine on a few standard steps
+/// Measure this machine on a few standard steps, or on one model
 ///
 /// Each is run for about a second after it is warm; the median counts. Close other programs first. How kiln compares with other systems
 /// is measured by `bench/run.py` of its source.
+///
+/// A model's or ONNX file's answers are timed for made-up rows, for each size of batch, with the kernels that took longest in a
+/// single run. An ONNX file may take any number of inputs; the first size of each is the batch, where the file leaves it free.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   kiln bench
-  kiln bench --threads 1
-  kiln bench --json")]
+  kiln bench --threads 1 --json
+  kiln bench digits.kiln
+  kiln bench resnet50.onnx --batch 1,8,32 --threads 2
+  kiln bench bert.onnx --shape 'input_ids=*,128' --shape 'attention_mask=*,128'")]
 pub struct BenchFlags {
+    /// A model, or an ONNX file
+    model: Option<PathBuf>,
+
+    /// How many rows go through the model at once
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', default_value = "1,32", requires = "model",
+        value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    batch: Vec<u32>,
+
+    /// All sizes of an ONNX file's input, where the file leaves more than the batch free; a star stands for the batch
+    #[arg(long, value_name = "NAME=SIZES", requires = "model", value_parser = network::named_sizes)]
+    shape: Vec<(String, Vec<Option<usize>>)>,
+
+    /// How many of the slowest kernels to show
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "model")]
+    kernels: usize,
+
     /// How many threads may work [default: every core, or KILN_THREADS]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
-    /// Print a JSON object for each step
+    /// Print a JSON object for each step, or for each size of batch
     #[arg(long)]
     json: bool,
 }
@@ -41,11 +65,14 @@ pub fn run(flags: BenchFlags) -> Result<()> {
     if let Some(threads) = flags.threads {
         kiln_learn::set_threads(threads.into())?;
     }
+    if let Some(path) = &flags.model {
+        return network::run(path, &flags);
+    }
     if !flags.json {
-        out::line(format_args!("{} threads of {}", kiln_learn::threads(), std::env::consts::ARCH))?;
+        out::line(machine())?;
     }
     for mut work in all()? {
-        let seconds = median(&mut work.run)?;
+        let seconds = median(&mut times(&mut work.run)?);
         let rate = work.amount / seconds;
         if flags.json {
             out::line(json!({ "name": work.name, "seconds": seconds, "rate": rate, "unit": work.unit }))?;
@@ -102,8 +129,14 @@ fn training(name: &'static str, layers: &str, rows: usize) -> Result<Workload> {
     Ok(Workload { name, amount: rows as f64, unit: "rows/s", run })
 }
 
-/// The median time of one go, over about a second.
-fn median(run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+/// `2 threads of x86_64`
+fn machine() -> String {
+    let threads = kiln_learn::threads();
+    format!("{threads} thread{} of {}", if threads == 1 { "" } else { "s" }, std::env::consts::ARCH)
+}
+
+/// The seconds that one go takes, again and again, for about a second.
+fn times(run: &mut dyn FnMut() -> Result<()>) -> Result<Vec<f64>> {
     const LEAST: usize = 5;
     for _ in 0..3 {
         run()?;
@@ -114,8 +147,12 @@ fn median(run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
         run()?;
         times.push(start.elapsed().as_secs_f64());
     }
+    Ok(times)
+}
+
+fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    times[times.len() / 2]
 }
 
 /// `1.2 G`
