@@ -96,11 +96,14 @@ pub(super) fn beside(y: &Tensor, prediction: &Tensor) -> Tensor {
 }
 
 impl<'a, M: Module> Method<'a, M> {
-    /// What a model is evaluated by.
-    pub(super) fn goal(&self) -> Option<&Arc<Goal<'a, M>>> {
+    /// What a model is evaluated by, which steps of one's own don't say.
+    pub(super) fn goal(&self) -> Result<&Arc<Goal<'a, M>>> {
         match self {
-            Method::Lowering { goal, .. } => Some(goal),
-            Method::Custom { goal, .. } => goal.as_ref(),
+            Method::Lowering { goal, .. } | Method::Custom { goal: Some(goal), .. } => Ok(goal),
+            Method::Custom { goal: None, .. } => Err(crate::Error::Training(
+                "steps of one's own don't say what a model is evaluated by; Trainer::evaluated_by does"
+                    .to_string(),
+            )),
         }
     }
 

@@ -4,9 +4,9 @@
 use kiln_data::{Batch, Cursor, Values};
 use kiln_nn::DeviceSettings;
 
-use super::session::Session;
-use super::state::TrainState;
+use super::Session;
 use crate::inputs::all;
+use crate::trainer::state::TrainState;
 use crate::{Error, Result};
 
 /// A place to run again from.

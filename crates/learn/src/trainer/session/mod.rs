@@ -1,5 +1,8 @@
 //! The loop: batches in, steps, epochs, callbacks.
 
+mod nan;
+mod resume;
+
 use std::time::{Duration, Instant};
 
 use kiln_data::{Batch, Cursor, Dataset, Prefetch};
@@ -9,18 +12,17 @@ use kiln_nn::{Input, Module, Variable};
 
 use super::callback::{Callback, Moment, Wish};
 use super::evaluate::Evaluator;
-use super::fit::Fitted;
 use super::identity::TrainingIdentity;
 use super::method::Steps;
 use super::metrics::Metrics;
 use super::monitor::no_such_number;
-use super::nan::Anchor;
 use super::settings::{Planned, Settings};
 use crate::inputs::all;
 use crate::note::note;
 use crate::store::{TensorFile, put_weights, set_weights};
 use crate::terminal::Interrupt;
 use crate::{Error, Result};
+use nan::Anchor;
 
 /// Sums over the epoch so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +41,17 @@ impl Sums {
     fn mean(&self) -> f64 {
         self.loss / self.rows
     }
+}
+
+/// What is known of a training when it is over.
+pub(super) struct Fitted {
+    pub(super) history: History,
+    pub(super) steps: u64,
+    pub(super) elapsed: Duration,
+    /// Why it ended before its time.
+    pub(super) stopped: Option<String>,
+    /// The signal that ended it.
+    pub(super) signal: Option<i32>,
 }
 
 /// A training that goes on.
