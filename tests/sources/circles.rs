@@ -10,8 +10,6 @@ const CIRCLES: &[(&str, &str)] = &[
     ("command", "source/frame ↔ source/table ↔ source/text"),
     ("data", "batches ↔ dataset ↔ subset"),
     ("data", "table/objects ↔ table/parse"),
-    ("nn", "device ↔ runtime ↔ tensor ↔ variable"),
-    ("nn", "loss ↔ tensor/loss"),
 ];
 
 /// A module by its path from the crate's root: `["table", "frame"]`, or nothing for the root.
