@@ -7,7 +7,7 @@ use kiln::data::Rng;
 use kiln::onnx::export::{BATCH, ModelInput, Options, Size, write};
 use kiln::onnx::{Network, OnnxDType, Value, load};
 use kiln::prelude::{Context, DType, Data, Layer, Module, Sequential, Tensor};
-use kiln::store::{Store, Stored};
+use kiln::store::{HostTensor, TensorFile};
 use kiln::weights;
 
 /// Layers, the shape of a row, and how many codes there are, where rows are of codes.
@@ -176,7 +176,7 @@ fn save(
     builder.save(&path, options)?;
 
     let network = load(&path)?;
-    let mut store = Store::default();
+    let mut store = TensorFile::default();
     let mut rng = Rng::new(3);
     for batch in BATCHES {
         let shape: Vec<usize> = [&[batch], row].concat();
@@ -190,8 +190,8 @@ fn save(
         let y = f(&[x]).remove(0);
         let own = y.to_data()?;
         near(name, &network, Value::new(data.clone(), &shape, element), &own, options.half)?;
-        store.tensors.insert(format!("output.{batch}"), Stored { shape: y.shape().to_vec(), data: own });
-        store.tensors.insert(format!("input.{batch}"), Stored { shape, data });
+        store.tensors.insert(format!("output.{batch}"), HostTensor { shape: y.shape().to_vec(), data: own });
+        store.tensors.insert(format!("input.{batch}"), HostTensor { shape, data });
     }
     weights::write(&store, folder.join(format!("{name}.safetensors")))?;
     Ok(())

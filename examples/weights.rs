@@ -1,6 +1,6 @@
 //! Writes a file of weights in another form: `cargo run --example weights -- net.pt net.safetensors`.
 
-use kiln::store::{Store, Stored};
+use kiln::store::{HostTensor, TensorFile};
 use kiln::weights::{self, Weights};
 
 fn main() -> kiln::Result<()> {
@@ -10,9 +10,9 @@ fn main() -> kiln::Result<()> {
         std::process::exit(2);
     };
     let file = Weights::open(from)?;
-    let mut store = Store::default();
+    let mut store = TensorFile::default();
     for weight in file.iter() {
-        let stored = Stored { shape: weight.shape().to_vec(), data: weight.data()? };
+        let stored = HostTensor { shape: weight.shape().to_vec(), data: weight.data()? };
         store.tensors.insert(weight.name().to_string(), stored);
     }
     weights::write(&store, to)

@@ -162,7 +162,7 @@ fn checkpoints_come_as_often_as_they_are_asked_for_and_hold_no_activations() {
         .unwrap();
     // After epochs 4 and 8, seen by the step that follows; that of the end comes after all steps.
     assert_eq!(saves.get(), 2);
-    let store = kiln::store::Store::load(&last).unwrap();
+    let store = kiln::store::TensorFile::load(&last).unwrap();
     let parameters = model.parameter_count();
     let numbers: usize = store.tensors.values().map(|stored| stored.data.len()).sum();
     assert!((3 * parameters..3 * parameters + 100).contains(&numbers), "weights and two moments: {numbers}");

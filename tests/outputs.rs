@@ -1,7 +1,7 @@
 //! Layers that give something else than what their model is asked to say: found out before training, and wherever answers are put in words.
 
 use kiln::Model;
-use kiln::data::{Cut, Form, Kind, Meaning, Tokens};
+use kiln::data::{Cut, Form, Meaning, Tokens, ValueKind};
 use kiln::model::{About, Task};
 use kiln::prelude::*;
 use kiln::preparation::{Preparation, TextPreparation};
@@ -69,8 +69,11 @@ fn a_text_model_whose_pieces_are_not_those_of_its_layers_is_refused() {
     let count = tokens.count();
     let said = |tokens: &Tokens, window: usize| TextPreparation::new(tokens.clone(), window).into();
     let few = Tokens::fit("ab", Cut::Characters, 100).unwrap();
-    let form =
-        |codes: usize| Form { kind: Kind::I64, shape: vec![6], meaning: Meaning::Codes { count: codes } };
+    let form = |codes: usize| Form {
+        kind: ValueKind::I64,
+        shape: vec![6],
+        meaning: Meaning::Codes { count: codes },
+    };
     let row = |outputs: usize| format!("embedding {count} 4, dense {outputs}, transpose");
     let cases = [
         ("fine", row(count), form(count), count, said(&tokens, 6)),
@@ -97,7 +100,7 @@ fn a_preparation_of_texts_for_another_task_is_refused() {
     let program = kiln("asked");
     let tokens = Tokens::fit("abcdefgh", Cut::Characters, 100).unwrap();
     let count = tokens.count();
-    let form = Form { kind: Kind::I64, shape: vec![6], meaning: Meaning::Codes { count } };
+    let form = Form { kind: ValueKind::I64, shape: vec![6], meaning: Meaning::Codes { count } };
     let classes = || Task::Classes { names: names(2) };
     let number = || Task::Numbers { names: names(1), scale: vec![1.0], offset: vec![0.0] };
     let (goes_on, of_column) =

@@ -273,14 +273,14 @@ fn a_preparation_whose_numbers_mean_something_else_is_refused() {
         Model::new(run.into_model(), about)
     };
     let images = ImagePreparation::new(ImageSize { channels: 1, height: 2, width: 2 });
-    let whole = Form { kind: kiln::data::Kind::U8, ..Form::numbers(&[1, 2, 2]) };
+    let whole = Form { kind: kiln::data::ValueKind::U8, ..Form::numbers(&[1, 2, 2]) };
     let says = error(of(whole), images.clone().into());
     assert!(says.contains("numbers times 1;") || says.contains("takes numbers times 1"), "{says}");
     assert_eq!(error(of(Form::pixels(&[1, 2, 2])), images.into()), "");
     let plan = TablePreparation::plain(["a", "b"]).unwrap();
     let says = error(of(Form::pixels(&[2])), plan.clone().into());
     assert!(says.contains("a table's rows of numbers times 1"), "{says}");
-    assert_eq!(error(of(Form { kind: kiln::data::Kind::U8, ..Form::numbers(&[2]) }), plan.into()), "");
+    assert_eq!(error(of(Form { kind: kiln::data::ValueKind::U8, ..Form::numbers(&[2]) }), plan.into()), "");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use half::{bf16, f16};
 use kiln::prelude::*;
-use kiln::store::{Store, Stored};
+use kiln::store::{HostTensor, TensorFile};
 use kiln::weights::{self, ElementType, Fit, Mapping, Weights};
 use kiln_testkit::Folder;
 
@@ -16,16 +16,16 @@ fn made(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/weights").join(name)
 }
 
-fn stored(shape: &[usize], data: Data) -> Stored {
-    Stored { shape: shape.to_vec(), data }
+fn stored(shape: &[usize], data: Data) -> HostTensor {
+    HostTensor { shape: shape.to_vec(), data }
 }
 
-fn write(tensors: &BTreeMap<String, Stored>, path: PathBuf) -> kiln::Result<()> {
-    weights::write(&Store { tensors: tensors.clone(), ..Store::default() }, path)
+fn write(tensors: &BTreeMap<String, HostTensor>, path: PathBuf) -> kiln::Result<()> {
+    weights::write(&TensorFile { tensors: tensors.clone(), ..TensorFile::default() }, path)
 }
 
 /// A tensor of each of kiln's types, among them an empty one and a scalar.
-fn examples() -> BTreeMap<String, Stored> {
+fn examples() -> BTreeMap<String, HostTensor> {
     let tensors = [
         ("bool", stored(&[3], Data::Bool(vec![true, false, true]))),
         ("u8", stored(&[2, 0], Data::U8(vec![]))),
@@ -41,15 +41,15 @@ fn examples() -> BTreeMap<String, Stored> {
 }
 
 fn bits(weights: &Weights) -> BTreeMap<String, (Vec<usize>, DType, Vec<u8>)> {
-    let one = |weight: kiln::weights::Weight| {
+    let one = |weight: kiln::weights::StoredTensor| {
         let data = weight.data().unwrap();
         (weight.name().to_string(), (weight.shape().to_vec(), data.dtype(), data.to_le_bytes()))
     };
     weights.iter().map(one).collect()
 }
 
-fn bits_of(tensors: &BTreeMap<String, Stored>) -> BTreeMap<String, (Vec<usize>, DType, Vec<u8>)> {
-    let one = |(name, Stored { shape, data }): (&String, &Stored)| {
+fn bits_of(tensors: &BTreeMap<String, HostTensor>) -> BTreeMap<String, (Vec<usize>, DType, Vec<u8>)> {
+    let one = |(name, HostTensor { shape, data }): (&String, &HostTensor)| {
         (name.clone(), (shape.clone(), data.dtype(), data.to_le_bytes()))
     };
     tensors.iter().map(one).collect()

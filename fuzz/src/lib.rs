@@ -66,7 +66,7 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
 /// what is changed in it gets past the readers' first look.
 pub fn as_json(written: &Path) -> Vec<u8> {
     let path = path("as.json");
-    kiln::store::Store::load(written).unwrap().save_json(&path).unwrap();
+    kiln::store::TensorFile::load(written).unwrap().save_json(&path).unwrap();
     let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     json.as_object_mut().unwrap().remove("checksum");
     serde_json::to_vec(&json).unwrap()

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln::data::{Choices, Dataset, Form, Frame, FrameWriter, Framing, Kind, Set, Values};
+use kiln::data::{Choices, Dataset, Form, Frame, FrameWriter, Framing, Set, ValueKind, Values};
 use kiln::model::{About, Model, Task};
 use kiln::prelude::*;
-use kiln::store::Store;
+use kiln::store::TensorFile;
 use kiln::trainer::{Callback, Moment, TrainState};
 
 /// A file that is kept.
@@ -67,7 +67,7 @@ fn a_model_has_the_bytes_it_always_had_and_old_ones_are_read() {
         assert_eq!(read.predict(&rows()).unwrap(), fresh.predict(&rows()).unwrap());
         let later = folder.join(format!("later-{name}"));
         let json = name.ends_with("json");
-        let mut store = if json { Store::load_json(&path) } else { Store::load(&path) }.unwrap();
+        let mut store = if json { TensorFile::load_json(&path) } else { TensorFile::load(&path) }.unwrap();
         store.about.insert("version".to_string(), 2.into());
         if json { store.save_json(&later) } else { store.save(&later) }.unwrap();
         let message = Model::load(&later).err().unwrap().to_string();
@@ -84,7 +84,7 @@ fn a_model_has_the_bytes_it_always_had_and_old_ones_are_read() {
 #[test]
 fn a_frame_has_the_bytes_it_always_had_and_old_ones_are_read() {
     let folder = folder("frame");
-    for (name, kind) in [("half.kdf", Kind::F16), ("single.kdf", Kind::F32)] {
+    for (name, kind) in [("half.kdf", ValueKind::F16), ("single.kdf", ValueKind::F32)] {
         let path = folder.join(name);
         let mut writer = FrameWriter::new(&path, kind, ["a", "b"]).unwrap().classes(["x", "y"]);
         writer.row(&[1.0, -2.5], 1.0).unwrap();

@@ -13,11 +13,11 @@ use std::sync::{Mutex, MutexGuard};
 
 use kiln::Limits;
 use kiln::data::{
-    Augment, Choices, FrameWriter, Kind, Picture, Rng, Table, TablePreparation, Tokens, mnist, read_idx,
+    Augment, Choices, FrameWriter, Picture, Rng, Table, TablePreparation, Tokens, ValueKind, mnist, read_idx,
     read_text,
 };
 use kiln::prelude::*;
-use kiln::store::Store;
+use kiln::store::TensorFile;
 use kiln::trainer::{Callback, Moment, TrainState};
 use kiln_testkit::Folder;
 
@@ -166,7 +166,7 @@ fn tables_and_preparations() {
 fn frames_images_and_texts() {
     let folder = Folder::new("files");
     let path = folder.at("good.kdf");
-    let mut writer = FrameWriter::new(&path, Kind::F16, ["a", "b"]).unwrap().classes(["x", "y"]);
+    let mut writer = FrameWriter::new(&path, ValueKind::F16, ["a", "b"]).unwrap().classes(["x", "y"]);
     (0..20).for_each(|row| writer.row(&[row as f32, 1.0], f64::from(row % 2)).unwrap());
     drop(writer.finish().unwrap());
     damage("frames", &[std::fs::read(&path).unwrap()], |input| {
@@ -186,7 +186,7 @@ fn frames_images_and_texts() {
 }
 
 /// The same file with the checksum it would have, so that what is behind it is reached.
-fn with_checksum(store: &mut Store, rng: &mut Rng) {
+fn with_checksum(store: &mut TensorFile, rng: &mut Rng) {
     let names: Vec<String> = store.tensors.keys().cloned().collect();
     let name = &names[rng.below(names.len())];
     match rng.below(5) {
@@ -250,7 +250,7 @@ fn models_and_checkpoints() {
     damage("checkpoints", &[std::fs::read(&state).unwrap()], |input| {
         drop(TrainState::load(folder.write("input", input)))
     });
-    let (models, states) = (Store::load(&model).unwrap(), Store::load(&state).unwrap());
+    let (models, states) = (TensorFile::load(&model).unwrap(), TensorFile::load(&state).unwrap());
     let mut rng = Rng::new(3);
     let changed = folder.at("changed");
     damage("what a checksum lets through", &[Vec::new()], |_| {
@@ -274,7 +274,7 @@ fn layers_beyond_the_weights_of_their_file() {
         Trainer::new(Sequential::new().dense(2), CrossEntropy::new(), Adam::new(0.1)).epochs(1).quiet();
     let path = folder.at("good.kiln");
     trainer.fit(&data::moons(8, 0.1, 1)).unwrap().save(&path).unwrap();
-    let good = Store::load(&path).unwrap();
+    let good = TensorFile::load(&path).unwrap();
     for (layers, shape) in [
         ("dense 4000000000", &[2][..]),
         ("dense 100000, dense 100000, dense 2", &[2]),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kiln::data::{Form, Kind, Meaning, Rng, Set};
+use kiln::data::{Form, Meaning, Rng, Set, ValueKind};
 use kiln::model::Task;
 use kiln::onnx::Export;
 use kiln::prelude::*;
@@ -32,7 +32,8 @@ fn rows(takes: Takes) -> Set {
     let set = match takes {
         Takes::Codes => {
             let codes: Vec<i64> = (0..ROWS * width).map(|_| rng.below(4) as i64).collect();
-            let form = Form { kind: Kind::I64, shape: sizes.to_vec(), meaning: Meaning::Codes { count: 4 } };
+            let form =
+                Form { kind: ValueKind::I64, shape: sizes.to_vec(), meaning: Meaning::Codes { count: 4 } };
             Set::new(codes, form, labels, classes)
         }
         _ => {

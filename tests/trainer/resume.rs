@@ -8,7 +8,7 @@ use super::*;
 
 /// The bytes of everything in a checkpoint but the time that was spent.
 fn all_but_time(path: &Path) -> Vec<(String, Vec<u8>)> {
-    let tensors = kiln::store::Store::load(path).unwrap().tensors;
+    let tensors = kiln::store::TensorFile::load(path).unwrap().tensors;
     let tensors = tensors.into_iter().filter(|(name, _)| name != "seconds");
     tensors.map(|(name, stored)| (name, stored.data.to_le_bytes())).collect()
 }

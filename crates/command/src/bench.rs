@@ -18,7 +18,7 @@ use super::out;
   kiln bench
   kiln bench --threads 1
   kiln bench --json")]
-pub struct Flags {
+pub struct BenchFlags {
     /// How many threads may work [default: every core, or KILN_THREADS]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -29,7 +29,7 @@ pub struct Flags {
 }
 
 /// Something that is measured.
-struct Work {
+struct Workload {
     name: &'static str,
     /// What it does so much of in one go, and the unit.
     amount: f64,
@@ -37,7 +37,7 @@ struct Work {
     run: Box<dyn FnMut() -> Result<()>>,
 }
 
-pub fn run(flags: Flags) -> Result<()> {
+pub fn run(flags: BenchFlags) -> Result<()> {
     if let Some(threads) = flags.threads {
         kiln_learn::set_threads(threads.into())?;
     }
@@ -57,7 +57,7 @@ pub fn run(flags: Flags) -> Result<()> {
     Ok(())
 }
 
-fn all() -> Result<Vec<Work>> {
+fn all() -> Result<Vec<Workload>> {
     const SIDE: usize = 1024;
     let matrix = || Key::new(1).normal([SIDE, SIDE], 0.0, 1.0).eval();
     let (a, b) = (matrix()?, matrix()?);
@@ -75,13 +75,13 @@ fn all() -> Result<Vec<Work>> {
             "conv 32 3, relu, pool 2, conv 64 3, relu, pool 2, flatten, dense 128, relu, dense 10",
             64,
         )?,
-        Work {
+        Workload {
             name: "matrix product of 1024 × 1024",
             amount: 2.0 * (SIDE as f64).powi(3),
             unit: "FLOP/s",
             run: Box::new(move || product.run([]).map(drop).map_err(Into::into)),
         },
-        Work {
+        Workload {
             name: "sum of 16 million scaled numbers",
             amount: 4.0 * long.len() as f64,
             unit: "B/s",
@@ -91,7 +91,7 @@ fn all() -> Result<Vec<Work>> {
 }
 
 /// A training step on images of noise.
-fn training(name: &'static str, layers: &str, rows: usize) -> Result<Work> {
+fn training(name: &'static str, layers: &str, rows: usize) -> Result<Workload> {
     // The step borrows its model for as long as the program runs.
     let model: &'static Sequential = Box::leak(Box::new(layers.parse()?));
     let images = data::digits(rows, 1).all()?;
@@ -99,7 +99,7 @@ fn training(name: &'static str, layers: &str, rows: usize) -> Result<Work> {
         model.forward(&(x.cast(DType::F32) / 255.0), cx).cross_entropy(&y.cast(DType::I64))
     });
     let run = Box::new(move || step.run(images.inputs()).map(drop).map_err(Into::into));
-    Ok(Work { name, amount: rows as f64, unit: "rows/s", run })
+    Ok(Workload { name, amount: rows as f64, unit: "rows/s", run })
 }
 
 /// The median time of one go, over about a second.

@@ -10,7 +10,7 @@ use super::out;
 ///
 /// Any of them can be named by --device, or by `device = "NAME"` in a TOML file.
 #[derive(Args)]
-pub struct Flags {
+pub struct DevicesFlags {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -22,7 +22,7 @@ pub fn choose(name: &str) -> Result<()> {
     Ok(())
 }
 
-pub fn run(flags: Flags) -> Result<()> {
+pub fn run(flags: DevicesFlags) -> Result<()> {
     let devices = kiln_learn::devices();
     if flags.json {
         let devices: Vec<_> = devices

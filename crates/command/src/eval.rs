@@ -20,7 +20,7 @@ use super::{out, rows};
   kiln eval runs/mnist-1/model.kiln data/mnist      the test images of MNIST's four files
   kiln eval runs/digits-1/model.kiln                digits that are made anew
   kiln eval model.kiln data.csv --json")]
-pub struct Flags {
+pub struct EvalFlags {
     /// The model's file
     model: PathBuf,
 
@@ -32,7 +32,7 @@ pub struct Flags {
     json: bool,
 }
 
-pub fn run(flags: Flags) -> Result<()> {
+pub fn run(flags: EvalFlags) -> Result<()> {
     let model = rows::asked(&flags.model)?;
     let set = rows::with_answers(model.about(), flags.data.as_deref())?;
     let measured = Measured::new(&model.about().task, &model, &*set)?;

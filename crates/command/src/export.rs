@@ -23,7 +23,7 @@ use super::out;
   kiln export heart.kiln heart.npz              weights for NumPy: numpy.load(\"heart.npz\")[\"0.weight\"]
   kiln export heart.kiln heart.onnx             an input for each column; labels and probabilities come out
   kiln export cnn.kiln cnn.onnx --half --fold   half the size, norms folded into convolutions")]
-pub struct Flags {
+pub struct ExportFlags {
     /// The model's file
     model: PathBuf,
 
@@ -47,7 +47,7 @@ pub struct Flags {
     fold: bool,
 }
 
-pub fn run(flags: Flags) -> Result<()> {
+pub fn run(flags: ExportFlags) -> Result<()> {
     let extension = flags.to.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     let extension = extension.as_deref().unwrap_or_default();
     if !["json", "kiln", "safetensors", "npz", "onnx"].contains(&extension) {
@@ -77,7 +77,7 @@ pub fn run(flags: Flags) -> Result<()> {
     out::line(format_args!("{}: {parameters} parameters", flags.to.display()))
 }
 
-fn onnx(model: &Model, flags: &Flags) -> Result<()> {
+fn onnx(model: &Model, flags: &ExportFlags) -> Result<()> {
     let own = Options::default();
     let options =
         Options { opset: flags.opset.unwrap_or(own.opset), half: flags.half, fold: flags.fold, ..own };

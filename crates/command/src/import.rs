@@ -44,7 +44,7 @@ Examples:
 PyTorch's Linear stores [outputs, inputs], kiln's dense layer [inputs, outputs]: `transposed` turns matrices. A model to put weights into comes
 of `kiln train DATA --layers LAYERS --epochs 0 --out DIR`; `kiln inspect` shows the names on either side."
 )]
-pub struct Flags {
+pub struct ImportFlags {
     /// The ONNX file, or the file of weights
     file: PathBuf,
 
@@ -139,7 +139,7 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "write a share above 0 and up to 1, such as 0.875".to_string())
 }
 
-impl Flags {
+impl ImportFlags {
     /// What is told of a network.
     fn told(&self) -> Result<Import> {
         let raw = match (self.pixels.as_deref(), self.columns.as_slice()) {
@@ -216,7 +216,7 @@ fn names(told: &str) -> Result<Vec<String>> {
     Ok(text.lines().map(own).filter(|name| !name.is_empty()).collect())
 }
 
-pub fn run(flags: Flags) -> Result<()> {
+pub fn run(flags: ImportFlags) -> Result<()> {
     let is = |path: &Path, kind: &str| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(kind));
     if is(&flags.file, "onnx") {
         return network(&flags);
@@ -238,7 +238,7 @@ pub fn run(flags: Flags) -> Result<()> {
 }
 
 /// A network of a file, and whether it computes what was recorded.
-fn network(flags: &Flags) -> Result<()> {
+fn network(flags: &ImportFlags) -> Result<()> {
     if flags.into.is_some() || flags.lenient || !flags.map.is_empty() {
         bail!("--into, --map and --lenient are for weights; {} is a whole network", flags.file.display());
     }
@@ -295,7 +295,7 @@ fn about(network: &onnx::Network) -> String {
     )
 }
 
-fn weights(flags: &Flags, into: &Path, out: &Path) -> Result<()> {
+fn weights(flags: &ImportFlags, into: &Path, out: &Path) -> Result<()> {
     let mapping = Mapping::of(&flags.map)?;
     let mut model = Model::load(into)?;
     let fit = if flags.lenient { Fit::Lenient } else { Fit::Strict };

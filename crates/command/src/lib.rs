@@ -103,15 +103,15 @@ fn command() -> Command {
                 ),
         )
         .subcommand(train)
-        .subcommand(computes(eval::Flags::augment_args(Command::new("eval"))))
-        .subcommand(computes(predict::Flags::augment_args(Command::new("predict")).visible_alias("run")))
-        .subcommand(computes(inspect::Flags::augment_args(Command::new("inspect"))))
-        .subcommand(runs::Flags::augment_args(Command::new("runs")))
-        .subcommand(computes(export::Flags::augment_args(Command::new("export"))))
-        .subcommand(computes(import::Flags::augment_args(Command::new("import"))))
-        .subcommand(data::Flags::augment_args(Command::new("data")))
-        .subcommand(computes(bench::Flags::augment_args(Command::new("bench"))))
-        .subcommand(devices::Flags::augment_args(Command::new("devices")))
+        .subcommand(computes(eval::EvalFlags::augment_args(Command::new("eval"))))
+        .subcommand(computes(predict::PredictFlags::augment_args(Command::new("predict")).visible_alias("run")))
+        .subcommand(computes(inspect::InspectFlags::augment_args(Command::new("inspect"))))
+        .subcommand(runs::RunsFlags::augment_args(Command::new("runs")))
+        .subcommand(computes(export::ExportFlags::augment_args(Command::new("export"))))
+        .subcommand(computes(import::ImportFlags::augment_args(Command::new("import"))))
+        .subcommand(data::DataFlags::augment_args(Command::new("data")))
+        .subcommand(computes(bench::BenchFlags::augment_args(Command::new("bench"))))
+        .subcommand(devices::DevicesFlags::augment_args(Command::new("devices")))
         .subcommand(shell::CompletionFlags::augment_args(Command::new("completions")))
         .subcommand(shell::ManFlags::augment_args(Command::new("man")))
 }
@@ -190,15 +190,15 @@ fn run() -> Result<ExitCode> {
             let allowed = allowed.map(|name| name.trim().to_string()).collect();
             return train::run(settings, matches.get_flag("print-config"), allowed);
         }
-        Some(("eval", matches)) => eval::run(eval::Flags::from_arg_matches(matches)?),
-        Some(("predict", matches)) => predict::run(predict::Flags::from_arg_matches(matches)?),
-        Some(("inspect", matches)) => inspect::run(inspect::Flags::from_arg_matches(matches)?),
-        Some(("runs", matches)) => runs::run(runs::Flags::from_arg_matches(matches)?),
-        Some(("export", matches)) => export::run(export::Flags::from_arg_matches(matches)?),
-        Some(("import", matches)) => import::run(import::Flags::from_arg_matches(matches)?),
-        Some(("data", matches)) => data::run(data::Flags::from_arg_matches(matches)?),
-        Some(("bench", matches)) => bench::run(bench::Flags::from_arg_matches(matches)?),
-        Some(("devices", matches)) => devices::run(devices::Flags::from_arg_matches(matches)?),
+        Some(("eval", matches)) => eval::run(eval::EvalFlags::from_arg_matches(matches)?),
+        Some(("predict", matches)) => predict::run(predict::PredictFlags::from_arg_matches(matches)?),
+        Some(("inspect", matches)) => inspect::run(inspect::InspectFlags::from_arg_matches(matches)?),
+        Some(("runs", matches)) => runs::run(runs::RunsFlags::from_arg_matches(matches)?),
+        Some(("export", matches)) => export::run(export::ExportFlags::from_arg_matches(matches)?),
+        Some(("import", matches)) => import::run(import::ImportFlags::from_arg_matches(matches)?),
+        Some(("data", matches)) => data::run(data::DataFlags::from_arg_matches(matches)?),
+        Some(("bench", matches)) => bench::run(bench::BenchFlags::from_arg_matches(matches)?),
+        Some(("devices", matches)) => devices::run(devices::DevicesFlags::from_arg_matches(matches)?),
         Some(("completions", matches)) => {
             shell::completions(shell::CompletionFlags::from_arg_matches(matches)?, command())
         }

@@ -50,20 +50,20 @@ fn written(text: &str) -> std::io::Result<()> {
 }
 
 /// The standard output for rows of data: as they are where a program takes them, [`visible`] on a terminal.
-pub struct Rows {
+pub struct RowWriter {
     out: BufWriter<StdoutLock<'static>>,
     is_terminal: bool,
 }
 
-impl Rows {
+impl RowWriter {
     /// Of this process.
-    pub fn new() -> Rows {
+    pub fn new() -> RowWriter {
         let out = std::io::stdout();
-        Rows { is_terminal: out.is_terminal(), out: BufWriter::new(out.lock()) }
+        RowWriter { is_terminal: out.is_terminal(), out: BufWriter::new(out.lock()) }
     }
 }
 
-impl Write for Rows {
+impl Write for RowWriter {
     // What is formatted comes in whole texts.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match std::str::from_utf8(bytes) {

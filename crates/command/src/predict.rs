@@ -26,7 +26,7 @@ use super::rows::{self, Questions};
   kiln predict model.kiln image.raw             exactly as many bytes as the input has
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --length 500
   kiln predict model.kiln new.csv --json        an object for each row")]
-pub struct Flags {
+pub struct PredictFlags {
     /// The model's file
     model: PathBuf,
 
@@ -58,7 +58,7 @@ pub struct Flags {
     json: bool,
 }
 
-pub fn run(flags: Flags) -> Result<()> {
+pub fn run(flags: PredictFlags) -> Result<()> {
     let model = rows::asked(&flags.model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
@@ -75,7 +75,7 @@ pub fn run(flags: Flags) -> Result<()> {
         out::note(note);
     }
     let answers = predictor.predict(&questions.rows)?;
-    let mut out = out::Rows::new();
+    let mut out = out::RowWriter::new();
     for (row, answer) in answers.iter().enumerate() {
         if flags.json {
             writeln!(out, "{}", object(&questions, answer, row))?;
@@ -100,7 +100,7 @@ pub fn run(flags: Flags) -> Result<()> {
 }
 
 /// Lets a text go on: again and again the last window through the model, and one more piece drawn.
-fn generate(predictor: &Predictor, text: &TextPreparation, flags: &Flags) -> Result<()> {
+fn generate(predictor: &Predictor, text: &TextPreparation, flags: &PredictFlags) -> Result<()> {
     let prompt = match (&flags.prompt, flags.inputs.as_slice()) {
         (Some(prompt), _) => prompt.clone(),
         (None, []) => "\n".to_string(),
@@ -114,7 +114,7 @@ fn generate(predictor: &Predictor, text: &TextPreparation, flags: &Flags) -> Res
     let mut codes = tokens.encode(&prompt);
     let mut rng = Rng::new(flags.seed);
     let first = codes.len();
-    let mut out = out::Rows::new();
+    let mut out = out::RowWriter::new();
     let mut shown = 0;
     for _ in 0..flags.length {
         let next = predictor.predict_next(&codes)?;

@@ -13,7 +13,7 @@ use super::out;
 ///
 /// A line for each run: how long it was, its best epoch, what came out on the test set, and its validation loss from epoch to epoch.
 #[derive(Args)]
-pub struct Flags {
+pub struct RunsFlags {
     /// The folder the runs are in
     #[arg(default_value = "runs")]
     folder: PathBuf,
@@ -23,7 +23,7 @@ pub struct Flags {
     json: bool,
 }
 
-pub fn run(flags: Flags) -> Result<()> {
+pub fn run(flags: RunsFlags) -> Result<()> {
     let mut rows = Vec::new();
     let entries = std::fs::read_dir(&flags.folder).map_err(|error| {
         anyhow::anyhow!("{}: {error}; runs are made by `kiln train`", flags.folder.display())

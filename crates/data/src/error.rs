@@ -7,7 +7,7 @@ use kiln_map::{Exceeded, visible};
 
 /// A fault in data, or in reaching it. It reads `heart.csv:17, column age: "old" is no number; …`.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", visible(&format!("{}{message}", Place(self))))]
+#[error("{}", visible(&format!("{}{message}", Location(self))))]
 pub struct Error {
     /// The file it is in.
     pub file: Option<PathBuf>,
@@ -61,9 +61,9 @@ impl From<Exceeded> for Error {
 }
 
 /// `heart.csv:17, column age: `, as far as it is known.
-struct Place<'a>(&'a Error);
+struct Location<'a>(&'a Error);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Error { file, line, column, .. } = self.0;
         let mut parts = Vec::new();

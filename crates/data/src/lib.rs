@@ -62,12 +62,12 @@ pub use series::series;
 pub use set::Set;
 pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
 pub use table::{
-    Cell, Choices, Column, ColumnKind, DatePart, Encoding, Feature, Frame, FrameWriter, Framing, Impute,
-    Inputs, RawCell, Reading, Row, RowPlan, RowTransform, Scale, Table, TablePreparation, Target, TargetKind,
-    Treatment, Vocabulary,
+    Cell, Choices, Column, ColumnKind, DatePart, Encoding, Feature, FeatureMatrix, Frame, FrameWriter,
+    Framing, Impute, RawCell, Reading, Row, RowPlan, RowTransform, Scale, Table, TablePreparation,
+    TargetColumn, TargetKind, Treatment, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
-pub use values::{Form, Kind, Meaning, Values};
+pub use values::{Form, Meaning, ValueKind, Values};
 
 /// The code in the README is compiled and run as a test.
 #[cfg(doctest)]

@@ -16,7 +16,7 @@ pub enum Values {
 /// The type of [`Values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Kind {
+pub enum ValueKind {
     U8,
     U16,
     I64,
@@ -38,38 +38,38 @@ macro_rules! each_values {
     };
 }
 
-impl Kind {
+impl ValueKind {
     /// No numbers yet, of this type.
     pub fn values(self) -> Values {
         match self {
-            Kind::U8 => Values::U8(Vec::new()),
-            Kind::U16 => Values::U16(Vec::new()),
-            Kind::I64 => Values::I64(Vec::new()),
-            Kind::F16 => Values::F16(Vec::new()),
-            Kind::F32 => Values::F32(Vec::new()),
+            ValueKind::U8 => Values::U8(Vec::new()),
+            ValueKind::U16 => Values::U16(Vec::new()),
+            ValueKind::I64 => Values::I64(Vec::new()),
+            ValueKind::F16 => Values::F16(Vec::new()),
+            ValueKind::F32 => Values::F32(Vec::new()),
         }
     }
 
     /// Bytes a number takes.
     pub fn bytes(self) -> usize {
         match self {
-            Kind::U8 => 1,
-            Kind::U16 | Kind::F16 => 2,
-            Kind::F32 => 4,
-            Kind::I64 => 8,
+            ValueKind::U8 => 1,
+            ValueKind::U16 | ValueKind::F16 => 2,
+            ValueKind::F32 => 4,
+            ValueKind::I64 => 8,
         }
     }
 }
 
 impl Values {
     /// Their type.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ValueKind {
         match self {
-            Values::U8(_) => Kind::U8,
-            Values::U16(_) => Kind::U16,
-            Values::I64(_) => Kind::I64,
-            Values::F16(_) => Kind::F16,
-            Values::F32(_) => Kind::F32,
+            Values::U8(_) => ValueKind::U8,
+            Values::U16(_) => ValueKind::U16,
+            Values::I64(_) => ValueKind::I64,
+            Values::F16(_) => ValueKind::F16,
+            Values::F32(_) => ValueKind::F32,
         }
     }
 
@@ -169,7 +169,7 @@ pub enum Meaning {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Form {
     /// The type of the numbers.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// The shape of one row's; nothing for a single number.
     pub shape: Vec<usize>,
     /// What the numbers mean.
@@ -179,17 +179,17 @@ pub struct Form {
 impl Form {
     /// `f32` amounts of this shape.
     pub fn numbers(shape: &[usize]) -> Form {
-        Form { kind: Kind::F32, shape: shape.to_vec(), meaning: Meaning::Numbers { scale: 1.0 } }
+        Form { kind: ValueKind::F32, shape: shape.to_vec(), meaning: Meaning::Numbers { scale: 1.0 } }
     }
 
     /// Bytes of brightness, which are used as numbers up to 1: `[channels, height, width]`.
     pub fn pixels(shape: &[usize]) -> Form {
-        Form { kind: Kind::U8, shape: shape.to_vec(), meaning: Meaning::Numbers { scale: 1.0 / 255.0 } }
+        Form { kind: ValueKind::U8, shape: shape.to_vec(), meaning: Meaning::Numbers { scale: 1.0 / 255.0 } }
     }
 
     /// One of `count` classes, as `i64`.
     pub fn class(count: usize) -> Form {
-        Form { kind: Kind::I64, shape: Vec::new(), meaning: Meaning::Codes { count } }
+        Form { kind: ValueKind::I64, shape: Vec::new(), meaning: Meaning::Codes { count } }
     }
 
     /// How many numbers a row has.

@@ -2,22 +2,22 @@
 
 /// CRC-32C: the sum of all before (0 at first) and these bytes.
 pub(crate) fn crc32c(before: u32, bytes: &[u8]) -> u32 {
-    static TABLES: Tables = tables(0x82f6_3b78);
+    static TABLES: CrcTables = tables(0x82f6_3b78);
     sum(&TABLES, before, bytes)
 }
 
 /// CRC-32: the sum of all before (0 at first) and these bytes.
 #[cfg(any(test, not(feature = "gzip")))]
 pub(crate) fn crc32(before: u32, bytes: &[u8]) -> u32 {
-    static TABLES: Tables = tables(0xedb8_8320);
+    static TABLES: CrcTables = tables(0xedb8_8320);
     sum(&TABLES, before, bytes)
 }
 
 /// `TABLES[n][byte]`: what a byte does to the sum `n` bytes later.
-type Tables = [[u32; 256]; 8];
+type CrcTables = [[u32; 256]; 8];
 
 /// Eight bytes at a time, from eight tables.
-fn sum(tables: &Tables, before: u32, bytes: &[u8]) -> u32 {
+fn sum(tables: &CrcTables, before: u32, bytes: &[u8]) -> u32 {
     let mut sum = !before;
     let (chunks, rest) = bytes.as_chunks::<8>();
     for chunk in chunks {
@@ -30,7 +30,7 @@ fn sum(tables: &Tables, before: u32, bytes: &[u8]) -> u32 {
     !sum
 }
 
-const fn tables(polynomial: u32) -> Tables {
+const fn tables(polynomial: u32) -> CrcTables {
     let mut tables = [[0u32; 256]; 8];
     let mut byte = 0;
     while byte < 256 {

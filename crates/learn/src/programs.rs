@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use kiln_data::{Dataset, Form, Kind, each_values};
+use kiln_data::{Dataset, Form, ValueKind, each_values};
 use kiln_nn::{Compiled, Context, DType, Element, ErrorKind, Function, Input, Layer};
 
 use crate::inputs::{each_batch, meant};
@@ -194,11 +194,11 @@ pub(crate) fn inference<'l>(layers: &'l (impl Layer + ?Sized), form: &Form) -> F
 fn compile(layers: &impl Layer, form: &Form, rows: usize) -> Result<Compiled> {
     let mut function = inference(layers, form);
     let dtype = match form.kind {
-        Kind::U8 => DType::U8,
-        Kind::U16 => DType::U16,
-        Kind::I64 => DType::I64,
-        Kind::F16 => DType::F16,
-        Kind::F32 => DType::F32,
+        ValueKind::U8 => DType::U8,
+        ValueKind::U16 => DType::U16,
+        ValueKind::I64 => DType::I64,
+        ValueKind::F16 => DType::F16,
+        ValueKind::F32 => DType::F32,
     };
     let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
     Ok(function.compile(&[(shape.as_slice().into(), dtype)])?)

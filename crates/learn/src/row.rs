@@ -1,12 +1,12 @@
 //! What a row of a model's inputs is: its shape, the type and meaning of its numbers, and what its pixels go through.
 
-use kiln_data::{Form, Kind, Meaning};
+use kiln_data::{Form, Meaning, ValueKind};
 use kiln_nn::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// One row's input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Input {
+pub struct InputSpec {
     /// Its shape.
     pub shape: Vec<usize>,
     /// The type of its numbers: `u8`, `f32`, …
@@ -41,23 +41,29 @@ impl Pixels {
     }
 }
 
-const KINDS: [(&str, Kind); 5] =
-    [("u8", Kind::U8), ("u16", Kind::U16), ("i64", Kind::I64), ("f16", Kind::F16), ("f32", Kind::F32)];
+const KINDS: [(&str, ValueKind); 5] = [
+    ("u8", ValueKind::U8),
+    ("u16", ValueKind::U16),
+    ("i64", ValueKind::I64),
+    ("f16", ValueKind::F16),
+    ("f32", ValueKind::F32),
+];
 
-impl Input {
+impl InputSpec {
     /// The input of a set's rows.
-    pub fn of(form: &Form) -> Input {
+    pub fn of(form: &Form) -> InputSpec {
         let kind = KINDS.iter().find(|(_, kind)| *kind == form.kind).map_or("f32", |(name, _)| name);
         let (scale, codes) = match form.meaning {
             Meaning::Numbers { scale } => (Some(scale), None),
             Meaning::Codes { count } => (None, Some(count)),
         };
-        Input { shape: form.shape.clone(), kind: kind.to_string(), scale, codes, pixels: None }
+        InputSpec { shape: form.shape.clone(), kind: kind.to_string(), scale, codes, pixels: None }
     }
 
     /// As sets say it.
     pub fn form(&self) -> Form {
-        let kind = KINDS.iter().find(|(name, _)| *name == self.kind).map_or(Kind::F32, |(_, kind)| *kind);
+        let kind =
+            KINDS.iter().find(|(name, _)| *name == self.kind).map_or(ValueKind::F32, |(_, kind)| *kind);
         let meaning = match self.codes {
             Some(count) => Meaning::Codes { count },
             None => Meaning::Numbers { scale: self.scale.unwrap_or(1.0) },
@@ -67,7 +73,7 @@ impl Input {
 
     /// The form of raw numbers as its rows, if it is plain numbers: any numbers, which mean what those of its own type do.
     pub(crate) fn plain(&self) -> Option<Form> {
-        self.numbers().map(|_| Form { kind: Kind::F32, ..self.form() })
+        self.numbers().map(|_| Form { kind: ValueKind::F32, ..self.form() })
     }
 
     /// Whether rows of a form mean what its own do, whatever the type of their numbers.

@@ -1,17 +1,17 @@
 //! Frames, as they are and with a head that fits the rest. Every row of one that is taken can be asked for.
 #![no_main]
 
-use kiln_data::{Choices, Dataset, Frame, FrameWriter, Framing, Kind};
+use kiln_data::{Choices, Dataset, Frame, FrameWriter, Framing, ValueKind};
 use kiln_fuzz::{file, fuzz_target, path, seeds};
 
 fn all() -> [Vec<u8>; 2] {
     let written = path("written.kdf");
-    let mut writer = FrameWriter::new(&written, Kind::F16, ["a", "b"]).unwrap().classes(["x", "y"]);
+    let mut writer = FrameWriter::new(&written, ValueKind::F16, ["a", "b"]).unwrap().classes(["x", "y"]);
     (0..3).for_each(|row| writer.row(&[row as f32, 1.0], f64::from(row % 2)).unwrap());
     drop(writer.finish().unwrap());
     let table = file("table.csv", b"a,b,y\n1,x,0\n2.5,z,1\n-3,x,0\n");
     let made = path("made.kdf");
-    drop(Framing::new(Choices::new().target("y")).kind(Kind::F32).make(table, &made).unwrap());
+    drop(Framing::new(Choices::new().target("y")).kind(ValueKind::F32).make(table, &made).unwrap());
     [written, made].map(|path| std::fs::read(path).unwrap())
 }
 

@@ -3,7 +3,7 @@
 
 use kiln::Model;
 use kiln::prelude::*;
-use kiln::store::Store;
+use kiln::store::TensorFile;
 use kiln_fuzz::{as_json, file, fuzz_target, path, seeds};
 
 fn all() -> [Vec<u8>; 3] {
@@ -18,7 +18,7 @@ fn all() -> [Vec<u8>; 3] {
 
 fuzz_target!(init: seeds(all()), |bytes: &[u8]| {
     let _ = Model::load(file("input.kiln", bytes));
-    let Ok(store) = Store::load_json(file("input.json", bytes)) else { return };
+    let Ok(store) = TensorFile::load_json(file("input.json", bytes)) else { return };
     let (once, twice) = (path("once.kiln"), path("twice.kiln"));
     store.save(&once).unwrap();
     if let Ok(model) = Model::load(&once) {

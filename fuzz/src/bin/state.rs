@@ -2,7 +2,7 @@
 #![no_main]
 
 use kiln::prelude::*;
-use kiln::store::Store;
+use kiln::store::TensorFile;
 use kiln::trainer::{Callback, EarlyStopping, Moment, TrainState};
 use kiln_fuzz::{as_json, file, fuzz_target, path, seeds};
 
@@ -32,7 +32,7 @@ fn all() -> [Vec<u8>; 2] {
 
 fuzz_target!(init: seeds(all()), |bytes: &[u8]| {
     let _ = TrainState::load(file("input.state", bytes));
-    let Ok(store) = Store::load_json(file("input.json", bytes)) else { return };
+    let Ok(store) = TensorFile::load_json(file("input.json", bytes)) else { return };
     let path = path("changed.state");
     store.save(&path).unwrap();
     if TrainState::load(&path).is_ok() {

@@ -5,18 +5,18 @@
 use std::path::Path;
 
 use kiln::prelude::Data;
-use kiln::store::{Store, Stored};
+use kiln::store::{TensorFile, HostTensor};
 use kiln::weights::{self, Weights};
 use kiln_fuzz::{fuzz_target, path, seeds};
 
 fn all() -> Vec<Vec<u8>> {
-    let mut store = Store::default();
+    let mut store = TensorFile::default();
     let tensors = [
         ("a", Data::F32(vec![1.5, -2.0])),
         ("b.c", Data::I64(vec![7, 8])),
         ("d", Data::Bool(vec![true, false])),
     ];
-    store.tensors = tensors.map(|(name, data)| (name.to_string(), Stored { shape: vec![1, 2], data })).into();
+    store.tensors = tensors.map(|(name, data)| (name.to_string(), HostTensor { shape: vec![1, 2], data })).into();
     let written = ["good.safetensors", "good.npz", "good.json"].map(|name| {
         weights::write(&store, path(name)).unwrap();
         path(name)

@@ -21,9 +21,9 @@ use fetch::Wanted;
   kiln data fashion-mnist --dir ~/sets/fashion
 
 KILN_MIRROR=http://host/path asks a mirror of your own instead.")]
-pub struct Flags {
+pub struct DataFlags {
     /// Which set
-    set: Known,
+    set: KnownSet,
 
     /// Where it goes [default: data/ and the set's name]
     #[arg(long, value_name = "FOLDER")]
@@ -32,7 +32,7 @@ pub struct Flags {
 
 /// The sets that are known.
 #[derive(Clone, Copy, ValueEnum)]
-enum Known {
+enum KnownSet {
     /// 70,000 handwritten digits of 28 × 28
     Mnist,
     /// 70,000 pieces of clothing of 28 × 28
@@ -42,7 +42,7 @@ enum Known {
 }
 
 /// A set's folder, mirrors and files.
-struct Set {
+struct Download {
     name: &'static str,
     mirrors: &'static [&'static str],
     files: &'static [Wanted<'static>],
@@ -52,10 +52,10 @@ const fn file(name: &'static str, checksum: &'static str) -> Wanted<'static> {
     Wanted { name, checksum }
 }
 
-impl Known {
-    fn set(self) -> Set {
+impl KnownSet {
+    fn set(self) -> Download {
         match self {
-            Known::Mnist => Set {
+            KnownSet::Mnist => Download {
                 name: "mnist",
                 mirrors: &[
                     "http://storage.googleapis.com/cvdf-datasets/mnist",
@@ -70,7 +70,7 @@ impl Known {
                     ]
                 },
             },
-            Known::FashionMnist => Set {
+            KnownSet::FashionMnist => Download {
                 name: "fashion-mnist",
                 mirrors: &["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"],
                 files: const {
@@ -82,7 +82,7 @@ impl Known {
                     ]
                 },
             },
-            Known::Cifar10 => Set {
+            KnownSet::Cifar10 => Download {
                 name: "cifar10",
                 mirrors: &["http://www.cs.toronto.edu/~kriz"],
                 files: const { &[file("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")] },
@@ -91,7 +91,7 @@ impl Known {
     }
 }
 
-pub fn run(flags: Flags) -> Result<()> {
+pub fn run(flags: DataFlags) -> Result<()> {
     let set = flags.set.set();
     let folder = flags.dir.unwrap_or_else(|| PathBuf::from("data").join(set.name));
     let own = std::env::var("KILN_MIRROR").ok().filter(|mirror| !mirror.is_empty());

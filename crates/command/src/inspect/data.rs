@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{
-    Cell, Column, ColumnKind, Dataset, Frame, ImageSize, Pictures, Table, Target, is_mnist, mnist,
+    Cell, Column, ColumnKind, Dataset, Frame, ImageSize, Pictures, Table, TargetColumn, is_mnist, mnist,
 };
 
 pub fn frame(frame: &Frame) -> Result<String> {
@@ -17,7 +17,7 @@ pub fn frame(frame: &Frame) -> Result<String> {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
         writeln!(text, "columns   {}", columns.join(", "))?;
         match plan.target() {
-            Some(Target::Classes { column, names }) => {
+            Some(TargetColumn::Classes { column, names }) => {
                 writeln!(text, "target    {column}, classes: {}", names.join(", "))?;
             }
             Some(target) => writeln!(text, "target    {}, a number", target.column())?,

@@ -31,7 +31,7 @@ use super::out;
   kiln inspect resnet18.pth
   kiln inspect heart.csv
   kiln inspect data/mnist")]
-pub struct Flags {
+pub struct InspectFlags {
     /// A model's file, weights, a table, a frame, a text, or a folder of images
     what: PathBuf,
 
@@ -57,7 +57,7 @@ enum Show {
     Dot,
 }
 
-pub fn run(flags: Flags) -> Result<()> {
+pub fn run(flags: InspectFlags) -> Result<()> {
     let path = &flags.what;
     let extension =
         path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();

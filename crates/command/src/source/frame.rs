@@ -11,12 +11,12 @@ use kiln_learn::data::{Choices, Dataset, Frame, Framing, Rng};
 use serde_json::{Value, json};
 
 use super::table::{TABLES, front, task_of, with_flags};
-use super::{Habits, Source, counts, name_of, shares};
+use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::report::Shows;
 use crate::settings::Settings;
 
 /// The rows of a table, in a frame that is made of it, or was and still holds.
-pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<TrainingData> {
     let target = settings.target.as_deref().context("--frame needs --target, the column to predict")?;
     let choices = with_flags(Choices::new().target(target), settings)?;
     let origin = origin(path, settings, seed)?;
@@ -34,7 +34,7 @@ pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> 
         }
     };
     let source = frame(to, settings, seed)?;
-    Ok(Source { name: name_of(path), said: [vec![note], source.said].concat(), ..source })
+    Ok(TrainingData { name: name_of(path), said: [vec![note], source.said].concat(), ..source })
 }
 
 /// Everything that a frame's rows and their preparation follow from.
@@ -105,7 +105,7 @@ fn parts_by_number(settings: &Settings, seed: u64) -> impl Fn(u64) -> usize + Co
 }
 
 /// The rows of a frame that was made before.
-pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<Source> {
+pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<TrainingData> {
     let part = parts_by_number(settings, seed);
     let mut said = Vec::new();
     let frame = Frame::open(path)?;
@@ -124,7 +124,7 @@ pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<Sourc
     let preparation = plan.clone().into();
     let front = front(&plan);
     let habits = Habits { epochs: 10, batch_size: 256, early_stop: 0, ..TABLES };
-    Ok(Source {
+    Ok(TrainingData {
         name: name_of(path),
         said,
         train,

@@ -7,7 +7,7 @@ use kiln_learn::data::{self, Augment, Augmented, Dataset, Gallery, Pictures, Set
 use kiln_learn::model::{Task, listed};
 use kiln_learn::preparation::ImagePreparation;
 
-use super::{Habits, Source, counts, cut, name_of, shares};
+use super::{Habits, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
 use crate::report::Shows;
 use crate::settings::{Settings, Share};
@@ -27,7 +27,7 @@ const IMAGES: Habits = Habits {
 /// How many digits are made where no data are named.
 const DIGITS: usize = 12_000;
 
-pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -> Result<TrainingData> {
     let set = adopted(data::digits(DIGITS, seed), base)?;
     let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
     let task = Task::of(&set);
@@ -38,7 +38,7 @@ pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -
     ];
     let images = images(&*train, base)?;
     let train = varied(train, &images, settings, &mut said)?;
-    Ok(Source {
+    Ok(TrainingData {
         name: "digits".to_string(),
         said,
         train,
@@ -52,12 +52,22 @@ pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -
     })
 }
 
-pub(super) fn mnist(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+pub(super) fn mnist(
+    path: &Path,
+    settings: &Settings,
+    seed: u64,
+    base: Option<&Base>,
+) -> Result<TrainingData> {
     let found = "the files of MNIST (or a set like it)";
     known(path, found, data::mnist(path)?, IMAGES, settings, seed, base)
 }
 
-pub(super) fn cifar10(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+pub(super) fn cifar10(
+    path: &Path,
+    settings: &Settings,
+    seed: u64,
+    base: Option<&Base>,
+) -> Result<TrainingData> {
     let habits = Habits { epochs: 15, ..IMAGES };
     known(path, "CIFAR-10", data::cifar10(path)?, habits, settings, seed, base)
 }
@@ -71,7 +81,7 @@ fn known(
     settings: &Settings,
     seed: u64,
     base: Option<&Base>,
-) -> Result<Source> {
+) -> Result<TrainingData> {
     let (set, test) = (adopted(set, base)?, adopted(test, base)?);
     let valid = settings.val_fraction.unwrap_or(Share(0.1)).0;
     let parts = stratified(&set.labels()?, &[1.0 - valid, valid, 0.0], seed)?;
@@ -85,7 +95,7 @@ fn known(
     ];
     let images = images(&*train, base)?;
     let train = varied(train, &images, settings, &mut said)?;
-    Ok(Source {
+    Ok(TrainingData {
         name: name_of(path),
         said,
         train,
@@ -156,7 +166,7 @@ pub(super) fn gallery(
     settings: &Settings,
     seed: u64,
     base: Option<&Base>,
-) -> Result<Source> {
+) -> Result<TrainingData> {
     let (set, size) = (adopted(gallery.set, base)?, gallery.size);
     let mut said = vec![format!(
         "{} images of {} classes ({}), used as {} × {} {}",
@@ -178,7 +188,7 @@ pub(super) fn gallery(
     said.push(counts(&*train, &*valid, &*test));
     let train = varied(train, &images, settings, &mut said)?;
     let habits = Habits { epochs: 20, ..IMAGES };
-    Ok(Source {
+    Ok(TrainingData {
         name: name_of(path),
         said,
         train,

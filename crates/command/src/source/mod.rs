@@ -17,7 +17,7 @@ use super::report::Shows;
 use super::settings::{Settings, Share};
 
 /// Data that are ready to train on.
-pub struct Source {
+pub struct TrainingData {
     /// A short name, for the run's folder.
     pub name: String,
     /// What was found, a line each.
@@ -49,7 +49,7 @@ pub struct Habits {
 }
 
 /// The data of a path; made digits without one.
-pub fn load(settings: &Settings, base: Option<&Base>) -> Result<Source> {
+pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     if base.is_some() {
         // How raw data become rows is the model's.
         settings.only_without_base(&[

@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Preparation;
 use kiln_learn::data::{
-    self, Choices, Dataset, Table, TablePreparation, Target, TargetKind, Treatment, by_time, fractions,
+    self, Choices, Dataset, Table, TablePreparation, TargetColumn, TargetKind, Treatment, by_time, fractions,
     grouped, stratified,
 };
 use kiln_learn::model::{Task, listed};
 
-use super::{Habits, Source, counts, frame, image, name_of, shares, text};
+use super::{Habits, TrainingData, counts, frame, image, name_of, shares, text};
 use crate::base::Base;
 use crate::choices::meant;
 use crate::report::Shows;
@@ -99,7 +99,7 @@ pub(super) fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Ch
 }
 
 /// A table of texts, of paths of images, or of what is predicted from its columns.
-pub(super) fn any(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+pub(super) fn any(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<TrainingData> {
     let parts = ["target", "test-fraction", "val-fraction"];
     if settings.text.is_some() {
         settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"]].concat())?;
@@ -121,7 +121,7 @@ pub(super) fn any(path: &Path, settings: &Settings, seed: u64, base: Option<&Bas
     table(path, settings, seed, base)
 }
 
-fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<TrainingData> {
     let own = base.map(own_columns).transpose()?;
     let table = match &own {
         Some(own) => own.reading().open(path)?,
@@ -129,7 +129,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
     };
     let mut said = vec![format!("a table of {} rows and {} columns", table.len(), table.columns().len())];
     said.extend(table.notes().iter().cloned());
-    let known = own.as_ref().and_then(|own| own.target()).map(Target::column);
+    let known = own.as_ref().and_then(|own| own.target()).map(TargetColumn::column);
     let (target, choices) = choices(&table, settings, known, &mut said)?;
     let column = table.column(&target)?;
     let rows = table.rows_with(&target)?;
@@ -155,14 +155,14 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
             said.push(format!("cut by {name}: the latest rows are tested with"));
             by_time(&moments(&table, name, &rows)?, &shares)?
         }
-        (.., Target::Classes { names, .. }) => {
+        (.., TargetColumn::Classes { names, .. }) => {
             let label = |&row: &usize| {
                 let text = column.cell(row).text().unwrap_or_default();
                 names.iter().position(|name| *name == text).unwrap_or(0) as i64
             };
             stratified(&rows.iter().map(label).collect::<Vec<_>>(), &shares, seed)?
         }
-        (.., Target::Number { .. }) => fractions(rows.len(), &shares, seed)?,
+        (.., TargetColumn::Number { .. }) => fractions(rows.len(), &shares, seed)?,
     };
     let parts: Vec<Vec<usize>> = parts.iter().map(|part| part.iter().map(|&at| rows[at]).collect()).collect();
     if let Some(empty) =
@@ -175,10 +175,10 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
     if let Some(own) = own {
         let fitted = preparation.target().cloned();
         preparation = own.with_target(match (base.and_then(|base| of_model(base, &target)), fitted) {
-            (Some(target), _) | (None, Some(target @ Target::Number { .. })) => target,
+            (Some(target), _) | (None, Some(target @ TargetColumn::Number { .. })) => target,
             (None, _) => of_target,
         });
-    } else if let Target::Classes { .. } = of_target {
+    } else if let TargetColumn::Classes { .. } = of_target {
         preparation = preparation.with_target(of_target);
     }
     said.extend(preparation.notes().iter().cloned());
@@ -205,7 +205,7 @@ fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Re
     let stored = preparation.clone().into();
     let rows = last.clone();
     let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation) };
-    Ok(Source {
+    Ok(TrainingData {
         name: name_of(path),
         said,
         train,
@@ -228,13 +228,13 @@ fn own_columns(base: &Base) -> Result<TablePreparation> {
 }
 
 /// What the model a training starts from predicts, of this column; nothing where its last layer is new.
-fn of_model(base: &Base, column: &str) -> Option<Target> {
+fn of_model(base: &Base, column: &str) -> Option<TargetColumn> {
     let column = column.to_string();
     match &base.model.about().task {
         _ if base.head => None,
-        Task::Classes { names } => Some(Target::Classes { column, names: names.clone() }),
+        Task::Classes { names } => Some(TargetColumn::Classes { column, names: names.clone() }),
         Task::Numbers { scale, offset, .. } => {
-            Some(Target::Number { column, mean: *offset.first()?, deviation: *scale.first()? })
+            Some(TargetColumn::Number { column, mean: *offset.first()?, deviation: *scale.first()? })
         }
         Task::Text { .. } => None,
     }
@@ -244,8 +244,8 @@ fn of_model(base: &Base, column: &str) -> Option<Target> {
 pub(super) fn task_of(plan: &TablePreparation) -> Result<(Task, String)> {
     let target = plan.target().context("a table needs a column to predict")?;
     let said = match target {
-        Target::Classes { column, names } => format!("classes of {column}: {}", listed(names)),
-        Target::Number { column, mean, deviation } => {
+        TargetColumn::Classes { column, names } => format!("classes of {column}: {}", listed(names)),
+        TargetColumn::Number { column, mean, deviation } => {
             format!("{column} is a number, {mean:.4} ± {deviation:.4}")
         }
     };

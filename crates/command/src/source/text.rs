@@ -9,7 +9,7 @@ use kiln_learn::model::Task;
 use kiln_learn::preparation::TextPreparation;
 
 use super::table::keys;
-use super::{Habits, Source, counts, cut, name_of, shares};
+use super::{Habits, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
 use crate::report::Shows;
 use crate::settings::{Settings, Share};
@@ -62,7 +62,7 @@ fn called(tokens: &Tokens) -> &'static str {
 }
 
 /// A long text, to learn what comes next.
-pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Result<Source> {
+pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     let text = data::read_text(path)?;
     let (tokens, window) = match base.map(|base| (base.preparation(), base)) {
         Some((Preparation::Text(text), _)) if text.columns.is_none() => (text.tokens.clone(), text.window),
@@ -89,7 +89,7 @@ pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Res
     let (first, test) = all.split(1.0 - shares[2])?;
     let (train, valid) = first.split(shares[0] / (shares[0] + shares[1]))?;
     let said = vec![said, format!("windows of {window}: {}", counts(&train, &valid, &test))];
-    Ok(Source {
+    Ok(TrainingData {
         name: name_of(path),
         said,
         task: Task::of(&train),
@@ -104,7 +104,12 @@ pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Res
 }
 
 /// A table of texts with classes.
-pub(super) fn texts(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<Source> {
+pub(super) fn texts(
+    path: &Path,
+    settings: &Settings,
+    seed: u64,
+    base: Option<&Base>,
+) -> Result<TrainingData> {
     let (Some(column), Some(target)) = (&settings.text, &settings.target) else {
         bail!("--text needs --target, the column of classes");
     };
@@ -145,7 +150,7 @@ pub(super) fn texts(path: &Path, settings: &Settings, seed: u64, base: Option<&B
     ];
     let preparation = TextPreparation::new(tokens, window).with_columns(column, target).into();
     let habits = Habits { preset: "words", epochs: 15, rate: 1e-3, early_stop: 5, ..TEXTS };
-    Ok(Source {
+    Ok(TrainingData {
         name: name_of(path),
         said,
         train,

@@ -23,7 +23,7 @@ use super::base::Base;
 use super::folder::{CONFIG, Folder, Keep};
 use super::out;
 use super::settings::Settings;
-use super::source::{self, Source};
+use super::source::{self, TrainingData};
 
 /// What `kiln train --help` adds.
 pub const AFTER_HELP: &str = "Examples:
@@ -151,7 +151,7 @@ fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Be
     }
 }
 
-fn folds(plan: &TrainingPlan, source: &Source, count: usize, say: &Say) -> Result<()> {
+fn folds(plan: &TrainingPlan, source: &TrainingData, count: usize, say: &Say) -> Result<()> {
     let mut mistake = None;
     let folds = cross_validate(&source.train, count, plan.seed, |fold| {
         let seed = plan.seed + fold.number as u64;
@@ -174,7 +174,7 @@ fn folds(plan: &TrainingPlan, source: &Source, count: usize, say: &Say) -> Resul
 
 fn train<'a>(
     plan: &TrainingPlan,
-    source: &'a Source,
+    source: &'a TrainingData,
     model: &'a Model,
     folder: &'a Folder,
     before: Option<&Before>,

@@ -15,7 +15,7 @@ use super::say::Say;
 use crate::folder::{CONFIG, Folder};
 use crate::measure::Measured;
 use crate::settings::Settings;
-use crate::source::Source;
+use crate::source::TrainingData;
 use crate::{out, report};
 
 /// How to go on with a run.
@@ -26,7 +26,7 @@ pub(super) fn hint(folder: &Folder) -> String {
 /// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits.
 pub(super) fn interrupted(
     plan: &TrainingPlan,
-    source: &Source,
+    source: &TrainingData,
     model: &Model,
     folder: &Folder,
     run: &Run<&Sequential>,
@@ -52,7 +52,7 @@ pub(super) fn interrupted(
 /// Evaluates, writes the model and the report, and says what to try next.
 pub(super) fn finish(
     plan: &TrainingPlan,
-    source: &Source,
+    source: &TrainingData,
     model: &Model,
     folder: &Folder,
     run: &Run<&Sequential>,
@@ -134,7 +134,7 @@ pub(super) fn finish(
 /// Keeps the model and what repeats the run beside a checkpoint that was saved elsewhere, and says so.
 pub(super) fn rescued(
     plan: &TrainingPlan,
-    source: &Source,
+    source: &TrainingData,
     model: &Model,
     cause: &kiln_learn::Error,
     saved: &Path,

@@ -16,7 +16,7 @@ use crate::base::Base;
 use crate::choices;
 use crate::folder::Folder;
 use crate::settings::{Amount, Count, DEFAULT_SEED, Rate, Seed, Settings, Whole};
-use crate::source::Source;
+use crate::source::TrainingData;
 
 /// Everything a training is made of, with nothing left open.
 pub(super) struct TrainingPlan {
@@ -35,7 +35,11 @@ pub(super) struct TrainingPlan {
 
 impl TrainingPlan {
     /// Settings where they say something, and what suits the data where they don't.
-    pub(super) fn new(mut settings: Settings, base: Option<Base>, source: &Source) -> Result<TrainingPlan> {
+    pub(super) fn new(
+        mut settings: Settings,
+        base: Option<Base>,
+        source: &TrainingData,
+    ) -> Result<TrainingPlan> {
         let habits = &source.habits;
         let outputs = source.task.outputs();
         let form = source.train.x();
@@ -103,7 +107,7 @@ impl TrainingPlan {
     }
 
     /// The model before its first step, and what there is to say of where it comes from.
-    pub(super) fn model(&self, source: &Source, seed: u64) -> Result<(Model, Vec<String>)> {
+    pub(super) fn model(&self, source: &TrainingData, seed: u64) -> Result<(Model, Vec<String>)> {
         if let Some(base) = &self.base {
             return base.start(&source.task, seed);
         }
@@ -123,7 +127,7 @@ impl TrainingPlan {
     pub(super) fn trainer<'a, M: Layer>(
         &self,
         model: M,
-        source: &Source,
+        source: &TrainingData,
         seed: u64,
     ) -> Result<Trainer<'a, M>> {
         let smoothing = self.settings.label_smoothing.map_or(0.0, |share| share.0);
@@ -179,7 +183,7 @@ pub(super) fn every(checkpoints: Checkpoints, text: Option<&str>) -> Result<Chec
 }
 
 /// The model's description, before anything is known of its training.
-pub(super) fn about(plan: &TrainingPlan, source: &Source, model: &Model) -> About {
+pub(super) fn about(plan: &TrainingPlan, source: &TrainingData, model: &Model) -> About {
     let mut about = model.about().clone();
     about.task = source.task.clone();
     about.preparation = source.preparation.clone();

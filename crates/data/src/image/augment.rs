@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::dataset::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
-use crate::values::{Form, Kind, Meaning, Values};
+use crate::values::{Form, Meaning, ValueKind, Values};
 
 /// How images are varied, each amount at random up to the one given.
 ///
@@ -47,9 +47,9 @@ pub enum Change {
 }
 
 /// A word, the change it makes of a number, and the most that number may be (0 where it takes none).
-type Word = (&'static str, fn(f32) -> Change, f32);
+type NamedChange = (&'static str, fn(f32) -> Change, f32);
 
-const WORDS: [Word; 9] = [
+const WORDS: [NamedChange; 9] = [
     ("flip", |_| Change::Flip, 0.0),
     ("flip-up", |_| Change::FlipUp, 0.0),
     ("shift", Change::Shift, 1e4),
@@ -221,7 +221,7 @@ impl<D: Dataset> Augmented<D> {
     pub fn new(of: D, augment: Augment, ground: u8) -> Result<Augmented<D>> {
         let form = of.x();
         match (form.kind, form.shape.as_slice()) {
-            (Kind::U8, &[channels, height, width]) if width > 0 && height > 0 => {
+            (ValueKind::U8, &[channels, height, width]) if width > 0 && height > 0 => {
                 Ok(Augmented { of, augment, sizes: [channels, height, width], ground })
             }
             _ => Err(Error::new(format!("only images in bytes can be varied, not rows of {:?}", form.shape))),
@@ -336,7 +336,7 @@ impl<D: Dataset> Dataset for Mixed<D> {
             Meaning::Numbers { scale } => scale,
             Meaning::Codes { .. } => 1.0,
         };
-        Form { kind: Kind::F32, meaning: Meaning::Numbers { scale }, ..form }
+        Form { kind: ValueKind::F32, meaning: Meaning::Numbers { scale }, ..form }
     }
 
     fn y(&self) -> Form {

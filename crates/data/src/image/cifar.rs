@@ -10,7 +10,7 @@ use kiln_map::Budget;
 use crate::error::{Error, Result};
 use crate::gzip;
 use crate::set::Set;
-use crate::values::{Form, Kind};
+use crate::values::{Form, ValueKind};
 
 /// The files, the last of them to test with.
 const FILES: [&str; 6] = [
@@ -87,7 +87,7 @@ fn part(bytes: &[u8]) -> Result<Set> {
     }
     let labels: Vec<u8> = bytes.chunks_exact(size).map(|record| record[0]).collect();
     let pixels: Vec<u8> = bytes.chunks_exact(size).flat_map(|record| record[1..].iter().copied()).collect();
-    let form = Form { kind: Kind::U8, ..Form::class(NAMES.len()) };
+    let form = Form { kind: ValueKind::U8, ..Form::class(NAMES.len()) };
     Ok(Set::new(pixels, Form::pixels(&[3, 32, 32]), labels, form)?.named(NAMES))
 }
 

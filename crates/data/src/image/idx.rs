@@ -9,7 +9,7 @@ use kiln_map::Budget;
 use crate::error::{Error, Result};
 use crate::gzip;
 use crate::set::Set;
-use crate::values::{Form, Kind};
+use crate::values::{Form, ValueKind};
 
 /// The four files of MNIST and of sets made like it: images and labels to train on, and to test with.
 pub const MNIST_FILES: [&str; 4] = [
@@ -123,7 +123,7 @@ fn part(images: PathBuf, labels: PathBuf) -> Result<Set> {
         return Err(Error::new(message).in_file(labels));
     }
     let known = classes.iter().max().map_or(0, |&most| usize::from(most) + 1).max(10);
-    let form = Form { kind: Kind::U8, ..Form::class(known) };
+    let form = Form { kind: ValueKind::U8, ..Form::class(known) };
     let set = Set::new(pixels, Form::pixels(&[1, height, width]), classes, form);
     Ok(set.map_err(|error| error.in_file(images))?.named((0..known).map(|class| class.to_string())))
 }

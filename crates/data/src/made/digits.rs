@@ -3,7 +3,7 @@
 
 use crate::rng::Rng;
 use crate::set::Set;
-use crate::values::{Form, Kind};
+use crate::values::{Form, ValueKind};
 
 /// Pixels on a side.
 const SIDE: usize = 28;
@@ -76,7 +76,7 @@ pub fn digits(count: usize, seed: u64) -> Set {
     for (number, (image, class)) in pixels.chunks_exact_mut(SIDE * SIDE).zip(&classes).enumerate() {
         draw(usize::from(*class), &mut Rng::new(seed).derive(number as u64 + 1), image);
     }
-    let form = Form { kind: Kind::U8, ..Form::class(10) };
+    let form = Form { kind: ValueKind::U8, ..Form::class(10) };
     let made = Set::new(pixels, Form::pixels(&[1, SIDE, SIDE]), classes, form);
     made.expect("an image and a class were made for each").named((0..10).map(|class| class.to_string()))
 }

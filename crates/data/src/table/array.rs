@@ -7,7 +7,7 @@ use std::io::{self, Read};
 /// Reads a list as lines.
 pub(super) struct ArrayLines<R> {
     inner: R,
-    place: Place,
+    place: ListPosition,
     /// How many objects and lists are open.
     depth: usize,
     quoted: bool,
@@ -21,7 +21,7 @@ pub(super) struct ArrayLines<R> {
 }
 
 #[derive(PartialEq)]
-enum Place {
+enum ListPosition {
     Before,
     Within,
     Behind,
@@ -31,7 +31,7 @@ impl<R: Read> ArrayLines<R> {
     pub(super) fn new(inner: R) -> ArrayLines<R> {
         ArrayLines {
             inner,
-            place: Place::Before,
+            place: ListPosition::Before,
             depth: 0,
             quoted: false,
             escaped: false,
@@ -52,9 +52,11 @@ impl<R: Read> ArrayLines<R> {
                 continue;
             }
             match byte {
-                b'[' if self.place == Place::Before => self.place = Place::Within,
-                b']' if self.place == Place::Within && self.depth == 0 => self.place = Place::Behind,
-                b',' if self.place == Place::Within && self.depth == 0 => out.push_back(b' '),
+                b'[' if self.place == ListPosition::Before => self.place = ListPosition::Within,
+                b']' if self.place == ListPosition::Within && self.depth == 0 => {
+                    self.place = ListPosition::Behind
+                }
+                b',' if self.place == ListPosition::Within && self.depth == 0 => out.push_back(b' '),
                 b'\n' if self.depth > 0 => {
                     self.held += 1;
                     out.push_back(b' ');
@@ -93,7 +95,7 @@ impl<R: Read> Read for ArrayLines<R> {
             let mut bytes = vec![0; buffer.len().clamp(1, 64 << 10)];
             let read = self.inner.read(&mut bytes)?;
             if read == 0 {
-                if self.place == Place::Within {
+                if self.place == ListPosition::Within {
                     let message = "the list of JSON isn't closed by a ]; the file may be cut off";
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
                 }

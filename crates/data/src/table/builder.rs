@@ -8,12 +8,12 @@ use super::raw::{DATE, FINITE, NUMBER, RawCell, TRUTH};
 /// The columns as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Layout {
-    pub columns: Vec<Known>,
+    pub columns: Vec<ColumnLayout>,
 }
 
 /// What is known of a column.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Known {
+pub(super) struct ColumnLayout {
     pub name: String,
     /// Nothing while no value was seen. Booleans are words until all are read.
     pub kind: Option<ColumnKind>,
@@ -44,7 +44,7 @@ pub(super) struct ColumnBuilder {
 
 impl ColumnBuilder {
     /// An empty column.
-    pub fn new(known: &Known, rows: usize) -> ColumnBuilder {
+    pub fn new(known: &ColumnLayout, rows: usize) -> ColumnBuilder {
         let cells = match known.kind {
             None => Cells::Missing(0),
             Some(kind) => ColumnBuilder::start(kind, 0, rows),

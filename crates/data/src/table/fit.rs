@@ -3,14 +3,14 @@
 use super::choices::{Choices, Impute, Treatment};
 use super::column::ColumnKind;
 use super::feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
-use super::summary::{DATE_PARTS, Summary};
+use super::summary::{ColumnSummary, DATE_PARTS};
 use crate::error::{Error, Result};
 
 /// A column's inputs; nothing where it has none to give. What was noticed is added to the notes.
 pub(super) fn fit_column(
     name: &str,
     kind: ColumnKind,
-    summary: &Summary,
+    summary: &ColumnSummary,
     choices: &Choices,
     notes: &mut Vec<String>,
 ) -> Result<Option<Feature>> {
@@ -69,7 +69,7 @@ pub(super) fn fit_column(
 
 fn number(
     name: &str,
-    summary: &Summary,
+    summary: &ColumnSummary,
     choices: &Choices,
     treatment: Treatment,
     flag: bool,
@@ -102,7 +102,7 @@ fn number(
 
 fn words(
     name: &str,
-    summary: &Summary,
+    summary: &ColumnSummary,
     choices: &Choices,
     treatment: Treatment,
     told: bool,
@@ -153,7 +153,7 @@ fn words(
     Ok(Some(Encoding::OneHot { vocabulary: Vocabulary { words, other, missing } }))
 }
 
-fn dates(summary: &Summary, cycles: bool, flag: bool) -> Option<Encoding> {
+fn dates(summary: &ColumnSummary, cycles: bool, flag: bool) -> Option<Encoding> {
     let part = |part: usize| {
         let moments = summary.dates.get(part)?;
         let deviation = moments.deviation();

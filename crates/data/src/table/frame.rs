@@ -26,7 +26,7 @@ use serde_json::Value;
 use super::preparation::TablePreparation;
 use crate::dataset::{Batch, Dataset};
 use crate::error::{Error, Result};
-use crate::values::{Form, Kind, Meaning, Values};
+use crate::values::{Form, Meaning, ValueKind, Values};
 
 pub(super) const HEAD: usize = 64;
 const MAGIC: [u8; 8] = *b"\x89KDF\r\n\x1a\n";
@@ -46,8 +46,8 @@ pub(super) struct FrameDescription {
 
 /// What is before the rows.
 #[derive(Clone, Debug)]
-pub(super) struct Header {
-    pub kind: Kind,
+pub(super) struct FrameHeader {
+    pub kind: ValueKind,
     pub columns: usize,
     /// None where the target is a number.
     pub classes: Option<usize>,
@@ -55,12 +55,12 @@ pub(super) struct Header {
     pub description: FrameDescription,
 }
 
-impl Header {
+impl FrameHeader {
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let text = serde_json::to_vec(&self.description).map_err(|error| Error::new(error.to_string()))?;
         let columns =
             u32::try_from(self.columns).map_err(|_| Error::new("a frame has at most 2³² inputs a row"))?;
-        let kind: u32 = if self.kind == Kind::F16 { 1 } else { 2 };
+        let kind: u32 = if self.kind == ValueKind::F16 { 1 } else { 2 };
         let mut bytes = Vec::with_capacity(HEAD + text.len() + HEAD);
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
@@ -82,7 +82,7 @@ impl Header {
 
     /// The header of a file's bytes, and where the rows start. Nothing is allocated before every size is checked against the
     /// bytes that are there.
-    fn read(bytes: &[u8]) -> Result<(Header, usize)> {
+    fn read(bytes: &[u8]) -> Result<(FrameHeader, usize)> {
         let damaged = |what: &str| Error::new(format!("the frame is damaged: {what}; make it again"));
         let head: &[u8; HEAD] =
             bytes.first_chunk().ok_or_else(|| damaged("it is shorter than the head of a frame"))?;
@@ -105,8 +105,8 @@ impl Header {
             return Err(damaged("its bytes are in another order"));
         }
         let kind = match word(16) {
-            1 => Kind::F16,
-            2 => Kind::F32,
+            1 => ValueKind::F16,
+            2 => ValueKind::F32,
             other => return Err(damaged(&format!("there is no kind {other} of numbers"))),
         };
         let (columns, rows) = (word(20) as usize, long(32));
@@ -138,7 +138,7 @@ impl Header {
         if description.features.len() != columns || !named {
             return Err(damaged("it doesn't name each input and class"));
         }
-        Ok((Header { kind, columns, classes, rows, description }, start))
+        Ok((FrameHeader { kind, columns, classes, rows, description }, start))
     }
 }
 
@@ -152,7 +152,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 /// [`FrameWriter`](crate::FrameWriter); no program may change the file while it is open.
 pub struct Frame {
     map: MemoryMap,
-    header: Header,
+    header: FrameHeader,
     start: usize,
     path: PathBuf,
     temporary: bool,
@@ -160,7 +160,7 @@ pub struct Frame {
 
 impl std::fmt::Debug for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Header { kind, columns, rows, .. } = &self.header;
+        let FrameHeader { kind, columns, rows, .. } = &self.header;
         write!(f, "Frame {{ {:?}, {rows} rows of {columns} {kind:?} }}", self.path)
     }
 }
@@ -180,7 +180,7 @@ impl Frame {
         if map.is_empty() {
             return Err(Error::new("the frame is empty; make it again").in_file(path));
         }
-        let (header, start) = Header::read(&map).map_err(|error| error.in_file(path))?;
+        let (header, start) = FrameHeader::read(&map).map_err(|error| error.in_file(path))?;
         Ok(Frame { map, header, start, path: path.to_path_buf(), temporary: false })
     }
 
@@ -224,7 +224,7 @@ impl Frame {
     /// The target at the end of a row.
     fn target(&self, row: usize, bytes: &[u8]) -> Result<f64> {
         let value = match self.header.kind {
-            Kind::F16 => bytes.last_chunk().map(|bytes| f16::from_le_bytes(*bytes).to_f64()),
+            ValueKind::F16 => bytes.last_chunk().map(|bytes| f16::from_le_bytes(*bytes).to_f64()),
             _ => bytes.last_chunk().map(|bytes| f32::from_le_bytes(*bytes).into()),
         };
         let value = value.unwrap_or(f64::NAN);
@@ -270,10 +270,10 @@ impl Dataset for Frame {
         let bytes = self.row(row)?;
         let inputs = bytes.get(..self.header.columns * self.header.kind.bytes()).unwrap_or_default();
         match &mut batch.x {
-            Values::F16(values) if self.header.kind == Kind::F16 => {
+            Values::F16(values) if self.header.kind == ValueKind::F16 => {
                 values.extend(inputs.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes)));
             }
-            Values::F32(values) if self.header.kind == Kind::F32 => {
+            Values::F32(values) if self.header.kind == ValueKind::F32 => {
                 values.extend(inputs.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
             }
             other => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::dataset::{Batch, Dataset};
-use crate::values::{Kind, Values};
+use crate::values::{ValueKind, Values};
 
 /// A folder of its own that goes with the test.
 struct Folder(PathBuf);
@@ -38,7 +38,7 @@ impl Drop for Folder {
 }
 
 fn small(path: &Path) -> Frame {
-    let mut writer = FrameWriter::new(path, Kind::F32, ["a", "b"]).unwrap().classes(["x", "y"]);
+    let mut writer = FrameWriter::new(path, ValueKind::F32, ["a", "b"]).unwrap().classes(["x", "y"]);
     writer.row(&[1.0, 2.5], 1.0).unwrap();
     writer.row(&[-3.0, 0.1], 0.0).unwrap();
     writer.finish().unwrap()
@@ -116,19 +116,19 @@ fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
     let folder = Folder::new("fit");
     let path = folder.0.join("f.kdf");
     let frame = small(&path);
-    let mut writer = FrameWriter::new(&path, Kind::F16, ["a"]).unwrap();
+    let mut writer = FrameWriter::new(&path, ValueKind::F16, ["a"]).unwrap();
     let error = writer.row(&[1e6], 0.0).unwrap_err().to_string();
     assert!(error.contains("column a: 1000000 doesn't fit F16"), "{error}");
     assert!(writer.row(&[1.0, 2.0], 0.0).is_err() && writer.row(&[f32::NAN], 0.0).is_err());
     assert!(writer.finish().unwrap_err().to_string().contains("needs a row"));
-    let mut writer = FrameWriter::new(&path, Kind::F16, ["a"]).unwrap();
+    let mut writer = FrameWriter::new(&path, ValueKind::F16, ["a"]).unwrap();
     writer.row(&[1.0], 0.0).unwrap();
     drop(writer);
     assert_eq!((folder.names(), frame.len()), (vec!["f.kdf".to_string()], 2));
     assert_eq!(Frame::open(&path).unwrap().len(), 2);
-    assert!(FrameWriter::new(&path, Kind::U8, ["a"]).is_err());
+    assert!(FrameWriter::new(&path, ValueKind::U8, ["a"]).is_err());
     let none: [&str; 0] = [];
-    assert!(FrameWriter::new(&path, Kind::F32, none).is_err());
+    assert!(FrameWriter::new(&path, ValueKind::F32, none).is_err());
 }
 
 #[test]
@@ -153,13 +153,13 @@ fn a_frame_of_a_file_holds_what_its_table_prepares() {
     let table = Table::open(&csv).unwrap();
     let plan = TablePreparation::fit(&table, &train, &choices).unwrap();
     let set = plan.apply(&table, &Vec::from_iter(0..60_000)).unwrap().all().unwrap();
-    let frame = framing(Kind::F32).make(&csv, folder.0.join("t.kdf")).unwrap();
+    let frame = framing(ValueKind::F32).make(&csv, folder.0.join("t.kdf")).unwrap();
     assert_eq!(frame.preparation(), Some(&plan));
     let rows = frame.all().unwrap();
     assert_eq!((&rows.x, &rows.y), (&set.x, &set.y));
     assert_eq!(folder.names(), ["t.csv", "t.kdf"]);
     let path = {
-        let temporary = framing(Kind::F16).temporary(&csv).unwrap();
+        let temporary = framing(ValueKind::F16).temporary(&csv).unwrap();
         let (Values::F16(halves), Values::F32(wanted)) = (temporary.all().unwrap().x, &set.x) else {
             panic!("kinds")
         };

@@ -11,15 +11,15 @@ use serde_json::Value;
 
 use super::choices::Choices;
 use super::column::ColumnKind;
-use super::frame::{Frame, FrameDescription, Header};
+use super::frame::{Frame, FrameDescription, FrameHeader};
 use super::preparation::TablePreparation;
 use super::reading::Reading;
 use super::source::TableInput;
-use super::stream::{Gathered, Stream};
-use super::summary::Summary;
-use super::target::Target;
+use super::stream::{Stream, TableBuilder};
+use super::summary::ColumnSummary;
+use super::target::TargetColumn;
 use crate::error::{Error, Result};
-use crate::values::{Kind, Values};
+use crate::values::{ValueKind, Values};
 
 /// Tells temporary files of this process apart.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -28,10 +28,10 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 /// and where it never is, what was there stays as it is.
 ///
 /// ```
-/// use kiln_data::{Dataset, Frame, FrameWriter, Kind};
+/// use kiln_data::{Dataset, Frame, FrameWriter, ValueKind};
 ///
 /// let path = std::env::temp_dir().join(format!("kiln-doc-{}.kdf", std::process::id()));
-/// let mut writer = FrameWriter::new(&path, Kind::F16, ["age", "weight"])?.classes(["ill", "well"]);
+/// let mut writer = FrameWriter::new(&path, ValueKind::F16, ["age", "weight"])?.classes(["ill", "well"]);
 /// writer.row(&[0.5, -1.0], 1.0)?;
 /// writer.row(&[0.25, 2.0], 0.0)?;
 /// let frame = writer.finish()?;
@@ -44,7 +44,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub struct FrameWriter {
     file: Option<BufWriter<AtomicFile>>,
     path: PathBuf,
-    header: Header,
+    header: FrameHeader,
     /// Bytes of the header, which is written again with the number of rows.
     reserved: usize,
     encoded: Vec<u8>,
@@ -57,7 +57,7 @@ impl FrameWriter {
     /// Where the kind is another, there is no input, or the file can't be made.
     pub fn new(
         path: impl AsRef<Path>,
-        kind: Kind,
+        kind: ValueKind,
         features: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<FrameWriter> {
         let features: Vec<String> = features.into_iter().map(Into::into).collect();
@@ -68,11 +68,11 @@ impl FrameWriter {
     fn start(
         create: fn(&Path) -> std::io::Result<AtomicFile>,
         path: &Path,
-        kind: Kind,
+        kind: ValueKind,
         description: FrameDescription,
         classes: Option<usize>,
     ) -> Result<FrameWriter> {
-        if !matches!(kind, Kind::F16 | Kind::F32) {
+        if !matches!(kind, ValueKind::F16 | ValueKind::F32) {
             return Err(Error::new(format!("a frame holds F16 or F32, not {kind:?}")).in_file(path));
         }
         if description.features.is_empty() {
@@ -81,7 +81,7 @@ impl FrameWriter {
         if path.file_name().is_none() {
             return Err(Error::new("a frame needs the name of a file").in_file(path));
         }
-        let header = Header { kind, columns: description.features.len(), classes, rows: 0, description };
+        let header = FrameHeader { kind, columns: description.features.len(), classes, rows: 0, description };
         let file = create(path).map_err(|error| Error::io(path, error))?;
         let file = Some(BufWriter::with_capacity(1 << 20, file));
         Ok(FrameWriter { file, path: path.to_path_buf(), header, reserved: 0, encoded: Vec::new() })
@@ -141,7 +141,7 @@ impl FrameWriter {
 }
 
 /// A row as the bytes of a frame.
-fn encode(header: &Header, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> Result<()> {
+fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> Result<()> {
     if inputs.len() != header.columns {
         return Err(Error::new(format!(
             "a row of {} inputs, in a frame of {}",
@@ -161,7 +161,7 @@ fn encode(header: &Header, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> 
     };
     let values = inputs.iter().copied().chain([target as f32]).enumerate();
     match header.kind {
-        Kind::F16 => {
+        ValueKind::F16 => {
             for (at, value) in values {
                 let half = f16::from_f32(value);
                 // Codes and classes are whole numbers, and must come back as they are.
@@ -187,10 +187,10 @@ fn encode(header: &Header, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> 
 /// A frame from a table of any size.
 ///
 /// ```no_run
-/// use kiln_data::{Choices, Framing, Kind};
+/// use kiln_data::{Choices, Framing, ValueKind};
 ///
 /// // Every fifth row is kept for the test, and the preparation doesn't know it.
-/// let framing = Framing::new(Choices::new().target("price")).kind(Kind::F16).train(|row| row % 5 != 0);
+/// let framing = Framing::new(Choices::new().target("price")).kind(ValueKind::F16).train(|row| row % 5 != 0);
 /// let frame = framing.make("houses.csv.gz", "houses.kdf")?;
 /// println!("{:?}", frame.feature_names());
 /// # Ok::<(), kiln_data::Error>(())
@@ -198,7 +198,7 @@ fn encode(header: &Header, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> 
 pub struct Framing {
     choices: Choices,
     reading: Reading,
-    kind: Kind,
+    kind: ValueKind,
     train: Box<dyn Fn(u64) -> bool>,
     origin: Option<Value>,
 }
@@ -206,11 +206,17 @@ pub struct Framing {
 impl Framing {
     /// Half floats, fitted on all rows, read as they seem.
     pub fn new(choices: Choices) -> Framing {
-        Framing { choices, reading: Reading::new(), kind: Kind::F16, train: Box::new(|_| true), origin: None }
+        Framing {
+            choices,
+            reading: Reading::new(),
+            kind: ValueKind::F16,
+            train: Box::new(|_| true),
+            origin: None,
+        }
     }
 
     /// `F16` or `F32`.
-    pub fn kind(self, kind: Kind) -> Framing {
+    pub fn kind(self, kind: ValueKind) -> Framing {
         Framing { kind, ..self }
     }
 
@@ -269,8 +275,8 @@ impl Framing {
             return Err(Error::new("a frame needs a target; choose one with Choices::target"));
         };
         let names = match &target {
-            Target::Classes { names, .. } => names.clone(),
-            Target::Number { .. } => Vec::new(),
+            TargetColumn::Classes { names, .. } => names.clone(),
+            TargetColumn::Number { .. } => Vec::new(),
         };
         let features = preparation.feature_names();
         let description = FrameDescription {
@@ -279,7 +285,7 @@ impl Framing {
             preparation: preparation.to_json().is_ok().then(|| preparation.clone()),
             origin: self.origin.clone(),
         };
-        if self.kind == Kind::F16
+        if self.kind == ValueKind::F16
             && let Some((column, words)) =
                 preparation.vocabularies().iter().find(|(_, words)| words.size() > 2048)
         {
@@ -292,7 +298,7 @@ impl Framing {
         let (layout, header) = (stream.layout(), writer.header.clone());
         let settled = stream.pass(
             |part| {
-                let mut gathered = Gathered::default();
+                let mut gathered = TableBuilder::default();
                 gathered.append(part)?;
                 let table = gathered.table(&layout, input);
                 let rows: Vec<usize> = (0..table.len()).collect();
@@ -320,12 +326,12 @@ impl Framing {
     /// The first pass: what the columns hold, and a preparation fitted on the training rows.
     fn fit(&self, input: TableInput<'_>, stream: &mut Stream<'_>) -> Result<TablePreparation> {
         loop {
-            let mut summaries: Vec<Summary> = Vec::new();
+            let mut summaries: Vec<ColumnSummary> = Vec::new();
             let mut rows = 0;
             let settled = stream.pass(
                 |part| {
                     let layout = part.layout.clone();
-                    let mut gathered = Gathered::default();
+                    let mut gathered = TableBuilder::default();
                     gathered.append(part)?;
                     Ok(gathered.table(&layout, input))
                 },
@@ -334,7 +340,7 @@ impl Framing {
                         (0..table.len()).filter(|row| (self.train)(rows + *row as u64)).collect();
                     rows += table.len() as u64;
                     while summaries.len() < table.columns().len() {
-                        summaries.push(Summary::new(false));
+                        summaries.push(ColumnSummary::new(false));
                     }
                     for (summary, column) in summaries.iter_mut().zip(table.columns()) {
                         summary.extend(column, train.iter().copied());

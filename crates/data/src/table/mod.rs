@@ -40,20 +40,20 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use builder::{ColumnBuilder, Known, Misfit};
+use builder::{ColumnBuilder, ColumnLayout, Misfit};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};
 pub use column::{Cell, Column, ColumnKind};
 pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
 pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
-use parse::Lines;
-pub use preparation::{Inputs, TablePreparation};
+use parse::LineNumbers;
+pub use preparation::{FeatureMatrix, TablePreparation};
 pub use raw::RawCell;
 pub use reading::Reading;
 pub use row::RowPlan;
 use source::TableInput;
-use stream::{Gathered, Stream};
-pub use target::Target;
+use stream::{Stream, TableBuilder};
+pub use target::TargetColumn;
 
 /// Rows and named columns, as a file has them.
 ///
@@ -71,7 +71,7 @@ pub use target::Target;
 pub struct Table {
     columns: Vec<Column>,
     rows: usize,
-    lines: Lines,
+    lines: LineNumbers,
     file: Option<PathBuf>,
     notes: Vec<String>,
 }
@@ -112,7 +112,7 @@ impl Reading {
     pub fn row<'a>(&self, cells: impl IntoIterator<Item = (&'a str, RawCell<'a>)>) -> Result<Table> {
         let column = |(name, cell): (&str, RawCell)| {
             let told = self.kinds.iter().find(|(told, _)| told == name).map(|(_, kind)| *kind);
-            let known = Known { name: name.to_string(), kind: told, told: told.is_some() };
+            let known = ColumnLayout { name: name.to_string(), kind: told, told: told.is_some() };
             let mut builder = ColumnBuilder::new(&known, 1);
             match builder.push(cell) {
                 Ok(()) => Ok(Column::of(known.name, builder.finish(), told)),
@@ -174,13 +174,13 @@ impl Table {
                 return Err(Error::new("two columns have this name; rename one of them").in_column(name));
             }
         }
-        Ok(Table { columns, rows, lines: Lines::default(), file: None, notes: Vec::new() })
+        Ok(Table { columns, rows, lines: LineNumbers::default(), file: None, notes: Vec::new() })
     }
 
     fn gather(input: TableInput<'_>, reading: &Reading) -> Result<Table> {
         let mut stream = Stream::new(input, reading);
         loop {
-            let mut gathered = Gathered::default();
+            let mut gathered = TableBuilder::default();
             let settled = stream.pass(Ok, |part| gathered.append(part))?;
             if settled {
                 let mut table = gathered.table(&stream.layout(), input);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::builder::Known;
+use super::builder::ColumnLayout;
 use super::column::ColumnKind;
 use super::parse::{Parsing, no_text};
 use super::raw::RawCell;
@@ -59,7 +59,7 @@ pub(super) fn objects<'a>(
             let column = known.unwrap_or(parsing.layout.columns.len());
             if known.is_none() {
                 let kind = told.iter().find(|(told, _)| told == name).map(|(_, kind)| *kind);
-                parsing.add(Known { name: name.clone(), kind, told: kind.is_some() })?;
+                parsing.add(ColumnLayout { name: name.clone(), kind, told: kind.is_some() })?;
                 written.push(false);
             }
             let fault = |message: &str| Error::new(message).at_line(line).in_column(name);

@@ -8,7 +8,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
 use super::Table;
-use super::builder::{ColumnBuilder, Known, Misfit};
+use super::builder::{ColumnBuilder, ColumnLayout, Misfit};
 use super::column::{Column, ColumnKind};
 use super::date;
 use super::raw::RawCell;
@@ -26,12 +26,12 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
     };
     let reader = SerializedFileReader::new(file).map_err(broken)?;
     let schema = reader.metadata().file_metadata().schema();
-    let mut known: Vec<Known> = schema
+    let mut known: Vec<ColumnLayout> = schema
         .get_fields()
         .iter()
         .map(|field| {
             let kind = reading.kinds.iter().find(|(name, _)| name == field.name()).map(|(_, kind)| *kind);
-            Known { name: field.name().to_string(), kind, told: kind.is_some() }
+            ColumnLayout { name: field.name().to_string(), kind, told: kind.is_some() }
         })
         .collect();
     if let Some((name, _)) =
@@ -55,8 +55,8 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
                 };
                 let text;
                 let raw = match value(field).map_err(fault)? {
-                    Value::Raw(raw) => raw,
-                    Value::Text(owned) => {
+                    ParquetCell::Raw(raw) => raw,
+                    ParquetCell::Text(owned) => {
                         text = owned;
                         RawCell::Quoted(&text)
                     }
@@ -79,7 +79,7 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
         if rows == 0 {
             return Err(Error::new("the table has no rows").in_file(path));
         }
-        let told = |known: &Known| known.kind.filter(|_| known.told);
+        let told = |known: &ColumnLayout| known.kind.filter(|_| known.told);
         let columns = builders.into_iter().zip(&known);
         let columns = columns
             .map(|(builder, known)| Column::of(known.name.clone(), builder.finish(), told(known)))
@@ -91,15 +91,15 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
 }
 
 /// A cell, as the columns take it.
-enum Value<'a> {
+enum ParquetCell<'a> {
     Raw(RawCell<'a>),
     /// Written out here: a date.
     Text(String),
 }
 
-fn value(field: &Field) -> Result<Value<'_>, String> {
+fn value(field: &Field) -> Result<ParquetCell<'_>, String> {
     let number = RawCell::Number;
-    Ok(Value::Raw(match field {
+    Ok(ParquetCell::Raw(match field {
         Field::Null => RawCell::Missing,
         Field::Bool(truth) => RawCell::Truth(*truth),
         Field::Byte(x) => number(f64::from(*x)),
@@ -114,9 +114,9 @@ fn value(field: &Field) -> Result<Value<'_>, String> {
         Field::Float(x) => number(f64::from(*x)),
         Field::Double(x) => number(*x),
         Field::Str(text) => RawCell::Quoted(text),
-        Field::Date(days) => return Ok(Value::Text(date::text(i64::from(*days) * DAY, false))),
-        Field::TimestampMillis(x) => return Ok(Value::Text(date::text(x.div_euclid(1000), true))),
-        Field::TimestampMicros(x) => return Ok(Value::Text(date::text(x.div_euclid(1_000_000), true))),
+        Field::Date(days) => return Ok(ParquetCell::Text(date::text(i64::from(*days) * DAY, false))),
+        Field::TimestampMillis(x) => return Ok(ParquetCell::Text(date::text(x.div_euclid(1000), true))),
+        Field::TimestampMicros(x) => return Ok(ParquetCell::Text(date::text(x.div_euclid(1_000_000), true))),
         Field::Decimal(_) => number(field.to_string().parse().unwrap_or(f64::NAN)),
         Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
             Ok(text) => RawCell::Quoted(text),

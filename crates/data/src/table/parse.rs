@@ -3,7 +3,7 @@
 
 use kiln_map::Budget;
 
-use super::builder::{ColumnBuilder, Known, Layout, Misfit};
+use super::builder::{ColumnBuilder, ColumnLayout, Layout, Misfit};
 use super::cell::plain_number;
 use super::column::{Cells, ColumnKind};
 use super::objects;
@@ -16,20 +16,20 @@ pub(super) struct TablePart {
     pub cells: Vec<Cells>,
     /// The layout that they have.
     pub layout: Layout,
-    pub lines: Lines,
+    pub lines: LineNumbers,
     pub rows: usize,
     pub notes: Vec<String>,
 }
 
 /// The line of each row, in runs of rows that stand on lines in turn.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Lines {
+pub(super) struct LineNumbers {
     /// The first row and line of each run.
     runs: Vec<(usize, u64)>,
     rows: usize,
 }
 
-impl Lines {
+impl LineNumbers {
     pub fn push(&mut self, line: u64) {
         let expected = self.runs.last().map(|(row, start)| start + (self.rows - row) as u64);
         if expected != Some(line) {
@@ -38,7 +38,7 @@ impl Lines {
         self.rows += 1;
     }
 
-    pub fn append(&mut self, other: &Lines, budget: &Budget) -> Result<()> {
+    pub fn append(&mut self, other: &LineNumbers, budget: &Budget) -> Result<()> {
         budget.reserve(&mut self.runs, other.runs.len())?;
         for (row, line) in &other.runs {
             let expected = self.runs.last().map(|(first, start)| start + (self.rows + row - first) as u64);
@@ -65,7 +65,7 @@ pub(super) struct Parsing<'a> {
     /// Columns that turned out to be of another kind than thought, and so are read again.
     widened: Vec<bool>,
     pub rows: usize,
-    pub lines: Lines,
+    pub lines: LineNumbers,
     notes: Vec<String>,
     /// How many rows there may be.
     room: usize,
@@ -87,14 +87,14 @@ impl<'a> Parsing<'a> {
             widened: vec![false; layout.columns.len()],
             layout,
             rows: 0,
-            lines: Lines::default(),
+            lines: LineNumbers::default(),
             notes: Vec::new(),
             room,
         })
     }
 
     /// A column that a row brings along; it is missing in the rows before.
-    pub fn add(&mut self, known: Known) -> Result<()> {
+    pub fn add(&mut self, known: ColumnLayout) -> Result<()> {
         self.budget.bytes(COLUMN + CELL * (self.room + self.rows) as u64)?;
         let mut builder = ColumnBuilder::new(&known, self.room);
         for _ in 0..self.rows {
@@ -174,7 +174,7 @@ pub(super) fn parse(
     let mut notes = Vec::new();
     loop {
         let mut parsing = match block {
-            Chunk::Lines { bytes, line } => lines(bytes, *line, delimiter, layout, budget)?,
+            Chunk::LineNumbers { bytes, line } => lines(bytes, *line, delimiter, layout, budget)?,
             Chunk::Records { bytes, ends, counts, lines } => {
                 let width = layout.columns.len();
                 // A row of another width is refused before it is filled in.
@@ -291,7 +291,7 @@ fn text<'a>(bytes: &'a [u8], first_line: u64, delimiter: u8, layout: &Layout) ->
     })
 }
 
-pub(super) fn no_text(cell: &[u8], line: u64, column: Option<&Known>) -> Error {
+pub(super) fn no_text(cell: &[u8], line: u64, column: Option<&ColumnLayout>) -> Error {
     let shown = String::from_utf8_lossy(cell.get(..80).unwrap_or(cell));
     let fault = Error::new(format!("\"{shown}\" isn't UTF-8; save the file as UTF-8")).at_line(line);
     match column {

@@ -10,8 +10,8 @@ use super::choices::{Choices, Row, RowTransform};
 use super::column::{Column, ColumnKind};
 use super::feature::{Encoding, Feature, Scale, Vocabulary};
 use super::fit::fit_column;
-use super::summary::Summary;
-use super::target::Target;
+use super::summary::ColumnSummary;
+use super::target::TargetColumn;
 use super::unknown::unknown_column;
 use super::{Reading, Table};
 use crate::error::{Error, Result};
@@ -42,17 +42,17 @@ use crate::values::Form;
 /// ```
 #[derive(Clone)]
 pub struct TablePreparation {
-    stored: Stored,
+    stored: StoredPreparation,
     own: Vec<Arc<dyn RowTransform>>,
 }
 
 /// What of a preparation is data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct StoredPreparation {
     version: u32,
     features: Vec<Feature>,
-    target: Option<Target>,
+    target: Option<TargetColumn>,
     /// All columns of the table it was fitted on.
     columns: Vec<String>,
     notes: Vec<String>,
@@ -62,7 +62,7 @@ const VERSION: u32 = 1;
 
 /// The inputs of rows whose target isn't known.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Inputs {
+pub struct FeatureMatrix {
     /// `[rows, width]`
     pub values: Vec<f32>,
     /// How many inputs a row has.
@@ -117,7 +117,8 @@ impl TablePreparation {
             encoding: encoding.clone(),
         };
         let features = columns.iter().map(feature).collect();
-        let stored = Stored { version: VERSION, features, target: None, columns, notes: Vec::new() };
+        let stored =
+            StoredPreparation { version: VERSION, features, target: None, columns, notes: Vec::new() };
         Ok(TablePreparation { stored, own: Vec::new() })
     }
 
@@ -126,7 +127,7 @@ impl TablePreparation {
             return Err(Error::new(format!("there is no row {row}; the table has {}", table.len())));
         }
         let summarise = |column: &Column| {
-            let mut summary = Summary::new(true);
+            let mut summary = ColumnSummary::new(true);
             summary.extend(column, rows.iter().copied());
             (column.name().to_string(), column.kind(), summary)
         };
@@ -141,7 +142,7 @@ impl TablePreparation {
 
     /// A preparation from what is known of each column.
     pub(super) fn of(
-        columns: &[(String, ColumnKind, Summary)],
+        columns: &[(String, ColumnKind, ColumnSummary)],
         choices: &Choices,
     ) -> Result<TablePreparation> {
         let names = || columns.iter().map(|(name, _, _)| name.as_str());
@@ -155,7 +156,7 @@ impl TablePreparation {
         let (mut features, mut notes, mut target) = (Vec::new(), Vec::new(), None);
         for (name, kind, summary) in columns {
             if choices.target.as_ref() == Some(name) {
-                target = Some(Target::fit(name, *kind, summary, choices.target_kind)?);
+                target = Some(TargetColumn::fit(name, *kind, summary, choices.target_kind)?);
             } else {
                 features.extend(fit_column(name, *kind, summary, choices, &mut notes)?);
             }
@@ -163,7 +164,7 @@ impl TablePreparation {
         // Amounts come before codes; the sort keeps each in the table's order.
         features.sort_by_key(|feature| feature.codes().is_some());
         let columns = names().map(str::to_string).collect();
-        let stored = Stored { version: VERSION, features, target, columns, notes };
+        let stored = StoredPreparation { version: VERSION, features, target, columns, notes };
         let plan = TablePreparation { stored, own: choices.own.clone() };
         if plan.width() == 0 {
             let notes = plan.notes().join("; ");
@@ -200,7 +201,7 @@ impl TablePreparation {
     }
 
     /// What is predicted.
-    pub fn target(&self) -> Option<&Target> {
+    pub fn target(&self) -> Option<&TargetColumn> {
         self.stored.target.as_ref()
     }
 
@@ -222,7 +223,7 @@ impl TablePreparation {
     }
 
     /// The same with another target, that of more rows: a class that stands in none of the training rows is one too.
-    pub fn with_target(mut self, target: Target) -> TablePreparation {
+    pub fn with_target(mut self, target: TargetColumn) -> TablePreparation {
         self.stored.target = Some(target);
         self
     }
@@ -250,8 +251,8 @@ impl TablePreparation {
         let targets = target.values(table, table.column(target.column())?, rows)?;
         let set = Set::new(values, Form::numbers(&[width]), targets, target.form())?;
         Ok(match target {
-            Target::Classes { names, .. } => set.named(names.iter().cloned()),
-            Target::Number { .. } => set,
+            TargetColumn::Classes { names, .. } => set.named(names.iter().cloned()),
+            TargetColumn::Number { .. } => set,
         })
     }
 
@@ -260,7 +261,7 @@ impl TablePreparation {
     ///
     /// # Errors
     /// Where the table lacks columns, all of which are named, or a value is of another kind than in training.
-    pub fn apply_inputs(&self, table: &Table) -> Result<Inputs> {
+    pub fn apply_inputs(&self, table: &Table) -> Result<FeatureMatrix> {
         let rows: Vec<usize> = (0..table.len()).collect();
         let (values, width) = self.inputs(table, &rows, None)?;
         let ignored = table.names().filter(|name| self.stored.columns.iter().all(|known| known != name));
@@ -285,7 +286,7 @@ impl TablePreparation {
                 ));
             }
         }
-        Ok(Inputs { values, width, rows: table.len(), notes })
+        Ok(FeatureMatrix { values, width, rows: table.len(), notes })
     }
 
     /// `[rows, width]`, and the width.
@@ -399,7 +400,7 @@ impl Serialize for TablePreparation {
 
 impl<'de> Deserialize<'de> for TablePreparation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TablePreparation, D::Error> {
-        let stored = Stored::deserialize(deserializer)?;
+        let stored = StoredPreparation::deserialize(deserializer)?;
         let fault = |message: String| Err(serde::de::Error::custom(message));
         if stored.version != VERSION {
             return fault(format!("version {} isn't the {VERSION} that is known here", stored.version));

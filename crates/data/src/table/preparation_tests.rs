@@ -187,8 +187,8 @@ fn a_stored_preparation_comes_back_to_the_last_bit() {
 fn targets_are_classes_or_numbers() {
     let target = |text: &str, choices: Choices| fit(text, &choices.target("y"));
     let classes = |plan: &TablePreparation| match plan.target().unwrap() {
-        Target::Classes { names, .. } => names.join(" "),
-        Target::Number { .. } => "number".to_string(),
+        TargetColumn::Classes { names, .. } => names.join(" "),
+        TargetColumn::Number { .. } => "number".to_string(),
     };
     assert_eq!(classes(&target("a,y\n1,10\n2,9\n3,10\n", Choices::new()).unwrap()), "9 10");
     assert_eq!(classes(&target("a,y\n1,yes\n2,no\n", Choices::new()).unwrap()), "no yes");

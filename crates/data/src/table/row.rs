@@ -31,13 +31,13 @@ pub struct RowPlan {
     /// The columns that a row needs, each with its place.
     places: HashMap<String, usize>,
     columns: Vec<String>,
-    slots: Vec<Slot>,
+    slots: Vec<ColumnEncoder>,
     width: usize,
 }
 
 /// A column's inputs.
 #[derive(Clone, Debug)]
-struct Slot {
+struct ColumnEncoder {
     kind: ColumnKind,
     /// The place of its first input.
     first: usize,
@@ -91,7 +91,7 @@ impl TablePreparation {
         let mut next = 0;
         let (mut slots, mut columns) = (Vec::new(), Vec::new());
         for feature in amounts.into_iter().chain(codes) {
-            slots.push(Slot::of(feature, next));
+            slots.push(ColumnEncoder::of(feature, next));
             columns.push(feature.column.clone());
             next += feature.names().len();
         }
@@ -176,8 +176,8 @@ impl RowPlan {
     }
 }
 
-impl Slot {
-    fn of(feature: &Feature, first: usize) -> Slot {
+impl ColumnEncoder {
+    fn of(feature: &Feature, first: usize) -> ColumnEncoder {
         let words = |vocabulary: &super::feature::Vocabulary, how| Encode::Words {
             codes: Codes::of(&vocabulary.words, vocabulary.unknown()),
             how,
@@ -193,7 +193,7 @@ impl Slot {
             Encoding::Codes { vocabulary } => (words(vocabulary, Words::Codes), false),
             Encoding::Date { parts, flag } => (Encode::Date(parts.clone()), *flag),
         };
-        Slot { kind: feature.kind, first, encode, flag }
+        ColumnEncoder { kind: feature.kind, first, encode, flag }
     }
 
     fn write(&self, raw: RawCell, inputs: &mut [f32]) -> Result<(), String> {

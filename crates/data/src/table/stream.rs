@@ -5,7 +5,7 @@ use kiln_map::{Budget, Limits};
 use super::Table;
 use super::builder::{ColumnBuilder, Layout};
 use super::column::{Cells, Column, Dictionary};
-use super::parse::{Lines, TablePart, parse};
+use super::parse::{LineNumbers, TablePart, parse};
 use super::reading::Reading;
 use super::source::{BLOCK, Chunk, TableInput, TableReader};
 use super::unknown;
@@ -119,7 +119,7 @@ impl<'a> Stream<'a> {
 impl Layout {
     /// Whether a part of this layout can follow parts of the layout here.
     fn takes(&self, part: &Layout) -> bool {
-        let fits = |(own, other): (&super::builder::Known, &super::builder::Known)| {
+        let fits = |(own, other): (&super::builder::ColumnLayout, &super::builder::ColumnLayout)| {
             own.kind.is_none() || own.kind == other.kind
         };
         self.columns.len() == part.columns.len() && self.columns.iter().zip(&part.columns).all(fits)
@@ -151,15 +151,15 @@ impl Layout {
 
 /// Parts of one layout, put together, as far as the budget for a file goes.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(super) struct TableBuilder {
     budget: Budget,
     cells: Vec<Cells>,
     dictionaries: Vec<Dictionary>,
-    lines: Lines,
+    lines: LineNumbers,
     rows: usize,
 }
 
-impl Gathered {
+impl TableBuilder {
     pub fn append(&mut self, part: TablePart) -> Result<()> {
         while self.cells.len() < part.cells.len() {
             self.cells.push(Cells::Missing(self.rows));
@@ -175,7 +175,7 @@ impl Gathered {
 
     /// The parts as a table of this layout.
     pub fn table(self, layout: &Layout, input: TableInput<'_>) -> Table {
-        let column = |(known, cells): (&super::builder::Known, Cells)| {
+        let column = |(known, cells): (&super::builder::ColumnLayout, Cells)| {
             let whole = match (cells, known.kind) {
                 // A column that is all missing is of the kind that was told.
                 (Cells::Missing(rows), Some(kind)) => ColumnBuilder::start(kind, rows, 0),

@@ -46,7 +46,7 @@ pub(super) fn date_parts(seconds: i64) -> [f64; 5] {
 
 /// A column's training rows.
 #[derive(Clone, Debug)]
-pub(super) struct Summary {
+pub(super) struct ColumnSummary {
     pub rows: u64,
     pub missing: u64,
     pub numbers: Moments,
@@ -72,10 +72,10 @@ pub(super) fn signed_log(value: f64) -> f64 {
     value.abs().ln_1p().copysign(value)
 }
 
-impl Summary {
+impl ColumnSummary {
     /// Nothing yet. `exact` keeps every number, so that medians are exact.
-    pub fn new(exact: bool) -> Summary {
-        Summary {
+    pub fn new(exact: bool) -> ColumnSummary {
+        ColumnSummary {
             rows: 0,
             missing: 0,
             numbers: Moments::default(),

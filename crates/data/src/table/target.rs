@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Table;
 use super::choices::TargetKind;
 use super::column::{Cell, Column, ColumnKind};
-use super::summary::Summary;
+use super::summary::ColumnSummary;
 use crate::error::{Error, Result};
 use crate::values::{Form, Values};
 
@@ -17,7 +17,7 @@ const FEW: usize = 10;
 /// The target of a preparation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Target {
+pub enum TargetColumn {
     /// One of these classes, in order.
     Classes {
         /// The column.
@@ -36,36 +36,36 @@ pub enum Target {
     },
 }
 
-impl Target {
+impl TargetColumn {
     /// The column it is in.
     pub fn column(&self) -> &str {
         match self {
-            Target::Classes { column, .. } | Target::Number { column, .. } => column,
+            TargetColumn::Classes { column, .. } | TargetColumn::Number { column, .. } => column,
         }
     }
 
     /// What a row's target is.
     pub fn form(&self) -> Form {
         match self {
-            Target::Classes { names, .. } => Form::class(names.len()),
-            Target::Number { .. } => Form::numbers(&[1]),
+            TargetColumn::Classes { names, .. } => Form::class(names.len()),
+            TargetColumn::Number { .. } => Form::numbers(&[1]),
         }
     }
 
     /// What a prediction means in the column's own unit; a class is its number.
     pub fn restore(&self, prediction: f64) -> f64 {
         match self {
-            Target::Classes { .. } => prediction,
-            Target::Number { mean, deviation, .. } => prediction * deviation + mean,
+            TargetColumn::Classes { .. } => prediction,
+            TargetColumn::Number { mean, deviation, .. } => prediction * deviation + mean,
         }
     }
 
     pub(super) fn fit(
         name: &str,
         kind: ColumnKind,
-        summary: &Summary,
+        summary: &ColumnSummary,
         told: Option<TargetKind>,
-    ) -> Result<Target> {
+    ) -> Result<TargetColumn> {
         let fault = |message: String| Error::new(message).in_column(name);
         if kind == ColumnKind::Date {
             return Err(fault("a date can't be the target; make it a number".to_string()));
@@ -96,7 +96,7 @@ impl Target {
             }
             let (mean, deviation) =
                 if told == Some(TargetKind::RawNumber) { (0.0, 1.0) } else { (mean, deviation) };
-            return Ok(Target::Number { column: name.to_string(), mean, deviation });
+            return Ok(TargetColumn::Number { column: name.to_string(), mean, deviation });
         }
         let counts = summary.counts();
         let names: Vec<String> = counts.unwrap_or_default().into_iter().map(|(word, _)| word).collect();
@@ -108,7 +108,7 @@ impl Target {
             names if names.is_empty() || count > FEW && 2 * count as u64 > present => Err(fault(format!(
                 "the target has too many different values for classes in {present} training rows; is it the right column?"
             ))),
-            _ => Ok(Target::Classes { column: name.to_string(), names }),
+            _ => Ok(TargetColumn::Classes { column: name.to_string(), names }),
         }
     }
 
@@ -119,7 +119,7 @@ impl Target {
         };
         let missing = "the target is missing; leave such rows out (Table::rows_with)";
         match self {
-            Target::Classes { names, .. } => {
+            TargetColumn::Classes { names, .. } => {
                 let codes: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
                 let mut classes = Vec::with_capacity(rows.len());
                 for &row in rows {
@@ -138,7 +138,7 @@ impl Target {
                 }
                 Ok(Values::I64(classes))
             }
-            Target::Number { mean, deviation, .. } => {
+            TargetColumn::Number { mean, deviation, .. } => {
                 let mut numbers = Vec::with_capacity(rows.len());
                 for &row in rows {
                     match column.cell(row) {

@@ -31,7 +31,7 @@ impl Merges {
         counts.sort_unstable();
         let mut all: Vec<(Vec<u32>, i64)> =
             counts.into_iter().map(|(word, count)| (word.bytes().map(u32::from).collect(), count)).collect();
-        let mut pairs = Pairs::default();
+        let mut pairs = PairCounts::default();
         for (at, (codes, count)) in all.iter().enumerate() {
             codes.windows(2).for_each(|pair| pairs.add((pair[0], pair[1]), *count, at));
         }
@@ -103,13 +103,13 @@ const LONGEST: usize = 256;
 
 /// How often pairs stand together, and in which words.
 #[derive(Default)]
-struct Pairs {
+struct PairCounts {
     counts: HashMap<(u32, u32), (i64, BTreeSet<usize>)>,
     /// The same by count: the last is the most frequent, and of equals the one with the lowest codes.
     sorted: BTreeSet<(i64, std::cmp::Reverse<(u32, u32)>)>,
 }
 
-impl Pairs {
+impl PairCounts {
     fn add(&mut self, pair: (u32, u32), count: i64, word: usize) {
         let (total, words) = self.counts.entry(pair).or_default();
         self.sorted.remove(&(*total, std::cmp::Reverse(pair)));

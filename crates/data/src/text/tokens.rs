@@ -33,7 +33,7 @@ pub enum Cut {
 /// # Ok::<(), kiln_data::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
+#[serde(try_from = "StoredTokens", into = "StoredTokens")]
 pub struct Tokens {
     cut: Cut,
     pieces: Vec<String>,
@@ -43,7 +43,7 @@ pub struct Tokens {
 
 /// What a file holds of them.
 #[derive(Clone, Serialize, Deserialize)]
-struct Stored {
+struct StoredTokens {
     cut: Cut,
     pieces: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,21 +53,21 @@ struct Stored {
 /// What stands in a text for a piece that isn't known.
 const UNKNOWN: &str = "\u{fffd}";
 
-impl TryFrom<Stored> for Tokens {
+impl TryFrom<StoredTokens> for Tokens {
     type Error = &'static str;
 
-    fn try_from(stored: Stored) -> std::result::Result<Tokens, &'static str> {
-        let Stored { cut, pieces, merges } = stored;
+    fn try_from(stored: StoredTokens) -> std::result::Result<Tokens, &'static str> {
+        let StoredTokens { cut, pieces, merges } = stored;
         let codes = pieces.iter().enumerate().map(|(code, piece)| (piece.clone(), code as u32)).collect();
         let merges = Merges::from_pairs(merges).ok_or("a merge names a piece that isn't known before it")?;
         Ok(Tokens { cut, pieces, codes, merges })
     }
 }
 
-impl From<Tokens> for Stored {
-    fn from(tokens: Tokens) -> Stored {
+impl From<Tokens> for StoredTokens {
+    fn from(tokens: Tokens) -> StoredTokens {
         let Tokens { cut, pieces, merges, .. } = tokens;
-        Stored { cut, pieces, merges: merges.pairs().to_vec() }
+        StoredTokens { cut, pieces, merges: merges.pairs().to_vec() }
     }
 }
 
@@ -96,7 +96,7 @@ impl Tokens {
         sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         let known = sorted.into_iter().take(most).map(|(piece, _)| piece.to_string());
         let pieces = std::iter::once(UNKNOWN.to_string()).chain(known).collect();
-        Stored { cut, pieces, merges: Vec::new() }.try_into().map_err(Error::new)
+        StoredTokens { cut, pieces, merges: Vec::new() }.try_into().map_err(Error::new)
     }
 
     /// How many codes there are.

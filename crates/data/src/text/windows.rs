@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::set::Set;
 use crate::table::Table;
-use crate::values::{Form, Kind, Meaning, Values};
+use crate::values::{Form, Meaning, ValueKind, Values};
 
 /// Windows of a text, to learn what comes next: each row is some pieces in turn, and its target the same pieces one later. In training
 /// each window is moved by what follows from the epoch, so that every place of the text begins one sooner or later.
@@ -74,12 +74,12 @@ impl Windows {
         Ok((part(self.part.start..cut)?, part(cut..self.part.end)?))
     }
 
-    fn kind(&self) -> Kind {
-        if self.count <= 256 { Kind::U8 } else { Kind::U16 }
+    fn kind(&self) -> ValueKind {
+        if self.count <= 256 { ValueKind::U8 } else { ValueKind::U16 }
     }
 
     fn form(&self) -> Form {
-        let kind = if self.count > 1 << 16 { Kind::I64 } else { self.kind() };
+        let kind = if self.count > 1 << 16 { ValueKind::I64 } else { self.kind() };
         Form { kind, shape: vec![self.length], meaning: Meaning::Codes { count: self.count } }
     }
 }
@@ -135,7 +135,7 @@ pub fn labelled(table: &Table, texts: &str, labels: &str, tokens: &Tokens, lengt
         .map(|class| class as i64)
         .collect::<Vec<_>>();
     let form =
-        Form { kind: Kind::I64, shape: vec![length], meaning: Meaning::Codes { count: tokens.count() } };
+        Form { kind: ValueKind::I64, shape: vec![length], meaning: Meaning::Codes { count: tokens.count() } };
     Ok(Set::new(codes, form, classes, Form::class(names.len()))?.named(names))
 }
 

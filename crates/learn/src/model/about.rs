@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use kiln_data::{Dataset, Form, Target};
+use kiln_data::{Dataset, Form, TargetColumn};
 use kiln_nn::{Sequential, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::preparation::Preparation;
-use crate::row::Input;
+use crate::row::InputSpec;
 use crate::{Error, Result};
 
 /// What a model is.
@@ -17,7 +17,7 @@ pub struct About {
     /// Its layers, as a text.
     pub layers: String,
     /// One row's input.
-    pub input: Input,
+    pub input: InputSpec,
     /// What it says of a row.
     pub task: Task,
     /// How raw data become inputs; nothing where they are inputs already.
@@ -75,10 +75,10 @@ impl Task {
 
 impl Task {
     /// What the target of a prepared table asks for.
-    pub fn of_target(target: &Target) -> Task {
+    pub fn of_target(target: &TargetColumn) -> Task {
         match target {
-            Target::Classes { names, .. } => Task::Classes { names: names.clone() },
-            Target::Number { column, mean, deviation } => {
+            TargetColumn::Classes { names, .. } => Task::Classes { names: names.clone() },
+            TargetColumn::Number { column, mean, deviation } => {
                 Task::Numbers { names: vec![column.clone()], scale: vec![*deviation], offset: vec![*mean] }
             }
         }
@@ -146,7 +146,7 @@ impl About {
         let text = layers.to_text()?;
         Ok(About {
             layers: text,
-            input: Input::of(input),
+            input: InputSpec::of(input),
             task,
             preparation: Preparation::Unsaid,
             training: Map::new(),

@@ -9,9 +9,9 @@ use kiln_onnx::Network;
 use serde_json::Value;
 
 use super::imported::{PREFIX, as_layers};
-use super::{About, Input, Model};
+use super::{About, InputSpec, Model};
 use crate::inputs::blank_of;
-use crate::store::{Store, put_weights, set_weights};
+use crate::store::{TensorFile, put_weights, set_weights};
 use crate::{Error, Result};
 
 /// What the file of layers with a text, or of a network, says it is.
@@ -27,7 +27,7 @@ impl About {
     pub(super) fn store(&self, layers: &Sequential, network: Option<&[u8]>, path: &Path) -> Result<()> {
         // Layers that no row has reached have no weights yet, and without them the file couldn't be read.
         made(layers, &self.input, 1)?;
-        let mut store = Store::default();
+        let mut store = TensorFile::default();
         put_weights(&mut store, "", layers)?;
         if let Some(structure) = network {
             store.put(STRUCTURE, Data::U8(structure.to_vec()));
@@ -42,7 +42,7 @@ impl About {
 }
 
 /// Writes weights and what they are of as a file of this kind.
-pub(super) fn write(what: &str, about: &About, mut store: Store, path: &Path) -> Result<()> {
+pub(super) fn write(what: &str, about: &About, mut store: TensorFile, path: &Path) -> Result<()> {
     let about = serde_json::to_value(about)
         .map_err(|error| Error::format(path, format!("its description can't be written: {error}")))?;
     let fields = [
@@ -59,11 +59,11 @@ pub(super) fn write(what: &str, about: &About, mut store: Store, path: &Path) ->
 }
 
 /// Reads a file of one of these kinds: the weights, and what they are of.
-pub(super) fn read(kinds: &[&str], path: &Path) -> Result<(Store, About)> {
+pub(super) fn read(kinds: &[&str], path: &Path) -> Result<(TensorFile, About)> {
     if let Some(mend) = from_elsewhere(path) {
         return Err(Error::format(path, mend));
     }
-    let mut store = if is_json(path) { Store::load_json(path)? } else { Store::load(path)? };
+    let mut store = if is_json(path) { TensorFile::load_json(path)? } else { TensorFile::load(path)? };
     let what = store.about.get("what").and_then(Value::as_str).unwrap_or("nothing known");
     if !kinds.contains(&what) {
         return Err(Error::format(path, format!("this is a {what}, not a model")));
@@ -136,7 +136,7 @@ impl Model {
 }
 
 /// Makes layers for so many rows, and says the shape of what they give.
-pub(super) fn made(layers: &Sequential, input: &Input, rows: usize) -> Result<Shape> {
+pub(super) fn made(layers: &Sequential, input: &InputSpec, rows: usize) -> Result<Shape> {
     let form = input.form();
     let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
     let y = layers.forward(&blank_of(&form, shape), &Context::inference());

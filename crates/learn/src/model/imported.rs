@@ -37,30 +37,30 @@ pub(super) fn as_layers(network: Network, pixels: Option<Pixels>) -> Sequential 
 }
 
 /// The parameters of a network under their names in its file, for patterns.
-pub(super) struct Named(pub Vec<(String, Param)>);
+pub(super) struct ParametersByFileName(pub Vec<(String, Param)>);
 
-impl Named {
+impl ParametersByFileName {
     /// Of such a row of layers.
-    pub(super) fn of(layers: &Sequential) -> Named {
+    pub(super) fn of(layers: &Sequential) -> ParametersByFileName {
         let own =
             |(path, param): (String, Param)| (path.strip_prefix(PREFIX).unwrap_or(&path).to_string(), param);
-        Named(layers.parameters().into_iter().map(own).collect())
+        ParametersByFileName(layers.parameters().into_iter().map(own).collect())
     }
 }
 
 /// What stands before the names of a network's weights in a model's file: its place in the row.
 pub(super) const PREFIX: &str = "0.";
 
-impl Module for Named {
+impl Module for ParametersByFileName {
     fn visit(&self, visitor: &mut Visitor) {
         self.0.iter().for_each(|(name, param)| visitor.parameter(name, param));
     }
 }
 
 /// Such a row of layers whose weights go by their names in its file, as it is written again.
-pub(super) struct Written<'a>(pub &'a Sequential);
+pub(super) struct LayersByFileName<'a>(pub &'a Sequential);
 
-impl Module for Written<'_> {
+impl Module for LayersByFileName<'_> {
     fn visit(&self, visitor: &mut Visitor) {
         let own = |path: &str| path.strip_prefix(PREFIX).unwrap_or(path).to_string();
         self.0.parameters().iter().for_each(|(path, param)| visitor.parameter(&own(path), param));
@@ -68,7 +68,7 @@ impl Module for Written<'_> {
     }
 }
 
-impl Layer for Written<'_> {
+impl Layer for LayersByFileName<'_> {
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         self.0.forward(x, context)
     }

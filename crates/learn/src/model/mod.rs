@@ -22,11 +22,11 @@ use crate::preparation::Preparation;
 use crate::programs::Programs;
 
 pub use crate::inputs::dtype;
-pub use crate::row::{Input, Pixels};
+pub use crate::row::{InputSpec, Pixels};
 pub use about::{About, Task, listed};
 pub use answers::{Answered, by_class};
 use file::made;
-use imported::{Named, PREFIX, Written, as_layers};
+use imported::{LayersByFileName, PREFIX, ParametersByFileName, as_layers};
 pub use own::CODE;
 
 /// What stands for the layers of a network of an ONNX file.
@@ -69,13 +69,13 @@ impl Model {
     /// # Errors
     /// Where the network doesn't take one such value, or can't be computed for it.
     pub fn of_network(network: Network, input: &Form, task: Task) -> Result<Model> {
-        Model::behind(network, Input::of(input), task, Preparation::Unsaid)
+        Model::behind(network, InputSpec::of(input), task, Preparation::Unsaid)
     }
 
     /// A network behind what raw data go through.
     pub(crate) fn behind(
         network: Network,
-        input: Input,
+        input: InputSpec,
         task: Task,
         preparation: Preparation,
     ) -> Result<Model> {
@@ -129,7 +129,7 @@ impl Model {
     /// Its layers as a file of another system gets them: what came out of one has the names it had there.
     pub(crate) fn written(&self) -> Box<dyn Layer + '_> {
         match self.network {
-            Some(_) => Box::new(Written(&self.layers)),
+            Some(_) => Box::new(LayersByFileName(&self.layers)),
             None => Box::new(&self.layers),
         }
     }
@@ -194,7 +194,7 @@ impl Model {
     /// Its parameters with their paths; those of an ONNX file's network go by their names there.
     pub fn parameters(&self) -> Vec<(String, Param)> {
         match self.network {
-            Some(_) => Named::of(&self.layers).parameters(),
+            Some(_) => ParametersByFileName::of(&self.layers).parameters(),
             None => self.layers.parameters(),
         }
     }
@@ -205,7 +205,7 @@ impl Model {
     /// # Errors
     /// Where no path matches.
     pub fn freeze(&self, pattern: &str) -> Result<usize> {
-        Ok(Named(self.parameters()).freeze(pattern)?)
+        Ok(ParametersByFileName(self.parameters()).freeze(pattern)?)
     }
 
     /// Moves it to a device, where it predicts and is trained from then on.

@@ -9,11 +9,11 @@ use kiln_nn::{Layer, Module};
 use serde_json::{Map, Value};
 
 use super::file::{MODEL, MODEL_IN_CODE, read, write};
-use super::{About, Input, Model, Task};
+use super::{About, InputSpec, Model, Task};
 use crate::predictions::Predictions;
 use crate::preparation::Preparation;
 use crate::programs::Programs;
-use crate::store::{Store, put_weights, set_weights};
+use crate::store::{TensorFile, put_weights, set_weights};
 use crate::trainer::{Evaluation, evaluate};
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ impl About {
         let layers = module.text().unwrap_or_else(|| CODE.to_string());
         About {
             layers,
-            input: Input::of(input),
+            input: InputSpec::of(input),
             task,
             preparation: Preparation::Unsaid,
             training: Map::new(),
@@ -40,7 +40,7 @@ impl About {
         path: &Path,
         training: Map<String, Value>,
     ) -> Result<()> {
-        let mut store = Store::default();
+        let mut store = TensorFile::default();
         put_weights(&mut store, "", module)?;
         let what = if self.layers == CODE { MODEL_IN_CODE } else { MODEL };
         write(what, &About { training, ..self }, store, path)
@@ -140,7 +140,7 @@ impl<M: Layer> Model<M> {
     }
 }
 
-impl Input {
+impl InputSpec {
     /// Rows must be as those that were trained on.
     fn check(&self, form: &Form) -> Result<()> {
         let own = self.form();

@@ -85,7 +85,7 @@ fn by_rows(
     let form = model.about().input.form();
     let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
     let count: usize = shape.iter().product();
-    let bytes = form.kind == kiln_data::Kind::U8;
+    let bytes = form.kind == kiln_data::ValueKind::U8;
     let (input, x) = match form.meaning {
         Meaning::Codes { count: codes } => {
             let data = Data::I64((0..count).map(|_| rng.below(codes.max(1)) as i64).collect());

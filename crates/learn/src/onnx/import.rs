@@ -1,11 +1,11 @@
 //! ONNX files as models: what a file doesn't say of raw data and of answers is told, or was recorded by kiln when it wrote the file.
 
-use kiln_data::{Form, ImageSize, Kind, Meaning, TablePreparation, Target};
+use kiln_data::{Form, ImageSize, Meaning, TablePreparation, TargetColumn, ValueKind};
 use kiln_onnx::{Network, OnnxDType, Port};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::model::{Input, Pixels, Task};
+use crate::model::{InputSpec, Pixels, Task};
 use crate::preparation::{ImagePreparation, Preparation};
 use crate::{Error, Model, Result};
 
@@ -96,7 +96,7 @@ impl Images {
 /// What kiln writes into a file of its own, so that it becomes the same model again.
 #[derive(Serialize, Deserialize)]
 struct Recorded {
-    input: Input,
+    input: InputSpec,
     task: Task,
     #[serde(default)]
     preparation: Preparation,
@@ -111,7 +111,7 @@ const WORD: &str = "kiln";
 pub(super) fn recorded(model: &Model, is_whole: bool) -> (String, String) {
     let about = model.about();
     // What is done to pixels is in the graph.
-    let input = Input { pixels: None, ..about.input.clone() };
+    let input = InputSpec { pixels: None, ..about.input.clone() };
     let recorded =
         Recorded { input, task: about.task.clone(), preparation: about.preparation.clone(), is_whole };
     (WORD.to_string(), json!(recorded).to_string())
@@ -195,10 +195,10 @@ impl crate::model::About {
         if let Some(column) = target {
             let column = column.to_string();
             plan = plan.with_target(match &mut self.task {
-                Task::Classes { names } => Target::Classes { column, names: names.clone() },
+                Task::Classes { names } => TargetColumn::Classes { column, names: names.clone() },
                 Task::Numbers { names, .. } if names.len() == 1 => {
                     names[0] = column.clone();
-                    Target::Number { column, mean: 0.0, deviation: 1.0 }
+                    TargetColumn::Number { column, mean: 0.0, deviation: 1.0 }
                 }
                 _ => {
                     return Err(fault(format!(
@@ -264,7 +264,7 @@ fn single_input(network: &Network, recorded: Option<&Recorded>) -> Result<Port> 
 }
 
 /// The input of a file of kiln's own.
-fn own_input(port: &Port, recorded: &Recorded) -> Result<(Input, Preparation)> {
+fn own_input(port: &Port, recorded: &Recorded) -> Result<(InputSpec, Preparation)> {
     let row: Vec<Option<usize>> = recorded.input.shape.iter().map(|&size| Some(size)).collect();
     if port.sizes.get(1..) != Some(&row[..]) {
         return Err(fault(format!(
@@ -276,14 +276,14 @@ fn own_input(port: &Port, recorded: &Recorded) -> Result<(Input, Preparation)> {
     if port.element == Some(OnnxDType::U8) {
         // The graph scales bytes; rows of images are scaled everywhere.
         let channels = row.first().copied().flatten().unwrap_or(1);
-        input = Input::of(&Form::pixels(&recorded.input.shape));
+        input = InputSpec::of(&Form::pixels(&recorded.input.shape));
         input.pixels = Some(Images { scale: 255.0, ..Images::default() }.pixels(channels, false)?);
     }
     Ok((input, recorded.preparation.clone()))
 }
 
 /// The input of a file of somebody else's, and how raw data become it.
-fn told_input(port: &Port, import: &Import) -> Result<(Input, Preparation)> {
+fn told_input(port: &Port, import: &Import) -> Result<(InputSpec, Preparation)> {
     let is_bytes = port.element == Some(OnnxDType::U8);
     let bytes = Images { scale: 255.0, ..Images::default() };
     match &import.raw {
@@ -297,9 +297,11 @@ fn told_input(port: &Port, import: &Import) -> Result<(Input, Preparation)> {
             })?;
             let form = match port.element {
                 Some(OnnxDType::F32) => Form::numbers(&row),
-                Some(OnnxDType::I64) => {
-                    Form { kind: Kind::I64, shape: row, meaning: Meaning::Codes { count: usize::MAX >> 1 } }
-                }
+                Some(OnnxDType::I64) => Form {
+                    kind: ValueKind::I64,
+                    shape: row,
+                    meaning: Meaning::Codes { count: usize::MAX >> 1 },
+                },
                 _ => {
                     return Err(fault(format!(
                         "{}: a model takes float32 or int64, or bytes of images",
@@ -307,12 +309,12 @@ fn told_input(port: &Port, import: &Import) -> Result<(Input, Preparation)> {
                     )));
                 }
             };
-            Ok((Input::of(&form), Preparation::Unsaid))
+            Ok((InputSpec::of(&form), Preparation::Unsaid))
         }
     }
 }
 
-fn image_input(port: &Port, images: &Images) -> Result<(Input, Preparation)> {
+fn image_input(port: &Port, images: &Images) -> Result<(InputSpec, Preparation)> {
     let is_colour = |size: Option<usize>| matches!(size, Some(1 | 3));
     let &[_, first, second, third] = port.sizes.as_slice() else {
         return Err(fault(format!(
@@ -342,7 +344,7 @@ fn image_input(port: &Port, images: &Images) -> Result<(Input, Preparation)> {
     };
     let height = size(height, images.size.map(|[height, _]| height))?;
     let width = size(width, images.size.map(|[_, width]| width))?;
-    let mut input = Input::of(&Form::pixels(&[channels, height, width]));
+    let mut input = InputSpec::of(&Form::pixels(&[channels, height, width]));
     let pixels = images.pixels(channels, channels_last)?;
     let changes = channels_last || pixels != Images::default().pixels(channels, false)?;
     input.pixels = changes.then_some(pixels);

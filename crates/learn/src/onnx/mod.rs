@@ -98,7 +98,7 @@ impl Model {
         let input = |name: String, dtype: DType| ModelInput { name, row: form.shape.clone(), dtype };
         match form.meaning {
             Meaning::Codes { .. } => input(builder.input("codes", OnnxDType::I64, &sizes), DType::I64),
-            Meaning::Numbers { scale } if preprocessing && form.kind == kiln_data::Kind::U8 => {
+            Meaning::Numbers { scale } if preprocessing && form.kind == kiln_data::ValueKind::U8 => {
                 let pixels = builder.input("pixels", OnnxDType::U8, &sizes);
                 let float = Attribute::Int(OnnxDType::F32.number().into());
                 let amounts = builder.node("Cast", &[&pixels], vec![("to", float)]);

@@ -51,12 +51,12 @@ pub struct Predictor(Arc<Inner>);
 struct Inner {
     model: Model,
     /// How raw rows become inputs, of a model that takes some.
-    rows: Option<Rows>,
+    rows: Option<RowPreparation>,
     meanings: Meanings,
 }
 
 /// How raw rows become inputs.
-struct Rows {
+struct RowPreparation {
     plan: RowPlan,
     form: Form,
 }
@@ -75,7 +75,7 @@ impl Predictor {
             Preparation::Table(plan) => plan.row_plan().ok(),
             Preparation::Unsaid | Preparation::Images(_) | Preparation::Text(_) => None,
         };
-        let rows = rows.map(|plan| Rows { form: Form::numbers(&[plan.width()]), plan });
+        let rows = rows.map(|plan| RowPreparation { form: Form::numbers(&[plan.width()]), plan });
         Ok(Predictor(Arc::new(Inner { rows, meanings: Meanings::of(&about.task), model })))
     }
 
@@ -158,7 +158,7 @@ impl Predictor {
         K: AsRef<str>,
         V: Into<RawCell<'a>>,
     {
-        let Some(Rows { plan, form }) = &self.0.rows else { return self.one_row(row) };
+        let Some(RowPreparation { plan, form }) = &self.0.rows else { return self.one_row(row) };
         let mut inputs = vec![0.0; plan.width()];
         plan.encode(&plan.cells(row)?, &mut inputs)?;
         self.one(form, &inputs)
@@ -174,7 +174,7 @@ impl Predictor {
         K: AsRef<str>,
         V: Into<RawCell<'a>>,
     {
-        let Some(Rows { plan, form }) = &self.0.rows else {
+        let Some(RowPreparation { plan, form }) = &self.0.rows else {
             return rows.into_iter().map(|row| self.one_row(row)).collect();
         };
         let (mut inputs, width) = (Vec::new(), plan.width());

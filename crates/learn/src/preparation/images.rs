@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::means;
 use super::unanswered::{Unanswered, unanswered};
-use crate::row::Input;
+use crate::row::InputSpec;
 use crate::{Error, Result};
 
 /// How pictures become rows: their size and channels, and what is done to reach them.
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// assert_eq!((pixels.len(), note.as_deref()), (16, Some("resized from 8 × 8 to 4 × 4")));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
+#[serde(try_from = "StoredImages", into = "StoredImages")]
 pub struct ImagePreparation {
     /// The size and channels of a row.
     pub size: ImageSize,
@@ -31,7 +31,7 @@ pub struct ImagePreparation {
 
 /// What a file holds of it.
 #[derive(Clone, Serialize, Deserialize)]
-struct Stored {
+struct StoredImages {
     channels: usize,
     height: usize,
     width: usize,
@@ -41,18 +41,18 @@ struct Stored {
     crop: Option<f64>,
 }
 
-impl From<ImagePreparation> for Stored {
-    fn from(images: ImagePreparation) -> Stored {
+impl From<ImagePreparation> for StoredImages {
+    fn from(images: ImagePreparation) -> StoredImages {
         let ImagePreparation { size: ImageSize { channels, height, width }, ground, crop } = images;
-        Stored { channels, height, width, ground, crop }
+        StoredImages { channels, height, width, ground, crop }
     }
 }
 
-impl TryFrom<Stored> for ImagePreparation {
+impl TryFrom<StoredImages> for ImagePreparation {
     type Error = String;
 
-    fn try_from(stored: Stored) -> Result<ImagePreparation, String> {
-        let Stored { channels, height, width, ground, crop } = stored;
+    fn try_from(stored: StoredImages) -> Result<ImagePreparation, String> {
+        let StoredImages { channels, height, width, ground, crop } = stored;
         match crop.filter(|crop| !(*crop > 0.0 && *crop <= 1.0)) {
             Some(crop) => {
                 Err(format!("it sees a share of {crop} of a picture; that is above 0 and at most 1"))
@@ -122,7 +122,7 @@ impl ImagePreparation {
         Ok(Unanswered { rows: unanswered(pixels, self.form(), count)?, notes: Vec::new() })
     }
 
-    pub(super) fn check(&self, input: &Input) -> Result<()> {
+    pub(super) fn check(&self, input: &InputSpec) -> Result<()> {
         let ImageSize { channels, height, width } = self.size;
         let own = [channels, height, width];
         match input.shape == own {

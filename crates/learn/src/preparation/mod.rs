@@ -18,7 +18,7 @@ pub use text::{TextColumns, TextPreparation};
 pub use unanswered::Unanswered;
 pub(crate) use unanswered::unanswered;
 
-use crate::row::Input;
+use crate::row::InputSpec;
 use crate::{Error, Result};
 
 /// How raw data become a model's rows. [`Model::with_preparation`](crate::Model::with_preparation) gives a model one.
@@ -86,7 +86,7 @@ impl Preparation {
     ///
     /// # Errors
     /// Where it isn't, with both.
-    pub fn check(&self, input: &Input) -> Result<()> {
+    pub fn check(&self, input: &InputSpec) -> Result<()> {
         let shape = &input.shape;
         match self {
             Preparation::Unsaid => Ok(()),
@@ -103,7 +103,7 @@ impl Preparation {
     }
 
     /// What it makes rows of, for errors: "the model takes images".
-    pub fn takes(&self, input: &Input) -> String {
+    pub fn takes(&self, input: &InputSpec) -> String {
         match self {
             Preparation::Table(_) => "the model takes rows of a table".to_string(),
             Preparation::Images(_) => "the model takes images".to_string(),
@@ -150,12 +150,12 @@ impl Preparation {
 }
 
 /// What is prepared must mean what the rows meant that a model was trained on.
-fn means(whose: &str, input: &Input, form: &Form) -> Result<()> {
+fn means(whose: &str, input: &InputSpec, form: &Form) -> Result<()> {
     match input.means(form) {
         true => Ok(()),
         false => Err(Error::Preparation(format!(
             "the preparation makes {whose} rows of {}, and the model takes {}; train on rows of the preparation's own form",
-            Input::of(form).meaning(),
+            InputSpec::of(form).meaning(),
             input.meaning()
         ))),
     }

@@ -1,15 +1,15 @@
 //! Texts as codes.
 
-use kiln_data::{Form, Kind, Meaning, Set, Table, Tokens};
+use kiln_data::{Form, Meaning, Set, Table, Tokens, ValueKind};
 use serde::{Deserialize, Serialize};
 
 use super::unanswered::unanswered;
-use crate::row::Input;
+use crate::row::InputSpec;
 use crate::{Error, Result};
 
 /// How a text becomes rows of codes: the pieces it is cut in, and how many of them are seen at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
+#[serde(from = "StoredText", into = "StoredText")]
 pub struct TextPreparation {
     /// The pieces that are known.
     pub tokens: Tokens,
@@ -30,7 +30,7 @@ pub struct TextColumns {
 
 /// What a file holds of it.
 #[derive(Clone, Serialize, Deserialize)]
-struct Stored {
+struct StoredText {
     tokens: Tokens,
     window: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,19 +39,19 @@ struct Stored {
     target: Option<String>,
 }
 
-impl From<Stored> for TextPreparation {
-    fn from(stored: Stored) -> TextPreparation {
-        let Stored { tokens, window, column, target } = stored;
+impl From<StoredText> for TextPreparation {
+    fn from(stored: StoredText) -> TextPreparation {
+        let StoredText { tokens, window, column, target } = stored;
         let columns = column.map(|text| TextColumns { text, target: target.unwrap_or_default() });
         TextPreparation { tokens, window, columns }
     }
 }
 
-impl From<TextPreparation> for Stored {
-    fn from(text: TextPreparation) -> Stored {
+impl From<TextPreparation> for StoredText {
+    fn from(text: TextPreparation) -> StoredText {
         let TextPreparation { tokens, window, columns } = text;
         let (column, target) = columns.map(|TextColumns { text, target }| (text, target)).unzip();
-        Stored { tokens, window, column, target }
+        StoredText { tokens, window, column, target }
     }
 }
 
@@ -69,7 +69,7 @@ impl TextPreparation {
     /// The form of its rows.
     pub fn form(&self) -> Form {
         let meaning = Meaning::Codes { count: self.tokens.count() };
-        Form { kind: Kind::I64, shape: vec![self.window], meaning }
+        Form { kind: ValueKind::I64, shape: vec![self.window], meaning }
     }
 
     /// A text as a row: its first pieces, filled up with 0.
@@ -98,7 +98,7 @@ impl TextPreparation {
         unanswered(codes, self.form(), table.len())
     }
 
-    pub(super) fn check(&self, input: &Input) -> Result<()> {
+    pub(super) fn check(&self, input: &InputSpec) -> Result<()> {
         let count = self.tokens.count();
         let is_empty = self.window == 0 || count == 0;
         match is_empty || input.shape != [self.window] || input.codes != Some(count) {

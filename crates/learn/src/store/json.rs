@@ -8,36 +8,36 @@ use kiln_nn::{DType, Data, Scalar};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use super::{Store, Stored, elements};
+use super::{HostTensor, TensorFile, elements};
 
 /// The members of an object in their order, also those that come twice.
-pub(crate) struct Pairs<T>(pub Vec<(String, T)>);
+pub(crate) struct Members<T>(pub Vec<(String, T)>);
 
-impl<T> Default for Pairs<T> {
+impl<T> Default for Members<T> {
     fn default() -> Self {
-        Pairs(Vec::new())
+        Members(Vec::new())
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
-            type Value = Pairs<T>;
+        struct MembersVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for MembersVisitor<T> {
+            type Value = Members<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<T>, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
                 }
-                Ok(Pairs(pairs))
+                Ok(Members(pairs))
             }
         }
-        deserializer.deserialize_map(Members(PhantomData))
+        deserializer.deserialize_map(MembersVisitor(PhantomData))
     }
 }
 
@@ -46,22 +46,22 @@ struct File {
     #[serde(default)]
     about: Map<String, Value>,
     checksum: Option<String>,
-    tensors: Pairs<Value>,
+    tensors: Members<Value>,
 }
 
 /// Tensors as JSON that people can read.
-pub(crate) fn write(store: &Store, checksum: &str) -> String {
+pub(crate) fn write(store: &TensorFile, checksum: &str) -> String {
     let tensors: Map<String, Value> =
         store.tensors.iter().map(|(name, stored)| (name.clone(), to_json(stored))).collect();
     format!("{:#}\n", json!({ "about": store.about, "checksum": checksum, "tensors": tensors }))
 }
 
 /// What [`write`] wrote, and the checksum, if it is still there.
-pub(crate) fn read(bytes: &[u8]) -> Result<(Store, Option<String>), String> {
+pub(crate) fn read(bytes: &[u8]) -> Result<(TensorFile, Option<String>), String> {
     Budget::default().bytes(weigh(bytes)).map_err(|exceeded| exceeded.to_string())?;
     let File { about, checksum, tensors } =
         serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let mut store = Store { about, ..Store::default() };
+    let mut store = TensorFile { about, ..TensorFile::default() };
     for (name, value) in tensors.0 {
         let stored = from_json(&value).ok_or_else(|| format!("{} can't be read", shown(&name)))?;
         if store.tensors.insert(name.clone(), stored).is_some() {
@@ -85,7 +85,7 @@ pub(crate) fn weigh(bytes: &[u8]) -> u64 {
 }
 
 /// Type, shape, and numbers; those JSON has no word for as texts.
-fn to_json(stored: &Stored) -> Value {
+fn to_json(stored: &HostTensor) -> Value {
     let number = |scalar: Scalar| match stored.data.dtype().is_float() {
         true => match scalar.as_f64() {
             number if number.is_finite() => Value::from(number),
@@ -98,7 +98,7 @@ fn to_json(stored: &Stored) -> Value {
 }
 
 /// What [`to_json`] wrote.
-fn from_json(value: &Value) -> Option<Stored> {
+fn from_json(value: &Value) -> Option<HostTensor> {
     let name = value.get("dtype")?.as_str()?;
     let dtype = DType::ALL.into_iter().find(|dtype| dtype.name() == name)?;
     let shape: Vec<usize> = value
@@ -124,5 +124,5 @@ fn from_json(value: &Value) -> Option<Stored> {
         }
         data
     };
-    Some(Stored { shape, data })
+    Some(HostTensor { shape, data })
 }

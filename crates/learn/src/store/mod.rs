@@ -18,7 +18,7 @@ pub(crate) use module::{put_weights, set_weights};
 
 /// Numbers under a shape.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
+pub struct HostTensor {
     /// The shape, row-major.
     pub shape: Vec<usize>,
     /// The numbers.
@@ -27,26 +27,26 @@ pub struct Stored {
 
 /// What a file holds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Store {
+pub struct TensorFile {
     /// The description: names, versions, settings. Numbers that must come back bit for bit are tensors.
     pub about: Map<String, Value>,
     /// The tensors by name.
-    pub tensors: BTreeMap<String, Stored>,
+    pub tensors: BTreeMap<String, HostTensor>,
 }
 
 /// The place of the description in the file's metadata, and of the checksum in the description.
 const ABOUT: &str = "kiln";
 const CHECKSUM: &str = "checksum";
 
-impl Store {
+impl TensorFile {
     /// Adds numbers in a row.
     pub fn put(&mut self, name: impl Into<String>, data: Data) {
         let shape = vec![data.len()];
-        self.tensors.insert(name.into(), Stored { shape, data });
+        self.tensors.insert(name.into(), HostTensor { shape, data });
     }
 
     /// The tensors whose names start with `prefix`, without it.
-    pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Stored)> {
+    pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a HostTensor)> {
         let from = self.tensors.range(prefix.to_string()..);
         from.map_while(move |(name, stored)| Some((name.strip_prefix(prefix)?, stored)))
     }
@@ -66,7 +66,7 @@ impl Store {
         write_atomically(path, &self.bytes(path)?)
     }
 
-    /// As [`Store::save`], in a folder that is there.
+    /// As [`TensorFile::save`], in a folder that is there.
     pub(crate) fn save_there(&self, path: &Path) -> Result<()> {
         kiln_files::write_there(path, self.bytes(path)?).map_err(Error::file(path))
     }
@@ -86,15 +86,15 @@ impl Store {
         Ok(safetensors::write(self, metadata))
     }
 
-    /// Reads a file that [`Store::save`] wrote.
+    /// Reads a file that [`TensorFile::save`] wrote.
     ///
     /// # Errors
     /// Where there is none, or it isn't whole.
-    pub fn load(path: impl AsRef<Path>) -> Result<Store> {
-        Store::load_at(path.as_ref())
+    pub fn load(path: impl AsRef<Path>) -> Result<TensorFile> {
+        TensorFile::load_at(path.as_ref())
     }
 
-    fn load_at(path: &Path) -> Result<Store> {
+    fn load_at(path: &Path) -> Result<TensorFile> {
         let budget = Budget::default();
         let file = budget.read_file(path).map_err(Error::file(path))?;
         // Its numbers are beside it for a while, and its own words are read.
@@ -111,7 +111,7 @@ impl Store {
         let about: Value = serde_json::from_str(text).map_err(|_| broken("its description can't be read"))?;
         let Value::Object(mut about) = about else { return Err(broken("its description is no object")) };
         let expected = about.remove(CHECKSUM);
-        let mut store = Store { about, tensors: BTreeMap::new() };
+        let mut store = TensorFile { about, tensors: BTreeMap::new() };
         for safetensors::Described { name, dtype, shape, range } in description.tensors {
             let known = safetensors::dtype(&dtype)
                 .ok_or_else(|| broken(&format!("{} is of type {}", shown(&name), shown(&dtype))))?;
@@ -119,7 +119,7 @@ impl Store {
                 return Err(broken(&format!("{} has not as many numbers as its shape says", shown(&name))));
             }
             let data = Data::from_le_bytes(known, file.get(range).unwrap_or_default());
-            if store.tensors.insert(name.clone(), Stored { shape, data }).is_some() {
+            if store.tensors.insert(name.clone(), HostTensor { shape, data }).is_some() {
                 return Err(broken(&format!("two tensors are named {}", shown(&name))));
             }
         }
@@ -129,7 +129,7 @@ impl Store {
         Ok(store)
     }
 
-    /// As [`Store::save`], as JSON for people who want to read it.
+    /// As [`TensorFile::save`], as JSON for people who want to read it.
     ///
     /// # Errors
     /// Where the system refuses.
@@ -137,11 +137,11 @@ impl Store {
         write_atomically(path.as_ref(), json::write(self, &self.checksum()).as_bytes())
     }
 
-    /// Reads a file that [`Store::save_json`] wrote.
+    /// Reads a file that [`TensorFile::save_json`] wrote.
     ///
     /// # Errors
     /// Where there is none, or it isn't whole.
-    pub fn load_json(path: impl AsRef<Path>) -> Result<Store> {
+    pub fn load_json(path: impl AsRef<Path>) -> Result<TensorFile> {
         let path = path.as_ref();
         let bytes = Budget::default().read_file(path).map_err(Error::file(path))?;
         let broken = |what: String| {
@@ -160,7 +160,7 @@ impl Store {
     /// Of everything in it.
     fn checksum(&self) -> String {
         let mut sum = crc32c(0, Value::Object(self.about.clone()).to_string().as_bytes());
-        for (name, Stored { shape, data }) in &self.tensors {
+        for (name, HostTensor { shape, data }) in &self.tensors {
             sum = crc32c(sum, format!("{name} {} {shape:?}", data.dtype()).as_bytes());
             sum = crc32c(sum, &data.to_le_bytes());
         }
@@ -187,8 +187,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn example() -> Store {
-        let mut store = Store::default();
+    fn example() -> TensorFile {
+        let mut store = TensorFile::default();
         store.about.insert("what".to_string(), "a test".into());
         store.put("a.x", Data::F32(vec![1.5, f32::NAN, -0.0]));
         store.put("a.y", Data::I64(vec![-7]));
@@ -202,17 +202,17 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("kiln-store-{}", std::process::id()));
         let path = folder.join("sub/x.state");
         example().save(&path).unwrap();
-        let read = Store::load(&path).unwrap();
-        let bytes = |store: &Store| -> Vec<Vec<u8>> {
+        let read = TensorFile::load(&path).unwrap();
+        let bytes = |store: &TensorFile| -> Vec<Vec<u8>> {
             store.tensors.values().map(|stored| stored.data.to_le_bytes()).collect()
         };
         assert_eq!((bytes(&read), &read.about), (bytes(&example()), &example().about));
         let json = folder.join("x.json");
         example().save_json(&json).unwrap();
-        assert_eq!(bytes(&Store::load_json(&json).unwrap()), bytes(&example()));
+        assert_eq!(bytes(&TensorFile::load_json(&json).unwrap()), bytes(&example()));
         let changed = fs::read_to_string(&json).unwrap().replacen("1.5", "1.25", 1);
         fs::write(&json, &changed).unwrap();
-        assert!(Store::load_json(&json).unwrap_err().to_string().contains("checksum"));
+        assert!(TensorFile::load_json(&json).unwrap_err().to_string().contains("checksum"));
         fs::remove_file(json).unwrap();
         assert_eq!(read.under("a.").map(|(name, _)| name).collect::<Vec<_>>(), ["x", "y"]);
         // Nothing is left beside it.
@@ -240,19 +240,19 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            assert!(Store::load(&path).is_err(), "cut at {cut}");
+            assert!(TensorFile::load(&path).is_err(), "cut at {cut}");
         }
         for at in 0..whole.len() {
             let mut changed = whole.clone();
             changed[at] ^= 1 << (at % 8);
             fs::write(&path, &changed).unwrap();
             // Some spaces of the header mean nothing; then what is read is what was written.
-            if let Ok(read) = Store::load(&path) {
+            if let Ok(read) = TensorFile::load(&path) {
                 assert_eq!(read.about, example().about, "byte {at}");
                 assert_eq!(read.checksum(), example().checksum(), "byte {at}");
             }
         }
-        let missing = Store::load(folder.join("nothing")).unwrap_err().to_string();
+        let missing = TensorFile::load(folder.join("nothing")).unwrap_err().to_string();
         assert!(missing.contains("nothing"), "{missing}");
         fs::remove_dir_all(folder).unwrap();
     }

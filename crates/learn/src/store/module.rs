@@ -2,17 +2,17 @@
 
 use kiln_nn::{Data, Module, Result as ComputeResult, Tensor};
 
-use super::{Store, Stored};
+use super::{HostTensor, TensorFile};
 use crate::{Error, Result};
 
 /// A model's weights and running statistics under a prefix.
 pub(crate) fn put_weights<M: Module + ?Sized>(
-    store: &mut Store,
+    store: &mut TensorFile,
     prefix: &str,
     model: &M,
 ) -> ComputeResult<()> {
     let mut put = |path: String, shape: Vec<usize>, data: Data| {
-        match store.tensors.insert(format!("{prefix}{path}"), Stored { shape, data }) {
+        match store.tensors.insert(format!("{prefix}{path}"), HostTensor { shape, data }) {
             None => Ok(()),
             // One of them would be lost.
             Some(_) => {
@@ -31,7 +31,7 @@ pub(crate) fn put_weights<M: Module + ?Sized>(
 }
 
 /// Gives a model the weights and running statistics under a prefix. All of them must be there, and no others.
-pub(crate) fn set_weights(store: &Store, prefix: &str, model: &dyn Module) -> Result<()> {
+pub(crate) fn set_weights(store: &TensorFile, prefix: &str, model: &dyn Module) -> Result<()> {
     let (parameters, states) = (model.parameters(), model.states());
     let own: Vec<&String> =
         parameters.iter().map(|(path, _)| path).chain(states.iter().map(|(path, _)| path)).collect();

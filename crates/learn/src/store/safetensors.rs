@@ -7,8 +7,8 @@ use kiln_nn::DType;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::json::{Pairs, weigh};
-use super::{Store, Stored};
+use super::json::{Members, weigh};
+use super::{HostTensor, TensorFile};
 
 /// The name under which a description holds what isn't a tensor.
 pub(crate) const METADATA: &str = "__metadata__";
@@ -49,7 +49,7 @@ pub(crate) fn head(bytes: &[u8]) -> Option<(&[u8], usize)> {
 pub(crate) fn read(bytes: &[u8]) -> Result<Header, String> {
     let (head, start) = head(bytes).ok_or("it is cut off, or no safetensors file")?;
     Budget::default().bytes(weigh(head)).map_err(|exceeded| exceeded.to_string())?;
-    let Pairs(pairs) = serde_json::from_slice::<Pairs<Value>>(head)
+    let Members(pairs) = serde_json::from_slice::<Members<Value>>(head)
         .map_err(|error| format!("its description can't be read: {error}"))?;
     let (mut tensors, mut metadata) = (Vec::with_capacity(pairs.len()), Vec::new());
     for (name, value) in pairs {
@@ -86,8 +86,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Header, String> {
 }
 
 /// A file's bytes. The widest numbers come first, so that all of them are aligned.
-pub(crate) fn write(store: &Store, metadata: Map<String, Value>) -> Vec<u8> {
-    let mut tensors: Vec<(&String, &Stored)> = store.tensors.iter().collect();
+pub(crate) fn write(store: &TensorFile, metadata: Map<String, Value>) -> Vec<u8> {
+    let mut tensors: Vec<(&String, &HostTensor)> = store.tensors.iter().collect();
     tensors.sort_by_key(|(_, stored)| std::cmp::Reverse(rank(stored.data.dtype())));
     // In the order in which the format's own library writes it.
     let (mut text, mut end) = (format!("{{{}:{}", json!(METADATA), Value::Object(metadata)), 0);
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_file_is_what_the_formats_own_library_writes() {
-        let mut store = Store::default();
+        let mut store = TensorFile::default();
         store.put("narrow", Data::U8(vec![7]));
         store.put("b", Data::F32(vec![1.0]));
         store.put("a", Data::F32(vec![2.0]));

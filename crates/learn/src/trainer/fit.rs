@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::checks::{check_outputs, weigh};
 use super::evaluate::Evaluator;
-use super::identity::{Identity, of_batching};
+use super::identity::{TrainingIdentity, of_batching};
 use super::method::{Method, Steps};
 use super::metrics::{Asked, Metrics};
 use super::progress::Progress;
@@ -20,7 +20,7 @@ use super::rows::{RowLayout, TRACED};
 use super::session::{Session, Sums};
 use super::settings::{Length, Settings};
 use crate::inputs::all;
-use crate::store::{Store, put_weights, set_weights};
+use crate::store::{TensorFile, put_weights, set_weights};
 use crate::terminal::Interrupt;
 use crate::{Error, Result};
 
@@ -88,7 +88,7 @@ pub(super) fn fit<'a, M: Module>(
     let larger = larger.map(Asked::name).collect();
     let planned = settings.schedule.take();
     let schedule = planned.as_ref().map(|planned| planned.of(steps.div_ceil(settings.accumulate)));
-    let identity = Identity {
+    let identity = TrainingIdentity {
         model,
         layer: method.layer(model),
         method: method.identity(&program, model, &layout, &blank)?,
@@ -195,7 +195,7 @@ pub(super) fn find_rate<M: Module>(
 ) -> Result<RateFinder> {
     let blank = Batch::zeros(train, TRACED);
     let mut program = program(model, method, train, &blank, settings)?;
-    let mut weights = Store::default();
+    let mut weights = TensorFile::default();
     put_weights(&mut weights, "", model)?;
     let swept = std::thread::scope(|scope| {
         let end = Cursor { epoch: u64::MAX, batch: 0 };

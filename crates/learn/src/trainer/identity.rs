@@ -45,7 +45,7 @@ pub const PARTS: [&str; 18] = [
 ];
 
 /// What a training is made of.
-pub(super) struct Identity<'s> {
+pub(super) struct TrainingIdentity<'s> {
     pub(super) model: &'s dyn Module,
     pub(super) layer: Option<&'s dyn Layer>,
     pub(super) method: OfMethod<'s>,
@@ -109,7 +109,7 @@ impl<'a, M: Module> Method<'a, M> {
     }
 }
 
-impl Identity<'_> {
+impl TrainingIdentity<'_> {
     /// The parts by name, less the schedule, which depends on how far it is asked.
     pub(super) fn parts(&self) -> Result<&Map<String, Value>> {
         if let Some(known) = self.known.get() {

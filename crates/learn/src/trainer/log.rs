@@ -13,34 +13,34 @@ use crate::{Error, Result};
 
 /// A table with a line for each epoch: `epoch,step,seconds,loss,…`.
 #[derive(Debug)]
-pub struct CsvLog(Lines);
+pub struct CsvLog(LogFile);
 
 /// A JSON object a line for each epoch: `{"epoch":1,"step":469,"seconds":0.2,"loss":…}`.
 #[derive(Debug)]
-pub struct JsonlLog(Lines);
+pub struct JsonlLog(LogFile);
 
 impl CsvLog {
     /// Writes to this file.
     pub fn new(path: impl Into<PathBuf>) -> CsvLog {
-        CsvLog(Lines { path: path.into(), file: None })
+        CsvLog(LogFile { path: path.into(), file: None })
     }
 }
 
 impl JsonlLog {
     /// Writes to this file.
     pub fn new(path: impl Into<PathBuf>) -> JsonlLog {
-        JsonlLog(Lines { path: path.into(), file: None })
+        JsonlLog(LogFile { path: path.into(), file: None })
     }
 }
 
 /// A file that lines are added to.
 #[derive(Debug)]
-struct Lines {
+struct LogFile {
     path: PathBuf,
     file: Option<File>,
 }
 
-impl Lines {
+impl LogFile {
     /// Opens the file with those of its lines that come before the present epoch; `epoch_of` reads a line's.
     fn open(&mut self, before: u64, epoch_of: impl Fn(&str) -> Option<u64>) -> Result<()> {
         if before == 0 {

@@ -29,14 +29,14 @@ pub(super) enum Method<'a, M> {
         goal: Arc<Goal<'a, M>>,
         optimizer: Box<dyn Optimizer + 'a>,
         /// Where the objective is a loss of a layer's predictions.
-        plain: Option<Plain<'a, M>>,
+        plain: Option<LayerLoss<'a, M>>,
     },
     /// Steps of one's own in turn.
     Custom { rate: f64, phases: Vec<Phase<'a, M>>, goal: Option<Arc<Goal<'a, M>>> },
 }
 
 /// The loss of a layer's predictions.
-pub(super) struct Plain<'a, M> {
+pub(super) struct LayerLoss<'a, M> {
     pub(super) loss: Arc<dyn Loss + 'a>,
     pub(super) layer: fn(&M) -> &dyn Layer,
 }
@@ -60,7 +60,7 @@ impl<'a, M> Phase<'a, M> {
 
 impl<'a, M: Layer> Method<'a, M> {
     pub(super) fn plain(loss: Arc<dyn Loss + 'a>, optimizer: Box<dyn Optimizer + 'a>) -> Method<'a, M> {
-        let plain = Plain { loss: loss.clone(), layer: as_layer };
+        let plain = LayerLoss { loss: loss.clone(), layer: as_layer };
         Method::Lowering { goal: plain_goal(loss), optimizer, plain: Some(plain) }
     }
 }

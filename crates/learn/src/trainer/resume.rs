@@ -14,7 +14,7 @@ use super::settings::Length;
 use super::state::TrainState;
 use crate::Result;
 use crate::note::note;
-use crate::store::{Store, put_weights, set_weights};
+use crate::store::{TensorFile, put_weights, set_weights};
 
 impl Session<'_, '_> {
     /// Everything, as it is between two steps.
@@ -143,13 +143,13 @@ impl Session<'_, '_> {
                 state.0.under(&prefix).map(|(name, stored)| (name, &stored.data)).collect();
             callback.restore(&own)?;
         }
-        let best: Store = Store {
+        let best: TensorFile = TensorFile {
             tensors: state
                 .0
                 .under("best.")
                 .map(|(path, stored)| (path.to_string(), stored.clone()))
                 .collect(),
-            ..Store::default()
+            ..TensorFile::default()
         };
         self.best = (!best.tensors.is_empty()).then_some(best);
         if !has(&["metrics"]) {

@@ -10,7 +10,7 @@ use kiln_nn::{Input, Module, Variable};
 use super::callback::{Callback, Moment, Wish};
 use super::evaluate::Evaluator;
 use super::fit::Fitted;
-use super::identity::Identity;
+use super::identity::TrainingIdentity;
 use super::method::Steps;
 use super::metrics::Metrics;
 use super::monitor::no_such_number;
@@ -18,7 +18,7 @@ use super::nan::Anchor;
 use super::settings::{Planned, Settings};
 use crate::inputs::all;
 use crate::note::note;
-use crate::store::{Store, put_weights, set_weights};
+use crate::store::{TensorFile, put_weights, set_weights};
 use crate::terminal::Interrupt;
 use crate::{Error, Result};
 
@@ -52,7 +52,7 @@ pub(super) struct Session<'s, 'a> {
     pub(super) rate: f64,
     pub(super) planned: Option<&'s Planned<'a>>,
     pub(super) schedule: Option<Box<dyn Schedule + 's>>,
-    pub(super) identity: Identity<'s>,
+    pub(super) identity: TrainingIdentity<'s>,
     pub(super) plateau: Option<(ReduceOnPlateau, String)>,
     pub(super) metrics: Metrics,
     /// Metrics of which more is better.
@@ -83,7 +83,7 @@ pub(super) struct Session<'s, 'a> {
     pub(super) before: Duration,
     pub(super) began: Instant,
     pub(super) wishes: Vec<Wish>,
-    pub(super) best: Option<Store>,
+    pub(super) best: Option<TensorFile>,
     pub(super) restores_best: bool,
     pub(super) stopped: Option<String>,
     /// The signal that ended the training.
@@ -279,7 +279,7 @@ impl Session<'_, '_> {
                 _ => {}
             },
             Wish::KeepBest => {
-                let mut best = Store::default();
+                let mut best = TensorFile::default();
                 self.swap_averages()?;
                 let kept = put_weights(&mut best, "", self.model);
                 self.swap_averages()?;

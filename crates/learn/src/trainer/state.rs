@@ -7,12 +7,12 @@ use kiln_nn::Data;
 use kiln_nn::metrics::History;
 use serde_json::Value;
 
-use crate::store::Store;
+use crate::store::TensorFile;
 use crate::{Error, Result};
 
 /// A training at some step. Made by checkpoints; a training goes on from it with [`Trainer::resume`](super::Trainer::resume).
 #[derive(Clone, Debug, PartialEq)]
-pub struct TrainState(pub(super) Store);
+pub struct TrainState(pub(super) TensorFile);
 
 /// What the file says it is, and the version of its contents.
 const WHAT: &str = "train state";
@@ -21,7 +21,7 @@ const VERSION: u64 = 1;
 impl TrainState {
     /// Nothing yet.
     pub(super) fn new() -> TrainState {
-        let mut store = Store::default();
+        let mut store = TensorFile::default();
         let about =
             [("what", WHAT.into()), ("version", VERSION.into()), ("kiln", env!("CARGO_PKG_VERSION").into())];
         store.about =
@@ -43,7 +43,7 @@ impl TrainState {
     /// Where there is none, it is damaged, or of a later version of kiln.
     pub fn load(path: impl AsRef<Path>) -> Result<TrainState> {
         let path = path.as_ref();
-        let store = Store::load(path)?;
+        let store = TensorFile::load(path)?;
         if store.about.get("what").and_then(Value::as_str) != Some(WHAT) {
             return Err(Error::format(path, "this is no checkpoint of a training"));
         }

@@ -8,7 +8,7 @@ use kiln_map::{nearest, shown};
 use kiln_nn::{DType, Data, Module, Param, Shape, Tensor, Variable};
 
 use super::entry::Entry;
-use super::{Mapping, Weight, Weights};
+use super::{Mapping, StoredTensor, Weights};
 use crate::{Error, Result};
 
 /// How well a file must fit a model.
@@ -38,30 +38,30 @@ pub struct Report {
 }
 
 /// Where numbers go.
-enum Slot {
+enum ParamOrState {
     Param(Param),
     State(Variable),
 }
 
-impl Slot {
+impl ParamOrState {
     fn shape(&self) -> Shape {
         match self {
-            Slot::Param(param) => param.shape(),
-            Slot::State(state) => state.shape().clone(),
+            ParamOrState::Param(param) => param.shape(),
+            ParamOrState::State(state) => state.shape().clone(),
         }
     }
 
     fn dtype(&self) -> DType {
         match self {
-            Slot::Param(param) => param.tensor().dtype(),
-            Slot::State(state) => state.dtype(),
+            ParamOrState::Param(param) => param.tensor().dtype(),
+            ParamOrState::State(state) => state.dtype(),
         }
     }
 
     fn set(&self, data: Data) -> Result<()> {
         match self {
-            Slot::Param(param) => param.set(&Tensor::from_data(data, self.shape().sizes()))?,
-            Slot::State(state) => state.write(&data)?,
+            ParamOrState::Param(param) => param.set(&Tensor::from_data(data, self.shape().sizes()))?,
+            ParamOrState::State(state) => state.write(&data)?,
         }
         Ok(())
     }
@@ -74,10 +74,11 @@ impl Weights {
     /// # Errors
     /// Where names, shapes or kinds don't fit; it lists them. The model is then as it was.
     pub fn load_into<M: Module + ?Sized>(&self, model: &M, mapping: &Mapping, fit: Fit) -> Result<Report> {
-        let parameters = model.parameters().into_iter().map(|(path, param)| (path, Slot::Param(param)));
-        let states = model.states().into_iter().map(|(path, state)| (path, Slot::State(state)));
-        let slots: BTreeMap<String, Slot> = parameters.chain(states).collect();
-        let mut plan = Plan {
+        let parameters =
+            model.parameters().into_iter().map(|(path, param)| (path, ParamOrState::Param(param)));
+        let states = model.states().into_iter().map(|(path, state)| (path, ParamOrState::State(state)));
+        let slots: BTreeMap<String, ParamOrState> = parameters.chain(states).collect();
+        let mut plan = Assignment {
             slots: &slots,
             found: BTreeMap::new(),
             report: Report::default(),
@@ -86,7 +87,7 @@ impl Weights {
         for weight in self.iter() {
             plan.place(weight, mapping);
         }
-        let Plan { found, mut report, reasons, .. } = plan;
+        let Assignment { found, mut report, reasons, .. } = plan;
         let is_missing =
             |path: &&String| !found.contains_key(path.as_str()) && !reasons.contains_key(path.as_str());
         report.missing = slots.keys().filter(is_missing).cloned().collect();
@@ -100,7 +101,7 @@ impl Weights {
         // Everything is read before anything is set.
         let mut ready = Vec::with_capacity(found.len());
         for (path, (weight, entry)) in &found {
-            let weight = Weight { entry, ..*weight };
+            let weight = StoredTensor { entry, ..*weight };
             let slot = &slots[*path];
             ready.push((slot, weight.data()?.cast(slot.dtype())));
             report.loaded.push((weight.name().to_string(), path.to_string()));
@@ -112,18 +113,18 @@ impl Weights {
     }
 }
 
-struct Plan<'a> {
-    slots: &'a BTreeMap<String, Slot>,
+struct Assignment<'a> {
+    slots: &'a BTreeMap<String, ParamOrState>,
     /// By the model's name: the file's tensor, as it is to be read.
-    found: BTreeMap<&'a str, (Weight<'a>, Entry)>,
+    found: BTreeMap<&'a str, (StoredTensor<'a>, Entry)>,
     report: Report,
     /// By the model's name: why a tensor of the file can't be taken.
     reasons: BTreeMap<&'a str, String>,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> Assignment<'a> {
     /// Finds the place of one tensor.
-    fn place(&mut self, weight: Weight<'a>, mapping: &Mapping) {
+    fn place(&mut self, weight: StoredTensor<'a>, mapping: &Mapping) {
         let name = weight.name();
         let Some(target) = mapping.target(name) else {
             self.report.left_out.push(name.to_string());
@@ -174,7 +175,7 @@ const MOST_NAMES: usize = 20;
 fn refusal(
     report: &Report,
     reasons: &BTreeMap<&str, String>,
-    slots: &BTreeMap<String, Slot>,
+    slots: &BTreeMap<String, ParamOrState>,
     weights: &Weights,
     fit: Fit,
     idle: &[&str],

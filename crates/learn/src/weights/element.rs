@@ -28,7 +28,7 @@ pub enum ElementType {
 }
 
 /// One type: its bytes, kiln's narrowest type that holds it, and its names; an empty one where a format doesn't have it.
-struct Row {
+struct ElementInfo {
     element: ElementType,
     size: usize,
     dtype: DType,
@@ -41,13 +41,13 @@ struct Row {
 
 macro_rules! table {
     ($($element:ident $size:literal $dtype:ident $($names:literal)*;)*) => {
-        [$(Row::new(ElementType::$element, $size, DType::$dtype, [$($names),*])),*]
+        [$(ElementInfo::new(ElementType::$element, $size, DType::$dtype, [$($names),*])),*]
     };
 }
 
 /// In the order of the variants.
 #[rustfmt::skip]
-const TABLE: [Row; 15] = table! {
+const TABLE: [ElementInfo; 15] = table! {
     Bool   1 Bool "bool"   "BOOL"    "b1" "BoolStorage"     "bool";
     U8     1 U8   "u8"     "U8"      "u1" "ByteStorage"     "uint8";
     I8     1 I32  "i8"     "I8"      "i1" "CharStorage"     "int8";
@@ -65,19 +65,19 @@ const TABLE: [Row; 15] = table! {
     F64    8 F64  "f64"    "F64"     "f8" "DoubleStorage"   "float64";
 };
 
-impl Row {
-    const fn new(element: ElementType, size: usize, dtype: DType, names: [&'static str; 5]) -> Row {
+impl ElementInfo {
+    const fn new(element: ElementType, size: usize, dtype: DType, names: [&'static str; 5]) -> ElementInfo {
         let [name, safetensors, npy, torch_storage, torch_dtype] = names;
-        Row { element, size, dtype, name, safetensors, npy, torch_storage, torch_dtype }
+        ElementInfo { element, size, dtype, name, safetensors, npy, torch_storage, torch_dtype }
     }
 }
 
 impl ElementType {
-    fn row(self) -> &'static Row {
+    fn row(self) -> &'static ElementInfo {
         &TABLE[self as usize]
     }
 
-    fn find(name: &str, of: impl Fn(&Row) -> &'static str) -> Option<ElementType> {
+    fn find(name: &str, of: impl Fn(&ElementInfo) -> &'static str) -> Option<ElementType> {
         TABLE.iter().find(|row| !name.is_empty() && of(row) == name).map(|row| row.element)
     }
 

@@ -222,19 +222,19 @@ pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
 
 /// One tensor of a file.
 #[derive(Clone, Copy, Debug)]
-pub struct Weight<'a> {
+pub struct StoredTensor<'a> {
     pub(super) entry: &'a Entry,
     pub(super) source: &'a [u8],
     pub(super) path: &'a Path,
 }
 
-impl<'a> Weight<'a> {
+impl<'a> StoredTensor<'a> {
     /// Its name.
     pub fn name(&self) -> &'a str {
         &self.entry.name
     }
 
-    /// The type of its numbers in the file; [`ElementType::dtype`] is what [`Weight::data`] gives.
+    /// The type of its numbers in the file; [`ElementType::dtype`] is what [`StoredTensor::data`] gives.
     pub fn element(&self) -> ElementType {
         self.entry.element
     }

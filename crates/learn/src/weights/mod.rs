@@ -38,7 +38,7 @@ use kiln_nn::Module;
 #[cfg(not(feature = "gzip"))]
 use no_deflate as deflate;
 
-use crate::store::{Store, Stored, json, put_weights, write_atomically};
+use crate::store::{HostTensor, TensorFile, json, put_weights, write_atomically};
 use crate::{Error, Result};
 
 mod assign;
@@ -57,7 +57,7 @@ mod zip;
 
 pub use assign::{Fit, Report};
 pub use element::ElementType;
-pub use entry::Weight;
+pub use entry::StoredTensor;
 pub use mapping::Mapping;
 
 use entry::{Contents, Entry, TensorPlace};
@@ -71,7 +71,7 @@ const SHARD: usize = 5_000_000_000;
 /// The tensors of a file, by name and in its order.
 #[derive(Debug)]
 pub struct Weights {
-    sources: Vec<(PathBuf, Source)>,
+    sources: Vec<(PathBuf, FileBytes)>,
     entries: Vec<Entry>,
     places: HashMap<String, usize>,
     notes: Vec<(String, String)>,
@@ -79,16 +79,16 @@ pub struct Weights {
 
 /// A file's bytes.
 #[derive(Debug)]
-enum Source {
+enum FileBytes {
     MemoryMap(MemoryMap),
     Owned(Vec<u8>),
 }
 
-impl Source {
+impl FileBytes {
     fn bytes(&self) -> &[u8] {
         match self {
-            Source::MemoryMap(mapped) => mapped,
-            Source::Owned(bytes) => bytes,
+            FileBytes::MemoryMap(mapped) => mapped,
+            FileBytes::Owned(bytes) => bytes,
         }
     }
 }
@@ -102,8 +102,8 @@ impl Weights {
         let path = path.as_ref();
         // What is no file, a pipe for one, can't be mapped.
         let source = match fs::metadata(path).map_err(Error::file(path))?.is_file() {
-            true => MemoryMap::open(path).map(Source::MemoryMap),
-            false => Budget::default().read_file(path).map(Source::Owned),
+            true => MemoryMap::open(path).map(FileBytes::MemoryMap),
+            false => Budget::default().read_file(path).map(FileBytes::Owned),
         };
         let source = source.map_err(Error::file(path))?;
         if safetensors::is_index(path) {
@@ -118,10 +118,10 @@ impl Weights {
     /// As there.
     pub fn read(bytes: &[u8]) -> Result<Weights> {
         let path = Path::new("the bytes");
-        Weights::of(path, Source::Owned(bytes.to_vec())).map_err(|error| Error::format(path, error))
+        Weights::of(path, FileBytes::Owned(bytes.to_vec())).map_err(|error| Error::format(path, error))
     }
 
-    fn of(path: &Path, source: Source) -> Read<Weights> {
+    fn of(path: &Path, source: FileBytes) -> Read<Weights> {
         let bytes = source.bytes();
         let is_json = || bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         if safetensors::is_safetensors(bytes) {
@@ -137,7 +137,7 @@ impl Weights {
             }
         } else if is_json() {
             let (contents, numbers) = of_store(json::read(bytes)?.0)?;
-            return Ok(Weights::new(vec![(path.to_path_buf(), Source::Owned(numbers))], contents));
+            return Ok(Weights::new(vec![(path.to_path_buf(), FileBytes::Owned(numbers))], contents));
         } else if bytes.starts_with(&[0x80]) {
             return Err(
                 "this is a bare pickle, as PyTorch wrote before version 1.6; load it there and save it again"
@@ -159,7 +159,7 @@ impl Weights {
             let part_path = path.with_file_name(&file);
             let mapped = beside.open(&file).map_err(|error| Error::format(path, error.to_string()))?;
             let contents = safetensors::read(&mapped).map_err(|error| Error::format(&part_path, error))?;
-            let part = Weights::new(vec![(part_path, Source::MemoryMap(mapped))], contents);
+            let part = Weights::new(vec![(part_path, FileBytes::MemoryMap(mapped))], contents);
             if let Some(name) = names.iter().find(|name| part.get(name).is_none()) {
                 let message =
                     format!("the index {} says that {} is here, and it isn't", path.display(), shown(name));
@@ -177,15 +177,15 @@ impl Weights {
         Ok(Weights::new(sources, all))
     }
 
-    fn new(sources: Vec<(PathBuf, Source)>, contents: Contents) -> Weights {
+    fn new(sources: Vec<(PathBuf, FileBytes)>, contents: Contents) -> Weights {
         let Contents { entries, notes } = contents;
         let places = entries.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
         Weights { sources, entries, places, notes }
     }
 
-    fn weight<'a>(&'a self, entry: &'a Entry) -> Option<Weight<'a>> {
+    fn weight<'a>(&'a self, entry: &'a Entry) -> Option<StoredTensor<'a>> {
         let (path, source) = self.sources.get(entry.place.source)?;
-        Some(Weight { entry, source: source.bytes(), path })
+        Some(StoredTensor { entry, source: source.bytes(), path })
     }
 
     /// How many tensors there are.
@@ -199,12 +199,12 @@ impl Weights {
     }
 
     /// All tensors, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = Weight<'_>> {
+    pub fn iter(&self) -> impl Iterator<Item = StoredTensor<'_>> {
         self.entries.iter().filter_map(|entry| self.weight(entry))
     }
 
     /// The tensor of this name.
-    pub fn get(&self, name: &str) -> Option<Weight<'_>> {
+    pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         self.weight(&self.entries[*self.places.get(name)?])
     }
 
@@ -220,9 +220,9 @@ impl Weights {
 }
 
 /// Numbers that were read already, as a file's contents and the bytes they lie in.
-fn of_store(store: Store) -> Read<(Contents, Vec<u8>)> {
+fn of_store(store: TensorFile) -> Read<(Contents, Vec<u8>)> {
     let (mut entries, mut bytes) = (Vec::new(), Vec::new());
-    for (name, Stored { shape, data }) in store.tensors {
+    for (name, HostTensor { shape, data }) in store.tensors {
         let element = ElementType::of(data.dtype());
         let start = bytes.len();
         bytes.extend(data.to_le_bytes());
@@ -238,7 +238,7 @@ fn of_store(store: Store) -> Read<(Contents, Vec<u8>)> {
 /// # Errors
 /// As there.
 pub fn save<M: Module + ?Sized>(model: &M, path: impl AsRef<Path>) -> Result<()> {
-    let mut store = Store::default();
+    let mut store = TensorFile::default();
     put_weights(&mut store, "", model)?;
     write(&store, path)
 }
@@ -249,7 +249,7 @@ pub fn save<M: Module + ?Sized>(model: &M, path: impl AsRef<Path>) -> Result<()>
 ///
 /// # Errors
 /// Where the name asks for no such form, or the system refuses.
-pub fn write(store: &Store, path: impl AsRef<Path>) -> Result<()> {
+pub fn write(store: &TensorFile, path: impl AsRef<Path>) -> Result<()> {
     let (path, tensors) = (path.as_ref(), &store.tensors);
     if safetensors::is_index(path) {
         return safetensors::write_index(path, tensors, SHARD);

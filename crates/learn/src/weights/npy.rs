@@ -8,7 +8,7 @@ use kiln_nn::{DType, Data};
 
 use super::entry::{Contents, Entry, TensorPlace, row_major};
 use super::{ElementType, Read, zip};
-use crate::store::{Stored, elements};
+use crate::store::{HostTensor, elements};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -20,7 +20,7 @@ const NAME: &str = "array";
 
 /// What stands before the numbers.
 #[derive(Debug, PartialEq)]
-struct Head {
+struct NpyHeader {
     /// The type: order of bytes and code, as `<f4`.
     descr: String,
     is_fortran: bool,
@@ -36,7 +36,7 @@ pub(super) fn is_npy(bytes: &[u8]) -> bool {
 /// Reads a `.npy`.
 pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
     let place = TensorPlace { range: 0..bytes.len(), ..TensorPlace::default() };
-    let head = Head::read(bytes)?;
+    let head = NpyHeader::read(bytes)?;
     let element = element(&head.descr)?;
     Contents::new(vec![head.entry(NAME, element, place)?], Vec::new())
 }
@@ -51,7 +51,7 @@ pub(super) fn read_npz(bytes: &[u8]) -> Read<Contents> {
         };
         let fault = |error: String| format!("{}: {error}", shown(name));
         let start = zip::beginning(bytes, &packed.place, MOST_HEAD + 12).map_err(fault)?;
-        let head = Head::read(&start).map_err(fault)?;
+        let head = NpyHeader::read(&start).map_err(fault)?;
         match element(&head.descr) {
             Ok(element) => entries.push(head.entry(name, element, packed.place).map_err(fault)?),
             Err(why) => notes.push((name.to_string(), why)),
@@ -68,9 +68,9 @@ fn element(descr: &str) -> Read<(ElementType, bool)> {
     Ok((element, order == '>'))
 }
 
-impl Head {
+impl NpyHeader {
     /// From the start of a file.
-    fn read(bytes: &[u8]) -> Read<Head> {
+    fn read(bytes: &[u8]) -> Read<NpyHeader> {
         let cut = || "its description is cut off".to_string();
         let rest = bytes.strip_prefix(MAGIC).ok_or("it doesn't start as an npy file does")?;
         let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(cut)?;
@@ -86,7 +86,7 @@ impl Head {
         let text = rest.get(width..width + length).ok_or_else(cut)?;
         let text = std::str::from_utf8(text).map_err(|_| "its description is no text")?;
         let size = MAGIC.len() + 2 + width + length;
-        Dictionary { rest: text, size }
+        DictParser { rest: text, size }
             .read()
             .ok_or_else(|| format!("its description can't be read: {}", shown(text.trim_end())))
     }
@@ -126,13 +126,13 @@ impl Head {
 }
 
 /// The Python dictionary, read from the left: `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
-struct Dictionary<'a> {
+struct DictParser<'a> {
     rest: &'a str,
     size: usize,
 }
 
-impl<'a> Dictionary<'a> {
-    fn read(mut self) -> Option<Head> {
+impl<'a> DictParser<'a> {
+    fn read(mut self) -> Option<NpyHeader> {
         let (mut descr, mut is_fortran, mut shape) = (None, None, None);
         self.word("{").then_some(())?;
         while !self.word("}") {
@@ -154,7 +154,7 @@ impl<'a> Dictionary<'a> {
         }
         let size = self.size;
         self.rest.trim().is_empty().then_some(())?;
-        Some(Head { descr: descr?, is_fortran: is_fortran?, shape: shape?, size })
+        Some(NpyHeader { descr: descr?, is_fortran: is_fortran?, shape: shape?, size })
     }
 
     /// Whether this comes next; then it is taken.
@@ -215,7 +215,7 @@ impl<'a> Dictionary<'a> {
 }
 
 /// A tensor as the bytes of a `.npy`. NumPy has no bf16: it becomes f32, which holds it.
-pub(super) fn write(stored: &Stored) -> Vec<u8> {
+pub(super) fn write(stored: &HostTensor) -> Vec<u8> {
     let widened;
     let data: &Data = match stored.data.dtype() {
         DType::Bf16 => {
@@ -241,8 +241,8 @@ pub(super) fn write(stored: &Stored) -> Vec<u8> {
 }
 
 /// Tensors as the bytes of a `.npz`.
-pub(super) fn write_npz(tensors: &BTreeMap<String, Stored>) -> Read<Vec<u8>> {
-    let mut archive = zip::Writer::new();
+pub(super) fn write_npz(tensors: &BTreeMap<String, HostTensor>) -> Read<Vec<u8>> {
+    let mut archive = zip::ZipWriter::new();
     for (name, stored) in tensors {
         archive.add(&format!("{name}.npy"), &write(stored))?;
     }
@@ -297,11 +297,11 @@ mod tests {
             (vec![2, 0], Data::I64(vec![])),
             (vec![2, 1], Data::F16(vec![half::f16::ONE, half::f16::NEG_INFINITY])),
         ] {
-            let bytes = write(&Stored { shape: shape.clone(), data: data.clone() });
+            let bytes = write(&HostTensor { shape: shape.clone(), data: data.clone() });
             assert_eq!(bytes.len() % 64, data.to_le_bytes().len() % 64);
             assert_eq!(numbers(&bytes), Ok((shape, data)));
         }
-        let widened = write(&Stored { shape: vec![1], data: Data::Bf16(vec![half::bf16::ONE]) });
+        let widened = write(&HostTensor { shape: vec![1], data: Data::Bf16(vec![half::bf16::ONE]) });
         assert_eq!(numbers(&widened), Ok((vec![1], Data::F32(vec![1.0]))));
     }
 }

@@ -13,7 +13,7 @@ pub(super) type Id = usize;
 
 /// What a pickle builds.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub(super) enum PickleValue<'a> {
     None,
     Bool(bool),
     Int(i64),
@@ -39,7 +39,7 @@ pub(super) enum Value<'a> {
 /// All that a pickle built, and what it ends with.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    pub values: Vec<Value<'a>>,
+    pub values: Vec<PickleValue<'a>>,
     pub root: Id,
 }
 
@@ -68,7 +68,7 @@ struct Machine<'a, 'k> {
     bytes: &'a [u8],
     at: usize,
     known: &'k dyn Fn(&str, &str) -> bool,
-    values: Vec<Value<'a>>,
+    values: Vec<PickleValue<'a>>,
     stack: Vec<Id>,
     /// Heights of the stack that were marked.
     marks: Vec<usize>,
@@ -92,20 +92,20 @@ impl<'a> Machine<'a, '_> {
                 self.stack.push(top);
             }
 
-            b'N' => self.push(Value::None),
-            0x88 => self.push(Value::Bool(true)),
-            0x89 => self.push(Value::Bool(false)),
+            b'N' => self.push(PickleValue::None),
+            0x88 => self.push(PickleValue::Bool(true)),
+            0x89 => self.push(PickleValue::Bool(false)),
             b'K' => {
                 let [byte] = self.take_array()?;
-                self.push(Value::Int(byte.into()));
+                self.push(PickleValue::Int(byte.into()));
             }
             b'M' => {
                 let number = u16::from_le_bytes(self.take_array()?);
-                self.push(Value::Int(number.into()));
+                self.push(PickleValue::Int(number.into()));
             }
             b'J' => {
                 let number = i32::from_le_bytes(self.take_array()?);
-                self.push(Value::Int(number.into()));
+                self.push(PickleValue::Int(number.into()));
             }
             0x8a => {
                 let size = self.size::<1>()?;
@@ -117,7 +117,7 @@ impl<'a> Machine<'a, '_> {
             }
             b'G' => {
                 let number = f64::from_be_bytes(self.take_array()?);
-                self.push(Value::Float(number));
+                self.push(PickleValue::Float(number));
             }
             0x8c => self.text::<1>()?,
             b'X' => self.text::<4>()?,
@@ -125,16 +125,16 @@ impl<'a> Machine<'a, '_> {
             b'C' => self.skip::<1>()?,
             b'B' => self.skip::<4>()?,
 
-            b']' => self.push(Value::List(Vec::new())),
-            b'}' => self.push(Value::Dict(Vec::new())),
-            b')' => self.push(Value::Tuple(Vec::new())),
+            b']' => self.push(PickleValue::List(Vec::new())),
+            b'}' => self.push(PickleValue::Dict(Vec::new())),
+            b')' => self.push(PickleValue::Tuple(Vec::new())),
             b'l' => {
                 let items = self.pop_mark()?;
-                self.push(Value::List(items));
+                self.push(PickleValue::List(items));
             }
             b't' => {
                 let items = self.pop_mark()?;
-                self.push(Value::Tuple(items));
+                self.push(PickleValue::Tuple(items));
             }
             0x85..=0x87 => {
                 let mut items = Vec::new();
@@ -142,7 +142,7 @@ impl<'a> Machine<'a, '_> {
                     items.push(self.pop()?);
                 }
                 items.reverse();
-                self.push(Value::Tuple(items));
+                self.push(PickleValue::Tuple(items));
             }
             b'a' => {
                 let item = self.pop()?;
@@ -185,7 +185,8 @@ impl<'a> Machine<'a, '_> {
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let (Value::Text(module), Value::Text(name)) = (&self.values[module], &self.values[name])
+                let (PickleValue::Text(module), PickleValue::Text(name)) =
+                    (&self.values[module], &self.values[name])
                 else {
                     return Err("a name is no text".to_string());
                 };
@@ -194,16 +195,16 @@ impl<'a> Machine<'a, '_> {
             }
             b'R' => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
-                let Value::Global(module, name) = self.values[function] else {
+                let PickleValue::Global(module, name) = self.values[function] else {
                     return Err("it calls what is no function".to_string());
                 };
-                self.push(Value::Call { function: (module, name), arguments, members: Vec::new() });
+                self.push(PickleValue::Call { function: (module, name), arguments, members: Vec::new() });
             }
             // What an object is given besides: notes on versions, hooks. Nothing of it is numbers.
             b'b' => drop(self.pop()?),
             b'Q' => {
                 let id = self.pop()?;
-                self.push(Value::Persistent(id));
+                self.push(PickleValue::Persistent(id));
             }
             other => {
                 return Err(format!("operation {other:#04x} isn't one that files of tensors need"));
@@ -239,7 +240,7 @@ impl<'a> Machine<'a, '_> {
         std::str::from_utf8(&rest[..end]).map_err(|_| "a name is no text".to_string())
     }
 
-    fn push(&mut self, value: Value<'a>) {
+    fn push(&mut self, value: PickleValue<'a>) {
         self.stack.push(self.values.len());
         self.values.push(value);
     }
@@ -265,14 +266,14 @@ impl<'a> Machine<'a, '_> {
     fn text<const BYTES: usize>(&mut self) -> Read<()> {
         let size = self.size::<BYTES>()?;
         let text = std::str::from_utf8(self.take(size)?).map_err(|_| "a text isn't UTF-8")?;
-        self.push(Value::Text(text));
+        self.push(PickleValue::Text(text));
         Ok(())
     }
 
     fn skip<const BYTES: usize>(&mut self) -> Read<()> {
         let size = self.size::<BYTES>()?;
         self.take(size)?;
-        self.push(Value::Other);
+        self.push(PickleValue::Other);
         Ok(())
     }
 
@@ -283,23 +284,25 @@ impl<'a> Machine<'a, '_> {
         self.push(match number.get_mut(..size) {
             Some(low) => {
                 low.copy_from_slice(bytes);
-                Value::Int(i64::from_le_bytes(number))
+                PickleValue::Int(i64::from_le_bytes(number))
             }
-            None => Value::Other,
+            None => PickleValue::Other,
         });
         Ok(())
     }
 
     fn append(&mut self, new: Vec<Id>) -> Read<()> {
         let list = self.top()?;
-        let Value::List(items) = &mut self.values[list] else { return Err("it adds to no list".to_string()) };
+        let PickleValue::List(items) = &mut self.values[list] else {
+            return Err("it adds to no list".to_string());
+        };
         items.extend(new);
         Ok(())
     }
 
     fn set(&mut self, new: Vec<Id>) -> Read<()> {
         let dict = self.top()?;
-        let (Value::Dict(members) | Value::Call { members, .. }) = &mut self.values[dict] else {
+        let (PickleValue::Dict(members) | PickleValue::Call { members, .. }) = &mut self.values[dict] else {
             return Err("it adds to no dictionary".to_string());
         };
         let (pairs, rest) = new.as_chunks();
@@ -331,7 +334,7 @@ impl<'a> Machine<'a, '_> {
                 shown(name)
             ));
         }
-        self.push(Value::Global(module, name));
+        self.push(PickleValue::Global(module, name));
         Ok(())
     }
 }

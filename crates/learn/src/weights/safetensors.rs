@@ -11,9 +11,9 @@ use serde_json::json;
 use super::entry::{Contents, Entry, TensorPlace};
 use super::{ElementType, Read};
 use crate::Result;
-use crate::store::json::{Pairs, weigh};
+use crate::store::json::{Members, weigh};
 use crate::store::safetensors::{self, Described, Header};
-use crate::store::{Store, Stored, elements, write_atomically};
+use crate::store::{HostTensor, TensorFile, elements, write_atomically};
 
 /// Whether a file starts like one: a length that fits, and a description.
 pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
@@ -42,8 +42,8 @@ pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
 
 /// Which file each tensor is in.
 #[derive(Deserialize)]
-struct Index {
-    weight_map: Pairs<String>,
+struct ShardIndex {
+    weight_map: Members<String>,
 }
 
 /// Whether a JSON file may be an index.
@@ -56,7 +56,7 @@ const INDEX: &str = ".safetensors.index.json";
 /// The files an index names, each with the tensors it must hold.
 pub(super) fn read_index(bytes: &[u8]) -> Read<BTreeMap<String, Vec<String>>> {
     Budget::default().bytes(weigh(bytes)).map_err(|exceeded| exceeded.to_string())?;
-    let index: Index =
+    let index: ShardIndex =
         serde_json::from_slice(bytes).map_err(|error| format!("the index can't be read: {error}"))?;
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, file) in index.weight_map.0 {
@@ -74,13 +74,13 @@ pub(super) fn read_index(bytes: &[u8]) -> Read<BTreeMap<String, Vec<String>>> {
 }
 
 /// Writes tensors in files of at most about `most` bytes, and the index at `path`. Tensors larger than that have a file of their own.
-pub(super) fn write_index(path: &Path, tensors: &BTreeMap<String, Stored>, most: usize) -> Result<()> {
-    let bytes = |stored: &Stored| stored.data.len() * stored.data.dtype().size();
-    let mut parts = vec![(0, Store::default())];
+pub(super) fn write_index(path: &Path, tensors: &BTreeMap<String, HostTensor>, most: usize) -> Result<()> {
+    let bytes = |stored: &HostTensor| stored.data.len() * stored.data.dtype().size();
+    let mut parts = vec![(0, TensorFile::default())];
     for (name, stored) in tensors {
         let size = bytes(stored);
         if parts.last().is_some_and(|(total, _)| *total > 0 && total + size > most) {
-            parts.push((0, Store::default()));
+            parts.push((0, TensorFile::default()));
         }
         if let Some((total, part)) = parts.last_mut() {
             *total += size;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use kiln_map::shown;
 
 use super::entry::{Contents, Entry, TensorPlace};
-use super::pickle::{self, Id, Pickle, Value};
+use super::pickle::{self, Id, Pickle, PickleValue};
 use super::zip::{self, Packed};
 use super::{ElementType, Read};
 
@@ -41,7 +41,7 @@ pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
             return Err(format!("two of its entries are named {}", shown(&entry.name)));
         }
     }
-    let mut walk = Walk {
+    let mut walk = StateDictReader {
         pickle: &pickle,
         storages,
         is_big_endian,
@@ -83,7 +83,7 @@ fn is_known(module: &str, name: &str) -> bool {
 }
 
 /// What is in the tree that a pickle built.
-struct Walk<'p, 'a> {
+struct StateDictReader<'p, 'a> {
     pickle: &'p Pickle<'a>,
     storages: HashMap<&'p str, &'p TensorPlace>,
     is_big_endian: bool,
@@ -93,9 +93,9 @@ struct Walk<'p, 'a> {
     room: usize,
 }
 
-impl<'a> Walk<'_, 'a> {
-    fn value(&self, id: Id) -> &Value<'a> {
-        self.pickle.values.get(id).unwrap_or(&Value::None)
+impl<'a> StateDictReader<'_, 'a> {
+    fn value(&self, id: Id) -> &PickleValue<'a> {
+        self.pickle.values.get(id).unwrap_or(&PickleValue::None)
     }
 
     fn spend(&mut self, bytes: usize) -> Read<()> {
@@ -110,17 +110,18 @@ impl<'a> Walk<'_, 'a> {
         }
         self.spend(name.len())?;
         let pickle = self.pickle;
-        match pickle.values.get(id).unwrap_or(&Value::None) {
-            Value::Call { function: ("collections", "OrderedDict"), arguments, .. }
-                if *self.value(*arguments) != Value::Tuple(Vec::new()) =>
+        match pickle.values.get(id).unwrap_or(&PickleValue::None) {
+            PickleValue::Call { function: ("collections", "OrderedDict"), arguments, .. }
+                if *self.value(*arguments) != PickleValue::Tuple(Vec::new()) =>
             {
                 return Err(format!("{}: a dictionary is made in a way that kiln doesn't read", shown(name)));
             }
-            Value::Dict(members) | Value::Call { function: ("collections", "OrderedDict"), members, .. } => {
+            PickleValue::Dict(members)
+            | PickleValue::Call { function: ("collections", "OrderedDict"), members, .. } => {
                 for &(key, value) in members {
                     let key = match self.value(key) {
-                        Value::Text(text) => text.to_string(),
-                        Value::Int(number) => number.to_string(),
+                        PickleValue::Text(text) => text.to_string(),
+                        PickleValue::Int(number) => number.to_string(),
                         _ => return Err(format!("{}: a key is neither text nor number", shown(name))),
                     };
                     let path = join(name, &key);
@@ -132,16 +133,16 @@ impl<'a> Walk<'_, 'a> {
                     }
                 }
             }
-            Value::List(items) | Value::Tuple(items) => {
+            PickleValue::List(items) | PickleValue::Tuple(items) => {
                 for (at, &item) in items.iter().enumerate() {
                     self.visit(item, &join(name, &at.to_string()), depth + 1)?;
                 }
             }
-            Value::Call { function: (_, "_rebuild_parameter"), arguments, .. } => {
+            PickleValue::Call { function: (_, "_rebuild_parameter"), arguments, .. } => {
                 let tensor = self.arguments(*arguments, 1)?[0];
                 self.visit(tensor, name, depth + 1)?;
             }
-            Value::Call { function: (_, function), arguments, .. } => {
+            PickleValue::Call { function: (_, function), arguments, .. } => {
                 let name = if name.is_empty() { "tensor" } else { name };
                 let entry = self
                     .tensor(function, *arguments, name)
@@ -157,27 +158,27 @@ impl<'a> Walk<'_, 'a> {
     /// A single value that is no tensor, as text.
     fn note(&self, id: Id) -> Option<String> {
         Some(match self.value(id) {
-            Value::None => "None".to_string(),
-            Value::Bool(value) => value.to_string(),
-            Value::Int(number) => number.to_string(),
-            Value::Float(number) => number.to_string(),
-            Value::Text(text) => shown(text),
-            Value::Other => "no tensor".to_string(),
-            Value::Global(module, name) => format!("{module}.{name}"),
+            PickleValue::None => "None".to_string(),
+            PickleValue::Bool(value) => value.to_string(),
+            PickleValue::Int(number) => number.to_string(),
+            PickleValue::Float(number) => number.to_string(),
+            PickleValue::Text(text) => shown(text),
+            PickleValue::Other => "no tensor".to_string(),
+            PickleValue::Global(module, name) => format!("{module}.{name}"),
             _ => return None,
         })
     }
 
     fn arguments(&self, id: Id, least: usize) -> Read<&[Id]> {
         match self.value(id) {
-            Value::Tuple(items) if items.len() >= least => Ok(items),
+            PickleValue::Tuple(items) if items.len() >= least => Ok(items),
             _ => Err("arguments are missing".to_string()),
         }
     }
 
     fn size(&self, id: Id) -> Read<usize> {
         match self.value(id) {
-            Value::Int(number) => {
+            PickleValue::Int(number) => {
                 usize::try_from(*number).map_err(|_| format!("a size or stride is {number}"))
             }
             _ => Err("a size or stride is no number".to_string()),
@@ -199,7 +200,7 @@ impl<'a> Walk<'_, 'a> {
         let arguments = self.arguments(arguments, 4)?;
         // Marks of a view whose numbers are to be negated, for one.
         let marks = metadata.and_then(|at| arguments.get(at)).map(|&id| self.value(id));
-        if let Some(Value::Dict(members) | Value::Call { members, .. }) = marks
+        if let Some(PickleValue::Dict(members) | PickleValue::Call { members, .. }) = marks
             && !members.is_empty()
         {
             return Err(
@@ -209,7 +210,7 @@ impl<'a> Walk<'_, 'a> {
         let dtype = match dtype {
             None => None,
             Some(at) => match arguments.get(at).map(|&id| self.value(id)) {
-                Some(Value::Global("torch", name)) => ElementType::from_torch_dtype(name),
+                Some(PickleValue::Global("torch", name)) => ElementType::from_torch_dtype(name),
                 _ => return Err("its type is missing".to_string()),
             },
         };
@@ -227,13 +228,15 @@ impl<'a> Walk<'_, 'a> {
 
     /// `("storage", class, key, device, count)`: the type of its numbers and where they lie.
     fn storage(&self, id: Id, dtype: Option<ElementType>) -> Read<(ElementType, TensorPlace)> {
-        let Value::Persistent(id) = self.value(id) else {
+        let PickleValue::Persistent(id) = self.value(id) else {
             return Err("it has no storage".to_string());
         };
         let &[_, class, key, _, count, ..] = self.arguments(*id, 5)? else {
             return Err("its storage isn't described".to_string());
         };
-        let (Value::Global(module, class), Value::Text(key)) = (self.value(class), self.value(key)) else {
+        let (PickleValue::Global(module, class), PickleValue::Text(key)) =
+            (self.value(class), self.value(key))
+        else {
             return Err("its storage isn't described".to_string());
         };
         // One without a type is counted in bytes.
@@ -262,7 +265,7 @@ mod tests {
     /// An archive with this pickle and a storage of six numbers.
     fn archive(pickle: &[u8]) -> Vec<u8> {
         let numbers: Vec<u8> = (0..6).flat_map(|number| (number as f32).to_le_bytes()).collect();
-        let mut zip = zip::Writer::new();
+        let mut zip = zip::ZipWriter::new();
         zip.add("x/data.pkl", pickle).unwrap();
         zip.add("x/data/0", &numbers).unwrap();
         zip.finish()
@@ -317,7 +320,7 @@ mod tests {
     #[test]
     fn archives_of_big_endian_machines_are_turned() {
         let pickle = [&b"\x80\x02"[..], &tensor(0, &[1], &[1], 1), b"."].concat();
-        let mut zip = zip::Writer::new();
+        let mut zip = zip::ZipWriter::new();
         zip.add("x/data.pkl", &pickle).unwrap();
         zip.add("x/byteorder", b"big").unwrap();
         zip.add("x/data/0", &1.5f32.to_be_bytes()).unwrap();

@@ -31,12 +31,12 @@ pub(super) fn is_zip(bytes: &[u8]) -> bool {
 }
 
 /// A place in the bytes that moves as numbers are read.
-struct Cursor<'a> {
+struct ByteReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> ByteReader<'a> {
     fn take(&mut self, count: usize) -> Read<&'a [u8]> {
         let end = self.at.checked_add(count);
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
@@ -58,7 +58,7 @@ pub(super) fn read(bytes: &[u8]) -> Read<Vec<Packed>> {
     if count > (size / 46) as u64 {
         return Err(format!("its zip directory promises {count} entries in {size} bytes"));
     }
-    let mut cursor = Cursor { bytes, at: start };
+    let mut cursor = ByteReader { bytes, at: start };
     let mut entries = Vec::new();
     let mut stored = 0usize;
     for _ in 0..count {
@@ -88,18 +88,18 @@ fn directory(bytes: &[u8]) -> Read<(u64, u64, u64)> {
         }
     });
     let end = found.ok_or("its zip directory is missing; the file is cut off")?;
-    let mut cursor = Cursor { bytes, at: end + 10 };
+    let mut cursor = ByteReader { bytes, at: end + 10 };
     let small = (cursor.number::<2>()?, cursor.number::<4>()?, cursor.number::<4>()?);
     let (count, size, start) = small;
     if count != 0xffff && size != 0xffff_ffff && start != 0xffff_ffff {
         return Ok((count, start, size));
     }
-    let mut locator = Cursor { bytes, at: end.saturating_sub(20) };
+    let mut locator = ByteReader { bytes, at: end.saturating_sub(20) };
     if locator.number::<4>()? != u64::from(LOCATOR_64) {
         return Ok((count, start, size));
     }
     locator.take(4)?;
-    let mut cursor = Cursor { bytes, at: whole(locator.number::<8>()?)? };
+    let mut cursor = ByteReader { bytes, at: whole(locator.number::<8>()?)? };
     if cursor.number::<4>()? != u64::from(END_64) {
         return Err("its zip64 directory is damaged".to_string());
     }
@@ -109,7 +109,7 @@ fn directory(bytes: &[u8]) -> Read<(u64, u64, u64)> {
 }
 
 /// The next entry of the directory.
-fn entry(cursor: &mut Cursor) -> Read<Packed> {
+fn entry(cursor: &mut ByteReader) -> Read<Packed> {
     if cursor.number::<4>()? != u64::from(CENTRAL) {
         return Err("its zip directory is damaged".to_string());
     }
@@ -124,11 +124,11 @@ fn entry(cursor: &mut Cursor) -> Read<Packed> {
     let name = std::str::from_utf8(cursor.take(name as usize)?)
         .map_err(|_| "a name in its zip directory isn't UTF-8")?
         .to_string();
-    let mut extra = Cursor { bytes: cursor.take(extra as usize)?, at: 0 };
+    let mut extra = ByteReader { bytes: cursor.take(extra as usize)?, at: 0 };
     cursor.take(comment as usize)?;
     while extra.bytes.len() - extra.at >= 4 {
         let (id, size) = (extra.number::<2>()?, extra.number::<2>()?);
-        let mut field = Cursor { bytes: extra.take(size as usize)?, at: 0 };
+        let mut field = ByteReader { bytes: extra.take(size as usize)?, at: 0 };
         if id == 1 {
             // Only those that don't fit above, in this order.
             for number in [&mut unpacked, &mut stored, &mut local] {
@@ -152,7 +152,7 @@ fn entry(cursor: &mut Cursor) -> Read<Packed> {
         8 => Some(unpacked),
         _ => return fault(&format!("it is packed by method {method}; kiln reads stored and deflated ones")),
     };
-    let mut head = Cursor { bytes: cursor.bytes, at: local };
+    let mut head = ByteReader { bytes: cursor.bytes, at: local };
     if head.number::<4>()? != u64::from(LOCAL) {
         return fault("its zip directory points nowhere");
     }
@@ -181,7 +181,7 @@ pub(super) fn beginning<'a>(bytes: &'a [u8], place: &TensorPlace, most: usize) -
 }
 
 /// Writes an archive of stored entries.
-pub(super) struct Writer {
+pub(super) struct ZipWriter {
     bytes: Vec<u8>,
     directory: Vec<u8>,
     count: usize,
@@ -189,9 +189,9 @@ pub(super) struct Writer {
     limit: u64,
 }
 
-impl Writer {
-    pub fn new() -> Writer {
-        Writer { bytes: Vec::new(), directory: Vec::new(), count: 0, limit: 0xffff_ffff }
+impl ZipWriter {
+    pub fn new() -> ZipWriter {
+        ZipWriter { bytes: Vec::new(), directory: Vec::new(), count: 0, limit: 0xffff_ffff }
     }
 
     /// Adds an entry.
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_in_both_forms() {
         for limit in [0xffff_ffff, 3] {
-            let mut writer = Writer { limit, ..Writer::new() };
+            let mut writer = ZipWriter { limit, ..ZipWriter::new() };
             writer.add("a", b"").unwrap();
             writer.add("folder/b.npy", b"some bytes").unwrap();
             let file = writer.finish();
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn bombs_are_seen_before_they_are_unpacked() {
-        let mut writer = Writer::new();
+        let mut writer = ZipWriter::new();
         writer.add("x", &[7; 100]).unwrap();
         let mut file = writer.finish();
         let directory = file.windows(4).position(|bytes| bytes == CENTRAL.to_le_bytes()).unwrap();

@@ -86,7 +86,7 @@ fn averages_are_found_under_any_name_and_come_back() {
 #[test]
 fn averages_that_were_restored_are_found_after_a_run() {
     let build = |own: &'static Param| {
-        Step::custom(0.0, StepOptions::new().ema(0.5), move |step, [x]| {
+        Step::custom(1.0, StepOptions::new().ema(0.5), move |step, [x]| {
             let loss = (own.tensor() * x).sum(..);
             step.minimise("part", own, &Sgd::new(1.0), &loss)?;
             Ok(vec![loss])

@@ -11,7 +11,7 @@ use super::ranking::Outcome;
 use crate::{Error, Result};
 
 /// What a line says of a trial.
-pub(super) struct Written {
+pub(super) struct JournalEntry {
     pub(super) score: f64,
     pub(super) seconds: f64,
     pub(super) failed: Option<String>,
@@ -38,7 +38,7 @@ impl Search {
         write().map_err(Error::file(path))
     }
 
-    pub(super) fn read_journal(&self) -> Result<BTreeMap<String, Written>> {
+    pub(super) fn read_journal(&self) -> Result<BTreeMap<String, JournalEntry>> {
         let mut known = BTreeMap::new();
         let Some(path) = self.journal.as_ref().filter(|path| path.exists()) else { return Ok(known) };
         let text = fs::read_to_string(path).map_err(Error::file(path))?;
@@ -61,7 +61,7 @@ impl Search {
             let score = text("score").and_then(|score| score.parse().ok()).unwrap_or(f64::NAN);
             let seconds = value.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
             let failed = text("failed").map(str::to_string);
-            known.insert(trial.to_string(), Written { score, seconds, failed, curve });
+            known.insert(trial.to_string(), JournalEntry { score, seconds, failed, curve });
         }
         Ok(known)
     }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use kiln_data::Rng;
 
 use crate::{Error, Result};
-use journal::Written;
+use journal::JournalEntry;
 pub use ranking::{Outcome, Ranking};
 use trial::Setting;
 pub use trial::Trial;
@@ -40,7 +40,7 @@ pub use trial::Trial;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Search {
-    plan: Plan,
+    strategy: Strategy,
     choices: Vec<(String, Choice)>,
     maximise: bool,
     journal: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub struct Search {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Plan {
+enum Strategy {
     Grid,
     Random { trials: usize, seed: u64 },
     Halving { trials: usize, seed: u64, first: u64, factor: usize },
@@ -63,29 +63,29 @@ enum Choice {
 }
 
 impl Search {
-    fn new(plan: Plan) -> Search {
-        Search { plan, choices: Vec::new(), maximise: false, journal: None, verbose: false }
+    fn new(strategy: Strategy) -> Search {
+        Search { strategy, choices: Vec::new(), maximise: false, journal: None, verbose: false }
     }
 
     /// Every combination of the choices.
     pub fn grid() -> Search {
-        Search::new(Plan::Grid)
+        Search::new(Strategy::Grid)
     }
 
     /// So many combinations, drawn.
     pub fn random(trials: usize, seed: u64) -> Search {
-        Search::new(Plan::Random { trials, seed })
+        Search::new(Strategy::Random { trials, seed })
     }
 
     /// So many combinations, drawn, of which each trains for `first` epochs; the best third then for three times as many, and so on
     /// until one is left. The closure asks [`Trial::epochs`].
     pub fn halving(trials: usize, seed: u64, first: u64) -> Search {
-        Search::new(Plan::Halving { trials, seed, first: first.max(1), factor: 3 })
+        Search::new(Strategy::Halving { trials, seed, first: first.max(1), factor: 3 })
     }
 
     /// In a halving one in so many goes on, for so many times as long; 3 unless told otherwise.
     pub fn factor(mut self, by: usize) -> Search {
-        if let Plan::Halving { factor, .. } = &mut self.plan {
+        if let Strategy::Halving { factor, .. } = &mut self.strategy {
             *factor = by.max(2);
         }
         self
@@ -140,10 +140,10 @@ impl Search {
         let mut known = self.read_journal()?;
         let others = Rc::new(RefCell::new(Vec::new()));
         let mut outcomes = Vec::new();
-        let (mut candidates, mut budget) = match self.plan {
-            Plan::Halving { first, .. } => (self.drawn(), Some(first)),
-            Plan::Random { .. } => (self.drawn(), None),
-            Plan::Grid => (self.combinations(), None),
+        let (mut candidates, mut budget) = match self.strategy {
+            Strategy::Halving { first, .. } => (self.drawn(), Some(first)),
+            Strategy::Random { .. } => (self.drawn(), None),
+            Strategy::Grid => (self.combinations(), None),
         };
         loop {
             let mut round = Vec::with_capacity(candidates.len());
@@ -156,7 +156,7 @@ impl Search {
                     others: others.clone(),
                 };
                 let outcome = match known.remove(&next.key()) {
-                    Some(Written { score, seconds, failed, curve }) => {
+                    Some(JournalEntry { score, seconds, failed, curve }) => {
                         next.curve.replace(curve);
                         Outcome { trial: next, score, seconds, failed }
                     }
@@ -180,7 +180,7 @@ impl Search {
                 round.push(outcome);
             }
             self.rank(&mut round);
-            let Plan::Halving { factor, .. } = self.plan else {
+            let Strategy::Halving { factor, .. } = self.strategy else {
                 outcomes = round;
                 break;
             };
@@ -209,11 +209,11 @@ impl Search {
             );
         }
         for (name, choice) in &self.choices {
-            match (choice, self.plan) {
+            match (choice, self.strategy) {
                 (Choice::Of(settings), _) if settings.is_empty() => {
                     return mistake(format!("{name} has nothing to choose from"));
                 }
-                (Choice::Uniform(..) | Choice::Logarithmic(..), Plan::Grid) => {
+                (Choice::Uniform(..) | Choice::Logarithmic(..), Strategy::Grid) => {
                     return mistake(format!(
                         "{name} is a range, which no grid goes through; list its values, or draw them"
                     ));
@@ -250,9 +250,9 @@ impl Search {
     }
 
     fn drawn(&self) -> Vec<Vec<(String, Setting)>> {
-        let (trials, seed) = match self.plan {
-            Plan::Random { trials, seed } | Plan::Halving { trials, seed, .. } => (trials, seed),
-            Plan::Grid => (0, 0),
+        let (trials, seed) = match self.strategy {
+            Strategy::Random { trials, seed } | Strategy::Halving { trials, seed, .. } => (trials, seed),
+            Strategy::Grid => (0, 0),
         };
         let draw = |number: usize| {
             let mut rng = Rng::new(seed).derive(number as u64);
