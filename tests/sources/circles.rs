@@ -4,10 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Source, sources};
 
-/// Circles that are still there, by crate and members: each is to go, none is to join them.
-const CIRCLES: &[(&str, &str)] =
-    &[("nn", "device ↔ runtime ↔ tensor ↔ variable"), ("nn", "loss ↔ tensor/loss")];
-
 /// A module by its path from the crate's root: `["table", "frame"]`, or nothing for the root.
 type Module = Vec<String>;
 
@@ -17,20 +13,13 @@ fn files_need_each_other_in_one_direction() {
     for source in sources().into_iter().filter(Source::is_product) {
         crates.entry(source.krate().to_string()).or_default().push(source);
     }
-    let mut found: Vec<(String, String)> = Vec::new();
+    let mut found: Vec<String> = Vec::new();
     for (name, files) in &crates {
         let modules: BTreeMap<Module, &str> =
             files.iter().map(|file| (module(&file.path), file.product())).collect();
-        found.extend(circles(&modules).into_iter().map(|circle| (name.clone(), circle)));
+        found.extend(circles(&modules).into_iter().map(|circle| format!("{name}: {circle}")));
     }
-    let excused = |(name, circle): &(String, String)| CIRCLES.contains(&(name.as_str(), circle.as_str()));
-    let new: Vec<_> = found.iter().filter(|circle| !excused(circle)).collect();
-    assert!(new.is_empty(), "these files need each other in a circle: {new:#?}");
-    let gone: Vec<_> = CIRCLES
-        .iter()
-        .filter(|(name, circle)| !found.iter().any(|(other, found)| other == name && found == circle))
-        .collect();
-    assert!(gone.is_empty(), "no circles any more, so they needn't be excused: {gone:?}");
+    assert!(found.is_empty(), "these files need each other in a circle: {found:#?}");
 }
 
 #[test]

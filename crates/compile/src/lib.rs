@@ -7,7 +7,7 @@
 //! - Every program passes [`verify::program`] for its target: each view stays in its buffer and each buffer in its memory, and
 //!   what a kernel writes it touches nowhere else. The unchecked loops of `cpu` rest on that, and it checks what it loads.
 //!   Debug builds check after each pass; `cpu/tests/refusals.rs` breaks each rule.
-//! - A program gives what its graph means, up to rounding: `tests/program.rs`, and `tests/legalise.rs` for a target that lacks
+//! - A program gives what its graph means, up to rounding: `tests/compiled/program.rs`, and `tests/compiled/legalise.rs` for a target that lacks
 //!   nearly everything.
 //! - What is hoisted reads variables that the program doesn't write and other hoisted results, and nobody writes over it; so
 //!   a device may leave it out while those variables stay: `verify/hoisted.rs`.
@@ -15,7 +15,7 @@
 //!   [`schedule::KernelSchedule::check`] after its pass, and the tests of `topological_order.rs`.
 //! - Temporaries that live at one time share no byte: the tests of [`plan`].
 //! - A pass knows of the device what [`Target`] says, and nothing else: this crate depends on `kiln-ir` alone.
-//! - The same graph and target give the same program, to the byte; snapshots and caches rest on that: `tests/program.rs`.
+//! - The same graph and target give the same program, to the byte; snapshots and caches rest on that: `tests/compiled/program.rs`.
 
 #![forbid(unsafe_code)]
 

@@ -6,18 +6,18 @@
 //!
 //! - A graph that exists is well-formed: operands before their users, shapes and dtypes as [`infer`] says. Every pass and the
 //!   compiler rely on it. [`Expr::apply`] is the one way to a node, [`check`] runs after each pass in debug builds, and
-//!   `tests/print.rs` shows what it refuses.
+//!   `tests/graphs/print.rs` shows what it refuses.
 //! - Building neither panics nor returns a `Result`: an [`Expr`] is a node or the first error, with the user's line. The tensor
-//!   of `nn` relies on it; `tests/gradients.rs`, `tests/lines.rs` and `nn/tests/panics.rs` hold it.
+//!   of `nn` relies on it; `tests/graphs/gradients.rs`, `tests/graphs/lines.rs` and `nn/tests/tensor/panics.rs` hold it.
 //! - What an operation means stands at its variant in [`op`], and [`eval`] computes just that. It is the oracle of gradients,
-//!   passes and devices; `tests/oracle.rs` holds it to numbers worked out by hand.
-//! - A gradient is made of operations, so it has gradients itself, and agrees with differences: `tests/table.rs`.
-//! - A simplified graph gives what the graph gave: `tests/simplify.rs`, `tests/table.rs`, and `tests/random.rs` over random graphs.
-//! - Nothing recurses along a graph, however deep that is: `tests/deep.rs`.
+//!   passes and devices; `tests/graphs/oracle.rs` holds it to numbers worked out by hand.
+//! - A gradient is made of operations, so it has gradients itself, and agrees with differences: `tests/graphs/table.rs`.
+//! - A simplified graph gives what the graph gave: `tests/graphs/simplify.rs`, `tests/graphs/table.rs`, and `tests/graphs/random.rs` over random graphs.
+//! - Nothing recurses along a graph, however deep that is: `tests/graphs/deep.rs`.
 //! - Closed sets are matched without a wildcard: the workspace's `tests/sources` reads for them.
 //! - A random number is a function of a key and a counter, the same on every machine: the tests of [`random`] hold it to
 //!   the published generator.
-//! - The line that is built for is a thread's, and as before when its scope ends, also by a panic: `tests/lines.rs`.
+//! - The line that is built for is a thread's, and as before when its scope ends, also by a panic: `tests/graphs/lines.rs`.
 
 #![forbid(unsafe_code)]
 

@@ -7,7 +7,7 @@ use kiln_ir::graph::Graph;
 use kiln_ir::op::{Op, Shared};
 use kiln_ir::{Error, ErrorKind, Result};
 
-use crate::variable::{called, device_of};
+use crate::storage::{called, device_of};
 
 /// Makes another kind of device known, behind those that this crate brings. What `open` gives is found by name; see
 /// [`device`].

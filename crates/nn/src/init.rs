@@ -2,9 +2,9 @@
 
 use kiln_ir::{DType, Data, Scalar, Shape};
 
+use crate::budget::afford;
 use crate::random::Key;
 use crate::tensor::Tensor;
-use crate::variable::afford;
 
 /// A way to fill a parameter.
 ///

@@ -14,6 +14,7 @@
 #[macro_use]
 pub mod tensor;
 
+mod budget;
 pub mod composite;
 pub mod device;
 pub mod function;
@@ -28,6 +29,7 @@ mod runtime;
 pub mod schedule;
 pub mod sequential;
 pub mod step;
+mod storage;
 pub mod summary;
 pub mod variable;
 
@@ -44,6 +46,7 @@ pub use layers::{
     MultiHeadAttention, OverTime, PRelu, Pool, PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn,
     TransformerBlock, TransformerOptions, Transpose, Upsample,
 };
+pub use loss::{CrossEntropyOptions, Reduction};
 pub use module::{Context, Module, Visitor};
 pub use optim::{Adam, AdamW, Optimizer, Sgd};
 pub use random::Key;
@@ -54,7 +57,6 @@ pub use tensor::arguments::{Axes, Correction, Dims, IntoAxes, Operand, Position}
 pub use tensor::attention::AttentionOptions;
 pub use tensor::conv::ConvOptions;
 pub use tensor::custom::HostOp;
-pub use tensor::loss::{CrossEntropyOptions, Reduction};
 pub use tensor::pool::PoolOptions;
 pub use tensor::recurrent::Recurrence;
 pub use tensor::slice::{Index, Indices, strided};

@@ -7,8 +7,9 @@ use kiln_compile::Program;
 use kiln_device::{Argument, Device, Executable, Memory, Output};
 use kiln_ir::{DType, Data, Error, ErrorKind, Expr, Graph, Result, Scalar, Shape};
 
+use crate::budget::afford;
 use crate::device::{home, variables};
-use crate::variable::{memory_of, moves};
+use crate::storage::{memory_of, moves};
 
 /// A program on a device with the variables it works on.
 pub(crate) struct Loaded {
@@ -66,7 +67,7 @@ const LARGE: usize = 1 << 24;
 
 /// Refuses what the host has no memory for, where a vector would end the program: a text may say a layer of any size.
 pub(crate) fn room(shape: &Shape, dtype: DType) -> Result<()> {
-    crate::variable::afford(shape)?;
+    afford(shape)?;
     let bytes = shape.elements().saturating_mul(dtype.size());
     match bytes > LARGE && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
         true => Err(Error::new(

@@ -5,8 +5,8 @@
 //!
 //! # Invariants
 //!
-//! - A seed gives the same graph and numbers everywhere, so that what a test found can be found again: `ir/tests/random.rs`.
-//! - Every operation is in the table, and every operation comes up in random graphs: `ir/tests/table.rs`, `ir/tests/random.rs`.
+//! - A seed gives the same graph and numbers everywhere, so that what a test found can be found again: `ir/tests/graphs/random.rs`.
+//! - Every operation is in the table, and every operation comes up in random graphs: `ir/tests/graphs/table.rs`, `ir/tests/graphs/random.rs`.
 //! - In a random graph what jumps is applied only to what is exact, so that devices may differ in last bits alone: each device's
 //!   `tests/table.rs` rests on it.
 //! - It depends on `kiln-ir` alone, so that every crate may use it: the workspace's `tests/documents.rs` reads the manifests.

@@ -1,7 +1,6 @@
 //! What a training lowers and shows: losses by name, of which the sum is lowered, and outputs by name, which metrics look at.
 
-use kiln_nn::loss::{Losses, reduce, total};
-use kiln_nn::tensor::loss::Reduction;
+use kiln_nn::loss::{Losses, Reduction, reduce, total};
 use kiln_nn::{DType, Error, ErrorKind, Result, Tensor};
 
 use super::rows::{RowLayout, Rows};

@@ -12,8 +12,9 @@ use smallvec::SmallVec;
 use super::input::{Input, InputSource};
 use crate::device::{home, variables};
 use crate::runtime::{Loaded, compile, outputs};
+use crate::storage::called;
 use crate::tensor::Tensor;
-use crate::variable::{Variable, called, naming};
+use crate::variable::{Variable, naming};
 
 /// How many shapes of inputs a function keeps a program for.
 const MOST_SHAPES: usize = 16;

@@ -3,9 +3,8 @@
 use kiln_ir::DType;
 
 use super::misfit::{Last, last};
-use super::{Loss, Losses, reduced, same_shape};
+use super::{CrossEntropyOptions, Loss, Losses, Reduction, reduced, same_shape};
 use crate::tensor::Tensor;
-use crate::tensor::loss::{CrossEntropyOptions, Reduction};
 
 /// The cross-entropy of logits `[batch, classes, …]`, against class indices `[batch, …]` (integers) or probabilities (floats).
 #[derive(Clone, Default)]

@@ -3,8 +3,8 @@
 
 use kiln_ir::DType;
 
+use super::Reduction;
 use crate::tensor::Tensor;
-use crate::tensor::loss::Reduction;
 
 /// The logarithm of nothing, finite so that gradients stay numbers.
 const NEVER: f64 = -1e30;

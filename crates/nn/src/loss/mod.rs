@@ -2,12 +2,15 @@
 //! are any; meaning and defaults are PyTorch's, and said where they aren't.
 
 mod classes;
+mod cross_entropy;
 mod ctc;
+mod methods;
 mod misfit;
 mod numbers;
 mod pairs;
 
 pub use classes::{CrossEntropy, Dice, Focal, MultiMargin, Nll};
+pub use cross_entropy::CrossEntropyOptions;
 pub use ctc::{Ctc, CtcLengths};
 pub use numbers::{
     BinaryCrossEntropy, Hinge, Huber, KlDivergence, LogCosh, Mae, Mse, PoissonNll, Quantile, SmoothL1,
@@ -17,7 +20,30 @@ pub use pairs::{contrastive, cosine_embedding, triplet_margin};
 use kiln_ir::{Error, ErrorKind};
 
 use crate::tensor::Tensor;
-use crate::tensor::loss::Reduction;
+
+/// How the losses of the elements become one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their mean, weighted by the class weights where there are any.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+    /// Each by itself.
+    None,
+}
+
+impl Reduction {
+    /// The losses as one number, or as they are.
+    #[track_caller]
+    pub fn of(self, losses: &Tensor) -> Tensor {
+        match self {
+            Reduction::Mean => losses.mean(..),
+            Reduction::Sum => losses.sum(..),
+            Reduction::None => losses.clone(),
+        }
+    }
+}
 
 /// How wrong predictions are.
 ///

@@ -1,9 +1,8 @@
 //! Losses of numbers: each prediction has a target of its own.
 
 use super::misfit::{Last, last};
-use super::{Loss, Losses, reduced, same_shape};
+use super::{Loss, Losses, Reduction, reduced, same_shape};
 use crate::tensor::Tensor;
-use crate::tensor::loss::Reduction;
 
 /// A loss that takes each number by itself: its options, and its formula over `x` (predictions) and `t` (targets).
 macro_rules! by_number {

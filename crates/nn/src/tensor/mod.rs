@@ -17,7 +17,6 @@ pub mod draw;
 pub mod einsum;
 pub mod grad;
 pub mod index;
-pub mod loss;
 pub mod make;
 #[cfg(feature = "ndarray")]
 mod ndarray;

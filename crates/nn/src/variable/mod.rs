@@ -1,20 +1,16 @@
 //! State that outlives a program: a variable on a device, and the parameter, which is a variable that is trained.
 
-mod budget;
 mod names;
 mod param;
 
-use std::any::Any;
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
-use kiln_device::{Device, Host, HostMut, Memory};
+use kiln_device::{Device, Host, Memory};
 use kiln_ir::{DType, Data, Element, Error, ErrorKind, Expr, Result, Scalar, Shape};
 
+pub use crate::budget::with_parameter_budget;
+use crate::storage::{Storage, called};
 use crate::tensor::Tensor;
-pub(crate) use budget::afford;
-pub use budget::with_parameter_budget;
 pub(crate) use names::{call, naming, naming_on};
 pub use param::Param;
 
@@ -22,30 +18,6 @@ pub use param::Param;
 /// optimizer's moment, a running mean, a step count. Cloning shares.
 #[derive(Clone, Debug)]
 pub struct Variable(Arc<Storage>);
-
-struct Storage {
-    name: String,
-    shape: Shape,
-    dtype: DType,
-    placement: RwLock<Placement>,
-}
-
-/// Where the numbers are.
-enum Placement {
-    /// With the host, until the first program that uses them decides on a device.
-    Host(Data),
-    /// On a device, and nowhere else.
-    Device(Arc<dyn Device>, Arc<dyn Memory>),
-}
-
-/// Counts how often a variable went from one device to another. Who keeps memory of variables looks for it again when this
-/// has changed.
-static MOVES: AtomicU64 = AtomicU64::new(0);
-
-/// How many moves there have been.
-pub(crate) fn moves() -> u64 {
-    MOVES.load(Ordering::Acquire)
-}
 
 impl Variable {
     /// A variable that starts with these numbers, row-major.
@@ -80,12 +52,7 @@ impl Variable {
     }
 
     fn holding(name: &str, data: Data, shape: Shape) -> Variable {
-        Variable(Arc::new(Storage {
-            name: name.to_string(),
-            shape,
-            dtype: data.dtype(),
-            placement: RwLock::new(Placement::Host(data)),
-        }))
+        Variable(Arc::new(Storage::new(name, data, shape)))
     }
 
     /// The name that it was made with, which is empty for what layers make: that goes by its path in a model; see
@@ -115,10 +82,7 @@ impl Variable {
     /// # Errors
     /// Where the device fails.
     pub fn read(&self) -> Result<Data> {
-        match &*self.0.placement() {
-            Placement::Host(data) => Ok(data.clone()),
-            Placement::Device(_, memory) => self.0.read(memory),
-        }
+        self.0.read()
     }
 
     /// Replaces its numbers.
@@ -164,25 +128,12 @@ impl Variable {
     /// # Errors
     /// Where a device fails.
     pub fn to(&self, device: &Arc<dyn Device>) -> Result<()> {
-        let mut placement = self.0.placement.write().unwrap_or_else(PoisonError::into_inner);
-        let (memory, moved) = match &*placement {
-            Placement::Device(here, _) if kiln_device::same(here, device) => return Ok(()),
-            Placement::Device(_, memory) => (allocated(device, &self.0.read(memory)?)?, true),
-            // Nobody keeps memory of what had none.
-            Placement::Host(data) => (allocated(device, data)?, false),
-        };
-        *placement = Placement::Device(device.clone(), memory);
-        MOVES.fetch_add(u64::from(moved), Ordering::Release);
-        Ok(())
+        self.0.to(device)
     }
 
     /// Its numbers into data that have its dtype and size.
     pub(crate) fn read_into(&self, target: &mut Data) -> Result<()> {
-        match &*self.0.placement() {
-            Placement::Host(data) => target.clone_from(data),
-            Placement::Device(_, memory) => memory.read(HostMut::of(target).bytes())?,
-        }
-        Ok(())
+        self.0.read_into(target)
     }
 
     /// Replaces its numbers by as many of its dtype, where it is on a device.
@@ -208,125 +159,4 @@ impl Variable {
     pub fn is(&self, other: &Variable) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
-}
-
-/// Memory of a device that holds these numbers.
-fn allocated(device: &Arc<dyn Device>, data: &Data) -> Result<Arc<dyn Memory>> {
-    let bytes = Host::of(data).bytes();
-    let memory = device.allocate(bytes.len())?;
-    memory.write(bytes)?;
-    Ok(memory)
-}
-
-impl Storage {
-    fn placement(&self) -> RwLockReadGuard<'_, Placement> {
-        self.placement.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn device(&self) -> Option<Arc<dyn Device>> {
-        match &*self.placement() {
-            Placement::Host(_) => None,
-            Placement::Device(device, _) => Some(device.clone()),
-        }
-    }
-
-    fn read(&self, memory: &Arc<dyn Memory>) -> Result<Data> {
-        let mut data = Data::filled(self.dtype, self.shape.elements(), Scalar::Int(0));
-        memory.read(HostMut::of(&mut data).bytes())?;
-        Ok(data)
-    }
-
-    /// Replaces the numbers where they are.
-    fn write(&self, numbers: Host, data: impl FnOnce() -> Data) -> Result<()> {
-        if let Placement::Device(_, memory) = &*self.placement() {
-            return memory.write(numbers.bytes());
-        }
-        let mut placement = self.placement.write().unwrap_or_else(PoisonError::into_inner);
-        match &mut *placement {
-            Placement::Host(held) => *held = data(),
-            // Somebody's program took them to a device meanwhile.
-            Placement::Device(_, memory) => memory.write(numbers.bytes())?,
-        }
-        Ok(())
-    }
-
-    /// The memory on this device, to which numbers go that aren't on any.
-    fn memory_on(&self, device: &Arc<dyn Device>, name: &str) -> Result<Arc<dyn Memory>> {
-        if let Placement::Device(here, memory) = &*self.placement() {
-            return found(here, memory, device, name);
-        }
-        let mut placement = self.placement.write().unwrap_or_else(PoisonError::into_inner);
-        match &*placement {
-            Placement::Host(data) => {
-                let memory = allocated(device, data)?;
-                *placement = Placement::Device(device.clone(), memory.clone());
-                Ok(memory)
-            }
-            // Somebody else's program was quicker.
-            Placement::Device(here, memory) => found(here, memory, device, name),
-        }
-    }
-}
-
-/// The memory of the variable of this name, if `here` is the device it is wanted on.
-fn found(
-    here: &Arc<dyn Device>,
-    memory: &Arc<dyn Memory>,
-    wanted: &Arc<dyn Device>,
-    name: &str,
-) -> Result<Arc<dyn Memory>> {
-    if kiln_device::same(here, wanted) {
-        return Ok(memory.clone());
-    }
-    let (name, here, wanted) = (called(name), here.name(), wanted.name());
-    let message = format!("{name} is on {here}, and is used on {wanted}; move it with `to(&device)`");
-    Err(Error::new(ErrorKind::Device, "device", message).nowhere())
-}
-
-/// A variable in an error.
-pub(crate) fn called(name: &str) -> &str {
-    if name.is_empty() { "a variable" } else { name }
-}
-
-impl kiln_ir::op::VariableHandle for Storage {
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    fn dtype(&self) -> DType {
-        self.dtype
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-impl fmt::Debug for Storage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}{}", kiln_ir::op::VariableHandle::name(self), self.dtype, self.shape)
-    }
-}
-
-/// The memory of a variable met in a program, on the device that runs it.
-pub(crate) fn memory_of(
-    variable: &dyn kiln_ir::op::VariableHandle,
-    device: &Arc<dyn Device>,
-) -> Result<Arc<dyn Memory>> {
-    match variable.as_any().downcast_ref::<Storage>() {
-        Some(storage) => storage.memory_on(device, &variable.name()),
-        None => {
-            let message = format!("{} isn't a variable of kiln's own", variable.name());
-            Err(Error::new(ErrorKind::Device, "run", message).nowhere())
-        }
-    }
-}
-
-/// The device that a variable met in a graph is on, if it is on any.
-pub(crate) fn device_of(variable: &dyn kiln_ir::op::VariableHandle) -> Option<Arc<dyn Device>> {
-    variable.as_any().downcast_ref::<Storage>()?.device()
 }

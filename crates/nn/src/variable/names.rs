@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 use kiln_ir::op::VariableHandle;
 use kiln_ir::{DType, Shape};
 
-use super::{Storage, Variable};
+use super::Variable;
+use crate::storage::Storage;
 
 type Names = HashMap<usize, Arc<NamedVariable>>;
 

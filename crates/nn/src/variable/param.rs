@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kiln_ir::{Data, Error, ErrorKind, Expr, Result, Shape};
 
 use super::Variable;
-use super::budget::{afford, spend};
+use crate::budget::{afford, spend};
 use crate::tensor::Tensor;
 
 /// A trained variable. Cloning shares.

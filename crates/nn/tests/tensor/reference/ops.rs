@@ -7,7 +7,7 @@ use kiln_nn::{
     Tensor, strided,
 };
 
-use crate::{Case, several};
+use super::{Case, several};
 
 pub(crate) type Results = (Tensor, BTreeMap<&'static str, Tensor>);
 

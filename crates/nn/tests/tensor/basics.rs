@@ -119,7 +119,7 @@ fn axes_are_written_in_many_ways() {
     assert_eq!(*x.sum([0, -1]).shape(), [3]);
     assert_eq!(*x.sum(1..).shape(), [2]);
     assert_eq!(*x.sum(..2).shape(), [4]);
-    assert_eq!(*x.sum(0..).shape(), []);
+    assert_eq!(x.sum(0..).rank(), 0);
     assert_eq!(*x.sum_keepdim(..).shape(), [1, 1, 1]);
     assert_eq!(*x.sum(vec![0usize, 2]).shape(), [3]);
     assert_eq!(*x.sum(Axes::Listed(vec![])).shape(), [2, 3, 4]);
@@ -178,7 +178,7 @@ fn rearranging() {
     assert_eq!(i64s(&x.triu(1)), [0, 1, 2, 0, 0, 5]);
     assert_eq!(i64s(&x.diagonal(0)), [0, 4]);
     assert_eq!(i64s(&x.diagonal(-1)), [3]);
-    assert_eq!(i64s(&x.diagonal(5)), []);
+    assert!(i64s(&x.diagonal(5)).is_empty());
     assert_eq!(i64s(&Tensor::arange(1..3).diagonal_matrix()), [1, 0, 0, 2]);
     let [rows, columns] = Tensor::meshgrid([&Tensor::arange(0..2), &Tensor::arange(5..7)]);
     assert_eq!((i64s(&rows), i64s(&columns)), (vec![0, 0, 1, 1], vec![5, 6, 5, 6]));
@@ -187,7 +187,7 @@ fn rearranging() {
     near(&Tensor::eye(2), &[1.0, 0.0, 0.0, 1.0]);
     near(&Tensor::linspace(0.0, 1.0, 3), &[0.0, 0.5, 1.0]);
     assert_eq!(i64s(&Tensor::arange_step(5, 0, -2)), [5, 3, 1]);
-    assert_eq!(i64s(&Tensor::arange_step(3, 0, 1)), []);
+    assert!(i64s(&Tensor::arange_step(3, 0, 1)).is_empty());
     assert!(message(&Tensor::arange_step(0, 3, 0)).contains("step of 0"));
     let mixed = Tensor::concat(&[&x, &Tensor::ones([2, 1])], 1);
     assert_eq!((mixed.dtype(), mixed.size(1)), (DType::F32, 4));

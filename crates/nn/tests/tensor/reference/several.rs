@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kiln_nn::{ConvOptions, DType, Tensor};
 
-use crate::Case;
-use crate::ops::Results;
+use super::Case;
+use super::ops::Results;
 
 pub(crate) fn recurrent(case: &Case) -> Option<Results> {
     let gates = match case.op.as_str() {

@@ -22,8 +22,10 @@ fn compiles_something() {
 fn every_pass_tells_what_it_did() {
     let printed = |log: &str| {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let output =
-            command.args(["--exact", "--nocapture", "compiles_something"]).env("KILN_LOG", log).output();
+        let output = command
+            .args(["--exact", "--nocapture", "passes::compiles_something"])
+            .env("KILN_LOG", log)
+            .output();
         String::from_utf8(output.unwrap().stderr).unwrap()
     };
     let log = printed("passes");

@@ -38,6 +38,6 @@ pub(crate) fn afford(shape: &Shape) -> Result<()> {
 }
 
 /// Takes what was made from the budget.
-pub(super) fn spend(shape: &Shape) {
+pub(crate) fn spend(shape: &Shape) {
     BUDGET.set(BUDGET.get().saturating_sub(shape.elements()));
 }

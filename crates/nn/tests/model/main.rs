@@ -1,0 +1,14 @@
+//! What is made of tensors: layers, losses, metrics, schedules, and the functions and steps that run them. One binary, since each costs a
+//! link.
+
+mod functions;
+mod layers;
+mod losses;
+mod metrics;
+mod names;
+mod parts;
+mod recurrent;
+mod schedules;
+mod send;
+mod updates;
+mod words;
