@@ -10,7 +10,7 @@ use crate::trainer::state::TrainState;
 use crate::{Error, Result};
 
 /// A place to run again from.
-pub(super) struct Anchor {
+pub(in crate::trainer) struct Anchor {
     state: TrainState,
     cursor: Cursor,
     done: u64,
