@@ -171,6 +171,62 @@ fn a_batch_that_a_file_fixes_is_made_free_or_refused() {
     }
 }
 
+/// A network of codes and numbers, which leaves the length of both free.
+fn of_two(program: &Program, name: &str) {
+    let options = Options::default();
+    let mut builder = options.builder("two").unwrap();
+    let free = ["batch", "length"].map(|name| Size::Named(name.to_string()));
+    let codes = builder.input("codes", OnnxDType::I64, &free);
+    let amounts = builder.input("amounts", OnnxDType::F32, &free);
+    let table = builder.constant("table", &[2], &Data::F32(vec![1.0, 2.0]));
+    let looked_up = builder.node("Gather", &[&table, &codes], Vec::new());
+    let y = builder.node("Mul", &[&looked_up, &amounts], Vec::new());
+    builder.output(&y, "y", OnnxDType::F32, &free);
+    builder.save(program.at(name), &options).unwrap();
+}
+
+#[test]
+fn any_model_or_network_is_timed_batch_by_batch() {
+    let program = kiln("timed");
+    let timed = |arguments: &[&str]| -> Vec<Value> {
+        let text = program.out(&[&["bench"], arguments, &["--json", "--threads", "1"]].concat());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    fixed(&program, "fixed.onnx", 3, &[3, 12]);
+    of_two(&program, "two.onnx");
+    bare(&program, "bare.onnx", "flatten, dense 3", &[2, 2]);
+    program.out(&["import", "bare.onnx", "--out", "named.kiln", "--classes", "a,b,c"]);
+    // With the classes' names as an output, which is no number.
+    program.out(&["export", "named.kiln", "named.onnx", "--without-preprocessing"]);
+    let lengths = ["--shape", "codes=*,5", "--shape", "amounts=*,5"];
+    for (file, told) in
+        [("fixed.onnx", &[][..]), ("two.onnx", &lengths), ("named.kiln", &[]), ("named.onnx", &[])]
+    {
+        let lines = timed(&[&[file, "--batch", "1,4", "--kernels", "2"], told].concat());
+        assert_eq!(lines.len(), 2, "{file}");
+        for (line, batch) in lines.iter().zip([1.0, 4.0]) {
+            assert_eq!(line["batch"], batch as u64, "{file}");
+            let [seconds, best, rate] = ["seconds", "best", "rate"].map(|key| line[key].as_f64().unwrap());
+            assert!(0.0 < best && best <= seconds && (rate * seconds / batch - 1.0).abs() < 1e-9, "{line}");
+            let kernels = line["kernels"].as_array().unwrap();
+            let times: Vec<f64> = kernels.iter().map(|kernel| kernel["seconds"].as_f64().unwrap()).collect();
+            assert!((1..=2).contains(&times.len()) && times.is_sorted_by(|a, b| a >= b), "{line}");
+        }
+    }
+    let text = program.out(&["bench", "fixed.onnx", "--batch", "3", "--kernels", "1"]);
+    assert!(text.contains("batch of 3") && text.contains("rows/s") && text.contains("matmul"), "{text}");
+    for (arguments, said) in [
+        (&["two.onnx"][..], "two.onnx leaves sizes of codes free: say --shape 'codes=*,N'"),
+        (&["two.onnx", "--shape", "code=*,5"], "two.onnx takes codes, amounts"),
+        (&["two.onnx", "--shape", "codes=*,5", "--shape", "amounts=*,6"], "Mul"),
+        (&["named.kiln", "--shape", "x=*,5"], "--shape is for ONNX files"),
+        (&["nothing.kiln"], "nothing.kiln"),
+    ] {
+        let (code, error) = program.error(&[&["bench"], arguments].concat());
+        assert!(code == 1 && error.contains(said), "{error}");
+    }
+}
+
 #[test]
 fn a_file_of_kilns_own_becomes_the_same_model_without_a_word() {
     let program = kiln("own");
