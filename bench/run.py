@@ -103,8 +103,8 @@ def networks(args, folder):
     wanted = {found[0] for name in args.workloads if (found := workloads.network(name))}
     if all((folder / f"{name}.onnx").exists() for name in wanted):
         return
-    python = args.python or environment(["torch", "torchvision", "onnx"])
-    subprocess.run([python, BENCH / "networks.py", folder], check=True)
+    python = args.python or environment(["torch", "torchvision", "timm", "onnx"])
+    subprocess.run([python, BENCH / "networks.py", folder, *sorted(wanted)], check=True)
 
 
 def environment(packages):

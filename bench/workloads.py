@@ -26,7 +26,16 @@ STREAMS = {  # name: (elements, bytes that must move: each operand once in, each
     "softmax": (4096 * 1024, 8 * 4096 * 1024),
     "layer_norm": (4096 * 1024, 8 * 4096 * 1024),
 }
-NETWORKS = {"resnet18": 3.63e9, "mobilenetv2": 0.60e9}  # at 224 × 224: operations of one image
+NETWORKS = {  # at 224 × 224: operations of one image
+    "resnet18": 3.63e9,
+    "resnet50": 8.18e9,
+    "mobilenetv2": 0.60e9,
+    "mobilenetv4": 0.37e9,
+    "efficientnet": 0.77e9,
+    "convnext": 8.91e9,
+    "vit": 35.1e9,
+    "deeplabv3": 63.6e9,
+}
 
 
 def network(name):

@@ -67,7 +67,7 @@ def main():
     if found := workloads.network(args.workload):
         name, batch = found
         x = np.fromfile(args.data / f"{name}_{batch}" / "x.f32", np.float32).reshape(batch, 3, 224, 224)
-        return measure(args, str(args.data / f"{name}.onnx"), x, (batch, 1000))
+        return measure(args, str(args.data / f"{name}.onnx"), x)
     made = graph(args.workload)
     if made is None:
         return
@@ -76,10 +76,10 @@ def main():
     body = helper.make_graph(nodes, args.workload, [value("x", inner)], [value(last, outer)], weights)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
-    measure(args, model.SerializeToString(), random.standard_normal(inner).astype(np.float32), outer)
+    measure(args, model.SerializeToString(), random.standard_normal(inner).astype(np.float32))
 
 
-def measure(args, model, x, outer):
+def measure(args, model, x):
     """Times a model, a file's path or its bytes, on an input."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = args.threads
@@ -90,7 +90,7 @@ def measure(args, model, x, outer):
     common.report(args.workload, "onnxruntime", taken, mode="plain", version=version)
     binding = session.io_binding()
     source = onnxruntime.OrtValue.ortvalue_from_numpy(x)
-    target = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(outer, np.float32))
+    target = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros_like(session.run(None, {"x": x})[0]))
     binding.bind_ortvalue_input("x", source)
     binding.bind_ortvalue_output(session.get_outputs()[0].name, target)
     taken = common.samples(lambda: session.run_with_iobinding(binding), args.seconds / 2)
