@@ -1,6 +1,6 @@
 //! kiln's side of the benchmark: runs one workload and prints its samples, as `bench/README.md` asks.
 //!
-//! `cargo run --release --example bench_workloads -- --workload w1 --threads 2 --seconds 3 --data DIR [--show]`
+//! `cargo run --release --example bench_workloads -- --workload w1 --threads 2 --seconds 3 --data DIR [--show | --calls 3]`
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -21,10 +21,13 @@ struct Arguments {
     data: Option<String>,
     /// Print the program with the times of its kernels instead.
     show: bool,
+    /// Call it so many times instead and print nothing, for those who count instructions.
+    calls: Option<usize>,
 }
 
 fn main() -> Result {
-    let mut arguments = Arguments { workload: String::new(), seconds: 2.0, data: None, show: false };
+    let mut arguments =
+        Arguments { workload: String::new(), seconds: 2.0, data: None, show: false, calls: None };
     let mut rest = std::env::args().skip(1);
     while let Some(name) = rest.next() {
         let mut value = || rest.next().ok_or(format!("{name} needs a value"));
@@ -34,6 +37,7 @@ fn main() -> Result {
             "--seconds" => arguments.seconds = value()?.parse()?,
             "--data" => arguments.data = Some(value()?).filter(|dir| !dir.is_empty()),
             "--show" => arguments.show = true,
+            "--calls" => arguments.calls = Some(value()?.parse()?),
             _ => return Err(format!("unknown argument {name}").into()),
         }
     }
@@ -67,6 +71,9 @@ fn main() -> Result {
 
 /// Times `call` as the harness asks and prints the samples.
 fn measure(arguments: &Arguments, mut call: impl FnMut() -> Result) -> Result {
+    if let Some(calls) = arguments.calls {
+        return (0..calls).try_for_each(|_| call());
+    }
     call()?;
     let mut fastest = f64::INFINITY;
     let warm = Instant::now();

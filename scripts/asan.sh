@@ -9,7 +9,8 @@ export RUSTC_BOOTSTRAP=1
 export RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address"
 # Leaks at exit are the thread pool's, which lives as long as the process; what is too large to be had is refused, as elsewhere.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allocator_may_return_null=1}"
-case ${KILN_ASAN:-} in
+export KILN_ASAN=${KILN_ASAN:-kernels}
+case $KILN_ASAN in
     all)
         tests="-p kiln-cpu -p kiln-map -p kiln-data -p kiln-onnx -p kiln-learn -p kiln --lib --test kernels --test refusals --test hoisting --test allocations --test table
             --test hostile --test weights --test onnx --test faults"
