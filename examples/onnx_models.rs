@@ -82,8 +82,11 @@ const ROWS: [(&str, &str, &[usize], usize); 22] = [
     ),
 ];
 
-/// Average pools, and the shapes of rows that they take.
-const POOLS: [(&str, &[usize], fn(&Tensor) -> Tensor); 5] = [
+/// A pool by its name, with the shape of a row that it takes.
+type Pooling = (&'static str, &'static [usize], fn(&Tensor) -> Tensor);
+
+/// Average pools.
+const POOLS: [Pooling; 5] = [
     ("a padded pool", &[3, 7, 6], |x| x.avg_pool2d(PoolOptions::new(3).stride(2).padding(1))),
     ("a pool with ceil", &[2, 8, 8], |x| x.avg_pool2d(PoolOptions::new(3).stride(2).ceil_mode(true))),
     ("a dilated pool of one axis", &[4, 13], |x| x.avg_pool1d(PoolOptions::new(3).stride(2).dilation(3))),
