@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
+use kiln::PerAxis;
 use kiln::data::Rng;
 use kiln::onnx::export::{BATCH, ModelInput, Options, Size, write};
 use kiln::onnx::{Network, OnnxDType, Value, load};
-use kiln::prelude::{Context, DType, Data, Layer, Module, Sequential, Tensor};
+use kiln::prelude::{Context, DType, Data, Layer, Module, PoolOptions, Sequential, Tensor};
 use kiln::store::{HostTensor, TensorFile};
 use kiln::weights;
 
@@ -81,6 +82,23 @@ const ROWS: [(&str, &str, &[usize], usize); 22] = [
     ),
 ];
 
+/// A pool by its name, with the shape of a row that it takes.
+type Pooling = (&'static str, &'static [usize], fn(&Tensor) -> Tensor);
+
+/// Average pools.
+const POOLS: [Pooling; 5] = [
+    ("a padded pool", &[3, 7, 6], |x| x.avg_pool2d(PoolOptions::new(3).stride(2).padding(1))),
+    ("a pool with ceil", &[2, 8, 8], |x| x.avg_pool2d(PoolOptions::new(3).stride(2).ceil_mode(true))),
+    ("a dilated pool of one axis", &[4, 13], |x| x.avg_pool1d(PoolOptions::new(3).stride(2).dilation(3))),
+    ("a dilated pool", &[2, 12, 10], |x| {
+        let each = |sizes: [usize; 2]| PerAxis::Each(sizes.to_vec());
+        x.avg_pool2d(PoolOptions::new(each([2, 3])).stride(each([3, 2])).padding(1).dilation(each([4, 2])))
+    }),
+    ("a dilated pool of three axes", &[2, 6, 5, 7], |x| {
+        x.avg_pool3d(PoolOptions::new(2).stride(2).dilation(3))
+    }),
+];
+
 /// How many rows go through.
 const BATCHES: [usize; 3] = [1, 2, 9];
 
@@ -131,6 +149,16 @@ fn main() -> Result<(), Fault> {
     for version in [13, 18, 22] {
         let options = Options { opset: version, ..Options::default() };
         save(&own, (&[6], 0), folder, &format!("own-{version}"), &options)?;
+    }
+    // Gradients of average pools, which operators have no word for.
+    for (name, row, pool) in POOLS {
+        let gradient = |x: &[Tensor]| pool(&x[0]).square().sum(..).grad(&[&x[0]]);
+        for version in [13, 17, 22] {
+            let options = Options { opset: version, ..Options::default() };
+            save(&gradient, (row, 0), folder, &format!("gradient of {name}-{version}"), &options)?;
+            let value = |x: &[Tensor]| vec![pool(&x[0])];
+            save(&value, (row, 0), folder, &format!("{name}-{version}"), &options)?;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One node at work: its settings, its inputs, and how it says what is wrong.
+//! One node at work: its attributes, its inputs, and how it says what is wrong.
 
 use kiln_ir::{DType, Data};
 use kiln_map::{Budget, Exceeded, Resource};
@@ -14,14 +14,14 @@ use crate::value::{Value, whole};
 pub struct Call<'a> {
     pub(crate) node: &'a NodeProto,
     pub(crate) inputs: Vec<Value>,
-    /// The version of the node's set of operators.
+    /// The version of the node's operator set.
     pub(crate) version: i64,
     pub(crate) context: &'a Context,
     pub(crate) origin: Origin<'a>,
     pub(crate) run_subgraph: &'a RunSubgraph<'a>,
 }
 
-/// Runs a graph within a node on inputs.
+/// Runs a subgraph of a node on inputs.
 pub type RunSubgraph<'a> = dyn Fn(&GraphProto, Vec<Value>) -> Result<Vec<Value>> + 'a;
 
 /// The most axes of anything whose sizes a file's numbers say.
@@ -126,62 +126,62 @@ impl Call<'_> {
             .ok_or_else(|| self.fault(format!("input {position} is empty")))
     }
 
-    // Settings.
+    // Attributes.
 
-    fn setting(&self, name: &str) -> Option<&AttributeProto> {
+    fn attribute(&self, name: &str) -> Option<&AttributeProto> {
         self.node.attribute.iter().find(|attribute| attribute.name() == name)
     }
 
     /// Whether something is set.
     pub fn is_set(&self, name: &str) -> bool {
-        self.setting(name).is_some()
+        self.attribute(name).is_some()
     }
 
     /// A whole number, or what it is unless set.
     pub fn int(&self, name: &str, default: i64) -> i64 {
-        self.setting(name).and_then(|setting| setting.i).unwrap_or(default)
+        self.attribute(name).and_then(|attribute| attribute.i).unwrap_or(default)
     }
 
     /// A number, or what it is unless set.
     pub fn float(&self, name: &str, default: f32) -> f64 {
-        f64::from(self.setting(name).and_then(|setting| setting.f).unwrap_or(default))
+        f64::from(self.attribute(name).and_then(|attribute| attribute.f).unwrap_or(default))
     }
 
     /// A word, or what it is unless set.
     pub fn text(&self, name: &str, default: &str) -> String {
-        let text = self.setting(name).and_then(|setting| setting.s.as_ref());
+        let text = self.attribute(name).and_then(|attribute| attribute.s.as_ref());
         text.map_or_else(|| default.to_string(), |text| String::from_utf8_lossy(text).into_owned())
     }
 
     /// Whole numbers, if they are set.
     pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        self.setting(name).map(|setting| setting.ints.clone())
+        self.attribute(name).map(|attribute| attribute.ints.clone())
     }
 
     /// Numbers, if they are set.
     pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
-        self.setting(name).map(|setting| setting.floats.clone())
+        self.attribute(name).map(|attribute| attribute.floats.clone())
     }
 
     /// Words, if they are set.
     pub fn texts(&self, name: &str) -> Option<Vec<String>> {
         let text = |text: &bytes::Bytes| String::from_utf8_lossy(text).into_owned();
-        self.setting(name).map(|setting| setting.strings.iter().map(text).collect())
+        self.attribute(name).map(|attribute| attribute.strings.iter().map(text).collect())
     }
 
     /// A tensor, if it is set.
     pub fn constant(&self, name: &str) -> Result<Option<Value>> {
-        let tensor = self.setting(name).and_then(|setting| setting.t.as_ref());
+        let tensor = self.attribute(name).and_then(|attribute| attribute.t.as_ref());
         tensor.map(|tensor| read::tensor(tensor, self.origin)).transpose()
     }
 
-    /// A graph within the node.
+    /// A subgraph of the node.
     pub fn graph(&self, name: &str) -> Result<&GraphProto> {
-        let graph = self.setting(name).and_then(|setting| setting.g.as_ref());
+        let graph = self.attribute(name).and_then(|attribute| attribute.g.as_ref());
         graph.ok_or_else(|| self.fault(format!("{name} isn't set")))
     }
 
-    /// What a graph within the node gives for these inputs.
+    /// What a subgraph of the node gives for these inputs.
     pub fn run(&self, graph: &GraphProto, inputs: Vec<Value>) -> Result<Vec<Value>> {
         (self.run_subgraph)(graph, inputs)
     }
@@ -208,7 +208,7 @@ impl Call<'_> {
         axes.iter().map(|&axis| self.axis(axis, rank)).collect()
     }
 
-    /// Axes that are a setting in older versions, and an input in newer ones.
+    /// Axes that are an attribute in older versions, and an input in newer ones.
     pub fn axes_input(&self, position: usize) -> Result<Option<Vec<i64>>> {
         match self.ints("axes") {
             Some(axes) => Ok(Some(axes)),
@@ -247,7 +247,7 @@ impl Call<'_> {
         }
     }
 
-    /// Takes the memory of a list of so many places, weights or terms that is made here, and the work to make it.
+    /// Takes the memory of a list of so many indices, weights or terms that is made here, and the work to make it.
     pub fn listed(&self, count: usize) -> Result<()> {
         let count = count as u64;
         let taken = self.budget().bytes(count.saturating_mul(16));

@@ -1,4 +1,4 @@
-//! A network held beside what another program computed with it: recorded inputs and outputs, as ONNX's own tests keep them.
+//! A network compared with what another program computed with it: recorded inputs and outputs, as ONNX's own tests keep them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub struct Tolerance {
     /// Whatever the number.
     pub absolute: f64,
     /// In proportion to the largest number of the output, where that holds floats, or bytes, as quantised networks give them. Other whole
-    /// numbers are places and codes, for which near is wrong.
+    /// numbers are indices and codes, for which near is wrong.
     pub largest: f64,
 }
 
@@ -90,7 +90,7 @@ fn values(set: &Path, kind: &str, ports: &[Port]) -> Result<Vec<Value>> {
     (0..).map_while(file).map(|path| tensor_file(&path)).collect()
 }
 
-/// Runs a network on a set's inputs and holds what comes out beside its outputs.
+/// Runs a network on a set's inputs and compares what comes out with its outputs.
 ///
 /// # Errors
 /// Where the files can't be read, or the network can't run.
@@ -111,7 +111,7 @@ pub fn verify(network: &Network, set: &Path, tolerance: Tolerance) -> Result<Vec
     Ok(comparisons)
 }
 
-/// Holds a value beside what it should be.
+/// Compares a value with what it should be.
 ///
 /// # Errors
 /// Where it can't be computed.
@@ -214,7 +214,7 @@ mod tests {
         // By ONNX's own rule for operators the same network fails.
         assert!(!judged(&[-3.0, 5e-5, 0.0], &expected, OnnxDType::F32, Tolerance::default()));
         assert!(judged(&[-3.0, 5e-5, 0.0], &expected, OnnxDType::F32, Tolerance::of_largest(1e-4)));
-        // Steps of quantised numbers are near each other where that is told; places never are.
+        // Steps of quantised numbers are near each other where that is told; indices never are.
         let (own, expected) = ([200.0, 31.0], [200.0, 30.0]);
         assert!(!judged(&own, &expected, OnnxDType::U8, Tolerance::of_largest(1e-4)));
         assert!(judged(&own, &expected, OnnxDType::U8, Tolerance::of_largest(3e-2)));

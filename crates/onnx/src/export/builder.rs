@@ -10,7 +10,7 @@ use crate::proto::{
     attribute_proto::AttributeType, tensor_shape_proto::Dimension, tensor_shape_proto::dimension, type_proto,
 };
 
-/// A setting of a node.
+/// An attribute of a node.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Attribute {
@@ -40,7 +40,7 @@ pub struct Builder {
     graph: GraphProto,
     names: HashSet<String>,
     constants: HashMap<(Vec<i64>, String), String>,
-    /// Other sets of operators than the standard one, with their versions.
+    /// Other operator sets than the standard one, with their versions.
     pub(crate) domains: BTreeMap<String, i64>,
     /// The layer whose nodes are being written: the start of their names.
     pub(crate) layer: String,

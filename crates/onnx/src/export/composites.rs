@@ -71,17 +71,17 @@ impl GraphWriter<'_> {
                 self.with("BatchNormalization", &names, vec![("epsilon", float(*epsilon))])
             }
             Composite::LayerNorm(at, epsilon) => {
-                let settings = [axis(*at), vec![("epsilon", float(*epsilon))]].concat();
-                self.with("LayerNormalization", &names, settings)
+                let attributes = [axis(*at), vec![("epsilon", float(*epsilon))]].concat();
+                self.with("LayerNormalization", &names, attributes)
             }
             Composite::RmsNorm(at, epsilon) => {
-                let settings = [axis(*at), vec![("epsilon", float(*epsilon))]].concat();
-                self.with("RMSNormalization", &names, settings)
+                let attributes = [axis(*at), vec![("epsilon", float(*epsilon))]].concat();
+                self.with("RMSNormalization", &names, attributes)
             }
             Composite::GroupNorm(groups, epsilon) => {
-                let settings =
+                let attributes =
                     vec![("num_groups", Attribute::Int(*groups as i64)), ("epsilon", float(*epsilon))];
-                let y = self.with("GroupNormalization", &names, settings);
+                let y = self.with("GroupNormalization", &names, attributes);
                 // ONNX's own inference of shapes doesn't know this one.
                 let sizes = sizes(&pair.extents());
                 self.builder.describe(&y, OnnxDType::from_dtype(dtype), &sizes);
@@ -94,13 +94,13 @@ impl GraphWriter<'_> {
                 // What hangs over the end counts nowhere.
                 let hangs = spec.pad != *asked;
                 let pad = if hangs { asked } else { &spec.pad };
-                let mut settings = windows(&spec.stride, pad, &spec.dilation);
-                settings.push(("kernel_shape", sizes_of(&spec.window)));
-                settings.push(("count_include_pad", Attribute::Int(i64::from(*counted))));
+                let mut attributes = windows(&spec.stride, pad, &spec.dilation);
+                attributes.push(("kernel_shape", sizes_of(&spec.window)));
+                attributes.push(("count_include_pad", Attribute::Int(i64::from(*counted))));
                 if hangs {
-                    settings.push(("ceil_mode", Attribute::Int(1)));
+                    attributes.push(("ceil_mode", Attribute::Int(1)));
                 }
-                self.with("AveragePool", &names, settings)
+                self.with("AveragePool", &names, attributes)
             }
             Composite::GlobalAverage | Composite::GlobalMax => {
                 let operator = if *composite == Composite::GlobalAverage {
@@ -122,12 +122,12 @@ impl GraphWriter<'_> {
                     Resizing::LinearAligned => ("linear", "align_corners"),
                 };
                 let text = |text: &str| Attribute::Text(text.to_string());
-                let mut settings =
+                let mut attributes =
                     vec![("mode", text(mode)), ("coordinate_transformation_mode", text(places))];
                 if *way == Resizing::Nearest {
-                    settings.push(("nearest_mode", text("floor")));
+                    attributes.push(("nearest_mode", text("floor")));
                 }
-                self.builder.node("Resize", &[&names[0], "", "", &target], settings)
+                self.builder.node("Resize", &[&names[0], "", "", &target], attributes)
             }
         })
     }

@@ -5,6 +5,8 @@ mod composites;
 mod operations;
 mod recurrent;
 mod save;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use builder::{Attribute, Builder, ML, Size, tensor};

@@ -1,13 +1,13 @@
 //! Each of kiln's operations with ONNX's.
 
 use kiln_ir::op::{ArgOp, BinaryOp, ConvSpec, ReduceOp, ScatterMode, SliceRange, UnaryOp, WindowSpec};
-use kiln_ir::{DType, Data, Op};
+use kiln_ir::{DType, Data, Op, Scalar, Shape};
 
 use super::trace::{Extent, Pair};
 use super::{Attribute, GraphWriter};
 use crate::error::{Error, Result};
 
-/// The settings of a convolution or pooling.
+/// The attributes of a convolution or pooling.
 pub(super) fn windows(
     stride: &[usize],
     pad: &[(usize, usize)],
@@ -19,12 +19,12 @@ pub(super) fn windows(
         .map(|(before, _)| *before as i64)
         .chain(pad.iter().map(|(_, behind)| *behind as i64))
         .collect();
-    let mut settings = vec![("strides", ints(stride)), ("pads", Attribute::Ints(pads))];
+    let mut attributes = vec![("strides", ints(stride)), ("pads", Attribute::Ints(pads))];
     // Older poolings have no dilation to set.
     if dilation.iter().any(|by| *by != 1) {
-        settings.push(("dilations", ints(dilation)));
+        attributes.push(("dilations", ints(dilation)));
     }
-    settings
+    attributes
 }
 
 pub(super) fn sizes_of(sizes: &[usize]) -> Attribute {
@@ -133,12 +133,12 @@ impl GraphWriter<'_> {
             Op::ArgSort { axis, descending } => {
                 let x = self.value(&pair.input(0))?;
                 let count = self.sizes(&[pair.extents()[*axis]])?;
-                let settings = vec![
+                let attributes = vec![
                     ("axis", Attribute::Int(*axis as i64)),
                     ("largest", Attribute::Int(i64::from(*descending))),
                     ("sorted", Attribute::Int(1)),
                 ];
-                self.builder.node_of("", "TopK", &[&x, &count], settings, 2).remove(1)
+                self.builder.node_of("", "TopK", &[&x, &count], attributes, 2).remove(1)
             }
             Op::Matmul => {
                 let inputs = self.values(&pair.inputs())?;
@@ -154,14 +154,25 @@ impl GraphWriter<'_> {
             }
             Op::WindowPick(spec) if node.inputs[0].id == node.inputs[1].id => {
                 let x = self.value(&pair.input(0))?;
-                let mut settings = windows(&spec.stride, &spec.pad, &spec.dilation);
-                settings.push(("kernel_shape", sizes_of(&spec.window)));
-                self.builder.node("MaxPool", &[&x], settings)
+                let mut attributes = windows(&spec.stride, &spec.pad, &spec.dilation);
+                attributes.push(("kernel_shape", sizes_of(&spec.window)));
+                self.builder.node("MaxPool", &[&x], attributes)
             }
             Op::WindowSum(spec) if self.builder.opset() >= 19 || spec.dilation.iter().all(|by| *by == 1) => {
                 let mean = self.mean_of_windows(pair, spec)?;
                 let count = self.number(spec.window.iter().product::<usize>() as f64, dtype);
                 self.plain("Mul", &[mean, count])
+            }
+            // Older poolings have no dilation; convolutions always had.
+            Op::WindowSum(spec) => {
+                let window = spec.window.clone();
+                let (inputs, spec) = self.with_ones(pair, spec)?;
+                self.convolution(&inputs, &spec, &window)
+            }
+            Op::WindowSumGrad(spec, sizes) => {
+                let window = spec.window.clone();
+                let (inputs, spec) = self.with_ones(pair, spec)?;
+                self.transposed(&inputs, &spec, &node.inputs[0].shape[2..], &window, sizes)
             }
             Op::Gather(axis) => {
                 let inputs = self.values(&pair.inputs())?;
@@ -170,20 +181,20 @@ impl GraphWriter<'_> {
             }
             Op::Scatter(axis, mode) => {
                 let inputs = self.values(&pair.inputs())?;
-                let mut settings = vec![("axis", Attribute::Int(*axis as i64))];
+                let mut attributes = vec![("axis", Attribute::Int(*axis as i64))];
                 if *mode == ScatterMode::Add {
                     if self.builder.opset() < 16 {
                         return Err(
                             self.refusal(pair, "adding at indices, which operators have since version 16")
                         );
                     }
-                    settings.push(("reduction", Attribute::Text("add".to_string())));
+                    attributes.push(("reduction", Attribute::Text("add".to_string())));
                 }
-                self.with("ScatterElements", &inputs, settings)
+                self.with("ScatterElements", &inputs, attributes)
             }
             Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => self.value(&pair.input(0))?,
-            Op::WindowPick(_) | Op::WindowSpread(_) | Op::WindowSum(_) | Op::WindowSumGrad(..) => {
-                return Err(self.refusal(pair, "a gradient of pooling"));
+            Op::WindowPick(_) | Op::WindowSpread(_) => {
+                return Err(self.refusal(pair, "a gradient of max pooling"));
             }
             Op::ConvGradWeight(..) => {
                 return Err(self.refusal(pair, "a gradient of a convolution in its weight"));
@@ -203,10 +214,10 @@ impl GraphWriter<'_> {
         &mut self,
         operator: &str,
         inputs: &[String],
-        settings: Vec<(&str, Attribute)>,
+        attributes: Vec<(&str, Attribute)>,
     ) -> String {
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        self.builder.node(operator, &inputs, settings)
+        self.builder.node(operator, &inputs, attributes)
     }
 
     /// Something that ONNX has no form for, with the line it was made in.
@@ -259,9 +270,9 @@ impl GraphWriter<'_> {
 
     fn binary(&mut self, function: BinaryOp, pair: &Pair) -> Result<String> {
         let inputs = self.operands(pair)?;
-        let truths = pair.a.inputs[0].dtype == DType::Bool;
-        let by_bits = |name: &'static str, bits: &'static str| if truths { name } else { bits };
-        if !truths
+        let is_bool = pair.a.inputs[0].dtype == DType::Bool;
+        let by_bits = |name: &'static str, bits: &'static str| if is_bool { name } else { bits };
+        if !is_bool
             && matches!(function, BinaryOp::And | BinaryOp::Or | BinaryOp::Xor)
             && self.builder.opset() < 18
         {
@@ -290,7 +301,7 @@ impl GraphWriter<'_> {
         })
     }
 
-    /// 0, 1, 2 … along an axis whose size depends on the batch.
+    /// 0, 1, 2 … (`Range`) along an axis whose size depends on the batch.
     fn counting(&mut self, pair: &Pair, axis: usize) -> Result<String> {
         let extents = pair.extents();
         let size = self.sizes(&[extents[axis]])?;
@@ -376,27 +387,27 @@ impl GraphWriter<'_> {
             ReduceOp::Max => "ReduceMax",
             ReduceOp::Min => "ReduceMin",
         };
-        let truths = pair.a.dtype == DType::Bool;
-        if truths {
+        let is_bool = pair.a.dtype == DType::Bool;
+        if is_bool {
             x = self.cast(&x, DType::I32);
         }
         let numbers: Vec<i64> = axes.iter().map(|&axis| axis as i64).collect();
-        let mut settings = vec![("keepdims", Attribute::Int(1))];
+        let mut attributes = vec![("keepdims", Attribute::Int(1))];
         let mut inputs = vec![x];
         if fold == ReduceOp::Sum || self.builder.opset() >= 18 {
             inputs.push(self.builder.ints(&numbers));
         } else {
-            settings.push(("axes", Attribute::Ints(numbers)));
+            attributes.push(("axes", Attribute::Ints(numbers)));
         }
-        let y = self.with(operator, &inputs, settings);
-        Ok(if truths { self.cast(&y, DType::Bool) } else { y })
+        let y = self.with(operator, &inputs, attributes);
+        Ok(if is_bool { self.cast(&y, DType::Bool) } else { y })
     }
 
     pub(super) fn convolution(&mut self, inputs: &[String], spec: &ConvSpec, window: &[usize]) -> String {
-        let mut settings = windows(&spec.stride, &spec.pad, &spec.dilation);
-        settings.push(("group", Attribute::Int(spec.groups as i64)));
-        settings.push(("kernel_shape", sizes_of(window)));
-        self.with("Conv", inputs, settings)
+        let mut attributes = windows(&spec.stride, &spec.pad, &spec.dilation);
+        attributes.push(("group", Attribute::Int(spec.groups as i64)));
+        attributes.push(("kernel_shape", sizes_of(window)));
+        self.with("Conv", inputs, attributes)
     }
 
     pub(super) fn transposed(
@@ -414,19 +425,35 @@ impl GraphWriter<'_> {
             to[axis] + spec.pad[axis].0 + spec.pad[axis].1 - covered
         };
         let extra: Vec<usize> = (0..window.len()).map(extra).collect();
-        let mut settings = windows(&spec.stride, &spec.pad, &spec.dilation);
-        settings.push(("group", Attribute::Int(spec.groups as i64)));
-        settings.push(("kernel_shape", sizes_of(window)));
-        settings.push(("output_padding", sizes_of(&extra)));
-        self.with("ConvTranspose", inputs, settings)
+        let mut attributes = windows(&spec.stride, &spec.pad, &spec.dilation);
+        attributes.push(("group", Attribute::Int(spec.groups as i64)));
+        attributes.push(("kernel_shape", sizes_of(window)));
+        attributes.push(("output_padding", sizes_of(&extra)));
+        self.with("ConvTranspose", inputs, attributes)
+    }
+
+    /// The operand and a window of ones for each channel, with the convolution that sums over windows by them; transposed it spreads over
+    /// them. AveragePool has no transpose in ONNX.
+    fn with_ones(&mut self, pair: &Pair, spec: &WindowSpec) -> Result<(Vec<String>, ConvSpec)> {
+        let from = pair.input(0);
+        let channels = from.extents()[1];
+        if !channels.is_fixed() {
+            return Err(self.uneven(pair));
+        }
+        let x = self.value(&from)?;
+        let shape = Shape::from([&[channels.0, 1], spec.window.as_slice()].concat());
+        let ones = Data::filled(pair.a.dtype, shape.elements(), Scalar::Int(1));
+        let ones = self.builder.constant("ones", &shape, &ones);
+        let WindowSpec { stride, pad, dilation, .. } = spec.clone();
+        Ok((vec![x, ones], ConvSpec { stride, pad, dilation, groups: channels.0 }))
     }
 
     /// The mean over each window, with padding counted.
     fn mean_of_windows(&mut self, pair: &Pair, spec: &WindowSpec) -> Result<String> {
         let x = self.value(&pair.input(0))?;
-        let mut settings = windows(&spec.stride, &spec.pad, &spec.dilation);
-        settings.push(("kernel_shape", sizes_of(&spec.window)));
-        settings.push(("count_include_pad", Attribute::Int(1)));
-        Ok(self.builder.node("AveragePool", &[&x], settings))
+        let mut attributes = windows(&spec.stride, &spec.pad, &spec.dilation);
+        attributes.push(("kernel_shape", sizes_of(&spec.window)));
+        attributes.push(("count_include_pad", Attribute::Int(1)));
+        Ok(self.builder.node("AveragePool", &[&x], attributes))
     }
 }

@@ -78,21 +78,21 @@ impl GraphWriter<'_> {
         }
         let hidden = inputs[2].a.shape[1];
         let direction = if how.reverse { "reverse" } else { "forward" };
-        let mut settings = vec![
+        let mut attributes = vec![
             ("hidden_size", Attribute::Int(hidden as i64)),
             ("direction", Attribute::Text(direction.to_string())),
         ];
         match how.cell {
             RecurrentCell::Gru(reset_first) => {
-                settings.push(("linear_before_reset", Attribute::Int(i64::from(!reset_first))));
+                attributes.push(("linear_before_reset", Attribute::Int(i64::from(!reset_first))));
             }
             RecurrentCell::Rnn(true) => {
-                settings.push(("activations", Attribute::Texts(vec!["Relu".to_string()])));
+                attributes.push(("activations", Attribute::Texts(vec!["Relu".to_string()])));
             }
             RecurrentCell::Lstm | RecurrentCell::Rnn(false) => {}
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let count = if how.cell == RecurrentCell::Lstm { 3 } else { 2 };
-        Ok(self.builder.node_of("", operator, &names, settings, count))
+        Ok(self.builder.node_of("", operator, &names, attributes, count))
     }
 }

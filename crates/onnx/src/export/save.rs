@@ -124,7 +124,7 @@ impl Builder {
     }
 }
 
-/// Only what the outputs need, with nodes in their order.
+/// Dead-node elimination: only what the outputs need, with nodes in their order.
 fn alive(mut graph: GraphProto) -> GraphProto {
     let mut needed: HashSet<String> = graph.output.iter().map(|output| output.name().to_string()).collect();
     let mut nodes = Vec::with_capacity(graph.node.len());

@@ -1,5 +1,5 @@
 //! A network for any number of rows, though its file was written for one: sizes that a tracer fixed are made free, and what comes out is
-//! held beside what the file computes as it is.
+//! compared with what the file computes as it is.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -21,7 +21,7 @@ const MOST_TRIED: usize = 1 << 27;
 /// How far numbers may lie apart that were computed in batches of different sizes, in proportion to the largest.
 const NEAR: f64 = 5e-3;
 
-/// The setting by which a size of 0 is none, and not that of what is put in.
+/// The attribute by which a size of 0 is none, and not that of what is put in.
 const ZEROS: &str = "allowzero";
 
 /// The rows that are tried.

@@ -90,7 +90,7 @@ impl Network {
         let head = self.head()?;
         let inputs = head.inputs;
         let fan = Fan { inputs, outputs };
-        let shape = if head.turned { vec![outputs, inputs] } else { vec![inputs, outputs] };
+        let shape = if head.transposed { vec![outputs, inputs] } else { vec![inputs, outputs] };
         let mut names = vec![head.weight.clone()];
         self.replace(&head.weight, &shape, &Init::PYTORCH.fill(&shape[..], fan, &key.derive(0)))?;
         if let Some(bias) = head.bias {
@@ -130,11 +130,11 @@ impl Network {
             };
             (uses(name) == 1).then(|| (name.clone(), shape))
         };
-        let of = |product: &NodeProto, turned: bool, bias: Option<String>| {
+        let of = |product: &NodeProto, transposed: bool, bias: Option<String>| {
             let (weight, shape) = own(product.input.get(1)).ok_or_else(refuse)?;
             let &[first, second] = shape.as_slice() else { return Err(refuse()) };
-            let inputs = if turned { second } else { first };
-            Ok(OutputLayer { weight, inputs, turned, bias })
+            let inputs = if transposed { second } else { first };
+            Ok(OutputLayer { weight, inputs, transposed, bias })
         };
         match last.op_type() {
             "Gemm" => {
@@ -196,12 +196,12 @@ impl Network {
         Ok(())
     }
 
-    /// Drops the nodes, weights and inputs that no output needs.
+    /// Dead-node elimination: drops the nodes, weights and inputs that no output needs.
     pub(super) fn tidy(&mut self) {
         let graph = self.model.graph.get_or_insert_default();
         let mut needed: HashSet<String> = graph.output.iter().map(|port| port.name().to_string()).collect();
         let mut kept = Vec::with_capacity(graph.node.len());
-        // Each node stands behind those it needs.
+        // Nodes are in topological order.
         for node in std::mem::take(&mut graph.node).into_iter().rev() {
             if node.output.iter().any(|output| needed.contains(output)) {
                 needed.extend(names_taken(&node).cloned());
@@ -221,7 +221,7 @@ struct OutputLayer {
     weight: String,
     inputs: usize,
     /// Whether its weight is stored `[outputs, inputs]`.
-    turned: bool,
+    transposed: bool,
     bias: Option<String>,
 }
 
@@ -239,8 +239,8 @@ fn maker<'a>(makers: &HashMap<&'a str, &'a NodeProto>, name: &str) -> Option<&'a
     Some(node)
 }
 
-fn integer(node: &NodeProto, setting: &str) -> Option<i64> {
-    node.attribute.iter().find(|attribute| attribute.name() == setting).and_then(|attribute| attribute.i)
+fn integer(node: &NodeProto, name: &str) -> Option<i64> {
+    node.attribute.iter().find(|attribute| attribute.name() == name).and_then(|attribute| attribute.i)
 }
 
 fn set_last_size(port: &mut crate::proto::ValueInfoProto, size: usize) {

@@ -47,7 +47,7 @@ enum Weight {
     Constant(Value),
 }
 
-/// What is known where a node stands: by its own graph, and by those around it.
+/// The values in scope where a node stands: of its own graph, and of those around it.
 struct Scope<'a> {
     own: HashMap<&'a str, Value>,
     around: Option<&'a Scope<'a>>,
@@ -68,7 +68,7 @@ impl<'a> Scope<'a> {
         self.own.get(name).or_else(around)
     }
 
-    /// The version of a set of operators.
+    /// The version of an operator set.
     fn version(&self, domain: &str) -> i64 {
         let plain = |name: &'a str| if name == "ai.onnx" { "" } else { name };
         let domain = if domain == "ai.onnx" { "" } else { domain };
@@ -269,7 +269,7 @@ impl Network {
         }
         let operator = operators::find(node.domain(), node.op_type())
             .ok_or_else(|| Error::Unsupported(format!("{}: this operator isn't known here", title(node))))?;
-        // A graph within sees all that is known around it.
+        // A subgraph sees all that is known around it.
         let run_subgraph = |graph: &GraphProto, inputs: Vec<Value>| {
             let own = graph.input.iter().map(|port| port.name()).zip(inputs).collect();
             let (versions, budget, depth) = (scope.versions, scope.budget, scope.depth + 1);
@@ -302,14 +302,14 @@ impl Network {
                 Value::Texts(..) | Value::List(_) | Value::Later(_) | Value::Nothing => {}
             }
         }
-        // Graphs within the node have taken their own.
+        // Subgraphs of the node have taken their own.
         if !node.attribute.iter().any(|attribute| attribute.g.is_some()) {
             call.unrolled(built(&outputs, since) as usize)?;
         }
         Ok(outputs)
     }
 
-    /// A function of the file's own: its nodes, with the caller's settings where they name them.
+    /// A function of the file's own: its nodes, with the caller's attributes where they name them.
     fn function(
         &self,
         function: &FunctionProto,
@@ -396,7 +396,7 @@ impl Layer for Network {
     }
 }
 
-/// A node of a function with the caller's settings where it names them.
+/// A node of a function with the caller's attributes where it names them.
 fn settled<'a>(own: &'a NodeProto, caller: &NodeProto, function: &FunctionProto) -> Cow<'a, NodeProto> {
     if own.attribute.iter().all(|attribute| attribute.ref_attr_name().is_empty()) {
         return Cow::Borrowed(own);

@@ -1,4 +1,4 @@
-//! What nodes take of each other, and the order that follows.
+//! What nodes take of each other, and their topological order.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,13 +16,13 @@ pub(super) fn inputs_of(
     nodes.flat_map(|node| node.input.iter().skip(places.start).take(places.len()).cloned()).collect()
 }
 
-/// The names of what a node takes, also in the graphs within it.
+/// The names of what a node takes, also in its subgraphs.
 pub(super) fn names_taken(node: &NodeProto) -> impl Iterator<Item = &String> {
     let mut nodes = vec![node];
     let mut names = Vec::new();
     while let Some(node) = nodes.pop() {
         names.extend(&node.input);
-        for graph in node.attribute.iter().filter_map(|setting| setting.g.as_ref()) {
+        for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
             names.extend(graph.output.iter().filter_map(|port| port.name.as_ref()));
             nodes.extend(&graph.node);
         }
@@ -30,7 +30,7 @@ pub(super) fn names_taken(node: &NodeProto) -> impl Iterator<Item = &String> {
     names.into_iter()
 }
 
-/// Nodes in an order in which each comes behind those it needs.
+/// Nodes in topological order: each behind those it needs.
 pub(super) fn sort(graph: &mut GraphProto) -> Result<()> {
     let mut maker: HashMap<String, usize> = HashMap::new();
     for (at, node) in graph.node.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Attention, and the turning of queries and keys by their positions.
+//! Attention, and rotary position embeddings.
 
 use kiln_ir::DType;
 use kiln_nn::Tensor;
@@ -34,11 +34,11 @@ pub(super) fn split_heads(call: &Call, x: &Tensor, heads: usize) -> Result<Tenso
     }
 }
 
-/// With heads apart: as they come where there are four axes, else split into as many as a setting says.
-fn heads(call: &Call, x: &Tensor, setting: &str) -> Result<Tensor> {
+/// With heads apart: as they come where there are four axes, else split into as many as an attribute says.
+fn heads(call: &Call, x: &Tensor, attribute: &str) -> Result<Tensor> {
     match x.rank() {
         4 => Ok(x.clone()),
-        _ => split_heads(call, x, call.sizes(&[call.int(setting, 0)])?[0]),
+        _ => split_heads(call, x, call.sizes(&[call.int(attribute, 0)])?[0]),
     }
 }
 
@@ -75,7 +75,7 @@ fn grouped(call: &Call, x: &Tensor, count: usize) -> Result<Tensor> {
     }
 }
 
-/// Where a query may look, and what is added where it does: a truth, and numbers if there are any.
+/// Where a query may look, and what is added where it does: a boolean mask, and numbers if there are any.
 fn mask(call: &Call, qkv: &Qkv, before: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (length, all) = (qkv.queries.shape()[2], qkv.keys.shape()[2]);
     let (query, key) = (Tensor::index_along([length, all], 0), Tensor::index_along([length, all], 1));
@@ -173,20 +173,20 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
     ])
 }
 
-/// Each pair of numbers of a head turned by the angle of its position.
+/// Each pair of numbers of a head rotated by the angle of its position.
 fn rotary(call: &Call) -> Result<Vec<Value>> {
     let input = call.tensor(0)?;
     let x = heads(call, &input, "num_heads")?;
     let shape = x.shape();
     let [_, _, length, size] = shape[..] else { return Err(call.fault(format!("{shape}"))) };
-    let turned = match call.int("rotary_embedding_dim", 0) {
+    let width = match call.int("rotary_embedding_dim", 0) {
         0 => size,
-        turned => call.sizes(&[turned])?[0],
+        width => call.sizes(&[width])?[0],
     };
-    if turned > size || !turned.is_multiple_of(2) {
-        return Err(call.fault(format!("{turned} of {size} can't be turned in pairs")));
+    if width > size || !width.is_multiple_of(2) {
+        return Err(call.fault(format!("{width} of {size} can't be rotated in pairs")));
     }
-    // [batch, 1, length, turned / 2]
+    // [batch, 1, length, width / 2]
     let angles = |position: usize| -> Result<Tensor> {
         let table = call.tensor(position)?;
         let angles = match call.optional(3)? {
@@ -197,21 +197,21 @@ fn rotary(call: &Call) -> Result<Vec<Value>> {
             _ => table,
         };
         match angles.shape()[..] {
-            [_, rows, half] if rows == length && half == turned / 2 => Ok(angles.unsqueeze(1)),
+            [_, rows, half] if rows == length && half == width / 2 => Ok(angles.unsqueeze(1)),
             _ => Err(call.fault(format!("angles {} for {shape}", angles.shape()))),
         }
     };
     let (cos, sin) = (angles(1)?, angles(2)?);
     let pairs = call.int("interleaved", 0) != 0;
-    let rotated = x.narrow(-1, 0, turned);
+    let rotated = x.narrow(-1, 0, width);
     let axis = if pairs { -1 } else { -2 };
-    let apart = if pairs { [turned / 2, 2] } else { [2, turned / 2] };
+    let apart = if pairs { [width / 2, 2] } else { [2, width / 2] };
     let both = rotated.unflatten(-1, apart);
     let part = |at: isize| both.narrow(axis, at, 1).squeeze(axis);
     let (a, b) = (part(0), part(1));
     let parts = [&a * &cos - &b * &sin, &a * &sin + &b * &cos];
     let rotated = Tensor::stack(&parts, axis).flatten([-2, -1]);
-    let y = Tensor::concat(&[rotated, x.narrow(-1, turned as isize, size - turned)], -1);
+    let y = Tensor::concat(&[rotated, x.narrow(-1, width as isize, size - width)], -1);
     let y = if input.rank() == 3 { y.transpose(1, 2).reshape(input.shape()) } else { y };
     call.like(0, y)
 }

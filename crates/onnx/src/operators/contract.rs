@@ -1,4 +1,4 @@
-//! Products of matrices.
+//! Matrix products.
 
 use kiln_nn::Tensor;
 use kiln_nn::composite::{Composite, note};

@@ -1,5 +1,5 @@
-//! Graphs within a node: one of two, or one again and again. How often has to be known before anything runs; the rounds then stand
-//! behind one another in what is computed.
+//! Subgraphs: one of two (`If`), or one again and again (`Loop`, `Scan`). How often has to be known before anything runs: loops are
+//! unrolled.
 
 use kiln_nn::Tensor;
 
@@ -21,8 +21,8 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// Rounds with values handed from one to the next, until a number of rounds or a condition ends them; further results of each are
-/// gathered.
+/// Iterations with values carried from one to the next, until their number or a condition ends them; further results of each are
+/// stacked.
 fn repeat(call: &Call) -> Result<Vec<Value>> {
     let body = call.graph("body")?;
     let most = if call.has(0) { call.known_number(0)? as i64 } else { i64::MAX };
@@ -35,10 +35,10 @@ fn repeat(call: &Call) -> Result<Vec<Value>> {
         );
     }
     let mut gathered = vec![Vec::new(); body.output.len() - count - 1];
-    let mut round = 0;
-    while going && round < most {
+    let mut iteration = 0;
+    while going && iteration < most {
         call.unrolled(1)?;
-        let mut inputs = vec![Value::of(Tensor::from(round)), Value::of(Tensor::from(true))];
+        let mut inputs = vec![Value::of(Tensor::from(iteration)), Value::of(Tensor::from(true))];
         inputs.append(&mut state);
         let mut outputs = call.run(body, inputs)?.into_iter();
         let on = outputs.next().map(|value| call.now(&value)).transpose()?.flatten();
@@ -48,7 +48,7 @@ fn repeat(call: &Call) -> Result<Vec<Value>> {
         going = on.as_f64() != 0.0;
         state = outputs.by_ref().take(count).collect();
         gathered.iter_mut().zip(outputs).for_each(|(all, value)| all.push(value));
-        round += 1;
+        iteration += 1;
     }
     for all in gathered {
         state.push(stacked(call, &all, 0, true)?);
@@ -56,7 +56,7 @@ fn repeat(call: &Call) -> Result<Vec<Value>> {
     Ok(state)
 }
 
-/// Rounds over the slices of an axis.
+/// An iteration for each slice of an axis.
 fn scan(call: &Call) -> Result<Vec<Value>> {
     if call.version < 9 {
         return Err(
@@ -77,17 +77,17 @@ fn scan(call: &Call) -> Result<Vec<Value>> {
     let (axes, directions) = (list("scan_input_axes", scanned)?, list("scan_input_directions", scanned)?);
     let (to, ways) = (list("scan_output_axes", gathered)?, list("scan_output_directions", gathered)?);
     let mut parts = Vec::with_capacity(scanned);
-    let mut rounds = None;
+    let mut iterations = None;
     for at in 0..scanned {
         let (x, element) = (call.tensor(count + at)?, call.element(count + at)?);
         let axis = call.axis(axes[at], x.rank())?;
         let size = x.shape()[axis];
-        if rounds.is_some_and(|rounds| rounds != size) {
-            return Err(call.fault(format!("{size} slices beside {rounds:?}")));
+        if iterations.is_some_and(|iterations| iterations != size) {
+            return Err(call.fault(format!("{size} slices beside {iterations:?}")));
         }
         // A slice is cut out and loses its axis.
         call.unrolled(size.saturating_mul(2))?;
-        rounds = Some(size);
+        iterations = Some(size);
         let slice = |place: usize| x.narrow(axis as isize, place as isize, 1).squeeze(axis as isize);
         let slices: Vec<Value> = match directions[at] {
             0 => (0..size).map(|place| Value::Numbers(slice(place), element)).collect(),
@@ -97,7 +97,7 @@ fn scan(call: &Call) -> Result<Vec<Value>> {
     }
     let mut state: Vec<Value> = call.inputs[..count].to_vec();
     let mut all = vec![Vec::new(); gathered];
-    for _ in 0..rounds.unwrap_or(0) {
+    for _ in 0..iterations.unwrap_or(0) {
         call.unrolled(1)?;
         state.extend(parts.iter_mut().filter_map(Iterator::next));
         let mut outputs = call.run(body, state)?.into_iter();

@@ -1,4 +1,4 @@
-//! Operators that make values out of settings and sizes.
+//! Operators that make values out of attributes and sizes.
 
 use kiln_ir::{DType, Expr};
 use kiln_nn::Tensor;

@@ -1,4 +1,4 @@
-//! Operators that read or write at places which other values name. Where a shape follows from values (`NonZero`, `Unique`), those
+//! Gathers and scatters: operators that read or write at indices. Where a shape follows from values (`NonZero`, `Unique`), those
 //! have to be known beforehand.
 
 use kiln_ir::op::ScatterMode;
@@ -31,11 +31,11 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// An input's places along an axis of `size`, counted from its start. Known ones are checked here, others where they are used.
+/// An input's indices along an axis of `size`, counted from its start. Known ones are checked here, others where they are used.
 pub(super) fn places(call: &Call, position: usize, size: usize) -> Result<Tensor> {
     let index = call.tensor(position)?;
     if !index.dtype().is_int() {
-        return Err(call.fault(format!("places are whole numbers, not {}", index.dtype())));
+        return Err(call.fault(format!("indices are whole numbers, not {}", index.dtype())));
     }
     let Some(known) = call.now(call.value(position)?)? else {
         let index = index.cast(DType::I64);
@@ -43,7 +43,7 @@ pub(super) fn places(call: &Call, position: usize, size: usize) -> Result<Tensor
     };
     let size = size as i64;
     let place = |at: i64| match at {
-        at if at < -size || at >= size => Err(call.fault(format!("place {at} on an axis of {size}"))),
+        at if at < -size || at >= size => Err(call.fault(format!("index {at} on an axis of {size}"))),
         at => Ok(if at < 0 { at + size } else { at }),
     };
     let known = whole(&known);
@@ -58,7 +58,7 @@ fn gather(call: &Call) -> Result<Vec<Value>> {
     let index = places(call, 1, shape[axis])?;
     let sizes = [&shape[..axis], &index.shape()[..], &shape[axis + 1..]].concat();
     call.room(&sizes)?;
-    // One known place is a part of the whole, and nothing is copied.
+    // One known index is a part of the whole, and nothing is copied.
     let known = match index.rank() {
         0 => call.now(&Value::of(index.clone()))?.map(|data| whole(&data)),
         _ => None,
@@ -77,15 +77,15 @@ fn gather(call: &Call) -> Result<Vec<Value>> {
     })?])
 }
 
-/// Places of several axes at once, the last axis of input `position`, as places in the axes flattened. Axes before those are
-/// `batch` ones, in which a place stays where it is.
+/// Indices of several axes at once, the last axis of input `position`, as indices into the axes flattened. Axes before those are
+/// `batch` ones, in which an index stays where it is.
 fn flat_places(call: &Call, position: usize, sizes: &[usize], batch: usize) -> Result<Tensor> {
     let index = call.tensor(position)?.cast(DType::I64);
     let shape = index.shape();
-    let last = shape.rank().checked_sub(1).ok_or_else(|| call.fault("the places are no lists"))?;
+    let last = shape.rank().checked_sub(1).ok_or_else(|| call.fault("the indices are no lists"))?;
     let count = shape[last];
     if batch > last || batch + count > sizes.len() || shape[..batch] != sizes[..batch] {
-        return Err(call.fault(format!("places {shape} don't fit {sizes:?} with {batch} axes of a batch")));
+        return Err(call.fault(format!("indices {shape} don't fit {sizes:?} with {batch} axes of a batch")));
     }
     let lists = Shape::from(&shape[..last]);
     let mut flat = Tensor::full(lists.clone(), 0);
@@ -100,7 +100,7 @@ fn flat_places(call: &Call, position: usize, sizes: &[usize], batch: usize) -> R
         inside = inside.logical_and(&place.ge(0).logical_and(&place.lt(size)));
         flat = flat * size + place;
     }
-    // A place beyond its axis mustn't be one of the next row.
+    // An index beyond its axis mustn't be one of the next row.
     Ok(inside.select(flat, -1))
 }
 
@@ -133,7 +133,7 @@ fn scatter_elements(call: &Call) -> Result<Vec<Value>> {
         let along = if other == axis { index.clone() } else { Tensor::index_along(index.shape(), other) };
         flat = flat * shape[other] + along;
     }
-    // A place beyond its axis mustn't be one of the next row.
+    // An index beyond its axis mustn't be one of the next row.
     let flat = index.ge(0).logical_and(&index.lt(shape[axis])).select(flat, -1);
     let count = source.elements();
     let table = x.reshape([x.elements(), 1]);
@@ -147,7 +147,7 @@ fn scatter_nd(call: &Call) -> Result<Vec<Value>> {
     let flat = flat_places(call, 1, &shape, 0)?;
     let taken = call.value(1)?.shape().last().copied().unwrap_or(0);
     if source.shape()[..] != [&flat.shape()[..], &shape[taken..]].concat() {
-        return Err(call.fault(format!("{} doesn't fit its places", source.shape())));
+        return Err(call.fault(format!("{} doesn't fit its indices", source.shape())));
     }
     let (rows, width) = (shape[..taken].iter().product::<usize>(), shape[taken..].iter().product::<usize>());
     let count = flat.elements();
@@ -155,7 +155,7 @@ fn scatter_nd(call: &Call) -> Result<Vec<Value>> {
     call.like(0, y.reshape(shape))
 }
 
-/// A table `[rows, width]` with each row of `source` put at its place, or joined with what is there.
+/// A table `[rows, width]` with each row of `source` put at its index, or joined with what is there.
 fn put(call: &Call, table: &Tensor, rows: &Tensor, source: &Tensor) -> Result<Tensor> {
     let scattered = |table: &Tensor, rows: &Tensor, source: &Tensor, mode: ScatterMode| {
         let index = rows.unsqueeze(1).broadcast_to(source.shape());
@@ -171,9 +171,9 @@ fn put(call: &Call, table: &Tensor, rows: &Tensor, source: &Tensor) -> Result<Te
     };
     let known = call.now(&Value::of(rows.clone()))?;
     let known =
-        known.ok_or_else(|| call.unknown("this reduction at places that are known only when it runs"))?;
+        known.ok_or_else(|| call.unknown("this reduction at indices that are known only when it runs"))?;
     let mut y = table.clone();
-    for (rows, from) in rounds(&whole(&known)) {
+    for (rows, from) in passes(&whole(&known)) {
         call.unrolled(4)?;
         let (rows, from) = (Tensor::from(rows), Tensor::from(from));
         let joined = join(&y.index_select(0, &rows), &source.index_select(0, &from));
@@ -182,23 +182,23 @@ fn put(call: &Call, table: &Tensor, rows: &Tensor, source: &Tensor) -> Result<Te
     Ok(y)
 }
 
-/// Rows in rounds in which none comes twice, each with the positions it had: `[3, 5, 3]` → `([3, 5], [0, 1])`, `([3], [2])`.
-fn rounds(rows: &[i64]) -> Vec<(Vec<i64>, Vec<i64>)> {
+/// Rows in passes in which none comes twice, each with the positions it had: `[3, 5, 3]` → `([3, 5], [0, 1])`, `([3], [2])`.
+fn passes(rows: &[i64]) -> Vec<(Vec<i64>, Vec<i64>)> {
     let mut seen = std::collections::HashMap::new();
-    let mut rounds: Vec<(Vec<i64>, Vec<i64>)> = Vec::new();
+    let mut passes: Vec<(Vec<i64>, Vec<i64>)> = Vec::new();
     for (at, &row) in rows.iter().enumerate() {
-        let round: &mut usize = seen.entry(row).or_insert(0);
-        if *round == rounds.len() {
-            rounds.push(Default::default());
+        let pass: &mut usize = seen.entry(row).or_insert(0);
+        if *pass == passes.len() {
+            passes.push(Default::default());
         }
-        rounds[*round].0.push(row);
-        rounds[*round].1.push(at as i64);
-        *round += 1;
+        passes[*pass].0.push(row);
+        passes[*pass].1.push(at as i64);
+        *pass += 1;
     }
-    rounds
+    passes
 }
 
-/// New keys or values written into a cache, in each sequence from its own place on.
+/// New keys or values written into a cache, in each sequence from its own position on.
 fn tensor_scatter(call: &Call) -> Result<Vec<Value>> {
     let (cache, update) = (call.tensor(0)?, call.tensor(1)?);
     let shape = cache.shape();

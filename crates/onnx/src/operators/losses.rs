@@ -29,7 +29,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// The loss of logarithms of probabilities `[batch, classes, …]` beside classes `[batch, …]`, each with the weight of its class.
+/// The negative log-likelihood of log-probabilities `[batch, classes, …]` beside classes `[batch, …]`, each with the weight of its class.
 fn loss(call: &Call, logs: &Tensor) -> Result<Tensor> {
     let (shape, classes) = (logs.shape(), call.tensor(1)?.cast(DType::I64));
     if shape.rank() < 2 || classes.shape()[..] != [&shape[..1], &shape[2..]].concat() {

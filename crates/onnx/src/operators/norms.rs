@@ -101,7 +101,7 @@ fn group_norm(call: &Call) -> Result<Vec<Value>> {
     call.like(0, (y * of(1)? + of(2)?).cast(x.dtype()))
 }
 
-/// The axes from the setting `axis` on.
+/// The axes from the attribute `axis` on.
 fn trailing(call: &Call, x: &Tensor, default: i64) -> Result<Vec<isize>> {
     let first = call.axis(call.int("axis", default), x.rank())?;
     Ok((first as isize..x.rank() as isize).collect())

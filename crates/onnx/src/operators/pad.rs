@@ -22,8 +22,8 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 fn pad(call: &Call) -> Result<Vec<Value>> {
     let shape = call.value(0)?.shape();
     let rank = shape.len();
-    let setting = if call.version < 2 { "paddings" } else { "pads" };
-    let widths = match call.ints(setting) {
+    let attribute = if call.version < 2 { "paddings" } else { "pads" };
+    let widths = match call.ints(attribute) {
         Some(widths) => widths,
         None => call.known_ints(1)?,
     };

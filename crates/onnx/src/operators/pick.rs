@@ -42,7 +42,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// The places of all that isn't zero, a row for each axis.
+/// The indices of all that isn't zero, a row for each axis.
 fn non_zero(call: &Call) -> Result<Vec<Value>> {
     let shape = call.value(0)?.shape();
     let found = call.known(0)?.scalars();
@@ -61,7 +61,7 @@ fn unique(call: &Call) -> Result<Vec<Value>> {
     let shape = call.value(0)?.shape();
     let count = shape.iter().product::<usize>();
     let axis = call.is_set("axis").then(|| call.axis(call.int("axis", 0), shape.len())).transpose()?;
-    // A key, its place in the order and in its group, and the group.
+    // A key, its position in the order and in its group, and the group.
     call.listed(count.saturating_mul(8))?;
     let keys = keys(call, axis)?;
     // Equal keys side by side, the first of each in front.

@@ -210,7 +210,7 @@ fn binary(call: &Call, function: BinaryOp) -> Result<Vec<Value>> {
     call.like(0, Tensor::from(a.expr().binary(function, b.expr())))
 }
 
-fn compare(call: &Call, function: BinaryOp, turned: bool) -> Result<Vec<Value>> {
+fn compare(call: &Call, function: BinaryOp, swapped: bool) -> Result<Vec<Value>> {
     if let (Value::Texts(a, shape), Value::Texts(b, other)) = (call.value(0)?, call.value(1)?) {
         if function != BinaryOp::Eq || (shape != other && b.len() != 1) {
             return Err(call.fault("texts can only be equal, and of one shape"));
@@ -219,9 +219,9 @@ fn compare(call: &Call, function: BinaryOp, turned: bool) -> Result<Vec<Value>> 
         return Ok(vec![Value::new(kiln_ir::Data::Bool(same.collect()), shape, OnnxDType::Bool)]);
     }
     let (a, b) = pair(call)?;
-    let truths = a.dtype() == DType::Bool;
-    let of = |x: &Tensor| if truths { x.cast(DType::U8) } else { x.clone() };
-    let (a, b) = if turned { (of(&b), of(&a)) } else { (of(&a), of(&b)) };
+    let is_bool = a.dtype() == DType::Bool;
+    let of = |x: &Tensor| if is_bool { x.cast(DType::U8) } else { x.clone() };
+    let (a, b) = if swapped { (of(&b), of(&a)) } else { (of(&a), of(&b)) };
     one(Tensor::from(a.expr().binary(function, b.expr())))
 }
 
@@ -268,7 +268,7 @@ fn remainder(call: &Call) -> Result<Vec<Value>> {
     call.like(0, moved.select(&more, &rest))
 }
 
-/// Bits moved; of signed numbers the sign fills what gets free on the left. A shift by a negative number or by all bits leaves nothing
+/// Bit shifts; of signed numbers the sign fills what gets free on the left. A shift by a negative number or by all bits leaves nothing
 /// but that.
 fn shift(call: &Call) -> Result<Vec<Value>> {
     let (a, by) = pair(call)?;

@@ -36,7 +36,7 @@ pub(super) fn walk(call: &Call, gates: usize, usual: &[&str]) -> Result<Vec<Valu
     let by_batch = call.int("layout", 0) != 0;
     let x = call.tensor(0)?;
     let x = if by_batch { x } else { x.permute([1, 0, 2]) };
-    // Each moment is some ten operations.
+    // Each time step is some ten operations.
     call.unrolled(x.shape().get(1).map_or(1, |&time| time.saturating_mul(10 * directions.len())))?;
     let (w, r) = (call.tensor(1)?, call.tensor(2)?);
     let width = r.size(-1);
@@ -49,11 +49,13 @@ pub(super) fn walk(call: &Call, gates: usize, usual: &[&str]) -> Result<Vec<Valu
             let one = |state: Tensor| state.narrow(axis, place as isize, 1).squeeze(axis);
             Ok(call.optional(position)?.map(one))
         };
-        let mut cell =
-            Recurrence::new(&turned(gates, width, &of(w.clone())), &turned(gates, width, &of(r.clone())));
+        let mut cell = Recurrence::new(
+            &reordered(gates, width, &of(w.clone())),
+            &reordered(gates, width, &of(r.clone())),
+        );
         if let Some(bias) = call.optional(3)? {
             let (bias, rows) = (of(bias), gates * width);
-            let half = |start: usize| turned(gates, width, &bias.narrow(0, start as isize, rows));
+            let half = |start: usize| reordered(gates, width, &bias.narrow(0, start as isize, rows));
             cell = cell.biases(&half(0), &half(rows));
         }
         if let Some(lengths) = call.optional(4)? {
@@ -115,7 +117,7 @@ pub(super) fn walk(call: &Call, gates: usize, usual: &[&str]) -> Result<Vec<Valu
 }
 
 /// Weights with their gates in kiln's order: i o f c becomes i f c o, and z r h becomes r z h.
-fn turned(gates: usize, width: usize, weights: &Tensor) -> Tensor {
+fn reordered(gates: usize, width: usize, weights: &Tensor) -> Tensor {
     let order: &[usize] = match gates {
         4 => &[0, 2, 3, 1],
         3 => &[1, 0, 2],

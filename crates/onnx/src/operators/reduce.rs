@@ -1,4 +1,4 @@
-//! Folds over axes, positions of the largest, running sums, and the softmaxes.
+//! Reductions over axes, positions of the largest, running sums, and the softmaxes.
 
 use kiln_ir::DType;
 use kiln_nn::Tensor;
@@ -47,7 +47,7 @@ fn fold(call: &Call, f: &dyn Fn(&Tensor, Vec<isize>) -> Tensor) -> Result<Vec<Va
     let x = call.tensor(0)?;
     let axes = call.axes_input(1)?.unwrap_or_default();
     if axes.is_empty() && call.int("noop_with_empty_axes", 0) != 0 {
-        // Nothing is folded, but what is done to each element is done.
+        // Nothing is reduced, but what is done to each element is done.
         return call.like(0, f(&wide(&x), Vec::new()).cast(x.dtype()));
     }
     let mut axes = match axes.is_empty() {
@@ -84,12 +84,12 @@ fn cumulative(call: &Call) -> Result<Vec<Value>> {
     let axis = call.known_ints(1)?.first().copied().unwrap_or(0);
     let axis = call.axis(axis, x.rank())? as isize;
     let reverse = call.int("reverse", 0) != 0;
-    let turned = |x: Tensor| if reverse { x.flip(vec![axis]) } else { x };
-    let x = turned(x);
+    let flipped = |x: Tensor| if reverse { x.flip(vec![axis]) } else { x };
+    let x = flipped(x);
     let sum = x.cumsum(axis);
     // Without the element itself: what was there before it.
     let sum = if call.int("exclusive", 0) != 0 { sum - x } else { sum };
-    call.like(0, turned(sum))
+    call.like(0, flipped(sum))
 }
 
 /// Along one axis; before version 13 along all axes from one on.

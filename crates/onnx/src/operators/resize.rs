@@ -1,5 +1,5 @@
-//! Images of other sizes. Each axis by itself: an element of the result is a sum of a few elements of the axis, with weights that depend
-//! on where it lies among them. Places and weights are found here, on the host.
+//! Resampling of images. Each axis by itself: an element of the result is a sum of a few elements of the axis, with weights that depend
+//! on where it lies among them. Indices and weights are found here, on the host.
 
 use kiln_ir::{DType, Data};
 use kiln_nn::Tensor;

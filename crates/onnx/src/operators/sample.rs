@@ -1,4 +1,4 @@
-//! Images looked up at places between their elements: the grid of places that an affine map makes, and the look-up.
+//! Images sampled at points between their elements: the sampling grid of an affine map, and the sampling.
 
 use kiln_ir::DType;
 use kiln_nn::Tensor;
@@ -16,7 +16,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// The places `[batch, sizes…, spatial]` that maps `[batch, spatial, spatial + 1]` send an even grid on `[-1, 1]` to. Coordinates count
+/// The points `[batch, sizes…, spatial]` that maps `[batch, spatial, spatial + 1]` send an even grid on `[-1, 1]` to. Coordinates count
 /// from the innermost axis.
 fn affine_grid(call: &Call) -> Result<Vec<Value>> {
     let map = call.tensor(0)?;
@@ -46,7 +46,7 @@ fn affine_grid(call: &Call) -> Result<Vec<Value>> {
     call.like(0, places.reshape(shape).cast(map.dtype()))
 }
 
-/// What is seen beyond the image.
+/// How the image is padded.
 #[derive(Clone, Copy, PartialEq)]
 enum Beyond {
     Zeros,
@@ -62,7 +62,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// Coordinates outside of the edges thrown back between them.
+    /// Coordinates outside of the edges reflected between them.
     fn reflected(&self, x: &Tensor) -> Tensor {
         let range = self.high - self.low;
         if range <= 0.0 {
@@ -73,7 +73,7 @@ impl Axis {
         turn.gt(range).select(-&turn + 2.0 * range, &turn) + self.low
     }
 
-    /// Coordinates beyond the edges brought back, if they are to be.
+    /// Coordinates beyond the edges clamped or reflected, if they are to be.
     fn inside(&self, x: &Tensor, beyond: Beyond) -> Tensor {
         let outside = x.lt(self.low).logical_or(&x.gt(self.high));
         match beyond {
@@ -83,7 +83,7 @@ impl Axis {
         }
     }
 
-    /// Whole coordinates as places on the axis, and where they are on it.
+    /// Whole coordinates as indices on the axis, and where they are on it.
     fn place(&self, x: &Tensor, beyond: Beyond) -> (Tensor, Option<Tensor>) {
         let last = self.size as f64 - 1.0;
         let on = (beyond == Beyond::Zeros).then(|| x.ge(0.0).logical_and(&x.le(last)));
@@ -92,7 +92,7 @@ impl Axis {
     }
 }
 
-/// The weight of each neighbour, and how far it is from the place's lower one.
+/// The weight of each neighbour, and how far it is from the point's lower one.
 fn neighbours(mode: &str, ratio: &Tensor) -> Vec<(f64, Tensor)> {
     let a = -0.75;
     let near = |x: &Tensor| ((x * (a + 2.0) - (a + 3.0)) * x * x) + 1.0;
@@ -117,7 +117,7 @@ fn grid_sample(call: &Call) -> Result<Vec<Value>> {
     let spatial = shape.rank().saturating_sub(2);
     let fits = spatial > 0 && to.rank() == spatial + 2 && to[0] == shape[0] && to[spatial + 1] == spatial;
     if !fits || shape[2..].contains(&0) {
-        return Err(call.fault(format!("places {to} in {shape}")));
+        return Err(call.fault(format!("points {to} in {shape}")));
     }
     let mode = match call.text("mode", "linear").as_str() {
         "bilinear" | "linear" => "linear",

@@ -21,7 +21,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// What becomes of scores.
+/// The transform of scores after the sum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Transform {
     Nothing,

@@ -59,14 +59,14 @@ fn copied(call: &Call) -> Result<Vec<Value>> {
     Ok(all.to_vec())
 }
 
-/// A place in a list of so many, counted from the end where it is negative; with `more` also that behind the last.
+/// A position in a list of so many, counted from the end where it is negative; with `more` also that behind the last.
 fn place(call: &Call, position: usize, count: usize, more: usize) -> Result<usize> {
     let at = call.known_number(position)? as i64;
     let place = if at < 0 { at + count as i64 } else { at };
     usize::try_from(place)
         .ok()
         .filter(|&place| place < count + more)
-        .ok_or_else(|| call.fault(format!("place {at} of {count}")))
+        .ok_or_else(|| call.fault(format!("position {at} of {count}")))
 }
 
 /// Values of one type behind one another along an axis, or beside one another along a new one.

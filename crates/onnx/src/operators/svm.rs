@@ -1,4 +1,4 @@
-//! Machines of support vectors.
+//! Support vector machines.
 
 use kiln_ir::{DType, Data, Shape};
 use kiln_nn::{HostOp, Tensor};
@@ -51,9 +51,9 @@ fn kernel(call: &Call, count: usize) -> Result<Tensor> {
         return Err(call.fault(format!("{} numbers for {count} vectors of {columns}", vectors.len())));
     }
     let vectors = Tensor::new(vectors, [count, columns]);
-    let settings = call.floats("kernel_params").unwrap_or_default();
-    let setting = |at: usize| f64::from(settings.get(at).copied().unwrap_or(0.0));
-    let (gamma, shift, degree) = (setting(0), setting(1), setting(2));
+    let params = call.floats("kernel_params").unwrap_or_default();
+    let param = |at: usize| f64::from(params.get(at).copied().unwrap_or(0.0));
+    let (gamma, shift, degree) = (param(0), param(1), param(2));
     let product = x.matmul(&vectors.t());
     Ok(match call.text("kernel_type", "LINEAR").as_str() {
         "LINEAR" => product,
@@ -142,7 +142,7 @@ fn classify(call: &Call) -> Result<Vec<Value>> {
     Ok(vec![chosen(call, &labels, &class)?, Value::of(transform.on(&scores))])
 }
 
-/// Probabilities of classes from those of pairs, `[rows, pairs]`: the second method of Wu, Lin and Weng (2004), in rounds as libsvm has
+/// Probabilities of classes from those of pairs, `[rows, pairs]`: the second method of Wu, Lin and Weng (2004), in iterations as libsvm has
 /// them, which end where it is near enough; another way to the same end would give other digits.
 struct Coupled {
     classes: usize,

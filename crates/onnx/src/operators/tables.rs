@@ -76,7 +76,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// A list of settings, whatever the type of its elements: `keys_strings`, `keys_int64s`, `keys_floats` or `keys_tensor`.
+/// A list of attributes, whatever the type of its elements: `keys_strings`, `keys_int64s`, `keys_floats` or `keys_tensor`.
 fn list(call: &Call, name: &str) -> Result<Option<Value>> {
     let named = |kind: &str| format!("{name}_{kind}");
     if let Some(texts) = call.texts(&named("strings")).filter(|texts| !texts.is_empty()) {
@@ -125,7 +125,7 @@ fn look_up(call: &Call, keys: &Value, values: &Value, default: Value) -> Result<
         return Err(call.fault(format!("{count} keys, and values {:?}", values.shape())));
     }
     let shape = call.value(0)?.shape();
-    // For each element the place of its key; one behind the last where there is none.
+    // For each element the index of its key; one behind the last where there is none.
     let found = match (call.value(0)?, keys) {
         (Value::Texts(texts, _), Value::Texts(keys, _)) => {
             let mut table = std::collections::HashMap::new();
@@ -178,7 +178,7 @@ fn row(call: &Call, list: Vec<f32>, x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// What is missing put in.
+/// Missing values imputed.
 fn imputer(call: &Call) -> Result<Vec<Value>> {
     let x = call.tensor(0)?;
     if x.dtype().is_float() {
@@ -196,7 +196,7 @@ fn imputer(call: &Call) -> Result<Vec<Value>> {
     call.like(0, x.eq(call.int("replaced_value_int64", 0)).select(values, &x))
 }
 
-/// Each row in proportion to its size.
+/// Each row divided by its norm.
 fn normalizer(call: &Call) -> Result<Vec<Value>> {
     let x = call.tensor(0)?.cast(DType::F32);
     let size = match call.text("norm", "MAX").as_str() {
@@ -209,7 +209,7 @@ fn normalizer(call: &Call) -> Result<Vec<Value>> {
     one(empty.select(&x, &x / empty.select(1.0, size)))
 }
 
-/// A one at the place of an element's class, a new last axis.
+/// An element's class one-hot, a new last axis.
 fn one_hot(call: &Call) -> Result<Vec<Value>> {
     let (texts, numbers) = (call.texts("cats_strings").unwrap_or_default(), call.ints("cats_int64s"));
     let (keys, count) = match numbers.filter(|numbers| !numbers.is_empty()) {
@@ -219,7 +219,7 @@ fn one_hot(call: &Call) -> Result<Vec<Value>> {
     let places = crate::call::vector((0..count as i64).collect());
     let missing = Value::new(Data::I64(vec![count as i64]), &[], OnnxDType::I64);
     let found = look_up(call, &keys, &places, missing)?.remove(0);
-    let Value::Numbers(found, _) = found else { return Err(call.fault("no places")) };
+    let Value::Numbers(found, _) = found else { return Err(call.fault("no indices")) };
     if call.int("zeros", 1) == 0 && found.ge(count).any(..).item().unwrap_or(1.0) != 0.0 {
         return Err(call.fault("an element of no class"));
     }

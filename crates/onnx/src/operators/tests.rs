@@ -11,15 +11,15 @@ use crate::proto::{AttributeProto, NodeProto};
 use crate::read::Origin;
 use crate::value::{Value, whole};
 
-fn setting(name: &str) -> AttributeProto {
+fn named_attribute(name: &str) -> AttributeProto {
     AttributeProto { name: Some(name.to_string()), ..Default::default() }
 }
 
-fn run(name: &str, settings: Vec<AttributeProto>, inputs: Vec<Value>) -> Result<Vec<Value>> {
+fn run(name: &str, attributes: Vec<AttributeProto>, inputs: Vec<Value>) -> Result<Vec<Value>> {
     let node = NodeProto {
         op_type: Some(name.to_string()),
         output: vec!["y".to_string()],
-        attribute: settings,
+        attribute: attributes,
         ..Default::default()
     };
     call("", &node, inputs)
@@ -98,7 +98,7 @@ fn shapes_follow_from_shapes_where_the_numbers_are_not_known_yet() {
     let image = later(&[2, 3, 4], DType::F32);
     let shape = run("Shape", Vec::new(), vec![image.clone()]).unwrap().remove(0);
     let last = run("Gather", Vec::new(), vec![shape, vector(vec![-1])]).unwrap().remove(0);
-    let axis = AttributeProto { i: Some(0), ..setting("axis") };
+    let axis = AttributeProto { i: Some(0), ..named_attribute("axis") };
     let wanted = run("Concat", vec![axis], vec![vector(vec![-1]), last]).unwrap().remove(0);
     let flat = run("Reshape", Vec::new(), vec![image, wanted]).unwrap().remove(0);
     assert_eq!(flat.shape(), [6, 4]);
@@ -158,15 +158,18 @@ fn long_sums_of_whole_numbers_are_exact() {
 }
 
 /// A tree that looks at two columns, with three leaves of weights 1, 2 and 4.
-fn tree(settings: &[(&str, Vec<i64>)]) -> NodeProto {
-    let mut attribute: Vec<AttributeProto> =
-        settings.iter().map(|(name, ints)| AttributeProto { ints: ints.clone(), ..setting(name) }).collect();
+fn tree(attributes: &[(&str, Vec<i64>)]) -> NodeProto {
+    let mut attribute: Vec<AttributeProto> = attributes
+        .iter()
+        .map(|(name, ints)| AttributeProto { ints: ints.clone(), ..named_attribute(name) })
+        .collect();
     let modes = ["BRANCH_LEQ", "BRANCH_LEQ", "LEAF", "LEAF", "LEAF"];
     let modes = modes.iter().map(|mode| bytes::Bytes::from_static(mode.as_bytes())).collect();
-    attribute.push(AttributeProto { strings: modes, ..setting("nodes_modes") });
-    attribute.push(AttributeProto { floats: vec![0.5, 1.5, 0.0, 0.0, 0.0], ..setting("nodes_values") });
-    attribute.push(AttributeProto { floats: vec![1.0, 2.0, 4.0], ..setting("target_weights") });
-    attribute.push(AttributeProto { i: Some(1), ..setting("n_targets") });
+    attribute.push(AttributeProto { strings: modes, ..named_attribute("nodes_modes") });
+    attribute
+        .push(AttributeProto { floats: vec![0.5, 1.5, 0.0, 0.0, 0.0], ..named_attribute("nodes_values") });
+    attribute.push(AttributeProto { floats: vec![1.0, 2.0, 4.0], ..named_attribute("target_weights") });
+    attribute.push(AttributeProto { i: Some(1), ..named_attribute("n_targets") });
     NodeProto { op_type: Some("TreeEnsembleRegressor".to_string()), attribute, ..Default::default() }
 }
 
@@ -196,10 +199,10 @@ fn rows_walk_down_a_tree_and_bad_trees_are_refused() {
         (7, vec![0, 0, 1]),
     ];
     for (at, list) in bad {
-        let mut settings = good();
-        settings[at].1 = list;
-        let found = call("ai.onnx.ml", &tree(&settings), vec![x()]);
-        assert!(found.is_err(), "{:?}", settings[at]);
+        let mut attributes = good();
+        attributes[at].1 = list;
+        let found = call("ai.onnx.ml", &tree(&attributes), vec![x()]);
+        assert!(found.is_err(), "{:?}", attributes[at]);
     }
 }
 
@@ -212,7 +215,7 @@ fn sequences_are_taken_apart_and_joined() {
     assert_eq!(numbers(&count), [2]);
     let last = run("SequenceAt", Vec::new(), vec![parts.clone(), Value::of(Tensor::from(-1i64))]).unwrap();
     assert_eq!((last[0].shape(), numbers(&last[0])), (vec![1, 2], vec![5, 6]));
-    let axis = AttributeProto { i: Some(0), ..setting("axis") };
+    let axis = AttributeProto { i: Some(0), ..named_attribute("axis") };
     let whole = run("ConcatFromSequence", vec![axis], vec![parts.clone()]).unwrap().remove(0);
     assert_eq!(numbers(&whole), [1, 2, 3, 4, 5, 6]);
     assert!(run("SequenceAt", Vec::new(), vec![parts, Value::of(Tensor::from(2i64))]).is_err());
@@ -247,7 +250,7 @@ fn all() -> Vec<(&'static str, String)> {
 #[test]
 fn any_operator_takes_any_shape_or_refuses_it() {
     const SHAPES: [&[usize]; 8] = [&[], &[0], &[1], &[2], &[2, 3], &[0, 3], &[1, 2, 3, 3], &[2, 1, 2]];
-    const SETTINGS: [&str; 12] = [
+    const ATTRIBUTES: [&str; 12] = [
         "axis",
         "axes",
         "mode",
@@ -280,15 +283,19 @@ fn any_operator_takes_any_shape_or_refuses_it() {
                 }
             };
             let inputs: Vec<Value> = (0..rng.below(10)).map(|_| value(&mut rng)).collect();
-            let settings = (0..rng.below(3)).map(|_| {
+            let attributes = (0..rng.below(3)).map(|_| {
                 let number = rng.below(5) as i64 - 2;
                 let ints = (0..rng.below(4)).map(|_| rng.below(4) as i64 - 1).collect();
-                AttributeProto { i: Some(number), ints, ..setting(SETTINGS[rng.below(SETTINGS.len())]) }
+                AttributeProto {
+                    i: Some(number),
+                    ints,
+                    ..named_attribute(ATTRIBUTES[rng.below(ATTRIBUTES.len())])
+                }
             });
             let node = NodeProto {
                 op_type: Some(name.clone()),
                 output: vec!["y".to_string()],
-                attribute: settings.collect(),
+                attribute: attributes.collect(),
                 ..Default::default()
             };
             let shown = format!("{name}, case {case}: {inputs:?} {:?}", node.attribute);
@@ -361,12 +368,12 @@ fn lists_take_from_the_budget() {
         ),
         ("Pad", vec![x(&[4]), vector(vec![0, 40_000])]),
     ] {
-        let settings = match name {
-            "Pad" => vec![AttributeProto { s: Some("edge".into()), ..setting("mode") }],
-            "LSTM" => vec![AttributeProto { i: Some(1), ..setting("hidden_size") }],
+        let attributes = match name {
+            "Pad" => vec![AttributeProto { s: Some("edge".into()), ..named_attribute("mode") }],
+            "LSTM" => vec![AttributeProto { i: Some(1), ..named_attribute("hidden_size") }],
             _ => Vec::new(),
         };
-        let node = NodeProto { op_type: Some(name.to_string()), attribute: settings, ..Default::default() };
+        let node = NodeProto { op_type: Some(name.to_string()), attribute: attributes, ..Default::default() };
         let error = within(small, "", &node, inputs.clone()).err().unwrap_or_else(|| panic!("{name}"));
         assert!(
             matches!(error, Error::Limit { .. }) && error.to_string().contains("--limit"),

@@ -208,7 +208,7 @@ fn max_pool(call: &Call) -> Result<Vec<Value>> {
     if call.node.output.len() > 1 {
         let count = x.elements();
         if count > 1 << 52 {
-            return Err(call.fault("an image too large to count its places"));
+            return Err(call.fault("an image too large to number its elements"));
         }
         let shape = x.shape();
         let mut places: Vec<f64> = (0..count).map(|at| at as f64).collect();

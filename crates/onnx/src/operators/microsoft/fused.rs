@@ -1,4 +1,4 @@
-//! Products, convolutions and norms with what stands before and behind them in one node.
+//! Fused operators: products, convolutions and norms with what stands before and behind them in one node.
 
 use kiln_nn::Tensor;
 
@@ -93,7 +93,7 @@ fn skip(call: &Call, place: usize, norm: &dyn Fn(&Tensor, &Call) -> Result<Tenso
     Ok(vec![Value::Numbers(y, element), Value::Nothing, Value::Nothing, sum])
 }
 
-/// What a node does at its end.
+/// The activation at the end of a node.
 fn activated(call: &Call, y: &Tensor) -> Result<Tensor> {
     // A product names its numbers, a convolution lists them.
     let listed = call.floats("activation_params").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Attention and embeddings as the fusing of transformers writes them.
+//! Attention and embeddings as tools that fuse transformers write them.
 
 use kiln_ir::DType;
 use kiln_nn::Tensor;
@@ -23,7 +23,7 @@ fn heads(call: &Call) -> Result<usize> {
     Ok(call.sizes(&[call.int("num_heads", 0)])?[0])
 }
 
-/// What each query sees: `[batch, length, heads × size]`. Who is masked gets a large negative number on its score, as it is there.
+/// What each query sees: `[batch, length, heads × size]`. What is masked gets a large negative number on its score, as it is there.
 fn attend(call: &Call, qkv: &Qkv, mask: Option<Tensor>, added: Option<Tensor>) -> Result<Tensor> {
     let (length, all) = (qkv.queries.size(2), qkv.keys.size(2));
     let scale = match call.float("scale", 0.0) {
@@ -48,10 +48,10 @@ fn attend(call: &Call, qkv: &Qkv, mask: Option<Tensor>, added: Option<Tensor>) -
     Ok(y.reshape([sizes[0], sizes[1], sizes[2] * sizes[3]]))
 }
 
-/// A mask as truths that fit scores `[batch, heads, length, all]`: of keys by their number, or of the pairs.
+/// A boolean mask that fits scores `[batch, heads, length, all]`: of keys by their number, or of the pairs.
 fn mask(call: &Call, position: usize, batch: usize, all: usize) -> Result<Option<Tensor>> {
     let Some(mask) = call.optional(position)? else { return Ok(None) };
-    let truths = match mask.shape()[..] {
+    let allowed = match mask.shape()[..] {
         [count] if count == batch => {
             Tensor::index_along([1, 1, 1, all], 3).lt(mask.cast(DType::I64).reshape([batch, 1, 1, 1]))
         }
@@ -59,7 +59,7 @@ fn mask(call: &Call, position: usize, batch: usize, all: usize) -> Result<Option
         [rows, length, keys] => mask.ne(0).reshape([rows, 1, length, keys]),
         _ => return Err(call.unknown(format!("a mask {} for {batch} × {all} keys", mask.shape()))),
     };
-    Ok(Some(truths))
+    Ok(Some(allowed))
 }
 
 /// Queries, keys and values by one product with the input.
@@ -141,7 +141,7 @@ fn separate(call: &Call) -> Result<Vec<Value>> {
     Ok(vec![value(y), value(qkv.keys), value(qkv.values)])
 }
 
-/// Words, their places and their segments, added and brought to a norm; and how many words each text has.
+/// The embeddings of words, positions and segments, added and put through a layer norm; and how many words each text has.
 fn embed(call: &Call) -> Result<Vec<Value>> {
     let words = call.tensor(0)?.cast(DType::I64);
     let [batch, length] = words.shape()[..] else {

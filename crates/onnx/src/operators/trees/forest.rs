@@ -34,7 +34,7 @@ impl Question {
     }
 }
 
-/// How what the trees say comes together.
+/// How what the trees say is aggregated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Together {
     Sum,
@@ -78,7 +78,7 @@ impl Forest {
     ) {
         self.columns[node] = column;
         self.thresholds[node] = threshold;
-        self.next[node] = question.yes().map(|truth| if truth { yes } else { no });
+        self.next[node] = question.yes().map(|known| if known { yes } else { no });
         if missing {
             self.next[node][3] = yes;
         }

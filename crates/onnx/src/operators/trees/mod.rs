@@ -1,4 +1,4 @@
-//! Ensembles of trees, as what learns from tables writes them.
+//! Tree ensembles, as what learns from tables writes them.
 
 mod forest;
 mod read;
@@ -44,7 +44,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     })
 }
 
-/// How the trees' leaves come together.
+/// How the trees' leaves are aggregated.
 fn together(call: &Call) -> Result<Together> {
     Ok(match call.text("aggregate_function", "SUM").as_str() {
         "SUM" => Together::Sum,

@@ -1,4 +1,4 @@
-//! Trees out of a node's settings: lists with an entry for each node, and lists with one for each weight of a leaf.
+//! Trees out of a node's attributes: lists with an entry for each node, and lists with one for each weight of a leaf.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use super::forest::{Forest, Question};
 use crate::call::Call;
 use crate::error::Result;
 
-/// Numbers of a setting, or of the tensor that says the same in another type.
+/// Numbers of an attribute, or of the tensor that says the same in another type.
 pub fn numbers(call: &Call, name: &str) -> Result<Vec<f64>> {
     match call.constant(&format!("{name}_as_tensor"))? {
         Some(value) => tensor(call, name, Some(value)),
@@ -31,7 +31,7 @@ fn sized<T>(call: &Call, name: &str, list: Vec<T>, count: usize) -> Result<Vec<T
 }
 
 /// Trees whose nodes are named by two numbers, those of the tree and of the node in it: the form up to version 3 of the operators.
-/// Weights are in the settings that start with `weighted`.
+/// Weights are in the attributes that start with `weighted`.
 pub fn nodes(call: &Call, weighted: &str) -> Result<Forest> {
     let ints = |name: &str| call.ints(name).unwrap_or_default();
     let trees = ints("nodes_treeids");
