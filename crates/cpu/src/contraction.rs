@@ -11,21 +11,24 @@ use super::call::{KernelCall, PreparedKernel};
 use super::conv::PlannedConv;
 use super::epilogue::EpiloguePattern;
 use super::fused::Interpreter;
-use super::gemm::{self, Gemm, GemmElement, Mat};
+use super::gemm::{Gemm, GemmElement, Mat, PlannedGemm};
+use super::naive;
 use super::output::{ResultBlock, ResultSink};
-use super::{naive, simd};
+use super::simd::Level;
 
 /// What follows a product: nothing but a store or the commonest epilogue, which the product does itself, or an interpreted one.
 struct ContractionEpilogue {
     pattern: Option<EpiloguePattern>,
     interpreter: Interpreter,
+    level: Level,
 }
 
 impl ContractionEpilogue {
-    fn new(epilogue: &Fused) -> ContractionEpilogue {
+    fn new(epilogue: &Fused, level: Level) -> ContractionEpilogue {
         ContractionEpilogue {
             pattern: EpiloguePattern::of(epilogue),
-            interpreter: Interpreter::new(epilogue, simd::level()),
+            interpreter: Interpreter::new(epilogue, level),
+            level,
         }
     }
 
@@ -38,7 +41,7 @@ impl ContractionEpilogue {
             let start = bases.start(plain.buffer).cast::<T>().wrapping_offset(plain.offset);
             product(&ResultSink::Store { start, stride: plain.row_stride });
         } else if let Some(pattern) = &self.pattern {
-            product(&ResultSink::Fused(pattern.at(bases)));
+            product(&ResultSink::Fused(pattern.at(bases, self.level)));
         } else {
             product(&ResultSink::Interpreted(&|block: ResultBlock<T>| {
                 // SAFETY: the caller's promise; each block comes once, with its sums.
@@ -61,46 +64,58 @@ fn start<T>(view: &View, bases: &Bases) -> *const T {
     bases.origin::<T>(view).cast_const()
 }
 
-/// A matrix product.
-pub(super) fn matmul(work: &Matmul) -> KernelCall {
+/// A matrix product. `invariant`: its second operand is the same for many runs.
+pub(super) fn matmul(work: &Matmul, level: Level, invariant: bool) -> Result<PreparedKernel> {
     match work.a.dtype {
-        DType::F32 => product::<f32>(work),
-        DType::F64 => product::<f64>(work),
-        DType::F16 => product::<f16>(work),
-        DType::Bf16 => product::<bf16>(work),
-        DType::I32 => product::<i32>(work),
-        DType::I64 => product::<i64>(work),
+        DType::F32 => product::<f32>(work, level, invariant),
+        DType::F64 => product::<f64>(work, level, invariant),
+        DType::F16 => product::<f16>(work, level, invariant),
+        DType::Bf16 => product::<bf16>(work, level, invariant),
+        DType::I32 => product::<i32>(work, level, invariant),
+        DType::I64 => product::<i64>(work, level, invariant),
         // The compiler widens what is narrower.
-        DType::U16 | DType::U8 | DType::Bool => naive::matmul(work),
+        DType::U16 | DType::U8 | DType::Bool => Ok(naive::matmul(work).into()),
     }
 }
 
-fn product<S: GemmElement + 'static>(work: &Matmul) -> KernelCall {
-    let epilogue = ContractionEpilogue::new(&work.epilogue);
+fn product<S: GemmElement>(work: &Matmul, level: Level, invariant: bool) -> Result<PreparedKernel> {
+    let epilogue = ContractionEpilogue::new(&work.epilogue, level);
     let shape = Gemm { batch: work.batch, m: work.m, n: work.n, k: work.k };
+    let matrix = |view: &View, ptr: *const S| Mat::<S> {
+        ptr,
+        batch: view.strides[0],
+        row: view.strides[1],
+        col: view.strides[2],
+    };
     let (a, b) = (work.a.clone(), work.b.clone());
-    Box::new(move |bases| {
-        let matrix = |view: &View| Mat::<S> {
-            ptr: start(view, bases),
-            batch: view.strides[0],
-            row: view.strides[1],
-            col: view.strides[2],
-        };
+    let nowhere = std::ptr::null();
+    let plan = PlannedGemm::new(level, shape, &matrix(&a, nowhere), &matrix(&b, nowhere), invariant)?;
+    let plan = Arc::new(plan);
+    let kept = plan.kept();
+    let prepack = (kept > 0).then(|| -> KernelCall {
+        let (plan, b) = (plan.clone(), b.clone());
+        Box::new(move |bases| {
+            // SAFETY: the program was checked when it was loaded, the caller gives its bases, and runs one call at a time.
+            unsafe { plan.prepack(matrix(&b, start(&b, bases))) };
+            Ok(())
+        })
+    });
+    let run: KernelCall = Box::new(move |bases| {
+        let (left, right) = (matrix(&a, start(&a, bases)), matrix(&b, start(&b, bases)));
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
-        unsafe {
-            epilogue.lead(bases, |output| gemm::gemm(shape, matrix(&a), matrix(&b), output));
-        }
+        unsafe { epilogue.lead(bases, |output| plan.run(left, right, output)) };
         Ok(())
-    })
+    });
+    Ok(PreparedKernel { prepack, kept, run })
 }
 
 /// A convolution or one of its gradients. `invariant`: its second operand is the same for many runs.
-pub(super) fn conv(work: &Conv, invariant: bool) -> Result<PreparedKernel> {
+pub(super) fn conv(work: &Conv, level: Level, invariant: bool) -> Result<PreparedKernel> {
     if work.a.dtype != DType::F32 || work.b.dtype != DType::F32 {
         return Ok(naive::conv(work).into());
     }
-    let conv = Arc::new(PlannedConv::new(work, simd::level(), invariant)?);
-    let epilogue = ContractionEpilogue::new(&work.epilogue);
+    let conv = Arc::new(PlannedConv::new(work, level, invariant)?);
+    let epilogue = ContractionEpilogue::new(&work.epilogue, level);
     let (a, b) = (work.a.clone(), work.b.clone());
     let kept = conv.kept();
     let prepack = (kept > 0).then(|| -> KernelCall {
@@ -120,11 +135,15 @@ pub(super) fn conv(work: &Conv, invariant: bool) -> Result<PreparedKernel> {
 }
 
 /// Pointwise work and reductions.
-pub(super) fn fused(work: &Fused) -> KernelCall {
-    let interpreter = Interpreter::new(work, simd::level());
+pub(super) fn fused(work: &Fused, level: Level) -> KernelCall {
+    let interpreter = Interpreter::new(work, level);
     Box::new(move |bases| {
         // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
         unsafe { interpreter.run(bases) };
         Ok(())
     })
 }
+
+#[cfg(test)]
+#[path = "contraction_tests.rs"]
+mod tests;

@@ -9,7 +9,7 @@ use kiln_ir::op::{BinaryOp, UnaryOp};
 use kiln_ir::{DType, Scalar};
 
 use super::bases::Bases;
-use super::simd::{level, stamp};
+use super::simd::{Level, Simd, Vector, stamp};
 
 /// Such an epilogue of a program.
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ pub(crate) struct EpiloguePattern {
     out: StridedRows,
     low: f32,
     high: f32,
+    unsigned_zero: bool,
 }
 
 /// A view whose rows are equally far apart and whose columns are contiguous.
@@ -43,6 +44,10 @@ pub struct Epilogue {
     pub(crate) stride: isize,
     pub(crate) low: f32,
     pub(crate) high: f32,
+    /// Whether a negative zero becomes a positive one: `max(sum, 0)` gives its second operand where both are equal.
+    pub(crate) unsigned_zero: bool,
+    /// The instructions it is done with where sums are in memory.
+    level: Level,
 }
 
 /// What an instruction of an epilogue is, so far as it is understood.
@@ -51,7 +56,14 @@ enum Recognised {
     Number(f32),
     Column(View),
     Element(StridedRows),
-    Sum { scale: Option<View>, shift: Option<View>, other: Option<StridedRows>, low: f32, high: f32 },
+    Sum {
+        scale: Option<View>,
+        shift: Option<View>,
+        other: Option<StridedRows>,
+        low: f32,
+        high: f32,
+        unsigned_zero: bool,
+    },
 }
 
 impl EpiloguePattern {
@@ -84,6 +96,7 @@ impl EpiloguePattern {
                     other: None,
                     low: f32::NEG_INFINITY,
                     high: f32::INFINITY,
+                    unsigned_zero: false,
                 },
                 Operation::Load(position) => load(&epilogue.loads[*position])?,
                 Operation::Literal(Scalar::Float(number)) => Recognised::Number(*number as f32),
@@ -101,9 +114,9 @@ impl EpiloguePattern {
                     } else if let (BinaryOp::Add, Recognised::Element(rows)) = (op, with) {
                         sum.plus(rows)?
                     } else if let (BinaryOp::Max, Recognised::Number(number)) = (op, with) {
-                        sum.at_least(*number)?
+                        sum.equals(*number, sum_first)?.at_least(*number)?
                     } else if let (BinaryOp::Min, Recognised::Number(number)) = (op, with) {
-                        sum.at_most(*number)?
+                        sum.equals(*number, sum_first)?.at_most(*number)?
                     } else {
                         return None;
                     }
@@ -116,14 +129,16 @@ impl EpiloguePattern {
             });
         }
         let [store] = epilogue.stores.as_slice() else { return None };
-        let Recognised::Sum { scale, shift, other, low, high } = values.get(store.value)?.clone() else {
+        let Recognised::Sum { scale, shift, other, low, high, unsigned_zero } =
+            values.get(store.value)?.clone()
+        else {
             return None;
         };
-        Some(EpiloguePattern { scale, shift, other, out: rows(&store.view)?, low, high })
+        Some(EpiloguePattern { scale, shift, other, out: rows(&store.view)?, low, high, unsigned_zero })
     }
 
     /// Where everything is in this run.
-    pub(super) fn at(&self, bases: &Bases) -> Epilogue {
+    pub(super) fn at(&self, bases: &Bases, level: Level) -> Epilogue {
         let start = |view: &View| bases.origin::<f32>(view);
         let or_null = |view: Option<&View>| view.map_or(std::ptr::null(), |view| start(view).cast_const());
         Epilogue {
@@ -135,6 +150,8 @@ impl EpiloguePattern {
             stride: self.out.stride,
             low: self.low,
             high: self.high,
+            unsigned_zero: self.unsigned_zero,
+            level,
         }
     }
 }
@@ -142,7 +159,7 @@ impl EpiloguePattern {
 impl Recognised {
     fn scaled(mut self, by: &View) -> Option<Recognised> {
         match &mut self {
-            Recognised::Sum { scale, shift: None, other: None, low, high }
+            Recognised::Sum { scale, shift: None, other: None, low, high, .. }
                 if scale.is_none() && is_open(*low, *high) =>
             {
                 *scale = Some(by.clone());
@@ -154,7 +171,10 @@ impl Recognised {
 
     fn shifted(mut self, by: &View) -> Option<Recognised> {
         match &mut self {
-            Recognised::Sum { shift, low, high, .. } if shift.is_none() && is_open(*low, *high) => {
+            // What was added first stays first: the order decides how the sum is rounded.
+            Recognised::Sum { shift, other: None, low, high, .. }
+                if shift.is_none() && is_open(*low, *high) =>
+            {
                 *shift = Some(by.clone());
             }
             _ => return None,
@@ -169,6 +189,17 @@ impl Recognised {
             }
             _ => return None,
         }
+        Some(self)
+    }
+
+    /// Before it is clamped at a number: which zero comes of a sum that equals it. The later operand does.
+    fn equals(mut self, number: f32, sum_first: bool) -> Option<Recognised> {
+        if number != 0.0 {
+            return Some(self);
+        }
+        let Recognised::Sum { unsigned_zero, .. } = &mut self else { return None };
+        number.is_sign_positive().then_some(())?;
+        *unsigned_zero |= sum_first;
         Some(self)
     }
 
@@ -221,77 +252,75 @@ impl Epilogue {
     ) {
         let from = self.from(rows.start, columns.start);
         // SAFETY: the caller's promise; the copy is one this machine can run.
-        unsafe { APPLY.at(level())(&from, sums, stride, rows.len(), columns.len()) }
+        unsafe { APPLY.at(self.level)(&from, sums, stride, rows.len(), columns.len()) }
     }
 }
 
 stamp! {
-    static APPLY: fn(epilogue: &Epilogue, sums: *const f32, stride: usize, rows: usize, columns: usize) = apply::<LANES>;
+    static APPLY: fn(epilogue: &Epilogue, sums: *const f32, stride: usize, rows: usize, columns: usize)
+        = apply::<<Here as Simd>::F32>;
 }
 
 /// # Safety
-/// As [`Epilogue::apply`].
+/// As [`Epilogue::apply`]; the machine has the vector's instructions.
 #[inline(always)]
-unsafe fn apply<const LANES: usize>(
+unsafe fn apply<V: Vector<Number = f32>>(
     epilogue: &Epilogue,
     sums: *const f32,
     stride: usize,
     rows: usize,
     columns: usize,
 ) {
-    let whole = columns - columns % LANES;
     for row in 0..rows {
         let line = epilogue.from(row, 0);
         let sums = sums.wrapping_add(row * stride);
-        // SAFETY: the caller's promise: so many elements are there.
-        unsafe {
-            for at in (0..whole).step_by(LANES) {
-                super::simd::one_chunk_at_a_time();
-                line.chunk::<LANES>(sums, at);
-            }
-            for at in whole..columns {
-                line.chunk::<1>(sums, at);
+        for at in (0..columns).step_by(V::LANES) {
+            let count = V::LANES.min(columns - at);
+            // SAFETY: the caller's promise: so many elements are there.
+            unsafe {
+                let load = |from: *const f32| match count == V::LANES {
+                    true => V::load(from.wrapping_add(at)),
+                    false => V::load_first(from.wrapping_add(at), count),
+                };
+                let value = line.finished(load(sums), load, || load(line.other));
+                match count == V::LANES {
+                    true => value.store(line.out.wrapping_add(at)),
+                    false => value.store_first(line.out.wrapping_add(at), count),
+                }
             }
         }
     }
 }
 
 impl Epilogue {
+    /// What becomes of a register of sums. `load` reads its columns of a scale or shift, `other` its elements of what is added.
+    /// The same instructions as an interpreted epilogue has: a product and the sum behind it are rounded once, and
+    /// what isn't there takes none, since adding zero would turn a negative zero around.
+    ///
     /// # Safety
-    /// `LANES` elements are there from the column `at` on.
+    /// What the pattern names is there; the machine has the vector's instructions.
     #[inline(always)]
-    unsafe fn chunk<const LANES: usize>(&self, sums: *const f32, at: usize) {
-        let load = |from: *const f32| {
-            // SAFETY: the caller's promise.
-            unsafe { from.wrapping_add(at).cast::<[f32; LANES]>().read_unaligned() }
-        };
-        let mut values = load(sums);
-        if !self.scale.is_null() {
-            let scale = load(self.scale);
-            for lane in 0..LANES {
-                values[lane] *= scale[lane];
-            }
-        }
-        if !self.shift.is_null() {
-            let shift = load(self.shift);
-            for lane in 0..LANES {
-                values[lane] += shift[lane];
-            }
-        }
-        if !self.other.is_null() {
-            let other = load(self.other);
-            for lane in 0..LANES {
-                values[lane] += other[lane];
-            }
-        }
-        for value in &mut values {
-            *value = if *value < self.low { self.low } else { *value };
-        }
-        for value in &mut values {
-            *value = if *value > self.high { self.high } else { *value };
-        }
+    pub(crate) unsafe fn finished<V: Vector<Number = f32>>(
+        &self,
+        sum: V,
+        load: impl Fn(*const f32) -> V,
+        other: impl Fn() -> V,
+    ) -> V {
+        let (scaled, shifted, added) = (!self.scale.is_null(), !self.shift.is_null(), !self.other.is_null());
         // SAFETY: the caller's promise.
-        unsafe { self.out.wrapping_add(at).cast::<[f32; LANES]>().write_unaligned(values) };
+        unsafe {
+            let sum = match (scaled, shifted, added) {
+                (true, true, _) => sum.multiply_add(load(self.scale), load(self.shift)),
+                (true, false, true) => sum.multiply_add(load(self.scale), other()),
+                // Adding this leaves any product as it is.
+                (true, false, false) => sum.multiply_add(load(self.scale), V::splat(-0.0)),
+                (false, true, _) => sum.plus(load(self.shift)),
+                (false, false, _) => sum,
+            };
+            let sum = if added && (shifted || !scaled) { sum.plus(other()) } else { sum };
+            let sum = if self.unsigned_zero { sum.plus(V::splat(0.0)) } else { sum };
+            sum.clamp(self.low, self.high)
+        }
     }
 }
 
@@ -300,6 +329,7 @@ mod tests {
     use kiln_compile::program::{Instruction, Store};
 
     use super::*;
+    use crate::fused::Interpreter;
 
     fn view(buffer: usize, strides: [isize; 2]) -> View {
         View { buffer, dtype: DType::F32, offset: 0, strides: strides.to_vec() }
@@ -321,41 +351,59 @@ mod tests {
         }
     }
 
+    /// Ways to go on from a value.
+    const STEPS: usize = 9;
+
+    fn step(number: usize, body: &mut Vec<Operation>) {
+        let value = body.len() - 1;
+        let literal = |x: f64| Operation::Literal(Scalar::Float(x));
+        let (operand, op, first) = match number {
+            0 => (Operation::Load(0), BinaryOp::Mul, true),
+            1 => (Operation::Load(0), BinaryOp::Add, false),
+            2 => (Operation::Load(1), BinaryOp::Add, true),
+            3 => return body.push(Operation::Unary(UnaryOp::Relu, value)),
+            4 => (literal(0.0), BinaryOp::Max, true),
+            5 => (literal(0.0), BinaryOp::Max, false),
+            6 => (literal(0.5), BinaryOp::Min, true),
+            7 => (literal(0.0), BinaryOp::Min, true),
+            _ => (literal(-0.25), BinaryOp::Max, false),
+        };
+        body.push(operand);
+        let (x, y) = if first { (value, value + 1) } else { (value + 1, value) };
+        body.push(Operation::Binary(op, x, y));
+    }
+
     #[test]
-    fn an_epilogue_that_is_understood_gives_what_it_says() {
-        let literal = |number: f64| Operation::Literal(Scalar::Float(number));
-        let pattern = EpiloguePattern::of(&epilogue(&[
-            Operation::Accumulator,
-            Operation::Load(0),
-            Operation::Binary(BinaryOp::Mul, 1, 0),
-            Operation::Load(1),
-            Operation::Binary(BinaryOp::Add, 2, 3),
-            Operation::Binary(BinaryOp::Add, 1, 4),
-            literal(-0.5),
-            Operation::Binary(BinaryOp::Max, 5, 6),
-            literal(2.0),
-            Operation::Binary(BinaryOp::Min, 8, 7),
-        ]))
-        .unwrap();
+    fn an_epilogue_that_is_understood_gives_the_bits_of_the_interpreted_one() {
         let mut sums: Vec<f32> = (0..63).map(|i| (i * 7 % 13) as f32 / 6.0 - 1.0).collect();
-        (sums[5], sums[20], sums[33]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
-        let columns: Vec<f32> = (0..21).map(|i| i as f32 / 10.0 + 0.25).collect();
-        let elements: Vec<f32> = (0..63).map(|i| (i % 5) as f32 / 4.0).collect();
-        let mut out = vec![9f32; 63];
+        let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, 1e-30, 3.0f32.sqrt()];
+        sums[30..30 + special.len()].copy_from_slice(&special);
+        let columns: Vec<f32> = (0..21).map(|i| (i as f32 - 9.0) * 0.1).collect();
+        let mut elements: Vec<f32> = (0..63).map(|i| (i % 5) as f32 * 0.3 - 0.6).collect();
+        elements[33] = -0.0;
+        let (mut understood, mut out) = (0, vec![9f32; 63]);
         let mut bases = Bases::new(3);
         bases.set(0, out.as_mut_ptr().cast());
         bases.set(1, columns.as_ptr().cast_mut().cast());
         bases.set(2, elements.as_ptr().cast_mut().cast());
-        // SAFETY: everything has the rows and columns of the epilogue.
-        unsafe { pattern.at(&bases).apply(sums.as_ptr(), 21, 0..3, 0..21) };
-        for (at, &found) in out.iter().enumerate() {
-            let value = sums[at] * columns[at % 21] + columns[at % 21] + elements[at];
-            if value.is_nan() {
-                assert!(found.is_nan(), "{at}: {found}");
-            } else {
-                assert!((found - value.clamp(-0.5, 2.0)).abs() < 1e-6, "{at}: {found}, not {value} clamped");
+        for choice in 0..STEPS.pow(4) {
+            let mut body = vec![Operation::Accumulator];
+            (0..4).for_each(|place| step(choice / STEPS.pow(place) % STEPS, &mut body));
+            let fused = epilogue(&body);
+            let Some(pattern) = EpiloguePattern::of(&fused) else { continue };
+            understood += 1;
+            for level in Level::all_here() {
+                let bits = |out: &[f32]| out.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                // SAFETY: everything has the rows and columns of the epilogue, and the machine has the level.
+                unsafe { pattern.at(&bases, level).apply(sums.as_ptr(), 21, 0..3, 0..21) };
+                let found = bits(&out);
+                let interpreter = Interpreter::new(&fused, level);
+                // SAFETY: as above.
+                unsafe { interpreter.run_block(&bases, sums.as_ptr().cast(), 21, 0..3, 0..21) };
+                assert_eq!(found, bits(&out), "{body:?} at {}", level.name());
             }
         }
+        assert!(understood > 500, "{understood}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use kiln_ir::Result;
 
 use super::call::{KernelCall, PreparedKernel};
 use super::index::{arg_reduce, arg_sort, cum_sum, custom, gather, scatter};
+use super::simd::level;
 use super::{contraction, pool};
 
 /// Makes a kernel of a checked program ready to run. `invariant` says which buffers stay the same for many runs.
@@ -14,9 +15,9 @@ pub(crate) fn prepare(kernel: &Kernel, invariant: impl Fn(BufferId) -> bool) -> 
         Work::Matmul(Matmul { epilogue, .. }) if empty(&epilogue.loops, &epilogue.reduced) => {
             Box::new(|_| Ok(()))
         }
-        Work::Fused(work) => contraction::fused(work),
-        Work::Matmul(work) => contraction::matmul(work),
-        Work::Conv(work) => return contraction::conv(work, invariant(work.b.buffer)),
+        Work::Fused(work) => contraction::fused(work, level()),
+        Work::Matmul(work) => return contraction::matmul(work, level(), invariant(work.b.buffer)),
+        Work::Conv(work) => return contraction::conv(work, level(), invariant(work.b.buffer)),
         Work::Window(work) => pool::window(work),
         Work::Gather(work) => gather::prepare(kernel, work),
         Work::Scatter(work, mode) => scatter::prepare(kernel, work, *mode)?,

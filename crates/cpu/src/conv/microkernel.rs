@@ -42,7 +42,7 @@ pub(super) struct ConvTile<'a> {
     pub(super) out: *mut f32,
     /// Where each row of it starts.
     pub(super) out_rows: &'a [isize],
-    /// Whether to add to what is there.
+    /// Whether to go on from the sums that are there, so that a sum cut anywhere is one chain; else from zero.
     pub(super) add: bool,
     /// What is done with the sums before they are stored in `out`, which is its result,
     pub(super) epilogue: Option<&'a Epilogue>,
@@ -151,6 +151,13 @@ unsafe fn rows<V: Vector<Number = f32>, const ROWS: usize, const WIDTH: usize, c
             *start = tile.a.wrapping_offset(row);
         }
         let mut sums = [[V::splat(0.0); WIDTH]; ROWS];
+        if tile.add {
+            for (sums, &row) in sums.iter_mut().zip(tile.out_rows) {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = read(tile.out.wrapping_offset(row), vector);
+                }
+            }
+        }
         for segment in tile.segments {
             let mut at = segment.a;
             let mut b = tile.b.wrapping_offset(segment.b);
@@ -175,18 +182,10 @@ unsafe fn rows<V: Vector<Number = f32>, const ROWS: usize, const WIDTH: usize, c
             let out = tile.out.wrapping_offset(tile.out_rows[row]);
             for vector in 0..WIDTH {
                 let mut sum = sums[row][vector];
-                if tile.add {
-                    sum = sum.plus(read(out, vector));
-                }
                 if let Some(epilogue) = tile.epilogue {
                     let own = |from: *const f32| read(from.wrapping_add(tile.column), vector);
-                    let scale = if epilogue.scale.is_null() { V::splat(1.0) } else { own(epilogue.scale) };
-                    let shift = if epilogue.shift.is_null() { V::splat(0.0) } else { own(epilogue.shift) };
-                    sum = sum.multiply_add(scale, shift);
-                    if !epilogue.other.is_null() {
-                        sum = sum.plus(own(epilogue.other.wrapping_offset(tile.other_rows[row])));
-                    }
-                    sum = sum.clamp(epilogue.low, epilogue.high);
+                    let other = || own(epilogue.other.wrapping_offset(tile.other_rows[row]));
+                    sum = epilogue.finished(sum, own, other);
                 }
                 let to = out.wrapping_add(vector * V::LANES);
                 if SOME && vector == WIDTH - 1 { sum.store_first(to, last) } else { sum.store(to) }

@@ -100,13 +100,13 @@ fn algorithm(conv: &Conv, level: Level, invariant: bool) -> Box<dyn ConvAlgorith
     if let Some(depthwise) = Depthwise::new(conv, level) {
         return Box::new(depthwise);
     }
-    let transforms = winograd::transforms(conv, level, invariant);
+    let transforms = winograd::transforms(conv, level);
     match (conv.kind, transforms) {
         (ConvKind::Forward | ConvKind::GradInput, Some(transforms)) => {
-            Box::new(winograd::WinogradConv::new(conv, kernel, transforms, invariant))
+            Box::new(winograd::WinogradConv::new(conv, level, transforms, invariant))
         }
         (ConvKind::GradWeight, Some(transforms)) => {
-            Box::new(winograd::WinogradWeightGradient::new(conv, kernel, transforms))
+            Box::new(winograd::WinogradWeightGradient::new(conv, level, transforms))
         }
         (ConvKind::Forward, None) => Box::new(DirectConv::forward(conv, kernel, invariant)),
         (ConvKind::GradInput, None) => Box::new(DirectConv::grad_input(conv, kernel, invariant)),

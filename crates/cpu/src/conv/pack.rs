@@ -1,6 +1,6 @@
 //! Packing a matrix for the kernel: a panel of columns side by side, step by step of the sum.
 
-use crate::simd::transpose::{TRANSPOSED, TransposeBlock, transpose};
+use crate::simd::transpose::{side, transpose};
 use crate::simd::{level, stamp};
 
 /// A matrix in memory, of which a panel is wanted.
@@ -48,16 +48,13 @@ unsafe fn pack<const LANES: usize>(strip: &ColumnStrip, width: usize, out: *mut 
         }
         let (mut whole_columns, mut whole_sum) = (0, 0);
         if sum_stride == 1 {
-            (whole_columns, whole_sum) = (columns - columns % TRANSPOSED, sum - sum % TRANSPOSED);
-            for column in (0..whole_columns).step_by(TRANSPOSED) {
-                for k in (0..whole_sum).step_by(TRANSPOSED) {
+            let side = const { side::<f32, LANES>() };
+            (whole_columns, whole_sum) = (columns - columns % side, sum - sum % side);
+            for column in (0..whole_columns).step_by(side) {
+                for k in (0..whole_sum).step_by(side) {
                     let from = from.offset(column as isize * column_stride).add(k);
-                    let block: TransposeBlock<f32> = std::array::from_fn(|row| {
-                        from.offset(row as isize * column_stride).cast::<[f32; TRANSPOSED]>().read_unaligned()
-                    });
-                    for (row, line) in transpose::<f32, LANES>(&block).into_iter().enumerate() {
-                        out.add((k + row) * width + column).cast::<[f32; TRANSPOSED]>().write_unaligned(line);
-                    }
+                    let row = |at: usize| from.offset(at as isize * column_stride);
+                    transpose::<f32, LANES>(row, out.add(k * width + column), width);
                 }
             }
         }

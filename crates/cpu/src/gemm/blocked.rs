@@ -1,9 +1,10 @@
 //! The product proper: blocks as tasks, panels packed or read in place, tiles in registers.
 
 use super::blocking::Blocking;
+use super::columns::Columns;
 use super::kernels::{GemmNumber, Kernels};
 use super::microkernel::MicroTile;
-use super::pack::{Pack, Packer, SLACK, packer};
+use super::pack::{Pack, SLACK};
 use super::{Gemm, GemmElement, Mat, ResultBlock, ResultSink};
 use crate::scratch::{self, Purpose};
 use crate::send_ptr::SendPtr;
@@ -16,11 +17,10 @@ use std::ops::Range;
 struct GemmJob<'a, S: GemmElement> {
     shape: Gemm,
     a: Mat<S>,
-    b: Mat<S>,
+    b: Columns<S>,
     out: &'a ResultSink<'a, S::Sum>,
     plan: Blocking,
     kernels: &'static Kernels<S::Sum>,
-    packer: Packer<S>,
 }
 
 /// Columns of B as a task reads them.
@@ -30,6 +30,26 @@ enum PanelSource<T> {
     Direct(*const T, isize),
     /// Packed panels, one after the other.
     Packed(*const T),
+    /// Not packed yet: each panel is, in this room, when its turn comes.
+    Unpacked(*mut T),
+}
+
+/// Columns that were packed before the task began: their first number, and from one product of the batch to the next.
+#[derive(Clone, Copy)]
+struct PackedColumns<T> {
+    start: *const T,
+    batch: usize,
+}
+
+/// All of B, packed before the run.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptColumns<T> {
+    /// The panels of the first product.
+    pub start: *const T,
+    /// From one product to the next.
+    pub batch: usize,
+    /// Columns of a panel.
+    pub panel: usize,
 }
 
 /// Rows and columns of one product.
@@ -39,26 +59,36 @@ struct ProductPart {
     columns: Range<usize>,
 }
 
-/// Computes the batch.
+/// Computes the batch. `kept`: where B is packed already.
 ///
 /// # Safety
 /// As for [`super::gemm`].
-pub unsafe fn run<S: GemmElement>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &ResultSink<S::Sum>) {
+pub unsafe fn run<S: GemmElement>(
+    level: Level,
+    shape: Gemm,
+    a: Mat<S>,
+    b: Mat<S>,
+    kept: Option<KeptColumns<S::Sum>>,
+    out: &ResultSink<S::Sum>,
+) {
     let kernels = S::Sum::KERNELS.at(level);
-    let plan = Blocking::new(kernels, threads(), shape, &a, &b);
-    let job = GemmJob { shape, a, b, out, plan, kernels, packer: packer::<S>().at(level) };
+    let plan = Blocking::new(kernels, threads(), shape, &a, &b, kept.map(|kept| kept.panel));
+    let b = Columns::new(level, kernels, b, shape.k, plan.panel);
+    let job = GemmJob { shape, a, b, out, plan, kernels };
+    let packed = kept.map(|KeptColumns { start, batch, .. }| PackedColumns { start, batch });
     if !plan.shared_b {
         // SAFETY: as the caller says.
-        return unsafe { job.tasks(0..shape.batch, 0..shape.n, None) };
+        return unsafe { job.tasks(0..shape.batch, 0..shape.n, packed) };
     }
-    scratch::with(Purpose::SharedColumns, job.packed(plan.slab.min(shape.n)), |to: *mut S::Sum| {
+    scratch::with(Purpose::SharedColumns, b.packed(plan.slab.min(shape.n)), |to: *mut S::Sum| {
         for batch in 0..shape.batch {
             for first in (0..shape.n).step_by(plan.slab) {
                 let columns = first..shape.n.min(first + plan.slab);
                 // SAFETY: as the caller says, and there is room for the packed columns.
                 unsafe {
-                    job.pack_for_all(batch, columns.clone(), to);
-                    job.tasks(batch..batch + 1, columns, Some(to));
+                    b.pack_for_all(batch, columns.clone(), to);
+                    let packed = PackedColumns { start: to, batch: 0 };
+                    job.tasks(batch..batch + 1, columns, Some(packed));
                 }
             }
         }
@@ -66,44 +96,13 @@ pub unsafe fn run<S: GemmElement>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S
 }
 
 impl<S: GemmElement> GemmJob<'_, S> {
-    /// How many numbers so many packed columns have.
-    fn packed(&self, columns: usize) -> usize {
-        columns.next_multiple_of(self.kernels.lanes) * self.shape.k
-    }
-
-    /// Packs columns of B for all tasks, some panels in each chunk.
-    unsafe fn pack_for_all(&self, batch: usize, columns: Range<usize>, to: *mut S::Sum) {
-        let panels = columns.len().div_ceil(self.plan.panel);
-        let chunk =
-            panels.div_ceil(2 * threads()).max((8192 / (self.plan.panel * self.shape.k.max(1))).max(1));
-        let (job, to) = (SendPtr(*self), SendPtr(to));
-        parallel(panels.div_ceil(chunk), &|index| {
-            let (job, to) = (job.get(), to.get());
-            let first = columns.start + index * chunk * job.plan.panel;
-            let last = columns.end.min(first + chunk * job.plan.panel);
-            // SAFETY: each chunk writes its own panels.
-            unsafe { job.pack_columns(batch, first..last, to.add((first - columns.start) * job.shape.k)) };
-        });
-    }
-
-    /// Packs columns of B, panel by panel.
-    unsafe fn pack_columns(&self, batch: usize, columns: Range<usize>, mut to: *mut S::Sum) {
-        for first in columns.clone().step_by(self.plan.panel) {
-            let lanes = (columns.end - first).min(self.plan.panel);
-            let width = lanes.next_multiple_of(self.kernels.lanes);
-            let from =
-                self.b.ptr.wrapping_offset(batch as isize * self.b.batch + first as isize * self.b.col);
-            let (depth, lane_stride, step) = (self.shape.k, self.b.col, self.b.row);
-            // SAFETY: the columns are readable, and there is room for `packed` numbers.
-            unsafe {
-                (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, spills: false, to });
-                to = to.add(width * depth);
-            }
-        }
-    }
-
     /// Computes some columns of some products, a block in each task.
-    unsafe fn tasks(&self, batches: Range<usize>, columns: Range<usize>, packed: Option<*mut S::Sum>) {
+    unsafe fn tasks(
+        &self,
+        batches: Range<usize>,
+        columns: Range<usize>,
+        packed: Option<PackedColumns<S::Sum>>,
+    ) {
         let plan = self.plan;
         let across = columns.len().div_ceil(plan.columns);
         // Whoever packs B for itself keeps it for all rows.
@@ -123,21 +122,28 @@ impl<S: GemmElement> GemmJob<'_, S> {
             };
             // SAFETY: tasks have blocks of their own; B is as the caller of `run` says or packed by now.
             unsafe {
-                let origin = batch as isize * job.b.batch + block.start as isize * job.b.col;
                 if plan.direct_b {
-                    let start = job.b.ptr.wrapping_offset(origin).cast();
-                    return job.block_rows(batch, rows, block, PanelSource::Direct(start, job.b.row));
+                    let Mat { ptr, row, col, batch: between } = job.b.b;
+                    let origin = batch as isize * between + block.start as isize * col;
+                    let start = ptr.wrapping_offset(origin).cast();
+                    return job.block_rows(batch, rows, block, PanelSource::Direct(start, row));
                 }
-                match packed {
-                    Some(start) => {
-                        let start = start.add((block.start - columns.start) * job.shape.k);
-                        job.block_rows(batch, rows, block, PanelSource::Packed(start));
-                    }
-                    None => scratch::with(Purpose::Columns, job.packed(block.len()), |to: *mut S::Sum| {
-                        job.pack_columns(batch, block.clone(), to);
-                        job.block_rows(batch, rows, block, PanelSource::Packed(to));
-                    }),
+                if let Some(packed) = packed {
+                    let first = batch * packed.batch + (block.start - columns.start) * job.shape.k;
+                    return job.block_rows(batch, rows, block, PanelSource::Packed(packed.start.add(first)));
                 }
+                // Panels that are read once are packed when they are.
+                let once = rows.len() <= plan.rows;
+                let room = if once { plan.panel * plan.depth } else { job.b.packed(block.len()) };
+                scratch::with(Purpose::Columns, room, |to: *mut S::Sum| {
+                    let source = if once {
+                        PanelSource::Unpacked(to)
+                    } else {
+                        job.b.pack(batch, block.clone(), to);
+                        PanelSource::Packed(to.cast_const())
+                    };
+                    job.block_rows(batch, rows, block, source);
+                });
             }
         };
         let tasks = batches.len() * across * down;
@@ -176,7 +182,16 @@ impl<S: GemmElement> GemmJob<'_, S> {
                             let from = from.wrapping_offset(at as isize * self.a.row);
                             let (lane_stride, step, depth) = (self.a.row, self.a.col, self.shape.k);
                             let (width, spills, to) = (lanes, true, panel);
-                            (self.packer)(&Pack { from, lane_stride, step, lanes, width, depth, spills, to });
+                            self.b.pack_rows(&Pack {
+                                from,
+                                lane_stride,
+                                step,
+                                lanes,
+                                width,
+                                depth,
+                                spills,
+                                to,
+                            });
                             panel = panel.add(lanes * depth);
                         }
                         self.block(ProductPart { batch, rows, columns: block.clone() }, Some(to), b);
@@ -241,6 +256,12 @@ impl<S: GemmElement> GemmJob<'_, S> {
                     PanelSource::Packed(from) => {
                         let stride = width.next_multiple_of(lanes);
                         (from.wrapping_add(first * k + start * stride), stride as isize)
+                    }
+                    PanelSource::Unpacked(to) => {
+                        let first = columns.start + first;
+                        // SAFETY: the panel's columns are readable as `run`'s caller says, and the room is for a panel.
+                        unsafe { self.b.pack_panel(*batch, first..first + width, start..start + depth, to) };
+                        (to.cast_const(), width.next_multiple_of(lanes) as isize)
                     }
                 };
                 for (at, height) in self.row_panels(rows.len()) {

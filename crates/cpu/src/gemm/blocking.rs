@@ -11,6 +11,8 @@ const LONGEST: usize = 1024;
 const ROWS: usize = 112;
 /// Products that are added up at a time, so that a panel of B stays in the first cache.
 const DEPTH: usize = 256;
+/// The widest panel of B that is packed, in vectors: what is packed for few rows then stays in the cache until it is read.
+const PACKED_WIDEST: usize = 4;
 /// Products of no more rows than this are split by columns.
 const FEW_ROWS: usize = 28;
 /// With no more rows than this, packing B costs more than it saves.
@@ -44,13 +46,15 @@ pub struct Blocking {
 }
 
 impl Blocking {
-    /// The plan for a product on so many threads. Any plan gives the same numbers.
+    /// The plan for a product on so many threads. Any plan gives the same numbers. `packed`: B is already, in panels of so
+    /// many columns.
     pub fn new<S: GemmElement>(
         kernels: &Kernels<S::Sum>,
         threads: usize,
         shape: Gemm,
         a: &Mat<S>,
         b: &Mat<S>,
+        packed: Option<usize>,
     ) -> Blocking {
         let Gemm { batch, m, n, k } = shape;
         let lanes = kernels.lanes;
@@ -65,12 +69,15 @@ impl Blocking {
             threads.div_ceil(batch)
         };
 
+        let near = b.row.unsigned_abs() * size_of::<S>() <= DIRECT_STRIDE;
+        let direct_b = packed.is_none() && S::PLAIN && b.col == 1 && (m <= DIRECT_ROWS || near);
         let few = m <= FEW_ROWS;
         let tallest = m.div_ceil(m.div_ceil(kernels.tall));
         let vectors = n.div_ceil(lanes);
         // Few rows are split by columns, so a panel is at most a thread's share.
         let share = if few { vectors.div_ceil(wanted).max(1) } else { vectors };
-        let panel = kernels.width(tallest, share.min(WIDEST)) * lanes;
+        let most = if direct_b { WIDEST } else { PACKED_WIDEST };
+        let panel = packed.unwrap_or_else(|| kernels.width(tallest, share.min(most)) * lanes);
 
         let mut columns = n.div_ceil(n.div_ceil(LONGEST)).next_multiple_of(panel);
         let mut rows = m;
@@ -86,10 +93,13 @@ impl Blocking {
         // Rows that lie a multiple of half a page apart fall into the same few sets of the cache.
         let far = (a.row.unsigned_abs() * size_of::<S>()).is_multiple_of(2048) && m > 4;
         let direct_a = S::PLAIN && (a.row == 1 || (a.col == 1 && !(far && k > 16)) || n <= 2 * lanes);
-        let near = b.row.unsigned_abs() * size_of::<S>() <= DIRECT_STRIDE;
-        let direct_b = S::PLAIN && b.col == 1 && (m <= DIRECT_ROWS || near);
-        let shared_b = !direct_b && batch < 2 * threads && m > rows;
+        let shared_b = packed.is_none() && !direct_b && batch < 2 * threads && m > rows;
         let slab = (SHARED / k.max(1) / columns).max(1) * columns;
-        Blocking { rows, columns, depth: DEPTH, panel, direct_a, direct_b, shared_b, slab }
+        let depth = match packed {
+            // Panels that are read once are read from end to end.
+            Some(_) if m <= kernels.tall => k.max(1),
+            _ => DEPTH,
+        };
+        Blocking { rows, columns, depth, panel, direct_a, direct_b, shared_b, slab }
     }
 }

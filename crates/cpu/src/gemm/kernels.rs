@@ -2,14 +2,11 @@
 
 use std::marker::PhantomData;
 
-use super::microkernel::{Dots, MicroTile, dot, tile};
+use super::microkernel::{MicroTile, tile};
 use crate::simd::{Avx2, Avx512, Neon, Number, Portable, Simd, Stamped, Vector, stamp};
 
 /// A tile's kernel.
 pub type TileKernel<T> = unsafe fn(&MicroTile<T>);
-
-/// A kernel for dot products.
-pub type DotKernel<T> = unsafe fn(&Dots<T>);
 
 /// The micro-kernels of a level.
 #[derive(Debug)]
@@ -20,16 +17,10 @@ pub struct Kernels<T: 'static> {
     pub tall: usize,
     /// `tiles[rows - 1]` lists the kernels of that many rows, by their width in vectors less one; `None` where the tile wouldn't fit the registers.
     pub tiles: &'static [[Option<TileKernel<T>>; WIDEST]],
-    /// Kernels for 1 to 4 rows by [`DOT_COLUMNS`] columns; empty where products are integers.
-    pub dots: &'static [DotKernel<T>],
-    /// Kernels for 1 to 4 rows by one column.
-    pub single_dots: &'static [DotKernel<T>],
 }
 
 /// The widest tile, in vectors.
 pub const WIDEST: usize = 16;
-/// Columns of a wide dot kernel.
-pub const DOT_COLUMNS: usize = 4;
 
 impl<T> Kernels<T> {
     /// The widest tile of that many rows, in vectors, no wider than `most`.
@@ -51,16 +42,14 @@ unsafe fn nothing<T>(_: &MicroTile<T>) {}
 stamp! {
     fn tile_of<T: Number>[const ROWS: usize, const WIDTH: usize](job: &MicroTile<T>)
         = tile::<T::Vector<Here>, ROWS, WIDTH>;
-    fn dot_of<T: Number>[const ROWS: usize, const COLUMNS: usize](job: &Dots<T>)
-        = dot::<T::Vector<Here>, ROWS, COLUMNS>;
 }
 
 /// The tables of a level.
 struct Tables<T, S>(PhantomData<(T, S)>);
 
-/// Tables of the tiles and dot products that fit a level's registers.
+/// Tables of the tiles that fit a level's registers.
 macro_rules! kernels {
-    (tall $tall:literal, tiles { $($rows:literal: [$($width:literal),*]),* $(,)? }, dots [$($dot_rows:literal),*]) => {
+    (tall $tall:literal, tiles { $($rows:literal: [$($width:literal),*]),* $(,)? }) => {
         Kernels {
             lanes: <T::Vector<S> as Vector>::LANES,
             tall: $tall,
@@ -69,8 +58,6 @@ macro_rules! kernels {
                 $(widths[$width - 1] = Some(tile_of::<T, $rows, $width>().of::<S>());)*
                 widths
             }),*],
-            dots: &[$(dot_of::<T, $dot_rows, DOT_COLUMNS>().of::<S>()),*],
-            single_dots: &[$(dot_of::<T, $dot_rows, 1>().of::<S>()),*],
         }
     };
 }
@@ -82,23 +69,23 @@ impl<T: Number, S: Simd> Tables<T, S> {
             tall 13, tiles {
                 1: [1, 2, 4, 8], 2: [1, 2], 3: [1, 2], 4: [1, 2], 5: [1, 2], 6: [1, 2], 7: [1, 2], 8: [1, 2], 9: [1, 2],
                 10: [1, 2], 11: [1, 2], 12: [1, 2], 13: [1, 2],
-            }, dots [1, 2]
+            }
         },
         32 => kernels! {
             tall 13, tiles {
                 1: [1, 2, 3, 4, 8, 16], 2: [1, 2, 3, 4, 8], 3: [1, 2, 3, 4, 8], 4: [1, 2, 3, 4, 6], 5: [1, 2, 3, 4],
                 6: [1, 2, 3, 4], 7: [1, 2, 3], 8: [1, 2, 3], 9: [1, 2], 10: [1, 2], 11: [1, 2], 12: [1, 2],
                 13: [1, 2],
-            }, dots [1, 2, 3, 4]
+            }
         },
         _ => kernels! {
             tall 6, tiles {
                 1: [1, 2, 3, 4, 8], 2: [1, 2, 3, 4], 3: [1, 2, 3], 4: [1, 2], 5: [1, 2], 6: [1, 2],
-            }, dots [1, 2]
+            }
         },
     };
     const INTEGERS: Kernels<T> = kernels! {
-        tall 4, tiles { 1: [1, 2, 4], 2: [1, 2], 3: [1, 2], 4: [1, 2] }, dots []
+        tall 4, tiles { 1: [1, 2, 4], 2: [1, 2], 3: [1, 2], 4: [1, 2] }
     };
 }
 

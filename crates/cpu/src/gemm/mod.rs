@@ -2,22 +2,25 @@
 //! finished block while it is still in the cache.
 //!
 //! Each element is added up in order of `k` by one chain of fused multiply-adds, whatever the tiles and blocks, so
-//! results are bit-identical for any number of threads. The exceptions depend on shape and strides only: few rows against
-//! a transposed B are dot products, which add up in lanes.
+//! results are bit-identical for any batch, number of threads and set of instructions.
 
 mod blocked;
 mod blocking;
-mod dots;
+mod columns;
 mod kernels;
 mod microkernel;
 mod operand;
 mod pack;
+mod planned;
 pub mod reference;
 
 use crate::simd::{Level, level};
 
 pub use crate::output::{ResultBlock, ResultSink};
+pub(crate) use kernels::{GemmNumber, Kernels};
+pub(crate) use microkernel::MicroTile;
 pub use operand::GemmElement;
+pub(crate) use planned::PlannedGemm;
 
 /// The sizes of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +80,9 @@ pub unsafe fn gemm_at<S: GemmElement>(
     if shape.batch == 0 || shape.m == 0 || shape.n == 0 {
         return;
     }
-    if shape.n > 1 || shape.m == 1 {
+    if !is_column(shape) {
         // SAFETY: as the caller says.
-        return unsafe { rows(level, shape, a, b, out) };
+        return unsafe { blocked::run(level, shape, a, b, None, out) };
     }
     // One column: as one row of the transposed product, which has vectors to work with.
     let transposed = Gemm { m: 1, n: shape.m, ..shape };
@@ -87,7 +90,8 @@ pub unsafe fn gemm_at<S: GemmElement>(
     if let &ResultSink::Store { start, stride: 1 } = out {
         // SAFETY: the same elements by other names.
         return unsafe {
-            rows(level, transposed, left, right, &ResultSink::Store { start, stride: shape.m as isize })
+            let out = ResultSink::Store { start, stride: shape.m as isize };
+            blocked::run(level, transposed, left, right, None, &out)
         };
     }
     let epilogue = |block: ResultBlock<S::Sum>| {
@@ -105,21 +109,12 @@ pub unsafe fn gemm_at<S: GemmElement>(
         }
     };
     // SAFETY: the same elements by other names.
-    unsafe { rows(level, transposed, left, right, &ResultSink::Interpreted(&epilogue)) }
+    unsafe { blocked::run(level, transposed, left, right, None, &ResultSink::Interpreted(&epilogue)) }
 }
 
-/// Chooses the kernel for a product whose columns are worth vectors.
-///
-/// # Safety
-/// As for [`gemm`].
-unsafe fn rows<S: GemmElement>(level: Level, shape: Gemm, a: Mat<S>, b: Mat<S>, out: &ResultSink<S::Sum>) {
-    if dots::fits::<S>(level, shape, &b) {
-        // SAFETY: as the caller says.
-        unsafe { dots::run(level, shape, a, b, out) }
-    } else {
-        // SAFETY: as the caller says.
-        unsafe { blocked::run(level, shape, a, b, out) }
-    }
+/// Whether the product is one column, which has no vectors to work with as it is.
+fn is_column(shape: Gemm) -> bool {
+    shape.n == 1 && shape.m > 1
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::operand::GemmElement;
 use crate::simd::stamp;
-use crate::simd::transpose::{TRANSPOSED, TransposeBlock, transpose};
+use crate::simd::transpose::{WIDEST_SIDE, side, transpose};
 use std::ops::Range;
 
 /// A panel to pack: `to[k * width + lane] = from[lane * lane_stride + k * step]` for each lane of the panel, zero for
@@ -37,13 +37,13 @@ stamp! {
 }
 
 /// Numbers behind a panel that spills, which packing may overwrite.
-pub const SLACK: usize = TRANSPOSED;
+pub const SLACK: usize = WIDEST_SIDE;
 
 /// Packs a panel.
 ///
 /// # Safety
-/// The elements are readable and `depth * width` numbers writable, or as many more as `spills` says. With 16 `LANES`, the caller is
-/// compiled for AVX-512.
+/// The elements are readable and `depth * width` numbers writable, or as many more as `spills` says. The caller is compiled for a
+/// level of so many lanes.
 #[inline(always)]
 pub unsafe fn pack<S: GemmElement, const LANES: usize>(job: &Pack<S>) {
     // SAFETY: as the caller says; each branch handles lanes below `lanes` and steps below `depth`, and writes below `width`.
@@ -57,7 +57,7 @@ pub unsafe fn pack<S: GemmElement, const LANES: usize>(job: &Pack<S>) {
         }
         if job.lane_stride == 1 {
             rows::<S, LANES>(job);
-        } else if job.step == 1 && const { transposes::<S, LANES>() } {
+        } else if job.step == 1 {
             transposed::<S, LANES>(job);
         } else {
             for step in 0..job.depth {
@@ -65,11 +65,6 @@ pub unsafe fn pack<S: GemmElement, const LANES: usize>(job: &Pack<S>) {
             }
         }
     }
-}
-
-/// Whether lanes are transposed in registers, which is worth its long code for what most products are of.
-const fn transposes<S: GemmElement, const LANES: usize>() -> bool {
-    LANES > 4 && size_of::<S::Sum>() == 4
 }
 
 /// Copies rows of lanes that lie side by side.
@@ -99,67 +94,36 @@ unsafe fn rows<S: GemmElement, const LANES: usize>(job: &Pack<S>) {
     }
 }
 
-/// Copies lanes whose steps lie side by side.
+/// Copies lanes whose steps lie side by side, squares of them in registers. The last lanes come first, so that what a square of
+/// too few of them spills into the next step is written over.
 #[inline(always)]
 unsafe fn transposed<S: GemmElement, const LANES: usize>(job: &Pack<S>) {
-    let mut lane = 0;
-    while lane < job.lanes {
-        let lanes = (job.lanes - lane).min(TRANSPOSED);
-        let mut step = 0;
-        while step + TRANSPOSED <= job.depth {
-            // SAFETY: a block of lanes and steps that are readable and writable.
-            unsafe {
-                let from = job.from.offset(lane as isize * job.lane_stride).add(step);
-                let to = job.to.add(step * job.width + lane);
-                if lanes == TRANSPOSED {
-                    let block = load(from, job.lane_stride, TRANSPOSED);
-                    store(&transpose::<_, LANES>(&block), to, job.width);
-                } else if job.spills {
-                    let block = load(from, job.lane_stride, lanes);
-                    store(&transpose::<_, LANES>(&block), to, job.width);
+    let side = const { side::<S::Sum, LANES>() };
+    for first in (0..job.lanes).step_by(side).rev() {
+        let lanes = (job.lanes - first).min(side);
+        let row =
+            |at: usize| job.from.wrapping_offset((first + at.min(lanes - 1)) as isize * job.lane_stride);
+        let whole = if lanes == side || job.spills { job.depth / side * side } else { 0 };
+        // SAFETY: a square of lanes and steps that are readable and writable; the lanes it lacks are the last one again.
+        unsafe {
+            for step in (0..whole).step_by(side) {
+                let to = job.to.add(step * job.width + first);
+                if S::PLAIN {
+                    transpose::<S::Sum, LANES>(|at| row(at).add(step).cast(), to, job.width);
                 } else {
-                    for at in 0..TRANSPOSED {
-                        one_by_one(job, lane..lane + lanes, step + at);
+                    let mut numbers = [[S::Sum::default(); WIDEST_SIDE]; WIDEST_SIDE];
+                    for (at, line) in numbers.iter_mut().enumerate().take(side) {
+                        for (next, number) in line.iter_mut().enumerate().take(side) {
+                            *number = row(at).add(step + next).read().number();
+                        }
                     }
+                    transpose::<S::Sum, LANES>(|at| numbers[at].as_ptr(), to, job.width);
                 }
             }
-            step += TRANSPOSED;
-        }
-        while step < job.depth {
-            // SAFETY: the lanes and the step are among those of the job.
-            unsafe { one_by_one(job, lane..lane + lanes, step) };
-            step += 1;
-        }
-        lane += lanes;
-    }
-}
-
-/// Loads a block of so many lanes; the rows it lacks are the last one again.
-#[inline(always)]
-unsafe fn load<S: GemmElement>(from: *const S, lane_stride: isize, lanes: usize) -> TransposeBlock<S::Sum> {
-    let mut block: TransposeBlock<S::Sum> = [[S::Sum::default(); TRANSPOSED]; TRANSPOSED];
-    for (lane, row) in block.iter_mut().enumerate() {
-        let lane = lane.min(lanes - 1) as isize;
-        // SAFETY: the caller has that many lanes of whole rows.
-        let elements = unsafe { from.offset(lane * lane_stride).cast::<[S; TRANSPOSED]>().read() };
-        if S::PLAIN {
-            // SAFETY: plain elements are numbers already.
-            *row = unsafe { std::mem::transmute_copy(&elements) };
-        } else {
-            for (number, element) in row.iter_mut().zip(elements) {
-                *number = element.number();
+            for step in whole..job.depth {
+                one_by_one(job, first..first + lanes, step);
             }
         }
-    }
-    block
-}
-
-/// Stores a transposed block, from the first step to the last: what one spills, the next one writes over.
-#[inline(always)]
-unsafe fn store<T: Copy>(block: &TransposeBlock<T>, to: *mut T, width: usize) {
-    for (at, row) in block.iter().enumerate() {
-        // SAFETY: the caller has room for whole rows, at steps `width` apart.
-        unsafe { to.add(at * width).cast::<[T; TRANSPOSED]>().write(*row) };
     }
 }
 

@@ -9,8 +9,9 @@ use kiln_ir::Result;
 use super::super::bases::Bases;
 use super::super::call::KernelCall;
 use super::loops::StridedLoops;
-use super::{chunks, each_size, out_of_range, prefetch};
+use super::{chunks, each_size, out_of_range};
 use crate::send_ptr::SendPtr;
+use crate::simd::prefetch;
 
 /// How many rows ahead of the copy a row is fetched into the cache.
 const AHEAD: usize = 6;

@@ -52,21 +52,6 @@ fn out_of_range(operation: &str, index: i64, size: usize, at: Option<&'static Lo
     error
 }
 
-/// Asks for the start of a row to be brought near.
-#[inline(always)]
-fn prefetch<T>(row: *const T, len: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for line in 0..(len * size_of::<T>()).div_ceil(64).min(16) {
-            // SAFETY: a prefetch reads nothing; any address will do.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(row.cast::<i8>().wrapping_add(line * 64)) };
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (row, len);
-}
-
 /// Runs one expression with `$type` bound to an unsigned integer of `$size` bytes: moving elements doesn't need to know
 /// more of them.
 macro_rules! each_size {

@@ -127,6 +127,21 @@ pub fn one_chunk_at_a_time() {
     }
 }
 
+/// Asks for the start of a row to be brought near.
+#[inline(always)]
+pub fn prefetch<T>(row: *const T, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in 0..(len * size_of::<T>()).div_ceil(64).min(16) {
+            // SAFETY: a prefetch reads nothing; any address will do.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(row.cast::<i8>().wrapping_add(line * 64)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (row, len);
+}
+
 /// The environment's variable that names a level.
 pub(crate) const KILN_SIMD: &str = "KILN_SIMD";
 

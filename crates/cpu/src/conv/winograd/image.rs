@@ -8,13 +8,14 @@
 use kiln_compile::program::{Conv, ConvKind};
 
 use super::transform2d::{CellGrid, WinogradTransforms};
-use super::{GAP, OutputTiling, Plane};
+use super::{GAP, OutputTiling, Plane, WIDE};
 use crate::conv::ConvAlgorithm;
-use crate::conv::microkernel::{self, ConvMicrokernel, Segment};
 use crate::conv::pack::{ColumnStrip, pack_panel};
+use crate::gemm::{GemmNumber, Kernels, MicroTile};
 use crate::output::{ResultBlock, ResultSink};
 use crate::scratch::{self, Purpose};
 use crate::send_ptr::SendPtr;
+use crate::simd::Level;
 use crate::threads::parallel;
 
 /// Steps of the sum whose weights are transformed by one task.
@@ -28,7 +29,9 @@ const PART: usize = 16 * 1024;
 
 /// The plan of such a convolution.
 pub(crate) struct WinogradConv {
-    kernel: ConvMicrokernel,
+    kernels: &'static Kernels<f32>,
+    /// Columns of a panel of the weights.
+    wide: usize,
     transforms: WinogradTransforms,
     batch: usize,
     source: Plane,
@@ -58,10 +61,11 @@ impl WinogradConv {
     /// The plan.
     pub(in crate::conv) fn new(
         conv: &Conv,
-        kernel: ConvMicrokernel,
+        level: Level,
         transforms: WinogradTransforms,
         invariant: bool,
     ) -> WinogradConv {
+        let kernels = f32::KERNELS.at(level);
         let (view, weight) = (&conv.a.strides, &conv.b.strides);
         let pad = [conv.pad[1] as isize, conv.pad[2] as isize];
         let forward = conv.kind == ConvKind::Forward;
@@ -96,12 +100,13 @@ impl WinogradConv {
         };
         let tiling = OutputTiling { size: [result[1], result[2]], outputs: transforms.outputs };
         let all = conv.batch * tiling.lines();
-        let tiles = (BLOCK / (transforms.elements() * (channels + columns))).max(3 * kernel.rows);
+        let tiles = (BLOCK / (transforms.elements() * (channels + columns))).max(3 * kernels.tall);
         let lines = (tiles / tiling.wide()).min(all.div_ceil(4)).max(1);
         let lines = (all * tiling.wide() >= columns).then_some(lines);
         let ahead = invariant || lines.is_some();
         WinogradConv {
-            kernel,
+            kernels,
+            wide: WIDE * kernels.lanes,
             transforms,
             batch: conv.batch,
             source,
@@ -127,7 +132,7 @@ impl WinogradConv {
     ) {
         let all = self.batch * self.tiling.lines();
         let tiles = all * self.tiling.wide();
-        let wide = self.kernel.columns;
+        let wide = self.wide;
         let (from, to) = (tiles * self.channels + GAP, tiles * wide + GAP);
         let compute = |out: *mut f32, stride: isize| {
             let out = SendPtr(out);
@@ -178,7 +183,7 @@ impl WinogradConv {
 
     /// From one element of a panel of transformed weights to the next.
     fn between(&self) -> usize {
-        self.channels * self.kernel.columns + GAP
+        self.channels * self.wide + GAP
     }
 
     /// The products of all tiles with a panel of the weights. Where these weren't transformed ahead some steps of the panel are
@@ -196,7 +201,7 @@ impl WinogradConv {
         products: *mut f32,
         to: usize,
     ) {
-        let (wide, elements) = (self.kernel.columns, self.transforms.elements());
+        let (wide, elements) = (self.wide, self.transforms.elements());
         let columns = wide.min(self.columns - panel * wide);
         let tiles = self.batch * self.tiling.lines() * self.tiling.wide();
         let multiply = |transformed: *const f32, between: usize, first: usize, steps: usize| {
@@ -236,7 +241,7 @@ impl WinogradConv {
         let tiles = lines.len() * self.tiling.wide();
         let pixels = self.tiling.first_pixel(lines.start)..self.tiling.first_pixel(lines.end);
         let (from, to) = (tiles * self.channels + GAP, tiles * self.columns + GAP);
-        let (elements, wide) = (self.transforms.elements(), self.kernel.columns);
+        let (elements, wide) = (self.transforms.elements(), self.wide);
         let between = self.between();
         scratch::with(Purpose::Images, elements * from, |image: *mut f32| {
             for index in 0..tiles {
@@ -285,7 +290,7 @@ impl WinogradConv {
     }
 
     fn panel_count(&self) -> usize {
-        self.columns.div_ceil(self.kernel.columns)
+        self.columns.div_ceil(self.wide)
     }
 
     /// Transforms up to [`STEPS`] steps of a panel of the weight, from `first` on: `[element][step][column]`, with `between`
@@ -301,7 +306,7 @@ impl WinogradConv {
         transformed: *mut f32,
         between: usize,
     ) {
-        let (wide, count) = (self.kernel.columns, STEPS.min(self.channels - first));
+        let (wide, count) = (self.wide, STEPS.min(self.channels - first));
         let columns = wide.min(self.columns - panel * wide);
         let WindowStrides { row, column, sum_stride, column_stride, .. } = self.weights;
         let corner = weight.wrapping_offset(
@@ -391,34 +396,24 @@ impl WinogradConv {
         stride: usize,
         add: bool,
     ) {
-        let (mut rows, mut out_rows) = ([0isize; 32], [0isize; 32]);
-        let parts = tiles.div_ceil(self.kernel.rows);
-        let segments = [Segment { a: 0, b: 0, count: steps }];
+        let parts = tiles.div_ceil(self.kernels.tall);
         for part in 0..parts {
             let range = tiles * part / parts..tiles * (part + 1) / parts;
-            let count = range.len();
-            for (slot, row) in range.enumerate() {
-                rows[slot] = (row * self.channels) as isize;
-                out_rows[slot] = (row * stride) as isize;
-            }
-            // SAFETY: the caller's promise.
-            unsafe {
-                self.kernel.run(&microkernel::ConvTile {
-                    a,
-                    rows: &rows[..count],
-                    a_step: 1,
-                    segments: &segments,
-                    b,
-                    b_step: self.kernel.columns as isize,
-                    columns,
-                    out,
-                    out_rows: &out_rows[..count],
-                    add,
-                    epilogue: None,
-                    column: 0,
-                    other_rows: &[],
-                });
-            }
+            let first = range.start as isize;
+            let tile = MicroTile {
+                depth: steps,
+                a: a.wrapping_offset(first * self.channels as isize),
+                a_row: self.channels as isize,
+                a_column: 1,
+                b,
+                b_row: self.wide as isize,
+                c: out.wrapping_offset(first * stride as isize),
+                c_row: stride as isize,
+                last: columns - (columns - 1) / self.kernels.lanes * self.kernels.lanes,
+                start: !add,
+            };
+            // SAFETY: the caller's promise; the kernels are of a level that the machine has.
+            unsafe { self.kernels.tile(range.len(), columns.div_ceil(self.kernels.lanes))(&tile) };
         }
     }
 }
@@ -434,7 +429,7 @@ impl ConvAlgorithm for WinogradConv {
         let steps = self.channels.div_ceil(STEPS);
         parallel(self.panel_count() * steps, &|task| {
             let (panel, first) = (task / steps, task % steps * STEPS);
-            let start = panel * self.transforms.elements() * self.between() + first * self.kernel.columns;
+            let start = panel * self.transforms.elements() * self.between() + first * self.wide;
             let transformed = transformed.get().wrapping_add(start);
             // SAFETY: each task has its own steps of its own panel.
             unsafe { self.transform_weight(weight.get(), panel, first, transformed, self.between()) };

@@ -20,11 +20,19 @@ pub(super) use weight::WinogradWeightGradient;
 /// lines of the cache.
 const GAP: usize = 16;
 
-/// Cycles that a line of weights takes to come.
-const LINE: f64 = 3.0;
+/// Vectors of a panel's columns.
+const WIDE: usize = 2;
 
-/// The transforms that make a convolution cheapest, if they beat the direct sum. `invariant`: the weights are transformed ahead.
-pub(super) fn transforms(conv: &Conv, level: Level, invariant: bool) -> Option<WinogradTransforms> {
+/// Cycles that a line of weights takes to come, and to be transformed or to come transformed.
+const LINE: f64 = 3.0;
+const TRANSFORMED_LINE: f64 = 3.5;
+
+/// Images that a layer is taken to have when its transforms are chosen: whatever it has, they and their rounding stay the same.
+const NOMINAL_BATCH: usize = 8;
+
+/// The transforms that make a convolution cheapest, if they beat the direct sum. The choice alters sums, so that it is made by
+/// the layer alone; but for the gradient in the weight, whose sums are over the batch.
+pub(super) fn transforms(conv: &Conv, level: Level) -> Option<WinogradTransforms> {
     let square = conv.window == [1, 3, 3]
         && conv.stride == [1; 3]
         && conv.dilation == [1; 3]
@@ -34,23 +42,22 @@ pub(super) fn transforms(conv: &Conv, level: Level, invariant: bool) -> Option<W
     if !square {
         return None;
     }
-    let result = match conv.kind {
-        ConvKind::Forward | ConvKind::GradWeight => conv.output,
-        ConvKind::GradInput => conv.input,
+    let (batch, result) = match conv.kind {
+        ConvKind::Forward => (NOMINAL_BATCH, conv.output),
+        ConvKind::GradInput => (NOMINAL_BATCH, conv.input),
+        ConvKind::GradWeight => (conv.batch, conv.output),
     };
     // In cycles, for registers of 16 numbers: what the products take, what is transformed and brought back, and reading the
     // weights, which come from afar where they are more than a cache holds.
     let (from, to) = (conv.in_channels as f64 / 16.0, conv.out_channels as f64 / 16.0);
-    let pixels = (conv.batch * result[1] * result[2]) as f64;
+    let pixels = (batch * result[1] * result[2]) as f64;
     let products = |count: f64| count * from * to * 8.0;
     let direct = products(9.0 * pixels) + 9.0 * LINE * 16.0 * from * to;
     let cost = |transforms: &WinogradTransforms| {
-        let tiles = (conv.batch
-            * result[1].div_ceil(transforms.outputs)
-            * result[2].div_ceil(transforms.outputs)) as f64;
+        let tiles =
+            (batch * result[1].div_ceil(transforms.outputs) * result[2].div_ceil(transforms.outputs)) as f64;
         let elements = transforms.elements() as f64;
-        let weights = if invariant { LINE } else { 3.5 };
-        let moved = elements * (3.5 * tiles * (from + to) + weights * 16.0 * from * to);
+        let moved = elements * (3.5 * tiles * (from + to) + TRANSFORMED_LINE * 16.0 * from * to);
         products(elements * tiles) + moved
     };
     WinogradTransforms::all(level)

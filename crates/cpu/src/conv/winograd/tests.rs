@@ -6,7 +6,6 @@ use kiln_ir::DType;
 use super::transform2d::WinogradTransforms;
 use super::{WinogradConv, WinogradWeightGradient};
 use crate::conv::ConvAlgorithm;
-use crate::conv::microkernel::ConvMicrokernel;
 use crate::output::ResultSink;
 use crate::simd::Level;
 
@@ -125,7 +124,6 @@ fn winograd_gives_what_the_plain_sum_gives() {
         });
         for level in Level::all_here() {
             for transforms in WinogradTransforms::all(level) {
-                let kernel = ConvMicrokernel::at(level);
                 let what = |kind| {
                     format!("{kind:?} of {sizes:?}, tiles of {}, {}", transforms.outputs, level.name())
                 };
@@ -135,7 +133,7 @@ fn winograd_gives_what_the_plain_sum_gives() {
                     let mut out = vec![f32::NAN; expected.len()];
                     let output = ResultSink::Store { start: out.as_mut_ptr(), stride: columns as isize };
                     for invariant in [false, true] {
-                        let plan = WinogradConv::new(&conv(kind, sizes), kernel, transforms, invariant);
+                        let plan = WinogradConv::new(&conv(kind, sizes), level, transforms, invariant);
                         // SAFETY: operands and output have the sizes the plan was made for.
                         unsafe { run(&plan, a, &w, &output) };
                         assert_close(&out, expected, &what(kind));
@@ -143,8 +141,7 @@ fn winograd_gives_what_the_plain_sum_gives() {
                 }
                 let mut out = vec![f32::NAN; w.len()];
                 let output = ResultSink::Store { start: out.as_mut_ptr(), stride: to as isize };
-                let plan =
-                    WinogradWeightGradient::new(&conv(ConvKind::GradWeight, sizes), kernel, transforms);
+                let plan = WinogradWeightGradient::new(&conv(ConvKind::GradWeight, sizes), level, transforms);
                 // SAFETY: as above.
                 unsafe { run(&plan, &x, &y, &output) };
                 assert_close(&out, &by_weight, &what(ConvKind::GradWeight));
@@ -172,12 +169,8 @@ fn large_tiles_stay_accurate() {
     let mut out = vec![f32::NAN; exact.len()];
     let output = ResultSink::Store { start: out.as_mut_ptr(), stride: to as isize };
     let level = Level::best();
-    let plan = WinogradConv::new(
-        &conv(ConvKind::Forward, sizes),
-        ConvMicrokernel::at(level),
-        WinogradTransforms::all(level)[1],
-        false,
-    );
+    let plan =
+        WinogradConv::new(&conv(ConvKind::Forward, sizes), level, WinogradTransforms::all(level)[1], false);
     // SAFETY: operands and output have the sizes the plan was made for.
     unsafe { run(&plan, &x, &w, &output) };
     assert!(error(&out) < 3.0 * error(&plain), "{:e} against {:e}", error(&out), error(&plain));

@@ -10,12 +10,13 @@ use std::ops::Range;
 use kiln_compile::program::Conv;
 
 use super::transform2d::{CellGrid, WinogradTransforms};
-use super::{GAP, OutputTiling, Plane};
+use super::{GAP, OutputTiling, Plane, WIDE};
 use crate::conv::ConvAlgorithm;
-use crate::conv::microkernel::{self, ConvMicrokernel, Segment};
+use crate::gemm::{GemmNumber, Kernels, MicroTile};
 use crate::output::{ResultBlock, ResultSink};
 use crate::scratch::{self, Purpose};
 use crate::send_ptr::SendPtr;
+use crate::simd::Level;
 use crate::threads::parallel;
 
 /// Numbers in the transform domain that are made before they are summed up.
@@ -35,7 +36,9 @@ const PART: usize = 16 * 1024;
 
 /// The plan of a weight gradient.
 pub(crate) struct WinogradWeightGradient {
-    kernel: ConvMicrokernel,
+    kernels: &'static Kernels<f32>,
+    /// Columns of a panel of the weight.
+    wide: usize,
     transforms: WinogradTransforms,
     batch: usize,
     image: Plane,
@@ -54,9 +57,10 @@ impl WinogradWeightGradient {
     /// The plan.
     pub(in crate::conv) fn new(
         conv: &Conv,
-        kernel: ConvMicrokernel,
+        level: Level,
         transforms: WinogradTransforms,
     ) -> WinogradWeightGradient {
+        let kernels = f32::KERNELS.at(level);
         let plane = |size: [usize; 3], strides: &[isize]| Plane {
             size: [size[1], size[2]],
             image: strides[0],
@@ -71,7 +75,8 @@ impl WinogradWeightGradient {
         let tiles = if in_parts { PART_BLOCK / each } else { (BLOCK / each).max(TILES) };
         let lines = (tiles / tiling.wide()).clamp(1, all.max(1));
         WinogradWeightGradient {
-            kernel,
+            kernels,
+            wide: WIDE * kernels.lanes,
             transforms,
             batch: conv.batch,
             image: plane(conv.input, &conv.a.strides),
@@ -95,13 +100,13 @@ impl WinogradWeightGradient {
             // SAFETY: the caller's promise.
             return unsafe { self.sum_parts(image, gradient, out, stride) };
         }
-        let (elements, wide) = (self.transforms.elements(), self.kernel.columns);
+        let (elements, wide) = (self.transforms.elements(), self.wide);
         let panels = self.columns.div_ceil(wide);
         let most = self.lines * self.tiling.wide();
         let all = self.batch * self.tiling.lines();
         // A task has some channels and a panel of columns, in all of the transform domain.
-        let parts = self.channels.div_ceil(self.kernel.rows).min(TASKS.div_ceil(panels));
-        let parts = parts.max(self.channels.div_ceil(3 * self.kernel.rows));
+        let parts = self.channels.div_ceil(self.kernels.tall).min(TASKS.div_ceil(panels));
+        let parts = parts.max(self.channels.div_ceil(3 * self.kernels.tall));
         let each = self.channels.div_ceil(parts);
         let len = elements * (each * wide + GAP);
         let several = self.lines < all;
@@ -178,7 +183,7 @@ impl WinogradWeightGradient {
         out: SendPtr<*mut f32>,
         stride: isize,
     ) {
-        let (elements, wide) = (self.transforms.elements(), self.kernel.columns);
+        let (elements, wide) = (self.transforms.elements(), self.wide);
         let panels = self.columns.div_ceil(wide);
         let most = self.lines * self.tiling.wide();
         let all = self.batch * self.tiling.lines();
@@ -292,7 +297,7 @@ impl WinogradWeightGradient {
         tiles: usize,
         to: *mut f32,
     ) {
-        let wide = self.kernel.columns;
+        let wide = self.wide;
         let tile = self.tiling.tile(first, index);
         let between = (tiles * wide + GAP) as isize;
         for (panel, column) in (0..self.columns).step_by(wide).enumerate() {
@@ -319,36 +324,27 @@ impl WinogradWeightGradient {
         sums: *mut f32,
         add: bool,
     ) {
-        let (mut rows, mut out_rows) = ([0isize; 32], [0isize; 32]);
-        let wide = self.kernel.columns;
-        let parts = channels.len().div_ceil(self.kernel.rows);
-        let segments = [Segment { a: 0, b: 0, count: tiles }];
+        let wide = self.wide;
+        let parts = channels.len().div_ceil(self.kernels.tall);
         for element in 0..self.transforms.elements() {
+            let a = a.wrapping_add(element * (tiles * self.channels + GAP) + channels.start);
+            let out = sums.wrapping_add(element * (channels.len() * wide + GAP));
             for part in 0..parts {
                 let range = channels.len() * part / parts..channels.len() * (part + 1) / parts;
-                let count = range.len();
-                for (slot, row) in range.enumerate() {
-                    rows[slot] = (channels.start + row) as isize;
-                    out_rows[slot] = (row * wide) as isize;
-                }
-                // SAFETY: the caller's promise.
-                unsafe {
-                    self.kernel.run(&microkernel::ConvTile {
-                        a: a.wrapping_add(element * (tiles * self.channels + GAP)),
-                        rows: &rows[..count],
-                        a_step: self.channels as isize,
-                        segments: &segments,
-                        b: b.wrapping_add(element * (tiles * wide + GAP)),
-                        b_step: wide as isize,
-                        columns,
-                        out: sums.wrapping_add(element * (channels.len() * wide + GAP)),
-                        out_rows: &out_rows[..count],
-                        add,
-                        epilogue: None,
-                        column: 0,
-                        other_rows: &[],
-                    });
-                }
+                let tile = MicroTile {
+                    depth: tiles,
+                    a: a.wrapping_add(range.start),
+                    a_row: 1,
+                    a_column: self.channels as isize,
+                    b: b.wrapping_add(element * (tiles * wide + GAP)),
+                    b_row: wide as isize,
+                    c: out.wrapping_add(range.start * wide),
+                    c_row: wide as isize,
+                    last: columns - (columns - 1) / self.kernels.lanes * self.kernels.lanes,
+                    start: !add,
+                };
+                // SAFETY: the caller's promise; the kernels are of a level that the machine has.
+                unsafe { self.kernels.tile(range.len(), columns.div_ceil(self.kernels.lanes))(&tile) };
             }
         }
     }
@@ -365,7 +361,7 @@ impl WinogradWeightGradient {
         out: *mut f32,
         stride: isize,
     ) {
-        let wide = self.kernel.columns;
+        let wide = self.wide;
         let columns = wide.min(self.columns - panel * wide);
         let (between, position) = ((channels.len() * wide + GAP) as isize, self.channels as isize * stride);
         for (number, channel) in channels.clone().enumerate() {
