@@ -18,6 +18,9 @@ use crate::threads::parallel;
 const GRAIN: usize = 64 * 1024;
 /// The most parts a fold is cut into.
 const MOST_BLOCKS: usize = 32;
+/// Points of a fold of everything that are a part, and rows of one that keeps its columns.
+const POINTS: usize = 8 * 1024;
+const ROWS: usize = 128;
 
 /// A fused kernel made ready.
 #[derive(Debug)]
@@ -136,7 +139,13 @@ unsafe fn run_folds(plan: &FusedPlan, bases: &Bases) {
     // Tiles of one unit, row tiles outermost.
     let across = if plan.columns_fold { plan.columns.div_ceil(plan.tile_columns) } else { 1 };
     let tiles = rows.div_ceil(plan.tile_rows) * across;
-    let blocks = if units >= 4 { 1 } else { (work / GRAIN).clamp(1, MOST_BLOCKS).min(tiles) };
+    // How one result is summed follows from what it sums alone: not from how many results there are, how wide they lie or what else is
+    // computed on the way.
+    let blocks = match plan.columns_fold {
+        true => (rows * plan.columns / POINTS).clamp(1, MOST_BLOCKS).min(tiles),
+        false => (rows / ROWS).clamp(1, MOST_BLOCKS),
+    };
+    let part = |of: usize, block: usize| of * block / blocks..of * (block + 1) / blocks;
     let stride = plan.sums();
     let unit = |number: usize, blocks_in_parallel: bool| {
         let (group, columns) = (number / strips, strip(number % strips));
@@ -157,13 +166,19 @@ unsafe fn run_folds(plan: &FusedPlan, bases: &Bases) {
                     with_frame(plan, bases, Some(kept.get()), |frame| {
                         frame.enter(group);
                         frame.sums = memory.get().wrapping_add(block * stride);
-                        let range = tiles * block / blocks..tiles * (block + 1) / blocks;
+                        let (rows, tiles) = match plan.columns_fold {
+                            true => (0..rows, part(tiles, block)),
+                            false => {
+                                let rows = part(rows, block);
+                                (rows.clone(), 0..rows.len().div_ceil(plan.tile_rows))
+                            }
+                        };
                         // SAFETY: the block's sums and tiles are nobody else's.
-                        unsafe { frame.block(pass, range, across, rows, columns.clone()) };
+                        unsafe { frame.block(pass, tiles, across, rows, columns.clone()) };
                     });
                 };
                 match blocks_in_parallel {
-                    true => parallel(blocks, &block),
+                    true => parallel_if(blocks, work, &block),
                     false => (0..blocks).for_each(block),
                 }
                 for (&fold, offset) in

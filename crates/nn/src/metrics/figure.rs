@@ -382,7 +382,7 @@ impl Metric for Figure {
             }
             (Kind::TopK(_) | Kind::Scores(_), Gathered::Sum { sum, count, .. }) => sum / count,
             (Kind::Numbers(figure, _), Gathered::Numbers(numbers)) => figure(numbers),
-            (Kind::Perplexity, Gathered::Sum { sum, count, .. }) => (sum / count).exp(),
+            (Kind::Perplexity, Gathered::Sum { sum, count, .. }) => libm::exp(sum / count),
             _ => f64::NAN,
         }
     }
@@ -471,7 +471,7 @@ fn probabilities(row: &[f32]) -> Vec<f64> {
         _ => row.iter().map(|&x| f64::from(x)).collect(),
     };
     let most = wide.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exp: Vec<f64> = wide.iter().map(|x| (x - most).exp()).collect();
+    let exp: Vec<f64> = wide.iter().map(|x| libm::exp(x - most)).collect();
     let sum: f64 = exp.iter().sum();
     exp.into_iter().map(|x| x / sum).collect()
 }

@@ -136,7 +136,7 @@ impl RegisterFrame<'_> {
         }
     }
 
-    /// A range of the tiles of a unit, folded into sums.
+    /// Some tiles of these rows and columns, counted row by row with `across` in each, folded into sums.
     ///
     /// # Safety
     /// As [`RegisterFrame::tiles`].
@@ -145,7 +145,7 @@ impl RegisterFrame<'_> {
         pass: &TilePass,
         tiles: Range<usize>,
         across: usize,
-        rows: usize,
+        rows: Range<usize>,
         columns: Range<usize>,
     ) {
         let plan = self.plan;
@@ -159,9 +159,10 @@ impl RegisterFrame<'_> {
             }
         }
         for tile in tiles {
-            let row = tile / across * plan.tile_rows;
+            let row = rows.start + tile / across * plan.tile_rows;
             let left = columns.start + tile % across * plan.tile_columns;
-            let (height, width) = (plan.tile_rows.min(rows - row), plan.tile_columns.min(columns.end - left));
+            let (height, width) =
+                (plan.tile_rows.min(rows.end - row), plan.tile_columns.min(columns.end - left));
             // SAFETY: the caller's promise.
             unsafe { self.tile(pass, Area { row, height, left, width }) };
         }
