@@ -20,9 +20,9 @@ const BATCHES: [usize; 3] = [2, 7, 256];
 const MODELS: [(&str, &[usize]); 5] = [
     ("dense 96, relu, dense 40, gelu, dropout 0.1, dense 5", &[50]),
     (
-        "conv 8 3 padding 1, batch-norm, relu, pool 2, conv 16 3 padding 1, batch-norm, relu, conv 16 3 stride 2, relu, \
+        "conv 16 3 padding 1, batch-norm, relu, conv 32 3 padding 1, batch-norm, relu, pool 2, conv 32 3 stride 2, relu, \
          flatten, dense 24, relu, dense 5",
-        &[3, 12, 12],
+        &[3, 14, 14],
     ),
     ("lstm 24, last, dense 5", &[9, 6]),
     ("gru 24, mean-over-time, layer-norm, dense 5", &[9, 6]),
@@ -118,6 +118,99 @@ fn layers() -> Vec<(String, Sequential, DType, Vec<usize>, Vec<f32>)> {
     layers
 }
 
+/// Work on a tensor whose axis of this number is the batch's.
+struct Work {
+    name: &'static str,
+    shape: &'static [usize],
+    batch: usize,
+    /// Gives the batch as the first axis.
+    of: fn(&Tensor) -> Tensor,
+}
+
+/// A weight of many numbers.
+fn weight(shape: &[usize]) -> Tensor {
+    Tensor::new(batch(77, 1, shape.iter().product()).0, shape)
+}
+
+/// Sums of every form, and products with what is stored the other way round.
+const WORK: [Work; 14] = [
+    Work { name: "softmax of long rows", shape: &[0, 20_000], batch: 0, of: |x| x.softmax(-1) },
+    Work { name: "sum of very long rows", shape: &[0, 100_003], batch: 0, of: |x| x.square().sum(-1) },
+    Work { name: "sums of columns", shape: &[0, 300, 5], batch: 0, of: |x| x.exp().sum(1) },
+    Work { name: "means of channels", shape: &[0, 3, 40, 50], batch: 0, of: |x| x.mean([2, 3]) },
+    Work { name: "sums over the first axis", shape: &[700, 0, 5], batch: 1, of: |x| x.sum(0) },
+    Work {
+        name: "sums of columns that are rows",
+        shape: &[700, 0],
+        batch: 1,
+        of: |x| (x * 3.0 + 1.0).sum(0),
+    },
+    Work { name: "means around the batch", shape: &[30, 0, 40], batch: 1, of: |x| x.mean([0, 2]) },
+    Work { name: "sums of many columns", shape: &[500, 0, 900], batch: 1, of: |x| x.tanh().sum(0) },
+    Work { name: "sums with the batch last", shape: &[30, 40, 0], batch: 2, of: |x| x.sum([0, 1]) },
+    Work {
+        name: "sums beside a weight that lies across",
+        shape: &[0, 60, 70],
+        batch: 0,
+        of: |x| (weight(&[70, 60]).t() * x).sum([1, 2]),
+    },
+    Work {
+        name: "products and sums beside each other",
+        shape: &[0, 300],
+        batch: 0,
+        of: |x| x * weight(&[300]) * weight(&[1]) + x * weight(&[300]),
+    },
+    Work {
+        name: "products with a transposed weight",
+        shape: &[0, 300],
+        batch: 0,
+        of: |x| x.matmul(&weight(&[65, 300]).t()),
+    },
+    Work {
+        name: "products with a transposed weight in f64",
+        shape: &[0, 130],
+        batch: 0,
+        of: |x| x.cast(DType::F64).matmul(&weight(&[33, 130]).cast(DType::F64).t()).cast(DType::F32),
+    },
+    Work {
+        name: "scores of one query",
+        shape: &[0, 4, 1, 32],
+        batch: 0,
+        of: |x| x.matmul(&weight(&[4, 50, 32]).transpose(-1, -2)).softmax(-1),
+    },
+];
+
+/// What work gives for the first so many rows of 256.
+fn worked(work: &Work, rows: usize) -> Vec<f32> {
+    let inner: usize = work.shape[work.batch + 1..].iter().product();
+    let outer: usize = work.shape[..work.batch].iter().product();
+    let x: Vec<f32> = (0..outer * rows * inner)
+        .map(|at| {
+            let (before, row, behind) = (at / (rows * inner), at / inner % rows, at % inner);
+            4.0 * uniform(5, ((before * 256 + row) * inner + behind) as i64) - 2.0
+        })
+        .collect();
+    let shape: Vec<usize> = work.shape.iter().map(|&size| if size == 0 { rows } else { size }).collect();
+    let mut function = Function::new(|[x]: [Tensor; 1]| vec![(work.of)(&x)]);
+    function.run([Input::new(&x, &shape)]).unwrap()[0].as_slice::<f32>().unwrap().to_vec()
+}
+
+#[test]
+fn sums_and_products_of_a_row_give_the_same_bits_alone_and_among_others() {
+    let mut wrong = Vec::new();
+    for work in &WORK {
+        let alone = worked(work, 1);
+        for rows in [2, 7, 60] {
+            let among = worked(work, rows);
+            let count = among.iter().zip(&alone).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+            if count > 0 {
+                wrong.push(format!("{} among {rows} ({count} of {} numbers)", work.name, alone.len()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[test]
 fn a_row_gives_the_same_bits_alone_and_among_others() {
     let mut wrong = Vec::new();
@@ -139,6 +232,9 @@ fn hashes() {
     }
     for (name, model, dtype, row, x) in layers() {
         bits::print(&name, &[Data::F32(outputs(&model, dtype, &x[..7 * x.len() / 256], &sizes(7, &row)))]);
+    }
+    for work in &WORK {
+        bits::print(work.name, &[Data::F32(worked(work, 7))]);
     }
     let cpu = kiln_nn::device("cpu").unwrap();
     for (text, row) in MODELS {

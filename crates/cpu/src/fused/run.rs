@@ -5,6 +5,7 @@ use std::ops::Range;
 use kiln_compile::program::{Fused, Operation};
 
 use super::frame::{EpilogueInput, with_frame};
+use super::loops::{part, parts};
 use super::plan::{FusedPlan, WalkOrder};
 use super::steps::TileFold;
 use super::{convert, transfer};
@@ -16,12 +17,6 @@ use crate::threads::parallel;
 
 /// Weighted points that are worth a task of their own.
 const GRAIN: usize = 64 * 1024;
-/// The most parts a fold is cut into.
-const MOST_BLOCKS: usize = 32;
-/// Points of a fold of everything that are a part, and rows of one that keeps its columns.
-const POINTS: usize = 8 * 1024;
-const ROWS: usize = 128;
-
 /// A fused kernel made ready.
 #[derive(Debug)]
 pub(crate) struct Interpreter {
@@ -136,16 +131,8 @@ unsafe fn run_folds(plan: &FusedPlan, bases: &Bases) {
     let units = groups * strips;
     let width = if plan.columns_fold { plan.columns } else { plan.tile_columns };
     let work = rows * width * plan.weight;
-    // Tiles of one unit, row tiles outermost.
-    let across = if plan.columns_fold { plan.columns.div_ceil(plan.tile_columns) } else { 1 };
-    let tiles = rows.div_ceil(plan.tile_rows) * across;
-    // How one result is summed follows from what it sums alone: not from how many results there are, how wide they lie or what else is
-    // computed on the way.
-    let blocks = match plan.columns_fold {
-        true => (rows * plan.columns / POINTS).clamp(1, MOST_BLOCKS).min(tiles),
-        false => (rows / ROWS).clamp(1, MOST_BLOCKS),
-    };
-    let part = |of: usize, block: usize| of * block / blocks..of * (block + 1) / blocks;
+    let points = if plan.columns_fold { rows * plan.columns } else { rows };
+    let blocks = parts(points);
     let stride = plan.sums();
     let unit = |number: usize, blocks_in_parallel: bool| {
         let (group, columns) = (number / strips, strip(number % strips));
@@ -166,15 +153,8 @@ unsafe fn run_folds(plan: &FusedPlan, bases: &Bases) {
                     with_frame(plan, bases, Some(kept.get()), |frame| {
                         frame.enter(group);
                         frame.sums = memory.get().wrapping_add(block * stride);
-                        let (rows, tiles) = match plan.columns_fold {
-                            true => (0..rows, part(tiles, block)),
-                            false => {
-                                let rows = part(rows, block);
-                                (rows.clone(), 0..rows.len().div_ceil(plan.tile_rows))
-                            }
-                        };
-                        // SAFETY: the block's sums and tiles are nobody else's.
-                        unsafe { frame.block(pass, tiles, across, rows, columns.clone()) };
+                        // SAFETY: the block's sums and points are nobody else's.
+                        unsafe { frame.block(pass, part(points, block), columns.clone()) };
                     });
                 };
                 match blocks_in_parallel {
