@@ -140,7 +140,7 @@ fn generate(predictor: &Predictor, text: &TextPreparation, flags: &PredictFlags)
 fn drawn(logits: &[f64], temperature: f64, rng: &mut Rng) -> u32 {
     let most = logits.iter().skip(1).copied().fold(f64::NEG_INFINITY, f64::max);
     let weight = |logit: f64| match temperature > 0.0 {
-        true => ((logit - most) / temperature).exp(),
+        true => libm::exp((logit - most) / temperature),
         false => f64::from(u8::from(logit == most)),
     };
     let weights: Vec<f64> = logits.iter().skip(1).map(|&logit| weight(logit)).collect();

@@ -69,10 +69,10 @@ pub(crate) fn class_of(outputs: &[f32]) -> usize {
 /// A row's logits as probabilities; one becomes that of the second class.
 pub(crate) fn probabilities_of(outputs: &[f32]) -> Vec<f32> {
     if let [logit] = outputs {
-        return vec![1.0 / (1.0 + (-logit).exp())];
+        return vec![1.0 / (1.0 + libm::expf(-logit))];
     }
     let most = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut parts: Vec<f32> = outputs.iter().map(|logit| (logit - most).exp()).collect();
+    let mut parts: Vec<f32> = outputs.iter().map(|logit| libm::expf(logit - most)).collect();
     let sum: f32 = parts.iter().sum();
     parts.iter_mut().for_each(|part| *part /= sum);
     parts

@@ -134,12 +134,12 @@ fn truncated(shape: &Shape, mean: f64, std: f64, key: &Key) -> Tensor {
 /// Newton's method on `erf(x) = p`, from Winitzki's approximation.
 fn inverse_erf(p: f64) -> f64 {
     const A: f64 = 0.147;
-    let l = (1.0 - p * p).ln();
+    let l = libm::log(1.0 - p * p);
     let b = 2.0 / (std::f64::consts::PI * A) + l / 2.0;
     let mut x = ((b * b - l / A).sqrt() - b).sqrt().copysign(p);
     for _ in 0..3 {
-        let slope = std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp();
-        x -= (kiln_ir::eval::erf(x) - p) / slope;
+        let slope = std::f64::consts::FRAC_2_SQRT_PI * libm::exp(-x * x);
+        x -= (libm::erf(x) - p) / slope;
     }
     x
 }

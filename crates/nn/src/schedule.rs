@@ -55,7 +55,7 @@ impl StepDecay {
 
 impl Schedule for StepDecay {
     fn factor(&self, step: u64) -> f64 {
-        self.gamma.powf((step / self.every) as f64)
+        libm::pow(self.gamma, (step / self.every) as f64)
     }
 }
 
@@ -75,7 +75,7 @@ impl MultiStep {
 
 impl Schedule for MultiStep {
     fn factor(&self, step: u64) -> f64 {
-        self.gamma.powf(self.milestones.iter().filter(|&&milestone| milestone <= step).count() as f64)
+        libm::pow(self.gamma, self.milestones.iter().filter(|&&milestone| milestone <= step).count() as f64)
     }
 }
 
@@ -94,7 +94,7 @@ impl Exponential {
 
 impl Schedule for Exponential {
     fn factor(&self, step: u64) -> f64 {
-        self.gamma.powf(step as f64)
+        libm::pow(self.gamma, step as f64)
     }
 }
 
@@ -114,7 +114,7 @@ impl Polynomial {
 
 impl Schedule for Polynomial {
     fn factor(&self, step: u64) -> f64 {
-        (1.0 - step.min(self.total) as f64 / self.total as f64).powf(self.power)
+        libm::pow(1.0 - step.min(self.total) as f64 / self.total as f64, self.power)
     }
 }
 
@@ -166,7 +166,7 @@ impl Schedule for Cosine {
 
 /// From `start` to `end` along half a cosine; `share` of the way.
 fn half_cosine(start: f64, end: f64, share: f64) -> f64 {
-    end + (start - end) * (1.0 + (PI * share).cos()) / 2.0
+    end + (start - end) * (1.0 + libm::cos(PI * share)) / 2.0
 }
 
 /// Half cosines from 1 down to a floor, again and again, each `grow` times as long as the one before.
@@ -401,14 +401,14 @@ impl RateFinder {
     }
 
     fn rate_of(&self, step: usize) -> f64 {
-        self.lowest * (self.highest / self.lowest).powf(step as f64 / (self.steps - 1) as f64)
+        self.lowest * libm::pow(self.highest / self.lowest, step as f64 / (self.steps - 1) as f64)
     }
 
     /// Takes the loss of a step.
     pub fn observe(&mut self, loss: f64) {
         const KEEP: f64 = 0.95;
         self.average = KEEP * self.average + (1.0 - KEEP) * loss;
-        self.smooth.push(self.average / (1.0 - KEEP.powf(self.smooth.len() as f64 + 1.0)));
+        self.smooth.push(self.average / (1.0 - libm::pow(KEEP, self.smooth.len() as f64 + 1.0)));
     }
 
     /// The loss is no number any more, or four times the least one.

@@ -143,8 +143,8 @@ pub fn compare(name: String, own: &Value, expected: &Value, tolerance: Tolerance
     };
     // What was recorded of narrow floats was rounded at each step, and is right to two of its last bits.
     let last_bits = match element {
-        OnnxDType::Bf16 => 2f64.powi(-6),
-        OnnxDType::F16 => 2f64.powi(-9),
+        OnnxDType::Bf16 => libm::ldexp(1.0, -6),
+        OnnxDType::F16 => libm::ldexp(1.0, -9),
         _ => 0.0,
     };
     let relative = tolerance.relative.max(last_bits);

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bits;
 pub mod close;
 pub mod folder;
 pub mod gradcheck;

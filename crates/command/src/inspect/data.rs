@@ -100,7 +100,7 @@ fn range(column: &Column) -> String {
                 numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
             let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
             let spread =
-                (numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / numbers.len() as f64).sqrt();
+                (numbers.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / numbers.len() as f64).sqrt();
             format!("{least} to {most}, mean {mean:.4} ± {spread:.4}")
         }
         _ => {

@@ -214,7 +214,7 @@ impl Chart {
 /// A round step that cuts a range in four to nine.
 fn step(least: f64, most: f64) -> f64 {
     let rough = (most - least) / 5.0;
-    let power = 10f64.powf(rough.log10().floor());
+    let power = libm::pow(10.0, libm::log10(rough).floor());
     let times = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|times| times * power >= rough).unwrap_or(10.0);
     times * power
 }

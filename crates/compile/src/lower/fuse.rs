@@ -388,12 +388,14 @@ fn loop_order(
     views: impl Iterator<Item = (StridedBuffer, Align)>,
     stride: impl Fn(&StridedBuffer, &Align, LoopId) -> (isize, usize),
 ) -> Vec<LoopId> {
-    let mut best: Option<(usize, Vec<isize>)> = None;
+    let mut best: Option<((usize, usize), Vec<isize>)> = None;
     for (located, align) in views {
         let strides: Vec<(isize, usize)> = all.iter().map(|&id| stride(&located, &align, id)).collect();
         let moved: usize = strides.iter().filter(|(stride, _)| *stride != 0).map(|(_, size)| size).product();
-        if best.as_ref().is_none_or(|(most, _)| moved > *most) {
-            best = Some((moved, strides.into_iter().map(|(stride, _)| stride).collect()));
+        // Of equal ones that with most axes, so that the order is the same where the axis it has more is of one element.
+        let size = (moved, align.len());
+        if best.as_ref().is_none_or(|(most, _)| size > *most) {
+            best = Some((size, strides.into_iter().map(|(stride, _)| stride).collect()));
         }
     }
     // A view that doesn't move along some loop says nothing about where that loop belongs.

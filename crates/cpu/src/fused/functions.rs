@@ -2,7 +2,7 @@
 
 use super::loops::{Lane, LaneFunction};
 use super::math;
-use crate::simd::{Portable, Simd};
+use crate::simd::{Level, Portable, Simd};
 
 /// What all numbers can do, with the meaning the graph's operations give it.
 pub(super) trait LaneNumber: Lane {
@@ -23,7 +23,7 @@ pub(super) trait LaneNumber: Lane {
 }
 
 macro_rules! floats {
-    ($($lane:ty)*) => {$(
+    ($($lane:ty, $rem:ident, $pow:ident;)*) => {$(
         impl LaneNumber for $lane {
             const WHOLE: bool = false;
             #[inline(always)]
@@ -35,9 +35,9 @@ macro_rules! floats {
             #[inline(always)]
             fn div(self, other: Self) -> Self { self / other }
             #[inline(always)]
-            fn rem(self, other: Self) -> Self { self % other }
+            fn rem(self, other: Self) -> Self { libm::$rem(self, other) }
             #[inline(always)]
-            fn pow(self, other: Self) -> Self { self.powf(other) }
+            fn pow(self, other: Self) -> Self { libm::$pow(self, other) }
             #[inline(always)]
             fn larger(self, other: Self) -> Self {
                 // One choice; two aren't made vector code everywhere.
@@ -103,8 +103,31 @@ macro_rules! integers {
     )*};
 }
 
-floats!(f32 f64);
+floats! {
+    f32, fmodf, powf;
+    f64, fmod, pow;
+}
 integers!(i32 i64);
+
+/// What instructions do with subnormals and functions of the system's don't.
+trait Flushed {
+    /// The number, or a zero of its sign where the level rounds to whole numbers by a call.
+    fn flushed<S: Simd>(self) -> Self;
+}
+
+macro_rules! flushed {
+    ($($lane:ty)*) => {$(
+        impl Flushed for $lane {
+            #[inline(always)]
+            fn flushed<S: Simd>(self) -> Self {
+                let call = matches!(S::LEVEL, Level::Portable);
+                if call & (self.abs() < <$lane>::MIN_POSITIVE) { (0.0 as $lane).copysign(self) } else { self }
+            }
+        }
+    )*};
+}
+
+flushed!(f32 f64);
 
 /// Defines functions of lanes; the operands that a body doesn't name aren't used. `scalar if` says when no level has vectors for one.
 macro_rules! functions {
@@ -144,9 +167,10 @@ functions! {
     Relu<T: LaneNumber>(T, T, T) -> T = |x, _y, _z| x.relu();
     Copy_<T: Lane>(T, T, T) -> T = |x, _y, _z| x;
     Select<T: Lane>(i32, T, T) -> T = |x, y, z| if x != 0 { y } else { z };
-    MulAdd<>(f32, f32, f32) -> f32 = |x, y, z| math::ma::<S>(x, y, z);
-    MulSub<>(f32, f32, f32) -> f32 = |x, y, z| math::ma::<S>(x, y, -z);
-    SubMul<>(f32, f32, f32) -> f32 = |x, y, z| math::ma::<S>(-x, y, z);
+    // Rounded twice, so that one loop for two instructions gives what a loop for each would.
+    MulAdd<>(f32, f32, f32) -> f32 = |x, y, z| x * y + z;
+    MulSub<>(f32, f32, f32) -> f32 = |x, y, z| x * y - z;
+    SubMul<>(f32, f32, f32) -> f32 = |x, y, z| z - x * y;
     AddRelu<>(f32, f32, f32) -> f32 = |x, y, _z| (x + y).relu();
     And32<>(i32, i32, i32) -> i32 = |x, y, _z| x & y;
     Or32<>(i32, i32, i32) -> i32 = |x, y, _z| x | y;
@@ -167,24 +191,24 @@ functions! {
     Sqrt<>(f32, f32, f32) -> f32 = |x, _y, _z| x.sqrt();
     Rsqrt<>(f32, f32, f32) -> f32 = |x, _y, _z| 1.0 / x.sqrt();
     Recip<>(f32, f32, f32) -> f32 = |x, _y, _z| 1.0 / x;
-    Floor<>(f32, f32, f32) -> f32 = |x, _y, _z| x.floor();
-    Ceil<>(f32, f32, f32) -> f32 = |x, _y, _z| x.ceil();
+    Floor<>(f32, f32, f32) -> f32 = |x, _y, _z| x.flushed::<S>().floor();
+    Ceil<>(f32, f32, f32) -> f32 = |x, _y, _z| x.flushed::<S>().ceil();
     Round<>(f32, f32, f32) -> f32 = |x, _y, _z| x.round_ties_even();
 
-    ExpDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.exp(), scalar if true;
-    ExpM1Double<>(f64, f64, f64) -> f64 = |x, _y, _z| x.exp_m1(), scalar if true;
-    LnDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ln(), scalar if true;
-    Ln1pDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ln_1p(), scalar if true;
-    TanhDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.tanh(), scalar if true;
-    SigmoidDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / (1.0 + (-x).exp()), scalar if true;
-    ErfDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| kiln_ir::eval::erf(x), scalar if true;
-    SinDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.sin(), scalar if true;
-    CosDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.cos(), scalar if true;
+    ExpDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| libm::exp(x), scalar if true;
+    ExpM1Double<>(f64, f64, f64) -> f64 = |x, _y, _z| libm::expm1(x), scalar if true;
+    LnDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| libm::log(x), scalar if true;
+    Ln1pDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| libm::log1p(x), scalar if true;
+    TanhDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| libm::tanh(x), scalar if true;
+    SigmoidDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / (1.0 + libm::exp(-x)), scalar if true;
+    ErfDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| libm::erf(x), scalar if true;
+    SinDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| libm::sin(x), scalar if true;
+    CosDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| libm::cos(x), scalar if true;
     SqrtDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.sqrt();
     RsqrtDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / x.sqrt();
     RecipDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| 1.0 / x;
-    FloorDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.floor();
-    CeilDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.ceil();
+    FloorDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.flushed::<S>().floor();
+    CeilDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.flushed::<S>().ceil();
     RoundDouble<>(f64, f64, f64) -> f64 = |x, _y, _z| x.round_ties_even();
 
     WrapU8<>(i32, i32, i32) -> i32 = |x, _y, _z| x & 0xff;
@@ -209,9 +233,9 @@ functions! {
     IntToBool<>(i32, i32, i32) -> i32 = |x, _y, _z| i32::from(x != 0);
 }
 
-/// A function of an angle: of large ones the standard library's.
+/// A function of an angle: of large ones the crate `libm`'s.
 macro_rules! angles {
-    ($($name:ident = $function:ident;)*) => {$(
+    ($($name:ident = $function:ident, $large:ident;)*) => {$(
         pub(super) struct $name;
         impl LaneFunction for $name {
             type A = f32;
@@ -227,13 +251,13 @@ macro_rules! angles {
                 (x.abs() > math::FAST_ANGLE) | x.is_nan()
             }
             fn call_rarely(x: f32, _: f32, _: f32) -> f32 {
-                if x.abs() <= math::FAST_ANGLE { math::$function::<Portable>(x) } else { x.$function() }
+                if x.abs() <= math::FAST_ANGLE { math::$function::<Portable>(x) } else { libm::$large(x) }
             }
         }
     )*};
 }
 
 angles! {
-    Sin = sin;
-    Cos = cos;
+    Sin = sin, sinf;
+    Cos = cos, cosf;
 }

@@ -2,6 +2,8 @@
 //!
 //! A loop reads a chunk of lanes before it writes it, so the result may go exactly where an operand is.
 
+use std::ops::Range;
+
 use crate::simd::{Level, Portable, Simd, Stamped, one_chunk_at_a_time, stamp};
 
 /// A number type that registers hold.
@@ -48,8 +50,24 @@ pub(super) trait LaneFunction {
 
 /// Lanes that are read, computed and written together.
 const CHUNK: usize = 16;
-/// The most lanes of a line that are folded side by side.
-const SIDE_BY_SIDE: usize = 128;
+
+/// Lanes that points are folded in: number `i` of a part into lane `i % 16`; then the upper half of the lanes into the lower, and so on.
+pub(super) const FOLD_LANES: usize = 16;
+/// Points that are a part, and the most parts.
+const POINTS: usize = 1024;
+const MOST_PARTS: usize = 32;
+
+/// In how many parts so many points are folded, one after the other into the first's result. That follows from their number alone: not from how
+/// they lie, how many such folds there are or what else is computed on the way.
+pub(super) fn parts(points: usize) -> usize {
+    (points / POINTS).clamp(1, MOST_PARTS)
+}
+
+/// The points of a part.
+pub(super) fn part(points: usize, number: usize) -> Range<usize> {
+    let parts = parts(points);
+    points * number / parts..points * (number + 1) / parts
+}
 
 stamp! {
     fn lanes_of<F: LaneFunction>[const ONE_A: bool, const ONE_B: bool, const ONE_C: bool](
@@ -83,8 +101,11 @@ const fn loops_of<F: LaneFunction, const ONE_A: bool, const ONE_B: bool, const O
 
 stamp! {
     fn line_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
-        out: *mut u8, a: *const u8, _b: *const u8, _c: *const u8, n: usize,
+        out: *mut u8, a: *const u8, neutral: *const u8, _c: *const u8, n: usize,
     ) = line::<Here, T, F>;
+    fn chunks_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
+        sums: *mut u8, a: *const u8, _b: *const u8, _c: *const u8, n: usize,
+    ) = chunks::<Here, T, F>;
 }
 
 /// The loop of `F`; `ONE_A` and so on say which operands are one value for all lanes.
@@ -147,8 +168,7 @@ unsafe fn lanes<S: Simd, F: LaneFunction, const ONE_A: bool, const ONE_B: bool, 
     }
 }
 
-/// Folds `n` lanes, at least one, to a single one: many side by side, then these by halves, then the rest in order. The
-/// sums live in memory between the loops; kept in registers, comparisons aren't made vector code.
+/// Folds `n` lanes, at least one, to a single one, as [`parts`] says; `neutral` is one lane.
 ///
 /// # Safety
 /// As [`lanes`]; the function takes and gives one lane type.
@@ -156,35 +176,72 @@ unsafe fn lanes<S: Simd, F: LaneFunction, const ONE_A: bool, const ONE_B: bool, 
 unsafe fn line<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
     out: *mut u8,
     a: *const u8,
-    _: *const u8,
+    neutral: *const u8,
     _: *const u8,
     n: usize,
 ) {
     let a = a.cast::<T>();
-    let lanes = loops_of::<F, false, false, true>().of::<S>();
     // SAFETY: lanes below `n` are there, by the caller's promise, and the sums are this function's.
     unsafe {
-        let side_by_side = if n >= 2 * CHUNK { (1 << (n / 2).ilog2()).min(SIDE_BY_SIDE) } else { 1 };
-        let mut i = side_by_side;
-        let mut sums = [T::default(); SIDE_BY_SIDE];
-        std::ptr::copy_nonoverlapping(a, sums.as_mut_ptr(), i);
-        let start = sums.as_mut_ptr().cast::<u8>();
-        while i + side_by_side <= n && side_by_side > 1 {
-            lanes(start, start, a.add(i).cast(), start, side_by_side);
-            i += side_by_side;
+        let neutral = neutral.cast::<T>().read_unaligned();
+        let mut total = neutral;
+        for number in 0..parts(n) {
+            let Range { start, end } = part(n, number);
+            let mut sums = [neutral; FOLD_LANES];
+            let whole = (end - start) / FOLD_LANES * FOLD_LANES;
+            whole_chunks::<S, T, F>(&mut sums, a.add(start), whole);
+            for (sum, at) in sums.iter_mut().zip(start + whole..end) {
+                *sum = F::call::<S>(*sum, a.add(at).read_unaligned(), *sum);
+            }
+            let mut width = FOLD_LANES / 2;
+            while width > 0 {
+                for lane in 0..width {
+                    sums[lane] = F::call::<S>(sums[lane], sums[lane + width], sums[lane]);
+                }
+                width /= 2;
+            }
+            total = if number == 0 { sums[0] } else { F::call::<S>(total, sums[0], total) };
         }
-        let mut width = side_by_side / 2;
-        while width > 0 {
-            let upper = sums.as_ptr().add(width).cast();
-            lanes(start, start, upper, start, width);
-            width /= 2;
+        out.cast::<T>().write_unaligned(total);
+    }
+}
+
+/// Folds `n` lanes, which are whole chunks, into the sums of one chunk.
+///
+/// # Safety
+/// As [`line`].
+#[inline(always)]
+unsafe fn chunks<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
+    sums: *mut u8,
+    a: *const u8,
+    _: *const u8,
+    _: *const u8,
+    n: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let sums = sums.cast::<[T; FOLD_LANES]>();
+        let mut local = sums.read_unaligned();
+        whole_chunks::<S, T, F>(&mut local, a.cast(), n);
+        sums.write_unaligned(local);
+    }
+}
+
+/// # Safety
+/// As [`line`].
+#[inline(always)]
+unsafe fn whole_chunks<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
+    sums: &mut [T; FOLD_LANES],
+    a: *const T,
+    n: usize,
+) {
+    for at in (0..n).step_by(FOLD_LANES) {
+        one_chunk_at_a_time();
+        // SAFETY: lanes below `n` are there.
+        let x = unsafe { a.add(at).cast::<[T; FOLD_LANES]>().read_unaligned() };
+        for lane in 0..FOLD_LANES {
+            sums[lane] = F::call::<S>(sums[lane], x[lane], sums[lane]);
         }
-        let mut sum = sums[0];
-        while i < n {
-            sum = F::call::<S>(sum, a.add(i).read_unaligned(), sum);
-            i += 1;
-        }
-        out.cast::<T>().write_unaligned(sum);
     }
 }
 
@@ -213,8 +270,13 @@ pub(super) fn of_three<F: LaneFunction>(level: Level, one: [bool; 3]) -> Loop {
 }
 
 /// The loop that folds a run of lanes to one by a function.
-pub(super) fn fold_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
+pub(super) fn line_fold_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
     line_of::<T, F>().at(level)
+}
+
+/// The loop that folds whole chunks of lanes into one by a function.
+pub(super) fn chunk_fold_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
+    chunks_of::<T, F>().at(level)
 }
 
 #[cfg(test)]

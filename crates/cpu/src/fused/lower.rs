@@ -65,7 +65,7 @@ impl PlanBuilder<'_> {
                     let lane = LaneType::of(instruction.dtype);
                     self.folds.push(TileFold {
                         into: ops::fold(op, lane, self.level),
-                        line: ops::fold_line(op, lane, self.level),
+                        chunks: ops::fold_chunks(op, lane, self.level),
                         lane,
                         neutral: neutral(op, instruction.dtype),
                         value: position,
@@ -242,7 +242,9 @@ impl PlanBuilder<'_> {
             Operation::Reduce(op, a) => {
                 // Only rows are folded by a step; other folds are accumulated.
                 let from = self.whole(a, steps);
-                steps.push(TileStep::FoldRows { line: ops::fold_line(op, lane, level), value, from });
+                let line = ops::fold_line(op, lane, level);
+                let neutral = neutral(op, instruction.dtype);
+                steps.push(TileStep::FoldRows { line, neutral, value, from });
             }
         }
     }

@@ -10,17 +10,11 @@
 
 use crate::simd::Simd;
 
-/// `a · b + c`, rounded once where one instruction does it.
-#[inline(always)]
-pub(super) fn ma<S: Simd>(a: f32, b: f32, c: f32) -> f32 {
-    if S::FUSED { a.mul_add(b, c) } else { a * b + c }
-}
-
 #[inline(always)]
 fn polynomial<S: Simd, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     let mut sum = coefficients[0];
     for &coefficient in &coefficients[1..] {
-        sum = ma::<S>(sum, x, coefficient);
+        sum = S::multiply_add(sum, x, coefficient);
     }
     sum
 }
@@ -30,10 +24,10 @@ fn polynomial<S: Simd, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
 fn reduce<S: Simd>(x: f32) -> (i32, f32) {
     // Adding 1.5 · 2²³ rounds to a whole number and leaves it in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    let shifted = ma::<S>(x, std::f32::consts::LOG2_E, ROUND);
+    let shifted = S::multiply_add(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = ma::<S>(n, -0.693_359_4, x);
-    let r = ma::<S>(n, 2.121_944_4e-4, r);
+    let r = S::multiply_add(n, -0.693_359_4, x);
+    let r = S::multiply_add(n, 2.121_944_4e-4, r);
     ((shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32), r)
 }
 
@@ -44,7 +38,7 @@ fn exp_m1_small<S: Simd>(r: f32) -> f32 {
         r,
         [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
     );
-    ma::<S>(p, r * r, r)
+    S::multiply_add(p, r * r, r)
 }
 
 /// `2^n` for `n` from −126 to 127.
@@ -83,7 +77,7 @@ pub(super) fn exp_m1<S: Simd>(x: f32) -> f32 {
     let tame = if tame < -30.0 { -30.0 } else { tame };
     let (n, r) = reduce::<S>(tame);
     let scale = power_of_two(n);
-    let near = ma::<S>(exp_m1_small::<S>(r), scale, scale - 1.0);
+    let near = S::multiply_add(exp_m1_small::<S>(r), scale, scale - 1.0);
     let y = if x > 87.0 { exp::<S>(x) } else { near };
     if x == 0.0 { x } else { y }
 }
@@ -111,9 +105,9 @@ pub(super) fn ln<S: Simd>(x: f32) -> f32 {
             3.333_333_1e-1,
         ],
     );
-    let y = ma::<S>(e, -2.121_944_4e-4, p * m * z);
-    let y = ma::<S>(z, -0.5, y);
-    let y = ma::<S>(e, 0.693_359_4, m + y);
+    let y = S::multiply_add(e, -2.121_944_4e-4, p * m * z);
+    let y = S::multiply_add(z, -0.5, y);
+    let y = S::multiply_add(e, 0.693_359_4, m + y);
     // Denormals count as zero, as everywhere on this device.
     let y = if x < f32::MIN_POSITIVE { f32::NEG_INFINITY } else { y };
     let y = if x <= -f32::MIN_POSITIVE { f32::NAN } else { y };
@@ -138,7 +132,7 @@ pub(super) fn tanh<S: Simd>(x: f32) -> f32 {
         z,
         [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328_2e-1],
     );
-    let near = ma::<S>(near * z, x, x);
+    let near = S::multiply_add(near * z, x, x);
     let far = 1.0 - 2.0 / (exp::<S>(2.0 * x.abs()) + 1.0);
     if x.abs() < 0.625 { near } else { far.copysign(x) }
 }
@@ -216,9 +210,9 @@ fn quarter(x: f32) -> (i32, f32) {
 fn sine_or_cosine<S: Simd>(quadrant: i32, r: f32) -> f32 {
     let z = r * r;
     let sine = polynomial::<S, 3>(z, [-1.951_529_6e-4, 8.332_161e-3, -1.666_665_5e-1]);
-    let sine = ma::<S>(sine * z, r, r);
+    let sine = S::multiply_add(sine * z, r, r);
     let cosine = polynomial::<S, 3>(z, [2.443_315_7e-5, -1.388_731_6e-3, 4.166_664_6e-2]);
-    let cosine = ma::<S>(cosine * z, z, ma::<S>(z, -0.5, 1.0));
+    let cosine = S::multiply_add(cosine * z, z, S::multiply_add(z, -0.5, 1.0));
     let y = if quadrant & 1 == 0 { sine } else { cosine };
     if quadrant & 2 == 0 { y } else { -y }
 }

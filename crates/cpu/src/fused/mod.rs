@@ -6,6 +6,8 @@
 mod convert;
 mod frame;
 mod functions;
+#[cfg(test)]
+mod levels_tests;
 mod loops;
 mod lower;
 mod math;

@@ -3,7 +3,7 @@
 use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 
 use super::functions::*;
-use super::loops::{Loop, fold_of, of_one, of_three, of_two};
+use super::loops::{Loop, chunk_fold_of, line_fold_of, of_one, of_three, of_two};
 use crate::simd::Level;
 
 /// The lane types, as a value.
@@ -115,24 +115,34 @@ pub(super) fn fold(op: ReduceOp, lane: LaneType, level: Level) -> Loop {
     binary(op.function(), lane, level, [false, false])
 }
 
-/// The loop that folds a run of lanes to one.
+/// One generic fold for every operation and lane type.
+macro_rules! for_fold {
+    ($op:expr, $lane:expr, $choose:ident, $level:expr) => {
+        match $op {
+            ReduceOp::Sum => for_fold!(@lane $lane, $choose, Add, $level),
+            ReduceOp::Prod => for_fold!(@lane $lane, $choose, Mul, $level),
+            ReduceOp::Max => for_fold!(@lane $lane, $choose, Larger, $level),
+            ReduceOp::Min => for_fold!(@lane $lane, $choose, Smaller, $level),
+        }
+    };
+    (@lane $lane:expr, $choose:ident, $function:ident, $level:expr) => {
+        match $lane {
+            LaneType::Single => $choose::<f32, $function<f32>>($level),
+            LaneType::Double => $choose::<f64, $function<f64>>($level),
+            LaneType::Int => $choose::<i32, $function<i32>>($level),
+            LaneType::Long => $choose::<i64, $function<i64>>($level),
+        }
+    };
+}
+
+/// The loop that folds a run of lanes to one; its second operand is what a fold starts from.
 pub(super) fn fold_line(op: ReduceOp, lane: LaneType, level: Level) -> Loop {
-    macro_rules! lines {
-        ($function:ident) => {
-            match lane {
-                LaneType::Single => fold_of::<f32, $function<f32>>(level),
-                LaneType::Double => fold_of::<f64, $function<f64>>(level),
-                LaneType::Int => fold_of::<i32, $function<i32>>(level),
-                LaneType::Long => fold_of::<i64, $function<i64>>(level),
-            }
-        };
-    }
-    match op {
-        ReduceOp::Sum => lines!(Add),
-        ReduceOp::Prod => lines!(Mul),
-        ReduceOp::Max => lines!(Larger),
-        ReduceOp::Min => lines!(Smaller),
-    }
+    for_fold!(op, lane, line_fold_of, level)
+}
+
+/// The loop that folds whole chunks of lanes into one.
+pub(super) fn fold_chunks(op: ReduceOp, lane: LaneType, level: Level) -> Loop {
+    for_fold!(op, lane, chunk_fold_of, level)
 }
 
 /// The loop of a choice.

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use kiln_compile::program::{Fused, Operation, View};
 use kiln_ir::op::{BinaryOp, UnaryOp};
 
+use super::loops::FOLD_LANES;
 use super::lower::{PlanBuilder, uses};
 use super::ops::LaneType;
 use super::registers::{self, RegisterBytes};
@@ -171,7 +172,8 @@ impl FusedPlan {
     }
 
     fn sum_size(&self) -> usize {
-        (self.tile_rows * self.tile_columns * 8).next_multiple_of(64)
+        let columns = if self.columns_fold { 1 } else { self.tile_columns };
+        (FOLD_LANES * columns * 8).next_multiple_of(64)
     }
 
     pub(super) fn sum_offset(&self, fold: usize) -> usize {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use kiln_compile::program::{Fused, Operation};
 
 use super::frame::{EpilogueInput, with_frame};
+use super::loops::{part, parts};
 use super::plan::{FusedPlan, WalkOrder};
 use super::steps::TileFold;
 use super::{convert, transfer};
@@ -16,9 +17,6 @@ use crate::threads::parallel;
 
 /// Weighted points that are worth a task of their own.
 const GRAIN: usize = 64 * 1024;
-/// The most parts a fold is cut into.
-const MOST_BLOCKS: usize = 32;
-
 /// A fused kernel made ready.
 #[derive(Debug)]
 pub(crate) struct Interpreter {
@@ -133,10 +131,8 @@ unsafe fn run_folds(plan: &FusedPlan, bases: &Bases) {
     let units = groups * strips;
     let width = if plan.columns_fold { plan.columns } else { plan.tile_columns };
     let work = rows * width * plan.weight;
-    // Tiles of one unit, row tiles outermost.
-    let across = if plan.columns_fold { plan.columns.div_ceil(plan.tile_columns) } else { 1 };
-    let tiles = rows.div_ceil(plan.tile_rows) * across;
-    let blocks = if units >= 4 { 1 } else { (work / GRAIN).clamp(1, MOST_BLOCKS).min(tiles) };
+    let points = if plan.columns_fold { rows * plan.columns } else { rows };
+    let blocks = parts(points);
     let stride = plan.sums();
     let unit = |number: usize, blocks_in_parallel: bool| {
         let (group, columns) = (number / strips, strip(number % strips));
@@ -157,13 +153,12 @@ unsafe fn run_folds(plan: &FusedPlan, bases: &Bases) {
                     with_frame(plan, bases, Some(kept.get()), |frame| {
                         frame.enter(group);
                         frame.sums = memory.get().wrapping_add(block * stride);
-                        let range = tiles * block / blocks..tiles * (block + 1) / blocks;
-                        // SAFETY: the block's sums and tiles are nobody else's.
-                        unsafe { frame.block(pass, range, across, rows, columns.clone()) };
+                        // SAFETY: the block's sums and points are nobody else's.
+                        unsafe { frame.block(pass, part(points, block), columns.clone()) };
                     });
                 };
                 match blocks_in_parallel {
-                    true => parallel(blocks, &block),
+                    true => parallel_if(blocks, work, &block),
                     false => (0..blocks).for_each(block),
                 }
                 for (&fold, offset) in

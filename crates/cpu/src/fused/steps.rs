@@ -77,6 +77,7 @@ pub(super) enum TileStep {
     /// Each row folded to one lane.
     FoldRows {
         line: Loop,
+        neutral: [u8; 8],
         value: usize,
         from: usize,
     },
@@ -122,7 +123,7 @@ pub(super) struct TilePass {
 #[derive(Clone, Debug)]
 pub(super) struct TileFold {
     pub(super) into: Loop,
-    pub(super) line: Loop,
+    pub(super) chunks: Loop,
     pub(super) lane: LaneType,
     pub(super) neutral: [u8; 8],
     pub(super) value: usize,

@@ -43,17 +43,17 @@ pub(crate) fn unary(op: UnaryOp, dtype: DType, value: Scalar) -> Scalar {
             UnaryOp::Abs => x.abs(),
             UnaryOp::Sign if x == 0.0 || x.is_nan() => x,
             UnaryOp::Sign => x.signum(),
-            UnaryOp::Exp => x.exp(),
-            UnaryOp::ExpM1 => x.exp_m1(),
-            UnaryOp::Ln => x.ln(),
-            UnaryOp::Ln1p => x.ln_1p(),
+            UnaryOp::Exp => libm::exp(x),
+            UnaryOp::ExpM1 => libm::expm1(x),
+            UnaryOp::Ln => libm::log(x),
+            UnaryOp::Ln1p => libm::log1p(x),
             UnaryOp::Sqrt => x.sqrt(),
             UnaryOp::Rsqrt => 1.0 / x.sqrt(),
             UnaryOp::Recip => 1.0 / x,
-            UnaryOp::Sin => x.sin(),
-            UnaryOp::Cos => x.cos(),
-            UnaryOp::Tanh => x.tanh(),
-            UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            UnaryOp::Sin => libm::sin(x),
+            UnaryOp::Cos => libm::cos(x),
+            UnaryOp::Tanh => libm::tanh(x),
+            UnaryOp::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
             UnaryOp::Erf => erf(x),
             UnaryOp::Relu if x > 0.0 || x.is_nan() => x,
             UnaryOp::Relu => 0.0,
@@ -84,7 +84,7 @@ fn erf(x: f64) -> f64 {
         return scale * sum;
     }
     let fraction = (1..60).rev().fold(a, |rest, n| a + f64::from(n) / 2.0 / rest);
-    x.signum() * (1.0 - (-a * a).exp() / (fraction * std::f64::consts::PI.sqrt()))
+    x.signum() * (1.0 - libm::exp(-a * a) / (fraction * std::f64::consts::PI.sqrt()))
 }
 
 /// A function of two numbers of dtype `of`.
@@ -103,8 +103,8 @@ pub(crate) fn binary(op: BinaryOp, of: DType, a: Scalar, b: Scalar) -> Scalar {
             BinaryOp::Sub => held(of, Scalar::Float(a - b)),
             BinaryOp::Mul => held(of, Scalar::Float(a * b)),
             BinaryOp::Div => held(of, Scalar::Float(a / b)),
-            BinaryOp::Rem => held(of, Scalar::Float(a % b)),
-            BinaryOp::Pow => held(of, Scalar::Float(a.powf(b))),
+            BinaryOp::Rem => held(of, Scalar::Float(libm::fmod(a, b))),
+            BinaryOp::Pow => held(of, Scalar::Float(libm::pow(a, b))),
             BinaryOp::Max => held(of, Scalar::Float(larger(a >= b))),
             BinaryOp::Min => held(of, Scalar::Float(larger(a <= b))),
             BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Random => Scalar::Float(f64::NAN),

@@ -11,7 +11,6 @@ pub struct Neon;
 
 impl Simd for Neon {
     const LEVEL: Level = Level::Neon;
-    const FUSED: bool = true;
     const REGISTERS: usize = 32;
     type F32 = Neon32;
     type F64 = Neon64;

@@ -6,6 +6,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+mod fused;
 pub(crate) mod transpose;
 mod vector;
 #[cfg(target_arch = "x86_64")]
@@ -78,8 +79,6 @@ impl Level {
 pub trait Simd: Copy + Send + Sync + 'static {
     /// The level.
     const LEVEL: Level;
-    /// Whether one instruction multiplies and adds; without it `mul_add` would be a library call.
-    const FUSED: bool;
     /// How many registers there are.
     const REGISTERS: usize;
     /// A register of `f32`.
@@ -90,6 +89,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type I32: Vector<Number = i32>;
     /// A register of `i64`.
     type I64: Vector<Number = i64>;
+
+    /// `a * b + c`, rounded once, as every level does it.
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
 }
 
 /// What every machine of this architecture has.
@@ -98,12 +103,16 @@ pub struct Portable;
 
 impl Simd for Portable {
     const LEVEL: Level = Level::Portable;
-    const FUSED: bool = false;
     const REGISTERS: usize = 16;
     type F32 = Lanes<f32, 4>;
     type F64 = Lanes<f64, 2>;
     type I32 = Lanes<i32, 4>;
     type I64 = Lanes<i64, 2>;
+
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+        fused::multiply_add(a, b, c)
+    }
 }
 
 /// Elsewhere than on x86-64 nothing of its own.

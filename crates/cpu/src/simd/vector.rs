@@ -3,21 +3,18 @@
 //! All methods are `#[inline(always)]` and compiled into functions that have the level's instructions (`stamp!`), so the
 //! intrinsics inside become single instructions.
 
-use super::Simd;
+use super::{Simd, fused};
 
 /// A number that products add up in.
 pub trait Number: Copy + PartialOrd + Default + Send + Sync + std::fmt::Debug + 'static {
     /// A level's register of these.
     type Vector<S: Simd>: Vector<Number = Self>;
 
-    /// `self * by + plus`, rounded twice; integers wrap.
+    /// `self * by + plus`, rounded once; integers wrap.
     fn multiply_add(self, by: Self, plus: Self) -> Self;
 
     /// The sum; integers wrap.
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.multiply_add(Self::ONE, other)
-    }
+    fn plus(self, other: Self) -> Self;
 
     /// One.
     const ONE: Self;
@@ -29,7 +26,12 @@ impl Number for f32 {
 
     #[inline(always)]
     fn multiply_add(self, by: Self, plus: Self) -> Self {
-        self * by + plus
+        fused::multiply_add(self, by, plus)
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self + other
     }
 }
 
@@ -39,7 +41,12 @@ impl Number for f64 {
 
     #[inline(always)]
     fn multiply_add(self, by: Self, plus: Self) -> Self {
-        self * by + plus
+        self.mul_add(by, plus)
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self + other
     }
 }
 
@@ -51,6 +58,11 @@ impl Number for i32 {
     fn multiply_add(self, by: Self, plus: Self) -> Self {
         self.wrapping_mul(by).wrapping_add(plus)
     }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
 }
 
 impl Number for i64 {
@@ -60,6 +72,11 @@ impl Number for i64 {
     #[inline(always)]
     fn multiply_add(self, by: Self, plus: Self) -> Self {
         self.wrapping_mul(by).wrapping_add(plus)
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
     }
 }
 
@@ -100,7 +117,7 @@ pub trait Vector: Copy {
     /// The first `count` lanes are writable.
     unsafe fn store_first(self, to: *mut Self::Number, count: usize);
 
-    /// `self * by + plus`, rounded once where the level has such an instruction.
+    /// `self * by + plus`, rounded once; integers wrap.
     ///
     /// # Safety
     /// As for all methods.

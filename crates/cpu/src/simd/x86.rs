@@ -11,7 +11,6 @@ pub struct Avx2;
 
 impl Simd for Avx2 {
     const LEVEL: Level = Level::Avx2;
-    const FUSED: bool = true;
     const REGISTERS: usize = 16;
     type F32 = Ymm32;
     type F64 = Ymm64;
@@ -25,7 +24,6 @@ pub struct Avx512;
 
 impl Simd for Avx512 {
     const LEVEL: Level = Level::Avx512;
-    const FUSED: bool = true;
     const REGISTERS: usize = 32;
     type F32 = Zmm32;
     type F64 = Zmm64;

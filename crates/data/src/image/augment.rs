@@ -131,7 +131,7 @@ impl Augment {
                     (right, below) = (right + around(amount).round(), below + around(amount).round())
                 }
                 Change::Rotate(degrees) => {
-                    let (sin, cos) = around(degrees).to_radians().sin_cos();
+                    let (sin, cos) = libm::sincosf(around(degrees).to_radians());
                     let turn = |[x, y]: [f32; 2]| [x * cos - y * sin, x * sin + y * cos];
                     (across, down) = (turn(across), turn(down));
                 }
@@ -142,7 +142,7 @@ impl Augment {
                 Change::Colour(share) => {
                     (gain, lift) = (gain * (1.0 + around(share)), lift + 128.0 * around(share))
                 }
-                Change::Noise(amount) => deviation = deviation.hypot(255.0 * amount),
+                Change::Noise(amount) => deviation = libm::hypotf(deviation, 255.0 * amount),
                 Change::Cutout(side) => {
                     let side = side as usize;
                     holes.push((rng.below(height + side), rng.below(width + side), side));
@@ -316,7 +316,8 @@ impl<D: Dataset> Mixed<D> {
     /// A share from Beta(strength, strength), by Jöhnk's method.
     fn share(&self, rng: &mut Rng) -> f64 {
         for _ in 0..1000 {
-            let (a, b) = (rng.uniform().powf(1.0 / self.strength), rng.uniform().powf(1.0 / self.strength));
+            let mut share = || libm::pow(rng.uniform(), 1.0 / self.strength);
+            let (a, b) = (share(), share());
             if a + b > 0.0 && a + b <= 1.0 {
                 return a / (a + b);
             }

@@ -93,11 +93,12 @@ fn draw(class: usize, rng: &mut Rng, image: &mut [u8]) {
     let pressure = between(0.75, 1.0);
     // A slow wave bends the whole digit.
     let (wave, phase) = (between(0.0, 0.07), between(0.0, std::f64::consts::TAU));
-    let noise = between(0.0, 0.14).powi(2) * 7.0;
-    let (sin, cos) = turn.sin_cos();
+    let noise = between(0.0, 0.14);
+    let noise = noise * noise * 7.0;
+    let (sin, cos) = libm::sincosf(turn);
     let place = |(x, y): (f32, f32)| {
-        let x = x - 0.5 + wave * (phase + 5.0 * y).sin();
-        let y = y - 0.5 + wave * (phase + 1.0 + 4.0 * x).sin();
+        let x = x - 0.5 + wave * libm::sinf(phase + 5.0 * y);
+        let y = y - 0.5 + wave * libm::sinf(phase + 1.0 + 4.0 * x);
         let (x, y) = ((x - slant * y) * wide, y * high);
         (right + x * cos - y * sin, down + x * sin + y * cos)
     };
@@ -153,7 +154,8 @@ fn press(ink: &mut [f32; SIDE * SIDE], from: (f32, f32), to: (f32, f32), pen: f3
         for column in range(from.0, to.0) {
             let (x, y) = (column as f32 + 0.5 - from.0, row as f32 + 0.5 - from.1);
             let t = ((x * dx + y * dy) / length).clamp(0.0, 1.0);
-            let distance = ((x - t * dx).powi(2) + (y - t * dy).powi(2)).sqrt();
+            let (x, y) = (x - t * dx, y - t * dy);
+            let distance = (x * x + y * y).sqrt();
             let value = (pen + 0.5 - distance).clamp(0.0, 1.0);
             let pixel = &mut ink[row * SIDE + column];
             *pixel = pixel.max(value);

@@ -37,8 +37,8 @@ pub fn moons(count: usize, noise: f64, seed: u64) -> Set {
             if position < upper { (0, position, upper) } else { (1, position - upper, count - upper) };
         let angle = std::f64::consts::PI * index as f64 / (size.max(2) - 1) as f64;
         let (x, y) = match label {
-            0 => (angle.cos(), angle.sin()),
-            _ => (1.0 - angle.cos(), 0.5 - angle.sin()),
+            0 => (libm::cos(angle), libm::sin(angle)),
+            _ => (1.0 - libm::cos(angle), 0.5 - libm::sin(angle)),
         };
         points.push(x + noise * rng.normal(), y + noise * rng.normal(), label);
     }
@@ -60,8 +60,8 @@ pub fn circles(count: usize, noise: f64, seed: u64) -> Set {
         let (label, radius) = if position.is_multiple_of(2) { (0, 1.0) } else { (1, 0.5) };
         let angle = std::f64::consts::TAU * rng.uniform();
         points.push(
-            radius * angle.cos() + noise * rng.normal(),
-            radius * angle.sin() + noise * rng.normal(),
+            radius * libm::cos(angle) + noise * rng.normal(),
+            radius * libm::sin(angle) + noise * rng.normal(),
             label,
         );
     }
@@ -81,7 +81,7 @@ pub fn blobs(count: usize, classes: usize, deviation: f64, seed: u64) -> Set {
     for position in 0..count {
         let label = position % classes.max(1);
         let angle = std::f64::consts::TAU * label as f64 / classes.max(1) as f64;
-        points.push(angle.cos() + deviation * rng.normal(), angle.sin() + deviation * rng.normal(), label);
+        points.push(libm::cos(angle) + deviation * rng.normal(), libm::sin(angle) + deviation * rng.normal(), label);
     }
     points.set(classes.max(1))
 }
@@ -99,8 +99,8 @@ pub fn friedman(count: usize, noise: f64, seed: u64) -> Set {
     let (mut x, mut y) = (Vec::with_capacity(10 * count), Vec::with_capacity(count));
     for _ in 0..count {
         let row: [f64; 10] = std::array::from_fn(|_| rng.uniform());
-        let clean = 10.0 * (std::f64::consts::PI * row[0] * row[1]).sin()
-            + 20.0 * (row[2] - 0.5).powi(2)
+        let clean = 10.0 * libm::sin(std::f64::consts::PI * row[0] * row[1])
+            + 20.0 * (row[2] - 0.5) * (row[2] - 0.5)
             + 10.0 * row[3]
             + 5.0 * row[4];
         x.extend(row.map(|x| x as f32));
@@ -116,7 +116,7 @@ pub fn friedman(count: usize, noise: f64, seed: u64) -> Set {
 /// ```
 pub fn sine(count: usize, noise: f64, seed: u64) -> Vec<f32> {
     let mut rng = Rng::new(seed);
-    let wave = |at: f64| (at / 8.0).sin() + 0.5 * (at / 3.0 + 1.0).sin();
+    let wave = |at: f64| libm::sin(at / 8.0) + 0.5 * libm::sin(at / 3.0 + 1.0);
     (0..count).map(|at| (wave(at as f64) + noise * rng.normal()) as f32).collect()
 }
 
@@ -129,7 +129,7 @@ pub fn spirals(count: usize, classes: usize, noise: f64, seed: u64) -> Set {
         let radius = rng.uniform().sqrt();
         let start = std::f64::consts::TAU * label as f64 / classes.max(1) as f64;
         let angle = start + std::f64::consts::TAU * radius + noise * rng.normal();
-        points.push(radius * angle.cos(), radius * angle.sin(), label);
+        points.push(radius * libm::cos(angle), radius * libm::sin(angle), label);
     }
     points.set(classes.max(1))
 }

@@ -282,7 +282,7 @@ pub(super) fn calendar(parts: &[DatePart], seconds: Option<i64>) -> impl Iterato
         let (first, second) = match part.cycle {
             true => {
                 let angle = value.map(|value| part.angle(value));
-                (angle.map_or(0.0, f64::sin), Some(angle.map_or(0.0, f64::cos)))
+                (angle.map_or(0.0, libm::sin), Some(angle.map_or(0.0, libm::cos)))
             }
             false => (value.map_or(0.0, |value| (value - part.mean) / part.deviation), None),
         };

@@ -69,7 +69,7 @@ pub(super) struct ColumnSummary {
 
 /// The logarithm that keeps the sign, so that every number has one.
 pub(super) fn signed_log(value: f64) -> f64 {
-    value.abs().ln_1p().copysign(value)
+    libm::log1p(value.abs()).copysign(value)
 }
 
 impl ColumnSummary {

@@ -22,7 +22,6 @@ use crate::infer::InferenceError;
 use crate::kind::Pointwise;
 use crate::op::{Op, VariableHandle};
 use crate::shape::Shape;
-pub use pointwise::erf;
 use values::EvalValues;
 
 /// What a graph gives.

@@ -44,19 +44,19 @@ fn unary_float(function: UnaryOp, x: f64) -> f64 {
         UnaryOp::Sign if x == 0.0 => 0.0,
         UnaryOp::Sign if x.is_nan() => x,
         UnaryOp::Sign => x.signum(),
-        UnaryOp::Exp => x.exp(),
-        UnaryOp::ExpM1 => x.exp_m1(),
-        UnaryOp::Ln => x.ln(),
-        UnaryOp::Ln1p => x.ln_1p(),
+        UnaryOp::Exp => libm::exp(x),
+        UnaryOp::ExpM1 => libm::expm1(x),
+        UnaryOp::Ln => libm::log(x),
+        UnaryOp::Ln1p => libm::log1p(x),
         UnaryOp::Sqrt => x.sqrt(),
         UnaryOp::Rsqrt => 1.0 / x.sqrt(),
         UnaryOp::Recip => 1.0 / x,
-        UnaryOp::Sin => x.sin(),
-        UnaryOp::Cos => x.cos(),
-        UnaryOp::Tanh => x.tanh(),
+        UnaryOp::Sin => libm::sin(x),
+        UnaryOp::Cos => libm::cos(x),
+        UnaryOp::Tanh => libm::tanh(x),
         // Each half keeps its exponential from overflowing.
-        UnaryOp::Sigmoid if x >= 0.0 => 1.0 / (1.0 + (-x).exp()),
-        UnaryOp::Sigmoid => x.exp() / (1.0 + x.exp()),
+        UnaryOp::Sigmoid if x >= 0.0 => 1.0 / (1.0 + libm::exp(-x)),
+        UnaryOp::Sigmoid => libm::exp(x) / (1.0 + libm::exp(x)),
         UnaryOp::Erf => erf(x),
         UnaryOp::Relu if x.is_nan() => x,
         UnaryOp::Relu => x.max(0.0),
@@ -68,7 +68,7 @@ fn unary_float(function: UnaryOp, x: f64) -> f64 {
 }
 
 /// The error function: its Taylor series near zero, the continued fraction of its complement beyond.
-pub fn erf(x: f64) -> f64 {
+fn erf(x: f64) -> f64 {
     let magnitude = x.abs();
     if magnitude < 3.0 {
         // erf x = 2/√π · e^(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1·3·…·(2n+1)), whose terms all have one sign.
@@ -77,14 +77,14 @@ pub fn erf(x: f64) -> f64 {
             term *= 2.0 * x * x / f64::from(2 * n + 1);
             sum += term;
         }
-        return std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum;
+        return std::f64::consts::FRAC_2_SQRT_PI * libm::exp(-x * x) * sum;
     }
     if magnitude > 6.0 || x.is_nan() {
         return if x.is_nan() { x } else { x.signum() };
     }
     // erfc x = e^(−x²)/√π · 1/(x + ½/(x + 1/(x + 3⁄2/(x + …)))), evaluated from far inside.
     let fraction = (1..=100).rev().fold(magnitude, |inner, k| magnitude + f64::from(k) / 2.0 / inner);
-    let complement = (-magnitude * magnitude).exp() / fraction * std::f64::consts::FRAC_2_SQRT_PI / 2.0;
+    let complement = libm::exp(-magnitude * magnitude) / fraction * std::f64::consts::FRAC_2_SQRT_PI / 2.0;
     (1.0 - complement).copysign(x)
 }
 
@@ -171,8 +171,8 @@ fn binary_float(function: BinaryOp, a: f64, b: f64) -> f64 {
         BinaryOp::Sub => a - b,
         BinaryOp::Mul => a * b,
         BinaryOp::Div => a / b,
-        BinaryOp::Rem => a % b,
-        BinaryOp::Pow => a.powf(b),
+        BinaryOp::Rem => libm::fmod(a, b),
+        BinaryOp::Pow => libm::pow(a, b),
         BinaryOp::Max | BinaryOp::Min if a.is_nan() || b.is_nan() => f64::NAN,
         BinaryOp::Max => a.max(b),
         BinaryOp::Min => a.min(b),

@@ -148,7 +148,7 @@ fn by_columns(
                 Encoding::Number { scale, .. } => {
                     let spread = if scale.factor == 0.0 { 1.0 } else { 1.0 / scale.factor };
                     let value = scale.shift + (rng.uniform() * 4.0 - 2.0) * spread;
-                    let value = if scale.log { value.signum() * value.abs().exp_m1() } else { value };
+                    let value = if scale.log { value.signum() * libm::expm1(value.abs()) } else { value };
                     (value as f32).to_string()
                 }
                 _ if is_text && rng.below(6) == 0 && feature.kind == kiln_data::ColumnKind::Category => {

@@ -78,7 +78,7 @@ impl Folds {
     /// The deviation of a number from fold to fold (of a sample: by one less than the folds).
     pub fn deviation(&self, name: &str) -> Option<f64> {
         let (numbers, mean) = (self.all(name)?, self.mean(name)?);
-        let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
+        let squares: f64 = numbers.iter().map(|number| (number - mean) * (number - mean)).sum();
         Some((squares / (numbers.len() - 1) as f64).sqrt())
     }
 

@@ -157,8 +157,8 @@ fn from_e4m3(byte: u8) -> f32 {
     let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
     let magnitude = match (byte & 0x7f, exponent) {
         (0x7f, _) => f32::NAN,
-        (_, 0) => mantissa * 2f32.powi(-9),
-        _ => (8.0 + mantissa) * 2f32.powi(exponent - 10),
+        (_, 0) => mantissa * libm::ldexpf(1.0, -9),
+        _ => (8.0 + mantissa) * libm::ldexpf(1.0, exponent - 10),
     };
     if byte & 0x80 == 0 { magnitude } else { -magnitude }
 }

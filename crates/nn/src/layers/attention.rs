@@ -321,6 +321,6 @@ fn sinusoids(shape: impl Into<Shape>) -> Tensor {
     let column = float(1);
     let pair = (&column / 2.0).floor();
     let odd = &column - &pair * 2.0;
-    let angle = float(0) * (pair * (-2.0 / width * 10_000f64.ln())).exp();
+    let angle = float(0) * (pair * (-2.0 / width * libm::log(10_000.0))).exp();
     odd.gt(0.0).select(angle.cos(), angle.sin())
 }

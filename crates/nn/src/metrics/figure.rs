@@ -389,7 +389,7 @@ impl Metric for Figure {
             }
             (Measure::TopK(_) | Measure::Scores(_), Accumulator::Sum { sum, count, .. }) => sum / count,
             (Measure::Numbers(figure, _), Accumulator::Numbers(numbers)) => figure(numbers),
-            (Measure::Perplexity, Accumulator::Sum { sum, count, .. }) => (sum / count).exp(),
+            (Measure::Perplexity, Accumulator::Sum { sum, count, .. }) => libm::exp(sum / count),
             _ => f64::NAN,
         }
     }
@@ -480,7 +480,7 @@ fn probabilities(row: &[f32]) -> Vec<f64> {
         _ => row.iter().map(|&x| f64::from(x)).collect(),
     };
     let most = wide.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exp: Vec<f64> = wide.iter().map(|x| (x - most).exp()).collect();
+    let exp: Vec<f64> = wide.iter().map(|x| libm::exp(x - most)).collect();
     let sum: f64 = exp.iter().sum();
     exp.into_iter().map(|x| x / sum).collect()
 }

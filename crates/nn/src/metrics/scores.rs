@@ -109,13 +109,16 @@ impl BinaryScores {
     pub fn log_loss(&self) -> f64 {
         self.mean(|p, positive| {
             let p = p.clamp(LEAST, 1.0 - LEAST);
-            if positive { -p.ln() } else { -(1.0 - p).ln() }
+            -libm::log(if positive { p } else { 1.0 - p })
         })
     }
 
     /// Brier's score: the mean squared distance of the probabilities from what was true.
     pub fn brier(&self) -> f64 {
-        self.mean(|p, positive| (p - f64::from(u8::from(positive))).powi(2))
+        self.mean(|p, positive| {
+            let error = p - f64::from(u8::from(positive));
+            error * error
+        })
     }
 
     /// The expected calibration error: how far, over bins of equal width, the mean probability is from the share of
@@ -220,7 +223,7 @@ impl ClassScores {
 
     /// The mean surprise of the truth under the probabilities, in nats.
     pub fn log_loss(&self) -> f64 {
-        let surprise = |(row, label): (&[f64], usize)| -row[label].clamp(LEAST, 1.0 - LEAST).ln();
+        let surprise = |(row, label): (&[f64], usize)| -libm::log(row[label].clamp(LEAST, 1.0 - LEAST));
         self.rows().map(surprise).sum::<f64>() / self.labels.len() as f64
     }
 

@@ -38,7 +38,7 @@ options! {
 
 /// `1 − beta^step`, a scalar computed once a step.
 fn correction(slots: &ParameterSlots, beta: f64) -> Tensor {
-    -(&slots.step * beta.ln()).exp_m1()
+    -(&slots.step * libm::log(beta)).exp_m1()
 }
 
 /// Parameter and gradient with the weight decay in one of them.
@@ -253,7 +253,7 @@ impl Optimizer for NAdam {
         let (parameter, gradient) = decayed(slots, parameter, gradient, self.weight_decay, self.decoupled);
         // The momentum of a step, and the product of all so far.
         let momentum = |step: Tensor| {
-            let grown = (step * (self.momentum_decay * 0.96f64.ln())).exp();
+            let grown = (step * (self.momentum_decay * libm::log(0.96))).exp();
             (1.0 - grown * 0.5) * self.betas.0
         };
         let (now, next) = (momentum(slots.step.clone()), momentum(&slots.step + 1.0));

@@ -93,7 +93,7 @@ impl Optimizer for Lamb {
         let square = slots.get("square", parameter) * second + gradient.square() * (1.0 - second);
         slots.set("mean", &mean);
         slots.set("square", &square);
-        let corrected = |moment: Tensor, beta: f64| moment / -(&slots.step * beta.ln()).exp_m1();
+        let corrected = |moment: Tensor, beta: f64| moment / -(&slots.step * libm::log(beta)).exp_m1();
         let direction = corrected(mean, first) / (corrected(square, second).sqrt() + self.epsilon)
             + parameter * self.weight_decay;
         let (length, step) = (parameter.norm(.., 2.0), direction.norm(.., 2.0));

@@ -4,9 +4,10 @@ mod moves;
 
 use std::ops::Range;
 
+use super::loops::FOLD_LANES;
 use super::ops::LaneType;
 use super::plan::FusedPlan;
-use super::steps::{StridedWalk, TilePass, TileStep};
+use super::steps::{StridedWalk, TileFold, TilePass, TileStep};
 use super::transfer;
 use crate::bases::Bases;
 use crate::scratch::{self, Purpose};
@@ -42,8 +43,9 @@ pub(super) struct RegisterFrame<'a> {
     offsets: &'a mut [isize],
     /// The group, along each of its loops.
     index: &'a mut [usize],
-    /// The running sums of folds.
+    /// The running sums of folds, and the lane of them that the next tile begins with.
     pub(super) sums: *mut u8,
+    fold_lane: usize,
     /// What an epilogue follows.
     pub(super) source: Option<EpilogueInput>,
     group: usize,
@@ -97,6 +99,7 @@ pub(super) fn with_frame(
             offsets,
             index,
             sums,
+            fold_lane: 0,
             source: None,
             group: 0,
         });
@@ -136,41 +139,91 @@ impl RegisterFrame<'_> {
         }
     }
 
-    /// A range of the tiles of a unit, folded into sums.
+    /// A range of the points of a fold, folded into sums, of which there is one for each of the columns that are kept. Points are numbered
+    /// along the loops that are folded, whatever tiles they come in.
     ///
     /// # Safety
     /// As [`RegisterFrame::tiles`].
-    pub(super) unsafe fn block(
-        &mut self,
-        pass: &TilePass,
-        tiles: Range<usize>,
-        across: usize,
-        rows: usize,
-        columns: Range<usize>,
-    ) {
+    pub(super) unsafe fn block(&mut self, pass: &TilePass, points: Range<usize>, columns: Range<usize>) {
         let plan = self.plan;
+        let kept = if plan.columns_fold { 1 } else { columns.len() };
         for &fold in &pass.folds {
-            let lane = plan.folds[fold].lane;
+            let TileFold { lane, neutral, .. } = &plan.folds[fold];
             let sum = self.sums.wrapping_add(plan.sum_offset(fold));
-            // SAFETY: each fold has room for a tile of lanes.
-            unsafe {
-                let neutral = &plan.folds[fold].neutral;
-                transfer::repeat(lane, neutral.as_ptr(), sum, plan.tile_rows * plan.tile_columns);
+            // SAFETY: each fold has room for its lanes.
+            unsafe { transfer::repeat(*lane, neutral.as_ptr(), sum, FOLD_LANES * kept) };
+        }
+        let mut at = points.start;
+        while at < points.end {
+            let rest = points.end - at;
+            let area = match plan.columns_fold {
+                false => Area {
+                    row: at,
+                    height: plan.tile_rows.min(rest),
+                    left: columns.start,
+                    width: columns.len(),
+                },
+                true => {
+                    let (row, left) = (at / plan.columns, at % plan.columns);
+                    match left == 0 && plan.columns <= plan.tile_columns.min(rest) {
+                        true => Area {
+                            row,
+                            height: plan.tile_rows.min(rest / plan.columns),
+                            left,
+                            width: plan.columns,
+                        },
+                        false => Area {
+                            row,
+                            height: 1,
+                            left,
+                            width: plan.tile_columns.min(plan.columns - left).min(rest),
+                        },
+                    }
+                }
+            };
+            self.fold_lane = (at - points.start) % FOLD_LANES;
+            // SAFETY: the caller's promise.
+            unsafe { self.tile(pass, area) };
+            at += area.height * if plan.columns_fold { area.width } else { 1 };
+        }
+        for &fold in &pass.folds {
+            let TileFold { into, lane, .. } = &plan.folds[fold];
+            let sum = self.sums.wrapping_add(plan.sum_offset(fold));
+            let mut width = FOLD_LANES / 2;
+            while width > 0 {
+                let upper = sum.wrapping_add(width * kept * lane.size());
+                // SAFETY: all lanes were filled above.
+                unsafe { into(sum, sum, upper, sum, width * kept) };
+                width /= 2;
             }
         }
-        for tile in tiles {
-            let row = tile / across * plan.tile_rows;
-            let left = columns.start + tile % across * plan.tile_columns;
-            let (height, width) = (plan.tile_rows.min(rows - row), plan.tile_columns.min(columns.end - left));
-            // SAFETY: the caller's promise.
-            unsafe { self.tile(pass, Area { row, height, left, width }) };
-        }
-        if plan.columns_fold {
-            for &fold in &pass.folds {
-                let sum = self.sums.wrapping_add(plan.sum_offset(fold));
-                // SAFETY: the whole tile was filled above.
-                unsafe {
-                    (plan.folds[fold].line)(sum, sum, sum, sum, plan.tile_rows * plan.tile_columns);
+    }
+
+    /// Folds a tile of values into the lanes of the sums, from the one on that this tile begins with.
+    ///
+    /// # Safety
+    /// As [`RegisterFrame::step`].
+    #[inline]
+    unsafe fn accumulate(&mut self, fold: usize, from: *mut u8, Area { height, width, .. }: Area) {
+        let plan = self.plan;
+        let TileFold { into, chunks, lane: kind, .. } = &plan.folds[fold];
+        let (points, kept) = if plan.columns_fold { (height * width, 1) } else { (height, width) };
+        let sums = self.sums.wrapping_add(plan.sum_offset(fold));
+        let size = kept * kind.size();
+        let (mut at, mut lane) = (0, self.fold_lane);
+        while at < points {
+            let from = from.wrapping_add(at * size);
+            let whole = (points - at) / FOLD_LANES * FOLD_LANES;
+            // SAFETY: the caller's promise; the sums have all these lanes.
+            unsafe {
+                if lane == 0 && plan.columns_fold && whole > 0 {
+                    chunks(sums, from, from, from, whole);
+                    at += whole;
+                } else {
+                    let count = (FOLD_LANES - lane).min(points - at);
+                    let sums = sums.wrapping_add(lane * size);
+                    into(sums, sums, from, sums, count * kept);
+                    (at, lane) = (at + count, (lane + count) % FOLD_LANES);
                 }
             }
         }
@@ -265,27 +318,15 @@ impl RegisterFrame<'_> {
                     self.spread(*value, *from, *class, height, width);
                     self.keys[*value] = if key == NEVER { NEVER } else { whole };
                 }
-                TileStep::FoldRows { line, value, from } => {
+                TileStep::FoldRows { line, neutral, value, from } => {
                     let size = self.plan.values[*from].lane.size();
                     let (out, from) = (self.pointers[*value], self.pointers[*from]);
                     for row in 0..height {
                         let line_start = from.wrapping_add(row * width * size);
-                        line(out.wrapping_add(row * size), line_start, line_start, line_start, width);
+                        line(out.wrapping_add(row * size), line_start, neutral.as_ptr(), line_start, width);
                     }
                 }
-                TileStep::Accumulate { fold, from } => {
-                    let sum = self.sums.wrapping_add(self.plan.sum_offset(*fold));
-                    let into = self.plan.folds[*fold].into;
-                    let from = self.pointers[*from];
-                    if self.plan.columns_fold {
-                        into(sum, sum, from, sum, height * width);
-                    } else {
-                        let size = self.plan.folds[*fold].lane.size();
-                        for row in 0..height {
-                            into(sum, sum, from.wrapping_add(row * width * size), sum, width);
-                        }
-                    }
-                }
+                TileStep::Accumulate { fold, from } => self.accumulate(*fold, self.pointers[*from], area),
             }
         }
     }

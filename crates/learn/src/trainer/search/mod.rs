@@ -260,7 +260,7 @@ impl Search {
                 Choice::Of(settings) => settings[rng.below(settings.len())].clone(),
                 Choice::Uniform(least, most) => Setting::Number(least + (most - least) * rng.uniform()),
                 Choice::Logarithmic(least, most) => {
-                    Setting::Number((least.ln() + (most / least).ln() * rng.uniform()).exp())
+                    Setting::Number(libm::exp(libm::log(*least) + libm::log(most / least) * rng.uniform()))
                 }
             };
             self.choices.iter().map(|(name, choice)| (name.clone(), one(choice))).collect()
