@@ -5,14 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Source, sources};
 
 /// Circles that are still there, by crate and members: each is to go, none is to join them.
-const CIRCLES: &[(&str, &str)] = &[
-    ("learn", "trainer/evaluate ↔ trainer/fit ↔ trainer/nan ↔ trainer/run ↔ trainer/session"),
-    ("command", "source/frame ↔ source/table ↔ source/text"),
-    ("data", "batches ↔ dataset ↔ subset"),
-    ("data", "table/objects ↔ table/parse"),
-    ("nn", "device ↔ runtime ↔ tensor ↔ variable"),
-    ("nn", "loss ↔ tensor/loss"),
-];
+const CIRCLES: &[(&str, &str)] =
+    &[("nn", "device ↔ runtime ↔ tensor ↔ variable"), ("nn", "loss ↔ tensor/loss")];
 
 /// A module by its path from the crate's root: `["table", "frame"]`, or nothing for the root.
 type Module = Vec<String>;

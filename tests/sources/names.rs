@@ -19,30 +19,9 @@ const SHARED: [(&str, &str); 9] = [
 
 /// Names that stand for several things and shouldn't: each is to become one, none is to join them.
 const AMBIGUOUS: &[&str] = &[
-    "Argument",
-    "Average",
-    "Axis",
-    "Build",
-    "Cells",
-    "Element",
-    "Group",
-    "Held",
-    "Inner",
-    "Input",
-    "Kept",
-    "Key",
-    "Kind",
-    "Operands",
-    "Output",
-    "Place",
-    "Reader",
-    "Row",
-    "Rows",
-    "Scope",
-    "Shared",
-    "Value",
-    "Walk",
-    "Writer",
+    "Argument", "Average", "Axis", "Build", "Cells", "Element", "Group", "Held", "Inner", "Input", "Kept",
+    "Key", "Kind", "Operands", "Output", "Place", "Reader", "Row", "Rows", "Scope", "Shared", "Value",
+    "Walk", "Writer",
 ];
 
 #[test]

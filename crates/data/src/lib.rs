@@ -23,7 +23,7 @@
 
 #![forbid(unsafe_code)]
 
-mod batches;
+mod batching;
 mod dataset;
 mod error;
 mod fingerprint;
@@ -37,7 +37,7 @@ mod prefetch;
 mod rng;
 mod series;
 mod set;
-mod subset;
+mod split;
 mod table;
 mod text;
 mod values;
@@ -45,8 +45,8 @@ mod values;
 #[cfg(not(feature = "gzip"))]
 use no_gzip as gzip;
 
-pub use batches::{Batches, Batching, Cursor, Order};
-pub use dataset::{Batch, Dataset};
+pub use batching::{Batching, Cursor, Order};
+pub use dataset::{Batch, Batches, Dataset, Subset};
 pub use error::{Error, Result};
 pub use fingerprint::fingerprint;
 pub use image::{
@@ -60,7 +60,7 @@ pub use prefetch::Prefetch;
 pub use rng::Rng;
 pub use series::series;
 pub use set::Set;
-pub use subset::{Subset, by_time, folds, fractions, grouped, stratified};
+pub use split::{by_time, folds, fractions, grouped, stratified};
 pub use table::{
     Cell, Choices, Column, ColumnKind, DatePart, Encoding, Feature, FeatureMatrix, Frame, FrameWriter,
     Framing, Impute, RawCell, Reading, Row, RowPlan, RowTransform, Scale, Table, TablePreparation,

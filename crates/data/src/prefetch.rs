@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
-use crate::batches::{Batching, Cursor};
+use crate::batching::{Batching, Cursor};
 use crate::dataset::{Batch, Dataset};
 use crate::error::{Error, Result};
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::dataset::{Batch, Dataset};
+use crate::dataset::{Batch, Dataset, Subset};
 use crate::error::{Error, Result};
-use crate::subset::{Subset, fractions};
+use crate::split::fractions;
 use crate::values::{Form, Meaning, Values};
 
 /// Inputs and targets in memory. Cloning shares them.

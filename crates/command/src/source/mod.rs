@@ -89,7 +89,7 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     match plain.rsplit_once('.').map_or("", |(_, extension)| extension) {
         "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "json" | "parquet" => {
-            table::any(path, settings, seed, base)
+            tabular(path, settings, seed, base)
         }
         "kdf" => {
             settings.only("a frame", &["test-fraction", "val-fraction"])?;
@@ -112,7 +112,30 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     }
 }
 
-/// Shares for training, watching and testing.
+/// A table of texts, of paths of images, or of what is predicted from its columns.
+fn tabular(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<TrainingData> {
+    let parts = ["target", "test-fraction", "val-fraction"];
+    if settings.text.is_some() {
+        settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"]].concat())?;
+        return text::texts(path, settings, seed, base);
+    }
+    if let Some(column) = &settings.images {
+        let pictures = ["images", "image-size", "grey", "strict", "augment"];
+        settings.only("a table of images", &[&parts[..], &pictures].concat())?;
+        let labels = settings.target.as_deref().context("--images needs --target, the column of labels")?;
+        let gallery = image::pictures(settings, base)?.list(path, column, labels)?;
+        return image::gallery(path, gallery, settings, seed, base);
+    }
+    let columns = ["task", "ignore", "embed", "columns"];
+    if let Some(frame) = &settings.frame {
+        settings.only("a table by way of a frame", &[&parts[..], &columns, &["frame"]].concat())?;
+        return frame::framed(path, frame, settings, seed);
+    }
+    settings.only("a table", &[&parts[..], &columns, &["group", "time"]].concat())?;
+    table::table(path, settings, seed, base)
+}
+
+/// Shares for training, validation and testing.
 fn shares(settings: &Settings, valid: f64) -> [f64; 3] {
     let test = settings.test_fraction.unwrap_or(Share(0.2)).0;
     let valid = settings.val_fraction.unwrap_or(Share(valid)).0 * (1.0 - test);

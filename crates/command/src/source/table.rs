@@ -10,7 +10,7 @@ use kiln_learn::data::{
 };
 use kiln_learn::model::{Task, listed};
 
-use super::{Habits, TrainingData, counts, frame, image, name_of, shares, text};
+use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::choices::meant;
 use crate::report::Shows;
@@ -98,30 +98,13 @@ pub(super) fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Ch
     Ok(choices)
 }
 
-/// A table of texts, of paths of images, or of what is predicted from its columns.
-pub(super) fn any(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<TrainingData> {
-    let parts = ["target", "test-fraction", "val-fraction"];
-    if settings.text.is_some() {
-        settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"]].concat())?;
-        return text::texts(path, settings, seed, base);
-    }
-    if let Some(column) = &settings.images {
-        let pictures = ["images", "image-size", "grey", "strict", "augment"];
-        settings.only("a table of images", &[&parts[..], &pictures].concat())?;
-        let labels = settings.target.as_deref().context("--images needs --target, the column of labels")?;
-        let gallery = image::pictures(settings, base)?.list(path, column, labels)?;
-        return image::gallery(path, gallery, settings, seed, base);
-    }
-    let columns = ["task", "ignore", "embed", "columns"];
-    if let Some(frame) = &settings.frame {
-        settings.only("a table by way of a frame", &[&parts[..], &columns, &["frame"]].concat())?;
-        return frame::framed(path, frame, settings, seed);
-    }
-    settings.only("a table", &[&parts[..], &columns, &["group", "time"]].concat())?;
-    table(path, settings, seed, base)
-}
-
-fn table(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<TrainingData> {
+/// A table, of whose columns one is predicted from the others.
+pub(super) fn table(
+    path: &Path,
+    settings: &Settings,
+    seed: u64,
+    base: Option<&Base>,
+) -> Result<TrainingData> {
     let own = base.map(own_columns).transpose()?;
     let table = match &own {
         Some(own) => own.reading().open(path)?,

@@ -18,6 +18,7 @@ mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod parse;
+mod part;
 mod preparation;
 #[cfg(test)]
 mod preparation_tests;
@@ -46,7 +47,7 @@ pub use column::{Cell, Column, ColumnKind};
 pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
 pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
-use parse::LineNumbers;
+use part::LineNumbers;
 pub use preparation::{FeatureMatrix, TablePreparation};
 pub use raw::RawCell;
 pub use reading::Reading;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::builder::ColumnLayout;
 use super::column::ColumnKind;
-use super::parse::{Parsing, no_text};
+use super::part::{Parsing, no_text};
 use super::raw::RawCell;
 use crate::error::{Error, Result};
 

@@ -1,5 +1,6 @@
 //! A model's loss and metrics on a set, batch by batch, with the same meaning however the batches are cut.
 
+use std::fmt;
 use std::sync::Arc;
 
 use kiln_data::Dataset;
@@ -12,10 +13,45 @@ use super::method::{Goal, number, plain_goal};
 use super::metrics::{Asked, Metrics};
 use super::objective::Shown;
 use super::rows::RowLayout;
-use super::run::Evaluation;
 use crate::inputs::{all, each_batch};
 use crate::predictions::Predictions;
 use crate::{Error, Result};
+
+/// The loss and metrics on a set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    numbers: Vec<(String, f64)>,
+    rows: usize,
+}
+
+impl Evaluation {
+    pub(super) fn new(numbers: Vec<(String, f64)>, rows: usize) -> Evaluation {
+        Evaluation { numbers, rows }
+    }
+
+    /// A number by its name: `loss`, or a metric's.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.numbers.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+    }
+
+    /// All of them, the loss first.
+    pub fn numbers(&self) -> &[(String, f64)] {
+        &self.numbers
+    }
+
+    /// How many rows were looked at.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<String> =
+            self.numbers.iter().map(|(name, number)| format!("{name} {number:.4}")).collect();
+        write!(f, "{} ({} rows)", numbers.join("  "), self.rows)
+    }
+}
 
 /// Evaluates a model on sets of one form. Programs are kept from one time to the next.
 pub(super) struct Evaluator<'s> {

@@ -17,23 +17,12 @@ use super::method::{Method, Steps};
 use super::metrics::{Asked, Metrics};
 use super::progress::Progress;
 use super::rows::{RowLayout, TRACED};
-use super::session::{Session, Sums};
+use super::session::{Fitted, Session, Sums};
 use super::settings::{Length, Settings};
+use crate::Result;
 use crate::inputs::all;
 use crate::store::{TensorFile, put_weights, set_weights};
 use crate::terminal::Interrupt;
-use crate::{Error, Result};
-
-/// What is known of a training when it is over.
-pub(super) struct Fitted {
-    pub(super) history: History,
-    pub(super) steps: u64,
-    pub(super) elapsed: Duration,
-    /// Why it ended before its time.
-    pub(super) stopped: Option<String>,
-    /// The signal that ended it.
-    pub(super) signal: Option<i32>,
-}
 
 /// The steps of a training, on the device where they are wanted. Layers are made by the first tensor that reaches them, and a
 /// checkpoint needs to know them.
@@ -99,12 +88,12 @@ pub(super) fn fit<'a, M: Module>(
         known: OnceCell::new(),
     };
     program.look_at(&metrics.outputs);
-    let valid = match (valid, method.goal()) {
-        (None, _) => None,
-        (Some(set), Some(goal)) => {
-            Some((set, Evaluator::new(model, goal.clone(), set, batching.size, &settings.metrics)?))
+    let valid = match valid {
+        None => None,
+        Some(set) => {
+            let goal = method.goal()?.clone();
+            Some((set, Evaluator::new(model, goal, set, batching.size, &settings.metrics)?))
         }
-        (Some(_), None) => return Err(not_evaluated()),
     };
     if settings.progress {
         settings.callbacks.push(Box::new(Progress::new()));
@@ -139,7 +128,7 @@ pub(super) fn fit<'a, M: Module>(
         history: History::default(),
         before: Duration::ZERO,
         began: Instant::now(),
-        wishes: Vec::with_capacity(8),
+        requests: Vec::with_capacity(8),
         best: None,
         restores_best: false,
         stopped: None,
@@ -151,25 +140,19 @@ pub(super) fn fit<'a, M: Module>(
         session.restore(&state)?;
     }
     session.notify(|callback, at| callback.before(at))?;
-    session.grant_all()?;
+    session.carry_out_all()?;
     let outcome = session.epochs(&interrupt);
     session.failed = outcome.is_err();
     if session.failed {
-        // A checkpoint that was wished for would say that an epoch is over whose numbers not everybody has written.
-        session.wishes.clear();
+        // A checkpoint that was asked for would say that an epoch is over whose numbers not everybody has written.
+        session.requests.clear();
     }
-    let told = session.notify(|callback, at| callback.after(at)).and_then(|()| session.grant_all());
+    let told = session.notify(|callback, at| callback.after(at)).and_then(|()| session.carry_out_all());
     outcome.and(told).map_err(|error| session.rescue(error))?;
     if session.signal.is_some() && !session.settings.quiet {
         session.say_how_to_go_on();
     }
     session.finish()
-}
-
-/// Steps of one's own say nothing of what a model is evaluated by.
-pub(super) fn not_evaluated() -> Error {
-    let message = "steps of one's own don't say what a model is evaluated by; Trainer::evaluated_by does";
-    Error::Training(message.to_string())
 }
 
 /// Settings that change numbers, as they are said.

@@ -6,7 +6,7 @@ use kiln_data::{Dataset, Subset, folds};
 use kiln_nn::Module;
 
 use super::Trainer;
-use super::run::Evaluation;
+use super::evaluate::Evaluation;
 use crate::Result;
 
 /// One of the trainings of a cross-validation.

@@ -69,6 +69,16 @@ fn as_layer<M: Layer>(model: &M) -> &dyn Layer {
     model
 }
 
+/// What an error says, without the line where a layer is asked here: to whoever trains it that line says nothing.
+pub(super) fn without_own_line(error: crate::Error) -> String {
+    match error {
+        crate::Error::Compute(error) if error.at.is_some_and(|at| at.file() == file!()) => {
+            error.nowhere().to_string()
+        }
+        error => error.to_string(),
+    }
+}
+
 /// The loss of what a layer says of `x`, beside `y`.
 pub(super) fn plain_goal<'a, M: Layer>(loss: Arc<dyn Loss + 'a>) -> Arc<Goal<'a, M>> {
     Arc::new(move |model: &M, context: &Context, rows: &Rows| {
@@ -96,11 +106,14 @@ pub(super) fn beside(y: &Tensor, prediction: &Tensor) -> Tensor {
 }
 
 impl<'a, M: Module> Method<'a, M> {
-    /// What a model is evaluated by.
-    pub(super) fn goal(&self) -> Option<&Arc<Goal<'a, M>>> {
+    /// What a model is evaluated by, which steps of one's own don't say.
+    pub(super) fn goal(&self) -> Result<&Arc<Goal<'a, M>>> {
         match self {
-            Method::Lowering { goal, .. } => Some(goal),
-            Method::Custom { goal, .. } => goal.as_ref(),
+            Method::Lowering { goal, .. } | Method::Custom { goal: Some(goal), .. } => Ok(goal),
+            Method::Custom { goal: None, .. } => Err(crate::Error::Training(
+                "steps of one's own don't say what a model is evaluated by; Trainer::evaluated_by does"
+                    .to_string(),
+            )),
         }
     }
 

@@ -14,10 +14,8 @@ mod log;
 mod method;
 mod metrics;
 mod monitor;
-mod nan;
 mod objective;
 mod progress;
-mod resume;
 mod rows;
 mod run;
 pub mod search;
@@ -38,7 +36,7 @@ use kiln_nn::{Context, Layer, Module, Update};
 pub use callback::{Callback, Moment};
 pub use checkpoint::Checkpoints;
 pub(crate) use evaluate::evaluate;
-pub use evaluate::mean_loss;
+pub use evaluate::{Evaluation, mean_loss};
 pub use folds::{Fold, Folds, cross_validate};
 pub use identity::PARTS;
 pub use log::{CsvLog, JsonlLog};
@@ -48,8 +46,7 @@ pub use monitor::Monitor;
 pub use objective::Objective;
 pub use progress::{Progress, sparkline};
 pub use rows::Rows;
-pub use run::predict;
-pub use run::{Evaluation, Run};
+pub use run::{Run, predict};
 pub use settings::ClassWeights;
 pub use state::TrainState;
 
@@ -275,7 +272,11 @@ impl<'a, M: Module> Trainer<'a, M> {
         fit::find_rate(&self.model, &self.method, train, &self.settings, finder)
     }
 
-    fn fit_and_validate(&mut self, train: &dyn Dataset, valid: Option<&dyn Dataset>) -> Result<fit::Fitted> {
+    fn fit_and_validate(
+        &mut self,
+        train: &dyn Dataset,
+        valid: Option<&dyn Dataset>,
+    ) -> Result<session::Fitted> {
         if train.is_empty() || valid.is_some_and(|set| set.is_empty()) {
             let which = if train.is_empty() { "training" } else { "validation" };
             return Err(Error::Training(format!("the {which} set is empty")));

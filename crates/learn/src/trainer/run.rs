@@ -8,11 +8,11 @@ use kiln_data::{Dataset, Form};
 use kiln_nn::metrics::{Confusion, History};
 use kiln_nn::{Layer, Module, Sequential};
 
-use super::evaluate::{Evaluator, outputs};
-use super::fit::{Fitted, not_evaluated};
+use super::evaluate::{Evaluation, Evaluator, outputs};
 use super::method::Method;
 use super::metrics::Asked;
 use super::progress::{thousands, time};
+use super::session::Fitted;
 use crate::inputs::{each_batch, input};
 use crate::model::{About, Task};
 use crate::predictions::Predictions;
@@ -89,7 +89,7 @@ impl<'a, M: Module> Run<'a, M> {
             return Err(Error::Training("the set to evaluate is empty".to_string()));
         }
         self.check(set)?;
-        let goal = self.method.goal().ok_or_else(not_evaluated)?;
+        let goal = self.method.goal()?;
         let (model, size) = (&self.model, self.batch_size);
         let numbers = Evaluator::new(model, goal.clone(), set, size, &self.metrics)?.run(set)?;
         Ok(Evaluation::new(numbers, set.len()))
@@ -101,7 +101,7 @@ impl<'a, M: Module> Run<'a, M> {
     /// As [`Run::evaluate`], and where the objective shows nothing.
     pub fn outputs(&self, set: &impl Dataset) -> Result<Vec<(String, Predictions)>> {
         self.check(set)?;
-        outputs(&self.model, &**self.method.goal().ok_or_else(not_evaluated)?, set, self.batch_size)
+        outputs(&self.model, &**self.method.goal()?, set, self.batch_size)
     }
 
     /// A few lines: how long, how often, the last and the best numbers.
@@ -194,42 +194,6 @@ impl<M> fmt::Display for Run<'_, M> {
     }
 }
 
-/// The loss and metrics on a set.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evaluation {
-    numbers: Vec<(String, f64)>,
-    rows: usize,
-}
-
-impl Evaluation {
-    pub(super) fn new(numbers: Vec<(String, f64)>, rows: usize) -> Evaluation {
-        Evaluation { numbers, rows }
-    }
-
-    /// A number by its name: `loss`, or a metric's.
-    pub fn number(&self, name: &str) -> Option<f64> {
-        self.numbers.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
-    }
-
-    /// All of them, the loss first.
-    pub fn numbers(&self) -> &[(String, f64)] {
-        &self.numbers
-    }
-
-    /// How many rows were looked at.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-}
-
-impl fmt::Display for Evaluation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let numbers: Vec<String> =
-            self.numbers.iter().map(|(name, number)| format!("{name} {number:.4}")).collect();
-        write!(f, "{} ({} rows)", numbers.join("  "), self.rows)
-    }
-}
-
 /// A model's outputs for every row of a set, in batches.
 ///
 /// # Errors
@@ -267,6 +231,7 @@ impl Run<'_, Sequential> {
         let about = About::new(&self.model, &self.x_form, self.task.clone())?;
         Ok(About { training: self.training(), ..about })
     }
+
     /// The trained model as one that takes raw data, which become its rows this way; see [`Model::with_preparation`].
     ///
     /// # Errors

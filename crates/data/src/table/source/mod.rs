@@ -70,7 +70,7 @@ impl<'a> TableInput<'a> {
 /// Some whole rows of a file.
 pub(super) enum Chunk {
     /// Lines without quotes, each a row.
-    LineNumbers { bytes: Vec<u8>, line: u64 },
+    Lines { bytes: Vec<u8>, line: u64 },
     /// Rows cut in cells: where each cell ends, how many cells each row has, the line it is at.
     #[cfg_attr(not(feature = "csv"), expect(dead_code))]
     Records { bytes: Vec<u8>, ends: Vec<usize>, counts: Vec<usize>, lines: Vec<u64> },
@@ -79,7 +79,7 @@ pub(super) enum Chunk {
 }
 
 enum Mode<'a> {
-    LineNumbers(Box<dyn Read + Send + 'a>),
+    Lines(Box<dyn Read + Send + 'a>),
     Records(Records<'a>),
     Objects(Box<dyn Read + Send + 'a>),
     End,
@@ -145,13 +145,13 @@ impl<'a> TableReader<'a> {
         let mut layout = Layout { columns: names.into_iter().map(known).collect() };
         tell(&mut layout, reading)?;
         rest.drain(..end);
-        Ok(TableReader { input, delimiter, layout, mode: Mode::LineNumbers(reader), rest, line })
+        Ok(TableReader { input, delimiter, layout, mode: Mode::Lines(reader), rest, line })
     }
 
     /// The next whole rows, about so many bytes of them.
     pub fn block(&mut self, size: usize) -> Result<Option<Chunk>> {
         let input = self.input;
-        let (Mode::LineNumbers(reader) | Mode::Objects(reader)) = &mut self.mode else {
+        let (Mode::Lines(reader) | Mode::Objects(reader)) = &mut self.mode else {
             return match &mut self.mode {
                 Mode::Records(records) => records.block(size, input),
                 _ => Ok(None),
@@ -172,7 +172,7 @@ impl<'a> TableReader<'a> {
         };
         let objects = matches!(self.mode, Mode::Objects(_));
         if !objects && needs_care(&bytes[..end]) {
-            let Mode::LineNumbers(reader) = std::mem::replace(&mut self.mode, Mode::End) else {
+            let Mode::Lines(reader) = std::mem::replace(&mut self.mode, Mode::End) else {
                 return Ok(None);
             };
             let all = std::io::Cursor::new(bytes).chain(reader);
@@ -188,7 +188,7 @@ impl<'a> TableReader<'a> {
         }
         let line = self.line;
         self.line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
-        Ok(Some(if objects { Chunk::Objects { bytes, line } } else { Chunk::LineNumbers { bytes, line } }))
+        Ok(Some(if objects { Chunk::Objects { bytes, line } } else { Chunk::Lines { bytes, line } }))
     }
 }
 

@@ -1,11 +1,15 @@
 //! What a set of examples is, and a batch of them.
 
+mod batches;
+mod subset;
+
 use std::sync::Arc;
 
-use crate::batches::{Batches, Order};
+use crate::batching::Order;
 use crate::error::{Error, Result};
-use crate::subset::Subset;
 use crate::values::{Form, Values};
+pub use batches::Batches;
+pub use subset::Subset;
 
 /// Rows to learn from. Whatever can say how many rows it has, what they look like, and write one of them into a batch.
 ///

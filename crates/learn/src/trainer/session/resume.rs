@@ -7,14 +7,14 @@ use kiln_nn::Data;
 use kiln_nn::schedule::PlateauState;
 use serde_json::Value;
 
-use super::identity;
-use super::metrics::NamedMetric;
-use super::session::{Session, Sums};
-use super::settings::Length;
-use super::state::TrainState;
+use super::{Session, Sums};
 use crate::Result;
 use crate::note::note;
 use crate::store::{TensorFile, put_weights, set_weights};
+use crate::trainer::identity;
+use crate::trainer::metrics::NamedMetric;
+use crate::trainer::settings::Length;
+use crate::trainer::state::TrainState;
 
 impl Session<'_, '_> {
     /// Everything, as it is between two steps.
@@ -89,7 +89,7 @@ impl Session<'_, '_> {
         identity::changed(then, &now, &self.settings.allowed)
     }
 
-    pub(super) fn restore(&mut self, state: &TrainState) -> Result<()> {
+    pub(in crate::trainer) fn restore(&mut self, state: &TrainState) -> Result<()> {
         let changed = self.changed(state)?;
         if !changed.is_empty() && !self.settings.quiet {
             note(format!("going on with another {}", changed.join(", ")));

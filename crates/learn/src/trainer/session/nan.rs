@@ -4,13 +4,14 @@
 use kiln_data::{Batch, Cursor, Values};
 use kiln_nn::DeviceSettings;
 
-use super::session::Session;
-use super::state::TrainState;
+use super::Session;
 use crate::inputs::all;
+use crate::trainer::method::without_own_line;
+use crate::trainer::state::TrainState;
 use crate::{Error, Result};
 
 /// A place to run again from.
-pub(super) struct Anchor {
+pub(in crate::trainer) struct Anchor {
     state: TrainState,
     cursor: Cursor,
     done: u64,
@@ -108,7 +109,7 @@ impl Session<'_, '_> {
         };
         let settings = device.settings();
         device.configure(DeviceSettings { check_finite: true, ..settings })?;
-        let found = self.program.run(self.done, &all(batch)).err().map(|error| error.to_string());
+        let found = self.program.run(self.done, &all(batch)).err().map(without_own_line);
         device.configure(settings)?;
         self.set_model(&before)?;
         self.rate = rate;
