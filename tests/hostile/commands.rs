@@ -28,6 +28,7 @@ fn ended(name: &str, output: &Output) -> String {
     assert!(matches!(code, Some(0..=3)), "{name}: {code:?} {errors}");
     assert!(!errors.contains("panicked") && !errors.contains("overflowed"), "{name}: {errors}");
     assert!(code == Some(0) || errors.starts_with("error: "), "{name}: {errors}");
+    assert!(!errors.contains("crates/") && !errors.contains(".rs:"), "{name}: {errors}");
     out + &errors
 }
 

@@ -279,7 +279,7 @@ fn network(flags: &ImportFlags) -> Result<()> {
 }
 
 /// What a network takes, gives and has.
-fn about(network: &onnx::Network) -> String {
+pub fn about(network: &onnx::Network) -> String {
     let port = |port: &onnx::Port| {
         let size = |size: &Option<usize>| size.map_or_else(|| "?".to_string(), |size| size.to_string());
         let sizes: Vec<String> = port.sizes.iter().map(size).collect();

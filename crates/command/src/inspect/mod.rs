@@ -12,15 +12,15 @@ use kiln_learn::data::{Frame, Table, read_text};
 use kiln_learn::model::{NETWORK, Task, listed};
 use kiln_learn::prelude::*;
 use kiln_learn::weights::Weights;
-use kiln_learn::{Model, Summary};
+use kiln_learn::{Model, Summary, onnx};
 use kiln_map::shown;
 
-use super::out;
+use super::{import, out};
 
 /// Look at a model, at weights or at data
 ///
 /// Of a model: its layers with sizes, parameters and operations, what goes in, what comes out, how it was trained. Of a file of weights
-/// (safetensors and their index, npz, npy, pt, pth): names, types and shapes. Of a table: its columns with kinds, ranges and missing
+/// (safetensors and their index, npz, npy, pt, pth): names, types and shapes. Of an ONNX file: what it takes, gives and has. Of a table: its columns with kinds, ranges and missing
 /// values, the classes, the first rows; of a frame of prepared rows the same. Of images: sizes, classes, and some of them drawn. Of a
 /// text: its length, its characters, how it begins.
 #[derive(Args)]
@@ -32,7 +32,7 @@ use super::out;
   kiln inspect heart.csv
   kiln inspect data/mnist")]
 pub struct InspectFlags {
-    /// A model's file, weights, a table, a frame, a text, or a folder of images
+    /// A model's file, weights, an ONNX file, a table, a frame, a text, or a folder of images
     what: PathBuf,
 
     /// Print what the model's prediction is made of
@@ -75,6 +75,7 @@ pub fn run(flags: InspectFlags) -> Result<()> {
         (false, None, Some(file)) => weights(&file)?,
         (false, None, None) if path.is_dir() => data::images(path)?,
         (false, None, None) => match extension.as_str() {
+            "onnx" => import::about(&onnx::load(path)?),
             "kdf" => data::frame(&Frame::open(path)?)?,
             "txt" | "text" | "md" => data::prose(&read_text(path)?),
             _ => data::table(&Table::open(path)?),

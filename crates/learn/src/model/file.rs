@@ -93,7 +93,7 @@ impl Model {
         self.save_as(&self.about, path)
     }
 
-    /// As [`Model::save`], with another description: after a training that others watched, the model is still theirs.
+    /// As [`Model::save`], with another description in the file than the model's own: of the training it comes out of.
     ///
     /// # Errors
     /// As there.
@@ -141,7 +141,8 @@ pub(super) fn made(layers: &Sequential, input: &InputSpec, rows: usize) -> Resul
     let shape: Vec<usize> = std::iter::once(rows).chain(form.shape.iter().copied()).collect();
     let y = layers.forward(&blank_of(&form, shape), &Context::inference());
     match y.error() {
-        Some(error) => Err(error.into()),
+        // Layers of a file or a text, which no line of code has made.
+        Some(error) => Err(error.nowhere().into()),
         None => Ok(y.shape()),
     }
 }

@@ -45,9 +45,10 @@ pub(crate) fn head(bytes: &[u8]) -> Option<(&[u8], usize)> {
     Some((rest.get(..length)?, 8 + length))
 }
 
-/// Reads the description, and sees that no bytes serve two tensors and none are left.
+/// Reads the description, and sees that no bytes serve two tensors and none are left. What is wrong is said here; what such a file
+/// may be, by whoever asks.
 pub(crate) fn read(bytes: &[u8]) -> Result<Header, String> {
-    let (head, start) = head(bytes).ok_or("it is cut off, or no safetensors file")?;
+    let (head, start) = head(bytes).ok_or("it doesn't start as a safetensors file does")?;
     Budget::default().bytes(weigh(head)).map_err(|exceeded| exceeded.to_string())?;
     let Members(pairs) = serde_json::from_slice::<Members<Value>>(head)
         .map_err(|error| format!("its description can't be read: {error}"))?;
@@ -65,9 +66,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Header, String> {
         let range = start.checked_add(first).zip(start.checked_add(end));
         let Some((first, end)) = range.filter(|(first, end)| first <= end && *end <= bytes.len()) else {
             let size = bytes.len() - start;
-            return Err(fault(format!(
-                "its bytes are {first}..{end} of {size}; the file is cut off or damaged"
-            )));
+            return Err(fault(format!("its bytes are {first}..{end} of {size}")));
         };
         tensors.push(Described { name, dtype: info.dtype, shape: info.shape, range: first..end });
     }

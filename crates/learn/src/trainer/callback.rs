@@ -121,12 +121,12 @@ pub struct Moment<'s> {
     pub model: &'s dyn Module,
     /// Metrics of which more is better.
     pub(super) larger: &'s [String],
-    pub(super) wishes: &'s mut Vec<Wish>,
+    pub(super) requests: &'s mut Vec<Request>,
 }
 
 /// What callbacks ask for. It is done when all of them were told.
 #[derive(Debug, PartialEq)]
-pub(super) enum Wish {
+pub(super) enum Request {
     Stop(String),
     Save(PathBuf),
     /// In a folder that is there.
@@ -150,27 +150,27 @@ impl Moment<'_> {
 
     /// Ends the training after this step; the reason is found in the run.
     pub fn stop(&mut self, reason: impl Into<String>) {
-        self.wishes.push(Wish::Stop(reason.into()));
+        self.requests.push(Request::Stop(reason.into()));
     }
 
     /// Saves everything to a file from which the training can go on.
     pub fn save(&mut self, path: impl Into<PathBuf>) {
-        self.wishes.push(Wish::Save(path.into()));
+        self.requests.push(Request::Save(path.into()));
     }
 
     /// Removes a file saved before.
     pub fn remove(&mut self, path: impl Into<PathBuf>) {
-        self.wishes.push(Wish::Remove(path.into()));
+        self.requests.push(Request::Remove(path.into()));
     }
 
     /// Keeps the weights as they are now as the best so far.
     pub fn keep_best(&mut self) {
-        self.wishes.push(Wish::KeepBest);
+        self.requests.push(Request::KeepBest);
     }
 
     /// Gives the model the best weights when the training ends.
     pub fn restore_best(&mut self) {
-        self.wishes.push(Wish::RestoreBest);
+        self.requests.push(Request::RestoreBest);
     }
 
     /// Whether this is the last step of all.

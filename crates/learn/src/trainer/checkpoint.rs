@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln_files::FolderLock;
 use kiln_nn::Data;
 
-use super::callback::{Callback, Moment, Wish};
+use super::callback::{Callback, Moment, Request};
 use super::monitor::Monitor;
 use crate::{Error, Result};
 
@@ -90,13 +90,13 @@ impl Checkpoints {
         self.saved = Some(at.step);
         let numbered = |step: u64| self.folder.join(format!("step-{step}.state"));
         if self.keep > 0 && self.kept.last() != Some(&at.step) {
-            at.wishes.push(Wish::SaveThere(numbered(at.step)));
+            at.requests.push(Request::SaveThere(numbered(at.step)));
             self.kept.push(at.step);
             while self.kept.len() > self.keep {
                 at.remove(numbered(self.kept.remove(0)));
             }
         }
-        at.wishes.push(Wish::SaveThere(self.last_path()));
+        at.requests.push(Request::SaveThere(self.last_path()));
     }
 }
 
@@ -133,7 +133,7 @@ impl Callback for Checkpoints {
         if let Some(monitor) = &mut self.best
             && monitor.observe(at)?
         {
-            at.wishes.push(Wish::SaveThere(self.folder.join("best.state")));
+            at.requests.push(Request::SaveThere(self.folder.join("best.state")));
         }
         if let Every::Epochs(epochs) = self.every
             && (at.epoch.is_multiple_of(epochs) || at.is_last())

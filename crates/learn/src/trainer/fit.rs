@@ -128,7 +128,7 @@ pub(super) fn fit<'a, M: Module>(
         history: History::default(),
         before: Duration::ZERO,
         began: Instant::now(),
-        wishes: Vec::with_capacity(8),
+        requests: Vec::with_capacity(8),
         best: None,
         restores_best: false,
         stopped: None,
@@ -140,14 +140,14 @@ pub(super) fn fit<'a, M: Module>(
         session.restore(&state)?;
     }
     session.notify(|callback, at| callback.before(at))?;
-    session.grant_all()?;
+    session.carry_out_all()?;
     let outcome = session.epochs(&interrupt);
     session.failed = outcome.is_err();
     if session.failed {
-        // A checkpoint that was wished for would say that an epoch is over whose numbers not everybody has written.
-        session.wishes.clear();
+        // A checkpoint that was asked for would say that an epoch is over whose numbers not everybody has written.
+        session.requests.clear();
     }
-    let told = session.notify(|callback, at| callback.after(at)).and_then(|()| session.grant_all());
+    let told = session.notify(|callback, at| callback.after(at)).and_then(|()| session.carry_out_all());
     outcome.and(told).map_err(|error| session.rescue(error))?;
     if session.signal.is_some() && !session.settings.quiet {
         session.say_how_to_go_on();

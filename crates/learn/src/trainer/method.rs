@@ -69,6 +69,16 @@ fn as_layer<M: Layer>(model: &M) -> &dyn Layer {
     model
 }
 
+/// What an error says, without the line where a layer is asked here: to whoever trains it that line says nothing.
+pub(super) fn without_own_line(error: crate::Error) -> String {
+    match error {
+        crate::Error::Compute(error) if error.at.is_some_and(|at| at.file() == file!()) => {
+            error.nowhere().to_string()
+        }
+        error => error.to_string(),
+    }
+}
+
 /// The loss of what a layer says of `x`, beside `y`.
 pub(super) fn plain_goal<'a, M: Layer>(loss: Arc<dyn Loss + 'a>) -> Arc<Goal<'a, M>> {
     Arc::new(move |model: &M, context: &Context, rows: &Rows| {

@@ -22,7 +22,8 @@ pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
 
 /// Reads one.
 pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
-    let Header { tensors, metadata } = safetensors::read(bytes)?;
+    let Header { tensors, metadata } =
+        safetensors::read(bytes).map_err(|error| format!("{error}; the file is cut off or damaged"))?;
     let mut entries = Vec::with_capacity(tensors.len());
     for Described { name, dtype, shape, range } in tensors {
         let fault = |what: String| format!("{}: {what}", shown(&name));

@@ -10,7 +10,7 @@ use kiln_nn::metrics::History;
 use kiln_nn::schedule::{ReduceOnPlateau, Schedule};
 use kiln_nn::{Input, Module, Variable};
 
-use super::callback::{Callback, Moment, Wish};
+use super::callback::{Callback, Moment, Request};
 use super::evaluate::Evaluator;
 use super::identity::TrainingIdentity;
 use super::method::Steps;
@@ -95,7 +95,7 @@ pub(super) struct Session<'s, 'a> {
     /// Time of earlier sessions, and the start of this one.
     pub(super) before: Duration,
     pub(super) began: Instant,
-    pub(super) wishes: Vec<Wish>,
+    pub(super) requests: Vec<Request>,
     pub(super) best: Option<TensorFile>,
     pub(super) restores_best: bool,
     pub(super) stopped: Option<String>,
@@ -132,7 +132,7 @@ impl Session<'_, '_> {
                     self.end_epoch()?;
                 }
                 // Only now, so that a checkpoint of an epoch's last step knows that the epoch is over.
-                self.grant_all()?;
+                self.carry_out_all()?;
                 if let Some(signal) = interrupt.asked()
                     && self.stopped.is_none()
                     && self.done < self.steps
@@ -241,7 +241,7 @@ impl Session<'_, '_> {
         self.before + self.began.elapsed()
     }
 
-    /// Tells all callbacks; what they wish waits.
+    /// Tells all callbacks; what they ask for waits.
     pub(super) fn notify(
         &mut self,
         what: impl Fn(&mut dyn Callback, &mut Moment) -> Result<()>,
@@ -263,35 +263,37 @@ impl Session<'_, '_> {
             failed: self.failed,
             model: self.model,
             larger: &self.larger,
-            wishes: &mut self.wishes,
+            requests: &mut self.requests,
         };
         self.callbacks.iter_mut().try_for_each(|callback| what(&mut **callback, &mut moment))
     }
 
-    /// Does what callbacks wished.
-    pub(super) fn grant_all(&mut self) -> Result<()> {
-        let mut wishes = std::mem::take(&mut self.wishes);
+    /// Does what callbacks asked for.
+    pub(super) fn carry_out_all(&mut self) -> Result<()> {
+        let mut requests = std::mem::take(&mut self.requests);
         // What is saved knows the best weights of the epoch that is over, whoever asked first.
-        wishes.sort_by_key(|wish| matches!(wish, Wish::Save(_) | Wish::SaveThere(_) | Wish::Remove(_)));
-        let granted = wishes.drain(..).try_for_each(|wish| self.grant(wish));
-        self.wishes = wishes;
-        granted
+        requests.sort_by_key(|request| {
+            matches!(request, Request::Save(_) | Request::SaveThere(_) | Request::Remove(_))
+        });
+        let outcome = requests.drain(..).try_for_each(|request| self.carry_out(request));
+        self.requests = requests;
+        outcome
     }
 
-    fn grant(&mut self, wish: Wish) -> Result<()> {
-        match wish {
-            Wish::Stop(reason) => {
+    fn carry_out(&mut self, request: Request) -> Result<()> {
+        match request {
+            Request::Stop(reason) => {
                 self.stopped.get_or_insert(reason);
             }
-            Wish::Save(path) => self.capture()?.save(path)?,
-            Wish::SaveThere(path) => self.capture()?.0.save_there(&path)?,
-            Wish::Remove(path) => match std::fs::remove_file(&path) {
+            Request::Save(path) => self.capture()?.save(path)?,
+            Request::SaveThere(path) => self.capture()?.0.save_there(&path)?,
+            Request::Remove(path) => match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::file(path)(error));
                 }
                 _ => {}
             },
-            Wish::KeepBest => {
+            Request::KeepBest => {
                 let mut best = TensorFile::default();
                 self.swap_averages()?;
                 let kept = put_weights(&mut best, "", self.model);
@@ -299,7 +301,7 @@ impl Session<'_, '_> {
                 kept?;
                 self.best = Some(best);
             }
-            Wish::RestoreBest => self.restores_best = true,
+            Request::RestoreBest => self.restores_best = true,
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use kiln_nn::DeviceSettings;
 
 use super::Session;
 use crate::inputs::all;
+use crate::trainer::method::without_own_line;
 use crate::trainer::state::TrainState;
 use crate::{Error, Result};
 
@@ -108,7 +109,7 @@ impl Session<'_, '_> {
         };
         let settings = device.settings();
         device.configure(DeviceSettings { check_finite: true, ..settings })?;
-        let found = self.program.run(self.done, &all(batch)).err().map(|error| error.to_string());
+        let found = self.program.run(self.done, &all(batch)).err().map(without_own_line);
         device.configure(settings)?;
         self.set_model(&before)?;
         self.rate = rate;

@@ -1,0 +1,193 @@
+//! Tables: from a file to a model that predicts.
+
+use std::process::Stdio;
+
+use kiln_testkit::folder::texts;
+use serde_json::Value;
+
+use super::{flowers, kiln};
+
+#[test]
+fn a_table_becomes_a_model_that_predicts() {
+    let folder = kiln("table");
+    folder.write("flowers.csv", flowers(300));
+    let out = folder.out(&["train", "flowers.csv", "--target", "kind", "--json"]);
+    let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(done["event"], "done");
+    assert!(done["test"]["accuracy"].as_f64().unwrap() > 0.95, "{done}");
+    assert!(
+        done["val"]["loss"].is_number()
+            && done["train"]["accuracy"].is_number()
+            && done["seconds"].is_number()
+    );
+    let model = done["model"].as_str().unwrap();
+    for file in [
+        "config.toml",
+        "environment.json",
+        "metrics.csv",
+        "metrics.jsonl",
+        "result.json",
+        "report.html",
+        "checkpoints/last.state",
+    ] {
+        assert!(!folder.read(&format!("runs/flowers-1/{file}")).is_empty(), "{file}");
+    }
+    // Evaluated on all of it, and asked about new rows with columns in another order.
+    let eval: Value = serde_json::from_str(&folder.out(&["eval", model, "flowers.csv", "--json"])).unwrap();
+    assert!(eval["numbers"]["accuracy"].as_f64().unwrap() > 0.95 && eval["rows"] == 300);
+    assert!(folder.out(&["eval", model, "flowers.csv"]).contains("taken for"));
+    folder.write("new.csv", "colour,noise,length,width\nred,3,4.1,1.0\nwhite,9,8.2,\n");
+    let predicted = folder.out(&["predict", model, "new.csv"]);
+    let lines: Vec<&str> = predicted.lines().collect();
+    assert_eq!(lines[0], "colour,noise,length,width,prediction,p(k0),p(k1),p(k2)");
+    assert!(lines[1].contains(",k0,") && lines[2].contains(",k2,"), "{predicted}");
+    let json = folder.out(&["predict", model, "new.csv", "--json"]);
+    let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(first["prediction"], "k0");
+    let sum: f64 = first["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5);
+    // The same by the standard input, and by the command's other name.
+    let mut child =
+        folder.command(&["run", model, "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), &folder.read("new.csv")).unwrap();
+    assert_eq!(texts(&child.wait_with_output().unwrap()).0, predicted);
+    assert!(folder.out(&["inspect", model]).contains("dense 128"));
+    assert!(folder.out(&["inspect", model, "--show", "program"]).contains("kernel"));
+    assert!(folder.out(&["inspect", "flowers.csv"]).contains("colour"));
+    assert!(folder.out(&["runs"]).contains("flowers-1"));
+    // As JSON and back it is the same model, and says the same.
+    folder.out(&["export", model, "flowers.json"]);
+    assert_eq!(folder.out(&["predict", "flowers.json", "new.csv"]), predicted);
+    folder.out(&["export", "flowers.json", "again.kiln"]);
+    assert_eq!(folder.read("again.kiln"), folder.read(model));
+    assert!(folder.error(&["export", model, "flowers.pb"]).1.contains(".json"));
+}
+
+#[test]
+fn what_is_predicted_alone_is_what_was_counted_in_the_evaluation() {
+    let folder = kiln("alone");
+    let table = flowers(240);
+    folder.write("flowers.csv", &table);
+    folder.out(&[
+        "train",
+        "flowers.csv",
+        "--target",
+        "kind",
+        "--preset",
+        "linear",
+        "--lr",
+        "0.001",
+        "--epochs",
+        "2",
+        "--quiet",
+        "--out",
+        "run",
+    ]);
+    let eval: Value =
+        serde_json::from_str(&folder.out(&["eval", "run/model.kiln", "flowers.csv", "--json"])).unwrap();
+    // Row by row, each in a file of its own: no statistic of the rows around it can take part.
+    let (header, rows) = table.split_once('\n').unwrap();
+    let mut right = 0;
+    for row in rows.lines().step_by(6) {
+        folder.write("one.csv", format!("{header}\n{row}\n"));
+        let predicted = folder.out(&["predict", "run/model.kiln", "one.csv"]);
+        let cells: Vec<&str> = predicted.lines().nth(1).unwrap().split(',').collect();
+        right += usize::from(cells[4] == cells[5]);
+    }
+    folder.write(
+        "some.csv",
+        rows.lines().step_by(6).fold(format!("{header}\n"), |text, row| text + row + "\n"),
+    );
+    let some: Value =
+        serde_json::from_str(&folder.out(&["eval", "run/model.kiln", "some.csv", "--json"])).unwrap();
+    assert_eq!(some["numbers"]["accuracy"].as_f64().unwrap(), right as f64 / 40.0);
+    assert!(right < 40 && eval["rows"] == 240, "a model that is always right would hide a fault");
+}
+
+#[test]
+fn rows_that_stand_in_two_parts_are_counted_and_said() {
+    let folder = kiln("repeated");
+    folder.write("once.csv", flowers(120));
+    let rows: String = flowers(120).lines().skip(1).map(|row| format!("{row}\n{row}\n")).collect();
+    folder.write("twice.csv", format!("length,width,colour,noise,kind\n{rows}"));
+    let said = |file: &str| {
+        let output = folder.run(&[
+            "train",
+            file,
+            "--target",
+            "kind",
+            "--epochs",
+            "1",
+            "--out",
+            file.trim_end_matches(".csv"),
+        ]);
+        texts(&output).1
+    };
+    assert!(said("twice.csv").contains("test rows also stand among the others"), "{}", said("twice.csv"));
+    assert!(!said("once.csv").contains("also stand"));
+}
+
+#[test]
+fn columns_are_treated_as_told_and_frames_are_data() {
+    let folder = kiln("columns");
+    folder.write("flowers.csv", flowers(300));
+    let train = |more: &[&str]| {
+        let common = ["--target", "kind", "--epochs", "1"];
+        texts(&folder.run(&[&["train", "flowers.csv"], &common[..], more].concat())).1
+    };
+    assert!(train(&["--columns", "length: robust, noise: drop"]).contains("3 columns become"));
+    assert!(train(&["--columns", "noise: words"]).contains("4 columns become"));
+    assert!(!train(&["--columns", "noise: words"]).contains("become 7 numbers"));
+    assert!(train(&[]).contains("4 columns become 7 numbers"), "{}", train(&[]));
+    for (told, mend) in [
+        ("length: robst", "did you mean robust?"),
+        ("lenght: robust", "did you mean \"length\"?"),
+        ("length", "a colon"),
+        ("colour: robust", "colour"),
+    ] {
+        assert!(train(&["--columns", told]).contains(mend), "{told}: {}", train(&["--columns", told]));
+    }
+    folder.out(&["train", "flowers.csv", "--target", "kind", "--epochs", "1", "--frame", "f.kdf", "--quiet"]);
+    assert!(folder.out(&["inspect", "f.kdf"]).contains("300 prepared rows"));
+    folder.out(&["train", "f.kdf", "--epochs", "1", "--quiet", "--out", "framed"]);
+    folder.out(&["eval", "framed/model.kiln", "flowers.csv"]);
+}
+
+#[test]
+fn a_number_is_predicted_in_its_own_unit() {
+    let folder = kiln("number");
+    let mut text = "rooms,area,price\n".to_string();
+    for row in 0..200u32 {
+        let (rooms, area) = (1 + row % 5, 30 + (row * 37) % 90);
+        text += &format!("{rooms},{area},{}\n", 50_000 + 20_000 * rooms + 1_000 * area);
+    }
+    folder.write("houses.csv", text);
+    let out = folder.out(&["train", "houses.csv", "--json", "--epochs", "200"]);
+    let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert!(done["test"]["r2"].as_f64().unwrap() > 0.95, "{done}");
+    folder.write("new.csv", "rooms,area\n3,60\n");
+    let predicted = folder.out(&["predict", "runs/houses-1/model.kiln", "new.csv"]);
+    let price: f64 = predicted.lines().nth(1).unwrap().rsplit(',').next().unwrap().parse().unwrap();
+    assert!((price - 170_000.0).abs() < 15_000.0, "{predicted}");
+}
+
+#[test]
+fn words_become_vectors_that_are_learned() {
+    let folder = kiln("embed");
+    let mut text = "place,x,y\n".to_string();
+    for row in 0..600 {
+        let place = (row * 7) % 40;
+        text +=
+            &format!("place{place},{},{}\n", row % 13, if (place * place) % 5 < 2 { "low" } else { "high" });
+    }
+    folder.write("places.csv", text);
+    let out =
+        folder.out(&["train", "places.csv", "--target", "y", "--embed", "place", "--json", "--epochs", "60"]);
+    let begin: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert!(begin["layers"].as_str().unwrap().starts_with("embed-columns 41:"), "{begin}");
+    let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert!(done["test"]["accuracy"].as_f64().unwrap() > 0.95, "{done}");
+    folder.write("new.csv", "x,place\n1,place1\n2,nowhere\n");
+    let predicted = folder.out(&["predict", "runs/places-1/model.kiln", "new.csv"]);
+    assert!(predicted.lines().nth(1).unwrap().contains(",low,"), "{predicted}");
+}

@@ -1,0 +1,75 @@
+//! Texts: long ones that go on, and short ones with classes.
+
+use serde_json::Value;
+
+use super::kiln;
+
+#[test]
+fn a_text_is_learned_and_goes_on() {
+    let folder = kiln("text");
+    folder.write("rhyme.txt", "the cat sat on the mat, and the rat sat on the hat. ".repeat(120));
+    let out =
+        folder.out(&["train", "rhyme.txt", "--window", "32", "--epochs", "8", "--batch-size", "8", "--json"]);
+    let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert!(done["test"]["perplexity"].as_f64().unwrap() < 1.5, "{done}");
+    let model = "runs/rhyme-1/model.kiln";
+    let said = folder.out(&[
+        "predict",
+        model,
+        "--prompt",
+        "the cat sat on the mat, and the",
+        "--length",
+        "60",
+        "--temperature",
+        "0",
+    ]);
+    assert!(said.contains("and the rat sat on the hat."), "{said}");
+    let again = |seed: &str| {
+        folder.out(&[
+            "predict",
+            model,
+            "--prompt",
+            "the ",
+            "--length",
+            "40",
+            "--temperature",
+            "2",
+            "--seed",
+            seed,
+        ])
+    };
+    assert_eq!(again("1"), again("1"));
+    assert_ne!(again("1"), again("2"));
+    assert!(folder.out(&["eval", model, "rhyme.txt"]).contains("perplexity"));
+    assert!(folder.out(&["inspect", model]).contains("embedding"));
+    let pieces = ["--pieces", "learned 270", "--window", "16", "--epochs", "1", "--quiet", "--out", "pieces"];
+    folder.out(&[&["train", "rhyme.txt"], &pieces[..]].concat());
+    assert!(folder.out(&["inspect", "pieces/model.kiln"]).contains("270 pieces of text"));
+    let said = folder.out(&["predict", "pieces/model.kiln", "--prompt", "thé cat", "--length", "0"]);
+    assert_eq!(said, "thé cat\n");
+    assert!(folder.error(&["train", "rhyme.txt", "--pieces", "sillables"]).1.contains("learned 1000"));
+    folder.write("short.txt", "too short");
+    assert!(folder.error(&["train", "short.txt"]).1.contains("shorter windows"));
+    folder.write("bytes.txt", [b'a', 0xff, b'b'].repeat(100));
+    assert!(folder.error(&["train", "bytes.txt"]).1.contains("UTF-8"));
+}
+
+#[test]
+fn texts_with_classes_are_told_apart() {
+    let folder = kiln("texts");
+    let (good, bad) = (["great", "lovely", "fine"], ["awful", "sad", "poor"]);
+    let row = |row: usize| {
+        let (word, mood) = if row.is_multiple_of(2) { (good[row % 3], "up") } else { (bad[row % 3], "down") };
+        format!("\"it was {} a {word} day number {row}\",{mood}\n", ["quite", "such", "really"][row % 3])
+    };
+    folder.write("days.csv", "text,mood\n".to_string() + &(0..300).map(row).collect::<String>());
+    let out = folder.out(&["train", "days.csv", "--text", "text", "--target", "mood", "--json"]);
+    let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert!(done["test"]["accuracy"].as_f64().unwrap() > 0.95, "{done}");
+    folder.write("new.csv", "text\nwhat a lovely day\nan awful one\n");
+    let predicted = folder.out(&["predict", "runs/days-1/model.kiln", "new.csv"]);
+    assert!(
+        predicted.contains("what a lovely day,up,") && predicted.contains("an awful one,down,"),
+        "{predicted}"
+    );
+}
