@@ -7,6 +7,9 @@
 //!   loops rest on that; `tests/refusals.rs` tries what breaks each rule.
 //! - The order in which one result's terms are added is given by shapes alone: any number of threads gives the same bits.
 //!   `tests/table.rs` runs every case with one and with several, the tests of `gemm` all sizes.
+//! - A product, a convolution and its gradient in the image are one chain of fused multiply-adds an element, and any choice that alters
+//!   one is made by the layer alone: any batch and any instructions give the same bits, prepacked or not, and an epilogue rounds alike
+//!   wherever it is done (`contraction_tests.rs`, the tests of `epilogue.rs`).
 //! - A kernel touches no element outside of its operands, whatever its vectors are: `gemm/guard_tests.rs` and the nightly sanitizer.
 //! - Fast kernels give what naive ones give: `index/tests.rs`, `gemm/tests.rs`, `conv/winograd/tests.rs`, and `tests/table.rs` against the oracle.
 //! - What a run is given is locked in the order of addresses and released whatever happens: the tests of `lock.rs`.

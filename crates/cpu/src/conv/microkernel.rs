@@ -125,7 +125,8 @@ impl<S: Simd> ConvMicrokernels<S> {
     const KERNEL: ConvMicrokernel = match <S::F32 as Vector>::LANES {
         // Sixteen registers of four hold no wider tile.
         4 if S::REGISTERS == 16 => kernel!([1 2 3 4 5 6], [1, 2]),
-        16 => kernel!([1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1, 2]),
+        // With ten rows and more their pointers do not fit the general registers, and are read from the stack at every step.
+        16 => kernel!([1 2 3 4 5 6 7 8], [1, 2]),
         8 => kernel!([1 2 3 4 5 6], [1, 2]),
         _ => kernel!([1 2 3 4 5 6], [1, 2, 3, 4]),
     };

@@ -30,6 +30,8 @@ pub struct MicroTile<T> {
 
 /// Rows of B that are asked for ahead of the one that is multiplied: in time to come from the second cache.
 const AHEAD: isize = 12;
+/// With no more rows than this B is all that is read, in order, and a prefetch takes a load its place.
+const FEW_ROWS: usize = 3;
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
 
@@ -94,7 +96,7 @@ unsafe fn add_up<V: Vector, const ROWS: usize, const WIDTH: usize, const FULL: b
             let mut columns = [V::splat(V::Number::default()); WIDTH];
             for (vector, column) in columns.iter_mut().enumerate() {
                 let from = b.wrapping_add(vector * V::LANES);
-                if (vector * size_of::<V>()).is_multiple_of(LINE) {
+                if ROWS > FEW_ROWS && (vector * size_of::<V>()).is_multiple_of(LINE) {
                     prefetch(from.wrapping_offset(AHEAD * tile.b_row), 1);
                 }
                 *column =
