@@ -15,6 +15,8 @@
 //! - What a thread is set to (threads, scratch, denormals, locks) is as before when its guard is dropped, also by a panic: the tests of
 //!   `threads.rs`, `scratch.rs` and `lock.rs`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod bases;
 mod call;
 mod check_finite;
