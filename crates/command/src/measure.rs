@@ -41,8 +41,11 @@ impl Measured {
         match task {
             Task::Text { .. } => {
                 let loss = mean_loss(model.layers(), CrossEntropy::new(), set, ROWS)?;
-                let numbers =
-                    [("perplexity", libm::exp(loss)), ("loss", loss), ("bits", loss / std::f64::consts::LN_2)];
+                let numbers = [
+                    ("perplexity", libm::exp(loss)),
+                    ("loss", loss),
+                    ("bits", loss / std::f64::consts::LN_2),
+                ];
                 let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
                 Ok(Measured { numbers, of: Of::Text })
             }

@@ -5,8 +5,8 @@
 //!
 //! - No program is run that [`kiln_compile::verify`] didn't pass for this target, with memory of the sizes it says. The unchecked
 //!   loops rest on that; `tests/refusals.rs` tries what breaks each rule.
-//! - The order in which one result's terms are added is given by shapes alone: any number of threads gives the same bits.
-//!   `tests/table.rs` runs every case with one and with several, the tests of `gemm` all sizes.
+//! - No choice that alters a result depends on the batch, the instruction set, the threads or the caches (docs/numbers.md): `tests/bits.rs` runs every
+//!   case at every level with one thread and with several, `fused/levels_tests.rs` every function, `nn/tests/bits.rs` rows alone and among others.
 //! - A kernel touches no element outside of its operands, whatever its vectors are: `gemm/guard_tests.rs` and the nightly sanitizer.
 //! - Fast kernels give what naive ones give: `index/tests.rs`, `gemm/tests.rs`, `conv/winograd/tests.rs`, and `tests/table.rs` against the oracle.
 //! - What a run is given is locked in the order of addresses and released whatever happens: the tests of `lock.rs`.

@@ -81,7 +81,11 @@ pub fn blobs(count: usize, classes: usize, deviation: f64, seed: u64) -> Set {
     for position in 0..count {
         let label = position % classes.max(1);
         let angle = std::f64::consts::TAU * label as f64 / classes.max(1) as f64;
-        points.push(libm::cos(angle) + deviation * rng.normal(), libm::sin(angle) + deviation * rng.normal(), label);
+        points.push(
+            libm::cos(angle) + deviation * rng.normal(),
+            libm::sin(angle) + deviation * rng.normal(),
+            label,
+        );
     }
     points.set(classes.max(1))
 }
