@@ -13,6 +13,7 @@
 //!   it changes, and `what_a_setting_changes_are_parts_of_a_training` holds the two lists together.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod base;
 mod bench;

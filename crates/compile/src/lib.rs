@@ -18,6 +18,7 @@
 //! - The same graph and target give the same program, to the byte; snapshots and caches rest on that: `tests/compiled/program.rs`.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod affine;
 pub mod align;

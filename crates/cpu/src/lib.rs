@@ -5,8 +5,8 @@
 //!
 //! - No program is run that [`kiln_compile::verify`] didn't pass for this target, with memory of the sizes it says. The unchecked
 //!   loops rest on that; `tests/refusals.rs` tries what breaks each rule.
-//! - The order in which one result's terms are added is given by shapes alone: any number of threads gives the same bits.
-//!   `tests/table.rs` runs every case with one and with several, the tests of `gemm` all sizes.
+//! - No choice that alters a result depends on the batch, the instruction set, the threads or the caches (docs/numbers.md): `tests/bits.rs` runs every
+//!   case at every level with one thread and with several, `fused/levels_tests.rs` every function, `nn/tests/bits.rs` rows alone and among others.
 //! - A product, a convolution and its gradient in the image are one chain of fused multiply-adds an element, and any choice that alters
 //!   one is made by the layer alone: any batch and any instructions give the same bits, prepacked or not, and an epilogue rounds alike
 //!   wherever it is done (`contraction_tests.rs`, the tests of `epilogue.rs`).
@@ -17,6 +17,8 @@
 //! - A warm step allocates nothing: `tests/allocations.rs`.
 //! - What a thread is set to (threads, scratch, denormals, locks) is as before when its guard is dropped, also by a panic: the tests of
 //!   `threads.rs`, `scratch.rs` and `lock.rs`.
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod bases;
 mod call;

@@ -22,6 +22,7 @@
 //! - **Nothing is printed**, and nothing here knows a device: the crate depends on neither (`tests/streams.rs`, the manifest).
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod batching;
 mod dataset;

@@ -10,6 +10,7 @@
 //! - Elements are seen as bytes in `memory.rs`, which is the only `unsafe` here: the workspace's `tests/walls.rs`.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod fit;
 mod memory;

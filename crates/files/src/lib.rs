@@ -11,6 +11,7 @@
 //! - A checksum is XXH64's, on every machine: the tests of `checksum.rs` hold it to the specification.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod atomic;
 mod checksum;

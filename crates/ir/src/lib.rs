@@ -20,6 +20,7 @@
 //! - The line that is built for is a thread's, and as before when its scope ends, also by a panic: `tests/graphs/lines.rs`.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod accumulate;
 pub mod check;

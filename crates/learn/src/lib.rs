@@ -25,6 +25,7 @@
 //!   `tests/streams.rs` and `a_second_signal_does_what_it_does_without_kiln` hold it.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod checksum;
 mod error;

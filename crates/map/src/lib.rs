@@ -13,6 +13,7 @@
 //! - Nothing that a terminal obeys passes [`visible`] or [`shown`]: the tests of `escape.rs` try every letter.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod budget;
 mod escape;

@@ -10,6 +10,7 @@
 //! - What a key draws is a function of the key alone.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 #[macro_use]
 pub mod tensor;

@@ -15,6 +15,7 @@
 //!   `bytes_share_the_memory_they_were_read_from` shows.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod call;
 mod element;

@@ -13,6 +13,7 @@
 //! - Work that starts work doesn't wait for itself, also after a panic: the tests of `queue.rs`.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod executable;
 mod machine;
