@@ -1,40 +1,37 @@
 //! Pictures as people have them (PNG, JPEG, BMP) to the rows a model takes: one size, grey or in colour, channel by channel.
 
-use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
-use image::codecs::png::PngEncoder;
-use image::imageops::FilterType;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader, Limits};
-
+use super::decode::{LARGEST, decode};
+use super::resize::resize;
 use super::size::ImageSize;
 use crate::error::{Error, Result};
 
 /// Extensions of files that are pictures.
 pub const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
 
-/// No picture has more pixels on a side, so that a damaged header asks for no impossible amount of memory.
-const LONGEST: u32 = 20_000;
-
-/// No file has more pixels in a byte: the most are in a PNG file of one colour, which holds 8 in a byte, packed to a thousandth.
-const DENSEST: u64 = 10_000;
-
-/// A picture that was read.
-#[derive(Clone, Debug)]
-pub struct Picture(DynamicImage);
+/// A picture that was read, over a white ground where it is transparent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    pub(super) height: usize,
+    pub(super) width: usize,
+    /// 1 if it is grey, else 3.
+    pub(super) channels: usize,
+    /// `[height, width, channels]`.
+    pub(super) bytes: Vec<u8>,
+}
 
 impl Picture {
     /// A black grey picture.
     pub fn blank(height: usize, width: usize) -> Picture {
-        Picture(DynamicImage::new_luma8(width as u32, height as u32))
+        Picture { height, width, channels: 1, bytes: vec![0; height * width] }
     }
 
     /// Sets the brightness of a pixel; one beside the picture is left alone.
     pub fn put(&mut self, row: usize, column: usize, brightness: u8) {
-        let (row, column) = (row as u32, column as u32);
-        if row < self.0.height() && column < self.0.width() {
-            let grey = image::Rgba([brightness, brightness, brightness, 255]);
-            image::GenericImage::put_pixel(&mut self.0, column, row, grey);
+        if row < self.height && column < self.width {
+            let at = (row * self.width + column) * self.channels;
+            self.bytes[at..at + self.channels].fill(brightness);
         }
     }
 
@@ -43,9 +40,7 @@ impl Picture {
     /// # Errors
     /// Where it can't be written.
     pub fn png(&self) -> Result<Vec<u8>> {
-        let (height, width, colour) = self.size();
-        let size = ImageSize { channels: if colour { 3 } else { 1 }, height, width };
-        encode_png(&self.pixels(size), size)
+        interleaved_png(&self.bytes, self.channels, self.height, self.width)
     }
 
     /// Reads a file, of the type its content shows.
@@ -57,9 +52,15 @@ impl Picture {
     }
 
     fn open_at(path: &Path) -> Result<Picture> {
-        let reader = ImageReader::open(path).map_err(|error| Error::io(path, error))?;
         let bytes = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
-        Picture::decode(reader, bytes).map_err(|error| error.in_file(path))
+        if bytes > LARGEST {
+            let most = LARGEST >> 20;
+            return Err(
+                Error::new(format!("{bytes} bytes are no picture; one has at most {most} MB")).in_file(path)
+            );
+        }
+        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+        Picture::read(&bytes).map_err(|error| error.in_file(path))
     }
 
     /// Reads the content of a file.
@@ -76,35 +77,21 @@ impl Picture {
     /// # Errors
     /// As [`Picture::open`].
     pub fn read(bytes: &[u8]) -> Result<Picture> {
-        Picture::decode(ImageReader::new(Cursor::new(bytes)), bytes.len() as u64)
-    }
-
-    fn decode<R: BufRead + Seek>(reader: ImageReader<R>, bytes: u64) -> Result<Picture> {
-        let mut reader = reader.with_guessed_format().map_err(|error| Error::new(error.to_string()))?;
-        let mut limits = Limits::default();
-        (limits.max_image_width, limits.max_image_height) = (Some(LONGEST), Some(LONGEST));
-        reader.limits(limits.clone());
-        let broken = |error| Error::new(format!("the picture can't be read: {error}"));
-        let decoder = reader.into_decoder().map_err(broken)?;
-        limits.reserve(decoder.total_bytes()).map_err(broken)?;
-        let (width, height) = decoder.dimensions();
-        if u64::from(width) * u64::from(height) > DENSEST.saturating_mul(bytes) {
-            return Err(Error::new(format!(
-                "the picture says that it is {width} × {height}, which {bytes} bytes can't hold; it is damaged"
-            )));
-        }
-        DynamicImage::from_decoder(decoder).map(Picture).map_err(broken)
+        decode(bytes)
     }
 
     /// Pixels from top to bottom and from left to right, and whether it has colours.
     pub fn size(&self) -> (usize, usize, bool) {
-        (self.0.height() as usize, self.0.width() as usize, self.0.color().has_color())
+        (self.height, self.width, self.channels == 3)
     }
 
     /// As bytes `[channels, height, width]`: resized where it has another size, grey where one channel is wanted. What is transparent
     /// is white.
     pub fn pixels(&self, size: ImageSize) -> Vec<u8> {
-        bytes(self.opaque(), size)
+        match (self.height, self.width) == (size.height, size.width) {
+            true => self.planes(size.channels),
+            false => resize(self, size.height, size.width).planes(size.channels),
+        }
     }
 
     /// As [`Picture::pixels`], in its own proportions: the shorter side is brought to so many pixels (more where that wouldn't fill the
@@ -120,48 +107,43 @@ impl Picture {
     /// assert_eq!((middle.len(), middle[0], middle[1]), (16, 255, 0));
     /// ```
     pub fn middle(&self, size: ImageSize, shorter: usize) -> Vec<u8> {
-        let (height, width) = (f64::from(self.0.height()), f64::from(self.0.width()));
+        let (height, width) = (self.height as f64, self.width as f64);
         let least = f64::max(size.height as f64 / height, size.width as f64 / width);
         let scale = f64::max(least, shorter as f64 / height.min(width));
         let tall = ((height * scale).floor() as usize).max(size.height);
         let wide = ((width * scale).floor() as usize).max(size.width);
-        let image = resized(self.opaque(), tall, wide);
         let (left, top) = ((wide - size.width).div_ceil(2), (tall - size.height).div_ceil(2));
-        let cut = image.crop_imm(left as u32, top as u32, size.width as u32, size.height as u32);
-        bytes(cut, size)
+        let cut = match (self.height, self.width) == (tall, wide) {
+            true => self.cut(top, left, size),
+            false => resize(self, tall, wide).cut(top, left, size),
+        };
+        cut.planes(size.channels)
     }
 
-    /// Over a white ground.
-    fn opaque(&self) -> DynamicImage {
-        let mut image = self.0.to_rgba8();
-        for pixel in image.pixels_mut() {
-            let [red, green, blue, alpha] = pixel.0;
-            let over = |colour: u8| {
-                ((u32::from(colour) * u32::from(alpha) + 255 * (255 - u32::from(alpha))) / 255) as u8
-            };
-            pixel.0 = [over(red), over(green), over(blue), 255];
+    fn cut(&self, top: usize, left: usize, size: ImageSize) -> Picture {
+        let row = |row| {
+            let at = (row * self.width + left) * self.channels;
+            &self.bytes[at..at + size.width * self.channels]
+        };
+        let bytes = (top..top + size.height).flat_map(row).copied().collect();
+        Picture { height: size.height, width: size.width, channels: self.channels, bytes }
+    }
+
+    /// `[channels, height, width]`.
+    fn planes(&self, channels: usize) -> Vec<u8> {
+        match (self.channels, channels) {
+            (1, channels) => self.bytes.repeat(channels),
+            (_, 1) => self.bytes.chunks_exact(3).map(luma).collect(),
+            _ => (0..3).flat_map(|channel| self.bytes.iter().skip(channel).step_by(3).copied()).collect(),
         }
-        DynamicImage::ImageRgba8(image)
     }
 }
 
-fn resized(image: DynamicImage, height: usize, width: usize) -> DynamicImage {
-    let (height, width) = (height as u32, width as u32);
-    match (image.height(), image.width()) == (height, width) {
-        true => image,
-        false => image.resize_exact(width, height, FilterType::Triangle),
-    }
-}
-
-fn bytes(image: DynamicImage, size: ImageSize) -> Vec<u8> {
-    let image = resized(image, size.height, size.width);
-    match size.channels {
-        1 => image.to_luma8().into_raw(),
-        _ => {
-            let bytes = image.to_rgb8().into_raw();
-            (0..3).flat_map(|channel| bytes.iter().skip(channel).step_by(3).copied()).collect()
-        }
-    }
+/// Brightness after ITU-R BT.709, with a white of 6504 K.
+fn luma(colours: &[u8]) -> u8 {
+    let weighted = |(&colour, weight): (&u8, f32)| f32::from(colour) * (1.0 / 255.0) * weight;
+    let sum: f32 = colours.iter().zip([0.21264784, 0.7151792, 0.07217304]).map(weighted).sum();
+    (sum * 255.0).round() as u8
 }
 
 /// An image `[channels, height, width]` as a PNG file.
@@ -171,20 +153,27 @@ fn bytes(image: DynamicImage, size: ImageSize) -> Vec<u8> {
 pub fn encode_png(pixels: &[u8], size: ImageSize) -> Result<Vec<u8>> {
     let ImageSize { channels, height, width } = size;
     let plane = height * width;
-    let interleaved: Vec<u8> = (0..plane)
-        .flat_map(|at| (0..channels).map(move |channel| channel * plane + at))
-        .filter_map(|at| pixels.get(at).copied())
-        .collect();
-    let colour = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     if pixels.len() != channels * plane {
         return Err(Error::new(format!(
             "{} pixels for an image of {channels} × {height} × {width}",
             pixels.len()
         )));
     }
+    let interleaved: Vec<u8> =
+        (0..plane).flat_map(|at| (0..channels).map(move |channel| pixels[channel * plane + at])).collect();
+    interleaved_png(&interleaved, channels, height, width)
+}
+
+/// An image `[height, width, channels]` as a PNG file.
+fn interleaved_png(pixels: &[u8], channels: usize, height: usize, width: usize) -> Result<Vec<u8>> {
     let mut file = Vec::new();
-    PngEncoder::new(&mut file)
-        .write_image(&interleaved, width as u32, height as u32, colour)
+    let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
+    encoder.set_color(if channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
+    encoder.set_compression(png::Compression::Fast);
+    encoder.set_filter(png::Filter::Adaptive);
+    encoder
+        .write_header()
+        .and_then(|mut writer| writer.write_image_data(pixels))
         .map_err(|error| Error::new(format!("the image can't be written: {error}")))?;
     Ok(file)
 }
@@ -192,8 +181,8 @@ pub fn encode_png(pixels: &[u8], size: ImageSize) -> Result<Vec<u8>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use image::codecs::png::CompressionType;
-    use image::{Rgba, RgbaImage};
+    use image::codecs::png::{CompressionType, PngEncoder};
+    use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgba, RgbaImage};
 
     /// A picture with a red and a half transparent half, written in a format.
     pub(crate) fn write(path: &Path, width: u32, height: u32) {
@@ -235,6 +224,17 @@ pub(crate) mod tests {
             let _ = Picture::open(folder.join("c.png"));
         }
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn grey_of_every_colour_is_what_the_crate_image_makes_of_it() {
+        let bytes: Vec<u8> = (0..1 << 16)
+            .flat_map(|at: u32| [at * 3 % 256, at % 256, at / 256].map(|byte| byte as u8))
+            .collect();
+        let image = image::RgbImage::from_raw(256, 256, bytes.clone()).unwrap();
+        let picture = Picture { height: 256, width: 256, channels: 3, bytes };
+        let theirs = DynamicImage::from(image).to_luma8().into_raw();
+        assert!(picture.planes(1) == theirs);
     }
 
     #[test]
