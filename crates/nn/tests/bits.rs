@@ -92,8 +92,11 @@ fn in_any_batch(
     Data::F32(largest)
 }
 
-/// Every example of the table of layers that keeps rows apart, by itself.
-fn layers() -> Vec<(String, Sequential, DType, Vec<usize>, Vec<f32>)> {
+/// A layer's name, the layer, what dtype it takes, a row's shape, and 256 rows.
+type Example = (String, Sequential, DType, Vec<usize>, Vec<f32>);
+
+/// Every example of the table of layers, by itself.
+fn layers() -> Vec<Example> {
     let mut layers = Vec::new();
     for &(takes, example) in words().flat_map(|word| word.examples) {
         let (row, dtype): (&[usize], _) = match takes {
