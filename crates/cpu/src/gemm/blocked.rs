@@ -1,10 +1,10 @@
 //! The product proper: blocks as tasks, panels packed or read in place, tiles in registers.
 
 use super::blocking::Blocking;
-use super::columns::Columns;
 use super::kernels::{GemmNumber, Kernels};
 use super::microkernel::MicroTile;
 use super::pack::{Pack, SLACK};
+use super::panel_packer::PanelPacker;
 use super::{Gemm, GemmElement, Mat, ResultBlock, ResultSink};
 use crate::scratch::{self, Purpose};
 use crate::send_ptr::SendPtr;
@@ -17,7 +17,7 @@ use std::ops::Range;
 struct GemmJob<'a, S: GemmElement> {
     shape: Gemm,
     a: Mat<S>,
-    b: Columns<S>,
+    b: PanelPacker<S>,
     out: &'a ResultSink<'a, S::Sum>,
     plan: Blocking,
     kernels: &'static Kernels<S::Sum>,
@@ -73,7 +73,7 @@ pub unsafe fn run<S: GemmElement>(
 ) {
     let kernels = S::Sum::KERNELS.at(level);
     let plan = Blocking::new(kernels, threads(), shape, &a, &b, kept.map(|kept| kept.panel));
-    let b = Columns::new(level, kernels, b, shape.k, plan.panel);
+    let b = PanelPacker::new(level, kernels, b, shape.k, plan.panel);
     let job = GemmJob { shape, a, b, out, plan, kernels };
     let packed = kept.map(|KeptColumns { start, batch, .. }| PackedColumns { start, batch });
     if !plan.shared_b {

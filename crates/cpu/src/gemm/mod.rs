@@ -6,11 +6,12 @@
 
 mod blocked;
 mod blocking;
-mod columns;
+
 mod kernels;
 mod microkernel;
 mod operand;
 mod pack;
+mod panel_packer;
 mod planned;
 pub mod reference;
 

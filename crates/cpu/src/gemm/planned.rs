@@ -6,8 +6,8 @@ use kiln_ir::Result;
 
 use super::blocked::{self, KeptColumns};
 use super::blocking::Blocking;
-use super::columns::Columns;
 use super::kernels::GemmNumber;
+use super::panel_packer::PanelPacker;
 use super::{Gemm, GemmElement, Mat, ResultSink};
 use crate::memory::AlignedBytes;
 use crate::simd::Level;
@@ -36,7 +36,7 @@ impl<S: GemmElement> PlannedGemm<S> {
         let empty = shape.batch * shape.m * shape.n * shape.k == 0;
         let plan = Blocking::new(kernels, threads(), shape, a, b, None);
         let kept = if invariant && S::PLAIN && !plan.direct_b && !empty && !super::is_column(shape) {
-            let between = Columns::new(level, kernels, *b, shape.k, plan.panel).packed(shape.n);
+            let between = PanelPacker::new(level, kernels, *b, shape.k, plan.panel).packed(shape.n);
             let count = if b.batch == 0 { 1 } else { shape.batch };
             let bytes = (between * count).saturating_mul(size_of::<S::Sum>());
             Some((plan.panel, AlignedBytes::zeroed(bytes)?))
@@ -58,7 +58,7 @@ impl<S: GemmElement> PlannedGemm<S> {
     pub(crate) unsafe fn prepack(&self, b: Mat<S>) {
         let Some((panel, kept)) = &self.kept else { return };
         let kernels = S::Sum::KERNELS.at(self.level);
-        let columns = Columns::new(self.level, kernels, b, self.shape.k, *panel);
+        let columns = PanelPacker::new(self.level, kernels, b, self.shape.k, *panel);
         let between = columns.packed(self.shape.n);
         let count = if b.batch == 0 { 1 } else { self.shape.batch };
         for batch in 0..count {
@@ -78,7 +78,7 @@ impl<S: GemmElement> PlannedGemm<S> {
             return unsafe { super::gemm_at(self.level, self.shape, a, b, out) };
         };
         let kernels = S::Sum::KERNELS.at(self.level);
-        let between = Columns::new(self.level, kernels, b, self.shape.k, *panel).packed(self.shape.n);
+        let between = PanelPacker::new(self.level, kernels, b, self.shape.k, *panel).packed(self.shape.n);
         let batch = if b.batch == 0 { 0 } else { between };
         let kept = KeptColumns { start: kept.start().cast(), batch, panel: *panel };
         // SAFETY: the caller's promise.

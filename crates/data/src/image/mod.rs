@@ -1,18 +1,12 @@
 //! Images: files of bytes in the format of MNIST, folders and lists of pictures, and how they are varied in training.
 
 mod augment;
-#[cfg(feature = "image")]
-mod bmp;
 mod cifar;
-#[cfg(feature = "image")]
-mod decode;
 #[cfg(feature = "image")]
 mod folder;
 mod idx;
 #[cfg(feature = "image")]
 mod picture;
-#[cfg(feature = "image")]
-mod resize;
 mod size;
 
 pub use augment::{Augment, Augmented, Change, Mixed};

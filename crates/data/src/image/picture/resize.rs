@@ -1,6 +1,6 @@
 //! Pictures in another size, by the triangle filter: bilinear where they grow, the mean over all that falls together where they shrink.
 
-use super::picture::Picture;
+use super::Picture;
 
 /// What a pixel of the result is made of along one axis: neighbours from the first on, each with its share.
 struct Shares {

@@ -1,6 +1,6 @@
 //! Files in Windows' format BMP: 1 to 32 bits a pixel, from a palette, by masks or in runs, from the bottom up or from the top down.
 
-use super::decode::{Samples, broken, room};
+use super::samples::{Samples, broken, room};
 use crate::error::Result;
 
 /// The length of the header of the file, before that of the picture.

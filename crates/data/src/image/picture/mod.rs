@@ -1,11 +1,17 @@
 //! Pictures as people have them (PNG, JPEG, BMP) to the rows a model takes: one size, grey or in colour, channel by channel.
 
+mod bmp;
+mod decode;
+mod resize;
+mod samples;
+
 use std::path::Path;
 
-use super::decode::{LARGEST, decode};
-use super::resize::resize;
 use super::size::ImageSize;
 use crate::error::{Error, Result};
+use decode::decode;
+use resize::resize;
+use samples::LARGEST;
 
 /// Extensions of files that are pictures.
 pub const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
@@ -13,12 +19,12 @@ pub const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
 /// A picture that was read, over a white ground where it is transparent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
-    pub(super) height: usize,
-    pub(super) width: usize,
+    height: usize,
+    width: usize,
     /// 1 if it is grey, else 3.
-    pub(super) channels: usize,
+    channels: usize,
     /// `[height, width, channels]`.
-    pub(super) bytes: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl Picture {

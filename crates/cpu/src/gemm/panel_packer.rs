@@ -15,7 +15,7 @@ const TASK: usize = 8192;
 
 /// B as panels are packed of it.
 #[derive(Clone, Copy)]
-pub struct Columns<S: GemmElement> {
+pub struct PanelPacker<S: GemmElement> {
     /// The matrices.
     pub b: Mat<S>,
     /// Their rows.
@@ -26,10 +26,16 @@ pub struct Columns<S: GemmElement> {
     packer: Packer<S>,
 }
 
-impl<S: GemmElement> Columns<S> {
+impl<S: GemmElement> PanelPacker<S> {
     /// Such panels for a level's kernels.
-    pub fn new(level: Level, kernels: &Kernels<S::Sum>, b: Mat<S>, depth: usize, panel: usize) -> Columns<S> {
-        Columns { b, depth, panel, lanes: kernels.lanes, packer: packer::<S>().at(level) }
+    pub fn new(
+        level: Level,
+        kernels: &Kernels<S::Sum>,
+        b: Mat<S>,
+        depth: usize,
+        panel: usize,
+    ) -> PanelPacker<S> {
+        PanelPacker { b, depth, panel, lanes: kernels.lanes, packer: packer::<S>().at(level) }
     }
 
     /// How many numbers so many packed columns have.

@@ -7,26 +7,9 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::bmp;
-use super::picture::Picture;
+use super::samples::{LARGEST, LONGEST, Samples, broken, room};
+use super::{Picture, bmp};
 use crate::error::{Error, Result};
-
-/// No picture has more pixels on a side, so that a damaged header asks for no impossible amount of memory.
-const LONGEST: usize = 20_000;
-
-/// No picture has more bytes, in its file or unpacked.
-pub(super) const LARGEST: u64 = 512 << 20;
-
-/// No file has more pixels in a byte: the most are in a PNG file of one colour, which holds 8 in a byte, packed to a thousandth.
-const DENSEST: u64 = 10_000;
-
-/// Pixels as they lie in a file, row by row: grey, grey and opacity, three colours, or these and opacity.
-pub(super) struct Samples {
-    pub height: usize,
-    pub width: usize,
-    pub channels: usize,
-    pub bytes: Vec<u8>,
-}
 
 /// Reads a picture of the kind that its first bytes show.
 pub(super) fn decode(file: &[u8]) -> Result<Picture> {
@@ -37,29 +20,6 @@ pub(super) fn decode(file: &[u8]) -> Result<Picture> {
         _ => return Err(Error::new("this is no picture that can be read; PNG, JPEG and BMP can")),
     };
     samples.map(opaque)
-}
-
-/// What a decoder says of a damaged file.
-pub(super) fn broken(message: impl std::fmt::Display) -> Error {
-    Error::new(format!("the picture can't be read: {message}"))
-}
-
-/// The bytes that the pixels take, where a file of such a length can hold them.
-pub(super) fn room(height: usize, width: usize, pixel: usize, file: &[u8]) -> Result<usize> {
-    let bytes = (height as u64).saturating_mul(width as u64).saturating_mul(pixel as u64);
-    if height > LONGEST || width > LONGEST || bytes > LARGEST {
-        return Err(broken(format!(
-            "it says that it is {width} × {height}; {LONGEST} on a side and {} MB are the most",
-            LARGEST >> 20
-        )));
-    }
-    let held = file.len() as u64;
-    if (height * width) as u64 > DENSEST.saturating_mul(held) {
-        return Err(Error::new(format!(
-            "the picture says that it is {width} × {height}, which {held} bytes can't hold; it is damaged"
-        )));
-    }
-    Ok(bytes as usize)
 }
 
 fn png(file: &[u8]) -> Result<Samples> {

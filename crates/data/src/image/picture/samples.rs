@@ -1,0 +1,43 @@
+//! Pixels as decoders give them, and how many a file may ask for.
+
+use crate::error::{Error, Result};
+
+/// No picture has more pixels on a side, so that a damaged header asks for no impossible amount of memory.
+pub(super) const LONGEST: usize = 20_000;
+
+/// No picture has more bytes, in its file or unpacked.
+pub(super) const LARGEST: u64 = 512 << 20;
+
+/// No file has more pixels in a byte: the most are in a PNG file of one colour, which holds 8 in a byte, packed to a thousandth.
+const DENSEST: u64 = 10_000;
+
+/// Pixels as they lie in a file, row by row: grey, grey and opacity, three colours, or these and opacity.
+pub(super) struct Samples {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    pub bytes: Vec<u8>,
+}
+
+/// What a decoder says of a damaged file.
+pub(super) fn broken(message: impl std::fmt::Display) -> Error {
+    Error::new(format!("the picture can't be read: {message}"))
+}
+
+/// The bytes that the pixels take, where a file of such a length can hold them.
+pub(super) fn room(height: usize, width: usize, pixel: usize, file: &[u8]) -> Result<usize> {
+    let bytes = (height as u64).saturating_mul(width as u64).saturating_mul(pixel as u64);
+    if height > LONGEST || width > LONGEST || bytes > LARGEST {
+        return Err(broken(format!(
+            "it says that it is {width} × {height}; {LONGEST} on a side and {} MB are the most",
+            LARGEST >> 20
+        )));
+    }
+    let held = file.len() as u64;
+    if (height * width) as u64 > DENSEST.saturating_mul(held) {
+        return Err(Error::new(format!(
+            "the picture says that it is {width} × {height}, which {held} bytes can't hold; it is damaged"
+        )));
+    }
+    Ok(bytes as usize)
+}
