@@ -3,8 +3,8 @@
 /// The largest side.
 pub const WIDEST_SIDE: usize = 8;
 
-/// How many rows of how many numbers a level of so many 4-byte lanes turns at a time. AVX-512 turns no more than AVX2: lines of
-/// sixteen rows that lie a page apart don't fit the first cache's sets, and with its shuffles it took 1.1 to 1.8 times as long.
+/// How many rows of how many numbers a level of so many 4-byte lanes turns at a time. AVX-512 turns no more than AVX2: the lines of
+/// sixteen rows that lie a page apart don't fit the first cache's sets.
 pub const fn side<T, const LANES: usize>() -> usize {
     if cfg!(target_arch = "x86_64") && size_of::<T>() == 4 && LANES > 4 { 8 } else { 4 }
 }
