@@ -294,8 +294,8 @@ unsafe fn apply<V: Vector<Number = f32>>(
 
 impl Epilogue {
     /// What becomes of a register of sums. `load` reads its columns of a scale or shift, `other` its elements of what is added.
-    /// The same instructions as an interpreted epilogue has: a product and the sum behind it are rounded once, and
-    /// what isn't there takes none, since adding zero would turn a negative zero around.
+    /// The same arithmetic as an interpreted epilogue has: each operation rounds for itself, and what isn't there takes
+    /// none, since adding zero would turn a negative zero around.
     ///
     /// # Safety
     /// What the pattern names is there; the machine has the vector's instructions.
@@ -309,15 +309,10 @@ impl Epilogue {
         let (scaled, shifted, added) = (!self.scale.is_null(), !self.shift.is_null(), !self.other.is_null());
         // SAFETY: the caller's promise.
         unsafe {
-            let sum = match (scaled, shifted, added) {
-                (true, true, _) => sum.multiply_add(load(self.scale), load(self.shift)),
-                (true, false, true) => sum.multiply_add(load(self.scale), other()),
-                // Adding this leaves any product as it is.
-                (true, false, false) => sum.multiply_add(load(self.scale), V::splat(-0.0)),
-                (false, true, _) => sum.plus(load(self.shift)),
-                (false, false, _) => sum,
-            };
-            let sum = if added && (shifted || !scaled) { sum.plus(other()) } else { sum };
+            // Each rounds for itself, as the interpreter's do: adding -0 leaves any product as it is.
+            let sum = if scaled { sum.multiply_add(load(self.scale), V::splat(-0.0)) } else { sum };
+            let sum = if shifted { sum.plus(load(self.shift)) } else { sum };
+            let sum = if added { sum.plus(other()) } else { sum };
             let sum = if self.unsigned_zero { sum.plus(V::splat(0.0)) } else { sum };
             sum.clamp(self.low, self.high)
         }
