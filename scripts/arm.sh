@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The same bits on Arm: the op table, random graphs, layers and trainings run here and, compiled for NEON, under an emulator; each prints a hash of
-# its results, and the two lists must be the same text. Needs `gcc-aarch64-linux-gnu`, `libc6-dev-arm64-cross`, `qemu-user-static`, and the
-# toolchain's standard library for Arm, or else Debian's `rustc-web`, `cargo-web` and `rust-web-src`, which build it.
+# its results, and the two lists must be the same text. Installs with apt what is missing of `gcc-aarch64-linux-gnu`, `libc6-dev-arm64-cross`,
+# `qemu-user-static`; where the toolchain has no standard library for Arm also Debian's `rustc-web`, `cargo-web` and `rust-web-src`, which build it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,10 +10,26 @@ out=$PWD/target/arm
 tests=(kiln-cpu kiln-nn)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 
+ready() {
+    command -v aarch64-linux-gnu-gcc && command -v qemu-aarch64-static && [ -d /usr/aarch64-linux-gnu/include ] || return 1
+    own_std || [ -d /usr/lib/rustlib/src/rust/library ]
+} >/dev/null
+
+own_std() {
+    rustup target list --installed 2>/dev/null | grep -qx "$target"
+}
+
+install() {
+    local packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)
+    own_std || packages+=(rustc-web cargo-web rust-web-src)
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${packages[@]}" >/dev/null
+}
+
 # The tests' programs for Arm.
 build() {
     local cargo=(cargo test) package
-    if ! rustup target list --installed 2>/dev/null | grep -qx "$target"; then
+    if ! own_std; then
         cargo=(env RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo test -Zbuild-std)
     fi
     for package in "${tests[@]}"; do
@@ -27,6 +43,7 @@ hashes() {
 }
 
 mkdir -p "$out"
+ready || install
 build
 for package in "${tests[@]}"; do
     KILN_PRINT_BITS=1 cargo test --locked --quiet -p "$package" --test bits -- hashes --exact --nocapture | hashes >"$out/$package.here"

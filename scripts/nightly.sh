@@ -27,6 +27,7 @@ stage "licences and sources of dependencies" dependencies
 stage "the pages as a book" scripts/book.sh
 stage "other systems' targets" scripts/targets.sh
 stage "the same bits on Arm" scripts/arm.sh
+stage "instructions of kernels and steps" scripts/instructions.sh
 stage "release build" cargo build --release --locked
 stage "tables beside scikit-learn" scripts/scikit.sh
 stage "each write of a run fails once" scripts/faults.sh

@@ -161,6 +161,7 @@ fn amount(number: f64) -> String {
         n if n >= 1e12 => format!("{:.2} T", n / 1e12),
         n if n >= 1e9 => format!("{:.2} G", n / 1e9),
         n if n >= 1e6 => format!("{:.2} M", n / 1e6),
-        n => format!("{:.1} k", n / 1e3),
+        n if n >= 1e3 => format!("{:.1} k", n / 1e3),
+        n => format!("{n:.1} "),
     }
 }
