@@ -1,27 +1,11 @@
 //! Mistakes come out where values are asked for, with the user's line; extreme numbers do no harm.
 
 use kiln_nn::{
-    Context, ConvOptions, Correction, CrossEntropyOptions, DType, Gru, Key, Layer, Lstm, MultiHeadAttention,
+    Context, ConvOptions, Correction, CrossEntropyOptions, Gru, Key, Layer, Lstm, MultiHeadAttention,
     PoolOptions, PositionalEmbedding, Recurrence, RecurrentOptions, Reduction, Sequential, Tensor,
 };
 
-fn f64s(x: &Tensor) -> Vec<f64> {
-    x.cast(DType::F64).to_vec().unwrap_or_else(|error| panic!("{error}"))
-}
-
-#[track_caller]
-fn near(x: &Tensor, expected: &[f64]) {
-    let found = f64s(x);
-    assert_eq!(found.len(), expected.len());
-    for (a, b) in found.iter().zip(expected) {
-        assert!(a == b || (a - b).abs() < 1e-5 * (1.0 + b.abs()) || (a.is_nan() && b.is_nan()), "{found:?}");
-    }
-}
-
-#[track_caller]
-fn message(x: &Tensor) -> String {
-    x.error().expect("should be poisoned").to_string()
-}
+use super::{message, near};
 
 #[test]
 fn mistakes_name_the_users_line() {

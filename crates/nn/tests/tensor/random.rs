@@ -1,14 +1,8 @@
 //! Keys: what they draw is the same everywhere, and is distributed as it should be.
 
-use kiln_nn::{Correction, DType, Key, Tensor};
+use kiln_nn::{Correction, Key, Tensor};
 
-fn f64s(x: &Tensor) -> Vec<f64> {
-    x.cast(DType::F64).to_vec().unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn i64s(x: &Tensor) -> Vec<i64> {
-    x.to_vec().unwrap_or_else(|error| panic!("{error}"))
-}
+use super::{f64s, i64s};
 
 #[test]
 fn keys_draw_the_same_on_the_host_and_in_a_graph() {
