@@ -38,7 +38,7 @@ for name in "${workloads[@]}"; do
     fi
 done
 if [ -n "${KILN_UPDATE:-}" ]; then
-    cp "$counted" "$kept"
+    cat "$counted" >"$kept"
     exit 0
 fi
 exit $failed
