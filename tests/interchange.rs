@@ -171,17 +171,19 @@ fn a_batch_that_a_file_fixes_is_made_free_or_refused() {
     }
 }
 
-/// A network of codes and numbers, which leaves the length of both free.
-fn of_two(program: &Program, name: &str) {
+/// A network of codes and numbers of these sizes; the file leaves those free that are none.
+fn of_two(program: &Program, name: &str, sizes: [Option<usize>; 2]) {
     let options = Options::default();
     let mut builder = options.builder("two").unwrap();
     let free = ["batch", "length"].map(|name| Size::Named(name.to_string()));
-    let codes = builder.input("codes", OnnxDType::I64, &free);
-    let amounts = builder.input("amounts", OnnxDType::F32, &free);
+    let sizes: Vec<Size> =
+        std::iter::zip(sizes, free).map(|(size, free)| size.map_or(free, Size::Fixed)).collect();
+    let codes = builder.input("codes", OnnxDType::I64, &sizes);
+    let amounts = builder.input("amounts", OnnxDType::F32, &sizes);
     let table = builder.constant("table", &[2], &Data::F32(vec![1.0, 2.0]));
     let looked_up = builder.node("Gather", &[&table, &codes], Vec::new());
     let y = builder.node("Mul", &[&looked_up, &amounts], Vec::new());
-    builder.output(&y, "y", OnnxDType::F32, &free);
+    builder.output(&y, "y", OnnxDType::F32, &sizes);
     builder.save(program.at(name), &options).unwrap();
 }
 
@@ -193,14 +195,15 @@ fn any_model_or_network_is_timed_batch_by_batch() {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     fixed(&program, "fixed.onnx", 3, &[3, 12]);
-    of_two(&program, "two.onnx");
+    of_two(&program, "two.onnx", [None; 2]);
+    of_two(&program, "small.onnx", [Some(2), Some(5)]);
     bare(&program, "bare.onnx", "flatten, dense 3", &[2, 2]);
     program.out(&["import", "bare.onnx", "--out", "named.kiln", "--classes", "a,b,c"]);
     // With the classes' names as an output, which is no number.
     program.out(&["export", "named.kiln", "named.onnx", "--without-preprocessing"]);
     let lengths = ["--shape", "codes=*,5", "--shape", "amounts=*,5"];
     for (file, told) in
-        [("fixed.onnx", &[][..]), ("two.onnx", &lengths), ("named.kiln", &[]), ("named.onnx", &[])]
+        [("fixed.onnx", &[][..]), ("two.onnx", &lengths[..]), ("named.kiln", &[]), ("named.onnx", &[])]
     {
         let lines = timed(&[&[file, "--batch", "1,4", "--kernels", "2"], told].concat());
         assert_eq!(lines.len(), 2, "{file}");
@@ -219,6 +222,11 @@ fn any_model_or_network_is_timed_batch_by_batch() {
         (&["two.onnx"][..], "two.onnx leaves sizes of codes free: say --shape 'codes=*,N'"),
         (&["two.onnx", "--shape", "code=*,5"], "two.onnx takes codes, amounts"),
         (&["two.onnx", "--shape", "codes=*,5", "--shape", "amounts=*,6"], "Mul"),
+        (&["small.onnx"], "small.onnx: no input takes a batch of 1; say --batch 2"),
+        (
+            &["two.onnx", "--batch", "3", "--shape", "codes=4,5", "--shape", "amounts=4,5"],
+            "no input takes a batch of 3",
+        ),
         (&["named.kiln", "--shape", "x=*,5"], "--shape is for ONNX files"),
         (&["nothing.kiln"], "nothing.kiln"),
     ] {

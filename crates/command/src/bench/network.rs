@@ -29,9 +29,6 @@ pub(super) fn named_sizes(text: &str) -> Result<(String, Vec<Option<usize>>), St
 }
 
 pub(super) fn run(path: &Path, flags: &BenchFlags) -> Result<()> {
-    if !flags.json {
-        out::line(format_args!("{}, {}", path.display(), machine()))?;
-    }
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
         return network(path, flags);
     }
@@ -40,12 +37,21 @@ pub(super) fn run(path: &Path, flags: &BenchFlags) -> Result<()> {
     }
     let model = Model::load(path)?;
     let form = model.about().input.form();
+    announce(path, flags)?;
     for &batch in &flags.batch {
         let sizes: Vec<usize> = std::iter::once(batch as usize).chain(form.shape.iter().copied()).collect();
         let rows = made_up(stored_dtype(&form), &sizes)?;
         measure(path, batch, flags, &mut model.function().any(), &[(rows, sizes)])?;
     }
     Ok(())
+}
+
+/// What is measured, and with what.
+fn announce(path: &Path, flags: &BenchFlags) -> Result<()> {
+    if flags.json {
+        return Ok(());
+    }
+    out::line(format_args!("{}, {}", path.display(), machine()))
 }
 
 fn network(path: &Path, flags: &BenchFlags) -> Result<()> {
@@ -81,10 +87,18 @@ fn network(path: &Path, flags: &BenchFlags) -> Result<()> {
             ports.iter().find_map(fixed).unwrap_or(1)
         );
     }
+    let ports = network.inputs();
+    for &batch in &flags.batch {
+        if !ports.is_empty() && !ports.iter().any(|port| takes(port, batch as usize, flags)) {
+            let only = ports.iter().find_map(fixed).unwrap_or(1);
+            bail!("{}: no input takes a batch of {batch}; say --batch {only}", path.display());
+        }
+    }
+    announce(path, flags)?;
     for &batch in &flags.batch {
         let mut inputs = Vec::new();
-        for port in network.inputs() {
-            let sizes = sizes(path, &port, batch as usize, flags)?;
+        for port in &ports {
+            let sizes = sizes(path, port, batch as usize, flags)?;
             let dtype = port.element.and_then(OnnxDType::dtype).with_context(|| {
                 format!(
                     "{}: input {} is no tensor of numbers, and can't be made up",
@@ -118,9 +132,22 @@ fn answers(network: &Network) -> Function<'_> {
     })
 }
 
+/// Whether a batch of this size reaches an input: a network that takes none would be timed for another one.
+fn takes(port: &Port, batch: usize, flags: &BenchFlags) -> bool {
+    match told(port, flags) {
+        Some(told) => told.contains(&None) || told.first() == Some(&Some(batch)),
+        None => port.sizes.first().is_some_and(|size| size.is_none_or(|size| size == batch)),
+    }
+}
+
+/// The sizes that --shape gives an input.
+fn told<'f>(port: &Port, flags: &'f BenchFlags) -> Option<&'f [Option<usize>]> {
+    flags.shape.iter().rev().find(|(name, _)| *name == port.name).map(|(_, told)| told.as_slice())
+}
+
 /// The sizes of an input for a batch.
 fn sizes(path: &Path, port: &Port, batch: usize, flags: &BenchFlags) -> Result<Vec<usize>> {
-    if let Some((_, told)) = flags.shape.iter().rev().find(|(name, _)| *name == port.name) {
+    if let Some(told) = told(port, flags) {
         return Ok(told.iter().map(|size| size.unwrap_or(batch)).collect());
     }
     let known = port.sizes.iter().enumerate().map(|(axis, size)| match size {

@@ -33,7 +33,7 @@ impl<S: GemmElement> PlannedGemm<S> {
         invariant: bool,
     ) -> Result<PlannedGemm<S>> {
         let kernels = S::Sum::KERNELS.at(level);
-        let empty = shape.batch * shape.m * shape.n * shape.k == 0;
+        let empty = [shape.batch, shape.m, shape.n, shape.k].contains(&0);
         let plan = Blocking::new(kernels, threads(), shape, a, b, None);
         let kept = if invariant && S::PLAIN && !plan.direct_b && !empty && !super::is_column(shape) {
             let between = PanelPacker::new(level, kernels, *b, shape.k, plan.panel).packed(shape.n);
