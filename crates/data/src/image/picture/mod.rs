@@ -223,6 +223,8 @@ pub(crate) mod tests {
         std::fs::write(folder.join("b.png"), b"no picture").unwrap();
         let error = Picture::open(folder.join("b.png")).unwrap_err().to_string();
         assert!(error.contains("b.png"), "{error}");
+        let error = Picture::read(b"\xff\xd8\xffno picture").unwrap_err().to_string();
+        assert!(error.contains("can't be read") && error.trim_end() == error, "{error:?}");
         let whole = std::fs::read(folder.join("a.png")).unwrap();
         for cut in 0..whole.len() {
             std::fs::write(folder.join("c.png"), &whole[..cut]).unwrap();

@@ -21,7 +21,8 @@ pub(super) struct Samples {
 
 /// What a decoder says of a damaged file.
 pub(super) fn broken(message: impl std::fmt::Display) -> Error {
-    Error::new(format!("the picture can't be read: {message}"))
+    // Some end with a line of their own.
+    Error::new(format!("the picture can't be read: {}", message.to_string().trim_end()))
 }
 
 /// The bytes that the pixels take, where a file of such a length can hold them.
