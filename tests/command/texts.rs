@@ -47,6 +47,12 @@ fn a_text_is_learned_and_goes_on() {
     assert!(folder.out(&["inspect", "pieces/model.kiln"]).contains("270 pieces of text"));
     let said = folder.out(&["predict", "pieces/model.kiln", "--prompt", "thé cat", "--length", "0"]);
     assert_eq!(said, "thé cat\n");
+    assert_eq!(
+        folder.out(&["export", "pieces/model.kiln", "tokenizer.json"]),
+        "tokenizer.json: 270 pieces\n"
+    );
+    let tokenizer = kiln::data::Tokenizer::read(folder.at("tokenizer.json")).unwrap();
+    assert!(tokenizer.encode("the cat").unwrap().codes.len() < 7);
     assert!(folder.error(&["train", "rhyme.txt", "--pieces", "sillables"]).1.contains("learned 1000"));
     folder.write("short.txt", "too short");
     assert!(folder.error(&["train", "short.txt"]).1.contains("shorter windows"));

@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use kiln::Limits;
 use kiln::data::{
-    Augment, Choices, FrameWriter, Picture, Rng, Table, TablePreparation, Tokens, ValueKind, mnist, read_idx,
-    read_text,
+    Augment, Choices, Cut, FrameWriter, Picture, Rng, Table, TablePreparation, Tokenizer, Tokens, ValueKind,
+    mnist, read_idx, read_text,
 };
 use kiln::prelude::*;
 use kiln::store::TensorFile;
@@ -183,6 +183,30 @@ fn frames_images_and_texts() {
         drop(read_text(folder.write("input", input)))
     });
     assert!(mnist(&folder).is_err());
+}
+
+#[test]
+fn tokenizers() {
+    let merged =
+        Tokens::fit("the cat sat on the mat, the cat", Cut::Merged, 270).unwrap().to_tokenizer_json();
+    let words = Tokens::fit("the cat sat on the mat", Cut::Words, 9).unwrap().to_tokenizer_json();
+    let pieces = r#"{"added_tokens": [{"id": 4, "content": "<s>", "special": true, "normalized": false}],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": "CAAAAAAEAABhAABhYgA="}, {"type": "Lowercase"}]},
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "_", "prepend_scheme": "first"},
+        "post_processor": {"type": "BertProcessing", "sep": ["<s>", 4], "cls": ["<s>", 4]},
+        "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Strip", "content": " ", "start": 1, "stop": 1}]},
+        "truncation": {"max_length": 5, "strategy": "LongestFirst", "stride": 0},
+        "padding": {"strategy": {"Fixed": 9}, "direction": "Left", "pad_to_multiple_of": 4, "pad_id": 0, "pad_type_id": 0, "pad_token": "?"},
+        "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": true, "vocab": [["?", 0], ["_", -1], ["t", -2], ["<0x41>", -3]]}}"#;
+    let good = [merged, words, pieces.to_string()].map(String::into_bytes);
+    damage("tokenizers", &good, |input| {
+        let Ok(tokenizer) = Tokenizer::from_json(input) else { return };
+        for text in ["", " The cat<s>\u{e9}\u{301}\n\n", &"x".repeat(1000)] {
+            if let Ok(encoded) = tokenizer.encode_pair(text, text) {
+                drop(tokenizer.decode(&encoded.codes, false));
+            }
+        }
+    });
 }
 
 /// The same file with the checksum it would have, so that what is behind it is reached.

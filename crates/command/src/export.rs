@@ -1,19 +1,21 @@
 //! `kiln export`: a model in another form.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use kiln_learn::data::Tokenizer;
 use kiln_learn::onnx::{Export, NEWEST, OLDEST, Options};
 use kiln_learn::weights::{self, Weights};
-use kiln_learn::{Model, Module};
+use kiln_learn::{Model, Module, Preparation};
 
 use super::out;
 
 /// Write a model in another form
 ///
 /// The form follows from the name: `.json` is text that people can read and change; `.kiln` and `.safetensors` are the compact form,
-/// which any reader of safetensors opens; `.npz` holds the weights alone, for NumPy; `.onnx` runs anywhere. An ONNX file has the
+/// which any reader of safetensors opens; `.npz` holds the weights alone, for NumPy; `tokenizer.json` the pieces of a text, for libraries of
+/// tokenizers; `.onnx` runs anywhere. An ONNX file has the
 /// preparation in it: it takes raw columns or pixels, and gives classes, probabilities or numbers in their own unit. It is read back and run
 /// beside the model.
 #[derive(Args)]
@@ -21,6 +23,7 @@ use super::out;
   kiln export runs/heart-1/model.kiln heart.json
   kiln export heart.json heart.kiln
   kiln export heart.kiln heart.npz              weights for NumPy: numpy.load(\"heart.npz\")[\"0.weight\"]
+  kiln export novel.kiln tokenizer.json         the pieces that a text is cut in
   kiln export heart.kiln heart.onnx             an input for each column; labels and probabilities come out
   kiln export cnn.kiln cnn.onnx --half --fold   half the size, norms folded into convolutions")]
 pub struct ExportFlags {
@@ -60,6 +63,9 @@ pub fn run(flags: ExportFlags) -> Result<()> {
     if extension == "onnx" {
         return onnx(&model, &flags);
     }
+    if flags.to.file_name().is_some_and(|name| name == "tokenizer.json") {
+        return tokenizer(&model, &flags.to);
+    }
     if flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold {
         bail!(
             "--opset, --without-preprocessing, --half and --fold are for .onnx; .{extension} has no such thing"
@@ -75,6 +81,19 @@ pub fn run(flags: ExportFlags) -> Result<()> {
         Model::load(&flags.to)?.parameter_count()
     };
     out::line(format_args!("{}: {parameters} parameters", flags.to.display()))
+}
+
+/// The pieces of a model of texts, read back.
+fn tokenizer(model: &Model, to: &Path) -> Result<()> {
+    let Preparation::Text(text) = &model.about().preparation else {
+        bail!(
+            "{}: the model takes no text, so it has no tokenizer; another name ending in .json is the model itself",
+            to.display()
+        );
+    };
+    kiln_files::write(to, text.tokens.to_tokenizer_json().as_bytes())?;
+    let written = Tokenizer::read(to)?;
+    out::line(format_args!("{}: {} pieces", to.display(), written.count()))
 }
 
 fn onnx(model: &Model, flags: &ExportFlags) -> Result<()> {

@@ -7,7 +7,7 @@
 //! # Features
 //!
 //! Each switches one module: `csv` tables in text, `gzip` packed files, `image` pictures in PNG, JPEG and BMP, `parquet` tables in Parquet
-//! files, `arrow` record batches of Arrow. The first three are on by default.
+//! files, `arrow` record batches of Arrow, `tokenizer` tokenizers in `tokenizer.json`. All but Parquet and Arrow are on by default.
 //!
 //! # Invariants
 //!
@@ -68,6 +68,8 @@ pub use table::{
     TargetColumn, TargetKind, Treatment, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
+#[cfg(feature = "tokenizer")]
+pub use text::{EncodedText, Tokenizer};
 pub use values::{Form, Meaning, ValueKind, Values};
 
 /// The code in the README is compiled and run as a test.

@@ -9,8 +9,8 @@
 //!
 //! # Features
 //!
-//! `cpu` makes the CPU the default device; `csv`, `gzip`, `image`, `parquet` and `arrow` are kinds of data; `ndarray` takes arrays of that
-//! crate as tensors; `terminal` shows how far a training is and hears Ctrl-C.
+//! `cpu` makes the CPU the default device; `csv`, `gzip`, `image`, `parquet`, `arrow` and `tokenizer` are kinds of data; `ndarray` takes arrays
+//! of that crate as tensors; `terminal` shows how far a training is and hears Ctrl-C.
 //!
 //! # Invariants
 //!

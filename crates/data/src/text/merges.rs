@@ -1,6 +1,8 @@
 //! Pieces that are learned: bytes that stand together most often become one piece, again and again (byte pair encoding).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::merging::merge_all;
 
 /// Pairs of codes that became a code of their own, in the order they were learned. Codes below 256 are the bytes themselves.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +28,7 @@ impl Merges {
     /// Counts are kept for each different word, and only the words a merge touches are counted again.
     pub(super) fn fit(text: &str, most: usize) -> Merges {
         let mut counts: HashMap<&str, i64> = HashMap::new();
-        words(text).for_each(|word| *counts.entry(word).or_default() += 1);
+        words(text).flat_map(parts).for_each(|part| *counts.entry(part).or_default() += 1);
         let mut counts: Vec<(&str, i64)> = counts.into_iter().collect();
         counts.sort_unstable();
         let mut all: Vec<(Vec<u32>, i64)> =
@@ -36,9 +38,18 @@ impl Merges {
             codes.windows(2).for_each(|pair| pairs.add((pair[0], pair[1]), *count, at));
         }
         let mut learned = Vec::new();
+        let mut bytes = Merges::default().bytes;
+        let mut known: HashSet<Vec<u8>> = bytes.iter().cloned().collect();
         while 256 + learned.len() < most {
             let Some(pair) = pairs.most_frequent() else { break };
-            let code = 256 + learned.len() as u32;
+            // A piece has one code: what is known by other merges isn't learned again.
+            let joined = [&bytes[pair.0 as usize][..], &bytes[pair.1 as usize]].concat();
+            if !known.insert(joined.clone()) {
+                pairs.forget(pair);
+                continue;
+            }
+            let code = bytes.len() as u32;
+            bytes.push(joined);
             learned.push(pair);
             for at in pairs.take(pair) {
                 let (codes, count) = &mut all[at];
@@ -83,13 +94,14 @@ impl Merges {
     /// A word's codes: of all pairs in it the one that was learned first is merged, until none is left.
     fn word(&self, word: &str) -> Vec<u32> {
         let mut codes: Vec<u32> = word.bytes().map(u32::from).collect();
-        let first = |codes: &[u32]| {
-            codes.windows(2).filter_map(|pair| self.codes.get(&(pair[0], pair[1])).copied()).min()
-        };
-        while let Some(code) = first(&codes) {
-            merge(&mut codes, self.pairs[code as usize - 256], code);
-        }
+        merge_all(&mut codes, |first, second| self.codes.get(&(first, second)).map(|code| (*code, *code)));
         codes
+    }
+
+    /// The bytes of each code.
+    #[cfg(feature = "tokenizer")]
+    pub(super) fn bytes(&self) -> &[Vec<u8>] {
+        &self.bytes
     }
 
     /// The bytes of codes; those that aren't known have none.
@@ -98,8 +110,18 @@ impl Merges {
     }
 }
 
-/// The most bytes a word has; longer ones are cut.
+/// The most bytes of a word that are learned from together.
 const LONGEST: usize = 256;
+
+/// A word in parts that are short enough to learn from.
+fn parts(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let (part, behind) = rest.split_at(rest.floor_char_boundary(LONGEST));
+        rest = behind;
+        Some(part).filter(|part| !part.is_empty())
+    })
+}
 
 /// How often pairs stand together, and in which words.
 #[derive(Default)]
@@ -148,8 +170,13 @@ fn merge(codes: &mut Vec<u32>, pair: (u32, u32), code: u32) {
     codes.truncate(to);
 }
 
+/// How words are cut, as an expression.
+#[cfg(feature = "tokenizer")]
+pub(super) const WORDS: &str =
+    r" ?\p{Alphabetic}+| ?[\p{N}&&[^\p{Alphabetic}]]+| ?[^\s\p{Alphabetic}\p{N}]+|\s+(?= \S)|\s+";
+
 /// What is never merged across: a run of letters, of digits, of other signs (each with the space before it), or of spaces. Together
-/// they are the text.
+/// they are the text. [`WORDS`] says the same.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     #[derive(PartialEq)]
     enum Sort {
@@ -172,7 +199,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
         let own = sort(rest[lead..].chars().next()?);
         let end = rest[lead..]
             .char_indices()
-            .find(|(at, c)| sort(*c) != own || lead + at + c.len_utf8() > LONGEST)
+            .find(|(_, c)| sort(*c) != own)
             .map_or(rest.len(), |(at, _)| lead + at);
         // The last of some spaces belongs to the word behind them.
         let end = match own == Sort::Space && end < rest.len() && end > 1 && rest[..end].ends_with(' ') {
@@ -195,8 +222,9 @@ mod tests {
         let all: Vec<&str> = words(text).collect();
         assert_eq!(all.concat(), text);
         assert_eq!(words("two  words here").collect::<Vec<_>>(), ["two", " ", " words", " here"]);
-        let long = "x".repeat(1000);
-        assert!(words(&long).all(|word| word.len() <= LONGEST) && words(&long).count() == 4);
+        let long = "xé".repeat(500);
+        assert!(parts(&long).all(|part| part.len() <= LONGEST) && parts(&long).count() == 6);
+        assert_eq!(parts(&long).collect::<String>(), long);
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! Text: cut in characters, bytes, words or learned pieces, each with a code, and served in windows or as rows with a class.
 
 mod merges;
+mod merging;
+#[cfg(feature = "tokenizer")]
+mod tokenizer;
 mod tokens;
 mod windows;
 
+#[cfg(feature = "tokenizer")]
+pub use tokenizer::{EncodedText, Tokenizer};
 pub use tokens::{Cut, Tokens};
 pub use windows::{Windows, labelled};
 

@@ -88,7 +88,9 @@ impl Tokens {
             return Ok(Tokens { cut, pieces: Vec::new(), codes: HashMap::new(), merges });
         }
         let mut counts: HashMap<&str, usize> = HashMap::new();
-        pieces(text, cut).for_each(|piece| *counts.entry(piece).or_default() += 1);
+        pieces(text, cut)
+            .filter(|piece| *piece != UNKNOWN)
+            .for_each(|piece| *counts.entry(piece).or_default() += 1);
         if counts.is_empty() || most == 0 {
             return Err(Error::new("there is nothing to read in the text"));
         }
@@ -110,6 +112,16 @@ impl Tokens {
     /// What the pieces are.
     pub fn cut(&self) -> Cut {
         self.cut
+    }
+
+    #[cfg(feature = "tokenizer")]
+    pub(super) fn merges(&self) -> &Merges {
+        &self.merges
+    }
+
+    #[cfg(feature = "tokenizer")]
+    pub(super) fn pieces(&self) -> &[String] {
+        &self.pieces
     }
 
     /// A text as codes.
@@ -188,6 +200,8 @@ mod tests {
         let tokens = Tokens::fit("aaabbc", Cut::Characters, 2).unwrap();
         assert_eq!(tokens.count(), 3);
         assert_eq!(tokens.encode("abcx"), [1, 2, 0, 0]);
+        let mark = Tokens::fit("a\u{fffd}", Cut::Characters, 9).unwrap();
+        assert_eq!((mark.count(), mark.encode("\u{fffd}a")), (2, vec![0, 1]));
         assert!(Tokens::fit("  \n", Cut::Words, 10).is_err());
     }
 }

@@ -1,0 +1,56 @@
+//! Tokens and their codes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+/// Both ways.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "HashMap<String, u32>")]
+pub(super) struct Vocabulary {
+    codes: HashMap<Arc<str>, u32>,
+    tokens: BTreeMap<u32, Arc<str>>,
+}
+
+impl From<HashMap<String, u32>> for Vocabulary {
+    fn from(codes: HashMap<String, u32>) -> Vocabulary {
+        Vocabulary::new(codes)
+    }
+}
+
+impl Vocabulary {
+    /// Of two with the same text the last has it.
+    pub(super) fn new(codes: impl IntoIterator<Item = (String, u32)>) -> Vocabulary {
+        let codes: HashMap<Arc<str>, u32> =
+            codes.into_iter().map(|(token, code)| (token.into(), code)).collect();
+        let tokens = codes.iter().map(|(token, code)| (*code, token.clone())).collect();
+        Vocabulary { codes, tokens }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.codes.iter().map(|(token, code)| (&**token, *code))
+    }
+
+    pub(super) fn code(&self, token: &str) -> Option<u32> {
+        self.codes.get(token).copied()
+    }
+
+    pub(super) fn token(&self, code: u32) -> Option<&str> {
+        self.tokens.get(&code).map(AsRef::as_ref)
+    }
+
+    /// How many tokens there are.
+    pub(super) fn count(&self) -> usize {
+        self.codes.len()
+    }
+
+    pub(super) fn highest(&self) -> Option<u32> {
+        self.tokens.keys().next_back().copied()
+    }
+
+    /// The codes of a text's bytes, where there is a token such as `<0x0A>` for each.
+    pub(super) fn bytes(&self, text: &str) -> Option<Vec<u32>> {
+        text.bytes().map(|byte| self.code(&format!("<0x{byte:02X}>"))).collect()
+    }
+}
