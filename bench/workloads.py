@@ -19,6 +19,8 @@ CONVS = {
     "32x512x512x4": (32, 512, 512, 4, 3, 1),
 }
 MATMULS = [256, 512, 1024, 2048]
+# What may follow a product in the same kernel.
+BEHIND = ["gelu", "residual", "adamw"]
 STREAMS = {  # name: (elements, bytes that must move: each operand once in, each result once out)
     "memcpy": (1 << 24, 8 << 24),
     "relu_chain_1m": (1 << 20, 24 << 20),
@@ -48,6 +50,7 @@ def every():
     names = ["w1", "w2", "w3", "resnet18", "w1_infer1", "w1_infer256", "w3_infer1", "w3_infer256"]
     names += [f"{net}_onnx{batch}" for net in NETWORKS for batch in (1, 32)]
     names += [f"matmul_{n}" for n in MATMULS]
+    names += [f"matmul_{n}_{behind}" for n in MATMULS for behind in BEHIND]
     names += [f"mlp{i}_{part}" for i in (1, 2, 3) for part in ("fwd", "dx", "dw")]
     names += [f"conv_{shape}_{part}" for shape in CONVS for part in ("fwd", "dx", "dw")]
     return names + list(STREAMS)
@@ -67,7 +70,7 @@ def flop(name):
         model, batch = name.split("_infer")
         return int(batch) * (dense if model == "w1" else forward_w3)
     if name.startswith("matmul_"):
-        return 2 * int(name.removeprefix("matmul_")) ** 3
+        return 2 * int(name.split("_")[1]) ** 3
     if name.startswith("mlp"):
         i, o = LAYERS[int(name[3]) - 1]
         return 2 * BATCH * i * o

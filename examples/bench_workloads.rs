@@ -424,7 +424,27 @@ fn chain(arguments: &Arguments, size: usize) -> Result {
 /// Square products, the products of the dense layers, and convolutions, by name.
 fn product(arguments: &Arguments, name: &str) -> Option<Result> {
     if let Some(size) = name.strip_prefix("matmul_") {
+        let (size, behind) = size.split_once('_').unwrap_or((size, ""));
         let n = size.parse().ok()?;
+        let square = &[n, n][..];
+        match behind {
+            "gelu" => {
+                return Some(function(
+                    arguments,
+                    Function::new(|[a, b]| vec![a.matmul(&b).gelu()]),
+                    [square; 2],
+                ));
+            }
+            "residual" => {
+                return Some(function(
+                    arguments,
+                    Function::new(|[a, b, c]| vec![a.matmul(&b) + c]),
+                    [square; 3],
+                ));
+            }
+            "adamw" => return Some(function(arguments, Function::new(adamw), [square; 5])),
+            _ => {}
+        }
         return Some(function(arguments, Function::new(|[a, b]| vec![a.matmul(&b)]), [&[n, n], &[n, n]]));
     }
     if let Some(rest) = name.strip_prefix("mlp") {
@@ -441,6 +461,15 @@ fn product(arguments: &Arguments, name: &str) -> Option<Result> {
         });
     }
     convolution(arguments, name.strip_prefix("conv_")?)
+}
+
+/// A product as a gradient, and what a step of AdamW makes of a weight and its moments.
+fn adamw([a, b, weight, mean, square]: [Tensor; 5]) -> Vec<Tensor> {
+    let gradient = a.matmul(&b);
+    let mean = mean * 0.9 + &gradient * 0.1;
+    let square = square.abs() * 0.999 + &gradient * &gradient * 0.001;
+    let decayed = weight * (1.0 - 1e-3 * 0.01);
+    vec![decayed - &mean * 1e-3 / (square.sqrt() * 1.5 + 1e-8), mean, square]
 }
 
 /// `BxCxOxS[kK][sT]_fwd`, `_dx` or `_dw`, over channels-last operands.

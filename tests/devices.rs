@@ -145,6 +145,7 @@ fn what_the_environment_says_wrongly_is_an_error() {
         ("KILN_THREADS", "abc", "a number from 1 to 1024"),
         ("KILN_THREADS", "0", "a number from 1 to 1024"),
         ("KILN_SIMD", "bogus", "portable"),
+        ("KILN_CACHES", "48k,2m", "first, second and share of the third cache, as 32k,1m,16m"),
         ("KILN_CHECK", "infinite", "should be finite"),
     ] {
         let output = kiln.command(&["train", "--epochs", "1", "--quiet"]).env(name, value).output().unwrap();

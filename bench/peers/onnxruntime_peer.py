@@ -53,8 +53,15 @@ def graph(name):
         node = helper.make_node("LayerNormalization", ["x", "w", "b"], ["y"], axis=1, epsilon=1e-5)
         return [node], [weight("w", 1024), weight("b", 1024)], "y", (4096, 1024), (4096, 1024)
     if name.startswith("matmul_"):
-        n = int(name.removeprefix("matmul_"))
-        return [helper.make_node("MatMul", ["x", "w"], ["y"])], [weight("w", n, n)], "y", (n, n), (n, n)
+        _, n, *behind = name.split("_")
+        n, product = int(n), helper.make_node("MatMul", ["x", "w"], ["y"])
+        if behind == []:
+            return [product], [weight("w", n, n)], "y", (n, n), (n, n)
+        if behind == ["residual"]:
+            return [product, helper.make_node("Add", ["y", "x"], ["z"])], [weight("w", n, n)], "z", (n, n), (n, n)
+        if behind == ["gelu"]:
+            return [product, helper.make_node("Gelu", ["y"], ["z"])], [weight("w", n, n)], "z", (n, n), (n, n)
+        return None
     if name.startswith("conv_") and name.endswith("_fwd"):
         n, c, o, size, k, stride = workloads.CONVS[name.split("_")[1]]
         node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[k, k], pads=[k // 2] * 4, strides=[stride] * 2)
@@ -74,7 +81,7 @@ def main():
     nodes, weights, last, inner, outer = made
     value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
     body = helper.make_graph(nodes, args.workload, [value("x", inner)], [value(last, outer)], weights)
-    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=8)
     onnx.checker.check_model(model)
     measure(args, model.SerializeToString(), random.standard_normal(inner).astype(np.float32))
 

@@ -84,6 +84,12 @@ def step(model, which, fused, layout, shape):
     return call
 
 
+def adamw(gradient, weight, mean, square):
+    mean.lerp_(gradient, 0.1)
+    square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+    weight.mul_(1 - 1e-5).addcdiv_(mean, square.abs().sqrt_().mul_(1.5).add_(1e-8), value=-1e-3)
+
+
 def modes(name, args):
     """Yields (mode, call, state) for each way to run the workload."""
     layouts = {"plain": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -105,9 +111,13 @@ def modes(name, args):
                 model, x = model.to(memory_format=layout), x.contiguous(memory_format=layout)
             yield mode, lambda: model(x), {}
     elif name.startswith("matmul_"):
-        n = int(name.removeprefix("matmul_"))
-        a, b = torch.randn(n, n), torch.randn(n, n)
+        _, n, *behind = name.split("_")
+        a, b, c, mean, square = (torch.randn(int(n), int(n)) for _ in range(5))
+        # The product alone, which what follows it is measured against, and with it.
         yield "plain", lambda: a @ b, {}
+        for kind in behind:
+            yield kind, {"gelu": lambda: F.gelu(a @ b), "residual": lambda: torch.addmm(c, a, b),
+                         "adamw": lambda: adamw(a @ b, c, mean, square)}[kind], {}
     elif name.startswith("mlp"):
         i, o = workloads.LAYERS[int(name[3]) - 1]
         x, w, dy = torch.randn(workloads.BATCH, i), torch.randn(o, i), torch.randn(workloads.BATCH, o)
@@ -143,7 +153,7 @@ def main():
     torch.set_flush_denormal(True)
     torch.manual_seed(1)
     trains = args.workload in ("w1", "w2", "w3", "resnet18")
-    ways = 4 if args.workload in ("w3", "resnet18") else 2 if trains or args.workload.startswith(("conv_", "w3_")) else 1
+    ways = 4 if args.workload in ("w3", "resnet18") else 2 if trains or args.workload.startswith(("conv_", "w3_")) else 1 + args.workload.endswith(tuple(workloads.BEHIND))
     with torch.inference_mode(not trains):
         for mode, call, state in modes(args.workload, args):
             taken = common.samples(call, args.seconds / ways)

@@ -1,9 +1,10 @@
-//! What the environment says of the CPU: `KILN_THREADS`, `KILN_CHECK`, `KILN_SIMD`. What it says wrongly is an error when
+//! What the environment says of the CPU: `KILN_THREADS`, `KILN_CHECK`, `KILN_SIMD`, `KILN_CACHES`. What it says wrongly is an error when
 //! the device is opened.
 
 use kiln_device::DeviceSettings;
 use kiln_ir::{Error, ErrorKind, Result};
 
+use crate::caches::{self, Caches, KILN_CACHES};
 use crate::simd::{KILN_SIMD, Level};
 use crate::threads::MOST_THREADS;
 
@@ -14,6 +15,11 @@ pub(crate) fn settings() -> Result<DeviceSettings> {
     {
         let here: Vec<&str> = Level::all_here().map(Level::name).collect();
         return Err(wrong(KILN_SIMD, &asked, &format!("what this machine has: {}", here.join(", "))));
+    }
+    if let Some(asked) = variable(KILN_CACHES)
+        && Caches::named(&asked).is_none()
+    {
+        return Err(wrong(KILN_CACHES, &asked, caches::WANTED));
     }
     Ok(DeviceSettings { threads: threads()?, check_finite: check_finite()? })
 }

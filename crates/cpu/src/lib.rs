@@ -21,6 +21,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod bases;
+mod caches;
 mod call;
 mod check_finite;
 mod contraction;
@@ -98,14 +99,14 @@ const MOST_LOOPS: usize = 16;
 
 /// What programs are compiled for that run here.
 fn target() -> Target {
+    let caches = caches::caches();
     Target {
         most_loops: MOST_LOOPS,
         // The arena's places start at cache lines, which the widest vectors fill.
         alignment: 64,
         // Kernels read a pixel's channels as vectors.
         channels: Channels::Last,
-        // What a core has for itself, on most that there are.
-        caches: vec![32 * 1024, 1024 * 1024],
+        caches: vec![caches.first, caches.second, caches.third],
         ..Target::plain("cpu")
     }
 }

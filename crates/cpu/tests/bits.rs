@@ -1,4 +1,5 @@
-//! The same bits at every instruction set that the machine has and for any number of threads: the op table, its derivatives and random graphs.
+//! The same bits at every instruction set that the machine has, for any number of threads and for other machines' caches: the op table, its
+//! derivatives and random graphs.
 
 mod kit;
 
@@ -45,6 +46,15 @@ fn problems() -> impl Iterator<Item = Problem> {
     table.into_iter().chain(derivatives).chain((0..GRAPHS).map(kiln_testkit::random_graph))
 }
 
+/// What is large enough that plans follow the caches: products, convolutions, their gradients, sums.
+fn large() -> impl Iterator<Item = Problem> {
+    let words = ["matmul", "conv", "sum", "softmax"];
+    let cases = kiln_testkit::speed_cases().into_iter();
+    cases
+        .filter(move |case| words.iter().any(|word| case.name.starts_with(word)))
+        .map(|case| case.case().problem().unwrap())
+}
+
 /// Prints the hash of each case where it is asked to, at the level that `KILN_SIMD` names.
 #[test]
 fn hashes() {
@@ -56,6 +66,25 @@ fn hashes() {
             bits::print(&problem.name, &results);
         }
     }
+}
+
+/// The same of large ones.
+#[test]
+fn hashes_of_large_ones() {
+    if !bits::asked() {
+        return;
+    }
+    for problem in large() {
+        if let Some(results) = results(&problem) {
+            bits::print(&problem.name, &results);
+        }
+    }
+}
+
+#[test]
+fn every_machine_s_caches_give_the_same_bits() {
+    bits::agree("hashes", "KILN_CACHES", &bits::CACHES);
+    bits::agree("hashes_of_large_ones", "KILN_CACHES", &bits::CACHES);
 }
 
 #[test]

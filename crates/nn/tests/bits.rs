@@ -1,5 +1,5 @@
 //! The same bits whatever a row is computed with and on: alone or among many, at every instruction set that the machine has, by any number of
-//! threads.
+//! threads, with other machines' caches.
 
 #![cfg(feature = "cpu")]
 
@@ -257,4 +257,9 @@ fn hashes() {
 fn layers_and_trainings_give_the_same_bits_at_every_level() {
     let levels: Vec<&str> = Level::all_here().map(Level::name).collect();
     bits::agree("hashes", "KILN_SIMD", &levels);
+}
+
+#[test]
+fn layers_and_trainings_give_the_same_bits_with_every_machine_s_caches() {
+    bits::agree("hashes", "KILN_CACHES", &bits::CACHES);
 }

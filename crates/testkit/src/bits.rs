@@ -10,6 +10,10 @@ use kiln_ir::Data;
 /// What a test that prints hashes is asked by.
 const ASKED: &str = "KILN_PRINT_BITS";
 
+/// A core's caches of machines that there are, as `KILN_CACHES` names them: a Zen 4 with both of two cores, a Zen 3, a Sapphire Rapids, a
+/// small Arm, and one that has hardly any.
+pub const CACHES: [&str; 5] = ["32k,1m,16m", "32k,512k,16m", "48k,2m,30m", "32k,256k,2m", "8k,64k,256k"];
+
 /// Whether this process is to print hashes.
 pub fn asked() -> bool {
     std::env::var_os(ASKED).is_some()

@@ -14,7 +14,7 @@ use crate::scratch::{self, Purpose};
 use crate::send_ptr::SendPtr;
 use crate::threads::parallel;
 
-/// Weights of up to this many numbers are summed in parts of the batch.
+/// Weights of up to this many numbers are summed in parts of the batch, which alters sums: no cache decides over it.
 const SMALL: usize = 64 * 1024;
 /// Into so many parts at the most.
 const PARTS: usize = 8;

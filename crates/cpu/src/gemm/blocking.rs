@@ -2,9 +2,10 @@
 
 use super::kernels::{Kernels, WIDEST};
 use super::{Gemm, GemmElement, Mat};
+use crate::caches::caches;
 
-/// Numbers of a block of the product: 128 KiB of f32.
-const BLOCK: usize = 32 * 1024;
+/// Which part of a core's own cache a block of the product may take, beside the rows and columns it is made of.
+const BLOCK: usize = 8;
 /// Columns that a block may have; an epilogue likes long rows.
 const LONGEST: usize = 1024;
 /// Rows that share a block's pass over B.
@@ -21,8 +22,8 @@ const DIRECT_ROWS: usize = 192;
 const DIRECT_STRIDE: usize = 1024;
 /// Products of fewer multiplications than this aren't split.
 pub const WORTH_SPLITTING: usize = 50_000;
-/// Numbers of B that are packed for all threads at a time: 8 MiB of f32.
-const SHARED: usize = 2 * 1024 * 1024;
+/// Which part of the threads' shares of the last cache may be columns that are packed for all of them at a time.
+const SHARED: usize = 4;
 
 /// How a product is blocked.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,8 @@ impl Blocking {
     ) -> Blocking {
         let Gemm { batch, m, n, k } = shape;
         let lanes = kernels.lanes;
+        let caches = caches();
+        let numbers = |bytes: usize| bytes / size_of::<S::Sum>();
         let work = m.saturating_mul(n).saturating_mul(k);
         let threads = if work.saturating_mul(batch) < WORTH_SPLITTING { 1 } else { threads };
         // Tasks wanted of each product of the batch: two for each thread if they are large, so that a late one weighs less.
@@ -84,7 +87,7 @@ impl Blocking {
         if few {
             columns = columns.min(n.div_ceil(panel).div_ceil(wanted) * panel);
         } else {
-            let most = (BLOCK / columns).clamp(2 * kernels.tall, ROWS);
+            let most = (numbers(caches.second / BLOCK) / columns).clamp(2 * kernels.tall, ROWS);
             let across = n.div_ceil(columns);
             let pieces = m.div_ceil(most).max(wanted.div_ceil(across).min(m.div_ceil(kernels.tall)));
             rows = m.div_ceil(pieces.next_multiple_of(wanted.clamp(1, threads)));
@@ -94,7 +97,8 @@ impl Blocking {
         let far = (a.row.unsigned_abs() * size_of::<S>()).is_multiple_of(2048) && m > 4;
         let direct_a = S::PLAIN && (a.row == 1 || (a.col == 1 && !(far && k > 16)) || n <= 2 * lanes);
         let shared_b = packed.is_none() && !direct_b && batch < 2 * threads && m > rows;
-        let slab = (SHARED / k.max(1) / columns).max(1) * columns;
+        let shared = numbers(caches.third.saturating_mul(threads) / SHARED);
+        let slab = (shared / k.max(1) / columns).max(1) * columns;
         let depth = match packed {
             // Panels that are read once are read from end to end.
             Some(_) if m <= kernels.tall => k.max(1),

@@ -133,6 +133,10 @@ fn contractions(list: &mut List) {
         let square = (&[256, 256][..], dtype, SMALL);
         list.add(format!("matmul {dtype} 256"), &[square, square], |x| x[0].matmul(&x[1]));
     }
+    let (left, right) = ((&[300, 700][..], DType::F32, SMALL), (&[700, 1500][..], DType::F32, SMALL));
+    list.add("matmul f32 300 × 700 × 1500 and tanh", &[left, right], |x| {
+        x[0].matmul(&x[1]).unary(UnaryOp::Tanh)
+    });
     let (row, matrix) = ((&[1, 1024][..], DType::F32, SMALL), (LONG, DType::F32, SMALL));
     list.add("matmul f32 of one row", &[row, matrix], |x| x[0].matmul(&x[1]));
     let heads = (&[8, 12, 64, 64][..], DType::F32, SMALL);

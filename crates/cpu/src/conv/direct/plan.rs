@@ -3,13 +3,25 @@
 use kiln_compile::program::Conv;
 
 use super::{BlockPlan, ColumnPanel, DirectConv, TASKS, TilePlan, WeightLayout};
+use crate::caches::caches;
 use crate::conv::microkernel::{ConvMicrokernel, Segment};
 use crate::conv::padding::PaddedImage;
 
 /// Numbers of a weight that stay in a core's own cache beside all else.
-const IN_CACHE: usize = 80 * 1024;
+fn in_cache() -> usize {
+    caches().second / 16 * 5 / size_of::<f32>()
+}
+
 /// Numbers of an image that should do so beside a panel of a larger weight, and of sums that wait for their epilogue.
-const BESIDE: usize = 64 * 1024;
+fn beside() -> usize {
+    caches().second / 4 / size_of::<f32>()
+}
+
+/// Numbers of sums that wait for it beside a weight.
+fn beside_a_weight() -> usize {
+    caches().second / 16 / size_of::<f32>()
+}
+
 /// Rows that are worth reading a large weight for.
 const WORTH: usize = 128;
 /// For so few pixels laying out the weights isn't worth it, where they can be read as they lie.
@@ -128,7 +140,7 @@ impl DirectConv {
 
         let panels = conv.groups * group_columns.div_ceil(kernel.columns);
         let numbers = panels * kernel.columns * group_channels * conv.window.iter().product::<usize>();
-        let tiles_first = numbers <= IN_CACHE;
+        let tiles_first = numbers <= in_cache();
         // Small images are taken several at a time, so that tiles are full, and a large weight is read for many of them.
         let rows = if tiles_first { 4 * kernel.rows } else { WORTH.max(4 * kernel.rows) };
         let mut images = rows.div_ceil(pixels.max(1)).clamp(1, conv.batch.div_ceil(4).max(1));
@@ -206,8 +218,8 @@ impl DirectConv {
             rows
         } else {
             let most = match tiles_first {
-                true => 16 * 1024 / columns.max(1),
-                false => BESIDE / columns.max(channels).max(1),
+                true => beside_a_weight() / columns.max(1),
+                false => beside() / columns.max(channels).max(1),
             };
             let most = most.max(1).next_multiple_of(kernel.rows);
             // Few images: equal blocks, so that nobody waits long for the last one.

@@ -9,6 +9,7 @@ use kiln_compile::program::{Conv, ConvKind};
 
 use super::transform2d::{CellGrid, WinogradTransforms};
 use super::{GAP, OutputTiling, Plane, WIDE};
+use crate::caches::caches;
 use crate::conv::ConvAlgorithm;
 use crate::conv::pack::{ColumnStrip, pack_panel};
 use crate::gemm::{GemmNumber, Kernels, MicroTile};
@@ -20,8 +21,6 @@ use crate::threads::parallel;
 
 /// Steps of the sum whose weights are transformed by one task.
 const STEPS: usize = 64;
-/// Numbers in the transform domain that a block of tiles should come to, before and after the products.
-const BLOCK: usize = 256 * 1024;
 /// So many tasks transform the tiles, if there are enough.
 const PIECES: usize = 16;
 /// Numbers of a result that are handed over together.
@@ -100,7 +99,9 @@ impl WinogradConv {
         };
         let tiling = OutputTiling { size: [result[1], result[2]], outputs: transforms.outputs };
         let all = conv.batch * tiling.lines();
-        let tiles = (BLOCK / (transforms.elements() * (channels + columns))).max(3 * kernels.tall);
+        // Before and after the products, a block should fit in a core's own cache.
+        let block = caches().second / size_of::<f32>();
+        let tiles = (block / (transforms.elements() * (channels + columns))).max(3 * kernels.tall);
         let lines = (tiles / tiling.wide()).min(all.div_ceil(4)).max(1);
         let lines = (all * tiling.wide() >= columns).then_some(lines);
         let ahead = invariant || lines.is_some();

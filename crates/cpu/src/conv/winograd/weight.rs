@@ -11,6 +11,7 @@ use kiln_compile::program::Conv;
 
 use super::transform2d::{CellGrid, WinogradTransforms};
 use super::{GAP, OutputTiling, Plane, WIDE};
+use crate::caches::caches;
 use crate::conv::ConvAlgorithm;
 use crate::gemm::{GemmNumber, Kernels, MicroTile};
 use crate::output::{ResultBlock, ResultSink};
@@ -19,18 +20,15 @@ use crate::send_ptr::SendPtr;
 use crate::simd::Level;
 use crate::threads::parallel;
 
-/// Numbers in the transform domain that are made before they are summed up.
-const BLOCK: usize = 512 * 1024;
 /// Fewer tiles than this aren't worth adding to the sums in memory.
 const TILES: usize = 128;
 /// So many tasks share out the sums, if there are enough.
 const TASKS: usize = 16;
-/// Sums in the transform domain of up to this many numbers are kept for each part of the batch.
+/// Sums in the transform domain of up to this many numbers are kept for each part of the batch. Parts alter sums, so that no
+/// cache decides over them.
 const SMALL: usize = 192 * 1024;
 /// Into so many parts.
 const PARTS: usize = 8;
-/// Numbers in the transform domain that a part makes before it sums them up.
-const PART_BLOCK: usize = 160 * 1024;
 /// Numbers of a result that are handed over together.
 const PART: usize = 16 * 1024;
 
@@ -72,7 +70,9 @@ impl WinogradWeightGradient {
         let all = conv.batch * tiling.lines();
         let each = transforms.elements() * (channels + columns);
         let in_parts = transforms.elements() * channels * columns <= SMALL && all >= PARTS;
-        let tiles = if in_parts { PART_BLOCK / each } else { (BLOCK / each).max(TILES) };
+        // Numbers in the transform domain that are made before they are summed up: by one core for itself, or by all.
+        let numbers = caches().second / size_of::<f32>();
+        let tiles = if in_parts { numbers / 8 * 5 / each } else { (2 * numbers / each).max(TILES) };
         let lines = (tiles / tiling.wide()).clamp(1, all.max(1));
         WinogradWeightGradient {
             kernels,
