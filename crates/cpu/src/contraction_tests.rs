@@ -233,7 +233,7 @@ struct Layer([usize; 3], [usize; 2], [usize; 3], [usize; 3], [usize; 3], [usize;
 
 const ONE: [usize; 3] = [1; 3];
 const NONE: [usize; 3] = [0; 3];
-const LAYERS: [Layer; 18] = [
+const LAYERS: [Layer; 22] = [
     // Winograd's, of small and larger images, few and many channels.
     Layer([1, 4, 4], [64, 64], [1, 3, 3], ONE, [0, 1, 1], ONE, 1),
     Layer([1, 2, 2], [96, 80], [1, 3, 3], ONE, [0, 1, 1], ONE, 1),
@@ -241,7 +241,13 @@ const LAYERS: [Layer; 18] = [
     Layer([1, 9, 7], [70, 40], [1, 3, 3], ONE, [0, 0, 1], ONE, 1),
     Layer([1, 14, 14], [16, 32], [1, 3, 3], ONE, [0, 1, 1], ONE, 1),
     Layer([1, 4, 4], [200, 160], [1, 3, 3], ONE, [0, 1, 1], ONE, 1),
-    // Direct: the first layer, strides, dilation, groups, a large weight, one position.
+    // Dilated, and larger than the image.
+    Layer([1, 9, 7], [64, 64], [1, 3, 3], ONE, [0, 2, 3], [1, 2, 3], 1),
+    Layer([1, 14, 14], [40, 48], [1, 3, 3], ONE, [0, 4, 4], [1, 4, 4], 1),
+    Layer([1, 4, 5], [64, 80], [1, 3, 3], ONE, [0, 6, 2], [1, 6, 2], 1),
+    // Direct: most of the window beside the image,
+    Layer([1, 10, 8], [20, 40], [1, 3, 3], [1, 1, 2], [0, 6, 9], [1, 6, 9], 1),
+    // the first layer, strides, dilation, groups, a large weight, one position.
     Layer([1, 9, 9], [3, 70], [1, 3, 3], ONE, [0, 1, 1], ONE, 1),
     Layer([1, 9, 8], [20, 33], [1, 3, 3], [1, 2, 2], [0, 1, 1], ONE, 1),
     Layer([1, 8, 8], [17, 16], [1, 1, 1], [1, 2, 2], NONE, ONE, 1),

@@ -6,6 +6,8 @@
 
 mod plan;
 
+pub(super) use plan::seen;
+
 use super::ConvAlgorithm;
 use super::microkernel::{ConvMicrokernel, ConvTile, Segment};
 use super::pack::{ColumnStrip, pack_panel};

@@ -1,6 +1,6 @@
 //! How such a sum is planned: what each pixel sees, which pixels and columns are computed together, and in what order.
 
-use kiln_compile::program::Conv;
+use kiln_compile::program::{Conv, ConvKind};
 
 use super::{BlockPlan, ColumnPanel, DirectConv, TASKS, TilePlan, WeightLayout};
 use crate::caches::caches;
@@ -26,6 +26,9 @@ fn beside_a_weight() -> usize {
 const WORTH: usize = 128;
 /// For so few pixels laying out the weights isn't worth it, where they can be read as they lie.
 const FEW_PIXELS: usize = 1024;
+
+/// The part of all window positions inside of the image below which the others are left out.
+const WORTH_SKIPPING: f64 = 0.85;
 
 /// What tells the two uses apart.
 struct Geometry {
@@ -54,16 +57,24 @@ struct AxisClass {
 impl DirectConv {
     /// The plan of a convolution.
     pub(in crate::conv) fn forward(conv: &Conv, kernel: ConvMicrokernel, invariant: bool) -> DirectConv {
-        let mut outer = [0; 3];
-        let axes = std::array::from_fn(|axis| {
-            let reach = (conv.window[axis] - 1) * conv.dilation[axis];
-            let last = (conv.output[axis] - 1) * conv.stride[axis] + reach + 1;
-            outer[axis] = last.max(conv.input[axis] + conv.pad[axis]);
-            vec![AxisClass {
-                pixels: (0..conv.output[axis]).map(|o| (o, (o * conv.stride[axis]) as isize)).collect(),
-                positions: (0..conv.window[axis]).map(|k| (k, (k * conv.dilation[axis]) as isize)).collect(),
-            }]
-        });
+        let (before, outer, axes) = match seen(conv) < 1.0 {
+            true => ([0; 3], conv.input, std::array::from_fn(|axis| inside(conv, axis))),
+            false => {
+                let mut outer = [0; 3];
+                let axes = std::array::from_fn(|axis| {
+                    let reach = (conv.window[axis] - 1) * conv.dilation[axis];
+                    let last = (conv.output[axis] - 1) * conv.stride[axis] + reach + 1;
+                    outer[axis] = last.max(conv.input[axis] + conv.pad[axis]);
+                    vec![AxisClass {
+                        pixels: (0..conv.output[axis])
+                            .map(|o| (o, (o * conv.stride[axis]) as isize))
+                            .collect(),
+                        positions: positions(conv, axis).collect(),
+                    }]
+                });
+                (conv.pad, outer, axes)
+            }
+        };
         let geometry = Geometry {
             source: conv.input,
             channels: conv.in_channels,
@@ -71,7 +82,7 @@ impl DirectConv {
             columns: conv.out_channels,
             sum_stride: conv.b.strides[1],
             column_stride: conv.b.strides[0],
-            before: conv.pad,
+            before,
             outer,
             axes,
         };
@@ -267,6 +278,42 @@ impl DirectConv {
             tiles_first,
         }
     }
+}
+
+/// Along an axis, each position of the window with where it lies from the first.
+fn positions(conv: &Conv, axis: usize) -> impl Iterator<Item = (usize, isize)> {
+    (0..conv.window[axis]).map(move |k| (k, (k * conv.dilation[axis]) as isize))
+}
+
+/// Which part of a sum's window positions are walked over. A dilated window may have most of its own beside the image, whose zeros
+/// then aren't added; that decides what comes of weights that aren't finite, so that it is for the layer alone to say.
+pub(in crate::conv) fn seen(conv: &Conv) -> f64 {
+    if conv.kind != ConvKind::Forward || conv.dilation == [1; 3] {
+        return 1.0;
+    }
+    let along = |axis: usize| -> f64 {
+        let classes = inside(conv, axis);
+        let seen: usize = classes.iter().map(|class| class.pixels.len() * class.positions.len()).sum();
+        seen as f64 / (conv.output[axis] * conv.window[axis]).max(1) as f64
+    };
+    let seen = (0..3).map(along).product();
+    if seen < WORTH_SKIPPING { seen } else { 1.0 }
+}
+
+/// Along an axis, the pixels that see the same positions inside of the image, from where their windows start there.
+fn inside(conv: &Conv, axis: usize) -> Vec<AxisClass> {
+    let mut classes: Vec<AxisClass> = Vec::new();
+    for o in 0..conv.output[axis] {
+        let start = (o * conv.stride[axis]) as isize - conv.pad[axis] as isize;
+        let within = 0..conv.input[axis] as isize;
+        let positions: Vec<_> =
+            positions(conv, axis).filter(|(_, offset)| within.contains(&(start + offset))).collect();
+        match classes.iter_mut().find(|class| class.positions == positions) {
+            Some(class) => class.pixels.push((o, start)),
+            None => classes.push(AxisClass { pixels: vec![(o, start)], positions }),
+        }
+    }
+    classes
 }
 
 /// Segments that follow on each other become one: the three channels times three positions of a line are nine steps.

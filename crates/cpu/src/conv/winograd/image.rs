@@ -67,12 +67,14 @@ impl WinogradConv {
         let kernels = f32::KERNELS.at(level);
         let (view, weight) = (&conv.a.strides, &conv.b.strides);
         let pad = [conv.pad[1] as isize, conv.pad[2] as isize];
+        let step = [conv.dilation[1], conv.dilation[2]];
         let forward = conv.kind == ConvKind::Forward;
         let plane = |size: [usize; 3]| Plane {
             size: [size[1], size[2]],
             image: view[0],
             line: view[3],
             pixel: view[4],
+            step,
         };
         let (source, pad, result, channels, columns, weights) = match forward {
             true => {
@@ -93,11 +95,11 @@ impl WinogradConv {
                     sum_stride: weight[0],
                     column_stride: weight[1],
                 };
-                let pad = pad.map(|pad| 2 - pad);
+                let pad = [0, 1].map(|axis| 2 * step[axis] as isize - pad[axis]);
                 (plane(conv.output), pad, conv.input, conv.out_channels, conv.in_channels, weights)
             }
         };
-        let tiling = OutputTiling { size: [result[1], result[2]], outputs: transforms.outputs };
+        let tiling = OutputTiling::new(conv, result, &transforms);
         let all = conv.batch * tiling.lines();
         // Before and after the products, a block should fit in a core's own cache.
         let block = caches().second / size_of::<f32>();
@@ -376,6 +378,7 @@ impl WinogradConv {
             image: (height * width) as isize * stride,
             line: width as isize * stride,
             pixel: stride,
+            step: self.tiling.step,
         };
         let pixels = plane.grid(out.wrapping_offset(image * stride), tile.corner);
         let from = CellGrid::whole(products, (self.transforms.side() * between) as isize, between as isize);

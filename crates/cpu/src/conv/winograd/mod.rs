@@ -11,6 +11,7 @@ mod weight;
 
 use kiln_compile::program::{Conv, ConvKind};
 
+use super::direct;
 use crate::simd::Level;
 pub(super) use image::WinogradConv;
 use transform2d::{CellGrid, WinogradTransforms};
@@ -35,7 +36,7 @@ const NOMINAL_BATCH: usize = 8;
 pub(super) fn transforms(conv: &Conv, level: Level) -> Option<WinogradTransforms> {
     let square = conv.window == [1, 3, 3]
         && conv.stride == [1; 3]
-        && conv.dilation == [1; 3]
+        && (conv.dilation == [1; 3] || conv.kind != ConvKind::GradWeight)
         && conv.groups == 1
         && conv.pad[0] == 0
         && conv.input[0] == 1;
@@ -52,10 +53,10 @@ pub(super) fn transforms(conv: &Conv, level: Level) -> Option<WinogradTransforms
     let (from, to) = (conv.in_channels as f64 / 16.0, conv.out_channels as f64 / 16.0);
     let pixels = (batch * result[1] * result[2]) as f64;
     let products = |count: f64| count * from * to * 8.0;
-    let direct = products(9.0 * pixels) + 9.0 * LINE * 16.0 * from * to;
+    let direct = products(9.0 * pixels * direct::seen(conv)) + 9.0 * LINE * 16.0 * from * to;
     let cost = |transforms: &WinogradTransforms| {
-        let tiles =
-            (batch * result[1].div_ceil(transforms.outputs) * result[2].div_ceil(transforms.outputs)) as f64;
+        let tiling = OutputTiling::new(conv, result, transforms);
+        let tiles = (batch * tiling.lines() * tiling.wide()) as f64;
         let elements = transforms.elements() as f64;
         let moved = elements * (3.5 * tiles * (from + to) + TRANSFORMED_LINE * 16.0 * from * to);
         products(elements * tiles) + moved
@@ -74,31 +75,34 @@ struct Plane {
     image: isize,
     line: isize,
     pixel: isize,
+    /// How many pixels apart the cells of a grid are.
+    step: [usize; 2],
 }
 
 impl Plane {
     /// The grid whose cell (0, 0) is the pixel `corner` of the image at `start`; the corner may lie outside.
     fn grid(&self, start: *mut f32, corner: [isize; 2]) -> CellGrid {
         let inside = |axis: usize| {
-            let first = (-corner[axis]).max(0);
-            let end = (self.size[axis] as isize - corner[axis]).max(first);
-            first as usize..end as usize
+            let cells = |pixels: isize| (pixels.max(0) as usize).div_ceil(self.step[axis]);
+            let first = cells(-corner[axis]);
+            first..cells(self.size[axis] as isize - corner[axis]).max(first)
         };
         CellGrid {
             start: start.wrapping_offset(corner[0] * self.line + corner[1] * self.pixel),
-            row: self.line,
-            column: self.pixel,
+            row: self.step[0] as isize * self.line,
+            column: self.step[1] as isize * self.pixel,
             rows: inside(0),
             columns: inside(1),
         }
     }
 }
 
-/// The results of all images cut into tiles; a line of tiles is as many whole lines of pixels (the last of an image may
-/// have fewer), so that consecutive lines of tiles are consecutive pixels.
+/// The results of all images cut into tiles. Pixels of a tile are as far apart as those of a window; a line of tiles is as many whole
+/// lines of pixels as its tiles reach over (the last of an image may have fewer), so that consecutive lines of tiles are consecutive pixels.
 struct OutputTiling {
     size: [usize; 2],
     outputs: usize,
+    step: [usize; 2],
 }
 
 /// One tile: its image, and its first pixel there.
@@ -109,26 +113,45 @@ struct OutputTile {
 }
 
 impl OutputTiling {
+    fn new(conv: &Conv, result: [usize; 3], transforms: &WinogradTransforms) -> OutputTiling {
+        let step = [0, 1].map(|axis| conv.dilation[axis + 1].min(result[axis + 1]));
+        OutputTiling { size: [result[1], result[2]], outputs: transforms.outputs, step }
+    }
+
+    /// Pixels along an axis that a tile reaches over, with those between its own.
+    fn reach(&self, axis: usize) -> usize {
+        self.outputs * self.step[axis]
+    }
+
     /// Lines of tiles in an image.
     fn lines(&self) -> usize {
-        self.size[0].div_ceil(self.outputs)
+        self.size[0].div_ceil(self.reach(0))
     }
 
     /// Tiles in a line.
     fn wide(&self) -> usize {
-        self.size[1].div_ceil(self.outputs)
+        self.step[0] * self.across()
+    }
+
+    /// Tiles that start in a line of pixels.
+    fn across(&self) -> usize {
+        self.step[1] * self.size[1].div_ceil(self.reach(1))
     }
 
     /// Tile `index` of those from line `first` on, lines counted through all images.
     fn tile(&self, first: usize, index: usize) -> OutputTile {
-        let line = first + index / self.wide();
-        let corner = [line % self.lines() * self.outputs, index % self.wide() * self.outputs];
+        let (line, index) = (first + index / self.wide(), index % self.wide());
+        let (row, column) = (index / self.across(), index % self.across());
+        let corner = [
+            line % self.lines() * self.reach(0) + row,
+            column / self.step[1] * self.reach(1) + column % self.step[1],
+        ];
         OutputTile { image: line / self.lines(), corner: corner.map(|at| at as isize) }
     }
 
     /// The number of the first pixel in a line of tiles, through all images.
     fn first_pixel(&self, line: usize) -> usize {
         let (image, line) = (line / self.lines(), line % self.lines());
-        (image * self.size[0] + line * self.outputs) * self.size[1]
+        (image * self.size[0] + line * self.reach(0)) * self.size[1]
     }
 }

@@ -9,16 +9,19 @@ use crate::conv::ConvAlgorithm;
 use crate::output::ResultSink;
 use crate::simd::Level;
 
-/// Images, channels in and out, height, width, padding above and to the left, height and width of the result.
-type Sizes = (usize, usize, usize, [usize; 2], [usize; 2], [usize; 2]);
+/// Images, channels in and out, height, width, padding above and to the left, dilation, height and width of the result.
+type Sizes = (usize, usize, usize, [usize; 2], [usize; 2], [usize; 2], [usize; 2]);
 
-const SIZES: [Sizes; 6] = [
-    (1, 1, 1, [1, 1], [1, 1], [1, 1]),
-    (2, 3, 5, [6, 7], [1, 1], [6, 7]),
-    (3, 17, 33, [5, 4], [0, 0], [3, 2]),
-    (2, 40, 70, [9, 8], [2, 1], [11, 8]),
-    (1, 70, 31, [4, 13], [0, 2], [4, 15]),
-    (9, 65, 3, [8, 8], [1, 1], [8, 8]),
+const SIZES: [Sizes; 9] = [
+    (1, 1, 1, [1, 1], [1, 1], [1, 1], [1, 1]),
+    (2, 3, 5, [6, 7], [1, 1], [1, 1], [6, 7]),
+    (3, 17, 33, [5, 4], [0, 0], [1, 1], [3, 2]),
+    (2, 40, 70, [9, 8], [2, 1], [1, 1], [11, 8]),
+    (1, 70, 31, [4, 13], [0, 2], [1, 1], [4, 15]),
+    (9, 65, 3, [8, 8], [1, 1], [1, 1], [8, 8]),
+    (2, 20, 33, [9, 11], [2, 2], [2, 2], [9, 11]),
+    (3, 6, 17, [13, 7], [3, 0], [4, 3], [11, 1]),
+    (1, 9, 40, [5, 6], [7, 12], [7, 12], [5, 6]),
 ];
 
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -36,7 +39,7 @@ fn view(strides: [usize; 4]) -> View {
     View { buffer: 0, dtype: DType::F32, offset: 0, strides: vec![first, second, 0, row, column] }
 }
 
-fn conv(kind: ConvKind, (batch, from, to, image, pad, result): Sizes) -> Conv {
+fn conv(kind: ConvKind, (batch, from, to, image, pad, dilation, result): Sizes) -> Conv {
     let channels_last = |size: [usize; 2], channels: usize| {
         view([size[0] * size[1] * channels, 1, size[1] * channels, channels])
     };
@@ -57,7 +60,7 @@ fn conv(kind: ConvKind, (batch, from, to, image, pad, result): Sizes) -> Conv {
         window: [1, 3, 3],
         stride: [1; 3],
         pad: [0, pad[0], pad[1]],
-        dilation: [1; 3],
+        dilation: [1, dilation[0], dilation[1]],
         groups: 1,
         a,
         b,
@@ -66,11 +69,12 @@ fn conv(kind: ConvKind, (batch, from, to, image, pad, result): Sizes) -> Conv {
 }
 
 /// Calls `each` with the elements of image, weight and result that are multiplied and summed with each other.
-fn pairs((batch, from, to, image, pad, result): Sizes, mut each: impl FnMut(usize, usize, usize)) {
+fn pairs((batch, from, to, image, pad, dilation, result): Sizes, mut each: impl FnMut(usize, usize, usize)) {
     for n in 0..batch {
         for (y, x) in (0..result[0]).flat_map(|y| (0..result[1]).map(move |x| (y, x))) {
             for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
-                let (row, column) = ((y + i).wrapping_sub(pad[0]), (x + j).wrapping_sub(pad[1]));
+                let row = (y + i * dilation[0]).wrapping_sub(pad[0]);
+                let column = (x + j * dilation[1]).wrapping_sub(pad[1]);
                 if row >= image[0] || column >= image[1] {
                     continue;
                 }
@@ -111,7 +115,7 @@ fn assert_close(found: &[f32], expected: &[f64], what: &str) {
 #[test]
 fn winograd_gives_what_the_plain_sum_gives() {
     for sizes in SIZES {
-        let (batch, from, to, image, _, result) = sizes;
+        let (batch, from, to, image, _, dilation, result) = sizes;
         let x = numbers(batch * image[0] * image[1] * from, 1);
         let w = numbers(9 * from * to, 2);
         let y = numbers(batch * result[0] * result[1] * to, 3);
@@ -139,6 +143,9 @@ fn winograd_gives_what_the_plain_sum_gives() {
                         assert_close(&out, expected, &what(kind));
                     }
                 }
+                if dilation != [1; 2] {
+                    continue;
+                }
                 let mut out = vec![f32::NAN; w.len()];
                 let output = ResultSink::Store { start: out.as_mut_ptr(), stride: to as isize };
                 let plan = WinogradWeightGradient::new(&conv(ConvKind::GradWeight, sizes), level, transforms);
@@ -153,7 +160,7 @@ fn winograd_gives_what_the_plain_sum_gives() {
 /// The claim that `transforms` rests on: tiles of 4 × 4 stay near the direct sum's own error.
 #[test]
 fn large_tiles_stay_accurate() {
-    let sizes = (2, 64, 32, [16, 16], [1, 1], [16, 16]);
+    let sizes = (2, 64, 32, [16, 16], [1, 1], [1, 1], [16, 16]);
     let (batch, from, to, image, ..) = sizes;
     let x = numbers(batch * image[0] * image[1] * from, 5);
     let w = numbers(9 * from * to, 6);

@@ -64,8 +64,9 @@ impl WinogradWeightGradient {
             image: strides[0],
             line: strides[3],
             pixel: strides[4],
+            step: [1; 2],
         };
-        let tiling = OutputTiling { size: [conv.output[1], conv.output[2]], outputs: transforms.outputs };
+        let tiling = OutputTiling::new(conv, conv.output, &transforms);
         let (channels, columns) = (conv.in_channels, conv.out_channels);
         let all = conv.batch * tiling.lines();
         let each = transforms.elements() * (channels + columns);
