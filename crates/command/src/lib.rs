@@ -28,6 +28,7 @@ mod inspect;
 mod measure;
 mod out;
 mod predict;
+mod reading;
 mod report;
 mod rows;
 mod runs;

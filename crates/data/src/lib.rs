@@ -63,9 +63,9 @@ pub use series::series;
 pub use set::Set;
 pub use split::{by_time, folds, fractions, grouped, stratified};
 pub use table::{
-    Cell, Choices, Column, ColumnKind, DatePart, Encoding, Feature, FeatureMatrix, Frame, FrameWriter,
-    Framing, Impute, RawCell, Reading, Row, RowPlan, RowTransform, Scale, Table, TablePreparation,
-    TargetColumn, TargetKind, Treatment, Vocabulary,
+    Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, Encoding, Feature, FeatureMatrix,
+    Frame, FrameWriter, Framing, Impute, NumberFormat, RawCell, Reading, Row, RowPlan, RowTransform, Scale,
+    Table, TablePreparation, TargetColumn, TargetKind, Treatment, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 #[cfg(feature = "tokenizer")]

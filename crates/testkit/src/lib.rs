@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod awkward;
 pub mod bits;
 pub mod close;
 pub mod folder;

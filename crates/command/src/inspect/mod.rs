@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use kiln_learn::data::{Frame, Table, read_text};
+use kiln_learn::data::{Frame, read_text};
 use kiln_learn::model::{NETWORK, Task, listed};
 use kiln_learn::prelude::*;
 use kiln_learn::weights::Weights;
 use kiln_learn::{Model, Summary, onnx};
 use kiln_map::shown;
 
+use super::reading::{ReadingFlags, is_standard_input, open};
 use super::{import, out};
 
 /// Look at a model, at weights or at data
@@ -30,9 +31,10 @@ use super::{import, out};
   kiln inspect model.kiln --show dot | dot -Tsvg > model.svg
   kiln inspect resnet18.pth
   kiln inspect heart.csv
+  kiln inspect verkauf.csv --decimal , --dates dmy
   kiln inspect data/mnist")]
 pub struct InspectFlags {
-    /// A model's file, weights, an ONNX file, a table, a frame, a text, or a folder of images
+    /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, or a folder of images
     what: PathBuf,
 
     /// Print what the model's prediction is made of
@@ -42,6 +44,9 @@ pub struct InspectFlags {
     /// How many rows go through the model at once, for its sizes and --show
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: usize,
+
+    #[command(flatten)]
+    reading: ReadingFlags,
 }
 
 /// What can be shown of a model.
@@ -59,6 +64,10 @@ enum Show {
 
 pub fn run(flags: InspectFlags) -> Result<()> {
     let path = &flags.what;
+    let reading = flags.reading.reading()?;
+    if is_standard_input(path) {
+        return out::text(data::table(&open(&reading, path)?));
+    }
     let extension =
         path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
     let is_list = extension == "json" && is_list(path)?;
@@ -78,9 +87,15 @@ pub fn run(flags: InspectFlags) -> Result<()> {
             "onnx" => import::about(&onnx::load(path)?),
             "kdf" => data::frame(&Frame::open(path)?)?,
             "txt" | "text" | "md" => data::prose(&read_text(path)?),
-            _ => data::table(&Table::open(path)?),
+            _ => {
+                let table = reading.open(path)?;
+                return out::text(data::table(&table));
+            }
         },
     };
+    if !flags.reading.is_empty() {
+        bail!("{}: --header, --missing, --decimal, --thousands and --dates are for tables", path.display());
+    }
     out::text(text)
 }
 

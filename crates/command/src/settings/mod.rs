@@ -73,17 +73,24 @@ const DATA: &str = "Data";
 
 keys! {
     "Data" {
-        "target" target: String [ROWS] = "COLUMN" "The column of a table to predict [default: target, label, class or y, else the last]";
+        "target" target: String [ROWS] = "COLUMN" "The column of a table to predict, by its name or its number from 1 [default: target, label, class or y, else the last]";
         "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which";
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
         "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, calendar";
+        "header" header: String [ROWS] = "YES|NO" "Whether the first row of a table names its columns [default: what the rows below show]";
+        "missing" missing: String [ROWS] = "WORDS" "Words that say in any column that its value is missing, with commas between them, besides the usual ones";
+        "decimal" decimal: String [ROWS] = "SIGN" "What stands before decimals: . or , [default: what the numbers show]";
+        "thousands" thousands: String [ROWS] = "SIGN" "What stands between thousands: , . ' or space [default: what the numbers show]";
+        "dates" dates: String [ROWS] = "ORDER" "How dates such as 03/04/2024 are meant: dmy, mdy or ymd [default: what the dates show]";
         "text" text: String [ROWS] = "COLUMN" "The column of a table that holds texts, to learn the --target from their words";
         "frame" frame: PathBuf [NOTHING] = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String [ROWS] = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
         "group" group: String [ROWS] = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
         "time" time: String [ROWS] = "COLUMN" "Rows are cut in parts by this number or date: later ones are validated and tested with";
-        "test-fraction" test_fraction: Share [ROWS] = "SHARE" "The share kept for the test at the end, where no test set comes with the data [default: 0.2]";
+        "test" test: PathBuf [ROWS] = "FILE" "Another table, to test with at the end; all rows of the first are trained on and validated with";
+        "val" val: PathBuf [ROWS] = "FILE" "Another table, to validate with while training";
+        "test-fraction" test_fraction: Share [ROWS] = "SHARE" "The share kept for the test at the end, where no test set comes with the data; 0 of a table keeps none [default: 0.2]";
         "val-fraction" val_fraction: Share [ROWS] = "SHARE" "The share of the rest that is held out for validation while training [default: 0.1; of tables 0.2]";
         "image-size" image_size: Count [ROWS] = "PIXELS" "Resize images to this side [default: that of the first image, at most 64]";
         "grey" grey: bool [ROWS] = "" "Read images without colour";

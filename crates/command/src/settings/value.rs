@@ -12,6 +12,8 @@ pub(super) trait SettingValue: Sized {
 impl SettingValue for String {
     fn read(text: &str) -> Result<String, String> {
         match text.trim() {
+            // A space may be what is meant.
+            "" if text == " " => Ok(text.to_string()),
             "" => Err("it is empty".to_string()),
             text => Ok(text.to_string()),
         }

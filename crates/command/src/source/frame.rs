@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::table::{TABLES, front, task_of, with_flags};
 use super::{Habits, TrainingData, counts, name_of, shares};
+use crate::reading::ReadingFlags;
 use crate::report::Shows;
 use crate::settings::Settings;
 
@@ -27,7 +28,9 @@ pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> 
         ),
         Some(why) => {
             let part = parts_by_number(settings, seed);
-            Framing::new(choices).train(move |row| part(row) == 0).origin(origin).make(path, to)?;
+            let reading = ReadingFlags::of(settings).reading()?;
+            let framing = Framing::new(choices).reading(reading).train(move |row| part(row) == 0);
+            framing.origin(origin).make(path, to)?;
             why.map_or(format!("{}: made of the table", to.display()), |why| {
                 format!("{}: the frame is made anew, because {why}", to.display())
             })
@@ -44,12 +47,14 @@ fn origin(path: &Path, settings: &Settings, seed: u64) -> Result<Value> {
     let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let sum = kiln_files::file_checksum(path).with_context(place)?;
     let Settings { target, task, ignore, columns, embed, .. } = settings;
+    let Settings { header, missing, decimal, thousands, dates, .. } = settings;
     Ok(json!({
         "source": fs::canonicalize(path).with_context(place)?,
         "bytes": about.len(),
         "changed": changed.map(|since| since.as_secs_f64()),
         "content": format!("{sum:016x}"),
         "target": target, "task": task, "ignore": ignore, "columns": columns, "embed": embed,
+        "header": header, "missing": missing, "decimal": decimal, "thousands": thousands, "dates": dates,
         "seed": seed,
         "shares": shares(settings, 0.1),
     }))
@@ -90,7 +95,21 @@ fn difference(then: &Value, now: &Value) -> Option<String> {
         Value::String(text) => text.clone(),
         value => value.to_string(),
     };
-    let known = ["target", "task", "ignore", "columns", "embed", "seed", "shares"];
+    // What an older frame doesn't know of wasn't said then.
+    let known = [
+        "target",
+        "task",
+        "ignore",
+        "columns",
+        "embed",
+        "header",
+        "missing",
+        "decimal",
+        "thousands",
+        "dates",
+        "seed",
+        "shares",
+    ];
     let name = known.into_iter().find(|name| then[*name] != now[*name])?;
     Some(format!("its {name} was {}, and is {} now", shown(&then[name]), shown(&now[name])))
 }

@@ -13,6 +13,7 @@ use kiln_learn::data::{self, Dataset, Set};
 use kiln_learn::model::Task;
 
 use super::base::Base;
+use super::reading::is_standard_input;
 use super::report::Shows;
 use super::settings::{Settings, Share};
 
@@ -61,6 +62,11 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
             "grey",
             "pieces",
             "window",
+            "header",
+            "missing",
+            "decimal",
+            "thousands",
+            "dates",
         ])?;
     }
     let seed = settings.seed.map_or(super::settings::DEFAULT_SEED, |seed| seed.0);
@@ -68,6 +74,9 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
         settings.only("the digits", &["test-fraction", "val-fraction", "augment"])?;
         return image::made_digits(settings, seed, base);
     };
+    if is_standard_input(path) {
+        return tabular(path, settings, seed, base);
+    }
     if !path.exists() {
         bail!("{}: there is no such file or folder", path.display());
     }
@@ -126,19 +135,21 @@ fn tabular(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> 
         let gallery = image::pictures(settings, base)?.list(path, column, labels)?;
         return image::gallery(path, gallery, settings, seed, base);
     }
-    let columns = ["task", "ignore", "embed", "columns"];
+    let columns =
+        ["task", "ignore", "embed", "columns", "header", "missing", "decimal", "thousands", "dates"];
     if let Some(frame) = &settings.frame {
         settings.only("a table by way of a frame", &[&parts[..], &columns, &["frame"]].concat())?;
         return frame::framed(path, frame, settings, seed);
     }
-    settings.only("a table", &[&parts[..], &columns, &["group", "time"]].concat())?;
+    settings.only("a table", &[&parts[..], &columns, &["group", "time", "test", "val"]].concat())?;
     table::table(path, settings, seed, base)
 }
 
-/// Shares for training, validation and testing.
+/// Shares for training, validation and testing; none of a part that comes from a file of its own.
 fn shares(settings: &Settings, valid: f64) -> [f64; 3] {
-    let test = settings.test_fraction.unwrap_or(Share(0.2)).0;
-    let valid = settings.val_fraction.unwrap_or(Share(valid)).0 * (1.0 - test);
+    let own = |file: &Option<PathBuf>, share: f64| if file.is_some() { 0.0 } else { share };
+    let test = own(&settings.test, settings.test_fraction.unwrap_or(Share(0.2)).0);
+    let valid = own(&settings.val, settings.val_fraction.unwrap_or(Share(valid)).0 * (1.0 - test));
     [1.0 - test - valid, valid, test]
 }
 
@@ -155,6 +166,9 @@ fn counts(train: &dyn Dataset, valid: &dyn Dataset, test: &dyn Dataset) -> Strin
 
 /// The file's or folder's own name, without what follows the first point.
 fn name_of(path: &Path) -> String {
+    if is_standard_input(path) {
+        return "stdin".to_string();
+    }
     let path: PathBuf = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     name.split('.').next().filter(|name| !name.is_empty()).unwrap_or("data").to_string()

@@ -1,6 +1,6 @@
 //! Tables: which column is predicted, which rows are of which part, how columns become numbers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Preparation;
@@ -13,6 +13,7 @@ use kiln_learn::model::{Task, listed};
 use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::choices::meant;
+use crate::reading::{ReadingFlags, open};
 use crate::report::Shows;
 use crate::settings::Settings;
 
@@ -54,7 +55,7 @@ fn choices(
 ) -> Result<(String, Choices)> {
     let known = known.filter(|known| table.names().any(|name| name == *known));
     let target = match (&settings.target, known) {
-        (Some(target), _) => target.clone(),
+        (Some(target), _) => numbered(table, target).unwrap_or(target).to_string(),
         (None, Some(known)) => known.to_string(),
         (None, None) => {
             let named = TARGETS
@@ -67,6 +68,12 @@ fn choices(
     };
     let choices = with_flags(Choices::new().target(&target), settings)?;
     Ok((target, choices))
+}
+
+/// The column of a number, where none is named so.
+fn numbered<'a>(table: &'a Table, said: &str) -> Option<&'a str> {
+    let place = said.parse::<usize>().ok()?.checked_sub(1)?;
+    table.names().all(|name| name != said).then(|| table.names().nth(place)).flatten()
 }
 
 /// What flags say of columns.
@@ -106,10 +113,17 @@ pub(super) fn table(
     base: Option<&Base>,
 ) -> Result<TrainingData> {
     let own = base.map(own_columns).transpose()?;
-    let table = match &own {
-        Some(own) => own.reading().open(path)?,
-        None => Table::open(path)?,
+    if let (Some(_), Some(_)) = (&settings.test, settings.test_fraction) {
+        bail!("--test and --test-fraction both say what is tested with; leave one out");
+    }
+    if let (Some(_), Some(_)) = (&settings.val, settings.val_fraction) {
+        bail!("--val and --val-fraction both say what is validated with; leave one out");
+    }
+    let reading = match &own {
+        Some(own) => own.reading(),
+        None => ReadingFlags::of(settings).reading()?,
     };
+    let table = open(&reading, path)?;
     let mut said = vec![format!("a table of {} rows and {} columns", table.len(), table.columns().len())];
     said.extend(table.notes().iter().cloned());
     let known = own.as_ref().and_then(|own| own.target()).map(TargetColumn::column);
@@ -148,10 +162,11 @@ pub(super) fn table(
         (.., TargetColumn::Number { .. }) => fractions(rows.len(), &shares, seed)?,
     };
     let parts: Vec<Vec<usize>> = parts.iter().map(|part| part.iter().map(|&at| rows[at]).collect()).collect();
-    if let Some(empty) =
-        ["training", "validation", "test"].iter().zip(&parts).find(|(_, part)| part.is_empty())
+    let names = ["training", "validation", "test"].iter().zip(&parts).zip(shares);
+    // Where no share is wanted, none is missed.
+    if let Some(((name, _), _)) = names.into_iter().find(|((_, part), share)| part.is_empty() && *share > 0.0)
     {
-        bail!("{}: no row is left for the {} part", path.display(), empty.0);
+        bail!("{}: no row is left for the {name} part", path.display());
     }
     let [first, validation, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
     let mut preparation = TablePreparation::fit(&table, first, &choices)?;
@@ -166,7 +181,7 @@ pub(super) fn table(
     }
     said.extend(preparation.notes().iter().cloned());
     let repeated = table.repeated(last, &[&first[..], validation].concat()).len();
-    if repeated > 0 {
+    if repeated > 0 && is_remarkable(&table, &rows) {
         said.push(format!(
             "{repeated} of the {} test rows also stand among the others: the test is easier for it",
             last.len()
@@ -182,11 +197,28 @@ pub(super) fn table(
         }
     };
     let (train, valid, test) = (set(first)?, set(validation)?, set(last)?);
+    let mut other = |file: &Option<PathBuf>, part: &str| -> Result<Option<(Table, Vec<usize>)>> {
+        let Some(file) = file else { return Ok(None) };
+        let table = preparation.reading().open(file)?;
+        let rows = table.rows_with(&target)?;
+        said.push(format!("{} rows of {} to {part} with", rows.len(), file.display()));
+        if rows.is_empty() {
+            bail!("{}: no row has a {target}", file.display());
+        }
+        Ok(Some((table, rows)))
+    };
+    let to_validate = other(&settings.val, "validate")?;
+    let to_test = other(&settings.test, "test")?;
+    let of_file = |(table, rows): &(Table, Vec<usize>)| -> Result<Box<dyn Dataset>> {
+        Ok(Box::new(preparation.apply(table, rows)?))
+    };
+    let valid = to_validate.as_ref().map(of_file).transpose()?.unwrap_or(valid);
+    let test = to_test.as_ref().map(of_file).transpose()?.unwrap_or(test);
     said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
     said.push(counts(&*train, &*valid, &*test));
     let front = front(&preparation);
     let stored = preparation.clone().into();
-    let rows = last.clone();
+    let (table, rows) = to_test.unwrap_or((table, last.clone()));
     let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation) };
     Ok(TrainingData {
         name: name_of(path),
@@ -200,6 +232,16 @@ pub(super) fn table(
         shows,
         habits: TABLES,
     })
+}
+
+/// Whether rows that are the same are so by more than chance: where columns have few different values all told, many rows must be.
+fn is_remarkable(table: &Table, rows: &[usize]) -> bool {
+    let different = |column: &data::Column| {
+        let texts = rows.iter().map(|&row| column.cell(row).text());
+        texts.collect::<std::collections::HashSet<_>>().len() as f64
+    };
+    let possible: f64 = table.columns().iter().map(different).product();
+    possible > 20.0 * rows.len() as f64
 }
 
 /// How the model a training starts from takes columns.

@@ -84,7 +84,7 @@ pub(super) fn finish(
     }
     let done = json!({
         "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": run.history().len(),
-        "stopped": run.stopped(), "train": train, "val": valid, "test": test,
+        "stopped": run.stopped(), "said": source.said, "train": train, "val": valid, "test": test,
     });
     let [on_train, on_valid, on_test] = &parts;
     report::write(

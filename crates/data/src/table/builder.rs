@@ -1,8 +1,12 @@
 //! Cells of a column while they are read, one after the other, with the kind inferred or told.
 
+use std::sync::Arc;
+
 use kiln_map::{Budget, Exceeded};
 
+use super::cell::is_missing_amount;
 use super::column::{Cells, ColumnKind, Dictionary, NO_DATE, NO_WORD};
+use super::format::CellFormat;
 use super::raw::{DATE, FINITE, NUMBER, RawCell, TRUTH};
 
 /// The columns as far as they are known.
@@ -19,6 +23,8 @@ pub(super) struct ColumnLayout {
     pub kind: Option<ColumnKind>,
     /// Whether the kind was told, so that what doesn't fit is a fault.
     pub told: bool,
+    /// How its cells are written.
+    pub format: Arc<CellFormat>,
 }
 
 impl Layout {
@@ -40,6 +46,24 @@ pub(super) struct ColumnBuilder {
     told: Option<ColumnKind>,
     cells: Cells,
     dictionary: Dictionary,
+    format: Arc<CellFormat>,
+    /// Words that were taken for missing amounts, and how often.
+    pub skipped: SkippedWords,
+}
+
+/// Words that say that an amount is missing, and how often each does.
+pub(super) type SkippedWords = std::collections::BTreeMap<String, u64>;
+
+/// How many such words of a column are told apart.
+const SKIPPED: usize = 32;
+
+/// Counts a word; those that come after many others aren't told apart.
+pub(super) fn count_skipped(skipped: &mut SkippedWords, word: &str, times: u64) {
+    if let Some(known) = skipped.get_mut(word) {
+        *known += times;
+    } else if skipped.len() < SKIPPED {
+        skipped.insert(word.to_string(), times);
+    }
 }
 
 impl ColumnBuilder {
@@ -49,7 +73,13 @@ impl ColumnBuilder {
             None => Cells::Missing(0),
             Some(kind) => ColumnBuilder::start(kind, 0, rows),
         };
-        ColumnBuilder { told: known.kind.filter(|_| known.told), cells, dictionary: Dictionary::default() }
+        ColumnBuilder {
+            told: known.kind.filter(|_| known.told),
+            cells,
+            dictionary: Dictionary::default(),
+            format: known.format.clone(),
+            skipped: SkippedWords::new(),
+        }
     }
 
     /// Cells of a kind, of which some are missing already.
@@ -74,15 +104,27 @@ impl ColumnBuilder {
         }
     }
 
-    /// Where numbers go, in a column of numbers.
+    /// Where numbers go, in a column of numbers that are written the plain way.
     #[inline]
     pub fn numbers(&mut self) -> Option<&mut Vec<f64>> {
-        if let Cells::Numbers(values) = &mut self.cells { Some(values) } else { None }
+        match &mut self.cells {
+            Cells::Numbers(values) if self.format.number.is_none() => Some(values),
+            _ => None,
+        }
     }
 
     /// Adds a cell.
     pub fn push(&mut self, raw: RawCell<'_>) -> Result<(), Misfit> {
-        let raw = raw.settled();
+        let raw = self.format.settled(raw);
+        let raw = match (&self.cells, raw) {
+            (Cells::Numbers(_) | Cells::Dates { .. }, RawCell::Text(word) | RawCell::Quoted(word))
+                if is_missing_amount(word) =>
+            {
+                count_skipped(&mut self.skipped, word, 1);
+                RawCell::Missing
+            }
+            _ => raw,
+        };
         if let RawCell::Missing = raw {
             match &mut self.cells {
                 Cells::Missing(rows) => *rows += 1,
@@ -93,7 +135,7 @@ impl ColumnBuilder {
             return Ok(());
         }
         if let Cells::Missing(rows) = self.cells {
-            self.cells = ColumnBuilder::start(raw.kind(), rows, 0);
+            self.cells = ColumnBuilder::start(self.format.kind(raw), rows, 0);
         }
         let misfit = |what: &str, raw: RawCell<'_>| match self.told {
             Some(_) => Misfit::Fault(raw.isnt(what)),
@@ -101,13 +143,13 @@ impl ColumnBuilder {
         };
         match &mut self.cells {
             Cells::Missing(_) => {}
-            Cells::Numbers(values) => match raw.number(self.told.is_some()) {
+            Cells::Numbers(values) => match self.format.number(raw, self.told.is_some()) {
                 Some(value) if value.is_finite() => values.push(value),
                 Some(_) => return Err(Misfit::Fault(raw.isnt(FINITE))),
                 None => return Err(misfit(NUMBER, raw)),
             },
             Cells::Dates { seconds, timed } => {
-                let Some((moment, has_time)) = raw.moment() else { return Err(misfit(DATE, raw)) };
+                let Some((moment, has_time)) = self.format.moment(raw) else { return Err(misfit(DATE, raw)) };
                 seconds.push(moment);
                 *timed |= has_time;
             }
@@ -122,12 +164,13 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    /// The cells, all of them read.
-    pub fn finish(self) -> Cells {
-        match self.cells {
+    /// The cells, all of them read, and the words among them that were taken for missing amounts.
+    pub fn finish(self) -> (Cells, SkippedWords) {
+        let cells = match self.cells {
             Cells::Words { codes, .. } => Cells::Words { codes, words: self.dictionary.words },
             other => other,
-        }
+        };
+        (cells, self.skipped)
     }
 }
 
@@ -144,6 +187,33 @@ fn extend<T: Clone>(values: &mut Vec<T>, count: usize, value: T, budget: &Budget
 }
 
 impl Cells {
+    /// The same cells as what the column was decided to be when all of it was read.
+    pub fn as_kind(self, kind: Option<ColumnKind>, format: &CellFormat) -> Cells {
+        match (self, kind) {
+            (Cells::Words { codes, words }, Some(ColumnKind::Number)) => {
+                let value = |word: &String| format.number(RawCell::Text(word), false).unwrap_or(f64::NAN);
+                let values: Vec<f64> = words.iter().map(value).collect();
+                let of_code = |code: &u32| values.get(*code as usize).copied().unwrap_or(f64::NAN);
+                Cells::Numbers(codes.iter().map(of_code).collect())
+            }
+            (Cells::Words { codes, words }, Some(ColumnKind::Date)) => {
+                let moments: Vec<Option<(i64, bool)>> =
+                    words.iter().map(|word| format.moment(RawCell::Text(word))).collect();
+                let of_code = |code: &u32| moments.get(*code as usize).copied().flatten();
+                let seconds = codes.iter().map(|code| of_code(code).map_or(NO_DATE, |(at, _)| at)).collect();
+                Cells::Dates { seconds, timed: moments.iter().flatten().any(|(_, timed)| *timed) }
+            }
+            (Cells::Numbers(values), Some(ColumnKind::Date)) => {
+                let moment = |value: &f64| format.moment(RawCell::Number(*value));
+                let timed = values.iter().filter_map(moment).any(|(_, timed)| timed);
+                let seconds =
+                    values.iter().map(|value| moment(value).map_or(NO_DATE, |(at, _)| at)).collect();
+                Cells::Dates { seconds, timed }
+            }
+            (cells, _) => cells,
+        }
+    }
+
     /// Adds the cells of a further part of the same column; they are of one kind, or either has no value.
     pub fn append(
         &mut self,

@@ -14,9 +14,64 @@ pub(super) fn is_missing(text: &[u8]) -> bool {
         1 => text == b"?",
         2 => is(b"na"),
         3 => is(b"n/a") || is(b"nan"),
-        4 => is(b"null") || is(b"none"),
+        4 => [&b"null"[..], b"none", b"#n/a", b"<na>"].into_iter().any(is),
         _ => false,
     }
+}
+
+/// What says that a value is missing where numbers or dates are meant, and may be a word elsewhere.
+const ELSEWHERE_WORDS: [&str; 46] = [
+    "-",
+    "--",
+    "---",
+    "–",
+    "—",
+    "−",
+    ".",
+    "..",
+    "...",
+    "…",
+    "*",
+    "#",
+    "??",
+    "nil",
+    "missing",
+    "unknown",
+    "unk",
+    "undefined",
+    "blank",
+    "empty",
+    "n.a.",
+    "n.a",
+    "n.d.",
+    "n.d",
+    "nd",
+    "n/d",
+    "k.a.",
+    "not available",
+    "not applicable",
+    "no data",
+    "keine angabe",
+    "unbekannt",
+    "fehlt",
+    "#na",
+    "#n/a n/a",
+    "#null!",
+    "#div/0!",
+    "#value!",
+    "#ref!",
+    "#name?",
+    "#num!",
+    "-nan",
+    "(null)",
+    "<null>",
+    "(missing)",
+    "(blank)",
+];
+
+/// Whether the cell says that its value is missing, in a column of numbers or dates.
+pub(super) fn is_missing_amount(text: &str) -> bool {
+    ELSEWHERE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// The number a cell says; infinite where it says so or is out of range.
@@ -140,11 +195,13 @@ mod tests {
 
     #[test]
     fn words_for_missing_are_known_in_any_case() {
-        for text in ["", "NA", "na", "N/A", "NaN", "nan", "null", "NULL", "None", "?"] {
+        for text in ["", "NA", "na", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "#N/A", "<NA>"] {
             assert!(is_missing(text.as_bytes()), "{text}");
         }
         for text in ["0", "-", "nana", "nil", "??"] {
             assert!(!is_missing(text.as_bytes()), "{text}");
         }
+        assert!(["-", "Missing", "#DIV/0!", "N.A."].into_iter().all(is_missing_amount));
+        assert!(!["0", "nana", "low", ""].into_iter().any(is_missing_amount));
     }
 }

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::format::CellFormat;
 use super::{cell, date};
 
 /// The code of a missing word.
@@ -91,17 +93,25 @@ pub(super) enum Cells {
 }
 
 /// A column of a [`Table`](crate::Table).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Column {
     name: String,
     kind: ColumnKind,
     cells: Cells,
+    format: Arc<CellFormat>,
+}
+
+impl PartialEq for Column {
+    /// Columns are the same where their values are, however they were written.
+    fn eq(&self, other: &Column) -> bool {
+        self.name == other.name && self.kind == other.kind && self.cells == other.cells
+    }
 }
 
 impl Column {
     /// A column of numbers; NaN where one is missing.
     pub fn numbers(name: impl Into<String>, values: Vec<f64>) -> Column {
-        Column { name: name.into(), kind: ColumnKind::Number, cells: Cells::Numbers(values) }
+        Column::of(name.into(), Cells::Numbers(values), None)
     }
 
     /// A column of words; nothing where one is missing.
@@ -126,7 +136,17 @@ impl Column {
             Cells::Words { words, .. } if cell::are_truths(words) => ColumnKind::Boolean,
             Cells::Words { .. } => ColumnKind::Category,
         };
-        Column { name, kind: told.unwrap_or(shown), cells }
+        Column { name, kind: told.unwrap_or(shown), cells, format: Arc::default() }
+    }
+
+    /// The same, of cells that are written so.
+    pub(super) fn written(self, format: Arc<CellFormat>) -> Column {
+        Column { format, ..self }
+    }
+
+    /// How its cells were written.
+    pub fn format(&self) -> &CellFormat {
+        &self.format
     }
 
     /// Its name.

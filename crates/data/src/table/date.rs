@@ -45,6 +45,12 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
+/// The second a day of the calendar begins at, if there is such a day.
+pub(super) fn midnight(year: i64, month: i64, day: i64) -> Option<i64> {
+    let in_calendar = (1..=12).contains(&month) && (1..=month_length(year, month)).contains(&day);
+    in_calendar.then(|| days(year, month, day) * DAY)
+}
+
 /// Days in a month.
 pub(super) fn month_length(year: i64, month: i64) -> i64 {
     match month {
@@ -65,11 +71,10 @@ pub(super) fn parse(text: &[u8]) -> Option<(i64, bool)> {
     };
     let is = |at: usize, byte: u8| text.get(at) == Some(&byte);
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let in_calendar = (1..=12).contains(&month) && (1..=month_length(year, month)).contains(&day);
-    if !is(4, b'-') || !is(7, b'-') || !in_calendar {
+    if !is(4, b'-') || !is(7, b'-') {
         return None;
     }
-    let midnight = days(year, month, day) * DAY;
+    let midnight = midnight(year, month, day)?;
     if text.len() == 10 {
         return Some((midnight, false));
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Table;
 use super::column::{Cell, Cells, Column, ColumnKind};
+use super::format::CellFormat;
 use super::summary::{DATE_PARTS, date_parts, signed_log};
 use crate::error::{Error, Result};
 
@@ -107,8 +108,13 @@ impl DatePart {
     const CYCLES: [(f64, f64); 5] = [(1.0, 0.0), (12.0, 1.0), (31.0, 1.0), (7.0, 0.0), (24.0, 0.0)];
 
     fn angle(self, value: f64) -> f64 {
-        let (length, start) = Self::CYCLES.get(self.part).copied().unwrap_or((1.0, 0.0));
+        let (length, start) = self.circle();
         std::f64::consts::TAU * (value - start) / length
+    }
+
+    /// After how much the part begins again, and where it begins.
+    pub fn circle(self) -> (f64, f64) {
+        Self::CYCLES.get(self.part).copied().unwrap_or((1.0, 0.0))
     }
 }
 
@@ -163,6 +169,9 @@ pub struct Feature {
     pub kind: ColumnKind,
     /// How its values become inputs.
     pub encoding: Encoding,
+    /// How its cells are written.
+    #[serde(default, skip_serializing_if = "CellFormat::is_plain")]
+    pub format: CellFormat,
 }
 
 impl Feature {

@@ -3,22 +3,47 @@
 use super::choices::{Choices, Impute, Treatment};
 use super::column::ColumnKind;
 use super::feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
-use super::summary::{ColumnSummary, DATE_PARTS};
+use super::summary::{ColumnSummary, DATE_PARTS, SummarisedColumn};
 use crate::error::{Error, Result};
 
-/// A column's inputs; nothing where it has none to give. What was noticed is added to the notes.
+/// Whether a column counts the rows, so that nothing is to be learned from it.
+fn is_count(column: &SummarisedColumn, choices: &Choices) -> bool {
+    let is_told = choices.treatments.iter().any(|(name, _)| *name == column.name);
+    !is_told && (column.unnamed || column.summary.counts_rows())
+}
+
+/// Whether a column's name says that its numbers are no amounts.
+fn names_codes(name: &str) -> bool {
+    let ends = ["id", "ids", "code", "zip", "zipcode", "postcode", "plz", "sku"];
+    let last = name.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    ends.iter().any(|end| last.eq_ignore_ascii_case(end)) || last.ends_with("Id") || last.ends_with("ID")
+}
+
+/// A column's inputs; nothing where it has none to give. What was noticed is added to the notes. A count of rows is left out unless
+/// it is to be taken too.
 pub(super) fn fit_column(
-    name: &str,
-    kind: ColumnKind,
-    summary: &ColumnSummary,
+    column: &SummarisedColumn,
     choices: &Choices,
+    with_counts: bool,
     notes: &mut Vec<String>,
 ) -> Result<Option<Feature>> {
+    let SummarisedColumn { name, kind, summary, unnamed, format } = column;
+    let (name, kind) = (name.as_str(), *kind);
+    if is_count(column, choices) && !with_counts {
+        let why = if *unnamed { "has no name in the file, as an index has" } else { "counts the rows" };
+        notes.push(format!("column {name} {why}; it is left out (--columns \"{name}: as-is\" takes it)"));
+        return Ok(None);
+    }
     let told = choices.treatments.iter().find(|(column, _)| column == name).map(|(_, treatment)| *treatment);
+    let many = names_codes(name) && summary.are_many_codes();
+    let is_plain = kind == ColumnKind::Number && choices.numbers == Treatment::Standardise;
+    if many && is_plain && told.is_none() {
+        notes.push(format!(
+            "column {name} is named as codes are, and its numbers come again and again: they count as words (--columns \"{name}: standardise\" takes amounts)"
+        ));
+    }
     let treatment = told.unwrap_or(match kind {
-        ColumnKind::Number if choices.numbers == Treatment::Standardise && summary.are_codes() => {
-            Treatment::OneHot
-        }
+        ColumnKind::Number if is_plain && (many || summary.are_codes()) => Treatment::OneHot,
         ColumnKind::Number => choices.numbers,
         ColumnKind::Category | ColumnKind::Boolean => Treatment::OneHot,
         ColumnKind::Date => Treatment::Calendar,
@@ -64,7 +89,8 @@ pub(super) fn fit_column(
         ColumnKind::Boolean => ColumnKind::Category,
         other => other,
     };
-    Ok(encoding.map(|encoding| Feature { column: name.to_string(), kind, encoding }))
+    let format = format.clone();
+    Ok(encoding.map(|encoding| Feature { column: name.to_string(), kind, encoding, format }))
 }
 
 fn number(

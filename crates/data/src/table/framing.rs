@@ -15,8 +15,8 @@ use super::frame::{Frame, FrameDescription, FrameHeader};
 use super::preparation::TablePreparation;
 use super::reading::Reading;
 use super::source::TableInput;
-use super::stream::{Stream, TableBuilder};
-use super::summary::ColumnSummary;
+use super::stream::{Passed, Stream, TableBuilder};
+use super::summary::{ColumnSummary, SummarisedColumn};
 use super::target::TargetColumn;
 use crate::error::{Error, Result};
 use crate::values::{ValueKind, Values};
@@ -318,8 +318,10 @@ impl Framing {
             |(bytes, count)| writer.write(&bytes, count),
         )?;
         match settled {
-            true => writer.finish(),
-            false => Err(Error::new("the file changed while it was read; read it again")),
+            Passed::Whole => writer.finish(),
+            Passed::Decided | Passed::Again => {
+                Err(Error::new("the file changed while it was read; read it again"))
+            }
         }
     }
 
@@ -338,22 +340,28 @@ impl Framing {
                 |table| {
                     let train: Vec<usize> =
                         (0..table.len()).filter(|row| (self.train)(rows + *row as u64)).collect();
+                    let start = rows;
                     rows += table.len() as u64;
                     while summaries.len() < table.columns().len() {
                         summaries.push(ColumnSummary::new(false));
                     }
                     for (summary, column) in summaries.iter_mut().zip(table.columns()) {
-                        summary.extend(column, train.iter().copied());
+                        summary.extend(column, start, train.iter().copied());
                     }
                     Ok(())
                 },
             )?;
-            if settled {
+            if settled == Passed::Whole {
                 let layout = stream.layout();
                 let known = layout.columns.iter().zip(summaries);
-                let columns: Vec<_> = known
-                    .map(|(known, summary)| {
-                        (known.name.clone(), known.kind.unwrap_or(ColumnKind::Number), summary)
+                let unnamed = stream.findings.file.unnamed.as_deref();
+                let columns: Vec<SummarisedColumn> = known
+                    .map(|(known, summary)| SummarisedColumn {
+                        name: known.name.clone(),
+                        kind: known.kind.unwrap_or(ColumnKind::Number),
+                        format: (*known.format).clone(),
+                        unnamed: unnamed == Some(known.name.as_str()),
+                        summary,
                     })
                     .collect();
                 return TablePreparation::of(&columns, &self.choices);

@@ -3,13 +3,18 @@
 mod array;
 #[cfg(feature = "arrow")]
 mod arrow;
+#[cfg(test)]
+mod awkward_tests;
 mod builder;
 mod cell;
 mod choices;
 mod column;
 mod date;
+mod date_forms;
 mod feature;
+mod findings;
 mod fit;
+mod format;
 mod frame;
 #[cfg(test)]
 mod frame_tests;
@@ -30,6 +35,7 @@ mod row_tests;
 mod source;
 mod stream;
 mod summary;
+mod survey;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -41,10 +47,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use builder::{ColumnBuilder, ColumnLayout, Misfit};
+use builder::{ColumnBuilder, Misfit};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};
 pub use column::{Cell, Column, ColumnKind};
 pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
+pub use format::{CellFormat, DateFormat, NumberFormat};
 pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
 use part::LineNumbers;
@@ -53,7 +60,7 @@ pub use raw::RawCell;
 pub use reading::Reading;
 pub use row::RowPlan;
 use source::TableInput;
-use stream::{Stream, TableBuilder};
+use stream::{Passed, Stream, TableBuilder};
 pub use target::TargetColumn;
 
 /// Rows and named columns, as a file has them.
@@ -75,6 +82,8 @@ pub struct Table {
     lines: LineNumbers,
     file: Option<PathBuf>,
     notes: Vec<String>,
+    /// The column that the file gives no name, mostly an index of rows.
+    unnamed: Option<String>,
 }
 
 impl Reading {
@@ -112,11 +121,13 @@ impl Reading {
     /// Where a cell isn't of the kind that was told of its column, there is none, or two are of one column.
     pub fn row<'a>(&self, cells: impl IntoIterator<Item = (&'a str, RawCell<'a>)>) -> Result<Table> {
         let column = |(name, cell): (&str, RawCell)| {
-            let told = self.kinds.iter().find(|(told, _)| told == name).map(|(_, kind)| *kind);
-            let known = ColumnLayout { name: name.to_string(), kind: told, told: told.is_some() };
+            let known = self.column(name.to_string());
             let mut builder = ColumnBuilder::new(&known, 1);
             match builder.push(cell) {
-                Ok(()) => Ok(Column::of(known.name, builder.finish(), told)),
+                Ok(()) => {
+                    let told = known.kind.filter(|_| known.told);
+                    Ok(Column::of(known.name, builder.finish().0, told).written(known.format))
+                }
                 Err(Misfit::Fault(message)) => Err(Error::new(message).in_column(name)),
                 Err(Misfit::Kind) => Err(Error::new("the cell is of no kind").in_column(name)),
             }
@@ -175,19 +186,25 @@ impl Table {
                 return Err(Error::new("two columns have this name; rename one of them").in_column(name));
             }
         }
-        Ok(Table { columns, rows, lines: LineNumbers::default(), file: None, notes: Vec::new() })
+        Ok(Table {
+            columns,
+            rows,
+            lines: LineNumbers::default(),
+            file: None,
+            notes: Vec::new(),
+            unnamed: None,
+        })
     }
 
     fn gather(input: TableInput<'_>, reading: &Reading) -> Result<Table> {
         let mut stream = Stream::new(input, reading);
         loop {
             let mut gathered = TableBuilder::default();
-            let settled = stream.pass(Ok, |part| gathered.append(part))?;
-            if settled {
-                let mut table = gathered.table(&stream.layout(), input);
-                stream.notes.sort();
-                stream.notes.dedup_by_key(|note| note.split(" is read as").next().map(str::to_string));
-                table.notes = stream.notes;
+            if stream.pass(Ok, |part| gathered.append(part))? != Passed::Again {
+                let layout = stream.layout();
+                let mut table = gathered.table(&layout, input);
+                table.notes = stream.findings.said(&layout);
+                table.unnamed = stream.findings.file.unnamed;
                 return Ok(table);
             }
         }

@@ -4,10 +4,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::builder::ColumnLayout;
-use super::column::ColumnKind;
 use super::part::{Parsing, no_text};
 use super::raw::RawCell;
+use super::reading::Reading;
 use crate::error::{Error, Result};
 
 /// An object's keys and values in the order of the file.
@@ -40,7 +39,7 @@ pub(super) fn objects<'a>(
     bytes: &[u8],
     first_line: u64,
     mut parsing: Parsing<'a>,
-    told: &[(String, ColumnKind)],
+    reading: &Reading,
 ) -> Result<Parsing<'a>> {
     let mut written = Vec::new();
     for (line, text) in (first_line..).zip(bytes.split(|byte| *byte == b'\n')) {
@@ -58,8 +57,7 @@ pub(super) fn objects<'a>(
             let known = parsing.layout.names().position(|known| known == name);
             let column = known.unwrap_or(parsing.layout.columns.len());
             if known.is_none() {
-                let kind = told.iter().find(|(told, _)| told == name).map(|(_, kind)| *kind);
-                parsing.add(ColumnLayout { name: name.clone(), kind, told: kind.is_some() })?;
+                parsing.add(reading.column(name.clone()))?;
                 written.push(false);
             }
             let fault = |message: &str| Error::new(message).at_line(line).in_column(name);

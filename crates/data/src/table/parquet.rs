@@ -26,14 +26,8 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
     };
     let reader = SerializedFileReader::new(file).map_err(broken)?;
     let schema = reader.metadata().file_metadata().schema();
-    let mut known: Vec<ColumnLayout> = schema
-        .get_fields()
-        .iter()
-        .map(|field| {
-            let kind = reading.kinds.iter().find(|(name, _)| name == field.name()).map(|(_, kind)| *kind);
-            ColumnLayout { name: field.name().to_string(), kind, told: kind.is_some() }
-        })
-        .collect();
+    let mut known: Vec<ColumnLayout> =
+        schema.get_fields().iter().map(|field| reading.column(field.name().to_string())).collect();
     if let Some((name, _)) =
         reading.kinds.iter().find(|(name, _)| known.iter().all(|known| known.name != *name))
     {
@@ -82,10 +76,12 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
         let told = |known: &ColumnLayout| known.kind.filter(|_| known.told);
         let columns = builders.into_iter().zip(&known);
         let columns = columns
-            .map(|(builder, known)| Column::of(known.name.clone(), builder.finish(), told(known)))
+            .map(|(builder, known)| Column::of(known.name.clone(), builder.finish().0, told(known)))
             .collect();
         let mut table = Table::new(columns).map_err(|error| error.in_file(path))?;
         table.file = Some(path.to_path_buf());
+        // What pandas calls its index.
+        table.unnamed = table.names().find(|name| *name == "__index_level_0__").map(str::to_string);
         return Ok(table);
     }
 }

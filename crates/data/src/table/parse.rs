@@ -5,10 +5,10 @@ use kiln_map::Budget;
 
 use super::builder::Layout;
 use super::cell::plain_number;
-use super::column::ColumnKind;
 use super::objects::objects;
 use super::part::{Parsing, TablePart, no_text};
 use super::raw::RawCell;
+use super::reading::Reading;
 use super::source::Chunk;
 use crate::error::{Error, Result};
 
@@ -17,11 +17,11 @@ pub(super) fn parse(
     block: &Chunk,
     delimiter: u8,
     layout: &Layout,
-    told: &[(String, ColumnKind)],
+    reading: &Reading,
     budget: &Budget,
 ) -> Result<TablePart> {
     let mut layout = layout.clone();
-    let mut notes = Vec::new();
+    let mut misfits = Vec::new();
     loop {
         let mut parsing = match block {
             Chunk::Lines { bytes, line } => lines(bytes, *line, delimiter, layout, budget)?,
@@ -32,12 +32,14 @@ pub(super) fn parse(
                 let parsing = Parsing::new(layout, room, budget)?;
                 records(bytes, ends, counts, lines, parsing)?
             }
-            Chunk::Objects { bytes, line } => objects(bytes, *line, Parsing::new(layout, 0, budget)?, told)?,
+            Chunk::Objects { bytes, line } => {
+                objects(bytes, *line, Parsing::new(layout, 0, budget)?, reading)?
+            }
         };
-        notes.append(&mut parsing.notes);
+        misfits.append(&mut parsing.misfits);
         // Words take anything, so a second time is the last.
         if !parsing.widened.contains(&true) {
-            return Ok(TablePart { notes, ..parsing.finish() });
+            return Ok(TablePart { misfits, ..parsing.finish() });
         }
         layout = parsing.layout;
     }

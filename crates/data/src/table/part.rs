@@ -5,6 +5,7 @@ use kiln_map::Budget;
 use super::builder::{ColumnBuilder, ColumnLayout, Layout, Misfit};
 use super::column::{Cells, ColumnKind};
 use super::raw::RawCell;
+use super::survey::Survey;
 use crate::error::{Error, Result};
 
 /// The cells of some rows, one column after the other.
@@ -14,7 +15,17 @@ pub(super) struct TablePart {
     pub layout: Layout,
     pub lines: LineNumbers,
     pub rows: usize,
-    pub notes: Vec<String>,
+    /// What the cells of each column may be besides, for a file that is decided as a whole.
+    pub surveys: Vec<Survey>,
+    pub misfits: Vec<KindMisfit>,
+}
+
+/// The cell that made a column one of words.
+#[derive(Clone, Debug)]
+pub(super) struct KindMisfit {
+    pub column: String,
+    pub line: u64,
+    pub shown: String,
 }
 
 /// The line of each row, in runs of rows that stand on lines in turn.
@@ -62,7 +73,7 @@ pub(super) struct Parsing<'a> {
     pub widened: Vec<bool>,
     pub rows: usize,
     pub lines: LineNumbers,
-    pub notes: Vec<String>,
+    pub misfits: Vec<KindMisfit>,
     /// How many rows there may be.
     room: usize,
 }
@@ -84,7 +95,7 @@ impl<'a> Parsing<'a> {
             layout,
             rows: 0,
             lines: LineNumbers::default(),
-            notes: Vec::new(),
+            misfits: Vec::new(),
             room,
         })
     }
@@ -120,11 +131,9 @@ impl<'a> Parsing<'a> {
                         RawCell::Truth(truth) => truth.to_string(),
                         RawCell::Missing => String::new(),
                     };
-                    let name = &known.name;
-                    self.notes.push(format!(
-                        "column {name} is read as words, because line {line} says \"{shown}\""
-                    ));
+                    self.misfits.push(KindMisfit { column: known.name.clone(), line, shown });
                     known.kind = Some(ColumnKind::Category);
+                    known.format = known.format.of_words();
                 }
                 // What is missing keeps the rows in step; all of it is read again.
                 let _ = builder.push(RawCell::Missing);
@@ -148,12 +157,20 @@ impl<'a> Parsing<'a> {
         for (builder, known) in self.builders.iter_mut().zip(&mut self.layout.columns) {
             known.kind = known.kind.or(builder.kind());
         }
+        let finish = |builder: ColumnBuilder, known: &ColumnLayout| {
+            let (cells, skipped) = builder.finish();
+            let survey = Survey::of(&cells, skipped, known);
+            (cells, survey)
+        };
+        let finished = self.builders.into_iter().zip(&self.layout.columns);
+        let (cells, surveys) = finished.map(|(builder, known)| finish(builder, known)).unzip();
         TablePart {
-            cells: self.builders.into_iter().map(ColumnBuilder::finish).collect(),
+            cells,
             layout: self.layout,
             lines: self.lines,
             rows: self.rows,
-            notes: self.notes,
+            surveys,
+            misfits: self.misfits,
         }
     }
 }
@@ -161,9 +178,14 @@ impl<'a> Parsing<'a> {
 /// What a cell is refused with whose bytes are no text.
 pub(super) fn no_text(cell: &[u8], line: u64, column: Option<&ColumnLayout>) -> Error {
     let shown = String::from_utf8_lossy(cell.get(..80).unwrap_or(cell));
-    let fault = Error::new(format!("\"{shown}\" isn't UTF-8; save the file as UTF-8")).at_line(line);
+    let fault = not_text(format!("\"{shown}\" isn't UTF-8; save the file as UTF-8")).at_line(line);
     match column {
         Some(known) => fault.in_column(&known.name),
         None => fault,
     }
+}
+
+/// A fault of bytes that are no text in the encoding the file is read in; another may suit.
+pub(super) fn not_text(message: String) -> Error {
+    Error { source: Some(std::io::ErrorKind::InvalidData.into()), ..Error::new(message) }
 }

@@ -10,7 +10,8 @@ use super::choices::{Choices, Row, RowTransform};
 use super::column::{Column, ColumnKind};
 use super::feature::{Encoding, Feature, Scale, Vocabulary};
 use super::fit::fit_column;
-use super::summary::ColumnSummary;
+use super::format::CellFormat;
+use super::summary::{ColumnSummary, SummarisedColumn};
 use super::target::TargetColumn;
 use super::unknown::unknown_column;
 use super::{Reading, Table};
@@ -53,6 +54,9 @@ struct StoredPreparation {
     version: u32,
     features: Vec<Feature>,
     target: Option<TargetColumn>,
+    /// How the target's cells are written.
+    #[serde(default, skip_serializing_if = "CellFormat::is_plain")]
+    target_format: CellFormat,
     /// All columns of the table it was fitted on.
     columns: Vec<String>,
     notes: Vec<String>,
@@ -115,10 +119,12 @@ impl TablePreparation {
             column: column.clone(),
             kind: ColumnKind::Number,
             encoding: encoding.clone(),
+            format: CellFormat::PLAIN,
         };
         let features = columns.iter().map(feature).collect();
+        let (target_format, notes) = (CellFormat::PLAIN, Vec::new());
         let stored =
-            StoredPreparation { version: VERSION, features, target: None, columns, notes: Vec::new() };
+            StoredPreparation { version: VERSION, features, target: None, target_format, columns, notes };
         Ok(TablePreparation { stored, own: Vec::new() })
     }
 
@@ -128,8 +134,14 @@ impl TablePreparation {
         }
         let summarise = |column: &Column| {
             let mut summary = ColumnSummary::new(true);
-            summary.extend(column, rows.iter().copied());
-            (column.name().to_string(), column.kind(), summary)
+            summary.extend(column, 0, rows.iter().copied());
+            SummarisedColumn {
+                name: column.name().to_string(),
+                kind: column.kind(),
+                format: column.format().clone(),
+                unnamed: table.unnamed.as_deref() == Some(column.name()),
+                summary,
+            }
         };
         let summaries: Vec<_> = table.columns().iter().map(summarise).collect();
         let plan = TablePreparation::of(&summaries, choices)?;
@@ -141,30 +153,41 @@ impl TablePreparation {
     }
 
     /// A preparation from what is known of each column.
-    pub(super) fn of(
-        columns: &[(String, ColumnKind, ColumnSummary)],
-        choices: &Choices,
-    ) -> Result<TablePreparation> {
-        let names = || columns.iter().map(|(name, _, _)| name.as_str());
+    pub(super) fn of(columns: &[SummarisedColumn], choices: &Choices) -> Result<TablePreparation> {
+        let names = || columns.iter().map(|column| column.name.as_str());
         let chosen = choices.treatments.iter().map(|(name, _)| name).chain(&choices.target);
         if let Some(name) = chosen.into_iter().find(|chosen| names().all(|name| name != *chosen)) {
             return Err(unknown_column(name, names().collect::<Vec<_>>().iter().copied()));
         }
-        if columns.iter().all(|(_, _, summary)| summary.rows == 0) {
+        if columns.iter().all(|column| column.summary.rows == 0) {
             return Err(Error::new("a preparation needs rows to be fitted on"));
         }
-        let (mut features, mut notes, mut target) = (Vec::new(), Vec::new(), None);
-        for (name, kind, summary) in columns {
-            if choices.target.as_ref() == Some(name) {
-                target = Some(TargetColumn::fit(name, *kind, summary, choices.target_kind)?);
-            } else {
-                features.extend(fit_column(name, *kind, summary, choices, &mut notes)?);
+        let is_target = |column: &&SummarisedColumn| choices.target.as_ref() == Some(&column.name);
+        let target = columns.iter().find(is_target);
+        let fitted = |column: &SummarisedColumn| {
+            TargetColumn::fit(&column.name, column.kind, &column.summary, choices.target_kind)
+        };
+        let (fitted, target_format) = match target {
+            Some(column) => (Some(fitted(column)?), column.format.clone()),
+            None => (None, CellFormat::PLAIN),
+        };
+        let inputs: Vec<&SummarisedColumn> = columns.iter().filter(|column| !is_target(column)).collect();
+        let (mut features, mut notes) = (Vec::new(), Vec::new());
+        // Where nothing else is there, what counts the rows is what there is to learn from.
+        for with_counts in [false, true] {
+            if with_counts && !(features.is_empty() && choices.own.is_empty()) {
+                break;
+            }
+            notes.clear();
+            for column in &inputs {
+                features.extend(fit_column(column, choices, with_counts, &mut notes)?);
             }
         }
         // Amounts come before codes; the sort keeps each in the table's order.
         features.sort_by_key(|feature| feature.codes().is_some());
         let columns = names().map(str::to_string).collect();
-        let stored = StoredPreparation { version: VERSION, features, target, columns, notes };
+        let stored =
+            StoredPreparation { version: VERSION, features, target: fitted, target_format, columns, notes };
         let plan = TablePreparation { stored, own: choices.own.clone() };
         if plan.width() == 0 {
             let notes = plan.notes().join("; ");
@@ -235,8 +258,13 @@ impl TablePreparation {
 
     /// How to read a table this is applied to: its columns hold what they held in training, whatever the new rows look like.
     pub fn reading(&self) -> Reading {
-        let kinds = self.stored.features.iter().map(|feature| (feature.column.clone(), feature.kind));
-        Reading { kinds: kinds.collect(), lenient: true, ..Reading::new() }
+        let features = &self.stored.features;
+        let kinds = features.iter().map(|feature| (feature.column.clone(), feature.kind));
+        let of_target =
+            self.target().map(|target| (target.column().to_string(), self.stored.target_format.clone()));
+        let formats = features.iter().map(|feature| (feature.column.clone(), feature.format.clone()));
+        let formats = formats.chain(of_target).filter(|(_, format)| !format.is_plain());
+        Reading { kinds: kinds.collect(), formats: formats.collect(), lenient: true, ..Reading::new() }
     }
 
     /// Inputs and targets of some rows, as a set.

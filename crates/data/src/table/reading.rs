@@ -1,6 +1,10 @@
 //! How a table is read from a file.
 
+use std::sync::Arc;
+
+use super::builder::ColumnLayout;
 use super::column::ColumnKind;
+use super::format::{CellFormat, DateFormat};
 
 /// What is told of a file instead of being found in it.
 ///
@@ -10,6 +14,10 @@ use super::column::ColumnKind;
 /// let text = "zip;rooms\n01067;3\n80331;2\n";
 /// let table = Reading::new().kind("zip", ColumnKind::Category).read(text.as_bytes())?;
 /// assert_eq!(table.column("zip")?.cell(0), Cell::Word("01067"));
+///
+/// let table = Reading::new().decimal(',').missing("n.b.").read(b"price;area\n1.234;n.b.\n950;70,5\n")?;
+/// assert_eq!(table.column("price")?.cell(0), Cell::Number(1234.0));
+/// assert_eq!(table.column("area")?.cell(0), Cell::Missing);
 /// # Ok::<(), kiln_data::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +25,11 @@ pub struct Reading {
     pub(super) delimiter: Option<u8>,
     pub(super) header: Option<bool>,
     pub(super) kinds: Vec<(String, ColumnKind)>,
+    pub(super) formats: Vec<(String, CellFormat)>,
+    pub(super) missing: Vec<String>,
+    pub(super) decimal: Option<char>,
+    pub(super) thousands: Option<char>,
+    pub(super) dates: Option<DateFormat>,
     /// Whether kinds may be told of columns that aren't there.
     pub(super) lenient: bool,
 }
@@ -32,8 +45,8 @@ impl Reading {
         Reading { delimiter: Some(delimiter), ..self }
     }
 
-    /// Whether the first row names the columns. Found, it does where it holds no number and no date; columns without names
-    /// are `column1`, `column2`, ….
+    /// Whether the first row names the columns. Found, it does where a word stands above numbers or dates, or nothing speaks against
+    /// it; columns without names are `column1`, `column2`, ….
     pub fn header(self, header: bool) -> Reading {
         Reading { header: Some(header), ..self }
     }
@@ -44,5 +57,55 @@ impl Reading {
         self.kinds.retain(|(name, _)| *name != column);
         self.kinds.push((column, kind));
         self
+    }
+
+    /// How a column's cells are written, by name. Found, it is the one way that suits all of them.
+    pub fn format(mut self, column: impl Into<String>, format: CellFormat) -> Reading {
+        let column = column.into();
+        self.formats.retain(|(name, _)| *name != column);
+        self.formats.push((column, format));
+        self
+    }
+
+    /// A word that says in any column that its value is missing, besides the usual ones.
+    pub fn missing(mut self, word: impl Into<String>) -> Reading {
+        self.missing.push(word.into());
+        self
+    }
+
+    /// What stands before the decimals of numbers: `.` or `,`.
+    pub fn decimal(self, decimal: char) -> Reading {
+        Reading { decimal: Some(decimal), ..self }
+    }
+
+    /// What stands between groups of three digits.
+    pub fn thousands(self, thousands: char) -> Reading {
+        Reading { thousands: Some(thousands), ..self }
+    }
+
+    /// What the numbers of dates such as `03/04/2024` mean.
+    pub fn dates(self, format: DateFormat) -> Reading {
+        Reading { dates: Some(format), ..self }
+    }
+
+    /// Whether something is told of how numbers are written.
+    pub(super) fn tells_numbers(&self) -> bool {
+        self.decimal.is_some() || self.thousands.is_some()
+    }
+
+    /// A column of which no cell was read yet.
+    pub(super) fn column(&self, name: String) -> ColumnLayout {
+        let kind = self.kinds.iter().find(|(told, _)| *told == name).map(|(_, kind)| *kind);
+        let format = self.formats.iter().find(|(told, _)| *told == name).map(|(_, format)| format.clone());
+        let mut format = format.unwrap_or_default();
+        for word in &self.missing {
+            if !format.missing.contains(word) {
+                format.missing.push(word.clone());
+            }
+        }
+        if kind == Some(ColumnKind::Date) && format.date.is_none() {
+            format.date = self.dates;
+        }
+        ColumnLayout { name, kind, told: kind.is_some(), format: Arc::new(format) }
     }
 }

@@ -7,6 +7,7 @@ use super::cell;
 use super::column::ColumnKind;
 use super::date;
 use super::feature::{DATES, DatePart, Encoding, Feature, NUMBERS, Scale, calendar, put};
+use super::format::CellFormat;
 use super::preparation::TablePreparation;
 use super::raw::{DATE, FINITE, NUMBER, RawCell, TRUTH};
 use crate::error::{Error, Result};
@@ -39,6 +40,7 @@ pub struct RowPlan {
 #[derive(Clone, Debug)]
 struct ColumnEncoder {
     kind: ColumnKind,
+    format: CellFormat,
     /// The place of its first input.
     first: usize,
     encode: Encode,
@@ -166,7 +168,7 @@ impl RowPlan {
     pub fn encode(&self, cells: &[RawCell], inputs: &mut [f32]) -> Result<()> {
         inputs.fill(0.0);
         for (at, slot) in self.slots.iter().enumerate() {
-            let raw = cells.get(at).copied().unwrap_or(RawCell::Missing).settled();
+            let raw = slot.settled(cells.get(at).copied().unwrap_or(RawCell::Missing));
             let inputs = inputs.get_mut(slot.first..).unwrap_or_default();
             slot.write(raw, inputs).map_err(|message| {
                 Error::new(message).in_column(self.columns.get(at).map_or("", String::as_str))
@@ -193,7 +195,19 @@ impl ColumnEncoder {
             Encoding::Codes { vocabulary } => (words(vocabulary, Words::Codes), false),
             Encoding::Date { parts, flag } => (Encode::Date(parts.clone()), *flag),
         };
-        ColumnEncoder { kind: feature.kind, first, encode, flag }
+        ColumnEncoder { kind: feature.kind, format: feature.format.clone(), first, encode, flag }
+    }
+
+    /// As a column of a table takes the cell.
+    fn settled<'a>(&self, raw: RawCell<'a>) -> RawCell<'a> {
+        match (self.kind, self.format.settled(raw)) {
+            (ColumnKind::Number | ColumnKind::Date, RawCell::Text(word) | RawCell::Quoted(word))
+                if cell::is_missing_amount(word) =>
+            {
+                RawCell::Missing
+            }
+            (_, settled) => settled,
+        }
     }
 
     fn write(&self, raw: RawCell, inputs: &mut [f32]) -> Result<(), String> {
@@ -220,7 +234,7 @@ impl ColumnEncoder {
             Encode::Date(parts) => {
                 let seconds = match self.kind {
                     _ if is_missing => None,
-                    ColumnKind::Date => Some(moment(raw)?.0),
+                    ColumnKind::Date => Some(self.moment(raw)?.0),
                     ColumnKind::Number | ColumnKind::Category | ColumnKind::Boolean => {
                         return Err(raw.isnt(DATES));
                     }
@@ -239,7 +253,7 @@ impl ColumnEncoder {
     /// The number of a cell, which may be a word that reads as one.
     fn number(&self, raw: RawCell) -> Result<f64, String> {
         match self.kind {
-            ColumnKind::Number => number(raw),
+            ColumnKind::Number => self.amount(raw),
             ColumnKind::Category | ColumnKind::Boolean => {
                 let value = cell::number(self.word(raw)?.as_bytes()).filter(|value| value.is_finite());
                 value.ok_or_else(|| raw.isnt(NUMBERS))
@@ -257,27 +271,27 @@ impl ColumnEncoder {
 
     fn code(&self, raw: RawCell, codes: &Codes) -> Result<Option<usize>, String> {
         let known = match self.kind {
-            ColumnKind::Number => codes.numbers.get(&(number(raw)? + 0.0).to_bits()),
+            ColumnKind::Number => codes.numbers.get(&(self.amount(raw)? + 0.0).to_bits()),
             ColumnKind::Category | ColumnKind::Boolean => codes.words.get(self.word(raw)?.as_ref()),
             ColumnKind::Date => {
-                let (seconds, timed) = moment(raw)?;
+                let (seconds, timed) = self.moment(raw)?;
                 codes.words.get(&date::text(seconds, timed))
             }
         };
         Ok(known.copied().or(codes.unknown[0]))
     }
-}
 
-fn number(raw: RawCell) -> Result<f64, String> {
-    match raw.number(true) {
-        Some(value) if value.is_finite() => Ok(value),
-        Some(_) => Err(raw.isnt(FINITE)),
-        None => Err(raw.isnt(NUMBER)),
+    fn amount(&self, raw: RawCell) -> Result<f64, String> {
+        match self.format.number(raw, true) {
+            Some(value) if value.is_finite() => Ok(value),
+            Some(_) => Err(raw.isnt(FINITE)),
+            None => Err(raw.isnt(NUMBER)),
+        }
     }
-}
 
-fn moment(raw: RawCell) -> Result<(i64, bool), String> {
-    raw.moment().ok_or_else(|| raw.isnt(DATE))
+    fn moment(&self, raw: RawCell) -> Result<(i64, bool), String> {
+        self.format.moment(raw).ok_or_else(|| raw.isnt(DATE))
+    }
 }
 
 impl Codes {

@@ -2,18 +2,34 @@
 
 use kiln_map::{Budget, Limits};
 
+use std::collections::HashMap;
+
 use super::Table;
-use super::builder::{ColumnBuilder, Layout};
+use super::builder::{ColumnBuilder, ColumnLayout, Layout};
 use super::column::{Cells, Column, Dictionary};
+use super::findings::Findings;
 use super::parse::parse;
 use super::part::{LineNumbers, TablePart};
 use super::reading::Reading;
-use super::source::{BLOCK, Chunk, TableInput, TableReader};
+use super::source::{BLOCK, Chunk, Encoding, TableInput, TableReader};
+use super::survey::{Habits, Survey};
 use super::unknown;
 use crate::error::{Error, Result};
 
 /// The first block is small, so that the kinds of columns are known before most of them is read.
 const FIRST: usize = 64 << 10;
+
+/// What is known of each column's cells, by its name.
+pub(super) type Surveys = HashMap<String, Survey>;
+
+/// What came of looking at all columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deciding {
+    Sure,
+    Doubt,
+}
+
+use Deciding::{Doubt, Sure};
 
 /// A file whose columns' kinds are found while it is read. Where a later row shows that a kind was thought wrongly, all is read
 /// once more; then every kind fits.
@@ -21,45 +37,113 @@ pub(super) struct Stream<'a> {
     input: TableInput<'a>,
     reading: &'a Reading,
     layout: Option<Layout>,
-    pub notes: Vec<String>,
+    /// What was found of the file and its columns.
+    pub findings: Findings,
+    encoding: Encoding,
+    passes: u32,
+    /// Whether numbers that seemed plain were looked at again, because others have decimal commas.
+    doubted: bool,
 }
+
+/// What a pass came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// All parts fit the layout.
+    Whole,
+    /// All parts fit; what some columns hold was decided only when all was read.
+    Decided,
+    /// All of it must be thrown away and taken again, because a column was of another kind than thought.
+    Again,
+}
+
+/// Whether a fault is that bytes are no text.
+fn is_no_text(error: &Error) -> bool {
+    error.source.as_ref().is_some_and(|source| source.kind() == std::io::ErrorKind::InvalidData)
+}
+
+/// How often a file is read at most: as it seems, with what didn't fit as words, and in the ways that were found.
+const PASSES: u32 = 5;
 
 impl<'a> Stream<'a> {
     pub fn new(input: TableInput<'a>, reading: &'a Reading) -> Stream<'a> {
-        Stream { input, reading, layout: None, notes: Vec::new() }
+        Stream {
+            input,
+            reading,
+            layout: None,
+            findings: Findings::default(),
+            encoding: Encoding::Utf8,
+            passes: 0,
+            doubted: false,
+        }
     }
 
-    /// Reads all parts, gives each to `work` on some thread and what that makes to `take`, in order. False where all of it must
-    /// be thrown away and taken again, because a column was of another kind than thought.
+    /// Reads all parts, gives each to `work` on some thread and what that makes to `take`, in order.
     pub fn pass<R: Send>(
         &mut self,
         work: impl Fn(TablePart) -> Result<R> + Sync,
         mut take: impl FnMut(R) -> Result<()>,
-    ) -> Result<bool> {
+    ) -> Result<Passed> {
         let input = self.input;
-        self.run(&work, &mut take).map_err(|error| input.place(error))
+        match self.run(&work, &mut take) {
+            Err(error) if self.encoding == Encoding::Utf8 && is_no_text(&error) => {
+                match Encoding::of_others(input.open()?) {
+                    Ok(Some(encoding)) => {
+                        let anew = Stream::new(input, self.reading);
+                        *self = Stream { encoding, passes: self.passes, ..anew };
+                        Ok(Passed::Again)
+                    }
+                    Ok(None) | Err(_) => Err(Error { source: None, ..error }),
+                }
+            }
+            result => result,
+        }
+        .map_err(|error| input.place(error))
     }
 
     fn run<R: Send>(
         &mut self,
         work: &(impl Fn(TablePart) -> Result<R> + Sync),
         take: &mut impl FnMut(R) -> Result<()>,
-    ) -> Result<bool> {
+    ) -> Result<Passed> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         // Blocks are parsed side by side, and what comes of them is held beside what was gathered.
         let limits = Limits::current();
         let share = Limits { bytes: limits.bytes / (2 * threads as u64), ..limits };
-        let mut source = TableReader::open(self.input, self.reading)?;
-        let again = self.layout.is_some();
-        let mut layout = self.layout.take().unwrap_or_else(|| source.layout.clone());
-        let (mut fits, mut rows) = (true, 0);
+        let mut source = TableReader::open(self.input, self.reading, self.encoding)?;
+        self.findings.file.clone_from(&source.found);
+        let (delimiter, reading) = (source.delimiter, self.reading);
+        self.passes += 1;
         let mut blocks: Vec<Chunk> = source.block(FIRST)?.into_iter().collect();
+        let mut layout = match self.layout.take() {
+            Some(layout) => layout,
+            None => {
+                let mut layout = source.layout.clone();
+                for block in &blocks {
+                    // What the first rows show beyond doubt needn't be read twice.
+                    let part = parse(block, delimiter, &layout, reading, &Budget::of(share))?;
+                    let surveys = part.surveys.iter().zip(&part.layout.columns);
+                    let surveys: Surveys =
+                        surveys.map(|(survey, known)| (known.name.clone(), survey.clone())).collect();
+                    let mut wider = part.layout.clone();
+                    self.decide(&mut wider, &surveys, (delimiter, part.rows as u64), true);
+                    let decided = wider.columns.into_iter().zip(&part.layout.columns);
+                    for (column, _) in decided.filter(|(column, before)| column != *before) {
+                        if let Some(known) = layout.columns.iter_mut().find(|known| known.name == column.name)
+                        {
+                            *known = column;
+                        }
+                    }
+                }
+                layout
+            }
+        };
+        let (mut fits, mut rows) = (true, 0);
+        let mut surveys = Surveys::new();
         while !blocks.is_empty() {
-            let delimiter = source.delimiter;
-            let told = self.reading.kinds.as_slice();
             let made = |block: &Chunk| -> Result<_> {
-                let mut part = parse(block, delimiter, &layout, told, &Budget::of(share))?;
-                let shown = (part.layout.clone(), part.rows, std::mem::take(&mut part.notes));
+                let mut part = parse(block, delimiter, &layout, reading, &Budget::of(share))?;
+                let surveys = std::mem::take(&mut part.surveys);
+                let shown = (part.layout.clone(), part.rows, std::mem::take(&mut part.misfits), surveys);
                 // What the columns are isn't settled, so that nothing but their kinds is wanted of these rows.
                 let widened = !layout.takes(&part.layout);
                 Ok((shown, if widened && rows > 0 { None } else { Some(work(part)?) }))
@@ -83,8 +167,14 @@ impl<'a> Stream<'a> {
             });
             let mut wider = layout.clone();
             for part in parts {
-                let ((shown, count, notes), result) = part?;
-                self.notes.extend(notes);
+                let ((shown, count, misfits, found), result) = part?;
+                self.findings.misfits.extend(misfits);
+                for (survey, known) in found.iter().zip(&shown.columns) {
+                    match surveys.get_mut(&known.name) {
+                        Some(own) => own.join(survey),
+                        None => drop(surveys.insert(known.name.clone(), survey.clone())),
+                    }
+                }
                 fits &= wider.widen(&shown) || rows == 0;
                 rows += count;
                 match result {
@@ -104,11 +194,62 @@ impl<'a> Stream<'a> {
         {
             return Err(unknown::unknown_column(name, layout.names()));
         }
+        let decided = self.decide(&mut layout, &surveys, (delimiter, rows as u64), false);
+        self.findings.surveys = surveys;
         self.layout = Some(layout);
-        match fits || !again {
-            true => Ok(fits),
-            false => Err(Error::new("the file changed while it was read; read it again")),
+        match (decided, fits) {
+            (Some(Doubt), _) | (_, false) if self.passes >= PASSES => {
+                Err(Error::new("the file changed while it was read; read it again"))
+            }
+            (Some(Doubt), _) | (_, false) => Ok(Passed::Again),
+            (Some(Sure), true) => Ok(Passed::Decided),
+            (None, true) => Ok(Passed::Whole),
         }
+    }
+
+    /// Decides what columns are by what all of their cells may be; of a first part only where nothing else can come of it. Says
+    /// whether something was, and whether some column must be looked at once more for it.
+    fn decide(
+        &mut self,
+        layout: &mut Layout,
+        surveys: &Surveys,
+        (delimiter, rows): (u8, u64),
+        first: bool,
+    ) -> Option<Deciding> {
+        let whole = |survey: &&Survey| survey.rows == rows;
+        let all: Vec<(ColumnLayout, Survey)> = layout
+            .columns
+            .iter()
+            .filter_map(|known| Some((known.clone(), surveys.get(&known.name).filter(whole)?.clone())))
+            .collect();
+        let pairs: Vec<(&ColumnLayout, &Survey)> =
+            all.iter().map(|(known, survey)| (known, survey)).collect();
+        let habits = Habits::of(&pairs, self.reading, delimiter);
+        let mut decided = None;
+        for (known, survey) in &all {
+            let Some(own) = layout.columns.iter_mut().find(|own| own.name == known.name) else { continue };
+            let is_plain = known.kind == Some(super::ColumnKind::Number) && known.format.number.is_none();
+            if !first && !known.told && is_plain && survey.decimals && habits.commas && !self.doubted {
+                // Points may stand between thousands.
+                own.kind = Some(super::ColumnKind::Category);
+                decided = Some(Doubt);
+                continue;
+            }
+            let Some(decision) = habits.decide(known, survey, self.reading) else { continue };
+            if first && (decision.ambiguous || is_plain) {
+                continue;
+            }
+            own.kind = Some(decision.kind);
+            own.format = std::sync::Arc::new(decision.format);
+            decided = decided.or(Some(Sure));
+            let example = survey.example.clone().unwrap_or_default();
+            self.findings.examples.insert(known.name.clone(), example);
+            if decision.ambiguous {
+                self.findings.ambiguous.insert(known.name.clone());
+            }
+        }
+        self.doubted |= decided == Some(Doubt);
+        decided
     }
 
     /// The columns, after a pass.
@@ -120,9 +261,8 @@ impl<'a> Stream<'a> {
 impl Layout {
     /// Whether a part of this layout can follow parts of the layout here.
     fn takes(&self, part: &Layout) -> bool {
-        let fits = |(own, other): (&super::builder::ColumnLayout, &super::builder::ColumnLayout)| {
-            own.kind.is_none() || own.kind == other.kind
-        };
+        let fits =
+            |(own, other): (&ColumnLayout, &ColumnLayout)| own.kind.is_none() || own.kind == other.kind;
         self.columns.len() == part.columns.len() && self.columns.iter().zip(&part.columns).all(fits)
     }
 
@@ -131,12 +271,13 @@ impl Layout {
         let mut right = true;
         for other in &part.columns {
             match self.columns.iter_mut().find(|own| own.name == other.name) {
-                Some(own) => match (own.kind, other.kind) {
-                    (None, kind) => own.kind = kind,
+                Some(own_column) => match (own_column.kind, other.kind) {
+                    (None, kind) => own_column.kind = kind,
                     (Some(own), Some(other)) if own == other => {}
                     (Some(_), None) => {}
                     (Some(_), Some(_)) => {
-                        own.kind = Some(super::ColumnKind::Category);
+                        own_column.kind = Some(super::ColumnKind::Category);
+                        own_column.format = own_column.format.of_words();
                         right = false;
                     }
                 },
@@ -176,19 +317,20 @@ impl TableBuilder {
 
     /// The parts as a table of this layout.
     pub fn table(self, layout: &Layout, input: TableInput<'_>) -> Table {
-        let column = |(known, cells): (&super::builder::ColumnLayout, Cells)| {
+        let column = |(known, cells): (&ColumnLayout, Cells)| {
             let whole = match (cells, known.kind) {
                 // A column that is all missing is of the kind that was told.
                 (Cells::Missing(rows), Some(kind)) => ColumnBuilder::start(kind, rows, 0),
-                (cells, _) => cells,
+                (cells, kind) => cells.as_kind(kind, &known.format),
             };
             Column::of(known.name.clone(), whole, known.kind.filter(|_| known.told))
+                .written(known.format.clone())
         };
         let file = match input {
             TableInput::File(path) => Some(path.to_path_buf()),
             TableInput::Bytes(_) => None,
         };
         let columns = layout.columns.iter().zip(self.cells).map(column).collect();
-        Table { columns, rows: self.rows, lines: self.lines, file, notes: Vec::new() }
+        Table { columns, rows: self.rows, lines: self.lines, file, notes: Vec::new(), unnamed: None }
     }
 }

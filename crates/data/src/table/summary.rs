@@ -4,14 +4,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::cell;
-use super::column::{Cell, Cells, Column};
+use super::column::{Cell, Cells, Column, ColumnKind};
 use super::date::DateTime;
+use super::format::CellFormat;
 use crate::rng::Rng;
 
 /// How many different numbers are told apart; more are amounts.
 const DISTINCT: usize = 1000;
 /// How many numbers stand for all of those in a file larger than memory, where a median is wanted.
 const SAMPLE: usize = 1 << 16;
+
+/// From how many rows on numbers that follow each other are taken for a count of rows.
+const COUNTED: u64 = 20;
 
 /// Count, mean and spread, after Welford.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +48,16 @@ pub(super) fn date_parts(seconds: i64) -> [f64; 5] {
     [year as f64, month as f64, day as f64, weekday as f64, second as f64 / 3600.0]
 }
 
+/// A column and its training rows.
+pub(super) struct SummarisedColumn {
+    pub name: String,
+    pub kind: ColumnKind,
+    pub format: CellFormat,
+    /// Whether the file gives it no name.
+    pub unnamed: bool,
+    pub summary: ColumnSummary,
+}
+
 /// A column's training rows.
 #[derive(Clone, Debug)]
 pub(super) struct ColumnSummary {
@@ -58,6 +72,9 @@ pub(super) struct ColumnSummary {
     pub words: BTreeMap<String, u64>,
     pub dates: [Moments; 5],
     pub timed: bool,
+    /// A number less the row it stands in, where it is the same in all rows.
+    distance: Option<f64>,
+    follows: bool,
     /// Different numbers and how often they come; nothing once there are too many.
     distinct: Option<HashMap<u64, u64>>,
     /// The numbers themselves, or a sample of them.
@@ -86,6 +103,8 @@ impl ColumnSummary {
             words: BTreeMap::new(),
             dates: [Moments::default(); 5],
             timed: false,
+            distance: None,
+            follows: true,
             distinct: Some(HashMap::new()),
             kept: Vec::new(),
             room: if exact { usize::MAX } else { SAMPLE },
@@ -99,8 +118,19 @@ impl ColumnSummary {
         self.whole && few.is_some_and(|count| self.present() >= 20 * count as u64)
     }
 
-    /// Takes in some rows of a column.
-    pub fn extend(&mut self, column: &Column, rows: impl Iterator<Item = usize>) {
+    /// Whether the numbers count the rows of the file.
+    pub fn counts_rows(&self) -> bool {
+        self.follows && self.whole && self.missing == 0 && self.numbers.count >= COUNTED
+    }
+
+    /// Whether whole numbers are many kinds, each of some rows.
+    pub fn are_many_codes(&self) -> bool {
+        let many = self.distinct.as_ref().map(HashMap::len).filter(|count| *count > 6);
+        self.whole && many.is_some_and(|count| self.present() >= 5 * count as u64)
+    }
+
+    /// Takes in some rows of a column, which begins at this row of the file.
+    pub fn extend(&mut self, column: &Column, start: u64, rows: impl Iterator<Item = usize>) {
         match column.cells() {
             Cells::Words { codes, words } => {
                 let mut counts = vec![0u64; words.len()];
@@ -121,7 +151,11 @@ impl ColumnSummary {
             _ => rows.for_each(|row| {
                 self.rows += 1;
                 match column.cell(row) {
-                    Cell::Number(value) => self.number(value),
+                    Cell::Number(value) => {
+                        let distance = value - (start + row as u64) as f64;
+                        self.follows &= *self.distance.get_or_insert(distance) == distance;
+                        self.number(value);
+                    }
                     Cell::Date { seconds, timed } => {
                         self.timed |= timed;
                         let parts = self.dates.iter_mut().zip(date_parts(seconds));

@@ -89,14 +89,12 @@ fn each_fault_names_its_place_and_mend() {
     for text in ["a,b\n1,\"open\n2,3\n", "a,b,c\n1,\"2,3\n", "a,b\n1,2\n3,\"", "a\n\"1\"\n\"\n"] {
         assert!(fault(text).contains("a quote is opened"), "{text}");
     }
-    assert!(fault("a,b,a\n1,2,3\n").contains("columns 1 and 3 are both named \"a\""));
-    assert!(fault("a,,c\n1,2,3\n").contains("column 2 has an empty name; name it"));
-    let error = fault(b"a,b\n1,x\n2,caf\xe9\n");
+    let error = fault(b"a,b\n1,\xc3\xa4\n2,caf\xe9\n");
     assert!(error.contains("line 3, column b: \"caf\u{fffd}\" isn't UTF-8; save"), "{error}");
-    let error = fault(b"a,b\n1,\"x\"\n2,caf\xe9\n");
+    let error = fault(b"a,b\n1,\"\xc3\xa4\"\n2,caf\xe9\n");
     assert!(error.contains("line 3, column b"), "{error}");
-    assert!(fault(b"a\xff,b\n1,2\n").contains("isn't UTF-8"));
-    assert!(fault(b"\xff\xfea\0,\0b\0").contains("UTF-16"));
+    assert!(fault(b"\xc3\xa4a\xff,b\n1,2\n").contains("isn't UTF-8"));
+    assert!(fault(b"\xff\xfea\0,\0b\0\n").contains("UTF-16"));
     let error = fault("a,b\n1,2\n3,1e999\n");
     assert!(error.contains("line 3, column b: \"1e999\" is no finite number"), "{error}");
     assert!(fault("{\"a\":1}\n{\"a\":\n").contains("line 2: the line is no object of JSON"));
@@ -134,7 +132,10 @@ fn a_late_word_makes_a_column_of_words_everywhere_and_is_said() {
     assert_eq!((table.len(), table.column("a").unwrap().kind()), (600_001, ColumnKind::Category));
     assert_eq!(table.column("a").unwrap().cell(599_999), Cell::Word("599999"));
     assert_eq!(table.column("b").unwrap().kind(), ColumnKind::Number);
-    assert_eq!(table.notes(), ["column a is read as words, because line 600002 says \"x\""]);
+    assert_eq!(
+        table.notes(),
+        ["column a is read as words, because line 600002 says \"x\"; --missing \"x\" reads that as missing"]
+    );
     let mut lines = String::new();
     for row in 0..300_000 {
         lines += &format!("{{\"a\":{row}}}\n");

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use kiln_data::{Dataset, Encoding, Form, Meaning, Rng, Set, TablePreparation};
+use kiln_data::{
+    CellFormat, ColumnKind, Dataset, DateFormat, Encoding, Form, Meaning, Reading, Rng, Set, TablePreparation,
+};
 use kiln_nn::{Context, DType, Data, Layer, Tensor};
 use kiln_onnx::{Network, OnnxDType, Value, load};
 
@@ -132,8 +134,16 @@ fn by_columns(
 ) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut inputs = Vec::new();
     let mut cells: Vec<Vec<String>> = vec![Vec::new(); rows];
+    // Plainly written, and dates as the graph takes them.
+    let mut reading = Reading::new().header(true).delimiter(b',');
+    let seconds = CellFormat { date: Some(DateFormat::UnixSeconds), ..CellFormat::default() };
     for feature in plan.features() {
-        let is_text = element_of(feature)? == OnnxDType::Text;
+        let element = element_of(feature);
+        let is_text = element == OnnxDType::Text;
+        reading = reading.kind(&feature.column, feature.kind);
+        if feature.kind == ColumnKind::Date {
+            reading = reading.format(&feature.column, seconds.clone());
+        }
         let words: Vec<&str> = match &feature.encoding {
             Encoding::Pair { words, .. } => words.iter().map(String::as_str).collect(),
             Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => {
@@ -151,7 +161,9 @@ fn by_columns(
                     let value = if scale.log { value.signum() * libm::expm1(value.abs()) } else { value };
                     (value as f32).to_string()
                 }
-                _ if is_text && rng.below(6) == 0 && feature.kind == kiln_data::ColumnKind::Category => {
+                // From 1937 to 2033.
+                Encoding::Date { .. } => (rng.below(3_000_000_000) as i64 - 1_000_000_000).to_string(),
+                _ if is_text && rng.below(6) == 0 && feature.kind == ColumnKind::Category => {
                     "never seen".to_string()
                 }
                 _ => words.get(rng.below(words.len().max(1))).unwrap_or(&"").to_string(),
@@ -159,9 +171,13 @@ fn by_columns(
             row.push(drawn.clone());
             column.push(drawn);
         }
-        inputs.push(match is_text {
-            true => Value::texts(column, &[rows, 1]),
-            false => {
+        inputs.push(match element {
+            OnnxDType::Text => Value::texts(column, &[rows, 1]),
+            OnnxDType::F64 => {
+                let numbers = column.iter().map(|cell| cell.parse().unwrap_or(f64::NAN)).collect();
+                Value::new(Data::F64(numbers), &[rows, 1], OnnxDType::F64)
+            }
+            _ => {
                 let numbers = column.iter().map(|cell| cell.parse().unwrap_or(f32::NAN)).collect();
                 Value::new(Data::F32(numbers), &[rows, 1], OnnxDType::F32)
             }
@@ -173,7 +189,7 @@ fn by_columns(
     text.extend(cells.iter().map(|row| {
         line(row.iter().map(|cell| if cell.is_empty() { String::new() } else { quoted(cell) }).collect())
     }));
-    let table = plan.reading().header(true).delimiter(b',').read(text.as_bytes())?;
+    let table = reading.read(text.as_bytes())?;
     let prepared = plan.apply_inputs(&table)?;
     let form = Form::numbers(&[prepared.width]);
     let set = Set::numbers(prepared.values, form, vec![0.0; rows], 1)?;

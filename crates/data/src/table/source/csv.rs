@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use csv::{ByteRecord, Position, Reader};
 
+use super::header::{Header, distinct_names, is_value, names_columns};
 use super::{BLOCK, Chunk, TableInput, longest_row, too_long};
 use crate::error::{Error, Result};
+use crate::table::findings::FileFindings;
+use crate::table::part::not_text;
 use crate::table::reading::Reading;
-use crate::table::{cell, date};
 
 /// Put after a file with quotes. It comes back as a row of its own, unless a quote was never closed.
 const LAST_RECORD: &[u8] = b"\n\x1fthe end of the table\x1f";
@@ -116,40 +118,15 @@ pub(super) fn sniff(head: &[u8]) -> u8 {
     delimiters.into_iter().rev().max_by_key(|&delimiter| score(delimiter)).unwrap_or(b',')
 }
 
-/// The names of the columns, where the rows start, and the line that is.
-pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<(Vec<String>, usize, u64)> {
+/// The first rows of a table, as many as show whether one of them names the columns.
+const SHOWN: usize = 500;
+
+/// What the first row names, where the rows start, and the line that is.
+pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<Header> {
     let mut rows = reader(delimiter, head);
     let mut first = ByteRecord::new();
     rows.read_byte_record(&mut first).map_err(|error| fault_of(error, TableInput::Bytes(head)))?;
     let line = first.position().map_or(1, Position::line);
-    let valued =
-        |cell: &[u8]| cell::number(cell.trim_ascii()).is_some() || date::parse(cell.trim_ascii()).is_some();
-    let empty = |cell: &[u8]| cell::is_missing(cell.trim_ascii());
-    let has_header = reading.header.unwrap_or_else(|| !first.iter().any(valued) && !first.iter().all(empty));
-    if !has_header {
-        return Ok(((1..=first.len()).map(|number| format!("column{number}")).collect(), 0, 1));
-    }
-    let mut names: Vec<String> = Vec::with_capacity(first.len());
-    let mut places = std::collections::HashMap::new();
-    for (at, cell) in first.iter().enumerate() {
-        let number = at + 1;
-        let name = std::str::from_utf8(cell).map_err(|_| {
-            let shown = String::from_utf8_lossy(cell);
-            Error::new(format!("the name \"{shown}\" of column {number} isn't UTF-8; save the file as UTF-8"))
-                .at_line(line)
-        })?;
-        let name = name.trim().to_string();
-        if name.is_empty() {
-            let mend = "name it, or leave the column out (an index without a name is often written first)";
-            return Err(Error::new(format!("column {number} has an empty name; {mend}")).at_line(line));
-        }
-        if let Some(other) = places.insert(name.clone(), number) {
-            let message =
-                format!("columns {other} and {number} are both named \"{name}\"; rename one of them");
-            return Err(Error::new(message).at_line(line));
-        }
-        names.push(name);
-    }
     let end = rows.position().byte() as usize;
     // The reader stops between the two bytes of a line's end.
     let end = if head.get(end.wrapping_sub(1)) == Some(&b'\r') && head.get(end) == Some(&b'\n') {
@@ -157,6 +134,41 @@ pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<(V
     } else {
         end
     };
+    let rest: Vec<ByteRecord> = rows.into_byte_records().take(SHOWN).filter_map(|row| row.ok()).collect();
+    let cells: Vec<&[u8]> = first.iter().map(<[u8]>::trim_ascii).collect();
+    let below: Vec<Vec<&[u8]>> =
+        rest.iter().map(|row| row.iter().map(<[u8]>::trim_ascii).collect()).collect();
+    // Some write an index of rows and no name above it.
+    let width = cells.len() + 1;
+    let shifted = !below.is_empty() && below.iter().all(|row| row.len() == width);
+    let has_header = reading.header.unwrap_or_else(|| shifted || names_columns(&cells, &below, reading));
+    if !has_header {
+        let names = (1..=first.len()).map(|number| format!("column{number}")).collect();
+        let mut found = FileFindings::default();
+        if reading.header.is_none() && !reading.lenient {
+            let note = "the first row is read as data, and the columns are column1, column2, …; --header yes says that it names them";
+            found.notes.push(note.to_string());
+        }
+        return Ok(Header { names, found, end: 0, line: 1 });
+    }
+    let valued = cells.iter().find(|cell| is_value(cell));
+    let mut found = FileFindings::default();
+    if let (Some(valued), None, false) = (valued, reading.header, reading.lenient) {
+        let shown = String::from_utf8_lossy(valued);
+        found.notes.push(format!(
+            "the first row names the columns, though one is named \"{shown}\"; --header no reads it as data"
+        ));
+    }
+    let mut texts = Vec::with_capacity(width);
+    texts.extend(shifted.then_some(""));
+    for (at, cell) in first.iter().enumerate() {
+        texts.push(std::str::from_utf8(cell).map_err(|_| {
+            let (number, shown) = (at + 1, String::from_utf8_lossy(cell));
+            not_text(format!("the name \"{shown}\" of column {number} isn't UTF-8; save the file as UTF-8"))
+                .at_line(line)
+        })?);
+    }
+    let names = distinct_names(&texts, &mut found);
     let feeds = memchr::memchr_iter(b'\n', head.get(..end).unwrap_or_default()).count() as u64;
-    Ok((names, end, 1 + feeds))
+    Ok(Header { names, found, end, line: 1 + feeds })
 }

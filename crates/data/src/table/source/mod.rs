@@ -2,6 +2,9 @@
 
 #[cfg(feature = "csv")]
 mod csv;
+mod encoding;
+#[cfg_attr(not(feature = "csv"), expect(dead_code))]
+mod header;
 #[cfg(not(feature = "csv"))]
 mod no_csv;
 
@@ -12,13 +15,17 @@ use std::path::Path;
 use kiln_map::{Exceeded, Limits, Resource};
 
 use super::array::ArrayLines;
-use super::builder::{ColumnLayout, Layout};
+use super::builder::Layout;
+use super::findings::FileFindings;
 use super::reading::Reading;
 use super::unknown;
+pub(super) use encoding::Encoding;
 #[cfg(not(feature = "csv"))]
 use no_csv as csv;
 
 use self::csv::{Records, header, sniff};
+use self::header::Header;
+use super::column::ColumnKind;
 use crate::error::{Error, Result};
 use crate::gzip;
 
@@ -34,7 +41,7 @@ pub(super) enum TableInput<'a> {
 }
 
 impl<'a> TableInput<'a> {
-    fn open(self) -> Result<Box<dyn Read + Send + 'a>> {
+    pub fn open(self) -> Result<Box<dyn Read + Send + 'a>> {
         let packed: Box<dyn BufRead + Send + 'a> = match self {
             TableInput::File(path) => {
                 let file = File::open(path).map_err(|error| Error::io(path, error))?;
@@ -90,6 +97,7 @@ pub(super) struct TableReader<'a> {
     pub input: TableInput<'a>,
     pub delimiter: u8,
     pub layout: Layout,
+    pub found: FileFindings,
     mode: Mode<'a>,
     /// Read and not handed out yet.
     rest: Vec<u8>,
@@ -98,20 +106,24 @@ pub(super) struct TableReader<'a> {
 
 impl<'a> TableReader<'a> {
     /// Opens a file and reads its header.
-    pub fn open(input: TableInput<'a>, reading: &Reading) -> Result<TableReader<'a>> {
-        TableReader::start(input, reading).map_err(|error| input.place(error))
+    pub fn open(input: TableInput<'a>, reading: &Reading, encoding: Encoding) -> Result<TableReader<'a>> {
+        TableReader::start(input, reading, encoding).map_err(|error| input.place(error))
     }
 
-    fn start(input: TableInput<'a>, reading: &Reading) -> Result<TableReader<'a>> {
+    fn start(input: TableInput<'a>, reading: &Reading, encoding: Encoding) -> Result<TableReader<'a>> {
         let mut reader = input.open()?;
         let mut rest = Vec::new();
+        let mut found = FileFindings::default();
+        fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;
+        if let Some(encoding) = Encoding::of_start(&rest).or((encoding != Encoding::Utf8).then_some(encoding))
+        {
+            found.notes.push(format!("the text is {encoding}"));
+            reader = encoding.decoded(std::io::Cursor::new(std::mem::take(&mut rest)).chain(reader));
+        }
         let mut ended = fill(&mut reader, &mut rest, HEAD).map_err(|error| input.fault(error))?;
         while !ended && memchr::memchr(b'\n', &rest).is_none() {
             let more = rest.len() + HEAD;
             ended = fill(&mut reader, &mut rest, more).map_err(|error| input.fault(error))?;
-        }
-        if rest.starts_with(&[0xff, 0xfe]) || rest.starts_with(&[0xfe, 0xff]) {
-            return Err(Error::new("the text is UTF-16; save it as UTF-8"));
         }
         // Files that were joined or saved twice have several, and the reader of rows would leave out another one unseen.
         let marks = rest.chunks_exact(3).take_while(|chunk| *chunk == [0xef, 0xbb, 0xbf]).count();
@@ -123,29 +135,37 @@ impl<'a> TableReader<'a> {
             // What was read comes first again, now as lines.
             let list = ArrayLines::new(std::io::Cursor::new(rest).chain(reader));
             let mode = Mode::Objects(Box::new(list));
-            return Ok(TableReader {
-                input,
-                delimiter: 0,
-                layout: Layout::default(),
-                mode,
-                rest: Vec::new(),
-                line: 1,
-            });
+            let (layout, rest) = (Layout::default(), Vec::new());
+            return Ok(TableReader { input, delimiter: 0, layout, found, mode, rest, line: 1 });
         }
         if *first == b'{' {
             let mode = Mode::Objects(reader);
-            return Ok(TableReader { input, delimiter: 0, layout: Layout::default(), mode, rest, line: 1 });
+            let layout = Layout::default();
+            return Ok(TableReader { input, delimiter: 0, layout, found, mode, rest, line: 1 });
         }
         let whole =
             if ended { rest.len() } else { memchr::memrchr(b'\n', &rest).map_or(rest.len(), |at| at + 1) };
         let head = rest.get(..whole).unwrap_or_default();
-        let delimiter = reading.delimiter.unwrap_or_else(|| sniff(head));
-        let (names, end, line) = header(head, delimiter, reading)?;
-        let known = |name| ColumnLayout { name, kind: None, told: false };
-        let mut layout = Layout { columns: names.into_iter().map(known).collect() };
-        tell(&mut layout, reading)?;
-        rest.drain(..end);
-        Ok(TableReader { input, delimiter, layout, mode: Mode::Lines(reader), rest, line })
+        // Spreadsheets say in a line of its own what stands between cells.
+        let told = separator_line(head);
+        let head = head.get(told.map_or(0, |(_, end)| end)..).unwrap_or_default();
+        let delimiter = reading.delimiter.or(told.map(|(sign, _)| sign)).unwrap_or_else(|| sniff(head));
+        let Header { names, found: of_header, end, line } = header(head, delimiter, reading)?;
+        found.notes.extend(of_header.notes);
+        found.unnamed = of_header.unnamed;
+        let mut layout = Layout { columns: names.into_iter().map(|name| reading.column(name)).collect() };
+        check_told(&layout, reading)?;
+        if reading.tells_numbers() {
+            // All cells are looked at: what seems plain may mean something else.
+            for known in
+                layout.columns.iter_mut().filter(|known| !known.told && known.format.number.is_none())
+            {
+                known.kind = Some(ColumnKind::Category);
+            }
+        }
+        let (before, line) = told.map_or((0, line), |(_, end)| (end, line + 1));
+        rest.drain(..before + end);
+        Ok(TableReader { input, delimiter, layout, found, mode: Mode::Lines(reader), rest, line })
     }
 
     /// The next whole rows, about so many bytes of them.
@@ -192,18 +212,24 @@ impl<'a> TableReader<'a> {
     }
 }
 
-/// Sets the kinds that were told.
-fn tell(layout: &mut Layout, reading: &Reading) -> Result<()> {
-    for (name, kind) in &reading.kinds {
-        let Some(known) = layout.columns.iter_mut().find(|known| known.name == *name) else {
-            if reading.lenient {
-                continue;
-            }
-            return Err(unknown::unknown_column(name, layout.names()));
-        };
-        (known.kind, known.told) = (Some(*kind), true);
+/// `sep=;`: what stands between cells, and where the line ends.
+fn separator_line(head: &[u8]) -> Option<(u8, usize)> {
+    let start = head.first_chunk::<4>().filter(|start| start.eq_ignore_ascii_case(b"sep="))?;
+    let sign = *head.get(start.len())?;
+    match head.get(start.len() + 1..)? {
+        [b'\r', b'\n', ..] => Some((sign, start.len() + 3)),
+        [b'\n', ..] => Some((sign, start.len() + 2)),
+        _ => None,
     }
-    Ok(())
+}
+
+/// Refuses kinds that were told of columns that aren't there.
+fn check_told(layout: &Layout, reading: &Reading) -> Result<()> {
+    let unknown = |(name, _): &&(String, ColumnKind)| layout.names().all(|known| known != name);
+    match reading.kinds.iter().find(unknown) {
+        Some((name, _)) if !reading.lenient => Err(unknown::unknown_column(name, layout.names())),
+        _ => Ok(()),
+    }
 }
 
 /// Reads until there are so many bytes, and whether the end was reached.

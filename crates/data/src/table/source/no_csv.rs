@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::marker::PhantomData;
 
+use super::header::Header;
 use super::{Chunk, TableInput};
 use crate::error::{Error, Result};
 use crate::table::reading::Reading;
@@ -16,7 +17,7 @@ pub(super) fn sniff(_head: &[u8]) -> u8 {
     b','
 }
 
-pub(super) fn header(_head: &[u8], _delimiter: u8, _reading: &Reading) -> Result<(Vec<String>, usize, u64)> {
+pub(super) fn header(_head: &[u8], _delimiter: u8, _reading: &Reading) -> Result<Header> {
     Err(is_off())
 }
 
