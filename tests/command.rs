@@ -2,6 +2,8 @@
 
 #[path = "command/interrupted.rs"]
 mod interrupted;
+#[path = "command/large.rs"]
+mod large;
 #[path = "command/tables.rs"]
 mod tables;
 #[path = "command/texts.rs"]

@@ -385,6 +385,33 @@ fn steps_can_be_counted_instead_of_epochs_and_time_limited() {
 }
 
 #[test]
+fn a_plan_of_fewer_steps_ends_the_schedule_there() {
+    /// Plans anew in the fifth step.
+    struct Fewer(u64);
+    impl Callback for Fewer {
+        fn after_step(&mut self, at: &mut Moment) -> kiln::Result<()> {
+            if at.step == 5 {
+                at.plan(self.0);
+            }
+            Ok(())
+        }
+    }
+    let set = data::moons(100, 0.1, 1);
+    let run = |planned: u64, fewer: u64| {
+        let trainer =
+            Trainer::new(model(), CrossEntropy::new(), Adam::new(0.01)).batch_size(10).steps(planned);
+        let trainer = trainer.schedule_over(Cosine::new).callback(Fewer(fewer)).quiet();
+        trainer.fit(&set).unwrap()
+    };
+    for (planned, fewer, steps) in [(100, 20, 20), (100, 3, 6), (100, 100, 100), (40, 15, 15)] {
+        let run = run(planned, fewer);
+        assert_eq!(run.steps(), steps, "{planned} planned, then {fewer}");
+        let last = *run.history().series("rate").unwrap().last().unwrap();
+        assert!(last < 0.07 * 0.01, "{planned} planned, then {fewer}: {last}");
+    }
+}
+
+#[test]
 fn reports_name_classes() {
     let set = data::moons(200, 0.1, 1).named(["upper", "lower"]);
     let trainer =

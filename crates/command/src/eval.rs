@@ -13,7 +13,8 @@ use super::{out, rows};
 
 /// Say how good a model is on data with answers
 ///
-/// Prints the figures that suit the task, and for classes a table with a line for each and which was taken for which.
+/// Prints the figures that suit the task, and for classes a table with a line for each (of more than 100 the worst 20) and, of at most 20,
+/// which was taken for which.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   kiln eval runs/heart-1/model.kiln new.csv
@@ -32,6 +33,10 @@ pub struct EvalFlags {
     json: bool,
 }
 
+/// More classes than this get no line each, and then so many of them do.
+const MOST: usize = 100;
+const WORST: usize = 20;
+
 pub fn run(flags: EvalFlags) -> Result<()> {
     let model = rows::asked(&flags.model)?;
     let set = rows::with_answers(model.about(), flags.data.as_deref())?;
@@ -44,7 +49,13 @@ pub fn run(flags: EvalFlags) -> Result<()> {
     out::line(format_args!("{}  ({} rows)", measured.line(), set.len()))?;
     if let Of::Classes { names, confusion, .. } = &measured.of {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        out::line(format_args!("\n{}", confusion.report(&names)))?;
+        match names.len() {
+            count if count > MOST => {
+                let worst = confusion.report_of(&confusion.worst(WORST), &names);
+                out::line(format_args!("\nthe worst {WORST} of {count} classes\n{worst}"))?;
+            }
+            _ => out::line(format_args!("\n{}", confusion.report(&names)))?,
+        }
         if names.len() <= 20 {
             out::text(matrix(confusion, &names))?;
         }

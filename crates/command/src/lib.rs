@@ -24,6 +24,7 @@ mod eval;
 mod export;
 mod folder;
 mod import;
+mod importance;
 mod inspect;
 mod measure;
 mod out;

@@ -3,10 +3,10 @@
 use anyhow::{Result, bail};
 use kiln_learn::Model;
 use kiln_learn::data::Dataset;
-use kiln_learn::metrics::{Average, BinaryScores, ClassScores, Confusion, Numbers};
+use kiln_learn::metrics::{Average, BinaryScores, Confusion, Numbers};
 use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
-use kiln_learn::trainer::{Predictions, mean_loss};
+use kiln_learn::trainer::{Judged, mean_loss};
 use serde_json::{Map, Value};
 
 /// Figures of a model on a set, and what they were made from.
@@ -18,18 +18,8 @@ pub struct Measured {
 
 /// What figures were made from.
 pub enum Of {
-    Classes {
-        names: Vec<String>,
-        labels: Vec<i64>,
-        /// `[rows, classes]`
-        probabilities: Vec<f32>,
-        confusion: Confusion,
-    },
-    Numbers {
-        name: String,
-        truth: Vec<f64>,
-        predicted: Vec<f64>,
-    },
+    Classes { names: Vec<String>, rows: Vec<Judged>, confusion: Confusion },
+    Numbers { name: String, truth: Vec<f64>, predicted: Vec<f64> },
     Text,
 }
 
@@ -37,7 +27,6 @@ impl Measured {
     /// Holds what a model says against what was right.
     pub fn new(task: &Task, model: &Model, set: &dyn Dataset) -> Result<Measured> {
         const ROWS: usize = 256;
-        let predictions = || model.predict(set);
         match task {
             Task::Text { .. } => {
                 let loss = mean_loss(model.layers(), CrossEntropy::new(), set, ROWS)?;
@@ -49,9 +38,9 @@ impl Measured {
                 let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
                 Ok(Measured { numbers, of: Of::Text })
             }
-            Task::Classes { names } => classes(names, &predictions()?, set),
+            Task::Classes { names } => classes(names, model, set),
             Task::Numbers { names, scale, offset } => match (&names[..], &scale[..], &offset[..]) {
-                ([name], [scale], [offset]) => numbers(name, *scale, *offset, &predictions()?, set),
+                ([name], [scale], [offset]) => numbers(name, *scale, *offset, model, set),
                 _ => bail!("the model predicts {} numbers for a row; figures are of one", names.len()),
             },
         }
@@ -71,22 +60,31 @@ impl Measured {
     }
 }
 
-fn classes(names: &[String], predictions: &Predictions, set: &dyn Dataset) -> Result<Measured> {
-    let labels = set.labels()?;
-    let probabilities = predictions.all_probabilities();
+fn classes(names: &[String], model: &Model, set: &dyn Dataset) -> Result<Measured> {
     let count = names.len().max(2);
+    let mut rows = Vec::with_capacity(set.len());
+    model.predict_each(set, |batch, outputs| {
+        let width = outputs.len() / batch.rows().max(1);
+        let labels = (0..batch.y.len()).filter_map(|at| batch.y.get(at));
+        let judged = outputs.chunks(width.max(1)).zip(labels);
+        rows.extend(judged.map(|(outputs, label)| Judged::new(outputs, label as i64)));
+        Ok(())
+    })?;
     let mut confusion = Confusion::new(count);
-    confusion.add(&labels, &predictions.classes())?;
-    let wide: Vec<f64> = probabilities.iter().map(|&p| f64::from(p)).collect();
-    let mut scores = ClassScores::new(count);
-    scores.add(&wide, &labels)?;
-    let mut numbers =
-        vec![("accuracy".to_string(), confusion.accuracy()), ("loss".to_string(), scores.log_loss())];
+    let labels: Vec<i64> = rows.iter().map(|row| row.label.into()).collect();
+    let classes: Vec<i64> = rows.iter().map(|row| row.class.into()).collect();
+    confusion.add(&labels, &classes)?;
+    let scores = |of: fn(&Judged) -> (f32, bool)| -> Result<BinaryScores> {
+        let mut scores = BinaryScores::default();
+        let (said, is): (Vec<f64>, Vec<bool>) = rows.iter().map(of).map(|(p, is)| (f64::from(p), is)).unzip();
+        scores.add(&said, &is)?;
+        Ok(scores)
+    };
+    let loss = scores(|row| (row.truth, true))?.log_loss();
+    let mut numbers = vec![("accuracy".to_string(), confusion.accuracy()), ("loss".to_string(), loss)];
     let mut add = |name: &str, number: f64| numbers.push((name.to_string(), number));
     if count == 2 {
-        let mut binary = BinaryScores::default();
-        let second: Vec<f64> = wide.chunks(2).map(|row| row[1]).collect();
-        binary.add(&second, &labels.iter().map(|label| *label == 1).collect::<Vec<_>>())?;
+        let binary = scores(|row| (row.second, row.label == 1))?;
         add("f1", confusion.f1(Average::Binary(1)));
         add("roc-auc", binary.roc_auc());
         add("pr-auc", binary.average_precision());
@@ -94,29 +92,22 @@ fn classes(names: &[String], predictions: &Predictions, set: &dyn Dataset) -> Re
         add("f1 macro", confusion.f1(Average::Macro));
         add("balanced-accuracy", confusion.balanced_accuracy());
         if count > 5 {
-            add("top-3", scores.top_k(3));
+            add("top-3", rows.iter().filter(|row| row.ahead < 3).count() as f64 / rows.len() as f64);
         }
     }
-    add("calibration-error", scores.calibration_error(10));
-    Ok(Measured { numbers, of: Of::Classes { names: names.to_vec(), labels, probabilities, confusion } })
+    let sure = scores(|row| (row.sure, row.is_right()))?;
+    add("calibration-error", sure.calibration_error(10));
+    Ok(Measured { numbers, of: Of::Classes { names: names.to_vec(), rows, confusion } })
 }
 
-fn numbers(
-    name: &str,
-    scale: f64,
-    offset: f64,
-    predictions: &Predictions,
-    set: &dyn Dataset,
-) -> Result<Measured> {
-    let mut scaled = Vec::with_capacity(set.len());
-    let rows: Vec<usize> = (0..set.len()).collect();
-    for rows in rows.chunks(1024) {
-        let batch = set.gather(rows)?;
-        scaled.extend((0..batch.y.len()).filter_map(|at| batch.y.get(at)));
-    }
-    let outputs = predictions.outputs().iter().map(|&output| f64::from(output));
-    let predicted: Vec<f64> = outputs.map(|output| output * scale + offset).collect();
-    let truth: Vec<f64> = scaled.iter().map(|y| y * scale + offset).collect();
+fn numbers(name: &str, scale: f64, offset: f64, model: &Model, set: &dyn Dataset) -> Result<Measured> {
+    let (mut truth, mut predicted) = (Vec::with_capacity(set.len()), Vec::with_capacity(set.len()));
+    let unit = |number: f64| number * scale + offset;
+    model.predict_each(set, |batch, outputs| {
+        truth.extend((0..batch.y.len()).filter_map(|at| batch.y.get(at)).map(unit));
+        predicted.extend(outputs.iter().map(|&output| unit(f64::from(output))));
+        Ok(())
+    })?;
     let mut all = Numbers::default();
     all.add(&predicted, &truth)?;
     let numbers = vec![

@@ -20,16 +20,33 @@ pub fn fractions(rows: usize, shares: &[f64], seed: u64) -> Result<Vec<Vec<usize
     cut(&order, shares)
 }
 
-/// As [`fractions`], each class in the same shares.
+/// As [`fractions`], each class in the same shares. Where classes have so few rows that a part would be empty, rows are dealt out class
+/// after class, each part in its share.
 ///
 /// # Errors
 /// As [`fractions`].
 pub fn stratified(labels: &[i64], shares: &[f64], seed: u64) -> Result<Vec<Vec<usize>>> {
     let mut parts = vec![Vec::new(); shares.len()];
-    for (class, rows) in groups(labels).into_iter().enumerate() {
-        let order = shuffled(rows, seed, class);
-        for (part, rows) in parts.iter_mut().zip(cut(&order, shares)?) {
+    let classes: Vec<Vec<usize>> =
+        groups(labels).into_iter().enumerate().map(|(class, rows)| shuffled(rows, seed, class)).collect();
+    for order in &classes {
+        for (part, rows) in parts.iter_mut().zip(cut(order, shares)?) {
             part.extend(rows);
+        }
+    }
+    if parts.iter().zip(shares).any(|(part, share)| part.is_empty() && *share > 0.0) {
+        parts.iter_mut().for_each(Vec::clear);
+        // Multiples of the golden ratio, of which any few in a row are spread evenly.
+        let place = |at: usize| ((at as f64 + 0.5) * 0.618_033_988_749_894_9).fract();
+        for (at, row) in classes.into_iter().flatten().enumerate() {
+            let mut left = place(at);
+            let mut takes = |share: &f64| {
+                left -= share;
+                left < 0.0
+            };
+            if let Some(part) = shares.iter().position(&mut takes).and_then(|part| parts.get_mut(part)) {
+                part.push(row);
+            }
         }
     }
     for (number, part) in parts.iter_mut().enumerate() {
@@ -175,6 +192,23 @@ mod tests {
         for (train, held) in folds(1000, Some(&labels), 5, 3).unwrap() {
             assert_eq!((train.len(), held.len()), (800, 200));
             assert_eq!(held.iter().filter(|&&row| labels[row] == 1).count(), 20);
+        }
+    }
+
+    #[test]
+    fn parts_of_many_classes_with_few_rows_have_their_shares() {
+        for rows in [1, 2, 3, 4] {
+            let labels: Vec<i64> = (0..1000 * rows).map(|row| row % 1000).collect();
+            let parts = stratified(&labels, &[0.64, 0.16, 0.2], 3).unwrap();
+            assert_eq!(sorted(&parts), Vec::from_iter(0..labels.len()));
+            for (part, share) in parts.iter().zip([0.64, 0.16, 0.2]) {
+                let wanted = share * labels.len() as f64;
+                assert!(
+                    (part.len() as f64 - wanted).abs() < 0.3 * wanted,
+                    "{rows}: {} of {wanted}",
+                    part.len()
+                );
+            }
         }
     }
 

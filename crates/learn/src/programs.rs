@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use kiln_data::{Dataset, Form, each_values};
+use kiln_data::{Batch, Dataset, Form, each_values};
 use kiln_nn::{Compiled, Context, DType, Element, ErrorKind, Function, Input, Layer};
 
 use crate::inputs::{each_batch, meant, stored_dtype};
@@ -66,16 +66,34 @@ impl Programs {
 
     /// What layers give for the rows of a set.
     pub(crate) fn predict(&self, layers: &impl Layer, set: &dyn Dataset) -> Result<Predictions> {
+        let mut all = Vec::new();
+        self.each(layers, set, |_, outputs| {
+            all.extend_from_slice(outputs);
+            Ok(())
+        })?;
+        Ok(Predictions::new(all, set.len()))
+    }
+
+    /// Shows each batch of a set and what layers give for its rows; no more than a batch of them is held.
+    pub(crate) fn each(
+        &self,
+        layers: &impl Layer,
+        set: &dyn Dataset,
+        mut see: impl FnMut(&Batch, &[f32]) -> Result<()>,
+    ) -> Result<()> {
         let (form, most) = (set.x(), self.sizes.last().copied().unwrap_or(1));
         let mut outputs = Vec::new();
-        let mut run = |batch: &kiln_data::Batch| each_values!(&batch.x, values => self.run(layers, &form, values, batch.rows(), &mut outputs));
+        let mut run = |batch: &Batch| {
+            outputs.clear();
+            each_values!(&batch.x, values => self.run(layers, &form, values, batch.rows(), &mut outputs))?;
+            see(batch, &outputs)
+        };
         match set.len() {
-            0 => {}
+            0 => Ok(()),
             // What goes in one batch needs nobody who prepares the next.
-            rows if rows <= most => run(&set.gather(&(0..rows).collect::<Vec<_>>())?)?,
-            _ => each_batch(set, most, run)?,
+            rows if rows <= most => run(&set.gather(&(0..rows).collect::<Vec<_>>())?),
+            _ => each_batch(set, most, run),
         }
-        Ok(Predictions::new(outputs, set.len()))
     }
 
     /// Adds what layers give for rows, one after the other.

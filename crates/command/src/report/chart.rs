@@ -233,12 +233,36 @@ fn ticks(least: f64, most: f64) -> Vec<f64> {
 fn short(number: f64) -> String {
     match number.abs() {
         0.0 => "0".to_string(),
-        n if !(1e-3..1e5).contains(&n) => format!("{number:.1e}"),
+        n if n >= 1e9 || n < 1e-3 => format!("{number:.1e}"),
+        n if n >= 1e4 => figure(number),
         _ => {
             let text = format!("{number:.4}");
             text.trim_end_matches('0').trim_end_matches('.').to_string()
         }
     }
+}
+
+/// A number as people write it: large ones whole with their thousands apart, small ones to four places that count.
+pub fn figure(number: f64) -> String {
+    let size = number.abs();
+    let places = match size {
+        _ if size >= 1e15 || (size < 1e-4 && size > 0.0) => return format!("{number:.4e}"),
+        _ if size >= 1e4 => 0,
+        _ if size >= 100.0 => 2,
+        _ => 4,
+    };
+    let text = format!("{number:.places$}");
+    let digits = text.find('.').unwrap_or(text.len());
+    let sign = usize::from(text.starts_with('-'));
+    let (whole, rest) = text.split_at(digits);
+    let mut apart = String::with_capacity(text.len() + 5);
+    for (at, letter) in whole.chars().enumerate() {
+        if at > sign && (digits - at).is_multiple_of(3) && size >= 1e4 {
+            apart.push(',');
+        }
+        apart.push(letter);
+    }
+    apart + rest
 }
 
 /// Text within HTML.
@@ -254,7 +278,16 @@ mod tests {
     fn axes_have_round_ticks() {
         assert_eq!(ticks(0.0, 1.0), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0].map(|x: f64| (x / 0.2).round() * 0.2));
         assert_eq!(ticks(1.0, 10.0), [2.0, 4.0, 6.0, 8.0, 10.0]);
-        assert_eq!([0.05, 1200.0, 2e6, -0.25].map(short), ["0.05", "1200", "2.0e6", "-0.25"]);
+        assert_eq!([0.05, 1200.0, 2e6, -0.25].map(short), ["0.05", "1200", "2,000,000", "-0.25"]);
+    }
+
+    #[test]
+    fn prices_read_as_prices() {
+        let read =
+            [208_500.4, -1_234_567.0, 9_999.5, 123.456, 0.1234567, 0.0, 1e-7, 10_000.0, f64::NAN].map(figure);
+        let expected =
+            ["208,500", "-1,234,567", "9999.50", "123.46", "0.1235", "0.0000", "1.0000e-7", "10,000", "NaN"];
+        assert_eq!(read, expected);
     }
 
     #[test]

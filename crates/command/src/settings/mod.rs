@@ -120,7 +120,7 @@ keys! {
         "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";
         "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
-        "time-limit" time_limit: Seconds [NOTHING] = "TIME" "End after so long: 90s, 10m, 2h";
+        "time-limit" time_limit: Seconds [NOTHING] = "TIME" "Take so long at most, from the start to the report: 90s, 10m, 2h; schedules are fitted to it";
         "k-fold" k_fold: Count [NOTHING] = "N" "Cross-validate with N folds first, and say how much results vary";
         "seed" seed: Seed [SEED] = "NUMBER" "Where randomness starts [default: 7]";
         "device" device: String [NOTHING] = "NAME" "Where to compute: cpu, or another that `kiln devices` lists [default: cpu]";

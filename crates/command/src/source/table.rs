@@ -1,5 +1,6 @@
 //! Tables: which column is predicted, which rows are of which part, how columns become numbers.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -153,9 +154,10 @@ pub(super) fn table(
             by_time(&moments(&table, name, &rows)?, &shares)?
         }
         (.., TargetColumn::Classes { names, .. }) => {
+            let places: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
             let label = |&row: &usize| {
                 let text = column.cell(row).text().unwrap_or_default();
-                names.iter().position(|name| *name == text).unwrap_or(0) as i64
+                places.get(text.as_ref()).copied().unwrap_or(0)
             };
             stratified(&rows.iter().map(label).collect::<Vec<_>>(), &shares, seed)?
         }

@@ -3,6 +3,7 @@
 mod outcome;
 mod plan;
 mod say;
+mod time;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,9 +17,10 @@ use kiln_learn::trainer::{
 };
 use serde_json::json;
 
-use self::outcome::{finish, hint, interrupted, rescued};
+use self::outcome::{Finished, finish, hint, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
 use self::say::{Events, Say};
+use self::time::{Afterwards, TimeBudget};
 use super::base::Base;
 use super::folder::{CONFIG, Folder, Keep};
 use super::out;
@@ -60,6 +62,7 @@ struct Before {
 pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<ExitCode> {
     let began = Instant::now();
     let (settings, before) = gather(&flags, allowed)?;
+    let budget = TimeBudget { began, limit: settings.time_limit.map(|limit| limit.0) };
     let resumed = before.as_ref().filter(|_| !print_config).map(|before| Folder::open(&before.folder));
     let resumed = resumed.transpose()?;
     if let Some(device) = &settings.device {
@@ -93,9 +96,10 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     };
     let goes_on = before.is_some() && Checkpoints::last(plan.checkpoints(&folder)).exists();
     if let (Some(count), false) = (plan.settings.k_fold, goes_on) {
-        folds(&plan, &source, count.0, &say)?;
+        folds(&plan, &source, count.0, &budget, &say)?;
     }
-    let run = match train(&plan, &source, &model, &folder, before.as_ref(), &say) {
+    let afterwards = budget.afterwards(&source, &model)?;
+    let run = match train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say) {
         Err(error) => match error.downcast::<kiln_learn::Error>() {
             Ok(kiln_learn::Error::Rescued { cause, saved }) => {
                 bail!(rescued(&plan, &source, &model, &cause, &saved))
@@ -117,7 +121,12 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     };
     match run.interrupted() {
         Some(signal) => interrupted(&plan, &source, &model, &folder, &run, signal, &say),
-        None => finish(&plan, &source, &model, &folder, &run, &say, began),
+        None => finish(
+            &Finished { plan: &plan, source: &source, model: &model, folder: &folder, run: &run },
+            &budget,
+            &afterwards,
+            &say,
+        ),
     }
 }
 
@@ -151,12 +160,24 @@ fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Be
     }
 }
 
-fn folds(plan: &TrainingPlan, source: &TrainingData, count: usize, say: &Say) -> Result<()> {
+fn folds(
+    plan: &TrainingPlan,
+    source: &TrainingData,
+    count: usize,
+    budget: &TimeBudget,
+    say: &Say,
+) -> Result<()> {
     let mut mistake = None;
     let folds = cross_validate(&source.train, count, plan.seed, |fold| {
         let seed = plan.seed + fold.number as u64;
         let model = plan.model(source, seed).map(|(model, _)| model.into_layers());
-        let trainer = model.and_then(|model| plan.trainer(model, source, seed));
+        let trainer = model.and_then(|model| plan.trainer(model, source, seed)).map(|trainer| {
+            // Folds and the training that follows share what is left.
+            match budget.share(count - fold.number + 1) {
+                Some(share) => trainer.callback(share),
+                None => trainer,
+            }
+        });
         trainer.map(Trainer::quiet).unwrap_or_else(|error| {
             mistake = Some(error);
             Trainer::new(Sequential::new(), Mse::new(), Sgd::new(1.0)).epochs(0).quiet()
@@ -178,6 +199,7 @@ fn train<'a>(
     model: &'a Model,
     folder: &'a Folder,
     before: Option<&Before>,
+    afterwards: &Afterwards,
     say: &Say,
 ) -> Result<Run<'a, &'a Sequential>> {
     let settings = &plan.settings;
@@ -210,8 +232,8 @@ fn train<'a>(
     if plan.early_stop > 0 && !source.valid.is_empty() {
         trainer = trainer.callback(EarlyStopping::on(best).patience(plan.early_stop));
     }
-    if let Some(limit) = settings.time_limit {
-        trainer = trainer.callback(TimeLimit::new(limit.0));
+    if let (Some(limit), Some(end)) = (settings.time_limit, afterwards.training_ends) {
+        trainer = trainer.callback(TimeLimit::until(end).named(limit.0));
     }
     let files =
         vec![(CONFIG, settings.to_toml()), ("environment.json", format!("{:#}\n", environment(plan)))];

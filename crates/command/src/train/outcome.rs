@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Result, bail};
 use kiln_learn::Model;
@@ -12,8 +11,11 @@ use serde_json::{Value, json};
 
 use super::plan::{TrainingPlan, about, environment};
 use super::say::Say;
+use super::time::{Afterwards, TimeBudget};
 use crate::folder::{CONFIG, Folder};
+use crate::importance::Importances;
 use crate::measure::Measured;
+use crate::report::Shows;
 use crate::settings::Settings;
 use crate::source::TrainingData;
 use crate::{out, report};
@@ -49,22 +51,36 @@ pub(super) fn interrupted(
     Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)))
 }
 
+/// A training that came to its end.
+pub(super) struct Finished<'f, 'r> {
+    pub(super) plan: &'f TrainingPlan,
+    pub(super) source: &'f TrainingData,
+    pub(super) model: &'f Model,
+    pub(super) folder: &'f Folder,
+    pub(super) run: &'f Run<'r, &'r Sequential>,
+}
+
 /// Evaluates, writes the model and the report, and says what to try next.
 pub(super) fn finish(
-    plan: &TrainingPlan,
-    source: &TrainingData,
-    model: &Model,
-    folder: &Folder,
-    run: &Run<&Sequential>,
+    &Finished { plan, source, model, folder, run }: &Finished,
+    budget: &TimeBudget,
+    afterwards: &Afterwards,
     say: &Say,
-    began: Instant,
 ) -> Result<ExitCode> {
     let measure = |set: &dyn Dataset| -> Result<Option<Measured>> {
-        if set.is_empty() {
-            return Ok(None);
+        match set.is_empty() {
+            true => Ok(None),
+            false => afterwards.measure(source, model, set).map(Some),
         }
-        Measured::new(&source.task, model, set).map(Some)
     };
+    for (name, part) in [("training", &source.train), ("validation", &source.valid), ("test", &source.test)] {
+        if part.len() > afterwards.rows {
+            let (rows, all) = (afterwards.rows, part.len());
+            say.line(&format!(
+                "figures of the {name} part are of {rows} of its {all} rows, for the time limit"
+            ));
+        }
+    }
     let parts = [measure(&*source.train)?, measure(&*source.valid)?, measure(&*source.test)?];
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
     let mut about = about(plan, source, model);
@@ -78,13 +94,22 @@ pub(super) fn finish(
             None => return Err(error.into()),
         }
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let importances = match &source.shows {
+        Shows::Table { plan, .. } if !source.test.is_empty() => {
+            let limit = budget.importances(run.elapsed());
+            let say = |line: &str| say.line(line);
+            Some(Importances::measure(&source.task, model, plan, &*source.test, limit, say)?)
+        }
+        Shows::Table { .. } | Shows::Images(_) | Shows::Nothing => None,
+    };
+    let seconds = budget.began.elapsed().as_secs_f64();
     if let Some(reason) = run.stopped() {
         say.line(&format!("stopped: {reason}"));
     }
     let done = json!({
         "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": run.history().len(),
         "stopped": run.stopped(), "said": source.said, "train": train, "val": valid, "test": test,
+        "importances": importances.as_ref().map(Importances::json),
     });
     let [on_train, on_valid, on_test] = &parts;
     report::write(
@@ -97,11 +122,10 @@ pub(super) fn finish(
             history: run.history(),
             parts: [on_train.as_ref(), on_valid.as_ref(), on_test.as_ref()],
             test: &*source.test,
-            task: &source.task,
             shows: &source.shows,
             config: plan.settings.to_toml(),
             environment: format!("{:#}", environment(plan)),
-            model,
+            importances: importances.as_ref(),
         },
         folder,
     )?;

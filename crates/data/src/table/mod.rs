@@ -41,7 +41,7 @@ mod target;
 mod tests;
 mod unknown;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -175,17 +175,18 @@ impl Table {
     /// Where there is none, they have different lengths, or two have one name.
     pub fn new(columns: Vec<Column>) -> Result<Table> {
         let Some(first) = columns.first() else { return Err(Error::new("a table needs a column")) };
-        let rows = first.len();
-        for (at, column) in columns.iter().enumerate() {
+        let (rows, mut names) = (first.len(), HashSet::new());
+        for column in &columns {
             let (name, len) = (column.name(), column.len());
             if len != rows {
                 let message = format!("the column has {len} rows and {} has {rows}", first.name());
                 return Err(Error::new(message).in_column(name));
             }
-            if columns[..at].iter().any(|other| other.name() == name) {
+            if !names.insert(name) {
                 return Err(Error::new("two columns have this name; rename one of them").in_column(name));
             }
         }
+        drop(names);
         Ok(Table {
             columns,
             rows,
@@ -237,6 +238,11 @@ impl Table {
     pub fn column(&self, name: &str) -> Result<&Column> {
         let found = self.columns.iter().find(|column| column.name() == name);
         found.ok_or_else(|| self.place(None, unknown::unknown_column(name, self.names())))
+    }
+
+    /// All columns by their names, for whoever looks for many of them.
+    pub(super) fn by_name(&self) -> HashMap<&str, &Column> {
+        self.columns.iter().map(|column| (column.name(), column)).collect()
     }
 
     /// What a person should know of how the file was read: columns that one cell made a column of words.

@@ -1,5 +1,6 @@
 //! A table prepared as numbers for a model: fitted on training rows only, stored with the model, and applied unchanged ever after.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -292,7 +293,8 @@ impl TablePreparation {
     pub fn apply_inputs(&self, table: &Table) -> Result<FeatureMatrix> {
         let rows: Vec<usize> = (0..table.len()).collect();
         let (values, width) = self.inputs(table, &rows, None)?;
-        let ignored = table.names().filter(|name| self.stored.columns.iter().all(|known| known != name));
+        let known: HashSet<&str> = self.stored.columns.iter().map(String::as_str).collect();
+        let ignored = table.names().filter(|name| !known.contains(name));
         let mut notes: Vec<String> = ignored.map(|name| format!("column {name} isn't used")).collect();
         for feature in &self.stored.features {
             let words = match &feature.encoding {
@@ -328,13 +330,18 @@ impl TablePreparation {
         if let Some(row) = rows.iter().find(|row| **row >= table.len()) {
             return Err(Error::new(format!("there is no row {row}; the table has {}", table.len())));
         }
-        let width = self.width();
+        let (width, columns) = (self.width(), table.by_name());
+        // They were checked to be there.
+        let column = |feature: &Feature| match columns.get(feature.column.as_str()) {
+            Some(column) => Ok(*column),
+            None => table.column(&feature.column),
+        };
         let mut values = Budget::default().filled(0.0, rows.len().saturating_mul(width))?;
         let (codes, amounts): (Vec<_>, Vec<_>) =
             self.stored.features.iter().partition(|feature| feature.codes().is_some());
         let mut first = 0;
         for feature in amounts {
-            feature.write(table, table.column(&feature.column)?, rows, &mut values, (width, first))?;
+            feature.write(table, column(feature)?, rows, &mut values, (width, first))?;
             first += feature.names().len();
         }
         for own in &self.own {
@@ -355,18 +362,18 @@ impl TablePreparation {
             first += names.len();
         }
         for feature in codes {
-            feature.write(table, table.column(&feature.column)?, rows, &mut values, (width, first))?;
+            feature.write(table, column(feature)?, rows, &mut values, (width, first))?;
             first += 1;
         }
         Ok((values, width))
     }
 
     fn check_columns(&self, table: &Table, target: Option<&str>) -> Result<()> {
-        let needed = self.stored.features.iter().map(|feature| feature.column.as_str()).chain(target);
-        let lacking: Vec<&str> =
-            needed.clone().filter(|name| table.names().all(|known| known != *name)).collect();
-        let spare: Vec<&str> =
-            table.names().filter(|name| needed.clone().all(|needed| needed != *name)).collect();
+        let needed = || self.stored.features.iter().map(|feature| feature.column.as_str()).chain(target);
+        let there: HashSet<&str> = table.names().collect();
+        let lacking: Vec<&str> = needed().filter(|name| !there.contains(name)).collect();
+        let wanted: HashSet<&str> = needed().collect();
+        let spare: Vec<&str> = table.names().filter(|name| !wanted.contains(name)).collect();
         let said = |name: &&str| match nearest(name, spare.iter().copied()) {
             Some(near) => format!("\"{name}\" (there is \"{near}\")"),
             None => format!("\"{name}\""),

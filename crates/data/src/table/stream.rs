@@ -269,8 +269,13 @@ impl Layout {
     /// Takes over what a part showed, and whether parts that came before stay right.
     fn widen(&mut self, part: &Layout) -> bool {
         let mut right = true;
-        for other in &part.columns {
-            match self.columns.iter_mut().find(|own| own.name == other.name) {
+        for (at, other) in part.columns.iter().enumerate() {
+            // Nearly always they stand in one order.
+            let place = match self.columns.get(at) {
+                Some(own) if own.name == other.name => Some(at),
+                _ => self.columns.iter().position(|own| own.name == other.name),
+            };
+            match place.and_then(|place| self.columns.get_mut(place)) {
                 Some(own_column) => match (own_column.kind, other.kind) {
                     (None, kind) => own_column.kind = kind,
                     (Some(own), Some(other)) if own == other => {}

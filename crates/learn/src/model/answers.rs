@@ -1,5 +1,6 @@
 //! Raw data with answers as a set, to be evaluated on.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use kiln_data::{self as data, Dataset, Form, Set, Table};
@@ -97,10 +98,10 @@ impl About {
         let names = self.classes()?;
         let table = Table::open(path)?;
         let labels = table.column(&columns.target)?;
+        let places: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
         let class = |row: usize| {
             let label = labels.cell(row).text().unwrap_or_default();
-            let place = names.iter().position(|name| *name == label).map(|class| class as i64);
-            place.ok_or_else(|| {
+            places.get(label.as_ref()).copied().ok_or_else(|| {
                 Error::Preparation(format!("row {}: the model doesn't know the class \"{label}\"", row + 1))
             })
         };
@@ -122,10 +123,12 @@ pub fn by_class(set: Set, names: &[String]) -> Result<Set> {
     let count = set.y().codes().unwrap_or(0);
     let own = |class: usize| set.names().get(class).cloned().unwrap_or_else(|| class.to_string());
     let labels = set.labels()?;
+    let occurring: HashSet<i64> = labels.iter().copied().collect();
+    let known: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
     let mut places = Vec::with_capacity(count);
     for class in 0..count {
-        let place = names.iter().position(|known| *known == own(class));
-        if place.is_none() && labels.contains(&(class as i64)) {
+        let place = known.get(own(class).as_str()).copied();
+        if place.is_none() && occurring.contains(&(class as i64)) {
             let mend = match nearest(&own(class), names.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("it knows {}", listed(names)),
@@ -135,7 +138,7 @@ pub fn by_class(set: Set, names: &[String]) -> Result<Set> {
                 own(class)
             )));
         }
-        places.push(place.unwrap_or(0) as i64);
+        places.push(place.unwrap_or(0));
     }
     let labels: Vec<i64> = labels.iter().map(|label| places[*label as usize]).collect();
     let set = Set::new(set.inputs().clone(), set.x(), labels, Form::class(names.len()))?;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kiln_data::{Dataset, Form};
+use kiln_data::{Batch, Dataset, Form};
 use kiln_nn::loss::Loss;
 use kiln_nn::{Layer, Module};
 use serde_json::{Map, Value};
@@ -123,6 +123,20 @@ impl<M: Layer> Model<M> {
     pub fn predict(&self, set: &dyn Dataset) -> Result<Predictions> {
         self.about.input.check(&set.x())?;
         self.programs.predict(&self.layers, set)
+    }
+
+    /// Shows each batch of a set and what it gives for its rows, `[rows, outputs]`: as [`Model::predict`], where all of it at once would be
+    /// too much.
+    ///
+    /// # Errors
+    /// As there, and what `see` says.
+    pub fn predict_each(
+        &self,
+        set: &dyn Dataset,
+        see: impl FnMut(&Batch, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        self.about.input.check(&set.x())?;
+        self.programs.each(&self.layers, set, see)
     }
 
     /// Its loss on a set, and metrics by name.

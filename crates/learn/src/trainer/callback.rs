@@ -134,6 +134,7 @@ pub(super) enum Request {
     Remove(PathBuf),
     KeepBest,
     RestoreBest,
+    Plan(u64),
 }
 
 impl Moment<'_> {
@@ -171,6 +172,12 @@ impl Moment<'_> {
     /// Gives the model the best weights when the training ends.
     pub fn restore_best(&mut self) {
         self.requests.push(Request::RestoreBest);
+    }
+
+    /// Ends the training after so many steps, of all sessions: after the next at the earliest, and no later than was planned at first. A schedule that was made for the number
+    /// of steps is made anew for these.
+    pub fn plan(&mut self, steps: u64) {
+        self.requests.push(Request::Plan(steps));
     }
 
     /// Whether this is the last step of all.

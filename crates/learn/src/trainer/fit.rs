@@ -116,6 +116,7 @@ pub(super) fn fit<'a, M: Module>(
         callbacks: std::mem::take(&mut settings.callbacks),
         settings,
         steps,
+        most: steps,
         batches,
         cursor: Cursor::default(),
         done: 0,

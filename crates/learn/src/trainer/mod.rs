@@ -56,7 +56,7 @@ pub use tensorboard::TensorBoard;
 use method::Method;
 use settings::{Settings, Validation};
 
-pub use crate::predictions::Predictions;
+pub use crate::predictions::{Judged, Predictions};
 use crate::{Error, Result};
 
 /// Trains a model. What isn't said has Keras' default: 32 rows in a batch, shuffled anew in each epoch.

@@ -1,5 +1,5 @@
-//! How far a training is: a line for each epoch that is over, and on a terminal (with the feature `terminal`) a bar for the one under
-//! way.
+//! How far a training is: a line for each epoch that is over, and for the one under way a bar on a terminal (with the feature `terminal`),
+//! elsewhere a line from time to time.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ pub struct Progress {
     session: (Instant, u64),
     epoch: (Instant, u64),
     shown: Instant,
+    /// How often a line says how far an epoch is, where there is no bar.
+    every: Duration,
     /// Losses as they were drawn, thinned out when there are too many.
     losses: Vec<f64>,
 }
@@ -27,11 +29,26 @@ const CURVE: usize = 12;
 /// The bar isn't drawn more often.
 const EVERY: Duration = Duration::from_millis(100);
 
+/// How often a line says how far a long epoch is, where there is no bar.
+const LINES: Duration = Duration::from_secs(30);
+
 impl Progress {
     /// Nothing shown yet.
     pub fn new() -> Progress {
         let now = Instant::now();
-        Progress { bar: None, session: (now, 0), epoch: (now, 0), shown: now, losses: Vec::new() }
+        Progress {
+            bar: None,
+            session: (now, 0),
+            epoch: (now, 0),
+            shown: now,
+            every: LINES,
+            losses: Vec::new(),
+        }
+    }
+
+    /// A line so often for an epoch that takes long, where there is no bar; every 30 seconds unless told otherwise.
+    pub fn every(self, every: Duration) -> Progress {
+        Progress { every, ..self }
     }
 
     fn line(&self, text: &str) {
@@ -57,9 +74,10 @@ impl Callback for Progress {
     }
 
     fn after_step(&mut self, at: &mut Moment) -> Result<()> {
-        let Some(bar) = &self.bar else { return Ok(()) };
         let now = Instant::now();
-        if now.duration_since(self.shown) < EVERY {
+        let every = if self.bar.is_some() { EVERY } else { self.every };
+        // The epoch's own line comes with its last step.
+        if now.duration_since(self.shown) < every || (self.bar.is_none() && at.batch == at.batches) {
             return Ok(());
         }
         self.shown = now;
@@ -67,17 +85,22 @@ impl Callback for Progress {
         let spent = now.duration_since(self.session.0).as_secs_f64();
         let rows = at.rows as f64 / at.batch.max(1) as f64;
         let left = (at.steps - at.step) as f64 * spent / steps;
-        self.losses.push(at.mean_loss);
-        if self.losses.len() >= 2 * CURVE {
-            self.losses = self.losses.chunks(2).filter_map(|pair| pair.last().copied()).collect();
-        }
-        let mut text = format!("{}  loss {:.4}", sparkline(&self.losses, CURVE), at.mean_loss);
+        let mut text = format!("loss {:.4}", at.mean_loss);
         for named in at.metrics {
             let _ = write!(text, "  {} {:.4}", named.name(), named.metric().value());
         }
         let _ = write!(text, "  rate {:.2e}", at.rate);
         let _ = write!(text, "  {} rows/s  {} left", thousands(rows * steps / spent), time(left));
-        bar.draw(format!("epoch {}/{}", at.epoch, at.epochs), at.batch, text);
+        let epoch = format!("epoch {}/{}", at.epoch, at.epochs);
+        let Some(bar) = &self.bar else {
+            note(format!("{epoch}  batch {}/{}  {text}", at.batch, at.batches));
+            return Ok(());
+        };
+        self.losses.push(at.mean_loss);
+        if self.losses.len() >= 2 * CURVE {
+            self.losses = self.losses.chunks(2).filter_map(|pair| pair.last().copied()).collect();
+        }
+        bar.draw(epoch, at.batch, format!("{}  {text}", sparkline(&self.losses, CURVE)));
         Ok(())
     }
 
@@ -91,7 +114,7 @@ impl Callback for Progress {
         }
         let _ = write!(text, "  {}  {} rows/s", time(spent), thousands(speed));
         self.line(&text);
-        self.epoch = (now, at.step);
+        (self.epoch, self.shown) = ((now, at.step), now);
         Ok(())
     }
 

@@ -81,29 +81,71 @@ impl Callback for EarlyStopping {
     }
 }
 
-/// Ends the training when this session of it has lasted so long.
+/// Ends the training when this session of it has lasted so long, and fits what is left of it to that time: fewer steps are planned where
+/// all of them would take longer, so that a schedule comes to its end and not to its middle.
 #[derive(Clone, Debug)]
 pub struct TimeLimit {
     limit: Duration,
-    began: Option<Instant>,
+    until: Option<Instant>,
+    began: Instant,
+    /// Steps that were done before this session, and those that were planned for all.
+    first: u64,
+    planned: u64,
+    /// When the steps are counted again.
+    again: Duration,
 }
+
+/// Steps are first counted after this share of the time, and then each time that so much more of it is over.
+const COUNTED: f64 = 0.02;
+const LATER: f64 = 1.25;
 
 impl TimeLimit {
     /// So long at most; the step that is under way is finished.
     pub fn new(limit: Duration) -> TimeLimit {
-        TimeLimit { limit, began: None }
+        let again = Duration::ZERO;
+        TimeLimit { limit, until: None, began: Instant::now(), first: 0, planned: 0, again }
+    }
+
+    /// Until then at most, where what comes before the training counts too.
+    pub fn until(end: Instant) -> TimeLimit {
+        TimeLimit { until: Some(end), ..TimeLimit::new(end.saturating_duration_since(Instant::now())) }
+    }
+
+    /// What is told of it, where it is a part of a longer time.
+    pub fn named(self, limit: Duration) -> TimeLimit {
+        TimeLimit { limit, ..self }
+    }
+
+    fn end(&self, at: &mut Moment) {
+        at.stop(format!("the time limit of {:?} is over", self.limit));
     }
 }
 
 impl Callback for TimeLimit {
-    fn before(&mut self, _at: &mut Moment) -> Result<()> {
-        self.began = Some(Instant::now());
+    fn before(&mut self, at: &mut Moment) -> Result<()> {
+        (self.began, self.first, self.planned) = (Instant::now(), at.step, at.steps);
+        let end = *self.until.get_or_insert_with(|| self.began + self.limit);
+        self.again = end.saturating_duration_since(self.began).mul_f64(COUNTED);
         Ok(())
     }
 
     fn after_step(&mut self, at: &mut Moment) -> Result<()> {
-        if self.began.is_some_and(|began| began.elapsed() >= self.limit) && !at.is_last() {
-            at.stop(format!("the time limit of {:?} is over", self.limit));
+        let (spent, end) = (self.began.elapsed(), self.until.unwrap_or(self.began));
+        let left = end.saturating_duration_since(Instant::now());
+        if at.is_last() {
+            if at.steps < self.planned {
+                self.end(at);
+            }
+        } else if left.is_zero() {
+            self.end(at);
+        } else if spent >= self.again {
+            self.again = spent.mul_f64(LATER);
+            let done = at.step - self.first;
+            let fit = left.as_secs_f64() / spent.as_secs_f64().max(1e-9) * done as f64;
+            let fit = at.step.saturating_add((fit as u64).max(1)).min(self.planned);
+            if fit != at.steps {
+                at.plan(fit);
+            }
         }
         Ok(())
     }

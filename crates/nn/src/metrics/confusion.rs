@@ -312,10 +312,39 @@ impl Confusion {
         (self.accuracy() - chance) / (1.0 - chance)
     }
 
+    /// So many of the classes that occur, as truth or as prediction: those with the least F1 first, of equal ones the more frequent.
+    pub fn worst(&self, most: usize) -> Vec<usize> {
+        let cells = self.cells();
+        let support = |class: usize| cells[class].hit + cells[class].missed;
+        let occurs = |class: &usize| support(*class) + cells[*class].false_alarm > 0.0;
+        let mut classes: Vec<usize> = (0..self.classes).filter(occurs).collect();
+        let f1 = |class: usize| cells[class].f_beta(1.0);
+        classes.sort_by(|&a, &b| {
+            f1(a).total_cmp(&f1(b)).then(support(b).total_cmp(&support(a))).then(a.cmp(&b))
+        });
+        classes.truncate(most);
+        classes
+    }
+
+    /// So many pairs of truth and prediction that differ, with their counts, the most frequent first.
+    pub fn mistakes(&self, most: usize) -> Vec<(usize, usize, u64)> {
+        let wrong = self.counts.iter().filter(|((truth, predicted), _)| truth != predicted);
+        let mut pairs: Vec<_> =
+            wrong.map(|(&(truth, predicted), &count)| (truth, predicted, count)).collect();
+        pairs.sort_unstable_by_key(|&(truth, predicted, count)| (std::cmp::Reverse(count), truth, predicted));
+        pairs.truncate(most);
+        pairs
+    }
+
     /// Precision, recall, F1 and count of each class and their averages, as a table. Classes without a name get their number.
     pub fn report(&self, names: &[&str]) -> String {
+        self.report_of(&(0..self.classes).collect::<Vec<_>>(), names)
+    }
+
+    /// As [`Confusion::report`], with lines for some classes only; the averages are of all.
+    pub fn report_of(&self, classes: &[usize], names: &[&str]) -> String {
         let name = |class: usize| names.get(class).map_or_else(|| class.to_string(), |name| name.to_string());
-        let width = (0..self.classes).map(|class| name(class).chars().count()).max().unwrap_or(0).max(12);
+        let width = classes.iter().map(|&class| name(class).chars().count()).max().unwrap_or(0).max(12);
         let row = |name: &str, figures: [f64; 3], count: u64| {
             let [precision, recall, f1] = figures;
             let pad = " ".repeat(width - name.chars().count());
@@ -325,7 +354,9 @@ impl Confusion {
         let head = ["precision", "recall", "f1", "count"].map(|title| format!("  {title:>9}")).concat();
         let mut text = format!("{}{head}\n", " ".repeat(width));
         let nothing = self.total() == 0;
-        for (class, cells) in self.cells().into_iter().enumerate() {
+        let cells = self.cells();
+        for &class in classes {
+            let cells = cells.get(class).copied().unwrap_or_default();
             let own = [cells.precision(), cells.recall(), cells.f_beta(1.0)];
             let own = if nothing { [f64::NAN; 3] } else { own };
             text += &row(&name(class), own, (cells.hit + cells.missed) as u64);

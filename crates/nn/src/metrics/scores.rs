@@ -208,7 +208,9 @@ impl ClassScores {
 
     /// The mean area under the ROC curves of each class against the rest; of those that occur if `weighted`, by how often.
     pub fn roc_auc(&self, weighted: bool) -> f64 {
-        let count = |class: usize| self.labels.iter().filter(|&&label| label == class).count() as f64;
+        let mut counts = vec![0.0; self.classes];
+        self.labels.iter().for_each(|&label| counts[label] += 1.0);
+        let count = |class: usize| counts[class];
         let weight = |class: usize| if weighted { count(class) } else { 1.0 };
         let classes = (0..self.classes).filter(|&class| !weighted || count(class) > 0.0);
         let (sum, all) = classes.fold((0.0, 0.0), |(sum, all), class| {

@@ -74,6 +74,8 @@ pub(super) struct Session<'s, 'a> {
     pub(super) settings: &'s mut Settings<'a>,
     /// How many steps there will be, and batches in an epoch.
     pub(super) steps: u64,
+    /// As they were planned at first.
+    pub(super) most: u64,
     pub(super) batches: u64,
     /// The batch that comes next.
     pub(super) cursor: Cursor,
@@ -112,11 +114,13 @@ impl Session<'_, '_> {
         let last =
             self.cursor.epoch * self.batches + self.cursor.batch + (self.steps.saturating_sub(self.done));
         let end = Cursor { epoch: last / self.batches, batch: last % self.batches };
+        self.most = self.steps;
         let (train, batching) = (self.train, self.settings.batching.clone());
         std::thread::scope(|scope| {
             let mut batches = Prefetch::start(scope, train, batching, self.cursor, end)?;
             let (mut coming, mut uploaded) = (batches.take(), None);
             while self.stopped.is_none()
+                && self.done < self.steps
                 && let Some(batch) = coming?
             {
                 self.start_step(&batch, uploaded.take())?;
@@ -302,6 +306,11 @@ impl Session<'_, '_> {
                 self.best = Some(best);
             }
             Request::RestoreBest => self.restores_best = true,
+            Request::Plan(steps) => {
+                self.steps = steps.max(self.done + 1).min(self.most);
+                let updates = self.steps.div_ceil(self.settings.accumulate);
+                self.schedule = self.planned.map(|planned| planned.of(updates));
+            }
         }
         Ok(())
     }

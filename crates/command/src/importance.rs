@@ -1,0 +1,143 @@
+//! Which columns a model looks at: how much its first figure falls where a column's values are shuffled among the rows. Each shuffle is an
+//! evaluation, so that thousands of columns are bounded by time, those first on which the outputs depend the most.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use kiln_learn::Model;
+use kiln_learn::data::{Batch, Dataset, Form, Rng, Set, TablePreparation};
+use kiln_learn::model::Task;
+use kiln_learn::prelude::{Context, Layer, Tensor};
+use serde_json::{Value, json};
+
+use super::measure::Measured;
+
+/// How much a figure falls without each column.
+pub struct Importances {
+    /// What falls.
+    pub figure: String,
+    /// Columns and how much it falls, the most first.
+    pub drops: Vec<(String, f64)>,
+    /// How many columns there are, of which some may not have been measured for lack of time.
+    pub columns: usize,
+    /// How often each was shuffled, and among how many rows.
+    pub shuffles: usize,
+    pub rows: usize,
+}
+
+/// A column and the places of its inputs.
+type Group = (String, Range<usize>);
+
+/// More shuffles than this tell nothing more.
+const SHUFFLES: usize = 5;
+
+/// More rows than this tell nothing more.
+const ROWS: usize = 10_000;
+
+/// How often is said how far it is.
+const SAID: Duration = Duration::from_secs(10);
+
+impl Importances {
+    /// Of a model's columns on the rows of a part, in at most so long; `say` is told how far it is where that takes long.
+    pub fn measure(
+        task: &Task,
+        model: &Model,
+        plan: &TablePreparation,
+        part: &dyn Dataset,
+        limit: Duration,
+        say: impl Fn(&str),
+    ) -> Result<Importances> {
+        let began = Instant::now();
+        let batch = part.gather(&(0..part.len().min(ROWS)).collect::<Vec<_>>())?;
+        let (rows, x, y) = (batch.rows(), batch.x.as_f32().unwrap_or_default(), part.y());
+        let width = x.len() / rows.max(1);
+        let figures = |values: Vec<f32>| -> Result<(String, f64)> {
+            let set = Set::new(values, Form::numbers(&[width]), batch.y.clone(), y.clone())?;
+            let first = Measured::new(task, model, &set)?.numbers.into_iter().next();
+            Ok(first.unwrap_or_default())
+        };
+        let (figure, before) = figures(x.to_vec())?;
+        // Once more: the first compiled the programs.
+        let once = Instant::now();
+        figures(x.to_vec())?;
+        let once = once.elapsed().as_secs_f64().max(1e-9);
+        let mut groups = plan.groups();
+        let columns = groups.len();
+        let afford = limit.saturating_sub(began.elapsed()).as_secs_f64() / once;
+        let shuffles = ((afford / columns.max(1) as f64) as usize).clamp(1, SHUFFLES);
+        if afford < columns as f64 {
+            steepest_first(&mut groups, model, &batch, width);
+        }
+        let (mut drops, mut said) = (Vec::new(), Instant::now());
+        for (name, places) in groups {
+            if began.elapsed() >= limit {
+                break;
+            }
+            let mut sum = 0.0;
+            for shuffle in 0..shuffles {
+                sum += before - figures(shuffled(x, width, &places, shuffle as u64))?.1;
+            }
+            drops.push((name, sum / shuffles as f64));
+            if said.elapsed() >= SAID {
+                said = Instant::now();
+                say(&format!("importances of {} of {columns} columns", drops.len()));
+            }
+        }
+        if drops.len() < columns {
+            let measured = drops.len();
+            say(&format!(
+                "importances of {measured} of {columns} columns were measured: more would take too long"
+            ));
+        }
+        drops.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Ok(Importances { figure, drops, columns, shuffles, rows })
+    }
+
+    /// As JSON: those that matter the most first.
+    pub fn json(&self) -> Value {
+        let each = |(column, drop): &(String, f64)| json!({ "column": column, "drop": drop });
+        json!({
+            "figure": self.figure, "rows": self.rows, "shuffles": self.shuffles,
+            "columns": self.columns, "measured": self.drops.iter().map(each).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Rows whose inputs at some places are another's.
+fn shuffled(x: &[f32], width: usize, places: &Range<usize>, seed: u64) -> Vec<f32> {
+    let mut order: Vec<usize> = (0..x.len() / width.max(1)).collect();
+    Rng::new(seed).shuffle(&mut order);
+    let mut shuffled = x.to_vec();
+    for (row, from) in shuffled.chunks_mut(width.max(1)).zip(order) {
+        row[places.clone()].copy_from_slice(&x[from * width..][places.clone()]);
+    }
+    shuffled
+}
+
+/// Columns in the order of how much the outputs change with them: the mean slope times how much the column itself differs, which one pass
+/// forwards and backwards says of all. Codes have no slope, and come first.
+fn steepest_first(groups: &mut [Group], model: &Model, batch: &Batch, width: usize) {
+    const MOST: usize = 256;
+    let x = batch.x.as_f32().unwrap_or_default();
+    let rows = batch.rows().min(MOST);
+    let seen = &x[..rows * width];
+    let inputs = Tensor::new(seen.to_vec(), [rows, width]);
+    let outputs = model.layers().forward(&inputs, &Context::inference());
+    let slopes = outputs.square().sum(..).grad(&[&inputs]);
+    let Some(Ok(slopes)) = slopes.first().map(|slopes| slopes.abs().sum(0).to_vec::<f32>()) else { return };
+    let spread = |at: usize| {
+        let column = || seen.iter().skip(at).step_by(width).map(|&value| f64::from(value));
+        let mean = column().sum::<f64>() / rows.max(1) as f64;
+        column().map(|value| (value - mean).abs()).sum::<f64>()
+    };
+    let mut keyed: Vec<(f64, Group)> = groups
+        .iter()
+        .map(|group| {
+            let slope = group.1.clone().map(|at| f64::from(slopes[at]) * spread(at)).sum::<f64>();
+            (if slope > 0.0 { slope } else { f64::INFINITY }, group.clone())
+        })
+        .collect();
+    keyed.sort_by(|a, b| b.0.total_cmp(&a.0));
+    groups.iter_mut().zip(keyed).for_each(|(group, (_, own))| *group = own);
+}

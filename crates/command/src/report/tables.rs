@@ -1,0 +1,204 @@
+//! Sections of a report that are tables: classes, the worst mistakes, what the model looks at.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use kiln_learn::data::{Batch, encode_png};
+use kiln_learn::metrics::Confusion;
+
+use super::chart::{escape, figure};
+use super::{Shows, Told};
+use crate::importance::Importances;
+use crate::measure::{Measured, Of};
+
+/// More classes than this are no matrix that anybody can read.
+const MATRIX: usize = 30;
+
+/// Of more classes or columns than fit a table those that tell the most are shown.
+const MOST: usize = 20;
+
+/// Which class was taken for which, and the figures of each.
+pub(super) fn classes(names: &[String], confusion: &Confusion) -> Result<String> {
+    let short: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut html = "<section id=\"confusion\"><h2>Which class was taken for which</h2>".to_string();
+    if names.len() <= MATRIX {
+        html += "<div class=\"scroll\"><table class=\"matrix\"><tr><th>truth ╲ taken for</th>";
+        names.iter().try_for_each(|name| write!(html, "<th>{}</th>", escape(name)))?;
+        html += "</tr>";
+        let support = confusion.support();
+        for (truth, name) in names.iter().enumerate() {
+            write!(html, "<tr><th>{}</th>", escape(name))?;
+            for predicted in 0..names.len() {
+                let count = confusion.count(truth, predicted);
+                let share = 100.0 * count as f64 / support[truth].max(1) as f64;
+                let colour = if truth == predicted { "--c0" } else { "--c1" };
+                let strength = if count == 0 { 0.0 } else { (8.0 + share * 0.6).min(60.0) };
+                write!(
+                    html,
+                    "<td style=\"background:color-mix(in srgb,var({colour}) {strength:.0}%,transparent)\">{}</td>",
+                    if count == 0 { "·".to_string() } else { count.to_string() }
+                )?;
+            }
+            html += "</tr>";
+        }
+        html += "</table></div>";
+    }
+    let (classes, title) = match names.len() {
+        count if count > MATRIX => {
+            html += "<p>Mistakes made most often:</p><div class=\"scroll\"><table><tr><th>truth</th><th>taken for</th><th>rows</th></tr>";
+            let name = |class: usize| names.get(class).map_or("", String::as_str);
+            for (truth, predicted, rows) in confusion.mistakes(MOST) {
+                let [truth, predicted] = [truth, predicted].map(|class| escape(name(class)));
+                write!(html, "<tr><th>{truth}</th><td>{predicted}</td><td>{rows}</td></tr>")?;
+            }
+            html += "</table></div>";
+            (confusion.worst(MOST), format!("The worst {MOST} of {count} classes"))
+        }
+        count => ((0..count).collect(), "Each class".to_string()),
+    };
+    write!(
+        html,
+        "<details open><summary>{title}</summary><pre>{}</pre></details></section>",
+        escape(&confusion.report_of(&classes, &short))
+    )?;
+    Ok(html)
+}
+
+/// The rows the model was surest of and wrong, or was furthest from.
+pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
+    const SHOWN: usize = 24;
+    // How wrong each is, and its row.
+    let mut worst: Vec<(f64, usize)> = match &measured.of {
+        Of::Text => return Ok(String::new()),
+        Of::Classes { rows, .. } => {
+            let wrong = rows.iter().enumerate().filter(|(_, row)| !row.is_right());
+            wrong.map(|(at, row)| (f64::from(row.sure), at)).collect()
+        }
+        Of::Numbers { truth, predicted, .. } => {
+            let off = truth.iter().zip(predicted).map(|(truth, predicted)| (truth - predicted).abs());
+            off.enumerate().map(|(at, off)| (off, at)).collect()
+        }
+    };
+    worst.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    worst.truncate(SHOWN);
+    let says = |row: usize| match &measured.of {
+        Of::Text => String::new(),
+        Of::Classes { names, rows, .. } => {
+            let name = |class: u32| names.get(class as usize).map_or("", String::as_str);
+            let row = &rows[row];
+            format!("{} ({:.0} %), is {}", name(row.class), 100.0 * row.sure, name(row.label))
+        }
+        Of::Numbers { truth, predicted, .. } => {
+            format!("{}, is {}", figure(predicted[row]), figure(truth[row]))
+        }
+    };
+    let worst: Vec<(usize, String)> = worst.into_iter().map(|(_, row)| (row, says(row))).collect();
+    let mut html = "<section id=\"mistakes\"><h2>Worst mistakes</h2>".to_string();
+    if worst.is_empty() || told.parts[2].is_none() {
+        return Ok(html + "<p>None on the test part.</p></section>");
+    }
+    match told.shows {
+        Shows::Images(size) => {
+            html += "<div class=\"wrong\">";
+            for (row, says) in &worst {
+                let mut batch = Batch::of(told.test);
+                batch.fill(told.test, &[*row], |_| 0)?;
+                let png = encode_png(batch.x.as_u8().unwrap_or_default(), *size)?;
+                write!(
+                    html,
+                    "<figure><img alt=\"row {row}\" src=\"data:image/png;base64,{}\">{}</figure>",
+                    base64(&png),
+                    escape(says)
+                )?;
+            }
+            html += "</div>";
+        }
+        Shows::Table { table, rows, .. } => {
+            let matter = told.importances.map_or(&[][..], |importances| &importances.drops);
+            let matters = |name: &str| matter.iter().take(MOST).any(|(column, _)| column == name);
+            let all = table.columns().len();
+            let columns = table.columns().iter().filter(|column| all <= 2 * MOST || matters(column.name()));
+            let columns: Vec<_> = columns.collect();
+            if columns.len() < all {
+                write!(html, "<p>With the {} columns of {all} that matter the most.</p>", columns.len())?;
+            }
+            html += "<div class=\"scroll\"><table><tr><th>says</th>";
+            columns.iter().try_for_each(|column| write!(html, "<th>{}</th>", escape(column.name())))?;
+            html += "</tr>";
+            for (row, says) in &worst {
+                write!(html, "<tr><td>{}</td>", escape(says))?;
+                for column in &columns {
+                    let text = rows.get(*row).and_then(|&row| column.cell(row).text()).unwrap_or_default();
+                    write!(html, "<td>{}</td>", escape(&text))?;
+                }
+                html += "</tr>";
+            }
+            html += "</table></div>";
+        }
+        Shows::Nothing => {
+            worst.iter().try_for_each(|(row, says)| write!(html, "<p>row {row}: {}</p>", escape(says)))?;
+        }
+    }
+    Ok(html + "</section>")
+}
+
+/// How much worse the model is where a column's values are shuffled among the rows.
+pub(super) fn importances(importances: &Importances) -> Result<String> {
+    let Importances { figure, drops, columns, shuffles, rows } = importances;
+    let mut html = format!(
+        "<section id=\"importance\"><h2>What the model looks at</h2><p>How much {} falls on {rows} rows of the test part where a column is \
+         shuffled among them (mean of {shuffles}).</p>",
+        escape(figure)
+    );
+    if drops.len() < *columns {
+        write!(
+            html,
+            "<p>{} of {columns} columns were measured, those first on which the outputs depend the most.</p>",
+            drops.len()
+        )?;
+    }
+    if drops.len() > 2 * MOST {
+        write!(html, "<p>The {MOST} that matter the most; result.json has all.</p>")?;
+    }
+    let shown = if drops.len() > 2 * MOST { MOST } else { drops.len() };
+    let most = drops.first().map_or(1.0, |(_, drop)| drop.max(1e-9));
+    html += "<div class=\"scroll\"><table>";
+    for (name, drop) in &drops[..shown] {
+        let bar = (160.0 * drop / most).max(0.0);
+        write!(
+            html,
+            "<tr><th>{}</th><td>{drop:+.4}</td><td style=\"text-align:left\"><span class=\"bar\" style=\"width:{bar:.0}px\"></span></td></tr>",
+            escape(name)
+        )?;
+    }
+    Ok(html + "</table></div></section>")
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word =
+            chunk.iter().fold(0u32, |word, &byte| word << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for at in 0..4 {
+            let letter = LETTERS[(word >> (18 - 6 * at)) as usize & 63];
+            text.push(if at <= chunk.len() { letter as char } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn bytes_become_the_letters_of_the_standard() {
+        // RFC 4648, 10.
+        for (bytes, text) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+}
