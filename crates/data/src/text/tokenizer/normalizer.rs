@@ -17,8 +17,8 @@ pub(super) enum Normalizer {
     Sequence {
         normalizers: Vec<Normalizer>,
     },
-    #[serde(alias = "Bert")]
-    BertNormalizer {
+    #[serde(rename = "BertNormalizer")]
+    Bert {
         clean_text: bool,
         handle_chinese_chars: bool,
         strip_accents: Option<bool>,
@@ -29,10 +29,14 @@ pub(super) enum Normalizer {
         strip_right: bool,
     },
     StripAccents,
-    NFC,
-    NFD,
-    NFKC,
-    NFKD,
+    #[serde(rename = "NFC")]
+    Nfc,
+    #[serde(rename = "NFD")]
+    Nfd,
+    #[serde(rename = "NFKC")]
+    Nfkc,
+    #[serde(rename = "NFKD")]
+    Nfkd,
     Lowercase,
     Nmt,
     Precompiled {
@@ -79,7 +83,7 @@ impl Normalizer {
                     normalizer.apply(part)?;
                 }
             }
-            Normalizer::BertNormalizer { clean_text, handle_chinese_chars, strip_accents, lowercase } => {
+            Normalizer::Bert { clean_text, handle_chinese_chars, strip_accents, lowercase } => {
                 if *clean_text {
                     part.filter(|c| !matches!(c, '\0' | '\u{fffd}') && !is_control(c));
                     part.change(part.text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect());
@@ -104,10 +108,10 @@ impl Normalizer {
                 part.change(both.to_string());
             }
             Normalizer::StripAccents => part.filter(|c| !is_combining_mark(c)),
-            Normalizer::NFC => part.change(part.text.nfc().collect()),
-            Normalizer::NFD => part.change(part.text.nfd().collect()),
-            Normalizer::NFKC => part.change(part.text.nfkc().collect()),
-            Normalizer::NFKD => part.change(part.text.nfkd().collect()),
+            Normalizer::Nfc => part.change(part.text.nfc().collect()),
+            Normalizer::Nfd => part.change(part.text.nfd().collect()),
+            Normalizer::Nfkc => part.change(part.text.nfkc().collect()),
+            Normalizer::Nfkd => part.change(part.text.nfkd().collect()),
             Normalizer::Lowercase => part.change(lowered(&part.text)),
             Normalizer::Nmt => {
                 part.filter(|c| !matches!(u32::from(c), 1..=8 | 0xb | 0xe..=0x1f | 0x7f | 0x8f | 0x9f));

@@ -27,7 +27,8 @@ pub(super) enum PreTokenizer {
     Metaspace(Metaspace),
     Whitespace,
     WhitespaceSplit,
-    BertPreTokenizer,
+    #[serde(rename = "BertPreTokenizer")]
+    Bert,
     Punctuation {
         #[serde(default = "isolated")]
         behavior: Behavior,
@@ -156,7 +157,7 @@ impl PreTokenizer {
             PreTokenizer::WhitespaceSplit => {
                 by_char(&parts, char::is_whitespace, Behavior::Removed, &mut all)
             }
-            PreTokenizer::BertPreTokenizer => {
+            PreTokenizer::Bert => {
                 let mut words = Vec::with_capacity(parts.len());
                 by_char(&parts, char::is_whitespace, Behavior::Removed, &mut words);
                 by_char(&words, is_punctuation, Behavior::Isolated, &mut all);
