@@ -1,7 +1,6 @@
 //! Byte pair encoding as files describe it: characters, and the merges that were learned.
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use serde::Deserialize;
 
 use super::super::merging::merge_all;
@@ -13,6 +12,8 @@ pub(super) struct Bpe {
     pub(super) vocabulary: Vocabulary,
     /// The rank of a pair and the code it becomes.
     merges: HashMap<(u32, u32), (u32, u32)>,
+    /// The characters on either side of where two pieces may be merged; of a word without what is put before or behind its parts.
+    seams: Option<HashSet<(char, char)>>,
     unknown: Option<u32>,
     prefix: Option<String>,
     suffix: Option<String>,
@@ -47,6 +48,9 @@ enum MergesFile {
     Lines(Vec<String>),
 }
 
+/// The bytes up to which a word is merged whole.
+const SHORT: usize = 64;
+
 impl TryFrom<BpeFile> for Bpe {
     type Error = String;
 
@@ -76,6 +80,10 @@ impl TryFrom<BpeFile> for Bpe {
                 .code(token)
                 .ok_or_else(|| format!("a merge needs the piece {token:?}, which has no code"))
         };
+        let seam =
+            |(first, second): &(String, String)| Some((first.chars().next_back()?, second.chars().next()?));
+        let is_plain = prefix.is_empty() && file.end_of_word_suffix.as_deref().is_none_or(str::is_empty);
+        let seams = is_plain.then(|| pairs.iter().filter_map(seam).collect());
         let mut merges = HashMap::with_capacity(pairs.len());
         for (rank, (first, second)) in (0..).zip(&pairs) {
             let joined = format!("{first}{}", second.strip_prefix(&prefix).unwrap_or(second));
@@ -90,6 +98,7 @@ impl TryFrom<BpeFile> for Bpe {
         Ok(Bpe {
             vocabulary,
             merges,
+            seams,
             unknown,
             prefix: Some(prefix).filter(|prefix| !prefix.is_empty()),
             suffix: file.end_of_word_suffix.filter(|suffix| !suffix.is_empty()),
@@ -101,6 +110,25 @@ impl TryFrom<BpeFile> for Bpe {
 }
 
 impl Bpe {
+    /// A word cut where no merge reaches across, so that a text without words is as quick as others. Both characters there are known:
+    /// unknown ones may be joined.
+    pub(super) fn cut<'w>(&self, word: &'w str) -> Vec<&'w str> {
+        let Some(seams) = self.seams.as_ref().filter(|_| word.len() > SHORT) else { return vec![word] };
+        if self.ignore_merges && self.vocabulary.code(word).is_some() {
+            return vec![word];
+        }
+        let is_known = |c: char| self.vocabulary.code(c.encode_utf8(&mut [0; 4])).is_some();
+        let (mut parts, mut start) = (Vec::new(), 0);
+        for ((_, before), (at, c)) in word.char_indices().zip(word.char_indices().skip(1)) {
+            if !seams.contains(&(before, c)) && is_known(before) && is_known(c) {
+                parts.push(&word[start..at]);
+                start = at;
+            }
+        }
+        parts.push(&word[start..]);
+        parts
+    }
+
     pub(super) fn encode(&self, word: &str) -> Vec<u32> {
         if let Some(code) = self.vocabulary.code(word).filter(|_| self.ignore_merges) {
             return vec![code];

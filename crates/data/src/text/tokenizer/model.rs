@@ -1,8 +1,8 @@
 //! What makes pieces of a word.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
+use foldhash::{HashMap, HashMapExt as _};
 use serde::Deserialize;
 
 use super::bpe::Bpe;
@@ -34,6 +34,14 @@ impl Model {
         }
     }
 
+    /// A word in parts whose codes are those of the word.
+    fn cut<'w>(&self, word: &'w str) -> Vec<&'w str> {
+        match self {
+            Model::Bpe(model) => model.cut(word),
+            Model::WordPiece(_) | Model::WordLevel(_) | Model::Unigram(_) => vec![word],
+        }
+    }
+
     fn encode(&self, word: &str) -> Result<Vec<u32>> {
         match self {
             Model::Bpe(model) => Ok(model.encode(word)),
@@ -50,11 +58,13 @@ pub(super) struct Words<'m, 'a> {
     /// Whether bytes are written as characters first.
     in_bytes: bool,
     seen: HashMap<Cow<'a, str>, Box<[u32]>>,
+    /// Of longer words.
+    parts: HashMap<Box<str>, Box<[u32]>>,
 }
 
 impl<'m, 'a> Words<'m, 'a> {
     pub(super) fn new(model: &'m Model, in_bytes: bool) -> Words<'m, 'a> {
-        Words { model, in_bytes, seen: HashMap::new() }
+        Words { model, in_bytes, seen: HashMap::new(), parts: HashMap::new() }
     }
 
     /// Adds the codes of a word.
@@ -64,9 +74,19 @@ impl<'m, 'a> Words<'m, 'a> {
             return Ok(());
         }
         let word = if self.in_bytes { mapped(&part.text).into() } else { Cow::Borrowed(&*part.text) };
-        let own = self.model.encode(&word)?;
-        codes.extend_from_slice(&own);
-        self.seen.insert(part.text, own.into());
+        let from = codes.len();
+        for part in self.model.cut(&word) {
+            if let Some(seen) = self.parts.get(part) {
+                codes.extend_from_slice(seen);
+                continue;
+            }
+            let own = self.model.encode(part)?;
+            codes.extend_from_slice(&own);
+            if part.len() < word.len() {
+                self.parts.insert(part.into(), own.into());
+            }
+        }
+        self.seen.insert(part.text, codes[from..].into());
         Ok(())
     }
 }

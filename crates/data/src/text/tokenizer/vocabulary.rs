@@ -1,20 +1,21 @@
 //! Tokens and their codes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use serde::Deserialize;
 
 /// Both ways.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "HashMap<String, u32>")]
+#[serde(from = "std::collections::HashMap<String, u32>")]
 pub(super) struct Vocabulary {
     codes: HashMap<Arc<str>, u32>,
     tokens: BTreeMap<u32, Arc<str>>,
 }
 
-impl From<HashMap<String, u32>> for Vocabulary {
-    fn from(codes: HashMap<String, u32>) -> Vocabulary {
+impl From<std::collections::HashMap<String, u32>> for Vocabulary {
+    fn from(codes: std::collections::HashMap<String, u32>) -> Vocabulary {
         Vocabulary::new(codes)
     }
 }
