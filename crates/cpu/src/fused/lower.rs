@@ -269,20 +269,20 @@ impl PlanBuilder<'_> {
             self.alone(value, is, class, steps)
         };
         let mul = |value: usize, steps: &[TileStep]| of(value, BinaryOp::Mul, steps);
-        let (pair, (at, [a, b]), other) = match op {
-            BinaryOp::Add | BinaryOp::Mul => {
-                let pair = if op == BinaryOp::Add { PairedLoop::MulAdd } else { PairedLoop::MulMul };
-                match mul(x, steps) {
-                    Some(factors) => (pair, factors, y),
-                    None => (pair, mul(y, steps)?, x),
-                }
+        let (pair, (at, [a, b]), other) = if matches!(op, BinaryOp::Add | BinaryOp::Mul) {
+            let pair = if op == BinaryOp::Add { PairedLoop::MulAdd } else { PairedLoop::MulMul };
+            match mul(x, steps) {
+                Some(factors) => (pair, factors, y),
+                None => (pair, mul(y, steps)?, x),
             }
-            BinaryOp::Sub => match (mul(x, steps), mul(y, steps)) {
+        } else if op == BinaryOp::Sub {
+            match (mul(x, steps), mul(y, steps)) {
                 (Some(factors), _) => (PairedLoop::MulSub, factors, y),
                 (None, Some(factors)) => (PairedLoop::SubMul, factors, x),
                 (None, None) => (PairedLoop::SubDiv, of(y, BinaryOp::Div, steps)?, x),
-            },
-            _ => return None,
+            }
+        } else {
+            return None;
         };
         let swapped = pair != PairedLoop::SubDiv && self.is_one(a, class);
         let (a, b) = if swapped { (b, a) } else { (a, b) };
