@@ -427,25 +427,12 @@ fn product(arguments: &Arguments, name: &str) -> Option<Result> {
         let (size, behind) = size.split_once('_').unwrap_or((size, ""));
         let n = size.parse().ok()?;
         let square = &[n, n][..];
-        match behind {
-            "gelu" => {
-                return Some(function(
-                    arguments,
-                    Function::new(|[a, b]| vec![a.matmul(&b).gelu()]),
-                    [square; 2],
-                ));
-            }
-            "residual" => {
-                return Some(function(
-                    arguments,
-                    Function::new(|[a, b, c]| vec![a.matmul(&b) + c]),
-                    [square; 3],
-                ));
-            }
-            "adamw" => return Some(function(arguments, Function::new(adamw), [square; 5])),
-            _ => {}
-        }
-        return Some(function(arguments, Function::new(|[a, b]| vec![a.matmul(&b)]), [&[n, n], &[n, n]]));
+        return Some(match behind {
+            "gelu" => function(arguments, Function::new(|[a, b]| vec![a.matmul(&b).gelu()]), [square; 2]),
+            "residual" => function(arguments, Function::new(|[a, b, c]| vec![a.matmul(&b) + c]), [square; 3]),
+            "adamw" => function(arguments, Function::new(adamw), [square; 5]),
+            _ => function(arguments, Function::new(|[a, b]| vec![a.matmul(&b)]), [square; 2]),
+        });
     }
     if let Some(rest) = name.strip_prefix("mlp") {
         let (layer, kind) = rest.split_once('_')?;

@@ -6,7 +6,7 @@
 //! - No program is run that [`kiln_compile::verify`] didn't pass for this target, with memory of the sizes it says. The unchecked
 //!   loops rest on that; `tests/refusals.rs` tries what breaks each rule.
 //! - No choice that alters a result depends on the batch, the instruction set, the threads or the caches (docs/numbers.md): `tests/bits.rs` runs every
-//!   case at every level with one thread and with several, `fused/levels_tests.rs` every function, `nn/tests/bits.rs` rows alone and among others.
+//!   case at every level with one thread and with several, and with the caches of several machines, `fused/levels_tests.rs` every function, `nn/tests/bits.rs` rows alone and among others.
 //! - A product, a convolution and its gradient in the image are one chain of fused multiply-adds an element, and any choice that alters
 //!   one is made by the layer alone: any batch and any instructions give the same bits, prepacked or not, and an epilogue rounds alike
 //!   wherever it is done (`contraction_tests.rs`, the tests of `epilogue.rs`).

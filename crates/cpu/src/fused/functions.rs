@@ -167,10 +167,13 @@ functions! {
     Relu<T: LaneNumber>(T, T, T) -> T = |x, _y, _z| x.relu();
     Copy_<T: Lane>(T, T, T) -> T = |x, _y, _z| x;
     Select<T: Lane>(i32, T, T) -> T = |x, y, z| if x != 0 { y } else { z };
-    // Rounded twice, so that one loop for two instructions gives what a loop for each would.
+    // Rounded after each operation, so that one loop for several instructions gives what a loop for each would.
     MulAdd<>(f32, f32, f32) -> f32 = |x, y, z| x * y + z;
     MulSub<>(f32, f32, f32) -> f32 = |x, y, z| x * y - z;
     SubMul<>(f32, f32, f32) -> f32 = |x, y, z| z - x * y;
+    MulMul<>(f32, f32, f32) -> f32 = |x, y, z| x * y * z;
+    SubDiv<>(f32, f32, f32) -> f32 = |x, y, z| z - x / y;
+    SqrtMulAdd<>(f32, f32, f32) -> f32 = |x, y, z| x.sqrt() * y + z;
     AddRelu<>(f32, f32, f32) -> f32 = |x, y, _z| (x + y).relu();
     And32<>(i32, i32, i32) -> i32 = |x, y, _z| x & y;
     Or32<>(i32, i32, i32) -> i32 = |x, y, _z| x | y;

@@ -7,7 +7,7 @@ use kiln_ir::random::bits;
 use kiln_testkit::table::{BINARY, UNARY};
 
 use super::loops::Loop;
-use super::ops::{self, LaneType, ProductSum};
+use super::ops::{self, LaneType, PairedLoop};
 use crate::simd::Level;
 use crate::threads::FlushDenormals;
 
@@ -114,6 +114,49 @@ fn results(run: Loop, operands: &[&[u8]; 3], sizes: [usize; 2], lanes: usize, ou
     result.chunks(out.size()).map(|bytes| same_nan(word(bytes))).collect()
 }
 
+/// All pairs of operations that share a loop.
+const PAIRS: [PairedLoop; 6] = [
+    PairedLoop::MulAdd,
+    PairedLoop::MulSub,
+    PairedLoop::SubMul,
+    PairedLoop::MulMul,
+    PairedLoop::SubDiv,
+    PairedLoop::SqrtMulAdd,
+];
+
+#[test]
+fn a_pair_of_operations_gives_what_each_by_itself_gives() {
+    use kiln_ir::op::{BinaryOp, UnaryOp};
+    let lane = LaneType::Single;
+    let [a, b, c] = [1, 2, 3].map(|key| Lanes::dense(lane, 8209).shuffled(key).bytes());
+    let count = a.len() / lane.size();
+    let bytes =
+        |words: Vec<u64>| -> Vec<u8> { words.iter().flat_map(|&bits| (bits as u32).to_ne_bytes()).collect() };
+    for level in Level::all_here() {
+        let binary = |op: BinaryOp, x: &[u8], y: &[u8]| {
+            bytes(results(ops::binary(op, lane, level, [false; 2]), &[x, y, x], [4; 2], count, lane))
+        };
+        let product = binary(BinaryOp::Mul, &a, &b);
+        for pair in PAIRS {
+            let expected = match pair {
+                PairedLoop::MulAdd => binary(BinaryOp::Add, &product, &c),
+                PairedLoop::MulSub => binary(BinaryOp::Sub, &product, &c),
+                PairedLoop::SubMul => binary(BinaryOp::Sub, &c, &product),
+                PairedLoop::MulMul => binary(BinaryOp::Mul, &product, &c),
+                PairedLoop::SubDiv => binary(BinaryOp::Sub, &c, &binary(BinaryOp::Div, &a, &b)),
+                PairedLoop::SqrtMulAdd => {
+                    let root = ops::unary(UnaryOp::Sqrt, lane, level);
+                    let root = bytes(results(root, &[&a; 3], [4; 2], count, lane));
+                    binary(BinaryOp::Add, &binary(BinaryOp::Mul, &root, &b), &c)
+                }
+            };
+            let found = ops::pair(pair, level, [false; 3]);
+            let found = bytes(results(found, &[&a, &b, &c], [4; 2], count, lane));
+            assert!(found == expected, "{pair:?} at {}", level.name());
+        }
+    }
+}
+
 /// Checks that a function's loops agree, and says where they don't.
 fn agree(
     name: &str,
@@ -179,10 +222,10 @@ fn functions_give_the_same_bits_at_every_level() {
         let of = |level| ops::select(lane, level, [false; 3]);
         agree("select", of, [&conditions, &others, &thirds], lane, &mut wrong);
         if lane == LaneType::Single {
-            for product in [ProductSum::Plus, ProductSum::Minus, ProductSum::From] {
+            for pair in PAIRS {
                 for one in [[false; 3], [false, true, false], [false, false, true], [false, true, true]] {
-                    let of = |level| ops::product(product, level, one);
-                    agree(&format!("{product:?}"), of, [&lanes, &others, &thirds], lane, &mut wrong);
+                    let of = |level| ops::pair(pair, level, one);
+                    agree(&format!("{pair:?}"), of, [&lanes, &others, &thirds], lane, &mut wrong);
                 }
             }
             let of = |level| ops::add_relu(level, [false; 2]);

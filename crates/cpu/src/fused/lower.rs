@@ -7,7 +7,7 @@ use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use kiln_ir::{DType, Scalar};
 
 use super::loops::Loop;
-use super::ops::{self, LaneType, ProductSum};
+use super::ops::{self, LaneType, PairedLoop};
 use super::steps::{
     IndexLoop, RegisterValue, StridedWalk, TileExtent, TileFold, TilePass, TileStep, TileStore,
 };
@@ -179,7 +179,8 @@ impl PlanBuilder<'_> {
         let class = self.classes[position];
         let lane = LaneType::of(instruction.dtype);
         let (level, value) = (self.level, position);
-        let run = |run: Loop, operands: [usize; 3]| TileStep::Run { run, value, operands, class, sum: false };
+        let run =
+            |run: Loop, operands: [usize; 3]| TileStep::Run { run, value, operands, class, plain: false };
         match instruction.operation {
             Operation::Load(load) => steps.push(TileStep::Load { load, value, class }),
             Operation::Accumulator => steps.push(TileStep::Accumulator { value }),
@@ -198,9 +199,10 @@ impl PlanBuilder<'_> {
             Operation::Unary(op, a) => {
                 if op == UnaryOp::Relu
                     && lane == LaneType::Single
-                    && let Some(TileStep::Run { operands: [x, y, _], value: sum, sum: true, .. }) =
+                    && let Some(TileStep::Run { operands: [x, y, _], value: sum, plain: true, .. }) =
                         steps.last()
                     && *sum == a
+                    && matches!(self.fused.body[a].operation, Operation::Binary(BinaryOp::Add, ..))
                     && self.uses[a] == 1
                 {
                     let operands = [*x, *y, *x];
@@ -209,7 +211,8 @@ impl PlanBuilder<'_> {
                     steps.push(run(ops::add_relu(level, one), operands));
                     return;
                 }
-                steps.push(run(ops::unary(op, lane, level), [a, a, a]));
+                let run = ops::unary(op, lane, level);
+                steps.push(TileStep::Run { run, value, operands: [a; 3], class, plain: true });
                 self.wrap(instruction.dtype, value, class, steps);
             }
             Operation::Cast(a) => {
@@ -222,15 +225,15 @@ impl PlanBuilder<'_> {
             }
             Operation::Binary(op, a, b) => {
                 let (x, y) = (self.operand(a, class, steps), self.operand(b, class, steps));
-                if let Some((product, operands)) = self.product(op, lane, [x, y], class, steps) {
+                if let Some((pair, operands)) = self.pair(op, lane, [x, y], class, steps) {
                     let one = operands.map(|operand| self.is_one(operand, class));
-                    steps.push(run(ops::product(product, level, one), operands));
+                    steps.push(run(ops::pair(pair, level, one), operands));
                     return;
                 }
                 let from = LaneType::of(self.fused.body[a].dtype);
                 let one = [self.is_one(x, class), self.is_one(y, class)];
                 let (run, operands) = (ops::binary(op, from, level, one), [x, y, x]);
-                steps.push(TileStep::Run { run, value, operands, class, sum: op == BinaryOp::Add });
+                steps.push(TileStep::Run { run, value, operands, class, plain: true });
                 self.wrap(instruction.dtype, value, class, steps);
             }
             Operation::Select(a, b, c) => {
@@ -249,42 +252,71 @@ impl PlanBuilder<'_> {
         }
     }
 
-    /// Takes back the step of a product that only this sum or difference uses, for one loop to do both.
-    fn product(
+    /// Takes back the step of an operand that only this one uses, for one loop to do both.
+    fn pair(
         &self,
         op: BinaryOp,
         lane: LaneType,
         [x, y]: [usize; 2],
         class: TileExtent,
         steps: &mut Vec<TileStep>,
-    ) -> Option<(ProductSum, [usize; 3])> {
-        if lane != LaneType::Single || !matches!(op, BinaryOp::Add | BinaryOp::Sub) {
+    ) -> Option<(PairedLoop, [usize; 3])> {
+        if lane != LaneType::Single {
             return None;
         }
-        let takes = |value: usize, steps: &[TileStep]| -> Option<(usize, [usize; 2])> {
-            let body = self.fused.body.get(value)?;
-            let Operation::Binary(BinaryOp::Mul, ..) = body.operation else { return None };
-            if self.uses[value] != 1 || self.classes[value] != class {
-                return None;
-            }
-            let at = steps.iter().rposition(|step| step.result() == Some(value))?;
-            match steps[at] {
-                TileStep::Run { operands: [a, b, _], .. } => Some((at, [a, b])),
-                _ => None,
-            }
+        let of = |value: usize, inner: BinaryOp, steps: &[TileStep]| {
+            let is = |operation: &Operation| matches!(operation, Operation::Binary(op, ..) if *op == inner);
+            self.alone(value, is, class, steps)
         };
-        let (kind, at, [a, b], other) = if let Some((at, factors)) = takes(x, steps) {
-            (if op == BinaryOp::Add { ProductSum::Plus } else { ProductSum::Minus }, at, factors, y)
+        let mul = |value: usize, steps: &[TileStep]| of(value, BinaryOp::Mul, steps);
+        let (pair, (at, [a, b]), other) = if matches!(op, BinaryOp::Add | BinaryOp::Mul) {
+            let pair = if op == BinaryOp::Add { PairedLoop::MulAdd } else { PairedLoop::MulMul };
+            match mul(x, steps) {
+                Some(factors) => (pair, factors, y),
+                None => (pair, mul(y, steps)?, x),
+            }
+        } else if op == BinaryOp::Sub {
+            match (mul(x, steps), mul(y, steps)) {
+                (Some(factors), _) => (PairedLoop::MulSub, factors, y),
+                (None, Some(factors)) => (PairedLoop::SubMul, factors, x),
+                (None, None) => (PairedLoop::SubDiv, of(y, BinaryOp::Div, steps)?, x),
+            }
         } else {
-            let (at, factors) = takes(y, steps)?;
-            (if op == BinaryOp::Add { ProductSum::Plus } else { ProductSum::From }, at, factors, x)
+            return None;
         };
-        let (a, b) = if self.is_one(a, class) { (b, a) } else { (a, b) };
+        let swapped = pair != PairedLoop::SubDiv && self.is_one(a, class);
+        let (a, b) = if swapped { (b, a) } else { (a, b) };
         if self.is_one(a, class) {
             return None;
         }
         steps.remove(at);
-        Some((kind, [a, b, other]))
+        let root = |operation: &Operation| matches!(operation, Operation::Unary(UnaryOp::Sqrt, _));
+        if pair == PairedLoop::MulAdd
+            && let Some((at, [a, _])) = self.alone(a, root, class, steps)
+        {
+            steps.remove(at);
+            return Some((PairedLoop::SqrtMulAdd, [a, b, other]));
+        }
+        Some((pair, [a, b, other]))
+    }
+
+    /// Where the plain step of a value is and what it reads, if the value is of such an operation and used once.
+    fn alone(
+        &self,
+        value: usize,
+        is: impl Fn(&Operation) -> bool,
+        class: TileExtent,
+        steps: &[TileStep],
+    ) -> Option<(usize, [usize; 2])> {
+        let body = self.fused.body.get(value)?;
+        if !is(&body.operation) || self.uses[value] != 1 || self.classes[value] != class {
+            return None;
+        }
+        let at = steps.iter().rposition(|step| step.result() == Some(value))?;
+        match steps[at] {
+            TileStep::Run { operands: [a, b, _], plain: true, .. } => Some((at, [a, b])),
+            _ => None,
+        }
     }
 
     /// Narrow integers wrap after arithmetic.
@@ -292,7 +324,7 @@ impl PlanBuilder<'_> {
         if matches!(dtype, DType::U8 | DType::U16)
             && let Some(run) = ops::narrow(dtype, self.level)
         {
-            steps.push(TileStep::Run { run, value, operands: [value; 3], class, sum: false });
+            steps.push(TileStep::Run { run, value, operands: [value; 3], class, plain: false });
         }
     }
 
@@ -343,6 +375,12 @@ impl PlanBuilder<'_> {
             let stored = pass.stores.iter().any(|target| target.value == value);
             self.loads[load].copied |= stored && overwritten(load, &self.loads);
         }
+        // Results lie apart from each other, and so from what another result of this pass takes the place of.
+        let taken = |target: &TileStore, load: &StridedWalk| {
+            let elsewhere = load.buffer != target.walk.buffer
+                && pass.stores.iter().any(|other| other.walk.buffer == load.buffer);
+            !elsewhere && target.walk.may_be(load)
+        };
         let direct: Vec<bool> = pass
             .stores
             .iter()
@@ -352,7 +390,7 @@ impl PlanBuilder<'_> {
                 };
                 let Some(made) = pass.tiles.iter().rposition(runs) else { return false };
                 let reads_later = pass.tiles[made + 1..].iter().flat_map(TileStep::operands).any(|operand| {
-                    loaded.iter().any(|&(value, load)| value == operand && overwritten(load, &self.loads))
+                    loaded.iter().any(|&(value, load)| value == operand && taken(target, &self.loads[load]))
                 });
                 let once = pass.stores.iter().filter(|other| other.value == target.value).count() == 1;
                 once && target.class == self.full()

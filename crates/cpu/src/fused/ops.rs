@@ -150,23 +150,32 @@ pub(super) fn select(lane: LaneType, level: Level, one: [bool; 3]) -> Loop {
     for_lane!(lane, of_three, Select, level, one)
 }
 
-/// What becomes of a product and a third operand in one loop.
+/// Two operations in one loop, each of which rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ProductSum {
+pub(super) enum PairedLoop {
     /// `a · b + c`
-    Plus,
+    MulAdd,
     /// `a · b - c`
-    Minus,
+    MulSub,
     /// `c - a · b`
-    From,
+    SubMul,
+    /// `a · b · c`
+    MulMul,
+    /// `c - a / b`
+    SubDiv,
+    /// `√a · b + c`
+    SqrtMulAdd,
 }
 
-/// The loop of a product and a sum in `f32`.
-pub(super) fn product(product: ProductSum, level: Level, one: [bool; 3]) -> Loop {
-    match product {
-        ProductSum::Plus => of_three::<MulAdd>(level, one),
-        ProductSum::Minus => of_three::<MulSub>(level, one),
-        ProductSum::From => of_three::<SubMul>(level, one),
+/// The loop of a pair in `f32`.
+pub(super) fn pair(pair: PairedLoop, level: Level, one: [bool; 3]) -> Loop {
+    match pair {
+        PairedLoop::MulAdd => of_three::<MulAdd>(level, one),
+        PairedLoop::MulSub => of_three::<MulSub>(level, one),
+        PairedLoop::SubMul => of_three::<SubMul>(level, one),
+        PairedLoop::MulMul => of_three::<MulMul>(level, one),
+        PairedLoop::SubDiv => of_three::<SubDiv>(level, one),
+        PairedLoop::SqrtMulAdd => of_three::<SqrtMulAdd>(level, one),
     }
 }
 

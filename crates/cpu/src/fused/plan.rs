@@ -231,3 +231,38 @@ fn weight(fused: &Fused) -> usize {
     };
     fused.body.iter().map(|instruction| of(&instruction.operation)).sum::<usize>().max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_ir::{DType, Scalar};
+
+    use super::*;
+    use crate::kit::{full, pointwise};
+
+    #[test]
+    fn results_in_their_operands_places_are_made_there_unless_those_are_read_again() {
+        let view = |buffer| View { buffer, dtype: DType::F32, offset: 0, strides: vec![1] };
+        let direct = |last: Operation| {
+            // A mean, a weight and a gradient: the mean moves, and the weight by what comes last.
+            let operations = [
+                Operation::Load(0),
+                Operation::Literal(Scalar::Float(0.5)),
+                Operation::Binary(BinaryOp::Mul, 0, 1),
+                Operation::Load(2),
+                Operation::Binary(BinaryOp::Add, 2, 3),
+                Operation::Load(1),
+                last,
+            ];
+            let body = operations.map(|operation| full(operation, DType::F32)).to_vec();
+            let loads = vec![view(0), view(1), view(2)];
+            let fused = pointwise(&[5000], loads, body, vec![(4, view(0)), (6, view(1))]);
+            let plan = FusedPlan::new(&fused, Level::best());
+            plan.passes[0].stores.iter().map(|store| store.direct).collect::<Vec<_>>()
+        };
+        assert_eq!(direct(Operation::Binary(BinaryOp::Sub, 5, 4)), [true, true]);
+        // The mean as it was.
+        assert_eq!(direct(Operation::Binary(BinaryOp::Sub, 5, 0)), [false, true]);
+        // The weight is read after the mean, and is nowhere near it.
+        assert_eq!(direct(Operation::Binary(BinaryOp::Mul, 5, 5)), [true, true]);
+    }
+}

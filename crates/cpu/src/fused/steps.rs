@@ -66,13 +66,13 @@ pub(super) enum TileStep {
         from: usize,
         class: TileExtent,
     },
-    /// One loop. `sum`: it is a plain addition of its first two operands.
+    /// One loop. `plain`: it does what its instruction says, and nothing beside.
     Run {
         run: Loop,
         value: usize,
         operands: [usize; 3],
         class: TileExtent,
-        sum: bool,
+        plain: bool,
     },
     /// Each row folded to one lane.
     FoldRows {

@@ -10,8 +10,10 @@ const BLOCK: usize = 8;
 const LONGEST: usize = 1024;
 /// Rows that share a block's pass over B.
 const ROWS: usize = 112;
-/// Products that are added up at a time, so that a panel of B stays in the first cache.
-const DEPTH: usize = 256;
+/// Which part of a core's own cache a panel of B may take for the rows that follow each other over it,
+const PANEL: usize = 8;
+/// and the fewest and the most products that are added up at a time for it. Sums wait in memory for the rest of theirs, as they are.
+const DEPTH: [usize; 2] = [256, 1024];
 /// The widest panel of B that is packed, in vectors: what is packed for few rows then stays in the cache until it is read.
 const PACKED_WIDEST: usize = 4;
 /// Products of no more rows than this are split by columns.
@@ -102,7 +104,11 @@ impl Blocking {
         let depth = match packed {
             // Panels that are read once are read from end to end.
             Some(_) if m <= kernels.tall => k.max(1),
-            _ => DEPTH,
+            // In equal parts, since sums go to memory and back for a short one too.
+            _ => {
+                let most = (numbers(caches.second / PANEL) / panel).clamp(DEPTH[0], DEPTH[1]);
+                k.div_ceil(k.div_ceil(most).max(1)).max(1)
+            }
         };
         Blocking { rows, columns, depth, panel, direct_a, direct_b, shared_b, slab }
     }
