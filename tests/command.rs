@@ -1,5 +1,7 @@
 //! The command, run as a person would: from a file to a model, and every mistake with its mend.
 
+#[path = "command/awkward.rs"]
+mod awkward;
 #[path = "command/interrupted.rs"]
 mod interrupted;
 #[path = "command/large.rs"]

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use kiln_learn::data::{DateFormat, Reading, Table};
 
-use super::rows::standard_input;
+use super::rows::{is_standard_input, standard_input};
 use super::settings::Settings;
 
 /// What is said of a file.
@@ -87,11 +87,6 @@ impl ReadingFlags {
         }
         Ok(reading)
     }
-}
-
-/// Whether a path stands for the standard input.
-pub fn is_standard_input(path: &Path) -> bool {
-    path.as_os_str() == "-"
 }
 
 /// A table in a file, or `-` for what comes in by the standard input.

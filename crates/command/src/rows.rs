@@ -22,6 +22,12 @@ pub fn asked(path: &Path) -> Result<Model> {
 pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Dataset>> {
     let digits = ImageSize { channels: 1, height: 28, width: 28 };
     match (&about.preparation, path) {
+        (Preparation::Table(plan), Some(path)) if is_standard_input(path) => {
+            let table = plan.reading().read(&standard_input()?)?;
+            let target =
+                plan.target().context("the model's file doesn't say which column holds the answers")?;
+            Ok(Box::new(plan.apply(&table, &table.rows_with(target.column())?)?))
+        }
         (_, Some(path)) => {
             let answered = about.answered(path)?;
             answered.notes.iter().for_each(out::note);
@@ -76,6 +82,11 @@ fn of_pictures(images: &ImagePreparation, inputs: &[PathBuf]) -> Result<Question
     }
     let Unanswered { rows, .. } = images.rows(pixels)?;
     Ok(Questions { rows, files, table: None, notes })
+}
+
+/// Whether a path stands for the standard input.
+pub fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 pub fn standard_input() -> Result<Vec<u8>> {

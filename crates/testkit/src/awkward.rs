@@ -4,11 +4,11 @@
 pub struct Awkward {
     /// What the file is called.
     pub name: &'static str,
-    /// What stands in it.
+    /// What is in it.
     pub bytes: Vec<u8>,
     /// Each column with its kind and, where there are some, its missing cells: `a number, b category 2`.
     pub columns: &'static str,
-    /// How many rows it has.
+    /// How many rows it has, its header aside.
     pub rows: usize,
     /// What is said of it; nothing is said where this is empty.
     pub said: &'static [&'static str],

@@ -15,7 +15,8 @@ use kiln_learn::weights::Weights;
 use kiln_learn::{Model, Summary, onnx};
 use kiln_map::shown;
 
-use super::reading::{ReadingFlags, is_standard_input, open};
+use super::reading::{ReadingFlags, open};
+use super::rows::is_standard_input;
 use super::{import, out};
 
 /// Look at a model, at weights or at data

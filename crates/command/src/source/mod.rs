@@ -13,8 +13,8 @@ use kiln_learn::data::{self, Dataset, Set};
 use kiln_learn::model::Task;
 
 use super::base::Base;
-use super::reading::is_standard_input;
 use super::report::Shows;
+use super::rows::is_standard_input;
 use super::settings::{Settings, Share};
 
 /// Data that are ready to train on.

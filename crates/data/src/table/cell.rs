@@ -71,7 +71,9 @@ const ELSEWHERE_WORDS: [&str; 46] = [
 
 /// Whether the cell says that its value is missing, in a column of numbers or dates.
 pub(super) fn is_missing_amount(text: &str) -> bool {
-    ELSEWHERE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+    // Amounts, which are most of what is asked about, begin with a digit.
+    let may_be = text.len() <= 14 && !text.as_bytes().iter().take(2).any(u8::is_ascii_digit);
+    may_be && ELSEWHERE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// The number a cell says; infinite where it says so or is out of range.

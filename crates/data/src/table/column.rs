@@ -2,43 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::format::CellFormat;
+pub use super::kind::ColumnKind;
 use super::{cell, date};
 
 /// The code of a missing word.
 pub(super) const NO_WORD: u32 = u32::MAX;
 /// The seconds of a missing date.
 pub(super) const NO_DATE: i64 = i64::MIN;
-
-/// What a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ColumnKind {
-    /// Amounts, whole or not.
-    Number,
-    /// Words, each of which names one of some kinds.
-    Category,
-    /// `true` and `false`, or `yes` and `no`.
-    Boolean,
-    /// ISO dates as `2024-01-31`, also with a time: `2024-01-31T08:30`.
-    Date,
-}
-
-impl fmt::Display for ColumnKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ColumnKind::Number => "number",
-            ColumnKind::Category => "category",
-            ColumnKind::Boolean => "boolean",
-            ColumnKind::Date => "date",
-        })
-    }
-}
 
 /// One value of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::builder::Layout;
 use super::column::ColumnKind;
-use super::format::{CellFormat, DateFormat, NumberFormat};
+use super::date_forms::DateFormat;
+use super::format::{CellFormat, NumberFormat};
 use super::part::KindMisfit;
-use super::stream::Surveys;
+use super::survey::Surveys;
 
 /// What was found while a file was read.
 #[derive(Clone, Debug, Default)]

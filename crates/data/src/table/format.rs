@@ -6,9 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::cell;
-use super::column::ColumnKind;
-use super::date;
-use super::date_forms;
+use super::date_forms::DateFormat;
+use super::kind::ColumnKind;
 use super::raw::RawCell;
 
 /// How a column's cells are written. The default is the plain way: `1234.5`, `2024-01-31`, and nothing where a value is missing.
@@ -38,22 +37,6 @@ pub struct NumberFormat {
     /// What may stand before or behind a number: a currency, a percent sign, a unit.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
-}
-
-/// What a date's numbers mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DateFormat {
-    /// `2024/01/31`, `20240131`.
-    YearFirst,
-    /// `31.01.2024`, `31/1/24`.
-    DayFirst,
-    /// `1/31/2024`.
-    MonthFirst,
-    /// Seconds since 1970.
-    UnixSeconds,
-    /// Thousandths of a second since 1970.
-    UnixMilliseconds,
 }
 
 impl CellFormat {
@@ -205,34 +188,6 @@ fn grouped(digits: &str, decimal: char, thousands: Option<char>) -> Option<f64> 
         return None;
     }
     cell::number(plain.as_bytes())
-}
-
-impl DateFormat {
-    /// The moment a cell says. ISO dates are known in any format: nothing else begins with a year of four digits and a hyphen.
-    pub(super) fn parse(self, text: &str) -> Option<(i64, bool)> {
-        match self {
-            DateFormat::UnixSeconds | DateFormat::UnixMilliseconds => {
-                let of_number = || self.of_number(cell::number(text.as_bytes())?);
-                date::parse(text.as_bytes()).or_else(of_number)
-            }
-            DateFormat::YearFirst | DateFormat::DayFirst | DateFormat::MonthFirst => {
-                date::parse(text.as_bytes()).or_else(|| date_forms::parse(text, self))
-            }
-        }
-    }
-
-    /// The moment a number says: one of Unix, or a day as `20240131`.
-    pub(super) fn of_number(self, value: f64) -> Option<(i64, bool)> {
-        match self {
-            DateFormat::UnixSeconds => Some((value.floor() as i64, true)),
-            DateFormat::UnixMilliseconds => Some(((value / 1000.0).floor() as i64, true)),
-            DateFormat::YearFirst if (1e7..1e8).contains(&value) && value.fract() == 0.0 => {
-                let number = value as i64;
-                date::midnight(number / 10_000, number / 100 % 100, number % 100).map(|at| (at, false))
-            }
-            DateFormat::YearFirst | DateFormat::DayFirst | DateFormat::MonthFirst => None,
-        }
-    }
 }
 
 #[cfg(test)]

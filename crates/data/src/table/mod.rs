@@ -19,6 +19,7 @@ mod frame;
 #[cfg(test)]
 mod frame_tests;
 mod framing;
+mod kind;
 mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -50,8 +51,9 @@ use crate::error::{Error, Result};
 use builder::{ColumnBuilder, Misfit};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};
 pub use column::{Cell, Column, ColumnKind};
+pub use date_forms::DateFormat;
 pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
-pub use format::{CellFormat, DateFormat, NumberFormat};
+pub use format::{CellFormat, NumberFormat};
 pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
 use part::LineNumbers;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::column::ColumnKind;
+use super::kind::ColumnKind;
 use super::{cell, date};
 
 /// What a cell isn't, and the mend.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::builder::ColumnLayout;
 use super::column::ColumnKind;
-use super::format::{CellFormat, DateFormat};
+use super::date_forms::DateFormat;
+use super::format::CellFormat;
 
 /// What is told of a file instead of being found in it.
 ///

@@ -2,8 +2,6 @@
 
 use kiln_map::{Budget, Limits};
 
-use std::collections::HashMap;
-
 use super::Table;
 use super::builder::{ColumnBuilder, ColumnLayout, Layout};
 use super::column::{Cells, Column, Dictionary};
@@ -11,16 +9,13 @@ use super::findings::Findings;
 use super::parse::parse;
 use super::part::{LineNumbers, TablePart};
 use super::reading::Reading;
-use super::source::{BLOCK, Chunk, Encoding, TableInput, TableReader};
-use super::survey::{Habits, Survey};
+use super::source::{BLOCK, Chunk, TableInput, TableReader, TextEncoding};
+use super::survey::{Survey, Surveys, TableHabits};
 use super::unknown;
 use crate::error::{Error, Result};
 
 /// The first block is small, so that the kinds of columns are known before most of them is read.
 const FIRST: usize = 64 << 10;
-
-/// What is known of each column's cells, by its name.
-pub(super) type Surveys = HashMap<String, Survey>;
 
 /// What came of looking at all columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +34,7 @@ pub(super) struct Stream<'a> {
     layout: Option<Layout>,
     /// What was found of the file and its columns.
     pub findings: Findings,
-    encoding: Encoding,
+    encoding: TextEncoding,
     passes: u32,
     /// Whether numbers that seemed plain were looked at again, because others have decimal commas.
     doubted: bool,
@@ -71,7 +66,7 @@ impl<'a> Stream<'a> {
             reading,
             layout: None,
             findings: Findings::default(),
-            encoding: Encoding::Utf8,
+            encoding: TextEncoding::Utf8,
             passes: 0,
             doubted: false,
         }
@@ -85,8 +80,8 @@ impl<'a> Stream<'a> {
     ) -> Result<Passed> {
         let input = self.input;
         match self.run(&work, &mut take) {
-            Err(error) if self.encoding == Encoding::Utf8 && is_no_text(&error) => {
-                match Encoding::of_others(input.open()?) {
+            Err(error) if self.encoding == TextEncoding::Utf8 && is_no_text(&error) => {
+                match TextEncoding::of_others(input.open()?) {
                     Ok(Some(encoding)) => {
                         let anew = Stream::new(input, self.reading);
                         *self = Stream { encoding, passes: self.passes, ..anew };
@@ -224,7 +219,7 @@ impl<'a> Stream<'a> {
             .collect();
         let pairs: Vec<(&ColumnLayout, &Survey)> =
             all.iter().map(|(known, survey)| (known, survey)).collect();
-        let habits = Habits::of(&pairs, self.reading, delimiter);
+        let habits = TableHabits::of(&pairs, self.reading, delimiter);
         let mut decided = None;
         for (known, survey) in &all {
             let Some(own) = layout.columns.iter_mut().find(|own| own.name == known.name) else { continue };

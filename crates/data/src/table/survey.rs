@@ -1,10 +1,13 @@
 //! What the cells of a column may be besides what they were read as: every way to write numbers and dates that suits all of them so
 //! far. Parts of a file are surveyed side by side and put together, so that a column is decided by all of its cells.
 
+use std::collections::HashMap;
+
 use super::builder::{ColumnLayout, SkippedWords, count_skipped};
 use super::cell::{self, is_missing_amount};
 use super::column::{Cells, ColumnKind, NO_DATE, NO_WORD};
-use super::format::{CellFormat, DateFormat, NumberFormat, split};
+use super::date_forms::DateFormat;
+use super::format::{CellFormat, NumberFormat, split};
 
 /// Ways to write numbers: what stands before decimals, and what between groups of three digits.
 pub(super) const NUMBERS: [(char, Option<char>); 7] = [
@@ -28,6 +31,9 @@ pub(super) const MOMENTS: [(DateFormat, std::ops::RangeInclusive<f64>); 3] = [
     (DateFormat::UnixSeconds, 315_532_800.0..=2_524_608_000.0),
     (DateFormat::UnixMilliseconds, 315_532_800_000.0..=2_524_608_000_000.0),
 ];
+
+/// What is known of each column's cells, by its name.
+pub(super) type Surveys = HashMap<String, Survey>;
 
 /// What is known of a column's cells.
 #[derive(Clone, Debug, PartialEq)]
@@ -206,7 +212,7 @@ impl Survey {
 }
 
 /// What a file says of how numbers and dates are written, column by column and as a whole.
-pub(super) struct Habits {
+pub(super) struct TableHabits {
     /// The decimal sign that columns show which can be read in one way only.
     decimal: Option<char>,
     /// Whether a column has commas before its decimals, whatever others have.
@@ -225,9 +231,13 @@ pub(super) struct Decision {
     pub ambiguous: bool,
 }
 
-impl Habits {
+impl TableHabits {
     /// Of all columns together.
-    pub fn of(columns: &[(&ColumnLayout, &Survey)], told: &super::reading::Reading, delimiter: u8) -> Habits {
+    pub fn of(
+        columns: &[(&ColumnLayout, &Survey)],
+        told: &super::reading::Reading,
+        delimiter: u8,
+    ) -> TableHabits {
         let (mut point, mut comma) = (false, false);
         let (mut day, mut month) = (false, false);
         for (known, survey) in columns.iter().filter(|(_, survey)| survey.amounts) {
@@ -261,7 +271,7 @@ impl Habits {
             (_, true) => Some(DateFormat::MonthFirst),
             _ => None,
         };
-        Habits {
+        TableHabits {
             decimal: told.decimal.or(decimal),
             commas: comma && told.decimal.is_none(),
             dates: told.dates.or(dates),

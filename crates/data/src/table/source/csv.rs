@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use csv::{ByteRecord, Position, Reader};
 
-use super::header::{Header, distinct_names, is_value, names_columns};
+use super::header::{FirstRow, distinct_names, is_value, names_columns};
 use super::{BLOCK, Chunk, TableInput, longest_row, too_long};
 use crate::error::{Error, Result};
 use crate::table::findings::FileFindings;
@@ -122,7 +122,7 @@ pub(super) fn sniff(head: &[u8]) -> u8 {
 const SHOWN: usize = 500;
 
 /// What the first row names, where the rows start, and the line that is.
-pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<Header> {
+pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<FirstRow> {
     let mut rows = reader(delimiter, head);
     let mut first = ByteRecord::new();
     rows.read_byte_record(&mut first).map_err(|error| fault_of(error, TableInput::Bytes(head)))?;
@@ -149,7 +149,7 @@ pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<He
             let note = "the first row is read as data, and the columns are column1, column2, …; --header yes says that it names them";
             found.notes.push(note.to_string());
         }
-        return Ok(Header { names, found, end: 0, line: 1 });
+        return Ok(FirstRow { names, found, end: 0, line: 1 });
     }
     let valued = cells.iter().find(|cell| is_value(cell));
     let mut found = FileFindings::default();
@@ -170,5 +170,5 @@ pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<He
     }
     let names = distinct_names(&texts, &mut found);
     let feeds = memchr::memchr_iter(b'\n', head.get(..end).unwrap_or_default()).count() as u64;
-    Ok(Header { names, found, end, line: 1 + feeds })
+    Ok(FirstRow { names, found, end, line: 1 + feeds })
 }

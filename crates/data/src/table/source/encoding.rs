@@ -9,7 +9,7 @@ pub(super) const SHOWN: usize = 64;
 
 /// How a text is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::table) enum Encoding {
+pub(in crate::table) enum TextEncoding {
     #[default]
     Utf8,
     /// Each unit of two bytes, the lower first.
@@ -19,12 +19,12 @@ pub(in crate::table) enum Encoding {
     Windows1252,
 }
 
-impl fmt::Display for Encoding {
+impl fmt::Display for TextEncoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Encoding::Utf8 => "UTF-8",
-            Encoding::Utf16Little | Encoding::Utf16Big => "UTF-16",
-            Encoding::Windows1252 => "Latin-1 (Windows-1252)",
+            TextEncoding::Utf8 => "UTF-8",
+            TextEncoding::Utf16Little | TextEncoding::Utf16Big => "UTF-16",
+            TextEncoding::Windows1252 => "Latin-1 (Windows-1252)",
         })
     }
 }
@@ -35,21 +35,21 @@ const WINDOWS: [char; 32] = [
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-impl Encoding {
+impl TextEncoding {
     /// What the first bytes of a text show.
-    pub fn of_start(start: &[u8]) -> Option<Encoding> {
+    pub fn of_start(start: &[u8]) -> Option<TextEncoding> {
         match start {
-            [0xff, 0xfe, ..] => Some(Encoding::Utf16Little),
-            [0xfe, 0xff, ..] => Some(Encoding::Utf16Big),
+            [0xff, 0xfe, ..] => Some(TextEncoding::Utf16Little),
+            [0xfe, 0xff, ..] => Some(TextEncoding::Utf16Big),
             // Texts have no zeros, and names of columns are mostly ASCII.
-            [first, 0, second, 0, ..] if *first != 0 && *second != 0 => Some(Encoding::Utf16Little),
-            [0, first, 0, second, ..] if *first != 0 && *second != 0 => Some(Encoding::Utf16Big),
+            [first, 0, second, 0, ..] if *first != 0 && *second != 0 => Some(TextEncoding::Utf16Little),
+            [0, first, 0, second, ..] if *first != 0 && *second != 0 => Some(TextEncoding::Utf16Big),
             _ => None,
         }
     }
 
     /// What bytes are that aren't UTF-8: Windows-1252, unless letters of UTF-8 stand among them, so that the text is a damaged one.
-    pub fn of_others(mut reader: impl Read) -> io::Result<Option<Encoding>> {
+    pub fn of_others(mut reader: impl Read) -> io::Result<Option<TextEncoding>> {
         let (mut bytes, mut begun) = (vec![0; 256 << 10], 0);
         loop {
             let read = reader.read(bytes.get_mut(begun..).unwrap_or_default())?;
@@ -61,7 +61,7 @@ impl Encoding {
                 return Ok(None);
             }
             if read == 0 {
-                return Ok(Some(Encoding::Windows1252));
+                return Ok(Some(TextEncoding::Windows1252));
             }
             // A letter may be cut here.
             let kept = text.len().min(3);
@@ -73,8 +73,8 @@ impl Encoding {
     /// The text as UTF-8.
     pub fn decoded<'a>(self, reader: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
         match self {
-            Encoding::Utf8 => Box::new(reader),
-            Encoding::Utf16Little | Encoding::Utf16Big | Encoding::Windows1252 => {
+            TextEncoding::Utf8 => Box::new(reader),
+            TextEncoding::Utf16Little | TextEncoding::Utf16Big | TextEncoding::Windows1252 => {
                 Box::new(Decoded { reader, encoding: self, rest: Vec::new(), ready: VecDeque::new() })
             }
         }
@@ -84,7 +84,7 @@ impl Encoding {
 /// A text that is read as UTF-8.
 struct Decoded<R> {
     reader: R,
-    encoding: Encoding,
+    encoding: TextEncoding,
     /// Bytes of a letter that isn't whole yet.
     rest: Vec<u8>,
     ready: VecDeque<u8>,
@@ -97,11 +97,13 @@ impl<R: Read> Decoded<R> {
         let before = bytes.len();
         let read = self.reader.by_ref().take(64 << 10).read_to_end(&mut bytes)?;
         let text = match self.encoding {
-            Encoding::Utf8 | Encoding::Windows1252 => bytes.iter().map(|byte| letter(*byte)).collect(),
-            Encoding::Utf16Little | Encoding::Utf16Big => {
+            TextEncoding::Utf8 | TextEncoding::Windows1252 => {
+                bytes.iter().map(|byte| letter(*byte)).collect()
+            }
+            TextEncoding::Utf16Little | TextEncoding::Utf16Big => {
                 let (pairs, odd) = bytes.as_chunks::<2>();
                 let unit = |pair: &[u8; 2]| match self.encoding {
-                    Encoding::Utf16Big => u16::from_be_bytes(*pair),
+                    TextEncoding::Utf16Big => u16::from_be_bytes(*pair),
                     _ => u16::from_le_bytes(*pair),
                 };
                 let mut units: Vec<u16> = pairs.iter().map(unit).collect();
@@ -110,7 +112,7 @@ impl<R: Read> Decoded<R> {
                 if read > 0
                     && let Some(half) = units.pop_if(|unit| (0xd800..0xdc00).contains(unit))
                 {
-                    let bytes = if self.encoding == Encoding::Utf16Big {
+                    let bytes = if self.encoding == TextEncoding::Utf16Big {
                         half.to_be_bytes()
                     } else {
                         half.to_le_bytes()
@@ -170,8 +172,8 @@ mod tests {
         let units: Vec<u16> = text.encode_utf16().collect();
         let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
         let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
-        for (bytes, encoding) in [(&little, Encoding::Utf16Little), (&big, Encoding::Utf16Big)] {
-            assert_eq!(Encoding::of_start(bytes), Some(encoding));
+        for (bytes, encoding) in [(&little, TextEncoding::Utf16Little), (&big, TextEncoding::Utf16Big)] {
+            assert_eq!(TextEncoding::of_start(bytes), Some(encoding));
             for piece in [1, 7, 1 << 20] {
                 let mut out = String::new();
                 encoding.decoded(Slowly(bytes, piece)).read_to_string(&mut out).unwrap();
@@ -181,14 +183,14 @@ mod tests {
             assert!(encoding.decoded(cut).read_to_string(&mut String::new()).is_err());
         }
         let mut out = String::new();
-        Encoding::Windows1252.decoded(&b"caf\xe9 5\x80"[..]).read_to_string(&mut out).unwrap();
+        TextEncoding::Windows1252.decoded(&b"caf\xe9 5\x80"[..]).read_to_string(&mut out).unwrap();
         assert_eq!(out, "café 5€");
     }
 
     #[test]
     fn damaged_utf_8_is_not_taken_for_latin_1() {
-        let of = |bytes: &[u8]| Encoding::of_others(Slowly(bytes, 5)).unwrap();
-        assert_eq!(of(b"a,b\ncaf\xe9,1\n"), Some(Encoding::Windows1252));
+        let of = |bytes: &[u8]| TextEncoding::of_others(Slowly(bytes, 5)).unwrap();
+        assert_eq!(of(b"a,b\ncaf\xe9,1\n"), Some(TextEncoding::Windows1252));
         assert_eq!(of("größe\n".as_bytes()), None);
         assert_eq!(of(b"gr\xc3\xb6\xe9"), None);
         assert_eq!(of(b"\x00\xe9"), None);

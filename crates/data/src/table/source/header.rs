@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::table::cell;
+use crate::table::date_forms::DateFormat;
 use crate::table::findings::FileFindings;
-use crate::table::format::{CellFormat, DateFormat, NumberFormat};
+use crate::table::format::{CellFormat, NumberFormat};
 use crate::table::raw::RawCell;
 use crate::table::reading::Reading;
 
 /// What the first row says.
-pub(in crate::table) struct Header {
+pub(in crate::table) struct FirstRow {
     pub names: Vec<String>,
     pub found: FileFindings,
     /// Where the rows start.
@@ -20,7 +21,7 @@ pub(in crate::table) struct Header {
 
 /// What a cell says that is no word.
 #[derive(Clone, Copy, PartialEq)]
-enum Value {
+enum Written {
     Number,
     Date,
 }
@@ -30,7 +31,7 @@ pub(super) fn is_value(cell: &[u8]) -> bool {
     value(cell).is_some()
 }
 
-fn value(cell: &[u8]) -> Option<Value> {
+fn value(cell: &[u8]) -> Option<Written> {
     // "inf" is a name too.
     let text = std::str::from_utf8(cell).ok().filter(|text| text.contains(|c: char| c.is_ascii_digit()))?;
     let number = |decimal, thousands| {
@@ -39,10 +40,10 @@ fn value(cell: &[u8]) -> Option<Value> {
         format.parse(text).is_some()
     };
     if number('.', ',') || number(',', '.') {
-        return Some(Value::Number);
+        return Some(Written::Number);
     }
     let dates = [DateFormat::YearFirst, DateFormat::DayFirst, DateFormat::MonthFirst];
-    dates.iter().any(|format| format.parse(text).is_some()).then_some(Value::Date)
+    dates.iter().any(|format| format.parse(text).is_some()).then_some(Written::Date)
 }
 
 /// The letters behind a number: what is read as its unit may be the name of a column, such as 5km.

@@ -19,13 +19,13 @@ use super::builder::Layout;
 use super::findings::FileFindings;
 use super::reading::Reading;
 use super::unknown;
-pub(super) use encoding::Encoding;
+pub(super) use encoding::TextEncoding;
 #[cfg(not(feature = "csv"))]
 use no_csv as csv;
 
 use self::csv::{Records, header, sniff};
-use self::header::Header;
-use super::column::ColumnKind;
+use self::header::FirstRow;
+use super::kind::ColumnKind;
 use crate::error::{Error, Result};
 use crate::gzip;
 
@@ -106,16 +106,17 @@ pub(super) struct TableReader<'a> {
 
 impl<'a> TableReader<'a> {
     /// Opens a file and reads its header.
-    pub fn open(input: TableInput<'a>, reading: &Reading, encoding: Encoding) -> Result<TableReader<'a>> {
+    pub fn open(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
         TableReader::start(input, reading, encoding).map_err(|error| input.place(error))
     }
 
-    fn start(input: TableInput<'a>, reading: &Reading, encoding: Encoding) -> Result<TableReader<'a>> {
+    fn start(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
         let mut reader = input.open()?;
         let mut rest = Vec::new();
         let mut found = FileFindings::default();
         fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;
-        if let Some(encoding) = Encoding::of_start(&rest).or((encoding != Encoding::Utf8).then_some(encoding))
+        if let Some(encoding) =
+            TextEncoding::of_start(&rest).or((encoding != TextEncoding::Utf8).then_some(encoding))
         {
             found.notes.push(format!("the text is {encoding}"));
             reader = encoding.decoded(std::io::Cursor::new(std::mem::take(&mut rest)).chain(reader));
@@ -150,7 +151,7 @@ impl<'a> TableReader<'a> {
         let told = separator_line(head);
         let head = head.get(told.map_or(0, |(_, end)| end)..).unwrap_or_default();
         let delimiter = reading.delimiter.or(told.map(|(sign, _)| sign)).unwrap_or_else(|| sniff(head));
-        let Header { names, found: of_header, end, line } = header(head, delimiter, reading)?;
+        let FirstRow { names, found: of_header, end, line } = header(head, delimiter, reading)?;
         found.notes.extend(of_header.notes);
         found.unnamed = of_header.unnamed;
         let mut layout = Layout { columns: names.into_iter().map(|name| reading.column(name)).collect() };

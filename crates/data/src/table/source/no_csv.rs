@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::marker::PhantomData;
 
-use super::header::Header;
+use super::header::FirstRow;
 use super::{Chunk, TableInput};
 use crate::error::{Error, Result};
 use crate::table::reading::Reading;
@@ -17,7 +17,7 @@ pub(super) fn sniff(_head: &[u8]) -> u8 {
     b','
 }
 
-pub(super) fn header(_head: &[u8], _delimiter: u8, _reading: &Reading) -> Result<Header> {
+pub(super) fn header(_head: &[u8], _delimiter: u8, _reading: &Reading) -> Result<FirstRow> {
     Err(is_off())
 }
 
