@@ -47,8 +47,14 @@ const TAILS: [&[Operation]; 4] = [
         Operation::Binary(BinaryOp::Add, 4, 5),
         Operation::Unary(UnaryOp::Relu, 6),
     ],
-    // Fused: a residual connection.
-    &[Operation::Accumulator, Operation::Load(1), Operation::Binary(BinaryOp::Add, 1, 0)],
+    // Fused: a residual connection, activated.
+    &[
+        Operation::Accumulator,
+        Operation::Load(1),
+        Operation::Binary(BinaryOp::Add, 1, 0),
+        Operation::Unary(UnaryOp::Sigmoid, 2),
+        Operation::Binary(BinaryOp::Mul, 3, 2),
+    ],
     // Interpreted.
     &[
         Operation::Accumulator,
@@ -233,7 +239,7 @@ struct Layer([usize; 3], [usize; 2], [usize; 3], [usize; 3], [usize; 3], [usize;
 
 const ONE: [usize; 3] = [1; 3];
 const NONE: [usize; 3] = [0; 3];
-const LAYERS: [Layer; 22] = [
+const LAYERS: [Layer; 26] = [
     // Winograd's, of small and larger images, few and many channels.
     Layer([1, 4, 4], [64, 64], [1, 3, 3], ONE, [0, 1, 1], ONE, 1),
     Layer([1, 2, 2], [96, 80], [1, 3, 3], ONE, [0, 1, 1], ONE, 1),
@@ -262,6 +268,10 @@ const LAYERS: [Layer; 22] = [
     Layer([1, 7, 9], [37, 37], [1, 3, 3], ONE, [0, 1, 1], ONE, 37),
     Layer([1, 11, 8], [80, 80], [1, 5, 5], [1, 2, 2], [0, 2, 2], ONE, 80),
     Layer([3, 4, 5], [9, 9], [3, 2, 2], ONE, [1, 0, 1], [1, 2, 1], 9),
+    Layer([1, 3, 25], [24, 24], [1, 3, 3], [1, 2, 2], [0, 1, 1], ONE, 24),
+    Layer([1, 3, 15], [20, 20], [1, 5, 5], ONE, [0, 2, 2], ONE, 20),
+    Layer([1, 5, 23], [16, 16], [1, 5, 5], [1, 2, 2], [0, 2, 2], ONE, 16),
+    Layer([1, 4, 17], [18, 18], [1, 7, 7], ONE, [0, 3, 3], ONE, 18),
 ];
 
 impl Layer {

@@ -1,6 +1,6 @@
 //! The commonest epilogue, done where the sums still are in registers: `clamp(sum · scale + shift + other, low, high)`, with a scale
 //! and a shift for each column and another value for each element. A bias, a norm's scale and shift, a residual connection,
-//! `relu` and clipping are that; whatever else follows a product is interpreted.
+//! `relu` and clipping are that; `silu` of it is done behind, while it is in the first cache. Whatever else follows a product is interpreted.
 
 use std::ops::Range;
 
@@ -9,7 +9,8 @@ use kiln_ir::op::{BinaryOp, UnaryOp};
 use kiln_ir::{DType, Scalar};
 
 use super::bases::Bases;
-use super::simd::{Level, Simd, Vector, stamp};
+use super::fused::math;
+use super::simd::{Level, Simd, Vector, one_chunk_at_a_time, stamp};
 
 /// Such an epilogue of a program.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct EpiloguePattern {
     low: f32,
     high: f32,
     unsigned_zero: bool,
+    silu: bool,
 }
 
 /// A view whose rows are equally far apart and whose columns are contiguous.
@@ -46,6 +48,8 @@ pub struct Epilogue {
     pub(crate) high: f32,
     /// Whether a negative zero becomes a positive one: `max(sum, 0)` gives its second operand where both are equal.
     pub(crate) unsigned_zero: bool,
+    /// Whether `silu` follows: [`Epilogue::activate`] does it.
+    pub(crate) silu: bool,
     /// The instructions it is done with where sums are in memory.
     level: Level,
 }
@@ -64,6 +68,9 @@ enum Recognised {
         high: f32,
         unsigned_zero: bool,
     },
+    /// Of an instruction.
+    Sigmoid(usize),
+    Silu(usize),
 }
 
 impl EpiloguePattern {
@@ -100,14 +107,21 @@ impl EpiloguePattern {
                 },
                 Operation::Load(position) => load(&epilogue.loads[*position])?,
                 Operation::Literal(Scalar::Float(number)) => Recognised::Number(*number as f32),
+                Operation::Unary(UnaryOp::Sigmoid, x) => Recognised::Sigmoid(*x),
                 Operation::Unary(op, x) => {
                     (*op == UnaryOp::Relu).then(|| values[*x].clone())?.at_least(0.0)?
                 }
                 Operation::Binary(op, a, b) => {
+                    let gate =
+                        |gate: usize, x: usize| matches!(values[gate], Recognised::Sigmoid(of) if of == x);
+                    let silu = *op == BinaryOp::Mul && (gate(*a, *b) || gate(*b, *a));
+                    let plain = if gate(*a, *b) { *b } else { *a };
                     let (a, b) = (&values[*a], &values[*b]);
                     let sum_first = matches!(a, Recognised::Sum { .. });
                     let (sum, with) = if sum_first { (a.clone(), b) } else { (b.clone(), a) };
-                    if let (BinaryOp::Mul, Recognised::Column(view)) = (op, with) {
+                    if silu {
+                        Recognised::Silu(plain)
+                    } else if let (BinaryOp::Mul, Recognised::Column(view)) = (op, with) {
                         sum.scaled(view)?
                     } else if let (BinaryOp::Add, Recognised::Column(view)) = (op, with) {
                         sum.shifted(view)?
@@ -129,12 +143,14 @@ impl EpiloguePattern {
             });
         }
         let [store] = epilogue.stores.as_slice() else { return None };
-        let Recognised::Sum { scale, shift, other, low, high, unsigned_zero } =
-            values.get(store.value)?.clone()
-        else {
+        let (silu, value) = match values.get(store.value)? {
+            Recognised::Silu(plain) => (true, &values[*plain]),
+            value => (false, value),
+        };
+        let Recognised::Sum { scale, shift, other, low, high, unsigned_zero } = value.clone() else {
             return None;
         };
-        Some(EpiloguePattern { scale, shift, other, out: rows(&store.view)?, low, high, unsigned_zero })
+        Some(EpiloguePattern { scale, shift, other, out: rows(&store.view)?, low, high, unsigned_zero, silu })
     }
 
     /// Where everything is in this run.
@@ -151,6 +167,7 @@ impl EpiloguePattern {
             low: self.low,
             high: self.high,
             unsigned_zero: self.unsigned_zero,
+            silu: self.silu,
             level,
         }
     }
@@ -258,42 +275,89 @@ impl Epilogue {
 
 stamp! {
     static APPLY: fn(epilogue: &Epilogue, sums: *const f32, stride: usize, rows: usize, columns: usize)
-        = apply::<<Here as Simd>::F32>;
+        = apply::<Here>;
+}
+
+stamp! {
+    static ACTIVATE: fn(first: *mut f32, rows: &[isize], columns: usize) = activate::<Here>;
+}
+
+/// # Safety
+/// As [`Epilogue::activate`]; the machine has the level's instructions.
+#[inline(always)]
+unsafe fn activate<S: Simd>(first: *mut f32, rows: &[isize], columns: usize) {
+    for &row in rows {
+        // SAFETY: the caller's promise.
+        unsafe { silu::<S>(first.wrapping_offset(row), columns) };
+    }
+}
+
+/// Replaces so many numbers by their `silu`.
+///
+/// # Safety
+/// They are there, nobody else uses them, and the machine has the level's instructions.
+#[inline(always)]
+pub(crate) unsafe fn silu<S: Simd>(numbers: *mut f32, count: usize) {
+    for at in (0..count).step_by(S::F32::LANES) {
+        let (here, left) = (numbers.wrapping_add(at), count - at);
+        // SAFETY: the caller's promise; no register has more than 16 lanes.
+        unsafe {
+            let x = if left < S::F32::LANES { S::F32::load_first(here, left) } else { S::F32::load(here) };
+            let mut lanes = [0f32; 16];
+            x.store(lanes.as_mut_ptr());
+            for x in &mut lanes[..S::F32::LANES] {
+                *x *= math::sigmoid::<S>(*x);
+            }
+            one_chunk_at_a_time();
+            let y = S::F32::load(lanes.as_ptr());
+            if left < S::F32::LANES { y.store_first(here, left) } else { y.store(here) }
+        }
+    }
 }
 
 /// # Safety
 /// As [`Epilogue::apply`]; the machine has the vector's instructions.
 #[inline(always)]
-unsafe fn apply<V: Vector<Number = f32>>(
-    epilogue: &Epilogue,
-    sums: *const f32,
-    stride: usize,
-    rows: usize,
-    columns: usize,
-) {
+unsafe fn apply<S: Simd>(epilogue: &Epilogue, sums: *const f32, stride: usize, rows: usize, columns: usize) {
     for row in 0..rows {
         let line = epilogue.from(row, 0);
         let sums = sums.wrapping_add(row * stride);
-        for at in (0..columns).step_by(V::LANES) {
-            let count = V::LANES.min(columns - at);
+        let lanes = S::F32::LANES;
+        for at in (0..columns).step_by(lanes) {
+            let count = lanes.min(columns - at);
             // SAFETY: the caller's promise: so many elements are there.
             unsafe {
-                let load = |from: *const f32| match count == V::LANES {
-                    true => V::load(from.wrapping_add(at)),
-                    false => V::load_first(from.wrapping_add(at), count),
+                let load = |from: *const f32| match count == lanes {
+                    true => S::F32::load(from.wrapping_add(at)),
+                    false => S::F32::load_first(from.wrapping_add(at), count),
                 };
                 let value = line.finished(load(sums), load, || load(line.other));
-                match count == V::LANES {
+                match count == lanes {
                     true => value.store(line.out.wrapping_add(at)),
                     false => value.store_first(line.out.wrapping_add(at), count),
                 }
             }
         }
+        if epilogue.silu {
+            // SAFETY: as above: these are what was just stored.
+            unsafe { silu::<S>(line.out, columns) };
+        }
     }
 }
 
 impl Epilogue {
-    /// What becomes of a register of sums. `load` reads its columns of a scale or shift, `other` its elements of what is added.
+    /// Does to stored results what isn't done in registers: columns from `first` on, in rows so far from there.
+    ///
+    /// # Safety
+    /// They are there, and nobody else uses them.
+    pub(crate) unsafe fn activate(&self, first: *mut f32, rows: &[isize], columns: usize) {
+        if self.silu {
+            // SAFETY: the caller's promise; the copy is one this machine can run.
+            unsafe { ACTIVATE.at(self.level)(first, rows, columns) }
+        }
+    }
+
+    /// What becomes of a register of sums before it is activated. `load` reads its columns of a scale or shift, `other` its elements of what is added.
     /// The same arithmetic as an interpreted epilogue has: each operation rounds for itself, and what isn't there takes
     /// none, since adding zero would turn a negative zero around.
     ///
@@ -347,7 +411,7 @@ mod tests {
     }
 
     /// Ways to go on from a value.
-    const STEPS: usize = 9;
+    const STEPS: usize = 10;
 
     fn step(number: usize, body: &mut Vec<Operation>) {
         let value = body.len() - 1;
@@ -357,6 +421,10 @@ mod tests {
             1 => (Operation::Load(0), BinaryOp::Add, false),
             2 => (Operation::Load(1), BinaryOp::Add, true),
             3 => return body.push(Operation::Unary(UnaryOp::Relu, value)),
+            9 => {
+                body.push(Operation::Unary(UnaryOp::Sigmoid, value));
+                return body.push(Operation::Binary(BinaryOp::Mul, value, value + 1));
+            }
             4 => (literal(0.0), BinaryOp::Max, true),
             5 => (literal(0.0), BinaryOp::Max, false),
             6 => (literal(0.5), BinaryOp::Min, true),
@@ -388,7 +456,9 @@ mod tests {
             let Some(pattern) = EpiloguePattern::of(&fused) else { continue };
             understood += 1;
             for level in Level::all_here() {
-                let bits = |out: &[f32]| out.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                // Of a product of two that are no numbers the sign isn't defined.
+                let bits = |x: f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
+                let bits = |out: &[f32]| out.iter().copied().map(bits).collect::<Vec<_>>();
                 // SAFETY: everything has the rows and columns of the epilogue, and the machine has the level.
                 unsafe { pattern.at(&bases, level).apply(sums.as_ptr(), 21, 0..3, 0..21) };
                 let found = bits(&out);

@@ -66,6 +66,24 @@ impl WindowGeometry {
         (0..3).all(|a| (result[a] * self.stride[a] + offset[a]).wrapping_sub(self.pad[a]) < self.input[a])
     }
 
+    /// Whether the line of the window that an element is in is inside of the image, for results of this depth and height.
+    #[inline(always)]
+    pub(super) fn has_line(&self, [depth, height]: [usize; 2], tap: usize) -> bool {
+        let offset = self.offset(tap);
+        let has =
+            |a: usize, at: usize| (at * self.stride[a] + offset[a]).wrapping_sub(self.pad[a]) < self.input[a];
+        has(0, depth) && has(1, height)
+    }
+
+    /// Which of a window's columns are inside of the image, for results in this one.
+    #[inline(always)]
+    pub(super) fn columns(&self, column: usize) -> Range<usize> {
+        let (start, dilation) = (column * self.stride[2], self.dilation[2]);
+        let first = self.pad[2].saturating_sub(start).div_ceil(dilation).min(self.window[2]);
+        let end = (self.input[2] + self.pad[2]).saturating_sub(start).div_ceil(dilation);
+        first..end.clamp(first, self.window[2])
+    }
+
     /// Whether no element is in two windows.
     pub(super) fn disjoint(&self) -> bool {
         let apart = |a: usize| self.dilation[a] == 1 && self.stride[a] >= self.window[a];

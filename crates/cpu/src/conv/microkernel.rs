@@ -9,7 +9,7 @@
 use std::marker::PhantomData;
 
 use crate::epilogue::Epilogue;
-use crate::simd::{Avx2, Avx512, Level, Neon, Portable, Simd, Stamped, Vector, stamp};
+use crate::simd::{Avx2, Avx512, Level, Neon, Portable, Simd, Stamped, Vector, prefetch_to_write, stamp};
 
 /// A stretch of the sum that is walked with constant steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,13 @@ unsafe fn rows<V: Vector<Number = f32>, const ROWS: usize, const WIDTH: usize, c
             *start = tile.a.wrapping_offset(row);
         }
         let mut sums = [[V::splat(0.0); WIDTH]; ROWS];
-        if tile.add {
+        if !tile.add {
+            for &row in tile.out_rows {
+                for vector in (0..WIDTH).step_by(16 / V::LANES) {
+                    prefetch_to_write(tile.out.wrapping_offset(row).wrapping_add(vector * V::LANES));
+                }
+            }
+        } else {
             for (sums, &row) in sums.iter_mut().zip(tile.out_rows) {
                 for (vector, sum) in sums.iter_mut().enumerate() {
                     *sum = read(tile.out.wrapping_offset(row), vector);

@@ -138,7 +138,7 @@ pub(super) fn tanh<S: Simd>(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn sigmoid<S: Simd>(x: f32) -> f32 {
+pub(crate) fn sigmoid<S: Simd>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<S>(-x))
 }
 

@@ -10,7 +10,7 @@ mod functions;
 mod levels_tests;
 mod loops;
 mod lower;
-mod math;
+pub(crate) mod math;
 mod ops;
 mod plan;
 mod registers;

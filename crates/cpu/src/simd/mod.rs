@@ -151,6 +151,18 @@ pub fn prefetch<T>(row: *const T, len: usize) {
     let _ = (row, len);
 }
 
+/// Asks for a line of memory that will be written soon, so that storing needn't wait for it.
+#[inline(always)]
+pub(crate) fn prefetch_to_write<T>(to: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing; any address will do.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) to, options(nomem, nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = to;
+}
+
 /// The environment's variable that names a level.
 pub(crate) const KILN_SIMD: &str = "KILN_SIMD";
 

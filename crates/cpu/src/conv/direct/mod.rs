@@ -232,6 +232,10 @@ impl DirectConv {
                     column: first,
                     other_rows: &places.other[..tile.rows.len()],
                 });
+                if let Some(epilogue) = epilogue {
+                    let rows = &places.out[..tile.rows.len()];
+                    epilogue.activate(out.wrapping_add(first), rows, panel.columns.len());
+                }
             }
         };
         if self.tiles_first {

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use kiln_compile::program::{Conv, ConvKind};
 
+mod forward;
+
 use super::ConvAlgorithm;
 use super::pack::{ColumnStrip, pack_panel};
 use crate::output::{ResultBlock, ResultSink};
@@ -13,13 +15,12 @@ use crate::send_ptr::SendPtr;
 use crate::simd::{Level, Simd, Vector, stamp};
 use crate::threads::parallel;
 use crate::window_geometry::WindowGeometry;
+use forward::{FORWARD, ForwardFn};
 
 /// Channels that a task has where it can't have pixels of its own.
 const CHANNELS: usize = 64;
 /// The most elements of a window that is done here.
 const MOST_TAPS: usize = 128;
-/// Multiplications that are worth a task of their own.
-const GRAIN: usize = 128 * 1024;
 
 /// The plan of such a convolution.
 pub(crate) struct Depthwise {
@@ -34,7 +35,8 @@ pub(crate) struct Depthwise {
     /// From window position (0, 0, 0) of the first channel: along the window, and from channel to channel.
     weight: [isize; 4],
     taps: Vec<DepthwiseTap>,
-    run: DepthwiseFn,
+    forward: ForwardFn,
+    gradients: DepthwiseFn,
 }
 
 /// An element of the window: its row in the laid out weight, and where it lies from the window's first.
@@ -87,7 +89,6 @@ impl Depthwise {
             DepthwiseTap { row, offset: (0..3).map(|a| offset[a] as isize * strides[a]).sum() }
         };
         let taps = (0..windows.taps()).map(tap).collect();
-        let run = RUN.at(level);
         Some(Depthwise {
             kind: conv.kind,
             windows,
@@ -97,44 +98,9 @@ impl Depthwise {
             result,
             weight,
             taps,
-            run,
+            forward: FORWARD.at(level),
+            gradients: GRADIENTS.at(level),
         })
-    }
-
-    /// # Safety
-    /// As [`ConvAlgorithm::run`], with the weight laid out.
-    unsafe fn forward(
-        &self,
-        source: SendPtr<*const f32>,
-        weight: SendPtr<*const f32>,
-        output: &ResultSink<f32>,
-    ) {
-        let [depth, height, width] = self.windows.output;
-        let lines = depth * height;
-        let line = width * self.channels;
-        let parts = (lines * line * self.windows.taps() / GRAIN).clamp(1, lines.max(1));
-        parallel(self.batch * parts, &|task| {
-            let (image, part) = (task / parts, task % parts);
-            scratch::with(Purpose::Sums, line, |sums: *mut f32| {
-                let strides = [height * line, line, self.channels].map(|stride| stride as isize);
-                for at in part * lines / parts..(part + 1) * lines / parts {
-                    let operands = DepthwiseOperands {
-                        image: source.get().wrapping_offset(image as isize * self.image[0]).cast_mut(),
-                        strides: [self.image[1], self.image[2], self.image[3]],
-                        result: sums.wrapping_sub(at * line),
-                        result_strides: strides,
-                        weight: weight.get().cast_mut(),
-                    };
-                    let first = (image * lines + at) * width;
-                    // SAFETY: the scratch has room for this line, whose rows are nobody else's.
-                    unsafe {
-                        (self.run)(self, &operands, at..at + 1, 0..self.channels);
-                        let (rows, columns) = (first..first + width, 0..self.channels);
-                        output.hand_over(ResultBlock { sums, stride: self.channels, rows, columns });
-                    }
-                }
-            });
-        });
     }
 
     /// # Safety
@@ -162,7 +128,7 @@ impl Depthwise {
                 // SAFETY: the scratch has room for the image, whose rows are nobody else's.
                 unsafe {
                     sums.write_bytes(0, pixels * self.channels);
-                    (self.run)(self, &operands, 0..lines, 0..self.channels);
+                    (self.gradients)(self, &operands, 0..lines, 0..self.channels);
                     let rows = image * pixels..(image + 1) * pixels;
                     output.hand_over(ResultBlock {
                         sums,
@@ -195,7 +161,7 @@ impl Depthwise {
                     weight: weight.get(),
                 };
                 // SAFETY: each task has channels of its own.
-                unsafe { (self.run)(self, &operands, 0..lines, channels.clone()) };
+                unsafe { (self.gradients)(self, &operands, 0..lines, channels.clone()) };
             }
         });
     }
@@ -255,30 +221,9 @@ impl ConvAlgorithm for Depthwise {
 }
 
 stamp! {
-    static RUN: fn(plan: &Depthwise, at: &DepthwiseOperands, lines: Range<usize>, channels: Range<usize>)
-        = run::<<Here as Simd>::F32>;
+    static GRADIENTS: fn(plan: &Depthwise, at: &DepthwiseOperands, lines: Range<usize>, channels: Range<usize>)
+        = gradients::<<Here as Simd>::F32>;
 }
-
-/// # Safety
-/// As [`gradients`].
-#[inline(always)]
-unsafe fn run<V: Vector<Number = f32>>(
-    plan: &Depthwise,
-    at: &DepthwiseOperands,
-    lines: Range<usize>,
-    channels: Range<usize>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match plan.kind {
-            ConvKind::Forward => sums::<V>(plan, at, lines, channels),
-            ConvKind::GradInput | ConvKind::GradWeight => gradients::<V>(plan, at, lines, channels),
-        }
-    }
-}
-
-/// Pixels whose sums are computed together, so that a weight is read once for all of them.
-const PIXELS: usize = 8;
 
 /// The elements of a result's window that are inside of the image.
 #[inline(always)]
@@ -302,109 +247,6 @@ fn present<'a>(
 #[inline(always)]
 fn along(at: [isize; 3], strides: [isize; 3]) -> isize {
     (0..3).map(|a| at[a] * strides[a]).sum()
-}
-
-/// The convolution's sums.
-///
-/// # Safety
-/// As [`gradients`].
-#[inline(always)]
-unsafe fn sums<V: Vector<Number = f32>>(
-    plan: &Depthwise,
-    at: &DepthwiseOperands,
-    lines: Range<usize>,
-    channels: Range<usize>,
-) {
-    let windows = &plan.windows;
-    let [_, height, width] = windows.output;
-    let inside = windows.inside(2);
-    let mut clipped = [DepthwiseTap::default(); MOST_TAPS];
-    for line in lines {
-        let mut x = 0;
-        while x < width {
-            let o = [line / height, line % height, x];
-            let group = PixelGroup {
-                taps: present(plan, o, &mut clipped),
-                image: at.image.wrapping_offset(along(windows.corner(o), at.strides)),
-                step: at.strides[2] * windows.stride[2] as isize,
-                result: at.result.wrapping_offset(along(o.map(|o| o as isize), at.result_strides)),
-                result_step: at.result_strides[2],
-                weight: at.weight,
-                channels: plan.channels,
-            };
-            // SAFETY: the caller's promise; inside of the image neighbours have the same elements.
-            unsafe {
-                if inside.contains(&x) && x + PIXELS <= inside.end {
-                    group.sums::<V, PIXELS>(channels.clone());
-                    x += PIXELS;
-                } else {
-                    group.sums::<V, 1>(channels.clone());
-                    x += 1;
-                }
-            }
-        }
-    }
-}
-
-/// Neighbouring pixels of a line.
-struct PixelGroup<'a> {
-    taps: &'a [DepthwiseTap],
-    /// The first pixel's window, and from there to the next.
-    image: *const f32,
-    step: isize,
-    /// The first pixel's result, and from there to the next.
-    result: *mut f32,
-    result_step: isize,
-    weight: *const f32,
-    channels: usize,
-}
-
-impl PixelGroup<'_> {
-    /// # Safety
-    /// The elements of `COUNT` pixels are there, and nobody else uses their results.
-    #[inline(always)]
-    unsafe fn sums<V: Vector<Number = f32>, const COUNT: usize>(&self, channels: Range<usize>) {
-        let mut channel = channels.start;
-        // SAFETY: the caller's promise.
-        unsafe {
-            while channel + V::LANES <= channels.end {
-                self.vector::<V, COUNT>(channel, None);
-                channel += V::LANES;
-            }
-            if channel < channels.end {
-                self.vector::<V, COUNT>(channel, Some(channels.end - channel));
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`PixelGroup::sums`]; a whole vector of channels is there, or so many.
-    #[inline(always)]
-    unsafe fn vector<V: Vector<Number = f32>, const COUNT: usize>(&self, channel: usize, few: Option<usize>) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let load = |from: *const f32| match few {
-                None => V::load(from),
-                Some(count) => V::load_first(from, count),
-            };
-            let mut sums = [V::splat(0.0); COUNT];
-            for tap in self.taps {
-                let weight = load(self.weight.wrapping_add(tap.row * self.channels + channel));
-                let image = self.image.wrapping_offset(tap.offset).wrapping_add(channel);
-                for (pixel, sum) in sums.iter_mut().enumerate() {
-                    let x = load(image.wrapping_offset(pixel as isize * self.step));
-                    *sum = x.multiply_add(weight, *sum);
-                }
-            }
-            for (pixel, sum) in sums.into_iter().enumerate() {
-                let to = self.result.wrapping_offset(pixel as isize * self.result_step).wrapping_add(channel);
-                match few {
-                    None => sum.store(to),
-                    Some(count) => sum.store_first(to, count),
-                }
-            }
-        }
-    }
 }
 
 /// What of either gradient comes from some lines.
