@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use kiln_compile::program::{Fused, Operation, View};
-use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
+use kiln_ir::op::{BinaryOp, ReduceOp};
 use kiln_ir::{DType, Scalar};
 
 use super::loops::Loop;
-use super::ops::{self, LaneType, ProductSum};
+use super::ops::{self, LaneType};
 use super::steps::{
-    IndexLoop, RegisterValue, StridedWalk, TileExtent, TileFold, TilePass, TileStep, TileStore,
+    IndexLoop, RegisterValue, RunKind, StridedWalk, TileExtent, TileFold, TilePass, TileStep, TileStore,
 };
-use super::transfer;
+use super::{stream, transfer};
 use crate::simd::Level;
 
 /// What is known while steps are chosen.
@@ -86,7 +86,7 @@ impl PlanBuilder<'_> {
     }
 
     /// The class of what moves along everything.
-    fn full(&self) -> TileExtent {
+    pub(super) fn full(&self) -> TileExtent {
         TileExtent { rows: self.several, columns: true }
     }
 
@@ -118,14 +118,20 @@ impl PlanBuilder<'_> {
             let mut done = vec![false; body.len()];
             let mut folds = Vec::new();
             for position in 0..body.len() {
-                if let Operation::Reduce(_, from) = body[position].operation
+                if let Operation::Reduce(op, from) = body[position].operation
                     && !self.in_rows
                     && self.levels[from] == level
                 {
                     self.need(from, &mut done, &mut pass.tiles, level, false);
                     let fold = self.folds.iter().position(|fold| fold.value == position).unwrap_or(0);
-                    let from = self.whole(from, &mut pass.tiles);
-                    pass.tiles.push(TileStep::Accumulate { fold, from });
+                    let step = match self.factors(op, from, &mut pass.tiles) {
+                        Some(from) => {
+                            let [_, chunks, add] = ops::sum_of_products(self.level);
+                            TileStep::AccumulateProducts { fold, from, add, chunks }
+                        }
+                        None => TileStep::Accumulate { fold, from: self.whole(from, &mut pass.tiles) },
+                    };
+                    pass.tiles.push(step);
                     folds.push(fold);
                 }
             }
@@ -145,7 +151,7 @@ impl PlanBuilder<'_> {
                     self.need(value, &mut done, &mut pass.tiles, level, false);
                 }
                 let class = self.classes[value];
-                let target = TileStore { walk: walk(&store.view), value, class, direct: false };
+                let target = TileStore { walk: walk(&store.view), value, class, direct: false, stream: None };
                 if kept { pass.kept_stores.push(target) } else { pass.stores.push(target) }
             }
             self.mark_direct(&mut pass);
@@ -179,7 +185,10 @@ impl PlanBuilder<'_> {
         let class = self.classes[position];
         let lane = LaneType::of(instruction.dtype);
         let (level, value) = (self.level, position);
-        let run = |run: Loop, operands: [usize; 3]| TileStep::Run { run, value, operands, class, sum: false };
+        let run = |run: Loop, operands: [usize; 3]| {
+            let kind = RunKind::Other;
+            TileStep::Run { run, value, operands, class, kind }
+        };
         match instruction.operation {
             Operation::Load(load) => steps.push(TileStep::Load { load, value, class }),
             Operation::Accumulator => steps.push(TileStep::Accumulator { value }),
@@ -196,17 +205,9 @@ impl PlanBuilder<'_> {
                 steps.push(TileStep::Index { value, along, class, dtype: instruction.dtype });
             }
             Operation::Unary(op, a) => {
-                if op == UnaryOp::Relu
-                    && lane == LaneType::Single
-                    && let Some(TileStep::Run { operands: [x, y, _], value: sum, sum: true, .. }) =
-                        steps.last()
-                    && *sum == a
-                    && self.uses[a] == 1
-                {
-                    let operands = [*x, *y, *x];
-                    let one = [self.is_one(operands[0], class), self.is_one(operands[1], class)];
+                if let Some(step) = self.function_of_two(op, lane, value, a, steps) {
                     steps.pop();
-                    steps.push(run(ops::add_relu(level, one), operands));
+                    steps.push(step);
                     return;
                 }
                 steps.push(run(ops::unary(op, lane, level), [a, a, a]));
@@ -230,7 +231,10 @@ impl PlanBuilder<'_> {
                 let from = LaneType::of(self.fused.body[a].dtype);
                 let one = [self.is_one(x, class), self.is_one(y, class)];
                 let (run, operands) = (ops::binary(op, from, level, one), [x, y, x]);
-                steps.push(TileStep::Run { run, value, operands, class, sum: op == BinaryOp::Add });
+                let named = [(BinaryOp::Add, RunKind::Sum), (BinaryOp::Sub, RunKind::Difference)];
+                let kind =
+                    named.iter().find(|(named, _)| *named == op).map_or(RunKind::Other, |(_, kind)| *kind);
+                steps.push(TileStep::Run { run, value, operands, class, kind });
                 self.wrap(instruction.dtype, value, class, steps);
             }
             Operation::Select(a, b, c) => {
@@ -241,50 +245,16 @@ impl PlanBuilder<'_> {
             }
             Operation::Reduce(op, a) => {
                 // Only rows are folded by a step; other folds are accumulated.
-                let from = self.whole(a, steps);
-                let line = ops::fold_line(op, lane, level);
                 let neutral = neutral(op, instruction.dtype);
-                steps.push(TileStep::FoldRows { line, neutral, value, from });
+                let (line, from) = match self.factors(op, a, steps) {
+                    Some(factors) => (ops::sum_of_products(level)[0], factors),
+                    None => (ops::fold_line(op, lane, level), [self.whole(a, steps); 2]),
+                };
+                let fold = TileStep::FoldRows { line, neutral, value, from };
+                let made = if op == ReduceOp::Sum { self.made_with_sum(a, from, value, steps) } else { None };
+                steps.push(made.unwrap_or(fold));
             }
         }
-    }
-
-    /// Takes back the step of a product that only this sum or difference uses, for one loop to do both.
-    fn product(
-        &self,
-        op: BinaryOp,
-        lane: LaneType,
-        [x, y]: [usize; 2],
-        class: TileExtent,
-        steps: &mut Vec<TileStep>,
-    ) -> Option<(ProductSum, [usize; 3])> {
-        if lane != LaneType::Single || !matches!(op, BinaryOp::Add | BinaryOp::Sub) {
-            return None;
-        }
-        let takes = |value: usize, steps: &[TileStep]| -> Option<(usize, [usize; 2])> {
-            let body = self.fused.body.get(value)?;
-            let Operation::Binary(BinaryOp::Mul, ..) = body.operation else { return None };
-            if self.uses[value] != 1 || self.classes[value] != class {
-                return None;
-            }
-            let at = steps.iter().rposition(|step| step.result() == Some(value))?;
-            match steps[at] {
-                TileStep::Run { operands: [a, b, _], .. } => Some((at, [a, b])),
-                _ => None,
-            }
-        };
-        let (kind, at, [a, b], other) = if let Some((at, factors)) = takes(x, steps) {
-            (if op == BinaryOp::Add { ProductSum::Plus } else { ProductSum::Minus }, at, factors, y)
-        } else {
-            let (at, factors) = takes(y, steps)?;
-            (if op == BinaryOp::Add { ProductSum::Plus } else { ProductSum::From }, at, factors, x)
-        };
-        let (a, b) = if self.is_one(a, class) { (b, a) } else { (a, b) };
-        if self.is_one(a, class) {
-            return None;
-        }
-        steps.remove(at);
-        Some((kind, [a, b, other]))
     }
 
     /// Narrow integers wrap after arithmetic.
@@ -292,7 +262,7 @@ impl PlanBuilder<'_> {
         if matches!(dtype, DType::U8 | DType::U16)
             && let Some(run) = ops::narrow(dtype, self.level)
         {
-            steps.push(TileStep::Run { run, value, operands: [value; 3], class, sum: false });
+            steps.push(TileStep::Run { run, value, operands: [value; 3], class, kind: RunKind::Other });
         }
     }
 
@@ -302,7 +272,7 @@ impl PlanBuilder<'_> {
         if own == class || own == TileExtent::ONE { position } else { self.spread_to(position, class, steps) }
     }
 
-    fn is_one(&self, value: usize, class: TileExtent) -> bool {
+    pub(super) fn is_one(&self, value: usize, class: TileExtent) -> bool {
         self.classes[value] == TileExtent::ONE && class != TileExtent::ONE
     }
 
@@ -327,6 +297,23 @@ impl PlanBuilder<'_> {
         value
     }
 
+    /// Whether a store goes past the caches: its lanes lie side by side and are more than those hold, and no load has just brought them.
+    fn streams(&self, target: &TileStore) -> bool {
+        let walk = &target.walk;
+        let strides = walk.rows.iter().zip(self.row_loops);
+        let rows: usize =
+            strides.filter(|(stride, _)| **stride != 0).map(|(_, &d)| self.fused.loops[d]).product();
+        let bytes = rows * self.fused.loops.last().copied().unwrap_or(1) * walk.dtype.size();
+        let epilogue = self.fused.body.iter().any(|i| matches!(i.operation, Operation::Accumulator));
+        self.in_rows
+            && !epilogue
+            && target.class == self.full()
+            && walk.column == 1
+            && transfer::is_lane(walk.dtype)
+            && bytes > stream::LAST_CACHE
+            && self.loads.iter().all(|load| load.buffer != walk.buffer)
+    }
+
     /// A value may be computed in the memory it is stored to if that memory isn't read afterwards.
     fn mark_direct(&mut self, pass: &mut TilePass) {
         let loaded: Vec<(usize, usize)> = pass
@@ -347,9 +334,8 @@ impl PlanBuilder<'_> {
             .stores
             .iter()
             .map(|target| {
-                let runs = |step: &TileStep| {
-                    matches!(step, TileStep::Run { .. }) && step.result() == Some(target.value)
-                };
+                let runs =
+                    |step: &TileStep| matches!(step, TileStep::Run { value, .. } if *value == target.value);
                 let Some(made) = pass.tiles.iter().rposition(runs) else { return false };
                 let reads_later = pass.tiles[made + 1..].iter().flat_map(TileStep::operands).any(|operand| {
                     loaded.iter().any(|&(value, load)| value == operand && overwritten(load, &self.loads))
@@ -361,8 +347,10 @@ impl PlanBuilder<'_> {
                     && transfer::is_lane(target.walk.dtype)
             })
             .collect();
-        for (target, direct) in pass.stores.iter_mut().zip(direct) {
-            target.direct = direct;
+        let streamed: Vec<bool> = pass.stores.iter().map(|target| self.streams(target)).collect();
+        for ((target, direct), streamed) in pass.stores.iter_mut().zip(direct).zip(streamed) {
+            target.stream = streamed.then(|| stream::copy(self.level));
+            target.direct = direct && !streamed;
         }
     }
 }
