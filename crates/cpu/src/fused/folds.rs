@@ -58,16 +58,22 @@ fn folded<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
         for (sum, at) in sums.iter_mut().zip(whole..end) {
             *sum = F::call::<S>(*sum, lane(at), *sum);
         }
-        let mut width = FOLD_LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                sums[lane] = F::call::<S>(sums[lane], sums[lane + width], sums[lane]);
-            }
-            width /= 2;
-        }
-        total = if number == 0 { sums[0] } else { F::call::<S>(total, sums[0], total) };
+        // In arrays of their own the halves stay in registers.
+        let eight = halved::<S, T, F, FOLD_LANES, 8>(sums);
+        let four = halved::<S, T, F, 8, 4>(eight);
+        let [sum] = halved::<S, T, F, 2, 1>(halved::<S, T, F, 4, 2>(four));
+        total = if number == 0 { sum } else { F::call::<S>(total, sum, total) };
     }
     total
+}
+
+/// The upper half of some lanes folded into the lower.
+#[inline(always)]
+fn halved<S: Simd, T: Lane, F, const ALL: usize, const HALF: usize>(lanes: [T; ALL]) -> [T; HALF]
+where
+    F: LaneFunction<A = T, B = T, C = T, Out = T>,
+{
+    std::array::from_fn(|lane| F::call::<S>(lanes[lane], lanes[lane + HALF], lanes[lane]))
 }
 
 /// Folds whole chunks of lanes into the sums of one.
