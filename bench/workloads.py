@@ -28,6 +28,17 @@ STREAMS = {  # name: (elements, bytes that must move: each operand once in, each
     "softmax": (4096 * 1024, 8 * 4096 * 1024),
     "layer_norm": (4096 * 1024, 8 * 4096 * 1024),
 }
+SIZED = {  # kind: its sizes, which the names have too; and the bytes that must move in f32, as above
+    # batch, channels, height = width; forward in training and all gradients
+    "batchnorm": ([(32, 64, 32), (32, 256, 8)], lambda n, c, size: 16 * n * c * size * size),
+    # rows, columns, summed axis
+    "sum": ([(4096, 1024, 0), (4096, 1024, 1)], lambda n, m, axis: 4 * n * m),
+    # words, width, rows taken
+    "embedding": ([(50257, 768, 4096)], lambda words, width, n: 8 * n * width),
+    "embeddinggrad": ([(50257, 768, 4096)], lambda words, width, n: 4 * (words + n) * width),
+    # rows, classes; the loss and its gradient
+    "crossentropy": ([(8192, 65), (512, 50257)], lambda n, classes: 8 * n * classes),
+}
 NETWORKS = {  # at 224 × 224: operations of one image
     "resnet18": 3.63e9,
     "resnet50": 8.18e9,
@@ -46,6 +57,12 @@ def network(name):
     return (net, int(batch)) if batch else None
 
 
+def sized(name):
+    """The kind and sizes of a workload of SIZED, or None."""
+    kind, _, sizes = name.partition("_")
+    return (kind, [int(size) for size in sizes.split("x")]) if kind in SIZED else None
+
+
 def every():
     names = ["w1", "w2", "w3", "resnet18", "w1_infer1", "w1_infer256", "w3_infer1", "w3_infer256"]
     names += [f"{net}_onnx{batch}" for net in NETWORKS for batch in (1, 32)]
@@ -53,6 +70,7 @@ def every():
     names += [f"matmul_{n}_{behind}" for n in MATMULS for behind in BEHIND]
     names += [f"mlp{i}_{part}" for i in (1, 2, 3) for part in ("fwd", "dx", "dw")]
     names += [f"conv_{shape}_{part}" for shape in CONVS for part in ("fwd", "dx", "dw")]
+    names += [f"{kind}_{'x'.join(map(str, sizes))}" for kind, (all, _) in SIZED.items() for sizes in all]
     return names + list(STREAMS)
 
 
@@ -81,6 +99,8 @@ def flop(name):
 
 
 def bytes_moved(name):
+    if found := sized(name):
+        return SIZED[found[0]][1](*found[1])
     return STREAMS[name][1] if name in STREAMS else None
 
 

@@ -11,6 +11,9 @@ use kiln::{
     Tensor, parameters,
 };
 
+#[path = "bench_workloads/streams.rs"]
+mod streams;
+
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// The arguments, all of them `--name value`.
@@ -52,7 +55,7 @@ fn main() -> Result {
         "w3_infer1" => infer(a, &Cnn::new(), &[1, 1, 28, 28], |m, x, cx| m.forward(x, cx)),
         "w3_infer256" => infer(a, &Cnn::new(), &[256, 1, 28, 28], |m, x, cx| m.forward(x, cx)),
         "resnet18" => resnet_step(a),
-        "memcpy" => memcpy(a),
+        "memcpy" => of_one(a, &[1 << 24], |x| x.clone()),
         "relu_chain_1m" => chain(a, 1 << 20),
         "relu_chain_16m" => chain(a, 1 << 24),
         "softmax" => of_one(a, &[4096, 1024], |x| x.softmax(-1)),
@@ -62,7 +65,7 @@ fn main() -> Result {
         }
         _ => match name.split_once("_onnx") {
             Some((network, batch)) => imported(a, network, batch.parse()?),
-            None => product(a, name).unwrap_or(Ok(())),
+            None => product(a, name).or_else(|| streams::workload(a, name)).unwrap_or(Ok(())),
         },
     }
 }
@@ -134,13 +137,13 @@ fn noise<const N: usize>(shape: [usize; N], seed: u64) -> Tensor {
 }
 
 /// A function of f32 inputs of these shapes.
-fn function<const N: usize>(
-    arguments: &Arguments,
-    mut function: Function<N>,
-    shapes: [&[usize]; N],
-) -> Result {
+fn function<const N: usize>(arguments: &Arguments, function: Function<N>, shapes: [&[usize]; N]) -> Result {
     let data: Vec<Vec<f32>> = shapes.iter().map(|shape| numbers(shape.iter().product(), 7)).collect();
-    let inputs: [Input; N] = std::array::from_fn(|i| Input::new(&data[i], shapes[i]));
+    timed(arguments, function, std::array::from_fn(|i| Input::new(&data[i], shapes[i])))
+}
+
+/// A function of any inputs.
+fn timed<const N: usize>(arguments: &Arguments, mut function: Function<N>, inputs: [Input; N]) -> Result {
     if arguments.show {
         return show(&mut function, inputs);
     }
@@ -402,16 +405,6 @@ fn imported(arguments: &Arguments, name: &str, batch: usize) -> Result {
     }
     measure(arguments, || {
         run.run([Input::new(&x, &shape)])?;
-        Ok(())
-    })
-}
-
-fn memcpy(arguments: &Arguments) -> Result {
-    let from = numbers(1 << 24, 1);
-    let mut to = vec![0f32; 1 << 24];
-    measure(arguments, || {
-        to.copy_from_slice(std::hint::black_box(&from));
-        std::hint::black_box(&mut to);
         Ok(())
     })
 }

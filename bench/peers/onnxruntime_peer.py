@@ -52,6 +52,16 @@ def graph(name):
     if name == "layer_norm":
         node = helper.make_node("LayerNormalization", ["x", "w", "b"], ["y"], axis=1, epsilon=1e-5)
         return [node], [weight("w", 1024), weight("b", 1024)], "y", (4096, 1024), (4096, 1024)
+    kind, sizes = workloads.sized(name) or (None, [])
+    if kind == "sum":
+        n, m, axis = sizes
+        node = helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)
+        axes = onnx.numpy_helper.from_array(np.array([axis], np.int64), "axes")
+        return [node], [axes], "y", (n, m), (m if axis == 0 else n,)
+    if kind == "embedding":
+        words, width, n = sizes
+        rows = onnx.numpy_helper.from_array(np.arange(n) * 7919 % words, "rows")
+        return [helper.make_node("Gather", ["x", "rows"], ["y"])], [rows], "y", (words, width), (n, width)
     if name.startswith("matmul_"):
         _, n, *behind = name.split("_")
         n, product = int(n), helper.make_node("MatMul", ["x", "w"], ["y"])

@@ -132,6 +132,8 @@ def modes(name, args):
             mask = [part == "dx", part == "dw", False]
             back = lambda: torch.ops.aten.convolution_backward(dy, x, w, None, [stride] * 2, [k // 2] * 2, [1, 1], False, [0, 0], 1, mask)
             yield mode, (lambda: F.conv2d(x, w, None, stride, k // 2)) if part == "fwd" else back, {}
+    elif found := workloads.sized(name):
+        yield from streams(*found)
     elif name == "memcpy":
         x = torch.randn(workloads.STREAMS[name][0])
         y = torch.empty_like(x)
@@ -147,12 +149,37 @@ def modes(name, args):
         yield "plain", lambda: F.layer_norm(x, (1024,), w, b), {}
 
 
+def streams(kind, sizes):
+    """Yields (mode, call, state) for work of SIZED."""
+    if kind == "batchnorm":
+        n, c, size = sizes
+        for mode, layout in {"plain": torch.contiguous_format, "channels_last": torch.channels_last}.items():
+            x = torch.randn(n, c, size, size).contiguous(memory_format=layout).requires_grad_()
+            upstream = torch.randn(n, c, size, size).contiguous(memory_format=layout)
+            norm = nn.BatchNorm2d(c)
+            yield mode, lambda: torch.autograd.grad(norm(x), [x, norm.weight, norm.bias], upstream), {}
+    elif kind == "sum":
+        n, m, axis = sizes
+        x = torch.randn(n, m)
+        yield "plain", lambda: x.sum(axis), {}
+    elif kind.startswith("embedding"):
+        words, width, n = sizes
+        table, upstream = torch.randn(words, width), torch.randn(n, width)
+        rows = torch.arange(n) * 7919 % words
+        forward = lambda: F.embedding(rows, table)
+        yield "plain", forward if kind == "embedding" else lambda: torch.ops.aten.embedding_dense_backward(upstream, rows, words, -1, False), {}
+    elif kind == "crossentropy":
+        n, classes = sizes
+        logits, labels = torch.randn(n, classes).requires_grad_(), torch.arange(n) * 7919 % classes
+        yield "plain", lambda: torch.autograd.grad(F.cross_entropy(logits, labels), logits), {}
+
+
 def main():
     args = common.arguments()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(1)
-    trains = args.workload in ("w1", "w2", "w3", "resnet18")
+    trains = args.workload.startswith(("w1", "w2", "w3", "resnet18", "batchnorm", "crossentropy")) and "_infer" not in args.workload
     ways = 4 if args.workload in ("w3", "resnet18") else 2 if trains or args.workload.startswith(("conv_", "w3_")) else 1 + args.workload.endswith(tuple(workloads.BEHIND))
     with torch.inference_mode(not trains):
         for mode, call, state in modes(args.workload, args):

@@ -47,9 +47,7 @@ impl AlignedBytes {
         let skip = base.as_ptr().align_offset(alignment);
         // SAFETY: at most `alignment - 1` bytes are skipped, of `alignment` that were added.
         let start = unsafe { base.add(skip) };
-        if bytes >= HUGE {
-            advise_huge_pages(start, bytes);
-        }
+        advise_huge_pages(start.as_ptr(), bytes);
         Ok(AlignedBytes { base, layout, start, bytes })
     }
 
@@ -71,18 +69,26 @@ impl Drop for AlignedBytes {
     }
 }
 
+/// Asks for huge pages for what lies here, where that is much. The advice changes no contents, and may be refused.
+pub(crate) fn advise_huge_pages(start: *mut u8, bytes: usize) {
+    let skip = start.align_offset(HUGE_PAGE);
+    if bytes >= HUGE && skip < bytes {
+        advise(start.wrapping_add(skip), (bytes - skip) / HUGE_PAGE * HUGE_PAGE);
+    }
+}
+
 #[cfg(target_os = "linux")]
-fn advise_huge_pages(start: NonNull<u8>, bytes: usize) {
+fn advise(start: *mut u8, bytes: usize) {
     const MADV_HUGEPAGE: i32 = 14;
     unsafe extern "C" {
         fn madvise(address: *mut u8, length: usize, advice: i32) -> i32;
     }
-    // SAFETY: whole pages inside of an allocation of ours; the advice changes no contents, and may be refused.
-    unsafe { madvise(start.as_ptr(), bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE) };
+    // SAFETY: whole pages inside of one allocation, whose contents the advice leaves alone.
+    unsafe { madvise(start, bytes, MADV_HUGEPAGE) };
 }
 
 #[cfg(not(target_os = "linux"))]
-fn advise_huge_pages(_start: NonNull<u8>, _bytes: usize) {}
+fn advise(_start: *mut u8, _bytes: usize) {}
 
 /// How many bytes of memory the machine has, where the system tells.
 pub(crate) fn of_the_machine() -> Option<u64> {

@@ -15,7 +15,7 @@ use super::call::PreparedKernel;
 use super::check_finite::FiniteCheck;
 use super::hoisted::{self, HoistedKernels};
 use super::lock::{Claim, LockMode, Reentered, holding};
-use super::memory::{AlignedBytes, CpuMemory, in_use, next_version, own};
+use super::memory::{AlignedBytes, CpuMemory, advise_huge_pages, in_use, next_version, own};
 use super::prepare::prepare;
 use super::threads::{FlushDenormals, with_threads};
 use kiln_device::{Argument, Executable, Memory, Output, Target, fit};
@@ -128,7 +128,14 @@ impl CpuExecutable {
         for (i, (output, slot)) in outputs.iter_mut().zip(&self.outputs).enumerate() {
             fit::elements("output", i, (output.dtype(), output.elements()), slot.takes())?;
             let start = match output {
-                Output::Host(host) => host.bytes().as_mut_ptr(),
+                Output::Host(host) => {
+                    let bytes = host.bytes();
+                    let start = bytes.as_mut_ptr();
+                    if slot.buffers.first().is_some_and(|&buffer| self.bases.start(buffer) != start) {
+                        advise_huge_pages(start, bytes.len());
+                    }
+                    start
+                }
                 Output::Device(_, memory) => whole("output", i, memory, slot)?.start(),
             };
             slot.buffers.iter().for_each(|&buffer| self.bases.set(buffer, start));

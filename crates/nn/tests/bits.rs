@@ -136,7 +136,7 @@ fn weight(shape: &[usize]) -> Tensor {
 }
 
 /// Sums of every form, and products with what is stored the other way round.
-const WORK: [Work; 14] = [
+const WORK: [Work; 18] = [
     Work { name: "softmax of long rows", shape: &[0, 20_000], batch: 0, of: |x| x.softmax(-1) },
     Work { name: "sum of very long rows", shape: &[0, 100_003], batch: 0, of: |x| x.square().sum(-1) },
     Work { name: "sums of columns", shape: &[0, 300, 5], batch: 0, of: |x| x.exp().sum(1) },
@@ -181,6 +181,15 @@ const WORK: [Work; 14] = [
         batch: 0,
         of: |x| x.matmul(&weight(&[4, 50, 32]).transpose(-1, -2)).softmax(-1),
     },
+    Work { name: "softmax of short rows", shape: &[0, 3, 65], batch: 0, of: |x| x.softmax(-1) },
+    Work { name: "softmax of long rows", shape: &[0, 1100], batch: 0, of: |x| x.softmax(-1) },
+    Work { name: "softmax of the longest rows", shape: &[0, 9000], batch: 0, of: |x| x.softmax(-1) },
+    Work {
+        name: "normalised rows and the squares of them",
+        shape: &[0, 1500],
+        batch: 0,
+        of: |x| x.layer_norm(-1, 1e-5) * x.rms_norm(-1, 1e-5) + (x * x.sigmoid()).sum_keepdim(-1),
+    },
 ];
 
 /// What work gives for the first so many rows of 256.
@@ -212,6 +221,28 @@ fn sums_and_products_of_a_row_give_the_same_bits_alone_and_among_others() {
         }
     }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn results_that_no_cache_holds_have_the_bits_of_their_parts() {
+    const WIDTH: usize = 1021;
+    let works: [fn(&Tensor) -> Tensor; 4] =
+        [Tensor::clone, |x| x * 2.0 + 1.0, |x| x.softmax(-1), |x| x.transpose(0, 1).transpose(0, 1) * 3.0];
+    let (rows, part) = (9_000, 3_000);
+    let x: Vec<f32> = (0..rows * WIDTH).map(|at| 4.0 * uniform(5, at as i64) - 2.0).collect();
+    for (number, work) in works.iter().enumerate() {
+        let mut function = Function::new(|[x]: [Tensor; 1]| vec![work(&x)]);
+        let mut of = |x: &[f32]| {
+            let shape = [x.len() / WIDTH, WIDTH];
+            function.run([Input::new(x, &shape)]).unwrap()[0].as_slice::<f32>().unwrap().to_vec()
+        };
+        let whole = of(&x);
+        for (at, x) in x.chunks(part * WIDTH).enumerate() {
+            let (alone, among) = (of(x), &whole[at * part * WIDTH..]);
+            let same = alone.iter().zip(among).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "work {number}, part {at}");
+        }
+    }
 }
 
 #[test]

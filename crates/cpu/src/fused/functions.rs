@@ -1,6 +1,6 @@
 //! What the loops do with each lane: the operations of a program, and what is made of two of them at once.
 
-use super::loops::{Lane, LaneFunction};
+use super::loops::{Lane, LaneFunction, Summand};
 use super::math;
 use crate::simd::{Level, Portable, Simd};
 
@@ -155,8 +155,6 @@ functions! {
     Div<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.div(y), scalar if T::WHOLE;
     Rem<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.rem(y), scalar if true;
     Pow<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.pow(y), scalar if true;
-    Larger<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.larger(y);
-    Smaller<T: LaneNumber>(T, T, T) -> T = |x, y, _z| x.smaller(y);
     Less<T: LaneNumber>(T, T, T) -> i32 = |x, y, _z| i32::from(x < y);
     LessOrEqual<T: LaneNumber>(T, T, T) -> i32 = |x, y, _z| i32::from(x <= y);
     Equal<T: LaneNumber>(T, T, T) -> i32 = |x, y, _z| i32::from(x == y);
@@ -174,6 +172,7 @@ functions! {
     MulMul<>(f32, f32, f32) -> f32 = |x, y, z| x * y * z;
     SubDiv<>(f32, f32, f32) -> f32 = |x, y, z| z - x / y;
     SqrtMulAdd<>(f32, f32, f32) -> f32 = |x, y, z| x.sqrt() * y + z;
+    SubExp<>(f32, f32, f32) -> f32 = |x, y, _z| math::exp::<S>(x - y);
     AddRelu<>(f32, f32, f32) -> f32 = |x, y, _z| (x + y).relu();
     And32<>(i32, i32, i32) -> i32 = |x, y, _z| x & y;
     Or32<>(i32, i32, i32) -> i32 = |x, y, _z| x | y;
@@ -234,6 +233,51 @@ functions! {
     IntToDouble<>(i32, i32, i32) -> f64 = |x, _y, _z| f64::from(x);
     IntToLong<>(i32, i32, i32) -> i64 = |x, _y, _z| i64::from(x);
     IntToBool<>(i32, i32, i32) -> i32 = |x, _y, _z| i32::from(x != 0);
+}
+
+/// A choice of one of two lanes, `NaN` before any number.
+macro_rules! choices {
+    ($($name:ident = $choice:ident, $better:tt;)*) => {$(
+        pub(super) struct $name<T>(std::marker::PhantomData<T>);
+        impl<T: LaneNumber> LaneFunction for $name<T> {
+            type A = T;
+            type B = T;
+            type C = T;
+            type Out = T;
+            const NAN_APART: bool = !T::WHOLE;
+            #[inline(always)]
+            fn call<S: Simd>(x: T, y: T, _: T) -> T {
+                x.$choice(y)
+            }
+            #[inline(always)]
+            fn of_numbers<S: Simd>(x: T, y: T, _: T) -> T {
+                if x $better y { x } else { y }
+            }
+        }
+    )*};
+}
+
+choices! {
+    Larger = larger, >;
+    Smaller = smaller, <;
+}
+
+/// The lane itself.
+pub(super) struct Itself;
+impl Summand for Itself {
+    #[inline(always)]
+    fn of(x: f32) -> f32 {
+        x
+    }
+}
+
+/// Its square.
+pub(super) struct Square;
+impl Summand for Square {
+    #[inline(always)]
+    fn of(x: f32) -> f32 {
+        x * x
+    }
 }
 
 /// A function of an angle: of large ones the crate `libm`'s.

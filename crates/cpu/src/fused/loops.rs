@@ -2,19 +2,32 @@
 //!
 //! A loop reads a chunk of lanes before it writes it, so the result may go exactly where an operand is.
 
-use std::ops::Range;
-
 use crate::simd::{Level, Portable, Simd, Stamped, one_chunk_at_a_time, stamp};
 
 /// A number type that registers hold.
 pub(super) trait Lane: Copy + Default + PartialOrd + Send + Sync + 'static {
     /// Whether loops over it, and not `f32`, take little of the time of any program worth mentioning.
     const SELDOM: bool = true;
+
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        false
+    }
 }
 impl Lane for f32 {
     const SELDOM: bool = false;
+
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
 }
-impl Lane for f64 {}
+impl Lane for f64 {
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
+}
 impl Lane for i32 {}
 impl Lane for i64 {}
 
@@ -43,31 +56,32 @@ pub(super) trait LaneFunction {
         Self::call::<Portable>(a, b, c)
     }
 
+    /// Whether a fold by it looks for `NaN` apart, and takes [`LaneFunction::of_numbers`] for the rest: with both in one choice each
+    /// would wait for the last for three times as long.
+    const NAN_APART: bool = false;
+
+    /// What it gives for two numbers.
+    #[inline(always)]
+    fn of_numbers<S: Simd>(a: Self::A, b: Self::B, c: Self::C) -> Self::Out {
+        Self::call::<S>(a, b, c)
+    }
+
     /// Whether no level has vectors for it (a call of the mathematical library, a division of integers), so that one
     /// copy of its loop serves all, lane by lane.
     const SCALAR: bool = false;
 }
 
+/// A function of `f32` alone.
+pub(super) trait SingleFunction: LaneFunction<A = f32, B = f32, C = f32, Out = f32> {}
+impl<F: LaneFunction<A = f32, B = f32, C = f32, Out = f32>> SingleFunction for F {}
+
+/// A lane as it is folded into a sum, once it was computed and written.
+pub(super) trait Summand {
+    fn of(x: f32) -> f32;
+}
+
 /// Lanes that are read, computed and written together.
 const CHUNK: usize = 16;
-
-/// Lanes that points are folded in: number `i` of a part into lane `i % 16`; then the upper half of the lanes into the lower, and so on.
-pub(super) const FOLD_LANES: usize = 16;
-/// Points that are a part, and the most parts.
-const POINTS: usize = 1024;
-const MOST_PARTS: usize = 32;
-
-/// In how many parts so many points are folded, one after the other into the first's result. That follows from their number alone: not from how
-/// they lie, how many such folds there are or what else is computed on the way.
-pub(super) fn parts(points: usize) -> usize {
-    (points / POINTS).clamp(1, MOST_PARTS)
-}
-
-/// The points of a part.
-pub(super) fn part(points: usize, number: usize) -> Range<usize> {
-    let parts = parts(points);
-    points * number / parts..points * (number + 1) / parts
-}
 
 stamp! {
     fn lanes_of<F: LaneFunction>[const ONE_A: bool, const ONE_B: bool, const ONE_C: bool](
@@ -97,15 +111,6 @@ const fn loops_of<F: LaneFunction, const ONE_A: bool, const ONE_B: bool, const O
     } else {
         lanes_of::<F, ONE_A, ONE_B, ONE_C>()
     }
-}
-
-stamp! {
-    fn line_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
-        out: *mut u8, a: *const u8, neutral: *const u8, _c: *const u8, n: usize,
-    ) = line::<Here, T, F>;
-    fn chunks_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
-        sums: *mut u8, a: *const u8, _b: *const u8, _c: *const u8, n: usize,
-    ) = chunks::<Here, T, F>;
 }
 
 /// The loop of `F`; `ONE_A` and so on say which operands are one value for all lanes.
@@ -168,83 +173,6 @@ unsafe fn lanes<S: Simd, F: LaneFunction, const ONE_A: bool, const ONE_B: bool, 
     }
 }
 
-/// Folds `n` lanes, at least one, to a single one, as [`parts`] says; `neutral` is one lane.
-///
-/// # Safety
-/// As [`lanes`]; the function takes and gives one lane type.
-#[inline(always)]
-unsafe fn line<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
-    out: *mut u8,
-    a: *const u8,
-    neutral: *const u8,
-    _: *const u8,
-    n: usize,
-) {
-    let a = a.cast::<T>();
-    // SAFETY: lanes below `n` are there, by the caller's promise, and the sums are this function's.
-    unsafe {
-        let neutral = neutral.cast::<T>().read_unaligned();
-        let mut total = neutral;
-        for number in 0..parts(n) {
-            let Range { start, end } = part(n, number);
-            let mut sums = [neutral; FOLD_LANES];
-            let whole = (end - start) / FOLD_LANES * FOLD_LANES;
-            whole_chunks::<S, T, F>(&mut sums, a.add(start), whole);
-            for (sum, at) in sums.iter_mut().zip(start + whole..end) {
-                *sum = F::call::<S>(*sum, a.add(at).read_unaligned(), *sum);
-            }
-            let mut width = FOLD_LANES / 2;
-            while width > 0 {
-                for lane in 0..width {
-                    sums[lane] = F::call::<S>(sums[lane], sums[lane + width], sums[lane]);
-                }
-                width /= 2;
-            }
-            total = if number == 0 { sums[0] } else { F::call::<S>(total, sums[0], total) };
-        }
-        out.cast::<T>().write_unaligned(total);
-    }
-}
-
-/// Folds `n` lanes, which are whole chunks, into the sums of one chunk.
-///
-/// # Safety
-/// As [`line`].
-#[inline(always)]
-unsafe fn chunks<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
-    sums: *mut u8,
-    a: *const u8,
-    _: *const u8,
-    _: *const u8,
-    n: usize,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let sums = sums.cast::<[T; FOLD_LANES]>();
-        let mut local = sums.read_unaligned();
-        whole_chunks::<S, T, F>(&mut local, a.cast(), n);
-        sums.write_unaligned(local);
-    }
-}
-
-/// # Safety
-/// As [`line`].
-#[inline(always)]
-unsafe fn whole_chunks<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
-    sums: &mut [T; FOLD_LANES],
-    a: *const T,
-    n: usize,
-) {
-    for at in (0..n).step_by(FOLD_LANES) {
-        one_chunk_at_a_time();
-        // SAFETY: lanes below `n` are there.
-        let x = unsafe { a.add(at).cast::<[T; FOLD_LANES]>().read_unaligned() };
-        for lane in 0..FOLD_LANES {
-            sums[lane] = F::call::<S>(sums[lane], x[lane], sums[lane]);
-        }
-    }
-}
-
 /// The loop of a function of one operand.
 pub(super) fn of_one<F: LaneFunction>(level: Level) -> Loop {
     loops_of::<F, false, true, true>().at(level)
@@ -267,16 +195,6 @@ pub(super) fn of_three<F: LaneFunction>(level: Level, one: [bool; 3]) -> Loop {
         [false, true, true] => loops_of::<F, false, true, true>().at(level),
         _ => loops_of::<F, false, false, false>().at(level),
     }
-}
-
-/// The loop that folds a run of lanes to one by a function.
-pub(super) fn line_fold_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
-    line_of::<T, F>().at(level)
-}
-
-/// The loop that folds whole chunks of lanes into one by a function.
-pub(super) fn chunk_fold_of<T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(level: Level) -> Loop {
-    chunks_of::<T, F>().at(level)
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use kiln_compile::program::{Fused, Operation, View};
-use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
+use kiln_ir::op::{BinaryOp, ReduceOp};
 use kiln_ir::{DType, Scalar};
 
 use super::loops::Loop;
-use super::ops::{self, LaneType, PairedLoop};
+use super::ops::{self, LaneType};
 use super::steps::{
-    IndexLoop, RegisterValue, StridedWalk, TileExtent, TileFold, TilePass, TileStep, TileStore,
+    IndexLoop, RegisterValue, RunKind, StridedWalk, TileExtent, TileFold, TilePass, TileStep, TileStore,
 };
-use super::transfer;
+use super::{stream, transfer};
 use crate::simd::Level;
 
 /// What is known while steps are chosen.
@@ -86,7 +86,7 @@ impl PlanBuilder<'_> {
     }
 
     /// The class of what moves along everything.
-    fn full(&self) -> TileExtent {
+    pub(super) fn full(&self) -> TileExtent {
         TileExtent { rows: self.several, columns: true }
     }
 
@@ -118,14 +118,20 @@ impl PlanBuilder<'_> {
             let mut done = vec![false; body.len()];
             let mut folds = Vec::new();
             for position in 0..body.len() {
-                if let Operation::Reduce(_, from) = body[position].operation
+                if let Operation::Reduce(op, from) = body[position].operation
                     && !self.in_rows
                     && self.levels[from] == level
                 {
                     self.need(from, &mut done, &mut pass.tiles, level, false);
                     let fold = self.folds.iter().position(|fold| fold.value == position).unwrap_or(0);
-                    let from = self.whole(from, &mut pass.tiles);
-                    pass.tiles.push(TileStep::Accumulate { fold, from });
+                    let step = match self.factors(op, from, &mut pass.tiles) {
+                        Some(from) => {
+                            let [_, chunks, add] = ops::sum_of_products(self.level);
+                            TileStep::AccumulateProducts { fold, from, add, chunks }
+                        }
+                        None => TileStep::Accumulate { fold, from: self.whole(from, &mut pass.tiles) },
+                    };
+                    pass.tiles.push(step);
                     folds.push(fold);
                 }
             }
@@ -145,7 +151,7 @@ impl PlanBuilder<'_> {
                     self.need(value, &mut done, &mut pass.tiles, level, false);
                 }
                 let class = self.classes[value];
-                let target = TileStore { walk: walk(&store.view), value, class, direct: false };
+                let target = TileStore { walk: walk(&store.view), value, class, direct: false, stream: None };
                 if kept { pass.kept_stores.push(target) } else { pass.stores.push(target) }
             }
             self.mark_direct(&mut pass);
@@ -179,8 +185,10 @@ impl PlanBuilder<'_> {
         let class = self.classes[position];
         let lane = LaneType::of(instruction.dtype);
         let (level, value) = (self.level, position);
-        let run =
-            |run: Loop, operands: [usize; 3]| TileStep::Run { run, value, operands, class, plain: false };
+        let run = |run: Loop, operands: [usize; 3]| {
+            let kind = RunKind::Other;
+            TileStep::Run { run, value, operands, class, kind }
+        };
         match instruction.operation {
             Operation::Load(load) => steps.push(TileStep::Load { load, value, class }),
             Operation::Accumulator => steps.push(TileStep::Accumulator { value }),
@@ -197,22 +205,13 @@ impl PlanBuilder<'_> {
                 steps.push(TileStep::Index { value, along, class, dtype: instruction.dtype });
             }
             Operation::Unary(op, a) => {
-                if op == UnaryOp::Relu
-                    && lane == LaneType::Single
-                    && let Some(TileStep::Run { operands: [x, y, _], value: sum, plain: true, .. }) =
-                        steps.last()
-                    && *sum == a
-                    && matches!(self.fused.body[a].operation, Operation::Binary(BinaryOp::Add, ..))
-                    && self.uses[a] == 1
-                {
-                    let operands = [*x, *y, *x];
-                    let one = [self.is_one(operands[0], class), self.is_one(operands[1], class)];
+                if let Some(step) = self.function_of_two(op, lane, value, a, steps) {
                     steps.pop();
-                    steps.push(run(ops::add_relu(level, one), operands));
+                    steps.push(step);
                     return;
                 }
                 let run = ops::unary(op, lane, level);
-                steps.push(TileStep::Run { run, value, operands: [a; 3], class, plain: true });
+                steps.push(TileStep::Run { run, value, operands: [a; 3], class, kind: RunKind::Plain });
                 self.wrap(instruction.dtype, value, class, steps);
             }
             Operation::Cast(a) => {
@@ -233,7 +232,10 @@ impl PlanBuilder<'_> {
                 let from = LaneType::of(self.fused.body[a].dtype);
                 let one = [self.is_one(x, class), self.is_one(y, class)];
                 let (run, operands) = (ops::binary(op, from, level, one), [x, y, x]);
-                steps.push(TileStep::Run { run, value, operands, class, plain: true });
+                let named = [(BinaryOp::Add, RunKind::Sum), (BinaryOp::Sub, RunKind::Difference)];
+                let kind =
+                    named.iter().find(|(named, _)| *named == op).map_or(RunKind::Plain, |(_, kind)| *kind);
+                steps.push(TileStep::Run { run, value, operands, class, kind });
                 self.wrap(instruction.dtype, value, class, steps);
             }
             Operation::Select(a, b, c) => {
@@ -244,78 +246,15 @@ impl PlanBuilder<'_> {
             }
             Operation::Reduce(op, a) => {
                 // Only rows are folded by a step; other folds are accumulated.
-                let from = self.whole(a, steps);
-                let line = ops::fold_line(op, lane, level);
                 let neutral = neutral(op, instruction.dtype);
-                steps.push(TileStep::FoldRows { line, neutral, value, from });
+                let (line, from) = match self.factors(op, a, steps) {
+                    Some(factors) => (ops::sum_of_products(level)[0], factors),
+                    None => (ops::fold_line(op, lane, level), [self.whole(a, steps); 2]),
+                };
+                let fold = TileStep::FoldRows { line, neutral, value, from };
+                let made = if op == ReduceOp::Sum { self.made_with_sum(a, from, value, steps) } else { None };
+                steps.push(made.unwrap_or(fold));
             }
-        }
-    }
-
-    /// Takes back the step of an operand that only this one uses, for one loop to do both.
-    fn pair(
-        &self,
-        op: BinaryOp,
-        lane: LaneType,
-        [x, y]: [usize; 2],
-        class: TileExtent,
-        steps: &mut Vec<TileStep>,
-    ) -> Option<(PairedLoop, [usize; 3])> {
-        if lane != LaneType::Single {
-            return None;
-        }
-        let of = |value: usize, inner: BinaryOp, steps: &[TileStep]| {
-            let is = |operation: &Operation| matches!(operation, Operation::Binary(op, ..) if *op == inner);
-            self.alone(value, is, class, steps)
-        };
-        let mul = |value: usize, steps: &[TileStep]| of(value, BinaryOp::Mul, steps);
-        let (pair, (at, [a, b]), other) = if matches!(op, BinaryOp::Add | BinaryOp::Mul) {
-            let pair = if op == BinaryOp::Add { PairedLoop::MulAdd } else { PairedLoop::MulMul };
-            match mul(x, steps) {
-                Some(factors) => (pair, factors, y),
-                None => (pair, mul(y, steps)?, x),
-            }
-        } else if op == BinaryOp::Sub {
-            match (mul(x, steps), mul(y, steps)) {
-                (Some(factors), _) => (PairedLoop::MulSub, factors, y),
-                (None, Some(factors)) => (PairedLoop::SubMul, factors, x),
-                (None, None) => (PairedLoop::SubDiv, of(y, BinaryOp::Div, steps)?, x),
-            }
-        } else {
-            return None;
-        };
-        let swapped = pair != PairedLoop::SubDiv && self.is_one(a, class);
-        let (a, b) = if swapped { (b, a) } else { (a, b) };
-        if self.is_one(a, class) {
-            return None;
-        }
-        steps.remove(at);
-        let root = |operation: &Operation| matches!(operation, Operation::Unary(UnaryOp::Sqrt, _));
-        if pair == PairedLoop::MulAdd
-            && let Some((at, [a, _])) = self.alone(a, root, class, steps)
-        {
-            steps.remove(at);
-            return Some((PairedLoop::SqrtMulAdd, [a, b, other]));
-        }
-        Some((pair, [a, b, other]))
-    }
-
-    /// Where the plain step of a value is and what it reads, if the value is of such an operation and used once.
-    fn alone(
-        &self,
-        value: usize,
-        is: impl Fn(&Operation) -> bool,
-        class: TileExtent,
-        steps: &[TileStep],
-    ) -> Option<(usize, [usize; 2])> {
-        let body = self.fused.body.get(value)?;
-        if !is(&body.operation) || self.uses[value] != 1 || self.classes[value] != class {
-            return None;
-        }
-        let at = steps.iter().rposition(|step| step.result() == Some(value))?;
-        match steps[at] {
-            TileStep::Run { operands: [a, b, _], plain: true, .. } => Some((at, [a, b])),
-            _ => None,
         }
     }
 
@@ -324,7 +263,7 @@ impl PlanBuilder<'_> {
         if matches!(dtype, DType::U8 | DType::U16)
             && let Some(run) = ops::narrow(dtype, self.level)
         {
-            steps.push(TileStep::Run { run, value, operands: [value; 3], class, plain: false });
+            steps.push(TileStep::Run { run, value, operands: [value; 3], class, kind: RunKind::Other });
         }
     }
 
@@ -334,7 +273,7 @@ impl PlanBuilder<'_> {
         if own == class || own == TileExtent::ONE { position } else { self.spread_to(position, class, steps) }
     }
 
-    fn is_one(&self, value: usize, class: TileExtent) -> bool {
+    pub(super) fn is_one(&self, value: usize, class: TileExtent) -> bool {
         self.classes[value] == TileExtent::ONE && class != TileExtent::ONE
     }
 
@@ -357,6 +296,23 @@ impl PlanBuilder<'_> {
         steps.push(TileStep::Spread { value, from, class });
         self.spread.insert(from, value);
         value
+    }
+
+    /// Whether a store goes past the caches: its lanes lie side by side and are more than those hold, and no load has just brought them.
+    fn streams(&self, target: &TileStore) -> bool {
+        let walk = &target.walk;
+        let strides = walk.rows.iter().zip(self.row_loops);
+        let rows: usize =
+            strides.filter(|(stride, _)| **stride != 0).map(|(_, &d)| self.fused.loops[d]).product();
+        let bytes = rows * self.fused.loops.last().copied().unwrap_or(1) * walk.dtype.size();
+        let epilogue = self.fused.body.iter().any(|i| matches!(i.operation, Operation::Accumulator));
+        self.in_rows
+            && !epilogue
+            && target.class == self.full()
+            && walk.column == 1
+            && transfer::is_lane(walk.dtype)
+            && bytes > stream::LAST_CACHE
+            && self.loads.iter().all(|load| load.buffer != walk.buffer)
     }
 
     /// A value may be computed in the memory it is stored to if that memory isn't read afterwards.
@@ -385,9 +341,8 @@ impl PlanBuilder<'_> {
             .stores
             .iter()
             .map(|target| {
-                let runs = |step: &TileStep| {
-                    matches!(step, TileStep::Run { .. }) && step.result() == Some(target.value)
-                };
+                let runs =
+                    |step: &TileStep| matches!(step, TileStep::Run { value, .. } if *value == target.value);
                 let Some(made) = pass.tiles.iter().rposition(runs) else { return false };
                 let reads_later = pass.tiles[made + 1..].iter().flat_map(TileStep::operands).any(|operand| {
                     loaded.iter().any(|&(value, load)| value == operand && taken(target, &self.loads[load]))
@@ -399,8 +354,10 @@ impl PlanBuilder<'_> {
                     && transfer::is_lane(target.walk.dtype)
             })
             .collect();
-        for (target, direct) in pass.stores.iter_mut().zip(direct) {
-            target.direct = direct;
+        let streamed: Vec<bool> = pass.stores.iter().map(|target| self.streams(target)).collect();
+        for ((target, direct), streamed) in pass.stores.iter_mut().zip(direct).zip(streamed) {
+            target.stream = streamed.then(|| stream::copy(self.level));
+            target.direct = direct && !streamed;
         }
     }
 }

@@ -19,16 +19,17 @@ fn polynomial<S: Simd, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     sum
 }
 
-/// `x` as `n · ln 2 + r`, with `n` whole and `r` at most half of `ln 2`.
+/// `x` as `n · ln 2 + r`, with `n` whole and `r` at most half of `ln 2`: a number whose lowest nine bits are those of `n + 254`, and `r`.
 #[inline(always)]
-fn reduce<S: Simd>(x: f32) -> (i32, f32) {
-    // Adding 1.5 · 2²³ rounds to a whole number and leaves it in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
+fn reduce<S: Simd>(x: f32) -> (u32, f32) {
+    // Adding 1.5 · 2²³ rounds to a whole number and leaves it in the lowest bits; adding 254 more, twice the bias of an exponent,
+    // makes exponents of them and of their halves.
+    const ROUND: f32 = 12_582_912.0 + 254.0;
     let shifted = S::multiply_add(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = S::multiply_add(n, -0.693_359_4, x);
     let r = S::multiply_add(n, 2.121_944_4e-4, r);
-    ((shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32), r)
+    (shifted.to_bits(), r)
 }
 
 /// `e^r - 1` for small `r`.
@@ -41,10 +42,10 @@ fn exp_m1_small<S: Simd>(r: f32) -> f32 {
     S::multiply_add(p, r * r, r)
 }
 
-/// `2^n` for `n` from −126 to 127.
+/// The number with the lowest bits of this one as its exponent.
 #[inline(always)]
-fn power_of_two(n: i32) -> f32 {
-    f32::from_bits((n.wrapping_add(127) << 23) as u32)
+fn power_of_two(exponent: u32) -> f32 {
+    f32::from_bits(exponent << 23)
 }
 
 /// The nearest number that `f16` has, ties to even.
@@ -76,7 +77,7 @@ pub(super) fn exp_m1<S: Simd>(x: f32) -> f32 {
     let tame = if x > 87.0 { 87.0 } else { x };
     let tame = if tame < -30.0 { -30.0 } else { tame };
     let (n, r) = reduce::<S>(tame);
-    let scale = power_of_two(n);
+    let scale = power_of_two(n.wrapping_sub(127));
     let near = S::multiply_add(exp_m1_small::<S>(r), scale, scale - 1.0);
     let y = if x > 87.0 { exp::<S>(x) } else { near };
     if x == 0.0 { x } else { y }

@@ -4,6 +4,7 @@
 //! interpreter costs is spread over them. All choices (loops, registers, functions) are made when a program is loaded.
 
 mod convert;
+mod folds;
 mod frame;
 mod functions;
 #[cfg(test)]
@@ -12,10 +13,12 @@ mod loops;
 mod lower;
 pub(crate) mod math;
 mod ops;
+mod pairs;
 mod plan;
 mod registers;
 mod run;
 mod steps;
+mod stream;
 mod transfer;
 
 pub(crate) use run::Interpreter;

@@ -2,8 +2,9 @@
 
 use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 
+use super::folds::{chunk_fold_of, line_fold_of, made_fold_of, product_fold};
 use super::functions::*;
-use super::loops::{Loop, chunk_fold_of, line_fold_of, of_one, of_three, of_two};
+use super::loops::{Loop, of_one, of_three, of_two};
 use crate::simd::Level;
 
 /// The lane types, as a value.
@@ -176,6 +177,34 @@ pub(super) fn pair(pair: PairedLoop, level: Level, one: [bool; 3]) -> Loop {
         PairedLoop::MulMul => of_three::<MulMul>(level, one),
         PairedLoop::SubDiv => of_three::<SubDiv>(level, one),
         PairedLoop::SqrtMulAdd => of_three::<SqrtMulAdd>(level, one),
+    }
+}
+
+/// `exp(a - b)` in `f32`.
+pub(super) fn sub_exp(level: Level, one: [bool; 2]) -> Loop {
+    of_two::<SubExp>(level, one)
+}
+
+/// The loops that sum products in `f32`: of a run of lanes to one, of whole chunks into one, lane by lane.
+pub(super) fn sum_of_products(level: Level) -> [Loop; 3] {
+    let [line, chunks] = product_fold(level);
+    [line, chunks, of_three::<MulAdd>(level, [false; 3])]
+}
+
+/// What is written of a row and one value and summed in the same loop, in `f32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MadeSum {
+    /// `exp(a - b)`, and the sum of that.
+    SubExp,
+    /// `a - b`, and the sum of its squares.
+    SubSquares,
+}
+
+/// The loop of that.
+pub(super) fn made_sum(made: MadeSum, level: Level) -> Loop {
+    match made {
+        MadeSum::SubExp => made_fold_of::<SubExp, Itself>(level),
+        MadeSum::SubSquares => made_fold_of::<Sub<f32>, Square>(level),
     }
 }
 

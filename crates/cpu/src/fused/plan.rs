@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use kiln_compile::program::{Fused, Operation, View};
 use kiln_ir::op::{BinaryOp, UnaryOp};
 
-use super::loops::FOLD_LANES;
+use super::folds::FOLD_LANES;
 use super::lower::{PlanBuilder, uses};
 use super::ops::LaneType;
 use super::registers::{self, RegisterBytes};
@@ -23,6 +23,10 @@ const TILE: usize = 1024;
 const LONGEST_ROW: usize = 8192;
 /// Rows shorter than this share a tile.
 const SHORT_ROW: usize = 1024;
+
+/// Bytes of registers that stay in the first cache beside what is loaded and stored, and lanes that a tile keeps for that.
+const NEAR: usize = 24 * 1024;
+const SHORTEST_TILE: usize = 256;
 
 /// Rows and columns of a tile that is read across.
 const SQUARE: usize = 32;
@@ -138,9 +142,21 @@ impl FusedPlan {
         builder.classify();
         let passes = builder.passes(walk);
         let PlanBuilder { loads, mut values, classes, literals, folds, .. } = builder;
-        let lanes = (tile_rows * tile_columns).max(1);
-        let RegisterBytes { registers, kept } =
-            registers::place(&mut values, &loads, &literals, &passes, lanes);
+        let mut place = |rows: usize| {
+            registers::place(&mut values, &loads, &literals, &passes, (rows * tile_columns).max(1))
+        };
+        let mut tile_rows = tile_rows;
+        let mut bytes = place(tile_rows);
+        // Many registers stay in the first cache when tiles are lower.
+        while !in_rows
+            && bytes.registers > NEAR
+            && tile_rows * tile_columns >= 2 * SHORTEST_TILE
+            && tile_rows > 1
+        {
+            tile_rows /= 2;
+            bytes = place(tile_rows);
+        }
+        let RegisterBytes { registers, kept } = bytes;
         FusedPlan {
             shape,
             groups: sizes(&group_loops),

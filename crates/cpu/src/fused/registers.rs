@@ -8,8 +8,26 @@ pub(super) struct RegisterBytes {
     pub(super) kept: usize,
 }
 
-/// Gives every value its register, with room for so many lanes. Within a pass a register is used again once its value is no
-/// longer needed; loads that don't move with rows, literals and kept values stay.
+/// When a value is in its register: from its step in a pass to the last that reads it.
+#[derive(Clone, Copy)]
+struct Lifetime {
+    pass: usize,
+    made: usize,
+    last: usize,
+    /// It may be written where an operand was read for the last time.
+    over: bool,
+}
+
+impl Lifetime {
+    fn meets(&self, other: &Lifetime) -> bool {
+        let (first, second) = if self.made <= other.made { (self, other) } else { (other, self) };
+        let follows = first.last < second.made || first.last == second.made && second.over;
+        self.pass == other.pass && !(first.made < second.made && follows)
+    }
+}
+
+/// Gives every value its register, with room for so many lanes. Values that aren't needed at the same time in any pass share one, so that a
+/// tile's registers stay in the first cache; loads that don't move with rows, literals and kept values stay.
 pub(super) fn place(
     values: &mut [RegisterValue],
     loads: &[StridedWalk],
@@ -25,9 +43,6 @@ pub(super) fn place(
         }
     }
     let mut stays = vec![false; values.len()];
-    for &(value, _) in literals {
-        stays[value] = true;
-    }
     for step in passes.iter().flat_map(|pass| &pass.tiles) {
         match step {
             TileStep::Load { value, load, .. } if loads[*load].fixed => {
@@ -37,60 +52,64 @@ pub(super) fn place(
             _ => {}
         }
     }
-    // A value that several passes make has one register in all of them.
-    if passes.iter().filter(|pass| !pass.tiles.is_empty()).count() > 1 {
-        stays.fill(true);
-    }
     // Between passes nothing is short-lived.
-    for step in passes.iter().flat_map(|pass| &pass.kept) {
-        if let Some(value) = step.result() {
-            stays[value] |= !values[value].kept;
-        }
+    for value in passes.iter().flat_map(|pass| &pass.kept).flat_map(TileStep::results) {
+        stays[value] |= !values[value].kept;
     }
-    let mut next = 0;
-    // Room for either lane size, so that any value may follow in a register.
-    let size = (lanes * 8).next_multiple_of(64);
-    for (value, stays) in values.iter_mut().zip(&stays) {
-        if *stays && !value.kept {
-            value.register = next;
-            next += size;
-        }
-    }
-    for pass in passes {
-        let mut last = vec![0; values.len()];
-        for (position, step) in pass.tiles.iter().enumerate() {
-            for operand in step.operands() {
-                last[operand] = position;
-            }
-        }
-        for target in &pass.stores {
-            last[target.value] = usize::MAX;
-        }
-        let mut free: Vec<usize> = Vec::new();
-        for (position, step) in pass.tiles.iter().enumerate() {
-            if let Some(value) = step.result()
-                && !stays[value]
-                && !values[value].kept
-            {
-                values[value].register = free.pop().unwrap_or_else(|| {
-                    next += size;
-                    next - size
-                });
-                if last[value] == 0 {
-                    // Nobody reads it.
-                    last[value] = position;
+    // Room for any value's lanes, and a line more, so that the same lanes of two registers aren't in the same set of the cache.
+    let widest = values.iter().map(|value| value.lane.size()).max().unwrap_or(0);
+    let size = (lanes * widest).next_multiple_of(64) + 64;
+    let mut lifetimes: Vec<Vec<Lifetime>> = vec![Vec::new(); values.len()];
+    let mut order = Vec::new();
+    for (number, pass) in passes.iter().enumerate() {
+        for (made, step) in pass.tiles.iter().enumerate() {
+            for value in step.results() {
+                match lifetimes[value].last_mut() {
+                    // Made of itself, as by the second of two casts.
+                    Some(lifetime) if lifetime.pass == number => lifetime.last = made,
+                    _ => {
+                        order.extend(lifetimes[value].is_empty().then_some(value));
+                        let size = |value: usize| values[value].lane.size();
+                        let over = matches!(step, TileStep::Run { operands, .. }
+                            if operands.iter().all(|&operand| size(operand) == size(value)));
+                        lifetimes[value].push(Lifetime { pass: number, made, last: made, over });
+                    }
                 }
             }
-            let mut done: Vec<usize> = step.operands();
-            done.extend(step.result());
-            done.sort_unstable();
-            done.dedup();
-            for operand in done {
-                if last[operand] == position && !stays[operand] && !values[operand].kept {
-                    free.push(values[operand].register);
+            let mut read = |value: usize, last: usize| {
+                if let Some(lifetime) = lifetimes[value].last_mut().filter(|lifetime| lifetime.pass == number)
+                {
+                    lifetime.last = lifetime.last.max(last);
                 }
-            }
+            };
+            step.operands().into_iter().for_each(|operand| read(operand, made));
+            pass.stores.iter().for_each(|target| read(target.value, usize::MAX));
         }
     }
-    RegisterBytes { registers: next, kept }
+    // Who is in each register, and when.
+    let mut taken: Vec<Vec<Lifetime>> = Vec::new();
+    order.extend((0..values.len()).filter(|&value| lifetimes[value].is_empty()));
+    order.retain(|&value| !values[value].kept && literals.iter().all(|&(literal, _)| literal != value));
+    for value in order {
+        let free = |there: &Vec<Lifetime>| {
+            !stays[value] && there.iter().all(|other| lifetimes[value].iter().all(|own| !own.meets(other)))
+        };
+        let unused = lifetimes[value].is_empty() && !stays[value];
+        let register = taken.iter().position(free).unwrap_or(taken.len());
+        if register == taken.len() {
+            taken.push(Vec::new());
+        }
+        if stays[value] {
+            let always = |pass| Lifetime { pass, made: 0, last: usize::MAX, over: false };
+            taken[register].extend((0..passes.len()).map(always));
+        } else if !unused {
+            taken[register].extend(&lifetimes[value]);
+        }
+        values[value].register = register * size;
+    }
+    // A literal is one lane.
+    for (number, &(literal, _)) in literals.iter().enumerate() {
+        values[literal].register = taken.len() * size + number * 64;
+    }
+    RegisterBytes { registers: taken.len() * size + literals.len() * 64, kept }
 }

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use kiln_compile::program::{Fused, Operation};
 
+use super::folds::{part, parts};
 use super::frame::{EpilogueInput, with_frame};
-use super::loops::{part, parts};
 use super::plan::{FusedPlan, WalkOrder};
 use super::steps::TileFold;
-use super::{convert, transfer};
+use super::{convert, stream, transfer};
 use crate::bases::Bases;
 use crate::scratch::{self, Purpose};
 use crate::send_ptr::SendPtr;
@@ -105,6 +105,7 @@ unsafe fn run_rows(plan: &FusedPlan, bases: &Bases) {
     let cut = plan.columns > 2 * grain && plan.tile_columns < plan.columns;
     let width = if cut { grain.next_multiple_of(plan.tile_columns) } else { plan.columns };
     let pieces = plan.columns.div_ceil(width);
+    let streams = plan.passes[0].stores.iter().any(|target| target.stream.is_some());
     let height = if cut { 1 } else { (grain / plan.columns.max(1)).max(1).next_multiple_of(plan.tile_rows) };
     parallel(rows.div_ceil(height) * pieces, &|task| {
         let (first, left) = (task / pieces * height, task % pieces * width);
@@ -115,6 +116,9 @@ unsafe fn run_rows(plan: &FusedPlan, bases: &Bases) {
                 frame.tiles(&plan.passes[0], first..(first + height).min(rows), columns);
             }
         });
+        if streams {
+            stream::finish();
+        }
     });
 }
 

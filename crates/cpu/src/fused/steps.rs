@@ -66,26 +66,61 @@ pub(super) enum TileStep {
         from: usize,
         class: TileExtent,
     },
-    /// One loop. `plain`: it does what its instruction says, and nothing beside.
+    /// One loop.
     Run {
         run: Loop,
         value: usize,
         operands: [usize; 3],
         class: TileExtent,
-        plain: bool,
+        kind: RunKind,
     },
-    /// Each row folded to one lane.
+    /// Each row folded to one lane; where there is a second operand, its products with that.
     FoldRows {
         line: Loop,
         neutral: [u8; 8],
         value: usize,
-        from: usize,
+        from: [usize; 2],
+    },
+    /// A function of each row and one value, and in the same loop a sum of what it gives.
+    MakeRows {
+        run: Loop,
+        value: usize,
+        sum: usize,
+        operands: [usize; 2],
     },
     /// Folded into the sums of reduction number `fold`.
     Accumulate {
         fold: usize,
         from: usize,
     },
+    /// The products of two values added to the sums of reduction number `fold`, lane by lane or in whole chunks.
+    AccumulateProducts {
+        fold: usize,
+        from: [usize; 2],
+        add: Loop,
+        chunks: Loop,
+    },
+}
+
+/// What a loop does with its first two operands, where one that does more may take its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RunKind {
+    Sum,
+    Difference,
+    ExpOfDifference,
+    /// What its instruction says, and nothing beside.
+    Plain,
+    Other,
+}
+
+impl RunKind {
+    /// Whether it does what its instruction says, and nothing beside.
+    pub(super) fn is_plain(self) -> bool {
+        match self {
+            RunKind::Sum | RunKind::Difference | RunKind::Plain => true,
+            RunKind::ExpOfDifference | RunKind::Other => false,
+        }
+    }
 }
 
 /// Which loop an index counts.
@@ -104,6 +139,8 @@ pub(super) struct TileStore {
     pub(super) class: TileExtent,
     /// The value may be computed right where it is stored.
     pub(super) direct: bool,
+    /// How lanes go past the caches, where there are more of them than those hold.
+    pub(super) stream: Option<Loop>,
 }
 
 /// One walk over the tiles.
@@ -160,24 +197,24 @@ impl TileStep {
     pub(super) fn operands(&self) -> Vec<usize> {
         match self {
             TileStep::Load { .. } | TileStep::Accumulator { .. } | TileStep::Index { .. } => vec![],
-            TileStep::Spread { from, .. }
-            | TileStep::FoldRows { from, .. }
-            | TileStep::Accumulate { from, .. } => {
-                vec![*from]
-            }
+            TileStep::Spread { from, .. } | TileStep::Accumulate { from, .. } => vec![*from],
+            TileStep::FoldRows { from, .. } | TileStep::AccumulateProducts { from, .. } => from.to_vec(),
+            TileStep::MakeRows { operands, .. } => operands.to_vec(),
             TileStep::Run { operands, .. } => operands.to_vec(),
         }
     }
 
-    pub(super) fn result(&self) -> Option<usize> {
+    /// The values it makes.
+    pub(super) fn results(&self) -> Vec<usize> {
         match self {
             TileStep::Load { value, .. }
             | TileStep::Accumulator { value }
             | TileStep::Index { value, .. }
             | TileStep::Spread { value, .. }
             | TileStep::Run { value, .. }
-            | TileStep::FoldRows { value, .. } => Some(*value),
-            TileStep::Accumulate { .. } => None,
+            | TileStep::FoldRows { value, .. } => vec![*value],
+            TileStep::MakeRows { value, sum, .. } => vec![*value, *sum],
+            TileStep::Accumulate { .. } | TileStep::AccumulateProducts { .. } => vec![],
         }
     }
 }

@@ -26,9 +26,16 @@ fn affine(shape: impl Into<Shape>) -> (Param, Param) {
 /// Scaled and shifted by channel, which is axis 1.
 #[track_caller]
 fn by_channel(x: Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    let mut sizes = vec![1isize; x.rank().max(2)];
+    let rank = x.rank().max(2);
+    x * along_channels(weight, rank) + along_channels(bias, rank)
+}
+
+/// One number a channel, as it meets `[batch, channels, …]`.
+#[track_caller]
+fn along_channels(tensor: &Tensor, rank: usize) -> Tensor {
+    let mut sizes = vec![1isize; rank];
     sizes[1] = -1;
-    x * weight.reshape(&sizes[..]) + bias.reshape(&sizes[..])
+    tensor.reshape(&sizes[..])
 }
 
 /// Batch normalisation over all axes but the channels (axis 1), for any number of spatial axes.
@@ -83,18 +90,16 @@ impl Layer for BatchNorm {
         let (mean, var) = (context.value(&self.running_mean), context.value(&self.running_var));
         let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
         let trains = context.is_training() && !(self.weight.is_frozen() && self.bias.is_frozen());
-        let normal = if trains {
-            let (normal, mean, var) = x.batch_norm_train(&mean, &var, self.momentum, self.epsilon);
+        if trains {
+            let rank = x.rank().max(2);
+            let [scale, shift] = [&weight, &bias].map(|tensor| along_channels(tensor, rank));
+            let settings = [self.momentum, self.epsilon];
+            let (y, mean, var) = x.batch_norm_scaled(&mean, &var, settings, Some([&scale, &shift]));
             context.update(&self.running_mean, mean);
             context.update(&self.running_var, var);
-            normal
-        } else {
-            x.batch_norm(&mean, &var, self.epsilon)
-        };
-        let y = by_channel(normal, &weight, &bias);
-        if trains {
             return y;
         }
+        let y = by_channel(x.batch_norm(&mean, &var, self.epsilon), &weight, &bias);
         note(y, || (Composite::BatchNorm(self.epsilon), [x, &weight, &bias, &mean, &var]))
     }
 }

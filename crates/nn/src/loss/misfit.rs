@@ -30,7 +30,7 @@ impl Last {
 
 /// What made the predictions, looking through casts and changes of shape.
 ///
-/// `exp / sum(exp)` is a softmax, `x - ln(sum(exp))` its logarithm.
+/// `exp / sum(exp)`, or `exp · (1 / sum(exp))`, is a softmax, `x - ln(sum(exp))` its logarithm.
 pub(super) fn last(prediction: &Tensor) -> Last {
     let Ok(node) = prediction.0.node() else { return Last::Other };
     let mut node: &Node = node;
@@ -57,9 +57,12 @@ pub(super) fn last(prediction: &Tensor) -> Last {
         is_unary(node, function)
     };
     let is = |op: Op| node.op == op;
+    let divides = |sum: &Node| {
+        is(Op::Binary(BinaryOp::Div)) || is(Op::Binary(BinaryOp::Mul)) && under(sum, UnaryOp::Recip)
+    };
     match node.inputs.as_slice() {
         [_] if is(Op::Unary(UnaryOp::Sigmoid)) => Last::Sigmoid,
-        [above, _] if is(Op::Binary(BinaryOp::Div)) && is_unary(above, UnaryOp::Exp) => Last::Softmax,
+        [above, sum] if is_unary(above, UnaryOp::Exp) && divides(sum) => Last::Softmax,
         [_, sum] if is(Op::Binary(BinaryOp::Sub)) && under(sum, UnaryOp::Ln) => Last::LogSoftmax,
         [x] if is(Op::Unary(UnaryOp::Neg)) && is_softplus(x) => Last::LogSigmoid,
         _ => Last::Other,

@@ -22,7 +22,8 @@ impl Tensor {
         let axes = [check!(self.axis("softmax", axis))];
         let x = self.wide();
         let exp = (&x - x.fold_max(&axes).stop_gradient()).exp();
-        let y = &exp / exp.sum_keepdim(axes);
+        // A division for each row instead of one for each number.
+        let y = &exp * exp.sum_keepdim(axes).recip();
         let y = y.with_gradient(&[&x], move |_, y, g| vec![Some(y * (g - (g * y).sum_keepdim(axes)))]);
         note(y.cast(self.dtype().to_float()), || (Composite::Softmax(axes[0]), [self]))
     }
@@ -106,6 +107,19 @@ impl Tensor {
         momentum: f64,
         epsilon: f64,
     ) -> (Tensor, Tensor, Tensor) {
+        self.batch_norm_scaled(running_mean, running_var, [momentum, epsilon], None)
+    }
+
+    /// The same with what is normalised multiplied by a scale and added to a shift, which lie along the channels as `[1, channels, 1, …]`. The
+    /// gradients of all three take two sums: those of scale and shift.
+    #[track_caller]
+    pub(crate) fn batch_norm_scaled(
+        &self,
+        running_mean: &Tensor,
+        running_var: &Tensor,
+        [momentum, epsilon]: [f64; 2],
+        affine: Option<[&Tensor; 2]>,
+    ) -> (Tensor, Tensor, Tensor) {
         let poisoned = |error: kiln_ir::Error| (error.clone().into(), error.clone().into(), error.into());
         let shape = check!(self.sound(), error => poisoned(error)).shape();
         let axes: Vec<usize> = (0..shape.rank()).filter(|&axis| axis != 1).collect();
@@ -116,6 +130,22 @@ impl Tensor {
             return poisoned(kiln_ir::Error::new(kiln_ir::ErrorKind::Shape, "batch_norm", message));
         }
         let (y, mean, var) = self.standardize(&axes, epsilon);
+        let y = match affine {
+            None => y,
+            Some([scale, shift]) => {
+                let rule = {
+                    let (normal, scale) = (y.clone(), scale.clone());
+                    let factor = scale.wide() * (&var + epsilon).rsqrt();
+                    let (axes, count) = (axes.clone(), count as f64);
+                    move |_: &[Tensor], _: &Tensor, g: &Tensor| {
+                        let (of_shift, of_scale) = (g.fold_sum(&axes), (g * &normal).fold_sum(&axes));
+                        let along = &of_shift / count + &normal * (&of_scale / count);
+                        vec![Some((g - along) * &factor), Some(of_scale), Some(of_shift)]
+                    }
+                };
+                (&y * scale + shift).with_gradient(&[self, scale, shift], rule)
+            }
+        };
         // The running variance is the one of a sample, as in PyTorch.
         let unbiased = var.stop_gradient().without(&axes) * (count as f64 / (count - 1) as f64);
         let moved =

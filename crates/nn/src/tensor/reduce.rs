@@ -94,7 +94,7 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn fold_sum(&self, axes: &[usize]) -> Tensor {
+    pub(crate) fn fold_sum(&self, axes: &[usize]) -> Tensor {
         Tensor(self.counting().0.sum(axes))
     }
 

@@ -4,7 +4,8 @@ mod moves;
 
 use std::ops::Range;
 
-use super::loops::FOLD_LANES;
+use super::folds::FOLD_LANES;
+use super::loops::Loop;
 use super::ops::LaneType;
 use super::plan::FusedPlan;
 use super::steps::{StridedWalk, TileFold, TilePass, TileStep};
@@ -199,32 +200,36 @@ impl RegisterFrame<'_> {
         }
     }
 
-    /// Folds a tile of values into the lanes of the sums, from the one on that this tile begins with.
+    /// Folds a tile of values (or of the products of two) into the lanes of the sums, from the one on that this tile begins with: whole chunks by
+    /// `chunks`, others by `into`.
     ///
     /// # Safety
     /// As [`RegisterFrame::step`].
     #[inline]
-    unsafe fn accumulate(&mut self, fold: usize, from: *mut u8, Area { height, width, .. }: Area) {
+    unsafe fn accumulate(
+        &mut self,
+        fold: usize,
+        from: [*mut u8; 2],
+        Area { height, width, .. }: Area,
+        chunks: Loop,
+        into: impl Fn(*mut u8, [*mut u8; 2], usize),
+    ) {
         let plan = self.plan;
-        let TileFold { into, chunks, lane: kind, .. } = &plan.folds[fold];
         let (points, kept) = if plan.columns_fold { (height * width, 1) } else { (height, width) };
         let sums = self.sums.wrapping_add(plan.sum_offset(fold));
-        let size = kept * kind.size();
+        let size = kept * plan.folds[fold].lane.size();
         let (mut at, mut lane) = (0, self.fold_lane);
         while at < points {
-            let from = from.wrapping_add(at * size);
+            let from = from.map(|from| from.wrapping_add(at * size));
             let whole = (points - at) / FOLD_LANES * FOLD_LANES;
-            // SAFETY: the caller's promise; the sums have all these lanes.
-            unsafe {
-                if lane == 0 && plan.columns_fold && whole > 0 {
-                    chunks(sums, from, from, from, whole);
-                    at += whole;
-                } else {
-                    let count = (FOLD_LANES - lane).min(points - at);
-                    let sums = sums.wrapping_add(lane * size);
-                    into(sums, sums, from, sums, count * kept);
-                    (at, lane) = (at + count, (lane + count) % FOLD_LANES);
-                }
+            if lane == 0 && plan.columns_fold && whole > 0 {
+                // SAFETY: the caller's promise; the sums have all these lanes.
+                unsafe { chunks(sums, from[0], from[1], from[0], whole) };
+                at += whole;
+            } else {
+                let count = (FOLD_LANES - lane).min(points - at);
+                into(sums.wrapping_add(lane * size), from, count * kept);
+                (at, lane) = (at + count, (lane + count) % FOLD_LANES);
             }
         }
     }
@@ -318,15 +323,38 @@ impl RegisterFrame<'_> {
                     self.spread(*value, *from, *class, height, width);
                     self.keys[*value] = if key == NEVER { NEVER } else { whole };
                 }
-                TileStep::FoldRows { line, neutral, value, from } => {
-                    let size = self.plan.values[*from].lane.size();
-                    let (out, from) = (self.pointers[*value], self.pointers[*from]);
+                TileStep::FoldRows { line, neutral, value, from: [a, b] } => {
+                    let size = self.plan.values[*a].lane.size();
+                    let (out, a, b) = (self.pointers[*value], self.pointers[*a], self.pointers[*b]);
                     for row in 0..height {
-                        let line_start = from.wrapping_add(row * width * size);
-                        line(out.wrapping_add(row * size), line_start, neutral.as_ptr(), line_start, width);
+                        let start = row * width * size;
+                        let (a, b) = (a.wrapping_add(start), b.wrapping_add(start));
+                        line(out.wrapping_add(row * size), a, neutral.as_ptr(), b, width);
                     }
                 }
-                TileStep::Accumulate { fold, from } => self.accumulate(*fold, self.pointers[*from], area),
+                TileStep::MakeRows { run, value, sum, operands: [a, b] } => {
+                    let size = self.plan.values[*value].lane.size();
+                    let step = if self.plan.class(*b).rows { size } else { 0 };
+                    let [out, sum, a, b] = [*value, *sum, *a, *b].map(|value| self.pointers[value]);
+                    for row in 0..height {
+                        let start = row * width * size;
+                        let (out, a) = (out.wrapping_add(start), a.wrapping_add(start));
+                        run(out, a, b.wrapping_add(row * step), sum.wrapping_add(row * size), width);
+                    }
+                }
+                TileStep::Accumulate { fold, from } => {
+                    let TileFold { into, chunks, .. } = &self.plan.folds[*fold];
+                    let from = self.pointers[*from];
+                    self.accumulate(*fold, [from; 2], area, *chunks, |sums, [from, _], lanes| {
+                        into(sums, sums, from, sums, lanes);
+                    });
+                }
+                TileStep::AccumulateProducts { fold, from, add, chunks } => {
+                    let from = from.map(|value| self.pointers[value]);
+                    self.accumulate(*fold, from, area, *chunks, |sums, [a, b], lanes| {
+                        add(sums, a, b, sums, lanes);
+                    });
+                }
             }
         }
     }

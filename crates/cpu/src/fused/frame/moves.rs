@@ -178,9 +178,19 @@ impl RegisterFrame<'_> {
     /// As [`RegisterFrame::tiles`].
     pub(super) unsafe fn store(&mut self, target: &TileStore, area: Area) {
         let Area { row, height, left, width } = area;
-        let TileStore { walk, value, class, .. } = target;
+        let TileStore { walk, value, class, stream, .. } = target;
         let size = self.plan.values[*value].lane.size();
         let from = self.pointers[*value];
+        if let Some(copy) = stream {
+            let together = walk.dense && width == self.plan.columns;
+            let (rows, bytes) = if together { (1, height * width * size) } else { (height, width * size) };
+            for r in 0..rows {
+                let from = from.wrapping_add(r * bytes);
+                // SAFETY: the program was checked: the elements exist, and are this task's.
+                unsafe { copy(self.element(walk, row + r, left), from, from, from, bytes) };
+            }
+            return;
+        }
         let step = isize::from(class.columns);
         // What a fold gives is stored once.
         let width = if walk.column == 0 { 1 } else { width };
