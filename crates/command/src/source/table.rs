@@ -14,6 +14,7 @@ use kiln_learn::model::{Task, listed};
 use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::choices::meant;
+use crate::out::counted;
 use crate::report::Shows;
 use crate::settings::Settings;
 
@@ -111,7 +112,11 @@ pub(super) fn table(
         Some(own) => own.reading().open(path)?,
         None => Table::open(path)?,
     };
-    let mut said = vec![format!("a table of {} rows and {} columns", table.len(), table.columns().len())];
+    let mut said = vec![format!(
+        "a table of {} and {}",
+        counted(table.len(), "row"),
+        counted(table.columns().len(), "column")
+    )];
     said.extend(table.notes().iter().cloned());
     let known = own.as_ref().and_then(|own| own.target()).map(TargetColumn::column);
     let (target, choices) = choices(&table, settings, known, &mut said)?;
@@ -184,7 +189,9 @@ pub(super) fn table(
         }
     };
     let (train, valid, test) = (set(first)?, set(validation)?, set(last)?);
-    said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
+    let (columns, width) = (preparation.groups().len(), preparation.width());
+    let verb = if columns == 1 { "becomes" } else { "become" };
+    said.push(format!("{} {verb} {} a row", counted(columns, "column"), counted(width, "number")));
     said.push(counts(&*train, &*valid, &*test));
     let front = front(&preparation);
     let stored = preparation.clone().into();
