@@ -6,6 +6,8 @@ mod awkward;
 mod interrupted;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/pictures.rs"]
+mod pictures;
 #[path = "command/tables.rs"]
 mod tables;
 #[path = "command/texts.rs"]
@@ -179,7 +181,7 @@ fn images_are_learned_from_folders_and_told_apart_from_files() {
     let output = folder.run(&["train", "strokes", "--epochs", "8", "--augment", "shift 1"]);
     let (out, errors) = texts(&output);
     assert!(output.status.success(), "{errors}");
-    assert!(errors.contains("broken.png") && errors.contains("1 files are left out"), "{errors}");
+    assert!(errors.contains("broken.png") && errors.contains("1 file is left out"), "{errors}");
     assert!(out.contains("test  accuracy"), "{out}");
     let model = "runs/strokes-1/model.kiln";
     let eval: Value = serde_json::from_str(&folder.out(&["eval", model, "strokes", "--json"])).unwrap();
@@ -204,6 +206,28 @@ fn images_are_learned_from_folders_and_told_apart_from_files() {
     assert!(folder.out(&["predict", model, "stroke.raw"]).contains("upright"));
     folder.write("long.raw", vec![0; 257]);
     assert!(folder.error(&["predict", model, "long.raw"]).1.contains("long.raw"));
+    // What can't be read is named, the others go on, and the exit code says so; folders of folders are looked through.
+    folder.write("new/may/a.png", folder.read("strokes/upright/3.png"));
+    folder.write("new/b.png", folder.read("strokes/lying/4.png"));
+    folder.write("new/cut.png", &folder.read("strokes/lying/4.png")[..40]);
+    folder.write("new/notes.txt", "no picture");
+    let output = folder.run(&["predict", model, "new", "nowhere.png", "strokes/lying/7.png"]);
+    let (out, errors) = texts(&output);
+    assert_eq!((output.status.code(), out.lines().count()), (Some(1), 3), "{out}{errors}");
+    assert!(
+        out.contains("a.png  upright") && out.contains("b.png  lying") && out.contains("7.png  lying"),
+        "{out}"
+    );
+    assert!(
+        errors.contains("cut.png") && errors.contains("nowhere.png") && errors.contains("1 with .txt"),
+        "{errors}"
+    );
+    // By the standard input, as a file and as raw bytes.
+    for name in ["strokes/upright/3.png", "stroke.raw"] {
+        let input = std::fs::File::open(folder.at(name)).unwrap();
+        let output = folder.command(&["predict", model, "-"]).stdin(input).output().unwrap();
+        assert!(texts(&output).0.contains("upright"), "{name}: {:?}", texts(&output));
+    }
     let strict = folder.error(&["train", "strokes", "--strict"]).1;
     assert!(strict.contains("broken.png"), "{strict}");
     assert!(folder.out(&["inspect", "strokes"]).contains("16 × 16"));

@@ -28,6 +28,9 @@ pub struct EvalFlags {
     /// A table with the column that is predicted, or images as for training
     data: Option<PathBuf>,
 
+    #[command(flatten)]
+    seen: rows::ViewFlags,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -39,8 +42,9 @@ const WORST: usize = 20;
 
 pub fn run(flags: EvalFlags) -> Result<()> {
     let model = rows::asked(&flags.model)?;
+    let views = flags.seen.views(model.about())?;
     let set = rows::with_answers(model.about(), flags.data.as_deref())?;
-    let measured = Measured::new(&model.about().task, &model, &*set)?;
+    let measured = Measured::seen(&model.about().task, &model, &*set, views.as_ref())?;
     if flags.json {
         return out::line(
             json!({ "model": flags.model, "data": flags.data, "rows": set.len(), "numbers": measured.json() }),

@@ -27,7 +27,7 @@ pub struct Importances {
 }
 
 /// A column and the places of its inputs.
-type Group = (String, Range<usize>);
+type ColumnPlaces = (String, Range<usize>);
 
 /// More shuffles than this tell nothing more.
 const SHUFFLES: usize = 5;
@@ -117,7 +117,7 @@ fn shuffled(x: &[f32], width: usize, places: &Range<usize>, seed: u64) -> Vec<f3
 
 /// Columns in the order of how much the outputs change with them: the mean slope times how much the column itself differs, which one pass
 /// forwards and backwards says of all. Codes have no slope, and come first.
-fn steepest_first(groups: &mut [Group], model: &Model, batch: &Batch, width: usize) {
+fn steepest_first(groups: &mut [ColumnPlaces], model: &Model, batch: &Batch, width: usize) {
     const MOST: usize = 256;
     let x = batch.x.as_f32().unwrap_or_default();
     let rows = batch.rows().min(MOST);
@@ -131,7 +131,7 @@ fn steepest_first(groups: &mut [Group], model: &Model, batch: &Batch, width: usi
         let mean = column().sum::<f64>() / rows.max(1) as f64;
         column().map(|value| (value - mean).abs()).sum::<f64>()
     };
-    let mut keyed: Vec<(f64, Group)> = groups
+    let mut keyed: Vec<(f64, ColumnPlaces)> = groups
         .iter()
         .map(|group| {
             let slope = group.1.clone().map(|at| f64::from(slopes[at]) * spread(at)).sum::<f64>();

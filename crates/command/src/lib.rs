@@ -194,7 +194,9 @@ fn run() -> Result<ExitCode> {
             return train::run(settings, matches.get_flag("print-config"), allowed);
         }
         Some(("eval", matches)) => eval::run(eval::EvalFlags::from_arg_matches(matches)?),
-        Some(("predict", matches)) => predict::run(predict::PredictFlags::from_arg_matches(matches)?),
+        Some(("predict", matches)) => {
+            return predict::run(predict::PredictFlags::from_arg_matches(matches)?);
+        }
         Some(("inspect", matches)) => inspect::run(inspect::InspectFlags::from_arg_matches(matches)?),
         Some(("runs", matches)) => runs::run(runs::RunsFlags::from_arg_matches(matches)?),
         Some(("export", matches)) => export::run(export::ExportFlags::from_arg_matches(matches)?),

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, bail};
 use kiln_learn::Model;
-use kiln_learn::data::Dataset;
+use kiln_learn::data::{Batch, Dataset};
 use kiln_learn::metrics::{Average, BinaryScores, Confusion, Numbers};
-use kiln_learn::model::Task;
+use kiln_learn::model::{Task, Views};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
 use serde_json::{Map, Value};
@@ -26,6 +26,11 @@ pub enum Of {
 impl Measured {
     /// Holds what a model says against what was right.
     pub fn new(task: &Task, model: &Model, set: &dyn Dataset) -> Result<Measured> {
+        Measured::seen(task, model, set, None)
+    }
+
+    /// As [`Measured::new`], of images that are seen in several views.
+    pub fn seen(task: &Task, model: &Model, set: &dyn Dataset, views: Option<&Views>) -> Result<Measured> {
         const ROWS: usize = 256;
         match task {
             Task::Text { .. } => {
@@ -38,9 +43,11 @@ impl Measured {
                 let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
                 Ok(Measured { numbers, of: Of::Text })
             }
-            Task::Classes { names } => classes(names, model, set),
+            Task::Classes { names } => classes(names, &AskedModel { model, set, views }),
             Task::Numbers { names, scale, offset } => match (&names[..], &scale[..], &offset[..]) {
-                ([name], [scale], [offset]) => numbers(name, *scale, *offset, model, set),
+                ([name], [scale], [offset]) => {
+                    numbers(name, *scale, *offset, &AskedModel { model, set, views })
+                }
                 _ => bail!("the model predicts {} numbers for a row; figures are of one", names.len()),
             },
         }
@@ -60,10 +67,26 @@ impl Measured {
     }
 }
 
-fn classes(names: &[String], model: &Model, set: &dyn Dataset) -> Result<Measured> {
+/// A model and the rows it is asked about.
+struct AskedModel<'a> {
+    model: &'a Model,
+    set: &'a dyn Dataset,
+    views: Option<&'a Views>,
+}
+
+impl AskedModel<'_> {
+    fn each(&self, see: impl FnMut(&Batch, &[f32]) -> kiln_learn::Result<()>) -> Result<()> {
+        Ok(match self.views {
+            Some(views) => self.model.predict_views(self.set, views, see)?,
+            None => self.model.predict_each(self.set, see)?,
+        })
+    }
+}
+
+fn classes(names: &[String], asked: &AskedModel) -> Result<Measured> {
     let count = names.len().max(2);
-    let mut rows = Vec::with_capacity(set.len());
-    model.predict_each(set, |batch, outputs| {
+    let mut rows = Vec::with_capacity(asked.set.len());
+    asked.each(|batch, outputs| {
         let width = outputs.len() / batch.rows().max(1);
         let labels = (0..batch.y.len()).filter_map(|at| batch.y.get(at));
         let judged = outputs.chunks(width.max(1)).zip(labels);
@@ -100,10 +123,11 @@ fn classes(names: &[String], model: &Model, set: &dyn Dataset) -> Result<Measure
     Ok(Measured { numbers, of: Of::Classes { names: names.to_vec(), rows, confusion } })
 }
 
-fn numbers(name: &str, scale: f64, offset: f64, model: &Model, set: &dyn Dataset) -> Result<Measured> {
-    let (mut truth, mut predicted) = (Vec::with_capacity(set.len()), Vec::with_capacity(set.len()));
+fn numbers(name: &str, scale: f64, offset: f64, asked: &AskedModel) -> Result<Measured> {
+    let (mut truth, mut predicted) =
+        (Vec::with_capacity(asked.set.len()), Vec::with_capacity(asked.set.len()));
     let unit = |number: f64| number * scale + offset;
-    model.predict_each(set, |batch, outputs| {
+    asked.each(|batch, outputs| {
         truth.extend((0..batch.y.len()).filter_map(|at| batch.y.get(at)).map(unit));
         predicted.extend(outputs.iter().map(|&output| unit(f64::from(output))));
         Ok(())

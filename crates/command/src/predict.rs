@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -17,20 +18,22 @@ use super::rows::{self, Questions};
 /// Predict with a trained model
 ///
 /// A table comes out as CSV: the columns as they came in, the prediction, and the probability of each class. Of images each is a line.
-/// What was fitted in training (means, words, sizes) is applied unchanged.
+/// What was fitted in training (means, words, sizes) is applied unchanged. A picture that can't be read is named on the standard error, the
+/// others go on, and the exit code is then 1.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   kiln predict runs/heart-1/model.kiln new.csv > predicted.csv
   cat new.csv | kiln predict model.kiln -
   kiln predict runs/mnist-1/model.kiln seven.png photos/ --top 3
   kiln predict model.kiln image.raw             exactly as many bytes as the input has
+  curl …/seven.jpg | kiln predict model.kiln -  a picture from the standard input
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --length 500
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
     /// The model's file
     model: PathBuf,
 
-    /// A table, pictures (PNG, JPEG, BMP), folders of them, raw bytes, a text to go on with, or - for the standard input
+    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, or - for the standard input
     inputs: Vec<PathBuf>,
 
     /// A text to go on with, instead of a file
@@ -53,28 +56,38 @@ pub struct PredictFlags {
     #[arg(long, value_name = "N", default_value_t = 1)]
     top: usize,
 
+    #[command(flatten)]
+    seen: rows::ViewFlags,
+
     /// Print a JSON object for each row
     #[arg(long)]
     json: bool,
 }
 
-pub fn run(flags: PredictFlags) -> Result<()> {
+pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     let model = rows::asked(&flags.model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
     if let Preparation::Text(text) = &about.preparation
         && text.columns.is_none()
     {
-        return generate(&predictor, text, &flags);
+        return generate(&predictor, text, &flags).map(|()| ExitCode::SUCCESS);
     }
     if flags.inputs.is_empty() {
         bail!("name a table, pictures, or - for the standard input");
     }
+    let views = flags.seen.views(about)?;
     let questions = rows::without_answers(about, &flags.inputs)?;
     for note in &questions.notes {
         out::note(note);
     }
-    let answers = predictor.predict(&questions.rows)?;
+    for failed in &questions.failed {
+        out::note(format_args!("error: {failed}"));
+    }
+    let answers = match &views {
+        Some(views) => predictor.predict_views(&questions.rows, views)?,
+        None => predictor.predict(&questions.rows)?,
+    };
     let mut out = out::RowWriter::new();
     for (row, answer) in answers.iter().enumerate() {
         if flags.json {
@@ -96,7 +109,8 @@ pub fn run(flags: PredictFlags) -> Result<()> {
             writeln!(out, "{}", cells.collect::<Vec<_>>().join(","))?;
         }
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Lets a text go on: again and again the last window through the model, and one more piece drawn.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use kiln_learn::data::{self, Dataset, ImageSize, PICTURES, Picture, Set, Table};
-use kiln_learn::model::About;
+use clap::Args;
+use kiln_learn::data::{self, Augment, Dataset, ImageSize, Picture, PictureFiles, Set, Table};
+use kiln_learn::model::{About, Views};
 use kiln_learn::preparation::{ImagePreparation, Unanswered};
 use kiln_learn::{Error, Model, Preparation};
 use kiln_map::Budget;
@@ -42,6 +43,31 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
     }
 }
 
+/// How images are seen several times, of a model of images.
+#[derive(Args)]
+pub struct ViewFlags {
+    /// See each image so often, varied after the first time, and answer by the mean
+    #[arg(long, value_name = "N")]
+    views: Option<usize>,
+
+    /// How images are varied between views, as in training [default: moved a little; in colour also mirrored, brighter or darker]
+    #[arg(long, value_name = "CHANGES", requires = "views")]
+    augment: Option<String>,
+}
+
+impl ViewFlags {
+    /// The views that were asked for, if any were.
+    pub fn views(&self, about: &About) -> Result<Option<Views>> {
+        let Some(count) = self.views else { return Ok(None) };
+        let Preparation::Images(images) = &about.preparation else {
+            bail!("--views is for a model of images, and this one takes something else");
+        };
+        let augment = self.augment.as_deref().map(str::parse::<Augment>).transpose()?;
+        let ground = images.ground.unwrap_or_default().round() as u8;
+        Ok(Some(Views::new(count, augment.unwrap_or_else(|| images.light_changes()), ground)?))
+    }
+}
+
 /// Rows without answers, and what each of them is.
 pub struct Questions {
     pub rows: Set,
@@ -51,6 +77,8 @@ pub struct Questions {
     pub table: Option<Table>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// What is wrong with files that were left out.
+    pub failed: Vec<String>,
 }
 
 /// The rows of some inputs: a table, pictures, folders of them, raw bytes, or `-` for what comes in by the standard input.
@@ -69,19 +97,24 @@ pub fn without_answers(about: &About, inputs: &[PathBuf]) -> Result<Questions> {
         Error::Preparation(message) => anyhow!("{}: {message}", input.display()),
         other => other.into(),
     })?;
-    Ok(Questions { rows, files: Vec::new(), table: Some(table), notes })
+    Ok(Questions { rows, files: Vec::new(), table: Some(table), notes, failed: Vec::new() })
 }
 
+/// Pictures as rows. One that can't be read is left out, and the others go on.
 fn of_pictures(images: &ImagePreparation, inputs: &[PathBuf]) -> Result<Questions> {
-    let (mut pixels, mut files, mut notes) = (Vec::new(), Vec::new(), Vec::new());
-    for path in pictures(inputs)? {
-        let (image, note) = image(&path, images)?;
-        pixels.extend(image);
-        notes.extend(note.map(|note| format!("{}: {note}", path.display())));
-        files.push(path);
+    let (mut pixels, mut files, mut notes, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for path in pictures(inputs, &mut notes)? {
+        match image(&path, images) {
+            Ok((image, note)) => {
+                pixels.extend(image);
+                notes.extend(note.map(|note| format!("{}: {note}", path.display())));
+                files.push(path);
+            }
+            Err(error) => failed.push(format!("{error:#}")),
+        }
     }
     let Unanswered { rows, .. } = images.rows(pixels)?;
-    Ok(Questions { rows, files, table: None, notes })
+    Ok(Questions { rows, files, table: None, notes, failed })
 }
 
 /// Whether a path stands for the standard input.
@@ -93,37 +126,39 @@ pub fn standard_input() -> Result<Vec<u8>> {
     Budget::default().read(std::io::stdin().lock()).context("the standard input can't be read")
 }
 
-/// The files, and those in folders.
-fn pictures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// The files, and those in folders and the folders in them.
+fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for input in inputs {
         if !input.is_dir() {
             all.push(input.clone());
             continue;
         }
-        let is_picture = |path: &PathBuf| {
-            let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-            extension.is_some_and(|extension| PICTURES.contains(&extension.as_str()))
-        };
-        let entries = std::fs::read_dir(input).with_context(|| input.display().to_string())?;
-        let mut found: Vec<PathBuf> =
-            entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(is_picture).collect();
-        if found.is_empty() {
+        let found = PictureFiles::in_folder(input)?;
+        if found.pictures.is_empty() {
             bail!("{}: there are no pictures in this folder", input.display());
         }
-        found.sort();
-        all.extend(found);
+        notes.extend(found.left_out());
+        all.extend(found.pictures);
     }
     Ok(all)
 }
 
-/// An image as the model takes it, and what was done to it.
+/// An image as the model takes it, and what was done to it: a picture, or exactly as many bytes as it has.
 fn image(path: &Path, images: &ImagePreparation) -> Result<(Vec<u8>, Option<String>)> {
+    let is_raw = |length: u64| length == images.form().width() as u64;
     if path.as_os_str() == "-" {
-        return Ok((images.raw(standard_input()?)?, None));
+        let bytes = standard_input()?;
+        return match is_raw(bytes.len() as u64) {
+            true => Ok((images.raw(bytes)?, None)),
+            false => {
+                Ok(images
+                    .pixels(&Picture::read(&bytes).map_err(|error| error.in_file("the standard input"))?))
+            }
+        };
     }
     let length = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
-    match length == images.form().width() as u64 {
+    match is_raw(length) {
         true => Ok((images.raw(std::fs::read(path)?)?, None)),
         false => Ok(images.pixels(&Picture::open(path)?)),
     }

@@ -6,8 +6,9 @@
 //!
 //! # Features
 //!
-//! Each switches one module: `csv` tables in text, `gzip` packed files, `image` pictures in PNG, JPEG and BMP, `parquet` tables in Parquet
-//! files, `arrow` record batches of Arrow, `tokenizer` tokenizers in `tokenizer.json`. All but Parquet and Arrow are on by default.
+//! Each switches one module: `csv` tables in text, `gzip` packed files, `image` pictures in PNG, JPEG, BMP, WebP, GIF, TIFF, PNM and ICO,
+//! `parquet` tables in Parquet files, `arrow` record batches of Arrow, `tokenizer` tokenizers in `tokenizer.json`. All but Parquet and
+//! Arrow are on by default.
 //!
 //! # Invariants
 //!
@@ -55,7 +56,7 @@ pub use image::{
     is_mnist, mnist, read_idx,
 };
 #[cfg(feature = "image")]
-pub use image::{Gallery, PICTURES, Picture, Pictures, encode_png};
+pub use image::{Gallery, PICTURES, Picture, PictureFiles, Pictures, encode_png};
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;

@@ -1,4 +1,4 @@
-//! Pictures: PNG, JPEG and BMP. One that is taken has as many pixels as are asked for, and comes back from the PNG file made of it.
+//! Pictures of every kind that is read. One that is taken has as many pixels as are asked for, and comes back from the PNG file made of it.
 #![no_main]
 
 use std::io::Cursor;
@@ -7,7 +7,7 @@ use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
 use kiln_data::{ImageSize, Picture};
 use kiln_fuzz::{file, fuzz_target, seeds};
 
-fn all() -> [Vec<u8>; 4] {
+fn all() -> [Vec<u8>; 10] {
     let picture = RgbaImage::from_fn(9, 7, |x, y| Rgba([20 * x as u8, 30 * y as u8, 7, 200]));
     let picture = DynamicImage::ImageRgba8(picture);
     let written = |picture: DynamicImage, format| {
@@ -20,6 +20,12 @@ fn all() -> [Vec<u8>; 4] {
         written(picture.to_luma16().into(), ImageFormat::Png),
         written(picture.to_rgb8().into(), ImageFormat::Jpeg),
         written(picture.to_rgb8().into(), ImageFormat::Bmp),
+        written(picture.clone(), ImageFormat::WebP),
+        written(picture.clone(), ImageFormat::Gif),
+        written(picture.clone(), ImageFormat::Tiff),
+        written(picture.to_rgb8().into(), ImageFormat::Pnm),
+        b"P1\n3 2\n101\n010\n".to_vec(),
+        written(picture, ImageFormat::Ico),
     ]
 }
 

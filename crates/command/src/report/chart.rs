@@ -4,13 +4,13 @@
 use std::fmt::Write;
 
 /// Colours of the page, and of a chart that stands alone.
-pub const COLOURS: &str = ":root{--ground:#fff;--ink:#1b1f24;--soft:#667079;--line:#d9dee3;--c0:#1764ab;--c1:#c2410c;--c2:#15803d;--c3:#7e22ce}\
-@media(prefers-color-scheme:dark){:root{--ground:#14171a;--ink:#e8ebee;--soft:#98a2ab;--line:#30363c;--c0:#6cb2f5;--c1:#fb923c;--c2:#4ade80;--c3:#c084fc}}";
+pub const COLOURS: &str = ":root{--ground:#fff;--ink:#1b1f24;--soft:#667079;--line:#d9dee3;--c0:#1764ab;--c1:#c2410c;--c2:#15803d;--c3:#7e22ce;--c4:#a16207;--c5:#0e7490;--c6:#be185d;--c7:#4b5563}\
+@media(prefers-color-scheme:dark){:root{--ground:#14171a;--ink:#e8ebee;--soft:#98a2ab;--line:#30363c;--c0:#6cb2f5;--c1:#fb923c;--c2:#4ade80;--c3:#c084fc;--c4:#facc15;--c5:#22d3ee;--c6:#f472b6;--c7:#9ca3af}}";
 
 /// What a chart's parts look like.
 pub const STYLE: &str = "svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .title{font-size:14px;font-weight:600;fill:var(--ink)}\
 svg .axis{stroke:var(--line);stroke-width:1}svg .l{fill:none;stroke-width:2;stroke-linejoin:round}svg .p{stroke:none;opacity:.55}\
-svg .b{stroke:none;opacity:.85}svg .guide{stroke:var(--soft);stroke-dasharray:4 4;fill:none}";
+svg .b{stroke:none;opacity:.85}svg .h{fill-opacity:0}svg .h:hover{fill-opacity:.8}svg .n{font-size:10px}svg .guide{stroke:var(--soft);stroke-dasharray:4 4;fill:none}";
 
 /// A chart.
 pub struct Chart {
@@ -29,6 +29,8 @@ pub struct Series {
     pub name: String,
     pub points: Vec<(f64, f64)>,
     pub mark: Mark,
+    /// What stands beside each point, where anything does.
+    pub labels: Vec<String>,
 }
 
 /// How points are drawn.
@@ -55,9 +57,20 @@ impl Series {
     /// Points of this mark.
     pub fn of(name: &str, points: impl IntoIterator<Item = (f64, f64)>, mark: Mark) -> Series {
         let finite = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
-        Series { name: name.to_string(), points: points.into_iter().filter(finite).collect(), mark }
+        let points = points.into_iter().filter(finite).collect();
+        Series { name: name.to_string(), points, mark, labels: Vec::new() }
     }
 }
+
+/// About how wide a letter of a chart is.
+const LETTER: f64 = 6.6;
+
+/// Colours there are for series.
+const SERIES: usize = 8;
+
+/// More points than these say nothing more when they are pointed at, or drawn.
+const POINTED: usize = 250;
+const DRAWN: usize = 3000;
 
 impl Chart {
     /// An empty chart.
@@ -105,10 +118,13 @@ impl Chart {
 
     fn draw(&self, inside: &str) -> String {
         let [left, right, low, high] = self.range();
+        let (legend, lines) = self.legend();
+        // More lines of names make the whole taller, so that all charts are as large.
+        let (top, tall) = (TOP + lines, HEIGHT + lines);
         let across = |x: f64| LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT);
-        let down = |y: f64| HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM);
+        let down = |y: f64| tall - BOTTOM - (y - low) / (high - low) * (tall - top - BOTTOM);
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">{inside}",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {tall}\" role=\"img\" aria-label=\"{}\">{inside}",
             escape(&self.title)
         );
         let mut put = |text: std::fmt::Arguments| {
@@ -126,23 +142,29 @@ impl Chart {
             ));
         }
         // Epochs are whole.
+        let mut free = 0.0;
         for x in ticks(left, right).into_iter().filter(|x| self.x != "epoch" || x.fract() == 0.0) {
-            let at = across(x);
+            let (at, half) = (across(x), LETTER * short(x).chars().count() as f64 / 2.0);
+            // No two touch.
+            if at - half < free {
+                continue;
+            }
+            free = at + half + LETTER;
             put(format_args!(
                 "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                HEIGHT - BOTTOM + 17.0,
+                tall - BOTTOM + 17.0,
                 short(x)
             ));
         }
         let middle = (LEFT + WIDTH - RIGHT) / 2.0;
         put(format_args!(
             "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            HEIGHT - 8.0,
+            tall - 8.0,
             escape(&self.x)
         ));
         put(format_args!(
             "<text transform=\"translate(13 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-            (TOP + HEIGHT - BOTTOM) / 2.0,
+            (top + tall - BOTTOM) / 2.0,
             escape(&self.y)
         ));
         if self.diagonal {
@@ -155,34 +177,44 @@ impl Chart {
                 down(end)
             ));
         }
-        let mut legend = LEFT;
         for (number, series) in self.series.iter().enumerate() {
-            let colour = format!("var(--c{})", number % 4);
+            let colour = format!("var(--c{})", number % SERIES);
+            let name = if series.name.is_empty() { String::new() } else { format!("{}: ", series.name) };
+            let says =
+                |x: f64, y: f64| escape(&format!("{name}{} {}, {} {}", self.x, short(x), self.y, short(y)));
             match series.mark {
                 Mark::Line => {
                     let mut path = String::new();
                     for (at, &(x, y)) in series.points.iter().enumerate() {
-                        let _ = write!(
-                            path,
-                            "{}{:.1} {:.1}",
-                            if at == 0 { 'M' } else { 'L' },
-                            across(x),
-                            down(y)
-                        );
+                        let to = if at == 0 { 'M' } else { 'L' };
+                        let _ = write!(path, "{to}{:.1} {:.1}", across(x), down(y));
                     }
                     put(format_args!("<path class=\"l\" style=\"stroke:{colour}\" d=\"{path}\"/>"));
                     if let [(x, y)] = series.points[..] {
+                        let (x, y) = (across(x), down(y));
                         put(format_args!(
-                            "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" style=\"fill:{colour}\"/>",
+                            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" style=\"fill:{colour}\"/>"
+                        ));
+                    }
+                    let step = series.points.len().div_ceil(POINTED).max(1);
+                    for &(x, y) in series.points.iter().step_by(step) {
+                        put(format_args!(
+                            "<circle class=\"h\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"6\" style=\"fill:{colour}\"><title>{}</title></circle>",
                             across(x),
-                            down(y)
+                            down(y),
+                            says(x, y)
                         ));
                     }
                 }
                 Mark::Points => {
-                    for &(x, y) in series.points.iter().take(3000) {
+                    for (at, &(x, y)) in series.points.iter().take(DRAWN).enumerate() {
+                        let title = if at < POINTED {
+                            format!("<title>{}</title>", says(x, y))
+                        } else {
+                            String::new()
+                        };
                         put(format_args!(
-                            "<circle class=\"p\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" style=\"fill:{colour}\"/>",
+                            "<circle class=\"p\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" style=\"fill:{colour}\">{title}</circle>",
                             across(x),
                             down(y)
                         ));
@@ -194,20 +226,58 @@ impl Chart {
                     for &(x, y) in &series.points {
                         let (top, bottom) = (down(y.max(0.0)), down(y.min(0.0)));
                         put(format_args!(
-                            "<rect class=\"b\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"{:.1}\" style=\"fill:{colour}\"/>",
+                            "<rect class=\"b\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"{:.1}\" style=\"fill:{colour}\"><title>{}</title></rect>",
                             across(x) - wide / 2.0,
-                            bottom - top
+                            bottom - top,
+                            says(x, y)
                         ));
                     }
                 }
             }
-            if !series.name.is_empty() {
-                put(format_args!("<path d=\"M{legend} 32h14\" style=\"stroke:{colour};stroke-width:3\"/>"));
-                put(format_args!("<text x=\"{}\" y=\"36\">{}</text>", legend + 19.0, escape(&series.name)));
-                legend += 34.0 + 6.6 * series.name.chars().count() as f64;
+            let mut placed: Vec<(f64, f64)> = Vec::new();
+            for (label, &(x, y)) in series.labels.iter().zip(&series.points) {
+                let (x, y) = (across(x), down(y) - 8.0);
+                let width = LETTER * label.chars().count() as f64;
+                if placed.iter().any(|(other, line)| (other - x).abs() < width && (line - y).abs() < 11.0) {
+                    continue;
+                }
+                placed.push((x, y));
+                put(format_args!(
+                    "<text class=\"n\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>",
+                    escape(label)
+                ));
+            }
+            if let Some((x, y)) = legend[number] {
+                put(format_args!("<path d=\"M{x:.1} {y:.1}h14\" style=\"stroke:{colour};stroke-width:3\"/>"));
+                put(format_args!(
+                    "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                    x + 19.0,
+                    y + 4.0,
+                    escape(&series.name)
+                ));
             }
         }
         svg + "</svg>"
+    }
+
+    /// Where the name of each series stands that has one, and how much room more than one line of them takes.
+    fn legend(&self) -> (Vec<Option<(f64, f64)>>, f64) {
+        const LINE: f64 = 17.0;
+        let (mut x, mut y) = (LEFT, 32.0);
+        let place = |series: &Series| {
+            if series.name.is_empty() {
+                return None;
+            }
+            let width = 34.0 + LETTER * series.name.chars().count() as f64;
+            if x > LEFT && x + width > WIDTH {
+                (x, y) = (LEFT, y + LINE);
+            }
+            let at = (x, y);
+            x += width;
+            Some(at)
+        };
+        let places = self.series.iter().map(place).collect();
+        (places, y - 32.0)
     }
 }
 
@@ -279,6 +349,32 @@ mod tests {
         assert_eq!(ticks(0.0, 1.0), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0].map(|x: f64| (x / 0.2).round() * 0.2));
         assert_eq!(ticks(1.0, 10.0), [2.0, 4.0, 6.0, 8.0, 10.0]);
         assert_eq!([0.05, 1200.0, 2e6, -0.25].map(short), ["0.05", "1200", "2,000,000", "-0.25"]);
+    }
+
+    #[test]
+    fn names_and_ticks_stand_beside_each_other() {
+        let mut chart = Chart::new("Loss", "rows", "loss");
+        for run in 0..12 {
+            chart = chart.with(Series::line(
+                &format!("a long name of run {run}"),
+                [(0.0, 1.0), (2e6, f64::from(run))],
+            ));
+        }
+        let (legend, lines) = chart.legend();
+        let places: Vec<(f64, f64)> = legend.into_iter().flatten().collect();
+        assert!(places.len() == 12 && lines > 50.0, "{places:?}");
+        assert!(places.iter().all(|(x, _)| x + 34.0 + 20.0 * LETTER < WIDTH + LETTER), "{places:?}");
+        assert!(
+            places.windows(2).all(|pair| pair[0].1 < pair[1].1 || pair[0].0 + 100.0 < pair[1].0),
+            "{places:?}"
+        );
+        let svg = chart.svg();
+        assert!(svg.contains("<title>a long name of run 11: rows 2,000,000, loss 11</title>"), "{svg}");
+        let ticks: Vec<f64> = svg
+            .split("text-anchor=\"middle\">")
+            .filter_map(|part| part.rsplit_once("x=\"")?.1.split('"').next()?.parse().ok())
+            .collect();
+        assert!(ticks.len() > 2, "{ticks:?}");
     }
 
     #[test]

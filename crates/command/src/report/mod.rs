@@ -14,7 +14,8 @@ use kiln_learn::metrics::History;
 use super::folder::Folder;
 use super::importance::Importances;
 use super::measure::{Measured, Of};
-use chart::{COLOURS, Chart, STYLE, Series, escape};
+use super::out::counted;
+use chart::{COLOURS, Chart, STYLE, Series, escape, figure};
 
 /// What a report tells of.
 pub struct Told<'a> {
@@ -62,11 +63,7 @@ pub fn write(told: &Told, folder: &Folder) -> Result<()> {
 }
 
 fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<String> {
-    let mut html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <title>{title}</title><link rel=\"icon\" href=\"data:,\"><style>{COLOURS}{PAGE}{STYLE}</style></head><body><main><h1>{title}</h1>",
-        title = escape(&told.title)
-    );
+    let mut html = head(&told.title);
     for line in told.said {
         write!(html, "<p>{}</p>", escape(line))?;
     }
@@ -81,7 +78,7 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
         html += "</tr>";
         for (name, part) in &known {
             write!(html, "<tr><th>{name}</th>")?;
-            part.numbers.iter().try_for_each(|(_, number)| write!(html, "<td>{number:.4}</td>"))?;
+            part.numbers.iter().try_for_each(|(_, number)| write!(html, "<td>{}</td>", figure(*number)))?;
             html += "</tr>";
         }
     }
@@ -99,10 +96,10 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
     }
     writeln!(
         html,
-        "<section id=\"model\"><h2>Model</h2><p>{} parameters, trained in {:.1} s.</p><pre>{}</pre></section>\
+        "<section id=\"model\"><h2>Model</h2><p>{}, trained in {:.1} s.</p><pre>{}</pre></section>\
          <section id=\"config\"><h2>Settings</h2><pre>{}</pre><details><summary>Environment</summary><pre>{}</pre></details></section>\
          <footer>made by kiln {}</footer></main></body></html>",
-        told.parameters,
+        counted(told.parameters, "parameter"),
         told.seconds,
         escape(&told.layers.replace(", ", "\n")),
         escape(&told.config),
@@ -112,10 +109,46 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
     Ok(html)
 }
 
+/// The page of several runs beside each other: a table that is given, and a chart for each number that any of them has.
+pub fn compared(title: &str, table: &[Vec<String>], runs: &[(String, History)]) -> String {
+    let mut names: Vec<&String> = runs.iter().flat_map(|(_, history)| history.names()).collect();
+    names.sort();
+    names.dedup();
+    let mut html = head(title) + "<div class=\"scroll\"><table>";
+    for (row, cells) in table.iter().enumerate() {
+        let cell = if row == 0 { "th" } else { "td" };
+        let cells = cells.iter().map(|text| format!("<{cell}>{}</{cell}>", escape(text)));
+        html += &format!("<tr>{}</tr>", cells.collect::<String>());
+    }
+    html += "</table></div><section id=\"curves\"><h2>Charts</h2><div class=\"charts\">";
+    for name in names {
+        let chart = runs.iter().fold(Chart::new(name, "epoch", name), |chart, (run, history)| {
+            chart.with(Series::line(run, by_epoch(history, name)))
+        });
+        html += &format!("<figure>{}</figure>", chart.svg());
+    }
+    html + "</div></section></main></body></html>"
+}
+
+/// The beginning of a page.
+fn head(title: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <title>{title}</title><link rel=\"icon\" href=\"data:,\"><style>{COLOURS}{PAGE}{STYLE}</style></head><body><main><h1>{title}</h1>",
+        title = escape(title)
+    )
+}
+
+/// A number of each epoch that has it, epochs counted from 1.
+fn by_epoch(history: &History, name: &str) -> Vec<(f64, f64)> {
+    let numbers = history.series(name).unwrap_or_default();
+    numbers.iter().enumerate().map(|(epoch, number)| (epoch as f64 + 1.0, *number)).collect()
+}
+
 /// What the page looks like.
 const PAGE: &str = "*{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,sans-serif}\
 main{max-width:1180px;margin:0 auto;padding:1.2rem}h1{font-size:1.6rem;margin:.4rem 0}h2{font-size:1.15rem;margin:2rem 0 .6rem}p{margin:.2rem 0;color:var(--soft)}\
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:1rem}figure{margin:0;border:1px solid var(--line);border-radius:8px;padding:.6rem}\
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:1rem}figure{margin:0;border:1px solid var(--line);border-radius:8px;padding:.6rem}\
 svg{width:100%;height:auto;display:block}.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}\
 th{font-weight:600}.matrix td{text-align:center;min-width:2.6rem}.wrong{display:flex;flex-wrap:wrap;gap:.8rem}.wrong figure{text-align:center;font-size:.85rem}\
 .wrong img{width:84px;height:84px;image-rendering:pixelated;display:block;margin:0 auto .3rem}pre{overflow-x:auto;background:color-mix(in srgb,var(--line) 35%,transparent);padding:.8rem;border-radius:8px;font-size:.85rem}\
@@ -123,10 +156,6 @@ th{font-weight:600}.matrix td{text-align:center;min-width:2.6rem}.wrong{display:
 
 /// Losses, metrics and the rate from epoch to epoch.
 fn curves(history: &History) -> Vec<Chart> {
-    let series = |name: &str| {
-        let numbers = history.series(name).unwrap_or_default();
-        numbers.iter().enumerate().map(|(epoch, number)| (epoch as f64 + 1.0, *number)).collect::<Vec<_>>()
-    };
     let mut charts = Vec::new();
     for name in history.names().iter().filter(|name| !name.starts_with("val_")) {
         let title = match name.as_str() {
@@ -137,9 +166,9 @@ fn curves(history: &History) -> Vec<Chart> {
         let held = format!("val_{name}");
         let has_held = history.series(&held).is_some();
         let mut chart = Chart::new(&title, "epoch", name)
-            .with(Series::line(if has_held { "training" } else { "" }, series(name)));
+            .with(Series::line(if has_held { "training" } else { "" }, by_epoch(history, name)));
         if has_held {
-            chart = chart.with(Series::line("validation", series(&held)));
+            chart = chart.with(Series::line("validation", by_epoch(history, &held)));
         }
         charts.push(chart);
     }

@@ -79,9 +79,12 @@ fn calibration(rows: &[Judged]) -> Chart {
         let bin = &mut bins[((sure * 10.0) as usize).min(9)];
         *bin = (bin.0 + 1.0, bin.1 + sure, bin.2 + f64::from(u8::from(row.is_right())));
     }
-    let points =
-        bins.iter().filter(|bin| bin.0 > 0.0).map(|(count, sure, right)| (sure / count, right / count));
-    let mut chart = Chart::new("Calibration", "how sure", "how often right").with(Series::line("", points));
+    bins.retain(|bin| bin.0 > 0.0);
+    let points = bins.iter().map(|(count, sure, right)| (sure / count, right / count));
+    let mut series = Series::line("", points);
+    series.labels = bins.iter().map(|(count, ..)| format!("{count:.0}")).collect();
+    let mut chart =
+        Chart::new("Calibration", "how sure (beside each point its rows)", "how often right").with(series);
     (chart.diagonal, chart.bounds) = (true, Some([0.0, 1.0, 0.0, 1.0]));
     chart
 }

@@ -92,10 +92,10 @@ keys! {
         "val" val: PathBuf [ROWS] = "FILE" "Another table, to validate with while training";
         "test-fraction" test_fraction: Share [ROWS] = "SHARE" "The share kept for the test at the end, where no test set comes with the data; 0 of a table keeps none [default: 0.2]";
         "val-fraction" val_fraction: Share [ROWS] = "SHARE" "The share of the rest that is held out for validation while training [default: 0.1; of tables 0.2]";
-        "image-size" image_size: Count [ROWS] = "PIXELS" "Resize images to this side [default: that of the first image, at most 64]";
+        "image-size" image_size: Count [ROWS] = "PIXELS" "Resize images to a square of this side [default: a size that suits all of them, in their proportions, 64 on the longer side at most]";
         "grey" grey: bool [ROWS] = "" "Read images without colour";
         "strict" strict: bool [NOTHING] = "" "Stop at an image that can't be read, instead of leaving it out";
-        "augment" augment: String [&["data"]] = "CHANGES" "Vary training images: \"flip, shift 2, rotate 10, scale 0.1, noise 0.05, cutout 6\"";
+        "augment" augment: String [&["data"]] = "CHANGES" "Vary training images: \"flip, shift 2, rotate 10, scale 0.1, noise 0.05, cutout 6\"; flip-up, crop, colour, shear, saturation, posterise, solarise, equalise, contrast; \"random 2 9\" draws two of them at strength 9 of 30 (RandAugment); none [default: of photos a little, else none]";
         "pieces" pieces: String [ROWS] = "WHAT" "What a text is cut in: characters, bytes, words, or learned N (byte pairs) [default: characters; where there are classes, words]";
         "window" window: Count [ROWS] = "LENGTH" "How many pieces of a text are seen at once [default: 64]";
     }

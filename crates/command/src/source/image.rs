@@ -9,6 +9,7 @@ use kiln_learn::preparation::ImagePreparation;
 
 use super::{Habits, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
+use crate::out::counted;
 use crate::report::Shows;
 use crate::settings::{Settings, Share};
 
@@ -37,7 +38,7 @@ pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -
         counts(&*train, &*valid, &*test),
     ];
     let images = images(&*train, base)?;
-    let train = varied(train, &images, settings, &mut said)?;
+    let train = varied(train, &images, settings, false, &mut said)?;
     Ok(TrainingData {
         name: "digits".to_string(),
         said,
@@ -94,7 +95,7 @@ fn known(
         counts(&*train, &*valid, &test),
     ];
     let images = images(&*train, base)?;
-    let train = varied(train, &images, settings, &mut said)?;
+    let train = varied(train, &images, settings, false, &mut said)?;
     Ok(TrainingData {
         name: name_of(path),
         said,
@@ -124,22 +125,24 @@ fn adopted(set: Set, base: Option<&Base>) -> Result<Set> {
     }
 }
 
-/// Training images, varied if that is asked for.
+/// Training images, varied as is asked for; photos, which come as files with colours, a little where nothing is said.
 fn varied(
     train: Box<dyn Dataset>,
     images: &ImagePreparation,
     settings: &Settings,
+    are_files: bool,
     said: &mut Vec<String>,
 ) -> Result<Box<dyn Dataset>> {
-    match &settings.augment {
-        None => Ok(train),
-        Some(text) => {
-            let augment: Augment = text.parse()?;
-            let ground = images.ground.unwrap_or_default();
-            said.push(format!("training images are varied: {augment}"));
-            Ok(Box::new(Augmented::new(train, augment, ground.round() as u8)?))
-        }
-    }
+    let augment = match settings.augment.as_deref() {
+        Some("none") => return Ok(train),
+        Some(text) => text.parse::<Augment>()?,
+        None if are_files && images.size.channels == 3 => images.light_changes(),
+        None => return Ok(train),
+    };
+    let ground = images.ground.unwrap_or_default();
+    let mend = if settings.augment.is_none() { " (--augment says otherwise, or none)" } else { "" };
+    said.push(format!("training images are varied: {augment}{mend}"));
+    Ok(Box::new(Augmented::new(train, augment, ground.round() as u8)?))
 }
 
 /// How pictures are read.
@@ -167,26 +170,24 @@ pub(super) fn gallery(
     seed: u64,
     base: Option<&Base>,
 ) -> Result<TrainingData> {
+    let left_out = gallery.left_out();
     let (set, size) = (adopted(gallery.set, base)?, gallery.size);
     let mut said = vec![format!(
-        "{} images of {} classes ({}), used as {} × {} {}",
-        set.len(),
-        set.names().len(),
+        "{} of {} ({}), used as {} × {} {}",
+        counted(set.len(), "image"),
+        counted(set.names().len(), "class"),
         listed(set.names()),
         size.width,
         size.height,
         if size.channels == 1 { "in grey" } else { "in colour" },
     )];
-    if !gallery.skipped.is_empty() {
-        said.push(format!("{} files are left out, because they can't be read:", gallery.skipped.len()));
-        said.extend(gallery.skipped.iter().take(10).map(|error| format!("  {error}")));
-    }
+    said.extend(left_out);
     let parts = stratified(&set.labels()?, &shares(settings, 0.1), seed)?;
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
     let images = images(&*train, base)?;
     said.push(counts(&*train, &*valid, &*test));
-    let train = varied(train, &images, settings, &mut said)?;
+    let train = varied(train, &images, settings, true, &mut said)?;
     let habits = Habits { epochs: 20, ..IMAGES };
     Ok(TrainingData {
         name: name_of(path),

@@ -14,6 +14,7 @@ use kiln_learn::model::{Task, listed};
 use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::choices::meant;
+use crate::out::counted;
 use crate::reading::{ReadingFlags, open};
 use crate::report::Shows;
 use crate::settings::Settings;
@@ -125,7 +126,11 @@ pub(super) fn table(
         None => ReadingFlags::of(settings).reading()?,
     };
     let table = open(&reading, path)?;
-    let mut said = vec![format!("a table of {} rows and {} columns", table.len(), table.columns().len())];
+    let mut said = vec![format!(
+        "a table of {} and {}",
+        counted(table.len(), "row"),
+        counted(table.columns().len(), "column")
+    )];
     said.extend(table.notes().iter().cloned());
     let known = own.as_ref().and_then(|own| own.target()).map(TargetColumn::column);
     let (target, choices) = choices(&table, settings, known, &mut said)?;
@@ -216,7 +221,9 @@ pub(super) fn table(
     };
     let valid = to_validate.as_ref().map(of_file).transpose()?.unwrap_or(valid);
     let test = to_test.as_ref().map(of_file).transpose()?.unwrap_or(test);
-    said.push(format!("{} columns become {} numbers a row", preparation.groups().len(), preparation.width()));
+    let (columns, width) = (preparation.groups().len(), preparation.width());
+    let verb = if columns == 1 { "becomes" } else { "become" };
+    said.push(format!("{} {verb} {} a row", counted(columns, "column"), counted(width, "number")));
     said.push(counts(&*train, &*valid, &*test));
     let front = front(&preparation);
     let stored = preparation.clone().into();

@@ -210,16 +210,15 @@ fn train<'a>(
     let dtype = kiln_learn::model::dtype(&source.train.x());
     let summary = kiln_learn::Summary::of_type(model.layers(), shape.as_slice(), dtype)?;
     let (layers, parameters) = (&model.about().layers, summary.trained + summary.frozen);
-    say.line(&format!("model: {layers} ({parameters} parameters)"));
+    say.line(&format!("model: {layers} ({})", out::counted(parameters, "parameter")));
     say.line(&format!(
-        "{} epochs of batches of {}, {} at {}, {}; {} {}",
-        plan.epochs,
+        "{} of batches of {}, {} at {}, {}; {}",
+        out::counted(plan.epochs as usize, "epoch"),
         plan.batch_size,
         settings.optimizer.as_deref().unwrap_or(""),
         plan.rate,
         settings.schedule.as_deref().unwrap_or(""),
-        kiln_learn::threads(),
-        if kiln_learn::threads() == 1 { "thread" } else { "threads" },
+        out::counted(kiln_learn::threads(), "thread"),
     ));
     say.event(json!({
         "event": "begin", "run": folder.path(), "layers": layers, "parameters": parameters,

@@ -4,10 +4,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::tone::Tone;
 use crate::dataset::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
-use crate::values::{Form, Meaning, ValueKind, Values};
+use crate::values::{Form, ValueKind, Values};
 
 /// How images are varied, each amount at random up to the one given.
 ///
@@ -44,12 +45,29 @@ pub enum Change {
     Noise(f32),
     /// A square of this side emptied.
     Cutout(f32),
+    /// Slanted by up to this share, across and upwards.
+    Shear(f32),
+    /// Colours stronger or weaker by up to this share.
+    Saturation(f32),
+    /// Fewer shades: up to so many of the 8 bits go.
+    Posterise(f32),
+    /// Shades above a limit inverted, where up to this share of all shades lies above it.
+    Solarise(f32),
+    /// All shades made equally frequent, or not.
+    Equalise,
+    /// The darkest shade made black and the brightest white, or not.
+    Contrast,
+    /// So many of these changes, drawn anew for each image, each up to this strength of 30 (RandAugment).
+    Random(f32, f32),
 }
 
 /// A word, the change it makes of a number, and the most that number may be (0 where it takes none).
 type NamedChange = (&'static str, fn(f32) -> Change, f32);
 
-const WORDS: [NamedChange; 9] = [
+/// The word of changes that are drawn, which takes two numbers, and the most of each.
+const RANDOM: (&str, [f32; 2]) = ("random", [10.0, 30.0]);
+
+const WORDS: [NamedChange; 15] = [
     ("flip", |_| Change::Flip, 0.0),
     ("flip-up", |_| Change::FlipUp, 0.0),
     ("shift", Change::Shift, 1e4),
@@ -59,7 +77,19 @@ const WORDS: [NamedChange; 9] = [
     ("colour", Change::Colour, 1.0),
     ("noise", Change::Noise, 1.0),
     ("cutout", Change::Cutout, 1e4),
+    ("shear", Change::Shear, 1.0),
+    ("saturation", Change::Saturation, 1.0),
+    ("posterise", Change::Posterise, 7.0),
+    ("solarise", Change::Solarise, 1.0),
+    ("equalise", |_| Change::Equalise, 0.0),
+    ("contrast", |_| Change::Contrast, 0.0),
 ];
+
+impl FromIterator<Change> for Augment {
+    fn from_iter<C: IntoIterator<Item = Change>>(changes: C) -> Augment {
+        Augment(changes.into_iter().collect())
+    }
+}
 
 impl FromStr for Augment {
     type Err = Error;
@@ -68,8 +98,21 @@ impl FromStr for Augment {
         let change = |part: &str| {
             let mut words = part.split_whitespace();
             let word = words.next().unwrap_or("").to_lowercase().replace("color", "colour");
+            if word == RANDOM.0 {
+                let mut number =
+                    |most: f32| words.next()?.parse().ok().filter(|number| (0.0..=most).contains(number));
+                let [count, strength] = RANDOM.1.map(&mut number);
+                return match (count, strength, words.next()) {
+                    (Some(count), Some(strength), None) if count.fract() == 0.0 => {
+                        Ok(Change::Random(count, strength))
+                    }
+                    _ => Err(Error::new(
+                        "random takes how many changes are drawn (10 at most) and how strong they are (30 at most), as in \"random 2 9\"",
+                    )),
+                };
+            }
             let Some((_, make, most)) = WORDS.iter().find(|(name, ..)| *name == word) else {
-                let names = WORDS.map(|(name, ..)| name).join(", ");
+                let names = WORDS.map(|(name, ..)| name).join(", ") + ", random";
                 return Err(Error::new(format!("no image can be varied by \"{word}\"; there are {names}")));
             };
             match (*most, words.next().map(str::parse::<f32>), words.next()) {
@@ -98,12 +141,53 @@ impl fmt::Display for Augment {
             Change::Colour(amount) => format!("colour {amount}"),
             Change::Noise(amount) => format!("noise {amount}"),
             Change::Cutout(amount) => format!("cutout {amount}"),
+            Change::Shear(amount) => format!("shear {amount}"),
+            Change::Saturation(amount) => format!("saturation {amount}"),
+            Change::Posterise(amount) => format!("posterise {amount}"),
+            Change::Solarise(amount) => format!("solarise {amount}"),
+            Change::Equalise => "equalise".to_string(),
+            Change::Contrast => "contrast".to_string(),
+            Change::Random(count, strength) => format!("random {count} {strength}"),
         };
         f.write_str(&self.0.iter().map(text).collect::<Vec<_>>().join(", "))
     }
 }
 
+/// The changes that are drawn of at a strength from 0 to 1, for images of so many pixels on a side: after Cubuk and others, RandAugment
+/// (2020), with those of its list that are here.
+fn drawn(rng: &mut Rng, strength: f32, side: f32) -> Option<Change> {
+    let all = [
+        // As it is.
+        None,
+        Some(Change::Rotate(30.0 * strength)),
+        Some(Change::Shear(0.3 * strength)),
+        Some(Change::Shift(0.33 * side * strength)),
+        Some(Change::Colour(0.9 * strength)),
+        Some(Change::Saturation(0.9 * strength)),
+        Some(Change::Posterise(4.0 * strength)),
+        Some(Change::Solarise(strength)),
+        Some(Change::Equalise),
+        Some(Change::Contrast),
+    ];
+    all[rng.below(all.len())]
+}
+
 impl Augment {
+    /// With each draw of changes in the place of the word for it.
+    fn settled(&self, rng: &mut Rng, side: usize) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(self.0.len());
+        for change in &self.0 {
+            match *change {
+                Change::Random(count, strength) => {
+                    let draws = (0..count as usize).filter_map(|_| drawn(rng, strength / 30.0, side as f32));
+                    changes.extend(draws);
+                }
+                change => changes.push(change),
+            }
+        }
+        changes
+    }
+
     /// Varies one image `[channels, height, width]`, with this ground around it.
     pub fn apply(&self, pixels: &mut [u8], [channels, height, width]: [usize; 3], ground: u8, draw: u64) {
         let mut rng = Rng::new(draw);
@@ -111,11 +195,11 @@ impl Augment {
         let (mut across, mut down) = ([1f32, 0.0], [0f32, 1.0]);
         let (mut right, mut below, mut moved) = (0f32, 0f32, false);
         let (mut gain, mut lift, mut deviation) = (1f32, 0f32, 0f32);
-        let mut holes = Vec::new();
-        for change in &self.0 {
+        let (mut holes, mut tones) = (Vec::new(), Vec::new());
+        for change in self.settled(&mut rng, height.min(width)) {
             let mut around = |amount: f32| amount * (2.0 * rng.uniform() as f32 - 1.0);
-            moved |= !matches!(change, Change::Colour(_) | Change::Noise(_) | Change::Cutout(_));
-            match *change {
+            moved |= change.moves();
+            match change {
                 Change::Flip => {
                     if rng.uniform() < 0.5 {
                         across = across.map(|x| -x);
@@ -147,6 +231,21 @@ impl Augment {
                     let side = side as usize;
                     holes.push((rng.below(height + side), rng.below(width + side), side));
                 }
+                Change::Shear(share) => {
+                    let (slant, rise) = (around(share), around(share));
+                    let sheared = |[x, y]: [f32; 2]| [x + slant * y, y + rise * x];
+                    (across, down) = (sheared(across), sheared(down));
+                }
+                Change::Saturation(share) => tones.push(Tone::Saturation(1.0 + around(share))),
+                Change::Posterise(bits) => {
+                    tones.push(Tone::Posterise((rng.uniform() as f32 * bits).round() as u32))
+                }
+                Change::Solarise(share) => tones.push(Tone::Solarise(1.0 - rng.uniform() as f32 * share)),
+                Change::Equalise | Change::Contrast if rng.uniform() < 0.5 => {}
+                Change::Equalise => tones.push(Tone::Equalise),
+                Change::Contrast => tones.push(Tone::Contrast),
+                // They are drawn.
+                Change::Random(..) => {}
             }
         }
         for image in pixels.chunks_exact_mut(height * width).take(channels) {
@@ -160,12 +259,28 @@ impl Augment {
                     *pixel = value.round().clamp(0.0, 255.0) as u8;
                 }
             }
+        }
+        tones.iter().for_each(|tone| tone.apply(pixels, channels, height * width));
+        for image in pixels.chunks_exact_mut(height * width).take(channels) {
             for &(bottom, end, side) in &holes {
                 for row in bottom.saturating_sub(side)..bottom.min(height) {
                     image[row * width + end.saturating_sub(side).min(width)..row * width + end.min(width)]
                         .fill(ground);
                 }
             }
+        }
+    }
+}
+
+impl Change {
+    /// Whether pixels come from other places.
+    fn moves(self) -> bool {
+        match self {
+            Change::Flip | Change::FlipUp | Change::Shift(_) | Change::Rotate(_) | Change::Scale(_) => true,
+            Change::Crop(_) | Change::Shear(_) => true,
+            Change::Colour(_) | Change::Noise(_) | Change::Cutout(_) | Change::Saturation(_) => false,
+            Change::Posterise(_) | Change::Solarise(_) | Change::Equalise | Change::Contrast => false,
+            Change::Random(..) => false,
         }
     }
 }
@@ -270,120 +385,6 @@ impl<D: Dataset> Dataset for Augmented<D> {
     }
 }
 
-/// A set whose rows are blends of two: inputs as amounts, targets as shares of the classes.
-#[derive(Clone, Debug)]
-pub struct Mixed<D> {
-    of: D,
-    strength: f64,
-    cut: bool,
-}
-
-impl<D: Dataset> Mixed<D> {
-    /// Mixup: each row is blended with another; the larger the strength (0.2 is usual), the more evenly.
-    ///
-    /// # Errors
-    /// Where the targets aren't one class each.
-    pub fn up(of: D, strength: f64) -> Result<Mixed<D>> {
-        Mixed::new(of, strength, false)
-    }
-
-    /// CutMix: a rectangle of each image comes from another.
-    ///
-    /// # Errors
-    /// Where the targets aren't one class each, or the inputs no images.
-    pub fn cut(of: D, strength: f64) -> Result<Mixed<D>> {
-        match of.x().shape.len() {
-            3 => Mixed::new(of, strength, true),
-            _ => Err(Error::new("only images can be cut and mixed")),
-        }
-    }
-
-    fn new(of: D, strength: f64, cut: bool) -> Result<Mixed<D>> {
-        if of.y().codes().is_none() || of.y().width() != 1 {
-            return Err(Error::new("only rows with one class each can be mixed"));
-        }
-        if let Some((name, _)) = of.further().first() {
-            return Err(Error::new(format!(
-                "rows can't be mixed that have more than x and y: there is {name}"
-            )));
-        }
-        if !(strength > 0.0 && strength.is_finite()) {
-            return Err(Error::new(format!("the strength of mixing must be above 0, not {strength}")));
-        }
-        Ok(Mixed { of, strength, cut })
-    }
-
-    /// A share from Beta(strength, strength), by Jöhnk's method.
-    fn share(&self, rng: &mut Rng) -> f64 {
-        for _ in 0..1000 {
-            let mut share = || libm::pow(rng.uniform(), 1.0 / self.strength);
-            let (a, b) = (share(), share());
-            if a + b > 0.0 && a + b <= 1.0 {
-                return a / (a + b);
-            }
-        }
-        0.5
-    }
-}
-
-impl<D: Dataset> Dataset for Mixed<D> {
-    fn len(&self) -> usize {
-        self.of.len()
-    }
-
-    fn x(&self) -> Form {
-        let form = self.of.x();
-        let scale = match form.meaning {
-            Meaning::Numbers { scale } => scale,
-            Meaning::Codes { .. } => 1.0,
-        };
-        Form { kind: ValueKind::F32, meaning: Meaning::Numbers { scale }, ..form }
-    }
-
-    fn y(&self) -> Form {
-        Form::numbers(&[self.of.y().codes().unwrap_or(0)])
-    }
-
-    fn read(&self, row: usize, draw: u64, batch: &mut Batch) -> Result<()> {
-        let mut rng = Rng::new(draw);
-        let other = rng.below(self.of.len());
-        let share = self.share(&mut rng);
-        let mut both = Batch::of(&self.of);
-        self.of.read(row, rng.bits(), &mut both)?;
-        self.of.read(other, rng.bits(), &mut both)?;
-        let (form, classes) = (self.of.x(), self.of.y().codes().unwrap_or(0));
-        let width = form.width();
-        let number = |at: usize| both.x.get(at).unwrap_or(0.0);
-        let mut own = share.max(1.0 - share);
-        if let (true, &[_, height, across]) = (self.cut, form.shape.as_slice()) {
-            let side = (1.0 - own).sqrt();
-            let (rows, columns) = ((height as f64 * side) as usize, (across as f64 * side) as usize);
-            let (top, left) = (rng.below(height - rows + 1), rng.below(across - columns + 1));
-            for at in 0..width {
-                let (row, column) = (at / across % height, at % across);
-                let inside = (top..top + rows).contains(&row) && (left..left + columns).contains(&column);
-                batch.x.push(number(if inside { width + at } else { at }));
-            }
-            own = 1.0 - (rows * columns) as f64 / (height * across) as f64;
-        } else {
-            for at in 0..width {
-                batch.x.push(own * number(at) + (1.0 - own) * number(width + at));
-            }
-        }
-        let class = |at: usize| both.y.get(at).unwrap_or(-1.0) as usize;
-        for at in 0..classes {
-            let from = |position: usize, share: f64| if class(position) == at { share } else { 0.0 };
-            batch.y.push(from(0, own) + from(1, 1.0 - own));
-        }
-        batch.weights.extend(both.weights.first());
-        Ok(())
-    }
-
-    fn is_weighted(&self) -> bool {
-        self.of.is_weighted()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -411,13 +412,22 @@ mod tests {
             "colour 0.3",
             "noise 0.1",
             "cutout 4",
+            "shear 0.4",
+            "posterise 6",
+            "solarise 0.8",
+            "equalise",
+            "contrast",
+            "random 2 20",
         ] {
             assert_eq!(changed(text, 7), changed(text, 7), "{text}");
             assert!((0..20).any(|draw| changed(text, draw) != image()), "{text} changes nothing");
             let amount = text.split(' ').next().unwrap();
-            if !amount.starts_with("flip") {
-                assert_eq!(changed(&format!("{amount} 0"), 7), image(), "{text} by nothing");
-            }
+            let by_nothing = match amount {
+                "flip" | "flip-up" | "equalise" | "contrast" => continue,
+                "random" => "random 0 9".to_string(),
+                amount => format!("{amount} 0"),
+            };
+            assert_eq!(changed(&by_nothing, 7), image(), "{text} by nothing");
         }
         let flipped: Vec<u8> = image().chunks(8).flat_map(|row| row.iter().rev().copied()).collect();
         assert!((0..20).all(|draw| [image(), flipped.clone()].contains(&changed("flip", draw))));
@@ -427,12 +437,23 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for text in ["", "spin", "shift", "shift x", "shift -1", "flip 3", "rotate 10 20", "scale 2"] {
+        for text in [
+            "",
+            "spin",
+            "shift",
+            "shift x",
+            "shift -1",
+            "flip 3",
+            "rotate 10 20",
+            "scale 2",
+            "random 2",
+            "random 1.5 3",
+            "random 2 31",
+        ] {
             assert!(text.parse::<Augment>().is_err(), "{text}");
         }
         let rows = Set::classes(vec![1f32; 4], Form::numbers(&[2]), vec![0, 1]).unwrap();
-        assert!(Augmented::new(rows.clone(), Augment::default(), 0).is_err());
-        assert!(Mixed::cut(rows.clone(), 0.2).is_err() && Mixed::up(rows, -1.0).is_err());
+        assert!(Augmented::new(rows, Augment::default(), 0).is_err());
     }
 
     #[test]
@@ -441,16 +462,5 @@ mod tests {
         let epoch = |epoch: u64| set.batches(20).shuffle(3).epoch(epoch).next().unwrap().unwrap();
         assert_eq!(epoch(0), epoch(0));
         assert_ne!(epoch(0).x, epoch(1).x);
-    }
-
-    #[test]
-    fn mixed_rows_have_shares_that_sum_to_one() {
-        for set in [Mixed::up(digits(30, 1), 0.4).unwrap(), Mixed::cut(digits(30, 1), 0.4).unwrap()] {
-            let batch = set.batches(30).shuffle(1).next().unwrap().unwrap();
-            let y = batch.y.as_f32().unwrap();
-            assert!(y.chunks(10).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5));
-            assert!(y.chunks(10).any(|row| row.iter().filter(|share| **share > 0.0).count() == 2));
-            assert_eq!(batch.x.len(), 30 * 784);
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Pictures in a folder for each class, or in a list with their labels: decoded by several threads, kept as bytes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,13 +30,127 @@ pub struct Gallery {
     pub size: ImageSize,
     /// The files that were left out, and why.
     pub skipped: Vec<Error>,
+    /// How many files are of another kind, by what their names end with.
+    pub others: BTreeMap<String, usize>,
+}
+
+/// What is in a folder and the folders in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PictureFiles {
+    /// Files that are pictures by their names, in the order of names.
+    pub pictures: Vec<PathBuf>,
+    /// How many files are of another kind, by what their names end with.
+    pub others: BTreeMap<String, usize>,
 }
 
 /// Images are at most of this side unless told otherwise.
 const USUAL_SIDE: usize = 64;
 
+/// Folders lie in each other so deep at most: a link may lead back.
+const DEEPEST: usize = 32;
+
+impl Gallery {
+    /// What a person should know of files that were left out: how many, why, and which.
+    pub fn left_out(&self) -> Vec<String> {
+        const NAMED: usize = 5;
+        let mut said = Vec::new();
+        if !self.skipped.is_empty() {
+            said.push(format!("{} left out, because they can't be read:", files(self.skipped.len())));
+            let mut reasons = BTreeMap::<&str, Vec<String>>::new();
+            for error in &self.skipped {
+                let name = error.file.as_ref().map_or(String::new(), |file| file.display().to_string());
+                reasons.entry(error.message.as_str()).or_default().push(name);
+            }
+            for (reason, names) in reasons {
+                let more = match names.len() {
+                    count if count > NAMED => format!(" and {} more", count - NAMED),
+                    _ => String::new(),
+                };
+                let count = names.len();
+                let named = names.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+                said.push(format!("  {count}: {reason} ({named}{more})"));
+            }
+        }
+        said.extend(other_files(&self.others));
+        said
+    }
+}
+
+/// How many files are left out, because they are of no kind that is read.
+fn other_files(others: &BTreeMap<String, usize>) -> Option<String> {
+    let kinds: Vec<String> = others.iter().map(|(kind, count)| format!("{count} with {kind}")).collect();
+    let count = others.values().sum();
+    (count > 0).then(|| {
+        format!(
+            "{} left out, because they are no pictures by their names: {}",
+            files(count),
+            kinds.join(", ")
+        )
+    })
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file is".to_string() } else { format!("{count} files are") }
+}
+
+impl PictureFiles {
+    /// What a person should know of files that are no pictures.
+    pub fn left_out(&self) -> Option<String> {
+        other_files(&self.others)
+    }
+
+    /// Of a folder.
+    ///
+    /// # Errors
+    /// Where a folder can't be read, or folders lie in each other without an end.
+    pub fn in_folder(folder: impl AsRef<Path>) -> Result<PictureFiles> {
+        let mut found = PictureFiles::default();
+        found.add(folder.as_ref(), DEEPEST)?;
+        Ok(found)
+    }
+
+    fn add(&mut self, folder: &Path, depth: usize) -> Result<()> {
+        if depth == 0 {
+            let message =
+                format!("folders lie in each other more than {DEEPEST} deep; does a link lead back?");
+            return Err(Error::new(message).in_file(folder));
+        }
+        for path in sorted(folder)? {
+            if path.is_dir() {
+                self.add(&path, depth - 1)?;
+            } else if is_picture(&path) {
+                self.pictures.push(path);
+            } else {
+                let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+                let kind = extension.map_or("no extension".to_string(), |extension| format!(".{extension}"));
+                *self.others.entry(kind).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Height and width that suit all of some pictures: the middle one of their proportions and of their longer sides, no longer than
+/// usual, and whether more than a few have colours.
+fn common_size(mut sizes: Vec<(usize, usize, bool)>) -> Option<ImageSize> {
+    const FEW: usize = 20;
+    let colours = sizes.iter().filter(|(.., colour)| *colour).count();
+    let channels = if colours * FEW > sizes.len() { 3 } else { 1 };
+    let middle = sizes.len() / 2;
+    sizes.sort_by(|a, b| (a.1 * b.0).cmp(&(b.1 * a.0)));
+    let &(tall, wide, _) = sizes.get(middle)?;
+    sizes.sort_by_key(|(height, width, _)| *height.max(width));
+    let &(height, width, _) = sizes.get(middle)?;
+    let longer = height.max(width).min(USUAL_SIDE);
+    let shorter = |own: usize, other: usize| ((longer * own) as f64 / other as f64).round().max(1.0) as usize;
+    let (height, width) =
+        if tall > wide { (longer, shorter(wide, tall)) } else { (shorter(tall, wide), longer) };
+    Some(ImageSize { channels, height, width })
+}
+
 impl Pictures {
-    /// Of the size of the first picture, 64 × 64 at most, in colour if it has colours; what can't be read is left out.
+    /// Of a size that suits all pictures, in the proportions that the middle one has and with 64 pixels on the longer side at most; in
+    /// colour if more than a few have colours. What can't be read is left out.
     pub fn new() -> Pictures {
         Pictures::default()
     }
@@ -66,7 +181,8 @@ impl Pictures {
         Pictures { strict: true, ..self }
     }
 
-    /// A folder with a folder of pictures for each class: `root/cat/1.png`.
+    /// A folder with a folder of pictures for each class: `root/cat/1.png`. What lies in folders of that is of its class too:
+    /// `root/cat/2024/1.png`.
     ///
     /// # Errors
     /// Where there are fewer than two classes with pictures, or none can be read.
@@ -75,13 +191,12 @@ impl Pictures {
     }
 
     fn in_folder(&self, root: &Path) -> Result<Gallery> {
-        let mut classes = Vec::new();
-        let mut files = Vec::new();
+        let (mut classes, mut files, mut others) = (Vec::new(), Vec::new(), BTreeMap::new());
         for folder in sorted(root)?.into_iter().filter(|path| path.is_dir()) {
-            let pictures: Vec<PathBuf> =
-                sorted(&folder)?.into_iter().filter(|path| is_picture(path)).collect();
-            if !pictures.is_empty() {
-                files.extend(pictures.into_iter().map(|path| (path, classes.len())));
+            let found = PictureFiles::in_folder(&folder)?;
+            found.others.into_iter().for_each(|(kind, count)| *others.entry(kind).or_default() += count);
+            if !found.pictures.is_empty() {
+                files.extend(found.pictures.into_iter().map(|path| (path, classes.len())));
                 classes.push(
                     folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
                 );
@@ -98,8 +213,10 @@ impl Pictures {
             ))
             .in_file(root));
         }
-        self.read(&files, classes)
-            .map_err(|error| if error.file.is_some() { error } else { error.in_file(root) })
+        let gallery = self
+            .read(&files, classes)
+            .map_err(|error| if error.file.is_some() { error } else { error.in_file(root) })?;
+        Ok(Gallery { others, ..gallery })
     }
 
     /// A table (CSV, or JSON lines) with a column of paths, from the table's folder on, and a column of labels.
@@ -132,15 +249,21 @@ impl Pictures {
     }
 
     fn read(&self, files: &[(PathBuf, usize)], classes: Vec<String>) -> Result<Gallery> {
-        let first = files.iter().find_map(|(path, _)| Picture::open(path).ok());
-        let (height, width, colour) = first
-            .map(|picture| picture.size())
-            .ok_or_else(|| Error::new("none of its pictures can be read"))?;
-        let side = |own: usize| self.side.unwrap_or(own.min(USUAL_SIDE));
-        let channels = if self.grey || !colour { 1 } else { 3 };
-        let own = ImageSize { channels, height: side(height), width: side(width) };
-        let size = self.size.unwrap_or(own);
-        let decoded = decode(files, size, self.shorter);
+        let size = match (self.size, self.side) {
+            (Some(size), _) => size,
+            (None, side) => {
+                let sizes = each(files, |path| Picture::size_of(path)).into_iter().flatten().collect();
+                let own = common_size(sizes).ok_or_else(|| Error::new("none of its pictures can be read"))?;
+                let channels = if self.grey { 1 } else { own.channels };
+                let own = ImageSize { channels, ..own };
+                side.map_or(own, |side| ImageSize { height: side, width: side, ..own })
+            }
+        };
+        let pixels_of = |picture: Picture| match self.shorter {
+            Some(shorter) => picture.middle(size, shorter),
+            None => picture.pixels(size),
+        };
+        let decoded = each(files, |path| Picture::open(path).map(pixels_of));
         let (mut pixels, mut labels, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
         for ((_, class), picture) in files.iter().zip(decoded) {
             match picture {
@@ -152,14 +275,17 @@ impl Pictures {
                 Err(error) => skipped.push(error),
             }
         }
+        if labels.is_empty() {
+            return Err(skipped.into_iter().next().unwrap_or_else(|| Error::new("there are no pictures")));
+        }
         let form = Form::pixels(&[size.channels, size.height, size.width]);
         let set = Set::new(pixels, form, labels, Form::class(classes.len()))?.named(classes);
-        Ok(Gallery { set, size, skipped })
+        Ok(Gallery { set, size, skipped, others: BTreeMap::new() })
     }
 }
 
-/// Each picture's pixels, decoded by as many threads as there are cores.
-fn decode(files: &[(PathBuf, usize)], size: ImageSize, shorter: Option<usize>) -> Vec<Result<Vec<u8>>> {
+/// What `of` makes of each file, by as many threads as there are cores.
+fn each<T: Send>(files: &[(PathBuf, usize)], of: impl Fn(&Path) -> Result<T> + Sync) -> Vec<Result<T>> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
     let work = || {
@@ -167,18 +293,14 @@ fn decode(files: &[(PathBuf, usize)], size: ImageSize, shorter: Option<usize>) -
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some((path, _)) = files.get(at) else { return done };
-            let pixels = |picture: Picture| match shorter {
-                Some(shorter) => picture.middle(size, shorter),
-                None => picture.pixels(size),
-            };
-            done.push((at, Picture::open(path).map(pixels)));
+            done.push((at, of(path)));
         }
     };
-    let mut all: Vec<Result<Vec<u8>>> =
+    let mut all: Vec<Result<T>> =
         (0..files.len()).map(|_| Err(Error::new("a thread that decoded pictures panicked"))).collect();
     std::thread::scope(|scope| {
         // This thread decodes too, so that threads the system refuses are only missed.
-        let helper = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
+        let helper = |_| std::thread::Builder::new().spawn_scoped(scope, &work).ok();
         let helpers: Vec<_> = (1..threads).filter_map(helper).collect();
         let own = work();
         let others = helpers.into_iter().filter_map(|thread| thread.join().ok()).flatten();
@@ -222,12 +344,23 @@ mod tests {
             write(&root.join(format!("dog/{number}.jpg")), 10 + number, 10);
         }
         std::fs::write(root.join("dog/notes.txt"), "no picture").unwrap();
+        std::fs::write(root.join("dog/README"), "no picture").unwrap();
         std::fs::write(root.join("dog/broken.png"), "no picture").unwrap();
         let gallery = Pictures::new().folder(&root).unwrap();
         assert_eq!(gallery.size, ImageSize { channels: 3, height: 10, width: 20 });
         assert_eq!(gallery.set.labels().unwrap(), [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(gallery.set.names(), ["cat", "dog"]);
         assert!(gallery.skipped[0].to_string().contains("broken.png") && gallery.skipped.len() == 1);
+        assert_eq!(
+            gallery.others,
+            BTreeMap::from([(".txt".to_string(), 1), ("no extension".to_string(), 1)])
+        );
+        let said = gallery.left_out().join("\n");
+        assert!(said.contains("1 file is left out") && said.contains("broken.png)"), "{said}");
+        assert!(
+            said.contains("2 files are left out") && said.contains("1 with .txt, 1 with no extension"),
+            "{said}"
+        );
         let strict = Pictures::new().strict().folder(&root).unwrap_err().to_string();
         assert!(strict.contains("broken.png"), "{strict}");
         let small = Pictures::new().side(6).grey().folder(&root).unwrap();
@@ -242,5 +375,52 @@ mod tests {
         let one = Pictures::new().folder(root.join("cat")).unwrap_err().to_string();
         assert!(one.contains("a folder for each class"), "{one}");
         std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_lies_in_folders_of_a_class_is_of_it_whatever_its_kind() {
+        let root = std::env::temp_dir().join(format!("kiln-deep-folder-{}", std::process::id()));
+        for (class, name) in [
+            ("a", "1.png"),
+            ("a/2023/may", "2.webp"),
+            ("a/2024", "3.GIF"),
+            ("b", "1.tif"),
+            ("b/c/d", "2.ico"),
+        ] {
+            std::fs::create_dir_all(root.join(class)).unwrap();
+            write(&root.join(class).join(name), 16, 8);
+        }
+        let gallery = Pictures::new().folder(&root).unwrap();
+        assert_eq!(gallery.skipped.len(), 0, "{:?}", gallery.skipped);
+        assert_eq!(gallery.set.labels().unwrap(), [0, 0, 0, 1, 1]);
+        assert_eq!(gallery.set.names(), ["a", "b"]);
+        let cut = std::fs::read(root.join("a/2024/3.GIF")).unwrap();
+        std::fs::write(root.join("a/2024/3.GIF"), &cut[..cut.len() / 2]).unwrap();
+        let skipped = Pictures::new().folder(&root).unwrap().skipped;
+        assert!(skipped.len() == 1 && skipped[0].to_string().contains("3.GIF"), "{skipped:?}");
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&root, root.join("a/back")).unwrap();
+            let error = Pictures::new().folder(&root).unwrap_err().to_string();
+            assert!(error.contains("does a link lead back?"), "{error}");
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_size_suits_all_pictures_and_keeps_their_proportions() {
+        let size = |sizes: &[(usize, usize, bool)]| {
+            let ImageSize { channels, height, width } = common_size(sizes.to_vec()).unwrap();
+            (height, width, channels)
+        };
+        assert_eq!(size(&[(480, 640, true); 3]), (48, 64, 3));
+        assert_eq!(size(&[(640, 480, true), (480, 640, true), (480, 640, true)]), (48, 64, 3));
+        assert_eq!(size(&[(1, 1000, true), (480, 640, true), (480, 640, true)]), (48, 64, 3));
+        assert_eq!(size(&[(28, 28, false); 5]), (28, 28, 1));
+        assert_eq!(size(&[(1, 900, false)]), (1, 64, 1));
+        assert_eq!(common_size(Vec::new()), None);
+        let mut mostly_grey = vec![(28, 28, false); 39];
+        mostly_grey.push((28, 28, true));
+        assert_eq!(size(&mostly_grey), (28, 28, 1));
     }
 }

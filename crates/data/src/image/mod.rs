@@ -5,15 +5,18 @@ mod cifar;
 #[cfg(feature = "image")]
 mod folder;
 mod idx;
+mod mixed;
 #[cfg(feature = "image")]
 mod picture;
 mod size;
+mod tone;
 
-pub use augment::{Augment, Augmented, Change, Mixed};
+pub use augment::{Augment, Augmented, Change};
 pub use cifar::{cifar10, is_cifar10};
 #[cfg(feature = "image")]
-pub use folder::{Gallery, Pictures};
+pub use folder::{Gallery, PictureFiles, Pictures};
 pub use idx::{MNIST_FILES, is_mnist, mnist, read_idx};
+pub use mixed::Mixed;
 #[cfg(feature = "image")]
 pub use picture::{PICTURES, Picture, encode_png};
 pub use size::{ImageSize, edge_brightness};

@@ -7,6 +7,7 @@ mod file;
 mod imported;
 mod own;
 mod raw;
+mod views;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use answers::{Answered, by_class};
 use file::made;
 use imported::{LayersByFileName, PREFIX, ParametersByFileName, as_layers};
 pub use own::CODE;
+pub use views::Views;
 
 /// What stands for the layers of a network of an ONNX file.
 pub const NETWORK: &str = "network";

@@ -156,7 +156,7 @@ impl<M: Layer> Model<M> {
 
 impl InputSpec {
     /// Rows must be as those that were trained on.
-    fn check(&self, form: &Form) -> Result<()> {
+    pub(super) fn check(&self, form: &Form) -> Result<()> {
         let own = self.form();
         match form.shape == own.shape && form.codes() == own.codes() {
             true => Ok(()),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kiln_data::{Dataset, Form, RawCell, RowPlan, Table};
 
-use crate::model::Model;
+use crate::model::{Model, Views};
 use crate::preparation::{Preparation, TextPreparation};
 use crate::{Error, Result};
 use prediction::Meanings;
@@ -264,6 +264,19 @@ impl Predictor {
     pub fn predict(&self, set: &dyn Dataset) -> Result<Vec<Prediction>> {
         let predictions = self.0.model.predict(set)?;
         Ok(self.say(predictions.outputs(), set.len()))
+    }
+
+    /// What the model says of the images of a set, each seen in several views; of a single one as of many.
+    ///
+    /// # Errors
+    /// As [`Predictor::predict`], and where the rows are no images.
+    pub fn predict_views(&self, set: &dyn Dataset, views: &Views) -> Result<Vec<Prediction>> {
+        let mut said = Vec::with_capacity(set.len());
+        self.0.model.predict_views(set, views, |batch, outputs| {
+            said.extend(self.say(outputs, batch.rows()));
+            Ok(())
+        })?;
+        Ok(said)
     }
 
     /// What the model says of one row of numbers as its layers take them.

@@ -6,7 +6,7 @@ use super::{Prediction, Predictor};
 use crate::Result;
 
 impl Predictor {
-    /// What the model says of a picture, given the bytes of its file (PNG, JPEG, BMP).
+    /// What the model says of a picture, given the bytes of its file (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO).
     ///
     /// # Errors
     /// Where they are no picture, or the model takes something else.

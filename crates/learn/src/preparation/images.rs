@@ -1,6 +1,6 @@
 //! Pictures as a model takes them.
 
-use kiln_data::{Dataset, Form, ImageSize, edge_brightness};
+use kiln_data::{Augment, Change, Dataset, Form, ImageSize, edge_brightness};
 use serde::{Deserialize, Serialize};
 
 use super::means;
@@ -90,6 +90,16 @@ impl ImagePreparation {
     pub fn form(&self) -> Form {
         let ImageSize { channels, height, width } = self.size;
         Form::pixels(&[channels, height, width])
+    }
+
+    /// Changes that leave nearly every image what it is: moved by a sixteenth of its side, and with colours (a photo, most likely) also
+    /// mirrored, brighter or darker.
+    pub fn light_changes(&self) -> Augment {
+        let shift = Change::Shift((self.size.height.min(self.size.width) / 16).max(1) as f32);
+        match self.size.channels {
+            3 => [Change::Flip, shift, Change::Colour(0.1)].into_iter().collect(),
+            _ => [shift].into_iter().collect(),
+        }
     }
 
     /// How many bytes a row has.

@@ -51,7 +51,7 @@ impl ImagePreparation {
     /// A folder of pictures in folders by class, and a word on each that was left out.
     pub(crate) fn folder(&self, path: &Path) -> Result<(Set, Vec<String>)> {
         let gallery = self.pictures().folder(path)?;
-        let notes = gallery.skipped.iter().map(|skipped| format!("left out: {skipped}")).collect();
+        let notes = gallery.left_out();
         Ok((gallery.set, notes))
     }
 }

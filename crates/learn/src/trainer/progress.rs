@@ -164,7 +164,10 @@ pub fn sparkline(numbers: &[f64], most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::trainer::Trainer;
 
     #[test]
     fn numbers_are_short() {
@@ -173,5 +176,60 @@ mod tests {
             [0.0314, 0.314, 12.34, 245.0, 3723.0].map(time),
             ["31 ms", "0.31 s", "12.3 s", "4:05", "1:02:03"]
         );
+    }
+
+    /// Keeps what is said.
+    struct Heard(Mutex<Vec<String>>);
+
+    impl tracing::field::Visit for &Heard {
+        fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            self.0.lock().unwrap().push(format!("{value:?}"));
+        }
+    }
+
+    impl tracing::Subscriber for Heard {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut heard = self;
+            event.record(&mut heard);
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn where_there_is_no_bar_a_line_says_how_far_a_long_epoch_is() {
+        if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+            return;
+        }
+        let heard = Arc::new(Heard(Mutex::default()));
+        let lines = |every: Duration| {
+            let progress = Progress::new().every(every);
+            let model = kiln_nn::Sequential::new().dense(2);
+            let trainer = Trainer::new(model, kiln_nn::loss::CrossEntropy::new(), kiln_nn::Adam::new(0.01));
+            let trainer = trainer.epochs(2).batch_size(10).callback(progress).quiet();
+            tracing::subscriber::with_default(heard.clone(), || {
+                trainer.fit(&kiln_data::moons(40, 0.1, 1)).unwrap()
+            });
+            std::mem::take(&mut *heard.0.lock().unwrap())
+        };
+        let often = lines(Duration::ZERO);
+        assert_eq!(often.len(), 2 * 4, "{often:?}");
+        assert!(often[0].starts_with("epoch 1/2  batch 1/4  loss "), "{often:?}");
+        assert!(often[3].starts_with("epoch 1/2  loss "), "{often:?}");
+        assert_eq!(lines(LINES).len(), 2);
     }
 }

@@ -1,6 +1,6 @@
 //! Files in Windows' format BMP: 1 to 32 bits a pixel, from a palette, by masks or in runs, from the bottom up or from the top down.
 
-use super::samples::{Samples, broken, room};
+use super::samples::{PictureHead, Samples, broken, room};
 use crate::error::Result;
 
 /// The length of the header of the file, before that of the picture.
@@ -53,6 +53,12 @@ struct Bitmap<'a> {
     width: usize,
     downwards: bool,
     coding: Coding,
+}
+
+/// How large the picture of a file is.
+pub(super) fn head(file: &[u8]) -> Result<PictureHead> {
+    let Bitmap { height, width, .. } = Bitmap::new(file)?;
+    Ok(PictureHead { height, width, channels: 3 })
 }
 
 /// Reads a file.

@@ -1,9 +1,15 @@
-//! Pictures as people have them (PNG, JPEG, BMP) to the rows a model takes: one size, grey or in colour, channel by channel.
+//! Pictures as people have them (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO) to the rows a model takes: one size, grey or in colour, channel by channel.
 
 mod bmp;
 mod decode;
+mod gif;
+mod ico;
+mod orientation;
+mod pnm;
 mod resize;
 mod samples;
+mod tiff;
+mod webp;
 
 use std::path::Path;
 
@@ -14,7 +20,8 @@ use resize::resize;
 use samples::LARGEST;
 
 /// Extensions of files that are pictures.
-pub const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
+pub const PICTURES: [&str; 14] =
+    ["png", "jpg", "jpeg", "bmp", "webp", "gif", "tif", "tiff", "pnm", "pbm", "pgm", "ppm", "pam", "ico"];
 
 /// A picture that was read, over a white ground where it is transparent.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,15 +65,12 @@ impl Picture {
     }
 
     fn open_at(path: &Path) -> Result<Picture> {
-        let bytes = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
-        if bytes > LARGEST {
-            let most = LARGEST >> 20;
-            return Err(
-                Error::new(format!("{bytes} bytes are no picture; one has at most {most} MB")).in_file(path)
-            );
-        }
-        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
-        Picture::read(&bytes).map_err(|error| error.in_file(path))
+        Picture::read(&contents(path)?).map_err(|error| error.in_file(path))
+    }
+
+    /// Height, width and whether it has colours, of a file whose pixels aren't read.
+    pub(super) fn size_of(path: &Path) -> Result<(usize, usize, bool)> {
+        decode::size(&contents(path)?).map_err(|error| error.in_file(path))
     }
 
     /// Reads the content of a file.
@@ -145,6 +149,17 @@ impl Picture {
     }
 }
 
+/// The bytes of a file that may be a picture.
+fn contents(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
+    if bytes > LARGEST {
+        let most = LARGEST >> 20;
+        let message = format!("{bytes} bytes are no picture; one has at most {most} MB");
+        return Err(Error::new(message).in_file(path));
+    }
+    std::fs::read(path).map_err(|error| Error::io(path, error))
+}
+
 /// Brightness after ITU-R BT.709, with a white of 6504 K.
 fn luma(colours: &[u8]) -> u8 {
     let weighted = |(&colour, weight): (&u8, f32)| f32::from(colour) * (1.0 / 255.0) * weight;
@@ -206,7 +221,7 @@ pub(crate) mod tests {
     fn pictures_of_every_kind_are_read_resized_and_turned_grey() {
         let folder = std::env::temp_dir().join(format!("kiln-picture-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        for name in ["a.png", "a.bmp", "a.jpg"] {
+        for name in ["a.png", "a.bmp", "a.jpg", "a.webp", "a.gif", "a.tiff", "a.ico"] {
             let path = folder.join(name);
             write(&path, 16, 8);
             let picture = Picture::open(&path).unwrap();

@@ -8,8 +8,10 @@ pub(super) const LONGEST: usize = 20_000;
 /// No picture has more bytes, in its file or unpacked.
 pub(super) const LARGEST: u64 = 512 << 20;
 
-/// No file has more pixels in a byte: the most are in a PNG file of one colour, which holds 8 in a byte, packed to a thousandth.
+/// No file of a large picture has more pixels in a byte: the most are in a PNG file of one colour, which holds 8 in a byte, packed to a
+/// thousandth. Small ones may be of one colour in a format that needs no byte for a pixel.
 const DENSEST: u64 = 10_000;
+const SMALL: u64 = 1 << 22;
 
 /// Pixels as they lie in a file, row by row: grey, grey and opacity, three colours, or these and opacity.
 pub(super) struct Samples {
@@ -17,6 +19,14 @@ pub(super) struct Samples {
     pub width: usize,
     pub channels: usize,
     pub bytes: Vec<u8>,
+}
+
+/// How large a picture is, as the head of its file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PictureHead {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
 }
 
 /// What a decoder says of a damaged file.
@@ -35,7 +45,7 @@ pub(super) fn room(height: usize, width: usize, pixel: usize, file: &[u8]) -> Re
         )));
     }
     let held = file.len() as u64;
-    if (height * width) as u64 > DENSEST.saturating_mul(held) {
+    if (height * width) as u64 > DENSEST.saturating_mul(held).max(SMALL) {
         return Err(Error::new(format!(
             "the picture says that it is {width} × {height}, which {held} bytes can't hold; it is damaged"
         )));

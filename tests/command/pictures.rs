@@ -1,0 +1,95 @@
+//! Photos: varied a little by themselves, seen several times where that is asked for; and runs beside each other.
+
+use kiln_testkit::Program;
+use kiln_testkit::folder::texts;
+use serde_json::Value;
+
+use super::{flowers, kiln};
+
+/// A folder of pictures in two colours, in files of different sizes.
+fn photos(name: &str) -> Program {
+    let folder = kiln(name);
+    for (class, colour) in [("red", [220u8, 30, 40]), ("blue", [20, 60, 210])] {
+        for number in 0..30usize {
+            let (width, height) = (24 + number % 5, 18);
+            let mut picture = format!("P6 {width} {height} 255\n").into_bytes();
+            for at in 0..width * height {
+                let shade = (at * 31 + number * 17) % 40;
+                picture.extend(colour.map(|part| part.saturating_sub(shade as u8)));
+            }
+            folder.write(&format!("photos/{class}/{number}.ppm"), picture);
+        }
+    }
+    folder
+}
+
+#[test]
+fn photos_are_varied_a_little_unless_told_otherwise() {
+    let folder = photos("photos");
+    let train = ["train", "photos", "--epochs", "3", "--layers", "flatten, dense 8, relu, dense"];
+    let said = |more: &[&str], name: &str| {
+        let output = folder.run(&[&train[..], more, &["--out", name]].concat());
+        assert!(output.status.success(), "{}", texts(&output).1);
+        texts(&output).1
+    };
+    let light = said(&[], "light");
+    assert!(
+        light.contains("varied: flip, shift 1, colour 0.1 (--augment says otherwise, or none)"),
+        "{light}"
+    );
+    assert!(light.contains("used as 26 × 18 in colour"), "{light}");
+    assert!(!said(&["--augment", "none"], "none").contains("varied"));
+    assert!(said(&["--augment", "random 2 9"], "random").contains("varied: random 2 9"));
+    let (_, error) = folder.error(&[&train[..], &["--augment", "random 2"]].concat());
+    assert!(error.contains("random 2 9"), "{error}");
+}
+
+#[test]
+fn a_picture_is_seen_several_times_where_that_is_asked_for() {
+    let folder = photos("views");
+    let train = ["train", "photos", "--epochs", "6", "--layers", "flatten, dense 8, relu, dense"];
+    folder.out(&[&train[..], &["--quiet", "--out", "r"]].concat());
+    let model = "r/model.kiln";
+    let accuracy = |views: &[&str]| {
+        let said = folder.out(&[&["eval", model, "photos", "--json"], views].concat());
+        serde_json::from_str::<Value>(&said).unwrap()["numbers"]["accuracy"].as_f64().unwrap()
+    };
+    assert!(accuracy(&[]) > 0.95 && accuracy(&["--views", "4"]) > 0.95);
+    let predict =
+        |views: &[&str]| folder.out(&[&["predict", model, "photos/red/1.ppm", "--json"], views].concat());
+    assert_eq!(predict(&["--views", "1"]).len(), predict(&[]).len());
+    assert_ne!(predict(&["--views", "5"]), predict(&[]));
+    assert_eq!(predict(&["--views", "5"]), predict(&["--views", "5"]));
+    // A view is the same whatever else is looked at.
+    let all = folder.out(&["predict", model, "photos", "--json", "--views", "5"]);
+    let line = |text: &str| {
+        let line = text.lines().find(|line| line.contains("red/1.ppm")).unwrap().to_string();
+        serde_json::from_str::<Value>(&line).unwrap()["probabilities"].clone()
+    };
+    assert_eq!(line(&all), line(&predict(&["--views", "5"])));
+    assert!(folder.error(&["predict", model, "photos", "--views", "0"]).1.contains("0 views"));
+    folder.write("flowers.csv", flowers(60));
+    folder.out(&["train", "flowers.csv", "--target", "kind", "--quiet", "--epochs", "1", "--out", "t"]);
+    let (_, error) = folder.error(&["predict", "t/model.kiln", "flowers.csv", "--views", "3"]);
+    assert!(error.contains("model of images"), "{error}");
+}
+
+#[test]
+fn runs_stand_beside_each_other_with_what_differs() {
+    let folder = kiln("compared");
+    folder.write("flowers.csv", flowers(90));
+    for (name, rate) in [("a", "0.01"), ("b", "0.002")] {
+        let out = format!("runs/{name}");
+        let train = ["train", "flowers.csv", "--target", "kind", "--epochs", "2", "--quiet", "--out", &out];
+        folder.out(&[&train[..], &["--lr", rate]].concat());
+    }
+    let said = folder.out(&["runs", "--html", "runs.html"]);
+    let head: Vec<&str> = said.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head[head.len() - 1], "lr", "{said}");
+    assert!(said.contains("0.002") && !said.contains("0.0020") && said.contains("0.01"), "{said}");
+    let page = String::from_utf8(folder.read("runs.html")).unwrap();
+    assert!(page.contains(">a</text>") && page.contains(">b</text>") && page.contains("val_loss"), "{page}");
+    let json: Vec<Value> =
+        folder.out(&["runs", "--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(json[1]["settings"], serde_json::json!({ "lr": 0.002 }));
+}
