@@ -311,7 +311,7 @@ impl PlanBuilder<'_> {
             && target.class == self.full()
             && walk.column == 1
             && transfer::is_lane(walk.dtype)
-            && bytes > stream::LAST_CACHE
+            && bytes > stream::least()
             && self.loads.iter().all(|load| load.buffer != walk.buffer)
     }
 

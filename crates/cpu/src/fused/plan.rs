@@ -15,6 +15,7 @@ use super::lower::{PlanBuilder, uses};
 use super::ops::LaneType;
 use super::registers::{self, RegisterBytes};
 use super::steps::{RegisterValue, StridedWalk, TileExtent, TileFold, TilePass, is_crossed};
+use crate::caches::caches;
 use crate::simd::Level;
 
 /// Lanes of a register, unless a whole row must fit.
@@ -24,8 +25,7 @@ const LONGEST_ROW: usize = 8192;
 /// Rows shorter than this share a tile.
 const SHORT_ROW: usize = 1024;
 
-/// Bytes of registers that stay in the first cache beside what is loaded and stored, and lanes that a tile keeps for that.
-const NEAR: usize = 24 * 1024;
+/// Lanes that a tile keeps where it is made lower for its registers to stay in the first cache.
 const SHORTEST_TILE: usize = 256;
 
 /// Rows and columns of a tile that is read across.
@@ -147,9 +147,9 @@ impl FusedPlan {
         };
         let mut tile_rows = tile_rows;
         let mut bytes = place(tile_rows);
-        // Many registers stay in the first cache when tiles are lower.
+        // Many registers stay in the first cache, beside what is loaded and stored, when tiles are lower.
         while !in_rows
-            && bytes.registers > NEAR
+            && bytes.registers > caches().first / 4 * 3
             && tile_rows * tile_columns >= 2 * SHORTEST_TILE
             && tile_rows > 1
         {

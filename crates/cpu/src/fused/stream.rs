@@ -1,10 +1,14 @@
 //! Stores that go past the caches: what is written is more than they hold, and a line needn't be read before it is written.
 
 use super::loops::Loop;
+use crate::caches::caches;
 use crate::simd::{Level, Simd, stamp};
 
-/// Bytes that the last cache holds. A store of more isn't found there by who reads it next.
-pub(super) const LAST_CACHE: usize = 32 << 20;
+/// Bytes of which a store isn't found in the last cache by who reads it next: more than a core's share, and than what most processors
+/// have in all.
+pub(super) fn least() -> usize {
+    caches().third.max(32 << 20)
+}
 
 stamp! {
     static COPY: fn(to: *mut u8, from: *const u8, _b: *const u8, _c: *const u8, bytes: usize) = copy_at::<Here>;
