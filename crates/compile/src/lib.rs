@@ -35,6 +35,7 @@ pub mod passes;
 pub mod plan;
 mod print;
 pub mod program;
+mod recompute;
 pub mod schedule;
 mod simplify_loops;
 mod target;

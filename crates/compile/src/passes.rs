@@ -10,7 +10,7 @@ use crate::legalise::{self, storage};
 use crate::program::Program;
 use crate::schedule::{self, KernelSchedule};
 use crate::target::Target;
-use crate::{affine, canonicalise, lower, plan, verify};
+use crate::{affine, canonicalise, lower, plan, recompute, verify};
 
 /// A graph on its way to a program.
 #[derive(Debug)]
@@ -52,6 +52,10 @@ pub const PASSES: &[Stage] = &[
     Stage::Once(Pass { name: "legalise", run: |it| legalise::legalise(&mut it.graph, &it.target) }),
     Stage::Once(Pass { name: "values", run: |it| Ok(canonicalise::with_values_computed(&mut it.graph)) }),
     Stage::Once(Pass { name: "cluster", run: cluster }),
+    Stage::Once(Pass {
+        name: "recompute",
+        run: |it| Ok(recompute::recompute(&mut it.graph, &mut it.clusters, &it.target)),
+    }),
     Stage::Once(Pass { name: "schedule", run: schedule }),
     Stage::Once(Pass { name: "lower", run: lower }),
     Stage::Once(Pass { name: "storage", run: storage }),

@@ -139,8 +139,8 @@ pub struct Fused {
     /// The instructions; instruction `i` makes value `i` from earlier ones.
     pub body: Vec<Instruction>,
     /// Where values go. A kept value's view doesn't move along reduced loops. A store may go to the very elements that a
-    /// load of the same kernel reads (same buffer, offset and strides), and then follows it point by point; otherwise
-    /// stores overlap neither loads nor other stores.
+    /// load of the same kernel reads (same buffer, offset and strides), and then follows it point by point: none of the loads is
+    /// [overwritten](Fused::overwritten). Otherwise stores overlap neither loads nor other stores.
     pub stores: Vec<Store>,
 }
 
@@ -155,6 +155,28 @@ impl Fused {
             levels.push(level + usize::from(matches!(instruction.operation, Operation::Reduce(..))));
         }
         levels
+    }
+
+    /// The loads that a store overwrites while others may still use them, as positions in the body. A fold's result is stored
+    /// before the loops run once more, and then the loads are read again.
+    pub fn overwritten(&self) -> Vec<usize> {
+        if !self.reduced.contains(&true) {
+            return Vec::new();
+        }
+        let levels = self.levels();
+        let first_store = |load: usize| {
+            let stores = self.stores.iter().filter(|store| store.view.buffer == self.loads[load].buffer);
+            stores.map(|store| levels[store.value]).min()
+        };
+        let is_overwritten = |&position: &usize| {
+            let Operation::Load(load) = self.body[position].operation else { return false };
+            let Some(level) = first_store(load) else { return false };
+            self.body
+                .iter()
+                .zip(&levels)
+                .any(|(user, &at)| (user.full || at > level) && user.operation.operands().contains(&position))
+        };
+        (0..self.body.len()).filter(is_overwritten).collect()
     }
 
     /// How many points are folded into one result; 1 without reductions.

@@ -78,6 +78,28 @@ fn remove(fused: &mut Fused, position: usize) {
     }
 }
 
+/// Keeps the values of loads that a store [overwrites](Fused::overwritten) while they are still needed.
+///
+/// `v0 = w  v1 = fold x·v0  w = v1  y = x·v0·v1` → `v0 = w  v1 = cast v0 (kept)  v2 = fold x·v1  w = v2  y = x·v1·v2`
+pub fn keep_overwritten(fused: &mut Fused) {
+    let overwritten = fused.overwritten();
+    if overwritten.is_empty() {
+        return;
+    }
+    let mut place: Vec<usize> = Vec::with_capacity(fused.body.len());
+    let mut body: Vec<Instruction> = Vec::with_capacity(fused.body.len() + overwritten.len());
+    for (position, instruction) in std::mem::take(&mut fused.body).into_iter().enumerate() {
+        let operation = instruction.operation.with_operands(|value| place[value]);
+        body.push(Instruction { operation, ..instruction });
+        if overwritten.contains(&position) {
+            body.push(Instruction { operation: Operation::Cast(body.len() - 1), ..instruction });
+        }
+        place.push(body.len() - 1);
+    }
+    fused.stores.iter_mut().for_each(|store| store.value = place[store.value]);
+    fused.body = body;
+}
+
 /// Removes instructions and loads that no store needs, and merges loads of the same elements.
 pub fn drop_unused(fused: &mut Fused) {
     let mut needed = vec![false; fused.body.len()];

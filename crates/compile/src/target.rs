@@ -78,11 +78,13 @@ pub struct Fusion {
     pub most_siblings: usize,
     /// The fewest scales and shifts in a row that are worth joining into one of each.
     pub worth_joining: usize,
+    /// Whether kernels compute cheap values again that others have computed, where that takes less memory and traffic.
+    pub recomputes: bool,
 }
 
 impl Default for Fusion {
     fn default() -> Fusion {
-        Fusion { most_members: 64, worth_sharing: 1024, most_siblings: 8, worth_joining: 3 }
+        Fusion { most_members: 64, worth_sharing: 1024, most_siblings: 8, worth_joining: 3, recomputes: true }
     }
 }
 

@@ -9,9 +9,10 @@ use kiln_compile::program::{
 };
 use kiln_ir::expr::Expr;
 use kiln_ir::op::{ArgOp, BinaryOp, CustomOp, ReduceOp, ScatterMode, Shared, UnaryOp};
-use kiln_ir::{DType, Data, Error, ErrorKind, Scalar, Shape};
+use kiln_ir::{DType, Data, Error, ErrorKind, Graph, Scalar, Shape};
+use kiln_testkit::problem::HeldVariable;
 use kit::{
-    Build, along, full, indexed, kept, memory, numbers, plain, pointwise, row_major, run, set_threads,
+    Build, along, cpu, full, indexed, kept, memory, numbers, plain, pointwise, row_major, run, set_threads,
 };
 
 fn ramp(len: usize) -> Vec<f32> {
@@ -442,4 +443,28 @@ fn a_users_own_operation() {
     assert!(error.to_string().starts_with("double: 30 is too much at "), "{error}");
     let error = build.run(&[&Data::F32(vec![1.0, 3.0])]).unwrap_err();
     assert!(error.to_string().starts_with("double: computed 0 elements of f32, not 2 of f32 at "), "{error}");
+}
+
+/// The new value is stored before the points are walked once more, which must see what was there before.
+#[test]
+fn a_variable_that_a_kernel_overwrites_is_read_as_it_was() {
+    for (rows, columns) in [(300, 48), (5, 3), (5000, 1)] {
+        let shape = Shape::from([rows, columns]);
+        let x = Expr::input(0, shape.clone(), DType::F32);
+        let (w, old) =
+            HeldVariable::new("w", [1, columns], Data::filled(DType::F32, columns, Scalar::Float(2.0)));
+        let product = &x * &old.broadcast_to(&shape);
+        let sum = product.sum(&[0]);
+        let y = &product * &sum.broadcast_to(&shape);
+        let declared = [(shape.clone(), DType::F32)];
+        let graph = Graph::trace(&declared, &[y], &[(w, &old - &sum)]).unwrap().0;
+        let program = kiln_compile::compile(&graph, cpu().target()).unwrap();
+        assert_eq!(program.kernels.len(), 1, "{program}");
+        let variables = [memory(&vec![2.0; columns])];
+        let mut executable = cpu().load(Arc::new(program.clone())).unwrap();
+        let x = Data::filled(DType::F32, shape.elements(), Scalar::Float(0.5));
+        let found = run(&mut *executable, &program, &[&x], &variables).unwrap();
+        close(&found[0], &vec![rows as f32; shape.elements()]);
+        assert_eq!(numbers(&variables[0]), vec![2.0 - rows as f32; columns]);
+    }
 }

@@ -8,7 +8,7 @@ use kiln_compile::program::{BufferPlace, Instruction, Operation, Store, View, Wo
 use kiln_device::{Argument, Memory, Output};
 use kiln_ir::op::{BinaryOp, ReduceOp, ScatterMode, UnaryOp};
 use kiln_ir::{DType, Data, ErrorKind, Scalar};
-use kit::{Build, along, cpu, full, indexed, memory, numbers, pointwise, run};
+use kit::{Build, along, cpu, full, indexed, kept, memory, numbers, pointwise, run};
 
 /// `out = x + w`, eight numbers each.
 fn adding(written: bool) -> Build {
@@ -207,6 +207,35 @@ fn writes_that_meet_what_they_shouldnt_are_refused() {
     let body = vec![full(Operation::Load(0), DType::F32)];
     build.kernel("copy", Work::Fused(pointwise(&[8], vec![even], body, vec![(0, odd)])));
     assert!(build.load().is_ok());
+}
+
+#[test]
+fn a_fold_that_overwrites_what_is_read_again_is_refused() {
+    let f32 = DType::F32;
+    // `y = x·w·Σ(x·w)` and `w = Σ(x·w)`: the second walk must see the `w` of the first.
+    let program = |keeps: bool| {
+        let mut build = Build::new();
+        let (x, w) = (build.input(&[8, 4], f32), build.variable("w", &[4], f32, true));
+        let out = build.output(&[8, 4], f32);
+        let views =
+            [(x, [4, 1]), (w, [0, 1]), (out, [4, 1])].map(|(buffer, strides)| build.view(buffer, &strides));
+        let [x, w, out] = views;
+        let factor = if keeps { 2 } else { 1 };
+        let body = vec![
+            full(Operation::Load(0), f32),
+            kept(Operation::Load(1), f32),
+            kept(Operation::Cast(1), f32),
+            full(Operation::Binary(BinaryOp::Mul, 0, factor), f32),
+            kept(Operation::Reduce(ReduceOp::Sum, 3), f32),
+            full(Operation::Binary(BinaryOp::Mul, 3, 4), f32),
+        ];
+        let mut fused = pointwise(&[8, 4], vec![x, w.clone()], body, vec![(4, w), (5, out)]);
+        fused.reduced = vec![true, false];
+        build.kernel("fold", Work::Fused(fused));
+        build
+    };
+    assert!(refused(&program(false)).ends_with("the loads [1] are overwritten while they are used"));
+    assert!(program(true).load().is_ok());
 }
 
 #[test]

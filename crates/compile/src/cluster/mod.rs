@@ -62,6 +62,18 @@ pub fn cluster(graph: &Graph, target: &Target) -> Clustering {
 }
 
 impl Clustering {
+    /// These clusters, each behind those it needs.
+    pub(crate) fn of(graph: &Graph, clusters: Vec<Cluster>, target: &Target) -> Clustering {
+        let bindings = Bindings::new(graph, target.most_bindings);
+        let mut all = Clustering { limits: target.fusion, bindings, ..Clustering::default() };
+        for cluster in clusters {
+            all.order.add(&all.needed(graph, &cluster.members));
+            all.cluster_of.extend(cluster.members.iter().map(|&id| (id, all.clusters.len())));
+            all.clusters.push(cluster);
+        }
+        all
+    }
+
     fn place(&mut self, graph: &Graph, id: NodeId, hoisted: bool) {
         let this = graph.nodes[id].kind();
         let fusable = matches!(this, OpKind::Pointwise(_) | OpKind::Reduce(..));
@@ -187,7 +199,7 @@ impl Clustering {
 
     /// Units that read the same large value over the same loops become one, so that it is read once: the two sums of a
     /// batch norm's gradient, or both moments of an optimizer.
-    fn merge_siblings(&mut self, graph: &Graph) {
+    pub(crate) fn merge_siblings(&mut self, graph: &Graph) {
         let mut readers: HashMap<NodeId, Vec<ClusterId>> = HashMap::new();
         for (cluster, Cluster { members, contraction, open, .. }) in self.clusters.iter().enumerate() {
             if !open || contraction.is_some() {

@@ -11,7 +11,7 @@ use crate::cluster::{LoopNest, nest};
 use crate::kind::{Generator, OpKind, Pointwise, moves};
 use crate::layout::StridedBuffer;
 use crate::program::{Fused, Instruction, Operation, Store, View, Work, accumulator};
-use crate::simplify_loops::{collapse, collapse_range, drop_unused};
+use crate::simplify_loops::{collapse, collapse_range, drop_unused, keep_overwritten};
 
 use super::Lowering;
 
@@ -349,6 +349,7 @@ impl Lowering<'_> {
             stores,
         };
         drop_unused(&mut fused);
+        keep_overwritten(&mut fused);
         let contraction = fused.body.iter().any(|i| i.operation == Operation::Accumulator);
         if !contraction {
             collapse(&mut fused, usize::MAX);

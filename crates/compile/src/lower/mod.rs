@@ -117,7 +117,7 @@ impl<'a> Lowering<'a> {
             lowering.program.written[position] = true;
         }
         for (id, cluster) in &clusters.cluster_of {
-            for &operand in &graph.nodes[*id].inputs {
+            for &operand in graph.nodes[*id].operands() {
                 let origin = root(graph, operand);
                 if clusters.cluster_of.get(&origin).is_some_and(|other| other != cluster) {
                     lowering.shared.insert(origin);

@@ -165,7 +165,8 @@ fn fused(work: &Fused, accumulator: Option<DType>) -> Result<(), Violation> {
         let moves = held.into_iter().any(|((&size, &reduced), &stride)| reduced && size > 1 && stride != 0);
         rule(value.full || !moves, || "a kept value's store moves along a reduced loop".into())?;
     }
-    Ok(())
+    let overwritten = work.overwritten();
+    rule(overwritten.is_empty(), || format!("the loads {overwritten:?} are overwritten while they are used"))
 }
 
 fn check_instruction(

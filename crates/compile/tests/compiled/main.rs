@@ -4,3 +4,4 @@ mod code;
 mod legalise;
 mod passes;
 mod program;
+mod recompute;
