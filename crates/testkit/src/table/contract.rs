@@ -37,6 +37,7 @@ pub(super) fn add(table: &mut Table) {
         }
     }
     add_wide_conv(table);
+    add_depthwise_lines(table);
 }
 
 /// Large enough for a device to do it another way than small ones.
@@ -61,6 +62,23 @@ fn add_wide_conv(table: &mut Table) {
         x[0].conv_grad_weight(&x[1], &spec, &[3, 3]).unary(UnaryOp::Neg)
     });
     table.loosened(100.0);
+}
+
+/// Depthwise ones with lines long enough for as many pixels at once as a kernel takes, of every window whose pixels are shared.
+fn add_depthwise_lines(table: &mut Table) {
+    for (window, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (2, 1)] {
+        let spec = ConvSpec {
+            stride: vec![1, stride],
+            pad: vec![(1, 1), (window / 2, window / 2)],
+            dilation: vec![1, 1],
+            groups: 20,
+        };
+        let operands =
+            [(&[1, 20, 4, 27][..], DType::F32, SMALL), (&[20, 1, 3, window][..], DType::F32, SMALL)];
+        let name = format!("conv f32 depthwise, 3 × {window}, stride {stride}");
+        table.rough(name, &operands, move |x| x[0].conv(&x[1], &spec).unary(UnaryOp::Neg));
+        table.loosened(8.0);
+    }
 }
 
 struct Conv {
