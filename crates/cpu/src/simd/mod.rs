@@ -157,7 +157,7 @@ pub(crate) fn prefetch_to_write<T>(to: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing; any address will do.
     unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) to, options(nomem, nostack, preserves_flags));
+        std::arch::asm!("prefetchw [{}]", in(reg) to as usize, options(nomem, nostack, preserves_flags));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = to;

@@ -188,7 +188,7 @@ fn extend<T: Clone>(values: &mut Vec<T>, count: usize, value: T, budget: &Budget
 
 impl Cells {
     /// The same cells as what the column was decided to be when all of it was read.
-    pub fn into_kind(self, kind: Option<ColumnKind>, format: &CellFormat) -> Cells {
+    pub fn decided(self, kind: Option<ColumnKind>, format: &CellFormat) -> Cells {
         match (self, kind) {
             (Cells::Words { codes, words }, Some(ColumnKind::Number)) => {
                 let value = |word: &String| format.number(RawCell::Text(word), false).unwrap_or(f64::NAN);

@@ -321,7 +321,7 @@ impl TableBuilder {
             let whole = match (cells, known.kind) {
                 // A column that is all missing is of the kind that was told.
                 (Cells::Missing(rows), Some(kind)) => ColumnBuilder::start(kind, rows, 0),
-                (cells, kind) => cells.into_kind(kind, &known.format),
+                (cells, kind) => cells.decided(kind, &known.format),
             };
             Column::of(known.name.clone(), whole, known.kind.filter(|_| known.told))
                 .written(known.format.clone())
