@@ -303,7 +303,7 @@ fn ticks(least: f64, most: f64) -> Vec<f64> {
 fn short(number: f64) -> String {
     match number.abs() {
         0.0 => "0".to_string(),
-        n if n >= 1e9 || n < 1e-3 => format!("{number:.1e}"),
+        n if !(1e-3..1e9).contains(&n) => format!("{number:.1e}"),
         n if n >= 1e4 => figure(number),
         _ => {
             let text = format!("{number:.4}");
