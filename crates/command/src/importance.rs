@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use kiln_learn::Model;
-use kiln_learn::data::{Batch, Dataset, Form, Rng, Set, TablePreparation};
+use kiln_learn::data::{Batch, Dataset, Form, Rng, Set, Subset, TablePreparation};
 use kiln_learn::model::Task;
 use kiln_learn::prelude::{Context, Layer, Tensor};
 use serde_json::{Value, json};
@@ -35,6 +35,10 @@ const SHUFFLES: usize = 5;
 /// More rows than this tell nothing more.
 const ROWS: usize = 10_000;
 
+/// So many rows show how long an evaluation takes, and so many evaluations of the rows that are taken fit into the time.
+const TRIED: usize = 256;
+const EVALUATIONS: f64 = 20.0;
+
 /// How often is said how far it is.
 const SAID: Duration = Duration::from_secs(10);
 
@@ -49,7 +53,16 @@ impl Importances {
         say: impl Fn(&str),
     ) -> Result<Importances> {
         let began = Instant::now();
-        let batch = part.gather(&(0..part.len().min(ROWS)).collect::<Vec<_>>())?;
+        // As many rows as leave time for many evaluations of them.
+        let few = Subset::new(part, (0..part.len().min(TRIED)).collect());
+        // The first compiles the programs.
+        Measured::new(task, model, &few)?;
+        let once = Instant::now();
+        Measured::new(task, model, &few)?;
+        let row = once.elapsed().as_secs_f64() / few.len().max(1) as f64;
+        let fit = (limit.as_secs_f64() / EVALUATIONS / row.max(1e-12)) as usize;
+        let rows = part.len().min(fit.clamp(TRIED, ROWS));
+        let batch = part.gather(&(0..rows).collect::<Vec<_>>())?;
         let (rows, x, y) = (batch.rows(), batch.x.as_f32().unwrap_or_default(), part.y());
         let width = x.len() / rows.max(1);
         let figures = |values: Vec<f32>| -> Result<(String, f64)> {
@@ -58,7 +71,6 @@ impl Importances {
             Ok(first.unwrap_or_default())
         };
         let (figure, before) = figures(x.to_vec())?;
-        // Once more: the first compiled the programs.
         let once = Instant::now();
         figures(x.to_vec())?;
         let once = once.elapsed().as_secs_f64().max(1e-9);

@@ -76,10 +76,11 @@ struct AskedModel<'a> {
 
 impl AskedModel<'_> {
     fn each(&self, see: impl FnMut(&Batch, &[f32]) -> kiln_learn::Result<()>) -> Result<()> {
-        Ok(match self.views {
-            Some(views) => self.model.predict_views(self.set, views, see)?,
-            None => self.model.predict_each(self.set, see)?,
-        })
+        let seen = match self.views {
+            Some(views) => self.model.predict_views(self.set, views, see),
+            None => self.model.predict_each(self.set, see),
+        };
+        Ok(seen?)
     }
 }
 

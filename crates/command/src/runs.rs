@@ -85,7 +85,7 @@ pub fn run(flags: RunsFlags) -> Result<()> {
         let curves: Vec<(String, History)> =
             runs.iter().map(|run| (run.name.clone(), run.history())).collect();
         let page = report::compared(&format!("Runs in {}", flags.folder.display()), &table, &curves);
-        std::fs::write(file, page).with_context(|| file.display().to_string())?;
+        kiln_files::write(file, page).with_context(|| file.display().to_string())?;
     }
     let width = |at: usize| table.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..table[0].len()).map(width).collect();

@@ -199,7 +199,7 @@ fn train<'a>(
     model: &'a Model,
     folder: &'a Folder,
     before: Option<&Before>,
-    afterwards: &Afterwards,
+    afterwards: &'a Afterwards,
     say: &Say,
 ) -> Result<Run<'a, &'a Sequential>> {
     let settings = &plan.settings;
@@ -226,7 +226,10 @@ fn train<'a>(
         "epochs": plan.epochs, "batch_size": plan.batch_size, "seed": plan.seed,
     }));
     if !source.valid.is_empty() {
-        trainer = trainer.validate(&*source.valid);
+        trainer = match afterwards.valid.len() < source.valid.len() {
+            true => trainer.validate(&afterwards.valid),
+            false => trainer.validate(&*source.valid),
+        };
     }
     if plan.early_stop > 0 && !source.valid.is_empty() {
         trainer = trainer.callback(EarlyStopping::on(best).patience(plan.early_stop));

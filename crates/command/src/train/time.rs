@@ -19,7 +19,9 @@ pub(super) struct TimeBudget {
 }
 
 /// What comes after a training, and how long it may take.
-pub(super) struct Afterwards {
+pub(super) struct Afterwards<'s> {
+    /// What each epoch is validated with.
+    pub(super) valid: Subset<&'s dyn Dataset>,
     /// How many rows of each part the figures are of, at most.
     pub(super) rows: usize,
     /// When the training ends.
@@ -59,9 +61,13 @@ impl TimeBudget {
     }
 
     /// What a limit sets aside for what comes after the training.
-    pub(super) fn afterwards(&self, source: &TrainingData, model: &Model) -> Result<Afterwards> {
+    pub(super) fn afterwards<'s>(&self, source: &'s TrainingData, model: &Model) -> Result<Afterwards<'s>> {
         let (Some(limit), Some(end)) = (self.limit, self.end()) else {
-            return Ok(Afterwards { rows: usize::MAX, training_ends: None });
+            return Ok(Afterwards {
+                valid: first(&*source.valid, usize::MAX),
+                rows: usize::MAX,
+                training_ends: None,
+            });
         };
         let tried = source.train.len().clamp(1, TRIED);
         let few = Subset::new(&source.train, (0..tried.min(source.train.len())).collect());
@@ -76,16 +82,22 @@ impl TimeBudget {
             [source.train.len(), source.valid.len(), source.test.len()].map(|rows_of| rows_of.min(rows));
         let seconds = lengths.iter().sum::<usize>() as f64 * row * 1.2
             // A validation of the last epoch may have begun.
-            + source.valid.len() as f64 * row
+            + lengths[1] as f64 * row
             + model.parameter_count() as f64 * 4.0 / WRITTEN
             + limit * IMPORTANCES
             + 0.2;
         let aside = Duration::from_secs_f64(seconds.min(limit / 2.0));
-        Ok(Afterwards { rows, training_ends: Some(end.checked_sub(aside).unwrap_or(self.began)) })
+        let training_ends = Some(end.checked_sub(aside).unwrap_or(self.began));
+        Ok(Afterwards { valid: first(&*source.valid, rows), rows, training_ends })
     }
 }
 
-impl Afterwards {
+/// The first rows of a part, so many at most.
+fn first(part: &dyn Dataset, most: usize) -> Subset<&dyn Dataset> {
+    Subset::new(part, (0..part.len().min(most)).collect())
+}
+
+impl Afterwards<'_> {
     /// The figures of a part, of its first rows where all of them would take too long.
     pub(super) fn measure(
         &self,
@@ -94,7 +106,7 @@ impl Afterwards {
         part: &dyn Dataset,
     ) -> Result<Measured> {
         match part.len() > self.rows {
-            true => Measured::new(&source.task, model, &Subset::new(part, (0..self.rows).collect())),
+            true => Measured::new(&source.task, model, &first(part, self.rows)),
             false => Measured::new(&source.task, model, part),
         }
     }

@@ -252,7 +252,7 @@ impl Pictures {
         let size = match (self.size, self.side) {
             (Some(size), _) => size,
             (None, side) => {
-                let sizes = each(files, |path| Picture::size_of(path)).into_iter().flatten().collect();
+                let sizes = each(files, Picture::size_of).into_iter().flatten().collect();
                 let own = common_size(sizes).ok_or_else(|| Error::new("none of its pictures can be read"))?;
                 let channels = if self.grey { 1 } else { own.channels };
                 let own = ImageSize { channels, ..own };
@@ -300,7 +300,7 @@ fn each<T: Send>(files: &[(PathBuf, usize)], of: impl Fn(&Path) -> Result<T> + S
         (0..files.len()).map(|_| Err(Error::new("a thread that decoded pictures panicked"))).collect();
     std::thread::scope(|scope| {
         // This thread decodes too, so that threads the system refuses are only missed.
-        let helper = |_| std::thread::Builder::new().spawn_scoped(scope, &work).ok();
+        let helper = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
         let helpers: Vec<_> = (1..threads).filter_map(helper).collect();
         let own = work();
         let others = helpers.into_iter().filter_map(|thread| thread.join().ok()).flatten();

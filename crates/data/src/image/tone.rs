@@ -50,8 +50,9 @@ impl Tone {
                 let mut below = 0;
                 for (shade, count) in shades.iter_mut().zip(counts) {
                     below += count;
-                    if all > 0 {
-                        *shade = (255 * below.saturating_sub(least) / all) as u8;
+                    // An image of one shade stays as it is.
+                    if let Some(share) = (255 * below.saturating_sub(least)).checked_div(all) {
+                        *shade = share as u8;
                     }
                 }
             }

@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn where_there_is_no_bar_a_line_says_how_far_a_long_epoch_is() {
-        if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        if Bar::new(1).is_some() {
             return;
         }
         let heard = Arc::new(Heard(Mutex::default()));

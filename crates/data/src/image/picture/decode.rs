@@ -156,7 +156,9 @@ fn png(file: &[u8]) -> Result<Samples> {
     Ok(Samples { height, width, channels, bytes })
 }
 
-fn jpeg_decoder(file: &[u8]) -> Result<(JpegDecoder<ZCursor<&[u8]>>, PictureHead, Orientation)> {
+type JpegReader<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
+
+fn jpeg_decoder(file: &[u8]) -> Result<(JpegReader<'_>, PictureHead, Orientation)> {
     let options =
         DecoderOptions::default().set_strict_mode(false).set_max_width(LONGEST).set_max_height(LONGEST);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file), options);
