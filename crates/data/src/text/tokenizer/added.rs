@@ -7,8 +7,8 @@ use std::ops::Range;
 use serde::Deserialize;
 
 use super::classes::is_word;
-use super::model::Model;
-use super::normalizer::{Normalizer, Part};
+use super::model::PieceModel;
+use super::normalizer::{Normalizer, TextPart};
 use crate::error::Result;
 
 /// One of them, as a file has it.
@@ -49,7 +49,7 @@ impl AddedTokens {
     /// A token that the vocabulary has keeps its code; others go behind the last.
     pub(super) fn new(
         list: serde_json::Value,
-        model: &Model,
+        model: &PieceModel,
         normalizer: Option<&Normalizer>,
     ) -> Result<AddedTokens, String> {
         let list: Vec<AddedToken> = serde_json::from_value(list).map_err(|error| error.to_string())?;
@@ -60,7 +60,7 @@ impl AddedTokens {
             let code = code.unwrap_or(next);
             next = next.max(code + 1);
             if token.normalized {
-                let mut part = Part { text: Cow::Borrowed(&token.content), is_first: true };
+                let mut part = TextPart { text: Cow::Borrowed(&token.content), is_first: true };
                 if let Some(normalizer) = normalizer {
                     normalizer.apply(&mut part).map_err(|error| error.to_string())?;
                 }
@@ -108,42 +108,42 @@ impl AddedTokens {
         &self,
         text: &'a str,
         normalizer: Option<&Normalizer>,
-    ) -> Result<Vec<Segment<'a>>> {
+    ) -> Result<Vec<TextSegment<'a>>> {
         let mut segments = Vec::new();
-        for raw in self.segments(Part { text: Cow::Borrowed(text), is_first: true }, &self.raw) {
+        for raw in self.segments(TextPart { text: Cow::Borrowed(text), is_first: true }, &self.raw) {
             match raw {
-                Segment::Part(mut part) => {
+                TextSegment::Part(mut part) => {
                     if let Some(normalizer) = normalizer {
                         normalizer.apply(&mut part)?;
                     }
                     segments.extend(self.segments(part, &self.normalized));
                 }
-                token @ Segment::Token(_) => segments.push(token),
+                token @ TextSegment::Token(_) => segments.push(token),
             }
         }
         Ok(segments)
     }
 
-    fn segments<'a>(&self, part: Part<'a>, finder: &Finder) -> Vec<Segment<'a>> {
+    fn segments<'a>(&self, part: TextPart<'a>, finder: &Finder) -> Vec<TextSegment<'a>> {
         let found = self.found(&part.text, finder);
         if found.is_empty() {
-            return if part.text.is_empty() { Vec::new() } else { vec![Segment::Part(part)] };
+            return if part.text.is_empty() { Vec::new() } else { vec![TextSegment::Part(part)] };
         }
         let mut segments = Vec::with_capacity(2 * found.len() + 1);
         let mut end = 0;
-        let between = |range: Range<usize>, segments: &mut Vec<Segment<'a>>| {
+        let between = |range: Range<usize>, segments: &mut Vec<TextSegment<'a>>| {
             let mut parts = Vec::new();
             super::pretokenizer::cut(
                 &part,
                 [range].into_iter().filter(|range| !range.is_empty()),
                 &mut parts,
             );
-            segments.extend(parts.into_iter().map(Segment::Part));
+            segments.extend(parts.into_iter().map(TextSegment::Part));
         };
         for (range, code) in found {
             between(end..range.start, &mut segments);
             if !range.is_empty() {
-                segments.push(Segment::Token(code));
+                segments.push(TextSegment::Token(code));
             }
             end = range.end;
         }
@@ -174,8 +174,8 @@ impl AddedTokens {
 }
 
 /// A piece of a text that is cut further, or an added token.
-pub(super) enum Segment<'a> {
-    Part(Part<'a>),
+pub(super) enum TextSegment<'a> {
+    Part(TextPart<'a>),
     Token(u32),
 }
 

@@ -4,12 +4,12 @@ use foldhash::{HashMap, HashMapExt as _, HashSet};
 use serde::Deserialize;
 
 use super::super::merging::merge_all;
-use super::vocabulary::Vocabulary;
+use super::piece_table::PieceTable;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "BpeFile")]
 pub(super) struct Bpe {
-    pub(super) vocabulary: Vocabulary,
+    pub(super) vocabulary: PieceTable,
     /// The rank of a pair and the code it becomes.
     merges: HashMap<(u32, u32), (u32, u32)>,
     /// The characters on either side of where two pieces may be merged; of a word without what is put before or behind its parts.
@@ -27,7 +27,7 @@ pub(super) struct Bpe {
 
 #[derive(Deserialize)]
 struct BpeFile {
-    vocab: Vocabulary,
+    vocab: PieceTable,
     merges: MergesFile,
     dropout: Option<f32>,
     unk_token: Option<String>,

@@ -14,21 +14,21 @@ pub(super) enum Side {
 
 /// The most codes.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Truncation {
+pub(super) struct TruncationRule {
     #[serde(default)]
     direction: Side,
     max_length: usize,
-    strategy: Strategy,
+    strategy: TruncationStrategy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-enum Strategy {
+enum TruncationStrategy {
     LongestFirst,
     OnlyFirst,
     OnlySecond,
 }
 
-impl Truncation {
+impl TruncationRule {
     /// Cuts texts so that they and `added` codes fit.
     pub(super) fn apply(&self, parts: &mut [Vec<u32>], added: usize) -> Result<()> {
         let most = self.max_length.saturating_sub(added);
@@ -39,8 +39,8 @@ impl Truncation {
         let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
         let kept = match (self.strategy, &lengths[..]) {
             _ if most == 0 => vec![0; parts.len()],
-            (Strategy::LongestFirst, [_]) | (Strategy::OnlyFirst, [_]) => vec![most],
-            (Strategy::LongestFirst, [first, second]) => {
+            (TruncationStrategy::LongestFirst, [_]) | (TruncationStrategy::OnlyFirst, [_]) => vec![most],
+            (TruncationStrategy::LongestFirst, [first, second]) => {
                 let (short, long) = (*first.min(second), *first.max(second));
                 let long = if short > most { short } else { short.max(most - short).min(long) };
                 let (short, long) = match short + long > most {
@@ -50,7 +50,7 @@ impl Truncation {
                 if first > second { vec![long, short] } else { vec![short, long] }
             }
             (strategy, _) => {
-                let which = usize::from(strategy == Strategy::OnlySecond);
+                let which = usize::from(strategy == TruncationStrategy::OnlySecond);
                 let other = total - lengths.get(which).copied().unwrap_or(total);
                 let too_short =
                     || Error::new(format!("a text can't be cut to {most} codes: the other one has {other}"));
@@ -75,7 +75,7 @@ impl Truncation {
 
 /// What a text is filled up with.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Padding {
+pub(super) struct PaddingRule {
     strategy: PaddingStrategy,
     direction: Side,
     pad_to_multiple_of: Option<usize>,
@@ -90,7 +90,7 @@ enum PaddingStrategy {
     Fixed(usize),
 }
 
-impl Padding {
+impl PaddingRule {
     /// The length that texts of `longest` codes are filled up to.
     pub(super) fn length(&self, longest: usize) -> usize {
         let length = match self.strategy {

@@ -1,7 +1,7 @@
 //! Tokenizers as `tokenizer.json` describes them, applied as the library that writes those files does.
 //!
 //! A text walks through: added tokens are found, the [`Normalizer`] changes what lies between, the [`PreTokenizer`] cuts it in words,
-//! the [`Model`] makes codes of each, the [`Template`] puts special tokens around. [`Decoder`] goes back.
+//! the [`PieceModel`] makes codes of each, the [`Template`] puts special tokens around. [`Decoder`] goes back.
 
 mod added;
 mod bpe;
@@ -13,13 +13,13 @@ mod length;
 mod model;
 mod normalizer;
 mod pattern;
+mod piece_table;
 mod pretokenizer;
 mod scanner;
 mod template;
 #[cfg(test)]
 mod tests;
 mod unigram;
-mod vocabulary;
 mod word_piece;
 mod write;
 
@@ -30,10 +30,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::added::{AddedTokens, Segment};
+use self::added::{AddedTokens, TextSegment};
 use self::decoder::Decoder;
-use self::length::{Padding, Truncation};
-use self::model::{Model, Words};
+use self::length::{PaddingRule, TruncationRule};
+use self::model::{PieceModel, WordCodes};
 use self::normalizer::Normalizer;
 use self::pretokenizer::PreTokenizer;
 use self::template::{Template, Typed};
@@ -56,12 +56,12 @@ use crate::error::{Error, Result};
 pub struct Tokenizer {
     normalizer: Option<Normalizer>,
     pre_tokenizer: Option<PreTokenizer>,
-    model: Model,
+    model: PieceModel,
     template: Option<Template>,
     decoder: Option<Decoder>,
     added: AddedTokens,
-    truncation: Option<Truncation>,
-    padding: Option<Padding>,
+    truncation: Option<TruncationRule>,
+    padding: Option<PaddingRule>,
     json: Box<str>,
 }
 
@@ -125,7 +125,7 @@ impl Tokenizer {
             return Err(Error::new(format!("the tokenizer is of version {version:?}; 1.0 is known")));
         }
         let normalizer = part("normalizer", file.normalizer)?;
-        let model: Model =
+        let model: PieceModel =
             part("model", typed(file.model))?.ok_or_else(|| Error::new("the tokenizer has no model"))?;
         let added = match file.added_tokens {
             Value::Null => AddedTokens::default(),
@@ -227,8 +227,8 @@ impl Tokenizer {
         }
     }
 
-    fn words<'a>(&self) -> Words<'_, 'a> {
-        Words::new(&self.model, self.late_bytes())
+    fn words<'a>(&self) -> WordCodes<'_, 'a> {
+        WordCodes::new(&self.model, self.late_bytes())
     }
 
     /// Whether bytes are written as characters only of words that weren't seen before.
@@ -243,7 +243,12 @@ impl Tokenizer {
     }
 
     /// The codes of one or two texts, cut to the file's length, in its template.
-    fn around<'a>(&self, texts: &[&'a str], with_special: bool, words: &mut Words<'_, 'a>) -> Result<Typed> {
+    fn around<'a>(
+        &self,
+        texts: &[&'a str],
+        with_special: bool,
+        words: &mut WordCodes<'_, 'a>,
+    ) -> Result<Typed> {
         let mut parts = texts.iter().map(|text| self.codes(text, words)).collect::<Result<Vec<_>>>()?;
         let template = self.template.as_ref();
         if let Some(truncation) = &self.truncation {
@@ -258,12 +263,12 @@ impl Tokenizer {
         }))
     }
 
-    fn codes<'a>(&self, text: &'a str, words: &mut Words<'_, 'a>) -> Result<Vec<u32>> {
+    fn codes<'a>(&self, text: &'a str, words: &mut WordCodes<'_, 'a>) -> Result<Vec<u32>> {
         let mut codes = Vec::with_capacity(text.len() / 3);
         for segment in self.added.split(text, self.normalizer.as_ref())? {
             match segment {
-                Segment::Token(code) => codes.push(code),
-                Segment::Part(part) => {
+                TextSegment::Token(code) => codes.push(code),
+                TextSegment::Part(part) => {
                     let parts = match &self.pre_tokenizer {
                         Some(pre_tokenizer) => pre_tokenizer.apply(vec![part], self.late_bytes())?,
                         None => vec![part],

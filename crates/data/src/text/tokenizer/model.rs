@@ -7,16 +7,16 @@ use serde::Deserialize;
 
 use super::bpe::Bpe;
 use super::bytes::mapped;
-use super::normalizer::Part;
+use super::normalizer::TextPart;
+use super::piece_table::PieceTable;
 use super::unigram::Unigram;
-use super::vocabulary::Vocabulary;
 use super::word_piece::{WordLevel, WordPiece};
 use crate::error::Result;
 
 /// One of the kinds there are.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type")]
-pub(super) enum Model {
+pub(super) enum PieceModel {
     #[serde(rename = "BPE")]
     Bpe(Bpe),
     WordPiece(WordPiece),
@@ -24,37 +24,37 @@ pub(super) enum Model {
     Unigram(Unigram),
 }
 
-impl Model {
-    pub(super) fn vocabulary(&self) -> &Vocabulary {
+impl PieceModel {
+    pub(super) fn vocabulary(&self) -> &PieceTable {
         match self {
-            Model::Bpe(model) => &model.vocabulary,
-            Model::WordPiece(model) => &model.vocabulary,
-            Model::WordLevel(model) => &model.vocabulary,
-            Model::Unigram(model) => &model.vocabulary,
+            PieceModel::Bpe(model) => &model.vocabulary,
+            PieceModel::WordPiece(model) => &model.vocabulary,
+            PieceModel::WordLevel(model) => &model.vocabulary,
+            PieceModel::Unigram(model) => &model.vocabulary,
         }
     }
 
     /// A word in parts whose codes are those of the word.
     fn cut<'w>(&self, word: &'w str) -> Vec<&'w str> {
         match self {
-            Model::Bpe(model) => model.cut(word),
-            Model::WordPiece(_) | Model::WordLevel(_) | Model::Unigram(_) => vec![word],
+            PieceModel::Bpe(model) => model.cut(word),
+            PieceModel::WordPiece(_) | PieceModel::WordLevel(_) | PieceModel::Unigram(_) => vec![word],
         }
     }
 
     fn encode(&self, word: &str) -> Result<Vec<u32>> {
         match self {
-            Model::Bpe(model) => Ok(model.encode(word)),
-            Model::WordPiece(model) => model.encode(word),
-            Model::WordLevel(model) => model.encode(word),
-            Model::Unigram(model) => model.encode(word),
+            PieceModel::Bpe(model) => Ok(model.encode(word)),
+            PieceModel::WordPiece(model) => model.encode(word),
+            PieceModel::WordLevel(model) => model.encode(word),
+            PieceModel::Unigram(model) => model.encode(word),
         }
     }
 }
 
-/// Words that were seen in a text, so that each is cut once.
-pub(super) struct Words<'m, 'a> {
-    model: &'m Model,
+/// WordCodes that were seen in a text, so that each is cut once.
+pub(super) struct WordCodes<'m, 'a> {
+    model: &'m PieceModel,
     /// Whether bytes are written as characters first.
     in_bytes: bool,
     seen: HashMap<Cow<'a, str>, Box<[u32]>>,
@@ -62,13 +62,13 @@ pub(super) struct Words<'m, 'a> {
     parts: HashMap<Box<str>, Box<[u32]>>,
 }
 
-impl<'m, 'a> Words<'m, 'a> {
-    pub(super) fn new(model: &'m Model, in_bytes: bool) -> Words<'m, 'a> {
-        Words { model, in_bytes, seen: HashMap::new(), parts: HashMap::new() }
+impl<'m, 'a> WordCodes<'m, 'a> {
+    pub(super) fn new(model: &'m PieceModel, in_bytes: bool) -> WordCodes<'m, 'a> {
+        WordCodes { model, in_bytes, seen: HashMap::new(), parts: HashMap::new() }
     }
 
     /// Adds the codes of a word.
-    pub(super) fn encode(&mut self, part: Part<'a>, codes: &mut Vec<u32>) -> Result<()> {
+    pub(super) fn encode(&mut self, part: TextPart<'a>, codes: &mut Vec<u32>) -> Result<()> {
         if let Some(seen) = self.seen.get(&part.text) {
             codes.extend_from_slice(seen);
             return Ok(());

@@ -54,13 +54,13 @@ pub(super) enum Normalizer {
 
 /// A part of a text on its way to codes.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Part<'a> {
+pub(super) struct TextPart<'a> {
     pub(super) text: std::borrow::Cow<'a, str>,
     /// Whether its first character is what the first of the whole text became.
     pub(super) is_first: bool,
 }
 
-impl Part<'_> {
+impl TextPart<'_> {
     fn change(&mut self, changed: String) {
         self.text = changed.into();
     }
@@ -76,7 +76,7 @@ impl Part<'_> {
 }
 
 impl Normalizer {
-    pub(super) fn apply(&self, part: &mut Part) -> Result<()> {
+    pub(super) fn apply(&self, part: &mut TextPart) -> Result<()> {
         match self {
             Normalizer::Sequence { normalizers } => {
                 for normalizer in normalizers {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::bytes::mapped;
 use super::classes::{is_number, is_punctuation, is_word};
-use super::normalizer::Part;
+use super::normalizer::TextPart;
 use super::pattern::{Behavior, Parts, Pattern};
 use super::scanner::{GPT2, Scanner};
 use crate::error::Result;
@@ -115,7 +115,7 @@ impl PreTokenizer {
     }
 
     /// Cuts parts further. With `late_bytes` the last step leaves bytes as they are.
-    pub(super) fn apply<'a>(&self, parts: Vec<Part<'a>>, late_bytes: bool) -> Result<Vec<Part<'a>>> {
+    pub(super) fn apply<'a>(&self, parts: Vec<TextPart<'a>>, late_bytes: bool) -> Result<Vec<TextPart<'a>>> {
         let mut all = Vec::with_capacity(parts.len());
         match self {
             PreTokenizer::Sequence { pretokenizers } => {
@@ -189,7 +189,7 @@ impl PreTokenizer {
 }
 
 impl Metaspace {
-    fn apply<'a>(&self, part: Part<'a>, all: &mut Vec<Part<'a>>) {
+    fn apply<'a>(&self, part: TextPart<'a>, all: &mut Vec<TextPart<'a>>) {
         let sign = self.replacement;
         let mut text = part.text.replace(' ', sign.encode_utf8(&mut [0; 4]));
         let prepends = match self.prepend {
@@ -200,7 +200,7 @@ impl Metaspace {
         if prepends && !text.starts_with(sign) {
             text.insert(0, sign);
         }
-        let part = Part { text: text.into(), is_first: part.is_first };
+        let part = TextPart { text: text.into(), is_first: part.is_first };
         match self.split {
             true => cut(&part, Parts::chars(&part.text, |c| c == sign).cut(Behavior::MergedWithNext), all),
             false => all.push(part),
@@ -224,10 +224,10 @@ fn words_and_signs(text: &str) -> Vec<Range<usize>> {
 }
 
 fn by_char<'a>(
-    parts: &[Part<'a>],
+    parts: &[TextPart<'a>],
     is_match: impl Fn(char) -> bool,
     behavior: Behavior,
-    all: &mut Vec<Part<'a>>,
+    all: &mut Vec<TextPart<'a>>,
 ) {
     for part in parts {
         cut(part, Parts::chars(&part.text, &is_match).cut(behavior), all);
@@ -235,13 +235,17 @@ fn by_char<'a>(
 }
 
 /// Parts of a part; of one that is borrowed they are borrowed too.
-pub(super) fn cut<'a>(part: &Part<'a>, ranges: impl Iterator<Item = Range<usize>>, all: &mut Vec<Part<'a>>) {
+pub(super) fn cut<'a>(
+    part: &TextPart<'a>,
+    ranges: impl Iterator<Item = Range<usize>>,
+    all: &mut Vec<TextPart<'a>>,
+) {
     all.extend(ranges.map(|range| {
         let is_first = part.is_first && range.start == 0;
         let text = match &part.text {
             Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
             Cow::Owned(text) => Cow::Owned(text[range].to_string()),
         };
-        Part { text, is_first }
+        TextPart { text, is_first }
     }));
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 pub(super) enum Template {
     #[serde(rename = "TemplateProcessing")]
     Pieces {
-        single: Vec<Piece>,
-        pair: Vec<Piece>,
+        single: Vec<TemplatePiece>,
+        pair: Vec<TemplatePiece>,
         special_tokens: HashMap<String, SpecialToken>,
     },
     #[serde(rename = "BertProcessing")]
@@ -32,7 +32,7 @@ pub(super) enum Template {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) enum Piece {
+pub(super) enum TemplatePiece {
     Sequence { id: Which, type_id: u32 },
     SpecialToken { id: String, type_id: u32 },
 }
@@ -76,13 +76,13 @@ impl Template {
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
             Template::Pieces { single, pair, special_tokens } => {
-                if single.iter().any(|piece| matches!(piece, Piece::Sequence { id: Which::B, .. })) {
+                if single.iter().any(|piece| matches!(piece, TemplatePiece::Sequence { id: Which::B, .. })) {
                     return Err("the template of one text names a second".to_string());
                 }
                 single.iter().chain(pair).try_for_each(|piece| match piece {
-                    Piece::SpecialToken { id, .. } if !special_tokens.contains_key(id) => Err(format!(
-                        "the template names the token {id:?}, which isn't among its special tokens"
-                    )),
+                    TemplatePiece::SpecialToken { id, .. } if !special_tokens.contains_key(id) => Err(
+                        format!("the template names the token {id:?}, which isn't among its special tokens"),
+                    ),
                     _ => Ok(()),
                 })
             }
@@ -97,10 +97,10 @@ impl Template {
             Template::Pieces { single, pair, special_tokens } => (if is_pair { pair } else { single })
                 .iter()
                 .map(|piece| match piece {
-                    Piece::SpecialToken { id, .. } => {
+                    TemplatePiece::SpecialToken { id, .. } => {
                         special_tokens.get(id).map_or(0, |token| token.ids.len())
                     }
-                    Piece::Sequence { .. } => 0,
+                    TemplatePiece::Sequence { .. } => 0,
                 })
                 .sum(),
             Template::Bert { .. } => 2 + usize::from(is_pair),
@@ -117,11 +117,11 @@ impl Template {
         match self {
             Template::Pieces { single, pair, special_tokens } => {
                 let pieces = if parts.len() > 1 { pair } else { single };
-                let piece = |piece: &Piece| match piece {
-                    Piece::Sequence { id, type_id } => parts
+                let piece = |piece: &TemplatePiece| match piece {
+                    TemplatePiece::Sequence { id, type_id } => parts
                         .get(usize::from(*id == Which::B))
                         .map(|part| Typed::new(part.codes.clone(), *type_id)),
-                    Piece::SpecialToken { id, type_id } => {
+                    TemplatePiece::SpecialToken { id, type_id } => {
                         let token = special_tokens.get(id).filter(|_| with_special)?;
                         Some(Typed::new(token.ids.clone(), *type_id))
                     }

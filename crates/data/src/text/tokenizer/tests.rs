@@ -68,7 +68,6 @@ fn odd_texts_get_the_codes_that_the_library_gives_them() {
                 }
             }
         }
-        println!("{name}: {} texts, {wrong} wrong", cases.len());
         checked += cases.len();
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));

@@ -2,13 +2,13 @@
 
 use serde::Deserialize;
 
-use super::vocabulary::Vocabulary;
+use super::piece_table::PieceTable;
 use crate::error::{Error, Result};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "UnigramFile")]
 pub(super) struct Unigram {
-    pub(super) vocabulary: Vocabulary,
+    pub(super) vocabulary: PieceTable,
     scores: Vec<f64>,
     trie: Trie,
     unknown: Option<u32>,
@@ -37,7 +37,7 @@ impl TryFrom<UnigramFile> for Unigram {
         }
         let scores: Vec<f64> = vocab.iter().map(|(_, score)| *score).collect();
         let least = scores.iter().copied().fold(f64::INFINITY, f64::min);
-        let vocabulary = Vocabulary::new(vocab.into_iter().map(|(token, _)| token).zip(0..));
+        let vocabulary = PieceTable::new(vocab.into_iter().map(|(token, _)| token).zip(0..));
         let trie = Trie::new(vocabulary.iter().map(|(token, code)| (token.as_bytes(), code)));
         Ok(Unigram {
             vocabulary,
@@ -115,11 +115,11 @@ impl Unigram {
 /// Texts by their bytes: each node's children lie together, in order.
 #[derive(Clone, Debug)]
 struct Trie {
-    nodes: Vec<Node>,
+    nodes: Vec<TrieNode>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Node {
+struct TrieNode {
     byte: u8,
     code: Option<u32>,
     children: (u32, u32),
@@ -129,7 +129,7 @@ impl Trie {
     fn new<'a>(texts: impl Iterator<Item = (&'a [u8], u32)>) -> Trie {
         let mut texts: Vec<(&[u8], u32)> = texts.filter(|(text, _)| !text.is_empty()).collect();
         texts.sort_unstable();
-        let mut nodes = vec![Node { byte: 0, code: None, children: (0, 0) }];
+        let mut nodes = vec![TrieNode { byte: 0, code: None, children: (0, 0) }];
         // Nodes whose children aren't written yet: which, the texts below it, and how deep it is.
         let mut open = std::collections::VecDeque::from([(0, &texts[..], 0)]);
         while let Some((node, texts, depth)) = open.pop_front() {
@@ -138,7 +138,7 @@ impl Trie {
                 let (text, code) = group[0];
                 let ends = text.len() == depth + 1;
                 open.push_back((nodes.len(), &group[usize::from(ends)..], depth + 1));
-                nodes.push(Node { byte: text[depth], code: ends.then_some(code), children: (0, 0) });
+                nodes.push(TrieNode { byte: text[depth], code: ends.then_some(code), children: (0, 0) });
             }
             nodes[node].children = (from, nodes.len() as u32);
         }

@@ -2,13 +2,13 @@
 
 use serde::Deserialize;
 
-use super::vocabulary::Vocabulary;
+use super::piece_table::PieceTable;
 use crate::error::{Error, Result};
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct WordPiece {
     #[serde(rename = "vocab")]
-    pub(super) vocabulary: Vocabulary,
+    pub(super) vocabulary: PieceTable,
     unk_token: String,
     continuing_subword_prefix: String,
     #[serde(default = "hundred")]
@@ -57,7 +57,7 @@ impl WordPiece {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct WordLevel {
     #[serde(rename = "vocab")]
-    pub(super) vocabulary: Vocabulary,
+    pub(super) vocabulary: PieceTable,
     unk_token: String,
 }
 
@@ -68,7 +68,7 @@ impl WordLevel {
     }
 }
 
-fn unknown(vocabulary: &Vocabulary, token: &str) -> Result<u32> {
+fn unknown(vocabulary: &PieceTable, token: &str) -> Result<u32> {
     let missing =
         || Error::new(format!("a word isn't known, and the token for what isn't, {token:?}, has no code"));
     vocabulary.code(token).ok_or_else(missing)

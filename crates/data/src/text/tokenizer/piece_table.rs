@@ -9,24 +9,24 @@ use serde::Deserialize;
 /// Both ways.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "std::collections::HashMap<String, u32>")]
-pub(super) struct Vocabulary {
+pub(super) struct PieceTable {
     codes: HashMap<Arc<str>, u32>,
     tokens: BTreeMap<u32, Arc<str>>,
 }
 
-impl From<std::collections::HashMap<String, u32>> for Vocabulary {
-    fn from(codes: std::collections::HashMap<String, u32>) -> Vocabulary {
-        Vocabulary::new(codes)
+impl From<std::collections::HashMap<String, u32>> for PieceTable {
+    fn from(codes: std::collections::HashMap<String, u32>) -> PieceTable {
+        PieceTable::new(codes)
     }
 }
 
-impl Vocabulary {
+impl PieceTable {
     /// Of two with the same text the last has it.
-    pub(super) fn new(codes: impl IntoIterator<Item = (String, u32)>) -> Vocabulary {
+    pub(super) fn new(codes: impl IntoIterator<Item = (String, u32)>) -> PieceTable {
         let codes: HashMap<Arc<str>, u32> =
             codes.into_iter().map(|(token, code)| (token.into(), code)).collect();
         let tokens = codes.iter().map(|(token, code)| (*code, token.clone())).collect();
-        Vocabulary { codes, tokens }
+        PieceTable { codes, tokens }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
