@@ -58,8 +58,9 @@ fn folded<S: Simd, T: Lane, F: LaneFunction<A = T, B = T, C = T, Out = T>>(
         for (sum, at) in sums.iter_mut().zip(whole..end) {
             *sum = F::call::<S>(*sum, lane(at), *sum);
         }
-        // In arrays of their own the halves stay in registers.
-        let eight = halved::<S, T, F, FOLD_LANES, 8>(sums);
+        // In arrays of their own the halves stay in registers. What the compiler sees of them must not reach into the loop, which it
+        // would make of pairs of lanes to suit them.
+        let eight = halved::<S, T, F, FOLD_LANES, 8>(std::hint::black_box(sums));
         let four = halved::<S, T, F, 8, 4>(eight);
         let [sum] = halved::<S, T, F, 2, 1>(halved::<S, T, F, 4, 2>(four));
         total = if number == 0 { sum } else { F::call::<S>(total, sum, total) };
