@@ -155,7 +155,6 @@ pub fn prefetch<T>(row: *const T, len: usize) {
 #[inline(always)]
 pub(crate) fn prefetch_to_write<T>(to: *const T) {
     #[cfg(target_arch = "x86_64")]
-    #[expect(clippy::pointers_in_nomem_asm_block, reason = "a prefetch changes nothing that a program sees")]
     // SAFETY: a prefetch reads nothing; any address will do.
     unsafe {
         std::arch::asm!("prefetchw [{}]", in(reg) to as usize, options(nomem, nostack, preserves_flags));
