@@ -118,10 +118,13 @@ impl Chart {
 
     fn draw(&self, inside: &str) -> String {
         let [left, right, low, high] = self.range();
-        let (legend, lines) = self.legend();
+        // The widest number on the left stands between the axis and its name.
+        let numbers = ticks(low, high).into_iter().map(|y| short(y).chars().count()).max().unwrap_or(0);
+        let edge = LEFT.max(LETTER * numbers as f64 + 30.0);
+        let (legend, lines) = self.legend(edge);
         // More lines of names make the whole taller, so that all charts are as large.
         let (top, tall) = (TOP + lines, HEIGHT + lines);
-        let across = |x: f64| LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT);
+        let across = |x: f64| edge + (x - left) / (right - left) * (WIDTH - edge - RIGHT);
         let down = |y: f64| tall - BOTTOM - (y - low) / (high - low) * (tall - top - BOTTOM);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {tall}\" role=\"img\" aria-label=\"{}\">{inside}",
@@ -130,13 +133,13 @@ impl Chart {
         let mut put = |text: std::fmt::Arguments| {
             let _ = svg.write_fmt(text);
         };
-        put(format_args!("<text class=\"title\" x=\"{LEFT}\" y=\"18\">{}</text>", escape(&self.title)));
+        put(format_args!("<text class=\"title\" x=\"{edge}\" y=\"18\">{}</text>", escape(&self.title)));
         for y in ticks(low, high) {
             let at = down(y);
-            put(format_args!("<path class=\"axis\" d=\"M{LEFT} {at:.1}H{}\"/>", WIDTH - RIGHT));
+            put(format_args!("<path class=\"axis\" d=\"M{edge} {at:.1}H{}\"/>", WIDTH - RIGHT));
             put(format_args!(
                 "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                LEFT - 7.0,
+                edge - 7.0,
                 at + 4.0,
                 short(y)
             ));
@@ -156,7 +159,7 @@ impl Chart {
                 short(x)
             ));
         }
-        let middle = (LEFT + WIDTH - RIGHT) / 2.0;
+        let middle = (edge + WIDTH - RIGHT) / 2.0;
         put(format_args!(
             "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             tall - 8.0,
@@ -222,7 +225,7 @@ impl Chart {
                 }
                 Mark::Bars => {
                     let count = series.points.len().max(1) as f64;
-                    let wide = ((WIDTH - LEFT - RIGHT) / (count + 1.0) * 0.85).max(1.0);
+                    let wide = ((WIDTH - edge - RIGHT) / (count + 1.0) * 0.85).max(1.0);
                     for &(x, y) in &series.points {
                         let (top, bottom) = (down(y.max(0.0)), down(y.min(0.0)));
                         put(format_args!(
@@ -261,16 +264,16 @@ impl Chart {
     }
 
     /// Where the name of each series stands that has one, and how much room more than one line of them takes.
-    fn legend(&self) -> (Vec<Option<(f64, f64)>>, f64) {
+    fn legend(&self, edge: f64) -> (Vec<Option<(f64, f64)>>, f64) {
         const LINE: f64 = 17.0;
-        let (mut x, mut y) = (LEFT, 32.0);
+        let (mut x, mut y) = (edge, 32.0);
         let place = |series: &Series| {
             if series.name.is_empty() {
                 return None;
             }
             let width = 34.0 + LETTER * series.name.chars().count() as f64;
-            if x > LEFT && x + width > WIDTH {
-                (x, y) = (LEFT, y + LINE);
+            if x > edge && x + width > WIDTH {
+                (x, y) = (edge, y + LINE);
             }
             let at = (x, y);
             x += width;
@@ -352,6 +355,23 @@ mod tests {
     }
 
     #[test]
+    fn wide_numbers_leave_room_for_the_name_of_their_axis() {
+        for most in [1.0, 3e5, 4e8] {
+            let chart = Chart::new("Residuals", "true", "predicted");
+            let svg = chart.with(Series::line("", [(0.0, -most / 3.0), (1.0, most)])).svg();
+            let ends = svg.split("<text x=\"").filter(|text| text.contains("text-anchor=\"end\""));
+            let starts: Vec<f64> = ends
+                .map(|text| {
+                    let x: f64 = text.split('"').next().unwrap().parse().unwrap();
+                    let number = text.split('>').nth(1).unwrap().split('<').next().unwrap();
+                    x - LETTER * number.chars().count() as f64
+                })
+                .collect();
+            assert!(starts.len() > 2 && starts.iter().all(|start| *start >= 20.0), "{most}: {starts:?}");
+        }
+    }
+
+    #[test]
     fn names_and_ticks_stand_beside_each_other() {
         let mut chart = Chart::new("Loss", "rows", "loss");
         for run in 0..12 {
@@ -360,7 +380,7 @@ mod tests {
                 [(0.0, 1.0), (2e6, f64::from(run))],
             ));
         }
-        let (legend, lines) = chart.legend();
+        let (legend, lines) = chart.legend(LEFT);
         let places: Vec<(f64, f64)> = legend.into_iter().flatten().collect();
         assert!(places.len() == 12 && lines > 50.0, "{places:?}");
         assert!(places.iter().all(|(x, _)| x + 34.0 + 20.0 * LETTER < WIDTH + LETTER), "{places:?}");
