@@ -81,7 +81,8 @@ pub(super) fn open(path: &Path, reading: &Reading) -> Result<Table> {
         let mut table = Table::new(columns).map_err(|error| error.in_file(path))?;
         table.file = Some(path.to_path_buf());
         // What pandas calls its index.
-        table.unnamed = table.names().find(|name| *name == "__index_level_0__").map(str::to_string);
+        let unnamed = table.names().find(|name| *name == "__index_level_0__").map(str::to_string);
+        table.unnamed = unnamed;
         return Ok(table);
     }
 }
