@@ -11,4 +11,5 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 target/python/bin/python scripts/tokenizer_cases.py "$folder" "${1:-500}"
 KILN_TOKENIZERS="$folder" cargo test --quiet -p kiln-data --locked --lib -- --ignored tokenizer::tests --nocapture
+cargo run --quiet --release --locked --example tokenizer_pieces -- "$folder/gpt2.cases" "$folder"
 target/python/bin/python scripts/tokenizer_cases.py "$folder"

@@ -93,3 +93,17 @@ fn runs_stand_beside_each_other_with_what_differs() {
         folder.out(&["runs", "--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(json[1]["settings"], serde_json::json!({ "lr": 0.002 }));
 }
+
+#[test]
+fn a_folder_of_broken_pictures_names_the_first() {
+    let folder = super::kiln("broken-pictures");
+    for class in ["a", "b"] {
+        std::fs::create_dir_all(folder.at(&format!("photos/{class}"))).unwrap();
+        folder.write(&format!("photos/{class}/x.gif"), "GIF89a");
+    }
+    let said = folder.error(&["train", "photos", "--quiet"]).1;
+    assert!(said.contains("x.gif"), "{said}");
+    folder.write("t.csv", "a,b\n1,2\n2,3\n");
+    let said = folder.error(&["train", "t.csv", "--target", "9"]).1;
+    assert!(said.contains("numbered from 1 to 2"), "{said}");
+}

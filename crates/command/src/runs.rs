@@ -86,6 +86,7 @@ pub fn run(flags: RunsFlags) -> Result<()> {
             runs.iter().map(|run| (run.name.clone(), run.history())).collect();
         let page = report::compared(&format!("Runs in {}", flags.folder.display()), &table, &curves);
         kiln_files::write(file, page).with_context(|| file.display().to_string())?;
+        out::note(format_args!("{}: {} beside each other", file.display(), out::counted(runs.len(), "run")));
     }
     let width = |at: usize| table.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..table[0].len()).map(width).collect();

@@ -57,7 +57,7 @@ fn choices(
 ) -> Result<(String, Choices)> {
     let known = known.filter(|known| table.names().any(|name| name == *known));
     let target = match (&settings.target, known) {
-        (Some(target), _) => numbered(table, target).unwrap_or(target).to_string(),
+        (Some(target), _) => numbered(table, target)?.unwrap_or(target).to_string(),
         (None, Some(known)) => known.to_string(),
         (None, None) => {
             let named = TARGETS
@@ -73,9 +73,15 @@ fn choices(
 }
 
 /// The column of a number, where none is named so.
-fn numbered<'a>(table: &'a Table, said: &str) -> Option<&'a str> {
-    let place = said.parse::<usize>().ok()?.checked_sub(1)?;
-    table.names().all(|name| name != said).then(|| table.names().nth(place)).flatten()
+fn numbered<'a>(table: &'a Table, said: &str) -> Result<Option<&'a str>> {
+    let Some(number) = said.parse::<usize>().ok().filter(|_| table.names().all(|name| name != said)) else {
+        return Ok(None);
+    };
+    let named = number.checked_sub(1).and_then(|place| table.names().nth(place));
+    let count = table.columns().len();
+    named
+        .map(Some)
+        .with_context(|| format!("there is no column {number}; columns are numbered from 1 to {count}"))
 }
 
 /// What flags say of columns.

@@ -252,8 +252,14 @@ impl Pictures {
         let size = match (self.size, self.side) {
             (Some(size), _) => size,
             (None, side) => {
-                let sizes = each(files, Picture::size_of).into_iter().flatten().collect();
-                let own = common_size(sizes).ok_or_else(|| Error::new("none of its pictures can be read"))?;
+                let (sizes, faults): (Vec<_>, Vec<_>) =
+                    each(files, Picture::size_of).into_iter().partition(Result::is_ok);
+                let unreadable = || {
+                    let first = faults.into_iter().find_map(Result::err);
+                    let first = first.map_or(String::new(), |fault| format!("; the first: {fault}"));
+                    Error::new(format!("none of its pictures can be read{first}"))
+                };
+                let own = common_size(sizes.into_iter().flatten().collect()).ok_or_else(unreadable)?;
                 let channels = if self.grey { 1 } else { own.channels };
                 let own = ImageSize { channels, ..own };
                 side.map_or(own, |side| ImageSize { height: side, width: side, ..own })

@@ -21,7 +21,7 @@ struct Case {
 
 /// Run by `scripts/tokenizers.sh`.
 #[test]
-#[ignore = "needs the files that scripts/tokenizers.sh makes"]
+#[ignore = "compares with another library's files: scripts/tokenizers.sh makes them and runs this, in the gate"]
 fn odd_texts_get_the_codes_that_the_library_gives_them() {
     let folder =
         PathBuf::from(std::env::var_os("KILN_TOKENIZERS").expect("KILN_TOKENIZERS names the folder"));
@@ -137,26 +137,6 @@ fn what_is_not_understood_is_named() {
     ] {
         let error = Tokenizer::from_json(json.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(part) && error.contains(said), "{json}: {error}");
-    }
-}
-
-/// Run by `scripts/tokenizers.sh`, which reads what is written here with the library.
-#[test]
-#[ignore = "writes files for scripts/tokenizers.sh"]
-fn own_pieces_are_written_with_their_codes() {
-    use crate::text::{Cut, Tokens};
-
-    let folder =
-        PathBuf::from(std::env::var_os("KILN_TOKENIZERS").expect("KILN_TOKENIZERS names the folder"));
-    let cases: Vec<Case> =
-        serde_json::from_slice(&std::fs::read(folder.join("gpt2.cases")).unwrap()).unwrap();
-    let text: String = cases.iter().map(|case| case.text.as_str()).collect();
-    for cut in [Cut::Characters, Cut::Bytes, Cut::Words, Cut::Merged] {
-        let tokens = Tokens::fit(&text, cut, 600).unwrap();
-        std::fs::write(folder.join(format!("{cut:?}.own.json")), tokens.to_tokenizer_json()).unwrap();
-        let codes: Vec<(&str, Vec<u32>)> =
-            cases.iter().map(|case| (case.text.as_str(), tokens.encode(&case.text))).collect();
-        std::fs::write(folder.join(format!("{cut:?}.codes")), serde_json::to_vec(&codes).unwrap()).unwrap();
     }
 }
 
