@@ -62,6 +62,10 @@ pub(super) struct Trace {
     live: HashSet<u64>,
     /// How many nodes use a node, in the first trace.
     users: HashMap<u64, usize>,
+    /// What has no word in the file, by its number in the first trace, in terms of other operations.
+    written_out: HashMap<u64, Pair>,
+    /// The largest number of a node of the first trace.
+    newest: u64,
     opset: i64,
 }
 
@@ -87,16 +91,19 @@ impl Trace {
         };
         let (a, first) = once(BATCHES[0])?;
         let (b, second) = once(BATCHES[1])?;
+        let newest = a.iter().map(|node| node.id).max().unwrap_or(0);
+        let written_out = written_out(&a, &b);
         let mut live = HashSet::new();
         let mut users = HashMap::new();
-        for node in topological(&a) {
+        let more = written_out.values().map(|pair| pair.a.clone());
+        for node in topological(&a.iter().cloned().chain(more).collect::<Vec<_>>()) {
             if matches!(node.op, Op::Input(_)) || node.inputs.iter().any(|input| live.contains(&input.id)) {
                 live.insert(node.id);
             }
             node.inputs.iter().for_each(|input| *users.entry(input.id).or_insert(0) += 1);
         }
         let outputs = a.into_iter().zip(b).map(|(a, b)| Pair { a, b }).collect();
-        Ok(Trace { outputs, notes: [first, second], live, users, opset })
+        Ok(Trace { outputs, notes: [first, second], live, users, written_out, newest, opset })
     }
 
     /// Whether nothing of an input is in the value, so that its numbers are known now.
@@ -109,9 +116,15 @@ impl Trace {
         self.users.get(&pair.a.id) == Some(&1)
     }
 
-    /// The path of the layer a node was built in.
-    pub fn layer(&self, pair: &Pair) -> &str {
-        self.notes[0].layer(pair.a.id).unwrap_or("")
+    /// The same value in terms of other operations, where it has no word of its own.
+    pub fn written_out(&self, pair: &Pair) -> Option<&Pair> {
+        self.written_out.get(&pair.a.id)
+    }
+
+    /// The path of the layer a node was built in; none for what is written in the place of one.
+    pub fn layer(&self, pair: &Pair) -> Option<&str> {
+        let traced = pair.a.id <= self.newest;
+        traced.then(|| self.notes[0].layer(pair.a.id).unwrap_or(""))
     }
 
     /// What a value is composed as, and of which values, where this version of the operators has a word for it.
@@ -177,4 +190,15 @@ impl Trace {
         order.sort_unstable_by_key(|pair| pair.a.id);
         order
     }
+}
+
+/// Attention in terms of other operations, for both traces.
+fn written_out(a: &[Arc<Node>], b: &[Arc<Node>]) -> HashMap<u64, Pair> {
+    let expanded = |node: &Arc<Node>| {
+        let Op::Attention(spec, value) = &node.op else { return None };
+        let operands: Vec<Expr> = node.inputs.iter().cloned().map(Expr::from).collect();
+        kiln_ir::attention::expanded(spec, *value, &operands).node().ok().cloned()
+    };
+    let both = topological(a).into_iter().zip(topological(b));
+    both.filter_map(|(a, b)| Some((a.id, Pair { a: expanded(&a)?, b: expanded(&b)? }))).collect()
 }
