@@ -48,7 +48,7 @@ pub use layers::{
     TransformerBlock, TransformerOptions, Transpose, Upsample,
 };
 pub use loss::{CrossEntropyOptions, Reduction};
-pub use module::{Context, Module, Visitor};
+pub use module::{Cache, Context, Module, TimeAxis, Visitor};
 pub use optim::{Adam, AdamW, Optimizer, Sgd};
 pub use random::Key;
 pub use sequential::{Join, Sequential, Spec};

@@ -1,11 +1,11 @@
 //! Normalisation: over a batch, a layer's features, groups of channels, single images.
 
-use kiln_ir::Shape;
+use kiln_ir::{Result, Shape};
 
 use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
-use crate::layers::Layer;
-use crate::module::{Context, Module, Visitor};
+use crate::layers::{Layer, only_back};
+use crate::module::{Context, Module, TimeAxis, Visitor};
 use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
 
@@ -102,6 +102,10 @@ impl Layer for BatchNorm {
         let y = by_channel(x.batch_norm(&mean, &var, self.epsilon), &weight, &bias);
         note(y, || (Composite::BatchNorm(self.epsilon), [x, &weight, &bias, &mean, &var]))
     }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>((time.axis > 1).then_some(time))
+    }
 }
 
 /// Normalisation of each example over its last axes.
@@ -135,6 +139,10 @@ impl Layer for LayerNorm {
         let y = x.layer_norm(axes, self.epsilon) * &weight + &bias;
         note(y, || (Composite::LayerNorm(first, self.epsilon), [x, &weight, &bias]))
     }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.before_last(self.weight.shape().rank()))
+    }
 }
 
 /// Division by the root mean square over the last axis.
@@ -164,6 +172,10 @@ impl Layer for RmsNorm {
         note(x.rms_norm(-1, self.epsilon) * &weight, || {
             (Composite::RmsNorm(last, self.epsilon), [x, &weight])
         })
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.before_last(1))
     }
 }
 
