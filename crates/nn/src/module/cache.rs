@@ -1,7 +1,7 @@
 //! Sequences that come in parts: what layers keep of the steps before, so that one more step costs one step.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, line};
@@ -28,6 +28,8 @@ struct Inner {
     active: Variable,
     /// What layers keep, in the order in which a pass comes to them; the first axis is the sequence.
     kept: Mutex<Vec<Variable>>,
+    /// Whether a layer counts places.
+    bounded: AtomicBool,
 }
 
 impl Cache {
@@ -39,6 +41,7 @@ impl Cache {
             lengths: Variable::zeros("lengths", [rows], DType::I64),
             active: Variable::filled("active", true, [rows]),
             kept: Mutex::default(),
+            bounded: AtomicBool::new(false),
         }))
     }
 
@@ -50,6 +53,12 @@ impl Cache {
     /// How many steps a sequence may have, of which layers know where they stand.
     pub fn capacity(&self) -> usize {
         self.0.capacity
+    }
+
+    /// Whether a layer of the passes by now counts places, so that no sequence may become longer than there is room for. Recurrent layers
+    /// and convolutions don't.
+    pub fn is_bounded(&self) -> bool {
+        self.0.bounded.load(Ordering::Relaxed)
     }
 
     /// How many steps each sequence has by now.
@@ -235,6 +244,7 @@ impl CachedPass {
 
     /// The places of the next `steps` in their sequences: `i64[rows, steps]`.
     pub(crate) fn positions(&self, steps: usize) -> Tensor {
+        self.cache.0.bounded.store(true, Ordering::Relaxed);
         Tensor::index_along([self.cache.rows(), steps], 1) + self.cache.0.lengths.tensor().unsqueeze(1)
     }
 
