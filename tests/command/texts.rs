@@ -41,7 +41,17 @@ fn a_text_is_learned_and_goes_on() {
     assert_eq!(again("1"), again("1"));
     assert_ne!(again("1"), again("2"));
     assert!(folder.out(&["eval", model, "rhyme.txt"]).contains("perplexity"));
-    let ended = folder.out(&["predict", model, "--prompt", "the cat", "--temperature", "0", "--stop", "mat", "--json"]);
+    let ended = folder.out(&[
+        "predict",
+        model,
+        "--prompt",
+        "the cat",
+        "--temperature",
+        "0",
+        "--stop",
+        "mat",
+        "--json",
+    ]);
     let ended: Value = serde_json::from_str(&ended).unwrap();
     assert_eq!((&ended["text"], &ended["stopped"]), (&" sat on the ".into(), &"stop".into()));
     let beams = folder.out(&["predict", model, "--prompt", "the cat", "--tokens", "15", "--beams", "4"]);
@@ -55,7 +65,9 @@ fn a_text_is_learned_and_goes_on() {
     let (known, odd) = (score("the cat sat on the mat"), score("tac eht tas no"));
     assert!(known["perplexity"].as_f64().unwrap() < 2.0, "{known}");
     assert!(odd["bits_per_character"].as_f64() > known["bits_per_character"].as_f64(), "{odd}");
-    assert!(folder.out(&["predict", model, "rhyme.txt", "--score"]).starts_with("rhyme.txt: 6239 pieces, 0."));
+    assert!(
+        folder.out(&["predict", model, "rhyme.txt", "--score"]).starts_with("rhyme.txt: 6239 pieces, 0.")
+    );
     for (flags, said) in [
         (&["--score"][..], "--score of which text?"),
         (&["--prompt", "a", "--top-p", "1.5"], "top-p 1.5"),

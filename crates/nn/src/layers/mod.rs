@@ -69,7 +69,7 @@ fn short_name<T: ?Sized>() -> &'static str {
 
 /// Time where it lies, or the error that this layer looks ahead.
 #[track_caller]
-fn only_back<L>(time: Option<TimeAxis>) -> Result<TimeAxis> {
+pub(crate) fn only_back<L>(time: Option<TimeAxis>) -> Result<TimeAxis> {
     time.ok_or_else(|| looks_ahead(short_name::<L>()))
 }
 
