@@ -25,6 +25,7 @@ impl Program {
             | Work::Scatter(..)
             | Work::ArgReduce(..)
             | Work::CumSum(_)
+            | Work::Attention(_)
             | Work::ArgSort(..) => write!(hash, "{work:?}"),
         };
         let _ = write!(hash, " {} {}", kernel.blocks, kernel.ordered);

@@ -32,6 +32,7 @@ pub fn invariant(graph: &Graph) -> Vec<bool> {
                 | Opaque::CumSum(_)
                 | Opaque::ArgSort { .. }
                 | Opaque::Window(..)
+                | Opaque::Attention(..)
                 | Opaque::Gather(_)
                 | Opaque::Scatter(..),
             ) => node.inputs.iter().all(|&input| result[input]),

@@ -22,6 +22,7 @@
 
 mod affine;
 pub mod align;
+mod attention;
 mod bindings;
 pub mod canonicalise;
 pub mod cluster;

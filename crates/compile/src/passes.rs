@@ -10,7 +10,7 @@ use crate::legalise::{self, storage};
 use crate::program::Program;
 use crate::schedule::{self, KernelSchedule};
 use crate::target::Target;
-use crate::{affine, canonicalise, lower, plan, recompute, verify};
+use crate::{affine, attention, canonicalise, lower, plan, recompute, verify};
 
 /// A graph on its way to a program.
 #[derive(Debug)]
@@ -42,6 +42,10 @@ pub enum Stage {
 /// Every pass, in order.
 pub const PASSES: &[Stage] = &[
     Stage::Rounds(&simplify::PASSES, simplify::ROUNDS),
+    Stage::Once(Pass {
+        name: "attention",
+        run: |it| Ok(attention::without_kernel(&mut it.graph, &it.target)),
+    }),
     Stage::Once(Pass { name: "affine", run: |it| Ok(affine::affine(&mut it.graph, &it.target)) }),
     Stage::Rounds(&simplify::PASSES, simplify::ROUNDS),
     Stage::Once(Pass { name: "empties", run: |it| Ok(canonicalise::without_empties(&mut it.graph)) }),

@@ -11,6 +11,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::accumulate::together;
+use crate::attention;
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;
@@ -257,6 +258,11 @@ fn adjoint(
         Op::ConvGradInput(spec, _) => g.conv_grad_weight(&x(0), spec, &shape[2..]),
         Op::ConvGradWeight(spec, _) if i == 0 => x(1).conv_grad_input(g, spec, &shape[2..]),
         Op::ConvGradWeight(spec, _) => x(0).conv(g, spec),
+
+        Op::Attention(spec, value) => {
+            let operands: Vec<Expr> = node.inputs.iter().cloned().map(Expr::from).collect();
+            return attention::adjoint((spec, *value), &operands, i, (y, g));
+        }
 
         // What is picked follows `x`, but no gradient does.
         Op::WindowPick(_) | Op::WindowSpread(_) if i == 0 => return None,

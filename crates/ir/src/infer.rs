@@ -1,6 +1,7 @@
 //! The shape and dtype of a node from its operation and operands, or what is wrong with them.
 //! Every node is built through here, so a graph that exists is well-formed.
 
+use crate::attention;
 use crate::dtype::DType;
 use crate::error::ErrorKind;
 use crate::op::{ConvSpec, Op, SliceRange, WindowSpec, windows};
@@ -249,6 +250,7 @@ fn infer_unbounded(
             ensure!(output == *gradient.0, Shape, "a window {window:?} gives {output}, not {}", gradient.0);
             Ok((weight, image.1))
         }
+        Op::Attention(spec, value) => attention::infer(spec, *value, operands),
         Op::WindowPick(spec) => {
             let (x, values) = (operands[0], operands[1]);
             ensure!(x.0 == values.0, Shape, "shapes differ, {} and {}", x.0, values.0);

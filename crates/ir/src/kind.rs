@@ -5,8 +5,8 @@
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 use crate::op::{
-    ArgOp, BinaryOp, ConvSpec, CustomOp, Op, ReduceOp, ScatterMode, Shared, SliceRange, UnaryOp,
-    VariableHandle, WindowSpec,
+    ArgOp, AttentionSpec, AttentionValue, BinaryOp, ConvSpec, CustomOp, Op, ReduceOp, ScatterMode, Shared,
+    SliceRange, UnaryOp, VariableHandle, WindowSpec,
 };
 
 /// The part an operation plays, with the operation.
@@ -134,6 +134,8 @@ pub enum Opaque<'a> {
     },
     /// One of the pooling operations.
     Window(WindowKind, &'a WindowSpec),
+    /// As [`Op::Attention`].
+    Attention(&'a AttentionSpec, AttentionValue),
     /// As [`Op::Gather`].
     Gather(usize),
     /// As [`Op::Scatter`].
@@ -214,6 +216,7 @@ impl Op {
             Op::WindowSpread(spec) => OpKind::Opaque(Opaque::Window(WindowKind::Spread, spec)),
             Op::WindowSum(spec) => OpKind::Opaque(Opaque::Window(WindowKind::Sum, spec)),
             Op::WindowSumGrad(spec, _) => OpKind::Opaque(Opaque::Window(WindowKind::SumGrad, spec)),
+            Op::Attention(spec, value) => OpKind::Opaque(Opaque::Attention(spec, *value)),
             Op::Gather(axis) => OpKind::Opaque(Opaque::Gather(*axis)),
             Op::Scatter(axis, mode) => OpKind::Opaque(Opaque::Scatter(*axis, *mode)),
             Op::Custom(custom) => OpKind::Opaque(Opaque::Custom(custom)),
@@ -247,6 +250,7 @@ impl Op {
             | Op::WindowSpread(_)
             | Op::Gather(_) => Arity::Exactly(2),
             Op::Select | Op::Scatter(..) => Arity::Exactly(3),
+            Op::Attention(spec, value) => Arity::Exactly(spec.operands(*value)),
             Op::Concat(_) => Arity::Some,
             Op::Barrier(_) | Op::Rule(_) => Arity::FirstAlone,
             Op::Custom(_) => Arity::Any,

@@ -5,6 +5,7 @@
 //! and promotion (`Cast`) are explicit nodes, put in by the builders of [`crate::expr::Expr`].
 //! Whatever can be composed of these (softmax, norms, GELU, every loss) is composed, in the tensor's methods.
 
+pub use crate::attention::{AttentionOperand, AttentionSpec, AttentionValue};
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 pub use crate::expr::custom::{CustomOp, GradientRule};
@@ -87,6 +88,11 @@ pub enum Op {
     ConvGradInput(ConvSpec, Vec<usize>),
     /// The adjoint of `Conv` in its weight: `[image, gradient]` → a weight with these window sizes.
     ConvGradWeight(ConvSpec, Vec<usize>),
+
+    /// Scaled dot-product attention, or what belongs to it: `softmax(scale · query·keyᵀ + mask)·value` over the keys that a query sees
+    /// ([`AttentionSpec`]). A query that sees no key, or only keys whose mask is −∞, gets zeros, and −∞ as the logarithm of its sum.
+    /// Half types are computed in `f32` throughout. A row's sums run over blocks of keys of one size, counted from the first key.
+    Attention(AttentionSpec, AttentionValue),
 
     // Windows over the trailing spatial axes of `[batch, channel, spatial…]`; 1 to 3 of them.
     /// `[x, values]` (both image-shaped): for each window the element of `values` at the first maximum of `x`.
@@ -316,6 +322,7 @@ impl Op {
             Op::Conv(_) => "conv",
             Op::ConvGradInput(..) => "conv_grad_input",
             Op::ConvGradWeight(..) => "conv_grad_weight",
+            Op::Attention(_, value) => value.name(),
             Op::WindowPick(_) => "window_pick",
             Op::WindowSpread(_) => "window_spread",
             Op::WindowSum(_) => "window_sum",

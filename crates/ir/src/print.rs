@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::expr::Expr;
 use crate::graph::Graph;
 use crate::node::{Node, topological};
-use crate::op::{ConvSpec, Op, SliceRange, WindowSpec};
+use crate::op::{AttentionSpec, AttentionValue, ConvSpec, Op, SliceRange, WindowSpec};
 use crate::shape::Shape;
 
 /// ```text
@@ -125,6 +125,7 @@ fn settings(op: &Op) -> Option<String> {
         Op::WindowPick(spec) | Op::WindowSpread(spec) | Op::WindowSum(spec) | Op::WindowSumGrad(spec, _) => {
             window(spec)
         }
+        Op::Attention(spec, value) => attention(spec, *value),
         Op::Barrier(number) => format!("#{number}"),
         Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Reshape | Op::Expand | Op::Matmul => return None,
         Op::StopGradient | Op::Rule(_) | Op::Custom(_) => return None,
@@ -142,6 +143,22 @@ fn range(&SliceRange { start, len, step }: &SliceRange) -> String {
 fn conv(spec: &ConvSpec) -> String {
     let ConvSpec { stride, pad, dilation, groups } = spec;
     format!("stride {stride:?} pad {pad:?} dilation {dilation:?} groups {groups}")
+}
+
+fn attention(spec: &AttentionSpec, value: AttentionValue) -> String {
+    let AttentionSpec { scale, left, right, offset, masked, placed } = spec;
+    let side = |name: &str, keys: Option<usize>| keys.map(|keys| format!("{name} {keys}"));
+    let of = if let AttentionValue::Gradient(operand) = value { Some(format!("{operand:?}")) } else { None };
+    let words = [
+        of.map(|of| of.to_lowercase()),
+        Some(format!("scale {scale}")),
+        side("left", *left),
+        side("right", *right),
+        (*offset != 0).then(|| format!("offset {offset}")),
+        masked.then(|| "masked".to_string()),
+        placed.then(|| "placed".to_string()),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 fn window(spec: &WindowSpec) -> String {

@@ -9,11 +9,12 @@ mod nest;
 
 use std::collections::{HashMap, HashSet};
 
+use kiln_ir::attention::AttentionSpec;
 use kiln_ir::graph::{Graph, NodeId};
 
 use crate::bindings::Bindings;
 use crate::invariant::hoisted;
-use crate::kind::{OpKind, computes, reduces, root};
+use crate::kind::{OpKind, Opaque, computes, reduces, root};
 use crate::target::{Fusion, Target};
 use crate::topological_order::TopologicalOrder;
 pub use nest::{LoopNest, nest};
@@ -43,6 +44,8 @@ pub struct Clustering {
     pub cluster_of: HashMap<NodeId, ClusterId>,
     /// The clusters in an order in which each comes behind those it needs.
     pub(crate) order: TopologicalOrder,
+    /// The cluster of each attention, by its settings and operands.
+    attentions: HashMap<(AttentionSpec, Vec<NodeId>), ClusterId>,
     limits: Fusion,
     bindings: Option<Bindings>,
 }
@@ -90,6 +93,17 @@ impl Clustering {
                 }
             }
         }
+        // Result and sums of one attention, or its gradients, are one kernel.
+        let attention = if let OpKind::Opaque(Opaque::Attention(spec, _)) = this {
+            Some((*spec, graph.nodes[id].inputs.clone()))
+        } else {
+            None
+        };
+        if let Some(&cluster) = attention.as_ref().and_then(|attention| self.attentions.get(attention)) {
+            self.clusters[cluster].members.push(id);
+            self.cluster_of.insert(id, cluster);
+            return;
+        }
         let needed = self.needed(graph, &[id]);
         let home = candidates.iter().copied().find(|&cluster| {
             self.clusters[cluster].hoisted == hoisted && self.may_join(graph, cluster, id, &needed)
@@ -110,6 +124,7 @@ impl Clustering {
                 self.cluster_of.insert(id, self.order.add(&needed));
                 let contraction = matches!(this, OpKind::Contraction(_)).then_some(id);
                 let open = !matches!(this, OpKind::Opaque(_));
+                self.attentions.extend(attention.map(|attention| (attention, self.clusters.len())));
                 self.clusters.push(Cluster { members: vec![id], contraction, open, hoisted });
             }
         }

@@ -130,6 +130,7 @@ fn possible(graph: &Graph, node: &GraphNode, target: &Target) -> Result<()> {
             | Opaque::CumSum(_)
             | Opaque::ArgSort { .. }
             | Opaque::Window(..)
+            | Opaque::Attention(..)
             | Opaque::Gather(_)
             | Opaque::Scatter(..),
         ) => Ok(()),
@@ -220,6 +221,7 @@ fn leaves_range(kind: OpKind) -> bool {
             | Opaque::Concat(_)
             | Opaque::ArgReduce(..)
             | Opaque::ArgSort { .. }
+            | Opaque::Attention(..)
             | Opaque::Gather(_)
             | Opaque::Scatter(_, ScatterMode::Set)
             | Opaque::Custom(_) => false,

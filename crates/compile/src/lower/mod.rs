@@ -4,6 +4,7 @@
 //! and what follows stores in the order in which it reads. A value is copied only where a kernel can't read it as it
 //! lies.
 
+mod attention;
 mod contract;
 mod fuse;
 mod opaque;
@@ -15,7 +16,7 @@ use kiln_ir::op::{Op, Shared, VariableHandle};
 use kiln_ir::{DType, Shape};
 
 use crate::cluster::{ClusterId, Clustering};
-use crate::kind::{Generator, Leaf, OpKind, Pointwise, root};
+use crate::kind::{Generator, Leaf, OpKind, Opaque, Pointwise, root};
 use crate::layout::StridedBuffer;
 use crate::program::{
     Buffer, BufferId, BufferPlace, Fused, Instruction, Kernel, Operation, Program, Store, View, Work,
@@ -184,6 +185,7 @@ impl<'a> Lowering<'a> {
                 }
             }
             None => match self.graph.nodes[members[0]].kind() {
+                OpKind::Opaque(Opaque::Attention(spec, _)) => self.attention(members, spec),
                 OpKind::Opaque(opaque) => self.opaque(members[0], opaque),
                 OpKind::Leaf(_)
                 | OpKind::Generator(_)

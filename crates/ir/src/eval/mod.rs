@@ -6,6 +6,7 @@
 //! result there is; half types are rounded by way of `f32`, as devices do. Sums are gathered in `f64` whatever the
 //! dtype. Integers wrap.
 
+mod attention;
 mod contract;
 mod fold;
 mod index;
@@ -167,6 +168,8 @@ fn compute(node: &GraphNode, x: &[OperandValue]) -> Result<EvalValues, Inference
         Op::Conv(spec) => contract::conv(spec, x[0], x[1], shape),
         Op::ConvGradInput(spec, _) => contract::conv_grad_input(spec, x[0], x[1], shape),
         Op::ConvGradWeight(spec, _) => contract::conv_grad_weight(spec, x[0], x[1], shape),
+
+        Op::Attention(spec, value) => attention::attention(spec, *value, x),
 
         Op::WindowPick(spec) => window::pick(spec, x[0], x[1], shape),
         Op::WindowSpread(spec) => window::spread(spec, x[0], x[1], shape),

@@ -50,6 +50,7 @@ fn unmoved(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
             | Opaque::CumSum(_)
             | Opaque::ArgSort { .. }
             | Opaque::Window(..)
+            | Opaque::Attention(..)
             | Opaque::Gather(_)
             | Opaque::Scatter(..)
             | Opaque::Custom(_),

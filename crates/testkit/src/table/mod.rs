@@ -1,6 +1,7 @@
 //! The table of operations: each operation on the dtypes it takes and on awkward shapes (empty, of size one, prime,
 //! larger than a tile) and layouts (transposed, sliced, expanded, padded operands), with data from a fixed seed.
 
+mod attention;
 mod contract;
 mod fold;
 mod index;
@@ -56,6 +57,7 @@ pub fn cases() -> Vec<Case> {
     movement::add(&mut table);
     fold::add(&mut table);
     contract::add(&mut table);
+    attention::add(&mut table);
     window::add(&mut table);
     index::add(&mut table);
     structure::add(&mut table);
@@ -207,6 +209,9 @@ pub const KINDS: &[&str] = &[
     "conv",
     "conv_grad_input",
     "conv_grad_weight",
+    "attention",
+    "attention_log_sum",
+    "attention_grad",
     "window_pick",
     "window_spread",
     "window_sum",
@@ -246,6 +251,7 @@ pub fn kind(op: &Op) -> &'static str {
         Op::Conv(_) => "conv",
         Op::ConvGradInput(..) => "conv_grad_input",
         Op::ConvGradWeight(..) => "conv_grad_weight",
+        Op::Attention(_, value) => value.name(),
         Op::WindowPick(_) => "window_pick",
         Op::WindowSpread(_) => "window_spread",
         Op::WindowSum(_) => "window_sum",
