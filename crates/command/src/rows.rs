@@ -92,6 +92,11 @@ pub fn without_answers(about: &About, inputs: &[PathBuf]) -> Result<Questions> {
         true => reading.read(&standard_input()?)?,
         false => reading.open(input)?,
     };
+    of_table(about, table, input)
+}
+
+/// The rows of a table that was read.
+pub fn of_table(about: &About, table: Table, input: &Path) -> Result<Questions> {
     let Unanswered { rows, notes } = about.of_table(&table).map_err(|error| match error {
         // Faults in data say where they are.
         Error::Preparation(message) => anyhow!("{}: {message}", input.display()),

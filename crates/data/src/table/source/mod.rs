@@ -19,7 +19,7 @@ use super::builder::Layout;
 use super::findings::FileFindings;
 use super::reading::Reading;
 use super::unknown;
-pub(super) use encoding::TextEncoding;
+pub(super) use encoding::{TextEncoding, windows_text};
 #[cfg(not(feature = "csv"))]
 use no_csv as csv;
 
@@ -49,7 +49,11 @@ impl<'a> TableInput<'a> {
             }
             TableInput::Bytes(bytes) => Box::new(bytes),
         };
-        let mut packed = packed;
+        self.unpacked(packed)
+    }
+
+    /// What a packed text holds; any other as it is.
+    pub fn unpacked(self, mut packed: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>> {
         let start = packed.fill_buf().map_err(|error| self.fault(error))?;
         match start.starts_with(&gzip::MAGIC) {
             true => gzip::unpacked(packed).map_err(|error| self.fault(error)),
@@ -107,11 +111,25 @@ pub(super) struct TableReader<'a> {
 impl<'a> TableReader<'a> {
     /// Opens a file and reads its header.
     pub fn open(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
-        TableReader::start(input, reading, encoding).map_err(|error| input.place(error))
+        let opened = || TableReader::start(input.open()?, input, reading, encoding);
+        opened().map_err(|error| input.place(error))
     }
 
-    fn start(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
-        let mut reader = input.open()?;
+    /// Reads the header of a text that is open already.
+    pub fn of(
+        reader: Box<dyn Read + Send + 'a>,
+        input: TableInput<'a>,
+        reading: &Reading,
+    ) -> Result<TableReader<'a>> {
+        TableReader::start(reader, input, reading, TextEncoding::Utf8)
+    }
+
+    fn start(
+        mut reader: Box<dyn Read + Send + 'a>,
+        input: TableInput<'a>,
+        reading: &Reading,
+        encoding: TextEncoding,
+    ) -> Result<TableReader<'a>> {
         let mut rest = Vec::new();
         let mut found = FileFindings::default();
         fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;
