@@ -47,13 +47,13 @@ pub(super) fn predict(predictor: &Predictor, inputs: &[PathBuf], json: bool) -> 
         let names = names.iter().map(|name| quoted(name).into_owned());
         writeln!(out, "{}", names.chain(header(&about.task)).collect::<Vec<_>>().join(","))?;
     }
-    let asked = Asked { predictor, encoder, task: &about.task, json };
-    let (rows, unseen) = asked.all(stream, &mut out)?;
+    let model = StreamModel { predictor, encoder, task: &about.task, json };
+    let (rows, unseen) = model.all(stream, &mut out)?;
     out.flush()?;
     if rows == 0 {
         return Err(anyhow!("{}: the file holds a header and no row", input.display()));
     }
-    asked.encoder.unseen(&unseen).iter().for_each(out::note);
+    model.encoder.unseen(&unseen).iter().for_each(out::note);
     Ok(None)
 }
 
@@ -66,7 +66,7 @@ fn named(error: Error, input: &Path) -> anyhow::Error {
 }
 
 /// A model that is asked about the rows of a stream.
-struct Asked<'a> {
+struct StreamModel<'a> {
     predictor: &'a Predictor,
     encoder: RowEncoder,
     task: &'a Task,
@@ -74,12 +74,12 @@ struct Asked<'a> {
 }
 
 /// What is written of a block.
-struct Answered {
+struct WrittenBlock {
     block: EncodedBlock,
     text: Vec<u8>,
 }
 
-impl Asked<'_> {
+impl StreamModel<'_> {
     /// Answers all blocks on as many threads as may work, and writes them in their order. The next block is read meanwhile.
     fn all(&self, mut stream: RowStream, out: &mut impl Write) -> Result<(usize, UnseenWords)> {
         let threads =
@@ -87,7 +87,7 @@ impl Asked<'_> {
         let (mut rows, mut unseen) = (0, UnseenWords::default());
         std::thread::scope(|scope| {
             let mut working = VecDeque::new();
-            let mut write = |answered: Answered| -> Result<()> {
+            let mut write = |answered: WrittenBlock| -> Result<()> {
                 let first = rows;
                 rows += answered.block.rows;
                 unseen.add(&answered.block);
@@ -109,7 +109,7 @@ impl Asked<'_> {
     }
 
     /// The lines of a block.
-    fn answer(&self, block: &RawBlock) -> Result<Answered> {
+    fn answer(&self, block: &RawBlock) -> Result<WrittenBlock> {
         let block = self.encoder.encode(block)?;
         let mut text = Vec::new();
         if !self.json {
@@ -120,7 +120,7 @@ impl Asked<'_> {
                 text.push(b'\n');
             }
         }
-        Ok(Answered { block, text })
+        Ok(WrittenBlock { block, text })
     }
 
     /// Writes the rows of a block as objects.
@@ -132,6 +132,6 @@ impl Asked<'_> {
     }
 }
 
-fn ended(started: std::thread::ScopedJoinHandle<'_, Result<Answered>>) -> Result<Answered> {
+fn ended(started: std::thread::ScopedJoinHandle<'_, Result<WrittenBlock>>) -> Result<WrittenBlock> {
     started.join().unwrap_or_else(|_| Err(anyhow!("a thread that predicts failed")))
 }
