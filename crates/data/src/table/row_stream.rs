@@ -8,6 +8,7 @@ use std::path::Path;
 
 use kiln_map::Budget;
 
+use super::Table;
 use super::cell::plain_number;
 use super::parse::{cell_end, count_cells, ragged, text};
 use super::part::no_text;
@@ -15,7 +16,7 @@ use super::preparation::TablePreparation;
 use super::raw::RawCell;
 use super::reading::Reading;
 use super::row::RowPlan;
-use super::source::{BLOCK, Chunk, TableInput, TableReader, TextEncoding, windows_text};
+use super::source::{Chunk, TableInput, TableReader, TextEncoding, block_size, windows_text};
 use crate::error::{Error, Result};
 
 /// The text of a table that is being read, if it is one that has a row in each line.
@@ -48,6 +49,28 @@ pub struct RowStream<'a> {
     source: TableReader<'a>,
     /// What bytes are that aren't UTF-8, once some were seen; until then every text is ASCII.
     encoding: Option<TextEncoding>,
+}
+
+impl Reading {
+    /// The first rows of a file of text, and how many bytes of its text they are: what a table larger than memory is known by before it is
+    /// read. Nothing of a container.
+    ///
+    /// # Errors
+    /// Where the file can't be read, or its first rows are no table.
+    pub fn first_rows(&self, path: impl AsRef<Path>) -> Result<Option<(Table, usize)>> {
+        let path = path.as_ref();
+        let mut start = Vec::new();
+        let reader = TableInput::File(path).open()?;
+        let read = reader.take(SHOWN as u64).read_to_end(&mut start);
+        read.map_err(|error| Error::io(path, error))?;
+        if CONTAINERS.iter().any(|magic| start.starts_with(magic)) {
+            return Ok(None);
+        }
+        let whole = memchr::memrchr(b'\n', &start).map_or(start.len(), |end| end + 1);
+        let rows = start.get(..whole).unwrap_or_default();
+        let table = self.read(rows).map_err(|error| error.in_file(path))?;
+        Ok(Some((table, whole)))
+    }
 }
 
 /// Some rows of a stream, as they were read.
@@ -126,13 +149,13 @@ impl<'a> RowStream<'a> {
         &self.source.found.notes
     }
 
-    /// The next rows, some two mebibytes of them.
+    /// The next rows, two mebibytes of them at most.
     ///
     /// # Errors
     /// Where they can't be read.
     pub fn next_block(&mut self) -> Result<Option<RawBlock>> {
         let input = self.source.input;
-        let Some(chunk) = self.source.block(BLOCK).map_err(|error| input.place(error))? else {
+        let Some(chunk) = self.source.block(block_size()).map_err(|error| input.place(error))? else {
             return Ok(None);
         };
         Ok(Some(RawBlock(self.as_text(chunk))))

@@ -31,8 +31,14 @@ use crate::gzip;
 
 /// How much is looked at to find the delimiter and the header.
 const HEAD: usize = 64 << 10;
-/// What a block of rows takes.
-pub(super) const BLOCK: usize = 2 << 20;
+/// What a block of rows takes at most.
+const BLOCK: usize = 2 << 20;
+
+/// What a block of rows takes: several are held at once, cut in cells.
+pub(super) fn block_size() -> usize {
+    usize::try_from(Limits::current().bytes / 64).map_or(BLOCK, |share| share.clamp(HEAD, BLOCK))
+}
+
 /// Where a table is read from; it can be opened again.
 #[derive(Clone, Copy)]
 pub(super) enum TableInput<'a> {
