@@ -9,12 +9,12 @@ use kiln_learn::Predictor;
 use kiln_learn::generate::{GenerateOptions, Stopped, TextScore};
 use serde_json::json;
 
-use super::{out, rows};
+use crate::{out, rows};
 
 /// What is said of how a text goes on.
 #[derive(Args)]
 #[command(next_help_heading = "Texts")]
-pub struct GenerateFlags {
+pub(super) struct GenerateFlags {
     /// A text to go on with, instead of a file; several go on side by side, each as it would alone
     #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
     prompt: Vec<String>,
@@ -68,7 +68,7 @@ struct Named {
 
 impl GenerateFlags {
     /// Goes on with texts, or scores them.
-    pub fn run(&self, predictor: &Predictor, inputs: &[PathBuf], json: bool) -> Result<()> {
+    pub(super) fn run(&self, predictor: &Predictor, inputs: &[PathBuf], json: bool) -> Result<()> {
         let texts = self.texts(inputs)?;
         if self.score {
             return texts.iter().try_for_each(|text| score(predictor, text, json));
