@@ -17,6 +17,8 @@ use next::Next;
 pub use options::GenerateOptions;
 use said::Said;
 pub use score::TextScore;
+#[cfg(feature = "tokenizer")]
+pub(crate) use speaker::Pieces;
 pub(crate) use speaker::Speaker;
 
 /// A text that goes on, made by [`Predictor::generate`]: an iterator over what is added to it, as it is found.

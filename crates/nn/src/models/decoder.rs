@@ -313,15 +313,10 @@ impl DecoderBlock {
         how.grouped = options.kv_heads != options.heads;
         if let Some(pass) = context.cache() {
             (key, value) = (check!(pass.extended(context, &key)), check!(pass.extended(context, &value)));
-            how = AttentionOptions { causal: false, ..how }.mask(&pass.seen(steps).unsqueeze(1));
+            how = how.places(&pass.lengths());
         }
         if options.alibi {
-            let slopes = alibi(options.heads, key.size(2));
-            let added = match &how.mask {
-                Some(seen) => seen.select(&slopes, f64::from(f32::MIN)),
-                None => slopes,
-            };
-            how = how.mask(&added);
+            how = how.mask(&alibi(options.heads, key.size(2)));
         }
         if context.is_training() && options.dropout > 0.0 {
             how = how.dropout(options.dropout, &context.key());

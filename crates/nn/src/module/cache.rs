@@ -236,16 +236,15 @@ impl CachedPass {
         Ok(whole)
     }
 
-    /// Which steps, of as many as there is room for, each of the next `steps` may see: `bool[rows, steps, capacity + 1]`.
-    pub(crate) fn seen(&self, steps: usize) -> Tensor {
-        let places = [self.cache.rows(), steps, self.cache.capacity() + 1];
-        Tensor::index_along(places, 2).le(self.positions(steps).unsqueeze(2))
+    /// How many steps each sequence has before this pass, which is the place of its first step: `i64[rows]`.
+    pub(crate) fn lengths(&self) -> Tensor {
+        self.cache.0.bounded.store(true, Ordering::Relaxed);
+        self.cache.0.lengths.tensor()
     }
 
     /// The places of the next `steps` in their sequences: `i64[rows, steps]`.
     pub(crate) fn positions(&self, steps: usize) -> Tensor {
-        self.cache.0.bounded.store(true, Ordering::Relaxed);
-        Tensor::index_along([self.cache.rows(), steps], 1) + self.cache.0.lengths.tensor().unsqueeze(1)
+        Tensor::index_along([self.cache.rows(), steps], 1) + self.lengths().unsqueeze(1)
     }
 
     /// Which sequences this pass is of: `bool[rows, 1]`.

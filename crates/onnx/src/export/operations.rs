@@ -49,6 +49,7 @@ impl GraphWriter<'_> {
                 let number = self.builder.scalar(&Data::filled(dtype, 1, *number));
                 self.builder.node("Expand", &[&number, &sizes], Vec::new())
             }
+            Op::Attention(..) => return Err(self.refusal(pair, "attention")),
             Op::Iota(axis) => self.counting(pair, *axis)?,
             Op::Unary(function) => self.unary(*function, pair)?,
             Op::Binary(function) => self.binary(*function, pair)?,
