@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use kiln::generate::GenerateOptions;
 use kiln::hub::LanguageModel;
 use kiln::prelude::*;
-use kiln_testkit::Folder;
+use kiln_testkit::Program;
 use serde_json::{Value, json};
 
 /// The folders, each with what is expected of it.
@@ -46,8 +46,13 @@ fn apart(model: &LanguageModel, expected: &Value) -> f64 {
     found.iter().zip(&wanted).map(|(&a, b)| (f64::from(a) - b).abs()).fold(0.0, f64::max)
 }
 
+/// The command in an empty folder.
+fn program(name: &str) -> Program {
+    Program::new(env!("CARGO_BIN_EXE_kiln"), name)
+}
+
 /// A folder with the same files and pieces that are the words w0, w1, …
-fn with_words(from: &Path, folder: &Folder) {
+fn with_words(from: &Path, folder: &Program) {
     for name in ["config.json", "generation_config.json", "model.safetensors"] {
         fs::copy(from.join(name), folder.at(name)).unwrap();
     }
@@ -77,7 +82,7 @@ fn every_kind_gives_the_logits_and_texts_of_another_library_and_is_written_as_it
                 .contains("tokenizer.json")
         );
 
-        let folder = Folder::new(&format!("hub-{name}"));
+        let folder = program(&format!("hub-{name}"));
         with_words(&from, &folder);
         let model = LanguageModel::open(folder.path()).unwrap();
         let greedy = codes(&expected["greedy"]);
@@ -89,6 +94,15 @@ fn every_kind_gives_the_logits_and_texts_of_another_library_and_is_written_as_it
         let both = model.generate_many(&[&prompt, "w3 w4"], &options).unwrap();
         assert_eq!(both[0], said, "{name}");
         assert!(model.score_text(&prompt).unwrap().perplexity() > 1.0);
+
+        let out = |arguments: &[&str]| folder.out(arguments);
+        let command =
+            out(&["predict", ".", "--prompt", &prompt, "--tokens", "20", "--temperature", "0", "--json"]);
+        let command: Value = serde_json::from_str(&command).unwrap();
+        assert_eq!(command["text"].as_str().unwrap(), said, "{name}");
+        assert!(out(&["predict", ".", "--prompt", &prompt, "--score"]).contains("perplexity"));
+        let about = out(&["inspect", "."]);
+        assert!(about.contains("blocks.1") && about.contains("of 40 pieces, seeing 64 at once"), "{about}");
 
         let written = folder.at("written");
         model.save(&written).unwrap();
@@ -110,7 +124,7 @@ fn every_kind_gives_the_logits_and_texts_of_another_library_and_is_written_as_it
 #[test]
 fn the_same_text_comes_of_every_way_past_the_window() {
     let (from, _) = folders().into_iter().find(|(path, _)| path.ends_with("llama")).unwrap();
-    let folder = Folder::new("hub-long");
+    let folder = program("hub-long");
     with_words(&from, &folder);
     let config = fs::read_to_string(folder.at("config.json"))
         .unwrap()
@@ -129,7 +143,7 @@ fn a_folder_that_isnt_what_it_says_is_refused() {
     let (from, _) = folders().into_iter().find(|(path, _)| path.ends_with("llama")).unwrap();
     let config: Value = serde_json::from_slice(&fs::read(from.join("config.json")).unwrap()).unwrap();
     let refused = |change: &dyn Fn(&mut Value)| {
-        let folder = Folder::new("hub-wrong");
+        let folder = program("hub-wrong");
         with_words(&from, &folder);
         let mut config = config.clone();
         change(&mut config);
@@ -154,7 +168,7 @@ fn a_folder_that_isnt_what_it_says_is_refused() {
     ] {
         assert!(error.contains(said) && error.contains("config.json"), "{error}\n{said}");
     }
-    let folder = Folder::new("hub-empty");
+    let folder = program("hub-empty");
     folder.write("config.json", "[1, 2]");
     assert!(LanguageModel::open(folder.path()).unwrap_err().to_string().contains("an object of JSON"));
     folder.write("config.json", config.to_string());

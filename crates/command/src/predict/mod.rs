@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use kiln_learn::hub::LanguageModel;
 use kiln_learn::{Predictor, Preparation};
 
 use self::generate::GenerateFlags;
@@ -32,9 +33,10 @@ use super::rows;
   curl …/seven.jpg | kiln predict model.kiln -  a picture from the standard input
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
   kiln predict runs/novel-1/model.kiln chapter.txt --score
+  kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
-    /// The model's file
+    /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
     model: PathBuf,
 
     /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, or - for the standard input
@@ -56,6 +58,10 @@ pub struct PredictFlags {
 }
 
 pub fn run(flags: PredictFlags) -> Result<ExitCode> {
+    if LanguageModel::is_folder(&flags.model) {
+        let model = LanguageModel::open(&flags.model)?;
+        return flags.text.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
     let model = rows::asked(&flags.model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();

@@ -414,9 +414,9 @@ impl Decoder {
         }
     }
 
-    /// What the last block makes of each step, behind the last norm: `[batch, steps, width]`.
+    /// What goes into the first block.
     #[track_caller]
-    pub fn features(&self, codes: &Tensor, context: &Context) -> Tensor {
+    fn embedded(&self, codes: &Tensor, context: &Context) -> Tensor {
         let mut x = self.embedding.forward(codes, context);
         if self.embedding_scale != 1.0 {
             x *= self.embedding_scale;
@@ -427,8 +427,24 @@ impl Decoder {
         if self.dropout > 0.0 {
             x = Dropout::new(self.dropout).forward(&x, context);
         }
+        x
+    }
+
+    /// What the last block makes of each step, behind the last norm: `[batch, steps, width]`.
+    #[track_caller]
+    pub fn features(&self, codes: &Tensor, context: &Context) -> Tensor {
+        let x = self.embedded(codes, context);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(&x, context));
         self.norm.forward(&x, context)
+    }
+
+    /// The logits of all pieces at each step.
+    #[track_caller]
+    fn scores(&self, x: &Tensor, context: &Context) -> Tensor {
+        match &self.head {
+            Some(head) => head.forward(x, context),
+            None => x.matmul(&self.embedding.weight.tensor().t()),
+        }
     }
 }
 
@@ -437,12 +453,22 @@ impl Layer for Decoder {
     #[track_caller]
     fn forward(&self, codes: &Tensor, context: &Context) -> Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
-            let x = self.features(codes, context);
-            match &self.head {
-                Some(head) => head.forward(&x, context),
-                None => x.matmul(&self.embedding.weight.tensor().t()),
-            }
+            self.scores(&self.features(codes, context), context)
         })
+    }
+
+    fn stages(&self, codes: &Tensor) -> Vec<(String, String, Tensor)> {
+        let context = Context::inference();
+        let mut x = self.embedded(codes, &context);
+        let mut stages = vec![("embedding".to_string(), "embedding".to_string(), x.clone())];
+        for (place, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, &context);
+            stages.push((format!("blocks.{place}"), "decoder block".to_string(), x.clone()));
+        }
+        x = self.norm.forward(&x, &context);
+        stages.push(("norm".to_string(), "norm".to_string(), x.clone()));
+        stages.push(("head".to_string(), "scores of pieces".to_string(), self.scores(&x, &context)));
+        stages
     }
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
