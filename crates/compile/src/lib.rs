@@ -23,6 +23,7 @@
 mod affine;
 pub mod align;
 mod bindings;
+pub mod bodies;
 pub mod canonicalise;
 pub mod cluster;
 mod fingerprint;

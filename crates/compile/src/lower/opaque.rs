@@ -67,6 +67,8 @@ impl Lowering<'_> {
                 self.push(Work::Scatter(indexed, mode), node.op.name().to_string(), id, 0);
                 self.settle(id, out);
             }
+            // Its kernels are those of its body.
+            Opaque::Scan(..) => {}
             Opaque::Custom(op) => {
                 let mut operands = Vec::new();
                 for &operand in &node.inputs {
