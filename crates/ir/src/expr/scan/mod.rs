@@ -28,6 +28,33 @@ pub struct ScanOptions {
     pub checkpoint: Option<usize>,
 }
 
+impl ScanOptions {
+    /// Forwards, as many steps as the sequences have, with whole gradients.
+    pub fn new() -> ScanOptions {
+        ScanOptions::default()
+    }
+
+    /// So many steps, where there is no sequence.
+    pub fn length(self, steps: usize) -> ScanOptions {
+        ScanOptions { length: Some(steps), ..self }
+    }
+
+    /// From the last slice to the first.
+    pub fn reverse(self) -> ScanOptions {
+        ScanOptions { reverse: true, ..self }
+    }
+
+    /// Gradients walk back so many steps at most.
+    pub fn truncate(self, steps: usize) -> ScanOptions {
+        ScanOptions { truncate: Some(steps), ..self }
+    }
+
+    /// For the gradient the states are kept every so many steps, and all else is computed again.
+    pub fn checkpoint(self, steps: usize) -> ScanOptions {
+        ScanOptions { checkpoint: Some(steps), ..self }
+    }
+}
+
 /// What a scan gives.
 #[derive(Clone, Debug)]
 pub struct Scanned {
