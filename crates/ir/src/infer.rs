@@ -4,7 +4,7 @@
 use crate::attention;
 use crate::dtype::DType;
 use crate::error::ErrorKind;
-use crate::op::{ConvSpec, Op, SliceRange, WindowSpec, windows};
+use crate::op::{ConvSpec, Op, Scan, ScanResult, SliceRange, WindowSpec, windows};
 use crate::shape::Shape;
 
 /// What is wrong, before it is known which node and line it belongs to.
@@ -296,9 +296,40 @@ fn infer_unbounded(
             ensure!(!adds || base.1 != DType::Bool, DType, "isn't defined on bool");
             Ok((base.0.clone(), base.1))
         }
+        Op::Scan(scan, result) => scan_output(scan, *result, operands),
         Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => Ok((operands[0].0.clone(), operands[0].1)),
         Op::Custom(custom) => custom.infer(operands).map_err(|message| (ErrorKind::Value, message)),
     }
+}
+
+/// The shape and dtype of one value of a scan.
+fn scan_output(
+    scan: &Scan,
+    result: ScanResult,
+    operands: &[OperandType],
+) -> Result<(Shape, DType), InferenceError> {
+    if let Some(fault) = scan.fault() {
+        return Err((ErrorKind::Shape, fault));
+    }
+    for (position, &(shape, dtype)) in operands.iter().enumerate() {
+        let (wanted, of) = scan.operand(position);
+        ensure!(
+            *shape == wanted && dtype == of,
+            Shape,
+            "operand {position} is {dtype}{shape}, and its {} steps need {of}{wanted}",
+            scan.steps
+        );
+    }
+    let node = match result {
+        ScanResult::Last(state) => scan.body.outputs.get(state),
+        ScanResult::Stacked(ref id) => Some(id),
+    };
+    let node = node.and_then(|&id| scan.body.nodes.get(id));
+    let node = node.ok_or_else(|| (ErrorKind::Value, format!("its body has no {result:?}")))?;
+    Ok(match result {
+        ScanResult::Last(_) => (node.shape.clone(), node.dtype),
+        ScanResult::Stacked(_) => (scan.stacked(&node.shape), node.dtype),
+    })
 }
 
 /// The shape of a convolution's result.

@@ -151,9 +151,8 @@ unsafe fn rows<V: Vector<Number = f32>, const ROWS: usize, const WIDTH: usize, c
         };
         // Each in a register of its own: made as one vector they are written to memory through a mask and read back, which waits until
         // the results of the last tile are stored.
-        let starts: [*const f32; ROWS] = std::array::from_fn(|row| {
-            in_a_register(tile.a.wrapping_offset(*tile.rows.get_unchecked(row)))
-        });
+        let starts: [*const f32; ROWS] =
+            std::array::from_fn(|row| in_a_register(tile.a.wrapping_offset(*tile.rows.get_unchecked(row))));
         let mut sums = [[V::splat(0.0); WIDTH]; ROWS];
         if !tile.add {
             for &row in tile.out_rows {

@@ -7,6 +7,7 @@
 pub(crate) mod custom;
 mod movement;
 mod operators;
+pub(crate) mod scan;
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::op::{
 };
 use crate::shape::Shape;
 pub use custom::{CustomOp, GradientRule};
+pub use scan::{ScanBody, ScanOptions, Scanned, unrolled};
 
 /// A value in the lazy graph, or the error that poisons it.
 #[derive(Clone, Debug)]
