@@ -64,6 +64,7 @@ fn of_nothing(kind: OpKind, dtype: DType) -> Option<Scalar> {
             | Opaque::ArgSort { .. }
             | Opaque::Gather(_)
             | Opaque::Scatter(..)
+            | Opaque::Scan(..)
             | Opaque::Custom(_),
         )
         | OpKind::Leaf(_)

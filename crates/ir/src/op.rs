@@ -6,9 +6,12 @@
 //! Whatever can be composed of these (softmax, norms, GELU, every loss) is composed, in the tensor's methods.
 
 pub use crate::attention::{AttentionOperand, AttentionSpec, AttentionValue};
+use std::sync::Arc;
+
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 pub use crate::expr::custom::{CustomOp, GradientRule};
+pub use crate::graph::scan::{Scan, ScanGradient, ScanResult};
 pub use crate::handles::{Identity, Shared, VariableHandle};
 
 /// What a node computes from its inputs.
@@ -114,6 +117,12 @@ pub enum Op {
     /// `source` has the shape of `index`; the other axes agree with `base`'s. Where indices repeat, `Set` keeps the last
     /// and `Add` adds in order.
     Scatter(usize, ScatterMode),
+
+    // Recurrence.
+    /// A body run for each step along sequences: `[states…, sequences…, constants…]` → one value of the walk. Nodes of the same scan
+    /// on the same operands are one walk, whichever of its values they are. Each step's values are what the body's operations
+    /// mean; the steps follow each other.
+    Scan(Arc<Scan>, ScanResult),
 
     // Structure.
     /// The operand itself, through which no gradient flows.
@@ -330,6 +339,7 @@ impl Op {
             Op::Gather(_) => "gather",
             Op::Scatter(_, ScatterMode::Set) => "scatter",
             Op::Scatter(_, ScatterMode::Add) => "scatter_add",
+            Op::Scan(..) => "scan",
             Op::StopGradient => "stop_gradient",
             Op::Barrier(_) => "barrier",
             Op::Rule(_) => "rule",

@@ -135,7 +135,7 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             }
             html += "</table></div>";
         }
-        Shows::Nothing => {
+        Shows::Columns(_) | Shows::Nothing => {
             worst.iter().try_for_each(|(row, says)| write!(html, "<p>row {row}: {}</p>", escape(says)))?;
         }
     }

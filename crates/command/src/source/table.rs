@@ -15,7 +15,7 @@ use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::choices::meant;
 use crate::out::counted;
-use crate::reading::{ReadingFlags, open};
+use crate::reading::ReadingFlags;
 use crate::report::Shows;
 use crate::settings::Settings;
 
@@ -49,7 +49,7 @@ const TREATMENTS: [(&str, Treatment); 10] = [
 ];
 
 /// How a table's columns are read and used, as the settings say.
-fn choices(
+pub(super) fn choices(
     table: &Table,
     settings: &Settings,
     known: Option<&str>,
@@ -116,22 +116,20 @@ pub(super) fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Ch
 /// A table, of whose columns one is predicted from the others.
 pub(super) fn table(
     path: &Path,
+    piped: Option<&[u8]>,
     settings: &Settings,
     seed: u64,
     base: Option<&Base>,
 ) -> Result<TrainingData> {
     let own = base.map(own_columns).transpose()?;
-    if let (Some(_), Some(_)) = (&settings.test, settings.test_fraction) {
-        bail!("--test and --test-fraction both say what is tested with; leave one out");
-    }
-    if let (Some(_), Some(_)) = (&settings.val, settings.val_fraction) {
-        bail!("--val and --val-fraction both say what is validated with; leave one out");
-    }
     let reading = match &own {
         Some(own) => own.reading(),
         None => ReadingFlags::of(settings).reading()?,
     };
-    let table = open(&reading, path)?;
+    let table = match piped {
+        Some(bytes) => reading.read(bytes)?,
+        None => reading.open(path)?,
+    };
     let mut said = vec![format!(
         "a table of {} and {}",
         counted(table.len(), "row"),

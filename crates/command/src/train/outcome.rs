@@ -95,12 +95,12 @@ pub(super) fn finish(
         }
     }
     let importances = match &source.shows {
-        Shows::Table { plan, .. } if !source.test.is_empty() => {
+        Shows::Table { plan, .. } | Shows::Columns(plan) if !source.test.is_empty() => {
             let limit = budget.importances(run.elapsed());
             let say = |line: &str| say.line(line);
             Some(Importances::measure(&source.task, model, plan, &*source.test, limit, say)?)
         }
-        Shows::Table { .. } | Shows::Images(_) | Shows::Nothing => None,
+        Shows::Table { .. } | Shows::Columns(_) | Shows::Images(_) | Shows::Nothing => None,
     };
     let seconds = budget.began.elapsed().as_secs_f64();
     if let Some(reason) = run.stopped() {

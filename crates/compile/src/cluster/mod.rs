@@ -9,6 +9,7 @@ mod nest;
 
 use std::collections::{HashMap, HashSet};
 
+use kiln_ir::Op;
 use kiln_ir::attention::AttentionSpec;
 use kiln_ir::graph::{Graph, NodeId};
 
@@ -46,6 +47,8 @@ pub struct Clustering {
     pub(crate) order: TopologicalOrder,
     /// The cluster of each attention, by its settings and operands.
     attentions: HashMap<(AttentionSpec, Vec<NodeId>), ClusterId>,
+    /// Those that are scans.
+    walks: Vec<ClusterId>,
     limits: Fusion,
     bindings: Option<Bindings>,
 }
@@ -79,6 +82,9 @@ impl Clustering {
 
     fn place(&mut self, graph: &Graph, id: NodeId, hoisted: bool) {
         let this = graph.nodes[id].kind();
+        if matches!(this, OpKind::Opaque(Opaque::Scan(..))) && self.join_walk(graph, id) {
+            return;
+        }
         let fusable = matches!(this, OpKind::Pointwise(_) | OpKind::Reduce(..));
         let mut candidates: Vec<ClusterId> = Vec::new();
         if fusable {
@@ -128,6 +134,25 @@ impl Clustering {
                 self.clusters.push(Cluster { members: vec![id], contraction, open, hoisted });
             }
         }
+    }
+
+    /// Makes a value of a scan a member where others of the same walk are.
+    fn join_walk(&mut self, graph: &Graph, id: NodeId) -> bool {
+        let node = &graph.nodes[id];
+        let same = |op: &Op| matches!((op, &node.op), (Op::Scan(a, _), Op::Scan(b, _)) if a == b);
+        let known = self.walks.iter().copied().find(|&cluster| {
+            let other = &graph.nodes[self.clusters[cluster].members[0]];
+            other.inputs == node.inputs && same(&other.op)
+        });
+        match known {
+            Some(cluster) => {
+                self.clusters[cluster].members.push(id);
+                self.cluster_of.insert(id, cluster);
+            }
+            // The one that is made next.
+            None => self.walks.push(self.clusters.len()),
+        }
+        known.is_some()
     }
 
     /// Whether a node that needs these clusters may become a member of one.

@@ -8,6 +8,7 @@ mod attention;
 mod contract;
 mod fuse;
 mod opaque;
+mod scan;
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,6 +16,7 @@ use kiln_ir::graph::{Graph, NodeId};
 use kiln_ir::op::{Op, Shared, VariableHandle};
 use kiln_ir::{DType, Shape};
 
+use crate::bodies::Body;
 use crate::cluster::{ClusterId, Clustering};
 use crate::kind::{Generator, Leaf, OpKind, Opaque, Pointwise, root};
 use crate::layout::StridedBuffer;
@@ -52,10 +54,18 @@ pub struct Lowering<'a> {
 /// Writes the kernels of all clusters, in order.
 ///
 /// Every temporary has a place of its own until memory is planned.
-pub fn lower(graph: &Graph, clusters: &Clustering, schedule: &KernelSchedule, target: &Target) -> Program {
+pub fn lower(
+    graph: &Graph,
+    (clusters, bodies): (&Clustering, &HashMap<ClusterId, Body>),
+    schedule: &KernelSchedule,
+    target: &Target,
+) -> Program {
     let mut lowering = Lowering::new(graph, clusters, schedule, target);
     for &cluster in &schedule.order {
-        lowering.cluster(cluster);
+        match bodies.get(&cluster) {
+            Some(body) => lowering.scan(&clusters.clusters[cluster].members, body),
+            None => lowering.cluster(cluster),
+        }
         if clusters.clusters[cluster].hoisted {
             lowering.program.hoisted = lowering.program.kernels.len();
         }

@@ -68,6 +68,8 @@ impl Lowering<'_> {
                 self.settle(id, out);
             }
             Opaque::Attention(spec, _) => self.attention(&[id], spec),
+            // Its kernels are those of its body.
+            Opaque::Scan(..) => {}
             Opaque::Custom(op) => {
                 let mut operands = Vec::new();
                 for &operand in &node.inputs {

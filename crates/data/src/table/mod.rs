@@ -31,6 +31,7 @@ mod preparation_tests;
 mod raw;
 mod reading;
 mod row;
+mod row_stream;
 #[cfg(test)]
 mod row_tests;
 mod source;
@@ -61,6 +62,7 @@ pub use preparation::{FeatureMatrix, TablePreparation};
 pub use raw::RawCell;
 pub use reading::Reading;
 pub use row::RowPlan;
+pub use row_stream::{EncodedBlock, RawBlock, RowEncoder, RowStream, TableText, UnseenWords};
 use source::TableInput;
 use stream::{Passed, Stream, TableBuilder};
 pub use target::TargetColumn;

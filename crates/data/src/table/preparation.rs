@@ -293,9 +293,7 @@ impl TablePreparation {
     pub fn apply_inputs(&self, table: &Table) -> Result<FeatureMatrix> {
         let rows: Vec<usize> = (0..table.len()).collect();
         let (values, width) = self.inputs(table, &rows, None)?;
-        let known: HashSet<&str> = self.stored.columns.iter().map(String::as_str).collect();
-        let ignored = table.names().filter(|name| !known.contains(name));
-        let mut notes: Vec<String> = ignored.map(|name| format!("column {name} isn't used")).collect();
+        let mut notes = self.ignored(table.names());
         for feature in &self.stored.features {
             let words = match &feature.encoding {
                 Encoding::Pair { words, .. } => words.as_slice(),
@@ -319,6 +317,12 @@ impl TablePreparation {
         Ok(FeatureMatrix { values, width, rows: table.len(), notes })
     }
 
+    /// A line for each of some columns that training didn't have.
+    pub(super) fn ignored<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+        let known: HashSet<&str> = self.stored.columns.iter().map(String::as_str).collect();
+        names.filter(|name| !known.contains(name)).map(|name| format!("column {name} isn't used")).collect()
+    }
+
     /// `[rows, width]`, and the width.
     pub(super) fn inputs(
         &self,
@@ -326,7 +330,7 @@ impl TablePreparation {
         rows: &[usize],
         target: Option<&str>,
     ) -> Result<(Vec<f32>, usize)> {
-        self.check_columns(table, target)?;
+        self.check_names(table.names(), target).map_err(|error| table.place(None, error))?;
         if let Some(row) = rows.iter().find(|row| **row >= table.len()) {
             return Err(Error::new(format!("there is no row {row}; the table has {}", table.len())));
         }
@@ -368,12 +372,17 @@ impl TablePreparation {
         Ok((values, width))
     }
 
-    fn check_columns(&self, table: &Table, target: Option<&str>) -> Result<()> {
+    /// Whether all columns that are needed are among these.
+    pub(super) fn check_names<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str> + Clone,
+        target: Option<&str>,
+    ) -> Result<()> {
         let needed = || self.stored.features.iter().map(|feature| feature.column.as_str()).chain(target);
-        let there: HashSet<&str> = table.names().collect();
+        let there: HashSet<&str> = names.clone().collect();
         let lacking: Vec<&str> = needed().filter(|name| !there.contains(name)).collect();
         let wanted: HashSet<&str> = needed().collect();
-        let spare: Vec<&str> = table.names().filter(|name| !wanted.contains(name)).collect();
+        let spare: Vec<&str> = names.filter(|name| !wanted.contains(name)).collect();
         let said = |name: &&str| match nearest(name, spare.iter().copied()) {
             Some(near) => format!("\"{name}\" (there is \"{near}\")"),
             None => format!("\"{name}\""),
@@ -384,7 +393,7 @@ impl TablePreparation {
                 let columns = if count == 1 { "a column" } else { "columns" };
                 let names: Vec<String> = lacking.iter().map(said).collect();
                 let message = format!("the table lacks {columns} that training had: {}", names.join(", "));
-                Err(table.place(None, Error::new(message)))
+                Err(Error::new(message))
             }
         }
     }

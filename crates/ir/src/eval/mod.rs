@@ -12,6 +12,7 @@ mod fold;
 mod index;
 mod movement;
 mod pointwise;
+mod scan;
 mod values;
 mod window;
 
@@ -178,6 +179,8 @@ fn compute(node: &GraphNode, x: &[OperandValue]) -> Result<EvalValues, Inference
 
         Op::Gather(axis) => index::gather(x[0], x[1], *axis)?,
         Op::Scatter(axis, mode) => index::scatter(x[0], x[1], x[2], *axis, *mode)?,
+
+        Op::Scan(walk, result) => scan::scan(walk, *result, x)?,
 
         Op::Custom(custom) => {
             let data: Vec<Data> = x.iter().map(|x| x.values.to_data(x.node.dtype)).collect();

@@ -143,16 +143,12 @@ impl GraphWriter<'_> {
             return Ok(name.clone());
         }
         let trace = self.trace;
-        let around = self.builder.layer.clone();
-        if let Some(own) = trace.layer(pair) {
-            self.builder.layer = own.replace('.', "/");
-        }
+        let own = trace.layer(pair).replace('.', "/");
+        let around = std::mem::replace(&mut self.builder.layer, own);
         let name = if trace.is_constant(pair) {
             self.constant(pair)?
         } else if let Some((composite, inputs)) = trace.composite(pair) {
             self.composite(composite, &inputs, pair)?
-        } else if let Some(written_out) = trace.written_out(pair) {
-            self.value(written_out)?
         } else {
             self.operation(pair)?
         };

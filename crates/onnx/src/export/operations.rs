@@ -49,6 +49,7 @@ impl GraphWriter<'_> {
                 let number = self.builder.scalar(&Data::filled(dtype, 1, *number));
                 self.builder.node("Expand", &[&number, &sizes], Vec::new())
             }
+            Op::Attention(..) => return Err(self.refusal(pair, "attention")),
             Op::Iota(axis) => self.counting(pair, *axis)?,
             Op::Unary(function) => self.unary(*function, pair)?,
             Op::Binary(function) => self.binary(*function, pair)?,
@@ -125,7 +126,6 @@ impl GraphWriter<'_> {
                 let axis = Attribute::Int(*axis as i64);
                 self.builder.node(operator, &[&x], vec![("axis", axis), ("keepdims", Attribute::Int(1))])
             }
-            Op::Attention(..) => return Err(self.refusal(pair, "attention")),
             Op::CumSum(axis) => {
                 let x = self.value(&pair.input(0))?;
                 let axis = self.builder.scalar(&Data::I64(vec![*axis as i64]));
@@ -200,6 +200,8 @@ impl GraphWriter<'_> {
             Op::ConvGradWeight(..) => {
                 return Err(self.refusal(pair, "a gradient of a convolution in its weight"));
             }
+            // Those that no operator stands for were written out when the pass was traced.
+            Op::Scan(..) => return Err(self.refusal(pair, "a scan within a gradient rule")),
             Op::Custom(operation) => {
                 let what = format!("{}, which is code of somebody's own", operation.0.name());
                 return Err(self.refusal(pair, &what));

@@ -7,10 +7,12 @@ mod fold;
 mod index;
 mod movement;
 mod pointwise;
+mod scan;
 mod speed;
 mod structure;
 mod window;
 
+pub use scan::without_scans;
 pub use speed::{Speed, speed_cases};
 
 use kiln_ir::op::{ArgOp, BinaryOp, Op, ReduceOp, ScatterMode, SliceRange, UnaryOp};
@@ -60,6 +62,7 @@ pub fn cases() -> Vec<Case> {
     attention::add(&mut table);
     window::add(&mut table);
     index::add(&mut table);
+    scan::add(&mut table);
     structure::add(&mut table);
     table.cases
 }
@@ -219,6 +222,7 @@ pub const KINDS: &[&str] = &[
     "gather",
     "scatter_set",
     "scatter_add",
+    "scan",
     "stop_gradient",
     "barrier",
     "rule",
@@ -259,6 +263,7 @@ pub fn kind(op: &Op) -> &'static str {
         Op::Gather(_) => "gather",
         Op::Scatter(_, ScatterMode::Set) => "scatter_set",
         Op::Scatter(_, ScatterMode::Add) => "scatter_add",
+        Op::Scan(..) => "scan",
         Op::StopGradient => "stop_gradient",
         Op::Barrier(_) => "barrier",
         Op::Rule(_) => "rule",

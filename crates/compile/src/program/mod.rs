@@ -4,12 +4,17 @@
 mod attention;
 mod work;
 
+mod operation;
+mod repeat;
+
 use std::panic::Location;
 
 pub use attention::{Attention, AttentionPass, AttentionSizes};
 pub use kiln_ir::kind::{ConvKind, WindowKind};
-use kiln_ir::op::{ArgOp, BinaryOp, CustomOp, ReduceOp, ScatterMode, Shared, UnaryOp, VariableHandle};
-use kiln_ir::{DType, Scalar, Shape};
+use kiln_ir::op::{ArgOp, CustomOp, ScatterMode, Shared, VariableHandle};
+use kiln_ir::{DType, Shape};
+pub use operation::{Instruction, Operation};
+pub use repeat::{Repeat, Whereabouts};
 
 /// The position of a buffer in [`Program::buffers`].
 pub type BufferId = usize;
@@ -21,6 +26,8 @@ pub struct Program {
     pub buffers: Vec<Buffer>,
     /// The kernels in the order they run.
     pub kernels: Vec<Kernel>,
+    /// Which kernels run several times; those that contain others come first.
+    pub repeats: Vec<Repeat>,
     /// So many of the first kernels read nothing but variables that the program doesn't write, and each other: what they
     /// store stays as it is until such a variable changes, and is nobody else's place meanwhile.
     pub hoisted: usize,
@@ -50,7 +57,7 @@ pub struct Buffer {
 }
 
 /// Where a buffer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BufferPlace {
     /// The caller's argument with this position; read only, row-major.
     Input(usize),
@@ -60,6 +67,16 @@ pub enum BufferPlace {
     Output(usize),
     /// Bytes of the arena from this offset, a multiple of 64. Temporaries whose lives don't overlap share them.
     Arena(usize),
+    /// Part of an earlier buffer that moves with the steps of the [`Repeat`] whose slice it is: in step `k` it begins
+    /// `start + k · step` elements into `of`.
+    Slice {
+        /// The buffer.
+        of: BufferId,
+        /// Where it begins in the first step.
+        start: usize,
+        /// How far it moves from step to step.
+        step: isize,
+    },
 }
 
 /// Elements of a buffer along the loops of a kernel: the element at loop indices `i` is at
@@ -198,68 +215,6 @@ pub struct Store {
     pub value: usize,
     /// Where it goes.
     pub view: View,
-}
-
-/// One step of a fused kernel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Instruction {
-    /// What it does.
-    pub operation: Operation,
-    /// What the value is: arithmetic is done in this dtype (half types in `f32`; they round at casts and stores).
-    pub dtype: DType,
-    /// Whether there is a value for each point or only for each kept one.
-    pub full: bool,
-}
-
-/// The operations of a fused kernel's body. Operands are positions of earlier instructions.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Operation {
-    /// The element at `loads[i]`, of the load's dtype.
-    Load(usize),
-    /// The result of the contraction whose epilogue this is.
-    Accumulator,
-    /// A constant.
-    Literal(Scalar),
-    /// The index of a loop, as `I64` or `I32`.
-    Index(usize),
-    /// As the graph's operation.
-    Unary(UnaryOp, usize),
-    /// As the graph's operation; operands have the dtype of each other, the instruction's is the result's.
-    Binary(BinaryOp, usize, usize),
-    /// Condition, then, else.
-    Select(usize, usize, usize),
-    /// To the instruction's dtype, with the meaning of the graph's `Cast`.
-    Cast(usize),
-    /// Folds a full value over the reduced loops.
-    Reduce(ReduceOp, usize),
-}
-
-impl Operation {
-    /// The values this is computed from.
-    pub fn operands(&self) -> Vec<usize> {
-        match *self {
-            Operation::Load(_) | Operation::Accumulator | Operation::Literal(_) | Operation::Index(_) => {
-                vec![]
-            }
-            Operation::Unary(_, a) | Operation::Cast(a) | Operation::Reduce(_, a) => vec![a],
-            Operation::Binary(_, a, b) => vec![a, b],
-            Operation::Select(a, b, c) => vec![a, b, c],
-        }
-    }
-
-    /// The same of other values.
-    pub fn with_operands(&self, new: impl Fn(usize) -> usize) -> Operation {
-        match *self {
-            Operation::Load(_) | Operation::Accumulator | Operation::Literal(_) | Operation::Index(_) => {
-                self.clone()
-            }
-            Operation::Unary(function, a) => Operation::Unary(function, new(a)),
-            Operation::Cast(a) => Operation::Cast(new(a)),
-            Operation::Reduce(function, a) => Operation::Reduce(function, new(a)),
-            Operation::Binary(function, a, b) => Operation::Binary(function, new(a), new(b)),
-            Operation::Select(a, b, c) => Operation::Select(new(a), new(b), new(c)),
-        }
-    }
 }
 
 /// The dtype a contraction of these operands accumulates in: the one that [`Operation::Accumulator`] gives.
