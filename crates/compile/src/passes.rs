@@ -47,8 +47,9 @@ pub enum Stage {
 /// Every pass, in order.
 pub const PASSES: &[Stage] = &[
     Stage::Rounds(&simplify::PASSES, simplify::ROUNDS),
+    Stage::Once(Pass { name: "attention", run: |it| Ok(attention::found(&mut it.graph, &it.target)) }),
     Stage::Once(Pass {
-        name: "attention",
+        name: "without attention",
         run: |it| Ok(attention::without_kernel(&mut it.graph, &it.target)),
     }),
     Stage::Once(Pass { name: "affine", run: |it| Ok(affine::affine(&mut it.graph, &it.target)) }),

@@ -179,12 +179,17 @@ pub fn record<R>(f: impl FnOnce() -> R) -> (R, Notes) {
     (result, notes)
 }
 
+/// Whether somebody records here.
+pub(crate) fn is_recorded() -> bool {
+    NOTES.with_borrow(Option::is_some)
+}
+
 /// Notes which composite a value is, if somebody records. For those who compose such a value themselves.
 pub fn note<'a, I: IntoIterator<Item = &'a Tensor>>(
     value: Tensor,
     composite: impl FnOnce() -> (Composite, I),
 ) -> Tensor {
-    if NOTES.with_borrow(Option::is_some) {
+    if is_recorded() {
         let (composite, inputs) = composite();
         put_down(&value, Noted { composite, inputs: inputs.into_iter().cloned().collect() });
     }

@@ -4,6 +4,7 @@ use kiln_ir::attention::{AttentionSpec, AttentionValue};
 use kiln_ir::{DType, Expr, Shape};
 
 use super::Tensor;
+use crate::composite::is_recorded;
 use crate::random::Key;
 
 /// What may be attended to, and how sharply.
@@ -147,10 +148,9 @@ impl Tensor {
         }
         let scale = options.scale.unwrap_or(1.0 / (self.size(-1) as f64).sqrt());
         let operation = AttentionOperation { query: self, keys, values, options, scale, each };
-        match operation.fused() {
-            Some(found) => found,
-            None => operation.composed(),
-        }
+        // Files have words for what it is composed of.
+        let fused = if is_recorded() { None } else { operation.fused() };
+        fused.unwrap_or_else(|| operation.composed())
     }
 }
 
