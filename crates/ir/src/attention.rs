@@ -314,8 +314,9 @@ fn among(x: &Expr, wanted: &Shape) -> Expr {
 /// Which keys each query sees by its place.
 fn window(spec: &AttentionSpec, operands: &[Expr], scores: &Shape) -> Option<Expr> {
     let places = spec.places().map(|position| operands[position].reshape([scores[0], 1, 1, 1]));
-    let key = Expr::iota(scores.clone(), 3, DType::I64);
-    let mut at = Expr::iota(scores.clone(), 2, DType::I64).binary_scalar(BinaryOp::Add, spec.offset);
+    let matrix: Shape = [1, 1, scores[2], scores[3]].into();
+    let key = Expr::iota(matrix.clone(), 3, DType::I64);
+    let mut at = Expr::iota(matrix, 2, DType::I64).binary_scalar(BinaryOp::Add, spec.offset);
     if let Some(places) = places {
         at = at + places;
     }

@@ -49,7 +49,6 @@ impl GraphWriter<'_> {
                 let number = self.builder.scalar(&Data::filled(dtype, 1, *number));
                 self.builder.node("Expand", &[&number, &sizes], Vec::new())
             }
-            Op::Attention(..) => return Err(self.refusal(pair, "attention")),
             Op::Iota(axis) => self.counting(pair, *axis)?,
             Op::Unary(function) => self.unary(*function, pair)?,
             Op::Binary(function) => self.binary(*function, pair)?,
@@ -126,6 +125,7 @@ impl GraphWriter<'_> {
                 let axis = Attribute::Int(*axis as i64);
                 self.builder.node(operator, &[&x], vec![("axis", axis), ("keepdims", Attribute::Int(1))])
             }
+            Op::Attention(..) => return Err(self.refusal(pair, "attention")),
             Op::CumSum(axis) => {
                 let x = self.value(&pair.input(0))?;
                 let axis = self.builder.scalar(&Data::I64(vec![*axis as i64]));

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use kiln_ir::attention::expanded;
 use kiln_ir::expr::unrolled;
 use kiln_ir::node::{Node, topological};
 use kiln_ir::{DType, Expr, Op, Shape, line};
@@ -109,19 +110,20 @@ impl Trace {
         }
     }
 
-    /// Scans that no operator stands for become the operations of their steps.
+    /// Scans and attention that no operator stands for become other operations: those of the scan's steps, products and a softmax.
     fn write_out(&mut self) -> Result<()> {
         loop {
-            let scans: Vec<Pair> = self.order().into_iter().filter(|pair| self.is_bare_scan(pair)).collect();
-            if scans.is_empty() {
+            let bare: Vec<Pair> =
+                self.order().into_iter().filter(|pair| self.has_no_operator(pair)).collect();
+            if bare.is_empty() {
                 return Ok(());
             }
             let sides: [fn(&Pair) -> &Arc<Node>; 2] = [|pair| &pair.a, |pair| &pair.b];
             let mut sided = Vec::new();
             for (side, notes) in sides.into_iter().zip(&mut self.notes) {
                 let roots: Vec<Arc<Node>> = self.outputs.iter().map(|pair| side(pair).clone()).collect();
-                let scans: HashSet<u64> = scans.iter().map(|pair| side(pair).id).collect();
-                let now = without(&roots, &scans);
+                let bare: HashSet<u64> = bare.iter().map(|pair| side(pair).id).collect();
+                let now = without(&roots, &bare);
                 notes.follow(&now);
                 let node = |root: &Arc<Node>| match now.get(&root.id).map(Expr::node) {
                     Some(Err(error)) => Err(Error::Compute(error.as_ref().clone())),
@@ -136,8 +138,10 @@ impl Trace {
         }
     }
 
-    fn is_bare_scan(&self, pair: &Pair) -> bool {
-        matches!(pair.a.op, Op::Scan(..)) && !self.is_constant(pair) && self.composite(pair).is_none()
+    fn has_no_operator(&self, pair: &Pair) -> bool {
+        matches!(pair.a.op, Op::Scan(..) | Op::Attention(..))
+            && !self.is_constant(pair)
+            && self.composite(pair).is_none()
     }
 
     /// Whether nothing of an input is in the value, so that its numbers are known now.
@@ -220,21 +224,25 @@ impl Trace {
     }
 }
 
-/// What becomes of the nodes that follow from these scans when each of their steps is written out.
-fn without(roots: &[Arc<Node>], scans: &HashSet<u64>) -> HashMap<u64, Expr> {
+/// What becomes of the nodes that follow from these when each is written out.
+fn without(roots: &[Arc<Node>], bare: &HashSet<u64>) -> HashMap<u64, Expr> {
     let mut now: HashMap<u64, Expr> = HashMap::new();
     for node in topological(roots) {
         let changed = node.inputs.iter().any(|input| now.contains_key(&input.id));
-        if !changed && !scans.contains(&node.id) {
+        if !changed && !bare.contains(&node.id) {
             continue;
         }
         let value = |input: &Arc<Node>| now.get(&input.id).cloned().unwrap_or_else(|| input.clone().into());
         let operands: Vec<Expr> = node.inputs.iter().map(value).collect();
         let written = line::on_behalf_of(node.at, || {
-            if let Op::Scan(scan, result) = &node.op
-                && scans.contains(&node.id)
-            {
-                return unrolled(scan, &operands, *result);
+            match &node.op {
+                Op::Scan(scan, result) if bare.contains(&node.id) => {
+                    return unrolled(scan, &operands, *result);
+                }
+                Op::Attention(spec, value) if bare.contains(&node.id) => {
+                    return expanded(spec, *value, &operands);
+                }
+                _ => {}
             }
             let operands: Vec<&Expr> = operands.iter().collect();
             Expr::apply(node.op.clone(), &operands, Some((&node.shape, node.dtype)))
