@@ -191,3 +191,46 @@ fn words_become_vectors_that_are_learned() {
     let predicted = folder.out(&["predict", "runs/places-1/model.kiln", "new.csv"]);
     assert!(predicted.lines().nth(1).unwrap().contains(",low,"), "{predicted}");
 }
+
+#[test]
+fn a_training_is_decided_by_the_figure_that_was_chosen_and_done_once_more_on_all_rows() {
+    let folder = kiln("refit");
+    folder.write("flowers.csv", flowers(300));
+    let common = ["flowers.csv", "--target", "kind", "--epochs", "12", "--early-stop", "4"];
+    let train = |more: &[&str]| texts(&folder.run(&[&["train"][..], &common, more].concat()));
+    let read = |name: &str| -> Value { serde_json::from_slice(&folder.read(name)).unwrap() };
+    let (_, said) = train(&["--metric", "balanced-accuracy", "--refit", "--out", "r"]);
+    assert!(said.contains("val_balanced-accuracy") && said.contains("once more on all 240 rows"), "{said}");
+    let result = read("r/result.json");
+    let epochs = result["best"]["epoch"].as_u64().unwrap();
+    assert_eq!(result["best"]["number"], "val_balanced-accuracy");
+    assert_eq!((&result["refit"]["epochs"], &result["refit"]["rows"]), (&epochs.into(), &240.into()));
+    assert!(String::from_utf8(folder.read("r/report.html")).unwrap().contains("once more on all 240 rows"));
+    // The best epoch is the first of the highest, and the second training is as long.
+    let epochs_of = |name: &str| -> Vec<Value> {
+        let text = String::from_utf8(folder.read(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let first = epochs_of("r/metrics.jsonl");
+    let figure = |epoch: &Value| epoch["val_balanced-accuracy"].as_f64().unwrap();
+    let best = first.iter().map(figure).fold(0.0, f64::max);
+    assert_eq!(first.iter().position(|epoch| figure(epoch) == best), Some(epochs as usize - 1));
+    assert_eq!(epochs_of("r/refit.jsonl").len() as u64, epochs);
+    // The figures of the first model are those of the same training without the second.
+    train(&["--metric", "balanced-accuracy", "--out", "once"]);
+    let once = read("once/result.json");
+    assert_eq!((&once["val"], &once["train"]), (&result["val"], &result["train"]));
+    assert_ne!(once["test"]["loss"], result["test"]["loss"]);
+    assert_eq!((&once["refit"], &once["best"]), (&Value::Null, &result["best"]));
+    // A run that is over goes on to the same end, from the second training alone.
+    let model = folder.read("r/model.kiln");
+    train(&["--resume", "r"]);
+    assert_eq!(read("r/result.json")["test"], result["test"]);
+    assert_eq!(folder.read("r/model.kiln").len(), model.len());
+    let refused = |arguments: &[&str]| {
+        folder.error(&[&["train", "flowers.csv", "--target", "kind"], arguments].concat()).1
+    };
+    assert!(refused(&["--metric", "r2"]).contains("isn't of classes; there are loss, accuracy"));
+    assert!(refused(&["--val-fraction", "0", "--refit"]).contains("--refit trains on the validation rows"));
+    assert!(refused(&["--time-limit", "0s"]).contains("write a time above 0"));
+}

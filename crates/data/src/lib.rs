@@ -48,7 +48,7 @@ mod values;
 use no_gzip as gzip;
 
 pub use batching::{Batching, Cursor, Order};
-pub use dataset::{Batch, Batches, Dataset, Subset};
+pub use dataset::{Batch, Batches, Dataset, Joined, Subset};
 pub use error::{Error, Result};
 pub use fingerprint::fingerprint;
 pub use image::{
