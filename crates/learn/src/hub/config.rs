@@ -122,13 +122,10 @@ fn llama(name: &str, fields: &Fields) -> Result<(Kind, DecoderConfig, usize), St
     };
     let window = fields.count_or("max_position_embeddings", 2048)?;
     let is_gemma = name == "gemma";
-    let slides = name == "mistral" || fields.flag_or("use_sliding_window", false)?;
-    if slides && fields.known("sliding_window").is_some() && fields.count("sliding_window")? < window {
-        return Err(format!(
-            "attention slides over {} of {window} pieces, which kiln doesn't compute for this model yet",
-            fields.count("sliding_window")?
-        ));
+    if fields.flag_or("use_sliding_window", false)? {
+        return Err("attention slides in some of its blocks alone, which kiln doesn't compute".to_string());
     }
+    let slides = name == "mistral" && fields.known("sliding_window").is_some();
     let biased = fields.flag_or("attention_bias", name == "qwen2")?;
     let block = BlockOptions {
         kv_heads: fields.count_or("num_key_value_heads", heads)?,
@@ -144,6 +141,7 @@ fn llama(name: &str, fields: &Fields) -> Result<(Kind, DecoderConfig, usize), St
         },
         biases: [biased, biased && name != "qwen2", fields.flag_or("mlp_bias", false)?],
         rotary: Some(rotary(fields, head_width)?),
+        window: if slides { Some(fields.count("sliding_window")?) } else { None },
         ..BlockOptions::new(width, heads)
     };
     let config = DecoderConfig {
