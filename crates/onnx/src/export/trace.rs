@@ -235,14 +235,12 @@ fn without(roots: &[Arc<Node>], bare: &HashSet<u64>) -> HashMap<u64, Expr> {
         let value = |input: &Arc<Node>| now.get(&input.id).cloned().unwrap_or_else(|| input.clone().into());
         let operands: Vec<Expr> = node.inputs.iter().map(value).collect();
         let written = line::on_behalf_of(node.at, || {
-            match &node.op {
-                Op::Scan(scan, result) if bare.contains(&node.id) => {
-                    return unrolled(scan, &operands, *result);
-                }
-                Op::Attention(spec, value) if bare.contains(&node.id) => {
-                    return expanded(spec, *value, &operands);
-                }
-                _ => {}
+            let is_bare = bare.contains(&node.id);
+            if let (Op::Scan(scan, result), true) = (&node.op, is_bare) {
+                return unrolled(scan, &operands, *result);
+            }
+            if let (Op::Attention(spec, value), true) = (&node.op, is_bare) {
+                return expanded(spec, *value, &operands);
             }
             let operands: Vec<&Expr> = operands.iter().collect();
             Expr::apply(node.op.clone(), &operands, Some((&node.shape, node.dtype)))
