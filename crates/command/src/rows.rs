@@ -32,7 +32,7 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
                     let target = plan
                         .target()
                         .context("the model's file doesn't say which column holds the answers")?;
-                    Ok(Box::new(plan.apply(&table, &table.rows_with(target.column())?)?))
+                    Ok(Box::new(plan.apply(&table, &table.rows_with_all(&target.columns())?)?))
                 }
             }
         }

@@ -78,10 +78,10 @@ fn other(path: &Path, plan: &TablePreparation, settings: &Settings) -> Result<Bo
         )?));
     }
     let table = reading.open(path)?;
-    let target = plan.target().context("a table needs a column to predict")?.column();
-    let rows = table.rows_with(target)?;
+    let targets = plan.target().context("a table needs a column to predict")?.columns();
+    let rows = table.rows_with_all(&targets)?;
     if rows.is_empty() {
-        bail!("{}: no row has a {target}", path.display());
+        bail!("{}: no row has a {}", path.display(), targets.join(" and a "));
     }
     Ok(Box::new(plan.apply(&table, &rows)?))
 }

@@ -192,9 +192,9 @@ fn encode_table(
     target: &TargetColumn,
     header: &FrameHeader,
 ) -> Result<(Vec<u8>, u64, u64)> {
-    let rows = table.rows_with(target.column())?;
-    let (inputs, width) = preparation.inputs(table, &rows, Some(target.column()))?;
-    let targets = target.values(table, table.column(target.column())?, &rows)?;
+    let rows = table.rows_with_all(&target.columns())?;
+    let (inputs, width) = preparation.inputs(table, &rows, &target.columns())?;
+    let targets = target.values(table, &rows)?;
     let mut bytes = Vec::with_capacity(rows.len() * (width + 1) * header.kind.bytes());
     for ((at, row), inputs) in rows.iter().enumerate().zip(inputs.chunks_exact(width)) {
         let value = match &targets {
@@ -325,14 +325,16 @@ impl Framing {
         let Some(target) = preparation.target().cloned() else {
             return Err(Error::new("a frame needs a target; choose one with Choices::target"));
         };
-        let names = match &target {
-            TargetColumn::Classes { names, .. } => names.clone(),
-            TargetColumn::Number { .. } => Vec::new(),
-        };
+        if let TargetColumn::Numbers { columns } = &target {
+            return Err(Error::new(format!(
+                "a frame has one target, and {} are chosen; make one for each, or hold the table in memory",
+                columns.len()
+            )));
+        }
         let features = preparation.feature_names();
         let description = FrameDescription {
             features,
-            classes: names,
+            classes: target.classes().to_vec(),
             preparation: preparation.to_json().is_ok().then(|| preparation.clone()),
             origin: self.origin.clone(),
         };
@@ -392,10 +394,8 @@ impl Framing {
                     Ok(gathered.table(&layout, input))
                 },
                 |table| {
-                    let answered = match &self.choices.target {
-                        Some(target) => table.rows_with(target)?,
-                        None => (0..table.len()).collect(),
-                    };
+                    let targets: Vec<&str> = self.choices.targets.iter().map(String::as_str).collect();
+                    let answered = table.rows_with_all(&targets)?;
                     let numbered = (kept..).zip(&answered);
                     let train: Vec<usize> =
                         numbered.filter(|(number, _)| (self.train)(*number)).map(|(_, row)| *row).collect();

@@ -261,7 +261,7 @@ impl RowEncoder {
         let plan = preparation.row_plan()?;
         let names: Vec<&str> = stream.names().collect();
         let input = stream.source.input;
-        preparation.check_names(names.iter().copied(), None).map_err(|error| input.place(error))?;
+        preparation.check_names(names.iter().copied(), &[]).map_err(|error| input.place(error))?;
         let places: Vec<Option<usize>> = names.iter().map(|name| plan.place(name)).collect();
         let plain = places.iter().flatten().all(|place| plan.is_plain(*place));
         let file = match input {

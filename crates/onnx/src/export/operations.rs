@@ -49,7 +49,6 @@ impl GraphWriter<'_> {
                 let number = self.builder.scalar(&Data::filled(dtype, 1, *number));
                 self.builder.node("Expand", &[&number, &sizes], Vec::new())
             }
-            Op::Attention(..) => return Err(self.refusal(pair, "attention")),
             Op::Iota(axis) => self.counting(pair, *axis)?,
             Op::Unary(function) => self.unary(*function, pair)?,
             Op::Binary(function) => self.binary(*function, pair)?,
@@ -202,6 +201,7 @@ impl GraphWriter<'_> {
             }
             // Those that no operator stands for were written out when the pass was traced.
             Op::Scan(..) => return Err(self.refusal(pair, "a scan within a gradient rule")),
+            Op::Attention(..) => return Err(self.refusal(pair, "attention within a gradient rule")),
             Op::Custom(operation) => {
                 let what = format!("{}, which is code of somebody's own", operation.0.name());
                 return Err(self.refusal(pair, &what));
