@@ -78,6 +78,11 @@ struct OnnxPage;
 #[doc = include_str!("../docs/training.md")]
 struct Training;
 
+/// So is that in the page on attention.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/attention.md")]
+struct AttentionPage;
+
 /// And the code in the guide to models in a program.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/predictor.md")]

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use kiln_compile::program::{AttentionPass, View};
 
-use super::TILE;
 use super::number::{AttentionElement, Score};
 use super::operands::{Head, Matrix, Operands, union};
 use super::product::{Product, pieces};
 use super::rows::{BLOCK, Factors, FinishedRows, Tile};
+use super::{TILE, whole_lines};
 use crate::bases::Bases;
 use crate::scratch::{Purpose, with};
 
@@ -62,6 +62,7 @@ pub(super) unsafe fn run<E: AttentionElement>(
         TILE * BLOCK,
         TILE * BLOCK,
     ];
+    let parts = parts.map(whole_lines);
     with(Purpose::Attention, parts.iter().sum(), |start: *mut E::Sum| {
         let mut start = start;
         let parts = parts.map(|count| {
@@ -173,7 +174,8 @@ impl<E: AttentionElement> BackwardTask<'_, E> {
                 let keys_as_rows = *packed.get_or_insert_with(|| {
                     operands.key_columns(bases, (key, width), (*head, block), room.key_columns);
                     operands.key_columns(bases, (value, value_width), (*head, block), room.value_columns);
-                    operands.key_rows(bases, (key, width), (*head, block), room.key_rows)
+                    let rows = self.all.len();
+                    operands.key_rows(bases, (key, width), (*head, block, rows), room.key_rows)
                 });
                 self.tile(rows, Tile { scores: room.scores, seen: &seen[..rows.len()], bias }, keys_as_rows);
                 self.put_mask(of, rows, &keys, true);

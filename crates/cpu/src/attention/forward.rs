@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use kiln_compile::program::AttentionPass;
 
-use super::TILE;
 use super::number::{AttentionElement, Score};
 use super::operands::Operands;
 use super::product::Product;
 use super::rows::{BLOCK, Factors, FinishedRows, RunningSums, Tile};
+use super::{TILE, whole_lines};
 use crate::bases::Bases;
 use crate::scratch::{Purpose, with};
 
@@ -40,6 +40,7 @@ pub(super) unsafe fn run<E: AttentionElement>(
         TILE * BLOCK,
         TILE * BLOCK,
     ];
+    let parts = parts.map(whole_lines);
     let room = parts.iter().sum();
     with(Purpose::Attention, room, |start: *mut E::Sum| {
         let mut start = start;
@@ -66,7 +67,12 @@ pub(super) unsafe fn run<E: AttentionElement>(
                     let Some(bias) = operands.masked(bases, (head, rows, block), bias) else { continue };
                     let values = *packed.get_or_insert_with(|| {
                         operands.key_columns(bases, (&operands.work.key, width), (head, block), columns);
-                        operands.key_rows(bases, (&operands.work.value, value_width), (head, block), values)
+                        operands.key_rows(
+                            bases,
+                            (&operands.work.value, value_width),
+                            (head, block, count),
+                            values,
+                        )
                     });
                     let (seen, at) = (&seen[..rows.len()], rows.start - all.start);
                     let product = Product {

@@ -105,3 +105,8 @@ fn each(heads: usize, parts: usize, piece: usize, body: &(dyn Fn(usize, Range<us
         body(head, at * piece..((at + 1) * piece).min(parts));
     });
 }
+
+/// As many numbers as fill whole lines of the cache.
+fn whole_lines(numbers: usize) -> usize {
+    numbers.next_multiple_of(16)
+}

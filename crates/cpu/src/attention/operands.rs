@@ -175,7 +175,8 @@ impl<E: AttentionElement> Operands<E> {
         }
     }
 
-    /// The keys or values of a block as rows: where they lie, or converted in `room`.
+    /// The keys or values of a block as rows: where they lie, or converted in `room`; there also where many rows are multiplied with them and
+    /// they lie apart, since lines that are a projection's rows apart don't fit the first cache's sets.
     ///
     /// # Safety
     /// There is room for a block of rows of `width`.
@@ -183,12 +184,13 @@ impl<E: AttentionElement> Operands<E> {
         &self,
         bases: &Bases,
         (view, width): (&View, usize),
-        (head, block): (Head, usize),
+        (head, block, rows): (Head, usize, usize),
         room: *mut E::Sum,
     ) -> Matrix<E::Sum> {
         let keys = self.keys(block);
         let from = self.key::<E>(bases, view, head, keys.start);
-        if E::PLAIN && (view.strides[3] == 1 || width == 1) {
+        let near = rows < FEW || view.strides[2] == width as isize;
+        if E::PLAIN && near && (view.strides[3] == 1 || width == 1) {
             return Matrix { first: from.cast(), row: view.strides[2] };
         }
         let job = Pack {
