@@ -1,7 +1,10 @@
-//! Charts as SVG: lines, points and bars over two axes. Colours are variables of the page they stand in, so that they suit light and
-//! dark.
+//! Charts: lines, points and bars over two axes, laid out once and drawn as SVG, whose colours are variables of the page they stand in, so
+//! that they suit light and dark, or as pixels.
 
-use std::fmt::Write;
+use kiln_learn::data::ImageSize;
+
+use super::drawing::{Anchor, DotStyle, Drawing, Shape, Stroke, TextStyle, svg};
+use super::raster;
 
 /// Colours of the page, and of a chart that stands alone.
 pub const COLOURS: &str = ":root{--ground:#fff;--ink:#1b1f24;--soft:#667079;--line:#d9dee3;--c0:#1764ab;--c1:#c2410c;--c2:#15803d;--c3:#7e22ce;--c4:#a16207;--c5:#0e7490;--c6:#be185d;--c7:#4b5563}\
@@ -108,15 +111,26 @@ impl Chart {
 
     /// As SVG, for a page with [`COLOURS`] and [`STYLE`].
     pub fn svg(&self) -> String {
-        self.draw("")
+        svg(&self.drawing(), "")
     }
 
     /// As a file of its own.
     pub fn file(&self) -> String {
-        self.draw(&format!("<style>{COLOURS}{STYLE}</style><rect width=\"100%\" height=\"100%\" style=\"fill:var(--ground)\"/>"))
+        svg(
+            &self.drawing(),
+            &format!(
+                "<style>{COLOURS}{STYLE}</style><rect width=\"100%\" height=\"100%\" style=\"fill:var(--ground)\"/>"
+            ),
+        )
     }
 
-    fn draw(&self, inside: &str) -> String {
+    /// As a picture: pixels of red, green and blue, each colour a plane of its own, twice as fine as the page's.
+    pub fn pixels(&self) -> (Vec<u8>, ImageSize) {
+        raster::pixels(&self.drawing())
+    }
+
+    /// What is drawn, in its order.
+    fn drawing(&self) -> Drawing {
         let [left, right, low, high] = self.range();
         // The widest number on the left stands between the axis and its name.
         let numbers = ticks(low, high).into_iter().map(|y| short(y).chars().count()).max().unwrap_or(0);
@@ -126,23 +140,11 @@ impl Chart {
         let (top, tall) = (TOP + lines, HEIGHT + lines);
         let across = |x: f64| edge + (x - left) / (right - left) * (WIDTH - edge - RIGHT);
         let down = |y: f64| tall - BOTTOM - (y - low) / (high - low) * (tall - top - BOTTOM);
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {tall}\" role=\"img\" aria-label=\"{}\">{inside}",
-            escape(&self.title)
-        );
-        let mut put = |text: std::fmt::Arguments| {
-            let _ = svg.write_fmt(text);
-        };
-        put(format_args!("<text class=\"title\" x=\"{edge}\" y=\"18\">{}</text>", escape(&self.title)));
+        let mut shapes = vec![Shape::text((edge, 18.0), &self.title, TextStyle::Title, Anchor::Start)];
         for y in ticks(low, high) {
             let at = down(y);
-            put(format_args!("<path class=\"axis\" d=\"M{edge} {at:.1}H{}\"/>", WIDTH - RIGHT));
-            put(format_args!(
-                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                edge - 7.0,
-                at + 4.0,
-                short(y)
-            ));
+            shapes.push(Shape::path([(edge, at), (WIDTH - RIGHT, at)], Stroke::Axis));
+            shapes.push(Shape::text((edge - 7.0, at + 4.0), &short(y), TextStyle::Plain, Anchor::End));
         }
         // Epochs are whole.
         let mut free = 0.0;
@@ -153,88 +155,62 @@ impl Chart {
                 continue;
             }
             free = at + half + LETTER;
-            put(format_args!(
-                "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                tall - BOTTOM + 17.0,
-                short(x)
-            ));
+            shapes.push(Shape::text((at, tall - BOTTOM + 17.0), &short(x), TextStyle::Plain, Anchor::Middle));
         }
         let middle = (edge + WIDTH - RIGHT) / 2.0;
-        put(format_args!(
-            "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            tall - 8.0,
-            escape(&self.x)
-        ));
-        put(format_args!(
-            "<text transform=\"translate(13 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-            (top + tall - BOTTOM) / 2.0,
-            escape(&self.y)
-        ));
+        shapes.push(Shape::text((middle, tall - 8.0), &self.x, TextStyle::Plain, Anchor::Middle));
+        let beside = (13.0, (top + tall - BOTTOM) / 2.0);
+        shapes.push(Shape::text(beside, &self.y, TextStyle::Turned, Anchor::Middle));
         if self.diagonal {
             let (start, end) = (left.max(low), right.min(high));
-            put(format_args!(
-                "<path class=\"guide\" d=\"M{:.1} {:.1}L{:.1} {:.1}\"/>",
-                across(start),
-                down(start),
-                across(end),
-                down(end)
-            ));
+            let ends = [(across(start), down(start)), (across(end), down(end))];
+            shapes.push(Shape::path(ends, Stroke::Guide));
         }
         for (number, series) in self.series.iter().enumerate() {
-            let colour = format!("var(--c{})", number % SERIES);
+            let colour = number % SERIES;
             let name = if series.name.is_empty() { String::new() } else { format!("{}: ", series.name) };
-            let says =
-                |x: f64, y: f64| escape(&format!("{name}{} {}, {} {}", self.x, short(x), self.y, short(y)));
+            let says = |x: f64, y: f64| format!("{name}{} {}, {} {}", self.x, short(x), self.y, short(y));
+            let place = |&(x, y): &(f64, f64)| (across(x), down(y));
             match series.mark {
                 Mark::Line => {
-                    let mut path = String::new();
-                    for (at, &(x, y)) in series.points.iter().enumerate() {
-                        let to = if at == 0 { 'M' } else { 'L' };
-                        let _ = write!(path, "{to}{:.1} {:.1}", across(x), down(y));
-                    }
-                    put(format_args!("<path class=\"l\" style=\"stroke:{colour}\" d=\"{path}\"/>"));
-                    if let [(x, y)] = series.points[..] {
-                        let (x, y) = (across(x), down(y));
-                        put(format_args!(
-                            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" style=\"fill:{colour}\"/>"
-                        ));
+                    shapes.push(Shape::path(series.points.iter().map(place), Stroke::Series(colour)));
+                    if let [point] = &series.points[..] {
+                        shapes.push(Shape::Dot {
+                            at: place(point),
+                            radius: 3.0,
+                            colour,
+                            style: DotStyle::Solid,
+                            title: None,
+                        });
                     }
                     let step = series.points.len().div_ceil(POINTED).max(1);
-                    for &(x, y) in series.points.iter().step_by(step) {
-                        put(format_args!(
-                            "<circle class=\"h\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"6\" style=\"fill:{colour}\"><title>{}</title></circle>",
-                            across(x),
-                            down(y),
-                            says(x, y)
-                        ));
-                    }
+                    shapes.extend(series.points.iter().step_by(step).map(|point| Shape::Dot {
+                        at: place(point),
+                        radius: 6.0,
+                        colour,
+                        style: DotStyle::Hover,
+                        title: Some(says(point.0, point.1)),
+                    }));
                 }
                 Mark::Points => {
-                    for (at, &(x, y)) in series.points.iter().take(DRAWN).enumerate() {
-                        let title = if at < POINTED {
-                            format!("<title>{}</title>", says(x, y))
-                        } else {
-                            String::new()
-                        };
-                        put(format_args!(
-                            "<circle class=\"p\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" style=\"fill:{colour}\">{title}</circle>",
-                            across(x),
-                            down(y)
-                        ));
-                    }
+                    shapes.extend(series.points.iter().take(DRAWN).enumerate().map(|(at, point)| {
+                        Shape::Dot {
+                            at: place(point),
+                            radius: 2.5,
+                            colour,
+                            style: DotStyle::Pale,
+                            title: (at < POINTED).then(|| says(point.0, point.1)),
+                        }
+                    }));
                 }
                 Mark::Bars => {
                     let count = series.points.len().max(1) as f64;
                     let wide = ((WIDTH - edge - RIGHT) / (count + 1.0) * 0.85).max(1.0);
-                    for &(x, y) in &series.points {
+                    shapes.extend(series.points.iter().map(|&(x, y)| {
                         let (top, bottom) = (down(y.max(0.0)), down(y.min(0.0)));
-                        put(format_args!(
-                            "<rect class=\"b\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"{:.1}\" style=\"fill:{colour}\"><title>{}</title></rect>",
-                            across(x) - wide / 2.0,
-                            bottom - top,
-                            says(x, y)
-                        ));
-                    }
+                        let corner = (across(x) - wide / 2.0, top);
+                        Shape::Bar { corner, size: (wide, bottom - top), colour, title: says(x, y) }
+                    }));
                 }
             }
             let mut placed: Vec<(f64, f64)> = Vec::new();
@@ -245,22 +221,14 @@ impl Chart {
                     continue;
                 }
                 placed.push((x, y));
-                put(format_args!(
-                    "<text class=\"n\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>",
-                    escape(label)
-                ));
+                shapes.push(Shape::text((x, y), label, TextStyle::Small, Anchor::Middle));
             }
             if let Some((x, y)) = legend[number] {
-                put(format_args!("<path d=\"M{x:.1} {y:.1}h14\" style=\"stroke:{colour};stroke-width:3\"/>"));
-                put(format_args!(
-                    "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-                    x + 19.0,
-                    y + 4.0,
-                    escape(&series.name)
-                ));
+                shapes.push(Shape::path([(x, y), (x + 14.0, y)], Stroke::Key(colour)));
+                shapes.push(Shape::text((x + 19.0, y + 4.0), &series.name, TextStyle::Plain, Anchor::Start));
             }
         }
-        svg + "</svg>"
+        Drawing { title: self.title.clone(), width: WIDTH, height: tall, shapes }
     }
 
     /// Where the name of each series stands that has one, and how much room more than one line of them takes.
@@ -336,11 +304,6 @@ pub fn figure(number: f64) -> String {
         apart.push(letter);
     }
     apart + rest
-}
-
-/// Text within HTML.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

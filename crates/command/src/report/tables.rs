@@ -6,7 +6,8 @@ use anyhow::Result;
 use kiln_learn::data::{Batch, encode_png};
 use kiln_learn::metrics::Confusion;
 
-use super::chart::{escape, figure};
+use super::chart::figure;
+use super::drawing::escape;
 use super::{Shows, Told};
 use crate::importance::Importances;
 use crate::measure::{Measured, Of};
