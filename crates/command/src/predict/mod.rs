@@ -10,9 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use kiln_learn::hub::LanguageModel;
 use kiln_learn::{Predictor, Preparation};
 
-use self::generate::generate;
+use self::generate::GenerateFlags;
 use self::lines::{best, cells, header, object, quoted};
 use super::out;
 use super::rows;
@@ -30,30 +31,19 @@ use super::rows;
   kiln predict runs/mnist-1/model.kiln seven.png photos/ --top 3
   kiln predict model.kiln image.raw             exactly as many bytes as the input has
   curl …/seven.jpg | kiln predict model.kiln -  a picture from the standard input
-  kiln predict runs/novel-1/model.kiln --prompt \"It was\" --length 500
+  kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
+  kiln predict runs/novel-1/model.kiln chapter.txt --score
+  kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
-    /// The model's file
+    /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
     model: PathBuf,
 
     /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, or - for the standard input
     inputs: Vec<PathBuf>,
 
-    /// A text to go on with, instead of a file
-    #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
-    prompt: Option<String>,
-
-    /// How many characters a text goes on for
-    #[arg(long, value_name = "N", default_value_t = 300)]
-    length: usize,
-
-    /// How freely a text goes on: 0 always takes what is likeliest, 1 draws as likely as the model says
-    #[arg(long, value_name = "AMOUNT", default_value_t = 0.8)]
-    temperature: f64,
-
-    /// Where randomness starts
-    #[arg(long, value_name = "NUMBER", default_value_t = 7)]
-    seed: u64,
+    #[command(flatten)]
+    text: GenerateFlags,
 
     /// How many classes are shown of each image
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -68,13 +58,17 @@ pub struct PredictFlags {
 }
 
 pub fn run(flags: PredictFlags) -> Result<ExitCode> {
+    if LanguageModel::is_folder(&flags.model) {
+        let model = LanguageModel::open(&flags.model)?;
+        return flags.text.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
     let model = rows::asked(&flags.model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
     if let Preparation::Text(text) = &about.preparation
         && text.columns.is_none()
     {
-        return generate(&predictor, text, &flags).map(|()| ExitCode::SUCCESS);
+        return flags.text.run(&predictor, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }
     if flags.inputs.is_empty() {
         bail!("name a table, pictures, or - for the standard input");
