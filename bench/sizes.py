@@ -122,10 +122,10 @@ def main():
         row(name, seconds, memory, f"{figure}, {result['epochs']} epochs")
 
     try:
-        for count, batch in [(1000, "256"), (100_000, "4096")]:
-            if is_wanted(name := f"{count:,} classes of 4 rows each, a linear layer, 1 epoch"):
+        for count in [1000, 100_000]:
+            if is_wanted(name := f"{count:,} classes of 4 rows each, a linear layer, --time-limit 30s"):
                 classes(folder / "classes.csv", count)
-                train(name, "classes.csv", "--epochs", "1", "--batch-size", batch, "--preset", "linear")
+                train(name, "classes.csv", "--time-limit", "30s", "--batch-size", "256", "--preset", "linear")
         for rows, columns in [(60, 30_000), (600, 5000)]:
             if is_wanted(name := f"{rows} rows of {columns:,} columns, 5 epochs, with importances"):
                 wide(folder / "wide.csv", rows, columns)

@@ -3,7 +3,7 @@
 
 use kiln_learn::data::ImageSize;
 
-use super::drawing::{Anchor, DotStyle, Drawing, Shape, Stroke, TextStyle, svg};
+use super::drawing::{ChartShape, DotStyle, Drawing, PathStroke, TextAnchor, TextStyle, svg};
 use super::raster;
 
 /// Colours of the page, and of a chart that stands alone.
@@ -95,8 +95,12 @@ impl Chart {
         for &(x, y) in self.series.iter().flat_map(|series| &series.points) {
             range = [range[0].min(x), range[1].max(x), range[2].min(y), range[3].max(y)];
         }
-        if self.series.iter().any(|series| series.mark == Mark::Bars) {
+        let bars = self.series.iter().filter(|series| series.mark == Mark::Bars);
+        if let Some(count) = bars.map(|series| series.points.len()).max() {
             range[2] = range[2].min(0.0);
+            // The first and the last bar are as wide as the others.
+            let half = (range[1] - range[0]) / (2.0 * (count.max(2) - 1) as f64);
+            range = [range[0] - half, range[1] + half, range[2], range[3]];
         }
         let wide = |least: f64, most: f64| match most - least {
             size if size.is_finite() && size > 0.0 => [least, most],
@@ -140,11 +144,17 @@ impl Chart {
         let (top, tall) = (TOP + lines, HEIGHT + lines);
         let across = |x: f64| edge + (x - left) / (right - left) * (WIDTH - edge - RIGHT);
         let down = |y: f64| tall - BOTTOM - (y - low) / (high - low) * (tall - top - BOTTOM);
-        let mut shapes = vec![Shape::text((edge, 18.0), &self.title, TextStyle::Title, Anchor::Start)];
+        let mut shapes =
+            vec![ChartShape::text((edge, 18.0), &self.title, TextStyle::Title, TextAnchor::Start)];
         for y in ticks(low, high) {
             let at = down(y);
-            shapes.push(Shape::path([(edge, at), (WIDTH - RIGHT, at)], Stroke::Axis));
-            shapes.push(Shape::text((edge - 7.0, at + 4.0), &short(y), TextStyle::Plain, Anchor::End));
+            shapes.push(ChartShape::path([(edge, at), (WIDTH - RIGHT, at)], PathStroke::Axis));
+            shapes.push(ChartShape::text(
+                (edge - 7.0, at + 4.0),
+                &short(y),
+                TextStyle::Plain,
+                TextAnchor::End,
+            ));
         }
         // Epochs are whole.
         let mut free = 0.0;
@@ -155,16 +165,21 @@ impl Chart {
                 continue;
             }
             free = at + half + LETTER;
-            shapes.push(Shape::text((at, tall - BOTTOM + 17.0), &short(x), TextStyle::Plain, Anchor::Middle));
+            shapes.push(ChartShape::text(
+                (at, tall - BOTTOM + 17.0),
+                &short(x),
+                TextStyle::Plain,
+                TextAnchor::Middle,
+            ));
         }
         let middle = (edge + WIDTH - RIGHT) / 2.0;
-        shapes.push(Shape::text((middle, tall - 8.0), &self.x, TextStyle::Plain, Anchor::Middle));
+        shapes.push(ChartShape::text((middle, tall - 8.0), &self.x, TextStyle::Plain, TextAnchor::Middle));
         let beside = (13.0, (top + tall - BOTTOM) / 2.0);
-        shapes.push(Shape::text(beside, &self.y, TextStyle::Turned, Anchor::Middle));
+        shapes.push(ChartShape::text(beside, &self.y, TextStyle::Turned, TextAnchor::Middle));
         if self.diagonal {
             let (start, end) = (left.max(low), right.min(high));
             let ends = [(across(start), down(start)), (across(end), down(end))];
-            shapes.push(Shape::path(ends, Stroke::Guide));
+            shapes.push(ChartShape::path(ends, PathStroke::Guide));
         }
         for (number, series) in self.series.iter().enumerate() {
             let colour = number % SERIES;
@@ -173,9 +188,10 @@ impl Chart {
             let place = |&(x, y): &(f64, f64)| (across(x), down(y));
             match series.mark {
                 Mark::Line => {
-                    shapes.push(Shape::path(series.points.iter().map(place), Stroke::Series(colour)));
+                    shapes
+                        .push(ChartShape::path(series.points.iter().map(place), PathStroke::Series(colour)));
                     if let [point] = &series.points[..] {
-                        shapes.push(Shape::Dot {
+                        shapes.push(ChartShape::Dot {
                             at: place(point),
                             radius: 3.0,
                             colour,
@@ -184,7 +200,7 @@ impl Chart {
                         });
                     }
                     let step = series.points.len().div_ceil(POINTED).max(1);
-                    shapes.extend(series.points.iter().step_by(step).map(|point| Shape::Dot {
+                    shapes.extend(series.points.iter().step_by(step).map(|point| ChartShape::Dot {
                         at: place(point),
                         radius: 6.0,
                         colour,
@@ -194,7 +210,7 @@ impl Chart {
                 }
                 Mark::Points => {
                     shapes.extend(series.points.iter().take(DRAWN).enumerate().map(|(at, point)| {
-                        Shape::Dot {
+                        ChartShape::Dot {
                             at: place(point),
                             radius: 2.5,
                             colour,
@@ -205,11 +221,11 @@ impl Chart {
                 }
                 Mark::Bars => {
                     let count = series.points.len().max(1) as f64;
-                    let wide = ((WIDTH - edge - RIGHT) / (count + 1.0) * 0.85).max(1.0);
+                    let wide = ((WIDTH - edge - RIGHT) / count * 0.85).max(1.0);
                     shapes.extend(series.points.iter().map(|&(x, y)| {
                         let (top, bottom) = (down(y.max(0.0)), down(y.min(0.0)));
                         let corner = (across(x) - wide / 2.0, top);
-                        Shape::Bar { corner, size: (wide, bottom - top), colour, title: says(x, y) }
+                        ChartShape::Bar { corner, size: (wide, bottom - top), colour, title: says(x, y) }
                     }));
                 }
             }
@@ -221,11 +237,16 @@ impl Chart {
                     continue;
                 }
                 placed.push((x, y));
-                shapes.push(Shape::text((x, y), label, TextStyle::Small, Anchor::Middle));
+                shapes.push(ChartShape::text((x, y), label, TextStyle::Small, TextAnchor::Middle));
             }
             if let Some((x, y)) = legend[number] {
-                shapes.push(Shape::path([(x, y), (x + 14.0, y)], Stroke::Key(colour)));
-                shapes.push(Shape::text((x + 19.0, y + 4.0), &series.name, TextStyle::Plain, Anchor::Start));
+                shapes.push(ChartShape::path([(x, y), (x + 14.0, y)], PathStroke::Key(colour)));
+                shapes.push(ChartShape::text(
+                    (x + 19.0, y + 4.0),
+                    &series.name,
+                    TextStyle::Plain,
+                    TextAnchor::Start,
+                ));
             }
         }
         Drawing { title: self.title.clone(), width: WIDTH, height: tall, shapes }

@@ -7,13 +7,13 @@ pub(super) struct Drawing {
     pub title: String,
     pub width: f64,
     pub height: f64,
-    pub shapes: Vec<Shape>,
+    pub shapes: Vec<ChartShape>,
 }
 
 /// A shape; colours are numbers of series.
-pub(super) enum Shape {
-    Text { at: (f64, f64), text: String, style: TextStyle, anchor: Anchor },
-    Path { points: Vec<(f64, f64)>, stroke: Stroke },
+pub(super) enum ChartShape {
+    Text { at: (f64, f64), text: String, style: TextStyle, anchor: TextAnchor },
+    Path { points: Vec<(f64, f64)>, stroke: PathStroke },
     Dot { at: (f64, f64), radius: f64, colour: usize, style: DotStyle, title: Option<String> },
     Bar { corner: (f64, f64), size: (f64, f64), colour: usize, title: String },
 }
@@ -30,7 +30,7 @@ pub(super) enum TextStyle {
 
 /// Which part of a text stands at its place.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Anchor {
+pub(super) enum TextAnchor {
     Start,
     Middle,
     End,
@@ -38,7 +38,7 @@ pub(super) enum Anchor {
 
 /// How a path looks.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Stroke {
+pub(super) enum PathStroke {
     Axis,
     /// Dashed, for comparison.
     Guide,
@@ -56,13 +56,13 @@ pub(super) enum DotStyle {
     Hover,
 }
 
-impl Shape {
-    pub(super) fn text(at: (f64, f64), text: &str, style: TextStyle, anchor: Anchor) -> Shape {
-        Shape::Text { at, text: text.to_string(), style, anchor }
+impl ChartShape {
+    pub(super) fn text(at: (f64, f64), text: &str, style: TextStyle, anchor: TextAnchor) -> ChartShape {
+        ChartShape::Text { at, text: text.to_string(), style, anchor }
     }
 
-    pub(super) fn path(points: impl IntoIterator<Item = (f64, f64)>, stroke: Stroke) -> Shape {
-        Shape::Path { points: points.into_iter().collect(), stroke }
+    pub(super) fn path(points: impl IntoIterator<Item = (f64, f64)>, stroke: PathStroke) -> ChartShape {
+        ChartShape::Path { points: points.into_iter().collect(), stroke }
     }
 }
 
@@ -80,18 +80,18 @@ pub(super) fn svg(drawing: &Drawing, inside: &str) -> String {
     svg + "</svg>"
 }
 
-fn write_shape(svg: &mut String, shape: &Shape) -> std::fmt::Result {
+fn write_shape(svg: &mut String, shape: &ChartShape) -> std::fmt::Result {
     match shape {
-        Shape::Text { at: (x, y), text, style, anchor } => {
+        ChartShape::Text { at: (x, y), text, style, anchor } => {
             let class = match style {
                 TextStyle::Title => " class=\"title\"",
                 TextStyle::Small => " class=\"n\"",
                 TextStyle::Plain | TextStyle::Turned => "",
             };
             let anchor = match anchor {
-                Anchor::Start => "",
-                Anchor::Middle => " text-anchor=\"middle\"",
-                Anchor::End => " text-anchor=\"end\"",
+                TextAnchor::Start => "",
+                TextAnchor::Middle => " text-anchor=\"middle\"",
+                TextAnchor::End => " text-anchor=\"end\"",
             };
             let text = escape(text);
             match style {
@@ -104,12 +104,12 @@ fn write_shape(svg: &mut String, shape: &Shape) -> std::fmt::Result {
                 _ => write!(svg, "<text{class} x=\"{x:.1}\" y=\"{y:.1}\"{anchor}>{text}</text>"),
             }
         }
-        Shape::Path { points, stroke } => {
+        ChartShape::Path { points, stroke } => {
             let (class, style) = match stroke {
-                Stroke::Axis => (" class=\"axis\"", String::new()),
-                Stroke::Guide => (" class=\"guide\"", String::new()),
-                Stroke::Series(colour) => (" class=\"l\"", format!(" style=\"stroke:var(--c{colour})\"")),
-                Stroke::Key(colour) => ("", format!(" style=\"stroke:var(--c{colour});stroke-width:3\"")),
+                PathStroke::Axis => (" class=\"axis\"", String::new()),
+                PathStroke::Guide => (" class=\"guide\"", String::new()),
+                PathStroke::Series(colour) => (" class=\"l\"", format!(" style=\"stroke:var(--c{colour})\"")),
+                PathStroke::Key(colour) => ("", format!(" style=\"stroke:var(--c{colour});stroke-width:3\"")),
             };
             write!(svg, "<path{class}{style} d=\"")?;
             for (at, (x, y)) in points.iter().enumerate() {
@@ -117,7 +117,7 @@ fn write_shape(svg: &mut String, shape: &Shape) -> std::fmt::Result {
             }
             svg.write_str("\"/>")
         }
-        Shape::Dot { at: (x, y), radius, colour, style, title } => {
+        ChartShape::Dot { at: (x, y), radius, colour, style, title } => {
             let class = match style {
                 DotStyle::Solid => "",
                 DotStyle::Pale => " class=\"p\"",
@@ -132,7 +132,7 @@ fn write_shape(svg: &mut String, shape: &Shape) -> std::fmt::Result {
                 None => svg.write_str("/>"),
             }
         }
-        Shape::Bar { corner: (x, y), size: (width, height), colour, title } => write!(
+        ChartShape::Bar { corner: (x, y), size: (width, height), colour, title } => write!(
             svg,
             "<rect class=\"b\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
              style=\"fill:var(--c{colour})\"><title>{}</title></rect>",

@@ -3,7 +3,7 @@
 use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
 use kiln_learn::data::ImageSize;
 
-use super::drawing::{Anchor, DotStyle, Drawing, Shape, Stroke, TextStyle};
+use super::drawing::{ChartShape, DotStyle, Drawing, PathStroke, TextAnchor, TextStyle};
 
 /// Letters of Latin-1 and a few signs, of DejaVu Sans; its licence lies beside it.
 const FONT: &[u8] = include_bytes!("font/letters.ttf");
@@ -53,24 +53,24 @@ fn of_series(number: usize) -> Colour {
 }
 
 impl Canvas {
-    fn draw(&mut self, shape: &Shape) {
+    fn draw(&mut self, shape: &ChartShape) {
         let scaled = |(x, y): (f64, f64)| (x * SCALE, y * SCALE);
         match shape {
-            Shape::Text { at, text, style, anchor } => self.text(scaled(*at), text, *style, *anchor),
-            Shape::Path { points, stroke } => {
+            ChartShape::Text { at, text, style, anchor } => self.text(scaled(*at), text, *style, *anchor),
+            ChartShape::Path { points, stroke } => {
                 let points: Vec<(f64, f64)> = points.iter().map(|point| scaled(*point)).collect();
                 let (colour, width) = match stroke {
-                    Stroke::Axis => (LINE, 1.0),
-                    Stroke::Guide => (SOFT, 1.0),
-                    Stroke::Series(number) => (of_series(*number), 2.0),
-                    Stroke::Key(number) => (of_series(*number), 3.0),
+                    PathStroke::Axis => (LINE, 1.0),
+                    PathStroke::Guide => (SOFT, 1.0),
+                    PathStroke::Series(number) => (of_series(*number), 2.0),
+                    PathStroke::Key(number) => (of_series(*number), 3.0),
                 };
                 match (stroke, points.as_slice()) {
-                    (Stroke::Guide, [from, to]) => self.dashed(*from, *to, width * SCALE, colour),
+                    (PathStroke::Guide, [from, to]) => self.dashed(*from, *to, width * SCALE, colour),
                     _ => self.path(&points, width * SCALE, colour),
                 }
             }
-            Shape::Dot { at, radius, colour, style, .. } => {
+            ChartShape::Dot { at, radius, colour, style, .. } => {
                 let opacity = match style {
                     DotStyle::Solid => 1.0,
                     DotStyle::Pale => 0.55,
@@ -85,7 +85,7 @@ impl Canvas {
                     covered,
                 );
             }
-            Shape::Bar { corner, size, colour, .. } => {
+            ChartShape::Bar { corner, size, colour, .. } => {
                 let ((x, y), (width, height)) = (scaled(*corner), scaled(*size));
                 let within = |at: f64, from: f64, to: f64| (at + 0.5).min(to) - (at - 0.5).max(from);
                 let covered =
@@ -167,7 +167,7 @@ impl Canvas {
         }
     }
 
-    fn text(&mut self, (x, y): (f64, f64), text: &str, style: TextStyle, anchor: Anchor) {
+    fn text(&mut self, (x, y): (f64, f64), text: &str, style: TextStyle, anchor: TextAnchor) {
         // The letters were made with the program, and are there.
         let Ok(font) = FontRef::try_from_slice(FONT) else { return };
         let (size, colour) = match style {
@@ -186,9 +186,9 @@ impl Canvas {
             glyphs.push(glyph);
         }
         let before = match anchor {
-            Anchor::Start => 0.0,
-            Anchor::Middle => f64::from(pen) / 2.0,
-            Anchor::End => f64::from(pen),
+            TextAnchor::Start => 0.0,
+            TextAnchor::Middle => f64::from(pen) / 2.0,
+            TextAnchor::End => f64::from(pen),
         };
         for outline in glyphs.into_iter().filter_map(|glyph| font.outline_glyph(glyph)) {
             let bounds = outline.px_bounds();
