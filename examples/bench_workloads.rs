@@ -103,16 +103,8 @@ fn measure(arguments: &Arguments, mut call: impl FnMut() -> Result) -> Result {
         }
         samples.push(start.elapsed().as_secs_f64() / run as f64);
     }
-    print(&arguments.workload, &samples, &format!(", \"first\": {first:.4}{}", peak()));
+    print(&arguments.workload, &samples, &format!(", \"first\": {first:.4}{}", sequences::peak()));
     Ok(())
-}
-
-/// The most memory that the process had, where the system says so.
-fn peak() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
-    kilobytes.map_or(String::new(), |kilobytes| format!(", \"peak_mb\": {:.1}", kilobytes / 1e3))
 }
 
 fn print(workload: &str, samples: &[f64], extra: &str) {

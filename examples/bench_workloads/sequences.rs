@@ -87,3 +87,11 @@ pub(crate) fn lstm(arguments: &Arguments) -> Result {
         Ok(())
     })
 }
+
+/// The most memory that the process had, where the system says so.
+pub(crate) fn peak() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kilobytes.map_or(String::new(), |kilobytes| format!(", \"peak_mb\": {:.1}", kilobytes / 1e3))
+}

@@ -17,7 +17,7 @@ models = {
     "llama3": (LlamaForCausalLM, LlamaConfig(**small | dict(hidden_size=16, tie_word_embeddings=True, attention_bias=True, mlp_bias=True, head_dim=6),
         rope_parameters=dict(rope_type="llama3", rope_theta=500.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16))),
     "linear": (LlamaForCausalLM, LlamaConfig(**small | dict(hidden_size=16), rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=2.5))),
-    "mistral": (MistralForCausalLM, MistralConfig(**small | dict(hidden_size=16), sliding_window=None)),
+    "mistral": (MistralForCausalLM, MistralConfig(**small | dict(hidden_size=16), sliding_window=5)),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config(**small | dict(hidden_size=16))),
     "qwen3": (Qwen3ForCausalLM, Qwen3Config(**small, head_dim=8)),
     "gemma": (GemmaForCausalLM, GemmaConfig(**small, head_dim=6)),

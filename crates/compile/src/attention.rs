@@ -1,7 +1,7 @@
 //! What becomes of attention on its way to a kernel.
 
-use kiln_ir::attention::write_out;
 use kiln_ir::graph::{Graph, GraphNode};
+use kiln_ir::write_out;
 
 use crate::target::Target;
 
@@ -17,5 +17,5 @@ pub fn without_kernel(graph: &mut Graph, target: &Target) -> usize {
     let all_here = |graph: &Graph, node: &GraphNode| {
         has(node.dtype) && node.inputs.iter().all(|&input| has(graph.nodes[input].dtype))
     };
-    write_out(graph, |graph, node| !able || !all_here(graph, node))
+    write_out::attention(graph, |graph, node| !able || !all_here(graph, node))
 }

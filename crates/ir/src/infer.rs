@@ -1,7 +1,6 @@
 //! The shape and dtype of a node from its operation and operands, or what is wrong with them.
 //! Every node is built through here, so a graph that exists is well-formed.
 
-use crate::attention;
 use crate::dtype::DType;
 use crate::error::ErrorKind;
 use crate::op::{ConvSpec, Op, Scan, ScanResult, SliceRange, WindowSpec, windows};
@@ -20,6 +19,8 @@ macro_rules! ensure {
         }
     };
 }
+
+mod attention;
 
 /// The shape and dtype of `op` applied to `operands`. `wanted` carries what the operation itself doesn't say: the
 /// shape and dtype of leaves, and the target shape of `Reshape` and `Expand`; of a node that is there, what it has.

@@ -45,6 +45,7 @@ pub mod random;
 pub mod rewrite;
 pub mod shape;
 pub mod simplify;
+pub mod write_out;
 
 pub use half;
 

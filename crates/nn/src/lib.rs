@@ -65,7 +65,7 @@ pub use tensor::recurrent::Recurrence;
 pub use tensor::slice::{Index, Indices, strided};
 pub use tensor::window::{Padding, PerAxis, SpatialRank};
 pub use tensor::{Tensor, eval_all};
-pub use variable::{Param, Variable};
+pub use variable::{Adapter, Param, Variable};
 
 /// The code in the README is compiled and run as a test.
 #[cfg(doctest)]

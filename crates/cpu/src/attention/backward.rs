@@ -5,10 +5,10 @@ use std::ops::Range;
 use kiln_compile::program::{AttentionPass, View};
 
 use super::TILE;
-use super::number::{Element, Score};
+use super::number::{AttentionElement, Score};
 use super::operands::{Head, Matrix, Operands, union};
 use super::product::{Product, pieces};
-use super::rows::{BLOCK, Factors, Finished, Tile};
+use super::rows::{BLOCK, Factors, FinishedRows, Tile};
 use crate::bases::Bases;
 use crate::scratch::{Purpose, with};
 
@@ -34,7 +34,7 @@ struct Room<T> {
 ///
 /// # Safety
 /// The program was checked, and nobody else writes these rows and keys of the gradients that are wanted.
-pub(super) unsafe fn run<E: Element>(
+pub(super) unsafe fn run<E: AttentionElement>(
     operands: &Operands<E>,
     bases: &Bases,
     head: usize,
@@ -86,14 +86,14 @@ pub(super) unsafe fn run<E: Element>(
             slopes,
             bias,
         };
-        let task = Task { operands, bases, head: operands.head(head), tiles, all, wanted, room };
+        let task = BackwardTask { operands, bases, head: operands.head(head), tiles, all, wanted, room };
         // SAFETY: the parts are as large as what is put into them, and the caller's promise.
         unsafe { task.run(blocks) };
     });
 }
 
 /// Some rows of a head of keys.
-struct Task<'a, E: Element> {
+struct BackwardTask<'a, E: AttentionElement> {
     operands: &'a Operands<E>,
     bases: &'a Bases,
     head: Head,
@@ -103,11 +103,11 @@ struct Task<'a, E: Element> {
     room: Room<E::Sum>,
 }
 
-impl<E: Element> Task<'_, E> {
+impl<E: AttentionElement> BackwardTask<'_, E> {
     /// # Safety
     /// As for the function [`run`].
     unsafe fn run(&self, blocks: Range<usize>) {
-        let Task { operands, bases, head, all, room, .. } = self;
+        let BackwardTask { operands, bases, head, all, room, .. } = self;
         let sizes = operands.work.sizes;
         let AttentionPass::Backward { log_sum, delta, gradient, of } = &operands.work.pass else { return };
         let (width, value_width, one) = (sizes.width, sizes.value_width, E::Sum::of(1.0));
@@ -131,7 +131,7 @@ impl<E: Element> Task<'_, E> {
             }
             if let Some(view) = of[0].as_ref().filter(|_| self.wanted[0]) {
                 for rows in operands.by_head(all.clone()) {
-                    (operands.finish)(&Finished {
+                    (operands.finish)(&FinishedRows {
                         numbers: room.query_sums.add((rows.start - all.start) * width).cast_const(),
                         width,
                         rows: rows.len(),
@@ -147,7 +147,7 @@ impl<E: Element> Task<'_, E> {
     /// # Safety
     /// As for the function [`run`].
     unsafe fn block(&self, block: usize, of: &[Option<View>; 4]) {
-        let Task { operands, bases, head, room, wanted, .. } = self;
+        let BackwardTask { operands, bases, head, room, wanted, .. } = self;
         let sizes = operands.work.sizes;
         let (width, value_width) = (sizes.width, sizes.value_width);
         let keys = operands.keys(block);
@@ -181,7 +181,7 @@ impl<E: Element> Task<'_, E> {
             let results = [(1, room.key_sums, width), (2, room.value_sums, value_width)];
             for (part, sums, width) in results {
                 let Some(view) = of[part].as_ref().filter(|_| wanted[part]) else { continue };
-                (operands.finish)(&Finished {
+                (operands.finish)(&FinishedRows {
                     numbers: sums.cast_const(),
                     width,
                     rows: keys.len(),
@@ -198,7 +198,7 @@ impl<E: Element> Task<'_, E> {
     /// # Safety
     /// As for the function [`run`].
     unsafe fn tile(&self, rows: &Range<usize>, tile: Tile<E::Sum>, keys: Matrix<E::Sum>) {
-        let Task { operands, room, wanted, .. } = self;
+        let BackwardTask { operands, room, wanted, .. } = self;
         let sizes = operands.work.sizes;
         let (width, value_width) = (sizes.width, sizes.value_width);
         let (seen, at) = (tile.seen, rows.start - self.all.start);
@@ -286,7 +286,7 @@ impl<E: Element> Task<'_, E> {
         keys: &Range<usize>,
         slopes: bool,
     ) {
-        let Task { operands, bases, head, room, .. } = self;
+        let BackwardTask { operands, bases, head, room, .. } = self;
         let Some(view) = of[3].as_ref().filter(|_| self.wanted[3]) else { return };
         for row in rows.clone() {
             let to = operands.row::<E>(bases, view, *head, row);

@@ -5,10 +5,10 @@ use std::ops::Range;
 use kiln_compile::program::AttentionPass;
 
 use super::TILE;
-use super::number::{Element, Score};
+use super::number::{AttentionElement, Score};
 use super::operands::Operands;
 use super::product::Product;
-use super::rows::{BLOCK, Factors, Finished, Running, Tile};
+use super::rows::{BLOCK, Factors, FinishedRows, RunningSums, Tile};
 use crate::bases::Bases;
 use crate::scratch::{Purpose, with};
 
@@ -16,7 +16,7 @@ use crate::scratch::{Purpose, with};
 ///
 /// # Safety
 /// The program was checked, and nobody else writes these rows.
-pub(super) unsafe fn run<E: Element>(
+pub(super) unsafe fn run<E: AttentionElement>(
     operands: &Operands<E>,
     bases: &Bases,
     head: usize,
@@ -79,7 +79,7 @@ pub(super) unsafe fn run<E: Element>(
                         start: true,
                     };
                     operands.by_keys(&product, seen, width);
-                    let running = Running {
+                    let running = RunningSums {
                         most: most.add(at),
                         sum: sum.add(at),
                         means: means.add(at * value_width),
@@ -103,7 +103,7 @@ pub(super) unsafe fn run<E: Element>(
             for rows in operands.by_head(all.clone()) {
                 let at = rows.start - all.start;
                 if let Some(view) = result {
-                    (operands.finish)(&Finished {
+                    (operands.finish)(&FinishedRows {
                         numbers: means.add(at * value_width).cast_const(),
                         width: value_width,
                         rows: rows.len(),
@@ -114,7 +114,7 @@ pub(super) unsafe fn run<E: Element>(
                 }
                 if let Some(view) = log_sum {
                     let (most, sum) = (most.add(at), sum.add(at));
-                    let running = Running { most, sum, means, width: 0 };
+                    let running = RunningSums { most, sum, means, width: 0 };
                     (operands.log_sum)(rows.len(), &running);
                     let to = operands.row::<E::Sum>(bases, view, head, rows.start);
                     for row in 0..rows.len() {

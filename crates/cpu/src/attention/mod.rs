@@ -21,7 +21,7 @@ use crate::bases::Bases;
 use crate::call::KernelCall;
 use crate::simd::Level;
 use crate::threads::{parallel, threads};
-use number::Element;
+use number::AttentionElement;
 use operands::Operands;
 use rows::BLOCK;
 
@@ -46,7 +46,7 @@ pub(crate) fn prepare(work: &Attention, level: Level) -> KernelCall {
     }
 }
 
-fn ready<E: Element>(work: &Attention, level: Level) -> KernelCall {
+fn ready<E: AttentionElement>(work: &Attention, level: Level) -> KernelCall {
     let operands = Operands::<E>::new(work, level);
     let heads = work.sizes.batch * work.sizes.shared;
     let (tiles, blocks) = (operands.tiles.len(), work.sizes.keys.div_ceil(BLOCK));

@@ -75,14 +75,14 @@ impl Score for f64 {
 }
 
 /// An element of queries, keys, values and results.
-pub(crate) trait Element: GemmElement<Sum: Score> {
+pub(crate) trait AttentionElement: GemmElement<Sum: Score> {
     /// The element nearest to a number.
     fn nearest(number: Self::Sum) -> Self;
 }
 
 macro_rules! element {
     ($($type:ty, $number:ty, |$value:ident| $nearest:expr;)*) => { $(
-        impl Element for $type {
+        impl AttentionElement for $type {
             #[inline(always)]
             fn nearest($value: $number) -> $type {
                 $nearest

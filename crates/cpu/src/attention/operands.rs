@@ -5,11 +5,11 @@ use std::ops::Range;
 use kiln_compile::program::{Attention, View};
 use kiln_ir::DType;
 
-use super::number::{Element, Score};
+use super::number::{AttentionElement, Score};
 use super::product::{Product, Products, pieces};
 use super::rows::{
-    BLOCK, Bias, Finished, MaskElements, MaskRows, Running, Scaled, Tile, bias_of, finish_of, log_sum_of,
-    scale_of, slope_of, weigh_of,
+    BLOCK, Bias, FinishedRows, MaskElements, MaskRows, RunningSums, Scaled, Tile, bias_of, finish_of,
+    log_sum_of, scale_of, slope_of, weigh_of,
 };
 use super::{FEW, TILE};
 use crate::bases::Bases;
@@ -17,7 +17,7 @@ use crate::gemm::{Pack, Packer, packer};
 use crate::simd::Level;
 
 /// What is known before a run.
-pub(super) struct Operands<E: Element> {
+pub(super) struct Operands<E: AttentionElement> {
     pub(super) work: Attention,
     /// Heads of queries that share one of keys.
     pub(super) each: usize,
@@ -25,10 +25,10 @@ pub(super) struct Operands<E: Element> {
     pub(super) tiles: Vec<Range<usize>>,
     pub(super) scale: E::Sum,
     pub(super) products: Products<E::Sum>,
-    pub(super) weigh: unsafe fn(&Tile<E::Sum>, &Running<E::Sum>),
+    pub(super) weigh: unsafe fn(&Tile<E::Sum>, &RunningSums<E::Sum>),
     pub(super) slope: unsafe fn(&Tile<E::Sum>, *mut E::Sum, [*const E::Sum; 2]),
-    pub(super) log_sum: unsafe fn(usize, &Running<E::Sum>),
-    pub(super) finish: unsafe fn(&Finished<E>),
+    pub(super) log_sum: unsafe fn(usize, &RunningSums<E::Sum>),
+    pub(super) finish: unsafe fn(&FinishedRows<E>),
     scale_rows: unsafe fn(&Scaled<E>),
     bias: unsafe fn(&MaskRows<E>, *mut E::Sum),
     packer: Packer<E>,
@@ -48,7 +48,7 @@ pub(super) struct Matrix<T> {
     pub(super) row: isize,
 }
 
-impl<E: Element> Operands<E> {
+impl<E: AttentionElement> Operands<E> {
     pub(super) fn new(work: &Attention, level: Level) -> Operands<E> {
         let sizes = work.sizes;
         let each = sizes.heads / sizes.shared.max(1);

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::number::{Element, Score};
+use super::number::{AttentionElement, Score};
 use crate::simd::{Simd, stamp};
 
 /// Keys of a block. Blocks are counted from the first key, so that a row's sums don't depend on who else is computed with it.
@@ -94,8 +94,8 @@ fn fold<T: Score>(line: &Line<T>, join: impl Fn(T, T) -> T) -> T {
     lanes[0]
 }
 
-/// Running sums of the rows of a tile: the largest score so far, the sum of exponentials below it, and their weighted values.
-pub(super) struct Running<T> {
+/// RunningSums sums of the rows of a tile: the largest score so far, the sum of exponentials below it, and their weighted values.
+pub(super) struct RunningSums<T> {
     pub(super) most: *mut T,
     pub(super) sum: *mut T,
     /// Rows of so many numbers, one after the other.
@@ -105,21 +105,21 @@ pub(super) struct Running<T> {
 
 stamp! {
     /// Turns scores into exponentials below the largest score so far, and what was summed up so far into as much below that.
-    pub(super) fn weigh_of<T: Score>(tile: &Tile<T>, running: &Running<T>) = weigh::<Here, T>;
+    pub(super) fn weigh_of<T: Score>(tile: &Tile<T>, running: &RunningSums<T>) = weigh::<Here, T>;
     /// Turns scores into weights, and gradients of weights (`slopes`, rows like the scores') into gradients of scores.
     pub(super) fn slope_of<T: Score>(tile: &Tile<T>, slopes: *mut T, sums: [*const T; 2]) = slope::<Here, T>;
     /// Writes rows of a result: numbers times a factor for each row, rounded.
-    pub(super) fn finish_of<E: Element>(rows: &Finished<E>) = finish::<E>;
+    pub(super) fn finish_of<E: AttentionElement>(rows: &FinishedRows<E>) = finish::<E>;
     /// Reads rows and multiplies them.
-    pub(super) fn scale_of<E: Element>(rows: &Scaled<E>) = scale::<E>;
+    pub(super) fn scale_of<E: AttentionElement>(rows: &Scaled<E>) = scale::<E>;
     /// What a mask adds to the scores of a block.
-    pub(super) fn bias_of<E: Element>(mask: &MaskRows<E>, to: *mut E::Sum) = bias::<E>, at most avx2;
+    pub(super) fn bias_of<E: AttentionElement>(mask: &MaskRows<E>, to: *mut E::Sum) = bias::<E>, at most avx2;
     /// Logarithms of sums, from running sums.
-    pub(super) fn log_sum_of<T: Score>(count: usize, running: &Running<T>) = log_sums::<Here, T>, at most avx2;
+    pub(super) fn log_sum_of<T: Score>(count: usize, running: &RunningSums<T>) = log_sums::<Here, T>, at most avx2;
 }
 
 #[inline(always)]
-unsafe fn weigh<S: Simd, T: Score>(tile: &Tile<T>, running: &Running<T>) {
+unsafe fn weigh<S: Simd, T: Score>(tile: &Tile<T>, running: &RunningSums<T>) {
     for row in 0..tile.seen.len() {
         // SAFETY: the caller has these rows, for itself, of all that the tile and the running sums name.
         unsafe {
@@ -181,7 +181,7 @@ unsafe fn slope<S: Simd, T: Score>(tile: &Tile<T>, slopes: *mut T, [log_sums, de
 }
 
 #[inline(always)]
-unsafe fn log_sums<S: Simd, T: Score>(count: usize, running: &Running<T>) {
+unsafe fn log_sums<S: Simd, T: Score>(count: usize, running: &RunningSums<T>) {
     for row in 0..count {
         // SAFETY: as for `weigh`.
         unsafe {
@@ -193,7 +193,7 @@ unsafe fn log_sums<S: Simd, T: Score>(count: usize, running: &Running<T>) {
 }
 
 /// Rows of a result on their way to memory.
-pub(super) struct Finished<E: Element> {
+pub(super) struct FinishedRows<E: AttentionElement> {
     /// The numbers, rows of `width` one after the other.
     pub(super) numbers: *const E::Sum,
     pub(super) width: usize,
@@ -215,7 +215,7 @@ pub(super) enum Factors<T> {
 }
 
 #[inline(always)]
-unsafe fn finish<E: Element>(job: &Finished<E>) {
+unsafe fn finish<E: AttentionElement>(job: &FinishedRows<E>) {
     let zero = E::Sum::default();
     for row in 0..job.rows {
         // SAFETY: the caller has these rows, and writes elements of its own.
@@ -244,7 +244,7 @@ unsafe fn finish<E: Element>(job: &Finished<E>) {
 }
 
 /// Rows that are read.
-pub(super) struct Scaled<E: Element> {
+pub(super) struct Scaled<E: AttentionElement> {
     pub(super) from: *const E,
     /// From one row, and from one number, to the next.
     pub(super) strides: [isize; 2],
@@ -256,7 +256,7 @@ pub(super) struct Scaled<E: Element> {
 }
 
 #[inline(always)]
-unsafe fn scale<E: Element>(job: &Scaled<E>) {
+unsafe fn scale<E: AttentionElement>(job: &Scaled<E>) {
     for row in 0..job.rows {
         // SAFETY: the rows are readable, and there is room for them.
         unsafe {
@@ -294,7 +294,7 @@ pub(super) enum MaskElements<E> {
 }
 
 #[inline(always)]
-unsafe fn bias<E: Element>(mask: &MaskRows<E>, to: *mut E::Sum) {
+unsafe fn bias<E: AttentionElement>(mask: &MaskRows<E>, to: *mut E::Sum) {
     for row in 0..mask.rows {
         // SAFETY: the mask's elements are readable, and there is room for a line for each row.
         unsafe {

@@ -5,11 +5,11 @@ use super::values::EvalValues;
 use crate::attention::{AttentionOperand, AttentionSpec, AttentionValue};
 
 pub fn attention(spec: &AttentionSpec, value: AttentionValue, x: &[OperandValue]) -> EvalValues {
-    Attention::new(spec, x).value(value, x)
+    AttentionOperands::new(spec, x).value(value, x)
 }
 
 /// The operands, and how many there are of everything.
-struct Attention<'a> {
+struct AttentionOperands<'a> {
     spec: &'a AttentionSpec,
     q: &'a [f64],
     k: &'a [f64],
@@ -27,7 +27,7 @@ struct Attention<'a> {
 
 /// One query: of a batch, of a head, and its number there.
 #[derive(Clone, Copy)]
-struct Row {
+struct AttentionRow {
     batch: usize,
     head: usize,
     query: usize,
@@ -48,10 +48,10 @@ fn add(to: &mut [f64], by: f64, from: &[f64]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += by * from);
 }
 
-impl<'a> Attention<'a> {
-    fn new(spec: &'a AttentionSpec, x: &[OperandValue<'a>]) -> Attention<'a> {
+impl<'a> AttentionOperands<'a> {
+    fn new(spec: &'a AttentionSpec, x: &[OperandValue<'a>]) -> AttentionOperands<'a> {
         let (q, k, v) = (x[0].shape(), x[1].shape(), x[2].shape());
-        Attention {
+        AttentionOperands {
             spec,
             q: floats(&x[0]),
             k: floats(&x[1]),
@@ -67,27 +67,27 @@ impl<'a> Attention<'a> {
         }
     }
 
-    fn rows(&self) -> impl Iterator<Item = Row> + use<> {
+    fn rows(&self) -> impl Iterator<Item = AttentionRow> + use<> {
         let (heads, queries) = (self.heads, self.queries);
         let count = self.q.len() / self.width;
-        (0..count).map(move |row| Row {
+        (0..count).map(move |row| AttentionRow {
             batch: row / (heads * queries),
             head: row / queries % heads,
             query: row % queries,
         })
     }
 
-    fn number(&self, Row { batch, head, query }: Row) -> usize {
+    fn number(&self, AttentionRow { batch, head, query }: AttentionRow) -> usize {
         (batch * self.heads + head) * self.queries + query
     }
 
     /// The number of a key among all that are in memory.
-    fn key(&self, Row { batch, head, .. }: Row, key: usize) -> usize {
+    fn key(&self, AttentionRow { batch, head, .. }: AttentionRow, key: usize) -> usize {
         (batch * self.shared + head / (self.heads / self.shared)) * self.keys + key
     }
 
     /// The keys that a query sees, with their scores.
-    fn scores(&self, row: Row) -> Vec<(usize, f64)> {
+    fn scores(&self, row: AttentionRow) -> Vec<(usize, f64)> {
         let place = self.places.map_or(0, |places| places[row.batch]);
         let place = place.saturating_add(self.spec.offset).saturating_add(row.query as i64);
         let number = self.number(row);
@@ -115,7 +115,7 @@ impl<'a> Attention<'a> {
         })
     }
 
-    fn log_sum(&self, row: Row) -> f64 {
+    fn log_sum(&self, row: AttentionRow) -> f64 {
         let scores = self.scores(row);
         let most = scores.iter().map(|(_, score)| *score).fold(f64::NEG_INFINITY, f64::max);
         match most == f64::NEG_INFINITY {
@@ -124,7 +124,7 @@ impl<'a> Attention<'a> {
         }
     }
 
-    fn result(&self, row: Row) -> Vec<f64> {
+    fn result(&self, row: AttentionRow) -> Vec<f64> {
         let mut result = vec![0.0; self.value_width];
         let log_sum = self.log_sum(row);
         for (key, score) in self.scores(row).into_iter().filter(|_| log_sum != f64::NEG_INFINITY) {

@@ -4,6 +4,7 @@
 //! These are the primitive operations with broadcasting and promotion put in; gradient rules are written with them,
 //! and the user-facing tensor wraps them.
 
+pub mod attention;
 pub(crate) mod custom;
 mod movement;
 mod operators;
@@ -19,8 +20,7 @@ use crate::infer::infer;
 use crate::line;
 use crate::node::{Node, next_id};
 use crate::op::{
-    ArgOp, AttentionSpec, AttentionValue, BinaryOp, ConvSpec, Op, ReduceOp, ScatterMode, Shared, UnaryOp,
-    VariableHandle, WindowSpec,
+    ArgOp, BinaryOp, ConvSpec, Op, ReduceOp, ScatterMode, Shared, UnaryOp, VariableHandle, WindowSpec,
 };
 use crate::shape::Shape;
 pub use custom::{CustomOp, GradientRule};
@@ -256,17 +256,6 @@ impl Expr {
     #[track_caller]
     pub fn conv_grad_weight(&self, gradient: &Expr, spec: &ConvSpec, window: &[usize]) -> Expr {
         Expr::apply(Op::ConvGradWeight(spec.clone(), window.to_vec()), &[self, gradient], None)
-    }
-
-    /// A value of attention of these operands.
-    #[track_caller]
-    pub fn attention_value<'a>(
-        spec: &AttentionSpec,
-        value: AttentionValue,
-        operands: impl IntoIterator<Item = &'a Expr>,
-    ) -> Expr {
-        let operands: Vec<&Expr> = operands.into_iter().collect();
-        Expr::apply(Op::Attention(*spec, value), &operands, None)
     }
 
     // Windows.

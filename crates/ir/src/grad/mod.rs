@@ -5,6 +5,7 @@
 //! In the table `x` is an operand, `y` the result and `g` the gradient arriving at it. Where a rule can use `y`, it
 //! does, so that a compiled step needn't keep the operand.
 
+mod attention;
 mod scan;
 
 use std::collections::{HashMap, HashSet};
@@ -13,7 +14,6 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::accumulate::together;
-use crate::attention;
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;

@@ -8,7 +8,7 @@ use super::{GenerateOptions, Stopped};
 use crate::Result;
 
 /// What was found.
-pub(super) struct Found {
+pub(super) struct FoundText {
     pub(super) text: String,
     pub(super) codes: Vec<u32>,
     pub(super) stopped: Stopped,
@@ -28,7 +28,7 @@ pub(super) fn search(
     prompt: &[u32],
     options: &GenerateOptions,
     speaker: &Speaker,
-) -> Result<Found> {
+) -> Result<FoundText> {
     let tokens = speaker.pieces;
     let mut beams = vec![Beam { codes: prompt.to_vec(), score: 0.0 }];
     let mut ended: Vec<(Beam, String)> = Vec::new();
@@ -78,7 +78,7 @@ pub(super) fn search(
     let ended = ended.into_iter().map(|(beam, text)| (beam, text, Stopped::Text));
     let best = ended.chain(open).reduce(|a, b| if mean(&b.0) > mean(&a.0) { b } else { a });
     let (beam, text, stopped) = best.ok_or_else(nothing)?;
-    Ok(Found { text, codes: beam.codes, stopped })
+    Ok(FoundText { text, codes: beam.codes, stopped })
 }
 
 /// What a text says up to what ends it, if it says that.

@@ -4,11 +4,11 @@ use kiln_nn::Activation;
 use kiln_nn::models::{BlockOptions, DecoderConfig, DecoderNorm, Rotary, RotaryScaling};
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::Naming;
 
 /// What was read.
-pub(super) struct Read {
-    pub kind: Kind,
+pub(super) struct ReadConfig {
+    pub kind: Naming,
     pub config: DecoderConfig,
     /// Pieces that are seen at once.
     pub window: usize,
@@ -71,7 +71,7 @@ const MOST: u64 = 1 << 31;
 const KINDS: [&str; 6] = ["gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma"];
 
 /// A decoder as a configuration says it.
-pub(super) fn read(object: &Map<String, Value>) -> Result<Read, String> {
+pub(super) fn read(object: &Map<String, Value>) -> Result<ReadConfig, String> {
     let fields = Fields(object);
     let name = fields.text_or("model_type", "")?;
     let ends = object.get("eos_token_id").map(codes).unwrap_or_default();
@@ -81,7 +81,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Read, String> {
         "" => return Err("it doesn't say which \"model_type\" the model is of".to_string()),
         _ => return Err(format!("its \"model_type\" is \"{name}\"; kiln reads {}", KINDS.join(", "))),
     };
-    Ok(Read { kind, config, window, ends })
+    Ok(ReadConfig { kind, config, window, ends })
 }
 
 /// The codes that a number or a list of them is.
@@ -93,7 +93,7 @@ pub(super) fn codes(value: &Value) -> Vec<u32> {
     }
 }
 
-fn gpt2(fields: &Fields) -> Result<(Kind, DecoderConfig, usize), String> {
+fn gpt2(fields: &Fields) -> Result<(Naming, DecoderConfig, usize), String> {
     let (width, heads) = (fields.count("n_embd")?, fields.count("n_head")?);
     let steps = fields.count_or("n_positions", fields.count_or("n_ctx", 1024)?)?;
     for (name, usual) in [("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false)] {
@@ -111,10 +111,10 @@ fn gpt2(fields: &Fields) -> Result<(Kind, DecoderConfig, usize), String> {
         ..config.block
     };
     let tied = fields.flag_or("tie_word_embeddings", true)?;
-    Ok((Kind::Gpt2, DecoderConfig { block, tied, ..config }, steps))
+    Ok((Naming::Gpt2, DecoderConfig { block, tied, ..config }, steps))
 }
 
-fn llama(name: &str, fields: &Fields) -> Result<(Kind, DecoderConfig, usize), String> {
+fn llama(name: &str, fields: &Fields) -> Result<(Naming, DecoderConfig, usize), String> {
     let (width, heads) = (fields.count("hidden_size")?, fields.count("num_attention_heads")?);
     let head_width = match fields.known("head_dim") {
         Some(_) => fields.count("head_dim")?,
@@ -122,13 +122,10 @@ fn llama(name: &str, fields: &Fields) -> Result<(Kind, DecoderConfig, usize), St
     };
     let window = fields.count_or("max_position_embeddings", 2048)?;
     let is_gemma = name == "gemma";
-    let slides = name == "mistral" || fields.flag_or("use_sliding_window", false)?;
-    if slides && fields.known("sliding_window").is_some() && fields.count("sliding_window")? < window {
-        return Err(format!(
-            "attention slides over {} of {window} pieces, which kiln doesn't compute for this model yet",
-            fields.count("sliding_window")?
-        ));
+    if fields.flag_or("use_sliding_window", false)? {
+        return Err("attention slides in some of its blocks alone, which kiln doesn't compute".to_string());
     }
+    let slides = name == "mistral" && fields.known("sliding_window").is_some();
     let biased = fields.flag_or("attention_bias", name == "qwen2")?;
     let block = BlockOptions {
         kv_heads: fields.count_or("num_key_value_heads", heads)?,
@@ -144,6 +141,7 @@ fn llama(name: &str, fields: &Fields) -> Result<(Kind, DecoderConfig, usize), St
         },
         biases: [biased, biased && name != "qwen2", fields.flag_or("mlp_bias", false)?],
         rotary: Some(rotary(fields, head_width)?),
+        window: if slides { Some(fields.count("sliding_window")?) } else { None },
         ..BlockOptions::new(width, heads)
     };
     let config = DecoderConfig {
@@ -152,7 +150,7 @@ fn llama(name: &str, fields: &Fields) -> Result<(Kind, DecoderConfig, usize), St
         embedding_scale: if is_gemma { (width as f64).sqrt() } else { 1.0 },
         ..DecoderConfig::llama(fields.count("vocab_size")?, width, fields.count("num_hidden_layers")?, heads)
     };
-    Ok((Kind::Llama, config, window))
+    Ok((Naming::Llama, config, window))
 }
 
 /// How queries and keys are turned. Newer files have all of it under `rope_parameters`, older ones beside each other.

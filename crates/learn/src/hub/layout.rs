@@ -2,7 +2,7 @@
 
 use kiln_nn::{DType, Data, Module, Param, Tensor};
 
-use super::Kind;
+use super::Naming;
 use crate::store::{HostTensor, TensorFile};
 use crate::weights::mapping::captures;
 use crate::weights::{StoredTensor, Weights};
@@ -12,12 +12,12 @@ use crate::{Error, Result};
 struct Place {
     own: &'static str,
     file: &'static str,
-    form: Form,
+    form: Arrangement,
 }
 
 /// How it lies there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Arrangement {
     /// As here.
     Same,
     /// `[outputs, inputs]`.
@@ -26,11 +26,11 @@ enum Form {
     Third(usize),
 }
 
-const fn place(own: &'static str, file: &'static str, form: Form) -> Place {
+const fn place(own: &'static str, file: &'static str, form: Arrangement) -> Place {
     Place { own, file, form }
 }
 
-use Form::{Same, Third, Transposed};
+use Arrangement::{Same, Third, Transposed};
 
 const GPT2: &[Place] = &[
     place("embedding.weight", "transformer.wte.weight", Same),
@@ -71,24 +71,24 @@ const LLAMA: &[Place] = &[
     place("head.weight", "lm_head.weight", Transposed),
 ];
 
-impl Kind {
+impl Naming {
     fn places(self) -> &'static [Place] {
         match self {
-            Kind::Gpt2 => GPT2,
-            Kind::Llama => LLAMA,
+            Naming::Gpt2 => GPT2,
+            Naming::Llama => LLAMA,
         }
     }
 
     /// What names in files may begin with and needn't: a bare backbone's lack it.
     fn prefix(self) -> &'static str {
         match self {
-            Kind::Gpt2 => "transformer.",
-            Kind::Llama => "model.",
+            Naming::Gpt2 => "transformer.",
+            Naming::Llama => "model.",
         }
     }
 
     /// The name in a file for a parameter's path, and how it lies there.
-    fn name(self, path: &str) -> Option<(String, Form)> {
+    fn name(self, path: &str) -> Option<(String, Arrangement)> {
         self.places().iter().find_map(|place| {
             let stood = captures(place.own, path)?;
             let mut name = String::new();
@@ -105,7 +105,7 @@ impl Kind {
 }
 
 /// Puts a file's tensors into a decoder.
-pub(super) fn load(decoder: &impl Module, kind: Kind, weights: &Weights) -> Result<()> {
+pub(super) fn load(decoder: &impl Module, kind: Naming, weights: &Weights) -> Result<()> {
     let mut faults = Vec::new();
     let mut ready: Vec<(Param, Tensor)> = Vec::new();
     for (path, parameter) in decoder.parameters() {
@@ -144,7 +144,7 @@ pub(super) fn load(decoder: &impl Module, kind: Kind, weights: &Weights) -> Resu
 const MOST_SHOWN: usize = 8;
 
 /// A file's tensor as a parameter has it; nothing where the shape is another.
-fn tensor(weight: &StoredTensor, form: Form, parameter: &Param) -> Result<Option<Tensor>> {
+fn tensor(weight: &StoredTensor, form: Arrangement, parameter: &Param) -> Result<Option<Tensor>> {
     let (own, there) = (parameter.shape().to_vec(), weight.shape());
     let wanted: Vec<usize> = match (form, own.as_slice()) {
         (Transposed, &[inputs, outputs]) => vec![outputs, inputs],
@@ -164,7 +164,7 @@ fn tensor(weight: &StoredTensor, form: Form, parameter: &Param) -> Result<Option
 }
 
 /// A decoder's parameters as its files hold them.
-pub(super) fn store(decoder: &impl Module, kind: Kind) -> Result<TensorFile> {
+pub(super) fn store(decoder: &impl Module, kind: Naming) -> Result<TensorFile> {
     let mut store = TensorFile::default();
     let mut thirds: Vec<(String, Tensor)> = Vec::new();
     let mut put = |name: String, tensor: &Tensor| -> Result<()> {
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn no_two_parameters_have_one_place() {
-        for kind in [Kind::Gpt2, Kind::Llama] {
+        for kind in [Naming::Gpt2, Naming::Llama] {
             let mut seen = Vec::new();
             for place in kind.places() {
                 assert_eq!(place.own.matches('*').count(), place.file.matches('*').count(), "{}", place.own);
@@ -208,9 +208,9 @@ mod tests {
             }
         }
         assert_eq!(
-            Kind::Llama.name("blocks.11.gate.weight").unwrap().0,
+            Naming::Llama.name("blocks.11.gate.weight").unwrap().0,
             "model.layers.11.mlp.gate_proj.weight"
         );
-        assert_eq!(Kind::Gpt2.name("blocks.3.key.bias").unwrap().0, "transformer.h.3.attn.c_attn.bias");
+        assert_eq!(Naming::Gpt2.name("blocks.3.key.bias").unwrap().0, "transformer.h.3.attn.c_attn.bias");
     }
 }

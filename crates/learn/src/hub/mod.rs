@@ -40,7 +40,7 @@ const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"]
 /// ```
 #[derive(Debug)]
 pub struct LanguageModel {
-    kind: Kind,
+    kind: Naming,
     config: DecoderConfig,
     decoder: Decoder,
     tokenizer: Option<Tokenizer>,
@@ -52,7 +52,7 @@ pub struct LanguageModel {
 
 /// Whose layout the tensors have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Naming {
     Gpt2,
     /// Llama's names, which those after it kept.
     Llama,

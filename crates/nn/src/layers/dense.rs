@@ -58,8 +58,15 @@ impl Layer for Dense {
     /// Applies the layer to the last axis.
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        let weight = self.weight.tensor();
+        let weight = self.weight.base();
         let y = x.matmul(&weight);
+        if let Some(adapter) = self.weight.adapter() {
+            let y = y + adapter.apply(x);
+            return match &self.bias {
+                Some(bias) => y + bias.tensor(),
+                None => y,
+            };
+        }
         match &self.bias {
             Some(bias) => {
                 let bias = bias.tensor();

@@ -70,6 +70,8 @@ pub struct BlockOptions {
     pub rotary: Option<Rotary>,
     /// Whether scores fall with distance.
     pub alibi: bool,
+    /// How many steps each attends to at most, its own among them.
+    pub window: Option<usize>,
     /// What share is dropped in training: of the attention, and of what either half adds.
     pub dropout: f64,
 }
@@ -138,6 +140,7 @@ impl BlockOptions {
             // A last feature without a partner stays as it is.
             rotary: (head_width > 1).then(|| Rotary::new(head_width / 2 * 2)),
             alibi: false,
+            window: None,
             dropout: 0.0,
         }
     }
@@ -311,6 +314,7 @@ impl DecoderBlock {
         }
         let mut how = AttentionOptions::new().causal();
         how.grouped = options.kv_heads != options.heads;
+        how.window = options.window.map(|window| window.saturating_sub(1));
         if let Some(pass) = context.cache() {
             (key, value) = (check!(pass.extended(context, &key)), check!(pass.extended(context, &value)));
             how = how.places(&pass.lengths());

@@ -16,10 +16,10 @@ use crate::variable::Variable;
 /// convolutions read), so that each goes on where it stopped: see [`Function::cached`](crate::Function::cached). A pass
 /// over some steps and one over the next give the bits of one pass over all of them. Cloning shares.
 #[derive(Clone, Debug)]
-pub struct Cache(Arc<Inner>);
+pub struct Cache(Arc<CacheState>);
 
 #[derive(Debug)]
-struct Inner {
+struct CacheState {
     rows: usize,
     capacity: usize,
     /// How many steps each sequence has: `i64[rows]`.
@@ -35,7 +35,7 @@ struct Inner {
 impl Cache {
     /// For so many sequences at once, in which attention sees up to so many steps.
     pub fn new(rows: usize, capacity: usize) -> Cache {
-        Cache(Arc::new(Inner {
+        Cache(Arc::new(CacheState {
             rows,
             capacity,
             lengths: Variable::zeros("lengths", [rows], DType::I64),
@@ -146,7 +146,7 @@ impl Cache {
     }
 }
 
-impl Inner {
+impl CacheState {
     fn kept(&self) -> MutexGuard<'_, Vec<Variable>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use kiln_ir::attention::expanded;
+use kiln_ir::expr::attention::expanded;
 use kiln_ir::expr::unrolled;
 use kiln_ir::node::{Node, topological};
 use kiln_ir::{DType, Expr, Op, Shape, line};
@@ -110,11 +110,10 @@ impl Trace {
         }
     }
 
-    /// Scans and attention that no operator stands for become other operations: those of the scan's steps, products and a softmax.
+    /// Scans that no operator stands for become the operations of their steps, attention that of its scores and weights.
     fn write_out(&mut self) -> Result<()> {
         loop {
-            let bare: Vec<Pair> =
-                self.order().into_iter().filter(|pair| self.has_no_operator(pair)).collect();
+            let bare: Vec<Pair> = self.order().into_iter().filter(|pair| self.is_bare(pair)).collect();
             if bare.is_empty() {
                 return Ok(());
             }
@@ -138,7 +137,7 @@ impl Trace {
         }
     }
 
-    fn has_no_operator(&self, pair: &Pair) -> bool {
+    fn is_bare(&self, pair: &Pair) -> bool {
         matches!(pair.a.op, Op::Scan(..) | Op::Attention(..))
             && !self.is_constant(pair)
             && self.composite(pair).is_none()
@@ -224,7 +223,7 @@ impl Trace {
     }
 }
 
-/// What becomes of the nodes that follow from these when each is written out.
+/// What becomes of the nodes that follow from these scans and attentions when they are written out.
 fn without(roots: &[Arc<Node>], bare: &HashSet<u64>) -> HashMap<u64, Expr> {
     let mut now: HashMap<u64, Expr> = HashMap::new();
     for node in topological(roots) {
@@ -235,14 +234,13 @@ fn without(roots: &[Arc<Node>], bare: &HashSet<u64>) -> HashMap<u64, Expr> {
         let value = |input: &Arc<Node>| now.get(&input.id).cloned().unwrap_or_else(|| input.clone().into());
         let operands: Vec<Expr> = node.inputs.iter().map(value).collect();
         let written = line::on_behalf_of(node.at, || {
-            match &node.op {
-                Op::Scan(scan, result) if bare.contains(&node.id) => {
+            if bare.contains(&node.id) {
+                if let Op::Scan(scan, result) = &node.op {
                     return unrolled(scan, &operands, *result);
                 }
-                Op::Attention(spec, value) if bare.contains(&node.id) => {
+                if let Op::Attention(spec, value) = &node.op {
                     return expanded(spec, *value, &operands);
                 }
-                _ => {}
             }
             let operands: Vec<&Expr> = operands.iter().collect();
             Expr::apply(node.op.clone(), &operands, Some((&node.shape, node.dtype)))
