@@ -43,6 +43,7 @@ mod target;
 mod tests;
 mod unknown;
 
+use kiln_map::counted;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -183,7 +184,8 @@ impl Table {
         for column in &columns {
             let (name, len) = (column.name(), column.len());
             if len != rows {
-                let message = format!("the column has {len} rows and {} has {rows}", first.name());
+                let message =
+                    format!("the column has {} and {} has {rows}", counted(len, "row"), first.name());
                 return Err(Error::new(message).in_column(name));
             }
             if !names.insert(name) {
