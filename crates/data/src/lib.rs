@@ -6,9 +6,9 @@
 //!
 //! # Features
 //!
-//! Each switches one module: `csv` tables in text, `gzip` packed files, `image` pictures in PNG, JPEG, BMP, WebP, GIF, TIFF, PNM and ICO,
-//! `parquet` tables in Parquet files, `arrow` record batches of Arrow, `tokenizer` tokenizers in `tokenizer.json`. All but Parquet and
-//! Arrow are on by default.
+//! Each switches one module: `csv` tables in text, `excel` workbooks, `parquet` and `feather` tables in such files, `gzip` and `zstd` packed
+//! files, `image` pictures in PNG, JPEG, BMP, WebP, GIF, TIFF, PNM and ICO, `arrow` record batches of Arrow, `tokenizer` tokenizers in
+//! `tokenizer.json`. All but `arrow` are on by default.
 //!
 //! # Invariants
 //!
@@ -32,9 +32,15 @@ mod fingerprint;
 #[cfg(feature = "gzip")]
 mod gzip;
 mod image;
+mod known;
+#[cfg(feature = "parquet")]
+mod lz4;
 mod made;
 #[cfg(not(feature = "gzip"))]
 mod no_gzip;
+#[cfg(not(feature = "zstd"))]
+mod no_zstd;
+mod packing;
 mod prefetch;
 mod rng;
 mod series;
@@ -43,6 +49,8 @@ mod split;
 mod table;
 mod text;
 mod values;
+#[cfg(feature = "zstd")]
+mod zstd;
 
 #[cfg(not(feature = "gzip"))]
 use no_gzip as gzip;
@@ -66,7 +74,7 @@ pub use split::{by_time, folds, fractions, grouped, stratified};
 pub use table::{
     Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, Encoding, Feature, FeatureMatrix,
     Frame, FrameWriter, Framing, Impute, NumberFormat, RawCell, Reading, Row, RowPlan, RowTransform, Scale,
-    Table, TablePreparation, TargetColumn, TargetKind, Treatment, Vocabulary,
+    Table, TablePreparation, TargetColumn, TargetKind, TextEncoding, Treatment, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 #[cfg(feature = "tokenizer")]

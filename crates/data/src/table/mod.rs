@@ -21,8 +21,6 @@ mod frame_tests;
 mod framing;
 mod kind;
 mod objects;
-#[cfg(feature = "parquet")]
-mod parquet;
 mod parse;
 mod part;
 mod preparation;
@@ -62,6 +60,7 @@ pub use raw::RawCell;
 pub use reading::Reading;
 pub use row::RowPlan;
 use source::TableInput;
+pub use source::TextEncoding;
 use stream::{Passed, Stream, TableBuilder};
 pub use target::TargetColumn;
 
@@ -89,23 +88,13 @@ pub struct Table {
 }
 
 impl Reading {
-    /// Reads a file: CSV, TSV, lines of JSON or a list of objects, also packed with gzip; and Parquet, where kiln has its feature `parquet`.
-    /// A line without anything is no row, also where there is a single column.
+    /// Reads a file: CSV, TSV, lines of JSON or a list of objects, a workbook of Excel, Parquet, Arrow or Feather, also packed with gzip or
+    /// zstd or in a zip archive, as far as kiln has the features for them. What it is follows from its first bytes, not from its name. A line without anything is no row, also where there is a single column.
     ///
     /// # Errors
     /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Table> {
-        let path = path.as_ref();
-        if is_parquet(path) {
-            #[cfg(feature = "parquet")]
-            return parquet::open(path, self);
-            #[cfg(not(feature = "parquet"))]
-            return Err(Error::new(
-                "this is a Parquet file, and kiln was built without its feature `parquet`",
-            )
-            .in_file(path));
-        }
-        Table::gather(TableInput::File(path), self)
+        Table::gather(TableInput::File(path.as_ref()), self)
     }
 
     /// A table of one row that came in cell by cell.
@@ -146,16 +135,8 @@ impl Reading {
     }
 }
 
-/// Whether a file starts as Parquet files do.
-fn is_parquet(path: &Path) -> bool {
-    let mut first = [0; 4];
-    let read =
-        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut first));
-    read.is_ok() && first == *b"PAR1"
-}
-
 impl Table {
-    /// Reads a file: CSV, TSV or JSON lines, also packed with gzip. What isn't told ([`Reading`]) is found.
+    /// Reads a file: see [`Reading::open`]. What isn't told ([`Reading`]) is found.
     ///
     /// # Errors
     /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.

@@ -6,6 +6,7 @@ use super::builder::ColumnLayout;
 use super::column::ColumnKind;
 use super::date_forms::DateFormat;
 use super::format::CellFormat;
+use super::source::TextEncoding;
 
 /// What is told of a file instead of being found in it.
 ///
@@ -31,6 +32,9 @@ pub struct Reading {
     pub(super) decimal: Option<char>,
     pub(super) thousands: Option<char>,
     pub(super) dates: Option<DateFormat>,
+    pub(super) encoding: Option<TextEncoding>,
+    pub(super) sheet: Option<String>,
+    pub(super) member: Option<String>,
     /// Whether kinds may be told of columns that aren't there.
     pub(super) lenient: bool,
 }
@@ -87,6 +91,21 @@ impl Reading {
     /// What the numbers of dates such as `03/04/2024` mean.
     pub fn dates(self, format: DateFormat) -> Reading {
         Reading { dates: Some(format), ..self }
+    }
+
+    /// How a text is encoded. Found, it is UTF-8, UTF-16, or Windows-1252 where a file has no letter of UTF-8.
+    pub fn encoding(self, encoding: TextEncoding) -> Reading {
+        Reading { encoding: Some(encoding), ..self }
+    }
+
+    /// The sheet of a workbook, by its name or its number from 1. Found, it is the first that has a value.
+    pub fn sheet(self, sheet: impl Into<String>) -> Reading {
+        Reading { sheet: Some(sheet.into()), ..self }
+    }
+
+    /// The table of an archive, by its name or its number from 1. Found, it is the only one.
+    pub fn member(self, member: impl Into<String>) -> Reading {
+        Reading { member: Some(member.into()), ..self }
     }
 
     /// Whether something is told of how numbers are written.

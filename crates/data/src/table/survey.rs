@@ -54,6 +54,8 @@ pub(super) struct Survey {
     pub amounts: bool,
     /// Whether some number that was read the plain way has decimals.
     pub decimals: bool,
+    /// How often the column's name is a word in it.
+    pub named: u64,
     /// A word that shows how the others are written.
     pub example: Option<String>,
     /// Words that say that an amount is missing.
@@ -71,6 +73,7 @@ impl Default for Survey {
             moments: [true; MOMENTS.len()],
             amounts: false,
             decimals: false,
+            named: 0,
             example: None,
             skipped: SkippedWords::new(),
         }
@@ -99,6 +102,9 @@ impl Survey {
             Cells::Words { codes, words } => {
                 survey.rows = codes.len() as u64;
                 survey.moments.fill(false);
+                if let Some(name) = words.iter().position(|word| *word == known.name) {
+                    survey.named = codes.iter().filter(|code| **code as usize == name).count() as u64;
+                }
                 if known.told {
                     (survey.numbers, survey.dates) = Default::default();
                 } else {
@@ -190,6 +196,7 @@ impl Survey {
     /// This part and another.
     pub fn join(&mut self, other: &Survey) {
         self.rows += other.rows;
+        self.named += other.named;
         let both = |own: &mut [bool], other: &[bool]| {
             own.iter_mut().zip(other).for_each(|(own, other)| *own &= *other);
         };

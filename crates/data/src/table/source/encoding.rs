@@ -9,13 +9,15 @@ pub(super) const SHOWN: usize = 64;
 
 /// How a text is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::table) enum TextEncoding {
+pub enum TextEncoding {
+    /// UTF-8.
     #[default]
     Utf8,
     /// Each unit of two bytes, the lower first.
     Utf16Little,
     /// Each unit of two bytes, the upper first.
     Utf16Big,
+    /// Windows-1252, which has Latin-1 in it.
     Windows1252,
 }
 
@@ -37,7 +39,7 @@ const WINDOWS: [char; 32] = [
 
 impl TextEncoding {
     /// What the first bytes of a text show.
-    pub fn of_start(start: &[u8]) -> Option<TextEncoding> {
+    pub(in crate::table) fn of_start(start: &[u8]) -> Option<TextEncoding> {
         match start {
             [0xff, 0xfe, ..] => Some(TextEncoding::Utf16Little),
             [0xfe, 0xff, ..] => Some(TextEncoding::Utf16Big),
@@ -49,7 +51,7 @@ impl TextEncoding {
     }
 
     /// What bytes are that aren't UTF-8: Windows-1252, unless letters of UTF-8 stand among them, so that the text is a damaged one.
-    pub fn of_others(mut reader: impl Read) -> io::Result<Option<TextEncoding>> {
+    pub(in crate::table) fn of_others(mut reader: impl Read) -> io::Result<Option<TextEncoding>> {
         let (mut bytes, mut begun) = (vec![0; 256 << 10], 0);
         loop {
             let read = reader.read(bytes.get_mut(begun..).unwrap_or_default())?;
@@ -71,7 +73,7 @@ impl TextEncoding {
     }
 
     /// The text as UTF-8.
-    pub fn decoded<'a>(self, reader: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
+    pub(in crate::table) fn decoded<'a>(self, reader: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
         match self {
             TextEncoding::Utf8 => Box::new(reader),
             TextEncoding::Utf16Little | TextEncoding::Utf16Big | TextEncoding::Windows1252 => {

@@ -1,12 +1,28 @@
 //! A file of a table, block by block: unpacked, its delimiter and header found, each block of whole rows.
 
+mod archive;
 #[cfg(feature = "csv")]
 mod csv;
 mod encoding;
-#[cfg_attr(not(feature = "csv"), expect(dead_code))]
+#[cfg(feature = "feather")]
+mod feather;
+mod file;
+#[cfg_attr(not(any(feature = "csv", feature = "excel")), expect(dead_code))]
 mod header;
+mod named;
 #[cfg(not(feature = "csv"))]
 mod no_csv;
+#[cfg(not(feature = "feather"))]
+mod no_feather;
+#[cfg(not(feature = "parquet"))]
+mod no_parquet;
+#[cfg(not(feature = "excel"))]
+mod no_workbook;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod typed;
+#[cfg(feature = "excel")]
+mod workbook;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -19,15 +35,17 @@ use super::builder::Layout;
 use super::findings::FileFindings;
 use super::reading::Reading;
 use super::unknown;
-pub(super) use encoding::TextEncoding;
+pub use encoding::TextEncoding;
 #[cfg(not(feature = "csv"))]
 use no_csv as csv;
 
 use self::csv::{Records, header, sniff};
+use self::file::TableFile;
 use self::header::FirstRow;
+use self::typed::TypedRows;
+pub(super) use self::typed::{TypedBlock, typed};
 use super::kind::ColumnKind;
 use crate::error::{Error, Result};
-use crate::gzip;
 
 /// How much is looked at to find the delimiter and the header.
 const HEAD: usize = 64 << 10;
@@ -41,20 +59,12 @@ pub(super) enum TableInput<'a> {
 }
 
 impl<'a> TableInput<'a> {
-    pub fn open(self) -> Result<Box<dyn Read + Send + 'a>> {
-        let packed: Box<dyn BufRead + Send + 'a> = match self {
-            TableInput::File(path) => {
-                let file = File::open(path).map_err(|error| Error::io(path, error))?;
-                Box::new(BufReader::with_capacity(256 << 10, file))
-            }
+    /// The bytes as they stand in the file.
+    fn buffered(self) -> std::io::Result<Box<dyn BufRead + Send + 'a>> {
+        Ok(match self {
+            TableInput::File(path) => Box::new(BufReader::with_capacity(256 << 10, File::open(path)?)),
             TableInput::Bytes(bytes) => Box::new(bytes),
-        };
-        let mut packed = packed;
-        let start = packed.fill_buf().map_err(|error| self.fault(error))?;
-        match start.starts_with(&gzip::MAGIC) {
-            true => gzip::unpacked(packed).map_err(|error| self.fault(error)),
-            false => Ok(Box::new(packed)),
-        }
+        })
     }
 
     /// The same fault, in this file.
@@ -74,6 +84,14 @@ impl<'a> TableInput<'a> {
     }
 }
 
+/// A file that is text, from its beginning.
+pub(super) fn text<'a>(input: TableInput<'a>, reading: &Reading) -> Result<Box<dyn Read + Send + 'a>> {
+    match file::open(input, reading, &mut Vec::new())? {
+        TableFile::Text(reader) => Ok(reader),
+        TableFile::Typed(_) => Err(Error::new("the file is no text")),
+    }
+}
+
 /// Some whole rows of a file.
 pub(super) enum Chunk {
     /// Lines without quotes, each a row.
@@ -83,12 +101,15 @@ pub(super) enum Chunk {
     Records { bytes: Vec<u8>, ends: Vec<usize>, counts: Vec<usize>, lines: Vec<u64> },
     /// Objects of JSON, each a line and a row.
     Objects { bytes: Vec<u8>, line: u64 },
+    /// Cells that have types.
+    Typed(TypedBlock),
 }
 
 enum Mode<'a> {
     Lines(Box<dyn Read + Send + 'a>),
     Records(Records<'a>),
     Objects(Box<dyn Read + Send + 'a>),
+    Typed(TypedRows),
     End,
 }
 
@@ -111,14 +132,19 @@ impl<'a> TableReader<'a> {
     }
 
     fn start(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
-        let mut reader = input.open()?;
+        let mut notes = Vec::new();
+        let mut reader = match file::open(input, reading, &mut notes)? {
+            TableFile::Text(reader) => reader,
+            TableFile::Typed(rows) => return TableReader::of_typed(input, reading, rows, notes),
+        };
         let mut rest = Vec::new();
-        let mut found = FileFindings::default();
+        let mut found = FileFindings { notes, ..FileFindings::default() };
         fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;
-        if let Some(encoding) =
-            TextEncoding::of_start(&rest).or((encoding != TextEncoding::Utf8).then_some(encoding))
-        {
-            found.notes.push(format!("the text is {encoding}"));
+        let shown = TextEncoding::of_start(&rest).filter(|_| reading.encoding.is_none() || reading.lenient);
+        if let Some(encoding) = shown.or((encoding != TextEncoding::Utf8).then_some(encoding)) {
+            if reading.encoding.is_none() {
+                found.notes.push(format!("the text is {encoding}; --encoding says another"));
+            }
             reader = encoding.decoded(std::io::Cursor::new(std::mem::take(&mut rest)).chain(reader));
         }
         let mut ended = fill(&mut reader, &mut rest, HEAD).map_err(|error| input.fault(error))?;
@@ -151,9 +177,11 @@ impl<'a> TableReader<'a> {
         let told = separator_line(head);
         let head = head.get(told.map_or(0, |(_, end)| end)..).unwrap_or_default();
         let delimiter = reading.delimiter.or(told.map(|(sign, _)| sign)).unwrap_or_else(|| sniff(head));
-        let FirstRow { names, found: of_header, end, line } = header(head, delimiter, reading)?;
+        let (FirstRow { names, found: of_header, is_guess, .. }, end, line) =
+            header(head, delimiter, reading)?;
         found.notes.extend(of_header.notes);
         found.unnamed = of_header.unnamed;
+        found.guessed_header = is_guess;
         let mut layout = Layout { columns: names.into_iter().map(|name| reading.column(name)).collect() };
         check_told(&layout, reading)?;
         if reading.tells_numbers() {
@@ -169,13 +197,28 @@ impl<'a> TableReader<'a> {
         Ok(TableReader { input, delimiter, layout, found, mode: Mode::Lines(reader), rest, line })
     }
 
+    fn of_typed(
+        input: TableInput<'a>,
+        reading: &Reading,
+        rows: TypedRows,
+        notes: Vec<String>,
+    ) -> Result<TableReader<'a>> {
+        let layout = rows.layout(reading);
+        check_told(&layout, reading)?;
+        let FileFindings { notes: own, unnamed, guessed_header } = rows.found.clone();
+        let found = FileFindings { notes: [notes, own].concat(), unnamed, guessed_header };
+        let (mode, rest) = (Mode::Typed(rows), Vec::new());
+        Ok(TableReader { input, delimiter: 0, layout, found, mode, rest, line: 1 })
+    }
+
     /// The next whole rows, about so many bytes of them.
     pub fn block(&mut self, size: usize) -> Result<Option<Chunk>> {
         let input = self.input;
         let (Mode::Lines(reader) | Mode::Objects(reader)) = &mut self.mode else {
             return match &mut self.mode {
                 Mode::Records(records) => records.block(size, input),
-                _ => Ok(None),
+                Mode::Typed(rows) => Ok(rows.block(size)?.map(Chunk::Typed)),
+                Mode::Lines(_) | Mode::Objects(_) | Mode::End => Ok(None),
             };
         };
         let mut bytes = std::mem::take(&mut self.rest);
