@@ -23,6 +23,7 @@ mod devices;
 mod eval;
 mod export;
 mod folder;
+mod generate;
 mod import;
 mod importance;
 mod inspect;

@@ -4,14 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use kiln_learn::data::Rng;
 use kiln_learn::model::Task;
-use kiln_learn::preparation::TextPreparation;
 use kiln_learn::{Prediction, Predictor, Preparation};
 use serde_json::{Map, Value, json};
 
+use super::generate::GenerateFlags;
 use super::out;
 use super::rows::{self, Questions};
 
@@ -27,7 +26,8 @@ use super::rows::{self, Questions};
   kiln predict runs/mnist-1/model.kiln seven.png photos/ --top 3
   kiln predict model.kiln image.raw             exactly as many bytes as the input has
   curl …/seven.jpg | kiln predict model.kiln -  a picture from the standard input
-  kiln predict runs/novel-1/model.kiln --prompt \"It was\" --length 500
+  kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
+  kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
     /// The model's file
@@ -36,21 +36,8 @@ pub struct PredictFlags {
     /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, or - for the standard input
     inputs: Vec<PathBuf>,
 
-    /// A text to go on with, instead of a file
-    #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
-    prompt: Option<String>,
-
-    /// How many characters a text goes on for
-    #[arg(long, value_name = "N", default_value_t = 300)]
-    length: usize,
-
-    /// How freely a text goes on: 0 always takes what is likeliest, 1 draws as likely as the model says
-    #[arg(long, value_name = "AMOUNT", default_value_t = 0.8)]
-    temperature: f64,
-
-    /// Where randomness starts
-    #[arg(long, value_name = "NUMBER", default_value_t = 7)]
-    seed: u64,
+    #[command(flatten)]
+    text: GenerateFlags,
 
     /// How many classes are shown of each image
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -71,7 +58,7 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     if let Preparation::Text(text) = &about.preparation
         && text.columns.is_none()
     {
-        return generate(&predictor, text, &flags).map(|()| ExitCode::SUCCESS);
+        return flags.text.run(&predictor, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }
     if flags.inputs.is_empty() {
         bail!("name a table, pictures, or - for the standard input");
@@ -111,61 +98,6 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Lets a text go on: again and again the last window through the model, and one more piece drawn.
-fn generate(predictor: &Predictor, text: &TextPreparation, flags: &PredictFlags) -> Result<()> {
-    let prompt = match (&flags.prompt, flags.inputs.as_slice()) {
-        (Some(prompt), _) => prompt.clone(),
-        (None, []) => "\n".to_string(),
-        (None, [input]) if input.as_os_str() == "-" => {
-            String::from_utf8(rows::standard_input()?).context("the standard input isn't UTF-8")?
-        }
-        (None, [input]) => kiln_learn::data::read_text(input)?,
-        (None, _) => bail!("one text at a time"),
-    };
-    let tokens = &text.tokens;
-    let mut codes = tokens.encode(&prompt);
-    let mut rng = Rng::new(flags.seed);
-    let first = codes.len();
-    let mut out = out::RowWriter::new();
-    let mut shown = 0;
-    for _ in 0..flags.length {
-        let next = predictor.predict_next(&codes)?;
-        let own: Vec<f64> = next.scores().map(f64::from).collect();
-        codes.push(drawn(&own, flags.temperature, &mut rng));
-        // A piece may be half a character: it is shown when the rest is there.
-        let text = tokens.decode(&codes);
-        let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER).len();
-        if !flags.json && whole > shown {
-            write!(out, "{}", &text[shown..whole])?;
-            out.flush()?;
-            shown = whole;
-        }
-    }
-    match flags.json {
-        true => writeln!(out, "{}", json!({ "prompt": prompt, "text": tokens.decode(&codes[first..]) }))?,
-        false => writeln!(out, "{}", &tokens.decode(&codes)[shown..])?,
-    }
-    Ok(())
-}
-
-/// A piece drawn by its logit; the first, which stands for what isn't known, never.
-fn drawn(logits: &[f64], temperature: f64, rng: &mut Rng) -> u32 {
-    let most = logits.iter().skip(1).copied().fold(f64::NEG_INFINITY, f64::max);
-    let weight = |logit: f64| match temperature > 0.0 {
-        true => libm::exp((logit - most) / temperature),
-        false => f64::from(u8::from(logit == most)),
-    };
-    let weights: Vec<f64> = logits.iter().skip(1).map(|&logit| weight(logit)).collect();
-    let mut place = rng.uniform() * weights.iter().sum::<f64>();
-    for (at, weight) in weights.iter().enumerate() {
-        place -= weight;
-        if place <= 0.0 {
-            return at as u32 + 1;
-        }
-    }
-    logits.len() as u32 - 1
 }
 
 /// What was predicted, as JSON has it.

@@ -23,6 +23,7 @@ pub mod init;
 pub mod layers;
 pub mod loss;
 pub mod metrics;
+pub mod models;
 pub mod module;
 pub mod optim;
 pub mod random;
@@ -48,7 +49,7 @@ pub use layers::{
     TransformerBlock, TransformerOptions, Transpose, Upsample,
 };
 pub use loss::{CrossEntropyOptions, Reduction};
-pub use module::{Context, Module, Visitor};
+pub use module::{Cache, Context, Module, TimeAxis, Visitor};
 pub use optim::{Adam, AdamW, Optimizer, Sgd};
 pub use random::Key;
 pub use sequential::{Join, Sequential, Spec};

@@ -298,7 +298,7 @@ impl Predictor {
 }
 
 /// That a model of texts says something else of them than what comes next.
-fn goes_not_on() -> Error {
+pub(crate) fn goes_not_on() -> Error {
     let message = "the model takes whole texts and doesn't go on with them; Predictor::predict_text says what it makes of one";
     Error::Preparation(message.to_string())
 }

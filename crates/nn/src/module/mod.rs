@@ -1,5 +1,6 @@
 //! Models: what has parameters, found by path, and the circumstances of a forward pass.
 
+mod cache;
 mod transfer;
 
 use std::collections::HashSet;
@@ -15,6 +16,8 @@ use crate::tensor::Tensor;
 use crate::variable::{Param, Variable, call, naming_on};
 use kiln_map::nearest;
 
+pub use cache::{Cache, TimeAxis};
+pub(crate) use cache::{CachedPass, looks_ahead, refusal};
 pub(crate) use transfer::{Share, between, kept, pairs};
 
 /// What has parameters: a layer, or a struct of layers. Derive it with [`parameters!`](crate::parameters). Threads may share it.
@@ -299,17 +302,29 @@ pub struct Context {
     drawn: AtomicI64,
     /// In the order in which they were first asked for.
     updates: Mutex<Vec<(Variable, Tensor)>>,
+    cache: Option<CachedPass>,
 }
 
 impl Context {
     /// A pass for training, with randomness from `key`.
     pub fn training(key: Key) -> Context {
-        Context { training: true, key, drawn: AtomicI64::new(0), updates: Mutex::default() }
+        Context { training: true, key, ..Context::inference() }
     }
 
     /// A pass that only computes: dropout does nothing, norms use their running statistics.
     pub fn inference() -> Context {
-        Context { training: false, key: Key::new(0), drawn: AtomicI64::new(0), updates: Mutex::default() }
+        Context {
+            training: false,
+            key: Key::new(0),
+            drawn: AtomicI64::new(0),
+            updates: Mutex::default(),
+            cache: None,
+        }
+    }
+
+    /// What layers keep of the steps before, in a pass that goes on with sequences.
+    pub(crate) fn cache(&self) -> Option<&CachedPass> {
+        self.cache.as_ref()
     }
 
     /// Whether the pass trains.

@@ -1,0 +1,134 @@
+//! What comes next after each of several texts: a step of sequences that a cache keeps, where layers allow it, else the last window again.
+
+use kiln_nn::{Cache, DType, Function, Input, Layer, TimeAxis};
+
+use crate::preparation::TextPreparation;
+use crate::{Predictor, Result};
+
+/// Pieces that are taken in at once, the most first, of which each count has a program.
+const STEPS: [usize; 3] = [64, 8, 1];
+
+/// The logits of what comes next after texts that grow.
+pub(super) enum Next<'p> {
+    Cached(CachedTexts<'p>),
+    Windows(&'p Predictor),
+}
+
+/// Texts whose pieces went through the layers, which keep what they need of them.
+pub(super) struct CachedTexts<'p> {
+    cache: Cache,
+    go_on: Function<'p, 1>,
+    texts: Vec<CachedText>,
+}
+
+/// What the cache has of a text.
+#[derive(Clone, Default)]
+struct CachedText {
+    codes: Vec<u32>,
+    /// How many of the first ones were left out, of a text that is longer than a model that counts places can see.
+    skipped: usize,
+}
+
+impl<'p> Next<'p> {
+    /// For so many texts.
+    pub(super) fn new(predictor: &'p Predictor, text: &TextPreparation, rows: usize) -> Next<'p> {
+        let layers = predictor.model().layers();
+        let time = layers.time_axis(TimeAxis { axis: 1, rank: 2 });
+        // Predictions are `[rows, pieces, steps]`.
+        if !time.is_ok_and(|time| time == TimeAxis { axis: 2, rank: 3 }) {
+            return Next::Windows(predictor);
+        }
+        let cache = Cache::new(rows, text.window);
+        let mut go_on = Function::cached(layers, &cache, |layers, context, [x]| {
+            layers.forward(&x, context).cast(DType::F32)
+        });
+        // Traced once, so that it is known whether layers count places, and whether they can go on at all.
+        if go_on.graph([Input::new(&vec![0i64; rows], &[rows, 1])]).is_err() {
+            return Next::Windows(predictor);
+        }
+        Next::Cached(CachedTexts { cache, go_on, texts: vec![CachedText::default(); rows] })
+    }
+
+    /// The logits after the texts in these rows, in their order. A text is one that was there before with more pieces, or another one.
+    pub(super) fn after(&mut self, codes: &[Vec<u32>], rows: &[usize]) -> Result<Vec<Vec<f64>>> {
+        match self {
+            Next::Cached(texts) => texts.after(codes, rows),
+            Next::Windows(predictor) => rows
+                .iter()
+                .map(|&row| Ok(predictor.predict_next(&codes[row])?.scores().map(f64::from).collect()))
+                .collect(),
+        }
+    }
+}
+
+impl CachedTexts<'_> {
+    fn after(&mut self, codes: &[Vec<u32>], rows: &[usize]) -> Result<Vec<Vec<f64>>> {
+        self.take_places(codes, rows)?;
+        let mut logits = vec![Vec::new(); rows.len()];
+        let missing = |text: &CachedText, row: usize| codes[row].len() - text.skipped - text.codes.len();
+        loop {
+            let most = rows.iter().map(|&row| missing(&self.texts[row], row)).max().unwrap_or(0);
+            let Some(&steps) = STEPS.iter().find(|&&steps| steps <= most.min(self.cache.capacity())) else {
+                return Ok(logits);
+            };
+            let mut active = vec![false; self.texts.len()];
+            let mut input = vec![0i64; self.texts.len() * steps];
+            for &row in rows {
+                let text = &mut self.texts[row];
+                if missing(text, row) < steps {
+                    continue;
+                }
+                active[row] = true;
+                let from = text.skipped + text.codes.len();
+                let taken = &codes[row][from..from + steps];
+                text.codes.extend(taken);
+                let places = &mut input[row * steps..(row + 1) * steps];
+                places.iter_mut().zip(taken).for_each(|(place, &code)| *place = i64::from(code));
+            }
+            self.cache.activate(&active)?;
+            let said = self.go_on.run([Input::new(&input, &[self.texts.len(), steps])])?;
+            let said = said.first().and_then(|said| said.as_slice::<f32>()).unwrap_or_default();
+            let width = said.len() / self.texts.len().max(1);
+            for (logits, &row) in logits.iter_mut().zip(rows) {
+                if active[row] && missing(&self.texts[row], row) == 0 {
+                    let own = said[row * width..(row + 1) * width].iter();
+                    *logits = own.skip(steps - 1).step_by(steps).map(|&logit| f64::from(logit)).collect();
+                }
+            }
+        }
+    }
+
+    /// Each text goes on where one that it begins with is, else it begins anew.
+    fn take_places(&mut self, codes: &[Vec<u32>], rows: &[usize]) -> Result<()> {
+        let begins = |text: &CachedText, codes: &[u32]| {
+            let rest = codes.get(text.skipped..).unwrap_or_default();
+            text.codes.len() < rest.len() && rest.starts_with(&text.codes)
+        };
+        let mut from: Vec<Option<usize>> = (0..self.texts.len()).map(Some).collect();
+        let mut texts = self.texts.clone();
+        for &row in rows {
+            let all = &codes[row];
+            let found = std::iter::once(row)
+                .chain(0..self.texts.len())
+                .find(|&other| begins(&self.texts[other], all));
+            let goes_on = |text: &CachedText| {
+                let fits = !self.cache.is_bounded() || all.len() - text.skipped <= self.cache.capacity();
+                fits && !text.codes.is_empty()
+            };
+            from[row] = found.filter(|&other| goes_on(&self.texts[other]));
+            texts[row] = match from[row] {
+                Some(other) => self.texts[other].clone(),
+                None => CachedText { codes: Vec::new(), skipped: self.skipped(all.len()) },
+            };
+        }
+        self.texts = texts;
+        Ok(self.cache.reorder(&from)?)
+    }
+
+    /// How many of the first pieces of a text that begins anew are left out: none of one that there is room for, else all but what fills
+    /// half of the room.
+    fn skipped(&self, length: usize) -> usize {
+        let capacity = self.cache.capacity();
+        if length <= capacity || !self.cache.is_bounded() { 0 } else { length - capacity.div_ceil(2) }
+    }
+}
