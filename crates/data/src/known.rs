@@ -1,5 +1,10 @@
 //! What a file is by its first bytes, in words, for those that were meant to be something else.
 
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
 /// First bytes and what begins so. Texts have none.
 const STARTS: [(&[u8], &str); 35] = [
     (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
@@ -72,6 +77,42 @@ pub(crate) fn binary(bytes: &[u8]) -> Option<String> {
         )
     })
 }
+
+/// What a file is by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A table that isn't text, or something packed that may hold one.
+    Table,
+    /// Something else, in words.
+    Known(&'static str),
+    /// Text, or a format that isn't known.
+    Unknown,
+}
+
+/// What a file is by its first bytes.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn file_kind(path: impl AsRef<Path>) -> Result<FileKind> {
+    let path = path.as_ref();
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
+    file.take(SHOWN as u64).read_to_end(&mut start).map_err(|error| Error::io(path, error))?;
+    Ok(match format_of(&start) {
+        Some(name) if TABLES.contains(&name) => FileKind::Table,
+        Some(name) => FileKind::Known(name),
+        None => FileKind::Unknown,
+    })
+}
+
+/// Those of the formats that are tables, or may hold one.
+const TABLES: [&str; 5] = [
+    "a Parquet file",
+    "an Arrow file",
+    "a zip archive",
+    "a file packed with gzip",
+    "a file packed with zstd",
+];
 
 #[cfg(test)]
 mod tests {

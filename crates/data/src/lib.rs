@@ -65,6 +65,7 @@ pub use image::{
 };
 #[cfg(feature = "image")]
 pub use image::{Gallery, PICTURES, Picture, PictureFiles, Pictures, encode_png};
+pub use known::{FileKind, file_kind};
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;
@@ -73,8 +74,9 @@ pub use set::Set;
 pub use split::{by_time, folds, fractions, grouped, stratified};
 pub use table::{
     Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, Encoding, Feature, FeatureMatrix,
-    Frame, FrameWriter, Framing, Impute, NumberFormat, RawCell, Reading, Row, RowPlan, RowTransform, Scale,
-    Table, TablePreparation, TargetColumn, TargetKind, TextEncoding, Treatment, Vocabulary,
+    FileFormat, Frame, FrameWriter, Framing, Impute, NumberFormat, RawCell, Reading, Row, RowPlan,
+    RowTransform, Scale, Table, TablePreparation, TargetColumn, TargetKind, TextEncoding, Treatment,
+    Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 #[cfg(feature = "tokenizer")]

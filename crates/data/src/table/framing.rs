@@ -364,7 +364,7 @@ impl Framing {
                         summary,
                     })
                     .collect();
-                return TablePreparation::of(&columns, &self.choices);
+                return Ok(TablePreparation::of(&columns, &self.choices)?.of_file(&self.reading.file));
             }
         }
     }

@@ -12,6 +12,7 @@ mod column;
 mod date;
 mod date_forms;
 mod feature;
+mod file_format;
 mod findings;
 mod fit;
 mod format;
@@ -51,6 +52,7 @@ pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};
 pub use column::{Cell, Column, ColumnKind};
 pub use date_forms::DateFormat;
 pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
+pub use file_format::FileFormat;
 pub use format::{CellFormat, NumberFormat};
 pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
@@ -85,6 +87,8 @@ pub struct Table {
     notes: Vec<String>,
     /// The column that the file gives no name, mostly an index of rows.
     unnamed: Option<String>,
+    /// What was told of how the file is written.
+    file_format: FileFormat,
 }
 
 impl Reading {
@@ -177,6 +181,7 @@ impl Table {
             file: None,
             notes: Vec::new(),
             unnamed: None,
+            file_format: FileFormat::default(),
         })
     }
 
@@ -189,6 +194,7 @@ impl Table {
                 let mut table = gathered.table(&layout, input);
                 table.notes = stream.findings.said(&layout);
                 table.unnamed = stream.findings.file.unnamed;
+                table.file_format.clone_from(&reading.file);
                 return Ok(table);
             }
         }
@@ -231,6 +237,11 @@ impl Table {
     /// What a person should know of how the file was read: columns that one cell made a column of words.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What was told of how its file is written.
+    pub fn file_format(&self) -> &FileFormat {
+        &self.file_format
     }
 
     /// The line of the file that a row stands at, where it is from a file.

@@ -15,7 +15,7 @@ use super::format::CellFormat;
 use super::summary::{ColumnSummary, SummarisedColumn};
 use super::target::TargetColumn;
 use super::unknown::unknown_column;
-use super::{Reading, Table};
+use super::{FileFormat, Reading, Table};
 use crate::error::{Error, Result};
 use crate::set::Set;
 use crate::values::Form;
@@ -58,6 +58,9 @@ struct StoredPreparation {
     /// How the target's cells are written.
     #[serde(default, skip_serializing_if = "CellFormat::is_plain")]
     target_format: CellFormat,
+    /// What was told of how its file is written.
+    #[serde(default, skip_serializing_if = "FileFormat::is_unsaid")]
+    file: FileFormat,
     /// All columns of the table it was fitted on.
     columns: Vec<String>,
     notes: Vec<String>,
@@ -123,9 +126,15 @@ impl TablePreparation {
             format: CellFormat::PLAIN,
         };
         let features = columns.iter().map(feature).collect();
-        let (target_format, notes) = (CellFormat::PLAIN, Vec::new());
-        let stored =
-            StoredPreparation { version: VERSION, features, target: None, target_format, columns, notes };
+        let stored = StoredPreparation {
+            version: VERSION,
+            features,
+            target: None,
+            target_format: CellFormat::PLAIN,
+            file: FileFormat::default(),
+            columns,
+            notes: Vec::new(),
+        };
         Ok(TablePreparation { stored, own: Vec::new() })
     }
 
@@ -145,7 +154,7 @@ impl TablePreparation {
             }
         };
         let summaries: Vec<_> = table.columns().iter().map(summarise).collect();
-        let plan = TablePreparation::of(&summaries, choices)?;
+        let plan = TablePreparation::of(&summaries, choices)?.of_file(table.file_format());
         if let Some(target) = plan.target() {
             // A row without a target is named before anything is trained.
             target.values(table, table.column(target.column())?, rows)?;
@@ -187,14 +196,21 @@ impl TablePreparation {
         // Amounts come before codes; the sort keeps each in the table's order.
         features.sort_by_key(|feature| feature.codes().is_some());
         let columns = names().map(str::to_string).collect();
+        let (target, file) = (fitted, FileFormat::default());
         let stored =
-            StoredPreparation { version: VERSION, features, target: fitted, target_format, columns, notes };
+            StoredPreparation { version: VERSION, features, target, target_format, file, columns, notes };
         let plan = TablePreparation { stored, own: choices.own.clone() };
         if plan.width() == 0 {
             let notes = plan.notes().join("; ");
             return Err(Error::new(format!("no column is left to learn from: {notes}")));
         }
         Ok(plan)
+    }
+
+    /// The same, of a file that is written so.
+    pub(super) fn of_file(mut self, file: &FileFormat) -> TablePreparation {
+        self.stored.file.clone_from(file);
+        self
     }
 
     /// How many inputs a row has.
@@ -265,7 +281,8 @@ impl TablePreparation {
             self.target().map(|target| (target.column().to_string(), self.stored.target_format.clone()));
         let formats = features.iter().map(|feature| (feature.column.clone(), feature.format.clone()));
         let formats = formats.chain(of_target).filter(|(_, format)| !format.is_plain());
-        Reading { kinds: kinds.collect(), formats: formats.collect(), lenient: true, ..Reading::new() }
+        let file = self.stored.file.clone();
+        Reading { kinds: kinds.collect(), formats: formats.collect(), lenient: true, file, ..Reading::new() }
     }
 
     /// Inputs and targets of some rows, as a set.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::builder::ColumnLayout;
 use super::column::ColumnKind;
 use super::date_forms::DateFormat;
+use super::file_format::FileFormat;
 use super::format::CellFormat;
 use super::source::TextEncoding;
 
@@ -24,7 +25,7 @@ use super::source::TextEncoding;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    pub(super) delimiter: Option<u8>,
+    pub(super) file: FileFormat,
     pub(super) header: Option<bool>,
     pub(super) kinds: Vec<(String, ColumnKind)>,
     pub(super) formats: Vec<(String, CellFormat)>,
@@ -32,9 +33,6 @@ pub struct Reading {
     pub(super) decimal: Option<char>,
     pub(super) thousands: Option<char>,
     pub(super) dates: Option<DateFormat>,
-    pub(super) encoding: Option<TextEncoding>,
-    pub(super) sheet: Option<String>,
-    pub(super) member: Option<String>,
     /// Whether kinds may be told of columns that aren't there.
     pub(super) lenient: bool,
 }
@@ -46,8 +44,14 @@ impl Reading {
     }
 
     /// The byte between cells. Found, it is one of `,` `;` `|` and the tab.
-    pub fn delimiter(self, delimiter: u8) -> Reading {
-        Reading { delimiter: Some(delimiter), ..self }
+    pub fn delimiter(mut self, delimiter: u8) -> Reading {
+        self.file.delimiter = Some(char::from(delimiter));
+        self
+    }
+
+    /// How a file is read that a model is asked of: as the training's was told to be written, where it can be.
+    pub fn of_model(file: FileFormat) -> Reading {
+        Reading { file, lenient: true, ..Reading::new() }
     }
 
     /// Whether the first row names the columns. Found, it does where a word stands above numbers or dates, or nothing speaks against
@@ -94,18 +98,21 @@ impl Reading {
     }
 
     /// How a text is encoded. Found, it is UTF-8, UTF-16, or Windows-1252 where a file has no letter of UTF-8.
-    pub fn encoding(self, encoding: TextEncoding) -> Reading {
-        Reading { encoding: Some(encoding), ..self }
+    pub fn encoding(mut self, encoding: TextEncoding) -> Reading {
+        self.file.encoding = Some(encoding);
+        self
     }
 
     /// The sheet of a workbook, by its name or its number from 1. Found, it is the first that has a value.
-    pub fn sheet(self, sheet: impl Into<String>) -> Reading {
-        Reading { sheet: Some(sheet.into()), ..self }
+    pub fn sheet(mut self, sheet: impl Into<String>) -> Reading {
+        self.file.sheet = Some(sheet.into());
+        self
     }
 
     /// The table of an archive, by its name or its number from 1. Found, it is the only one.
-    pub fn member(self, member: impl Into<String>) -> Reading {
-        Reading { member: Some(member.into()), ..self }
+    pub fn member(mut self, member: impl Into<String>) -> Reading {
+        self.file.member = Some(member.into());
+        self
     }
 
     /// Whether something is told of how numbers are written.

@@ -4,7 +4,6 @@ use std::io::Read;
 
 use kiln_map::{Budget, Limits};
 
-use super::Table;
 use super::builder::{ColumnBuilder, ColumnLayout, Layout};
 use super::column::{Cells, Column, Dictionary};
 use super::findings::Findings;
@@ -14,6 +13,7 @@ use super::reading::Reading;
 use super::source::{BLOCK, Chunk, TableInput, TableReader, TextEncoding, text};
 use super::survey::{Survey, Surveys, TableHabits};
 use super::unknown;
+use super::{FileFormat, Table};
 use crate::error::{Error, Result};
 use crate::known;
 
@@ -71,7 +71,7 @@ impl<'a> Stream<'a> {
             reading,
             layout: None,
             findings: Findings::default(),
-            encoding: reading.encoding.unwrap_or_default(),
+            encoding: reading.file.encoding.unwrap_or_default(),
             passes: 0,
             is_data: false,
             doubted: false,
@@ -87,7 +87,7 @@ impl<'a> Stream<'a> {
         let input = self.input;
         match self.run(&work, &mut take) {
             Err(error) if self.encoding == TextEncoding::Utf8 && is_no_text(&error) => {
-                let told = self.reading.encoding.is_some();
+                let told = self.reading.file.encoding.is_some();
                 match if told { Ok(None) } else { TextEncoding::of_others(text(input, self.reading)?) } {
                     Ok(Some(encoding)) => {
                         let anew = Stream::new(input, self.reading);
@@ -365,6 +365,15 @@ impl TableBuilder {
             TableInput::Bytes(_) => None,
         };
         let columns = layout.columns.iter().zip(self.cells).map(column).collect();
-        Table { columns, rows: self.rows, lines: self.lines, file, notes: Vec::new(), unnamed: None }
+        let file_format = FileFormat::default();
+        Table {
+            columns,
+            rows: self.rows,
+            lines: self.lines,
+            file,
+            notes: Vec::new(),
+            unnamed: None,
+            file_format,
+        }
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn member(
         files => files.iter().filter(|entry| ends_in(&entry.name, &TABLES)).collect(),
     };
     let names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
-    let told = reading.member.as_deref();
+    let told = reading.file.member.as_deref();
     let place = match told.map(|told| chosen(told, &names)) {
         Some(Some(place)) => place,
         Some(None) if !reading.lenient => {

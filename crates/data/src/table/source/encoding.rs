@@ -3,22 +3,49 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// How many bytes show an encoding.
 pub(super) const SHOWN: usize = 64;
 
 /// How a text is encoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TextEncoding {
     /// UTF-8.
     #[default]
+    #[serde(rename = "utf-8")]
     Utf8,
     /// Each unit of two bytes, the lower first.
+    #[serde(rename = "utf-16le")]
     Utf16Little,
     /// Each unit of two bytes, the upper first.
+    #[serde(rename = "utf-16be")]
     Utf16Big,
     /// Windows-1252, which has Latin-1 in it.
+    #[serde(rename = "windows-1252")]
     Windows1252,
+}
+
+impl FromStr for TextEncoding {
+    type Err = Error;
+
+    /// By the names that people say: `utf-8`, `utf-16` (also `utf-16le`, `utf-16be`), `latin-1`, `windows-1252`.
+    fn from_str(said: &str) -> Result<TextEncoding> {
+        let plain: String = said.to_lowercase().chars().filter(|letter| letter.is_alphanumeric()).collect();
+        match plain.as_str() {
+            "utf8" | "ascii" => Ok(TextEncoding::Utf8),
+            "utf16" | "utf16le" => Ok(TextEncoding::Utf16Little),
+            "utf16be" => Ok(TextEncoding::Utf16Big),
+            "latin1" | "iso88591" | "windows1252" | "cp1252" | "ansi" => Ok(TextEncoding::Windows1252),
+            _ => Err(Error::new(format!(
+                "{said} is no encoding that kiln knows: utf-8, utf-16, utf-16be, latin-1 and windows-1252 are"
+            ))),
+        }
+    }
 }
 
 impl fmt::Display for TextEncoding {
@@ -125,7 +152,7 @@ impl<R: Read> Decoded<R> {
                     let message = "the text is UTF-16 and ends within a letter; it may be cut off";
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
                 }
-                let decoded: Result<String, _> = char::decode_utf16(units).collect();
+                let decoded: std::result::Result<String, _> = char::decode_utf16(units).collect();
                 decoded.map_err(|_| {
                     io::Error::other("the text begins as UTF-16 and has what is none; save it as UTF-8")
                 })?

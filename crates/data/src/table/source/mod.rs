@@ -140,9 +140,10 @@ impl<'a> TableReader<'a> {
         let mut rest = Vec::new();
         let mut found = FileFindings { notes, ..FileFindings::default() };
         fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;
-        let shown = TextEncoding::of_start(&rest).filter(|_| reading.encoding.is_none() || reading.lenient);
+        let shown =
+            TextEncoding::of_start(&rest).filter(|_| reading.file.encoding.is_none() || reading.lenient);
         if let Some(encoding) = shown.or((encoding != TextEncoding::Utf8).then_some(encoding)) {
-            if reading.encoding.is_none() {
+            if reading.file.encoding.is_none() {
                 found.notes.push(format!("the text is {encoding}; --encoding says another"));
             }
             reader = encoding.decoded(std::io::Cursor::new(std::mem::take(&mut rest)).chain(reader));
@@ -176,7 +177,10 @@ impl<'a> TableReader<'a> {
         // Spreadsheets say in a line of its own what stands between cells.
         let told = separator_line(head);
         let head = head.get(told.map_or(0, |(_, end)| end)..).unwrap_or_default();
-        let delimiter = reading.delimiter.or(told.map(|(sign, _)| sign)).unwrap_or_else(|| sniff(head));
+        // Another file of a model's may have another sign.
+        let of_file = |sign: &u8| !reading.lenient || memchr::memchr(*sign, head).is_some();
+        let of_reading = reading.file.delimiter().filter(of_file);
+        let delimiter = of_reading.or(told.map(|(sign, _)| sign)).unwrap_or_else(|| sniff(head));
         let (FirstRow { names, found: of_header, is_guess, .. }, end, line) =
             header(head, delimiter, reading)?;
         found.notes.extend(of_header.notes);

@@ -33,7 +33,7 @@ pub(super) fn rows(
     let strings = std::sync::Arc::new(parts.strings(&budget)?);
     let names: Vec<&str> = book.sheets.iter().map(|sheet| sheet.name.as_str()).collect();
     let listed = || names.iter().take(20).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
-    let told = reading.sheet.as_deref().map(|told| (told, chosen(told, &names)));
+    let told = reading.file.sheet.as_deref().map(|told| (told, chosen(told, &names)));
     let place = match told {
         Some((_, Some(place))) => Some(place),
         Some((told, None)) if !reading.lenient => {
