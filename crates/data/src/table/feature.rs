@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::Table;
+use super::cell;
 use super::column::{Cell, Cells, Column, ColumnKind};
 use super::format::CellFormat;
 use super::summary::{DATE_PARTS, date_parts, signed_log};
@@ -54,7 +55,8 @@ impl Vocabulary {
         rows: &'a [usize],
     ) -> impl Iterator<Item = Option<usize>> + 'a {
         let (known, [other, missing]) = (self.known(), self.unknown());
-        let code = move |word: &str| known.get(word).copied().or(other);
+        let same = |word: &str| cell::same_truth(&self.words, word);
+        let code = move |word: &str| known.get(word).copied().or_else(|| same(word)).or(other);
         // Each word of the column is looked up once.
         let renamed: Vec<Option<usize>> = match column.cells() {
             Cells::Words { words, .. } => words.iter().map(|word| code(word)).collect(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kiln_map::{Budget, nearest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::cell;
 use super::choices::{Choices, Row, RowTransform};
 use super::column::{Column, ColumnKind};
 use super::feature::{Encoding, Feature, Scale, Vocabulary};
@@ -323,7 +324,10 @@ impl TablePreparation {
             };
             let column = table.column(&feature.column)?;
             let unseen = |row: &usize| {
-                column.cell(*row).text().is_some_and(|text| words.iter().all(|word| *word != text))
+                let is_known = |text: &str| {
+                    words.iter().any(|word| word == text) || cell::same_truth(words, text).is_some()
+                };
+                column.cell(*row).text().is_some_and(|text| !is_known(&text))
             };
             let count = rows.iter().filter(|row| unseen(row)).count();
             if let Some(first) = rows.iter().find(|row| unseen(row)) {

@@ -76,6 +76,8 @@ struct Codes {
     words: HashMap<String, usize>,
     /// Words that are numbers, by their bits, where a column holds numbers.
     numbers: HashMap<u64, usize>,
+    /// The codes of what is false and what is true, where the words say that.
+    truths: [Option<usize>; 2],
     /// Of other words and of missing cells.
     unknown: [Option<usize>; 2],
 }
@@ -278,7 +280,8 @@ impl ColumnEncoder {
                 codes.words.get(&date::text(seconds, timed))
             }
         };
-        Ok(known.copied().or(codes.unknown[0]))
+        let same = || cell::truth(&raw.text()).and_then(|truth| codes.truths[usize::from(truth)]);
+        Ok(known.copied().or_else(same).or(codes.unknown[0]))
     }
 
     fn amount(&self, raw: RawCell) -> Result<f64, String> {
@@ -300,8 +303,9 @@ impl Codes {
             let value = cell::number(word.as_bytes())?;
             (cell::word(value) == *word).then_some((value + 0.0).to_bits())
         };
+        let truths = ["false", "true"].map(|truth| cell::same_truth(words, truth));
         let numbers = words.iter().enumerate().filter_map(|(code, word)| Some((number(word)?, code)));
         let words = words.iter().enumerate().map(|(code, word)| (word.clone(), code));
-        Codes { numbers: numbers.collect(), words: words.collect(), unknown }
+        Codes { numbers: numbers.collect(), words: words.collect(), truths, unknown }
     }
 }

@@ -1,7 +1,5 @@
 //! The parts of a file in their order, parsed by several threads while the next are read.
 
-use std::io::Read;
-
 use kiln_map::{Budget, Limits};
 
 use super::builder::{ColumnBuilder, ColumnLayout, Layout};
@@ -15,7 +13,6 @@ use super::survey::{Survey, Surveys, TableHabits};
 use super::unknown;
 use super::{FileFormat, Table};
 use crate::error::{Error, Result};
-use crate::known;
 
 /// The first block is small, so that the kinds of columns are known before most of them is read.
 const FIRST: usize = 64 << 10;
@@ -94,13 +91,7 @@ impl<'a> Stream<'a> {
                         *self = Stream { encoding, passes: self.passes, ..anew };
                         Ok(Passed::Again)
                     }
-                    Ok(None) => {
-                        let mut start = Vec::new();
-                        let read = text(input, self.reading)?.take(512).read_to_end(&mut start);
-                        let binary = known::binary(&start).filter(|_| read.is_ok()).map(Error::new);
-                        Err(binary.unwrap_or(Error { source: None, ..error }))
-                    }
-                    Err(_) => Err(Error { source: None, ..error }),
+                    Ok(None) | Err(_) => Err(Error { source: None, ..error }),
                 }
             }
             result => result,
@@ -277,12 +268,12 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Whether the names of half of the columns are words in them, not all as often: the same row once more is no data but a file that was
+/// Whether the names of half of the columns are words in them, not all in the same rows: the same row once more is no data but a file that was
 /// put together.
 fn has_names_again(layout: &Layout, surveys: &Surveys) -> bool {
-    let named = |known: &ColumnLayout| surveys.get(&known.name).map_or(0, |survey| survey.named);
-    let counts: Vec<u64> = layout.columns.iter().map(named).collect();
-    let again = counts.iter().filter(|count| **count > 0).count();
+    let named = |known: &ColumnLayout| surveys.get(&known.name).map_or((0, 0), |survey| survey.named);
+    let counts: Vec<(u64, u64)> = layout.columns.iter().map(named).collect();
+    let again = counts.iter().filter(|(count, _)| *count > 0).count();
     let is_joined = counts.len() > 1 && counts.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
     2 * again >= counts.len().max(1) && !is_joined
 }

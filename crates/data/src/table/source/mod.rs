@@ -46,6 +46,7 @@ use self::typed::TypedRows;
 pub(super) use self::typed::{TypedBlock, typed};
 use super::kind::ColumnKind;
 use crate::error::{Error, Result};
+use crate::known;
 
 /// How much is looked at to find the delimiter and the header.
 const HEAD: usize = 64 << 10;
@@ -156,6 +157,11 @@ impl<'a> TableReader<'a> {
         // Files that were joined or saved twice have several, and the reader of rows would leave out another one unseen.
         let marks = rest.chunks_exact(3).take_while(|chunk| *chunk == [0xef, 0xbb, 0xbf]).count();
         rest.drain(..3 * marks);
+        if reading.file.delimiter.is_none()
+            && let Some(binary) = known::binary(rest.get(..512).unwrap_or(&rest))
+        {
+            return Err(Error::new(binary));
+        }
         let Some(first) = rest.iter().find(|byte| !byte.is_ascii_whitespace()) else {
             return Err(Error::new("the file is empty; a table has a header and rows"));
         };
