@@ -9,6 +9,7 @@ use super::cell;
 use super::column::{Cell, Cells, Column, ColumnKind};
 use super::format::CellFormat;
 use super::summary::{DATE_PARTS, date_parts, signed_log};
+use super::words::KnownWords;
 use crate::error::{Error, Result};
 
 /// The words that a column of words is told apart by. Their codes count from 0: the words in order, then one code for all other
@@ -152,6 +153,11 @@ pub enum Encoding {
         /// The words.
         vocabulary: Vocabulary,
     },
+    /// 1 for each word that a text has.
+    Text {
+        /// The words, in lower case and in order.
+        words: Vec<String>,
+    },
     /// Parts of a date.
     Date {
         /// Which.
@@ -186,6 +192,7 @@ impl Feature {
             Encoding::OneHot { vocabulary } => {
                 vocabulary.names().map(|word| format!("{column}={word}")).collect()
             }
+            Encoding::Text { words } => words.iter().map(|word| format!("{column} has {word}")).collect(),
             Encoding::Date { parts, .. } => {
                 let name = |part: &DatePart| {
                     let name = DATE_PARTS.get(part.part).unwrap_or(&"");
@@ -208,7 +215,7 @@ impl Feature {
             Encoding::Number { flag, .. } | Encoding::Pair { flag, .. } | Encoding::Date { flag, .. } => {
                 *flag
             }
-            Encoding::OneHot { .. } | Encoding::Codes { .. } => false,
+            Encoding::OneHot { .. } | Encoding::Codes { .. } | Encoding::Text { .. } => false,
         }
     }
 
@@ -261,6 +268,26 @@ impl Feature {
             Encoding::Codes { vocabulary } => {
                 for (code, inputs) in vocabulary.codes(column, rows).zip(places) {
                     put(inputs, &[code.unwrap_or(0) as f32], false, false);
+                }
+            }
+            Encoding::Text { words } => {
+                let known = KnownWords::of(words);
+                // Each text of the column is cut once.
+                let cut = |text: &String| known.places(text).collect::<Vec<usize>>();
+                let texts: Vec<Vec<usize>> = match column.cells() {
+                    Cells::Words { words, .. } => words.iter().map(cut).collect(),
+                    _ => Vec::new(),
+                };
+                for (&row, inputs) in rows.iter().zip(places) {
+                    let own = match column.cells() {
+                        Cells::Words { codes, .. } => {
+                            codes.get(row).and_then(|code| texts.get(*code as usize)).cloned()
+                        }
+                        _ => column.cell(row).text().map(|text| cut(&text.into_owned())),
+                    };
+                    for place in own.into_iter().flatten() {
+                        put(inputs.get_mut(place..).unwrap_or_default(), &[1.0], false, false);
+                    }
                 }
             }
             Encoding::Date { parts, flag } => {

@@ -345,8 +345,9 @@ impl Framing {
                     while summaries.len() < table.columns().len() {
                         summaries.push(ColumnSummary::new(false));
                     }
+                    let target = self.choices.target.as_ref().and_then(|target| table.column(target).ok());
                     for (summary, column) in summaries.iter_mut().zip(table.columns()) {
-                        summary.extend(column, start, train.iter().copied());
+                        summary.extend(column, target, start, train.iter().copied());
                     }
                     Ok(())
                 },

@@ -5,6 +5,7 @@ mod array;
 mod arrow;
 #[cfg(test)]
 mod awkward_tests;
+mod behaviour;
 mod builder;
 mod cell;
 mod choices;
@@ -40,6 +41,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod unknown;
+mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;

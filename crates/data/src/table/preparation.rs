@@ -143,9 +143,10 @@ impl TablePreparation {
         if let Some(row) = rows.iter().find(|row| **row >= table.len()) {
             return Err(Error::new(format!("there is no row {row}; the table has {}", table.len())));
         }
+        let target = choices.target.as_ref().and_then(|target| table.column(target).ok());
         let summarise = |column: &Column| {
             let mut summary = ColumnSummary::new(true);
-            summary.extend(column, 0, rows.iter().copied());
+            summary.extend(column, target, 0, rows.iter().copied());
             SummarisedColumn {
                 name: column.name().to_string(),
                 kind: column.kind(),
@@ -463,6 +464,7 @@ impl<'de> Deserialize<'de> for TablePreparation {
         }
         let fine = |feature: &Feature| match &feature.encoding {
             Encoding::Number { .. } | Encoding::Pair { .. } => true,
+            Encoding::Text { words } => !words.is_empty(),
             Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => vocabulary.size() > 0,
             Encoding::Date { parts, .. } => parts.iter().all(|part| part.part < 5 && part.deviation > 0.0),
         };

@@ -10,6 +10,7 @@ use super::feature::{DATES, DatePart, Encoding, Feature, NUMBERS, Scale, calenda
 use super::format::CellFormat;
 use super::preparation::TablePreparation;
 use super::raw::{DATE, FINITE, NUMBER, RawCell, TRUTH};
+use super::words::KnownWords;
 use crate::error::{Error, Result};
 use kiln_map::nearest;
 
@@ -58,6 +59,8 @@ enum Encode {
         codes: Codes,
         how: Words,
     },
+    /// The words that are inputs.
+    Text(KnownWords),
     Date(Vec<DatePart>),
 }
 
@@ -195,6 +198,7 @@ impl ColumnEncoder {
             }
             Encoding::OneHot { vocabulary } => (words(vocabulary, Words::OneHot), false),
             Encoding::Codes { vocabulary } => (words(vocabulary, Words::Codes), false),
+            Encoding::Text { words } => (Encode::Text(KnownWords::of(words)), false),
             Encoding::Date { parts, flag } => (Encode::Date(parts.clone()), *flag),
         };
         ColumnEncoder { kind: feature.kind, format: feature.format.clone(), first, encode, flag }
@@ -231,6 +235,13 @@ impl ColumnEncoder {
                         }
                     }
                     (Words::Codes, code) => put(inputs, &[code.unwrap_or(0) as f32], false, false),
+                }
+            }
+            Encode::Text(_) if is_missing => {}
+            Encode::Text(known) => {
+                let text = self.word(raw)?;
+                for place in known.places(&text) {
+                    put(inputs.get_mut(place..).unwrap_or_default(), &[1.0], false, false);
                 }
             }
             Encode::Date(parts) => {
