@@ -45,6 +45,9 @@ const ROWS: f64 = 3.0;
 /// How many standard deviations above chance the targets' means of neighbours must differ.
 const SURE: f64 = 4.0;
 
+/// Rows that stand twice make chance look half as large as it is.
+const TWICE: f64 = 2.5;
+
 /// Amounts come to about 0 here and codes to about 1.
 const HALF: f64 = 0.5;
 
@@ -71,7 +74,7 @@ pub(super) fn are_codes(ordered: &[Behaviour]) -> bool {
     });
     let neighbours = steps.sum::<f64>() / (2.0 * (count - 1.0));
     // Rows that stand several times make chance look smaller than it is, so that much more than it is asked for.
-    let sure = by_chance * (1.0 + SURE * (3.0 / count).sqrt());
+    let sure = by_chance * (TWICE + SURE * (3.0 / count).sqrt());
     neighbours > sure && neighbours - by_chance > HALF * (spread - by_chance)
 }
 
@@ -107,7 +110,7 @@ mod tests {
             assert!(!are_codes(&groups(count, rows, 1.0, |at| f64::from(at > count / 2))), "{count}: a step");
             assert!(!are_codes(&groups(count, rows, 1.0, |_| 0.0)), "{count}: chance");
         }
-        // Each row four times over says no more than once.
+        // Each row twice over says no more than once.
         for seed in 0..50 {
             let mut rng = Rng::new(seed);
             let mut groups = vec![Behaviour::default(); 40];
