@@ -66,16 +66,20 @@ pub(super) fn are_codes(ordered: &[Behaviour]) -> bool {
     let noise = within / (rows - count).max(1.0);
     // What is left of the differences once chance is taken off: of all, and of neighbours.
     let middle = groups.iter().map(|group| mean(group)).sum::<f64>() / count;
-    let spread = groups.iter().map(|group| (mean(group) - middle).powi(2)).sum::<f64>() / (count - 1.0);
+    let spread = groups.iter().map(|group| squared(mean(group) - middle)).sum::<f64>() / (count - 1.0);
     let by_chance = noise * groups.iter().map(|group| 1.0 / group.targets).sum::<f64>() / count;
     let steps = groups.windows(2).filter_map(|pair| match pair {
-        [one, other] => Some((mean(one) - mean(other)).powi(2)),
+        [one, other] => Some(squared(mean(one) - mean(other))),
         _ => None,
     });
     let neighbours = steps.sum::<f64>() / (2.0 * (count - 1.0));
     // Rows that stand several times make chance look smaller than it is, so that much more than it is asked for.
     let sure = by_chance * (TWICE + SURE * (3.0 / count).sqrt());
     neighbours > sure && neighbours - by_chance > HALF * (spread - by_chance)
+}
+
+fn squared(number: f64) -> f64 {
+    number * number
 }
 
 #[cfg(test)]
@@ -102,7 +106,7 @@ mod tests {
             let scattered = |at: usize| (at * 7919 % 101) as f64 / 101.0;
             assert!(are_codes(&groups(count, rows, 1.0, scattered)), "{count}");
             assert!(!are_codes(&groups(count, rows, 1.0, place)), "{count}: a line");
-            assert!(!are_codes(&groups(count, rows, 1.0, |at| (place(at) - 0.5).powi(2))), "{count}: a bow");
+            assert!(!are_codes(&groups(count, rows, 1.0, |at| squared(place(at) - 0.5))), "{count}: a bow");
             assert!(
                 !are_codes(&groups(count, rows, 1.0, |at| libm::sin(6.0 * place(at)))),
                 "{count}: a wave"

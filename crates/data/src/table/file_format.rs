@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::source::TextEncoding;
+use super::encoding::TextEncoding;
 
 /// What is told of how a file is written. What isn't told is found in each file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

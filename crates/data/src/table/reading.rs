@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::builder::ColumnLayout;
 use super::column::ColumnKind;
 use super::date_forms::DateFormat;
+use super::encoding::TextEncoding;
 use super::file_format::FileFormat;
 use super::format::CellFormat;
-use super::source::TextEncoding;
 
 /// What is told of a file instead of being found in it.
 ///

@@ -4,11 +4,12 @@ use kiln_map::{Budget, Limits};
 
 use super::builder::{ColumnBuilder, ColumnLayout, Layout};
 use super::column::{Cells, Column, Dictionary};
+use super::encoding::TextEncoding;
 use super::findings::Findings;
 use super::parse::parse;
 use super::part::{LineNumbers, TablePart};
 use super::reading::Reading;
-use super::source::{BLOCK, Chunk, TableInput, TableReader, TextEncoding, text};
+use super::source::{BLOCK, Chunk, TableInput, TableReader, text};
 use super::survey::{Survey, Surveys, TableHabits};
 use super::unknown;
 use super::{FileFormat, Table};

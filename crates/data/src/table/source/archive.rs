@@ -4,8 +4,8 @@ use std::io::Read;
 
 use kiln_map::{ArchiveEntry, ArchivePlace, shown};
 
-use super::file::WholeFile;
 use super::named::chosen;
+use super::whole::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::reading::Reading;
 
@@ -104,7 +104,7 @@ fn open_entry(
         false => Box::new(part),
     };
     // One more than is promised shows where there is more.
-    Ok(Box::new(Checked {
+    Ok(Box::new(CheckedEntry {
         inner: inner.take(promised.saturating_add(1)),
         sum: flate2::Crc::new(),
         left: promised,
@@ -125,7 +125,7 @@ fn open_entry(
 
 /// An entry that is held to its size and its checksum when it ends.
 #[cfg(feature = "gzip")]
-struct Checked<R> {
+struct CheckedEntry<R> {
     inner: R,
     sum: flate2::Crc,
     left: u64,
@@ -133,7 +133,7 @@ struct Checked<R> {
 }
 
 #[cfg(feature = "gzip")]
-impl<R: Read> Read for Checked<R> {
+impl<R: Read> Read for CheckedEntry<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.sum.update(buffer.get(..read).unwrap_or_default());

@@ -2,11 +2,10 @@
 //! packed, or in an archive.
 
 use std::io::{BufRead, BufReader, Cursor, Read};
-use std::ops::Range;
-use std::sync::Arc;
 
 use kiln_map::{Budget, MemoryMap, is_zip};
 
+use super::TableInput;
 use super::archive::member;
 #[cfg(feature = "feather")]
 use super::feather;
@@ -19,55 +18,19 @@ use super::no_workbook as workbook;
 #[cfg(feature = "parquet")]
 use super::parquet;
 use super::typed::TypedRows;
+use super::whole::WholeFile;
 #[cfg(feature = "excel")]
 use super::workbook;
-use super::{TableInput, encoding};
 use crate::error::{Error, Result};
 use crate::known::{self, format_of};
 use crate::packing::unpacked;
+use crate::table::encoding::TextEncoding;
 use crate::table::reading::Reading;
 
 /// A file that is open.
 pub(super) enum TableFile<'a> {
     Text(Box<dyn Read + Send + 'a>),
     Typed(TypedRows),
-}
-
-/// The bytes of a file whose parts are read in any order.
-#[derive(Clone)]
-pub(super) struct WholeFile(Arc<FileContent>);
-
-enum FileContent {
-    Mapped(MemoryMap),
-    Held(Vec<u8>),
-}
-
-impl AsRef<[u8]> for WholeFile {
-    fn as_ref(&self) -> &[u8] {
-        match &*self.0 {
-            FileContent::Mapped(map) => map,
-            FileContent::Held(bytes) => bytes,
-        }
-    }
-}
-
-impl WholeFile {
-    pub fn of(bytes: Vec<u8>) -> WholeFile {
-        WholeFile(Arc::new(FileContent::Held(bytes)))
-    }
-
-    pub fn bytes(&self) -> &[u8] {
-        self.as_ref()
-    }
-
-    /// What stands at a place, to be read.
-    #[cfg_attr(not(feature = "gzip"), expect(dead_code))]
-    pub fn part(&self, range: Range<usize>) -> impl BufRead + Send + 'static {
-        let length = range.len() as u64;
-        let mut cursor = Cursor::new(self.clone());
-        cursor.set_position(range.start as u64);
-        cursor.take(length)
-    }
 }
 
 /// Archives in archives are read so deep.
@@ -86,9 +49,7 @@ pub(super) fn open<'a>(
         return Ok(TableFile::Text(text_after(start, reader)?));
     }
     let whole = match (input, packed) {
-        (TableInput::File(path), false) => {
-            WholeFile(Arc::new(FileContent::Mapped(MemoryMap::open(path).map_err(fault)?)))
-        }
+        (TableInput::File(path), false) => WholeFile::mapped(MemoryMap::open(path).map_err(fault)?),
         _ => {
             let rest = Cursor::new(start.clone()).chain(reader);
             WholeFile::of(Budget::default().read(rest).map_err(fault)?)
@@ -150,7 +111,7 @@ fn is_parquet(start: &[u8]) -> bool {
 
 /// A text, unless it begins as a file that is known to be something else.
 fn text_after<'a>(start: Vec<u8>, reader: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>> {
-    match format_of(&start).filter(|_| encoding::TextEncoding::of_start(&start).is_none()) {
+    match format_of(&start).filter(|_| TextEncoding::of_start(&start).is_none()) {
         Some(format) => Err(Error::new(format!(
             "this is {format}, and no table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also packed)"
         ))),

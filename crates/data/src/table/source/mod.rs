@@ -3,7 +3,6 @@
 mod archive;
 #[cfg(feature = "csv")]
 mod csv;
-mod encoding;
 #[cfg(feature = "feather")]
 mod feather;
 mod file;
@@ -21,6 +20,7 @@ mod no_workbook;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod typed;
+mod whole;
 #[cfg(feature = "excel")]
 mod workbook;
 
@@ -32,10 +32,10 @@ use kiln_map::{Exceeded, Limits, Resource};
 
 use super::array::ArrayLines;
 use super::builder::Layout;
+use super::encoding::{self, TextEncoding};
 use super::findings::FileFindings;
 use super::reading::Reading;
 use super::unknown;
-pub use encoding::TextEncoding;
 #[cfg(not(feature = "csv"))]
 use no_csv as csv;
 

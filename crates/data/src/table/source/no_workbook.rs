@@ -2,8 +2,8 @@
 
 use kiln_map::ArchiveEntry;
 
-use super::file::WholeFile;
 use super::typed::TypedRows;
+use super::whole::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::reading::Reading;
 

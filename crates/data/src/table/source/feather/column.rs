@@ -9,19 +9,19 @@ use super::flat::{FlatList, FlatTable};
 use super::schema::{ArrowField, ArrowKind};
 use crate::error::{Error, Result};
 use crate::table::date;
-use crate::table::source::file::WholeFile;
+use crate::table::source::whole::WholeFile;
 
 /// Bytes of a batch.
-enum Buffer {
+enum ArrowBuffer {
     Part(WholeFile, Range<usize>),
     Held(Vec<u8>),
 }
 
-impl Buffer {
+impl ArrowBuffer {
     fn bytes(&self) -> &[u8] {
         match self {
-            Buffer::Part(whole, range) => whole.bytes().get(range.clone()).unwrap_or_default(),
-            Buffer::Held(bytes) => bytes,
+            ArrowBuffer::Part(whole, range) => whole.bytes().get(range.clone()).unwrap_or_default(),
+            ArrowBuffer::Held(bytes) => bytes,
         }
     }
 
@@ -43,8 +43,8 @@ pub(super) struct ArrowColumn {
     is_coded: bool,
     pub rows: usize,
     /// A bit for each value that is there; none where all are.
-    valid: Option<Buffer>,
-    buffers: Vec<Buffer>,
+    valid: Option<ArrowBuffer>,
+    buffers: Vec<ArrowBuffer>,
 }
 
 /// A value of a column.
@@ -111,7 +111,7 @@ impl<'a> BatchReader<'a> {
         rows.ok_or_else(|| damaged("a batch promises more rows than it holds"))
     }
 
-    fn buffer(&mut self) -> Result<Buffer> {
+    fn buffer(&mut self) -> Result<ArrowBuffer> {
         if self.buffer >= self.buffers.len {
             return Err(damaged("a batch lacks a buffer"));
         }
@@ -124,20 +124,20 @@ impl<'a> BatchReader<'a> {
         let end = start.checked_add(length).filter(|end| *end <= self.body.end).ok_or_else(cut)?;
         let buffer = match self.packing {
             Some(packing) if length > 0 => self.unpacked(packing, start..end)?,
-            _ => Buffer::Part(self.whole.clone(), start..end),
+            _ => ArrowBuffer::Part(self.whole.clone(), start..end),
         };
         self.bytes = self.bytes.saturating_add(buffer.bytes().len());
         Ok(buffer)
     }
 
     /// A packed buffer, which says its size first: not believed, but held to.
-    fn unpacked(&self, packing: u8, range: Range<usize>) -> Result<Buffer> {
+    fn unpacked(&self, packing: u8, range: Range<usize>) -> Result<ArrowBuffer> {
         let packed = self.whole.bytes().get(range.clone()).unwrap_or_default();
         let (size, packed) =
             packed.split_first_chunk::<8>().ok_or_else(|| damaged("a packed buffer has no size"))?;
         let size = i64::from_le_bytes(*size);
         if size == -1 {
-            return Ok(Buffer::Part(self.whole.clone(), range.start + 8..range.end));
+            return Ok(ArrowBuffer::Part(self.whole.clone(), range.start + 8..range.end));
         }
         let fault = |error: std::io::Error| {
             let name = if packing == LZ4 { "lz4" } else { "zstd" };
@@ -156,7 +156,7 @@ impl<'a> BatchReader<'a> {
             _ => return Err(damaged("it is packed in a way that isn't known")),
         };
         match usize::try_from(size) == Ok(bytes.len()) {
-            true => Ok(Buffer::Held(bytes)),
+            true => Ok(ArrowBuffer::Held(bytes)),
             false => Err(damaged("a packed buffer isn't as long as it says")),
         }
     }

@@ -16,8 +16,8 @@ use kiln_map::Budget;
 use self::column::{ArrowColumn, ArrowValue, BatchReader};
 use self::flat::FlatTable;
 use self::schema::ArrowField;
-use super::file::WholeFile;
 use super::typed::{RowSource, TypedBlock, TypedCell, TypedRows};
+use super::whole::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::findings::FileFindings;
 
@@ -70,7 +70,7 @@ pub(super) fn rows(whole: &WholeFile) -> Result<TypedRows> {
 
 /// What a message holds.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum ArrowMessageKind {
     Schema,
     Dictionary,
     Batch,
@@ -78,8 +78,8 @@ enum Kind {
 }
 
 /// A message: where its header and its body stand in the file.
-struct Message {
-    kind: Kind,
+struct ArrowMessage {
+    kind: ArrowMessageKind,
     header: usize,
     body: Range<usize>,
 }
@@ -96,7 +96,7 @@ struct Messages {
 fn of_stream(whole: &WholeFile) -> Result<(Messages, usize)> {
     let mut messages = Messages { whole: whole.clone(), at: 0, listed: None };
     match messages.next()? {
-        Some(Message { kind: Kind::Schema, header, .. }) => Ok((messages, header)),
+        Some(ArrowMessage { kind: ArrowMessageKind::Schema, header, .. }) => Ok((messages, header)),
         _ => Err(damaged("it doesn't say what its columns are")),
     }
 }
@@ -122,7 +122,7 @@ fn of_file(whole: &WholeFile) -> Result<(Messages, usize)> {
 }
 
 impl Messages {
-    fn next(&mut self) -> Result<Option<Message>> {
+    fn next(&mut self) -> Result<Option<ArrowMessage>> {
         match self.listed.as_mut().map(VecDeque::pop_front) {
             None => {}
             Some(None) => return Ok(None),
@@ -148,13 +148,13 @@ impl Messages {
         let behind = end.checked_add(body).filter(|behind| *behind <= bytes.len()).ok_or_else(cut)?;
         self.at = behind;
         let kind = match message.byte(1)? {
-            Some(1) => Kind::Schema,
-            Some(2) => Kind::Dictionary,
-            Some(3) => Kind::Batch,
-            _ => Kind::Other,
+            Some(1) => ArrowMessageKind::Schema,
+            Some(2) => ArrowMessageKind::Dictionary,
+            Some(3) => ArrowMessageKind::Batch,
+            _ => ArrowMessageKind::Other,
         };
         let header = message.offset(2)?.ok_or_else(|| damaged("a message holds nothing"))?;
-        Ok(Some(Message { kind, header, body: end..behind }))
+        Ok(Some(ArrowMessage { kind, header, body: end..behind }))
     }
 }
 
@@ -174,11 +174,11 @@ struct ArrowRows {
 impl ArrowRows {
     /// Reads on to the next batch; false where there is none.
     fn batch(&mut self) -> Result<bool> {
-        while let Some(Message { kind, header, body }) = self.messages.next()? {
+        while let Some(ArrowMessage { kind, header, body }) = self.messages.next()? {
             let whole = &self.messages.whole;
             let header = FlatTable::at(whole.bytes(), header)?;
             match kind {
-                Kind::Batch => {
+                ArrowMessageKind::Batch => {
                     let budget = Budget::default();
                     let mut batch = BatchReader::new(whole, header, body, &budget)?;
                     self.columns =
@@ -188,7 +188,7 @@ impl ArrowRows {
                         return Ok(true);
                     }
                 }
-                Kind::Dictionary => {
+                ArrowMessageKind::Dictionary => {
                     let id = header.long(0)?.unwrap_or(0);
                     let data = header.table(1)?.ok_or_else(|| damaged("a dictionary holds nothing"))?;
                     let is_more = header.byte(2)?.unwrap_or(0) != 0;
@@ -205,7 +205,7 @@ impl ArrowRows {
                     }
                     parts.push(column);
                 }
-                Kind::Schema | Kind::Other => {}
+                ArrowMessageKind::Schema | ArrowMessageKind::Other => {}
             }
         }
         Ok(false)

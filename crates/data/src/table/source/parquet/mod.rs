@@ -11,9 +11,9 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
 
-use self::pages::{FileBytes, ParquetFile};
-use super::file::WholeFile;
+use self::pages::{ParquetBytes, ParquetFile};
 use super::typed::{RowSource, TypedBlock, TypedCell, TypedRows, unfit};
+use super::whole::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::date;
 use crate::table::findings::FileFindings;
@@ -42,7 +42,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
 
 /// The rows of a file.
 pub(super) fn rows(whole: WholeFile) -> Result<TypedRows> {
-    let bytes = FileBytes::of(whole);
+    let bytes = ParquetBytes::of(whole);
     let metadata: ParquetMetaData = guarded(|| ParquetMetaDataReader::new().parse_and_finish(&bytes))?;
     if metadata.file_metadata().num_rows() <= 0 {
         return Err(Error::new("the table has no rows"));

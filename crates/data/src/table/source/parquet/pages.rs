@@ -15,19 +15,19 @@ use parquet::file::reader::{ChunkReader, FileReader, Length, RowGroupReader, Ser
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type as SchemaType;
 
-use crate::table::source::file::WholeFile;
+use crate::table::source::whole::WholeFile;
 
 /// A file's bytes, as the crate reads them.
 #[derive(Clone)]
-pub(super) struct FileBytes(Bytes);
+pub(super) struct ParquetBytes(Bytes);
 
-impl FileBytes {
-    pub fn of(whole: WholeFile) -> FileBytes {
-        FileBytes(Bytes::from_owner(whole))
+impl ParquetBytes {
+    pub fn of(whole: WholeFile) -> ParquetBytes {
+        ParquetBytes(Bytes::from_owner(whole))
     }
 }
 
-impl Length for FileBytes {
+impl Length for ParquetBytes {
     fn len(&self) -> u64 {
         self.0.len() as u64
     }
@@ -37,7 +37,7 @@ fn beyond() -> ParquetError {
     ParquetError::EOF("it points behind its end".to_string())
 }
 
-impl ChunkReader for FileBytes {
+impl ChunkReader for ParquetBytes {
     type T = std::io::Cursor<Bytes>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
@@ -54,14 +54,14 @@ impl ChunkReader for FileBytes {
 
 /// A file and what it says of its columns.
 pub(super) struct ParquetFile {
-    bytes: Arc<FileBytes>,
+    bytes: Arc<ParquetBytes>,
     metadata: ParquetMetaData,
     /// Each group of rows, with its chunks told to be plain, and how they are packed.
     groups: Vec<(RowGroupMetaData, Vec<Compression>)>,
 }
 
 impl ParquetFile {
-    pub fn new(bytes: FileBytes, metadata: ParquetMetaData) -> Result<ParquetFile> {
+    pub fn new(bytes: ParquetBytes, metadata: ParquetMetaData) -> Result<ParquetFile> {
         let damaged = |what: &str| ParquetError::General(what.to_string());
         let mut groups = Vec::with_capacity(metadata.num_row_groups());
         for group in metadata.row_groups() {
@@ -105,7 +105,7 @@ impl FileReader for ParquetFile {
 }
 
 struct RowGroup<'a> {
-    bytes: Arc<FileBytes>,
+    bytes: Arc<ParquetBytes>,
     metadata: &'a RowGroupMetaData,
     packings: &'a [Compression],
 }
@@ -140,7 +140,7 @@ impl RowGroupReader for RowGroup<'_> {
 
 /// Pages that are unpacked as they come.
 struct PackedPages {
-    inner: SerializedPageReader<FileBytes>,
+    inner: SerializedPageReader<ParquetBytes>,
     packing: Compression,
     /// How large a page may be.
     most: u64,

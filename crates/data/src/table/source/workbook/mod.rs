@@ -12,10 +12,10 @@ use kiln_map::{ArchiveEntry, Budget, shown};
 
 use self::parts::Sheet;
 use self::sheet::{SheetCell, SheetReader, SheetRow};
-use super::file::WholeFile;
 use super::header::{FirstRow, SHOWN, first_row};
 use super::named::chosen;
 use super::typed::{RowSource, TypedBlock, TypedCell, TypedRows};
+use super::whole::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::reading::Reading;
 
@@ -27,7 +27,7 @@ pub(super) fn rows(
     notes: &mut Vec<String>,
 ) -> Result<TypedRows> {
     let budget = Budget::default();
-    let parts = parts::Parts::new(whole, entries);
+    let parts = parts::WorkbookParts::new(whole, entries);
     let book = parts.workbook(&budget)?;
     let styles = std::sync::Arc::new(parts.styles(book.since_1904, &budget)?);
     let strings = std::sync::Arc::new(parts.strings(&budget)?);

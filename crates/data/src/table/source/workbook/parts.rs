@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use kiln_map::{ArchiveEntry, Budget, shown};
 
 use super::dates::shows_date;
-use super::xml::{PartReader, Piece};
+use super::xml::{PartReader, XmlPiece};
 use crate::error::{Error, Result};
 use crate::table::source::archive::entry_reader;
-use crate::table::source::file::WholeFile;
+use crate::table::source::whole::WholeFile;
 
 /// A sheet of a workbook.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl SharedStrings {
 }
 
 /// The archive that a workbook is.
-pub(super) struct Parts<'a> {
+pub(super) struct WorkbookParts<'a> {
     whole: &'a WholeFile,
     entries: HashMap<String, ArchiveEntry>,
 }
@@ -65,9 +65,12 @@ pub(super) struct Parts<'a> {
 /// More sheets, styles and relations than this no workbook has.
 const MOST: usize = 1 << 16;
 
-impl<'a> Parts<'a> {
-    pub fn new(whole: &'a WholeFile, entries: Vec<ArchiveEntry>) -> Parts<'a> {
-        Parts { whole, entries: entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect() }
+impl<'a> WorkbookParts<'a> {
+    pub fn new(whole: &'a WholeFile, entries: Vec<ArchiveEntry>) -> WorkbookParts<'a> {
+        WorkbookParts {
+            whole,
+            entries: entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect(),
+        }
     }
 
     fn open(&self, name: &str) -> Result<Option<PartReader>> {
@@ -80,7 +83,7 @@ impl<'a> Parts<'a> {
         let mut leads = HashMap::new();
         if let Some(mut part) = self.open("xl/_rels/workbook.xml.rels")? {
             while let Some(piece) = part.next()? {
-                let Piece::Begin(element) = piece else { continue };
+                let XmlPiece::Begin(element) = piece else { continue };
                 let (id, target) = (element.attribute("Id"), element.attribute("Target"));
                 let is_sheet = element.attribute("Type").is_some_and(|kind| kind.ends_with("/worksheet"));
                 if let (Some(id), Some(target), true) = (id, target, is_sheet && leads.len() < MOST) {
@@ -97,7 +100,7 @@ impl<'a> Parts<'a> {
         let mut part = self.open("xl/workbook.xml")?.ok_or_else(missing)?;
         let mut workbook = Workbook { sheets: Vec::new(), since_1904: false };
         while let Some(piece) = part.next()? {
-            let Piece::Begin(element) = piece else { continue };
+            let XmlPiece::Begin(element) = piece else { continue };
             match element.name() {
                 "workbookPr" => {
                     let told = element.attribute("date1904");
@@ -126,7 +129,7 @@ impl<'a> Parts<'a> {
         let (mut codes, mut within) = (HashMap::new(), false);
         while let Some(piece) = part.next()? {
             match piece {
-                Piece::Begin(element) => match element.name() {
+                XmlPiece::Begin(element) => match element.name() {
                     "numFmt" if codes.len() < MOST => {
                         let code = element.attribute("formatCode").unwrap_or_default();
                         budget.bytes(2 * code.len() as u64 + 64)?;
@@ -139,8 +142,8 @@ impl<'a> Parts<'a> {
                     }
                     _ => {}
                 },
-                Piece::End(end) if end.name() == "cellXfs" => within = false,
-                Piece::End(_) | Piece::Text(_) => {}
+                XmlPiece::End(end) if end.name() == "cellXfs" => within = false,
+                XmlPiece::End(_) | XmlPiece::Text(_) => {}
             }
         }
         Ok(styles)
@@ -153,12 +156,12 @@ impl<'a> Parts<'a> {
         let (mut within, mut spoken) = (false, 0usize);
         while let Some(piece) = part.next()? {
             match piece {
-                Piece::Begin(element) => match element.name() {
+                XmlPiece::Begin(element) => match element.name() {
                     "t" => within = true,
                     "rPh" => spoken += 1,
                     _ => {}
                 },
-                Piece::End(end) => match end.name() {
+                XmlPiece::End(end) => match end.name() {
                     "t" => within = false,
                     "rPh" => spoken = spoken.saturating_sub(1),
                     "si" => {
@@ -167,12 +170,12 @@ impl<'a> Parts<'a> {
                     }
                     _ => {}
                 },
-                Piece::Text(text) if within && spoken == 0 => {
+                XmlPiece::Text(text) if within && spoken == 0 => {
                     // A list grows to twice what is in it.
                     budget.bytes(2 * text.len() as u64)?;
                     strings.text.push_str(&text);
                 }
-                Piece::Text(_) => {}
+                XmlPiece::Text(_) => {}
             }
         }
         Ok(strings)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::dates::moment;
 use super::parts::{SharedStrings, Styles};
-use super::xml::{Element, PartReader, Piece};
+use super::xml::{PartReader, XmlElement, XmlPiece};
 use crate::error::{Error, Result};
 use crate::table::cell;
 use crate::table::source::{longest_row, too_long};
@@ -69,7 +69,7 @@ impl SheetReader {
         let (mut spoken, mut formula) = (0usize, false);
         while let Some(piece) = self.part.next()? {
             match piece {
-                Piece::Begin(element) => match element.name() {
+                XmlPiece::Begin(element) => match element.name() {
                     "row" => {
                         let number = element.number("r").unwrap_or(self.number + 1);
                         if number <= self.number || number > MOST_ROWS {
@@ -98,7 +98,7 @@ impl SheetReader {
                     "rPh" => spoken += 1,
                     _ => {}
                 },
-                Piece::Text(text) if in_text && !formula => {
+                XmlPiece::Text(text) if in_text && !formula => {
                     if let Some(open) = &mut open {
                         size += text.len() as u64;
                         if size > longest_row() {
@@ -107,8 +107,8 @@ impl SheetReader {
                         open.value.push_str(&text);
                     }
                 }
-                Piece::Text(_) => {}
-                Piece::End(end) => match end.name() {
+                XmlPiece::Text(_) => {}
+                XmlPiece::End(end) => match end.name() {
                     "v" | "t" => in_text = false,
                     "f" => formula = false,
                     "rPh" => spoken = spoken.saturating_sub(1),
@@ -149,7 +149,7 @@ fn row_too_long(number: u64) -> Error {
 }
 
 /// A cell that begins, in the place it says or behind the one before.
-fn begun(element: &Element<'_>, after: usize) -> Result<OpenCell> {
+fn begun(element: &XmlElement<'_>, after: usize) -> Result<OpenCell> {
     let told = element.attribute("r");
     let column = match &told {
         Some(told) => column_of(told),

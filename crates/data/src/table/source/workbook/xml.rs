@@ -10,16 +10,16 @@ use crate::error::{Error, Result};
 use crate::table::source::{longest_row, too_long};
 
 /// What comes next in a part.
-pub(super) enum Piece<'a> {
+pub(super) enum XmlPiece<'a> {
     /// An element begins.
-    Begin(Element<'a>),
+    Begin(XmlElement<'a>),
     /// An element ends.
     End(ElementEnd<'a>),
     Text(String),
 }
 
 /// The start of an element.
-pub(super) struct Element<'a>(BytesStart<'a>);
+pub(super) struct XmlElement<'a>(BytesStart<'a>);
 
 /// The end of an element.
 pub(super) struct ElementEnd<'a>(BytesEnd<'a>);
@@ -31,7 +31,7 @@ impl ElementEnd<'_> {
     }
 }
 
-impl Element<'_> {
+impl XmlElement<'_> {
     /// Its name, without a prefix.
     pub fn name(&self) -> &str {
         local(self.0.name().0)
@@ -57,13 +57,13 @@ fn local(name: &str) -> &str {
 }
 
 /// A reader that ends with an error where an element is too long, and takes a step for each byte.
-struct Rationed<R> {
+struct RationedPart<R> {
     inner: R,
     left: u64,
     budget: Budget,
 }
 
-impl<R: Read> Read for Rationed<R> {
+impl<R: Read> Read for RationedPart<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.left = self.left.checked_sub(read as u64).ok_or_else(too_long)?;
@@ -74,7 +74,7 @@ impl<R: Read> Read for Rationed<R> {
 
 /// A part that is read.
 pub(super) struct PartReader {
-    xml: Reader<BufReader<Rationed<Box<dyn Read + Send>>>>,
+    xml: Reader<BufReader<RationedPart<Box<dyn Read + Send>>>>,
     buffer: Vec<u8>,
     name: String,
 }
@@ -84,14 +84,14 @@ const BUFFER: usize = 32 << 10;
 
 impl PartReader {
     pub fn new(name: &str, part: Box<dyn Read + Send>) -> PartReader {
-        let rationed = Rationed { inner: part, left: ration(), budget: Budget::default() };
+        let rationed = RationedPart { inner: part, left: ration(), budget: Budget::default() };
         let mut xml = Reader::from_reader(BufReader::with_capacity(BUFFER, rationed));
         xml.config_mut().expand_empty_elements = true;
         PartReader { xml, buffer: Vec::new(), name: name.to_string() }
     }
 
     /// What comes next; nothing at the end.
-    pub fn next(&mut self) -> Result<Option<Piece<'_>>> {
+    pub fn next(&mut self) -> Result<Option<XmlPiece<'_>>> {
         self.buffer.clear();
         self.xml.get_mut().get_mut().left = ration();
         let name = &self.name;
@@ -106,14 +106,14 @@ impl PartReader {
         let damaged = |what: &str| Error::new(format!("{name} in the workbook: {what}; the file is damaged"));
         Ok(Some(match event {
             Event::Eof => return Ok(None),
-            Event::Start(element) | Event::Empty(element) => Piece::Begin(Element(element)),
-            Event::End(element) => Piece::End(ElementEnd(element)),
-            Event::Text(text) => Piece::Text(text.xml10_content().into_owned()),
-            Event::CData(text) => Piece::Text(text.xml10_content().into_owned()),
+            Event::Start(element) | Event::Empty(element) => XmlPiece::Begin(XmlElement(element)),
+            Event::End(element) => XmlPiece::End(ElementEnd(element)),
+            Event::Text(text) => XmlPiece::Text(text.xml10_content().into_owned()),
+            Event::CData(text) => XmlPiece::Text(text.xml10_content().into_owned()),
             Event::GeneralRef(reference) => {
                 let letter =
                     reference.resolve_char_ref().map_err(|_| damaged("a letter that there is none of"))?;
-                Piece::Text(match (letter, &*reference.xml10_content()) {
+                XmlPiece::Text(match (letter, &*reference.xml10_content()) {
                     (Some(letter), _) => letter.to_string(),
                     (None, "lt") => "<".to_string(),
                     (None, "gt") => ">".to_string(),
@@ -124,7 +124,7 @@ impl PartReader {
                 })
             }
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {
-                Piece::Text(String::new())
+                XmlPiece::Text(String::new())
             }
         }))
     }
