@@ -12,6 +12,8 @@ mod kinds;
 mod large;
 #[path = "command/pictures.rs"]
 mod pictures;
+#[path = "command/sizes.rs"]
+mod sizes;
 #[path = "command/tables.rs"]
 mod tables;
 #[path = "command/texts.rs"]

@@ -27,10 +27,7 @@ fn batch_norm(arguments: &Arguments, [batch, channels, size]: [usize; 3]) -> Res
     let norm = BatchNorm::new(channels);
     let step = Function::new(move |[x, upstream]| {
         let y = norm.forward(&image(&x), &Context::training(Key::new(1))).permute([0, 2, 3, 1]);
-        let mut results = y.grad_with(
-            &upstream,
-            &[&x, &norm.weight.tensor(), &norm.bias.as_ref().expect("a shift").tensor()],
-        );
+        let mut results = y.grad_with(&upstream, &[&x, &norm.weight.tensor(), &norm.bias.tensor()]);
         results.push(y);
         results
     });

@@ -63,7 +63,7 @@ impl Importances {
         let fit = (limit.as_secs_f64() / EVALUATIONS / row.max(1e-12)) as usize;
         let rows = part.len().min(fit.clamp(TRIED, ROWS));
         let batch = part.gather(&(0..rows).collect::<Vec<_>>())?;
-        let (rows, x, y) = (batch.rows(), batch.x.as_f32().unwrap_or_default(), part.y());
+        let (rows, x, y) = (batch.rows(), &amounts(&batch)[..], part.y());
         let width = x.len() / rows.max(1);
         let figures = |values: Vec<f32>| -> Result<(String, f64)> {
             let set = Set::new(values, Form::numbers(&[width]), batch.y.clone(), y.clone())?;
@@ -116,6 +116,11 @@ impl Importances {
     }
 }
 
+/// A batch's inputs, also where they are stored as half floats.
+fn amounts(batch: &Batch) -> Vec<f32> {
+    (0..batch.x.len()).filter_map(|at| batch.x.get(at)).map(|value| value as f32).collect()
+}
+
 /// Rows whose inputs at some places are another's.
 fn shuffled(x: &[f32], width: usize, places: &Range<usize>, seed: u64) -> Vec<f32> {
     let mut order: Vec<usize> = (0..x.len() / width.max(1)).collect();
@@ -131,7 +136,7 @@ fn shuffled(x: &[f32], width: usize, places: &Range<usize>, seed: u64) -> Vec<f3
 /// forwards and backwards says of all. Codes have no slope, and come first.
 fn steepest_first(groups: &mut [ColumnPlaces], model: &Model, batch: &Batch, width: usize) {
     const MOST: usize = 256;
-    let x = batch.x.as_f32().unwrap_or_default();
+    let x = amounts(batch);
     let rows = batch.rows().min(MOST);
     let seen = &x[..rows * width];
     let inputs = Tensor::new(seen.to_vec(), [rows, width]);

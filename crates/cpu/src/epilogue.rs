@@ -331,7 +331,7 @@ unsafe fn apply<S: Simd>(epilogue: &Epilogue, sums: *const f32, stride: usize, r
                     true => S::F32::load(from.wrapping_add(at)),
                     false => S::F32::load_first(from.wrapping_add(at), count),
                 };
-                let value = line.finished(load(sums), load, || load(line.other));
+                let value = line.of_columns(load).finished(load(sums), || load(line.other));
                 match count == lanes {
                     true => value.store(line.out.wrapping_add(at)),
                     false => value.store_first(line.out.wrapping_add(at), count),
@@ -357,28 +357,55 @@ impl Epilogue {
         }
     }
 
-    /// What becomes of a register of sums before it is activated. `load` reads its columns of a scale or shift, `other` its elements of what is added.
-    /// The same arithmetic as an interpreted epilogue has: each operation rounds for itself, and what isn't there takes
-    /// none, since adding zero would turn a negative zero around.
+    /// What it does to one register of columns, whatever the row. `load` reads those columns of a scale or shift.
     ///
     /// # Safety
     /// What the pattern names is there; the machine has the vector's instructions.
     #[inline(always)]
-    pub(crate) unsafe fn finished<V: Vector<Number = f32>>(
+    pub(crate) unsafe fn of_columns<V: Vector<Number = f32>>(
         &self,
-        sum: V,
         load: impl Fn(*const f32) -> V,
-        other: impl Fn() -> V,
-    ) -> V {
-        let (scaled, shifted, added) = (!self.scale.is_null(), !self.shift.is_null(), !self.other.is_null());
+    ) -> ColumnEpilogue<V> {
         // SAFETY: the caller's promise.
         unsafe {
-            // Each rounds for itself, as the interpreter's do: adding -0 leaves any product as it is.
-            let sum = if scaled { sum.multiply_add(load(self.scale), V::splat(-0.0)) } else { sum };
-            let sum = if shifted { sum.plus(load(self.shift)) } else { sum };
-            let sum = if added { sum.plus(other()) } else { sum };
-            let sum = if self.unsigned_zero { sum.plus(V::splat(0.0)) } else { sum };
-            sum.clamp(self.low, self.high)
+            ColumnEpilogue {
+                scale: if self.scale.is_null() { V::splat(1.0) } else { load(self.scale) },
+                shift: if self.shift.is_null() { V::splat(-0.0) } else { load(self.shift) },
+                zero: V::splat(if self.unsigned_zero { 0.0 } else { -0.0 }),
+                added: !self.other.is_null(),
+                low: self.low,
+                high: self.high,
+            }
+        }
+    }
+}
+
+/// An epilogue for one register of columns, so that its rows don't ask again what it has. What it hasn't is a number that leaves any sum
+/// as it is: one as a scale, negative zero as a summand (a positive one would turn a negative sum of zero around).
+#[derive(Clone, Copy)]
+pub(crate) struct ColumnEpilogue<V> {
+    scale: V,
+    shift: V,
+    /// A positive zero where a negative sum of zero becomes one.
+    zero: V,
+    added: bool,
+    low: f32,
+    high: f32,
+}
+
+impl<V: Vector<Number = f32>> ColumnEpilogue<V> {
+    /// What becomes of a register of sums before it is activated; `other` reads its elements of what is added. The same arithmetic as an
+    /// interpreted epilogue has: each operation rounds for itself.
+    ///
+    /// # Safety
+    /// As [`Epilogue::of_columns`].
+    #[inline(always)]
+    pub(crate) unsafe fn finished(&self, sum: V, other: impl Fn() -> V) -> V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let sum = sum.multiply_add(self.scale, V::splat(-0.0)).plus(self.shift);
+            let sum = if self.added { sum.plus(other()) } else { sum };
+            sum.plus(self.zero).clamp(self.low, self.high)
         }
     }
 }

@@ -23,6 +23,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod accumulate;
+pub mod attention;
 pub mod check;
 pub mod checkpoint;
 pub mod data;

@@ -31,6 +31,8 @@
 mod checksum;
 mod error;
 pub mod generate;
+#[cfg(feature = "tokenizer")]
+pub mod hub;
 mod inputs;
 pub mod model;
 #[cfg(not(feature = "terminal"))]

@@ -131,11 +131,10 @@ pub(crate) fn class_of(outputs: &[f32]) -> usize {
 }
 
 /// The logarithm of the probability that logits give a class.
-pub(crate) fn log_probability_of<'a>(logits: impl Iterator<Item = &'a f32> + Clone, class: usize) -> f64 {
-    let most = logits.clone().copied().fold(f32::NEG_INFINITY, f32::max);
-    let apart = |logit: f32| f64::from(logit) - f64::from(most);
-    let own = logits.clone().nth(class).map_or(f64::NEG_INFINITY, |&logit| apart(logit));
-    own - libm::log(logits.map(|&logit| libm::exp(apart(logit))).sum())
+pub(crate) fn log_probability_of(logits: &[f64], class: usize) -> f64 {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let own = logits.get(class).map_or(f64::NEG_INFINITY, |logit| logit - most);
+    own - libm::log(logits.iter().map(|logit| libm::exp(logit - most)).sum())
 }
 
 /// A row's logits as probabilities; one becomes that of the second class.

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use kiln_ir::Expr;
 use kiln_ir::node::next_id;
 use kiln_ir::op::WindowSpec;
 
@@ -135,6 +136,28 @@ impl Notes {
     /// The path of the layer that the node with this number was built in.
     pub fn layer(&self, node: u64) -> Option<&str> {
         self.layers.iter().find(|(_, nodes)| nodes.contains(&node)).map(|(path, _)| path.as_str())
+    }
+}
+
+impl Notes {
+    /// Lets what was noted of nodes hold of the values that stand for them now.
+    pub fn follow(&mut self, now: &HashMap<u64, Expr>) {
+        let moved = |value: &Tensor| {
+            let node = value.expr().node().ok().and_then(|node| now.get(&node.id));
+            node.map_or_else(|| value.clone(), |value| Tensor::from(value.clone()))
+        };
+        for noted in self.values.values_mut() {
+            noted.inputs.iter_mut().for_each(|input| *input = moved(input));
+        }
+        for (before, value) in now {
+            let Ok(node) = value.node() else { continue };
+            if let Some(noted) = self.values.remove(before) {
+                self.values.insert(node.id, noted);
+            }
+            if let Some(layer) = self.layer(*before).map(String::from) {
+                self.layers.insert(0, (layer, node.id..node.id + 1));
+            }
+        }
     }
 }
 

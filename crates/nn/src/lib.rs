@@ -37,6 +37,7 @@ pub mod variable;
 
 pub use kiln_compile::{Program, compilations};
 pub use kiln_device::{Device, DeviceDescription, DeviceSettings, same};
+pub use kiln_ir::expr::ScanOptions;
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
 pub use device::{check_finite, default_device, device, devices, set_default_device, set_threads, threads};

@@ -20,7 +20,7 @@ pub fn frame(frame: &Frame) -> Result<String> {
             Some(TargetColumn::Classes { column, names }) => {
                 writeln!(text, "target    {column}, classes: {}", names.join(", "))?;
             }
-            Some(target) => writeln!(text, "target    {}, a number", target.column())?,
+            Some(target) => writeln!(text, "target    {}, a number", target.columns().join(", "))?,
             None => {}
         }
     }

@@ -43,6 +43,8 @@ pub enum Shows {
         rows: Vec<usize>,
         plan: Box<TablePreparation>,
     },
+    /// By its number alone, of a table whose columns are known.
+    Columns(Box<TablePreparation>),
     /// By its number alone.
     Nothing,
 }

@@ -74,9 +74,14 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             let wrong = rows.iter().enumerate().filter(|(_, row)| !row.is_right());
             wrong.map(|(at, row)| (f64::from(row.sure), at)).collect()
         }
-        Of::Numbers { truth, predicted, .. } => {
-            let off = truth.iter().zip(predicted).map(|(truth, predicted)| (truth - predicted).abs());
-            off.enumerate().map(|(at, off)| (off, at)).collect()
+        Of::Numbers(each) => {
+            let rows = each.first().map_or(0, |own| own.truth.len());
+            // Of several targets by how much more than usually each is off.
+            let off = |row: usize| match each.as_slice() {
+                [own] => own.off(row),
+                each => each.iter().map(|own| own.off(row) / own.mean_off().max(f64::MIN_POSITIVE)).sum(),
+            };
+            (0..rows).map(|row| (off(row), row)).collect()
         }
     };
     worst.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -88,8 +93,12 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             let row = &rows[row];
             format!("{} ({:.0} %), is {}", name(row.class), 100.0 * row.sure, name(row.label))
         }
-        Of::Numbers { truth, predicted, .. } => {
-            format!("{}, is {}", figure(predicted[row]), figure(truth[row]))
+        Of::Numbers(each) => {
+            let says = each.iter().map(|own| {
+                let name = if each.len() > 1 { format!("{} ", own.name) } else { String::new() };
+                format!("{name}{}, is {}", figure(own.predicted[row]), figure(own.truth[row]))
+            });
+            says.collect::<Vec<_>>().join("; ")
         }
     };
     let worst: Vec<(usize, String)> = worst.into_iter().map(|(_, row)| (row, says(row))).collect();
@@ -135,7 +144,7 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             }
             html += "</table></div>";
         }
-        Shows::Nothing => {
+        Shows::Columns(_) | Shows::Nothing => {
             worst.iter().try_for_each(|(row, says)| write!(html, "<p>row {row}: {}</p>", escape(says)))?;
         }
     }

@@ -9,7 +9,9 @@
 use std::marker::PhantomData;
 
 use crate::epilogue::Epilogue;
-use crate::simd::{Avx2, Avx512, Level, Neon, Portable, Simd, Stamped, Vector, prefetch_to_write, stamp};
+use crate::simd::{
+    Avx2, Avx512, Level, Neon, Portable, Simd, Stamped, Vector, in_a_register, prefetch_to_write, stamp,
+};
 
 /// A stretch of the sum that is walked with constant steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,10 +149,10 @@ unsafe fn rows<V: Vector<Number = f32>, const ROWS: usize, const WIDTH: usize, c
             let from = from.wrapping_add(vector * V::LANES);
             if SOME && vector == WIDTH - 1 { V::load_first(from, last) } else { V::load(from) }
         };
-        let mut starts = [tile.a; ROWS];
-        for (start, &row) in starts.iter_mut().zip(tile.rows) {
-            *start = tile.a.wrapping_offset(row);
-        }
+        // Each in a register of its own: made as one vector they are written to memory through a mask and read back, which waits until
+        // the results of the last tile are stored.
+        let starts: [*const f32; ROWS] =
+            std::array::from_fn(|row| in_a_register(tile.a.wrapping_offset(*tile.rows.get_unchecked(row))));
         let mut sums = [[V::splat(0.0); WIDTH]; ROWS];
         if !tile.add {
             for &row in tile.out_rows {
@@ -185,17 +187,26 @@ unsafe fn rows<V: Vector<Number = f32>, const ROWS: usize, const WIDTH: usize, c
         }
         // Into memory only now: sums that the loop below may index are otherwise written there at every step.
         let sums = std::hint::black_box(sums);
-        for row in 0..ROWS {
-            let out = tile.out.wrapping_offset(tile.out_rows[row]);
-            for vector in 0..WIDTH {
-                let mut sum = sums[row][vector];
-                if let Some(epilogue) = tile.epilogue {
-                    let own = |from: *const f32| read(from.wrapping_add(tile.column), vector);
-                    let other = || own(epilogue.other.wrapping_offset(tile.other_rows[row]));
-                    sum = epilogue.finished(sum, own, other);
+        let store = |row: usize, vector: usize, sum: V| {
+            let out = tile.out.wrapping_offset(*tile.out_rows.get_unchecked(row));
+            let to = out.wrapping_add(vector * V::LANES);
+            if SOME && vector == WIDTH - 1 { sum.store_first(to, last) } else { sum.store(to) }
+        };
+        let Some(epilogue) = tile.epilogue else {
+            for row in 0..ROWS {
+                for vector in 0..WIDTH {
+                    store(row, vector, sums[row][vector]);
                 }
-                let to = out.wrapping_add(vector * V::LANES);
-                if SOME && vector == WIDTH - 1 { sum.store_first(to, last) } else { sum.store(to) }
+            }
+            return;
+        };
+        for vector in 0..WIDTH {
+            let own = |from: *const f32| read(from.wrapping_add(tile.column), vector);
+            let columns = epilogue.of_columns(own);
+            let other = epilogue.other;
+            for row in 0..ROWS {
+                let other = || own(other.wrapping_offset(*tile.other_rows.get_unchecked(row)));
+                store(row, vector, columns.finished(sums[row][vector], other));
             }
         }
     }

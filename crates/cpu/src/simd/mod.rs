@@ -163,6 +163,22 @@ pub(crate) fn prefetch_to_write<T>(to: *const T) {
     let _ = to;
 }
 
+/// The pointer itself, in a register of its own: the compiler makes no vector of it and its neighbours.
+#[inline(always)]
+pub(crate) fn in_a_register<T>(pointer: *const T) -> *const T {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let mut pointer = pointer;
+        // SAFETY: no instruction at all.
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+        }
+        pointer
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pointer
+}
+
 /// The environment's variable that names a level.
 pub(crate) const KILN_SIMD: &str = "KILN_SIMD";
 

@@ -1,6 +1,7 @@
 //! What a set of examples is, and a batch of them.
 
 mod batches;
+mod joined;
 mod subset;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use crate::batching::Order;
 use crate::error::{Error, Result};
 use crate::values::{Form, Values};
 pub use batches::Batches;
+pub use joined::Joined;
 pub use subset::Subset;
 
 /// Rows to learn from. Whatever can say how many rows it has, what they look like, and write one of them into a batch.

@@ -224,6 +224,24 @@ impl Feature {
         if let Encoding::Codes { vocabulary } = &self.encoding { Some(vocabulary) } else { None }
     }
 
+    /// A line on words that training didn't have, where they count as none of its words.
+    pub(super) fn unseen(&self, column: &Column) -> Option<String> {
+        let words = match &self.encoding {
+            Encoding::Pair { words, .. } => words.as_slice(),
+            Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } if !vocabulary.other => {
+                vocabulary.words.as_slice()
+            }
+            _ => return None,
+        };
+        let is_known =
+            |text: &str| words.iter().any(|word| word == text) || cell::same_truth(words, text).is_some();
+        let unseen = |row: &usize| column.cell(*row).text().is_some_and(|text| !is_known(&text));
+        let mut rows = (0..column.len()).filter(unseen);
+        let (name, first) = (&self.column, rows.next()?);
+        let (word, count) = (column.cell(first).text().unwrap_or_default(), 1 + rows.count());
+        Some(format!("column {name} says what training didn't have, \"{word}\" first; rows: {count}"))
+    }
+
     /// Writes the inputs of some rows into a row-major array: those of a row from `inputs[row * width + first]` on.
     pub fn write(
         &self,

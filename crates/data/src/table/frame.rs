@@ -156,6 +156,7 @@ pub struct Frame {
     start: usize,
     path: PathBuf,
     temporary: bool,
+    pub(super) left_out: u64,
 }
 
 impl std::fmt::Debug for Frame {
@@ -181,12 +182,13 @@ impl Frame {
             return Err(Error::new("the frame is empty; make it again").in_file(path));
         }
         let (header, start) = FrameHeader::read(&map).map_err(|error| error.in_file(path))?;
-        Ok(Frame { map, header, start, path: path.to_path_buf(), temporary: false })
+        Ok(Frame { map, header, start, path: path.to_path_buf(), temporary: false, left_out: 0 })
     }
 
-    /// The same frame, whose file goes with it.
+    /// The same frame, whose file goes with it: where the system allows, its name at once, so that nothing is left however the process
+    /// ends.
     pub(super) fn temporary(mut self) -> Frame {
-        self.temporary = true;
+        self.temporary = std::fs::remove_file(&self.path).is_err();
         self
     }
 
@@ -208,6 +210,11 @@ impl Frame {
     /// What it was made of, as its maker wrote it down; see [`Framing::origin`](crate::Framing::origin).
     pub fn origin(&self) -> Option<&Value> {
         self.header.description.origin.as_ref()
+    }
+
+    /// How many rows of the table it was just made of have no target, and were left out; nothing is known of that in one that was opened.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// The bytes of a row.

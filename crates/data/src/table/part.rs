@@ -183,14 +183,14 @@ impl<'a> Parsing<'a> {
 }
 
 /// What a cell is refused with whose bytes are no text.
-pub(super) fn no_text(cell: &[u8], line: u64, column: Option<&ColumnLayout>) -> Error {
+pub(super) fn no_text(cell: &[u8], line: u64, column: Option<&str>) -> Error {
     let fault = not_text(format!(
         "the cell {}; save the file as UTF-8, or say its encoding with --encoding",
         shown_bytes(cell)
     ))
     .at_line(line);
     match column {
-        Some(known) => fault.in_column(&known.name),
+        Some(name) => fault.in_column(name),
         None => fault,
     }
 }

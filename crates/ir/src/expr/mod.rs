@@ -7,6 +7,7 @@
 pub(crate) mod custom;
 mod movement;
 mod operators;
+pub(crate) mod scan;
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -18,10 +19,12 @@ use crate::infer::infer;
 use crate::line;
 use crate::node::{Node, next_id};
 use crate::op::{
-    ArgOp, BinaryOp, ConvSpec, Op, ReduceOp, ScatterMode, Shared, UnaryOp, VariableHandle, WindowSpec,
+    ArgOp, AttentionSpec, AttentionValue, BinaryOp, ConvSpec, Op, ReduceOp, ScatterMode, Shared, UnaryOp,
+    VariableHandle, WindowSpec,
 };
 use crate::shape::Shape;
 pub use custom::{CustomOp, GradientRule};
+pub use scan::{ScanBody, ScanOptions, Scanned, unrolled};
 
 /// A value in the lazy graph, or the error that poisons it.
 #[derive(Clone, Debug)]
@@ -253,6 +256,17 @@ impl Expr {
     #[track_caller]
     pub fn conv_grad_weight(&self, gradient: &Expr, spec: &ConvSpec, window: &[usize]) -> Expr {
         Expr::apply(Op::ConvGradWeight(spec.clone(), window.to_vec()), &[self, gradient], None)
+    }
+
+    /// A value of attention of these operands.
+    #[track_caller]
+    pub fn attention_value<'a>(
+        spec: &AttentionSpec,
+        value: AttentionValue,
+        operands: impl IntoIterator<Item = &'a Expr>,
+    ) -> Expr {
+        let operands: Vec<&Expr> = operands.into_iter().collect();
+        Expr::apply(Op::Attention(*spec, value), &operands, None)
     }
 
     // Windows.

@@ -1,15 +1,14 @@
 //! The likeliest text that a search finds which follows several at once.
 
-use kiln_data::Tokens;
-
 use super::next::Next;
 use super::said::Said;
 use super::sampling::{nothing, penalize, ranked};
+use super::speaker::{Pieces, Speaker};
 use super::{GenerateOptions, Stopped};
 use crate::Result;
 
 /// What was found.
-pub(super) struct Found {
+pub(super) struct FoundText {
     pub(super) text: String,
     pub(super) codes: Vec<u32>,
     pub(super) stopped: Stopped,
@@ -28,8 +27,9 @@ pub(super) fn search(
     next: &mut Next,
     prompt: &[u32],
     options: &GenerateOptions,
-    tokens: &Tokens,
-) -> Result<Found> {
+    speaker: &Speaker,
+) -> Result<FoundText> {
+    let tokens = speaker.pieces;
     let mut beams = vec![Beam { codes: prompt.to_vec(), score: 0.0 }];
     let mut ended: Vec<(Beam, String)> = Vec::new();
     let mean = |beam: &Beam| beam.score / (beam.codes.len() - prompt.len()).max(1) as f64;
@@ -53,6 +53,11 @@ pub(super) fn search(
             let mut codes = beams[row].codes.clone();
             codes.push(piece);
             let beam = Beam { codes, score };
+            if speaker.ends.contains(&piece) {
+                let text = Said::new(tokens, prompt, &[]).rest(&beam.codes[..beam.codes.len() - 1]);
+                ended.push((beam, text));
+                continue;
+            }
             match ending(tokens, &beam.codes, prompt.len(), &options.stop) {
                 Some(text) => ended.push((beam, text)),
                 None => kept.push(beam),
@@ -73,11 +78,11 @@ pub(super) fn search(
     let ended = ended.into_iter().map(|(beam, text)| (beam, text, Stopped::Text));
     let best = ended.chain(open).reduce(|a, b| if mean(&b.0) > mean(&a.0) { b } else { a });
     let (beam, text, stopped) = best.ok_or_else(nothing)?;
-    Ok(Found { text, codes: beam.codes, stopped })
+    Ok(FoundText { text, codes: beam.codes, stopped })
 }
 
 /// What a text says up to what ends it, if it says that.
-fn ending(tokens: &Tokens, codes: &[u32], prompt: usize, stop: &[String]) -> Option<String> {
+fn ending(tokens: &dyn Pieces, codes: &[u32], prompt: usize, stop: &[String]) -> Option<String> {
     if stop.is_empty() {
         return None;
     }

@@ -6,20 +6,24 @@ mod options;
 mod said;
 mod sampling;
 mod score;
+mod speaker;
 #[cfg(test)]
 mod tests;
 
 use kiln_data::Rng;
 
-use crate::preparation::TextPreparation;
 use crate::{Error, Predictor, Result};
 use next::Next;
 pub use options::GenerateOptions;
 use said::Said;
 pub use score::TextScore;
+#[cfg(feature = "tokenizer")]
+pub(crate) use speaker::Pieces;
+pub(crate) use speaker::Speaker;
 
 /// A text that goes on, made by [`Predictor::generate`]: an iterator over what is added to it, as it is found.
 pub struct Generation<'p> {
+    speaker: Speaker<'p>,
     next: Next<'p>,
     options: GenerateOptions,
     rng: Rng,
@@ -35,7 +39,7 @@ pub struct Generation<'p> {
 pub enum Stopped {
     /// It has as many pieces more as were asked for.
     Length,
-    /// It said one of the texts that end it.
+    /// It came to its end, or said one of the texts that end it.
     Text,
 }
 
@@ -64,18 +68,7 @@ impl Predictor {
     /// # Errors
     /// Where the model doesn't go on with texts, or an option makes no sense.
     pub fn generate(&self, prompt: &str, options: &GenerateOptions) -> Result<Generation<'_>> {
-        options.check()?;
-        let text = self.goes_on()?;
-        let codes = started(text, prompt);
-        Ok(Generation {
-            next: Next::new(self, text, options.beams.max(1)),
-            rng: Rng::new(options.seed),
-            prompt: codes.len(),
-            said: Said::new(&text.tokens, &codes, &options.stop),
-            codes,
-            options: options.clone(),
-            stopped: None,
-        })
+        self.speaker()?.generate(prompt, options)
     }
 
     /// What is added to each of several texts, which go on side by side: each as it would alone.
@@ -83,29 +76,68 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::generate`], and where the model can't be computed.
     pub fn generate_many(&self, prompts: &[&str], options: &GenerateOptions) -> Result<Vec<String>> {
+        self.speaker()?.generate_many(prompts, options)
+    }
+
+    /// The layers and pieces of a model that goes on with texts.
+    fn speaker(&self) -> Result<Speaker<'_>> {
+        let text = self.model().about().texts()?;
+        if text.columns.is_some() {
+            return Err(crate::predictor::goes_not_on());
+        }
+        let layers = self.model().layers();
+        Ok(Speaker { layers, pieces_axis: 1, pieces: &text.tokens, window: text.window, ends: &[] })
+    }
+}
+
+impl<'p> Speaker<'p> {
+    /// See [`Predictor::generate`].
+    pub(crate) fn generate(self, prompt: &str, options: &GenerateOptions) -> Result<Generation<'p>> {
         options.check()?;
-        let text = self.goes_on()?;
+        let codes = self.started(prompt)?;
+        Ok(Generation {
+            next: Next::new(&self, options.beams),
+            rng: Rng::new(options.seed),
+            prompt: codes.len(),
+            said: Said::new(self.pieces, &codes, &options.stop),
+            speaker: self,
+            codes,
+            options: options.clone(),
+            stopped: None,
+        })
+    }
+
+    /// See [`Predictor::generate_many`].
+    pub(crate) fn generate_many(self, prompts: &[&str], options: &GenerateOptions) -> Result<Vec<String>> {
+        options.check()?;
         if options.beams > 1 {
             return prompts.iter().map(|prompt| self.generate(prompt, options)?.text()).collect();
         }
-        let mut next = Next::new(self, text, prompts.len());
+        let mut next = Next::new(&self, prompts.len());
         let mut rngs = vec![Rng::new(options.seed); prompts.len()];
-        let mut codes: Vec<Vec<u32>> = prompts.iter().map(|prompt| started(text, prompt)).collect();
+        let mut codes: Vec<Vec<u32>> =
+            prompts.iter().map(|prompt| self.started(prompt)).collect::<Result<_>>()?;
         let mut said: Vec<Said> =
-            codes.iter().map(|codes| Said::new(&text.tokens, codes, &options.stop)).collect();
+            codes.iter().map(|codes| Said::new(self.pieces, codes, &options.stop)).collect();
         let mut added = vec![String::new(); prompts.len()];
+        let mut open: Vec<usize> = (0..prompts.len()).collect();
         for _ in 0..options.tokens {
-            let open: Vec<usize> = (0..prompts.len()).filter(|&row| !said[row].is_over()).collect();
             if open.is_empty() {
                 break;
             }
             let logits = next.after(&codes, &open)?;
-            for (logits, row) in logits.into_iter().zip(open) {
-                let piece =
-                    options.sampling().draw(logits, &codes[row], text.tokens.unknown(), &mut rngs[row])?;
+            for (logits, &row) in logits.into_iter().zip(&open) {
+                let unknown = self.pieces.unknown();
+                let piece = options.sampling().draw(logits, &codes[row], unknown, &mut rngs[row])?;
+                if self.ends.contains(&piece) {
+                    added[row] += &said[row].rest(&codes[row]);
+                    said[row].end();
+                    continue;
+                }
                 codes[row].push(piece);
                 added[row] += &said[row].add(&codes[row]);
             }
+            open.retain(|&row| !said[row].is_over());
         }
         for (row, said) in said.iter_mut().enumerate() {
             added[row] += &said.rest(&codes[row]);
@@ -113,25 +145,15 @@ impl Predictor {
         Ok(added)
     }
 
-    /// The preparation of a model that goes on with texts.
-    fn goes_on(&self) -> Result<&TextPreparation> {
-        let text = self.model().about().texts()?;
-        match text.columns {
-            None => Ok(text),
-            Some(_) => Err(crate::predictor::goes_not_on()),
+    /// The codes of a text that goes on. Of nothing nothing follows: then the text begins with a line's end.
+    fn started(&self, prompt: &str) -> Result<Vec<u32>> {
+        for text in [prompt, "\n"] {
+            let codes = self.pieces.encode(text)?;
+            if !codes.is_empty() {
+                return Ok(codes);
+            }
         }
-    }
-}
-
-/// The codes of a text that goes on. Of nothing nothing follows: then the text begins with a line's end.
-fn started(text: &TextPreparation, prompt: &str) -> Vec<u32> {
-    let codes = text.tokens.encode(prompt);
-    match codes.is_empty() {
-        true => [text.tokens.encode("\n"), vec![0]]
-            .into_iter()
-            .find(|codes| !codes.is_empty())
-            .unwrap_or_default(),
-        false => codes,
+        Ok(vec![0])
     }
 }
 
@@ -158,8 +180,12 @@ impl Generation<'_> {
     fn added(&mut self) -> Result<String> {
         while self.codes().len() < self.options.tokens {
             let logits = self.next.after(std::slice::from_ref(&self.codes), &[0])?.pop().unwrap_or_default();
-            let unknown = self.said.tokens().unknown();
+            let unknown = self.speaker.pieces.unknown();
             let piece = self.options.sampling().draw(logits, &self.codes, unknown, &mut self.rng)?;
+            if self.speaker.ends.contains(&piece) {
+                self.stopped = Some(Stopped::Text);
+                return Ok(self.said.rest(&self.codes));
+            }
             self.codes.push(piece);
             let added = self.said.add(&self.codes);
             if self.said.is_over() {
@@ -177,7 +203,7 @@ impl Generation<'_> {
 
     /// The likeliest text that a search with several beams finds.
     fn searched(&mut self) -> Result<String> {
-        let found = beams::search(&mut self.next, &self.codes, &self.options, self.said.tokens())?;
+        let found = beams::search(&mut self.next, &self.codes, &self.options, &self.speaker)?;
         let stopped = found.stopped;
         self.codes = found.codes;
         self.stopped = Some(stopped);

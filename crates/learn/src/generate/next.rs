@@ -1,9 +1,9 @@
 //! What comes next after each of several texts: a step of sequences that a cache keeps, where layers allow it, else the last window again.
 
-use kiln_nn::{Cache, DType, Function, Input, Layer, TimeAxis};
+use kiln_nn::{Cache, DType, Function, Input, TimeAxis};
 
-use crate::preparation::TextPreparation;
-use crate::{Predictor, Result};
+use super::speaker::{Speaker, WholeWindow, logits};
+use crate::Result;
 
 /// Pieces that are taken in at once, the most first, of which each count has a program.
 const STEPS: [usize; 3] = [64, 8, 1];
@@ -11,7 +11,7 @@ const STEPS: [usize; 3] = [64, 8, 1];
 /// The logits of what comes next after texts that grow.
 pub(super) enum Next<'p> {
     Cached(CachedTexts<'p>),
-    Windows(&'p Predictor),
+    Windows(WholeWindow<'p>, usize),
 }
 
 /// Texts whose pieces went through the layers, which keep what they need of them.
@@ -19,6 +19,7 @@ pub(super) struct CachedTexts<'p> {
     cache: Cache,
     go_on: Function<'p, 1>,
     texts: Vec<CachedText>,
+    pieces_axis: usize,
 }
 
 /// What the cache has of a text.
@@ -31,32 +32,32 @@ struct CachedText {
 
 impl<'p> Next<'p> {
     /// For so many texts.
-    pub(super) fn new(predictor: &'p Predictor, text: &TextPreparation, rows: usize) -> Next<'p> {
-        let layers = predictor.model().layers();
-        let time = layers.time_axis(TimeAxis { axis: 1, rank: 2 });
-        // Predictions are `[rows, pieces, steps]`.
-        if !time.is_ok_and(|time| time == TimeAxis { axis: 2, rank: 3 }) {
-            return Next::Windows(predictor);
+    pub(super) fn new(speaker: &Speaker<'p>, rows: usize) -> Next<'p> {
+        let whole = || Next::Windows(WholeWindow::new(speaker), speaker.window);
+        let time = speaker.layers.time_axis(TimeAxis { axis: 1, rank: 2 });
+        if !time.is_ok_and(|time| time == TimeAxis { axis: 3 - speaker.pieces_axis, rank: 3 }) {
+            return whole();
         }
-        let cache = Cache::new(rows, text.window);
-        let mut go_on = Function::cached(layers, &cache, |layers, context, [x]| {
+        let cache = Cache::new(rows, speaker.window);
+        let mut go_on = Function::cached(speaker.layers, &cache, |layers, context, [x]| {
             layers.forward(&x, context).cast(DType::F32)
         });
         // Traced once, so that it is known whether layers count places, and whether they can go on at all.
         if go_on.graph([Input::new(&vec![0i64; rows], &[rows, 1])]).is_err() {
-            return Next::Windows(predictor);
+            return whole();
         }
-        Next::Cached(CachedTexts { cache, go_on, texts: vec![CachedText::default(); rows] })
+        let texts = vec![CachedText::default(); rows];
+        Next::Cached(CachedTexts { cache, go_on, texts, pieces_axis: speaker.pieces_axis })
     }
 
     /// The logits after the texts in these rows, in their order. A text is one that was there before with more pieces, or another one.
     pub(super) fn after(&mut self, codes: &[Vec<u32>], rows: &[usize]) -> Result<Vec<Vec<f64>>> {
         match self {
             Next::Cached(texts) => texts.after(codes, rows),
-            Next::Windows(predictor) => rows
-                .iter()
-                .map(|&row| Ok(predictor.predict_next(&codes[row])?.scores().map(f64::from).collect()))
-                .collect(),
+            Next::Windows(whole, window) => {
+                let seen = |row: &usize| &codes[*row][codes[*row].len().saturating_sub(*window)..];
+                rows.iter().map(|row| Ok(whole.after_each(seen(row))?.pop().unwrap_or_default())).collect()
+            }
         }
     }
 }
@@ -64,12 +65,12 @@ impl<'p> Next<'p> {
 impl CachedTexts<'_> {
     fn after(&mut self, codes: &[Vec<u32>], rows: &[usize]) -> Result<Vec<Vec<f64>>> {
         self.take_places(codes, rows)?;
-        let mut logits = vec![Vec::new(); rows.len()];
+        let mut found = vec![Vec::new(); rows.len()];
         let missing = |text: &CachedText, row: usize| codes[row].len() - text.skipped - text.codes.len();
         loop {
             let most = rows.iter().map(|&row| missing(&self.texts[row], row)).max().unwrap_or(0);
             let Some(&steps) = STEPS.iter().find(|&&steps| steps <= most.min(self.cache.capacity())) else {
-                return Ok(logits);
+                return Ok(found);
             };
             let mut active = vec![false; self.texts.len()];
             let mut input = vec![0i64; self.texts.len() * steps];
@@ -89,10 +90,10 @@ impl CachedTexts<'_> {
             let said = self.go_on.run([Input::new(&input, &[self.texts.len(), steps])])?;
             let said = said.first().and_then(|said| said.as_slice::<f32>()).unwrap_or_default();
             let width = said.len() / self.texts.len().max(1);
-            for (logits, &row) in logits.iter_mut().zip(rows) {
+            for (found, &row) in found.iter_mut().zip(rows) {
                 if active[row] && missing(&self.texts[row], row) == 0 {
-                    let own = said[row * width..(row + 1) * width].iter();
-                    *logits = own.skip(steps - 1).step_by(steps).map(|&logit| f64::from(logit)).collect();
+                    let own = &said[row * width..(row + 1) * width];
+                    *found = logits(own, steps, steps - 1, self.pieces_axis);
                 }
             }
         }

@@ -1,10 +1,10 @@
 //! What is said of a text that goes on: whole characters alone, and nothing from what ends it on.
 
-use kiln_data::Tokens;
+use super::speaker::Pieces;
 
 /// The text that codes become, bit by bit.
 pub(super) struct Said<'t> {
-    tokens: &'t Tokens,
+    pieces: &'t dyn Pieces,
     stop: Vec<String>,
     /// Codes before this place are text; those from `read` on aren't yet, being part of a character.
     read: usize,
@@ -20,18 +20,19 @@ const PARTS: usize = 4;
 
 impl<'t> Said<'t> {
     /// Behind these codes, with these texts ending it.
-    pub(super) fn new(tokens: &'t Tokens, codes: &[u32], stop: &[String]) -> Said<'t> {
+    pub(super) fn new(pieces: &'t dyn Pieces, codes: &[u32], stop: &[String]) -> Said<'t> {
         let (read, before) = (codes.len(), codes.len().saturating_sub(PARTS + 1));
-        Said { tokens, stop: stop.to_vec(), read, before, held: String::new(), is_over: false }
-    }
-
-    pub(super) fn tokens(&self) -> &'t Tokens {
-        self.tokens
+        Said { pieces, stop: stop.to_vec(), read, before, held: String::new(), is_over: false }
     }
 
     /// Whether a text came that ends it.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// Nothing more is said.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
     }
 
     /// What may be said, now that there is one more code.
@@ -60,8 +61,8 @@ impl<'t> Said<'t> {
 
     /// The text of the codes that aren't text yet, unless a part of a character lacks the rest.
     fn whole(&mut self, codes: &[u32], all: bool) -> String {
-        let front = self.tokens.decode(&codes[self.before..self.read]);
-        let text = self.tokens.decode(&codes[self.before..]);
+        let front = self.pieces.decode(&codes[self.before..self.read]);
+        let text = self.pieces.decode(&codes[self.before..]);
         let is_part = text.ends_with(char::REPLACEMENT_CHARACTER) && codes.len() - self.read < PARTS;
         let (true, Some(new)) = (all || !is_part, text.get(front.len()..)) else { return String::new() };
         (self.before, self.read) = (self.read, codes.len());
@@ -71,7 +72,7 @@ impl<'t> Said<'t> {
 
 #[cfg(test)]
 mod tests {
-    use kiln_data::Cut;
+    use kiln_data::{Cut, Tokens};
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! How well a model foresees a text.
 
 use super::refuse;
+use super::speaker::{Speaker, WholeWindow};
 use crate::predictions::log_probability_of;
 use crate::{Predictor, Result};
 
@@ -17,33 +18,36 @@ impl Predictor {
     /// # Errors
     /// Where the model doesn't go on with texts, or the text has fewer than two pieces.
     pub fn score_text(&self, text: &str) -> Result<TextScore> {
-        let own = self.goes_on()?;
-        let codes = own.tokens.encode(text);
+        self.speaker()?.score(text)
+    }
+}
+
+impl Speaker<'_> {
+    /// How well the layers foresee a text.
+    pub(crate) fn score(&self, text: &str) -> Result<TextScore> {
+        let codes = self.pieces.encode(text)?;
         if codes.len() < 2 {
             return Err(refuse(
                 "a text of one piece has nothing that follows; give a longer one".to_string(),
             ));
         }
-        let (window, form) = (own.window, own.form());
+        // No longer than what is scored.
+        let window = self.window.min(codes.len() - 1);
+        let mut whole = WholeWindow::new(&Speaker { window, ..*self });
         let apart = window.div_ceil(2);
-        let (mut nats, mut outputs) = (0.0, Vec::new());
+        let mut nats = 0.0;
         for from in (0..codes.len() - 1).step_by(apart) {
-            // What follows the last piece of a window isn't in it; what an earlier window foresaw isn't counted again.
+            // What an earlier window foresaw isn't counted again.
             let first = if from == 0 { 0 } else { window - apart };
-            let seen = &codes[from..codes.len().min(from + window)];
-            let foreseen = seen.len().min(codes.len() - 1 - from);
-            if first >= foreseen {
+            let seen = &codes[from..(codes.len() - 1).min(from + window)];
+            if first >= seen.len() {
                 break;
             }
-            outputs.clear();
-            self.model().run(&form, &own.last(seen).0, 1, &mut outputs)?;
-            nats -= (first..foreseen)
-                .map(|at| {
-                    log_probability_of(outputs.iter().skip(at).step_by(window), codes[from + at + 1] as usize)
-                })
-                .sum::<f64>();
+            let after = whole.after_each(seen)?;
+            let foreseen = after.iter().zip(&codes[from + 1..]).skip(first);
+            nats -= foreseen.map(|(logits, &code)| log_probability_of(logits, code as usize)).sum::<f64>();
         }
-        let characters = own.tokens.decode(&codes[1..]).chars().count();
+        let characters = self.pieces.decode(&codes[1..]).chars().count();
         Ok(TextScore { pieces: codes.len() - 1, characters, nats })
     }
 }

@@ -6,6 +6,7 @@ use kiln_nn::Sequential;
 use super::*;
 use crate::Model;
 use crate::model::{About, Task};
+use crate::preparation::TextPreparation;
 use crate::presets::{PRESETS, Suits, layers};
 
 const WINDOW: usize = 16;
@@ -26,7 +27,7 @@ fn characters() -> Tokens {
 
 /// What a model goes on with that always sees its last window again.
 fn by_windows(predictor: &Predictor, prompt: &str, options: &GenerateOptions) -> Vec<u32> {
-    let tokens = &predictor.goes_on().unwrap().tokens;
+    let tokens = &predictor.model().about().texts().unwrap().tokens;
     let (mut codes, mut rng) = (tokens.encode(prompt), Rng::new(options.seed));
     for _ in 0..options.tokens {
         let logits = predictor.predict_next(&codes).unwrap().scores().map(f64::from).collect();
@@ -53,7 +54,7 @@ fn every_preset_goes_on_with_a_cache_as_without() {
     let mut names = Vec::new();
     for (name, text) in presets(tokens.count()) {
         let predictor = untrained(&text, tokens.clone());
-        let next = Next::new(&predictor, predictor.goes_on().unwrap(), 1);
+        let next = Next::new(&predictor.speaker().unwrap(), 1);
         assert!(matches!(next, Next::Cached(_)), "{name} has no cache");
         let options = GenerateOptions::new().tokens(WINDOW - 3).temperature(1.0);
         assert_eq!(generated(&predictor, "the", &options), by_windows(&predictor, "the", &options), "{name}");
@@ -65,7 +66,7 @@ fn every_preset_goes_on_with_a_cache_as_without() {
     assert!(names.len() >= 4, "{names:?}");
     // One that looks ahead sees its last window again and again.
     let ahead = untrained("embedding PIECES 8, transformer 2, dense PIECES, transpose", tokens);
-    assert!(matches!(Next::new(&ahead, ahead.goes_on().unwrap(), 1), Next::Windows(_)));
+    assert!(matches!(Next::new(&ahead.speaker().unwrap(), 1), Next::Windows(..)));
     let options = GenerateOptions::new().tokens(5);
     assert_eq!(generated(&ahead, "the", &options), by_windows(&ahead, "the", &options));
 }

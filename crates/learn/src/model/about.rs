@@ -81,6 +81,11 @@ impl Task {
             TargetColumn::Number { column, mean, deviation } => {
                 Task::Numbers { names: vec![column.clone()], scale: vec![*deviation], offset: vec![*mean] }
             }
+            TargetColumn::Numbers { columns } => Task::Numbers {
+                names: columns.iter().map(|target| target.column.clone()).collect(),
+                scale: columns.iter().map(|target| target.deviation).collect(),
+                offset: columns.iter().map(|target| target.mean).collect(),
+            },
         }
     }
 

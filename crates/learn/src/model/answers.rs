@@ -35,7 +35,7 @@ impl About {
                             .to_string(),
                     )
                 })?;
-                let rows = table.rows_with(target.column())?;
+                let rows = table.rows_with_all(&target.columns())?;
                 (Box::new(plan.apply(&table, &rows)?), Vec::new())
             }
             Preparation::Images(images) => self.images(images, path)?,

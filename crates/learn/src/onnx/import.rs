@@ -1,6 +1,8 @@
 //! ONNX files as models: what a file doesn't say of raw data and of answers is told, or was recorded by kiln when it wrote the file.
 
-use kiln_data::{Form, ImageSize, Meaning, TablePreparation, TargetColumn, ValueKind};
+use kiln_data::{
+    CellFormat, Form, ImageSize, Meaning, NumberTarget, TablePreparation, TargetColumn, ValueKind,
+};
 use kiln_onnx::{Network, OnnxDType, Port};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -192,7 +194,28 @@ impl crate::model::About {
             )));
         }
         let mut plan = TablePreparation::plain(columns)?;
-        if let Some(column) = target {
+        let several: Vec<&str> = target.iter().flat_map(|all| all.split(',')).map(str::trim).collect();
+        if let (Task::Numbers { names, .. }, true) = (&mut self.task, several.len() > 1) {
+            if names.len() != several.len() {
+                return Err(fault(format!(
+                    "the network gives {}, and {} columns are named for them",
+                    if names.len() == 1 {
+                        "1 number".to_string()
+                    } else {
+                        format!("{} numbers", names.len())
+                    },
+                    several.len()
+                )));
+            }
+            *names = several.iter().map(|name| name.to_string()).collect();
+            let plain = |column: &String| NumberTarget {
+                column: column.clone(),
+                mean: 0.0,
+                deviation: 1.0,
+                format: CellFormat::default(),
+            };
+            plan = plan.with_target(TargetColumn::Numbers { columns: names.iter().map(plain).collect() });
+        } else if let Some(column) = target {
             let column = column.to_string();
             plan = plan.with_target(match &mut self.task {
                 Task::Classes { names } => TargetColumn::Classes { column, names: names.clone() },
@@ -202,7 +225,7 @@ impl crate::model::About {
                 }
                 _ => {
                     return Err(fault(format!(
-                        "the network gives several numbers, and {column} is one column"
+                        "the network gives several numbers, and {column} is one column; name one for each, with commas between them"
                     )));
                 }
             });

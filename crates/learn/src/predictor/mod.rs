@@ -218,6 +218,17 @@ impl Predictor {
         self.predict(&self.0.model.about().of_table(table)?.rows)
     }
 
+    /// What the model says of rows that are inputs already, `[rows, width]`, in the order in which its preparation has them
+    /// ([`RowEncoder`](kiln_data::RowEncoder), [`RowPlan`]).
+    ///
+    /// # Errors
+    /// Where there are more or fewer numbers than rows need, or the model takes something else.
+    pub fn predict_inputs(&self, inputs: &[f32], rows: usize) -> Result<Vec<Prediction>> {
+        let mut outputs = Vec::new();
+        self.0.model.run(&self.form(), inputs, rows, &mut outputs)?;
+        Ok(self.say(&outputs, rows))
+    }
+
     /// What the model says of a text: its class, or the scores of what comes next.
     ///
     /// # Errors

@@ -138,7 +138,8 @@ impl Callback for TimeLimit {
             }
         } else if left.is_zero() {
             self.end(at);
-        } else if spent >= self.again {
+        } else if spent >= self.again || at.step + 1 >= at.steps.min(self.planned) {
+            // Also before the last of them: where the first were slow, there is time for more.
             self.again = spent.mul_f64(LATER);
             let done = at.step - self.first;
             let fit = left.as_secs_f64() / spent.as_secs_f64().max(1e-9) * done as f64;

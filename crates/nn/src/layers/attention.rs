@@ -125,8 +125,7 @@ impl MultiHeadAttention {
                 (Ok(k), Ok(v)) => (k, v),
                 (Err(error), _) | (_, Err(error)) => return error.into(),
             };
-            let seen = pass.seen(query.size(1)).unsqueeze(1);
-            options = AttentionOptions { causal: false, mask: Some(seen), ..options };
+            options = options.places(&pass.lengths());
         }
         if context.is_training() && self.dropout > 0.0 {
             options = options.dropout(self.dropout, &context.key());

@@ -70,6 +70,8 @@ pub struct BlockOptions {
     pub rotary: Option<Rotary>,
     /// Whether scores fall with distance.
     pub alibi: bool,
+    /// How many steps each attends to at most, its own among them.
+    pub window: Option<usize>,
     /// What share is dropped in training: of the attention, and of what either half adds.
     pub dropout: f64,
 }
@@ -138,6 +140,7 @@ impl BlockOptions {
             // A last feature without a partner stays as it is.
             rotary: (head_width > 1).then(|| Rotary::new(head_width / 2 * 2)),
             alibi: false,
+            window: None,
             dropout: 0.0,
         }
     }
@@ -311,17 +314,13 @@ impl DecoderBlock {
         }
         let mut how = AttentionOptions::new().causal();
         how.grouped = options.kv_heads != options.heads;
+        how.window = options.window.map(|window| window.saturating_sub(1));
         if let Some(pass) = context.cache() {
             (key, value) = (check!(pass.extended(context, &key)), check!(pass.extended(context, &value)));
-            how = AttentionOptions { causal: false, ..how }.mask(&pass.seen(steps).unsqueeze(1));
+            how = how.places(&pass.lengths());
         }
         if options.alibi {
-            let slopes = alibi(options.heads, key.size(2));
-            let added = match &how.mask {
-                Some(seen) => seen.select(&slopes, f64::from(f32::MIN)),
-                None => slopes,
-            };
-            how = how.mask(&added);
+            how = how.mask(&alibi(options.heads, key.size(2)));
         }
         if context.is_training() && options.dropout > 0.0 {
             how = how.dropout(options.dropout, &context.key());
@@ -419,9 +418,9 @@ impl Decoder {
         }
     }
 
-    /// What the last block makes of each step, behind the last norm: `[batch, steps, width]`.
+    /// What goes into the first block.
     #[track_caller]
-    pub fn features(&self, codes: &Tensor, context: &Context) -> Tensor {
+    fn embedded(&self, codes: &Tensor, context: &Context) -> Tensor {
         let mut x = self.embedding.forward(codes, context);
         if self.embedding_scale != 1.0 {
             x *= self.embedding_scale;
@@ -432,8 +431,24 @@ impl Decoder {
         if self.dropout > 0.0 {
             x = Dropout::new(self.dropout).forward(&x, context);
         }
+        x
+    }
+
+    /// What the last block makes of each step, behind the last norm: `[batch, steps, width]`.
+    #[track_caller]
+    pub fn features(&self, codes: &Tensor, context: &Context) -> Tensor {
+        let x = self.embedded(codes, context);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(&x, context));
         self.norm.forward(&x, context)
+    }
+
+    /// The logits of all pieces at each step.
+    #[track_caller]
+    fn scores(&self, x: &Tensor, context: &Context) -> Tensor {
+        match &self.head {
+            Some(head) => head.forward(x, context),
+            None => x.matmul(&self.embedding.weight.tensor().t()),
+        }
     }
 }
 
@@ -442,12 +457,22 @@ impl Layer for Decoder {
     #[track_caller]
     fn forward(&self, codes: &Tensor, context: &Context) -> Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
-            let x = self.features(codes, context);
-            match &self.head {
-                Some(head) => head.forward(&x, context),
-                None => x.matmul(&self.embedding.weight.tensor().t()),
-            }
+            self.scores(&self.features(codes, context), context)
         })
+    }
+
+    fn stages(&self, codes: &Tensor) -> Vec<(String, String, Tensor)> {
+        let context = Context::inference();
+        let mut x = self.embedded(codes, &context);
+        let mut stages = vec![("embedding".to_string(), "embedding".to_string(), x.clone())];
+        for (place, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, &context);
+            stages.push((format!("blocks.{place}"), "decoder block".to_string(), x.clone()));
+        }
+        x = self.norm.forward(&x, &context);
+        stages.push(("norm".to_string(), "norm".to_string(), x.clone()));
+        stages.push(("head".to_string(), "scores of pieces".to_string(), self.scores(&x, &context)));
+        stages
     }
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {

@@ -16,10 +16,10 @@ use crate::variable::Variable;
 /// convolutions read), so that each goes on where it stopped: see [`Function::cached`](crate::Function::cached). A pass
 /// over some steps and one over the next give the bits of one pass over all of them. Cloning shares.
 #[derive(Clone, Debug)]
-pub struct Cache(Arc<Inner>);
+pub struct Cache(Arc<CacheState>);
 
 #[derive(Debug)]
-struct Inner {
+struct CacheState {
     rows: usize,
     capacity: usize,
     /// How many steps each sequence has: `i64[rows]`.
@@ -35,7 +35,7 @@ struct Inner {
 impl Cache {
     /// For so many sequences at once, in which attention sees up to so many steps.
     pub fn new(rows: usize, capacity: usize) -> Cache {
-        Cache(Arc::new(Inner {
+        Cache(Arc::new(CacheState {
             rows,
             capacity,
             lengths: Variable::zeros("lengths", [rows], DType::I64),
@@ -146,7 +146,7 @@ impl Cache {
     }
 }
 
-impl Inner {
+impl CacheState {
     fn kept(&self) -> MutexGuard<'_, Vec<Variable>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,16 +236,15 @@ impl CachedPass {
         Ok(whole)
     }
 
-    /// Which steps, of as many as there is room for, each of the next `steps` may see: `bool[rows, steps, capacity + 1]`.
-    pub(crate) fn seen(&self, steps: usize) -> Tensor {
-        let places = [self.cache.rows(), steps, self.cache.capacity() + 1];
-        Tensor::index_along(places, 2).le(self.positions(steps).unsqueeze(2))
+    /// How many steps each sequence has before this pass, which is the place of its first step: `i64[rows]`.
+    pub(crate) fn lengths(&self) -> Tensor {
+        self.cache.0.bounded.store(true, Ordering::Relaxed);
+        self.cache.0.lengths.tensor()
     }
 
     /// The places of the next `steps` in their sequences: `i64[rows, steps]`.
     pub(crate) fn positions(&self, steps: usize) -> Tensor {
-        self.cache.0.bounded.store(true, Ordering::Relaxed);
-        Tensor::index_along([self.cache.rows(), steps], 1) + self.cache.0.lengths.tensor().unsqueeze(1)
+        Tensor::index_along([self.cache.rows(), steps], 1) + self.lengths().unsqueeze(1)
     }
 
     /// Which sequences this pass is of: `bool[rows, 1]`.

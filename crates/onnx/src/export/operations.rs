@@ -125,6 +125,7 @@ impl GraphWriter<'_> {
                 let axis = Attribute::Int(*axis as i64);
                 self.builder.node(operator, &[&x], vec![("axis", axis), ("keepdims", Attribute::Int(1))])
             }
+            Op::Attention(..) => return Err(self.refusal(pair, "attention")),
             Op::CumSum(axis) => {
                 let x = self.value(&pair.input(0))?;
                 let axis = self.builder.scalar(&Data::I64(vec![*axis as i64]));
@@ -199,6 +200,8 @@ impl GraphWriter<'_> {
             Op::ConvGradWeight(..) => {
                 return Err(self.refusal(pair, "a gradient of a convolution in its weight"));
             }
+            // Those that no operator stands for were written out when the pass was traced.
+            Op::Scan(..) => return Err(self.refusal(pair, "a scan within a gradient rule")),
             Op::Custom(operation) => {
                 let what = format!("{}, which is code of somebody's own", operation.0.name());
                 return Err(self.refusal(pair, &what));

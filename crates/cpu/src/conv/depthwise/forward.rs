@@ -281,15 +281,18 @@ impl PixelGroup<'_> {
         channel: usize,
         few: Option<usize>,
     ) {
+        // SAFETY: the caller's promise, here and below.
+        let load = |from: *const f32| unsafe { read::<V>(from.wrapping_add(channel), few) };
+        // SAFETY: as above.
+        let columns = self.epilogue.as_ref().map(|epilogue| (epilogue, unsafe { epilogue.of_columns(load) }));
         for (place, mut sum) in sums.into_iter().enumerate() {
             let place = place as isize;
             let to = self.out.wrapping_offset(place * self.stride).wrapping_add(channel);
-            // SAFETY: the caller's promise.
+            // SAFETY: as above.
             unsafe {
-                if let Some(epilogue) = &self.epilogue {
-                    let load = |from: *const f32| read::<V>(from.wrapping_add(channel), few);
+                if let Some((epilogue, columns)) = &columns {
                     let other = || load(epilogue.other.wrapping_offset(place * epilogue.other_stride));
-                    sum = epilogue.finished(sum, load, other);
+                    sum = columns.finished(sum, other);
                 }
                 match few {
                     None => sum.store(to),

@@ -47,11 +47,18 @@ pub(super) use self::typed::{TypedBlock, typed};
 use super::kind::ColumnKind;
 use crate::error::{Error, Result};
 use crate::known;
+use crate::packing;
 
 /// How much is looked at to find the delimiter and the header.
 const HEAD: usize = 64 << 10;
-/// What a block of rows takes.
-pub(super) const BLOCK: usize = 2 << 20;
+/// What a block of rows takes at most.
+const BLOCK: usize = 2 << 20;
+
+/// What a block of rows takes: several are held at once, cut in cells.
+pub(super) fn block_size() -> usize {
+    usize::try_from(Limits::current().bytes / 64).map_or(BLOCK, |share| share.clamp(HEAD, BLOCK))
+}
+
 /// Where a table is read from; it can be opened again.
 #[derive(Clone, Copy)]
 pub(super) enum TableInput<'a> {
@@ -66,6 +73,18 @@ impl<'a> TableInput<'a> {
             TableInput::File(path) => Box::new(BufReader::with_capacity(256 << 10, File::open(path)?)),
             TableInput::Bytes(bytes) => Box::new(bytes),
         })
+    }
+
+    /// The text of a file, unpacked where it is packed.
+    pub fn open(self) -> Result<Box<dyn Read + Send + 'a>> {
+        let packed = self.buffered().map_err(|error| self.fault(error))?;
+        Ok(Box::new(self.unpacked(packed)?))
+    }
+
+    /// What a packed text holds; any other as it is.
+    pub fn unpacked(self, packed: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn BufRead + Send + 'a>> {
+        let (reader, _) = packing::unpacked(packed).map_err(|error| self.fault(error))?;
+        Ok(reader)
     }
 
     /// The same fault, in this file.
@@ -110,7 +129,7 @@ enum Mode<'a> {
     Lines(Box<dyn Read + Send + 'a>),
     Records(Records<'a>),
     Objects(Box<dyn Read + Send + 'a>),
-    Typed(TypedRows),
+    Typed(Box<TypedRows>),
     End,
 }
 
@@ -129,15 +148,32 @@ pub(super) struct TableReader<'a> {
 impl<'a> TableReader<'a> {
     /// Opens a file and reads its header.
     pub fn open(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
-        TableReader::start(input, reading, encoding).map_err(|error| input.place(error))
+        let opened = || {
+            let mut notes = Vec::new();
+            match file::open(input, reading, &mut notes)? {
+                TableFile::Text(reader) => TableReader::start(reader, notes, input, reading, encoding),
+                TableFile::Typed(rows) => TableReader::of_typed(input, reading, rows, notes),
+            }
+        };
+        opened().map_err(|error| input.place(error))
     }
 
-    fn start(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
-        let mut notes = Vec::new();
-        let mut reader = match file::open(input, reading, &mut notes)? {
-            TableFile::Text(reader) => reader,
-            TableFile::Typed(rows) => return TableReader::of_typed(input, reading, rows, notes),
-        };
+    /// Reads the header of a text that is open already.
+    pub fn of(
+        reader: Box<dyn Read + Send + 'a>,
+        input: TableInput<'a>,
+        reading: &Reading,
+    ) -> Result<TableReader<'a>> {
+        TableReader::start(reader, Vec::new(), input, reading, TextEncoding::Utf8)
+    }
+
+    fn start(
+        mut reader: Box<dyn Read + Send + 'a>,
+        notes: Vec<String>,
+        input: TableInput<'a>,
+        reading: &Reading,
+        encoding: TextEncoding,
+    ) -> Result<TableReader<'a>> {
         let mut rest = Vec::new();
         let mut found = FileFindings { notes, ..FileFindings::default() };
         fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;
@@ -217,7 +253,7 @@ impl<'a> TableReader<'a> {
         check_told(&layout, reading)?;
         let FileFindings { notes: own, unnamed, guessed_header } = rows.found.clone();
         let found = FileFindings { notes: [notes, own].concat(), unnamed, guessed_header };
-        let (mode, rest) = (Mode::Typed(rows), Vec::new());
+        let (mode, rest) = (Mode::Typed(Box::new(rows)), Vec::new());
         Ok(TableReader { input, delimiter: 0, layout, found, mode, rest, line: 1 })
     }
 

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use kiln_learn::Predictor;
-use kiln_learn::generate::{GenerateOptions, Stopped, TextScore};
+use kiln_learn::generate::{GenerateOptions, Generation, Stopped, TextScore};
+use kiln_learn::hub::LanguageModel;
+use kiln_learn::{Predictor, Result as Learned};
 use serde_json::json;
 
-use super::{out, rows};
+use crate::{out, rows};
 
 /// What is said of how a text goes on.
 #[derive(Args)]
 #[command(next_help_heading = "Texts")]
-pub struct GenerateFlags {
+pub(super) struct GenerateFlags {
     /// A text to go on with, instead of a file; several go on side by side, each as it would alone
     #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
     prompt: Vec<String>,
@@ -60,6 +61,33 @@ pub struct GenerateFlags {
     score: bool,
 }
 
+/// What goes on with texts: a model's file, or a folder of a hub's.
+pub(super) trait GoesOn {
+    fn generate(&self, prompt: &str, options: &GenerateOptions) -> Learned<Generation<'_>>;
+    fn generate_many(&self, prompts: &[&str], options: &GenerateOptions) -> Learned<Vec<String>>;
+    fn score_text(&self, text: &str) -> Learned<TextScore>;
+}
+
+macro_rules! goes_on {
+    ($($model:ident)*) => {$(
+        impl GoesOn for $model {
+            fn generate(&self, prompt: &str, options: &GenerateOptions) -> Learned<Generation<'_>> {
+                $model::generate(self, prompt, options)
+            }
+
+            fn generate_many(&self, prompts: &[&str], options: &GenerateOptions) -> Learned<Vec<String>> {
+                $model::generate_many(self, prompts, options)
+            }
+
+            fn score_text(&self, text: &str) -> Learned<TextScore> {
+                $model::score_text(self, text)
+            }
+        }
+    )*};
+}
+
+goes_on!(Predictor LanguageModel);
+
 /// A text and what it is called.
 struct Named {
     name: String,
@@ -68,18 +96,18 @@ struct Named {
 
 impl GenerateFlags {
     /// Goes on with texts, or scores them.
-    pub fn run(&self, predictor: &Predictor, inputs: &[PathBuf], json: bool) -> Result<()> {
+    pub(super) fn run(&self, speaker: &dyn GoesOn, inputs: &[PathBuf], json: bool) -> Result<()> {
         let texts = self.texts(inputs)?;
         if self.score {
-            return texts.iter().try_for_each(|text| score(predictor, text, json));
+            return texts.iter().try_for_each(|text| score(speaker, text, json));
         }
         let options = self.options();
         match texts.as_slice() {
-            [text] => self.one(predictor, &text.text, &options, json),
+            [text] => self.one(speaker, &text.text, &options, json),
             _ => {
                 let prompts: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
                 let mut out = out::RowWriter::new();
-                for (prompt, added) in prompts.iter().zip(predictor.generate_many(&prompts, &options)?) {
+                for (prompt, added) in prompts.iter().zip(speaker.generate_many(&prompts, &options)?) {
                     match json {
                         true => writeln!(out, "{}", json!({ "prompt": prompt, "text": added }))?,
                         false => writeln!(out, "{prompt}{added}\n")?,
@@ -90,8 +118,8 @@ impl GenerateFlags {
         }
     }
 
-    fn one(&self, predictor: &Predictor, prompt: &str, options: &GenerateOptions, json: bool) -> Result<()> {
-        let mut generation = predictor.generate(prompt, options)?;
+    fn one(&self, speaker: &dyn GoesOn, prompt: &str, options: &GenerateOptions, json: bool) -> Result<()> {
+        let mut generation = speaker.generate(prompt, options)?;
         let mut out = out::RowWriter::new();
         let mut text = String::new();
         if !json {
@@ -159,8 +187,8 @@ impl GenerateFlags {
 }
 
 /// Prints how well the model foresees a text.
-fn score(predictor: &Predictor, text: &Named, json: bool) -> Result<()> {
-    let score = predictor.score_text(&text.text).with_context(|| text.name.clone())?;
+fn score(speaker: &dyn GoesOn, text: &Named, json: bool) -> Result<()> {
+    let score = speaker.score_text(&text.text).with_context(|| text.name.clone())?;
     let TextScore { pieces, characters, nats } = score;
     let figures = [score.nats_per_piece(), score.perplexity(), score.bits_per_character()];
     out::line(match json {
