@@ -16,7 +16,7 @@ use kiln_learn::weights::Weights;
 use kiln_learn::{Model, Summary, onnx};
 use kiln_map::shown;
 
-use super::reading::{ReadingFlags, open};
+use super::reading::{READING, ReadingFlags, open};
 use super::rows::is_standard_input;
 use super::{import, out};
 use crate::out::counted;
@@ -100,7 +100,7 @@ pub fn run(flags: InspectFlags) -> Result<()> {
         },
     };
     if !flags.reading.is_empty() {
-        bail!("{}: --header, --missing, --decimal, --thousands and --dates are for tables", path.display());
+        bail!("{}: --{} are for tables", path.display(), READING.join(", --"));
     }
     out::text(text)
 }

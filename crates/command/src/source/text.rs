@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Preparation;
-use kiln_learn::data::{self, Cut, Dataset, Table, Tokens, Windows, stratified};
+use kiln_learn::data::{self, Cut, Dataset, Reading, Tokens, Windows, stratified};
 use kiln_learn::model::Task;
 use kiln_learn::preparation::TextPreparation;
 
@@ -12,6 +12,7 @@ use super::table::keys;
 use super::{Habits, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
 use crate::out::counted;
+use crate::reading::{ReadingFlags, open};
 use crate::report::Shows;
 use crate::settings::{Settings, Share};
 
@@ -114,7 +115,13 @@ pub(super) fn texts(
     let (Some(column), Some(target)) = (&settings.text, &settings.target) else {
         bail!("--text needs --target, the column of classes");
     };
-    let table = Table::open(path)?;
+    let reading = match base.map(|base| base.preparation()) {
+        Some(Preparation::Text(TextPreparation { columns: Some(columns), .. })) => {
+            Reading::of_model(columns.file.clone())
+        }
+        _ => ReadingFlags::of(settings).reading()?,
+    };
+    let table = open(&reading, path)?;
     let texts = table.column(column)?;
     let classes = table.column(target)?;
     let (seen, rows) = (table.len(), Vec::from_iter(0..table.len()));
@@ -140,7 +147,8 @@ pub(super) fn texts(
     }
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
-    let said = vec![
+    let mut said = table.notes().to_vec();
+    said.extend([
         format!(
             "{} with {} of {target}, {} different {} in training",
             counted(seen, "text"),
@@ -149,8 +157,9 @@ pub(super) fn texts(
             called(&tokens)
         ),
         counts(&*train, &*valid, &*test),
-    ];
-    let preparation = TextPreparation::new(tokens, window).with_columns(column, target).into();
+    ]);
+    let preparation = TextPreparation::new(tokens, window).with_columns(column, target);
+    let preparation = preparation.of_file(table.file_format()).into();
     let habits = Habits { preset: "words", epochs: 15, rate: 1e-3, early_stop: 5, ..TEXTS };
     Ok(TrainingData {
         name: name_of(path),

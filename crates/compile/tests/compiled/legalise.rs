@@ -117,7 +117,9 @@ fn every_case_of_the_op_table_runs_or_says_why_not() {
 
 #[test]
 fn random_graphs_run_or_say_why_not() {
-    let counts = check_all((0..1500).map(kiln_testkit::random_graph).filter(|problem| !jumps_by_halves(&problem.graph)));
+    let counts = check_all(
+        (0..1500).map(kiln_testkit::random_graph).filter(|problem| !jumps_by_halves(&problem.graph)),
+    );
     assert!(counts["none"] > 500, "{counts:?}");
 }
 

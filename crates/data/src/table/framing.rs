@@ -406,8 +406,9 @@ impl Framing {
                     while summaries.len() < table.columns().len() {
                         summaries.push(ColumnSummary::new(false));
                     }
+                    let target = self.choices.targets.first().and_then(|target| table.column(target).ok());
                     for (summary, column) in summaries.iter_mut().zip(table.columns()) {
-                        summary.extend(column, start, train.iter().copied());
+                        summary.extend(column, target, start, train.iter().copied());
                     }
                     Ok(())
                 },
@@ -425,7 +426,7 @@ impl Framing {
                         summary,
                     })
                     .collect();
-                return TablePreparation::of(&columns, &self.choices);
+                return Ok(TablePreparation::of(&columns, &self.choices)?.of_file(&self.reading.file));
             }
         }
     }

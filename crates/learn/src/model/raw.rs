@@ -15,7 +15,9 @@ impl About {
     pub fn reading(&self) -> Result<Reading> {
         match &self.preparation {
             Preparation::Table(plan) => Ok(plan.reading()),
-            Preparation::Text(text) if text.columns.is_some() => Ok(Reading::new()),
+            Preparation::Text(TextPreparation { columns: Some(columns), .. }) => {
+                Ok(Reading::of_model(columns.file.clone()))
+            }
             Preparation::Unsaid if self.input.numbers().is_some() => Ok(Reading::new()),
             Preparation::Unsaid | Preparation::Text(_) => Err(unsaid(self)),
             Preparation::Images(_) => Err(self.not("a table")),

@@ -154,7 +154,7 @@ fn by_columns(
             Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => {
                 vocabulary.words.iter().map(String::as_str).collect()
             }
-            Encoding::Number { .. } | Encoding::Date { .. } => Vec::new(),
+            Encoding::Number { .. } | Encoding::Date { .. } | Encoding::Text { .. } => Vec::new(),
         };
         let mut column = Vec::with_capacity(rows);
         for row in &mut cells {
