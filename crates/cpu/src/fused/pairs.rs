@@ -35,7 +35,7 @@ impl PlanBuilder<'_> {
         } else {
             return None;
         };
-        Some(TileStep::Run { run, value, operands: [x, y, x], class, kind })
+        Some(self.run(run, value, [x, y, x], class, kind))
     }
 
     /// Takes back the step of a product that only this sum is made of, for one loop to do both.
@@ -76,7 +76,7 @@ impl PlanBuilder<'_> {
         };
         let (full, before) = (self.full(), steps.len().checked_sub(2));
         let y = match before.map(|before| &steps[before]) {
-            _ if self.classes[y] == TileExtent::ONE => y,
+            _ if self.is_one(y, full) => y,
             // Repeated for this step alone.
             Some(&TileStep::Spread { value: spread, from, .. })
                 if spread == y && !self.classes[from].columns =>

@@ -14,9 +14,21 @@ pub(super) struct TileExtent {
 
 impl TileExtent {
     pub(super) const ONE: TileExtent = TileExtent { rows: false, columns: false };
+    /// One value for each row.
+    pub(super) const COLUMN: TileExtent = TileExtent { rows: true, columns: false };
 
     pub(super) fn or(self, other: TileExtent) -> TileExtent {
         TileExtent { rows: self.rows || other.rows, columns: self.columns || other.columns }
+    }
+
+    /// How many lanes it moves by from row to row of a tile.
+    #[inline]
+    pub(super) fn row_step(self, columns: usize) -> usize {
+        match (self.rows, self.columns) {
+            (true, true) => columns,
+            (true, false) => 1,
+            (false, _) => 0,
+        }
     }
 
     /// How many lanes it has in a tile.
@@ -66,13 +78,14 @@ pub(super) enum TileStep {
         from: usize,
         class: TileExtent,
     },
-    /// One loop.
+    /// One loop, or one for each row where an operand moves along rows or columns only and isn't repeated.
     Run {
         run: Loop,
         value: usize,
         operands: [usize; 3],
         class: TileExtent,
         kind: RunKind,
+        row_by_row: bool,
     },
     /// Each row folded to one lane; where there is a second operand, its products with that.
     FoldRows {

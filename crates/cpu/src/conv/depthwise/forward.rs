@@ -284,8 +284,7 @@ impl PixelGroup<'_> {
         // SAFETY: the caller's promise, here and below.
         let load = |from: *const f32| unsafe { read::<V>(from.wrapping_add(channel), few) };
         // SAFETY: as above.
-        let columns =
-            self.epilogue.as_ref().map(|epilogue| (epilogue, unsafe { epilogue.of_columns(load) }));
+        let columns = self.epilogue.as_ref().map(|epilogue| (epilogue, unsafe { epilogue.of_columns(load) }));
         for (place, mut sum) in sums.into_iter().enumerate() {
             let place = place as isize;
             let to = self.out.wrapping_offset(place * self.stride).wrapping_add(channel);

@@ -299,6 +299,17 @@ impl RegisterFrame<'_> {
         // SAFETY: the caller's promise, and the plan's: registers have room for a tile, operands come first.
         unsafe {
             match step {
+                TileStep::Run { run, value, operands, row_by_row: true, .. } => {
+                    let [out, a, b, c] = [*value, operands[0], operands[1], operands[2]].map(|value| {
+                        let step = self.plan.class(value).row_step(width);
+                        (self.pointers[value], step * self.plan.values[value].lane.size())
+                    });
+                    for row in 0..height {
+                        let [out, a, b, c] =
+                            [out, a, b, c].map(|(start, step)| start.wrapping_add(row * step));
+                        run(out, a, b, c, width);
+                    }
+                }
                 TileStep::Run { run, value, operands: [a, b, c], class, .. } => {
                     let pointers = &self.pointers;
                     run(
@@ -315,7 +326,11 @@ impl RegisterFrame<'_> {
                     self.index(*value, *along, *class, LaneType::of(*dtype), area);
                 }
                 TileStep::Spread { value, from, class } => {
-                    let key = self.keys[*from];
+                    // Between passes a kept value stays as it is.
+                    let key = match self.plan.values[*from].kept {
+                        true => [self.group, area.left, width, 0],
+                        false => self.keys[*from],
+                    };
                     let whole = [key[0], key[1], key[2], height];
                     if key != NEVER && self.keys[*value] == whole {
                         return;
