@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use kiln::data::Rng;
 use kiln::{
-    Adam, BatchNorm, Context, Conv2d, ConvOptions, DType, Dense, Function, Input, Key, Layer, Sgd, Step,
-    Tensor, parameters,
+    Adam, BatchNorm, Context, Conv2d, ConvOptions, DType, Data, Dense, Function, Input, Key, Layer, Sgd,
+    Shape, Step, Tensor, Variable, parameters,
 };
 
 #[path = "bench_workloads/streams.rs"]
@@ -136,13 +136,31 @@ fn noise<const N: usize>(shape: [usize; N], seed: u64) -> Tensor {
     Tensor::new(numbers(count, seed), shape)
 }
 
-/// A function of f32 inputs of these shapes.
-fn function<const N: usize>(arguments: &Arguments, function: Function<N>, shapes: [&[usize]; N]) -> Result {
-    let data: Vec<Vec<f32>> = shapes.iter().map(|shape| numbers(shape.iter().product(), 7)).collect();
-    timed(arguments, function, std::array::from_fn(|i| Input::new(&data[i], shapes[i])))
+/// A function of f32 inputs of these shapes, which are in kiln's own memory, as its results are: each side keeps its tensors there.
+fn function<const N: usize>(
+    arguments: &Arguments,
+    mut function: Function<N>,
+    shapes: [&[usize]; N],
+) -> Result {
+    let variable = |shape: &[usize]| {
+        Variable::new("", Data::F32(numbers(shape.iter().product(), 7)), Shape::from(shape))
+    };
+    let inputs: Vec<Variable> =
+        shapes.iter().map(|shape| variable(shape)).collect::<std::result::Result<_, _>>()?;
+    let inputs: [Input; N] = std::array::from_fn(|number| Input::variable(&inputs[number]));
+    if arguments.show {
+        return show(&mut function, inputs);
+    }
+    let program = function.program(inputs.clone())?;
+    let results: Vec<Variable> =
+        program.outputs.iter().map(|(shape, dtype)| Variable::zeros("", shape.clone(), *dtype)).collect();
+    measure(arguments, || {
+        function.run_into(inputs.clone(), &results)?;
+        Ok(())
+    })
 }
 
-/// A function of any inputs.
+/// A function of any inputs in the host's memory, with results there.
 fn timed<const N: usize>(arguments: &Arguments, mut function: Function<N>, inputs: [Input; N]) -> Result {
     if arguments.show {
         return show(&mut function, inputs);
@@ -376,7 +394,9 @@ fn infer<M: kiln::Module>(
     shape: &[usize],
     forward: impl Fn(&M, &Tensor, &Context) -> Tensor + Send,
 ) -> Result {
-    function(arguments, Function::inference(model, move |model, cx, [x]| forward(model, &x, cx)), [shape])
+    let x = numbers(shape.iter().product(), 7);
+    let function = Function::inference(model, move |model, cx, [x]| forward(model, &x, cx));
+    timed(arguments, function, [Input::new(&x, shape)])
 }
 
 /// A network of `DIR/NAME.onnx`, whose answers must be those recorded in `DIR/NAME_BATCH`.

@@ -7,7 +7,7 @@ use kiln_ir::op::{BinaryOp, ReduceOp};
 use kiln_ir::{DType, Scalar};
 
 use super::loops::Loop;
-use super::ops::{self, LaneType};
+use super::ops::{self, LaneType, PairedLoop};
 use super::steps::{
     IndexLoop, RegisterValue, RunKind, StridedWalk, TileExtent, TileFold, TilePass, TileStep, TileStore,
 };
@@ -223,9 +223,14 @@ impl PlanBuilder<'_> {
             }
             Operation::Binary(op, a, b) => {
                 let (x, y) = (self.operand(a, class, steps), self.operand(b, class, steps));
+                if let Some(step) = self.scaled(op, value, [x, y], class, steps) {
+                    steps.push(step);
+                    return;
+                }
                 if let Some((pair, operands)) = self.pair(op, lane, [x, y], class, steps) {
                     let one = operands.map(|operand| self.is_one(operand, class));
-                    steps.push(self.run(ops::pair(pair, level, one), value, operands, class, other));
+                    let kind = if pair == PairedLoop::MulMul { RunKind::ProductOfThree } else { other };
+                    steps.push(self.run(ops::pair(pair, level, one), value, operands, class, kind));
                     return;
                 }
                 let from = LaneType::of(self.fused.body[a].dtype);
@@ -266,9 +271,13 @@ impl PlanBuilder<'_> {
         class: TileExtent,
         kind: RunKind,
     ) -> TileStep {
-        let apart = |&operand: &usize| ![class, TileExtent::ONE].contains(&self.classes[operand]);
-        let row_by_row = operands.iter().any(apart);
+        let row_by_row = self.is_row_by_row(&operands, class);
         TileStep::Run { run, value, operands, class, kind, row_by_row }
+    }
+
+    /// Whether one of these operands moves along rows or columns only, where the result moves along both.
+    pub(super) fn is_row_by_row(&self, operands: &[usize], class: TileExtent) -> bool {
+        operands.iter().any(|&operand| ![class, TileExtent::ONE].contains(&self.classes[operand]))
     }
 
     /// Narrow integers wrap after arithmetic.
@@ -358,8 +367,10 @@ impl PlanBuilder<'_> {
             .stores
             .iter()
             .map(|target| {
-                let runs =
-                    |step: &TileStep| matches!(step, TileStep::Run { value, .. } if *value == target.value);
+                let runs = |step: &TileStep| {
+                    matches!(step, TileStep::Run { value, .. } | TileStep::Scale { value, .. }
+                        if *value == target.value)
+                };
                 let Some(made) = pass.tiles.iter().rposition(runs) else { return false };
                 let reads_later = pass.tiles[made + 1..].iter().flat_map(TileStep::operands).any(|operand| {
                     loaded.iter().any(|&(value, load)| value == operand && taken(target, &self.loads[load]))

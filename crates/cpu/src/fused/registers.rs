@@ -72,8 +72,13 @@ pub(super) fn place(
                         let size = |value: usize| values[value].lane.size();
                         let repeats_kept =
                             matches!(step, TileStep::Spread { from, .. } if values[*from].kept);
-                        let over = matches!(step, TileStep::Run { operands, row_by_row: false, .. }
-                            if operands.iter().all(|&operand| size(operand) == size(value)));
+                        let over = match step {
+                            TileStep::Run { operands, row_by_row: false, .. } => {
+                                operands.iter().all(|&operand| size(operand) == size(value))
+                            }
+                            TileStep::Scale { row_by_row, .. } => !row_by_row,
+                            _ => false,
+                        };
                         lifetimes[value].push(match repeats_kept {
                             // All tiles of the pass read it.
                             true => Lifetime { pass: number, made: 0, last: usize::MAX, over },

@@ -2,7 +2,7 @@
 
 use kiln_ir::DType;
 
-use super::loops::Loop;
+use super::loops::{Loop, ScaledLoop};
 use super::ops::LaneType;
 
 /// Along what a value moves within a tile.
@@ -87,6 +87,14 @@ pub(super) enum TileStep {
         kind: RunKind,
         row_by_row: bool,
     },
+    /// One loop of four operands, or one for each row: `a · by · b + c`.
+    Scale {
+        run: ScaledLoop,
+        value: usize,
+        operands: [usize; 4],
+        class: TileExtent,
+        row_by_row: bool,
+    },
     /// Each row folded to one lane; where there is a second operand, its products with that.
     FoldRows {
         line: Loop,
@@ -121,6 +129,8 @@ pub(super) enum RunKind {
     Sum,
     Difference,
     ExpOfDifference,
+    /// `a · b · c`.
+    ProductOfThree,
     /// What its instruction says, and nothing beside.
     Plain,
     Other,
@@ -131,7 +141,7 @@ impl RunKind {
     pub(super) fn is_plain(self) -> bool {
         match self {
             RunKind::Sum | RunKind::Difference | RunKind::Plain => true,
-            RunKind::ExpOfDifference | RunKind::Other => false,
+            RunKind::ExpOfDifference | RunKind::ProductOfThree | RunKind::Other => false,
         }
     }
 }
@@ -214,6 +224,7 @@ impl TileStep {
             TileStep::FoldRows { from, .. } | TileStep::AccumulateProducts { from, .. } => from.to_vec(),
             TileStep::MakeRows { operands, .. } => operands.to_vec(),
             TileStep::Run { operands, .. } => operands.to_vec(),
+            TileStep::Scale { operands, .. } => operands.to_vec(),
         }
     }
 
@@ -225,6 +236,7 @@ impl TileStep {
             | TileStep::Index { value, .. }
             | TileStep::Spread { value, .. }
             | TileStep::Run { value, .. }
+            | TileStep::Scale { value, .. }
             | TileStep::FoldRows { value, .. } => vec![*value],
             TileStep::MakeRows { value, sum, .. } => vec![*value, *sum],
             TileStep::Accumulate { .. } | TileStep::AccumulateProducts { .. } => vec![],

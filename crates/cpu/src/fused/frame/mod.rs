@@ -275,6 +275,15 @@ impl RegisterFrame<'_> {
         }
     }
 
+    /// Where a row of each of these values is.
+    #[inline]
+    fn row<const N: usize>(&self, values: [usize; N], row: usize, width: usize) -> [*mut u8; N] {
+        values.map(|value| {
+            let lanes = row * self.plan.class(value).row_step(width);
+            self.pointers[value].wrapping_add(lanes * self.plan.values[value].lane.size())
+        })
+    }
+
     /// The first element of a tile in memory, where the tile lies there as in a register.
     #[inline]
     fn place(&self, walk: &StridedWalk, area: Area) -> Option<*mut u8> {
@@ -300,14 +309,18 @@ impl RegisterFrame<'_> {
         unsafe {
             match step {
                 TileStep::Run { run, value, operands, row_by_row: true, .. } => {
-                    let [out, a, b, c] = [*value, operands[0], operands[1], operands[2]].map(|value| {
-                        let step = self.plan.class(value).row_step(width);
-                        (self.pointers[value], step * self.plan.values[value].lane.size())
-                    });
+                    let [a, b, c] = *operands;
                     for row in 0..height {
-                        let [out, a, b, c] =
-                            [out, a, b, c].map(|(start, step)| start.wrapping_add(row * step));
+                        let [out, a, b, c] = self.row([*value, a, b, c], row, width);
                         run(out, a, b, c, width);
+                    }
+                }
+                TileStep::Scale { run, value, operands: [a, by, b, c], class, row_by_row } => {
+                    let (calls, lanes) =
+                        if *row_by_row { (height, width) } else { (1, class.lanes(height, width)) };
+                    for row in 0..calls {
+                        let [out, a, by, b, c] = self.row([*value, *a, *by, *b, *c], row, width);
+                        run(out, a, by, b, c, lanes);
                     }
                 }
                 TileStep::Run { run, value, operands: [a, b, c], class, .. } => {
