@@ -51,6 +51,14 @@ NETWORKS = {  # at 224 × 224: operations of one image
 }
 
 
+GPTS = {  # blocks, heads, width, characters of a sequence, sequences
+    "gpt_small": (4, 4, 128, 64, 12),
+    "gpt_large": (6, 6, 384, 256, 8),
+}
+CHARACTERS = 65
+LSTM = (32, 64, 128, 256)  # sequences, steps, numbers in, numbers of a state
+
+
 def network(name):
     """The network and batch of a workload that runs an ONNX file, or None."""
     net, _, batch = name.partition("_onnx")
@@ -64,7 +72,7 @@ def sized(name):
 
 
 def every():
-    names = ["w1", "w2", "w3", "resnet18", "w1_infer1", "w1_infer256", "w3_infer1", "w3_infer256"]
+    names = ["w1", "w2", "w3", "resnet18", *GPTS, "lstm", "w1_infer1", "w1_infer256", "w3_infer1", "w3_infer256"]
     names += [f"{net}_onnx{batch}" for net in NETWORKS for batch in (1, 32)]
     names += [f"matmul_{n}" for n in MATMULS]
     names += [f"matmul_{n}_{behind}" for n in MATMULS for behind in BEHIND]
@@ -87,6 +95,15 @@ def flop(name):
     if "_infer" in name:
         model, batch = name.split("_infer")
         return int(batch) * (dense if model == "w1" else forward_w3)
+    if name in GPTS:
+        blocks, _, width, steps, batch = GPTS[name]
+        # Each block has twelve squares of its width; scores and what is made of them are counted whole.
+        forward = batch * steps * 2 * (blocks * (12 * width**2 + 2 * steps * width) + width * CHARACTERS)
+        return 3 * forward
+    if name == "lstm":
+        batch, steps, inner, state = LSTM
+        forward = batch * steps * 2 * (4 * state * (inner + state) + state * CHARACTERS)
+        return 3 * forward - batch * steps * 2 * 4 * state * inner
     if name.startswith("matmul_"):
         return 2 * int(name.split("_")[1]) ** 3
     if name.startswith("mlp"):
@@ -112,4 +129,6 @@ def items(name):
         return int(name.split("_infer")[1])
     if found := network(name):
         return found[1]
-    return {"w3": 64, "resnet18": 32}.get(name)
+    if name in GPTS:
+        return GPTS[name][4]
+    return {"w3": 64, "resnet18": 32, "lstm": LSTM[0]}.get(name)

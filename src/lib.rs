@@ -82,6 +82,12 @@ struct Training;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/predictor.md")]
 struct PredictorGuide;
+
+/// And that in the guide to texts.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/sequences.md")]
+struct SequencesGuide;
+
 /// And that in the guide to what one writes oneself.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/own.md")]

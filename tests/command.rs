@@ -8,6 +8,8 @@ mod interrupted;
 mod large;
 #[path = "command/pictures.rs"]
 mod pictures;
+#[path = "command/sizes.rs"]
+mod sizes;
 #[path = "command/tables.rs"]
 mod tables;
 #[path = "command/texts.rs"]

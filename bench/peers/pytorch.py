@@ -42,6 +42,65 @@ def resnet18():
     return nn.Sequential(*stem, *(Block(*s) for s in sizes), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
+class TransformerBlock(nn.Module):
+    def __init__(self, heads, width):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x):
+        batch, steps, width = x.shape
+        parts = self.qkv(self.norm1(x)).split(width, dim=2)
+        q, k, v = (part.view(batch, steps, self.heads, width // self.heads).transpose(1, 2) for part in parts)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(batch, steps, width))
+        return x + self.mlp(self.norm2(x))
+
+
+class Gpt(nn.Module):
+    def __init__(self, blocks, heads, width, steps):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(workloads.CHARACTERS, width), nn.Embedding(steps, width)
+        self.blocks = nn.Sequential(*(TransformerBlock(heads, width) for _ in range(blocks)))
+        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, workloads.CHARACTERS)
+
+    def forward(self, tokens):
+        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
+        return self.out(self.norm(self.blocks(x)))
+
+
+class Recurrent(nn.Module):
+    def __init__(self, inner, state):
+        super().__init__()
+        self.lstm, self.out = nn.LSTM(inner, state, batch_first=True), nn.Linear(state, workloads.CHARACTERS)
+
+    def forward(self, x):
+        return self.out(self.lstm(x)[0])
+
+
+def sequence_step(name, fused):
+    torch.manual_seed(1)
+    if name == "lstm":
+        batch, steps, inner, state = workloads.LSTM
+        model, x = Recurrent(inner, state), torch.randn(batch, steps, inner)
+        opt = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
+    else:
+        blocks, heads, width, steps, batch = workloads.GPTS[name]
+        model, x = Gpt(blocks, heads, width, steps), torch.randint(workloads.CHARACTERS, (batch, steps))
+        opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1, fused=fused)
+    y = torch.randint(workloads.CHARACTERS, (batch * steps,))
+
+    def call():
+        loss = F.cross_entropy(model(x).flatten(0, 1), y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+
+    return call
+
+
 def optimizer(name, model, fused):
     if name == "sgd":
         return torch.optim.SGD(model.parameters(), lr=0.1, fused=fused)
@@ -102,6 +161,9 @@ def modes(name, args):
                 torch.manual_seed(1)
                 model, which, shape = (cnn(), "adam", (64, 1, 28, 28)) if name == "w3" else (resnet18(), "sgd", (32, 3, 32, 32))
                 yield mode + "+fused" * fused, step(model, which, fused, layout, shape), {}
+    elif name in workloads.GPTS or name == "lstm":
+        for fused in (False, True):
+            yield "fused" if fused else "plain", sequence_step(name, fused), {}
     elif "_infer" in name:
         kind, batch = name.split("_infer")
         for mode, layout in layouts.items() if kind == "w3" else [("plain", None)]:
@@ -179,7 +241,7 @@ def main():
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(1)
-    trains = args.workload.startswith(("w1", "w2", "w3", "resnet18", "batchnorm", "crossentropy")) and "_infer" not in args.workload
+    trains = args.workload.startswith(("w1", "w2", "w3", "resnet18", "gpt", "lstm", "batchnorm", "crossentropy")) and "_infer" not in args.workload
     ways = 4 if args.workload in ("w3", "resnet18") else 2 if trains or args.workload.startswith(("conv_", "w3_")) else 1 + args.workload.endswith(tuple(workloads.BEHIND))
     with torch.inference_mode(not trains):
         for mode, call, state in modes(args.workload, args):

@@ -191,3 +191,127 @@ fn words_become_vectors_that_are_learned() {
     let predicted = folder.out(&["predict", "runs/places-1/model.kiln", "new.csv"]);
     assert!(predicted.lines().nth(1).unwrap().contains(",low,"), "{predicted}");
 }
+
+#[test]
+fn a_training_is_decided_by_the_figure_that_was_chosen_and_done_once_more_on_all_rows() {
+    let folder = kiln("refit");
+    folder.write("flowers.csv", flowers(300));
+    let common = ["flowers.csv", "--target", "kind", "--epochs", "12", "--early-stop", "4"];
+    let train = |more: &[&str]| texts(&folder.run(&[&["train"][..], &common, more].concat()));
+    let read = |name: &str| -> Value { serde_json::from_slice(&folder.read(name)).unwrap() };
+    let (_, said) = train(&["--metric", "balanced-accuracy", "--refit", "--out", "r"]);
+    assert!(said.contains("val_balanced-accuracy") && said.contains("once more on all 240 rows"), "{said}");
+    let result = read("r/result.json");
+    let epochs = result["best"]["epoch"].as_u64().unwrap();
+    assert_eq!(result["best"]["number"], "val_balanced-accuracy");
+    assert_eq!((&result["refit"]["epochs"], &result["refit"]["rows"]), (&epochs.into(), &240.into()));
+    assert!(String::from_utf8(folder.read("r/report.html")).unwrap().contains("once more on all 240 rows"));
+    // The best epoch is the first of the highest, and the second training is as long.
+    let epochs_of = |name: &str| -> Vec<Value> {
+        let text = String::from_utf8(folder.read(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let first = epochs_of("r/metrics.jsonl");
+    let figure = |epoch: &Value| epoch["val_balanced-accuracy"].as_f64().unwrap();
+    let best = first.iter().map(figure).fold(0.0, f64::max);
+    assert_eq!(first.iter().position(|epoch| figure(epoch) == best), Some(epochs as usize - 1));
+    assert_eq!(epochs_of("r/refit.jsonl").len() as u64, epochs);
+    // The figures of the first model are those of the same training without the second.
+    train(&["--metric", "balanced-accuracy", "--out", "once"]);
+    let once = read("once/result.json");
+    assert_eq!((&once["val"], &once["train"]), (&result["val"], &result["train"]));
+    assert_ne!(once["test"]["loss"], result["test"]["loss"]);
+    assert_eq!((&once["refit"], &once["best"]), (&Value::Null, &result["best"]));
+    // A run that is over goes on to the same end, from the second training alone.
+    let model = folder.read("r/model.kiln");
+    train(&["--resume", "r"]);
+    assert_eq!(read("r/result.json")["test"], result["test"]);
+    assert_eq!(folder.read("r/model.kiln").len(), model.len());
+    let refused = |arguments: &[&str]| {
+        folder.error(&[&["train", "flowers.csv", "--target", "kind"], arguments].concat()).1
+    };
+    assert!(refused(&["--metric", "r2"]).contains("isn't of classes; there are loss, accuracy"));
+    assert!(refused(&["--val-fraction", "0", "--refit"]).contains("--refit trains on the validation rows"));
+    assert!(refused(&["--time-limit", "0s"]).contains("write a time above 0"));
+}
+
+#[test]
+fn several_numbers_are_predicted_each_in_its_own_unit() {
+    let folder = kiln("several");
+    let mut text = "area,rooms,kind,\"price, net\",rent,built\n".to_string();
+    for row in 0..400usize {
+        let (area, rooms) = (40 + (row * 7919) % 97, 1 + (row * 31) % 6);
+        let rent = if row == 9 { String::new() } else { format!("{:.1}", 3.0 + area as f64 / 10.0) };
+        text += &format!(
+            "{area},{rooms},{},{},{rent},{}\n",
+            ["flat", "hut"][row % 2],
+            1000 * area + 9000 * rooms,
+            1950 + row % 70
+        );
+    }
+    folder.write("homes.csv", &text);
+    let train =
+        ["train", "homes.csv", "--target", "4,rent", "--epochs", "60", "--metric", "mae", "--out", "r"];
+    let (said_out, said) = texts(&folder.run(&train));
+    assert!(said.contains("1 row is left out, because price, net or rent is missing there"), "{said}");
+    assert!(said.contains("price, net is a number") && said.contains("; rent is a number"), "{said}");
+    let lines: Vec<&str> = said_out.lines().collect();
+    assert!(
+        lines.iter().any(|line| line.trim_start().starts_with("rent") && line.contains("rmse")),
+        "{said_out}"
+    );
+    let result: Value = serde_json::from_slice(&folder.read("r/result.json")).unwrap();
+    let of = |name: &str| result["test"][name].as_f64().unwrap_or_else(|| panic!("{name}: {result}"));
+    assert!(of("price, net.r2") > 0.9 && of("rent.r2") > 0.8, "{result}");
+    assert!(of("price, net.mae") > 100.0 && of("rent.mae") < 5.0, "{result}");
+    assert!((of("r2") - (of("price, net.r2") + of("rent.r2")) / 2.0).abs() < 1e-9);
+    let report = String::from_utf8(folder.read("r/report.html")).unwrap();
+    assert!(report.contains("Predicted and true: rent") && report.contains("Residuals: price, net"));
+    // What is predicted stands in a column each, and is what the evaluation counted.
+    let predicted = folder.out(&["predict", "r/model.kiln", "homes.csv"]);
+    let header = predicted.lines().next().unwrap();
+    assert!(header.ends_with("built,\"predicted price, net\",predicted rent"), "{header}");
+    let (mut sum, mut count) = (0.0, 0.0);
+    for line in predicted.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        if let Ok(rent) = cells[4].parse::<f64>() {
+            sum += (rent - cells[cells.len() - 1].parse::<f64>().unwrap()).abs();
+            count += 1.0;
+        }
+    }
+    let eval = |model: &str| -> Value {
+        serde_json::from_str(&folder.out(&["eval", model, "homes.csv", "--json"])).unwrap()
+    };
+    let told = eval("r/model.kiln");
+    assert!((told["numbers"]["rent.mae"].as_f64().unwrap() - sum / count).abs() < 1e-4, "{told}");
+    let json = folder.out(&["predict", "r/model.kiln", "homes.csv", "--json"]);
+    let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(first["prediction"].as_array().map(Vec::len), Some(2), "{first}");
+    assert!(folder.out(&["inspect", "r/model.kiln"]).contains("rent"));
+    // Exported whole, and read back the same; gone on with; taught further.
+    assert!(texts(&folder.run(&["export", "r/model.kiln", "m.onnx"])).0.contains("largest difference"));
+    folder.out(&["train", "--resume", "r", "--quiet"]);
+    assert_eq!(eval("r/model.kiln")["numbers"], told["numbers"]);
+    let further = ["train", "homes.csv", "--from", "r/model.kiln", "--epochs", "1", "--quiet", "--out", "f"];
+    folder.out(&further);
+    for preset in ["linear", "mlp"] {
+        let common = ["train", "homes.csv", "--target", "price, net,rent", "--epochs", "1", "--quiet"];
+        let refused = folder.error(&common).1;
+        assert!(refused.contains("there is no column \"price\"") || refused.contains("price"), "{refused}");
+        folder.out(&[
+            "train",
+            "homes.csv",
+            "--target",
+            "rent,built",
+            "--epochs",
+            "1",
+            "--quiet",
+            "--preset",
+            preset,
+        ]);
+    }
+    let refused = folder.error(&["train", "homes.csv", "--target", "rent,kind", "--epochs", "1"]).1;
+    assert!(refused.contains("column kind") && refused.contains("several targets are numbers"), "{refused}");
+    assert!(folder.error(&["train", "homes.csv", "--target", "rent,9"]).1.contains("there is no column 9"));
+    assert!(folder.error(&["train", "homes.csv", "--target", "rent,rent"]).1.contains("named twice"));
+}

@@ -41,6 +41,42 @@ fn a_text_is_learned_and_goes_on() {
     assert_eq!(again("1"), again("1"));
     assert_ne!(again("1"), again("2"));
     assert!(folder.out(&["eval", model, "rhyme.txt"]).contains("perplexity"));
+    let ended = folder.out(&[
+        "predict",
+        model,
+        "--prompt",
+        "the cat",
+        "--temperature",
+        "0",
+        "--stop",
+        "mat",
+        "--json",
+    ]);
+    let ended: Value = serde_json::from_str(&ended).unwrap();
+    assert_eq!((&ended["text"], &ended["stopped"]), (&" sat on the ".into(), &"stop".into()));
+    let beams = folder.out(&["predict", model, "--prompt", "the cat", "--tokens", "15", "--beams", "4"]);
+    assert_eq!(beams, "the cat sat on the mat\n");
+    let two = ["--prompt", "the cat", "--prompt", "and the", "--tokens", "12", "--top-k", "1"];
+    let two = folder.out(&[&["predict", model], &two[..]].concat());
+    assert_eq!(two, "the cat sat on the \n\nand the rat sat on \n\n");
+    let score = |text: &str| -> Value {
+        serde_json::from_str(&folder.out(&["predict", model, "--prompt", text, "--score", "--json"])).unwrap()
+    };
+    let (known, odd) = (score("the cat sat on the mat"), score("tac eht tas no"));
+    assert!(known["perplexity"].as_f64().unwrap() < 2.0, "{known}");
+    assert!(odd["bits_per_character"].as_f64() > known["bits_per_character"].as_f64(), "{odd}");
+    assert!(
+        folder.out(&["predict", model, "rhyme.txt", "--score"]).starts_with("rhyme.txt: 6239 pieces, 0.")
+    );
+    for (flags, said) in [
+        (&["--score"][..], "--score of which text?"),
+        (&["--prompt", "a", "--top-p", "1.5"], "top-p 1.5"),
+        (&["--prompt", "a", "--beams", "2", "--temperature", "1"], "cannot be used with"),
+        (&["--prompt", "a", "--temperature=-1"], "temperature -1"),
+    ] {
+        let error = folder.error(&[&["predict", model], flags].concat()).1;
+        assert!(error.contains(said), "{error}");
+    }
     assert!(folder.out(&["inspect", model]).contains("embedding"));
     let pieces = ["--pieces", "learned 270", "--window", "16", "--epochs", "1", "--quiet", "--out", "pieces"];
     folder.out(&[&["train", "rhyme.txt"], &pieces[..]].concat());

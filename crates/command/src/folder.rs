@@ -10,6 +10,21 @@ use kiln_learn::trainer::{Callback, Moment};
 /// What the run's settings are called.
 pub const CONFIG: &str = "config.toml";
 
+/// Where files lie that a run needs only while it goes on: beside its folder, where there is room for what it makes. The system's own place
+/// is memory in many systems.
+pub fn scratch(out: Option<&Path>) -> PathBuf {
+    let beside = out.and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
+    let place = match (out, beside) {
+        (_, Some(parent)) => parent.to_path_buf(),
+        (Some(_), None) => PathBuf::from("."),
+        (None, None) => PathBuf::from("runs"),
+    };
+    match std::fs::create_dir_all(&place) {
+        Ok(()) => place,
+        Err(_) => std::env::temp_dir(),
+    }
+}
+
 /// A run's folder, for this process alone.
 pub struct Folder {
     path: PathBuf,
@@ -66,6 +81,11 @@ impl Folder {
             }
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
+    }
+
+    /// How to go on with the run in it.
+    pub fn resume_hint(&self) -> String {
+        format!("kiln train --resume {}", self.path.display())
     }
 
     /// Its path.

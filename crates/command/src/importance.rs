@@ -12,6 +12,7 @@ use kiln_learn::prelude::{Context, Layer, Tensor};
 use serde_json::{Value, json};
 
 use super::measure::Measured;
+use super::out::counted;
 
 /// How much a figure falls without each column.
 pub struct Importances {
@@ -63,7 +64,7 @@ impl Importances {
         let fit = (limit.as_secs_f64() / EVALUATIONS / row.max(1e-12)) as usize;
         let rows = part.len().min(fit.clamp(TRIED, ROWS));
         let batch = part.gather(&(0..rows).collect::<Vec<_>>())?;
-        let (rows, x, y) = (batch.rows(), batch.x.as_f32().unwrap_or_default(), part.y());
+        let (rows, x, y) = (batch.rows(), &amounts(&batch)[..], part.y());
         let width = x.len() / rows.max(1);
         let figures = |values: Vec<f32>| -> Result<(String, f64)> {
             let set = Set::new(values, Form::numbers(&[width]), batch.y.clone(), y.clone())?;
@@ -93,13 +94,14 @@ impl Importances {
             drops.push((name, sum / shuffles as f64));
             if said.elapsed() >= SAID {
                 said = Instant::now();
-                say(&format!("importances of {} of {columns} columns", drops.len()));
+                say(&format!("importances of {} of {}", drops.len(), counted(columns, "column")));
             }
         }
         if drops.len() < columns {
             let measured = drops.len();
             say(&format!(
-                "importances of {measured} of {columns} columns were measured: more would take too long"
+                "importances of {measured} of {} were measured: more would take too long",
+                counted(columns, "column")
             ));
         }
         drops.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -114,6 +116,11 @@ impl Importances {
             "columns": self.columns, "measured": self.drops.iter().map(each).collect::<Vec<_>>(),
         })
     }
+}
+
+/// A batch's inputs, also where they are stored as half floats.
+fn amounts(batch: &Batch) -> Vec<f32> {
+    (0..batch.x.len()).filter_map(|at| batch.x.get(at)).map(|value| value as f32).collect()
 }
 
 /// Rows whose inputs at some places are another's.
@@ -131,7 +138,7 @@ fn shuffled(x: &[f32], width: usize, places: &Range<usize>, seed: u64) -> Vec<f3
 /// forwards and backwards says of all. Codes have no slope, and come first.
 fn steepest_first(groups: &mut [ColumnPlaces], model: &Model, batch: &Batch, width: usize) {
     const MOST: usize = 256;
-    let x = batch.x.as_f32().unwrap_or_default();
+    let x = amounts(batch);
     let rows = batch.rows().min(MOST);
     let seen = &x[..rows * width];
     let inputs = Tensor::new(seen.to_vec(), [rows, width]);

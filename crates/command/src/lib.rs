@@ -26,6 +26,7 @@ mod folder;
 mod import;
 mod importance;
 mod inspect;
+mod large;
 mod measure;
 mod out;
 mod predict;

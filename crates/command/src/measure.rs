@@ -9,6 +9,8 @@ use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
 use serde_json::{Map, Value};
 
+use super::out::counted;
+
 /// Figures of a model on a set, and what they were made from.
 pub struct Measured {
     /// The figures by name, the most telling first.
@@ -19,8 +21,29 @@ pub struct Measured {
 /// What figures were made from.
 pub enum Of {
     Classes { names: Vec<String>, rows: Vec<Judged>, confusion: Confusion },
-    Numbers { name: String, truth: Vec<f64>, predicted: Vec<f64> },
+    Numbers(Vec<PredictedNumbers>),
     Text,
+}
+
+/// One target's numbers, in its own unit.
+pub struct PredictedNumbers {
+    pub name: String,
+    pub truth: Vec<f64>,
+    pub predicted: Vec<f64>,
+    /// Its figures alone.
+    pub figures: Vec<(&'static str, f64)>,
+}
+
+impl PredictedNumbers {
+    /// How far a row is off.
+    pub fn off(&self, row: usize) -> f64 {
+        (self.predicted[row] - self.truth[row]).abs()
+    }
+
+    /// The mean of how far rows are off.
+    pub fn mean_off(&self) -> f64 {
+        self.figures.iter().find(|(name, _)| *name == "mae").map_or(1.0, |(_, mean)| *mean)
+    }
 }
 
 impl Measured {
@@ -44,12 +67,17 @@ impl Measured {
                 Ok(Measured { numbers, of: Of::Text })
             }
             Task::Classes { names } => classes(names, &AskedModel { model, set, views }),
-            Task::Numbers { names, scale, offset } => match (&names[..], &scale[..], &offset[..]) {
-                ([name], [scale], [offset]) => {
-                    numbers(name, *scale, *offset, &AskedModel { model, set, views })
+            Task::Numbers { names, scale, offset } => {
+                let units: Vec<(f64, f64)> = scale.iter().copied().zip(offset.iter().copied()).collect();
+                let held = set.y().width();
+                if held != names.len() {
+                    bail!(
+                        "the model predicts {} for a row, and the data have {held}",
+                        counted(names.len(), "number")
+                    );
                 }
-                _ => bail!("the model predicts {} numbers for a row; figures are of one", names.len()),
-            },
+                numbers(names, &units, &AskedModel { model, set, views })
+            }
         }
     }
 
@@ -61,9 +89,23 @@ impl Measured {
         )
     }
 
-    /// On one line.
+    /// On one line; of several targets each has one besides.
     pub fn line(&self) -> String {
-        self.numbers.iter().map(|(name, number)| format!("{name} {number:.4}")).collect::<Vec<_>>().join("  ")
+        let line = |numbers: &mut dyn Iterator<Item = (&str, f64)>| {
+            numbers.map(|(name, number)| format!("{name} {number:.4}")).collect::<Vec<_>>().join("  ")
+        };
+        match &self.of {
+            Of::Numbers(each) if each.len() > 1 => {
+                let first =
+                    line(&mut self.numbers.iter().take(2).map(|(name, number)| (name.as_str(), *number)));
+                let width = each.iter().map(|own| own.name.chars().count()).max().unwrap_or(0);
+                let lines = each.iter().map(|own| {
+                    format!("\n       {:width$}  {}", own.name, line(&mut own.figures.iter().copied()))
+                });
+                first + &lines.collect::<String>()
+            }
+            _ => line(&mut self.numbers.iter().map(|(name, number)| (name.as_str(), *number))),
+        }
     }
 }
 
@@ -124,23 +166,41 @@ fn classes(names: &[String], asked: &AskedModel) -> Result<Measured> {
     Ok(Measured { numbers, of: Of::Classes { names: names.to_vec(), rows, confusion } })
 }
 
-fn numbers(name: &str, scale: f64, offset: f64, asked: &AskedModel) -> Result<Measured> {
-    let (mut truth, mut predicted) =
-        (Vec::with_capacity(asked.set.len()), Vec::with_capacity(asked.set.len()));
-    let unit = |number: f64| number * scale + offset;
+fn numbers(names: &[String], units: &[(f64, f64)], asked: &AskedModel) -> Result<Measured> {
+    let blank = |name: &String| PredictedNumbers {
+        name: name.clone(),
+        truth: Vec::with_capacity(asked.set.len()),
+        predicted: Vec::with_capacity(asked.set.len()),
+        figures: Vec::new(),
+    };
+    let mut each: Vec<PredictedNumbers> = names.iter().map(blank).collect();
     asked.each(|batch, outputs| {
-        truth.extend((0..batch.y.len()).filter_map(|at| batch.y.get(at)).map(unit));
-        predicted.extend(outputs.iter().map(|&output| unit(f64::from(output))));
+        let (width, count) = (each.len().max(1), outputs.len());
+        for (at, (own, (scale, offset))) in each.iter_mut().zip(units).enumerate() {
+            let unit = |number: f64| number * scale + offset;
+            let truth = (at..batch.y.len()).step_by(width).filter_map(|at| batch.y.get(at));
+            own.truth.extend(truth.map(unit));
+            own.predicted.extend((at..count).step_by(width).map(|at| unit(f64::from(outputs[at]))));
+        }
         Ok(())
     })?;
-    let mut all = Numbers::default();
-    all.add(&predicted, &truth)?;
-    let numbers = vec![
-        ("r2".to_string(), all.r2()),
-        ("loss".to_string(), all.mse() / (scale * scale)),
-        ("rmse".to_string(), all.rmse()),
-        ("mae".to_string(), all.mae()),
-        ("pearson".to_string(), all.pearson()),
-    ];
-    Ok(Measured { numbers, of: Of::Numbers { name: name.to_string(), truth, predicted } })
+    let (mut r2, mut loss) = (0.0, 0.0);
+    for (own, (scale, _)) in each.iter_mut().zip(units) {
+        let mut all = Numbers::default();
+        all.add(&own.predicted, &own.truth)?;
+        let share = 1.0 / names.len() as f64;
+        (r2, loss) = (r2 + share * all.r2(), loss + share * all.mse() / (scale * scale));
+        own.figures =
+            vec![("r2", all.r2()), ("rmse", all.rmse()), ("mae", all.mae()), ("pearson", all.pearson())];
+    }
+    let mut numbers = vec![("r2".to_string(), r2), ("loss".to_string(), loss)];
+    for own in &each {
+        // Of several targets each figure is behind its name.
+        let figures = own.figures.iter().filter(|(name, _)| names.len() > 1 || *name != "r2");
+        numbers.extend(figures.map(|(name, number)| match names.len() {
+            1 => (name.to_string(), *number),
+            _ => (format!("{}.{name}", own.name), *number),
+        }));
+    }
+    Ok(Measured { numbers, of: Of::Numbers(each) })
 }

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use kiln_learn::data::{self, Augment, Dataset, ImageSize, Picture, PictureFiles, Set, Table};
+use kiln_learn::data::{self, Augment, Dataset, Framing, ImageSize, Picture, PictureFiles, Set, Table};
 use kiln_learn::model::{About, Views};
 use kiln_learn::preparation::{ImagePreparation, Unanswered};
 use kiln_learn::{Error, Model, Preparation};
 use kiln_map::Budget;
 
+use super::large::{self, LargeTable, PipedTable};
 use super::out;
 
 /// A model that can be asked: one whose layers give what it is to say of a row.
@@ -24,10 +25,24 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
     let digits = ImageSize { channels: 1, height: 28, width: 28 };
     match (&about.preparation, path) {
         (Preparation::Table(plan), Some(path)) if is_standard_input(path) => {
-            let table = plan.reading().read(&standard_input()?)?;
-            let target =
-                plan.target().context("the model's file doesn't say which column holds the answers")?;
-            Ok(Box::new(plan.apply(&table, &table.rows_with(target.column())?)?))
+            match large::standard_input(&std::env::temp_dir())? {
+                PipedTable::File(file) => with_answers(about, Some(file.path())),
+                PipedTable::Bytes(bytes) => {
+                    let table = plan.reading().read(&bytes)?;
+                    let target = plan
+                        .target()
+                        .context("the model's file doesn't say which column holds the answers")?;
+                    Ok(Box::new(plan.apply(&table, &table.rows_with_all(&target.columns())?)?))
+                }
+            }
+        }
+        (Preparation::Table(plan), Some(path)) if let Some(large) = LargeTable::of(path, &plan.reading()) => {
+            Ok(Box::new(large.frame(
+                Framing::prepared((**plan).clone()),
+                path,
+                &std::env::temp_dir(),
+                false,
+            )?))
         }
         (_, Some(path)) => {
             let answered = about.answered(path)?;
@@ -92,6 +107,11 @@ pub fn without_answers(about: &About, inputs: &[PathBuf]) -> Result<Questions> {
         true => reading.read(&standard_input()?)?,
         false => reading.open(input)?,
     };
+    of_table(about, table, input)
+}
+
+/// The rows of a table that was read.
+pub fn of_table(about: &About, table: Table, input: &Path) -> Result<Questions> {
     let Unanswered { rows, notes } = about.of_table(&table).map_err(|error| match error {
         // Faults in data say where they are.
         Error::Preparation(message) => anyhow!("{}: {message}", input.display()),

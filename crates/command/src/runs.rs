@@ -108,6 +108,11 @@ fn differing(runs: &[PastRun]) -> Vec<String> {
     names.into_iter().filter(differs).cloned().collect()
 }
 
+/// The numbers of each epoch of a run, as its folder has them.
+pub fn past_history(folder: &Path) -> History {
+    PastRun::read(folder).history()
+}
+
 impl PastRun {
     /// Of a folder; what can't be read in it is left out.
     fn read(folder: &Path) -> PastRun {

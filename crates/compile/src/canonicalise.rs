@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use kiln_ir::graph::{Graph, GraphNode, NodeId};
-use kiln_ir::op::Op;
+use kiln_ir::op::{AttentionValue, Op};
 use kiln_ir::rewrite::{Nodes, rewrite};
 use kiln_ir::{DType, Scalar};
 
@@ -50,6 +50,12 @@ fn of_nothing(kind: OpKind, dtype: DType) -> Option<Scalar> {
         OpKind::Contraction(_)
         | OpKind::Opaque(Opaque::Window(WindowKind::Spread | WindowKind::SumGrad, _)) => Some(Scalar::Int(0)),
         OpKind::Opaque(Opaque::Pad { value, .. }) => Some(value),
+        OpKind::Opaque(Opaque::Attention(_, AttentionValue::LogSum)) => {
+            Some(Scalar::Float(f64::NEG_INFINITY))
+        }
+        OpKind::Opaque(Opaque::Attention(_, AttentionValue::Result | AttentionValue::Gradient(_))) => {
+            Some(Scalar::Int(0))
+        }
         OpKind::Opaque(
             Opaque::Window(WindowKind::Pick | WindowKind::Sum, _)
             | Opaque::Concat(_)
@@ -58,6 +64,7 @@ fn of_nothing(kind: OpKind, dtype: DType) -> Option<Scalar> {
             | Opaque::ArgSort { .. }
             | Opaque::Gather(_)
             | Opaque::Scatter(..)
+            | Opaque::Scan(..)
             | Opaque::Custom(_),
         )
         | OpKind::Leaf(_)

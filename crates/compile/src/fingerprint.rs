@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::program::{BufferId, BufferPlace, Kernel, Program, View, Work};
+use crate::program::{BufferPlace, Kernel, Program, View, Whereabouts, Work};
 
 impl Program {
     /// The same number for kernels that one piece of generated code serves: equal work over equal sizes, dtypes and strides,
@@ -25,6 +25,7 @@ impl Program {
             | Work::Scatter(..)
             | Work::ArgReduce(..)
             | Work::CumSum(_)
+            | Work::Attention(_)
             | Work::ArgSort(..) => write!(hash, "{work:?}"),
         };
         let _ = write!(hash, " {} {}", kernel.blocks, kernel.ordered);
@@ -35,15 +36,18 @@ impl Program {
     /// memory.
     fn canonical(&self, work: &Work) -> Work {
         let mut work = work.clone();
-        let mut seen: Vec<(BufferPlace, isize)> = Vec::new();
+        let mut seen: Vec<(BufferPlace, Vec<(usize, isize)>, isize)> = Vec::new();
         work.each_view(|view: &mut View| {
-            let place = self.buffers[view.buffer].place;
-            let known: Option<BufferId> = seen.iter().position(|(other, _)| *other == place);
+            let Whereabouts { root, start, moves } = self.whereabouts(view.buffer);
+            let place = self.buffers[root].place;
+            view.offset += start as isize;
+            // What moves otherwise is other memory in each step.
+            let known = seen.iter().position(|(other, moved, _)| *other == place && *moved == moves);
             view.buffer = known.unwrap_or_else(|| {
-                seen.push((place, view.offset));
+                seen.push((place, moves, view.offset));
                 seen.len() - 1
             });
-            view.offset -= seen[view.buffer].1;
+            view.offset -= seen[view.buffer].2;
         });
         work
     }

@@ -18,8 +18,8 @@ pub fn invariant(graph: &Graph) -> Vec<bool> {
         result.push(match node.kind() {
             OpKind::Leaf(Leaf::Var(variable)) => !written.contains(&variable.address()),
             OpKind::Leaf(Leaf::Const(_) | Leaf::Input(_)) => false,
-            // A user's operation may give something else each time.
-            OpKind::Opaque(Opaque::Custom(_)) => false,
+            // A user's operation may give something else each time, and a walk is done where its numbers are needed.
+            OpKind::Opaque(Opaque::Custom(_) | Opaque::Scan(..)) => false,
             OpKind::Generator(_)
             | OpKind::Pointwise(_)
             | OpKind::Reduce(..)
@@ -32,6 +32,7 @@ pub fn invariant(graph: &Graph) -> Vec<bool> {
                 | Opaque::CumSum(_)
                 | Opaque::ArgSort { .. }
                 | Opaque::Window(..)
+                | Opaque::Attention(..)
                 | Opaque::Gather(_)
                 | Opaque::Scatter(..),
             ) => node.inputs.iter().all(|&input| result[input]),

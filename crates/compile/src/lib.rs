@@ -22,7 +22,9 @@
 
 mod affine;
 pub mod align;
+mod attention;
 mod bindings;
+pub mod bodies;
 pub mod canonicalise;
 pub mod cluster;
 mod fingerprint;

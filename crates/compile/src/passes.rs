@@ -1,16 +1,19 @@
 //! The one list of passes, from the first look at a graph to the memory plan. After each, what it leaves is checked in
 //! debug builds and tests; `KILN_LOG=passes` prints what each changed and how long it took.
 
+use std::collections::HashMap;
+
 use kiln_ir::pass::{Pass, Subject, rounds};
 use kiln_ir::simplify;
 use kiln_ir::{Graph, Result};
 
-use crate::cluster::{self, Clustering};
+use crate::bodies::{self, Body};
+use crate::cluster::{self, ClusterId, Clustering};
 use crate::legalise::{self, storage};
 use crate::program::Program;
 use crate::schedule::{self, KernelSchedule};
 use crate::target::Target;
-use crate::{affine, canonicalise, lower, plan, recompute, verify};
+use crate::{affine, attention, canonicalise, lower, plan, recompute, verify};
 
 /// A graph on its way to a program.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Compilation {
     pub clusters: Clustering,
     /// In which order they run; none before the pass that decides it.
     pub schedule: KernelSchedule,
+    /// The bodies of scans, each with the kernels of a step.
+    pub bodies: HashMap<ClusterId, Body>,
     /// The kernels; none before the pass that writes them.
     pub program: Program,
     /// Whether the kernels are such as the target runs.
@@ -42,6 +47,11 @@ pub enum Stage {
 /// Every pass, in order.
 pub const PASSES: &[Stage] = &[
     Stage::Rounds(&simplify::PASSES, simplify::ROUNDS),
+    Stage::Once(Pass { name: "attention", run: |it| Ok(attention::found(&mut it.graph, &it.target)) }),
+    Stage::Once(Pass {
+        name: "without attention",
+        run: |it| Ok(attention::without_kernel(&mut it.graph, &it.target)),
+    }),
     Stage::Once(Pass { name: "affine", run: |it| Ok(affine::affine(&mut it.graph, &it.target)) }),
     Stage::Rounds(&simplify::PASSES, simplify::ROUNDS),
     Stage::Once(Pass { name: "empties", run: |it| Ok(canonicalise::without_empties(&mut it.graph)) }),
@@ -57,6 +67,7 @@ pub const PASSES: &[Stage] = &[
         run: |it| Ok(recompute::recompute(&mut it.graph, &mut it.clusters, &it.target)),
     }),
     Stage::Once(Pass { name: "schedule", run: schedule }),
+    Stage::Once(Pass { name: "bodies", run: bodies }),
     Stage::Once(Pass { name: "lower", run: lower }),
     Stage::Once(Pass { name: "storage", run: storage }),
     Stage::Once(Pass { name: "plan", run: |it| Ok(plan::plan(&mut it.program, it.target.alignment)) }),
@@ -72,8 +83,19 @@ fn schedule(it: &mut Compilation) -> Result<usize> {
     Ok(it.schedule.order.len())
 }
 
+/// A body goes through the same passes, up to its kernels; memory is planned for all of them together.
+fn bodies(it: &mut Compilation) -> Result<usize> {
+    for (cluster, mut body) in bodies::bodies(&it.graph, &it.clusters) {
+        let mut inner = Compilation::new(&body.graph, &it.target);
+        inner.run_until("storage")?;
+        body.program = inner.program;
+        it.bodies.insert(cluster, body);
+    }
+    Ok(it.bodies.len())
+}
+
 fn lower(it: &mut Compilation) -> Result<usize> {
-    it.program = lower::lower(&it.graph, &it.clusters, &it.schedule, &it.target);
+    it.program = lower::lower(&it.graph, (&it.clusters, &it.bodies), &it.schedule, &it.target);
     Ok(it.program.kernels.len())
 }
 
@@ -90,6 +112,7 @@ impl Compilation {
             graph: graph.clone(),
             clusters: Clustering::default(),
             schedule: KernelSchedule::default(),
+            bodies: HashMap::new(),
             program: Program::default(),
             stored: false,
         }
@@ -100,9 +123,15 @@ impl Compilation {
     /// # Errors
     /// Where the target lacks what the graph needs.
     pub fn run(&mut self) -> Result<()> {
+        self.run_until("")
+    }
+
+    /// Runs the passes before the one of this name.
+    fn run_until(&mut self, last: &str) -> Result<()> {
         let mut changes = 1;
         for step in PASSES {
             match step {
+                Stage::Once(pass) if pass.name == last => break,
                 Stage::Rounds(..) if changes == 0 => {}
                 Stage::Rounds(passes, most) => {
                     rounds(passes, *most, &mut self.graph)?;

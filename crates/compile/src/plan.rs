@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::program::{Buffer, BufferId, BufferPlace, Program, View};
+use crate::program::{Buffer, BufferId, BufferPlace, Program, Repeat, View};
 
 /// The kernels between which a temporary is alive, and whose place it takes over.
 #[derive(Clone, Debug)]
@@ -135,12 +135,27 @@ impl Arena {
     }
 }
 
+/// From the first kernel that touches a temporary to the last.
 fn lives(program: &Program, alignment: usize) -> Vec<LiveInterval> {
     let mut span: Vec<Option<(usize, usize)>> = vec![None; program.buffers.len()];
+    let mut parts = vec![false; program.buffers.len()];
     for (position, kernel) in program.kernels.iter().enumerate() {
         for view in kernel.work.reads().into_iter().chain(kernel.work.writes()) {
-            let (_, last) = span[view.buffer].get_or_insert((position, position));
+            let buffer = program.root(view.buffer);
+            parts[buffer] |= buffer != view.buffer;
+            let (_, last) = span[buffer].get_or_insert((position, position));
             *last = position;
+        }
+    }
+    // What a step leaves for the next, or finds from before all of them, lives through every step.
+    for (buffer, span) in span.iter_mut().enumerate() {
+        let Some((first, last)) = span else { continue };
+        for Repeat { kernels, .. } in program.repeats.iter().rev() {
+            let touched = *first < kernels.end && kernels.start <= *last;
+            let within = kernels.contains(first) && kernels.contains(last);
+            if touched && (parts[buffer] || !within) {
+                (*first, *last) = ((*first).min(kernels.start), (*last).max(kernels.end - 1));
+            }
         }
     }
     let bytes = |buffer: &Buffer| (buffer.elements * buffer.dtype.size()).next_multiple_of(alignment);

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::program::{BufferId, BufferPlace, Fused, Kernel, Operation, Program, View, Work};
+use crate::program::{Attention, BufferId, BufferPlace, Fused, Kernel, Operation, Program, View, Work};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,6 +17,10 @@ impl Program {
         let mut text = String::new();
         let total = self.total(times);
         for position in 0..self.kernels.len() {
+            for repeat in self.repeats.iter().filter(|repeat| repeat.kernels.start == position) {
+                let (steps, last) = (repeat.steps, repeat.kernels.end - 1);
+                let _ = writeln!(text, "      {steps} times {position}..={last}:");
+            }
             self.line(&mut text, position, times, total);
             self.operands(&mut text, position);
         }
@@ -96,7 +100,8 @@ impl Program {
         for (id, buffer) in self.buffers.iter().enumerate() {
             let BufferPlace::Arena(offset) = buffer.place else { continue };
             let touches = |kernel: &Kernel| {
-                kernel.work.reads().into_iter().chain(kernel.work.writes()).any(|view| view.buffer == id)
+                let views = kernel.work.reads().into_iter().chain(kernel.work.writes());
+                views.into_iter().any(|view| self.root(view.buffer) == id)
             };
             let Some(first) = self.kernels.iter().position(touches) else { continue };
             let last = match self.kernels.iter().rposition(touches).unwrap_or(first) {
@@ -132,6 +137,7 @@ impl Program {
             BufferPlace::Input(position) => format!("in{position}"),
             BufferPlace::Output(position) => format!("out{position}"),
             BufferPlace::Arena(_) => format!("t{id}"),
+            BufferPlace::Slice { of, .. } => format!("{}[i]", self.buffer_name(of)),
             BufferPlace::Variable(position) => match self.variables[position].name() {
                 name if name.is_empty() => format!("var{position}"),
                 name => name,
@@ -196,6 +202,9 @@ fn size(work: &Work) -> String {
         }
         Work::Gather(indexed) | Work::Scatter(indexed, _) => loops(&indexed.loops),
         Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => loops(&along.loops),
+        Work::Attention(Attention { sizes, .. }) => {
+            format!("{}·{}·{}×{}×{}", sizes.batch, sizes.heads, sizes.queries, sizes.width, sizes.keys)
+        }
         Work::Custom(custom) => custom.out.0.to_string(),
     }
 }

@@ -25,6 +25,8 @@ pub struct Target {
     pub channels: Channels,
     /// Bytes of the memories between a core and main memory, the smallest and nearest first.
     pub caches: Vec<usize>,
+    /// Whether it has a kernel for attention. Where not, attention is written out in other operations.
+    pub attention: bool,
     /// How much becomes one kernel.
     pub fusion: Fusion,
     /// When folds are cut into blocks.
@@ -101,6 +103,7 @@ impl Target {
             alignment: 64,
             channels: Channels::Anywhere,
             caches: Vec::new(),
+            attention: true,
             fusion: Fusion::default(),
             split: Split::default(),
         }

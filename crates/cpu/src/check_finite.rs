@@ -36,7 +36,7 @@ impl FiniteCheck {
             reads: program
                 .kernels
                 .iter()
-                .map(|k| k.work.reads().iter().map(|view| view.buffer).collect())
+                .map(|k| k.work.reads().iter().map(|view| program.root(view.buffer)).collect())
                 .collect(),
             forgiven: program.kernels.iter().map(has_infinite_literal).collect(),
             infinite: vec![false; program.buffers.len()],
@@ -79,7 +79,7 @@ impl FiniteCheck {
             let id = checked.view.buffer;
             // SAFETY: the view was checked when the program was loaded.
             let found = unsafe { search(&checked.view, &checked.sizes, bases, excused) };
-            self.infinite[id] = found.is_some_and(|found| !found.value.is_nan());
+            self.infinite[program.root(id)] = found.is_some_and(|found| !found.value.is_nan());
             let Some(found) = found.filter(|found| found.value.is_nan() || !excused) else {
                 continue;
             };
@@ -133,6 +133,7 @@ fn has_infinite_literal(kernel: &Kernel) -> bool {
         | Work::Scatter(..)
         | Work::ArgReduce(..)
         | Work::CumSum(_)
+        | Work::Attention(_)
         | Work::ArgSort(..)
         | Work::Custom(_) => false,
     }
@@ -144,7 +145,9 @@ fn name(program: &Program, id: usize, verb: &str) -> String {
     match program.buffers[id].place {
         BufferPlace::Input(i) => format!("argument {i}{space}{verb}"),
         BufferPlace::Output(i) => format!("output {i}{space}{verb}"),
-        BufferPlace::Arena(_) => format!("temporary {}{space}{verb}", program.buffer_name(id)),
+        BufferPlace::Arena(_) | BufferPlace::Slice { .. } => {
+            format!("temporary {}{space}{verb}", program.buffer_name(id))
+        }
         BufferPlace::Variable(i) => match program.variables[i].name() {
             name if name.is_empty() => format!("variable {i}{space}{verb}"),
             name => format!("variable {i} ({name}){space}{verb}"),

@@ -20,6 +20,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod attention;
 mod bases;
 mod caches;
 mod call;
@@ -43,6 +44,7 @@ mod scratch;
 mod send_ptr;
 pub mod simd;
 pub mod threads;
+mod walk;
 mod window_geometry;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use kiln_ir::Result;
 use super::call::{KernelCall, PreparedKernel};
 use super::index::{arg_reduce, arg_sort, cum_sum, custom, gather, scatter};
 use super::simd::level;
-use super::{contraction, pool};
+use super::{attention, contraction, pool};
 
 /// Makes a kernel of a checked program ready to run. `invariant` says which buffers stay the same for many runs.
 pub(crate) fn prepare(kernel: &Kernel, invariant: impl Fn(BufferId) -> bool) -> Result<PreparedKernel> {
@@ -24,6 +24,7 @@ pub(crate) fn prepare(kernel: &Kernel, invariant: impl Fn(BufferId) -> bool) -> 
         Work::ArgReduce(op, work) => arg_reduce::prepare(kernel, *op, work)?,
         Work::CumSum(work) => cum_sum::prepare(kernel, work)?,
         Work::ArgSort(descending, work) => arg_sort::prepare(kernel, *descending, work)?,
+        Work::Attention(work) => attention::prepare(work, level()),
         Work::Custom(work) => custom::prepare(kernel, work),
     };
     Ok(call.into())

@@ -18,6 +18,7 @@ use super::lock::{Claim, LockMode, Reentered, holding};
 use super::memory::{AlignedBytes, CpuMemory, advise_huge_pages, in_use, next_version, own};
 use super::prepare::prepare;
 use super::threads::{FlushDenormals, with_threads};
+use super::walk::{Walk, prepare_all};
 use kiln_device::{Argument, Executable, Memory, Output, Target, fit};
 
 /// A program that is loaded on the CPU.
@@ -25,6 +26,7 @@ pub(super) struct CpuExecutable {
     program: Arc<Program>,
     settings: Arc<LiveSettings>,
     kernels: Vec<PreparedKernel>,
+    walk: Walk,
     hoisted: Option<HoistedKernels>,
     bases: Bases,
     /// What `bases` points into.
@@ -79,17 +81,17 @@ impl CpuExecutable {
                 BufferPlace::Input(i) => inputs[i].buffers.push(id),
                 BufferPlace::Output(i) => outputs[i].buffers.push(id),
                 BufferPlace::Variable(i) => variables[i].buffers.push(id),
+                // Where its repeat says, in each step.
+                BufferPlace::Slice { .. } => {}
             }
         }
         let invariant = hoisted::invariant_buffers(&program);
-        let kernels: Vec<PreparedKernel> = program
-            .kernels
-            .iter()
-            .map(|kernel| prepare(kernel, |buffer| invariant[buffer]))
-            .collect::<Result<_>>()?;
+        let ready = |position: usize, kept: &dyn Fn(usize) -> bool| prepare(&program.kernels[position], kept);
+        let (kernels, walk) = prepare_all(&program, &invariant, ready)?;
         Ok(CpuExecutable {
             hoisted: HoistedKernels::of(&program, &kernels),
             kernels,
+            walk,
             bases,
             arena,
             inputs,
@@ -230,7 +232,8 @@ impl Executable for CpuExecutable {
         if watching && self.finite_check.is_none() {
             self.finite_check = Some(FiniteCheck::new(&self.program));
         }
-        let (program, kernels, bases) = (&*self.program, self.kernels.as_slice(), &self.bases);
+        let (program, kernels, bases) = (&*self.program, self.kernels.as_slice(), &mut self.bases);
+        let walk = &self.walk;
         let finite_check = self.finite_check.as_mut().filter(|_| watching);
         let (hoisted, profiling, times) = (&mut self.hoisted, self.profiling, &mut self.times);
         // SAFETY: the claims are for locks in `variables`, which is borrowed until this returns. (The kernels follow
@@ -245,9 +248,12 @@ impl Executable for CpuExecutable {
                     // The check looks at everything in its order.
                     first = if watching { 0 } else { program.hoisted };
                 }
+                let rest = first..kernels.len();
                 match (finite_check, profiling) {
-                    (None, false) => kernels[first..].iter().try_for_each(|kernel| (kernel.run)(bases)),
-                    (finite_check, _) => slowly(program, kernels, first, bases, finite_check, times),
+                    (None, false) => {
+                        walk.run(rest, bases, &mut |position, bases| (kernels[position].run)(bases))
+                    }
+                    (finite_check, _) => slowly(program, (kernels, walk), first, bases, finite_check, times),
                 }
             })
         };
@@ -283,9 +289,9 @@ impl Executable for CpuExecutable {
 /// As for calling the kernels.
 unsafe fn slowly(
     program: &Program,
-    kernels: &[PreparedKernel],
+    (kernels, walk): (&[PreparedKernel], &Walk),
     first: usize,
-    bases: &Bases,
+    bases: &mut Bases,
     mut finite_check: Option<&mut FiniteCheck>,
     times: &mut [Duration],
 ) -> Result<()> {
@@ -293,18 +299,19 @@ unsafe fn slowly(
         // SAFETY: as for this function.
         unsafe { finite_check.begin(program, bases)? };
     }
-    for (position, kernel) in kernels.iter().enumerate().skip(first) {
+    times.iter_mut().skip(first).for_each(|time| *time = Duration::ZERO);
+    walk.run(first..kernels.len(), bases, &mut |position, bases| {
         let start = Instant::now();
-        (kernel.run)(bases)?;
+        (kernels[position].run)(bases)?;
         if let Some(time) = times.get_mut(position) {
-            *time = start.elapsed();
+            *time += start.elapsed();
         }
         if let Some(finite_check) = &mut finite_check {
             // SAFETY: as for this function.
             unsafe { finite_check.look(program, position, bases)? };
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Says of the memory that this run writes that its contents are new. Its locks are held.

@@ -32,10 +32,12 @@ pub(crate) enum Purpose {
     Tiles,
     /// What fused work keeps between tiles: running sums, and values of a group.
     Folds,
+    /// What attention keeps of the rows and keys that it works on.
+    Attention,
 }
 
 /// How many purposes there are.
-const PURPOSES: usize = Purpose::Folds as usize + 1;
+const PURPOSES: usize = Purpose::Attention as usize + 1;
 
 thread_local! {
     /// The buffers that nobody uses now; several where a kernel ran inside of another's epilogue.

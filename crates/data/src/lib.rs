@@ -48,7 +48,7 @@ mod values;
 use no_gzip as gzip;
 
 pub use batching::{Batching, Cursor, Order};
-pub use dataset::{Batch, Batches, Dataset, Subset};
+pub use dataset::{Batch, Batches, Dataset, Joined, Subset};
 pub use error::{Error, Result};
 pub use fingerprint::fingerprint;
 pub use image::{
@@ -64,9 +64,10 @@ pub use series::series;
 pub use set::Set;
 pub use split::{by_time, folds, fractions, grouped, stratified};
 pub use table::{
-    Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, Encoding, Feature, FeatureMatrix,
-    Frame, FrameWriter, Framing, Impute, NumberFormat, RawCell, Reading, Row, RowPlan, RowTransform, Scale,
-    Table, TablePreparation, TargetColumn, TargetKind, Treatment, Vocabulary,
+    Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, EncodedBlock, Encoding, Feature,
+    FeatureMatrix, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget, RawBlock, RawCell,
+    Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table, TablePreparation, TableText,
+    TargetColumn, TargetKind, Treatment, UnseenWords, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 #[cfg(feature = "tokenizer")]

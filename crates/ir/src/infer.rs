@@ -3,7 +3,7 @@
 
 use crate::dtype::DType;
 use crate::error::ErrorKind;
-use crate::op::{ConvSpec, Op, SliceRange, WindowSpec, windows};
+use crate::op::{ConvSpec, Op, Scan, ScanResult, SliceRange, WindowSpec, windows};
 use crate::shape::Shape;
 
 /// What is wrong, before it is known which node and line it belongs to.
@@ -19,6 +19,8 @@ macro_rules! ensure {
         }
     };
 }
+
+mod attention;
 
 /// The shape and dtype of `op` applied to `operands`. `wanted` carries what the operation itself doesn't say: the
 /// shape and dtype of leaves, and the target shape of `Reshape` and `Expand`; of a node that is there, what it has.
@@ -249,6 +251,7 @@ fn infer_unbounded(
             ensure!(output == *gradient.0, Shape, "a window {window:?} gives {output}, not {}", gradient.0);
             Ok((weight, image.1))
         }
+        Op::Attention(spec, value) => attention::infer(spec, *value, operands),
         Op::WindowPick(spec) => {
             let (x, values) = (operands[0], operands[1]);
             ensure!(x.0 == values.0, Shape, "shapes differ, {} and {}", x.0, values.0);
@@ -294,9 +297,40 @@ fn infer_unbounded(
             ensure!(!adds || base.1 != DType::Bool, DType, "isn't defined on bool");
             Ok((base.0.clone(), base.1))
         }
+        Op::Scan(scan, result) => scan_output(scan, *result, operands),
         Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => Ok((operands[0].0.clone(), operands[0].1)),
         Op::Custom(custom) => custom.infer(operands).map_err(|message| (ErrorKind::Value, message)),
     }
+}
+
+/// The shape and dtype of one value of a scan.
+fn scan_output(
+    scan: &Scan,
+    result: ScanResult,
+    operands: &[OperandType],
+) -> Result<(Shape, DType), InferenceError> {
+    if let Some(fault) = scan.fault() {
+        return Err((ErrorKind::Shape, fault));
+    }
+    for (position, &(shape, dtype)) in operands.iter().enumerate() {
+        let (wanted, of) = scan.operand(position);
+        ensure!(
+            *shape == wanted && dtype == of,
+            Shape,
+            "operand {position} is {dtype}{shape}, and its {} steps need {of}{wanted}",
+            scan.steps
+        );
+    }
+    let node = match result {
+        ScanResult::Last(state) => scan.body.outputs.get(state),
+        ScanResult::Stacked(ref id) => Some(id),
+    };
+    let node = node.and_then(|&id| scan.body.nodes.get(id));
+    let node = node.ok_or_else(|| (ErrorKind::Value, format!("its body has no {result:?}")))?;
+    Ok(match result {
+        ScanResult::Last(_) => (node.shape.clone(), node.dtype),
+        ScanResult::Stacked(_) => (scan.stacked(&node.shape), node.dtype),
+    })
 }
 
 /// The shape of a convolution's result.

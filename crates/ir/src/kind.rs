@@ -2,11 +2,13 @@
 //! all movements alike matches on the [`OpKind`], one that tells them apart on the [`Movement`]; either way the compiler
 //! names what a new operation still needs.
 
+use std::sync::Arc;
+
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 use crate::op::{
-    ArgOp, BinaryOp, ConvSpec, CustomOp, Op, ReduceOp, ScatterMode, Shared, SliceRange, UnaryOp,
-    VariableHandle, WindowSpec,
+    ArgOp, AttentionSpec, AttentionValue, BinaryOp, ConvSpec, CustomOp, Op, ReduceOp, Scan, ScanResult,
+    ScatterMode, Shared, SliceRange, UnaryOp, VariableHandle, WindowSpec,
 };
 
 /// The part an operation plays, with the operation.
@@ -134,10 +136,14 @@ pub enum Opaque<'a> {
     },
     /// One of the pooling operations.
     Window(WindowKind, &'a WindowSpec),
+    /// As [`Op::Attention`].
+    Attention(&'a AttentionSpec, AttentionValue),
     /// As [`Op::Gather`].
     Gather(usize),
     /// As [`Op::Scatter`].
     Scatter(usize, ScatterMode),
+    /// As [`Op::Scan`].
+    Scan(&'a Arc<Scan>, ScanResult),
     /// As [`Op::Custom`].
     Custom(&'a Shared<dyn CustomOp>),
 }
@@ -214,8 +220,10 @@ impl Op {
             Op::WindowSpread(spec) => OpKind::Opaque(Opaque::Window(WindowKind::Spread, spec)),
             Op::WindowSum(spec) => OpKind::Opaque(Opaque::Window(WindowKind::Sum, spec)),
             Op::WindowSumGrad(spec, _) => OpKind::Opaque(Opaque::Window(WindowKind::SumGrad, spec)),
+            Op::Attention(spec, value) => OpKind::Opaque(Opaque::Attention(spec, *value)),
             Op::Gather(axis) => OpKind::Opaque(Opaque::Gather(*axis)),
             Op::Scatter(axis, mode) => OpKind::Opaque(Opaque::Scatter(*axis, *mode)),
+            Op::Scan(scan, result) => OpKind::Opaque(Opaque::Scan(scan, *result)),
             Op::Custom(custom) => OpKind::Opaque(Opaque::Custom(custom)),
         }
     }
@@ -247,6 +255,8 @@ impl Op {
             | Op::WindowSpread(_)
             | Op::Gather(_) => Arity::Exactly(2),
             Op::Select | Op::Scatter(..) => Arity::Exactly(3),
+            Op::Attention(spec, value) => Arity::Exactly(spec.operands(*value)),
+            Op::Scan(scan, _) => Arity::Exactly(scan.body.inputs.len()),
             Op::Concat(_) => Arity::Some,
             Op::Barrier(_) | Op::Rule(_) => Arity::FirstAlone,
             Op::Custom(_) => Arity::Any,

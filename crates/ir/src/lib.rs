@@ -23,6 +23,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod accumulate;
+pub mod attention;
 pub mod check;
 pub mod checkpoint;
 pub mod data;
@@ -44,6 +45,7 @@ pub mod random;
 pub mod rewrite;
 pub mod shape;
 pub mod simplify;
+pub mod write_out;
 
 pub use half;
 

@@ -5,9 +5,13 @@
 //! and promotion (`Cast`) are explicit nodes, put in by the builders of [`crate::expr::Expr`].
 //! Whatever can be composed of these (softmax, norms, GELU, every loss) is composed, in the tensor's methods.
 
+pub use crate::attention::{AttentionOperand, AttentionSpec, AttentionValue};
+use std::sync::Arc;
+
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 pub use crate::expr::custom::{CustomOp, GradientRule};
+pub use crate::graph::scan::{Scan, ScanGradient, ScanResult};
 pub use crate::handles::{Identity, Shared, VariableHandle};
 
 /// What a node computes from its inputs.
@@ -88,6 +92,11 @@ pub enum Op {
     /// The adjoint of `Conv` in its weight: `[image, gradient]` → a weight with these window sizes.
     ConvGradWeight(ConvSpec, Vec<usize>),
 
+    /// Scaled dot-product attention, or what belongs to it: `softmax(scale · query·keyᵀ + mask)·value` over the keys that a query sees
+    /// ([`AttentionSpec`]). A query that sees no key, or only keys whose mask is −∞, gets zeros, and −∞ as the logarithm of its sum.
+    /// Half types are computed in `f32` throughout. A row's sums run over blocks of keys of one size, counted from the first key.
+    Attention(AttentionSpec, AttentionValue),
+
     // Windows over the trailing spatial axes of `[batch, channel, spatial…]`; 1 to 3 of them.
     /// `[x, values]` (both image-shaped): for each window the element of `values` at the first maximum of `x`.
     /// `NaN` counts as largest, padding is never picked. Max pooling is `WindowPick(x, x)`.
@@ -108,6 +117,12 @@ pub enum Op {
     /// `source` has the shape of `index`; the other axes agree with `base`'s. Where indices repeat, `Set` keeps the last
     /// and `Add` adds in order.
     Scatter(usize, ScatterMode),
+
+    // Recurrence.
+    /// A body run for each step along sequences: `[states…, sequences…, constants…]` → one value of the walk. Nodes of the same scan
+    /// on the same operands are one walk, whichever of its values they are. Each step's values are what the body's operations
+    /// mean; the steps follow each other.
+    Scan(Arc<Scan>, ScanResult),
 
     // Structure.
     /// The operand itself, through which no gradient flows.
@@ -316,6 +331,7 @@ impl Op {
             Op::Conv(_) => "conv",
             Op::ConvGradInput(..) => "conv_grad_input",
             Op::ConvGradWeight(..) => "conv_grad_weight",
+            Op::Attention(_, value) => value.name(),
             Op::WindowPick(_) => "window_pick",
             Op::WindowSpread(_) => "window_spread",
             Op::WindowSum(_) => "window_sum",
@@ -323,6 +339,7 @@ impl Op {
             Op::Gather(_) => "gather",
             Op::Scatter(_, ScatterMode::Set) => "scatter",
             Op::Scatter(_, ScatterMode::Add) => "scatter_add",
+            Op::Scan(..) => "scan",
             Op::StopGradient => "stop_gradient",
             Op::Barrier(_) => "barrier",
             Op::Rule(_) => "rule",

@@ -6,9 +6,9 @@ use std::fmt::{self, Write};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::expr::Expr;
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
 use crate::node::{Node, topological};
-use crate::op::{ConvSpec, Op, SliceRange, WindowSpec};
+use crate::op::{AttentionSpec, AttentionValue, ConvSpec, Op, Scan, ScanResult, SliceRange, WindowSpec};
 use crate::shape::Shape;
 
 /// ```text
@@ -17,8 +17,11 @@ use crate::shape::Shape;
 /// %2 f32[2, 2] = matmul(%0, %1)                 src/main.rs:12
 /// return %2
 /// ```
+///
+/// The body of a scan stands behind the first of its values.
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown: Vec<(&Scan, &[NodeId])> = Vec::new();
         for (id, node) in self.nodes.iter().enumerate() {
             let arguments = node.inputs.iter().map(|id| format!("%{id}"));
             let arguments: Vec<String> = arguments.chain(settings(&node.op)).collect();
@@ -27,6 +30,14 @@ impl fmt::Display for Graph {
             match node.at {
                 Some(at) => writeln!(f, "{line:<45} {}:{}", at.file(), at.line())?,
                 None => writeln!(f, "{line}")?,
+            }
+            if let Op::Scan(scan, _) = &node.op
+                && !shown.contains(&(scan, &node.inputs))
+            {
+                shown.push((scan, &node.inputs));
+                for line in scan.body.to_string().lines() {
+                    writeln!(f, "    {line}")?;
+                }
             }
         }
         for (variable, id) in &self.updates {
@@ -125,6 +136,14 @@ fn settings(op: &Op) -> Option<String> {
         Op::WindowPick(spec) | Op::WindowSpread(spec) | Op::WindowSum(spec) | Op::WindowSumGrad(spec, _) => {
             window(spec)
         }
+        Op::Attention(spec, value) => attention(spec, *value),
+        Op::Scan(scan, result) => {
+            let (steps, way) = (scan.steps, if scan.reverse { " backwards" } else { "" });
+            match result {
+                ScanResult::Last(state) => format!("{steps} steps{way}, state {state} at the end"),
+                ScanResult::Stacked(id) => format!("{steps} steps{way}, its %{id} stacked"),
+            }
+        }
         Op::Barrier(number) => format!("#{number}"),
         Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Reshape | Op::Expand | Op::Matmul => return None,
         Op::StopGradient | Op::Rule(_) | Op::Custom(_) => return None,
@@ -142,6 +161,22 @@ fn range(&SliceRange { start, len, step }: &SliceRange) -> String {
 fn conv(spec: &ConvSpec) -> String {
     let ConvSpec { stride, pad, dilation, groups } = spec;
     format!("stride {stride:?} pad {pad:?} dilation {dilation:?} groups {groups}")
+}
+
+fn attention(spec: &AttentionSpec, value: AttentionValue) -> String {
+    let AttentionSpec { scale, left, right, offset, masked, placed } = spec;
+    let side = |name: &str, keys: Option<usize>| keys.map(|keys| format!("{name} {keys}"));
+    let of = if let AttentionValue::Gradient(operand) = value { Some(format!("{operand:?}")) } else { None };
+    let words = [
+        of.map(|of| of.to_lowercase()),
+        Some(format!("scale {scale}")),
+        side("left", *left),
+        side("right", *right),
+        (*offset != 0).then(|| format!("offset {offset}")),
+        masked.then(|| "masked".to_string()),
+        placed.then(|| "placed".to_string()),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 fn window(spec: &WindowSpec) -> String {

@@ -4,6 +4,7 @@
 //! - [`trainer`]: the loop, what it writes and how it goes on; [`trainer::Trainer`] is the door.
 //! - [`model`]: a model's file: layers, weights, the preparation of its data, what it answers.
 //! - [`preparation`]: how raw data become a model's rows. [`Predictor`]: a model ready to be asked, from raw values to labels.
+//! - [`generate`]: texts that go on, and how well a model foresees one.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
 //! - [`presets`]: rows of layers that people ask for by name. [`store`]: numbers by name in a file with a checksum.
 //!
@@ -29,6 +30,9 @@
 
 mod checksum;
 mod error;
+pub mod generate;
+#[cfg(feature = "tokenizer")]
+pub mod hub;
 mod inputs;
 pub mod model;
 #[cfg(not(feature = "terminal"))]

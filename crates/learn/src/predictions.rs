@@ -130,6 +130,13 @@ pub(crate) fn class_of(outputs: &[f32]) -> usize {
     }
 }
 
+/// The logarithm of the probability that logits give a class.
+pub(crate) fn log_probability_of(logits: &[f64], class: usize) -> f64 {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let own = logits.get(class).map_or(f64::NEG_INFINITY, |logit| logit - most);
+    own - libm::log(logits.iter().map(|logit| libm::exp(logit - most)).sum())
+}
+
 /// A row's logits as probabilities; one becomes that of the second class.
 pub(crate) fn probabilities_of(outputs: &[f32]) -> Vec<f32> {
     if let [logit] = outputs {

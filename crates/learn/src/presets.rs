@@ -28,7 +28,7 @@ pub enum Suits {
 }
 
 /// Every preset.
-pub const PRESETS: [Preset; 9] = [
+pub const PRESETS: [Preset; 10] = [
     Preset { name: "linear", suits: &[Suits::Tables, Suits::Images], text: |shape, _| flat(shape) + "dense" },
     Preset { name: "mlp", suits: &[Suits::Tables, Suits::Images], text: mlp },
     Preset { name: "cnn", suits: &[Suits::Images], text: |shape, _| cnn(shape) },
@@ -46,6 +46,7 @@ pub const PRESETS: [Preset; 9] = [
         text: |_, pieces| format!("embedding {pieces} 64, gru 224, dense {pieces}, transpose"),
     },
     Preset { name: "transformer", suits: &[Suits::Texts], text: |_, pieces| transformer(pieces) },
+    Preset { name: "llama", suits: &[Suits::Texts], text: |_, pieces| llama(pieces) },
     Preset { name: "words", suits: &[Suits::Sorted], text: |_, pieces| words(pieces) },
 ];
 
@@ -156,6 +157,12 @@ fn wavenet(pieces: usize) -> String {
 fn transformer(pieces: usize) -> String {
     let blocks = ["transformer 4 causal"; 2].join(", ");
     format!("embedding {pieces} 96, sinusoidal-positions, {blocks}, layer-norm, dense {pieces}, transpose")
+}
+
+/// Blocks as Llama's.
+fn llama(pieces: usize) -> String {
+    let blocks = ["decoder 4"; 3].join(", ");
+    format!("embedding {pieces} 96, {blocks}, rms-norm, dense {pieces} no-bias, transpose")
 }
 
 /// Convolutions over a text, of which the strongest answer anywhere counts.

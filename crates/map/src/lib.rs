@@ -16,6 +16,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod budget;
+mod counted;
 mod escape;
 mod external;
 mod limits;
@@ -23,6 +24,7 @@ mod memory_map;
 mod nearest;
 
 pub use budget::{Budget, Exceeded};
+pub use counted::counted;
 pub use escape::{shown, visible};
 pub use external::{ExternalFileError, ExternalFiles};
 pub use limits::{Limits, Resource};

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use kiln_ir::Expr;
 use kiln_ir::node::next_id;
 use kiln_ir::op::WindowSpec;
 
@@ -138,6 +139,28 @@ impl Notes {
     }
 }
 
+impl Notes {
+    /// Lets what was noted of nodes hold of the values that stand for them now.
+    pub fn follow(&mut self, now: &HashMap<u64, Expr>) {
+        let moved = |value: &Tensor| {
+            let node = value.expr().node().ok().and_then(|node| now.get(&node.id));
+            node.map_or_else(|| value.clone(), |value| Tensor::from(value.clone()))
+        };
+        for noted in self.values.values_mut() {
+            noted.inputs.iter_mut().for_each(|input| *input = moved(input));
+        }
+        for (before, value) in now {
+            let Ok(node) = value.node() else { continue };
+            if let Some(noted) = self.values.remove(before) {
+                self.values.insert(node.id, noted);
+            }
+            if let Some(layer) = self.layer(*before).map(String::from) {
+                self.layers.insert(0, (layer, node.id..node.id + 1));
+            }
+        }
+    }
+}
+
 thread_local! {
     static NOTES: RefCell<Option<Notes>> = const { RefCell::new(None) };
 }
@@ -156,12 +179,17 @@ pub fn record<R>(f: impl FnOnce() -> R) -> (R, Notes) {
     (result, notes)
 }
 
+/// Whether somebody records here.
+pub(crate) fn is_recorded() -> bool {
+    NOTES.with_borrow(Option::is_some)
+}
+
 /// Notes which composite a value is, if somebody records. For those who compose such a value themselves.
 pub fn note<'a, I: IntoIterator<Item = &'a Tensor>>(
     value: Tensor,
     composite: impl FnOnce() -> (Composite, I),
 ) -> Tensor {
-    if NOTES.with_borrow(Option::is_some) {
+    if is_recorded() {
         let (composite, inputs) = composite();
         put_down(&value, Noted { composite, inputs: inputs.into_iter().cloned().collect() });
     }

@@ -23,6 +23,7 @@ pub mod init;
 pub mod layers;
 pub mod loss;
 pub mod metrics;
+pub mod models;
 pub mod module;
 pub mod optim;
 pub mod random;
@@ -36,6 +37,7 @@ pub mod variable;
 
 pub use kiln_compile::{Program, compilations};
 pub use kiln_device::{Device, DeviceDescription, DeviceSettings, same};
+pub use kiln_ir::expr::ScanOptions;
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
 pub use device::{check_finite, default_device, device, devices, set_default_device, set_threads, threads};
@@ -48,7 +50,7 @@ pub use layers::{
     TransformerBlock, TransformerOptions, Transpose, Upsample,
 };
 pub use loss::{CrossEntropyOptions, Reduction};
-pub use module::{Context, Module, Visitor};
+pub use module::{Cache, Context, Module, TimeAxis, Visitor};
 pub use optim::{Adam, AdamW, Optimizer, Sgd};
 pub use random::Key;
 pub use sequential::{Join, Sequential, Spec};
@@ -63,7 +65,7 @@ pub use tensor::recurrent::Recurrence;
 pub use tensor::slice::{Index, Indices, strided};
 pub use tensor::window::{Padding, PerAxis, SpatialRank};
 pub use tensor::{Tensor, eval_all};
-pub use variable::{Param, Variable};
+pub use variable::{Adapter, Param, Variable};
 
 /// The code in the README is compiled and run as a test.
 #[cfg(doctest)]

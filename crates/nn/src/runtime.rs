@@ -130,14 +130,14 @@ struct CacheKey {
 
 /// Programs that aren't running, by graph and device.
 #[derive(Default)]
-struct Cache {
+struct ProgramCache {
     programs: HashMap<CacheKey, (u64, Loaded)>,
     nodes: usize,
     bytes: usize,
     clock: u64,
 }
 
-impl Cache {
+impl ProgramCache {
     fn take(&mut self, key: &CacheKey) -> Option<Loaded> {
         let (_, loaded) = self.programs.remove(key)?;
         self.nodes -= key.graph.nodes.len();
@@ -156,7 +156,7 @@ impl Cache {
         self.nodes += nodes;
         self.bytes += loaded.executable.bytes();
         self.programs.insert(key, (self.clock, loaded));
-        let many = |cache: &Cache| {
+        let many = |cache: &ProgramCache| {
             cache.programs.len() > MOST_PROGRAMS
                 || cache.nodes > MOST_NODES
                 || (cache.bytes > MOST_BYTES && cache.programs.len() > 1)
@@ -172,7 +172,7 @@ impl Cache {
 }
 
 /// The cache. A panic elsewhere leaves it whole, since programs are out of it while they run.
-fn cache() -> MutexGuard<'static, Cache> {
-    static CACHE: OnceLock<Mutex<Cache>> = OnceLock::new();
+fn cache() -> MutexGuard<'static, ProgramCache> {
+    static CACHE: OnceLock<Mutex<ProgramCache>> = OnceLock::new();
     CACHE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kiln_learn::data::{Frame, read_text};
+use kiln_learn::hub::LanguageModel;
 use kiln_learn::model::{NETWORK, Task, listed};
 use kiln_learn::prelude::*;
 use kiln_learn::weights::Weights;
@@ -18,6 +19,7 @@ use kiln_map::shown;
 use super::reading::{ReadingFlags, open};
 use super::rows::is_standard_input;
 use super::{import, out};
+use crate::out::counted;
 
 /// Look at a model, at weights or at data
 ///
@@ -35,7 +37,7 @@ use super::{import, out};
   kiln inspect verkauf.csv --decimal , --dates dmy
   kiln inspect data/mnist")]
 pub struct InspectFlags {
-    /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, or a folder of images
+    /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, a folder of images or of a language model
     what: PathBuf,
 
     /// Print what the model's prediction is made of
@@ -68,6 +70,9 @@ pub fn run(flags: InspectFlags) -> Result<()> {
     let reading = flags.reading.reading()?;
     if is_standard_input(path) {
         return out::text(data::table(&open(&reading, path)?));
+    }
+    if LanguageModel::is_folder(path) {
+        return out::text(language_model(&LanguageModel::open(path)?)?);
     }
     let extension =
         path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -128,7 +133,13 @@ fn weights(file: &Weights) -> Result<String> {
         numbers = numbers.saturating_add(weight.elements());
         bytes = bytes.saturating_add(weight.elements().saturating_mul(weight.element().size()));
     }
-    writeln!(text, "\n{} tensors, {numbers} numbers, {bytes} bytes", file.len())?;
+    writeln!(
+        text,
+        "\n{}, {}, {}",
+        counted(file.len(), "tensor"),
+        counted(numbers, "number"),
+        counted(bytes, "byte")
+    )?;
     for (name, note) in file.notes() {
         writeln!(text, "{}: {}", printed(name, 72), printed(note, 120))?;
     }
@@ -153,8 +164,12 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     writeln!(text, "\nlayers    {}", about.layers)?;
     writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
     match &about.task {
-        Task::Classes { names } => writeln!(text, "tells     {} classes: {}", names.len(), listed(names))?,
-        Task::Text { pieces } => writeln!(text, "tells     what comes next, of {pieces} pieces of text")?,
+        Task::Classes { names } => {
+            writeln!(text, "tells     {}: {}", counted(names.len(), "class"), listed(names))?
+        }
+        Task::Text { pieces } => {
+            writeln!(text, "tells     what comes next, of {} of text", counted(*pieces, "piece"))?
+        }
         Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
     }
     if let Some(plan) = about.preparation.table() {
@@ -171,6 +186,35 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     writeln!(text, "trained   {}", trained.join("  "))?;
     Ok(text)
 }
+
+/// A language model of a hub's folder.
+fn language_model(model: &LanguageModel) -> Result<String> {
+    let (config, window) = (model.config(), model.window());
+    let steps = window.min(SHOWN_STEPS);
+    let mut text = format!("{}\n", Summary::of_type(model.decoder(), [1, steps], DType::I64)?);
+    let block = &config.block;
+    writeln!(
+        text,
+        "\ntells     what comes next, of {}, seeing {window} at once",
+        counted(config.vocabulary, "piece")
+    )?;
+    let heads = match block.kv_heads == block.heads {
+        true => format!("{} heads", block.heads),
+        false => format!("{} heads of queries, {} of keys", block.heads, block.kv_heads),
+    };
+    writeln!(
+        text,
+        "blocks    {} of {} features: {heads} of {}, {} in the middle",
+        config.blocks, config.width, block.head_width, block.feedforward
+    )?;
+    let pieces =
+        if model.tokenizer().is_some() { "tokenizer.json" } else { "none: it takes codes, not texts" };
+    writeln!(text, "pieces    {pieces}")?;
+    Ok(text)
+}
+
+/// Steps of a language model's summary.
+const SHOWN_STEPS: usize = 64;
 
 fn shape_text(shape: &[usize]) -> String {
     shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ")

@@ -3,7 +3,7 @@
 use kiln_learn::trainer::Judged;
 
 use super::chart::{Chart, Mark, Series};
-use crate::measure::{Measured, Of};
+use crate::measure::{Measured, Of, PredictedNumbers};
 
 /// The charts of a part.
 pub(super) fn charts(measured: &Measured) -> Vec<Chart> {
@@ -19,28 +19,32 @@ pub(super) fn charts(measured: &Measured) -> Vec<Chart> {
             charts
         }
         Of::Text => Vec::new(),
-        Of::Numbers { name, truth, predicted } => {
-            let both = || truth.iter().copied().zip(predicted.iter().copied());
-            let mut right =
-                Chart::new("Predicted and true", &format!("true {name}"), &format!("predicted {name}"))
-                    .with(Series::of("", both(), Mark::Points));
-            right.diagonal = true;
-            let residuals: Vec<f64> = both().map(|(truth, predicted)| predicted - truth).collect();
-            let off = Chart::new("Residuals", "predicted less true", "rows").with(Series::of(
-                "",
-                histogram(&residuals, 24),
-                Mark::Bars,
-            ));
-            let against =
-                Chart::new("Residuals by prediction", &format!("predicted {name}"), "predicted less true")
-                    .with(Series::of(
-                        "",
-                        both().map(|(truth, predicted)| (predicted, predicted - truth)),
-                        Mark::Points,
-                    ));
-            vec![right, off, against]
-        }
+        Of::Numbers(each) => each.iter().flat_map(|own| numbers(own, each.len() > 1)).collect(),
     }
+}
+
+/// How far a target's numbers are off; its name is in the titles where there are several.
+fn numbers(
+    PredictedNumbers { name, truth, predicted, .. }: &PredictedNumbers,
+    is_one_of_several: bool,
+) -> [Chart; 3] {
+    let title = |title: &str| if is_one_of_several { format!("{title}: {name}") } else { title.to_string() };
+    let both = || truth.iter().copied().zip(predicted.iter().copied());
+    let mut right =
+        Chart::new(&title("Predicted and true"), &format!("true {name}"), &format!("predicted {name}"))
+            .with(Series::of("", both(), Mark::Points));
+    right.diagonal = true;
+    let residuals: Vec<f64> = both().map(|(truth, predicted)| predicted - truth).collect();
+    let off = Chart::new(&title("Residuals"), "predicted less true", "rows").with(Series::of(
+        "",
+        histogram(&residuals, 24),
+        Mark::Bars,
+    ));
+    let points = both().map(|(truth, predicted)| (predicted, predicted - truth));
+    let against =
+        Chart::new(&title("Residuals by prediction"), &format!("predicted {name}"), "predicted less true")
+            .with(Series::of("", points, Mark::Points));
+    [right, off, against]
 }
 
 /// The ROC and the precision-recall curve.

@@ -6,10 +6,12 @@ use anyhow::Result;
 use kiln_learn::data::{Batch, encode_png};
 use kiln_learn::metrics::Confusion;
 
-use super::chart::{escape, figure};
+use super::chart::figure;
+use super::drawing::escape;
 use super::{Shows, Told};
 use crate::importance::Importances;
 use crate::measure::{Measured, Of};
+use crate::out::counted;
 
 /// More classes than this are no matrix that anybody can read.
 const MATRIX: usize = 30;
@@ -74,9 +76,14 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             let wrong = rows.iter().enumerate().filter(|(_, row)| !row.is_right());
             wrong.map(|(at, row)| (f64::from(row.sure), at)).collect()
         }
-        Of::Numbers { truth, predicted, .. } => {
-            let off = truth.iter().zip(predicted).map(|(truth, predicted)| (truth - predicted).abs());
-            off.enumerate().map(|(at, off)| (off, at)).collect()
+        Of::Numbers(each) => {
+            let rows = each.first().map_or(0, |own| own.truth.len());
+            // Of several targets by how much more than usually each is off.
+            let off = |row: usize| match each.as_slice() {
+                [own] => own.off(row),
+                each => each.iter().map(|own| own.off(row) / own.mean_off().max(f64::MIN_POSITIVE)).sum(),
+            };
+            (0..rows).map(|row| (off(row), row)).collect()
         }
     };
     worst.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -88,8 +95,12 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             let row = &rows[row];
             format!("{} ({:.0} %), is {}", name(row.class), 100.0 * row.sure, name(row.label))
         }
-        Of::Numbers { truth, predicted, .. } => {
-            format!("{}, is {}", figure(predicted[row]), figure(truth[row]))
+        Of::Numbers(each) => {
+            let says = each.iter().map(|own| {
+                let name = if each.len() > 1 { format!("{} ", own.name) } else { String::new() };
+                format!("{name}{}, is {}", figure(own.predicted[row]), figure(own.truth[row]))
+            });
+            says.collect::<Vec<_>>().join("; ")
         }
     };
     let worst: Vec<(usize, String)> = worst.into_iter().map(|(_, row)| (row, says(row))).collect();
@@ -120,7 +131,11 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             let columns = table.columns().iter().filter(|column| all <= 2 * MOST || matters(column.name()));
             let columns: Vec<_> = columns.collect();
             if columns.len() < all {
-                write!(html, "<p>With the {} columns of {all} that matter the most.</p>", columns.len())?;
+                write!(
+                    html,
+                    "<p>With the {} of {all} that matter the most.</p>",
+                    counted(columns.len(), "column")
+                )?;
             }
             html += "<div class=\"scroll\"><table><tr><th>says</th>";
             columns.iter().try_for_each(|column| write!(html, "<th>{}</th>", escape(column.name())))?;
@@ -135,7 +150,7 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             }
             html += "</table></div>";
         }
-        Shows::Nothing => {
+        Shows::Columns(_) | Shows::Nothing => {
             worst.iter().try_for_each(|(row, says)| write!(html, "<p>row {row}: {}</p>", escape(says)))?;
         }
     }
@@ -146,15 +161,17 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
 pub(super) fn importances(importances: &Importances) -> Result<String> {
     let Importances { figure, drops, columns, shuffles, rows } = importances;
     let mut html = format!(
-        "<section id=\"importance\"><h2>What the model looks at</h2><p>How much {} falls on {rows} rows of the test part where a column is \
+        "<section id=\"importance\"><h2>What the model looks at</h2><p>How much {} falls on {} of the test part where a column is \
          shuffled among them (mean of {shuffles}).</p>",
-        escape(figure)
+        escape(figure),
+        counted(*rows, "row")
     );
     if drops.len() < *columns {
         write!(
             html,
-            "<p>{} of {columns} columns were measured, those first on which the outputs depend the most.</p>",
-            drops.len()
+            "<p>{} of {} were measured, those first on which the outputs depend the most.</p>",
+            drops.len(),
+            counted(*columns, "column")
         )?;
     }
     if drops.len() > 2 * MOST {

@@ -73,7 +73,7 @@ const DATA: &str = "Data";
 
 keys! {
     "Data" {
-        "target" target: String [ROWS] = "COLUMN" "The column of a table to predict, by its name or its number from 1 [default: target, label, class or y, else the last]";
+        "target" target: String [ROWS] = "COLUMN" "The column of a table to predict, by its name or its number from 1; several of numbers with commas between them [default: target, label, class or y, else the last]";
         "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which";
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
@@ -119,7 +119,9 @@ keys! {
         "ema" ema: Share [&["averages"]] = "DECAY" "Keep a moving average of the weights, and use it";
         "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";
+        "metric" metric: String [&["metrics"]] = "NAME" "The validation figure that says which epoch is the best, and is shown: loss, accuracy, f1, roc-auc, log-loss, …; of numbers r2, mae, rmse, … [default: loss]";
         "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
+        "refit" refit: bool [NOTHING] = "" "When the best epoch is known, train once more for as many epochs on all rows, validation included";
         "time-limit" time_limit: Seconds [NOTHING] = "TIME" "Take so long at most, from the start to the report: 90s, 10m, 2h; schedules are fitted to it";
         "k-fold" k_fold: Count [NOTHING] = "N" "Cross-validate with N folds first, and say how much results vary";
         "seed" seed: Seed [SEED] = "NUMBER" "Where randomness starts [default: 7]";

@@ -105,7 +105,8 @@ impl SettingValue for Seconds {
         };
         let span = number.trim().parse::<f64>().ok().map(|number| number * seconds);
         let span = span.and_then(|span| Duration::try_from_secs_f64(span).ok());
-        span.map(Seconds).ok_or_else(|| "write a time such as 90s, 10m or 2h".to_string())
+        let span = span.filter(|span| !span.is_zero());
+        span.map(Seconds).ok_or_else(|| "write a time above 0 such as 90s, 10m or 2h".to_string())
     }
 
     fn write(&self) -> toml::Value {

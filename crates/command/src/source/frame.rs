@@ -7,11 +7,14 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::data::{Choices, Dataset, Frame, Framing, Rng};
+use kiln_learn::data::{Choices, Dataset, Frame, Framing, Rng, TablePreparation};
 use serde_json::{Value, json};
 
-use super::table::{TABLES, front, task_of, with_flags};
+use super::table::{TABLES, choices, front, task_of, with_flags};
 use super::{Habits, TrainingData, counts, name_of, shares};
+use crate::folder::scratch;
+use crate::large::LargeTable;
+use crate::out::counted;
 use crate::reading::ReadingFlags;
 use crate::report::Shows;
 use crate::settings::Settings;
@@ -27,7 +30,7 @@ pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> 
             to.display()
         ),
         Some(why) => {
-            let part = parts_by_number(settings, seed);
+            let part = parts_by_number(shares(settings, 0.1), seed);
             let reading = ReadingFlags::of(settings).reading()?;
             let framing = Framing::new(choices).reading(reading).train(move |row| part(row) == 0);
             framing.origin(origin).make(path, to)?;
@@ -38,6 +41,49 @@ pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> 
     };
     let source = frame(to, settings, seed)?;
     Ok(TrainingData { name: name_of(path), said: [vec![note], source.said].concat(), ..source })
+}
+
+/// The rows of a table that would take more memory than a file may, in a frame that goes again.
+pub(super) fn unasked(
+    path: &Path,
+    large: &LargeTable,
+    settings: &Settings,
+    seed: u64,
+) -> Result<TrainingData> {
+    let mut said = Vec::new();
+    let (_, choices) = choices(&large.first, settings, None, &mut said)?;
+    let shares = shares(settings, 0.2);
+    let part = parts_by_number(shares, seed);
+    let reading = ReadingFlags::of(settings).reading()?;
+    let framing = Framing::new(choices).reading(reading).train(move |row| part(row) == 0);
+    let frame = large.frame(framing, path, &scratch(settings.out.as_deref()), is_quiet(settings))?;
+    let source = of_frame(frame, path, shares, settings, seed)?;
+    Ok(TrainingData { said: [said, source.said].concat(), ..source })
+}
+
+fn is_quiet(settings: &Settings) -> bool {
+    settings.quiet == Some(true) || settings.json == Some(true)
+}
+
+/// The rows of another file, prepared as a frame's are: a set, or a frame of its own where that would take too much memory.
+fn other(path: &Path, plan: &TablePreparation, settings: &Settings) -> Result<Box<dyn Dataset>> {
+    let reading = plan.reading();
+    if let Some(large) = LargeTable::of(path, &reading) {
+        let framing = Framing::prepared(plan.clone());
+        return Ok(Box::new(large.frame(
+            framing,
+            path,
+            &scratch(settings.out.as_deref()),
+            is_quiet(settings),
+        )?));
+    }
+    let table = reading.open(path)?;
+    let targets = plan.target().context("a table needs a column to predict")?.columns();
+    let rows = table.rows_with_all(&targets)?;
+    if rows.is_empty() {
+        bail!("{}: no row has a {}", path.display(), targets.join(" and a "));
+    }
+    Ok(Box::new(plan.apply(&table, &rows)?))
 }
 
 /// Everything that a frame's rows and their preparation follow from.
@@ -115,8 +161,7 @@ fn difference(then: &Value, now: &Value) -> Option<String> {
 }
 
 /// Which of the three parts a row of a frame is in, by its number: the same whenever it is asked with one seed.
-fn parts_by_number(settings: &Settings, seed: u64) -> impl Fn(u64) -> usize + Copy + Send + Sync + 'static {
-    let shares = shares(settings, 0.1);
+fn parts_by_number(shares: [f64; 3], seed: u64) -> impl Fn(u64) -> usize + Copy + Send + Sync + 'static {
     move |row| {
         let place = Rng::new(seed).derive(row).uniform();
         usize::from(place >= shares[0]) + usize::from(place >= shares[0] + shares[1])
@@ -125,23 +170,40 @@ fn parts_by_number(settings: &Settings, seed: u64) -> impl Fn(u64) -> usize + Co
 
 /// The rows of a frame that was made before.
 pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<TrainingData> {
-    let part = parts_by_number(settings, seed);
-    let mut said = Vec::new();
-    let frame = Frame::open(path)?;
-    said.push(format!("a frame of {} rows", frame.len()));
+    of_frame(Frame::open(path)?, path, shares(settings, 0.1), settings, seed)
+}
+
+fn of_frame(
+    frame: Frame,
+    path: &Path,
+    shares: [f64; 3],
+    settings: &Settings,
+    seed: u64,
+) -> Result<TrainingData> {
+    let part = parts_by_number(shares, seed);
+    let mut said = vec![format!("a frame of {}", counted(frame.len(), "row"))];
     let plan = frame.preparation().context("the frame doesn't say how its rows were made")?.clone();
     let (task, found) = task_of(&plan)?;
     said.push(found);
     said.extend(plan.notes().iter().cloned());
     let mut parts = vec![Vec::new(); 3];
     (0..frame.len()).for_each(|row| parts[part(row as u64)].push(row));
+    let names = ["training", "validation", "test"].into_iter().zip(&parts).zip(shares);
+    if let Some(((name, _), _)) = names.into_iter().find(|((_, part), share)| part.is_empty() && *share > 0.0)
+    {
+        bail!("{}: no row is left for the {name} part", path.display());
+    }
     let frame = std::sync::Arc::new(frame);
     let mut parts = parts.into_iter().map(|rows| Box::new(frame.clone().subset(rows)) as Box<dyn Dataset>);
     let mut next = || parts.next().context("there are three parts");
-    let (train, valid, test) = (next()?, next()?, next()?);
+    let (train, mut valid, mut test) = (next()?, next()?, next()?);
+    let own = [(&settings.val, &mut valid, "validate"), (&settings.test, &mut test, "test")];
+    for (file, part, to) in own {
+        let Some(file) = file else { continue };
+        *part = other(file, &plan, settings)?;
+        said.push(format!("{} of {} to {to} with", counted(part.len(), "row"), file.display()));
+    }
     said.push(counts(&*train, &*valid, &*test));
-    let preparation = plan.clone().into();
-    let front = front(&plan);
     let habits = Habits { epochs: 10, batch_size: 256, early_stop: 0, ..TABLES };
     Ok(TrainingData {
         name: name_of(path),
@@ -150,9 +212,9 @@ pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<Train
         valid,
         test,
         task,
-        preparation,
-        front,
-        shows: Shows::Nothing,
+        front: front(&plan),
+        preparation: plan.clone().into(),
+        shows: Shows::Columns(Box::new(plan)),
         habits,
     })
 }

@@ -13,6 +13,9 @@ use kiln_learn::data::{self, Dataset, Set};
 use kiln_learn::model::Task;
 
 use super::base::Base;
+use super::folder::scratch;
+use super::large::{self, LargeTable, PipedTable};
+use super::reading::ReadingFlags;
 use super::report::Shows;
 use super::rows::is_standard_input;
 use super::settings::{Settings, Share};
@@ -75,7 +78,13 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
         return image::made_digits(settings, seed, base);
     };
     if is_standard_input(path) {
-        return tabular(path, settings, seed, base);
+        return match large::standard_input(&scratch(settings.out.as_deref()))? {
+            PipedTable::Bytes(bytes) => tabular(path, Some(&bytes), settings, seed, base),
+            PipedTable::File(file) => {
+                let source = tabular(file.path(), None, settings, seed, base)?;
+                Ok(TrainingData { name: name_of(path), ..source })
+            }
+        };
     }
     if !path.exists() {
         bail!("{}: there is no such file or folder", path.display());
@@ -98,10 +107,11 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     match plain.rsplit_once('.').map_or("", |(_, extension)| extension) {
         "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "json" | "parquet" => {
-            tabular(path, settings, seed, base)
+            tabular(path, None, settings, seed, base)
         }
         "kdf" => {
-            settings.only("a frame", &["test-fraction", "val-fraction"])?;
+            one_place_for_each_part(settings)?;
+            settings.only("a frame", &["test-fraction", "val-fraction", "test", "val"])?;
             if base.is_some() {
                 bail!(
                     "{}: a frame has a preparation of its own, and --from another; name the table",
@@ -121,9 +131,16 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     }
 }
 
-/// A table of texts, of paths of images, or of what is predicted from its columns.
-fn tabular(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<TrainingData> {
+/// A table of texts, of paths of images, or of what is predicted from its columns; of a file, or of bytes that came in.
+fn tabular(
+    path: &Path,
+    piped: Option<&[u8]>,
+    settings: &Settings,
+    seed: u64,
+    base: Option<&Base>,
+) -> Result<TrainingData> {
     let parts = ["target", "test-fraction", "val-fraction"];
+    one_place_for_each_part(settings)?;
     if settings.text.is_some() {
         settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"]].concat())?;
         return text::texts(path, settings, seed, base);
@@ -138,11 +155,31 @@ fn tabular(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> 
     let columns =
         ["task", "ignore", "embed", "columns", "header", "missing", "decimal", "thousands", "dates"];
     if let Some(frame) = &settings.frame {
-        settings.only("a table by way of a frame", &[&parts[..], &columns, &["frame"]].concat())?;
+        settings
+            .only("a table by way of a frame", &[&parts[..], &columns, &["frame", "test", "val"]].concat())?;
         return frame::framed(path, frame, settings, seed);
     }
+    let reading = ReadingFlags::of(settings).reading()?;
+    if let (None, None, Some(large)) = (piped, base, LargeTable::of(path, &reading)) {
+        settings.only(
+            "a table that takes more memory than a file may (--limit bytes=…)",
+            &[&parts[..], &columns, &["test", "val"]].concat(),
+        )?;
+        return frame::unasked(path, &large, settings, seed);
+    }
     settings.only("a table", &[&parts[..], &columns, &["group", "time", "test", "val"]].concat())?;
-    table::table(path, settings, seed, base)
+    table::table(path, piped, settings, seed, base)
+}
+
+/// Refuses what says twice where a part comes from.
+fn one_place_for_each_part(settings: &Settings) -> Result<()> {
+    if let (Some(_), Some(_)) = (&settings.test, settings.test_fraction) {
+        bail!("--test and --test-fraction both say what is tested with; leave one out");
+    }
+    if let (Some(_), Some(_)) = (&settings.val, settings.val_fraction) {
+        bail!("--val and --val-fraction both say what is validated with; leave one out");
+    }
+    Ok(())
 }
 
 /// Shares for training, validation and testing; none of a part that comes from a file of its own.

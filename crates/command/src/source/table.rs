@@ -15,7 +15,7 @@ use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::choices::meant;
 use crate::out::counted;
-use crate::reading::{ReadingFlags, open};
+use crate::reading::ReadingFlags;
 use crate::report::Shows;
 use crate::settings::Settings;
 
@@ -48,28 +48,34 @@ const TREATMENTS: [(&str, Treatment); 10] = [
     ("drop", Treatment::Drop),
 ];
 
-/// How a table's columns are read and used, as the settings say.
-fn choices(
+/// How a table's columns are read and used, as the settings say, and the columns to predict.
+pub(super) fn choices(
     table: &Table,
     settings: &Settings,
-    known: Option<&str>,
+    known: Option<&[&str]>,
     said: &mut Vec<String>,
-) -> Result<(String, Choices)> {
-    let known = known.filter(|known| table.names().any(|name| name == *known));
-    let target = match (&settings.target, known) {
-        (Some(target), _) => numbered(table, target)?.unwrap_or(target).to_string(),
-        (None, Some(known)) => known.to_string(),
+) -> Result<(Vec<String>, Choices)> {
+    let is_there = |wanted: &str| table.names().any(|name| name == wanted);
+    let known = known.filter(|known| known.iter().all(|known| is_there(known)));
+    let targets = match (&settings.target, known) {
+        // A name may have a comma in it.
+        (Some(target), _) if is_there(target) => vec![target.clone()],
+        (Some(targets), _) => {
+            let one = |said: &str| Ok(numbered(table, said)?.unwrap_or(said).to_string());
+            targets.split(',').map(|said| one(said.trim())).collect::<Result<_>>()?
+        }
+        (None, Some(known)) => known.iter().map(|known| known.to_string()).collect(),
         (None, None) => {
             let named = TARGETS
                 .iter()
                 .find_map(|wanted| table.names().find(|name| name.eq_ignore_ascii_case(wanted)));
             let target = named.or(table.names().last()).context("a table has columns")?;
             said.push(format!("predicting the column {target}; --target says another"));
-            target.to_string()
+            vec![target.to_string()]
         }
     };
-    let choices = with_flags(Choices::new().target(&target), settings)?;
-    Ok((target, choices))
+    let choices = with_flags(Choices::new().targets(&targets), settings)?;
+    Ok((targets, choices))
 }
 
 /// The column of a number, where none is named so.
@@ -116,41 +122,40 @@ pub(super) fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Ch
 /// A table, of whose columns one is predicted from the others.
 pub(super) fn table(
     path: &Path,
+    piped: Option<&[u8]>,
     settings: &Settings,
     seed: u64,
     base: Option<&Base>,
 ) -> Result<TrainingData> {
     let own = base.map(own_columns).transpose()?;
-    if let (Some(_), Some(_)) = (&settings.test, settings.test_fraction) {
-        bail!("--test and --test-fraction both say what is tested with; leave one out");
-    }
-    if let (Some(_), Some(_)) = (&settings.val, settings.val_fraction) {
-        bail!("--val and --val-fraction both say what is validated with; leave one out");
-    }
     let reading = match &own {
         Some(own) => own.reading(),
         None => ReadingFlags::of(settings).reading()?,
     };
-    let table = open(&reading, path)?;
+    let table = match piped {
+        Some(bytes) => reading.read(bytes)?,
+        None => reading.open(path)?,
+    };
     let mut said = vec![format!(
         "a table of {} and {}",
         counted(table.len(), "row"),
         counted(table.columns().len(), "column")
     )];
     said.extend(table.notes().iter().cloned());
-    let known = own.as_ref().and_then(|own| own.target()).map(TargetColumn::column);
-    let (target, choices) = choices(&table, settings, known, &mut said)?;
-    let column = table.column(&target)?;
-    let rows = table.rows_with(&target)?;
+    let known = own.as_ref().and_then(|own| own.target()).map(TargetColumn::columns);
+    let (targets, choices) = choices(&table, settings, known.as_deref(), &mut said)?;
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let rows = table.rows_with_all(&targets)?;
     if rows.len() < table.len() {
-        let missing = table.len() - rows.len();
-        said.push(format!("{missing} rows are left out, because {target} is missing in them"));
+        let (missing, names) = (table.len() - rows.len(), targets.join(" or "));
+        let verb = if missing == 1 { "is" } else { "are" };
+        said.push(format!("{} {verb} left out, because {names} is missing there", counted(missing, "row")));
     }
     // What the target is follows from all rows; what inputs are scaled by from those that are trained on.
     let whole = TablePreparation::fit(&table, &rows, &choices)?;
     let of_target = whole.target().context("a column to predict was chosen")?.clone();
     let of_target = match base {
-        Some(base) => of_model(base, &target).unwrap_or(of_target),
+        Some(base) => of_model(base, &targets).unwrap_or(of_target),
         None => of_target,
     };
     let shares = shares(settings, 0.2);
@@ -164,7 +169,8 @@ pub(super) fn table(
             said.push(format!("cut by {name}: the latest rows are tested with"));
             by_time(&moments(&table, name, &rows)?, &shares)?
         }
-        (.., TargetColumn::Classes { names, .. }) => {
+        (.., TargetColumn::Classes { column, names }) => {
+            let column = table.column(column)?;
             let places: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
             let label = |&row: &usize| {
                 let text = column.cell(row).text().unwrap_or_default();
@@ -172,7 +178,9 @@ pub(super) fn table(
             };
             stratified(&rows.iter().map(label).collect::<Vec<_>>(), &shares, seed)?
         }
-        (.., TargetColumn::Number { .. }) => fractions(rows.len(), &shares, seed)?,
+        (.., TargetColumn::Number { .. } | TargetColumn::Numbers { .. }) => {
+            fractions(rows.len(), &shares, seed)?
+        }
     };
     let parts: Vec<Vec<usize>> = parts.iter().map(|part| part.iter().map(|&at| rows[at]).collect()).collect();
     let names = ["training", "validation", "test"].iter().zip(&parts).zip(shares);
@@ -185,8 +193,9 @@ pub(super) fn table(
     let mut preparation = TablePreparation::fit(&table, first, &choices)?;
     if let Some(own) = own {
         let fitted = preparation.target().cloned();
-        preparation = own.with_target(match (base.and_then(|base| of_model(base, &target)), fitted) {
-            (Some(target), _) | (None, Some(target @ TargetColumn::Number { .. })) => target,
+        preparation = own.with_target(match (base.and_then(|base| of_model(base, &targets)), fitted) {
+            (Some(target), _) => target,
+            (None, Some(target @ (TargetColumn::Number { .. } | TargetColumn::Numbers { .. }))) => target,
             (None, _) => of_target,
         });
     } else if let TargetColumn::Classes { .. } = of_target {
@@ -213,10 +222,10 @@ pub(super) fn table(
     let mut other = |file: &Option<PathBuf>, part: &str| -> Result<Option<(Table, Vec<usize>)>> {
         let Some(file) = file else { return Ok(None) };
         let table = preparation.reading().open(file)?;
-        let rows = table.rows_with(&target)?;
-        said.push(format!("{} rows of {} to {part} with", rows.len(), file.display()));
+        let rows = table.rows_with_all(&targets)?;
+        said.push(format!("{} of {} to {part} with", counted(rows.len(), "row"), file.display()));
         if rows.is_empty() {
-            bail!("{}: no row has a {target}", file.display());
+            bail!("{}: no row has a {}", file.display(), targets.join(" and a "));
         }
         Ok(Some((table, rows)))
     };
@@ -268,15 +277,19 @@ fn own_columns(base: &Base) -> Result<TablePreparation> {
 }
 
 /// What the model a training starts from predicts, of this column; nothing where its last layer is new.
-fn of_model(base: &Base, column: &str) -> Option<TargetColumn> {
-    let column = column.to_string();
-    match &base.model.about().task {
+fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
+    let own = base.preparation().table().and_then(|plan| plan.target());
+    match (&base.model.about().task, columns) {
         _ if base.head => None,
-        Task::Classes { names } => Some(TargetColumn::Classes { column, names: names.clone() }),
-        Task::Numbers { scale, offset, .. } => {
-            Some(TargetColumn::Number { column, mean: *offset.first()?, deviation: *scale.first()? })
+        (Task::Classes { names }, [column]) => {
+            Some(TargetColumn::Classes { column: column.to_string(), names: names.clone() })
         }
-        Task::Text { .. } => None,
+        (Task::Numbers { scale, offset, .. }, [column]) => {
+            let (mean, deviation) = (*offset.first()?, *scale.first()?);
+            Some(TargetColumn::Number { column: column.to_string(), mean, deviation })
+        }
+        (Task::Numbers { .. }, columns) => own.filter(|own| own.columns() == columns).cloned(),
+        (Task::Classes { .. } | Task::Text { .. }, _) => None,
     }
 }
 
@@ -285,8 +298,12 @@ pub(super) fn task_of(plan: &TablePreparation) -> Result<(Task, String)> {
     let target = plan.target().context("a table needs a column to predict")?;
     let said = match target {
         TargetColumn::Classes { column, names } => format!("classes of {column}: {}", listed(names)),
-        TargetColumn::Number { column, mean, deviation } => {
-            format!("{column} is a number, {mean:.4} ± {deviation:.4}")
+        TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => {
+            let columns = target.columns().into_iter().zip(target.units());
+            let each = columns.map(|(column, (mean, deviation))| {
+                format!("{column} is a number, {mean:.4} ± {deviation:.4}")
+            });
+            each.collect::<Vec<_>>().join("; ")
         }
     };
     Ok((Task::of_target(target), said))

@@ -11,6 +11,7 @@ use kiln_learn::preparation::TextPreparation;
 use super::table::keys;
 use super::{Habits, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
+use crate::out::counted;
 use crate::report::Shows;
 use crate::settings::{Settings, Share};
 
@@ -75,11 +76,11 @@ pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Res
     };
     let codes = tokens.encode(&text);
     let said = format!(
-        "a text of {} characters: {} {} of {} kinds; learning what comes next",
-        text.chars().count(),
+        "a text of {}: {} {} of {}; learning what comes next",
+        counted(text.chars().count(), "character"),
         codes.len(),
         called(&tokens),
-        tokens.count()
+        counted(tokens.count(), "kind")
     );
     let all = Windows::new(codes, tokens.count(), window).map_err(|error| error.in_file(path))?;
     let shares = shares(
@@ -141,8 +142,9 @@ pub(super) fn texts(
     let [train, valid, test] = cut(set, parts)?;
     let said = vec![
         format!(
-            "{seen} texts with {} classes of {target}, {} different {} in training",
-            train.names().len(),
+            "{} with {} of {target}, {} different {} in training",
+            counted(seen, "text"),
+            counted(train.names().len(), "class"),
             tokens.count(),
             called(&tokens)
         ),

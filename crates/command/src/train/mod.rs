@@ -1,7 +1,9 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
+mod chosen;
 mod outcome;
 mod plan;
+mod refit;
 mod say;
 mod time;
 
@@ -9,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use kiln_learn::Model;
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{
@@ -17,8 +19,9 @@ use kiln_learn::trainer::{
 };
 use serde_json::json;
 
-use self::outcome::{Finished, finish, hint, interrupted, rescued};
+use self::outcome::{Finished, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
+use self::refit::{BestEpoch, Refit, refit};
 use self::say::{Events, Say};
 use self::time::{Afterwards, TimeBudget};
 use super::base::Base;
@@ -45,7 +48,8 @@ pub const AFTER_HELP: &str = "Examples:
 With --from, layers, weights and how raw data become rows are the model's; rows and what is told apart are the data's.
 Without --head the data's classes must be among the model's.
 
-The run's folder has model.kiln, report.html, config.toml, metrics.csv, metrics.jsonl and checkpoints/.
+The run's folder has model.kiln, report.html, result.json, config.toml, metrics.csv, metrics.jsonl, plots/ and checkpoints/; with --refit
+also first.kiln, the model before it was trained once more.
 The same seed gives the same weights, bit for bit, whatever the number of threads.
 
 Ctrl-C, SIGTERM and SIGHUP finish the step, save, and say how to go on; the exit code is then 130, 143 or 129. A second one ends it at once.";
@@ -99,34 +103,79 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         folds(&plan, &source, count.0, &budget, &say)?;
     }
     let afterwards = budget.afterwards(&source, &model)?;
-    let run = match train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say) {
-        Err(error) => match error.downcast::<kiln_learn::Error>() {
-            Ok(kiln_learn::Error::Rescued { cause, saved }) => {
-                bail!(rescued(&plan, &source, &model, &cause, &saved))
+    let told = |error, model: &Model| explained(error, &plan, &source, model, &folder);
+    let known = if before.is_some() { BestEpoch::read(&folder)? } else { None };
+    let best = match known.filter(|_| plan.refits()) {
+        Some(best) => best,
+        None => {
+            let run = train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say);
+            let run = run.map_err(|error| told(error, &model))?;
+            if let Some(signal) = run.interrupted() {
+                return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
             }
-            Ok(kiln_learn::Error::Changed { parts, what }) => {
-                let mut names: Vec<&str> = parts.into_iter().map(Settings::named).collect();
-                names.sort_unstable();
-                names.dedup();
-                let name = names.join(",");
-                bail!(
-                    "{}: another training was begun here ({what}); --allow-changes {name} goes on all the same",
-                    folder.path().display()
-                )
+            let best = BestEpoch::of(&plan, &source, run.history());
+            match best.as_ref().filter(|_| plan.refits()) {
+                Some(best) => best.keep(&plan, &source, (&model, &run), &folder)?,
+                None => {
+                    let finished = Finished {
+                        plan: &plan,
+                        source: &source,
+                        model: &model,
+                        folder: &folder,
+                        run: &run,
+                        best: best.as_ref(),
+                        first: None,
+                    };
+                    return finish(&finished, &budget, &afterwards, &say);
+                }
             }
-            Ok(error) => return Err(error.into()),
-            Err(error) => return Err(error),
-        },
-        Ok(run) => run,
+            best.context("the best epoch is known")?
+        }
     };
-    match run.interrupted() {
-        Some(signal) => interrupted(&plan, &source, &model, &folder, &run, signal, &say),
-        None => finish(
-            &Finished { plan: &plan, source: &source, model: &model, folder: &folder, run: &run },
-            &budget,
-            &afterwards,
-            &say,
-        ),
+    let first = Model::load(folder.at(refit::MODEL))?;
+    let (model, _) = plan.model(&source, plan.seed)?;
+    let again = Refit { plan: &plan, source: &source, model: &model, folder: &folder, best: &best };
+    let run = refit(again, before.as_ref(), &afterwards, &say);
+    let run = run.map_err(|error| told(error, &model))?;
+    if let Some(signal) = run.interrupted() {
+        return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
+    }
+    let finished = Finished {
+        plan: &plan,
+        source: &source,
+        model: &model,
+        folder: &folder,
+        run: &run,
+        best: Some(&best),
+        first: Some(&first),
+    };
+    finish(&finished, &budget, &afterwards, &say)
+}
+
+/// A fault of a training, in the words of the command.
+fn explained(
+    error: anyhow::Error,
+    plan: &TrainingPlan,
+    source: &TrainingData,
+    model: &Model,
+    folder: &Folder,
+) -> anyhow::Error {
+    match error.downcast::<kiln_learn::Error>() {
+        Ok(kiln_learn::Error::Rescued { cause, saved }) => {
+            anyhow!(rescued(plan, source, model, &cause, &saved))
+        }
+        Ok(kiln_learn::Error::Changed { parts, what }) => {
+            let mut names: Vec<&str> = parts.into_iter().map(Settings::named).collect();
+            names.sort_unstable();
+            names.dedup();
+            let name = names.join(",");
+            anyhow!(
+                "{}: another training was begun here ({what}); --allow-changes {name} goes on all the same",
+                folder.path().display()
+            )
+        }
+        Ok(error) => error.into(),
+        Err(error) => error,
     }
 }
 
@@ -171,13 +220,14 @@ fn folds(
     let folds = cross_validate(&source.train, count, plan.seed, |fold| {
         let seed = plan.seed + fold.number as u64;
         let model = plan.model(source, seed).map(|(model, _)| model.into_layers());
-        let trainer = model.and_then(|model| plan.trainer(model, source, seed)).map(|trainer| {
-            // Folds and the training that follows share what is left.
-            match budget.share(count - fold.number + 1) {
-                Some(share) => trainer.callback(share),
-                None => trainer,
-            }
-        });
+        let trainer =
+            model.and_then(|model| plan.trainer(model, source, &*source.train, seed)).map(|trainer| {
+                // Folds and the training that follows share what is left.
+                match budget.share(count - fold.number + 1) {
+                    Some(share) => trainer.callback(share),
+                    None => trainer,
+                }
+            });
         trainer.map(Trainer::quiet).unwrap_or_else(|error| {
             mistake = Some(error);
             Trainer::new(Sequential::new(), Mse::new(), Sgd::new(1.0)).epochs(0).quiet()
@@ -204,8 +254,8 @@ fn train<'a>(
 ) -> Result<Run<'a, &'a Sequential>> {
     let settings = &plan.settings;
     let checkpoints = plan.checkpoints(folder);
-    let best = if source.valid.is_empty() { "loss" } else { "val_loss" };
-    let mut trainer = plan.trainer(model.layers(), source, plan.seed)?;
+    let best = &*plan.decider.number(!source.valid.is_empty());
+    let mut trainer = plan.trainer(model.layers(), source, &*source.train, plan.seed)?;
     let shape: Vec<usize> = std::iter::once(1).chain(source.train.x().shape).collect();
     let dtype = kiln_learn::model::dtype(&source.train.x());
     let summary = kiln_learn::Summary::of_type(model.layers(), shape.as_slice(), dtype)?;
@@ -235,6 +285,9 @@ fn train<'a>(
         trainer = trainer.callback(EarlyStopping::on(best).patience(plan.early_stop));
     }
     if let (Some(limit), Some(end)) = (settings.time_limit, afterwards.training_ends) {
+        // Half of the time is for the training that follows.
+        let left = end.saturating_duration_since(Instant::now());
+        let end = if plan.refits() { end.checked_sub(left / 2).unwrap_or(end) } else { end };
         trainer = trainer.callback(TimeLimit::until(end).named(limit.0));
     }
     let files =
@@ -256,7 +309,7 @@ fn train<'a>(
     if let Some(count) = settings.keep {
         saves = saves.keep(count.0 as usize);
     }
-    trainer = trainer.checkpoints(saves).hint(hint(folder));
+    trainer = trainer.checkpoints(saves).hint(folder.resume_hint());
     if let Some(before) = before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
         trainer = trainer.allow_changes(Settings::parts(&allowed)?);

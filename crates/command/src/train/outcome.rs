@@ -10,20 +10,17 @@ use kiln_learn::trainer::Run;
 use serde_json::{Value, json};
 
 use super::plan::{TrainingPlan, about, environment};
+use super::refit::{self, BestEpoch};
 use super::say::Say;
 use super::time::{Afterwards, TimeBudget};
 use crate::folder::{CONFIG, Folder};
 use crate::importance::Importances;
 use crate::measure::Measured;
 use crate::report::Shows;
+use crate::runs::past_history;
 use crate::settings::Settings;
 use crate::source::TrainingData;
 use crate::{out, report};
-
-/// How to go on with a run.
-pub(super) fn hint(folder: &Folder) -> String {
-    format!("kiln train --resume {}", folder.path().display())
-}
 
 /// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits.
 pub(super) fn interrupted(
@@ -39,7 +36,7 @@ pub(super) fn interrupted(
     about.training.extend(run.training());
     folder.check()?;
     model.save_as(&about, folder.at("model.kiln"))?;
-    let hint = hint(folder);
+    let hint = folder.resume_hint();
     match (say.json, say.quiet) {
         (true, _) => say.event(json!({
             "event": "interrupted", "run": folder.path(), "signal": signal, "steps": run.steps(), "resume": hint,
@@ -58,16 +55,20 @@ pub(super) struct Finished<'f, 'r> {
     pub(super) model: &'f Model,
     pub(super) folder: &'f Folder,
     pub(super) run: &'f Run<'r, &'r Sequential>,
+    /// The best epoch, where one is known.
+    pub(super) best: Option<&'f BestEpoch>,
+    /// The model before it was trained once more on all rows, if it was.
+    pub(super) first: Option<&'f Model>,
 }
 
 /// Evaluates, writes the model and the report, and says what to try next.
 pub(super) fn finish(
-    &Finished { plan, source, model, folder, run }: &Finished,
+    &Finished { plan, source, model, folder, run, best, first }: &Finished,
     budget: &TimeBudget,
     afterwards: &Afterwards,
     say: &Say,
 ) -> Result<ExitCode> {
-    let measure = |set: &dyn Dataset| -> Result<Option<Measured>> {
+    let measure = |set: &dyn Dataset, model: &Model| -> Result<Option<Measured>> {
         match set.is_empty() {
             true => Ok(None),
             false => afterwards.measure(source, model, set).map(Some),
@@ -77,11 +78,36 @@ pub(super) fn finish(
         if part.len() > afterwards.rows {
             let (rows, all) = (afterwards.rows, part.len());
             say.line(&format!(
-                "figures of the {name} part are of {rows} of its {all} rows, for the time limit"
+                "figures of the {name} part are of {rows} of its {}, for the time limit",
+                out::counted(all, "row")
             ));
         }
     }
-    let parts = [measure(&*source.train)?, measure(&*source.valid)?, measure(&*source.test)?];
+    // Rows that the last training saw say nothing of it.
+    let held = first.unwrap_or(model);
+    let parts =
+        [measure(&*source.train, held)?, measure(&*source.valid, held)?, measure(&*source.test, model)?];
+    let mut said = source.said.clone();
+    if !source.valid.is_empty() {
+        said.extend(best.map(BestEpoch::line));
+    }
+    let refit = match (first, best) {
+        (Some(_), Some(best)) => {
+            let rows = refit::rows(source)?.len();
+            said.push(format!(
+                "then trained once more on all {}, validation included, for {}; the figures of training and validation are of the model \
+                 before that (first.kiln), those of the test of the one after",
+                out::counted(rows, "row"),
+                out::counted(best.epoch as usize, "epoch"),
+            ));
+            json!({ "epochs": run.history().len(), "rows": rows })
+        }
+        _ => Value::Null,
+    };
+    let history = match first {
+        Some(_) => past_history(folder.path()),
+        None => run.history().clone(),
+    };
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
     let mut about = about(plan, source, model);
     about.training.extend(run.training());
@@ -95,12 +121,12 @@ pub(super) fn finish(
         }
     }
     let importances = match &source.shows {
-        Shows::Table { plan, .. } if !source.test.is_empty() => {
+        Shows::Table { plan, .. } | Shows::Columns(plan) if !source.test.is_empty() => {
             let limit = budget.importances(run.elapsed());
             let say = |line: &str| say.line(line);
             Some(Importances::measure(&source.task, model, plan, &*source.test, limit, say)?)
         }
-        Shows::Table { .. } | Shows::Images(_) | Shows::Nothing => None,
+        Shows::Table { .. } | Shows::Columns(_) | Shows::Images(_) | Shows::Nothing => None,
     };
     let seconds = budget.began.elapsed().as_secs_f64();
     if let Some(reason) = run.stopped() {
@@ -108,18 +134,18 @@ pub(super) fn finish(
     }
     let done = json!({
         "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": run.history().len(),
-        "stopped": run.stopped(), "said": source.said, "train": train, "val": valid, "test": test,
+        "stopped": run.stopped(), "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
         "importances": importances.as_ref().map(Importances::json),
     });
     let [on_train, on_valid, on_test] = &parts;
     report::write(
         &report::Told {
             title: format!("{}: a run of kiln", source.name),
-            said: &source.said,
+            said: &said,
             layers: &about.layers,
             parameters: model.parameter_count(),
             seconds: run.elapsed().as_secs_f64(),
-            history: run.history(),
+            history: &history,
             parts: [on_train.as_ref(), on_valid.as_ref(), on_test.as_ref()],
             test: &*source.test,
             shows: &source.shows,

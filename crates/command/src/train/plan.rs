@@ -12,6 +12,7 @@ use kiln_learn::schedule::Constant;
 use kiln_learn::trainer::{Checkpoints, ClassWeights};
 use serde_json::{Value, json};
 
+use super::chosen::{Decider, FigureInUnits, in_units};
 use crate::base::Base;
 use crate::choices;
 use crate::folder::Folder;
@@ -28,8 +29,10 @@ pub(super) struct TrainingPlan {
     pub(super) batch_size: usize,
     pub(super) rate: f64,
     pub(super) seed: u64,
-    /// The figure that says how good a model is.
-    pub(super) metrics: Vec<&'static str>,
+    /// The figures that are shown of each epoch.
+    pub(super) metrics: Vec<FigureInUnits>,
+    /// What says which epoch is the best.
+    pub(super) decider: Decider,
     pub(super) early_stop: u64,
 }
 
@@ -73,12 +76,23 @@ impl TrainingPlan {
         settings.weight_decay.get_or_insert(Amount(habits.decay));
         settings.label_smoothing.get_or_insert(Amount(habits.smoothing));
         let early_stop = settings.early_stop.get_or_insert(Whole(habits.early_stop)).0;
-        let metrics = match &source.task {
-            Task::Classes { names } if names.len() == 2 => vec!["accuracy", "roc-auc"],
-            Task::Classes { .. } => vec!["accuracy"],
-            Task::Numbers { .. } => vec!["r2"],
-            Task::Text { .. } => Vec::new(),
+        let usual = match &source.task {
+            Task::Classes { names } if names.len() == 2 => &["accuracy", "roc-auc"][..],
+            Task::Classes { .. } => &["accuracy"],
+            Task::Numbers { .. } => &["r2"],
+            Task::Text { .. } => &[],
         };
+        let decider = Decider::of(settings.metric.as_deref(), &source.task)?;
+        let of_name = |name: &&str| Ok(in_units(name.parse()?, &source.task));
+        let mut metrics = usual.iter().map(of_name).collect::<Result<Vec<_>>>()?;
+        if let Decider::Figure(figure) = &decider
+            && !usual.contains(&figure.name())
+        {
+            metrics.push(figure.clone());
+        }
+        if settings.refit == Some(true) && source.valid.is_empty() {
+            bail!("--refit trains on the validation rows too, and there are none");
+        }
         let plan = TrainingPlan {
             settings,
             base,
@@ -89,6 +103,7 @@ impl TrainingPlan {
             rate,
             seed,
             metrics,
+            decider,
             early_stop,
         };
         // Names and rules that make no sense are found now.
@@ -100,6 +115,11 @@ impl TrainingPlan {
     fn optimizer(&self) -> Result<Box<dyn kiln_learn::optim::Optimizer>> {
         let name = self.settings.optimizer.as_deref().unwrap_or("adam");
         choices::optimizer(name, self.rate, self.settings.weight_decay.map_or(0.0, |decay| decay.0))
+    }
+
+    /// Whether a second training follows, on all rows.
+    pub(super) fn refits(&self) -> bool {
+        self.settings.refit == Some(true)
     }
 
     fn rule(&self) -> &str {
@@ -128,6 +148,7 @@ impl TrainingPlan {
         &self,
         model: M,
         source: &TrainingData,
+        train: &dyn Dataset,
         seed: u64,
     ) -> Result<Trainer<'a, M>> {
         let smoothing = self.settings.label_smoothing.map_or(0.0, |share| share.0);
@@ -141,12 +162,10 @@ impl TrainingPlan {
             }
             Task::Numbers { .. } => Trainer::new(model, Mse::new(), optimizer),
         };
-        trainer = trainer
-            .epochs(self.epochs)
-            .batch_size(self.batch_size)
-            .seed(seed)
-            .metrics(self.metrics.iter().copied())
-            .schedule_over(schedule);
+        trainer = trainer.epochs(self.epochs).batch_size(self.batch_size).seed(seed).schedule_over(schedule);
+        for metric in &self.metrics {
+            trainer = trainer.metric(metric.clone());
+        }
         if let Some(norm) = self.settings.clip {
             trainer = trainer.clip(Clip::GlobalNorm(norm.0));
         }
@@ -158,7 +177,7 @@ impl TrainingPlan {
         }
         match self.settings.sampling.as_deref() {
             None | Some("shuffled") => {}
-            Some("balanced") => trainer = trainer.order(Order::balanced(&source.train.labels()?)),
+            Some("balanced") => trainer = trainer.order(Order::balanced(&train.labels()?)),
             Some(other) => bail!("sampling is shuffled or balanced, not {other}"),
         }
         match self.settings.class_weights.as_deref() {

@@ -9,11 +9,13 @@ mod nest;
 
 use std::collections::{HashMap, HashSet};
 
+use kiln_ir::Op;
+use kiln_ir::attention::AttentionSpec;
 use kiln_ir::graph::{Graph, NodeId};
 
 use crate::bindings::Bindings;
 use crate::invariant::hoisted;
-use crate::kind::{OpKind, computes, reduces, root};
+use crate::kind::{OpKind, Opaque, computes, reduces, root};
 use crate::target::{Fusion, Target};
 use crate::topological_order::TopologicalOrder;
 pub use nest::{LoopNest, nest};
@@ -43,6 +45,10 @@ pub struct Clustering {
     pub cluster_of: HashMap<NodeId, ClusterId>,
     /// The clusters in an order in which each comes behind those it needs.
     pub(crate) order: TopologicalOrder,
+    /// The cluster of each attention, by its settings and operands.
+    attentions: HashMap<(AttentionSpec, Vec<NodeId>), ClusterId>,
+    /// Those that are scans.
+    walks: Vec<ClusterId>,
     limits: Fusion,
     bindings: Option<Bindings>,
 }
@@ -76,6 +82,9 @@ impl Clustering {
 
     fn place(&mut self, graph: &Graph, id: NodeId, hoisted: bool) {
         let this = graph.nodes[id].kind();
+        if matches!(this, OpKind::Opaque(Opaque::Scan(..))) && self.join_walk(graph, id) {
+            return;
+        }
         let fusable = matches!(this, OpKind::Pointwise(_) | OpKind::Reduce(..));
         let mut candidates: Vec<ClusterId> = Vec::new();
         if fusable {
@@ -89,6 +98,17 @@ impl Clustering {
                     candidates.push(cluster);
                 }
             }
+        }
+        // Result and sums of one attention, or its gradients, are one kernel.
+        let attention = if let OpKind::Opaque(Opaque::Attention(spec, _)) = this {
+            Some((*spec, graph.nodes[id].inputs.clone()))
+        } else {
+            None
+        };
+        if let Some(&cluster) = attention.as_ref().and_then(|attention| self.attentions.get(attention)) {
+            self.clusters[cluster].members.push(id);
+            self.cluster_of.insert(id, cluster);
+            return;
         }
         let needed = self.needed(graph, &[id]);
         let home = candidates.iter().copied().find(|&cluster| {
@@ -110,9 +130,29 @@ impl Clustering {
                 self.cluster_of.insert(id, self.order.add(&needed));
                 let contraction = matches!(this, OpKind::Contraction(_)).then_some(id);
                 let open = !matches!(this, OpKind::Opaque(_));
+                self.attentions.extend(attention.map(|attention| (attention, self.clusters.len())));
                 self.clusters.push(Cluster { members: vec![id], contraction, open, hoisted });
             }
         }
+    }
+
+    /// Makes a value of a scan a member where others of the same walk are.
+    fn join_walk(&mut self, graph: &Graph, id: NodeId) -> bool {
+        let node = &graph.nodes[id];
+        let same = |op: &Op| matches!((op, &node.op), (Op::Scan(a, _), Op::Scan(b, _)) if a == b);
+        let known = self.walks.iter().copied().find(|&cluster| {
+            let other = &graph.nodes[self.clusters[cluster].members[0]];
+            other.inputs == node.inputs && same(&other.op)
+        });
+        match known {
+            Some(cluster) => {
+                self.clusters[cluster].members.push(id);
+                self.cluster_of.insert(id, cluster);
+            }
+            // The one that is made next.
+            None => self.walks.push(self.clusters.len()),
+        }
+        known.is_some()
     }
 
     /// Whether a node that needs these clusters may become a member of one.

@@ -7,8 +7,10 @@
 
 pub mod storage;
 
+use std::collections::HashMap;
+
 use kiln_ir::graph::{Graph, GraphNode, NodeId};
-use kiln_ir::op::{BinaryOp, Op, ReduceOp, ScatterMode, UnaryOp};
+use kiln_ir::op::{BinaryOp, Op, ReduceOp, Scan, ScatterMode, UnaryOp};
 use kiln_ir::rewrite::{Nodes, rewrite};
 use kiln_ir::{DType, Error, ErrorKind, Result, Scalar};
 
@@ -33,7 +35,12 @@ pub fn legalise(graph: &mut Graph, target: &Target) -> Result<usize> {
         return Ok(0);
     }
     let outputs: Vec<DType> = graph.outputs.iter().map(|&id| graph.nodes[id].dtype).collect();
-    let changes = rewrite(graph, |nodes, node| Some(place(nodes, node, target)));
+    let mut handed = HashMap::new();
+    let changes = rewrite(graph, |nodes, node| {
+        let node =
+            if let Op::Scan(scan, _) = &node.op { as_handed(nodes, &node, scan, &mut handed) } else { node };
+        Some(place(nodes, node, target))
+    });
     // What is handed over is in the dtype that was asked for.
     let updates = graph.updates.iter_mut().map(|(variable, id)| (id, variable.dtype()));
     for (id, dtype) in graph.outputs.iter_mut().zip(outputs).chain(updates) {
@@ -130,17 +137,33 @@ fn possible(graph: &Graph, node: &GraphNode, target: &Target) -> Result<()> {
             | Opaque::CumSum(_)
             | Opaque::ArgSort { .. }
             | Opaque::Window(..)
+            | Opaque::Attention(..)
             | Opaque::Gather(_)
-            | Opaque::Scatter(..),
+            | Opaque::Scatter(..)
+            | Opaque::Scan(..),
         ) => Ok(()),
     }
+}
+
+/// A scan takes and gives what its body says, which is legalised by itself. What is cast for one of its results is cast for all.
+fn as_handed(
+    nodes: &mut Nodes,
+    node: &GraphNode,
+    scan: &Scan,
+    handed: &mut HashMap<(NodeId, DType), NodeId>,
+) -> GraphNode {
+    let mut node = node.clone();
+    for (input, (_, dtype)) in node.inputs.iter_mut().zip(&scan.body.inputs) {
+        *input = *handed.entry((*input, *dtype)).or_insert_with(|| nodes.push_cast(*input, *dtype));
+    }
+    node
 }
 
 /// Places a node in the dtype that the target computes in.
 fn place(nodes: &mut Nodes, node: GraphNode, target: &Target) -> NodeId {
     let meant = node.dtype;
     let dtype = target.computed(meant).unwrap_or(meant);
-    if matches!(node.kind(), OpKind::Leaf(_)) {
+    if matches!(node.kind(), OpKind::Leaf(_) | OpKind::Opaque(Opaque::Scan(..))) {
         let leaf = nodes.push(node);
         return nodes.push_cast(leaf, dtype);
     }
@@ -220,8 +243,10 @@ fn leaves_range(kind: OpKind) -> bool {
             | Opaque::Concat(_)
             | Opaque::ArgReduce(..)
             | Opaque::ArgSort { .. }
+            | Opaque::Attention(..)
             | Opaque::Gather(_)
             | Opaque::Scatter(_, ScatterMode::Set)
+            | Opaque::Scan(..)
             | Opaque::Custom(_) => false,
         },
         OpKind::Leaf(_) | OpKind::Generator(_) | OpKind::Movement(_) => false,

@@ -24,8 +24,9 @@ pub fn storage(program: &mut Program, target: &Target) -> Result<usize> {
     let computes = |dtype: DType| target.computes.contains(&dtype);
     if changes > 0 || !before.iter().all(|&dtype| computes(dtype)) {
         lay_out(program, target.alignment);
+        let runs: Vec<usize> = (0..program.kernels.len()).map(|kernel| program.runs(kernel)).collect();
         let Program { buffers, kernels, .. } = program;
-        for Kernel { work, bytes, .. } in kernels.iter_mut() {
+        for (Kernel { work, bytes, .. }, runs) in kernels.iter_mut().zip(runs) {
             work.each_view(|view| view.dtype = buffers[view.buffer].dtype);
             match work {
                 Work::Fused(fused) => legal_body(fused, &before, computes),
@@ -36,10 +37,11 @@ pub fn storage(program: &mut Program, target: &Target) -> Result<usize> {
                 | Work::Scatter(..)
                 | Work::ArgReduce(..)
                 | Work::CumSum(_)
+                | Work::Attention(_)
                 | Work::ArgSort(..)
                 | Work::Custom(_) => {}
             }
-            *bytes = work.traffic(buffers);
+            *bytes = work.traffic(buffers) * runs as u64;
         }
     }
     program.kernels.iter().try_for_each(|kernel| fits(kernel, target))?;

@@ -4,9 +4,11 @@
 //! and what follows stores in the order in which it reads. A value is copied only where a kernel can't read it as it
 //! lies.
 
+mod attention;
 mod contract;
 mod fuse;
 mod opaque;
+mod scan;
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,8 +16,9 @@ use kiln_ir::graph::{Graph, NodeId};
 use kiln_ir::op::{Op, Shared, VariableHandle};
 use kiln_ir::{DType, Shape};
 
+use crate::bodies::Body;
 use crate::cluster::{ClusterId, Clustering};
-use crate::kind::{Generator, Leaf, OpKind, Pointwise, root};
+use crate::kind::{Generator, Leaf, OpKind, Opaque, Pointwise, root};
 use crate::layout::StridedBuffer;
 use crate::program::{
     Buffer, BufferId, BufferPlace, Fused, Instruction, Kernel, Operation, Program, Store, View, Work,
@@ -51,10 +54,18 @@ pub struct Lowering<'a> {
 /// Writes the kernels of all clusters, in order.
 ///
 /// Every temporary has a place of its own until memory is planned.
-pub fn lower(graph: &Graph, clusters: &Clustering, schedule: &KernelSchedule, target: &Target) -> Program {
+pub fn lower(
+    graph: &Graph,
+    (clusters, bodies): (&Clustering, &HashMap<ClusterId, Body>),
+    schedule: &KernelSchedule,
+    target: &Target,
+) -> Program {
     let mut lowering = Lowering::new(graph, clusters, schedule, target);
     for &cluster in &schedule.order {
-        lowering.cluster(cluster);
+        match bodies.get(&cluster) {
+            Some(body) => lowering.scan(&clusters.clusters[cluster].members, body),
+            None => lowering.cluster(cluster),
+        }
         if clusters.clusters[cluster].hoisted {
             lowering.program.hoisted = lowering.program.kernels.len();
         }
@@ -184,6 +195,7 @@ impl<'a> Lowering<'a> {
                 }
             }
             None => match self.graph.nodes[members[0]].kind() {
+                OpKind::Opaque(Opaque::Attention(spec, _)) => self.attention(members, spec),
                 OpKind::Opaque(opaque) => self.opaque(members[0], opaque),
                 OpKind::Leaf(_)
                 | OpKind::Generator(_)

@@ -67,6 +67,9 @@ impl Lowering<'_> {
                 self.push(Work::Scatter(indexed, mode), node.op.name().to_string(), id, 0);
                 self.settle(id, out);
             }
+            Opaque::Attention(spec, _) => self.attention(&[id], spec),
+            // Its kernels are those of its body.
+            Opaque::Scan(..) => {}
             Opaque::Custom(op) => {
                 let mut operands = Vec::new();
                 for &operand in &node.inputs {
@@ -93,7 +96,7 @@ impl Lowering<'_> {
         !commutes && !distinct(self.graph, node.inputs[1], axis)
     }
 
-    fn view(&self, located: &StridedBuffer, strides: Vec<isize>) -> View {
+    pub(super) fn view(&self, located: &StridedBuffer, strides: Vec<isize>) -> View {
         let dtype = self.program.buffers[located.buffer].dtype;
         View { buffer: located.buffer, dtype, offset: located.offset, strides }
     }

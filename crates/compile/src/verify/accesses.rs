@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::program::{Conv, ConvKind, Fused, Indexed, View, Window, WindowKind, Work};
+use crate::program::{
+    Attention, AttentionPass, Conv, ConvKind, Fused, Indexed, View, Window, WindowKind, Work,
+};
 
 use super::Violation;
 
@@ -92,6 +94,7 @@ pub fn accesses(work: &Work) -> Result<Vec<Access<'_>>, Violation> {
             accesses.push(read("x", &work.x, &work.loops));
             accesses.push(write("result", &work.out, &work.loops));
         }
+        Work::Attention(work) => attention(work, &mut accesses),
         Work::Custom(work) => {
             for (shape, view) in &work.operands {
                 accesses.push(read("operand", view, shape.sizes()));
@@ -100,6 +103,30 @@ pub fn accesses(work: &Work) -> Result<Vec<Access<'_>>, Violation> {
         }
     }
     Ok(accesses)
+}
+
+fn attention<'a>(work: &'a Attention, accesses: &mut Vec<Access<'a>>) {
+    let sizes = &work.sizes;
+    accesses.push(read("query", &work.query, sizes.query()));
+    accesses.push(read("key", &work.key, sizes.key()));
+    accesses.push(read("value", &work.value, sizes.value()));
+    accesses.extend(work.mask.iter().map(|view| read("mask", view, sizes.scores())));
+    accesses.extend(work.places.iter().map(|view| read("places", view, vec![sizes.batch])));
+    match &work.pass {
+        AttentionPass::Forward { result, log_sum } => {
+            accesses.extend(result.iter().map(|view| write("result", view, sizes.result())));
+            accesses.extend(log_sum.iter().map(|view| write("log sums", view, sizes.rows())));
+        }
+        AttentionPass::Backward { log_sum, delta, gradient, of } => {
+            accesses.push(read("log sums", log_sum, sizes.rows()));
+            accesses.push(read("delta", delta, sizes.rows()));
+            accesses.push(read("gradient", gradient, sizes.result()));
+            let shapes = [sizes.query(), sizes.key(), sizes.value(), sizes.scores()];
+            for (view, shape) in of.iter().zip(shapes) {
+                accesses.extend(view.iter().map(|view| write("gradient", view, shape.clone())));
+            }
+        }
+    }
 }
 
 fn fused<'a>(work: &'a Fused, accesses: &mut Vec<Access<'a>>) -> Result<(), Violation> {

@@ -2,7 +2,8 @@
 //! sizes of contractions, windows and index work agree with their accesses.
 
 use crate::program::{
-    AlongAxis, Conv, ConvKind, Custom, Fused, Indexed, Instruction, Matmul, Operation, View, Window, Work,
+    AlongAxis, Attention, AttentionPass, AttentionSizes, Conv, ConvKind, Custom, Fused, Indexed, Instruction,
+    Matmul, Operation, View, Window, Work,
 };
 use kiln_ir::DType;
 use kiln_ir::op::{BinaryOp, ScatterMode};
@@ -42,6 +43,7 @@ pub(super) fn check(work: &Work, target: &Target) -> Result<(), Violation> {
             rule(work.x.dtype != DType::Bool, || "bools can't be added".into())?;
             same_dtype(&work.x, &work.out)
         }
+        Work::Attention(work) => attention(work, target),
         Work::Custom(work) => custom(work),
     }
 }
@@ -142,6 +144,37 @@ fn indexed(work: &Indexed, target: &Target) -> Result<(), Violation> {
 fn positions(work: &AlongAxis, target: &Target) -> Result<(), Violation> {
     rule(!work.loops.is_empty(), || "it has no loop".into())?;
     rule(work.out.dtype == target.index(), || format!("positions as {}", work.out.dtype))
+}
+
+fn attention(work: &Attention, target: &Target) -> Result<(), Violation> {
+    let AttentionSizes { heads, shared, width, value_width, .. } = work.sizes;
+    rule(shared > 0 && heads.is_multiple_of(shared), || format!("{heads} heads share {shared}"))?;
+    rule(width > 0 && value_width > 0, || "its rows have no width".into())?;
+    let dtype = work.query.dtype;
+    rule(dtype.is_float(), || format!("attention of {dtype}"))?;
+    let is = |view: &View, wanted: DType| {
+        rule(view.dtype == wanted, || format!("{} where {wanted} is needed", view.dtype))
+    };
+    is(&work.key, dtype).and(is(&work.value, dtype))?;
+    rule(work.mask.is_some() == work.spec.masked, || "whether it has a mask isn't clear".into())?;
+    rule(work.places.is_some() == work.spec.placed, || "whether it has places isn't clear".into())?;
+    if let Some(mask) = work.mask.as_ref().filter(|mask| mask.dtype != DType::Bool) {
+        is(mask, dtype)?;
+    }
+    if let Some(places) = &work.places {
+        is(places, target.index())?;
+    }
+    let sums = kiln_ir::attention::sums(dtype);
+    match &work.pass {
+        AttentionPass::Forward { result, log_sum } => {
+            result.iter().try_for_each(|view| is(view, dtype))?;
+            log_sum.iter().try_for_each(|view| is(view, sums))
+        }
+        AttentionPass::Backward { log_sum, delta, gradient, of } => {
+            is(log_sum, sums).and(is(delta, sums)).and(is(gradient, dtype))?;
+            of.iter().flatten().try_for_each(|view| is(view, dtype))
+        }
+    }
 }
 
 fn custom(work: &Custom) -> Result<(), Violation> {

@@ -28,7 +28,7 @@ pub(super) fn check(program: &Program) -> Result<(), Violation> {
             let invariant = match program.buffers[id].place {
                 BufferPlace::Variable(variable) => !program.written[variable],
                 BufferPlace::Arena(_) => stored.contains(&id),
-                BufferPlace::Input(_) | BufferPlace::Output(_) => false,
+                BufferPlace::Input(_) | BufferPlace::Output(_) | BufferPlace::Slice { .. } => false,
             };
             if !invariant {
                 return refuse("reads", id);
@@ -44,7 +44,7 @@ pub(super) fn check(program: &Program) -> Result<(), Violation> {
     let read_later: BTreeSet<BufferId> = others
         .iter()
         .flat_map(|kernel| kernel.work.reads())
-        .map(|view| view.buffer)
+        .map(|view| program.root(view.buffer))
         .filter(|id| stored.contains(id))
         .collect();
     for (position, kernel) in (program.hoisted..).zip(others) {
@@ -63,10 +63,13 @@ pub(super) fn check(program: &Program) -> Result<(), Violation> {
 
 /// The bytes of the arena that a buffer takes; none where it is elsewhere.
 fn arena(program: &Program, id: BufferId) -> Range<usize> {
-    let buffer = &program.buffers[id];
+    let buffer = &program.buffers[program.root(id)];
     match buffer.place {
         BufferPlace::Arena(offset) => offset..offset + buffer.elements * buffer.dtype.size(),
-        BufferPlace::Input(_) | BufferPlace::Variable(_) | BufferPlace::Output(_) => 0..0,
+        BufferPlace::Input(_)
+        | BufferPlace::Variable(_)
+        | BufferPlace::Output(_)
+        | BufferPlace::Slice { .. } => 0..0,
     }
 }
 

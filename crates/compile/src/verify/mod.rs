@@ -7,6 +7,7 @@ mod accesses;
 mod body;
 mod hoisted;
 mod overlap;
+mod repeats;
 
 use crate::program::{BufferPlace, Kernel, Program, View};
 use kiln_ir::{DType, Error, ErrorKind, Result};
@@ -30,6 +31,7 @@ pub fn program(program: &Program, target: &Target) -> Result<()> {
     for (id, _) in program.buffers.iter().enumerate() {
         buffer(program, id, target).map_err(|what| fail(format!("buffer {id}: {what}")))?;
     }
+    repeats::check(program).map_err(fail)?;
     for (position, each) in program.kernels.iter().enumerate() {
         kernel(program, each, target)
             .map_err(|what| fail(format!("kernel {position} ({}): {what}", each.label)))?;
@@ -76,6 +78,7 @@ fn buffer(program: &Program, id: usize, target: &Target) -> Result<(), Violation
                 _ => Err(format!("{bytes} bytes from {offset} leave the arena of {}", program.arena)),
             }
         }
+        BufferPlace::Slice { of, start, step } => repeats::slice(program, id, of, (start, step)),
     }
 }
 
@@ -101,7 +104,7 @@ fn kernel(program: &Program, kernel: &Kernel, target: &Target) -> Result<(), Vio
 }
 
 fn writable(program: &Program, view: &View) -> Result<(), Violation> {
-    match program.buffers[view.buffer].place {
+    match program.buffers[program.root(view.buffer)].place {
         BufferPlace::Input(i) => Err(format!("input {i} is read only")),
         BufferPlace::Variable(i) if !program.written[i] => {
             Err(format!("variable {i} isn't listed as written"))

@@ -8,11 +8,14 @@ use crate::program::Program;
 
 use super::{Access, Violation};
 
-/// A access's memory: which one, and the bytes touched in it.
+/// An access's memory: which one, the bytes touched in it in the first step of what moves it, how that moves, and those in any
+/// step.
 struct Bytes {
     space: BufferPlace,
     start: usize,
     end: usize,
+    moves: Vec<(usize, isize)>,
+    swept: (usize, usize),
 }
 
 /// Checks every access that is written against itself and all others; `touched` is each access's range of elements.
@@ -32,6 +35,13 @@ pub(super) fn check(
             if o == w || (other.write && o < w) || bytes[o].space != bytes[w].space {
                 continue;
             }
+            if bytes[o].moves != bytes[w].moves {
+                let ((a, b), (c, d)) = (bytes[o].swept, bytes[w].swept);
+                if b <= c || d <= a {
+                    continue;
+                }
+                return Err(format!("its {} and its {} move through each other", write.role, other.role));
+            }
             let apart = bytes[o].end <= bytes[w].start || bytes[w].end <= bytes[o].start;
             if apart || (!other.write && same(program, write, other)) || disjoint(program, write, other) {
                 continue;
@@ -45,14 +55,27 @@ pub(super) fn check(
 fn bytes(program: &Program, access: &Access, (first, end): (usize, usize)) -> Bytes {
     let size = access.view.dtype.size();
     let (space, start) = start(program, access);
-    Bytes { space, start: start + first * size, end: start + end * size }
+    let (start, end) = (start + first * size, start + end * size);
+    let moves = program.whereabouts(access.view.buffer).moves;
+    let mut swept = (start, end);
+    for &(repeat, step) in &moves {
+        let steps = program.repeats.get(repeat).map_or(0, |repeat| repeat.steps.saturating_sub(1));
+        let reach = steps.saturating_mul(step.unsigned_abs()).saturating_mul(size);
+        match step < 0 {
+            true => swept.0 = swept.0.saturating_sub(reach),
+            false => swept.1 = swept.1.saturating_add(reach),
+        }
+    }
+    Bytes { space, start, end, moves, swept }
 }
 
 /// The memory a buffer is in, and at which of its bytes the buffer starts.
 fn start(program: &Program, access: &Access) -> (BufferPlace, usize) {
-    match program.buffers[access.view.buffer].place {
-        BufferPlace::Arena(offset) => (BufferPlace::Arena(0), offset),
-        place => (place, 0),
+    let found = program.whereabouts(access.view.buffer);
+    let inside = found.start * access.view.dtype.size();
+    match program.buffers[found.root].place {
+        BufferPlace::Arena(offset) => (BufferPlace::Arena(0), offset + inside),
+        place => (place, inside),
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn half_round(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn exp<S: Simd>(x: f32) -> f32 {
+pub(crate) fn exp<S: Simd>(x: f32) -> f32 {
     // The comparisons let NaN through.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -104.0 { -104.0 } else { x };
@@ -84,7 +84,7 @@ pub(super) fn exp_m1<S: Simd>(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn ln<S: Simd>(x: f32) -> f32 {
+pub(crate) fn ln<S: Simd>(x: f32) -> f32 {
     let bits = x.to_bits();
     let exponent = ((bits >> 23) as i32).wrapping_sub(126) as f32;
     let mantissa = f32::from_bits((bits & 0x007f_ffff) | 0x3f00_0000);

@@ -21,6 +21,7 @@ pub use crate::output::{ResultBlock, ResultSink};
 pub(crate) use kernels::{GemmNumber, Kernels};
 pub(crate) use microkernel::MicroTile;
 pub use operand::GemmElement;
+pub(crate) use pack::{Pack, Packer, packer};
 pub(crate) use planned::PlannedGemm;
 
 /// The sizes of a product.

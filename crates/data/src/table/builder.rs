@@ -108,7 +108,9 @@ impl ColumnBuilder {
     #[inline]
     pub fn numbers(&mut self) -> Option<&mut Vec<f64>> {
         match &mut self.cells {
-            Cells::Numbers(values) if self.format.number.is_none() => Some(values),
+            Cells::Numbers(values) if self.format.number.is_none() && self.format.missing.is_empty() => {
+                Some(values)
+            }
             _ => None,
         }
     }

@@ -127,7 +127,7 @@ impl<F: Fn(&Row<'_>) -> Result<f64> + Send + Sync> RowTransform for Computed<F> 
 /// ```
 #[derive(Clone)]
 pub struct Choices {
-    pub(super) target: Option<String>,
+    pub(super) targets: Vec<String>,
     pub(super) target_kind: Option<TargetKind>,
     pub(super) treatments: Vec<(String, Treatment)>,
     pub(super) numbers: Treatment,
@@ -140,7 +140,7 @@ pub struct Choices {
 impl Default for Choices {
     fn default() -> Choices {
         Choices {
-            target: None,
+            targets: Vec::new(),
             target_kind: None,
             treatments: Vec::new(),
             numbers: Treatment::Standardise,
@@ -154,10 +154,10 @@ impl Default for Choices {
 
 impl fmt::Debug for Choices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Choices { target, treatments, impute, rare, .. } = self;
+        let Choices { targets, treatments, impute, rare, .. } = self;
         write!(
             f,
-            "Choices {{ target: {target:?}, treatments: {treatments:?}, impute: {impute:?}, rare: {rare}, … }}"
+            "Choices {{ targets: {targets:?}, treatments: {treatments:?}, impute: {impute:?}, rare: {rare}, … }}"
         )
     }
 }
@@ -170,7 +170,21 @@ impl Choices {
 
     /// The column to predict. Words, booleans and whole numbers of at most 10 different values are classes, others numbers.
     pub fn target(self, column: impl Into<String>) -> Choices {
-        Choices { target: Some(column.into()), ..self }
+        self.targets([column])
+    }
+
+    /// The columns to predict, in this order: one, of which words are classes, or several of numbers.
+    ///
+    /// ```
+    /// use kiln_data::{Choices, Dataset, Table, TablePreparation};
+    ///
+    /// let table = Table::read(b"area,rooms,price,rent\n50,2,90,5\n80,3,150,8\n65,3,120,7\n")?;
+    /// let plan = TablePreparation::fit(&table, &[0, 1, 2], &Choices::new().targets(["price", "rent"]))?;
+    /// assert_eq!(plan.apply(&table, &[0, 2])?.y().shape, [2]);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn targets(self, columns: impl IntoIterator<Item = impl Into<String>>) -> Choices {
+        Choices { targets: columns.into_iter().map(Into::into).collect(), ..self }
     }
 
     /// What the target is, instead of what its values suggest.

@@ -5,6 +5,7 @@ use super::column::ColumnKind;
 use super::feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
 use super::summary::{ColumnSummary, DATE_PARTS, SummarisedColumn};
 use crate::error::{Error, Result};
+use kiln_map::counted;
 
 /// Whether a column counts the rows, so that nothing is to be learned from it.
 fn is_count(column: &SummarisedColumn, choices: &Choices) -> bool {
@@ -146,7 +147,8 @@ fn words(
     }
     if !told && all > 100 && 2 * all as u64 > present {
         notes.push(format!(
-            "column {name} has {all} different words in {present} rows, as an identifier has; it is left out"
+            "column {name} has {all} different words in {}, as an identifier has; it is left out",
+            counted(present as usize, "row")
         ));
         return Ok(None);
     }

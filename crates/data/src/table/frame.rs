@@ -19,7 +19,7 @@
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use kiln_map::MemoryMap;
+use kiln_map::{MemoryMap, counted};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -126,8 +126,10 @@ impl FrameHeader {
         if length != Some(bytes.len() as u64) {
             let wanted = length.map_or("more than a file can have".to_string(), |length| length.to_string());
             return Err(damaged(&format!(
-                "it has {} bytes, and its {rows} rows of {columns} inputs need {wanted}",
-                bytes.len()
+                "it has {}, and its {} of {} need {wanted}",
+                counted(bytes.len(), "byte"),
+                counted(rows as usize, "row"),
+                counted(columns, "input")
             )));
         }
         let text = bytes.get(HEAD..end).unwrap_or_default();
@@ -156,6 +158,7 @@ pub struct Frame {
     start: usize,
     path: PathBuf,
     temporary: bool,
+    pub(super) left_out: u64,
 }
 
 impl std::fmt::Debug for Frame {
@@ -181,12 +184,13 @@ impl Frame {
             return Err(Error::new("the frame is empty; make it again").in_file(path));
         }
         let (header, start) = FrameHeader::read(&map).map_err(|error| error.in_file(path))?;
-        Ok(Frame { map, header, start, path: path.to_path_buf(), temporary: false })
+        Ok(Frame { map, header, start, path: path.to_path_buf(), temporary: false, left_out: 0 })
     }
 
-    /// The same frame, whose file goes with it.
+    /// The same frame, whose file goes with it: where the system allows, its name at once, so that nothing is left however the process
+    /// ends.
     pub(super) fn temporary(mut self) -> Frame {
-        self.temporary = true;
+        self.temporary = std::fs::remove_file(&self.path).is_err();
         self
     }
 
@@ -210,6 +214,11 @@ impl Frame {
         self.header.description.origin.as_ref()
     }
 
+    /// How many rows of the table it was just made of have no target, and were left out; nothing is known of that in one that was opened.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// The bytes of a row.
     fn row(&self, row: usize) -> Result<&[u8]> {
         let length = (self.header.columns + 1) * self.header.kind.bytes();
@@ -231,7 +240,8 @@ impl Frame {
         match self.header.classes {
             Some(classes) if !(value >= 0.0 && value < classes as f64 && value.fract() == 0.0) => {
                 let message = format!(
-                    "the target of row {row} is {value}, none of {classes} classes; make the frame again"
+                    "the target of row {row} is {value}, none of {}; make the frame again",
+                    counted(classes, "class")
                 );
                 Err(Error::new(message).in_file(&self.path))
             }

@@ -1,5 +1,6 @@
 //! How a frame is made: row by row, or of a table larger than memory in two passes, one to fit its preparation and one to apply it.
 
+use kiln_map::counted;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use kiln_files::AtomicFile;
 
 use serde_json::Value;
 
+use super::Table;
 use super::choices::Choices;
 use super::column::ColumnKind;
 use super::frame::{Frame, FrameDescription, FrameHeader};
@@ -144,15 +146,15 @@ impl FrameWriter {
 fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> Result<()> {
     if inputs.len() != header.columns {
         return Err(Error::new(format!(
-            "a row of {} inputs, in a frame of {}",
-            inputs.len(),
+            "a row of {}, in a frame of {}",
+            counted(inputs.len(), "input"),
             header.columns
         )));
     }
     if let Some(classes) = header.classes
         && !(target >= 0.0 && target < classes as f64 && target.fract() == 0.0)
     {
-        return Err(Error::new(format!("the target {target} is none of {classes} classes")));
+        return Err(Error::new(format!("the target {target} is none of {}", counted(classes, "class"))));
     }
     let fault = |at: usize, value: f32| {
         let name = header.description.features.get(at).map_or("the target", String::as_str);
@@ -184,6 +186,28 @@ fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>
     Ok(())
 }
 
+/// The rows of a part that have a target, as the bytes of a frame; how many they are, and how many there are in all.
+fn encode_table(
+    table: &Table,
+    preparation: &TablePreparation,
+    target: &TargetColumn,
+    header: &FrameHeader,
+) -> Result<(Vec<u8>, u64, u64)> {
+    let rows = table.rows_with_all(&target.columns())?;
+    let (inputs, width) = preparation.inputs(table, &rows, &target.columns())?;
+    let targets = target.values(table, &rows)?;
+    let mut bytes = Vec::with_capacity(rows.len() * (width + 1) * header.kind.bytes());
+    for ((at, row), inputs) in rows.iter().enumerate().zip(inputs.chunks_exact(width)) {
+        let value = match &targets {
+            Values::I64(classes) => classes.get(at).map(|class| *class as f64),
+            other => other.get(at),
+        };
+        encode(header, inputs, value.unwrap_or(f64::NAN), &mut bytes)
+            .map_err(|error| table.place(Some(*row), error))?;
+    }
+    Ok((bytes, rows.len() as u64, table.len() as u64))
+}
+
 /// A frame from a table of any size.
 ///
 /// ```no_run
@@ -201,6 +225,9 @@ pub struct Framing {
     kind: ValueKind,
     train: Box<dyn Fn(u64) -> bool>,
     origin: Option<Value>,
+    /// What was fitted before, if nothing is to be fitted on the file.
+    prepared: Option<TablePreparation>,
+    progress: Box<dyn Fn(u64)>,
 }
 
 impl Framing {
@@ -212,7 +239,20 @@ impl Framing {
             kind: ValueKind::F16,
             train: Box::new(|_| true),
             origin: None,
+            prepared: None,
+            progress: Box::new(|_| {}),
         }
+    }
+
+    /// Rows prepared as others were before, of a file that is read as theirs was.
+    pub fn prepared(preparation: TablePreparation) -> Framing {
+        let reading = preparation.reading();
+        Framing { prepared: Some(preparation), reading, ..Framing::new(Choices::new()) }
+    }
+
+    /// Is told again and again how many rows were read, in each pass from 0 on.
+    pub fn progress(self, progress: impl Fn(u64) + 'static) -> Framing {
+        Framing { progress: Box::new(progress), ..self }
     }
 
     /// `F16` or `F32`.
@@ -225,7 +265,8 @@ impl Framing {
         Framing { reading, ..self }
     }
 
-    /// Which rows, counted from 0, will be trained on; the preparation is fitted on those only. All rows are in the frame.
+    /// Which rows, counted from 0, will be trained on; the preparation is fitted on those only. All rows are in the frame but those whose
+    /// target is missing, which don't count.
     pub fn train(self, train: impl Fn(u64) -> bool + 'static) -> Framing {
         Framing { train: Box::new(train), ..self }
     }
@@ -252,9 +293,17 @@ impl Framing {
     /// # Errors
     /// As [`Framing::make`].
     pub fn temporary(&self, from: impl AsRef<Path>) -> Result<Frame> {
+        self.temporary_in(from, std::env::temp_dir())
+    }
+
+    /// The same, in a file of this folder that goes when the frame does.
+    ///
+    /// # Errors
+    /// As [`Framing::make`].
+    pub fn temporary_in(&self, from: impl AsRef<Path>, folder: impl AsRef<Path>) -> Result<Frame> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("kiln-{}-{number}.kdf", std::process::id());
-        let (from, to) = (from.as_ref(), std::env::temp_dir().join(name));
+        let name = format!(".kiln-{}-{number}.kdf", std::process::id());
+        let (from, to) = (from.as_ref(), folder.as_ref().join(name));
         let frame = self.write(from, &to, AtomicFile::private).map_err(|error| match error.file {
             None => error.in_file(from),
             Some(_) => error,
@@ -270,18 +319,23 @@ impl Framing {
     ) -> Result<Frame> {
         let input = TableInput::File(from);
         let mut stream = Stream::new(input, &self.reading);
-        let preparation = self.fit(input, &mut stream)?;
+        let preparation = match &self.prepared {
+            Some(preparation) => preparation.clone(),
+            None => self.fit(input, &mut stream)?,
+        };
         let Some(target) = preparation.target().cloned() else {
             return Err(Error::new("a frame needs a target; choose one with Choices::target"));
         };
-        let names = match &target {
-            TargetColumn::Classes { names, .. } => names.clone(),
-            TargetColumn::Number { .. } => Vec::new(),
-        };
+        if let TargetColumn::Numbers { columns } = &target {
+            return Err(Error::new(format!(
+                "a frame has one target, and {} are chosen; make one for each, or hold the table in memory",
+                columns.len()
+            )));
+        }
         let features = preparation.feature_names();
         let description = FrameDescription {
             features,
-            classes: names,
+            classes: target.classes().to_vec(),
             preparation: preparation.to_json().is_ok().then(|| preparation.clone()),
             origin: self.origin.clone(),
         };
@@ -294,33 +348,36 @@ impl Framing {
             return Err(Error::new(message).in_column(*column));
         }
         let classes = target.form().codes();
-        let mut writer = FrameWriter::start(create, to, self.kind, description, classes)?;
-        let (layout, header) = (stream.layout(), writer.header.clone());
-        let settled = stream.pass(
-            |part| {
-                let mut gathered = TableBuilder::default();
-                gathered.append(part)?;
-                let table = gathered.table(&layout, input);
-                let rows: Vec<usize> = (0..table.len()).collect();
-                let (inputs, width) = preparation.inputs(&table, &rows, Some(target.column()))?;
-                let targets = target.values(&table, table.column(target.column())?, &rows)?;
-                let mut bytes = Vec::with_capacity(rows.len() * (width + 1) * header.kind.bytes());
-                for (row, inputs) in inputs.chunks_exact(width).enumerate() {
-                    let value = match &targets {
-                        Values::I64(classes) => classes.get(row).map(|class| *class as f64),
-                        other => other.get(row),
-                    };
-                    encode(&header, inputs, value.unwrap_or(f64::NAN), &mut bytes)
-                        .map_err(|error| table.place(Some(row), error))?;
+        loop {
+            let mut writer = FrameWriter::start(create, to, self.kind, description.clone(), classes)?;
+            let header = writer.header.clone();
+            let known = self.prepared.is_none().then(|| stream.layout());
+            let (mut read, mut left_out) = (0, 0);
+            let settled = stream.pass(
+                |part| {
+                    let layout = known.clone().unwrap_or_else(|| part.layout.clone());
+                    let mut gathered = TableBuilder::default();
+                    gathered.append(part)?;
+                    encode_table(&gathered.table(&layout, input), &preparation, &target, &header)
+                },
+                |(bytes, count, all)| {
+                    read += all;
+                    left_out += all - count;
+                    (self.progress)(read);
+                    writer.write(&bytes, count)
+                },
+            )?;
+            match (settled, &self.prepared) {
+                (Passed::Whole, _) | (Passed::Decided, Some(_)) => {
+                    let mut frame = writer.finish()?;
+                    frame.left_out = left_out;
+                    return Ok(frame);
                 }
-                Ok((bytes, rows.len() as u64))
-            },
-            |(bytes, count)| writer.write(&bytes, count),
-        )?;
-        match settled {
-            Passed::Whole => writer.finish(),
-            Passed::Decided | Passed::Again => {
-                Err(Error::new("the file changed while it was read; read it again"))
+                // Columns that nobody needs turned out to be others than thought.
+                (Passed::Again, Some(_)) => {}
+                (Passed::Decided | Passed::Again, None) => {
+                    return Err(Error::new("the file changed while it was read; read it again"));
+                }
             }
         }
     }
@@ -329,7 +386,7 @@ impl Framing {
     fn fit(&self, input: TableInput<'_>, stream: &mut Stream<'_>) -> Result<TablePreparation> {
         loop {
             let mut summaries: Vec<ColumnSummary> = Vec::new();
-            let mut rows = 0;
+            let (mut rows, mut kept) = (0, 0);
             let settled = stream.pass(
                 |part| {
                     let layout = part.layout.clone();
@@ -338,10 +395,14 @@ impl Framing {
                     Ok(gathered.table(&layout, input))
                 },
                 |table| {
+                    let targets: Vec<&str> = self.choices.targets.iter().map(String::as_str).collect();
+                    let answered = table.rows_with_all(&targets)?;
+                    let numbered = (kept..).zip(&answered);
                     let train: Vec<usize> =
-                        (0..table.len()).filter(|row| (self.train)(rows + *row as u64)).collect();
+                        numbered.filter(|(number, _)| (self.train)(*number)).map(|(_, row)| *row).collect();
                     let start = rows;
-                    rows += table.len() as u64;
+                    (rows, kept) = (rows + table.len() as u64, kept + answered.len() as u64);
+                    (self.progress)(rows);
                     while summaries.len() < table.columns().len() {
                         summaries.push(ColumnSummary::new(false));
                     }

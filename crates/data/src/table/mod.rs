@@ -31,6 +31,7 @@ mod preparation_tests;
 mod raw;
 mod reading;
 mod row;
+mod row_stream;
 #[cfg(test)]
 mod row_tests;
 mod source;
@@ -42,6 +43,7 @@ mod target;
 mod tests;
 mod unknown;
 
+use kiln_map::counted;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -61,9 +63,10 @@ pub use preparation::{FeatureMatrix, TablePreparation};
 pub use raw::RawCell;
 pub use reading::Reading;
 pub use row::RowPlan;
+pub use row_stream::{EncodedBlock, RawBlock, RowEncoder, RowStream, TableText, UnseenWords};
 use source::TableInput;
 use stream::{Passed, Stream, TableBuilder};
-pub use target::TargetColumn;
+pub use target::{NumberTarget, TargetColumn};
 
 /// Rows and named columns, as a file has them.
 ///
@@ -181,7 +184,8 @@ impl Table {
         for column in &columns {
             let (name, len) = (column.name(), column.len());
             if len != rows {
-                let message = format!("the column has {len} rows and {} has {rows}", first.name());
+                let message =
+                    format!("the column has {} and {} has {rows}", counted(len, "row"), first.name());
                 return Err(Error::new(message).in_column(name));
             }
             if !names.insert(name) {
@@ -262,8 +266,17 @@ impl Table {
     /// # Errors
     /// Where there is no such column.
     pub fn rows_with(&self, column: &str) -> Result<Vec<usize>> {
-        let column = self.column(column)?;
-        Ok((0..self.rows).filter(|&row| column.cell(row) != Cell::Missing).collect())
+        self.rows_with_all(&[column])
+    }
+
+    /// The rows where all of some columns have a value.
+    ///
+    /// # Errors
+    /// Where there is no such column.
+    pub fn rows_with_all(&self, columns: &[&str]) -> Result<Vec<usize>> {
+        let columns = columns.iter().map(|name| self.column(name)).collect::<Result<Vec<_>>>()?;
+        let has_all = |row: &usize| columns.iter().all(|column| column.cell(*row) != Cell::Missing);
+        Ok((0..self.rows).filter(has_all).collect())
     }
 
     /// Those of some rows that also stand, value for value, among others. In a test they make a model look better than it is.

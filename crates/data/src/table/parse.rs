@@ -52,7 +52,7 @@ fn lines<'a>(
     layout: Layout,
     budget: &'a Budget,
 ) -> Result<Parsing<'a>> {
-    let text = text(bytes, first_line, delimiter, &layout)?;
+    let text = text(bytes, first_line, delimiter, |at| Some(layout.columns.get(at)?.name.as_str()))?;
     let width = layout.columns.len();
     // Each row has a byte behind each of its cells; a line without anything is no row.
     let rows = (memchr::memchr_iter(b'\n', bytes).count() + 1).min(bytes.len() / width.max(1) + 1);
@@ -102,18 +102,18 @@ fn lines<'a>(
 }
 
 #[inline]
-fn cell_end(bytes: &[u8], start: usize, delimiter: u8) -> usize {
+pub(super) fn cell_end(bytes: &[u8], start: usize, delimiter: u8) -> usize {
     let ends = |byte: &u8| *byte == delimiter || *byte == b'\n' || *byte == b'\r';
     bytes.get(start..).unwrap_or_default().iter().position(ends).map_or(bytes.len(), |length| start + length)
 }
 
-fn count_cells(bytes: &[u8], row: usize, delimiter: u8) -> usize {
+pub(super) fn count_cells(bytes: &[u8], row: usize, delimiter: u8) -> usize {
     let rest = bytes.get(row..).unwrap_or_default();
     let line = memchr::memchr(b'\n', rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
     memchr::memchr_iter(delimiter, line).count() + 1
 }
 
-fn ragged(found: usize, width: usize, line: u64) -> Error {
+pub(super) fn ragged(found: usize, width: usize, line: u64) -> Error {
     let cells = if found == 1 { "cell" } else { "cells" };
     let mend = match found > width {
         true => "a cell that holds the delimiter needs quotes around it",
@@ -123,7 +123,12 @@ fn ragged(found: usize, width: usize, line: u64) -> Error {
 }
 
 /// The bytes as text, or where they aren't.
-fn text<'a>(bytes: &'a [u8], first_line: u64, delimiter: u8, layout: &Layout) -> Result<&'a str> {
+pub(super) fn text<'a, 'n>(
+    bytes: &'a [u8],
+    first_line: u64,
+    delimiter: u8,
+    name: impl Fn(usize) -> Option<&'n str>,
+) -> Result<&'a str> {
     std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
@@ -137,7 +142,7 @@ fn text<'a>(bytes: &'a [u8], first_line: u64, delimiter: u8, layout: &Layout) ->
             .unwrap_or_default();
         let from = before.len() - cell.len();
         let cell = bytes.get(from..cell_end(bytes, from, delimiter)).unwrap_or_default();
-        no_text(cell, line, layout.columns.get(column))
+        no_text(cell, line, name(column))
     })
 }
 
@@ -159,7 +164,7 @@ fn records<'a>(
             let end = ends.next().copied().unwrap_or(start);
             let cell = bytes.get(start..end).unwrap_or_default();
             let text = std::str::from_utf8(cell);
-            let text = text.map_err(|_| no_text(cell, *line, parsing.layout.columns.get(column)))?;
+            let text = text.map_err(|_| no_text(cell, *line, parsing.layout.names().nth(column)))?;
             parsing.push(column, RawCell::Text(text), *line)?;
             start = end;
         }

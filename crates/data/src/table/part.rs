@@ -176,11 +176,11 @@ impl<'a> Parsing<'a> {
 }
 
 /// What a cell is refused with whose bytes are no text.
-pub(super) fn no_text(cell: &[u8], line: u64, column: Option<&ColumnLayout>) -> Error {
+pub(super) fn no_text(cell: &[u8], line: u64, column: Option<&str>) -> Error {
     let shown = String::from_utf8_lossy(cell.get(..80).unwrap_or(cell));
     let fault = not_text(format!("\"{shown}\" isn't UTF-8; save the file as UTF-8")).at_line(line);
     match column {
-        Some(known) => fault.in_column(&known.name),
+        Some(name) => fault.in_column(name),
         None => fault,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kiln_map::{Budget, nearest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::choices::{Choices, Row, RowTransform};
+use super::choices::{Choices, Row, RowTransform, TargetKind};
 use super::column::{Column, ColumnKind};
 use super::feature::{Encoding, Feature, Scale, Vocabulary};
 use super::fit::fit_column;
@@ -148,7 +148,7 @@ impl TablePreparation {
         let plan = TablePreparation::of(&summaries, choices)?;
         if let Some(target) = plan.target() {
             // A row without a target is named before anything is trained.
-            target.values(table, table.column(target.column())?, rows)?;
+            target.values(table, rows)?;
         }
         Ok(plan)
     }
@@ -156,21 +156,39 @@ impl TablePreparation {
     /// A preparation from what is known of each column.
     pub(super) fn of(columns: &[SummarisedColumn], choices: &Choices) -> Result<TablePreparation> {
         let names = || columns.iter().map(|column| column.name.as_str());
-        let chosen = choices.treatments.iter().map(|(name, _)| name).chain(&choices.target);
+        let chosen = choices.treatments.iter().map(|(name, _)| name).chain(&choices.targets);
         if let Some(name) = chosen.into_iter().find(|chosen| names().all(|name| name != *chosen)) {
             return Err(unknown_column(name, names().collect::<Vec<_>>().iter().copied()));
         }
         if columns.iter().all(|column| column.summary.rows == 0) {
             return Err(Error::new("a preparation needs rows to be fitted on"));
         }
-        let is_target = |column: &&SummarisedColumn| choices.target.as_ref() == Some(&column.name);
-        let target = columns.iter().find(is_target);
-        let fitted = |column: &SummarisedColumn| {
-            TargetColumn::fit(&column.name, column.kind, &column.summary, choices.target_kind)
+        let is_target = |column: &&SummarisedColumn| choices.targets.contains(&column.name);
+        let of_name = |name: &String| columns.iter().find(|column| column.name == *name);
+        let targets: Vec<&SummarisedColumn> = choices.targets.iter().filter_map(of_name).collect();
+        let fitted = |column: &SummarisedColumn, kind| {
+            TargetColumn::fit(&column.name, column.kind, &column.summary, kind)
         };
-        let (fitted, target_format) = match target {
-            Some(column) => (Some(fitted(column)?), column.format.clone()),
-            None => (None, CellFormat::PLAIN),
+        let (fitted, target_format) = match targets.as_slice() {
+            [] => (None, CellFormat::PLAIN),
+            [column] => (Some(fitted(column, choices.target_kind)?), column.format.clone()),
+            several => {
+                if let Some(twice) = choices
+                    .targets
+                    .iter()
+                    .enumerate()
+                    .find(|(at, name)| choices.targets[..*at].contains(name))
+                {
+                    return Err(Error::new("the target is named twice").in_column(twice.1));
+                }
+                let number = |column: &&SummarisedColumn| {
+                    let is_number = column.kind == ColumnKind::Number && choices.target_kind.is_none();
+                    let kind = if is_number { Some(TargetKind::Number) } else { choices.target_kind };
+                    Ok((fitted(column, kind)?, column.format.clone()))
+                };
+                let each = several.iter().map(number).collect::<Result<Vec<_>>>()?;
+                (Some(TargetColumn::several(each)?), CellFormat::PLAIN)
+            }
         };
         let inputs: Vec<&SummarisedColumn> = columns.iter().filter(|column| !is_target(column)).collect();
         let (mut features, mut notes) = (Vec::new(), Vec::new());
@@ -261,8 +279,15 @@ impl TablePreparation {
     pub fn reading(&self) -> Reading {
         let features = &self.stored.features;
         let kinds = features.iter().map(|feature| (feature.column.clone(), feature.kind));
-        let of_target =
-            self.target().map(|target| (target.column().to_string(), self.stored.target_format.clone()));
+        let of_target = match self.target() {
+            None => Vec::new(),
+            Some(TargetColumn::Classes { column, .. } | TargetColumn::Number { column, .. }) => {
+                vec![(column.clone(), self.stored.target_format.clone())]
+            }
+            Some(TargetColumn::Numbers { columns }) => {
+                columns.iter().map(|target| (target.column.clone(), target.format.clone())).collect()
+            }
+        };
         let formats = features.iter().map(|feature| (feature.column.clone(), feature.format.clone()));
         let formats = formats.chain(of_target).filter(|(_, format)| !format.is_plain());
         Reading { kinds: kinds.collect(), formats: formats.collect(), lenient: true, ..Reading::new() }
@@ -276,12 +301,12 @@ impl TablePreparation {
         let Some(target) = self.target() else {
             return Err(Error::new("the preparation has no target; choose one with Choices::target"));
         };
-        let (values, width) = self.inputs(table, rows, Some(target.column()))?;
-        let targets = target.values(table, table.column(target.column())?, rows)?;
+        let (values, width) = self.inputs(table, rows, &target.columns())?;
+        let targets = target.values(table, rows)?;
         let set = Set::new(values, Form::numbers(&[width]), targets, target.form())?;
         Ok(match target {
             TargetColumn::Classes { names, .. } => set.named(names.iter().cloned()),
-            TargetColumn::Number { .. } => set,
+            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => set,
         })
     }
 
@@ -292,10 +317,8 @@ impl TablePreparation {
     /// Where the table lacks columns, all of which are named, or a value is of another kind than in training.
     pub fn apply_inputs(&self, table: &Table) -> Result<FeatureMatrix> {
         let rows: Vec<usize> = (0..table.len()).collect();
-        let (values, width) = self.inputs(table, &rows, None)?;
-        let known: HashSet<&str> = self.stored.columns.iter().map(String::as_str).collect();
-        let ignored = table.names().filter(|name| !known.contains(name));
-        let mut notes: Vec<String> = ignored.map(|name| format!("column {name} isn't used")).collect();
+        let (values, width) = self.inputs(table, &rows, &[])?;
+        let mut notes = self.ignored(table.names());
         for feature in &self.stored.features {
             let words = match &feature.encoding {
                 Encoding::Pair { words, .. } => words.as_slice(),
@@ -319,14 +342,20 @@ impl TablePreparation {
         Ok(FeatureMatrix { values, width, rows: table.len(), notes })
     }
 
+    /// A line for each of some columns that training didn't have.
+    pub(super) fn ignored<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+        let known: HashSet<&str> = self.stored.columns.iter().map(String::as_str).collect();
+        names.filter(|name| !known.contains(name)).map(|name| format!("column {name} isn't used")).collect()
+    }
+
     /// `[rows, width]`, and the width.
     pub(super) fn inputs(
         &self,
         table: &Table,
         rows: &[usize],
-        target: Option<&str>,
+        targets: &[&str],
     ) -> Result<(Vec<f32>, usize)> {
-        self.check_columns(table, target)?;
+        self.check_names(table.names(), targets).map_err(|error| table.place(None, error))?;
         if let Some(row) = rows.iter().find(|row| **row >= table.len()) {
             return Err(Error::new(format!("there is no row {row}; the table has {}", table.len())));
         }
@@ -368,12 +397,19 @@ impl TablePreparation {
         Ok((values, width))
     }
 
-    fn check_columns(&self, table: &Table, target: Option<&str>) -> Result<()> {
-        let needed = || self.stored.features.iter().map(|feature| feature.column.as_str()).chain(target);
-        let there: HashSet<&str> = table.names().collect();
+    /// Whether all columns that are needed are among these.
+    pub(super) fn check_names<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str> + Clone,
+        targets: &[&str],
+    ) -> Result<()> {
+        let needed = || {
+            self.stored.features.iter().map(|feature| feature.column.as_str()).chain(targets.iter().copied())
+        };
+        let there: HashSet<&str> = names.clone().collect();
         let lacking: Vec<&str> = needed().filter(|name| !there.contains(name)).collect();
         let wanted: HashSet<&str> = needed().collect();
-        let spare: Vec<&str> = table.names().filter(|name| !wanted.contains(name)).collect();
+        let spare: Vec<&str> = names.filter(|name| !wanted.contains(name)).collect();
         let said = |name: &&str| match nearest(name, spare.iter().copied()) {
             Some(near) => format!("\"{name}\" (there is \"{near}\")"),
             None => format!("\"{name}\""),
@@ -384,7 +420,7 @@ impl TablePreparation {
                 let columns = if count == 1 { "a column" } else { "columns" };
                 let names: Vec<String> = lacking.iter().map(said).collect();
                 let message = format!("the table lacks {columns} that training had: {}", names.join(", "));
-                Err(table.place(None, Error::new(message)))
+                Err(Error::new(message))
             }
         }
     }

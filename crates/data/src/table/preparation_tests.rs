@@ -188,7 +188,7 @@ fn targets_are_classes_or_numbers() {
     let target = |text: &str, choices: Choices| fit(text, &choices.target("y"));
     let classes = |plan: &TablePreparation| match plan.target().unwrap() {
         TargetColumn::Classes { names, .. } => names.join(" "),
-        TargetColumn::Number { .. } => "number".to_string(),
+        TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => "number".to_string(),
     };
     assert_eq!(classes(&target("a,y\n1,10\n2,9\n3,10\n", Choices::new()).unwrap()), "9 10");
     assert_eq!(classes(&target("a,y\n1,yes\n2,no\n", Choices::new()).unwrap()), "no yes");
@@ -198,7 +198,7 @@ fn targets_are_classes_or_numbers() {
     let plan = target(text, told).unwrap();
     let set = plan.apply(&read(text), &[0, 1, 2]).unwrap();
     let Values::F32(y) = set.targets() else { panic!("numbers") };
-    assert!(y[1] == 0.0 && (plan.target().unwrap().restore(y[2].into()) - 30.0).abs() < 1e-5);
+    assert!(y[1] == 0.0 && (plan.target().unwrap().restore(&[y[2].into()])[0] - 30.0).abs() < 1e-5);
     let fault = |text: &str| target(text, Choices::new()).unwrap_err().to_string();
     assert!(fault("a,y\n1,x\n2,x\n").contains("column y: the target is \"x\" in all training rows"));
     assert!(fault("a,y\n1,1.5\n2,1.5\n").contains("column y: the target is 1.5 in all"));

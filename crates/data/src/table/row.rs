@@ -45,6 +45,10 @@ struct ColumnEncoder {
     first: usize,
     encode: Encode,
     flag: bool,
+    /// Whether numbers are meant, and written in no way of their own.
+    is_of_plain_numbers: bool,
+    /// Whether there are words, and no place for others.
+    is_closed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -167,14 +171,58 @@ impl RowPlan {
     /// Where a value is of another kind than in training.
     pub fn encode(&self, cells: &[RawCell], inputs: &mut [f32]) -> Result<()> {
         inputs.fill(0.0);
-        for (at, slot) in self.slots.iter().enumerate() {
-            let raw = slot.settled(cells.get(at).copied().unwrap_or(RawCell::Missing));
-            let inputs = inputs.get_mut(slot.first..).unwrap_or_default();
-            slot.write(raw, inputs).map_err(|message| {
-                Error::new(message).in_column(self.columns.get(at).map_or("", String::as_str))
-            })?;
+        for at in 0..self.slots.len() {
+            self.put(at, cells.get(at).copied().unwrap_or(RawCell::Missing), inputs)?;
         }
         Ok(())
+    }
+
+    /// The place of a column among those that are needed.
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+
+    /// Writes the inputs of one cell among those of a row, which were zero. Whether its word was there in training, where words are told
+    /// apart that have no place for others.
+    pub(super) fn put(&self, place: usize, cell: RawCell, inputs: &mut [f32]) -> Result<bool> {
+        let Some(slot) = self.slots.get(place) else { return Ok(true) };
+        let inputs = inputs.get_mut(slot.first..).unwrap_or_default();
+        slot.write(slot.settled(cell), inputs).map_err(|message| {
+            Error::new(message).in_column(self.columns.get(place).map_or("", String::as_str))
+        })
+    }
+
+    /// Whether a number that is written the plain way needs no more care than [`RowPlan::put_number`] takes.
+    #[inline]
+    pub(super) fn takes_plain_numbers(&self, place: usize) -> bool {
+        self.slots.get(place).is_some_and(|slot| slot.is_of_plain_numbers)
+    }
+
+    /// Writes the inputs of a number.
+    #[inline]
+    pub(super) fn put_number(&self, place: usize, value: f64, inputs: &mut [f32]) {
+        if let Some(ColumnEncoder { encode: Encode::Number { scale, .. }, first, flag, .. }) =
+            self.slots.get(place)
+        {
+            put(inputs.get_mut(*first..).unwrap_or_default(), &[scale.of(value)], *flag, false);
+        }
+    }
+
+    /// Whether a column's numbers and dates are written the plain way.
+    pub(super) fn is_plain(&self, place: usize) -> bool {
+        self.slots.get(place).is_none_or(|slot| slot.format.number.is_none() && slot.format.date.is_none())
+    }
+
+    /// A cell in the plain way, where its column has another.
+    pub(super) fn plainly(&self, place: usize, cell: &str) -> Option<String> {
+        let slot = self.slots.get(place).filter(|_| !self.is_plain(place))?;
+        let raw = slot.settled(RawCell::Text(cell));
+        match slot.kind {
+            _ if raw == RawCell::Missing => Some(String::new()),
+            ColumnKind::Number => slot.amount(raw).ok().map(cell::word),
+            ColumnKind::Date => slot.moment(raw).ok().map(|(seconds, timed)| date::text(seconds, timed)),
+            ColumnKind::Category | ColumnKind::Boolean => None,
+        }
     }
 }
 
@@ -195,7 +243,16 @@ impl ColumnEncoder {
             Encoding::Codes { vocabulary } => (words(vocabulary, Words::Codes), false),
             Encoding::Date { parts, flag } => (Encode::Date(parts.clone()), *flag),
         };
-        ColumnEncoder { kind: feature.kind, format: feature.format.clone(), first, encode, flag }
+        let is_closed = match &feature.encoding {
+            Encoding::Pair { .. } => true,
+            Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => !vocabulary.other,
+            Encoding::Number { .. } | Encoding::Date { .. } => false,
+        };
+        let is_of_plain_numbers = matches!(encode, Encode::Number { .. })
+            && feature.kind == ColumnKind::Number
+            && feature.format.is_plain();
+        let format = feature.format.clone();
+        ColumnEncoder { kind: feature.kind, format, first, encode, flag, is_of_plain_numbers, is_closed }
     }
 
     /// As a column of a table takes the cell.
@@ -210,15 +267,24 @@ impl ColumnEncoder {
         }
     }
 
-    fn write(&self, raw: RawCell, inputs: &mut [f32]) -> Result<(), String> {
+    /// Writes a cell's inputs, and says whether its word is a known one or needn't be.
+    fn write(&self, raw: RawCell, inputs: &mut [f32]) -> Result<bool, String> {
         let is_missing = raw == RawCell::Missing;
+        let mut is_known = true;
         match &self.encode {
             Encode::Number { scale, fill } => {
                 let value = if is_missing { *fill } else { scale.of(self.number(raw)?) };
                 put(inputs, &[value], self.flag, is_missing);
             }
             Encode::Words { codes, how } => {
-                let code = if is_missing { codes.unknown[1] } else { self.code(raw, codes)? };
+                let code = match is_missing {
+                    true => codes.unknown[1],
+                    false => {
+                        let known = self.code(raw, codes)?;
+                        is_known = known.is_some() || !self.is_closed;
+                        known.or(codes.unknown[0])
+                    }
+                };
                 match (how, code) {
                     (Words::Pair(share), code) => {
                         put(inputs, &[code.map_or(*share, |code| code as f32)], self.flag, is_missing);
@@ -247,7 +313,7 @@ impl ColumnEncoder {
                 put(inputs.get_mut(count..).unwrap_or_default(), &[], self.flag, is_missing);
             }
         }
-        Ok(())
+        Ok(is_known)
     }
 
     /// The number of a cell, which may be a word that reads as one.
@@ -269,6 +335,7 @@ impl ColumnEncoder {
         }
     }
 
+    /// The code of a word, if it has one of its own.
     fn code(&self, raw: RawCell, codes: &Codes) -> Result<Option<usize>, String> {
         let known = match self.kind {
             ColumnKind::Number => codes.numbers.get(&(self.amount(raw)? + 0.0).to_bits()),
@@ -278,7 +345,7 @@ impl ColumnEncoder {
                 codes.words.get(&date::text(seconds, timed))
             }
         };
-        Ok(known.copied().or(codes.unknown[0]))
+        Ok(known.copied())
     }
 
     fn amount(&self, raw: RawCell) -> Result<f64, String> {

@@ -46,6 +46,19 @@ fn fitted(rng: &mut Rng) -> TablePreparation {
     TablePreparation::fit(&table, &(0..200).collect::<Vec<_>>(), &choices).unwrap()
 }
 
+/// The inputs of a file in a stream, and what is said of its words.
+fn stream(plan: &TablePreparation, text: &str) -> Result<(Vec<f32>, Vec<String>)> {
+    let TableText::Rows(mut rows) = RowStream::of(text.as_bytes(), &plan.reading())? else { unreachable!() };
+    let encoder = RowEncoder::new(&rows, plan)?;
+    let (mut inputs, mut unseen) = (Vec::new(), UnseenWords::default());
+    while let Some(block) = rows.next_block()? {
+        let encoded = encoder.encode(&block)?;
+        unseen.add(&encoded);
+        inputs.extend(encoded.inputs);
+    }
+    Ok((inputs, encoder.unseen(&unseen)))
+}
+
 #[test]
 fn a_row_alone_becomes_what_it_becomes_in_a_file() {
     let mut rng = Rng::new(5);
@@ -56,6 +69,7 @@ fn a_row_alone_becomes_what_it_becomes_in_a_file() {
         let whole = plan.apply_inputs(&table).unwrap();
         let single = plan.row_plan().unwrap();
         assert_eq!(single.width(), whole.width);
+        assert_eq!(stream(&plan, &file(&rows)).unwrap(), (whole.values.clone(), whole.notes.clone()));
         let mut inputs = vec![f32::NAN; whole.width];
         for (at, row) in rows.iter().enumerate() {
             // Also backwards, as maps have them.
@@ -93,7 +107,13 @@ fn a_row_is_refused_as_it_is_in_a_file() {
         let error =
             plan.reading().read(file(&[row.clone()]).as_bytes()).map(|table| plan.apply_inputs(&table));
         let whole = error.and_then(|applied| applied).unwrap_err();
-        assert_eq!((alone.column, alone.message), (whole.column, whole.message), "{wrong}");
+        assert_eq!((&alone.column, &alone.message), (&whole.column, &whole.message), "{wrong}");
+        let streamed = stream(&plan, &file(&[row.clone(), row])).unwrap_err();
+        assert_eq!(
+            (streamed.column, streamed.message, streamed.line),
+            (whole.column, whole.message, Some(2)),
+            "{wrong}"
+        );
     }
     let lacking = single.cells([("amount", "1")]).unwrap_err().to_string();
     assert!(lacking.contains("columns that training had: \"log\""), "{lacking}");
@@ -111,6 +131,46 @@ fn a_column_that_is_there_twice_is_refused() {
     }
     // What isn't needed may be there as often as it likes.
     plan.cells(["note", "age", "note", "sex"].map(|name| (name, "1"))).unwrap();
+}
+
+#[test]
+fn rows_of_a_stream_are_refused_as_those_of_a_table() {
+    let plan = TablePreparation::plain(["a", "b"]).unwrap();
+    for text in ["a,b\n1,2\n3\n", "a,b\n1,2\n3,4,5\n", "a,b\n\"1\",2\n3\n", "a,c\n1,2\n", "a,b\n1,2\n\"3,4\n"]
+    {
+        let whole =
+            plan.reading().read(text.as_bytes()).and_then(|table| plan.apply_inputs(&table)).unwrap_err();
+        let streamed = stream(&plan, text).unwrap_err();
+        assert_eq!(streamed.to_string(), whole.to_string(), "{text}");
+    }
+    // What isn't UTF-8 is Windows', unless letters of UTF-8 stand before it.
+    let latin = b"a,b,stra\xdfe\n1,2,\xe4\n3,4,\xf6\n";
+    let TableText::Rows(mut rows) = RowStream::of(&latin[..], &plan.reading()).unwrap() else {
+        unreachable!()
+    };
+    assert_eq!(rows.names().last(), Some("straße"));
+    let encoder = RowEncoder::new(&rows, &plan).unwrap();
+    let encoded = encoder.encode(&rows.next_block().unwrap().unwrap()).unwrap();
+    assert_eq!((encoded.written(1), &encoded.inputs[..]), ("3,4,ö".as_bytes(), &[1.0, 2.0, 3.0, 4.0][..]));
+    let mixed = [&"a,b,straße\n".as_bytes()[..], b"1,2,\xe4\n"].concat();
+    let TableText::Rows(mut rows) = RowStream::of(&mixed[..], &plan.reading()).unwrap() else {
+        unreachable!()
+    };
+    let block = rows.next_block().unwrap().unwrap();
+    let error = RowEncoder::new(&rows, &plan).unwrap().encode(&block).err().unwrap().to_string();
+    assert!(error.contains("line 2") && error.contains("isn't UTF-8"), "{error}");
+}
+
+#[test]
+fn a_word_for_missing_values_may_be_a_number() {
+    let table = Reading::new().missing("-999").read(b"a,b\n1,2\n-999,3\n4,5\n").unwrap();
+    assert_eq!(table.column("a").unwrap().cell(1), Cell::Missing);
+    let plan = TablePreparation::fit(&table, &[0, 1, 2], &Choices::new()).unwrap();
+    let (inputs, _) = stream(&plan, "a,b\n-999,2\n").unwrap();
+    let single = plan.row_plan().unwrap();
+    let mut alone = vec![0.0; single.width()];
+    single.encode(&single.cells([("a", "-999"), ("b", "2")]).unwrap(), &mut alone).unwrap();
+    assert_eq!((inputs, alone.get(1)), (alone.clone(), Some(&1.0)));
 }
 
 #[test]

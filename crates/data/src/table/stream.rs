@@ -9,7 +9,7 @@ use super::findings::Findings;
 use super::parse::parse;
 use super::part::{LineNumbers, TablePart};
 use super::reading::Reading;
-use super::source::{BLOCK, Chunk, TableInput, TableReader, TextEncoding};
+use super::source::{Chunk, TableInput, TableReader, TextEncoding, block_size};
 use super::survey::{Survey, Surveys, TableHabits};
 use super::unknown;
 use crate::error::{Error, Result};
@@ -108,6 +108,7 @@ impl<'a> Stream<'a> {
         self.findings.file.clone_from(&source.found);
         let (delimiter, reading) = (source.delimiter, self.reading);
         self.passes += 1;
+        let size = block_size();
         let mut blocks: Vec<Chunk> = source.block(FIRST)?.into_iter().collect();
         let mut layout = match self.layout.take() {
             Some(layout) => layout,
@@ -153,7 +154,7 @@ impl<'a> Stream<'a> {
                 };
                 let started: Vec<_> = blocks.iter().map(start).collect();
                 let next: Result<Vec<Chunk>> =
-                    (0..threads).filter_map(|_| source.block(BLOCK).transpose()).collect();
+                    (0..threads).filter_map(|_| source.block(size).transpose()).collect();
                 let failed = |_| Err(Error::new("a thread that reads the table failed"));
                 let ended = |started: std::result::Result<std::thread::ScopedJoinHandle<'_, _>, _>| {
                     started.map_or_else(|here| here, |thread| thread.join().unwrap_or_else(failed))

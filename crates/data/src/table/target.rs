@@ -1,4 +1,4 @@
-//! What is to be predicted: one of some classes, or a number.
+//! What is to be predicted: one of some classes, a number, or several.
 
 use std::collections::HashMap;
 
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Table;
 use super::choices::TargetKind;
 use super::column::{Cell, Column, ColumnKind};
+use super::format::CellFormat;
 use super::summary::ColumnSummary;
 use crate::error::{Error, Result};
 use crate::values::{Form, Values};
@@ -34,13 +35,55 @@ pub enum TargetColumn {
         /// What it is divided by.
         deviation: f64,
     },
+    /// Several numbers, each less its mean and by its deviation.
+    Numbers {
+        /// The columns, in the order of the outputs.
+        columns: Vec<NumberTarget>,
+    },
+}
+
+/// One of several numbers that are predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NumberTarget {
+    /// The column.
+    pub column: String,
+    /// What is taken off.
+    pub mean: f64,
+    /// What it is divided by.
+    pub deviation: f64,
+    /// How its cells are written.
+    #[serde(default, skip_serializing_if = "CellFormat::is_plain")]
+    pub format: CellFormat,
 }
 
 impl TargetColumn {
-    /// The column it is in.
-    pub fn column(&self) -> &str {
+    /// The columns it is in, in the order of the outputs.
+    pub fn columns(&self) -> Vec<&str> {
         match self {
-            TargetColumn::Classes { column, .. } | TargetColumn::Number { column, .. } => column,
+            TargetColumn::Classes { column, .. } | TargetColumn::Number { column, .. } => vec![column],
+            TargetColumn::Numbers { columns } => {
+                columns.iter().map(|target| target.column.as_str()).collect()
+            }
+        }
+    }
+
+    /// The classes' names, where it is one of some.
+    pub fn classes(&self) -> &[String] {
+        match self {
+            TargetColumn::Classes { names, .. } => names,
+            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => &[],
+        }
+    }
+
+    /// The mean and the deviation of each number.
+    pub fn units(&self) -> Vec<(f64, f64)> {
+        match self {
+            TargetColumn::Classes { .. } => Vec::new(),
+            TargetColumn::Number { mean, deviation, .. } => vec![(*mean, *deviation)],
+            TargetColumn::Numbers { columns } => {
+                columns.iter().map(|target| (target.mean, target.deviation)).collect()
+            }
         }
     }
 
@@ -49,15 +92,32 @@ impl TargetColumn {
         match self {
             TargetColumn::Classes { names, .. } => Form::class(names.len()),
             TargetColumn::Number { .. } => Form::numbers(&[1]),
+            TargetColumn::Numbers { columns } => Form::numbers(&[columns.len()]),
         }
     }
 
-    /// What a prediction means in the column's own unit; a class is its number.
-    pub fn restore(&self, prediction: f64) -> f64 {
-        match self {
-            TargetColumn::Classes { .. } => prediction,
-            TargetColumn::Number { mean, deviation, .. } => prediction * deviation + mean,
-        }
+    /// What a row's predictions mean in the columns' own units; a class is its number.
+    pub fn restore(&self, predictions: &[f64]) -> Vec<f64> {
+        let units = self.units().into_iter().chain(std::iter::repeat((0.0, 1.0)));
+        predictions
+            .iter()
+            .zip(units)
+            .map(|(prediction, (mean, deviation))| prediction * deviation + mean)
+            .collect()
+    }
+
+    /// Several columns of numbers, each of which would be one alone.
+    pub(super) fn several(columns: Vec<(TargetColumn, CellFormat)>) -> Result<TargetColumn> {
+        let number = |(target, format)| match target {
+            TargetColumn::Number { column, mean, deviation } => {
+                Ok(NumberTarget { column, mean, deviation, format })
+            }
+            other => {
+                let message = "several targets are numbers, and this one is words; a model tells the classes of one column apart, so train one for each";
+                Err(Error::new(message).in_column(other.columns().concat()))
+            }
+        };
+        Ok(TargetColumn::Numbers { columns: columns.into_iter().map(number).collect::<Result<_>>()? })
     }
 
     pub(super) fn fit(
@@ -112,48 +172,52 @@ impl TargetColumn {
         }
     }
 
-    /// The targets of some rows.
-    pub(super) fn values(&self, table: &Table, column: &Column, rows: &[usize]) -> Result<Values> {
-        let fault = |row: usize, message: String| {
-            Err(table.place(Some(row), Error::new(message).in_column(self.column())))
+    /// The targets of some rows, `[rows, outputs]`.
+    pub(super) fn values(&self, table: &Table, rows: &[usize]) -> Result<Values> {
+        let columns =
+            self.columns().into_iter().map(|name| table.column(name)).collect::<Result<Vec<_>>>()?;
+        let fault = |column: &Column, row: usize, message: String| {
+            Err(table.place(Some(row), Error::new(message).in_column(column.name())))
         };
         let missing = "the target is missing; leave such rows out (Table::rows_with)";
-        match self {
-            TargetColumn::Classes { names, .. } => {
-                let codes: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
-                let mut classes = Vec::with_capacity(rows.len());
-                for &row in rows {
-                    let Some(word) = column.cell(row).text() else { return fault(row, missing.to_string()) };
-                    let Some(code) = codes.get(word.as_ref()) else {
-                        let some: Vec<&str> = names.iter().take(12).map(String::as_str).collect();
-                        return fault(
-                            row,
-                            format!(
-                                "\"{word}\" is no class that was in training, which were: {}",
-                                some.join(", ")
-                            ),
-                        );
-                    };
-                    classes.push(*code);
-                }
-                Ok(Values::I64(classes))
+        if let (TargetColumn::Classes { names, .. }, [column]) = (self, columns.as_slice()) {
+            let codes: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
+            let mut classes = Vec::with_capacity(rows.len());
+            for &row in rows {
+                let Some(word) = column.cell(row).text() else {
+                    return fault(column, row, missing.to_string());
+                };
+                let Some(code) = codes.get(word.as_ref()) else {
+                    let some: Vec<&str> = names.iter().take(12).map(String::as_str).collect();
+                    return fault(
+                        column,
+                        row,
+                        format!(
+                            "\"{word}\" is no class that was in training, which were: {}",
+                            some.join(", ")
+                        ),
+                    );
+                };
+                classes.push(*code);
             }
-            TargetColumn::Number { mean, deviation, .. } => {
-                let mut numbers = Vec::with_capacity(rows.len());
-                for &row in rows {
-                    match column.cell(row) {
-                        Cell::Missing => return fault(row, missing.to_string()),
-                        cell => match cell.number() {
-                            Some(value) => numbers.push(((value - mean) / deviation) as f32),
-                            None => {
-                                let shown = cell.text().unwrap_or_default();
-                                return fault(row, format!("the target \"{shown}\" is no number"));
-                            }
-                        },
-                    }
+            return Ok(Values::I64(classes));
+        }
+        let units = self.units();
+        let mut numbers = Vec::with_capacity(rows.len() * units.len());
+        for &row in rows {
+            for (column, (mean, deviation)) in columns.iter().zip(&units) {
+                match column.cell(row) {
+                    Cell::Missing => return fault(column, row, missing.to_string()),
+                    cell => match cell.number() {
+                        Some(value) => numbers.push(((value - mean) / deviation) as f32),
+                        None => {
+                            let shown = cell.text().unwrap_or_default();
+                            return fault(column, row, format!("the target \"{shown}\" is no number"));
+                        }
+                    },
                 }
-                Ok(Values::F32(numbers))
             }
         }
+        Ok(Values::F32(numbers))
     }
 }

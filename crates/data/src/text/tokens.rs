@@ -114,6 +114,14 @@ impl Tokens {
         self.cut
     }
 
+    /// The code that stands for all pieces that aren't known, where one does.
+    pub fn unknown(&self) -> Option<u32> {
+        match self.cut {
+            Cut::Characters | Cut::Words => Some(0),
+            Cut::Bytes | Cut::Merged => None,
+        }
+    }
+
     #[cfg(feature = "tokenizer")]
     pub(super) fn merges(&self) -> &Merges {
         &self.merges

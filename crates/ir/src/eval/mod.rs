@@ -6,11 +6,13 @@
 //! result there is; half types are rounded by way of `f32`, as devices do. Sums are gathered in `f64` whatever the
 //! dtype. Integers wrap.
 
+mod attention;
 mod contract;
 mod fold;
 mod index;
 mod movement;
 mod pointwise;
+mod scan;
 mod values;
 mod window;
 
@@ -168,6 +170,8 @@ fn compute(node: &GraphNode, x: &[OperandValue]) -> Result<EvalValues, Inference
         Op::ConvGradInput(spec, _) => contract::conv_grad_input(spec, x[0], x[1], shape),
         Op::ConvGradWeight(spec, _) => contract::conv_grad_weight(spec, x[0], x[1], shape),
 
+        Op::Attention(spec, value) => attention::attention(spec, *value, x),
+
         Op::WindowPick(spec) => window::pick(spec, x[0], x[1], shape),
         Op::WindowSpread(spec) => window::spread(spec, x[0], x[1], shape),
         Op::WindowSum(spec) => window::sum(spec, x[0], shape),
@@ -175,6 +179,8 @@ fn compute(node: &GraphNode, x: &[OperandValue]) -> Result<EvalValues, Inference
 
         Op::Gather(axis) => index::gather(x[0], x[1], *axis)?,
         Op::Scatter(axis, mode) => index::scatter(x[0], x[1], x[2], *axis, *mode)?,
+
+        Op::Scan(walk, result) => scan::scan(walk, *result, x)?,
 
         Op::Custom(custom) => {
             let data: Vec<Data> = x.iter().map(|x| x.values.to_data(x.node.dtype)).collect();

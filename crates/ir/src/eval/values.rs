@@ -71,6 +71,18 @@ impl EvalNumber for f64 {
 }
 
 impl EvalValues {
+    /// All parts, which are of this dtype, one after the other.
+    pub fn joined(dtype: DType, parts: &[EvalValues]) -> EvalValues {
+        if dtype.is_float() {
+            let floats =
+                |part: &EvalValues| if let EvalValues::Float(x) = part { x.clone() } else { Vec::new() };
+            EvalValues::Float(parts.iter().flat_map(floats).collect())
+        } else {
+            let ints = |part: &EvalValues| if let EvalValues::Int(x) = part { x.clone() } else { Vec::new() };
+            EvalValues::Int(parts.iter().flat_map(ints).collect())
+        }
+    }
+
     pub fn from_data(data: &Data) -> EvalValues {
         if data.dtype().is_float() {
             EvalValues::Float(data.scalars().into_iter().map(Scalar::as_f64).collect())

@@ -4,9 +4,11 @@
 //! These are the primitive operations with broadcasting and promotion put in; gradient rules are written with them,
 //! and the user-facing tensor wraps them.
 
+pub mod attention;
 pub(crate) mod custom;
 mod movement;
 mod operators;
+pub(crate) mod scan;
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::op::{
 };
 use crate::shape::Shape;
 pub use custom::{CustomOp, GradientRule};
+pub use scan::{ScanBody, ScanOptions, Scanned, unrolled};
 
 /// A value in the lazy graph, or the error that poisons it.
 #[derive(Clone, Debug)]

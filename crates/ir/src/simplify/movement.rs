@@ -11,7 +11,8 @@ pub(super) const RULES: &[RewriteRule] =
 
 /// `slice(x, 0 elements)` → `fill 0`: no elements, no work. Not so where the run must still check indices.
 fn nothing(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
-    let kept = node.inputs.is_empty() || matches!(node.op, Op::Scatter(..) | Op::Barrier(_) | Op::Custom(_));
+    let kept = node.inputs.is_empty()
+        || matches!(node.op, Op::Scatter(..) | Op::Barrier(_) | Op::Scan(..) | Op::Custom(_));
     if kept || node.shape.elements() > 0 {
         return None;
     }
@@ -50,8 +51,10 @@ fn unmoved(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
             | Opaque::CumSum(_)
             | Opaque::ArgSort { .. }
             | Opaque::Window(..)
+            | Opaque::Attention(..)
             | Opaque::Gather(_)
             | Opaque::Scatter(..)
+            | Opaque::Scan(..)
             | Opaque::Custom(_),
         )
         | OpKind::Leaf(_)

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use kiln_data::{self as data, Dataset, Form, Set, Table};
-use kiln_map::nearest;
+use kiln_map::{counted, nearest};
 
 use super::raw::unsaid;
 use super::{About, Task, listed};
@@ -35,7 +35,7 @@ impl About {
                             .to_string(),
                     )
                 })?;
-                let rows = table.rows_with(target.column())?;
+                let rows = table.rows_with_all(&target.columns())?;
                 (Box::new(plan.apply(&table, &rows)?), Vec::new())
             }
             Preparation::Images(images) => self.images(images, path)?,
@@ -49,7 +49,8 @@ impl About {
             Preparation::Unsaid => match self.input.numbers() {
                 Some(width) => {
                     return Err(Error::Preparation(format!(
-                        "the model takes rows of {width} numbers, and its file doesn't say of which columns; import it again with --columns and --target (kiln import --help)"
+                        "the model takes rows of {}, and its file doesn't say of which columns; import it again with --columns and --target (kiln import --help)",
+                        counted(width, "number")
                     )));
                 }
                 None => return Err(unsaid(self)),

@@ -1,6 +1,7 @@
 //! Raw data without answers as a model's rows, to be predicted.
 
 use kiln_data::{Form, Reading, Table, TablePreparation};
+use kiln_map::counted;
 
 use super::{About, NETWORK};
 use crate::preparation::{Preparation, TextPreparation, Unanswered, unanswered};
@@ -39,20 +40,41 @@ impl About {
             }
             Preparation::Unsaid => {
                 let Some(form) = self.input.plain() else { return Err(unsaid(self)) };
-                let width = form.width();
-                let names: Vec<&str> = table.names().collect();
-                if names.len() != width {
-                    return Err(Error::Preparation(format!(
-                        "the model takes rows of {width} numbers, and the table has {} columns ({}); `kiln import --columns` says which are meant",
-                        names.len(),
-                        names.join(", ")
-                    )));
-                }
-                (TablePreparation::plain(names)?.apply_inputs(table)?, form)
+                (self.plain_columns(table.names().collect(), &form)?.apply_inputs(table)?, form)
             }
             Preparation::Images(_) => return Err(self.not("a table")),
         };
         Ok(Unanswered { rows: unanswered(inputs.values, form, inputs.rows)?, notes: inputs.notes })
+    }
+
+    /// How raw rows of these columns become the model's, one by one, and the form they have then; nothing of a model that takes something
+    /// else than amounts and codes of columns.
+    ///
+    /// # Errors
+    /// Where there are more or fewer columns of numbers than the model takes.
+    pub fn of_columns(&self, names: Vec<&str>) -> Result<Option<(TablePreparation, Form)>> {
+        match &self.preparation {
+            Preparation::Table(plan) => Ok(Some(((**plan).clone(), Form::numbers(&[plan.width()])))),
+            Preparation::Unsaid => match self.input.plain() {
+                Some(form) => Ok(Some((self.plain_columns(names, &form)?, form))),
+                None => Ok(None),
+            },
+            Preparation::Text(_) | Preparation::Images(_) => Ok(None),
+        }
+    }
+
+    /// Columns of numbers as they are, for a model that nobody said more of.
+    fn plain_columns(&self, names: Vec<&str>, form: &Form) -> Result<TablePreparation> {
+        let width = form.width();
+        if names.len() != width {
+            return Err(Error::Preparation(format!(
+                "the model takes rows of {}, and the table has {} ({}); `kiln import --columns` says which are meant",
+                counted(width, "number"),
+                counted(names.len(), "column"),
+                names.join(", ")
+            )));
+        }
+        Ok(TablePreparation::plain(names)?)
     }
 
     /// How pictures become rows, where they do.

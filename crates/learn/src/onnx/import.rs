@@ -1,6 +1,9 @@
 //! ONNX files as models: what a file doesn't say of raw data and of answers is told, or was recorded by kiln when it wrote the file.
 
-use kiln_data::{Form, ImageSize, Meaning, TablePreparation, TargetColumn, ValueKind};
+use kiln_data::{
+    CellFormat, Form, ImageSize, Meaning, NumberTarget, TablePreparation, TargetColumn, ValueKind,
+};
+use kiln_map::counted;
 use kiln_onnx::{Network, OnnxDType, Port};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -78,9 +81,11 @@ impl Images {
         let each = |numbers: &[f32], what: &str| match numbers {
             [one] => Ok(vec![*one; channels]),
             all if all.len() == channels => Ok(all.to_vec()),
-            all => {
-                Err(fault(format!("{} numbers for the {what}, and images of {channels} channels", all.len())))
-            }
+            all => Err(fault(format!(
+                "{} for the {what}, and images of {}",
+                counted(all.len(), "number"),
+                counted(channels, "channel")
+            ))),
         };
         let (mean, deviation) = (each(&self.mean, "mean")?, each(&self.deviation, "deviation")?);
         if let Some(none) = deviation.iter().find(|deviation| !(deviation.is_finite() && **deviation != 0.0))
@@ -186,13 +191,30 @@ impl crate::model::About {
         let width: usize = self.input.shape.iter().product();
         if columns.len() != width || self.input.shape.len() != 1 {
             return Err(fault(format!(
-                "{} columns are named, and the network takes rows of {:?}",
-                columns.len(),
-                self.input.shape
+                "the network takes rows of {:?}, and named for it: {}",
+                self.input.shape,
+                counted(columns.len(), "column")
             )));
         }
         let mut plan = TablePreparation::plain(columns)?;
-        if let Some(column) = target {
+        let several: Vec<&str> = target.iter().flat_map(|all| all.split(',')).map(str::trim).collect();
+        if let (Task::Numbers { names, .. }, true) = (&mut self.task, several.len() > 1) {
+            if names.len() != several.len() {
+                return Err(fault(format!(
+                    "the network gives {}, and named for them: {}",
+                    counted(names.len(), "number"),
+                    counted(several.len(), "column")
+                )));
+            }
+            *names = several.iter().map(|name| name.to_string()).collect();
+            let plain = |column: &String| NumberTarget {
+                column: column.clone(),
+                mean: 0.0,
+                deviation: 1.0,
+                format: CellFormat::default(),
+            };
+            plan = plan.with_target(TargetColumn::Numbers { columns: names.iter().map(plain).collect() });
+        } else if let Some(column) = target {
             let column = column.to_string();
             plan = plan.with_target(match &mut self.task {
                 Task::Classes { names } => TargetColumn::Classes { column, names: names.clone() },
@@ -202,7 +224,7 @@ impl crate::model::About {
                 }
                 _ => {
                     return Err(fault(format!(
-                        "the network gives several numbers, and {column} is one column"
+                        "the network gives several numbers, and {column} is one column; name one for each, with commas between them"
                     )));
                 }
             });
@@ -398,8 +420,8 @@ fn named(names: Vec<String>, width: &[usize]) -> Result<Task> {
     match width {
         &[count] if count == names.len() || (count == 1 && names.len() == 2) => Ok(Task::Classes { names }),
         _ => Err(fault(format!(
-            "{} classes are named, and the network gives {width:?} for a row",
-            names.len()
+            "the network gives {width:?} for a row, and named for it: {}",
+            counted(names.len(), "class")
         ))),
     }
 }

@@ -4,6 +4,7 @@
 mod pictures;
 mod prediction;
 
+use kiln_map::counted;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -218,6 +219,17 @@ impl Predictor {
         self.predict(&self.0.model.about().of_table(table)?.rows)
     }
 
+    /// What the model says of rows that are inputs already, `[rows, width]`, in the order in which its preparation has them
+    /// ([`RowEncoder`](kiln_data::RowEncoder), [`RowPlan`]).
+    ///
+    /// # Errors
+    /// Where there are more or fewer numbers than rows need, or the model takes something else.
+    pub fn predict_inputs(&self, inputs: &[f32], rows: usize) -> Result<Vec<Prediction>> {
+        let mut outputs = Vec::new();
+        self.0.model.run(&self.form(), inputs, rows, &mut outputs)?;
+        Ok(self.say(&outputs, rows))
+    }
+
     /// What the model says of a text: its class, or the scores of what comes next.
     ///
     /// # Errors
@@ -239,8 +251,9 @@ impl Predictor {
         let (row, last) = own.last(codes);
         match self.one(&own.form(), &row)? {
             Prediction::Text { places, .. } if places != own.window => Err(Error::Preparation(format!(
-                "the model gives what comes after {places} places, and sees {} pieces of text",
-                own.window
+                "the model gives what comes after {}, and sees {} of text",
+                counted(places, "place"),
+                counted(own.window, "piece")
             ))),
             Prediction::Text { places, scores } => {
                 let scores = scores.into_iter().skip(last).step_by(places.max(1)).collect();
@@ -298,7 +311,7 @@ impl Predictor {
 }
 
 /// That a model of texts says something else of them than what comes next.
-fn goes_not_on() -> Error {
+pub(crate) fn goes_not_on() -> Error {
     let message = "the model takes whole texts and doesn't go on with them; Predictor::predict_text says what it makes of one";
     Error::Preparation(message.to_string())
 }

@@ -1,6 +1,7 @@
 //! Texts as codes.
 
 use kiln_data::{Form, Meaning, Set, Table, Tokens, ValueKind};
+use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
 use super::unanswered::unanswered;
@@ -104,8 +105,9 @@ impl TextPreparation {
         match is_empty || input.shape != [self.window] || input.codes != Some(count) {
             false => Ok(()),
             true => Err(Error::Preparation(format!(
-                "the model's file says that it sees {} of {count} pieces of text, and its input is {:?} of {}",
+                "the model's file says that it sees {} of {} of text, and its input is {:?} of {}",
                 self.window,
+                counted(count, "piece"),
                 input.shape,
                 input.codes.unwrap_or(0)
             ))),

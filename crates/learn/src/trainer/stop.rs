@@ -1,5 +1,6 @@
 //! Callbacks that end a training: when nothing gets better, and when time is up.
 
+use kiln_map::counted;
 use std::time::{Duration, Instant};
 
 use kiln_nn::Data;
@@ -59,7 +60,10 @@ impl Callback for EarlyStopping {
         self.waited += 1;
         if self.waited >= self.patience.max(1) && !at.is_last() {
             let (name, best, waited) = (self.monitor.name(), self.monitor.best(), self.waited);
-            at.stop(format!("{name} is no better than {best:.5} since {waited} epochs"));
+            at.stop(format!(
+                "{name} is no better than {best:.5} since {}",
+                counted(waited as usize, "epoch")
+            ));
         }
         Ok(())
     }
@@ -138,7 +142,8 @@ impl Callback for TimeLimit {
             }
         } else if left.is_zero() {
             self.end(at);
-        } else if spent >= self.again {
+        } else if spent >= self.again || at.step + 1 >= at.steps.min(self.planned) {
+            // Also before the last of them: where the first were slow, there is time for more.
             self.again = spent.mul_f64(LATER);
             let done = at.step - self.first;
             let fit = left.as_secs_f64() / spent.as_secs_f64().max(1e-9) * done as f64;

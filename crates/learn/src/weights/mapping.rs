@@ -115,7 +115,7 @@ impl FromStr for Rule {
 }
 
 /// What each star stands for, where the pattern fits the whole text.
-fn captures<'a>(pattern: &str, text: &'a str) -> Option<Vec<&'a str>> {
+pub(crate) fn captures<'a>(pattern: &str, text: &'a str) -> Option<Vec<&'a str>> {
     let mut parts = pattern.split('*');
     let mut rest = text.strip_prefix(parts.next()?)?;
     let mut parts: Vec<&str> = parts.collect();

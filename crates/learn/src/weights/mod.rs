@@ -214,7 +214,7 @@ impl Weights {
     }
 
     /// The first file.
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.sources.first().map_or(Path::new(""), |(path, _)| path)
     }
 }

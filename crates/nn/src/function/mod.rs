@@ -10,7 +10,8 @@ use kiln_compile::Program;
 use kiln_device::Device;
 use kiln_ir::{DType, Data, Error, ErrorKind, Graph, Result, Shape};
 
-use crate::module::{Context, Module, named};
+use crate::layers::Layer;
+use crate::module::{Cache, Context, Module, named};
 use crate::tensor::Tensor;
 use crate::variable::Variable;
 
@@ -65,6 +66,38 @@ impl<'a, const N: usize> Function<'a, N> {
         mut f: impl FnMut(&M, &Context, [Tensor; N]) -> Tensor + Send + 'a,
     ) -> Function<'a, N> {
         Function::new(move |inputs| named(model, || vec![f(model, &Context::inference(), inputs)]))
+    }
+
+    /// The next steps of sequences through a model, which keeps in `cache` what it needs of the steps before: one step costs one step,
+    /// however many came before it. Inputs are `[rows, steps, …]`, for any number of steps.
+    ///
+    /// ```
+    /// use kiln_nn::{Cache, Function, Input, Layer, Sequential};
+    ///
+    /// let model: Sequential = "embedding 50 16, positions 32, transformer 2 causal, dense 50".parse()?;
+    /// let cache = Cache::new(1, 32);
+    /// let mut go_on = Function::cached(&model, &cache, |model, cx, [x]| model.forward(&x, cx));
+    /// let prompt = [3i64, 1, 4];
+    /// let next = go_on.run([Input::new(&prompt, &[1, 3])])?[0].as_slice::<f32>().unwrap().to_vec();
+    /// let then = go_on.run([Input::new(&[1i64], &[1, 1])])?[0].as_slice::<f32>().unwrap().to_vec();
+    /// assert_eq!((next.len(), then.len(), cache.lengths()?), (3 * 50, 50, vec![4]));
+    ///
+    /// // The bits that all steps at once give.
+    /// let mut whole = Function::inference(&model, |model, cx, [x]| model.forward(&x, cx));
+    /// let all = whole.run([Input::new(&[3i64, 1, 4, 1], &[1, 4])])?[0].as_slice::<f32>().unwrap().to_vec();
+    /// assert_eq!(all[3 * 50..], then[..]);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    ///
+    /// A run is an error where a layer may look at later steps ([`Layer::time_axis`]), rows aren't as many as the cache's, or a sequence
+    /// becomes longer than it.
+    pub fn cached<M: Layer + ?Sized>(
+        model: &'a M,
+        cache: &Cache,
+        mut f: impl FnMut(&M, &Context, [Tensor; N]) -> Tensor + Send + 'a,
+    ) -> Function<'a, N> {
+        let cache = cache.clone();
+        Function::with_updates(move |inputs| named(model, || cache.pass(model, inputs, &mut f)))
     }
 
     /// The same function among those of any number of inputs.

@@ -2,11 +2,11 @@
 
 use std::panic::Location;
 
-use kiln_ir::{Error, ErrorKind, Shape, line};
+use kiln_ir::{DType, Error, ErrorKind, Result, line};
 
 use crate::init::{Fan, Init};
-use crate::layers::{Dense, Dropout, Layer, LayerNorm};
-use crate::module::{Context, Module, Visitor};
+use crate::layers::{Dense, Dropout, Layer, LayerNorm, only_back};
+use crate::module::{Context, Module, TimeAxis, Visitor, refusal};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::attention::AttentionOptions;
@@ -112,11 +112,25 @@ impl MultiHeadAttention {
         // [batch, steps, width] → [batch, heads, steps, width of a head].
         let heads =
             |x: &Tensor| x.unflatten(-1, [self.heads, width / self.heads.max(1)]).permute([0, 2, 1, 3]);
+        let (q, mut k, mut v) = (heads(&q), heads(&k), heads(&v));
         let mut options = AttentionOptions { causal: self.causal, mask: mask.cloned(), ..Default::default() };
+        if let Some(pass) = context.cache() {
+            if !self.causal || mask.is_some() {
+                return refusal(
+                    "attention goes on step by step where it is causal and has no mask".to_string(),
+                )
+                .into();
+            }
+            (k, v) = match (pass.extended(context, &k), pass.extended(context, &v)) {
+                (Ok(k), Ok(v)) => (k, v),
+                (Err(error), _) | (_, Err(error)) => return error.into(),
+            };
+            options = options.places(&pass.lengths());
+        }
         if context.is_training() && self.dropout > 0.0 {
             options = options.dropout(self.dropout, &context.key());
         }
-        let found = heads(&q).attention(&heads(&k), &heads(&v), &options);
+        let found = q.attention(&k, &v, &options);
         self.out_proj.forward(&found.permute([0, 2, 1, 3]).flatten(2..), context)
     }
 
@@ -140,6 +154,10 @@ impl Layer for MultiHeadAttention {
     #[track_caller]
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         self.attend(x, x, x, None, context)
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.at(1, 3).filter(|_| self.causal))
     }
 }
 
@@ -234,6 +252,10 @@ impl Layer for TransformerBlock {
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         line::on_behalf_of(line::of(Location::caller()), || self.both(x, context))
     }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        self.self_attn.time_axis(time)
+    }
 }
 
 impl TransformerBlock {
@@ -288,7 +310,7 @@ impl PositionalEmbedding {
 impl Layer for PositionalEmbedding {
     /// `[batch, steps, width]` to the same.
     #[track_caller]
-    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         if x.error().is_some() {
             return x.clone();
         }
@@ -299,28 +321,39 @@ impl Layer for PositionalEmbedding {
             return refuse(format!("needs [batch, steps, width], not {shape}"));
         }
         let (steps, width) = (shape[shape.rank() - 2], shape[shape.rank() - 1]);
+        // [steps], or [rows, steps] where sequences go on.
+        let places = context.cache().map(|pass| pass.positions(steps));
         match self {
             PositionalEmbedding::Learnt(weight) => {
                 let known = weight.shape();
-                if known.last() != Some(&width) || known.first().is_some_and(|&known| known < steps) {
-                    return refuse(format!("{known} doesn't cover {steps} steps of {width} features"));
+                let wanted = context.cache().map_or(steps, |pass| pass.capacity());
+                if known.last() != Some(&width) || known.first().is_some_and(|&known| known < wanted) {
+                    return refuse(format!("{known} doesn't cover {wanted} steps of {width} features"));
                 }
-                x + weight.tensor().narrow(0, 0, steps)
+                x + match &places {
+                    Some(places) => weight.tensor().embedding(places),
+                    None => weight.tensor().narrow(0, 0, steps),
+                }
             }
-            PositionalEmbedding::Sinusoidal => x + sinusoids([steps, width]).cast(x.dtype()),
+            PositionalEmbedding::Sinusoidal => {
+                let places = places.unwrap_or_else(|| Tensor::index_along([steps], 0));
+                x + sinusoids(&places, width).cast(x.dtype())
+            }
         }
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>((time.axis + 2 == time.rank).then_some(time))
     }
 }
 
-/// Column `2i` is the sine, column `2i + 1` the cosine of `step / 10000^(2i / width)`.
+/// Column `2i` is the sine, column `2i + 1` the cosine of `place / 10000^(2i / width)`.
 #[track_caller]
-fn sinusoids(shape: impl Into<Shape>) -> Tensor {
-    let shape = shape.into();
-    let width = shape.last().copied().unwrap_or(1).max(1) as f64;
-    let float = |axis: usize| Tensor::index_along(shape.clone(), axis).cast(kiln_ir::DType::F32);
-    let column = float(1);
+fn sinusoids(places: &Tensor, width: usize) -> Tensor {
+    let column = Tensor::index_along([width], 0).cast(DType::F32);
+    let width = width.max(1) as f64;
     let pair = (&column / 2.0).floor();
     let odd = &column - &pair * 2.0;
-    let angle = float(0) * (pair * (-2.0 / width * libm::log(10_000.0))).exp();
+    let angle = places.cast(DType::F32).unsqueeze(-1) * (pair * (-2.0 / width * libm::log(10_000.0))).exp();
     odd.gt(0.0).select(angle.cos(), angle.sin())
 }

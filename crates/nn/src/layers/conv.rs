@@ -1,9 +1,11 @@
 //! Convolutions over one, two and three spatial axes, and their transposes.
 
+use kiln_ir::Result;
+
 use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
-use crate::layers::Layer;
-use crate::module::Context;
+use crate::layers::{Layer, only_back};
+use crate::module::{CachedPass, Context, TimeAxis};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
@@ -33,7 +35,7 @@ fn sizes(window: PerAxis, axes: usize) -> Vec<usize> {
 }
 
 macro_rules! convolutions {
-    ($($axes:literal $name:ident $method:ident $what:literal, weight $shape:literal
+    ($($axes:literal $name:ident $method:ident $what:literal, $sequence:literal weight $shape:literal
         |$inputs:ident, $outputs:ident, $groups:ident| $weight:expr;)*) => {$(
         #[doc = concat!($what, ". Padding is 0 unless options say otherwise, as PyTorch's.")]
         #[derive(Clone, Debug)]
@@ -78,6 +80,11 @@ macro_rules! convolutions {
                 $name { weight, bias, options }
             }
 
+            /// How many steps before its own each step reads, of a convolution over a sequence that reads none behind its own.
+            fn steps_back(&self) -> Option<usize> {
+                $sequence.then(|| steps_back(&self.weight.shape(), &self.options)).flatten()
+            }
+
             /// The same layer without its bias.
             pub fn without_bias(self) -> $name {
                 $name { bias: None, ..self }
@@ -86,25 +93,37 @@ macro_rules! convolutions {
 
         impl Layer for $name {
             #[track_caller]
-            fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-                biased(x.$method(&self.weight.tensor(), &self.options), &self.bias, $axes)
+            fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+                let weight = self.weight.tensor();
+                let y = match (context.cache(), self.steps_back()) {
+                    (Some(pass), Some(back)) => {
+                        let x = check!(with_steps_before(x, back, pass, context));
+                        x.$method(&weight, &ConvOptions { padding: 0.into(), ..self.options.clone() })
+                    }
+                    _ => x.$method(&weight, &self.options),
+                };
+                biased(y, &self.bias, $axes)
+            }
+
+            fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+                only_back::<Self>(time.at(2, 3).filter(|_| self.steps_back().is_some()))
             }
         }
     )*};
 }
 
 convolutions! {
-    1 Conv1d conv1d "A convolution over `[batch, channel, length]`",
+    1 Conv1d conv1d "A convolution over `[batch, channel, length]`", true
         weight "`[out, in / groups, window]`" |inputs, outputs, groups| [outputs, inputs / groups];
-    2 Conv2d conv2d "A convolution over `[batch, channel, height, width]`",
+    2 Conv2d conv2d "A convolution over `[batch, channel, height, width]`", false
         weight "`[out, in / groups, height, width]`" |inputs, outputs, groups| [outputs, inputs / groups];
-    3 Conv3d conv3d "A convolution over `[batch, channel, depth, height, width]`",
+    3 Conv3d conv3d "A convolution over `[batch, channel, depth, height, width]`", false
         weight "`[out, in / groups, depth, height, width]`" |inputs, outputs, groups| [outputs, inputs / groups];
-    1 ConvTranspose1d conv_transpose1d "A transposed convolution, which grows images `[batch, channel, length]`",
+    1 ConvTranspose1d conv_transpose1d "A transposed convolution, which grows images `[batch, channel, length]`", false
         weight "`[in, out / groups, window]`" |inputs, outputs, groups| [inputs, outputs / groups];
-    2 ConvTranspose2d conv_transpose2d "A transposed convolution, which grows images `[batch, channel, height, width]`",
+    2 ConvTranspose2d conv_transpose2d "A transposed convolution, which grows images `[batch, channel, height, width]`", false
         weight "`[in, out / groups, height, width]`" |inputs, outputs, groups| [inputs, outputs / groups];
-    3 ConvTranspose3d conv_transpose3d "A transposed convolution, which grows images `[batch, channel, depth, height, width]`",
+    3 ConvTranspose3d conv_transpose3d "A transposed convolution, which grows images `[batch, channel, depth, height, width]`", false
         weight "`[in, out / groups, depth, height, width]`" |inputs, outputs, groups| [inputs, outputs / groups];
 }
 
@@ -139,6 +158,29 @@ pub(crate) fn transposed_convolution(
         SpatialRank::Two => Box::new(ConvTranspose2d::new(inputs, outputs, window, options, key)),
         SpatialRank::Three => Box::new(ConvTranspose3d::new(inputs, outputs, window, options, key)),
     }
+}
+
+/// How many steps before its own each step of what comes out depends on, if on none behind: the padding in front is as long as what the
+/// window spans.
+fn steps_back(weight: &[usize], options: &ConvOptions) -> Option<usize> {
+    let one =
+        |each: &PerAxis| each.for_axes("conv1d", "a setting", 1).ok().and_then(|each| each.first().copied());
+    let (window, stride, dilation) = (*weight.last()?, one(&options.stride)?, one(&options.dilation)?);
+    let span = dilation.checked_mul(window.checked_sub(1)?)?;
+    let padding = options.padding.for_axes("conv1d", &[1], &[span + 1], &[stride]).ok()?;
+    (stride == 1 && padding == [(span, 0)]).then_some(span)
+}
+
+/// `[rows, channels, steps]` of sequences that go on, with as many steps before as the convolution reads.
+#[track_caller]
+fn with_steps_before(x: &Tensor, back: usize, pass: &CachedPass, context: &Context) -> Result<Tensor> {
+    if back == 0 {
+        return Ok(x.clone());
+    }
+    let kept = pass.kept(&[x.sound()?.size(1), back], x.dtype())?;
+    let whole = Tensor::concat(&[&kept.tensor(), x], 2);
+    pass.keep(context, &kept, &whole.narrow(2, -(back as isize), back));
+    Ok(whole)
 }
 
 #[track_caller]

@@ -1,11 +1,11 @@
 //! Dense layers, and tables of vectors.
 
-use kiln_ir::{DType, Error, ErrorKind};
+use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
-use crate::layers::Layer;
-use crate::module::Context;
+use crate::layers::{Layer, only_back};
+use crate::module::{Context, TimeAxis};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::variable::Param;
@@ -58,8 +58,15 @@ impl Layer for Dense {
     /// Applies the layer to the last axis.
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        let weight = self.weight.tensor();
+        let weight = self.weight.base();
         let y = x.matmul(&weight);
+        if let Some(adapter) = self.weight.adapter() {
+            let y = y + adapter.apply(x);
+            return match &self.bias {
+                Some(bias) => y + bias.tensor(),
+                None => y,
+            };
+        }
         match &self.bias {
             Some(bias) => {
                 let bias = bias.tensor();
@@ -67,6 +74,10 @@ impl Layer for Dense {
             }
             None => y,
         }
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.before_last(1))
     }
 }
 
@@ -93,6 +104,10 @@ impl Layer for Embedding {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         self.weight.tensor().embedding(x)
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        Ok(TimeAxis { rank: time.rank + 1, ..time })
     }
 }
 

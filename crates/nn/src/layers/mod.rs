@@ -15,7 +15,9 @@ pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use plain::{Activation, Dropout, Flatten, Lambda, OverTime, PRelu, Pool, Reshape, Transpose, Upsample};
 pub use recurrent::{Gru, Lstm, RecurrentOptions, Rnn};
 
-use crate::module::{Context, Module};
+use kiln_ir::Result;
+
+use crate::module::{Context, Module, TimeAxis, looks_ahead};
 use crate::tensor::Tensor;
 
 /// A module that makes one tensor of another.
@@ -44,10 +46,31 @@ pub trait Layer: Module {
     /// The layers it is made of, as a summary shows them: path, description, and what comes out of each. A layer
     /// that doesn't say is one row.
     fn stages(&self, x: &Tensor) -> Vec<(String, String, Tensor)> {
-        let name = std::any::type_name::<Self>();
-        let short = name.rsplit("::").next().unwrap_or(name).to_string();
-        vec![(String::new(), short, self.forward(x, &Context::inference()))]
+        vec![(String::new(), short_name::<Self>().to_string(), self.forward(x, &Context::inference()))]
     }
+
+    /// Where time lies in what comes out, for a sequence whose time lies there in what comes in; an error of a layer in which a step may
+    /// depend on later ones, and of one that doesn't say. One that does computes with a [`Cache`](crate::Cache), step by step, what it computes of
+    /// all steps at once; see [`Function::cached`](crate::Function::cached).
+    ///
+    /// # Errors
+    /// As said.
+    #[track_caller]
+    fn time_axis(&self, _: TimeAxis) -> Result<TimeAxis> {
+        Err(looks_ahead(short_name::<Self>()))
+    }
+}
+
+/// The name of a type, without its path.
+fn short_name<T: ?Sized>() -> &'static str {
+    let name = std::any::type_name::<T>();
+    name.rsplit("::").next().unwrap_or(name)
+}
+
+/// Time where it lies, or the error that this layer looks ahead.
+#[track_caller]
+pub(crate) fn only_back<L>(time: Option<TimeAxis>) -> Result<TimeAxis> {
+    time.ok_or_else(|| looks_ahead(short_name::<L>()))
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -60,6 +83,11 @@ impl<L: Layer + ?Sized> Layer for Box<L> {
     fn stages(&self, x: &Tensor) -> Vec<(String, String, Tensor)> {
         (**self).stages(x)
     }
+
+    #[track_caller]
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        (**self).time_axis(time)
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -71,5 +99,10 @@ impl<L: Layer + ?Sized> Layer for &L {
 
     fn stages(&self, x: &Tensor) -> Vec<(String, String, Tensor)> {
         (**self).stages(x)
+    }
+
+    #[track_caller]
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        (**self).time_axis(time)
     }
 }

@@ -1,11 +1,11 @@
 //! Normalisation: over a batch, a layer's features, groups of channels, single images.
 
-use kiln_ir::Shape;
+use kiln_ir::{Result, Shape};
 
 use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
-use crate::layers::Layer;
-use crate::module::{Context, Module, Visitor};
+use crate::layers::{Layer, only_back};
+use crate::module::{Context, Module, TimeAxis, Visitor};
 use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
 
@@ -102,6 +102,10 @@ impl Layer for BatchNorm {
         let y = by_channel(x.batch_norm(&mean, &var, self.epsilon), &weight, &bias);
         note(y, || (Composite::BatchNorm(self.epsilon), [x, &weight, &bias, &mean, &var]))
     }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>((time.axis > 1).then_some(time))
+    }
 }
 
 /// Normalisation of each example over its last axes.
@@ -109,8 +113,8 @@ impl Layer for BatchNorm {
 pub struct LayerNorm {
     /// Scale, of the shape that is normalised.
     pub weight: Param,
-    /// Shift, of the same shape.
-    pub bias: Param,
+    /// Shift, of the same shape, unless there is none.
+    pub bias: Option<Param>,
     /// What is added to the variance.
     pub epsilon: f64,
 }
@@ -121,8 +125,20 @@ impl LayerNorm {
     /// A norm over the last axes, which have these sizes; epsilon 1e-5, as PyTorch's.
     #[track_caller]
     pub fn new(shape: impl Into<Shape>) -> LayerNorm {
-        let (weight, bias) = affine(shape);
-        LayerNorm { weight, bias, epsilon: 1e-5 }
+        LayerNorm::with_bias(shape, true)
+    }
+
+    /// As [`LayerNorm::new`], with a shift or none.
+    #[track_caller]
+    pub(crate) fn with_bias(shape: impl Into<Shape>, bias: bool) -> LayerNorm {
+        let shape = shape.into();
+        let bias = bias.then(|| constant(Init::Zeros, &shape));
+        LayerNorm { weight: constant(Init::Ones, &shape), bias, epsilon: 1e-5 }
+    }
+
+    /// The same norm without its shift.
+    pub fn without_bias(self) -> LayerNorm {
+        LayerNorm { bias: None, ..self }
     }
 }
 
@@ -130,10 +146,16 @@ impl Layer for LayerNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         let axes: Vec<isize> = (1..=self.weight.shape().rank() as isize).map(|axis| -axis).collect();
-        let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
+        let weight = self.weight.tensor();
         let first = x.rank().saturating_sub(axes.len());
-        let y = x.layer_norm(axes, self.epsilon) * &weight + &bias;
-        note(y, || (Composite::LayerNorm(first, self.epsilon), [x, &weight, &bias]))
+        let y = x.layer_norm(axes, self.epsilon) * &weight;
+        let Some(bias) = &self.bias else { return y };
+        let bias = bias.tensor();
+        note(y + &bias, || (Composite::LayerNorm(first, self.epsilon), [x, &weight, &bias]))
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.before_last(self.weight.shape().rank()))
     }
 }
 
@@ -164,6 +186,10 @@ impl Layer for RmsNorm {
         note(x.rms_norm(-1, self.epsilon) * &weight, || {
             (Composite::RmsNorm(last, self.epsilon), [x, &weight])
         })
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.before_last(1))
     }
 }
 

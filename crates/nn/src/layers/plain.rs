@@ -4,9 +4,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kiln_ir::Result;
+
 use crate::init::{Fan, Init};
-use crate::layers::Layer;
-use crate::module::{Context, Module, Visitor};
+use crate::layers::{Layer, only_back};
+use crate::module::{Context, Module, TimeAxis, Visitor};
 use crate::tensor::Tensor;
 use crate::tensor::pool::PoolOptions;
 use crate::tensor::window::PerAxis;
@@ -91,6 +93,13 @@ impl Layer for Activation {
             Activation::LogSoftmax => x.log_softmax(-1),
         }
     }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        match self {
+            Activation::Softmax | Activation::LogSoftmax => only_back::<Self>(time.before_last(1)),
+            _ => Ok(time),
+        }
+    }
 }
 
 /// A rectifier whose slope below zero is learnt.
@@ -117,6 +126,10 @@ impl Layer for PRelu {
         let mut sizes = vec![1isize; x.rank().saturating_sub(1).max(1)];
         sizes[0] = -1;
         x.prelu(&self.weight.tensor().reshape(&sizes[..]))
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>((time.axis > 1 || self.weight.shape().elements() == 1).then_some(time))
     }
 }
 
@@ -171,6 +184,12 @@ impl Layer for Pool {
             Pool::GlobalAverage => x.global_avg_pool().flatten(1..),
         }
     }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        // Of each channel by itself, which may be the steps.
+        let rank = if matches!(self, Pool::GlobalMax | Pool::GlobalAverage) { 2 } else { time.rank };
+        only_back::<Self>((time.axis == 1).then_some(TimeAxis { rank, ..time }))
+    }
 }
 
 #[track_caller]
@@ -199,6 +218,11 @@ impl Layer for OverTime {
             OverTime::Mean => x.mean(1),
             OverTime::Max => x.max(1),
         }
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        // What is in axis 1 goes, and may be something else than the steps.
+        only_back::<Self>((time.axis > 1).then(|| TimeAxis { axis: time.axis - 1, rank: time.rank - 1 }))
     }
 }
 
@@ -247,6 +271,10 @@ impl Layer for Dropout {
             }
         }
     }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        Ok(time)
+    }
 }
 
 /// All axes but the first become one.
@@ -268,6 +296,15 @@ impl Layer for Transpose {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         x.transpose(-1, -2)
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        let axis = match time.rank.saturating_sub(time.axis) {
+            1 => time.axis.saturating_sub(1),
+            2 => time.axis + 1,
+            _ => time.axis,
+        };
+        only_back::<Self>((axis > 0).then_some(TimeAxis { axis, ..time }))
     }
 }
 
@@ -303,6 +340,10 @@ impl Layer for Upsample {
             Upsample::Nearest(factor) => x.resize_nearest(grown(factor)),
             Upsample::Linear(factor) => x.resize_linear(grown(factor), false),
         }
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>((time.axis == 1).then_some(time))
     }
 }
 

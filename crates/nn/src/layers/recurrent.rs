@@ -4,15 +4,15 @@
 use std::array;
 use std::panic::Location;
 
-use kiln_ir::{Error, ErrorKind, line};
+use kiln_ir::{Error, ErrorKind, Result, line};
 
 use crate::init::{Fan, Init};
-use crate::layers::Layer;
-use crate::module::{Context, Module, Visitor};
+use crate::layers::{Layer, only_back};
+use crate::module::{Context, Module, TimeAxis, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::recurrent::Recurrence;
-use crate::variable::Param;
+use crate::variable::{Param, Variable};
 
 /// How recurrent layers stand on each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +129,28 @@ impl Stack {
         Stack { options, cells }
     }
 
+    /// Where the parts of the state are kept in a pass that goes on with sequences, which doesn't say itself where it starts.
+    fn kept<const S: usize>(
+        &self,
+        x: &Tensor,
+        starts: bool,
+        context: &Context,
+    ) -> Result<[Option<Variable>; S]> {
+        let mut kept = array::from_fn(|_| None);
+        let hidden = self.cells.first().and_then(|cell| cell.weight_hh.shape().last().copied());
+        if let (Some(pass), Some(hidden), false) = (context.cache(), hidden, starts) {
+            for part in &mut kept {
+                *part = Some(pass.kept(&[self.cells.len(), hidden], x.dtype())?);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Time where it was, if no layer walks backwards.
+    fn time_axis(&self, time: TimeAxis) -> Option<TimeAxis> {
+        time.at(1, 3).filter(|_| !self.options.bidirectional)
+    }
+
     fn directions(&self) -> usize {
         if self.options.bidirectional { 2 } else { 1 }
     }
@@ -154,6 +176,14 @@ impl Stack {
                     return (error.clone().into(), array::from_fn(|_| error.clone().into()));
                 }
             }
+            let kept: [Option<Variable>; S] = match self.kept(x, state.is_some(), context) {
+                Ok(kept) => kept,
+                Err(error) => return (error.clone().into(), array::from_fn(|_| error.clone().into())),
+            };
+            // [batch, layers · directions, hidden] → [layers · directions, batch, hidden] and back.
+            let turned = |x: &Tensor| x.transpose(0, 1);
+            let past: Vec<Tensor> = kept.iter().flatten().map(|kept| turned(&kept.tensor())).collect();
+            let state = state.or_else(|| past.iter().collect::<Vec<_>>().try_into().ok());
             let directions = self.directions();
             let (mut x, mut last) = (x.clone(), Vec::with_capacity(self.cells.len()));
             for (layer, cells) in self.cells.chunks(directions).enumerate() {
@@ -174,6 +204,11 @@ impl Stack {
             let state = array::from_fn(|part| {
                 Tensor::stack(&last.iter().map(|state| &state[part]).collect::<Vec<_>>(), 0)
             });
+            if let Some(pass) = context.cache() {
+                for (kept, state) in kept.iter().zip(&state) {
+                    kept.iter().for_each(|kept| pass.keep(context, kept, &turned(state)));
+                }
+            }
             (x, state)
         })
     }
@@ -208,6 +243,10 @@ macro_rules! recurrent_layer {
             #[track_caller]
             fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
                 self.forward_with(x, None, context).0
+            }
+
+            fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+                only_back::<Self>(self.stack.time_axis(time))
             }
         }
     };
@@ -320,5 +359,9 @@ impl Layer for Rnn {
     #[track_caller]
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         self.forward_with(x, None, context).0
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(self.stack.time_axis(time))
     }
 }

@@ -169,6 +169,19 @@ impl FromStr for Figure {
 }
 
 impl Figure {
+    /// The names of those that need such targets, with an example of each that has a number in its name.
+    pub fn names(needs: Needs) -> impl Iterator<Item = &'static str> {
+        let kind = |measure: &Measure| match measure {
+            Measure::Numbers(..) => Needs::Numbers,
+            Measure::Confusion(..) | Measure::Scores(_) | Measure::TopK(_) | Measure::Perplexity => {
+                Needs::Classes
+            }
+        };
+        let numbered = ["top-5", "f2"].into_iter().filter(move |_| needs == Needs::Classes);
+        let plain = FIGURES.iter().filter(move |(_, measure)| kind(measure) == needs);
+        plain.map(|(name, _)| *name).chain(numbered)
+    }
+
     /// Refuses what was gathered for another figure, or of other classes than there are `now`.
     fn check(&self, accumulator: &Accumulator, now: Option<usize>) -> Result<()> {
         let of_kind = matches!(

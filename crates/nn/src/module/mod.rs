@@ -1,5 +1,6 @@
 //! Models: what has parameters, found by path, and the circumstances of a forward pass.
 
+mod cache;
 mod transfer;
 
 use std::collections::HashSet;
@@ -12,9 +13,11 @@ use kiln_ir::{Error, ErrorKind, Result, line};
 
 use crate::random::Key;
 use crate::tensor::Tensor;
-use crate::variable::{Param, Variable, call, naming_on};
+use crate::variable::{ADAPTER_NAMES, Adapter, Param, Variable, call, is_of_adapter, naming_on};
 use kiln_map::nearest;
 
+pub use cache::{Cache, TimeAxis};
+pub(crate) use cache::{CachedPass, looks_ahead, refusal};
 pub(crate) use transfer::{Share, between, kept, pairs};
 
 /// What has parameters: a layer, or a struct of layers. Derive it with [`parameters!`](crate::parameters). Threads may share it.
@@ -99,6 +102,59 @@ pub trait Module: Send + Sync {
         set_frozen(self.parameters(), pattern, true)
     }
 
+    /// Gives each matrix whose path matches a low-rank adapter (LoRA) and freezes everything that isn't one: what is trained is `a · b`, of this rank, which
+    /// times `alpha / rank` is added to the matrix. Nothing changes before it is trained, for `b` starts as zeros. Says how many
+    /// there are now. A dense layer computes with both narrow matrices; others add their product to the matrix first.
+    ///
+    /// Adapters are parameters of the model, `query.weight.lora_a` and `lora_b`; [`Module::merge_adapters`] makes them part of
+    /// their matrices.
+    ///
+    /// ```
+    /// use kiln_nn::models::{Decoder, DecoderConfig};
+    /// use kiln_nn::{Key, Module};
+    ///
+    /// let model = Decoder::new(&DecoderConfig::llama(50, 32, 2, 4), Key::new(1));
+    /// assert_eq!(model.adapt("blocks.*.query.weight", 4, 8.0, Key::new(2))?, 2);
+    /// let trained = model.parameters().into_iter().filter(|(_, param)| !param.is_frozen());
+    /// assert_eq!(trained.map(|(_, param)| param.shape().elements()).sum::<usize>(), 2 * 2 * 4 * 32);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where no path matches, one that does isn't a matrix, or the rank is more than it has; then nothing is changed.
+    fn adapt(&self, pattern: &str, rank: usize, alpha: f64, key: Key) -> Result<usize> {
+        let mut all = self.parameters();
+        all.retain(|(path, _)| !is_of_adapter(path));
+        let found = matching(&all, pattern, "adapt")?;
+        let adapter = |(place, (path, param)): (usize, &(String, Param))| {
+            let adapter = Adapter::new(param, rank, alpha, &key.derive(place));
+            adapter.map_err(|error| Error { message: format!("{path}: {}", error.message), ..error })
+        };
+        let adapters = found.iter().copied().enumerate().map(adapter).collect::<Result<Vec<_>>>()?;
+        all.iter().for_each(|(_, param)| param.freeze(true));
+        for ((_, param), adapter) in found.into_iter().zip(&adapters) {
+            param.set_adapter(Some(adapter.clone()))?;
+        }
+        Ok(adapters.len())
+    }
+
+    /// Adds what adapters came to to their matrices, which are trained again, and takes the adapters away. Says how many there were.
+    ///
+    /// # Errors
+    /// Where a device fails.
+    fn merge_adapters(&self) -> Result<usize> {
+        let adapted =
+            self.parameters().into_iter().map(|(_, param)| param).filter(|param| param.adapter().is_some());
+        let mut count = 0;
+        for param in adapted {
+            param.set(&param.tensor())?;
+            param.set_adapter(None)?;
+            param.freeze(false);
+            count += 1;
+        }
+        Ok(count)
+    }
+
     /// Lets training change the parameters whose paths match again.
     ///
     /// # Errors
@@ -120,6 +176,17 @@ fn place(
 }
 
 fn set_frozen(parameters: Vec<(String, Param)>, pattern: &str, frozen: bool) -> Result<usize> {
+    let found = matching(&parameters, pattern, "freeze")?;
+    found.iter().for_each(|(_, param)| param.freeze(frozen));
+    Ok(found.len())
+}
+
+/// The parameters whose paths match.
+fn matching<'p>(
+    parameters: &'p [(String, Param)],
+    pattern: &str,
+    operation: &str,
+) -> Result<Vec<&'p (String, Param)>> {
     let found: Vec<_> = parameters.iter().filter(|(path, _)| matches(pattern, path)).collect();
     if found.is_empty() {
         let near = nearest(pattern, parameters.iter().map(|(path, _)| path.as_str()));
@@ -127,10 +194,9 @@ fn set_frozen(parameters: Vec<(String, Param)>, pattern: &str, frozen: bool) -> 
         let meant =
             near.map_or_else(|| format!("there are {}", paths()), |near| format!("did you mean {near}?"));
         let message = format!("no parameter's path matches {pattern}; {meant}");
-        return Err(Error::new(ErrorKind::Value, "freeze", message).nowhere());
+        return Err(Error::new(ErrorKind::Value, operation, message).nowhere());
     }
-    found.iter().for_each(|(_, param)| param.freeze(frozen));
-    Ok(found.len())
+    Ok(found)
 }
 
 /// Whether a text is what the pattern says, in which a star stands for any text.
@@ -204,7 +270,14 @@ impl Visitor {
         let path = self.join(name);
         // One that is shared is trained once, under its first path.
         if param.address().is_none_or(|address| self.seen.insert(address)) {
-            self.parameters.push((path, param.clone()));
+            self.parameters.push((path.clone(), param.clone()));
+        }
+        if let Some(adapter) = param.adapter() {
+            for (name, part) in ADAPTER_NAMES.into_iter().zip([&adapter.a, &adapter.b]) {
+                if part.address().is_none_or(|address| self.seen.insert(address)) {
+                    self.parameters.push((joined(&path, name), part.clone()));
+                }
+            }
         }
     }
 
@@ -299,17 +372,29 @@ pub struct Context {
     drawn: AtomicI64,
     /// In the order in which they were first asked for.
     updates: Mutex<Vec<(Variable, Tensor)>>,
+    cache: Option<CachedPass>,
 }
 
 impl Context {
     /// A pass for training, with randomness from `key`.
     pub fn training(key: Key) -> Context {
-        Context { training: true, key, drawn: AtomicI64::new(0), updates: Mutex::default() }
+        Context { training: true, key, ..Context::inference() }
     }
 
     /// A pass that only computes: dropout does nothing, norms use their running statistics.
     pub fn inference() -> Context {
-        Context { training: false, key: Key::new(0), drawn: AtomicI64::new(0), updates: Mutex::default() }
+        Context {
+            training: false,
+            key: Key::new(0),
+            drawn: AtomicI64::new(0),
+            updates: Mutex::default(),
+            cache: None,
+        }
+    }
+
+    /// What layers keep of the steps before, in a pass that goes on with sequences.
+    pub(crate) fn cache(&self) -> Option<&CachedPass> {
+        self.cache.as_ref()
     }
 
     /// Whether the pass trains.

@@ -18,7 +18,7 @@ use kiln_ir::{Error, ErrorKind, Result, Shape, line};
 
 use crate::composite;
 use crate::layers::{Dense, Lambda, Layer, convolution};
-use crate::module::{Context, Module, Visitor};
+use crate::module::{Context, Module, TimeAxis, Visitor, looks_ahead, refusal};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
@@ -298,6 +298,53 @@ impl Layer for Sequential {
             stages.push((part.path(position), part.kind.title(), x.clone()));
         }
         stages
+    }
+
+    #[track_caller]
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        line::on_behalf_of(line::of(Location::caller()), || self.time_behind(time))
+    }
+}
+
+impl Sequential {
+    /// Where time lies behind all layers, all of which must be made.
+    fn time_behind(&self, time: TimeAxis) -> Result<TimeAxis> {
+        self.parts.iter().enumerate().try_fold(time, |time, (position, part)| {
+            let unfit =
+                |what: &str| refusal(format!("{what} has its steps elsewhere, and can't go on step by step"));
+            let placed = |error: Error| Error {
+                message: format!("layer {}: {}", part.path(position), error.message),
+                ..error
+            };
+            match &part.kind {
+                Kind::Described(spec, made) => match made.get() {
+                    Some(made) => made.layer.time_axis(time),
+                    None => Err(refusal(format!("{spec} isn't made yet; build the layers first"))),
+                },
+                Kind::Residual(body, projection) => {
+                    let projected = match projection.get() {
+                        Some(Ok(Some(projection))) => projection.time_axis(time)?,
+                        _ => time,
+                    };
+                    body.time_behind(time)
+                        .and_then(|own| if own == projected { Ok(own) } else { Err(unfit("a residual row")) })
+                }
+                Kind::Parallel(rows, join) => {
+                    let mut all = rows.iter().map(|row| row.time_behind(time)).collect::<Result<Vec<_>>>()?;
+                    let first = all.pop().unwrap_or(time);
+                    let joined = if first.rank > 2 { 1 } else { first.rank.saturating_sub(1) };
+                    match all.iter().all(|other| *other == first)
+                        && (*join == Join::Sum || joined != first.axis)
+                    {
+                        true => Ok(first),
+                        false => Err(unfit("a parallel row")),
+                    }
+                }
+                Kind::Lambda(lambda) => Err(looks_ahead(lambda.name())),
+                Kind::Own(layer) => layer.time_axis(time),
+            }
+            .map_err(placed)
+        })
     }
 }
 

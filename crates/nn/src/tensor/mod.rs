@@ -29,6 +29,7 @@ pub mod rearrange;
 pub mod recurrent;
 pub mod reduce;
 pub mod resize;
+pub mod scan;
 pub mod shape;
 pub mod slice;
 pub mod window;

@@ -1,14 +1,17 @@
 //! Recurrent cells walked along time, on weights that are given: the plain cell, the LSTM and the GRU.
 //!
-//! The products with the inputs are one product for all steps. A step itself is the product with the state before, and
-//! one pass over what its gates make of it. Time stands first inside, so that a step's numbers lie together.
+//! A cell is the body of a [scan](Tensor::scan). The products with the inputs are one product for all steps. A step itself is the
+//! product with the state before, and one pass over what its gates make of it. Time stands first inside, so that a step's
+//! numbers lie together.
 
 use std::array;
 use std::panic::Location;
 
-use kiln_ir::{Error, Result, line};
+use kiln_ir::expr::ScanOptions;
+use kiln_ir::{DType, Error, Result, line};
 
 use super::Tensor;
+use super::scan::scanned;
 use crate::composite::{Composite, Recurrent, RecurrentCell, note};
 
 /// The weights of a recurrent cell, in PyTorch's layout, and how it walks along time. The gates stand one after the
@@ -36,6 +39,10 @@ pub struct Recurrence {
     /// Whether a GRU applies its reset gate to the state before the product with it. PyTorch applies it to the product,
     /// bias and all, which ONNX calls `linear_before_reset`.
     pub reset_first: bool,
+    /// The most steps that a gradient walks back.
+    pub truncate: Option<usize>,
+    /// For the gradient, the states are kept every so many steps and all else is computed again.
+    pub checkpoint: Option<usize>,
 }
 
 impl Recurrence {
@@ -52,6 +59,8 @@ impl Recurrence {
             clip: None,
             relu: false,
             reset_first: false,
+            truncate: None,
+            checkpoint: None,
         }
     }
 
@@ -94,6 +103,18 @@ impl Recurrence {
     /// A GRU applies its reset gate before the product with the state.
     pub fn reset_first(mut self) -> Recurrence {
         self.reset_first = true;
+        self
+    }
+
+    /// Gradients walk back so many steps at most: after every so many, the states are cut off from what was before.
+    pub fn truncate(mut self, steps: usize) -> Recurrence {
+        self.truncate = Some(steps);
+        self
+    }
+
+    /// Keeps the states every so many steps for the gradient, and computes all else again: less memory for more work.
+    pub fn checkpoint(mut self, steps: usize) -> Recurrence {
+        self.checkpoint = Some(steps);
         self
     }
 }
@@ -145,32 +166,23 @@ impl Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
             let from = start.map(|(h, c)| [h.clone(), c.clone()]);
             let poisoned = |error: Error| (error.clone().into(), error.clone().into(), error.into());
-            let unrolled = check!(Unrolled::new("lstm", 4, self, cell, from), error => poisoned(error));
+            let walk = check!(Walk::new("lstm", 4, self, cell, from), error => poisoned(error));
             let peephole = |position: usize| {
-                let part = |weights: &Tensor| {
-                    weights.narrow(0, (position * unrolled.width) as isize, unrolled.width)
-                };
+                let part = |weights: &Tensor| weights.narrow(0, (position * walk.width) as isize, walk.width);
                 cell.peepholes.as_ref().map(part)
             };
             let peepholes: [Option<Tensor>; 3] = array::from_fn(peephole);
-            let gate = |z: &Tensor, position: usize, c: Option<&Tensor>| match (&peepholes[position], c) {
-                (Some(weights), Some(c)) => unrolled.clipped(z + weights * c).sigmoid(),
-                _ => unrolled.clipped(z.clone()).sigmoid(),
+            let gate = |z: &Tensor, position: usize, c: &Tensor| match &peepholes[position] {
+                Some(weights) => walk.clipped(z + weights * c).sigmoid(),
+                None => walk.clipped(z.clone()).sigmoid(),
             };
-            let (all, [h, c]) = unrolled.along(|x, state| {
-                let z = match state {
-                    Some([h, _]) => x + h.matmul(&unrolled.hidden),
-                    None => x.clone(),
-                };
-                let [i, f, g, o] = z.chunk(-1);
-                let before = state.map(|[_, c]| c);
-                let new = gate(&i, 0, before) * unrolled.clipped(g).tanh();
-                let c = match before {
-                    Some(c) => gate(&f, 1, Some(c)) * c + new,
-                    None => new,
-                };
-                [gate(&o, 2, Some(&c)) * c.tanh(), c]
+            let along = walk.along(&|x, [h, before]| {
+                let [i, f, g, o] = (x + h.matmul(&walk.hidden)).chunk(-1);
+                let new = gate(&i, 0, before) * walk.clipped(g).tanh();
+                let c = gate(&f, 1, before) * before + new;
+                [gate(&o, 2, &c) * c.tanh(), c]
             });
+            let (all, [h, c]) = check!(along, error => poisoned(error));
             let start = start.map(|(h, c)| vec![h, c]).unwrap_or_default();
             let [all, h, c] = cell.noted(RecurrentCell::Lstm, self, &start, [all, h, c]);
             (all, h, c)
@@ -186,44 +198,33 @@ impl Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
             let poisoned = |error: Error| (error.clone().into(), error.into());
             let from = start.map(|h| [h.clone()]);
-            let unrolled = check!(Unrolled::new("gru", 3, self, cell, from), error => poisoned(error));
-            let width = unrolled.width as isize;
+            let walk = check!(Walk::new("gru", 3, self, cell, from), error => poisoned(error));
+            let width = walk.width as isize;
             let part = |of: &Tensor, start: isize, count: isize| {
                 of.narrow(-1, start * width, (count * width) as usize)
             };
             let product = |h: &Tensor, start: isize, count: isize| {
-                let product = h.matmul(&part(&unrolled.hidden, start, count));
-                match &unrolled.hidden_bias {
+                let product = h.matmul(&part(&walk.hidden, start, count));
+                match &walk.hidden_bias {
                     Some(bias) => product + part(bias, start, count),
                     None => product,
                 }
             };
-            let (all, [h]) = unrolled.along(|x, state| {
-                let h = state.map(|[h]| h);
+            let along = walk.along(&|x, [h]| {
                 // What the state gives to r and z, and to n before any reset.
-                let (gates, new) = match (h, &unrolled.hidden_bias) {
-                    (Some(h), _) if cell.reset_first => (Some(product(h, 0, 2)), None),
-                    (Some(h), _) => {
+                let (gates, new) = match cell.reset_first {
+                    true => (product(h, 0, 2), None),
+                    false => {
                         let all = product(h, 0, 3);
-                        (Some(part(&all, 0, 2)), Some(part(&all, 2, 1)))
+                        (part(&all, 0, 2), Some(part(&all, 2, 1)))
                     }
-                    (None, Some(bias)) => (Some(part(bias, 0, 2)), Some(part(bias, 2, 1))),
-                    (None, None) => (None, None),
                 };
-                let gates = gates.map_or_else(|| part(x, 0, 2), |gates| part(x, 0, 2) + gates);
-                let [r, z] = unrolled.clipped(gates).sigmoid().chunk(-1);
-                let new = match (h, new) {
-                    (Some(h), _) if cell.reset_first => Some(product(&(r * h), 2, 1)),
-                    (None, Some(bias)) if cell.reset_first => Some(bias),
-                    (_, new) => new.map(|new| r * new),
-                };
-                let n = part(x, 2, 1);
-                let n = unrolled.clipped(new.map_or(n.clone(), |new| n + new)).tanh();
-                [match h {
-                    Some(h) => &n + z * (h - &n),
-                    None => &n - z * &n,
-                }]
+                let [r, z] = walk.clipped(part(x, 0, 2) + gates).sigmoid().chunk(-1);
+                let new = new.map_or_else(|| product(&(&r * h), 2, 1), |new| &r * new);
+                let n = walk.clipped(part(x, 2, 1) + new).tanh();
+                [&n + z * (h - &n)]
             });
+            let (all, [h]) = check!(along, error => poisoned(error));
             let [all, h] =
                 cell.noted(RecurrentCell::Gru(cell.reset_first), self, &Vec::from_iter(start), [all, h]);
             (all, h)
@@ -237,39 +238,35 @@ impl Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
             let poisoned = |error: Error| (error.clone().into(), error.into());
             let from = start.map(|h| [h.clone()]);
-            let unrolled = check!(Unrolled::new("rnn", 1, self, cell, from), error => poisoned(error));
-            let (all, [h]) = unrolled.along(|x, state| {
-                let z = match state {
-                    Some([h]) => x + h.matmul(&unrolled.hidden),
-                    None => x.clone(),
-                };
-                let z = unrolled.clipped(z);
+            let walk = check!(Walk::new("rnn", 1, self, cell, from), error => poisoned(error));
+            let along = walk.along(&|x, [h]| {
+                let z = walk.clipped(x + h.matmul(&walk.hidden));
                 [if cell.relu { z.relu() } else { z.tanh() }]
             });
+            let (all, [h]) = check!(along, error => poisoned(error));
             let [all, h] = cell.noted(RecurrentCell::Rnn(cell.relu), self, &Vec::from_iter(start), [all, h]);
             (all, h)
         })
     }
 }
 
-/// A cell unrolled along time that keeps `S` tensors from step to step; the first is what comes out.
-struct Unrolled<'a, const S: usize> {
+/// A cell on its way along time that keeps `S` tensors from step to step; the first is what comes out.
+struct Walk<'a, const S: usize> {
     cell: &'a Recurrence,
-    batch: usize,
     width: usize,
-    /// The products of all steps with the inputs, biases included: `[batch, gates · hidden]` each.
-    inputs: Vec<Tensor>,
+    /// The products of all steps with the inputs, biases included: `[time, batch, gates · hidden]`.
+    inputs: Tensor,
     /// `[hidden, gates · hidden]`.
     hidden: Tensor,
-    /// The bias that stays with the product with the state, `[batch, gates · hidden]`; a GRU's alone does.
+    /// The bias that stays with the product with the state, `[gates · hidden]`; a GRU's alone does.
     hidden_bias: Option<Tensor>,
-    start: Option<[Tensor; S]>,
+    start: [Tensor; S],
 }
 
-/// A graph of more steps takes more memory than anything that is computed in it.
-const MOST_STEPS: usize = 1 << 16;
+/// What a step makes of its input and the state before.
+type CellStep<'a, const S: usize> = &'a dyn Fn(&Tensor, [&Tensor; S]) -> [Tensor; S];
 
-impl<const S: usize> Unrolled<'_, S> {
+impl<const S: usize> Walk<'_, S> {
     #[track_caller]
     fn new<'a>(
         operation: &str,
@@ -277,18 +274,10 @@ impl<const S: usize> Unrolled<'_, S> {
         x: &Tensor,
         cell: &'a Recurrence,
         start: Option<[Tensor; S]>,
-    ) -> Result<Unrolled<'a, S>> {
+    ) -> Result<Walk<'a, S>> {
         let shape = x.sound()?.shape();
         if shape.rank() != 3 {
             refuse!(Shape, operation, "needs [batch, time, inputs], not {shape}");
-        }
-        if shape[1] > MOST_STEPS {
-            refuse!(
-                Value,
-                operation,
-                "{} steps; each has operations of its own, so there are at most {MOST_STEPS}",
-                shape[1]
-            );
         }
         let (input, hidden) = (cell.input.sound()?.shape(), cell.hidden.sound()?.shape());
         let (batch, width) = (shape[0], hidden.last().copied().unwrap_or(0));
@@ -328,59 +317,58 @@ impl<const S: usize> Unrolled<'_, S> {
         {
             refuse!(DType, operation, "lengths are integers, not {}", lengths.dtype());
         }
-        // Time first: [time, batch, gates · hidden].
-        let mut products = x.float().permute([1, 0, 2]).matmul(&cell.input.t());
+        // Time first, and all steps as one product: [time · batch, inputs] × [inputs, gates · hidden].
+        let rows_of_all = x.float().permute([1, 0, 2]).reshape([shape[1] * batch, shape[2]]);
+        let mut products = rows_of_all.matmul(&cell.input.t());
         if let Some(bias) = &cell.input_bias {
             products += bias;
         }
         let mut hidden_bias = None;
         if let Some(bias) = &cell.hidden_bias {
             match gates {
-                // Expanded once, so that its gradient is summed over the batch once and not in every step.
-                3 => hidden_bias = Some(bias.broadcast_to([batch, rows])),
+                3 => hidden_bias = Some(bias.clone()),
                 _ => products += bias,
             }
         }
-        Ok(Unrolled {
+        // A state keeps its dtype, so it has the one that comes out from the first step on.
+        let weights = [Some(&cell.hidden), hidden_bias.as_ref(), cell.peepholes.as_ref().filter(|_| S == 2)];
+        let parts = weights.into_iter().flatten().chain(start.iter().flatten());
+        let dtype = parts.fold(products.dtype(), |dtype: DType, part| dtype.promote(part.dtype()));
+        let zeros = || array::from_fn(|_| Tensor::zeros([batch, width]));
+        Ok(Walk {
             cell,
-            batch,
             width,
-            inputs: products.unbind(0),
+            inputs: products.reshape([shape[1], batch, rows]),
             hidden: cell.hidden.t(),
             hidden_bias,
-            start,
+            start: start.unwrap_or_else(zeros).map(|state| state.cast(dtype)),
         })
     }
 
-    /// All steps, of which each makes a state of its input and the state before: what comes out of all, and the last state.
-    fn along(&self, step: impl Fn(&Tensor, Option<&[Tensor; S]>) -> [Tensor; S]) -> (Tensor, [Tensor; S]) {
-        let count = self.inputs.len();
-        let mut state = self.start.clone();
-        let mut outputs = Vec::with_capacity(count);
-        for number in 0..count {
-            let time = if self.cell.reverse { count - 1 - number } else { number };
-            let new = step(&self.inputs[time], state.as_ref());
-            let Some(lengths) = &self.cell.lengths else {
-                outputs.push(new[0].clone());
-                state = Some(new);
-                continue;
-            };
-            let within = lengths.gt(time as i64).unsqueeze(-1);
-            outputs.push(within.select(&new[0], 0.0));
-            state = Some(array::from_fn(|part| match &state {
-                Some(before) => within.select(&new[part], &before[part]),
-                None => within.select(&new[part], 0.0),
-            }));
-        }
-        if self.cell.reverse {
-            outputs.reverse();
-        }
-        let zeros = |shape: &[usize]| Tensor::zeros(shape);
-        let all = match outputs.is_empty() {
-            true => zeros(&[self.batch, 0, self.width]),
-            false => Tensor::stack(&outputs, 0).transpose(0, 1),
+    /// All steps: what comes out of each, `[batch, time, hidden]`, and the last state.
+    #[track_caller]
+    fn along(&self, step: CellStep<S>) -> Result<(Tensor, [Tensor; S])> {
+        let times = self.cell.lengths.as_ref().map(|_| Tensor::arange(0..self.inputs.size(0) as i64));
+        let sequences: Vec<Tensor> = [self.inputs.clone()].into_iter().chain(times).collect();
+        let options = ScanOptions {
+            length: None,
+            reverse: self.cell.reverse,
+            truncate: self.cell.truncate,
+            checkpoint: self.cell.checkpoint,
         };
-        (all, state.unwrap_or_else(|| array::from_fn(|_| zeros(&[self.batch, self.width]))))
+        let (last, stacked) = scanned(&self.start, &sequences, options, &|states, slices| {
+            let before = array::from_fn(|part| &states[part]);
+            let new = step(&slices[0], before);
+            let (Some(lengths), Some(time)) = (&self.cell.lengths, slices.get(1)) else {
+                return (new.to_vec(), vec![new[0].clone()]);
+            };
+            let within = lengths.gt(time).unsqueeze(-1);
+            let out = within.select(&new[0], 0.0);
+            let state = |(new, before): (&Tensor, &Tensor)| within.select(new, before);
+            (new.iter().zip(before).map(state).collect(), vec![out])
+        })?;
+        let all = stacked[0].transpose(0, 1);
+        Ok((all, array::from_fn(|part| last[part].clone())))
     }
 
     fn clipped(&self, z: Tensor) -> Tensor {

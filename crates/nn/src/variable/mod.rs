@@ -1,5 +1,6 @@
 //! State that outlives a program: a variable on a device, and the parameter, which is a variable that is trained.
 
+mod adapter;
 mod names;
 mod param;
 
@@ -11,6 +12,8 @@ use kiln_ir::{DType, Data, Element, Error, ErrorKind, Expr, Result, Scalar, Shap
 pub use crate::budget::with_parameter_budget;
 use crate::storage::{Storage, called};
 use crate::tensor::Tensor;
+pub use adapter::Adapter;
+pub(crate) use adapter::{NAMES as ADAPTER_NAMES, is_of_adapter};
 pub(crate) use names::{call, naming, naming_on};
 pub use param::Param;
 

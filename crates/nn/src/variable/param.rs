@@ -1,11 +1,11 @@
 //! The parameter: a variable that is trained.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use kiln_ir::{Data, Error, ErrorKind, Expr, Result, Shape};
 
-use super::Variable;
+use super::{Adapter, Variable};
 use crate::budget::{afford, spend};
 use crate::tensor::Tensor;
 
@@ -23,6 +23,7 @@ struct ParamStorage {
     /// Stored axis `i` is the users' axis `order[i]`.
     order: Vec<usize>,
     frozen: AtomicBool,
+    adapter: RwLock<Option<Adapter>>,
 }
 
 impl Param {
@@ -42,13 +43,31 @@ impl Param {
             .and_then(|data| Variable::new("", data, stored.shape()));
         spend(&stored.shape());
         Param(variable.map(|variable| {
-            Arc::new(ParamStorage { variable, order: order.to_vec(), frozen: AtomicBool::new(false) })
+            Arc::new(ParamStorage {
+                variable,
+                order: order.to_vec(),
+                frozen: AtomicBool::new(false),
+                adapter: RwLock::default(),
+            })
         }))
     }
 
-    /// Its value, in the users' order of axes, as a tensor that reads it when it is evaluated.
+    /// Its value, in the users' order of axes, as a tensor that reads it when it is evaluated; with what an adapter adds.
     #[track_caller]
     pub fn tensor(&self) -> Tensor {
+        match self.adapter() {
+            Some(adapter) => {
+                let base = self.base();
+                let added = adapter.product().cast(base.dtype());
+                base + added
+            }
+            None => self.base(),
+        }
+    }
+
+    /// Its own value, without what an adapter adds.
+    #[track_caller]
+    pub(crate) fn base(&self) -> Tensor {
         match &self.0 {
             Ok(stored) => self.as_seen(&stored.variable.tensor()),
             Err(error) => Tensor(Expr::poisoned(error.clone())),
@@ -82,15 +101,15 @@ impl Param {
 
     /// Its shape as users see it.
     pub fn shape(&self) -> Shape {
-        self.tensor().shape()
+        self.base().shape()
     }
 
-    /// Its numbers now, row-major in the users' order of axes.
+    /// Its numbers now, row-major in the users' order of axes, without what an adapter adds.
     ///
     /// # Errors
     /// Where the device fails or the initial value was an error.
     pub fn value(&self) -> Result<Data> {
-        self.tensor().to_data()
+        self.base().to_data()
     }
 
     /// Replaces its numbers by those of `value`, which has its shape.
@@ -118,6 +137,29 @@ impl Param {
     /// What tells it from all others that are there; nothing where its initial value is an error.
     pub(crate) fn address(&self) -> Option<usize> {
         self.0.as_ref().ok().map(|stored| Arc::as_ptr(stored).addr())
+    }
+
+    /// The adapter that is trained in its place, if it has one; see [`Module::adapt`](crate::Module::adapt).
+    pub fn adapter(&self) -> Option<Adapter> {
+        let stored = self.0.as_ref().ok()?;
+        stored.adapter.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives it an adapter in the place of the one it has, or none.
+    ///
+    /// # Errors
+    /// Where the adapter's matrices don't fit it.
+    pub fn set_adapter(&self, adapter: Option<Adapter>) -> Result<()> {
+        let stored = self.0.as_ref().map_err(Clone::clone)?;
+        if let Some(adapter) = &adapter {
+            let (own, a, b) = (self.shape(), adapter.a.shape(), adapter.b.shape());
+            if own.rank() != 2 || a.rank() != 2 || b.rank() != 2 || a[1] != b[0] || own[..] != [a[0], b[1]] {
+                let message = format!("an adapter of {a} and {b} doesn't fit a parameter {own}");
+                return Err(Error::new(ErrorKind::Shape, "adapt", message).nowhere());
+            }
+        }
+        *stored.adapter.write().unwrap_or_else(PoisonError::into_inner) = adapter;
+        Ok(())
     }
 
     /// Whether training leaves it as it is.

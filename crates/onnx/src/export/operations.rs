@@ -199,6 +199,9 @@ impl GraphWriter<'_> {
             Op::ConvGradWeight(..) => {
                 return Err(self.refusal(pair, "a gradient of a convolution in its weight"));
             }
+            // Those that no operator stands for were written out when the pass was traced.
+            Op::Scan(..) => return Err(self.refusal(pair, "a scan within a gradient rule")),
+            Op::Attention(..) => return Err(self.refusal(pair, "attention within a gradient rule")),
             Op::Custom(operation) => {
                 let what = format!("{}, which is code of somebody's own", operation.0.name());
                 return Err(self.refusal(pair, &what));

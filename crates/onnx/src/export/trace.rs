@@ -4,8 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use kiln_ir::expr::attention::expanded;
+use kiln_ir::expr::unrolled;
 use kiln_ir::node::{Node, topological};
-use kiln_ir::{DType, Expr, Op, Shape};
+use kiln_ir::{DType, Expr, Op, Shape, line};
 use kiln_nn::Tensor;
 use kiln_nn::composite::{Composite, Noted, Notes, record};
 
@@ -87,16 +89,58 @@ impl Trace {
         };
         let (a, first) = once(BATCHES[0])?;
         let (b, second) = once(BATCHES[1])?;
-        let mut live = HashSet::new();
-        let mut users = HashMap::new();
-        for node in topological(&a) {
-            if matches!(node.op, Op::Input(_)) || node.inputs.iter().any(|input| live.contains(&input.id)) {
-                live.insert(node.id);
-            }
-            node.inputs.iter().for_each(|input| *users.entry(input.id).or_insert(0) += 1);
-        }
         let outputs = a.into_iter().zip(b).map(|(a, b)| Pair { a, b }).collect();
-        Ok(Trace { outputs, notes: [first, second], live, users, opset })
+        let (live, users) = (HashSet::new(), HashMap::new());
+        let mut trace = Trace { outputs, notes: [first, second], live, users, opset };
+        trace.look();
+        trace.write_out()?;
+        Ok(trace)
+    }
+
+    /// Notes which nodes depend on an input, and how many use each.
+    fn look(&mut self) {
+        (self.live, self.users) = (HashSet::new(), HashMap::new());
+        let roots: Vec<Arc<Node>> = self.outputs.iter().map(|pair| pair.a.clone()).collect();
+        for node in topological(&roots) {
+            let follows = node.inputs.iter().any(|input| self.live.contains(&input.id));
+            if matches!(node.op, Op::Input(_)) || follows {
+                self.live.insert(node.id);
+            }
+            node.inputs.iter().for_each(|input| *self.users.entry(input.id).or_insert(0) += 1);
+        }
+    }
+
+    /// Scans that no operator stands for become the operations of their steps, attention that of its scores and weights.
+    fn write_out(&mut self) -> Result<()> {
+        loop {
+            let bare: Vec<Pair> = self.order().into_iter().filter(|pair| self.is_bare(pair)).collect();
+            if bare.is_empty() {
+                return Ok(());
+            }
+            let sides: [fn(&Pair) -> &Arc<Node>; 2] = [|pair| &pair.a, |pair| &pair.b];
+            let mut sided = Vec::new();
+            for (side, notes) in sides.into_iter().zip(&mut self.notes) {
+                let roots: Vec<Arc<Node>> = self.outputs.iter().map(|pair| side(pair).clone()).collect();
+                let bare: HashSet<u64> = bare.iter().map(|pair| side(pair).id).collect();
+                let now = without(&roots, &bare);
+                notes.follow(&now);
+                let node = |root: &Arc<Node>| match now.get(&root.id).map(Expr::node) {
+                    Some(Err(error)) => Err(Error::Compute(error.as_ref().clone())),
+                    Some(Ok(node)) => Ok(node.clone()),
+                    None => Ok(root.clone()),
+                };
+                sided.push(roots.iter().map(node).collect::<Result<Vec<_>>>()?);
+            }
+            let (b, a) = (sided.pop().unwrap_or_default(), sided.pop().unwrap_or_default());
+            self.outputs = a.into_iter().zip(b).map(|(a, b)| Pair { a, b }).collect();
+            self.look();
+        }
+    }
+
+    fn is_bare(&self, pair: &Pair) -> bool {
+        matches!(pair.a.op, Op::Scan(..) | Op::Attention(..))
+            && !self.is_constant(pair)
+            && self.composite(pair).is_none()
     }
 
     /// Whether nothing of an input is in the value, so that its numbers are known now.
@@ -177,4 +221,31 @@ impl Trace {
         order.sort_unstable_by_key(|pair| pair.a.id);
         order
     }
+}
+
+/// What becomes of the nodes that follow from these scans and attentions when they are written out.
+fn without(roots: &[Arc<Node>], bare: &HashSet<u64>) -> HashMap<u64, Expr> {
+    let mut now: HashMap<u64, Expr> = HashMap::new();
+    for node in topological(roots) {
+        let changed = node.inputs.iter().any(|input| now.contains_key(&input.id));
+        if !changed && !bare.contains(&node.id) {
+            continue;
+        }
+        let value = |input: &Arc<Node>| now.get(&input.id).cloned().unwrap_or_else(|| input.clone().into());
+        let operands: Vec<Expr> = node.inputs.iter().map(value).collect();
+        let written = line::on_behalf_of(node.at, || {
+            if bare.contains(&node.id) {
+                if let Op::Scan(scan, result) = &node.op {
+                    return unrolled(scan, &operands, *result);
+                }
+                if let Op::Attention(spec, value) = &node.op {
+                    return expanded(spec, *value, &operands);
+                }
+            }
+            let operands: Vec<&Expr> = operands.iter().collect();
+            Expr::apply(node.op.clone(), &operands, Some((&node.shape, node.dtype)))
+        });
+        now.insert(node.id, written);
+    }
+    now
 }

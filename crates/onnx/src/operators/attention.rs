@@ -1,7 +1,7 @@
 //! Attention, and rotary position embeddings.
 
 use kiln_ir::DType;
-use kiln_nn::Tensor;
+use kiln_nn::{AttentionOptions, Tensor};
 
 use crate::call::{Call, Operator, wide};
 use crate::element::OnnxDType;
@@ -75,6 +75,20 @@ fn grouped(call: &Call, x: &Tensor, count: usize) -> Result<Tensor> {
     }
 }
 
+/// The mask that is given, for all keys: of booleans, or of numbers that are added.
+fn given(call: &Call, all: usize) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let Some(mask) = call.optional(3)? else { return Ok((None, None)) };
+    let shape = mask.shape();
+    let last = shape.rank().checked_sub(1).ok_or_else(|| call.fault("the mask has no axes"))?;
+    // A short one says no to what it doesn't name.
+    let more = all.checked_sub(shape[last]);
+    let more = more.ok_or_else(|| call.fault(format!("a mask {shape} for {all} keys")))?;
+    Ok(match mask.dtype() {
+        DType::Bool => (Some(mask.pad([(0, more)], false)), None),
+        _ => (None, Some(mask.pad([(0, more)], f64::NEG_INFINITY))),
+    })
+}
+
 /// Where a query may look, and what is added where it does: a boolean mask, and numbers if there are any.
 fn mask(call: &Call, qkv: &Qkv, before: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (length, all) = (qkv.queries.shape()[2], qkv.keys.shape()[2]);
@@ -94,20 +108,40 @@ fn mask(call: &Call, qkv: &Qkv, before: &Tensor) -> Result<(Option<Tensor>, Opti
     if call.has(6) {
         allowed.push(key.lt(before + length));
     }
-    let mut added = None;
-    if let Some(mask) = call.optional(3)? {
-        let shape = mask.shape();
-        let last = shape.rank().checked_sub(1).ok_or_else(|| call.fault("the mask has no axes"))?;
-        // A short one says no to what it doesn't name.
-        let more = all.checked_sub(shape[last]);
-        let more = more.ok_or_else(|| call.fault(format!("a mask {shape} for {all} keys")))?;
-        if mask.dtype() == DType::Bool {
-            allowed.push(mask.pad([(0, more)], false));
-        } else {
-            added = Some(mask.pad([(0, more)], f64::NEG_INFINITY));
-        }
-    }
+    let (mask, added) = given(call, all)?;
+    allowed.extend(mask);
     Ok((allowed.into_iter().reduce(|a, b| a.logical_and(&b)), added))
+}
+
+/// The same for the operation that knows places and windows.
+fn options(call: &Call, qkv: &Qkv, before: &Tensor) -> Result<AttentionOptions> {
+    let mut options = AttentionOptions::new();
+    options.grouped = qkv.queries.shape()[1] != qkv.keys.shape()[1];
+    options.causal = call.int("is_causal", 0) != 0;
+    let (left, right) = (call.int("left_window_size", -1), call.int("right_window_size", -1));
+    options.window = usize::try_from(left).ok();
+    if call.has(6) {
+        options.places = Some(before.reshape(-1));
+    } else if let Some(past) = call.optional(4)? {
+        options.offset = past.shape()[2];
+    }
+    let (length, all) = (qkv.queries.shape()[2], qkv.keys.shape()[2]);
+    let key = Tensor::index_along([length, all], 1);
+    let mut allowed: Vec<Tensor> = Vec::new();
+    if right >= 0 && !options.causal {
+        allowed.push((&key - (Tensor::index_along([length, all], 0) + before)).le(right));
+    }
+    if call.has(6) {
+        allowed.push(key.lt(before + length));
+    }
+    let (mask, added) = given(call, all)?;
+    allowed.extend(mask);
+    let allowed = allowed.into_iter().reduce(|a, b| a.logical_and(&b));
+    options.mask = match (allowed, added) {
+        (Some(allowed), Some(added)) => Some(allowed.select(&added, f64::NEG_INFINITY)),
+        (allowed, added) => allowed.or(added),
+    };
+    Ok(options)
 }
 
 fn attention(call: &Call) -> Result<Vec<Value>> {
@@ -152,6 +186,7 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
         _ => scores.dtype(),
     };
     // Who may look nowhere sees nothing.
+    let fused = cap == 0.0 && precision == scores.dtype();
     let weights = match open.map(|open| open.any_keepdim(-1)) {
         Some(open) => open.select(open.select(scores, 0.0).cast(precision).softmax(-1), 0.0),
         None => scores.cast(precision).softmax(-1),
@@ -159,8 +194,13 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
     if mode == 3 {
         shown = weights.clone();
     }
-    let each = wide(&grouped(call, values, shape[1])?);
-    let mut y = weights.cast(each.dtype()).matmul(&each);
+    let mut y = if fused {
+        let options = options(call, &qkv, &before)?.scale(scale);
+        queries.attention(keys, values, &options)
+    } else {
+        let each = wide(&grouped(call, values, shape[1])?);
+        weights.cast(each.dtype()).matmul(&each)
+    };
     if call.value(0)?.shape().len() == 3 {
         let sizes = call.sound(y.clone())?.shape();
         y = y.transpose(1, 2).reshape([sizes[0], sizes[2], sizes[1] * sizes[3]]);

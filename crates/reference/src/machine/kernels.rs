@@ -1,12 +1,14 @@
 //! What each kind of kernel computes, as operations of the graph's evaluator.
 
 use kiln_compile::program::{
-    AlongAxis, Conv, ConvKind, Custom, Fused, Indexed, Matmul, Operation, View, Window, WindowKind,
-    accumulator,
+    AlongAxis, Attention, AttentionPass, Conv, ConvKind, Custom, Fused, Indexed, Matmul, Operation, View,
+    Window, WindowKind, accumulator,
 };
 use kiln_ir::eval::evaluate;
 use kiln_ir::graph::GraphNode;
-use kiln_ir::op::{BinaryOp, ConvSpec, Op, ReduceOp, ScatterMode, WindowSpec};
+use kiln_ir::op::{
+    AttentionOperand, AttentionValue, BinaryOp, ConvSpec, Op, ReduceOp, ScatterMode, WindowSpec,
+};
 use kiln_ir::{DType, Data, Error, ErrorKind, Graph, Result, Scalar, Shape};
 
 use super::ReferenceMachine;
@@ -205,6 +207,45 @@ impl ReferenceMachine<'_> {
             .collect::<Result<Vec<_>>>()?;
         let value = apply(op, operands, &out, window.out.dtype)?;
         self.put(&window.out, &out, &value)
+    }
+
+    pub(super) fn attention(&mut self, work: &Attention) -> Result<()> {
+        let sizes = &work.sizes;
+        let places = [sizes.batch];
+        let mut views =
+            vec![(&work.query, sizes.query()), (&work.key, sizes.key()), (&work.value, sizes.value())];
+        views.extend(work.mask.iter().map(|view| (view, sizes.scores())));
+        views.extend(work.places.iter().map(|view| (view, places.to_vec())));
+        let mut results = Vec::new();
+        match &work.pass {
+            AttentionPass::Forward { result, log_sum } => {
+                results.extend(result.iter().map(|view| (AttentionValue::Result, view, sizes.result())));
+                results.extend(log_sum.iter().map(|view| (AttentionValue::LogSum, view, sizes.rows())));
+            }
+            AttentionPass::Backward { log_sum, delta, gradient, of } => {
+                views.extend([(log_sum, sizes.rows()), (delta, sizes.rows()), (gradient, sizes.result())]);
+                let operands = [
+                    (AttentionOperand::Query, sizes.query()),
+                    (AttentionOperand::Key, sizes.key()),
+                    (AttentionOperand::Value, sizes.value()),
+                    (AttentionOperand::Mask, sizes.scores()),
+                ];
+                for (view, (operand, shape)) in of.iter().zip(operands) {
+                    results.extend(
+                        view.iter().map(|view| (AttentionValue::Gradient(operand), view, shape.clone())),
+                    );
+                }
+            }
+        }
+        let operands = views
+            .into_iter()
+            .map(|(view, shape)| Ok((shape.clone(), self.gather(view, &shape)?)))
+            .collect::<Result<Vec<_>>>()?;
+        for (value, view, shape) in results {
+            let found = apply(Op::Attention(work.spec, value), operands.clone(), &shape, view.dtype)?;
+            self.put(view, &shape, &found)?;
+        }
+        Ok(())
     }
 
     pub(super) fn along(&mut self, along: &AlongAxis, op: Op, folds: bool) -> Result<()> {

@@ -4,9 +4,10 @@
 mod elements;
 mod kernels;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use kiln_compile::program::{BufferPlace, Kernel, Program, View, Work};
+use kiln_compile::program::{BufferPlace, Kernel, Program, Repeat, View, Work};
 use kiln_ir::op::Op;
 use kiln_ir::{DType, Data, Error, ErrorKind, Result, Scalar};
 
@@ -23,6 +24,8 @@ pub(crate) struct ReferenceMachine<'p> {
     inputs: Vec<Vec<u8>>,
     variables: Vec<Vec<u8>>,
     outputs: Vec<Vec<u8>>,
+    /// The step that each repeat is in.
+    steps: Vec<usize>,
     /// What each kernel took.
     pub(crate) times: Vec<Duration>,
     watch: FiniteWatch,
@@ -75,6 +78,7 @@ impl<'p> ReferenceMachine<'p> {
                     rubbish(shape.elements() * held(program, BufferPlace::Output(i), *dtype).size())
                 })
                 .collect::<Result<_>>()?,
+            steps: vec![0; program.repeats.len()],
             times: Vec::new(),
             watch: FiniteWatch::default(),
         })
@@ -82,19 +86,41 @@ impl<'p> ReferenceMachine<'p> {
 
     /// Runs all kernels; with `checks` the first that stores a `NaN` (or an infinity from finite numbers) ends it.
     pub(crate) fn run(&mut self, checks: bool) -> Result<()> {
-        for kernel in &self.program.kernels {
-            let began = Instant::now();
-            self.watch = FiniteWatch::default();
-            self.kernel(kernel).map_err(|error| match (error.at, kernel.at) {
-                (None, Some(at)) => error.at(at),
-                _ => error,
-            })?;
-            self.times.push(began.elapsed());
-            if checks {
-                self.look(kernel)?;
+        self.times = vec![Duration::ZERO; self.program.kernels.len()];
+        self.stretch(0..self.program.kernels.len(), 0, checks)
+    }
+
+    /// Runs these kernels, as often as the repeats say from this one on.
+    fn stretch(&mut self, kernels: Range<usize>, first: usize, checks: bool) -> Result<()> {
+        let program = self.program;
+        let mut position = kernels.start;
+        while position < kernels.end {
+            let begins = |repeat: &usize| program.repeats[*repeat].kernels.start == position;
+            let Some(repeat) = (first..program.repeats.len()).find(begins) else {
+                self.one(position, checks)?;
+                position += 1;
+                continue;
+            };
+            let Repeat { kernels, steps, .. } = &program.repeats[repeat];
+            for step in 0..*steps {
+                self.steps[repeat] = step;
+                self.stretch(kernels.clone(), repeat + 1, checks)?;
             }
+            position = kernels.end;
         }
         Ok(())
+    }
+
+    fn one(&mut self, position: usize, checks: bool) -> Result<()> {
+        let kernel = &self.program.kernels[position];
+        let began = Instant::now();
+        self.watch = FiniteWatch::default();
+        self.kernel(kernel).map_err(|error| match (error.at, kernel.at) {
+            (None, Some(at)) => error.at(at),
+            _ => error,
+        })?;
+        self.times[position] += began.elapsed();
+        if checks { self.look(kernel) } else { Ok(()) }
     }
 
     /// The variables and the outputs, as they are handed over.
@@ -122,9 +148,10 @@ impl<'p> ReferenceMachine<'p> {
         let Some((buffer, element, value)) = self.watch.nan.or(infinity) else { return Ok(()) };
         let place = match self.program.buffers[buffer].place {
             BufferPlace::Variable(i) => format!("variable {i} ({})", self.program.variables[i].name()),
-            BufferPlace::Input(_) | BufferPlace::Output(_) | BufferPlace::Arena(_) => {
-                self.program.buffer_name(buffer)
-            }
+            BufferPlace::Input(_)
+            | BufferPlace::Output(_)
+            | BufferPlace::Arena(_)
+            | BufferPlace::Slice { .. } => self.program.buffer_name(buffer),
         };
         let message =
             format!("its store put {value} into element {element} of {place}, the first that isn't finite");
@@ -136,11 +163,20 @@ impl<'p> ReferenceMachine<'p> {
     fn bytes(&mut self, buffer: usize) -> Result<(&mut [u8], DType)> {
         let found = self.program.buffers.get(buffer).ok_or_else(|| broken("a buffer that isn't there"))?;
         let size = found.elements * found.dtype.size();
+        if let BufferPlace::Slice { of, start, step } = found.place {
+            let dtype = found.dtype;
+            let at = self.program.mover(buffer).map_or(0, |repeat| self.steps[repeat] as isize);
+            let first = (start as isize + at * step) * dtype.size() as isize;
+            let first = usize::try_from(first).map_err(|_| broken("a slice that stays in its buffer"))?;
+            let part = self.bytes(of)?.0.get_mut(first..first + size);
+            return Ok((part.ok_or_else(|| broken("a slice that stays in its buffer"))?, dtype));
+        }
         let bytes = match found.place {
             BufferPlace::Input(i) => self.inputs.get_mut(i).map(Vec::as_mut_slice),
             BufferPlace::Variable(i) => self.variables.get_mut(i).map(Vec::as_mut_slice),
             BufferPlace::Output(i) => self.outputs.get_mut(i).map(Vec::as_mut_slice),
             BufferPlace::Arena(offset) => self.arena.get_mut(offset..offset + size),
+            BufferPlace::Slice { .. } => None,
         };
         let bytes = bytes.filter(|bytes| bytes.len() == size);
         Ok((bytes.ok_or_else(|| broken("a buffer of another size than its place"))?, found.dtype))
@@ -214,6 +250,7 @@ impl<'p> ReferenceMachine<'p> {
                 let axis = along.loops.len().saturating_sub(1);
                 self.along(along, Op::ArgSort { axis, descending: *descending }, false)
             }
+            Work::Attention(attention) => self.attention(attention),
             Work::Custom(custom) => self.custom(custom),
         }
     }

@@ -4,6 +4,7 @@
 //! kept small, and what jumps (rounding, comparing, sorting, casting to integers) is applied only to values that come
 //! out the same everywhere: those made of arguments by moving and choosing.
 
+mod attention;
 mod operations;
 
 use kiln_ir::op::UnaryOp;
@@ -54,7 +55,7 @@ struct Maker {
 
 impl Maker {
     fn step(&mut self) -> Made {
-        match self.rng.below(26) {
+        match self.rng.below(27) {
             0 => self.leaf(),
             1..=3 => self.smooth_unary(),
             4..=7 => self.arithmetic(),
@@ -73,6 +74,7 @@ impl Maker {
             22 => self.conv(),
             23 => self.window(),
             24 => self.indexing(),
+            25 => self.attention(),
             _ => self.gradient(),
         }
     }

@@ -1,15 +1,18 @@
 //! The table of operations: each operation on the dtypes it takes and on awkward shapes (empty, of size one, prime,
 //! larger than a tile) and layouts (transposed, sliced, expanded, padded operands), with data from a fixed seed.
 
+mod attention;
 mod contract;
 mod fold;
 mod index;
 mod movement;
 mod pointwise;
+mod scan;
 mod speed;
 mod structure;
 mod window;
 
+pub use scan::without_scans;
 pub use speed::{Speed, speed_cases};
 
 use kiln_ir::op::{ArgOp, BinaryOp, Op, ReduceOp, ScatterMode, SliceRange, UnaryOp};
@@ -56,8 +59,10 @@ pub fn cases() -> Vec<Case> {
     movement::add(&mut table);
     fold::add(&mut table);
     contract::add(&mut table);
+    attention::add(&mut table);
     window::add(&mut table);
     index::add(&mut table);
+    scan::add(&mut table);
     structure::add(&mut table);
     table.cases
 }
@@ -207,6 +212,9 @@ pub const KINDS: &[&str] = &[
     "conv",
     "conv_grad_input",
     "conv_grad_weight",
+    "attention",
+    "attention_log_sum",
+    "attention_grad",
     "window_pick",
     "window_spread",
     "window_sum",
@@ -214,6 +222,7 @@ pub const KINDS: &[&str] = &[
     "gather",
     "scatter_set",
     "scatter_add",
+    "scan",
     "stop_gradient",
     "barrier",
     "rule",
@@ -246,6 +255,7 @@ pub fn kind(op: &Op) -> &'static str {
         Op::Conv(_) => "conv",
         Op::ConvGradInput(..) => "conv_grad_input",
         Op::ConvGradWeight(..) => "conv_grad_weight",
+        Op::Attention(_, value) => value.name(),
         Op::WindowPick(_) => "window_pick",
         Op::WindowSpread(_) => "window_spread",
         Op::WindowSum(_) => "window_sum",
@@ -253,6 +263,7 @@ pub fn kind(op: &Op) -> &'static str {
         Op::Gather(_) => "gather",
         Op::Scatter(_, ScatterMode::Set) => "scatter_set",
         Op::Scatter(_, ScatterMode::Add) => "scatter_add",
+        Op::Scan(..) => "scan",
         Op::StopGradient => "stop_gradient",
         Op::Barrier(_) => "barrier",
         Op::Rule(_) => "rule",

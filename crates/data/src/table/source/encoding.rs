@@ -97,9 +97,7 @@ impl<R: Read> Decoded<R> {
         let before = bytes.len();
         let read = self.reader.by_ref().take(64 << 10).read_to_end(&mut bytes)?;
         let text = match self.encoding {
-            TextEncoding::Utf8 | TextEncoding::Windows1252 => {
-                bytes.iter().map(|byte| letter(*byte)).collect()
-            }
+            TextEncoding::Utf8 | TextEncoding::Windows1252 => windows_text(&bytes),
             TextEncoding::Utf16Little | TextEncoding::Utf16Big => {
                 let (pairs, odd) = bytes.as_chunks::<2>();
                 let unit = |pair: &[u8; 2]| match self.encoding {
@@ -132,6 +130,11 @@ impl<R: Read> Decoded<R> {
         self.ready.extend(text.bytes());
         Ok(read > 0 || before > self.rest.len())
     }
+}
+
+/// A text of Windows-1252.
+pub(in crate::table) fn windows_text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| letter(*byte)).collect()
 }
 
 fn letter(byte: u8) -> char {

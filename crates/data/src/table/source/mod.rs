@@ -19,7 +19,7 @@ use super::builder::Layout;
 use super::findings::FileFindings;
 use super::reading::Reading;
 use super::unknown;
-pub(super) use encoding::TextEncoding;
+pub(super) use encoding::{TextEncoding, windows_text};
 #[cfg(not(feature = "csv"))]
 use no_csv as csv;
 
@@ -31,8 +31,14 @@ use crate::gzip;
 
 /// How much is looked at to find the delimiter and the header.
 const HEAD: usize = 64 << 10;
-/// What a block of rows takes.
-pub(super) const BLOCK: usize = 2 << 20;
+/// What a block of rows takes at most.
+const BLOCK: usize = 2 << 20;
+
+/// What a block of rows takes: several are held at once, cut in cells.
+pub(super) fn block_size() -> usize {
+    usize::try_from(Limits::current().bytes / 64).map_or(BLOCK, |share| share.clamp(HEAD, BLOCK))
+}
+
 /// Where a table is read from; it can be opened again.
 #[derive(Clone, Copy)]
 pub(super) enum TableInput<'a> {
@@ -49,7 +55,11 @@ impl<'a> TableInput<'a> {
             }
             TableInput::Bytes(bytes) => Box::new(bytes),
         };
-        let mut packed = packed;
+        self.unpacked(packed)
+    }
+
+    /// What a packed text holds; any other as it is.
+    pub fn unpacked(self, mut packed: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>> {
         let start = packed.fill_buf().map_err(|error| self.fault(error))?;
         match start.starts_with(&gzip::MAGIC) {
             true => gzip::unpacked(packed).map_err(|error| self.fault(error)),
@@ -107,11 +117,25 @@ pub(super) struct TableReader<'a> {
 impl<'a> TableReader<'a> {
     /// Opens a file and reads its header.
     pub fn open(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
-        TableReader::start(input, reading, encoding).map_err(|error| input.place(error))
+        let opened = || TableReader::start(input.open()?, input, reading, encoding);
+        opened().map_err(|error| input.place(error))
     }
 
-    fn start(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
-        let mut reader = input.open()?;
+    /// Reads the header of a text that is open already.
+    pub fn of(
+        reader: Box<dyn Read + Send + 'a>,
+        input: TableInput<'a>,
+        reading: &Reading,
+    ) -> Result<TableReader<'a>> {
+        TableReader::start(reader, input, reading, TextEncoding::Utf8)
+    }
+
+    fn start(
+        mut reader: Box<dyn Read + Send + 'a>,
+        input: TableInput<'a>,
+        reading: &Reading,
+        encoding: TextEncoding,
+    ) -> Result<TableReader<'a>> {
         let mut rest = Vec::new();
         let mut found = FileFindings::default();
         fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;

@@ -10,9 +10,9 @@ use crate::error::Result;
 /// One step, or several in turn.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type")]
-pub(super) enum Decoder {
+pub(super) enum TextDecoder {
     Sequence {
-        decoders: Vec<Decoder>,
+        decoders: Vec<TextDecoder>,
     },
     ByteLevel,
     Metaspace(Metaspace),
@@ -43,13 +43,13 @@ pub(super) enum Decoder {
     },
 }
 
-impl Decoder {
+impl TextDecoder {
     pub(super) fn apply(&self, tokens: Vec<String>) -> Result<Vec<String>> {
         Ok(match self {
-            Decoder::Sequence { decoders } => {
+            TextDecoder::Sequence { decoders } => {
                 return decoders.iter().try_fold(tokens, |tokens, each| each.apply(tokens));
             }
-            Decoder::ByteLevel => {
+            TextDecoder::ByteLevel => {
                 let bytes = |token: &String| {
                     let bytes: Option<Vec<u8>> = token.chars().map(from_char).collect();
                     bytes.unwrap_or_else(|| token.as_bytes().to_vec())
@@ -57,16 +57,16 @@ impl Decoder {
                 let bytes: Vec<u8> = tokens.iter().flat_map(bytes).collect();
                 vec![String::from_utf8_lossy(&bytes).into_owned()]
             }
-            Decoder::Metaspace(metaspace) => each(tokens, |at, token| {
+            TextDecoder::Metaspace(metaspace) => each(tokens, |at, token| {
                 let drops = at == 0 && metaspace.prepend != Prepend::Never;
                 let space = if drops { "" } else { " " };
                 token.replace(metaspace.replacement, space)
             }),
-            Decoder::Bpe { suffix } => {
+            TextDecoder::Bpe { suffix } => {
                 let last = tokens.len().wrapping_sub(1);
                 each(tokens, |at, token| token.replace(suffix, if at == last { "" } else { " " }))
             }
-            Decoder::WordPiece { prefix, cleanup } => each(tokens, |at, token| {
+            TextDecoder::WordPiece { prefix, cleanup } => each(tokens, |at, token| {
                 let token = match token.strip_prefix(prefix.as_str()) {
                     _ if at == 0 => token,
                     Some(rest) => rest.to_string(),
@@ -74,9 +74,9 @@ impl Decoder {
                 };
                 if *cleanup { cleaned(&token) } else { token }
             }),
-            Decoder::ByteFallback => from_bytes(tokens),
-            Decoder::Fuse => vec![tokens.concat()],
-            Decoder::Strip { content, start, stop } => each(tokens, |_, token| {
+            TextDecoder::ByteFallback => from_bytes(tokens),
+            TextDecoder::Fuse => vec![tokens.concat()],
+            TextDecoder::Strip { content, start, stop } => each(tokens, |_, token| {
                 let cut = |count: usize, chars: &mut dyn Iterator<Item = char>| {
                     chars.take(count).take_while(|c| c == content).count() * content.len_utf8()
                 };
@@ -84,11 +84,11 @@ impl Decoder {
                 let to = token.len() - cut(*stop, &mut token.chars().rev());
                 token.get(from..to).unwrap_or_default().to_string()
             }),
-            Decoder::Replace { pattern, content } => {
+            TextDecoder::Replace { pattern, content } => {
                 let replace = |token: String| Ok(pattern.replace(&token, content)?.unwrap_or(token));
                 return tokens.into_iter().map(replace).collect();
             }
-            Decoder::Ctc { pad_token, word_delimiter_token, cleanup } => {
+            TextDecoder::Ctc { pad_token, word_delimiter_token, cleanup } => {
                 let mut tokens = tokens;
                 tokens.dedup();
                 let one = |token: String| {

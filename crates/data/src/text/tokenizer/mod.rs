@@ -1,7 +1,7 @@
 //! Tokenizers as `tokenizer.json` describes them, applied as the library that writes those files does.
 //!
 //! A text walks through: added tokens are found, the [`Normalizer`] changes what lies between, the [`PreTokenizer`] cuts it in words,
-//! the [`PieceModel`] makes codes of each, the [`Template`] puts special tokens around. [`Decoder`] goes back.
+//! the [`PieceModel`] makes codes of each, the [`Template`] puts special tokens around. [`TextDecoder`] goes back.
 
 mod added;
 mod bpe;
@@ -31,7 +31,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::added::{AddedTokens, TextSegment};
-use self::decoder::Decoder;
+use self::decoder::TextDecoder;
 use self::length::{PaddingRule, TruncationRule};
 use self::model::{PieceModel, WordCodes};
 use self::normalizer::Normalizer;
@@ -58,7 +58,7 @@ pub struct Tokenizer {
     pre_tokenizer: Option<PreTokenizer>,
     model: PieceModel,
     template: Option<Template>,
-    decoder: Option<Decoder>,
+    decoder: Option<TextDecoder>,
     added: AddedTokens,
     truncation: Option<TruncationRule>,
     padding: Option<PaddingRule>,

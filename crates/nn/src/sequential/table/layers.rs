@@ -21,6 +21,7 @@ use crate::layers::{
     Reshape, RmsNorm, Rnn, TransformerBlock, TransformerOptions, Transpose, Upsample, convolution,
     transposed_convolution,
 };
+use crate::models::{BlockOptions, DecoderBlock};
 use crate::runtime::room;
 use crate::sequential::Sequential;
 use crate::tensor::conv::ConvOptions;
@@ -165,10 +166,20 @@ layers! {
     };
 
     /// Normalisation over the last axis.
-    LayerNorm "layer-norm"
-    examples &[(Rows, "layer-norm"), (Sequences, "layer-norm"), (Images, "layer-norm")],
-    methods { layer_norm() = Spec::LayerNorm; }
-    make |x| Box::new(LayerNorm::new([x.features()?]));
+    LayerNorm "layer-norm" {
+        /// Whether something is added.
+        bias: bool = true => unless "no-bias",
+    }
+    examples &[
+        (Rows, "layer-norm"),
+        (Sequences, "layer-norm"),
+        (Images, "layer-norm"),
+        (Sequences, "layer-norm no-bias"),
+    ],
+    methods { layer_norm() = Spec::LayerNorm { bias: true }; }
+    make |x| {
+        Box::new(LayerNorm::with_bias([x.features()?], *bias))
+    };
 
     /// Division by the root mean square over the last axis.
     RmsNorm "rms-norm"
@@ -440,6 +451,27 @@ layers! {
         transformer(heads: usize, options: TransformerOptions) = Spec::Transformer { heads, options };
     }
     make |x| Box::new(TransformerBlock::new(x.divided(*heads)?, *heads, options.clone(), x.key));
+
+    /// A block as Llama's, of so many heads: causal attention with rotary positions, RMS norms, SwiGLU, no biases.
+    DecoderBlock "decoder" {
+        /// Among how many heads the features are divided.
+        heads: usize = 1 => required "heads",
+        /// How many heads of keys and values there are; as many, unless it is said.
+        kv_heads: Option<usize> = None => named "kv-heads",
+        /// What share is dropped.
+        dropout: f64 = 0.0 => named_probability "dropout",
+    }
+    examples &[(Sequences, "decoder 2"), (Sequences, "decoder 2 kv-heads 1 dropout 0.1")],
+    methods { decoder(heads: usize) = Spec::DecoderBlock { heads, kv_heads: None, dropout: 0.0 }; }
+    make |x| {
+        let width = x.divided(*heads)?;
+        let kv_heads = kv_heads.unwrap_or(*heads);
+        if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+            return Err(x.refuse(format!("{heads} heads don't divide among {kv_heads} of keys and values")));
+        }
+        let options = BlockOptions { kv_heads, dropout: *dropout, ..BlockOptions::new(width, *heads) };
+        Box::new(DecoderBlock::new(width, &options, x.key))
+    };
 
     /// Learnt vectors for up to so many places of a sequence, added to what stands there.
     Positions "positions" {

@@ -1,7 +1,7 @@
 //! Attention and embeddings as tools that fuse transformers write them.
 
 use kiln_ir::DType;
-use kiln_nn::Tensor;
+use kiln_nn::{AttentionOptions, Tensor};
 
 use crate::call::{Call, Operator, wide};
 use crate::element::OnnxDType;
@@ -30,20 +30,17 @@ fn attend(call: &Call, qkv: &Qkv, mask: Option<Tensor>, added: Option<Tensor>) -
         0.0 => 1.0 / (qkv.queries.size(3).max(1) as f64).sqrt(),
         scale => scale,
     };
-    let mut scores = qkv.queries.matmul(&qkv.keys.t()) * scale;
     let filter = call.float("mask_filter_value", -10000.0);
+    let mut options = AttentionOptions::new().scale(scale);
     if call.int("unidirectional", 0) != 0 {
-        let (query, key) = (Tensor::index_along([length, all], 0), Tensor::index_along([length, all], 1));
-        let before = all.saturating_sub(length) as i64;
-        scores = key.le(query + before).select(&scores, f64::from(f32::MIN));
+        options = options.causal().offset(all.saturating_sub(length));
     }
-    if let Some(mask) = mask {
-        scores += mask.select(0.0, filter);
-    }
-    if let Some(added) = added {
-        scores += wide(&added);
-    }
-    let y = scores.softmax(-1).matmul(&qkv.values).transpose(1, 2);
+    let mask = mask.map(|mask| mask.select(0.0, filter));
+    options.mask = match (mask, added.map(|added| wide(&added))) {
+        (Some(mask), Some(added)) => Some(mask + added),
+        (mask, added) => mask.or(added),
+    };
+    let y = qkv.queries.attention(&qkv.keys, &qkv.values, &options).transpose(1, 2);
     let sizes = call.sound(y.clone())?.shape();
     Ok(y.reshape([sizes[0], sizes[1], sizes[2] * sizes[3]]))
 }

@@ -5,6 +5,9 @@
 //! In the table `x` is an operand, `y` the result and `g` the gradient arriving at it. Where a rule can use `y`, it
 //! does, so that a compiled step needn't keep the operand.
 
+mod attention;
+mod scan;
+
 use std::collections::{HashMap, HashSet};
 use std::f64::consts::FRAC_2_SQRT_PI;
 use std::panic::Location;
@@ -37,6 +40,11 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
         Ok(start) => start,
         Err(poison) => return vec![poison; wanted.len()],
     };
+    pullback(vec![(node, seed)], wanted)
+}
+
+/// The gradients of several values in `wanted`, added up, where these arrive at the values.
+fn pullback(seeds: Vec<(Arc<Node>, Expr)>, wanted: &[Expr]) -> Vec<Expr> {
     let targets: HashSet<GradientSlot> = wanted.iter().filter_map(slot_of).map(|(slot, _)| slot).collect();
     // No wanted node is reached through an older one; a variable is read by nodes of any age.
     let age = |slot: &GradientSlot| match slot {
@@ -44,7 +52,8 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
         GradientSlot::VariableHandle(_) => 0,
     };
     let oldest = targets.iter().map(age).min().unwrap_or(0);
-    let order = topological_since(std::slice::from_ref(&node), oldest);
+    let roots: Vec<Arc<Node>> = seeds.iter().map(|(node, _)| node.clone()).collect();
+    let order = topological_since(&roots, oldest);
 
     // Only nodes through which a wanted one is reached take part.
     let mut active: HashSet<u64> = HashSet::new();
@@ -55,8 +64,34 @@ pub fn gradients(value: &Expr, wanted: &[Expr], upstream: Option<&Expr>) -> Vec<
         }
     }
 
-    let mut gradient_of: HashMap<GradientSlot, Vec<Expr>> = HashMap::from([(slot(&node), vec![seed])]);
-    for node in order.iter().rev().filter(|node| active.contains(&node.id)) {
+    let mut gradient_of: HashMap<GradientSlot, Vec<Expr>> = HashMap::new();
+    for (node, seed) in seeds {
+        gradient_of.entry(slot(&node)).or_default().push(seed);
+    }
+    let mut walked: HashSet<u64> = HashSet::new();
+    for (position, node) in order.iter().enumerate().rev().filter(|(_, node)| active.contains(&node.id)) {
+        if let Op::Scan(walk, _) = &node.op {
+            // All results of a walk at once: they were built together, so those that use them are behind all of them.
+            let others = order[..=position].iter().rev().take_while(|other| scan::is_same_walk(node, other));
+            let others = others.filter(|other| walked.insert(other.id));
+            let mut arrive = |result: &Arc<Node>| gradient_of.remove(&slot(result)).map(together);
+            let arrived: Vec<(&Arc<Node>, Expr)> =
+                others.filter_map(|result| Some((result, arrive(result)?))).collect();
+            for (result, g) in arrived.iter().filter(|(result, _)| targets.contains(&slot(result))) {
+                gradient_of.insert(slot(result), vec![g.clone()]);
+            }
+            if arrived.is_empty() {
+                continue;
+            }
+            let flows: Vec<bool> = node.inputs.iter().map(|x| active.contains(&x.id)).collect();
+            let given = line::on_behalf_of(node.at, || scan::adjoint(walk, &node.inputs, &arrived, &flows));
+            for (x, more) in node.inputs.iter().zip(given) {
+                if let Some(more) = more {
+                    gradient_of.entry(slot(x)).or_default().push(more);
+                }
+            }
+            continue;
+        }
         let Some(parts) = gradient_of.remove(&slot(node)) else {
             continue;
         };
@@ -258,6 +293,11 @@ fn adjoint(
         Op::ConvGradWeight(spec, _) if i == 0 => x(1).conv_grad_input(g, spec, &shape[2..]),
         Op::ConvGradWeight(spec, _) => x(0).conv(g, spec),
 
+        Op::Attention(spec, value) => {
+            let operands: Vec<Expr> = node.inputs.iter().cloned().map(Expr::from).collect();
+            return attention::adjoint((spec, *value), &operands, i, (y, g));
+        }
+
         // What is picked follows `x`, but no gradient does.
         Op::WindowPick(_) | Op::WindowSpread(_) if i == 0 => return None,
         Op::WindowPick(spec) => x(0).window_spread(g, spec),
@@ -274,6 +314,9 @@ fn adjoint(
         Op::Scatter(axis, ScatterMode::Set) => {
             zero_unless(&survives(&x(1), &node.shape, *axis), &g.gather(&x(1), *axis))
         }
+
+        // Its results are taken together.
+        Op::Scan(..) => return None,
 
         Op::StopGradient => return None,
         Op::Barrier(_) if i == 0 => g.clone(),

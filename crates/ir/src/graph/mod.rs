@@ -1,6 +1,8 @@
 //! A graph cut out of the lazy one for compiling or evaluating: a flat list of nodes, inputs before users, with what
 //! is wanted of it. Equal work makes an equal graph, so compiled programs can be looked up by it.
 
+pub(crate) mod scan;
+
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::panic::Location;
@@ -10,6 +12,7 @@ use crate::data::Data;
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind};
 use crate::expr::Expr;
+use crate::graph::scan::{Scan, ScanGradient};
 use crate::kind::OpKind;
 use crate::node::{Node, topological};
 use crate::op::{Op, Shared, VariableHandle};
@@ -98,6 +101,7 @@ impl Graph {
         let mut captured: Vec<Arc<Data>> = Vec::new();
         let mut position_of_constant: HashMap<(usize, Shape), usize> = HashMap::new();
         let mut barriers = 0;
+        let mut scans = PlainScans::default();
         let mut id_of: HashMap<u64, NodeId> = HashMap::new();
         for node in topological(&roots) {
             let inputs = || node.inputs.iter().map(|input| id_of[&input.id]).collect();
@@ -126,6 +130,8 @@ impl Graph {
             } else if let Op::Barrier(_) = node.op {
                 barriers += 1;
                 Op::Barrier(barriers)
+            } else if let Op::Scan(scan, result) = &node.op {
+                Op::Scan(scans.of(scan), *result)
             } else {
                 node.op.clone()
             };
@@ -157,5 +163,30 @@ impl Graph {
             }
         }
         users
+    }
+}
+
+/// Scans without what matters only to gradients: operands stand where `StopGradient` and `Rule` were. Each is rewritten once,
+/// so that its results keep sharing it.
+#[derive(Default)]
+struct PlainScans(HashMap<*const Scan, Arc<Scan>>);
+
+impl PlainScans {
+    fn of(&mut self, scan: &Arc<Scan>) -> Arc<Scan> {
+        if let Some(plain) = self.0.get(&Arc::as_ptr(scan)) {
+            return plain.clone();
+        }
+        let mut plain = Scan { gradient: ScanGradient::default(), ..(**scan).clone() };
+        for node in &mut plain.body.nodes {
+            if let Op::StopGradient | Op::Rule(_) = node.op {
+                node.op = Op::Reshape;
+                node.inputs.truncate(1);
+            } else if let Op::Scan(inner, _) = &mut node.op {
+                *inner = self.of(inner);
+            }
+        }
+        let plain = Arc::new(plain);
+        self.0.insert(Arc::as_ptr(scan), plain.clone());
+        plain
     }
 }

@@ -1,12 +1,20 @@
 //! What a device runs: buffers and a straight list of few kinds of kernel. Everything is static: shapes, strides,
 //! offsets and the memory plan are fixed here, and no kernel looks at a shape's meaning again.
 
-use std::collections::BTreeSet;
+mod attention;
+mod work;
+
+mod operation;
+mod repeat;
+
 use std::panic::Location;
 
+pub use attention::{Attention, AttentionPass, AttentionSizes};
 pub use kiln_ir::kind::{ConvKind, WindowKind};
-use kiln_ir::op::{ArgOp, BinaryOp, CustomOp, ReduceOp, ScatterMode, Shared, UnaryOp, VariableHandle};
-use kiln_ir::{DType, Scalar, Shape};
+use kiln_ir::op::{ArgOp, CustomOp, ScatterMode, Shared, VariableHandle};
+use kiln_ir::{DType, Shape};
+pub use operation::{Instruction, Operation};
+pub use repeat::{Repeat, Whereabouts};
 
 /// The position of a buffer in [`Program::buffers`].
 pub type BufferId = usize;
@@ -18,6 +26,8 @@ pub struct Program {
     pub buffers: Vec<Buffer>,
     /// The kernels in the order they run.
     pub kernels: Vec<Kernel>,
+    /// Which kernels run several times; those that contain others come first.
+    pub repeats: Vec<Repeat>,
     /// So many of the first kernels read nothing but variables that the program doesn't write, and each other: what they
     /// store stays as it is until such a variable changes, and is nobody else's place meanwhile.
     pub hoisted: usize,
@@ -47,7 +57,7 @@ pub struct Buffer {
 }
 
 /// Where a buffer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BufferPlace {
     /// The caller's argument with this position; read only, row-major.
     Input(usize),
@@ -57,6 +67,16 @@ pub enum BufferPlace {
     Output(usize),
     /// Bytes of the arena from this offset, a multiple of 64. Temporaries whose lives don't overlap share them.
     Arena(usize),
+    /// Part of an earlier buffer that moves with the steps of the [`Repeat`] whose slice it is: in step `k` it begins
+    /// `start + k · step` elements into `of`.
+    Slice {
+        /// The buffer.
+        of: BufferId,
+        /// Where it begins in the first step.
+        start: usize,
+        /// How far it moves from step to step.
+        step: isize,
+    },
 }
 
 /// Elements of a buffer along the loops of a kernel: the element at loop indices `i` is at
@@ -117,6 +137,8 @@ pub enum Work {
     CumSum(AlongAxis),
     /// The sorting permutation along the last loop; `true`: largest first.
     ArgSort(bool, AlongAxis),
+    /// Attention, or gradients of it.
+    Attention(Attention),
     /// A user's operation; all views are row-major.
     Custom(Custom),
 }
@@ -193,68 +215,6 @@ pub struct Store {
     pub value: usize,
     /// Where it goes.
     pub view: View,
-}
-
-/// One step of a fused kernel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Instruction {
-    /// What it does.
-    pub operation: Operation,
-    /// What the value is: arithmetic is done in this dtype (half types in `f32`; they round at casts and stores).
-    pub dtype: DType,
-    /// Whether there is a value for each point or only for each kept one.
-    pub full: bool,
-}
-
-/// The operations of a fused kernel's body. Operands are positions of earlier instructions.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Operation {
-    /// The element at `loads[i]`, of the load's dtype.
-    Load(usize),
-    /// The result of the contraction whose epilogue this is.
-    Accumulator,
-    /// A constant.
-    Literal(Scalar),
-    /// The index of a loop, as `I64` or `I32`.
-    Index(usize),
-    /// As the graph's operation.
-    Unary(UnaryOp, usize),
-    /// As the graph's operation; operands have the dtype of each other, the instruction's is the result's.
-    Binary(BinaryOp, usize, usize),
-    /// Condition, then, else.
-    Select(usize, usize, usize),
-    /// To the instruction's dtype, with the meaning of the graph's `Cast`.
-    Cast(usize),
-    /// Folds a full value over the reduced loops.
-    Reduce(ReduceOp, usize),
-}
-
-impl Operation {
-    /// The values this is computed from.
-    pub fn operands(&self) -> Vec<usize> {
-        match *self {
-            Operation::Load(_) | Operation::Accumulator | Operation::Literal(_) | Operation::Index(_) => {
-                vec![]
-            }
-            Operation::Unary(_, a) | Operation::Cast(a) | Operation::Reduce(_, a) => vec![a],
-            Operation::Binary(_, a, b) => vec![a, b],
-            Operation::Select(a, b, c) => vec![a, b, c],
-        }
-    }
-
-    /// The same of other values.
-    pub fn with_operands(&self, new: impl Fn(usize) -> usize) -> Operation {
-        match *self {
-            Operation::Load(_) | Operation::Accumulator | Operation::Literal(_) | Operation::Index(_) => {
-                self.clone()
-            }
-            Operation::Unary(function, a) => Operation::Unary(function, new(a)),
-            Operation::Cast(a) => Operation::Cast(new(a)),
-            Operation::Reduce(function, a) => Operation::Reduce(function, new(a)),
-            Operation::Binary(function, a, b) => Operation::Binary(function, new(a), new(b)),
-            Operation::Select(a, b, c) => Operation::Select(new(a), new(b), new(c)),
-        }
-    }
 }
 
 /// The dtype a contraction of these operands accumulates in: the one that [`Operation::Accumulator`] gives.
@@ -387,114 +347,4 @@ pub struct Custom {
     pub operands: Vec<(Shape, View)>,
     /// Its result, row-major.
     pub out: (Shape, View),
-}
-
-impl Work {
-    /// The fused body: of fused work itself, or the epilogue of a contraction.
-    pub fn body(&self) -> Option<&Fused> {
-        match self {
-            Work::Fused(fused) => Some(fused),
-            Work::Matmul(matmul) => Some(&matmul.epilogue),
-            Work::Conv(conv) => Some(&conv.epilogue),
-            Work::Window(_)
-            | Work::Gather(_)
-            | Work::Scatter(..)
-            | Work::ArgReduce(..)
-            | Work::CumSum(_)
-            | Work::ArgSort(..)
-            | Work::Custom(_) => None,
-        }
-    }
-
-    /// The operands of a contraction, which are read apart from its epilogue.
-    pub fn contracted(&self) -> Option<[&View; 2]> {
-        match self {
-            Work::Matmul(matmul) => Some([&matmul.a, &matmul.b]),
-            Work::Conv(conv) => Some([&conv.a, &conv.b]),
-            Work::Fused(_)
-            | Work::Window(_)
-            | Work::Gather(_)
-            | Work::Scatter(..)
-            | Work::ArgReduce(..)
-            | Work::CumSum(_)
-            | Work::ArgSort(..)
-            | Work::Custom(_) => None,
-        }
-    }
-
-    /// Whether the host does it: a user's own operation, on host data.
-    pub fn on_host(&self) -> bool {
-        matches!(self, Work::Custom(_))
-    }
-
-    /// The buffers that are touched, each once.
-    pub fn buffers(&self) -> BTreeSet<BufferId> {
-        self.reads().into_iter().chain(self.writes()).map(|view| view.buffer).collect()
-    }
-
-    /// Bytes read and written, each operand counted once.
-    pub fn traffic(&self, buffers: &[Buffer]) -> u64 {
-        let views = self.reads().into_iter().chain(self.writes());
-        views.map(|view| &buffers[view.buffer]).map(|b| (b.elements * b.dtype.size()) as u64).sum()
-    }
-
-    /// Calls `visit` with every view.
-    pub fn each_view(&mut self, mut visit: impl FnMut(&mut View)) {
-        fn fused(fused: &mut Fused, visit: &mut impl FnMut(&mut View)) {
-            fused.loads.iter_mut().for_each(&mut *visit);
-            fused.stores.iter_mut().for_each(|store| visit(&mut store.view));
-        }
-        let visit = &mut visit;
-        match self {
-            Work::Fused(work) => fused(work, visit),
-            Work::Matmul(work) => {
-                [&mut work.a, &mut work.b].into_iter().for_each(&mut *visit);
-                fused(&mut work.epilogue, visit);
-            }
-            Work::Conv(work) => {
-                [&mut work.a, &mut work.b].into_iter().for_each(&mut *visit);
-                fused(&mut work.epilogue, visit);
-            }
-            Work::Window(work) => work.operands.iter_mut().chain([&mut work.out]).for_each(visit),
-            Work::Gather(work) | Work::Scatter(work, _) => {
-                [&mut work.x, &mut work.index, &mut work.out].into_iter().for_each(visit);
-            }
-            Work::ArgReduce(_, work) | Work::CumSum(work) | Work::ArgSort(_, work) => {
-                [&mut work.x, &mut work.out].into_iter().for_each(visit);
-            }
-            Work::Custom(work) => {
-                work.operands.iter_mut().chain([&mut work.out]).for_each(|(_, view)| visit(view));
-            }
-        }
-    }
-
-    /// The views that are read.
-    pub fn reads(&self) -> Vec<&View> {
-        match self {
-            Work::Fused(fused) => fused.loads.iter().collect(),
-            Work::Matmul(matmul) => {
-                [&matmul.a, &matmul.b].into_iter().chain(&matmul.epilogue.loads).collect()
-            }
-            Work::Conv(conv) => [&conv.a, &conv.b].into_iter().chain(&conv.epilogue.loads).collect(),
-            Work::Window(window) => window.operands.iter().collect(),
-            Work::Gather(indexed) => vec![&indexed.x, &indexed.index],
-            // What a scatter writes holds its base, so it is read too.
-            Work::Scatter(indexed, _) => vec![&indexed.x, &indexed.index, &indexed.out],
-            Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => vec![&along.x],
-            Work::Custom(custom) => custom.operands.iter().map(|(_, view)| view).collect(),
-        }
-    }
-
-    /// The views that are written.
-    pub fn writes(&self) -> Vec<&View> {
-        match self {
-            Work::Fused(fused) => fused.stores.iter().map(|store| &store.view).collect(),
-            Work::Matmul(matmul) => matmul.epilogue.stores.iter().map(|store| &store.view).collect(),
-            Work::Conv(conv) => conv.epilogue.stores.iter().map(|store| &store.view).collect(),
-            Work::Window(window) => vec![&window.out],
-            Work::Gather(indexed) | Work::Scatter(indexed, _) => vec![&indexed.out],
-            Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => vec![&along.out],
-            Work::Custom(custom) => vec![&custom.out.1],
-        }
-    }
 }

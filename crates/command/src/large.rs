@@ -1,0 +1,132 @@
+//! Tables that would take more memory than a file may: their rows are prepared once, into a file that is mapped and goes again by itself.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use kiln_learn::data::{Frame, Framing, Reading, Table, ValueKind};
+use kiln_map::{Budget, Limits};
+
+use super::out;
+
+/// A table that is too large to be held.
+pub struct LargeTable {
+    /// Its first rows.
+    pub first: Table,
+    /// What it would take, about.
+    bytes: u64,
+}
+
+/// What a cell takes in a table and, as an input, in a set.
+const CELL: u64 = 16;
+/// What a row takes besides.
+const ROW: u64 = 64;
+/// How much larger a packed file is when it is unpacked, about.
+const PACKED: u64 = 6;
+/// How often is said how far it is.
+const SAID: Duration = Duration::from_secs(10);
+
+impl LargeTable {
+    /// What a file is, if it would take more than what a file may. What can't be read is said where it is.
+    pub fn of(path: &Path, reading: &Reading) -> Option<LargeTable> {
+        let length = std::fs::metadata(path).ok().filter(|about| about.is_file())?.len();
+        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
+        let length = if is_packed { length.saturating_mul(PACKED) } else { length };
+        // A cell has two bytes, with what is behind it.
+        if length.saturating_mul(CELL + ROW) / 2 <= limit() {
+            return None;
+        }
+        let (first, read) = reading.first_rows(path).ok().flatten()?;
+        let rows = length.saturating_mul(first.len() as u64) / (read as u64).max(1);
+        let bytes = rows.saturating_mul(CELL * first.columns().len() as u64 + ROW);
+        (bytes > limit()).then_some(LargeTable { first, bytes })
+    }
+
+    /// The table as a frame in a folder, as `framing` says; with a word on why, and on how far it is where that takes long.
+    pub fn frame(&self, framing: Framing, path: &Path, folder: &Path, is_quiet: bool) -> Result<Frame> {
+        let say = move |text: String| {
+            if !is_quiet {
+                out::note(text);
+            }
+        };
+        say(format!(
+            "{}: as a table it would take about {}, more than the {} that a file may (--limit bytes=…); its prepared rows go to a file in {} \
+             until the end (--frame FILE.kdf keeps them)",
+            path.display(),
+            size(self.bytes),
+            size(limit()),
+            folder.display(),
+        ));
+        let said = std::cell::Cell::new(Instant::now());
+        let framing = framing.kind(ValueKind::F32).progress(move |rows| {
+            if said.get().elapsed() >= SAID {
+                said.set(Instant::now());
+                say(format!("{} read", out::counted(rows as usize, "row")));
+            }
+        });
+        let frame = framing.temporary_in(path, folder)?;
+        if frame.left_out() > 0 {
+            say(format!(
+                "{} are left out, because the target is missing in them",
+                out::counted(frame.left_out() as usize, "row")
+            ));
+        }
+        Ok(frame)
+    }
+}
+
+/// What a file may take.
+fn limit() -> u64 {
+    Limits::current().bytes
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    if mebibytes < 1000.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
+}
+
+/// What came in by the standard input.
+pub enum PipedTable {
+    /// All of it.
+    Bytes(Vec<u8>),
+    /// More than is held: a file that goes with this.
+    File(TemporaryFile),
+}
+
+/// A file that goes when it is no longer needed.
+pub struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Reads the standard input; what is more than a share of what a file may take goes to a file in a folder.
+pub fn standard_input(folder: &Path) -> Result<PipedTable> {
+    let (budget, mut bytes) = (Budget::default(), Vec::new());
+    let wanted = usize::try_from(limit() / (CELL + ROW)).unwrap_or(usize::MAX).max(1 << 16);
+    let mut input = std::io::stdin().lock();
+    let is_whole =
+        budget.read_some(&mut input, &mut bytes, wanted).context("the standard input can't be read")?;
+    if is_whole {
+        return Ok(PipedTable::Bytes(bytes));
+    }
+    let path = folder.join(format!(".kiln-{}-input", std::process::id()));
+    let mut file = kiln_files::AtomicFile::private(&path).with_context(|| path.display().to_string())?;
+    file.write_all(&bytes)
+        .and_then(|()| std::io::copy(&mut input.by_ref(), &mut file).map(drop))
+        .and_then(|()| file.commit())
+        .with_context(|| path.display().to_string())?;
+    Ok(PipedTable::File(TemporaryFile(path)))
+}

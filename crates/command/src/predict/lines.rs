@@ -1,0 +1,118 @@
+//! Predictions as cells, lines and objects.
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::path::PathBuf;
+
+use kiln_learn::Prediction;
+use kiln_learn::model::Task;
+use serde_json::{Map, Value, json};
+
+/// What was predicted, as JSON has it.
+fn value(answer: &Prediction, task: &Task) -> Value {
+    let mut numbers = rounded(answer, task);
+    match answer {
+        Prediction::Classes { .. } => answer.class().into(),
+        _ if numbers.len() == 1 => numbers.next().into(),
+        _ => numbers.collect::<Vec<_>>().into(),
+    }
+}
+
+/// The numbers that were predicted, with no more digits than mean something.
+fn rounded(answer: &Prediction, task: &Task) -> impl ExactSizeIterator<Item = f64> {
+    let scales = if let Task::Numbers { scale, .. } = task { scale.as_slice() } else { &[] };
+    let numbers: Vec<f64> = answer.numbers().map(|(_, number)| number).collect();
+    numbers
+        .into_iter()
+        .enumerate()
+        .map(|(at, number)| shortest(number, scales.get(at).copied().unwrap_or(1.0)))
+}
+
+/// The likeliest classes, or the numbers.
+pub(super) fn best(answer: &Prediction, task: &Task, count: usize) -> String {
+    let mut all: Vec<(&str, f32)> = answer.probabilities().collect();
+    if all.is_empty() {
+        return value(answer, task).to_string();
+    }
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let shown = all.iter().take(count.max(1)).map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
+    shown.collect::<Vec<_>>().join("  ")
+}
+
+/// The names of the columns that are added to a table.
+pub(super) fn header(task: &Task) -> Vec<String> {
+    match task {
+        Task::Classes { names } => {
+            let each = names.iter().map(|name| quoted(&format!("p({name})")).into_owned());
+            std::iter::once("prediction".to_string()).chain(each).collect()
+        }
+        Task::Numbers { names, .. } => {
+            names.iter().map(|name| quoted(&format!("predicted {name}")).into_owned()).collect()
+        }
+        Task::Text { .. } => Vec::new(),
+    }
+}
+
+/// Writes what stands in them.
+pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> std::io::Result<()> {
+    if let Some(class) = answer.class() {
+        write!(line, ",{}", quoted(class))?;
+    }
+    answer.probabilities().try_for_each(|(_, p)| write!(line, ",{p:.6}"))?;
+    rounded(answer, task).try_for_each(|number| write!(line, ",{number}"))
+}
+
+/// The number with the fewest digits that is the same in single precision, which is what a model computes in; where that is too coarse for
+/// what differs (moments since 1970, a few seconds apart), with digits to a hundred-thousandth of the unit that it learned in.
+fn shortest(number: f64, scale: f64) -> f64 {
+    let single = number as f32;
+    if (f64::from(single) - number).abs() <= 1e-4 * scale.abs() {
+        return single.to_string().parse().unwrap_or(number);
+    }
+    let decimals = (-libm::log10(1e-5 * scale.abs())).ceil().clamp(0.0, 17.0);
+    format!("{number:.*}", decimals as usize).parse().unwrap_or(number)
+}
+
+/// A row's prediction as an object, with the file it is of.
+pub(super) fn object(file: Option<&PathBuf>, answer: &Prediction, task: &Task, row: usize) -> Value {
+    let mut object = json!({ "row": row, "prediction": value(answer, task) });
+    if let Some(file) = file {
+        object["input"] = file.display().to_string().into();
+    }
+    if let Prediction::Classes { .. } = answer {
+        let each = answer.probabilities().map(|(name, p)| (name.to_string(), shortest(p.into(), 1.0).into()));
+        object["probabilities"] = Value::Object(each.collect::<Map<_, _>>());
+    }
+    object
+}
+
+/// A cell of CSV, in quotes where it needs them.
+pub(super) fn quoted(text: &str) -> Cow<'_, str> {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
+        false => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortest;
+
+    #[test]
+    fn numbers_have_the_digits_that_mean_something() {
+        for (number, scale, said) in [
+            (f64::from(0.1f32), 1.0, "0.1"),
+            (181_234.562_5, 80_000.0, "181234.56"),
+            (1_700_000_123.456_789, 60.0, "1700000123.4568"),
+            (-3.0, 1.0, "-3"),
+            (1e300, 1e299, "1e300"),
+            (f64::NAN, 1.0, "NaN"),
+        ] {
+            let written = shortest(number, scale);
+            assert_eq!(format!("{written:?}").trim_end_matches(".0"), said, "{number}");
+            if scale == 1.0 && number.is_finite() {
+                assert_eq!(written as f32, number as f32);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `kiln predict`: what a model says of new data.
+
+mod generate;
+mod lines;
+mod stream;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use kiln_learn::hub::LanguageModel;
+use kiln_learn::{Predictor, Preparation};
+
+use self::generate::GenerateFlags;
+use self::lines::{best, cells, header, object, quoted};
+use super::out;
+use super::rows;
+
+/// Predict with a trained model
+///
+/// A table comes out as CSV: the columns as they came in, the prediction, and the probability of each class. It is read, predicted and
+/// written in a stream, however long it is (CSV and the like; JSON, Parquet and workbooks are read whole). Of images each is a line.
+/// What was fitted in training (means, words, sizes) is applied unchanged. A picture that can't be read is named on the standard error, the
+/// others go on, and the exit code is then 1.
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  kiln predict runs/heart-1/model.kiln new.csv > predicted.csv
+  cat new.csv | kiln predict model.kiln -
+  kiln predict runs/mnist-1/model.kiln seven.png photos/ --top 3
+  kiln predict model.kiln image.raw             exactly as many bytes as the input has
+  curl …/seven.jpg | kiln predict model.kiln -  a picture from the standard input
+  kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
+  kiln predict runs/novel-1/model.kiln chapter.txt --score
+  kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
+  kiln predict model.kiln new.csv --json        an object for each row")]
+pub struct PredictFlags {
+    /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
+    model: PathBuf,
+
+    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, or - for the standard input
+    inputs: Vec<PathBuf>,
+
+    #[command(flatten)]
+    text: GenerateFlags,
+
+    /// How many classes are shown of each image
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    top: usize,
+
+    #[command(flatten)]
+    seen: rows::ViewFlags,
+
+    /// Print a JSON object for each row
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(flags: PredictFlags) -> Result<ExitCode> {
+    if LanguageModel::is_folder(&flags.model) {
+        let model = LanguageModel::open(&flags.model)?;
+        return flags.text.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
+    let model = rows::asked(&flags.model)?;
+    let predictor = Predictor::new(model)?;
+    let about = predictor.model().about();
+    if let Preparation::Text(text) = &about.preparation
+        && text.columns.is_none()
+    {
+        return flags.text.run(&predictor, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
+    if flags.inputs.is_empty() {
+        bail!("name a table, pictures, or - for the standard input");
+    }
+    let views = flags.seen.views(about)?;
+    let questions = match stream::predict(&predictor, &flags.inputs, flags.json)? {
+        None => return Ok(ExitCode::SUCCESS),
+        Some(whole) => whole,
+    };
+    for note in &questions.notes {
+        out::note(note);
+    }
+    for failed in &questions.failed {
+        out::note(format_args!("error: {failed}"));
+    }
+    let answers = match &views {
+        Some(views) => predictor.predict_views(&questions.rows, views)?,
+        None => predictor.predict(&questions.rows)?,
+    };
+    let mut out = out::RowWriter::new();
+    for (row, answer) in answers.iter().enumerate() {
+        if flags.json {
+            writeln!(out, "{}", object(questions.files.get(row), answer, &about.task, row))?;
+        } else if questions.table.is_none() {
+            let file = questions.files.get(row).map(|file| file.display().to_string()).unwrap_or_default();
+            writeln!(out, "{file}  {}", best(answer, &about.task, flags.top))?;
+        }
+    }
+    if let (Some(table), false) = (&questions.table, flags.json) {
+        let names: Vec<&str> = table.names().collect();
+        let header = names.iter().map(|name| quoted(name).into_owned()).chain(header(&about.task));
+        writeln!(out, "{}", header.collect::<Vec<_>>().join(","))?;
+        for (row, answer) in answers.iter().enumerate() {
+            let cell = |column: &kiln_learn::data::Column| {
+                column.cell(row).text().map_or(String::new(), |text| quoted(&text).into_owned())
+            };
+            let read = table.columns().iter().map(cell).collect::<Vec<_>>().join(",");
+            let mut line = read.into_bytes();
+            cells(answer, &about.task, &mut line)?;
+            line.push(b'\n');
+            out.write_all(&line)?;
+        }
+    }
+    out.flush()?;
+    Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,123 @@
+//! A second training, on all rows: when the best epoch is known, validation rows needn't be held out any more.
+
+use anyhow::{Context as _, Result};
+use kiln_learn::Model;
+use kiln_learn::data::{Dataset, Joined};
+use kiln_learn::metrics::History;
+use kiln_learn::prelude::*;
+use kiln_learn::trainer::{Checkpoints, JsonlLog, Run, TimeLimit};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::plan::{TrainingPlan, about, every};
+use super::say::{Events, Say};
+use super::time::Afterwards;
+use super::{Before, Settings};
+use crate::folder::{Folder, Keep};
+use crate::out;
+use crate::source::TrainingData;
+
+/// What the first training came to: its best epoch, and by what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct BestEpoch {
+    pub(super) number: String,
+    pub(super) value: f64,
+    /// From 1.
+    pub(super) epoch: u64,
+}
+
+/// The model of the first training, and what it came to.
+pub(super) const MODEL: &str = "first.kiln";
+const BEST: &str = "first.json";
+
+impl BestEpoch {
+    /// Of a training's numbers; nothing where no epoch has the one that decides.
+    pub(super) fn of(plan: &TrainingPlan, source: &TrainingData, history: &History) -> Option<BestEpoch> {
+        let number = plan.decider.number(!source.valid.is_empty());
+        let (epoch, value) = history.best(&number, plan.decider.larger_is_better())?;
+        Some(BestEpoch { number, value, epoch: epoch as u64 + 1 })
+    }
+
+    /// What a run that goes on had come to, if its first training was over.
+    pub(super) fn read(folder: &Folder) -> Result<Option<BestEpoch>> {
+        let path = folder.at(BEST);
+        if !path.exists() || !folder.at(MODEL).exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        Ok(Some(serde_json::from_slice(&text).with_context(|| path.display().to_string())?))
+    }
+
+    /// Keeps it, and the model of the first training.
+    pub(super) fn keep(
+        &self,
+        plan: &TrainingPlan,
+        source: &TrainingData,
+        (model, run): (&Model, &Run<&Sequential>),
+        folder: &Folder,
+    ) -> Result<()> {
+        let mut about = about(plan, source, model);
+        about.training.extend(run.training());
+        folder.check()?;
+        model.save_as(&about, folder.at(MODEL))?;
+        Ok(folder.write(BEST, format!("{:#}\n", json!(self)))?)
+    }
+
+    /// In a line.
+    pub(super) fn line(&self) -> String {
+        format!("{} was best in epoch {}: {:.5}", self.number, self.epoch, self.value)
+    }
+}
+
+/// All rows but those of the test.
+pub(super) fn rows(source: &TrainingData) -> Result<impl Dataset + '_> {
+    Ok(Joined::new(&*source.train, &*source.valid)?)
+}
+
+/// What is trained once more, from the start and on all rows, for as many epochs as the first training's best.
+pub(super) struct Refit<'a> {
+    pub(super) plan: &'a TrainingPlan,
+    pub(super) source: &'a TrainingData,
+    pub(super) model: &'a Model,
+    pub(super) folder: &'a Folder,
+    pub(super) best: &'a BestEpoch,
+}
+
+/// Trains once more.
+pub(super) fn refit<'a>(
+    Refit { plan, source, model, folder, best }: Refit<'a>,
+    before: Option<&Before>,
+    afterwards: &Afterwards,
+    say: &Say,
+) -> Result<Run<'a, &'a Sequential>> {
+    let all = rows(source)?;
+    say.line(&format!(
+        "{}; once more on all {}, validation included, for {}",
+        best.line(),
+        out::counted(all.len(), "row"),
+        out::counted(best.epoch as usize, "epoch"),
+    ));
+    say.event(json!({ "event": "refit", "epochs": best.epoch, "rows": all.len() }));
+    let checkpoints = plan.checkpoints(folder).join("refit");
+    let mut trainer = plan.trainer(model.layers(), source, &all, plan.seed)?.epochs(best.epoch);
+    if let (Some(limit), Some(end)) = (plan.settings.time_limit, afterwards.training_ends) {
+        trainer = trainer.callback(TimeLimit::until(end).named(limit.0));
+    }
+    trainer = trainer
+        .callback(Keep::new(folder, Vec::new()))
+        .callback(JsonlLog::new(folder.at("refit.jsonl")))
+        .checkpoints(every(Checkpoints::new(&checkpoints), plan.settings.checkpoint_every.as_deref())?)
+        .hint(folder.resume_hint());
+    if let Some(before) = before {
+        let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
+        trainer = trainer.allow_changes(Settings::parts(&allowed)?);
+        trainer = trainer.resume_if_there(Checkpoints::last(&checkpoints));
+    }
+    if say.json {
+        trainer = trainer.callback(Events);
+    }
+    if say.quiet || say.json {
+        trainer = trainer.quiet();
+    }
+    Ok(trainer.fit(&all)?)
+}
