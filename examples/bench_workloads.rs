@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use kiln::data::Rng;
 use kiln::{
-    Adam, BatchNorm, Context, Conv2d, ConvOptions, DType, Dense, Function, Input, Key, Layer, Sgd, Step,
-    Tensor, parameters,
+    Adam, BatchNorm, Context, Conv2d, ConvOptions, DType, Data, Dense, Function, Input, Key, Layer, Sgd,
+    Shape, Step, Tensor, Variable, parameters,
 };
 
+#[path = "bench_workloads/convolutions.rs"]
+mod convolutions;
 #[path = "bench_workloads/sequences.rs"]
 mod sequences;
 #[path = "bench_workloads/streams.rs"]
@@ -143,13 +145,31 @@ fn noise<const N: usize>(shape: [usize; N], seed: u64) -> Tensor {
     Tensor::new(numbers(count, seed), shape)
 }
 
-/// A function of f32 inputs of these shapes.
-fn function<const N: usize>(arguments: &Arguments, function: Function<N>, shapes: [&[usize]; N]) -> Result {
-    let data: Vec<Vec<f32>> = shapes.iter().map(|shape| numbers(shape.iter().product(), 7)).collect();
-    timed(arguments, function, std::array::from_fn(|i| Input::new(&data[i], shapes[i])))
+/// A function of f32 inputs of these shapes, which are in kiln's own memory, as its results are: each side keeps its tensors there.
+fn function<const N: usize>(
+    arguments: &Arguments,
+    mut function: Function<N>,
+    shapes: [&[usize]; N],
+) -> Result {
+    let variable = |shape: &[usize]| {
+        Variable::new("", Data::F32(numbers(shape.iter().product(), 7)), Shape::from(shape))
+    };
+    let inputs: Vec<Variable> =
+        shapes.iter().map(|shape| variable(shape)).collect::<std::result::Result<_, _>>()?;
+    let inputs: [Input; N] = std::array::from_fn(|number| Input::variable(&inputs[number]));
+    if arguments.show {
+        return show(&mut function, inputs);
+    }
+    let program = function.program(inputs.clone())?;
+    let results: Vec<Variable> =
+        program.outputs.iter().map(|(shape, dtype)| Variable::zeros("", shape.clone(), *dtype)).collect();
+    measure(arguments, || {
+        function.run_into(inputs.clone(), &results)?;
+        Ok(())
+    })
 }
 
-/// A function of any inputs.
+/// A function of any inputs in the host's memory, with results there.
 fn timed<const N: usize>(arguments: &Arguments, mut function: Function<N>, inputs: [Input; N]) -> Result {
     if arguments.show {
         return show(&mut function, inputs);
@@ -383,7 +403,9 @@ fn infer<M: kiln::Module>(
     shape: &[usize],
     forward: impl Fn(&M, &Tensor, &Context) -> Tensor + Send,
 ) -> Result {
-    function(arguments, Function::inference(model, move |model, cx, [x]| forward(model, &x, cx)), [shape])
+    let x = numbers(shape.iter().product(), 7);
+    let function = Function::inference(model, move |model, cx, [x]| forward(model, &x, cx));
+    timed(arguments, function, [Input::new(&x, shape)])
 }
 
 /// A network of `DIR/NAME.onnx`, whose answers must be those recorded in `DIR/NAME_BATCH`.
@@ -447,7 +469,7 @@ fn product(arguments: &Arguments, name: &str) -> Option<Result> {
             _ => function(arguments, Function::new(|[x, g]| vec![x.t().matmul(&g)]), [&[128, i], &[128, o]]),
         });
     }
-    convolution(arguments, name.strip_prefix("conv_")?)
+    convolutions::workload(arguments, name.strip_prefix("conv_")?)
 }
 
 /// A product as a gradient, and what a step of AdamW makes of a weight and its moments.
@@ -457,43 +479,4 @@ fn adamw([a, b, weight, mean, square]: [Tensor; 5]) -> Vec<Tensor> {
     let square = square.abs() * 0.999 + &gradient * &gradient * 0.001;
     let decayed = weight * (1.0 - 1e-3 * 0.01);
     vec![decayed - &mean * 1e-3 / (square.sqrt() * 1.5 + 1e-8), mean, square]
-}
-
-/// `BxCxOxS[kK][sT]_fwd`, `_dx` or `_dw`, over channels-last operands.
-fn convolution(arguments: &Arguments, name: &str) -> Option<Result> {
-    let (geometry, kind) = name.split_once('_')?;
-    let (geometry, stride) = geometry.split_once('s').unwrap_or((geometry, "1"));
-    let (geometry, window) = geometry.split_once('k').unwrap_or((geometry, "3"));
-    let sizes: Vec<usize> = geometry.split('x').filter_map(|part| part.parse().ok()).collect();
-    let [b, c, o, s] = sizes.try_into().ok()?;
-    let (k, stride): (usize, usize) = (window.parse().ok()?, stride.parse().ok()?);
-    let out = (s + 2 * (k / 2) - k) / stride + 1;
-    let options = ConvOptions::new().padding(k / 2).stride(stride);
-    // Stored as kiln stores them: images channels-last, weights window-first.
-    let image = |x: &Tensor| x.permute([0, 3, 1, 2]);
-    let weight = |w: &Tensor| w.permute([3, 2, 0, 1]);
-    let last = |y: &Tensor| y.permute([0, 2, 3, 1]);
-    let (x, w, g) = ([b, s, s, c], [k, k, c, o], [b, out, out, o]);
-    Some(match kind {
-        "fwd" => {
-            let f = Function::new(move |[x, w]| vec![last(&image(&x).conv2d(&weight(&w), &options))]);
-            function(arguments, f, [&x, &w])
-        }
-        "dx" => {
-            let f = Function::new(move |[g, w]| {
-                let x = Tensor::zeros([b, c, s, s]);
-                let y = x.conv2d(&weight(&w), &options);
-                vec![last(&y.grad_with(&image(&g), &[&x])[0])]
-            });
-            function(arguments, f, [&g, &w])
-        }
-        _ => {
-            let f = Function::new(move |[x, g]| {
-                let w = Tensor::zeros([o, c, k, k]);
-                let y = image(&x).conv2d(&w, &options);
-                vec![y.grad_with(&image(&g), &[&w])[0].permute([2, 3, 1, 0])]
-            });
-            function(arguments, f, [&x, &g])
-        }
-    })
 }

@@ -28,7 +28,7 @@ trap 'rm -rf "$TMPDIR"' EXIT
 fuzz() {
     local name=$1 folder=$TMPDIR/$1 code=0 seconds=$seconds
     case $name in
-        network | packed | table) seconds=$((3 * seconds)) ;;
+        container | network | packed | table) seconds=$((3 * seconds)) ;;
     esac
     mkdir -p "$folder/inputs" "$folder/found"
     "$programs/$name" "$folder/inputs" -seed=1 -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \

@@ -4,6 +4,7 @@ python onnx_raw.py FOLDER KILN
 """
 
 import csv
+import datetime
 import io
 import json
 import pathlib
@@ -34,9 +35,21 @@ def near(name, far, most):
         sys.exit(f"{name}: more than {most}")
 
 
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+MOMENT = "%d.%m.%Y %H:%M"
+
+
+def seconds(cell):
+    """A date as the graph takes it: seconds since 1970 in UTC."""
+    if cell == "":
+        return np.nan
+    form = MOMENT if "." in cell else "%Y-%m-%d"
+    return (datetime.datetime.strptime(cell, form).replace(tzinfo=datetime.timezone.utc) - EPOCH).total_seconds()
+
+
 def table(rows, seed):
     draw = np.random.default_rng(seed)
-    lines = [["length", "width", "colour", "rings", "weight", "kept", "kind", "price"]]
+    lines = [["length", "width", "colour", "rings", "weight", "kept", "kind", "price", "born", "seen"]]
     for _ in range(rows):
         kind = draw.integers(3)
         length = 4 + 2 * kind + draw.random()
@@ -46,7 +59,14 @@ def table(rows, seed):
         weight = f"{10 ** draw.uniform(-2, 4):.4g}"
         kept = ["yes", "no"][int(draw.random() < 0.5)]
         price = 1000 * kind + 50 * rings + draw.normal()
-        lines.append([f"{length:.3f}", width, colour, rings, weight, kept, f"k{kind}", f"{price:.3f}"])
+        # From 1904 to 2067, leap days among them; and moments as they are written in much of Europe.
+        days, minutes = int(draw.integers(-24_000, 35_500)), int(draw.integers(0, 60_000_000))
+        born = "" if draw.random() < 0.1 else f"{EPOCH + datetime.timedelta(days=days):%Y-%m-%d}"
+        if draw.random() < 0.1:
+            born = f"{int(draw.choice([1912, 1972, 2000, 2024]))}-02-29"
+        seen = "" if draw.random() < 0.1 else f"{EPOCH + datetime.timedelta(minutes=minutes):{MOMENT}}"
+        price += 0.0 if born == "" else 5 * int(born[5:7])
+        lines.append([f"{length:.3f}", width, colour, rings, weight, kept, f"k{kind}", f"{price:.3f}", born, seen])
     return lines
 
 
@@ -62,6 +82,8 @@ def as_columns(lines, model):
         cells = [row[header.index(port.name)] for row in rows]
         if port.type == "tensor(string)":
             columns[port.name] = np.array(cells, dtype=object).reshape(-1, 1)
+        elif port.type == "tensor(double)":
+            columns[port.name] = np.array([seconds(cell) for cell in cells]).reshape(-1, 1)
         else:
             numbers = [np.nan if cell == "" else float(cell) for cell in cells]
             columns[port.name] = np.array(numbers, np.float32).reshape(-1, 1)
@@ -75,18 +97,20 @@ ways = {
     "classes": ["--target", "kind", "--ignore", "price", "--columns", "weight: log, rings: words, length: robust"],
     "embedded": ["--target", "kind", "--ignore", "price", "--embed", "colour,rings"],
     "number": ["--target", "price", "--columns", "width: min-max, weight: log"],
+    "dates": ["--target", "price", "--columns", "born: calendar, seen: cycles"],
+    "cycles": ["--target", "price", "--columns", "born: cycles, seen: calendar"],
+    "several": ["--target", "price,length", "--ignore", "kind"],
 }
 for name, flags in ways.items():
     run("train", "train.csv", *flags, "--epochs", 3, "--quiet", "--out", name)
     run("export", f"{name}/model.kiln", f"{name}.onnx")
     model = session(folder / f"{name}.onnx")
-    asked = [row[:6] for row in fresh]
-    write(folder / "fresh.csv", [row[:6] + row[6:] for row in fresh])
+    write(folder / "fresh.csv", fresh)
     said = list(csv.DictReader(io.StringIO(run("predict", f"{name}/model.kiln", "fresh.csv"))))
     answers = model.run(None, as_columns(fresh, model))
-    if name == "number":
-        own = np.array([float(row["predicted price"]) for row in said])
-        near(name, float(np.max(np.abs(answers[0][:, 0] - own) / np.abs(own))), 1e-4)
+    if flags[1] != "kind":
+        own = np.array([[float(row[f"predicted {target}"]) for target in flags[1].split(",")] for row in said])
+        near(name, float(np.max(np.abs(answers[0] - own) / np.maximum(np.abs(own), 1))), 1e-4)
         continue
     labels, probabilities = answers
     assert [row["prediction"] for row in said] == list(labels), name

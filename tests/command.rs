@@ -2,8 +2,12 @@
 
 #[path = "command/awkward.rs"]
 mod awkward;
+#[path = "command/fields.rs"]
+mod fields;
 #[path = "command/interrupted.rs"]
 mod interrupted;
+#[path = "command/kinds.rs"]
+mod kinds;
 #[path = "command/large.rs"]
 mod large;
 #[path = "command/pictures.rs"]

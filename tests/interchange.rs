@@ -132,8 +132,8 @@ fn columns_and_classes_are_named_once() {
         assert!(program.error(&["predict", file, "rows.csv"]).1.contains("kiln import"), "{file}");
     }
     for (told, said) in [
-        (&["--classes", "a,b"][..], "2 classes are named"),
-        (&["--columns", "a,b,c"], "3 columns are named"),
+        (&["--classes", "a,b"][..], "named for it: 2 classes"),
+        (&["--columns", "a,b,c"], "named for it: 3 columns"),
         (&["--pixels", "0..1"], "images have four axes"),
         (&["--output", "z"], "no output is called z"),
         (&["--classes", "nothere.txt"], "no such file"),

@@ -325,7 +325,7 @@ fn class_weights_count_in_the_loss() {
         let trainer = Trainer::new(Sequential::new().dense(2), CrossEntropy::new(), Sgd::new(1.0)).quiet();
         trainer.class_weights(weights).fit(&set).err().unwrap().to_string()
     };
-    assert!(error(ClassWeights::Given(vec![1.0])).contains("1 class weights for 2 classes"));
+    assert!(error(ClassWeights::Given(vec![1.0])).contains("1 class weight for 2 classes"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the sources themselves keep to.
 
 mod circles;
+mod counts;
 mod functions;
 mod lengths;
 mod names;

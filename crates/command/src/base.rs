@@ -9,6 +9,7 @@ use kiln_learn::model::{Task, by_class, listed};
 use kiln_learn::preparation::ImagePreparation;
 use kiln_learn::{Model, Preparation};
 
+use super::out::counted;
 use super::settings::Settings;
 
 /// A model to start from, and what is asked of it.
@@ -112,9 +113,10 @@ impl Base {
         if !frozen.is_empty() {
             let numbers: usize = frozen.iter().map(|(_, param)| param.shape().elements()).sum();
             said.push(format!(
-                "frozen: {} of {} tensors of parameters, {numbers} numbers",
+                "frozen: {} of {} of parameters, {}",
                 frozen.len(),
-                all.len()
+                counted(all.len(), "tensor"),
+                counted(numbers, "number")
             ));
         }
         if frozen.len() == all.len() {
@@ -140,9 +142,9 @@ fn alike(own: &Task, other: &Task) -> bool {
 /// A task in a few words.
 fn asked(task: &Task) -> String {
     match task {
-        Task::Classes { names } => format!("{} classes ({})", names.len(), listed(names)),
-        Task::Numbers { names, .. } if names.len() > 1 => format!("{} numbers", names.len()),
+        Task::Classes { names } => format!("{} ({})", counted(names.len(), "class"), listed(names)),
+        Task::Numbers { names, .. } if names.len() > 1 => counted(names.len(), "number"),
         Task::Numbers { .. } => "a number".to_string(),
-        Task::Text { pieces } => format!("what comes next, of {pieces} pieces of text"),
+        Task::Text { pieces } => format!("what comes next, of {} of text", counted(*pieces, "piece")),
     }
 }

@@ -50,7 +50,7 @@ pub fn run(flags: EvalFlags) -> Result<()> {
             json!({ "model": flags.model, "data": flags.data, "rows": set.len(), "numbers": measured.json() }),
         );
     }
-    out::line(format_args!("{}  ({} rows)", measured.line(), set.len()))?;
+    out::line(format_args!("{}  ({})", measured.line(), out::counted(set.len(), "row")))?;
     if let Of::Classes { names, confusion, .. } = &measured.of {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         match names.len() {

@@ -80,7 +80,7 @@ pub fn run(flags: ExportFlags) -> Result<()> {
         model.save(&flags.to)?;
         Model::load(&flags.to)?.parameter_count()
     };
-    out::line(format_args!("{}: {parameters} parameters", flags.to.display()))
+    out::line(format_args!("{}: {}", flags.to.display(), out::counted(parameters, "parameter")))
 }
 
 /// The pieces of a model of texts, read back.
@@ -93,7 +93,7 @@ fn tokenizer(model: &Model, to: &Path) -> Result<()> {
     };
     kiln_files::write(to, text.tokens.to_tokenizer_json().as_bytes())?;
     let written = Tokenizer::read(to)?;
-    out::line(format_args!("{}: {} pieces", to.display(), written.count()))
+    out::line(format_args!("{}: {}", to.display(), out::counted(written.count(), "piece")))
 }
 
 fn onnx(model: &Model, flags: &ExportFlags) -> Result<()> {

@@ -83,6 +83,11 @@ impl Folder {
         }
     }
 
+    /// How to go on with the run in it.
+    pub fn resume_hint(&self) -> String {
+        format!("kiln train --resume {}", self.path.display())
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path

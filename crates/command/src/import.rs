@@ -249,7 +249,11 @@ fn network(flags: &ImportFlags) -> Result<()> {
             Model::from_onnx(network, &flags.told()?).with_context(|| flags.file.display().to_string())?;
         model.save(out)?;
         out::text(described)?;
-        out::line(format_args!("{}: {} parameters", out.display(), Model::load(out)?.parameter_count()))?;
+        out::line(format_args!(
+            "{}: {}",
+            out.display(),
+            out::counted(Model::load(out)?.parameter_count(), "parameter")
+        ))?;
         if model.about().is_unsaid() {
             out::line(
                 "how raw data become its input isn't said: predictions and evaluations will ask for it (--pixels, --columns; kiln import --help)",
@@ -273,7 +277,7 @@ fn network(flags: &ImportFlags) -> Result<()> {
         }
     }
     if wrong > 0 {
-        bail!("{}: {wrong} outputs differ from what was recorded", flags.file.display());
+        bail!("{}: {} not as it was recorded", flags.file.display(), out::counted(wrong, "output"));
     }
     Ok(())
 }
@@ -287,11 +291,11 @@ pub fn about(network: &onnx::Network) -> String {
     };
     let list = |ports: Vec<onnx::Port>| ports.iter().map(port).collect::<Vec<_>>().join("; ");
     format!(
-        "takes  {}\ngives  {}\nhas    {} parameters in {} tensors\n",
+        "takes  {}\ngives  {}\nhas    {} in {}\n",
         list(network.inputs()),
         list(network.outputs()),
-        network.parameter_count(),
-        network.parameters().len()
+        out::counted(network.parameter_count(), "parameter"),
+        out::counted(network.parameters().len(), "tensor")
     )
 }
 
@@ -305,5 +309,9 @@ fn weights(flags: &ImportFlags, into: &Path, out: &Path) -> Result<()> {
     training.clear();
     training.insert("weights".to_string(), flags.file.display().to_string().into());
     model.save(out)?;
-    out::line(format_args!("{report}\n{}: {} parameters", out.display(), model.parameter_count()))
+    out::line(format_args!(
+        "{report}\n{}: {}",
+        out.display(),
+        out::counted(model.parameter_count(), "parameter")
+    ))
 }

@@ -12,6 +12,7 @@ use kiln_learn::prelude::{Context, Layer, Tensor};
 use serde_json::{Value, json};
 
 use super::measure::Measured;
+use super::out::counted;
 
 /// How much a figure falls without each column.
 pub struct Importances {
@@ -93,13 +94,14 @@ impl Importances {
             drops.push((name, sum / shuffles as f64));
             if said.elapsed() >= SAID {
                 said = Instant::now();
-                say(&format!("importances of {} of {columns} columns", drops.len()));
+                say(&format!("importances of {} of {}", drops.len(), counted(columns, "column")));
             }
         }
         if drops.len() < columns {
             let measured = drops.len();
             say(&format!(
-                "importances of {measured} of {columns} columns were measured: more would take too long"
+                "importances of {measured} of {} were measured: more would take too long",
+                counted(columns, "column")
             ));
         }
         drops.sort_by(|a, b| b.1.total_cmp(&a.1));

@@ -62,7 +62,7 @@ impl LargeTable {
         let framing = framing.kind(ValueKind::F32).progress(move |rows| {
             if said.get().elapsed() >= SAID {
                 said.set(Instant::now());
-                say(format!("{rows} rows read"));
+                say(format!("{} read", out::counted(rows as usize, "row")));
             }
         });
         let frame = framing.temporary_in(path, folder)?;

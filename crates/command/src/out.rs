@@ -6,16 +6,8 @@ use std::io::{BufWriter, Error, IsTerminal, StdoutLock, Write};
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
+pub use kiln_map::counted;
 use kiln_map::visible;
-
-/// A count with what is counted: `1 column`, `2 columns`.
-pub fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ if what.ends_with(['s', 'x']) => format!("{count} {what}es"),
-        _ => format!("{count} {what}s"),
-    }
-}
 
 /// Prints a piece of a result.
 pub fn text(text: impl Display) -> Result<()> {
@@ -84,17 +76,5 @@ impl Write for RowWriter {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.out.flush()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::counted;
-
-    #[test]
-    fn one_of_a_thing_is_no_plural() {
-        let said = [(1, "column"), (0, "row"), (2, "class"), (1, "class"), (3, "epoch")]
-            .map(|(count, what)| counted(count, what));
-        assert_eq!(said, ["1 column", "0 rows", "2 classes", "1 class", "3 epochs"]);
     }
 }

@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use kiln_learn::data::{DateFormat, Reading, Table};
 
 use super::rows::{is_standard_input, standard_input};
 use super::settings::Settings;
+
+/// The names of these flags, which are settings of a training too.
+pub const READING: [&str; 9] =
+    ["header", "missing", "decimal", "thousands", "dates", "delimiter", "encoding", "sheet", "member"];
 
 /// What is said of a file.
 #[derive(Args, Default)]
@@ -28,6 +32,22 @@ pub struct ReadingFlags {
     #[arg(long, value_name = "SIGN")]
     pub thousands: Option<String>,
 
+    /// What stands between cells: , ; | tab, or another sign [default: what the first rows show]
+    #[arg(long, value_name = "SIGN")]
+    pub delimiter: Option<String>,
+
+    /// How a text is encoded: utf-8, utf-16 or latin-1 (windows-1252) [default: what its bytes show]
+    #[arg(long, value_name = "NAME")]
+    pub encoding: Option<String>,
+
+    /// The sheet of a workbook, by its name or its number from 1 [default: the first that isn't empty]
+    #[arg(long, value_name = "NAME|N")]
+    pub sheet: Option<String>,
+
+    /// The table of a zip archive, by its name or its number from 1 [default: the only one]
+    #[arg(long, value_name = "NAME|N")]
+    pub member: Option<String>,
+
     /// How dates such as 03/04/2024 are meant: dmy, mdy or ymd [default: what the dates show]
     #[arg(long, value_name = "ORDER")]
     pub dates: Option<String>,
@@ -36,20 +56,32 @@ pub struct ReadingFlags {
 impl ReadingFlags {
     /// Those of a training.
     pub fn of(settings: &Settings) -> ReadingFlags {
-        let Settings { header, missing, decimal, thousands, dates, .. } = settings;
+        let Settings {
+            header, missing, decimal, thousands, dates, delimiter, encoding, sheet, member, ..
+        } = settings;
         ReadingFlags {
             header: header.clone(),
             missing: missing.clone(),
             decimal: decimal.clone(),
             thousands: thousands.clone(),
+            delimiter: delimiter.clone(),
+            encoding: encoding.clone(),
+            sheet: sheet.clone(),
+            member: member.clone(),
             dates: dates.clone(),
         }
     }
 
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
-        let ReadingFlags { header, missing, decimal, thousands, dates } = self;
-        [header, missing, decimal, thousands, dates].iter().all(|flag| flag.is_none())
+        self.said().iter().all(|flag| flag.is_none())
+    }
+
+    /// Each, in the order of [`READING`].
+    pub fn said(&self) -> [&Option<String>; READING.len()] {
+        let ReadingFlags { header, missing, decimal, thousands, delimiter, encoding, sheet, member, dates } =
+            self;
+        [header, missing, decimal, thousands, dates, delimiter, encoding, sheet, member]
     }
 
     /// As the library says it.
@@ -77,6 +109,26 @@ impl ReadingFlags {
             Some("'") => reading = reading.thousands('\''),
             Some(" " | "space") => reading = reading.thousands(' '),
             Some(other) => bail!("--thousands is , or . or ' or space, and not {other}"),
+        }
+        match self.delimiter.as_deref() {
+            None => {}
+            Some("tab" | "\\t" | "\t") => reading = reading.delimiter(b'\t'),
+            Some("space") => reading = reading.delimiter(b' '),
+            Some(other) => match other.as_bytes() {
+                [sign] if sign.is_ascii() && !sign.is_ascii_alphanumeric() && *sign != b'"' => {
+                    reading = reading.delimiter(*sign);
+                }
+                _ => bail!("--delimiter is one sign such as , ; | or tab or space, and not {other}"),
+            },
+        }
+        if let Some(encoding) = &self.encoding {
+            reading = reading.encoding(encoding.parse().context("--encoding")?);
+        }
+        if let Some(sheet) = &self.sheet {
+            reading = reading.sheet(sheet);
+        }
+        if let Some(member) = &self.member {
+            reading = reading.member(member);
         }
         match self.dates.as_deref() {
             None => {}

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::rng::Rng;
+use kiln_map::counted;
 
 /// The order of rows in an epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,12 +83,13 @@ impl Batching {
         if self.count(rows) == 0 {
             let size = self.size;
             return Err(Error::new(format!(
-                "{rows} rows don't fill a batch of {size}, and the last is dropped"
+                "a batch of {size} isn't filled by {}, and the last is dropped",
+                counted(rows, "row")
             )));
         }
         match &self.order {
             Order::Weighted(weights) if weights.len() != rows => {
-                Err(Error::new(format!("{} weights for {rows} rows", weights.len())))
+                Err(Error::new(format!("{} for {}", counted(weights.len(), "weight"), counted(rows, "row"))))
             }
             Order::Weighted(weights)
                 if !weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0)

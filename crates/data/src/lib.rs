@@ -6,9 +6,9 @@
 //!
 //! # Features
 //!
-//! Each switches one module: `csv` tables in text, `gzip` packed files, `image` pictures in PNG, JPEG, BMP, WebP, GIF, TIFF, PNM and ICO,
-//! `parquet` tables in Parquet files, `arrow` record batches of Arrow, `tokenizer` tokenizers in `tokenizer.json`. All but Parquet and
-//! Arrow are on by default.
+//! Each switches one module: `csv` tables in text, `excel` workbooks, `parquet` and `feather` tables in such files, `gzip` and `zstd` packed
+//! files, `image` pictures in PNG, JPEG, BMP, WebP, GIF, TIFF, PNM and ICO, `arrow` record batches of Arrow, `tokenizer` tokenizers in
+//! `tokenizer.json`. All but `arrow` are on by default.
 //!
 //! # Invariants
 //!
@@ -32,9 +32,15 @@ mod fingerprint;
 #[cfg(feature = "gzip")]
 mod gzip;
 mod image;
+mod known;
+#[cfg(feature = "parquet")]
+mod lz4;
 mod made;
 #[cfg(not(feature = "gzip"))]
 mod no_gzip;
+#[cfg(not(feature = "zstd"))]
+mod no_zstd;
+mod packing;
 mod prefetch;
 mod rng;
 mod series;
@@ -43,6 +49,8 @@ mod split;
 mod table;
 mod text;
 mod values;
+#[cfg(feature = "zstd")]
+mod zstd;
 
 #[cfg(not(feature = "gzip"))]
 use no_gzip as gzip;
@@ -57,6 +65,7 @@ pub use image::{
 };
 #[cfg(feature = "image")]
 pub use image::{Gallery, PICTURES, Picture, PictureFiles, Pictures, encode_png};
+pub use known::{FileKind, file_kind};
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;
@@ -65,9 +74,9 @@ pub use set::Set;
 pub use split::{by_time, folds, fractions, grouped, stratified};
 pub use table::{
     Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, EncodedBlock, Encoding, Feature,
-    FeatureMatrix, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget, RawBlock, RawCell,
-    Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table, TablePreparation, TableText,
-    TargetColumn, TargetKind, Treatment, UnseenWords, Vocabulary,
+    FeatureMatrix, FileFormat, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget, RawBlock,
+    RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table, TablePreparation,
+    TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 #[cfg(feature = "tokenizer")]

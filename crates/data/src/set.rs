@@ -1,5 +1,6 @@
 //! A set in memory.
 
+use kiln_map::counted;
 use std::sync::Arc;
 
 use crate::dataset::{Batch, Dataset, Subset};
@@ -46,7 +47,9 @@ impl Set {
         let inputs = count(&x, &x_form, "inputs")?;
         if inputs != rows {
             return Err(Error::new(format!(
-                "{inputs} inputs and {rows} targets; each input needs its target"
+                "{} and {}; each input needs its target",
+                counted(inputs, "input"),
+                counted(rows, "target")
             )));
         }
         known_codes(&x, &x_form, "input")?;
@@ -72,7 +75,10 @@ impl Set {
         let values = values.into();
         let rows = count(&values, &form, name)?;
         if rows != self.len() {
-            return Err(Error::new(format!("{rows} {name} for {} rows; each row needs its own", self.len())));
+            return Err(Error::new(format!(
+                "{rows} {name} for {}; each row needs its own",
+                counted(self.len(), "row")
+            )));
         }
         known_codes(&values, &form, name)?;
         if ["x", "y"].contains(&name) || self.0.further.iter().any(|(known, ..)| known == name) {
@@ -114,7 +120,11 @@ impl Set {
     /// Where there isn't one for each row, or one is negative or no number.
     pub fn weighted(self, weights: Vec<f32>) -> Result<Set> {
         if weights.len() != self.len() {
-            return Err(Error::new(format!("{} weights for {} rows", weights.len(), self.len())));
+            return Err(Error::new(format!(
+                "{} for {}",
+                counted(weights.len(), "weight"),
+                counted(self.len(), "row")
+            )));
         }
         if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
             return Err(Error::new(format!("the weight of row {row} is {}", weights[row])));
@@ -235,7 +245,7 @@ mod tests {
         let form = || Form::numbers(&[2]);
         let error = |set: Result<Set>| set.unwrap_err().to_string();
         assert!(error(Set::classes(vec![1f32; 5], form(), vec![0, 1])).contains("5 numbers"));
-        assert!(error(Set::classes(vec![1f32; 4], form(), vec![0])).contains("2 inputs and 1 targets"));
+        assert!(error(Set::classes(vec![1f32; 4], form(), vec![0])).contains("2 inputs and 1 target;"));
         assert!(error(Set::classes(vec![1f32; 4], form(), vec![0, -1])).contains("row 1 is -1"));
         assert!(error(Set::classes(vec![1u8; 4], form(), vec![0, 1])).contains("U8"));
         let beyond = Set::new(vec![1f32; 4], form(), vec![0i64, 7], Form::class(3));

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::rng::Rng;
+use kiln_map::counted;
 
 /// Row numbers in parts: these shares of the whole, in a random order. What the shares leave is nobody's.
 ///
@@ -101,7 +102,9 @@ pub fn folds(
 ) -> Result<Vec<(Vec<usize>, Vec<usize>)>> {
     if count < 2 || count > rows {
         return Err(Error::new(format!(
-            "{rows} rows can't be cut in {count} folds; from 2 to {rows} can be"
+            "{} can't be cut in {}; from 2 to {rows} can be",
+            counted(rows, "row"),
+            counted(count, "fold")
         )));
     }
     let dealt: Vec<usize> = match labels {

@@ -1,5 +1,6 @@
 //! A model's programs: compiled once for a few sizes of batch, run by any number of threads.
 
+use kiln_map::counted;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -128,9 +129,10 @@ impl Programs {
         let width = form.width();
         if values.len() != rows * width {
             return Err(Error::Training(format!(
-                "{rows} rows of {:?} are {} numbers, and {} came in",
+                "{} of {:?} have {}, and {} came in",
+                counted(rows, "row"),
                 form.shape,
-                rows * width,
+                counted(rows * width, "number"),
                 values.len()
             )));
         }

@@ -1,5 +1,5 @@
 //! What all readers of files share, so that none believes what a file says: a file as memory ([`MemoryMap`]), the files that belong to it
-//! ([`ExternalFiles`]), how much it may ask for ([`Budget`]), its words as a terminal may see them ([`visible`]), and the known name that
+//! ([`ExternalFiles`]), how much it may ask for ([`Budget`]), what lies in an archive ([`zip_entries`]), its words as a terminal may see them ([`visible`]), and the known name that
 //! a wrong one may have meant ([`nearest`]).
 //!
 //! # Invariants
@@ -15,14 +15,18 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod archive;
 mod budget;
+mod counted;
 mod escape;
 mod external;
 mod limits;
 mod memory_map;
 mod nearest;
 
+pub use archive::{ArchiveEntry, ArchivePlace, is_zip, zip_entries};
 pub use budget::{Budget, Exceeded};
+pub use counted::counted;
 pub use escape::{shown, visible};
 pub use external::{ExternalFileError, ExternalFiles};
 pub use limits::{Limits, Resource};

@@ -17,13 +17,15 @@ use kiln_testkit::bits;
 const BATCHES: [usize; 3] = [2, 7, 256];
 
 /// Well-known kinds of networks, and what a row of theirs is.
-const MODELS: [(&str, &[usize]); 5] = [
+const MODELS: [(&str, &[usize]); 6] = [
     ("dense 96, relu, dense 40, gelu, dropout 0.1, dense 5", &[50]),
     (
         "conv 16 3 padding 1, batch-norm, relu, conv 32 3 padding 1, batch-norm, relu, pool 2, conv 32 3 stride 2, relu, \
          flatten, dense 24, relu, dense 5",
         &[3, 14, 14],
     ),
+    // Rows that are wide, alone in a tile and among others there.
+    ("dense 300, layer-norm, gelu, dense 300, rms-norm, softmax, dense 5", &[50]),
     ("lstm 24, last, dense 5", &[9, 6]),
     ("gru 24, mean-over-time, layer-norm, dense 5", &[9, 6]),
     ("dense 16, sinusoidal-positions, transformer 2, layer-norm, mean-over-time, dense 5", &[10, 6]),

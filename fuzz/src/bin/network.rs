@@ -1,7 +1,7 @@
 //! ONNX files, with a file of weights beside them. A network that is taken is walked through once, with zeros of the sizes it says.
 #![no_main]
 
-use kiln::onnx::{OnnxDType, Export, Value, load, parse};
+use kiln::onnx::{Export, OnnxDType, Value, load, parse};
 use kiln::prelude::*;
 use kiln_fuzz::{file, fuzz_target, path, seeds};
 

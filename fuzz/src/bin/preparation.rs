@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use kiln_data::{Choices, TablePreparation, Table, Treatment};
+use kiln_data::{Choices, Table, TablePreparation, Treatment};
 use kiln_fuzz::{fuzz_target, seeds};
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {

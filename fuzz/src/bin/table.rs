@@ -1,7 +1,7 @@
 //! Tables: CSV and its kin, lines of JSON. Read again with quotes around every cell, which other code cuts, a table is the same.
 #![no_main]
 
-use kiln_data::{Choices, Column, ColumnKind, TablePreparation, Reading, Table};
+use kiln_data::{Choices, Column, ColumnKind, Reading, Table, TablePreparation};
 use kiln_fuzz::{fuzz_target, seeds};
 
 const SEEDS: [&str; 5] = [

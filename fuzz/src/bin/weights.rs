@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use kiln::prelude::Data;
-use kiln::store::{TensorFile, HostTensor};
+use kiln::store::{HostTensor, TensorFile};
 use kiln::weights::{self, Weights};
 use kiln_fuzz::{fuzz_target, path, seeds};
 
@@ -16,7 +16,8 @@ fn all() -> Vec<Vec<u8>> {
         ("b.c", Data::I64(vec![7, 8])),
         ("d", Data::Bool(vec![true, false])),
     ];
-    store.tensors = tensors.map(|(name, data)| (name.to_string(), HostTensor { shape: vec![1, 2], data })).into();
+    store.tensors =
+        tensors.map(|(name, data)| (name.to_string(), HostTensor { shape: vec![1, 2], data })).into();
     let written = ["good.safetensors", "good.npz", "good.json"].map(|name| {
         weights::write(&store, path(name)).unwrap();
         path(name)

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::out::counted;
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{
     Cell, Column, ColumnKind, Dataset, Frame, ImageSize, Pictures, Table, TargetColumn, is_mnist, mnist,
@@ -11,8 +12,12 @@ use kiln_learn::data::{
 pub fn frame(frame: &Frame) -> Result<String> {
     let names = frame.feature_names();
     let (x, y) = (frame.x(), frame.y());
-    let mut text =
-        format!("{} prepared rows of {} numbers, stored as {:?}\n", frame.len(), x.width(), x.kind);
+    let mut text = format!(
+        "{} of {}, stored as {:?}\n",
+        counted(frame.len(), "prepared row"),
+        counted(x.width(), "number"),
+        x.kind
+    );
     if let Some(plan) = frame.preparation() {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
         writeln!(text, "columns   {}", columns.join(", "))?;
@@ -57,16 +62,19 @@ pub fn prose(text: &str) -> String {
         .collect();
     let first: Vec<&str> = text.lines().take(5).collect();
     format!(
-        "{total} characters of {kinds} kinds, {} words, {} lines\nmost frequent: {}\n\n{}\n",
-        text.split_whitespace().count(),
-        text.lines().count(),
+        "{} of {}, {}, {}\nmost frequent: {}\n\n{}\n",
+        counted(total, "character"),
+        counted(kinds, "kind"),
+        counted(text.split_whitespace().count(), "word"),
+        counted(text.lines().count(), "line"),
         frequent.join(", "),
         first.join("\n")
     )
 }
 
 pub fn table(table: &Table) -> String {
-    let mut text = format!("{} rows, {} columns\n\n", table.len(), table.columns().len());
+    let mut text =
+        format!("{}, {}\n\n", counted(table.len(), "row"), counted(table.columns().len(), "column"));
     let names = table.names().map(|name| name.chars().count()).max().unwrap_or(0);
     for column in table.columns() {
         let missing = (0..table.len()).filter(|&row| column.cell(row) == Cell::Missing).count();
@@ -123,11 +131,11 @@ pub fn images(path: &Path) -> Result<String> {
     let mut text = String::new();
     let set = if is_mnist(path) {
         let (train, test) = mnist(path)?;
-        writeln!(text, "{} images to train on, {} to test with", train.len(), test.len())?;
+        writeln!(text, "{} to train on, {} to test with", counted(train.len(), "image"), test.len())?;
         train
     } else {
         let gallery = Pictures::new().folder(path)?;
-        writeln!(text, "{} images", gallery.set.len())?;
+        writeln!(text, "{}", counted(gallery.set.len(), "image"))?;
         for skipped in &gallery.skipped {
             writeln!(text, "left out: {skipped}")?;
         }

@@ -16,9 +16,10 @@ use kiln_learn::weights::Weights;
 use kiln_learn::{Model, Summary, onnx};
 use kiln_map::shown;
 
-use super::reading::{ReadingFlags, open};
+use super::reading::{READING, ReadingFlags, open};
 use super::rows::is_standard_input;
 use super::{import, out};
+use crate::out::counted;
 
 /// Look at a model, at weights or at data
 ///
@@ -99,7 +100,7 @@ pub fn run(flags: InspectFlags) -> Result<()> {
         },
     };
     if !flags.reading.is_empty() {
-        bail!("{}: --header, --missing, --decimal, --thousands and --dates are for tables", path.display());
+        bail!("{}: --{} are for tables", path.display(), READING.join(", --"));
     }
     out::text(text)
 }
@@ -132,7 +133,13 @@ fn weights(file: &Weights) -> Result<String> {
         numbers = numbers.saturating_add(weight.elements());
         bytes = bytes.saturating_add(weight.elements().saturating_mul(weight.element().size()));
     }
-    writeln!(text, "\n{} tensors, {numbers} numbers, {bytes} bytes", file.len())?;
+    writeln!(
+        text,
+        "\n{}, {}, {}",
+        counted(file.len(), "tensor"),
+        counted(numbers, "number"),
+        counted(bytes, "byte")
+    )?;
     for (name, note) in file.notes() {
         writeln!(text, "{}: {}", printed(name, 72), printed(note, 120))?;
     }
@@ -157,8 +164,12 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     writeln!(text, "\nlayers    {}", about.layers)?;
     writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
     match &about.task {
-        Task::Classes { names } => writeln!(text, "tells     {} classes: {}", names.len(), listed(names))?,
-        Task::Text { pieces } => writeln!(text, "tells     what comes next, of {pieces} pieces of text")?,
+        Task::Classes { names } => {
+            writeln!(text, "tells     {}: {}", counted(names.len(), "class"), listed(names))?
+        }
+        Task::Text { pieces } => {
+            writeln!(text, "tells     what comes next, of {} of text", counted(*pieces, "piece"))?
+        }
         Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
     }
     if let Some(plan) = about.preparation.table() {
@@ -182,7 +193,11 @@ fn language_model(model: &LanguageModel) -> Result<String> {
     let steps = window.min(SHOWN_STEPS);
     let mut text = format!("{}\n", Summary::of_type(model.decoder(), [1, steps], DType::I64)?);
     let block = &config.block;
-    writeln!(text, "\ntells     what comes next, of {} pieces, seeing {window} at once", config.vocabulary)?;
+    writeln!(
+        text,
+        "\ntells     what comes next, of {}, seeing {window} at once",
+        counted(config.vocabulary, "piece")
+    )?;
     let heads = match block.kv_heads == block.heads {
         true => format!("{} heads", block.heads),
         false => format!("{} heads of queries, {} of keys", block.heads, block.kv_heads),

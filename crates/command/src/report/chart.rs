@@ -1,7 +1,10 @@
-//! Charts as SVG: lines, points and bars over two axes. Colours are variables of the page they stand in, so that they suit light and
-//! dark.
+//! Charts: lines, points and bars over two axes, laid out once and drawn as SVG, whose colours are variables of the page they stand in, so
+//! that they suit light and dark, or as pixels.
 
-use std::fmt::Write;
+use kiln_learn::data::ImageSize;
+
+use super::drawing::{ChartShape, DotStyle, Drawing, PathStroke, TextAnchor, TextStyle, svg};
+use super::raster;
 
 /// Colours of the page, and of a chart that stands alone.
 pub const COLOURS: &str = ":root{--ground:#fff;--ink:#1b1f24;--soft:#667079;--line:#d9dee3;--c0:#1764ab;--c1:#c2410c;--c2:#15803d;--c3:#7e22ce;--c4:#a16207;--c5:#0e7490;--c6:#be185d;--c7:#4b5563}\
@@ -92,8 +95,12 @@ impl Chart {
         for &(x, y) in self.series.iter().flat_map(|series| &series.points) {
             range = [range[0].min(x), range[1].max(x), range[2].min(y), range[3].max(y)];
         }
-        if self.series.iter().any(|series| series.mark == Mark::Bars) {
+        let bars = self.series.iter().filter(|series| series.mark == Mark::Bars);
+        if let Some(count) = bars.map(|series| series.points.len()).max() {
             range[2] = range[2].min(0.0);
+            // The first and the last bar are as wide as the others.
+            let half = (range[1] - range[0]) / (2.0 * (count.max(2) - 1) as f64);
+            range = [range[0] - half, range[1] + half, range[2], range[3]];
         }
         let wide = |least: f64, most: f64| match most - least {
             size if size.is_finite() && size > 0.0 => [least, most],
@@ -108,15 +115,26 @@ impl Chart {
 
     /// As SVG, for a page with [`COLOURS`] and [`STYLE`].
     pub fn svg(&self) -> String {
-        self.draw("")
+        svg(&self.drawing(), "")
     }
 
     /// As a file of its own.
     pub fn file(&self) -> String {
-        self.draw(&format!("<style>{COLOURS}{STYLE}</style><rect width=\"100%\" height=\"100%\" style=\"fill:var(--ground)\"/>"))
+        svg(
+            &self.drawing(),
+            &format!(
+                "<style>{COLOURS}{STYLE}</style><rect width=\"100%\" height=\"100%\" style=\"fill:var(--ground)\"/>"
+            ),
+        )
     }
 
-    fn draw(&self, inside: &str) -> String {
+    /// As a picture: pixels of red, green and blue, each colour a plane of its own, twice as fine as the page's.
+    pub fn pixels(&self) -> (Vec<u8>, ImageSize) {
+        raster::pixels(&self.drawing())
+    }
+
+    /// What is drawn, in its order.
+    fn drawing(&self) -> Drawing {
         let [left, right, low, high] = self.range();
         // The widest number on the left stands between the axis and its name.
         let numbers = ticks(low, high).into_iter().map(|y| short(y).chars().count()).max().unwrap_or(0);
@@ -126,22 +144,16 @@ impl Chart {
         let (top, tall) = (TOP + lines, HEIGHT + lines);
         let across = |x: f64| edge + (x - left) / (right - left) * (WIDTH - edge - RIGHT);
         let down = |y: f64| tall - BOTTOM - (y - low) / (high - low) * (tall - top - BOTTOM);
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {tall}\" role=\"img\" aria-label=\"{}\">{inside}",
-            escape(&self.title)
-        );
-        let mut put = |text: std::fmt::Arguments| {
-            let _ = svg.write_fmt(text);
-        };
-        put(format_args!("<text class=\"title\" x=\"{edge}\" y=\"18\">{}</text>", escape(&self.title)));
+        let mut shapes =
+            vec![ChartShape::text((edge, 18.0), &self.title, TextStyle::Title, TextAnchor::Start)];
         for y in ticks(low, high) {
             let at = down(y);
-            put(format_args!("<path class=\"axis\" d=\"M{edge} {at:.1}H{}\"/>", WIDTH - RIGHT));
-            put(format_args!(
-                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                edge - 7.0,
-                at + 4.0,
-                short(y)
+            shapes.push(ChartShape::path([(edge, at), (WIDTH - RIGHT, at)], PathStroke::Axis));
+            shapes.push(ChartShape::text(
+                (edge - 7.0, at + 4.0),
+                &short(y),
+                TextStyle::Plain,
+                TextAnchor::End,
             ));
         }
         // Epochs are whole.
@@ -153,88 +165,68 @@ impl Chart {
                 continue;
             }
             free = at + half + LETTER;
-            put(format_args!(
-                "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                tall - BOTTOM + 17.0,
-                short(x)
+            shapes.push(ChartShape::text(
+                (at, tall - BOTTOM + 17.0),
+                &short(x),
+                TextStyle::Plain,
+                TextAnchor::Middle,
             ));
         }
         let middle = (edge + WIDTH - RIGHT) / 2.0;
-        put(format_args!(
-            "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            tall - 8.0,
-            escape(&self.x)
-        ));
-        put(format_args!(
-            "<text transform=\"translate(13 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-            (top + tall - BOTTOM) / 2.0,
-            escape(&self.y)
-        ));
+        shapes.push(ChartShape::text((middle, tall - 8.0), &self.x, TextStyle::Plain, TextAnchor::Middle));
+        let beside = (13.0, (top + tall - BOTTOM) / 2.0);
+        shapes.push(ChartShape::text(beside, &self.y, TextStyle::Turned, TextAnchor::Middle));
         if self.diagonal {
             let (start, end) = (left.max(low), right.min(high));
-            put(format_args!(
-                "<path class=\"guide\" d=\"M{:.1} {:.1}L{:.1} {:.1}\"/>",
-                across(start),
-                down(start),
-                across(end),
-                down(end)
-            ));
+            let ends = [(across(start), down(start)), (across(end), down(end))];
+            shapes.push(ChartShape::path(ends, PathStroke::Guide));
         }
         for (number, series) in self.series.iter().enumerate() {
-            let colour = format!("var(--c{})", number % SERIES);
+            let colour = number % SERIES;
             let name = if series.name.is_empty() { String::new() } else { format!("{}: ", series.name) };
-            let says =
-                |x: f64, y: f64| escape(&format!("{name}{} {}, {} {}", self.x, short(x), self.y, short(y)));
+            let says = |x: f64, y: f64| format!("{name}{} {}, {} {}", self.x, short(x), self.y, short(y));
+            let place = |&(x, y): &(f64, f64)| (across(x), down(y));
             match series.mark {
                 Mark::Line => {
-                    let mut path = String::new();
-                    for (at, &(x, y)) in series.points.iter().enumerate() {
-                        let to = if at == 0 { 'M' } else { 'L' };
-                        let _ = write!(path, "{to}{:.1} {:.1}", across(x), down(y));
-                    }
-                    put(format_args!("<path class=\"l\" style=\"stroke:{colour}\" d=\"{path}\"/>"));
-                    if let [(x, y)] = series.points[..] {
-                        let (x, y) = (across(x), down(y));
-                        put(format_args!(
-                            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" style=\"fill:{colour}\"/>"
-                        ));
+                    shapes
+                        .push(ChartShape::path(series.points.iter().map(place), PathStroke::Series(colour)));
+                    if let [point] = &series.points[..] {
+                        shapes.push(ChartShape::Dot {
+                            at: place(point),
+                            radius: 3.0,
+                            colour,
+                            style: DotStyle::Solid,
+                            title: None,
+                        });
                     }
                     let step = series.points.len().div_ceil(POINTED).max(1);
-                    for &(x, y) in series.points.iter().step_by(step) {
-                        put(format_args!(
-                            "<circle class=\"h\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"6\" style=\"fill:{colour}\"><title>{}</title></circle>",
-                            across(x),
-                            down(y),
-                            says(x, y)
-                        ));
-                    }
+                    shapes.extend(series.points.iter().step_by(step).map(|point| ChartShape::Dot {
+                        at: place(point),
+                        radius: 6.0,
+                        colour,
+                        style: DotStyle::Hover,
+                        title: Some(says(point.0, point.1)),
+                    }));
                 }
                 Mark::Points => {
-                    for (at, &(x, y)) in series.points.iter().take(DRAWN).enumerate() {
-                        let title = if at < POINTED {
-                            format!("<title>{}</title>", says(x, y))
-                        } else {
-                            String::new()
-                        };
-                        put(format_args!(
-                            "<circle class=\"p\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" style=\"fill:{colour}\">{title}</circle>",
-                            across(x),
-                            down(y)
-                        ));
-                    }
+                    shapes.extend(series.points.iter().take(DRAWN).enumerate().map(|(at, point)| {
+                        ChartShape::Dot {
+                            at: place(point),
+                            radius: 2.5,
+                            colour,
+                            style: DotStyle::Pale,
+                            title: (at < POINTED).then(|| says(point.0, point.1)),
+                        }
+                    }));
                 }
                 Mark::Bars => {
                     let count = series.points.len().max(1) as f64;
-                    let wide = ((WIDTH - edge - RIGHT) / (count + 1.0) * 0.85).max(1.0);
-                    for &(x, y) in &series.points {
+                    let wide = ((WIDTH - edge - RIGHT) / count * 0.85).max(1.0);
+                    shapes.extend(series.points.iter().map(|&(x, y)| {
                         let (top, bottom) = (down(y.max(0.0)), down(y.min(0.0)));
-                        put(format_args!(
-                            "<rect class=\"b\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"{:.1}\" style=\"fill:{colour}\"><title>{}</title></rect>",
-                            across(x) - wide / 2.0,
-                            bottom - top,
-                            says(x, y)
-                        ));
-                    }
+                        let corner = (across(x) - wide / 2.0, top);
+                        ChartShape::Bar { corner, size: (wide, bottom - top), colour, title: says(x, y) }
+                    }));
                 }
             }
             let mut placed: Vec<(f64, f64)> = Vec::new();
@@ -245,22 +237,19 @@ impl Chart {
                     continue;
                 }
                 placed.push((x, y));
-                put(format_args!(
-                    "<text class=\"n\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>",
-                    escape(label)
-                ));
+                shapes.push(ChartShape::text((x, y), label, TextStyle::Small, TextAnchor::Middle));
             }
             if let Some((x, y)) = legend[number] {
-                put(format_args!("<path d=\"M{x:.1} {y:.1}h14\" style=\"stroke:{colour};stroke-width:3\"/>"));
-                put(format_args!(
-                    "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-                    x + 19.0,
-                    y + 4.0,
-                    escape(&series.name)
+                shapes.push(ChartShape::path([(x, y), (x + 14.0, y)], PathStroke::Key(colour)));
+                shapes.push(ChartShape::text(
+                    (x + 19.0, y + 4.0),
+                    &series.name,
+                    TextStyle::Plain,
+                    TextAnchor::Start,
                 ));
             }
         }
-        svg + "</svg>"
+        Drawing { title: self.title.clone(), width: WIDTH, height: tall, shapes }
     }
 
     /// Where the name of each series stands that has one, and how much room more than one line of them takes.
@@ -336,11 +325,6 @@ pub fn figure(number: f64) -> String {
         apart.push(letter);
     }
     apart + rest
-}
-
-/// Text within HTML.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

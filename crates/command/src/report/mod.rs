@@ -1,21 +1,24 @@
 //! The report of a run: one page that needs nothing else, with curves, figures, mistakes and settings; and its charts as files.
 
 mod chart;
+mod drawing;
 mod predictions;
+mod raster;
 mod tables;
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
-use kiln_learn::data::{Dataset, ImageSize, Table, TablePreparation};
+use kiln_learn::data::{Dataset, ImageSize, Table, TablePreparation, encode_png};
 use kiln_learn::metrics::History;
 
 use super::folder::Folder;
 use super::importance::Importances;
 use super::measure::{Measured, Of};
 use super::out::counted;
-use chart::{COLOURS, Chart, STYLE, Series, escape, figure};
+use chart::{COLOURS, Chart, STYLE, Series, figure};
+use drawing::escape;
 
 /// What a report tells of.
 pub struct Told<'a> {
@@ -58,8 +61,10 @@ pub fn write(told: &Told, folder: &Folder) -> Result<()> {
     }
     folder.make("plots")?;
     for chart in &charts {
-        let name = chart.title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-") + ".svg";
-        folder.write(Path::new("plots").join(name), chart.file())?;
+        let name = chart.title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
+        folder.write(Path::new("plots").join(format!("{name}.svg")), chart.file())?;
+        let (pixels, size) = chart.pixels();
+        folder.write(Path::new("plots").join(format!("{name}.png")), encode_png(&pixels, size)?)?;
     }
     Ok(folder.write("report.html", page(told, &charts, measured)?)?)
 }

@@ -6,10 +6,12 @@ use anyhow::Result;
 use kiln_learn::data::{Batch, encode_png};
 use kiln_learn::metrics::Confusion;
 
-use super::chart::{escape, figure};
+use super::chart::figure;
+use super::drawing::escape;
 use super::{Shows, Told};
 use crate::importance::Importances;
 use crate::measure::{Measured, Of};
+use crate::out::counted;
 
 /// More classes than this are no matrix that anybody can read.
 const MATRIX: usize = 30;
@@ -129,7 +131,11 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             let columns = table.columns().iter().filter(|column| all <= 2 * MOST || matters(column.name()));
             let columns: Vec<_> = columns.collect();
             if columns.len() < all {
-                write!(html, "<p>With the {} columns of {all} that matter the most.</p>", columns.len())?;
+                write!(
+                    html,
+                    "<p>With the {} of {all} that matter the most.</p>",
+                    counted(columns.len(), "column")
+                )?;
             }
             html += "<div class=\"scroll\"><table><tr><th>says</th>";
             columns.iter().try_for_each(|column| write!(html, "<th>{}</th>", escape(column.name())))?;
@@ -155,15 +161,17 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
 pub(super) fn importances(importances: &Importances) -> Result<String> {
     let Importances { figure, drops, columns, shuffles, rows } = importances;
     let mut html = format!(
-        "<section id=\"importance\"><h2>What the model looks at</h2><p>How much {} falls on {rows} rows of the test part where a column is \
+        "<section id=\"importance\"><h2>What the model looks at</h2><p>How much {} falls on {} of the test part where a column is \
          shuffled among them (mean of {shuffles}).</p>",
-        escape(figure)
+        escape(figure),
+        counted(*rows, "row")
     );
     if drops.len() < *columns {
         write!(
             html,
-            "<p>{} of {columns} columns were measured, those first on which the outputs depend the most.</p>",
-            drops.len()
+            "<p>{} of {} were measured, those first on which the outputs depend the most.</p>",
+            drops.len(),
+            counted(*columns, "column")
         )?;
     }
     if drops.len() > 2 * MOST {

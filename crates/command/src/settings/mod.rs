@@ -77,12 +77,16 @@ keys! {
         "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which";
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
-        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, calendar";
+        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, text, calendar";
         "header" header: String [ROWS] = "YES|NO" "Whether the first row of a table names its columns [default: what the rows below show]";
         "missing" missing: String [ROWS] = "WORDS" "Words that say in any column that its value is missing, with commas between them, besides the usual ones";
         "decimal" decimal: String [ROWS] = "SIGN" "What stands before decimals: . or , [default: what the numbers show]";
         "thousands" thousands: String [ROWS] = "SIGN" "What stands between thousands: , . ' or space [default: what the numbers show]";
         "dates" dates: String [ROWS] = "ORDER" "How dates such as 03/04/2024 are meant: dmy, mdy or ymd [default: what the dates show]";
+        "delimiter" delimiter: String [ROWS] = "SIGN" "What stands between cells: , ; | tab, or another sign [default: what the first rows show]";
+        "encoding" encoding: String [ROWS] = "NAME" "How a text is encoded: utf-8, utf-16 or latin-1 (windows-1252) [default: what its bytes show]";
+        "sheet" sheet: String [ROWS] = "NAME|N" "The sheet of a workbook, by its name or its number from 1 [default: the first that isn't empty]";
+        "member" member: String [ROWS] = "NAME|N" "The table of a zip archive, by its name or its number from 1 [default: the only one]";
         "text" text: String [ROWS] = "COLUMN" "The column of a table that holds texts, to learn the --target from their words";
         "frame" frame: PathBuf [NOTHING] = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String [ROWS] = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";

@@ -15,7 +15,7 @@ use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::folder::scratch;
 use crate::large::LargeTable;
 use crate::out::counted;
-use crate::reading::ReadingFlags;
+use crate::reading::{READING, ReadingFlags};
 use crate::report::Shows;
 use crate::settings::Settings;
 
@@ -93,17 +93,19 @@ fn origin(path: &Path, settings: &Settings, seed: u64) -> Result<Value> {
     let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let sum = kiln_files::file_checksum(path).with_context(place)?;
     let Settings { target, task, ignore, columns, embed, .. } = settings;
-    let Settings { header, missing, decimal, thousands, dates, .. } = settings;
-    Ok(json!({
+    let mut origin = json!({
         "source": fs::canonicalize(path).with_context(place)?,
         "bytes": about.len(),
         "changed": changed.map(|since| since.as_secs_f64()),
         "content": format!("{sum:016x}"),
         "target": target, "task": task, "ignore": ignore, "columns": columns, "embed": embed,
-        "header": header, "missing": missing, "decimal": decimal, "thousands": thousands, "dates": dates,
         "seed": seed,
         "shares": shares(settings, 0.1),
-    }))
+    });
+    for (name, said) in READING.iter().zip(ReadingFlags::of(settings).said()) {
+        origin[*name] = json!(said);
+    }
+    Ok(origin)
 }
 
 /// Why a frame can't be used for this origin: none where it can, no reason where there is no frame yet.
@@ -142,22 +144,9 @@ fn difference(then: &Value, now: &Value) -> Option<String> {
         value => value.to_string(),
     };
     // What an older frame doesn't know of wasn't said then.
-    let known = [
-        "target",
-        "task",
-        "ignore",
-        "columns",
-        "embed",
-        "header",
-        "missing",
-        "decimal",
-        "thousands",
-        "dates",
-        "seed",
-        "shares",
-    ];
-    let name = known.into_iter().find(|name| then[*name] != now[*name])?;
-    Some(format!("its {name} was {}, and is {} now", shown(&then[name]), shown(&now[name])))
+    let mut known = ["target", "task", "ignore", "columns", "embed", "seed", "shares"].iter().chain(&READING);
+    let name = known.find(|name| then[**name] != now[**name])?;
+    Some(format!("its {name} was {}, and is {} now", shown(&then[*name]), shown(&now[*name])))
 }
 
 /// Which of the three parts a row of a frame is in, by its number: the same whenever it is asked with one seed.

@@ -91,7 +91,7 @@ fn known(
     let &[_, height, width] = train.x().shape.as_slice() else { bail!("images have three axes") };
     let classes = test.y().codes().unwrap_or(0);
     let mut said = vec![
-        format!("{found}: images of {height} × {width}, {classes} classes"),
+        format!("{found}: images of {height} × {width}, {}", counted(classes, "class")),
         counts(&*train, &*valid, &test),
     ];
     let images = images(&*train, base)?;

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Preparation;
-use kiln_learn::data::{self, Dataset, Set};
+use kiln_learn::data::{self, Dataset, FileKind, Set};
 use kiln_learn::model::Task;
 
 use super::base::Base;
 use super::folder::scratch;
 use super::large::{self, LargeTable, PipedTable};
-use super::reading::ReadingFlags;
+use super::reading::{READING, ReadingFlags};
 use super::report::Shows;
 use super::rows::is_standard_input;
 use super::settings::{Settings, Share};
@@ -56,21 +56,8 @@ pub struct Habits {
 pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     if base.is_some() {
         // How raw data become rows is the model's.
-        settings.only_without_base(&[
-            "ignore",
-            "embed",
-            "columns",
-            "frame",
-            "image-size",
-            "grey",
-            "pieces",
-            "window",
-            "header",
-            "missing",
-            "decimal",
-            "thousands",
-            "dates",
-        ])?;
+        let own = ["ignore", "embed", "columns", "frame", "image-size", "grey", "pieces", "window"];
+        settings.only_without_base(&[&own[..], &READING].concat())?;
     }
     let seed = settings.seed.map_or(super::settings::DEFAULT_SEED, |seed| seed.0);
     let Some(path) = &settings.data else {
@@ -104,11 +91,9 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
         return image::gallery(path, image::pictures(settings, base)?.folder(path)?, settings, seed, base);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let plain = name.strip_suffix(".gz").unwrap_or(&name);
+    let plain = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
     match plain.rsplit_once('.').map_or("", |(_, extension)| extension) {
-        "csv" | "tsv" | "tab" | "jsonl" | "ndjson" | "json" | "parquet" => {
-            tabular(path, None, settings, seed, base)
-        }
+        extension if TABLES.contains(&extension) => tabular(path, None, settings, seed, base),
         "kdf" => {
             one_place_for_each_part(settings)?;
             settings.only("a frame", &["test-fraction", "val-fraction", "test", "val"])?;
@@ -124,12 +109,24 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
             settings.only("a text", &["pieces", "window", "test-fraction", "val-fraction"])?;
             text::text(path, settings, base)
         }
-        _ => bail!(
-            "{}: this is no table (.csv, .tsv, .jsonl, .json, also .gz; .parquet), no frame (.kdf), no text (.txt, .md), no folder of images and no TOML file",
-            path.display()
-        ),
+        _ => match data::file_kind(path)? {
+            FileKind::Table => tabular(path, None, settings, seed, base),
+            FileKind::Known(kind) => {
+                bail!("{}: this is {kind}, and no data to train on: {DATA}", path.display())
+            }
+            FileKind::Unknown => bail!("{}: by its name this is none of {DATA}", path.display()),
+        },
     }
 }
+
+/// What can be trained on.
+const DATA: &str = "a table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also .gz, .zst, .zip), a frame (.kdf), a text (.txt, .md), a folder of images, a TOML file";
+
+/// How names of tables end.
+pub const TABLES: [&str; 14] = [
+    "csv", "tsv", "tab", "jsonl", "ndjson", "json", "parquet", "feather", "arrow", "arrows", "xlsx", "xlsm",
+    "zip", "psv",
+];
 
 /// A table of texts, of paths of images, or of what is predicted from its columns; of a file, or of bytes that came in.
 fn tabular(
@@ -142,18 +139,18 @@ fn tabular(
     let parts = ["target", "test-fraction", "val-fraction"];
     one_place_for_each_part(settings)?;
     if settings.text.is_some() {
-        settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"]].concat())?;
+        settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"], &READING].concat())?;
         return text::texts(path, settings, seed, base);
     }
     if let Some(column) = &settings.images {
         let pictures = ["images", "image-size", "grey", "strict", "augment"];
-        settings.only("a table of images", &[&parts[..], &pictures].concat())?;
+        settings.only("a table of images", &[&parts[..], &pictures, &READING].concat())?;
         let labels = settings.target.as_deref().context("--images needs --target, the column of labels")?;
-        let gallery = image::pictures(settings, base)?.list(path, column, labels)?;
+        let reading = ReadingFlags::of(settings).reading()?;
+        let gallery = image::pictures(settings, base)?.reading(reading).list(path, column, labels)?;
         return image::gallery(path, gallery, settings, seed, base);
     }
-    let columns =
-        ["task", "ignore", "embed", "columns", "header", "missing", "decimal", "thousands", "dates"];
+    let columns = [&["task", "ignore", "embed", "columns"][..], &READING].concat();
     if let Some(frame) = &settings.frame {
         settings
             .only("a table by way of a frame", &[&parts[..], &columns, &["frame", "test", "val"]].concat())?;

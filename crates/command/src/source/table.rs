@@ -35,7 +35,7 @@ pub(super) const TABLES: Habits = Habits {
 const TARGETS: [&str; 5] = ["target", "label", "class", "y", "species"];
 
 /// How columns become numbers, by the names people say.
-const TREATMENTS: [(&str, Treatment); 10] = [
+const TREATMENTS: [(&str, Treatment); 11] = [
     ("standardise", Treatment::Standardise),
     ("min-max", Treatment::MinMax),
     ("robust", Treatment::Robust),
@@ -43,6 +43,7 @@ const TREATMENTS: [(&str, Treatment); 10] = [
     ("as-is", Treatment::AsIs),
     ("words", Treatment::OneHot),
     ("codes", Treatment::Codes),
+    ("text", Treatment::Text),
     ("calendar", Treatment::Calendar),
     ("cycles", Treatment::Cycles),
     ("drop", Treatment::Drop),

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Preparation;
-use kiln_learn::data::{self, Cut, Dataset, Table, Tokens, Windows, stratified};
+use kiln_learn::data::{self, Cut, Dataset, Reading, Tokens, Windows, stratified};
 use kiln_learn::model::Task;
 use kiln_learn::preparation::TextPreparation;
 
 use super::table::keys;
 use super::{Habits, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
+use crate::out::counted;
+use crate::reading::{ReadingFlags, open};
 use crate::report::Shows;
 use crate::settings::{Settings, Share};
 
@@ -75,11 +77,11 @@ pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Res
     };
     let codes = tokens.encode(&text);
     let said = format!(
-        "a text of {} characters: {} {} of {} kinds; learning what comes next",
-        text.chars().count(),
+        "a text of {}: {} {} of {}; learning what comes next",
+        counted(text.chars().count(), "character"),
         codes.len(),
         called(&tokens),
-        tokens.count()
+        counted(tokens.count(), "kind")
     );
     let all = Windows::new(codes, tokens.count(), window).map_err(|error| error.in_file(path))?;
     let shares = shares(
@@ -113,7 +115,13 @@ pub(super) fn texts(
     let (Some(column), Some(target)) = (&settings.text, &settings.target) else {
         bail!("--text needs --target, the column of classes");
     };
-    let table = Table::open(path)?;
+    let reading = match base.map(|base| base.preparation()) {
+        Some(Preparation::Text(TextPreparation { columns: Some(columns), .. })) => {
+            Reading::of_model(columns.file.clone())
+        }
+        _ => ReadingFlags::of(settings).reading()?,
+    };
+    let table = open(&reading, path)?;
     let texts = table.column(column)?;
     let classes = table.column(target)?;
     let (seen, rows) = (table.len(), Vec::from_iter(0..table.len()));
@@ -139,16 +147,19 @@ pub(super) fn texts(
     }
     let task = Task::of(&set);
     let [train, valid, test] = cut(set, parts)?;
-    let said = vec![
+    let mut said = table.notes().to_vec();
+    said.extend([
         format!(
-            "{seen} texts with {} classes of {target}, {} different {} in training",
-            train.names().len(),
+            "{} with {} of {target}, {} different {} in training",
+            counted(seen, "text"),
+            counted(train.names().len(), "class"),
             tokens.count(),
             called(&tokens)
         ),
         counts(&*train, &*valid, &*test),
-    ];
-    let preparation = TextPreparation::new(tokens, window).with_columns(column, target).into();
+    ]);
+    let preparation = TextPreparation::new(tokens, window).with_columns(column, target);
+    let preparation = preparation.of_file(table.file_format()).into();
     let habits = Habits { preset: "words", epochs: 15, rate: 1e-3, early_stop: 5, ..TEXTS };
     Ok(TrainingData {
         name: name_of(path),

@@ -19,7 +19,7 @@ use kiln_learn::trainer::{
 };
 use serde_json::json;
 
-use self::outcome::{Finished, finish, hint, interrupted, rescued};
+use self::outcome::{Finished, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
 use self::refit::{BestEpoch, Refit, refit};
 use self::say::{Events, Say};
@@ -309,7 +309,7 @@ fn train<'a>(
     if let Some(count) = settings.keep {
         saves = saves.keep(count.0 as usize);
     }
-    trainer = trainer.checkpoints(saves).hint(hint(folder));
+    trainer = trainer.checkpoints(saves).hint(folder.resume_hint());
     if let Some(before) = before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
         trainer = trainer.allow_changes(Settings::parts(&allowed)?);

@@ -22,11 +22,6 @@ use crate::settings::Settings;
 use crate::source::TrainingData;
 use crate::{out, report};
 
-/// How to go on with a run.
-pub(super) fn hint(folder: &Folder) -> String {
-    format!("kiln train --resume {}", folder.path().display())
-}
-
 /// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits.
 pub(super) fn interrupted(
     plan: &TrainingPlan,
@@ -41,7 +36,7 @@ pub(super) fn interrupted(
     about.training.extend(run.training());
     folder.check()?;
     model.save_as(&about, folder.at("model.kiln"))?;
-    let hint = hint(folder);
+    let hint = folder.resume_hint();
     match (say.json, say.quiet) {
         (true, _) => say.event(json!({
             "event": "interrupted", "run": folder.path(), "signal": signal, "steps": run.steps(), "resume": hint,
@@ -83,7 +78,8 @@ pub(super) fn finish(
         if part.len() > afterwards.rows {
             let (rows, all) = (afterwards.rows, part.len());
             say.line(&format!(
-                "figures of the {name} part are of {rows} of its {all} rows, for the time limit"
+                "figures of the {name} part are of {rows} of its {}, for the time limit",
+                out::counted(all, "row")
             ));
         }
     }

@@ -9,7 +9,6 @@ use kiln_learn::trainer::{Checkpoints, JsonlLog, Run, TimeLimit};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::outcome::hint;
 use super::plan::{TrainingPlan, about, every};
 use super::say::{Events, Say};
 use super::time::Afterwards;
@@ -108,7 +107,7 @@ pub(super) fn refit<'a>(
         .callback(Keep::new(folder, Vec::new()))
         .callback(JsonlLog::new(folder.at("refit.jsonl")))
         .checkpoints(every(Checkpoints::new(&checkpoints), plan.settings.checkpoint_every.as_deref())?)
-        .hint(hint(folder));
+        .hint(folder.resume_hint());
     if let Some(before) = before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
         trainer = trainer.allow_changes(Settings::parts(&allowed)?);

@@ -8,7 +8,7 @@
 
 use std::marker::PhantomData;
 
-use crate::epilogue::Epilogue;
+use crate::epilogue::{ColumnEpilogue, Epilogue};
 use crate::simd::{
     Avx2, Avx512, Level, Neon, Portable, Simd, Stamped, Vector, in_a_register, prefetch_to_write, stamp,
 };
@@ -134,6 +134,21 @@ impl<S: Simd> ConvMicrokernels<S> {
     };
 }
 
+/// Something for each of a tile's rows, whose number is written out: sums that a loop may index are kept in memory, and written there at
+/// every step of the sum.
+macro_rules! each_row {
+    ($rows:ident, $row:ident, $body:expr) => {
+        each_row!(@ [0 1 2 3 4 5 6 7] $rows, $row, $body)
+    };
+    (@ [$($number:literal)*] $rows:ident, $row:ident, $body:expr) => {{
+        const { assert!($rows <= [$($number),*].len()) };
+        $(if $number < $rows {
+            let $row = $number;
+            $body
+        })*
+    }};
+}
+
 /// A tile of `ROWS` rows and `WIDTH` vectors of columns; `SOME`: the last vector has columns in some lanes alone.
 ///
 /// # Safety
@@ -185,28 +200,29 @@ unsafe fn rows<V: Vector<Number = f32>, const ROWS: usize, const WIDTH: usize, c
                 b = b.wrapping_offset(tile.b_step);
             }
         }
-        // Into memory only now: sums that the loop below may index are otherwise written there at every step.
-        let sums = std::hint::black_box(sums);
         let store = |row: usize, vector: usize, sum: V| {
             let out = tile.out.wrapping_offset(*tile.out_rows.get_unchecked(row));
             let to = out.wrapping_add(vector * V::LANES);
             if SOME && vector == WIDTH - 1 { sum.store_first(to, last) } else { sum.store(to) }
         };
-        let Some(epilogue) = tile.epilogue else {
-            for row in 0..ROWS {
+        match tile.epilogue {
+            None => each_row!(ROWS, row, {
                 for vector in 0..WIDTH {
                     store(row, vector, sums[row][vector]);
                 }
-            }
-            return;
-        };
-        for vector in 0..WIDTH {
-            let own = |from: *const f32| read(from.wrapping_add(tile.column), vector);
-            let columns = epilogue.of_columns(own);
-            let other = epilogue.other;
-            for row in 0..ROWS {
-                let other = || own(other.wrapping_offset(*tile.other_rows.get_unchecked(row)));
-                store(row, vector, columns.finished(sums[row][vector], other));
+            }),
+            Some(epilogue) => {
+                let columns: [ColumnEpilogue<V>; WIDTH] = std::array::from_fn(|vector| {
+                    epilogue.of_columns(|from| read(from.wrapping_add(tile.column), vector))
+                });
+                let other = epilogue.other.wrapping_add(tile.column);
+                each_row!(ROWS, row, {
+                    for vector in 0..WIDTH {
+                        let other =
+                            || read(other.wrapping_offset(*tile.other_rows.get_unchecked(row)), vector);
+                        store(row, vector, columns[vector].finished(sums[row][vector], other));
+                    }
+                });
             }
         }
     }

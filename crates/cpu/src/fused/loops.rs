@@ -173,6 +173,59 @@ unsafe fn lanes<S: Simd, F: LaneFunction, const ONE_A: bool, const ONE_B: bool, 
     }
 }
 
+/// A loop of four operands: `a · by · b + c` in `f32`, each operation rounded. In two loops the product in between is stored among results
+/// that wait for their lines of the cache, and read again behind them.
+pub(super) type ScaledLoop = unsafe fn(*mut u8, *const u8, *const u8, *const u8, *const u8, usize);
+
+stamp! {
+    fn scaled_of[const ONE: bool](
+        out: *mut u8, a: *const u8, by: *const u8, b: *const u8, c: *const u8, n: usize,
+    ) = scaled_lanes::<ONE>;
+}
+
+/// The loop of that; `ONE`: `by` is one value for all lanes.
+///
+/// # Safety
+/// As [`lanes`].
+#[inline(always)]
+unsafe fn scaled_lanes<const ONE: bool>(
+    out: *mut u8,
+    a: *const u8,
+    by: *const u8,
+    b: *const u8,
+    c: *const u8,
+    n: usize,
+) {
+    let (out, a, by) = (out.cast::<f32>(), a.cast::<f32>(), by.cast::<f32>());
+    let (b, c) = (b.cast::<f32>(), c.cast::<f32>());
+    // SAFETY: lanes below `n` are there, by the caller's promise; chunks end before it.
+    unsafe {
+        let one = by.read_unaligned();
+        let whole = n - n % CHUNK;
+        for i in (0..whole).step_by(CHUNK) {
+            one_chunk_at_a_time();
+            let chunk = |from: *const f32| from.add(i).cast::<[f32; CHUNK]>().read_unaligned();
+            let (mut x, y, z) = (chunk(a), chunk(b), chunk(c));
+            let by = if ONE { [one; CHUNK] } else { chunk(by) };
+            for lane in 0..CHUNK {
+                x[lane] = x[lane] * by[lane] * y[lane] + z[lane];
+            }
+            out.add(i).cast::<[f32; CHUNK]>().write_unaligned(x);
+        }
+        std::hint::assert_unchecked(n - whole < CHUNK);
+        for i in whole..n {
+            let lane = |from: *const f32| from.add(i).read_unaligned();
+            let by = if ONE { one } else { lane(by) };
+            out.add(i).write_unaligned(lane(a) * by * lane(b) + lane(c));
+        }
+    }
+}
+
+/// The loop of four operands; `one`: the second is one value.
+pub(super) fn scaled(level: Level, one: bool) -> ScaledLoop {
+    if one { scaled_of::<true>().at(level) } else { scaled_of::<false>().at(level) }
+}
+
 /// The loop of a function of one operand.
 pub(super) fn of_one<F: LaneFunction>(level: Level) -> Loop {
     loops_of::<F, false, true, true>().at(level)
@@ -222,6 +275,28 @@ mod tests {
                     }
                 }
                 assert_eq!(all, each, "{n} lanes, {}", level.name());
+            }
+        }
+    }
+
+    #[test]
+    fn four_operands_in_one_loop_give_what_two_loops_do() {
+        let numbers = |seed: i64| -> Vec<f32> {
+            (0..3 * CHUNK).map(|at| kiln_ir::random::uniform(seed, at as i64) * 4.0 - 2.0).collect()
+        };
+        let [a, by, b, c] = [1, 2, 3, 4].map(numbers);
+        for level in Level::all_here() {
+            for (n, one) in (1..=a.len()).flat_map(|n| [(n, true), (n, false)]) {
+                let (mut product, mut apart, mut together) = (vec![0f32; n], vec![0f32; n], vec![0f32; n]);
+                let [a, by, b, c] = [&a, &by, &b, &c].map(|x| x.as_ptr().cast::<u8>());
+                // SAFETY: so many lanes are there, and the level's features are.
+                unsafe {
+                    of_two::<Mul<f32>>(level, [false, one])(product.as_mut_ptr().cast(), a, by, a, n);
+                    let add = of_three::<MulAdd>(level, [false; 3]);
+                    add(apart.as_mut_ptr().cast(), product.as_ptr().cast(), b, c, n);
+                    scaled(level, one)(together.as_mut_ptr().cast(), a, by, b, c, n);
+                }
+                assert_eq!(apart, together, "{n} lanes, {}", level.name());
             }
         }
     }

@@ -7,7 +7,7 @@ use kiln_ir::op::{BinaryOp, ReduceOp};
 use kiln_ir::{DType, Scalar};
 
 use super::loops::Loop;
-use super::ops::{self, LaneType};
+use super::ops::{self, LaneType, PairedLoop};
 use super::steps::{
     IndexLoop, RegisterValue, RunKind, StridedWalk, TileExtent, TileFold, TilePass, TileStep, TileStore,
 };
@@ -20,6 +20,8 @@ pub(super) struct PlanBuilder<'a> {
     pub(super) level: Level,
     pub(super) in_rows: bool,
     pub(super) several: bool,
+    /// Whether rows are wide enough for a loop each, so that what has one value for each row, or is the same for all, isn't repeated.
+    pub(super) row_by_row: bool,
     pub(super) columns_fold: bool,
     pub(super) row_loops: &'a [usize],
     pub(super) group_loops: &'a [usize],
@@ -185,10 +187,7 @@ impl PlanBuilder<'_> {
         let class = self.classes[position];
         let lane = LaneType::of(instruction.dtype);
         let (level, value) = (self.level, position);
-        let run = |run: Loop, operands: [usize; 3]| {
-            let kind = RunKind::Other;
-            TileStep::Run { run, value, operands, class, kind }
-        };
+        let other = RunKind::Other;
         match instruction.operation {
             Operation::Load(load) => steps.push(TileStep::Load { load, value, class }),
             Operation::Accumulator => steps.push(TileStep::Accumulator { value }),
@@ -211,22 +210,27 @@ impl PlanBuilder<'_> {
                     return;
                 }
                 let run = ops::unary(op, lane, level);
-                steps.push(TileStep::Run { run, value, operands: [a; 3], class, kind: RunKind::Plain });
+                steps.push(self.run(run, value, [a; 3], class, RunKind::Plain));
                 self.wrap(instruction.dtype, value, class, steps);
             }
             Operation::Cast(a) => {
                 let from = self.fused.body[a].dtype;
                 let mut source = if self.classes[a] == class { a } else { self.spread_to(a, class, steps) };
                 for cast in ops::cast(from, instruction.dtype, level) {
-                    steps.push(run(cast, [source; 3]));
+                    steps.push(self.run(cast, value, [source; 3], class, other));
                     source = value;
                 }
             }
             Operation::Binary(op, a, b) => {
                 let (x, y) = (self.operand(a, class, steps), self.operand(b, class, steps));
+                if let Some(step) = self.scaled(op, value, [x, y], class, steps) {
+                    steps.push(step);
+                    return;
+                }
                 if let Some((pair, operands)) = self.pair(op, lane, [x, y], class, steps) {
                     let one = operands.map(|operand| self.is_one(operand, class));
-                    steps.push(run(ops::pair(pair, level, one), operands));
+                    let kind = if pair == PairedLoop::MulMul { RunKind::ProductOfThree } else { other };
+                    steps.push(self.run(ops::pair(pair, level, one), value, operands, class, kind));
                     return;
                 }
                 let from = LaneType::of(self.fused.body[a].dtype);
@@ -235,14 +239,14 @@ impl PlanBuilder<'_> {
                 let named = [(BinaryOp::Add, RunKind::Sum), (BinaryOp::Sub, RunKind::Difference)];
                 let kind =
                     named.iter().find(|(named, _)| *named == op).map_or(RunKind::Plain, |(_, kind)| *kind);
-                steps.push(TileStep::Run { run, value, operands, class, kind });
+                steps.push(self.run(run, value, operands, class, kind));
                 self.wrap(instruction.dtype, value, class, steps);
             }
             Operation::Select(a, b, c) => {
                 let x = if self.classes[a] == class { a } else { self.spread_to(a, class, steps) };
                 let (y, z) = (self.operand(b, class, steps), self.operand(c, class, steps));
                 let one = [false, self.is_one(y, class), self.is_one(z, class)];
-                steps.push(run(ops::select(lane, level, one), [x, y, z]));
+                steps.push(self.run(ops::select(lane, level, one), value, [x, y, z], class, other));
             }
             Operation::Reduce(op, a) => {
                 // Only rows are folded by a step; other folds are accumulated.
@@ -258,23 +262,45 @@ impl PlanBuilder<'_> {
         }
     }
 
+    /// One loop, or one for each row where not all operands move as the result does.
+    pub(super) fn run(
+        &self,
+        run: Loop,
+        value: usize,
+        operands: [usize; 3],
+        class: TileExtent,
+        kind: RunKind,
+    ) -> TileStep {
+        let row_by_row = self.is_row_by_row(&operands, class);
+        TileStep::Run { run, value, operands, class, kind, row_by_row }
+    }
+
+    /// Whether one of these operands moves along rows or columns only, where the result moves along both.
+    pub(super) fn is_row_by_row(&self, operands: &[usize], class: TileExtent) -> bool {
+        operands.iter().any(|&operand| ![class, TileExtent::ONE].contains(&self.classes[operand]))
+    }
+
     /// Narrow integers wrap after arithmetic.
     fn wrap(&self, dtype: DType, value: usize, class: TileExtent, steps: &mut Vec<TileStep>) {
         if matches!(dtype, DType::U8 | DType::U16)
             && let Some(run) = ops::narrow(dtype, self.level)
         {
-            steps.push(TileStep::Run { run, value, operands: [value; 3], class, kind: RunKind::Other });
+            steps.push(self.run(run, value, [value; 3], class, RunKind::Other));
         }
     }
 
     /// The operand as it is where its class fits (or it is one value), else repeated.
     fn operand(&mut self, position: usize, class: TileExtent, steps: &mut Vec<TileStep>) -> usize {
         let own = self.classes[position];
-        if own == class || own == TileExtent::ONE { position } else { self.spread_to(position, class, steps) }
+        let as_it_is = own == class || own == TileExtent::ONE || self.row_by_row && class == self.full();
+        if as_it_is { position } else { self.spread_to(position, class, steps) }
     }
 
+    /// Whether a value's first lane is all that a loop reads of it.
     pub(super) fn is_one(&self, value: usize, class: TileExtent) -> bool {
-        self.classes[value] == TileExtent::ONE && class != TileExtent::ONE
+        let own = self.classes[value];
+        let of_row = own == TileExtent::COLUMN && self.row_by_row && class == self.full();
+        of_row || own == TileExtent::ONE && class != TileExtent::ONE
     }
 
     /// A value for each point of the tile.
@@ -341,8 +367,10 @@ impl PlanBuilder<'_> {
             .stores
             .iter()
             .map(|target| {
-                let runs =
-                    |step: &TileStep| matches!(step, TileStep::Run { value, .. } if *value == target.value);
+                let runs = |step: &TileStep| {
+                    matches!(step, TileStep::Run { value, .. } | TileStep::Scale { value, .. }
+                        if *value == target.value)
+                };
                 let Some(made) = pass.tiles.iter().rposition(runs) else { return false };
                 let reads_later = pass.tiles[made + 1..].iter().flat_map(TileStep::operands).any(|operand| {
                     loaded.iter().any(|&(value, load)| value == operand && taken(target, &self.loads[load]))

@@ -4,6 +4,7 @@ use kiln_compile::program::Operation;
 use kiln_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 
 use super::folds::FOLD_LANES;
+use super::loops::scaled;
 use super::lower::PlanBuilder;
 use super::ops::{self, LaneType, MadeSum, PairedLoop};
 use super::steps::{RunKind, TileExtent, TileStep};
@@ -35,7 +36,7 @@ impl PlanBuilder<'_> {
         } else {
             return None;
         };
-        Some(TileStep::Run { run, value, operands: [x, y, x], class, kind })
+        Some(self.run(run, value, [x, y, x], class, kind))
     }
 
     /// Takes back the step of a product that only this sum is made of, for one loop to do both.
@@ -76,7 +77,7 @@ impl PlanBuilder<'_> {
         };
         let (full, before) = (self.full(), steps.len().checked_sub(2));
         let y = match before.map(|before| &steps[before]) {
-            _ if self.classes[y] == TileExtent::ONE => y,
+            _ if self.is_one(y, full) => y,
             // Repeated for this step alone.
             Some(&TileStep::Spread { value: spread, from, .. })
                 if spread == y && !self.classes[from].columns =>
@@ -140,6 +141,37 @@ impl PlanBuilder<'_> {
             return Some((PairedLoop::SqrtMulAdd, [a, b, other]));
         }
         Some((pair, [a, b, other]))
+    }
+
+    /// Takes back the step of a product of three that only this sum reads, for one loop to do all three operations.
+    pub(super) fn scaled(
+        &self,
+        op: BinaryOp,
+        value: usize,
+        [x, y]: [usize; 2],
+        class: TileExtent,
+        steps: &mut Vec<TileStep>,
+    ) -> Option<TileStep> {
+        if op != BinaryOp::Add {
+            return None;
+        }
+        let product = |value: usize, c: usize| {
+            if self.uses.get(value) != Some(&1) || self.classes[value] != class || self.is_one(c, class) {
+                return None;
+            }
+            let at = steps.iter().rposition(|step| step.results().contains(&value))?;
+            match steps[at] {
+                TileStep::Run { operands: [a, by, b], kind: RunKind::ProductOfThree, .. } => {
+                    (!self.is_one(b, class)).then_some((at, [a, by, b, c]))
+                }
+                _ => None,
+            }
+        };
+        let (at, operands) = product(x, y).or_else(|| product(y, x))?;
+        let run = scaled(self.level, self.is_one(operands[1], class));
+        let row_by_row = self.is_row_by_row(&operands, class);
+        steps.remove(at);
+        Some(TileStep::Scale { run, value, operands, class, row_by_row })
     }
 
     /// Where the plain step of a value is and what it reads, if the value is of such an operation and used once.

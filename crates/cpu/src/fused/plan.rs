@@ -24,6 +24,8 @@ const TILE: usize = 1024;
 const LONGEST_ROW: usize = 8192;
 /// Rows shorter than this share a tile.
 const SHORT_ROW: usize = 1024;
+/// Rows of at least so many columns are gone through one by one where an operand has one value for each; in shorter ones that is repeated.
+const WIDE_ROW: usize = 256;
 
 /// Lanes that a tile keeps where it is made lower for its registers to stay in the first cache.
 const SHORTEST_TILE: usize = 256;
@@ -78,8 +80,8 @@ impl FusedPlan {
         let sizes = |loops: &[usize]| loops.iter().map(|&d| fused.loops[d]).collect::<Vec<_>>();
         let rows = sizes(&row_loops);
         let row_count: usize = rows.iter().product();
-        let several = columns < SHORT_ROW && row_count > 1;
         let whole_rows = in_rows && folds;
+        let several = columns < SHORT_ROW && row_count > 1;
         // A load whose columns lie further apart than its rows is read in squares, so that what the cache brings along
         // is used.
         let crossed = !folds
@@ -123,6 +125,7 @@ impl FusedPlan {
             level,
             in_rows,
             several,
+            row_by_row: several && whole_rows && columns >= WIDE_ROW,
             columns_fold,
             row_loops: &row_loops,
             group_loops: &group_loops,

@@ -70,9 +70,20 @@ pub(super) fn place(
                     _ => {
                         order.extend(lifetimes[value].is_empty().then_some(value));
                         let size = |value: usize| values[value].lane.size();
-                        let over = matches!(step, TileStep::Run { operands, .. }
-                            if operands.iter().all(|&operand| size(operand) == size(value)));
-                        lifetimes[value].push(Lifetime { pass: number, made, last: made, over });
+                        let repeats_kept =
+                            matches!(step, TileStep::Spread { from, .. } if values[*from].kept);
+                        let over = match step {
+                            TileStep::Run { operands, row_by_row: false, .. } => {
+                                operands.iter().all(|&operand| size(operand) == size(value))
+                            }
+                            TileStep::Scale { row_by_row, .. } => !row_by_row,
+                            _ => false,
+                        };
+                        lifetimes[value].push(match repeats_kept {
+                            // All tiles of the pass read it.
+                            true => Lifetime { pass: number, made: 0, last: usize::MAX, over },
+                            false => Lifetime { pass: number, made, last: made, over },
+                        });
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use kiln_ir::DType;
 
-use super::loops::Loop;
+use super::loops::{Loop, ScaledLoop};
 use super::ops::LaneType;
 
 /// Along what a value moves within a tile.
@@ -14,9 +14,21 @@ pub(super) struct TileExtent {
 
 impl TileExtent {
     pub(super) const ONE: TileExtent = TileExtent { rows: false, columns: false };
+    /// One value for each row.
+    pub(super) const COLUMN: TileExtent = TileExtent { rows: true, columns: false };
 
     pub(super) fn or(self, other: TileExtent) -> TileExtent {
         TileExtent { rows: self.rows || other.rows, columns: self.columns || other.columns }
+    }
+
+    /// How many lanes it moves by from row to row of a tile.
+    #[inline]
+    pub(super) fn row_step(self, columns: usize) -> usize {
+        match (self.rows, self.columns) {
+            (true, true) => columns,
+            (true, false) => 1,
+            (false, _) => 0,
+        }
     }
 
     /// How many lanes it has in a tile.
@@ -66,13 +78,22 @@ pub(super) enum TileStep {
         from: usize,
         class: TileExtent,
     },
-    /// One loop.
+    /// One loop, or one for each row where an operand moves along rows or columns only and isn't repeated.
     Run {
         run: Loop,
         value: usize,
         operands: [usize; 3],
         class: TileExtent,
         kind: RunKind,
+        row_by_row: bool,
+    },
+    /// One loop of four operands, or one for each row: `a · by · b + c`.
+    Scale {
+        run: ScaledLoop,
+        value: usize,
+        operands: [usize; 4],
+        class: TileExtent,
+        row_by_row: bool,
     },
     /// Each row folded to one lane; where there is a second operand, its products with that.
     FoldRows {
@@ -108,6 +129,8 @@ pub(super) enum RunKind {
     Sum,
     Difference,
     ExpOfDifference,
+    /// `a · b · c`.
+    ProductOfThree,
     /// What its instruction says, and nothing beside.
     Plain,
     Other,
@@ -118,7 +141,7 @@ impl RunKind {
     pub(super) fn is_plain(self) -> bool {
         match self {
             RunKind::Sum | RunKind::Difference | RunKind::Plain => true,
-            RunKind::ExpOfDifference | RunKind::Other => false,
+            RunKind::ExpOfDifference | RunKind::ProductOfThree | RunKind::Other => false,
         }
     }
 }
@@ -201,6 +224,7 @@ impl TileStep {
             TileStep::FoldRows { from, .. } | TileStep::AccumulateProducts { from, .. } => from.to_vec(),
             TileStep::MakeRows { operands, .. } => operands.to_vec(),
             TileStep::Run { operands, .. } => operands.to_vec(),
+            TileStep::Scale { operands, .. } => operands.to_vec(),
         }
     }
 
@@ -212,6 +236,7 @@ impl TileStep {
             | TileStep::Index { value, .. }
             | TileStep::Spread { value, .. }
             | TileStep::Run { value, .. }
+            | TileStep::Scale { value, .. }
             | TileStep::FoldRows { value, .. } => vec![*value],
             TileStep::MakeRows { value, sum, .. } => vec![*value, *sum],
             TileStep::Accumulate { .. } | TileStep::AccumulateProducts { .. } => vec![],

@@ -4,6 +4,7 @@ mod batches;
 mod joined;
 mod subset;
 
+use kiln_map::counted;
 use std::sync::Arc;
 
 use crate::batching::Order;
@@ -280,12 +281,18 @@ impl Batch {
             if values.len() != expected {
                 let wrote = values.len();
                 return Err(Error::new(format!(
-                    "the set wrote {wrote} numbers as the {what} of {rows} rows, which say they have {expected}",
+                    "the set wrote {} as the {what} of {}, which say they have {expected}",
+                    counted(wrote, "number"),
+                    counted(rows, "row"),
                 )));
             }
         }
         if weighted && self.weights.len() != rows {
-            let message = format!("the set wrote {} weights for {rows} rows", self.weights.len());
+            let message = format!(
+                "the set wrote {} for {}",
+                counted(self.weights.len(), "weight"),
+                counted(rows, "row")
+            );
             return Err(Error::new(message));
         }
         Ok(())

@@ -8,17 +8,18 @@ use super::picture::{PICTURES, Picture};
 use super::size::ImageSize;
 use crate::error::{Error, Result};
 use crate::set::Set;
-use crate::table::{Cell, Table};
+use crate::table::{Cell, Reading};
 use crate::values::Form;
 
 /// How pictures are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pictures {
     side: Option<usize>,
     size: Option<ImageSize>,
     shorter: Option<usize>,
     grey: bool,
     strict: bool,
+    reading: Reading,
 }
 
 /// Pictures with their classes, and those that couldn't be read.
@@ -176,6 +177,11 @@ impl Pictures {
         Pictures { grey: true, ..self }
     }
 
+    /// How the table is read that lists them.
+    pub fn reading(self, reading: Reading) -> Pictures {
+        Pictures { reading, ..self }
+    }
+
     /// A picture that can't be read is an error.
     pub fn strict(self) -> Pictures {
         Pictures { strict: true, ..self }
@@ -228,7 +234,7 @@ impl Pictures {
     }
 
     fn listed(&self, list: &Path, paths: &str, labels: &str) -> Result<Gallery> {
-        let table = Table::open(list)?;
+        let table = self.reading.open(list)?;
         let (paths, labels) = (table.column(paths)?, table.column(labels)?);
         let root = list.parent().unwrap_or(Path::new("."));
         let text = |cell: Cell| cell.text().map(|text| text.into_owned());

@@ -150,6 +150,16 @@ pub(super) fn are_truths(words: &[String]) -> bool {
     differ && (spelled(["true", "false"]) || spelled(["yes", "no"]))
 }
 
+/// The place of the word that says the same truth as another, among two that say truths: files write `True`, `true` and `yes`, and some
+/// have truths of their own.
+pub(super) fn same_truth(words: &[String], word: &str) -> Option<usize> {
+    if !are_truths(words) {
+        return None;
+    }
+    let said = truth(word)?;
+    words.iter().position(|other| truth(other) == Some(said))
+}
+
 /// The text of a number, as a category's name.
 pub(super) fn word(value: f64) -> String {
     // Adding zero makes −0 plain.

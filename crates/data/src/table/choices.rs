@@ -25,6 +25,9 @@ pub enum Treatment {
     OneHot,
     /// The number of the word, for an embedding that the model learns. See [`Vocabulary`](crate::Vocabulary).
     Codes,
+    /// A 0 or 1 for each of the most frequent words that texts have. Texts of several words that hardly come again are treated so unless
+    /// told otherwise.
+    Text,
     /// A date's year, month, day, weekday, and hour if it has one, each standardised. Dates are treated so unless told otherwise.
     Calendar,
     /// A date's year standardised; month, day, weekday and hour as sine and cosine, so that December is next to January.

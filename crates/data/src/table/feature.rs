@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::Table;
+use super::cell;
 use super::column::{Cell, Cells, Column, ColumnKind};
 use super::format::CellFormat;
 use super::summary::{DATE_PARTS, date_parts, signed_log};
+use super::words::KnownWords;
 use crate::error::{Error, Result};
 
 /// The words that a column of words is told apart by. Their codes count from 0: the words in order, then one code for all other
@@ -54,7 +56,8 @@ impl Vocabulary {
         rows: &'a [usize],
     ) -> impl Iterator<Item = Option<usize>> + 'a {
         let (known, [other, missing]) = (self.known(), self.unknown());
-        let code = move |word: &str| known.get(word).copied().or(other);
+        let same = |word: &str| cell::same_truth(&self.words, word);
+        let code = move |word: &str| known.get(word).copied().or_else(|| same(word)).or(other);
         // Each word of the column is looked up once.
         let renamed: Vec<Option<usize>> = match column.cells() {
             Cells::Words { words, .. } => words.iter().map(|word| code(word)).collect(),
@@ -150,6 +153,11 @@ pub enum Encoding {
         /// The words.
         vocabulary: Vocabulary,
     },
+    /// 1 for each word that a text has.
+    Text {
+        /// The words, in lower case and in order.
+        words: Vec<String>,
+    },
     /// Parts of a date.
     Date {
         /// Which.
@@ -184,6 +192,7 @@ impl Feature {
             Encoding::OneHot { vocabulary } => {
                 vocabulary.names().map(|word| format!("{column}={word}")).collect()
             }
+            Encoding::Text { words } => words.iter().map(|word| format!("{column} has {word}")).collect(),
             Encoding::Date { parts, .. } => {
                 let name = |part: &DatePart| {
                     let name = DATE_PARTS.get(part.part).unwrap_or(&"");
@@ -206,13 +215,31 @@ impl Feature {
             Encoding::Number { flag, .. } | Encoding::Pair { flag, .. } | Encoding::Date { flag, .. } => {
                 *flag
             }
-            Encoding::OneHot { .. } | Encoding::Codes { .. } => false,
+            Encoding::OneHot { .. } | Encoding::Codes { .. } | Encoding::Text { .. } => false,
         }
     }
 
     /// The vocabulary, if the input is a code of it.
     pub fn codes(&self) -> Option<&Vocabulary> {
         if let Encoding::Codes { vocabulary } = &self.encoding { Some(vocabulary) } else { None }
+    }
+
+    /// A line on words that training didn't have, where they count as none of its words.
+    pub(super) fn unseen(&self, column: &Column) -> Option<String> {
+        let words = match &self.encoding {
+            Encoding::Pair { words, .. } => words.as_slice(),
+            Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } if !vocabulary.other => {
+                vocabulary.words.as_slice()
+            }
+            _ => return None,
+        };
+        let is_known =
+            |text: &str| words.iter().any(|word| word == text) || cell::same_truth(words, text).is_some();
+        let unseen = |row: &usize| column.cell(*row).text().is_some_and(|text| !is_known(&text));
+        let mut rows = (0..column.len()).filter(unseen);
+        let (name, first) = (&self.column, rows.next()?);
+        let (word, count) = (column.cell(first).text().unwrap_or_default(), 1 + rows.count());
+        Some(format!("column {name} says what training didn't have, \"{word}\" first; rows: {count}"))
     }
 
     /// Writes the inputs of some rows into a row-major array: those of a row from `inputs[row * width + first]` on.
@@ -259,6 +286,26 @@ impl Feature {
             Encoding::Codes { vocabulary } => {
                 for (code, inputs) in vocabulary.codes(column, rows).zip(places) {
                     put(inputs, &[code.unwrap_or(0) as f32], false, false);
+                }
+            }
+            Encoding::Text { words } => {
+                let known = KnownWords::of(words);
+                // Each text of the column is cut once.
+                let cut = |text: &String| known.places(text).collect::<Vec<usize>>();
+                let texts: Vec<Vec<usize>> = match column.cells() {
+                    Cells::Words { words, .. } => words.iter().map(cut).collect(),
+                    _ => Vec::new(),
+                };
+                for (&row, inputs) in rows.iter().zip(places) {
+                    let own = match column.cells() {
+                        Cells::Words { codes, .. } => {
+                            codes.get(row).and_then(|code| texts.get(*code as usize)).cloned()
+                        }
+                        _ => column.cell(row).text().map(|text| cut(&text.into_owned())),
+                    };
+                    for place in own.into_iter().flatten() {
+                        put(inputs.get_mut(place..).unwrap_or_default(), &[1.0], false, false);
+                    }
                 }
             }
             Encoding::Date { parts, flag } => {

@@ -27,6 +27,8 @@ pub(super) struct FileFindings {
     pub notes: Vec<String>,
     /// The column that the file gives no name.
     pub unnamed: Option<String>,
+    /// Whether the first row names the columns only because its words didn't come again in what was seen.
+    pub guessed_header: bool,
 }
 
 /// How cells are written, what else they could be, and the columns of which that is so, with a cell of the first.

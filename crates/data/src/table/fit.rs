@@ -4,7 +4,9 @@ use super::choices::{Choices, Impute, Treatment};
 use super::column::ColumnKind;
 use super::feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
 use super::summary::{ColumnSummary, DATE_PARTS, SummarisedColumn};
+use super::words::{are_texts, known_words};
 use crate::error::{Error, Result};
+use kiln_map::counted;
 
 /// Whether a column counts the rows, so that nothing is to be learned from it.
 fn is_count(column: &SummarisedColumn, choices: &Choices) -> bool {
@@ -35,16 +37,29 @@ pub(super) fn fit_column(
         return Ok(None);
     }
     let told = choices.treatments.iter().find(|(column, _)| column == name).map(|(_, treatment)| *treatment);
-    let many = names_codes(name) && summary.are_many_codes();
+    let named = names_codes(name) && summary.are_many_codes();
+    let many = named || summary.behave_as_codes();
     let is_plain = kind == ColumnKind::Number && choices.numbers == Treatment::Standardise;
     if many && is_plain && told.is_none() {
+        let why = match named {
+            true => "is named as codes are, and its numbers come again and again",
+            false => {
+                "has whole numbers beside which the target differs, and between neighbours as much as between any two, as codes do"
+            }
+        };
         notes.push(format!(
-            "column {name} is named as codes are, and its numbers come again and again: they count as words (--columns \"{name}: standardise\" takes amounts)"
+            "column {name} {why}: they count as words (--columns \"{name}: standardise\" takes amounts)"
         ));
     }
     let treatment = told.unwrap_or(match kind {
         ColumnKind::Number if is_plain && (many || summary.are_codes()) => Treatment::OneHot,
         ColumnKind::Number => choices.numbers,
+        ColumnKind::Category if is_free_text(summary) => {
+            notes.push(format!(
+                "column {name} is free text: its most frequent words are inputs, 1 where a text has them (--columns \"{name}: drop\" leaves it out)"
+            ));
+            Treatment::Text
+        }
         ColumnKind::Category | ColumnKind::Boolean => Treatment::OneHot,
         ColumnKind::Date => Treatment::Calendar,
     });
@@ -57,8 +72,8 @@ pub(super) fn fit_column(
     }
     use Treatment::*;
     let fits = match kind {
-        ColumnKind::Number => !matches!(treatment, Calendar | Cycles),
-        ColumnKind::Category | ColumnKind::Boolean => matches!(treatment, OneHot | Codes),
+        ColumnKind::Number => !matches!(treatment, Calendar | Cycles | Text),
+        ColumnKind::Category | ColumnKind::Boolean => matches!(treatment, OneHot | Codes | Text),
         ColumnKind::Date => matches!(treatment, Calendar | Cycles),
     };
     if !fits {
@@ -70,11 +85,12 @@ pub(super) fn fit_column(
     let flag = summary.missing > 0;
     let encoding = match treatment {
         OneHot | Codes => words(name, summary, choices, treatment, told.is_some(), notes)?,
+        Text => texts(name, summary, notes),
         Calendar | Cycles => dates(summary, treatment == Cycles, flag),
         _ => Some(number(name, summary, choices, treatment, flag)?),
     };
     let constant = match treatment {
-        OneHot | Codes => false,
+        OneHot | Codes | Text => false,
         Calendar | Cycles => encoding.is_none(),
         _ => summary.least == summary.most && !flag,
     };
@@ -144,9 +160,10 @@ fn words(
         notes.push(format!("column {name} is the same in all training rows; it is left out"));
         return Ok(None);
     }
-    if !told && all > 100 && 2 * all as u64 > present {
+    if !told && hardly_again(summary) {
         notes.push(format!(
-            "column {name} has {all} different words in {present} rows, as an identifier has; it is left out"
+            "column {name} has {all} different words in {}, as an identifier has; it is left out",
+            counted(present as usize, "row")
         ));
         return Ok(None);
     }
@@ -177,6 +194,27 @@ fn words(
         return Ok(Some(Encoding::Pair { words: [first.clone(), second.clone()], share, flag: missing }));
     }
     Ok(Some(Encoding::OneHot { vocabulary: Vocabulary { words, other, missing } }))
+}
+
+/// Whether words hardly come again, as those of an identifier or of free text.
+fn hardly_again(summary: &ColumnSummary) -> bool {
+    let all = summary.words.len();
+    all > 100 && 2 * all as u64 > summary.present()
+}
+
+fn is_free_text(summary: &ColumnSummary) -> bool {
+    hardly_again(summary) && are_texts(&summary.words) && !known_words(&summary.words).is_empty()
+}
+
+fn texts(name: &str, summary: &ColumnSummary, notes: &mut Vec<String>) -> Option<Encoding> {
+    let words = known_words(&summary.words);
+    if words.is_empty() {
+        notes.push(format!(
+            "column {name} has no word that some of its texts have and others haven't; it is left out"
+        ));
+        return None;
+    }
+    Some(Encoding::Text { words })
 }
 
 fn dates(summary: &ColumnSummary, cycles: bool, flag: bool) -> Option<Encoding> {

@@ -19,7 +19,7 @@
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use kiln_map::MemoryMap;
+use kiln_map::{MemoryMap, counted};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -126,8 +126,10 @@ impl FrameHeader {
         if length != Some(bytes.len() as u64) {
             let wanted = length.map_or("more than a file can have".to_string(), |length| length.to_string());
             return Err(damaged(&format!(
-                "it has {} bytes, and its {rows} rows of {columns} inputs need {wanted}",
-                bytes.len()
+                "it has {}, and its {} of {} need {wanted}",
+                counted(bytes.len(), "byte"),
+                counted(rows as usize, "row"),
+                counted(columns, "input")
             )));
         }
         let text = bytes.get(HEAD..end).unwrap_or_default();
@@ -238,7 +240,8 @@ impl Frame {
         match self.header.classes {
             Some(classes) if !(value >= 0.0 && value < classes as f64 && value.fract() == 0.0) => {
                 let message = format!(
-                    "the target of row {row} is {value}, none of {classes} classes; make the frame again"
+                    "the target of row {row} is {value}, none of {}; make the frame again",
+                    counted(classes, "class")
                 );
                 Err(Error::new(message).in_file(&self.path))
             }

@@ -170,6 +170,33 @@ fn a_frame_of_a_file_holds_what_its_table_prepares() {
 }
 
 #[test]
+fn rows_without_a_target_are_left_out_and_don_t_count_among_those_to_train_on() {
+    let folder = Folder::new("left-out");
+    // The preparation is fitted on the first, second and third row that has a target.
+    let csv = folder.file("t.csv", "a,y\n1,x\n,\n2,z\n3,x\n900,\n700,z\n");
+    let framing = Framing::new(Choices::new().target("y")).kind(ValueKind::F32).train(|row| row < 3);
+    let frame = framing.temporary_in(&csv, &folder.0).unwrap();
+    assert_eq!((frame.len(), frame.left_out()), (4, 2));
+    let table = Table::open(&csv).unwrap();
+    let rows = table.rows_with("y").unwrap();
+    let plan = TablePreparation::fit(&table, &rows[..3], &Choices::new().target("y")).unwrap();
+    let wanted = plan.apply(&table, &rows).unwrap();
+    assert_eq!(frame.gather(&[0, 1, 2, 3]).unwrap(), wanted.gather(&[0, 1, 2, 3]).unwrap());
+    // As others were prepared, also where columns that nobody needs turn out otherwise late.
+    let long: String =
+        (0..60_000).map(|row| format!("{row},{},x\n", if row < 50_000 { "1" } else { "word" })).collect();
+    let other = folder.file("other.csv", format!("a,note,y\n{long}"));
+    let again = Framing::prepared(plan.clone()).kind(ValueKind::F32).temporary_in(&other, &folder.0).unwrap();
+    let table = plan.reading().open(&other).unwrap();
+    let wanted = plan.apply(&table, &[5, 59_999]).unwrap();
+    assert_eq!(again.gather(&[5, 59_999]).unwrap(), wanted.gather(&[0, 1]).unwrap());
+    let several = Framing::new(Choices::new().targets(["a", "y"])).temporary(&csv).unwrap_err().to_string();
+    assert!(several.contains("column y: several targets are numbers"), "{several}");
+    drop((frame, again));
+    assert_eq!(folder.names(), ["other.csv", "t.csv"]);
+}
+
+#[test]
 fn a_file_that_can_not_become_a_frame_is_said_and_kept() {
     let folder = Folder::new("cannot");
     let framing = Framing::new(Choices::new().target("y"));
@@ -177,7 +204,6 @@ fn a_file_that_can_not_become_a_frame_is_said_and_kept() {
         framing.make(folder.file("t.csv", text), folder.0.join("t.kdf")).unwrap_err().to_string()
     };
     assert!(fault("a,y\n1,0\n2\n").contains("t.csv:3: the row has 1 cell"));
-    assert!(fault("a,y\n1,x\n2,\n3,z\n").contains("t.csv:3, column y: the target is missing"));
     assert!(fault("a,z\n1,x\n").contains("t.csv: there is no column \"y\""));
     assert!(framing.make(folder.0.join("none.csv"), folder.0.join("t.kdf")).is_err());
     assert_eq!(folder.names(), ["t.csv"]);

@@ -1,5 +1,6 @@
 //! How a frame is made: row by row, or of a table larger than memory in two passes, one to fit its preparation and one to apply it.
 
+use kiln_map::counted;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,15 +146,15 @@ impl FrameWriter {
 fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> Result<()> {
     if inputs.len() != header.columns {
         return Err(Error::new(format!(
-            "a row of {} inputs, in a frame of {}",
-            inputs.len(),
+            "a row of {}, in a frame of {}",
+            counted(inputs.len(), "input"),
             header.columns
         )));
     }
     if let Some(classes) = header.classes
         && !(target >= 0.0 && target < classes as f64 && target.fract() == 0.0)
     {
-        return Err(Error::new(format!("the target {target} is none of {classes} classes")));
+        return Err(Error::new(format!("the target {target} is none of {}", counted(classes, "class"))));
     }
     let fault = |at: usize, value: f32| {
         let name = header.description.features.get(at).map_or("the target", String::as_str);
@@ -405,8 +406,9 @@ impl Framing {
                     while summaries.len() < table.columns().len() {
                         summaries.push(ColumnSummary::new(false));
                     }
+                    let target = self.choices.targets.first().and_then(|target| table.column(target).ok());
                     for (summary, column) in summaries.iter_mut().zip(table.columns()) {
-                        summary.extend(column, start, train.iter().copied());
+                        summary.extend(column, target, start, train.iter().copied());
                     }
                     Ok(())
                 },
@@ -424,7 +426,7 @@ impl Framing {
                         summary,
                     })
                     .collect();
-                return TablePreparation::of(&columns, &self.choices);
+                return Ok(TablePreparation::of(&columns, &self.choices)?.of_file(&self.reading.file));
             }
         }
     }

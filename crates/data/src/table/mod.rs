@@ -5,13 +5,16 @@ mod array;
 mod arrow;
 #[cfg(test)]
 mod awkward_tests;
+mod behaviour;
 mod builder;
 mod cell;
 mod choices;
 mod column;
 mod date;
 mod date_forms;
+mod encoding;
 mod feature;
+mod file_format;
 mod findings;
 mod fit;
 mod format;
@@ -21,8 +24,6 @@ mod frame_tests;
 mod framing;
 mod kind;
 mod objects;
-#[cfg(feature = "parquet")]
-mod parquet;
 mod parse;
 mod part;
 mod preparation;
@@ -42,7 +43,9 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod unknown;
+mod words;
 
+use kiln_map::counted;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -53,7 +56,9 @@ use builder::{ColumnBuilder, Misfit};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};
 pub use column::{Cell, Column, ColumnKind};
 pub use date_forms::DateFormat;
+pub use encoding::TextEncoding;
 pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};
+pub use file_format::FileFormat;
 pub use format::{CellFormat, NumberFormat};
 pub use frame::Frame;
 pub use framing::{FrameWriter, Framing};
@@ -88,26 +93,18 @@ pub struct Table {
     notes: Vec<String>,
     /// The column that the file gives no name, mostly an index of rows.
     unnamed: Option<String>,
+    /// What was told of how the file is written.
+    file_format: FileFormat,
 }
 
 impl Reading {
-    /// Reads a file: CSV, TSV, lines of JSON or a list of objects, also packed with gzip; and Parquet, where kiln has its feature `parquet`.
-    /// A line without anything is no row, also where there is a single column.
+    /// Reads a file: CSV, TSV, lines of JSON or a list of objects, a workbook of Excel, Parquet, Arrow or Feather, also packed with gzip or
+    /// zstd or in a zip archive, as far as kiln has the features for them. What it is follows from its first bytes, not from its name. A line without anything is no row, also where there is a single column.
     ///
     /// # Errors
     /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Table> {
-        let path = path.as_ref();
-        if is_parquet(path) {
-            #[cfg(feature = "parquet")]
-            return parquet::open(path, self);
-            #[cfg(not(feature = "parquet"))]
-            return Err(Error::new(
-                "this is a Parquet file, and kiln was built without its feature `parquet`",
-            )
-            .in_file(path));
-        }
-        Table::gather(TableInput::File(path), self)
+        Table::gather(TableInput::File(path.as_ref()), self)
     }
 
     /// A table of one row that came in cell by cell.
@@ -148,16 +145,8 @@ impl Reading {
     }
 }
 
-/// Whether a file starts as Parquet files do.
-fn is_parquet(path: &Path) -> bool {
-    let mut first = [0; 4];
-    let read =
-        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut first));
-    read.is_ok() && first == *b"PAR1"
-}
-
 impl Table {
-    /// Reads a file: CSV, TSV or JSON lines, also packed with gzip. What isn't told ([`Reading`]) is found.
+    /// Reads a file: see [`Reading::open`]. What isn't told ([`Reading`]) is found.
     ///
     /// # Errors
     /// Where the file can't be read, or isn't a table: with its file, line, column, value and mend.
@@ -183,7 +172,8 @@ impl Table {
         for column in &columns {
             let (name, len) = (column.name(), column.len());
             if len != rows {
-                let message = format!("the column has {len} rows and {} has {rows}", first.name());
+                let message =
+                    format!("the column has {} and {} has {rows}", counted(len, "row"), first.name());
                 return Err(Error::new(message).in_column(name));
             }
             if !names.insert(name) {
@@ -198,6 +188,7 @@ impl Table {
             file: None,
             notes: Vec::new(),
             unnamed: None,
+            file_format: FileFormat::default(),
         })
     }
 
@@ -210,6 +201,7 @@ impl Table {
                 let mut table = gathered.table(&layout, input);
                 table.notes = stream.findings.said(&layout);
                 table.unnamed = stream.findings.file.unnamed;
+                table.file_format.clone_from(&reading.file);
                 return Ok(table);
             }
         }
@@ -252,6 +244,11 @@ impl Table {
     /// What a person should know of how the file was read: columns that one cell made a column of words.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What was told of how its file is written.
+    pub fn file_format(&self) -> &FileFormat {
+        &self.file_format
     }
 
     /// The line of the file that a row stands at, where it is from a file.

@@ -9,7 +9,7 @@ use super::objects::objects;
 use super::part::{Parsing, TablePart, no_text};
 use super::raw::RawCell;
 use super::reading::Reading;
-use super::source::Chunk;
+use super::source::{Chunk, typed};
 use crate::error::{Error, Result};
 
 /// The cells of a block, in the columns known so far; kinds that don't fit are widened, and names that come up added.
@@ -35,6 +35,7 @@ pub(super) fn parse(
             Chunk::Objects { bytes, line } => {
                 objects(bytes, *line, Parsing::new(layout, 0, budget)?, reading)?
             }
+            Chunk::Typed(block) => typed(block, Parsing::new(layout, block.rows.len(), budget)?)?,
         };
         misfits.append(&mut parsing.misfits);
         // Words take anything, so a second time is the last.

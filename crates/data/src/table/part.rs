@@ -76,6 +76,8 @@ pub(super) struct Parsing<'a> {
     pub misfits: Vec<KindMisfit>,
     /// How many rows there may be.
     room: usize,
+    /// Columns whose texts show no number.
+    pub worded: Vec<bool>,
 }
 
 /// What a cell takes at most, a word of its own apart.
@@ -97,6 +99,7 @@ impl<'a> Parsing<'a> {
             lines: LineNumbers::default(),
             misfits: Vec::new(),
             room,
+            worded: Vec::new(),
         })
     }
 
@@ -163,7 +166,11 @@ impl<'a> Parsing<'a> {
             (cells, survey)
         };
         let finished = self.builders.into_iter().zip(&self.layout.columns);
-        let (cells, surveys) = finished.map(|(builder, known)| finish(builder, known)).unzip();
+        let (cells, mut surveys): (Vec<Cells>, Vec<Survey>) =
+            finished.map(|(builder, known)| finish(builder, known)).unzip();
+        for (survey, _) in surveys.iter_mut().zip(self.worded).filter(|(_, worded)| *worded) {
+            survey.numbers.fill(false);
+        }
         TablePart {
             cells,
             layout: self.layout,
@@ -177,12 +184,27 @@ impl<'a> Parsing<'a> {
 
 /// What a cell is refused with whose bytes are no text.
 pub(super) fn no_text(cell: &[u8], line: u64, column: Option<&str>) -> Error {
-    let shown = String::from_utf8_lossy(cell.get(..80).unwrap_or(cell));
-    let fault = not_text(format!("\"{shown}\" isn't UTF-8; save the file as UTF-8")).at_line(line);
+    let fault = not_text(format!(
+        "the cell {}; save the file as UTF-8, or say its encoding with --encoding",
+        shown_bytes(cell)
+    ))
+    .at_line(line);
     match column {
         Some(name) => fault.in_column(name),
         None => fault,
     }
+}
+
+/// Bytes that are no text as a person may see them: their letters, and the first of the others by its number.
+pub(super) fn shown_bytes(cell: &[u8]) -> String {
+    let Some(chunk) = cell.utf8_chunks().find(|chunk| !chunk.invalid().is_empty()) else {
+        return "isn't UTF-8".to_string();
+    };
+    let is_plain = |text: &str| !text.is_empty() && text.chars().all(|letter| !letter.is_control());
+    let start: String = chunk.valid().chars().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect();
+    let behind = if is_plain(&start) { format!(" behind \"{start}\"") } else { String::new() };
+    let bytes: Vec<String> = chunk.invalid().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("isn't UTF-8: it has the byte {}{behind}", bytes.join(" "))
 }
 
 /// A fault of bytes that are no text in the encoding the file is read in; another may suit.

@@ -15,7 +15,7 @@ use super::format::CellFormat;
 use super::summary::{ColumnSummary, SummarisedColumn};
 use super::target::TargetColumn;
 use super::unknown::unknown_column;
-use super::{Reading, Table};
+use super::{FileFormat, Reading, Table};
 use crate::error::{Error, Result};
 use crate::set::Set;
 use crate::values::Form;
@@ -58,6 +58,9 @@ struct StoredPreparation {
     /// How the target's cells are written.
     #[serde(default, skip_serializing_if = "CellFormat::is_plain")]
     target_format: CellFormat,
+    /// What was told of how its file is written.
+    #[serde(default, skip_serializing_if = "FileFormat::is_unsaid")]
+    file: FileFormat,
     /// All columns of the table it was fitted on.
     columns: Vec<String>,
     notes: Vec<String>,
@@ -123,9 +126,15 @@ impl TablePreparation {
             format: CellFormat::PLAIN,
         };
         let features = columns.iter().map(feature).collect();
-        let (target_format, notes) = (CellFormat::PLAIN, Vec::new());
-        let stored =
-            StoredPreparation { version: VERSION, features, target: None, target_format, columns, notes };
+        let stored = StoredPreparation {
+            version: VERSION,
+            features,
+            target: None,
+            target_format: CellFormat::PLAIN,
+            file: FileFormat::default(),
+            columns,
+            notes: Vec::new(),
+        };
         Ok(TablePreparation { stored, own: Vec::new() })
     }
 
@@ -133,9 +142,10 @@ impl TablePreparation {
         if let Some(row) = rows.iter().find(|row| **row >= table.len()) {
             return Err(Error::new(format!("there is no row {row}; the table has {}", table.len())));
         }
+        let target = choices.targets.first().and_then(|target| table.column(target).ok());
         let summarise = |column: &Column| {
             let mut summary = ColumnSummary::new(true);
-            summary.extend(column, 0, rows.iter().copied());
+            summary.extend(column, target, 0, rows.iter().copied());
             SummarisedColumn {
                 name: column.name().to_string(),
                 kind: column.kind(),
@@ -145,7 +155,7 @@ impl TablePreparation {
             }
         };
         let summaries: Vec<_> = table.columns().iter().map(summarise).collect();
-        let plan = TablePreparation::of(&summaries, choices)?;
+        let plan = TablePreparation::of(&summaries, choices)?.of_file(table.file_format());
         if let Some(target) = plan.target() {
             // A row without a target is named before anything is trained.
             target.values(table, rows)?;
@@ -205,14 +215,21 @@ impl TablePreparation {
         // Amounts come before codes; the sort keeps each in the table's order.
         features.sort_by_key(|feature| feature.codes().is_some());
         let columns = names().map(str::to_string).collect();
+        let (target, file) = (fitted, FileFormat::default());
         let stored =
-            StoredPreparation { version: VERSION, features, target: fitted, target_format, columns, notes };
+            StoredPreparation { version: VERSION, features, target, target_format, file, columns, notes };
         let plan = TablePreparation { stored, own: choices.own.clone() };
         if plan.width() == 0 {
             let notes = plan.notes().join("; ");
             return Err(Error::new(format!("no column is left to learn from: {notes}")));
         }
         Ok(plan)
+    }
+
+    /// The same, of a file that is written so.
+    pub(super) fn of_file(mut self, file: &FileFormat) -> TablePreparation {
+        self.stored.file.clone_from(file);
+        self
     }
 
     /// How many inputs a row has.
@@ -290,7 +307,8 @@ impl TablePreparation {
         };
         let formats = features.iter().map(|feature| (feature.column.clone(), feature.format.clone()));
         let formats = formats.chain(of_target).filter(|(_, format)| !format.is_plain());
-        Reading { kinds: kinds.collect(), formats: formats.collect(), lenient: true, ..Reading::new() }
+        let file = self.stored.file.clone();
+        Reading { kinds: kinds.collect(), formats: formats.collect(), lenient: true, file, ..Reading::new() }
     }
 
     /// Inputs and targets of some rows, as a set.
@@ -320,24 +338,7 @@ impl TablePreparation {
         let (values, width) = self.inputs(table, &rows, &[])?;
         let mut notes = self.ignored(table.names());
         for feature in &self.stored.features {
-            let words = match &feature.encoding {
-                Encoding::Pair { words, .. } => words.as_slice(),
-                Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } if !vocabulary.other => {
-                    vocabulary.words.as_slice()
-                }
-                _ => continue,
-            };
-            let column = table.column(&feature.column)?;
-            let unseen = |row: &usize| {
-                column.cell(*row).text().is_some_and(|text| words.iter().all(|word| *word != text))
-            };
-            let count = rows.iter().filter(|row| unseen(row)).count();
-            if let Some(first) = rows.iter().find(|row| unseen(row)) {
-                let (name, word) = (&feature.column, column.cell(*first).text().unwrap_or_default());
-                notes.push(format!(
-                    "column {name} says what training didn't have, \"{word}\" first; rows: {count}"
-                ));
-            }
+            notes.extend(feature.unseen(table.column(&feature.column)?));
         }
         Ok(FeatureMatrix { values, width, rows: table.len(), notes })
     }
@@ -478,6 +479,7 @@ impl<'de> Deserialize<'de> for TablePreparation {
         }
         let fine = |feature: &Feature| match &feature.encoding {
             Encoding::Number { .. } | Encoding::Pair { .. } => true,
+            Encoding::Text { words } => !words.is_empty(),
             Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => vocabulary.size() > 0,
             Encoding::Date { parts, .. } => parts.iter().all(|part| part.part < 5 && part.deviation > 0.0),
         };

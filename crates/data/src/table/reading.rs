@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::builder::ColumnLayout;
 use super::column::ColumnKind;
 use super::date_forms::DateFormat;
+use super::encoding::TextEncoding;
+use super::file_format::FileFormat;
 use super::format::CellFormat;
 
 /// What is told of a file instead of being found in it.
@@ -23,7 +25,7 @@ use super::format::CellFormat;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    pub(super) delimiter: Option<u8>,
+    pub(super) file: FileFormat,
     pub(super) header: Option<bool>,
     pub(super) kinds: Vec<(String, ColumnKind)>,
     pub(super) formats: Vec<(String, CellFormat)>,
@@ -42,8 +44,14 @@ impl Reading {
     }
 
     /// The byte between cells. Found, it is one of `,` `;` `|` and the tab.
-    pub fn delimiter(self, delimiter: u8) -> Reading {
-        Reading { delimiter: Some(delimiter), ..self }
+    pub fn delimiter(mut self, delimiter: u8) -> Reading {
+        self.file.delimiter = Some(char::from(delimiter));
+        self
+    }
+
+    /// How a file is read that a model is asked of: as the training's was told to be written, where it can be.
+    pub fn of_model(file: FileFormat) -> Reading {
+        Reading { file, lenient: true, ..Reading::new() }
     }
 
     /// Whether the first row names the columns. Found, it does where a word stands above numbers or dates, or nothing speaks against
@@ -87,6 +95,24 @@ impl Reading {
     /// What the numbers of dates such as `03/04/2024` mean.
     pub fn dates(self, format: DateFormat) -> Reading {
         Reading { dates: Some(format), ..self }
+    }
+
+    /// How a text is encoded. Found, it is UTF-8, UTF-16, or Windows-1252 where a file has no letter of UTF-8.
+    pub fn encoding(mut self, encoding: TextEncoding) -> Reading {
+        self.file.encoding = Some(encoding);
+        self
+    }
+
+    /// The sheet of a workbook, by its name or its number from 1. Found, it is the first that has a value.
+    pub fn sheet(mut self, sheet: impl Into<String>) -> Reading {
+        self.file.sheet = Some(sheet.into());
+        self
+    }
+
+    /// The table of an archive, by its name or its number from 1. Found, it is the only one.
+    pub fn member(mut self, member: impl Into<String>) -> Reading {
+        self.file.member = Some(member.into());
+        self
     }
 
     /// Whether something is told of how numbers are written.

@@ -10,6 +10,7 @@ use super::feature::{DATES, DatePart, Encoding, Feature, NUMBERS, Scale, calenda
 use super::format::CellFormat;
 use super::preparation::TablePreparation;
 use super::raw::{DATE, FINITE, NUMBER, RawCell, TRUTH};
+use super::words::KnownWords;
 use crate::error::{Error, Result};
 use kiln_map::nearest;
 
@@ -62,6 +63,8 @@ enum Encode {
         codes: Codes,
         how: Words,
     },
+    /// The words that are inputs.
+    Text(KnownWords),
     Date(Vec<DatePart>),
 }
 
@@ -80,6 +83,8 @@ struct Codes {
     words: HashMap<String, usize>,
     /// Words that are numbers, by their bits, where a column holds numbers.
     numbers: HashMap<u64, usize>,
+    /// The codes of what is false and what is true, where the words say that.
+    truths: [Option<usize>; 2],
     /// Of other words and of missing cells.
     unknown: [Option<usize>; 2],
 }
@@ -241,12 +246,13 @@ impl ColumnEncoder {
             }
             Encoding::OneHot { vocabulary } => (words(vocabulary, Words::OneHot), false),
             Encoding::Codes { vocabulary } => (words(vocabulary, Words::Codes), false),
+            Encoding::Text { words } => (Encode::Text(KnownWords::of(words)), false),
             Encoding::Date { parts, flag } => (Encode::Date(parts.clone()), *flag),
         };
         let is_closed = match &feature.encoding {
             Encoding::Pair { .. } => true,
             Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => !vocabulary.other,
-            Encoding::Number { .. } | Encoding::Date { .. } => false,
+            Encoding::Number { .. } | Encoding::Date { .. } | Encoding::Text { .. } => false,
         };
         let is_of_plain_numbers = matches!(encode, Encode::Number { .. })
             && feature.kind == ColumnKind::Number
@@ -297,6 +303,13 @@ impl ColumnEncoder {
                     (Words::Codes, code) => put(inputs, &[code.unwrap_or(0) as f32], false, false),
                 }
             }
+            Encode::Text(_) if is_missing => {}
+            Encode::Text(known) => {
+                let text = self.word(raw)?;
+                for place in known.places(&text) {
+                    put(inputs.get_mut(place..).unwrap_or_default(), &[1.0], false, false);
+                }
+            }
             Encode::Date(parts) => {
                 let seconds = match self.kind {
                     _ if is_missing => None,
@@ -345,7 +358,8 @@ impl ColumnEncoder {
                 codes.words.get(&date::text(seconds, timed))
             }
         };
-        Ok(known.copied())
+        let same = || cell::truth(&raw.text()).and_then(|truth| codes.truths[usize::from(truth)]);
+        Ok(known.copied().or_else(same))
     }
 
     fn amount(&self, raw: RawCell) -> Result<f64, String> {
@@ -367,8 +381,9 @@ impl Codes {
             let value = cell::number(word.as_bytes())?;
             (cell::word(value) == *word).then_some((value + 0.0).to_bits())
         };
+        let truths = ["false", "true"].map(|truth| cell::same_truth(words, truth));
         let numbers = words.iter().enumerate().filter_map(|(code, word)| Some((number(word)?, code)));
         let words = words.iter().enumerate().map(|(code, word)| (word.clone(), code));
-        Codes { numbers: numbers.collect(), words: words.collect(), unknown }
+        Codes { numbers: numbers.collect(), words: words.collect(), truths, unknown }
     }
 }

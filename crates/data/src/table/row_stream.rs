@@ -10,13 +10,14 @@ use kiln_map::Budget;
 
 use super::Table;
 use super::cell::plain_number;
+use super::encoding::{TextEncoding, windows_text};
 use super::parse::{cell_end, count_cells, ragged, text};
 use super::part::no_text;
 use super::preparation::TablePreparation;
 use super::raw::RawCell;
 use super::reading::Reading;
 use super::row::RowPlan;
-use super::source::{Chunk, TableInput, TableReader, TextEncoding, block_size, windows_text};
+use super::source::{Chunk, TableInput, TableReader, block_size};
 use crate::error::{Error, Result};
 
 /// The text of a table that is being read, if it is one that has a row in each line.
@@ -118,12 +119,13 @@ impl<'a> RowStream<'a> {
         let is_text = TextEncoding::of_start(&start).is_some() || memchr::memchr(0, &start).is_none();
         let is_other = is_container || !is_text || first.is_some_and(|first| b"[{".contains(first));
         // Names of columns are read before any row shows what the text is.
-        let encoding = match memchr::memrchr(b'\n', &start) {
+        let shown = match memchr::memrchr(b'\n', &start) {
             Some(end) if is_text && TextEncoding::of_start(&start).is_none() => {
                 found(start.get(..end).unwrap_or_default())
             }
             _ => None,
         };
+        let encoding = reading.file.encoding.or(shown);
         let reader: Box<dyn Read + Send + 'a> = Box::new(Cursor::new(start).chain(reader));
         if is_other {
             return Ok(TableText::Other(reader));
@@ -167,7 +169,10 @@ impl<'a> RowStream<'a> {
             return chunk;
         }
         let (Chunk::Lines { bytes, .. } | Chunk::Records { bytes, .. } | Chunk::Objects { bytes, .. }) =
-            &chunk;
+            &chunk
+        else {
+            return chunk;
+        };
         self.encoding = self.encoding.or_else(|| found(bytes));
         if self.encoding != Some(TextEncoding::Windows1252) {
             return chunk;
@@ -176,6 +181,7 @@ impl<'a> RowStream<'a> {
         match chunk {
             Chunk::Lines { bytes, line } => Chunk::Lines { bytes: decoded(&bytes), line },
             Chunk::Objects { bytes, line } => Chunk::Objects { bytes: decoded(&bytes), line },
+            Chunk::Typed(block) => Chunk::Typed(block),
             Chunk::Records { bytes, ends, counts, lines } => {
                 let (mut all, mut new, mut start) =
                     (Vec::with_capacity(bytes.len()), Vec::with_capacity(ends.len()), 0);
@@ -321,6 +327,7 @@ impl RowEncoder {
             Chunk::Objects { line, .. } => {
                 return Err(Error::new("lines of JSON are no rows of cells").at_line(*line));
             }
+            Chunk::Typed(_) => return Err(Error::new("the file is no text")),
         }
         Ok(out)
     }

@@ -2,16 +2,17 @@
 
 use kiln_map::{Budget, Limits};
 
-use super::Table;
 use super::builder::{ColumnBuilder, ColumnLayout, Layout};
 use super::column::{Cells, Column, Dictionary};
+use super::encoding::TextEncoding;
 use super::findings::Findings;
 use super::parse::parse;
 use super::part::{LineNumbers, TablePart};
 use super::reading::Reading;
-use super::source::{Chunk, TableInput, TableReader, TextEncoding, block_size};
+use super::source::{Chunk, TableInput, TableReader, block_size, text};
 use super::survey::{Survey, Surveys, TableHabits};
 use super::unknown;
+use super::{FileFormat, Table};
 use crate::error::{Error, Result};
 
 /// The first block is small, so that the kinds of columns are known before most of them is read.
@@ -36,6 +37,8 @@ pub(super) struct Stream<'a> {
     pub findings: Findings,
     encoding: TextEncoding,
     passes: u32,
+    /// That the first row is data after all, because its words come again far below.
+    is_data: bool,
     /// Whether numbers that seemed plain were looked at again, because others have decimal commas.
     doubted: bool,
 }
@@ -66,8 +69,9 @@ impl<'a> Stream<'a> {
             reading,
             layout: None,
             findings: Findings::default(),
-            encoding: TextEncoding::Utf8,
+            encoding: reading.file.encoding.unwrap_or_default(),
             passes: 0,
+            is_data: false,
             doubted: false,
         }
     }
@@ -81,7 +85,8 @@ impl<'a> Stream<'a> {
         let input = self.input;
         match self.run(&work, &mut take) {
             Err(error) if self.encoding == TextEncoding::Utf8 && is_no_text(&error) => {
-                match TextEncoding::of_others(input.open()?) {
+                let told = self.reading.file.encoding.is_some();
+                match if told { Ok(None) } else { TextEncoding::of_others(text(input, self.reading)?) } {
                     Ok(Some(encoding)) => {
                         let anew = Stream::new(input, self.reading);
                         *self = Stream { encoding, passes: self.passes, ..anew };
@@ -104,9 +109,15 @@ impl<'a> Stream<'a> {
         // Blocks are parsed side by side, and what comes of them is held beside what was gathered.
         let limits = Limits::current();
         let share = Limits { bytes: limits.bytes / (2 * threads as u64), ..limits };
-        let mut source = TableReader::open(self.input, self.reading, self.encoding)?;
+        let of_data = self.is_data.then(|| self.reading.clone().header(false));
+        let reading = of_data.as_ref().unwrap_or(self.reading);
+        let mut source = TableReader::open(self.input, reading, self.encoding)?;
         self.findings.file.clone_from(&source.found);
-        let (delimiter, reading) = (source.delimiter, self.reading);
+        if self.is_data {
+            let note = "the first row is read as data, because its words come again below, and the columns are column1, column2, …; --header yes says that it names them";
+            self.findings.file.notes.push(note.to_string());
+        }
+        let delimiter = source.delimiter;
         self.passes += 1;
         let size = block_size();
         let mut blocks: Vec<Chunk> = source.block(FIRST)?.into_iter().collect();
@@ -190,6 +201,11 @@ impl<'a> Stream<'a> {
         {
             return Err(unknown::unknown_column(name, layout.names()));
         }
+        if self.findings.file.guessed_header && has_names_again(&layout, &surveys) {
+            let (passes, encoding) = (self.passes, self.encoding);
+            *self = Stream { is_data: true, passes, encoding, ..Stream::new(self.input, self.reading) };
+            return Ok(Passed::Again);
+        }
         let decided = self.decide(&mut layout, &surveys, (delimiter, rows as u64), false);
         self.findings.surveys = surveys;
         self.layout = Some(layout);
@@ -252,6 +268,16 @@ impl<'a> Stream<'a> {
     pub fn layout(&self) -> Layout {
         self.layout.clone().unwrap_or_default()
     }
+}
+
+/// Whether the names of half of the columns are words in them, not all in the same rows: the same row once more is no data but a file that was
+/// put together.
+fn has_names_again(layout: &Layout, surveys: &Surveys) -> bool {
+    let named = |known: &ColumnLayout| surveys.get(&known.name).map_or((0, 0), |survey| survey.named);
+    let counts: Vec<(u64, u64)> = layout.columns.iter().map(named).collect();
+    let again = counts.iter().filter(|(count, _)| *count > 0).count();
+    let is_joined = counts.len() > 1 && counts.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
+    2 * again >= counts.len().max(1) && !is_joined
 }
 
 impl Layout {
@@ -332,6 +358,15 @@ impl TableBuilder {
             TableInput::Bytes(_) => None,
         };
         let columns = layout.columns.iter().zip(self.cells).map(column).collect();
-        Table { columns, rows: self.rows, lines: self.lines, file, notes: Vec::new(), unnamed: None }
+        let file_format = FileFormat::default();
+        Table {
+            columns,
+            rows: self.rows,
+            lines: self.lines,
+            file,
+            notes: Vec::new(),
+            unnamed: None,
+            file_format,
+        }
     }
 }

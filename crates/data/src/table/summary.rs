@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::behaviour::{Behaviour, are_codes, target_of};
 use super::cell;
 use super::column::{Cell, Cells, Column, ColumnKind};
 use super::date::DateTime;
@@ -76,7 +77,7 @@ pub(super) struct ColumnSummary {
     distance: Option<f64>,
     follows: bool,
     /// Different numbers and how often they come; nothing once there are too many.
-    distinct: Option<HashMap<u64, u64>>,
+    distinct: Option<HashMap<u64, Behaviour>>,
     /// The numbers themselves, or a sample of them.
     kept: Vec<f64>,
     /// How many are kept at most.
@@ -129,8 +130,23 @@ impl ColumnSummary {
         self.whole && many.is_some_and(|count| self.present() >= 5 * count as u64)
     }
 
-    /// Takes in some rows of a column, which begins at this row of the file.
-    pub fn extend(&mut self, column: &Column, start: u64, rows: impl Iterator<Item = usize>) {
+    /// Whether whole numbers are many kinds by how the target behaves beside them.
+    pub fn behave_as_codes(&self) -> bool {
+        let Some(distinct) = self.distinct.as_ref().filter(|_| self.are_many_codes()) else { return false };
+        let mut ordered: Vec<(f64, Behaviour)> =
+            distinct.iter().map(|(bits, behaviour)| (f64::from_bits(*bits), *behaviour)).collect();
+        ordered.sort_by(|a, b| a.0.total_cmp(&b.0));
+        are_codes(&ordered.into_iter().map(|(_, behaviour)| behaviour).collect::<Vec<_>>())
+    }
+
+    /// Takes in some rows of a column, which begins at this row of the file, beside those of the target.
+    pub fn extend(
+        &mut self,
+        column: &Column,
+        target: Option<&Column>,
+        start: u64,
+        rows: impl Iterator<Item = usize>,
+    ) {
         match column.cells() {
             Cells::Words { codes, words } => {
                 let mut counts = vec![0u64; words.len()];
@@ -154,7 +170,7 @@ impl ColumnSummary {
                     Cell::Number(value) => {
                         let distance = value - (start + row as u64) as f64;
                         self.follows &= *self.distance.get_or_insert(distance) == distance;
-                        self.number(value);
+                        self.number(value, target.and_then(|target| target_of(target, row)));
                     }
                     Cell::Date { seconds, timed } => {
                         self.timed |= timed;
@@ -167,14 +183,14 @@ impl ColumnSummary {
         }
     }
 
-    fn number(&mut self, value: f64) {
+    fn number(&mut self, value: f64, target: Option<f64>) {
         self.numbers.push(value);
         self.logs.push(signed_log(value));
         self.least = self.least.min(value);
         self.most = self.most.max(value);
         self.whole &= value.fract() == 0.0;
         if let Some(distinct) = &mut self.distinct {
-            *distinct.entry((value + 0.0).to_bits()).or_default() += 1;
+            distinct.entry((value + 0.0).to_bits()).or_default().add(target);
             if distinct.len() > DISTINCT {
                 self.distinct = None;
             }
@@ -206,7 +222,7 @@ impl ColumnSummary {
             return Some(self.words.iter().map(|(word, count)| (word.clone(), *count)).collect());
         }
         let mut numbers: Vec<(f64, u64)> =
-            self.distinct.as_ref()?.iter().map(|(bits, count)| (f64::from_bits(*bits), *count)).collect();
+            self.distinct.as_ref()?.iter().map(|(bits, own)| (f64::from_bits(*bits), own.count)).collect();
         numbers.sort_by(|a, b| a.0.total_cmp(&b.0));
         Some(numbers.into_iter().map(|(value, count)| (cell::word(value), count)).collect())
     }

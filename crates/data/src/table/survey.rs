@@ -54,6 +54,8 @@ pub(super) struct Survey {
     pub amounts: bool,
     /// Whether some number that was read the plain way has decimals.
     pub decimals: bool,
+    /// How often the column's name is a word in it, and a sum that differs where other rows have it.
+    pub named: (u64, u64),
     /// A word that shows how the others are written.
     pub example: Option<String>,
     /// Words that say that an amount is missing.
@@ -71,6 +73,7 @@ impl Default for Survey {
             moments: [true; MOMENTS.len()],
             amounts: false,
             decimals: false,
+            named: (0, 0),
             example: None,
             skipped: SkippedWords::new(),
         }
@@ -99,6 +102,10 @@ impl Survey {
             Cells::Words { codes, words } => {
                 survey.rows = codes.len() as u64;
                 survey.moments.fill(false);
+                if let Some(name) = words.iter().position(|word| *word == known.name) {
+                    let rows = (1u64..).zip(codes).filter(|(_, code)| **code as usize == name);
+                    survey.named = rows.fold((0, 0), |(count, sum), (row, _)| (count + 1, sum + row * row));
+                }
                 if known.told {
                     (survey.numbers, survey.dates) = Default::default();
                 } else {
@@ -190,6 +197,8 @@ impl Survey {
     /// This part and another.
     pub fn join(&mut self, other: &Survey) {
         self.rows += other.rows;
+        let (count, sum) = other.named;
+        self.named = (self.named.0 + count, self.named.1.wrapping_add(sum));
         let both = |own: &mut [bool], other: &[bool]| {
             own.iter_mut().zip(other).for_each(|(own, other)| *own &= *other);
         };

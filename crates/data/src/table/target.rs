@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::Table;
+use super::cell;
 use super::choices::TargetKind;
 use super::column::{Cell, Column, ColumnKind};
 use super::format::CellFormat;
@@ -187,7 +188,8 @@ impl TargetColumn {
                 let Some(word) = column.cell(row).text() else {
                     return fault(column, row, missing.to_string());
                 };
-                let Some(code) = codes.get(word.as_ref()) else {
+                let same = || cell::same_truth(names, &word).map(|class| class as i64);
+                let Some(code) = codes.get(word.as_ref()).copied().or_else(same) else {
                     let some: Vec<&str> = names.iter().take(12).map(String::as_str).collect();
                     return fault(
                         column,
@@ -198,7 +200,7 @@ impl TargetColumn {
                         ),
                     );
                 };
-                classes.push(*code);
+                classes.push(code);
             }
             return Ok(Values::I64(classes));
         }

@@ -90,7 +90,10 @@ fn each_fault_names_its_place_and_mend() {
         assert!(fault(text).contains("a quote is opened"), "{text}");
     }
     let error = fault(b"a,b\n1,\xc3\xa4\n2,caf\xe9\n");
-    assert!(error.contains("line 3, column b: \"caf\u{fffd}\" isn't UTF-8; save"), "{error}");
+    assert!(
+        error.contains("line 3, column b: the cell isn't UTF-8: it has the byte e9 behind \"caf\""),
+        "{error}"
+    );
     let error = fault(b"a,b\n1,\"\xc3\xa4\"\n2,caf\xe9\n");
     assert!(error.contains("line 3, column b"), "{error}");
     assert!(fault(b"\xc3\xa4a\xff,b\n1,2\n").contains("isn't UTF-8"));

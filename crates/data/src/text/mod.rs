@@ -12,11 +12,15 @@ pub use tokenizer::{EncodedText, Tokenizer};
 pub use tokens::{Cut, Tokens};
 pub use windows::{Windows, labelled};
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 use kiln_map::Budget;
 
 use crate::error::{Error, Result};
+use crate::known::format_of;
+use crate::packing;
 
 /// The text of a file, which must be UTF-8.
 ///
@@ -28,7 +32,11 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
 
 fn read_at(path: &Path) -> Result<String> {
     let budget = Budget::default();
-    let bytes = budget.read_file(path).map_err(|error| Error::io(path, error))?;
+    let open = || packing::unpacked(Box::new(BufReader::new(File::open(path)?)));
+    let bytes = open().and_then(|(reader, _)| budget.read(reader)).map_err(|error| Error::io(path, error))?;
+    if let Some(format) = format_of(&bytes) {
+        return Err(Error::new(format!("this is {format}, and no text")).in_file(path));
+    }
     // It becomes codes, of four bytes each, in a list that grows to twice what is in it.
     let codes = 8 * bytes.len() as u64;
     budget.bytes(codes).map_err(|exceeded| Error::from(exceeded).in_file(path))?;

@@ -1,5 +1,6 @@
 //! What is known of a model besides its weights: its layers as a text, what a row of it is, what it says of one.
 
+use kiln_map::counted;
 use std::path::Path;
 
 use kiln_data::{Dataset, Form, TargetColumn};
@@ -92,9 +93,9 @@ impl Task {
     /// What a model gives for it, in a few words.
     fn given(&self) -> String {
         match self {
-            Task::Classes { names } => format!("{} classes", names.len()),
-            Task::Text { pieces } => format!("what comes next of {pieces} pieces of text"),
-            Task::Numbers { names, .. } => format!("{} numbers", names.len()),
+            Task::Classes { names } => counted(names.len(), "class"),
+            Task::Text { pieces } => format!("what comes next of {} of text", counted(*pieces, "piece")),
+            Task::Numbers { names, .. } => counted(names.len(), "number"),
         }
     }
 
@@ -122,14 +123,15 @@ impl Task {
                         "there is nothing to tell apart: the only class is {all}, and it takes two"
                     )));
                 }
-                (fits, format!("{} classes", names.len()))
+                (fits, counted(names.len(), "class"))
             }
-            Task::Text { pieces } => {
-                (given.rank() == 3 && given[1] == *pieces, format!("{pieces} pieces of text at each place"))
-            }
+            Task::Text { pieces } => (
+                given.rank() == 3 && given[1] == *pieces,
+                format!("{} of text at each place", counted(*pieces, "piece")),
+            ),
             Task::Numbers { names, scale, offset } => {
                 let counts = [each, scale.len(), offset.len()];
-                (counts.iter().all(|count| *count == names.len()), format!("{} numbers", names.len()))
+                (counts.iter().all(|count| *count == names.len()), counted(names.len(), "number"))
             }
         };
         match fits {
@@ -168,7 +170,8 @@ impl About {
         match (&self.preparation, &self.task) {
             (Preparation::Text(text), Task::Text { pieces }) if text.tokens.count() != *pieces => {
                 Err(Error::Preparation(format!(
-                    "the model says what comes next of {pieces} pieces of text, and its preparation knows {}",
+                    "the model says what comes next of {} of text, and its preparation knows {}",
+                    counted(*pieces, "piece"),
                     text.tokens.count()
                 )))
             }

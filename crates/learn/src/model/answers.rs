@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use kiln_data::{self as data, Dataset, Form, Set, Table};
-use kiln_map::nearest;
+use kiln_data::{self as data, Dataset, Form, Reading, Set};
+use kiln_map::{counted, nearest};
 
 use super::raw::unsaid;
 use super::{About, Task, listed};
@@ -49,7 +49,8 @@ impl About {
             Preparation::Unsaid => match self.input.numbers() {
                 Some(width) => {
                     return Err(Error::Preparation(format!(
-                        "the model takes rows of {width} numbers, and its file doesn't say of which columns; import it again with --columns and --target (kiln import --help)"
+                        "the model takes rows of {}, and its file doesn't say of which columns; import it again with --columns and --target (kiln import --help)",
+                        counted(width, "number")
                     )));
                 }
                 None => return Err(unsaid(self)),
@@ -96,7 +97,7 @@ impl About {
     /// A table of texts and their classes.
     fn labelled(&self, text: &TextPreparation, columns: &TextColumns, path: &Path) -> Result<Set> {
         let names = self.classes()?;
-        let table = Table::open(path)?;
+        let table = Reading::of_model(columns.file.clone()).open(path)?;
         let labels = table.column(&columns.target)?;
         let places: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
         let class = |row: usize| {

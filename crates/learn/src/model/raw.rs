@@ -1,6 +1,7 @@
 //! Raw data without answers as a model's rows, to be predicted.
 
 use kiln_data::{Form, Reading, Table, TablePreparation};
+use kiln_map::counted;
 
 use super::{About, NETWORK};
 use crate::preparation::{Preparation, TextPreparation, Unanswered, unanswered};
@@ -14,7 +15,9 @@ impl About {
     pub fn reading(&self) -> Result<Reading> {
         match &self.preparation {
             Preparation::Table(plan) => Ok(plan.reading()),
-            Preparation::Text(text) if text.columns.is_some() => Ok(Reading::new()),
+            Preparation::Text(TextPreparation { columns: Some(columns), .. }) => {
+                Ok(Reading::of_model(columns.file.clone()))
+            }
             Preparation::Unsaid if self.input.numbers().is_some() => Ok(Reading::new()),
             Preparation::Unsaid | Preparation::Text(_) => Err(unsaid(self)),
             Preparation::Images(_) => Err(self.not("a table")),
@@ -67,8 +70,9 @@ impl About {
         let width = form.width();
         if names.len() != width {
             return Err(Error::Preparation(format!(
-                "the model takes rows of {width} numbers, and the table has {} columns ({}); `kiln import --columns` says which are meant",
-                names.len(),
+                "the model takes rows of {}, and the table has {} ({}); `kiln import --columns` says which are meant",
+                counted(width, "number"),
+                counted(names.len(), "column"),
                 names.join(", ")
             )));
         }

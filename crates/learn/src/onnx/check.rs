@@ -1,5 +1,6 @@
 //! A file held beside the model it was made of: random rows through both.
 
+use kiln_map::counted;
 use std::fmt;
 use std::path::Path;
 
@@ -52,8 +53,12 @@ pub(super) fn check(
             _ => by_rows(model, &network, preprocessing, rows, &mut rng)?,
         };
         if given.len() != own.len() {
-            let message =
-                format!("it gives {} numbers for {rows} rows, and the model {}", given.len(), own.len());
+            let message = format!(
+                "it gives {} for {}, and the model {}",
+                counted(given.len(), "number"),
+                counted(rows, "row"),
+                own.len()
+            );
             return Err(Error::format(path, message));
         }
         checked.rows += rows;
@@ -149,7 +154,7 @@ fn by_columns(
             Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => {
                 vocabulary.words.iter().map(String::as_str).collect()
             }
-            Encoding::Number { .. } | Encoding::Date { .. } => Vec::new(),
+            Encoding::Number { .. } | Encoding::Date { .. } | Encoding::Text { .. } => Vec::new(),
         };
         let mut column = Vec::with_capacity(rows);
         for row in &mut cells {

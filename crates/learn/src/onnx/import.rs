@@ -3,6 +3,7 @@
 use kiln_data::{
     CellFormat, Form, ImageSize, Meaning, NumberTarget, TablePreparation, TargetColumn, ValueKind,
 };
+use kiln_map::counted;
 use kiln_onnx::{Network, OnnxDType, Port};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -80,9 +81,11 @@ impl Images {
         let each = |numbers: &[f32], what: &str| match numbers {
             [one] => Ok(vec![*one; channels]),
             all if all.len() == channels => Ok(all.to_vec()),
-            all => {
-                Err(fault(format!("{} numbers for the {what}, and images of {channels} channels", all.len())))
-            }
+            all => Err(fault(format!(
+                "{} for the {what}, and images of {}",
+                counted(all.len(), "number"),
+                counted(channels, "channel")
+            ))),
         };
         let (mean, deviation) = (each(&self.mean, "mean")?, each(&self.deviation, "deviation")?);
         if let Some(none) = deviation.iter().find(|deviation| !(deviation.is_finite() && **deviation != 0.0))
@@ -188,9 +191,9 @@ impl crate::model::About {
         let width: usize = self.input.shape.iter().product();
         if columns.len() != width || self.input.shape.len() != 1 {
             return Err(fault(format!(
-                "{} columns are named, and the network takes rows of {:?}",
-                columns.len(),
-                self.input.shape
+                "the network takes rows of {:?}, and named for it: {}",
+                self.input.shape,
+                counted(columns.len(), "column")
             )));
         }
         let mut plan = TablePreparation::plain(columns)?;
@@ -198,13 +201,9 @@ impl crate::model::About {
         if let (Task::Numbers { names, .. }, true) = (&mut self.task, several.len() > 1) {
             if names.len() != several.len() {
                 return Err(fault(format!(
-                    "the network gives {}, and {} columns are named for them",
-                    if names.len() == 1 {
-                        "1 number".to_string()
-                    } else {
-                        format!("{} numbers", names.len())
-                    },
-                    several.len()
+                    "the network gives {}, and named for them: {}",
+                    counted(names.len(), "number"),
+                    counted(several.len(), "column")
                 )));
             }
             *names = several.iter().map(|name| name.to_string()).collect();
@@ -421,8 +420,8 @@ fn named(names: Vec<String>, width: &[usize]) -> Result<Task> {
     match width {
         &[count] if count == names.len() || (count == 1 && names.len() == 2) => Ok(Task::Classes { names }),
         _ => Err(fault(format!(
-            "{} classes are named, and the network gives {width:?} for a row",
-            names.len()
+            "the network gives {width:?} for a row, and named for it: {}",
+            counted(names.len(), "class")
         ))),
     }
 }

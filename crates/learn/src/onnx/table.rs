@@ -6,11 +6,18 @@ use kiln_nn::{DType, Data};
 use kiln_onnx::OnnxDType;
 use kiln_onnx::export::{Attribute, BATCH, Builder, ML, ModelInput, Size};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The inputs of all columns, and the rows that the layers take.
 pub(super) fn inputs(builder: &mut Builder, plan: &TablePreparation) -> Result<ModelInput> {
     let mut parts = Vec::new();
+    let is_text = |feature: &&Feature| matches!(feature.encoding, Encoding::Text { .. });
+    if let Some(feature) = plan.features().iter().find(is_text) {
+        let column = &feature.column;
+        return Err(Error::Preparation(format!(
+            "column {column} is free text, and ONNX has no operator that cuts many texts in words as kiln does; train without it (--columns \"{column}: drop\") to export"
+        )));
+    }
     for feature in plan.features() {
         let element = element_of(feature);
         let sizes = [Size::Named(BATCH.to_string()), Size::Fixed(1)];
@@ -69,6 +76,8 @@ fn columns(builder: &mut Builder, feature: &Feature, column: &str) -> Vec<String
             parts.push(code(builder, feature, column, vocabulary, 0.0));
             false
         }
+        // Refused above.
+        Encoding::Text { .. } => false,
         Encoding::Date { parts: of_date, flag } => {
             parts.extend(calendar(builder, of_date, column));
             *flag

@@ -4,6 +4,7 @@
 mod pictures;
 mod prediction;
 
+use kiln_map::counted;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -250,8 +251,9 @@ impl Predictor {
         let (row, last) = own.last(codes);
         match self.one(&own.form(), &row)? {
             Prediction::Text { places, .. } if places != own.window => Err(Error::Preparation(format!(
-                "the model gives what comes after {places} places, and sees {} pieces of text",
-                own.window
+                "the model gives what comes after {}, and sees {} of text",
+                counted(places, "place"),
+                counted(own.window, "piece")
             ))),
             Prediction::Text { places, scores } => {
                 let scores = scores.into_iter().skip(last).step_by(places.max(1)).collect();

@@ -10,6 +10,7 @@ mod text;
 mod unanswered;
 
 use kiln_data::{Form, TablePreparation};
+use kiln_map::counted;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -92,8 +93,8 @@ impl Preparation {
             Preparation::Unsaid => Ok(()),
             Preparation::Table(plan) if *shape != [plan.width()] || input.codes.is_some() => {
                 Err(Error::Preparation(format!(
-                    "the preparation makes rows of {} numbers, and the model takes {shape:?}",
-                    plan.width()
+                    "the preparation makes rows of {}, and the model takes {shape:?}",
+                    counted(plan.width(), "number")
                 )))
             }
             Preparation::Table(plan) => means("a table's", input, &Form::numbers(&[plan.width()])),
@@ -113,7 +114,8 @@ impl Preparation {
             Preparation::Text(_) => "the model takes texts of a table".to_string(),
             Preparation::Unsaid => match input.numbers() {
                 Some(width) => format!(
-                    "the model takes rows of {width} numbers and doesn't say which columns they are (kiln import --columns)"
+                    "the model takes rows of {} and doesn't say which columns they are (kiln import --columns)",
+                    counted(width, "number")
                 ),
                 None => "the model's file doesn't say how raw data become its input (kiln import --pixels)"
                     .to_string(),

@@ -1,6 +1,7 @@
 //! Texts as codes.
 
-use kiln_data::{Form, Meaning, Set, Table, Tokens, ValueKind};
+use kiln_data::{FileFormat, Form, Meaning, Set, Table, Tokens, ValueKind};
+use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
 use super::unanswered::unanswered;
@@ -26,6 +27,8 @@ pub struct TextColumns {
     pub text: String,
     /// That of the classes.
     pub target: String,
+    /// What was told of how the table's file is written.
+    pub file: FileFormat,
 }
 
 /// What a file holds of it.
@@ -37,12 +40,14 @@ struct StoredText {
     column: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<String>,
+    #[serde(default, skip_serializing_if = "FileFormat::is_unsaid")]
+    file: FileFormat,
 }
 
 impl From<StoredText> for TextPreparation {
     fn from(stored: StoredText) -> TextPreparation {
-        let StoredText { tokens, window, column, target } = stored;
-        let columns = column.map(|text| TextColumns { text, target: target.unwrap_or_default() });
+        let StoredText { tokens, window, column, target, file } = stored;
+        let columns = column.map(|text| TextColumns { text, target: target.unwrap_or_default(), file });
         TextPreparation { tokens, window, columns }
     }
 }
@@ -50,8 +55,10 @@ impl From<StoredText> for TextPreparation {
 impl From<TextPreparation> for StoredText {
     fn from(text: TextPreparation) -> StoredText {
         let TextPreparation { tokens, window, columns } = text;
-        let (column, target) = columns.map(|TextColumns { text, target }| (text, target)).unzip();
-        StoredText { tokens, window, column, target }
+        let Some(TextColumns { text, target, file }) = columns else {
+            return StoredText { tokens, window, column: None, target: None, file: FileFormat::default() };
+        };
+        StoredText { tokens, window, column: Some(text), target: Some(target), file }
     }
 }
 
@@ -63,7 +70,14 @@ impl TextPreparation {
 
     /// Of a model that tells the texts of a column apart by the classes of another.
     pub fn with_columns(self, text: impl Into<String>, target: impl Into<String>) -> TextPreparation {
-        TextPreparation { columns: Some(TextColumns { text: text.into(), target: target.into() }), ..self }
+        let (text, target, file) = (text.into(), target.into(), FileFormat::default());
+        TextPreparation { columns: Some(TextColumns { text, target, file }), ..self }
+    }
+
+    /// The same, of a table whose file is written so.
+    pub fn of_file(mut self, file: &FileFormat) -> TextPreparation {
+        self.columns.iter_mut().for_each(|columns| columns.file.clone_from(file));
+        self
     }
 
     /// The form of its rows.
@@ -104,8 +118,9 @@ impl TextPreparation {
         match is_empty || input.shape != [self.window] || input.codes != Some(count) {
             false => Ok(()),
             true => Err(Error::Preparation(format!(
-                "the model's file says that it sees {} of {count} pieces of text, and its input is {:?} of {}",
+                "the model's file says that it sees {} of {} of text, and its input is {:?} of {}",
                 self.window,
+                counted(count, "piece"),
                 input.shape,
                 input.codes.unwrap_or(0)
             ))),

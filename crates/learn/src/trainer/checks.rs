@@ -1,6 +1,7 @@
 //! What is looked at before a training begins: outputs for all classes, a weight for each.
 
 use kiln_data::Dataset;
+use kiln_map::counted;
 use kiln_nn::Tensor;
 
 use super::settings::ClassWeights;
@@ -13,12 +14,16 @@ pub(super) fn check_outputs(sizes: &[usize], train: &dyn Dataset) -> Result<()> 
         // A single output tells two classes apart.
         (Some(classes), &[_, outputs]) if form.shape.is_empty() && outputs.max(2) < classes => {
             Err(Error::Training(format!(
-                "the model has {outputs} outputs for {classes} classes; its last layer needs one for each"
+                "the model has {} for {}; its last layer needs one for each",
+                counted(outputs, "output"),
+                counted(classes, "class")
             )))
         }
         (Some(pieces), &[_, outputs, ..]) if !form.shape.is_empty() && outputs < pieces => {
             Err(Error::Training(format!(
-                "the model has {outputs} outputs on axis 1, where the loss looks for {pieces} classes; its last layer needs one for each"
+                "the model has {} on axis 1, where the loss looks for {}; its last layer needs one for each",
+                counted(outputs, "output"),
+                counted(pieces, "class")
             )))
         }
         _ => Ok(()),
@@ -34,7 +39,11 @@ pub(super) fn weigh(weights: &ClassWeights, train: &dyn Dataset) -> Result<Tenso
         ClassWeights::Given(weights) if weights.len() == classes => weights.clone(),
         ClassWeights::Given(weights) => {
             let count = weights.len();
-            return Err(Error::Training(format!("{count} class weights for {classes} classes")));
+            return Err(Error::Training(format!(
+                "{} for {}",
+                counted(count, "class weight"),
+                counted(classes, "class")
+            )));
         }
         ClassWeights::Balanced => {
             let labels = train.labels()?;

@@ -1,5 +1,6 @@
 //! A model's loss and metrics on a set, batch by batch, with the same meaning however the batches are cut.
 
+use kiln_map::counted;
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let numbers: Vec<String> =
             self.numbers.iter().map(|(name, number)| format!("{name} {number:.4}")).collect();
-        write!(f, "{} ({} rows)", numbers.join("  "), self.rows)
+        write!(f, "{} ({})", numbers.join("  "), counted(self.rows, "row"))
     }
 }
 

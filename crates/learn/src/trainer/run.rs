@@ -1,5 +1,6 @@
 //! What comes out of a training: the model, what is known of it, and what it says of other sets.
 
+use kiln_map::counted;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -176,7 +177,8 @@ impl<M> fmt::Display for Run<'_, M> {
         let Fitted { history, steps, elapsed, stopped, signal: _ } = &self.fitted;
         let (epochs, spent) = (history.len(), elapsed.as_secs_f64());
         let speed = thousands((epochs * self.rows) as f64 / spent.max(1e-9));
-        write!(f, "{epochs} epochs, {steps} steps in {} ({speed} rows/s)", time(spent))?;
+        let (epochs, steps) = (counted(epochs, "epoch"), counted(*steps as usize, "step"));
+        write!(f, "{epochs}, {steps} in {} ({speed} rows/s)", time(spent))?;
         if let Some(reason) = stopped {
             write!(f, "; stopped: {reason}")?;
         }

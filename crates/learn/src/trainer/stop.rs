@@ -1,5 +1,6 @@
 //! Callbacks that end a training: when nothing gets better, and when time is up.
 
+use kiln_map::counted;
 use std::time::{Duration, Instant};
 
 use kiln_nn::Data;
@@ -59,7 +60,10 @@ impl Callback for EarlyStopping {
         self.waited += 1;
         if self.waited >= self.patience.max(1) && !at.is_last() {
             let (name, best, waited) = (self.monitor.name(), self.monitor.best(), self.waited);
-            at.stop(format!("{name} is no better than {best:.5} since {waited} epochs"));
+            at.stop(format!(
+                "{name} is no better than {best:.5} since {}",
+                counted(waited as usize, "epoch")
+            ));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use kiln_map::{nearest, shown};
+use kiln_map::{counted, nearest, shown};
 use kiln_nn::{DType, Data, Module, Param, Shape, Tensor, Variable};
 
 use super::entry::Entry;
@@ -241,7 +241,7 @@ fn listed<T: AsRef<str>>(what: &str, names: &[T], line: impl Fn(&str) -> String)
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tensors loaded", self.loaded.len())?;
+        write!(f, "{} loaded", counted(self.loaded.len(), "tensor"))?;
         let as_is = |name: &str| shown(name);
         for (what, names) in [
             ("missing from the file, left as they were", &self.missing),

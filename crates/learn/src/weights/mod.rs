@@ -41,6 +41,7 @@ use no_deflate as deflate;
 use crate::store::{HostTensor, TensorFile, json, put_weights, write_atomically};
 use crate::{Error, Result};
 
+mod adapters;
 mod assign;
 #[cfg(feature = "gzip")]
 mod deflate;
@@ -55,6 +56,7 @@ mod safetensors;
 mod torch;
 mod zip;
 
+pub use adapters::{load_adapters, save_adapters};
 pub use assign::{Fit, Report};
 pub use element::ElementType;
 pub use entry::StoredTensor;

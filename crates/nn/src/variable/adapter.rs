@@ -45,6 +45,21 @@ impl Adapter {
         Ok(adapter)
     }
 
+    /// Whether its product has a parameter's shape.
+    ///
+    /// # Errors
+    /// Where it hasn't, with the shapes.
+    pub fn fits(&self, param: &Param) -> Result<()> {
+        let (own, a, b) = (param.shape(), self.a.shape(), self.b.shape());
+        match own.rank() == 2 && a.rank() == 2 && b.rank() == 2 && a[1] == b[0] && own[..] == [a[0], b[1]] {
+            true => Ok(()),
+            false => {
+                let message = format!("an adapter of {a} and {b} doesn't fit a parameter {own}");
+                Err(Error::new(ErrorKind::Shape, "adapt", message).nowhere())
+            }
+        }
+    }
+
     /// `x · a · b · scale`, which is less work than with the product of both.
     #[track_caller]
     pub(crate) fn apply(&self, x: &Tensor) -> Tensor {

@@ -151,13 +151,7 @@ impl Param {
     /// Where the adapter's matrices don't fit it.
     pub fn set_adapter(&self, adapter: Option<Adapter>) -> Result<()> {
         let stored = self.0.as_ref().map_err(Clone::clone)?;
-        if let Some(adapter) = &adapter {
-            let (own, a, b) = (self.shape(), adapter.a.shape(), adapter.b.shape());
-            if own.rank() != 2 || a.rank() != 2 || b.rank() != 2 || a[1] != b[0] || own[..] != [a[0], b[1]] {
-                let message = format!("an adapter of {a} and {b} doesn't fit a parameter {own}");
-                return Err(Error::new(ErrorKind::Shape, "adapt", message).nowhere());
-            }
-        }
+        adapter.as_ref().map_or(Ok(()), |adapter| adapter.fits(self))?;
         *stored.adapter.write().unwrap_or_else(PoisonError::into_inner) = adapter;
         Ok(())
     }

@@ -275,6 +275,15 @@ impl RegisterFrame<'_> {
         }
     }
 
+    /// Where a row of each of these values is.
+    #[inline]
+    fn row<const N: usize>(&self, values: [usize; N], row: usize, width: usize) -> [*mut u8; N] {
+        values.map(|value| {
+            let lanes = row * self.plan.class(value).row_step(width);
+            self.pointers[value].wrapping_add(lanes * self.plan.values[value].lane.size())
+        })
+    }
+
     /// The first element of a tile in memory, where the tile lies there as in a register.
     #[inline]
     fn place(&self, walk: &StridedWalk, area: Area) -> Option<*mut u8> {
@@ -299,6 +308,21 @@ impl RegisterFrame<'_> {
         // SAFETY: the caller's promise, and the plan's: registers have room for a tile, operands come first.
         unsafe {
             match step {
+                TileStep::Run { run, value, operands, row_by_row: true, .. } => {
+                    let [a, b, c] = *operands;
+                    for row in 0..height {
+                        let [out, a, b, c] = self.row([*value, a, b, c], row, width);
+                        run(out, a, b, c, width);
+                    }
+                }
+                TileStep::Scale { run, value, operands: [a, by, b, c], class, row_by_row } => {
+                    let (calls, lanes) =
+                        if *row_by_row { (height, width) } else { (1, class.lanes(height, width)) };
+                    for row in 0..calls {
+                        let [out, a, by, b, c] = self.row([*value, *a, *by, *b, *c], row, width);
+                        run(out, a, by, b, c, lanes);
+                    }
+                }
                 TileStep::Run { run, value, operands: [a, b, c], class, .. } => {
                     let pointers = &self.pointers;
                     run(
@@ -315,7 +339,11 @@ impl RegisterFrame<'_> {
                     self.index(*value, *along, *class, LaneType::of(*dtype), area);
                 }
                 TileStep::Spread { value, from, class } => {
-                    let key = self.keys[*from];
+                    // Between passes a kept value stays as it is.
+                    let key = match self.plan.values[*from].kept {
+                        true => [self.group, area.left, width, 0],
+                        false => self.keys[*from],
+                    };
                     let whole = [key[0], key[1], key[2], height];
                     if key != NEVER && self.keys[*value] == whole {
                         return;

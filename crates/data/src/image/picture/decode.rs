@@ -11,6 +11,7 @@ use super::orientation::Orientation;
 use super::samples::{LARGEST, LONGEST, PictureHead, Samples, broken, room};
 use super::{Picture, bmp, gif, ico, pnm, tiff, webp};
 use crate::error::{Error, Result};
+use crate::known::format_of;
 
 /// A kind of files of pixels.
 pub(super) struct PictureKind {
@@ -103,8 +104,24 @@ fn upright(head: PictureHead) -> (PictureHead, Orientation) {
 fn kind_of(file: &[u8]) -> Result<&'static PictureKind> {
     KINDS.iter().find(|kind| (kind.is)(file)).ok_or_else(|| {
         let names = KINDS.map(|kind| kind.name).join(", ");
-        Error::new(format!("this is no picture that can be read, of {names}"))
+        let start = file.get(..512).unwrap_or(file);
+        let what = match format_of(start) {
+            Some(format) => format!("this is {format}, and"),
+            None if is_text(start) => "this is a text, as tables are, and".to_string(),
+            None => "this is".to_string(),
+        };
+        Error::new(format!("{what} no picture that can be read, of {names}"))
     })
+}
+
+/// Whether the first bytes of a file are letters.
+fn is_text(start: &[u8]) -> bool {
+    let letters = String::from_utf8_lossy(start);
+    let is_letter = |letter: char| {
+        letter != char::REPLACEMENT_CHARACTER && (letter.is_whitespace() || !letter.is_control())
+    };
+    // The last one may be cut.
+    !start.is_empty() && letters.trim_end_matches(char::REPLACEMENT_CHARACTER).chars().all(is_letter)
 }
 
 /// Reads a picture of the kind that its first bytes show.

@@ -13,7 +13,9 @@ fn decoder(file: &[u8]) -> Result<gif::Decoder<&[u8]>> {
 
 /// How large the picture of a file is.
 pub(super) fn head(file: &[u8]) -> Result<PictureHead> {
-    let decoder = decoder(file)?;
+    let mut decoder = decoder(file)?;
+    // A file that ends behind its head has a size and no picture.
+    decoder.next_frame_info().map_err(broken)?.ok_or_else(|| broken("it has no frame"))?;
     Ok(PictureHead { height: decoder.height().into(), width: decoder.width().into(), channels: 4 })
 }
 

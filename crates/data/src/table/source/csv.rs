@@ -7,11 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use csv::{ByteRecord, Position, Reader};
 
-use super::header::{FirstRow, distinct_names, is_value, names_columns};
+use super::header::{FirstRow, SHOWN, first_row};
 use super::{BLOCK, Chunk, TableInput, longest_row, too_long};
 use crate::error::{Error, Result};
-use crate::table::findings::FileFindings;
-use crate::table::part::not_text;
 use crate::table::reading::Reading;
 
 /// Put after a file with quotes. It comes back as a row of its own, unless a quote was never closed.
@@ -118,11 +116,8 @@ pub(super) fn sniff(head: &[u8]) -> u8 {
     delimiters.into_iter().rev().max_by_key(|&delimiter| score(delimiter)).unwrap_or(b',')
 }
 
-/// The first rows of a table, as many as show whether one of them names the columns.
-const SHOWN: usize = 500;
-
-/// What the first row names, where the rows start, and the line that is.
-pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<FirstRow> {
+/// What the first row says, where the rows start, and the line that is.
+pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<(FirstRow, usize, u64)> {
     let mut rows = reader(delimiter, head);
     let mut first = ByteRecord::new();
     rows.read_byte_record(&mut first).map_err(|error| fault_of(error, TableInput::Bytes(head)))?;
@@ -138,37 +133,10 @@ pub(super) fn header(head: &[u8], delimiter: u8, reading: &Reading) -> Result<Fi
     let cells: Vec<&[u8]> = first.iter().map(<[u8]>::trim_ascii).collect();
     let below: Vec<Vec<&[u8]>> =
         rest.iter().map(|row| row.iter().map(<[u8]>::trim_ascii).collect()).collect();
-    // Some write an index of rows and no name above it.
-    let width = cells.len() + 1;
-    let shifted = !below.is_empty() && below.iter().all(|row| row.len() == width);
-    let has_header = reading.header.unwrap_or_else(|| shifted || names_columns(&cells, &below, reading));
-    if !has_header {
-        let names = (1..=first.len()).map(|number| format!("column{number}")).collect();
-        let mut found = FileFindings::default();
-        if reading.header.is_none() && !reading.lenient {
-            let note = "the first row is read as data, and the columns are column1, column2, …; --header yes says that it names them";
-            found.notes.push(note.to_string());
-        }
-        return Ok(FirstRow { names, found, end: 0, line: 1 });
+    let row = first_row(&cells, &below, reading).map_err(|error| error.at_line(line))?;
+    if !row.is_header {
+        return Ok((row, 0, 1));
     }
-    let valued = cells.iter().find(|cell| is_value(cell));
-    let mut found = FileFindings::default();
-    if let (Some(valued), None, false) = (valued, reading.header, reading.lenient) {
-        let shown = String::from_utf8_lossy(valued);
-        found.notes.push(format!(
-            "the first row names the columns, though one is named \"{shown}\"; --header no reads it as data"
-        ));
-    }
-    let mut texts = Vec::with_capacity(width);
-    texts.extend(shifted.then_some(""));
-    for (at, cell) in first.iter().enumerate() {
-        texts.push(std::str::from_utf8(cell).map_err(|_| {
-            let (number, shown) = (at + 1, String::from_utf8_lossy(cell));
-            not_text(format!("the name \"{shown}\" of column {number} isn't UTF-8; save the file as UTF-8"))
-                .at_line(line)
-        })?);
-    }
-    let names = distinct_names(&texts, &mut found);
     let feeds = memchr::memchr_iter(b'\n', head.get(..end).unwrap_or_default()).count() as u64;
-    Ok(FirstRow { names, found, end, line: 1 + feeds })
+    Ok((row, end, 1 + feeds))
 }

@@ -2,21 +2,81 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::error::Result;
 use crate::table::cell;
 use crate::table::date_forms::DateFormat;
 use crate::table::findings::FileFindings;
 use crate::table::format::{CellFormat, NumberFormat};
+use crate::table::part::{not_text, shown_bytes};
 use crate::table::raw::RawCell;
 use crate::table::reading::Reading;
+
+/// The first rows of a table, as many as show whether one of them names the columns.
+pub(super) const SHOWN: usize = 500;
 
 /// What the first row says.
 pub(in crate::table) struct FirstRow {
     pub names: Vec<String>,
     pub found: FileFindings,
-    /// Where the rows start.
-    pub end: usize,
-    /// The line that is.
-    pub line: u64,
+    /// Whether it names the columns.
+    pub is_header: bool,
+    /// Whether only that its words don't come again speaks for it.
+    pub is_guess: bool,
+}
+
+/// What the first row says, by those below it; all cells without the space around them.
+pub(super) fn first_row(first: &[&[u8]], below: &[Vec<&[u8]>], reading: &Reading) -> Result<FirstRow> {
+    // Some write an index of rows and no name above it.
+    let width = first.len() + 1;
+    let shifted = !below.is_empty() && below.iter().all(|row| row.len() == width);
+    let evidence = match (reading.header, shifted) {
+        (Some(told), _) => Evidence::told(told),
+        (None, true) => Evidence::Names,
+        (None, false) => names_columns(first, below, reading),
+    };
+    let mut found = FileFindings::default();
+    if evidence == Evidence::Data {
+        let names = (1..=first.len()).map(|number| format!("column{number}")).collect();
+        if reading.header.is_none() && !reading.lenient {
+            let note = "the first row is read as data, and the columns are column1, column2, …; --header yes says that it names them";
+            found.notes.push(note.to_string());
+        }
+        return Ok(FirstRow { names, found, is_header: false, is_guess: false });
+    }
+    let valued = first.iter().find(|cell| is_value(cell));
+    if let (Some(valued), None, false) = (valued, reading.header, reading.lenient) {
+        let shown = String::from_utf8_lossy(valued);
+        found.notes.push(format!(
+            "the first row names the columns, though one is named \"{shown}\"; --header no reads it as data"
+        ));
+    }
+    let mut texts = Vec::with_capacity(width);
+    texts.extend(shifted.then_some(""));
+    for (at, cell) in first.iter().enumerate() {
+        texts.push(std::str::from_utf8(cell).map_err(|_| {
+            let (number, shown) = (at + 1, shown_bytes(cell));
+            not_text(format!(
+                "the name of column {number} {shown}; save the file as UTF-8, or say its encoding with --encoding"
+            ))
+        })?);
+    }
+    let names = distinct_names(&texts, &mut found);
+    Ok(FirstRow { names, found, is_header: true, is_guess: evidence == Evidence::Guess })
+}
+
+/// Whether the first row names the columns.
+#[derive(Clone, Copy, PartialEq)]
+enum Evidence {
+    Names,
+    /// Nothing speaks against it.
+    Guess,
+    Data,
+}
+
+impl Evidence {
+    fn told(is_header: bool) -> Evidence {
+        if is_header { Evidence::Names } else { Evidence::Data }
+    }
 }
 
 /// What a cell says that is no word.
@@ -27,7 +87,7 @@ enum Written {
 }
 
 /// Whether a cell is a number or a date, in whatever way it is written.
-pub(super) fn is_value(cell: &[u8]) -> bool {
+fn is_value(cell: &[u8]) -> bool {
     value(cell).is_some()
 }
 
@@ -100,15 +160,15 @@ fn sign(first: &[u8], below: &[&[u8]]) -> Sign {
 }
 
 /// Whether the first row names the columns, by what stands below it.
-pub(super) fn names_columns(first: &[&[u8]], below: &[Vec<&[u8]>], reading: &Reading) -> bool {
+fn names_columns(first: &[&[u8]], below: &[Vec<&[u8]>], reading: &Reading) -> Evidence {
     let known = |name: &str| reading.kinds.iter().any(|(known, _)| known == name);
     if reading.lenient && !reading.kinds.is_empty() {
         // What a model was trained on tells.
         if first.iter().any(|cell| std::str::from_utf8(cell).is_ok_and(known)) {
-            return true;
+            return Evidence::Names;
         }
         if reading.kinds.iter().all(|(name, _)| number_of(name).is_some()) {
-            return false;
+            return Evidence::Data;
         }
     }
     // The same row once more is no data but a file that was put together.
@@ -118,19 +178,21 @@ pub(super) fn names_columns(first: &[&[u8]], below: &[Vec<&[u8]>], reading: &Rea
         .collect();
     let has = |wanted: Sign| signs.contains(&wanted);
     if has(Sign::Name) {
-        return true;
+        return Evidence::Names;
     }
     if first.iter().all(|cell| is_missing(cell)) {
-        return false;
+        return Evidence::Data;
     }
     if has(Sign::Number) || first.iter().any(|cell| is_value(cell)) {
         let counted = |row: &[&[u8]]| counts_up(row, &signs);
-        return (counted(first) && !rows.iter().any(|row| counted(row)))
-            || (has(Sign::Alone)
-                && !has(Sign::Again)
-                && first.iter().collect::<HashSet<_>>().len() == first.len());
+        return Evidence::told(
+            (counted(first) && !rows.iter().any(|row| counted(row)))
+                || (has(Sign::Alone)
+                    && !has(Sign::Again)
+                    && first.iter().collect::<HashSet<_>>().len() == first.len()),
+        );
     }
-    !has(Sign::Again)
+    if has(Sign::Again) { Evidence::Data } else { Evidence::Guess }
 }
 
 /// The number in a name that was given to a column without one.
@@ -153,7 +215,7 @@ fn counts_up(row: &[&[u8]], signs: &[Sign]) -> bool {
 const INDEX: &str = "index";
 
 /// Each name once: what stands for none, and for one that came before.
-pub(super) fn distinct_names(texts: &[&str], found: &mut FileFindings) -> Vec<String> {
+fn distinct_names(texts: &[&str], found: &mut FileFindings) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(texts.len());
     let mut places: HashMap<String, usize> = HashMap::new();
     let given: HashSet<&str> = texts.iter().map(|text| text.trim()).collect();

@@ -1,12 +1,28 @@
 //! A file of a table, block by block: unpacked, its delimiter and header found, each block of whole rows.
 
+mod archive;
 #[cfg(feature = "csv")]
 mod csv;
-mod encoding;
-#[cfg_attr(not(feature = "csv"), expect(dead_code))]
+#[cfg(feature = "feather")]
+mod feather;
+mod file;
+#[cfg_attr(not(any(feature = "csv", feature = "excel")), expect(dead_code))]
 mod header;
+mod named;
 #[cfg(not(feature = "csv"))]
 mod no_csv;
+#[cfg(not(feature = "feather"))]
+mod no_feather;
+#[cfg(not(feature = "parquet"))]
+mod no_parquet;
+#[cfg(not(feature = "excel"))]
+mod no_workbook;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod typed;
+mod whole;
+#[cfg(feature = "excel")]
+mod workbook;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -16,18 +32,22 @@ use kiln_map::{Exceeded, Limits, Resource};
 
 use super::array::ArrayLines;
 use super::builder::Layout;
+use super::encoding::{self, TextEncoding};
 use super::findings::FileFindings;
 use super::reading::Reading;
 use super::unknown;
-pub(super) use encoding::{TextEncoding, windows_text};
 #[cfg(not(feature = "csv"))]
 use no_csv as csv;
 
 use self::csv::{Records, header, sniff};
+use self::file::TableFile;
 use self::header::FirstRow;
+use self::typed::TypedRows;
+pub(super) use self::typed::{TypedBlock, typed};
 use super::kind::ColumnKind;
 use crate::error::{Error, Result};
-use crate::gzip;
+use crate::known;
+use crate::packing;
 
 /// How much is looked at to find the delimiter and the header.
 const HEAD: usize = 64 << 10;
@@ -47,24 +67,24 @@ pub(super) enum TableInput<'a> {
 }
 
 impl<'a> TableInput<'a> {
-    pub fn open(self) -> Result<Box<dyn Read + Send + 'a>> {
-        let packed: Box<dyn BufRead + Send + 'a> = match self {
-            TableInput::File(path) => {
-                let file = File::open(path).map_err(|error| Error::io(path, error))?;
-                Box::new(BufReader::with_capacity(256 << 10, file))
-            }
+    /// The bytes as they stand in the file.
+    fn buffered(self) -> std::io::Result<Box<dyn BufRead + Send + 'a>> {
+        Ok(match self {
+            TableInput::File(path) => Box::new(BufReader::with_capacity(256 << 10, File::open(path)?)),
             TableInput::Bytes(bytes) => Box::new(bytes),
-        };
-        self.unpacked(packed)
+        })
+    }
+
+    /// The text of a file, unpacked where it is packed.
+    pub fn open(self) -> Result<Box<dyn Read + Send + 'a>> {
+        let packed = self.buffered().map_err(|error| self.fault(error))?;
+        Ok(Box::new(self.unpacked(packed)?))
     }
 
     /// What a packed text holds; any other as it is.
-    pub fn unpacked(self, mut packed: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>> {
-        let start = packed.fill_buf().map_err(|error| self.fault(error))?;
-        match start.starts_with(&gzip::MAGIC) {
-            true => gzip::unpacked(packed).map_err(|error| self.fault(error)),
-            false => Ok(Box::new(packed)),
-        }
+    pub fn unpacked(self, packed: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn BufRead + Send + 'a>> {
+        let (reader, _) = packing::unpacked(packed).map_err(|error| self.fault(error))?;
+        Ok(reader)
     }
 
     /// The same fault, in this file.
@@ -84,6 +104,14 @@ impl<'a> TableInput<'a> {
     }
 }
 
+/// A file that is text, from its beginning.
+pub(super) fn text<'a>(input: TableInput<'a>, reading: &Reading) -> Result<Box<dyn Read + Send + 'a>> {
+    match file::open(input, reading, &mut Vec::new())? {
+        TableFile::Text(reader) => Ok(reader),
+        TableFile::Typed(_) => Err(Error::new("the file is no text")),
+    }
+}
+
 /// Some whole rows of a file.
 pub(super) enum Chunk {
     /// Lines without quotes, each a row.
@@ -93,12 +121,15 @@ pub(super) enum Chunk {
     Records { bytes: Vec<u8>, ends: Vec<usize>, counts: Vec<usize>, lines: Vec<u64> },
     /// Objects of JSON, each a line and a row.
     Objects { bytes: Vec<u8>, line: u64 },
+    /// Cells that have types.
+    Typed(TypedBlock),
 }
 
 enum Mode<'a> {
     Lines(Box<dyn Read + Send + 'a>),
     Records(Records<'a>),
     Objects(Box<dyn Read + Send + 'a>),
+    Typed(Box<TypedRows>),
     End,
 }
 
@@ -117,7 +148,13 @@ pub(super) struct TableReader<'a> {
 impl<'a> TableReader<'a> {
     /// Opens a file and reads its header.
     pub fn open(input: TableInput<'a>, reading: &Reading, encoding: TextEncoding) -> Result<TableReader<'a>> {
-        let opened = || TableReader::start(input.open()?, input, reading, encoding);
+        let opened = || {
+            let mut notes = Vec::new();
+            match file::open(input, reading, &mut notes)? {
+                TableFile::Text(reader) => TableReader::start(reader, notes, input, reading, encoding),
+                TableFile::Typed(rows) => TableReader::of_typed(input, reading, rows, notes),
+            }
+        };
         opened().map_err(|error| input.place(error))
     }
 
@@ -127,22 +164,25 @@ impl<'a> TableReader<'a> {
         input: TableInput<'a>,
         reading: &Reading,
     ) -> Result<TableReader<'a>> {
-        TableReader::start(reader, input, reading, TextEncoding::Utf8)
+        TableReader::start(reader, Vec::new(), input, reading, TextEncoding::Utf8)
     }
 
     fn start(
         mut reader: Box<dyn Read + Send + 'a>,
+        notes: Vec<String>,
         input: TableInput<'a>,
         reading: &Reading,
         encoding: TextEncoding,
     ) -> Result<TableReader<'a>> {
         let mut rest = Vec::new();
-        let mut found = FileFindings::default();
+        let mut found = FileFindings { notes, ..FileFindings::default() };
         fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;
-        if let Some(encoding) =
-            TextEncoding::of_start(&rest).or((encoding != TextEncoding::Utf8).then_some(encoding))
-        {
-            found.notes.push(format!("the text is {encoding}"));
+        let shown =
+            TextEncoding::of_start(&rest).filter(|_| reading.file.encoding.is_none() || reading.lenient);
+        if let Some(encoding) = shown.or((encoding != TextEncoding::Utf8).then_some(encoding)) {
+            if reading.file.encoding.is_none() {
+                found.notes.push(format!("the text is {encoding}; --encoding says another"));
+            }
             reader = encoding.decoded(std::io::Cursor::new(std::mem::take(&mut rest)).chain(reader));
         }
         let mut ended = fill(&mut reader, &mut rest, HEAD).map_err(|error| input.fault(error))?;
@@ -153,6 +193,11 @@ impl<'a> TableReader<'a> {
         // Files that were joined or saved twice have several, and the reader of rows would leave out another one unseen.
         let marks = rest.chunks_exact(3).take_while(|chunk| *chunk == [0xef, 0xbb, 0xbf]).count();
         rest.drain(..3 * marks);
+        if reading.file.delimiter.is_none()
+            && let Some(binary) = known::binary(rest.get(..512).unwrap_or(&rest))
+        {
+            return Err(Error::new(binary));
+        }
         let Some(first) = rest.iter().find(|byte| !byte.is_ascii_whitespace()) else {
             return Err(Error::new("the file is empty; a table has a header and rows"));
         };
@@ -174,10 +219,15 @@ impl<'a> TableReader<'a> {
         // Spreadsheets say in a line of its own what stands between cells.
         let told = separator_line(head);
         let head = head.get(told.map_or(0, |(_, end)| end)..).unwrap_or_default();
-        let delimiter = reading.delimiter.or(told.map(|(sign, _)| sign)).unwrap_or_else(|| sniff(head));
-        let FirstRow { names, found: of_header, end, line } = header(head, delimiter, reading)?;
+        // Another file of a model's may have another sign.
+        let of_file = |sign: &u8| !reading.lenient || memchr::memchr(*sign, head).is_some();
+        let of_reading = reading.file.delimiter().filter(of_file);
+        let delimiter = of_reading.or(told.map(|(sign, _)| sign)).unwrap_or_else(|| sniff(head));
+        let (FirstRow { names, found: of_header, is_guess, .. }, end, line) =
+            header(head, delimiter, reading)?;
         found.notes.extend(of_header.notes);
         found.unnamed = of_header.unnamed;
+        found.guessed_header = is_guess;
         let mut layout = Layout { columns: names.into_iter().map(|name| reading.column(name)).collect() };
         check_told(&layout, reading)?;
         if reading.tells_numbers() {
@@ -193,13 +243,28 @@ impl<'a> TableReader<'a> {
         Ok(TableReader { input, delimiter, layout, found, mode: Mode::Lines(reader), rest, line })
     }
 
+    fn of_typed(
+        input: TableInput<'a>,
+        reading: &Reading,
+        rows: TypedRows,
+        notes: Vec<String>,
+    ) -> Result<TableReader<'a>> {
+        let layout = rows.layout(reading);
+        check_told(&layout, reading)?;
+        let FileFindings { notes: own, unnamed, guessed_header } = rows.found.clone();
+        let found = FileFindings { notes: [notes, own].concat(), unnamed, guessed_header };
+        let (mode, rest) = (Mode::Typed(Box::new(rows)), Vec::new());
+        Ok(TableReader { input, delimiter: 0, layout, found, mode, rest, line: 1 })
+    }
+
     /// The next whole rows, about so many bytes of them.
     pub fn block(&mut self, size: usize) -> Result<Option<Chunk>> {
         let input = self.input;
         let (Mode::Lines(reader) | Mode::Objects(reader)) = &mut self.mode else {
             return match &mut self.mode {
                 Mode::Records(records) => records.block(size, input),
-                _ => Ok(None),
+                Mode::Typed(rows) => Ok(rows.block(size)?.map(Chunk::Typed)),
+                Mode::Lines(_) | Mode::Objects(_) | Mode::End => Ok(None),
             };
         };
         let mut bytes = std::mem::take(&mut self.rest);

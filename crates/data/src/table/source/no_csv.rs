@@ -17,7 +17,7 @@ pub(super) fn sniff(_head: &[u8]) -> u8 {
     b','
 }
 
-pub(super) fn header(_head: &[u8], _delimiter: u8, _reading: &Reading) -> Result<FirstRow> {
+pub(super) fn header(_head: &[u8], _delimiter: u8, _reading: &Reading) -> Result<(FirstRow, usize, u64)> {
     Err(is_off())
 }
 

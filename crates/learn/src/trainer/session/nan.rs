@@ -2,6 +2,7 @@
 //! which is bit for bit what it was, and the bad step then under the hunt for the first kernel whose result isn't finite.
 
 use kiln_data::{Batch, Cursor, Values};
+use kiln_map::counted;
 use kiln_nn::DeviceSettings;
 
 use super::Session;
@@ -70,7 +71,7 @@ impl Session<'_, '_> {
             if let Some(at) = (0..batch.y.len()).find(beyond) {
                 let width = (batch.y.len() / batch.rows().max(1)).max(1);
                 let (row, code) = (rows.get(at / width)?, batch.y.get(at)?);
-                return Some(format!("the target of row {row} is {code}, and there are {classes} classes"));
+                return Some(format!("the target of row {row} is {code}, of {}", counted(classes, "class")));
             }
         }
         let further = self.train.further();

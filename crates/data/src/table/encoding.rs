@@ -3,20 +3,49 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// How many bytes show an encoding.
 pub(super) const SHOWN: usize = 64;
 
 /// How a text is encoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::table) enum TextEncoding {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TextEncoding {
+    /// UTF-8.
     #[default]
+    #[serde(rename = "utf-8")]
     Utf8,
     /// Each unit of two bytes, the lower first.
+    #[serde(rename = "utf-16le")]
     Utf16Little,
     /// Each unit of two bytes, the upper first.
+    #[serde(rename = "utf-16be")]
     Utf16Big,
+    /// Windows-1252, which has Latin-1 in it.
+    #[serde(rename = "windows-1252")]
     Windows1252,
+}
+
+impl FromStr for TextEncoding {
+    type Err = Error;
+
+    /// By the names that people say: `utf-8`, `utf-16` (also `utf-16le`, `utf-16be`), `latin-1`, `windows-1252`.
+    fn from_str(said: &str) -> Result<TextEncoding> {
+        let plain: String = said.to_lowercase().chars().filter(|letter| letter.is_alphanumeric()).collect();
+        match plain.as_str() {
+            "utf8" | "ascii" => Ok(TextEncoding::Utf8),
+            "utf16" | "utf16le" => Ok(TextEncoding::Utf16Little),
+            "utf16be" => Ok(TextEncoding::Utf16Big),
+            "latin1" | "iso88591" | "windows1252" | "cp1252" | "ansi" => Ok(TextEncoding::Windows1252),
+            _ => Err(Error::new(format!(
+                "{said} is no encoding that kiln knows: utf-8, utf-16, utf-16be, latin-1 and windows-1252 are"
+            ))),
+        }
+    }
 }
 
 impl fmt::Display for TextEncoding {
@@ -37,7 +66,7 @@ const WINDOWS: [char; 32] = [
 
 impl TextEncoding {
     /// What the first bytes of a text show.
-    pub fn of_start(start: &[u8]) -> Option<TextEncoding> {
+    pub(in crate::table) fn of_start(start: &[u8]) -> Option<TextEncoding> {
         match start {
             [0xff, 0xfe, ..] => Some(TextEncoding::Utf16Little),
             [0xfe, 0xff, ..] => Some(TextEncoding::Utf16Big),
@@ -49,7 +78,7 @@ impl TextEncoding {
     }
 
     /// What bytes are that aren't UTF-8: Windows-1252, unless letters of UTF-8 stand among them, so that the text is a damaged one.
-    pub fn of_others(mut reader: impl Read) -> io::Result<Option<TextEncoding>> {
+    pub(in crate::table) fn of_others(mut reader: impl Read) -> io::Result<Option<TextEncoding>> {
         let (mut bytes, mut begun) = (vec![0; 256 << 10], 0);
         loop {
             let read = reader.read(bytes.get_mut(begun..).unwrap_or_default())?;
@@ -71,7 +100,7 @@ impl TextEncoding {
     }
 
     /// The text as UTF-8.
-    pub fn decoded<'a>(self, reader: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
+    pub(in crate::table) fn decoded<'a>(self, reader: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
         match self {
             TextEncoding::Utf8 => Box::new(reader),
             TextEncoding::Utf16Little | TextEncoding::Utf16Big | TextEncoding::Windows1252 => {
@@ -121,7 +150,7 @@ impl<R: Read> Decoded<R> {
                     let message = "the text is UTF-16 and ends within a letter; it may be cut off";
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
                 }
-                let decoded: Result<String, _> = char::decode_utf16(units).collect();
+                let decoded: std::result::Result<String, _> = char::decode_utf16(units).collect();
                 decoded.map_err(|_| {
                     io::Error::other("the text begins as UTF-16 and has what is none; save it as UTF-8")
                 })?
