@@ -43,7 +43,7 @@ pub fn found(graph: &mut Graph, target: &Target) -> usize {
     if !has_kernel(target) {
         return 0;
     }
-    let composed = Search::new(graph).all(target);
+    let composed = AttentionSearch::new(graph).all(target);
     if composed.is_empty() {
         return 0;
     }
@@ -111,20 +111,20 @@ fn with_four_axes(shape: &Shape) -> Shape {
 }
 
 /// A graph in which attention is looked for.
-struct Search<'a> {
+struct AttentionSearch<'a> {
     graph: &'a Graph,
     /// How often each value is used, or asked for.
     uses: Vec<usize>,
 }
 
-impl Search<'_> {
-    fn new(graph: &Graph) -> Search<'_> {
+impl AttentionSearch<'_> {
+    fn new(graph: &Graph) -> AttentionSearch<'_> {
         let mut uses = vec![0; graph.nodes.len()];
         let asked = graph.outputs.iter().chain(graph.updates.iter().map(|(_, id)| id));
         for &id in graph.nodes.iter().flat_map(|node| &node.inputs).chain(asked) {
             uses[id] += 1;
         }
-        Search { graph, uses }
+        AttentionSearch { graph, uses }
     }
 
     fn all(&self, target: &Target) -> HashMap<NodeId, ComposedAttention> {
