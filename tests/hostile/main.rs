@@ -2,6 +2,7 @@
 //! without bound. The number of cases of each reader is in `KILN_FUZZ`.
 
 mod commands;
+mod containers;
 mod nets;
 mod networks;
 mod packed;
