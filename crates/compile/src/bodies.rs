@@ -16,7 +16,7 @@ use crate::program::Program;
 
 /// A scan as its kernels see it.
 #[derive(Clone, Debug)]
-pub struct Body {
+pub struct StepBody {
     /// The scan.
     pub scan: Arc<Scan>,
     /// A step, until it is compiled.
@@ -69,12 +69,12 @@ pub fn scan_of(graph: &Graph, members: &[NodeId]) -> Option<(Arc<Scan>, Vec<Scan
 }
 
 /// The body of each cluster that is a scan.
-pub fn bodies(graph: &Graph, clusters: &Clustering) -> Vec<(ClusterId, Body)> {
+pub fn bodies(graph: &Graph, clusters: &Clustering) -> Vec<(ClusterId, StepBody)> {
     let scans = clusters.clusters.iter().enumerate();
     scans.filter_map(|(id, cluster)| Some((id, body(scan_of(graph, &cluster.members)?)))).collect()
 }
 
-fn body((scan, results): (Arc<Scan>, Vec<ScanResult>)) -> Body {
+fn body((scan, results): (Arc<Scan>, Vec<ScanResult>)) -> StepBody {
     let mut graph = scan.body.clone();
     let argument = |state: usize| graph.nodes.iter().position(|node| node.op == Op::Input(state));
     let asked = |id: NodeId| results.contains(&ScanResult::Stacked(id));
@@ -113,7 +113,7 @@ fn body((scan, results): (Arc<Scan>, Vec<ScanResult>)) -> Body {
         }
     }
     graph.outputs = outputs;
-    Body { scan, graph, program: Program::default(), states, stacked }
+    StepBody { scan, graph, program: Program::default(), states, stacked }
 }
 
 /// The state in whose row a stacked value is, and whether it is the state that a step finds, not the one that it leaves.

@@ -102,7 +102,12 @@ pub fn with_values_computed(graph: &mut Graph) -> usize {
     graph.updates.retain(|(variable, _)| variable.shape().elements() > 0);
     let mut taken = HashSet::new();
     for position in 0..graph.outputs.len() {
-        graph.outputs[position] = owned(&mut graph.nodes, graph.outputs[position], &mut taken);
+        let id = graph.outputs[position];
+        // The parts of a concatenation are put right where it goes.
+        if matches!(graph.nodes[id].op, Op::Concat(_)) && taken.insert(id) {
+            continue;
+        }
+        graph.outputs[position] = owned(&mut graph.nodes, id, &mut taken);
     }
     for position in 0..graph.updates.len() {
         graph.updates[position].1 = owned(&mut graph.nodes, graph.updates[position].1, &mut taken);

@@ -27,6 +27,7 @@ mod bindings;
 pub mod bodies;
 pub mod canonicalise;
 pub mod cluster;
+mod concat;
 mod fingerprint;
 pub mod invariant;
 pub mod kind;

@@ -7,7 +7,7 @@ use kiln_ir::pass::{Pass, Subject, rounds};
 use kiln_ir::simplify;
 use kiln_ir::{Graph, Result};
 
-use crate::bodies::{self, Body};
+use crate::bodies::{self, StepBody};
 use crate::cluster::{self, ClusterId, Clustering};
 use crate::legalise::{self, storage};
 use crate::program::Program;
@@ -27,7 +27,7 @@ pub struct Compilation {
     /// In which order they run; none before the pass that decides it.
     pub schedule: KernelSchedule,
     /// The bodies of scans, each with the kernels of a step.
-    pub bodies: HashMap<ClusterId, Body>,
+    pub bodies: HashMap<ClusterId, StepBody>,
     /// The kernels; none before the pass that writes them.
     pub program: Program,
     /// Whether the kernels are such as the target runs.

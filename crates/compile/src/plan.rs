@@ -135,8 +135,8 @@ impl Arena {
     }
 }
 
-/// From the first kernel that touches a temporary to the last.
-fn lives(program: &Program, alignment: usize) -> Vec<LiveInterval> {
+/// From the first kernel that touches each buffer to the last in which it is alive, by buffer.
+pub(crate) fn spans(program: &Program) -> Vec<Option<(usize, usize)>> {
     let mut span: Vec<Option<(usize, usize)>> = vec![None; program.buffers.len()];
     let mut parts = vec![false; program.buffers.len()];
     for (position, kernel) in program.kernels.iter().enumerate() {
@@ -147,9 +147,9 @@ fn lives(program: &Program, alignment: usize) -> Vec<LiveInterval> {
             *last = position;
         }
     }
-    // What a step leaves for the next, or finds from before all of them, lives through every step.
     for (buffer, span) in span.iter_mut().enumerate() {
         let Some((first, last)) = span else { continue };
+        // What a step leaves for the next, or finds from before all of them, lives through every step.
         for Repeat { kernels, .. } in program.repeats.iter().rev() {
             let touched = *first < kernels.end && kernels.start <= *last;
             let within = kernels.contains(first) && kernels.contains(last);
@@ -157,20 +157,23 @@ fn lives(program: &Program, alignment: usize) -> Vec<LiveInterval> {
                 (*first, *last) = ((*first).min(kernels.start), (*last).max(kernels.end - 1));
             }
         }
+        if *first < program.hoisted && *last >= program.hoisted {
+            // It is read at every run, and stored once.
+            *last = program.kernels.len();
+        }
     }
+    span
+}
+
+fn lives(program: &Program, alignment: usize) -> Vec<LiveInterval> {
+    let spans = spans(program);
     let bytes = |buffer: &Buffer| (buffer.elements * buffer.dtype.size()).next_multiple_of(alignment);
     let arena = |id: &BufferId| matches!(program.buffers[*id].place, BufferPlace::Arena(_));
-    (0..program.buffers.len())
-        .filter(arena)
-        .filter_map(|buffer| {
-            let (first, mut last) = span[buffer]?;
-            if first < program.hoisted && last >= program.hoisted {
-                // It is read at every run, and stored once.
-                last = program.kernels.len();
-            }
-            Some(LiveInterval { buffer, first, last, bytes: bytes(&program.buffers[buffer]) })
-        })
-        .collect()
+    let life = |buffer: BufferId| {
+        let (first, last) = spans[buffer]?;
+        Some(LiveInterval { buffer, first, last, bytes: bytes(&program.buffers[buffer]) })
+    };
+    (0..program.buffers.len()).filter(arena).filter_map(life).collect()
 }
 
 /// Lets a fused store take the place of a load that dies in the same kernel, where both go through memory in the same

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use crate::program::{Attention, BufferId, BufferPlace, Fused, Kernel, Operation, Program, View, Work};
+use crate::plan::spans;
+use crate::program::{BufferId, BufferPlace, Fused, Operation, Program, View, Work};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,18 +97,12 @@ impl Program {
     /// The memory plan: each temporary with its place and life, and what is alive at the fullest kernel.
     pub fn memory_listing(&self) -> String {
         let mut text = String::new();
+        let spans = spans(self);
         let mut alive_at = vec![0usize; self.kernels.len().max(1)];
         for (id, buffer) in self.buffers.iter().enumerate() {
             let BufferPlace::Arena(offset) = buffer.place else { continue };
-            let touches = |kernel: &Kernel| {
-                let views = kernel.work.reads().into_iter().chain(kernel.work.writes());
-                views.into_iter().any(|view| self.root(view.buffer) == id)
-            };
-            let Some(first) = self.kernels.iter().position(touches) else { continue };
-            let last = match self.kernels.iter().rposition(touches).unwrap_or(first) {
-                last if first < self.hoisted && last >= self.hoisted => self.kernels.len() - 1,
-                last => last,
-            };
+            let Some((first, last)) = spans[id] else { continue };
+            let last = last.min(self.kernels.len() - 1);
             let bytes = buffer.elements * buffer.dtype.size();
             for alive in &mut alive_at[first..=last] {
                 *alive += bytes;
@@ -202,7 +197,8 @@ fn size(work: &Work) -> String {
         }
         Work::Gather(indexed) | Work::Scatter(indexed, _) => loops(&indexed.loops),
         Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => loops(&along.loops),
-        Work::Attention(Attention { sizes, .. }) => {
+        Work::Attention(attention) => {
+            let sizes = &attention.sizes;
             format!("{}·{}·{}×{}×{}", sizes.batch, sizes.heads, sizes.queries, sizes.width, sizes.keys)
         }
         Work::Custom(custom) => custom.out.0.to_string(),

@@ -8,6 +8,17 @@ use super::bases::Bases;
 /// from, and gives bases for that program which nothing else uses meanwhile.
 pub(crate) type KernelCall = Box<dyn Fn(&Bases) -> Result<()> + Send + Sync>;
 
+/// How long an operand holds the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lasting {
+    /// For one call of its kernel.
+    Call,
+    /// For all steps in which its kernel repeats.
+    Steps,
+    /// For many runs.
+    Runs,
+}
+
 /// A kernel's calls.
 pub(crate) struct PreparedKernel {
     /// Makes ready what the kernel keeps of an operand that stays the same: called before the first run, and whenever

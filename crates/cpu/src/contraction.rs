@@ -7,7 +7,7 @@ use kiln_ir::half::{bf16, f16};
 use kiln_ir::{DType, Result};
 
 use super::bases::Bases;
-use super::call::{KernelCall, PreparedKernel};
+use super::call::{KernelCall, Lasting, PreparedKernel};
 use super::conv::PlannedConv;
 use super::epilogue::EpiloguePattern;
 use super::fused::Interpreter;
@@ -64,21 +64,21 @@ fn start<T>(view: &View, bases: &Bases) -> *const T {
     bases.origin::<T>(view).cast_const()
 }
 
-/// A matrix product. `invariant`: its second operand is the same for many runs.
-pub(super) fn matmul(work: &Matmul, level: Level, invariant: bool) -> Result<PreparedKernel> {
+/// A matrix product, whose second operand stays the same so long.
+pub(super) fn matmul(work: &Matmul, level: Level, lasting: Lasting) -> Result<PreparedKernel> {
     match work.a.dtype {
-        DType::F32 => product::<f32>(work, level, invariant),
-        DType::F64 => product::<f64>(work, level, invariant),
-        DType::F16 => product::<f16>(work, level, invariant),
-        DType::Bf16 => product::<bf16>(work, level, invariant),
-        DType::I32 => product::<i32>(work, level, invariant),
-        DType::I64 => product::<i64>(work, level, invariant),
+        DType::F32 => product::<f32>(work, level, lasting),
+        DType::F64 => product::<f64>(work, level, lasting),
+        DType::F16 => product::<f16>(work, level, lasting),
+        DType::Bf16 => product::<bf16>(work, level, lasting),
+        DType::I32 => product::<i32>(work, level, lasting),
+        DType::I64 => product::<i64>(work, level, lasting),
         // The compiler widens what is narrower.
         DType::U16 | DType::U8 | DType::Bool => Ok(naive::matmul(work).into()),
     }
 }
 
-fn product<S: GemmElement>(work: &Matmul, level: Level, invariant: bool) -> Result<PreparedKernel> {
+fn product<S: GemmElement>(work: &Matmul, level: Level, lasting: Lasting) -> Result<PreparedKernel> {
     let epilogue = ContractionEpilogue::new(&work.epilogue, level);
     let shape = Gemm { batch: work.batch, m: work.m, n: work.n, k: work.k };
     let matrix = |view: &View, ptr: *const S| Mat::<S> {
@@ -89,7 +89,7 @@ fn product<S: GemmElement>(work: &Matmul, level: Level, invariant: bool) -> Resu
     };
     let (a, b) = (work.a.clone(), work.b.clone());
     let nowhere = std::ptr::null();
-    let plan = PlannedGemm::new(level, shape, &matrix(&a, nowhere), &matrix(&b, nowhere), invariant)?;
+    let plan = PlannedGemm::new(level, shape, &matrix(&a, nowhere), &matrix(&b, nowhere), lasting)?;
     let plan = Arc::new(plan);
     let kept = plan.kept();
     let prepack = (kept > 0).then(|| -> KernelCall {
@@ -109,12 +109,12 @@ fn product<S: GemmElement>(work: &Matmul, level: Level, invariant: bool) -> Resu
     Ok(PreparedKernel { prepack, kept, run })
 }
 
-/// A convolution or one of its gradients. `invariant`: its second operand is the same for many runs.
-pub(super) fn conv(work: &Conv, level: Level, invariant: bool) -> Result<PreparedKernel> {
+/// A convolution or one of its gradients, whose second operand stays the same so long.
+pub(super) fn conv(work: &Conv, level: Level, lasting: Lasting) -> Result<PreparedKernel> {
     if work.a.dtype != DType::F32 || work.b.dtype != DType::F32 {
         return Ok(naive::conv(work).into());
     }
-    let conv = Arc::new(PlannedConv::new(work, level, invariant)?);
+    let conv = Arc::new(PlannedConv::new(work, level, lasting != Lasting::Call)?);
     let epilogue = ContractionEpilogue::new(&work.epilogue, level);
     let (a, b) = (work.a.clone(), work.b.clone());
     let kept = conv.kept();

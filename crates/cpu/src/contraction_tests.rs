@@ -9,6 +9,8 @@ use crate::simd::Number;
 use crate::threads::{self, with_threads};
 
 /// Numbers whose sums depend on their order.
+const LASTING: [Lasting; 3] = [Lasting::Call, Lasting::Steps, Lasting::Runs];
+
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let mut next = || {
@@ -155,7 +157,7 @@ fn products<S: GemmElement>(
                     let mut expected: Option<Vec<S::Sum>> = (kind == 0).then(|| chain.clone());
                     for &m in rows.iter().rev() {
                         for level in levels() {
-                            for invariant in [false, true] {
+                            for lasting in LASTING {
                                 let work = Matmul {
                                     batch: 1,
                                     m,
@@ -165,15 +167,15 @@ fn products<S: GemmElement>(
                                     b: view(1, dtype, &[0, b_row, b_column]),
                                     epilogue: epilogue(sum_dtype, m, n, tail),
                                 };
-                                let threads = 1 + (m + number + kind + usize::from(invariant)) % 8;
-                                let kernel = matmul(&work, level, invariant);
+                                let threads = 1 + (m + number + kind + lasting as usize) % 8;
+                                let kernel = matmul(&work, level, lasting);
                                 let found = run(kernel, [&a, &b], [&columns, &elements], m * n, threads);
                                 let expected = &expected.get_or_insert_with(|| found.clone())[..m * n];
                                 let found = bytes(&found);
                                 assert!(
                                     found == bytes(expected),
                                     "{m}×{k}×{n} of {dtype}, {a_row} {a_column} and {b_row} {b_column}, tail {kind}, {}, \
-                                     {threads} threads, invariant: {invariant}",
+                                     {threads} threads, {lasting:?}",
                                     level.name()
                                 );
                             }
@@ -207,8 +209,8 @@ fn a_product_has_the_same_bits_in_any_batch() {
         for [b_row, b_column] in [[n as isize, 1], [1, k as isize]] {
             let mut expected: Option<Vec<f32>> = None;
             for batch in [most, 4, 2, 1] {
-                for (level, invariant) in
-                    levels().into_iter().flat_map(|level| [(level, false), (level, true)])
+                for (level, lasting) in
+                    levels().into_iter().flat_map(|level| LASTING.map(|lasting| (level, lasting)))
                 {
                     let between = if shared { 0 } else { (n * k) as isize };
                     let work = Matmul {
@@ -220,7 +222,7 @@ fn a_product_has_the_same_bits_in_any_batch() {
                         b: view(1, DType::F32, &[between, b_row, b_column]),
                         epilogue: epilogue(DType::F32, batch * m, n, tail),
                     };
-                    let kernel = matmul(&work, level, invariant);
+                    let kernel = matmul(&work, level, lasting);
                     let found = run(kernel, [&a, &b], [&columns, &elements], batch * m * n, batch);
                     let expected = &expected.get_or_insert_with(|| found.clone())[..found.len()];
                     assert!(
@@ -338,17 +340,17 @@ fn convolutions(kind: ConvKind, batches: impl Fn(&Layer) -> Vec<usize>) {
         {
             let mut expected: Option<Vec<f32>> = None;
             for &batch in &batches {
-                for (level, invariant) in
-                    levels().into_iter().flat_map(|level| [(level, false), (level, true)])
+                for (level, lasting) in
+                    levels().into_iter().flat_map(|level| LASTING.map(|lasting| (level, lasting)))
                 {
                     let (work, count) = layer.work(kind, batch, window_first, tail);
-                    let threads = 1 + (number + batch + at + usize::from(invariant)) % 8;
-                    let kernel = conv(&work, level, invariant);
+                    let threads = 1 + (number + batch + at + lasting as usize) % 8;
+                    let kernel = conv(&work, level, lasting);
                     let found = run(kernel, [&a, &b], [&columns, &elements], count, threads);
                     let expected = &expected.get_or_insert_with(|| found.clone())[..count];
                     assert!(
                         bytes(&found) == bytes(expected),
-                        "{kind:?} of layer {number}, batch {batch}, tail {at}, {}, {threads} threads, invariant: {invariant}",
+                        "{kind:?} of layer {number}, batch {batch}, tail {at}, {}, {threads} threads, {lasting:?}",
                         level.name()
                     );
                 }

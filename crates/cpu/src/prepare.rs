@@ -3,21 +3,21 @@
 use kiln_compile::program::{BufferId, Fused, Kernel, Matmul, Work};
 use kiln_ir::Result;
 
-use super::call::{KernelCall, PreparedKernel};
+use super::call::{KernelCall, Lasting, PreparedKernel};
 use super::index::{arg_reduce, arg_sort, cum_sum, custom, gather, scatter};
 use super::simd::level;
 use super::{attention, contraction, pool};
 
-/// Makes a kernel of a checked program ready to run. `invariant` says which buffers stay the same for many runs.
-pub(crate) fn prepare(kernel: &Kernel, invariant: impl Fn(BufferId) -> bool) -> Result<PreparedKernel> {
+/// Makes a kernel of a checked program ready to run. `lasting` says how long buffers stay the same.
+pub(crate) fn prepare(kernel: &Kernel, lasting: impl Fn(BufferId) -> Lasting) -> Result<PreparedKernel> {
     let call: KernelCall = match &kernel.work {
         Work::Fused(Fused { loops, reduced, .. }) if empty(loops, reduced) => Box::new(|_| Ok(())),
         Work::Matmul(Matmul { epilogue, .. }) if empty(&epilogue.loops, &epilogue.reduced) => {
             Box::new(|_| Ok(()))
         }
         Work::Fused(work) => contraction::fused(work, level()),
-        Work::Matmul(work) => return contraction::matmul(work, level(), invariant(work.b.buffer)),
-        Work::Conv(work) => return contraction::conv(work, level(), invariant(work.b.buffer)),
+        Work::Matmul(work) => return contraction::matmul(work, level(), lasting(work.b.buffer)),
+        Work::Conv(work) => return contraction::conv(work, level(), lasting(work.b.buffer)),
         Work::Window(work) => pool::window(work),
         Work::Gather(work) => gather::prepare(kernel, work),
         Work::Scatter(work, mode) => scatter::prepare(kernel, work, *mode)?,

@@ -11,14 +11,14 @@ use kiln_ir::{DType, Error, ErrorKind, Result, Shape};
 
 use super::LiveSettings;
 use super::bases::Bases;
-use super::call::PreparedKernel;
+use super::call::{Lasting, PreparedKernel};
 use super::check_finite::FiniteCheck;
 use super::hoisted::{self, HoistedKernels};
 use super::lock::{Claim, LockMode, Reentered, holding};
 use super::memory::{AlignedBytes, CpuMemory, advise_huge_pages, in_use, next_version, own};
 use super::prepare::prepare;
 use super::threads::{FlushDenormals, with_threads};
-use super::walk::{Walk, prepare_all};
+use super::walk::{KernelWalk, prepare_all};
 use kiln_device::{Argument, Executable, Memory, Output, Target, fit};
 
 /// A program that is loaded on the CPU.
@@ -26,7 +26,7 @@ pub(super) struct CpuExecutable {
     program: Arc<Program>,
     settings: Arc<LiveSettings>,
     kernels: Vec<PreparedKernel>,
-    walk: Walk,
+    walk: KernelWalk,
     hoisted: Option<HoistedKernels>,
     bases: Bases,
     /// What `bases` points into.
@@ -86,7 +86,9 @@ impl CpuExecutable {
             }
         }
         let invariant = hoisted::invariant_buffers(&program);
-        let ready = |position: usize, kept: &dyn Fn(usize) -> bool| prepare(&program.kernels[position], kept);
+        let ready = |position: usize, lasting: &dyn Fn(usize) -> Lasting| {
+            prepare(&program.kernels[position], lasting)
+        };
         let (kernels, walk) = prepare_all(&program, &invariant, ready)?;
         Ok(CpuExecutable {
             hoisted: HoistedKernels::of(&program, &kernels),
@@ -289,7 +291,7 @@ impl Executable for CpuExecutable {
 /// As for calling the kernels.
 unsafe fn slowly(
     program: &Program,
-    (kernels, walk): (&[PreparedKernel], &Walk),
+    (kernels, walk): (&[PreparedKernel], &KernelWalk),
     first: usize,
     bases: &mut Bases,
     mut finite_check: Option<&mut FiniteCheck>,

@@ -7,7 +7,7 @@ use kiln_compile::program::{BufferId, BufferPlace, Repeat};
 use kiln_ir::Result;
 
 use super::bases::Bases;
-use super::call::{KernelCall, PreparedKernel};
+use super::call::{KernelCall, Lasting, PreparedKernel};
 
 /// Kernels that repeat, ready to run.
 pub(super) struct PreparedRepeat {
@@ -27,10 +27,10 @@ struct PreparedSlice {
 }
 
 /// The repeats of a program, each at the kernel that it begins with.
-pub(super) struct Walk(Vec<PreparedRepeat>);
+pub(super) struct KernelWalk(Vec<PreparedRepeat>);
 
-impl Walk {
-    pub(super) fn of(program: &Program) -> Walk {
+impl KernelWalk {
+    pub(super) fn of(program: &Program) -> KernelWalk {
         let slice = |&buffer: &BufferId| {
             let BufferPlace::Slice { of, start, step } = program.buffers[buffer].place else { return None };
             let size = program.buffers[buffer].dtype.size();
@@ -42,7 +42,7 @@ impl Walk {
             slices: slices.iter().filter_map(slice).collect(),
             prepack: Vec::new(),
         };
-        Walk(program.repeats.iter().map(repeat).collect())
+        KernelWalk(program.repeats.iter().map(repeat).collect())
     }
 
     /// The outermost repeat in every step of which a kernel finds the same numbers in a buffer.
@@ -111,14 +111,18 @@ impl Walk {
 pub(super) fn prepare_all(
     program: &Program,
     invariant: &[bool],
-    prepare: impl Fn(usize, &dyn Fn(BufferId) -> bool) -> Result<PreparedKernel>,
-) -> Result<(Vec<PreparedKernel>, Walk)> {
-    let mut walk = Walk::of(program);
+    prepare: impl Fn(usize, &dyn Fn(BufferId) -> Lasting) -> Result<PreparedKernel>,
+) -> Result<(Vec<PreparedKernel>, KernelWalk)> {
+    let mut walk = KernelWalk::of(program);
     let mut kernels = Vec::with_capacity(program.kernels.len());
     for position in 0..program.kernels.len() {
-        let fixed = |buffer: BufferId| Walk::fixes(program, position, buffer);
-        let kept = |buffer: BufferId| invariant[buffer] || fixed(buffer).is_some();
-        let mut kernel = prepare(position, &kept)?;
+        let fixed = |buffer: BufferId| KernelWalk::fixes(program, position, buffer);
+        let lasting = |buffer: BufferId| match fixed(buffer) {
+            Some(_) => Lasting::Steps,
+            None if invariant[buffer] => Lasting::Runs,
+            None => Lasting::Call,
+        };
+        let mut kernel = prepare(position, &lasting)?;
         let operand = program.kernels[position].work.contracted().map(|[_, second]| second.buffer);
         let begins = operand.filter(|&buffer| !invariant[buffer]).and_then(fixed);
         if let (Some(repeat), Some(prepack)) = (begins, kernel.prepack.take_if(|_| begins.is_some())) {

@@ -71,8 +71,8 @@ pub mod prelude {
     pub use kiln_nn::{
         Adam, AdamW, BatchNorm, Clip, Context, Conv2d, ConvOptions, Correction, DType, Data, Dense, Dropout,
         Embedding, Function, Gru, HostOp, Init, Input, Key, Layer, LayerNorm, Lstm, Module, Optimizer,
-        Padding, Param, PoolOptions, RecurrentOptions, Sequential, Sgd, Shape, Step, StepOptions, Summary,
-        Tensor, Update, Variable, parameters,
+        Padding, Param, PoolOptions, RecurrentOptions, ScanOptions, Sequential, Sgd, Shape, Step,
+        StepOptions, Summary, Tensor, Update, Variable, parameters,
     };
 
     pub use kiln_nn::loss::{BinaryCrossEntropy, CrossEntropy, Loss, Mae, Mse};

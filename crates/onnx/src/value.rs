@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use kiln_ir::node::{Node, topological};
+use kiln_ir::node::topological;
 use kiln_ir::op::BinaryOp;
 use kiln_ir::{DType, Data, Expr, Op, Shape};
 use kiln_map::{Budget, Exceeded};
@@ -120,7 +120,9 @@ fn cost(expr: &Expr) -> Option<Cost> {
         let elements = |shape: &Shape| shape.elements() as u64;
         let read = node.inputs.iter().map(|input| elements(&input.shape)).fold(0, u64::saturating_add);
         let own = elements(&node.shape);
-        let steps = own.saturating_mul(terms(&node)).saturating_add(read).saturating_add(NODE);
+        let operands: Vec<&Shape> = node.inputs.iter().map(|input| &input.shape).collect();
+        let work = work(&node.op, &node.shape, &operands);
+        let steps = work.saturating_add(read).saturating_add(NODE);
         all.steps = all.steps.saturating_add(steps);
         // Constants are there already.
         if !matches!(node.op, Op::Const(_)) {
@@ -130,23 +132,36 @@ fn cost(expr: &Expr) -> Option<Cost> {
     Some(all)
 }
 
-/// How many terms are added up for each element of a node's result.
-fn terms(node: &Node) -> u64 {
+/// How many terms are added up for a result of this shape.
+fn work(op: &Op, shape: &Shape, operands: &[&Shape]) -> u64 {
+    let Op::Scan(scan, _) = op else {
+        return (shape.elements() as u64).saturating_mul(terms(op, operands));
+    };
+    let nodes = &scan.body.nodes;
+    let each = nodes.iter().map(|node| {
+        let operands: Vec<&Shape> = node.inputs.iter().map(|&input| &nodes[input].shape).collect();
+        work(&node.op, &node.shape, &operands)
+    });
+    each.fold(0, u64::saturating_add).saturating_mul(scan.steps as u64)
+}
+
+/// How many terms are added up for each element of a result.
+fn terms(op: &Op, operands: &[&Shape]) -> u64 {
     // What an operand has for each index of one of its axes.
     let each = |operand: usize, axis: usize| {
-        let shape = node.inputs.get(operand).map(|operand| &operand.shape);
+        let shape = operands.get(operand);
         shape.map_or(1, |shape| shape.elements() / shape.get(axis).map_or(1, |&size| size.max(1))) as u64
     };
-    if let Op::Matmul = node.op {
-        node.inputs.first().and_then(|a| a.shape.last().copied()).unwrap_or(1) as u64
-    } else if let Op::Conv(_) = node.op {
+    if let Op::Matmul = op {
+        operands.first().and_then(|a| a.last().copied()).unwrap_or(1) as u64
+    } else if let Op::Conv(_) = op {
         each(1, 0)
-    } else if let Op::ConvGradInput(..) | Op::ConvGradWeight(..) = node.op {
+    } else if let Op::ConvGradInput(..) | Op::ConvGradWeight(..) = op {
         each(1, 1)
     } else if let Op::WindowPick(spec)
     | Op::WindowSpread(spec)
     | Op::WindowSum(spec)
-    | Op::WindowSumGrad(spec, _) = &node.op
+    | Op::WindowSumGrad(spec, _) = op
     {
         spec.window.iter().map(|&size| size as u64).fold(1, u64::saturating_mul)
     } else {

@@ -117,7 +117,7 @@ pub(super) fn texts(
     };
     let reading = match base.map(|base| base.preparation()) {
         Some(Preparation::Text(TextPreparation { columns: Some(columns), .. })) => {
-            Reading::of_model(columns.file.clone())
+            Reading::of_model((*columns.file).clone())
         }
         _ => ReadingFlags::of(settings).reading()?,
     };

@@ -311,7 +311,7 @@ impl Lowering<'_> {
             let located = destination.unwrap_or_else(|| {
                 let mut axes: Vec<usize> = (0..align.len()).collect();
                 axes.sort_by_key(|&axis| align[axis].first().map_or(0, |&id| position(id) + 1));
-                self.temporary(id, &axes)
+                self.as_part(id, &axes).unwrap_or_else(|| self.temporary(id, &axes))
             });
             let view = View {
                 buffer: located.buffer,

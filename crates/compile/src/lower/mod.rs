@@ -5,6 +5,7 @@
 //! lies.
 
 mod attention;
+mod concat;
 mod contract;
 mod fuse;
 mod opaque;
@@ -16,8 +17,9 @@ use kiln_ir::graph::{Graph, NodeId};
 use kiln_ir::op::{Op, Shared, VariableHandle};
 use kiln_ir::{DType, Shape};
 
-use crate::bodies::Body;
+use crate::bodies::StepBody;
 use crate::cluster::{ClusterId, Clustering};
+use crate::concat::{ConcatPart, parts};
 use crate::kind::{Generator, Leaf, OpKind, Opaque, Pointwise, root};
 use crate::layout::StridedBuffer;
 use crate::program::{
@@ -48,6 +50,9 @@ pub struct Lowering<'a> {
     late: Vec<(NodeId, BufferId)>,
     is_late: HashSet<NodeId>,
     in_place: &'a [bool],
+    /// Values that are stored as parts of concatenations, and where those are of which a part is stored already.
+    parts: HashMap<NodeId, ConcatPart>,
+    wholes: HashMap<NodeId, StridedBuffer>,
     pub(crate) target: &'a Target,
 }
 
@@ -56,7 +61,7 @@ pub struct Lowering<'a> {
 /// Every temporary has a place of its own until memory is planned.
 pub fn lower(
     graph: &Graph,
-    (clusters, bodies): (&Clustering, &HashMap<ClusterId, Body>),
+    (clusters, bodies): (&Clustering, &HashMap<ClusterId, StepBody>),
     schedule: &KernelSchedule,
     target: &Target,
 ) -> Program {
@@ -107,6 +112,8 @@ impl<'a> Lowering<'a> {
             late: Vec::new(),
             is_late: HashSet::new(),
             in_place: &schedule.in_place,
+            parts: parts(graph, &clusters.cluster_of),
+            wholes: HashMap::new(),
             target,
         };
         let mut input_buffer: Vec<Option<BufferId>> = vec![None; graph.inputs.len()];

@@ -27,15 +27,7 @@ impl Lowering<'_> {
                 self.place(&out, id, input(0), |axis| before[axis]);
                 self.settle(id, out);
             }
-            Opaque::Concat(along) => {
-                let out = self.like(id, input(0));
-                let mut start = 0;
-                for &part in &node.inputs {
-                    self.place(&out, id, part, |axis| if axis == along { start } else { 0 });
-                    start += graph.nodes[part].shape[along];
-                }
-                self.settle(id, out);
-            }
+            Opaque::Concat(axis) => self.concat(id, axis),
             Opaque::ArgReduce(function, axis) => {
                 let along = self.along(id, input(0), axis);
                 self.push(Work::ArgReduce(function, along), node.op.name().to_string(), id, 0);

@@ -7,7 +7,7 @@ use kiln_ir::Shape;
 use kiln_ir::graph::NodeId;
 use kiln_ir::op::{Op, Scan, ScanResult};
 
-use crate::bodies::{Body, StatePlace, row_of};
+use crate::bodies::{StatePlace, StepBody, row_of};
 use crate::layout::StridedBuffer;
 use crate::program::{Buffer, BufferId, BufferPlace, Program, Repeat};
 
@@ -15,7 +15,7 @@ use super::Lowering;
 
 /// A row of values, one for each step or one more, of which a step reads or writes one.
 #[derive(Clone, Copy)]
-struct Row {
+struct StepRow {
     buffer: BufferId,
     /// The first one's first element.
     offset: isize,
@@ -23,7 +23,7 @@ struct Row {
     stride: isize,
 }
 
-impl Row {
+impl StepRow {
     /// The one that is touched in the first step, and how far it moves in each.
     fn walk(self, scan: &Scan, more: usize) -> (usize, isize) {
         let first = scan.slice_of(0) + more;
@@ -34,21 +34,21 @@ impl Row {
 
 impl Lowering<'_> {
     /// Writes the kernels of a scan, of which these nodes are the values that are asked for.
-    pub(super) fn scan(&mut self, members: &[NodeId], body: &Body) {
+    pub(super) fn scan(&mut self, members: &[NodeId], body: &StepBody) {
         let graph = self.graph;
-        let Body { scan, program, states, stacked, .. } = body;
+        let StepBody { scan, program, states, stacked, .. } = body;
         let inputs = &graph.nodes[members[0]].inputs;
         let label = members[0];
-        let mut of: HashMap<BufferPlace, Part> = HashMap::new();
+        let mut of: HashMap<BufferPlace, BodyBuffer> = HashMap::new();
 
         // The states stand at the start of their rows, or in their places.
-        let mut rows: Vec<Row> = Vec::with_capacity(states.len());
+        let mut rows: Vec<StepRow> = Vec::with_capacity(states.len());
         for (state, place) in states.iter().enumerate() {
             let (shape, dtype) = scan.body.inputs[state].clone();
             let size = shape.elements() as isize;
             let slots = if matches!(place, StatePlace::Row(_)) { scan.steps + 1 } else { 1 };
             let buffer = self.in_arena(dtype, &[&[slots], &shape[..]].concat().into());
-            let row = Row { buffer, offset: 0, stride: size };
+            let row = StepRow { buffer, offset: 0, stride: size };
             let first = if scan.reverse { slots as isize - 1 } else { 0 };
             let start = StridedBuffer { offset: first * size, ..StridedBuffer::row_major(buffer, &shape) };
             let from = self.locate(inputs[state]);
@@ -56,8 +56,8 @@ impl Lowering<'_> {
             match *place {
                 StatePlace::Row(output) => {
                     let (before, behind) = if scan.reverse { (1, 0) } else { (0, 1) };
-                    of.insert(BufferPlace::Input(state), Part::Moves(row, before));
-                    of.insert(BufferPlace::Output(output), Part::Moves(row, behind));
+                    of.insert(BufferPlace::Input(state), BodyBuffer::Moves(row, before));
+                    of.insert(BufferPlace::Output(output), BodyBuffer::Moves(row, behind));
                 }
                 StatePlace::Alone(variable) => {
                     let address = body.graph.updates[variable].0.address();
@@ -65,7 +65,7 @@ impl Lowering<'_> {
                     if let Some(position) = known {
                         of.insert(
                             BufferPlace::Variable(position),
-                            Part::Whole(StridedBuffer::row_major(buffer, &shape)),
+                            BodyBuffer::Whole(StridedBuffer::row_major(buffer, &shape)),
                         );
                     }
                 }
@@ -81,9 +81,12 @@ impl Lowering<'_> {
                     let inner = StridedBuffer { strides: located.strides[1..].to_vec(), ..located.clone() };
                     inner.is_row_major(&Shape::from(&sizes[1..]))
                 });
-                Part::Moves(Row { buffer: all.buffer, offset: all.offset, stride: all.strides[0] }, 0)
+                BodyBuffer::Moves(
+                    StepRow { buffer: all.buffer, offset: all.offset, stride: all.strides[0] },
+                    0,
+                )
             } else {
-                Part::Whole(self.locate_row_major(input))
+                BodyBuffer::Whole(self.locate_row_major(input))
             };
             of.insert(BufferPlace::Input(position), part);
         }
@@ -93,8 +96,8 @@ impl Lowering<'_> {
             let node = &scan.body.nodes[id];
             let shape = scan.stacked(&node.shape);
             let buffer = self.in_arena(node.dtype, &shape);
-            let row = Row { buffer, offset: 0, stride: node.shape.elements() as isize };
-            of.insert(BufferPlace::Output(first + number), Part::Moves(row, 0));
+            let row = StepRow { buffer, offset: 0, stride: node.shape.elements() as isize };
+            of.insert(BufferPlace::Output(first + number), BodyBuffer::Moves(row, 0));
             stacks.insert(id, StridedBuffer::row_major(buffer, &shape));
         }
         self.embed(program, scan, &of);
@@ -124,7 +127,7 @@ impl Lowering<'_> {
     }
 
     /// Writes the kernels of a body to be repeated. `of` says what its arguments, outputs and variables are here.
-    fn embed(&mut self, body: &Program, scan: &Scan, of: &HashMap<BufferPlace, Part>) {
+    fn embed(&mut self, body: &Program, scan: &Scan, of: &HashMap<BufferPlace, BodyBuffer>) {
         if body.kernels.is_empty() {
             return;
         }
@@ -145,8 +148,8 @@ impl Lowering<'_> {
                 }
                 BufferPlace::Input(_) | BufferPlace::Output(_) | BufferPlace::Variable(_) => {
                     match &of[place] {
-                        Part::Whole(located) => (located.buffer, located.offset),
-                        Part::Moves(row, more) => {
+                        BodyBuffer::Whole(located) => (located.buffer, located.offset),
+                        BodyBuffer::Moves(row, more) => {
                             let (start, step) = row.walk(scan, *more);
                             let slice = BufferPlace::Slice { of: row.buffer, start, step };
                             let slice = self.buffer(slice, *dtype, &shape);
@@ -175,9 +178,9 @@ impl Lowering<'_> {
 }
 
 /// What a buffer of a body is in the program around it.
-enum Part {
+enum BodyBuffer {
     /// A place of its own.
     Whole(StridedBuffer),
     /// One of a row, so many behind that of the step.
-    Moves(Row, usize),
+    Moves(StepRow, usize),
 }

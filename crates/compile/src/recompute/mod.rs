@@ -11,6 +11,7 @@
 mod again;
 mod cut;
 mod lives;
+mod needs;
 mod rewrite;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -19,6 +20,7 @@ use kiln_ir::Op;
 use kiln_ir::graph::{Graph, NodeId};
 
 use crate::cluster::{ClusterId, Clustering};
+use crate::concat::{ConcatPart, parts};
 use crate::invariant::live_out;
 use crate::kind::{OpKind, Pointwise, root};
 use crate::schedule::schedule;
@@ -26,6 +28,7 @@ use crate::target::Target;
 use again::{Way, is_rounded, price};
 use cut::{FlowNetwork, UNBOUNDED};
 use lives::{Life, Lives};
+use needs::{ConsumerNeeds, Consumers, Plan, Plans};
 
 /// What costs are counted in: quarters of a byte that is read.
 const READ: u64 = 4;
@@ -69,15 +72,8 @@ struct StorageChoice<'a> {
     readers: HashMap<NodeId, BTreeSet<ClusterId>>,
     copies: Copies,
     lives: Lives,
-}
-
-/// What a consumer needs of a producer.
-#[derive(Default)]
-struct ConsumerNeeds {
-    /// What its pointwise work and folds read: whether this is in memory doesn't matter to them.
-    fused: BTreeSet<NodeId>,
-    /// What must be in memory for it.
-    fixed: BTreeSet<NodeId>,
+    /// Values that are stored as parts of concatenations.
+    parts: HashMap<NodeId, ConcatPart>,
 }
 
 /// The pointwise work above what consumers need, down to what is in memory.
@@ -88,16 +84,6 @@ struct RecomputeRegion {
     /// For each node the operands whose values it is computed from; none where it can only be read.
     operands: Vec<Option<Vec<NodeId>>>,
 }
-
-/// What one consumer reads and computes of a region.
-#[derive(Default)]
-struct Plan {
-    loads: BTreeSet<NodeId>,
-    copies: BTreeSet<NodeId>,
-}
-
-type Consumers = BTreeMap<ClusterId, ConsumerNeeds>;
-type Plans = BTreeMap<ClusterId, Plan>;
 
 impl<'a> StorageChoice<'a> {
     fn new(
@@ -136,6 +122,7 @@ impl<'a> StorageChoice<'a> {
             readers,
             copies: Copies::new(),
             lives: Lives::new(order.len()),
+            parts: parts(graph, &clusters.cluster_of),
             clusters,
         };
         for (&id, readers) in &choice.readers {
@@ -149,9 +136,16 @@ impl<'a> StorageChoice<'a> {
     /// The places between which a value that these clusters read takes memory of the arena, and how much.
     fn life(&self, id: NodeId, readers: &BTreeSet<ClusterId>) -> Option<Life> {
         let cluster = *self.clusters.cluster_of.get(&id).filter(|_| !self.live_out.contains(&id))?;
+        // A concatenation is there from its first part on, and its parts are where it is.
+        let parts = self.graph.nodes[id].inputs.iter();
+        let parts = parts.filter(|part| self.parts.get(part).is_some_and(|part| part.whole == id));
+        let first = parts.filter_map(|part| self.clusters.cluster_of.get(part)).chain([&cluster]);
+        let first = first.map(|&cluster| self.place[cluster]).min()?;
         let last = readers.iter().map(|&reader| self.place[reader]).max()?;
         let last = if self.clusters.clusters[cluster].hoisted { self.lives.places() - 1 } else { last };
-        Some(Life { first: self.place[cluster], last, bytes: self.bytes(id) as i64 })
+        let placed = readers.len() < 2 && self.parts.contains_key(&id);
+        let bytes = if placed { 0 } else { self.bytes(id) as i64 };
+        Some(Life { first: first.min(last), last, bytes })
     }
 
     fn bytes(&self, id: NodeId) -> u64 {

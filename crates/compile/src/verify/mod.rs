@@ -28,10 +28,10 @@ pub fn program(program: &Program, target: &Target) -> Result<()> {
     if program.written.len() != program.variables.len() {
         return Err(fail("`written` and `variables` differ in length".into()));
     }
+    repeats::check(program).map_err(fail)?;
     for (id, _) in program.buffers.iter().enumerate() {
         buffer(program, id, target).map_err(|what| fail(format!("buffer {id}: {what}")))?;
     }
-    repeats::check(program).map_err(fail)?;
     for (position, each) in program.kernels.iter().enumerate() {
         kernel(program, each, target)
             .map_err(|what| fail(format!("kernel {position} ({}): {what}", each.label)))?;

@@ -43,6 +43,7 @@ pub(super) fn check(
                 return Err(format!("its {} and its {} move through each other", write.role, other.role));
             }
             let apart = bytes[o].end <= bytes[w].start || bytes[w].end <= bytes[o].start;
+            let apart = apart || side_by_side(program, write, other);
             if apart || (!other.write && same(program, write, other)) || disjoint(program, write, other) {
                 continue;
             }
@@ -114,6 +115,40 @@ fn distinct(access: &Access) -> bool {
         elements(access, |element| fresh &= seen.mark(element));
         fresh
     }
+}
+
+/// Whether two accesses are columns of the same rows: they move alike but along what lies closest together, and there each
+/// stays on its side of a place in every row.
+fn side_by_side(program: &Program, a: &Access, b: &Access) -> bool {
+    if a.view.dtype != b.view.dtype {
+        return false;
+    }
+    let size = a.view.dtype.size();
+    let (start_a, start_b) = (start(program, a).1, start(program, b).1);
+    if start_a.abs_diff(start_b) % size != 0 || a.view.strides.iter().chain(&b.view.strides).any(|&s| s < 0) {
+        return false;
+    }
+    let row = |access: &Access| {
+        let moves = access.sizes.iter().zip(&access.view.strides).filter(|&(&size, _)| size > 1);
+        moves.map(|(_, &stride)| stride).filter(|&stride| stride > 0).max().unwrap_or(1) as usize
+    };
+    // Both step by whole rows, or stay within one.
+    let rows = row(a).max(row(b));
+    let within = |access: &Access| {
+        let mut span = 0;
+        for (&size, &stride) in access.sizes.iter().zip(&access.view.strides) {
+            if !(stride as usize).is_multiple_of(rows) {
+                span += (size.max(1) - 1) * stride as usize;
+            }
+        }
+        span
+    };
+    let (first, second) = if start_a <= start_b { (a, b) } else { (b, a) };
+    let offset = |access: &Access| start(program, access).1 / size + access.view.offset as usize;
+    let base = offset(first).min(offset(second));
+    let (x, y) = ((offset(first) - base) % rows, (offset(second) - base) % rows);
+    let (x_end, y_end) = (x + within(first), y + within(second));
+    x_end < rows && y_end < rows && (x_end < y || y_end < x)
 }
 
 /// Whether two accesses whose ranges meet have no byte in common. Slow, and needed for few kernels only: those that

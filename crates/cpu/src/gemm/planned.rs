@@ -9,6 +9,7 @@ use super::blocking::Blocking;
 use super::kernels::GemmNumber;
 use super::panel_packer::PanelPacker;
 use super::{Gemm, GemmElement, Mat, ResultSink};
+use crate::call::Lasting;
 use crate::memory::AlignedBytes;
 use crate::simd::Level;
 use crate::threads::threads;
@@ -23,19 +24,25 @@ pub(crate) struct PlannedGemm<S> {
 }
 
 impl<S: GemmElement> PlannedGemm<S> {
-    /// Plans a product of matrices that lie so. `invariant`: B is the same for many runs, and is packed whenever it changes
-    /// if it would be at every run. Halves aren't: packed they would be twice as large.
+    /// Plans a product of matrices that lie so. Where B stays the same for many calls, it is packed whenever it changes if it
+    /// would be at every call, and always for the steps of a walk, which follow each other at once. Halves aren't: packed they
+    /// would be twice as large.
     pub(crate) fn new(
         level: Level,
         shape: Gemm,
         a: &Mat<S>,
         b: &Mat<S>,
-        invariant: bool,
+        lasting: Lasting,
     ) -> Result<PlannedGemm<S>> {
         let kernels = S::Sum::KERNELS.at(level);
         let empty = [shape.batch, shape.m, shape.n, shape.k].contains(&0);
         let plan = Blocking::new(kernels, threads(), shape, a, b, None);
-        let kept = if invariant && S::PLAIN && !plan.direct_b && !empty && !super::is_column(shape) {
+        let packs = match lasting {
+            Lasting::Call => false,
+            Lasting::Steps => true,
+            Lasting::Runs => !plan.direct_b,
+        };
+        let kept = if packs && S::PLAIN && !empty && !super::is_column(shape) {
             let between = PanelPacker::new(level, kernels, *b, shape.k, plan.panel).packed(shape.n);
             let count = if b.batch == 0 { 1 } else { shape.batch };
             let bytes = (between * count).saturating_mul(size_of::<S::Sum>());

@@ -164,6 +164,10 @@ pub(crate) fn prefetch_to_write<T>(to: *const T) {
 }
 
 /// The pointer itself, in a register of its own: the compiler makes no vector of it and its neighbours.
+#[allow(
+    clippy::pointers_in_nomem_asm_block,
+    reason = "there is no instruction, and so none that reads through it"
+)]
 #[inline(always)]
 pub(crate) fn in_a_register<T>(pointer: *const T) -> *const T {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::pullback;
 use crate::dtype::DType;
 use crate::expr::Expr;
-use crate::expr::scan::body::{Body, instantiate};
-use crate::expr::scan::over_steps::{Wanted, values};
+use crate::expr::scan::body::{BodyCut, instantiate};
+use crate::expr::scan::over_steps::{WantedValue, values};
 use crate::expr::scan::stand_in;
 use crate::kind::{OpKind, Pointwise};
 use crate::node::{Node, next_id};
@@ -39,7 +39,7 @@ pub(super) fn adjoint(
     let ahead = next_id();
 
     let carried: Vec<usize> = (0..scan.states).filter(|&state| arguments[state].dtype().is_float()).collect();
-    let mut body = Body::new(since);
+    let mut body = BodyCut::new(since);
     let (mut seeds, mut tangents) = (Vec::new(), Vec::new());
     let truncated = scan.gradient.truncate.filter(|&every| every < scan.steps);
     let cut = truncated.map(|every| {
@@ -89,7 +89,7 @@ pub(super) fn adjoint(
             false => constants.push((argument.clone(), operands[position].clone())),
         }
     }
-    let kept = Kept { scan, forward: &forward, arguments: &arguments, built: since..ahead }.of(&slopes);
+    let kept = KeptValues { scan, forward: &forward, arguments: &arguments, built: since..ahead }.of(&slopes);
     let walk: Vec<&Expr> = operands.iter().collect();
     for id in kept {
         let value = Expr::apply(Op::Scan(scan.clone(), ScanResult::Stacked(id)), &walk, None);
@@ -107,13 +107,13 @@ pub(super) fn adjoint(
         reverse: !scan.reverse,
         gradient: ScanGradient { truncate: None, ..scan.gradient },
     };
-    let mut results: Vec<Wanted> = Vec::new();
+    let mut results: Vec<WantedValue> = Vec::new();
     let mut to: Vec<usize> = Vec::new();
     for (number, &position) in wanted.iter().enumerate() {
         let result = match number.checked_sub(carried.len()) {
-            None => Wanted::Last(number),
-            Some(other) if slices.contains(&position) => Wanted::Stacked(places[other]),
-            Some(other) => Wanted::Sum(places[other]),
+            None => WantedValue::Last(number),
+            Some(other) if slices.contains(&position) => WantedValue::Stacked(places[other]),
+            Some(other) => WantedValue::Sum(places[other]),
         };
         if flows[position] {
             results.push(result);
@@ -138,7 +138,7 @@ fn cuts(scan: &Scan, every: usize) -> Expr {
 }
 
 /// Which values of the steps a gradient finds stacked.
-struct Kept<'a> {
+struct KeptValues<'a> {
     scan: &'a Scan,
     forward: &'a [Expr],
     arguments: &'a [Expr],
@@ -146,7 +146,7 @@ struct Kept<'a> {
     built: std::ops::Range<u64>,
 }
 
-impl Kept<'_> {
+impl KeptValues<'_> {
     /// For these values: where the body's values are used, those that took work, or of which two would have to be kept in place of
     /// one. Others are computed again.
     fn of(&self, slopes: &[Expr]) -> Vec<usize> {

@@ -6,5 +6,6 @@ mod lines;
 mod oracle;
 mod print;
 mod random;
+mod scan;
 mod simplify;
 mod table;

@@ -97,7 +97,7 @@ impl About {
     /// A table of texts and their classes.
     fn labelled(&self, text: &TextPreparation, columns: &TextColumns, path: &Path) -> Result<Set> {
         let names = self.classes()?;
-        let table = Reading::of_model(columns.file.clone()).open(path)?;
+        let table = Reading::of_model((*columns.file).clone()).open(path)?;
         let labels = table.column(&columns.target)?;
         let places: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
         let class = |row: usize| {

@@ -16,7 +16,7 @@ impl About {
         match &self.preparation {
             Preparation::Table(plan) => Ok(plan.reading()),
             Preparation::Text(TextPreparation { columns: Some(columns), .. }) => {
-                Ok(Reading::of_model(columns.file.clone()))
+                Ok(Reading::of_model((*columns.file).clone()))
             }
             Preparation::Unsaid if self.input.numbers().is_some() => Ok(Reading::new()),
             Preparation::Unsaid | Preparation::Text(_) => Err(unsaid(self)),

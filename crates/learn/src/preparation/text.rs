@@ -28,7 +28,7 @@ pub struct TextColumns {
     /// That of the classes.
     pub target: String,
     /// What was told of how the table's file is written.
-    pub file: FileFormat,
+    pub file: Box<FileFormat>,
 }
 
 /// What a file holds of it.
@@ -47,7 +47,8 @@ struct StoredText {
 impl From<StoredText> for TextPreparation {
     fn from(stored: StoredText) -> TextPreparation {
         let StoredText { tokens, window, column, target, file } = stored;
-        let columns = column.map(|text| TextColumns { text, target: target.unwrap_or_default(), file });
+        let columns =
+            column.map(|text| TextColumns { text, target: target.unwrap_or_default(), file: Box::new(file) });
         TextPreparation { tokens, window, columns }
     }
 }
@@ -58,7 +59,7 @@ impl From<TextPreparation> for StoredText {
         let Some(TextColumns { text, target, file }) = columns else {
             return StoredText { tokens, window, column: None, target: None, file: FileFormat::default() };
         };
-        StoredText { tokens, window, column: Some(text), target: Some(target), file }
+        StoredText { tokens, window, column: Some(text), target: Some(target), file: *file }
     }
 }
 
@@ -70,13 +71,13 @@ impl TextPreparation {
 
     /// Of a model that tells the texts of a column apart by the classes of another.
     pub fn with_columns(self, text: impl Into<String>, target: impl Into<String>) -> TextPreparation {
-        let (text, target, file) = (text.into(), target.into(), FileFormat::default());
+        let (text, target, file) = (text.into(), target.into(), Box::default());
         TextPreparation { columns: Some(TextColumns { text, target, file }), ..self }
     }
 
     /// The same, of a table whose file is written so.
     pub fn of_file(mut self, file: &FileFormat) -> TextPreparation {
-        self.columns.iter_mut().for_each(|columns| columns.file.clone_from(file));
+        self.columns.iter_mut().for_each(|columns| columns.file.as_mut().clone_from(file));
         self
     }
 

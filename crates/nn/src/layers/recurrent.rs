@@ -25,11 +25,22 @@ pub struct RecurrentOptions {
     pub dropout: f64,
     /// Whether there are biases.
     pub bias: bool,
+    /// The most steps that a gradient walks back.
+    pub truncate: Option<usize>,
+    /// For the gradient, the states are kept every so many steps and all else is computed again.
+    pub checkpoint: Option<usize>,
 }
 
 impl Default for RecurrentOptions {
     fn default() -> RecurrentOptions {
-        RecurrentOptions { layers: 1, bidirectional: false, dropout: 0.0, bias: true }
+        RecurrentOptions {
+            layers: 1,
+            bidirectional: false,
+            dropout: 0.0,
+            bias: true,
+            truncate: None,
+            checkpoint: None,
+        }
     }
 }
 
@@ -58,6 +69,16 @@ impl RecurrentOptions {
     pub fn without_bias(self) -> RecurrentOptions {
         RecurrentOptions { bias: false, ..self }
     }
+
+    /// Truncated backpropagation: after every so many steps, the states are cut off from what was before.
+    pub fn truncate(self, steps: usize) -> RecurrentOptions {
+        RecurrentOptions { truncate: Some(steps), ..self }
+    }
+
+    /// Keeps the states every so many steps for the gradient and computes all else again: a long sequence in little memory.
+    pub fn checkpoint(self, steps: usize) -> RecurrentOptions {
+        RecurrentOptions { checkpoint: Some(steps), ..self }
+    }
 }
 
 /// The parameters of one layer in one direction.
@@ -69,12 +90,13 @@ struct CellParameters {
 }
 
 impl CellParameters {
-    fn recurrence(&self, reverse: bool) -> Recurrence {
+    fn recurrence(&self, reverse: bool, options: &RecurrentOptions) -> Recurrence {
         let mut recurrence = Recurrence::new(&self.weight_ih.tensor(), &self.weight_hh.tensor());
         if let Some([input, hidden]) = &self.biases {
             recurrence = recurrence.biases(&input.tensor(), &hidden.tensor());
         }
-        Recurrence { reverse, ..recurrence }
+        let RecurrentOptions { truncate, checkpoint, .. } = *options;
+        Recurrence { reverse, truncate, checkpoint, ..recurrence }
     }
 }
 
@@ -195,7 +217,7 @@ impl Stack {
                     let position = layer * directions + direction;
                     let start = state.map(|state| state.map(|part| part.at(position as isize)));
                     let start = start.as_ref().map(|parts| array::from_fn(|part| &parts[part]));
-                    let (all, state) = cell(&x, &parameters.recurrence(direction == 1), start);
+                    let (all, state) = cell(&x, &parameters.recurrence(direction == 1, &self.options), start);
                     outputs.push(all);
                     last.push(state);
                 }

@@ -166,7 +166,7 @@ impl Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
             let from = start.map(|(h, c)| [h.clone(), c.clone()]);
             let poisoned = |error: Error| (error.clone().into(), error.clone().into(), error.into());
-            let walk = check!(Walk::new("lstm", 4, self, cell, from), error => poisoned(error));
+            let walk = check!(CellWalk::new("lstm", 4, self, cell, from), error => poisoned(error));
             let peephole = |position: usize| {
                 let part = |weights: &Tensor| weights.narrow(0, (position * walk.width) as isize, walk.width);
                 cell.peepholes.as_ref().map(part)
@@ -198,7 +198,7 @@ impl Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
             let poisoned = |error: Error| (error.clone().into(), error.into());
             let from = start.map(|h| [h.clone()]);
-            let walk = check!(Walk::new("gru", 3, self, cell, from), error => poisoned(error));
+            let walk = check!(CellWalk::new("gru", 3, self, cell, from), error => poisoned(error));
             let width = walk.width as isize;
             let part = |of: &Tensor, start: isize, count: isize| {
                 of.narrow(-1, start * width, (count * width) as usize)
@@ -238,7 +238,7 @@ impl Tensor {
         line::on_behalf_of(line::of(Location::caller()), || {
             let poisoned = |error: Error| (error.clone().into(), error.into());
             let from = start.map(|h| [h.clone()]);
-            let walk = check!(Walk::new("rnn", 1, self, cell, from), error => poisoned(error));
+            let walk = check!(CellWalk::new("rnn", 1, self, cell, from), error => poisoned(error));
             let along = walk.along(&|x, [h]| {
                 let z = walk.clipped(x + h.matmul(&walk.hidden));
                 [if cell.relu { z.relu() } else { z.tanh() }]
@@ -251,11 +251,13 @@ impl Tensor {
 }
 
 /// A cell on its way along time that keeps `S` tensors from step to step; the first is what comes out.
-struct Walk<'a, const S: usize> {
+struct CellWalk<'a, const S: usize> {
     cell: &'a Recurrence,
     width: usize,
-    /// The products of all steps with the inputs, biases included: `[time, batch, gates · hidden]`.
+    /// The products of all steps with the inputs, biases included: `[time, batch, gates · hidden]`; or the inputs, where each step
+    /// makes its product.
     inputs: Tensor,
+    project: Option<Projection>,
     /// `[hidden, gates · hidden]`.
     hidden: Tensor,
     /// The bias that stays with the product with the state, `[gates · hidden]`; a GRU's alone does.
@@ -263,10 +265,13 @@ struct Walk<'a, const S: usize> {
     start: [Tensor; S],
 }
 
+/// The product with the inputs, biases included.
+type Projection = Box<dyn Fn(&Tensor) -> Tensor>;
+
 /// What a step makes of its input and the state before.
 type CellStep<'a, const S: usize> = &'a dyn Fn(&Tensor, [&Tensor; S]) -> [Tensor; S];
 
-impl<const S: usize> Walk<'_, S> {
+impl<const S: usize> CellWalk<'_, S> {
     #[track_caller]
     fn new<'a>(
         operation: &str,
@@ -274,7 +279,7 @@ impl<const S: usize> Walk<'_, S> {
         x: &Tensor,
         cell: &'a Recurrence,
         start: Option<[Tensor; S]>,
-    ) -> Result<Walk<'a, S>> {
+    ) -> Result<CellWalk<'a, S>> {
         let shape = x.sound()?.shape();
         if shape.rank() != 3 {
             refuse!(Shape, operation, "needs [batch, time, inputs], not {shape}");
@@ -317,28 +322,34 @@ impl<const S: usize> Walk<'_, S> {
         {
             refuse!(DType, operation, "lengths are integers, not {}", lengths.dtype());
         }
-        // Time first, and all steps as one product: [time · batch, inputs] × [inputs, gates · hidden].
-        let rows_of_all = x.float().permute([1, 0, 2]).reshape([shape[1] * batch, shape[2]]);
-        let mut products = rows_of_all.matmul(&cell.input.t());
-        if let Some(bias) = &cell.input_bias {
-            products += bias;
-        }
-        let mut hidden_bias = None;
-        if let Some(bias) = &cell.hidden_bias {
-            match gates {
-                3 => hidden_bias = Some(bias.clone()),
-                _ => products += bias,
+        // A GRU's second bias stays with the product with the state.
+        let with_state = cell.hidden_bias.as_ref().filter(|_| gates == 3);
+        let with_input = cell.hidden_bias.as_ref().filter(|_| gates != 3);
+        let input = cell.input.t();
+        let biases: Vec<Tensor> = cell.input_bias.iter().chain(with_input).cloned().collect();
+        let project = move |x: &Tensor| biases.iter().fold(x.matmul(&input), |sum, bias| sum + bias);
+        // Time first, and all steps as one product: [time · batch, inputs] × [inputs, gates · hidden]. With checkpoints each step
+        // does its own, so that nothing is kept of it.
+        let x = x.float().permute([1, 0, 2]);
+        let (inputs, project): (Tensor, Option<Projection>) = match cell.checkpoint {
+            None => {
+                let products = project(&x.reshape([shape[1] * batch, shape[2]]));
+                (products.reshape([shape[1], batch, rows]), None)
             }
-        }
+            Some(_) => (x, Some(Box::new(project))),
+        };
+        let hidden_bias = with_state.cloned();
         // A state keeps its dtype, so it has the one that comes out from the first step on.
-        let weights = [Some(&cell.hidden), hidden_bias.as_ref(), cell.peepholes.as_ref().filter(|_| S == 2)];
-        let parts = weights.into_iter().flatten().chain(start.iter().flatten());
-        let dtype = parts.fold(products.dtype(), |dtype: DType, part| dtype.promote(part.dtype()));
+        let weights = [Some(&cell.input), Some(&cell.hidden), cell.input_bias.as_ref()];
+        let others = [cell.hidden_bias.as_ref(), cell.peepholes.as_ref().filter(|_| S == 2)];
+        let parts = weights.into_iter().chain(others).flatten().chain(start.iter().flatten());
+        let dtype = parts.fold(inputs.dtype(), |dtype: DType, part| dtype.promote(part.dtype()));
         let zeros = || array::from_fn(|_| Tensor::zeros([batch, width]));
-        Ok(Walk {
+        Ok(CellWalk {
             cell,
             width,
-            inputs: products.reshape([shape[1], batch, rows]),
+            inputs,
+            project,
             hidden: cell.hidden.t(),
             hidden_bias,
             start: start.unwrap_or_else(zeros).map(|state| state.cast(dtype)),
@@ -358,7 +369,9 @@ impl<const S: usize> Walk<'_, S> {
         };
         let (last, stacked) = scanned(&self.start, &sequences, options, &|states, slices| {
             let before = array::from_fn(|part| &states[part]);
-            let new = step(&slices[0], before);
+            let input =
+                self.project.as_ref().map_or_else(|| slices[0].clone(), |project| project(&slices[0]));
+            let new = step(&input, before);
             let (Some(lengths), Some(time)) = (&self.cell.lengths, slices.get(1)) else {
                 return (new.to_vec(), vec![new[0].clone()]);
             };

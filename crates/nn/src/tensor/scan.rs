@@ -88,7 +88,7 @@ fn listed<const N: usize>(list: Vec<Tensor>) -> [Tensor; N] {
 }
 
 /// What a body makes of states and slices: the next states, and what is stacked.
-pub type Walk<'a> = &'a dyn Fn(&[Tensor], &[Tensor]) -> (Vec<Tensor>, Vec<Tensor>);
+pub type WalkBody<'a> = &'a dyn Fn(&[Tensor], &[Tensor]) -> (Vec<Tensor>, Vec<Tensor>);
 
 /// As [`Tensor::scan_with`], where it is only known later how many there are: the last states, and what is stacked.
 ///
@@ -99,7 +99,7 @@ pub fn scanned(
     start: &[Tensor],
     sequences: &[Tensor],
     options: ScanOptions,
-    body: Walk,
+    body: WalkBody,
 ) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
     let exprs = |list: &[Tensor]| -> Vec<Expr> { list.iter().map(|tensor| tensor.0.clone()).collect() };
     let Scanned { last, stacked } =

@@ -1,11 +1,16 @@
-//! Subgraphs: one of two (`If`), or one again and again (`Loop`, `Scan`). How often has to be known before anything runs: loops are
-//! unrolled.
+//! Subgraphs: one of two (`If`), or one again and again (`Loop`, `Scan`). How often has to be known before anything runs. A scan whose
+//! values are numbers is one operation; loops, and scans of other values, are unrolled.
 
-use kiln_nn::Tensor;
+use std::cell::RefCell;
+
+use kiln_nn::tensor::scan::scanned;
+use kiln_nn::{ScanOptions, Tensor};
 
 use super::sequences::stacked;
 use crate::call::{Call, Operator};
+use crate::element::OnnxDType;
 use crate::error::Result;
+use crate::proto::GraphProto;
 use crate::value::Value;
 
 /// An operator of this group.
@@ -76,6 +81,14 @@ fn scan(call: &Call) -> Result<Vec<Value>> {
     };
     let (axes, directions) = (list("scan_input_axes", scanned)?, list("scan_input_directions", scanned)?);
     let (to, ways) = (list("scan_output_axes", gathered)?, list("scan_output_directions", gathered)?);
+    if let Some((mut values, all)) = as_walk(call, body, count, (&axes, &directions))? {
+        for (at, (all, element)) in all.into_iter().enumerate() {
+            let axis = call.axis(to[at], all.rank())? as isize;
+            let all = if ways[at] != 0 { all.flip(0) } else { all };
+            values.push(Value::Numbers(call.sound(all.move_axis(0, axis))?, element));
+        }
+        return Ok(values);
+    }
     let mut parts = Vec::with_capacity(scanned);
     let mut iterations = None;
     for at in 0..scanned {
@@ -111,4 +124,53 @@ fn scan(call: &Call) -> Result<Vec<Value>> {
         state.push(stacked(call, &all, to[at], true)?);
     }
     Ok(state)
+}
+
+/// What a walk gives: the values that go on, and what each step gave, along a first axis.
+type Walked = (Vec<Value>, Vec<(Tensor, OnnxDType)>);
+
+/// The iterations of a `Scan` as one operation, whose body is read once. Nothing where they can't be: what goes on changes its shape or
+/// type, isn't numbers, or decides what is computed.
+fn as_walk(
+    call: &Call,
+    body: &GraphProto,
+    count: usize,
+    (axes, directions): (&[i64], &[i64]),
+) -> Result<Option<Walked>> {
+    let numbers = |value: &Value| match value {
+        Value::Numbers(tensor, element) => Some((tensor.clone(), *element)),
+        Value::Texts(..) | Value::List(_) | Value::Later(_) | Value::Nothing => None,
+    };
+    let Some(start) = call.inputs[..count].iter().map(numbers).collect::<Option<Vec<_>>>() else {
+        return Ok(None);
+    };
+    let mut sequences = Vec::with_capacity(axes.len());
+    for (at, (&axis, &direction)) in axes.iter().zip(directions).enumerate() {
+        let (x, element) = (call.tensor(count + at)?, call.element(count + at)?);
+        let first = x.move_axis(call.axis(axis, x.rank())? as isize, 0);
+        sequences.push((if direction != 0 { first.flip(0) } else { first }, element));
+    }
+    let elements: Vec<OnnxDType> = start.iter().chain(&sequences).map(|(_, element)| *element).collect();
+    let given: RefCell<Option<Vec<(Tensor, OnnxDType)>>> = RefCell::new(None);
+    let tensors = |list: &[(Tensor, OnnxDType)]| list.iter().map(|(x, _)| x.clone()).collect::<Vec<_>>();
+    let walk = |states: &[Tensor], slices: &[Tensor]| {
+        let values = states.iter().chain(slices).zip(&elements);
+        let values = values.map(|(tensor, element)| Value::Numbers(tensor.clone(), *element)).collect();
+        let outputs = call.run(body, values).ok();
+        let outputs = outputs.and_then(|outputs| outputs.iter().map(numbers).collect::<Option<Vec<_>>>());
+        let all = outputs.as_deref().map(tensors).unwrap_or_default();
+        given.replace(outputs);
+        let (next, rest) = all.split_at(count.min(all.len()));
+        (next.to_vec(), rest.to_vec())
+    };
+    let Ok((last, all)) = scanned(&tensors(&start), &tensors(&sequences), ScanOptions::new(), &walk) else {
+        return Ok(None);
+    };
+    let Some(given) = given.take() else { return Ok(None) };
+    let same = start.iter().zip(&given).all(|((_, before), (_, now))| before == now);
+    if !same || given.len() != count + all.len() {
+        return Ok(None);
+    }
+    let last = last.into_iter().zip(&start).map(|(x, (_, element))| Value::Numbers(x, *element)).collect();
+    Ok(Some((last, all.into_iter().zip(&given[count..]).map(|(x, (_, element))| (x, *element)).collect())))
 }

@@ -36,8 +36,8 @@ pub(super) fn walk(call: &Call, gates: usize, usual: &[&str]) -> Result<Vec<Valu
     let by_batch = call.int("layout", 0) != 0;
     let x = call.tensor(0)?;
     let x = if by_batch { x } else { x.permute([1, 0, 2]) };
-    // Each time step is some ten operations.
-    call.unrolled(x.shape().get(1).map_or(1, |&time| time.saturating_mul(10 * directions.len())))?;
+    // A step is some ten operations, however many steps there are.
+    call.unrolled(10 * directions.len())?;
     let (w, r) = (call.tensor(1)?, call.tensor(2)?);
     let width = r.size(-1);
     let (mut all, mut last, mut cells) = (Vec::new(), Vec::new(), Vec::new());

@@ -355,7 +355,6 @@ fn lists_take_from_the_budget() {
     let texts = || Value::texts(vec!["a text".to_string(); 9], &[3, 3]);
     for (name, inputs) in [
         ("SplitToSequence", vec![x(&[1000])]),
-        ("LSTM", vec![x(&[1000, 1, 1]), x(&[1, 4, 1]), x(&[1, 4, 1])]),
         ("Tile", vec![texts(), vector(vec![100, 100])]),
         ("Expand", vec![texts(), vector(vec![1000, 1, 1])]),
         ("NonZero", vec![Value::of(Tensor::ones([100, 100]))]),
@@ -370,7 +369,6 @@ fn lists_take_from_the_budget() {
     ] {
         let attributes = match name {
             "Pad" => vec![AttributeProto { s: Some("edge".into()), ..named_attribute("mode") }],
-            "LSTM" => vec![AttributeProto { i: Some(1), ..named_attribute("hidden_size") }],
             _ => Vec::new(),
         };
         let node = NodeProto { op_type: Some(name.to_string()), attribute: attributes, ..Default::default() };

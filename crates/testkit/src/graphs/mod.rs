@@ -6,6 +6,7 @@
 
 mod attention;
 mod operations;
+mod scan;
 
 use kiln_ir::op::UnaryOp;
 use kiln_ir::{DType, Data, Expr, Shape};
@@ -55,7 +56,7 @@ struct Maker {
 
 impl Maker {
     fn step(&mut self) -> Made {
-        match self.rng.below(27) {
+        match self.rng.below(28) {
             0 => self.leaf(),
             1..=3 => self.smooth_unary(),
             4..=7 => self.arithmetic(),
@@ -75,6 +76,7 @@ impl Maker {
             23 => self.window(),
             24 => self.indexing(),
             25 => self.attention(),
+            26 => self.walk(),
             _ => self.gradient(),
         }
     }

@@ -7,17 +7,20 @@ use kiln_ir::{DType, Expr};
 use super::{FLOATS, SMALL, Table};
 use crate::rng::Range;
 
+/// What a step makes of states, its part of the sequences, and what is outside: the next states, and what is stacked.
+type Walked = fn(&[Expr], &[Expr], &[Expr]) -> (Vec<Expr>, Vec<Expr>);
+
 /// A body with what it is called, the shapes of what it starts from, of its sequences and of what it reads from outside.
-struct Walk {
+struct WalkCase {
     name: &'static str,
     shapes: [&'static [&'static [usize]]; 3],
-    body: fn(&[Expr], &[Expr], &[Expr]) -> (Vec<Expr>, Vec<Expr>),
+    body: Walked,
 }
 
 const STEPS: usize = 5;
 
-const WALKS: [Walk; 13] = [
-    Walk {
+const WALKS: [WalkCase; 13] = [
+    WalkCase {
         name: "sums",
         shapes: [&[&[2]], &[&[STEPS, 2]], &[]],
         body: |s, x, _| {
@@ -25,7 +28,7 @@ const WALKS: [Walk; 13] = [
             (vec![sum.clone()], vec![sum])
         },
     },
-    Walk {
+    WalkCase {
         name: "a plain cell with a product behind it",
         shapes: [&[&[2, 3]], &[&[STEPS, 2, 4]], &[&[4, 3], &[3, 3], &[3], &[3, 2]]],
         body: |s, x, c| {
@@ -34,7 +37,7 @@ const WALKS: [Walk; 13] = [
             (vec![h.clone()], vec![h.matmul(&c[3])])
         },
     },
-    Walk {
+    WalkCase {
         name: "gates",
         shapes: [&[&[2, 3], &[2, 3]], &[&[STEPS, 2, 4]], &[&[4, 12], &[3, 12]]],
         body: |s, x, c| {
@@ -46,22 +49,22 @@ const WALKS: [Walk; 13] = [
             (vec![h.clone(), cell], vec![h])
         },
     },
-    Walk {
+    WalkCase {
         name: "nothing goes on",
         shapes: [&[], &[&[STEPS, 2, 3]], &[&[3, 4]]],
         body: |_, x, c| (vec![], vec![x[0].matmul(&c[0]).unary(UnaryOp::Sin), x[0].sum(&[0])]),
     },
-    Walk {
+    WalkCase {
         name: "states that swap",
         shapes: [&[&[3], &[3]], &[&[STEPS, 3]], &[]],
         body: |s, x, _| (vec![s[1].clone(), &s[0] * &x[0]], vec![&s[0] - &s[1]]),
     },
-    Walk {
+    WalkCase {
         name: "a state that stays",
         shapes: [&[&[3], &[3]], &[&[STEPS, 3]], &[]],
         body: |s, x, _| (vec![s[0].clone(), &s[0] * &x[0] + &s[1]], vec![s[0].clone()]),
     },
-    Walk {
+    WalkCase {
         name: "what comes out isn't a state",
         shapes: [&[&[2, 3]], &[&[STEPS, 2, 3], &[STEPS, 3]], &[&[3, 3]]],
         body: |s, x, c| {
@@ -70,7 +73,7 @@ const WALKS: [Walk; 13] = [
             (vec![sum + &x[0]], vec![out.unary(UnaryOp::Exp), s[0].clone()])
         },
     },
-    Walk {
+    WalkCase {
         name: "a weight divides",
         shapes: [&[&[2, 3]], &[&[STEPS, 2, 3]], &[&[3]]],
         body: |s, x, c| {
@@ -79,7 +82,7 @@ const WALKS: [Walk; 13] = [
             (vec![next.clone()], vec![next])
         },
     },
-    Walk {
+    WalkCase {
         name: "convolutions",
         shapes: [&[&[2, 2, 4]], &[&[STEPS, 2, 1, 4]], &[&[2, 1, 3], &[2, 2, 3]]],
         body: |s, x, c| {
@@ -88,7 +91,7 @@ const WALKS: [Walk; 13] = [
             (vec![h.clone()], vec![h.sum(&[2])])
         },
     },
-    Walk {
+    WalkCase {
         name: "attends to all of a memory",
         shapes: [&[&[2, 1, 3]], &[&[STEPS, 2, 1, 3]], &[&[2, 4, 3]]],
         body: |s, x, c| {
@@ -98,7 +101,7 @@ const WALKS: [Walk; 13] = [
             ((vec![&read + &x[0]]), vec![weights])
         },
     },
-    Walk {
+    WalkCase {
         name: "a walk in each step",
         shapes: [&[&[3]], &[&[STEPS, 4, 3]], &[&[3]]],
         body: |s, x, c| {
@@ -110,7 +113,7 @@ const WALKS: [Walk; 13] = [
             (last, stacked)
         },
     },
-    Walk {
+    WalkCase {
         name: "a rule and a copy",
         shapes: [&[&[3]], &[&[STEPS, 3]], &[]],
         body: |s, x, _| {
@@ -118,7 +121,7 @@ const WALKS: [Walk; 13] = [
             (vec![next.barrier(&[&x[0]])], vec![x[0].unary(UnaryOp::Exp)])
         },
     },
-    Walk {
+    WalkCase {
         name: "pads and picks",
         shapes: [&[&[2, 3]], &[&[STEPS, 2, 3]], &[&[4, 3]]],
         body: |s, x, c| {
@@ -131,7 +134,7 @@ const WALKS: [Walk; 13] = [
 ];
 
 pub(super) fn add(table: &mut Table) {
-    for Walk { name, shapes, body } in WALKS {
+    for WalkCase { name, shapes, body } in WALKS {
         for (way, options) in ways() {
             let dtypes = if way.is_empty() { &FLOATS[..] } else { &[DType::F64] };
             for &dtype in dtypes {
@@ -177,7 +180,7 @@ fn add_walk(
     shapes: [&[&'static [usize]]; 3],
     dtype: DType,
     options: ScanOptions,
-    body: fn(&[Expr], &[Expr], &[Expr]) -> (Vec<Expr>, Vec<Expr>),
+    body: Walked,
 ) {
     let operands: Vec<_> = shapes.iter().flat_map(|list| *list).map(|&shape| (shape, dtype, SMALL)).collect();
     let [states, sequences, _] = shapes.map(<[_]>::len);
@@ -207,7 +210,9 @@ pub fn without_scans(value: &Expr) -> Expr {
     let mut plain: std::collections::HashMap<u64, Expr> = std::collections::HashMap::new();
     for node in kiln_ir::node::topological(std::slice::from_ref(root)) {
         let operands: Vec<Expr> = node.inputs.iter().map(|x| plain[&x.id].clone()).collect();
-        let written = if let Op::Scan(scan, result) = &node.op {
+        let written = if node.inputs.is_empty() {
+            Expr::from(node.clone())
+        } else if let Op::Scan(scan, result) = &node.op {
             without_scans(&kiln_ir::expr::unrolled(scan, &operands, *result))
         } else {
             let wanted = Some((&node.shape, node.dtype));

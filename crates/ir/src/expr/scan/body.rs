@@ -12,7 +12,7 @@ use crate::op::Op;
 use crate::shape::Shape;
 
 /// A body that is being cut out: what stands for which operand.
-pub(crate) struct Body {
+pub(crate) struct BodyCut {
     /// Nodes from this number on may follow from stand-ins.
     since: u64,
     states: Vec<(u64, Expr)>,
@@ -20,10 +20,10 @@ pub(crate) struct Body {
     constants: HashMap<u64, Expr>,
 }
 
-impl Body {
+impl BodyCut {
     /// Of nodes that are built from now on.
-    pub(crate) fn new(since: u64) -> Body {
-        Body { since, states: Vec::new(), sequences: Vec::new(), constants: HashMap::new() }
+    pub(crate) fn new(since: u64) -> BodyCut {
+        BodyCut { since, states: Vec::new(), sequences: Vec::new(), constants: HashMap::new() }
     }
 
     /// Lets a node stand for a state that starts so.

@@ -8,7 +8,7 @@ use crate::shape::Shape;
 
 /// What an operation is to a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cost {
+pub(super) enum LiftCost {
     /// It takes less to do it in each step than to keep its result for all of them.
     Light,
     /// It is better done for all steps at once.
@@ -18,19 +18,21 @@ pub(super) enum Cost {
 }
 
 /// What an operation is, of operands that change from step to step or don't.
-pub(super) fn cost(op: &Op, varies: &[bool]) -> Cost {
+pub(super) fn cost(op: &Op, varies: &[bool]) -> LiftCost {
     match op.kind() {
-        OpKind::Leaf(_) | OpKind::Generator(_) | OpKind::Movement(_) => Cost::Light,
+        OpKind::Leaf(_) | OpKind::Generator(_) | OpKind::Movement(_) => LiftCost::Light,
         // A rule may ask for the shapes that it was written for, and a barrier waits for its own step.
-        OpKind::Pointwise(Pointwise::Identity) if matches!(op, Op::Rule(_) | Op::Barrier(_)) => Cost::Alone,
-        OpKind::Pointwise(_) => Cost::Light,
-        OpKind::Reduce(..) => Cost::Heavy,
-        OpKind::Contraction(Contraction::Matmul) => Cost::Heavy,
-        OpKind::Contraction(Contraction::Conv(ConvKind::Forward | ConvKind::GradInput, _)) if !varies[1] => {
-            Cost::Heavy
+        OpKind::Pointwise(Pointwise::Identity) if matches!(op, Op::Rule(_) | Op::Barrier(_)) => {
+            LiftCost::Alone
         }
-        OpKind::Contraction(Contraction::Conv(..)) => Cost::Alone,
-        OpKind::Opaque(Opaque::Attention(..) | Opaque::Scan(..) | Opaque::Custom(_)) => Cost::Alone,
+        OpKind::Pointwise(_) => LiftCost::Light,
+        OpKind::Reduce(..) => LiftCost::Heavy,
+        OpKind::Contraction(Contraction::Matmul) => LiftCost::Heavy,
+        OpKind::Contraction(Contraction::Conv(ConvKind::Forward | ConvKind::GradInput, _)) if !varies[1] => {
+            LiftCost::Heavy
+        }
+        OpKind::Contraction(Contraction::Conv(..)) => LiftCost::Alone,
+        OpKind::Opaque(Opaque::Attention(..) | Opaque::Scan(..) | Opaque::Custom(_)) => LiftCost::Alone,
         OpKind::Opaque(
             Opaque::Pad { .. }
             | Opaque::Concat(_)
@@ -40,7 +42,7 @@ pub(super) fn cost(op: &Op, varies: &[bool]) -> Cost {
             | Opaque::Window(..)
             | Opaque::Gather(_)
             | Opaque::Scatter(..),
-        ) => Cost::Heavy,
+        ) => LiftCost::Heavy,
     }
 }
 

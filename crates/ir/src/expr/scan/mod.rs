@@ -11,8 +11,8 @@ use crate::expr::Expr;
 use crate::node::next_id;
 use crate::op::{Scan, ScanGradient};
 use crate::shape::Shape;
-use body::Body;
-use over_steps::{Wanted, values};
+use body::BodyCut;
+use over_steps::{WantedValue, values};
 pub use unroll::unrolled;
 
 /// How a scan walks.
@@ -113,7 +113,9 @@ impl Expr {
         if options.truncate == Some(0) || options.checkpoint == Some(0) {
             return refuse(ErrorKind::Value, "0 steps to truncate after, or between checkpoints".to_string());
         }
-        match options.checkpoint {
+        // A gradient that is cut off is so at the end of a segment too.
+        let segment = |every: usize| options.truncate.map_or(every, |cut| every.next_multiple_of(cut));
+        match options.checkpoint.map(segment) {
             Some(every) if every < steps => in_segments(start, sequences, steps, every, options, body),
             _ => plain(start, sequences, steps, options, false, body),
         }
@@ -143,7 +145,7 @@ fn plain(
         let message = format!("{} states go in, and {} come out", states.len(), next.len());
         return Err(Error::new(ErrorKind::Value, "scan", message));
     }
-    let mut body = Body::new(since);
+    let mut body = BodyCut::new(since);
     for (state, start) in states.iter().zip(start) {
         body.state(state, start.clone());
     }
@@ -168,8 +170,8 @@ fn plain(
         let nothing = |x: &Expr| Expr::full(walk.stacked(&x.shape()), 0.0, x.dtype());
         return Ok(Scanned { last: start.to_vec(), stacked: given.iter().map(nothing).collect() });
     }
-    let wanted: Vec<Wanted> =
-        (0..count).map(Wanted::Last).chain(places.into_iter().map(Wanted::Stacked)).collect();
+    let wanted: Vec<WantedValue> =
+        (0..count).map(WantedValue::Last).chain(places.into_iter().map(WantedValue::Stacked)).collect();
     let mut results = values(walk, operands, &wanted);
     let stacked = results.split_off(count);
     Ok(Scanned { last: results, stacked })
@@ -188,43 +190,34 @@ fn in_segments(
 ) -> Result<Scanned> {
     let (segments, rest) = (steps / every, steps % every);
     let inner = ScanOptions { length: Some(every), checkpoint: None, ..options };
-    let whole = |start: &[Expr]| {
-        let cut = |x: &Expr| {
-            let sizes = [&[segments, every], &x.shape()[1..]].concat();
-            x.narrow(0, 0, segments * every).reshape(sizes)
-        };
-        let sequences: Vec<Expr> = sequences.iter().map(cut).collect();
-        let outer = ScanOptions { length: Some(segments), truncate: None, ..options };
-        let segment =
-            |states: &[Expr], slices: &[Expr]| match plain(states, slices, every, inner, false, body) {
-                Ok(Scanned { last, stacked }) => (last, stacked),
-                Err(error) => (vec![Expr::poisoned(error); states.len()], Vec::new()),
-            };
-        let mut walked = plain(start, &sequences, segments, outer, true, &segment)?;
-        for all in &mut walked.stacked {
-            *all = all.reshape([&[segments * every], &all.shape()[2..]].concat());
-        }
-        Ok(walked)
+    // The steps that are left over come last, at whichever end that is.
+    let (first, left) = if options.reverse { (rest, 0) } else { (0, steps - rest) };
+    let cut = |x: &Expr| {
+        let sizes = [&[segments, every], &x.shape()[1..]].concat();
+        x.narrow(0, first, segments * every).reshape(sizes)
     };
-    let behind = |start: &[Expr]| {
-        let cut = |x: &Expr| x.narrow(0, segments * every, rest);
-        let sequences: Vec<Expr> = sequences.iter().map(cut).collect();
-        plain(start, &sequences, rest, ScanOptions { length: Some(rest), ..inner }, false, body)
+    let whole: Vec<Expr> = sequences.iter().map(cut).collect();
+    let segment = |states: &[Expr], slices: &[Expr]| match plain(states, slices, every, inner, false, body) {
+        Ok(Scanned { last, stacked }) => (last, stacked),
+        Err(error) => (vec![Expr::poisoned(error); states.len()], Vec::new()),
     };
-    if rest == 0 {
-        return whole(start);
+    let outer = ScanOptions { length: Some(segments), truncate: options.truncate.map(|_| 1), ..options };
+    let mut walked = plain(start, &whole, segments, outer, true, &segment)?;
+    for all in &mut walked.stacked {
+        *all = all.reshape([&[segments * every], &all.shape()[2..]].concat());
     }
-    let (front, back) = if options.reverse {
-        let back = behind(start)?;
-        (whole(&back.last)?, back)
-    } else {
-        let front = whole(start)?;
-        let back = behind(&front.last)?;
-        (front, back)
+    if rest == 0 {
+        return Ok(walked);
+    }
+    let part: Vec<Expr> = sequences.iter().map(|x| x.narrow(0, left, rest)).collect();
+    let between = |x: &Expr| if options.truncate.is_some() { x.stop_gradient() } else { x.clone() };
+    let start: Vec<Expr> = walked.last.iter().map(between).collect();
+    let ended = plain(&start, &part, rest, ScanOptions { length: Some(rest), ..inner }, false, body)?;
+    let join = |(walked, ended): (&Expr, &Expr)| {
+        Expr::concat(&if options.reverse { [ended, walked] } else { [walked, ended] }, 0)
     };
-    let join = |(front, back): (&Expr, &Expr)| Expr::concat(&[front, back], 0);
-    let stacked = front.stacked.iter().zip(&back.stacked).map(join).collect();
-    Ok(Scanned { last: if options.reverse { front.last } else { back.last }, stacked })
+    let stacked = walked.stacked.iter().zip(&ended.stacked).map(join).collect();
+    Ok(Scanned { last: ended.last, stacked })
 }
 
 /// A value that stands for an argument of a body: an argument that no step declares.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::lift::{Cost, Lifted, cost, lift};
+use super::lift::{LiftCost, Lifted, cost, lift};
 use crate::expr::Expr;
 use crate::graph::{Graph, GraphNode, NodeId};
 use crate::kind::OpKind;
@@ -14,7 +14,7 @@ use crate::op::{BinaryOp, ConvSpec, Op, ReduceOp, Scan, ScanResult, UnaryOp};
 
 /// What is asked of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum WantedValue {
     /// A state after the last step.
     Last(usize),
     /// A value in every step.
@@ -25,8 +25,8 @@ pub(crate) enum Wanted {
 
 /// What is wanted of a walk of one step at least, computed as it is best.
 #[track_caller]
-pub(crate) fn values(scan: Scan, operands: Vec<Expr>, wanted: &[Wanted]) -> Vec<Expr> {
-    let mut plan = Plan::new(scan, operands);
+pub(crate) fn values(scan: Scan, operands: Vec<Expr>, wanted: &[WantedValue]) -> Vec<Expr> {
+    let mut plan = StepsPlan::new(scan, operands);
     for &one in wanted {
         plan.ask(one);
     }
@@ -36,7 +36,7 @@ pub(crate) fn values(scan: Scan, operands: Vec<Expr>, wanted: &[Wanted]) -> Vec<
 
 /// How a value for all steps comes about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum StepsWay {
     /// It is the same in each.
     Same,
     /// From its operands' values for all steps.
@@ -45,10 +45,10 @@ enum Way {
     Walked,
 }
 
-struct Plan {
+struct StepsPlan {
     scan: Scan,
     operands: Vec<Expr>,
-    way: Vec<Way>,
+    way: Vec<StepsWay>,
     /// What the walk reads as a sequence that was computed before it.
     before: Vec<bool>,
     /// What the walk is asked for.
@@ -58,13 +58,13 @@ struct Plan {
 }
 
 /// The walk that is left, and its values.
-struct Walk {
+struct WalkValues {
     values: HashMap<ScanResult, Expr>,
     sums: HashMap<NodeId, Expr>,
 }
 
-impl Plan {
-    fn new(scan: Scan, operands: Vec<Expr>) -> Plan {
+impl StepsPlan {
+    fn new(scan: Scan, operands: Vec<Expr>) -> StepsPlan {
         let nodes = &scan.body.nodes;
         let count = nodes.len();
         let (mut varies, mut follows) = (vec![false; count], vec![false; count]);
@@ -81,10 +81,10 @@ impl Plan {
             follows[id] = node.inputs.iter().any(|&input| follows[input]);
             let cost = cost(&node.op, &moving);
             lifts[id] =
-                cost != Cost::Alone && node.inputs.iter().all(|&input| lifts[input] || !varies[input]);
+                cost != LiftCost::Alone && node.inputs.iter().all(|&input| lifts[input] || !varies[input]);
             heavy[id] = varies[id]
-                && cost != Cost::Alone
-                && (cost == Cost::Heavy || node.inputs.iter().any(|&input| heavy[input]));
+                && cost != LiftCost::Alone
+                && (cost == LiftCost::Heavy || node.inputs.iter().any(|&input| heavy[input]));
         }
         let mut needed = vec![false; count];
         scan.body.outputs.iter().for_each(|&id| needed[id] = true);
@@ -97,17 +97,17 @@ impl Plan {
         let way = |id: usize| {
             let behind = follows[id] && !needed[id] && heavy[id];
             match varies[id] {
-                false => Way::Same,
+                false => StepsWay::Same,
                 true if !follows[id] && lifts[id] && (eager || matches!(nodes[id].op, Op::Input(_))) => {
-                    Way::Lifted
+                    StepsWay::Lifted
                 }
-                true if behind && eager => Way::Lifted,
-                true => Way::Walked,
+                true if behind && eager => StepsWay::Lifted,
+                true => StepsWay::Walked,
             }
         };
-        let way: Vec<Way> = (0..count).map(way).collect();
+        let way: Vec<StepsWay> = (0..count).map(way).collect();
         let before = (0..count).map(|id| eager && !follows[id] && lifts[id] && heavy[id]).collect();
-        Plan { scan, operands, way, before, asked: Vec::new(), summed: Vec::new() }
+        StepsPlan { scan, operands, way, before, asked: Vec::new(), summed: Vec::new() }
     }
 
     fn node(&self, id: NodeId) -> &GraphNode {
@@ -115,19 +115,21 @@ impl Plan {
     }
 
     /// Notes what the walk has to give.
-    fn ask(&mut self, wanted: Wanted) {
+    fn ask(&mut self, wanted: WantedValue) {
         let mut ahead = vec![wanted];
         while let Some(wanted) = ahead.pop() {
             match wanted {
-                Wanted::Last(state) => self.asked.push(ScanResult::Last(state)),
-                Wanted::Stacked(id) => match self.way[id] {
-                    Way::Same => {}
-                    Way::Lifted => ahead.extend(self.node(id).inputs.iter().map(|&id| Wanted::Stacked(id))),
-                    Way::Walked => self.asked.push(ScanResult::Stacked(id)),
+                WantedValue::Last(state) => self.asked.push(ScanResult::Last(state)),
+                WantedValue::Stacked(id) => match self.way[id] {
+                    StepsWay::Same => {}
+                    StepsWay::Lifted => {
+                        ahead.extend(self.node(id).inputs.iter().map(|&id| WantedValue::Stacked(id)))
+                    }
+                    StepsWay::Walked => self.asked.push(ScanResult::Stacked(id)),
                 },
-                Wanted::Sum(id) => match self.sum(id) {
-                    Sum::Walked => self.summed.push(id),
-                    Sum::Of(wanted) => ahead.extend(wanted),
+                WantedValue::Sum(id) => match self.sum(id) {
+                    SumOverSteps::Walked => self.summed.push(id),
+                    SumOverSteps::Of(wanted) => ahead.extend(wanted),
                 },
             }
         }
@@ -141,7 +143,7 @@ impl Plan {
     }
 
     /// Makes the walk that is left, of what is asked for alone.
-    fn walk(&self) -> Walk {
+    fn walk(&self) -> WalkValues {
         let Scan { body, states, sequences, .. } = &self.scan;
         let mut taken = vec![false; body.nodes.len()];
         let mut live = vec![false; *states];
@@ -169,10 +171,10 @@ impl Plan {
         }
         let (mut values, mut sums) = (HashMap::new(), HashMap::new());
         if self.asked.is_empty() && self.summed.is_empty() {
-            return Walk { values, sums };
+            return WalkValues { values, sums };
         }
         let live: Vec<usize> = (0..*states).filter(|&state| live[state]).collect();
-        let mut left = Left::default();
+        let mut left = RemainingBody::default();
         for &state in &live {
             left.argument(&body.inputs[state].0, &self.operands[state]);
         }
@@ -180,7 +182,7 @@ impl Plan {
             let node = self.node(id);
             left.argument(&node.shape, &Expr::full(node.shape.clone(), 0.0, node.dtype));
         }
-        let arguments = |left: &mut Left, wanted: &dyn Fn(&GraphNode) -> bool| {
+        let arguments = |left: &mut RemainingBody, wanted: &dyn Fn(&GraphNode) -> bool| {
             for id in (0..body.nodes.len()).filter(|&id| taken[id] && !self.before[id]) {
                 if let Op::Input(position) = body.nodes[id].op
                     && wanted(&body.nodes[id])
@@ -239,14 +241,14 @@ impl Plan {
         for (number, &id) in self.summed.iter().enumerate() {
             sums.insert(id, value(ScanResult::Last(live.len() + number)));
         }
-        Walk { values, sums }
+        WalkValues { values, sums }
     }
 
-    fn value(&self, walk: &Walk, wanted: Wanted) -> Expr {
+    fn value(&self, walk: &WalkValues, wanted: WantedValue) -> Expr {
         match wanted {
-            Wanted::Last(state) => walk.values[&ScanResult::Last(state)].clone(),
-            Wanted::Stacked(id) => self.stacked(&walk.values, id),
-            Wanted::Sum(id) => self.summed(walk, id),
+            WantedValue::Last(state) => walk.values[&ScanResult::Last(state)].clone(),
+            WantedValue::Stacked(id) => self.stacked(&walk.values, id),
+            WantedValue::Sum(id) => self.summed(walk, id),
         }
     }
 
@@ -259,7 +261,7 @@ impl Plan {
         let mut needed = vec![false; root + 1];
         needed[root] = true;
         for id in (0..=root).rev() {
-            if needed[id] && self.way[id] != Way::Walked {
+            if needed[id] && self.way[id] != StepsWay::Walked {
                 self.node(id).inputs.iter().for_each(|&input| needed[input] = true);
             }
         }
@@ -270,47 +272,50 @@ impl Plan {
                 let copy = |x: &Lifted| Lifted { value: x.value.clone(), varies: x.varies };
                 node.inputs.iter().map(|input| copy(&known[input])).collect()
             };
-            let (value, varies) = match (&node.op, self.way[id]) {
-                (_, Way::Walked) => (walked[&ScanResult::Stacked(id)].clone(), true),
-                (&Op::Input(position), way) => (self.operands[position].clone(), way != Way::Same),
-                (op, Way::Same) => {
-                    let operands = operands();
-                    let operands: Vec<&Expr> = operands.iter().map(|x| &x.value).collect();
-                    (Expr::apply(op.clone(), &operands, Some((&node.shape, node.dtype))), false)
-                }
-                (op, Way::Lifted) => (lift(op, &operands(), self.scan.steps, &node.shape, node.dtype), true),
+            let way = self.way[id];
+            let value = if way == StepsWay::Walked {
+                walked[&ScanResult::Stacked(id)].clone()
+            } else if let Op::Input(position) = node.op {
+                self.operands[position].clone()
+            } else if way == StepsWay::Same {
+                let operands = operands();
+                let operands: Vec<&Expr> = operands.iter().map(|x| &x.value).collect();
+                Expr::apply(node.op.clone(), &operands, Some((&node.shape, node.dtype)))
+            } else {
+                lift(&node.op, &operands(), self.scan.steps, &node.shape, node.dtype)
             };
-            known.insert(id, Lifted { value, varies });
+            known.insert(id, Lifted { value, varies: way != StepsWay::Same });
         }
         known.remove(&root).unwrap_or_else(|| unreachable!("the root is needed"))
     }
 
     /// How a sum over all steps comes about.
-    fn sum(&self, id: NodeId) -> Sum {
+    fn sum(&self, id: NodeId) -> SumOverSteps {
         let node = self.node(id);
-        let stacked = |inputs: &[NodeId]| Sum::Of(inputs.iter().map(|&id| Wanted::Stacked(id)).collect());
-        if self.way[id] == Way::Same {
+        let stacked =
+            |inputs: &[NodeId]| SumOverSteps::Of(inputs.iter().map(|&id| WantedValue::Stacked(id)).collect());
+        if self.way[id] == StepsWay::Same {
             return stacked(&[id]);
         }
         if self.scan.gradient.recompute {
-            return Sum::Walked;
+            return SumOverSteps::Walked;
         }
         if matches!(node.op, Op::Matmul | Op::ConvGradWeight(..) | Op::Reduce(ReduceOp::Sum, _)) {
             stacked(&node.inputs)
         } else if adds_up(&node.op) {
-            Sum::Of(node.inputs.iter().map(|&id| Wanted::Sum(id)).collect())
+            SumOverSteps::Of(node.inputs.iter().map(|&id| WantedValue::Sum(id)).collect())
         } else if matches!(node.kind(), OpKind::Pointwise(_) | OpKind::Movement(_) | OpKind::Reduce(..)) {
             stacked(&[id])
         } else {
-            Sum::Walked
+            SumOverSteps::Walked
         }
     }
 
-    fn summed(&self, walk: &Walk, id: NodeId) -> Expr {
+    fn summed(&self, walk: &WalkValues, id: NodeId) -> Expr {
         let node = self.node(id);
         let steps = self.scan.steps;
         let all = |position: usize| self.stacked(&walk.values, node.inputs[position]);
-        if self.way[id] == Way::Same {
+        if self.way[id] == StepsWay::Same {
             return self.lifted(&walk.values, id).value * steps as f64;
         }
         if let Some(sum) = walk.sums.get(&id) {
@@ -332,11 +337,11 @@ impl Plan {
     }
 }
 
-enum Sum {
+enum SumOverSteps {
     /// The walk adds it up.
     Walked,
     /// Of these.
-    Of(Vec<Wanted>),
+    Of(Vec<WantedValue>),
 }
 
 /// Whether a sum of results is the result of sums.
@@ -371,13 +376,13 @@ fn one_gradient(image: &Expr, gradient: &Expr, spec: &ConvSpec, window: &[usize]
 
 /// The body that is left, while it is written.
 #[derive(Default)]
-struct Left {
+struct RemainingBody {
     graph: Graph,
     operands: Vec<Expr>,
     place: HashMap<NodeId, NodeId>,
 }
 
-impl Left {
+impl RemainingBody {
     fn argument(&mut self, shape: &crate::shape::Shape, operand: &Expr) -> NodeId {
         let (dtype, at) = (operand.dtype(), operand.node().ok().map(|node| node.at));
         let op = Op::Input(self.graph.inputs.len());

@@ -236,7 +236,9 @@ pub(super) fn recurrent(
     named(visitor, "layers", &mut value.layers, &default.layers)?;
     visitor.flag("bidirectional", &mut value.bidirectional)?;
     named_probability(visitor, "dropout", &mut value.dropout, &default.dropout)?;
-    unless(visitor, "no-bias", &mut value.bias, &default.bias)
+    unless(visitor, "no-bias", &mut value.bias, &default.bias)?;
+    named(visitor, "truncate", &mut value.truncate, &default.truncate)?;
+    named(visitor, "checkpoint", &mut value.checkpoint, &default.checkpoint)
 }
 
 pub(super) fn transformer(

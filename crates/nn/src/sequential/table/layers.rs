@@ -373,6 +373,7 @@ layers! {
         (Sequences, "lstm 3"),
         (Sequences, "lstm 3 layers 2 bidirectional dropout 0.1 no-bias"),
         (Sequences, "lstm 3 layers 2"),
+        (Sequences, "lstm 3 truncate 2 checkpoint 3"),
     ],
     methods {
         lstm(hidden: usize) = Spec::Lstm { hidden, options: RecurrentOptions::new() };
@@ -387,7 +388,7 @@ layers! {
         /// How many layers, and in which directions.
         options: RecurrentOptions = RecurrentOptions::new() => recurrent,
     }
-    examples &[(Sequences, "gru 3"), (Sequences, "gru 3 layers 2 bidirectional dropout 0.1 no-bias")],
+    examples &[(Sequences, "gru 3"), (Sequences, "gru 3 layers 2 bidirectional dropout 0.1 no-bias truncate 2 checkpoint 3")],
     methods {
         gru(hidden: usize) = Spec::Gru { hidden, options: RecurrentOptions::new() };
         gru_with(hidden: usize, options: RecurrentOptions) = Spec::Gru { hidden, options };
@@ -406,7 +407,7 @@ layers! {
     examples &[
         (Sequences, "rnn 3"),
         (Sequences, "rnn 3 relu"),
-        (Sequences, "rnn 3 layers 2 bidirectional dropout 0.1 no-bias"),
+        (Sequences, "rnn 3 layers 2 bidirectional dropout 0.1 no-bias truncate 3 checkpoint 2"),
     ],
     methods {
         rnn(hidden: usize) = Spec::Rnn { hidden, relu: false, options: RecurrentOptions::new() };

@@ -162,3 +162,74 @@ fn the_first_symbol_is_remembered_to_the_end() {
         assert_eq!(share_right(&model, &x, &y, TIME), 1.0, "{text}");
     }
 }
+
+#[test]
+fn a_thousand_steps_are_as_few_kernels_as_ten() {
+    let lstm = Lstm::new(3, 4, RecurrentOptions::new(), Key::new(1));
+    let kernels = |time: usize| {
+        let mut step = Step::train(&lstm, Adam::new(1e-2), |m, cx, [x]| m.forward(&x, cx).square().mean(..));
+        let x = vec![0.5f32; 2 * time * 3];
+        let input = || Input::new(&x, &[2, time, 3]);
+        assert!(step.run([input()]).unwrap() > 0.0);
+        step.function().program([input()]).unwrap().kernels.len()
+    };
+    let [short, long] = [10, 1000].map(kernels);
+    assert!(long <= short + 2 && long < 20, "{short} and {long} kernels");
+}
+
+#[test]
+fn checkpoints_change_no_gradient_and_take_less_memory() {
+    let time = 256;
+    let run = |options: RecurrentOptions| {
+        let lstm = Lstm::new(8, 32, options, Key::new(1));
+        let x = Key::new(4).normal([4, time, 8], 0.0, 1.0);
+        let loss = lstm.forward(&x, &Context::inference()).square().mean(..);
+        let weights: Vec<Tensor> = lstm.parameters().iter().map(|(_, param)| param.tensor()).collect();
+        let slopes = loss.grad(&weights);
+        let numbers = x.to_vec::<f32>().unwrap();
+        let mut step = Step::train(&lstm, Adam::new(1e-3), |m, cx, [x]| m.forward(&x, cx).square().mean(..));
+        let input = || Input::new(&numbers, &[4, time, 8]);
+        let program = step.function().program([input()]).unwrap();
+        (slopes, program.arena)
+    };
+    let (whole, memory) = run(RecurrentOptions::new());
+    let (again, less) = run(RecurrentOptions::new().checkpoint(8));
+    for (found, expected) in again.iter().zip(&whole) {
+        close(found, expected, "a gradient");
+    }
+    assert!(less < memory / 2, "{less} bytes, and {memory} without checkpoints");
+}
+
+#[test]
+fn a_truncated_layer_learns_from_the_last_steps_alone() {
+    let slope = |options: RecurrentOptions| {
+        let lstm = Lstm::new(2, 4, options, Key::new(1));
+        let x = Key::new(4).normal([3, 8, 2], 0.0, 1.0);
+        let last = lstm.forward(&x, &Context::inference()).at((.., 7)).square().sum(..);
+        last.grad(&[&x])[0].abs().sum([0, 2]).to_vec::<f32>().unwrap()
+    };
+    let whole = slope(RecurrentOptions::new());
+    assert!(whole.iter().all(|&share| share > 0.0), "{whole:?}");
+    let cut = slope(RecurrentOptions::new().truncate(4));
+    assert_eq!(cut[..4], [0.0; 4], "{cut:?}");
+    assert_eq!(cut[4..], whole[4..]);
+    let none = Lstm::new(2, 4, RecurrentOptions::new().truncate(0), Key::new(1));
+    let y = none.forward(&Tensor::zeros([1, 2, 2]), &Context::inference());
+    assert!(y.error().unwrap().to_string().starts_with("scan: 0 steps to truncate after"));
+}
+
+#[test]
+fn mistakes_in_a_scan_poison_all_of_it() {
+    let x = Tensor::zeros([3, 2]);
+    let ([h], [y]) = Tensor::scan([&Tensor::zeros([2])], [&x], |[h], [x]| {
+        let both = Tensor::concat(&[&h, &x], 0);
+        ([both], [h])
+    });
+    for value in [h, y] {
+        let error = value.error().unwrap().to_string();
+        assert!(error.contains("goes in as f32[2] and comes out as f32[4]"), "{error}");
+        assert!(error.contains("recurrent/mod.rs"), "{error}");
+    }
+    let ([], [y]) = Tensor::scan([], [&x.matmul(&x)], |[], [x]| ([], [x]));
+    assert!(y.error().unwrap().to_string().starts_with("matmul"));
+}
