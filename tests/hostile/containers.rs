@@ -5,7 +5,6 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use kiln::data::Table;
-use kiln_testkit::Folder;
 
 use super::{ROOM, damage, held, turn};
 
