@@ -103,10 +103,9 @@ fn a_file_of_another_kind_is_named_by_every_command() {
             }
         }
     }
-    for (file, said) in [
-        ("picture.pgm", "this is a PNM picture, and no data to train on"),
-        ("of-photos/model.kiln", "none of a table"),
-    ] {
+    for (file, said) in
+        [("picture.pgm", "this is a PNM picture, no table"), ("of-photos/model.kiln", "this is no table")]
+    {
         let (_, error) = folder.error(&["train", file]);
         assert!(error.contains(said), "{error}");
     }

@@ -111,16 +111,14 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
         }
         _ => match data::file_kind(path)? {
             FileKind::Table => tabular(path, None, settings, seed, base),
-            FileKind::Known(kind) => {
-                bail!("{}: this is {kind}, and no data to train on: {DATA}", path.display())
-            }
-            FileKind::Unknown => bail!("{}: by its name this is none of {DATA}", path.display()),
+            FileKind::Known(kind) => bail!("{}: this is {kind}, {NONE}", path.display()),
+            FileKind::Unknown => bail!("{}: this is {NONE}", path.display()),
         },
     }
 }
 
-/// What can be trained on.
-const DATA: &str = "a table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also .gz, .zst, .zip), a frame (.kdf), a text (.txt, .md), a folder of images, a TOML file";
+/// What could be trained on.
+const NONE: &str = "no table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also .gz, .zst, .zip), no frame (.kdf), no text (.txt, .md), no folder of images and no TOML file";
 
 /// How names of tables end.
 pub const TABLES: [&str; 14] = [

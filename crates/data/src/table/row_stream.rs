@@ -19,6 +19,7 @@ use super::reading::Reading;
 use super::row::RowPlan;
 use super::source::{Chunk, TableInput, TableReader, block_size};
 use crate::error::{Error, Result};
+use crate::known::format_of;
 
 /// The text of a table that is being read, if it is one that has a row in each line.
 pub enum TableText<'a> {
@@ -64,7 +65,7 @@ impl Reading {
         let reader = TableInput::File(path).open()?;
         let read = reader.take(SHOWN as u64).read_to_end(&mut start);
         read.map_err(|error| Error::io(path, error))?;
-        if CONTAINERS.iter().any(|magic| start.starts_with(magic)) {
+        if format_of(&start).is_some() {
             return Ok(None);
         }
         let whole = memchr::memrchr(b'\n', &start).map_or(start.len(), |end| end + 1);
@@ -76,10 +77,6 @@ impl Reading {
 
 /// Some rows of a stream, as they were read.
 pub struct RawBlock(Chunk);
-
-/// What other containers begin with, all of which must be seen whole.
-const CONTAINERS: [&[u8]; 6] =
-    [b"PAR1", b"PK\x03\x04", b"ARROW1", b"FEA1", b"\x28\xb5\x2f\xfd", b"\xd0\xcf\x11\xe0"];
 
 /// How much of a stream shows what it is.
 const SHOWN: usize = 64 << 10;
@@ -115,7 +112,8 @@ impl<'a> RowStream<'a> {
         let mut start = Vec::new();
         reader.by_ref().take(SHOWN as u64).read_to_end(&mut start).map_err(fault)?;
         let first = start.iter().find(|byte| !byte.is_ascii_whitespace() && !b"\xef\xbb\xbf".contains(byte));
-        let is_container = CONTAINERS.iter().any(|magic| start.starts_with(magic));
+        // What is no text is seen whole, also where it is refused.
+        let is_container = format_of(&start).is_some();
         let is_text = TextEncoding::of_start(&start).is_some() || memchr::memchr(0, &start).is_none();
         let is_other = is_container || !is_text || first.is_some_and(|first| b"[{".contains(first));
         // Names of columns are read before any row shows what the text is.
