@@ -152,7 +152,7 @@ fn rows_of_a_stream_are_refused_as_those_of_a_table() {
     let encoder = RowEncoder::new(&rows, &plan).unwrap();
     let encoded = encoder.encode(&rows.next_block().unwrap().unwrap()).unwrap();
     assert_eq!((encoded.written(1), &encoded.inputs[..]), ("3,4,ö".as_bytes(), &[1.0, 2.0, 3.0, 4.0][..]));
-    let mixed = [&"a,b,straße\n".as_bytes()[..], b"1,2,\xe4\n"].concat();
+    let mixed = ["a,b,straße\n".as_bytes(), b"1,2,\xe4\n"].concat();
     let TableText::Rows(mut rows) = RowStream::of(&mixed[..], &plan.reading()).unwrap() else {
         unreachable!()
     };

@@ -1,6 +1,5 @@
 //! Reading: what files may look like, and what is said of those that can't be read.
 
-use kiln_map::counted;
 use std::io::Write;
 
 use super::*;
