@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::program::{BufferPlace, Kernel, Program, View, Whereabouts, Work};
 
 /// A memory, how it moves from step to step, and the offset of the first view in it.
-type Seen = (BufferPlace, Vec<(usize, isize)>, isize);
+type MemorySeen = (BufferPlace, Vec<(usize, isize)>, isize);
 
 impl Program {
     /// The same number for kernels that one piece of generated code serves: equal work over equal sizes, dtypes and strides,
@@ -39,7 +39,7 @@ impl Program {
     /// memory.
     fn canonical(&self, work: &Work) -> Work {
         let mut work = work.clone();
-        let mut seen: Vec<Seen> = Vec::new();
+        let mut seen: Vec<MemorySeen> = Vec::new();
         work.each_view(|view: &mut View| {
             let Whereabouts { root, start, moves } = self.whereabouts(view.buffer);
             let place = self.buffers[root].place;
