@@ -62,6 +62,9 @@ pub(super) struct WorkbookParts<'a> {
     entries: HashMap<String, ArchiveEntry>,
 }
 
+/// For how many further texts there is room at a time.
+const MORE: usize = 1 << 12;
+
 /// More sheets, styles and relations than this no workbook has.
 const MOST: usize = 1 << 16;
 
@@ -165,7 +168,10 @@ impl<'a> WorkbookParts<'a> {
                     "t" => within = false,
                     "rPh" => spoken = spoken.saturating_sub(1),
                     "si" => {
-                        budget.reserve(&mut strings.ends, 1)?;
+                        // Many at once: where twice the room can't be had, each that is asked for alone moves all others.
+                        if strings.ends.len() == strings.ends.capacity() {
+                            budget.reserve(&mut strings.ends, MORE)?;
+                        }
                         strings.ends.push(strings.text.len());
                     }
                     _ => {}
