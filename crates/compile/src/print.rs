@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::program::{Attention, BufferId, BufferPlace, Fused, Kernel, Operation, Program, View, Work};
+use crate::program::{BufferId, BufferPlace, Fused, Kernel, Operation, Program, View, Work};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,7 +202,8 @@ fn size(work: &Work) -> String {
         }
         Work::Gather(indexed) | Work::Scatter(indexed, _) => loops(&indexed.loops),
         Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => loops(&along.loops),
-        Work::Attention(Attention { sizes, .. }) => {
+        Work::Attention(work) => {
+            let sizes = work.sizes;
             format!("{}·{}·{}×{}×{}", sizes.batch, sizes.heads, sizes.queries, sizes.width, sizes.keys)
         }
         Work::Custom(custom) => custom.out.0.to_string(),

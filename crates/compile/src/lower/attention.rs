@@ -64,13 +64,15 @@ impl Lowering<'_> {
                 log_sum: log_sum.clone(),
                 delta: delta.clone(),
                 gradient: gradient.clone(),
-                of: [
-                    AttentionOperand::Query,
-                    AttentionOperand::Key,
-                    AttentionOperand::Value,
-                    AttentionOperand::Mask,
-                ]
-                .map(|operand| result(AttentionValue::Gradient(operand))),
+                of: Box::new(
+                    [
+                        AttentionOperand::Query,
+                        AttentionOperand::Key,
+                        AttentionOperand::Value,
+                        AttentionOperand::Mask,
+                    ]
+                    .map(|operand| result(AttentionValue::Gradient(operand))),
+                ),
             },
             _ => AttentionPass::Forward {
                 result: result(AttentionValue::Result),
@@ -91,7 +93,7 @@ impl Lowering<'_> {
         let pairs = sizes.batch * sizes.heads * (0..sizes.queries).map(seen).sum::<usize>();
         let operations = products * (pairs * (sizes.width + sizes.value_width)) as u64;
         self.push(
-            Work::Attention(work),
+            Work::Attention(Box::new(work)),
             graph.nodes[members[0]].op.name().to_string(),
             members[0],
             operations,

@@ -64,7 +64,7 @@ pub enum AttentionPass {
         /// The result's gradient.
         gradient: View,
         /// Gradients in query, key, value and mask.
-        of: [Option<View>; 4],
+        of: Box<[Option<View>; 4]>,
     },
 }
 

@@ -138,7 +138,7 @@ pub enum Work {
     /// The sorting permutation along the last loop; `true`: largest first.
     ArgSort(bool, AlongAxis),
     /// Attention, or gradients of it.
-    Attention(Attention),
+    Attention(Box<Attention>),
     /// A user's operation; all views are row-major.
     Custom(Custom),
 }

@@ -59,7 +59,8 @@ fn ready<E: AttentionElement>(work: &Attention, level: Level) -> KernelCall {
             });
             Ok(())
         }),
-        AttentionPass::Backward { of: [query, key, value, mask], .. } => {
+        AttentionPass::Backward { of, .. } => {
+            let [query, key, value, mask] = &**of;
             let of_rows = [query.is_some(), false, false, mask.is_some()];
             let of_keys = [false, key.is_some(), value.is_some(), false];
             let all = [of_rows[0], of_keys[1], of_keys[2], of_rows[3]];

@@ -16,6 +16,9 @@ use crate::bases::Bases;
 use crate::gemm::{Pack, Packer, packer};
 use crate::simd::Level;
 
+/// Turns the scores of a tile and the gradients of weights into weights and the gradients of scores; see [`slope_of`].
+type SlopeKernel<T> = unsafe fn(&Tile<T>, *mut T, [*const T; 2]);
+
 /// What is known before a run.
 pub(super) struct Operands<E: AttentionElement> {
     pub(super) work: Attention,
@@ -26,7 +29,7 @@ pub(super) struct Operands<E: AttentionElement> {
     pub(super) scale: E::Sum,
     pub(super) products: Products<E::Sum>,
     pub(super) weigh: unsafe fn(&Tile<E::Sum>, &RunningSums<E::Sum>),
-    pub(super) slope: unsafe fn(&Tile<E::Sum>, *mut E::Sum, [*const E::Sum; 2]),
+    pub(super) slope: SlopeKernel<E::Sum>,
     pub(super) log_sum: unsafe fn(usize, &RunningSums<E::Sum>),
     pub(super) finish: unsafe fn(&FinishedRows<E>),
     scale_rows: unsafe fn(&Scaled<E>),
