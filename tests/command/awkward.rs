@@ -17,7 +17,8 @@ fn every_awkward_file_can_be_looked_at_and_what_was_decided_is_said() {
     for Awkward { name, bytes, rows, said, .. } in files() {
         folder.write(name, bytes);
         let shown = folder.out(&["inspect", name]);
-        assert!(shown.starts_with(&format!("{rows} rows, ")), "{name}: {shown}");
+        let counted = format!("{rows} {}, ", if rows == 1 { "row" } else { "rows" });
+        assert!(shown.starts_with(&counted), "{name}: {shown}");
         assert!(said.iter().all(|said| shown.contains(said)), "{name}: {shown}");
     }
     let shown = folder.out(&["inspect", "ambiguous.csv", "--dates", "dmy"]);

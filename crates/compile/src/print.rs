@@ -197,8 +197,8 @@ fn size(work: &Work) -> String {
         }
         Work::Gather(indexed) | Work::Scatter(indexed, _) => loops(&indexed.loops),
         Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => loops(&along.loops),
-        Work::Attention(attention) => {
-            let sizes = &attention.sizes;
+        Work::Attention(work) => {
+            let sizes = work.sizes;
             format!("{}·{}·{}×{}×{}", sizes.batch, sizes.heads, sizes.queries, sizes.width, sizes.keys)
         }
         Work::Custom(custom) => custom.out.0.to_string(),

@@ -69,7 +69,10 @@ pub(crate) const SHOWN: usize = 16;
 pub(crate) fn binary(bytes: &[u8]) -> Option<String> {
     let start: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let odd = bytes.iter().filter(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()).count();
-    let is_binary = 20 * odd > bytes.len();
+    // A text may have words that a terminal would obey; what cuts off its last letter isn't at fault.
+    let cut = |error: std::str::Utf8Error| error.error_len().is_none();
+    let is_utf8 = !bytes.contains(&0) && std::str::from_utf8(bytes).map_or_else(cut, |_| true);
+    let is_binary = 20 * odd > bytes.len() && !is_utf8;
     is_binary.then(|| {
         format!(
             "the file is no text: it begins with the bytes {}, of no format that is known",

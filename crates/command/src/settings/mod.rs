@@ -105,7 +105,7 @@ keys! {
     }
     "Model" {
         "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, max-pool 2, flatten, dense 128, relu, dropout 0.3, dense\"; --help lists all";
-        "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts wavenet, lstm, gru, transformer; for texts with classes words";
+        "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts wavenet, lstm, gru, transformer, llama; for texts with classes words";
         "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input";
         "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
         "head" head: bool [LAYERS] = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";

@@ -16,8 +16,8 @@ use crate::bases::Bases;
 use crate::gemm::{Pack, Packer, packer};
 use crate::simd::Level;
 
-/// Makes the scores' gradients of weights, from what is taken from each row's and its sum.
-type Slope<S> = unsafe fn(&Tile<S>, *mut S, [*const S; 2]);
+/// Turns the scores of a tile and the gradients of weights into weights and the gradients of scores; see [`slope_of`].
+type SlopeKernel<T> = unsafe fn(&Tile<T>, *mut T, [*const T; 2]);
 
 /// What is known before a run.
 pub(super) struct Operands<E: AttentionElement> {
@@ -29,7 +29,7 @@ pub(super) struct Operands<E: AttentionElement> {
     pub(super) scale: E::Sum,
     pub(super) products: Products<E::Sum>,
     pub(super) weigh: unsafe fn(&Tile<E::Sum>, &RunningSums<E::Sum>),
-    pub(super) slope: Slope<E::Sum>,
+    pub(super) slope: SlopeKernel<E::Sum>,
     pub(super) log_sum: unsafe fn(usize, &RunningSums<E::Sum>),
     pub(super) finish: unsafe fn(&FinishedRows<E>),
     scale_rows: unsafe fn(&Scaled<E>),

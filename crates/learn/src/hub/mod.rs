@@ -14,6 +14,7 @@ use kiln_nn::{Key, Module};
 use serde_json::{Map, Value};
 
 use crate::generate::{GenerateOptions, Generation, Pieces, Speaker, TextScore};
+use crate::store::safetensors;
 use crate::weights::{Weights, write};
 use crate::{Error, Result};
 
@@ -113,7 +114,14 @@ impl LanguageModel {
         let bytes: usize =
             store.tensors.values().map(|tensor| tensor.data.len() * tensor.data.dtype().size()).sum();
         let [one, several] = WEIGHTS;
-        write(&store, folder.join(if bytes > LARGE { several } else { one }))?;
+        match bytes > LARGE {
+            true => write(&store, folder.join(several))?,
+            false => {
+                // Without it, some that read such files refuse them.
+                let metadata = Map::from_iter([("format".to_string(), "pt".into())]);
+                crate::store::write_atomically(&folder.join(one), &safetensors::write(&store, metadata))?;
+            }
+        }
         let text = serde_json::to_string_pretty(&self.described).unwrap_or_default() + "\n";
         crate::store::write_atomically(&folder.join(CONFIG), text.as_bytes())?;
         match &self.tokenizer {

@@ -82,9 +82,7 @@ impl TensorFile {
         }
         let mut about = self.about.clone();
         about.insert(CHECKSUM.to_string(), self.checksum().into());
-        let about = (ABOUT.to_string(), Value::Object(about).to_string().into());
-        // Without the second, some that read such files refuse them.
-        let metadata = Map::from_iter([about, ("format".to_string(), "pt".into())]);
+        let metadata = Map::from_iter([(ABOUT.to_string(), Value::Object(about).to_string().into())]);
         Ok(safetensors::write(self, metadata))
     }
 
