@@ -110,8 +110,8 @@ fn a_preparation_of_texts_for_another_task_is_refused() {
     program.write("rows.csv", "t,k\nab,k0\n");
     for (layers, task, preparation, says) in [
         (one(2), classes(), &goes_on, "the model gives 2 classes"),
-        (one(1), number(), &goes_on, "the model gives 1 numbers"),
-        (one(1), number(), &of_column, "the model gives 1 numbers"),
+        (one(1), number(), &goes_on, "the model gives 1 number"),
+        (one(1), number(), &of_column, "the model gives 1 number"),
         (each, Task::Text { pieces: count }, &of_column, "what comes next"),
     ] {
         written(&program, "odd.kiln", &layers, &form, task, preparation.clone().into());
@@ -140,7 +140,7 @@ fn layers_that_do_not_fit_what_is_learned_are_refused_before_training() {
         ("three.csv", "dense 1", "3 classes"),
         ("three.csv", "dense 2", "3 classes"),
         ("three.csv", "dense 6, reshape 2 3", "3 classes"),
-        ("numbers.csv", "dense 2", "1 numbers"),
+        ("numbers.csv", "dense 2", "1 number"),
         ("one.csv", "dense", "nothing to learn"),
     ] {
         let arguments = ["train", data, "--target", "kind", "--layers", layers, "--epochs", "1"];

@@ -171,6 +171,9 @@ fn the_library_neither_prints_nor_ends_the_process_and_the_command_prints_throug
                 folders.push(path);
                 continue;
             }
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
             seen += 1;
             let text = std::fs::read_to_string(&path).unwrap();
             for (number, line) in

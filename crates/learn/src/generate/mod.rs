@@ -85,6 +85,13 @@ impl Predictor {
         if text.columns.is_some() {
             return Err(crate::predictor::goes_not_on());
         }
+        let (given, count) = (self.model().shape_for(1)?, text.tokens.count());
+        if given[..] != [1, count, text.window] {
+            return Err(refuse(format!(
+                "the model gives {given} for a text, and what comes after each of {} pieces of {count} kinds would be [1, {count}, {}]",
+                text.window, text.window
+            )));
+        }
         let layers = self.model().layers();
         Ok(Speaker { layers, pieces_axis: 1, pieces: &text.tokens, window: text.window, ends: &[] })
     }
