@@ -173,7 +173,7 @@ impl Generation<'_> {
         self.collect()
     }
 
-    /// The codes of what was added by now, of [`TextPreparation::tokens`].
+    /// The codes of what was added by now, of [`TextPreparation::tokens`](crate::preparation::TextPreparation::tokens).
     pub fn codes(&self) -> &[u32] {
         &self.codes[self.prompt..]
     }
