@@ -12,52 +12,54 @@ use serde_json::json;
 
 use crate::{out, rows};
 
+/// What the help has these flags under; those of the other kinds of input follow.
+const TEXTS: &str = "Texts";
+
 /// What is said of how a text goes on.
 #[derive(Args)]
-#[command(next_help_heading = "Texts")]
 pub(super) struct GenerateFlags {
     /// A text to go on with, instead of a file; several go on side by side, each as it would alone
-    #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
+    #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with = "inputs")]
     prompt: Vec<String>,
 
     /// At most so many pieces more (of most models: characters)
-    #[arg(long, visible_alias = "length", value_name = "N", default_value_t = 300)]
+    #[arg(long, help_heading = TEXTS, visible_alias = "length", value_name = "N", default_value_t = 300)]
     tokens: usize,
 
     /// How freely a text goes on: 0 always takes what is likeliest, 1 draws as likely as the model says
-    #[arg(long, value_name = "AMOUNT", default_value_t = 0.8)]
+    #[arg(long, help_heading = TEXTS, value_name = "AMOUNT", default_value_t = 0.8)]
     temperature: f64,
 
     /// Draw among the K likeliest pieces alone
-    #[arg(long, value_name = "K", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, help_heading = TEXTS, value_name = "K", default_value_t = 0, hide_default_value = true)]
     top_k: usize,
 
     /// Draw among the fewest likeliest pieces that have this probability together
-    #[arg(long, value_name = "SHARE", default_value_t = 1.0, hide_default_value = true)]
+    #[arg(long, help_heading = TEXTS, value_name = "SHARE", default_value_t = 1.0, hide_default_value = true)]
     top_p: f64,
 
     /// Draw among pieces at least this share as likely as the likeliest
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, hide_default_value = true)]
+    #[arg(long, help_heading = TEXTS, value_name = "SHARE", default_value_t = 0.0, hide_default_value = true)]
     min_p: f64,
 
     /// Make what is in the text already less likely; 1 changes nothing, 1.3 is much
-    #[arg(long, value_name = "AMOUNT", default_value_t = 1.0, hide_default_value = true)]
+    #[arg(long, help_heading = TEXTS, value_name = "AMOUNT", default_value_t = 1.0, hide_default_value = true)]
     repetition_penalty: f64,
 
     /// Draw nothing: the likeliest text that a search with so many beams finds
-    #[arg(long, value_name = "N", conflicts_with_all = ["temperature", "top_k", "top_p", "min_p", "seed"])]
+    #[arg(long, help_heading = TEXTS, value_name = "N", conflicts_with_all = ["temperature", "top_k", "top_p", "min_p", "seed"])]
     beams: Option<usize>,
 
     /// End before this text; may be given several times
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, help_heading = TEXTS, value_name = "TEXT")]
     stop: Vec<String>,
 
     /// Where randomness starts
-    #[arg(long, value_name = "NUMBER", default_value_t = 7)]
+    #[arg(long, help_heading = TEXTS, value_name = "NUMBER", default_value_t = 7)]
     seed: u64,
 
     /// Say how well the model foresees each text instead: nats a piece, perplexity, bits a character
-    #[arg(long)]
+    #[arg(long, help_heading = TEXTS)]
     score: bool,
 }
 
