@@ -425,7 +425,7 @@ fn reports_name_classes() {
     assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-6));
     let other = Set::classes(vec![0f32; 3], Form::numbers(&[3]), vec![0]).unwrap();
     assert!(run.predict(&other).unwrap_err().to_string().contains("[3]"));
-    assert!(run.summary().contains("epoch"));
+    assert!(run.summary().contains("epochs"));
 }
 
 #[test]
