@@ -117,10 +117,12 @@ fn the_command_uses_a_model_that_was_made_in_the_library() {
             assert_eq!(Model::load(program.at(&file)).unwrap().about(), model.about(), "{file}");
             let told = program.out(&[&["predict", &file], one, &["--json"]].concat());
             let own = ask(&Predictor::load(program.at(&file)).unwrap());
-            // Numbers are written so that they come back, so what is the same to the letter is to the bit.
+            // Numbers are written with the digits of single precision, in which they were computed.
             let said = |number: serde_json::Value| told.contains(&number.to_string());
             match own.number() {
-                Some(number) => assert!(said(number.into()), "{file}: {number}, {told}"),
+                Some(number) => {
+                    assert!(told.contains(&(number as f32).to_string()), "{file}: {number}, {told}")
+                }
                 None => {
                     assert!(said(own.class().into()), "{file}: {own:?}, {told}");
                     assert!(

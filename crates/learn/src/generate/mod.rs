@@ -87,9 +87,10 @@ impl Predictor {
         }
         let (given, count) = (self.model().shape_for(1)?, text.tokens.count());
         if given[..] != [1, count, text.window] {
+            let window = text.window;
             return Err(refuse(format!(
-                "the model gives {given} for a text, and what comes after each of {} pieces of {count} kinds would be [1, {count}, {}]",
-                text.window, text.window
+                "the model gives {given} for a text; to go on with one it would give [1, {count}, {window}], the score of each piece at each \
+                 step of its window"
             )));
         }
         let layers = self.model().layers();
