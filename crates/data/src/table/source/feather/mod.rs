@@ -252,6 +252,3 @@ impl RowSource for ArrowRows {
         Ok(true)
     }
 }
-
-#[cfg(test)]
-mod tests;

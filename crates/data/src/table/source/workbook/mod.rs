@@ -201,6 +201,3 @@ impl RowSource for SheetRows {
         Ok(true)
     }
 }
-
-#[cfg(test)]
-mod tests;
