@@ -46,7 +46,7 @@ const ROWS: f64 = 3.0;
 const SURE: f64 = 4.0;
 
 /// Rows that stand twice make chance look half as large as it is.
-const TWICE: f64 = 2.5;
+const TWICE: f64 = 3.0;
 
 /// Amounts come to about 0 here and codes to about 1.
 const HALF: f64 = 0.5;
