@@ -7,7 +7,7 @@ mod refit;
 mod say;
 mod time;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -310,10 +310,20 @@ fn train<'a>(
         saves = saves.keep(count.0 as usize);
     }
     trainer = trainer.checkpoints(saves).hint(folder.resume_hint());
+    Ok(going_on(trainer, before, &checkpoints, say)?.fit(&source.train)?)
+}
+
+/// A training that goes on from the last of these checkpoints where a run was cut before, and says how far it is in the way that was asked for.
+fn going_on<'a, M: Layer>(
+    mut trainer: Trainer<'a, M>,
+    before: Option<&Before>,
+    checkpoints: &Path,
+    say: &Say,
+) -> Result<Trainer<'a, M>> {
     if let Some(before) = before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
         trainer = trainer.allow_changes(Settings::parts(&allowed)?);
-        trainer = trainer.resume_if_there(Checkpoints::last(&checkpoints));
+        trainer = trainer.resume_if_there(Checkpoints::last(checkpoints));
     }
     if say.json {
         trainer = trainer.callback(Events);
@@ -321,5 +331,5 @@ fn train<'a>(
     if say.quiet || say.json {
         trainer = trainer.quiet();
     }
-    Ok(trainer.fit(&source.train)?)
+    Ok(trainer)
 }

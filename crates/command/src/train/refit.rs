@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::plan::{TrainingPlan, about, every};
-use super::say::{Events, Say};
+use super::say::Say;
 use super::time::Afterwards;
-use super::{Before, Settings};
+use super::{Before, going_on};
 use crate::folder::{Folder, Keep};
 use crate::out;
 use crate::source::TrainingData;
@@ -108,16 +108,5 @@ pub(super) fn refit<'a>(
         .callback(JsonlLog::new(folder.at("refit.jsonl")))
         .checkpoints(every(Checkpoints::new(&checkpoints), plan.settings.checkpoint_every.as_deref())?)
         .hint(folder.resume_hint());
-    if let Some(before) = before {
-        let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
-        trainer = trainer.allow_changes(Settings::parts(&allowed)?);
-        trainer = trainer.resume_if_there(Checkpoints::last(&checkpoints));
-    }
-    if say.json {
-        trainer = trainer.callback(Events);
-    }
-    if say.quiet || say.json {
-        trainer = trainer.quiet();
-    }
-    Ok(trainer.fit(&all)?)
+    Ok(going_on(trainer, before, &checkpoints, say)?.fit(&all)?)
 }
