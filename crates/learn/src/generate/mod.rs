@@ -104,7 +104,7 @@ impl<'p> Speaker<'p> {
         options.check()?;
         let codes = self.started(prompt)?;
         Ok(Generation {
-            next: Next::new(&self, options.beams),
+            next: Next::new(&self, options.beams, codes.len().saturating_add(options.tokens)),
             rng: Rng::new(options.seed),
             prompt: codes.len(),
             said: Said::new(self.pieces, &codes, &options.stop),
@@ -121,10 +121,11 @@ impl<'p> Speaker<'p> {
         if options.beams > 1 {
             return prompts.iter().map(|prompt| self.generate(prompt, options)?.text()).collect();
         }
-        let mut next = Next::new(&self, prompts.len());
         let mut rngs = vec![Rng::new(options.seed); prompts.len()];
         let mut codes: Vec<Vec<u32>> =
             prompts.iter().map(|prompt| self.started(prompt)).collect::<Result<_>>()?;
+        let longest = codes.iter().map(Vec::len).max().unwrap_or(0);
+        let mut next = Next::new(&self, prompts.len(), longest.saturating_add(options.tokens));
         let mut said: Vec<Said> =
             codes.iter().map(|codes| Said::new(self.pieces, codes, &options.stop)).collect();
         let mut added = vec![String::new(); prompts.len()];

@@ -31,14 +31,14 @@ struct CachedText {
 }
 
 impl<'p> Next<'p> {
-    /// For so many texts.
-    pub(super) fn new(speaker: &Speaker<'p>, rows: usize) -> Next<'p> {
+    /// For so many texts, which become no longer than so many pieces: no more is kept than there will be.
+    pub(super) fn new(speaker: &Speaker<'p>, rows: usize, most: usize) -> Next<'p> {
         let whole = || Next::Windows(WholeWindow::new(speaker), speaker.window);
         let time = speaker.layers.time_axis(TimeAxis { axis: 1, rank: 2 });
         if !time.is_ok_and(|time| time == TimeAxis { axis: 3 - speaker.pieces_axis, rank: 3 }) {
             return whole();
         }
-        let cache = Cache::new(rows, speaker.window);
+        let cache = Cache::new(rows, speaker.window.min(most.max(1)));
         let mut go_on = Function::cached(speaker.layers, &cache, |layers, context, [x]| {
             layers.forward(&x, context).cast(DType::F32)
         });

@@ -54,7 +54,7 @@ fn every_preset_goes_on_with_a_cache_as_without() {
     let mut names = Vec::new();
     for (name, text) in presets(tokens.count()) {
         let predictor = untrained(&text, tokens.clone());
-        let next = Next::new(&predictor.speaker().unwrap(), 1);
+        let next = Next::new(&predictor.speaker().unwrap(), 1, WINDOW);
         assert!(matches!(next, Next::Cached(_)), "{name} has no cache");
         let options = GenerateOptions::new().tokens(WINDOW - 3).temperature(1.0);
         assert_eq!(generated(&predictor, "the", &options), by_windows(&predictor, "the", &options), "{name}");
@@ -66,7 +66,7 @@ fn every_preset_goes_on_with_a_cache_as_without() {
     assert!(names.len() >= 4, "{names:?}");
     // One that looks ahead sees its last window again and again.
     let ahead = untrained("embedding PIECES 8, transformer 2, dense PIECES, transpose", tokens);
-    assert!(matches!(Next::new(&ahead.speaker().unwrap(), 1), Next::Windows(..)));
+    assert!(matches!(Next::new(&ahead.speaker().unwrap(), 1, WINDOW), Next::Windows(..)));
     let options = GenerateOptions::new().tokens(5);
     assert_eq!(generated(&ahead, "the", &options), by_windows(&ahead, "the", &options));
 }
