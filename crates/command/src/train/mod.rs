@@ -5,6 +5,7 @@ mod outcome;
 mod plan;
 mod refit;
 mod say;
+mod texts;
 mod time;
 
 use std::path::{Path, PathBuf};
@@ -310,6 +311,10 @@ fn train<'a>(
         saves = saves.keep(count.0 as usize);
     }
     trainer = trainer.checkpoints(saves).hint(folder.resume_hint());
+    trainer = match source.valid.is_empty() {
+        true => texts::shown(trainer, source, model, &*source.train, "")?,
+        false => texts::shown(trainer, source, model, &*source.valid, "val_")?,
+    };
     Ok(going_on(trainer, before, &checkpoints, say)?.fit(&source.train)?)
 }
 

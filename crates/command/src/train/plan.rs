@@ -132,7 +132,8 @@ impl TrainingPlan {
             return base.start(&source.task, seed);
         }
         let layers = choices::layers(&self.layers, self.outputs, seed)?;
-        let about = About::new(&layers, &source.train.x(), source.task.clone())?;
+        let mut about = About::new(&layers, &source.train.x(), source.task.clone())?;
+        about.preparation = source.preparation.clone();
         let model = Model::new(layers, about);
         model.check().with_context(|| format!("layers \"{}\"", self.layers))?;
         Ok((model, Vec::new()))
