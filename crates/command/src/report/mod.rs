@@ -54,6 +54,16 @@ pub enum Shows {
     Nothing,
 }
 
+impl Shows {
+    /// Whether rows are of columns, whose importances can be measured.
+    pub fn has_columns(&self) -> bool {
+        match self {
+            Shows::Table { .. } | Shows::Columns(_) => true,
+            Shows::Images(_) | Shows::Nothing => false,
+        }
+    }
+}
+
 /// Writes `report.html`, and the charts to `plots/`.
 pub fn write(told: &Told, folder: &Folder) -> Result<()> {
     let mut charts = curves(told.history);

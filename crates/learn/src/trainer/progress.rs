@@ -64,7 +64,12 @@ impl Progress {
     /// Texts that were added to the epoch, set apart from its numbers.
     fn texts(&self, at: &Moment) {
         for (_, text) in at.texts() {
-            wrapped(text, WIDTH).iter().for_each(|line| self.line(&format!("    │ {line}")));
+            let lines = wrapped(text, WIDTH);
+            // Empty ones say nothing here.
+            lines
+                .iter()
+                .filter(|line| !line.trim().is_empty())
+                .for_each(|line| self.line(&format!("    │ {line}")));
         }
     }
 }
