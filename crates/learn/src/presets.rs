@@ -40,7 +40,7 @@ pub const PRESETS: [Preset; 10] = [
     Preset::new("wavenet", &[Suits::Texts], |_, pieces| wavenet(pieces)).at(3e-3),
     Preset::new("transformer", &[Suits::Texts], |_, pieces| transformer(pieces)).at(2e-3),
     Preset::new("llama", &[Suits::Texts], |_, pieces| llama(pieces)).at(3e-3),
-    Preset::new("words", &[Suits::Sorted], |_, pieces| words(pieces)),
+    Preset::new("words", &[Suits::Sorted], |_, pieces| words(pieces)).at(1e-2),
 ];
 
 impl Preset {
@@ -192,11 +192,10 @@ fn llama(pieces: usize) -> String {
     format!("embedding {pieces} 128, {blocks}, rms-norm, dense {pieces} no-bias, transpose")
 }
 
-/// Convolutions over a text, of which the strongest answer anywhere counts.
+/// The mean of words' vectors. Of 876 speeches of five persons it tells 59 % apart (a logistic regression of weighted words 51); with convolutions
+/// before the mean 50, and with their strongest answers alone 30 to 38.
 fn words(pieces: usize) -> String {
-    format!(
-        "embedding {pieces} 64, transpose, conv 64 5 padding same, relu, global-pool, flatten, dropout 0.5, dense"
-    )
+    format!("embedding {pieces} 64, dropout 0.5, mean-over-time, dense")
 }
 
 #[cfg(test)]

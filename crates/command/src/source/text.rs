@@ -38,7 +38,7 @@ const WINDOW: usize = 256;
 const SHARES: usize = 80;
 
 /// Pieces that are read of texts with classes.
-const READ: usize = 64;
+const READ: usize = 128;
 
 /// Words that are kept, of a text cut in words.
 const WORDS: usize = 20_000;
@@ -177,7 +177,7 @@ pub(super) fn texts(
     ]);
     let preparation = TextPreparation::new(tokens, window).with_columns(column, target);
     let preparation = preparation.of_file(table.file_format()).into();
-    let habits = Habits { preset: "words", epochs: 15, batch_size: 32, rate: 1e-3, clip: None, ..TEXTS };
+    let habits = Habits { preset: "words", epochs: 40, batch_size: 32, rate: 1e-3, clip: None, ..TEXTS };
     Ok(TrainingData {
         name: name_of(path),
         said,
