@@ -164,11 +164,17 @@ fn what_differs_is_named_also_where_it_is_code_of_ones_own_and_goes_on_where_it_
     assert!(error.contains("did you mean schedule?"), "{error}");
 }
 
-/// The last line of a log.
+/// What a model said last, by a log.
 fn last_sample(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap();
     let line: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     line["sample"].as_str().unwrap().to_string()
+}
+
+/// A training on windows of a text, with averages.
+fn reading<'a>(model: &'a Sequential, valid: &'a Windows) -> Trainer<'a, &'a Sequential> {
+    let trainer = Trainer::new(model, CrossEntropy::new(), AdamW::new(0.01)).schedule_over(Cosine::new);
+    trainer.epochs(2).batch_size(8).seed(3).validate(valid).ema(0.8).quiet()
 }
 
 #[test]
@@ -187,28 +193,24 @@ fn a_text_goes_on_bit_for_bit_with_every_preset_and_samples_change_nothing() {
     rows.push(format!("embedding {pieces} 16, transformer 2 causal dropout 0.1, dense {pieces}, transpose"));
     for layers in rows {
         let model = || layers.parse::<Sequential>().unwrap().seed(5);
-        let trainer = |model| {
-            let trainer: Trainer<&Sequential> = Trainer::new(model, CrossEntropy::new(), AdamW::new(0.01));
-            let trainer = trainer.epochs(2).batch_size(8).seed(3).validate(&valid).ema(0.8).quiet();
-            trainer.schedule_over(Cosine::new)
-        };
         let (whole, log) = (model(), folder.at("whole.jsonl"));
         let samples = Samples::new(&whole, &preparation).prompt("the");
-        let run = trainer(&whole).callback(samples).callback(JsonlLog::new(&log)).fit(&train).unwrap();
+        let run =
+            reading(&whole, &valid).callback(samples).callback(JsonlLog::new(&log)).fit(&train).unwrap();
         let said = last_sample(&log);
         assert!(said.starts_with("the") && said.len() > 50, "{layers}: {said}");
         let (plain, history) = (model(), bits(run.history()));
-        let without = trainer(&plain).fit(&train).unwrap();
+        let without = reading(&plain, &valid).fit(&train).unwrap();
         assert!(weights(&plain) == weights(&whole) && bits(without.history()) == history, "{layers}");
         let epoch = run.steps() / 2;
         for cut in [epoch - 1, epoch + 1] {
             let (first, second) = (model(), model());
             let (path, log) = (folder.at("cut.state"), folder.at("cut.jsonl"));
             let samples = Samples::new(&first, &preparation).prompt("the");
-            let cut_off = trainer(&first).callback(samples).callback(JsonlLog::new(&log));
+            let cut_off = reading(&first, &valid).callback(samples).callback(JsonlLog::new(&log));
             cut_off.callback(CutAt(cut, path.clone())).fit(&train).unwrap();
             let samples = Samples::new(&second, &preparation).prompt("the");
-            let rest = trainer(&second).callback(samples).callback(JsonlLog::new(&log)).resume(&path);
+            let rest = reading(&second, &valid).callback(samples).callback(JsonlLog::new(&log)).resume(&path);
             let rest = rest.fit(&train).unwrap();
             assert!(weights(&second) == weights(&whole), "{layers}: cut at {cut}");
             assert_eq!(bits(rest.history()), history, "{layers}: cut at {cut}");
