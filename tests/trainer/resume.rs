@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln::data::{Cut, Tokens, Windows};
-use kiln::generate::Samples;
+use kiln::generate::TextSamples;
 use kiln::preparation::TextPreparation;
 use kiln::presets::{self, PRESETS, Suits};
 use kiln::trainer::TrainState;
@@ -194,7 +194,7 @@ fn a_text_goes_on_bit_for_bit_with_every_preset_and_samples_change_nothing() {
     for layers in rows {
         let model = || layers.parse::<Sequential>().unwrap().seed(5);
         let (whole, log) = (model(), folder.at("whole.jsonl"));
-        let samples = Samples::new(&whole, &preparation).prompt("the");
+        let samples = TextSamples::new(&whole, &preparation).prompt("the");
         let run =
             reading(&whole, &valid).callback(samples).callback(JsonlLog::new(&log)).fit(&train).unwrap();
         let said = last_sample(&log);
@@ -206,10 +206,10 @@ fn a_text_goes_on_bit_for_bit_with_every_preset_and_samples_change_nothing() {
         for cut in [epoch - 1, epoch + 1] {
             let (first, second) = (model(), model());
             let (path, log) = (folder.at("cut.state"), folder.at("cut.jsonl"));
-            let samples = Samples::new(&first, &preparation).prompt("the");
+            let samples = TextSamples::new(&first, &preparation).prompt("the");
             let cut_off = reading(&first, &valid).callback(samples).callback(JsonlLog::new(&log));
             cut_off.callback(CutAt(cut, path.clone())).fit(&train).unwrap();
-            let samples = Samples::new(&second, &preparation).prompt("the");
+            let samples = TextSamples::new(&second, &preparation).prompt("the");
             let rest = reading(&second, &valid).callback(samples).callback(JsonlLog::new(&log)).resume(&path);
             let rest = rest.fit(&train).unwrap();
             assert!(weights(&second) == weights(&whole), "{layers}: cut at {cut}");

@@ -1,7 +1,7 @@
 //! What a training of texts that go on shows besides its loss: what the model says by now, and the loss in the words of such models.
 
 use anyhow::Result;
-use kiln_learn::generate::Samples;
+use kiln_learn::generate::TextSamples;
 use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
 use kiln_learn::{Model, Preparation};
@@ -22,7 +22,7 @@ pub(super) fn shown<'a, M: Layer>(
     };
     let characters = characters_of_a_piece(&source.preparation, set)?;
     let loss = format!("{prefix}loss");
-    Ok(trainer.callback(Samples::new(model.layers(), text)).derive(move |numbers| {
+    Ok(trainer.callback(TextSamples::new(model.layers(), text)).derive(move |numbers| {
         let loss = numbers.iter().find(|(name, _)| *name == loss);
         let further = loss.map(|(_, loss)| in_words_of_texts(*loss, characters));
         further.into_iter().flatten().map(|(name, number)| (format!("{prefix}{name}"), number)).collect()

@@ -17,7 +17,7 @@ use crate::{Error, Predictor, Result};
 use next::Next;
 pub use options::GenerateOptions;
 use said::Said;
-pub use samples::Samples;
+pub use samples::TextSamples;
 pub use score::TextScore;
 #[cfg(feature = "tokenizer")]
 pub(crate) use speaker::Pieces;

@@ -15,7 +15,7 @@ use crate::trainer::{Callback, Moment};
 ///
 /// ```
 /// use kiln::data::{Cut, Tokens, Windows};
-/// use kiln::generate::Samples;
+/// use kiln::generate::TextSamples;
 /// use kiln::preparation::TextPreparation;
 /// use kiln::prelude::*;
 ///
@@ -28,14 +28,14 @@ use crate::trainer::{Callback, Moment};
 /// let log = std::env::temp_dir().join("kiln-samples.jsonl");
 /// let trainer = Trainer::new(&model, CrossEntropy::new(), Adam::new(0.01)).epochs(2).quiet();
 /// trainer
-///     .callback(Samples::new(&model, &preparation).prompt("the"))
+///     .callback(TextSamples::new(&model, &preparation).prompt("the"))
 ///     .callback(kiln::trainer::JsonlLog::new(&log))
 ///     .fit(&windows)?;
 /// assert!(std::fs::read_to_string(&log).unwrap().contains("\"sample\":\"the"));
 /// # std::fs::remove_file(log).ok();
 /// # Ok::<(), kiln::Error>(())
 /// ```
-pub struct Samples<'m> {
+pub struct TextSamples<'m> {
     speaker: Speaker<'m>,
     prompt: String,
     options: GenerateOptions,
@@ -53,15 +53,15 @@ const LENGTH: usize = 100;
 /// Texts take at most so large a share of the time.
 const SHARE: f64 = 0.02;
 
-impl<'m> Samples<'m> {
+impl<'m> TextSamples<'m> {
     /// Of layers that are trained on texts of this preparation: a hundred characters at temperature 0.8, drawn from one seed, from the start of a
     /// line on.
-    pub fn new(layers: &'m dyn Layer, text: &'m TextPreparation) -> Samples<'m> {
+    pub fn new(layers: &'m dyn Layer, text: &'m TextPreparation) -> TextSamples<'m> {
         let speaker =
             Speaker { layers, pieces_axis: 1, pieces: &text.tokens, window: text.window, ends: &[] };
         let options = GenerateOptions::new().tokens(LENGTH).temperature(0.8).seed(1);
         let every = Duration::from_secs(60);
-        Samples {
+        TextSamples {
             speaker,
             prompt: String::new(),
             options,
@@ -73,18 +73,18 @@ impl<'m> Samples<'m> {
     }
 
     /// What each text begins with.
-    pub fn prompt(self, prompt: impl Into<String>) -> Samples<'m> {
-        Samples { prompt: prompt.into(), ..self }
+    pub fn prompt(self, prompt: impl Into<String>) -> TextSamples<'m> {
+        TextSamples { prompt: prompt.into(), ..self }
     }
 
     /// How what comes next is chosen. A text is still no longer than a hundred characters, and nothing is searched for with beams.
-    pub fn options(self, options: GenerateOptions) -> Samples<'m> {
-        Samples { options, ..self }
+    pub fn options(self, options: GenerateOptions) -> TextSamples<'m> {
+        TextSamples { options, ..self }
     }
 
     /// How often within an epoch, which is every minute unless told otherwise.
-    pub fn every(self, every: Duration) -> Samples<'m> {
-        Samples { every, ..self }
+    pub fn every(self, every: Duration) -> TextSamples<'m> {
+        TextSamples { every, ..self }
     }
 
     /// Whether another text is a small share of the time since the last one.
@@ -110,7 +110,7 @@ impl<'m> Samples<'m> {
     }
 }
 
-impl Callback for Samples<'_> {
+impl Callback for TextSamples<'_> {
     fn before(&mut self, _at: &mut Moment) -> Result<()> {
         self.since = Instant::now();
         Ok(())
