@@ -197,7 +197,7 @@ fn save(
         .chain(row.iter().map(|size| Size::Fixed(*size)))
         .collect();
     let input = builder.input("input", element, &sizes);
-    let input = ModelInput { name: input, row: row.to_vec(), dtype };
+    let input = ModelInput { name: input, sizes, dtype };
     let output = write(&mut builder, f, &[input], options.fold)?.remove(0);
     builder.output(&output.name, "output", OnnxDType::from_dtype(output.dtype), &output.sizes);
     let path = folder.join(format!("{name}.onnx"));

@@ -2,6 +2,7 @@
 
 mod check;
 mod import;
+mod steps;
 mod table;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::Model;
 use crate::model::Task;
 pub use check::Checked;
 pub use import::{Images, Import, Raw};
+pub(crate) use steps::StepsExport;
 
 /// How a model is written, and what of it.
 #[derive(Clone, Debug)]
@@ -28,11 +30,14 @@ pub struct Export {
     pub options: Options,
     /// Whether the graph takes raw columns and pixels, and gives classes, probabilities and numbers in their own unit.
     pub preprocessing: bool,
+    /// Whether the graph is of the next steps of sequences: what layers keep of the steps before comes in and goes out beside codes and
+    /// logits. For models that go on with texts.
+    pub cache: bool,
 }
 
 impl Default for Export {
     fn default() -> Export {
-        Export { options: Options::default(), preprocessing: true }
+        Export { options: Options::default(), preprocessing: true, cache: false }
     }
 }
 
@@ -49,6 +54,16 @@ impl Model {
         let path = path.as_ref();
         if export.preprocessing {
             self.check()?;
+        }
+        if export.cache {
+            let text = self.about().texts()?;
+            if text.columns.is_some() {
+                return Err(crate::predictor::goes_not_on());
+            }
+            let words = vec![("layers".to_string(), self.about().layers.clone())];
+            let (layers, pieces) = (&*self.written(), text.tokens.count());
+            return StepsExport { layers, pieces_axis: 1, pieces, window: text.window }
+                .save(path, export, words);
         }
         let mut options = export.options.clone();
         options.metadata.extend(self.words(export.preprocessing));
@@ -95,7 +110,7 @@ impl Model {
         let sizes: Vec<Size> = std::iter::once(Size::Named(BATCH.to_string()))
             .chain(form.shape.iter().map(|size| Size::Fixed(*size)))
             .collect();
-        let input = |name: String, dtype: DType| ModelInput { name, row: form.shape.clone(), dtype };
+        let input = |name: String, dtype: DType| ModelInput { name, sizes: sizes.clone(), dtype };
         match form.meaning {
             Meaning::Codes { .. } => input(builder.input("codes", OnnxDType::I64, &sizes), DType::I64),
             Meaning::Numbers { scale } if preprocessing && form.kind == kiln_data::ValueKind::U8 => {

@@ -6,7 +6,7 @@ use kiln_ir::{DType, Error, ErrorKind, Result, line};
 
 use crate::init::{Fan, Init};
 use crate::layers::{Dense, Dropout, Layer, LayerNorm, only_back};
-use crate::module::{Context, Module, TimeAxis, Visitor, refusal};
+use crate::module::{Context, KeptKind, Module, TimeAxis, Visitor, refusal};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::attention::AttentionOptions;
@@ -121,7 +121,10 @@ impl MultiHeadAttention {
                 )
                 .into();
             }
-            (k, v) = match (pass.extended(context, &k), pass.extended(context, &v)) {
+            (k, v) = match (
+                pass.extended(context, KeptKind::Key, &k),
+                pass.extended(context, KeptKind::Value, &v),
+            ) {
                 (Ok(k), Ok(v)) => (k, v),
                 (Err(error), _) | (_, Err(error)) => return error.into(),
             };

@@ -5,7 +5,7 @@ use kiln_ir::Result;
 use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
 use crate::layers::{Layer, only_back};
-use crate::module::{CachedPass, Context, TimeAxis};
+use crate::module::{CachedPass, Context, KeptKind, TimeAxis};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
@@ -177,7 +177,7 @@ fn with_steps_before(x: &Tensor, back: usize, pass: &CachedPass, context: &Conte
     if back == 0 {
         return Ok(x.clone());
     }
-    let kept = pass.kept(&[x.sound()?.size(1), back], x.dtype())?;
+    let kept = pass.kept(KeptKind::Window, &[x.sound()?.size(1), back], x.dtype())?;
     let whole = Tensor::concat(&[&kept.tensor(), x], 2);
     pass.keep(context, &kept, &whole.narrow(2, -(back as isize), back));
     Ok(whole)

@@ -8,11 +8,11 @@ use kiln_ir::{Error, ErrorKind, Result, line};
 
 use crate::init::{Fan, Init};
 use crate::layers::{Layer, only_back};
-use crate::module::{Context, Module, TimeAxis, Visitor};
+use crate::module::{Context, Kept, KeptKind, Module, TimeAxis, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::recurrent::Recurrence;
-use crate::variable::{Param, Variable};
+use crate::variable::Param;
 
 /// How recurrent layers stand on each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,17 +152,12 @@ impl Stack {
     }
 
     /// Where the parts of the state are kept in a pass that goes on with sequences, which doesn't say itself where it starts.
-    fn kept<const S: usize>(
-        &self,
-        x: &Tensor,
-        starts: bool,
-        context: &Context,
-    ) -> Result<[Option<Variable>; S]> {
+    fn kept<const S: usize>(&self, x: &Tensor, starts: bool, context: &Context) -> Result<[Option<Kept>; S]> {
         let mut kept = array::from_fn(|_| None);
         let hidden = self.cells.first().and_then(|cell| cell.weight_hh.shape().last().copied());
         if let (Some(pass), Some(hidden), false) = (context.cache(), hidden, starts) {
-            for part in &mut kept {
-                *part = Some(pass.kept(&[self.cells.len(), hidden], x.dtype())?);
+            for (part, kind) in kept.iter_mut().zip([KeptKind::Hidden, KeptKind::Cell]) {
+                *part = Some(pass.kept(kind, &[self.cells.len(), hidden], x.dtype())?);
             }
         }
         Ok(kept)
@@ -198,7 +193,7 @@ impl Stack {
                     return (error.clone().into(), array::from_fn(|_| error.clone().into()));
                 }
             }
-            let kept: [Option<Variable>; S] = match self.kept(x, state.is_some(), context) {
+            let kept: [Option<Kept>; S] = match self.kept(x, state.is_some(), context) {
                 Ok(kept) => kept,
                 Err(error) => return (error.clone().into(), array::from_fn(|_| error.clone().into())),
             };

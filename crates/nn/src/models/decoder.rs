@@ -9,7 +9,7 @@ use crate::init::{Fan, Init};
 use crate::layers::{
     Activation, Dense, Dropout, Embedding, Layer, LayerNorm, PositionalEmbedding, RmsNorm, only_back,
 };
-use crate::module::{Context, Module, TimeAxis, Visitor};
+use crate::module::{Context, KeptKind, Module, TimeAxis, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::attention::AttentionOptions;
@@ -316,7 +316,10 @@ impl DecoderBlock {
         how.grouped = options.kv_heads != options.heads;
         how.window = options.window.map(|window| window.saturating_sub(1));
         if let Some(pass) = context.cache() {
-            (key, value) = (check!(pass.extended(context, &key)), check!(pass.extended(context, &value)));
+            (key, value) = (
+                check!(pass.extended(context, KeptKind::Key, &key)),
+                check!(pass.extended(context, KeptKind::Value, &value)),
+            );
             how = how.places(&pass.lengths());
         }
         if options.alibi {

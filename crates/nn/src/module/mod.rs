@@ -1,6 +1,7 @@
 //! Models: what has parameters, found by path, and the circumstances of a forward pass.
 
 mod cache;
+mod pass;
 mod transfer;
 
 use std::collections::HashSet;
@@ -17,7 +18,9 @@ use crate::variable::{ADAPTER_NAMES, Adapter, Param, Variable, call, is_of_adapt
 use kiln_map::nearest;
 
 pub use cache::{Cache, TimeAxis};
-pub(crate) use cache::{CachedPass, looks_ahead, refusal};
+pub(crate) use cache::{looks_ahead, refusal};
+pub(crate) use pass::{CachedPass, Kept};
+pub use pass::{KeptKind, KeptPart, NextSteps, PastSteps};
 pub(crate) use transfer::{Share, between, kept, pairs};
 
 /// What has parameters: a layer, or a struct of layers. Derive it with [`parameters!`](crate::parameters). Threads may share it.

@@ -46,7 +46,7 @@ impl GraphWriter<'_> {
             }
             Op::Fill(number) => {
                 let sizes = self.sizes(&pair.extents())?;
-                let number = self.builder.scalar(&Data::filled(dtype, 1, *number));
+                let number = self.filling(pair, *number)?;
                 self.builder.node("Expand", &[&number, &sizes], Vec::new())
             }
             Op::Iota(axis) => self.counting(pair, *axis)?,
