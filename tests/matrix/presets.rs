@@ -134,6 +134,9 @@ fn live(faults: &mut Faults, name: &str, suits: Suits) {
     }
     cell("onnx", &[&["export", model, "model.onnx"]]);
     cell("onnx of rows", &[&["export", model, "rows.onnx", "--without-preprocessing"]]);
+    if suits == Suits::Texts {
+        cell("onnx of next steps", &[&["export", model, "steps.onnx", "--cache"]]);
+    }
     let taken = cell("onnx back", &[&["import", "rows.onnx", "--out", "taken.kiln"]]);
     cell("weights", &[&["export", model, "weights.npz"]]);
     cell("weights back", &[&["import", "weights.npz", "--into", model, "--out", "back.kiln"]]);

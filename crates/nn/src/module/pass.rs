@@ -95,8 +95,9 @@ impl NextSteps {
         if shape.rank() < 2 {
             return Err(refusal(format!("inputs should be [rows, steps, …], not {shape}")));
         }
-        // Layers without sizes are made by what first reaches them.
-        let made = model.forward(x, &Context::inference());
+        // Layers without sizes are made by what first reaches them, which is no longer than what they see.
+        let first = x.narrow(1, 0, shape[1].min(capacity));
+        let made = model.forward(&first, &Context::inference());
         made.error().map_or(Ok(()), Err)?;
         let time = model.time_axis(TimeAxis { axis: 1, rank: shape.rank() })?;
         let lent = LentPast {
