@@ -57,7 +57,8 @@ fn model_with(takes: Takes, layer: &str) -> String {
         Takes::Images | Takes::Volumes => "conv 4 1, ",
         Takes::Columns | Takes::Codes => "",
     };
-    format!("{front}{layer}, flatten, dense 3")
+    let flat = if layer.ends_with("padded") { "mean-over-time" } else { "flatten" };
+    format!("{front}{layer}, {flat}, dense 3")
 }
 
 fn trainer<'a>(model: Sequential, epochs: u64, set: &'a Set) -> Trainer<'a, Sequential> {

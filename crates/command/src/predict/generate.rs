@@ -18,7 +18,7 @@ const TEXTS: &str = "Texts";
 /// What is said of how a text goes on.
 #[derive(Args)]
 pub(super) struct GenerateFlags {
-    /// A text to go on with, instead of a file; several go on side by side, each as it would alone
+    /// A text to go on with, or a sentence whose words get tags, instead of a file; several go side by side, each as it would alone
     #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with = "inputs")]
     prompt: Vec<String>,
 
@@ -97,6 +97,11 @@ struct Named {
 }
 
 impl GenerateFlags {
+    /// The texts that were given.
+    pub(super) fn prompts(&self) -> &[String] {
+        &self.prompt
+    }
+
     /// Goes on with texts, or scores them.
     pub(super) fn run(&self, speaker: &dyn GoesOn, inputs: &[PathBuf], json: bool) -> Result<()> {
         let texts = self.texts(inputs)?;

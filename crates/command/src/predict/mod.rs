@@ -3,6 +3,7 @@
 mod generate;
 mod lines;
 mod stream;
+mod tags;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ use super::rows;
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
   kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
+  kiln predict ner.kiln --prompt \"Ada lives in London\"
+  kiln predict ner.kiln new.conll > tagged.conll
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
     /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
@@ -69,6 +72,10 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         && text.columns.is_none()
     {
         return flags.text.run(&predictor, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
+    if matches!(about.preparation, Preparation::Tags(_)) {
+        return tags::run(&predictor, flags.text.prompts(), &flags.inputs, flags.json)
+            .map(|()| ExitCode::SUCCESS);
     }
     if flags.inputs.is_empty() {
         bail!("name a table, pictures, or - for the standard input");

@@ -46,6 +46,8 @@ pub enum Shows {
         rows: Vec<usize>,
         plan: Box<TablePreparation>,
     },
+    /// Words, each with those around it.
+    Words(Vec<String>),
     /// By its number alone, of a table whose columns are known.
     Columns(Box<TablePreparation>),
     /// By its number alone.
@@ -93,6 +95,10 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
     charts.iter().for_each(|chart| html += &format!("<figure>{}</figure>", chart.svg()));
     html += "</div></section>";
     if let Some(measured) = measured {
+        if measured.entities.kinds().next().is_some() {
+            let table = escape(&super::measure::entity_table(&measured.entities));
+            write!(html, "<section id=\"entities\"><h2>Entities</h2><pre>{table}</pre></section>")?;
+        }
         if let Of::Classes { names, confusion, .. } = &measured.of {
             html += &tables::classes(names, confusion)?;
         }

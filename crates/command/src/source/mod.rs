@@ -3,6 +3,7 @@
 mod frame;
 mod image;
 mod table;
+mod tags;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -105,6 +106,8 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
             }
             frame::frame(path, settings, seed)
         }
+        "conll" | "conllu" | "conllx" | "bio" | "iob" | "iob2" => tagged(path, settings, seed, base),
+        "txt" | "text" | "md" if tags::is_tagged(path)? => tagged(path, settings, seed, base),
         "txt" | "text" | "md" => {
             settings.only("a text", &["pieces", "window", "test-fraction", "val-fraction"])?;
             text::text(path, settings, base)
@@ -117,8 +120,16 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     }
 }
 
+/// Sentences with a tag for each word.
+fn tagged(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<TrainingData> {
+    one_place_for_each_part(settings)?;
+    let known = ["pieces", "window", "test-fraction", "val-fraction", "test", "val"];
+    settings.only("sentences with tags", &known)?;
+    tags::tags(path, settings, seed, base)
+}
+
 /// What could be trained on.
-const NONE: &str = "no table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also .gz, .zst, .zip), no frame (.kdf), no text (.txt, .md), no folder of images and no TOML file";
+const NONE: &str = "no table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also .gz, .zst, .zip), no frame (.kdf), no text (.txt, .md), no sentences with tags (.conll, .conllu), no folder of images and no TOML file";
 
 /// How names of tables end.
 pub const TABLES: [&str; 14] = [

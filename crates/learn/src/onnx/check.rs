@@ -125,6 +125,7 @@ fn answers(task: &Task, y: Tensor) -> Tensor {
             let row = |numbers: &[f64]| Tensor::new(numbers.to_vec(), [numbers.len()]).cast(DType::F32);
             y * row(scale) + row(offset)
         }
+        Task::Tags { .. } => y.transpose(1, 2).softmax(-1),
         Task::Text { .. } => y,
     }
 }

@@ -97,7 +97,7 @@ impl Model {
     /// What the file says of the model.
     fn words(&self, is_whole: bool) -> Vec<(String, String)> {
         let mut words = vec![("layers".to_string(), self.about().layers.clone())];
-        if let Task::Classes { names } = &self.about().task {
+        if let Task::Classes { names } | Task::Tags { names } = &self.about().task {
             words.push(("labels".to_string(), Json::from(names.clone()).to_string()));
         }
         words.push(import::recorded(self, is_whole));
@@ -140,16 +140,24 @@ impl Model {
                 };
                 let settings = vec![("axis", Attribute::Int(-1)), ("keepdims", Attribute::Int(0))];
                 let best = builder.node("ArgMax", &[&probabilities], settings);
-                let settings = vec![
-                    ("keys_int64s", Attribute::Ints((0..names.len() as i64).collect())),
-                    ("values_strings", Attribute::Texts(names.clone())),
-                    ("default_string", Attribute::Text(String::new())),
-                ];
-                let label = builder.node_of(ML, "LabelEncoder", &[&best], settings, 1).remove(0);
+                let label = words_of(builder, &best, names);
                 let batch = Size::Named(BATCH.to_string());
                 builder.output(&label, "label", OnnxDType::Text, std::slice::from_ref(&batch));
                 let sizes = [batch, Size::Fixed(names.len())];
                 builder.output(&probabilities, "probabilities", OnnxDType::F32, &sizes);
+            }
+            Task::Tags { names } => {
+                // [batch, tags, steps] → [batch, steps, tags].
+                let turned = vec![("perm", Attribute::Ints(vec![0, 2, 1]))];
+                let scores = builder.node("Transpose", &[&name], turned);
+                let probabilities = builder.node("Softmax", &[&scores], vec![("axis", Attribute::Int(-1))]);
+                let settings = vec![("axis", Attribute::Int(-1)), ("keepdims", Attribute::Int(0))];
+                let best = builder.node("ArgMax", &[&probabilities], settings);
+                let label = words_of(builder, &best, names);
+                let [batch, tags, steps] =
+                    [0, 1, 2].map(|axis| sizes.get(axis).cloned().unwrap_or(Size::Free));
+                builder.output(&label, "label", OnnxDType::Text, &[batch.clone(), steps.clone()]);
+                builder.output(&probabilities, "probabilities", OnnxDType::F32, &[batch, steps, tags]);
             }
             Task::Numbers { scale, offset, .. } => {
                 let row = |numbers: &[f64]| Data::F32(numbers.iter().map(|&number| number as f32).collect());
@@ -163,6 +171,16 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Classes by their names.
+fn words_of(builder: &mut Builder, classes: &str, names: &[String]) -> String {
+    let settings = vec![
+        ("keys_int64s", Attribute::Ints((0..names.len() as i64).collect())),
+        ("values_strings", Attribute::Texts(names.to_vec())),
+        ("default_string", Attribute::Text(String::new())),
+    ];
+    builder.node_of(ML, "LabelEncoder", &[classes], settings, 1).remove(0)
 }
 
 impl From<Error> for crate::Error {

@@ -212,8 +212,16 @@ impl Stack {
                     let position = layer * directions + direction;
                     let start = state.map(|state| state.map(|part| part.at(position as isize)));
                     let start = start.as_ref().map(|parts| array::from_fn(|part| &parts[part]));
-                    let (all, state) = cell(&x, &parameters.recurrence(direction == 1, &self.options), start);
-                    outputs.push(all);
+                    let back = direction == 1;
+                    // Backwards from where each sequence ends, not from where the longest does.
+                    let lengths = context.lengths().filter(|_| back);
+                    let turned = |x: &Tensor| match &lengths {
+                        Some(lengths) => lengths.turned(x).unwrap_or_else(Tensor::from),
+                        None => x.clone(),
+                    };
+                    let walk = parameters.recurrence(back && lengths.is_none(), &self.options);
+                    let (all, state) = cell(&turned(&x), &walk, start);
+                    outputs.push(turned(&all));
                     last.push(state);
                 }
                 x = Tensor::concat(&outputs, -1);
@@ -264,6 +272,10 @@ macro_rules! recurrent_layer {
 
             fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
                 only_back::<Self>(self.stack.time_axis(time))
+            }
+
+            fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+                only_back::<Self>(time.at(1, 3)).map(Some)
             }
         }
     };
@@ -380,5 +392,9 @@ impl Layer for Rnn {
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
         only_back::<Self>(self.stack.time_axis(time))
+    }
+
+    fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+        only_back::<Self>(time.at(1, 3)).map(Some)
     }
 }

@@ -398,7 +398,7 @@ impl Decoder {
         let [first, second, third, fourth] = key.split();
         let fan = Fan { inputs: config.vocabulary, outputs: config.width };
         let vectors = Init::Normal(0.0, DEVIATION).fill([config.vocabulary, config.width], fan, &first);
-        let embedding = Embedding { weight: Param::new(&vectors) };
+        let embedding = Embedding { weight: Param::new(&vectors), padded: false };
         let mut blocks = Vec::new();
         for place in 0..config.blocks {
             blocks.push(DecoderBlock::among(config.blocks, config.width, &config.block, third.derive(place)));

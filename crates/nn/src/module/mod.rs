@@ -1,6 +1,7 @@
 //! Models: what has parameters, found by path, and the circumstances of a forward pass.
 
 mod cache;
+mod lengths;
 mod pass;
 mod transfer;
 
@@ -19,6 +20,8 @@ use kiln_map::nearest;
 
 pub use cache::{Cache, TimeAxis};
 pub(crate) use cache::{looks_ahead, refusal};
+pub use lengths::Lengths;
+pub(crate) use lengths::unpadded;
 pub(crate) use pass::{CachedPass, Kept};
 pub use pass::{KeptKind, KeptPart, NextSteps, PastSteps};
 pub(crate) use transfer::{Share, between, kept, pairs};
@@ -376,6 +379,8 @@ pub struct Context {
     /// In the order in which they were first asked for.
     updates: Mutex<Vec<(Variable, Tensor)>>,
     cache: Option<CachedPass>,
+    /// How many steps the sequences have that go through, where they differ.
+    lengths: Mutex<Option<Lengths>>,
 }
 
 impl Context {
@@ -392,6 +397,7 @@ impl Context {
             drawn: AtomicI64::new(0),
             updates: Mutex::default(),
             cache: None,
+            lengths: Mutex::default(),
         }
     }
 
