@@ -171,7 +171,7 @@ fn steps(folder: &Path) -> Result<(), Fault> {
     std::fs::create_dir_all(folder)?;
     const PIECES: usize = 30;
     for preset in PRESETS.iter().filter(|preset| preset.suits.contains(&Suits::Texts)) {
-        let layers: Sequential = presets::layers(preset.name, &[32], Some(PIECES))?.parse()?;
+        let layers: Sequential = presets::layers(preset.name, Suits::Texts, &[32], PIECES)?.parse()?;
         layers.forward(&Tensor::zeros([1, 32]).cast(DType::I64), &Context::inference());
         lively(&layers)?;
         gone_on(folder, preset.name, &layers, 1, PIECES, 32)?;

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use kiln_map::counted;
+
 use crate::error::{Error, Result};
 
 /// A sentence: its words, and a tag for each where they are told.
@@ -57,8 +59,8 @@ pub fn conll(text: &str) -> Result<Vec<TaggedSentence>> {
         let count = *expected.get_or_insert(fields.len());
         if fields.len() != count {
             return Err(Error::new(format!(
-                "it has {} columns, and the lines before have {count}; a word and its tag stand on each, and an empty line between sentences",
-                fields.len()
+                "it has {}, and the lines before have {count}; a word and its tag stand on each, and an empty line between sentences",
+                counted(fields.len(), "column")
             ))
             .at_line(number));
         }
@@ -152,7 +154,7 @@ mod tests {
     fn what_is_wrong_is_said_with_its_line() {
         let error = |text: &str| conll(text).unwrap_err().to_string();
         assert!(error("").contains("no sentence") && error("\n\n-DOCSTART- O\n").contains("no sentence"));
-        assert!(error("a O\nb O\nc\n").contains("line 3: it has 1 columns, and the lines before have 2"));
+        assert!(error("a O\nb O\nc\n").contains("line 3: it has 1 column, and the lines before have 2"));
         assert!(error("a\tO\nb\t\n").contains("line 2: a word or tag is empty"));
     }
 

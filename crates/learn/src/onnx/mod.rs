@@ -13,7 +13,7 @@ pub use kiln_onnx::*;
 use kiln_data::Meaning;
 use kiln_nn::{DType, Data};
 use kiln_onnx::export::{
-    Attribute, BATCH, Builder, ExportedFile, ML, ModelInput, ModelOutput, Size, write_layers,
+    Attribute, BATCH, Builder, ExportedFile, FreeAxis, ML, ModelInput, ModelOutput, Size, write_layers,
 };
 use serde_json::Value as Json;
 
@@ -107,9 +107,12 @@ impl Model {
     /// Inputs as the layers take them: pixels as bytes that are scaled in the graph, amounts, or codes.
     fn plain_input(&self, builder: &mut Builder, preprocessing: bool) -> ModelInput {
         let form = self.about().input.form();
-        let sizes: Vec<Size> = std::iter::once(Size::Named(BATCH.to_string()))
+        let mut sizes: Vec<Size> = std::iter::once(Size::Named(BATCH.to_string()))
             .chain(form.shape.iter().map(|size| Size::Fixed(*size)))
             .collect();
+        if let (true, Some(steps)) = (self.about().preparation.is_padded(), sizes.get_mut(1)) {
+            *steps = FreeAxis::Steps.size();
+        }
         let input = |name: String, dtype: DType| ModelInput { name, sizes: sizes.clone(), dtype };
         match form.meaning {
             Meaning::Codes { .. } => input(builder.input("codes", OnnxDType::I64, &sizes), DType::I64),

@@ -93,6 +93,15 @@ impl Preparation {
         if let Preparation::Table(plan) = self { Some(plan) } else { None }
     }
 
+    /// Whether it makes sequences of differing lengths, of which a model knows where they end.
+    pub fn is_padded(&self) -> bool {
+        match self {
+            Preparation::Text(text) => text.padded,
+            Preparation::Tags(tags) => tags.padded,
+            Preparation::Unsaid | Preparation::Table(_) | Preparation::Images(_) => false,
+        }
+    }
+
     /// Whether what it makes is what a model takes.
     ///
     /// # Errors
