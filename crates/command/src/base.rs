@@ -145,6 +145,7 @@ fn asked(task: &Task) -> String {
         Task::Classes { names } => format!("{} ({})", counted(names.len(), "class"), listed(names)),
         Task::Numbers { names, .. } if names.len() > 1 => counted(names.len(), "number"),
         Task::Numbers { .. } => "a number".to_string(),
+        Task::Tags { names } => format!("{} ({})", counted(names.len(), "tag"), listed(names)),
         Task::Text { pieces } => format!("what comes next, of {} of text", counted(*pieces, "piece")),
     }
 }

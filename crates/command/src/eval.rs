@@ -8,7 +8,7 @@ use kiln_learn::data::Dataset;
 use kiln_learn::metrics::Confusion;
 use serde_json::json;
 
-use super::measure::{Measured, Of};
+use super::measure::{Measured, Of, entity_table};
 use super::{out, rows};
 
 /// Say how good a model is on data with answers
@@ -51,6 +51,9 @@ pub fn run(flags: EvalFlags) -> Result<()> {
         );
     }
     out::line(format_args!("{}  ({})", measured.line(), out::counted(set.len(), "row")))?;
+    if measured.entities.kinds().next().is_some() {
+        out::text(format!("\n{}", entity_table(&measured.entities)))?;
+    }
     if let Of::Classes { names, confusion, .. } = &measured.of {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         match names.len() {

@@ -33,6 +33,7 @@ mod fingerprint;
 mod gzip;
 mod image;
 mod known;
+mod lengths;
 #[cfg(feature = "parquet")]
 mod lz4;
 mod made;
@@ -66,6 +67,7 @@ pub use image::{
 #[cfg(feature = "image")]
 pub use image::{Gallery, PICTURES, Picture, PictureFiles, Pictures, encode_png};
 pub use known::{FileKind, file_kind};
+pub use lengths::{NO_LABEL, PADDING, bucket};
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;
@@ -78,7 +80,9 @@ pub use table::{
     RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table, TablePreparation,
     TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
 };
-pub use text::{Cut, Tokens, Windows, labelled, read_text, text_of};
+pub use text::{
+    Cut, TaggedSentence, Tokens, Windows, conll, is_conll, labelled, read_conll, read_text, text_of,
+};
 #[cfg(feature = "tokenizer")]
 pub use text::{EncodedText, Tokenizer};
 pub use values::{Form, Meaning, ValueKind, Values};

@@ -49,7 +49,7 @@ pub(super) fn header(task: &Task) -> Vec<String> {
         Task::Numbers { names, .. } => {
             names.iter().map(|name| quoted(&format!("predicted {name}")).into_owned()).collect()
         }
-        Task::Text { .. } => Vec::new(),
+        Task::Text { .. } | Task::Tags { .. } => Vec::new(),
     }
 }
 

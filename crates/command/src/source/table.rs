@@ -291,7 +291,7 @@ fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
             Some(TargetColumn::Number { column: column.to_string(), mean, deviation })
         }
         (Task::Numbers { .. }, columns) => own.filter(|own| own.columns() == columns).cloned(),
-        (Task::Classes { .. } | Task::Text { .. }, _) => None,
+        (Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. }, _) => None,
     }
 }
 

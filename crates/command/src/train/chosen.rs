@@ -16,7 +16,7 @@ impl Decider {
     pub(super) fn of(name: Option<&str>, task: &Task) -> Result<Decider> {
         let Some(name) = name.filter(|name| *name != "loss") else { return Ok(Decider::Loss) };
         let (needs, kind) = match task {
-            Task::Classes { .. } => (Needs::Classes, "classes"),
+            Task::Classes { .. } | Task::Tags { .. } => (Needs::Classes, "classes"),
             Task::Numbers { .. } => (Needs::Numbers, "numbers"),
             Task::Text { .. } => {
                 bail!("--metric {name}: of texts that go on there is loss, and nothing else")
@@ -65,7 +65,7 @@ fn error_of(name: &str, needs: Needs, error: &metrics::Error) -> anyhow::Error {
 pub(super) fn in_units(figure: Figure, task: &Task) -> FigureInUnits {
     let units: Vec<(f64, f64)> = match task {
         Task::Numbers { scale, offset, .. } => scale.iter().copied().zip(offset.iter().copied()).collect(),
-        Task::Classes { .. } | Task::Text { .. } => vec![(1.0, 0.0)],
+        Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. } => vec![(1.0, 0.0)],
     };
     FigureInUnits { name: figure.name().to_string(), each: vec![figure; units.len()], units }
 }

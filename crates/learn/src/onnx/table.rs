@@ -29,7 +29,8 @@ pub(super) fn inputs(builder: &mut Builder, plan: &TablePreparation) -> Result<M
         [one] => one.to_string(),
         _ => builder.node("Concat", &parts, vec![("axis", Attribute::Int(1))]),
     };
-    Ok(ModelInput { name: rows, row: vec![plan.width()], dtype: DType::F32 })
+    let sizes = vec![Size::Named(BATCH.to_string()), Size::Fixed(plan.width())];
+    Ok(ModelInput { name: rows, sizes, dtype: DType::F32 })
 }
 
 /// What a column comes in as.

@@ -32,7 +32,7 @@ pub enum Prediction {
         /// The numbers.
         numbers: Vec<f64>,
     },
-    /// What comes next in a text.
+    /// What comes next in a text, or which tags its places have.
     Text {
         /// Places that something comes after: all of a window, or the last.
         places: usize,
@@ -100,10 +100,15 @@ pub(super) struct Meanings {
 impl Meanings {
     pub(super) fn of(task: &Task) -> Meanings {
         let names = match task {
-            Task::Classes { names } | Task::Numbers { names, .. } => names.as_slice(),
+            Task::Classes { names } | Task::Numbers { names, .. } | Task::Tags { names } => names.as_slice(),
             Task::Text { .. } => &[],
         };
         Meanings { names: names.into(), task: task.clone() }
+    }
+
+    /// The names of what is said.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// What the outputs of a row say.
@@ -119,6 +124,9 @@ impl Meanings {
                 let numbers =
                     outputs.iter().zip(units).map(|(&y, (scale, offset))| f64::from(y) * scale + offset);
                 Prediction::Numbers { names: self.names.clone(), numbers: numbers.collect() }
+            }
+            Task::Tags { names } => {
+                Prediction::Text { places: outputs.len() / names.len().max(1), scores: outputs.to_vec() }
             }
             Task::Text { pieces } => {
                 Prediction::Text { places: outputs.len() / (*pieces).max(1), scores: outputs.to_vec() }
