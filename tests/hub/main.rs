@@ -2,6 +2,9 @@
 
 #![cfg(feature = "tokenizer")]
 
+mod encoders;
+mod kept;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

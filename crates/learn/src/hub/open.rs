@@ -1,0 +1,48 @@
+//! Which of the models a folder holds, by its `config.json`.
+
+use std::path::Path;
+
+use super::fields::Fields;
+use super::folder::Folder;
+use super::{EncoderModel, LanguageModel, config, encoder};
+use crate::Result;
+
+/// A model of a hub's folder.
+#[derive(Debug)]
+pub enum HubModel {
+    /// Goes on with texts.
+    Language(Box<LanguageModel>),
+    /// Says of what class texts are, or what they mean.
+    Encoder(Box<EncoderModel>),
+}
+
+/// The model of a folder, of whichever kind it is.
+///
+/// ```no_run
+/// use kiln::hub::{self, HubModel};
+///
+/// if let HubModel::Encoder(model) = hub::open("reviews-bert")? {
+///     println!("{:?}", model.labels());
+/// }
+/// # Ok::<(), kiln::Error>(())
+/// ```
+///
+/// # Errors
+/// Where the kind isn't known; else as the model's own `open`.
+pub fn open(folder: impl AsRef<Path>) -> Result<HubModel> {
+    let path = folder.as_ref();
+    let folder = Folder::open(path)?;
+    let fields = Fields(&folder.described);
+    let kind = fields.text_or("model_type", "").map_err(|message| folder.fault(message))?;
+    if encoder::config::KINDS.contains(&kind) {
+        return Ok(HubModel::Encoder(Box::new(EncoderModel::open(path)?)));
+    }
+    if config::KINDS.contains(&kind) {
+        return Ok(HubModel::Language(Box::new(LanguageModel::open(path)?)));
+    }
+    let known: Vec<&str> = config::KINDS.into_iter().chain(encoder::config::KINDS).collect();
+    Err(folder.fault(match kind {
+        "" => "it doesn't say which \"model_type\" the model is of".to_string(),
+        _ => format!("its \"model_type\" is \"{kind}\"; kiln reads {}", known.join(", ")),
+    }))
+}
