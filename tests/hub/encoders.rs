@@ -157,3 +157,71 @@ fn an_encoder_that_isnt_what_it_says_is_refused() {
     let error = EncoderModel::open(folder.path()).unwrap().predict(["a film"]).unwrap_err();
     assert!(error.to_string().contains("no tokenizer.json"), "{error}");
 }
+
+#[test]
+fn the_command_says_classes_and_meanings_of_texts_alone_in_pairs_and_of_files() {
+    for (name, from, expected) in folders("encoders") {
+        let folder = program(&format!("hub-encoder-command-{name}"));
+        let model = EncoderModel::open(&from).unwrap();
+        let from = from.to_string_lossy();
+        let kept = expected["texts"].as_array().unwrap();
+        let lines = |out: String| -> Vec<Value> {
+            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let file: String = kept
+            .iter()
+            .map(|text| match text["second"].as_str() {
+                Some(second) => format!("{}\t{second}\n\n", text["first"].as_str().unwrap()),
+                None => format!("{}\n", text["first"].as_str().unwrap()),
+            })
+            .collect();
+        folder.write("texts.txt", file);
+
+        let about = folder.out(&["inspect", &from]);
+        assert!(about.contains("blocks.1") && about.contains("40 pieces, seeing 32 at once"), "{about}");
+        assert!(about.contains("pieces    tokenizer.json"), "{about}");
+
+        let meant = lines(folder.out(&["predict", &from, "texts.txt", "--embed", "--json"]));
+        for (line, kept) in meant.iter().zip(kept) {
+            assert_eq!((&line["text"], &line["pair"]), (&kept["first"], &kept["second"]), "{name}");
+            let far = apart(&numbers(&line["embedding"]), &numbers(&kept["embedding"]));
+            assert!(far < 1e-5, "{name}: {far}");
+        }
+        let table = folder.out(&["predict", &from, "a fine film", "it is, not", "--embed", "--normalize"]);
+        let rows: Vec<&str> = table.lines().collect();
+        assert!(
+            rows[0].starts_with("text,e0,e1,") && rows[0].ends_with(",e11") && rows.len() == 3,
+            "{table}"
+        );
+        assert!(rows[2].starts_with("\"it is, not\","), "{table}");
+        let length: f64 = rows[1].split(',').skip(1).map(|x| x.parse::<f64>().unwrap().powi(2)).sum();
+        assert!((length - 1.0).abs() < 1e-5, "{table}");
+
+        if kept[0]["said"].is_null() {
+            let refused = folder.error(&["predict", &from, "a fine film"]).1;
+            assert!(refused.contains("--embed"), "{refused}");
+            continue;
+        }
+        let said = lines(folder.out(&["predict", &from, "texts.txt", "--json"]));
+        for (line, kept) in said.iter().zip(kept) {
+            let found = match line.get("probabilities") {
+                Some(each) => model.labels().iter().map(|label| each[label].as_f64().unwrap()).collect(),
+                None => numbers(&line["prediction"]),
+            };
+            let far = apart(&found, &numbers(&kept["said"]));
+            assert!(far < 1e-5, "{name}: {far}");
+        }
+        let pair = lines(folder.out(&["predict", &from, "is it good ?", "--pair", "it is not", "--json"]));
+        assert_eq!(
+            (&pair[0]["probabilities"], &pair[0]["prediction"]),
+            (&said[2]["probabilities"], &said[2]["prediction"])
+        );
+        let words = folder.out(&["predict", &from, "a fine film", "--top", "3"]);
+        assert!(words.starts_with("a fine film  "), "{words}");
+        if name == "bert-classes" {
+            assert!(["bad ", "so, so ", "good "].iter().all(|label| words.contains(label)), "{words}");
+        }
+        let missing = folder.error(&["predict", &from, "reviews.txt"]).1;
+        assert!(missing.contains("reviews.txt: there is no such file"), "{missing}");
+    }
+}

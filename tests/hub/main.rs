@@ -4,6 +4,9 @@
 
 mod encoders;
 mod kept;
+mod onnx;
+mod seq2seq;
+mod vision;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -72,6 +72,31 @@ fn steps_for(longest: usize, window: usize) -> usize {
 }
 
 impl TextRows {
+    /// All of some texts at once.
+    pub(crate) fn all(texts: &[CodedText], window: usize, padding: i64) -> TextRows {
+        let longest = texts.iter().map(|text| text.codes.len()).max().unwrap_or(0);
+        let group: Vec<usize> = (0..texts.len()).collect();
+        TextRows::of(texts, &group, texts.len(), steps_for(longest, window), padding)
+    }
+
+    /// The same rows, so long.
+    pub(crate) fn widened(&self, steps: usize, padding: i64) -> TextRows {
+        let wide = |numbers: &[i64], with: i64| {
+            let more = std::iter::repeat_n(with, steps.saturating_sub(self.steps));
+            numbers
+                .chunks(self.steps.max(1))
+                .flat_map(|row| row.iter().copied().chain(more.clone()))
+                .collect()
+        };
+        TextRows {
+            rows: self.rows,
+            steps,
+            codes: wide(&self.codes, padding),
+            types: wide(&self.types, 0),
+            mask: wide(&self.mask, 0),
+        }
+    }
+
     /// A group of texts, filled up to so many rows with copies of the last, for which nothing can go wrong that doesn't for itself.
     fn of(texts: &[CodedText], group: &[usize], rows: usize, steps: usize, padding: i64) -> TextRows {
         let mut all = TextRows { rows, steps, codes: Vec::new(), types: Vec::new(), mask: Vec::new() };

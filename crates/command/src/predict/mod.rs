@@ -2,7 +2,9 @@
 
 mod generate;
 mod lines;
+mod pictures;
 mod stream;
+mod texts;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,11 +12,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use kiln_learn::hub::LanguageModel;
+use kiln_learn::hub::{self, HubModel, TextNetwork};
 use kiln_learn::{Predictor, Preparation};
 
 use self::generate::GenerateFlags;
 use self::lines::{best, cells, header, object, quoted};
+use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
 use super::rows;
 
@@ -34,18 +37,26 @@ use super::rows;
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
   kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
+  kiln predict reviews-bert/ \"a fine film\" \"a waste of time\" --top 3
+  kiln predict sentences-bert/ lines.txt --embed --normalize > meanings.csv
+  kiln predict net.onnx \"a fine film\"             with tokenizer.json beside it
+  kiln predict vit-base/ cat.jpg photos/ --top 5
+  kiln predict t5-small/ --prompt \"translate English to German: Good day\" --temperature 0
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
-    /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
+    /// The model's file, a folder of a model hub's (config.json, model.safetensors, tokenizer.json), or an ONNX file with its tokenizer.json
     model: PathBuf,
 
-    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, or - for the standard input
+    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, a text itself of a model of texts, or - for the standard input
     inputs: Vec<PathBuf>,
 
     #[command(flatten)]
     text: GenerateFlags,
 
-    /// How many classes are shown of each image
+    #[command(flatten)]
+    given: TextFlags,
+
+    /// How many classes are shown of each image or text
     #[arg(long, value_name = "N", default_value_t = 1)]
     top: usize,
 
@@ -58,17 +69,33 @@ pub struct PredictFlags {
 }
 
 pub fn run(flags: PredictFlags) -> Result<ExitCode> {
-    if LanguageModel::is_folder(&flags.model) {
-        let model = LanguageModel::open(&flags.model)?;
-        return flags.text.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    if hub::is_folder(&flags.model) {
+        return of_folder(&flags);
+    }
+    if TextNetwork::is_file(&flags.model) {
+        return of_network(&flags).map(|()| ExitCode::SUCCESS);
     }
     let model = rows::asked(&flags.model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
+    if flags.given.embeds() {
+        let texts = flags.given.given(&flags.text.prompt, &flags.inputs)?;
+        let embeddings = predictor.embed(texts.iter().map(GivenText::first))?;
+        return flags.given.print_embeddings(&texts, embeddings, flags.json).map(|()| ExitCode::SUCCESS);
+    }
+    if let Preparation::Text(text) = &about.preparation
+        && text.columns.is_some()
+        && (!flags.text.prompt.is_empty() || flags.inputs.iter().any(is_text))
+    {
+        let texts = flags.given.given(&flags.text.prompt, &flags.inputs)?;
+        let said = texts.iter().map(|text| predictor.predict_text(text.first()));
+        print_predictions(&texts, said.collect(), flags.top, flags.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Preparation::Text(text) = &about.preparation
         && text.columns.is_none()
     {
-        return flags.text.run(&predictor, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+        return flags.text.run(&mut predictor.clone(), &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }
     if flags.inputs.is_empty() {
         bail!("name a table, pictures, or - for the standard input");
@@ -114,4 +141,42 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a model of a hub's folder says.
+fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
+    let (embeds, json) = (flags.given.embeds(), flags.json);
+    let texts = || flags.given.given(&flags.text.prompt, &flags.inputs);
+    match hub::open(&flags.model)? {
+        HubModel::Language(model) if embeds => {
+            let texts = texts()?;
+            flags.given.print_embeddings(&texts, model.embed(texts.iter().map(GivenText::first))?, json)
+        }
+        HubModel::Language(mut model) => flags.text.run(&mut *model, &flags.inputs, json),
+        HubModel::Seq2Seq(model) if embeds => {
+            let texts = texts()?;
+            flags.given.print_embeddings(&texts, model.embed(&texts)?, json)
+        }
+        HubModel::Seq2Seq(mut model) => flags.text.run(&mut *model, &flags.inputs, json),
+        HubModel::Encoder(model) => {
+            let texts = texts()?;
+            match embeds {
+                true => flags.given.print_embeddings(&texts, model.embed(&texts)?, json),
+                false => print_predictions(&texts, model.predict(&texts), flags.top, json),
+            }
+        }
+        HubModel::Vision(_) if embeds => bail!("--embed is of texts, and the model takes pictures"),
+        HubModel::Vision(model) => return pictures::predict(&model, &flags.inputs, flags.top, json),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// What a network of an ONNX file says of texts.
+fn of_network(flags: &PredictFlags) -> Result<()> {
+    let network = TextNetwork::open(&flags.model)?;
+    let texts = flags.given.given(&flags.text.prompt, &flags.inputs)?;
+    match flags.given.embeds() {
+        true => flags.given.print_embeddings(&texts, network.embed(&texts)?, flags.json),
+        false => print_predictions(&texts, network.predict(&texts), flags.top, flags.json),
+    }
 }

@@ -31,6 +31,14 @@ impl Fields<'_> {
         }
     }
 
+    /// A share below 1, such as of what is dropped.
+    pub(super) fn share_or(&self, name: &str, otherwise: f64) -> Result<f64, String> {
+        match self.number_or(name, otherwise)? {
+            share if (0.0..1.0).contains(&share) => Ok(share),
+            share => Err(format!("\"{name}\" is {share}, and should be a share below 1")),
+        }
+    }
+
     pub(super) fn flag_or(&self, name: &str, otherwise: bool) -> Result<bool, String> {
         match self.known(name) {
             None => Ok(otherwise),

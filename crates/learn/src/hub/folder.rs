@@ -24,21 +24,26 @@ const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"]
 const LARGE: usize = 5_000_000_000;
 
 /// A folder whose `config.json` was read.
-pub(super) struct Folder {
+pub(super) struct HubFolder {
     path: PathBuf,
     /// What `config.json` holds.
     pub(super) described: Map<String, Value>,
 }
 
-impl Folder {
-    pub(super) fn open(path: impl AsRef<Path>) -> Result<Folder> {
+impl HubFolder {
+    pub(super) fn open(path: impl AsRef<Path>) -> Result<HubFolder> {
         let path = path.as_ref().to_path_buf();
-        Ok(Folder { described: object(&path.join(CONFIG))?, path })
+        Ok(HubFolder { described: object(&path.join(CONFIG))?, path })
     }
 
     /// What is wrong with its `config.json`.
     pub(super) fn fault(&self, message: String) -> Error {
         Error::format(self.path.join(CONFIG), message)
+    }
+
+    /// What is wrong with another of its files.
+    pub(super) fn fault_in(&self, name: &str, message: String) -> Error {
+        Error::format(self.path.join(name), message)
     }
 
     /// The object of a file of JSON, if there is one.
@@ -123,7 +128,7 @@ pub(super) fn write_object(path: &Path, object: &Map<String, Value>) -> Result<(
 }
 
 /// The object in a file of JSON.
-fn object(path: &Path) -> Result<Map<String, Value>> {
+pub(super) fn object(path: &Path) -> Result<Map<String, Value>> {
     let bytes = Budget::default().read_file(path).map_err(Error::file(path))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Error::format(path, format!("it should be an object of JSON: {error}")))

@@ -8,23 +8,32 @@ mod fields;
 mod folder;
 mod layout;
 mod names;
+mod network;
 mod open;
+mod seq2seq;
 mod texts;
+mod vision;
 
 use std::path::Path;
 
 use kiln_data::Tokenizer;
-use kiln_nn::Key;
 use kiln_nn::models::{Decoder, DecoderConfig};
+use kiln_nn::{DType, Function, Input, Key};
 use serde_json::{Map, Value};
 
+use crate::Result;
+use crate::embeddings::{Embeddings, mean_of_steps};
 use crate::generate::{GenerateOptions, Generation, Pieces, Speaker, TextScore};
-use crate::{Error, Result};
+use crate::text_rows::{TextPrograms, TextRows, each_text};
 pub use encoder::EncoderModel;
-use folder::{Folder, TOKENIZER};
+use folder::HubFolder;
 use names::Naming;
-pub use open::{HubModel, open};
+pub use network::TextNetwork;
+pub use open::{HubModel, is_folder, open};
+pub use seq2seq::Seq2SeqModel;
 pub use texts::TextPair;
+use texts::{coded, pieces};
+pub use vision::VisionModel;
 
 /// The file that says what a model is.
 pub const CONFIG: &str = "config.json";
@@ -51,20 +60,16 @@ pub struct LanguageModel {
     ends: Vec<u32>,
     /// What `config.json` holds, to write back.
     described: Map<String, Value>,
+    programs: TextPrograms,
 }
 
 impl LanguageModel {
-    /// Whether a path is such a folder.
-    pub fn is_folder(path: impl AsRef<Path>) -> bool {
-        path.as_ref().join(CONFIG).is_file()
-    }
-
     /// Of a folder. Without `tokenizer.json` it takes and gives codes alone.
     ///
     /// # Errors
     /// Where a file is missing or damaged, the model is of a kind that isn't known, or tensors don't fit what `config.json` says; it names them.
     pub fn open(folder: impl AsRef<Path>) -> Result<LanguageModel> {
-        let folder = Folder::open(folder)?;
+        let folder = HubFolder::open(folder)?;
         let read = config::read(&folder.described).map_err(|message| folder.fault(message))?;
         // What another file says of the end counts, as it does where the model is run.
         let ends = folder
@@ -81,6 +86,7 @@ impl LanguageModel {
             window: read.window,
             ends: ends.flatten().unwrap_or(read.ends),
             described: folder.described,
+            programs: TextPrograms::default(),
         })
     }
 
@@ -141,12 +147,36 @@ impl LanguageModel {
         self.speaker()?.score(text)
     }
 
-    fn speaker(&self) -> Result<Speaker<'_>> {
-        let pieces = self.tokenizer.as_ref().ok_or_else(|| {
-            Error::Preparation(format!(
-                "the model's folder has no {TOKENIZER}, so it takes codes and no texts"
-            ))
+    /// What texts mean: the mean over the pieces of each of what the last block gives, behind the last norm. Longer ones than it can see
+    /// are cut.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::generate`].
+    pub fn embed<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> Result<Embeddings> {
+        let texts = coded(pieces(self.tokenizer.as_ref())?, self.window, texts)?;
+        let width = self.config.width;
+        let mut all = vec![0.0; texts.len() * width];
+        let run = |rows: &TextRows| {
+            let shape = [rows.rows, rows.steps];
+            let program = self.programs.get("features", rows, || {
+                // What stands behind a piece changes nothing of it, so padding needs no mask.
+                let mut function = Function::inference(&self.decoder, |decoder, cx, [codes]| {
+                    decoder.features(&codes, cx).cast(DType::F32)
+                });
+                Ok(function.compile(&[(shape.into(), DType::I64)])?)
+            })?;
+            let found = program.run(&[Input::new(&rows.codes, &shape)])?;
+            Ok(found.first().and_then(|found| found.as_slice::<f32>()).unwrap_or_default().to_vec())
+        };
+        each_text(&texts, self.window, 0, run, |text, steps| {
+            let mean = mean_of_steps(steps, width, texts[text].codes.len());
+            all[text * width..(text + 1) * width].copy_from_slice(&mean);
         })?;
+        Ok(Embeddings::new(all, width))
+    }
+
+    fn speaker(&self) -> Result<Speaker<'_>> {
+        let pieces = pieces(self.tokenizer.as_ref())?;
         Ok(Speaker { layers: &self.decoder, pieces_axis: 2, pieces, window: self.window, ends: &self.ends })
     }
 }

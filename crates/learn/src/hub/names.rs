@@ -13,6 +13,10 @@ pub(super) enum Naming {
     Roberta,
     /// RoBERTa where it tells classes of texts apart: what stands on the first step is named otherwise.
     RobertaClasses,
+    T5,
+    /// T5 with two products into the middle of a block.
+    T5Gated,
+    Vit,
 }
 
 /// Where a parameter lies. A star stands for the number of a block and the like, `@` for what names of a kind begin with.
@@ -137,15 +141,68 @@ const DISTILBERT: &[Place] = &[
     place("pieces_bias", "vocab_projector.bias", Same),
 ];
 
+const T5: &[Place] = &[
+    place("shared.weight", "shared.weight", Same),
+    place("*.bias.weight", "*.block.0.layer.0.SelfAttention.relative_attention_bias.weight", Same),
+    place("*.norm.weight", "*.final_layer_norm.weight", Same),
+    place("*.blocks.*.attention_norm.weight", "*.block.*.layer.0.layer_norm.weight", Same),
+    place("*.blocks.*.attention.query.weight", "*.block.*.layer.0.SelfAttention.q.weight", Transposed),
+    place("*.blocks.*.attention.key.weight", "*.block.*.layer.0.SelfAttention.k.weight", Transposed),
+    place("*.blocks.*.attention.value.weight", "*.block.*.layer.0.SelfAttention.v.weight", Transposed),
+    place("*.blocks.*.attention.out.weight", "*.block.*.layer.0.SelfAttention.o.weight", Transposed),
+    place("*.blocks.*.cross_norm.weight", "*.block.*.layer.1.layer_norm.weight", Same),
+    place("*.blocks.*.cross.query.weight", "*.block.*.layer.1.EncDecAttention.q.weight", Transposed),
+    place("*.blocks.*.cross.key.weight", "*.block.*.layer.1.EncDecAttention.k.weight", Transposed),
+    place("*.blocks.*.cross.value.weight", "*.block.*.layer.1.EncDecAttention.v.weight", Transposed),
+    place("*.blocks.*.cross.out.weight", "*.block.*.layer.1.EncDecAttention.o.weight", Transposed),
+    place("encoder.blocks.*.feedforward_norm.weight", "encoder.block.*.layer.1.layer_norm.weight", Same),
+    place("decoder.blocks.*.feedforward_norm.weight", "decoder.block.*.layer.2.layer_norm.weight", Same),
+    place("encoder.blocks.*.down.weight", "encoder.block.*.layer.1.DenseReluDense.wo.weight", Transposed),
+    place("decoder.blocks.*.down.weight", "decoder.block.*.layer.2.DenseReluDense.wo.weight", Transposed),
+    place("head.weight", "lm_head.weight", Transposed),
+];
+
+const T5_PLAIN: &[Place] = &[
+    place("encoder.blocks.*.up.weight", "encoder.block.*.layer.1.DenseReluDense.wi.weight", Transposed),
+    place("decoder.blocks.*.up.weight", "decoder.block.*.layer.2.DenseReluDense.wi.weight", Transposed),
+];
+
+const T5_GATED: &[Place] = &[
+    place("encoder.blocks.*.gate.weight", "encoder.block.*.layer.1.DenseReluDense.wi_0.weight", Transposed),
+    place("decoder.blocks.*.gate.weight", "decoder.block.*.layer.2.DenseReluDense.wi_0.weight", Transposed),
+    place("encoder.blocks.*.up.weight", "encoder.block.*.layer.1.DenseReluDense.wi_1.weight", Transposed),
+    place("decoder.blocks.*.up.weight", "decoder.block.*.layer.2.DenseReluDense.wi_1.weight", Transposed),
+];
+
+const VIT: &[Place] = &[
+    place("patches.*", "@.embeddings.patch_embeddings.projection.*", Same),
+    place("first", "@.embeddings.cls_token", Same),
+    place("positions", "@.embeddings.position_embeddings", Same),
+    place("norm.*", "@.layernorm.*", Same),
+    place("blocks.*.attention_norm.*", "@.encoder.layer.*.layernorm_before.*", Same),
+    place("blocks.*.query.*", "@.encoder.layer.*.attention.attention.query.*", Transposed),
+    place("blocks.*.key.*", "@.encoder.layer.*.attention.attention.key.*", Transposed),
+    place("blocks.*.value.*", "@.encoder.layer.*.attention.attention.value.*", Transposed),
+    place("blocks.*.out.*", "@.encoder.layer.*.attention.output.dense.*", Transposed),
+    place("blocks.*.feedforward_norm.*", "@.encoder.layer.*.layernorm_after.*", Same),
+    place("blocks.*.up.*", "@.encoder.layer.*.intermediate.dense.*", Transposed),
+    place("blocks.*.down.*", "@.encoder.layer.*.output.dense.*", Transposed),
+    place("pooler.*", "@.pooler.dense.*", Transposed),
+    place("classes.*", "classifier.*", Transposed),
+];
+
 impl Naming {
     #[cfg(test)]
-    const ALL: [Naming; 6] = [
+    const ALL: [Naming; 9] = [
         Naming::Gpt2,
         Naming::Llama,
         Naming::Bert,
         Naming::Distilbert,
         Naming::Roberta,
         Naming::RobertaClasses,
+        Naming::T5,
+        Naming::T5Gated,
+        Naming::Vit,
     ];
 
     fn places(self) -> [&'static [Place]; 2] {
@@ -156,6 +213,9 @@ impl Naming {
             Naming::Distilbert => [DISTILBERT, &[]],
             Naming::Roberta => [BERT, ROBERTA_HEADS],
             Naming::RobertaClasses => [BERT, ROBERTA_CLASSES],
+            Naming::T5 => [T5, T5_PLAIN],
+            Naming::T5Gated => [T5, T5_GATED],
+            Naming::Vit => [VIT, &[]],
         }
     }
 
@@ -167,6 +227,8 @@ impl Naming {
             Naming::Bert => "bert.",
             Naming::Distilbert => "distilbert.",
             Naming::Roberta | Naming::RobertaClasses => "roberta.",
+            Naming::T5 | Naming::T5Gated => "",
+            Naming::Vit => "vit.",
         }
     }
 
@@ -189,7 +251,7 @@ impl Naming {
     /// The names under which a tensor of this name may lie in a file: files of a bare backbone lack the first part, and old ones
     /// name the numbers of a norm otherwise.
     pub(super) fn written(self, name: &str) -> Vec<String> {
-        let bare = name.strip_prefix(self.prefix()).map(str::to_string);
+        let bare = name.strip_prefix(self.prefix()).filter(|bare| *bare != name).map(str::to_string);
         let mut all: Vec<String> = std::iter::once(name.to_string()).chain(bare).collect();
         for (new, old) in [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")] {
             let older: Vec<String> =

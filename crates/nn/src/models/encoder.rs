@@ -5,9 +5,9 @@ use std::panic::Location;
 use kiln_ir::line;
 
 use super::decoder::{DEVIATION, dense};
-use super::encoder_block::{EncoderBlock, EncoderBlockOptions};
+use super::encoder_block::{EncoderBlock, EncoderBlockOptions, dropped};
 use crate::init::{Fan, Init};
-use crate::layers::{Activation, Dense, Dropout, Embedding, Layer, LayerNorm};
+use crate::layers::{Activation, Dense, Embedding, Layer, LayerNorm};
 use crate::module::Context;
 use crate::random::Key;
 use crate::tensor::Tensor;
@@ -126,7 +126,7 @@ crate::parameters!(Encoder {
 
 /// Vectors that start normal with the usual deviation.
 #[track_caller]
-pub(super) fn vectors(count: usize, width: usize, key: Key) -> Embedding {
+fn vectors(count: usize, width: usize, key: Key) -> Embedding {
     let fan = Fan { inputs: count, outputs: width };
     Embedding { weight: Param::new(&Init::Normal(0.0, DEVIATION).fill([count, width], fan, &key)) }
 }
@@ -262,15 +262,6 @@ impl Encoder {
             }
             (EncoderHead::Steps | EncoderHead::Pooler | EncoderHead::Pieces { .. }, ..) => steps.clone(),
         }
-    }
-}
-
-/// With a share dropped, in training.
-#[track_caller]
-pub(super) fn dropped(x: Tensor, share: f64, context: &Context) -> Tensor {
-    match share > 0.0 {
-        true => Dropout::new(share).forward(&x, context),
-        false => x,
     }
 }
 

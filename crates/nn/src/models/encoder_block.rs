@@ -5,8 +5,7 @@ use std::panic::Location;
 use kiln_ir::{DType, line};
 
 use super::decoder::{DEVIATION, dense};
-use super::encoder::dropped;
-use crate::layers::{Activation, Dense, Layer, LayerNorm};
+use crate::layers::{Activation, Dense, Dropout, Layer, LayerNorm};
 use crate::module::Context;
 use crate::random::Key;
 use crate::tensor::Tensor;
@@ -155,6 +154,15 @@ impl EncoderBlock {
         }
         let found = split(&self.query).attention(&split(&self.key), &split(&self.value), &how);
         self.out.forward(&found.permute([0, 2, 1, 3]).flatten(2..), context)
+    }
+}
+
+/// With a share dropped, in training.
+#[track_caller]
+pub(super) fn dropped(x: Tensor, share: f64, context: &Context) -> Tensor {
+    match share > 0.0 {
+        true => Dropout::new(share).forward(&x, context),
+        false => x,
     }
 }
 

@@ -3,9 +3,8 @@
 use kiln_ir::DType;
 
 use super::decoder::dense;
-use super::encoder::dropped;
-use super::encoder_block::keys_seen;
-use super::encoder_decoder::EncoderDecoderConfig;
+use super::encoder_block::{dropped, keys_seen};
+use super::encoder_decoder_config::EncoderDecoderConfig;
 use crate::init::{Fan, Init};
 use crate::layers::{Activation, Dense, Layer, RmsNorm};
 use crate::module::Context;
@@ -185,12 +184,12 @@ impl RelativeBlock {
         }
     }
 
-    /// `bias` gives what is added to the scores of so many keys.
+    /// `[batch, steps, width]` to the same; of the other sequence it has keys and values, and which of them are no padding.
     #[track_caller]
     fn forward(
         &self,
         x: &Tensor,
-        seen: &Seen,
+        seen: &StepsSeen,
         cross: Option<(&[Tensor; 2], Option<&Tensor>)>,
         context: &Context,
     ) -> Tensor {
@@ -203,8 +202,8 @@ impl RelativeBlock {
             how = how.places(&pass.lengths());
         }
         how = match seen {
-            Seen::Behind(bias) => how.causal().mask(bias),
-            Seen::All(bias) => how.mask(bias),
+            StepsSeen::Behind(bias) => how.causal().mask(bias),
+            StepsSeen::All(bias) => how.mask(bias),
         };
         let mut x = x + drop(self.attention.found(&own, [&key, &value], how, self.dropout, context));
         if let (Some(norm), Some(products), Some(([key, value], mask))) =
@@ -225,7 +224,7 @@ impl RelativeBlock {
 }
 
 /// Which steps each attends to, and what is added to their scores.
-enum Seen {
+enum StepsSeen {
     All(Tensor),
     Behind(Tensor),
 }
@@ -274,7 +273,7 @@ impl RelativeStack {
             // Low enough that nothing is left of it, and finite.
             bias = keys_seen(mask).select(&bias, -1e30);
         }
-        let seen = Seen::All(bias);
+        let seen = StepsSeen::All(bias);
         self.through(x, &seen, &[], None, context)
     }
 
@@ -293,7 +292,7 @@ impl RelativeStack {
             Some(pass) => (pass.positions(steps), pass.capacity() + 1),
             None => (Tensor::index_along([steps], 0), steps),
         };
-        let seen = Seen::Behind(self.bias.of(&places, keys));
+        let seen = StepsSeen::Behind(self.bias.of(&places, keys));
         self.through(x, &seen, cross, mask, context)
     }
 
@@ -301,7 +300,7 @@ impl RelativeStack {
     fn through(
         &self,
         x: &Tensor,
-        seen: &Seen,
+        seen: &StepsSeen,
         cross: &[[Tensor; 2]],
         mask: Option<&Tensor>,
         context: &Context,

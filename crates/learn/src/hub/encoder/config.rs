@@ -29,6 +29,18 @@ pub(in crate::hub) enum ClassMeaning {
     Numbers,
 }
 
+impl ClassMeaning {
+    /// By what a configuration says of so many classes.
+    pub(in crate::hub) fn of(fields: &Fields, classes: usize) -> Result<ClassMeaning, String> {
+        Ok(match (fields.text_or("problem_type", "")?, classes) {
+            ("regression", _) | ("", 1) => ClassMeaning::Numbers,
+            ("multi_label_classification", _) => ClassMeaning::Each,
+            ("" | "single_label_classification", _) => ClassMeaning::One,
+            (other, _) => return Err(format!("\"problem_type\" is \"{other}\", which kiln doesn't know")),
+        })
+    }
+}
+
 /// The kinds of encoders that are read.
 pub(in crate::hub) const KINDS: [&str; 3] = ["bert", "distilbert", "roberta"];
 
@@ -64,16 +76,12 @@ pub(super) fn read(object: &Map<String, Value>, has_pooler: bool) -> Result<Read
         "distilbert" => ["dropout", "attention_dropout"],
         _ => ["hidden_dropout_prob", "attention_probs_dropout_prob"],
     };
-    let share = |name: &str| match fields.number_or(name, 0.1)? {
-        share if (0.0..1.0).contains(&share) => Ok(share),
-        share => Err(format!("\"{name}\" is {share}, and should be a share below 1")),
-    };
     let block = EncoderBlockOptions {
         feedforward: fields.count(middle)?,
         activation: activation(fields.text_or(act, "gelu")?)?,
         epsilon: fields.number_or("layer_norm_eps", 1e-12)?,
-        dropout: share(dropout)?,
-        attention_dropout: share(attention)?,
+        dropout: fields.share_or(dropout, 0.1)?,
+        attention_dropout: fields.share_or(attention, 0.1)?,
         ..EncoderBlockOptions::new(width, heads)
     };
     let config = EncoderConfig {
@@ -95,12 +103,7 @@ pub(super) fn read(object: &Map<String, Value>, has_pooler: bool) -> Result<Read
             config.positions
         ));
     }
-    let meaning = match (fields.text_or("problem_type", "")?, labels.len()) {
-        ("regression", _) | ("", 1) => ClassMeaning::Numbers,
-        ("multi_label_classification", _) => ClassMeaning::Each,
-        ("" | "single_label_classification", _) => ClassMeaning::One,
-        (other, _) => return Err(format!("\"problem_type\" is \"{other}\", which kiln doesn't know")),
-    };
+    let meaning = ClassMeaning::of(&fields, labels.len())?;
     Ok(ReadEncoder { naming, config, padding: padding as i64, labels, meaning })
 }
 

@@ -11,7 +11,7 @@ use kiln_nn::{Compiled, DType, Function, Input, Key};
 use serde_json::{Map, Value};
 
 use self::config::{ClassMeaning, ReadEncoder};
-use super::folder::{self, Folder};
+use super::folder::{self, HubFolder};
 use super::names::Naming;
 use super::texts::{TextPair, coded, pieces};
 use super::{classes, layout};
@@ -53,7 +53,7 @@ impl EncoderModel {
     /// # Errors
     /// Where a file is missing or damaged, the model is of a kind that isn't known, or tensors don't fit what `config.json` says; it names them.
     pub fn open(folder: impl AsRef<Path>) -> Result<EncoderModel> {
-        let folder = Folder::open(folder)?;
+        let folder = HubFolder::open(folder)?;
         let weights = folder.weights();
         let has_pooler = weights
             .as_ref()
