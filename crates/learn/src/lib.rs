@@ -50,6 +50,7 @@ mod row;
 pub mod store;
 #[cfg(feature = "terminal")]
 mod terminal;
+#[cfg(feature = "tokenizer")]
 mod text_rows;
 pub mod trainer;
 pub mod weights;
