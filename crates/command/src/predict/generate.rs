@@ -20,7 +20,7 @@ pub(super) const TEXTS: &str = "Texts";
 pub(super) struct GenerateFlags {
     /// A text to go on with, instead of a file; several go on side by side, each as it would alone
     #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with = "inputs")]
-    pub(super) prompt: Vec<String>,
+    prompt: Vec<String>,
 
     /// At most so many pieces more (of most models: characters)
     #[arg(long, help_heading = TEXTS, visible_alias = "length", value_name = "N", default_value_t = 300)]

@@ -37,6 +37,7 @@ use super::rows;
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
   kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
+  kiln predict runs/reviews-1/model.kiln --text \"a fine story\"
   kiln predict reviews-bert/ \"a fine film\" \"a waste of time\" --top 3
   kiln predict sentences-bert/ lines.txt --embed --normalize > meanings.csv
   kiln predict net.onnx \"a fine film\"             with tokenizer.json beside it
@@ -51,7 +52,7 @@ pub struct PredictFlags {
     inputs: Vec<PathBuf>,
 
     #[command(flatten)]
-    text: GenerateFlags,
+    generate: GenerateFlags,
 
     #[command(flatten)]
     given: TextFlags,
@@ -78,27 +79,35 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     let model = rows::asked(&flags.model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
+    let goes_on = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_none());
+    let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
+    let given = || flags.given.given(&flags.inputs);
     if flags.given.embeds() {
-        let texts = flags.given.given(&flags.text.prompt, &flags.inputs)?;
+        let texts = given()?;
         let embeddings = predictor.embed(texts.iter().map(GivenText::first))?;
         return flags.given.print_embeddings(&texts, embeddings, flags.json).map(|()| ExitCode::SUCCESS);
     }
-    if let Preparation::Text(text) = &about.preparation
-        && text.columns.is_some()
-        && (!flags.text.prompt.is_empty() || flags.inputs.iter().any(is_text))
-    {
-        let texts = flags.given.given(&flags.text.prompt, &flags.inputs)?;
+    if tells_texts_apart && (flags.given.names_texts() || flags.inputs.iter().any(|input| is_text(input))) {
+        let texts = given()?;
         let said = texts.iter().map(|text| predictor.predict_text(text.first()));
         print_predictions(&texts, said.collect(), flags.top, flags.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Preparation::Text(text) = &about.preparation
-        && text.columns.is_none()
-    {
-        return flags.text.run(&mut predictor.clone(), &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    if goes_on {
+        flags.given.check_none()?;
+        return flags
+            .generate
+            .run(&mut predictor.clone(), &flags.inputs, flags.json)
+            .map(|()| ExitCode::SUCCESS);
+    }
+    if flags.given.names_texts() {
+        bail!("--text is for a model that tells texts apart, and this one takes something else");
     }
     if flags.inputs.is_empty() {
-        bail!("name a table, pictures, or - for the standard input");
+        match tells_texts_apart {
+            true => bail!("name a table, or - for the standard input; or give a text: --text TEXT"),
+            false => bail!("name a table, pictures, or - for the standard input"),
+        }
     }
     let views = flags.seen.views(about)?;
     let questions = match stream::predict(&predictor, &flags.inputs, flags.json)? {
@@ -146,18 +155,22 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
 /// What a model of a hub's folder says.
 fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
     let (embeds, json) = (flags.given.embeds(), flags.json);
-    let texts = || flags.given.given(&flags.text.prompt, &flags.inputs);
-    match hub::open(&flags.model)? {
+    let texts = || flags.given.given(&flags.inputs);
+    let model = hub::open(&flags.model)?;
+    if !embeds && matches!(model, HubModel::Language(_) | HubModel::Seq2Seq(_)) {
+        flags.given.check_none()?;
+    }
+    match model {
         HubModel::Language(model) if embeds => {
             let texts = texts()?;
             flags.given.print_embeddings(&texts, model.embed(texts.iter().map(GivenText::first))?, json)
         }
-        HubModel::Language(mut model) => flags.text.run(&mut *model, &flags.inputs, json),
+        HubModel::Language(mut model) => flags.generate.run(&mut *model, &flags.inputs, json),
         HubModel::Seq2Seq(model) if embeds => {
             let texts = texts()?;
             flags.given.print_embeddings(&texts, model.embed(&texts)?, json)
         }
-        HubModel::Seq2Seq(mut model) => flags.text.run(&mut *model, &flags.inputs, json),
+        HubModel::Seq2Seq(mut model) => flags.generate.run(&mut *model, &flags.inputs, json),
         HubModel::Encoder(model) => {
             let texts = texts()?;
             match embeds {
@@ -165,7 +178,9 @@ fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
                 false => print_predictions(&texts, model.predict(&texts), flags.top, json),
             }
         }
-        HubModel::Vision(_) if embeds => bail!("--embed is of texts, and the model takes pictures"),
+        HubModel::Vision(_) if embeds || flags.given.names_texts() => {
+            bail!("--embed and --text are of texts, and the model takes pictures")
+        }
         HubModel::Vision(model) => return pictures::predict(&model, &flags.inputs, flags.top, json),
     }
     .map(|()| ExitCode::SUCCESS)
@@ -174,7 +189,7 @@ fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
 /// What a network of an ONNX file says of texts.
 fn of_network(flags: &PredictFlags) -> Result<()> {
     let network = TextNetwork::open(&flags.model)?;
-    let texts = flags.given.given(&flags.text.prompt, &flags.inputs)?;
+    let texts = flags.given.given(&flags.inputs)?;
     match flags.given.embeds() {
         true => flags.given.print_embeddings(&texts, network.embed(&texts)?, flags.json),
         false => print_predictions(&texts, network.predict(&texts), flags.top, flags.json),

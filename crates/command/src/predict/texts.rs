@@ -1,7 +1,7 @@
 //! Texts on the command line, or lines of files, of which a model says the class or gives what they mean.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -17,6 +17,10 @@ use crate::{out, rows};
 /// What is said of texts that don't go on.
 #[derive(Args)]
 pub(super) struct TextFlags {
+    /// A text to tell apart or to embed, instead of a file; several are answered in their order
+    #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with_all = ["inputs", "prompt", "score"])]
+    text: Vec<String>,
+
     /// Give what each text means as a row of numbers instead: the mean over its pieces of what the model's last block gives
     #[arg(long, help_heading = TEXTS)]
     embed: bool,
@@ -55,11 +59,26 @@ impl TextFlags {
         self.embed
     }
 
+    /// Whether a flag gives texts.
+    pub(super) fn names_texts(&self) -> bool {
+        !self.text.is_empty()
+    }
+
+    /// An error where a flag gives texts to a model that goes on with them.
+    pub(super) fn check_none(&self) -> Result<()> {
+        match self.names_texts() {
+            true => bail!(
+                "--text is for a model that tells texts apart; this one goes on with them: --prompt TEXT"
+            ),
+            false => Ok(()),
+        }
+    }
+
     /// Texts that are named: each itself, or a file with one on each line.
-    pub(super) fn given(&self, prompts: &[String], inputs: &[PathBuf]) -> Result<Vec<GivenText>> {
+    pub(super) fn given(&self, inputs: &[PathBuf]) -> Result<Vec<GivenText>> {
         let mut all = Vec::new();
         let whole = |text: &str| GivenText { first: text.to_string(), second: self.pair.clone() };
-        all.extend(prompts.iter().map(|prompt| whole(prompt)));
+        all.extend(self.text.iter().map(|text| whole(text)));
         for input in inputs {
             let lines = match input.as_os_str() == "-" {
                 true => {
@@ -71,7 +90,7 @@ impl TextFlags {
                     continue;
                 }
                 false => bail!(
-                    "{}: there is no such file; a text that looks like the name of one is given by --prompt",
+                    "{}: there is no such file; a text that looks like the name of one is given by --text",
                     input.display()
                 ),
             };
@@ -124,7 +143,7 @@ impl TextFlags {
 }
 
 /// Whether what is named isn't a file but a text: nothing there has that name, and no file would.
-pub(super) fn is_text(input: &PathBuf) -> bool {
+pub(super) fn is_text(input: &Path) -> bool {
     let name = input.to_string_lossy();
     let looks_like_a_file = || match name.contains(char::is_whitespace) {
         true => false,
