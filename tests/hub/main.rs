@@ -6,6 +6,7 @@ mod encoders;
 mod kept;
 mod onnx;
 mod seq2seq;
+mod settings;
 mod vision;
 
 use std::fs;

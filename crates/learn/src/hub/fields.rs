@@ -22,6 +22,17 @@ impl Fields<'_> {
         if self.known(name).is_some() { self.count(name) } else { Ok(otherwise) }
     }
 
+    /// The code of a piece.
+    pub(super) fn code_or(&self, name: &str, otherwise: u32) -> Result<u32, String> {
+        match self.known(name) {
+            None => Ok(otherwise),
+            Some(value) => {
+                let code = value.as_u64().and_then(|code| u32::try_from(code).ok());
+                code.ok_or_else(|| format!("\"{name}\" is {value}, and should be the code of a piece"))
+            }
+        }
+    }
+
     pub(super) fn number_or(&self, name: &str, otherwise: f64) -> Result<f64, String> {
         match self.known(name) {
             None => Ok(otherwise),

@@ -115,7 +115,7 @@ impl TextNetwork {
             window: fixed.or(read.window).unwrap_or(WINDOW),
             is_fixed: fixed.is_some(),
             network,
-            padding: read.padding.or(tokenizer.padding().map(i64::from)).unwrap_or(0),
+            padding: read.padding.or(tokenizer.padding()).unwrap_or(0).into(),
             tokenizer,
             labels: read.labels.map(Arc::from),
             meaning: read.meaning,
@@ -282,18 +282,18 @@ fn beside(path: &Path, name: &str) -> Option<PathBuf> {
 /// What a configuration says of a network's texts.
 struct DescribedText {
     window: Option<usize>,
-    padding: Option<i64>,
+    padding: Option<u32>,
     labels: Option<Vec<String>>,
     meaning: ClassMeaning,
 }
 
 fn described_text(object: &Map<String, Json>) -> std::result::Result<DescribedText, String> {
     let fields = Fields(object);
-    let padding = fields.known("pad_token_id").and_then(Json::as_i64);
+    let padding = fields.known("pad_token_id").map(|_| fields.code_or("pad_token_id", 0)).transpose()?;
     let most = fields.known("max_position_embeddings").map(|_| fields.count("max_position_embeddings"));
     // Its positions begin behind that of padding.
     let taken = match fields.text_or("model_type", "")? {
-        "roberta" | "xlm-roberta" | "camembert" => padding.unwrap_or(1).max(0) as usize + 1,
+        "roberta" | "xlm-roberta" | "camembert" => padding.unwrap_or(1) as usize + 1,
         _ => 0,
     };
     let labels = fields.known("id2label").map(|_| labels(&fields)).transpose()?;

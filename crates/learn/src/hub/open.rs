@@ -57,7 +57,7 @@ pub fn open(folder: impl AsRef<Path>) -> Result<HubModel> {
     if vision::KINDS.contains(&kind) {
         return Ok(HubModel::Vision(Box::new(VisionModel::open(path)?)));
     }
-    let all = [&config::KINDS[..], &encoder::config::KINDS, &seq2seq::KINDS, &vision::KINDS];
+    let all = [&config::KINDS[..], &encoder::config::KINDS[..], &seq2seq::KINDS[..], &vision::KINDS[..]];
     Err(folder.fault(match kind {
         "" => "it doesn't say which \"model_type\" the model is of".to_string(),
         _ => format!("its \"model_type\" is \"{kind}\"; kiln reads {}", all.concat().join(", ")),

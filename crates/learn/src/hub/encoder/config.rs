@@ -71,7 +71,7 @@ pub(super) fn read(object: &Map<String, Value>, has_pooler: bool) -> Result<Read
     };
     let (width, heads) = (fields.count(width)?, fields.count(heads)?);
     divides(width, heads)?;
-    let padding = fields.number_or("pad_token_id", if kind == "roberta" { 1.0 } else { 0.0 })?;
+    let padding = fields.code_or("pad_token_id", u32::from(kind == "roberta"))?;
     let [dropout, attention] = match kind {
         "distilbert" => ["dropout", "attention_dropout"],
         _ => ["hidden_dropout_prob", "attention_probs_dropout_prob"],
@@ -104,7 +104,7 @@ pub(super) fn read(object: &Map<String, Value>, has_pooler: bool) -> Result<Read
         ));
     }
     let meaning = ClassMeaning::of(&fields, labels.len())?;
-    Ok(ReadEncoder { naming, config, padding: padding as i64, labels, meaning })
+    Ok(ReadEncoder { naming, config, padding: padding.into(), labels, meaning })
 }
 
 /// The names of classes, in their order.

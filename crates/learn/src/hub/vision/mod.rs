@@ -152,18 +152,22 @@ impl Layer for BehindPixels<'_> {
     }
 }
 
+/// No picture's side is longer.
+const LONGEST: u64 = 1 << 16;
+
 /// One number, or two, for the two sides of a picture.
 fn sides(fields: &Fields, name: &str) -> std::result::Result<[usize; 2], String> {
-    match fields.known(name) {
-        Some(Value::Array(both)) => {
-            let side =
-                |at: usize| both.get(at).and_then(Value::as_u64).filter(|&side| side > 0 && both.len() == 2);
-            match (side(0), side(1)) {
-                (Some(height), Some(width)) => Ok([height as usize, width as usize]),
-                _ => Err(format!("\"{name}\" is {both:?}, and should be a height and a width")),
-            }
-        }
-        _ => fields.count(name).map(|side| [side; 2]),
+    let missing = || format!("it doesn't say \"{name}\"");
+    let value = fields.known(name).ok_or_else(missing)?;
+    let both = match value.as_array().map(Vec::as_slice) {
+        None => Some([value, value]),
+        Some([height, width]) => Some([height, width]),
+        Some(_) => None,
+    };
+    let side = |side: &Value| side.as_u64().filter(|side| (1..=LONGEST).contains(side));
+    match both.map(|both| both.map(side)) {
+        Some([Some(height), Some(width)]) => Ok([height as usize, width as usize]),
+        _ => Err(format!("\"{name}\" is {value}, and should be a height and a width of 1 to {LONGEST}")),
     }
 }
 
@@ -203,8 +207,12 @@ fn config(
         attention_dropout: fields.share_or("attention_probs_dropout_prob", 0.0)?,
         ..EncoderBlockOptions::new(width, heads)
     };
+    let channels = fields.count_or("num_channels", 3)?;
+    if !matches!(channels, 1 | 3) {
+        return Err(format!("\"num_channels\" is {channels}, and pictures have 1 or 3"));
+    }
     let config = VisionConfig {
-        picture: [fields.count_or("num_channels", 3)?, height, across],
+        picture: [channels, height, across],
         patch,
         width,
         blocks: fields.count("num_hidden_layers")?,
@@ -225,9 +233,6 @@ fn pixels(object: &Map<String, Value>, picture: [usize; 3]) -> std::result::Resu
     let fields = Fields(object);
     let [channels, height, width] = picture;
     let flag = |name: &str| fields.flag_or(name, true);
-    if !matches!(channels, 1 | 3) {
-        return Err(format!("pictures have 1 or 3 channels, and the model takes {channels}"));
-    }
     if flag("do_resize")? {
         if let Some(size) = fields.known("size") {
             let side = |name: &str| size.get(name).unwrap_or(size).as_u64();
