@@ -97,6 +97,10 @@ fn a_text_is_learned_and_goes_on() {
         assert!(error.contains(said), "{error}");
     }
     assert!(folder.out(&["inspect", model]).contains("embedding"));
+    embeds(&folder.at(model), &["the cat sat", "and the rat sat on the", &"the mat ".repeat(9)], 32);
+    assert!(
+        folder.out(&["predict", model, "--text", "the", "--embed", "--json"]).contains("\"embedding\":[")
+    );
     let pieces = ["--pieces", "learned 270", "--window", "16", "--epochs", "1", "--quiet", "--out", "pieces"];
     folder.out(&[&["train", "rhyme.txt"], &pieces[..]].concat());
     assert!(folder.out(&["inspect", "pieces/model.kiln"]).contains("270 pieces of text"));
@@ -214,4 +218,64 @@ fn texts_with_classes_are_told_apart() {
     folder.out(&[&["train", "rhyme.txt", "--out", "rhyme"], &flags[..]].concat());
     let error = folder.error(&["predict", "rhyme/model.kiln", "--text", "a"]).1;
     assert!(error.contains("goes on with them: --prompt TEXT"), "{error}");
+    // Sentences without a table, and what they mean to it.
+    let said = folder.out(&["predict", model, "what a lovely day", "an awful one"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("what a lovely day  up ") && lines[1].starts_with("an awful one  down "),
+        "{said}"
+    );
+    let said: Value =
+        serde_json::from_str(&folder.out(&["predict", model, "--text", "poor.day", "--json"])).unwrap();
+    assert!(said["probabilities"]["down"].as_f64().unwrap() > 0.0 && said["text"] == "poor.day", "{said}");
+    assert!(folder.error(&["predict", model, "lovely.csv"]).1.contains("lovely.csv"));
+    embeds(&folder.at(model), &["what a lovely day", "an awful one", "fine"], 1);
+    let meant = folder.out(&["predict", model, "what a lovely day", "an awful one", "--embed"]);
+    assert!(meant.starts_with("text,e0,e1,") && meant.lines().count() == 3, "{meant}");
+}
+
+/// What texts mean to a model gives, in its last layer, what it says of them: in the mean over so many places at most.
+fn embeds(path: &std::path::Path, texts: &[&str], places: usize) {
+    let predictor = kiln::Predictor::load(path).unwrap();
+    let meant = predictor.embed(texts.iter().copied()).unwrap();
+    let parameters = predictor.model().parameters();
+    let last = |end: &str| {
+        let found = parameters.iter().rev().find(|(path, _)| path.ends_with(end)).unwrap();
+        found.1.value().unwrap().as_slice::<f32>().unwrap().to_vec()
+    };
+    let (weight, bias) = (last("weight"), last("bias"));
+    for (text, row) in texts.iter().zip(meant.rows()) {
+        let found: Vec<f64> = (0..bias.len())
+            .map(|at| {
+                let products = row.iter().zip(weight.iter().skip(at).step_by(bias.len()));
+                products.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum::<f64>() + f64::from(bias[at])
+            })
+            .collect();
+        let wanted: Vec<f64> = match predictor.predict_text(text).unwrap() {
+            kiln::Prediction::Classes { probabilities, .. } => {
+                let log = |p: &f32| f64::from(*p).ln();
+                // Logits up to a constant.
+                let shift = found[0] - log(&probabilities[0]);
+                probabilities.iter().map(|p| log(p) + shift).collect()
+            }
+            _ => {
+                // Of what comes next after each of the first places.
+                let codes = |count: usize| text.chars().take(count).collect::<String>();
+                let count = text.chars().count().min(places);
+                let mut sums = vec![0.0; bias.len()];
+                for end in 1..=count {
+                    let said = predictor.predict_text(&codes(end)).unwrap();
+                    said.scores()
+                        .zip(&mut sums)
+                        .for_each(|(score, sum)| *sum += f64::from(score) / count as f64);
+                }
+                sums
+            }
+        };
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!((found - wanted).abs() < 1e-3 * (1.0 + wanted.abs()), "{text}: {found} and {wanted}");
+        }
+        let alone = predictor.embed([*text]).unwrap();
+        assert_eq!(alone.rows().next().unwrap(), row);
+    }
 }

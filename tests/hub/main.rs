@@ -2,6 +2,13 @@
 
 #![cfg(feature = "tokenizer")]
 
+mod encoders;
+mod kept;
+mod onnx;
+mod seq2seq;
+mod settings;
+mod vision;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use kiln_learn::data::Tokenizer;
-use kiln_learn::hub::LanguageModel;
+use kiln_learn::hub::{self, LanguageModel};
 use kiln_learn::onnx::export::ExportedFile;
 use kiln_learn::onnx::{Checked, Export, NEWEST, OLDEST, Options};
 use kiln_learn::weights::{self, Weights};
@@ -68,7 +68,7 @@ pub fn run(flags: ExportFlags) -> Result<()> {
             flags.to.display()
         );
     }
-    if LanguageModel::is_folder(&flags.model) {
+    if hub::is_folder(&flags.model) {
         if extension != "onnx" {
             bail!(
                 "{}: a language model's folder is written as .onnx; other forms are of models that kiln trained",

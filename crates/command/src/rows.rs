@@ -147,7 +147,7 @@ pub fn standard_input() -> Result<Vec<u8>> {
 }
 
 /// The files, and those in folders and the folders in them.
-fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PathBuf>> {
+pub fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for input in inputs {
         if !input.is_dir() {

@@ -1,5 +1,6 @@
 //! A model ready to be asked: raw values in, labels and probabilities out, from any number of threads.
 
+mod embed;
 #[cfg(feature = "image")]
 mod pictures;
 mod prediction;
@@ -13,6 +14,7 @@ use kiln_data::{Dataset, Form, RawCell, RowPlan, Table};
 
 use crate::model::{Model, Views};
 use crate::preparation::{Preparation, TextPreparation};
+use crate::programs::Programs;
 use crate::{Error, Result};
 use prediction::Meanings;
 pub use prediction::Prediction;
@@ -56,6 +58,8 @@ struct Inner {
     /// How raw rows become inputs, of a model that takes some.
     rows: Option<RowPreparation>,
     meanings: Meanings,
+    /// Programs up to the layer that scores, for embeddings.
+    features: Programs,
 }
 
 /// How raw rows become inputs.
@@ -81,7 +85,12 @@ impl Predictor {
             }
         };
         let rows = rows.map(|plan| RowPreparation { form: Form::numbers(&[plan.width()]), plan });
-        Ok(Predictor(Arc::new(Inner { rows, meanings: Meanings::of(&about.task), model })))
+        Ok(Predictor(Arc::new(Inner {
+            rows,
+            meanings: Meanings::of(&about.task),
+            features: Programs::default(),
+            model,
+        })))
     }
 
     /// Of a model, with programs for batches of these sizes instead of 1, 8, 64 and 256 rows.
