@@ -2,6 +2,8 @@
 
 #![cfg(feature = "tokenizer")]
 
+mod gguf;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -64,6 +64,7 @@ fn of_nothing(kind: OpKind, dtype: DType) -> Option<Scalar> {
             | Opaque::ArgSort { .. }
             | Opaque::Gather(_)
             | Opaque::Scatter(..)
+            | Opaque::Unpack(_)
             | Opaque::Scan(..)
             | Opaque::Custom(_),
         )

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kiln_learn::data::{Frame, read_text};
-use kiln_learn::hub::LanguageModel;
+use kiln_learn::hub::{LanguageModel, gguf};
 use kiln_learn::model::{NETWORK, Task, listed};
 use kiln_learn::prelude::*;
 use kiln_learn::weights::Weights;
@@ -37,7 +37,7 @@ use crate::out::counted;
   kiln inspect verkauf.csv --decimal , --dates dmy
   kiln inspect data/mnist")]
 pub struct InspectFlags {
-    /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, a folder of images or of a language model
+    /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, a folder of images or of a language model, a GGUF file
     what: PathBuf,
 
     /// Print what the model's prediction is made of
@@ -71,8 +71,8 @@ pub fn run(flags: InspectFlags) -> Result<()> {
     if is_standard_input(path) {
         return out::text(data::table(&open(&reading, path)?));
     }
-    if LanguageModel::is_folder(path) {
-        return out::text(language_model(&LanguageModel::open(path)?)?);
+    if LanguageModel::is_model(path) {
+        return out::text(language_model(path)?);
     }
     let extension =
         path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -187,8 +187,22 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     Ok(text)
 }
 
-/// A language model of a hub's folder.
-fn language_model(model: &LanguageModel) -> Result<String> {
+/// A language model of a hub's folder or of a GGUF file; of the latter also what it says of itself.
+fn language_model(path: &Path) -> Result<String> {
+    let model = LanguageModel::open(path);
+    let about = match LanguageModel::is_folder(path) {
+        true => String::new(),
+        false => gguf::about(path)? + "\n",
+    };
+    match model {
+        Ok(model) => Ok(about + &decoder(&model, path)?),
+        // What a file says can be looked at, whether or not kiln computes it.
+        Err(error) if !about.is_empty() => Ok(format!("{about}{error}\n")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn decoder(model: &LanguageModel, path: &Path) -> Result<String> {
     let (config, window) = (model.config(), model.window());
     let steps = window.min(SHOWN_STEPS);
     let mut text = format!("{}\n", Summary::of_type(model.decoder(), [1, steps], DType::I64)?);
@@ -207,8 +221,11 @@ fn language_model(model: &LanguageModel) -> Result<String> {
         "blocks    {} of {} features: {heads} of {}, {} in the middle",
         config.blocks, config.width, block.head_width, block.feedforward
     )?;
-    let pieces =
-        if model.tokenizer().is_some() { "tokenizer.json" } else { "none: it takes codes, not texts" };
+    let pieces = match model.tokenizer() {
+        Some(_) if LanguageModel::is_folder(path) => "tokenizer.json".to_string(),
+        Some(_) => "in the file".to_string(),
+        None => format!("none: it takes codes, not texts ({})", model.no_pieces()),
+    };
     writeln!(text, "pieces    {pieces}")?;
     Ok(text)
 }

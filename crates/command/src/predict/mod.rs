@@ -34,9 +34,10 @@ use super::rows;
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
   kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
+  kiln predict llama-1b-q4_k_m.gguf --prompt \"Once upon a time\"
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
-    /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
+    /// The model's file, or a language model: a folder (config.json, model.safetensors, tokenizer.json) or a GGUF file
     model: PathBuf,
 
     /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, or - for the standard input
@@ -58,7 +59,7 @@ pub struct PredictFlags {
 }
 
 pub fn run(flags: PredictFlags) -> Result<ExitCode> {
-    if LanguageModel::is_folder(&flags.model) {
+    if LanguageModel::is_model(&flags.model) {
         let model = LanguageModel::open(&flags.model)?;
         return flags.text.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }

@@ -59,6 +59,7 @@ impl Lowering<'_> {
                 self.push(Work::Scatter(indexed, mode), node.op.name().to_string(), id, 0);
                 self.settle(id, out);
             }
+            Opaque::Unpack(format) => self.unpack(id, format),
             Opaque::Attention(spec, _) => self.attention(&[id], spec),
             // Its kernels are those of its body.
             Opaque::Scan(..) => {}

@@ -1,7 +1,8 @@
 //! Language models in the public layout of a model hub's folder: `config.json`, `model.safetensors` (or its index and parts),
-//! `tokenizer.json`. Read, run, and written back so that other systems read them.
+//! `tokenizer.json`. Read, run, and written back so that other systems read them. And in GGUF files, which hold all of it in one.
 
 mod config;
+pub mod gguf;
 mod layout;
 
 use std::fs;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use kiln_data::Tokenizer;
 use kiln_map::Budget;
 use kiln_nn::models::{Decoder, DecoderConfig};
+use kiln_nn::variable::{with_parameter_budget, with_unfilled_parameters};
 use kiln_nn::{Key, Module};
 use serde_json::{Map, Value};
 
@@ -45,6 +47,8 @@ pub struct LanguageModel {
     config: DecoderConfig,
     decoder: Decoder,
     tokenizer: Option<Tokenizer>,
+    /// Why there is no tokenizer.
+    no_pieces: String,
     window: usize,
     ends: Vec<u32>,
     /// What `config.json` holds, to write back.
@@ -65,12 +69,20 @@ impl LanguageModel {
         path.as_ref().join(CONFIG).is_file()
     }
 
-    /// Of a folder. Without `tokenizer.json` it takes and gives codes alone.
+    /// Whether a path is such a folder, or a GGUF file.
+    pub fn is_model(path: impl AsRef<Path>) -> bool {
+        LanguageModel::is_folder(&path) || gguf::is_gguf(path.as_ref())
+    }
+
+    /// Of a folder, or of a GGUF file. Without `tokenizer.json`, or pieces in the file, it takes and gives codes alone.
     ///
     /// # Errors
     /// Where a file is missing or damaged, the model is of a kind that isn't known, or tensors don't fit what `config.json` says; it names them.
-    pub fn open(folder: impl AsRef<Path>) -> Result<LanguageModel> {
-        let folder = folder.as_ref();
+    pub fn open(path: impl AsRef<Path>) -> Result<LanguageModel> {
+        let folder = path.as_ref();
+        if gguf::is_gguf(folder) {
+            return gguf::open(folder);
+        }
         let path = folder.join(CONFIG);
         let described = object(&path)?;
         let read = config::read(&described).map_err(|message| Error::format(&path, message))?;
@@ -97,6 +109,7 @@ impl LanguageModel {
             config: read.config,
             decoder,
             tokenizer,
+            no_pieces: format!("the model's folder has no {TOKENIZER}"),
             window: read.window,
             ends: ends.unwrap_or(read.ends),
             described,
@@ -147,6 +160,11 @@ impl LanguageModel {
         self.tokenizer.as_ref()
     }
 
+    /// Why it has no pieces, where it has none.
+    pub fn no_pieces(&self) -> &str {
+        &self.no_pieces
+    }
+
     /// How many pieces it learned to see at once.
     pub fn window(&self) -> usize {
         self.window
@@ -178,9 +196,7 @@ impl LanguageModel {
 
     fn speaker(&self) -> Result<Speaker<'_>> {
         let pieces = self.tokenizer.as_ref().ok_or_else(|| {
-            Error::Preparation(format!(
-                "the model's folder has no {TOKENIZER}, so it takes codes and no texts"
-            ))
+            Error::Preparation(format!("{}, so it takes codes and no texts", self.no_pieces))
         })?;
         Ok(Speaker { layers: &self.decoder, pieces_axis: 2, pieces, window: self.window, ends: &self.ends })
     }
@@ -207,8 +223,8 @@ impl Pieces for Tokenizer {
 /// that it can be said which are missing.
 fn within(config: &Path, weights: &Weights, make: impl FnOnce() -> Decoder) -> Result<Decoder> {
     let numbers: usize = weights.iter().map(|weight| weight.elements()).sum();
-    let decoder = kiln_nn::variable::with_parameter_budget(numbers.saturating_mul(2), make);
-    match decoder.parameters().iter().find_map(|(_, parameter)| parameter.variable().err()) {
+    let decoder = with_parameter_budget(numbers.saturating_mul(2), || with_unfilled_parameters(make));
+    match first_error(&decoder) {
         Some(_) => Err(Error::format(
             config,
             format!(
@@ -218,6 +234,11 @@ fn within(config: &Path, weights: &Weights, make: impl FnOnce() -> Decoder) -> R
         )),
         None => Ok(decoder),
     }
+}
+
+/// What is wrong with the first parameter that couldn't be made.
+fn first_error(decoder: &Decoder) -> Option<kiln_nn::Error> {
+    decoder.parameters().iter().find_map(|(_, parameter)| parameter.error().cloned())
 }
 
 /// The object in a file of JSON.
