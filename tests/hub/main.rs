@@ -3,6 +3,7 @@
 #![cfg(feature = "tokenizer")]
 
 mod gguf;
+mod tuning;
 
 use std::fs;
 use std::path::{Path, PathBuf};

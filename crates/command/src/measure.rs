@@ -54,18 +54,8 @@ impl Measured {
 
     /// As [`Measured::new`], of images that are seen in several views.
     pub fn seen(task: &Task, model: &Model, set: &dyn Dataset, views: Option<&Views>) -> Result<Measured> {
-        const ROWS: usize = 256;
         match task {
-            Task::Text { .. } => {
-                let loss = mean_loss(model.layers(), CrossEntropy::new(), set, ROWS)?;
-                let numbers = [
-                    ("perplexity", libm::exp(loss)),
-                    ("loss", loss),
-                    ("bits", loss / std::f64::consts::LN_2),
-                ];
-                let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
-                Ok(Measured { numbers, of: Of::Text })
-            }
+            Task::Text { .. } => Measured::of_text(model.layers(), set),
             Task::Classes { names } => classes(names, &AskedModel { model, set, views }),
             Task::Numbers { names, scale, offset } => {
                 let units: Vec<(f64, f64)> = scale.iter().copied().zip(offset.iter().copied()).collect();
@@ -79,6 +69,16 @@ impl Measured {
                 numbers(names, &units, &AskedModel { model, set, views })
             }
         }
+    }
+
+    /// How well layers foresee the pieces of a text.
+    pub fn of_text(layers: &impl Layer, set: &dyn Dataset) -> Result<Measured> {
+        const ROWS: usize = 256;
+        let loss = mean_loss(layers, CrossEntropy::new(), set, ROWS)?;
+        let numbers =
+            [("perplexity", libm::exp(loss)), ("loss", loss), ("bits", loss / std::f64::consts::LN_2)];
+        let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
+        Ok(Measured { numbers, of: Of::Text })
     }
 
     /// As JSON.

@@ -46,6 +46,10 @@ pub struct PredictFlags {
     #[command(flatten)]
     text: GenerateFlags,
 
+    /// Adapters beside the weights of a language model, as `kiln train --lora` leaves them
+    #[arg(long, value_name = "FILE")]
+    adapters: Option<PathBuf>,
+
     /// How many classes are shown of each image
     #[arg(long, value_name = "N", default_value_t = 1)]
     top: usize,
@@ -61,7 +65,13 @@ pub struct PredictFlags {
 pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     if LanguageModel::is_model(&flags.model) {
         let model = LanguageModel::open(&flags.model)?;
+        if let Some(adapters) = &flags.adapters {
+            model.load_adapters(adapters)?;
+        }
         return flags.text.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
+    if flags.adapters.is_some() {
+        bail!("{}: --adapters is for a language model", flags.model.display());
     }
     let model = rows::asked(&flags.model)?;
     let predictor = Predictor::new(model)?;

@@ -4,6 +4,7 @@
 mod config;
 pub mod gguf;
 mod layout;
+mod tuning;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use kiln_nn::models::{Decoder, DecoderConfig};
 use kiln_nn::variable::{with_parameter_budget, with_unfilled_parameters};
 use kiln_nn::{Key, Module};
 use serde_json::{Map, Value};
+
+pub use tuning::TrainedDecoder;
 
 use crate::generate::{GenerateOptions, Generation, Pieces, Speaker, TextScore};
 use crate::store::safetensors;
@@ -71,7 +74,7 @@ impl LanguageModel {
 
     /// Whether a path is such a folder, or a GGUF file.
     pub fn is_model(path: impl AsRef<Path>) -> bool {
-        LanguageModel::is_folder(&path) || gguf::is_gguf(path.as_ref())
+        LanguageModel::is_folder(&path) || gguf::is_gguf(path)
     }
 
     /// Of a folder, or of a GGUF file. Without `tokenizer.json`, or pieces in the file, it takes and gives codes alone.

@@ -22,7 +22,8 @@ use super::{LanguageModel, config as hub_config};
 use crate::Result;
 
 /// Whether a path is such a file, by its first bytes.
-pub(super) fn is_gguf(path: &Path) -> bool {
+pub fn is_gguf(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
     let mut start = [0; 4];
     path.is_file()
         && std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()

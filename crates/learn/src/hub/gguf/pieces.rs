@@ -23,13 +23,15 @@ pub(super) fn tokenizer(file: &GgufFile) -> Option<Result<Tokenizer, String>> {
         GgufValue::Text(kind) => kind.as_str(),
         _ => "",
     };
+    if kind == "none" {
+        return None;
+    }
     let Some(GgufValue::Texts(tokens)) = file.value("tokenizer.ggml.tokens") else {
         return Some(Err("there is no list tokenizer.ggml.tokens".to_string()));
     };
     let described = match kind {
         "gpt2" => merged_bytes(file, tokens),
         "llama" => scored(file, tokens),
-        "none" => return None,
         _ => Err(format!("tokenizer.ggml.model is \"{kind}\"; kiln reads gpt2 and llama")),
     };
     Some(described.and_then(|described| {
@@ -179,33 +181,34 @@ fn scored(file: &GgufFile, tokens: &[String]) -> Result<Value, String> {
         "model": {
             "type": "BPE", "dropout": null, "unk_token": tokens.get(unknown), "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-            "vocab": vocab, "merges": merges(tokens, scores),
+            "vocab": vocab, "merges": merges(tokens, scores)?,
         },
     }))
 }
 
 /// All pairs of pieces that make a piece, in the order in which they are merged.
-fn merges(tokens: &[String], scores: &[f64]) -> Vec<Value> {
+fn merges(tokens: &[String], scores: &[f64]) -> Result<Vec<Value>, String> {
     let codes: HashMap<&str, usize> =
         tokens.iter().enumerate().map(|(code, token)| (token.as_str(), code)).collect();
+    let budget = Budget::default();
     // The code of what is made, and of both that make it.
     let mut pairs: Vec<(usize, usize, usize)> = Vec::new();
     for (made, token) in tokens.iter().enumerate() {
-        // A word is no longer than this in any file that was trained; what is, is never merged.
-        if token.len() > LONGEST {
-            continue;
-        }
+        budget.steps(token.len() as u64 * token.len() as u64).map_err(|exceeded| exceeded.to_string())?;
         let cuts = token.char_indices().skip(1).filter_map(|(at, _)| {
             let (first, second) = token.split_at(at);
             Some((made, *codes.get(first)?, *codes.get(second)?))
         });
         let mut own: Vec<_> = cuts.collect();
         own.sort_by_key(|&(_, first, second)| (first, second));
+        // Each stands there as two texts, and once more as JSON.
+        let bytes = own.len() as u64 * (2 * token.len() as u64 + MERGE);
+        budget.bytes(bytes).map_err(|exceeded| exceeded.to_string())?;
         pairs.extend(own);
     }
     pairs.sort_by(|a, b| scores[b.0].total_cmp(&scores[a.0]));
-    pairs.into_iter().map(|(_, first, second)| json!([tokens[first], tokens[second]])).collect()
+    Ok(pairs.into_iter().map(|(_, first, second)| json!([tokens[first], tokens[second]])).collect())
 }
 
-/// The bytes of the longest piece that is made of others.
-const LONGEST: usize = 512;
+/// Bytes that a merge takes beside its texts.
+const MERGE: u64 = 200;
