@@ -24,7 +24,7 @@ fn prepared(name: &str) -> Program {
     folder
 }
 
-const TRAIN: [&str; 16] = [
+const TRAIN: [&str; 14] = [
     "train",
     "novel.txt",
     "--from",
@@ -33,8 +33,6 @@ const TRAIN: [&str; 16] = [
     "16",
     "--batch-size",
     "4",
-    "--lr",
-    "0.003",
     "--schedule",
     "constant",
     "--threads",
@@ -67,7 +65,7 @@ fn tensors(folder: &Program, name: &str) -> Vec<(String, Vec<f64>)> {
 fn all_weights_go_on_learning_and_a_resumed_run_is_bit_identical() {
     let folder = prepared("tuning-all");
     let before = perplexity(&folder, &["base"]);
-    let said = train(&folder, "whole", &["--epochs", "4"]);
+    let said = train(&folder, "whole", &["--epochs", "4", "--lr", "0.003"]);
     assert!(said.contains("perplexity") && said.contains("report.html"), "{said}");
     let after = perplexity(&folder, &["whole/model"]);
     assert!(after < 0.6 * before, "{before} {after}");
@@ -75,10 +73,10 @@ fn all_weights_go_on_learning_and_a_resumed_run_is_bit_identical() {
     let result: Value = serde_json::from_slice(&fs::read(folder.at("whole/result.json")).unwrap()).unwrap();
     assert!(result["test"]["loss"].as_f64().unwrap() < before.ln());
 
-    train(&folder, "parts", &["--epochs", "2"]);
+    train(&folder, "parts", &["--epochs", "2", "--lr", "0.003"]);
     folder.out(&["train", "--resume", "parts", "--epochs", "4", "--quiet"]);
     assert!(tensors(&folder, "whole/model") == tensors(&folder, "parts/model"));
-    let changed = folder.fails(&["train", "--resume", "parts", "--epochs", "5", "--lr", "0.1"]);
+    let changed = folder.error(&["train", "--resume", "parts", "--epochs", "5", "--lr", "0.1"]).1;
     assert!(changed.contains("--allow-changes lr"), "{changed}");
 
     let said = folder.out(&["export", "whole", "exported"]);
@@ -135,7 +133,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     let folder = prepared("tuning-wrong");
     fs::copy(super::gguf::here("llama.gguf"), folder.at("model.gguf")).unwrap();
     folder.write("table.csv", "a,y\n1,0\n2,1\n");
-    let refused = |arguments: &[&str]| folder.fails(&[&["train"], arguments].concat());
+    let refused = |arguments: &[&str]| folder.error(&[&["train"], arguments].concat()).1;
     for (arguments, said) in [
         (&["novel.txt", "--from", "model.gguf"][..], "packed for predictions and aren't trained"),
         (&["novel.txt", "--lora", "4"], "name it, --from FOLDER"),
@@ -154,8 +152,8 @@ fn what_makes_no_sense_is_refused_by_name() {
         let error = refused(arguments);
         assert!(error.contains(said), "{arguments:?}: {error}");
     }
-    let error = folder.fails(&["predict", "base", "--adapters", "novel.txt", "--prompt", "w1"]);
+    let error = folder.error(&["predict", "base", "--adapters", "novel.txt", "--prompt", "w1"]).1;
     assert!(error.contains("novel.txt"), "{error}");
-    let error = folder.fails(&["export", "base", "out.onnx"]);
+    let error = folder.error(&["export", "base", "out.onnx"]).1;
     assert!(error.contains("written as a folder"), "{error}");
 }
