@@ -3,8 +3,8 @@
 use kiln::generate::GenerateOptions;
 use kiln::hub::LanguageModel;
 use kiln::{
-    Adam, AdamW, Context, Dense, Embedding, Input, Key, Layer, LayerNorm, Lstm, PositionalEmbedding,
-    RecurrentOptions, Step, Tensor, TransformerBlock, TransformerOptions, parameters,
+    Adam, AdamW, Cache, Context, Dense, Embedding, Function, Input, Key, Layer, LayerNorm, Lstm,
+    PositionalEmbedding, RecurrentOptions, Step, Tensor, TransformerBlock, TransformerOptions, parameters,
 };
 
 use super::{Arguments, Result, measure, numbers, show};
@@ -49,6 +49,11 @@ pub(crate) fn generate(arguments: &Arguments, name: &str) -> Result {
     let model = LanguageModel::open(std::path::Path::new(data).join(name))?;
     let prompt: Vec<String> = (0..16).map(|at| format!("w{}", at * 7919 % 8192)).collect();
     let (prompt, options) = (prompt.join(" "), GenerateOptions::new().tokens(200).temperature(0.0));
+    if arguments.show {
+        let cache = Cache::new(1, 216);
+        let mut step = Function::cached(model.decoder(), &cache, |model, cx, [x]| model.forward(&x, cx));
+        return show(&mut step, [Input::new(&[3i64], &[1, 1])]);
+    }
     measure(arguments, || {
         let mut generation = model.generate(&prompt, &options)?;
         generation.by_ref().try_for_each(|added| added.map(drop))?;
