@@ -35,7 +35,7 @@ pub(crate) struct PackedGemm {
 }
 
 /// A segment of some columns that is multiplied with rows.
-struct Segment {
+struct ColumnSegment {
     format: BlockFormat,
     /// The blocks of each column; of a last group that isn't full, some are there twice.
     blocks: [*const u8; COLUMNS],
@@ -52,7 +52,7 @@ struct Segment {
 }
 
 stamp! {
-    static MULTIPLY: fn(segment: &Segment) = multiply::<Here>;
+    static MULTIPLY: fn(segment: &ColumnSegment) = multiply::<Here>;
     /// Unpacks a row.
     pub(crate) static UNPACK: fn(format: BlockFormat, blocks: &[u8], numbers: &mut [f32]) = unpack::<LANES>;
 }
@@ -108,7 +108,7 @@ impl PackedGemm {
                                 let column = (first + column).min(columns.end - 1);
                                 b.wrapping_add(column * column_bytes + start / of_block * block)
                             };
-                            let segment = Segment {
+                            let segment = ColumnSegment {
                                 format: self.format,
                                 blocks: [at(0), at(1), at(2), at(3)],
                                 bytes: numbers / of_block * block,
@@ -154,7 +154,7 @@ fn halved(mut chains: [f32; CHAINS]) -> f32 {
 }
 
 #[inline(always)]
-unsafe fn multiply<S: Simd>(segment: &Segment) {
+unsafe fn multiply<S: Simd>(segment: &ColumnSegment) {
     let mut columns = [[0f32; SEGMENT]; COLUMNS];
     for (column, &blocks) in columns.iter_mut().zip(&segment.blocks) {
         // SAFETY: so many bytes of the column are there.
@@ -183,7 +183,7 @@ unsafe fn multiply<S: Simd>(segment: &Segment) {
 /// Adds the products of some rows with the columns, a register's share of the chains at a time.
 #[inline(always)]
 unsafe fn products<V: Vector<Number = f32>, const COUNT: usize>(
-    segment: &Segment,
+    segment: &ColumnSegment,
     columns: &[[f32; SEGMENT]; COLUMNS],
     row: usize,
 ) {

@@ -9,12 +9,12 @@ use crate::Result;
 const KINDS: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma", "gpt2"];
 
 /// What a file says of its model, below the name of its kind.
-struct About<'f> {
+struct ModelMetadata<'f> {
     file: &'f GgufFile,
     kind: &'f str,
 }
 
-impl About<'_> {
+impl ModelMetadata<'_> {
     fn value(&self, name: &str) -> Option<(String, &GgufValue)> {
         let name = format!("{}.{name}", self.kind);
         self.file.value(&name).map(|value| (name, value))
@@ -67,7 +67,7 @@ pub(super) fn described(file: &GgufFile) -> Result<(String, Map<String, Value>)>
             file.fault(format!("its general.architecture is \"{kind}\"; kiln reads {}", KINDS.join(", ")))
         );
     }
-    let about = About { file, kind: &kind };
+    let about = ModelMetadata { file, kind: &kind };
     let vocabulary = file.tensor("token_embd.weight").and_then(|tensor| tensor.shape.first().copied());
     let Some(vocabulary) = vocabulary else {
         return Err(file.fault("there is no token_embd.weight"));
@@ -100,7 +100,7 @@ pub(super) fn described(file: &GgufFile) -> Result<(String, Map<String, Value>)>
     Ok((kind, config))
 }
 
-fn gpt2(about: &About, config: &mut Map<String, Value>) -> Result<()> {
+fn gpt2(about: &ModelMetadata, config: &mut Map<String, Value>) -> Result<()> {
     let mut put = |name: &str, value: Value| config.insert(name.to_string(), value);
     put("n_embd", about.needed("embedding_length")?.into());
     put("n_head", about.needed("attention.head_count")?.into());
@@ -115,7 +115,7 @@ fn gpt2(about: &About, config: &mut Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-fn llama(about: &About, config: &mut Map<String, Value>) -> Result<()> {
+fn llama(about: &ModelMetadata, config: &mut Map<String, Value>) -> Result<()> {
     let file = about.file;
     let (width, heads) = (about.needed("embedding_length")?, about.needed("attention.head_count")?);
     let head_width = about.count("attention.key_length")?.unwrap_or(width / heads);

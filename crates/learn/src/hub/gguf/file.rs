@@ -16,19 +16,19 @@ use crate::{Error, Result};
 pub(super) const MAGIC: &[u8; 4] = b"GGUF";
 
 /// What is wrong with a file's bytes.
-type Read<T> = std::result::Result<T, String>;
+type GgufResult<T> = std::result::Result<T, String>;
 
 /// A file that is open.
 #[derive(Debug)]
 pub(super) struct GgufFile {
     path: PathBuf,
     bytes: MemoryMap,
-    contents: Contents,
+    contents: GgufContents,
 }
 
 /// What a file says.
 #[derive(Debug, Default)]
-struct Contents {
+struct GgufContents {
     version: u32,
     metadata: Vec<(String, GgufValue)>,
     tensors: Vec<GgufTensor>,
@@ -159,13 +159,13 @@ impl GgufFile {
 }
 
 /// What is left of a file.
-struct Cursor<'b> {
+struct GgufCursor<'b> {
     bytes: &'b [u8],
     at: usize,
 }
 
-impl<'b> Cursor<'b> {
-    fn take(&mut self, count: usize, what: &str) -> Read<&'b [u8]> {
+impl<'b> GgufCursor<'b> {
+    fn take(&mut self, count: usize, what: &str) -> GgufResult<&'b [u8]> {
         let end = self.at.checked_add(count).filter(|&end| end <= self.bytes.len());
         let end = end.ok_or_else(|| {
             let left = self.bytes.len() - self.at;
@@ -176,18 +176,18 @@ impl<'b> Cursor<'b> {
         Ok(taken)
     }
 
-    fn array<const COUNT: usize>(&mut self, what: &str) -> Read<[u8; COUNT]> {
+    fn array<const COUNT: usize>(&mut self, what: &str) -> GgufResult<[u8; COUNT]> {
         let mut array = [0; COUNT];
         array.copy_from_slice(self.take(COUNT, what)?);
         Ok(array)
     }
 
-    fn u32(&mut self, what: &str) -> Read<u32> {
+    fn u32(&mut self, what: &str) -> GgufResult<u32> {
         self.array(what).map(u32::from_le_bytes)
     }
 
     /// A count of things that take so many bytes each at least, all of which must be there.
-    fn count(&mut self, least: usize, what: &str) -> Read<usize> {
+    fn count(&mut self, least: usize, what: &str) -> GgufResult<usize> {
         let at = self.at;
         let count = u64::from_le_bytes(self.array(what)?);
         let left = self.bytes.len() - self.at;
@@ -196,7 +196,7 @@ impl<'b> Cursor<'b> {
         })
     }
 
-    fn text(&mut self, budget: &Budget, what: &str) -> Read<String> {
+    fn text(&mut self, budget: &Budget, what: &str) -> GgufResult<String> {
         let at = self.at;
         let count = self.count(1, what)?;
         let bytes = self.take(count, what)?;
@@ -206,7 +206,7 @@ impl<'b> Cursor<'b> {
     }
 
     /// A value of this type.
-    fn value(&mut self, kind: u32, budget: &Budget, what: &str) -> Read<GgufValue> {
+    fn value(&mut self, kind: u32, budget: &Budget, what: &str) -> GgufResult<GgufValue> {
         Ok(match kind {
             7 => match self.array::<1>(what)? {
                 [byte @ 0..=1] => GgufValue::Flag(byte == 1),
@@ -241,7 +241,7 @@ impl<'b> Cursor<'b> {
         })
     }
 
-    fn scalar(&mut self, kind: u32, what: &str) -> Read<GgufValue> {
+    fn scalar(&mut self, kind: u32, what: &str) -> GgufResult<GgufValue> {
         Ok(match kind {
             0 => GgufValue::Whole(u8::from_le_bytes(self.array(what)?).into()),
             1 => GgufValue::Whole(i8::from_le_bytes(self.array(what)?).into()),
@@ -277,8 +277,8 @@ const LEAST_TENSOR: usize = 8 + 4 + 4 + 8;
 /// Where tensors begin if the file doesn't say otherwise.
 const ALIGNMENT: usize = 32;
 
-fn read(bytes: &[u8]) -> Read<Contents> {
-    let mut cursor = Cursor { bytes, at: 0 };
+fn read(bytes: &[u8]) -> GgufResult<GgufContents> {
+    let mut cursor = GgufCursor { bytes, at: 0 };
     let budget = Budget::default();
     if cursor.take(4, "its first word")? != MAGIC {
         return Err("it doesn't start as a GGUF file does".to_string());
@@ -294,7 +294,7 @@ fn read(bytes: &[u8]) -> Read<Contents> {
     let tensor_count = cursor.count(LEAST_TENSOR, "the number of tensors")?;
     let names = cursor.count(LEAST_NAME, "the number of names")?;
     budget.nodes(tensor_count as u64).map_err(|exceeded| exceeded.to_string())?;
-    let mut contents = Contents { version, ..Contents::default() };
+    let mut contents = GgufContents { version, ..GgufContents::default() };
     let mut seen = HashSet::new();
     for _ in 0..names {
         let name = cursor.text(&budget, "a name")?;
@@ -341,7 +341,7 @@ fn read(bytes: &[u8]) -> Read<Contents> {
 /// Name, shape, type and offset.
 type DescribedTensor = (String, Vec<usize>, u32, u64);
 
-fn described_tensor(cursor: &mut Cursor, budget: &Budget) -> Read<DescribedTensor> {
+fn described_tensor(cursor: &mut GgufCursor, budget: &Budget) -> GgufResult<DescribedTensor> {
     let name = cursor.text(budget, "a tensor's name")?;
     let what = shown(&name);
     let rank = cursor.u32(&what)?;
@@ -365,7 +365,7 @@ fn placed(
     kind: u32,
     (start, offset, alignment): (usize, u64, usize),
     length: usize,
-) -> Read<GgufTensor> {
+) -> GgufResult<GgufTensor> {
     let what = shown(&name);
     let Some((kind, numbers, bytes)) = TensorKind::of(kind) else {
         return Err(format!("{what} is of type {kind}, which kiln doesn't know"));

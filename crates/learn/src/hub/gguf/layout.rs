@@ -31,7 +31,7 @@ const NAMES: &[(&str, &str)] = &[
 
 /// What a kind's files do otherwise than a hub's.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arrangement {
+pub(super) struct TensorNaming {
     /// The heads of queries and of keys whose features stand in pairs, instead of all first ones before all second ones.
     pub(super) paired: Option<[usize; 2]>,
     /// Whether queries, keys and values lie in one tensor.
@@ -41,7 +41,7 @@ pub(super) struct Arrangement {
 }
 
 /// Where a parameter's rows are.
-pub(super) struct Place {
+pub(super) struct TensorPart {
     pub(super) name: String,
     /// Which third of the tensor's rows.
     pub(super) third: Option<usize>,
@@ -50,12 +50,12 @@ pub(super) struct Place {
     /// Whether it is less by 1 here.
     pub(super) from_one: bool,
     /// Whether it is a matrix that products have as their columns, or rows are looked up in.
-    pub(super) matrix: Matrix,
+    pub(super) matrix: MatrixForm,
 }
 
 /// How a parameter lies beside its tensor.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Matrix {
+pub(super) enum MatrixForm {
     /// In the same order of axes, and never packed.
     No,
     /// In the same order of axes.
@@ -64,9 +64,9 @@ pub(super) enum Matrix {
     Columns,
 }
 
-impl Arrangement {
+impl TensorNaming {
     /// Where the parameter of a path is.
-    pub(super) fn place(&self, path: &str) -> Option<Place> {
+    pub(super) fn place(&self, path: &str) -> Option<TensorPart> {
         let (own, file) = NAMES.iter().find(|(own, _)| captures(own, path).is_some())?;
         let stood = captures(own, path)?;
         let mut name = String::new();
@@ -87,20 +87,19 @@ impl Arrangement {
         }
         let is_norm = layer.ends_with("norm");
         let matrix = match layer {
-            "embedding" => Matrix::Rows,
-            _ if is_norm || layer == "positions" || path.ends_with(".bias") => Matrix::No,
-            _ => Matrix::Columns,
+            "embedding" => MatrixForm::Rows,
+            _ if is_norm || layer == "positions" || path.ends_with(".bias") => MatrixForm::No,
+            _ => MatrixForm::Columns,
         };
         let paired = self.paired.and_then(|heads| heads.get(head?).copied());
-        Some(Place { name, third, paired, from_one: is_norm && self.norms_from_one, matrix })
+        Some(TensorPart { name, third, paired, from_one: is_norm && self.norms_from_one, matrix })
     }
 }
 
 /// Gives a decoder that has no numbers yet those of a file.
-pub(super) fn load(decoder: &Decoder, arrangement: &Arrangement, file: &GgufFile) -> Result<()> {
+pub(super) fn load(decoder: &Decoder, naming: &TensorNaming, file: &GgufFile) -> Result<()> {
     for (path, parameter) in decoder.parameters() {
-        let place =
-            arrangement.place(&path).ok_or_else(|| file.fault(format!("{path} has no name there")))?;
+        let place = naming.place(&path).ok_or_else(|| file.fault(format!("{path} has no name there")))?;
         let tensor = file.tensor(&place.name);
         let tensor = tensor.ok_or_else(|| file.fault(format!("{} is missing", place.name)))?;
         fill(&parameter, &place, tensor, file)
@@ -112,12 +111,12 @@ pub(super) fn load(decoder: &Decoder, arrangement: &Arrangement, file: &GgufFile
 /// Gives one parameter its numbers.
 fn fill(
     parameter: &Param,
-    place: &Place,
+    place: &TensorPart,
     tensor: &GgufTensor,
     file: &GgufFile,
 ) -> std::result::Result<(), String> {
     let mut wanted = parameter.shape().to_vec();
-    if place.matrix == Matrix::Columns {
+    if place.matrix == MatrixForm::Columns {
         wanted.reverse();
     }
     let mut lies = wanted.clone();
@@ -136,9 +135,9 @@ fn fill(
     (0..rows).for_each(|own| ordered.extend_from_slice(&bytes[at(own) * row..(at(own) + 1) * row]));
     let plain = match tensor.kind {
         TensorKind::F32 => singles(&ordered),
-        TensorKind::Packed(format) if place.matrix == Matrix::No => unpacked(format, &ordered),
+        TensorKind::Packed(format) if place.matrix == MatrixForm::No => unpacked(format, &ordered),
         TensorKind::Packed(format) => {
-            let order: &[usize] = if place.matrix == Matrix::Columns { &[1, 0] } else { &[0, 1] };
+            let order: &[usize] = if place.matrix == MatrixForm::Columns { &[1, 0] } else { &[0, 1] };
             return parameter.set_packed(format, ordered, order).map_err(|error| error.message);
         }
         TensorKind::Other(name) => {
@@ -150,7 +149,7 @@ fn fill(
         }
     };
     let value = Tensor::from_data(Data::F32(plain), wanted);
-    let value = if place.matrix == Matrix::Columns { value.t() } else { value };
+    let value = if place.matrix == MatrixForm::Columns { value.t() } else { value };
     let value = if place.from_one { value - 1.0 } else { value };
     parameter.set(&value).map_err(|error| error.message)
 }
@@ -194,14 +193,14 @@ mod tests {
 
     #[test]
     fn every_parameter_has_a_place_of_its_own() {
-        let joined = Arrangement { paired: None, joined: true, norms_from_one: false };
+        let joined = TensorNaming { paired: None, joined: true, norms_from_one: false };
         let place = joined.place("blocks.11.value.bias").unwrap();
         assert_eq!((place.name.as_str(), place.third), ("blk.11.attn_qkv.bias", Some(2)));
-        let llama = Arrangement { paired: Some([8, 2]), joined: false, norms_from_one: false };
+        let llama = TensorNaming { paired: Some([8, 2]), joined: false, norms_from_one: false };
         let place = llama.place("blocks.0.key.weight").unwrap();
         assert_eq!((place.name.as_str(), place.paired), ("blk.0.attn_k.weight", Some(2)));
         assert_eq!(llama.place("blocks.0.value.weight").unwrap().paired, None);
-        let gemma = Arrangement { paired: None, joined: false, norms_from_one: true };
+        let gemma = TensorNaming { paired: None, joined: false, norms_from_one: true };
         assert!(gemma.place("norm.weight").unwrap().from_one && gemma.place("head.weight").is_some());
         assert!(!gemma.place("blocks.3.down.weight").unwrap().from_one);
     }

@@ -17,7 +17,7 @@ use kiln_nn::models::Decoder;
 use kiln_nn::variable::{with_parameter_budget, with_unfilled_parameters};
 
 use self::file::{GgufFile, GgufTensor, GgufValue};
-use self::layout::Arrangement;
+use self::layout::TensorNaming;
 use super::{LanguageModel, config as hub_config};
 use crate::Result;
 
@@ -35,7 +35,7 @@ pub(super) fn open(path: &Path) -> Result<LanguageModel> {
     let file = GgufFile::open(path)?;
     let (kind, described) = config::described(&file)?;
     let read = hub_config::read(&described).map_err(|message| file.fault(message))?;
-    let arrangement = Arrangement {
+    let naming = TensorNaming {
         paired: (kind == "llama").then_some([read.config.block.heads, read.config.block.kv_heads]),
         joined: kind == "gpt2",
         norms_from_one: kind == "gemma",
@@ -51,7 +51,7 @@ pub(super) fn open(path: &Path) -> Result<LanguageModel> {
             file.fault(format!("it speaks of a model with far more than the {numbers} numbers that it has"))
         );
     }
-    layout::load(&decoder, &arrangement, &file)?;
+    layout::load(&decoder, &naming, &file)?;
     let (tokenizer, no_pieces) = match pieces::tokenizer(&file) {
         None => (None, "the file holds no pieces".to_string()),
         Some(Ok(tokenizer)) => (Some(tokenizer), String::new()),
