@@ -1,12 +1,12 @@
 //! How good predictions are: the figures that suit the task, in the units of the data.
 
 use anyhow::{Result, bail};
-use kiln_learn::Model;
-use kiln_learn::data::{Batch, Dataset};
+use kiln_learn::data::{Batch, Cut, Dataset};
 use kiln_learn::metrics::{Average, BinaryScores, Confusion, Numbers};
 use kiln_learn::model::{Task, Views};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
+use kiln_learn::{Model, Preparation};
 use serde_json::{Map, Value};
 
 use super::out::counted;
@@ -55,7 +55,10 @@ impl Measured {
     /// As [`Measured::new`], of images that are seen in several views.
     pub fn seen(task: &Task, model: &Model, set: &dyn Dataset, views: Option<&Views>) -> Result<Measured> {
         match task {
-            Task::Text { .. } => Measured::of_text(model.layers(), set),
+            Task::Text { .. } => {
+                let characters = characters_of_a_piece(&model.about().preparation, set)?;
+                Measured::of_text(model.layers(), characters, set)
+            }
             Task::Classes { names } => classes(names, &AskedModel { model, set, views }),
             Task::Numbers { names, scale, offset } => {
                 let units: Vec<(f64, f64)> = scale.iter().copied().zip(offset.iter().copied()).collect();
@@ -71,13 +74,12 @@ impl Measured {
         }
     }
 
-    /// How well layers foresee the pieces of a text.
-    pub fn of_text(layers: &impl Layer, set: &dyn Dataset) -> Result<Measured> {
+    /// How well layers foresee the pieces of a text, which have so many characters in the mean.
+    pub fn of_text(layers: &impl Layer, characters_of_a_piece: f64, set: &dyn Dataset) -> Result<Measured> {
         const ROWS: usize = 256;
         let loss = mean_loss(layers, CrossEntropy::new(), set, ROWS)?;
-        let numbers =
-            [("perplexity", libm::exp(loss)), ("loss", loss), ("bits", loss / std::f64::consts::LN_2)];
-        let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
+        let [perplexity, bits] = in_words_of_texts(loss, characters_of_a_piece);
+        let numbers = vec![perplexity, ("loss".to_string(), loss), bits];
         Ok(Measured { numbers, of: Of::Text })
     }
 
@@ -107,6 +109,30 @@ impl Measured {
             _ => line(&mut self.numbers.iter().map(|(name, number)| (name.as_str(), *number))),
         }
     }
+}
+
+/// A loss of texts, in nats a piece, as perplexity and in bits a character, which says the same of models that cut texts in other pieces.
+pub fn in_words_of_texts(loss: f64, characters_of_a_piece: f64) -> [(String, f64); 2] {
+    let bits = loss / std::f64::consts::LN_2 / characters_of_a_piece;
+    [("perplexity".to_string(), libm::exp(loss)), ("bits-per-character".to_string(), bits)]
+}
+
+/// How many characters a piece has, in the mean of a set of texts that go on.
+pub fn characters_of_a_piece(preparation: &Preparation, set: &dyn Dataset) -> Result<f64> {
+    /// Rows whose pieces are put together at a time.
+    const ROWS: usize = 4096;
+    let tokens = match preparation {
+        Preparation::Text(text) if text.tokens.cut() != Cut::Characters => &text.tokens,
+        _ => return Ok(1.0),
+    };
+    let (mut pieces, mut characters) = (0, 0);
+    for batch in (&set).batches(ROWS) {
+        let batch = batch?;
+        let codes = (0..batch.y.len()).filter_map(|at| batch.y.get(at)).map(|code| code as u32);
+        let codes: Vec<u32> = codes.collect();
+        (pieces, characters) = (pieces + codes.len(), characters + tokens.decode(&codes).chars().count());
+    }
+    Ok(characters as f64 / pieces.max(1) as f64)
 }
 
 /// A model and the rows it is asked about.

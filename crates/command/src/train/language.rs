@@ -67,6 +67,8 @@ struct Tuning {
     name: String,
     said: Vec<String>,
     parts: [Windows; 3],
+    /// Characters that a piece of the text has, in the mean.
+    characters: f64,
     rate: f64,
 }
 
@@ -141,7 +143,7 @@ impl Tuning {
         settings.early_stop.get_or_insert(Whole(0));
         choices::schedule(settings.schedule.as_deref().unwrap_or(SCHEDULE), 1)?;
         let parts = [train.moved(), valid, test];
-        Ok(Tuning { name: name_of(&path), settings, model, said, parts, rate })
+        Ok(Tuning { characters, name: name_of(&path), settings, model, said, parts, rate })
     }
 
     fn optimizer(&self) -> Result<Box<dyn kiln_learn::optim::Optimizer>> {
@@ -236,7 +238,9 @@ impl Tuning {
         say: &Say,
     ) -> Result<()> {
         let [train, valid, test] = &self.parts;
-        let measure = |set: &Windows| -> Result<Measured> { Measured::of_text(&self.model.trained(), set) };
+        let measure = |set: &Windows| -> Result<Measured> {
+            Measured::of_text(&self.model.trained(), self.characters, set)
+        };
         let parts = [measure(train)?, measure(valid)?, measure(test)?];
         let (trained, numbers) = self.numbers();
         folder.check()?;
