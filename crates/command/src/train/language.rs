@@ -20,6 +20,7 @@ use crate::folder::{CONFIG, Folder, Keep};
 use crate::measure::Measured;
 use crate::out::counted;
 use crate::report::{self, Shows, Told};
+use crate::runs::past_samples;
 use crate::settings::{Amount, Count, DEFAULT_SEED, Rate, Seed, Settings, Whole};
 use crate::source::{counts, name_of, shares};
 use crate::{choices, out};
@@ -105,6 +106,7 @@ impl Tuning {
             counted(codes.len(), "piece"),
             from.display()
         )];
+        let characters = text.chars().count() as f64 / codes.len().max(1) as f64;
         let all =
             Windows::new(codes, model.config().vocabulary, window).map_err(|error| error.in_file(&path))?;
         let usual = Settings {
@@ -208,6 +210,7 @@ impl Tuning {
         let checkpoints = self.checkpoints(folder);
         trainer = trainer
             .callback(Keep::new(folder, files))
+            .callback(self.model.samples()?)
             .callback(CsvLog::new(folder.at("metrics.csv")))
             .callback(JsonlLog::new(folder.at("metrics.jsonl")));
         if let Some(path) = &settings.log_csv {
@@ -276,6 +279,7 @@ impl Tuning {
             config: self.settings.to_toml(),
             environment: format!("{:#}", environment(self.seed())),
             importances: None,
+            samples: &past_samples(folder.path()),
         };
         report::write(&told, folder)?;
         folder.write("result.json", format!("{done:#}\n"))?;

@@ -4,6 +4,7 @@ use kiln_nn::models::Decoder;
 use kiln_nn::{Context, Key, Layer, Module, Tensor, Visitor};
 
 use super::LanguageModel;
+use crate::generate::TextSamples;
 use crate::weights::load_adapters;
 use crate::{Error, Result};
 
@@ -45,6 +46,14 @@ impl LanguageModel {
     /// ```
     pub fn trained(&self) -> TrainedDecoder<'_> {
         TrainedDecoder(&self.decoder)
+    }
+
+    /// What it says as it learns: a callback of its training.
+    ///
+    /// # Errors
+    /// Where it has no pieces.
+    pub fn samples(&self) -> Result<TextSamples<'_>> {
+        Ok(TextSamples::by(self.speaker()?))
     }
 
     /// A text's codes, without what the tokenizer puts around texts.
