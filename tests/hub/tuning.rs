@@ -70,6 +70,8 @@ fn all_weights_go_on_learning_and_a_resumed_run_is_bit_identical() {
     let after = perplexity(&folder, &["whole/model"]);
     assert!(after < 0.6 * before, "{before} {after}");
     assert!(folder.at("whole/report.html").is_file() && folder.at("whole/metrics.csv").is_file());
+    let said = fs::read_to_string(folder.at("whole/metrics.jsonl")).unwrap();
+    assert!(said.lines().last().unwrap().contains("\"sample\":"), "{said}");
     let result: Value = serde_json::from_slice(&fs::read(folder.at("whole/result.json")).unwrap()).unwrap();
     assert!(result["test"]["loss"].as_f64().unwrap() < before.ln());
 
