@@ -3,6 +3,7 @@
 
 mod commands;
 mod containers;
+mod gguf;
 mod nets;
 mod networks;
 mod packed;

@@ -3,10 +3,12 @@
 #![cfg(feature = "tokenizer")]
 
 mod encoders;
+mod gguf;
 mod kept;
 mod onnx;
 mod seq2seq;
 mod settings;
+mod tuning;
 mod vision;
 
 use std::fs;

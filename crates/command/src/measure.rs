@@ -56,14 +56,10 @@ impl Measured {
 
     /// As [`Measured::new`], of images that are seen in several views.
     pub fn seen(task: &Task, model: &Model, set: &dyn Dataset, views: Option<&Views>) -> Result<Measured> {
-        const ROWS: usize = 256;
         match task {
             Task::Text { .. } => {
-                let loss = mean_loss(model.layers(), CrossEntropy::new(), set, ROWS)?;
                 let characters = characters_of_a_piece(&model.about().preparation, set)?;
-                let [perplexity, bits] = in_words_of_texts(loss, characters);
-                let numbers = vec![perplexity, ("loss".to_string(), loss), bits];
-                Ok(Measured { numbers, of: Of::Text, entities: EntityScores::default() })
+                Measured::of_text(model.layers(), characters, set)
             }
             Task::Tags { names } => tags(names, &AskedModel { model, set, views }),
             Task::Classes { names } => classes(names, &AskedModel { model, set, views }),
@@ -79,6 +75,15 @@ impl Measured {
                 numbers(names, &units, &AskedModel { model, set, views })
             }
         }
+    }
+
+    /// How well layers foresee the pieces of a text, which have so many characters in the mean.
+    pub fn of_text(layers: &impl Layer, characters_of_a_piece: f64, set: &dyn Dataset) -> Result<Measured> {
+        const ROWS: usize = 256;
+        let loss = mean_loss(layers, CrossEntropy::new(), set, ROWS)?;
+        let [perplexity, bits] = in_words_of_texts(loss, characters_of_a_piece);
+        let numbers = vec![perplexity, ("loss".to_string(), loss), bits];
+        Ok(Measured { numbers, of: Of::Text, entities: EntityScores::default() })
     }
 
     /// As JSON.

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use std::path::Path;
+
 use anyhow::Result;
-use kiln_learn::hub::{EncoderModel, HubModel, LanguageModel, Seq2SeqModel, VisionModel};
+use kiln_learn::hub::{self, EncoderModel, HubModel, LanguageModel, Seq2SeqModel, VisionModel, gguf};
 use kiln_learn::model::listed;
 use kiln_learn::models::{EncoderHead, VisionHead};
 use kiln_learn::prelude::*;
@@ -11,12 +13,25 @@ use kiln_learn::prelude::*;
 use crate::out::counted;
 
 /// What it is, of whichever kind.
-pub(super) fn about(model: &HubModel) -> Result<String> {
+fn about(model: &HubModel) -> Result<String> {
     match model {
         HubModel::Language(model) => language_model(model),
         HubModel::Encoder(model) => encoder(model),
         HubModel::Seq2Seq(model) => seq2seq(model),
         HubModel::Vision(model) => vision(model),
+    }
+}
+
+/// The same of what lies at a path; of a GGUF file also what it says of itself.
+pub(super) fn of_model(path: &Path) -> Result<String> {
+    if !gguf::is_gguf(path) {
+        return about(&hub::open(path)?);
+    }
+    let told = gguf::about(path)?;
+    // What a file says can be looked at, whether or not kiln computes it.
+    match hub::open(path) {
+        Ok(model) => Ok(format!("{told}\n{}", about(&model)?)),
+        Err(error) => Ok(format!("{told}\n{error}\n")),
     }
 }
 
@@ -120,7 +135,13 @@ fn language_model(model: &LanguageModel) -> Result<String> {
         "blocks    {} of {} features: {heads} of {}, {} in the middle",
         config.blocks, config.width, block.head_width, block.feedforward
     )?;
-    text += &pieces(model.tokenizer().is_some());
+    text += &match model.no_pieces() {
+        _ if model.tokenizer().is_none() => {
+            format!("pieces    none: it takes codes, not texts ({})\n", model.no_pieces())
+        }
+        "" => "pieces    in the file\n".to_string(),
+        _ => pieces(true),
+    };
     Ok(text)
 }
 

@@ -38,7 +38,7 @@ use crate::out::counted;
   kiln inspect verkauf.csv --decimal , --dates dmy
   kiln inspect data/mnist")]
 pub struct InspectFlags {
-    /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, a folder of images or of a language model
+    /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, a folder of images or of a language model, a GGUF file
     what: PathBuf,
 
     /// Print what the model's prediction is made of
@@ -72,8 +72,8 @@ pub fn run(flags: InspectFlags) -> Result<()> {
     if is_standard_input(path) {
         return out::text(data::table(&open(&reading, path)?));
     }
-    if hub::is_folder(path) {
-        return out::text(folder::about(&hub::open(path)?)?);
+    if hub::is_model(path) {
+        return out::text(folder::of_model(path)?);
     }
     let extension =
         path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();

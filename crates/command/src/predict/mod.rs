@@ -38,6 +38,7 @@ use super::rows;
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
   kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
+  kiln predict llama-1b-q4_k_m.gguf --prompt \"Once upon a time\"
   kiln predict runs/reviews-1/model.kiln --text \"a fine story\"
   kiln predict ner.kiln --text \"Ada lives in London\"
   kiln predict ner.kiln new.conll > tagged.conll
@@ -48,11 +49,15 @@ use super::rows;
   kiln predict t5-small/ --prompt \"translate English to German: Good day\" --temperature 0
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
-    /// The model's file, a folder of a model hub's (config.json, model.safetensors, tokenizer.json), or an ONNX file with its tokenizer.json
+    /// The model's file, a folder of a model hub's (config.json, model.safetensors, tokenizer.json), a GGUF file, or an ONNX file with its tokenizer.json
     model: PathBuf,
 
     /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, a text itself of a model of texts, or - for the standard input
     inputs: Vec<PathBuf>,
+
+    /// Adapters beside the weights of a language model, as `kiln train --lora` leaves them
+    #[arg(long, value_name = "FILE")]
+    adapters: Option<PathBuf>,
 
     #[command(flatten)]
     generate: GenerateFlags,
@@ -73,11 +78,14 @@ pub struct PredictFlags {
 }
 
 pub fn run(flags: PredictFlags) -> Result<ExitCode> {
-    if hub::is_folder(&flags.model) {
+    if hub::is_model(&flags.model) {
         return of_folder(&flags);
     }
     if TextNetwork::is_file(&flags.model) {
         return of_network(&flags).map(|()| ExitCode::SUCCESS);
+    }
+    if flags.adapters.is_some() {
+        bail!("{}: --adapters is for a language model", flags.model.display());
     }
     let model = rows::asked(&flags.model)?;
     let predictor = Predictor::new(model)?;
@@ -164,6 +172,11 @@ fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
     let (embeds, json) = (flags.given.embeds(), flags.json);
     let texts = || flags.given.given(&flags.inputs);
     let model = hub::open(&flags.model)?;
+    match (&flags.adapters, &model) {
+        (Some(adapters), HubModel::Language(model)) => drop(model.load_adapters(adapters)?),
+        (Some(_), _) => bail!("{}: --adapters is for a language model", flags.model.display()),
+        (None, _) => {}
+    }
     if !embeds && matches!(model, HubModel::Language(_) | HubModel::Seq2Seq(_)) {
         flags.given.check_none()?;
     }

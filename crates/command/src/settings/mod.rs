@@ -106,8 +106,9 @@ keys! {
     "Model" {
         "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, max-pool 2, flatten, dense 128, relu, dropout 0.3, dense\"; --help lists all";
         "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts gru, lstm, wavenet, transformer, llama [default: a gru whose size suits the text and --time-limit]; for texts with classes words";
-        "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input";
+        "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input; or from a language model's folder, with its pieces";
         "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
+        "lora" lora: Count [LAYERS] = "RANK" "Train low-rank adapters (LoRA) of this rank beside every dense layer of --from, a language model's folder, and leave its weights as they are; their scale is 2";
         "head" head: bool [LAYERS] = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";
     }
     "Training" {
@@ -234,6 +235,14 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Refuses settings that change nothing for this kind of model.
+    pub fn without(&self, kind: &str, names: &[&str]) -> Result<()> {
+        match KEYS.iter().find(|key| names.contains(&key.name) && (key.get)(self).is_some()) {
+            Some(key) => bail!("--{} changes nothing for {kind}; leave it out", key.name),
+            None => Ok(()),
+        }
     }
 
     /// Refuses settings that the model a training starts from has decided.

@@ -234,10 +234,10 @@ pub(super) fn about(plan: &TrainingPlan, source: &TrainingData, model: &Model) -
 }
 
 /// What the numbers depend on besides the settings.
-pub(super) fn environment(plan: &TrainingPlan) -> Value {
+pub(super) fn environment(seed: u64) -> Value {
     json!({
         "kiln": env!("CARGO_PKG_VERSION"),
-        "seed": plan.seed,
+        "seed": seed,
         "threads": kiln_learn::threads(),
         "system": std::env::consts::OS,
         "processor": std::env::consts::ARCH,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln_data::Tokenizer;
 use kiln_map::Budget;
 use kiln_nn::Module;
+use kiln_nn::variable::{with_parameter_budget, with_unfilled_parameters};
 use serde_json::{Map, Value};
 
 use super::CONFIG;
@@ -72,8 +73,8 @@ impl HubFolder {
     /// that it can be said which are missing.
     pub(super) fn within<M: Module>(&self, weights: &Weights, make: impl FnOnce() -> M) -> Result<M> {
         let numbers: usize = weights.iter().map(|weight| weight.elements()).sum();
-        let model = kiln_nn::variable::with_parameter_budget(numbers.saturating_mul(2), make);
-        match model.parameters().iter().find_map(|(_, parameter)| parameter.variable().err()) {
+        let model = with_parameter_budget(numbers.saturating_mul(2), || with_unfilled_parameters(make));
+        match first_error(&model) {
             Some(_) => Err(self.fault(format!(
                 "it speaks of a model with far more than the {numbers} numbers that {} has",
                 weights.path().display()
@@ -81,6 +82,11 @@ impl HubFolder {
             None => Ok(model),
         }
     }
+}
+
+/// What is wrong with the first parameter that couldn't be made.
+pub(super) fn first_error<M: Module>(model: &M) -> Option<kiln_nn::Error> {
+    model.parameters().iter().find_map(|(_, parameter)| parameter.error().cloned())
 }
 
 /// Whether the names in a file are those of a bare backbone, without what they begin with in others.

@@ -1,17 +1,19 @@
 //! Models in the public layout of a model hub's folder: `config.json`, `model.safetensors` (or its index and parts),
-//! `tokenizer.json`. Read, run, and written back so that other systems read them.
+//! `tokenizer.json`. Read, run, and written back so that other systems read them. And language models in GGUF files, which hold all of it in one.
 
 mod classes;
 mod config;
 mod encoder;
 mod fields;
 mod folder;
+pub mod gguf;
 mod layout;
 mod names;
 mod network;
 mod open;
 mod seq2seq;
 mod texts;
+mod tuning;
 mod vision;
 
 use std::path::Path;
@@ -31,10 +33,11 @@ pub use encoder::EncoderModel;
 use folder::HubFolder;
 use names::Naming;
 pub use network::TextNetwork;
-pub use open::{HubModel, is_folder, open};
+pub use open::{HubModel, is_folder, is_model, open};
 pub use seq2seq::Seq2SeqModel;
 pub use texts::TextPair;
-use texts::{coded, pieces};
+use texts::coded;
+pub use tuning::TrainedDecoder;
 pub use vision::VisionModel;
 
 /// The file that says what a model is.
@@ -58,6 +61,8 @@ pub struct LanguageModel {
     config: DecoderConfig,
     decoder: Decoder,
     tokenizer: Option<Tokenizer>,
+    /// Why there is no tokenizer.
+    no_pieces: String,
     window: usize,
     ends: Vec<u32>,
     /// What `config.json` holds, to write back.
@@ -66,12 +71,15 @@ pub struct LanguageModel {
 }
 
 impl LanguageModel {
-    /// Of a folder. Without `tokenizer.json` it takes and gives codes alone.
+    /// Of a folder, or of a GGUF file. Without `tokenizer.json`, or pieces in the file, it takes and gives codes alone.
     ///
     /// # Errors
     /// Where a file is missing or damaged, the model is of a kind that isn't known, or tensors don't fit what `config.json` says; it names them.
-    pub fn open(folder: impl AsRef<Path>) -> Result<LanguageModel> {
-        let folder = HubFolder::open(folder)?;
+    pub fn open(path: impl AsRef<Path>) -> Result<LanguageModel> {
+        if gguf::is_gguf(&path) {
+            return gguf::open(path.as_ref());
+        }
+        let folder = HubFolder::open(path)?;
         let read = config::read(&folder.described).map_err(|message| folder.fault(message))?;
         // What another file says of the end counts, as it does where the model is run.
         let ends = folder
@@ -85,6 +93,7 @@ impl LanguageModel {
             config: read.config,
             decoder,
             tokenizer: folder.tokenizer()?,
+            no_pieces: format!("the model's folder has no {}", folder::TOKENIZER),
             window: read.window,
             ends: ends.flatten().unwrap_or(read.ends),
             described: folder.described,
@@ -137,6 +146,11 @@ impl LanguageModel {
         self.tokenizer.as_ref()
     }
 
+    /// Why it has no pieces, where it has none.
+    pub fn no_pieces(&self) -> &str {
+        &self.no_pieces
+    }
+
     /// How many pieces it learned to see at once.
     pub fn window(&self) -> usize {
         self.window
@@ -172,7 +186,7 @@ impl LanguageModel {
     /// # Errors
     /// As [`LanguageModel::generate`].
     pub fn embed<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> Result<Embeddings> {
-        let texts = coded(pieces(self.tokenizer.as_ref())?, self.window, texts)?;
+        let texts = coded(self.pieces()?, self.window, texts)?;
         let width = self.config.width;
         let mut all = vec![0.0; texts.len() * width];
         let run = |rows: &TextRows| {
@@ -194,8 +208,14 @@ impl LanguageModel {
         Ok(Embeddings::new(all, width))
     }
 
+    fn pieces(&self) -> Result<&Tokenizer> {
+        self.tokenizer
+            .as_ref()
+            .ok_or_else(|| Error::Preparation(format!("{}, so it takes codes and no texts", self.no_pieces)))
+    }
+
     fn speaker(&self) -> Result<Speaker<'_>> {
-        let pieces = pieces(self.tokenizer.as_ref())?;
+        let pieces = self.pieces()?;
         Ok(Speaker { layers: &self.decoder, pieces_axis: 2, pieces, window: self.window, ends: &self.ends })
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::fields::Fields;
 use super::folder::HubFolder;
 use super::{
-    CONFIG, EncoderModel, LanguageModel, Seq2SeqModel, VisionModel, config, encoder, seq2seq, vision,
+    CONFIG, EncoderModel, LanguageModel, Seq2SeqModel, VisionModel, config, encoder, gguf, seq2seq, vision,
 };
 use crate::Result;
 
@@ -27,7 +27,12 @@ pub fn is_folder(path: impl AsRef<Path>) -> bool {
     path.as_ref().join(CONFIG).is_file()
 }
 
-/// The model of a folder, of whichever kind it is.
+/// Whether a path is such a folder, or a GGUF file.
+pub fn is_model(path: impl AsRef<Path>) -> bool {
+    is_folder(&path) || gguf::is_gguf(path)
+}
+
+/// The model of a folder (or of a GGUF file, a language model), of whichever kind it is.
 ///
 /// ```no_run
 /// use kiln::hub::{self, HubModel};
@@ -42,6 +47,9 @@ pub fn is_folder(path: impl AsRef<Path>) -> bool {
 /// Where the kind isn't known; else as the model's own `open`.
 pub fn open(folder: impl AsRef<Path>) -> Result<HubModel> {
     let path = folder.as_ref();
+    if gguf::is_gguf(path) {
+        return Ok(HubModel::Language(Box::new(LanguageModel::open(path)?)));
+    }
     let folder = HubFolder::open(path)?;
     let fields = Fields(&folder.described);
     let kind = fields.text_or("model_type", "").map_err(|message| folder.fault(message))?;

@@ -403,7 +403,7 @@ impl Decoder {
         for place in 0..config.blocks {
             blocks.push(DecoderBlock::among(config.blocks, config.width, &config.block, third.derive(place)));
             // More of them than there is room for: the first that couldn't be made says so.
-            if blocks.last().is_some_and(|block: &DecoderBlock| block.down.weight.variable().is_err()) {
+            if blocks.last().is_some_and(|block: &DecoderBlock| block.down.weight.error().is_some()) {
                 break;
             }
         }

@@ -44,6 +44,8 @@ impl GraphWriter<'_> {
             Op::Const(_) | Op::Var(_) => {
                 return Err(self.refusal(pair, "a constant whose shape depends on the batch"));
             }
+            // Of weights they are constants, unpacked.
+            Op::Unpack(_) => return Err(self.refusal(pair, "packed numbers that aren't weights")),
             Op::Fill(number) => {
                 let sizes = self.sizes(&pair.extents())?;
                 let number = self.filling(pair, *number)?;
