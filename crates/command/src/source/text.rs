@@ -7,6 +7,7 @@ use kiln_learn::Preparation;
 use kiln_learn::data::{self, Cut, Dataset, Reading, Tokens, Windows, stratified};
 use kiln_learn::model::Task;
 use kiln_learn::preparation::TextPreparation;
+use kiln_learn::presets::Preset;
 
 use super::table::keys;
 use super::{Habits, TrainingData, counts, cut, name_of, shares};
@@ -36,6 +37,9 @@ const CHARACTERS: usize = 1000;
 /// windows each.
 const WINDOW: usize = 256;
 const SHARES: usize = 80;
+
+/// About how many pieces make one step.
+const PIECES: usize = 1024;
 
 /// Pieces that are read of texts with classes.
 const READ: usize = 128;
@@ -88,7 +92,9 @@ pub(super) fn text(
         }
     };
     let codes = tokens.encode(text);
-    let window = given.unwrap_or((codes.len() / SHARES).clamp(8, WINDOW));
+    let preset = settings.preset.as_deref().and_then(Preset::of);
+    let most = preset.and_then(|preset| preset.window).unwrap_or(WINDOW);
+    let window = given.unwrap_or((codes.len() / SHARES).clamp(8, most));
     let said = format!(
         "a text of {}: {} {} of {}; learning what comes next",
         counted(text.chars().count(), "character"),
@@ -114,7 +120,7 @@ pub(super) fn text(
         preparation: TextPreparation::new(tokens, window).into(),
         front: String::new(),
         shows: Shows::Nothing,
-        habits: TEXTS,
+        habits: Habits { batch_size: (PIECES / window).clamp(8, 32), ..TEXTS },
     })
 }
 
