@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
 use kiln_learn::presets;
-use kiln_learn::trainer::{Callback, Moment};
 
 use super::time::TimeBudget;
 use crate::out::counted;
