@@ -25,7 +25,7 @@ struct TextSize {
 const WIDTHS: [usize; 7] = [128, 192, 256, 384, 512, 768, 1024];
 
 /// A wider one is worth it where it can read the text so often.
-const READ: f64 = 2.0;
+const READ: f64 = 3.0;
 
 /// A model has no more numbers than so many times the pieces of its text.
 const NUMBERS: usize = 2;
