@@ -23,8 +23,8 @@ const RHYME: &str = "the cat sat on the mat, and the rat sat on the hat. ";
 fn a_text_is_learned_and_goes_on() {
     let folder = kiln("text");
     folder.write("rhyme.txt", RHYME.repeat(120));
-    let out =
-        folder.out(&["train", "rhyme.txt", "--window", "32", "--epochs", "8", "--batch-size", "8", "--json"]);
+    let small = ["--preset", "wavenet", "--window", "32", "--epochs", "8", "--batch-size", "8", "--json"];
+    let out = folder.out(&[&["train", "rhyme.txt"], &small[..]].concat());
     let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert!(done["test"]["perplexity"].as_f64().unwrap() < 1.5, "{done}");
     let loss = done["val"]["loss"].as_f64().unwrap();
@@ -124,8 +124,7 @@ fn what_a_model_of_texts_says_as_it_learns_is_shown_and_kept() {
     let folder = kiln("samples");
     folder.write("rhyme.txt", RHYME.repeat(40));
     let flags = ["train", "rhyme.txt", "--window", "16", "--epochs", "3", "--early-stop", "0"];
-    let small = ["--layers", "embedding 64 16, gru 32, dense, transpose"];
-    let output = folder.run(&[&flags[..], &small, &["--out", "said"]].concat());
+    let output = folder.run(&[&flags[..], &["--out", "said"]].concat());
     let (_, said) = texts(&output);
     assert!(output.status.success(), "{said}");
     let log = String::from_utf8(folder.read("said/metrics.jsonl")).unwrap();
@@ -144,10 +143,10 @@ fn what_a_model_of_texts_says_as_it_learns_is_shown_and_kept() {
     let first = letters(sample).chars().take_while(|letter| letter.is_alphabetic()).collect::<String>();
     assert!(report.contains("What it says after each epoch") && letters(&report).contains(&first));
     // Nobody is shown anything who wants nothing.
-    let output = folder.run(&[&flags[..], &small, &["--out", "quiet", "--quiet"]].concat());
+    let output = folder.run(&[&flags[..], &["--out", "quiet", "--quiet"]].concat());
     assert_eq!(texts(&output).1, "");
     assert_eq!(folder.read("quiet/model.kiln"), folder.read("said/model.kiln"));
-    let events = folder.out(&[&flags[..], &small, &["--out", "json", "--json"]].concat());
+    let events = folder.out(&[&flags[..], &["--out", "json", "--json"]].concat());
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let epoch = events.iter().rfind(|event| event["event"] == "epoch").unwrap();
     assert_eq!(epoch["sample"], last["sample"]);
@@ -163,8 +162,7 @@ fn what_a_model_of_texts_says_as_it_learns_is_shown_and_kept() {
 fn a_text_comes_in_by_the_standard_input() {
     let folder = kiln("text-stdin");
     folder.write("rhyme.txt", RHYME.repeat(40));
-    let flags =
-        ["--window", "16", "--epochs", "1", "--layers", "embedding 64 8, gru 8, dense, transpose", "--quiet"];
+    let flags = ["--window", "16", "--epochs", "1", "--quiet"];
     out_of(&folder, "rhyme.txt", &[&["train", "-", "--out", "piped"], &flags[..]].concat());
     folder.out(&[&["train", "rhyme.txt", "--out", "named"], &flags[..]].concat());
     assert_eq!(folder.read("piped/model.kiln"), folder.read("named/model.kiln"));
@@ -213,8 +211,7 @@ fn texts_with_classes_are_told_apart() {
     folder.out(&[&["train", "days.csv", "--out", "named"], &flags[..]].concat());
     assert_eq!(folder.read("piped/model.kiln"), folder.read("named/model.kiln"));
     folder.write("rhyme.txt", RHYME.repeat(40));
-    let flags =
-        ["--window", "16", "--epochs", "1", "--layers", "embedding 64 8, gru 8, dense, transpose", "--quiet"];
+    let flags = ["--window", "16", "--epochs", "1", "--quiet"];
     folder.out(&[&["train", "rhyme.txt", "--out", "rhyme"], &flags[..]].concat());
     let error = folder.error(&["predict", "rhyme/model.kiln", "--text", "a"]).1;
     assert!(error.contains("goes on with them: --prompt TEXT"), "{error}");

@@ -12,6 +12,8 @@ pub struct Preset {
     pub suits: &'static [Suits],
     /// The learning rate that suits them, where it isn't what suits their data.
     pub rate: Option<f64>,
+    /// How many pieces of a text they see at once, where it isn't what suits texts.
+    pub window: Option<usize>,
     /// Their text, for rows of this shape and, of texts, so many pieces.
     text: fn(&[usize], usize) -> String,
 }
@@ -40,8 +42,8 @@ pub const PRESETS: [Preset; 15] = [
     Preset::new("gru", &[Suits::Texts], |_, pieces| gru(pieces, 384, 0.0)).at(6e-3),
     Preset::new("lstm", &[Suits::Texts], |_, pieces| lstm(pieces)).at(6e-3),
     Preset::new("wavenet", &[Suits::Texts], |_, pieces| wavenet(pieces)).at(3e-3),
-    Preset::new("transformer", &[Suits::Texts], |_, pieces| transformer(pieces)).at(2e-3),
-    Preset::new("llama", &[Suits::Texts], |_, pieces| llama(pieces)).at(3e-3),
+    Preset::new("transformer", &[Suits::Texts], |_, pieces| transformer(pieces)).at(2e-3).seeing(64),
+    Preset::new("llama", &[Suits::Texts], |_, pieces| llama(pieces)).at(3e-3).seeing(64),
     Preset::new("words", &[Suits::Sorted], |_, pieces| words(pieces)).at(1e-2),
     Preset::new("bilstm", &[Suits::Sorted], |_, pieces| {
         both_ways("lstm 64", pieces) + "max-over-time, dropout 0.3, dense"
@@ -60,12 +62,17 @@ pub const PRESETS: [Preset; 15] = [
 
 impl Preset {
     const fn new(name: &'static str, suits: &'static [Suits], text: fn(&[usize], usize) -> String) -> Preset {
-        Preset { name, suits, rate: None, text }
+        Preset { name, suits, rate: None, window: None, text }
     }
 
     /// With a learning rate of its own.
     const fn at(self, rate: f64) -> Preset {
         Preset { rate: Some(rate), ..self }
+    }
+
+    /// With a window of its own.
+    const fn seeing(self, window: usize) -> Preset {
+        Preset { window: Some(window), ..self }
     }
 
     /// The preset of a name for a kind of data.
