@@ -60,12 +60,14 @@ impl Measured {
         match task {
             Task::Text { .. } => {
                 let loss = mean_loss(model.layers(), CrossEntropy::new(), set, ROWS)?;
+                let written = pairs_written(model, set)?;
                 let numbers = [
                     ("perplexity", libm::exp(loss)),
                     ("loss", loss),
                     ("bits", loss / std::f64::consts::LN_2),
                 ];
-                let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
+                let numbers = written.into_iter().flatten().chain(numbers);
+                let numbers = numbers.map(|(name, number)| (name.to_string(), number)).collect();
                 Ok(Measured { numbers, of: Of::Text, entities: EntityScores::default() })
             }
             Task::Tags { names } => tags(names, &AskedModel { model, set, views }),
@@ -177,6 +179,40 @@ fn tags(names: &[String], asked: &AskedModel) -> Result<Measured> {
         numbers.splice(0..0, named);
     }
     Ok(Measured { numbers, entities, ..measured })
+}
+
+/// Of pairs the share whose target is written as it stands, and that of single pieces; nothing of texts that go on, of which all is foreseen. With each
+/// piece likeliest behind the right ones before it, the likeliest text is the right one.
+fn pairs_written(model: &Model, set: &dyn Dataset) -> Result<Option<[(&'static str, f64); 2]>> {
+    let some: Vec<usize> = (0..set.len().min(16)).collect();
+    let first = set.gather(&some)?;
+    let is_read = |at: usize| first.y.get(at).is_some_and(|label| label < 0.0);
+    if !(0..first.y.len()).any(is_read) {
+        return Ok(None);
+    }
+    let (mut exact, mut right, mut all) = (0, 0, 0);
+    model.predict_each(set, |batch, outputs| {
+        let rows = batch.rows().max(1);
+        let (places, each) = (batch.y.len() / rows, outputs.len() / rows);
+        let codes = each / places.max(1);
+        for (row, outputs) in outputs.chunks(each.max(1)).enumerate() {
+            let (before, right_before) = (all, right);
+            for place in 0..places {
+                let Some(label) = batch.y.get(row * places + place).filter(|label| *label >= 0.0) else {
+                    continue;
+                };
+                let score = |code: usize| outputs[code * places + place];
+                let best =
+                    (1..codes).fold(0, |best, code| if score(code) > score(best) { code } else { best });
+                all += 1;
+                right += usize::from(best == label as usize);
+            }
+            exact += usize::from(all - before == right - right_before);
+        }
+        Ok(())
+    })?;
+    let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
+    Ok(Some([("exact match", share(exact, set.len())), ("token accuracy", share(right, all))]))
 }
 
 fn of_judged(names: &[String], rows: Vec<Judged>) -> Result<Measured> {

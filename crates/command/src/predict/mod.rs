@@ -2,6 +2,7 @@
 
 mod generate;
 mod lines;
+mod pairs;
 mod stream;
 mod tags;
 
@@ -35,6 +36,8 @@ use super::rows;
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
   kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
+  kiln predict dates.kiln --prompt \"3 May 2021\"
+  kiln predict dates.kiln new.csv               a column more, with what is written for each text
   kiln predict ner.kiln --prompt \"Ada lives in London\"
   kiln predict ner.kiln new.conll > tagged.conll
   kiln predict model.kiln new.csv --json        an object for each row")]
@@ -72,6 +75,11 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         && text.columns.is_none()
     {
         return flags.text.run(&predictor, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
+    if let Preparation::Pairs(pairs) = &about.preparation {
+        let (prompts, options) = (flags.text.prompts(), flags.text.options(0.0));
+        pairs::run(&predictor, pairs, prompts, &flags.inputs, &options, flags.json)?;
+        return Ok(ExitCode::SUCCESS);
     }
     if matches!(about.preparation, Preparation::Tags(_)) {
         return tags::run(&predictor, flags.text.prompts(), &flags.inputs, flags.json)

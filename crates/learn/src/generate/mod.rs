@@ -17,7 +17,6 @@ use next::Next;
 pub use options::GenerateOptions;
 use said::Said;
 pub use score::TextScore;
-#[cfg(feature = "tokenizer")]
 pub(crate) use speaker::Pieces;
 pub(crate) use speaker::Speaker;
 

@@ -1,5 +1,6 @@
 //! A model ready to be asked: raw values in, labels and probabilities out, from any number of threads.
 
+mod pairs;
 #[cfg(feature = "image")]
 mod pictures;
 mod prediction;
@@ -134,6 +135,7 @@ impl Predictor {
             (None, Preparation::Images(images)) => images.form(),
             (None, Preparation::Text(text)) => text.form(),
             (None, Preparation::Tags(tags)) => tags.form(),
+            (None, Preparation::Pairs(pairs)) => pairs.form(),
             (None, Preparation::Unsaid) => {
                 let input = &self.0.model.about().input;
                 input.plain().unwrap_or_else(|| input.form())
