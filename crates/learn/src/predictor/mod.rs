@@ -10,7 +10,7 @@ use kiln_map::counted;
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_data::{Dataset, Form, RawCell, RowPlan, Table};
+use kiln_data::{Dataset, Form, RawCell, RowPlan, Table, buckets};
 
 use crate::model::{Model, Views};
 use crate::preparation::{Preparation, TextPreparation};
@@ -114,6 +114,13 @@ impl Predictor {
     /// Where a program can't be compiled.
     pub fn warm_up(&self) -> Result<()> {
         let (form, own) = (self.form(), self.0.model.about().input.form());
+        let lengths = match self.0.model.about().preparation.is_padded() {
+            true => buckets(form.shape.first().copied().unwrap_or(1)),
+            false => Vec::new(),
+        };
+        for length in lengths {
+            self.0.model.warm_up(&Form { shape: vec![length], ..form.clone() })?;
+        }
         self.0.model.warm_up(&form)?;
         // Rows of numbers come in their own type too, in sets.
         match self.0.model.about().preparation {

@@ -12,7 +12,7 @@ mod text;
 mod unanswered;
 
 use kiln_data::{Form, TablePreparation};
-use kiln_map::counted;
+use kiln_map::{Budget, counted};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -191,6 +191,12 @@ impl Preparation {
         let kinds: Vec<String> = said.keys().map(|kind| format!("\"{kind}\"")).collect();
         Err(unknown(&if kinds.is_empty() { "nothing".to_string() } else { kinds.join(", ") }))
     }
+}
+
+/// Takes the memory of a row of codes and labels, each in a list that grows to twice what is in it.
+fn room(budget: &Budget, window: usize) -> Result<()> {
+    let bytes = (window as u64).saturating_mul(4 * 8);
+    budget.bytes(bytes).map_err(|exceeded| Error::from(kiln_data::Error::from(exceeded)))
 }
 
 /// What is prepared must mean what the rows meant that a model was trained on.

@@ -1,9 +1,10 @@
 //! Pairs of texts, of which the second is written when the first was read: one sequence of both, with a code between them and one at the end.
 
 use kiln_data::{FileFormat, Form, Meaning, NO_LABEL, Set, Table, Tokens, ValueKind};
-use kiln_map::counted;
+use kiln_map::{Budget, counted};
 use serde::{Deserialize, Serialize};
 
+use super::room;
 use crate::generate::Pieces;
 use crate::row::InputSpec;
 use crate::{Error, Result};
@@ -91,6 +92,7 @@ impl PairPreparation {
     /// Where all are longer than what is seen at once.
     pub fn labelled<'p>(&self, pairs: impl IntoIterator<Item = &'p [String; 2]>) -> Result<PairRows> {
         let (mut codes, mut labels, mut lengths, mut left_out) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let budget = Budget::default();
         for [source, target] in pairs {
             let mut all = self.codes(source);
             let first = all.len() - 1;
@@ -101,6 +103,7 @@ impl PairPreparation {
                 left_out += 1;
                 continue;
             }
+            room(&budget, self.window)?;
             let code = |at: usize| all.get(at).map_or(0, |&code| i64::from(code));
             codes.extend((0..self.window).map(|at| if at < length { code(at) } else { 0 }));
             let label = |at: usize| if (first..length).contains(&at) { code(at + 1) } else { NO_LABEL };
