@@ -77,9 +77,11 @@ impl Predictor {
         let rows = match &about.preparation {
             // Transforms of one's own are written for tables.
             Preparation::Table(plan) => plan.row_plan().ok(),
-            Preparation::Unsaid | Preparation::Images(_) | Preparation::Text(_) | Preparation::Tags(_) => {
-                None
-            }
+            Preparation::Unsaid
+            | Preparation::Images(_)
+            | Preparation::Text(_)
+            | Preparation::Tags(_)
+            | Preparation::Pairs(_) => None,
         };
         let rows = rows.map(|plan| RowPreparation { form: Form::numbers(&[plan.width()]), plan });
         Ok(Predictor(Arc::new(Inner { rows, meanings: Meanings::of(&about.task), model })))
