@@ -40,7 +40,7 @@ fn dates_in_words_are_written_as_numbers() {
     assert!(result["test"]["exact match"].as_f64().unwrap() > 0.9, "{}", result["test"]);
 
     let model = "run/model.kiln";
-    let prompt = ["predict", model, "--prompt", "3 May 2021"];
+    let prompt = ["predict", model, "--text", "3 May 2021"];
     assert_eq!(program.out(&prompt), "2021-05-03\n");
     assert_eq!(program.out(&[&prompt[..], &["--beams", "3"]].concat()), "2021-05-03\n");
     program.write("new.tsv", "number\twritten\n1\t3 May 2021\n2\t17 December 1999\n");

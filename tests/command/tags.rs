@@ -55,7 +55,7 @@ fn words_get_tags_from_data_to_predictions() {
 
     // A sentence says the same alone, from a file among others, and however it comes.
     let prompt = "Grace Hopper lives in Oslo.";
-    let alone = program.out(&["predict", "run/model.kiln", "--prompt", prompt]);
+    let alone = program.out(&["predict", "run/model.kiln", "--text", prompt]);
     let words: Vec<&str> = alone.lines().map(|line| line.split('\t').next().unwrap()).collect();
     assert_eq!(words, ["Grace", "Hopper", "lives", "in", "Oslo", "."]);
     let tags: Vec<&str> = alone.lines().map(|line| line.split('\t').nth(1).unwrap()).collect();
@@ -67,7 +67,7 @@ fn words_get_tags_from_data_to_predictions() {
         let text = program.out(&[&["predict", "run/model.kiln", "--json"], arguments].concat());
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    let (one, two) = (json(&["--prompt", prompt]), json(&["lines.txt"]));
+    let (one, two) = (json(&["--text", prompt]), json(&["lines.txt"]));
     assert_eq!(one[0], two[0]);
     assert_eq!(one[0]["entities"][0]["text"], "Grace Hopper");
     assert_eq!(one[0]["entities"][1]["kind"], "LOC");
@@ -119,7 +119,7 @@ fn parts_of_their_own_and_another_head() {
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && error.contains("B-CITY") && error.contains("--head"), "{error}");
     program.out(&[&from[..], &["--head"], &quick].concat());
-    let said = program.out(&["predict", "head/model.kiln", "--prompt", "in Paris"]);
+    let said = program.out(&["predict", "head/model.kiln", "--text", "in Paris"]);
     assert_eq!(said.lines().count(), 2);
 }
 

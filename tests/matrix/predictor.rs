@@ -66,7 +66,7 @@ pub fn same(program: &Program, model: &str, suits: Suits) -> Result<(), String> 
         }
         Suits::Tagged => {
             let sentence = "it is cold in Oslo, very cold";
-            let told = told(program, &["predict", model, "--prompt", sentence, "--json"])?;
+            let told = told(program, &["predict", model, "--text", sentence, "--json"])?;
             let words = Predictor::words(sentence);
             let same = |predictor: &Predictor| {
                 let tagged = predictor.predict_tags(&words).map_err(|error| error.to_string())?;

@@ -101,7 +101,7 @@ fn written(program: &Program, suits: Suits) -> Data {
             Data {
                 train: &["news.conll"],
                 first: &["--window", "8"],
-                ask: &["--prompt", "it is cold in Oslo, very cold"],
+                ask: &["--text", "it is cold in Oslo, very cold"],
                 answers: &["news.conll"],
                 others: Some(&["others.conll"]),
             }

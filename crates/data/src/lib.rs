@@ -80,7 +80,9 @@ pub use table::{
     RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table, TablePreparation,
     TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
 };
-pub use text::{Cut, TaggedSentence, Tokens, Windows, conll, is_conll, labelled, read_conll, read_text};
+pub use text::{
+    Cut, TaggedSentence, Tokens, Windows, conll, is_conll, labelled, read_conll, read_text, text_of,
+};
 #[cfg(feature = "tokenizer")]
 pub use text::{EncodedText, Tokenizer};
 pub use values::{Form, Meaning, ValueKind, Values};

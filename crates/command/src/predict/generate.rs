@@ -97,11 +97,6 @@ struct Named {
 }
 
 impl GenerateFlags {
-    /// The texts that were given.
-    pub(super) fn prompts(&self) -> &[String] {
-        &self.prompt
-    }
-
     /// Goes on with texts, or scores them.
     pub(super) fn run(&self, speaker: &dyn GoesOn, inputs: &[PathBuf], json: bool) -> Result<()> {
         let texts = self.texts(inputs)?;

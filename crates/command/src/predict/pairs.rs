@@ -15,11 +15,11 @@ use crate::out;
 use crate::rows::{is_standard_input, standard_input};
 use crate::source::TABLES;
 
-/// Writes what the model writes: a line for each prompt or line of a text, or a table with one column more.
+/// Writes what the model writes: a line for each text or line of a text, or a table with one column more.
 pub(super) fn run(
     predictor: &Predictor,
     pairs: &PairPreparation,
-    prompts: &[String],
+    texts: &[String],
     inputs: &[PathBuf],
     options: &GenerateOptions,
     json: bool,
@@ -38,12 +38,12 @@ pub(super) fn run(
         }
         Ok(out.flush()?)
     };
-    let input = match (prompts, inputs) {
+    let input = match (texts, inputs) {
         ([], [input]) => input,
         ([], _) => {
-            bail!("name a table or a text (or - for the standard input), or give what is read: --prompt TEXT")
+            bail!("name a table or a text (or - for the standard input), or give what is read: --text TEXT")
         }
-        (prompts, _) => return lines(prompts),
+        (texts, _) => return lines(texts),
     };
     let name = input.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use crate::out;
 use crate::rows::{is_standard_input, standard_input};
 
-/// Tags the words of prompts, or of a file, and writes them as the tasks of CoNLL have them, or as objects.
-pub(super) fn run(predictor: &Predictor, prompts: &[String], inputs: &[PathBuf], json: bool) -> Result<()> {
-    let sentences = match (prompts, inputs) {
+/// Tags the words of texts given, or of a file, and writes them as the tasks of CoNLL have them, or as objects.
+pub(super) fn run(predictor: &Predictor, texts: &[String], inputs: &[PathBuf], json: bool) -> Result<()> {
+    let sentences = match (texts, inputs) {
         ([], [input]) => of_file(input)?,
         ([], _) => bail!(
-            "name a file of sentences (or - for the standard input), or give one: --prompt \"Ada lives in London\""
+            "name a file of sentences (or - for the standard input), or give one: --text \"Ada lives in London\""
         ),
-        (prompts, _) => prompts.iter().filter_map(|prompt| plain(prompt)).collect(),
+        (texts, _) => texts.iter().filter_map(|text| plain(text)).collect(),
     };
     let tagged = predictor.predict_tags_of_many(&sentences)?;
     let mut out = out::RowWriter::new();
