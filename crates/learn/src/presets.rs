@@ -31,10 +31,12 @@ pub enum Suits {
     Sorted,
     /// Sentences whose words have tags.
     Tagged,
+    /// Pairs of texts.
+    Pairs,
 }
 
 /// Every preset.
-pub const PRESETS: [Preset; 15] = [
+pub const PRESETS: [Preset; 18] = [
     Preset::new("linear", &[Suits::Tables, Suits::Images], |shape, _| flat(shape) + "dense"),
     Preset::new("mlp", &[Suits::Tables, Suits::Images], mlp),
     Preset::new("cnn", &[Suits::Images], |shape, _| cnn(shape)),
@@ -58,6 +60,21 @@ pub const PRESETS: [Preset; 15] = [
         both_ways("gru 96", pieces) + "dropout 0.3, dense, transpose"
     }),
     Preset::new("encoder", &[Suits::Tagged], |_, pieces| encoder(pieces) + "dense, transpose"),
+    // What is read and what is written are one sequence: the steps of what is written look back at all that was read.
+    Preset::new("transformer", &[Suits::Pairs], |_, pieces| {
+        let blocks = ["transformer 4 causal"; 3].join(", ");
+        format!("embedding {pieces} 96 padded, sinusoidal-positions, {blocks}, layer-norm, dense {pieces}, transpose")
+    })
+    .at(2e-3),
+    Preset::new("llama", &[Suits::Pairs], |_, pieces| {
+        let blocks = ["decoder 4"; 3].join(", ");
+        format!("embedding {pieces} 96 padded, {blocks}, rms-norm, dense {pieces} no-bias, transpose")
+    })
+    .at(3e-3),
+    Preset::new("gru", &[Suits::Pairs], |_, pieces| {
+        format!("embedding {pieces} 64 padded, gru 224, dense {pieces}, transpose")
+    })
+    .at(4e-3),
 ];
 
 impl Preset {
@@ -127,6 +144,7 @@ impl Suits {
             Suits::Texts => "texts that go on",
             Suits::Sorted => "texts with classes",
             Suits::Tagged => "sentences with tags",
+            Suits::Pairs => "pairs of texts",
         }
     }
 }
@@ -269,7 +287,9 @@ mod tests {
     fn presets_of_sequences_know_where_these_end() {
         for preset in &PRESETS {
             let codes = Tensor::new(vec![1i64, 2, -1, -1, 3, 4, 5, 6], [2, 4]);
-            for (suits, sizes) in [(Suits::Sorted, &[2, 3][..]), (Suits::Tagged, &[2, 3, 4])] {
+            for (suits, sizes) in
+                [(Suits::Sorted, &[2, 3][..]), (Suits::Tagged, &[2, 3, 4]), (Suits::Pairs, &[2, 30, 4])]
+            {
                 if preset.suits.contains(&suits) {
                     let y = made(preset.name, suits, &[4], 30, 3).forward(&codes, &Context::inference());
                     assert_eq!(y.error().map(|error| error.to_string()), None, "{}", preset.name);
@@ -281,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_preset_for_other_data_is_refused() {
-        let all = [Suits::Tables, Suits::Images, Suits::Texts, Suits::Sorted, Suits::Tagged];
+        let all = [Suits::Tables, Suits::Images, Suits::Texts, Suits::Sorted, Suits::Tagged, Suits::Pairs];
         for preset in &PRESETS {
             for data in all {
                 let suits = |other: &&Preset| other.name == preset.name && other.suits.contains(&data);

@@ -18,7 +18,7 @@ pub(super) const TEXTS: &str = "Texts";
 /// What is said of how a text goes on.
 #[derive(Args)]
 pub(super) struct GenerateFlags {
-    /// A text to go on with, or a sentence whose words get tags, instead of a file; several go side by side, each as it would alone
+    /// A text to go on with, a sentence whose words get tags, or what another text is written for, instead of a file; several go side by side, each as it would alone
     #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with = "inputs")]
     prompt: Vec<String>,
 
@@ -26,9 +26,9 @@ pub(super) struct GenerateFlags {
     #[arg(long, help_heading = TEXTS, visible_alias = "length", value_name = "N", default_value_t = 300)]
     tokens: usize,
 
-    /// How freely a text goes on: 0 always takes what is likeliest, 1 draws as likely as the model says
-    #[arg(long, help_heading = TEXTS, value_name = "AMOUNT", default_value_t = 0.8)]
-    temperature: f64,
+    /// How freely a text goes on: 0 always takes what is likeliest, 1 draws as likely as the model says [default: 0.8; of pairs 0]
+    #[arg(long, help_heading = TEXTS, value_name = "AMOUNT")]
+    temperature: Option<f64>,
 
     /// Draw among the K likeliest pieces alone
     #[arg(long, help_heading = TEXTS, value_name = "K", default_value_t = 0, hide_default_value = true)]
@@ -127,7 +127,7 @@ impl GenerateFlags {
         if self.score {
             return texts.iter().try_for_each(|text| score(speaker, text, json));
         }
-        let options = self.options();
+        let options = self.options(0.8);
         match texts.as_slice() {
             [text] => self.one(speaker, &text.text, &options, json),
             _ => {
@@ -207,10 +207,11 @@ impl GenerateFlags {
         inputs.iter().map(read).collect()
     }
 
-    fn options(&self) -> GenerateOptions {
+    /// What was said of how a text goes on; `temperature` where it wasn't.
+    pub(super) fn options(&self, temperature: f64) -> GenerateOptions {
         let options = GenerateOptions::new()
             .tokens(self.tokens)
-            .temperature(self.temperature)
+            .temperature(self.temperature.unwrap_or(temperature))
             .top_k(self.top_k)
             .top_p(self.top_p)
             .min_p(self.min_p)

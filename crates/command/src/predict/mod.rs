@@ -2,6 +2,7 @@
 
 mod generate;
 mod lines;
+mod pairs;
 mod pictures;
 mod stream;
 mod tags;
@@ -40,6 +41,8 @@ use super::rows;
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
   kiln predict llama-1b-q4_k_m.gguf --prompt \"Once upon a time\"
   kiln predict runs/reviews-1/model.kiln --text \"a fine story\"
+  kiln predict dates.kiln --text \"3 May 2021\"
+  kiln predict dates.kiln new.csv               a column more, with what is written for each text
   kiln predict ner.kiln --text \"Ada lives in London\"
   kiln predict ner.kiln new.conll > tagged.conll
   kiln predict reviews-bert/ \"a fine film\" \"a waste of time\" --top 3
@@ -90,17 +93,22 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     let model = rows::asked(&flags.model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
-    let goes_on = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_none());
-    let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
-    if matches!(about.preparation, Preparation::Tags(_)) {
-        let texts = flags.given.texts();
-        return tags::run(&predictor, texts, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
-    }
     let given = || flags.given.given(&flags.inputs);
     if flags.given.embeds() {
         let texts = given()?;
         let embeddings = predictor.embed(texts.iter().map(GivenText::first))?;
         return flags.given.print_embeddings(&texts, embeddings, flags.json).map(|()| ExitCode::SUCCESS);
+    }
+    if let Preparation::Pairs(pairs) = &about.preparation {
+        let options = flags.generate.options(0.0);
+        pairs::run(&predictor, pairs, flags.given.texts(), &flags.inputs, &options, flags.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let goes_on = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_none());
+    let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
+    if matches!(about.preparation, Preparation::Tags(_)) {
+        let texts = flags.given.texts();
+        return tags::run(&predictor, texts, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }
     if tells_texts_apart && (flags.given.names_texts() || flags.inputs.iter().any(|input| is_text(input))) {
         let texts = given()?;

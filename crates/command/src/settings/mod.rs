@@ -88,6 +88,7 @@ keys! {
         "sheet" sheet: String [ROWS] = "NAME|N" "The sheet of a workbook, by its name or its number from 1 [default: the first that isn't empty]";
         "member" member: String [ROWS] = "NAME|N" "The table of a zip archive, by its name or its number from 1 [default: the only one]";
         "text" text: String [ROWS] = "COLUMN" "The column of a table that holds texts, to learn the --target from their words";
+        "pairs" pairs: bool [ROWS] = "" "The --target is a text too, which the model learns to write when it has read the --text";
         "frame" frame: PathBuf [NOTHING] = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String [ROWS] = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
         "group" group: String [ROWS] = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";

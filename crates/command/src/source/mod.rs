@@ -2,6 +2,7 @@
 
 mod frame;
 mod image;
+mod pairs;
 mod table;
 mod tags;
 mod text;
@@ -169,6 +170,11 @@ fn tabular(
 ) -> Result<TrainingData> {
     let parts = ["target", "test-fraction", "val-fraction"];
     one_place_for_each_part(settings)?;
+    if settings.pairs == Some(true) {
+        let own = ["text", "pairs", "pieces", "window"];
+        settings.only("pairs of texts", &[&parts[..], &own, &READING].concat())?;
+        return pairs::pairs(path, settings, seed, base);
+    }
     if settings.text.is_some() {
         settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"], &READING].concat())?;
         return text::texts(path, piped, settings, seed, base);

@@ -40,6 +40,9 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
   kiln train novel.txt                         a text, character by character
+  kiln train news.conll                        a tag for each word: names, parts of speech
+  kiln train dates.tsv --pairs --text written --target iso
+                                               pairs of texts: one is read, the other written
   kiln train config.toml                       what a file says; flags win over it
   kiln train --resume runs/digits-1            go on where a run ended
   kiln train --resume runs/digits-1 --lr 1e-4 --allow-changes lr

@@ -20,7 +20,7 @@ impl About {
             }
             Preparation::Unsaid if self.input.numbers().is_some() => Ok(Reading::new()),
             Preparation::Unsaid | Preparation::Text(_) => Err(unsaid(self)),
-            Preparation::Images(_) | Preparation::Tags(_) => Err(self.not("a table")),
+            Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => Err(self.not("a table")),
         }
     }
 
@@ -44,7 +44,9 @@ impl About {
                 let Some(form) = self.input.plain() else { return Err(unsaid(self)) };
                 (self.plain_columns(table.names().collect(), &form)?.apply_inputs(table)?, form)
             }
-            Preparation::Images(_) | Preparation::Tags(_) => return Err(self.not("a table")),
+            Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
+                return Err(self.not("a table"));
+            }
         };
         Ok(Unanswered { rows: unanswered(inputs.values, form, inputs.rows)?, notes: inputs.notes })
     }
@@ -61,7 +63,9 @@ impl About {
                 Some(form) => Ok(Some((self.plain_columns(names, &form)?, form))),
                 None => Ok(None),
             },
-            Preparation::Text(_) | Preparation::Images(_) | Preparation::Tags(_) => Ok(None),
+            Preparation::Text(_) | Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
+                Ok(None)
+            }
         }
     }
 
@@ -85,7 +89,9 @@ impl About {
         match &self.preparation {
             Preparation::Images(images) => Ok(images),
             Preparation::Unsaid => Err(unsaid(self)),
-            Preparation::Table(_) | Preparation::Text(_) | Preparation::Tags(_) => Err(self.not("a picture")),
+            Preparation::Table(_) | Preparation::Text(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
+                Err(self.not("a picture"))
+            }
         }
     }
 
@@ -94,7 +100,9 @@ impl About {
         match &self.preparation {
             Preparation::Text(text) => Ok(text),
             Preparation::Unsaid => Err(unsaid(self)),
-            Preparation::Table(_) | Preparation::Images(_) | Preparation::Tags(_) => Err(self.not("a text")),
+            Preparation::Table(_) | Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
+                Err(self.not("a text"))
+            }
         }
     }
 

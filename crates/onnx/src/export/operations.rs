@@ -3,7 +3,8 @@
 use kiln_ir::op::{ArgOp, BinaryOp, ConvSpec, ReduceOp, ScatterMode, SliceRange, UnaryOp, WindowSpec};
 use kiln_ir::{DType, Data, Op, Scalar, Shape};
 
-use super::trace::{Extent, Pair};
+use super::free::Extent;
+use super::trace::Pair;
 use super::{Attribute, GraphWriter};
 use crate::error::{Error, Result};
 
