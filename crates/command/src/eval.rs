@@ -51,7 +51,20 @@ pub fn run(flags: EvalFlags) -> Result<()> {
         );
     }
     out::line(format_args!("{}  ({})", measured.line(), out::counted(set.len(), "row")))?;
-    if let Of::Classes { names, confusion, .. } = &measured.of {
+    classes(&measured.of)
+}
+
+/// Prints the tables of classes, of several targets those of each.
+fn classes(of: &Of) -> Result<()> {
+    if let Of::Several(each) = of {
+        for one in each {
+            if let Of::Classes { .. } = one.measured.of {
+                out::line(format_args!("\n{}", one.name))?;
+                classes(&one.measured.of)?;
+            }
+        }
+    }
+    if let Of::Classes { names, confusion, .. } = of {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         match names.len() {
             count if count > MOST => {

@@ -74,9 +74,9 @@ pub use set::Set;
 pub use split::{by_time, folds, fractions, grouped, stratified};
 pub use table::{
     Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, EncodedBlock, Encoding, Feature,
-    FeatureMatrix, FileFormat, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget, RawBlock,
-    RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table, TablePreparation,
-    TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
+    FeatureMatrix, FileFormat, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget, OneTarget,
+    RawBlock, RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table,
+    TablePreparation, TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};
 #[cfg(feature = "tokenizer")]

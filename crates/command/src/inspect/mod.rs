@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kiln_learn::data::{Frame, read_text};
 use kiln_learn::hub::LanguageModel;
-use kiln_learn::model::{NETWORK, Task, listed};
+use kiln_learn::model::{NETWORK, PartMeaning, Task, listed};
 use kiln_learn::prelude::*;
 use kiln_learn::weights::Weights;
 use kiln_learn::{Model, Summary, onnx};
@@ -171,6 +171,17 @@ fn model(model: &Model, batch: usize) -> Result<String> {
             writeln!(text, "tells     what comes next, of {} of text", counted(*pieces, "piece"))?
         }
         Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
+        Task::Several { .. } => {
+            for part in about.task.parts() {
+                match part.meaning {
+                    PartMeaning::Classes(names) => {
+                        let count = counted(names.len(), "class");
+                        writeln!(text, "tells     {}, {count}: {}", part.name, listed(names))?;
+                    }
+                    PartMeaning::Number { .. } => writeln!(text, "predicts  {}", part.name)?,
+                }
+            }
+        }
     }
     if let Some(plan) = about.preparation.table() {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();

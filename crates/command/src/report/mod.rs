@@ -93,8 +93,16 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
     charts.iter().for_each(|chart| html += &format!("<figure>{}</figure>", chart.svg()));
     html += "</div></section>";
     if let Some(measured) = measured {
-        if let Of::Classes { names, confusion, .. } = &measured.of {
-            html += &tables::classes(names, confusion)?;
+        match &measured.of {
+            Of::Classes { names, confusion, .. } => html += &tables::classes(names, confusion, None)?,
+            Of::Several(each) => {
+                for one in each {
+                    if let Of::Classes { names, confusion, .. } = &one.measured.of {
+                        html += &tables::classes(names, confusion, Some(&one.name))?;
+                    }
+                }
+            }
+            Of::Numbers(_) | Of::Text => {}
         }
         html += &tables::mistakes(told, measured)?;
         if let Some(importances) = told.importances {

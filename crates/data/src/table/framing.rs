@@ -326,10 +326,10 @@ impl Framing {
         let Some(target) = preparation.target().cloned() else {
             return Err(Error::new("a frame needs a target; choose one with Choices::target"));
         };
-        if let TargetColumn::Numbers { columns } = &target {
+        let count = target.columns().len();
+        if count > 1 {
             return Err(Error::new(format!(
-                "a frame has one target, and {} are chosen; make one for each, or hold the table in memory",
-                columns.len()
+                "a frame has one target, and {count} are chosen; make one for each, or hold the table in memory"
             )));
         }
         let features = preparation.feature_names();

@@ -70,7 +70,7 @@ pub use row::RowPlan;
 pub use row_stream::{EncodedBlock, RawBlock, RowEncoder, RowStream, TableText, UnseenWords};
 use source::TableInput;
 use stream::{Passed, Stream, TableBuilder};
-pub use target::{NumberTarget, TargetColumn};
+pub use target::{NumberTarget, OneTarget, TargetColumn};
 
 /// Rows and named columns, as a file has them.
 ///

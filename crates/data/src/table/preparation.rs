@@ -13,7 +13,7 @@ use super::feature::{Encoding, Feature, Scale, Vocabulary};
 use super::fit::fit_column;
 use super::format::CellFormat;
 use super::summary::{ColumnSummary, SummarisedColumn};
-use super::target::TargetColumn;
+use super::target::{OneTarget, TargetColumn};
 use super::unknown::unknown_column;
 use super::{FileFormat, Reading, Table};
 use crate::error::{Error, Result};
@@ -181,7 +181,7 @@ impl TablePreparation {
         };
         let (fitted, target_format) = match targets.as_slice() {
             [] => (None, CellFormat::PLAIN),
-            [column] => (Some(fitted(column, choices.target_kind)?), column.format.clone()),
+            [column] => (Some(fitted(column, choices.kind_of(0))?), column.format.clone()),
             several => {
                 if let Some(twice) = choices
                     .targets
@@ -191,13 +191,19 @@ impl TablePreparation {
                 {
                     return Err(Error::new("the target is named twice").in_column(twice.1));
                 }
-                let number = |column: &&SummarisedColumn| {
-                    let is_number = column.kind == ColumnKind::Number && choices.target_kind.is_none();
-                    let kind = if is_number { Some(TargetKind::Number) } else { choices.target_kind };
-                    Ok((fitted(column, kind)?, column.format.clone()))
+                let kinds = choices.target_kinds.len();
+                if kinds > 1 && kinds != several.len() {
+                    let message =
+                        format!("{kinds} kinds are told of {} targets; tell one for each", several.len());
+                    return Err(Error::new(message));
+                }
+                let one = |(at, column): (usize, &&SummarisedColumn)| {
+                    let number = (column.kind == ColumnKind::Number).then_some(TargetKind::Number);
+                    let target = fitted(column, choices.kind_of(at).or(number))?;
+                    Ok(OneTarget { target, format: column.format.clone() })
                 };
-                let each = several.iter().map(number).collect::<Result<Vec<_>>>()?;
-                (Some(TargetColumn::several(each)?), CellFormat::PLAIN)
+                let each = several.iter().enumerate().map(one).collect::<Result<Vec<_>>>()?;
+                (Some(TargetColumn::several(each)), CellFormat::PLAIN)
             }
         };
         let inputs: Vec<&SummarisedColumn> = columns.iter().filter(|column| !is_target(column)).collect();
@@ -301,9 +307,7 @@ impl TablePreparation {
             Some(TargetColumn::Classes { column, .. } | TargetColumn::Number { column, .. }) => {
                 vec![(column.clone(), self.stored.target_format.clone())]
             }
-            Some(TargetColumn::Numbers { columns }) => {
-                columns.iter().map(|target| (target.column.clone(), target.format.clone())).collect()
-            }
+            Some(several) => several.formats(),
         };
         let formats = features.iter().map(|feature| (feature.column.clone(), feature.format.clone()));
         let formats = formats.chain(of_target).filter(|(_, format)| !format.is_plain());
@@ -324,7 +328,7 @@ impl TablePreparation {
         let set = Set::new(values, Form::numbers(&[width]), targets, target.form())?;
         Ok(match target {
             TargetColumn::Classes { names, .. } => set.named(names.iter().cloned()),
-            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => set,
+            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => set,
         })
     }
 
