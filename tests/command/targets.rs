@@ -98,7 +98,7 @@ fn every_combination_of_targets_goes_through_the_life_of_a_model() {
         assert!(exported.contains("largest difference"), "{exported}");
         let plain = ["export", &model, "p.onnx", "--without-preprocessing"];
         folder.out(&plain);
-        folder.out(&["import", "p.onnx", "p.kiln"]);
+        folder.out(&["import", "p.onnx", "--out", "p.kiln"]);
         let again: Value =
             serde_json::from_str(&folder.out(&["eval", "p.kiln", "homes.csv", "--json"])).unwrap();
         for figure in figures {

@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod archive;
 mod batching;
 mod dataset;
 mod error;
@@ -64,7 +65,9 @@ pub use image::{
     is_mnist, mnist, read_idx,
 };
 #[cfg(feature = "image")]
-pub use image::{Gallery, PICTURES, Picture, PictureFiles, Pictures, encode_png};
+pub use image::{
+    Gallery, PICTURES, Picture, PictureArchive, PictureFile, PictureFiles, Pictures, encode_png,
+};
 pub use known::{FileKind, file_kind};
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
 pub use prefetch::Prefetch;
@@ -74,8 +77,8 @@ pub use set::Set;
 pub use split::{by_time, folds, fractions, grouped, stratified};
 pub use table::{
     Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, EncodedBlock, Encoding, Feature,
-    FeatureMatrix, FileFormat, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget, OneTarget,
-    RawBlock, RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table,
+    FeatureMatrix, FileFormat, FirstRows, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget,
+    OneTarget, RawBlock, RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table,
     TablePreparation, TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
 };
 pub use text::{Cut, Tokens, Windows, labelled, read_text};

@@ -18,6 +18,7 @@ use kiln_map::shown;
 
 use super::reading::{READING, ReadingFlags, open};
 use super::rows::is_standard_input;
+use super::source::holds_pictures;
 use super::{import, out};
 use crate::out::counted;
 
@@ -88,7 +89,7 @@ pub fn run(flags: InspectFlags) -> Result<()> {
         (true, None, _) => model(&Model::load(path)?, flags.batch.max(1))?,
         (false, Some(_), _) => bail!("--show is for models, and {} is none", path.display()),
         (false, None, Some(file)) => weights(&file)?,
-        (false, None, None) if path.is_dir() => data::images(path)?,
+        (false, None, None) if path.is_dir() || holds_pictures(path) => data::images(path)?,
         (false, None, None) => match extension.as_str() {
             "onnx" => import::about(&onnx::load(path)?),
             "kdf" => data::frame(&Frame::open(path)?)?,

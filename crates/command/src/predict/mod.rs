@@ -16,6 +16,7 @@ use kiln_learn::{Predictor, Preparation};
 use self::generate::GenerateFlags;
 use self::lines::{best, cells, header, object, quoted};
 use super::out;
+use super::reading::ReadingFlags;
 use super::rows;
 
 /// Predict with a trained model
@@ -34,12 +35,14 @@ use super::rows;
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
   kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
+  kiln predict model.kiln new.csv --decimal ,   numbers are written otherwise than in the training's file
+  kiln predict model.kiln photos.zip            the pictures of an archive, which isn't unpacked
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
     /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
     model: PathBuf,
 
-    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, or - for the standard input
+    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders and zip archives of them, raw bytes, a text to go on with, or - for the standard input
     inputs: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -52,6 +55,9 @@ pub struct PredictFlags {
     #[command(flatten)]
     seen: rows::ViewFlags,
 
+    #[command(flatten)]
+    reading: ReadingFlags,
+
     /// Print a JSON object for each row
     #[arg(long)]
     json: bool,
@@ -62,7 +68,8 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         let model = LanguageModel::open(&flags.model)?;
         return flags.text.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }
-    let model = rows::asked(&flags.model)?;
+    let mut model = rows::asked(&flags.model)?;
+    flags.reading.tell(&mut model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
     if let Preparation::Text(text) = &about.preparation

@@ -267,7 +267,7 @@ fn is_remarkable(table: &Table, rows: &[usize]) -> bool {
 }
 
 /// How the model a training starts from takes columns.
-fn own_columns(base: &Base) -> Result<TablePreparation> {
+pub(super) fn own_columns(base: &Base) -> Result<TablePreparation> {
     match base.preparation() {
         Preparation::Table(plan) => Ok((**plan).clone()),
         _ => bail!("{}, and the data are a table", base.takes()),
@@ -275,7 +275,7 @@ fn own_columns(base: &Base) -> Result<TablePreparation> {
 }
 
 /// What the model a training starts from predicts, of this column; nothing where its last layer is new.
-fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
+pub(super) fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
     let own = base.preparation().table().and_then(|plan| plan.target());
     match (&base.model.about().task, columns) {
         _ if base.head => None,
@@ -342,14 +342,22 @@ pub(super) fn keys(column: &data::Column, rows: &[usize]) -> Vec<i64> {
     rows.iter().map(&mut key).collect()
 }
 
+/// What a cell says as a time, a number or a date.
+pub(super) fn moment(cell: data::Cell) -> Option<f64> {
+    match cell {
+        data::Cell::Number(number) => Some(number),
+        data::Cell::Date { seconds, .. } => Some(seconds as f64),
+        data::Cell::Missing | data::Cell::Word(_) => None,
+    }
+}
+
 /// The time of each row, a number or a date.
 fn moments(table: &Table, name: &str, rows: &[usize]) -> Result<Vec<f64>> {
     let column = table.column(name)?;
-    let moment = |&row: &usize| match column.cell(row) {
-        data::Cell::Number(number) => Ok(number),
-        data::Cell::Date { seconds, .. } => Ok(seconds as f64),
-        other => {
-            let shown = other.text().unwrap_or("nothing".into()).into_owned();
+    let moment = |&row: &usize| match moment(column.cell(row)) {
+        Some(moment) => Ok(moment),
+        None => {
+            let shown = column.cell(row).text().unwrap_or("nothing".into()).into_owned();
             let line = table.line(row).map_or(String::new(), |line| format!(" (line {line})"));
             bail!("{name} must be a number or a date in every row to cut by; one says {shown}{line}")
         }

@@ -12,7 +12,7 @@ use super::table::keys;
 use super::{Habits, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
 use crate::out::counted;
-use crate::reading::{ReadingFlags, open};
+use crate::reading::ReadingFlags;
 use crate::report::Shows;
 use crate::settings::{Settings, Share};
 
@@ -108,6 +108,7 @@ pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Res
 /// A table of texts with classes.
 pub(super) fn texts(
     path: &Path,
+    piped: Option<&[u8]>,
     settings: &Settings,
     seed: u64,
     base: Option<&Base>,
@@ -121,7 +122,10 @@ pub(super) fn texts(
         }
         _ => ReadingFlags::of(settings).reading()?,
     };
-    let table = open(&reading, path)?;
+    let table = match piped {
+        Some(bytes) => reading.read(bytes)?,
+        None => reading.open(path)?,
+    };
     let texts = table.column(column)?;
     let classes = table.column(target)?;
     let (seen, rows) = (table.len(), Vec::from_iter(0..table.len()));

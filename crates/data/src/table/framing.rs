@@ -1,6 +1,6 @@
 //! How a frame is made: row by row, or of a table larger than memory in two passes, one to fit its preparation and one to apply it.
 
-use kiln_map::counted;
+use kiln_map::{Budget, counted};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Table;
 use super::choices::Choices;
-use super::column::ColumnKind;
+use super::column::{Cell, ColumnKind};
 use super::frame::{Frame, FrameDescription, FrameHeader};
 use super::preparation::TablePreparation;
 use super::reading::Reading;
@@ -274,6 +274,56 @@ impl Framing {
     /// What the frame says of what it was made of, for whoever asks later whether it still holds; see [`Frame::origin`].
     pub fn origin(self, origin: Value) -> Framing {
         Framing { origin: Some(origin), ..self }
+    }
+
+    /// What a column says in each row of a file that has a target, in their order; the file is read for it alone and not held.
+    ///
+    /// # Errors
+    /// Where it can't be read, or there is no such column.
+    pub fn gather<T: Copy>(
+        &self,
+        from: impl AsRef<Path>,
+        column: &str,
+        of: impl Fn(Cell<'_>) -> T,
+    ) -> Result<Vec<T>> {
+        let input = TableInput::File(from.as_ref());
+        let mut stream = Stream::new(input, &self.reading);
+        let targets: Vec<&str> = match self.prepared.as_ref().and_then(TablePreparation::target) {
+            Some(target) => target.columns(),
+            None => self.choices.targets.iter().map(String::as_str).collect(),
+        };
+        let budget = Budget::default();
+        loop {
+            let (mut all, mut read) = (Vec::new(), 0);
+            let settled = stream.pass(
+                |part| {
+                    let layout = part.layout.clone();
+                    let mut gathered = TableBuilder::default();
+                    gathered.append(part)?;
+                    Ok(gathered.table(&layout, input))
+                },
+                |table| {
+                    let (rows, column) = (table.rows_with_all(&targets)?, table.column(column)?);
+                    read += table.len() as u64;
+                    (self.progress)(read);
+                    budget.reserve(&mut all, rows.len())?;
+                    all.extend(rows.into_iter().map(|row| of(column.cell(row))));
+                    Ok(())
+                },
+            )?;
+            if settled == Passed::Whole {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The preparation that the first pass over a file comes to.
+    ///
+    /// # Errors
+    /// Where the file can't be read or prepared.
+    pub fn fitted(&self, from: impl AsRef<Path>) -> Result<TablePreparation> {
+        let input = TableInput::File(from.as_ref());
+        self.fit(input, &mut Stream::new(input, &self.reading)).map_err(|error| input.place(error))
     }
 
     /// Makes a frame of a file, which is read twice and never held in memory.

@@ -67,7 +67,7 @@ pub use preparation::{FeatureMatrix, TablePreparation};
 pub use raw::RawCell;
 pub use reading::Reading;
 pub use row::RowPlan;
-pub use row_stream::{EncodedBlock, RawBlock, RowEncoder, RowStream, TableText, UnseenWords};
+pub use row_stream::{EncodedBlock, FirstRows, RawBlock, RowEncoder, RowStream, TableText, UnseenWords};
 use source::TableInput;
 use stream::{Passed, Stream, TableBuilder};
 pub use target::{NumberTarget, OneTarget, TargetColumn};

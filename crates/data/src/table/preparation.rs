@@ -312,7 +312,39 @@ impl TablePreparation {
         let formats = features.iter().map(|feature| (feature.column.clone(), feature.format.clone()));
         let formats = formats.chain(of_target).filter(|(_, format)| !format.is_plain());
         let file = self.stored.file.clone();
-        Reading { kinds: kinds.collect(), formats: formats.collect(), lenient: true, file, ..Reading::new() }
+        let (kinds, formats) = (kinds.collect(), formats.collect());
+        Reading { kinds, formats, ..Reading::of_model(file) }
+    }
+
+    /// The same for files that are written otherwise than the training's, as this says: another sign before decimals, another sheet.
+    ///
+    /// ```
+    /// use kiln_data::{Choices, Reading, Table, TablePreparation};
+    ///
+    /// let table = Table::read(b"area,kind\n70.5,flat\n120.25,house\n")?;
+    /// let plan = TablePreparation::fit(&table, &[0, 1], &Choices::new().target("kind"))?;
+    /// let other = plan.clone().read_as(&Reading::new().decimal(','));
+    /// let new = other.reading().read(b"area\n\"70,5\"\n\"1.120,25\"\n")?;
+    /// assert_eq!(new.column("area")?.cell(1).number(), Some(1120.25));
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn read_as(mut self, told: &Reading) -> TablePreparation {
+        let stored = &mut self.stored;
+        stored.file = stored.file.told(&told.of_file());
+        for feature in &mut stored.features {
+            feature.format = told.retold(feature.kind, &feature.format);
+        }
+        match &mut stored.target {
+            None => {}
+            Some(TargetColumn::Classes { .. }) => {
+                stored.target_format = told.retold(ColumnKind::Category, &stored.target_format);
+            }
+            Some(TargetColumn::Number { .. }) => {
+                stored.target_format = told.retold(ColumnKind::Number, &stored.target_format);
+            }
+            Some(several) => several.read_as(told),
+        }
+        self
     }
 
     /// Inputs and targets of some rows, as a set.

@@ -9,6 +9,7 @@ use super::cell;
 use super::choices::TargetKind;
 use super::column::{Cell, Column, ColumnKind};
 use super::format::CellFormat;
+use super::reading::Reading;
 use super::summary::ColumnSummary;
 use crate::error::{Error, Result};
 use crate::values::{Form, Values};
@@ -169,6 +170,23 @@ impl TargetColumn {
             TargetColumn::Several { columns } => {
                 let named = |one: &OneTarget| (one.target.columns().concat(), one.format.clone());
                 columns.iter().map(named).collect()
+            }
+        }
+    }
+
+    /// The same of files that are written otherwise, where it is of several columns.
+    pub(super) fn read_as(&mut self, told: &Reading) {
+        match self {
+            TargetColumn::Classes { .. } | TargetColumn::Number { .. } => {}
+            TargetColumn::Numbers { columns } => {
+                columns.iter_mut().for_each(|one| one.format = told.retold(ColumnKind::Number, &one.format))
+            }
+            TargetColumn::Several { columns } => {
+                for OneTarget { target, format } in columns {
+                    let is_classes = target.class_columns().len() == 1;
+                    let kind = if is_classes { ColumnKind::Category } else { ColumnKind::Number };
+                    *format = told.retold(kind, format);
+                }
             }
         }
     }

@@ -153,6 +153,22 @@ fn answers(task: &Task, y: Tensor) -> Vec<Tensor> {
     }]
 }
 
+/// Texts of some of these words and others, and which of the words each has.
+fn drawn_texts(words: &[String], rows: usize, rng: &mut Rng) -> (Vec<String>, Vec<f32>) {
+    let (mut texts, mut places) = (Vec::new(), Vec::new());
+    for _ in 0..rows {
+        let has: Vec<bool> = words.iter().map(|_| rng.below(3) == 0).collect();
+        let own: Vec<String> =
+            words.iter().zip(&has).filter(|(_, has)| **has).map(|(word, _)| word.to_uppercase()).collect();
+        texts.push(match rng.below(6) == 0 && own.is_empty() {
+            true => String::new(),
+            false => format!("Never-seen, {}!", own.join("; ")),
+        });
+        places.extend(has.into_iter().map(|has| f32::from(u8::from(has))));
+    }
+    (texts, places)
+}
+
 /// Rows as a table has them: through the graph column by column, and through kiln as a file of CSV.
 fn by_columns(
     model: &Model,
@@ -178,7 +194,13 @@ fn by_columns(
             Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => {
                 vocabulary.words.iter().map(String::as_str).collect()
             }
-            Encoding::Number { .. } | Encoding::Date { .. } | Encoding::Text { .. } => Vec::new(),
+            Encoding::Number { .. } | Encoding::Date { .. } => Vec::new(),
+            Encoding::Text { words } => {
+                let (texts, places) = drawn_texts(words, rows, rng);
+                cells.iter_mut().zip(texts).for_each(|(row, text)| row.push(text));
+                inputs.push(Value::new(Data::F32(places), &[rows, words.len()], OnnxDType::F32));
+                continue;
+            }
         };
         let mut column = Vec::with_capacity(rows);
         for row in &mut cells {

@@ -85,6 +85,9 @@ impl Model {
         if let Task::Classes { names } = &self.about().task {
             words.push(("labels".to_string(), Json::from(names.clone()).to_string()));
         }
+        if let (Some(plan), true) = (self.about().preparation.table(), is_whole) {
+            words.extend(table::words(plan));
+        }
         words.push(import::recorded(self, is_whole));
         words
     }

@@ -17,7 +17,7 @@ use self::column::{ArrowColumn, ArrowValue, BatchReader};
 use self::flat::FlatTable;
 use self::schema::ArrowField;
 use super::typed::{RowSource, TypedBlock, TypedCell, TypedRows};
-use super::whole::WholeFile;
+use crate::archive::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::findings::FileFindings;
 
@@ -52,6 +52,7 @@ pub(super) fn rows(whole: &WholeFile) -> Result<TypedRows> {
         return Err(Error::new("the table has no columns"));
     }
     let unnamed = names.iter().find(|name| *name == INDEX).cloned();
+    let width = names.len() as u64;
     let source = ArrowRows {
         messages,
         fields: Arc::new(fields),
@@ -64,6 +65,8 @@ pub(super) fn rows(whole: &WholeFile) -> Result<TypedRows> {
     Ok(TypedRows {
         names,
         found: FileFindings { unnamed, ..FileFindings::default() },
+        // What a column takes isn't known, and each batch says its own: of numbers it is eight bytes.
+        count: Some(bytes.len() as u64 / (8 * width)),
         source: Box::new(source),
     })
 }
