@@ -20,6 +20,8 @@ mod tables;
 mod targets;
 #[path = "command/texts.rs"]
 mod texts;
+#[path = "kit/zip.rs"]
+mod zip;
 
 use kiln_testkit::Program;
 use kiln_testkit::folder::texts;

@@ -6,6 +6,8 @@ mod containers;
 mod nets;
 mod networks;
 mod packed;
+#[path = "../kit/zip.rs"]
+mod zip;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::PathBuf;

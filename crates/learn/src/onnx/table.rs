@@ -1,5 +1,6 @@
 //! A table's preparation as part of a graph: each column is an input of its own, `[batch, 1]`: numbers as `float32` with NaN where they
-//! are missing, words as texts, empty where they are missing, and dates as `float64`, seconds since 1970 in UTC, NaN where they are missing.
+//! are missing, words as texts, empty where they are missing, and dates as `float64`, seconds since 1970 in UTC, NaN where they are missing. Free
+//! text is `float32` `[batch, words]`: 1 where a text has the word, 0 where it hasn't.
 
 use kiln_data::{ColumnKind, DatePart, Encoding, Feature, Scale, TablePreparation, Vocabulary};
 use kiln_nn::{DType, Data};
