@@ -123,6 +123,17 @@ fn a_table_larger_than_memory_is_cut_and_taught_further_as_one_that_is_held() {
         "head",
     );
     assert!(other["rmse"].is_number(), "{other}");
+    let several = [&drop[..], &["--target", "price,rooms", "--task", "number,classes"]].concat();
+    let (_, figures) = train(&LIMIT, "houses.csv", &several, "several");
+    assert!(
+        figures["price.r2"].as_f64().unwrap() > 0.9 && figures["rooms.accuracy"].is_number(),
+        "{figures}"
+    );
+    folder.out(
+        &[&["train", "houses.csv", "--frame", "f.kdf", "--epochs", "1", "--quiet"], &several[..]].concat(),
+    );
+    let shown = folder.out(&["inspect", "f.kdf"]);
+    assert!(shown.contains("targets   price, rooms") && shown.matches('→').count() == 2, "{shown}");
     let (_, refused) = folder.error(&[&LIMIT[..], &["train", "houses.csv", "--time", "street"]].concat());
     assert!(refused.contains("--time street: row 1"), "{refused}");
 }

@@ -47,6 +47,11 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
                 false,
             )?))
         }
+        (_, Some(path)) if is_standard_input(path) => {
+            bail!(
+                "the standard input holds a table, and the model takes something else; name a file or a folder"
+            )
+        }
         (_, Some(path)) => {
             let answered = about.answered(path)?;
             answered.notes.iter().for_each(out::note);

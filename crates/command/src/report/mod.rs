@@ -74,22 +74,14 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
     for line in told.said {
         write!(html, "<p>{}</p>", escape(line))?;
     }
-    html += "<section id=\"figures\"><h2>Figures</h2><div class=\"scroll\"><table><tr><th></th>";
+    html += "<section id=\"figures\"><h2>Figures</h2>";
     let known: Vec<(&str, &Measured)> = ["train", "validation", "test"]
         .into_iter()
         .zip(told.parts)
         .filter_map(|(name, part)| Some((name, part?)))
         .collect();
-    if let Some((_, first)) = known.first() {
-        first.numbers.iter().try_for_each(|(name, _)| write!(html, "<th>{}</th>", escape(name)))?;
-        html += "</tr>";
-        for (name, part) in &known {
-            write!(html, "<tr><th>{name}</th>")?;
-            part.numbers.iter().try_for_each(|(_, number)| write!(html, "<td>{}</td>", figure(*number)))?;
-            html += "</tr>";
-        }
-    }
-    html += "</table></div></section><section id=\"curves\"><h2>Charts</h2><div class=\"charts\">";
+    html += &tables::figures(&known)?;
+    html += "</section><section id=\"curves\"><h2>Charts</h2><div class=\"charts\">";
     charts.iter().for_each(|chart| html += &format!("<figure>{}</figure>", chart.svg()));
     html += "</div></section>";
     if let Some(measured) = measured {

@@ -19,6 +19,43 @@ const MATRIX: usize = 30;
 /// Of more classes or columns than fit a table those that tell the most are shown.
 const MOST: usize = 20;
 
+/// The figures of each part; of several targets each has a table of its own, behind what is of all.
+pub(super) fn figures(parts: &[(&str, &Measured)]) -> Result<String> {
+    let Some((_, first)) = parts.first() else { return Ok(String::new()) };
+    let Of::Several(each) = &first.of else {
+        let count = first.numbers.len();
+        return figures_of(parts, count);
+    };
+    let mut html = figures_of(parts, 1)?;
+    for (at, target) in each.iter().enumerate() {
+        let own = |(name, measured): &(&'_ str, &Measured)| match &measured.of {
+            Of::Several(each) => each.get(at).map(|one| (name.to_string(), &one.measured)),
+            Of::Classes { .. } | Of::Numbers(_) | Of::Text => None,
+        };
+        let own: Vec<(String, &Measured)> = parts.iter().filter_map(own).collect();
+        let own: Vec<(&str, &Measured)> =
+            own.iter().map(|(name, measured)| (name.as_str(), *measured)).collect();
+        write!(html, "<h3>{}</h3>", escape(&target.name))?;
+        html += &figures_of(&own, usize::MAX)?;
+    }
+    Ok(html)
+}
+
+/// The first so many figures of each part.
+fn figures_of(parts: &[(&str, &Measured)], count: usize) -> Result<String> {
+    let mut html = "<div class=\"scroll\"><table><tr><th></th>".to_string();
+    let numbers = |measured: &Measured| measured.numbers.iter().take(count).cloned().collect::<Vec<_>>();
+    let names = parts.first().map_or(Vec::new(), |(_, first)| numbers(first));
+    names.iter().try_for_each(|(name, _)| write!(html, "<th>{}</th>", escape(name)))?;
+    html += "</tr>";
+    for (name, part) in parts {
+        write!(html, "<tr><th>{name}</th>")?;
+        numbers(part).iter().try_for_each(|(_, number)| write!(html, "<td>{}</td>", figure(*number)))?;
+        html += "</tr>";
+    }
+    Ok(html + "</table></div>")
+}
+
 /// Which class was taken for which, and the figures of each; of one of several targets with its name.
 pub(super) fn classes(names: &[String], confusion: &Confusion, target: Option<&str>) -> Result<String> {
     let short: Vec<&str> = names.iter().map(String::as_str).collect();

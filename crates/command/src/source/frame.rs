@@ -29,7 +29,11 @@ use crate::settings::Settings;
 /// The rows of a table, in a frame that is made of it, or was and still holds.
 pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<TrainingData> {
     let target = settings.target.as_deref().context("--frame needs --target, the column to predict")?;
-    let choices = with_flags(Choices::new().target(target), settings)?;
+    let reading = ReadingFlags::of(settings).reading()?;
+    let choices = match reading.first_rows(path).ok().flatten() {
+        Some(first) => choices(&first.table, settings, None, &mut Vec::new())?.1,
+        None => with_flags(Choices::new().target(target), settings)?,
+    };
     let origin = origin(path, settings, seed)?;
     let note = match stale(to, &origin)? {
         None => format!(
@@ -37,8 +41,7 @@ pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> 
             to.display()
         ),
         Some(why) => {
-            let parts = Parts::ByNumber { shares: shares(settings, 0.1), seed };
-            let reading = ReadingFlags::of(settings).reading()?;
+            let parts = FrameParts::ByNumber { shares: shares(settings, 0.1), seed };
             let framing = Framing::new(choices).reading(reading).train(move |row| parts.of_row(row) == 0);
             framing.origin(origin).make(path, to)?;
             why.map_or(format!("{}: made of the table", to.display()), |why| {
@@ -71,7 +74,7 @@ pub(super) fn unasked(
         framing.progress(LargeTable::progress(is_quiet(settings)))
     };
     let shares = shares(settings, 0.2);
-    let parts = Parts::of(path, &framing(), shares, settings, seed, &mut said)?;
+    let parts = FrameParts::of(path, &framing(), shares, settings, seed, &mut said)?;
     let train = parts.clone();
     let framing_of_rows = framing().train(move |row| train.of_row(row) == 0);
     let framing = match (base, own) {
@@ -98,14 +101,14 @@ pub(super) fn unasked(
 
 /// Which of the three parts each row of a frame is in.
 #[derive(Clone)]
-enum Parts {
+enum FrameParts {
     /// By its number: the same whenever it is asked with one seed.
     ByNumber { shares: [f64; 3], seed: u64 },
     /// As was decided by a column of all rows.
     Known(Arc<Vec<u8>>),
 }
 
-impl Parts {
+impl FrameParts {
     /// As the settings say, of the rows of a file that have a target.
     fn of(
         path: &Path,
@@ -114,9 +117,9 @@ impl Parts {
         settings: &Settings,
         seed: u64,
         said: &mut Vec<String>,
-    ) -> Result<Parts> {
+    ) -> Result<FrameParts> {
         let parts = match (&settings.group, &settings.time) {
-            (None, None) => return Ok(Parts::ByNumber { shares, seed }),
+            (None, None) => return Ok(FrameParts::ByNumber { shares, seed }),
             (Some(_), Some(_)) => bail!("--group and --time both say how rows are cut; leave one out"),
             (Some(name), None) => {
                 said.push(format!("rows with the same {name} stay in one part"));
@@ -149,17 +152,17 @@ impl Parts {
         for (part, rows) in (0u8..).zip(&parts) {
             rows.iter().for_each(|row| each[*row] = part);
         }
-        Ok(Parts::Known(Arc::new(each)))
+        Ok(FrameParts::Known(Arc::new(each)))
     }
 
     /// The part of a row.
     fn of_row(&self, row: u64) -> usize {
         match self {
-            Parts::ByNumber { shares, seed } => {
+            FrameParts::ByNumber { shares, seed } => {
                 let place = Rng::new(*seed).derive(row).uniform();
                 usize::from(place >= shares[0]) + usize::from(place >= shares[0] + shares[1])
             }
-            Parts::Known(parts) => {
+            FrameParts::Known(parts) => {
                 usize::try_from(row).ok().and_then(|row| parts.get(row)).map_or(0, |part| usize::from(*part))
             }
         }
@@ -257,13 +260,13 @@ fn difference(then: &Value, now: &Value) -> Option<String> {
 /// The rows of a frame that was made before.
 pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<TrainingData> {
     let shares = shares(settings, 0.1);
-    of_frame(Frame::open(path)?, path, (shares, &Parts::ByNumber { shares, seed }), settings)
+    of_frame(Frame::open(path)?, path, (shares, &FrameParts::ByNumber { shares, seed }), settings)
 }
 
 fn of_frame(
     frame: Frame,
     path: &Path,
-    (shares, part_of): ([f64; 3], &Parts),
+    (shares, part_of): ([f64; 3], &FrameParts),
     settings: &Settings,
 ) -> Result<TrainingData> {
     let mut said = vec![format!("a frame of {}", counted(frame.len(), "row"))];

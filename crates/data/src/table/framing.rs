@@ -103,7 +103,7 @@ impl FrameWriter {
     pub fn row(&mut self, inputs: &[f32], target: f64) -> Result<()> {
         self.encoded.clear();
         let mut encoded = std::mem::take(&mut self.encoded);
-        encode(&self.header, inputs, target, &mut encoded).map_err(|error| error.in_file(&self.path))?;
+        encode(&self.header, inputs, &[target], &mut encoded).map_err(|error| error.in_file(&self.path))?;
         self.write(&encoded, 1)?;
         self.encoded = encoded;
         Ok(())
@@ -143,7 +143,7 @@ impl FrameWriter {
 }
 
 /// A row as the bytes of a frame.
-fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> Result<()> {
+fn encode(header: &FrameHeader, inputs: &[f32], targets: &[f64], bytes: &mut Vec<u8>) -> Result<()> {
     if inputs.len() != header.columns {
         return Err(Error::new(format!(
             "a row of {}, in a frame of {}",
@@ -151,7 +151,7 @@ fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>
             header.columns
         )));
     }
-    if let Some(classes) = header.classes
+    if let (Some(classes), &[target]) = (header.classes, targets)
         && !(target >= 0.0 && target < classes as f64 && target.fract() == 0.0)
     {
         return Err(Error::new(format!("the target {target} is none of {}", counted(classes, "class"))));
@@ -161,7 +161,7 @@ fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>
         let kind = header.kind;
         Error::new(format!("{value} doesn't fit {kind:?}; scale the column, or use F32")).in_column(name)
     };
-    let values = inputs.iter().copied().chain([target as f32]).enumerate();
+    let values = inputs.iter().copied().chain(targets.iter().map(|target| *target as f32)).enumerate();
     match header.kind {
         ValueKind::F16 => {
             for (at, value) in values {
@@ -196,13 +196,15 @@ fn encode_table(
     let rows = table.rows_with_all(&target.columns())?;
     let (inputs, width) = preparation.inputs(table, &rows, &target.columns())?;
     let targets = target.values(table, &rows)?;
-    let mut bytes = Vec::with_capacity(rows.len() * (width + 1) * header.kind.bytes());
+    let count = header.targets();
+    let mut bytes = Vec::with_capacity(rows.len() * (width + count) * header.kind.bytes());
     for ((at, row), inputs) in rows.iter().enumerate().zip(inputs.chunks_exact(width)) {
-        let value = match &targets {
+        let value = |at: usize| match &targets {
             Values::I64(classes) => classes.get(at).map(|class| *class as f64),
             other => other.get(at),
         };
-        encode(header, inputs, value.unwrap_or(f64::NAN), &mut bytes)
+        let values = (at * count..(at + 1) * count).map(|at| value(at).unwrap_or(f64::NAN));
+        encode(header, inputs, &values.collect::<Vec<f64>>(), &mut bytes)
             .map_err(|error| table.place(Some(*row), error))?;
     }
     Ok((bytes, rows.len() as u64, table.len() as u64))
@@ -376,18 +378,16 @@ impl Framing {
         let Some(target) = preparation.target().cloned() else {
             return Err(Error::new("a frame needs a target; choose one with Choices::target"));
         };
-        let count = target.columns().len();
-        if count > 1 {
-            return Err(Error::new(format!(
-                "a frame has one target, and {count} are chosen; make one for each, or hold the table in memory"
-            )));
-        }
+        let more = target.columns().len().saturating_sub(1);
+        let more_targets =
+            u32::try_from(more).map_err(|_| Error::new("a frame has at most 2³² targets a row"))?;
         let features = preparation.feature_names();
         let description = FrameDescription {
             features,
             classes: target.classes().to_vec(),
             preparation: preparation.to_json().is_ok().then(|| preparation.clone()),
             origin: self.origin.clone(),
+            more_targets,
         };
         if self.kind == ValueKind::F16
             && let Some((column, words)) =
@@ -396,6 +396,16 @@ impl Framing {
             let message =
                 format!("{} codes don't fit half floats, which count to 2048; use F32", words.size());
             return Err(Error::new(message).in_column(*column));
+        }
+        if self.kind == ValueKind::F16
+            && let Some((column, names)) =
+                target.class_columns().into_iter().find(|(_, names)| names.len() > 2048)
+        {
+            let message = format!(
+                "{} don't fit half floats, which count to 2048; use F32",
+                counted(names.len(), "class")
+            );
+            return Err(Error::new(message).in_column(column));
         }
         let classes = target.form().codes();
         loop {

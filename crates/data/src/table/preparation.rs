@@ -7,13 +7,13 @@ use std::sync::Arc;
 use kiln_map::{Budget, nearest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::choices::{Choices, Row, RowTransform, TargetKind};
+use super::choices::{Choices, Row, RowTransform};
 use super::column::{Column, ColumnKind};
 use super::feature::{Encoding, Feature, Scale, Vocabulary};
 use super::fit::fit_column;
 use super::format::CellFormat;
 use super::summary::{ColumnSummary, SummarisedColumn};
-use super::target::{OneTarget, TargetColumn};
+use super::target::TargetColumn;
 use super::unknown::unknown_column;
 use super::{FileFormat, Reading, Table};
 use crate::error::{Error, Result};
@@ -174,38 +174,7 @@ impl TablePreparation {
             return Err(Error::new("a preparation needs rows to be fitted on"));
         }
         let is_target = |column: &&SummarisedColumn| choices.targets.contains(&column.name);
-        let of_name = |name: &String| columns.iter().find(|column| column.name == *name);
-        let targets: Vec<&SummarisedColumn> = choices.targets.iter().filter_map(of_name).collect();
-        let fitted = |column: &SummarisedColumn, kind| {
-            TargetColumn::fit(&column.name, column.kind, &column.summary, kind)
-        };
-        let (fitted, target_format) = match targets.as_slice() {
-            [] => (None, CellFormat::PLAIN),
-            [column] => (Some(fitted(column, choices.kind_of(0))?), column.format.clone()),
-            several => {
-                if let Some(twice) = choices
-                    .targets
-                    .iter()
-                    .enumerate()
-                    .find(|(at, name)| choices.targets[..*at].contains(name))
-                {
-                    return Err(Error::new("the target is named twice").in_column(twice.1));
-                }
-                let kinds = choices.target_kinds.len();
-                if kinds > 1 && kinds != several.len() {
-                    let message =
-                        format!("{kinds} kinds are told of {} targets; tell one for each", several.len());
-                    return Err(Error::new(message));
-                }
-                let one = |(at, column): (usize, &&SummarisedColumn)| {
-                    let number = (column.kind == ColumnKind::Number).then_some(TargetKind::Number);
-                    let target = fitted(column, choices.kind_of(at).or(number))?;
-                    Ok(OneTarget { target, format: column.format.clone() })
-                };
-                let each = several.iter().enumerate().map(one).collect::<Result<Vec<_>>>()?;
-                (Some(TargetColumn::several(each)), CellFormat::PLAIN)
-            }
-        };
+        let (fitted, target_format) = TargetColumn::chosen(columns, choices)?;
         let inputs: Vec<&SummarisedColumn> = columns.iter().filter(|column| !is_target(column)).collect();
         let (mut features, mut notes) = (Vec::new(), Vec::new());
         // Where nothing else is there, what counts the rows is what there is to learn from.

@@ -70,7 +70,10 @@ impl Reading {
                 let mut start = Vec::new();
                 let read = reader.take(SHOWN as u64).read_to_end(&mut start);
                 read.map_err(|error| Error::io(path, error))?;
-                let whole = memchr::memrchr(b'\n', &start).map_or(start.len(), |end| end + 1);
+                // What is all there is has its last line too.
+                let is_all = start.len() < SHOWN;
+                let end = memchr::memrchr(b'\n', &start).filter(|_| !is_all);
+                let whole = end.map_or(start.len(), |end| end + 1);
                 let rows = start.get(..whole).unwrap_or_default();
                 let table = self.read(rows).map_err(of_file)?;
                 let length = length.unwrap_or(file.saturating_mul(PACKED));

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
+use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
 use super::Table;
 use super::cell;
-use super::choices::TargetKind;
+use super::choices::{Choices, TargetKind};
 use super::column::{Cell, Column, ColumnKind};
 use super::format::CellFormat;
 use super::reading::Reading;
-use super::summary::ColumnSummary;
+use super::summary::{ColumnSummary, SummarisedColumn};
 use crate::error::{Error, Result};
 use crate::values::{Form, Values};
 
@@ -210,7 +211,46 @@ impl TargetColumn {
         }
     }
 
-    pub(super) fn fit(
+    /// What is chosen to be predicted among columns, and how its cells are written where it is a single one.
+    pub(super) fn chosen(
+        columns: &[SummarisedColumn],
+        choices: &Choices,
+    ) -> Result<(Option<TargetColumn>, CellFormat)> {
+        let names = &choices.targets;
+        let twice =
+            names.iter().enumerate().find(|(at, name)| names.iter().take(*at).any(|other| other == *name));
+        if let Some((_, name)) = twice {
+            return Err(Error::new("the target is named twice").in_column(name));
+        }
+        let of_name = |name: &String| columns.iter().find(|column| column.name == *name);
+        let targets: Vec<&SummarisedColumn> = names.iter().filter_map(of_name).collect();
+        let kinds = choices.target_kinds.len();
+        if kinds > 1 && kinds != targets.len() {
+            let of = counted(targets.len(), "target");
+            return Err(Error::new(format!(
+                "{} are told of {of}; tell one for each",
+                counted(kinds, "kind")
+            )));
+        }
+        let fitted = |column: &SummarisedColumn, kind| {
+            TargetColumn::fit(&column.name, column.kind, &column.summary, kind)
+        };
+        Ok(match targets.as_slice() {
+            [] => (None, CellFormat::PLAIN),
+            [column] => (Some(fitted(column, choices.kind_of(0))?), column.format.clone()),
+            several => {
+                let one = |(at, column): (usize, &&SummarisedColumn)| {
+                    let number = (column.kind == ColumnKind::Number).then_some(TargetKind::Number);
+                    let target = fitted(column, choices.kind_of(at).or(number))?;
+                    Ok(OneTarget { target, format: column.format.clone() })
+                };
+                let each = several.iter().enumerate().map(one).collect::<Result<Vec<_>>>()?;
+                (Some(TargetColumn::several(each)), CellFormat::PLAIN)
+            }
+        })
+    }
+
+    fn fit(
         name: &str,
         kind: ColumnKind,
         summary: &ColumnSummary,
