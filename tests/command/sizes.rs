@@ -84,7 +84,7 @@ fn a_table_larger_than_memory_is_cut_and_taught_further_as_one_that_is_held() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(text.as_bytes()).unwrap();
     folder.write("houses.csv.gz", packed.finish().unwrap());
-    folder.write("houses.zip", zip(&[("houses.csv", text.into_bytes())]));
+    folder.write("houses.zip", zip(&[("houses.csv", text.clone().into_bytes())]));
     let train = |limit: &[&str], data: &str, flags: &[&str], out: &str| {
         let common = ["train", data, "--epochs", "1", "--batch-size", "256", "--out", out];
         let output = folder.run(&[limit, &common, flags].concat());
@@ -123,6 +123,23 @@ fn a_table_larger_than_memory_is_cut_and_taught_further_as_one_that_is_held() {
         "head",
     );
     assert!(other["rmse"].is_number(), "{other}");
+    // What is no text is predicted part by part where it is too large, and says the same.
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        format!(
+            "{{\"street\":\"{}\",\"area\":{},\"rooms\":{},\"new\":\"{}\"}}\n",
+            cells[0], cells[2], cells[3], cells[1]
+        )
+    };
+    let lines: String = text.lines().skip(1).map(row).collect();
+    folder.write("houses.jsonl", lines);
+    for json in [&[][..], &["--json"]] {
+        let predict = ["predict", "first/model.kiln", "houses.jsonl"];
+        let held = folder.run(&[&predict[..], json].concat());
+        let parts = folder.run(&[&LIMIT[..], &predict, json].concat());
+        assert!(held.status.success() && texts(&held) == texts(&parts), "{:?}", texts(&parts).1);
+        assert_eq!(texts(&parts).0.lines().count(), 60_000 + usize::from(json.is_empty()));
+    }
     let several = [&drop[..], &["--target", "price,rooms", "--task", "number,classes"]].concat();
     let (_, figures) = train(&LIMIT, "houses.csv", &several, "several");
     assert!(

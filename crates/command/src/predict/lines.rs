@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use kiln_learn::Prediction;
+use kiln_learn::data::{Column, Table};
 use kiln_learn::model::{PartMeaning, Task, TaskPart};
 use serde_json::{Map, Value, json};
 
@@ -74,6 +75,32 @@ pub(super) fn header(task: &Task) -> Vec<String> {
         Task::Text { .. } => {}
     }
     names.iter().map(|name| quoted(name).into_owned()).collect()
+}
+
+/// Writes the names of a table's columns and of those that are added.
+pub(super) fn table_header(table: &Table, task: &Task, out: &mut impl Write) -> std::io::Result<()> {
+    let names = table.names().map(|name| quoted(name).into_owned()).chain(header(task));
+    writeln!(out, "{}", names.collect::<Vec<_>>().join(","))
+}
+
+/// Writes a table's rows with what is said of each.
+pub(super) fn table_rows(
+    table: &Table,
+    answers: &[Prediction],
+    task: &Task,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    for (row, answer) in answers.iter().enumerate() {
+        let cell = |column: &Column| {
+            column.cell(row).text().map_or(String::new(), |text| quoted(&text).into_owned())
+        };
+        let read = table.columns().iter().map(cell).collect::<Vec<_>>().join(",");
+        let mut line = read.into_bytes();
+        cells(answer, task, &mut line)?;
+        line.push(b'\n');
+        out.write_all(&line)?;
+    }
+    Ok(())
 }
 
 /// Writes what stands in them.

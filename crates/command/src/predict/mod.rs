@@ -14,7 +14,7 @@ use kiln_learn::hub::LanguageModel;
 use kiln_learn::{Predictor, Preparation};
 
 use self::generate::GenerateFlags;
-use self::lines::{best, cells, header, object, quoted};
+use self::lines::{best, object, table_header, table_rows};
 use super::out;
 use super::reading::ReadingFlags;
 use super::rows;
@@ -22,7 +22,7 @@ use super::rows;
 /// Predict with a trained model
 ///
 /// A table comes out as CSV: the columns as they came in, the prediction, and the probability of each class. It is read, predicted and
-/// written in a stream, however long it is (CSV and the like; JSON, Parquet and workbooks are read whole). Of images each is a line.
+/// written in a stream, however long it is (workbooks are read whole, and so are JSON, Parquet and Arrow that fit into memory). Of images each is a line.
 /// What was fitted in training (means, words, sizes) is applied unchanged. A picture that can't be read is named on the standard error, the
 /// others go on, and the exit code is then 1.
 #[derive(Args)]
@@ -105,19 +105,8 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
-        let names: Vec<&str> = table.names().collect();
-        let header = names.iter().map(|name| quoted(name).into_owned()).chain(header(&about.task));
-        writeln!(out, "{}", header.collect::<Vec<_>>().join(","))?;
-        for (row, answer) in answers.iter().enumerate() {
-            let cell = |column: &kiln_learn::data::Column| {
-                column.cell(row).text().map_or(String::new(), |text| quoted(&text).into_owned())
-            };
-            let read = table.columns().iter().map(cell).collect::<Vec<_>>().join(",");
-            let mut line = read.into_bytes();
-            cells(answer, &about.task, &mut line)?;
-            line.push(b'\n');
-            out.write_all(&line)?;
-        }
+        table_header(table, &about.task, &mut out)?;
+        table_rows(table, &answers, &about.task, &mut out)?;
     }
     out.flush()?;
     Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -136,6 +136,27 @@ impl Reading {
         Table::new(cells.into_iter().map(column).collect::<Result<_>>()?)
     }
 
+    /// Reads a file part by part, in order, each a table; nothing is held but the parts in hand. Every column's kind must be told
+    /// ([`Reading::kind`]), since nothing of a part that was taken can be changed by what later rows show.
+    ///
+    /// # Errors
+    /// As [`Reading::open`], where a column wasn't told, and what `take` says.
+    pub fn each_part(&self, path: impl AsRef<Path>, mut take: impl FnMut(Table) -> Result<()>) -> Result<()> {
+        let input = TableInput::File(path.as_ref());
+        let of_part = |part: part::TablePart| {
+            let layout = part.layout.clone();
+            let mut gathered = TableBuilder::default();
+            gathered.append(part)?;
+            Ok(gathered.table(&layout, input))
+        };
+        match Stream::new(input, self).pass(of_part, &mut take)? {
+            Passed::Whole => Ok(()),
+            Passed::Decided | Passed::Again => {
+                Err(input.place(Error::new("a column turned out to be of another kind than was told")))
+            }
+        }
+    }
+
     /// Reads the content of a file.
     ///
     /// # Errors

@@ -152,6 +152,11 @@ impl Reading {
         self
     }
 
+    /// Whether it is told what a column holds.
+    pub fn tells(&self, column: &str) -> bool {
+        self.kinds.iter().any(|(told, _)| told == column)
+    }
+
     /// Whether something is told of how numbers are written.
     pub(super) fn tells_numbers(&self) -> bool {
         self.decimal.is_some() || self.thousands.is_some()
