@@ -17,7 +17,7 @@ use super::folder::Folder;
 use super::importance::Importances;
 use super::measure::{Measured, Of};
 use super::out::counted;
-use chart::{COLOURS, Chart, STYLE, Series, figure};
+use chart::{COLOURS, Chart, STYLE, Series};
 use drawing::escape;
 
 /// What a report tells of.

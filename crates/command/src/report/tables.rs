@@ -28,13 +28,12 @@ pub(super) fn figures(parts: &[(&str, &Measured)]) -> Result<String> {
     };
     let mut html = figures_of(parts, 1)?;
     for (at, target) in each.iter().enumerate() {
-        let own = |(name, measured): &(&'_ str, &Measured)| match &measured.of {
-            Of::Several(each) => each.get(at).map(|one| (name.to_string(), &one.measured)),
-            Of::Classes { .. } | Of::Numbers(_) | Of::Text => None,
-        };
-        let own: Vec<(String, &Measured)> = parts.iter().filter_map(own).collect();
-        let own: Vec<(&str, &Measured)> =
-            own.iter().map(|(name, measured)| (name.as_str(), *measured)).collect();
+        let mut own: Vec<(&str, &Measured)> = Vec::new();
+        for (part, measured) in parts {
+            if let Of::Several(each) = &measured.of {
+                own.extend(each.get(at).map(|one| (*part, &one.measured)));
+            }
+        }
         write!(html, "<h3>{}</h3>", escape(&target.name))?;
         html += &figures_of(&own, usize::MAX)?;
     }
