@@ -320,6 +320,14 @@ fn a_model_is_asked_of_files_that_are_written_otherwise() {
         folder.write(name, bytes);
         assert!(ask(name, flags) == wanted, "{name} {flags:?}");
     }
+    // What was told of the training's file is a guess for others.
+    let told = ["--target", "label", "--epochs", "2", "--quiet", "--encoding", "utf-16", "--out", "wide"];
+    folder.out(&[&["train", "utf-16.csv"], &told[..]].concat());
+    for file in ["plain.csv", "utf-16.csv"] {
+        let lines = folder.out(&["predict", "wide/model.kiln", file]);
+        assert_eq!(lines.lines().count(), 121, "{file}");
+        folder.out(&["eval", "wide/model.kiln", file]);
+    }
     let refused = |arguments: &[&str]| folder.error(arguments).1;
     let said = refused(&["predict", model, "two.zip", "--member", "third.csv"]);
     assert!(said.contains("there is no third.csv in the archive"), "{said}");

@@ -127,7 +127,6 @@ fn every_combination_of_targets_goes_through_the_life_of_a_model() {
         (&["--task", "classes,classes,number"], "3 kinds are told of 2 targets"),
         (&["--task", "number"], "column kind: the target is a column of kind category"),
         (&["--target", "kind,kind"], "cannot be used multiple times"),
-        (&["--text", "kind"], "--text"),
     ] {
         let said = refused(more);
         assert!(said.contains(says), "{more:?}: {said}");

@@ -157,11 +157,13 @@ impl<'a> RowStream<'a> {
         if is_other {
             return Ok(TableText::Other(reader));
         }
-        let (reader, whole) = match encoding {
-            Some(other @ TextEncoding::Windows1252) => (other.decoded(reader), Some(TextEncoding::Utf8)),
-            known => (reader, known),
+        let utf8 = TextEncoding::Utf8;
+        let (reader, whole, told) = match encoding {
+            Some(other @ TextEncoding::Windows1252) => (other.decoded(reader), Some(utf8), utf8),
+            Some(told @ (TextEncoding::Utf16Little | TextEncoding::Utf16Big)) => (reader, None, told),
+            known => (reader, known, utf8),
         };
-        let mut source = TableReader::of(reader, input, reading)?;
+        let mut source = TableReader::of(reader, input, reading, told)?;
         if let Some(TextEncoding::Windows1252) = encoding {
             source.found.notes.push(format!("the text is {}", TextEncoding::Windows1252));
         }

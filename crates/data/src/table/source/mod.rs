@@ -176,8 +176,9 @@ impl<'a> TableReader<'a> {
         reader: Box<dyn Read + Send + 'a>,
         input: TableInput<'a>,
         reading: &Reading,
+        encoding: TextEncoding,
     ) -> Result<TableReader<'a>> {
-        TableReader::start(reader, Vec::new(), input, reading, TextEncoding::Utf8)
+        TableReader::start(reader, Vec::new(), input, reading, encoding)
     }
 
     fn start(
@@ -192,7 +193,11 @@ impl<'a> TableReader<'a> {
         fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;
         let shown = TextEncoding::of_start(&rest)
             .filter(|_| reading.file.encoding.is_none() || reading.is_of_another_file());
-        if let Some(encoding) = shown.or((encoding != TextEncoding::Utf8).then_some(encoding)) {
+        // Another file than the one it was told of may be in UTF-8, which has no zeros.
+        let wide = matches!(encoding, TextEncoding::Utf16Little | TextEncoding::Utf16Big);
+        let is_other = wide && reading.is_of_another_file() && memchr::memchr(0, &rest).is_none();
+        let told = (encoding != TextEncoding::Utf8 && !is_other).then_some(encoding);
+        if let Some(encoding) = shown.or(told) {
             if reading.file.encoding.is_none() {
                 found.notes.push(format!("the text is {encoding}; --encoding says another"));
             }
