@@ -34,5 +34,6 @@ stage "each write of a run fails once" scripts/faults.sh
 stage "a run is killed two hundred times" env KILN_KILLS=200 cargo test --release --locked --test command killed_at_any_moment
 stage "fuzzing every reader, long" scripts/fuzz.sh "${1:-1200}"
 stage "two thousand layers" cargo test --release --locked --test deep -- --ignored
+stage "a small GPT learns in 3,000 steps" cargo test --release --locked --test learnt -- --ignored
 stage "damaged files, many" env KILN_FUZZ=20000 cargo test --locked --test hostile
 stage "all kernels and readers of files under the address sanitizer" env KILN_ASAN=all KILN_FUZZ=1000 scripts/asan.sh

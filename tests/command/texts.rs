@@ -1,20 +1,38 @@
 //! Texts: long ones that go on, and short ones with classes.
 
+use std::fs::File;
 use std::io::Write;
 use std::process::Stdio;
 
+use kiln_testkit::Program;
+use kiln_testkit::folder::texts;
 use serde_json::Value;
 
 use super::kiln;
 
+/// What the command prints of what comes in from a file.
+fn out_of(folder: &Program, file: &str, arguments: &[&str]) -> String {
+    let input = File::open(folder.at(file)).unwrap();
+    let output = folder.command(arguments).stdin(input).output().unwrap();
+    let (out, errors) = texts(&output);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    out
+}
+
+const RHYME: &str = "the cat sat on the mat, and the rat sat on the hat. ";
+
 #[test]
 fn a_text_is_learned_and_goes_on() {
     let folder = kiln("text");
-    folder.write("rhyme.txt", "the cat sat on the mat, and the rat sat on the hat. ".repeat(120));
+    folder.write("rhyme.txt", RHYME.repeat(120));
     let out =
         folder.out(&["train", "rhyme.txt", "--window", "32", "--epochs", "8", "--batch-size", "8", "--json"]);
     let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert!(done["test"]["perplexity"].as_f64().unwrap() < 1.5, "{done}");
+    let loss = done["val"]["loss"].as_f64().unwrap();
+    let close = |number: &Value, to: f64| (number.as_f64().unwrap() - to).abs() < 1e-9;
+    assert!(close(&done["val"]["perplexity"], loss.exp()), "{done}");
+    assert!(close(&done["val"]["bits-per-character"], loss / std::f64::consts::LN_2), "{done}");
     let model = "runs/rhyme-1/model.kiln";
     let said = folder.out(&[
         "predict",
@@ -100,6 +118,57 @@ fn a_text_is_learned_and_goes_on() {
 }
 
 #[test]
+fn what_a_model_of_texts_says_as_it_learns_is_shown_and_kept() {
+    let folder = kiln("samples");
+    folder.write("rhyme.txt", RHYME.repeat(40));
+    let flags = ["train", "rhyme.txt", "--window", "16", "--epochs", "3", "--early-stop", "0"];
+    let small = ["--layers", "embedding 64 16, gru 32, dense, transpose"];
+    let output = folder.run(&[&flags[..], &small, &["--out", "said"]].concat());
+    let (_, said) = texts(&output);
+    assert!(output.status.success(), "{said}");
+    let log = String::from_utf8(folder.read("said/metrics.jsonl")).unwrap();
+    let epochs: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = epochs.last().unwrap();
+    let sample = last["sample"].as_str().unwrap();
+    assert!((80..=120).contains(&sample.chars().count()), "{sample}");
+    // On the terminal it stands below its epoch, set apart.
+    let shown: String = said.lines().filter_map(|line| line.trim_start().strip_prefix("│ ")).collect();
+    let letters = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
+    assert!(letters(&shown).ends_with(&letters(sample)), "{said}");
+    let bits = last["val_loss"].as_f64().unwrap() / std::f64::consts::LN_2;
+    assert!((last["val_bits-per-character"].as_f64().unwrap() - bits).abs() < 1e-9, "{last}");
+    assert!(said.contains("val_perplexity"), "{said}");
+    let report = String::from_utf8(folder.read("said/report.html")).unwrap();
+    let first = letters(sample).chars().take_while(|letter| letter.is_alphabetic()).collect::<String>();
+    assert!(report.contains("What it says after each epoch") && letters(&report).contains(&first));
+    // Nobody is shown anything who wants nothing.
+    let output = folder.run(&[&flags[..], &small, &["--out", "quiet", "--quiet"]].concat());
+    assert_eq!(texts(&output).1, "");
+    assert_eq!(folder.read("quiet/model.kiln"), folder.read("said/model.kiln"));
+    let events = folder.out(&[&flags[..], &small, &["--out", "json", "--json"]].concat());
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let epoch = events.iter().rfind(|event| event["event"] == "epoch").unwrap();
+    assert_eq!(epoch["sample"], last["sample"]);
+    // Bits a character are those of the text, however it is cut.
+    let pieces = ["--pieces", "learned 270", "--epochs", "1", "--json", "--out", "pieces"];
+    let done = folder.out(&[&flags[..4], &pieces].concat());
+    let done: Value = serde_json::from_str(done.lines().last().unwrap()).unwrap();
+    let of_a_piece = done["val"]["loss"].as_f64().unwrap() / std::f64::consts::LN_2;
+    assert!(done["val"]["bits-per-character"].as_f64().unwrap() < 0.8 * of_a_piece, "{done}");
+}
+
+#[test]
+fn a_text_comes_in_by_the_standard_input() {
+    let folder = kiln("text-stdin");
+    folder.write("rhyme.txt", RHYME.repeat(40));
+    let flags =
+        ["--window", "16", "--epochs", "1", "--layers", "embedding 64 8, gru 8, dense, transpose", "--quiet"];
+    out_of(&folder, "rhyme.txt", &[&["train", "-", "--out", "piped"], &flags[..]].concat());
+    folder.out(&[&["train", "rhyme.txt", "--out", "named"], &flags[..]].concat());
+    assert_eq!(folder.read("piped/model.kiln"), folder.read("named/model.kiln"));
+}
+
+#[test]
 fn texts_with_classes_are_told_apart() {
     let folder = kiln("texts");
     let (good, bad) = (["great", "lovely", "fine"], ["awful", "sad", "poor"]);
@@ -124,6 +193,36 @@ fn texts_with_classes_are_told_apart() {
         predicted.contains("what a lovely day,up,") && predicted.contains("an awful one,down,"),
         "{predicted}"
     );
+    let model = "runs/days-1/model.kiln";
+    let said = folder.out(&[
+        "predict",
+        model,
+        "--text",
+        "what a lovely day",
+        "--text",
+        "an awful one",
+        "--top",
+        "2",
+    ]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("what a lovely day  up ") && lines[0].contains("  down "), "{said}");
+    assert!(lines[1].starts_with("an awful one  down "), "{said}");
+    let said: Value =
+        serde_json::from_str(&folder.out(&["predict", model, "--text", "what a lovely day", "--json"]))
+            .unwrap();
+    assert_eq!((&said["text"], &said["prediction"]), (&"what a lovely day".into(), &"up".into()));
+    assert!(folder.error(&["predict", model]).1.contains("--text TEXT"));
+    assert!(folder.error(&["predict", model, "new.csv", "--text", "a"]).1.contains("cannot be used with"));
+    let flags = ["--text", "text", "--target", "mood", "--epochs", "1", "--quiet"];
+    out_of(&folder, "days.csv", &[&["train", "-", "--out", "piped"], &flags[..]].concat());
+    folder.out(&[&["train", "days.csv", "--out", "named"], &flags[..]].concat());
+    assert_eq!(folder.read("piped/model.kiln"), folder.read("named/model.kiln"));
+    folder.write("rhyme.txt", RHYME.repeat(40));
+    let flags =
+        ["--window", "16", "--epochs", "1", "--layers", "embedding 64 8, gru 8, dense, transpose", "--quiet"];
+    folder.out(&[&["train", "rhyme.txt", "--out", "rhyme"], &flags[..]].concat());
+    let error = folder.error(&["predict", "rhyme/model.kiln", "--text", "a"]).1;
+    assert!(error.contains("goes on with them: --prompt TEXT"), "{error}");
 }
 
 #[test]
@@ -141,7 +240,7 @@ fn free_text_beside_other_columns_is_exported_as_the_words_it_has() {
     folder.write("stays.csv", "stars,review,mood\n".to_string() + &(0..200).map(row).collect::<String>());
     folder.out(&["train", "stays.csv", "--target", "mood", "--epochs", "20", "--quiet", "--out", "r"]);
     let said = folder.run(&["export", "r/model.kiln", "m.onnx"]);
-    assert!(kiln_testkit::folder::texts(&said).0.contains("largest difference"), "{said:?}");
+    assert!(texts(&said).0.contains("largest difference"), "{said:?}");
     let network = kiln::onnx::load(folder.at("m.onnx")).unwrap();
     let words = network.words().into_iter().find(|(name, _)| name == "words of review").unwrap().1;
     let words: Vec<String> = serde_json::from_str(&words).unwrap();

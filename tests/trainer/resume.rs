@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use kiln::data::{Cut, Tokens, Windows};
+use kiln::generate::TextSamples;
+use kiln::preparation::TextPreparation;
+use kiln::presets::{self, PRESETS, Suits};
 use kiln::trainer::TrainState;
 
 use super::*;
@@ -158,4 +162,59 @@ fn what_differs_is_named_also_where_it_is_code_of_ones_own_and_goes_on_where_it_
     assert_eq!(usual().epochs(9).resume(&path).fit(&train).unwrap().history().len(), 9);
     let error = usual().allow_changes(["shedule"]).fit(&train).err().unwrap().to_string();
     assert!(error.contains("did you mean schedule?"), "{error}");
+}
+
+/// What a model said last, by a log.
+fn last_sample(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    line["sample"].as_str().unwrap().to_string()
+}
+
+/// A training on windows of a text, with averages.
+fn reading<'a>(model: &'a Sequential, valid: &'a Windows) -> Trainer<'a, &'a Sequential> {
+    let trainer = Trainer::new(model, CrossEntropy::new(), AdamW::new(0.01)).schedule_over(Cosine::new);
+    trainer.epochs(2).batch_size(8).seed(3).validate(valid).ema(0.8).quiet()
+}
+
+#[test]
+fn a_text_goes_on_bit_for_bit_with_every_preset_and_samples_change_nothing() {
+    let folder = Folder::new("resume-texts");
+    let text = "the cat sat on the mat, and the rat sat on the hat. ".repeat(10);
+    let tokens = Tokens::fit(&text, Cut::Characters, 100).unwrap();
+    let (pieces, window) = (tokens.count(), 16);
+    let (train, valid) = Windows::new(tokens.encode(&text), pieces, window).unwrap().split(0.8).unwrap();
+    let (train, preparation) = (train.moved(), TextPreparation::new(tokens, window));
+    let known = PRESETS.iter().filter(|preset| preset.suits.contains(&Suits::Texts));
+    let mut rows: Vec<String> =
+        known.map(|preset| presets::layers(preset.name, &[window], Some(pieces)).unwrap()).collect();
+    rows.push(presets::gru(pieces, 24, 0.2));
+    rows.push(format!("embedding {pieces} 16, lstm 16 layers 2 dropout 0.1, dense {pieces}, transpose"));
+    rows.push(format!("embedding {pieces} 16, transformer 2 causal dropout 0.1, dense {pieces}, transpose"));
+    for layers in rows {
+        let model = || layers.parse::<Sequential>().unwrap().seed(5);
+        let (whole, log) = (model(), folder.at("whole.jsonl"));
+        let samples = TextSamples::new(&whole, &preparation).prompt("the");
+        let run =
+            reading(&whole, &valid).callback(samples).callback(JsonlLog::new(&log)).fit(&train).unwrap();
+        let said = last_sample(&log);
+        assert!(said.starts_with("the") && said.len() > 50, "{layers}: {said}");
+        let (plain, history) = (model(), bits(run.history()));
+        let without = reading(&plain, &valid).fit(&train).unwrap();
+        assert!(weights(&plain) == weights(&whole) && bits(without.history()) == history, "{layers}");
+        let epoch = run.steps() / 2;
+        for cut in [epoch - 1, epoch + 1] {
+            let (first, second) = (model(), model());
+            let (path, log) = (folder.at("cut.state"), folder.at("cut.jsonl"));
+            let samples = TextSamples::new(&first, &preparation).prompt("the");
+            let cut_off = reading(&first, &valid).callback(samples).callback(JsonlLog::new(&log));
+            cut_off.callback(CutAt(cut, path.clone())).fit(&train).unwrap();
+            let samples = TextSamples::new(&second, &preparation).prompt("the");
+            let rest = reading(&second, &valid).callback(samples).callback(JsonlLog::new(&log)).resume(&path);
+            let rest = rest.fit(&train).unwrap();
+            assert!(weights(&second) == weights(&whole), "{layers}: cut at {cut}");
+            assert_eq!(bits(rest.history()), history, "{layers}: cut at {cut}");
+            assert_eq!(last_sample(&log), said, "{layers}: cut at {cut}");
+        }
+    }
 }

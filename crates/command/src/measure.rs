@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use anyhow::{Result, bail};
-use kiln_learn::Model;
-use kiln_learn::data::{Batch, Dataset};
+use kiln_learn::data::{Batch, Cut, Dataset};
 use kiln_learn::metrics::{Average, BinaryScores, Confusion, Numbers};
 use kiln_learn::model::{PartMeaning, Task, TaskPart, Views};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
+use kiln_learn::{Model, Preparation};
 use serde_json::{Map, Value};
 
 use super::out::counted;
@@ -74,12 +74,9 @@ impl Measured {
         match task {
             Task::Text { .. } => {
                 let loss = mean_loss(model.layers(), CrossEntropy::new(), set, ROWS)?;
-                let numbers = [
-                    ("perplexity", libm::exp(loss)),
-                    ("loss", loss),
-                    ("bits", loss / std::f64::consts::LN_2),
-                ];
-                let numbers = numbers.into_iter().map(|(name, number)| (name.to_string(), number)).collect();
+                let characters = characters_of_a_piece(&model.about().preparation, set)?;
+                let [perplexity, bits] = in_words_of_texts(loss, characters);
+                let numbers = vec![perplexity, ("loss".to_string(), loss), bits];
                 Ok(Measured { numbers, of: Of::Text })
             }
             Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. } => {
@@ -139,6 +136,30 @@ impl Measured {
             }
         }
     }
+}
+
+/// A loss of texts, in nats a piece, as perplexity and in bits a character, which says the same of models that cut texts in other pieces.
+pub fn in_words_of_texts(loss: f64, characters_of_a_piece: f64) -> [(String, f64); 2] {
+    let bits = loss / std::f64::consts::LN_2 / characters_of_a_piece;
+    [("perplexity".to_string(), libm::exp(loss)), ("bits-per-character".to_string(), bits)]
+}
+
+/// How many characters a piece has, in the mean of a set of texts that go on.
+pub fn characters_of_a_piece(preparation: &Preparation, set: &dyn Dataset) -> Result<f64> {
+    /// Rows whose pieces are put together at a time.
+    const ROWS: usize = 4096;
+    let tokens = match preparation {
+        Preparation::Text(text) if text.tokens.cut() != Cut::Characters => &text.tokens,
+        _ => return Ok(1.0),
+    };
+    let (mut pieces, mut characters) = (0, 0);
+    for batch in (&set).batches(ROWS) {
+        let batch = batch?;
+        let codes = (0..batch.y.len()).filter_map(|at| batch.y.get(at)).map(|code| code as u32);
+        let codes: Vec<u32> = codes.collect();
+        (pieces, characters) = (pieces + codes.len(), characters + tokens.decode(&codes).chars().count());
+    }
+    Ok(characters as f64 / pieces.max(1) as f64)
 }
 
 /// What is seen of one target, row by row.

@@ -113,6 +113,14 @@ pub fn past_history(folder: &Path) -> History {
     PastRun::read(folder).history()
 }
 
+/// What a model that goes on with texts said in a run, with the epoch after which it did.
+pub fn past_samples(folder: &Path) -> Vec<(u64, String)> {
+    let said = |epoch: &Map<String, Value>| {
+        Some((epoch.get("epoch")?.as_u64()?, epoch.get("sample")?.as_str()?.to_string()))
+    };
+    PastRun::read(folder).epochs.iter().filter_map(said).collect()
+}
+
 impl PastRun {
     /// Of a folder; what can't be read in it is left out.
     fn read(folder: &Path) -> PastRun {
@@ -136,7 +144,10 @@ impl PastRun {
     fn history(&self) -> History {
         let mut history = History::default();
         for epoch in &self.epochs {
-            let own = epoch.iter().filter(|(name, _)| !["epoch", "step", "seconds"].contains(&name.as_str()));
+            let is_drawn = |(name, value): &(&String, &Value)| {
+                !["epoch", "step", "seconds"].contains(&name.as_str()) && !value.is_string()
+            };
+            let own = epoch.iter().filter(is_drawn);
             let numbers = own.map(|(name, value)| (name.clone(), value.as_f64().unwrap_or(f64::NAN)));
             history.record_all(&numbers.collect::<Vec<_>>());
         }
@@ -149,7 +160,7 @@ impl PastRun {
             losses => losses,
         };
         let test = &self.result["test"];
-        let figure = ["accuracy", "r2"].into_iter().find(|name| test[*name].is_number());
+        let figure = ["accuracy", "r2", "perplexity"].into_iter().find(|name| test[*name].is_number());
         let said = |name: &String| {
             let value = self.settings.get(name).map(|value| json!(value));
             (name.clone(), value.unwrap_or_default())

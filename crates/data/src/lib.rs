@@ -81,7 +81,7 @@ pub use table::{
     OneTarget, RawBlock, RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table,
     TablePreparation, TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
 };
-pub use text::{Cut, Tokens, Windows, labelled, read_text};
+pub use text::{Cut, Tokens, Windows, labelled, read_text, text_of};
 #[cfg(feature = "tokenizer")]
 pub use text::{EncodedText, Tokenizer};
 pub use values::{Form, Meaning, ValueKind, Values};

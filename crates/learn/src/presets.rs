@@ -10,6 +10,8 @@ pub struct Preset {
     pub name: &'static str,
     /// The data they are for.
     pub suits: &'static [Suits],
+    /// The learning rate that suits them, where it isn't what suits their data.
+    pub rate: Option<f64>,
     /// Their text, for rows of this shape and, of texts, so many pieces.
     text: fn(&[usize], usize) -> String,
 }
@@ -29,26 +31,33 @@ pub enum Suits {
 
 /// Every preset.
 pub const PRESETS: [Preset; 10] = [
-    Preset { name: "linear", suits: &[Suits::Tables, Suits::Images], text: |shape, _| flat(shape) + "dense" },
-    Preset { name: "mlp", suits: &[Suits::Tables, Suits::Images], text: mlp },
-    Preset { name: "cnn", suits: &[Suits::Images], text: |shape, _| cnn(shape) },
-    Preset { name: "resnet18", suits: &[Suits::Images], text: |_, _| resnet18() },
-    Preset { name: "wavenet", suits: &[Suits::Texts], text: |_, pieces| wavenet(pieces) },
-    // Classes stand on axis 1, where the loss looks for them.
-    Preset {
-        name: "lstm",
-        suits: &[Suits::Texts],
-        text: |_, pieces| format!("embedding {pieces} 64, lstm 192, dense {pieces}, transpose"),
-    },
-    Preset {
-        name: "gru",
-        suits: &[Suits::Texts],
-        text: |_, pieces| format!("embedding {pieces} 64, gru 224, dense {pieces}, transpose"),
-    },
-    Preset { name: "transformer", suits: &[Suits::Texts], text: |_, pieces| transformer(pieces) },
-    Preset { name: "llama", suits: &[Suits::Texts], text: |_, pieces| llama(pieces) },
-    Preset { name: "words", suits: &[Suits::Sorted], text: |_, pieces| words(pieces) },
+    Preset::new("linear", &[Suits::Tables, Suits::Images], |shape, _| flat(shape) + "dense"),
+    Preset::new("mlp", &[Suits::Tables, Suits::Images], mlp),
+    Preset::new("cnn", &[Suits::Images], |shape, _| cnn(shape)),
+    Preset::new("resnet18", &[Suits::Images], |_, _| resnet18()),
+    Preset::new("gru", &[Suits::Texts], |_, pieces| gru(pieces, 384, 0.0)).at(6e-3),
+    Preset::new("lstm", &[Suits::Texts], |_, pieces| lstm(pieces)).at(6e-3),
+    Preset::new("wavenet", &[Suits::Texts], |_, pieces| wavenet(pieces)).at(3e-3),
+    Preset::new("transformer", &[Suits::Texts], |_, pieces| transformer(pieces)).at(2e-3),
+    Preset::new("llama", &[Suits::Texts], |_, pieces| llama(pieces)).at(3e-3),
+    Preset::new("words", &[Suits::Sorted], |_, pieces| words(pieces)).at(1e-2),
 ];
+
+impl Preset {
+    const fn new(name: &'static str, suits: &'static [Suits], text: fn(&[usize], usize) -> String) -> Preset {
+        Preset { name, suits, rate: None, text }
+    }
+
+    /// With a learning rate of its own.
+    const fn at(self, rate: f64) -> Preset {
+        Preset { rate: Some(rate), ..self }
+    }
+
+    /// The preset of a name.
+    pub fn of(name: &str) -> Option<&'static Preset> {
+        PRESETS.iter().find(|preset| preset.name == name)
+    }
+}
 
 /// The layers of a preset for rows of this shape (and for texts of so many pieces); the last may wait to be told how many outputs it has.
 ///
@@ -63,7 +72,7 @@ pub const PRESETS: [Preset; 10] = [
 /// Where there is none of this name, or it is for other data.
 pub fn layers(name: &str, shape: &[usize], pieces: Option<usize>) -> Result<String> {
     let refuse = |message: String| Err(Error::Training(message));
-    let Some(preset) = PRESETS.iter().find(|preset| preset.name == name) else {
+    let Some(preset) = Preset::of(name) else {
         let names = PRESETS.iter().map(|preset| preset.name);
         let meant = match nearest(name, names.clone()) {
             Some(near) => format!("did you mean {near}?"),
@@ -143,33 +152,50 @@ fn cnn(shape: &[usize]) -> String {
     text + "flatten, dropout 0.25, dense 128, relu, dropout 0.4, dense"
 }
 
+/// How long the vectors of pieces are in front of a recurrent layer.
+pub const CODED: usize = 64;
+
+/// The preset `gru` for texts of so many pieces, with a state of so many numbers and this dropout behind it.
+///
+/// ```
+/// assert_eq!(kiln::presets::gru(66, 512, 0.1), "embedding 66 64, gru 512, dropout 0.1, dense 66, transpose");
+/// ```
+pub fn gru(pieces: usize, width: usize, dropout: f64) -> String {
+    let dropout = if dropout > 0.0 { format!("dropout {dropout}, ") } else { String::new() };
+    // Classes stand on axis 1, where the loss looks for them.
+    format!("embedding {pieces} {CODED}, gru {width}, {dropout}dense {pieces}, transpose")
+}
+
+fn lstm(pieces: usize) -> String {
+    format!("embedding {pieces} {CODED}, lstm 384, dense {pieces}, transpose")
+}
+
 /// Convolutions over a text that look further and further back, never ahead.
 fn wavenet(pieces: usize) -> String {
     let block = |dilation: usize| {
         let back = 2 * dilation;
         format!("residual(conv 128 3 padding {back}:0 dilation {dilation}, relu, conv 128 1)")
     };
-    let blocks: Vec<String> = [1, 2, 4, 8, 16].map(block).to_vec();
+    let blocks: Vec<String> = [1, 2, 4, 8, 16, 32].map(block).to_vec();
     format!("embedding {pieces} 64, transpose, conv 128 1, {}, relu, conv {pieces} 1", blocks.join(", "))
 }
 
 /// Blocks of attention that never look ahead.
 fn transformer(pieces: usize) -> String {
-    let blocks = ["transformer 4 causal"; 2].join(", ");
-    format!("embedding {pieces} 96, sinusoidal-positions, {blocks}, layer-norm, dense {pieces}, transpose")
+    let blocks = ["transformer 4 causal"; 4].join(", ");
+    format!("embedding {pieces} 128, sinusoidal-positions, {blocks}, layer-norm, dense {pieces}, transpose")
 }
 
 /// Blocks as Llama's.
 fn llama(pieces: usize) -> String {
-    let blocks = ["decoder 4"; 3].join(", ");
-    format!("embedding {pieces} 96, {blocks}, rms-norm, dense {pieces} no-bias, transpose")
+    let blocks = ["decoder 4"; 4].join(", ");
+    format!("embedding {pieces} 128, {blocks}, rms-norm, dense {pieces} no-bias, transpose")
 }
 
-/// Convolutions over a text, of which the strongest answer anywhere counts.
+/// The mean of words' vectors. Of 876 speeches of five persons it tells 59 % apart (a logistic regression of weighted words 51); with convolutions
+/// before the mean 50, and with their strongest answers alone 30 to 38.
 fn words(pieces: usize) -> String {
-    format!(
-        "embedding {pieces} 64, transpose, conv 64 5 padding same, relu, global-pool, flatten, dropout 0.5, dense"
-    )
+    format!("embedding {pieces} 64, dropout 0.5, mean-over-time, dense")
 }
 
 #[cfg(test)]

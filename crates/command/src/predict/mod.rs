@@ -37,6 +37,7 @@ use super::rows;
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
   kiln predict model.kiln new.csv --decimal ,   numbers are written otherwise than in the training's file
   kiln predict model.kiln photos.zip            the pictures of an archive, which isn't unpacked
+  kiln predict runs/reviews-1/model.kiln --text \"a fine story\"
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
     /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
@@ -45,10 +46,14 @@ pub struct PredictFlags {
     /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders and zip archives of them, raw bytes, a text to go on with, or - for the standard input
     inputs: Vec<PathBuf>,
 
-    #[command(flatten)]
-    text: GenerateFlags,
+    /// A text to tell apart, instead of a table; several are answered in their order
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["inputs", "prompt", "score"])]
+    text: Vec<String>,
 
-    /// How many classes are shown of each image
+    #[command(flatten)]
+    generate: GenerateFlags,
+
+    /// How many classes are shown of each image or --text
     #[arg(long, value_name = "N", default_value_t = 1)]
     top: usize,
 
@@ -66,19 +71,31 @@ pub struct PredictFlags {
 pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     if LanguageModel::is_folder(&flags.model) {
         let model = LanguageModel::open(&flags.model)?;
-        return flags.text.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+        return flags.generate.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }
     let mut model = rows::asked(&flags.model)?;
     flags.reading.tell(&mut model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
-    if let Preparation::Text(text) = &about.preparation
-        && text.columns.is_none()
-    {
-        return flags.text.run(&predictor, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    let goes_on = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_none());
+    let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
+    if !flags.text.is_empty() {
+        return match tells_texts_apart {
+            true => texts(&predictor, &flags).map(|()| ExitCode::SUCCESS),
+            false if goes_on => bail!(
+                "--text is for a model that tells texts apart; this one goes on with them: --prompt TEXT"
+            ),
+            false => bail!("--text is for a model that tells texts apart, and this one takes something else"),
+        };
+    }
+    if goes_on {
+        return flags.generate.run(&predictor, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }
     if flags.inputs.is_empty() {
-        bail!("name a table, pictures, or - for the standard input");
+        match tells_texts_apart {
+            true => bail!("name a table, or - for the standard input; or give a text: --text TEXT"),
+            false => bail!("name a table, pictures, or - for the standard input"),
+        }
     }
     let views = flags.seen.views(about)?;
     let questions = match stream::predict(&predictor, &flags.inputs, flags.json)? {
@@ -110,4 +127,21 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Answers texts of the command line, a line each.
+fn texts(predictor: &Predictor, flags: &PredictFlags) -> Result<()> {
+    let task = &predictor.model().about().task;
+    let mut out = out::RowWriter::new();
+    for (row, text) in flags.text.iter().enumerate() {
+        let answer = predictor.predict_text(text)?;
+        if flags.json {
+            let mut object = object(None, &answer, task, row);
+            object["text"] = text.as_str().into();
+            writeln!(out, "{object}")?;
+        } else {
+            writeln!(out, "{text}  {}", best(&answer, task, flags.top))?;
+        }
+    }
+    Ok(out.flush()?)
 }

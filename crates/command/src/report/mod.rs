@@ -35,6 +35,8 @@ pub struct Told<'a> {
     pub config: String,
     pub environment: String,
     pub importances: Option<&'a Importances>,
+    /// What a model that goes on with texts said, with the epoch after which it did.
+    pub samples: &'a [(u64, String)],
 }
 
 /// How a row of the test part is shown to people.
@@ -50,6 +52,16 @@ pub enum Shows {
     Columns(Box<TablePreparation>),
     /// By its number alone.
     Nothing,
+}
+
+impl Shows {
+    /// Whether rows are of columns, whose importances can be measured.
+    pub fn has_columns(&self) -> bool {
+        match self {
+            Shows::Table { .. } | Shows::Columns(_) => true,
+            Shows::Images(_) | Shows::Nothing => false,
+        }
+    }
 }
 
 /// Writes `report.html`, and the charts to `plots/`.
@@ -82,7 +94,13 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
         .collect();
     html += &tables::figures(&known)?;
     html += "</section><section id=\"curves\"><h2>Charts</h2><div class=\"charts\">";
-    charts.iter().for_each(|chart| html += &format!("<figure>{}</figure>", chart.svg()));
+    for (place, chart) in charts.iter().enumerate() {
+        html += &format!("<figure>{}</figure>", chart.svg());
+        // Beside the first curve, that of the loss.
+        if place == 0 {
+            html += &samples(told.samples);
+        }
+    }
     html += "</div></section>";
     if let Some(measured) = measured {
         match &measured.of {
@@ -114,6 +132,19 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
         env!("CARGO_PKG_VERSION")
     )?;
     Ok(html)
+}
+
+/// What a model said from epoch to epoch.
+fn samples(samples: &[(u64, String)]) -> String {
+    if samples.is_empty() {
+        return String::new();
+    }
+    let said =
+        |(epoch, text): &(u64, String)| format!("<dt>{epoch}</dt><dd>{}</dd>", escape(text.trim_end()));
+    let said: String = samples.iter().map(said).collect();
+    format!(
+        "<figure class=\"samples\"><figcaption>What it says after each epoch</figcaption><dl>{said}</dl></figure>"
+    )
 }
 
 /// The page of several runs beside each other: a table that is given, and a chart for each number that any of them has.
@@ -159,21 +190,33 @@ main{max-width:1180px;margin:0 auto;padding:1.2rem}h1{font-size:1.6rem;margin:.4
 svg{width:100%;height:auto;display:block}.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}\
 th{font-weight:600}.matrix td{text-align:center;min-width:2.6rem}.wrong{display:flex;flex-wrap:wrap;gap:.8rem}.wrong figure{text-align:center;font-size:.85rem}\
 .wrong img{width:84px;height:84px;image-rendering:pixelated;display:block;margin:0 auto .3rem}pre{overflow-x:auto;background:color-mix(in srgb,var(--line) 35%,transparent);padding:.8rem;border-radius:8px;font-size:.85rem}\
+.samples{display:flex;flex-direction:column;min-height:18rem}.samples figcaption{font-size:14px;font-weight:600}\
+.samples dl{flex:1 1 0;overflow:auto;margin:.4rem 0 0;display:grid;grid-template-columns:max-content 1fr;gap:.3rem .8rem;align-content:start;font-size:.85rem}\
+.samples dt{color:var(--soft);text-align:right;font-variant-numeric:tabular-nums}.samples dd{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-family:ui-monospace,monospace}\
 .bar{display:inline-block;height:.8em;background:var(--c0);border-radius:2px;vertical-align:middle}footer{margin:2.5rem 0 1rem;color:var(--soft);font-size:.85rem}";
 
 /// Losses, metrics and the rate from epoch to epoch.
 fn curves(history: &History) -> Vec<Chart> {
     let mut charts = Vec::new();
-    for name in history.names().iter().filter(|name| !name.starts_with("val_")) {
+    let names = history.names();
+    let of_training = |name: &str| name.strip_prefix("val_").unwrap_or(name).to_string();
+    for (place, full) in names.iter().enumerate() {
+        let (name, held) = (of_training(full), format!("val_{}", of_training(full)));
+        // Some numbers are of the validation part alone.
+        if names[..place].iter().any(|before| of_training(before) == name) {
+            continue;
+        }
         let title = match name.as_str() {
             "loss" => "Loss".to_string(),
             "rate" => "Learning rate".to_string(),
             other => other[..1].to_uppercase() + &other[1..],
         };
-        let held = format!("val_{name}");
+        let mut chart = Chart::new(&title, "epoch", &name);
         let has_held = history.series(&held).is_some();
-        let mut chart = Chart::new(&title, "epoch", name)
-            .with(Series::line(if has_held { "training" } else { "" }, by_epoch(history, name)));
+        if history.series(&name).is_some() {
+            let called = if has_held { "training" } else { "" };
+            chart = chart.with(Series::line(called, by_epoch(history, &name)));
+        }
         if has_held {
             chart = chart.with(Series::line("validation", by_epoch(history, &held)));
         }

@@ -101,11 +101,11 @@ keys! {
         "strict" strict: bool [NOTHING] = "" "Stop at an image that can't be read, instead of leaving it out";
         "augment" augment: String [&["data"]] = "CHANGES" "Vary training images: \"flip, shift 2, rotate 10, scale 0.1, noise 0.05, cutout 6\"; flip-up, crop, colour, shear, saturation, posterise, solarise, equalise, contrast; \"random 2 9\" draws two of them at strength 9 of 30 (RandAugment); none [default: of photos a little, else none]";
         "pieces" pieces: String [ROWS] = "WHAT" "What a text is cut in: characters, bytes, words, or learned N (byte pairs) [default: characters; where there are classes, words]";
-        "window" window: Count [ROWS] = "LENGTH" "How many pieces of a text are seen at once [default: 64]";
+        "window" window: Count [ROWS] = "LENGTH" "How many pieces of a text are seen at once [default: 256, of a short text fewer; of texts with classes 128]";
     }
     "Model" {
         "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, max-pool 2, flatten, dense 128, relu, dropout 0.3, dense\"; --help lists all";
-        "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts wavenet, lstm, gru, transformer, llama; for texts with classes words";
+        "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts gru, lstm, wavenet, transformer, llama [default: a gru whose size suits the text and --time-limit]; for texts with classes words";
         "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input";
         "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
         "head" head: bool [LAYERS] = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";

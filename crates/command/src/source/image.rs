@@ -23,6 +23,7 @@ const IMAGES: Habits = Habits {
     decay: 0.0,
     early_stop: 0,
     smoothing: 0.0,
+    clip: None,
 };
 
 /// How many digits are made where no data are named.

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use kiln_learn::Preparation;
 use kiln_learn::data::{self, Dataset, FileKind, PictureArchive, Set};
 use kiln_learn::model::Task;
+use kiln_learn::presets::{Preset, Suits};
 
 use super::base::Base;
 use super::folder::scratch;
@@ -50,6 +51,8 @@ pub struct Habits {
     pub decay: f64,
     pub early_stop: u64,
     pub smoothing: f64,
+    /// The most the norm of gradients may be, where that helps.
+    pub clip: Option<f64>,
 }
 
 /// The data of a path; made digits without one.
@@ -65,7 +68,16 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
         return image::made_digits(settings, seed, base);
     };
     if is_standard_input(path) {
-        return match large::standard_input(&scratch(settings.out.as_deref()))? {
+        let piped = large::standard_input(&scratch(settings.out.as_deref()))?;
+        if is_text_that_goes_on(settings) {
+            let text = match piped {
+                PipedTable::Bytes(bytes) => data::text_of(bytes).context("the standard input")?,
+                PipedTable::File(file) => data::read_text(file.path()).context("the standard input")?,
+            };
+            settings.only("a text", &TEXT)?;
+            return text::text(path, &text, settings, base);
+        }
+        return match piped {
             PipedTable::Bytes(bytes) => tabular(path, Some(&bytes), settings, seed, base),
             PipedTable::File(file) => {
                 let source = tabular(file.path(), None, settings, seed, base)?;
@@ -107,8 +119,8 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
             frame::frame(path, settings, seed)
         }
         "txt" | "text" | "md" => {
-            settings.only("a text", &["pieces", "window", "test-fraction", "val-fraction"])?;
-            text::text(path, settings, base)
+            settings.only("a text", &TEXT)?;
+            text::text(path, &data::read_text(path)?, settings, base)
         }
         _ => match data::file_kind(path)? {
             FileKind::Table => tabular(path, None, settings, seed, base),
@@ -122,6 +134,16 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
 pub fn holds_pictures(path: &Path) -> bool {
     let archive = PictureArchive::open(path).ok().flatten();
     archive.is_some_and(|archive| archive.holds_pictures())
+}
+
+/// What can be said of a text that goes on.
+const TEXT: [&str; 4] = ["pieces", "window", "test-fraction", "val-fraction"];
+
+/// Whether what comes in is a text, which no name tells from a table: where something is said that is of texts that go on alone.
+fn is_text_that_goes_on(settings: &Settings) -> bool {
+    let preset = settings.preset.as_deref().and_then(Preset::of);
+    let is_for_texts = preset.is_some_and(|preset| preset.suits.contains(&Suits::Texts));
+    settings.text.is_none() && (settings.pieces.is_some() || settings.window.is_some() || is_for_texts)
 }
 
 /// What could be trained on.

@@ -29,6 +29,7 @@ pub(super) const TABLES: Habits = Habits {
     decay: 0.01,
     early_stop: 60,
     smoothing: 0.0,
+    clip: None,
 };
 
 /// Names a column to predict usually has.

@@ -17,22 +17,28 @@ use crate::report::Shows;
 use crate::settings::{Settings, Share};
 
 const TEXTS: Habits = Habits {
-    preset: "wavenet",
+    preset: "gru",
     epochs: 10,
-    batch_size: 32,
+    batch_size: 8,
     rate: 3e-3,
     optimizer: "adamw",
     schedule: "warmup 50, cosine",
     decay: 0.01,
-    early_stop: 0,
+    early_stop: 5,
     smoothing: 0.0,
+    clip: Some(1.0),
 };
 
 /// Different characters that are kept.
 const CHARACTERS: usize = 1000;
 
-/// Pieces of a text that are seen at once, unless told otherwise.
-const WINDOW: usize = 64;
+/// Pieces of a text that goes on that are seen at once, unless told otherwise: as many, or so small a share of a text that its parts have some
+/// windows each.
+const WINDOW: usize = 256;
+const SHARES: usize = 80;
+
+/// Pieces that are read of texts with classes.
+const READ: usize = 128;
 
 /// Words that are kept, of a text cut in words.
 const WORDS: usize = 20_000;
@@ -64,18 +70,25 @@ fn called(tokens: &Tokens) -> &'static str {
 }
 
 /// A long text, to learn what comes next.
-pub(super) fn text(path: &Path, settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
-    let text = data::read_text(path)?;
-    let (tokens, window) = match base.map(|base| (base.preparation(), base)) {
-        Some((Preparation::Text(text), _)) if text.columns.is_none() => (text.tokens.clone(), text.window),
+pub(super) fn text(
+    path: &Path,
+    text: &str,
+    settings: &Settings,
+    base: Option<&Base>,
+) -> Result<TrainingData> {
+    let (tokens, given) = match base.map(|base| (base.preparation(), base)) {
+        Some((Preparation::Text(text), _)) if text.columns.is_none() => {
+            (text.tokens.clone(), Some(text.window))
+        }
         Some((_, base)) => bail!("{}, and {} is a text", base.takes(), path.display()),
         None => {
             let tokens =
-                tokens(&text, settings, Cut::Characters).with_context(|| path.display().to_string())?;
-            (tokens, settings.window.map_or(WINDOW, |window| window.0))
+                tokens(text, settings, Cut::Characters).with_context(|| path.display().to_string())?;
+            (tokens, settings.window.map(|window| window.0))
         }
     };
-    let codes = tokens.encode(&text);
+    let codes = tokens.encode(text);
+    let window = given.unwrap_or((codes.len() / SHARES).clamp(8, WINDOW));
     let said = format!(
         "a text of {}: {} {} of {}; learning what comes next",
         counted(text.chars().count(), "character"),
@@ -142,7 +155,7 @@ pub(super) fn texts(
                 .flat_map(|text| [text, "\n".into()])
                 .collect();
             let tokens = tokens(&all, settings, Cut::Words).with_context(|| path.display().to_string())?;
-            (tokens, settings.window.map_or(WINDOW, |window| window.0))
+            (tokens, settings.window.map_or(READ, |window| window.0))
         }
     };
     let mut set = data::labelled(&table, column, target, &tokens, window)?;
@@ -164,7 +177,7 @@ pub(super) fn texts(
     ]);
     let preparation = TextPreparation::new(tokens, window).with_columns(column, target);
     let preparation = preparation.of_file(table.file_format()).into();
-    let habits = Habits { preset: "words", epochs: 15, rate: 1e-3, early_stop: 5, ..TEXTS };
+    let habits = Habits { preset: "words", epochs: 40, batch_size: 32, rate: 1e-3, clip: None, ..TEXTS };
     Ok(TrainingData {
         name: name_of(path),
         said,

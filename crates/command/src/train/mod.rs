@@ -5,6 +5,8 @@ mod outcome;
 mod plan;
 mod refit;
 mod say;
+mod size;
+mod texts;
 mod time;
 
 use std::path::{Path, PathBuf};
@@ -65,7 +67,7 @@ struct Before {
 /// Trains as the settings say. The exit code is that of the signal that ended it, if one did.
 pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<ExitCode> {
     let began = Instant::now();
-    let (settings, before) = gather(&flags, allowed)?;
+    let (mut settings, before) = gather(&flags, allowed)?;
     let budget = TimeBudget { began, limit: settings.time_limit.map(|limit| limit.0) };
     let resumed = before.as_ref().filter(|_| !print_config).map(|before| Folder::open(&before.folder));
     let resumed = resumed.transpose()?;
@@ -77,7 +79,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     }
     let say = Say::new(&settings);
     let base = Base::of(&settings)?;
-    let source = source::load(&settings, base.as_ref())?;
+    let mut source = source::load(&settings, base.as_ref())?;
+    source.said.extend(size::settle(&mut settings, &source, &budget)?);
     let plan = TrainingPlan::new(settings, base, &source)?;
     if let Some(before) = &before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
@@ -310,6 +313,10 @@ fn train<'a>(
         saves = saves.keep(count.0 as usize);
     }
     trainer = trainer.checkpoints(saves).hint(folder.resume_hint());
+    trainer = match source.valid.is_empty() {
+        true => texts::shown(trainer, source, model, &*source.train, "")?,
+        false => texts::shown(trainer, source, model, &*source.valid, "val_")?,
+    };
     Ok(going_on(trainer, (folder, CHECKPOINTS), before, &checkpoints, say)?.fit(&source.train)?)
 }
 

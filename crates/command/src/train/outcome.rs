@@ -18,7 +18,7 @@ use crate::folder::{CONFIG, Folder};
 use crate::importance::Importances;
 use crate::measure::Measured;
 use crate::report::Shows;
-use crate::runs::past_history;
+use crate::runs::{past_history, past_samples};
 use crate::settings::Settings;
 use crate::source::TrainingData;
 use crate::{out, report};
@@ -153,6 +153,7 @@ pub(super) fn finish(
             config: plan.settings.to_toml(),
             environment: format!("{:#}", environment(plan)),
             importances: importances.as_ref(),
+            samples: &past_samples(folder.path()),
         },
         folder,
     )?;

@@ -7,7 +7,7 @@ use kiln_learn::Model;
 use kiln_learn::data::Order;
 use kiln_learn::model::{About, Task, TaskLoss};
 use kiln_learn::prelude::*;
-use kiln_learn::presets;
+use kiln_learn::presets::{self, Preset};
 use kiln_learn::schedule::Constant;
 use kiln_learn::trainer::{Checkpoints, ClassWeights};
 use serde_json::{Value, json};
@@ -50,6 +50,11 @@ impl TrainingPlan {
         if settings.layers.is_some() && settings.preset.is_some() {
             bail!("--layers and --preset both say what the model is; leave one out");
         }
+        let preset = match (&base, &settings.layers, &settings.preset) {
+            (None, None, None) => Preset::of(habits.preset),
+            (None, None, Some(name)) => Preset::of(name),
+            _ => None,
+        };
         let layers = match (&base, &settings.layers, &settings.preset) {
             (Some(base), ..) => base.model.about().layers.clone(),
             (None, Some(layers), _) => layers.clone(),
@@ -66,7 +71,8 @@ impl TrainingPlan {
         let layers = settings.layers.clone().unwrap_or(layers);
         // Weights that are good already want smaller steps.
         let is_tuned = base.as_ref().is_some_and(Base::trains_all);
-        let usual_rate = if is_tuned { habits.rate / 10.0 } else { habits.rate };
+        let usual_rate = preset.and_then(|preset| preset.rate).unwrap_or(habits.rate);
+        let usual_rate = if is_tuned { usual_rate / 10.0 } else { usual_rate };
         let epochs = settings.epochs.get_or_insert(Whole(habits.epochs)).0;
         let batch_size = settings.batch_size.get_or_insert(Count(habits.batch_size)).0;
         let rate = settings.lr.get_or_insert(Rate(usual_rate)).0;
@@ -75,6 +81,10 @@ impl TrainingPlan {
         settings.schedule.get_or_insert_with(|| habits.schedule.to_string());
         settings.weight_decay.get_or_insert(Amount(habits.decay));
         settings.label_smoothing.get_or_insert(Amount(habits.smoothing));
+        // A run that goes on keeps what it had.
+        if settings.resume.is_none() {
+            settings.clip = settings.clip.or(habits.clip.map(Amount));
+        }
         let early_stop = settings.early_stop.get_or_insert(Whole(habits.early_stop)).0;
         let decider = Decider::of(settings.metric.as_deref(), &source.task)?;
         let mut metrics = usual(&source.task)?;
@@ -133,7 +143,8 @@ impl TrainingPlan {
             return base.start(&source.task, seed);
         }
         let layers = choices::layers(&self.layers, self.outputs, seed)?;
-        let about = About::new(&layers, &source.train.x(), source.task.clone())?;
+        let mut about = About::new(&layers, &source.train.x(), source.task.clone())?;
+        about.preparation = source.preparation.clone();
         let model = Model::new(layers, about);
         model.check().with_context(|| format!("layers \"{}\"", self.layers))?;
         Ok((model, Vec::new()))

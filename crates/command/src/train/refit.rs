@@ -14,7 +14,7 @@ use serde_json::json;
 use super::plan::{TrainingPlan, about, every};
 use super::say::Say;
 use super::time::Afterwards;
-use super::{Before, going_on};
+use super::{Before, going_on, texts};
 use crate::folder::{Folder, Keep};
 use crate::out;
 use crate::source::TrainingData;
@@ -121,5 +121,6 @@ pub(super) fn refit<'a>(
         .callback(JsonlLog::new(folder.at("refit.jsonl")))
         .checkpoints(every(Checkpoints::new(&checkpoints), plan.settings.checkpoint_every.as_deref())?)
         .hint(folder.resume_hint());
+    trainer = texts::shown(trainer, source, model, &*source.train, "")?;
     Ok(going_on(trainer, (folder, PART), before, &checkpoints, say)?.fit(&all)?)
 }

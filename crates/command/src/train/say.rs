@@ -30,14 +30,26 @@ impl Say {
     }
 }
 
-/// An object for each epoch, for programs.
+/// An object for each epoch, and for each text that is shown within one, for programs.
 pub(super) struct Events;
 
 impl Callback for Events {
+    fn after_step(&mut self, at: &mut Moment) -> kiln_learn::Result<()> {
+        for (name, text) in at.texts() {
+            let mut event = json!({ "event": name, "epoch": at.epoch, "step": at.step });
+            event[name] = text.as_str().into();
+            out::event(event);
+        }
+        Ok(())
+    }
+
     fn after_epoch(&mut self, at: &mut Moment) -> kiln_learn::Result<()> {
         let mut event = json!({ "event": "epoch", "epoch": at.epoch, "step": at.step, "seconds": at.elapsed.as_secs_f64() });
         for (name, number) in at.numbers {
             event[name] = (*number).into();
+        }
+        for (name, text) in at.texts() {
+            event[name] = text.as_str().into();
         }
         out::event(event);
         Ok(())

@@ -84,7 +84,7 @@ impl TimeBudget {
             // A validation of the last epoch may have begun.
             + lengths[1] as f64 * row
             + model.parameter_count() as f64 * 4.0 / WRITTEN
-            + limit * IMPORTANCES
+            + if source.shows.has_columns() { limit * IMPORTANCES } else { 0.0 }
             + 0.2;
         let aside = Duration::from_secs_f64(seconds.min(limit / 2.0));
         let training_ends = Some(end.checked_sub(aside).unwrap_or(self.began));

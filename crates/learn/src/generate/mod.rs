@@ -4,6 +4,7 @@ mod beams;
 mod next;
 mod options;
 mod said;
+mod samples;
 mod sampling;
 mod score;
 mod speaker;
@@ -16,6 +17,7 @@ use crate::{Error, Predictor, Result};
 use next::Next;
 pub use options::GenerateOptions;
 use said::Said;
+pub use samples::TextSamples;
 pub use score::TextScore;
 #[cfg(feature = "tokenizer")]
 pub(crate) use speaker::Pieces;
@@ -121,11 +123,18 @@ impl<'p> Speaker<'p> {
         if options.beams > 1 {
             return prompts.iter().map(|prompt| self.generate(prompt, options)?.text()).collect();
         }
+        let encoded: Vec<Vec<u32>> =
+            prompts.iter().map(|prompt| self.started(prompt)).collect::<Result<_>>()?;
+        let longest = encoded.iter().map(Vec::len).max().unwrap_or(0);
+        let mut next = Next::new(&self, prompts.len(), longest.saturating_add(options.tokens));
+        self.go_on(&mut next, prompts, options)
+    }
+
+    /// What is added to each of several texts, as many as `next` is for; nothing is searched for.
+    fn go_on(&self, next: &mut Next, prompts: &[&str], options: &GenerateOptions) -> Result<Vec<String>> {
         let mut rngs = vec![Rng::new(options.seed); prompts.len()];
         let mut codes: Vec<Vec<u32>> =
             prompts.iter().map(|prompt| self.started(prompt)).collect::<Result<_>>()?;
-        let longest = codes.iter().map(Vec::len).max().unwrap_or(0);
-        let mut next = Next::new(&self, prompts.len(), longest.saturating_add(options.tokens));
         let mut said: Vec<Said> =
             codes.iter().map(|codes| Said::new(self.pieces, codes, &options.stop)).collect();
         let mut added = vec![String::new(); prompts.len()];

@@ -52,6 +52,15 @@ pub trait Callback {
         Ok(())
     }
 
+    /// While the model has the weights it is evaluated with (averages, where they are kept): at the end of each epoch, before its numbers are
+    /// known, and where [`Moment::evaluate`] asked for it.
+    ///
+    /// # Errors
+    /// What ends the training.
+    fn evaluate(&mut self, _at: &mut Moment) -> Result<()> {
+        Ok(())
+    }
+
     /// After each epoch, when its numbers are known.
     ///
     /// # Errors
@@ -121,6 +130,7 @@ pub struct Moment<'s> {
     pub model: &'s dyn Module,
     /// Metrics of which more is better.
     pub(super) larger: &'s [String],
+    pub(super) texts: &'s mut Vec<(String, String)>,
     pub(super) requests: &'s mut Vec<Request>,
 }
 
@@ -135,6 +145,7 @@ pub(super) enum Request {
     KeepBest,
     RestoreBest,
     Plan(u64),
+    Evaluate,
 }
 
 impl Moment<'_> {
@@ -147,6 +158,22 @@ impl Moment<'_> {
     pub fn larger_is_better(&self, name: &str) -> bool {
         let name = name.strip_prefix("val_").unwrap_or(name);
         self.larger.iter().any(|known| known == name)
+    }
+
+    /// Adds a text of a name to what is shown of this epoch: below its line, in logs of JSON. One that is added before the epoch's end is shown
+    /// after the next step, and not kept.
+    pub fn add_text(&mut self, name: impl Into<String>, text: impl Into<String>) {
+        self.texts.push((name.into(), text.into()));
+    }
+
+    /// Texts that were added and not shown yet, by their names.
+    pub fn texts(&self) -> &[(String, String)] {
+        self.texts
+    }
+
+    /// Asks that [`Callback::evaluate`] be called after this step.
+    pub fn evaluate(&mut self) {
+        self.requests.push(Request::Evaluate);
     }
 
     /// Ends the training after this step; the reason is found in the run.

@@ -126,6 +126,7 @@ pub(super) fn fit<'a, M: Module>(
         sums: Sums::default(),
         loss: f64::NAN,
         numbers: Vec::new(),
+        texts: Vec::new(),
         history: History::default(),
         before: Duration::ZERO,
         began: Instant::now(),

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct CsvLog(LogFile);
 
-/// A JSON object a line for each epoch: `{"epoch":1,"step":469,"seconds":0.2,"loss":…}`.
+/// A JSON object a line for each epoch: `{"epoch":1,"step":469,"seconds":0.2,"loss":…}`, and texts that callbacks added to it.
 #[derive(Debug)]
 pub struct JsonlLog(LogFile);
 
@@ -103,6 +103,7 @@ impl Callback for JsonlLog {
         line.insert("seconds".to_string(), seconds.into());
         // What isn't finite is null: JSON has no word for it.
         line.extend(at.numbers.iter().map(|(name, number)| (name.clone(), (*number).into())));
+        line.extend(at.texts().iter().map(|(name, text)| (name.clone(), text.as_str().into())));
         self.0.add(&Value::Object(line).to_string())
     }
 }

@@ -26,6 +26,9 @@ pub struct Progress {
 /// How many bars the curve of the loss has at most.
 const CURVE: usize = 12;
 
+/// As many characters of a text stand in a line at most.
+const WIDTH: usize = 72;
+
 /// The bar isn't drawn more often.
 const EVERY: Duration = Duration::from_millis(100);
 
@@ -57,6 +60,18 @@ impl Progress {
             None => note(text),
         }
     }
+
+    /// Texts that were added to the epoch, set apart from its numbers.
+    fn texts(&self, at: &Moment) {
+        for (_, text) in at.texts() {
+            let lines = wrapped(text, WIDTH);
+            // Empty ones say nothing here.
+            lines
+                .iter()
+                .filter(|line| !line.trim().is_empty())
+                .for_each(|line| self.line(&format!("    │ {line}")));
+        }
+    }
 }
 
 impl Default for Progress {
@@ -74,6 +89,7 @@ impl Callback for Progress {
     }
 
     fn after_step(&mut self, at: &mut Moment) -> Result<()> {
+        self.texts(at);
         let now = Instant::now();
         let every = if self.bar.is_some() { EVERY } else { self.every };
         // The epoch's own line comes with its last step.
@@ -114,6 +130,7 @@ impl Callback for Progress {
         }
         let _ = write!(text, "  {}  {} rows/s", time(spent), thousands(speed));
         self.line(&text);
+        self.texts(at);
         (self.epoch, self.shown) = ((now, at.step), now);
         Ok(())
     }
@@ -124,6 +141,22 @@ impl Callback for Progress {
         }
         Ok(())
     }
+}
+
+/// A text in lines of at most so many characters, broken between words where there are any.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in text.trim_end().lines() {
+        let mut rest: Vec<char> = line.chars().collect();
+        while rest.len() > width {
+            let end = rest[..=width].iter().rposition(|&letter| letter == ' ').filter(|&end| end > 0);
+            let next = rest.split_off(end.unwrap_or(width));
+            lines.push(rest.into_iter().collect());
+            rest = next.into_iter().skip(usize::from(end.is_some())).collect();
+        }
+        lines.push(rest.into_iter().collect());
+    }
+    lines
 }
 
 /// `412`, `38.1k`, `1.2M`.
@@ -176,6 +209,14 @@ mod tests {
             [0.0314, 0.314, 12.34, 245.0, 3723.0].map(time),
             ["31 ms", "0.31 s", "12.3 s", "4:05", "1:02:03"]
         );
+    }
+
+    #[test]
+    fn texts_are_broken_between_words() {
+        assert_eq!(wrapped("one two three\nfour\n\n", 8), ["one two", "three", "four"]);
+        assert_eq!(wrapped("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
+        assert_eq!(wrapped(" 12345678", 4), [" 123", "4567", "8"]);
+        assert_eq!(wrapped("", 4), [""; 0]);
     }
 
     /// Keeps what is said.

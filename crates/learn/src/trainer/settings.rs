@@ -32,6 +32,8 @@ pub(super) struct Settings<'a> {
     pub(super) accumulate: u64,
     pub(super) averages: bool,
     pub(super) class_weights: Option<ClassWeights>,
+    /// Numbers of an epoch that follow from its others.
+    pub(super) derived: Option<Box<Derived<'a>>>,
     pub(super) callbacks: Vec<Box<dyn Callback + 'a>>,
     pub(super) quiet: bool,
     pub(super) progress: bool,
@@ -66,6 +68,7 @@ impl Settings<'_> {
             accumulate: 1,
             averages: false,
             class_weights: None,
+            derived: None,
             callbacks: Vec::new(),
             quiet: false,
             progress: true,
@@ -81,6 +84,9 @@ impl Settings<'_> {
         }
     }
 }
+
+/// Further numbers of an epoch, from those it has.
+pub(super) type Derived<'a> = dyn Fn(&[(String, f64)]) -> Vec<(String, f64)> + 'a;
 
 /// A schedule, made when it is known how many steps there will be.
 pub(super) enum Planned<'a> {
@@ -202,6 +208,24 @@ impl<'a, M: Module> Trainer<'a, M> {
     /// `kind.accuracy`, `val_kind.accuracy`. Those of the field are made of their names: `"accuracy".parse::<Figure>()?`.
     pub fn metric_of(mut self, output: &str, metric: impl Metric + Clone + 'static) -> Self {
         self.settings.metrics.push(Asked { output: Some(output.to_string()), metric: Box::new(metric) });
+        self
+    }
+
+    /// Numbers that follow from an epoch's others. They stand with them wherever an epoch's numbers do, and can be watched as they are.
+    ///
+    /// ```
+    /// use kiln::prelude::*;
+    ///
+    /// let set = data::moons(60, 0.1, 1);
+    /// let model = Sequential::new().dense(8).relu().dense(2);
+    /// let trainer = Trainer::new(model, CrossEntropy::new(), Adam::new(0.02)).epochs(2).quiet();
+    /// let run = trainer.derive(|numbers| vec![("perplexity".to_string(), numbers[0].1.exp())]).fit(&set)?;
+    /// let of = |name: &str| run.history().series(name).unwrap()[1];
+    /// assert_eq!(of("perplexity"), of("loss").exp());
+    /// # Ok::<(), kiln::Error>(())
+    /// ```
+    pub fn derive(mut self, numbers: impl Fn(&[(String, f64)]) -> Vec<(String, f64)> + 'a) -> Self {
+        self.settings.derived = Some(Box::new(numbers));
         self
     }
 

@@ -93,6 +93,8 @@ pub(super) struct Session<'s, 'a> {
     pub(super) loss: f64,
     /// Of the last epoch.
     pub(super) numbers: Vec<(String, f64)>,
+    /// What callbacks added to it, until it is shown.
+    pub(super) texts: Vec<(String, String)>,
     pub(super) history: History,
     /// Time of earlier sessions, and the start of this one.
     pub(super) before: Duration,
@@ -132,6 +134,7 @@ impl Session<'_, '_> {
                 self.end_step(&batch)?;
                 batches.give_back(batch);
                 self.notify(|callback, at| callback.after_step(at))?;
+                self.texts.clear();
                 if self.cursor.batch == 0 || self.done == self.steps {
                     self.end_epoch()?;
                 }
@@ -200,11 +203,15 @@ impl Session<'_, '_> {
         numbers.extend(losses.map(|(name, sums)| (format!("{name}.loss"), sums.mean())));
         numbers.extend(self.metrics.numbers());
         let due = self.epoch.is_multiple_of(self.settings.validate_every) || self.done == self.steps;
-        if due && self.valid.is_some() {
-            self.swap_averages()?;
-            let evaluated = self.evaluate(&mut numbers);
-            self.swap_averages()?;
-            evaluated?;
+        self.with_averages(|session| {
+            if due {
+                session.validate(&mut numbers)?;
+            }
+            session.notify(|callback, at| callback.evaluate(at))
+        })?;
+        if let Some(derived) = &self.settings.derived {
+            let further = derived(&numbers);
+            numbers.extend(further);
         }
         numbers.push(("rate".to_string(), self.rate));
         self.numbers = numbers;
@@ -220,6 +227,7 @@ impl Session<'_, '_> {
             }
         }
         let told = self.notify(|callback, at| callback.after_epoch(at));
+        self.texts.clear();
         // Also where that failed: what is rescued then begins with the next epoch.
         self.sums = Sums::default();
         self.loss_sums.fill(Sums::default());
@@ -227,7 +235,15 @@ impl Session<'_, '_> {
         told
     }
 
-    fn evaluate(&mut self, numbers: &mut Vec<(String, f64)>) -> Result<()> {
+    /// What is done with the weights that are evaluated, of a training that keeps averages.
+    fn with_averages(&mut self, what: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.swap_averages()?;
+        let done = what(self);
+        self.swap_averages()?;
+        done
+    }
+
+    fn validate(&mut self, numbers: &mut Vec<(String, f64)>) -> Result<()> {
         let Some((set, evaluator)) = &mut self.valid else { return Ok(()) };
         let evaluated = evaluator.run(*set)?.into_iter();
         numbers.extend(evaluated.map(|(name, number)| (format!("val_{name}"), number)));
@@ -267,6 +283,7 @@ impl Session<'_, '_> {
             failed: self.failed,
             model: self.model,
             larger: &self.larger,
+            texts: &mut self.texts,
             requests: &mut self.requests,
         };
         self.callbacks.iter_mut().try_for_each(|callback| what(&mut **callback, &mut moment))
@@ -299,11 +316,11 @@ impl Session<'_, '_> {
             },
             Request::KeepBest => {
                 let mut best = TensorFile::default();
-                self.swap_averages()?;
-                let kept = put_weights(&mut best, "", self.model);
-                self.swap_averages()?;
-                kept?;
+                self.with_averages(|session| Ok(put_weights(&mut best, "", session.model)?))?;
                 self.best = Some(best);
+            }
+            Request::Evaluate => {
+                self.with_averages(|session| session.notify(|callback, at| callback.evaluate(at)))?;
             }
             Request::RestoreBest => self.restores_best = true,
             Request::Plan(steps) => {
