@@ -127,8 +127,8 @@ fn a_table_larger_than_memory_is_cut_and_taught_further_as_one_that_is_held() {
     let row = |line: &str| {
         let cells: Vec<&str> = line.split(',').collect();
         format!(
-            "{{\"street\":\"{}\",\"area\":{},\"rooms\":{},\"new\":\"{}\"}}\n",
-            cells[0], cells[2], cells[3], cells[1]
+            "{{\"street\":\"{}\",\"area\":{},\"rooms\":{},\"new\":\"in {}\"}}\n",
+            cells[0], cells[2], cells[3], cells[0]
         )
     };
     let lines: String = text.lines().skip(1).map(row).collect();
