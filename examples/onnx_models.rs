@@ -3,13 +3,15 @@
 
 use std::path::Path;
 
-use kiln::PerAxis;
 use kiln::data::Rng;
-use kiln::onnx::export::{BATCH, ModelInput, Options, Size, write};
+use kiln::hub::LanguageModel;
+use kiln::onnx::export::{BATCH, ModelInput, Options, Size, write, write_steps};
 use kiln::onnx::{Network, OnnxDType, Value, load};
-use kiln::prelude::{Context, DType, Data, Layer, Module, PoolOptions, Sequential, Tensor};
+use kiln::prelude::{Context, DType, Data, Function, Input, Layer, Module, PoolOptions, Sequential, Tensor};
+use kiln::presets::{self, PRESETS, Suits};
 use kiln::store::{HostTensor, TensorFile};
 use kiln::weights;
+use kiln::{Cache, PerAxis};
 
 /// Layers, the shape of a row, and how many codes there are, where rows are of codes.
 const ROWS: [(&str, &str, &[usize], usize); 22] = [
@@ -160,6 +162,67 @@ fn main() -> Result<(), Fault> {
             save(&value, (row, 0), folder, &format!("{name}-{version}"), &options)?;
         }
     }
+    steps(&folder.join("steps"))
+}
+
+/// Models that go on with texts as graphs of their next steps, with codes that come in parts and the logits of each part: every preset for
+/// texts, and the language models that are kept for tests.
+fn steps(folder: &Path) -> Result<(), Fault> {
+    std::fs::create_dir_all(folder)?;
+    const PIECES: usize = 30;
+    for preset in PRESETS.iter().filter(|preset| preset.suits.contains(&Suits::Texts)) {
+        let layers: Sequential = presets::layers(preset.name, Suits::Texts, &[32], PIECES)?.parse()?;
+        layers.forward(&Tensor::zeros([1, 32]).cast(DType::I64), &Context::inference());
+        lively(&layers)?;
+        gone_on(folder, preset.name, &layers, 1, PIECES, 32)?;
+    }
+    let counted: Sequential =
+        format!("embedding {PIECES} 16, positions 32, gru 12, dense {PIECES}").parse()?;
+    gone_on(folder, "counted", &counted, 2, PIECES, 32)?;
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hub"))? {
+        let path = entry?.path();
+        // Other kinds of models lie there too.
+        if let (true, Ok(model)) = (LanguageModel::is_folder(&path), LanguageModel::open(&path)) {
+            let name = format!("hub-{}", path.file_name().unwrap_or_default().to_string_lossy());
+            let pieces = model.config().vocabulary;
+            gone_on(folder, &name, model.decoder(), 2, pieces, model.window())?;
+        }
+    }
+    Ok(())
+}
+
+fn gone_on(
+    folder: &Path,
+    name: &str,
+    layers: &dyn Layer,
+    pieces_axis: usize,
+    pieces: usize,
+    window: usize,
+) -> Result<(), Fault> {
+    for version in [13, 17, 23] {
+        let options = Options { opset: version, ..Options::default() };
+        let mut builder = options.builder("kiln")?;
+        write_steps(&mut builder, layers, pieces_axis, window, false)?;
+        builder.save(folder.join(format!("{name}-{version}.onnx")), &options)?;
+        let mut store = TensorFile::default();
+        let mut rng = Rng::new(3);
+        for rows in BATCHES {
+            let cache = Cache::new(rows, window);
+            let mut go_on = Function::cached(layers, &cache, |layers, cx, [x]| {
+                let y = layers.forward(&x, cx).cast(DType::F32);
+                if pieces_axis == 1 { y.transpose(1, 2) } else { y }
+            });
+            for (part, steps) in [4, 1, 1, 3, 1].into_iter().enumerate() {
+                let codes: Vec<i64> = (0..rows * steps).map(|_| rng.below(pieces) as i64).collect();
+                let logits = go_on.run([Input::new(&codes, &[rows, steps])])?[0].clone();
+                let shape = vec![rows, steps, pieces];
+                store.tensors.insert(format!("logits.{rows}.{part}"), HostTensor { shape, data: logits });
+                let tensor = HostTensor { shape: vec![rows, steps], data: Data::I64(codes) };
+                store.tensors.insert(format!("codes.{rows}.{part}"), tensor);
+            }
+        }
+        weights::write(&store, folder.join(format!("{name}-{version}.safetensors")))?;
+    }
     Ok(())
 }
 
@@ -197,7 +260,7 @@ fn save(
         .chain(row.iter().map(|size| Size::Fixed(*size)))
         .collect();
     let input = builder.input("input", element, &sizes);
-    let input = ModelInput { name: input, row: row.to_vec(), dtype };
+    let input = ModelInput { name: input, sizes, dtype };
     let output = write(&mut builder, f, &[input], options.fold)?.remove(0);
     builder.output(&output.name, "output", OnnxDType::from_dtype(output.dtype), &output.sizes);
     let path = folder.join(format!("{name}.onnx"));

@@ -17,6 +17,7 @@ trap 'rm -rf "$folder"' EXIT
 
 target/release/examples/onnx_models "$folder/models"
 target/python/bin/python scripts/onnx_models.py "$folder/models"
+target/python/bin/python scripts/onnx_steps.py "$folder/models/steps"
 target/python/bin/python scripts/onnx_raw.py "$folder" target/release/kiln
 target/python/bin/python scripts/onnx_nets.py "$folder/nets" target/release/examples/cases
 target/python/bin/python scripts/onnx_cases.py "$folder/cases" target/release/examples/cases docs/onnx.md

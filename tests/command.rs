@@ -16,6 +16,8 @@ mod pictures;
 mod sizes;
 #[path = "command/tables.rs"]
 mod tables;
+#[path = "command/tags.rs"]
+mod tags;
 #[path = "command/targets.rs"]
 mod targets;
 #[path = "command/texts.rs"]

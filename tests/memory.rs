@@ -20,20 +20,21 @@ fn plans(graph: &Graph) -> [Program; 2] {
 }
 
 /// The rows that a preset is trained on, and how many texts have pieces.
-fn rows(suits: Suits) -> (DType, &'static [usize], &'static [usize], Option<usize>) {
+fn rows(suits: Suits) -> (DType, &'static [usize], &'static [usize], usize) {
     match suits {
-        Suits::Tables => (DType::F32, &[256, 24], &[256], None),
-        Suits::Images => (DType::F32, &[32, 3, 32, 32], &[32], None),
-        Suits::Texts => (DType::I64, &[16, 64], &[16, 64], Some(80)),
-        Suits::Sorted => (DType::I64, &[32, 64], &[32], Some(500)),
+        Suits::Tables => (DType::F32, &[256, 24], &[256], 0),
+        Suits::Images => (DType::F32, &[32, 3, 32, 32], &[32], 0),
+        Suits::Texts => (DType::I64, &[16, 64], &[16, 64], 80),
+        Suits::Sorted => (DType::I64, &[32, 64], &[32], 500),
+        Suits::Tagged => (DType::I64, &[16, 64], &[16, 64], 500),
     }
 }
 
 /// The graph of a step that trains a preset.
 fn step(name: &str, suits: Suits, optimizer: impl Optimizer + 'static) -> Graph {
     let (dtype, shape, classes, pieces) = rows(suits);
-    let text = presets::layers(name, &shape[1..], pieces).unwrap();
-    let outputs = if suits == Suits::Texts { pieces.unwrap() } else { 10 };
+    let text = presets::layers(name, suits, &shape[1..], pieces).unwrap();
+    let outputs = if suits == Suits::Texts { pieces } else { 10 };
     let model = text.parse::<Sequential>().unwrap().outputs(outputs);
     let options = StepOptions::new().clip(Clip::GlobalNorm(1.0));
     let mut step = Step::train_with(&model, optimizer, options, |model, cx, [x, y]| {

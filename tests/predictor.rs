@@ -75,7 +75,7 @@ const REVIEWS: &str = "review,kind\na good story,up\na bad story,down\ngood good
 fn of_texts() -> Model {
     let table = Table::read(REVIEWS.as_bytes()).unwrap();
     let tokens = Tokens::fit("a good bad story", Cut::Words, 100).unwrap();
-    let set = kiln::data::labelled(&table, "review", "kind", &tokens, 4).unwrap();
+    let set = kiln::data::labelled(&table, "review", "kind", &tokens, 4, false).unwrap();
     let layers = format!("embedding {} 4, flatten, dense 2", tokens.count()).parse().unwrap();
     let text = TextPreparation::new(tokens, 4).with_columns("review", "kind");
     trained(layers, &set).with_preparation(text).unwrap()

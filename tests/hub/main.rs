@@ -121,6 +121,63 @@ fn every_kind_gives_the_logits_and_texts_of_another_library_and_is_written_as_it
     }
 }
 
+/// What a file of next steps makes of the expected codes, which come in parts.
+fn by_steps(path: &Path, expected: &Value) -> f64 {
+    let rows: Vec<Vec<i64>> = expected["codes"].as_array().unwrap().iter().map(codes).collect();
+    let network = kiln::onnx::load(path).unwrap();
+    let mut past: Vec<kiln::onnx::Value> = Vec::new();
+    for port in &network.inputs()[1..] {
+        let sizes: Vec<usize> = port.sizes.iter().map(|size| size.unwrap_or(0)).collect();
+        let sizes = [&[rows.len()], &sizes[1..]].concat();
+        past.push(kiln::onnx::Value::new(Data::F32(Vec::new()), &sizes, kiln::onnx::OnnxDType::F32));
+    }
+    let (mut from, mut far, mut parts) = (0, 0.0f64, vec![3, 2].into_iter());
+    while from < rows[0].len() {
+        let steps = parts.next().unwrap_or(1).min(rows[0].len() - from);
+        let part: Vec<i64> = rows.iter().flat_map(|row| row[from..from + steps].to_vec()).collect();
+        let codes = kiln::onnx::Value::new(Data::I64(part), &[rows.len(), steps], kiln::onnx::OnnxDType::I64);
+        let given = network.run([vec![codes], past].concat(), &Context::inference()).unwrap();
+        let numbers = |value: &kiln::onnx::Value| match value {
+            kiln::onnx::Value::Numbers(tensor, _) => tensor.clone(),
+            other => panic!("{other:?}"),
+        };
+        let logits = numbers(&given[0]).to_vec::<f32>().unwrap();
+        let width = logits.len() / (rows.len() * steps);
+        for (place, logits) in logits.chunks(width).enumerate() {
+            let row = expected["logits"][place / steps].as_array().unwrap();
+            let at = (from + place % steps) * width;
+            let wanted = row[at..at + width].iter().map(|x| x.as_f64().unwrap());
+            for (&own, wanted) in logits.iter().zip(wanted) {
+                far = far.max((f64::from(own) - wanted).abs());
+            }
+        }
+        past = given[1..]
+            .iter()
+            .map(|value| {
+                let tensor = numbers(value);
+                kiln::onnx::Value::new(tensor.to_data().unwrap(), tensor.shape().sizes(), value.element())
+            })
+            .collect();
+        from += steps;
+    }
+    far
+}
+
+#[test]
+fn every_kind_goes_on_step_by_step_as_an_onnx_file() {
+    for (from, expected) in folders() {
+        let name = from.file_name().unwrap().to_string_lossy().into_owned();
+        let folder = program(&format!("hub-onnx-{name}"));
+        let path = folder.at("net.onnx");
+        let out = folder.out(&["export", &from.to_string_lossy(), "net.onnx", "--cache"]);
+        assert!(out.contains("read back and run beside the model"), "{name}: {out}");
+        let far = by_steps(&path, &expected);
+        assert!(far < 1e-5, "{name}: {far}");
+        let refused = folder.run(&["export", &from.to_string_lossy(), "net.onnx"]);
+        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--cache"));
+    }
+}
+
 #[test]
 fn the_same_text_comes_of_every_way_past_the_window() {
     let (from, _) = folders().into_iter().find(|(path, _)| path.ends_with("llama")).unwrap();

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use kiln::data::{Form, Meaning, Rng, Set, ValueKind};
-use kiln::model::Task;
+use kiln::data::{Cut, Form, Meaning, Rng, Set, Tokens, ValueKind};
+use kiln::model::{About, Task};
 use kiln::onnx::Export;
 use kiln::prelude::*;
+use kiln::preparation::TextPreparation;
 use kiln::sequential::{Takes, words};
 use kiln::trainer::{Checkpoints, Run};
 use kiln::weights::{self, Fit, Mapping, Weights};
-use kiln::{Model, Module, SpatialRank};
+use kiln::{Model, Module, SpatialRank, TimeAxis};
 use kiln_testkit::Folder;
 
 use crate::{Faults, ensure};
@@ -56,7 +57,8 @@ fn model_with(takes: Takes, layer: &str) -> String {
         Takes::Images | Takes::Volumes => "conv 4 1, ",
         Takes::Columns | Takes::Codes => "",
     };
-    format!("{front}{layer}, flatten, dense 3")
+    let flat = if layer.ends_with("padded") { "mean-over-time" } else { "flatten" };
+    format!("{front}{layer}, {flat}, dense 3")
 }
 
 fn trainer<'a>(model: Sequential, epochs: u64, set: &'a Set) -> Trainer<'a, Sequential> {
@@ -166,6 +168,51 @@ fn every_layer_is_trained_kept_and_used() {
     let mut faults = Faults::default();
     for &(takes, layer) in words().flat_map(|word| word.examples) {
         live(&mut faults, &folder, takes, layer);
+    }
+    faults.settle();
+}
+
+/// Every layer that never looks ahead is written as a graph of next steps, in which what it keeps comes in and goes out; the file is held beside
+/// the cached pass of the model.
+#[test]
+fn every_layer_that_goes_on_step_by_step_does_so_as_onnx() {
+    let folder = Folder::new("steps");
+    let mut faults = Faults::default();
+    let tokens = Tokens::fit("abcdef", Cut::Characters, 10).unwrap();
+    let pieces = tokens.count();
+    let codes = Tensor::zeros([2, 8]).cast(DType::I64);
+    let mut gone_on = Vec::new();
+    for &(_, layer) in words().flat_map(|word| word.examples) {
+        for turn in ["", "transpose, "] {
+            let text = format!("embedding {pieces} 8, {turn}{layer}, {turn}dense {pieces}, transpose");
+            let Ok(layers) = text.parse::<Sequential>() else { continue };
+            let layers = layers.seed(3);
+            let y = layers.forward(&codes, &Context::inference());
+            let last = TimeAxis { axis: 2, rank: 3 };
+            let goes_on = layers.time_axis(TimeAxis { axis: 1, rank: 2 }).is_ok_and(|time| time == last);
+            if !goes_on || y.error().is_some() || y.shape().sizes() != [2, pieces, 8] {
+                continue;
+            }
+            gone_on.push(layer);
+            faults.cell(&format!("`{turn}{layer}`"), "onnx of next steps", || {
+                let form =
+                    Form { kind: ValueKind::I64, shape: vec![8], meaning: Meaning::Codes { count: pieces } };
+                let about = About::new(&layers, &form, Task::Text { pieces })?;
+                let model =
+                    Model::new(layers, about).with_preparation(TextPreparation::new(tokens.clone(), 8))?;
+                for opset in [13, 17, 23] {
+                    let options = kiln::onnx::Options { opset, ..Default::default() };
+                    let export = Export { options, cache: true, ..Export::default() };
+                    let (_, checked) = model.save_onnx(folder.at("steps.onnx"), &export)?;
+                    let near = checked.largest <= 1e-5 * checked.most.max(1.0) && checked.rows == 8;
+                    ensure(near, || format!("version {opset}: {checked}"))?;
+                }
+                Ok::<(), kiln::Error>(())
+            });
+        }
+    }
+    for word in ["attention", "transformer", "decoder", "gru", "lstm", "rnn", "conv", "positions", "dense"] {
+        assert!(gone_on.iter().any(|layer| layer.starts_with(word)), "{word} is not among {gone_on:?}");
     }
     faults.settle();
 }

@@ -51,6 +51,27 @@ pub fn same(program: &Program, model: &str, suits: Suits) -> Result<(), String> 
                 predictor.predict_row(table[row].iter().map(|(name, cell)| (name, cell)))
             })
         }
+        Suits::Tagged => {
+            let sentence = "it is cold in Oslo, very cold";
+            let told = told(program, &["predict", model, "--text", sentence, "--json"])?;
+            let words = Predictor::words(sentence);
+            let same = |predictor: &Predictor| {
+                let tagged = predictor.predict_tags(&words).map_err(|error| error.to_string())?;
+                tagged.iter().enumerate().try_for_each(|(at, word)| {
+                    let own = told[0]["probabilities"][at].as_f64().map(|own| (own as f32).to_bits());
+                    match own == Some(word.probability.to_bits()) {
+                        true => equal(&word.tag, &told[0]["tags"][at]),
+                        false => Err(format!("{word:?} beside {}", told[0])),
+                    }
+                })
+            };
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| same(&predictor))).collect();
+                threads
+                    .into_iter()
+                    .try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_string())?)
+            })
+        }
         Suits::Texts => {
             let flags = ["--prompt", "It was", "--length", "5", "--temperature", "0", "--json"];
             let told = told(program, &[&["predict", model], &flags[..]].concat())?;

@@ -72,6 +72,24 @@ fn written(program: &Program, suits: Suits) -> Data {
                 others: None,
             }
         }
+        Suits::Tagged => {
+            for (name, place) in [("news.conll", "LOC"), ("others.conll", "CITY")] {
+                let mut text = String::new();
+                for _ in 0..30 {
+                    let (town, far) =
+                        (["Wien", "Oslo", "Rom"][rng.below(3)], "very O\n".repeat(rng.below(5)));
+                    text += &format!("in O\n{town} B-{place}\nit O\nis O\n{far}cold O\n\n");
+                }
+                program.write(name, text);
+            }
+            Data {
+                train: &["news.conll"],
+                first: &["--window", "8"],
+                ask: &["--prompt", "it is cold in Oslo, very cold"],
+                answers: &["news.conll"],
+                others: Some(&["others.conll"]),
+            }
+        }
         Suits::Sorted => {
             for (name, classes) in [("reviews.csv", 3), ("others.csv", 2)] {
                 let mut text = "review,kind\n".to_string();
@@ -134,6 +152,9 @@ fn live(faults: &mut Faults, name: &str, suits: Suits) {
     }
     cell("onnx", &[&["export", model, "model.onnx"]]);
     cell("onnx of rows", &[&["export", model, "rows.onnx", "--without-preprocessing"]]);
+    if suits == Suits::Texts {
+        cell("onnx of next steps", &[&["export", model, "steps.onnx", "--cache"]]);
+    }
     let taken = cell("onnx back", &[&["import", "rows.onnx", "--out", "taken.kiln"]]);
     cell("weights", &[&["export", model, "weights.npz"]]);
     cell("weights back", &[&["import", "weights.npz", "--into", model, "--out", "back.kiln"]]);

@@ -187,7 +187,7 @@ fn a_text_goes_on_bit_for_bit_with_every_preset_and_samples_change_nothing() {
     let (train, preparation) = (train.moved(), TextPreparation::new(tokens, window));
     let known = PRESETS.iter().filter(|preset| preset.suits.contains(&Suits::Texts));
     let mut rows: Vec<String> =
-        known.map(|preset| presets::layers(preset.name, &[window], Some(pieces)).unwrap()).collect();
+        known.map(|preset| presets::layers(preset.name, Suits::Texts, &[window], pieces).unwrap()).collect();
     rows.push(presets::gru(pieces, 24, 0.2));
     rows.push(format!("embedding {pieces} 16, lstm 16 layers 2 dropout 0.1, dense {pieces}, transpose"));
     rows.push(format!("embedding {pieces} 16, transformer 2 causal dropout 0.1, dense {pieces}, transpose"));

@@ -153,6 +153,7 @@ fn asked(task: &Task) -> String {
             let each = targets.iter().map(|target| format!("{}: {}", target.name, asked(&target.task)));
             each.collect::<Vec<_>>().join("; ")
         }
+        Task::Tags { names } => format!("{} ({})", counted(names.len(), "tag"), listed(names)),
         Task::Text { pieces } => format!("what comes next, of {} of text", counted(*pieces, "piece")),
     }
 }

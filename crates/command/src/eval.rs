@@ -8,7 +8,7 @@ use kiln_learn::data::Dataset;
 use kiln_learn::metrics::Confusion;
 use serde_json::json;
 
-use super::measure::{Measured, Of};
+use super::measure::{Measured, Of, entity_table};
 use super::reading::ReadingFlags;
 use super::{out, rows};
 
@@ -57,6 +57,9 @@ pub fn run(flags: EvalFlags) -> Result<()> {
         );
     }
     out::line(format_args!("{}  ({})", measured.line(), out::counted(set.len(), "row")))?;
+    if measured.entities.kinds().next().is_some() {
+        out::text(format!("\n{}", entity_table(&measured.entities)))?;
+    }
     classes(&measured.of)
 }
 

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use kiln_learn::data::Tokenizer;
-use kiln_learn::onnx::{Export, NEWEST, OLDEST, Options};
+use kiln_learn::hub::LanguageModel;
+use kiln_learn::onnx::export::ExportedFile;
+use kiln_learn::onnx::{Checked, Export, NEWEST, OLDEST, Options};
 use kiln_learn::weights::{self, Weights};
 use kiln_learn::{Model, Module, Preparation};
 
@@ -25,6 +27,8 @@ use super::out;
   kiln export heart.kiln heart.npz              weights for NumPy: numpy.load(\"heart.npz\")[\"0.weight\"]
   kiln export novel.kiln tokenizer.json         the pieces that a text is cut in
   kiln export heart.kiln heart.onnx             an input for each column; labels and probabilities come out
+  kiln export novel.kiln novel.onnx --cache     codes and what was kept in, logits and what is kept out
+  kiln export llama-1b/ llama.onnx --cache      a hub's folder likewise
   kiln export cnn.kiln cnn.onnx --half --fold   half the size, norms folded into convolutions")]
 pub struct ExportFlags {
     /// The model's file
@@ -48,6 +52,11 @@ pub struct ExportFlags {
     /// ONNX: make norms over the batch part of the convolutions before them
     #[arg(long)]
     fold: bool,
+
+    /// ONNX of a model that goes on with texts: a graph of any number of next steps, which takes and gives what layers keep of those before
+    /// (`past_key_values.0.key`, `present.0.key`, …)
+    #[arg(long)]
+    cache: bool,
 }
 
 pub fn run(flags: ExportFlags) -> Result<()> {
@@ -59,16 +68,26 @@ pub fn run(flags: ExportFlags) -> Result<()> {
             flags.to.display()
         );
     }
+    if LanguageModel::is_folder(&flags.model) {
+        if extension != "onnx" {
+            bail!(
+                "{}: a language model's folder is written as .onnx; other forms are of models that kiln trained",
+                flags.model.display()
+            );
+        }
+        let model = LanguageModel::open(&flags.model)?;
+        return onnx(&flags, |export| model.save_onnx(&flags.to, export));
+    }
     let model = Model::load(&flags.model)?;
     if extension == "onnx" {
-        return onnx(&model, &flags);
+        return onnx(&flags, |export| model.save_onnx(&flags.to, export));
     }
     if flags.to.file_name().is_some_and(|name| name == "tokenizer.json") {
         return tokenizer(&model, &flags.to);
     }
-    if flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold {
+    if flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold || flags.cache {
         bail!(
-            "--opset, --without-preprocessing, --half and --fold are for .onnx; .{extension} has no such thing"
+            "--opset, --without-preprocessing, --half, --fold and --cache are for .onnx; .{extension} has no such thing"
         );
     }
     // Read back, so that what is said to be there is.
@@ -96,13 +115,17 @@ fn tokenizer(model: &Model, to: &Path) -> Result<()> {
     out::line(format_args!("{}: {}", to.display(), out::counted(written.count(), "piece")))
 }
 
-fn onnx(model: &Model, flags: &ExportFlags) -> Result<()> {
+/// An ONNX file that is written so, and what is said of it.
+fn onnx(
+    flags: &ExportFlags,
+    save: impl FnOnce(&Export) -> kiln_learn::Result<(ExportedFile, Checked)>,
+) -> Result<()> {
     let own = Options::default();
     let options =
         Options { opset: flags.opset.unwrap_or(own.opset), half: flags.half, fold: flags.fold, ..own };
     let opset = options.opset;
-    let export = Export { options, preprocessing: !flags.without_preprocessing };
-    let (written, checked) = model.save_onnx(&flags.to, &export)?;
+    let export = Export { options, preprocessing: !flags.without_preprocessing, cache: flags.cache };
+    let (written, checked) = save(&export)?;
     out::line(format_args!(
         "{}: {} nodes, operators of version {opset}, {} KB",
         flags.to.display(),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Result, bail};
 use kiln_learn::data::{Batch, Cut, Dataset};
-use kiln_learn::metrics::{Average, BinaryScores, Confusion, Numbers};
+use kiln_learn::metrics::{Average, BinaryScores, Confusion, EntityScores, Numbers, are_of_entities};
 use kiln_learn::model::{PartMeaning, Task, TaskPart, Views};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
@@ -18,6 +18,8 @@ pub struct Measured {
     /// The figures by name, the most telling first.
     pub numbers: Vec<(String, f64)>,
     pub of: Of,
+    /// Of words whose tags are of entities: how many of each kind there are and were found.
+    pub entities: EntityScores,
 }
 
 /// What figures were made from.
@@ -77,8 +79,9 @@ impl Measured {
                 let characters = characters_of_a_piece(&model.about().preparation, set)?;
                 let [perplexity, bits] = in_words_of_texts(loss, characters);
                 let numbers = vec![perplexity, ("loss".to_string(), loss), bits];
-                Ok(Measured { numbers, of: Of::Text })
+                Ok(Measured { numbers, of: Of::Text, entities: EntityScores::default() })
             }
+            Task::Tags { names } => tags(names, model, set),
             Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. } => {
                 let (mut targets, held) = (SeenTarget::all(task), set.y().width());
                 if held != targets.len() {
@@ -240,7 +243,45 @@ fn figures(task: &Task, targets: Vec<SeenTarget>) -> Result<Measured> {
     for MeasuredTarget { name, measured } in &each {
         all.extend(measured.numbers.iter().map(|(figure, number)| (format!("{name}.{figure}"), *number)));
     }
-    Ok(Measured { numbers: all, of: Of::Several(each) })
+    Ok(Measured { numbers: all, of: Of::Several(each), entities: EntityScores::default() })
+}
+
+/// Of words as of rows, and of the entities that they are.
+fn tags(names: &[String], model: &Model, set: &dyn Dataset) -> Result<Measured> {
+    let (mut rows, mut entities) = (Vec::new(), EntityScores::default());
+    let with_entities = are_of_entities(names.iter().map(String::as_str));
+    let name = |class: u32| names.get(class as usize).map_or("O", String::as_str);
+    model.predict_each(set, |batch, outputs| {
+        let labels: Vec<i64> =
+            (0..batch.y.len()).filter_map(|at| batch.y.get(at)).map(|at| at as i64).collect();
+        let places = labels.len() / batch.rows().max(1);
+        let each = outputs.len() / batch.rows().max(1);
+        for (labels, outputs) in labels.chunks(places.max(1)).zip(outputs.chunks(each.max(1))) {
+            let first = rows.len();
+            for (place, &label) in labels.iter().enumerate().filter(|(_, label)| **label >= 0) {
+                let scores: Vec<f32> = outputs.iter().skip(place).step_by(places).copied().collect();
+                rows.push(Judged::new(&scores, label));
+            }
+            if with_entities {
+                let truth: Vec<&str> = rows[first..].iter().map(|row: &Judged| name(row.label)).collect();
+                let said: Vec<&str> = rows[first..].iter().map(|row| name(row.class)).collect();
+                entities.add(&truth, &said);
+            }
+        }
+        Ok(())
+    })?;
+    if rows.is_empty() {
+        bail!("no word of the data has a tag that the model knows");
+    }
+    let measured = classes(names.to_vec(), rows)?;
+    let mut numbers = measured.numbers;
+    if with_entities {
+        let all = entities.all();
+        let figures = [("f1", all.f1()), ("precision", all.precision()), ("recall", all.recall())];
+        let named = figures.map(|(name, number)| (format!("entity {name}"), number));
+        numbers.splice(0..0, named);
+    }
+    Ok(Measured { numbers, entities, ..measured })
 }
 
 fn classes(names: Vec<String>, rows: Vec<Judged>) -> Result<Measured> {
@@ -272,7 +313,8 @@ fn classes(names: Vec<String>, rows: Vec<Judged>) -> Result<Measured> {
     }
     let sure = scores(|row| (row.sure, row.is_right()))?;
     add("calibration-error", sure.calibration_error(10));
-    Ok(Measured { numbers, of: Of::Classes { names, rows, confusion } })
+    let of = Of::Classes { names, rows, confusion };
+    Ok(Measured { numbers, of, entities: EntityScores::default() })
 }
 
 /// Of numbers, each with the unit that it was learned in.
@@ -297,5 +339,22 @@ fn numbers(seen: Vec<(PredictedNumbers, f64)>) -> Result<Measured> {
             _ => (format!("{}.{name}", own.name), *number),
         }));
     }
-    Ok(Measured { numbers, of: Of::Numbers(each) })
+    Ok(Measured { numbers, of: Of::Numbers(each), entities: EntityScores::default() })
+}
+
+/// Precision, recall and F1 of each kind of entity, as a table.
+pub fn entity_table(entities: &EntityScores) -> String {
+    let left = entities.kinds().map(|(kind, _)| kind.chars().count()).max().unwrap_or(0).max(8);
+    let mut text = format!("{:>left$}  precision  recall      f1  entities\n", "");
+    let all = entities.all();
+    for (kind, counts) in entities.kinds().chain([("all", all)]) {
+        text += &format!(
+            "{kind:>left$}     {:.4}  {:.4}  {:.4}  {:>8}\n",
+            counts.precision(),
+            counts.recall(),
+            counts.f1(),
+            counts.there
+        );
+    }
+    text
 }

@@ -34,6 +34,7 @@ mod fingerprint;
 mod gzip;
 mod image;
 mod known;
+mod lengths;
 #[cfg(feature = "parquet")]
 mod lz4;
 mod made;
@@ -69,6 +70,7 @@ pub use image::{
     Gallery, PICTURES, Picture, PictureArchive, PictureFile, PictureFiles, Pictures, encode_png,
 };
 pub use known::{FileKind, file_kind};
+pub use lengths::{NO_LABEL, PADDING, bucket};
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;
@@ -81,7 +83,9 @@ pub use table::{
     OneTarget, RawBlock, RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table,
     TablePreparation, TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
 };
-pub use text::{Cut, Tokens, Windows, labelled, read_text, text_of};
+pub use text::{
+    Cut, TaggedSentence, Tokens, Windows, conll, is_conll, labelled, read_conll, read_text, text_of,
+};
 #[cfg(feature = "tokenizer")]
 pub use text::{EncodedText, Tokenizer};
 pub use values::{Form, Meaning, ValueKind, Values};

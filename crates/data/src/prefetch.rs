@@ -104,7 +104,7 @@ fn prepare(
     let mut cursor = start;
     while cursor < end {
         if ordered != Some(cursor.epoch) {
-            batching.order(rows, cursor.epoch, &mut order);
+            batching.order_of(set, cursor.epoch, &mut order);
             ordered = Some(cursor.epoch);
         }
         let Ok(mut batch) = again.recv() else { return };

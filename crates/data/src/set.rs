@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::dataset::{Batch, Dataset, Subset};
 use crate::error::{Error, Result};
+use crate::lengths::{NO_LABEL, PADDING};
 use crate::split::fractions;
-use crate::values::{Form, Meaning, Values};
+use crate::values::{Form, Meaning, ValueKind, Values};
 
 /// Inputs and targets in memory. Cloning shares them.
 ///
@@ -30,6 +31,8 @@ struct Columns {
     further: Vec<(String, Form, Values)>,
     weights: Vec<f32>,
     names: Vec<String>,
+    /// How many places of each row are there; empty where all are.
+    lengths: Vec<u32>,
     rows: usize,
 }
 
@@ -54,8 +57,8 @@ impl Set {
         }
         known_codes(&x, &x_form, "input")?;
         known_codes(&y, &y_form, "target")?;
-        let (further, weights, names) = Default::default();
-        Ok(Set(Arc::new(Columns { x, y, x_form, y_form, further, weights, names, rows })))
+        let (further, weights, names, lengths) = Default::default();
+        Ok(Set(Arc::new(Columns { x, y, x_form, y_form, further, weights, names, lengths, rows })))
     }
 
     /// A further input or target of each row, by a name: the other tower's, another task's.
@@ -132,6 +135,32 @@ impl Set {
         Ok(self.changed(|columns| columns.weights = weights))
     }
 
+    /// Rows are sequences, of which so many places of the first axis are there. Behind them [`PADDING`](crate::PADDING) is read, and
+    /// [`NO_LABEL`](crate::NO_LABEL) of targets that have as many places, whatever is held there.
+    ///
+    /// # Errors
+    /// Where there isn't one for each row, a row hasn't as many places, or inputs aren't codes of signed whole numbers.
+    pub fn with_lengths(self, lengths: Vec<u32>) -> Result<Set> {
+        let form = &self.0.x_form;
+        let most = form.shape.first().copied().unwrap_or(0);
+        if form.codes().is_none() || form.kind != ValueKind::I64 {
+            return Err(Error::new("rows that differ in length are codes, of the type I64"));
+        }
+        if lengths.len() != self.len() {
+            let (lengths, rows) = (counted(lengths.len(), "length"), counted(self.len(), "row"));
+            return Err(Error::new(format!("{lengths} for {rows}")));
+        }
+        if let Some(row) = lengths.iter().position(|&length| length as usize > most) {
+            return Err(Error::new(format!("row {row} has {} places of {most}", lengths[row])));
+        }
+        Ok(self.changed(|columns| columns.lengths = lengths))
+    }
+
+    /// How many places of each row are there; nothing where all are.
+    pub fn lengths(&self) -> Option<&[u32]> {
+        (!self.0.lengths.is_empty()).then_some(&self.0.lengths)
+    }
+
     fn changed(self, change: impl FnOnce(&mut Columns)) -> Set {
         let mut columns = Arc::try_unwrap(self.0).unwrap_or_else(|shared| (*shared).clone());
         change(&mut columns);
@@ -162,7 +191,11 @@ impl Set {
 /// Classes must be among those that there are.
 fn known_codes(values: &Values, form: &Form, what: &str) -> Result<()> {
     let Some(count) = form.codes() else { return Ok(()) };
-    let beyond = |at: &usize| values.get(*at).is_none_or(|code| !(0.0..count as f64).contains(&code));
+    // Of several places in a row some may have no label.
+    let unlabelled = |code: f64| !form.shape.is_empty() && what == "target" && code == NO_LABEL as f64;
+    let beyond = |at: &usize| {
+        values.get(*at).is_none_or(|code| !(0.0..count as f64).contains(&code) && !unlabelled(code))
+    };
     let Some(at) = (0..values.len()).find(beyond) else { return Ok(()) };
     Err(Error::new(format!(
         "the {what} of row {} is {}; {count} classes count from 0 to {}",
@@ -216,7 +249,28 @@ impl Dataset for Set {
             into.extend_from(values, row, form.width());
         }
         batch.weights.extend(columns.weights.get(row));
+        if let (Some(&length), Some(&most)) = (columns.lengths.get(row), columns.x_form.shape.first()) {
+            let missing = |form: &Form| (most - length as usize) * form.width() / most.max(1);
+            batch.x.end_with(missing(&columns.x_form), PADDING);
+            let is_stepwise = |form: &Form| form.shape.first() == Some(&most) && form.codes().is_some();
+            if is_stepwise(&columns.y_form) {
+                batch.y.end_with(missing(&columns.y_form), NO_LABEL);
+            }
+            for (into, (_, form, _)) in batch.further.iter_mut().zip(&columns.further) {
+                if is_stepwise(form) {
+                    into.end_with(missing(form), PADDING);
+                }
+            }
+        }
         Ok(())
+    }
+
+    fn has_lengths(&self) -> bool {
+        !self.0.lengths.is_empty()
+    }
+
+    fn length(&self, row: usize) -> usize {
+        self.0.lengths.get(row).map_or(0, |&length| length as usize)
     }
 
     fn is_weighted(&self) -> bool {

@@ -112,6 +112,25 @@ impl Values {
         }
     }
 
+    /// This number in place of the last ones, so many.
+    pub(crate) fn end_with(&mut self, count: usize, value: i64) {
+        let kept = self.len().saturating_sub(count);
+        each_values!(self, values => values.truncate(kept));
+        (0..count).for_each(|_| self.push(value as f64));
+    }
+
+    /// Of each row of `width` numbers the first `kept`.
+    pub(crate) fn cut_rows(&mut self, width: usize, kept: usize) {
+        if kept >= width {
+            return;
+        }
+        each_values!(self, values => {
+            let rows = values.len() / width;
+            (1..rows).for_each(|row| values.copy_within(row * width..row * width + kept, row * kept));
+            values.truncate(rows * kept);
+        });
+    }
+
     /// The number at a position.
     pub fn get(&self, position: usize) -> Option<f64> {
         match self {

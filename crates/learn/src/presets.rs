@@ -27,10 +27,12 @@ pub enum Suits {
     Texts,
     /// Texts of classes.
     Sorted,
+    /// Sentences whose words have tags.
+    Tagged,
 }
 
 /// Every preset.
-pub const PRESETS: [Preset; 10] = [
+pub const PRESETS: [Preset; 15] = [
     Preset::new("linear", &[Suits::Tables, Suits::Images], |shape, _| flat(shape) + "dense"),
     Preset::new("mlp", &[Suits::Tables, Suits::Images], mlp),
     Preset::new("cnn", &[Suits::Images], |shape, _| cnn(shape)),
@@ -41,6 +43,19 @@ pub const PRESETS: [Preset; 10] = [
     Preset::new("transformer", &[Suits::Texts], |_, pieces| transformer(pieces)).at(2e-3),
     Preset::new("llama", &[Suits::Texts], |_, pieces| llama(pieces)).at(3e-3),
     Preset::new("words", &[Suits::Sorted], |_, pieces| words(pieces)).at(1e-2),
+    Preset::new("bilstm", &[Suits::Sorted], |_, pieces| {
+        both_ways("lstm 64", pieces) + "max-over-time, dropout 0.3, dense"
+    }),
+    Preset::new("encoder", &[Suits::Sorted], |_, pieces| {
+        encoder(pieces) + "mean-over-time, dropout 0.3, dense"
+    }),
+    Preset::new("bilstm", &[Suits::Tagged], |_, pieces| {
+        both_ways("lstm 96", pieces) + "dropout 0.3, dense, transpose"
+    }),
+    Preset::new("bigru", &[Suits::Tagged], |_, pieces| {
+        both_ways("gru 96", pieces) + "dropout 0.3, dense, transpose"
+    }),
+    Preset::new("encoder", &[Suits::Tagged], |_, pieces| encoder(pieces) + "dense, transpose"),
 ];
 
 impl Preset {
@@ -53,49 +68,47 @@ impl Preset {
         Preset { rate: Some(rate), ..self }
     }
 
-    /// The preset of a name.
-    pub fn of(name: &str) -> Option<&'static Preset> {
-        PRESETS.iter().find(|preset| preset.name == name)
+    /// The preset of a name for a kind of data.
+    pub fn of(name: &str, data: Suits) -> Option<&'static Preset> {
+        PRESETS.iter().find(|preset| preset.name == name && preset.suits.contains(&data))
     }
 }
 
-/// The layers of a preset for rows of this shape (and for texts of so many pieces); the last may wait to be told how many outputs it has.
+/// The layers of a preset for data of a kind: rows of this shape, and of texts so many pieces; the last may wait to be told how many outputs it
+/// has.
 ///
 /// ```
-/// assert_eq!(kiln::presets::layers("linear", &[3, 8, 8], None)?, "flatten, dense");
-/// let error = kiln::presets::layers("cnn", &[13], None).unwrap_err().to_string();
+/// use kiln::presets::{Suits, layers};
+///
+/// assert_eq!(layers("linear", Suits::Images, &[3, 8, 8], 0)?, "flatten, dense");
+/// let error = layers("cnn", Suits::Tables, &[13], 0).unwrap_err().to_string();
 /// assert!(error.contains("for images"), "{error}");
 /// # Ok::<(), kiln::Error>(())
 /// ```
 ///
 /// # Errors
 /// Where there is none of this name, or it is for other data.
-pub fn layers(name: &str, shape: &[usize], pieces: Option<usize>) -> Result<String> {
+pub fn layers(name: &str, data: Suits, shape: &[usize], pieces: usize) -> Result<String> {
     let refuse = |message: String| Err(Error::Training(message));
-    let Some(preset) = Preset::of(name) else {
-        let names = PRESETS.iter().map(|preset| preset.name);
-        let meant = match nearest(name, names.clone()) {
+    let named: Vec<&Preset> = PRESETS.iter().filter(|preset| preset.name == name).collect();
+    if named.is_empty() {
+        let mut names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+        let mut seen = std::collections::HashSet::new();
+        names.retain(|name| seen.insert(*name));
+        let meant = match nearest(name, names.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("there are {}", names.collect::<Vec<_>>().join(", ")),
+            None => format!("there are {}", names.join(", ")),
         };
         return refuse(format!("there is no preset {name}; {meant}"));
-    };
-    let given: &[Suits] = match (pieces, shape.len()) {
-        (Some(_), _) => &[Suits::Texts, Suits::Sorted],
-        (None, 3) => &[Suits::Images],
-        (None, _) => &[Suits::Tables],
-    };
-    if preset.suits.iter().any(|suits| given.contains(suits)) {
-        return Ok((preset.text)(shape, pieces.unwrap_or(0)));
     }
-    let fitting = PRESETS.iter().filter(|preset| preset.suits.iter().any(|suits| given.contains(suits)));
+    if let Some(preset) = named.iter().find(|preset| preset.suits.contains(&data)) {
+        return Ok((preset.text)(shape, pieces));
+    }
+    let fitting = PRESETS.iter().filter(|preset| preset.suits.contains(&data));
     let fitting = fitting.map(|preset| preset.name).collect::<Vec<_>>().join(", ");
-    let what = preset.suits.iter().map(|suits| suits.name()).collect::<Vec<_>>().join(" and ");
-    let data = match pieces {
-        Some(_) => "texts".to_string(),
-        None => format!("rows of {shape:?}"),
-    };
-    refuse(format!("{name} is for {what}, and the data are {data}; there are {fitting}"))
+    let what = named.iter().flat_map(|preset| preset.suits).map(|suits| suits.name());
+    let what = what.collect::<Vec<_>>().join(" and ");
+    refuse(format!("{name} is for {what}, and the data are {}; there are {fitting}", data.name()))
 }
 
 impl Suits {
@@ -106,6 +119,7 @@ impl Suits {
             Suits::Images => "images",
             Suits::Texts => "texts that go on",
             Suits::Sorted => "texts with classes",
+            Suits::Tagged => "sentences with tags",
         }
     }
 }
@@ -195,7 +209,18 @@ fn llama(pieces: usize) -> String {
 /// The mean of words' vectors. Of 876 speeches of five persons it tells 59 % apart (a logistic regression of weighted words 51); with convolutions
 /// before the mean 50, and with their strongest answers alone 30 to 38.
 fn words(pieces: usize) -> String {
-    format!("embedding {pieces} 64, dropout 0.5, mean-over-time, dense")
+    format!("embedding {pieces} 64 padded, dropout 0.5, mean-over-time, dense")
+}
+
+/// A recurrent layer over a text from both its ends.
+fn both_ways(layer: &str, pieces: usize) -> String {
+    format!("embedding {pieces} 64 padded, dropout 0.3, {layer} bidirectional, ")
+}
+
+/// Blocks of attention over a text, to both sides.
+fn encoder(pieces: usize) -> String {
+    let blocks = ["transformer 4 dropout 0.1"; 2].join(", ");
+    format!("embedding {pieces} 64 padded, sinusoidal-positions, {blocks}, layer-norm, ")
 }
 
 #[cfg(test)]
@@ -205,19 +230,19 @@ mod tests {
     use super::*;
 
     /// The layers of a preset, with the number of outputs in their place.
-    fn made(name: &str, shape: &[usize], pieces: Option<usize>, outputs: usize) -> Sequential {
-        layers(name, shape, pieces).unwrap().parse::<Sequential>().unwrap().outputs(outputs)
+    fn made(name: &str, data: Suits, shape: &[usize], pieces: usize, outputs: usize) -> Sequential {
+        layers(name, data, shape, pieces).unwrap().parse::<Sequential>().unwrap().outputs(outputs)
     }
 
     #[test]
     fn presets_fit_the_images_they_are_for() {
         for side in [5, 8, 12, 28, 32, 64, 96] {
             for name in ["linear", "mlp", "cnn"] {
-                let model = made(name, &[3, side, side], None, 10);
+                let model = made(name, Suits::Images, &[3, side, side], 0, 10);
                 assert_eq!(model.build([2, 3, side, side]).unwrap().sizes(), [2, 10], "{name} of {side}");
             }
         }
-        let resnet = made("resnet18", &[3, 32, 32], None, 10);
+        let resnet = made("resnet18", Suits::Images, &[3, 32, 32], 0, 10);
         resnet.build([1, 3, 32, 32]).unwrap();
         // Torchvision's with a stem for small images, less the norms in its shortcuts (two numbers for each of 896 channels).
         assert_eq!(resnet.parameter_count(), 11_173_962 - 2 * 896);
@@ -226,7 +251,7 @@ mod tests {
     #[test]
     fn presets_for_texts_say_what_comes_next_at_each_step() {
         for preset in PRESETS.iter().filter(|preset| preset.suits.contains(&Suits::Texts)) {
-            let model = made(preset.name, &[16], Some(30), 30);
+            let model = made(preset.name, Suits::Texts, &[16], 30, 30);
             let codes = Tensor::zeros([2, 16]).cast(DType::I64);
             let y = model.forward(&codes, &Context::inference());
             assert_eq!(y.shape().sizes(), [2, 30, 16], "{}", preset.name);
@@ -234,19 +259,35 @@ mod tests {
     }
 
     #[test]
-    fn a_preset_for_other_data_is_refused() {
+    fn presets_of_sequences_know_where_these_end() {
         for preset in &PRESETS {
-            for (data, shape, pieces) in [
-                (&[Suits::Tables][..], &[13][..], None),
-                (&[Suits::Images], &[3, 16, 16], None),
-                (&[Suits::Texts, Suits::Sorted], &[16], Some(30)),
-            ] {
-                let fits = preset.suits.iter().any(|suits| data.contains(suits));
-                let found = layers(preset.name, shape, pieces);
-                assert_eq!(found.is_ok(), fits, "{} for {data:?}", preset.name);
+            let codes = Tensor::new(vec![1i64, 2, -1, -1, 3, 4, 5, 6], [2, 4]);
+            for (suits, sizes) in [(Suits::Sorted, &[2, 3][..]), (Suits::Tagged, &[2, 3, 4])] {
+                if preset.suits.contains(&suits) {
+                    let y = made(preset.name, suits, &[4], 30, 3).forward(&codes, &Context::inference());
+                    assert_eq!(y.error().map(|error| error.to_string()), None, "{}", preset.name);
+                    assert_eq!(y.shape().sizes(), sizes, "{}", preset.name);
+                }
             }
         }
-        let error = layers("cnnn", &[13], None).unwrap_err().to_string();
+    }
+
+    #[test]
+    fn a_preset_for_other_data_is_refused() {
+        let all = [Suits::Tables, Suits::Images, Suits::Texts, Suits::Sorted, Suits::Tagged];
+        for preset in &PRESETS {
+            for data in all {
+                let suits = |other: &&Preset| other.name == preset.name && other.suits.contains(&data);
+                let found = layers(preset.name, data, &[3, 16, 16], 30);
+                assert_eq!(
+                    found.is_ok(),
+                    PRESETS.iter().any(|other| suits(&other)),
+                    "{} for {data:?}",
+                    preset.name
+                );
+            }
+        }
+        let error = layers("cnnn", Suits::Tables, &[13], 0).unwrap_err().to_string();
         assert!(error.contains("did you mean cnn?"), "{error}");
     }
 }

@@ -86,6 +86,8 @@ impl Programs {
         let mut outputs = Vec::new();
         let mut run = |batch: &Batch| {
             outputs.clear();
+            // Sequences come as long as the longest of a batch needs.
+            let form = Form { shape: batch.x_shape()[1..].to_vec(), ..form.clone() };
             each_values!(&batch.x, values => self.run(layers, &form, values, batch.rows(), &mut outputs))?;
             see(batch, &outputs)
         };

@@ -168,6 +168,9 @@ fn model(model: &Model, batch: usize) -> Result<String> {
         Task::Classes { names } => {
             writeln!(text, "tells     {}: {}", counted(names.len(), "class"), listed(names))?
         }
+        Task::Tags { names } => {
+            writeln!(text, "gives     each word one of {}: {}", counted(names.len(), "tag"), listed(names))?
+        }
         Task::Text { pieces } => {
             writeln!(text, "tells     what comes next, of {} of text", counted(*pieces, "piece"))?
         }

@@ -18,7 +18,7 @@ const TEXTS: &str = "Texts";
 /// What is said of how a text goes on.
 #[derive(Args)]
 pub(super) struct GenerateFlags {
-    /// A text to go on with, instead of a file; several go on side by side, each as it would alone
+    /// A text to go on with, or a sentence whose words get tags, instead of a file; several go side by side, each as it would alone
     #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with = "inputs")]
     prompt: Vec<String>,
 

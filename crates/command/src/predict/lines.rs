@@ -72,7 +72,7 @@ pub(super) fn header(task: &Task) -> Vec<String> {
                 }
             }
         }
-        Task::Text { .. } => {}
+        Task::Text { .. } | Task::Tags { .. } => {}
     }
     names.iter().map(|name| quoted(name).into_owned()).collect()
 }

@@ -3,6 +3,7 @@
 mod generate;
 mod lines;
 mod stream;
+mod tags;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ use super::rows;
   kiln predict model.kiln new.csv --decimal ,   numbers are written otherwise than in the training's file
   kiln predict model.kiln photos.zip            the pictures of an archive, which isn't unpacked
   kiln predict runs/reviews-1/model.kiln --text \"a fine story\"
+  kiln predict ner.kiln --text \"Ada lives in London\"
+  kiln predict ner.kiln new.conll > tagged.conll
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
     /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
@@ -79,6 +82,9 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     let about = predictor.model().about();
     let goes_on = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_none());
     let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
+    if matches!(about.preparation, Preparation::Tags(_)) {
+        return tags::run(&predictor, &flags.text, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
     if !flags.text.is_empty() {
         return match tells_texts_apart {
             true => texts(&predictor, &flags).map(|()| ExitCode::SUCCESS),

@@ -48,6 +48,8 @@ pub enum Shows {
         rows: Vec<usize>,
         plan: Box<TablePreparation>,
     },
+    /// Words, each with those around it.
+    Words(Vec<String>),
     /// By its number alone, of a table whose columns are known.
     Columns(Box<TablePreparation>),
     /// By its number alone.
@@ -59,7 +61,7 @@ impl Shows {
     pub fn has_columns(&self) -> bool {
         match self {
             Shows::Table { .. } | Shows::Columns(_) => true,
-            Shows::Images(_) | Shows::Nothing => false,
+            Shows::Images(_) | Shows::Words(_) | Shows::Nothing => false,
         }
     }
 }
@@ -103,6 +105,10 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
     }
     html += "</div></section>";
     if let Some(measured) = measured {
+        if measured.entities.kinds().next().is_some() {
+            let table = escape(&super::measure::entity_table(&measured.entities));
+            write!(html, "<section id=\"entities\"><h2>Entities</h2><pre>{table}</pre></section>")?;
+        }
         match &measured.of {
             Of::Classes { names, confusion, .. } => html += &tables::classes(names, confusion, None)?,
             Of::Several(each) => {

@@ -162,6 +162,12 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
             }
             html += "</table></div>";
         }
+        Shows::Words(words) => {
+            for (row, says) in &worst {
+                let word = words.get(*row).map_or("", String::as_str);
+                write!(html, "<p>{}: {}</p>", escape(word), escape(says))?;
+            }
+        }
         Shows::Columns(_) | Shows::Nothing => {
             worst.iter().try_for_each(|(row, says)| write!(html, "<p>row {row}: {}</p>", escape(says)))?;
         }

@@ -3,6 +3,7 @@
 mod frame;
 mod image;
 mod table;
+mod tags;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -118,6 +119,8 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
             }
             frame::frame(path, settings, seed)
         }
+        "conll" | "conllu" | "conllx" | "bio" | "iob" | "iob2" => tagged(path, settings, seed, base),
+        "txt" | "text" | "md" if tags::is_tagged(path)? => tagged(path, settings, seed, base),
         "txt" | "text" | "md" => {
             settings.only("a text", &TEXT)?;
             text::text(path, &data::read_text(path)?, settings, base)
@@ -141,13 +144,21 @@ const TEXT: [&str; 4] = ["pieces", "window", "test-fraction", "val-fraction"];
 
 /// Whether what comes in is a text, which no name tells from a table: where something is said that is of texts that go on alone.
 fn is_text_that_goes_on(settings: &Settings) -> bool {
-    let preset = settings.preset.as_deref().and_then(Preset::of);
-    let is_for_texts = preset.is_some_and(|preset| preset.suits.contains(&Suits::Texts));
+    let is_for_texts =
+        settings.preset.as_deref().is_some_and(|name| Preset::of(name, Suits::Texts).is_some());
     settings.text.is_none() && (settings.pieces.is_some() || settings.window.is_some() || is_for_texts)
 }
 
+/// Sentences with a tag for each word.
+fn tagged(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> Result<TrainingData> {
+    one_place_for_each_part(settings)?;
+    let known = ["pieces", "window", "test-fraction", "val-fraction", "test", "val"];
+    settings.only("sentences with tags", &known)?;
+    tags::tags(path, settings, seed, base)
+}
+
 /// What could be trained on.
-const NONE: &str = "no table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also .gz, .zst, .zip), no frame (.kdf), no text (.txt, .md), no folder of images (or .zip of one) and no TOML file";
+const NONE: &str = "no table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also .gz, .zst, .zip), no frame (.kdf), no text (.txt, .md), no sentences with tags (.conll, .conllu), no folder of images (or .zip of one) and no TOML file";
 
 /// How names of tables end.
 pub const TABLES: [&str; 14] = [

@@ -290,7 +290,7 @@ pub(super) fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
         (Task::Numbers { .. } | Task::Several { .. }, columns) => {
             own.filter(|own| own.columns() == columns).cloned()
         }
-        (Task::Classes { .. } | Task::Text { .. }, _) => None,
+        (Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. }, _) => None,
     }
 }
 

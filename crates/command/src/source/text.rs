@@ -7,6 +7,7 @@ use kiln_learn::Preparation;
 use kiln_learn::data::{self, Cut, Dataset, Reading, Tokens, Windows, stratified};
 use kiln_learn::model::Task;
 use kiln_learn::preparation::TextPreparation;
+use kiln_learn::presets::{self, Suits};
 
 use super::table::keys;
 use super::{Habits, TrainingData, counts, cut, name_of, shares};
@@ -16,7 +17,7 @@ use crate::reading::ReadingFlags;
 use crate::report::Shows;
 use crate::settings::{Settings, Share};
 
-const TEXTS: Habits = Habits {
+pub(super) const TEXTS: Habits = Habits {
     preset: "gru",
     epochs: 10,
     batch_size: 8,
@@ -44,7 +45,7 @@ const READ: usize = 128;
 const WORDS: usize = 20_000;
 
 /// The pieces of a text, as the settings say.
-fn tokens(text: &str, settings: &Settings, habit: Cut) -> Result<Tokens> {
+pub(super) fn tokens(text: &str, settings: &Settings, habit: Cut) -> Result<Tokens> {
     let (cut, most) = match settings.pieces.as_deref() {
         None if habit == Cut::Words => (habit, WORDS),
         None => (habit, CHARACTERS),
@@ -60,13 +61,25 @@ fn tokens(text: &str, settings: &Settings, habit: Cut) -> Result<Tokens> {
 }
 
 /// How pieces are called, where there are several.
-fn called(tokens: &Tokens) -> &'static str {
+pub(super) fn called(tokens: &Tokens) -> &'static str {
     match tokens.cut() {
         Cut::Characters => "characters",
         Cut::Bytes => "bytes",
         Cut::Words => "words",
         Cut::Merged => "learned pieces",
     }
+}
+
+/// Whether the layers that will be trained know where sequences end.
+pub(super) fn is_padded(settings: &Settings, suits: Suits, habit: &str, tokens: &Tokens) -> Result<bool> {
+    let layers = match &settings.layers {
+        Some(layers) => layers.clone(),
+        None => {
+            let preset = settings.preset.as_deref().unwrap_or(habit);
+            presets::layers(preset, suits, &[WINDOW], tokens.count())?
+        }
+    };
+    Ok(layers.split([',', ' ', '(', ')', ';']).any(|word| word == "padded"))
 }
 
 /// A long text, to learn what comes next.
@@ -158,7 +171,12 @@ pub(super) fn texts(
             (tokens, settings.window.map_or(READ, |window| window.0))
         }
     };
-    let mut set = data::labelled(&table, column, target, &tokens, window)?;
+    let habits = Habits { preset: "words", epochs: 40, batch_size: 32, rate: 1e-3, clip: None, ..TEXTS };
+    let padded = match base.map(|base| base.preparation()) {
+        Some(Preparation::Text(text)) => text.padded,
+        _ => is_padded(settings, Suits::Sorted, habits.preset, &tokens)?,
+    };
+    let mut set = data::labelled(&table, column, target, &tokens, window, padded)?;
     if let Some(base) = base {
         set = base.with_classes(set)?;
     }
@@ -175,9 +193,8 @@ pub(super) fn texts(
         ),
         counts(&*train, &*valid, &*test),
     ]);
-    let preparation = TextPreparation::new(tokens, window).with_columns(column, target);
+    let preparation = TextPreparation::new(tokens, window).with_columns(column, target).padded(padded);
     let preparation = preparation.of_file(table.file_format()).into();
-    let habits = Habits { preset: "words", epochs: 40, batch_size: 32, rate: 1e-3, clip: None, ..TEXTS };
     Ok(TrainingData {
         name: name_of(path),
         said,

@@ -94,6 +94,7 @@ pub(super) fn usual(task: &Task) -> Result<Vec<TaskFigure>> {
             };
             task.parts().iter().map(one).collect()
         }
+        Task::Tags { .. } => Ok(vec![TaskFigure::of("accuracy", "accuracy".parse()?, task, None)]),
         Task::Classes { .. } | Task::Numbers { .. } | Task::Text { .. } => {
             let names = task.parts().first().map_or(&[][..], of_part);
             names.iter().map(|name| Ok(TaskFigure::of(name, name.parse()?, task, None))).collect()

@@ -127,7 +127,7 @@ pub(super) fn finish(
             let say = |line: &str| say.line(line);
             Some(Importances::measure(&source.task, model, plan, &*source.test, limit, say)?)
         }
-        Shows::Table { .. } | Shows::Columns(_) | Shows::Images(_) | Shows::Nothing => None,
+        Shows::Table { .. } | Shows::Columns(_) | Shows::Images(_) | Shows::Words(_) | Shows::Nothing => None,
     };
     let seconds = budget.began.elapsed().as_secs_f64();
     if let Some(reason) = run.stopped() {

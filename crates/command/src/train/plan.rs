@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Model;
-use kiln_learn::data::Order;
+use kiln_learn::data::{Form, Order};
 use kiln_learn::model::{About, Task, TaskLoss};
 use kiln_learn::prelude::*;
-use kiln_learn::presets::{self, Preset};
+use kiln_learn::presets::{self, Preset, Suits};
 use kiln_learn::schedule::Constant;
 use kiln_learn::trainer::{Checkpoints, ClassWeights};
 use serde_json::{Value, json};
@@ -50,17 +50,17 @@ impl TrainingPlan {
         if settings.layers.is_some() && settings.preset.is_some() {
             bail!("--layers and --preset both say what the model is; leave one out");
         }
-        let preset = match (&base, &settings.layers, &settings.preset) {
-            (None, None, None) => Preset::of(habits.preset),
-            (None, None, Some(name)) => Preset::of(name),
+        let data = suits(&source.task, &form);
+        let preset = match (&base, &settings.layers) {
+            (None, None) => Preset::of(settings.preset.as_deref().unwrap_or(habits.preset), data),
             _ => None,
         };
         let layers = match (&base, &settings.layers, &settings.preset) {
             (Some(base), ..) => base.model.about().layers.clone(),
             (None, Some(layers), _) => layers.clone(),
             (None, None, preset) => {
-                source.front.clone()
-                    + &presets::layers(preset.as_deref().unwrap_or(habits.preset), &shape, form.codes())?
+                let name = preset.as_deref().unwrap_or(habits.preset);
+                source.front.clone() + &presets::layers(name, data, &shape, form.codes().unwrap_or(0))?
             }
         };
         if base.is_none() {
@@ -169,7 +169,7 @@ impl TrainingPlan {
         // It was read when the plan was made.
         let schedule = move |steps| choices::schedule(&rule, steps).unwrap_or_else(|_| Box::new(Constant));
         let mut trainer = match &source.task {
-            Task::Classes { .. } | Task::Text { .. } => {
+            Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. } => {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
             }
             Task::Numbers { .. } => Trainer::new(model, Mse::new(), optimizer),
@@ -201,6 +201,17 @@ impl TrainingPlan {
             Some(other) => bail!("class weights are balanced or none, not {other}"),
         }
         Ok(trainer)
+    }
+}
+
+/// What kind of data are trained on.
+fn suits(task: &Task, form: &Form) -> Suits {
+    match (task, form.codes(), form.shape.len()) {
+        (Task::Tags { .. }, ..) => Suits::Tagged,
+        (Task::Text { .. }, ..) => Suits::Texts,
+        (Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. }, Some(_), _) => Suits::Sorted,
+        (Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. }, None, 3) => Suits::Images,
+        (Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. }, None, _) => Suits::Tables,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
-use kiln_learn::presets;
+use kiln_learn::presets::{self, Preset, Suits};
 use kiln_learn::trainer::{Callback, Moment};
 
 use super::time::TimeBudget;
@@ -62,7 +62,7 @@ pub(super) fn settle(
     };
     let size = suited(pieces, length, operations, settings.epochs.map(|epochs| epochs.0));
     settings.layers = Some(presets::gru(pieces, size.width, size.dropout));
-    let rate = presets::Preset::of("gru").and_then(|preset| preset.rate);
+    let rate = Preset::of("gru", Suits::Texts).and_then(|preset| preset.rate);
     settings.lr = settings.lr.or(rate.map(Rate));
     // A limit fits them to the time that is really there, but adds none.
     let (spare, time) = match budget.limit {

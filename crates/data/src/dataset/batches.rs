@@ -56,7 +56,7 @@ impl<D: Dataset> Iterator for Batches<'_, D> {
                 self.next = u64::MAX;
                 return Some(Err(error));
             }
-            self.batching.order(rows, self.epoch, &mut self.order);
+            self.batching.order_of(self.set, self.epoch, &mut self.order);
         }
         if self.next >= self.batching.count(rows) {
             return None;

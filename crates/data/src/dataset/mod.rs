@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::batching::Order;
 use crate::error::{Error, Result};
+use crate::lengths::bucket;
 use crate::values::{Form, Values};
 pub use batches::Batches;
 pub use joined::Joined;
@@ -67,6 +68,17 @@ pub trait Dataset: Send + Sync {
     /// Whether each row brings a weight, in [`Batch::weights`].
     fn is_weighted(&self) -> bool {
         false
+    }
+
+    /// Whether rows are sequences of differing lengths: then batches are only as long as their longest needs ([`bucket`](crate::bucket)), along the
+    /// first axis of inputs, and of targets and further numbers that have as many places.
+    fn has_lengths(&self) -> bool {
+        false
+    }
+
+    /// How many places of a row's first axis are there; behind them stands [`PADDING`](crate::PADDING).
+    fn length(&self, _row: usize) -> usize {
+        self.x().shape.first().copied().unwrap_or(1)
     }
 
     /// The names of the classes, where they have some.
@@ -156,6 +168,12 @@ macro_rules! forward_dataset {
             }
             fn is_weighted(&self) -> bool {
                 (**self).is_weighted()
+            }
+            fn has_lengths(&self) -> bool {
+                (**self).has_lengths()
+            }
+            fn length(&self, row: usize) -> usize {
+                (**self).length(row)
             }
             fn names(&self) -> &[String] {
                 (**self).names()
@@ -257,14 +275,42 @@ impl Batch {
         draw: impl Fn(usize) -> u64,
     ) -> Result<()> {
         self.clear();
-        let count = set.len();
+        let (count, mut longest) = (set.len(), 0);
+        if set.has_lengths() {
+            self.restore_shapes(set);
+        }
         for &row in rows {
             if row >= count {
                 return Err(Error::new(format!("there is no row {row}; the set has {count}")));
             }
             set.read(row, draw(row), self)?;
+            longest = longest.max(if set.has_lengths() { set.length(row) } else { 0 });
         }
-        self.complete(rows.len(), set.is_weighted())
+        self.complete(rows.len(), set.is_weighted())?;
+        if set.has_lengths() {
+            self.cut(longest);
+        }
+        Ok(())
+    }
+
+    /// The shapes that rows are written in.
+    fn restore_shapes(&mut self, set: &(impl Dataset + ?Sized)) {
+        let blank = Batch::of(set);
+        (self.x_shape, self.y_shape, self.further_shapes) =
+            (blank.x_shape, blank.y_shape, blank.further_shapes);
+    }
+
+    /// Leaves of each row the places that the longest needs.
+    fn cut(&mut self, longest: usize) {
+        let Some(&most) = self.x_shape.get(1) else { return };
+        let length = bucket(longest, most);
+        let own = [(&mut self.x, &mut self.x_shape), (&mut self.y, &mut self.y_shape)];
+        for (values, shape) in own.into_iter().chain(self.further.iter_mut().zip(&mut self.further_shapes)) {
+            if shape.get(1) == Some(&most) {
+                values.cut_rows(shape[1..].iter().product(), shape[2..].iter().product::<usize>() * length);
+                shape[1] = length;
+            }
+        }
     }
 
     /// Checks that so many rows were written, and says so in the shapes.

@@ -49,6 +49,14 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.of.read(row, draw, batch)
     }
 
+    fn has_lengths(&self) -> bool {
+        self.of.has_lengths()
+    }
+
+    fn length(&self, row: usize) -> usize {
+        self.rows.get(row).map_or(0, |&row| self.of.length(row))
+    }
+
     fn is_weighted(&self) -> bool {
         self.of.is_weighted()
     }

@@ -1,5 +1,6 @@
 //! Text: cut in characters, bytes, words or learned pieces, each with a code, and served in windows or as rows with a class.
 
+mod conll;
 mod merges;
 mod merging;
 #[cfg(feature = "tokenizer")]
@@ -7,6 +8,7 @@ mod tokenizer;
 mod tokens;
 mod windows;
 
+pub use conll::{TaggedSentence, conll, is_conll, read_conll};
 #[cfg(feature = "tokenizer")]
 pub use tokenizer::{EncodedText, Tokenizer};
 pub use tokens::{Cut, Tokens};

@@ -110,11 +110,19 @@ impl Dataset for Windows {
     }
 }
 
-/// Texts of a table's column with the labels of another: codes of a fixed length, cut off or filled up with 0.
+/// Texts of a table's column with the labels of another: codes of up to `length` pieces, the rest cut off; filled up with 0, or as sequences of
+/// differing lengths where they are to be `padded`.
 ///
 /// # Errors
 /// Where a column isn't there, or a text or label is missing; with its line.
-pub fn labelled(table: &Table, texts: &str, labels: &str, tokens: &Tokens, length: usize) -> Result<Set> {
+pub fn labelled(
+    table: &Table,
+    texts: &str,
+    labels: &str,
+    tokens: &Tokens,
+    length: usize,
+    padded: bool,
+) -> Result<Set> {
     let (texts, labels) = (table.column(texts)?, table.column(labels)?);
     let text = |column: &crate::table::Column, row: usize| {
         let missing = || Error::new("nothing stands here").in_column(column.name());
@@ -124,9 +132,10 @@ pub fn labelled(table: &Table, texts: &str, labels: &str, tokens: &Tokens, lengt
     let mut names = all.clone();
     names.sort();
     names.dedup();
-    let mut codes = Vec::with_capacity(table.len() * length);
+    let (mut codes, mut lengths) = (Vec::with_capacity(table.len() * length), Vec::new());
     for row in 0..table.len() {
         let own = tokens.encode(&text(texts, row)?);
+        lengths.push(own.len().min(length) as u32);
         codes.extend((0..length).map(|at| own.get(at).map_or(0, |&code| i64::from(code))));
     }
     let classes = all
@@ -136,7 +145,8 @@ pub fn labelled(table: &Table, texts: &str, labels: &str, tokens: &Tokens, lengt
         .collect::<Vec<_>>();
     let form =
         Form { kind: ValueKind::I64, shape: vec![length], meaning: Meaning::Codes { count: tokens.count() } };
-    Ok(Set::new(codes, form, classes, Form::class(names.len()))?.named(names))
+    let set = Set::new(codes, form, classes, Form::class(names.len()))?.named(names);
+    if padded { set.with_lengths(lengths) } else { Ok(set) }
 }
 
 #[cfg(test)]
@@ -180,10 +190,10 @@ mod tests {
     fn texts_with_classes_are_cut_and_filled() {
         let table = Table::read(b"text,mood\n\"good, very good\",up\nbad,down\n").unwrap();
         let tokens = Tokens::fit("good very bad ,", Cut::Words, 10).unwrap();
-        let set = labelled(&table, "text", "mood", &tokens, 3).unwrap();
+        let set = labelled(&table, "text", "mood", &tokens, 3, false).unwrap();
         assert_eq!(set.names(), ["down", "up"]);
         let batch = set.all().unwrap();
         assert_eq!(batch.x.as_i64().unwrap()[3..], [i64::from(tokens.encode("bad")[0]), 0, 0]);
-        assert!(labelled(&table, "texts", "mood", &tokens, 3).is_err());
+        assert!(labelled(&table, "texts", "mood", &tokens, 3, false).is_err());
     }
 }

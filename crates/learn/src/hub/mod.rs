@@ -14,6 +14,8 @@ use kiln_nn::{Key, Module};
 use serde_json::{Map, Value};
 
 use crate::generate::{GenerateOptions, Generation, Pieces, Speaker, TextScore};
+use crate::onnx::export::ExportedFile;
+use crate::onnx::{Checked, Export, StepsExport};
 use crate::store::safetensors;
 use crate::weights::{Weights, write};
 use crate::{Error, Result};
@@ -130,6 +132,23 @@ impl LanguageModel {
             }
             None => Ok(()),
         }
+    }
+
+    /// Writes the model as an ONNX file of its next steps, with what its layers keep as inputs and outputs, reads it back and runs it beside
+    /// itself.
+    ///
+    /// # Errors
+    /// Where something of the model has no form in ONNX, or the system refuses.
+    pub fn save_onnx(&self, path: impl AsRef<Path>, export: &Export) -> Result<(ExportedFile, Checked)> {
+        if !export.cache {
+            return Err(Error::Preparation(
+                "a language model of a folder is written as a graph of its next steps (`--cache`), which takes any number of codes".to_string(),
+            ));
+        }
+        let kind = self.described.get("model_type").and_then(Value::as_str).unwrap_or_default().to_string();
+        let words = vec![("model_type".to_string(), kind)];
+        let (layers, pieces) = (&self.decoder, self.config.vocabulary);
+        StepsExport { layers, pieces_axis: 2, pieces, window: self.window }.save(path.as_ref(), export, words)
     }
 
     /// What it is.

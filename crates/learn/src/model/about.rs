@@ -38,6 +38,11 @@ pub enum Task {
         /// Their names, in order.
         names: Vec<String>,
     },
+    /// Which of these tags each word of a sentence has.
+    Tags {
+        /// Their names, in order.
+        names: Vec<String>,
+    },
     /// What comes next in a text, at each place of a window.
     Text {
         /// How many pieces are known.
@@ -73,6 +78,10 @@ impl Task {
     pub fn of(set: &dyn Dataset) -> Task {
         let form = set.y();
         match form.codes() {
+            // Places of a text that have names are of tags.
+            Some(_) if !form.shape.is_empty() && !set.names().is_empty() => {
+                Task::Tags { names: set.names().to_vec() }
+            }
             Some(count) if !form.shape.is_empty() => Task::Text { pieces: count },
             Some(count) => {
                 let names = set.names();
@@ -115,6 +124,7 @@ impl Task {
     fn given(&self) -> String {
         match self {
             Task::Classes { names } => counted(names.len(), "class"),
+            Task::Tags { names } => format!("one of {} for each word", counted(names.len(), "tag")),
             Task::Text { pieces } => format!("what comes next of {} of text", counted(*pieces, "piece")),
             Task::Numbers { names, .. } => counted(names.len(), "number"),
             Task::Several { targets } => {
@@ -126,7 +136,7 @@ impl Task {
     /// How many numbers a model gives for it.
     pub fn outputs(&self) -> usize {
         match self {
-            Task::Classes { names } | Task::Numbers { names, .. } => names.len(),
+            Task::Classes { names } | Task::Numbers { names, .. } | Task::Tags { names } => names.len(),
             Task::Text { pieces } => *pieces,
             Task::Several { targets } => targets.iter().map(|target| target.task.outputs()).sum(),
         }
@@ -150,6 +160,10 @@ impl Task {
                 }
                 (fits, counted(names.len(), "class"))
             }
+            Task::Tags { names } => (
+                given.rank() == 3 && given[1] == names.len() && names.len() > 1,
+                format!("{} at each place", counted(names.len().max(2), "tag")),
+            ),
             Task::Text { pieces } => (
                 given.rank() == 3 && given[1] == *pieces,
                 format!("{} of text at each place", counted(*pieces, "piece")),
@@ -164,7 +178,7 @@ impl Task {
                         Task::Classes { .. } | Task::Numbers { .. } => {
                             target.task.check(&Shape::from([1, target.task.outputs()]))?;
                         }
-                        Task::Text { .. } | Task::Several { .. } => {
+                        Task::Text { .. } | Task::Tags { .. } | Task::Several { .. } => {
                             return Err(Error::Training(format!(
                                 "{}: one of several targets is classes or a number",
                                 target.name
@@ -230,6 +244,11 @@ impl About {
                     task.given()
                 ))),
             },
+            (Preparation::Tags(_), Task::Tags { .. }) => Ok(()),
+            (Preparation::Tags(_), task) => Err(Error::Preparation(format!(
+                "the preparation is of sentences whose words have tags, and the model gives {}",
+                task.given()
+            ))),
             _ => Ok(()),
         }
     }

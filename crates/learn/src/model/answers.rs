@@ -46,6 +46,11 @@ impl About {
                 }
                 Some(columns) => (Box::new(self.labelled(text, columns, path)?), Vec::new()),
             },
+            Preparation::Tags(tags) => {
+                let Task::Tags { names } = &self.task else { return Err(unsaid(self)) };
+                let set = tags.labelled(&data::read_conll(path)?, names);
+                (Box::new(set.map_err(|error| Error::format(path, error.to_string()))?), Vec::new())
+            }
             Preparation::Unsaid => match self.input.numbers() {
                 Some(width) => {
                     return Err(Error::Preparation(format!(
@@ -62,7 +67,7 @@ impl About {
     fn classes(&self) -> Result<&[String]> {
         match &self.task {
             Task::Classes { names } => Ok(names),
-            Task::Numbers { .. } | Task::Text { .. } | Task::Several { .. } => {
+            Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } | Task::Several { .. } => {
                 Err(Error::Preparation("the model tells no classes apart".to_string()))
             }
         }
@@ -108,8 +113,11 @@ impl About {
         };
         let labels = (0..table.len()).map(class).collect::<Result<Vec<_>>>()?;
         let rows = text.rows(&table, &columns.text)?;
-        let set = Set::new(rows.inputs().clone(), rows.x(), labels, Form::class(names.len()))?;
-        Ok(set.named(names))
+        let set = Set::new(rows.inputs().clone(), rows.x(), labels, Form::class(names.len()))?.named(names);
+        match rows.lengths() {
+            Some(lengths) => Ok(set.with_lengths(lengths.to_vec())?),
+            None => Ok(set),
+        }
     }
 }
 
@@ -142,6 +150,9 @@ pub fn by_class(set: Set, names: &[String]) -> Result<Set> {
         places.push(place.unwrap_or(0));
     }
     let labels: Vec<i64> = labels.iter().map(|label| places[*label as usize]).collect();
-    let set = Set::new(set.inputs().clone(), set.x(), labels, Form::class(names.len()))?;
-    Ok(set.named(names))
+    let own = Set::new(set.inputs().clone(), set.x(), labels, Form::class(names.len()))?.named(names);
+    match set.lengths() {
+        Some(lengths) => Ok(own.with_lengths(lengths.to_vec())?),
+        None => Ok(own),
+    }
 }

@@ -52,7 +52,7 @@ impl Task {
     pub fn parts(&self) -> Vec<TaskPart<'_>> {
         match self {
             Task::Text { .. } => Vec::new(),
-            Task::Classes { names } => {
+            Task::Classes { names } | Task::Tags { names } => {
                 vec![TaskPart { name: "", outputs: 0..names.len(), meaning: PartMeaning::Classes(names) }]
             }
             Task::Numbers { names, scale, offset } => {

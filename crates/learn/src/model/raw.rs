@@ -20,7 +20,7 @@ impl About {
             }
             Preparation::Unsaid if self.input.numbers().is_some() => Ok(Reading::new()),
             Preparation::Unsaid | Preparation::Text(_) => Err(unsaid(self)),
-            Preparation::Images(_) => Err(self.not("a table")),
+            Preparation::Images(_) | Preparation::Tags(_) => Err(self.not("a table")),
         }
     }
 
@@ -61,7 +61,7 @@ impl About {
                 let Some(form) = self.input.plain() else { return Err(unsaid(self)) };
                 (self.plain_columns(table.names().collect(), &form)?.apply_inputs(table)?, form)
             }
-            Preparation::Images(_) => return Err(self.not("a table")),
+            Preparation::Images(_) | Preparation::Tags(_) => return Err(self.not("a table")),
         };
         Ok(Unanswered { rows: unanswered(inputs.values, form, inputs.rows)?, notes: inputs.notes })
     }
@@ -78,7 +78,7 @@ impl About {
                 Some(form) => Ok(Some((self.plain_columns(names, &form)?, form))),
                 None => Ok(None),
             },
-            Preparation::Text(_) | Preparation::Images(_) => Ok(None),
+            Preparation::Text(_) | Preparation::Images(_) | Preparation::Tags(_) => Ok(None),
         }
     }
 
@@ -102,7 +102,7 @@ impl About {
         match &self.preparation {
             Preparation::Images(images) => Ok(images),
             Preparation::Unsaid => Err(unsaid(self)),
-            Preparation::Table(_) | Preparation::Text(_) => Err(self.not("a picture")),
+            Preparation::Table(_) | Preparation::Text(_) | Preparation::Tags(_) => Err(self.not("a picture")),
         }
     }
 
@@ -111,7 +111,7 @@ impl About {
         match &self.preparation {
             Preparation::Text(text) => Ok(text),
             Preparation::Unsaid => Err(unsaid(self)),
-            Preparation::Table(_) | Preparation::Images(_) => Err(self.not("a text")),
+            Preparation::Table(_) | Preparation::Images(_) | Preparation::Tags(_) => Err(self.not("a text")),
         }
     }
 

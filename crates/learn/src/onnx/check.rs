@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::Path;
 
 use kiln_data::{
-    CellFormat, ColumnKind, Dataset, DateFormat, Encoding, Form, Meaning, Reading, Rng, Set, TablePreparation,
+    CellFormat, ColumnKind, Dataset, DateFormat, Encoding, Form, Meaning, PADDING, Reading, Rng, Set,
+    TablePreparation,
 };
 use kiln_nn::{Context, DType, Data, Layer, Tensor};
 use kiln_onnx::{Network, OnnxDType, Value, load};
@@ -109,7 +110,14 @@ fn by_rows(
     let bytes = form.kind == kiln_data::ValueKind::U8;
     let (input, x) = match form.meaning {
         Meaning::Codes { count: codes } => {
-            let data = Data::I64((0..count).map(|_| rng.below(codes.max(1)) as i64).collect());
+            let mut data: Vec<i64> = (0..count).map(|_| rng.below(codes.max(1)) as i64).collect();
+            if model.about().preparation.is_padded() {
+                for row in data.chunks_mut((count / rows).max(1)) {
+                    let length = rng.below(row.len() + 1);
+                    row[length..].fill(PADDING);
+                }
+            }
+            let data = Data::I64(data);
             (Value::new(data.clone(), &shape, OnnxDType::I64), Tensor::from_data(data, shape.as_slice()))
         }
         Meaning::Numbers { scale } if preprocessing && bytes => {
@@ -149,6 +157,7 @@ fn answers(task: &Task, y: Tensor) -> Vec<Tensor> {
             };
             return task.parts().into_iter().map(one).collect();
         }
+        Task::Tags { .. } => y.transpose(1, 2).softmax(-1),
         Task::Text { .. } => y,
     }]
 }

@@ -240,6 +240,12 @@ fn fault(message: impl Into<String>) -> Error {
 
 /// Leaves one output.
 fn choose_output(network: &mut Network, import: &Import, recorded: Option<&Recorded>) -> Result<()> {
+    if recorded.is_some_and(|own| own.is_whole && matches!(own.task, Task::Tags { .. })) {
+        return Err(fault(
+            "kiln wrote this file with its answers as words: it gives a tag for each, and a model gives scores. Use the model it was made of, \
+             or export that --without-preprocessing; from Rust kiln::onnx::load runs this one",
+        ));
+    }
     let own = recorded
         .filter(|own| own.is_whole && matches!(own.task, Task::Classes { .. }))
         .map(|_| "probabilities");
@@ -288,7 +294,10 @@ fn single_input(network: &Network, recorded: Option<&Recorded>) -> Result<Port> 
 /// The input of a file of kiln's own.
 fn own_input(port: &Port, recorded: &Recorded) -> Result<(InputSpec, Preparation)> {
     let row: Vec<Option<usize>> = recorded.input.shape.iter().map(|&size| Some(size)).collect();
-    if port.sizes.get(1..) != Some(&row[..]) {
+    let fits = |(given, own): (&Option<usize>, &Option<usize>)| {
+        given == own || (given.is_none() && recorded.preparation.is_padded())
+    };
+    if port.sizes.len() != row.len() + 1 || !port.sizes.iter().skip(1).zip(&row).all(fits) {
         return Err(fault(format!(
             "{}: the file was made for rows of {:?}, and takes others",
             port.name, recorded.input.shape
@@ -383,6 +392,8 @@ fn names(network: &Network, import: &Import, recorded: Option<&Recorded>) -> Opt
     };
     let own = match recorded.map(|recorded| &recorded.task) {
         Some(Task::Classes { names }) => Some(names.clone()),
+        // Of words, not of rows.
+        Some(Task::Tags { .. }) => return None,
         _ => None,
     };
     import.classes.clone().or(own).or_else(labels)

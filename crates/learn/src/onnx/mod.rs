@@ -2,6 +2,7 @@
 
 mod check;
 mod import;
+mod steps;
 mod table;
 
 use std::path::Path;
@@ -12,7 +13,7 @@ pub use kiln_onnx::*;
 use kiln_data::Meaning;
 use kiln_nn::{DType, Data};
 use kiln_onnx::export::{
-    Attribute, BATCH, Builder, ExportedFile, ML, ModelInput, ModelOutput, Size, write_layers,
+    Attribute, BATCH, Builder, ExportedFile, FreeAxis, ML, ModelInput, ModelOutput, Size, write_layers,
 };
 use serde_json::Value as Json;
 
@@ -20,6 +21,7 @@ use crate::Model;
 use crate::model::{PartMeaning, Task, TaskPart};
 pub use check::Checked;
 pub use import::{Images, Import, Raw};
+pub(crate) use steps::StepsExport;
 
 /// How a model is written, and what of it.
 #[derive(Clone, Debug)]
@@ -28,11 +30,14 @@ pub struct Export {
     pub options: Options,
     /// Whether the graph takes raw columns and pixels, and gives classes, probabilities and numbers in their own unit.
     pub preprocessing: bool,
+    /// Whether the graph is of the next steps of sequences: what layers keep of the steps before comes in and goes out beside codes and
+    /// logits. For models that go on with texts.
+    pub cache: bool,
 }
 
 impl Default for Export {
     fn default() -> Export {
-        Export { options: Options::default(), preprocessing: true }
+        Export { options: Options::default(), preprocessing: true, cache: false }
     }
 }
 
@@ -49,6 +54,16 @@ impl Model {
         let path = path.as_ref();
         if export.preprocessing {
             self.check()?;
+        }
+        if export.cache {
+            let text = self.about().texts()?;
+            if text.columns.is_some() {
+                return Err(crate::predictor::goes_not_on());
+            }
+            let words = vec![("layers".to_string(), self.about().layers.clone())];
+            let (layers, pieces) = (&*self.written(), text.tokens.count());
+            return StepsExport { layers, pieces_axis: 1, pieces, window: text.window }
+                .save(path, export, words);
         }
         let mut options = export.options.clone();
         options.metadata.extend(self.words(export.preprocessing));
@@ -82,7 +97,7 @@ impl Model {
     /// What the file says of the model.
     fn words(&self, is_whole: bool) -> Vec<(String, String)> {
         let mut words = vec![("layers".to_string(), self.about().layers.clone())];
-        if let Task::Classes { names } = &self.about().task {
+        if let Task::Classes { names } | Task::Tags { names } = &self.about().task {
             words.push(("labels".to_string(), Json::from(names.clone()).to_string()));
         }
         if let (Some(plan), true) = (self.about().preparation.table(), is_whole) {
@@ -95,10 +110,13 @@ impl Model {
     /// Inputs as the layers take them: pixels as bytes that are scaled in the graph, amounts, or codes.
     fn plain_input(&self, builder: &mut Builder, preprocessing: bool) -> ModelInput {
         let form = self.about().input.form();
-        let sizes: Vec<Size> = std::iter::once(Size::Named(BATCH.to_string()))
+        let mut sizes: Vec<Size> = std::iter::once(Size::Named(BATCH.to_string()))
             .chain(form.shape.iter().map(|size| Size::Fixed(*size)))
             .collect();
-        let input = |name: String, dtype: DType| ModelInput { name, row: form.shape.clone(), dtype };
+        if let (true, Some(steps)) = (self.about().preparation.is_padded(), sizes.get_mut(1)) {
+            *steps = FreeAxis::Steps.size();
+        }
+        let input = |name: String, dtype: DType| ModelInput { name, sizes: sizes.clone(), dtype };
         match form.meaning {
             Meaning::Codes { .. } => input(builder.input("codes", OnnxDType::I64, &sizes), DType::I64),
             Meaning::Numbers { scale } if preprocessing && form.kind == kiln_data::ValueKind::U8 => {
@@ -118,6 +136,19 @@ impl Model {
         let task = &self.about().task;
         match task {
             Task::Classes { names } => answer_classes(builder, &name, sizes.last(), names, ""),
+            Task::Tags { names } => {
+                // [batch, tags, steps] → [batch, steps, tags].
+                let turned = vec![("perm", Attribute::Ints(vec![0, 2, 1]))];
+                let scores = builder.node("Transpose", &[&name], turned);
+                let probabilities = builder.node("Softmax", &[&scores], vec![("axis", Attribute::Int(-1))]);
+                let settings = vec![("axis", Attribute::Int(-1)), ("keepdims", Attribute::Int(0))];
+                let best = builder.node("ArgMax", &[&probabilities], settings);
+                let label = words_of(builder, &best, names);
+                let [batch, tags, steps] =
+                    [0, 1, 2].map(|axis| sizes.get(axis).cloned().unwrap_or(Size::Free));
+                builder.output(&label, "label", OnnxDType::Text, &[batch.clone(), steps.clone()]);
+                builder.output(&probabilities, "probabilities", OnnxDType::F32, &[batch, steps, tags]);
+            }
             Task::Numbers { scale, offset, .. } => {
                 answer_numbers(builder, &name, &sizes, (scale, offset), "");
             }
@@ -157,12 +188,7 @@ fn answer_classes(builder: &mut Builder, logits: &str, width: Option<&Size>, nam
     };
     let settings = vec![("axis", Attribute::Int(-1)), ("keepdims", Attribute::Int(0))];
     let best = builder.node("ArgMax", &[&probabilities], settings);
-    let settings = vec![
-        ("keys_int64s", Attribute::Ints((0..names.len() as i64).collect())),
-        ("values_strings", Attribute::Texts(names.to_vec())),
-        ("default_string", Attribute::Text(String::new())),
-    ];
-    let label = builder.node_of(ML, "LabelEncoder", &[&best], settings, 1).remove(0);
+    let label = words_of(builder, &best, names);
     let batch = Size::Named(BATCH.to_string());
     builder.output(&label, &format!("{prefix}label"), OnnxDType::Text, std::slice::from_ref(&batch));
     let sizes = [batch, Size::Fixed(names.len())];
@@ -187,6 +213,16 @@ fn answer_numbers(
 
 /// What the output of probabilities is called.
 const PROBABILITIES: &str = "probabilities";
+
+/// Classes by their names.
+fn words_of(builder: &mut Builder, classes: &str, names: &[String]) -> String {
+    let settings = vec![
+        ("keys_int64s", Attribute::Ints((0..names.len() as i64).collect())),
+        ("values_strings", Attribute::Texts(names.to_vec())),
+        ("default_string", Attribute::Text(String::new())),
+    ];
+    builder.node_of(ML, "LabelEncoder", &[classes], settings, 1).remove(0)
+}
 
 impl From<Error> for crate::Error {
     fn from(error: Error) -> crate::Error {

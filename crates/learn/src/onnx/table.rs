@@ -24,7 +24,8 @@ pub(super) fn inputs(builder: &mut Builder, plan: &TablePreparation) -> Result<M
         [one] => one.to_string(),
         _ => builder.node("Concat", &parts, vec![("axis", Attribute::Int(1))]),
     };
-    Ok(ModelInput { name: rows, row: vec![plan.width()], dtype: DType::F32 })
+    let sizes = vec![Size::Named(BATCH.to_string()), Size::Fixed(plan.width())];
+    Ok(ModelInput { name: rows, sizes, dtype: DType::F32 })
 }
 
 /// The words of each column of free text, as the file's metadata have them: `words of review`, a list of JSON.

@@ -3,6 +3,7 @@
 #[cfg(feature = "image")]
 mod pictures;
 mod prediction;
+mod tags;
 
 use kiln_map::counted;
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::preparation::{Preparation, TextPreparation};
 use crate::{Error, Result};
 use prediction::Meanings;
 pub use prediction::Prediction;
+pub use tags::TaggedWord;
 
 /// A model, the preparation of its data and its compiled programs. Cloning shares them, and any number of threads may ask at once:
 /// nothing is locked while it computes. Programs are compiled for a few sizes of batch (1, 8, 64 and 256 rows unless [`Predictor::with_batches`] says others), each when it is first
@@ -74,7 +76,9 @@ impl Predictor {
         let rows = match &about.preparation {
             // Transforms of one's own are written for tables.
             Preparation::Table(plan) => plan.row_plan().ok(),
-            Preparation::Unsaid | Preparation::Images(_) | Preparation::Text(_) => None,
+            Preparation::Unsaid | Preparation::Images(_) | Preparation::Text(_) | Preparation::Tags(_) => {
+                None
+            }
         };
         let rows = rows.map(|plan| RowPreparation { form: Form::numbers(&[plan.width()]), plan });
         Ok(Predictor(Arc::new(Inner { rows, meanings: Meanings::of(&about.task), model })))
@@ -129,6 +133,7 @@ impl Predictor {
             (None, Preparation::Table(plan)) => Form::numbers(&[plan.width()]),
             (None, Preparation::Images(images)) => images.form(),
             (None, Preparation::Text(text)) => text.form(),
+            (None, Preparation::Tags(tags)) => tags.form(),
             (None, Preparation::Unsaid) => {
                 let input = &self.0.model.about().input;
                 input.plain().unwrap_or_else(|| input.form())
@@ -268,7 +273,10 @@ impl Predictor {
     fn text(&self, own: &TextPreparation, text: &str) -> Result<Prediction> {
         match own.columns {
             None => self.predict_next(&own.tokens.encode(text)),
-            Some(_) => self.one(&own.form(), &own.codes(text)),
+            Some(_) => {
+                let codes = own.codes(text);
+                self.one(&Form { shape: vec![codes.len()], ..own.form() }, &codes)
+            }
         }
     }
 
@@ -296,9 +304,14 @@ impl Predictor {
 
     /// What the model says of one row of numbers as its layers take them.
     fn one<T: kiln_nn::Element>(&self, form: &Form, row: &[T]) -> Result<Prediction> {
+        Ok(self.0.meanings.say(&self.outputs_of(form, row)?))
+    }
+
+    /// What the layers give for one row.
+    fn outputs_of<T: kiln_nn::Element>(&self, form: &Form, row: &[T]) -> Result<Vec<f32>> {
         let mut outputs = Vec::new();
         self.0.model.run(form, row, 1, &mut outputs)?;
-        Ok(self.0.meanings.say(&outputs))
+        Ok(outputs)
     }
 
     fn say(&self, outputs: &[f32], rows: usize) -> Vec<Prediction> {

@@ -37,7 +37,7 @@ pub enum Prediction {
         /// The targets' names, and what is said of each.
         targets: Vec<(Arc<str>, Prediction)>,
     },
-    /// What comes next in a text.
+    /// What comes next in a text, or which tags its places have.
     Text {
         /// Places that something comes after: all of a window, or the last.
         places: usize,
@@ -121,7 +121,7 @@ pub(super) struct Meanings {
 impl Meanings {
     pub(super) fn of(task: &Task) -> Meanings {
         let names = match task {
-            Task::Classes { names } | Task::Numbers { names, .. } => names.as_slice(),
+            Task::Classes { names } | Task::Numbers { names, .. } | Task::Tags { names } => names.as_slice(),
             Task::Text { .. } | Task::Several { .. } => &[],
         };
         let each = match task {
@@ -129,9 +129,14 @@ impl Meanings {
                 .iter()
                 .map(|target| (target.name.as_str().into(), Meanings::of(&target.task)))
                 .collect(),
-            Task::Classes { .. } | Task::Numbers { .. } | Task::Text { .. } => Vec::new(),
+            Task::Classes { .. } | Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
         };
         Meanings { names: names.into(), task: task.clone(), each }
+    }
+
+    /// The names of what is said.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// What the outputs of a row say.
@@ -156,6 +161,9 @@ impl Meanings {
                     (name.clone(), meanings.say(own))
                 };
                 Prediction::Several { targets: self.each.iter().map(one).collect() }
+            }
+            Task::Tags { names } => {
+                Prediction::Text { places: outputs.len() / names.len().max(1), scores: outputs.to_vec() }
             }
             Task::Text { pieces } => {
                 Prediction::Text { places: outputs.len() / (*pieces).max(1), scores: outputs.to_vec() }

@@ -6,6 +6,7 @@ mod images;
 mod no_pictures;
 #[cfg(feature = "image")]
 mod pictures;
+mod tags;
 mod text;
 mod unanswered;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 pub use images::ImagePreparation;
+pub use tags::TagPreparation;
 pub use text::{TextColumns, TextPreparation};
 pub use unanswered::Unanswered;
 pub(crate) use unanswered::unanswered;
@@ -54,6 +56,8 @@ pub enum Preparation {
     Images(ImagePreparation),
     /// Texts: long ones that go on, or those of a table's column.
     Text(TextPreparation),
+    /// Sentences with a tag for each word.
+    Tags(TagPreparation),
 }
 
 impl From<TablePreparation> for Preparation {
@@ -74,13 +78,28 @@ impl From<TextPreparation> for Preparation {
     }
 }
 
+impl From<TagPreparation> for Preparation {
+    fn from(tags: TagPreparation) -> Preparation {
+        Preparation::Tags(tags)
+    }
+}
+
 /// What stands in a file for each kind.
-const KINDS: [&str; 3] = ["table", "images", "text"];
+const KINDS: [&str; 4] = ["table", "images", "text", "tags"];
 
 impl Preparation {
     /// That of a table, if it is one.
     pub fn table(&self) -> Option<&TablePreparation> {
         if let Preparation::Table(plan) = self { Some(plan) } else { None }
+    }
+
+    /// Whether it makes sequences of differing lengths, of which a model knows where they end.
+    pub fn is_padded(&self) -> bool {
+        match self {
+            Preparation::Text(text) => text.padded,
+            Preparation::Tags(tags) => tags.padded,
+            Preparation::Unsaid | Preparation::Table(_) | Preparation::Images(_) => false,
+        }
     }
 
     /// Whether what it makes is what a model takes.
@@ -100,6 +119,7 @@ impl Preparation {
             Preparation::Table(plan) => means("a table's", input, &Form::numbers(&[plan.width()])),
             Preparation::Images(images) => images.check(input),
             Preparation::Text(text) => text.check(input),
+            Preparation::Tags(tags) => tags.check(input),
         }
     }
 
@@ -112,6 +132,7 @@ impl Preparation {
                 "the model goes on with texts".to_string()
             }
             Preparation::Text(_) => "the model takes texts of a table".to_string(),
+            Preparation::Tags(_) => "the model gives the words of sentences tags".to_string(),
             Preparation::Unsaid => match input.numbers() {
                 Some(width) => format!(
                     "the model takes rows of {} and doesn't say which columns they are (kiln import --columns)",
@@ -146,6 +167,9 @@ impl Preparation {
         if let Some(text) = said.remove("text") {
             return serde_json::from_value(text).map(Preparation::Text).map_err(|error| read("text", error));
         }
+        if let Some(tags) = said.remove("tags") {
+            return serde_json::from_value(tags).map(Preparation::Tags).map_err(|error| read("tags", error));
+        }
         let kinds: Vec<String> = said.keys().map(|kind| format!("\"{kind}\"")).collect();
         Err(unknown(&if kinds.is_empty() { "nothing".to_string() } else { kinds.join(", ") }))
     }
@@ -173,12 +197,13 @@ fn unknown(kind: &str) -> String {
 
 impl Serialize for Preparation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let [table, images, text] = KINDS;
+        let [table, images, text, tags] = KINDS;
         match self {
             Preparation::Unsaid => serializer.serialize_unit(),
             Preparation::Table(plan) => serializer.collect_map([(table, plan)]),
             Preparation::Images(own) => serializer.collect_map([(images, own)]),
             Preparation::Text(own) => serializer.collect_map([(text, own)]),
+            Preparation::Tags(own) => serializer.collect_map([(tags, own)]),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Texts as codes.
 
-use kiln_data::{FileFormat, Form, Meaning, Set, Table, Tokens, ValueKind};
+use kiln_data::{FileFormat, Form, Meaning, PADDING, Set, Table, Tokens, ValueKind, bucket};
 use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,8 @@ pub struct TextPreparation {
     pub tokens: Tokens,
     /// How many are seen at once.
     pub window: usize,
+    /// Whether texts come as sequences of differing lengths, of which layers behind `embedding … padded` know where they end.
+    pub padded: bool,
     /// Where the texts stand, of a model that tells classes apart; nothing of one that goes on with a text.
     pub columns: Option<TextColumns>,
 }
@@ -36,6 +38,8 @@ pub struct TextColumns {
 struct StoredText {
     tokens: Tokens,
     window: usize,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    padded: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     column: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,27 +50,39 @@ struct StoredText {
 
 impl From<StoredText> for TextPreparation {
     fn from(stored: StoredText) -> TextPreparation {
-        let StoredText { tokens, window, column, target, file } = stored;
+        let StoredText { tokens, window, padded, column, target, file } = stored;
         let columns =
             column.map(|text| TextColumns { text, target: target.unwrap_or_default(), file: Box::new(file) });
-        TextPreparation { tokens, window, columns }
+        TextPreparation { tokens, window, padded, columns }
     }
 }
 
 impl From<TextPreparation> for StoredText {
     fn from(text: TextPreparation) -> StoredText {
-        let TextPreparation { tokens, window, columns } = text;
+        let TextPreparation { tokens, window, padded, columns } = text;
         let Some(TextColumns { text, target, file }) = columns else {
-            return StoredText { tokens, window, column: None, target: None, file: FileFormat::default() };
+            return StoredText {
+                tokens,
+                window,
+                padded,
+                column: None,
+                target: None,
+                file: FileFormat::default(),
+            };
         };
-        StoredText { tokens, window, column: Some(text), target: Some(target), file: *file }
+        StoredText { tokens, window, padded, column: Some(text), target: Some(target), file: *file }
     }
 }
 
 impl TextPreparation {
     /// Of a model that goes on with a text.
     pub fn new(tokens: Tokens, window: usize) -> TextPreparation {
-        TextPreparation { tokens, window, columns: None }
+        TextPreparation { tokens, window, padded: false, columns: None }
+    }
+
+    /// The same, with texts as sequences of differing lengths.
+    pub fn padded(self, padded: bool) -> TextPreparation {
+        TextPreparation { padded, ..self }
     }
 
     /// Of a model that tells the texts of a column apart by the classes of another.
@@ -87,9 +103,16 @@ impl TextPreparation {
         Form { kind: ValueKind::I64, shape: vec![self.window], meaning }
     }
 
-    /// A text as a row: its first pieces, filled up with 0.
+    /// A text as a row: its first pieces, filled up with 0; as a sequence with [`PADDING`] to one of few lengths.
     pub fn codes(&self, text: &str) -> Vec<i64> {
-        self.row(&self.tokens.encode(text))
+        let codes = self.tokens.encode(text);
+        if !self.padded {
+            return self.row(&codes);
+        }
+        let codes = &codes[..codes.len().min(self.window)];
+        let mut row: Vec<i64> = codes.iter().map(|&code| i64::from(code)).collect();
+        row.resize(bucket(codes.len(), self.window), PADDING);
+        row
     }
 
     /// What is seen of a text that goes on: its last pieces, filled up with 0, and the place of the last.
@@ -107,10 +130,14 @@ impl TextPreparation {
     pub(crate) fn rows(&self, table: &Table, column: &str) -> Result<Set> {
         let texts = table.column(column)?;
         let mut codes = Vec::with_capacity(table.len() * self.window);
+        let mut lengths = Vec::new();
         for row in 0..table.len() {
-            codes.extend(self.codes(&texts.cell(row).text().unwrap_or_default()));
+            let own = self.tokens.encode(&texts.cell(row).text().unwrap_or_default());
+            lengths.push(own.len().min(self.window) as u32);
+            codes.extend(self.row(&own));
         }
-        unanswered(codes, self.form(), table.len())
+        let set = unanswered(codes, self.form(), table.len())?;
+        if self.padded { Ok(set.with_lengths(lengths)?) } else { Ok(set) }
     }
 
     pub(super) fn check(&self, input: &InputSpec) -> Result<()> {

@@ -154,6 +154,8 @@ struct Truth {
     classes: Vec<i64>,
     numbers: Vec<f32>,
     codes: bool,
+    /// Whether each row has several places with a label each, of which classes lie in front of them in outputs.
+    stepwise: bool,
 }
 
 impl Truth {
@@ -162,7 +164,9 @@ impl Truth {
             kiln_data::Meaning::Numbers { scale } => scale,
             kiln_data::Meaning::Codes { .. } => 1.0,
         };
-        Truth { place, scale, classes: Vec::new(), numbers: Vec::new(), codes: form.codes().is_some() }
+        let codes = form.codes().is_some();
+        let stepwise = codes && !form.shape.is_empty();
+        Truth { place, scale, classes: Vec::new(), numbers: Vec::new(), codes, stepwise }
     }
 
     /// The targets of this batch.
@@ -180,6 +184,9 @@ impl Truth {
     /// Shows a batch's outputs to a metric.
     fn show(&self, outputs: &Data, rows: usize, metric: &mut dyn Metric) -> Result<()> {
         let outputs = outputs.as_slice::<f32>().unwrap_or_default();
+        if self.stepwise && metric.needs() != Needs::Numbers && !self.classes.is_empty() {
+            return self.show_steps(outputs, rows, metric);
+        }
         let as_classes = match metric.needs() {
             Needs::Classes => !self.classes.is_empty(),
             Needs::Numbers => false,
@@ -190,6 +197,21 @@ impl Truth {
             false => (Targets::Numbers(&self.numbers), rows),
         };
         metric.update(&Seen { outputs, width: outputs.len() / count.max(1), targets })?;
+        Ok(())
+    }
+
+    /// Shows places one by one, of outputs `[rows, classes, places]`; those without a label count nowhere.
+    fn show_steps(&self, outputs: &[f32], rows: usize, metric: &mut dyn Metric) -> Result<()> {
+        let (places, width) = (self.classes.len() / rows.max(1), outputs.len() / self.classes.len().max(1));
+        let (mut scores, mut labels) = (Vec::new(), Vec::new());
+        for (at, &label) in self.classes.iter().enumerate().filter(|(_, label)| **label >= 0) {
+            let own = &outputs[at / places * places * width..];
+            scores.extend((0..width).map(|class| own[class * places + at % places]));
+            labels.push(label);
+        }
+        if !labels.is_empty() {
+            metric.update(&Seen { outputs: &scores, width, targets: Targets::Classes(&labels) })?;
+        }
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use kiln_ir::{DType, Error, ErrorKind, Result, line};
 
 use crate::init::{Fan, Init};
 use crate::layers::{Dense, Dropout, Layer, LayerNorm, only_back};
-use crate::module::{Context, Module, TimeAxis, Visitor, refusal};
+use crate::module::{Context, KeptKind, Module, TimeAxis, Visitor, refusal, unpadded};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::attention::AttentionOptions;
@@ -114,6 +114,20 @@ impl MultiHeadAttention {
             |x: &Tensor| x.unflatten(-1, [self.heads, width / self.heads.max(1)]).permute([0, 2, 1, 3]);
         let (q, mut k, mut v) = (heads(&q), heads(&k), heads(&v));
         let mut options = AttentionOptions { causal: self.causal, mask: mask.cloned(), ..Default::default() };
+        if let (Some(lengths), false) = (context.lengths(), self.causal) {
+            check!(lengths.fits(key, 1));
+            let here = lengths.mask(TimeAxis { axis: 3, rank: 4 });
+            options.mask = Some(match options.mask {
+                None => here,
+                Some(mask) if mask.dtype() == DType::Bool => mask & here,
+                Some(_) => {
+                    return unpadded(
+                        "attention with a mask that is added doesn't know where sequences end".to_string(),
+                    )
+                    .into();
+                }
+            });
+        }
         if let Some(pass) = context.cache() {
             if !self.causal || mask.is_some() {
                 return refusal(
@@ -121,7 +135,10 @@ impl MultiHeadAttention {
                 )
                 .into();
             }
-            (k, v) = match (pass.extended(context, &k), pass.extended(context, &v)) {
+            (k, v) = match (
+                pass.extended(context, KeptKind::Key, &k),
+                pass.extended(context, KeptKind::Value, &v),
+            ) {
                 (Ok(k), Ok(v)) => (k, v),
                 (Err(error), _) | (_, Err(error)) => return error.into(),
             };
@@ -158,6 +175,10 @@ impl Layer for MultiHeadAttention {
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
         only_back::<Self>(time.at(1, 3).filter(|_| self.causal))
+    }
+
+    fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+        only_back::<Self>(time.at(1, 3)).map(Some)
     }
 }
 
@@ -255,6 +276,10 @@ impl Layer for TransformerBlock {
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
         self.self_attn.time_axis(time)
+    }
+
+    fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+        self.self_attn.padded_axis(time)
     }
 }
 

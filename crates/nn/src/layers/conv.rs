@@ -5,7 +5,7 @@ use kiln_ir::Result;
 use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
 use crate::layers::{Layer, only_back};
-use crate::module::{CachedPass, Context, TimeAxis};
+use crate::module::{CachedPass, Context, KeptKind, TimeAxis, unpadded};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
@@ -85,6 +85,15 @@ macro_rules! convolutions {
                 $sequence.then(|| steps_back(&self.weight.shape(), &self.options)).flatten()
             }
 
+            /// Whether a sequence has as many steps behind it as in front of it, each where it was.
+            fn keeps_steps(&self) -> bool {
+                let [span, before, behind] = match padded_span(&self.weight.shape(), &self.options) {
+                    Some(span) if $sequence => span,
+                    _ => return false,
+                };
+                before + behind == span
+            }
+
             /// The same layer without its bias.
             pub fn without_bias(self) -> $name {
                 $name { bias: None, ..self }
@@ -95,6 +104,13 @@ macro_rules! convolutions {
             #[track_caller]
             fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
                 let weight = self.weight.tensor();
+                let lengths = context.lengths();
+                // Padding is the zeros that stand around a sequence.
+                let cleared = match &lengths {
+                    Some(lengths) => check!(lengths.filled(x, x.rank().saturating_sub(1), 0.0)),
+                    None => x.clone(),
+                };
+                let x = &cleared;
                 let y = match (context.cache(), self.steps_back()) {
                     (Some(pass), Some(back)) => {
                         let x = check!(with_steps_before(x, back, pass, context));
@@ -107,6 +123,12 @@ macro_rules! convolutions {
 
             fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
                 only_back::<Self>(time.at(2, 3).filter(|_| self.steps_back().is_some()))
+            }
+
+            fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+                let same = time.at(2, 3).filter(|_| self.keeps_steps());
+                let message = "a convolution after which there are other numbers of steps doesn't know where sequences end";
+                same.map(Some).ok_or_else(|| unpadded(message.to_string()))
             }
         }
     )*};
@@ -163,12 +185,20 @@ pub(crate) fn transposed_convolution(
 /// How many steps before its own each step of what comes out depends on, if on none behind: the padding in front is as long as what the
 /// window spans.
 fn steps_back(weight: &[usize], options: &ConvOptions) -> Option<usize> {
+    padded_span(weight, options)
+        .filter(|[span, before, behind]| before == span && *behind == 0)
+        .map(|[span, ..]| span)
+}
+
+/// What the window of a convolution over a sequence spans besides one step, and the padding on either side; nothing where steps are left out.
+fn padded_span(weight: &[usize], options: &ConvOptions) -> Option<[usize; 3]> {
     let one =
         |each: &PerAxis| each.for_axes("conv1d", "a setting", 1).ok().and_then(|each| each.first().copied());
     let (window, stride, dilation) = (*weight.last()?, one(&options.stride)?, one(&options.dilation)?);
     let span = dilation.checked_mul(window.checked_sub(1)?)?;
     let padding = options.padding.for_axes("conv1d", &[1], &[span + 1], &[stride]).ok()?;
-    (stride == 1 && padding == [(span, 0)]).then_some(span)
+    let &[(before, behind)] = padding.as_slice() else { return None };
+    (stride == 1).then_some([span, before, behind])
 }
 
 /// `[rows, channels, steps]` of sequences that go on, with as many steps before as the convolution reads.
@@ -177,7 +207,7 @@ fn with_steps_before(x: &Tensor, back: usize, pass: &CachedPass, context: &Conte
     if back == 0 {
         return Ok(x.clone());
     }
-    let kept = pass.kept(&[x.sound()?.size(1), back], x.dtype())?;
+    let kept = pass.kept(KeptKind::Window, &[x.sound()?.size(1), back], x.dtype())?;
     let whole = Tensor::concat(&[&kept.tensor(), x], 2);
     pass.keep(context, &kept, &whole.narrow(2, -(back as isize), back));
     Ok(whole)

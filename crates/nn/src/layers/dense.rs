@@ -5,7 +5,7 @@ use kiln_ir::{DType, Error, ErrorKind, Result};
 use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
 use crate::layers::{Layer, only_back};
-use crate::module::{Context, TimeAxis};
+use crate::module::{Context, Lengths, TimeAxis};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::variable::Param;
@@ -86,6 +86,8 @@ impl Layer for Dense {
 pub struct Embedding {
     /// `[count, size]`.
     pub weight: Param,
+    /// Whether indices below 0 are padding behind sequences `[batch, steps]`, which the layers behind it leave out.
+    pub padded: bool,
 }
 
 crate::parameters!(Embedding { weight });
@@ -95,15 +97,34 @@ impl Embedding {
     #[track_caller]
     pub fn new(count: usize, size: usize, key: Key) -> Embedding {
         let fan = Fan { inputs: count, outputs: size };
-        Embedding { weight: Param::new(&Init::Normal(0.0, 1.0).fill([count, size], fan, &key)) }
+        Embedding {
+            weight: Param::new(&Init::Normal(0.0, 1.0).fill([count, size], fan, &key)),
+            padded: false,
+        }
+    }
+
+    /// The same, for sequences of differing lengths, filled up with −1: what is said of one depends on no padding.
+    pub fn padded(self) -> Embedding {
+        Embedding { padded: true, ..self }
     }
 }
 
 impl Layer for Embedding {
     /// The vectors of integer indices of any shape, along a new last axis.
     #[track_caller]
-    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        self.weight.tensor().embedding(x)
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        if !self.padded || x.error().is_some() {
+            return self.weight.tensor().embedding(x);
+        }
+        ensure!(x.rank() == 2, Shape, "embedding", "padded sequences are [batch, steps], not {}", x.shape());
+        let lengths = Lengths::of_codes(x);
+        let vectors = self.weight.tensor().embedding(&x.ge(0).select(x, 0i64));
+        let vectors = check!(lengths.filled(&vectors, 1, 0.0));
+        // What goes on with sequences has no padding.
+        if context.cache().is_none() {
+            context.set_lengths(Some(lengths));
+        }
+        vectors
     }
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {

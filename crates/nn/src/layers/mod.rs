@@ -17,7 +17,7 @@ pub use recurrent::{Gru, Lstm, RecurrentOptions, Rnn};
 
 use kiln_ir::Result;
 
-use crate::module::{Context, Module, TimeAxis, looks_ahead};
+use crate::module::{Context, Module, TimeAxis, looks_ahead, unpadded};
 use crate::tensor::Tensor;
 
 /// A module that makes one tensor of another.
@@ -59,6 +59,20 @@ pub trait Layer: Module {
     fn time_axis(&self, _: TimeAxis) -> Result<TimeAxis> {
         Err(looks_ahead(short_name::<Self>()))
     }
+
+    /// Where time lies in what comes out, for sequences of differing lengths whose time lies there in what comes in; nowhere where each
+    /// has become one. What is said of a sequence must depend on none of the padding behind it, which is so where no step depends on later ones:
+    /// a layer that says so by [`Layer::time_axis`] needs to say nothing here.
+    ///
+    /// # Errors
+    /// Of a layer that doesn't know where sequences end.
+    #[track_caller]
+    fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+        match self.time_axis(time) {
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err(unpadded(format!("{} doesn't know where sequences end", short_name::<Self>()))),
+        }
+    }
 }
 
 /// The name of a type, without its path.
@@ -88,6 +102,11 @@ impl<L: Layer + ?Sized> Layer for Box<L> {
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
         (**self).time_axis(time)
     }
+
+    #[track_caller]
+    fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+        (**self).padded_axis(time)
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -104,5 +123,10 @@ impl<L: Layer + ?Sized> Layer for &L {
     #[track_caller]
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
         (**self).time_axis(time)
+    }
+
+    #[track_caller]
+    fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+        (**self).padded_axis(time)
     }
 }

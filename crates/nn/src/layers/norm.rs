@@ -5,7 +5,7 @@ use kiln_ir::{Result, Shape};
 use crate::composite::{Composite, note};
 use crate::init::{Fan, Init};
 use crate::layers::{Layer, only_back};
-use crate::module::{Context, Module, TimeAxis, Visitor};
+use crate::module::{Context, Module, TimeAxis, Visitor, unpadded};
 use crate::tensor::Tensor;
 use crate::variable::{Param, Variable};
 
@@ -105,6 +105,14 @@ impl Layer for BatchNorm {
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
         only_back::<Self>((time.axis > 1).then_some(time))
+    }
+
+    fn padded_axis(&self, _: TimeAxis) -> Result<Option<TimeAxis>> {
+        // In training padding would count.
+        Err(unpadded(
+            "normalisation over the batch doesn't know where sequences end; `layer-norm` needs not to"
+                .to_string(),
+        ))
     }
 }
 

@@ -4,11 +4,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kiln_ir::Result;
+use kiln_ir::{DType, Result};
 
 use crate::init::{Fan, Init};
 use crate::layers::{Layer, only_back};
-use crate::module::{Context, Module, TimeAxis, Visitor};
+use crate::module::{Context, Lengths, Module, TimeAxis, Visitor, unpadded};
 use crate::tensor::Tensor;
 use crate::tensor::pool::PoolOptions;
 use crate::tensor::window::PerAxis;
@@ -152,8 +152,15 @@ pub enum Pool {
 
 impl Layer for Pool {
     #[track_caller]
-    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         let axes = x.rank().saturating_sub(2);
+        if let (Some(lengths), 1) = (context.lengths(), axes) {
+            match self {
+                Pool::GlobalMax => return check!(over_steps(&OverTime::Max, x, 2, &lengths)),
+                Pool::GlobalAverage => return check!(over_steps(&OverTime::Mean, x, 2, &lengths)),
+                Pool::Max(_) | Pool::Average(_) | Pool::AdaptiveMax(_) | Pool::AdaptiveAverage(_) => {}
+            }
+        }
         match self {
             Pool::Max(options) => match axes {
                 1 => x.max_pool1d(options),
@@ -185,6 +192,12 @@ impl Layer for Pool {
         }
     }
 
+    fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+        let global = matches!(self, Pool::GlobalMax | Pool::GlobalAverage);
+        let message = "pooling in windows doesn't know where sequences end";
+        time.at(2, 3).filter(|_| global).map(|_| None).ok_or_else(|| unpadded(message.to_string()))
+    }
+
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
         // Of each channel by itself, which may be the steps.
         let rank = if matches!(self, Pool::GlobalMax | Pool::GlobalAverage) { 2 } else { time.rank };
@@ -210,14 +223,48 @@ pub enum OverTime {
     Max,
 }
 
+/// What becomes of all steps in this axis of sequences of differing lengths; zeros where there are none.
+#[track_caller]
+fn over_steps(how: &OverTime, x: &Tensor, axis: usize, lengths: &Lengths) -> Result<Tensor> {
+    let along = axis as isize;
+    let each = |numbers: Tensor, rank: usize| {
+        let mut sizes = vec![1isize; rank];
+        sizes[0] = -1;
+        numbers.reshape(sizes)
+    };
+    let lowest = if x.dtype() == DType::F16 { -65504.0 } else { -3.3895e38 };
+    let there = lengths.mask(TimeAxis { axis, rank: x.rank() }).any(along);
+    let y = match how {
+        OverTime::Mean => {
+            lengths.filled(x, axis, 0.0)?.sum(along) / each(lengths.counts().cast(x.dtype()), x.rank() - 1)
+        }
+        OverTime::Max => lengths.filled(x, axis, lowest)?.max(along),
+        OverTime::Last => {
+            lengths.fits(x, axis)?;
+            let mut sizes = x.shape().to_vec();
+            sizes[axis] = 1;
+            let places = each(lengths.counts() - 1i64, x.rank()).broadcast_to(sizes);
+            x.gather(along, &places).squeeze(along)
+        }
+    };
+    Ok(there.select(y, 0.0))
+}
+
 impl Layer for OverTime {
     #[track_caller]
-    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        match self {
-            OverTime::Last => x.narrow(1, -1, 1).squeeze(1),
-            OverTime::Mean => x.mean(1),
-            OverTime::Max => x.max(1),
-        }
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        let Some(lengths) = context.lengths() else {
+            return match self {
+                OverTime::Last => x.narrow(1, -1, 1).squeeze(1),
+                OverTime::Mean => x.mean(1),
+                OverTime::Max => x.max(1),
+            };
+        };
+        check!(over_steps(self, x, 1, &lengths))
+    }
+
+    fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+        only_back::<Self>(time.at(1, 3)).map(|_| None)
     }
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {

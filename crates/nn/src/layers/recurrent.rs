@@ -8,11 +8,11 @@ use kiln_ir::{Error, ErrorKind, Result, line};
 
 use crate::init::{Fan, Init};
 use crate::layers::{Layer, only_back};
-use crate::module::{Context, Module, TimeAxis, Visitor};
+use crate::module::{Context, Kept, KeptKind, Module, TimeAxis, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::recurrent::Recurrence;
-use crate::variable::{Param, Variable};
+use crate::variable::Param;
 
 /// How recurrent layers stand on each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,17 +152,12 @@ impl Stack {
     }
 
     /// Where the parts of the state are kept in a pass that goes on with sequences, which doesn't say itself where it starts.
-    fn kept<const S: usize>(
-        &self,
-        x: &Tensor,
-        starts: bool,
-        context: &Context,
-    ) -> Result<[Option<Variable>; S]> {
+    fn kept<const S: usize>(&self, x: &Tensor, starts: bool, context: &Context) -> Result<[Option<Kept>; S]> {
         let mut kept = array::from_fn(|_| None);
         let hidden = self.cells.first().and_then(|cell| cell.weight_hh.shape().last().copied());
         if let (Some(pass), Some(hidden), false) = (context.cache(), hidden, starts) {
-            for part in &mut kept {
-                *part = Some(pass.kept(&[self.cells.len(), hidden], x.dtype())?);
+            for (part, kind) in kept.iter_mut().zip([KeptKind::Hidden, KeptKind::Cell]) {
+                *part = Some(pass.kept(kind, &[self.cells.len(), hidden], x.dtype())?);
             }
         }
         Ok(kept)
@@ -198,7 +193,7 @@ impl Stack {
                     return (error.clone().into(), array::from_fn(|_| error.clone().into()));
                 }
             }
-            let kept: [Option<Variable>; S] = match self.kept(x, state.is_some(), context) {
+            let kept: [Option<Kept>; S] = match self.kept(x, state.is_some(), context) {
                 Ok(kept) => kept,
                 Err(error) => return (error.clone().into(), array::from_fn(|_| error.clone().into())),
             };
@@ -217,8 +212,16 @@ impl Stack {
                     let position = layer * directions + direction;
                     let start = state.map(|state| state.map(|part| part.at(position as isize)));
                     let start = start.as_ref().map(|parts| array::from_fn(|part| &parts[part]));
-                    let (all, state) = cell(&x, &parameters.recurrence(direction == 1, &self.options), start);
-                    outputs.push(all);
+                    let back = direction == 1;
+                    // Backwards from where each sequence ends, not from where the longest does.
+                    let lengths = context.lengths().filter(|_| back);
+                    let turned = |x: &Tensor| match &lengths {
+                        Some(lengths) => lengths.turned(x).unwrap_or_else(Tensor::from),
+                        None => x.clone(),
+                    };
+                    let walk = parameters.recurrence(back && lengths.is_none(), &self.options);
+                    let (all, state) = cell(&turned(&x), &walk, start);
+                    outputs.push(turned(&all));
                     last.push(state);
                 }
                 x = Tensor::concat(&outputs, -1);
@@ -269,6 +272,10 @@ macro_rules! recurrent_layer {
 
             fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
                 only_back::<Self>(self.stack.time_axis(time))
+            }
+
+            fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+                only_back::<Self>(time.at(1, 3)).map(Some)
             }
         }
     };
@@ -385,5 +392,9 @@ impl Layer for Rnn {
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
         only_back::<Self>(self.stack.time_axis(time))
+    }
+
+    fn padded_axis(&self, time: TimeAxis) -> Result<Option<TimeAxis>> {
+        only_back::<Self>(time.at(1, 3)).map(Some)
     }
 }

@@ -5,12 +5,14 @@
 //! figure from a model's outputs: anybody's who implements it, and those of the field by name as a [`Figure`].
 
 mod confusion;
+mod entities;
 mod figure;
 mod history;
 mod numbers;
 mod scores;
 
 pub use confusion::{Average, Confusion};
+pub use entities::{Entity, EntityCounts, EntityScores, are_of_entities, entities};
 pub use figure::Figure;
 pub use history::History;
 pub use numbers::Numbers;

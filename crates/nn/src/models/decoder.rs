@@ -9,7 +9,7 @@ use crate::init::{Fan, Init};
 use crate::layers::{
     Activation, Dense, Dropout, Embedding, Layer, LayerNorm, PositionalEmbedding, RmsNorm, only_back,
 };
-use crate::module::{Context, Module, TimeAxis, Visitor};
+use crate::module::{Context, KeptKind, Module, TimeAxis, Visitor};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::attention::AttentionOptions;
@@ -316,7 +316,10 @@ impl DecoderBlock {
         how.grouped = options.kv_heads != options.heads;
         how.window = options.window.map(|window| window.saturating_sub(1));
         if let Some(pass) = context.cache() {
-            (key, value) = (check!(pass.extended(context, &key)), check!(pass.extended(context, &value)));
+            (key, value) = (
+                check!(pass.extended(context, KeptKind::Key, &key)),
+                check!(pass.extended(context, KeptKind::Value, &value)),
+            );
             how = how.places(&pass.lengths());
         }
         if options.alibi {
@@ -395,7 +398,7 @@ impl Decoder {
         let [first, second, third, fourth] = key.split();
         let fan = Fan { inputs: config.vocabulary, outputs: config.width };
         let vectors = Init::Normal(0.0, DEVIATION).fill([config.vocabulary, config.width], fan, &first);
-        let embedding = Embedding { weight: Param::new(&vectors) };
+        let embedding = Embedding { weight: Param::new(&vectors), padded: false };
         let mut blocks = Vec::new();
         for place in 0..config.blocks {
             blocks.push(DecoderBlock::among(config.blocks, config.width, &config.block, third.derive(place)));

@@ -1,12 +1,12 @@
 //! Sequences that come in parts: what layers keep of the steps before, so that one more step costs one step.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, line};
 
-use super::Context;
+use super::{CachedPass, Context};
 use crate::function::Updates;
 use crate::layers::Layer;
 use crate::tensor::Tensor;
@@ -137,12 +137,71 @@ impl Cache {
         let made = f(model, &Context::inference(), inputs.clone());
         made.error().map_or(Ok(()), Err)?;
         model.time_axis(TimeAxis { axis: 1, rank: shape.rank() })?;
-        let context = Context { cache: Some(CachedPass::new(self)), ..Context::inference() };
+        let context = Context { cache: Some(CachedPass::in_cache(self)), ..Context::inference() };
         let y = f(model, &context, inputs);
         let lengths = &self.0.lengths;
         let more = self.0.active.tensor().cast(DType::I64) * shape[1] as i64;
         context.update(lengths, lengths.tensor() + more);
         Ok((vec![y], context.take_updates()))
+    }
+}
+
+impl Cache {
+    /// The variable in which the layer that asks in this place keeps numbers of this shape behind the sequences, at first zeros.
+    pub(super) fn kept(&self, place: usize, shape: &[usize], dtype: DType) -> Result<Variable> {
+        let shape: Vec<usize> = std::iter::once(self.rows()).chain(shape.iter().copied()).collect();
+        let mut kept = self.0.kept();
+        match kept.get(place) {
+            Some(variable) if *variable.shape().sizes() == shape[..] && variable.dtype() == dtype => {
+                Ok(variable.clone())
+            }
+            Some(variable) => Err(refusal(format!(
+                "a layer keeps {dtype}{shape:?} where one kept {}{}; a cache is for one model",
+                variable.dtype(),
+                variable.shape()
+            ))),
+            None => {
+                kept.push(Variable::zeros("cache", shape, dtype));
+                Ok(kept[place].clone())
+            }
+        }
+    }
+
+    /// From now on the sequences that the pass is of keep these numbers there.
+    pub(super) fn keep(&self, context: &Context, variable: &Variable, renewed: &Tensor) {
+        let mut sizes = vec![1; variable.shape().rank()];
+        sizes[0] = -1;
+        let active = self.0.active.tensor().reshape(sizes);
+        context.update(variable, active.select(renewed, variable.tensor()));
+    }
+
+    /// All steps that the sequences have, `[rows, …, capacity + 1, width]`, with those of `x`, `[rows, …, steps, width]`, at these places
+    /// `[rows, steps]`. What stands behind the places of `x` means nothing.
+    pub(super) fn extended(
+        &self,
+        context: &Context,
+        variable: &Variable,
+        x: &Tensor,
+        places: &Tensor,
+    ) -> Tensor {
+        let time = x.rank() - 2;
+        // Sequences that this pass isn't of write where nobody reads.
+        let spare = self.capacity() as i64;
+        // What is one too many is out of range, which is an error of the run, and not in that place.
+        let places = places + places.ge(spare).cast(DType::I64);
+        let places = self.0.active.tensor().unsqueeze(1).select(places, spare);
+        let mut sizes = vec![1; x.rank()];
+        (sizes[0], sizes[time]) = (self.rows() as isize, x.size(time as isize) as isize);
+        let places = places.reshape(sizes).broadcast_to(x.shape());
+        let whole = variable.tensor().scatter(time as isize, &places, x);
+        context.update(variable, whole.clone());
+        whole
+    }
+
+    /// How many steps each sequence has before a pass, for a layer that counts places: `i64[rows]`.
+    pub(super) fn counted(&self) -> Tensor {
+        self.0.bounded.store(true, Ordering::Relaxed);
+        self.0.lengths.tensor()
     }
 }
 
@@ -170,91 +229,6 @@ impl TimeAxis {
     /// The same, where time is this axis of so many.
     pub(crate) fn at(self, axis: usize, rank: usize) -> Option<TimeAxis> {
         (self == TimeAxis { axis, rank }).then_some(self)
-    }
-}
-
-/// One pass that goes on with sequences.
-#[derive(Debug)]
-pub(crate) struct CachedPass {
-    cache: Cache,
-    /// How many layers have asked for what they keep.
-    asked: AtomicUsize,
-}
-
-impl CachedPass {
-    pub(super) fn new(cache: &Cache) -> CachedPass {
-        CachedPass { cache: cache.clone(), asked: AtomicUsize::new(0) }
-    }
-
-    /// The variable in which the layer that asks keeps numbers of this shape behind the sequences, at first zeros.
-    pub(crate) fn kept(&self, shape: &[usize], dtype: DType) -> Result<Variable> {
-        let place = self.asked.fetch_add(1, Ordering::Relaxed);
-        let shape: Vec<usize> = std::iter::once(self.cache.rows()).chain(shape.iter().copied()).collect();
-        let mut kept = self.cache.0.kept();
-        match kept.get(place) {
-            Some(variable) if *variable.shape().sizes() == shape[..] && variable.dtype() == dtype => {
-                Ok(variable.clone())
-            }
-            Some(variable) => Err(refusal(format!(
-                "a layer keeps {dtype}{shape:?} where one kept {}{}; a cache is for one model",
-                variable.dtype(),
-                variable.shape()
-            ))),
-            None => {
-                kept.push(Variable::zeros("cache", shape, dtype));
-                Ok(kept[place].clone())
-            }
-        }
-    }
-
-    /// From now on the sequences that the pass is of keep these numbers there.
-    pub(crate) fn keep(&self, context: &Context, variable: &Variable, renewed: &Tensor) {
-        let mut sizes = vec![1; variable.shape().rank()];
-        sizes[0] = -1;
-        let active = self.cache.0.active.tensor().reshape(sizes);
-        context.update(variable, active.select(renewed, variable.tensor()));
-    }
-
-    /// All steps that the sequences have, `[rows, …, capacity + 1, width]`, with those of `x`, `[rows, …, steps, width]`, at their places.
-    /// What stands behind the places of `x` means nothing.
-    pub(crate) fn extended(&self, context: &Context, x: &Tensor) -> Result<Tensor> {
-        let mut shape = x.shape().to_vec();
-        let (time, steps) = (shape.len() - 2, shape[shape.len() - 2]);
-        shape[time] = self.cache.capacity() + 1;
-        let variable = self.kept(&shape[1..], x.dtype())?;
-        // Sequences that this pass isn't of write where nobody reads.
-        let spare = self.cache.capacity() as i64;
-        let places = self.positions(steps);
-        // What is one too many is out of range, which is an error of the run, and not in that place.
-        let places = &places + places.ge(spare).cast(DType::I64);
-        let places = self.active().select(places, spare);
-        let mut sizes = vec![1; shape.len()];
-        (sizes[0], sizes[time]) = (self.cache.rows() as isize, steps as isize);
-        let places = places.reshape(sizes).broadcast_to(x.shape());
-        let whole = variable.tensor().scatter(time as isize, &places, x);
-        context.update(&variable, whole.clone());
-        Ok(whole)
-    }
-
-    /// How many steps each sequence has before this pass, which is the place of its first step: `i64[rows]`.
-    pub(crate) fn lengths(&self) -> Tensor {
-        self.cache.0.bounded.store(true, Ordering::Relaxed);
-        self.cache.0.lengths.tensor()
-    }
-
-    /// The places of the next `steps` in their sequences: `i64[rows, steps]`.
-    pub(crate) fn positions(&self, steps: usize) -> Tensor {
-        Tensor::index_along([self.cache.rows(), steps], 1) + self.lengths().unsqueeze(1)
-    }
-
-    /// Which sequences this pass is of: `bool[rows, 1]`.
-    fn active(&self) -> Tensor {
-        self.cache.0.active.tensor().unsqueeze(1)
-    }
-
-    /// How many steps a sequence may have.
-    pub(crate) fn capacity(&self) -> usize {
-        self.cache.capacity()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Models: what has parameters, found by path, and the circumstances of a forward pass.
 
 mod cache;
+mod lengths;
+mod pass;
 mod transfer;
 
 use std::collections::HashSet;
@@ -17,7 +19,11 @@ use crate::variable::{ADAPTER_NAMES, Adapter, Param, Variable, call, is_of_adapt
 use kiln_map::nearest;
 
 pub use cache::{Cache, TimeAxis};
-pub(crate) use cache::{CachedPass, looks_ahead, refusal};
+pub(crate) use cache::{looks_ahead, refusal};
+pub use lengths::Lengths;
+pub(crate) use lengths::unpadded;
+pub(crate) use pass::{CachedPass, Kept};
+pub use pass::{KeptKind, KeptPart, NextSteps, PastSteps};
 pub(crate) use transfer::{Share, between, kept, pairs};
 
 /// What has parameters: a layer, or a struct of layers. Derive it with [`parameters!`](crate::parameters). Threads may share it.
@@ -373,6 +379,8 @@ pub struct Context {
     /// In the order in which they were first asked for.
     updates: Mutex<Vec<(Variable, Tensor)>>,
     cache: Option<CachedPass>,
+    /// How many steps the sequences have that go through, where they differ.
+    lengths: Mutex<Option<Lengths>>,
 }
 
 impl Context {
@@ -389,6 +397,7 @@ impl Context {
             drawn: AtomicI64::new(0),
             updates: Mutex::default(),
             cache: None,
+            lengths: Mutex::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use kiln_ir::{Error, ErrorKind, Result, Shape, line};
 
 use crate::composite;
 use crate::layers::{Dense, Lambda, Layer, convolution};
-use crate::module::{Context, Module, TimeAxis, Visitor, looks_ahead, refusal};
+use crate::module::{Context, Lengths, Module, TimeAxis, Visitor, looks_ahead, refusal, unpadded};
 use crate::random::Key;
 use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
@@ -113,11 +113,15 @@ impl Sequential {
         self.parts.is_empty()
     }
 
+    /// The last layer that outputs come from: what only turns them (`transpose`) may stand behind it.
+    fn last_mut(&mut self) -> Option<&mut Part> {
+        let turns = |part: &&mut Part| matches!(part.kind, Kind::Described(Spec::Transpose, _));
+        self.parts.iter_mut().rev().find(|part| !turns(part))
+    }
+
     /// Gives the number of outputs to a last dense layer that was described without one (`dense` in a text).
     pub fn outputs(mut self, count: usize) -> Sequential {
-        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, _), .. }) =
-            self.parts.last_mut()
-        {
+        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, _), .. }) = self.last_mut() {
             outputs.get_or_insert(count);
         }
         self
@@ -129,9 +133,7 @@ impl Sequential {
     /// # Errors
     /// Where the last layer isn't a dense one.
     pub fn new_head(mut self, count: usize) -> Result<Sequential> {
-        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, made), .. }) =
-            self.parts.last_mut()
-        {
+        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, made), .. }) = self.last_mut() {
             (*outputs, *made) = (Some(count), OnceLock::new());
             return Ok(self);
         }
@@ -191,13 +193,15 @@ impl Part {
         if x.error().is_some() {
             return x.clone();
         }
+        let lengths = context.lengths();
         match &self.kind {
             Kind::Described(spec, made) => match Made::of(spec, made, &x.shape(), key) {
-                Ok(layer) => layer.forward(x, context),
+                Ok(layer) => padded_pass(layer, x, context, lengths),
                 Err(error) => error.into(),
             },
             Kind::Residual(body, projection) => {
                 let y = body.run(x, context, &key.derive(0));
+                check!(same_lengths(lengths.as_ref(), context.lengths().as_ref(), "a residual row"));
                 match projection.get_or_init(|| project(x, &y, &key.derive(1))) {
                     Ok(None) => x + y,
                     Ok(Some(projection)) => projection.forward(x, context) + y,
@@ -205,8 +209,15 @@ impl Part {
                 }
             }
             Kind::Parallel(rows, join) => {
-                let run = |(position, row): (usize, &Sequential)| row.run(x, context, &key.derive(position));
-                let results: Vec<Tensor> = rows.iter().enumerate().map(run).collect();
+                let mut results = Vec::with_capacity(rows.len());
+                let mut first: Option<Option<Lengths>> = None;
+                for (position, row) in rows.iter().enumerate() {
+                    context.set_lengths(lengths.clone());
+                    results.push(row.run(x, context, &key.derive(position)));
+                    let own = context.lengths();
+                    let first = first.get_or_insert_with(|| own.clone());
+                    check!(same_lengths(first.as_ref(), own.as_ref(), "a parallel row"));
+                }
                 match join {
                     Join::Sum => results.into_iter().reduce(|a, b| a + b).unwrap_or_else(|| x.clone()),
                     Join::Concat => {
@@ -215,9 +226,31 @@ impl Part {
                     }
                 }
             }
+            Kind::Lambda(lambda) if lengths.is_some() => {
+                unpadded(format!("{} doesn't know where sequences end", lambda.name())).into()
+            }
             Kind::Lambda(lambda) => lambda.forward(x, context),
-            Kind::Own(layer) => layer.forward(x, context),
+            Kind::Own(layer) => padded_pass(&**layer, x, context, lengths),
         }
+    }
+}
+
+/// What a layer makes of `x`; of sequences whose lengths differ only where it knows where they end.
+#[track_caller]
+fn padded_pass(layer: &dyn Layer, x: &Tensor, context: &Context, lengths: Option<Lengths>) -> Tensor {
+    let Some(lengths) = lengths else { return layer.forward(x, context) };
+    let behind = check!(layer.padded_axis(lengths.time()));
+    let y = layer.forward(x, context);
+    context.set_lengths(behind.map(|time| lengths.moved(time)));
+    y
+}
+
+/// Refuses rows side by side whose steps lie elsewhere, or are no more.
+#[track_caller]
+fn same_lengths(first: Option<&Lengths>, second: Option<&Lengths>, what: &str) -> Result<()> {
+    match first.map(Lengths::time) == second.map(Lengths::time) {
+        true => Ok(()),
+        false => Err(unpadded(format!("{what} has its steps elsewhere than what it is joined with"))),
     }
 }
 

@@ -6,6 +6,7 @@ mod attention;
 mod cache;
 mod functions;
 mod layers;
+mod lengths;
 mod losses;
 mod metrics;
 mod names;

@@ -5,7 +5,7 @@ use kiln_nn::composite::{Composite, Resizing};
 
 use super::operations::{sizes_of, windows};
 use super::trace::Pair;
-use super::{Attribute, GraphWriter, sizes};
+use super::{Attribute, GraphWriter};
 use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 
@@ -83,7 +83,7 @@ impl GraphWriter<'_> {
                     vec![("num_groups", Attribute::Int(*groups as i64)), ("epsilon", float(*epsilon))];
                 let y = self.with("GroupNormalization", &names, attributes);
                 // ONNX's own inference of shapes doesn't know this one.
-                let sizes = sizes(&pair.extents());
+                let sizes = self.trace.free.sizes(pair);
                 self.builder.describe(&y, OnnxDType::from_dtype(dtype), &sizes);
                 y
             }

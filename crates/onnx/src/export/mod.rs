@@ -2,33 +2,37 @@
 
 mod builder;
 mod composites;
+mod free;
 mod operations;
 mod recurrent;
 mod save;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod trace;
 
 pub use builder::{Attribute, Builder, ML, Size, tensor};
+pub use free::FreeAxis;
 pub use save::{ExportedFile, NEWEST, OLDEST, Options};
 
 use std::collections::HashMap;
 
-use kiln_ir::{DType, Data, Expr, Op};
+use kiln_ir::{DType, Data, Expr, Op, Scalar};
 use kiln_nn::module::named;
 use kiln_nn::{Context, Layer, Tensor};
 
 use crate::element::OnnxDType;
 use crate::error::{Error, Result};
+pub use steps::{StepsGraph, write_steps};
 use trace::{Extent, Pair, Trace};
 
-/// A value that a model takes: its name in the graph, the shape of one row, and its type.
+/// A value that a model takes: its name in the graph, its sizes, and its type.
 #[derive(Clone, Debug)]
 pub struct ModelInput {
     /// The name of an input of the graph, or of a value that is computed in it.
     pub name: String,
-    /// One row's shape.
-    pub row: Vec<usize>,
+    /// Its sizes; a free one is that of a [`FreeAxis`].
+    pub sizes: Vec<Size>,
     /// Its type.
     pub dtype: DType,
 }
@@ -69,7 +73,7 @@ pub fn write(
     inputs: &[ModelInput],
     fold: bool,
 ) -> Result<Vec<ModelOutput>> {
-    let declared: Vec<_> = inputs.iter().map(|input| (input.row.clone(), input.dtype)).collect();
+    let declared: Vec<_> = inputs.iter().map(|input| (input.sizes.as_slice(), input.dtype)).collect();
     let trace = Trace::new(f, &declared, builder.opset())?;
     let names = inputs.iter().map(|input| input.name.clone()).collect();
     let mut writer = GraphWriter {
@@ -79,6 +83,7 @@ pub fn write(
         fold,
         written: HashMap::new(),
         variables: HashMap::new(),
+        free_sizes: Vec::new(),
         recurrent_results: HashMap::new(),
     };
     for pair in trace.order() {
@@ -88,21 +93,11 @@ pub fn write(
     }
     let outputs = trace.outputs.iter().map(|pair| {
         let name = writer.value(pair)?;
-        Ok(ModelOutput { name, sizes: sizes(&pair.extents()), dtype: pair.a.dtype })
+        Ok(ModelOutput { name, sizes: trace.free.sizes(pair), dtype: pair.a.dtype })
     });
     let outputs = outputs.collect();
     builder.layer.clear();
     outputs
-}
-
-/// Sizes as a file says them.
-fn sizes(extents: &[Extent]) -> Vec<Size> {
-    let size = |extent: &Extent| match extent.by_batch() {
-        _ if extent.is_fixed() => Size::Fixed(extent.0),
-        Some((1, 0)) => Size::Named(BATCH.to_string()),
-        _ => Size::Free,
-    };
-    extents.iter().map(size).collect()
 }
 
 /// The name of the batch's axis.
@@ -119,6 +114,8 @@ struct GraphWriter<'a> {
     written: HashMap<u64, String>,
     /// The names of variables that are written: where they are and the order of their axes.
     variables: HashMap<(usize, Vec<usize>), String>,
+    /// The names of free sizes that are written.
+    free_sizes: Vec<(FreeAxis, String)>,
     /// The results of recurrent cells, by the sequence, the weight and the direction.
     recurrent_results: HashMap<(u64, u64, bool), Vec<String>>,
 }
@@ -178,7 +175,7 @@ impl GraphWriter<'_> {
             let other = Tensor::from(Expr::from(pair.b.clone())).to_data()?;
             if other != data {
                 return match (data.get(0), other.get(0), data.len()) {
-                    (Some(a), Some(b), 1) => self.by_batch(pair, a.as_f64(), b.as_f64()),
+                    (Some(a), Some(b), 1) => self.by_size(pair, a.as_f64(), b.as_f64()),
                     _ => Err(self.refusal(pair, "numbers that depend on the size of the batch")),
                 };
             }
@@ -219,11 +216,17 @@ impl GraphWriter<'_> {
 
     /// A value, or the one number that it is everywhere.
     fn operand(&mut self, pair: &Pair) -> Result<String> {
-        let (Op::Fill(number), Op::Fill(other)) = (&pair.a.op, &pair.b.op) else { return self.value(pair) };
-        if other != number {
-            return self.by_batch(pair, number.as_f64(), other.as_f64());
+        if let Op::Fill(number) = &pair.a.op { self.filling(pair, *number) } else { self.value(pair) }
+    }
+
+    /// The one number of a fill, which a free size may decide.
+    fn filling(&mut self, pair: &Pair, number: Scalar) -> Result<String> {
+        if let Op::Fill(other) = &pair.b.op
+            && *other != number
+        {
+            return self.by_size(pair, number.as_f64(), other.as_f64());
         }
-        Ok(self.builder.scalar(&Data::filled(pair.a.dtype, 1, *number)))
+        Ok(self.builder.scalar(&Data::filled(pair.a.dtype, 1, number)))
     }
 
     /// A vector of these sizes, computed where they depend on the batch.
@@ -231,7 +234,6 @@ impl GraphWriter<'_> {
         if extents.iter().all(|extent| extent.is_fixed()) {
             return Ok(self.builder.ints(&extents.iter().map(|extent| extent.0 as i64).collect::<Vec<_>>()));
         }
-        let batch = self.batch();
         let mut parts = Vec::new();
         let mut fixed: Vec<i64> = Vec::new();
         for extent in extents {
@@ -239,19 +241,16 @@ impl GraphWriter<'_> {
                 fixed.push(extent.0 as i64);
                 continue;
             }
-            let Some((factor, rest)) = extent.by_batch() else {
+            let Some((axis, factor, rest)) = self.trace.free.by_axis(*extent) else {
                 return Err(Error::network(format!(
-                    "a size is {} for {} rows and {} for {}, which isn't in proportion; ONNX can't say that",
-                    extent.0,
-                    trace::BATCHES[0],
-                    extent.1,
-                    trace::BATCHES[1]
+                    "a size is {} in one trace and {} in another, which isn't in proportion to one free axis; ONNX can't say that",
+                    extent.0, extent.1,
                 )));
             };
             if !fixed.is_empty() {
                 parts.push(self.builder.ints(&std::mem::take(&mut fixed)));
             }
-            let mut size = batch.clone();
+            let mut size = self.size_of(axis)?;
             for (operator, number, neutral) in [("Mul", factor, 1), ("Add", rest, 0)] {
                 if number != neutral {
                     let number = self.builder.ints(&[number]);
@@ -270,31 +269,52 @@ impl GraphWriter<'_> {
         }
     }
 
-    /// A number that grows with the batch, or shrinks with it, as a mean's divisor.
-    fn by_batch(&mut self, pair: &Pair, a: f64, b: f64) -> Result<String> {
-        let [x, y] = trace::BATCHES.map(|batch| batch as f64);
+    /// A number that grows with a free size, or shrinks with it, as a mean's divisor.
+    fn by_size(&mut self, pair: &Pair, a: f64, b: f64) -> Result<String> {
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs();
-        let (operator, factor) = match () {
-            () if near(a / x, b / y) => ("Mul", a / x),
-            () if near(a * x, b * y) => ("Div", a * x),
-            () => {
-                return Err(self.refusal(
-                    pair,
-                    "a number that depends on the size of the batch otherwise than in proportion",
-                ));
+        let found = self.trace.free.known().find_map(|axis| {
+            let [x, y] = axis.traced().map(|size| size as f64);
+            match () {
+                () if near(a / x, b / y) => Some((axis, "Mul", a / x)),
+                () if near(a * x, b * y) => Some((axis, "Div", a * x)),
+                () => None,
             }
+        });
+        let Some((axis, operator, factor)) = found else {
+            return Err(self.refusal(
+                pair,
+                "a number that depends on the size of the batch otherwise than in proportion",
+            ));
         };
-        let batch = self.batch();
-        let batch = self.cast(&batch, pair.a.dtype);
+        let size = self.size_of(axis)?;
+        let size = self.cast(&size, pair.a.dtype);
         let factor = self.number(factor, pair.a.dtype);
-        Ok(self.builder.node(operator, &[&factor, &batch], Vec::new()))
+        Ok(self.builder.node(operator, &[&factor, &size], Vec::new()))
     }
 
-    /// How many rows there are, as a vector of one number.
-    fn batch(&mut self) -> String {
-        let shape = self.builder.node("Shape", &[&self.names[0].clone()], Vec::new());
-        let first = self.builder.ints(&[0]);
-        self.builder.node("Gather", &[&shape, &first], vec![("axis", Attribute::Int(0))])
+    /// A free size, as a vector of one number.
+    fn size_of(&mut self, axis: FreeAxis) -> Result<String> {
+        if let Some((_, name)) = self.free_sizes.iter().find(|(known, _)| *known == axis) {
+            return Ok(name.clone());
+        }
+        let around = std::mem::take(&mut self.builder.layer);
+        let name = match (axis, self.trace.free.place(axis)) {
+            (_, Some((input, place))) => {
+                let shape = self.builder.node("Shape", &[&self.names[input].clone()], Vec::new());
+                let place = self.builder.ints(&[place as i64]);
+                self.builder.node("Gather", &[&shape, &place], vec![("axis", Attribute::Int(0))])
+            }
+            (FreeAxis::Total, None) => {
+                let (past, steps) = (self.size_of(FreeAxis::Past)?, self.size_of(FreeAxis::Steps)?);
+                self.builder.node("Add", &[&past, &steps], Vec::new())
+            }
+            (FreeAxis::Batch | FreeAxis::Steps | FreeAxis::Past, None) => {
+                return Err(Error::network(format!("no input has the axis {}", axis.name())));
+            }
+        };
+        self.builder.layer = around;
+        self.free_sizes.push((axis, name.clone()));
+        Ok(name)
     }
 
     fn cast(&mut self, value: &str, to: DType) -> String {

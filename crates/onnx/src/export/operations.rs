@@ -46,7 +46,7 @@ impl GraphWriter<'_> {
             }
             Op::Fill(number) => {
                 let sizes = self.sizes(&pair.extents())?;
-                let number = self.builder.scalar(&Data::filled(dtype, 1, *number));
+                let number = self.filling(pair, *number)?;
                 self.builder.node("Expand", &[&number, &sizes], Vec::new())
             }
             Op::Iota(axis) => self.counting(pair, *axis)?,
@@ -330,6 +330,7 @@ impl GraphWriter<'_> {
         let Op::Slice(others) = &pair.b.op else { return Err(self.uneven(pair)) };
         let sizes = pair.input(0).extents();
         let (mut starts, mut ends, mut axes, mut steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut counts: Vec<(usize, Extent)> = Vec::new();
         for (axis, (range, other)) in ranges.iter().zip(others).enumerate() {
             let whole =
                 |range: &SliceRange, size: usize| range.start == 0 && range.step == 1 && range.len == size;
@@ -343,6 +344,20 @@ impl GraphWriter<'_> {
                 false => range.start as i64,
             };
             let start = place(range, sizes[axis].0);
+            // As many from the front as a free size says.
+            if range.start == 0
+                && other.start == 0
+                && range.step == 1
+                && other.step == 1
+                && range.len != other.len
+            {
+                counts.push((starts.len(), pair.extents()[axis]));
+                starts.push(0);
+                ends.push(0);
+                axes.push(axis as i64);
+                steps.push(1);
+                continue;
+            }
             if start != place(other, sizes[axis].1) || range.step != other.step {
                 return Err(self.uneven(pair));
             }
@@ -376,7 +391,20 @@ impl GraphWriter<'_> {
             return Ok(x);
         }
         let mut inputs = vec![x];
-        for numbers in [&starts, &ends, &axes, &steps] {
+        inputs.push(self.builder.ints(&starts));
+        let mut parts = Vec::with_capacity(ends.len());
+        for (place, &end) in ends.iter().enumerate().filter(|_| !counts.is_empty()) {
+            parts.push(match counts.iter().find(|(known, _)| *known == place) {
+                Some((_, extent)) => self.sizes(&[*extent])?,
+                None => self.builder.ints(&[end]),
+            });
+        }
+        inputs.push(match parts.as_slice() {
+            [] => self.builder.ints(&ends),
+            [one] => one.clone(),
+            all => self.with("Concat", all, vec![("axis", Attribute::Int(0))]),
+        });
+        for numbers in [&axes, &steps] {
             inputs.push(self.builder.ints(numbers));
         }
         Ok(self.plain("Slice", &inputs))

@@ -53,7 +53,7 @@ fn average_pools_and_their_gradients_are_written_in_every_version() {
                     .chain(row.iter().map(|&size| Size::Fixed(size)))
                     .collect();
                 let input = builder.input("x", OnnxDType::F32, &sizes);
-                let input = ModelInput { name: input, row: row.to_vec(), dtype: DType::F32 };
+                let input = ModelInput { name: input, sizes, dtype: DType::F32 };
                 let output = write(&mut builder, &f, &[input], false)
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
                 builder.output(&output[0].name, "y", OnnxDType::F32, &output[0].sizes);

@@ -11,10 +11,9 @@ use kiln_ir::{DType, Expr, Op, Shape, line};
 use kiln_nn::Tensor;
 use kiln_nn::composite::{Composite, Noted, Notes, record};
 
+use super::Size;
+use super::free::{FreeAxes, FreeAxis};
 use crate::error::{Error, Result};
-
-/// The two batches a forward pass is traced with; neither is a size that broadcasting treats differently, nor divides the other.
-pub(super) const BATCHES: [usize; 2] = [5, 7];
 
 /// A node in both traces.
 #[derive(Clone)]
@@ -30,15 +29,6 @@ pub(super) struct Extent(pub usize, pub usize);
 impl Extent {
     pub fn is_fixed(self) -> bool {
         self.0 == self.1
-    }
-
-    /// `(factor, rest)` where the size is `factor · batch + rest`.
-    pub fn by_batch(self) -> Option<(i64, i64)> {
-        let (a, b) = (self.0 as i64, self.1 as i64);
-        let [x, y] = BATCHES.map(|batch| batch as i64);
-        let factor = (b - a) / (y - x);
-        let rest = a - factor * x;
-        (factor * y + rest == b).then_some((factor, rest))
     }
 }
 
@@ -64,22 +54,25 @@ pub(super) struct Trace {
     live: HashSet<u64>,
     /// How many nodes use a node, in the first trace.
     users: HashMap<u64, usize>,
+    /// The sizes that inputs leave free.
+    pub free: FreeAxes,
     opset: i64,
 }
 
 impl Trace {
-    /// Traces `f` for inputs of these shapes (of one row) and types.
+    /// Traces `f` for inputs of these sizes and types.
     pub fn new(
         f: &dyn Fn(&[Tensor]) -> Vec<Tensor>,
-        inputs: &[(Vec<usize>, DType)],
+        inputs: &[(&[Size], DType)],
         opset: i64,
     ) -> Result<Trace> {
-        let once = |batch: usize| {
-            let declared = inputs.iter().enumerate().map(|(position, (row, dtype))| {
-                let shape: Vec<usize> = std::iter::once(batch).chain(row.iter().copied()).collect();
-                Tensor::from(Expr::input(position, Shape::from(shape.as_slice()), *dtype))
+        let free = FreeAxes::of(&inputs.iter().map(|(sizes, _)| *sizes).collect::<Vec<_>>());
+        let once = |which: usize| {
+            let declared = inputs.iter().enumerate().map(|(position, (sizes, dtype))| {
+                let shape = sizes.iter().map(|size| traced(size, which)).collect::<Result<Vec<_>>>()?;
+                Ok(Tensor::from(Expr::input(position, Shape::from(shape.as_slice()), *dtype)))
             });
-            let declared: Vec<Tensor> = declared.collect();
+            let declared: Vec<Tensor> = declared.collect::<Result<_>>()?;
             let (outputs, notes) = record(|| f(&declared));
             let node = |tensor: &Tensor| match tensor.expr().node() {
                 Ok(node) => Ok(node.clone()),
@@ -87,11 +80,11 @@ impl Trace {
             };
             Ok::<_, Error>((outputs.iter().map(node).collect::<Result<Vec<_>>>()?, notes))
         };
-        let (a, first) = once(BATCHES[0])?;
-        let (b, second) = once(BATCHES[1])?;
+        let (a, first) = once(0)?;
+        let (b, second) = once(1)?;
         let outputs = a.into_iter().zip(b).map(|(a, b)| Pair { a, b }).collect();
         let (live, users) = (HashSet::new(), HashMap::new());
-        let mut trace = Trace { outputs, notes: [first, second], live, users, opset };
+        let mut trace = Trace { outputs, notes: [first, second], live, users, free, opset };
         trace.look();
         trace.write_out()?;
         Ok(trace)
@@ -220,6 +213,17 @@ impl Trace {
         }
         order.sort_unstable_by_key(|pair| pair.a.id);
         order
+    }
+}
+
+/// A size in one of the two traces.
+fn traced(size: &Size, which: usize) -> Result<usize> {
+    match size {
+        Size::Fixed(size) => Ok(*size),
+        Size::Named(_) | Size::Free => match FreeAxis::of(size) {
+            Some(axis) => Ok(axis.traced()[which]),
+            None => Err(Error::network(format!("an input's size is {size:?}, which can't be traced"))),
+        },
     }
 }
 

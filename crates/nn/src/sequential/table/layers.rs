@@ -134,10 +134,12 @@ layers! {
         count: usize = 0 => required "count",
         /// Numbers of a vector.
         size: usize = 0 => required "size",
+        /// Whether codes of −1 are padding behind sequences, which the layers behind leave out.
+        padded: bool = false => flag "padded",
     }
-    examples &[(Codes, "embedding 4 3")],
-    methods { embedding(count: usize, size: usize) = Spec::Embedding { count, size }; }
-    make |x| Box::new(Embedding::new(*count, *size, x.key));
+    examples &[(Codes, "embedding 4 3"), (Codes, "embedding 4 3 padded")],
+    methods { embedding(count: usize, size: usize) = Spec::Embedding { count, size, padded: false }; }
+    make |x| Box::new(Embedding { padded: *padded, ..Embedding::new(*count, *size, x.key) });
 
     /// Vectors for the codes in the last columns of rows: how many codes each column has, and how long their vectors are.
     EmbedColumns "embed-columns" {

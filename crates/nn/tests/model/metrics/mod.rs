@@ -1,9 +1,10 @@
 //! Metrics against scikit-learn's (`values.jsonl`, made by `make.py`), in one batch and in several that are merged.
 
 use kiln_nn::metrics::{
-    Average, BinaryScores, ClassScores, Confusion, Figure, History, Metric, Numbers, Seen, Targets,
+    Average, BinaryScores, ClassScores, Confusion, EntityScores, Figure, History, Metric, Numbers, Seen,
+    Targets, are_of_entities, entities,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
@@ -377,4 +378,51 @@ fn what_another_kind_of_figure_had_seen_is_not_read_back() {
     perplexity.restore(&[5.0, 2.0, 2.0]).unwrap();
     perplexity.update(&seen).unwrap();
     assert_eq!(perplexity.state().last(), Some(&3.0));
+}
+
+/// Entities and their figures beside seqeval's (`entities.py`).
+#[test]
+fn entities_are_those_of_another_program() {
+    let cases: Vec<Value> =
+        include_str!("entities.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(cases.len() >= 18);
+    for case in &cases {
+        let tags = |tags: &'_ Value| -> Vec<String> {
+            tags.as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_string()).collect()
+        };
+        let sentences =
+            |name: &str| -> Vec<Vec<String>> { case[name].as_array().unwrap().iter().map(tags).collect() };
+        let (truth, said) = (sentences("truth"), sentences("said"));
+        let mut scores = EntityScores::default();
+        for (at, (truth, said)) in truth.iter().zip(&said).enumerate() {
+            let [truth, said] = [truth, said].map(|tags| tags.iter().map(String::as_str).collect::<Vec<_>>());
+            let (truth, said) = (&truth[..], &said[..]);
+            let found: Vec<Value> = entities(truth)
+                .iter()
+                .map(|entity| json!([entity.kind, entity.first, entity.last]))
+                .collect();
+            assert_eq!(Value::from(found), case["entities"][at], "{truth:?}");
+            scores.add(truth, said);
+        }
+        let near = |own: f64, theirs: &Value| (own - theirs.as_f64().unwrap()).abs() < 1e-12;
+        let all = scores.all();
+        for (own, theirs) in
+            [all.precision(), all.recall(), all.f1()].into_iter().zip(case["all"].as_array().unwrap())
+        {
+            assert!(near(own, theirs), "{own} and {theirs}");
+        }
+        for (kind, counts) in scores.kinds() {
+            let theirs = &case["kinds"][kind];
+            assert!(
+                near(counts.precision(), &theirs[0]) && near(counts.recall(), &theirs[1]),
+                "{kind}: {counts:?}"
+            );
+            assert_eq!(counts.there as u64, theirs[2].as_u64().unwrap());
+        }
+    }
+    assert!(
+        are_of_entities(["O", "B-PER", "U-LOC"])
+            && !are_of_entities(["O", "NOUN"])
+            && !are_of_entities(["O"])
+    );
 }

@@ -1,0 +1,83 @@
+//! Sentences whose words get tags: from the command line, or of a file, a sentence a line or a word a line.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use kiln_learn::data::{TaggedSentence, conll, is_conll, read_text};
+use kiln_learn::metrics::{are_of_entities, entities};
+use kiln_learn::{Predictor, TaggedWord};
+use serde_json::{Value, json};
+
+use crate::out;
+use crate::rows::{is_standard_input, standard_input};
+
+/// Tags the words of texts given, or of a file, and writes them as the tasks of CoNLL have them, or as objects.
+pub(super) fn run(predictor: &Predictor, texts: &[String], inputs: &[PathBuf], json: bool) -> Result<()> {
+    let sentences = match (texts, inputs) {
+        ([], [input]) => of_file(input)?,
+        ([], _) => bail!(
+            "name a file of sentences (or - for the standard input), or give one: --text \"Ada lives in London\""
+        ),
+        (texts, _) => texts.iter().filter_map(|text| plain(text)).collect(),
+    };
+    let tagged = predictor.predict_tags_of_many(&sentences)?;
+    let mut out = out::RowWriter::new();
+    for (place, words) in tagged.iter().enumerate() {
+        if json {
+            writeln!(out, "{}", object(words))?;
+            continue;
+        }
+        if place > 0 {
+            writeln!(out)?;
+        }
+        words.iter().try_for_each(|word| writeln!(out, "{}\t{}", word.word, word.tag))?;
+    }
+    Ok(out.flush()?)
+}
+
+/// The words of each sentence of a file: of one with a word on each line and empty lines between sentences, else each line is a sentence.
+fn of_file(input: &PathBuf) -> Result<Vec<Vec<String>>> {
+    let text = match is_standard_input(input) {
+        true => String::from_utf8(standard_input()?).context("the standard input isn't UTF-8")?,
+        false => read_text(input)?,
+    };
+    let name = input.extension().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let by_name = ["conll", "conllu", "conllx", "bio", "iob", "iob2"].contains(&name.as_str());
+    if by_name || is_conll(&text) || is_words(&text) {
+        let sentences = conll(&text).with_context(|| input.display().to_string())?;
+        return Ok(sentences.into_iter().map(|TaggedSentence { words, .. }| words).collect());
+    }
+    Ok(text.lines().filter_map(plain).collect())
+}
+
+/// Whether each line has a word.
+fn is_words(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    text.lines().count() > 1 && lines.all(|line| line.split_whitespace().count() == 1)
+}
+
+/// The words of a line.
+fn plain(line: &str) -> Option<Vec<String>> {
+    let words: Vec<String> = Predictor::words(line).into_iter().map(str::to_string).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+/// A sentence as an object, with the entities that tags speak of.
+fn object(words: &[TaggedWord]) -> Value {
+    let tags: Vec<&str> = words.iter().map(|word| word.tag.as_str()).collect();
+    let mut object = json!({
+        "words": words.iter().map(|word| &word.word).collect::<Vec<_>>(),
+        "tags": tags,
+        "probabilities": words.iter().map(|word| word.probability).collect::<Vec<_>>(),
+    });
+    if are_of_entities(tags.iter().copied()) {
+        let found = entities(&tags).into_iter().map(|entity| {
+            let text: Vec<&str> =
+                words[entity.first..=entity.last].iter().map(|word| word.word.as_str()).collect();
+            json!({ "kind": entity.kind, "text": text.join(" "), "first": entity.first, "last": entity.last })
+        });
+        object["entities"] = found.collect::<Vec<_>>().into();
+    }
+    object
+}
