@@ -20,8 +20,12 @@ mod sizes;
 mod tables;
 #[path = "command/tags.rs"]
 mod tags;
+#[path = "command/targets.rs"]
+mod targets;
 #[path = "command/texts.rs"]
 mod texts;
+#[path = "kit/zip.rs"]
+mod zip;
 
 use kiln_testkit::Program;
 use kiln_testkit::folder::texts;

@@ -374,3 +374,29 @@ fn a_folder_that_vanishes_is_noticed_and_the_training_is_kept_elsewhere() {
         folder.out(&["train", "--resume", kept, "--quiet", "--epochs", &(state.epoch() + 1).to_string()]);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_second_training_whose_folder_vanishes_is_kept_elsewhere_with_what_the_first_came_to() {
+    let folder = kiln("vanish-refit");
+    folder.write("points.csv", points(400, None));
+    // Every epoch is better than the last, so that the second training is as long as the first.
+    let flags = "train points.csv --epochs 400 --early-stop 0 --lr 1e-5 --schedule constant --preset linear";
+    let flags: Vec<&str> = flags.split(' ').chain(["--quiet", "--refit", "--out", "out/run"]).collect();
+    let child = folder.command(&flags).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until("the second training", || folder.at("out/run/refit.jsonl").exists());
+    std::fs::rename(folder.at("out/run"), folder.at("moved")).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let (_, said) = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("kiln train --resume out/run-rescued"), "{said}");
+    for name in ["model.kiln", "first.kiln", "first.json", "checkpoints/refit/last.state"] {
+        assert!(folder.at(&format!("out/run-rescued/{name}")).exists(), "{name}");
+    }
+    // What is left is the second training alone.
+    folder.out(&["train", "--resume", "out/run-rescued", "--quiet"]);
+    let result = folder.read("out/run-rescued/result.json");
+    let result: serde_json::Value = serde_json::from_slice(&result).unwrap();
+    assert_eq!(result["refit"]["epochs"], 400);
+    assert!(!folder.at("out/run-rescued/checkpoints/last.state").exists());
+}

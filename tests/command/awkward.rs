@@ -10,6 +10,7 @@ use kiln_testkit::folder::texts;
 use serde_json::Value;
 
 use super::kiln;
+use super::zip::zip;
 
 #[test]
 fn every_awkward_file_can_be_looked_at_and_what_was_decided_is_said() {
@@ -264,4 +265,74 @@ fn the_standard_input_and_files_of_their_own_for_each_part_are_data() {
     fed(&["train", "-", "--epochs", "1", "--out", "fed"]);
     assert!(fed(&["predict", "fed/model.kiln", "-"]).lines().count() == 91);
     assert!(fed(&["eval", "fed/model.kiln", "-"]).contains("(90 rows)"));
+}
+
+#[test]
+fn a_model_is_asked_of_files_that_are_written_otherwise() {
+    let folder = kiln("otherwise");
+    // Of these numbers and days nothing shows that they are written otherwise: 1.234 may be one and some.
+    let row = |number: usize, decimal: &str, day_first: bool| {
+        let (amount, day, month) = (1000 + number * 37 % 900, 1 + number % 12, 1 + number * 5 % 12);
+        let amount = format!("{}{decimal}{:03}", amount / 1000, amount % 1000);
+        let date =
+            if day_first { format!("{day:02}/{month:02}/2024") } else { format!("2024-{month:02}-{day:02}") };
+        let label = ["low", "high"][number % 2];
+        let level = if number.is_multiple_of(9) { "none given" } else { ["a", "b"][number % 2] };
+        [amount, date, level.to_string(), label.to_string()]
+    };
+    let text = |sign: &str, decimal: &str, day_first: bool, missing: &str, header: bool| {
+        let mut lines = if header { vec!["amount,day,level,label".replace(',', sign)] } else { Vec::new() };
+        for number in 0..120 {
+            lines.push(row(number, decimal, day_first).join(sign).replace("none given", missing));
+        }
+        lines.join("\n") + "\n"
+    };
+    folder.write("plain.csv", text(",", ".", false, "", true));
+    folder.out(&["train", "plain.csv", "--target", "label", "--epochs", "2", "--quiet", "--out", "r"]);
+    let model = "r/model.kiln";
+    let ask = |file: &str, flags: &[&str]| {
+        let lines = folder.out(&[&["predict", model, file, "--json"], flags].concat());
+        let probabilities =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap()["probabilities"].clone();
+        let eval = folder.out(&[&["eval", model, file, "--json"], flags].concat());
+        let eval: Value = serde_json::from_str(&eval).unwrap();
+        (lines.lines().map(probabilities).collect::<Vec<_>>(), eval["numbers"].clone())
+    };
+    let wanted = ask("plain.csv", &[]);
+    let other = text(",", ".", false, "", true);
+    for (name, bytes, flags) in [
+        ("commas.csv", text(";", ",", false, "", true).into_bytes(), &["--decimal", ","][..]),
+        ("days.csv", text(",", ".", true, "", true).into_bytes(), &["--dates", "dmy"]),
+        ("words.csv", text(",", ".", false, "n.b.", true).into_bytes(), &["--missing", "n.b."]),
+        ("signs.csv", text("~", ".", false, "", true).into_bytes(), &["--delimiter", "~"]),
+        ("utf-16.csv", other.encode_utf16().flat_map(u16::to_le_bytes).collect(), &["--encoding", "utf-16"]),
+        (
+            "two.zip",
+            zip(&[("other.csv", b"x,y\n1,2\n".to_vec()), ("new.csv", other.clone().into_bytes())]),
+            &["--member", "new.csv"],
+        ),
+        (
+            "all.csv",
+            text(";", ",", true, "n.b.", true).into_bytes(),
+            &["--decimal", ",", "--dates", "dmy", "--missing", "n.b."],
+        ),
+    ] {
+        folder.write(name, bytes);
+        assert!(ask(name, flags) == wanted, "{name} {flags:?}");
+    }
+    // What was told of the training's file is a guess for others.
+    let told = ["--target", "label", "--epochs", "2", "--quiet", "--encoding", "utf-16", "--out", "wide"];
+    folder.out(&[&["train", "utf-16.csv"], &told[..]].concat());
+    for file in ["plain.csv", "utf-16.csv"] {
+        let lines = folder.out(&["predict", "wide/model.kiln", file]);
+        assert_eq!(lines.lines().count(), 121, "{file}");
+        folder.out(&["eval", "wide/model.kiln", file]);
+    }
+    let refused = |arguments: &[&str]| folder.error(arguments).1;
+    let said = refused(&["predict", model, "two.zip", "--member", "third.csv"]);
+    assert!(said.contains("there is no third.csv in the archive"), "{said}");
+    assert!(refused(&["eval", model, "plain.csv", "--decimal", "x"]).contains("--decimal is . or ,"));
+    folder.out(&["train", "--epochs", "1", "--layers", "flatten, dense", "--quiet", "--out", "digits"]);
+    let said = refused(&["predict", "digits/model.kiln", "plain.csv", "--sheet", "2"]);
+    assert!(said.contains("--sheet is for models of tables"), "{said}");
 }

@@ -4,6 +4,7 @@ use kiln_testkit::Program;
 use kiln_testkit::folder::texts;
 use serde_json::Value;
 
+use super::zip::zip;
 use super::{flowers, kiln};
 
 /// A folder of pictures in two colours, in files of different sizes.
@@ -106,4 +107,78 @@ fn a_folder_of_broken_pictures_names_the_first() {
     folder.write("t.csv", "a,b\n1,2\n2,3\n");
     let said = folder.error(&["train", "t.csv", "--target", "9"]).1;
     assert!(said.contains("numbered from 1 to 2"), "{said}");
+}
+
+#[test]
+fn an_archive_of_photos_is_what_its_folder_is_and_is_never_unpacked() {
+    let folder = photos("archive");
+    let mut entries = Vec::new();
+    for class in ["blue", "red"] {
+        for number in 0..30 {
+            let name = format!("photos/{class}/{number}.ppm");
+            entries.push((name.clone(), folder.read(&name)));
+        }
+    }
+    let broken = b"P6 no picture".to_vec();
+    for (name, content) in [
+        ("photos/red/broken.png", broken.clone()),
+        ("photos/notes.txt", b"taken in May".to_vec()),
+        ("__MACOSX/photos/red/._1.ppm", broken.clone()),
+        ("../evil.png", broken.clone()),
+        ("/etc/evil.png", broken),
+    ] {
+        entries.push((name.to_string(), content));
+    }
+    let named: Vec<(&str, Vec<u8>)> =
+        entries.iter().map(|(name, content)| (name.as_str(), content.clone())).collect();
+    folder.write("all.zip", zip(&named));
+    let train = |data: &str, out: &str| {
+        let flags = ["--epochs", "4", "--layers", "flatten, dense 8, relu, dense", "--out", out];
+        let output = folder.run(&[&["train", data], &flags[..]].concat());
+        assert!(output.status.success(), "{}", texts(&output).1);
+        let result = folder.read(&format!("{out}/result.json"));
+        (serde_json::from_slice::<Value>(&result).unwrap(), texts(&output).1)
+    };
+    let (of_folder, _) = train("photos", "f");
+    let (of_archive, said) = train("all.zip", "a");
+    assert_eq!(of_archive["test"], of_folder["test"]);
+    for part in [
+        "60 images of 2 classes (blue, red)",
+        "1 file is left out, because they can't be read",
+        "all.zip/photos/red/broken.png",
+        "2 with a name that leads out of the archive",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let answers = |input: &str| -> Vec<Value> {
+        let output = folder.run(&["predict", "f/model.kiln", input, "--json"]);
+        texts(&output)
+            .0
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["probabilities"].clone())
+            .collect()
+    };
+    let wanted = answers("photos");
+    assert_eq!((answers("all.zip"), wanted.len()), (wanted, 60));
+    let output = folder.run(&["predict", "f/model.kiln", "all.zip"]);
+    let (out, errors) = texts(&output);
+    assert!(output.status.code() == Some(1) && errors.contains("broken.png"), "{errors}");
+    assert!(out.contains("all.zip/photos/blue/0.ppm  blue"), "{out}");
+    let figures = |data: &str| -> Value {
+        serde_json::from_str::<Value>(&folder.out(&["eval", "f/model.kiln", data, "--json"])).unwrap()["numbers"].clone()
+    };
+    assert_eq!(figures("all.zip"), figures("photos"));
+    assert!(folder.out(&["inspect", "all.zip"]).starts_with("60 images"));
+    // Archives of something else are what they were.
+    folder.write("none.zip", zip(&[("a/x.txt", b"a,b\n1,2\n2,1\n".to_vec())]));
+    assert!(folder.out(&["inspect", "none.zip"]).starts_with("2 rows"));
+    assert!(
+        folder.error(&["predict", "f/model.kiln", "none.zip"]).1.contains("a zip archive, and no picture")
+    );
+    folder.write("one.zip", zip(&[("cats/1.ppm", folder.read("photos/red/1.ppm"))]));
+    assert!(folder.error(&["train", "one.zip"]).1.contains("only cats has pictures"));
+    let refused = folder.error(&["train", "all.zip", "--target", "kind"]).1;
+    assert!(refused.contains("--target changes nothing for an archive of images"), "{refused}");
+    let left = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().contains("evil")));
 }

@@ -1,6 +1,8 @@
 //! Texts: long ones that go on, and short ones with classes.
 
 use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
 
 use kiln_testkit::Program;
 use kiln_testkit::folder::texts;
@@ -180,6 +182,13 @@ fn texts_with_classes_are_told_apart() {
     let out = folder.out(&["train", "days.csv", "--text", "text", "--target", "mood", "--json"]);
     let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert!(done["test"]["accuracy"].as_f64().unwrap() > 0.95, "{done}");
+    // The same from the standard input, which has no name.
+    let flags = ["train", "-", "--text", "text", "--target", "mood", "--quiet", "--out", "fed"];
+    let mut child = folder.command(&flags).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&folder.read("days.csv")).unwrap();
+    assert!(child.wait().unwrap().success());
+    let result: Value = serde_json::from_slice(&folder.read("fed/result.json")).unwrap();
+    assert_eq!(result["test"], done["test"]);
     folder.write("new.csv", "text\nwhat a lovely day\nan awful one\n");
     let predicted = folder.out(&["predict", "runs/days-1/model.kiln", "new.csv"]);
     assert!(
@@ -275,4 +284,28 @@ fn embeds(path: &std::path::Path, texts: &[&str], places: usize) {
         let alone = predictor.embed([*text]).unwrap();
         assert_eq!(alone.rows().next().unwrap(), row);
     }
+}
+
+#[test]
+fn free_text_beside_other_columns_is_exported_as_the_words_it_has() {
+    let folder = kiln("free-text");
+    let row = |row: usize| {
+        let word = if row.is_multiple_of(2) { "great" } else { "awful" };
+        let filler = ["quite", "such", "really"][row % 3];
+        format!(
+            "{},\"It was {filler} a {word} stay, number {row}\",{}\n",
+            row % 5,
+            ["down", "up"][(row + 1) % 2]
+        )
+    };
+    folder.write("stays.csv", "stars,review,mood\n".to_string() + &(0..200).map(row).collect::<String>());
+    folder.out(&["train", "stays.csv", "--target", "mood", "--epochs", "20", "--quiet", "--out", "r"]);
+    let said = folder.run(&["export", "r/model.kiln", "m.onnx"]);
+    assert!(texts(&said).0.contains("largest difference"), "{said:?}");
+    let network = kiln::onnx::load(folder.at("m.onnx")).unwrap();
+    let words = network.words().into_iter().find(|(name, _)| name == "words of review").unwrap().1;
+    let words: Vec<String> = serde_json::from_str(&words).unwrap();
+    assert!(words.contains(&"great".to_string()) && words.is_sorted(), "{words:?}");
+    let input = network.inputs().into_iter().find(|port| port.name == "review").unwrap();
+    assert_eq!(input.sizes, [None, Some(words.len())]);
 }

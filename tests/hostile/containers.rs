@@ -1,11 +1,8 @@
 //! Workbooks, archives, Parquet and Arrow: good files damaged at random, and small ones that unpack to much or speak of far places.
 
-use std::io::Write;
+use kiln::data::{PictureArchive, Table};
 
-use flate2::Compression;
-use flate2::write::DeflateEncoder;
-use kiln::data::Table;
-
+use super::zip::zip;
 use super::{ROOM, damage, held, turn};
 
 #[test]
@@ -28,38 +25,6 @@ fn damaged_containers() {
         let file = std::fs::read(folder.join(name)).unwrap();
         damage(name, &[file], |input| drop(Table::read(input)));
     }
-}
-
-/// A zip archive of deflated entries.
-fn zip(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in entries {
-        let mut packed = DeflateEncoder::new(Vec::new(), Compression::fast());
-        packed.write_all(content).unwrap();
-        let packed = packed.finish().unwrap();
-        let mut sum = flate2::Crc::new();
-        sum.update(content);
-        let sizes = [sum.sum(), packed.len() as u32, content.len() as u32];
-        let head = |extra: &[u8]| {
-            let mut head: Vec<u8> =
-                [20u16, 0, 8, 0, 33].iter().flat_map(|number| number.to_le_bytes()).collect();
-            head.extend(sizes.iter().flat_map(|number| number.to_le_bytes()));
-            head.extend((name.len() as u16).to_le_bytes());
-            head.extend(extra);
-            head
-        };
-        directory.extend([b"PK\x01\x02\x14\0", &head(&[0; 12])[..]].concat());
-        directory.extend((file.len() as u32).to_le_bytes());
-        directory.extend(name.as_bytes());
-        file.extend([b"PK\x03\x04", &head(&[0; 2])[..], name.as_bytes(), &packed].concat());
-    }
-    let start = file.len() as u32;
-    let count = (entries.len() as u16).to_le_bytes();
-    file.extend(&directory);
-    file.extend([&b"PK\x05\x06\0\0\0\0"[..], &count, &count].concat());
-    file.extend([directory.len() as u32, start].iter().flat_map(|number| number.to_le_bytes()));
-    file.extend([0; 2]);
-    file
 }
 
 /// A workbook of one sheet with these rows and texts.
@@ -122,4 +87,26 @@ fn containers_that_ask_for_more_than_there_may_be() {
         assert!(error.contains(said), "{name}: {error}");
         assert!(most < ROOM, "{name}: {most} bytes");
     }
+}
+
+#[test]
+fn archives_of_pictures_that_are_damaged_or_ask_for_more_than_there_may_be() {
+    let _turn = turn();
+    let picture = |shade: u8| [&b"P5 8 8 255\n"[..], &[shade; 64]].concat();
+    let names: Vec<String> =
+        (0..8u8).map(|at| format!("photos/{}/{at}.pgm", ["a", "b"][usize::from(at) % 2])).collect();
+    let entries: Vec<(&str, Vec<u8>)> =
+        names.iter().zip(0u8..).map(|(name, shade)| (name.as_str(), picture(shade))).collect();
+    let file = zip(&entries);
+    let read = |input: &[u8]| {
+        let Ok(Some(archive)) = PictureArchive::held("x.zip", input.to_vec()) else { return 0 };
+        archive.files().pictures.iter().filter(|file| file.picture().is_ok()).count()
+    };
+    assert_eq!(read(&file), 8);
+    damage("photos.zip", &[file], |input| drop(read(input)));
+    let large = "P5 30000 30000 255\n".to_string();
+    let bomb = [large.as_bytes(), &again("\0", 900)].concat();
+    let (most, pictures) = held(|| read(&zip(&[("a/1.pgm", bomb), ("b/2.pgm", picture(1))])));
+    assert_eq!(pictures, 1, "the other goes on");
+    assert!(most < ROOM, "{most} bytes");
 }

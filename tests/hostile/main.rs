@@ -7,6 +7,8 @@ mod gguf;
 mod nets;
 mod networks;
 mod packed;
+#[path = "../kit/zip.rs"]
+mod zip;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::PathBuf;

@@ -158,7 +158,9 @@ fn alike(answer: &Prediction, told: &Value) -> Result<(), String> {
                 }
             })
         }
-        Prediction::Numbers { .. } => Err("presets tell classes apart".to_string()),
+        Prediction::Numbers { .. } | Prediction::Several { .. } => {
+            Err("presets tell classes apart".to_string())
+        }
         Prediction::Text { .. } => Err("a text goes on by itself".to_string()),
     }
 }

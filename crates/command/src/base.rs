@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::Set;
-use kiln_learn::model::{Task, by_class, listed};
+use kiln_learn::model::{NamedTask, Task, by_class, listed};
 use kiln_learn::preparation::ImagePreparation;
 use kiln_learn::{Model, Preparation};
 
@@ -135,6 +135,10 @@ impl Base {
 fn alike(own: &Task, other: &Task) -> bool {
     match (own, other) {
         (Task::Numbers { names: own, .. }, Task::Numbers { names: other, .. }) => own.len() == other.len(),
+        (Task::Several { targets: own }, Task::Several { targets: other }) => {
+            let same = |(own, other): (&NamedTask, &NamedTask)| alike(&own.task, &other.task);
+            own.len() == other.len() && own.iter().zip(other).all(same)
+        }
         _ => own == other,
     }
 }
@@ -145,6 +149,10 @@ fn asked(task: &Task) -> String {
         Task::Classes { names } => format!("{} ({})", counted(names.len(), "class"), listed(names)),
         Task::Numbers { names, .. } if names.len() > 1 => counted(names.len(), "number"),
         Task::Numbers { .. } => "a number".to_string(),
+        Task::Several { targets } => {
+            let each = targets.iter().map(|target| format!("{}: {}", target.name, asked(&target.task)));
+            each.collect::<Vec<_>>().join("; ")
+        }
         Task::Tags { names } => format!("{} ({})", counted(names.len(), "tag"), listed(names)),
         Task::Text { pieces } => format!("what comes next, of {} of text", counted(*pieces, "piece")),
     }

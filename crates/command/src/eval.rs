@@ -9,6 +9,7 @@ use kiln_learn::metrics::Confusion;
 use serde_json::json;
 
 use super::measure::{Measured, Of, entity_table};
+use super::reading::ReadingFlags;
 use super::{out, rows};
 
 /// Say how good a model is on data with answers
@@ -20,6 +21,7 @@ use super::{out, rows};
   kiln eval runs/heart-1/model.kiln new.csv
   kiln eval runs/mnist-1/model.kiln data/mnist      the test images of MNIST's four files
   kiln eval runs/digits-1/model.kiln                digits that are made anew
+  kiln eval model.kiln prices.xlsx --sheet 2023     another sheet than that of the training
   kiln eval model.kiln data.csv --json")]
 pub struct EvalFlags {
     /// The model's file
@@ -31,6 +33,9 @@ pub struct EvalFlags {
     #[command(flatten)]
     seen: rows::ViewFlags,
 
+    #[command(flatten)]
+    reading: ReadingFlags,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -41,7 +46,8 @@ const MOST: usize = 100;
 const WORST: usize = 20;
 
 pub fn run(flags: EvalFlags) -> Result<()> {
-    let model = rows::asked(&flags.model)?;
+    let mut model = rows::asked(&flags.model)?;
+    flags.reading.tell(&mut model)?;
     let views = flags.seen.views(model.about())?;
     let set = rows::with_answers(model.about(), flags.data.as_deref())?;
     let measured = Measured::seen(&model.about().task, &model, &*set, views.as_ref())?;
@@ -54,7 +60,20 @@ pub fn run(flags: EvalFlags) -> Result<()> {
     if measured.entities.kinds().next().is_some() {
         out::text(format!("\n{}", entity_table(&measured.entities)))?;
     }
-    if let Of::Classes { names, confusion, .. } = &measured.of {
+    classes(&measured.of)
+}
+
+/// Prints the tables of classes, of several targets those of each.
+fn classes(of: &Of) -> Result<()> {
+    if let Of::Several(each) = of {
+        for one in each {
+            if let Of::Classes { .. } = one.measured.of {
+                out::line(format_args!("\n{}", one.name))?;
+                classes(&one.measured.of)?;
+            }
+        }
+    }
+    if let Of::Classes { names, confusion, .. } = of {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         match names.len() {
             count if count > MOST => {

@@ -16,9 +16,11 @@ use super::out::counted;
 
 /// How much a figure falls without each column.
 pub struct Importances {
-    /// What falls.
+    /// What falls, or rises where it is a loss.
     pub figure: String,
-    /// Columns and how much it falls, the most first.
+    /// Whether less of it is better.
+    pub is_loss: bool,
+    /// Columns and how much it falls (a loss: rises), the most first.
     pub drops: Vec<(String, f64)>,
     /// How many columns there are, of which some may not have been measured for lack of time.
     pub columns: usize,
@@ -72,6 +74,7 @@ impl Importances {
             Ok(first.unwrap_or_default())
         };
         let (figure, before) = figures(x.to_vec())?;
+        let is_loss = figure == "loss";
         let once = Instant::now();
         figures(x.to_vec())?;
         let once = once.elapsed().as_secs_f64().max(1e-9);
@@ -91,7 +94,8 @@ impl Importances {
             for shuffle in 0..shuffles {
                 sum += before - figures(shuffled(x, width, &places, shuffle as u64))?.1;
             }
-            drops.push((name, sum / shuffles as f64));
+            let fall = sum / shuffles as f64;
+            drops.push((name, if is_loss { -fall } else { fall }));
             if said.elapsed() >= SAID {
                 said = Instant::now();
                 say(&format!("importances of {} of {}", drops.len(), counted(columns, "column")));
@@ -105,12 +109,13 @@ impl Importances {
             ));
         }
         drops.sort_by(|a, b| b.1.total_cmp(&a.1));
-        Ok(Importances { figure, drops, columns, shuffles, rows })
+        Ok(Importances { figure, is_loss, drops, columns, shuffles, rows })
     }
 
     /// As JSON: those that matter the most first.
     pub fn json(&self) -> Value {
-        let each = |(column, drop): &(String, f64)| json!({ "column": column, "drop": drop });
+        let change = if self.is_loss { "rise" } else { "drop" };
+        let each = |(column, drop): &(String, f64)| json!({ "column": column, change: drop });
         json!({
             "figure": self.figure, "rows": self.rows, "shuffles": self.shuffles,
             "columns": self.columns, "measured": self.drops.iter().map(each).collect::<Vec<_>>(),

@@ -1,11 +1,12 @@
 //! Tables that would take more memory than a file may: their rows are prepared once, into a file that is mapped and goes again by itself.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use kiln_learn::data::{Frame, Framing, Reading, Table, ValueKind};
+use kiln_learn::data::{self, FileKind, FirstRows, Frame, Framing, Reading, Table, ValueKind};
 use kiln_map::{Budget, Limits};
 
 use super::out;
@@ -22,8 +23,8 @@ pub struct LargeTable {
 const CELL: u64 = 16;
 /// What a row takes besides.
 const ROW: u64 = 64;
-/// How much larger a packed file is when it is unpacked, about.
-const PACKED: u64 = 6;
+/// How many times its size a packed file may unpack to before it is looked at more closely.
+const DENSEST: u64 = 100;
 /// How often is said how far it is.
 const SAID: Duration = Duration::from_secs(10);
 
@@ -31,16 +32,26 @@ impl LargeTable {
     /// What a file is, if it would take more than what a file may. What can't be read is said where it is.
     pub fn of(path: &Path, reading: &Reading) -> Option<LargeTable> {
         let length = std::fs::metadata(path).ok().filter(|about| about.is_file())?.len();
-        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
-        let length = if is_packed { length.saturating_mul(PACKED) } else { length };
-        // A cell has two bytes, with what is behind it.
-        if length.saturating_mul(CELL + ROW) / 2 <= limit() {
+        // A cell of text has two bytes, with what is behind it; of what is packed there may be many more.
+        let is_packed = matches!(data::file_kind(path), Ok(FileKind::Table));
+        let most = if is_packed { length.saturating_mul(DENSEST) } else { length };
+        if most.saturating_mul(CELL + ROW) / 2 <= limit() {
             return None;
         }
-        let (first, read) = reading.first_rows(path).ok().flatten()?;
-        let rows = length.saturating_mul(first.len() as u64) / (read as u64).max(1);
-        let bytes = rows.saturating_mul(CELL * first.columns().len() as u64 + ROW);
-        (bytes > limit()).then_some(LargeTable { first, bytes })
+        let FirstRows { table, rows } = reading.first_rows(path).ok().flatten()?;
+        let bytes = rows.saturating_mul(CELL * table.columns().len() as u64 + ROW);
+        (bytes > limit()).then_some(LargeTable { first: table, bytes })
+    }
+
+    /// Says how many rows were read, now and then, where that takes long.
+    pub fn progress(is_quiet: bool) -> impl Fn(u64) {
+        let said = Cell::new(Instant::now());
+        move |rows| {
+            if !is_quiet && said.get().elapsed() >= SAID {
+                said.set(Instant::now());
+                out::note(format!("{} read", out::counted(rows as usize, "row")));
+            }
+        }
     }
 
     /// The table as a frame in a folder, as `framing` says; with a word on why, and on how far it is where that takes long.
@@ -58,13 +69,7 @@ impl LargeTable {
             size(limit()),
             folder.display(),
         ));
-        let said = std::cell::Cell::new(Instant::now());
-        let framing = framing.kind(ValueKind::F32).progress(move |rows| {
-            if said.get().elapsed() >= SAID {
-                said.set(Instant::now());
-                say(format!("{} read", out::counted(rows as usize, "row")));
-            }
-        });
+        let framing = framing.kind(ValueKind::F32).progress(LargeTable::progress(is_quiet));
         let frame = framing.temporary_in(path, folder)?;
         if frame.left_out() > 0 {
             say(format!(

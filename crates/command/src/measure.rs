@@ -1,9 +1,11 @@
 //! How good predictions are: the figures that suit the task, in the units of the data.
 
+use std::ops::Range;
+
 use anyhow::{Result, bail};
 use kiln_learn::data::{Batch, Cut, Dataset};
 use kiln_learn::metrics::{Average, BinaryScores, Confusion, EntityScores, Numbers, are_of_entities};
-use kiln_learn::model::{Task, Views};
+use kiln_learn::model::{PartMeaning, Task, TaskPart, Views};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
 use kiln_learn::{Model, Preparation};
@@ -25,9 +27,22 @@ pub struct Measured {
 
 /// What figures were made from.
 pub enum Of {
-    Classes { names: Vec<String>, rows: Vec<Judged>, confusion: Confusion },
+    Classes {
+        names: Vec<String>,
+        rows: Vec<Judged>,
+        confusion: Confusion,
+    },
     Numbers(Vec<PredictedNumbers>),
+    /// Several targets, some of which are classes.
+    Several(Vec<MeasuredTarget>),
     Text,
+}
+
+/// One of several targets.
+pub struct MeasuredTarget {
+    pub name: String,
+    /// As it would be alone.
+    pub measured: Measured,
 }
 
 /// One target's numbers, in its own unit.
@@ -45,9 +60,10 @@ impl PredictedNumbers {
         (self.predicted[row] - self.truth[row]).abs()
     }
 
-    /// The mean of how far rows are off.
-    pub fn mean_off(&self) -> f64 {
-        self.figures.iter().find(|(name, _)| *name == "mae").map_or(1.0, |(_, mean)| *mean)
+    /// How far a row is off, by how far rows are off in the mean.
+    pub fn off_by_mean(&self, row: usize) -> f64 {
+        let mean = self.figures.iter().find(|(name, _)| *name == "mae").map_or(1.0, |(_, mean)| *mean);
+        self.off(row) / mean.max(f64::MIN_POSITIVE)
     }
 }
 
@@ -67,18 +83,24 @@ impl Measured {
                 let characters = characters_of_a_piece(&model.about().preparation, set)?;
                 Measured::of_text(model.layers(), characters, set)
             }
-            Task::Tags { names } => tags(names, &AskedModel { model, set, views }),
-            Task::Classes { names } => classes(names, &AskedModel { model, set, views }),
-            Task::Numbers { names, scale, offset } => {
-                let units: Vec<(f64, f64)> = scale.iter().copied().zip(offset.iter().copied()).collect();
-                let held = set.y().width();
-                if held != names.len() {
+            Task::Tags { names } => tags(names, model, set),
+            Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. } => {
+                let (mut targets, held) = (SeenTarget::all(task), set.y().width());
+                if held != targets.len() {
                     bail!(
                         "the model predicts {} for a row, and the data have {held}",
-                        counted(names.len(), "number")
+                        counted(targets.len(), "number")
                     );
                 }
-                numbers(names, &units, &AskedModel { model, set, views })
+                let see = |batch: &Batch, outputs: &[f32]| {
+                    see(&mut targets, batch, outputs);
+                    Ok(())
+                };
+                match views {
+                    Some(views) => model.predict_views(set, views, see)?,
+                    None => model.predict_each(set, see)?,
+                }
+                figures(task, targets)
             }
         }
     }
@@ -126,7 +148,17 @@ impl Measured {
                 });
                 first + &lines.collect::<String>()
             }
-            _ => line(&mut self.numbers.iter().map(|(name, number)| (name.as_str(), *number))),
+            Of::Several(each) => {
+                let first =
+                    line(&mut self.numbers.iter().take(1).map(|(name, number)| (name.as_str(), *number)));
+                let width = each.iter().map(|own| own.name.chars().count()).max().unwrap_or(0);
+                let lines =
+                    each.iter().map(|own| format!("\n       {:width$}  {}", own.name, own.measured.line()));
+                first + &lines.collect::<String>()
+            }
+            Of::Classes { .. } | Of::Numbers(_) | Of::Text => {
+                line(&mut self.numbers.iter().map(|(name, number)| (name.as_str(), *number)))
+            }
         }
     }
 }
@@ -155,41 +187,93 @@ pub fn characters_of_a_piece(preparation: &Preparation, set: &dyn Dataset) -> Re
     Ok(characters as f64 / pieces.max(1) as f64)
 }
 
-/// A model and the rows it is asked about.
-struct AskedModel<'a> {
-    model: &'a Model,
-    set: &'a dyn Dataset,
-    views: Option<&'a Views>,
+/// What is seen of one target, row by row.
+enum SeenTarget {
+    Classes { outputs: Range<usize>, names: Vec<String>, rows: Vec<Judged> },
+    Number { place: usize, unit: (f64, f64), seen: PredictedNumbers },
 }
 
-impl AskedModel<'_> {
-    fn each(&self, see: impl FnMut(&Batch, &[f32]) -> kiln_learn::Result<()>) -> Result<()> {
-        let seen = match self.views {
-            Some(views) => self.model.predict_views(self.set, views, see),
-            None => self.model.predict_each(self.set, see),
+impl SeenTarget {
+    fn all(task: &Task) -> Vec<SeenTarget> {
+        let one = |part: TaskPart| match part.meaning {
+            PartMeaning::Classes(names) => {
+                SeenTarget::Classes { outputs: part.outputs, names: names.to_vec(), rows: Vec::new() }
+            }
+            PartMeaning::Number { scale, offset } => SeenTarget::Number {
+                place: part.outputs.start,
+                unit: (scale, offset),
+                seen: PredictedNumbers {
+                    name: part.name.to_string(),
+                    truth: Vec::new(),
+                    predicted: Vec::new(),
+                    figures: Vec::new(),
+                },
+            },
         };
-        Ok(seen?)
+        task.parts().into_iter().map(one).collect()
     }
 }
 
-fn classes(names: &[String], asked: &AskedModel) -> Result<Measured> {
-    let mut rows = Vec::with_capacity(asked.set.len());
-    asked.each(|batch, outputs| {
-        let width = outputs.len() / batch.rows().max(1);
-        let labels = (0..batch.y.len()).filter_map(|at| batch.y.get(at));
-        let judged = outputs.chunks(width.max(1)).zip(labels);
-        rows.extend(judged.map(|(outputs, label)| Judged::new(outputs, label as i64)));
-        Ok(())
-    })?;
-    of_judged(names, rows)
+/// Takes a batch and what a model gave for it.
+fn see(targets: &mut [SeenTarget], batch: &Batch, outputs: &[f32]) {
+    let (count, width) = (targets.len(), outputs.len() / batch.rows().max(1));
+    for (at, target) in targets.iter_mut().enumerate() {
+        let truth = (at..batch.y.len()).step_by(count).filter_map(|at| batch.y.get(at));
+        match target {
+            SeenTarget::Classes { outputs: places, rows, .. } => {
+                // Alone it has all outputs, of which there may be a single one for two classes.
+                let own = |row: &'_ [f32]| if count == 1 { 0..row.len() } else { places.clone() };
+                let judged = outputs.chunks(width.max(1)).zip(truth);
+                rows.extend(
+                    judged
+                        .map(|(row, label)| Judged::new(row.get(own(row)).unwrap_or_default(), label as i64)),
+                );
+            }
+            SeenTarget::Number { place, unit: (scale, offset), seen } => {
+                let unit = |number: f64| number * *scale + *offset;
+                seen.truth.extend(truth.map(unit));
+                let predicted = outputs.iter().skip(*place).step_by(width.max(1));
+                seen.predicted.extend(predicted.map(|&output| unit(f64::from(output))));
+            }
+        }
+    }
+}
+
+/// The figures of all targets.
+fn figures(task: &Task, targets: Vec<SeenTarget>) -> Result<Measured> {
+    let is_mixed = matches!(task, Task::Several { .. });
+    let (mut each, mut of_numbers) = (Vec::new(), Vec::new());
+    for target in targets {
+        match target {
+            SeenTarget::Classes { names, rows, .. } => each.push(classes(names, rows)?),
+            SeenTarget::Number { unit, seen, .. } if is_mixed => each.push(numbers(vec![(seen, unit.0)])?),
+            SeenTarget::Number { unit, seen, .. } => of_numbers.push((seen, unit.0)),
+        }
+    }
+    if !is_mixed {
+        return each.pop().map_or_else(|| numbers(of_numbers), Ok);
+    }
+    let names = task.parts().into_iter().map(|part| part.name.to_string());
+    let each: Vec<MeasuredTarget> =
+        names.zip(each).map(|(name, measured)| MeasuredTarget { name, measured }).collect();
+    let loss = |one: &MeasuredTarget| {
+        let own = one.measured.numbers.iter().find(|(name, _)| name == "loss");
+        own.map_or(f64::NAN, |(_, loss)| *loss)
+    };
+    let mean = each.iter().map(loss).sum::<f64>() / each.len().max(1) as f64;
+    let mut all = vec![("loss".to_string(), mean)];
+    for MeasuredTarget { name, measured } in &each {
+        all.extend(measured.numbers.iter().map(|(figure, number)| (format!("{name}.{figure}"), *number)));
+    }
+    Ok(Measured { numbers: all, of: Of::Several(each), entities: EntityScores::default() })
 }
 
 /// Of words as of rows, and of the entities that they are.
-fn tags(names: &[String], asked: &AskedModel) -> Result<Measured> {
+fn tags(names: &[String], model: &Model, set: &dyn Dataset) -> Result<Measured> {
     let (mut rows, mut entities) = (Vec::new(), EntityScores::default());
     let with_entities = are_of_entities(names.iter().map(String::as_str));
     let name = |class: u32| names.get(class as usize).map_or("O", String::as_str);
-    asked.each(|batch, outputs| {
+    model.predict_each(set, |batch, outputs| {
         let labels: Vec<i64> =
             (0..batch.y.len()).filter_map(|at| batch.y.get(at)).map(|at| at as i64).collect();
         let places = labels.len() / batch.rows().max(1);
@@ -211,7 +295,7 @@ fn tags(names: &[String], asked: &AskedModel) -> Result<Measured> {
     if rows.is_empty() {
         bail!("no word of the data has a tag that the model knows");
     }
-    let measured = of_judged(names, rows)?;
+    let measured = classes(names.to_vec(), rows)?;
     let mut numbers = measured.numbers;
     if with_entities {
         let all = entities.all();
@@ -256,7 +340,7 @@ fn pairs_written(model: &Model, set: &dyn Dataset) -> Result<Option<[(&'static s
     Ok(Some([("exact match", share(exact, set.len())), ("token accuracy", share(right, all))]))
 }
 
-fn of_judged(names: &[String], rows: Vec<Judged>) -> Result<Measured> {
+fn classes(names: Vec<String>, rows: Vec<Judged>) -> Result<Measured> {
     let count = names.len().max(2);
     let mut confusion = Confusion::new(count);
     let labels: Vec<i64> = rows.iter().map(|row| row.label.into()).collect();
@@ -285,42 +369,28 @@ fn of_judged(names: &[String], rows: Vec<Judged>) -> Result<Measured> {
     }
     let sure = scores(|row| (row.sure, row.is_right()))?;
     add("calibration-error", sure.calibration_error(10));
-    let of = Of::Classes { names: names.to_vec(), rows, confusion };
+    let of = Of::Classes { names, rows, confusion };
     Ok(Measured { numbers, of, entities: EntityScores::default() })
 }
 
-fn numbers(names: &[String], units: &[(f64, f64)], asked: &AskedModel) -> Result<Measured> {
-    let blank = |name: &String| PredictedNumbers {
-        name: name.clone(),
-        truth: Vec::with_capacity(asked.set.len()),
-        predicted: Vec::with_capacity(asked.set.len()),
-        figures: Vec::new(),
-    };
-    let mut each: Vec<PredictedNumbers> = names.iter().map(blank).collect();
-    asked.each(|batch, outputs| {
-        let (width, count) = (each.len().max(1), outputs.len());
-        for (at, (own, (scale, offset))) in each.iter_mut().zip(units).enumerate() {
-            let unit = |number: f64| number * scale + offset;
-            let truth = (at..batch.y.len()).step_by(width).filter_map(|at| batch.y.get(at));
-            own.truth.extend(truth.map(unit));
-            own.predicted.extend((at..count).step_by(width).map(|at| unit(f64::from(outputs[at]))));
-        }
-        Ok(())
-    })?;
+/// Of numbers, each with the unit that it was learned in.
+fn numbers(seen: Vec<(PredictedNumbers, f64)>) -> Result<Measured> {
+    let (count, mut each) = (seen.len(), Vec::new());
     let (mut r2, mut loss) = (0.0, 0.0);
-    for (own, (scale, _)) in each.iter_mut().zip(units) {
+    for (mut own, scale) in seen {
         let mut all = Numbers::default();
         all.add(&own.predicted, &own.truth)?;
-        let share = 1.0 / names.len() as f64;
+        let share = 1.0 / count as f64;
         (r2, loss) = (r2 + share * all.r2(), loss + share * all.mse() / (scale * scale));
         own.figures =
             vec![("r2", all.r2()), ("rmse", all.rmse()), ("mae", all.mae()), ("pearson", all.pearson())];
+        each.push(own);
     }
     let mut numbers = vec![("r2".to_string(), r2), ("loss".to_string(), loss)];
     for own in &each {
         // Of several targets each figure is behind its name.
-        let figures = own.figures.iter().filter(|(name, _)| names.len() > 1 || *name != "r2");
-        numbers.extend(figures.map(|(name, number)| match names.len() {
+        let figures = own.figures.iter().filter(|(name, _)| count > 1 || *name != "r2");
+        numbers.extend(figures.map(|(name, number)| match count {
             1 => (name.to_string(), *number),
             _ => (format!("{}.{name}", own.name), *number),
         }));

@@ -1,9 +1,10 @@
-//! How a table is read, where a person says so: the same flags for training and for looking.
+//! How a table is read, where a person says so: the same flags for training, for looking, and for files that a model is asked of.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use kiln_learn::Model;
 use kiln_learn::data::{DateFormat, Reading, Table};
 
 use super::rows::{is_standard_input, standard_input};
@@ -82,6 +83,17 @@ impl ReadingFlags {
         let ReadingFlags { header, missing, decimal, thousands, delimiter, encoding, sheet, member, dates } =
             self;
         [header, missing, decimal, thousands, dates, delimiter, encoding, sheet, member]
+    }
+
+    /// Tells a model of files that are written otherwise than those it was trained on.
+    pub fn tell(&self, model: &mut Model) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let told = self.reading()?;
+        let said = READING.iter().zip(self.said()).find(|(_, said)| said.is_some());
+        let name = said.map_or("", |(name, _)| name);
+        model.about_mut().read_as(&told).with_context(|| format!("--{name} is for models of tables"))
     }
 
     /// As the library says it.

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use kiln_learn::data::{self, Augment, Dataset, Framing, ImageSize, Picture, PictureFiles, Set, Table};
+use kiln_learn::data::{
+    self, Augment, Dataset, Framing, ImageSize, Picture, PictureArchive, PictureFile, PictureFiles, Set,
+    Table,
+};
 use kiln_learn::model::{About, Views};
 use kiln_learn::preparation::{ImagePreparation, Unanswered};
 use kiln_learn::{Error, Model, Preparation};
@@ -43,6 +46,11 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
                 &std::env::temp_dir(),
                 false,
             )?))
+        }
+        (_, Some(path)) if is_standard_input(path) => {
+            bail!(
+                "the standard input holds a table, and the model takes something else; name a file or a folder"
+            )
         }
         (_, Some(path)) => {
             let answered = about.answered(path)?;
@@ -123,12 +131,12 @@ pub fn of_table(about: &About, table: Table, input: &Path) -> Result<Questions> 
 /// Pictures as rows. One that can't be read is left out, and the others go on.
 fn of_pictures(images: &ImagePreparation, inputs: &[PathBuf]) -> Result<Questions> {
     let (mut pixels, mut files, mut notes, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for path in pictures(inputs, &mut notes)? {
-        match image(&path, images) {
+    for file in pictures(inputs, &mut notes)? {
+        match image(&file, images) {
             Ok((image, note)) => {
                 pixels.extend(image);
-                notes.extend(note.map(|note| format!("{}: {note}", path.display())));
-                files.push(path);
+                notes.extend(note.map(|note| format!("{}: {note}", file.path().display())));
+                files.push(file.path().to_path_buf());
             }
             Err(error) => failed.push(format!("{error:#}")),
         }
@@ -146,17 +154,32 @@ pub fn standard_input() -> Result<Vec<u8>> {
     Budget::default().read(std::io::stdin().lock()).context("the standard input can't be read")
 }
 
-/// The files, and those in folders and the folders in them.
-pub fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PathBuf>> {
+/// The files, those in folders and the folders in them, and those in archives.
+pub fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PictureFile>> {
     let mut all = Vec::new();
     for input in inputs {
-        if !input.is_dir() {
-            all.push(input.clone());
+        let (found, place) = match (is_standard_input(input), input.is_dir()) {
+            (true, _) => {
+                let bytes = standard_input()?;
+                if !kiln_map::is_zip(&bytes) {
+                    all.push(PictureFile::held("the standard input", bytes));
+                    continue;
+                }
+                (PictureArchive::held("the standard input", bytes)?.map(|archive| archive.files()), "archive")
+            }
+            (false, true) => (Some(PictureFiles::in_folder(input)?), "folder"),
+            // What can't be opened, or isn't what it seems, is said with the others.
+            (false, false) => {
+                let archive = PictureArchive::open(input).ok().flatten();
+                (archive.filter(PictureArchive::holds_pictures).map(|archive| archive.files()), "archive")
+            }
+        };
+        let Some(found) = found else {
+            all.push(PictureFile::on_disk(input));
             continue;
-        }
-        let found = PictureFiles::in_folder(input)?;
+        };
         if found.pictures.is_empty() {
-            bail!("{}: there are no pictures in this folder", input.display());
+            bail!("{}: there are no pictures in this {place}", input.display());
         }
         notes.extend(found.left_out());
         all.extend(found.pictures);
@@ -165,21 +188,10 @@ pub fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PathB
 }
 
 /// An image as the model takes it, and what was done to it: a picture, or exactly as many bytes as it has.
-fn image(path: &Path, images: &ImagePreparation) -> Result<(Vec<u8>, Option<String>)> {
-    let is_raw = |length: u64| length == images.form().width() as u64;
-    if path.as_os_str() == "-" {
-        let bytes = standard_input()?;
-        return match is_raw(bytes.len() as u64) {
-            true => Ok((images.raw(bytes)?, None)),
-            false => {
-                Ok(images
-                    .pixels(&Picture::read(&bytes).map_err(|error| error.in_file("the standard input"))?))
-            }
-        };
-    }
-    let length = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
-    match is_raw(length) {
-        true => Ok((images.raw(std::fs::read(path)?)?, None)),
-        false => Ok(images.pixels(&Picture::open(path)?)),
+fn image(file: &PictureFile, images: &ImagePreparation) -> Result<(Vec<u8>, Option<String>)> {
+    let bytes = file.contents()?;
+    match bytes.len() == images.form().width() {
+        true => Ok((images.raw(bytes)?, None)),
+        false => Ok(images.pixels(&Picture::read(&bytes).map_err(|error| error.in_file(file.path()))?)),
     }
 }

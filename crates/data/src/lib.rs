@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod archive;
 mod batching;
 mod dataset;
 mod error;
@@ -65,7 +66,9 @@ pub use image::{
     is_mnist, mnist, read_idx,
 };
 #[cfg(feature = "image")]
-pub use image::{Gallery, PICTURES, Picture, PictureFiles, Pictures, encode_png};
+pub use image::{
+    Gallery, PICTURES, Picture, PictureArchive, PictureFile, PictureFiles, Pictures, encode_png,
+};
 pub use known::{FileKind, file_kind};
 pub use lengths::{NO_LABEL, PADDING, bucket, buckets};
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
@@ -76,9 +79,9 @@ pub use set::Set;
 pub use split::{by_time, folds, fractions, grouped, stratified};
 pub use table::{
     Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, EncodedBlock, Encoding, Feature,
-    FeatureMatrix, FileFormat, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget, RawBlock,
-    RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table, TablePreparation,
-    TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
+    FeatureMatrix, FileFormat, FirstRows, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget,
+    OneTarget, RawBlock, RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform, Scale, Table,
+    TablePreparation, TableText, TargetColumn, TargetKind, TextEncoding, Treatment, UnseenWords, Vocabulary,
 };
 pub use text::{
     Cut, TaggedSentence, Tokens, Windows, conll, is_conll, labelled, read_conll, read_text, text_of,

@@ -1,8 +1,8 @@
 //! Tables in workbooks, archives, Parquet, Arrow and packed files: whatever is taken can be prepared, and is the same from memory once
-//! more.
+//! more; and archives of pictures.
 #![no_main]
 
-use kiln_data::{Choices, Table, TablePreparation};
+use kiln_data::{Choices, PictureArchive, Table, TablePreparation};
 use kiln_fuzz::{fuzz_target, seeds};
 
 macro_rules! files {
@@ -16,6 +16,9 @@ fuzz_target!(
         "coded.feather", "polars.arrow", "stream.arrows",
     )),
     |bytes: &[u8]| {
+        if let Ok(Some(archive)) = PictureArchive::held("x.zip", bytes.to_vec()) {
+            let _ = archive.files().pictures.iter().filter(|file| file.picture().is_ok()).count();
+        }
         let Ok(table) = Table::read(bytes) else { return };
         assert_eq!(format!("{:?}", Table::read(bytes).unwrap().columns()), format!("{:?}", table.columns()));
         let rows: Vec<usize> = (0..table.len()).collect();

@@ -25,7 +25,8 @@ pub fn frame(frame: &Frame) -> Result<String> {
             Some(TargetColumn::Classes { column, names }) => {
                 writeln!(text, "target    {column}, classes: {}", names.join(", "))?;
             }
-            Some(target) => writeln!(text, "target    {}, a number", target.columns().join(", "))?,
+            Some(TargetColumn::Number { column, .. }) => writeln!(text, "target    {column}, a number")?,
+            Some(several) => writeln!(text, "targets   {}", several.columns().join(", "))?,
             None => {}
         }
     }
@@ -38,13 +39,15 @@ pub fn frame(frame: &Frame) -> Result<String> {
         let pad = " ".repeat(width - name.chars().count());
         writeln!(text, "{name}{pad}  {}", shown.iter().map(cell).collect::<String>())?;
     }
-    let answer = |&row: &usize| format!("{:>9}", rows.y.get(row * y.width()).unwrap_or(f64::NAN));
-    writeln!(
-        text,
-        "{}  {}",
-        "→".to_string() + &" ".repeat(width.max(1) - 1),
-        shown.iter().map(answer).collect::<String>()
-    )?;
+    for target in 0..y.width() {
+        let answer = |&row: &usize| {
+            // A class is a whole number; several targets are shown as inputs are.
+            let value = rows.y.get(row * y.width() + target).unwrap_or(f64::NAN);
+            if y.width() > 1 { format!("{value:>9.4}") } else { format!("{value:>9}") }
+        };
+        let answers = shown.iter().map(answer).collect::<String>();
+        writeln!(text, "→{}  {answers}", " ".repeat(width.max(1) - 1))?;
+    }
     Ok(text)
 }
 

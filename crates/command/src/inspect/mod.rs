@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kiln_learn::data::{Frame, read_text};
 use kiln_learn::hub;
-use kiln_learn::model::{NETWORK, Task, listed};
+use kiln_learn::model::{NETWORK, PartMeaning, Task, listed};
 use kiln_learn::prelude::*;
 use kiln_learn::weights::Weights;
 use kiln_learn::{Model, Summary, onnx};
@@ -19,6 +19,7 @@ use kiln_map::shown;
 
 use super::reading::{READING, ReadingFlags, open};
 use super::rows::is_standard_input;
+use super::source::holds_pictures;
 use super::{import, out};
 use crate::out::counted;
 
@@ -89,7 +90,7 @@ pub fn run(flags: InspectFlags) -> Result<()> {
         (true, None, _) => model(&Model::load(path)?, flags.batch.max(1))?,
         (false, Some(_), _) => bail!("--show is for models, and {} is none", path.display()),
         (false, None, Some(file)) => weights(&file)?,
-        (false, None, None) if path.is_dir() => data::images(path)?,
+        (false, None, None) if path.is_dir() || holds_pictures(path) => data::images(path)?,
         (false, None, None) => match extension.as_str() {
             "onnx" => import::about(&onnx::load(path)?),
             "kdf" => data::frame(&Frame::open(path)?)?,
@@ -175,6 +176,17 @@ fn model(model: &Model, batch: usize) -> Result<String> {
             writeln!(text, "tells     what comes next, of {} of text", counted(*pieces, "piece"))?
         }
         Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
+        Task::Several { .. } => {
+            for part in about.task.parts() {
+                match part.meaning {
+                    PartMeaning::Classes(names) => {
+                        let count = counted(names.len(), "class");
+                        writeln!(text, "tells     {}, {count}: {}", part.name, listed(names))?;
+                    }
+                    PartMeaning::Number { .. } => writeln!(text, "predicts  {}", part.name)?,
+                }
+            }
+        }
     }
     if let Some(plan) = about.preparation.table() {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use kiln_learn::Prediction;
-use kiln_learn::model::Task;
+use kiln_learn::data::{Column, Table};
+use kiln_learn::model::{PartMeaning, Task, TaskPart};
 use serde_json::{Map, Value, json};
 
 /// What was predicted, as JSON has it.
@@ -13,9 +14,22 @@ fn value(answer: &Prediction, task: &Task) -> Value {
     let mut numbers = rounded(answer, task);
     match answer {
         Prediction::Classes { .. } => answer.class().into(),
-        _ if numbers.len() == 1 => numbers.next().into(),
-        _ => numbers.collect::<Vec<_>>().into(),
+        Prediction::Several { .. } => {
+            let each = each_target(answer, task);
+            Value::Object(each.map(|(name, said, task)| (name.to_string(), value(said, task))).collect())
+        }
+        Prediction::Numbers { .. } | Prediction::Text { .. } if numbers.len() == 1 => numbers.next().into(),
+        Prediction::Numbers { .. } | Prediction::Text { .. } => numbers.collect::<Vec<_>>().into(),
     }
+}
+
+/// What is said of each of several targets, and what it is.
+fn each_target<'a>(
+    answer: &'a Prediction,
+    task: &'a Task,
+) -> impl Iterator<Item = (&'a str, &'a Prediction, &'a Task)> {
+    let targets = if let Task::Several { targets } = task { targets.as_slice() } else { &[] };
+    answer.targets().zip(targets).map(|((name, said), target)| (name, said, &target.task))
 }
 
 /// The numbers that were predicted, with no more digits than mean something.
@@ -41,16 +55,52 @@ pub(super) fn best(answer: &Prediction, task: &Task, count: usize) -> String {
 
 /// The names of the columns that are added to a table.
 pub(super) fn header(task: &Task) -> Vec<String> {
+    let mut names = Vec::new();
     match task {
-        Task::Classes { names } => {
-            let each = names.iter().map(|name| quoted(&format!("p({name})")).into_owned());
-            std::iter::once("prediction".to_string()).chain(each).collect()
+        Task::Classes { names: classes } => {
+            names.push("prediction".to_string());
+            names.extend(classes.iter().map(|class| format!("p({class})")));
         }
-        Task::Numbers { names, .. } => {
-            names.iter().map(|name| quoted(&format!("predicted {name}")).into_owned()).collect()
+        Task::Numbers { names: numbers, .. } => {
+            names.extend(numbers.iter().map(|name| format!("predicted {name}")));
         }
-        Task::Text { .. } | Task::Tags { .. } => Vec::new(),
+        Task::Several { .. } => {
+            for TaskPart { name, meaning, .. } in task.parts() {
+                names.push(format!("predicted {name}"));
+                if let PartMeaning::Classes(classes) = meaning {
+                    names.extend(classes.iter().map(|class| format!("p({name}={class})")));
+                }
+            }
+        }
+        Task::Text { .. } | Task::Tags { .. } => {}
     }
+    names.iter().map(|name| quoted(name).into_owned()).collect()
+}
+
+/// Writes the names of a table's columns and of those that are added.
+pub(super) fn table_header(table: &Table, task: &Task, out: &mut impl Write) -> std::io::Result<()> {
+    let names = table.names().map(|name| quoted(name).into_owned()).chain(header(task));
+    writeln!(out, "{}", names.collect::<Vec<_>>().join(","))
+}
+
+/// Writes a table's rows with what is said of each.
+pub(super) fn table_rows(
+    table: &Table,
+    answers: &[Prediction],
+    task: &Task,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    for (row, answer) in answers.iter().enumerate() {
+        let cell = |column: &Column| {
+            column.cell(row).text().map_or(String::new(), |text| quoted(&text).into_owned())
+        };
+        let read = table.columns().iter().map(cell).collect::<Vec<_>>().join(",");
+        let mut line = read.into_bytes();
+        cells(answer, task, &mut line)?;
+        line.push(b'\n');
+        out.write_all(&line)?;
+    }
+    Ok(())
 }
 
 /// Writes what stands in them.
@@ -59,7 +109,8 @@ pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> 
         write!(line, ",{}", quoted(class))?;
     }
     answer.probabilities().try_for_each(|(_, p)| write!(line, ",{p:.6}"))?;
-    rounded(answer, task).try_for_each(|number| write!(line, ",{number}"))
+    rounded(answer, task).try_for_each(|number| write!(line, ",{number}"))?;
+    each_target(answer, task).try_for_each(|(_, said, task)| cells(said, task, line))
 }
 
 /// The number with the fewest digits that is the same in single precision, which is what a model computes in; where that is too coarse for
@@ -74,16 +125,27 @@ fn shortest(number: f64, scale: f64) -> f64 {
 }
 
 /// A row's prediction as an object, with the file it is of.
-pub(super) fn object(file: Option<&PathBuf>, answer: &Prediction, task: &Task, row: usize) -> Value {
+pub(super) fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize) -> Value {
     let mut object = json!({ "row": row, "prediction": value(answer, task) });
     if let Some(file) = file {
         object["input"] = file.display().to_string().into();
     }
-    if let Prediction::Classes { .. } = answer {
-        let each = answer.probabilities().map(|(name, p)| (name.to_string(), shortest(p.into(), 1.0).into()));
-        object["probabilities"] = Value::Object(each.collect::<Map<_, _>>());
+    match answer {
+        Prediction::Classes { .. } => object["probabilities"] = probabilities(answer),
+        Prediction::Several { .. } => {
+            let classes = answer.targets().filter(|(_, said)| said.class().is_some());
+            let each = classes.map(|(name, said)| (name.to_string(), probabilities(said)));
+            object["probabilities"] = Value::Object(each.collect());
+        }
+        Prediction::Numbers { .. } | Prediction::Text { .. } => {}
     }
     object
+}
+
+/// The probabilities of all classes, by their names.
+fn probabilities(answer: &Prediction) -> Value {
+    let each = answer.probabilities().map(|(name, p)| (name.to_string(), shortest(p.into(), 1.0).into()));
+    Value::Object(each.collect::<Map<_, _>>())
 }
 
 /// A cell of CSV, in quotes where it needs them.

@@ -18,15 +18,16 @@ use kiln_learn::hub::{self, HubModel, TextNetwork};
 use kiln_learn::{Predictor, Preparation};
 
 use self::generate::GenerateFlags;
-use self::lines::{best, cells, header, object, quoted};
+use self::lines::{best, object, table_header, table_rows};
 use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
+use super::reading::ReadingFlags;
 use super::rows;
 
 /// Predict with a trained model
 ///
 /// A table comes out as CSV: the columns as they came in, the prediction, and the probability of each class. It is read, predicted and
-/// written in a stream, however long it is (CSV and the like; JSON, Parquet and workbooks are read whole). Of images each is a line.
+/// written in a stream, however long it is (workbooks are read whole, and so are JSON, Parquet and Arrow that fit into memory). Of images each is a line.
 /// What was fitted in training (means, words, sizes) is applied unchanged. A picture that can't be read is named on the standard error, the
 /// others go on, and the exit code is then 1.
 #[derive(Args)]
@@ -40,6 +41,8 @@ use super::rows;
   kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
   kiln predict llama-1b-q4_k_m.gguf --prompt \"Once upon a time\"
+  kiln predict model.kiln new.csv --decimal ,   numbers are written otherwise than in the training's file
+  kiln predict model.kiln photos.zip            the pictures of an archive, which isn't unpacked
   kiln predict runs/reviews-1/model.kiln --text \"a fine story\"
   kiln predict dates.kiln --text \"3 May 2021\"
   kiln predict dates.kiln new.csv               a column more, with what is written for each text
@@ -55,7 +58,7 @@ pub struct PredictFlags {
     /// The model's file, a folder of a model hub's (config.json, model.safetensors, tokenizer.json), a GGUF file, or an ONNX file with its tokenizer.json
     model: PathBuf,
 
-    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders of them, raw bytes, a text to go on with, a text itself of a model of texts, or - for the standard input
+    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders and zip archives of them, raw bytes, a text to go on with, a text itself of a model of texts, or - for the standard input
     inputs: Vec<PathBuf>,
 
     /// Adapters beside the weights of a language model, as `kiln train --lora` leaves them
@@ -75,6 +78,9 @@ pub struct PredictFlags {
     #[command(flatten)]
     seen: rows::ViewFlags,
 
+    #[command(flatten)]
+    reading: ReadingFlags,
+
     /// Print a JSON object for each row
     #[arg(long)]
     json: bool,
@@ -90,7 +96,8 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     if flags.adapters.is_some() {
         bail!("{}: --adapters is for a language model", flags.model.display());
     }
-    let model = rows::asked(&flags.model)?;
+    let mut model = rows::asked(&flags.model)?;
+    flags.reading.tell(&mut model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
     let given = || flags.given.given(&flags.inputs);
@@ -150,26 +157,19 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     let mut out = out::RowWriter::new();
     for (row, answer) in answers.iter().enumerate() {
         if flags.json {
-            writeln!(out, "{}", object(questions.files.get(row), answer, &about.task, row))?;
+            writeln!(
+                out,
+                "{}",
+                object(questions.files.get(row).map(PathBuf::as_path), answer, &about.task, row)
+            )?;
         } else if questions.table.is_none() {
             let file = questions.files.get(row).map(|file| file.display().to_string()).unwrap_or_default();
             writeln!(out, "{file}  {}", best(answer, &about.task, flags.top))?;
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
-        let names: Vec<&str> = table.names().collect();
-        let header = names.iter().map(|name| quoted(name).into_owned()).chain(header(&about.task));
-        writeln!(out, "{}", header.collect::<Vec<_>>().join(","))?;
-        for (row, answer) in answers.iter().enumerate() {
-            let cell = |column: &kiln_learn::data::Column| {
-                column.cell(row).text().map_or(String::new(), |text| quoted(&text).into_owned())
-            };
-            let read = table.columns().iter().map(cell).collect::<Vec<_>>().join(",");
-            let mut line = read.into_bytes();
-            cells(answer, &about.task, &mut line)?;
-            line.push(b'\n');
-            out.write_all(&line)?;
-        }
+        table_header(table, &about.task, &mut out)?;
+        table_rows(table, &answers, &about.task, &mut out)?;
     }
     out.flush()?;
     Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,16 +1,20 @@
 //! Tables of text, row after row: what is read is predicted and written while more is read, in as much memory as a few blocks take.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
-use kiln_learn::data::{EncodedBlock, RawBlock, RowEncoder, RowStream, TableText, UnseenWords};
+use kiln_learn::data::{
+    ColumnKind, EncodedBlock, RawBlock, Reading, RowEncoder, RowStream, TableText, UnseenWords,
+};
 use kiln_learn::model::Task;
+use kiln_learn::preparation::Unanswered;
 use kiln_learn::{Error, Predictor, Preparation};
 use kiln_map::Budget;
 
-use super::lines::{cells, header, object, quoted};
+use super::lines::{cells, header, object, quoted, table_header, table_rows};
+use crate::large::LargeTable;
 use crate::out;
 use crate::rows::{self, Questions, is_standard_input};
 
@@ -31,7 +35,12 @@ pub(super) fn predict(predictor: &Predictor, inputs: &[PathBuf], json: bool) -> 
     };
     let stream = match text {
         TableText::Rows(stream) => stream,
-        TableText::Other(_) if !is_standard_input(input) => return whole(),
+        TableText::Other(_) if !is_standard_input(input) => {
+            return match LargeTable::of(input, &reading) {
+                Some(large) => by_parts(predictor, &large, input, reading, json).map(|()| None),
+                None => whole(),
+            };
+        }
         TableText::Other(reader) => {
             let bytes = Budget::default().read(reader).context("the standard input can't be read")?;
             return rows::of_table(about, reading.read(&bytes)?, input).map(Some);
@@ -55,6 +64,56 @@ pub(super) fn predict(predictor: &Predictor, inputs: &[PathBuf], json: bool) -> 
     }
     model.encoder.unseen(&unseen).iter().for_each(out::note);
     Ok(None)
+}
+
+/// Predicts a table that isn't text and too large to be held, part by part.
+fn by_parts(
+    predictor: &Predictor,
+    large: &LargeTable,
+    input: &Path,
+    reading: Reading,
+    json: bool,
+) -> Result<()> {
+    let about = predictor.model().about();
+    // What isn't needed is written out as it stands.
+    let reading = large.first.names().fold(reading, |reading, name| match reading.tells(name) {
+        true => reading,
+        false => reading.kind(name, ColumnKind::Category),
+    });
+    let mut out = out::RowWriter::new();
+    if !json {
+        table_header(&large.first, &about.task, &mut out)?;
+    }
+    let (mut rows, mut notes) = (0, BTreeSet::new());
+    let mut fault = None;
+    let read = reading.each_part(input, |table| {
+        let mut written = || -> Result<()> {
+            let Unanswered { rows: questions, notes: own } =
+                about.of_table(&table).map_err(|error| named(error, input))?;
+            notes.extend(own);
+            let answers = predictor.predict(&questions)?;
+            match json {
+                true => answers.iter().enumerate().try_for_each(|(row, answer)| {
+                    Ok(writeln!(out, "{}", object(None, answer, &about.task, rows + row))?)
+                }),
+                false => table_rows(&table, &answers, &about.task, &mut out),
+            }
+        };
+        let result = written();
+        rows += table.len();
+        result.map_err(|error| {
+            let message = format!("{error:#}");
+            fault = Some(error);
+            kiln_learn::data::Error::new(message)
+        })
+    });
+    match (fault, read) {
+        (Some(fault), _) => return Err(fault),
+        (None, read) => read?,
+    }
+    out.flush()?;
+    notes.iter().for_each(out::note);
+    Ok(())
 }
 
 /// The same fault of data, in a file.

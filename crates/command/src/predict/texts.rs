@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use kiln_learn::hub::TextPair;
-use kiln_learn::model::Task;
+use kiln_learn::model::{NamedTask, Task};
 use kiln_learn::{Embeddings, Prediction, Result as Learned};
 use serde_json::json;
 
@@ -189,6 +189,11 @@ pub(super) fn task(said: &Prediction) -> Task {
             scale: vec![1.0; names.len()],
             offset: vec![0.0; names.len()],
         },
+        Prediction::Several { targets } => {
+            let named =
+                targets.iter().map(|(name, said)| NamedTask { name: name.to_string(), task: task(said) });
+            Task::Several { targets: named.collect() }
+        }
         Prediction::Text { scores, .. } => Task::Text { pieces: scores.len() },
     }
 }

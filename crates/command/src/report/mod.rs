@@ -17,7 +17,7 @@ use super::folder::Folder;
 use super::importance::Importances;
 use super::measure::{Measured, Of};
 use super::out::counted;
-use chart::{COLOURS, Chart, STYLE, Series, figure};
+use chart::{COLOURS, Chart, STYLE, Series};
 use drawing::escape;
 
 /// What a report tells of.
@@ -88,22 +88,14 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
     for line in told.said {
         write!(html, "<p>{}</p>", escape(line))?;
     }
-    html += "<section id=\"figures\"><h2>Figures</h2><div class=\"scroll\"><table><tr><th></th>";
+    html += "<section id=\"figures\"><h2>Figures</h2>";
     let known: Vec<(&str, &Measured)> = ["train", "validation", "test"]
         .into_iter()
         .zip(told.parts)
         .filter_map(|(name, part)| Some((name, part?)))
         .collect();
-    if let Some((_, first)) = known.first() {
-        first.numbers.iter().try_for_each(|(name, _)| write!(html, "<th>{}</th>", escape(name)))?;
-        html += "</tr>";
-        for (name, part) in &known {
-            write!(html, "<tr><th>{name}</th>")?;
-            part.numbers.iter().try_for_each(|(_, number)| write!(html, "<td>{}</td>", figure(*number)))?;
-            html += "</tr>";
-        }
-    }
-    html += "</table></div></section><section id=\"curves\"><h2>Charts</h2><div class=\"charts\">";
+    html += &tables::figures(&known)?;
+    html += "</section><section id=\"curves\"><h2>Charts</h2><div class=\"charts\">";
     for (place, chart) in charts.iter().enumerate() {
         html += &format!("<figure>{}</figure>", chart.svg());
         // Beside the first curve, that of the loss.
@@ -117,8 +109,16 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
             let table = escape(&super::measure::entity_table(&measured.entities));
             write!(html, "<section id=\"entities\"><h2>Entities</h2><pre>{table}</pre></section>")?;
         }
-        if let Of::Classes { names, confusion, .. } = &measured.of {
-            html += &tables::classes(names, confusion)?;
+        match &measured.of {
+            Of::Classes { names, confusion, .. } => html += &tables::classes(names, confusion, None)?,
+            Of::Several(each) => {
+                for one in each {
+                    if let Of::Classes { names, confusion, .. } = &one.measured.of {
+                        html += &tables::classes(names, confusion, Some(&one.name))?;
+                    }
+                }
+            }
+            Of::Numbers(_) | Of::Text => {}
         }
         html += &tables::mistakes(told, measured)?;
         if let Some(importances) = told.importances {

@@ -7,19 +7,29 @@ use crate::measure::{Measured, Of, PredictedNumbers};
 
 /// The charts of a part.
 pub(super) fn charts(measured: &Measured) -> Vec<Chart> {
+    of_target(measured, None)
+}
+
+/// The charts of a target; its name is in the titles where there are several.
+fn of_target(measured: &Measured, name: Option<&str>) -> Vec<Chart> {
+    let title = |title: &str| name.map_or_else(|| title.to_string(), |name| format!("{title}: {name}"));
     match &measured.of {
         Of::Classes { names, rows, .. } => {
             let mut charts = Vec::new();
             if let [_, positive] = names.as_slice() {
                 let scored: Vec<(f64, bool)> =
                     rows.iter().map(|row| (f64::from(row.second), row.label == 1)).collect();
-                charts.extend(thresholds(&scored, positive));
+                charts.extend(thresholds(&scored, positive, title));
             }
-            charts.push(calibration(rows));
+            charts.push(calibration(rows, &title("Calibration")));
             charts
         }
         Of::Text => Vec::new(),
-        Of::Numbers(each) => each.iter().flat_map(|own| numbers(own, each.len() > 1)).collect(),
+        Of::Numbers(each) => {
+            let is_one = name.is_none() && each.len() == 1;
+            each.iter().flat_map(|own| numbers(own, !is_one)).collect()
+        }
+        Of::Several(each) => each.iter().flat_map(|one| of_target(&one.measured, Some(&one.name))).collect(),
     }
 }
 
@@ -48,7 +58,7 @@ fn numbers(
 }
 
 /// The ROC and the precision-recall curve.
-fn thresholds(scored: &[(f64, bool)], positive: &str) -> [Chart; 2] {
+fn thresholds(scored: &[(f64, bool)], positive: &str, title: impl Fn(&str) -> String) -> [Chart; 2] {
     let mut sorted = scored.to_vec();
     sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
     let positives = sorted.iter().filter(|(_, is)| *is).count().max(1) as f64;
@@ -66,17 +76,17 @@ fn thresholds(scored: &[(f64, bool)], positive: &str) -> [Chart; 2] {
             precision.push((hits / positives, hits / (hits + alarms)));
         }
     }
-    let mut first =
-        Chart::new("ROC curve", "false positive rate", "true positive rate").with(Series::line("", roc));
+    let mut first = Chart::new(&title("ROC curve"), "false positive rate", "true positive rate")
+        .with(Series::line("", roc));
     (first.diagonal, first.bounds) = (true, Some([0.0, 1.0, 0.0, 1.0]));
-    let title = format!("Precision and recall of {positive}");
-    let mut second = Chart::new(&title, "recall", "precision").with(Series::line("", precision));
+    let name = title(&format!("Precision and recall of {positive}"));
+    let mut second = Chart::new(&name, "recall", "precision").with(Series::line("", precision));
     second.bounds = Some([0.0, 1.0, 0.0, 1.0]);
     [first, second]
 }
 
 /// How often the likeliest class is right, by how likely it was.
-fn calibration(rows: &[Judged]) -> Chart {
+fn calibration(rows: &[Judged], title: &str) -> Chart {
     let mut bins = vec![(0.0, 0.0, 0.0); 10];
     for row in rows {
         let sure = f64::from(row.sure);
@@ -88,7 +98,7 @@ fn calibration(rows: &[Judged]) -> Chart {
     let mut series = Series::line("", points);
     series.labels = bins.iter().map(|(count, ..)| format!("{count:.0}")).collect();
     let mut chart =
-        Chart::new("Calibration", "how sure (beside each point its rows)", "how often right").with(series);
+        Chart::new(title, "how sure (beside each point its rows)", "how often right").with(series);
     (chart.diagonal, chart.bounds) = (true, Some([0.0, 1.0, 0.0, 1.0]));
     chart
 }

@@ -10,7 +10,7 @@ use super::chart::figure;
 use super::drawing::escape;
 use super::{Shows, Told};
 use crate::importance::Importances;
-use crate::measure::{Measured, Of};
+use crate::measure::{Measured, MeasuredTarget, Of};
 use crate::out::counted;
 
 /// More classes than this are no matrix that anybody can read.
@@ -19,10 +19,47 @@ const MATRIX: usize = 30;
 /// Of more classes or columns than fit a table those that tell the most are shown.
 const MOST: usize = 20;
 
-/// Which class was taken for which, and the figures of each.
-pub(super) fn classes(names: &[String], confusion: &Confusion) -> Result<String> {
+/// The figures of each part; of several targets each has a table of its own, behind what is of all.
+pub(super) fn figures(parts: &[(&str, &Measured)]) -> Result<String> {
+    let Some((_, first)) = parts.first() else { return Ok(String::new()) };
+    let Of::Several(each) = &first.of else {
+        let count = first.numbers.len();
+        return figures_of(parts, count);
+    };
+    let mut html = figures_of(parts, 1)?;
+    for (at, target) in each.iter().enumerate() {
+        let mut own: Vec<(&str, &Measured)> = Vec::new();
+        for (part, measured) in parts {
+            if let Of::Several(each) = &measured.of {
+                own.extend(each.get(at).map(|one| (*part, &one.measured)));
+            }
+        }
+        write!(html, "<h3>{}</h3>", escape(&target.name))?;
+        html += &figures_of(&own, usize::MAX)?;
+    }
+    Ok(html)
+}
+
+/// The first so many figures of each part.
+fn figures_of(parts: &[(&str, &Measured)], count: usize) -> Result<String> {
+    let mut html = "<div class=\"scroll\"><table><tr><th></th>".to_string();
+    let numbers = |measured: &Measured| measured.numbers.iter().take(count).cloned().collect::<Vec<_>>();
+    let names = parts.first().map_or(Vec::new(), |(_, first)| numbers(first));
+    names.iter().try_for_each(|(name, _)| write!(html, "<th>{}</th>", escape(name)))?;
+    html += "</tr>";
+    for (name, part) in parts {
+        write!(html, "<tr><th>{name}</th>")?;
+        numbers(part).iter().try_for_each(|(_, number)| write!(html, "<td>{}</td>", figure(*number)))?;
+        html += "</tr>";
+    }
+    Ok(html + "</table></div>")
+}
+
+/// Which class was taken for which, and the figures of each; of one of several targets with its name.
+pub(super) fn classes(names: &[String], confusion: &Confusion, target: Option<&str>) -> Result<String> {
     let short: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut html = "<section id=\"confusion\"><h2>Which class was taken for which</h2>".to_string();
+    let of = target.map(|name| format!(" of {}", escape(name))).unwrap_or_default();
+    let mut html = format!("<section id=\"confusion\"><h2>Which class{of} was taken for which</h2>");
     if names.len() <= MATRIX {
         html += "<div class=\"scroll\"><table class=\"matrix\"><tr><th>truth ╲ taken for</th>";
         names.iter().try_for_each(|name| write!(html, "<th>{}</th>", escape(name)))?;
@@ -69,40 +106,15 @@ pub(super) fn classes(names: &[String], confusion: &Confusion) -> Result<String>
 /// The rows the model was surest of and wrong, or was furthest from.
 pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
     const SHOWN: usize = 24;
+    if let Of::Text = measured.of {
+        return Ok(String::new());
+    }
     // How wrong each is, and its row.
-    let mut worst: Vec<(f64, usize)> = match &measured.of {
-        Of::Text => return Ok(String::new()),
-        Of::Classes { rows, .. } => {
-            let wrong = rows.iter().enumerate().filter(|(_, row)| !row.is_right());
-            wrong.map(|(at, row)| (f64::from(row.sure), at)).collect()
-        }
-        Of::Numbers(each) => {
-            let rows = each.first().map_or(0, |own| own.truth.len());
-            // Of several targets by how much more than usually each is off.
-            let off = |row: usize| match each.as_slice() {
-                [own] => own.off(row),
-                each => each.iter().map(|own| own.off(row) / own.mean_off().max(f64::MIN_POSITIVE)).sum(),
-            };
-            (0..rows).map(|row| (off(row), row)).collect()
-        }
-    };
+    let wrong = |row: usize| wrongness(&measured.of, row).map(|wrong| (wrong, row));
+    let mut worst: Vec<(f64, usize)> = (0..rows(&measured.of)).filter_map(wrong).collect();
     worst.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     worst.truncate(SHOWN);
-    let says = |row: usize| match &measured.of {
-        Of::Text => String::new(),
-        Of::Classes { names, rows, .. } => {
-            let name = |class: u32| names.get(class as usize).map_or("", String::as_str);
-            let row = &rows[row];
-            format!("{} ({:.0} %), is {}", name(row.class), 100.0 * row.sure, name(row.label))
-        }
-        Of::Numbers(each) => {
-            let says = each.iter().map(|own| {
-                let name = if each.len() > 1 { format!("{} ", own.name) } else { String::new() };
-                format!("{name}{}, is {}", figure(own.predicted[row]), figure(own.truth[row]))
-            });
-            says.collect::<Vec<_>>().join("; ")
-        }
-    };
+    let says = |row: usize| said(&measured.of, row);
     let worst: Vec<(usize, String)> = worst.into_iter().map(|(_, row)| (row, says(row))).collect();
     let mut html = "<section id=\"mistakes\"><h2>Worst mistakes</h2>".to_string();
     if worst.is_empty() || told.parts[2].is_none() {
@@ -165,9 +177,10 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
 
 /// How much worse the model is where a column's values are shuffled among the rows.
 pub(super) fn importances(importances: &Importances) -> Result<String> {
-    let Importances { figure, drops, columns, shuffles, rows } = importances;
+    let Importances { figure, is_loss, drops, columns, shuffles, rows } = importances;
+    let falls = if *is_loss { "rises" } else { "falls" };
     let mut html = format!(
-        "<section id=\"importance\"><h2>What the model looks at</h2><p>How much {} falls on {} of the test part where a column is \
+        "<section id=\"importance\"><h2>What the model looks at</h2><p>How much {} {falls} on {} of the test part where a column is \
          shuffled among them (mean of {shuffles}).</p>",
         escape(figure),
         counted(*rows, "row")
@@ -195,6 +208,63 @@ pub(super) fn importances(importances: &Importances) -> Result<String> {
         )?;
     }
     Ok(html + "</table></div></section>")
+}
+
+/// How many rows were looked at.
+fn rows(of: &Of) -> usize {
+    match of {
+        Of::Text => 0,
+        Of::Classes { rows, .. } => rows.len(),
+        Of::Numbers(each) => each.first().map_or(0, |own| own.truth.len()),
+        Of::Several(each) => each.first().map_or(0, |one| rows(&one.measured.of)),
+    }
+}
+
+/// How wrong a model is of a row: how sure it was of another class, how far a number is off. Of several targets numbers count by how much more
+/// than usually they are off, a class by as much as it is unlikely to be right. Nothing where a row is right.
+fn wrongness(of: &Of, row: usize) -> Option<f64> {
+    match of {
+        Of::Text => None,
+        Of::Classes { rows, .. } => {
+            let row = rows.get(row)?;
+            (!row.is_right()).then_some(f64::from(row.sure))
+        }
+        Of::Numbers(each) => match each.as_slice() {
+            [own] => Some(own.off(row)),
+            each => Some(each.iter().map(|own| own.off_by_mean(row)).sum()),
+        },
+        Of::Several(each) => {
+            let one = |one: &MeasuredTarget| match &one.measured.of {
+                Of::Numbers(each) => Some(each.iter().map(|own| own.off_by_mean(row)).sum::<f64>()),
+                of => wrongness(of, row),
+            };
+            let wrong: Vec<f64> = each.iter().filter_map(one).collect();
+            (!wrong.is_empty()).then(|| wrong.iter().sum())
+        }
+    }
+}
+
+/// What a model says of a row, and what it is.
+fn said(of: &Of, row: usize) -> String {
+    match of {
+        Of::Text => String::new(),
+        Of::Classes { names, rows, .. } => {
+            let name = |class: u32| names.get(class as usize).map_or("", String::as_str);
+            let row = &rows[row];
+            format!("{} ({:.0} %), is {}", name(row.class), 100.0 * row.sure, name(row.label))
+        }
+        Of::Numbers(each) => {
+            let says = each.iter().map(|own| {
+                let name = if each.len() > 1 { format!("{} ", own.name) } else { String::new() };
+                format!("{name}{}, is {}", figure(own.predicted[row]), figure(own.truth[row]))
+            });
+            says.collect::<Vec<_>>().join("; ")
+        }
+        Of::Several(each) => {
+            let says = each.iter().map(|one| format!("{} {}", one.name, said(&one.measured.of, row)));
+            says.collect::<Vec<_>>().join("; ")
+        }
+    }
 }
 
 fn base64(bytes: &[u8]) -> String {

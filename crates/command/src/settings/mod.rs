@@ -73,8 +73,8 @@ const DATA: &str = "Data";
 
 keys! {
     "Data" {
-        "target" target: String [ROWS] = "COLUMN" "The column of a table to predict, by its name or its number from 1; several of numbers with commas between them [default: target, label, class or y, else the last]";
-        "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which";
+        "target" target: String [ROWS] = "COLUMN" "The column of a table to predict, by its name or its number from 1; several with commas between them [default: target, label, class or y, else the last]";
+        "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which; of several targets one word for all, or one for each with commas between them";
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
         "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, text, calendar";

@@ -1,17 +1,24 @@
 //! Frames: tables of any size, by way of a file of prepared rows that says what it was made of. Which part a row is of follows from its
 //! number and the seed.
 
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::data::{Choices, Dataset, Frame, Framing, Rng, TablePreparation};
+use kiln_learn::data::{
+    Cell, Choices, Dataset, Frame, Framing, Rng, TablePreparation, TargetColumn, by_time, grouped,
+};
 use serde_json::{Value, json};
 
-use super::table::{TABLES, choices, front, task_of, with_flags};
+use super::table::{TABLES, choices, front, moment, of_model, own_columns, task_of, with_flags};
 use super::{Habits, TrainingData, counts, name_of, shares};
+use crate::base::Base;
 use crate::folder::scratch;
 use crate::large::LargeTable;
 use crate::out::counted;
@@ -22,7 +29,11 @@ use crate::settings::Settings;
 /// The rows of a table, in a frame that is made of it, or was and still holds.
 pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> Result<TrainingData> {
     let target = settings.target.as_deref().context("--frame needs --target, the column to predict")?;
-    let choices = with_flags(Choices::new().target(target), settings)?;
+    let reading = ReadingFlags::of(settings).reading()?;
+    let choices = match reading.first_rows(path).ok().flatten() {
+        Some(first) => choices(&first.table, settings, None, &mut Vec::new())?.1,
+        None => with_flags(Choices::new().target(target), settings)?,
+    };
     let origin = origin(path, settings, seed)?;
     let note = match stale(to, &origin)? {
         None => format!(
@@ -30,9 +41,8 @@ pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> 
             to.display()
         ),
         Some(why) => {
-            let part = parts_by_number(shares(settings, 0.1), seed);
-            let reading = ReadingFlags::of(settings).reading()?;
-            let framing = Framing::new(choices).reading(reading).train(move |row| part(row) == 0);
+            let parts = FrameParts::ByNumber { shares: shares(settings, 0.1), seed };
+            let framing = Framing::new(choices).reading(reading).train(move |row| parts.of_row(row) == 0);
             framing.origin(origin).make(path, to)?;
             why.map_or(format!("{}: made of the table", to.display()), |why| {
                 format!("{}: the frame is made anew, because {why}", to.display())
@@ -49,16 +59,114 @@ pub(super) fn unasked(
     large: &LargeTable,
     settings: &Settings,
     seed: u64,
+    base: Option<&Base>,
 ) -> Result<TrainingData> {
     let mut said = Vec::new();
-    let (_, choices) = choices(&large.first, settings, None, &mut said)?;
+    let own = base.map(own_columns).transpose()?;
+    let reading = match &own {
+        Some(own) => own.reading(),
+        None => ReadingFlags::of(settings).reading()?,
+    };
+    let known = own.as_ref().and_then(|own| own.target()).map(TargetColumn::columns);
+    let (targets, choices) = choices(&large.first, settings, known.as_deref(), &mut said)?;
+    let framing = || {
+        let framing = Framing::new(choices.clone()).reading(reading.clone());
+        framing.progress(LargeTable::progress(is_quiet(settings)))
+    };
     let shares = shares(settings, 0.2);
-    let part = parts_by_number(shares, seed);
-    let reading = ReadingFlags::of(settings).reading()?;
-    let framing = Framing::new(choices).reading(reading).train(move |row| part(row) == 0);
-    let frame = large.frame(framing, path, &scratch(settings.out.as_deref()), is_quiet(settings))?;
-    let source = of_frame(frame, path, shares, settings, seed)?;
+    let parts = FrameParts::of(path, &framing(), shares, settings, seed, &mut said)?;
+    let train = parts.clone();
+    let framing_of_rows = framing().train(move |row| train.of_row(row) == 0);
+    let framing = match (base, own) {
+        (Some(base), Some(own)) => {
+            let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+            let target = match of_model(base, &targets) {
+                Some(target) => target,
+                None => {
+                    framing_of_rows.fitted(path)?.target().context("a column to predict was chosen")?.clone()
+                }
+            };
+            Framing::prepared(own.with_target(target))
+        }
+        _ => framing_of_rows,
+    };
+    let frame = large.frame(framing, path, &scratch(settings.out.as_deref()), is_quiet(settings));
+    let frame = match base {
+        Some(base) => frame.with_context(|| base.hint())?,
+        None => frame?,
+    };
+    let source = of_frame(frame, path, (shares, &parts), settings)?;
     Ok(TrainingData { said: [said, source.said].concat(), ..source })
+}
+
+/// Which of the three parts each row of a frame is in.
+#[derive(Clone)]
+enum FrameParts {
+    /// By its number: the same whenever it is asked with one seed.
+    ByNumber { shares: [f64; 3], seed: u64 },
+    /// As was decided by a column of all rows.
+    Known(Arc<Vec<u8>>),
+}
+
+impl FrameParts {
+    /// As the settings say, of the rows of a file that have a target.
+    fn of(
+        path: &Path,
+        framing: &Framing,
+        shares: [f64; 3],
+        settings: &Settings,
+        seed: u64,
+        said: &mut Vec<String>,
+    ) -> Result<FrameParts> {
+        let parts = match (&settings.group, &settings.time) {
+            (None, None) => return Ok(FrameParts::ByNumber { shares, seed }),
+            (Some(_), Some(_)) => bail!("--group and --time both say how rows are cut; leave one out"),
+            (Some(name), None) => {
+                said.push(format!("rows with the same {name} stay in one part"));
+                let key = |cell: Cell| {
+                    let mut hasher = DefaultHasher::new();
+                    cell.text().hash(&mut hasher);
+                    hasher.finish()
+                };
+                // Numbered as they come, which is what a table in memory is cut by.
+                let mut known = HashMap::new();
+                let keys = framing.gather(path, name, key)?.into_iter().map(|key| {
+                    let next = known.len() as i64;
+                    *known.entry(key).or_insert(next)
+                });
+                grouped(&keys.collect::<Vec<_>>(), &shares, seed)?
+            }
+            (None, Some(name)) => {
+                said.push(format!("cut by {name}: the latest rows are tested with"));
+                let moments = framing.gather(path, name, |cell| moment(cell).unwrap_or(f64::NAN))?;
+                if let Some(row) = moments.iter().position(|moment| moment.is_nan()) {
+                    bail!(
+                        "--time {name}: row {} of those with a target has no number and no date there",
+                        row + 1
+                    );
+                }
+                by_time(&moments, &shares)?
+            }
+        };
+        let mut each = vec![0; parts.iter().map(Vec::len).sum()];
+        for (part, rows) in (0u8..).zip(&parts) {
+            rows.iter().for_each(|row| each[*row] = part);
+        }
+        Ok(FrameParts::Known(Arc::new(each)))
+    }
+
+    /// The part of a row.
+    fn of_row(&self, row: u64) -> usize {
+        match self {
+            FrameParts::ByNumber { shares, seed } => {
+                let place = Rng::new(*seed).derive(row).uniform();
+                usize::from(place >= shares[0]) + usize::from(place >= shares[0] + shares[1])
+            }
+            FrameParts::Known(parts) => {
+                usize::try_from(row).ok().and_then(|row| parts.get(row)).map_or(0, |part| usize::from(*part))
+            }
+        }
+    }
 }
 
 fn is_quiet(settings: &Settings) -> bool {
@@ -149,34 +257,25 @@ fn difference(then: &Value, now: &Value) -> Option<String> {
     Some(format!("its {name} was {}, and is {} now", shown(&then[*name]), shown(&now[*name])))
 }
 
-/// Which of the three parts a row of a frame is in, by its number: the same whenever it is asked with one seed.
-fn parts_by_number(shares: [f64; 3], seed: u64) -> impl Fn(u64) -> usize + Copy + Send + Sync + 'static {
-    move |row| {
-        let place = Rng::new(seed).derive(row).uniform();
-        usize::from(place >= shares[0]) + usize::from(place >= shares[0] + shares[1])
-    }
-}
-
 /// The rows of a frame that was made before.
 pub(super) fn frame(path: &Path, settings: &Settings, seed: u64) -> Result<TrainingData> {
-    of_frame(Frame::open(path)?, path, shares(settings, 0.1), settings, seed)
+    let shares = shares(settings, 0.1);
+    of_frame(Frame::open(path)?, path, (shares, &FrameParts::ByNumber { shares, seed }), settings)
 }
 
 fn of_frame(
     frame: Frame,
     path: &Path,
-    shares: [f64; 3],
+    (shares, part_of): ([f64; 3], &FrameParts),
     settings: &Settings,
-    seed: u64,
 ) -> Result<TrainingData> {
-    let part = parts_by_number(shares, seed);
     let mut said = vec![format!("a frame of {}", counted(frame.len(), "row"))];
     let plan = frame.preparation().context("the frame doesn't say how its rows were made")?.clone();
     let (task, found) = task_of(&plan)?;
     said.push(found);
     said.extend(plan.notes().iter().cloned());
     let mut parts = vec![Vec::new(); 3];
-    (0..frame.len()).for_each(|row| parts[part(row as u64)].push(row));
+    (0..frame.len()).for_each(|row| parts[part_of.of_row(row as u64)].push(row));
     let names = ["training", "validation", "test"].into_iter().zip(&parts).zip(shares);
     if let Some(((name, _), _)) = names.into_iter().find(|((_, part), share)| part.is_empty() && *share > 0.0)
     {

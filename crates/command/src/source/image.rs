@@ -164,6 +164,19 @@ pub(super) fn pictures(settings: &Settings, base: Option<&Base>) -> Result<Pictu
     Ok(pictures)
 }
 
+/// A folder of images for each class, in a folder or an archive.
+pub(super) fn by_class(
+    kind: &str,
+    path: &Path,
+    settings: &Settings,
+    seed: u64,
+    base: Option<&Base>,
+) -> Result<TrainingData> {
+    let known = ["test-fraction", "val-fraction", "image-size", "grey", "strict", "augment"];
+    settings.only(kind, &known)?;
+    gallery(path, pictures(settings, base)?.folder(path)?, settings, seed, base)
+}
+
 pub(super) fn gallery(
     path: &Path,
     gallery: Gallery,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Preparation;
-use kiln_learn::data::{self, Dataset, FileKind, Set};
+use kiln_learn::data::{self, Dataset, FileKind, PictureArchive, Set};
 use kiln_learn::model::Task;
 use kiln_learn::presets::{Preset, Suits};
 
@@ -100,9 +100,10 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
             settings.only("a folder of CIFAR-10's files", &ready)?;
             return image::cifar10(path, settings, seed, base);
         }
-        let pictures = ["test-fraction", "val-fraction", "image-size", "grey", "strict", "augment"];
-        settings.only("a folder of images", &pictures)?;
-        return image::gallery(path, image::pictures(settings, base)?.folder(path)?, settings, seed, base);
+        return image::by_class("a folder of images", path, settings, seed, base);
+    }
+    if settings.member.is_none() && holds_pictures(path) {
+        return image::by_class("an archive of images", path, settings, seed, base);
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let plain = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
@@ -133,6 +134,12 @@ pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     }
 }
 
+/// Whether a file is a zip archive of pictures. What is wrong with one is said where it is read.
+pub fn holds_pictures(path: &Path) -> bool {
+    let archive = PictureArchive::open(path).ok().flatten();
+    archive.is_some_and(|archive| archive.holds_pictures())
+}
+
 /// What can be said of a text that goes on.
 const TEXT: [&str; 4] = ["pieces", "window", "test-fraction", "val-fraction"];
 
@@ -152,7 +159,7 @@ fn tagged(path: &Path, settings: &Settings, seed: u64, base: Option<&Base>) -> R
 }
 
 /// What could be trained on.
-const NONE: &str = "no table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also .gz, .zst, .zip), no frame (.kdf), no text (.txt, .md), no sentences with tags (.conll, .conllu), no folder of images and no TOML file";
+const NONE: &str = "no table (.csv, .tsv, .jsonl, .json, .xlsx, .parquet, .feather, also .gz, .zst, .zip), no frame (.kdf), no text (.txt, .md), no sentences with tags (.conll, .conllu), no folder of images (or .zip of one) and no TOML file";
 
 /// How names of tables end.
 pub const TABLES: [&str; 14] = [
@@ -194,12 +201,12 @@ fn tabular(
         return frame::framed(path, frame, settings, seed);
     }
     let reading = ReadingFlags::of(settings).reading()?;
-    if let (None, None, Some(large)) = (piped, base, LargeTable::of(path, &reading)) {
+    if let (None, Some(large)) = (piped, LargeTable::of(path, &reading)) {
         settings.only(
             "a table that takes more memory than a file may (--limit bytes=…)",
-            &[&parts[..], &columns, &["test", "val"]].concat(),
+            &[&parts[..], &columns, &["group", "time", "test", "val"]].concat(),
         )?;
-        return frame::unasked(path, &large, settings, seed);
+        return frame::unasked(path, &large, settings, seed, base);
     }
     settings.only("a table", &[&parts[..], &columns, &["group", "time", "test", "val"]].concat())?;
     table::table(path, piped, settings, seed, base)

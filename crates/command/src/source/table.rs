@@ -9,7 +9,7 @@ use kiln_learn::data::{
     self, Choices, Dataset, Table, TablePreparation, TargetColumn, TargetKind, Treatment, by_time, fractions,
     grouped, stratified,
 };
-use kiln_learn::model::{Task, listed};
+use kiln_learn::model::{PartMeaning, Task, listed};
 
 use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::base::Base;
@@ -94,11 +94,13 @@ fn numbered<'a>(table: &'a Table, said: &str) -> Result<Option<&'a str>> {
 
 /// What flags say of columns.
 pub(super) fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Choices> {
-    match settings.task.as_deref() {
-        None => {}
-        Some("classes") => choices = choices.target_kind(TargetKind::Classes),
-        Some("number") => choices = choices.target_kind(TargetKind::Number),
-        Some(other) => bail!("--task is classes or number, not {other}"),
+    if let Some(kinds) = &settings.task {
+        let kind = |said: &str| match said.trim() {
+            "classes" => Ok(TargetKind::Classes),
+            "number" => Ok(TargetKind::Number),
+            other => bail!("--task is classes or number (of several targets one for each), not {other}"),
+        };
+        choices = choices.target_kinds(kinds.split(',').map(kind).collect::<Result<Vec<_>>>()?);
     }
     for column in settings.ignore.iter().flat_map(|columns| columns.split(',')) {
         choices = choices.treat(column.trim(), Treatment::Drop);
@@ -171,17 +173,12 @@ pub(super) fn table(
             said.push(format!("cut by {name}: the latest rows are tested with"));
             by_time(&moments(&table, name, &rows)?, &shares)?
         }
-        (.., TargetColumn::Classes { column, names }) => {
-            let column = table.column(column)?;
-            let places: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
-            let label = |&row: &usize| {
-                let text = column.cell(row).text().unwrap_or_default();
-                places.get(text.as_ref()).copied().unwrap_or(0)
-            };
-            stratified(&rows.iter().map(label).collect::<Vec<_>>(), &shares, seed)?
-        }
         (.., TargetColumn::Number { .. } | TargetColumn::Numbers { .. }) => {
             fractions(rows.len(), &shares, seed)?
+        }
+        // Classes, and of several targets every combination, are in each part alike.
+        (.., TargetColumn::Classes { .. } | TargetColumn::Several { .. }) => {
+            stratified(&combinations(&table, &of_target, &rows)?, &shares, seed)?
         }
     };
     let parts: Vec<Vec<usize>> = parts.iter().map(|part| part.iter().map(|&at| rows[at]).collect()).collect();
@@ -197,11 +194,11 @@ pub(super) fn table(
         let fitted = preparation.target().cloned();
         preparation = own.with_target(match (base.and_then(|base| of_model(base, &targets)), fitted) {
             (Some(target), _) => target,
-            (None, Some(target @ (TargetColumn::Number { .. } | TargetColumn::Numbers { .. }))) => target,
-            (None, _) => of_target,
+            (None, Some(fitted)) => fitted.with_classes_of(&of_target),
+            (None, None) => of_target,
         });
-    } else if let TargetColumn::Classes { .. } = of_target {
-        preparation = preparation.with_target(of_target);
+    } else if let Some(fitted) = preparation.target().cloned() {
+        preparation = preparation.with_target(fitted.with_classes_of(&of_target));
     }
     said.extend(preparation.notes().iter().cloned());
     let repeated = table.repeated(last, &[&first[..], validation].concat()).len();
@@ -271,7 +268,7 @@ fn is_remarkable(table: &Table, rows: &[usize]) -> bool {
 }
 
 /// How the model a training starts from takes columns.
-fn own_columns(base: &Base) -> Result<TablePreparation> {
+pub(super) fn own_columns(base: &Base) -> Result<TablePreparation> {
     match base.preparation() {
         Preparation::Table(plan) => Ok((**plan).clone()),
         _ => bail!("{}, and the data are a table", base.takes()),
@@ -279,7 +276,7 @@ fn own_columns(base: &Base) -> Result<TablePreparation> {
 }
 
 /// What the model a training starts from predicts, of this column; nothing where its last layer is new.
-fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
+pub(super) fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
     let own = base.preparation().table().and_then(|plan| plan.target());
     match (&base.model.about().task, columns) {
         _ if base.head => None,
@@ -290,7 +287,9 @@ fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
             let (mean, deviation) = (*offset.first()?, *scale.first()?);
             Some(TargetColumn::Number { column: column.to_string(), mean, deviation })
         }
-        (Task::Numbers { .. }, columns) => own.filter(|own| own.columns() == columns).cloned(),
+        (Task::Numbers { .. } | Task::Several { .. }, columns) => {
+            own.filter(|own| own.columns() == columns).cloned()
+        }
         (Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. }, _) => None,
     }
 }
@@ -298,17 +297,14 @@ fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
 /// What is predicted, and how that is said.
 pub(super) fn task_of(plan: &TablePreparation) -> Result<(Task, String)> {
     let target = plan.target().context("a table needs a column to predict")?;
-    let said = match target {
-        TargetColumn::Classes { column, names } => format!("classes of {column}: {}", listed(names)),
-        TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => {
-            let columns = target.columns().into_iter().zip(target.units());
-            let each = columns.map(|(column, (mean, deviation))| {
-                format!("{column} is a number, {mean:.4} ± {deviation:.4}")
-            });
-            each.collect::<Vec<_>>().join("; ")
-        }
-    };
-    Ok((Task::of_target(target), said))
+    let task = Task::of_target(target);
+    let columns = target.columns();
+    let said = columns.iter().zip(task.parts()).map(|(column, part)| match part.meaning {
+        PartMeaning::Classes(names) => format!("classes of {column}: {}", listed(names)),
+        PartMeaning::Number { scale, offset } => format!("{column} is a number, {offset:.4} ± {scale:.4}"),
+    });
+    let said = said.collect::<Vec<_>>().join("; ");
+    Ok((task, said))
 }
 
 /// A layer that makes vectors of codes, if columns are codes: about as long as the root of how many there are.
@@ -322,6 +318,21 @@ pub(super) fn front(plan: &TablePreparation) -> String {
     if columns.is_empty() { String::new() } else { format!("embed-columns{}, ", columns.concat()) }
 }
 
+/// The class of each row; of several targets the combination of classes.
+fn combinations(table: &Table, target: &TargetColumn, rows: &[usize]) -> Result<Vec<i64>> {
+    let mut labels = vec![0i64; rows.len()];
+    for (column, names) in target.class_columns() {
+        let column = table.column(column)?;
+        let places: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
+        for (label, &row) in labels.iter_mut().zip(rows) {
+            let text = column.cell(row).text().unwrap_or_default();
+            let class = places.get(text.as_ref()).copied().unwrap_or(0);
+            *label = label.wrapping_mul(names.len() as i64).wrapping_add(class);
+        }
+    }
+    Ok(labels)
+}
+
 /// A number for each row, the same where the column says the same.
 pub(super) fn keys(column: &data::Column, rows: &[usize]) -> Vec<i64> {
     let mut known = std::collections::HashMap::new();
@@ -332,14 +343,22 @@ pub(super) fn keys(column: &data::Column, rows: &[usize]) -> Vec<i64> {
     rows.iter().map(&mut key).collect()
 }
 
+/// What a cell says as a time, a number or a date.
+pub(super) fn moment(cell: data::Cell) -> Option<f64> {
+    match cell {
+        data::Cell::Number(number) => Some(number),
+        data::Cell::Date { seconds, .. } => Some(seconds as f64),
+        data::Cell::Missing | data::Cell::Word(_) => None,
+    }
+}
+
 /// The time of each row, a number or a date.
 fn moments(table: &Table, name: &str, rows: &[usize]) -> Result<Vec<f64>> {
     let column = table.column(name)?;
-    let moment = |&row: &usize| match column.cell(row) {
-        data::Cell::Number(number) => Ok(number),
-        data::Cell::Date { seconds, .. } => Ok(seconds as f64),
-        other => {
-            let shown = other.text().unwrap_or("nothing".into()).into_owned();
+    let moment = |&row: &usize| match moment(column.cell(row)) {
+        Some(moment) => Ok(moment),
+        None => {
+            let shown = column.cell(row).text().unwrap_or("nothing".into()).into_owned();
             let line = table.line(row).map_or(String::new(), |line| format!(" (line {line})"));
             bail!("{name} must be a number or a date in every row to cut by; one says {shown}{line}")
         }

@@ -116,13 +116,12 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         folds(&plan, &source, count.0, &budget, &say)?;
     }
     let afterwards = budget.afterwards(&source, &model)?;
-    let told = |error, model: &Model| explained(error, &plan, &source, model, &folder);
     let known = if before.is_some() { BestEpoch::read(&folder)? } else { None };
     let best = match known.filter(|_| plan.refits()) {
         Some(best) => best,
         None => {
             let run = train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say);
-            let run = run.map_err(|error| told(error, &model))?;
+            let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, None)))?;
             if let Some(signal) = run.interrupted() {
                 return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
             }
@@ -149,7 +148,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let (model, _) = plan.model(&source, plan.seed)?;
     let again = Refit { plan: &plan, source: &source, model: &model, folder: &folder, best: &best };
     let run = refit(again, before.as_ref(), &afterwards, &say);
-    let run = run.map_err(|error| told(error, &model))?;
+    let first_training = Some((&first, &best));
+    let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, first_training)))?;
     if let Some(signal) = run.interrupted() {
         return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
     }
@@ -165,17 +165,17 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     finish(&finished, &budget, &afterwards, &say)
 }
 
-/// A fault of a training, in the words of the command.
+/// A fault of a training, in the words of the command; of a second one with what the first came to.
 fn explained(
     error: anyhow::Error,
     plan: &TrainingPlan,
     source: &TrainingData,
     model: &Model,
-    folder: &Folder,
+    (folder, first): (&Folder, Option<(&Model, &BestEpoch)>),
 ) -> anyhow::Error {
     match error.downcast::<kiln_learn::Error>() {
         Ok(kiln_learn::Error::Rescued { cause, saved }) => {
-            anyhow!(rescued(plan, source, model, &cause, &saved))
+            anyhow!(rescued(plan, source, (model, first), &cause, &saved))
         }
         Ok(error) => changed(error.into(), folder),
         Err(error) => error,
@@ -264,6 +264,9 @@ fn folds(
     Ok(())
 }
 
+/// Where a run's folder has its checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
+
 fn train<'a>(
     plan: &TrainingPlan,
     source: &'a TrainingData,
@@ -316,10 +319,7 @@ fn train<'a>(
     trainer = trainer
         .callback(Keep::new(folder, files))
         .callback(CsvLog::new(folder.at("metrics.csv")))
-        .callback(JsonlLog::new(folder.at("metrics.jsonl")))
-        .rescue_to(
-            folder.elsewhere().into_iter().map(|folder| Checkpoints::last(folder.join("checkpoints"))),
-        );
+        .callback(JsonlLog::new(folder.at("metrics.jsonl")));
     if let Some(path) = &settings.log_csv {
         trainer = trainer.callback(CsvLog::new(path));
     }
@@ -335,16 +335,20 @@ fn train<'a>(
         true => texts::shown(trainer, source, model, &*source.train, "")?,
         false => texts::shown(trainer, source, model, &*source.valid, "val_")?,
     };
-    Ok(going_on(trainer, before, &checkpoints, say)?.fit(&source.train)?)
+    Ok(going_on(trainer, (folder, CHECKPOINTS), before, &checkpoints, say)?.fit(&source.train)?)
 }
 
-/// A training that goes on from the last of these checkpoints where a run was cut before, and says how far it is in the way that was asked for.
+/// A training that goes on from the last of these checkpoints where a run was cut before, is saved elsewhere where its folder can't be
+/// written any more, and says how far it is in the way that was asked for. `part` is the folder of its checkpoints in that of a run.
 fn going_on<'a, M: Layer>(
     mut trainer: Trainer<'a, M>,
+    (folder, part): (&Folder, &str),
     before: Option<&Before>,
     checkpoints: &Path,
     say: &Say,
 ) -> Result<Trainer<'a, M>> {
+    trainer =
+        trainer.rescue_to(folder.elsewhere().into_iter().map(|folder| Checkpoints::last(folder.join(part))));
     if let Some(before) = before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
         trainer = trainer.allow_changes(Settings::parts(&allowed)?);

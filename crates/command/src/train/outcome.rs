@@ -9,6 +9,7 @@ use kiln_learn::prelude::*;
 use kiln_learn::trainer::Run;
 use serde_json::{Value, json};
 
+use super::CHECKPOINTS;
 use super::plan::{TrainingPlan, about, environment};
 use super::refit::{self, BestEpoch};
 use super::say::Say;
@@ -182,15 +183,17 @@ pub(super) fn finish(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps the model and what repeats the run beside a checkpoint that was saved elsewhere, and says so.
+/// Keeps the model, what repeats the run and, of a second training, what the first came to beside a checkpoint that was saved elsewhere, and
+/// says so.
 pub(super) fn rescued(
     plan: &TrainingPlan,
     source: &TrainingData,
-    model: &Model,
+    (model, first): (&Model, Option<(&Model, &BestEpoch)>),
     cause: &kiln_learn::Error,
     saved: &Path,
 ) -> String {
-    let folder = saved.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let part = if first.is_some() { refit::PART } else { CHECKPOINTS };
+    let folder = saved.ancestors().nth(1 + Path::new(part).components().count()).unwrap_or(Path::new("."));
     let settings =
         Settings { out: None, resume: None, checkpoint_dir: None, log_csv: None, ..plan.settings.clone() };
     let kept = model.save_as(&about(plan, source, model), folder.join("model.kiln")).and_then(|()| {
@@ -198,6 +201,7 @@ pub(super) fn rescued(
         kiln_files::write(&path, settings.to_toml())
             .map_err(|source| kiln_learn::Error::File { path, source })
     });
+    let kept = kept.and_then(|()| first.map_or(Ok(()), |(first, best)| best.keep_in(first, folder)));
     let folder = folder.display();
     match kept {
         Ok(()) => format!(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Form, Order};
-use kiln_learn::model::{About, Task};
+use kiln_learn::model::{About, Task, TaskLoss};
 use kiln_learn::prelude::*;
 use kiln_learn::presets::{self, Preset, Suits};
 use kiln_learn::schedule::Constant;
@@ -12,7 +12,7 @@ use kiln_learn::trainer::{Checkpoints, ClassWeights};
 use kiln_learn::{Model, Preparation};
 use serde_json::{Value, json};
 
-use super::chosen::{Decider, FigureInUnits, in_units};
+use super::chosen::{Decider, TaskFigure, usual};
 use crate::base::Base;
 use crate::choices;
 use crate::folder::Folder;
@@ -30,7 +30,7 @@ pub(super) struct TrainingPlan {
     pub(super) rate: f64,
     pub(super) seed: u64,
     /// The figures that are shown of each epoch.
-    pub(super) metrics: Vec<FigureInUnits>,
+    pub(super) metrics: Vec<TaskFigure>,
     /// What says which epoch is the best.
     pub(super) decider: Decider,
     pub(super) early_stop: u64,
@@ -86,20 +86,20 @@ impl TrainingPlan {
             settings.clip = settings.clip.or(habits.clip.map(Amount));
         }
         let early_stop = settings.early_stop.get_or_insert(Whole(habits.early_stop)).0;
-        let usual = match &source.task {
-            Task::Classes { names } if names.len() == 2 => &["accuracy", "roc-auc"][..],
-            Task::Classes { .. } => &["accuracy"],
-            Task::Numbers { .. } => &["r2"],
-            Task::Tags { .. } => &["accuracy"],
-            Task::Text { .. } => &[],
-        };
         let decider = Decider::of(settings.metric.as_deref(), &source.task)?;
-        let of_name = |name: &&str| Ok(in_units(name.parse()?, &source.task));
-        let mut metrics = usual.iter().map(of_name).collect::<Result<Vec<_>>>()?;
+        let mut metrics = usual(&source.task)?;
         if let Decider::Figure(figure) = &decider
-            && !usual.contains(&figure.name())
+            && metrics.iter().all(|known| known.name() != figure.name())
         {
             metrics.push(figure.clone());
+        }
+        if let Task::Several { .. } = source.task {
+            for (flag, said) in [("sampling", &settings.sampling), ("class-weights", &settings.class_weights)]
+            {
+                if said.as_deref() == Some("balanced") {
+                    bail!("--{flag}: of several targets none says alone what balanced is; leave it out");
+                }
+            }
         }
         if settings.refit == Some(true) && source.valid.is_empty() {
             bail!("--refit trains on the validation rows too, and there are none");
@@ -173,6 +173,9 @@ impl TrainingPlan {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
             }
             Task::Numbers { .. } => Trainer::new(model, Mse::new(), optimizer),
+            Task::Several { .. } => {
+                Trainer::new(model, TaskLoss::new(&source.task).label_smoothing(smoothing), optimizer)
+            }
         };
         trainer = trainer.epochs(self.epochs).batch_size(self.batch_size).seed(seed).schedule_over(schedule);
         for metric in &self.metrics {
@@ -209,9 +212,9 @@ fn suits(source: &TrainingData, form: &Form) -> Suits {
     match (&source.task, form.codes(), form.shape.len()) {
         (Task::Tags { .. }, ..) => Suits::Tagged,
         (Task::Text { .. }, ..) => Suits::Texts,
-        (Task::Classes { .. } | Task::Numbers { .. }, Some(_), _) => Suits::Sorted,
-        (Task::Classes { .. } | Task::Numbers { .. }, None, 3) => Suits::Images,
-        (Task::Classes { .. } | Task::Numbers { .. }, None, _) => Suits::Tables,
+        (Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. }, Some(_), _) => Suits::Sorted,
+        (Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. }, None, 3) => Suits::Images,
+        (Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. }, None, _) => Suits::Tables,
     }
 }
 

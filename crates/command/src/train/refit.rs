@@ -1,5 +1,7 @@
 //! A second training, on all rows: when the best epoch is known, validation rows needn't be held out any more.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use kiln_learn::Model;
 use kiln_learn::data::{Dataset, Joined};
@@ -63,11 +65,22 @@ impl BestEpoch {
         Ok(folder.write(BEST, format!("{:#}\n", json!(self)))?)
     }
 
+    /// Keeps both in another folder.
+    pub(super) fn keep_in(&self, model: &Model, folder: &Path) -> kiln_learn::Result<()> {
+        model.save_as(model.about(), folder.join(MODEL))?;
+        let path = folder.join(BEST);
+        kiln_files::write(&path, format!("{:#}\n", json!(self)))
+            .map_err(|source| kiln_learn::Error::File { path, source })
+    }
+
     /// In a line.
     pub(super) fn line(&self) -> String {
         format!("{} was best in epoch {}: {:.5}", self.number, self.epoch, self.value)
     }
 }
+
+/// Where a run's folder has the checkpoints of the second training.
+pub(super) const PART: &str = "checkpoints/refit";
 
 /// All rows but those of the test.
 pub(super) fn rows(source: &TrainingData) -> Result<impl Dataset + '_> {
@@ -109,5 +122,5 @@ pub(super) fn refit<'a>(
         .checkpoints(every(Checkpoints::new(&checkpoints), plan.settings.checkpoint_every.as_deref())?)
         .hint(folder.resume_hint());
     trainer = texts::shown(trainer, source, model, &*source.train, "")?;
-    Ok(going_on(trainer, before, &checkpoints, say)?.fit(&all)?)
+    Ok(going_on(trainer, (folder, PART), before, &checkpoints, say)?.fit(&all)?)
 }

@@ -1,10 +1,11 @@
 //! Pictures in a folder for each class, or in a list with their labels: decoded by several threads, kept as bytes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::picture::{PICTURES, Picture};
+use super::picture_file::{ClassedFiles, PictureFile, left, other_files};
 use super::size::ImageSize;
 use crate::error::{Error, Result};
 use crate::set::Set;
@@ -35,20 +36,8 @@ pub struct Gallery {
     pub others: BTreeMap<String, usize>,
 }
 
-/// What is in a folder and the folders in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PictureFiles {
-    /// Files that are pictures by their names, in the order of names.
-    pub pictures: Vec<PathBuf>,
-    /// How many files are of another kind, by what their names end with.
-    pub others: BTreeMap<String, usize>,
-}
-
 /// Images are at most of this side unless told otherwise.
 const USUAL_SIDE: usize = 64;
-
-/// Folders lie in each other so deep at most: a link may lead back.
-const DEEPEST: usize = 32;
 
 impl Gallery {
     /// What a person should know of files that were left out: how many, why, and which.
@@ -56,7 +45,7 @@ impl Gallery {
         const NAMED: usize = 5;
         let mut said = Vec::new();
         if !self.skipped.is_empty() {
-            said.push(format!("{} left out, because they can't be read:", files(self.skipped.len())));
+            said.push(format!("{} left out, because they can't be read:", left(self.skipped.len())));
             let mut reasons = BTreeMap::<&str, Vec<String>>::new();
             for error in &self.skipped {
                 let name = error.file.as_ref().map_or(String::new(), |file| file.display().to_string());
@@ -74,60 +63,6 @@ impl Gallery {
         }
         said.extend(other_files(&self.others));
         said
-    }
-}
-
-/// How many files are left out, because they are of no kind that is read.
-fn other_files(others: &BTreeMap<String, usize>) -> Option<String> {
-    let kinds: Vec<String> = others.iter().map(|(kind, count)| format!("{count} with {kind}")).collect();
-    let count = others.values().sum();
-    (count > 0).then(|| {
-        format!(
-            "{} left out, because they are no pictures by their names: {}",
-            files(count),
-            kinds.join(", ")
-        )
-    })
-}
-
-fn files(count: usize) -> String {
-    if count == 1 { "1 file is".to_string() } else { format!("{count} files are") }
-}
-
-impl PictureFiles {
-    /// What a person should know of files that are no pictures.
-    pub fn left_out(&self) -> Option<String> {
-        other_files(&self.others)
-    }
-
-    /// Of a folder.
-    ///
-    /// # Errors
-    /// Where a folder can't be read, or folders lie in each other without an end.
-    pub fn in_folder(folder: impl AsRef<Path>) -> Result<PictureFiles> {
-        let mut found = PictureFiles::default();
-        found.add(folder.as_ref(), DEEPEST)?;
-        Ok(found)
-    }
-
-    fn add(&mut self, folder: &Path, depth: usize) -> Result<()> {
-        if depth == 0 {
-            let message =
-                format!("folders lie in each other more than {DEEPEST} deep; does a link lead back?");
-            return Err(Error::new(message).in_file(folder));
-        }
-        for path in sorted(folder)? {
-            if path.is_dir() {
-                self.add(&path, depth - 1)?;
-            } else if is_picture(&path) {
-                self.pictures.push(path);
-            } else {
-                let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-                let kind = extension.map_or("no extension".to_string(), |extension| format!(".{extension}"));
-                *self.others.entry(kind).or_default() += 1;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -187,7 +122,7 @@ impl Pictures {
         Pictures { strict: true, ..self }
     }
 
-    /// A folder with a folder of pictures for each class: `root/cat/1.png`. What lies in folders of that is of its class too:
+    /// A folder with a folder of pictures for each class: `root/cat/1.png`, or a zip archive of one. What lies in folders of that is of its class too:
     /// `root/cat/2024/1.png`.
     ///
     /// # Errors
@@ -197,17 +132,7 @@ impl Pictures {
     }
 
     fn in_folder(&self, root: &Path) -> Result<Gallery> {
-        let (mut classes, mut files, mut others) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for folder in sorted(root)?.into_iter().filter(|path| path.is_dir()) {
-            let found = PictureFiles::in_folder(&folder)?;
-            found.others.into_iter().for_each(|(kind, count)| *others.entry(kind).or_default() += count);
-            if !found.pictures.is_empty() {
-                files.extend(found.pictures.into_iter().map(|path| (path, classes.len())));
-                classes.push(
-                    folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-                );
-            }
-        }
+        let ClassedFiles { classes, files, others } = ClassedFiles::of(root)?;
         if classes.len() < 2 {
             let found = match classes.first() {
                 Some(class) => format!("only {class} has pictures"),
@@ -249,17 +174,17 @@ impl Pictures {
             };
             let path = text(paths.cell(row)).ok_or_else(|| place("the path is missing"))?;
             let label = text(labels.cell(row)).ok_or_else(|| place("the label is missing"))?;
-            files.push((root.join(path), classes.binary_search(&label).unwrap_or(0)));
+            files.push((PictureFile::on_disk(root.join(path)), classes.binary_search(&label).unwrap_or(0)));
         }
         self.read(&files, classes)
     }
 
-    fn read(&self, files: &[(PathBuf, usize)], classes: Vec<String>) -> Result<Gallery> {
+    fn read(&self, files: &[(PictureFile, usize)], classes: Vec<String>) -> Result<Gallery> {
         let size = match (self.size, self.side) {
             (Some(size), _) => size,
             (None, side) => {
                 let (sizes, faults): (Vec<_>, Vec<_>) =
-                    each(files, Picture::size_of).into_iter().partition(Result::is_ok);
+                    each(files, PictureFile::size).into_iter().partition(Result::is_ok);
                 let unreadable = || {
                     let first = faults.into_iter().find_map(Result::err);
                     let first = first.map_or(String::new(), |fault| format!("; the first: {fault}"));
@@ -275,7 +200,7 @@ impl Pictures {
             Some(shorter) => picture.middle(size, shorter),
             None => picture.pixels(size),
         };
-        let decoded = each(files, |path| Picture::open(path).map(pixels_of));
+        let decoded = each(files, |file| file.picture().map(pixels_of));
         let (mut pixels, mut labels, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
         for ((_, class), picture) in files.iter().zip(decoded) {
             match picture {
@@ -297,15 +222,18 @@ impl Pictures {
 }
 
 /// What `of` makes of each file, by as many threads as there are cores.
-fn each<T: Send>(files: &[(PathBuf, usize)], of: impl Fn(&Path) -> Result<T> + Sync) -> Vec<Result<T>> {
+fn each<T: Send>(
+    files: &[(PictureFile, usize)],
+    of: impl Fn(&PictureFile) -> Result<T> + Sync,
+) -> Vec<Result<T>> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
     let work = || {
         let mut done = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some((path, _)) = files.get(at) else { return done };
-            done.push((at, of(path)));
+            let Some((file, _)) = files.get(at) else { return done };
+            done.push((at, of(file)));
         }
     };
     let mut all: Vec<Result<T>> =
@@ -321,22 +249,6 @@ fn each<T: Send>(files: &[(PathBuf, usize)], of: impl Fn(&Path) -> Result<T> + S
         }
     });
     all
-}
-
-/// What is in a folder, in the order of names.
-fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).map_err(|error| Error::io(folder, error))?;
-    let mut paths = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<Vec<_>>>()
-        .map_err(|error| Error::io(folder, error))?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| PICTURES.contains(&extension.as_str()))
 }
 
 #[cfg(test)]

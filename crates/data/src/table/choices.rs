@@ -131,7 +131,7 @@ impl<F: Fn(&Row<'_>) -> Result<f64> + Send + Sync> RowTransform for Computed<F> 
 #[derive(Clone)]
 pub struct Choices {
     pub(super) targets: Vec<String>,
-    pub(super) target_kind: Option<TargetKind>,
+    pub(super) target_kinds: Vec<TargetKind>,
     pub(super) treatments: Vec<(String, Treatment)>,
     pub(super) numbers: Treatment,
     pub(super) impute: Impute,
@@ -144,7 +144,7 @@ impl Default for Choices {
     fn default() -> Choices {
         Choices {
             targets: Vec::new(),
-            target_kind: None,
+            target_kinds: Vec::new(),
             treatments: Vec::new(),
             numbers: Treatment::Standardise,
             impute: Impute::Mean,
@@ -176,7 +176,8 @@ impl Choices {
         self.targets([column])
     }
 
-    /// The columns to predict, in this order: one, of which words are classes, or several of numbers.
+    /// The columns to predict, in this order. One is what [`Choices::target`] says; of several, words and booleans are classes, and numbers
+    /// numbers.
     ///
     /// ```
     /// use kiln_data::{Choices, Dataset, Table, TablePreparation};
@@ -190,9 +191,22 @@ impl Choices {
         Choices { targets: columns.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// What the target is, instead of what its values suggest.
+    /// What the target is, or each of several, instead of what their values suggest.
     pub fn target_kind(self, kind: TargetKind) -> Choices {
-        Choices { target_kind: Some(kind), ..self }
+        self.target_kinds([kind])
+    }
+
+    /// What each of several targets is, in their order.
+    pub fn target_kinds(self, kinds: impl IntoIterator<Item = TargetKind>) -> Choices {
+        Choices { target_kinds: kinds.into_iter().collect(), ..self }
+    }
+
+    /// What was said of a target by its place: one word is for all of them.
+    pub(super) fn kind_of(&self, place: usize) -> Option<TargetKind> {
+        match self.target_kinds.as_slice() {
+            [all] => Some(*all),
+            each => each.get(place).copied(),
+        }
     }
 
     /// How a column becomes inputs.

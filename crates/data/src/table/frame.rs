@@ -42,6 +42,13 @@ pub(super) struct FrameDescription {
     pub preparation: Option<TablePreparation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Value>,
+    /// How many targets a row has besides the first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_targets: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What is before the rows.
@@ -56,6 +63,16 @@ pub(super) struct FrameHeader {
 }
 
 impl FrameHeader {
+    /// How many targets a row has.
+    pub fn targets(&self) -> usize {
+        1 + self.description.more_targets as usize
+    }
+
+    /// Bytes of a row.
+    fn row(&self) -> usize {
+        (self.columns + self.targets()) * self.kind.bytes()
+    }
+
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let text = serde_json::to_vec(&self.description).map_err(|error| Error::new(error.to_string()))?;
         let columns =
@@ -121,7 +138,10 @@ impl FrameHeader {
         if columns == 0 || rows == 0 {
             return Err(damaged("it has no inputs or no rows"));
         }
-        let row = (columns as u64 + 1) * kind.bytes() as u64;
+        let text = bytes.get(HEAD..end).unwrap_or_default();
+        let description: FrameDescription =
+            serde_json::from_slice(text).map_err(|error| damaged(&format!("its description: {error}")))?;
+        let row = (columns as u64 + 1 + u64::from(description.more_targets)) * kind.bytes() as u64;
         let length = rows.checked_mul(row).and_then(|all| all.checked_add(start as u64));
         if length != Some(bytes.len() as u64) {
             let wanted = length.map_or("more than a file can have".to_string(), |length| length.to_string());
@@ -132,12 +152,10 @@ impl FrameHeader {
                 counted(columns, "input")
             )));
         }
-        let text = bytes.get(HEAD..end).unwrap_or_default();
-        let description: FrameDescription =
-            serde_json::from_slice(text).map_err(|error| damaged(&format!("its description: {error}")))?;
         let classes = usize::try_from(long(24)).ok().filter(|classes| *classes > 0);
         let named = description.classes.is_empty() || Some(description.classes.len()) == classes;
-        if description.features.len() != columns || !named {
+        let is_one = description.more_targets == 0 || classes.is_none();
+        if description.features.len() != columns || !named || !is_one {
             return Err(damaged("it doesn't name each input and class"));
         }
         Ok((FrameHeader { kind, columns, classes, rows, description }, start))
@@ -221,7 +239,7 @@ impl Frame {
 
     /// The bytes of a row.
     fn row(&self, row: usize) -> Result<&[u8]> {
-        let length = (self.header.columns + 1) * self.header.kind.bytes();
+        let length = self.header.row();
         let start = row.checked_mul(length).and_then(|before| before.checked_add(self.start));
         let bytes = start.and_then(|start| self.map.get(start..start.checked_add(length)?));
         bytes.ok_or_else(|| {
@@ -230,11 +248,13 @@ impl Frame {
         })
     }
 
-    /// The target at the end of a row.
-    fn target(&self, row: usize, bytes: &[u8]) -> Result<f64> {
+    /// A target at the end of a row.
+    fn target(&self, row: usize, bytes: &[u8], which: usize) -> Result<f64> {
+        let start = (self.header.columns + which) * self.header.kind.bytes();
+        let bytes = bytes.get(start..).unwrap_or_default();
         let value = match self.header.kind {
-            ValueKind::F16 => bytes.last_chunk().map(|bytes| f16::from_le_bytes(*bytes).to_f64()),
-            _ => bytes.last_chunk().map(|bytes| f32::from_le_bytes(*bytes).into()),
+            ValueKind::F16 => bytes.first_chunk().map(|bytes| f16::from_le_bytes(*bytes).to_f64()),
+            _ => bytes.first_chunk().map(|bytes| f32::from_le_bytes(*bytes).into()),
         };
         let value = value.unwrap_or(f64::NAN);
         match self.header.classes {
@@ -272,7 +292,7 @@ impl Dataset for Frame {
     fn y(&self) -> Form {
         match self.header.classes {
             Some(classes) => Form::class(classes),
-            None => Form::numbers(&[1]),
+            None => Form::numbers(&[self.header.targets()]),
         }
     }
 
@@ -294,8 +314,10 @@ impl Dataset for Frame {
                 )));
             }
         }
-        batch.y.push(self.target(row, bytes)?);
-        Ok(())
+        (0..self.header.targets()).try_for_each(|which| {
+            batch.y.push(self.target(row, bytes, which)?);
+            Ok(())
+        })
     }
 
     fn names(&self) -> &[String] {
@@ -306,6 +328,6 @@ impl Dataset for Frame {
         if self.header.classes.is_none() {
             return Err(Error::new("the targets aren't classes, one for each row").in_file(&self.path));
         }
-        (0..self.len()).map(|row| Ok(self.target(row, self.row(row)?)? as i64)).collect()
+        (0..self.len()).map(|row| Ok(self.target(row, self.row(row)?, 0)? as i64)).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! How a frame is made: row by row, or of a table larger than memory in two passes, one to fit its preparation and one to apply it.
 
-use kiln_map::counted;
+use kiln_map::{Budget, counted};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Table;
 use super::choices::Choices;
-use super::column::ColumnKind;
+use super::column::{Cell, ColumnKind};
 use super::frame::{Frame, FrameDescription, FrameHeader};
 use super::preparation::TablePreparation;
 use super::reading::Reading;
@@ -103,7 +103,7 @@ impl FrameWriter {
     pub fn row(&mut self, inputs: &[f32], target: f64) -> Result<()> {
         self.encoded.clear();
         let mut encoded = std::mem::take(&mut self.encoded);
-        encode(&self.header, inputs, target, &mut encoded).map_err(|error| error.in_file(&self.path))?;
+        encode(&self.header, inputs, &[target], &mut encoded).map_err(|error| error.in_file(&self.path))?;
         self.write(&encoded, 1)?;
         self.encoded = encoded;
         Ok(())
@@ -143,7 +143,7 @@ impl FrameWriter {
 }
 
 /// A row as the bytes of a frame.
-fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>) -> Result<()> {
+fn encode(header: &FrameHeader, inputs: &[f32], targets: &[f64], bytes: &mut Vec<u8>) -> Result<()> {
     if inputs.len() != header.columns {
         return Err(Error::new(format!(
             "a row of {}, in a frame of {}",
@@ -151,7 +151,7 @@ fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>
             header.columns
         )));
     }
-    if let Some(classes) = header.classes
+    if let (Some(classes), &[target]) = (header.classes, targets)
         && !(target >= 0.0 && target < classes as f64 && target.fract() == 0.0)
     {
         return Err(Error::new(format!("the target {target} is none of {}", counted(classes, "class"))));
@@ -161,7 +161,7 @@ fn encode(header: &FrameHeader, inputs: &[f32], target: f64, bytes: &mut Vec<u8>
         let kind = header.kind;
         Error::new(format!("{value} doesn't fit {kind:?}; scale the column, or use F32")).in_column(name)
     };
-    let values = inputs.iter().copied().chain([target as f32]).enumerate();
+    let values = inputs.iter().copied().chain(targets.iter().map(|target| *target as f32)).enumerate();
     match header.kind {
         ValueKind::F16 => {
             for (at, value) in values {
@@ -196,13 +196,15 @@ fn encode_table(
     let rows = table.rows_with_all(&target.columns())?;
     let (inputs, width) = preparation.inputs(table, &rows, &target.columns())?;
     let targets = target.values(table, &rows)?;
-    let mut bytes = Vec::with_capacity(rows.len() * (width + 1) * header.kind.bytes());
+    let count = header.targets();
+    let mut bytes = Vec::with_capacity(rows.len() * (width + count) * header.kind.bytes());
     for ((at, row), inputs) in rows.iter().enumerate().zip(inputs.chunks_exact(width)) {
-        let value = match &targets {
+        let value = |at: usize| match &targets {
             Values::I64(classes) => classes.get(at).map(|class| *class as f64),
             other => other.get(at),
         };
-        encode(header, inputs, value.unwrap_or(f64::NAN), &mut bytes)
+        let values = (at * count..(at + 1) * count).map(|at| value(at).unwrap_or(f64::NAN));
+        encode(header, inputs, &values.collect::<Vec<f64>>(), &mut bytes)
             .map_err(|error| table.place(Some(*row), error))?;
     }
     Ok((bytes, rows.len() as u64, table.len() as u64))
@@ -276,6 +278,56 @@ impl Framing {
         Framing { origin: Some(origin), ..self }
     }
 
+    /// What a column says in each row of a file that has a target, in their order; the file is read for it alone and not held.
+    ///
+    /// # Errors
+    /// Where it can't be read, or there is no such column.
+    pub fn gather<T: Copy>(
+        &self,
+        from: impl AsRef<Path>,
+        column: &str,
+        of: impl Fn(Cell<'_>) -> T,
+    ) -> Result<Vec<T>> {
+        let input = TableInput::File(from.as_ref());
+        let mut stream = Stream::new(input, &self.reading);
+        let targets: Vec<&str> = match self.prepared.as_ref().and_then(TablePreparation::target) {
+            Some(target) => target.columns(),
+            None => self.choices.targets.iter().map(String::as_str).collect(),
+        };
+        let budget = Budget::default();
+        loop {
+            let (mut all, mut read) = (Vec::new(), 0);
+            let settled = stream.pass(
+                |part| {
+                    let layout = part.layout.clone();
+                    let mut gathered = TableBuilder::default();
+                    gathered.append(part)?;
+                    Ok(gathered.table(&layout, input))
+                },
+                |table| {
+                    let (rows, column) = (table.rows_with_all(&targets)?, table.column(column)?);
+                    read += table.len() as u64;
+                    (self.progress)(read);
+                    budget.reserve(&mut all, rows.len())?;
+                    all.extend(rows.into_iter().map(|row| of(column.cell(row))));
+                    Ok(())
+                },
+            )?;
+            if settled == Passed::Whole {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The preparation that the first pass over a file comes to.
+    ///
+    /// # Errors
+    /// Where the file can't be read or prepared.
+    pub fn fitted(&self, from: impl AsRef<Path>) -> Result<TablePreparation> {
+        let input = TableInput::File(from.as_ref());
+        self.fit(input, &mut Stream::new(input, &self.reading)).map_err(|error| input.place(error))
+    }
+
     /// Makes a frame of a file, which is read twice and never held in memory.
     ///
     /// # Errors
@@ -326,18 +378,16 @@ impl Framing {
         let Some(target) = preparation.target().cloned() else {
             return Err(Error::new("a frame needs a target; choose one with Choices::target"));
         };
-        if let TargetColumn::Numbers { columns } = &target {
-            return Err(Error::new(format!(
-                "a frame has one target, and {} are chosen; make one for each, or hold the table in memory",
-                columns.len()
-            )));
-        }
+        let more = target.columns().len().saturating_sub(1);
+        let more_targets =
+            u32::try_from(more).map_err(|_| Error::new("a frame has at most 2³² targets a row"))?;
         let features = preparation.feature_names();
         let description = FrameDescription {
             features,
             classes: target.classes().to_vec(),
             preparation: preparation.to_json().is_ok().then(|| preparation.clone()),
             origin: self.origin.clone(),
+            more_targets,
         };
         if self.kind == ValueKind::F16
             && let Some((column, words)) =
@@ -346,6 +396,16 @@ impl Framing {
             let message =
                 format!("{} codes don't fit half floats, which count to 2048; use F32", words.size());
             return Err(Error::new(message).in_column(*column));
+        }
+        if self.kind == ValueKind::F16
+            && let Some((column, names)) =
+                target.class_columns().into_iter().find(|(_, names)| names.len() > 2048)
+        {
+            let message = format!(
+                "{} don't fit half floats, which count to 2048; use F32",
+                counted(names.len(), "class")
+            );
+            return Err(Error::new(message).in_column(column));
         }
         let classes = target.form().codes();
         loop {

@@ -67,10 +67,10 @@ pub use preparation::{FeatureMatrix, TablePreparation};
 pub use raw::RawCell;
 pub use reading::Reading;
 pub use row::RowPlan;
-pub use row_stream::{EncodedBlock, RawBlock, RowEncoder, RowStream, TableText, UnseenWords};
+pub use row_stream::{EncodedBlock, FirstRows, RawBlock, RowEncoder, RowStream, TableText, UnseenWords};
 use source::TableInput;
 use stream::{Passed, Stream, TableBuilder};
-pub use target::{NumberTarget, TargetColumn};
+pub use target::{NumberTarget, OneTarget, TargetColumn};
 
 /// Rows and named columns, as a file has them.
 ///
@@ -134,6 +134,27 @@ impl Reading {
             }
         };
         Table::new(cells.into_iter().map(column).collect::<Result<_>>()?)
+    }
+
+    /// Reads a file part by part, in order, each a table; nothing is held but the parts in hand. Every column's kind must be told
+    /// ([`Reading::kind`]), since nothing of a part that was taken can be changed by what later rows show.
+    ///
+    /// # Errors
+    /// As [`Reading::open`], where a column wasn't told, and what `take` says.
+    pub fn each_part(&self, path: impl AsRef<Path>, mut take: impl FnMut(Table) -> Result<()>) -> Result<()> {
+        let input = TableInput::File(path.as_ref());
+        let of_part = |part: part::TablePart| {
+            let layout = part.layout.clone();
+            let mut gathered = TableBuilder::default();
+            gathered.append(part)?;
+            Ok(gathered.table(&layout, input))
+        };
+        match Stream::new(input, self).pass(of_part, &mut take)? {
+            Passed::Whole => Ok(()),
+            Passed::Decided | Passed::Again => {
+                Err(input.place(Error::new("a column turned out to be of another kind than was told")))
+            }
+        }
     }
 
     /// Reads the content of a file.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kiln_map::{Budget, nearest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::choices::{Choices, Row, RowTransform, TargetKind};
+use super::choices::{Choices, Row, RowTransform};
 use super::column::{Column, ColumnKind};
 use super::feature::{Encoding, Feature, Scale, Vocabulary};
 use super::fit::fit_column;
@@ -174,32 +174,7 @@ impl TablePreparation {
             return Err(Error::new("a preparation needs rows to be fitted on"));
         }
         let is_target = |column: &&SummarisedColumn| choices.targets.contains(&column.name);
-        let of_name = |name: &String| columns.iter().find(|column| column.name == *name);
-        let targets: Vec<&SummarisedColumn> = choices.targets.iter().filter_map(of_name).collect();
-        let fitted = |column: &SummarisedColumn, kind| {
-            TargetColumn::fit(&column.name, column.kind, &column.summary, kind)
-        };
-        let (fitted, target_format) = match targets.as_slice() {
-            [] => (None, CellFormat::PLAIN),
-            [column] => (Some(fitted(column, choices.target_kind)?), column.format.clone()),
-            several => {
-                if let Some(twice) = choices
-                    .targets
-                    .iter()
-                    .enumerate()
-                    .find(|(at, name)| choices.targets[..*at].contains(name))
-                {
-                    return Err(Error::new("the target is named twice").in_column(twice.1));
-                }
-                let number = |column: &&SummarisedColumn| {
-                    let is_number = column.kind == ColumnKind::Number && choices.target_kind.is_none();
-                    let kind = if is_number { Some(TargetKind::Number) } else { choices.target_kind };
-                    Ok((fitted(column, kind)?, column.format.clone()))
-                };
-                let each = several.iter().map(number).collect::<Result<Vec<_>>>()?;
-                (Some(TargetColumn::several(each)?), CellFormat::PLAIN)
-            }
-        };
+        let (fitted, target_format) = TargetColumn::chosen(columns, choices)?;
         let inputs: Vec<&SummarisedColumn> = columns.iter().filter(|column| !is_target(column)).collect();
         let (mut features, mut notes) = (Vec::new(), Vec::new());
         // Where nothing else is there, what counts the rows is what there is to learn from.
@@ -301,14 +276,44 @@ impl TablePreparation {
             Some(TargetColumn::Classes { column, .. } | TargetColumn::Number { column, .. }) => {
                 vec![(column.clone(), self.stored.target_format.clone())]
             }
-            Some(TargetColumn::Numbers { columns }) => {
-                columns.iter().map(|target| (target.column.clone(), target.format.clone())).collect()
-            }
+            Some(several) => several.formats(),
         };
         let formats = features.iter().map(|feature| (feature.column.clone(), feature.format.clone()));
         let formats = formats.chain(of_target).filter(|(_, format)| !format.is_plain());
         let file = self.stored.file.clone();
-        Reading { kinds: kinds.collect(), formats: formats.collect(), lenient: true, file, ..Reading::new() }
+        let (kinds, formats) = (kinds.collect(), formats.collect());
+        Reading { kinds, formats, ..Reading::of_model(file) }
+    }
+
+    /// The same for files that are written otherwise than the training's, as this says: another sign before decimals, another sheet.
+    ///
+    /// ```
+    /// use kiln_data::{Choices, Reading, Table, TablePreparation};
+    ///
+    /// let table = Table::read(b"area,kind\n70.5,flat\n120.25,house\n")?;
+    /// let plan = TablePreparation::fit(&table, &[0, 1], &Choices::new().target("kind"))?;
+    /// let other = plan.clone().read_as(&Reading::new().decimal(','));
+    /// let new = other.reading().read(b"area\n\"70,5\"\n\"1.120,25\"\n")?;
+    /// assert_eq!(new.column("area")?.cell(1).number(), Some(1120.25));
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn read_as(mut self, told: &Reading) -> TablePreparation {
+        let stored = &mut self.stored;
+        stored.file = stored.file.told(&told.of_file());
+        for feature in &mut stored.features {
+            feature.format = told.retold(feature.kind, &feature.format);
+        }
+        match &mut stored.target {
+            None => {}
+            Some(TargetColumn::Classes { .. }) => {
+                stored.target_format = told.retold(ColumnKind::Category, &stored.target_format);
+            }
+            Some(TargetColumn::Number { .. }) => {
+                stored.target_format = told.retold(ColumnKind::Number, &stored.target_format);
+            }
+            Some(several) => several.read_as(told),
+        }
+        self
     }
 
     /// Inputs and targets of some rows, as a set.
@@ -324,7 +329,7 @@ impl TablePreparation {
         let set = Set::new(values, Form::numbers(&[width]), targets, target.form())?;
         Ok(match target {
             TargetColumn::Classes { names, .. } => set.named(names.iter().cloned()),
-            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => set,
+            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => set,
         })
     }
 

@@ -188,7 +188,9 @@ fn targets_are_classes_or_numbers() {
     let target = |text: &str, choices: Choices| fit(text, &choices.target("y"));
     let classes = |plan: &TablePreparation| match plan.target().unwrap() {
         TargetColumn::Classes { names, .. } => names.join(" "),
-        TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => "number".to_string(),
+        TargetColumn::Number { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => {
+            "number".to_string()
+        }
     };
     assert_eq!(classes(&target("a,y\n1,10\n2,9\n3,10\n", Choices::new()).unwrap()), "9 10");
     assert_eq!(classes(&target("a,y\n1,yes\n2,no\n", Choices::new()).unwrap()), "no yes");

@@ -7,7 +7,7 @@ use super::column::ColumnKind;
 use super::date_forms::DateFormat;
 use super::encoding::TextEncoding;
 use super::file_format::FileFormat;
-use super::format::CellFormat;
+use super::format::{CellFormat, NumberFormat};
 
 /// What is told of a file instead of being found in it.
 ///
@@ -51,7 +51,44 @@ impl Reading {
 
     /// How a file is read that a model is asked of: as the training's was told to be written, where it can be.
     pub fn of_model(file: FileFormat) -> Reading {
-        Reading { file, lenient: true, ..Reading::new() }
+        Reading { header: file.header, file, lenient: true, ..Reading::new() }
+    }
+
+    /// What is told of how files are written that are read now, for a model that was trained on another.
+    pub fn of_file(&self) -> FileFormat {
+        let file = self.file.clone();
+        let insisted = file != FileFormat::default();
+        FileFormat { header: self.header, insisted, ..file }
+    }
+
+    /// Whether what is told of the file may be wrong, because it was said of another.
+    pub(super) fn is_of_another_file(&self) -> bool {
+        self.lenient && !self.file.insisted
+    }
+
+    /// How cells of a column are written that were thought to be written so.
+    pub(super) fn retold(&self, kind: ColumnKind, format: &CellFormat) -> CellFormat {
+        let mut format = format.clone();
+        match kind {
+            ColumnKind::Number if self.tells_numbers() => {
+                let known = format.number.take();
+                let decimal = match (self.decimal, self.thousands) {
+                    (Some(decimal), _) => decimal,
+                    (None, Some('.')) => ',',
+                    (None, _) => known.as_ref().map_or('.', |known| known.decimal),
+                };
+                // Where only decimals are told, the other sign may group digits.
+                let thousands = self.thousands.or(if decimal == ',' { Some('.') } else { Some(',') });
+                let unit = known.map_or(String::new(), |known| known.unit);
+                format.number = Some(NumberFormat { decimal, thousands, unit });
+            }
+            ColumnKind::Date if self.dates.is_some() => format.date = self.dates,
+            ColumnKind::Number | ColumnKind::Date | ColumnKind::Category | ColumnKind::Boolean => {}
+        }
+        let new = self.missing.iter().filter(|word| !format.missing.contains(word));
+        let new: Vec<String> = new.cloned().collect();
+        format.missing.extend(new);
+        format
     }
 
     /// Whether the first row names the columns. Found, it does where a word stands above numbers or dates, or nothing speaks against
@@ -113,6 +150,11 @@ impl Reading {
     pub fn member(mut self, member: impl Into<String>) -> Reading {
         self.file.member = Some(member.into());
         self
+    }
+
+    /// Whether it is told what a column holds.
+    pub fn tells(&self, column: &str) -> bool {
+        self.kinds.iter().any(|(told, _)| told == column)
     }
 
     /// Whether something is told of how numbers are written.

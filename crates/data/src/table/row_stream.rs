@@ -11,13 +11,14 @@ use kiln_map::Budget;
 use super::Table;
 use super::cell::plain_number;
 use super::encoding::{TextEncoding, windows_text};
-use super::parse::{cell_end, count_cells, ragged, text};
+use super::parse::{cell_end, count_cells, parse, ragged, text};
 use super::part::no_text;
 use super::preparation::TablePreparation;
 use super::raw::RawCell;
 use super::reading::Reading;
 use super::row::RowPlan;
-use super::source::{Chunk, TableInput, TableReader, block_size};
+use super::source::{Chunk, FirstPart, TableInput, TableReader, block_size, first_part};
+use super::stream::TableBuilder;
 use crate::error::{Error, Result};
 use crate::known::format_of;
 
@@ -54,26 +55,54 @@ pub struct RowStream<'a> {
 }
 
 impl Reading {
-    /// The first rows of a file of text, and how many bytes of its text they are: what a table larger than memory is known by before it is
-    /// read. Nothing of a container.
+    /// The first rows of a file, and how many it has, about: what a table larger than memory is known by before it is read. Nothing of a
+    /// workbook, and nothing of a list of lines that are longer than what is looked at.
     ///
     /// # Errors
     /// Where the file can't be read, or its first rows are no table.
-    pub fn first_rows(&self, path: impl AsRef<Path>) -> Result<Option<(Table, usize)>> {
+    pub fn first_rows(&self, path: impl AsRef<Path>) -> Result<Option<FirstRows>> {
         let path = path.as_ref();
-        let mut start = Vec::new();
-        let reader = TableInput::File(path).open()?;
-        let read = reader.take(SHOWN as u64).read_to_end(&mut start);
-        read.map_err(|error| Error::io(path, error))?;
-        if format_of(&start).is_some() {
-            return Ok(None);
+        let input = TableInput::File(path);
+        let of_file = |error: Error| if error.file.is_none() { error.in_file(path) } else { error };
+        let file = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
+        match first_part(input, self).map_err(of_file)? {
+            FirstPart::Text { reader, length } => {
+                let mut start = Vec::new();
+                let read = reader.take(SHOWN as u64).read_to_end(&mut start);
+                read.map_err(|error| Error::io(path, error))?;
+                // What is all there is has its last line too.
+                let is_all = start.len() < SHOWN;
+                let end = memchr::memrchr(b'\n', &start).filter(|_| !is_all);
+                let whole = end.map_or(start.len(), |end| end + 1);
+                let rows = start.get(..whole).unwrap_or_default();
+                let table = self.read(rows).map_err(of_file)?;
+                let length = length.unwrap_or(file.saturating_mul(PACKED));
+                let rows = length.saturating_mul(table.len() as u64) / (whole as u64).max(1);
+                Ok(Some(FirstRows { table, rows }))
+            }
+            FirstPart::Typed { rows: None, .. } => Ok(None),
+            FirstPart::Typed { mut source, rows: Some(rows) } => {
+                let Some(block) = source.block(SHOWN).map_err(of_file)? else { return Ok(None) };
+                let part = parse(&block, 0, &source.layout, self, &Budget::default()).map_err(of_file)?;
+                let layout = part.layout.clone();
+                let mut gathered = TableBuilder::default();
+                gathered.append(part)?;
+                Ok(Some(FirstRows { table: gathered.table(&layout, input), rows }))
+            }
         }
-        let whole = memchr::memrchr(b'\n', &start).map_or(start.len(), |end| end + 1);
-        let rows = start.get(..whole).unwrap_or_default();
-        let table = self.read(rows).map_err(|error| error.in_file(path))?;
-        Ok(Some((table, whole)))
     }
 }
+
+/// The first rows of a file that wasn't read yet.
+pub struct FirstRows {
+    /// The rows.
+    pub table: Table,
+    /// How many the file has, about.
+    pub rows: u64,
+}
+
+/// How much larger a packed file is when it is unpacked, about.
+const PACKED: u64 = 6;
 
 /// Some rows of a stream, as they were read.
 pub struct RawBlock(Chunk);
@@ -128,11 +157,13 @@ impl<'a> RowStream<'a> {
         if is_other {
             return Ok(TableText::Other(reader));
         }
-        let (reader, whole) = match encoding {
-            Some(other @ TextEncoding::Windows1252) => (other.decoded(reader), Some(TextEncoding::Utf8)),
-            known => (reader, known),
+        let utf8 = TextEncoding::Utf8;
+        let (reader, whole, told) = match encoding {
+            Some(other @ TextEncoding::Windows1252) => (other.decoded(reader), Some(utf8), utf8),
+            Some(told @ (TextEncoding::Utf16Little | TextEncoding::Utf16Big)) => (reader, None, told),
+            known => (reader, known, utf8),
         };
-        let mut source = TableReader::of(reader, input, reading)?;
+        let mut source = TableReader::of(reader, input, reading, told)?;
         if let Some(TextEncoding::Windows1252) = encoding {
             source.found.notes.push(format!("the text is {}", TextEncoding::Windows1252));
         }

@@ -1,15 +1,17 @@
-//! What is to be predicted: one of some classes, a number, or several.
+//! What is to be predicted: one of some classes, a number, or several of either.
 
 use std::collections::HashMap;
 
+use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
 use super::Table;
 use super::cell;
-use super::choices::TargetKind;
+use super::choices::{Choices, TargetKind};
 use super::column::{Cell, Column, ColumnKind};
 use super::format::CellFormat;
-use super::summary::ColumnSummary;
+use super::reading::Reading;
+use super::summary::{ColumnSummary, SummarisedColumn};
 use crate::error::{Error, Result};
 use crate::values::{Form, Values};
 
@@ -41,6 +43,22 @@ pub enum TargetColumn {
         /// The columns, in the order of the outputs.
         columns: Vec<NumberTarget>,
     },
+    /// Several columns, some of which are classes.
+    Several {
+        /// The columns, in the order of the outputs.
+        columns: Vec<OneTarget>,
+    },
+}
+
+/// One of several columns that are predicted, classes or a number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneTarget {
+    /// What is predicted of it.
+    pub target: TargetColumn,
+    /// How its cells are written.
+    #[serde(default, skip_serializing_if = "CellFormat::is_plain")]
+    pub format: CellFormat,
 }
 
 /// One of several numbers that are predicted.
@@ -66,6 +84,9 @@ impl TargetColumn {
             TargetColumn::Numbers { columns } => {
                 columns.iter().map(|target| target.column.as_str()).collect()
             }
+            TargetColumn::Several { columns } => {
+                columns.iter().flat_map(|one| one.target.columns()).collect()
+            }
         }
     }
 
@@ -73,55 +94,163 @@ impl TargetColumn {
     pub fn classes(&self) -> &[String] {
         match self {
             TargetColumn::Classes { names, .. } => names,
-            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => &[],
+            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => &[],
         }
     }
 
-    /// The mean and the deviation of each number.
-    pub fn units(&self) -> Vec<(f64, f64)> {
+    /// The columns that are classes, with these.
+    pub fn class_columns(&self) -> Vec<(&str, &[String])> {
         match self {
-            TargetColumn::Classes { .. } => Vec::new(),
-            TargetColumn::Number { mean, deviation, .. } => vec![(*mean, *deviation)],
-            TargetColumn::Numbers { columns } => {
-                columns.iter().map(|target| (target.mean, target.deviation)).collect()
+            TargetColumn::Classes { column, names } => vec![(column, names)],
+            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => Vec::new(),
+            TargetColumn::Several { columns } => {
+                columns.iter().flat_map(|one| one.target.class_columns()).collect()
             }
         }
     }
 
-    /// What a row's target is.
+    /// The mean and the deviation of each number; classes, of which there may be some among several columns, have none.
+    pub fn units(&self) -> Vec<(f64, f64)> {
+        self.readers().iter().filter_map(TargetReader::unit).collect()
+    }
+
+    /// How each of its columns is read, in their order.
+    fn readers(&self) -> Vec<TargetReader<'_>> {
+        match self {
+            TargetColumn::Classes { names, .. } => vec![TargetReader::Classes(names)],
+            TargetColumn::Number { mean, deviation, .. } => vec![TargetReader::Number(*mean, *deviation)],
+            TargetColumn::Numbers { columns } => {
+                columns.iter().map(|target| TargetReader::Number(target.mean, target.deviation)).collect()
+            }
+            TargetColumn::Several { columns } => {
+                columns.iter().flat_map(|one| one.target.readers()).collect()
+            }
+        }
+    }
+
+    /// What a row's target is. Of several columns each class stands there by its number.
     pub fn form(&self) -> Form {
         match self {
             TargetColumn::Classes { names, .. } => Form::class(names.len()),
             TargetColumn::Number { .. } => Form::numbers(&[1]),
             TargetColumn::Numbers { columns } => Form::numbers(&[columns.len()]),
+            TargetColumn::Several { columns } => Form::numbers(&[columns.len()]),
         }
     }
 
-    /// What a row's predictions mean in the columns' own units; a class is its number.
-    pub fn restore(&self, predictions: &[f64]) -> Vec<f64> {
-        let units = self.units().into_iter().chain(std::iter::repeat((0.0, 1.0)));
-        predictions
-            .iter()
-            .zip(units)
-            .map(|(prediction, (mean, deviation))| prediction * deviation + mean)
-            .collect()
+    /// What a row's values, one for each column, mean in the columns' own units; a class is its number.
+    pub fn restore(&self, values: &[f64]) -> Vec<f64> {
+        let each = self.readers().into_iter();
+        let units = each.map(|reader| reader.unit().unwrap_or((0.0, 1.0)));
+        values.iter().zip(units).map(|(value, (mean, deviation))| value * deviation + mean).collect()
     }
 
-    /// Several columns of numbers, each of which would be one alone.
-    pub(super) fn several(columns: Vec<(TargetColumn, CellFormat)>) -> Result<TargetColumn> {
-        let number = |(target, format)| match target {
-            TargetColumn::Number { column, mean, deviation } => {
-                Ok(NumberTarget { column, mean, deviation, format })
+    /// The same with the classes of another of the same columns, that of more rows: numbers keep their own units.
+    pub fn with_classes_of(self, other: &TargetColumn) -> TargetColumn {
+        match (self, other) {
+            (TargetColumn::Classes { .. }, TargetColumn::Classes { .. }) => other.clone(),
+            (TargetColumn::Several { columns }, TargetColumn::Several { columns: others }) => {
+                let each = columns.into_iter().zip(others);
+                let with = each.map(|(OneTarget { target, format }, other)| OneTarget {
+                    target: target.with_classes_of(&other.target),
+                    format,
+                });
+                TargetColumn::Several { columns: with.collect() }
             }
-            other => {
-                let message = "several targets are numbers, and this one is words; a model tells the classes of one column apart, so train one for each";
-                Err(Error::new(message).in_column(other.columns().concat()))
+            (own, _) => own,
+        }
+    }
+
+    /// How the cells of its columns are written, where it knows: the format of a single one is kept beside it.
+    pub(super) fn formats(&self) -> Vec<(String, CellFormat)> {
+        match self {
+            TargetColumn::Classes { .. } | TargetColumn::Number { .. } => Vec::new(),
+            TargetColumn::Numbers { columns } => {
+                columns.iter().map(|target| (target.column.clone(), target.format.clone())).collect()
+            }
+            TargetColumn::Several { columns } => {
+                let named = |one: &OneTarget| (one.target.columns().concat(), one.format.clone());
+                columns.iter().map(named).collect()
+            }
+        }
+    }
+
+    /// The same of files that are written otherwise, where it is of several columns.
+    pub(super) fn read_as(&mut self, told: &Reading) {
+        match self {
+            TargetColumn::Classes { .. } | TargetColumn::Number { .. } => {}
+            TargetColumn::Numbers { columns } => {
+                columns.iter_mut().for_each(|one| one.format = told.retold(ColumnKind::Number, &one.format))
+            }
+            TargetColumn::Several { columns } => {
+                for OneTarget { target, format } in columns {
+                    let is_classes = target.class_columns().len() == 1;
+                    let kind = if is_classes { ColumnKind::Category } else { ColumnKind::Number };
+                    *format = told.retold(kind, format);
+                }
+            }
+        }
+    }
+
+    /// Several columns, each of which would be one alone.
+    pub(super) fn several(columns: Vec<OneTarget>) -> TargetColumn {
+        let number = |one: &OneTarget| match &one.target {
+            TargetColumn::Number { column, mean, deviation } => Some(NumberTarget {
+                column: column.clone(),
+                mean: *mean,
+                deviation: *deviation,
+                format: one.format.clone(),
+            }),
+            TargetColumn::Classes { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => {
+                None
             }
         };
-        Ok(TargetColumn::Numbers { columns: columns.into_iter().map(number).collect::<Result<_>>()? })
+        match columns.iter().map(number).collect() {
+            Some(columns) => TargetColumn::Numbers { columns },
+            None => TargetColumn::Several { columns },
+        }
     }
 
-    pub(super) fn fit(
+    /// What is chosen to be predicted among columns, and how its cells are written where it is a single one.
+    pub(super) fn chosen(
+        columns: &[SummarisedColumn],
+        choices: &Choices,
+    ) -> Result<(Option<TargetColumn>, CellFormat)> {
+        let names = &choices.targets;
+        let twice =
+            names.iter().enumerate().find(|(at, name)| names.iter().take(*at).any(|other| other == *name));
+        if let Some((_, name)) = twice {
+            return Err(Error::new("the target is named twice").in_column(name));
+        }
+        let of_name = |name: &String| columns.iter().find(|column| column.name == *name);
+        let targets: Vec<&SummarisedColumn> = names.iter().filter_map(of_name).collect();
+        let kinds = choices.target_kinds.len();
+        if kinds > 1 && kinds != targets.len() {
+            let of = counted(targets.len(), "target");
+            return Err(Error::new(format!(
+                "{} are told of {of}; tell one for each",
+                counted(kinds, "kind")
+            )));
+        }
+        let fitted = |column: &SummarisedColumn, kind| {
+            TargetColumn::fit(&column.name, column.kind, &column.summary, kind)
+        };
+        Ok(match targets.as_slice() {
+            [] => (None, CellFormat::PLAIN),
+            [column] => (Some(fitted(column, choices.kind_of(0))?), column.format.clone()),
+            several => {
+                let one = |(at, column): (usize, &&SummarisedColumn)| {
+                    let number = (column.kind == ColumnKind::Number).then_some(TargetKind::Number);
+                    let target = fitted(column, choices.kind_of(at).or(number))?;
+                    Ok(OneTarget { target, format: column.format.clone() })
+                };
+                let each = several.iter().enumerate().map(one).collect::<Result<Vec<_>>>()?;
+                (Some(TargetColumn::several(each)), CellFormat::PLAIN)
+            }
+        })
+    }
+
+    fn fit(
         name: &str,
         kind: ColumnKind,
         summary: &ColumnSummary,
@@ -173,53 +302,84 @@ impl TargetColumn {
         }
     }
 
-    /// The targets of some rows, `[rows, outputs]`.
+    /// The targets of some rows, `[rows, columns]`.
     pub(super) fn values(&self, table: &Table, rows: &[usize]) -> Result<Values> {
         let columns =
             self.columns().into_iter().map(|name| table.column(name)).collect::<Result<Vec<_>>>()?;
-        let fault = |column: &Column, row: usize, message: String| {
-            Err(table.place(Some(row), Error::new(message).in_column(column.name())))
-        };
-        let missing = "the target is missing; leave such rows out (Table::rows_with)";
-        if let (TargetColumn::Classes { names, .. }, [column]) = (self, columns.as_slice()) {
-            let codes: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
-            let mut classes = Vec::with_capacity(rows.len());
-            for &row in rows {
-                let Some(word) = column.cell(row).text() else {
-                    return fault(column, row, missing.to_string());
-                };
-                let same = || cell::same_truth(names, &word).map(|class| class as i64);
-                let Some(code) = codes.get(word.as_ref()).copied().or_else(same) else {
-                    let some: Vec<&str> = names.iter().take(12).map(String::as_str).collect();
-                    return fault(
-                        column,
-                        row,
-                        format!(
-                            "\"{word}\" is no class that was in training, which were: {}",
-                            some.join(", ")
-                        ),
-                    );
-                };
-                classes.push(code);
-            }
-            return Ok(Values::I64(classes));
+        let readers = self.readers();
+        let codes: Vec<HashMap<&str, i64>> = readers.iter().map(TargetReader::codes).collect();
+        let each = || columns.iter().zip(&readers).zip(&codes);
+        if let (TargetColumn::Classes { .. }, Some(((column, reader), codes))) = (self, each().next()) {
+            let class = |&row: &usize| reader.class(table, column, codes, row);
+            return Ok(Values::I64(rows.iter().map(class).collect::<Result<_>>()?));
         }
-        let units = self.units();
-        let mut numbers = Vec::with_capacity(rows.len() * units.len());
+        let mut numbers = Vec::with_capacity(rows.len() * readers.len());
         for &row in rows {
-            for (column, (mean, deviation)) in columns.iter().zip(&units) {
-                match column.cell(row) {
-                    Cell::Missing => return fault(column, row, missing.to_string()),
-                    cell => match cell.number() {
-                        Some(value) => numbers.push(((value - mean) / deviation) as f32),
-                        None => {
-                            let shown = cell.text().unwrap_or_default();
-                            return fault(column, row, format!("the target \"{shown}\" is no number"));
-                        }
-                    },
-                }
+            for ((column, reader), codes) in each() {
+                numbers.push(match reader {
+                    TargetReader::Classes(_) => reader.class(table, column, codes, row)? as f32,
+                    TargetReader::Number(mean, deviation) => {
+                        ((number(table, column, row)? - mean) / deviation) as f32
+                    }
+                });
             }
         }
         Ok(Values::F32(numbers))
     }
+}
+
+/// How cells of one target become values.
+enum TargetReader<'a> {
+    Classes(&'a [String]),
+    /// Less the first, by the second.
+    Number(f64, f64),
+}
+
+impl TargetReader<'_> {
+    fn unit(&self) -> Option<(f64, f64)> {
+        match self {
+            TargetReader::Classes(_) => None,
+            TargetReader::Number(mean, deviation) => Some((*mean, *deviation)),
+        }
+    }
+
+    fn codes(&self) -> HashMap<&str, i64> {
+        match self {
+            TargetReader::Classes(names) => names.iter().map(String::as_str).zip(0..).collect(),
+            TargetReader::Number(..) => HashMap::new(),
+        }
+    }
+
+    /// The class of a row.
+    fn class(&self, table: &Table, column: &Column, codes: &HashMap<&str, i64>, row: usize) -> Result<i64> {
+        let Some(word) = column.cell(row).text() else { return Err(missing(table, column, row)) };
+        let TargetReader::Classes(names) = self else { return Ok(0) };
+        let same = || cell::same_truth(names, &word).map(|class| class as i64);
+        codes.get(word.as_ref()).copied().or_else(same).ok_or_else(|| {
+            let some: Vec<&str> = names.iter().take(12).map(String::as_str).collect();
+            let some = some.join(", ");
+            let message = format!("\"{word}\" is no class that was in training, which were: {some}");
+            fault(table, column, row, message)
+        })
+    }
+}
+
+/// The number of a row.
+fn number(table: &Table, column: &Column, row: usize) -> Result<f64> {
+    match column.cell(row) {
+        Cell::Missing => Err(missing(table, column, row)),
+        cell => cell.number().ok_or_else(|| {
+            let shown = cell.text().unwrap_or_default();
+            fault(table, column, row, format!("the target \"{shown}\" is no number"))
+        }),
+    }
+}
+
+fn missing(table: &Table, column: &Column, row: usize) -> Error {
+    let message = "the target is missing; leave such rows out (Table::rows_with)";
+    fault(table, column, row, message.to_string())
+}
+
+fn fault(table: &Table, column: &Column, row: usize, message: String) -> Error {
+    table.place(Some(row), Error::new(message).in_column(column.name()))
 }

@@ -228,3 +228,24 @@ fn cells_that_look_like_the_mark_at_the_end_are_read() {
     assert_eq!(texts(&table, "a"), ["x", mark, "y", mark]);
     assert!(fault(format!("a,b\n1,{mark}\n2,\"{mark}\n")).contains("line 3"));
 }
+
+#[test]
+fn the_first_rows_of_every_kind_of_file_say_how_many_there_are() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/tables");
+    let mut known = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // Lines of JSON are no rows of a stream, and workbooks don't say.
+        if [".py", ".xlsx", ".xlsm"].iter().any(|ending| name.ends_with(ending)) {
+            continue;
+        }
+        let first = Reading::new().first_rows(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let first = first.unwrap_or_else(|| panic!("{name}: it doesn't say"));
+        assert_eq!(first.table.columns().len(), 8, "{name}");
+        // Of what is packed it is a guess.
+        assert!((30..=400).contains(&first.rows), "{name}: {}", first.rows);
+        known += 1;
+    }
+    assert!(known > 15, "{known}");
+}

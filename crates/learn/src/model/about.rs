@@ -3,7 +3,7 @@
 use kiln_map::counted;
 use std::path::Path;
 
-use kiln_data::{Dataset, Form, TargetColumn};
+use kiln_data::{Dataset, Form, OneTarget, TargetColumn};
 use kiln_nn::{Sequential, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -57,6 +57,20 @@ pub enum Task {
         /// plus these, are the numbers.
         offset: Vec<f64>,
     },
+    /// What each of several targets is: classes or a number.
+    Several {
+        /// The targets, in the order of their outputs.
+        targets: Vec<NamedTask>,
+    },
+}
+
+/// One of several targets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamedTask {
+    /// What is predicted.
+    pub name: String,
+    /// What it is.
+    pub task: Task,
 }
 
 impl Task {
@@ -96,6 +110,13 @@ impl Task {
                 scale: columns.iter().map(|target| target.deviation).collect(),
                 offset: columns.iter().map(|target| target.mean).collect(),
             },
+            TargetColumn::Several { columns } => {
+                let named = |one: &OneTarget| NamedTask {
+                    name: one.target.columns().concat(),
+                    task: Task::of_target(&one.target),
+                };
+                Task::Several { targets: columns.iter().map(named).collect() }
+            }
         }
     }
 
@@ -106,6 +127,9 @@ impl Task {
             Task::Tags { names } => format!("one of {} for each word", counted(names.len(), "tag")),
             Task::Text { pieces } => format!("what comes next of {} of text", counted(*pieces, "piece")),
             Task::Numbers { names, .. } => counted(names.len(), "number"),
+            Task::Several { targets } => {
+                targets.iter().map(|target| target.task.given()).collect::<Vec<_>>().join(" and ")
+            }
         }
     }
 
@@ -114,6 +138,7 @@ impl Task {
         match self {
             Task::Classes { names } | Task::Numbers { names, .. } | Task::Tags { names } => names.len(),
             Task::Text { pieces } => *pieces,
+            Task::Several { targets } => targets.iter().map(|target| target.task.outputs()).sum(),
         }
     }
 
@@ -146,6 +171,22 @@ impl Task {
             Task::Numbers { names, scale, offset } => {
                 let counts = [each, scale.len(), offset.len()];
                 (counts.iter().all(|count| *count == names.len()), counted(names.len(), "number"))
+            }
+            Task::Several { targets } => {
+                for target in targets {
+                    match &target.task {
+                        Task::Classes { .. } | Task::Numbers { .. } => {
+                            target.task.check(&Shape::from([1, target.task.outputs()]))?;
+                        }
+                        Task::Text { .. } | Task::Tags { .. } | Task::Several { .. } => {
+                            return Err(Error::Training(format!(
+                                "{}: one of several targets is classes or a number",
+                                target.name
+                            )));
+                        }
+                    }
+                }
+                (given.rank() == 2 && each == self.outputs(), self.given())
             }
         };
         match fits {

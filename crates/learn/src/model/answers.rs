@@ -77,7 +77,7 @@ impl About {
     fn classes(&self) -> Result<&[String]> {
         match &self.task {
             Task::Classes { names } => Ok(names),
-            Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } => {
+            Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } | Task::Several { .. } => {
                 Err(Error::Preparation("the model tells no classes apart".to_string()))
             }
         }

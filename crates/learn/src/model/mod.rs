@@ -6,6 +6,7 @@ mod answers;
 mod file;
 mod imported;
 mod own;
+mod parts;
 mod raw;
 mod views;
 
@@ -24,11 +25,12 @@ use crate::programs::{Programs, inference};
 
 pub use crate::inputs::{dtype, stored_dtype};
 pub use crate::row::{InputSpec, Pixels};
-pub use about::{About, Task, listed};
+pub use about::{About, NamedTask, Task, listed};
 pub use answers::{Answered, by_class};
 use file::made;
 use imported::{LayersByFileName, PREFIX, ParametersByFileName, as_layers};
 pub use own::CODE;
+pub use parts::{PartMeaning, TaskLoss, TaskPart};
 pub use views::Views;
 
 /// What stands for the layers of a network of an ONNX file.

@@ -24,6 +24,24 @@ impl About {
         }
     }
 
+    /// Takes files that are written otherwise than those of the training, as this says.
+    ///
+    /// # Errors
+    /// Where the model takes no tables.
+    pub fn read_as(&mut self, told: &Reading) -> Result<()> {
+        match &mut self.preparation {
+            Preparation::Table(plan) => **plan = (**plan).clone().read_as(told),
+            Preparation::Text(TextPreparation { columns: Some(columns), .. }) => {
+                *columns.file = columns.file.told(&told.of_file());
+            }
+            Preparation::Pairs(pairs) => pairs.file = pairs.file.told(&told.of_file()),
+            Preparation::Unsaid | Preparation::Images(_) | Preparation::Text(_) | Preparation::Tags(_) => {
+                return Err(self.not("said of a table"));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether nobody said how raw data become rows, and they aren't plain numbers either.
     pub fn is_unsaid(&self) -> bool {
         self.preparation == Preparation::Unsaid && self.input.numbers().is_none()

@@ -12,7 +12,7 @@ use kiln_nn::{Context, DType, Data, Layer, Tensor};
 use kiln_onnx::{Network, OnnxDType, Value, load};
 
 use super::table::element_of;
-use crate::model::Task;
+use crate::model::{PartMeaning, Task, TaskPart};
 use crate::{Error, Model, Result};
 
 /// How a file compares with its model.
@@ -74,12 +74,26 @@ pub(super) fn check(
     Ok(checked)
 }
 
-/// The numbers of the last output: probabilities, predictions, or what the layers give.
+/// The numbers of all outputs that are some: probabilities, predictions, or what the layers give.
 fn numbers(network: &Network, inputs: Vec<Value>) -> Result<Vec<f64>> {
-    match network.run(inputs, &Context::inference())?.last() {
-        Some(Value::Numbers(tensor, _)) => Ok(tensor.cast(DType::F64).to_vec()?),
-        _ => Err(Error::Training("the file gives no numbers".to_string())),
+    let mut all = Vec::new();
+    let mut is_any = false;
+    for output in network.run(inputs, &Context::inference())? {
+        if let Value::Numbers(tensor, _) = output {
+            all.extend(tensor.cast(DType::F64).to_vec::<f64>()?);
+            is_any = true;
+        }
     }
+    match is_any {
+        true => Ok(all),
+        false => Err(Error::Training("the file gives no numbers".to_string())),
+    }
+}
+
+/// The numbers of all of these, one after the other.
+fn all_of(answers: Vec<Tensor>) -> Result<Vec<f64>> {
+    let each = answers.iter().map(|answer| answer.cast(DType::F64).to_vec::<f64>());
+    Ok(each.collect::<kiln_nn::Result<Vec<_>>>()?.concat())
 }
 
 /// Rows as the layers take them.
@@ -117,13 +131,13 @@ fn by_rows(
         }
     };
     let y = model.layers().forward(&x, &Context::inference());
-    let y = if preprocessing { answers(&model.about().task, y) } else { y };
-    Ok((numbers(network, vec![input])?, y.cast(DType::F64).to_vec()?))
+    let y = if preprocessing { answers(&model.about().task, y) } else { vec![y] };
+    Ok((numbers(network, vec![input])?, all_of(y)?))
 }
 
-/// What the layers say, as the graph says it.
-fn answers(task: &Task, y: Tensor) -> Tensor {
-    match task {
+/// What the layers say, as the graph says it: an answer for each of several targets some of which are classes, else a single one.
+fn answers(task: &Task, y: Tensor) -> Vec<Tensor> {
+    vec![match task {
         Task::Classes { names } if y.size(-1) == 1 && names.len() == 2 => {
             let second = y.sigmoid();
             Tensor::concat(&[&(1.0 - &second), &second], -1)
@@ -133,9 +147,35 @@ fn answers(task: &Task, y: Tensor) -> Tensor {
             let row = |numbers: &[f64]| Tensor::new(numbers.to_vec(), [numbers.len()]).cast(DType::F32);
             y * row(scale) + row(offset)
         }
+        Task::Several { .. } => {
+            let one = |part: TaskPart| {
+                let own = y.narrow(1, part.outputs.start, part.outputs.len());
+                match part.meaning {
+                    PartMeaning::Classes(_) => own.softmax(-1),
+                    PartMeaning::Number { scale, offset } => own * (scale as f32) + offset as f32,
+                }
+            };
+            return task.parts().into_iter().map(one).collect();
+        }
         Task::Tags { .. } => y.transpose(1, 2).softmax(-1),
         Task::Text { .. } => y,
+    }]
+}
+
+/// Texts of some of these words and others, and which of the words each has.
+fn drawn_texts(words: &[String], rows: usize, rng: &mut Rng) -> (Vec<String>, Vec<f32>) {
+    let (mut texts, mut places) = (Vec::new(), Vec::new());
+    for _ in 0..rows {
+        let has: Vec<bool> = words.iter().map(|_| rng.below(3) == 0).collect();
+        let own: Vec<String> =
+            words.iter().zip(&has).filter(|(_, has)| **has).map(|(word, _)| word.to_uppercase()).collect();
+        texts.push(match rng.below(6) == 0 && own.is_empty() {
+            true => String::new(),
+            false => format!("Never-seen, {}!", own.join("; ")),
+        });
+        places.extend(has.into_iter().map(|has| f32::from(u8::from(has))));
     }
+    (texts, places)
 }
 
 /// Rows as a table has them: through the graph column by column, and through kiln as a file of CSV.
@@ -163,7 +203,13 @@ fn by_columns(
             Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } => {
                 vocabulary.words.iter().map(String::as_str).collect()
             }
-            Encoding::Number { .. } | Encoding::Date { .. } | Encoding::Text { .. } => Vec::new(),
+            Encoding::Number { .. } | Encoding::Date { .. } => Vec::new(),
+            Encoding::Text { words } => {
+                let (texts, places) = drawn_texts(words, rows, rng);
+                cells.iter_mut().zip(texts).for_each(|(row, text)| row.push(text));
+                inputs.push(Value::new(Data::F32(places), &[rows, words.len()], OnnxDType::F32));
+                continue;
+            }
         };
         let mut column = Vec::with_capacity(rows);
         for row in &mut cells {
@@ -211,5 +257,5 @@ fn by_columns(
     let x = batch.x.as_f32().unwrap_or_default().to_vec();
     let x = Tensor::new(x, [rows, prepared.width]);
     let y = answers(&model.about().task, model.layers().forward(&x, &Context::inference()));
-    Ok((numbers(network, inputs)?, y.cast(DType::F64).to_vec()?))
+    Ok((numbers(network, inputs)?, all_of(y)?))
 }

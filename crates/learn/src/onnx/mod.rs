@@ -18,7 +18,7 @@ use kiln_onnx::export::{
 use serde_json::Value as Json;
 
 use crate::Model;
-use crate::model::Task;
+use crate::model::{PartMeaning, Task, TaskPart};
 pub use check::Checked;
 pub use import::{Images, Import, Raw};
 pub(crate) use steps::StepsExport;
@@ -108,6 +108,9 @@ impl Model {
         if let Task::Classes { names } | Task::Tags { names } = &self.about().task {
             words.push(("labels".to_string(), Json::from(names.clone()).to_string()));
         }
+        if let (Some(plan), true) = (self.about().preparation.table(), is_whole) {
+            words.extend(table::words(plan));
+        }
         words.push(import::recorded(self, is_whole));
         words
     }
@@ -138,25 +141,9 @@ impl Model {
     /// The layers, and their outputs as answers.
     fn finish(&self, builder: &mut Builder, input: ModelInput, fold: bool) -> crate::Result<()> {
         let ModelOutput { name, sizes, dtype } = write_layers(builder, &*self.written(), &input, fold)?;
-        match &self.about().task {
-            Task::Classes { names } => {
-                let probabilities = match sizes.last() {
-                    Some(Size::Fixed(1)) if names.len() == 2 => {
-                        let second = builder.node("Sigmoid", &[&name], Vec::new());
-                        let one = builder.scalar(&Data::F32(vec![1.0]));
-                        let first = builder.node("Sub", &[&one, &second], Vec::new());
-                        builder.node("Concat", &[&first, &second], vec![("axis", Attribute::Int(1))])
-                    }
-                    _ => builder.node("Softmax", &[&name], vec![("axis", Attribute::Int(-1))]),
-                };
-                let settings = vec![("axis", Attribute::Int(-1)), ("keepdims", Attribute::Int(0))];
-                let best = builder.node("ArgMax", &[&probabilities], settings);
-                let label = words_of(builder, &best, names);
-                let batch = Size::Named(BATCH.to_string());
-                builder.output(&label, "label", OnnxDType::Text, std::slice::from_ref(&batch));
-                let sizes = [batch, Size::Fixed(names.len())];
-                builder.output(&probabilities, "probabilities", OnnxDType::F32, &sizes);
-            }
+        let task = &self.about().task;
+        match task {
+            Task::Classes { names } => answer_classes(builder, &name, sizes.last(), names, ""),
             Task::Tags { names } => {
                 // [batch, tags, steps] → [batch, steps, tags].
                 let turned = vec![("perm", Attribute::Ints(vec![0, 2, 1]))];
@@ -171,18 +158,69 @@ impl Model {
                 builder.output(&probabilities, "probabilities", OnnxDType::F32, &[batch, steps, tags]);
             }
             Task::Numbers { scale, offset, .. } => {
-                let row = |numbers: &[f64]| Data::F32(numbers.iter().map(|&number| number as f32).collect());
-                let scale_by = builder.constant("unit", &[scale.len()], &row(scale));
-                let offset_by = builder.constant("zero", &[offset.len()], &row(offset));
-                let scaled = builder.node("Mul", &[&name, &scale_by], Vec::new());
-                let moved = builder.node("Add", &[&scaled, &offset_by], Vec::new());
-                builder.output(&moved, "prediction", OnnxDType::F32, &sizes);
+                answer_numbers(builder, &name, &sizes, (scale, offset), "");
+            }
+            Task::Several { .. } => {
+                let batch = Size::Named(BATCH.to_string());
+                for TaskPart { name: target, outputs, meaning } in task.parts() {
+                    let [start, end, axis] = [outputs.start as i64, outputs.end as i64, 1]
+                        .map(|number| builder.constant("part", &[1], &Data::I64(vec![number])));
+                    let own = builder.node("Slice", &[&name, &start, &end, &axis], Vec::new());
+                    let prefix = format!("{target}.");
+                    match meaning {
+                        PartMeaning::Classes(names) => answer_classes(builder, &own, None, names, &prefix),
+                        PartMeaning::Number { scale, offset } => {
+                            let sizes = [batch.clone(), Size::Fixed(1)];
+                            answer_numbers(builder, &own, &sizes, (&[scale], &[offset]), &prefix);
+                        }
+                    }
+                }
             }
             Task::Text { .. } => builder.output(&name, "logits", OnnxDType::from_dtype(dtype), &sizes),
         }
         Ok(())
     }
 }
+
+/// Logits as a label and probabilities; where there is one for two classes, that of the second. Of several targets, outputs have the target's
+/// name in front.
+fn answer_classes(builder: &mut Builder, logits: &str, width: Option<&Size>, names: &[String], prefix: &str) {
+    let probabilities = match width {
+        Some(Size::Fixed(1)) if names.len() == 2 => {
+            let second = builder.node("Sigmoid", &[logits], Vec::new());
+            let one = builder.scalar(&Data::F32(vec![1.0]));
+            let first = builder.node("Sub", &[&one, &second], Vec::new());
+            builder.node("Concat", &[&first, &second], vec![("axis", Attribute::Int(1))])
+        }
+        _ => builder.node("Softmax", &[logits], vec![("axis", Attribute::Int(-1))]),
+    };
+    let settings = vec![("axis", Attribute::Int(-1)), ("keepdims", Attribute::Int(0))];
+    let best = builder.node("ArgMax", &[&probabilities], settings);
+    let label = words_of(builder, &best, names);
+    let batch = Size::Named(BATCH.to_string());
+    builder.output(&label, &format!("{prefix}label"), OnnxDType::Text, std::slice::from_ref(&batch));
+    let sizes = [batch, Size::Fixed(names.len())];
+    builder.output(&probabilities, &format!("{prefix}{PROBABILITIES}"), OnnxDType::F32, &sizes);
+}
+
+/// Numbers in their own units.
+fn answer_numbers(
+    builder: &mut Builder,
+    name: &str,
+    sizes: &[Size],
+    (scale, offset): (&[f64], &[f64]),
+    prefix: &str,
+) {
+    let row = |numbers: &[f64]| Data::F32(numbers.iter().map(|&number| number as f32).collect());
+    let scale_by = builder.constant("unit", &[scale.len()], &row(scale));
+    let offset_by = builder.constant("zero", &[offset.len()], &row(offset));
+    let scaled = builder.node("Mul", &[name, &scale_by], Vec::new());
+    let moved = builder.node("Add", &[&scaled, &offset_by], Vec::new());
+    builder.output(&moved, &format!("{prefix}prediction"), OnnxDType::F32, sizes);
+}
+
+/// What the output of probabilities is called.
+const PROBABILITIES: &str = "probabilities";
 
 /// Classes by their names.
 fn words_of(builder: &mut Builder, classes: &str, names: &[String]) -> String {

@@ -1,26 +1,21 @@
 //! A table's preparation as part of a graph: each column is an input of its own, `[batch, 1]`: numbers as `float32` with NaN where they
-//! are missing, words as texts, empty where they are missing, and dates as `float64`, seconds since 1970 in UTC, NaN where they are missing.
+//! are missing, words as texts, empty where they are missing, and dates as `float64`, seconds since 1970 in UTC, NaN where they are missing. Free
+//! text is `float32` `[batch, words]`: 1 where a text has the word, 0 where it hasn't.
 
 use kiln_data::{ColumnKind, DatePart, Encoding, Feature, Scale, TablePreparation, Vocabulary};
 use kiln_nn::{DType, Data};
 use kiln_onnx::OnnxDType;
 use kiln_onnx::export::{Attribute, BATCH, Builder, ML, ModelInput, Size};
+use serde_json::Value as Json;
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// The inputs of all columns, and the rows that the layers take.
 pub(super) fn inputs(builder: &mut Builder, plan: &TablePreparation) -> Result<ModelInput> {
     let mut parts = Vec::new();
-    let is_text = |feature: &&Feature| matches!(feature.encoding, Encoding::Text { .. });
-    if let Some(feature) = plan.features().iter().find(is_text) {
-        let column = &feature.column;
-        return Err(Error::Preparation(format!(
-            "column {column} is free text, and ONNX has no operator that cuts many texts in words as kiln does; train without it (--columns \"{column}: drop\") to export"
-        )));
-    }
     for feature in plan.features() {
-        let element = element_of(feature);
-        let sizes = [Size::Named(BATCH.to_string()), Size::Fixed(1)];
+        let (element, width) = (element_of(feature), width_of(feature));
+        let sizes = [Size::Named(BATCH.to_string()), Size::Fixed(width)];
         let column = builder.input(&feature.column, element, &sizes);
         parts.extend(columns(builder, feature, &column));
     }
@@ -33,9 +28,37 @@ pub(super) fn inputs(builder: &mut Builder, plan: &TablePreparation) -> Result<M
     Ok(ModelInput { name: rows, sizes, dtype: DType::F32 })
 }
 
+/// The words of each column of free text, as the file's metadata have them: `words of review`, a list of JSON.
+pub(super) fn words(plan: &TablePreparation) -> impl Iterator<Item = (String, String)> + '_ {
+    plan.features().iter().filter_map(|feature| match &feature.encoding {
+        Encoding::Text { words } => {
+            Some((format!("words of {}", feature.column), Json::from(words.clone()).to_string()))
+        }
+        Encoding::Number { .. }
+        | Encoding::Pair { .. }
+        | Encoding::OneHot { .. }
+        | Encoding::Codes { .. }
+        | Encoding::Date { .. } => None,
+    })
+}
+
+/// How many numbers or words of a column a row has.
+pub(super) fn width_of(feature: &Feature) -> usize {
+    match &feature.encoding {
+        Encoding::Text { words } => words.len(),
+        Encoding::Number { .. }
+        | Encoding::Pair { .. }
+        | Encoding::OneHot { .. }
+        | Encoding::Codes { .. }
+        | Encoding::Date { .. } => 1,
+    }
+}
+
 /// What a column comes in as.
 pub(super) fn element_of(feature: &Feature) -> OnnxDType {
     match feature.kind {
+        // What a text has of the words that are known: no standard operator cuts many texts in words as kiln does.
+        _ if matches!(feature.encoding, Encoding::Text { .. }) => OnnxDType::F32,
         ColumnKind::Number => OnnxDType::F32,
         ColumnKind::Category | ColumnKind::Boolean => OnnxDType::Text,
         ColumnKind::Date => OnnxDType::F64,
@@ -77,8 +100,10 @@ fn columns(builder: &mut Builder, feature: &Feature, column: &str) -> Vec<String
             parts.push(code(builder, feature, column, vocabulary, 0.0));
             false
         }
-        // Refused above.
-        Encoding::Text { .. } => false,
+        Encoding::Text { .. } => {
+            parts.push(column.to_string());
+            false
+        }
         Encoding::Date { parts: of_date, flag } => {
             parts.extend(calendar(builder, of_date, column));
             *flag

@@ -284,7 +284,9 @@ impl Predictor {
                 let scores = scores.into_iter().skip(last).step_by(places.max(1)).collect();
                 Ok(Prediction::Text { places: 1, scores })
             }
-            Prediction::Classes { .. } | Prediction::Numbers { .. } => Err(goes_not_on()),
+            Prediction::Classes { .. } | Prediction::Numbers { .. } | Prediction::Several { .. } => {
+                Err(goes_not_on())
+            }
         }
     }
 

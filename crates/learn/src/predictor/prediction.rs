@@ -32,6 +32,11 @@ pub enum Prediction {
         /// The numbers.
         numbers: Vec<f64>,
     },
+    /// What each of several targets is.
+    Several {
+        /// The targets' names, and what is said of each.
+        targets: Vec<(Arc<str>, Prediction)>,
+    },
     /// What comes next in a text, or which tags its places have.
     Text {
         /// Places that something comes after: all of a window, or the last.
@@ -46,7 +51,7 @@ impl Prediction {
     pub fn class(&self) -> Option<&str> {
         match self {
             Prediction::Classes { names, class, .. } => names.get(*class).map(String::as_str),
-            Prediction::Numbers { .. } | Prediction::Text { .. } => None,
+            Prediction::Numbers { .. } | Prediction::Several { .. } | Prediction::Text { .. } => None,
         }
     }
 
@@ -59,7 +64,7 @@ impl Prediction {
     pub fn probabilities(&self) -> impl Iterator<Item = (&str, f32)> {
         let (names, probabilities): (&[String], &[f32]) = match self {
             Prediction::Classes { names, probabilities, .. } => (names, probabilities),
-            Prediction::Numbers { .. } | Prediction::Text { .. } => (&[], &[]),
+            Prediction::Numbers { .. } | Prediction::Several { .. } | Prediction::Text { .. } => (&[], &[]),
         };
         names.iter().map(String::as_str).zip(probabilities.iter().copied())
     }
@@ -68,7 +73,7 @@ impl Prediction {
     pub fn number(&self) -> Option<f64> {
         match self {
             Prediction::Numbers { numbers, .. } => numbers.first().copied().filter(|_| numbers.len() == 1),
-            Prediction::Classes { .. } | Prediction::Text { .. } => None,
+            Prediction::Classes { .. } | Prediction::Several { .. } | Prediction::Text { .. } => None,
         }
     }
 
@@ -76,16 +81,30 @@ impl Prediction {
     pub fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
         let (names, numbers): (&[String], &[f64]) = match self {
             Prediction::Numbers { names, numbers } => (names, numbers),
-            Prediction::Classes { .. } | Prediction::Text { .. } => (&[], &[]),
+            Prediction::Classes { .. } | Prediction::Several { .. } | Prediction::Text { .. } => (&[], &[]),
         };
         names.iter().map(String::as_str).zip(numbers.iter().copied())
+    }
+
+    /// What is said of one of several targets.
+    pub fn target(&self, name: &str) -> Option<&Prediction> {
+        self.targets().find(|(own, _)| *own == name).map(|(_, said)| said)
+    }
+
+    /// What is said of each of several targets, some of which are classes.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, &Prediction)> {
+        let targets: &[(Arc<str>, Prediction)] = match self {
+            Prediction::Several { targets } => targets,
+            Prediction::Classes { .. } | Prediction::Numbers { .. } | Prediction::Text { .. } => &[],
+        };
+        targets.iter().map(|(name, said)| (&**name, said))
     }
 
     /// The scores of the pieces that come after the last place, where a text goes on.
     pub fn scores(&self) -> impl Iterator<Item = f32> {
         let (scores, places): (&[f32], usize) = match self {
             Prediction::Text { scores, places } => (scores, (*places).max(1)),
-            Prediction::Classes { .. } | Prediction::Numbers { .. } => (&[], 1),
+            Prediction::Classes { .. } | Prediction::Numbers { .. } | Prediction::Several { .. } => (&[], 1),
         };
         scores.iter().copied().skip(places - 1).step_by(places)
     }
@@ -95,15 +114,24 @@ impl Prediction {
 pub(super) struct Meanings {
     task: Task,
     names: Arc<[String]>,
+    /// Of several targets, each with its name.
+    each: Vec<(Arc<str>, Meanings)>,
 }
 
 impl Meanings {
     pub(super) fn of(task: &Task) -> Meanings {
         let names = match task {
             Task::Classes { names } | Task::Numbers { names, .. } | Task::Tags { names } => names.as_slice(),
-            Task::Text { .. } => &[],
+            Task::Text { .. } | Task::Several { .. } => &[],
         };
-        Meanings { names: names.into(), task: task.clone() }
+        let each = match task {
+            Task::Several { targets } => targets
+                .iter()
+                .map(|target| (target.name.as_str().into(), Meanings::of(&target.task)))
+                .collect(),
+            Task::Classes { .. } | Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
+        };
+        Meanings { names: names.into(), task: task.clone(), each }
     }
 
     /// The names of what is said.
@@ -124,6 +152,15 @@ impl Meanings {
                 let numbers =
                     outputs.iter().zip(units).map(|(&y, (scale, offset))| f64::from(y) * scale + offset);
                 Prediction::Numbers { names: self.names.clone(), numbers: numbers.collect() }
+            }
+            Task::Several { .. } => {
+                let mut left = outputs;
+                let one = |(name, meanings): &(Arc<str>, Meanings)| {
+                    let (own, others) = left.split_at(meanings.task.outputs().min(left.len()));
+                    left = others;
+                    (name.clone(), meanings.say(own))
+                };
+                Prediction::Several { targets: self.each.iter().map(one).collect() }
             }
             Task::Tags { names } => {
                 Prediction::Text { places: outputs.len() / names.len().max(1), scores: outputs.to_vec() }

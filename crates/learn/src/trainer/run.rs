@@ -154,7 +154,7 @@ impl<M: Layer> Run<'_, M> {
     pub fn report(&self, set: &impl Dataset) -> Result<String> {
         let names: Vec<&str> = match &self.task {
             Task::Classes { names } => names.iter().map(String::as_str).collect(),
-            Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
+            Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } | Task::Several { .. } => Vec::new(),
         };
         Ok(self.confusion(set)?.report(&names))
     }

@@ -17,7 +17,7 @@ use super::size::ImageSize;
 use crate::error::{Error, Result};
 use decode::decode;
 use resize::resize;
-use samples::LARGEST;
+pub(super) use samples::LARGEST;
 
 /// Extensions of files that are pictures.
 pub const PICTURES: [&str; 14] =
@@ -68,9 +68,9 @@ impl Picture {
         Picture::read(&contents(path)?).map_err(|error| error.in_file(path))
     }
 
-    /// Height, width and whether it has colours, of a file whose pixels aren't read.
-    pub(super) fn size_of(path: &Path) -> Result<(usize, usize, bool)> {
-        decode::size(&contents(path)?).map_err(|error| error.in_file(path))
+    /// Height, width and whether it has colours, of the content of a file whose pixels aren't read.
+    pub(super) fn size_in(bytes: &[u8]) -> Result<(usize, usize, bool)> {
+        decode::size(bytes)
     }
 
     /// Reads the content of a file.
@@ -150,7 +150,7 @@ impl Picture {
 }
 
 /// The bytes of a file that may be a picture.
-fn contents(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn contents(path: &Path) -> Result<Vec<u8>> {
     let bytes = std::fs::metadata(path).map_err(|error| Error::io(path, error))?.len();
     if bytes > LARGEST {
         let most = LARGEST >> 20;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 pub(super) const LONGEST: usize = 20_000;
 
 /// No picture has more bytes, in its file or unpacked.
-pub(super) const LARGEST: u64 = 512 << 20;
+pub(in crate::image) const LARGEST: u64 = 512 << 20;
 
 /// No file of a large picture has more pixels in a byte: the most are in a PNG file of one colour, which holds 8 in a byte, packed to a
 /// thousandth. Small ones may be of one colour in a format that needs no byte for a pixel.

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Cursor, Read};
 use kiln_map::{Budget, MemoryMap, is_zip};
 
 use super::TableInput;
-use super::archive::member;
+use super::archive::{member, member_entry};
 #[cfg(feature = "feather")]
 use super::feather;
 #[cfg(not(feature = "feather"))]
@@ -18,9 +18,9 @@ use super::no_workbook as workbook;
 #[cfg(feature = "parquet")]
 use super::parquet;
 use super::typed::TypedRows;
-use super::whole::WholeFile;
 #[cfg(feature = "excel")]
 use super::workbook;
+use crate::archive::WholeFile;
 use crate::error::{Error, Result};
 use crate::known::{self, format_of};
 use crate::packing::unpacked;
@@ -56,6 +56,23 @@ pub(super) fn open<'a>(
         }
     };
     of_whole(whole, &start, reading, notes, 0)
+}
+
+/// How many bytes the text of a file is, if that is known: of one that isn't packed all of it, of an archive the one entry's. A file that is no
+/// archive and packed doesn't say.
+pub(super) fn text_length(input: TableInput<'_>, reading: &Reading) -> Result<Option<u64>> {
+    let TableInput::File(path) = input else { return Ok(None) };
+    let map = MemoryMap::open(path).map_err(|error| input.fault(error))?;
+    if is_zip(&map) {
+        let whole = WholeFile::mapped(map);
+        let entries = kiln_map::zip_entries(whole.bytes()).map_err(Error::new)?;
+        let entry = member_entry(&entries, reading)?.0;
+        let is_packed = [".gz", ".zst"].iter().any(|ending| entry.name.to_lowercase().ends_with(ending));
+        let place = entry.place.as_ref().ok().filter(|_| !is_packed);
+        return Ok(place.map(|place| place.unpacked.unwrap_or(place.range.len()) as u64));
+    }
+    let is_packed = unpacked(Box::new(&map[..])).map(|(_, packed)| packed).unwrap_or(false);
+    Ok((!is_packed).then_some(map.len() as u64))
 }
 
 /// A file that isn't text.

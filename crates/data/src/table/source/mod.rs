@@ -20,7 +20,6 @@ mod no_workbook;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod typed;
-mod whole;
 #[cfg(feature = "excel")]
 mod workbook;
 
@@ -75,12 +74,6 @@ impl<'a> TableInput<'a> {
         })
     }
 
-    /// The text of a file, unpacked where it is packed.
-    pub fn open(self) -> Result<Box<dyn Read + Send + 'a>> {
-        let packed = self.buffered().map_err(|error| self.fault(error))?;
-        Ok(Box::new(self.unpacked(packed)?))
-    }
-
     /// What a packed text holds; any other as it is.
     pub fn unpacked(self, packed: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn BufRead + Send + 'a>> {
         let (reader, _) = packing::unpacked(packed).map_err(|error| self.fault(error))?;
@@ -110,6 +103,26 @@ pub(super) fn text<'a>(input: TableInput<'a>, reading: &Reading) -> Result<Box<d
         TableFile::Text(reader) => Ok(reader),
         TableFile::Typed(_) => Err(Error::new("the file is no text")),
     }
+}
+
+/// A file that was opened to see how large its table is.
+pub(super) enum FirstPart<'a> {
+    /// Text, and how many bytes it is, where the file says so.
+    Text { reader: Box<dyn Read + Send + 'a>, length: Option<u64> },
+    /// Typed cells, and how many rows there are, where the file says so.
+    Typed { source: TableReader<'a>, rows: Option<u64> },
+}
+
+/// Opens a file to see how large its table is.
+pub(super) fn first_part<'a>(input: TableInput<'a>, reading: &Reading) -> Result<FirstPart<'a>> {
+    let mut notes = Vec::new();
+    Ok(match file::open(input, reading, &mut notes)? {
+        TableFile::Text(reader) => FirstPart::Text { reader, length: file::text_length(input, reading)? },
+        TableFile::Typed(typed) => {
+            let rows = typed.count;
+            FirstPart::Typed { source: TableReader::of_typed(input, reading, typed, notes)?, rows }
+        }
+    })
 }
 
 /// Some whole rows of a file.
@@ -163,8 +176,9 @@ impl<'a> TableReader<'a> {
         reader: Box<dyn Read + Send + 'a>,
         input: TableInput<'a>,
         reading: &Reading,
+        encoding: TextEncoding,
     ) -> Result<TableReader<'a>> {
-        TableReader::start(reader, Vec::new(), input, reading, TextEncoding::Utf8)
+        TableReader::start(reader, Vec::new(), input, reading, encoding)
     }
 
     fn start(
@@ -177,9 +191,13 @@ impl<'a> TableReader<'a> {
         let mut rest = Vec::new();
         let mut found = FileFindings { notes, ..FileFindings::default() };
         fill(&mut reader, &mut rest, encoding::SHOWN).map_err(|error| input.fault(error))?;
-        let shown =
-            TextEncoding::of_start(&rest).filter(|_| reading.file.encoding.is_none() || reading.lenient);
-        if let Some(encoding) = shown.or((encoding != TextEncoding::Utf8).then_some(encoding)) {
+        let shown = TextEncoding::of_start(&rest)
+            .filter(|_| reading.file.encoding.is_none() || reading.is_of_another_file());
+        // Another file than the one it was told of may be in UTF-8, which has no zeros.
+        let wide = matches!(encoding, TextEncoding::Utf16Little | TextEncoding::Utf16Big);
+        let is_other = wide && reading.is_of_another_file() && memchr::memchr(0, &rest).is_none();
+        let told = (encoding != TextEncoding::Utf8 && !is_other).then_some(encoding);
+        if let Some(encoding) = shown.or(told) {
             if reading.file.encoding.is_none() {
                 found.notes.push(format!("the text is {encoding}; --encoding says another"));
             }
@@ -220,7 +238,7 @@ impl<'a> TableReader<'a> {
         let told = separator_line(head);
         let head = head.get(told.map_or(0, |(_, end)| end)..).unwrap_or_default();
         // Another file of a model's may have another sign.
-        let of_file = |sign: &u8| !reading.lenient || memchr::memchr(*sign, head).is_some();
+        let of_file = |sign: &u8| !reading.is_of_another_file() || memchr::memchr(*sign, head).is_some();
         let of_reading = reading.file.delimiter().filter(of_file);
         let delimiter = of_reading.or(told.map(|(sign, _)| sign)).unwrap_or_else(|| sniff(head));
         let (FirstRow { names, found: of_header, is_guess, .. }, end, line) =

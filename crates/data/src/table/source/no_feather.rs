@@ -1,7 +1,7 @@
 //! Stands in for `feather/` where the feature is off.
 
 use super::typed::TypedRows;
-use super::whole::WholeFile;
+use crate::archive::WholeFile;
 use crate::error::{Error, Result};
 
 pub(super) fn is_arrow(start: &[u8]) -> bool {

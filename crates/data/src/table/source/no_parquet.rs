@@ -1,7 +1,7 @@
 //! Stands in for `parquet/` where the feature is off.
 
 use super::typed::TypedRows;
-use super::whole::WholeFile;
+use crate::archive::WholeFile;
 use crate::error::{Error, Result};
 
 pub(super) fn rows(_whole: WholeFile) -> Result<TypedRows> {

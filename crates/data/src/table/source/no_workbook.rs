@@ -3,7 +3,7 @@
 use kiln_map::ArchiveEntry;
 
 use super::typed::TypedRows;
-use super::whole::WholeFile;
+use crate::archive::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::reading::Reading;
 

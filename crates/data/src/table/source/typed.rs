@@ -58,6 +58,8 @@ pub(super) trait RowSource: Send {
 pub(super) struct TypedRows {
     pub names: Vec<String>,
     pub found: FileFindings,
+    /// How many rows there are, where the file says so before they are read.
+    pub count: Option<u64>,
     pub source: Box<dyn RowSource>,
 }
 

@@ -7,9 +7,9 @@ use kiln_map::Budget;
 use super::damaged;
 use super::flat::{FlatList, FlatTable};
 use super::schema::{ArrowField, ArrowKind};
+use crate::archive::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::date;
-use crate::table::source::whole::WholeFile;
 
 /// Bytes of a batch.
 enum ArrowBuffer {

@@ -17,7 +17,7 @@ use self::column::{ArrowColumn, ArrowValue, BatchReader};
 use self::flat::FlatTable;
 use self::schema::ArrowField;
 use super::typed::{RowSource, TypedBlock, TypedCell, TypedRows};
-use super::whole::WholeFile;
+use crate::archive::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::findings::FileFindings;
 
@@ -52,6 +52,7 @@ pub(super) fn rows(whole: &WholeFile) -> Result<TypedRows> {
         return Err(Error::new("the table has no columns"));
     }
     let unnamed = names.iter().find(|name| *name == INDEX).cloned();
+    let count = messages.clone().rows();
     let source = ArrowRows {
         messages,
         fields: Arc::new(fields),
@@ -64,6 +65,7 @@ pub(super) fn rows(whole: &WholeFile) -> Result<TypedRows> {
     Ok(TypedRows {
         names,
         found: FileFindings { unnamed, ..FileFindings::default() },
+        count,
         source: Box::new(source),
     })
 }
@@ -85,6 +87,7 @@ struct ArrowMessage {
 }
 
 /// The messages of a file, one after the other.
+#[derive(Clone)]
 struct Messages {
     whole: WholeFile,
     at: usize,
@@ -122,6 +125,18 @@ fn of_file(whole: &WholeFile) -> Result<(Messages, usize)> {
 }
 
 impl Messages {
+    /// How many rows the batches that are left say they have; what is wrong with one is said when it is read.
+    fn rows(mut self) -> Option<u64> {
+        let mut rows = 0u64;
+        while let Some(ArrowMessage { kind, header, .. }) = self.next().ok()? {
+            if kind == ArrowMessageKind::Batch {
+                let own = FlatTable::at(self.whole.bytes(), header).ok()?.long(0).ok()?;
+                rows = rows.saturating_add(u64::try_from(own.unwrap_or(0)).ok()?);
+            }
+        }
+        Some(rows)
+    }
+
     fn next(&mut self) -> Result<Option<ArrowMessage>> {
         match self.listed.as_mut().map(VecDeque::pop_front) {
             None => {}

@@ -13,7 +13,7 @@ use parquet::record::reader::RowIter;
 
 use self::pages::{ParquetBytes, ParquetFile};
 use super::typed::{RowSource, TypedBlock, TypedCell, TypedRows, unfit};
-use super::whole::WholeFile;
+use crate::archive::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::date;
 use crate::table::findings::FileFindings;
@@ -47,6 +47,7 @@ pub(super) fn rows(whole: WholeFile) -> Result<TypedRows> {
     if metadata.file_metadata().num_rows() <= 0 {
         return Err(Error::new("the table has no rows"));
     }
+    let count = u64::try_from(metadata.file_metadata().num_rows()).ok();
     let fields = metadata.file_metadata().schema().get_fields().to_vec();
     let mut columns = Vec::with_capacity(fields.len());
     for field in &fields {
@@ -64,7 +65,7 @@ pub(super) fn rows(whole: WholeFile) -> Result<TypedRows> {
     let file = ParquetFile::new(bytes, metadata);
     let rows = guarded(|| Ok(RowIter::from_file_into(Box::new(file?))))?;
     let source = ParquetRows { rows, columns, names: names.clone(), number: 0 };
-    Ok(TypedRows { names, found, source: Box::new(source) })
+    Ok(TypedRows { names, found, count, source: Box::new(source) })
 }
 
 /// What numbers of nanoseconds are, which the crate hands out as plain numbers.

@@ -15,7 +15,7 @@ use parquet::file::reader::{ChunkReader, FileReader, Length, RowGroupReader, Ser
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type as SchemaType;
 
-use crate::table::source::whole::WholeFile;
+use crate::archive::WholeFile;
 
 /// A file's bytes, as the crate reads them.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use self::sheet::{SheetCell, SheetReader, SheetRow};
 use super::header::{FirstRow, SHOWN, first_row};
 use super::named::chosen;
 use super::typed::{RowSource, TypedBlock, TypedCell, TypedRows};
-use super::whole::WholeFile;
+use crate::archive::WholeFile;
 use crate::error::{Error, Result};
 use crate::table::reading::Reading;
 
@@ -36,7 +36,7 @@ pub(super) fn rows(
     let told = reading.file.sheet.as_deref().map(|told| (told, chosen(told, &names)));
     let place = match told {
         Some((_, Some(place))) => Some(place),
-        Some((told, None)) if !reading.lenient => {
+        Some((told, None)) if !reading.is_of_another_file() => {
             return Err(Error::new(format!("there is no sheet {told} in the workbook; it has {}", listed())));
         }
         _ => None,
@@ -159,7 +159,7 @@ impl OpenSheet {
         let mut head = self.head;
         head.drain(..usize::from(is_header));
         let source = SheetRows { head: head.into(), reader: self.reader, whole: self.whole, left, width };
-        Ok(TypedRows { names, found, source: Box::new(source) })
+        Ok(TypedRows { names, found, count: None, source: Box::new(source) })
     }
 }
 

@@ -6,9 +6,9 @@ use kiln_map::{ArchiveEntry, Budget, shown};
 
 use super::dates::shows_date;
 use super::xml::{PartReader, XmlPiece};
+use crate::archive::WholeFile;
+use crate::archive::entry_reader;
 use crate::error::{Error, Result};
-use crate::table::source::archive::entry_reader;
-use crate::table::source::whole::WholeFile;
 
 /// A sheet of a workbook.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use kiln_map::MemoryMap;
 
 /// The bytes of a file whose parts are read in any order.
 #[derive(Clone)]
-pub(super) struct WholeFile(Arc<FileContent>);
+pub(crate) struct WholeFile(Arc<FileContent>);
 
 enum FileContent {
     Mapped(MemoryMap),
