@@ -98,6 +98,14 @@ def data(args):
     return folder
 
 
+def generations(args, folder):
+    """The folders of random language models of the chosen workloads, made by transformers where they aren't there yet."""
+    wanted = [name for name in args.workloads if name in workloads.GENERATIONS and not (folder / name / "config.json").exists()]
+    if wanted:
+        python = args.python or environment(["torch", "transformers"])
+        subprocess.run([python, BENCH / "generations.py", folder, *wanted], check=True)
+
+
 def networks(args, folder):
     """The ONNX files of the chosen workloads, made by PyTorch where they aren't there yet."""
     wanted = {found[0] for name in args.workloads if (found := workloads.network(name))}
@@ -270,6 +278,7 @@ def main():
         sys.exit(f"couldn't prepare: {shlex.join(map(str, failed.cmd))} ended with status {failed.returncode} (see above)")
     folder = data(args)
     networks(args, folder)
+    generations(args, folder)
     about = {"date": datetime.datetime.now().strftime("%Y-%m-%d %H:%M"), **machine()}
     results = measure(args, commands, folder)
     about["load_after"] = os.getloadavg()

@@ -76,7 +76,7 @@ def main():
                 again, _ = run(kiln, part, [*flags, "--epochs", "4"])
                 epochs = max(1, round(60 * limit / max(10 * (again - once) / 3, 1e-3)))
                 seconds, numbers = run(kiln, text, [*flags, "--epochs", str(epochs)])
-                result = {"preset": preset, "flags": flags, "minutes": limit, "epochs": epochs, "seconds": seconds, **numbers}
+                result = {"preset": preset, "flags": flags, "minutes": limit, "epochs": epochs, **numbers, "processor_seconds": seconds}
                 if args.out:
                     with args.out.open("a") as file:
                         file.write(json.dumps(result) + "\n")

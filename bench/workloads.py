@@ -56,6 +56,13 @@ GPTS = {  # blocks, heads, width, characters of a sequence, sequences
     "gpt_large": (6, 6, 384, 256, 8),
 }
 CHARACTERS = 65
+GENERATIONS = {  # kind of transformers' models, blocks, heads, heads of keys, width; a vocabulary of PIECES, 200 pieces behind a prompt of PROMPT
+    "generate_llama_small": ("llama", 6, 6, 6, 384),
+    "generate_gpt2_small": ("gpt2", 6, 6, 6, 384),
+    "generate_llama_base": ("llama", 12, 12, 4, 768),
+    "generate_gpt2_base": ("gpt2", 12, 12, 12, 768),
+}
+PIECES, PROMPT, GENERATED = 8192, 16, 200
 LSTM = (32, 64, 128, 256)  # sequences, steps, numbers in, numbers of a state
 
 
@@ -72,7 +79,7 @@ def sized(name):
 
 
 def every():
-    names = ["w1", "w2", "w3", "resnet18", *GPTS, "lstm", "w1_infer1", "w1_infer256", "w3_infer1", "w3_infer256"]
+    names = ["w1", "w2", "w3", "resnet18", *GPTS, "lstm", *GENERATIONS, "w1_infer1", "w1_infer256", "w3_infer1", "w3_infer256"]
     names += [f"{net}_onnx{batch}" for net in NETWORKS for batch in (1, 32)]
     names += [f"matmul_{n}" for n in MATMULS]
     names += [f"matmul_{n}_{behind}" for n in MATMULS for behind in BEHIND]
@@ -131,4 +138,6 @@ def items(name):
         return found[1]
     if name in GPTS:
         return GPTS[name][4]
+    if name in GENERATIONS:
+        return GENERATED
     return {"w3": 64, "resnet18": 32, "lstm": LSTM[0]}.get(name)

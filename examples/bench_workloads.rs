@@ -62,6 +62,7 @@ fn main() -> Result {
         "gpt_small" => sequences::gpt(a, [4, 4, 128, 64, 12]),
         "gpt_large" => sequences::gpt(a, [6, 6, 384, 256, 8]),
         "lstm" => sequences::lstm(a),
+        _ if name.starts_with("generate_") => sequences::generate(a, name),
         "memcpy" => of_one(a, &[1 << 24], |x| x.clone()),
         "relu_chain_1m" => chain(a, 1 << 20),
         "relu_chain_16m" => chain(a, 1 << 24),

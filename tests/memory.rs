@@ -26,6 +26,7 @@ fn rows(suits: Suits) -> (DType, &'static [usize], &'static [usize], usize) {
         Suits::Images => (DType::F32, &[32, 3, 32, 32], &[32], 0),
         Suits::Texts => (DType::I64, &[16, 64], &[16, 64], 80),
         Suits::Sorted => (DType::I64, &[32, 64], &[32], 500),
+        Suits::Pairs => (DType::I64, &[16, 64], &[16, 64], 80),
         Suits::Tagged => (DType::I64, &[16, 64], &[16, 64], 500),
     }
 }
@@ -34,7 +35,7 @@ fn rows(suits: Suits) -> (DType, &'static [usize], &'static [usize], usize) {
 fn step(name: &str, suits: Suits, optimizer: impl Optimizer + 'static) -> Graph {
     let (dtype, shape, classes, pieces) = rows(suits);
     let text = presets::layers(name, suits, &shape[1..], pieces).unwrap();
-    let outputs = if suits == Suits::Texts { pieces } else { 10 };
+    let outputs = if matches!(suits, Suits::Texts | Suits::Pairs) { pieces } else { 10 };
     let model = text.parse::<Sequential>().unwrap().outputs(outputs);
     let options = StepOptions::new().clip(Clip::GlobalNorm(1.0));
     let mut step = Step::train_with(&model, optimizer, options, |model, cx, [x, y]| {

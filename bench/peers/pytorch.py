@@ -101,6 +101,15 @@ def sequence_step(name, fused):
     return call
 
 
+def generation(folder):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    codes = (torch.arange(workloads.PROMPT) * 7919 % workloads.PIECES)[None]
+    options = dict(do_sample=False, use_cache=True, eos_token_id=None, pad_token_id=0)
+    return lambda: model.generate(codes, attention_mask=torch.ones_like(codes), max_new_tokens=workloads.GENERATED, **options)
+
+
 def optimizer(name, model, fused):
     if name == "sgd":
         return torch.optim.SGD(model.parameters(), lr=0.1, fused=fused)
@@ -164,6 +173,8 @@ def modes(name, args):
     elif name in workloads.GPTS or name == "lstm":
         for fused in (False, True):
             yield "fused" if fused else "plain", sequence_step(name, fused), {}
+    elif name in workloads.GENERATIONS:
+        yield "plain", generation(args.data / name), {}
     elif "_infer" in name:
         kind, batch = name.split("_infer")
         for mode, layout in layouts.items() if kind == "w3" else [("plain", None)]:

@@ -1,8 +1,10 @@
 //! Steps of networks for sequences: language models of transformer blocks, and a recurrent layer.
 
+use kiln::generate::GenerateOptions;
+use kiln::hub::LanguageModel;
 use kiln::{
-    Adam, AdamW, Context, Dense, Embedding, Input, Key, Layer, LayerNorm, Lstm, PositionalEmbedding,
-    RecurrentOptions, Step, Tensor, TransformerBlock, TransformerOptions, parameters,
+    Adam, AdamW, Cache, Context, Dense, Embedding, Function, Input, Key, Layer, LayerNorm, Lstm,
+    PositionalEmbedding, RecurrentOptions, Step, Tensor, TransformerBlock, TransformerOptions, parameters,
 };
 
 use super::{Arguments, Result, measure, numbers, show};
@@ -39,6 +41,25 @@ impl Gpt {
         let x = self.blocks.iter().fold(x, |x, block| block.forward(&x, cx));
         self.out.forward(&self.norm.forward(&x, cx), cx)
     }
+}
+
+/// Pieces behind a prompt of words, as `bench/workloads.py` says them: 200 pieces one by one, the likeliest each.
+pub(crate) fn generate(arguments: &Arguments, name: &str) -> Result {
+    let data = arguments.data.as_ref().ok_or("--data names the folder of the models")?;
+    let model = LanguageModel::open(std::path::Path::new(data).join(name))?;
+    let prompt: Vec<String> = (0..16).map(|at| format!("w{}", at * 7919 % 8192)).collect();
+    let (prompt, options) = (prompt.join(" "), GenerateOptions::new().tokens(200).temperature(0.0));
+    if arguments.show {
+        let cache = Cache::new(1, 216);
+        let mut step = Function::cached(model.decoder(), &cache, |model, cx, [x]| model.forward(&x, cx));
+        return show(&mut step, [Input::new(&[3i64], &[1, 1])]);
+    }
+    measure(arguments, || {
+        let mut generation = model.generate(&prompt, &options)?;
+        generation.by_ref().try_for_each(|added| added.map(drop))?;
+        assert_eq!(generation.codes().len(), 200);
+        Ok(())
+    })
 }
 
 /// A step of a language model on sequences of `steps` characters, and of what follows each.

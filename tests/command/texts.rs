@@ -25,8 +25,8 @@ const RHYME: &str = "the cat sat on the mat, and the rat sat on the hat. ";
 fn a_text_is_learned_and_goes_on() {
     let folder = kiln("text");
     folder.write("rhyme.txt", RHYME.repeat(120));
-    let out =
-        folder.out(&["train", "rhyme.txt", "--window", "32", "--epochs", "8", "--batch-size", "8", "--json"]);
+    let small = ["--preset", "wavenet", "--window", "32", "--epochs", "8", "--batch-size", "8", "--json"];
+    let out = folder.out(&[&["train", "rhyme.txt"], &small[..]].concat());
     let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert!(done["test"]["perplexity"].as_f64().unwrap() < 1.5, "{done}");
     let loss = done["val"]["loss"].as_f64().unwrap();
@@ -99,6 +99,10 @@ fn a_text_is_learned_and_goes_on() {
         assert!(error.contains(said), "{error}");
     }
     assert!(folder.out(&["inspect", model]).contains("embedding"));
+    embeds(&folder.at(model), &["the cat sat", "and the rat sat on the", &"the mat ".repeat(9)], 32);
+    assert!(
+        folder.out(&["predict", model, "--text", "the", "--embed", "--json"]).contains("\"embedding\":[")
+    );
     let pieces = ["--pieces", "learned 270", "--window", "16", "--epochs", "1", "--quiet", "--out", "pieces"];
     folder.out(&[&["train", "rhyme.txt"], &pieces[..]].concat());
     assert!(folder.out(&["inspect", "pieces/model.kiln"]).contains("270 pieces of text"));
@@ -122,8 +126,7 @@ fn what_a_model_of_texts_says_as_it_learns_is_shown_and_kept() {
     let folder = kiln("samples");
     folder.write("rhyme.txt", RHYME.repeat(40));
     let flags = ["train", "rhyme.txt", "--window", "16", "--epochs", "3", "--early-stop", "0"];
-    let small = ["--layers", "embedding 64 16, gru 32, dense, transpose"];
-    let output = folder.run(&[&flags[..], &small, &["--out", "said"]].concat());
+    let output = folder.run(&[&flags[..], &["--out", "said"]].concat());
     let (_, said) = texts(&output);
     assert!(output.status.success(), "{said}");
     let log = String::from_utf8(folder.read("said/metrics.jsonl")).unwrap();
@@ -142,10 +145,10 @@ fn what_a_model_of_texts_says_as_it_learns_is_shown_and_kept() {
     let first = letters(sample).chars().take_while(|letter| letter.is_alphabetic()).collect::<String>();
     assert!(report.contains("What it says after each epoch") && letters(&report).contains(&first));
     // Nobody is shown anything who wants nothing.
-    let output = folder.run(&[&flags[..], &small, &["--out", "quiet", "--quiet"]].concat());
+    let output = folder.run(&[&flags[..], &["--out", "quiet", "--quiet"]].concat());
     assert_eq!(texts(&output).1, "");
     assert_eq!(folder.read("quiet/model.kiln"), folder.read("said/model.kiln"));
-    let events = folder.out(&[&flags[..], &small, &["--out", "json", "--json"]].concat());
+    let events = folder.out(&[&flags[..], &["--out", "json", "--json"]].concat());
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let epoch = events.iter().rfind(|event| event["event"] == "epoch").unwrap();
     assert_eq!(epoch["sample"], last["sample"]);
@@ -161,8 +164,7 @@ fn what_a_model_of_texts_says_as_it_learns_is_shown_and_kept() {
 fn a_text_comes_in_by_the_standard_input() {
     let folder = kiln("text-stdin");
     folder.write("rhyme.txt", RHYME.repeat(40));
-    let flags =
-        ["--window", "16", "--epochs", "1", "--layers", "embedding 64 8, gru 8, dense, transpose", "--quiet"];
+    let flags = ["--window", "16", "--epochs", "1", "--quiet"];
     out_of(&folder, "rhyme.txt", &[&["train", "-", "--out", "piped"], &flags[..]].concat());
     folder.out(&[&["train", "rhyme.txt", "--out", "named"], &flags[..]].concat());
     assert_eq!(folder.read("piped/model.kiln"), folder.read("named/model.kiln"));
@@ -218,11 +220,70 @@ fn texts_with_classes_are_told_apart() {
     folder.out(&[&["train", "days.csv", "--out", "named"], &flags[..]].concat());
     assert_eq!(folder.read("piped/model.kiln"), folder.read("named/model.kiln"));
     folder.write("rhyme.txt", RHYME.repeat(40));
-    let flags =
-        ["--window", "16", "--epochs", "1", "--layers", "embedding 64 8, gru 8, dense, transpose", "--quiet"];
+    let flags = ["--window", "16", "--epochs", "1", "--quiet"];
     folder.out(&[&["train", "rhyme.txt", "--out", "rhyme"], &flags[..]].concat());
     let error = folder.error(&["predict", "rhyme/model.kiln", "--text", "a"]).1;
     assert!(error.contains("goes on with them: --prompt TEXT"), "{error}");
+    // Sentences without a table, and what they mean to it.
+    let said = folder.out(&["predict", model, "what a lovely day", "an awful one"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("what a lovely day  up ") && lines[1].starts_with("an awful one  down "),
+        "{said}"
+    );
+    let said: Value =
+        serde_json::from_str(&folder.out(&["predict", model, "--text", "poor.day", "--json"])).unwrap();
+    assert!(said["probabilities"]["down"].as_f64().unwrap() > 0.0 && said["text"] == "poor.day", "{said}");
+    assert!(folder.error(&["predict", model, "lovely.csv"]).1.contains("lovely.csv"));
+    embeds(&folder.at(model), &["what a lovely day", "an awful one", "fine"], 1);
+    let meant = folder.out(&["predict", model, "what a lovely day", "an awful one", "--embed"]);
+    assert!(meant.starts_with("text,e0,e1,") && meant.lines().count() == 3, "{meant}");
+}
+
+/// What texts mean to a model gives, in its last layer, what it says of them: in the mean over so many places at most.
+fn embeds(path: &std::path::Path, texts: &[&str], places: usize) {
+    let predictor = kiln::Predictor::load(path).unwrap();
+    let meant = predictor.embed(texts.iter().copied()).unwrap();
+    let parameters = predictor.model().parameters();
+    let last = |end: &str| {
+        let found = parameters.iter().rev().find(|(path, _)| path.ends_with(end)).unwrap();
+        found.1.value().unwrap().as_slice::<f32>().unwrap().to_vec()
+    };
+    let (weight, bias) = (last("weight"), last("bias"));
+    for (text, row) in texts.iter().zip(meant.rows()) {
+        let found: Vec<f64> = (0..bias.len())
+            .map(|at| {
+                let products = row.iter().zip(weight.iter().skip(at).step_by(bias.len()));
+                products.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum::<f64>() + f64::from(bias[at])
+            })
+            .collect();
+        let wanted: Vec<f64> = match predictor.predict_text(text).unwrap() {
+            kiln::Prediction::Classes { probabilities, .. } => {
+                let log = |p: &f32| f64::from(*p).ln();
+                // Logits up to a constant.
+                let shift = found[0] - log(&probabilities[0]);
+                probabilities.iter().map(|p| log(p) + shift).collect()
+            }
+            _ => {
+                // Of what comes next after each of the first places.
+                let codes = |count: usize| text.chars().take(count).collect::<String>();
+                let count = text.chars().count().min(places);
+                let mut sums = vec![0.0; bias.len()];
+                for end in 1..=count {
+                    let said = predictor.predict_text(&codes(end)).unwrap();
+                    said.scores()
+                        .zip(&mut sums)
+                        .for_each(|(score, sum)| *sum += f64::from(score) / count as f64);
+                }
+                sums
+            }
+        };
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!((found - wanted).abs() < 1e-3 * (1.0 + wanted.abs()), "{text}: {found} and {wanted}");
+        }
+        let alone = predictor.embed([*text]).unwrap();
+        assert_eq!(alone.rows().next().unwrap(), row);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod commands;
 mod containers;
+mod gguf;
 mod nets;
 mod networks;
 mod packed;
@@ -17,7 +18,7 @@ use std::sync::{Mutex, MutexGuard};
 use kiln::Limits;
 use kiln::data::{
     Augment, Choices, Cut, FrameWriter, Picture, Rng, Table, TablePreparation, Tokenizer, Tokens, ValueKind,
-    mnist, read_idx, read_text,
+    mnist, read_conll, read_idx, read_text,
 };
 use kiln::prelude::*;
 use kiln::store::TensorFile;
@@ -184,6 +185,13 @@ fn frames_images_and_texts() {
     damage("idx", &[idx], |input| drop(read_idx(folder.write("input", input))));
     damage("texts", &["Grüße\nto all".as_bytes().to_vec()], |input| {
         drop(read_text(folder.write("input", input)))
+    });
+    let tagged = [
+        "EU B-ORG\nrejects O\n\n-DOCSTART-\n\nRom B-LOC\n",
+        "# x\n1-2\tzum\t_\t_\t_\t_\t_\t_\t_\t_\n1\tzu\tzu\tADP\t_\t_\t_\t_\t_\t_\n",
+    ];
+    damage("sentences with tags", &tagged.map(|text| text.as_bytes().to_vec()), |input| {
+        drop(read_conll(folder.write("input", input)))
     });
     assert!(mnist(&folder).is_err());
 }

@@ -2,6 +2,15 @@
 
 #![cfg(feature = "tokenizer")]
 
+mod encoders;
+mod gguf;
+mod kept;
+mod onnx;
+mod seq2seq;
+mod settings;
+mod tuning;
+mod vision;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use kiln::data::{Picture, Table};
+use kiln::generate::GenerateOptions;
 use kiln::model::Task;
 use kiln::presets::Suits;
 use kiln::{Prediction, Predictor, Preparation};
@@ -49,6 +50,18 @@ pub fn same(program: &Program, model: &str, suits: Suits) -> Result<(), String> 
             asked(&predictor, &told, |predictor, row| predictor.predict_text(&table[row][0].1))?;
             asked(&predictor, &told, |predictor, row| {
                 predictor.predict_row(table[row].iter().map(|(name, cell)| (name, cell)))
+            })
+        }
+        Suits::Pairs => {
+            let told = told(program, &["predict", model, "new.csv", "--json"])?;
+            let options = GenerateOptions::new().temperature(0.0);
+            std::thread::scope(|scope| {
+                let written = || predictor.predict_targets(&["123", "45"], &options);
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(written)).collect();
+                threads.into_iter().try_for_each(|thread| {
+                    let all = thread.join().map_err(|_| "a thread panicked".to_string())?.map_err(said)?;
+                    all.iter().zip(&told).try_for_each(|(own, told)| equal(own, &told["target"]))
+                })
             })
         }
         Suits::Tagged => {

@@ -72,6 +72,22 @@ fn written(program: &Program, suits: Suits) -> Data {
                 others: None,
             }
         }
+        Suits::Pairs => {
+            let mut text = "read,written\n".to_string();
+            for _ in 0..40 {
+                let number = rng.below(1000);
+                text += &format!("{number},{}\n", number.to_string().chars().rev().collect::<String>());
+            }
+            program.write("pairs.csv", text);
+            program.write("new.csv", "read\n123\n45\n");
+            Data {
+                train: &["pairs.csv", "--pairs", "--text", "read", "--target", "written"],
+                first: &["--window", "12"],
+                ask: &["new.csv"],
+                answers: &["pairs.csv"],
+                others: None,
+            }
+        }
         Suits::Tagged => {
             for (name, place) in [("news.conll", "LOC"), ("others.conll", "CITY")] {
                 let mut text = String::new();
@@ -85,7 +101,7 @@ fn written(program: &Program, suits: Suits) -> Data {
             Data {
                 train: &["news.conll"],
                 first: &["--window", "8"],
-                ask: &["--prompt", "it is cold in Oslo, very cold"],
+                ask: &["--text", "it is cold in Oslo, very cold"],
                 answers: &["news.conll"],
                 others: Some(&["others.conll"]),
             }
@@ -152,7 +168,7 @@ fn live(faults: &mut Faults, name: &str, suits: Suits) {
     }
     cell("onnx", &[&["export", model, "model.onnx"]]);
     cell("onnx of rows", &[&["export", model, "rows.onnx", "--without-preprocessing"]]);
-    if suits == Suits::Texts {
+    if matches!(suits, Suits::Texts | Suits::Pairs) {
         cell("onnx of next steps", &[&["export", model, "steps.onnx", "--cache"]]);
     }
     let taken = cell("onnx back", &[&["import", "rows.onnx", "--out", "taken.kiln"]]);

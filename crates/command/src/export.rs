@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use kiln_learn::data::Tokenizer;
-use kiln_learn::hub::LanguageModel;
+use kiln_learn::hub::{self, LanguageModel};
 use kiln_learn::onnx::export::ExportedFile;
 use kiln_learn::onnx::{Checked, Export, NEWEST, OLDEST, Options};
 use kiln_learn::weights::{self, Weights};
 use kiln_learn::{Model, Module, Preparation};
 
 use super::out;
+use super::train::language::MODEL;
 
 /// Write a model in another form
 ///
 /// The form follows from the name: `.json` is text that people can read and change; `.kiln` and `.safetensors` are the compact form,
 /// which any reader of safetensors opens; `.npz` holds the weights alone, for NumPy; `tokenizer.json` the pieces of a text, for libraries of
-/// tokenizers; `.onnx` runs anywhere. An ONNX file has the
+/// tokenizers; a language model becomes the folder of a hub; `.onnx` runs anywhere. An ONNX file has the
 /// preparation in it: it takes raw columns or pixels, and gives classes, probabilities or numbers in their own unit. It is read back and run
 /// beside the model.
 #[derive(Args)]
@@ -26,16 +27,22 @@ use super::out;
   kiln export heart.json heart.kiln
   kiln export heart.kiln heart.npz              weights for NumPy: numpy.load(\"heart.npz\")[\"0.weight\"]
   kiln export novel.kiln tokenizer.json         the pieces that a text is cut in
+  kiln export runs/novel-1 llama-novel          a language model's folder, adapters among its weights
+  kiln export llama-q4_k_m.gguf llama           the same of a GGUF file, unpacked
   kiln export heart.kiln heart.onnx             an input for each column; labels and probabilities come out
   kiln export novel.kiln novel.onnx --cache     codes and what was kept in, logits and what is kept out
   kiln export llama-1b/ llama.onnx --cache      a hub's folder likewise
   kiln export cnn.kiln cnn.onnx --half --fold   half the size, norms folded into convolutions")]
 pub struct ExportFlags {
-    /// The model's file
+    /// The model's file; of a language model its folder, GGUF file, or the folder of a run that went on from one
     model: PathBuf,
 
     /// Where to write it
     to: PathBuf,
+
+    /// A language model: adapters that become part of its weights, as `kiln train --lora` leaves them
+    #[arg(long, value_name = "FILE")]
+    adapters: Option<PathBuf>,
 
     /// ONNX: the version of the operators
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(OLDEST..=NEWEST))]
@@ -60,6 +67,15 @@ pub struct ExportFlags {
 }
 
 pub fn run(flags: ExportFlags) -> Result<()> {
+    // A run that went on from a language model has it in a folder of its own.
+    let of_run = flags.model.join(MODEL);
+    let named = if hub::is_folder(&of_run) { &of_run } else { &flags.model };
+    if hub::is_model(named) {
+        return language_model(named, &flags);
+    }
+    if flags.adapters.is_some() {
+        bail!("{}: --adapters is for a language model", flags.model.display());
+    }
     let extension = flags.to.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     let extension = extension.as_deref().unwrap_or_default();
     if !["json", "kiln", "safetensors", "npz", "onnx"].contains(&extension) {
@@ -67,16 +83,6 @@ pub fn run(flags: ExportFlags) -> Result<()> {
             "{}: the form follows from the name; it ends in .json, .kiln, .safetensors, .npz or .onnx",
             flags.to.display()
         );
-    }
-    if LanguageModel::is_folder(&flags.model) {
-        if extension != "onnx" {
-            bail!(
-                "{}: a language model's folder is written as .onnx; other forms are of models that kiln trained",
-                flags.model.display()
-            );
-        }
-        let model = LanguageModel::open(&flags.model)?;
-        return onnx(&flags, |export| model.save_onnx(&flags.to, export));
     }
     let model = Model::load(&flags.model)?;
     if extension == "onnx" {
@@ -100,6 +106,35 @@ pub fn run(flags: ExportFlags) -> Result<()> {
         Model::load(&flags.to)?.parameter_count()
     };
     out::line(format_args!("{}: {}", flags.to.display(), out::counted(parameters, "parameter")))
+}
+
+/// A language model as a hub's folder, with its weights plain and adapters in them, read back.
+fn language_model(model: &Path, flags: &ExportFlags) -> Result<()> {
+    let is_onnx = flags.to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+    if !is_onnx && flags.to.extension().is_some_and(|extension| extension != "d") {
+        bail!(
+            "{}: a language model is written as .onnx (with --cache), or as a folder: name one without an extension",
+            flags.to.display()
+        );
+    }
+    let of_onnx =
+        flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold || flags.cache;
+    if !is_onnx && of_onnx {
+        bail!(
+            "--opset, --without-preprocessing, --half, --fold and --cache are for .onnx; a folder has no such thing"
+        );
+    }
+    let model = LanguageModel::open(model)?;
+    if let Some(adapters) = &flags.adapters {
+        model.load_adapters(adapters)?;
+        model.merge_adapters()?;
+    }
+    if is_onnx {
+        return onnx(flags, |export| model.save_onnx(&flags.to, export));
+    }
+    model.save(&flags.to)?;
+    let written = LanguageModel::open(&flags.to)?.decoder().parameter_count();
+    out::line(format_args!("{}: {}", flags.to.display(), out::counted(written, "parameter")))
 }
 
 /// The pieces of a model of texts, read back.

@@ -13,6 +13,9 @@ use serde_json::{Map, Value};
 
 use super::out::counted;
 
+/// Windows of a text, or pairs, that are measured at once.
+const WINDOWS: usize = 256;
+
 /// Figures of a model on a set, and what they were made from.
 pub struct Measured {
     /// The figures by name, the most telling first.
@@ -72,14 +75,13 @@ impl Measured {
 
     /// As [`Measured::new`], of images that are seen in several views.
     pub fn seen(task: &Task, model: &Model, set: &dyn Dataset, views: Option<&Views>) -> Result<Measured> {
-        const ROWS: usize = 256;
         match task {
             Task::Text { .. } => {
-                let loss = mean_loss(model.layers(), CrossEntropy::new(), set, ROWS)?;
+                if let Some(written) = pairs_written(model, set)? {
+                    return Measured::of_pairs(model.layers(), written, set);
+                }
                 let characters = characters_of_a_piece(&model.about().preparation, set)?;
-                let [perplexity, bits] = in_words_of_texts(loss, characters);
-                let numbers = vec![perplexity, ("loss".to_string(), loss), bits];
-                Ok(Measured { numbers, of: Of::Text, entities: EntityScores::default() })
+                Measured::of_text(model.layers(), characters, set)
             }
             Task::Tags { names } => tags(names, model, set),
             Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. } => {
@@ -101,6 +103,26 @@ impl Measured {
                 figures(task, targets)
             }
         }
+    }
+
+    /// What is written of pairs, and how well it is foreseen.
+    fn of_pairs<const N: usize>(
+        layers: &impl Layer,
+        written: [(&str, f64); N],
+        set: &dyn Dataset,
+    ) -> Result<Measured> {
+        let loss = mean_loss(layers, CrossEntropy::new(), set, WINDOWS)?;
+        let numbers = written.into_iter().chain([("perplexity", libm::exp(loss)), ("loss", loss)]);
+        let numbers = numbers.map(|(name, number)| (name.to_string(), number)).collect();
+        Ok(Measured { numbers, of: Of::Text, entities: EntityScores::default() })
+    }
+
+    /// How well layers foresee the pieces of a text, which have so many characters in the mean.
+    pub fn of_text(layers: &impl Layer, characters_of_a_piece: f64, set: &dyn Dataset) -> Result<Measured> {
+        let loss = mean_loss(layers, CrossEntropy::new(), set, WINDOWS)?;
+        let [perplexity, bits] = in_words_of_texts(loss, characters_of_a_piece);
+        let numbers = vec![perplexity, ("loss".to_string(), loss), bits];
+        Ok(Measured { numbers, of: Of::Text, entities: EntityScores::default() })
     }
 
     /// As JSON.
@@ -282,6 +304,40 @@ fn tags(names: &[String], model: &Model, set: &dyn Dataset) -> Result<Measured> 
         numbers.splice(0..0, named);
     }
     Ok(Measured { numbers, entities, ..measured })
+}
+
+/// Of pairs the share whose target is written as it stands, and that of single pieces; nothing of texts that go on, of which all is foreseen. With each
+/// piece likeliest behind the right ones before it, the likeliest text is the right one.
+fn pairs_written(model: &Model, set: &dyn Dataset) -> Result<Option<[(&'static str, f64); 2]>> {
+    let some: Vec<usize> = (0..set.len().min(16)).collect();
+    let first = set.gather(&some)?;
+    let is_read = |at: usize| first.y.get(at).is_some_and(|label| label < 0.0);
+    if !(0..first.y.len()).any(is_read) {
+        return Ok(None);
+    }
+    let (mut exact, mut right, mut all) = (0, 0, 0);
+    model.predict_each(set, |batch, outputs| {
+        let rows = batch.rows().max(1);
+        let (places, each) = (batch.y.len() / rows, outputs.len() / rows);
+        let codes = each / places.max(1);
+        for (row, outputs) in outputs.chunks(each.max(1)).enumerate() {
+            let (before, right_before) = (all, right);
+            for place in 0..places {
+                let Some(label) = batch.y.get(row * places + place).filter(|label| *label >= 0.0) else {
+                    continue;
+                };
+                let score = |code: usize| outputs[code * places + place];
+                let best =
+                    (1..codes).fold(0, |best, code| if score(code) > score(best) { code } else { best });
+                all += 1;
+                right += usize::from(best == label as usize);
+            }
+            exact += usize::from(all - before == right - right_before);
+        }
+        Ok(())
+    })?;
+    let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
+    Ok(Some([("exact match", share(exact, set.len())), ("token accuracy", share(right, all))]))
 }
 
 fn classes(names: Vec<String>, rows: Vec<Judged>) -> Result<Measured> {

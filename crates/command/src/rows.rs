@@ -47,7 +47,7 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
                 false,
             )?))
         }
-        (_, Some(path)) if is_standard_input(path) => {
+        (Preparation::Images(_), Some(path)) if is_standard_input(path) => {
             bail!(
                 "the standard input holds a table, and the model takes something else; name a file or a folder"
             )
@@ -155,7 +155,7 @@ pub fn standard_input() -> Result<Vec<u8>> {
 }
 
 /// The files, those in folders and the folders in them, and those in archives.
-fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PictureFile>> {
+pub fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PictureFile>> {
     let mut all = Vec::new();
     for input in inputs {
         let (found, place) = match (is_standard_input(input), input.is_dir()) {

@@ -64,6 +64,7 @@ fn of_nothing(kind: OpKind, dtype: DType) -> Option<Scalar> {
             | Opaque::ArgSort { .. }
             | Opaque::Gather(_)
             | Opaque::Scatter(..)
+            | Opaque::Unpack(_)
             | Opaque::Scan(..)
             | Opaque::Custom(_),
         )
@@ -110,9 +111,23 @@ pub fn with_values_computed(graph: &mut Graph) -> usize {
         graph.outputs[position] = owned(&mut graph.nodes, id, &mut taken);
     }
     for position in 0..graph.updates.len() {
-        graph.updates[position].1 = owned(&mut graph.nodes, graph.updates[position].1, &mut taken);
+        let id = graph.updates[position].1;
+        // What is put into a variable goes right there.
+        if puts_into(graph, position) && taken.insert(id) {
+            continue;
+        }
+        graph.updates[position].1 = owned(&mut graph.nodes, id, &mut taken);
     }
     graph.nodes.len() - before
+}
+
+/// Whether an update is the variable itself with some elements put into it.
+fn puts_into(graph: &Graph, position: usize) -> bool {
+    let (variable, id) = &graph.updates[position];
+    let node = &graph.nodes[*id];
+    let is_same =
+        |base: NodeId| matches!(&graph.nodes[base].op, Op::Var(own) if own.address() == variable.address());
+    matches!(node.op, Op::Scatter(..)) && node.inputs.first().is_some_and(|&base| is_same(base))
 }
 
 /// `id`, or an identity of it where it isn't the result of fused work or somebody else's already.

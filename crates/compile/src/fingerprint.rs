@@ -28,6 +28,7 @@ impl Program {
             | Work::Scatter(..)
             | Work::ArgReduce(..)
             | Work::CumSum(_)
+            | Work::Unpack(_)
             | Work::Attention(_)
             | Work::ArgSort(..) => write!(hash, "{work:?}"),
         };

@@ -20,6 +20,8 @@ pub fn invariant(graph: &Graph) -> Vec<bool> {
             OpKind::Leaf(Leaf::Const(_) | Leaf::Input(_)) => false,
             // A user's operation may give something else each time, and a walk is done where its numbers are needed.
             OpKind::Opaque(Opaque::Custom(_) | Opaque::Scan(..)) => false,
+            // Kept unpacked, it would take as much memory as if it had never been packed.
+            OpKind::Opaque(Opaque::Unpack(_)) => false,
             OpKind::Generator(_)
             | OpKind::Pointwise(_)
             | OpKind::Reduce(..)

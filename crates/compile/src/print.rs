@@ -176,7 +176,10 @@ fn size(work: &Work) -> String {
             };
             fused.loops.iter().zip(&fused.reduced).map(one).collect::<Vec<_>>().join("×")
         }
-        Work::Matmul(matmul) if matmul.batch == 1 => format!("{}×{}×{}", matmul.m, matmul.k, matmul.n),
+        Work::Matmul(matmul) if matmul.batch == 1 => {
+            let packed = matmul.packed.map(|format| format!(" {format}")).unwrap_or_default();
+            format!("{}×{}×{}{packed}", matmul.m, matmul.k, matmul.n)
+        }
         Work::Matmul(matmul) => format!("{}·{}×{}×{}", matmul.batch, matmul.m, matmul.k, matmul.n),
         Work::Conv(conv) => format!(
             "{}·{}→{} {} {}",
@@ -197,6 +200,7 @@ fn size(work: &Work) -> String {
         }
         Work::Gather(indexed) | Work::Scatter(indexed, _) => loops(&indexed.loops),
         Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => loops(&along.loops),
+        Work::Unpack(work) => format!("{}×{} {}", work.rows, work.numbers, work.format),
         Work::Attention(work) => {
             let sizes = work.sizes;
             format!("{}·{}·{}×{}×{}", sizes.batch, sizes.heads, sizes.queries, sizes.width, sizes.keys)

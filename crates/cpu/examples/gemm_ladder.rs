@@ -48,7 +48,12 @@ const CASES: &[Case] = &[
     case("attention inputs", 128, 768, 512, b"nt"),
     case("attention weights", 512, 768, 128, b"tn"),
     case("gpt", 2048, 384, 1536, b"nn"),
+    case("gpt weights", 384, 2048, 1536, b"tn"),
+    case("gpt weights back", 1536, 2048, 384, b"tn"),
     case("lstm", 32, 256, 1024, b"nn"),
+    case("lstm inputs", 32, 1024, 256, b"nt"),
+    case("lstm weights", 256, 2048, 1024, b"tn"),
+    case("lstm weights of inputs", 128, 2048, 1024, b"tn"),
 ];
 
 /// Numbers without a pattern, from -1 to 1.

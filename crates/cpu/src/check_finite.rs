@@ -133,6 +133,7 @@ fn has_infinite_literal(kernel: &Kernel) -> bool {
         | Work::Scatter(..)
         | Work::ArgReduce(..)
         | Work::CumSum(_)
+        | Work::Unpack(_)
         | Work::Attention(_)
         | Work::ArgSort(..)
         | Work::Custom(_) => false,

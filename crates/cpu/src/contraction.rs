@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kiln_compile::program::{Conv, Fused, Matmul, View};
 use kiln_ir::half::{bf16, f16};
+use kiln_ir::packed::BlockFormat;
 use kiln_ir::{DType, Result};
 
 use super::bases::Bases;
@@ -11,7 +12,7 @@ use super::call::{KernelCall, Lasting, PreparedKernel};
 use super::conv::PlannedConv;
 use super::epilogue::EpiloguePattern;
 use super::fused::Interpreter;
-use super::gemm::{Gemm, GemmElement, Mat, PlannedGemm};
+use super::gemm::{Gemm, GemmElement, Mat, PackedGemm, PlannedGemm};
 use super::naive;
 use super::output::{ResultBlock, ResultSink};
 use super::simd::Level;
@@ -66,6 +67,9 @@ fn start<T>(view: &View, bases: &Bases) -> *const T {
 
 /// A matrix product, whose second operand stays the same so long.
 pub(super) fn matmul(work: &Matmul, level: Level, lasting: Lasting) -> Result<PreparedKernel> {
+    if let Some(format) = work.packed {
+        return Ok(packed_product(work, format, level).into());
+    }
     match work.a.dtype {
         DType::F32 => product::<f32>(work, level, lasting),
         DType::F64 => product::<f64>(work, level, lasting),
@@ -107,6 +111,19 @@ fn product<S: GemmElement>(work: &Matmul, level: Level, lasting: Lasting) -> Res
         Ok(())
     });
     Ok(PreparedKernel { prepack, kept, run })
+}
+
+/// A product that reads its columns packed, at every run.
+fn packed_product(work: &Matmul, format: BlockFormat, level: Level) -> KernelCall {
+    let epilogue = ContractionEpilogue::new(&work.epilogue, level);
+    let gemm = PackedGemm { level, format, m: work.m, n: work.n, k: work.k };
+    let (a, b) = (work.a.clone(), work.b.clone());
+    Box::new(move |bases| {
+        let (rows, columns) = (start(&a, bases), start(&b, bases));
+        // SAFETY: the program was checked when it was loaded, and the caller gives its bases.
+        unsafe { epilogue.lead(bases, |output| gemm.run(rows, a.strides[1] as usize, columns, output)) };
+        Ok(())
+    })
 }
 
 /// A convolution or one of its gradients, whose second operand stays the same so long.

@@ -165,6 +165,7 @@ fn products<S: GemmElement>(
                                     k,
                                     a: view(0, dtype, &[0, a_row, a_column]),
                                     b: view(1, dtype, &[0, b_row, b_column]),
+                                    packed: None,
                                     epilogue: epilogue(sum_dtype, m, n, tail),
                                 };
                                 let threads = 1 + (m + number + kind + lasting as usize) % 8;
@@ -220,6 +221,7 @@ fn a_product_has_the_same_bits_in_any_batch() {
                         k,
                         a: view(0, DType::F32, &[(m * k) as isize, k as isize, 1]),
                         b: view(1, DType::F32, &[between, b_row, b_column]),
+                        packed: None,
                         epilogue: epilogue(DType::F32, batch * m, n, tail),
                     };
                     let kernel = matmul(&work, level, lasting);

@@ -44,6 +44,7 @@ mod scratch;
 mod send_ptr;
 pub mod simd;
 pub mod threads;
+mod unpack;
 mod walk;
 mod window_geometry;
 

@@ -6,7 +6,7 @@ use kiln_ir::Result;
 use super::call::{KernelCall, Lasting, PreparedKernel};
 use super::index::{arg_reduce, arg_sort, cum_sum, custom, gather, scatter};
 use super::simd::level;
-use super::{attention, contraction, pool};
+use super::{attention, contraction, pool, unpack};
 
 /// Makes a kernel of a checked program ready to run. `lasting` says how long buffers stay the same.
 pub(crate) fn prepare(kernel: &Kernel, lasting: impl Fn(BufferId) -> Lasting) -> Result<PreparedKernel> {
@@ -24,6 +24,7 @@ pub(crate) fn prepare(kernel: &Kernel, lasting: impl Fn(BufferId) -> Lasting) ->
         Work::ArgReduce(op, work) => arg_reduce::prepare(kernel, *op, work)?,
         Work::CumSum(work) => cum_sum::prepare(kernel, work)?,
         Work::ArgSort(descending, work) => arg_sort::prepare(kernel, *descending, work)?,
+        Work::Unpack(work) => unpack::prepare(work, level()),
         Work::Attention(work) => attention::prepare(work, level()),
         Work::Custom(work) => custom::prepare(kernel, work),
     };

@@ -59,7 +59,7 @@ fn program(contracts: bool) -> Build {
     let weight = build.view(weight, &row_major(&[1, WIDTH, WIDTH]));
     let a = build.view(found, &[0, across[0], 1]);
     let epilogue = plain(&rows, f32, build.view(hidden, &across));
-    let matmul = Matmul { batch: 1, m: ROWS, n: WIDTH, k: WIDTH, a, b: weight, epilogue };
+    let matmul = Matmul { batch: 1, m: ROWS, n: WIDTH, k: WIDTH, a, b: weight, packed: None, epilogue };
     let body = vec![
         full(Operation::Load(0), f32),
         full(Operation::Load(1), f32),

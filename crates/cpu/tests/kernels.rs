@@ -114,7 +114,7 @@ fn matmul(build: &mut Build, [batch, m, n, k]: [usize; 4], dtype: DType, biased:
         plain(&loops, f32, out)
     };
     let (a, b) = (build.view(a, &row_major(&[batch, m, k])), build.view(b, &row_major(&[batch, k, n])));
-    build.kernel("matmul+add+relu", Work::Matmul(Matmul { batch, m, n, k, a, b, epilogue }));
+    build.kernel("matmul+add+relu", Work::Matmul(Matmul { batch, m, n, k, a, b, packed: None, epilogue }));
 }
 
 fn product(a: &[f32], b: &[f32], [batch, m, n, k]: [usize; 4]) -> Vec<f32> {
@@ -159,7 +159,7 @@ fn a_matrix_product_of_other_dtypes() {
         let out = build.view(out, &row_major(&[batch, m, n]));
         let epilogue = plain(&[batch, m, n], dtype, out);
         let (x, y) = (build.view(x, &row_major(&[batch, m, k])), build.view(y, &row_major(&[batch, k, n])));
-        build.kernel("matmul", Work::Matmul(Matmul { batch, m, n, k, a: x, b: y, epilogue }));
+        build.kernel("matmul", Work::Matmul(Matmul { batch, m, n, k, a: x, b: y, packed: None, epilogue }));
         let [a, b] = [&a, &b].map(|values| Data::F32(values.clone()).cast(dtype));
         close(&build.run(&[&a, &b]).unwrap()[0], &exact);
     }
@@ -183,7 +183,7 @@ fn a_gradient_is_added_straight_into_its_variable() {
     ];
     let epilogue = pointwise(&[m, n], vec![build.view(w, &rows)], body, vec![(4, build.view(w, &rows))]);
     let (a, b) = (build.view(x, &[0, 1, m as isize]), build.view(g, &[0, n as isize, 1]));
-    build.kernel("sgd", Work::Matmul(Matmul { batch: 1, m, n, k: batch, a, b, epilogue }));
+    build.kernel("sgd", Work::Matmul(Matmul { batch: 1, m, n, k: batch, a, b, packed: None, epilogue }));
     let (x, g, start) = (ramp(batch * m), ramp(batch * n), ramp(m * n));
     let weight = [memory(&start)];
     let mut executable = build.load().unwrap();

@@ -64,7 +64,7 @@ fn a_weight_is_packed_anew_for_each_run() {
     let epilogue = plain(&[m, n], DType::F32, build.view(slices[1], &[n as isize, 1]));
     let a = build.view(slices[0], &[0, k as isize, 1]);
     let b = build.view(w, &[0, n as isize, 1]);
-    build.kernel("product", Work::Matmul(Matmul { batch: 1, m, n, k, a, b, epilogue }));
+    build.kernel("product", Work::Matmul(Matmul { batch: 1, m, n, k, a, b, packed: None, epilogue }));
     build.0.repeats.push(Repeat { kernels: 0..1, steps: STEPS, slices });
 
     let data = |count: usize, of: f32| Data::F32((0..count).map(|i| (i as f32 * of).sin()).collect());

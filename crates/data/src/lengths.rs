@@ -2,7 +2,6 @@
 //! sequences of like lengths come together.
 
 use crate::batching::{Batching, Order};
-use crate::dataset::Dataset;
 use crate::rng::Rng;
 
 /// What stands in place of a code behind a sequence's end.
@@ -41,18 +40,33 @@ pub fn bucket(length: usize, most: usize) -> usize {
     size
 }
 
+/// All lengths to which sequences of up to so many steps are brought, the longest first.
+///
+/// ```
+/// assert_eq!(kiln_data::buckets(64), [64, 48, 32, 24, 16, 12, 8]);
+/// ```
+pub fn buckets(most: usize) -> Vec<usize> {
+    let mut all = vec![most];
+    while let Some(&last) = all.last() {
+        let next = bucket(last.saturating_sub(1), most);
+        if next >= last {
+            break;
+        }
+        all.push(next);
+    }
+    all
+}
+
 impl Batching {
-    /// The rows of an epoch in their order: of sequences those of like lengths together, where they don't come in turn. Which batch is how long is
-    /// as random as the rows in it.
-    pub(crate) fn order_of(&self, set: &(impl Dataset + ?Sized), epoch: u64, into: &mut Vec<usize>) {
-        self.order(set.len(), epoch, into);
-        if self.order == Order::InTurn || !set.has_lengths() || self.size == 0 {
+    /// Brings rows that are in the order of an epoch together by the lengths of their sequences, where they don't come in turn. Which batch is how
+    /// long is as random as the rows in it.
+    pub(crate) fn together(&self, length: impl Fn(usize) -> usize, epoch: u64, into: &mut [usize]) {
+        if self.order == Order::InTurn || self.size == 0 {
             return;
         }
-        let most = set.x().shape.first().copied().unwrap_or(0);
         let mut rng = Rng::new(self.seed).derive(epoch).derive(1);
         for rows in into.chunks_mut(self.size.saturating_mul(TOGETHER)) {
-            rows.sort_by_key(|&row| bucket(set.length(row), most));
+            rows.sort_by_key(|&row| length(row));
             // A last batch with fewer rows stays the last.
             let whole = rows.len() / self.size;
             let mut batches: Vec<usize> = (0..whole).collect();
@@ -70,7 +84,7 @@ impl Batching {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Form, Meaning, Set, ValueKind};
+    use crate::{Dataset, Form, Meaning, Set, ValueKind};
 
     /// Sequences of up to 32 codes, most of them short.
     fn sequences(rows: usize) -> Set {

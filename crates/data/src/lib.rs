@@ -70,7 +70,7 @@ pub use image::{
     Gallery, PICTURES, Picture, PictureArchive, PictureFile, PictureFiles, Pictures, encode_png,
 };
 pub use known::{FileKind, file_kind};
-pub use lengths::{NO_LABEL, PADDING, bucket};
+pub use lengths::{NO_LABEL, PADDING, bucket, buckets};
 pub use made::{blobs, circles, digits, friedman, moons, sine, spirals};
 pub use prefetch::Prefetch;
 pub use rng::Rng;

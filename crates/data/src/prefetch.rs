@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use crate::batching::{Batching, Cursor};
-use crate::dataset::{Batch, Dataset};
+use crate::dataset::{Batch, Dataset, in_order};
 use crate::error::{Error, Result};
 
 /// How many batches are prepared ahead.
@@ -104,7 +104,7 @@ fn prepare(
     let mut cursor = start;
     while cursor < end {
         if ordered != Some(cursor.epoch) {
-            batching.order_of(set, cursor.epoch, &mut order);
+            in_order(set, batching, cursor.epoch, &mut order);
             ordered = Some(cursor.epoch);
         }
         let Ok(mut batch) = again.recv() else { return };

@@ -297,6 +297,21 @@ fn infer_unbounded(
             ensure!(!adds || base.1 != DType::Bool, DType, "isn't defined on bool");
             Ok((base.0.clone(), base.1))
         }
+        Op::Unpack(format) => {
+            let (shape, dtype) = operands[0];
+            ensure!(dtype == DType::U8, DType, "unpacks bytes (u8), not {dtype}");
+            ensure!(shape.rank() > 0, Shape, "needs rows of bytes, not a single one");
+            let last = shape.rank() - 1;
+            let Some(numbers) = format.row_numbers(shape[last]) else {
+                let message = format!(
+                    "{} bytes aren't whole blocks of {}, which {format} has",
+                    shape[last],
+                    format.bytes()
+                );
+                return Err((ErrorKind::Shape, message));
+            };
+            Ok((shape.with(last, numbers), DType::F32))
+        }
         Op::Scan(scan, result) => scan_output(scan, *result, operands),
         Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => Ok((operands[0].0.clone(), operands[0].1)),
         Op::Custom(custom) => custom.infer(operands).map_err(|message| (ErrorKind::Value, message)),

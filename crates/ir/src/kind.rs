@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::data::Data;
 use crate::dtype::{DType, Scalar};
 use crate::op::{
-    ArgOp, AttentionSpec, AttentionValue, BinaryOp, ConvSpec, CustomOp, Op, ReduceOp, Scan, ScanResult,
-    ScatterMode, Shared, SliceRange, UnaryOp, VariableHandle, WindowSpec,
+    ArgOp, AttentionSpec, AttentionValue, BinaryOp, BlockFormat, ConvSpec, CustomOp, Op, ReduceOp, Scan,
+    ScanResult, ScatterMode, Shared, SliceRange, UnaryOp, VariableHandle, WindowSpec,
 };
 
 /// The part an operation plays, with the operation.
@@ -142,6 +142,8 @@ pub enum Opaque<'a> {
     Gather(usize),
     /// As [`Op::Scatter`].
     Scatter(usize, ScatterMode),
+    /// As [`Op::Unpack`].
+    Unpack(BlockFormat),
     /// As [`Op::Scan`].
     Scan(&'a Arc<Scan>, ScanResult),
     /// As [`Op::Custom`].
@@ -223,6 +225,7 @@ impl Op {
             Op::Attention(spec, value) => OpKind::Opaque(Opaque::Attention(spec, *value)),
             Op::Gather(axis) => OpKind::Opaque(Opaque::Gather(*axis)),
             Op::Scatter(axis, mode) => OpKind::Opaque(Opaque::Scatter(*axis, *mode)),
+            Op::Unpack(format) => OpKind::Opaque(Opaque::Unpack(*format)),
             Op::Scan(scan, result) => OpKind::Opaque(Opaque::Scan(scan, *result)),
             Op::Custom(custom) => OpKind::Opaque(Opaque::Custom(custom)),
         }
@@ -245,6 +248,7 @@ impl Op {
             | Op::ArgSort { .. }
             | Op::WindowSum(_)
             | Op::WindowSumGrad(..)
+            | Op::Unpack(_)
             | Op::StopGradient => Arity::Exactly(1),
             Op::Binary(_)
             | Op::Matmul

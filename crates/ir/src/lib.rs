@@ -39,6 +39,7 @@ pub mod kind;
 pub mod line;
 pub mod node;
 pub mod op;
+pub mod packed;
 pub mod pass;
 pub mod print;
 pub mod random;

@@ -13,6 +13,7 @@ use crate::dtype::{DType, Scalar};
 pub use crate::expr::custom::{CustomOp, GradientRule};
 pub use crate::graph::scan::{Scan, ScanGradient, ScanResult};
 pub use crate::handles::{Identity, Shared, VariableHandle};
+pub use crate::packed::BlockFormat;
 
 /// What a node computes from its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +118,11 @@ pub enum Op {
     /// `source` has the shape of `index`; the other axes agree with `base`'s. Where indices repeat, `Set` keeps the last
     /// and `Add` adds in order.
     Scatter(usize, ScatterMode),
+
+    // Packed weights.
+    /// `[…, bytes]` of `U8` → `[…, numbers]` of `F32`: whole blocks along the last axis, each number rounded as its format's formula
+    /// says ([`BlockFormat`]). No gradient flows through it. A product whose columns are rows of it unpacks a part at a time.
+    Unpack(BlockFormat),
 
     // Recurrence.
     /// A body run for each step along sequences: `[states…, sequences…, constants…]` → one value of the walk. Nodes of the same scan
@@ -339,6 +345,7 @@ impl Op {
             Op::Gather(_) => "gather",
             Op::Scatter(_, ScatterMode::Set) => "scatter",
             Op::Scatter(_, ScatterMode::Add) => "scatter_add",
+            Op::Unpack(_) => "unpack",
             Op::Scan(..) => "scan",
             Op::StopGradient => "stop_gradient",
             Op::Barrier(_) => "barrier",

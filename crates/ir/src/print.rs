@@ -128,6 +128,7 @@ fn settings(op: &Op) -> Option<String> {
         Op::Iota(axis) | Op::Concat(axis) | Op::ArgReduce(_, axis) | Op::CumSum(axis) => {
             format!("axis {axis}")
         }
+        Op::Unpack(format) => format.to_string(),
         Op::Gather(axis) | Op::Scatter(axis, _) => format!("axis {axis}"),
         Op::ArgSort { axis, descending } => {
             format!("axis {axis}{}", if *descending { " descending" } else { "" })

@@ -1,6 +1,6 @@
 //! From batches on the host to inputs of a step: the numbers stay where they are, in the type they have.
 
-use kiln_data::{Batch, Batching, Cursor, Dataset, Form, Meaning, Prefetch, ValueKind, Values};
+use kiln_data::{Batch, Batching, Cursor, Dataset, Form, Meaning, Order, Prefetch, ValueKind, Values};
 use kiln_nn::{DType, Input, Tensor};
 use smallvec::SmallVec;
 
@@ -72,14 +72,28 @@ pub(crate) fn blank(set: &(impl Dataset + ?Sized), rows: usize) -> Tensor {
 pub(crate) fn each_batch(
     set: &dyn Dataset,
     batch_size: usize,
-    mut f: impl FnMut(&Batch) -> Result<()>,
+    f: impl FnMut(&Batch) -> Result<()>,
 ) -> Result<()> {
+    each_of(set, Batching::new(batch_size), f)
+}
+
+/// The same in any order: sequences of like lengths come together.
+pub(crate) fn each_in_any_order(
+    set: &dyn Dataset,
+    batch_size: usize,
+    f: impl FnMut(&Batch) -> Result<()>,
+) -> Result<()> {
+    let order = if set.has_lengths() { Order::Shuffled } else { Order::InTurn };
+    each_of(set, Batching { order, ..Batching::new(batch_size) }, f)
+}
+
+fn each_of(set: &dyn Dataset, batching: Batching, mut f: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
     if set.is_empty() {
         return Ok(());
     }
     std::thread::scope(|scope| {
         let (start, end) = (Cursor::default(), Cursor { epoch: 1, batch: 0 });
-        let mut batches = Prefetch::start(scope, set, Batching::new(batch_size), start, end)?;
+        let mut batches = Prefetch::start(scope, set, batching, start, end)?;
         while let Some(batch) = batches.next()? {
             f(batch)?;
         }

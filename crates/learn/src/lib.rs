@@ -29,6 +29,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod checksum;
+mod embeddings;
 mod error;
 pub mod generate;
 #[cfg(feature = "tokenizer")]
@@ -49,12 +50,15 @@ mod row;
 pub mod store;
 #[cfg(feature = "terminal")]
 mod terminal;
+#[cfg(feature = "tokenizer")]
+mod text_rows;
 pub mod trainer;
 pub mod weights;
 
 #[cfg(not(feature = "terminal"))]
 use no_terminal as terminal;
 
+pub use embeddings::Embeddings;
 pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use kiln_data as data;

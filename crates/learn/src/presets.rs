@@ -12,6 +12,8 @@ pub struct Preset {
     pub suits: &'static [Suits],
     /// The learning rate that suits them, where it isn't what suits their data.
     pub rate: Option<f64>,
+    /// How many pieces of a text they see at once, where it isn't what suits texts.
+    pub window: Option<usize>,
     /// Their text, for rows of this shape and, of texts, so many pieces.
     text: fn(&[usize], usize) -> String,
 }
@@ -29,10 +31,12 @@ pub enum Suits {
     Sorted,
     /// Sentences whose words have tags.
     Tagged,
+    /// Pairs of texts.
+    Pairs,
 }
 
 /// Every preset.
-pub const PRESETS: [Preset; 15] = [
+pub const PRESETS: [Preset; 18] = [
     Preset::new("linear", &[Suits::Tables, Suits::Images], |shape, _| flat(shape) + "dense"),
     Preset::new("mlp", &[Suits::Tables, Suits::Images], mlp),
     Preset::new("cnn", &[Suits::Images], |shape, _| cnn(shape)),
@@ -40,8 +44,8 @@ pub const PRESETS: [Preset; 15] = [
     Preset::new("gru", &[Suits::Texts], |_, pieces| gru(pieces, 384, 0.0)).at(6e-3),
     Preset::new("lstm", &[Suits::Texts], |_, pieces| lstm(pieces)).at(6e-3),
     Preset::new("wavenet", &[Suits::Texts], |_, pieces| wavenet(pieces)).at(3e-3),
-    Preset::new("transformer", &[Suits::Texts], |_, pieces| transformer(pieces)).at(2e-3),
-    Preset::new("llama", &[Suits::Texts], |_, pieces| llama(pieces)).at(3e-3),
+    Preset::new("transformer", &[Suits::Texts], |_, pieces| transformer(pieces)).at(2e-3).seeing(64),
+    Preset::new("llama", &[Suits::Texts], |_, pieces| llama(pieces)).at(3e-3).seeing(64),
     Preset::new("words", &[Suits::Sorted], |_, pieces| words(pieces)).at(1e-2),
     Preset::new("bilstm", &[Suits::Sorted], |_, pieces| {
         both_ways("lstm 64", pieces) + "max-over-time, dropout 0.3, dense"
@@ -56,16 +60,36 @@ pub const PRESETS: [Preset; 15] = [
         both_ways("gru 96", pieces) + "dropout 0.3, dense, transpose"
     }),
     Preset::new("encoder", &[Suits::Tagged], |_, pieces| encoder(pieces) + "dense, transpose"),
+    // What is read and what is written are one sequence: the steps of what is written look back at all that was read.
+    Preset::new("transformer", &[Suits::Pairs], |_, pieces| {
+        let blocks = ["transformer 4 causal"; 3].join(", ");
+        format!("embedding {pieces} 96 padded, sinusoidal-positions, {blocks}, layer-norm, dense {pieces}, transpose")
+    })
+    .at(2e-3),
+    Preset::new("llama", &[Suits::Pairs], |_, pieces| {
+        let blocks = ["decoder 4"; 3].join(", ");
+        format!("embedding {pieces} 96 padded, {blocks}, rms-norm, dense {pieces} no-bias, transpose")
+    })
+    .at(3e-3),
+    Preset::new("gru", &[Suits::Pairs], |_, pieces| {
+        format!("embedding {pieces} 64 padded, gru 224, dense {pieces}, transpose")
+    })
+    .at(4e-3),
 ];
 
 impl Preset {
     const fn new(name: &'static str, suits: &'static [Suits], text: fn(&[usize], usize) -> String) -> Preset {
-        Preset { name, suits, rate: None, text }
+        Preset { name, suits, rate: None, window: None, text }
     }
 
     /// With a learning rate of its own.
     const fn at(self, rate: f64) -> Preset {
         Preset { rate: Some(rate), ..self }
+    }
+
+    /// With a window of its own.
+    const fn seeing(self, window: usize) -> Preset {
+        Preset { window: Some(window), ..self }
     }
 
     /// The preset of a name for a kind of data.
@@ -120,6 +144,7 @@ impl Suits {
             Suits::Texts => "texts that go on",
             Suits::Sorted => "texts with classes",
             Suits::Tagged => "sentences with tags",
+            Suits::Pairs => "pairs of texts",
         }
     }
 }
@@ -262,7 +287,9 @@ mod tests {
     fn presets_of_sequences_know_where_these_end() {
         for preset in &PRESETS {
             let codes = Tensor::new(vec![1i64, 2, -1, -1, 3, 4, 5, 6], [2, 4]);
-            for (suits, sizes) in [(Suits::Sorted, &[2, 3][..]), (Suits::Tagged, &[2, 3, 4])] {
+            for (suits, sizes) in
+                [(Suits::Sorted, &[2, 3][..]), (Suits::Tagged, &[2, 3, 4]), (Suits::Pairs, &[2, 30, 4])]
+            {
                 if preset.suits.contains(&suits) {
                     let y = made(preset.name, suits, &[4], 30, 3).forward(&codes, &Context::inference());
                     assert_eq!(y.error().map(|error| error.to_string()), None, "{}", preset.name);
@@ -274,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_preset_for_other_data_is_refused() {
-        let all = [Suits::Tables, Suits::Images, Suits::Texts, Suits::Sorted, Suits::Tagged];
+        let all = [Suits::Tables, Suits::Images, Suits::Texts, Suits::Sorted, Suits::Tagged, Suits::Pairs];
         for preset in &PRESETS {
             for data in all {
                 let suits = |other: &&Preset| other.name == preset.name && other.suits.contains(&data);

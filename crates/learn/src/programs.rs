@@ -14,6 +14,9 @@ use crate::{Error, Result};
 /// The sizes of batch that programs are compiled for: rows that are more are split, and the last few filled up.
 pub const BATCHES: [usize; 4] = [1, 8, 64, 256];
 
+/// As many sequences of differing lengths go together, where their order is to stay.
+const MOST_TOGETHER: usize = 8;
+
 /// The programs of layers, by the form of the rows they take.
 pub(crate) struct Programs {
     sizes: Vec<usize>,
@@ -82,7 +85,10 @@ impl Programs {
         set: &dyn Dataset,
         mut see: impl FnMut(&Batch, &[f32]) -> Result<()>,
     ) -> Result<()> {
-        let (form, most) = (set.x(), self.sizes.last().copied().unwrap_or(1));
+        // Of many sequences in turn one is nearly always long, and the others would be filled up to it.
+        let few = |size: &&usize| !set.has_lengths() || **size <= MOST_TOGETHER;
+        let most = self.sizes.iter().rev().find(few).or(self.sizes.first()).copied().unwrap_or(1);
+        let form = set.x();
         let mut outputs = Vec::new();
         let mut run = |batch: &Batch| {
             outputs.clear();

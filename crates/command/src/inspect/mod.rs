@@ -1,6 +1,7 @@
 //! `kiln inspect`: what a model or data are made of.
 
 mod data;
+mod folder;
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kiln_learn::data::{Frame, read_text};
-use kiln_learn::hub::LanguageModel;
+use kiln_learn::hub;
 use kiln_learn::model::{NETWORK, PartMeaning, Task, listed};
 use kiln_learn::prelude::*;
 use kiln_learn::weights::Weights;
@@ -38,7 +39,7 @@ use crate::out::counted;
   kiln inspect verkauf.csv --decimal , --dates dmy
   kiln inspect data/mnist")]
 pub struct InspectFlags {
-    /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, a folder of images or of a language model
+    /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, a folder of images or of a language model, a GGUF file
     what: PathBuf,
 
     /// Print what the model's prediction is made of
@@ -72,8 +73,8 @@ pub fn run(flags: InspectFlags) -> Result<()> {
     if is_standard_input(path) {
         return out::text(data::table(&open(&reading, path)?));
     }
-    if LanguageModel::is_folder(path) {
-        return out::text(language_model(&LanguageModel::open(path)?)?);
+    if hub::is_model(path) {
+        return out::text(folder::of_model(path)?);
     }
     let extension =
         path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -201,35 +202,6 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     writeln!(text, "trained   {}", trained.join("  "))?;
     Ok(text)
 }
-
-/// A language model of a hub's folder.
-fn language_model(model: &LanguageModel) -> Result<String> {
-    let (config, window) = (model.config(), model.window());
-    let steps = window.min(SHOWN_STEPS);
-    let mut text = format!("{}\n", Summary::of_type(model.decoder(), [1, steps], DType::I64)?);
-    let block = &config.block;
-    writeln!(
-        text,
-        "\ntells     what comes next, of {}, seeing {window} at once",
-        counted(config.vocabulary, "piece")
-    )?;
-    let heads = match block.kv_heads == block.heads {
-        true => format!("{} heads", block.heads),
-        false => format!("{} heads of queries, {} of keys", block.heads, block.kv_heads),
-    };
-    writeln!(
-        text,
-        "blocks    {} of {} features: {heads} of {}, {} in the middle",
-        config.blocks, config.width, block.head_width, block.feedforward
-    )?;
-    let pieces =
-        if model.tokenizer().is_some() { "tokenizer.json" } else { "none: it takes codes, not texts" };
-    writeln!(text, "pieces    {pieces}")?;
-    Ok(text)
-}
-
-/// Steps of a language model's summary.
-const SHOWN_STEPS: usize = 64;
 
 fn shape_text(shape: &[usize]) -> String {
     shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ")

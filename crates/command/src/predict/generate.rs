@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use kiln_learn::generate::{GenerateOptions, Generation, Stopped, TextScore};
-use kiln_learn::hub::LanguageModel;
-use kiln_learn::{Predictor, Result as Learned};
+use kiln_learn::hub::{LanguageModel, Seq2SeqModel};
+use kiln_learn::{Error, Predictor, Result as Learned};
 use serde_json::json;
 
 use crate::{out, rows};
 
 /// What the help has these flags under; those of the other kinds of input follow.
-const TEXTS: &str = "Texts";
+pub(super) const TEXTS: &str = "Texts";
 
 /// What is said of how a text goes on.
 #[derive(Args)]
 pub(super) struct GenerateFlags {
-    /// A text to go on with, or a sentence whose words get tags, instead of a file; several go side by side, each as it would alone
+    /// A text to go on with, a sentence whose words get tags, or what another text is written for, instead of a file; several go side by side, each as it would alone
     #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with = "inputs")]
     prompt: Vec<String>,
 
@@ -26,9 +26,9 @@ pub(super) struct GenerateFlags {
     #[arg(long, help_heading = TEXTS, visible_alias = "length", value_name = "N", default_value_t = 300)]
     tokens: usize,
 
-    /// How freely a text goes on: 0 always takes what is likeliest, 1 draws as likely as the model says
-    #[arg(long, help_heading = TEXTS, value_name = "AMOUNT", default_value_t = 0.8)]
-    temperature: f64,
+    /// How freely a text goes on: 0 always takes what is likeliest, 1 draws as likely as the model says [default: 0.8; of pairs 0]
+    #[arg(long, help_heading = TEXTS, value_name = "AMOUNT")]
+    temperature: Option<f64>,
 
     /// Draw among the K likeliest pieces alone
     #[arg(long, help_heading = TEXTS, value_name = "K", default_value_t = 0, hide_default_value = true)]
@@ -65,19 +65,24 @@ pub(super) struct GenerateFlags {
 
 /// What goes on with texts: a model's file, or a folder of a hub's.
 pub(super) trait GoesOn {
-    fn generate(&self, prompt: &str, options: &GenerateOptions) -> Learned<Generation<'_>>;
-    fn generate_many(&self, prompts: &[&str], options: &GenerateOptions) -> Learned<Vec<String>>;
+    fn generate(&mut self, prompt: &str, options: &GenerateOptions) -> Learned<Generation<'_>>;
+    fn generate_many(&mut self, prompts: &[&str], options: &GenerateOptions) -> Learned<Vec<String>>;
     fn score_text(&self, text: &str) -> Learned<TextScore>;
+
+    /// Whether what is said goes on with the prompt, and doesn't only follow from it.
+    fn repeats(&self) -> bool {
+        true
+    }
 }
 
 macro_rules! goes_on {
     ($($model:ident)*) => {$(
         impl GoesOn for $model {
-            fn generate(&self, prompt: &str, options: &GenerateOptions) -> Learned<Generation<'_>> {
+            fn generate(&mut self, prompt: &str, options: &GenerateOptions) -> Learned<Generation<'_>> {
                 $model::generate(self, prompt, options)
             }
 
-            fn generate_many(&self, prompts: &[&str], options: &GenerateOptions) -> Learned<Vec<String>> {
+            fn generate_many(&mut self, prompts: &[&str], options: &GenerateOptions) -> Learned<Vec<String>> {
                 $model::generate_many(self, prompts, options)
             }
 
@@ -90,6 +95,25 @@ macro_rules! goes_on {
 
 goes_on!(Predictor LanguageModel);
 
+impl GoesOn for Seq2SeqModel {
+    fn generate(&mut self, prompt: &str, options: &GenerateOptions) -> Learned<Generation<'_>> {
+        Seq2SeqModel::generate(self, prompt, options)
+    }
+
+    fn generate_many(&mut self, prompts: &[&str], options: &GenerateOptions) -> Learned<Vec<String>> {
+        Seq2SeqModel::generate_many(self, prompts, options)
+    }
+
+    fn score_text(&self, _: &str) -> Learned<TextScore> {
+        let message = "the model says what follows from a text, and foresees none: --score is for models that go on with texts";
+        Err(Error::Preparation(message.to_string()))
+    }
+
+    fn repeats(&self) -> bool {
+        false
+    }
+}
+
 /// A text and what it is called.
 struct Named {
     name: String,
@@ -98,21 +122,23 @@ struct Named {
 
 impl GenerateFlags {
     /// Goes on with texts, or scores them.
-    pub(super) fn run(&self, speaker: &dyn GoesOn, inputs: &[PathBuf], json: bool) -> Result<()> {
+    pub(super) fn run(&self, speaker: &mut dyn GoesOn, inputs: &[PathBuf], json: bool) -> Result<()> {
         let texts = self.texts(inputs)?;
         if self.score {
             return texts.iter().try_for_each(|text| score(speaker, text, json));
         }
-        let options = self.options();
+        let options = self.options(0.8);
         match texts.as_slice() {
             [text] => self.one(speaker, &text.text, &options, json),
             _ => {
                 let prompts: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
+                let repeats = speaker.repeats();
                 let mut out = out::RowWriter::new();
                 for (prompt, added) in prompts.iter().zip(speaker.generate_many(&prompts, &options)?) {
                     match json {
                         true => writeln!(out, "{}", json!({ "prompt": prompt, "text": added }))?,
-                        false => writeln!(out, "{prompt}{added}\n")?,
+                        false if repeats => writeln!(out, "{prompt}{added}\n")?,
+                        false => writeln!(out, "{added}")?,
                     }
                 }
                 Ok(out.flush()?)
@@ -120,11 +146,18 @@ impl GenerateFlags {
         }
     }
 
-    fn one(&self, speaker: &dyn GoesOn, prompt: &str, options: &GenerateOptions, json: bool) -> Result<()> {
+    fn one(
+        &self,
+        speaker: &mut dyn GoesOn,
+        prompt: &str,
+        options: &GenerateOptions,
+        json: bool,
+    ) -> Result<()> {
+        let repeats = speaker.repeats();
         let mut generation = speaker.generate(prompt, options)?;
         let mut out = out::RowWriter::new();
         let mut text = String::new();
-        if !json {
+        if !json && repeats {
             write!(out, "{prompt}")?;
             out.flush()?;
         }
@@ -174,10 +207,11 @@ impl GenerateFlags {
         inputs.iter().map(read).collect()
     }
 
-    fn options(&self) -> GenerateOptions {
+    /// What was said of how a text goes on; `temperature` where it wasn't.
+    pub(super) fn options(&self, temperature: f64) -> GenerateOptions {
         let options = GenerateOptions::new()
             .tokens(self.tokens)
-            .temperature(self.temperature)
+            .temperature(self.temperature.unwrap_or(temperature))
             .top_k(self.top_k)
             .top_p(self.top_p)
             .min_p(self.min_p)

@@ -2,8 +2,11 @@
 
 mod generate;
 mod lines;
+mod pairs;
+mod pictures;
 mod stream;
 mod tags;
+mod texts;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,11 +14,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use kiln_learn::hub::LanguageModel;
+use kiln_learn::hub::{self, HubModel, TextNetwork};
 use kiln_learn::{Predictor, Preparation};
 
 use self::generate::GenerateFlags;
 use self::lines::{best, object, table_header, table_rows};
+use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
 use super::reading::ReadingFlags;
 use super::rows;
@@ -38,25 +42,36 @@ use super::rows;
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
   kiln predict model.kiln new.csv --decimal ,   numbers are written otherwise than in the training's file
   kiln predict model.kiln photos.zip            the pictures of an archive, which isn't unpacked
+  kiln predict llama-1b-q4_k_m.gguf --prompt \"Once upon a time\"
   kiln predict runs/reviews-1/model.kiln --text \"a fine story\"
+  kiln predict dates.kiln --text \"3 May 2021\"
+  kiln predict dates.kiln new.csv               a column more, with what is written for each text
   kiln predict ner.kiln --text \"Ada lives in London\"
   kiln predict ner.kiln new.conll > tagged.conll
+  kiln predict reviews-bert/ \"a fine film\" \"a waste of time\" --top 3
+  kiln predict sentences-bert/ lines.txt --embed --normalize > meanings.csv
+  kiln predict net.onnx \"a fine film\"             with tokenizer.json beside it
+  kiln predict vit-base/ cat.jpg photos/ --top 5
+  kiln predict t5-small/ --prompt \"translate English to German: Good day\" --temperature 0
   kiln predict model.kiln new.csv --json        an object for each row")]
 pub struct PredictFlags {
-    /// The model's file, or a folder of a language model (config.json, model.safetensors, tokenizer.json)
+    /// The model's file, a folder of a model hub's (config.json, model.safetensors, tokenizer.json), a GGUF file, or an ONNX file with its tokenizer.json
     model: PathBuf,
 
-    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders and zip archives of them, raw bytes, a text to go on with, or - for the standard input
+    /// A table, pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, PNM, ICO), folders and zip archives of them, raw bytes, a text to go on with, a text itself of a model of texts, or - for the standard input
     inputs: Vec<PathBuf>,
 
-    /// A text to tell apart, instead of a table; several are answered in their order
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["inputs", "prompt", "score"])]
-    text: Vec<String>,
+    /// Adapters beside the weights of a language model, as `kiln train --lora` leaves them
+    #[arg(long, value_name = "FILE")]
+    adapters: Option<PathBuf>,
 
     #[command(flatten)]
     generate: GenerateFlags,
 
-    /// How many classes are shown of each image or --text
+    #[command(flatten)]
+    given: TextFlags,
+
+    /// How many classes are shown of each image or text
     #[arg(long, value_name = "N", default_value_t = 1)]
     top: usize,
 
@@ -72,30 +87,51 @@ pub struct PredictFlags {
 }
 
 pub fn run(flags: PredictFlags) -> Result<ExitCode> {
-    if LanguageModel::is_folder(&flags.model) {
-        let model = LanguageModel::open(&flags.model)?;
-        return flags.generate.run(&model, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    if hub::is_model(&flags.model) {
+        return of_folder(&flags);
+    }
+    if TextNetwork::is_file(&flags.model) {
+        return of_network(&flags).map(|()| ExitCode::SUCCESS);
+    }
+    if flags.adapters.is_some() {
+        bail!("{}: --adapters is for a language model", flags.model.display());
     }
     let mut model = rows::asked(&flags.model)?;
     flags.reading.tell(&mut model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
+    let given = || flags.given.given(&flags.inputs);
+    if flags.given.embeds() {
+        let texts = given()?;
+        let embeddings = predictor.embed(texts.iter().map(GivenText::first))?;
+        return flags.given.print_embeddings(&texts, embeddings, flags.json).map(|()| ExitCode::SUCCESS);
+    }
+    if let Preparation::Pairs(pairs) = &about.preparation {
+        let options = flags.generate.options(0.0);
+        pairs::run(&predictor, pairs, flags.given.texts(), &flags.inputs, &options, flags.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let goes_on = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_none());
     let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
     if matches!(about.preparation, Preparation::Tags(_)) {
-        return tags::run(&predictor, &flags.text, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+        let texts = flags.given.texts();
+        return tags::run(&predictor, texts, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }
-    if !flags.text.is_empty() {
-        return match tells_texts_apart {
-            true => texts(&predictor, &flags).map(|()| ExitCode::SUCCESS),
-            false if goes_on => bail!(
-                "--text is for a model that tells texts apart; this one goes on with them: --prompt TEXT"
-            ),
-            false => bail!("--text is for a model that tells texts apart, and this one takes something else"),
-        };
+    if tells_texts_apart && (flags.given.names_texts() || flags.inputs.iter().any(|input| is_text(input))) {
+        let texts = given()?;
+        let said = texts.iter().map(|text| predictor.predict_text(text.first()));
+        print_predictions(&texts, said.collect(), flags.top, flags.json)?;
+        return Ok(ExitCode::SUCCESS);
     }
     if goes_on {
-        return flags.generate.run(&predictor, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+        flags.given.check_none()?;
+        return flags
+            .generate
+            .run(&mut predictor.clone(), &flags.inputs, flags.json)
+            .map(|()| ExitCode::SUCCESS);
+    }
+    if flags.given.names_texts() {
+        bail!("--text is for a model that tells texts apart, and this one takes something else");
     }
     if flags.inputs.is_empty() {
         match tells_texts_apart {
@@ -135,19 +171,51 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Answers texts of the command line, a line each.
-fn texts(predictor: &Predictor, flags: &PredictFlags) -> Result<()> {
-    let task = &predictor.model().about().task;
-    let mut out = out::RowWriter::new();
-    for (row, text) in flags.text.iter().enumerate() {
-        let answer = predictor.predict_text(text)?;
-        if flags.json {
-            let mut object = object(None, &answer, task, row);
-            object["text"] = text.as_str().into();
-            writeln!(out, "{object}")?;
-        } else {
-            writeln!(out, "{text}  {}", best(&answer, task, flags.top))?;
-        }
+/// What a model of a hub's folder says.
+fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
+    let (embeds, json) = (flags.given.embeds(), flags.json);
+    let texts = || flags.given.given(&flags.inputs);
+    let model = hub::open(&flags.model)?;
+    match (&flags.adapters, &model) {
+        (Some(adapters), HubModel::Language(model)) => drop(model.load_adapters(adapters)?),
+        (Some(_), _) => bail!("{}: --adapters is for a language model", flags.model.display()),
+        (None, _) => {}
     }
-    Ok(out.flush()?)
+    if !embeds && matches!(model, HubModel::Language(_) | HubModel::Seq2Seq(_)) {
+        flags.given.check_none()?;
+    }
+    match model {
+        HubModel::Language(model) if embeds => {
+            let texts = texts()?;
+            flags.given.print_embeddings(&texts, model.embed(texts.iter().map(GivenText::first))?, json)
+        }
+        HubModel::Language(mut model) => flags.generate.run(&mut *model, &flags.inputs, json),
+        HubModel::Seq2Seq(model) if embeds => {
+            let texts = texts()?;
+            flags.given.print_embeddings(&texts, model.embed(&texts)?, json)
+        }
+        HubModel::Seq2Seq(mut model) => flags.generate.run(&mut *model, &flags.inputs, json),
+        HubModel::Encoder(model) => {
+            let texts = texts()?;
+            match embeds {
+                true => flags.given.print_embeddings(&texts, model.embed(&texts)?, json),
+                false => print_predictions(&texts, model.predict(&texts), flags.top, json),
+            }
+        }
+        HubModel::Vision(_) if embeds || flags.given.names_texts() => {
+            bail!("--embed and --text are of texts, and the model takes pictures")
+        }
+        HubModel::Vision(model) => return pictures::predict(&model, &flags.inputs, flags.top, json),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// What a network of an ONNX file says of texts.
+fn of_network(flags: &PredictFlags) -> Result<()> {
+    let network = TextNetwork::open(&flags.model)?;
+    let texts = flags.given.given(&flags.inputs)?;
+    match flags.given.embeds() {
+        true => flags.given.print_embeddings(&texts, network.embed(&texts)?, flags.json),
+        false => print_predictions(&texts, network.predict(&texts), flags.top, flags.json),
+    }
 }

@@ -88,6 +88,7 @@ keys! {
         "sheet" sheet: String [ROWS] = "NAME|N" "The sheet of a workbook, by its name or its number from 1 [default: the first that isn't empty]";
         "member" member: String [ROWS] = "NAME|N" "The table of a zip archive, by its name or its number from 1 [default: the only one]";
         "text" text: String [ROWS] = "COLUMN" "The column of a table that holds texts, to learn the --target from their words";
+        "pairs" pairs: bool [ROWS] = "" "The --target is a text too, which the model learns to write when it has read the --text";
         "frame" frame: PathBuf [NOTHING] = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String [ROWS] = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
         "group" group: String [ROWS] = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
@@ -101,13 +102,14 @@ keys! {
         "strict" strict: bool [NOTHING] = "" "Stop at an image that can't be read, instead of leaving it out";
         "augment" augment: String [&["data"]] = "CHANGES" "Vary training images: \"flip, shift 2, rotate 10, scale 0.1, noise 0.05, cutout 6\"; flip-up, crop, colour, shear, saturation, posterise, solarise, equalise, contrast; \"random 2 9\" draws two of them at strength 9 of 30 (RandAugment); none [default: of photos a little, else none]";
         "pieces" pieces: String [ROWS] = "WHAT" "What a text is cut in: characters, bytes, words, or learned N (byte pairs) [default: characters; where there are classes, words]";
-        "window" window: Count [ROWS] = "LENGTH" "How many pieces of a text are seen at once [default: 256, of a short text fewer; of texts with classes 128]";
+        "window" window: Count [ROWS] = "LENGTH" "How many pieces of a text are seen at once [default: 256, for attention 64, of a short text fewer; of texts with classes 128]";
     }
     "Model" {
         "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, max-pool 2, flatten, dense 128, relu, dropout 0.3, dense\"; --help lists all";
         "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, cnn, resnet18; for texts gru, lstm, wavenet, transformer, llama [default: a gru whose size suits the text and --time-limit]; for texts with classes words";
-        "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input";
+        "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input; or from a language model's folder, with its pieces";
         "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
+        "lora" lora: Count [LAYERS] = "RANK" "Train low-rank adapters (LoRA) of this rank beside every dense layer of --from, a language model's folder, and leave its weights as they are; their scale is 2";
         "head" head: bool [LAYERS] = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";
     }
     "Training" {
@@ -234,6 +236,14 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Refuses settings that change nothing for this kind of model.
+    pub fn without(&self, kind: &str, names: &[&str]) -> Result<()> {
+        match KEYS.iter().find(|key| names.contains(&key.name) && (key.get)(self).is_some()) {
+            Some(key) => bail!("--{} changes nothing for {kind}; leave it out", key.name),
+            None => Ok(()),
+        }
     }
 
     /// Refuses settings that the model a training starts from has decided.

@@ -2,6 +2,7 @@
 
 mod frame;
 mod image;
+mod pairs;
 mod table;
 mod tags;
 mod text;
@@ -176,6 +177,11 @@ fn tabular(
 ) -> Result<TrainingData> {
     let parts = ["target", "test-fraction", "val-fraction"];
     one_place_for_each_part(settings)?;
+    if settings.pairs == Some(true) {
+        let own = ["text", "pairs", "pieces", "window"];
+        settings.only("pairs of texts", &[&parts[..], &own, &READING].concat())?;
+        return pairs::pairs(path, settings, seed, base);
+    }
     if settings.text.is_some() {
         settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"], &READING].concat())?;
         return text::texts(path, piped, settings, seed, base);
@@ -218,7 +224,7 @@ fn one_place_for_each_part(settings: &Settings) -> Result<()> {
 }
 
 /// Shares for training, validation and testing; none of a part that comes from a file of its own.
-fn shares(settings: &Settings, valid: f64) -> [f64; 3] {
+pub fn shares(settings: &Settings, valid: f64) -> [f64; 3] {
     let own = |file: &Option<PathBuf>, share: f64| if file.is_some() { 0.0 } else { share };
     let test = own(&settings.test, settings.test_fraction.unwrap_or(Share(0.2)).0);
     let valid = own(&settings.val, settings.val_fraction.unwrap_or(Share(valid)).0 * (1.0 - test));
@@ -232,12 +238,12 @@ fn cut(set: Set, parts: Vec<Vec<usize>>) -> Result<[Box<dyn Dataset>; 3]> {
     Ok([next()?, next()?, next()?])
 }
 
-fn counts(train: &dyn Dataset, valid: &dyn Dataset, test: &dyn Dataset) -> String {
+pub fn counts(train: &dyn Dataset, valid: &dyn Dataset, test: &dyn Dataset) -> String {
     format!("{} to train on, {} to validate with, {} to test with", train.len(), valid.len(), test.len())
 }
 
 /// The file's or folder's own name, without what follows the first point.
-fn name_of(path: &Path) -> String {
+pub fn name_of(path: &Path) -> String {
     if is_standard_input(path) {
         return "stdin".to_string();
     }

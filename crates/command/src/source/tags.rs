@@ -65,7 +65,12 @@ pub(super) fn tags(path: &Path, settings: &Settings, seed: u64, base: Option<&Ba
             let words: String = train.iter().map(|sentence| sentence.words.join(" ") + "\n").collect();
             let tokens = tokens(&words, settings, Cut::Words).with_context(|| path.display().to_string())?;
             let padded = is_padded(settings, Suits::Tagged, TAGS.preset, &tokens)?;
-            let window = settings.window.map_or(WINDOW, |window| window.0);
+            // No more than the longest sentence needs.
+            let pieces = |sentence: &TaggedSentence| {
+                sentence.words.iter().map(|word| tokens.encode(word).len().max(1)).sum::<usize>()
+            };
+            let longest = sentences.iter().map(pieces).max().unwrap_or(1);
+            let window = settings.window.map_or(longest.clamp(1, WINDOW), |window| window.0);
             TagPreparation { padded, ..TagPreparation::new(tokens, window) }
         }
     };

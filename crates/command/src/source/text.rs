@@ -7,7 +7,7 @@ use kiln_learn::Preparation;
 use kiln_learn::data::{self, Cut, Dataset, Reading, Tokens, Windows, stratified};
 use kiln_learn::model::Task;
 use kiln_learn::preparation::TextPreparation;
-use kiln_learn::presets::{self, Suits};
+use kiln_learn::presets::{self, Preset, Suits};
 
 use super::table::keys;
 use super::{Habits, TrainingData, counts, cut, name_of, shares};
@@ -37,6 +37,9 @@ const CHARACTERS: usize = 1000;
 /// windows each.
 const WINDOW: usize = 256;
 const SHARES: usize = 80;
+
+/// About how many pieces make one step.
+const PIECES: usize = 1024;
 
 /// Pieces that are read of texts with classes.
 const READ: usize = 128;
@@ -101,7 +104,9 @@ pub(super) fn text(
         }
     };
     let codes = tokens.encode(text);
-    let window = given.unwrap_or((codes.len() / SHARES).clamp(8, WINDOW));
+    let preset = settings.preset.as_deref().and_then(|name| Preset::of(name, Suits::Texts));
+    let most = preset.and_then(|preset| preset.window).unwrap_or(WINDOW);
+    let window = given.unwrap_or((codes.len() / SHARES).clamp(8, most));
     let said = format!(
         "a text of {}: {} {} of {}; learning what comes next",
         counted(text.chars().count(), "character"),
@@ -127,7 +132,7 @@ pub(super) fn text(
         preparation: TextPreparation::new(tokens, window).into(),
         front: String::new(),
         shows: Shows::Nothing,
-        habits: TEXTS,
+        habits: Habits { batch_size: (PIECES / window).clamp(8, 32), ..TEXTS },
     })
 }
 

@@ -1,6 +1,7 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
 mod chosen;
+pub mod language;
 mod outcome;
 mod plan;
 mod refit;
@@ -39,16 +40,22 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
   kiln train novel.txt                         a text, character by character
+  kiln train news.conll                        a tag for each word: names, parts of speech
+  kiln train dates.tsv --pairs --text written --target iso
+                                               pairs of texts: one is read, the other written
   kiln train config.toml                       what a file says; flags win over it
   kiln train --resume runs/digits-1            go on where a run ended
   kiln train --resume runs/digits-1 --lr 1e-4 --allow-changes lr
                                                go on with another rate
   kiln train photos/ --from resnet18.kiln --head --freeze 'layer*,conv1.*'
                                                a trained model, taught other classes
+  kiln train novel.txt --from llama-1b/ --lora 8
+                                               a language model's folder goes on learning, by adapters
   kiln train x.csv --print-config              the file that would repeat the run
 
 With --from, layers, weights and how raw data become rows are the model's; rows and what is told apart are the data's.
-Without --head the data's classes must be among the model's.
+Without --head the data's classes must be among the model's. A language model's folder (config.json, model.safetensors, tokenizer.json)
+goes on learning a text in its own pieces; the run then has the folder model/ in the place of model.kiln, and with --lora adapters.safetensors.
 
 The run's folder has model.kiln, report.html, result.json, config.toml, metrics.csv, metrics.jsonl, plots/ and checkpoints/; with --refit
 also first.kiln, the model before it was trained once more.
@@ -78,6 +85,9 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         kiln_learn::set_threads(threads.0)?;
     }
     let say = Say::new(&settings);
+    if language::is_asked(&settings)? {
+        return language::run(settings, (&flags, before, resumed), print_config, &budget, &say);
+    }
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
     source.said.extend(size::settle(&mut settings, &source, &budget)?);
@@ -167,6 +177,14 @@ fn explained(
         Ok(kiln_learn::Error::Rescued { cause, saved }) => {
             anyhow!(rescued(plan, source, (model, first), &cause, &saved))
         }
+        Ok(error) => changed(error.into(), folder),
+        Err(error) => error,
+    }
+}
+
+/// Where a folder holds another training, how to go on all the same.
+fn changed(error: anyhow::Error, folder: &Folder) -> anyhow::Error {
+    match error.downcast::<kiln_learn::Error>() {
         Ok(kiln_learn::Error::Changed { parts, what }) => {
             let mut names: Vec<&str> = parts.into_iter().map(Settings::named).collect();
             names.sort_unstable();
@@ -297,7 +315,7 @@ fn train<'a>(
         trainer = trainer.callback(TimeLimit::until(end).named(limit.0));
     }
     let files =
-        vec![(CONFIG, settings.to_toml()), ("environment.json", format!("{:#}\n", environment(plan)))];
+        vec![(CONFIG, settings.to_toml()), ("environment.json", format!("{:#}\n", environment(plan.seed)))];
     trainer = trainer
         .callback(Keep::new(folder, files))
         .callback(CsvLog::new(folder.at("metrics.csv")))

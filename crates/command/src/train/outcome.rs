@@ -151,7 +151,7 @@ pub(super) fn finish(
             test: &*source.test,
             shows: &source.shows,
             config: plan.settings.to_toml(),
-            environment: format!("{:#}", environment(plan)),
+            environment: format!("{:#}", environment(plan.seed)),
             importances: importances.as_ref(),
             samples: &past_samples(folder.path()),
         },

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::Model;
 use kiln_learn::data::{Form, Order};
 use kiln_learn::model::{About, Task, TaskLoss};
 use kiln_learn::prelude::*;
 use kiln_learn::presets::{self, Preset, Suits};
 use kiln_learn::schedule::Constant;
 use kiln_learn::trainer::{Checkpoints, ClassWeights};
+use kiln_learn::{Model, Preparation};
 use serde_json::{Value, json};
 
 use super::chosen::{Decider, TaskFigure, usual};
@@ -50,7 +50,7 @@ impl TrainingPlan {
         if settings.layers.is_some() && settings.preset.is_some() {
             bail!("--layers and --preset both say what the model is; leave one out");
         }
-        let data = suits(&source.task, &form);
+        let data = suits(source, &form);
         let preset = match (&base, &settings.layers) {
             (None, None) => Preset::of(settings.preset.as_deref().unwrap_or(habits.preset), data),
             _ => None,
@@ -205,8 +205,11 @@ impl TrainingPlan {
 }
 
 /// What kind of data are trained on.
-fn suits(task: &Task, form: &Form) -> Suits {
-    match (task, form.codes(), form.shape.len()) {
+fn suits(source: &TrainingData, form: &Form) -> Suits {
+    if matches!(source.preparation, Preparation::Pairs(_)) {
+        return Suits::Pairs;
+    }
+    match (&source.task, form.codes(), form.shape.len()) {
         (Task::Tags { .. }, ..) => Suits::Tagged,
         (Task::Text { .. }, ..) => Suits::Texts,
         (Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. }, Some(_), _) => Suits::Sorted,
@@ -237,10 +240,10 @@ pub(super) fn about(plan: &TrainingPlan, source: &TrainingData, model: &Model) -
 }
 
 /// What the numbers depend on besides the settings.
-pub(super) fn environment(plan: &TrainingPlan) -> Value {
+pub(super) fn environment(seed: u64) -> Value {
     json!({
         "kiln": env!("CARGO_PKG_VERSION"),
-        "seed": plan.seed,
+        "seed": seed,
         "threads": kiln_learn::threads(),
         "system": std::env::consts::OS,
         "processor": std::env::consts::ARCH,

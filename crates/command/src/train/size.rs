@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
 use kiln_learn::presets::{self, Preset, Suits};
-use kiln_learn::trainer::{Callback, Moment};
 
 use super::time::TimeBudget;
 use crate::out::counted;
@@ -26,7 +25,7 @@ struct TextSize {
 const WIDTHS: [usize; 7] = [128, 192, 256, 384, 512, 768, 1024];
 
 /// A wider one is worth it where it can read the text so often.
-const READ: f64 = 2.0;
+const READ: f64 = 3.0;
 
 /// A model has no more numbers than so many times the pieces of its text.
 const NUMBERS: usize = 2;
@@ -102,16 +101,17 @@ fn parameters(kinds: usize, width: usize) -> usize {
 /// How many operations a second a training on these data does.
 fn speed(kinds: usize, source: &TrainingData) -> Result<f64> {
     const WIDTH: usize = 256;
-    const ROWS: usize = 8;
     let model: Sequential = presets::gru(kinds, WIDTH, 0.0).parse()?;
     let mut ends = Vec::new();
-    let trainer =
-        Trainer::new(&model, CrossEntropy::new(), AdamW::new(1e-3)).batch_size(ROWS).steps(STEPS).quiet();
+    let trainer = Trainer::new(&model, CrossEntropy::new(), AdamW::new(1e-3))
+        .batch_size(source.habits.batch_size)
+        .steps(STEPS)
+        .quiet();
     trainer.callback(Ends(&mut ends)).fit(&source.train)?;
     // The first ones find memory and caches cold.
     let times = ends.windows(2).map(|pair| pair[1].duration_since(pair[0]));
     let step = times.min().filter(|time| *time > Duration::ZERO).context("no step was timed")?;
-    let rows = ROWS.min(source.train.len());
+    let rows = source.habits.batch_size.min(source.train.len());
     let operations = 6.0 * parameters(kinds, WIDTH) as f64 * (rows * source.train.x().width()) as f64;
     Ok(operations / step.as_secs_f64())
 }
@@ -151,8 +151,7 @@ mod tests {
     #[test]
     fn parameters_are_counted_as_the_layers_have_them() {
         let model: Sequential = presets::gru(66, 256, 0.2).parse().unwrap();
-        let model = model.outputs(66);
-        model.build([1, 16]).unwrap();
+        model.forward(&Tensor::zeros([1, 16]).cast(DType::I64), &Context::inference());
         let (known, counted) = (model.parameter_count(), parameters(66, 256));
         // All but biases.
         assert!(counted < known && known < counted + 3000, "{counted} of {known}");

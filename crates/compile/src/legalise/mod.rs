@@ -124,6 +124,11 @@ fn possible(graph: &Graph, node: &GraphNode, target: &Target) -> Result<()> {
                 Ok(())
             }
         }
+        OpKind::Opaque(Opaque::Unpack(_)) if target.stored(DType::U8) != Some(DType::U8) => refuse(
+            "holds no bytes (u8), in which packed weights lie".to_string(),
+            &format!("unpack them before, {elsewhere}"),
+        ),
+        OpKind::Opaque(Opaque::Unpack(_)) => Ok(()),
         OpKind::Leaf(Leaf::Input(_) | Leaf::Var(_))
         | OpKind::Generator(_)
         | OpKind::Pointwise(_)
@@ -246,6 +251,7 @@ fn leaves_range(kind: OpKind) -> bool {
             | Opaque::Attention(..)
             | Opaque::Gather(_)
             | Opaque::Scatter(_, ScatterMode::Set)
+            | Opaque::Unpack(_)
             | Opaque::Scan(..)
             | Opaque::Custom(_) => false,
         },

@@ -37,6 +37,7 @@ pub fn storage(program: &mut Program, target: &Target) -> Result<usize> {
                 | Work::Scatter(..)
                 | Work::ArgReduce(..)
                 | Work::CumSum(_)
+                | Work::Unpack(_)
                 | Work::Attention(_)
                 | Work::ArgSort(..)
                 | Work::Custom(_) => {}

@@ -10,6 +10,7 @@ use crate::program::{Conv, ConvKind, Matmul, View, Work};
 use crate::target::Channels;
 
 use super::Lowering;
+use super::unpack::packed_columns;
 
 impl Lowering<'_> {
     /// Writes a contraction with `members` (itself among them) as its epilogue, unless they need other loops.
@@ -25,6 +26,9 @@ impl Lowering<'_> {
     fn matmul(&mut self, id: NodeId, members: &[NodeId]) -> bool {
         let graph = self.graph;
         let [left, right] = [graph.nodes[id].inputs[0], graph.nodes[id].inputs[1]];
+        if let Some((blocks, format)) = packed_columns(graph, right) {
+            return self.packed_matmul(id, members, left, blocks, format);
+        }
         let one_batch = |located: &StridedBuffer, shape: &Shape| {
             let rank = shape.rank();
             reshaped(&shape[..rank - 2], &located.strides[..rank - 2], &[shape[..rank - 2].iter().product()])
@@ -68,7 +72,7 @@ impl Lowering<'_> {
             return false;
         };
         let operations = 2 * (batch * m * n * k) as u64 + self.count(members);
-        let work = Work::Matmul(Matmul { batch, m, n, k, a: a_view, b: b_view, epilogue });
+        let work = Work::Matmul(Matmul { batch, m, n, k, a: a_view, b: b_view, packed: None, epilogue });
         self.push(work, self.label(members), id, operations);
         true
     }

@@ -10,6 +10,7 @@ mod contract;
 mod fuse;
 mod opaque;
 mod scan;
+mod unpack;
 
 use std::collections::{HashMap, HashSet};
 

@@ -51,14 +51,18 @@ impl Lowering<'_> {
             }
             Opaque::Scatter(axis, mode) => {
                 let base = self.locate(input(0));
-                let out = self.row_major(id);
-                self.copy(&base, &out, &node.shape, id, "copy");
                 let index = self.locate(input(1));
                 let source = self.locate(input(2));
+                let apart = |buffer| index.buffer != buffer && source.buffer != buffer;
+                let out = self.destination(id, apart).unwrap_or_else(|| self.row_major(id));
+                if base != out {
+                    self.copy(&base, &out, &node.shape, id, "copy");
+                }
                 let indexed = self.indexed(&graph.nodes[input(1)].shape, axis, id, [&source, &index, &out]);
                 self.push(Work::Scatter(indexed, mode), node.op.name().to_string(), id, 0);
                 self.settle(id, out);
             }
+            Opaque::Unpack(format) => self.unpack(id, format),
             Opaque::Attention(spec, _) => self.attention(&[id], spec),
             // Its kernels are those of its body.
             Opaque::Scan(..) => {}

@@ -11,7 +11,7 @@ use std::panic::Location;
 
 pub use attention::{Attention, AttentionPass, AttentionSizes};
 pub use kiln_ir::kind::{ConvKind, WindowKind};
-use kiln_ir::op::{ArgOp, CustomOp, ScatterMode, Shared, VariableHandle};
+use kiln_ir::op::{ArgOp, BlockFormat, CustomOp, ScatterMode, Shared, VariableHandle};
 use kiln_ir::{DType, Shape};
 pub use operation::{Instruction, Operation};
 pub use repeat::{Repeat, Whereabouts};
@@ -137,6 +137,8 @@ pub enum Work {
     CumSum(AlongAxis),
     /// The sorting permutation along the last loop; `true`: largest first.
     ArgSort(bool, AlongAxis),
+    /// Packed numbers, unpacked.
+    Unpack(Unpack),
     /// Attention, or gradients of it.
     Attention(Box<Attention>),
     /// A user's operation; all views are row-major.
@@ -164,6 +166,13 @@ pub struct Fused {
     /// load of the same kernel reads (same buffer, offset and strides), and then follows it point by point: none of the loads is
     /// [overwritten](Fused::overwritten). Otherwise stores overlap neither loads nor other stores.
     pub stores: Vec<Store>,
+}
+
+impl Matmul {
+    /// How many elements of the right operand's buffer a column takes: bytes, where it is packed.
+    pub fn column_elements(&self) -> usize {
+        self.packed.map_or(self.k, |format| format.row_bytes(self.k).unwrap_or(0))
+    }
 }
 
 impl Fused {
@@ -242,10 +251,29 @@ pub struct Matmul {
     pub k: usize,
     /// The left operand, strides for `[batch, m, k]`.
     pub a: View,
-    /// The right operand, strides for `[batch, k, n]`.
+    /// The right operand, strides for `[batch, k, n]`; of packed columns the bytes, strides for `[1, bytes of a column, n]`, which lie
+    /// next to each other in a column.
     pub b: View,
+    /// How the columns of the right operand are packed, if they are. Then there is one product, in `f32`, and the rows of the left
+    /// operand are next to each other.
+    pub packed: Option<BlockFormat>,
     /// What is done with each element of the result.
     pub epilogue: Fused,
+}
+
+/// Rows of blocks and their numbers. Both views have strides for `[rows, bytes or numbers of a row]`, and are row-major.
+#[derive(Clone, Debug)]
+pub struct Unpack {
+    /// How the blocks lie.
+    pub format: BlockFormat,
+    /// How many rows.
+    pub rows: usize,
+    /// How many numbers a row has, which are whole blocks.
+    pub numbers: usize,
+    /// The bytes.
+    pub blocks: View,
+    /// The numbers, in `f32`.
+    pub out: View,
 }
 
 /// A convolution. Spatial triples are depth, height, width, with leading ones where there

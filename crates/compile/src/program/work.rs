@@ -16,6 +16,7 @@ impl Work {
             | Work::Scatter(..)
             | Work::ArgReduce(..)
             | Work::CumSum(_)
+            | Work::Unpack(_)
             | Work::ArgSort(..)
             | Work::Attention(_)
             | Work::Custom(_) => None,
@@ -33,6 +34,7 @@ impl Work {
             | Work::Scatter(..)
             | Work::ArgReduce(..)
             | Work::CumSum(_)
+            | Work::Unpack(_)
             | Work::ArgSort(..)
             | Work::Attention(_)
             | Work::Custom(_) => None,
@@ -79,6 +81,7 @@ impl Work {
             Work::ArgReduce(_, work) | Work::CumSum(work) | Work::ArgSort(_, work) => {
                 [&mut work.x, &mut work.out].into_iter().for_each(visit);
             }
+            Work::Unpack(work) => [&mut work.blocks, &mut work.out].into_iter().for_each(visit),
             Work::Attention(work) => work.each_view(visit),
             Work::Custom(work) => {
                 work.operands.iter_mut().chain([&mut work.out]).for_each(|(_, view)| visit(view));
@@ -99,6 +102,7 @@ impl Work {
             // What a scatter writes holds its base, so it is read too.
             Work::Scatter(indexed, _) => vec![&indexed.x, &indexed.index, &indexed.out],
             Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => vec![&along.x],
+            Work::Unpack(unpack) => vec![&unpack.blocks],
             Work::Attention(attention) => attention.reads(),
             Work::Custom(custom) => custom.operands.iter().map(|(_, view)| view).collect(),
         }
@@ -113,6 +117,7 @@ impl Work {
             Work::Window(window) => vec![&window.out],
             Work::Gather(indexed) | Work::Scatter(indexed, _) => vec![&indexed.out],
             Work::ArgReduce(_, along) | Work::CumSum(along) | Work::ArgSort(_, along) => vec![&along.out],
+            Work::Unpack(unpack) => vec![&unpack.out],
             Work::Attention(attention) => attention.writes(),
             Work::Custom(custom) => vec![&custom.out.1],
         }

@@ -39,7 +39,7 @@ pub fn accesses(work: &Work) -> Result<Vec<Access<'_>>, Violation> {
         Work::Fused(work) => fused(work, &mut accesses)?,
         Work::Matmul(work) => {
             accesses.push(read("left operand", &work.a, vec![work.batch, work.m, work.k]));
-            accesses.push(read("right operand", &work.b, vec![work.batch, work.k, work.n]));
+            accesses.push(read("right operand", &work.b, vec![work.batch, work.column_elements(), work.n]));
             fused(&work.epilogue, &mut accesses)?;
         }
         Work::Conv(work) => {
@@ -93,6 +93,11 @@ pub fn accesses(work: &Work) -> Result<Vec<Access<'_>>, Violation> {
         Work::CumSum(work) | Work::ArgSort(_, work) => {
             accesses.push(read("x", &work.x, &work.loops));
             accesses.push(write("result", &work.out, &work.loops));
+        }
+        Work::Unpack(work) => {
+            let bytes = work.format.row_bytes(work.numbers).ok_or("its rows aren't whole blocks")?;
+            accesses.push(read("blocks", &work.blocks, vec![work.rows, bytes]));
+            accesses.push(write("result", &work.out, vec![work.rows, work.numbers]));
         }
         Work::Attention(work) => attention(work, &mut accesses),
         Work::Custom(work) => {

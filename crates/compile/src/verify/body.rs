@@ -3,10 +3,10 @@
 
 use crate::program::{
     AlongAxis, Attention, AttentionPass, AttentionSizes, Conv, ConvKind, Custom, Fused, Indexed, Instruction,
-    Matmul, Operation, View, Window, Work,
+    Matmul, Operation, Unpack, View, Window, Work,
 };
 use kiln_ir::DType;
-use kiln_ir::op::{BinaryOp, ScatterMode};
+use kiln_ir::op::{BinaryOp, BlockFormat, ScatterMode};
 
 use super::Violation;
 use crate::program::accumulator;
@@ -43,6 +43,7 @@ pub(super) fn check(work: &Work, target: &Target) -> Result<(), Violation> {
             rule(work.x.dtype != DType::Bool, || "bools can't be added".into())?;
             same_dtype(&work.x, &work.out)
         }
+        Work::Unpack(work) => unpack(work),
         Work::Attention(work) => attention(work, target),
         Work::Custom(work) => custom(work),
     }
@@ -57,8 +58,35 @@ fn same_dtype(a: &View, b: &View) -> Result<(), Violation> {
 }
 
 fn matmul(work: &Matmul) -> Result<(), Violation> {
-    same_dtype(&work.a, &work.b)?;
+    match work.packed {
+        Some(format) => packed_columns(work, format)?,
+        None => same_dtype(&work.a, &work.b)?,
+    }
     epilogue(&work.epilogue, work.a.dtype, &[work.batch, work.m], work.n)
+}
+
+fn packed_columns(work: &Matmul, format: BlockFormat) -> Result<(), Violation> {
+    rule(work.batch == 1, || format!("{} products of packed columns", work.batch))?;
+    rule(format.row_bytes(work.k).is_some(), || {
+        format!("{} numbers aren't whole blocks of {format}", work.k)
+    })?;
+    rule(work.a.dtype == DType::F32 && work.b.dtype == DType::U8, || {
+        format!("packed columns of {} beside rows of {}", work.b.dtype, work.a.dtype)
+    })?;
+    rule(work.a.strides.get(2) == Some(&1) && work.b.strides.get(1) == Some(&1), || {
+        "a row or a packed column isn't in one piece".into()
+    })
+}
+
+fn unpack(work: &Unpack) -> Result<(), Violation> {
+    rule(work.blocks.dtype == DType::U8 && work.out.dtype == DType::F32, || {
+        format!("{} unpacked to {}", work.blocks.dtype, work.out.dtype)
+    })?;
+    let bytes = work.format.row_bytes(work.numbers).ok_or("its rows aren't whole blocks")?;
+    let in_one_piece = |view: &View, row: usize| view.strides == [row as isize, 1];
+    rule(in_one_piece(&work.blocks, bytes) && in_one_piece(&work.out, work.numbers), || {
+        "a view that isn't row-major".into()
+    })
 }
 
 fn conv(work: &Conv, target: &Target) -> Result<(), Violation> {

@@ -1,9 +1,11 @@
 //! Compiled programs, run the obvious way, give what their graphs mean.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
-use kiln_ir::{Data, Graph};
-use kiln_testkit::problem::held;
+use kiln_ir::op::{ScatterMode, VariableHandle};
+use kiln_ir::{DType, Data, Expr, Graph, Shape};
+use kiln_testkit::problem::{HeldVariable, held};
 use kiln_testkit::{Problem, Tolerance, close};
 
 fn check(problem: &Problem) {
@@ -66,5 +68,36 @@ fn compiling_again_gives_the_same_program_to_the_byte() {
         let [first, second] =
             [(), ()].map(|()| format!("{:?}", kiln_compile::compile(&problem.graph, &target).unwrap()));
         assert_eq!(first, second, "{}", problem.name);
+    }
+}
+
+#[test]
+fn what_is_put_into_a_variable_goes_right_there_after_whoever_reads_what_it_was() {
+    let shape = Shape::from([5, 3]);
+    let (kept, was) =
+        HeldVariable::new("kept", shape.clone(), Data::F32((0..15).map(|i| i as f32).collect()));
+    let (index, more) = (Expr::input(0, [2, 3], DType::I64), Expr::input(1, [2, 3], DType::F32));
+    let inputs = vec![Data::I64(vec![4, 4, 4, 1, 1, 1]), Data::F32(vec![9.0, 8.0, 7.0, -1.0, -2.0, -3.0])];
+    let declared = [(Shape::from([2, 3]), DType::I64), (Shape::from([2, 3]), DType::F32)];
+    let is = was.scatter(&index, &more, 0, ScatterMode::Set);
+    let problem = |name: &str, outputs: &[Expr]| {
+        let updates: Vec<(Arc<dyn VariableHandle>, Expr)> = vec![(kept.clone(), is.clone())];
+        let graph = Graph::trace(&declared, outputs, &updates).unwrap().0;
+        Problem { name: name.to_string(), graph, inputs: inputs.clone() }
+    };
+    let after = problem("what it is", &[is.sum(&[0, 1])]);
+    let program = kiln_compile::compile(&after.graph, &kiln_compile::Target::plain("test")).unwrap();
+    assert!(program.kernels.len() == 2 && program.arena == 0, "{program}");
+    // Also where the old value is asked for, which then comes first, and where both are.
+    for problem in
+        [after, problem("what it was", &[was.sum(&[0, 1])]), problem("both", &[&was * &is, is.clone()])]
+    {
+        let graph = &problem.graph;
+        let expected = problem.oracle().unwrap();
+        let program = kiln_compile::compile(graph, &kiln_compile::Target::plain("test")).unwrap();
+        let variables: Vec<Data> = program.variables.iter().map(|v| held(&**v).unwrap()).collect();
+        let inputs: Vec<&Data> = problem.inputs.iter().collect();
+        let (outputs, updated) = kiln_reference::run(&program, &inputs, &variables).unwrap();
+        assert_eq!((outputs, updated), (expected.outputs, expected.updates), "{}\n{program}", problem.name);
     }
 }

@@ -20,6 +20,13 @@ const PACKED_WIDEST: usize = 4;
 const FEW_ROWS: usize = 28;
 /// With no more rows than this, packing B costs more than it saves.
 const DIRECT_ROWS: usize = 192;
+/// With no more rows than this, a task takes all of them over some columns, which it packs for itself a panel at a time: packed for
+/// all, columns would go to the last cache and back for a few passes over them.
+const COLUMN_ROWS: usize = 384;
+/// Which part of a core's own cache these rows may take for as many products as are added up at a time.
+const STRIP: usize = 4;
+/// Lines that lie a multiple of so many bytes apart fall into the same few sets of a cache.
+const SAME_SETS: usize = 2048;
 /// Rows of B that lie no further apart than this many bytes share the cache well enough where they lie.
 const DIRECT_STRIDE: usize = 1024;
 /// Products of fewer multiplications than this aren't split.
@@ -74,9 +81,11 @@ impl Blocking {
             threads.div_ceil(batch)
         };
 
+        let crowded = |stride: isize| (stride.unsigned_abs() * size_of::<S>()).is_multiple_of(SAME_SETS);
         let near = b.row.unsigned_abs() * size_of::<S>() <= DIRECT_STRIDE;
-        let direct_b = packed.is_none() && S::PLAIN && b.col == 1 && (m <= DIRECT_ROWS || near);
         let few = m <= FEW_ROWS;
+        let together = near || m <= if crowded(b.row) { FEW_ROWS } else { DIRECT_ROWS };
+        let direct_b = packed.is_none() && S::PLAIN && b.col == 1 && together;
         let tallest = m.div_ceil(m.div_ceil(kernels.tall));
         let vectors = n.div_ceil(lanes);
         // Few rows are split by columns, so a panel is at most a thread's share.
@@ -84,9 +93,17 @@ impl Blocking {
         let most = if direct_b { WIDEST } else { PACKED_WIDEST };
         let panel = packed.unwrap_or_else(|| kernels.width(tallest, share.min(most)) * lanes);
 
+        let far = crowded(a.row) && m > 4;
+        let direct_a = S::PLAIN && (a.row == 1 || (a.col == 1 && !(far && k > 16)) || n <= 2 * lanes);
+        // Rows that are packed are packed by each task, for all of the sum.
+        let light = direct_a || m.saturating_mul(k) <= numbers(caches.second);
+        let own = packed.is_none() && !direct_b && !few;
+        let by_columns = own && light && m <= COLUMN_ROWS && n >= wanted * panel;
         let mut columns = n.div_ceil(n.div_ceil(LONGEST)).next_multiple_of(panel);
         let mut rows = m;
-        if few {
+        if by_columns {
+            columns = columns.min(n.div_ceil(wanted).next_multiple_of(panel));
+        } else if few {
             columns = columns.min(n.div_ceil(panel).div_ceil(wanted) * panel);
         } else {
             let most = (numbers(caches.second / BLOCK) / columns).clamp(2 * kernels.tall, ROWS);
@@ -95,9 +112,6 @@ impl Blocking {
             rows = m.div_ceil(pieces.next_multiple_of(wanted.clamp(1, threads)));
         }
 
-        // Rows that lie a multiple of half a page apart fall into the same few sets of the cache.
-        let far = (a.row.unsigned_abs() * size_of::<S>()).is_multiple_of(2048) && m > 4;
-        let direct_a = S::PLAIN && (a.row == 1 || (a.col == 1 && !(far && k > 16)) || n <= 2 * lanes);
         let shared_b = packed.is_none() && !direct_b && batch < 2 * threads && m > rows;
         let shared = numbers(caches.third.saturating_mul(threads) / SHARED);
         let slab = (shared / k.max(1) / columns).max(1) * columns;
@@ -106,7 +120,12 @@ impl Blocking {
             Some(_) if m <= kernels.tall => k.max(1),
             // In equal parts, since sums go to memory and back for a short one too.
             _ => {
-                let most = (numbers(caches.second / PANEL) / panel).clamp(DEPTH[0], DEPTH[1]);
+                let most = match by_columns {
+                    true => numbers(caches.second / STRIP) / m,
+                    false if direct_a && a.row == 1 && crowded(a.col) => DEPTH[0],
+                    false => numbers(caches.second / PANEL) / panel,
+                };
+                let most = most.clamp(DEPTH[0], DEPTH[1]);
                 k.div_ceil(k.div_ceil(most).max(1)).max(1)
             }
         };

@@ -11,6 +11,7 @@ mod kernels;
 mod microkernel;
 mod operand;
 mod pack;
+mod packed;
 mod panel_packer;
 mod planned;
 pub mod reference;
@@ -22,6 +23,7 @@ pub(crate) use kernels::{GemmNumber, Kernels};
 pub(crate) use microkernel::MicroTile;
 pub use operand::GemmElement;
 pub(crate) use pack::{Pack, Packer, packer};
+pub(crate) use packed::{PackedGemm, UNPACK};
 pub(crate) use planned::PlannedGemm;
 
 /// The sizes of a product.

@@ -1,6 +1,6 @@
 //! The batches of an epoch, one after the other.
 
-use super::{Batch, Dataset};
+use super::{Batch, Dataset, in_order};
 use crate::batching::{Batching, Order};
 use crate::error::Result;
 
@@ -56,7 +56,7 @@ impl<D: Dataset> Iterator for Batches<'_, D> {
                 self.next = u64::MAX;
                 return Some(Err(error));
             }
-            self.batching.order_of(self.set, self.epoch, &mut self.order);
+            in_order(self.set, &self.batching, self.epoch, &mut self.order);
         }
         if self.next >= self.batching.count(rows) {
             return None;

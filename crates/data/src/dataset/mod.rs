@@ -7,7 +7,7 @@ mod subset;
 use kiln_map::counted;
 use std::sync::Arc;
 
-use crate::batching::Order;
+use crate::batching::{Batching, Order};
 use crate::error::{Error, Result};
 use crate::lengths::bucket;
 use crate::values::{Form, Values};
@@ -185,6 +185,20 @@ macro_rules! forward_dataset {
     )*};
 }
 forward_dataset!(&D, Box<D>, Arc<D>);
+
+/// A set's rows in the order of an epoch: sequences of like lengths together.
+pub(crate) fn in_order(
+    set: &(impl Dataset + ?Sized),
+    batching: &Batching,
+    epoch: u64,
+    into: &mut Vec<usize>,
+) {
+    batching.order(set.len(), epoch, into);
+    if set.has_lengths() {
+        let most = set.x().shape.first().copied().unwrap_or(0);
+        batching.together(|row| bucket(set.length(row), most), epoch, into);
+    }
+}
 
 /// Rows that go through a model together.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kiln_map::counted;
+use kiln_map::{Budget, counted};
 
 use crate::error::{Error, Result};
 
@@ -28,7 +28,12 @@ const UNIVERSAL: usize = 10;
 /// Where it can't be read, has no sentence, or a line has other columns than those before; with its line.
 pub fn read_conll(path: impl AsRef<Path>) -> Result<Vec<TaggedSentence>> {
     let path = path.as_ref();
-    conll(&super::read_text(path)?).map_err(|error| error.in_file(path))
+    let text = super::read_text(path)?;
+    // A word and its tag are texts of their own, however short.
+    const LINE: u64 = 192;
+    let lines = text.bytes().filter(|byte| *byte == b'\n').count() as u64 + 1;
+    Budget::default().bytes(lines * LINE).map_err(|exceeded| Error::from(exceeded).in_file(path))?;
+    conll(&text).map_err(|error| error.in_file(path))
 }
 
 /// The sentences of a text, each word with its tag; a text of one column has words alone.

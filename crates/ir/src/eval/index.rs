@@ -5,7 +5,8 @@ use super::movement::{flatten, indices};
 use super::values::{EvalNumber, EvalValues};
 use crate::error::ErrorKind;
 use crate::infer::InferenceError;
-use crate::op::ScatterMode;
+use crate::op::{BlockFormat, ScatterMode};
+use crate::shape::Shape;
 
 /// For each element of `index` the position in `x` it names.
 fn positions(x: OperandValue, index: OperandValue, axis: usize) -> Result<Vec<usize>, InferenceError> {
@@ -22,6 +23,13 @@ fn positions(x: OperandValue, index: OperandValue, axis: usize) -> Result<Vec<us
 
 pub fn gather(x: OperandValue, index: OperandValue, axis: usize) -> Result<EvalValues, InferenceError> {
     Ok(x.values.at(positions(x, index, axis)?.into_iter()))
+}
+
+pub fn unpack(x: OperandValue, format: BlockFormat, shape: &Shape) -> EvalValues {
+    let bytes: Vec<u8> = x.values.ints().iter().map(|&byte| byte as u8).collect();
+    let mut numbers = vec![0.0; shape.elements()];
+    format.unpack(&bytes, &mut numbers);
+    EvalValues::Float(numbers.into_iter().map(f64::from).collect())
 }
 
 pub fn scatter(

@@ -180,6 +180,8 @@ fn compute(node: &GraphNode, x: &[OperandValue]) -> Result<EvalValues, Inference
         Op::Gather(axis) => index::gather(x[0], x[1], *axis)?,
         Op::Scatter(axis, mode) => index::scatter(x[0], x[1], x[2], *axis, *mode)?,
 
+        Op::Unpack(format) => index::unpack(x[0], *format, shape),
+
         Op::Scan(walk, result) => scan::scan(walk, *result, x)?,
 
         Op::Custom(custom) => {

@@ -22,6 +22,7 @@ use crate::node::{Node, next_id};
 use crate::op::{
     ArgOp, BinaryOp, ConvSpec, Op, ReduceOp, ScatterMode, Shared, UnaryOp, VariableHandle, WindowSpec,
 };
+use crate::packed::BlockFormat;
 use crate::shape::Shape;
 pub use custom::{CustomOp, GradientRule};
 pub use scan::{ScanBody, ScanOptions, Scanned, unrolled};
@@ -290,6 +291,12 @@ impl Expr {
     #[track_caller]
     pub fn gather(&self, index: &Expr, axis: usize) -> Expr {
         Expr::apply(Op::Gather(axis), &[self, index], None)
+    }
+
+    /// The numbers of these bytes, whose last axis is whole blocks.
+    #[track_caller]
+    pub fn unpack(&self, format: BlockFormat) -> Expr {
+        Expr::apply(Op::Unpack(format), &[self], None)
     }
 
     /// This value with `source` put at `index` along an axis.

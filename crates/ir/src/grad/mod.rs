@@ -318,7 +318,7 @@ fn adjoint(
         // Its results are taken together.
         Op::Scan(..) => return None,
 
-        Op::StopGradient => return None,
+        Op::StopGradient | Op::Unpack(_) => return None,
         Op::Barrier(_) if i == 0 => g.clone(),
         Op::Barrier(_) => return None,
         Op::Rule(_) | Op::Custom(_) => return by_rule[i].clone(),

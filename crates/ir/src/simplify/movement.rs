@@ -1,13 +1,15 @@
 //! Rules about where elements are: movements that do nothing, that follow one another, or that move a constant.
 
 use super::{Nodes, RewriteRule};
+use crate::dtype::DType;
 use crate::graph::{GraphNode, NodeId};
 use crate::kind::{Movement, OpKind, Opaque};
 use crate::op::{Op, SliceRange};
+use crate::shape::Shape;
 
 /// In the order in which they are tried.
 pub(super) const RULES: &[RewriteRule] =
-    &[nothing, of_constant, unmoved, reshape, permute, expand, slice, pad, concat];
+    &[nothing, of_constant, unmoved, reshape, permute, expand, slice, pad, concat, packed_rows];
 
 /// `slice(x, 0 elements)` → `fill 0`: no elements, no work. Not so where the run must still check indices.
 fn nothing(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
@@ -54,6 +56,7 @@ fn unmoved(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
             | Opaque::Attention(..)
             | Opaque::Gather(_)
             | Opaque::Scatter(..)
+            | Opaque::Unpack(_)
             | Opaque::Scan(..)
             | Opaque::Custom(_),
         )
@@ -146,4 +149,29 @@ fn concat(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
         return None;
     }
     nodes.replace(node, Op::Concat(axis), &parts)
+}
+
+/// `gather(unpack(blocks), rows)` → `unpack(gather(blocks, rows))`, where whole rows are taken: no others are unpacked.
+fn packed_rows(nodes: &mut Nodes, node: &GraphNode) -> Option<NodeId> {
+    let (Op::Gather(0), &[x, index]) = (&node.op, node.inputs.as_slice()) else { return None };
+    let &Op::Unpack(format) = nodes.op(x) else { return None };
+    let Op::Expand = nodes.op(index) else { return None };
+    let (blocks, rows) = (nodes.inner(x), nodes.inner(index));
+    let (&[count, 1], &[_, bytes]) = (&nodes.shape(rows)[..], &nodes.shape(blocks)[..]) else { return None };
+    if node.shape[0] != count {
+        return None;
+    }
+    let shape = Shape::from([count, bytes]);
+    let wide =
+        GraphNode { op: Op::Expand, inputs: vec![rows], shape: shape.clone(), ..nodes.node(index).clone() };
+    let wide = nodes.push(wide);
+    let taken = GraphNode {
+        op: node.op.clone(),
+        inputs: vec![blocks, wide],
+        shape,
+        dtype: DType::U8,
+        ..node.clone()
+    };
+    let taken = nodes.push(taken);
+    nodes.replace(node, Op::Unpack(format), &[taken])
 }

@@ -19,7 +19,6 @@ pub use options::GenerateOptions;
 use said::Said;
 pub use samples::TextSamples;
 pub use score::TextScore;
-#[cfg(feature = "tokenizer")]
 pub(crate) use speaker::Pieces;
 pub(crate) use speaker::Speaker;
 

@@ -21,7 +21,7 @@ pub struct GenerateOptions {
     pub(super) top_p: f64,
     pub(super) min_p: f64,
     pub(super) repetition_penalty: f64,
-    pub(super) beams: usize,
+    pub(crate) beams: usize,
     pub(super) stop: Vec<String>,
     pub(super) seed: u64,
 }

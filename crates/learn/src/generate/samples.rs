@@ -59,6 +59,11 @@ impl<'m> TextSamples<'m> {
     pub fn new(layers: &'m dyn Layer, text: &'m TextPreparation) -> TextSamples<'m> {
         let speaker =
             Speaker { layers, pieces_axis: 1, pieces: &text.tokens, window: text.window, ends: &[] };
+        TextSamples::by(speaker)
+    }
+
+    /// The same, of what goes on with texts.
+    pub(crate) fn by(speaker: Speaker<'m>) -> TextSamples<'m> {
         let options = GenerateOptions::new().tokens(LENGTH).temperature(0.8).seed(1);
         let every = Duration::from_secs(60);
         TextSamples {

@@ -40,14 +40,21 @@ impl Sampling {
     /// The pieces among which is drawn, the likeliest first, with weights that aren't negative.
     fn kept(&self, mut logits: Vec<f64>, seen: &[u32], unknown: Option<u32>) -> Result<Vec<Weighed>> {
         penalize(&mut logits, seen, self.repetition_penalty);
-        let mut kept = ranked(&logits, unknown);
-        let Some(&(likeliest, most)) = kept.first() else { return Err(nothing()) };
+        let mut kept = possible(&logits, unknown);
+        // The first of the likeliest.
+        let first = kept.iter().copied().reduce(|a, b| if b.1.total_cmp(&a.1).is_gt() { b } else { a });
+        let Some((likeliest, most)) = first else { return Err(nothing()) };
         if self.temperature == 0.0 {
             return Ok(vec![(likeliest, 1.0)]);
         }
-        if let Some(&(_, last)) = self.top_k.checked_sub(1).and_then(|last| kept.get(last)) {
+        if let Some(last) = self.top_k.checked_sub(1).filter(|&last| last < kept.len()) {
+            let (_, &mut (_, last), _) = kept.select_nth_unstable_by(last, |a, b| b.1.total_cmp(&a.1));
             kept.retain(|&(_, logit)| logit >= last);
         }
+        // Before anything is as good as nothing, so that what is sorted is little.
+        let floor = most - self.temperature * NEVER;
+        kept.retain(|&(_, logit)| logit >= floor);
+        rank(&mut kept);
         kept.iter_mut().for_each(|(_, logit)| *logit = libm::exp((*logit - most) / self.temperature));
         if self.top_p < 1.0 {
             let all: f64 = kept.iter().map(|(_, weight)| weight).sum();
@@ -79,13 +86,23 @@ pub(super) fn penalize(logits: &mut [f64], seen: &[u32], penalty: f64) {
     }
 }
 
+/// A piece that is less likely than the likeliest by the exponential of this is never drawn: its weight is no part of any sum of them.
+const NEVER: f64 = 60.0;
+
 /// All pieces but the unknown one by their logits, the likeliest first and equal ones in order; those that can't come aren't there.
 pub(super) fn ranked(logits: &[f64], unknown: Option<u32>) -> Vec<Weighed> {
-    let all = logits.iter().enumerate().map(|(piece, &logit)| (piece as u32, logit));
-    let mut all: Vec<Weighed> =
-        all.filter(|&(piece, logit)| Some(piece) != unknown && logit > f64::NEG_INFINITY).collect();
-    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut all = possible(logits, unknown);
+    rank(&mut all);
     all
+}
+
+fn possible(logits: &[f64], unknown: Option<u32>) -> Vec<Weighed> {
+    let all = logits.iter().enumerate().map(|(piece, &logit)| (piece as u32, logit));
+    all.filter(|&(piece, logit)| Some(piece) != unknown && logit > f64::NEG_INFINITY).collect()
+}
+
+fn rank(pieces: &mut [Weighed]) {
+    pieces.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
 }
 
 pub(super) fn nothing() -> crate::Error {

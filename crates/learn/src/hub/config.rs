@@ -4,7 +4,8 @@ use kiln_nn::Activation;
 use kiln_nn::models::{BlockOptions, DecoderConfig, DecoderNorm, Rotary, RotaryScaling};
 use serde_json::{Map, Value};
 
-use super::Naming;
+use super::fields::Fields;
+use super::names::Naming;
 
 /// What was read.
 pub(super) struct ReadConfig {
@@ -16,59 +17,8 @@ pub(super) struct ReadConfig {
     pub ends: Vec<u32>,
 }
 
-/// The values of an object by their names.
-struct Fields<'v>(&'v Map<String, Value>);
-
-impl Fields<'_> {
-    fn known(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
-    }
-
-    fn count(&self, name: &str) -> Result<usize, String> {
-        let value = self.known(name).ok_or_else(|| format!("it doesn't say \"{name}\""))?;
-        let count = value.as_u64().filter(|&count| (1..=MOST).contains(&count));
-        count
-            .map(|count| count as usize)
-            .ok_or_else(|| format!("\"{name}\" is {value}, and should be a whole number from 1"))
-    }
-
-    fn count_or(&self, name: &str, otherwise: usize) -> Result<usize, String> {
-        if self.known(name).is_some() { self.count(name) } else { Ok(otherwise) }
-    }
-
-    fn number_or(&self, name: &str, otherwise: f64) -> Result<f64, String> {
-        match self.known(name) {
-            None => Ok(otherwise),
-            Some(value) => {
-                value.as_f64().ok_or_else(|| format!("\"{name}\" is {value}, and should be a number"))
-            }
-        }
-    }
-
-    fn flag_or(&self, name: &str, otherwise: bool) -> Result<bool, String> {
-        match self.known(name) {
-            None => Ok(otherwise),
-            Some(value) => {
-                value.as_bool().ok_or_else(|| format!("\"{name}\" is {value}, and should be true or false"))
-            }
-        }
-    }
-
-    fn text_or<'a>(&'a self, name: &str, otherwise: &'a str) -> Result<&'a str, String> {
-        match self.known(name) {
-            None => Ok(otherwise),
-            Some(value) => {
-                value.as_str().ok_or_else(|| format!("\"{name}\" is {value}, and should be a text"))
-            }
-        }
-    }
-}
-
-/// No model has more of anything.
-const MOST: u64 = 1 << 31;
-
 /// The kinds of models that are read.
-const KINDS: [&str; 6] = ["gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma"];
+pub(super) const KINDS: [&str; 6] = ["gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma"];
 
 /// A decoder as a configuration says it.
 pub(super) fn read(object: &Map<String, Value>) -> Result<ReadConfig, String> {
@@ -187,14 +137,14 @@ fn rotary(fields: &Fields, head_width: usize) -> Result<Rotary, String> {
     Ok(Rotary { width, base, scaling })
 }
 
-fn divides(width: usize, heads: usize) -> Result<usize, String> {
+pub(super) fn divides(width: usize, heads: usize) -> Result<usize, String> {
     match width.is_multiple_of(heads) {
         true => Ok(width / heads),
         false => Err(format!("{width} features don't divide among {heads} heads")),
     }
 }
 
-fn activation(name: &str) -> Result<Activation, String> {
+pub(super) fn activation(name: &str) -> Result<Activation, String> {
     Ok(match name {
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Activation::GeluTanh,
         "gelu" => Activation::Gelu,

@@ -1,33 +1,47 @@
-//! Language models in the public layout of a model hub's folder: `config.json`, `model.safetensors` (or its index and parts),
-//! `tokenizer.json`. Read, run, and written back so that other systems read them.
+//! Models in the public layout of a model hub's folder: `config.json`, `model.safetensors` (or its index and parts),
+//! `tokenizer.json`. Read, run, and written back so that other systems read them. And language models in GGUF files, which hold all of it in one.
 
+mod classes;
 mod config;
+mod encoder;
+mod fields;
+mod folder;
+pub mod gguf;
 mod layout;
+mod names;
+mod network;
+mod open;
+mod seq2seq;
+mod texts;
+mod tuning;
+mod vision;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kiln_data::Tokenizer;
-use kiln_map::Budget;
 use kiln_nn::models::{Decoder, DecoderConfig};
-use kiln_nn::{Key, Module};
+use kiln_nn::{DType, Function, Input, Key};
 use serde_json::{Map, Value};
 
+use crate::embeddings::{Embeddings, mean_of_steps};
 use crate::generate::{GenerateOptions, Generation, Pieces, Speaker, TextScore};
 use crate::onnx::export::ExportedFile;
 use crate::onnx::{Checked, Export, StepsExport};
-use crate::store::safetensors;
-use crate::weights::{Weights, write};
+use crate::text_rows::{TextPrograms, TextRows, each_text};
 use crate::{Error, Result};
+pub use encoder::EncoderModel;
+use folder::HubFolder;
+use names::Naming;
+pub use network::TextNetwork;
+pub use open::{HubModel, is_folder, is_model, open};
+pub use seq2seq::Seq2SeqModel;
+pub use texts::TextPair;
+use texts::coded;
+pub use tuning::TrainedDecoder;
+pub use vision::VisionModel;
 
 /// The file that says what a model is.
 pub const CONFIG: &str = "config.json";
-
-/// The file of pieces.
-const TOKENIZER: &str = "tokenizer.json";
-
-/// What tensors lie in: one file, or one that names several.
-const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 
 /// A language model of a hub's folder: a [`Decoder`] with its pieces. Kinds: GPT-2, Llama, Mistral, Qwen 2 and 3, Gemma.
 ///
@@ -47,61 +61,43 @@ pub struct LanguageModel {
     config: DecoderConfig,
     decoder: Decoder,
     tokenizer: Option<Tokenizer>,
+    /// Why there is no tokenizer.
+    no_pieces: String,
     window: usize,
     ends: Vec<u32>,
     /// What `config.json` holds, to write back.
     described: Map<String, Value>,
-}
-
-/// Whose layout the tensors have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Naming {
-    Gpt2,
-    /// Llama's names, which those after it kept.
-    Llama,
+    programs: TextPrograms,
 }
 
 impl LanguageModel {
-    /// Whether a path is such a folder.
-    pub fn is_folder(path: impl AsRef<Path>) -> bool {
-        path.as_ref().join(CONFIG).is_file()
-    }
-
-    /// Of a folder. Without `tokenizer.json` it takes and gives codes alone.
+    /// Of a folder, or of a GGUF file. Without `tokenizer.json`, or pieces in the file, it takes and gives codes alone.
     ///
     /// # Errors
     /// Where a file is missing or damaged, the model is of a kind that isn't known, or tensors don't fit what `config.json` says; it names them.
-    pub fn open(folder: impl AsRef<Path>) -> Result<LanguageModel> {
-        let folder = folder.as_ref();
-        let path = folder.join(CONFIG);
-        let described = object(&path)?;
-        let read = config::read(&described).map_err(|message| Error::format(&path, message))?;
+    pub fn open(path: impl AsRef<Path>) -> Result<LanguageModel> {
+        if gguf::is_gguf(&path) {
+            return gguf::open(path.as_ref());
+        }
+        let folder = HubFolder::open(path)?;
+        let read = config::read(&folder.described).map_err(|message| folder.fault(message))?;
         // What another file says of the end counts, as it does where the model is run.
-        let generation = folder.join("generation_config.json");
-        let ends = match generation.is_file() {
-            true => object(&generation)?.get("eos_token_id").map(config::codes),
-            false => None,
-        };
-        let file =
-            WEIGHTS.iter().map(|name| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
-                Error::format(
-                    folder,
-                    format!("there is no {} and no {} in this folder", WEIGHTS[0], WEIGHTS[1]),
-                )
-            })?;
-        let weights = Weights::open(file)?;
-        let decoder = within(&path, &weights, || Decoder::new(&read.config, Key::new(0)))?;
+        let ends = folder
+            .object("generation_config.json")?
+            .map(|generation| generation.get("eos_token_id").map(config::codes));
+        let weights = folder.weights()?;
+        let decoder = folder.within(&weights, || Decoder::new(&read.config, Key::new(0)))?;
         layout::load(&decoder, read.kind, &weights)?;
-        let tokenizer = folder.join(TOKENIZER);
-        let tokenizer = tokenizer.is_file().then(|| Tokenizer::read(tokenizer)).transpose()?;
         Ok(LanguageModel {
             kind: read.kind,
             config: read.config,
             decoder,
-            tokenizer,
+            tokenizer: folder.tokenizer()?,
+            no_pieces: format!("the model's folder has no {}", folder::TOKENIZER),
             window: read.window,
-            ends: ends.unwrap_or(read.ends),
-            described,
+            ends: ends.flatten().unwrap_or(read.ends),
+            described: folder.described,
+            programs: TextPrograms::default(),
         })
     }
 
@@ -110,28 +106,12 @@ impl LanguageModel {
     /// # Errors
     /// Where the system refuses.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
-        let folder = folder.as_ref();
-        fs::create_dir_all(folder).map_err(Error::file(folder))?;
-        let store = layout::store(&self.decoder, self.kind)?;
-        let bytes: usize =
-            store.tensors.values().map(|tensor| tensor.data.len() * tensor.data.dtype().size()).sum();
-        let [one, several] = WEIGHTS;
-        match bytes > LARGE {
-            true => write(&store, folder.join(several))?,
-            false => {
-                // Without it, some that read such files refuse them.
-                let metadata = Map::from_iter([("format".to_string(), "pt".into())]);
-                crate::store::write_atomically(&folder.join(one), &safetensors::write(&store, metadata))?;
-            }
-        }
-        let text = serde_json::to_string_pretty(&self.described).unwrap_or_default() + "\n";
-        crate::store::write_atomically(&folder.join(CONFIG), text.as_bytes())?;
-        match &self.tokenizer {
-            Some(tokenizer) => {
-                crate::store::write_atomically(&folder.join(TOKENIZER), tokenizer.to_json().as_bytes())
-            }
-            None => Ok(()),
-        }
+        folder::save(
+            folder.as_ref(),
+            &layout::store(&self.decoder, self.kind)?,
+            &self.described,
+            self.tokenizer.as_ref(),
+        )
     }
 
     /// Writes the model as an ONNX file of its next steps, with what its layers keep as inputs and outputs, reads it back and runs it beside
@@ -166,6 +146,11 @@ impl LanguageModel {
         self.tokenizer.as_ref()
     }
 
+    /// Why it has no pieces, where it has none.
+    pub fn no_pieces(&self) -> &str {
+        &self.no_pieces
+    }
+
     /// How many pieces it learned to see at once.
     pub fn window(&self) -> usize {
         self.window
@@ -195,18 +180,45 @@ impl LanguageModel {
         self.speaker()?.score(text)
     }
 
-    fn speaker(&self) -> Result<Speaker<'_>> {
-        let pieces = self.tokenizer.as_ref().ok_or_else(|| {
-            Error::Preparation(format!(
-                "the model's folder has no {TOKENIZER}, so it takes codes and no texts"
-            ))
+    /// What texts mean: the mean over the pieces of each of what the last block gives, behind the last norm. Longer ones than it can see
+    /// are cut.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::generate`].
+    pub fn embed<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> Result<Embeddings> {
+        let texts = coded(self.pieces()?, self.window, texts)?;
+        let width = self.config.width;
+        let mut all = vec![0.0; texts.len() * width];
+        let run = |rows: &TextRows| {
+            let shape = [rows.rows, rows.steps];
+            let program = self.programs.get("features", rows, || {
+                // What stands behind a piece changes nothing of it, so padding needs no mask.
+                let mut function = Function::inference(&self.decoder, |decoder, cx, [codes]| {
+                    decoder.features(&codes, cx).cast(DType::F32)
+                });
+                Ok(function.compile(&[(shape.into(), DType::I64)])?)
+            })?;
+            let found = program.run(&[Input::new(&rows.codes, &shape)])?;
+            Ok(found.first().and_then(|found| found.as_slice::<f32>()).unwrap_or_default().to_vec())
+        };
+        each_text(&texts, self.window, 0, run, |text, steps| {
+            let mean = mean_of_steps(steps, width, texts[text].codes.len());
+            all[text * width..(text + 1) * width].copy_from_slice(&mean);
         })?;
+        Ok(Embeddings::new(all, width))
+    }
+
+    fn pieces(&self) -> Result<&Tokenizer> {
+        self.tokenizer
+            .as_ref()
+            .ok_or_else(|| Error::Preparation(format!("{}, so it takes codes and no texts", self.no_pieces)))
+    }
+
+    fn speaker(&self) -> Result<Speaker<'_>> {
+        let pieces = self.pieces()?;
         Ok(Speaker { layers: &self.decoder, pieces_axis: 2, pieces, window: self.window, ends: &self.ends })
     }
 }
-
-/// As many bytes of weights go into one file.
-const LARGE: usize = 5_000_000_000;
 
 impl Pieces for Tokenizer {
     fn encode(&self, text: &str) -> Result<Vec<u32>> {
@@ -220,28 +232,4 @@ impl Pieces for Tokenizer {
     fn unknown(&self) -> Option<u32> {
         None
     }
-}
-
-/// Makes layers: what a configuration says isn't believed before it was held against the file of weights. Up to twice as many numbers are made, so
-/// that it can be said which are missing.
-fn within(config: &Path, weights: &Weights, make: impl FnOnce() -> Decoder) -> Result<Decoder> {
-    let numbers: usize = weights.iter().map(|weight| weight.elements()).sum();
-    let decoder = kiln_nn::variable::with_parameter_budget(numbers.saturating_mul(2), make);
-    match decoder.parameters().iter().find_map(|(_, parameter)| parameter.variable().err()) {
-        Some(_) => Err(Error::format(
-            config,
-            format!(
-                "it speaks of a model with far more than the {numbers} numbers that {} has",
-                weights.path().display()
-            ),
-        )),
-        None => Ok(decoder),
-    }
-}
-
-/// The object in a file of JSON.
-fn object(path: &PathBuf) -> Result<Map<String, Value>> {
-    let bytes = Budget::default().read_file(path).map_err(Error::file(path))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::format(path, format!("it should be an object of JSON: {error}")))
 }

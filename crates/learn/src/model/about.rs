@@ -244,6 +244,12 @@ impl About {
                     task.given()
                 ))),
             },
+            (Preparation::Pairs(pairs), Task::Text { pieces }) if pairs.count() == *pieces => Ok(()),
+            (Preparation::Pairs(pairs), task) => Err(Error::Preparation(format!(
+                "the preparation is of pairs of texts of {}, and the model gives {}",
+                counted(pairs.count(), "piece"),
+                task.given()
+            ))),
             (Preparation::Tags(_), Task::Tags { .. }) => Ok(()),
             (Preparation::Tags(_), task) => Err(Error::Preparation(format!(
                 "the preparation is of sentences whose words have tags, and the model gives {}",

@@ -46,6 +46,16 @@ impl About {
                 }
                 Some(columns) => (Box::new(self.labelled(text, columns, path)?), Vec::new()),
             },
+            Preparation::Pairs(pairs) => {
+                let table = Reading::of_model(pairs.file.clone()).open(path)?;
+                let rows = pairs.labelled(&pairs.pairs(&table)?);
+                let rows = rows.map_err(|error| Error::format(path, error.to_string()))?;
+                let note = (rows.left_out > 0).then(|| {
+                    let pairs = counted(rows.left_out, "pair");
+                    format!("{pairs} longer than the model sees at once left out")
+                });
+                (Box::new(rows.set), note.into_iter().collect())
+            }
             Preparation::Tags(tags) => {
                 let Task::Tags { names } = &self.task else { return Err(unsaid(self)) };
                 let set = tags.labelled(&data::read_conll(path)?, names);

@@ -20,7 +20,7 @@ impl About {
             }
             Preparation::Unsaid if self.input.numbers().is_some() => Ok(Reading::new()),
             Preparation::Unsaid | Preparation::Text(_) => Err(unsaid(self)),
-            Preparation::Images(_) | Preparation::Tags(_) => Err(self.not("a table")),
+            Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => Err(self.not("a table")),
         }
     }
 
@@ -34,7 +34,11 @@ impl About {
             Preparation::Text(TextPreparation { columns: Some(columns), .. }) => {
                 *columns.file = columns.file.told(&told.of_file());
             }
-            Preparation::Unsaid | Preparation::Images(_) | Preparation::Text(_) => {
+            Preparation::Unsaid
+            | Preparation::Images(_)
+            | Preparation::Text(_)
+            | Preparation::Tags(_)
+            | Preparation::Pairs(_) => {
                 return Err(self.not("said of a table"));
             }
         }
@@ -61,7 +65,9 @@ impl About {
                 let Some(form) = self.input.plain() else { return Err(unsaid(self)) };
                 (self.plain_columns(table.names().collect(), &form)?.apply_inputs(table)?, form)
             }
-            Preparation::Images(_) | Preparation::Tags(_) => return Err(self.not("a table")),
+            Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
+                return Err(self.not("a table"));
+            }
         };
         Ok(Unanswered { rows: unanswered(inputs.values, form, inputs.rows)?, notes: inputs.notes })
     }
@@ -78,7 +84,9 @@ impl About {
                 Some(form) => Ok(Some((self.plain_columns(names, &form)?, form))),
                 None => Ok(None),
             },
-            Preparation::Text(_) | Preparation::Images(_) | Preparation::Tags(_) => Ok(None),
+            Preparation::Text(_) | Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
+                Ok(None)
+            }
         }
     }
 
@@ -102,7 +110,9 @@ impl About {
         match &self.preparation {
             Preparation::Images(images) => Ok(images),
             Preparation::Unsaid => Err(unsaid(self)),
-            Preparation::Table(_) | Preparation::Text(_) | Preparation::Tags(_) => Err(self.not("a picture")),
+            Preparation::Table(_) | Preparation::Text(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
+                Err(self.not("a picture"))
+            }
         }
     }
 
@@ -111,7 +121,9 @@ impl About {
         match &self.preparation {
             Preparation::Text(text) => Ok(text),
             Preparation::Unsaid => Err(unsaid(self)),
-            Preparation::Table(_) | Preparation::Images(_) | Preparation::Tags(_) => Err(self.not("a text")),
+            Preparation::Table(_) | Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
+                Err(self.not("a text"))
+            }
         }
     }
 

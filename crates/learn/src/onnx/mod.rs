@@ -56,14 +56,10 @@ impl Model {
             self.check()?;
         }
         if export.cache {
-            let text = self.about().texts()?;
-            if text.columns.is_some() {
-                return Err(crate::predictor::goes_not_on());
-            }
+            let (pieces, window) = self.goes_on()?;
             let words = vec![("layers".to_string(), self.about().layers.clone())];
-            let (layers, pieces) = (&*self.written(), text.tokens.count());
-            return StepsExport { layers, pieces_axis: 1, pieces, window: text.window }
-                .save(path, export, words);
+            let layers = &*self.written();
+            return StepsExport { layers, pieces_axis: 1, pieces, window }.save(path, export, words);
         }
         let mut options = export.options.clone();
         options.metadata.extend(self.words(export.preprocessing));
@@ -92,6 +88,18 @@ impl Model {
         let written = builder.save(path, &options)?;
         let checked = check::check(self, plan, export.preprocessing, path)?;
         Ok((written, checked))
+    }
+
+    /// How many codes a model that goes on with texts knows, and how many it sees at once.
+    fn goes_on(&self) -> crate::Result<(usize, usize)> {
+        if let crate::Preparation::Pairs(pairs) = &self.about().preparation {
+            return Ok((pairs.count(), pairs.window));
+        }
+        let text = self.about().texts()?;
+        match text.columns {
+            Some(_) => Err(crate::predictor::goes_not_on()),
+            None => Ok((text.tokens.count(), text.window)),
+        }
     }
 
     /// What the file says of the model.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use kiln_data::Rng;
+use kiln_map::counted;
 use kiln_nn::module::KeptPart;
 use kiln_nn::{Cache, Context, DType, Data, Function, Input, Layer, Tensor};
 use kiln_onnx::export::{ExportedFile, StepsGraph, write_steps};
@@ -74,7 +75,8 @@ impl StepsExport<'_> {
             let given = if self.pieces_axis == 1 { logits.transpose(1, 2) } else { logits };
             let given = given.to_vec::<f32>()?;
             if given.len() != own.len() || past.len() != graph.kept.len() {
-                let message = format!("it gives {} numbers, and the model {}", given.len(), own.len());
+                let message =
+                    format!("it gives {}, and the model {}", counted(given.len(), "number"), own.len());
                 return Err(Error::format(path, message));
             }
             for (&given, &own) in given.iter().zip(own) {

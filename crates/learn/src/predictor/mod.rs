@@ -1,5 +1,7 @@
 //! A model ready to be asked: raw values in, labels and probabilities out, from any number of threads.
 
+mod embed;
+mod pairs;
 #[cfg(feature = "image")]
 mod pictures;
 mod prediction;
@@ -9,10 +11,11 @@ use kiln_map::counted;
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_data::{Dataset, Form, RawCell, RowPlan, Table};
+use kiln_data::{Dataset, Form, RawCell, RowPlan, Table, buckets};
 
 use crate::model::{Model, Views};
 use crate::preparation::{Preparation, TextPreparation};
+use crate::programs::Programs;
 use crate::{Error, Result};
 use prediction::Meanings;
 pub use prediction::Prediction;
@@ -56,6 +59,8 @@ struct Inner {
     /// How raw rows become inputs, of a model that takes some.
     rows: Option<RowPreparation>,
     meanings: Meanings,
+    /// Programs up to the layer that scores, for embeddings.
+    features: Programs,
 }
 
 /// How raw rows become inputs.
@@ -76,12 +81,19 @@ impl Predictor {
         let rows = match &about.preparation {
             // Transforms of one's own are written for tables.
             Preparation::Table(plan) => plan.row_plan().ok(),
-            Preparation::Unsaid | Preparation::Images(_) | Preparation::Text(_) | Preparation::Tags(_) => {
-                None
-            }
+            Preparation::Unsaid
+            | Preparation::Images(_)
+            | Preparation::Text(_)
+            | Preparation::Tags(_)
+            | Preparation::Pairs(_) => None,
         };
         let rows = rows.map(|plan| RowPreparation { form: Form::numbers(&[plan.width()]), plan });
-        Ok(Predictor(Arc::new(Inner { rows, meanings: Meanings::of(&about.task), model })))
+        Ok(Predictor(Arc::new(Inner {
+            rows,
+            meanings: Meanings::of(&about.task),
+            features: Programs::default(),
+            model,
+        })))
     }
 
     /// Of a model, with programs for batches of these sizes instead of 1, 8, 64 and 256 rows.
@@ -113,6 +125,13 @@ impl Predictor {
     /// Where a program can't be compiled.
     pub fn warm_up(&self) -> Result<()> {
         let (form, own) = (self.form(), self.0.model.about().input.form());
+        let lengths = match self.0.model.about().preparation.is_padded() {
+            true => buckets(form.shape.first().copied().unwrap_or(1)),
+            false => Vec::new(),
+        };
+        for length in lengths {
+            self.0.model.warm_up(&Form { shape: vec![length], ..form.clone() })?;
+        }
         self.0.model.warm_up(&form)?;
         // Rows of numbers come in their own type too, in sets.
         match self.0.model.about().preparation {
@@ -134,6 +153,7 @@ impl Predictor {
             (None, Preparation::Images(images)) => images.form(),
             (None, Preparation::Text(text)) => text.form(),
             (None, Preparation::Tags(tags)) => tags.form(),
+            (None, Preparation::Pairs(pairs)) => pairs.form(),
             (None, Preparation::Unsaid) => {
                 let input = &self.0.model.about().input;
                 input.plain().unwrap_or_else(|| input.form())

@@ -110,7 +110,11 @@ impl Predictor {
     fn tags(&self) -> Result<&TagPreparation> {
         match &self.model().about().preparation {
             Preparation::Tags(tags) => Ok(tags),
-            Preparation::Unsaid | Preparation::Table(_) | Preparation::Images(_) | Preparation::Text(_) => {
+            Preparation::Unsaid
+            | Preparation::Table(_)
+            | Preparation::Images(_)
+            | Preparation::Text(_)
+            | Preparation::Pairs(_) => {
                 Err(Error::Preparation("the model doesn't give words tags".to_string()))
             }
         }

@@ -4,6 +4,7 @@
 mod images;
 #[cfg(not(feature = "image"))]
 mod no_pictures;
+mod pairs;
 #[cfg(feature = "image")]
 mod pictures;
 mod tags;
@@ -11,11 +12,12 @@ mod text;
 mod unanswered;
 
 use kiln_data::{Form, TablePreparation};
-use kiln_map::counted;
+use kiln_map::{Budget, counted};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 pub use images::ImagePreparation;
+pub use pairs::{PairPreparation, PairRows};
 pub use tags::TagPreparation;
 pub use text::{TextColumns, TextPreparation};
 pub use unanswered::Unanswered;
@@ -58,6 +60,8 @@ pub enum Preparation {
     Text(TextPreparation),
     /// Sentences with a tag for each word.
     Tags(TagPreparation),
+    /// Pairs of texts.
+    Pairs(PairPreparation),
 }
 
 impl From<TablePreparation> for Preparation {
@@ -84,8 +88,14 @@ impl From<TagPreparation> for Preparation {
     }
 }
 
+impl From<PairPreparation> for Preparation {
+    fn from(pairs: PairPreparation) -> Preparation {
+        Preparation::Pairs(pairs)
+    }
+}
+
 /// What stands in a file for each kind.
-const KINDS: [&str; 4] = ["table", "images", "text", "tags"];
+const KINDS: [&str; 5] = ["table", "images", "text", "tags", "pairs"];
 
 impl Preparation {
     /// That of a table, if it is one.
@@ -98,6 +108,7 @@ impl Preparation {
         match self {
             Preparation::Text(text) => text.padded,
             Preparation::Tags(tags) => tags.padded,
+            Preparation::Pairs(pairs) => pairs.padded,
             Preparation::Unsaid | Preparation::Table(_) | Preparation::Images(_) => false,
         }
     }
@@ -120,6 +131,7 @@ impl Preparation {
             Preparation::Images(images) => images.check(input),
             Preparation::Text(text) => text.check(input),
             Preparation::Tags(tags) => tags.check(input),
+            Preparation::Pairs(pairs) => pairs.check(input),
         }
     }
 
@@ -133,6 +145,7 @@ impl Preparation {
             }
             Preparation::Text(_) => "the model takes texts of a table".to_string(),
             Preparation::Tags(_) => "the model gives the words of sentences tags".to_string(),
+            Preparation::Pairs(_) => "the model writes a text for another".to_string(),
             Preparation::Unsaid => match input.numbers() {
                 Some(width) => format!(
                     "the model takes rows of {} and doesn't say which columns they are (kiln import --columns)",
@@ -170,9 +183,20 @@ impl Preparation {
         if let Some(tags) = said.remove("tags") {
             return serde_json::from_value(tags).map(Preparation::Tags).map_err(|error| read("tags", error));
         }
+        if let Some(pairs) = said.remove("pairs") {
+            return serde_json::from_value(pairs)
+                .map(Preparation::Pairs)
+                .map_err(|error| read("pairs", error));
+        }
         let kinds: Vec<String> = said.keys().map(|kind| format!("\"{kind}\"")).collect();
         Err(unknown(&if kinds.is_empty() { "nothing".to_string() } else { kinds.join(", ") }))
     }
+}
+
+/// Takes the memory of a row of codes and labels, each in a list that grows to twice what is in it.
+fn room(budget: &Budget, window: usize) -> Result<()> {
+    let bytes = (window as u64).saturating_mul(4 * 8);
+    budget.bytes(bytes).map_err(|exceeded| Error::from(kiln_data::Error::from(exceeded)))
 }
 
 /// What is prepared must mean what the rows meant that a model was trained on.
@@ -197,13 +221,14 @@ fn unknown(kind: &str) -> String {
 
 impl Serialize for Preparation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let [table, images, text, tags] = KINDS;
+        let [table, images, text, tags, pairs] = KINDS;
         match self {
             Preparation::Unsaid => serializer.serialize_unit(),
             Preparation::Table(plan) => serializer.collect_map([(table, plan)]),
             Preparation::Images(own) => serializer.collect_map([(images, own)]),
             Preparation::Text(own) => serializer.collect_map([(text, own)]),
             Preparation::Tags(own) => serializer.collect_map([(tags, own)]),
+            Preparation::Pairs(own) => serializer.collect_map([(pairs, own)]),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Sentences as codes with a tag for each word.
 
 use kiln_data::{Form, Meaning, NO_LABEL, PADDING, Set, TaggedSentence, Tokens, ValueKind, bucket};
-use kiln_map::counted;
+use kiln_map::{Budget, counted};
 use serde::{Deserialize, Serialize};
 
+use super::room;
 use super::unanswered::unanswered;
 use crate::row::InputSpec;
 use crate::{Error, Result};
@@ -68,6 +69,7 @@ impl TagPreparation {
     pub fn labelled(&self, sentences: &[TaggedSentence], names: &[String]) -> Result<Set> {
         let known: std::collections::HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
         let (mut codes, mut labels, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+        let budget = Budget::default();
         for (place, sentence) in sentences.iter().enumerate() {
             if sentence.tags.len() != sentence.words.len() {
                 return Err(Error::Preparation(format!("the words of sentence {} have no tags", place + 1)));
@@ -83,6 +85,7 @@ impl TagPreparation {
             });
             let mut own = own.collect::<Result<Vec<i64>>>()?.into_iter();
             for part in self.parts(&sentence.words) {
+                room(&budget, self.window)?;
                 let mut row = vec![NO_LABEL; self.window];
                 part.places.iter().zip(&mut own).for_each(|(&at, label)| row[at] = label);
                 labels.extend(row);

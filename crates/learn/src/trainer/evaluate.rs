@@ -14,7 +14,7 @@ use super::method::{Goal, number, plain_goal};
 use super::metrics::{Asked, Metrics};
 use super::objective::Shown;
 use super::rows::RowLayout;
-use crate::inputs::{all, each_batch};
+use crate::inputs::{all, each_batch, each_in_any_order};
 use crate::predictions::Predictions;
 use crate::{Error, Result};
 
@@ -124,7 +124,7 @@ impl<'s> Evaluator<'s> {
         let Evaluator { function, shown, metrics, batch_size } = self;
         metrics.reset();
         let mut totals = vec![(0.0, 0.0); shown.losses.len()];
-        each_batch(set, *batch_size, |batch| {
+        each_in_any_order(set, *batch_size, |batch| {
             let out = function.run(all(batch).as_slice())?;
             let (sums, outputs) = out.split_at(2 * totals.len());
             for ((sum, count), one) in totals.iter_mut().zip(sums.chunks(2)) {

@@ -70,7 +70,7 @@ impl BatchNorm {
     pub fn new(channels: usize) -> BatchNorm {
         let (weight, bias) = affine([channels]);
         // Where a weight was refused its layer gives an error, and takes no memory for what it would remember.
-        let kept = if weight.variable().is_ok() { channels } else { 0 };
+        let kept = if weight.error().is_none() { channels } else { 0 };
         BatchNorm {
             weight,
             bias,

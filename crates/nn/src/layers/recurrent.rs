@@ -144,7 +144,7 @@ impl Stack {
                 biases: options.bias.then(|| [2, 3].map(|part| Param::new(&draw(&[rows], &keys[part])))),
             });
             // More of them than there is room for: the first that couldn't be made says so.
-            if cells.last().is_some_and(|cell: &CellParameters| cell.weight_hh.variable().is_err()) {
+            if cells.last().is_some_and(|cell: &CellParameters| cell.weight_hh.error().is_some()) {
                 break;
             }
         }

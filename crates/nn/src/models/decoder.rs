@@ -194,11 +194,11 @@ impl Module for Norm {
 }
 
 /// The deviation that weights start with.
-const DEVIATION: f64 = 0.02;
+pub(super) const DEVIATION: f64 = 0.02;
 
 /// A dense layer whose weight starts normal with this deviation, and its bias as zeros.
 #[track_caller]
-fn dense(inputs: usize, outputs: usize, bias: bool, deviation: f64, key: Key) -> Dense {
+pub(super) fn dense(inputs: usize, outputs: usize, bias: bool, deviation: f64, key: Key) -> Dense {
     let fan = Fan { inputs, outputs };
     Dense {
         weight: Param::new(&Init::Normal(0.0, deviation).fill([inputs, outputs], fan, &key)),
@@ -403,7 +403,7 @@ impl Decoder {
         for place in 0..config.blocks {
             blocks.push(DecoderBlock::among(config.blocks, config.width, &config.block, third.derive(place)));
             // More of them than there is room for: the first that couldn't be made says so.
-            if blocks.last().is_some_and(|block: &DecoderBlock| block.down.weight.variable().is_err()) {
+            if blocks.last().is_some_and(|block: &DecoderBlock| block.down.weight.error().is_some()) {
                 break;
             }
         }

@@ -26,6 +26,8 @@ struct CacheState {
     lengths: Variable,
     /// Which sequences the next pass is of: `bool[rows]`.
     active: Variable,
+    /// The same as it was last said: what isn't written needn't be computed with anew.
+    said: Mutex<Vec<bool>>,
     /// What layers keep, in the order in which a pass comes to them; the first axis is the sequence.
     kept: Mutex<Vec<Variable>>,
     /// Whether a layer counts places.
@@ -40,6 +42,7 @@ impl Cache {
             capacity,
             lengths: Variable::zeros("lengths", [rows], DType::I64),
             active: Variable::filled("active", true, [rows]),
+            said: Mutex::new(vec![true; rows]),
             kept: Mutex::default(),
             bounded: AtomicBool::new(false),
         }))
@@ -80,7 +83,12 @@ impl Cache {
     /// # Errors
     /// Where there are other numbers of sequences, or the device fails.
     pub fn activate(&self, active: &[bool]) -> Result<()> {
-        self.0.active.write(&bool::wrap(active.to_vec()))
+        let mut said = self.0.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != active {
+            self.0.active.write(&bool::wrap(active.to_vec()))?;
+            *said = active.to_vec();
+        }
+        Ok(())
     }
 
     /// Sequence `i` goes on from where sequence `from[i]` is, or begins anew: one prompt that goes on in several ways, the beams of a

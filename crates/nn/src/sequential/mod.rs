@@ -142,6 +142,18 @@ impl Sequential {
         Err(Error::new(ErrorKind::Value, "new head", message).nowhere())
     }
 
+    /// What goes into the last dense layer of the row: what the model makes of `x` before it scores classes or pieces. An error without one.
+    #[track_caller]
+    pub fn features(&self, x: &Tensor, context: &Context) -> Tensor {
+        let is_dense = |part: &Part| matches!(part.kind, Kind::Described(Spec::Dense { .. }, _));
+        let Some(last) = self.parts.iter().rposition(is_dense) else {
+            let message = "the row has no dense layer that scores what comes before it".to_string();
+            return Error::new(ErrorKind::Value, "features", message).into();
+        };
+        let key = Key::new(self.seed);
+        line::on_behalf_of(line::of(Location::caller()), || self.first(last, x, context, &key))
+    }
+
     fn add(mut self, kind: Kind) -> Sequential {
         self.parts.push(Part { name: None, kind });
         self
@@ -174,8 +186,12 @@ impl Sequential {
         if let Some((_, message)) = self.ambiguous_name() {
             return Error::new(ErrorKind::Value, "layers", message).nowhere().into();
         }
-        let parts = self.parts.iter().enumerate();
-        parts.fold(x.clone(), |x, (position, part)| {
+        self.first(self.parts.len(), x, context, key)
+    }
+
+    /// What the first so many layers make of `x`.
+    fn first(&self, count: usize, x: &Tensor, context: &Context, key: &Key) -> Tensor {
+        self.parts.iter().enumerate().take(count).fold(x.clone(), |x, (position, part)| {
             composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
         })
     }

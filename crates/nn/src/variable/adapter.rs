@@ -41,7 +41,9 @@ impl Adapter {
         let a = Init::PYTORCH.fill([inputs, rank], Fan { inputs, outputs: rank }, key);
         let (a, b) = (Param::new(&a), Param::new(&Tensor::zeros([rank, outputs])));
         let adapter = Adapter { a, b, scale: alpha / rank as f64 };
-        adapter.a.variable().and(adapter.b.variable())?;
+        if let Some(error) = adapter.a.error().or_else(|| adapter.b.error()) {
+            return Err(error.clone());
+        }
         Ok(adapter)
     }
 

@@ -3,6 +3,7 @@
 mod adapter;
 mod names;
 mod param;
+mod unfilled;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub use adapter::Adapter;
 pub(crate) use adapter::{NAMES as ADAPTER_NAMES, is_of_adapter};
 pub(crate) use names::{call, naming, naming_on};
 pub use param::Param;
+pub use unfilled::with_unfilled_parameters;
 
 /// A tensor's worth of memory on the device that programs read and update in place: a parameter's values, an
 /// optimizer's moment, a running mean, a step count. Cloning shares.

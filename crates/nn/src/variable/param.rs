@@ -1,10 +1,12 @@
 //! The parameter: a variable that is trained.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use kiln_ir::{Data, Error, ErrorKind, Expr, Result, Shape};
+use kiln_ir::packed::BlockFormat;
+use kiln_ir::{DType, Data, Error, ErrorKind, Expr, Result, Shape};
 
+use super::unfilled::makes_unfilled;
 use super::{Adapter, Variable};
 use crate::budget::{afford, spend};
 use crate::tensor::Tensor;
@@ -16,14 +18,38 @@ use crate::tensor::Tensor;
 #[derive(Clone, Debug)]
 pub struct Param(Result<Arc<ParamStorage>, Error>);
 
-/// The variable with what the parameter says of it, which its clones share.
+/// What the parameter is, which its clones share.
 #[derive(Debug)]
 struct ParamStorage {
+    /// As users see it.
+    shape: Shape,
+    dtype: DType,
+    /// How it is stored until it has packed numbers: stored axis `i` is the users' axis `order[i]`.
+    order: Vec<usize>,
+    /// Its numbers; none yet where it was made [unfilled](super::with_unfilled_parameters).
+    stored: OnceLock<StoredNumbers>,
+    frozen: AtomicBool,
+    adapter: RwLock<Option<Adapter>>,
+}
+
+/// A parameter's numbers as they lie.
+#[derive(Debug)]
+struct StoredNumbers {
     variable: Variable,
     /// Stored axis `i` is the users' axis `order[i]`.
     order: Vec<usize>,
-    frozen: AtomicBool,
-    adapter: RwLock<Option<Adapter>>,
+    /// How its rows are packed, if they are; then the variable holds bytes.
+    packed: Option<BlockFormat>,
+}
+
+impl ParamStorage {
+    fn stored(&self) -> Result<&StoredNumbers> {
+        self.stored.get().ok_or_else(|| {
+            let message =
+                format!("a parameter {} was made without numbers, and none were put in", self.shape);
+            Error::new(ErrorKind::Value, "parameter", message).nowhere()
+        })
+    }
 }
 
 impl Param {
@@ -37,15 +63,21 @@ impl Param {
     /// As [`Param::new`], stored with its axes in this order, outermost first.
     #[track_caller]
     pub fn stored(initial: &Tensor, order: &[usize]) -> Param {
-        let stored = Tensor(initial.0.permute(order));
-        let variable = afford(&stored.shape())
-            .and_then(|()| stored.to_data())
-            .and_then(|data| Variable::new("", data, stored.shape()));
-        spend(&stored.shape());
+        let in_order = Tensor(initial.0.permute(order));
+        let variable = afford(&in_order.shape()).and_then(|()| match makes_unfilled() {
+            true => in_order.sound().map(|_| None),
+            false => Variable::new("", in_order.to_data()?, in_order.shape()).map(Some),
+        });
+        spend(&in_order.shape());
         Param(variable.map(|variable| {
+            let order = order.to_vec();
+            let stored =
+                variable.map(|variable| StoredNumbers { variable, order: order.clone(), packed: None });
             Arc::new(ParamStorage {
-                variable,
-                order: order.to_vec(),
+                shape: initial.shape(),
+                dtype: initial.dtype(),
+                order,
+                stored: stored.map(OnceLock::from).unwrap_or_default(),
                 frozen: AtomicBool::new(false),
                 adapter: RwLock::default(),
             })
@@ -68,9 +100,15 @@ impl Param {
     /// Its own value, without what an adapter adds.
     #[track_caller]
     pub(crate) fn base(&self) -> Tensor {
-        match &self.0 {
-            Ok(stored) => self.as_seen(&stored.variable.tensor()),
-            Err(error) => Tensor(Expr::poisoned(error.clone())),
+        match self.numbers() {
+            Ok(StoredNumbers { variable, packed, .. }) => {
+                let stored = variable.tensor();
+                self.as_seen(&match packed {
+                    Some(format) => Tensor(stored.0.unpack(*format)),
+                    None => stored,
+                })
+            }
+            Err(error) => Tensor(Expr::poisoned(error)),
         }
     }
 
@@ -88,20 +126,39 @@ impl Param {
 
     /// Stored axis `i` is the users' axis `order[i]`.
     pub(crate) fn order(&self) -> &[usize] {
-        self.0.as_ref().map_or(&[], |stored| &stored.order)
+        self.0
+            .as_ref()
+            .map_or(&[], |storage| storage.stored.get().map_or(&storage.order, |stored| &stored.order))
     }
 
-    /// The variable underneath, in stored order.
+    fn numbers(&self) -> Result<&StoredNumbers> {
+        self.0.as_ref().map_err(Clone::clone)?.stored()
+    }
+
+    /// What was wrong with its initial value, if anything was.
+    pub fn error(&self) -> Option<&Error> {
+        self.0.as_ref().err()
+    }
+
+    /// The variable underneath, in stored order; of packed numbers their bytes.
     ///
     /// # Errors
-    /// The error in its initial value, if there was one.
+    /// The error in its initial value, if there was one, and where it has no numbers yet.
     pub fn variable(&self) -> Result<&Variable> {
-        self.0.as_ref().map(|stored| &stored.variable).map_err(Clone::clone)
+        Ok(&self.numbers()?.variable)
     }
 
     /// Its shape as users see it.
     pub fn shape(&self) -> Shape {
-        self.base().shape()
+        match &self.0 {
+            Ok(storage) => storage.shape.clone(),
+            Err(error) => Tensor(Expr::poisoned(error.clone())).shape(),
+        }
+    }
+
+    /// How its numbers are packed, if they are.
+    pub fn packed(&self) -> Option<BlockFormat> {
+        self.numbers().ok()?.packed
     }
 
     /// Its numbers now, row-major in the users' order of axes, without what an adapter adds.
@@ -118,12 +175,68 @@ impl Param {
     /// Where shape or dtype differ, or `value` is an error.
     #[track_caller]
     pub fn set(&self, value: &Tensor) -> Result<()> {
-        let stored = self.0.as_ref().map_err(Clone::clone)?;
+        let storage = self.0.as_ref().map_err(Clone::clone)?;
         if value.error().is_none() && value.shape() != self.shape() {
             let message = format!("the parameter is {}, not {}", self.shape(), value.shape());
             return Err(Error::new(ErrorKind::Shape, "set", message));
         }
-        stored.variable.write(&self.as_stored(&value.cast(stored.variable.dtype())).to_data()?)
+        if let Some(format) = self.packed() {
+            let message = format!(
+                "the parameter is packed as {format}, and isn't changed; adapters beside it can be trained"
+            );
+            return Err(Error::new(ErrorKind::Value, "set", message));
+        }
+        let data = self.as_stored(&value.cast(storage.dtype)).to_data()?;
+        let Some(stored) = storage.stored.get() else {
+            let shape: Vec<usize> = storage.order.iter().map(|&axis| storage.shape[axis]).collect();
+            let variable = Variable::new("", data, shape)?;
+            // Whoever came before has numbers in it that were meant as well.
+            let _ =
+                storage.stored.set(StoredNumbers { variable, order: storage.order.clone(), packed: None });
+            return Ok(());
+        };
+        stored.variable.write(&data)
+    }
+
+    /// Gives a parameter that has no numbers yet packed ones. `blocks` are rows along the last stored axis, one after the other; stored
+    /// axis `i` is the users' axis `order[i]`. Products whose columns these rows are unpack them a part at a time; training leaves them
+    /// as they are.
+    ///
+    /// ```
+    /// use kiln_ir::packed::BlockFormat;
+    /// use kiln_nn::variable::with_unfilled_parameters;
+    /// use kiln_nn::{Dense, Key, Context, Layer, Tensor};
+    ///
+    /// let layer = with_unfilled_parameters(|| Dense::new(32, 2, Key::new(1)).without_bias());
+    /// // Two rows for the two outputs: a scale of 1 in 16 bits, and 32 signed bytes.
+    /// let blocks = [[0x00, 0x3c].as_slice(), &[1; 32], &[0x00, 0x3c], &[2; 32]].concat();
+    /// layer.weight.set_packed(BlockFormat::Q8_0, blocks, &[1, 0])?;
+    /// let y = layer.forward(&Tensor::ones([1, 32]), &Context::inference());
+    /// assert_eq!(y.to_vec::<f32>()?, [32.0, 64.0]);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where it has numbers, or the blocks don't fill its shape.
+    pub fn set_packed(&self, format: BlockFormat, blocks: Vec<u8>, order: &[usize]) -> Result<()> {
+        let storage = self.0.as_ref().map_err(Clone::clone)?;
+        let fault = |message: String| Error::new(ErrorKind::Shape, "set_packed", message).nowhere();
+        let mut axes = order.to_vec();
+        axes.sort_unstable();
+        let is_order = axes.iter().copied().eq(0..storage.shape.rank());
+        let mut sizes: Vec<usize> =
+            if is_order { order.iter().map(|&axis| storage.shape[axis]).collect() } else { Vec::new() };
+        let bytes = sizes.last().and_then(|&last| format.row_bytes(last));
+        let (Some(last), Some(bytes)) = (sizes.last_mut(), bytes) else {
+            return Err(fault(format!(
+                "rows of {} in the order {order:?} aren't whole blocks of {format}",
+                storage.shape
+            )));
+        };
+        *last = bytes;
+        let variable = Variable::new("", Data::U8(blocks), sizes).map_err(|error| fault(error.message))?;
+        let numbers = StoredNumbers { variable, order: order.to_vec(), packed: Some(format) };
+        storage.stored.set(numbers).map_err(|_| fault("the parameter has numbers already".to_string()))
     }
 
     /// Whether both are the same parameter.
@@ -156,9 +269,9 @@ impl Param {
         Ok(())
     }
 
-    /// Whether training leaves it as it is.
+    /// Whether training leaves it as it is; packed numbers always.
     pub fn is_frozen(&self) -> bool {
-        self.0.as_ref().is_ok_and(|stored| stored.frozen.load(Ordering::Relaxed))
+        self.packed().is_some() || self.0.as_ref().is_ok_and(|stored| stored.frozen.load(Ordering::Relaxed))
     }
 
     /// Keeps training from changing it, or lets it again. Takes effect in steps made afterwards.

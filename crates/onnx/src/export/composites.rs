@@ -83,7 +83,7 @@ impl GraphWriter<'_> {
                     vec![("num_groups", Attribute::Int(*groups as i64)), ("epsilon", float(*epsilon))];
                 let y = self.with("GroupNormalization", &names, attributes);
                 // ONNX's own inference of shapes doesn't know this one.
-                let sizes = self.trace.free.sizes(pair);
+                let sizes = self.trace.free.sizes(&pair.extents());
                 self.builder.describe(&y, OnnxDType::from_dtype(dtype), &sizes);
                 y
             }

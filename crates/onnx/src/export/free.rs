@@ -1,8 +1,17 @@
 //! Axes whose sizes aren't known when a graph is written. A forward pass is traced twice, with other sizes of all of them; what differs
 //! between the traces depends on one, and the numbers say on which.
 
-use super::trace::{Extent, Pair};
 use super::{BATCH, Size};
+
+/// A size in both traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent(pub usize, pub usize);
+
+impl Extent {
+    pub fn is_fixed(self) -> bool {
+        self.0 == self.1
+    }
+}
 
 /// An axis whose size isn't known when a graph is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,12 +115,12 @@ impl FreeAxes {
     }
 
     /// The sizes of a value as a file says them.
-    pub fn sizes(&self, pair: &Pair) -> Vec<Size> {
+    pub fn sizes(&self, extents: &[Extent]) -> Vec<Size> {
         let size = |extent: Extent| match self.by_axis(extent) {
             _ if extent.is_fixed() => Size::Fixed(extent.0),
             Some((axis, 1, 0)) => axis.size(),
             _ => Size::Free,
         };
-        pair.extents().into_iter().map(size).collect()
+        extents.iter().copied().map(size).collect()
     }
 }

@@ -23,8 +23,9 @@ use kiln_nn::{Context, Layer, Tensor};
 
 use crate::element::OnnxDType;
 use crate::error::{Error, Result};
+use free::Extent;
 pub use steps::{StepsGraph, write_steps};
-use trace::{Extent, Pair, Trace};
+use trace::{Pair, Trace};
 
 /// A value that a model takes: its name in the graph, its sizes, and its type.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ pub fn write(
     }
     let outputs = trace.outputs.iter().map(|pair| {
         let name = writer.value(pair)?;
-        Ok(ModelOutput { name, sizes: trace.free.sizes(pair), dtype: pair.a.dtype })
+        Ok(ModelOutput { name, sizes: trace.free.sizes(&pair.extents()), dtype: pair.a.dtype })
     });
     let outputs = outputs.collect();
     builder.layer.clear();

@@ -3,7 +3,8 @@
 use kiln_ir::op::{ArgOp, BinaryOp, ConvSpec, ReduceOp, ScatterMode, SliceRange, UnaryOp, WindowSpec};
 use kiln_ir::{DType, Data, Op, Scalar, Shape};
 
-use super::trace::{Extent, Pair};
+use super::free::Extent;
+use super::trace::Pair;
 use super::{Attribute, GraphWriter};
 use crate::error::{Error, Result};
 
@@ -44,6 +45,8 @@ impl GraphWriter<'_> {
             Op::Const(_) | Op::Var(_) => {
                 return Err(self.refusal(pair, "a constant whose shape depends on the batch"));
             }
+            // Of weights they are constants, unpacked.
+            Op::Unpack(_) => return Err(self.refusal(pair, "packed numbers that aren't weights")),
             Op::Fill(number) => {
                 let sizes = self.sizes(&pair.extents())?;
                 let number = self.filling(pair, *number)?;

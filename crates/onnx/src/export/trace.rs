@@ -12,7 +12,7 @@ use kiln_nn::Tensor;
 use kiln_nn::composite::{Composite, Noted, Notes, record};
 
 use super::Size;
-use super::free::{FreeAxes, FreeAxis};
+use super::free::{Extent, FreeAxes, FreeAxis};
 use crate::error::{Error, Result};
 
 /// A node in both traces.
@@ -20,16 +20,6 @@ use crate::error::{Error, Result};
 pub(super) struct Pair {
     pub a: Arc<Node>,
     pub b: Arc<Node>,
-}
-
-/// A size in both traces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent(pub usize, pub usize);
-
-impl Extent {
-    pub fn is_fixed(self) -> bool {
-        self.0 == self.1
-    }
 }
 
 impl Pair {

@@ -1,13 +1,13 @@
 //! What each kind of kernel computes, as operations of the graph's evaluator.
 
 use kiln_compile::program::{
-    AlongAxis, Attention, AttentionPass, Conv, ConvKind, Custom, Fused, Indexed, Matmul, Operation, View,
-    Window, WindowKind, accumulator,
+    AlongAxis, Attention, AttentionPass, Conv, ConvKind, Custom, Fused, Indexed, Matmul, Operation, Unpack,
+    View, Window, WindowKind, accumulator,
 };
 use kiln_ir::eval::evaluate;
 use kiln_ir::graph::GraphNode;
 use kiln_ir::op::{
-    AttentionOperand, AttentionValue, BinaryOp, ConvSpec, Op, ReduceOp, ScatterMode, WindowSpec,
+    AttentionOperand, AttentionValue, BinaryOp, BlockFormat, ConvSpec, Op, ReduceOp, ScatterMode, WindowSpec,
 };
 use kiln_ir::{DType, Data, Error, ErrorKind, Graph, Result, Scalar, Shape};
 
@@ -145,11 +145,34 @@ impl ReferenceMachine<'_> {
     pub(super) fn matmul(&mut self, matmul: &Matmul) -> Result<()> {
         let Matmul { batch, m, n, k, .. } = *matmul;
         let a = self.gather(&matmul.a, &[batch, m, k])?;
-        let b = self.gather(&matmul.b, &[batch, k, n])?;
+        let b = match matmul.packed {
+            Some(format) => self.packed_columns(matmul, format)?,
+            None => self.gather(&matmul.b, &[batch, k, n])?,
+        };
         let dtype = a.dtype();
         let operands = vec![(vec![batch, m, k], a), (vec![batch, k, n], b)];
         let product = apply(Op::Matmul, operands, &[batch, m, n], dtype)?;
         self.fused(&matmul.epilogue, Some(&product))
+    }
+
+    /// The numbers of packed columns, `[k, n]`.
+    fn packed_columns(&mut self, matmul: &Matmul, format: BlockFormat) -> Result<Data> {
+        let (n, k) = (matmul.n, matmul.k);
+        let bytes = matmul.column_elements();
+        let [_, within, column] = matmul.b.strides[..] else { return Err(broken("three strides")) };
+        let rows = View { strides: vec![column, within], ..matmul.b.clone() };
+        let blocks = self.gather(&rows, &[n, bytes])?;
+        let numbers = apply(Op::Unpack(format), vec![(vec![n, bytes], blocks)], &[n, k], DType::F32)?;
+        apply(Op::Permute(vec![1, 0]), vec![(vec![n, k], numbers)], &[k, n], DType::F32)
+    }
+
+    pub(super) fn unpack(&mut self, work: &Unpack) -> Result<()> {
+        let bytes = work.format.row_bytes(work.numbers).ok_or_else(|| broken("whole blocks"))?;
+        let out = [work.rows, work.numbers];
+        let blocks = self.gather(&work.blocks, &[work.rows, bytes])?;
+        let numbers =
+            apply(Op::Unpack(work.format), vec![(vec![work.rows, bytes], blocks)], &out, DType::F32)?;
+        self.put(&work.out, &out, &numbers)
     }
 
     pub(super) fn conv(&mut self, conv: &Conv) -> Result<()> {

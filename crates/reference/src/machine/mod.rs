@@ -250,6 +250,7 @@ impl<'p> ReferenceMachine<'p> {
                 let axis = along.loops.len().saturating_sub(1);
                 self.along(along, Op::ArgSort { axis, descending: *descending }, false)
             }
+            Work::Unpack(unpack) => self.unpack(unpack),
             Work::Attention(attention) => self.attention(attention),
             Work::Custom(custom) => self.custom(custom),
         }

@@ -29,6 +29,16 @@ enum TruncationStrategy {
 }
 
 impl TruncationRule {
+    /// A file's rule, with at most so many codes; where it has none, the longest text is cut at its end.
+    pub(super) fn within(own: Option<TruncationRule>, most: usize) -> TruncationRule {
+        let usual = TruncationRule {
+            direction: Side::default(),
+            max_length: most,
+            strategy: TruncationStrategy::LongestFirst,
+        };
+        own.map_or(usual, |own| TruncationRule { max_length: own.max_length.min(most), ..own })
+    }
+
     /// Cuts texts so that they and `added` codes fit.
     pub(super) fn apply(&self, parts: &mut [Vec<u32>], added: usize) -> Result<()> {
         let most = self.max_length.saturating_sub(added);

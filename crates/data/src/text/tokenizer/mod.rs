@@ -175,6 +175,24 @@ impl Tokenizer {
         self.padding.map(|padding| padding.pad_id)
     }
 
+    /// The same, but texts are cut to so many codes, special ones among them, at the end of the longest of two, and nothing is filled up.
+    /// Where the file asks for fewer codes, or says where they are cut, it is heard.
+    ///
+    /// ```
+    /// use kiln_data::Tokenizer;
+    ///
+    /// let words = br#"{
+    ///     "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "to": 1, "be": 2}, "unk_token": "[UNK]"},
+    ///     "pre_tokenizer": {"type": "Whitespace"}
+    /// }"#;
+    /// assert_eq!(Tokenizer::from_json(words)?.cut_to(2).encode("be to be")?.codes, [2, 1]);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn cut_to(self, most: usize) -> Tokenizer {
+        let truncation = Some(TruncationRule::within(self.truncation, most));
+        Tokenizer { truncation, padding: None, ..self }
+    }
+
     /// A text as codes, with the special tokens that the file puts around it.
     ///
     /// # Errors

@@ -41,7 +41,8 @@ pub(super) fn cost(op: &Op, varies: &[bool]) -> LiftCost {
             | Opaque::ArgSort { .. }
             | Opaque::Window(..)
             | Opaque::Gather(_)
-            | Opaque::Scatter(..),
+            | Opaque::Scatter(..)
+            | Opaque::Unpack(_),
         ) => LiftCost::Heavy,
     }
 }
@@ -114,7 +115,9 @@ pub(super) fn lift(op: &Op, operands: &[Lifted], steps: usize, shape: &Shape, dt
                 let images: Vec<Expr> = all.iter().map(joined).collect();
                 parted(Expr::apply(op.clone(), &images.iter().collect::<Vec<_>>(), None))
             }
-            Opaque::Attention(..) | Opaque::Scan(..) | Opaque::Custom(_) => apply(op.clone()),
+            Opaque::Unpack(_) | Opaque::Attention(..) | Opaque::Scan(..) | Opaque::Custom(_) => {
+                apply(op.clone())
+            }
         },
     }
 }

@@ -1,0 +1,201 @@
+//! Texts on the command line, or lines of files, of which a model says the class or gives what they mean.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use kiln_learn::hub::TextPair;
+use kiln_learn::model::{NamedTask, Task};
+use kiln_learn::{Embeddings, Prediction, Result as Learned};
+use serde_json::json;
+
+use super::generate::TEXTS;
+use super::lines::{best, object, quoted};
+use crate::{out, rows};
+
+/// What is said of texts that don't go on.
+#[derive(Args)]
+pub(super) struct TextFlags {
+    /// A text to tell apart or to embed, instead of a file; several are answered in their order
+    #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with_all = ["inputs", "prompt", "score"])]
+    text: Vec<String>,
+
+    /// Give what each text means as a row of numbers instead: the mean over its pieces of what the model's last block gives
+    #[arg(long, help_heading = TEXTS)]
+    embed: bool,
+
+    /// Bring each embedding to length 1, so that products are cosines
+    #[arg(long, help_heading = TEXTS, requires = "embed")]
+    normalize: bool,
+
+    /// A second text that belongs to each, of a model of pairs; in a file a tab stands between the two
+    #[arg(long, help_heading = TEXTS, value_name = "TEXT")]
+    pair: Option<String>,
+}
+
+/// A text and the one that belongs to it.
+pub(super) struct GivenText {
+    first: String,
+    second: Option<String>,
+}
+
+impl GivenText {
+    /// The text.
+    pub(super) fn first(&self) -> &str {
+        &self.first
+    }
+}
+
+impl<'t> From<&'t GivenText> for TextPair<'t> {
+    fn from(text: &'t GivenText) -> TextPair<'t> {
+        TextPair { first: &text.first, second: text.second.as_deref() }
+    }
+}
+
+impl TextFlags {
+    /// Whether embeddings are asked for.
+    pub(super) fn embeds(&self) -> bool {
+        self.embed
+    }
+
+    /// The texts that a flag gives.
+    pub(super) fn texts(&self) -> &[String] {
+        &self.text
+    }
+
+    /// Whether a flag gives texts.
+    pub(super) fn names_texts(&self) -> bool {
+        !self.text.is_empty()
+    }
+
+    /// An error where a flag gives texts to a model that goes on with them.
+    pub(super) fn check_none(&self) -> Result<()> {
+        match self.names_texts() {
+            true => bail!(
+                "--text is for a model that tells texts apart; this one goes on with them: --prompt TEXT"
+            ),
+            false => Ok(()),
+        }
+    }
+
+    /// Texts that are named: each itself, or a file with one on each line.
+    pub(super) fn given(&self, inputs: &[PathBuf]) -> Result<Vec<GivenText>> {
+        let mut all = Vec::new();
+        let whole = |text: &str| GivenText { first: text.to_string(), second: self.pair.clone() };
+        all.extend(self.text.iter().map(|text| whole(text)));
+        for input in inputs {
+            let lines = match input.as_os_str() == "-" {
+                true => {
+                    String::from_utf8(rows::standard_input()?).context("the standard input isn't UTF-8")?
+                }
+                false if input.is_file() => kiln_learn::data::read_text(input)?,
+                false if is_text(input) => {
+                    all.push(whole(&input.to_string_lossy()));
+                    continue;
+                }
+                false => bail!(
+                    "{}: there is no such file; a text that looks like the name of one is given by --text",
+                    input.display()
+                ),
+            };
+            for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+                all.push(match line.split_once('\t') {
+                    Some((first, second)) if self.pair.is_none() => {
+                        GivenText { first: first.to_string(), second: Some(second.to_string()) }
+                    }
+                    _ => whole(line),
+                });
+            }
+        }
+        match all.is_empty() {
+            true => bail!("name texts, files with one on each line, or - for the standard input"),
+            false => Ok(all),
+        }
+    }
+
+    /// Prints what texts mean: as CSV, or an object for each.
+    pub(super) fn print_embeddings(
+        &self,
+        texts: &[GivenText],
+        embeddings: Embeddings,
+        json: bool,
+    ) -> Result<()> {
+        let embeddings = if self.normalize { embeddings.normalized() } else { embeddings };
+        let pairs = texts.iter().any(|text| text.second.is_some());
+        let mut out = out::RowWriter::new();
+        if !json {
+            let columns = (0..embeddings.width()).map(|at| format!("e{at}"));
+            let texts = ["text", "pair"].into_iter().take(1 + usize::from(pairs)).map(str::to_string);
+            writeln!(out, "{}", texts.chain(columns).collect::<Vec<_>>().join(","))?;
+        }
+        for (text, row) in texts.iter().zip(embeddings.rows()) {
+            if json {
+                let mut line = json!({ "text": text.first, "embedding": row });
+                text.second.iter().for_each(|second| line["pair"] = second.as_str().into());
+                writeln!(out, "{line}")?;
+                continue;
+            }
+            write!(out, "{}", quoted(&text.first))?;
+            if pairs {
+                write!(out, ",{}", quoted(text.second.as_deref().unwrap_or_default()))?;
+            }
+            row.iter().try_for_each(|number| write!(out, ",{number}"))?;
+            writeln!(out)?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// Whether what is named isn't a file but a text: nothing there has that name, and no file would.
+pub(super) fn is_text(input: &Path) -> bool {
+    let name = input.to_string_lossy();
+    let looks_like_a_file = || match name.contains(char::is_whitespace) {
+        true => false,
+        false => name.contains(['/', '\\']) || input.extension().is_some_and(|end| end.len() <= 8),
+    };
+    !input.exists() && name != "-" && !looks_like_a_file()
+}
+
+/// Prints what a model says of texts: the likeliest classes of each, or an object.
+pub(super) fn print_predictions(
+    texts: &[GivenText],
+    said: Learned<Vec<Prediction>>,
+    top: usize,
+    json: bool,
+) -> Result<()> {
+    let mut out = out::RowWriter::new();
+    for (row, (text, said)) in texts.iter().zip(&said?).enumerate() {
+        let task = task(said);
+        if json {
+            let mut line = object(None, said, &task, row);
+            line["text"] = text.first.as_str().into();
+            text.second.iter().for_each(|second| line["pair"] = second.as_str().into());
+            writeln!(out, "{line}")?;
+        } else {
+            let second = text.second.iter().map(|second| format!("  {second}")).collect::<String>();
+            writeln!(out, "{}{second}  {}", text.first, best(said, &task, top))?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// What is predicted.
+pub(super) fn task(said: &Prediction) -> Task {
+    match said {
+        Prediction::Classes { names, .. } => Task::Classes { names: names.to_vec() },
+        Prediction::Numbers { names, .. } => Task::Numbers {
+            names: names.to_vec(),
+            scale: vec![1.0; names.len()],
+            offset: vec![0.0; names.len()],
+        },
+        Prediction::Several { targets } => {
+            let named = |(name, said): &(std::sync::Arc<str>, Prediction)| NamedTask {
+                name: name.to_string(),
+                task: task(said),
+            };
+            Task::Several { targets: targets.iter().map(named).collect() }
+        }
+        Prediction::Text { scores, .. } => Task::Text { pieces: scores.len() },
+    }
+}
