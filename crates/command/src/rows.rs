@@ -48,9 +48,7 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
             )?))
         }
         (Preparation::Images(_), Some(path)) if is_standard_input(path) => {
-            bail!(
-                "the standard input holds a table, and the model takes something else; name a file or a folder"
-            )
+            bail!("pictures with their classes come in a folder or an archive, not by the standard input")
         }
         (_, Some(path)) => {
             let answered = about.answered(path)?;
