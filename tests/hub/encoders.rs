@@ -86,7 +86,7 @@ fn amounts(said: &Prediction) -> Vec<f64> {
     match said {
         Prediction::Classes { probabilities, .. } => probabilities.iter().map(|&p| p.into()).collect(),
         Prediction::Numbers { numbers, .. } => numbers.clone(),
-        Prediction::Text { .. } => panic!("{said:?}"),
+        Prediction::Several { .. } | Prediction::Text { .. } => panic!("{said:?}"),
     }
 }
 

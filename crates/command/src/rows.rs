@@ -47,10 +47,8 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
                 false,
             )?))
         }
-        (_, Some(path)) if is_standard_input(path) => {
-            bail!(
-                "the standard input holds a table, and the model takes something else; name a file or a folder"
-            )
+        (Preparation::Images(_), Some(path)) if is_standard_input(path) => {
+            bail!("pictures with their classes come in a folder or an archive, not by the standard input")
         }
         (_, Some(path)) => {
             let answered = about.answered(path)?;

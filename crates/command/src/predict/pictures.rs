@@ -37,7 +37,7 @@ pub(super) fn predict(model: &VisionModel, inputs: &[PathBuf], top: usize, json:
                 }
             }
         }
-        for (file, said) in files.into_iter().zip(&model.predict(&pictures)?) {
+        for (file, said) in files.iter().zip(&model.predict(&pictures)?) {
             match json {
                 true => writeln!(out, "{}", object(Some(file), said, &task(said), row))?,
                 false => writeln!(out, "{}  {}", file.display(), best(said, &task(said), top))?,
