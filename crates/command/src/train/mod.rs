@@ -38,7 +38,9 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train heart.csv --target target         a table: the kind of task is found and said
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
-  kiln train novel.txt                         a text, character by character
+  kiln train novel.txt --time-limit 5m         a text, character by character
+  curl …/novel.txt | kiln train - --pieces characters
+                                               a text from the standard input
   kiln train config.toml                       what a file says; flags win over it
   kiln train --resume runs/digits-1            go on where a run ended
   kiln train --resume runs/digits-1 --lr 1e-4 --allow-changes lr
