@@ -225,6 +225,11 @@ impl<'a> Lowering<'a> {
         self.shared.extend(ids);
     }
 
+    /// The buffer that a value is in already, if it is.
+    pub(crate) fn buffer_of(&self, id: NodeId) -> Option<BufferId> {
+        self.home.get(&id).map(|located| located.buffer)
+    }
+
     /// Whether the value is in memory already.
     pub(crate) fn is_settled(&self, id: NodeId) -> bool {
         self.home.contains_key(&id)

@@ -4,7 +4,7 @@ use kiln_ir::Shape;
 use kiln_ir::graph::{Graph, NodeId};
 use kiln_ir::op::{ScatterMode, WindowSpec};
 
-use crate::kind::{Generator, Movement, OpKind, Opaque};
+use crate::kind::{Generator, Movement, OpKind, Opaque, root};
 use crate::layout::StridedBuffer;
 use crate::program::{
     AlongAxis, Custom, Fused, Indexed, Instruction, Operation, Store, View, Window, WindowKind, Work,
@@ -51,13 +51,14 @@ impl Lowering<'_> {
             }
             Opaque::Scatter(axis, mode) => {
                 let base = self.locate(input(0));
-                let index = self.locate(input(1));
-                let source = self.locate(input(2));
-                let apart = |buffer| index.buffer != buffer && source.buffer != buffer;
+                let read = [1, 2].map(|operand| self.buffer_of(root(graph, input(operand))));
+                let apart = |buffer| !read.contains(&Some(buffer));
                 let out = self.destination(id, apart).unwrap_or_else(|| self.row_major(id));
                 if base != out {
                     self.copy(&base, &out, &node.shape, id, "copy");
                 }
+                let index = self.locate(input(1));
+                let source = self.locate(input(2));
                 let indexed = self.indexed(&graph.nodes[input(1)].shape, axis, id, [&source, &index, &out]);
                 self.push(Work::Scatter(indexed, mode), node.op.name().to_string(), id, 0);
                 self.settle(id, out);
