@@ -25,7 +25,7 @@ struct TextSize {
 const WIDTHS: [usize; 7] = [128, 192, 256, 384, 512, 768, 1024];
 
 /// A wider one is worth it where it can read the text so often.
-const READ: f64 = 3.0;
+const READ: f64 = 4.0;
 
 /// A model has no more numbers than so many times the pieces of its text.
 const NUMBERS: usize = 2;
@@ -34,7 +34,7 @@ const NUMBERS: usize = 2;
 const MOST: u64 = 30;
 
 /// Where a text is read more often than this, dropout keeps it from being learned by heart.
-const DROPS: u64 = 4;
+const DROPS: u64 = 5;
 const DROPOUT: f64 = 0.2;
 
 /// Operations of a training without a limit: about a minute on two cores.
