@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn parameters_are_counted_as_the_layers_have_them() {
         let model: Sequential = presets::gru(66, 256, 0.2).parse().unwrap();
-        model.forward(&Tensor::zeros([1, 16]).cast(DType::I64), &Context::inference());
+        let y = model.forward(&Tensor::zeros([1, 16]).cast(DType::I64), &Context::inference());
+        assert_eq!(y.shape().sizes(), [1, 66, 16]);
         let (known, counted) = (model.parameter_count(), parameters(66, 256));
         // All but biases.
         assert!(counted < known && known < counted + 3000, "{counted} of {known}");
