@@ -1,12 +1,6 @@
-//! What callbacks may look at and show.
+//! Callbacks that look at the model as it is evaluated, and say something of an epoch.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use kiln::prelude::*;
-use kiln::trainer::{Callback, Moment};
-
-use super::{model, weights};
+use super::*;
 
 /// Looks at the model's first weight in the middle of each epoch and at its end.
 struct Looks;
@@ -26,11 +20,8 @@ impl Callback for Looks {
     }
 }
 
-/// A text with the step and the call at which it is shown.
-type ShownText = (u64, &'static str, String);
-
 /// What is shown, and when.
-struct Shown(Rc<RefCell<Vec<ShownText>>>);
+struct Shown(Rc<RefCell<Vec<(u64, &'static str, String)>>>);
 
 impl Shown {
     fn keep(&self, at: &Moment, when: &'static str) {
