@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use kiln::data::Rng;
-use kiln::hub::LanguageModel;
+use kiln::hub::{self, LanguageModel};
 use kiln::onnx::export::{BATCH, ModelInput, Options, Size, write, write_steps};
 use kiln::onnx::{Network, OnnxDType, Value, load};
 use kiln::prelude::{Context, DType, Data, Function, Input, Layer, Module, PoolOptions, Sequential, Tensor};
@@ -182,7 +182,7 @@ fn steps(folder: &Path) -> Result<(), Fault> {
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hub"))? {
         let path = entry?.path();
         // Other kinds of models lie there too.
-        if let (true, Ok(model)) = (LanguageModel::is_folder(&path), LanguageModel::open(&path)) {
+        if let (true, Ok(model)) = (hub::is_folder(&path), LanguageModel::open(&path)) {
             let name = format!("hub-{}", path.file_name().unwrap_or_default().to_string_lossy());
             let pieces = model.config().vocabulary;
             gone_on(folder, &name, model.decoder(), 2, pieces, model.window())?;

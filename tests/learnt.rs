@@ -9,6 +9,9 @@ use kiln::models::{Decoder, DecoderConfig};
 use kiln::prelude::*;
 use kiln::schedule::{Cosine, Schedule, Warmup};
 
+/// Gives a text of a generator's.
+type Drawn = Box<dyn Fn(&mut Rng) -> Vec<i64>>;
+
 /// Texts of one length that are questions and answers, as codes.
 struct Texts {
     pieces: usize,
@@ -16,7 +19,7 @@ struct Texts {
     /// How many of the codes are the question.
     question: usize,
     /// What is learnt from, drawn with a generator.
-    drawn: Box<dyn Fn(&mut Rng) -> Vec<i64>>,
+    drawn: Drawn,
     /// What is asked.
     unseen: Vec<Vec<i64>>,
 }

@@ -1,9 +1,14 @@
 //! The trainer: what is promised of it, seen from outside.
 
+#[path = "trainer/callbacks.rs"]
+mod callbacks;
 #[path = "trainer/resume.rs"]
 mod resume;
 #[path = "trainer/search.rs"]
 mod search;
+#[cfg(unix)]
+#[path = "trainer/signals.rs"]
+mod signals;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -447,44 +452,4 @@ fn event_files_hold_the_numbers_of_every_epoch() {
     assert_eq!((at, records), (bytes.len(), 1 + 8 / 2 + 2));
     let loss = (run.history().series("loss").unwrap()[1] as f32).to_le_bytes();
     assert!(bytes.windows(4).any(|window| window == loss));
-}
-
-/// Asks nothing by itself: [`a_second_signal_does_what_it_does_without_kiln`] runs it as a process of its own.
-#[cfg(unix)]
-#[test]
-fn trains_through_signals() {
-    if std::env::var_os("KILN_TEST_SIGNALS").is_none() {
-        return;
-    }
-    struct Signals;
-    impl kiln::trainer::Callback for Signals {
-        fn after_step(&mut self, _: &mut kiln::trainer::Moment) -> kiln::Result<()> {
-            for _ in 0..100 {
-                let id = std::process::id().to_string();
-                std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
-                println!("still here");
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
-            Ok(())
-        }
-    }
-    let model = Sequential::new().dense(2);
-    let trainer = Trainer::new(model, CrossEntropy::new(), Sgd::new(0.1)).epochs(1).quiet();
-    trainer.stop_on_ctrl_c().callback(Signals).fit(&data::moons(20, 0.1, 1)).unwrap();
-}
-
-/// The first one waits for the step's end; the second ends the program as the system does, and no code of kiln's.
-#[cfg(unix)]
-#[test]
-fn a_second_signal_does_what_it_does_without_kiln() {
-    use std::os::unix::process::ExitStatusExt;
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = command
-        .args(["--exact", "--nocapture", "trains_through_signals"])
-        .env("KILN_TEST_SIGNALS", "1")
-        .output()
-        .unwrap();
-    assert_eq!(output.status.signal(), Some(2), "{:?}", output.status);
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("still here"), "the first was no end: {said}");
 }

@@ -142,8 +142,7 @@ fn what_a_model_of_texts_says_as_it_learns_is_shown_and_kept() {
     assert!((last["val_bits-per-character"].as_f64().unwrap() - bits).abs() < 1e-9, "{last}");
     assert!(said.contains("val_perplexity"), "{said}");
     let report = String::from_utf8(folder.read("said/report.html")).unwrap();
-    let first = letters(sample).chars().take_while(|letter| letter.is_alphabetic()).collect::<String>();
-    assert!(report.contains("What it says after each epoch") && letters(&report).contains(&first));
+    assert!(report.contains("What it says after each epoch") && report.contains(sample.trim_end()));
     // Nobody is shown anything who wants nothing.
     let output = folder.run(&[&flags[..], &["--out", "quiet", "--quiet"]].concat());
     assert_eq!(texts(&output).1, "");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kiln::generate::GenerateOptions;
+use kiln::hub::gguf::UnpackedTensor;
 use kiln::hub::{LanguageModel, gguf};
 use kiln::prelude::*;
 use serde_json::Value;
@@ -49,7 +50,7 @@ fn packed_numbers_are_those_of_another_library() {
     let tensors = gguf::tensors(here("packed.gguf")).unwrap();
     let mut formats: Vec<&str> = Vec::new();
     for (name, unpacked) in expected {
-        let (_, shape, numbers) = tensors.iter().find(|(own, ..)| own == name).unwrap();
+        let UnpackedTensor { shape, numbers, .. } = tensors.iter().find(|own| own.name == *name).unwrap();
         assert_eq!(numbers.len(), shape.iter().product::<usize>());
         for (found, wanted) in numbers.iter().zip(unpacked[1].as_array().unwrap()) {
             assert_eq!(*found, wanted.as_f64().unwrap() as f32, "{name}");

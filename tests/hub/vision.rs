@@ -96,7 +96,7 @@ fn pictures_have_the_classes_that_another_library_says() {
         folder.write("all/a.png", fs::read(from.join("21x30.png")).unwrap());
         folder.write("all/b.png", "no picture");
         let output = folder.run(&["predict", &path, "all", "--top", "2"]);
-        let (out, errors) = kiln_testkit::texts(&output);
+        let (out, errors) = kiln_testkit::folder::texts(&output);
         assert!(out.lines().count() == 1 && out.matches('%').count() == 2, "{out}");
         assert!(!output.status.success() && errors.contains("b.png"), "{errors}");
     }

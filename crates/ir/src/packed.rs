@@ -38,6 +38,15 @@ pub enum BlockFormat {
     Q6K,
 }
 
+/// Unpacks block by block. A loop that stands where it is called, since a closure would be compiled without the caller's vectors.
+macro_rules! each {
+    ($blocks:ident, $numbers:ident, $bytes:literal, $count:expr, |$block:ident, $unpacked:ident| $body:block) => {{
+        let (blocks, _) = $blocks.as_chunks::<$bytes>();
+        let (numbers, _) = $numbers.as_chunks_mut::<{ $count }>();
+        for ($block, $unpacked) in blocks.iter().zip(numbers) $body
+    }};
+}
+
 /// Numbers of the blocks whose scales have scales.
 const WIDE: usize = 256;
 
@@ -117,28 +126,32 @@ impl BlockFormat {
     pub fn unpack(self, blocks: &[u8], numbers: &mut [f32]) {
         match self {
             BlockFormat::F16 => {
-                each(blocks, numbers, |block, [number]| *number = single_of_half(u16::from_le_bytes(*block)));
+                each!(blocks, numbers, 2, 1, |block, number| {
+                    number[0] = single_of_half(u16::from_le_bytes(*block));
+                })
             }
-            BlockFormat::Bf16 => each(blocks, numbers, |block, [number]| {
-                *number = f32::from_bits(u32::from(u16::from_le_bytes(*block)) << 16);
+            BlockFormat::Bf16 => each!(blocks, numbers, 2, 1, |block, number| {
+                number[0] = f32::from_bits(u32::from(u16::from_le_bytes(*block)) << 16);
             }),
-            BlockFormat::Q4_0 => each::<18, 32>(blocks, numbers, |block, numbers| {
+            BlockFormat::Q4_0 => each!(blocks, numbers, 18, 32, |block, numbers| {
                 let scale = half_at(block, 0);
-                for at in 0..16 {
-                    let [low, high] = nibbles(block[2 + at]);
-                    numbers[at] = (low - 8) as f32 * scale;
-                    numbers[16 + at] = (high - 8) as f32 * scale;
+                let (first, second) = numbers.split_at_mut(16);
+                for ((byte, first), second) in block[2..2 + halves()].iter().zip(first).zip(second) {
+                    let [low, high] = nibbles(*byte);
+                    *first = (low - 8) as f32 * scale;
+                    *second = (high - 8) as f32 * scale;
                 }
             }),
-            BlockFormat::Q4_1 => each::<20, 32>(blocks, numbers, |block, numbers| {
+            BlockFormat::Q4_1 => each!(blocks, numbers, 20, 32, |block, numbers| {
                 let (scale, least) = (half_at(block, 0), half_at(block, 2));
-                for at in 0..16 {
-                    let [low, high] = nibbles(block[4 + at]);
-                    numbers[at] = low as f32 * scale + least;
-                    numbers[16 + at] = high as f32 * scale + least;
+                let (first, second) = numbers.split_at_mut(16);
+                for ((byte, first), second) in block[4..4 + halves()].iter().zip(first).zip(second) {
+                    let [low, high] = nibbles(*byte);
+                    *first = low as f32 * scale + least;
+                    *second = high as f32 * scale + least;
                 }
             }),
-            BlockFormat::Q5_0 => each::<22, 32>(blocks, numbers, |block, numbers| {
+            BlockFormat::Q5_0 => each!(blocks, numbers, 22, 32, |block, numbers| {
                 let scale = half_at(block, 0);
                 let fifths = u32::from_le_bytes([block[2], block[3], block[4], block[5]]);
                 for at in 0..16 {
@@ -147,7 +160,7 @@ impl BlockFormat {
                     numbers[16 + at] = (high - 16) as f32 * scale;
                 }
             }),
-            BlockFormat::Q5_1 => each::<24, 32>(blocks, numbers, |block, numbers| {
+            BlockFormat::Q5_1 => each!(blocks, numbers, 24, 32, |block, numbers| {
                 let (scale, least) = (half_at(block, 0), half_at(block, 2));
                 let fifths = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
                 for at in 0..16 {
@@ -156,13 +169,13 @@ impl BlockFormat {
                     numbers[16 + at] = high as f32 * scale + least;
                 }
             }),
-            BlockFormat::Q8_0 => each::<34, 32>(blocks, numbers, |block, numbers| {
+            BlockFormat::Q8_0 => each!(blocks, numbers, 34, 32, |block, numbers| {
                 let scale = half_at(block, 0);
                 for at in 0..32 {
                     numbers[at] = f32::from(block[2 + at] as i8) * scale;
                 }
             }),
-            BlockFormat::Q4K => each::<144, WIDE>(blocks, numbers, |block, numbers| {
+            BlockFormat::Q4K => each!(blocks, numbers, 144, WIDE, |block, numbers| {
                 for part in 0..4 {
                     let [[scale, least], [scale_high, least_high]] = scales_of_part(block, part);
                     for at in 0..32 {
@@ -172,7 +185,7 @@ impl BlockFormat {
                     }
                 }
             }),
-            BlockFormat::Q5K => each::<176, WIDE>(blocks, numbers, |block, numbers| {
+            BlockFormat::Q5K => each!(blocks, numbers, 176, WIDE, |block, numbers| {
                 for part in 0..4 {
                     let [[scale, least], [scale_high, least_high]] = scales_of_part(block, part);
                     for at in 0..32 {
@@ -184,13 +197,15 @@ impl BlockFormat {
                     }
                 }
             }),
-            BlockFormat::Q6K => each::<210, WIDE>(blocks, numbers, |block, numbers| {
+            BlockFormat::Q6K => each!(blocks, numbers, 210, WIDE, |block, numbers| {
                 let scale = half_at(block, 208);
                 for part in 0..2 {
                     // 128 numbers: four rows of 32, each in two halves with a scale.
                     for half in 0..2 {
-                        let of = |row: usize| scale * f32::from(block[192 + 8 * part + 2 * row + half] as i8);
-                        let scales = [of(0), of(1), of(2), of(3)];
+                        let mut scales = [0.0; 4];
+                        for row in 0..4 {
+                            scales[row] = scale * f32::from(block[192 + 8 * part + 2 * row + half] as i8);
+                        }
                         for at in 16 * half..16 * half + 16 {
                             let [first, third] = nibbles(block[64 * part + at]);
                             let [second, fourth] = nibbles(block[64 * part + 32 + at]);
@@ -214,18 +229,6 @@ impl fmt::Display for BlockFormat {
     }
 }
 
-/// Unpacks block by block.
-#[inline(always)]
-fn each<const BYTES: usize, const NUMBERS: usize>(
-    blocks: &[u8],
-    numbers: &mut [f32],
-    unpack: impl Fn(&[u8; BYTES], &mut [f32; NUMBERS]),
-) {
-    let (blocks, _) = blocks.as_chunks::<BYTES>();
-    let (numbers, _) = numbers.as_chunks_mut::<NUMBERS>();
-    blocks.iter().zip(numbers).for_each(|(block, numbers)| unpack(block, numbers));
-}
-
 #[inline(always)]
 fn half_at(block: &[u8], at: usize) -> f32 {
     single_of_half(u16::from_le_bytes([block[at], block[at + 1]]))
@@ -236,29 +239,36 @@ fn nibbles(byte: u8) -> [i32; 2] {
     [i32::from(byte & 15), i32::from(byte >> 4)]
 }
 
+/// 16, which the compiler doesn't know: written out sixteen times, so short a loop isn't vectorised.
+#[inline(always)]
+fn halves() -> usize {
+    std::hint::black_box(16)
+}
+
 /// Two numbers with their fifth bits, the second of which stands 16 behind the first.
 #[inline(always)]
 fn with_fifths([low, high]: [i32; 2], fifths: u32, at: usize) -> [i32; 2] {
-    let bit = |at: usize| (((fifths >> at) & 1) << 4) as i32;
-    [low | bit(at), high | bit(at + 16)]
+    [low | (((fifths >> at) & 1) << 4) as i32, high | (((fifths >> (at + 16)) & 1) << 4) as i32]
 }
 
 /// Scale and least number of either half of 64 numbers.
 #[inline(always)]
 fn scales_of_part(block: &[u8], part: usize) -> [[f32; 2]; 2] {
-    let (scale, least) = (half_at(block, 0), half_at(block, 2));
-    let of = |group: usize| {
-        let six = &block[4..16];
-        let [s, m] = match group < 4 {
-            true => [six[group] & 63, six[group + 4] & 63],
-            false => [
-                (six[group + 4] & 15) | ((six[group - 4] >> 6) << 4),
-                (six[group + 4] >> 4) | ((six[group] >> 6) << 4),
-            ],
-        };
-        [scale * f32::from(s), least * f32::from(m)]
+    [scale_of_group(block, 2 * part), scale_of_group(block, 2 * part + 1)]
+}
+
+/// Scale and least number of 32 numbers, which have six bits each.
+#[inline(always)]
+fn scale_of_group(block: &[u8], group: usize) -> [f32; 2] {
+    let six = &block[4..16];
+    let [scale, least] = match group < 4 {
+        true => [six[group] & 63, six[group + 4] & 63],
+        false => [
+            (six[group + 4] & 15) | ((six[group - 4] >> 6) << 4),
+            (six[group + 4] >> 4) | ((six[group] >> 6) << 4),
+        ],
     };
-    [of(2 * part), of(2 * part + 1)]
+    [half_at(block, 0) * f32::from(scale), half_at(block, 2) * f32::from(least)]
 }
 
 /// An IEEE half as a single, without branches, so that loops over it are vectorised; and without arithmetic on

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use kiln_learn::Prediction;
 use kiln_learn::data::{Column, Table};
@@ -125,7 +125,7 @@ fn shortest(number: f64, scale: f64) -> f64 {
 }
 
 /// A row's prediction as an object, with the file it is of.
-pub(super) fn object(file: Option<&PathBuf>, answer: &Prediction, task: &Task, row: usize) -> Value {
+pub(super) fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize) -> Value {
     let mut object = json!({ "row": row, "prediction": value(answer, task) });
     if let Some(file) = file {
         object["input"] = file.display().to_string().into();

@@ -40,9 +40,9 @@ use super::rows;
   kiln predict runs/novel-1/model.kiln --prompt \"It was\" --tokens 500 --top-p 0.95
   kiln predict runs/novel-1/model.kiln chapter.txt --score
   kiln predict llama-1b/ --prompt \"Once upon a time\" --temperature 0.7 --top-k 40
+  kiln predict llama-1b-q4_k_m.gguf --prompt \"Once upon a time\"
   kiln predict model.kiln new.csv --decimal ,   numbers are written otherwise than in the training's file
   kiln predict model.kiln photos.zip            the pictures of an archive, which isn't unpacked
-  kiln predict llama-1b-q4_k_m.gguf --prompt \"Once upon a time\"
   kiln predict runs/reviews-1/model.kiln --text \"a fine story\"
   kiln predict dates.kiln --text \"3 May 2021\"
   kiln predict dates.kiln new.csv               a column more, with what is written for each text
@@ -157,7 +157,11 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     let mut out = out::RowWriter::new();
     for (row, answer) in answers.iter().enumerate() {
         if flags.json {
-            writeln!(out, "{}", object(questions.files.get(row), answer, &about.task, row))?;
+            writeln!(
+                out,
+                "{}",
+                object(questions.files.get(row).map(PathBuf::as_path), answer, &about.task, row)
+            )?;
         } else if questions.table.is_none() {
             let file = questions.files.get(row).map(|file| file.display().to_string()).unwrap_or_default();
             writeln!(out, "{file}  {}", best(answer, &about.task, flags.top))?;

@@ -28,7 +28,7 @@ pub(super) fn predict(model: &VisionModel, inputs: &[PathBuf], top: usize, json:
         for file in some {
             match file.picture() {
                 Ok(picture) => {
-                    files.push(file.path().to_path_buf());
+                    files.push(file.path());
                     pictures.push(picture);
                 }
                 Err(error) => {

@@ -190,11 +190,9 @@ pub(super) fn task(said: &Prediction) -> Task {
             offset: vec![0.0; names.len()],
         },
         Prediction::Several { targets } => {
-            let named = |(name, said): &(std::sync::Arc<str>, Prediction)| NamedTask {
-                name: name.to_string(),
-                task: task(said),
-            };
-            Task::Several { targets: targets.iter().map(named).collect() }
+            let named =
+                targets.iter().map(|(name, said)| NamedTask { name: name.to_string(), task: task(said) });
+            Task::Several { targets: named.collect() }
         }
         Prediction::Text { scores, .. } => Task::Text { pieces: scores.len() },
     }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::plan::{environment, every};
 use super::say::Say;
 use super::time::TimeBudget;
-use super::{Before, going_on};
+use super::{Before, CHECKPOINTS, going_on};
 use crate::folder::{CONFIG, Folder, Keep};
 use crate::measure::Measured;
 use crate::out::counted;
@@ -225,11 +225,11 @@ impl Tuning {
             saves = saves.keep(count.0 as usize);
         }
         let trainer = trainer.checkpoints(saves).hint(folder.resume_hint());
-        Ok(going_on(trainer, before, &checkpoints, say)?.fit(train)?)
+        Ok(going_on(trainer, (folder, CHECKPOINTS), before, &checkpoints, say)?.fit(train)?)
     }
 
     fn checkpoints(&self, folder: &Folder) -> PathBuf {
-        self.settings.checkpoint_dir.clone().unwrap_or_else(|| folder.at("checkpoints"))
+        self.settings.checkpoint_dir.clone().unwrap_or_else(|| folder.at(CHECKPOINTS))
     }
 
     /// Measures the model, writes it and the report, and says what to do with it.

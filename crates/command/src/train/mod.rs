@@ -39,7 +39,9 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train heart.csv --target target         a table: the kind of task is found and said
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
-  kiln train novel.txt                         a text, character by character
+  kiln train novel.txt --time-limit 5m         a text, character by character
+  curl …/novel.txt | kiln train - --pieces characters
+                                               a text from the standard input
   kiln train news.conll                        a tag for each word: names, parts of speech
   kiln train dates.tsv --pairs --text written --target iso
                                                pairs of texts: one is read, the other written

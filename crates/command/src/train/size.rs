@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use kiln_learn::Preparation;
 use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
 use kiln_learn::presets::{self, Preset, Suits};
@@ -46,7 +47,9 @@ pub(super) fn settle(
     source: &TrainingData,
     budget: &TimeBudget,
 ) -> Result<Option<String>> {
-    let Task::Text { pieces } = source.task else { return Ok(None) };
+    let (&Task::Text { pieces }, Preparation::Text(_)) = (&source.task, &source.preparation) else {
+        return Ok(None);
+    };
     let is_said = settings.layers.is_some() || settings.preset.is_some() || settings.from.is_some();
     if is_said || settings.resume.is_some() {
         return Ok(None);

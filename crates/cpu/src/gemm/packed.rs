@@ -49,6 +49,8 @@ struct ColumnSegment {
     count: usize,
     /// For each row and column its chains.
     sums: *mut [[f32; CHAINS]; COLUMNS],
+    /// Room for the unpacked numbers of each column.
+    unpacked: *mut [[f32; SEGMENT]; COLUMNS],
 }
 
 stamp! {
@@ -97,45 +99,49 @@ impl PackedGemm {
         let multiply = MULTIPLY.at(self.level);
         scratch::with(Purpose::Block, ROWS * TILE, |results: *mut f32| {
             scratch::with(Purpose::Columns, ROWS, |sums: *mut [[f32; CHAINS]; COLUMNS]| {
-                for first_row in (0..self.m).step_by(ROWS) {
-                    let count = ROWS.min(self.m - first_row);
-                    for first in columns.clone().step_by(COLUMNS) {
-                        // SAFETY: there is room for so many rows.
-                        unsafe { sums.write_bytes(0, count) };
-                        for start in (0..self.k).step_by(SEGMENT) {
-                            let numbers = SEGMENT.min(self.k - start);
-                            let at = |column: usize| {
-                                let column = (first + column).min(columns.end - 1);
-                                b.wrapping_add(column * column_bytes + start / of_block * block)
-                            };
-                            let segment = ColumnSegment {
-                                format: self.format,
-                                blocks: [at(0), at(1), at(2), at(3)],
-                                bytes: numbers / of_block * block,
-                                numbers,
-                                rows: a.wrapping_add(first_row * row_stride + start),
-                                stride: row_stride,
-                                count,
-                                sums,
-                            };
-                            // SAFETY: the segment lies in the columns, its rows in those of the caller; the level is here.
-                            unsafe { multiply(&segment) };
-                        }
-                        for row in 0..count {
-                            for column in 0..COLUMNS.min(columns.end - first) {
-                                // SAFETY: a sum that was made, and a place of the block.
-                                unsafe {
-                                    let sum = halved((*sums.add(row))[column]);
-                                    results.add(row * TILE + first - columns.start + column).write(sum);
+                scratch::with(Purpose::Weights, 1, |unpacked: *mut [[f32; SEGMENT]; COLUMNS]| {
+                    for first_row in (0..self.m).step_by(ROWS) {
+                        let count = ROWS.min(self.m - first_row);
+                        for first in columns.clone().step_by(COLUMNS) {
+                            // SAFETY: there is room for so many rows.
+                            unsafe { sums.write_bytes(0, count) };
+                            for start in (0..self.k).step_by(SEGMENT) {
+                                let numbers = SEGMENT.min(self.k - start);
+                                let at = |column: usize| {
+                                    let column = (first + column).min(columns.end - 1);
+                                    b.wrapping_add(column * column_bytes + start / of_block * block)
+                                };
+                                let segment = ColumnSegment {
+                                    format: self.format,
+                                    blocks: [at(0), at(1), at(2), at(3)],
+                                    bytes: numbers / of_block * block,
+                                    numbers,
+                                    rows: a.wrapping_add(first_row * row_stride + start),
+                                    stride: row_stride,
+                                    count,
+                                    sums,
+                                    unpacked,
+                                };
+                                // SAFETY: the segment lies in the columns, its rows in those of the caller; the level is here.
+                                unsafe { multiply(&segment) };
+                            }
+                            for row in 0..count {
+                                for column in 0..COLUMNS.min(columns.end - first) {
+                                    // SAFETY: a sum that was made, and a place of the block.
+                                    unsafe {
+                                        let sum = halved((*sums.add(row))[column]);
+                                        results.add(row * TILE + first - columns.start + column).write(sum);
+                                    }
                                 }
                             }
                         }
+                        let rows = first_row..first_row + count;
+                        let block =
+                            ResultBlock { sums: results, stride: TILE, rows, columns: columns.clone() };
+                        // SAFETY: the block holds its sums and comes once.
+                        unsafe { out.hand_over(block) };
                     }
-                    let rows = first_row..first_row + count;
-                    let block = ResultBlock { sums: results, stride: TILE, rows, columns: columns.clone() };
-                    // SAFETY: the block holds its sums and comes once.
-                    unsafe { out.hand_over(block) };
-                }
+                });
             });
         });
     }
@@ -155,7 +161,8 @@ fn halved(mut chains: [f32; CHAINS]) -> f32 {
 
 #[inline(always)]
 unsafe fn multiply<S: Simd>(segment: &ColumnSegment) {
-    let mut columns = [[0f32; SEGMENT]; COLUMNS];
+    // SAFETY: the room is this task's, and all of it was written once.
+    let columns = unsafe { &mut *segment.unpacked };
     for (column, &blocks) in columns.iter_mut().zip(&segment.blocks) {
         // SAFETY: so many bytes of the column are there.
         let blocks = unsafe { std::slice::from_raw_parts(blocks, segment.bytes) };
@@ -166,16 +173,16 @@ unsafe fn multiply<S: Simd>(segment: &ColumnSegment) {
     unsafe {
         if S::REGISTERS == 32 {
             while row + 4 <= segment.count {
-                products::<S::F32, 4>(segment, &columns, row);
+                products::<S::F32, 4>(segment, columns, row);
                 row += 4;
             }
         }
         while row + 2 <= segment.count {
-            products::<S::F32, 2>(segment, &columns, row);
+            products::<S::F32, 2>(segment, columns, row);
             row += 2;
         }
         if row < segment.count {
-            products::<S::F32, 1>(segment, &columns, row);
+            products::<S::F32, 1>(segment, columns, row);
         }
     }
 }
@@ -189,7 +196,7 @@ unsafe fn products<V: Vector<Number = f32>, const COUNT: usize>(
 ) {
     let whole = segment.numbers / CHAINS * CHAINS;
     for chain in (0..CHAINS).step_by(V::LANES) {
-        // SAFETY: rows have as many numbers, columns are filled up with zeros, and sums have all chains.
+        // SAFETY: rows have as many numbers, columns were unpacked, and sums have all chains.
         unsafe {
             let sums = segment.sums.add(row).cast::<f32>();
             let sum_at = |row: usize, column: usize| sums.add((row * COLUMNS + column) * CHAINS + chain);
@@ -201,7 +208,10 @@ unsafe fn products<V: Vector<Number = f32>, const COUNT: usize>(
                 }
             }
             for at in (chain..whole).step_by(CHAINS) {
-                let x: [V; COUNT] = std::array::from_fn(|row| V::load(rows.add(row * segment.stride + at)));
+                let mut x = [V::splat(0.0); COUNT];
+                for (row, x) in x.iter_mut().enumerate() {
+                    *x = V::load(rows.add(row * segment.stride + at));
+                }
                 for column in 0..COLUMNS {
                     let w = V::load(columns[column].as_ptr().add(at));
                     for row in 0..COUNT {

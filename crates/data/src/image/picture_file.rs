@@ -254,8 +254,7 @@ impl PictureArchive {
                 *found.others.entry("a name that leads out of the archive".to_string()).or_default() += 1;
             } else if is_picture(Path::new(own)) {
                 let place = PicturePlace::Entry(self.whole.clone(), Box::new(entry.clone()));
-                let named = shown(&parts.join("/"));
-                let path = self.path.join(&*named);
+                let path = self.path.join(&*shown(&parts.join("/")));
                 let folders = folders.iter().map(|folder| folder.to_string()).collect();
                 named.push((PictureFile { path, place }, folders));
             } else {

@@ -39,7 +39,7 @@ fn by_windows(predictor: &Predictor, prompt: &str, options: &GenerateOptions) ->
 /// The presets for texts, of so many pieces.
 fn presets(pieces: usize) -> impl Iterator<Item = (&'static str, String)> {
     let all = PRESETS.iter().filter(|preset| preset.suits.contains(&Suits::Texts));
-    all.map(move |preset| (preset.name, layers(preset.name, &[WINDOW], Some(pieces)).unwrap()))
+    all.map(move |preset| (preset.name, layers(preset.name, Suits::Texts, &[WINDOW], pieces).unwrap()))
 }
 
 fn generated(predictor: &Predictor, prompt: &str, options: &GenerateOptions) -> Vec<u32> {

@@ -34,11 +34,8 @@ impl About {
             Preparation::Text(TextPreparation { columns: Some(columns), .. }) => {
                 *columns.file = columns.file.told(&told.of_file());
             }
-            Preparation::Unsaid
-            | Preparation::Images(_)
-            | Preparation::Text(_)
-            | Preparation::Tags(_)
-            | Preparation::Pairs(_) => {
+            Preparation::Pairs(pairs) => pairs.file = pairs.file.told(&told.of_file()),
+            Preparation::Unsaid | Preparation::Images(_) | Preparation::Text(_) | Preparation::Tags(_) => {
                 return Err(self.not("said of a table"));
             }
         }

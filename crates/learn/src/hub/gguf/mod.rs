@@ -116,13 +116,26 @@ fn numbers(file: &GgufFile, tensor: &GgufTensor) -> Result<Vec<f32>> {
     layout::numbers(file, tensor)
 }
 
-/// The numbers of each tensor of a file, unpacked, by name: for tests and for who looks at them.
+/// A tensor of a file, unpacked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnpackedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its sizes.
+    pub shape: Vec<usize>,
+    /// Its numbers.
+    pub numbers: Vec<f32>,
+}
+
+/// The tensors of a file, unpacked: for tests and for who looks at them.
 ///
 /// # Errors
 /// As [`about`], and where a tensor lies in a way that kiln doesn't unpack.
-pub fn tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>> {
+pub fn tensors(path: impl AsRef<Path>) -> Result<Vec<UnpackedTensor>> {
     let file = GgufFile::open(path.as_ref())?;
-    let unpacked =
-        |tensor: &GgufTensor| Ok((tensor.name.clone(), tensor.shape.clone(), numbers(&file, tensor)?));
+    let unpacked = |tensor: &GgufTensor| {
+        let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+        Ok(UnpackedTensor { name, shape, numbers: numbers(&file, tensor)? })
+    };
     file.tensors().iter().map(unpacked).collect()
 }

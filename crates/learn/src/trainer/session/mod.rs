@@ -297,7 +297,10 @@ impl Session<'_, '_> {
             matches!(request, Request::Save(_) | Request::SaveThere(_) | Request::Remove(_))
         });
         let outcome = requests.drain(..).try_for_each(|request| self.carry_out(request));
-        self.requests = requests;
+        // What callbacks asked for meanwhile waits; else the memory is kept.
+        if self.requests.is_empty() {
+            self.requests = requests;
+        }
         outcome
     }
 
