@@ -20,8 +20,11 @@ impl Callback for Looks {
     }
 }
 
+/// A text with the step and the call at which it is shown.
+type ShownText = (u64, &'static str, String);
+
 /// What is shown, and when.
-struct Shown(Rc<RefCell<Vec<(u64, &'static str, String)>>>);
+struct Shown(Rc<RefCell<Vec<ShownText>>>);
 
 impl Shown {
     fn keep(&self, at: &Moment, when: &'static str) {
