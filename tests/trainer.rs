@@ -1,7 +1,7 @@
 //! The trainer: what is promised of it, seen from outside.
 
-#[path = "trainer/callbacks.rs"]
-mod callbacks;
+#[path = "trainer/looks.rs"]
+mod looks;
 #[path = "trainer/resume.rs"]
 mod resume;
 #[path = "trainer/search.rs"]

@@ -104,7 +104,7 @@ fn what_is_said_of_texts_alone_and_together_is_what_another_library_says() {
         let meant = folder.out(&["predict", from, texts[0], "--embed", "--json"]);
         let meant: Value = serde_json::from_str(&meant).unwrap();
         assert!(apart(&numbers(&meant["embedding"]), &numbers(&kept[0]["embedding"])) < 1e-5, "{name}");
-        let about = folder.out(&["inspect", &from]);
+        let about = folder.out(&["inspect", from]);
         assert!(about.contains("what follows from a text, of 40 pieces"), "{about}");
         let refused = folder.error(&["predict", from, "--prompt", "a", "--score"]).1;
         assert!(refused.contains("--score is for"), "{refused}");

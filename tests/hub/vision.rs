@@ -96,7 +96,8 @@ fn pictures_have_the_classes_that_another_library_says() {
         folder.write("all/a.png", fs::read(from.join("21x30.png")).unwrap());
         folder.write("all/b.png", "no picture");
         let output = folder.run(&["predict", &path, "all", "--top", "2"]);
-        let (out, errors) = kiln_testkit::folder::texts(&output);
+        let [out, errors] =
+            [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         assert!(out.lines().count() == 1 && out.matches('%').count() == 2, "{out}");
         assert!(!output.status.success() && errors.contains("b.png"), "{errors}");
     }

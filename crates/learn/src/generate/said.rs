@@ -65,7 +65,11 @@ impl<'t> Said<'t> {
         let text = self.pieces.decode(&codes[self.before..]);
         let is_part = text.ends_with(char::REPLACEMENT_CHARACTER) && codes.len() - self.read < PARTS;
         let (true, Some(new)) = (all || !is_part, text.get(front.len()..)) else { return String::new() };
-        (self.before, self.read) = (self.read, codes.len());
+        // A piece that says nothing doesn't part those beside it: the next still comes after what was said last.
+        if !new.is_empty() {
+            self.before = self.read;
+        }
+        self.read = codes.len();
         new.to_string()
     }
 }
@@ -99,6 +103,37 @@ mod tests {
         assert_eq!(parts, ["", "é", "", "", "→", "", "", "", "🦀", "!", ""]);
         assert_eq!(said("go on", Cut::Words, 1, &[]).concat(), " on");
         assert_eq!(said("end. of it", Cut::Words, 1, &[]).concat(), ". of it");
+    }
+
+    /// Pieces that are words, and one that is skipped.
+    struct Skipping;
+
+    impl Pieces for Skipping {
+        fn encode(&self, _: &str) -> crate::Result<Vec<u32>> {
+            Ok(Vec::new())
+        }
+
+        fn decode(&self, codes: &[u32]) -> String {
+            codes
+                .iter()
+                .filter(|&&code| code > 0)
+                .map(|code| format!("w{code}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        }
+
+        fn unknown(&self) -> Option<u32> {
+            None
+        }
+    }
+
+    #[test]
+    fn pieces_that_say_nothing_stand_between_words_unseen() {
+        let codes = [0, 3, 0, 0, 4, 0, 5, 0];
+        let mut own = Said::new(&Skipping, &codes[..1], &[]);
+        let parts: Vec<String> = (2..=codes.len()).map(|count| own.add(&codes[..count])).collect();
+        assert_eq!(parts, ["w3", "", "", " w4", "", " w5", ""]);
+        assert_eq!(parts.concat(), Skipping.decode(&codes));
     }
 
     #[test]

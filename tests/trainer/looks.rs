@@ -1,12 +1,6 @@
-//! What callbacks may look at and show.
+//! Callbacks that look at the model as it is evaluated, and say something of an epoch.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use kiln::prelude::*;
-use kiln::trainer::{Callback, Moment};
-
-use super::{model, weights};
+use super::*;
 
 /// Looks at the model's first weight in the middle of each epoch and at its end.
 struct Looks;
