@@ -65,9 +65,10 @@ pub fn descended(name: &str, before: &Path, after: &Path, expected: &Value) {
             |f: fn(f64) -> f64| gradient.iter().enumerate().map(|(at, g)| g * f(at as f64)).sum::<f64>();
         let squares: f64 = gradient.iter().map(|g| g * g).sum();
         let found = [sum(f64::cos), sum(f64::sin), squares];
-        // Weights are near 1, so each difference is off by some 1e-7.
+        // Weights are near 1, so each difference is off by some 1e-7; and what is kept was computed in double precision, from which the
+        // other library's single precision is as far as 7e-6 of the squares.
         let far = apart(&found, &wanted);
-        let most = 1e-5 * (1.0 + squares + gradient.len() as f64 * 0.05);
+        let most = 2e-5 * (1.0 + squares + gradient.len() as f64 * 0.05);
         assert!(far < most, "{name}: the gradient of {tensor} is {found:?} instead of {wanted:?}");
     }
 }

@@ -157,5 +157,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     let error = folder.error(&["predict", "base", "--adapters", "novel.txt", "--prompt", "w1"]).1;
     assert!(error.contains("novel.txt"), "{error}");
     let error = folder.error(&["export", "base", "out.onnx"]).1;
-    assert!(error.contains("written as a folder"), "{error}");
+    assert!(error.contains("`--cache`"), "{error}");
+    let error = folder.error(&["export", "base", "out.npz"]).1;
+    assert!(error.contains("as a folder"), "{error}");
 }

@@ -23,6 +23,17 @@ models = {
 }
 
 
+# Names in memory that files have otherwise.
+FILED = [("layers.", "encoder.layer."), (".q_proj.", ".attention.query."), (".k_proj.", ".attention.key."), (".v_proj.", ".attention.value."),
+         (".o_proj.", ".output.dense."), (".mlp.fc1.", ".intermediate.dense."), (".mlp.fc2.", ".output.dense.")]
+
+
+def filed(name):
+    for here, there in FILED:
+        name = name.replace(here, there)
+    return name
+
+
 def outputs(model, pixels):
     found = model(pixel_values=pixels)
     return found.logits if hasattr(found, "logits") else found.last_hidden_state
@@ -35,7 +46,7 @@ def make(name):
     pixels = torch.randn(2, config.num_channels, config.image_size, config.image_size)
     out = outputs(model, pixels)
     expected = dict(pixels=numbers(pixels), pixels_shape=list(pixels.shape), shape=list(out.shape), out=numbers(out),
-                    gradients=gradients(model, (out * wave(out)).sum()))
+                    gradients=gradients(model, (out * wave(out)).sum(), filed))
     mean = [0.5, 0.4, 0.3][:config.num_channels]
     std = [0.5, 0.25, 0.2][:config.num_channels]
     processor = ViTImageProcessor(size=dict(height=config.image_size, width=config.image_size), image_mean=mean, image_std=std)

@@ -57,7 +57,7 @@ fn tensor(weight: &StoredTensor, form: Arrangement, parameter: &Param) -> Result
     if there != wanted {
         return Ok(None);
     }
-    let whole = Tensor::from_data(weight.data()?.cast(parameter.tensor().dtype()), there);
+    let whole = Tensor::from_data(weight.data()?.cast(parameter.dtype()), there);
     let last = own.last().copied().unwrap_or(1);
     Ok(Some(match form {
         Same => whole,

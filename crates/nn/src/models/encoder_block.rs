@@ -104,7 +104,7 @@ impl EncoderBlock {
         let mut blocks: Vec<EncoderBlock> = Vec::new();
         for place in 0..count {
             blocks.push(EncoderBlock::new(width, options, key.derive(place)));
-            if blocks.last().is_some_and(|block| block.down.weight.variable().is_err()) {
+            if blocks.last().is_some_and(|block| block.down.weight.error().is_some()) {
                 break;
             }
         }

@@ -255,7 +255,7 @@ impl RelativeStack {
         let mut blocks: Vec<RelativeBlock> = Vec::new();
         for place in 0..count {
             blocks.push(RelativeBlock::new(config, crosses, &key.derive(place)));
-            if blocks.last().is_some_and(|block| block.down.weight.variable().is_err()) {
+            if blocks.last().is_some_and(|block| block.down.weight.error().is_some()) {
                 break;
             }
         }

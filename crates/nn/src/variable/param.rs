@@ -156,6 +156,11 @@ impl Param {
         }
     }
 
+    /// The type of its numbers as users see them.
+    pub fn dtype(&self) -> DType {
+        self.0.as_ref().map_or(DType::F32, |storage| storage.dtype)
+    }
+
     /// How its numbers are packed, if they are.
     pub fn packed(&self) -> Option<BlockFormat> {
         self.numbers().ok()?.packed
