@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Predictor;
-use kiln_learn::data::{Reading, Table, read_text};
+use kiln_learn::data::{Table, read_text};
 use kiln_learn::generate::GenerateOptions;
 use kiln_learn::preparation::PairPreparation;
 use serde_json::json;
@@ -55,7 +55,7 @@ pub(super) fn run(
         };
         return lines(&text.lines().map(str::to_string).collect::<Vec<_>>());
     }
-    let table = Reading::of_model(pairs.file.clone()).open(input)?;
+    let table = pairs.reading().open(input)?;
     let column = table.column(&pairs.source)?;
     let sources: Vec<String> =
         (0..table.len()).map(|row| column.cell(row).text().unwrap_or_default().into_owned()).collect();

@@ -180,7 +180,7 @@ fn tabular(
     if settings.pairs == Some(true) {
         let own = ["text", "pairs", "pieces", "window"];
         settings.only("pairs of texts", &[&parts[..], &own, &READING].concat())?;
-        return pairs::pairs(path, settings, seed, base);
+        return pairs::pairs(path, piped, settings, seed, base);
     }
     if settings.text.is_some() {
         settings.only("a table of texts", &[&parts[..], &["text", "pieces", "window"], &READING].concat())?;

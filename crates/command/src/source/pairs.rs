@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Preparation;
-use kiln_learn::data::{Cut, Dataset, Reading, fractions};
+use kiln_learn::data::{ColumnKind, Cut, Dataset, fractions};
 use kiln_learn::model::Task;
 use kiln_learn::preparation::{PairPreparation, PairRows};
 use kiln_learn::presets::Suits;
@@ -25,6 +25,7 @@ const WINDOW: usize = 256;
 /// A table of pairs.
 pub(super) fn pairs(
     path: &Path,
+    piped: Option<&[u8]>,
     settings: &Settings,
     seed: u64,
     base: Option<&Base>,
@@ -33,10 +34,14 @@ pub(super) fn pairs(
         bail!("--pairs needs --text, the column that is read, and --target, the column that is written");
     };
     let reading = match base.map(|base| base.preparation()) {
-        Some(Preparation::Pairs(pairs)) => Reading::of_model(pairs.file.clone()),
-        _ => ReadingFlags::of(settings).reading()?,
+        Some(Preparation::Pairs(pairs)) => pairs.reading(),
+        // Texts are what stands there, whatever it looks like.
+        _ => ReadingFlags::of(settings).reading()?.others(ColumnKind::Category),
     };
-    let table = open(&reading, path)?;
+    let table = match piped {
+        Some(bytes) => reading.read(bytes)?,
+        None => open(&reading, path)?,
+    };
     let parts = fractions(table.len(), &shares(settings, 0.1), seed)?;
     let texts = |column: &str| -> Result<Vec<String>> {
         let column = table.column(column)?;

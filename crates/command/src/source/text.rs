@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Preparation;
-use kiln_learn::data::{self, Cut, Dataset, Reading, Tokens, Windows, stratified};
+use kiln_learn::data::{self, ColumnKind, Cut, Dataset, Tokens, Windows, stratified};
 use kiln_learn::model::Task;
 use kiln_learn::preparation::TextPreparation;
 use kiln_learn::presets::{self, Preset, Suits};
@@ -148,10 +148,8 @@ pub(super) fn texts(
         bail!("--text needs --target, the column of classes");
     };
     let reading = match base.map(|base| base.preparation()) {
-        Some(Preparation::Text(TextPreparation { columns: Some(columns), .. })) => {
-            Reading::of_model((*columns.file).clone())
-        }
-        _ => ReadingFlags::of(settings).reading()?,
+        Some(Preparation::Text(TextPreparation { columns: Some(columns), .. })) => columns.reading(),
+        _ => ReadingFlags::of(settings).reading()?.kind(column, ColumnKind::Category),
     };
     let table = match piped {
         Some(bytes) => reading.read(bytes)?,

@@ -28,6 +28,7 @@ pub struct Reading {
     pub(super) file: FileFormat,
     pub(super) header: Option<bool>,
     pub(super) kinds: Vec<(String, ColumnKind)>,
+    pub(super) others: Option<ColumnKind>,
     pub(super) formats: Vec<(String, CellFormat)>,
     pub(super) missing: Vec<String>,
     pub(super) decimal: Option<char>,
@@ -105,6 +106,11 @@ impl Reading {
         self
     }
 
+    /// What the columns hold of which no kind is told by name: as words ([`ColumnKind::Category`]), cells stay as they stand.
+    pub fn others(self, kind: ColumnKind) -> Reading {
+        Reading { others: Some(kind), ..self }
+    }
+
     /// How a column's cells are written, by name. Found, it is the one way that suits all of them.
     pub fn format(mut self, column: impl Into<String>, format: CellFormat) -> Reading {
         let column = column.into();
@@ -164,7 +170,7 @@ impl Reading {
 
     /// A column of which no cell was read yet.
     pub(super) fn column(&self, name: String) -> ColumnLayout {
-        let kind = self.kinds.iter().find(|(told, _)| *told == name).map(|(_, kind)| *kind);
+        let kind = self.kinds.iter().find(|(told, _)| *told == name).map(|(_, kind)| *kind).or(self.others);
         let format = self.formats.iter().find(|(told, _)| *told == name).map(|(_, format)| format.clone());
         let mut format = format.unwrap_or_default();
         for word in &self.missing {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use kiln_data::{self as data, Dataset, Form, Reading, Set};
+use kiln_data::{self as data, Dataset, Form, Set};
 use kiln_map::{counted, nearest};
 
 use super::raw::unsaid;
@@ -47,7 +47,7 @@ impl About {
                 Some(columns) => (Box::new(self.labelled(text, columns, path)?), Vec::new()),
             },
             Preparation::Pairs(pairs) => {
-                let table = Reading::of_model(pairs.file.clone()).open(path)?;
+                let table = pairs.reading().open(path)?;
                 let rows = pairs.labelled(&pairs.pairs(&table)?);
                 let rows = rows.map_err(|error| Error::format(path, error.to_string()))?;
                 let note = (rows.left_out > 0).then(|| {
@@ -112,7 +112,7 @@ impl About {
     /// A table of texts and their classes.
     fn labelled(&self, text: &TextPreparation, columns: &TextColumns, path: &Path) -> Result<Set> {
         let names = self.classes()?;
-        let table = Reading::of_model((*columns.file).clone()).open(path)?;
+        let table = columns.reading().open(path)?;
         let labels = table.column(&columns.target)?;
         let places: HashMap<&str, i64> = names.iter().map(String::as_str).zip(0..).collect();
         let class = |row: usize| {

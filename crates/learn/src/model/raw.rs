@@ -1,6 +1,6 @@
 //! Raw data without answers as a model's rows, to be predicted.
 
-use kiln_data::{Form, Reading, Table, TablePreparation};
+use kiln_data::{ColumnKind, Form, Reading, Table, TablePreparation};
 use kiln_map::counted;
 
 use super::{About, NETWORK};
@@ -16,7 +16,7 @@ impl About {
         match &self.preparation {
             Preparation::Table(plan) => Ok(plan.reading()),
             Preparation::Text(TextPreparation { columns: Some(columns), .. }) => {
-                Ok(Reading::of_model((*columns.file).clone()))
+                Ok(columns.reading().others(ColumnKind::Category))
             }
             Preparation::Unsaid if self.input.numbers().is_some() => Ok(Reading::new()),
             Preparation::Unsaid | Preparation::Text(_) => Err(unsaid(self)),

@@ -1,6 +1,6 @@
 //! Pairs of texts, of which the second is written when the first was read: one sequence of both, with a code between them and one at the end.
 
-use kiln_data::{FileFormat, Form, Meaning, NO_LABEL, Set, Table, Tokens, ValueKind};
+use kiln_data::{ColumnKind, FileFormat, Form, Meaning, NO_LABEL, Reading, Set, Table, Tokens, ValueKind};
 use kiln_map::{Budget, counted};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,11 @@ impl PairPreparation {
     /// The codes that end a target.
     pub(crate) fn ends(&self) -> [u32; 2] {
         [self.between() + 1, self.between()]
+    }
+
+    /// How a table is read: all cells stay as they stand, whatever they look like.
+    pub fn reading(&self) -> Reading {
+        Reading::of_model(self.file.clone()).others(ColumnKind::Category)
     }
 
     /// The form of its rows.

@@ -1,6 +1,8 @@
 //! Texts as codes.
 
-use kiln_data::{FileFormat, Form, Meaning, PADDING, Set, Table, Tokens, ValueKind, bucket};
+use kiln_data::{
+    ColumnKind, FileFormat, Form, Meaning, PADDING, Reading, Set, Table, Tokens, ValueKind, bucket,
+};
 use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,13 @@ pub struct TextColumns {
     pub target: String,
     /// What was told of how the table's file is written.
     pub file: Box<FileFormat>,
+}
+
+impl TextColumns {
+    /// How a table is read: texts stay as they stand, whatever they look like.
+    pub fn reading(&self) -> Reading {
+        Reading::of_model((*self.file).clone()).kind(&self.text, ColumnKind::Category)
+    }
 }
 
 /// What a file holds of it.

@@ -39,8 +39,9 @@ fn bits(
     let of_row = |(place, &row): (usize, &usize)| {
         let own = y.narrow(0, place as isize, 1);
         let own = match axis {
-            Some(axis) => own.narrow(axis, 0, LENGTHS[row]),
-            None => own,
+            // A layer may have left one of all steps.
+            Some(axis) if own.rank() > 2 => own.narrow(axis, 0, LENGTHS[row]),
+            _ => own,
         };
         own.cast(DType::F32).to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
     };
