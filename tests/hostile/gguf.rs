@@ -128,32 +128,39 @@ fn single(name: &str, value: f32) -> Vec<u8> {
 /// A Llama of one block with 32 features and so many pieces, which says these names too. All its numbers are 0, but tensors that are given
 /// as their names, sizes, types and bytes.
 fn llama(pieces: u64, names: &[Vec<u8>], given: &[(&str, &[u64], u32, &[u8])]) -> Vec<u8> {
+    deep_llama(1, pieces, names, given)
+}
+
+/// The same of so many blocks.
+fn deep_llama(blocks: u32, pieces: u64, names: &[Vec<u8>], given: &[(&str, &[u64], u32, &[u8])]) -> Vec<u8> {
     let mut names = names.to_vec();
     names.push([text("general.architecture"), 8u32.to_le_bytes().to_vec(), text("llama")].concat());
     for (name, value) in [
         ("context_length", 64),
         ("embedding_length", 32),
-        ("block_count", 1),
+        ("block_count", blocks),
         ("feed_forward_length", 64),
         ("attention.head_count", 2),
     ] {
         names.push(whole(&format!("llama.{name}"), value));
     }
     let embedding = [32, pieces];
-    let plain: [(&str, &[u64]); 12] = [
-        ("token_embd.weight", &embedding),
-        ("output.weight", &embedding),
-        ("output_norm.weight", &[32]),
-        ("blk.0.attn_norm.weight", &[32]),
-        ("blk.0.attn_q.weight", &[32, 32]),
-        ("blk.0.attn_k.weight", &[32, 32]),
-        ("blk.0.attn_v.weight", &[32, 32]),
-        ("blk.0.attn_output.weight", &[32, 32]),
-        ("blk.0.ffn_norm.weight", &[32]),
-        ("blk.0.ffn_gate.weight", &[32, 64]),
-        ("blk.0.ffn_up.weight", &[32, 64]),
-        ("blk.0.ffn_down.weight", &[64, 32]),
+    let around: [(&str, &[u64]); 3] =
+        [("token_embd.weight", &embedding), ("output.weight", &embedding), ("output_norm.weight", &[32])];
+    let of_a_block: [(&str, &[u64]); 9] = [
+        ("attn_norm", &[32]),
+        ("attn_q", &[32, 32]),
+        ("attn_k", &[32, 32]),
+        ("attn_v", &[32, 32]),
+        ("attn_output", &[32, 32]),
+        ("ffn_norm", &[32]),
+        ("ffn_gate", &[32, 64]),
+        ("ffn_up", &[32, 64]),
+        ("ffn_down", &[64, 32]),
     ];
+    let block = |block: u32| of_a_block.map(|(name, sizes)| (format!("blk.{block}.{name}.weight"), sizes));
+    let around = around.map(|(name, sizes)| (name.to_string(), sizes));
+    let plain = around.into_iter().chain((0..blocks).flat_map(block));
     let (mut tensors, mut numbers) = (Vec::new(), Vec::new());
     let mut put = |name: &str, sizes: &[u64], kind: u32, bytes: &[u8]| {
         tensors.push(tensor(name, sizes, kind, numbers.len() as u64));
@@ -162,7 +169,7 @@ fn llama(pieces: u64, names: &[Vec<u8>], given: &[(&str, &[u64], u32, &[u8])]) -
     };
     for (name, sizes) in plain {
         if given.iter().all(|(given, ..)| *given != name) {
-            put(name, sizes, 0, &vec![0; 4 * sizes.iter().product::<u64>() as usize]);
+            put(&name, sizes, 0, &vec![0; 4 * sizes.iter().product::<u64>() as usize]);
         }
     }
     given.iter().for_each(|(name, sizes, kind, bytes)| put(name, sizes, *kind, bytes));
@@ -212,6 +219,19 @@ fn a_vector_in_blocks_is_unpacked() {
         model.decoder().parameters().into_iter().find(|(path, _)| path.starts_with("norm.")).unwrap();
     let wanted: Vec<f32> = (0..32).map(|at| (at as f32 - 16.0) / 2.0).collect();
     assert_eq!(norm.value().unwrap(), Data::F32(wanted));
+}
+
+#[test]
+fn weights_of_a_folder_are_held_once() {
+    let _turn = turn();
+    let folder = Folder::new("gguf-once");
+    let model = LanguageModel::open(folder.write("deep.gguf", deep_llama(128, 4, &[], &[]))).unwrap();
+    model.save(folder.at("saved")).unwrap();
+    drop(model);
+    let bytes = std::fs::metadata(folder.at("saved/model.safetensors")).unwrap().len() as usize;
+    let (most, model) = held(|| LanguageModel::open(folder.at("saved")).unwrap());
+    assert_eq!(model.decoder().parameters().len(), 128 * 9 + 3);
+    assert!(most < bytes + bytes / 2, "{most} of {bytes}");
 }
 
 #[test]
