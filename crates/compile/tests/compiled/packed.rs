@@ -14,28 +14,32 @@ const FORMAT: BlockFormat = BlockFormat::Q8_0;
 const DEPTH: usize = 64;
 const BYTES: usize = 68;
 
-/// A variable of three columns, and their product with two rows.
-fn columns() -> (Arc<dyn VariableHandle>, Expr, Expr) {
+/// A variable of three columns.
+fn columns() -> (Arc<dyn VariableHandle>, Expr) {
     let bytes = Data::U8((0..3 * BYTES).map(|at| (at % 50) as u8).collect());
     let (variable, was) = HeldVariable::new("blocks", [3, BYTES], bytes);
-    let product = Expr::input(0, [2, DEPTH], DType::F32).matmul(&was.unpack(FORMAT).transpose());
-    (variable, was, product)
+    (variable, was)
+}
+
+/// The product of two rows with them.
+fn product(columns: &Expr) -> Expr {
+    Expr::input(0, [2, DEPTH], DType::F32).matmul(&columns.unpack(FORMAT).transpose())
 }
 
 #[test]
 fn bytes_are_overwritten_after_the_product_that_reads_them() {
-    let (variable, was, product) = columns();
+    let (variable, was) = columns();
+    // What overwrites them was written down first, and would be computed first.
     let is = &was + &Expr::input(1, [3, BYTES], DType::U8);
-    // What overwrites them comes first in the graph.
     let declared = [([2, DEPTH].into(), DType::F32), ([3, BYTES].into(), DType::U8)];
-    let outputs = [is.cast(DType::F32).sum(&[0, 1]), product];
-    let graph = Graph::trace(&declared, &outputs, &[(variable, is)]).unwrap().0;
+    let graph = Graph::trace(&declared, &[product(&was)], &[(variable, is)]).unwrap().0;
     let rows = Data::F32((0..2 * DEPTH).map(|at| (at % 7) as f32 - 3.0).collect());
     let inputs = vec![rows, Data::U8(vec![2; 3 * BYTES])];
     let problem = Problem { name: "overwritten".to_string(), graph, inputs };
     let expected = problem.oracle().unwrap();
     let program = compile(&problem.graph, &Target::plain("test")).unwrap();
-    assert!(program.to_string().contains("Q8_0"), "{program}");
+    // In place: what the product reads is gone after.
+    assert!(program.to_string().contains("Q8_0") && program.kernels.len() == 2, "{program}");
     let inputs: Vec<&Data> = problem.inputs.iter().collect();
     let variables: Vec<Data> = program.variables.iter().map(|variable| held(&**variable).unwrap()).collect();
     let (outputs, updated) = kiln_reference::run(&program, &inputs, &variables).unwrap();
@@ -44,7 +48,7 @@ fn bytes_are_overwritten_after_the_product_that_reads_them() {
 
 /// What verification says of the product after a change of it.
 fn checked(change: impl FnOnce(&mut Matmul)) -> Option<String> {
-    let (_, _, product) = columns();
+    let product = product(&columns().1);
     let graph = Graph::trace(&[([2, DEPTH].into(), DType::F32)], &[product], &[]).unwrap().0;
     let target = Target::plain("test");
     let mut program = compile(&graph, &target).unwrap();
