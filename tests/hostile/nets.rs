@@ -6,6 +6,11 @@ use kiln::onnx::proto::{
     AttributeProto, FunctionProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorProto, TypeProto, ValueInfoProto, type_proto,
 };
+#[cfg(feature = "tokenizer")]
+use kiln::onnx::proto::{
+    TensorShapeProto,
+    tensor_shape_proto::{Dimension, dimension},
+};
 
 /// A node of an operator: what it takes and gives, with spaces between the names, and its settings.
 pub fn node(operator: &str, inputs: &str, outputs: &str, settings: Vec<AttributeProto>) -> NodeProto {
@@ -42,6 +47,16 @@ pub fn port(name: &str) -> ValueInfoProto {
     let tensor = type_proto::Tensor { elem_type: Some(1), shape: None };
     let value = Some(type_proto::Value::TensorType(tensor));
     let kind = TypeProto { value, ..TypeProto::default() };
+    ValueInfoProto { name: Some(name.to_string()), r#type: Some(kind), ..ValueInfoProto::default() }
+}
+
+/// Codes of any number of texts, each of so many pieces.
+#[cfg(feature = "tokenizer")]
+pub fn texts_of(name: &str, pieces: i64) -> ValueInfoProto {
+    let dim = [dimension::Value::DimParam("texts".to_string()), dimension::Value::DimValue(pieces)];
+    let dim = dim.map(|value| Dimension { value: Some(value), ..Dimension::default() }).to_vec();
+    let tensor = type_proto::Tensor { elem_type: Some(7), shape: Some(TensorShapeProto { dim }) };
+    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
     ValueInfoProto { name: Some(name.to_string()), r#type: Some(kind), ..ValueInfoProto::default() }
 }
 

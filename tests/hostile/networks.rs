@@ -73,6 +73,30 @@ fn small_files_that_ask_for_much() {
     }
 }
 
+/// A network of texts says itself how long its rows are, and three of them are made for each text.
+#[cfg(feature = "tokenizer")]
+#[test]
+fn texts_of_more_pieces_than_there_may_be_are_refused() {
+    let _turn = turn();
+    let folder = Folder::new("long-texts");
+    let tokenizer =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hub/onnx/bert/tokenizer.json");
+    std::fs::copy(tokenizer, folder.at("tokenizer.json")).unwrap();
+    let of = |pieces: i64| {
+        let mut graph =
+            nets::graph("", "y", Vec::new(), vec![nets::node("Identity", "input_ids", "y", Vec::new())]);
+        graph.input = vec![nets::texts_of("input_ids", pieces)];
+        folder.write("long.onnx", nets::file(graph, Vec::new()))
+    };
+    for pieces in [i64::MAX, 1 << 40, (1 << 20) + 1, 0] {
+        let path = of(pieces);
+        let (most, error) = held(|| kiln::hub::TextNetwork::open(&path).unwrap_err().to_string());
+        assert!(error.contains("long.onnx: it takes texts of ") && error.contains("1 to 1048576"), "{error}");
+        assert!(most < ROOM, "{pieces}: {most}");
+    }
+    assert!(kiln::hub::TextNetwork::open(of(32)).is_ok());
+}
+
 #[cfg(unix)]
 #[test]
 fn weights_outside_of_the_folder_are_not_read() {

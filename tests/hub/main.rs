@@ -230,6 +230,10 @@ fn a_folder_that_isnt_what_it_says_is_refused() {
         (set("hidden_act", json!("cube")), "activation \"cube\""),
         (set("rope_parameters", json!({ "rope_type": "yarn" })), "\"yarn\""),
         (set("head_dim", json!(7)), "can't be turned in pairs"),
+        (
+            set("rope_parameters", json!({ "partial_rotary_factor": 2.0 })),
+            "8 of 4 features of a head can't be turned in pairs",
+        ),
         (set("num_key_value_heads", json!(3)), "doesn't fit"),
     ] {
         assert!(error.contains(said) && error.contains("config.json"), "{error}\n{said}");

@@ -34,6 +34,7 @@ pub mod kind;
 pub mod layout;
 pub mod legalise;
 mod lower;
+mod packed;
 pub mod passes;
 pub mod plan;
 mod print;

@@ -8,6 +8,7 @@ use kiln_ir::graph::{Graph, NodeId};
 
 use crate::cluster::{Cluster, ClusterId, Clustering};
 use crate::kind::root;
+use crate::packed::packed_columns;
 
 /// Units in the order they run.
 #[derive(Debug, Default)]
@@ -98,7 +99,11 @@ fn variable_readers(graph: &Graph, clusters: &Clustering) -> HashMap<usize, Vec<
     let mut readers: HashMap<usize, Vec<ClusterId>> = HashMap::new();
     for (cluster, members) in clusters.clusters.iter().map(|cluster| &cluster.members).enumerate() {
         for &member in members {
-            for &input in &graph.nodes[member].inputs {
+            let node = &graph.nodes[member];
+            // A product of packed columns reads their bytes itself, not what would be unpacked before.
+            let right = node.inputs.get(1).filter(|_| node.op == Op::Matmul);
+            let blocks = right.and_then(|&right| packed_columns(graph, right)).map(|(blocks, _)| blocks);
+            for &input in node.inputs.iter().chain(&blocks) {
                 if let Some(address) = variable_address(graph, root(graph, input)) {
                     let clusters = readers.entry(address).or_default();
                     if clusters.last() != Some(&cluster) {

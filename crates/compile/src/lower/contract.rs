@@ -6,11 +6,11 @@ use kiln_ir::op::ConvSpec;
 
 use crate::kind::{Contraction, OpKind};
 use crate::layout::{StridedBuffer, reshaped};
+use crate::packed::packed_columns;
 use crate::program::{Conv, ConvKind, Matmul, View, Work};
 use crate::target::Channels;
 
 use super::Lowering;
-use super::unpack::packed_columns;
 
 impl Lowering<'_> {
     /// Writes a contraction with `members` (itself among them) as its epilogue, unless they need other loops.

@@ -252,10 +252,10 @@ pub struct Matmul {
     /// The left operand, strides for `[batch, m, k]`.
     pub a: View,
     /// The right operand, strides for `[batch, k, n]`; of packed columns the bytes, strides for `[1, bytes of a column, n]`, which lie
-    /// next to each other in a column.
+    /// next to each other in a column, as the columns do.
     pub b: View,
-    /// How the columns of the right operand are packed, if they are. Then there is one product, in `f32`, and the rows of the left
-    /// operand are next to each other.
+    /// How the columns of the right operand are packed, if they are. Then there is one product, in `f32`, and the numbers of
+    /// a row of the left operand are next to each other, none of its rows before an earlier one.
     pub packed: Option<BlockFormat>,
     /// What is done with each element of the result.
     pub epilogue: Fused,

@@ -67,14 +67,21 @@ fn matmul(work: &Matmul) -> Result<(), Violation> {
 
 fn packed_columns(work: &Matmul, format: BlockFormat) -> Result<(), Violation> {
     rule(work.batch == 1, || format!("{} products of packed columns", work.batch))?;
-    rule(format.row_bytes(work.k).is_some(), || {
-        format!("{} numbers aren't whole blocks of {format}", work.k)
-    })?;
+    let bytes = format
+        .row_bytes(work.k)
+        .ok_or_else(|| format!("{} numbers aren't whole blocks of {format}", work.k))?;
     rule(work.a.dtype == DType::F32 && work.b.dtype == DType::U8, || {
         format!("packed columns of {} beside rows of {}", work.b.dtype, work.a.dtype)
     })?;
     rule(work.a.strides.get(2) == Some(&1) && work.b.strides.get(1) == Some(&1), || {
         "a row or a packed column isn't in one piece".into()
+    })?;
+    // Kernels go from column to column by their bytes alone, and from row to row forwards.
+    rule(work.n < 2 || work.b.strides.get(2) == Some(&(bytes as isize)), || {
+        format!("packed columns of {bytes} bytes that don't follow each other")
+    })?;
+    rule(work.m < 2 || work.a.strides.get(1).is_some_and(|&stride| stride >= 0), || {
+        "rows that go backwards beside packed columns".into()
     })
 }
 

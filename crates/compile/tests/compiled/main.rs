@@ -3,6 +3,7 @@
 mod attention;
 mod code;
 mod legalise;
+mod packed;
 mod passes;
 mod program;
 mod recompute;

@@ -112,7 +112,8 @@ fn rotary(fields: &Fields, head_width: usize) -> Result<Rotary, String> {
     let share =
         scaling.number_or("partial_rotary_factor", fields.number_or("partial_rotary_factor", 1.0)?)?;
     let width = (head_width as f64 * share) as usize;
-    if width == 0 || !width.is_multiple_of(2) || !(base.is_finite() && base > 0.0) {
+    let fits = (1..=head_width).contains(&width) && width.is_multiple_of(2);
+    if !fits || !base.is_finite() || base <= 0.0 {
         return Err(format!(
             "{width} of {head_width} features of a head can't be turned in pairs at base {base}"
         ));

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// Puts a file's tensors into a model.
 pub(super) fn load(model: &impl Module, kind: Naming, weights: &Weights) -> Result<()> {
     let mut faults = Vec::new();
-    let mut ready: Vec<(Param, Tensor)> = Vec::new();
+    let mut found: Vec<(Param, StoredTensor, Arrangement)> = Vec::new();
     for (path, parameter) in model.parameters() {
         let Some((name, form)) = kind.name(&path) else {
             faults.push(format!("{path} has no name there"));
@@ -21,9 +21,9 @@ pub(super) fn load(model: &impl Module, kind: Naming, weights: &Weights) -> Resu
             faults.push(format!("{name} is missing"));
             continue;
         };
-        match tensor(&weight, form, &parameter)? {
-            Some(tensor) => ready.push((parameter, tensor)),
-            None => faults.push(format!(
+        match weight.shape() == shape_there(form, &parameter) {
+            true => found.push((parameter, weight, form)),
+            false => faults.push(format!(
                 "{name} is {:?}, which doesn't fit {path} {}",
                 weight.shape(),
                 parameter.shape()
@@ -39,31 +39,34 @@ pub(super) fn load(model: &impl Module, kind: Naming, weights: &Weights) -> Resu
             format!("its tensors aren't those that {} speaks of: {shown}{more}", super::CONFIG),
         ));
     }
-    // Everything is read before anything is set.
-    ready.iter().try_for_each(|(parameter, tensor)| Ok(parameter.set(tensor)?))
+    // Everything fits before anything is set; each is read when its turn comes, so that no second copy of all is held.
+    found
+        .into_iter()
+        .try_for_each(|(parameter, weight, form)| Ok(parameter.set(&tensor(&weight, form, &parameter)?)?))
 }
 
 /// So many faults are said at once.
 const MOST_SHOWN: usize = 8;
 
-/// A file's tensor as a parameter has it; nothing where the shape is another.
-fn tensor(weight: &StoredTensor, form: Arrangement, parameter: &Param) -> Result<Option<Tensor>> {
-    let (own, there) = (parameter.shape().to_vec(), weight.shape());
-    let wanted: Vec<usize> = match (form, own.as_slice()) {
+/// The shape that a parameter's tensor has in a file.
+fn shape_there(form: Arrangement, parameter: &Param) -> Vec<usize> {
+    let own = parameter.shape().to_vec();
+    match (form, own.as_slice()) {
         (Transposed, &[inputs, outputs]) => vec![outputs, inputs],
         (Third(_), [first @ .., last]) => [first, &[3 * last]].concat(),
-        (Same | Transposed | Third(_), _) => own.clone(),
-    };
-    if there != wanted {
-        return Ok(None);
+        (Same | Transposed | Third(_), _) => own,
     }
-    let whole = Tensor::from_data(weight.data()?.cast(parameter.dtype()), there);
-    let last = own.last().copied().unwrap_or(1);
-    Ok(Some(match form {
+}
+
+/// A file's tensor, whose shape fits, as a parameter has it.
+fn tensor(weight: &StoredTensor, form: Arrangement, parameter: &Param) -> Result<Tensor> {
+    let whole = Tensor::from_data(weight.data()?.cast(parameter.dtype()), weight.shape());
+    let last = parameter.shape().last().copied().unwrap_or(1);
+    Ok(match form {
         Same => whole,
         Transposed => turned(&whole),
         Third(part) => whole.narrow(-1, (part * last) as isize, last),
-    }))
+    })
 }
 
 /// Inputs and outputs of a matrix changed over; of a bias nothing.

@@ -66,6 +66,9 @@ const INPUTS: [(&str, TextInput); 3] = [
 /// What a network sees that says nothing of it.
 const WINDOW: usize = 512;
 
+/// No network takes rows of more pieces.
+const LONGEST: usize = 1 << 20;
+
 impl TextNetwork {
     /// Whether an ONNX file has a tokenizer beside it, or in the folder around.
     pub fn is_file(path: impl AsRef<Path>) -> bool {
@@ -94,6 +97,12 @@ impl TextNetwork {
         let inputs: Vec<(TextInput, OnnxDType)> =
             network.inputs().iter().map(input).collect::<std::result::Result<_, _>>().map_err(fault)?;
         let fixed = network.inputs().first().and_then(|port| port.sizes.get(1).copied().flatten());
+        if let Some(steps) = fixed.filter(|steps| !(1..=LONGEST).contains(steps)) {
+            return Err(fault(format!(
+                "it takes texts of {}, and kiln runs 1 to {LONGEST}",
+                counted(steps, "piece")
+            )));
+        }
         if let Some(count) = network.inputs().iter().find_map(|port| port.sizes.first().copied().flatten()) {
             let texts = counted(count, "text");
             return Err(fault(format!(

@@ -1,9 +1,11 @@
 //! What a GGUF file says of its decoder, in the words of a hub's `config.json`, which is then read as such.
 
+use kiln_map::shown;
 use serde_json::{Map, Value, json};
 
 use super::file::{GgufFile, GgufValue};
 use crate::Result;
+use crate::hub::config::divides;
 
 /// The kinds of models that are read, as files name them.
 const KINDS: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma", "gpt2"];
@@ -43,7 +45,7 @@ impl ModelMetadata<'_> {
     fn number(&self, name: &str) -> Result<Option<f64>> {
         match self.value(name) {
             None => Ok(None),
-            Some((_, &GgufValue::Number(number))) => Ok(Some(number)),
+            Some((_, &GgufValue::Number(number))) if number.is_finite() => Ok(Some(number)),
             Some((_, &GgufValue::Whole(number))) => Ok(Some(number as f64)),
             Some((name, value)) => {
                 Err(self.file.fault(format!("{name} is {}, and should be a number", super::printed(value))))
@@ -69,8 +71,10 @@ pub(super) fn described(file: &GgufFile) -> Result<(String, Map<String, Value>)>
     }
     let about = ModelMetadata { file, kind: &kind };
     let vocabulary = file.tensor("token_embd.weight").and_then(|tensor| tensor.shape.first().copied());
-    let Some(vocabulary) = vocabulary else {
-        return Err(file.fault("there is no token_embd.weight"));
+    let vocabulary = match vocabulary {
+        None => return Err(file.fault("there is no token_embd.weight")),
+        Some(0) => return Err(file.fault("token_embd.weight has no rows")),
+        Some(vocabulary) => vocabulary,
     };
     if let Some(experts) = about.count("expert_count")? {
         return Err(file.fault(format!("the model mixes {experts} experts, which kiln doesn't compute")));
@@ -118,7 +122,10 @@ fn gpt2(about: &ModelMetadata, config: &mut Map<String, Value>) -> Result<()> {
 fn llama(about: &ModelMetadata, config: &mut Map<String, Value>) -> Result<()> {
     let file = about.file;
     let (width, heads) = (about.needed("embedding_length")?, about.needed("attention.head_count")?);
-    let head_width = about.count("attention.key_length")?.unwrap_or(width / heads);
+    let head_width = match about.count("attention.key_length")? {
+        Some(head_width) => head_width,
+        None => divides(width as usize, heads as usize).map_err(|message| file.fault(message))? as u64,
+    };
     if about.count("attention.value_length")?.is_some_and(|width| width != head_width) {
         return Err(file.fault("values of its heads have other widths than keys, which kiln doesn't compute"));
     }
@@ -156,6 +163,13 @@ fn llama(about: &ModelMetadata, config: &mut Map<String, Value>) -> Result<()> {
         Some((_, GgufValue::Text(kind))) if kind != "none" => Some(kind.clone()),
         _ => about.number("rope.scale_linear")?.map(|_| "linear".to_string()),
     };
+    if let Some(kind) = scaling.as_deref().filter(|kind| *kind != "linear") {
+        return Err(file.fault(format!(
+            "{}.rope.scaling.type is {}; kiln computes none, linear and Llama 3's rope_freqs.weight",
+            about.kind,
+            shown(kind)
+        )));
+    }
     rope.insert("rope_type".to_string(), scaling.as_deref().unwrap_or("default").into());
     if scaling.is_some() {
         let factor = about.number("rope.scaling.factor")?.or(about.number("rope.scale_linear")?);

@@ -8,6 +8,10 @@ const PUBLISHED: [(f64, f64, usize); 1] = [(1.0, 4.0, 8192)];
 
 /// The settings that give these factors.
 pub(super) fn llama3(factors: &[f32], width: usize, base: f64) -> Option<Map<String, Value>> {
+    // The width is what the file says; nothing is made of it before the file holds a factor for each of its pairs.
+    if factors.len() != width / 2 {
+        return None;
+    }
     let factor = f64::from(factors.iter().copied().fold(1.0, f32::max));
     PUBLISHED.into_iter().find_map(|(low, high, original)| {
         let scaling = RotaryScaling::Llama3 { factor, low, high, original };
@@ -16,7 +20,7 @@ pub(super) fn llama3(factors: &[f32], width: usize, base: f64) -> Option<Map<Str
         let near = |((&found, plain), scaled): ((&f32, f64), f64)| {
             (f64::from(found) * scaled / plain - 1.0).abs() < 1e-4
         };
-        let fits = factors.len() == plain.len() && factors.iter().zip(plain).zip(scaled).all(near);
+        let fits = factors.iter().zip(plain).zip(scaled).all(near);
         let settings = json!({
             "rope_type": "llama3", "factor": factor, "low_freq_factor": low, "high_freq_factor": high,
             "original_max_position_embeddings": original,
@@ -46,6 +50,7 @@ mod tests {
             if let Some(settings) = settings {
                 assert_eq!(settings["factor"], factor);
             }
+            assert!(llama3(&factors, 130, 500_000.0).is_none() && llama3(&[], 128, 500_000.0).is_none());
         }
     }
 }

@@ -286,7 +286,7 @@ fn read(bytes: &[u8]) -> GgufResult<GgufContents> {
     let version = cursor.u32("its version")?;
     match version {
         2 | 3 => {}
-        _ if version.swap_bytes() <= 3 => {
+        _ if (1..=3).contains(&version.swap_bytes()) => {
             return Err("its numbers are big-endian; kiln reads little-endian files".to_string());
         }
         _ => return Err(format!("it is of version {version}; kiln reads 2 and 3")),

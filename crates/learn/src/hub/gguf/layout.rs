@@ -127,18 +127,18 @@ fn fill(
         return Err(format!("it is {:?}, and the model's is {lies:?}", tensor.shape));
     }
     let (rows, bytes) = (wanted[0], file.bytes(tensor));
-    let row = bytes.len() / lies[0].max(1);
     let first = place.third.unwrap_or(0) * rows;
-    // Rows as they should follow each other; of a vector each number is a row.
     let at = |own: usize| first + place.paired.map_or(own, |heads| paired(own, rows / heads.max(1)));
-    let mut ordered = Vec::with_capacity(rows * row);
-    (0..rows).for_each(|own| ordered.extend_from_slice(&bytes[at(own) * row..(at(own) + 1) * row]));
+    let order = RowOrder { rows: (0..rows).map(at).collect(), of: lies[0] };
     let plain = match tensor.kind {
-        TensorKind::F32 => singles(&ordered),
-        TensorKind::Packed(format) if place.matrix == MatrixForm::No => unpacked(format, &ordered),
+        TensorKind::F32 => order.picked(&singles(bytes)),
+        // Of a vector each number is a row, and a block holds many of them.
+        TensorKind::Packed(format) if place.matrix == MatrixForm::No => {
+            order.picked(&unpacked(format, bytes))
+        }
         TensorKind::Packed(format) => {
-            let order: &[usize] = if place.matrix == MatrixForm::Columns { &[1, 0] } else { &[0, 1] };
-            return parameter.set_packed(format, ordered, order).map_err(|error| error.message);
+            let axes: &[usize] = if place.matrix == MatrixForm::Columns { &[1, 0] } else { &[0, 1] };
+            return parameter.set_packed(format, order.picked(bytes), axes).map_err(|error| error.message);
         }
         TensorKind::Other(name) => {
             let known: Vec<&str> = BlockFormat::ALL.iter().map(|format| format.name()).collect();
@@ -152,6 +152,23 @@ fn fill(
     let value = if place.matrix == MatrixForm::Columns { value.t() } else { value };
     let value = if place.from_one { value - 1.0 } else { value };
     parameter.set(&value).map_err(|error| error.message)
+}
+
+/// Which rows of a tensor follow each other in a parameter.
+struct RowOrder {
+    rows: Vec<usize>,
+    /// How many the tensor has.
+    of: usize,
+}
+
+impl RowOrder {
+    /// Those rows of all that the tensor has.
+    fn picked<T: Copy>(&self, all: &[T]) -> Vec<T> {
+        let row = all.len() / self.of.max(1);
+        let mut ordered = Vec::with_capacity(self.rows.len() * row);
+        self.rows.iter().for_each(|at| ordered.extend_from_slice(&all[at * row..(at + 1) * row]));
+        ordered
+    }
 }
 
 /// Where the feature of a row stands if a head's come in pairs: the first of each half, then the second.

@@ -250,7 +250,7 @@ fn pixels(object: &Map<String, Value>, picture: [usize; 3]) -> std::result::Resu
         false => 255.0,
     };
     let each = |name: &str, usual: f64| -> std::result::Result<Vec<f32>, String> {
-        match fields.known(name).filter(|_| fields.flag_or("do_normalize", true) != Ok(false)) {
+        match fields.known(name) {
             None => Ok(vec![usual as f32; channels]),
             Some(value) => {
                 let numbers: Vec<f32> = value.as_array().map_or(Vec::new(), |list| {
