@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use half::{bf16, f16};
+use kiln::ir::packed::BlockFormat;
 use kiln::prelude::*;
 use kiln::store::{HostTensor, TensorFile};
+use kiln::variable::with_unfilled_parameters;
 use kiln::weights::{self, ElementType, Fit, Mapping, Weights};
 use kiln_testkit::Folder;
 
@@ -220,6 +222,39 @@ fn strict_takes_all_or_nothing_and_says_what_is_the_matter() {
     let report = file.load_into(&other, &Mapping::new(), Fit::Strict).unwrap();
     assert_eq!(report.loaded.len(), 8);
     assert_eq!(values(&other), values(&trained));
+}
+
+#[test]
+fn packed_weights_stay_and_so_does_all_beside_them() {
+    let folder = Folder::new("packed");
+    let path = folder.at("dense.safetensors");
+    let mut layer = with_unfilled_parameters(|| Dense::new(32, 2, Key::new(1)).without_bias());
+    layer
+        .weight
+        .set_packed(BlockFormat::Q8_0, [[0x00, 0x3c].as_slice(), &[3; 32]].concat().repeat(2), &[1, 0])
+        .unwrap();
+    layer.bias = Some(Param::new(&Tensor::zeros([2])));
+    // What is written are its numbers.
+    weights::save(&layer, &path).unwrap();
+    let file = Weights::open(&path).unwrap();
+    let plain = Dense::new(32, 2, Key::new(2));
+    file.load_into(&plain, &Mapping::new(), Fit::Strict).unwrap();
+    assert_eq!(plain.weight.value().unwrap(), Data::F32(vec![3.0; 64]));
+
+    plain.bias.as_ref().unwrap().set(&Tensor::ones([2])).unwrap();
+    weights::save(&plain, &path).unwrap();
+    let file = Weights::open(&path).unwrap();
+    for fit in [Fit::Strict, Fit::Lenient] {
+        let error = file.load_into(&layer, &Mapping::new(), fit).unwrap_err().to_string();
+        assert!(
+            error.contains("weight [32, 2]: it is packed as Q8_0 in the model, and isn't changed"),
+            "{error}"
+        );
+    }
+    assert_eq!(layer.bias.as_ref().unwrap().value().unwrap(), Data::F32(vec![0.0; 2]));
+    let beside = Mapping::of(["weight ->"]).unwrap();
+    file.load_into(&layer, &beside, Fit::Lenient).unwrap();
+    assert_eq!(layer.bias.as_ref().unwrap().value().unwrap(), Data::F32(vec![1.0; 2]));
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use kiln::data::Windows;
 use kiln::generate::GenerateOptions;
 use kiln::hub::gguf::UnpackedTensor;
-use kiln::hub::{LanguageModel, gguf};
+use kiln::hub::{LanguageModel, TrainedDecoder, gguf};
 use kiln::prelude::*;
+use kiln::schedule::RateFinder;
+use kiln::store::TensorFile;
 use serde_json::Value;
 
 use super::{apart, codes, folders, program};
@@ -96,6 +99,64 @@ fn packed_weights_are_multiplied_packed_to_the_logits_of_another_library() {
     let said = said(&model, &codes(&expected["codes"][0]), 20);
     let ended: Vec<i64> = wanted.into_iter().take_while(|&code| code != 39).collect();
     assert_eq!(said, ended);
+}
+
+/// What an adapted model's adapters hold, and nothing of what is packed.
+fn adapters(model: &LanguageModel) -> Vec<(String, Data)> {
+    let all = model.decoder().parameters().into_iter().filter(|(path, _)| path.contains(".lora_"));
+    all.map(|(path, param)| (path, param.value().unwrap())).collect()
+}
+
+fn trainer<'m>(
+    model: &'m LanguageModel,
+    valid: &'m Windows,
+    epochs: u64,
+    rate: f64,
+) -> Trainer<'m, TrainedDecoder<'m>> {
+    let trainer = Trainer::new(model.trained(), CrossEntropy::new(), AdamW::new(rate));
+    trainer.epochs(epochs).batch_size(4).seed(3).validate(valid).quiet()
+}
+
+#[test]
+fn adapters_beside_packed_weights_keep_their_best_and_go_on_bit_for_bit() {
+    let folder = program("gguf-adapters");
+    let text: Vec<u32> = (0..160).map(|at| 2 + (at * at + at / 3) % 11).collect();
+    let (train, valid) = Windows::new(text, 40, 8).unwrap().split(0.75).unwrap();
+    let adapted = || {
+        let model = LanguageModel::open(here("packed.gguf")).unwrap();
+        assert_eq!(model.adapt_dense(2, 4.0, Key::new(7)).unwrap(), 14);
+        model
+    };
+    let blocks = |model: &LanguageModel| -> Vec<Data> {
+        let packed = model.decoder().parameters().into_iter().filter(|(_, param)| param.packed().is_some());
+        packed.map(|(_, param)| param.variable().unwrap().read().unwrap()).collect()
+    };
+
+    // A rate that soon does harm: what is left are the adapters of the best epoch.
+    let model = adapted();
+    let before = (adapters(&model), blocks(&model));
+    let found = trainer(&model, &valid, 1, 0.02).find_rate(&train, RateFinder::new(1e-4, 1.0, 5)).unwrap();
+    assert!(!found.curve().is_empty());
+    assert!((adapters(&model), blocks(&model)) == before);
+    let stopping = EarlyStopping::on("val_loss").patience(1);
+    let run = trainer(&model, &valid, 8, 0.3).callback(stopping).fit(&train).unwrap();
+    let losses = run.history().series("val_loss").unwrap().to_vec();
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(losses.len() > 1 && *losses.last().unwrap() > best, "{losses:?}");
+    assert_eq!(run.evaluate(&valid).unwrap().number("loss"), Some(best), "{losses:?}");
+    assert!(blocks(&model) == before.1 && adapters(&model) != before.0);
+
+    let whole = adapted();
+    trainer(&whole, &valid, 3, 0.02).fit(&train).unwrap();
+    let checkpoints = folder.at("checkpoints");
+    let first = adapted();
+    trainer(&first, &valid, 2, 0.02).checkpoints(Checkpoints::new(&checkpoints)).fit(&train).unwrap();
+    let saved = TensorFile::load(Checkpoints::last(&checkpoints)).unwrap();
+    let kept: Vec<&String> = saved.tensors.keys().filter(|name| name.starts_with("model.")).collect();
+    assert!(kept.iter().all(|name| name.contains("norm") || name.contains(".lora_")), "{kept:?}");
+    let second = adapted();
+    trainer(&second, &valid, 3, 0.02).resume(Checkpoints::last(&checkpoints)).fit(&train).unwrap();
+    assert!(adapters(&second) == adapters(&whole) && adapters(&second) != adapters(&first));
 }
 
 /// The codes that follow, chosen by the greatest logit, one step for each.

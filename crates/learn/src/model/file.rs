@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::imported::{PREFIX, as_layers};
 use super::{About, InputSpec, Model};
 use crate::inputs::blank_of;
-use crate::store::{TensorFile, put_weights, set_weights};
+use crate::store::{TensorFile, put_all_weights, set_weights};
 use crate::{Error, Result};
 
 /// What the file of layers with a text, or of a network, says it is.
@@ -28,7 +28,7 @@ impl About {
         // Layers that no row has reached have no weights yet, and without them the file couldn't be read.
         made(layers, &self.input, 1)?;
         let mut store = TensorFile::default();
-        put_weights(&mut store, "", layers)?;
+        put_all_weights(&mut store, layers)?;
         if let Some(structure) = network {
             store.put(STRUCTURE, Data::U8(structure.to_vec()));
         }

@@ -13,7 +13,7 @@ use super::{About, InputSpec, Model, Task};
 use crate::predictions::Predictions;
 use crate::preparation::Preparation;
 use crate::programs::Programs;
-use crate::store::{TensorFile, put_weights, set_weights};
+use crate::store::{TensorFile, put_all_weights, set_weights};
 use crate::trainer::{Evaluation, evaluate};
 use crate::{Error, Result};
 
@@ -41,7 +41,7 @@ impl About {
         training: Map<String, Value>,
     ) -> Result<()> {
         let mut store = TensorFile::default();
-        put_weights(&mut store, "", module)?;
+        put_all_weights(&mut store, module)?;
         let what = if self.layers == CODE { MODEL_IN_CODE } else { MODEL };
         write(what, &About { training, ..self }, store, path)
     }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::checksum::crc32c;
 use crate::{Error, Result};
-pub(crate) use module::{put_weights, set_weights};
+pub(crate) use module::{put_all_weights, put_weights, set_weights};
 
 /// Numbers under a shape.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,15 +1,31 @@
 //! A module's weights and running statistics by name.
 
-use kiln_nn::{Data, Module, Result as ComputeResult, Tensor};
+use kiln_nn::{Data, Module, Param, Result as ComputeResult, Tensor};
 
 use super::{HostTensor, TensorFile};
 use crate::{Error, Result};
 
-/// A model's weights and running statistics under a prefix.
+/// All of a model's weights and running statistics, packed ones as their numbers.
+pub(crate) fn put_all_weights<M: Module + ?Sized>(store: &mut TensorFile, model: &M) -> ComputeResult<()> {
+    put(store, "", model, model.parameters())
+}
+
+/// A model's weights and running statistics under a prefix, as far as they can change: packed ones stay what they are.
 pub(crate) fn put_weights<M: Module + ?Sized>(
     store: &mut TensorFile,
     prefix: &str,
     model: &M,
+) -> ComputeResult<()> {
+    let mut parameters = model.parameters();
+    parameters.retain(|(_, param)| param.packed().is_none());
+    put(store, prefix, model, parameters)
+}
+
+fn put<M: Module + ?Sized>(
+    store: &mut TensorFile,
+    prefix: &str,
+    model: &M,
+    parameters: Vec<(String, Param)>,
 ) -> ComputeResult<()> {
     let mut put = |path: String, shape: Vec<usize>, data: Data| {
         match store.tensors.insert(format!("{prefix}{path}"), HostTensor { shape, data }) {
@@ -21,7 +37,7 @@ pub(crate) fn put_weights<M: Module + ?Sized>(
             }
         }
     };
-    for (path, param) in model.parameters() {
+    for (path, param) in parameters {
         put(path, param.shape().sizes().to_vec(), param.value()?)?;
     }
     for (path, state) in model.states() {
@@ -30,9 +46,10 @@ pub(crate) fn put_weights<M: Module + ?Sized>(
     Ok(())
 }
 
-/// Gives a model the weights and running statistics under a prefix. All of them must be there, and no others.
+/// Gives a model the weights and running statistics under a prefix. All that can change must be there, and no others.
 pub(crate) fn set_weights(store: &TensorFile, prefix: &str, model: &dyn Module) -> Result<()> {
-    let (parameters, states) = (model.parameters(), model.states());
+    let (mut parameters, states) = (model.parameters(), model.states());
+    parameters.retain(|(_, param)| param.packed().is_none());
     let own: Vec<&String> =
         parameters.iter().map(|(path, _)| path).chain(states.iter().map(|(path, _)| path)).collect();
     let missing: Vec<&str> = own

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use kiln_ir::packed::BlockFormat;
 use kiln_map::{counted, nearest, shown};
 use kiln_nn::{DType, Data, Module, Param, Shape, Tensor, Variable};
 
@@ -29,7 +30,7 @@ pub struct Report {
     pub missing: Vec<String>,
     /// Names in the file that the model has no place for.
     pub unexpected: Vec<String>,
-    /// Names in the model of what has another shape or kind in the file.
+    /// Names in the model of what has another shape or kind in the file, or is packed in the model.
     pub misshaped: Vec<String>,
     /// Names in the file that were left out, by a rule or because they count batches (`num_batches_tracked`).
     pub left_out: Vec<String>,
@@ -53,8 +54,16 @@ impl ParamOrState {
 
     fn dtype(&self) -> DType {
         match self {
-            ParamOrState::Param(param) => param.tensor().dtype(),
+            ParamOrState::Param(param) => param.dtype(),
             ParamOrState::State(state) => state.dtype(),
+        }
+    }
+
+    /// How its numbers are packed, if they are; then they aren't changed.
+    fn packed(&self) -> Option<BlockFormat> {
+        match self {
+            ParamOrState::Param(param) => param.packed(),
+            ParamOrState::State(_) => None,
         }
     }
 
@@ -151,6 +160,8 @@ impl<'a> Assignment<'a> {
             Some(format!("{} is {:?} in the file{hint}", shown(name), weight.shape()))
         } else if entry.element.dtype().is_float() && !own.is_float() {
             Some(format!("{} is of {} in the file, which {own} can't hold", shown(name), entry.element))
+        } else if let Some(format) = slot.packed() {
+            Some(format!("it is packed as {format} in the model, and isn't changed"))
         } else {
             self.found.get(path.as_str()).map(|(other, _)| {
                 format!("both {} and {} of the file would go there", shown(other.name()), shown(name))

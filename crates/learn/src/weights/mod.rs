@@ -38,7 +38,7 @@ use kiln_nn::Module;
 #[cfg(not(feature = "gzip"))]
 use no_deflate as deflate;
 
-use crate::store::{HostTensor, TensorFile, json, put_weights, write_atomically};
+use crate::store::{HostTensor, TensorFile, json, put_all_weights, write_atomically};
 use crate::{Error, Result};
 
 mod adapters;
@@ -241,7 +241,7 @@ fn of_store(store: TensorFile) -> Read<(Contents, Vec<u8>)> {
 /// As there.
 pub fn save<M: Module + ?Sized>(model: &M, path: impl AsRef<Path>) -> Result<()> {
     let mut store = TensorFile::default();
-    put_weights(&mut store, "", model)?;
+    put_all_weights(&mut store, model)?;
     write(&store, path)
 }
 

@@ -24,7 +24,7 @@ pub use lengths::Lengths;
 pub(crate) use lengths::unpadded;
 pub(crate) use pass::{CachedPass, Kept};
 pub use pass::{KeptKind, KeptPart, NextSteps, PastSteps};
-pub(crate) use transfer::{Share, between, kept, pairs};
+pub(crate) use transfer::{Share, between, kept, unpacked_pairs};
 
 /// What has parameters: a layer, or a struct of layers. Derive it with [`parameters!`](crate::parameters). Threads may share it.
 pub trait Module: Send + Sync {
@@ -82,7 +82,7 @@ pub trait Module: Send + Sync {
     /// average that decays by `1 - share`. What isn't floating is copied. In a step there is [`Update::lerp`](crate::step::Update::lerp).
     ///
     /// # Errors
-    /// As [`Module::copy_from`].
+    /// As [`Module::copy_from`], and where something is packed.
     #[track_caller]
     fn lerp(&self, other: &dyn Module, share: f64) -> Result<()> {
         let (own, other) = (kept(self)?, kept(other)?);
@@ -147,18 +147,20 @@ pub trait Module: Send + Sync {
     /// Adds what adapters came to to their matrices, which are trained again, and takes the adapters away. Says how many there were.
     ///
     /// # Errors
-    /// Where a device fails.
+    /// Where a matrix is packed, and then nothing is changed; where a device fails.
     fn merge_adapters(&self) -> Result<usize> {
-        let adapted =
-            self.parameters().into_iter().map(|(_, param)| param).filter(|param| param.adapter().is_some());
-        let mut count = 0;
-        for param in adapted {
+        let mut adapted = self.parameters();
+        adapted.retain(|(_, param)| param.adapter().is_some());
+        for (path, param) in &adapted {
+            let named = |error: Error| Error { message: format!("{path}: {}", error.message), ..error };
+            param.can_change("merge_adapters").map_err(named)?;
+        }
+        for (_, param) in &adapted {
             param.set(&param.tensor())?;
             param.set_adapter(None)?;
             param.freeze(false);
-            count += 1;
         }
-        Ok(count)
+        Ok(adapted.len())
     }
 
     /// Lets training change the parameters whose paths match again.

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
+use kiln_ir::packed::BlockFormat;
 use kiln_ir::{DType, Error, ErrorKind, Result};
 
 use super::{Context, Module};
 use crate::tensor::{Tensor, eval_all};
-use crate::variable::Variable;
+use crate::variable::{Param, Variable};
 
 /// A parameter or state that a module keeps.
 pub(crate) struct StateEntry {
@@ -14,6 +15,8 @@ pub(crate) struct StateEntry {
     pub(crate) variable: Variable,
     /// Stored axis `i` is the users' axis `order[i]`.
     order: Vec<usize>,
+    /// How its rows along the last stored axis are packed, if they are.
+    packed: Option<BlockFormat>,
 }
 
 impl StateEntry {
@@ -29,8 +32,12 @@ impl StateEntry {
     }
 
     fn sizes(&self) -> Vec<usize> {
+        let mut stored = self.variable.shape().sizes().to_vec();
+        if let (Some(format), Some(last)) = (self.packed, stored.last_mut()) {
+            *last = format.row_numbers(*last).unwrap_or(*last);
+        }
         let mut sizes = vec![1; self.order.len()];
-        for (&axis, &size) in self.order.iter().zip(self.variable.shape().iter()) {
+        for (&axis, &size) in self.order.iter().zip(&stored) {
             if let Some(slot) = sizes.get_mut(axis) {
                 *slot = size;
             }
@@ -38,19 +45,29 @@ impl StateEntry {
         sizes
     }
 
+    /// Along which axis its blocks lie, where it has any.
+    fn blocks(&self) -> Option<(BlockFormat, usize)> {
+        self.packed.zip(self.order.last().copied())
+    }
+
     fn kind(&self) -> String {
-        format!("{}{:?}", self.variable.dtype(), self.sizes())
+        let sizes = self.sizes();
+        match self.blocks() {
+            Some((format, axis)) => format!("{format}{sizes:?} in blocks along axis {axis}"),
+            None => format!("{}{sizes:?}", self.variable.dtype()),
+        }
     }
 }
 
 /// All that a module keeps.
 pub(crate) fn kept<M: Module + ?Sized>(module: &M) -> Result<Vec<StateEntry>> {
-    let parameter = |(path, param): (String, crate::variable::Param)| {
-        Ok(StateEntry { path, variable: param.variable()?.clone(), order: param.order().to_vec() })
+    let parameter = |(path, param): (String, Param)| {
+        let (variable, order) = (param.variable()?.clone(), param.order().to_vec());
+        Ok(StateEntry { path, variable, order, packed: param.packed() })
     };
     let state = |(path, variable): (String, Variable)| {
         let order = (0..variable.shape().rank()).collect();
-        StateEntry { path, variable, order }
+        StateEntry { path, variable, order, packed: None }
     };
     // One that is shared is there once, under its first path, as parameters are.
     let mut seen = HashSet::new();
@@ -60,8 +77,26 @@ pub(crate) fn kept<M: Module + ?Sized>(module: &M) -> Result<Vec<StateEntry>> {
     Ok(all)
 }
 
+/// What both modules keep, none of it packed: blocks have no numbers between them.
+pub(crate) fn unpacked_pairs(
+    operation: &str,
+    own: Vec<StateEntry>,
+    others: Vec<StateEntry>,
+) -> Result<Vec<(StateEntry, StateEntry)>> {
+    let pairs = pairs(operation, own, others)?;
+    match pairs.iter().find_map(|(own, _)| Some((&own.path, own.packed?))) {
+        None => Ok(pairs),
+        Some((path, format)) => {
+            let message = format!(
+                "{path} is packed as {format}, and isn't changed step by step; `copy_from` copies packed numbers"
+            );
+            Err(Error::new(ErrorKind::Value, operation, message).nowhere())
+        }
+    }
+}
+
 /// What both modules keep, which must be the same: paths, shapes and types.
-pub(crate) fn pairs(
+fn pairs(
     operation: &str,
     own: Vec<StateEntry>,
     mut others: Vec<StateEntry>,
@@ -74,7 +109,10 @@ pub(crate) fn pairs(
             continue;
         };
         let other = others.swap_remove(position);
-        if own.sizes() != other.sizes() || own.variable.dtype() != other.variable.dtype() {
+        if own.sizes() != other.sizes()
+            || own.variable.dtype() != other.variable.dtype()
+            || own.blocks() != other.blocks()
+        {
             wrong.push(format!("{} is {} and there {}", own.path, own.kind(), other.kind()));
         }
         pairs.push((own, other));
@@ -132,7 +170,7 @@ pub(super) fn copy(own: Vec<StateEntry>, other: Vec<StateEntry>) -> Result<()> {
 
 /// Moves a module's numbers towards those of another.
 pub(super) fn lerp(own: Vec<StateEntry>, other: Vec<StateEntry>, share: f64) -> Result<()> {
-    let (pairs, context) = (pairs("lerp", own, other)?, Context::inference());
+    let (pairs, context) = (unpacked_pairs("lerp", own, other)?, Context::inference());
     let share = Share::new(share);
     let value = |(own, other): &(StateEntry, StateEntry)| {
         between(&own.variable.tensor(), &other.laid_as(own, &context), &share)

@@ -7,7 +7,7 @@ use kiln_ir::{DType, Error, ErrorKind, Result, Shape, line};
 
 use super::options::{Clip, StepOptions, WeightAverage};
 use crate::function::Updates;
-use crate::module::{Context, Module, Share, between, call_by_paths, joined, kept, pairs};
+use crate::module::{Context, Module, Share, between, call_by_paths, joined, kept, unpacked_pairs};
 use crate::optim::{Optimizer, Slots, Trained};
 use crate::random::Key;
 use crate::tensor::Tensor;
@@ -165,7 +165,7 @@ impl<'u> Update<'u> {
     /// gradients; see [`StepOptions::accumulate`].
     ///
     /// # Errors
-    /// Where `value` is an error or isn't of the parameter's shape.
+    /// Where `value` is an error or isn't of the parameter's shape, or the parameter is packed.
     #[track_caller]
     pub fn set(&mut self, param: &Param, value: &Tensor) -> Result<()> {
         let (variable, shape) = (param.variable()?, param.shape());
@@ -174,6 +174,7 @@ impl<'u> Update<'u> {
             let message = format!("the parameter is {shape}, not {given}");
             return Err(Error::new(ErrorKind::Shape, "set", message).nowhere());
         }
+        param.can_change("set")?;
         if self.updates {
             self.context.update(variable, param.as_stored(value).cast(variable.dtype()));
         }
@@ -184,7 +185,7 @@ impl<'u> Update<'u> {
     /// follows its student, a target network. What isn't floating is copied.
     ///
     /// # Errors
-    /// Where the modules don't have the same parameters and states; it names which.
+    /// Where the modules don't have the same parameters and states, or packed ones; it names which.
     #[track_caller]
     pub fn lerp(
         &mut self,
@@ -192,7 +193,7 @@ impl<'u> Update<'u> {
         towards: &(impl Module + ?Sized),
         share: f64,
     ) -> Result<()> {
-        let pairs = pairs("lerp", kept(module)?, kept(towards)?)?;
+        let pairs = unpacked_pairs("lerp", kept(module)?, kept(towards)?)?;
         line::on_behalf_of(line::of(Location::caller()), || {
             let share = Share::new(share);
             for (own, other) in pairs.iter().filter(|_| self.updates) {

@@ -101,13 +101,7 @@ impl Param {
     #[track_caller]
     pub(crate) fn base(&self) -> Tensor {
         match self.numbers() {
-            Ok(StoredNumbers { variable, packed, .. }) => {
-                let stored = variable.tensor();
-                self.as_seen(&match packed {
-                    Some(format) => Tensor(stored.0.unpack(*format)),
-                    None => stored,
-                })
-            }
+            Ok(stored) => self.as_seen(&stored.variable.tensor()),
             Err(error) => Tensor(Expr::poisoned(error)),
         }
     }
@@ -118,10 +112,25 @@ impl Param {
         Tensor(value.0.permute(self.order()))
     }
 
-    /// A value in the stored order of axes, in the users' one.
+    /// What its variable holds, as users see it: unpacked, in their order of axes.
     #[track_caller]
-    pub(crate) fn as_seen(&self, value: &Tensor) -> Tensor {
-        Tensor(value.0.permute(&inverse(self.order())))
+    pub(crate) fn as_seen(&self, stored: &Tensor) -> Tensor {
+        let order = inverse(self.order());
+        match self.packed() {
+            Some(format) => Tensor(stored.0.unpack(format).permute(&order)),
+            None => Tensor(stored.0.permute(&order)),
+        }
+    }
+
+    /// Refuses what would change packed numbers.
+    #[track_caller]
+    pub(crate) fn can_change(&self, operation: &'static str) -> Result<()> {
+        self.packed().map_or(Ok(()), |format| {
+            let message = format!(
+                "the parameter is packed as {format}, and isn't changed; adapters beside it can be trained"
+            );
+            Err(Error::new(ErrorKind::Value, operation, message))
+        })
     }
 
     /// Stored axis `i` is the users' axis `order[i]`.
@@ -177,7 +186,7 @@ impl Param {
     /// Replaces its numbers by those of `value`, which has its shape.
     ///
     /// # Errors
-    /// Where shape or dtype differ, or `value` is an error.
+    /// Where shape or dtype differ, `value` is an error, or its numbers are packed.
     #[track_caller]
     pub fn set(&self, value: &Tensor) -> Result<()> {
         let storage = self.0.as_ref().map_err(Clone::clone)?;
@@ -185,12 +194,7 @@ impl Param {
             let message = format!("the parameter is {}, not {}", self.shape(), value.shape());
             return Err(Error::new(ErrorKind::Shape, "set", message));
         }
-        if let Some(format) = self.packed() {
-            let message = format!(
-                "the parameter is packed as {format}, and isn't changed; adapters beside it can be trained"
-            );
-            return Err(Error::new(ErrorKind::Value, "set", message));
-        }
+        self.can_change("set")?;
         let data = self.as_stored(&value.cast(storage.dtype)).to_data()?;
         let Some(stored) = storage.stored.get() else {
             let shape: Vec<usize> = storage.order.iter().map(|&axis| storage.shape[axis]).collect();

@@ -10,6 +10,7 @@ mod lengths;
 mod losses;
 mod metrics;
 mod names;
+mod packed;
 mod parts;
 mod recurrent;
 mod schedules;
