@@ -152,6 +152,14 @@ pub fn standard_input() -> Result<Vec<u8>> {
     Budget::default().read(std::io::stdin().lock()).context("the standard input can't be read")
 }
 
+/// The text of a file or of the standard input, which is unpacked where it is packed.
+pub fn text(input: &Path) -> Result<String> {
+    match is_standard_input(input) {
+        true => data::text_of(standard_input()?).context("the standard input"),
+        false => Ok(data::read_text(input)?),
+    }
+}
+
 /// The files, those in folders and the folders in them, and those in archives.
 pub fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PictureFile>> {
     let mut all = Vec::new();
