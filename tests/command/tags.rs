@@ -1,7 +1,10 @@
 //! Sentences whose words have tags, through the command: names of entities, parts of speech.
 
+use std::fs::File;
+
 use kiln::data::Rng;
 use kiln_testkit::Program;
+use kiln_testkit::folder::texts;
 use serde_json::Value;
 
 /// Sentences made of a few patterns: names of people of two words, of places of one, and what else there is.
@@ -29,7 +32,7 @@ fn words_get_tags_from_data_to_predictions() {
     let program = Program::new(env!("CARGO_BIN_EXE_kiln"), "tags");
     program.write("news.conll", sentences(240, 1));
     program.write("test.conll", sentences(60, 2));
-    let learned = program.out(&[
+    let output = program.run(&[
         "train",
         "news.conll",
         "--epochs",
@@ -41,7 +44,9 @@ fn words_get_tags_from_data_to_predictions() {
         "--threads",
         "1",
     ]);
-    assert!(learned.contains("240 sentences") && learned.contains("B-LOC, B-PER, I-PER, O"), "{learned}");
+    let (learned, said) = texts(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("240 sentences") && said.contains("B-LOC, B-PER, I-PER, O"), "{said}");
     assert!(learned.contains("entity f1"), "{learned}");
     let measured = program.out(&["eval", "run/model.kiln", "test.conll"]);
     assert!(
@@ -71,6 +76,14 @@ fn words_get_tags_from_data_to_predictions() {
     assert_eq!(one[0], two[0]);
     assert_eq!(one[0]["entities"][0]["text"], "Grace Hopper");
     assert_eq!(one[0]["entities"][1]["kind"], "LOC");
+    // The keys don't depend on what is said.
+    let none = &json(&["--text", "it is cold"])[0]["entities"];
+    assert_eq!(none.as_array().map(Vec::len), Some(0), "{none}");
+    // The standard input is read as a file is, a mark of its encoding too.
+    let marked = program.write("marked.txt", format!("\u{feff}{prompt}\n"));
+    let marked = File::open(marked).unwrap();
+    let output = program.command(&["predict", "run/model.kiln", "-"]).stdin(marked).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), alone);
     // What it writes, it reads.
     program.write("again.conll", &both);
     assert_eq!(program.out(&["predict", "run/model.kiln", "again.conll"]), both);
@@ -121,6 +134,18 @@ fn parts_of_their_own_and_another_head() {
     program.out(&[&from[..], &["--head"], &quick].concat());
     let said = program.out(&["predict", "head/model.kiln", "--text", "in Paris"]);
     assert_eq!(said.lines().count(), 2);
+}
+
+#[test]
+fn sentences_of_one_word_fill_batches() {
+    let program = Program::new(env!("CARGO_BIN_EXE_kiln"), "tags-single");
+    program.write("single.conll", "Rom B-LOC\n\nso O\n\n".repeat(20) + &sentences(8, 9));
+    let train = ["train", "single.conll", "--batch-size", "4", "--epochs", "1", "--threads", "1", "--quiet"];
+    for (out, more) in [("run", &[][..]), ("again", &["--refit"])] {
+        program.out(&[&train[..], &["--out", out], more].concat());
+        let measured = program.out(&["eval", &format!("{out}/model.kiln"), "single.conll"]);
+        assert!(measured.contains("accuracy"), "{measured}");
+    }
 }
 
 #[test]

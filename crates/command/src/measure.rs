@@ -77,8 +77,8 @@ impl Measured {
     pub fn seen(task: &Task, model: &Model, set: &dyn Dataset, views: Option<&Views>) -> Result<Measured> {
         match task {
             Task::Text { .. } => {
-                if let Some(written) = pairs_written(model, set)? {
-                    return Measured::of_pairs(model.layers(), written, set);
+                if matches!(model.about().preparation, Preparation::Pairs(_)) {
+                    return Measured::of_pairs(model.layers(), pairs_written(model, set)?, set);
                 }
                 let characters = characters_of_a_piece(&model.about().preparation, set)?;
                 Measured::of_text(model.layers(), characters, set)
@@ -306,15 +306,9 @@ fn tags(names: &[String], model: &Model, set: &dyn Dataset) -> Result<Measured> 
     Ok(Measured { numbers, entities, ..measured })
 }
 
-/// Of pairs the share whose target is written as it stands, and that of single pieces; nothing of texts that go on, of which all is foreseen. With each
+/// Of pairs the share whose target is written as it stands, and that of single pieces. With each
 /// piece likeliest behind the right ones before it, the likeliest text is the right one.
-fn pairs_written(model: &Model, set: &dyn Dataset) -> Result<Option<[(&'static str, f64); 2]>> {
-    let some: Vec<usize> = (0..set.len().min(16)).collect();
-    let first = set.gather(&some)?;
-    let is_read = |at: usize| first.y.get(at).is_some_and(|label| label < 0.0);
-    if !(0..first.y.len()).any(is_read) {
-        return Ok(None);
-    }
+fn pairs_written(model: &Model, set: &dyn Dataset) -> Result<[(&'static str, f64); 2]> {
     let (mut exact, mut right, mut all) = (0, 0, 0);
     model.predict_each(set, |batch, outputs| {
         let rows = batch.rows().max(1);
@@ -337,7 +331,7 @@ fn pairs_written(model: &Model, set: &dyn Dataset) -> Result<Option<[(&'static s
         Ok(())
     })?;
     let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
-    Ok(Some([("exact match", share(exact, set.len())), ("token accuracy", share(right, all))]))
+    Ok([("exact match", share(exact, set.len())), ("token accuracy", share(right, all))])
 }
 
 fn classes(names: Vec<String>, rows: Vec<Judged>) -> Result<Measured> {

@@ -77,6 +77,14 @@ pub struct ViewFlags {
 }
 
 impl ViewFlags {
+    /// An error where views are asked of a model that takes something else than images, or prepares them by itself.
+    pub fn check_none(&self) -> Result<()> {
+        match self.views {
+            Some(_) => bail!("--views is for models of images that kiln trained or imported"),
+            None => Ok(()),
+        }
+    }
+
     /// The views that were asked for, if any were.
     pub fn views(&self, about: &About) -> Result<Option<Views>> {
         let Some(count) = self.views else { return Ok(None) };
@@ -150,6 +158,14 @@ pub fn is_standard_input(path: &Path) -> bool {
 
 pub fn standard_input() -> Result<Vec<u8>> {
     Budget::default().read(std::io::stdin().lock()).context("the standard input can't be read")
+}
+
+/// The text of a file or of the standard input, which is unpacked where it is packed.
+pub fn text(input: &Path) -> Result<String> {
+    match is_standard_input(input) {
+        true => data::text_of(standard_input()?).context("the standard input"),
+        false => Ok(data::read_text(input)?),
+    }
 }
 
 /// The files, those in folders and the folders in them, and those in archives.

@@ -18,7 +18,7 @@ pub(super) const TEXTS: &str = "Texts";
 /// What is said of how a text goes on.
 #[derive(Args)]
 pub(super) struct GenerateFlags {
-    /// A text to go on with, a sentence whose words get tags, or what another text is written for, instead of a file; several go side by side, each as it would alone
+    /// A text to go on with, instead of a file; several go side by side, each as it would alone
     #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with = "inputs")]
     prompt: Vec<String>,
 
@@ -121,6 +121,14 @@ struct Named {
 }
 
 impl GenerateFlags {
+    /// An error where a score is asked of a model that doesn't go on with texts.
+    pub(super) fn check_none(&self) -> Result<()> {
+        match self.score {
+            true => bail!("--score is for models that go on with texts, and this one doesn't"),
+            false => Ok(()),
+        }
+    }
+
     /// Goes on with texts, or scores them.
     pub(super) fn run(&self, speaker: &mut dyn GoesOn, inputs: &[PathBuf], json: bool) -> Result<()> {
         let texts = self.texts(inputs)?;
@@ -195,15 +203,8 @@ impl GenerateFlags {
         if inputs.is_empty() {
             return Ok(vec![Named { name: String::new(), text: "\n".to_string() }]);
         }
-        let read = |input: &PathBuf| {
-            let text = match input.as_os_str() == "-" {
-                true => {
-                    String::from_utf8(rows::standard_input()?).context("the standard input isn't UTF-8")?
-                }
-                false => kiln_learn::data::read_text(input)?,
-            };
-            Ok(Named { name: input.display().to_string(), text })
-        };
+        let read =
+            |input: &PathBuf| Ok(Named { name: input.display().to_string(), text: rows::text(input)? });
         inputs.iter().map(read).collect()
     }
 

@@ -100,7 +100,13 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     flags.reading.tell(&mut model)?;
     let predictor = Predictor::new(model)?;
     let about = predictor.model().about();
-    let given = || flags.given.given(&flags.inputs);
+    let goes_on = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_none());
+    let views = flags.seen.views(about)?;
+    flags.given.check_single()?;
+    if !goes_on {
+        flags.generate.check_none()?;
+    }
+    let given = || flags.given.singles(&flags.inputs);
     if flags.given.embeds() {
         let texts = given()?;
         let embeddings = predictor.embed(texts.iter().map(GivenText::first))?;
@@ -111,7 +117,6 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         pairs::run(&predictor, pairs, flags.given.texts(), &flags.inputs, &options, flags.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let goes_on = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_none());
     let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
     if matches!(about.preparation, Preparation::Tags(_)) {
         let texts = flags.given.texts();
@@ -139,7 +144,6 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
             false => bail!("name a table, pictures, or - for the standard input"),
         }
     }
-    let views = flags.seen.views(about)?;
     let questions = match stream::predict(&predictor, &flags.inputs, flags.json)? {
         None => return Ok(ExitCode::SUCCESS),
         Some(whole) => whole,
@@ -180,6 +184,16 @@ fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
     let (embeds, json) = (flags.given.embeds(), flags.json);
     let texts = || flags.given.given(&flags.inputs);
     let model = hub::open(&flags.model)?;
+    flags.seen.check_none()?;
+    if !flags.reading.is_empty() {
+        bail!(
+            "{}: the model takes no tables, of which such flags say how they are read",
+            flags.model.display()
+        );
+    }
+    if !matches!(model, HubModel::Language(_) | HubModel::Seq2Seq(_)) {
+        flags.generate.check_none()?;
+    }
     match (&flags.adapters, &model) {
         (Some(adapters), HubModel::Language(model)) => drop(model.load_adapters(adapters)?),
         (Some(_), _) => bail!("{}: --adapters is for a language model", flags.model.display()),
@@ -190,10 +204,13 @@ fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
     }
     match model {
         HubModel::Language(model) if embeds => {
-            let texts = texts()?;
+            let texts = flags.given.singles(&flags.inputs)?;
             flags.given.print_embeddings(&texts, model.embed(texts.iter().map(GivenText::first))?, json)
         }
-        HubModel::Language(mut model) => flags.generate.run(&mut *model, &flags.inputs, json),
+        HubModel::Language(mut model) => {
+            flags.given.check_single()?;
+            flags.generate.run(&mut *model, &flags.inputs, json)
+        }
         HubModel::Seq2Seq(model) if embeds => {
             let texts = texts()?;
             flags.given.print_embeddings(&texts, model.embed(&texts)?, json)
@@ -217,6 +234,8 @@ fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
 /// What a network of an ONNX file says of texts.
 fn of_network(flags: &PredictFlags) -> Result<()> {
     let network = TextNetwork::open(&flags.model)?;
+    flags.seen.check_none()?;
+    flags.generate.check_none()?;
     let texts = flags.given.given(&flags.inputs)?;
     match flags.given.embeds() {
         true => flags.given.print_embeddings(&texts, network.embed(&texts)?, flags.json),

@@ -3,17 +3,16 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use kiln_learn::Predictor;
-use kiln_learn::data::{Table, read_text};
+use kiln_learn::data::Table;
 use kiln_learn::generate::GenerateOptions;
 use kiln_learn::preparation::PairPreparation;
 use serde_json::json;
 
 use super::lines::quoted;
-use crate::out;
-use crate::rows::{is_standard_input, standard_input};
 use crate::source::TABLES;
+use crate::{out, rows};
 
 /// Writes what the model writes: a line for each text or line of a text, or a table with one column more.
 pub(super) fn run(
@@ -49,10 +48,7 @@ pub(super) fn run(
     let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
     let is_table = name.rsplit_once('.').is_some_and(|(_, extension)| TABLES.contains(&extension));
     if !is_table {
-        let text = match is_standard_input(input) {
-            true => String::from_utf8(standard_input()?).context("the standard input isn't UTF-8")?,
-            false => read_text(input)?,
-        };
+        let text = rows::text(input)?;
         return lines(&text.lines().map(str::to_string).collect::<Vec<_>>());
     }
     let table = pairs.reading().open(input)?;

@@ -1,16 +1,16 @@
 //! Sentences whose words get tags: from the command line, or of a file, a sentence a line or a word a line.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::data::{TaggedSentence, conll, is_conll, read_text};
+use kiln_learn::data::{TaggedSentence, conll, is_conll};
 use kiln_learn::metrics::{are_of_entities, entities};
+use kiln_learn::model::Task;
 use kiln_learn::{Predictor, TaggedWord};
 use serde_json::{Value, json};
 
-use crate::out;
-use crate::rows::{is_standard_input, standard_input};
+use crate::{out, rows};
 
 /// Tags the words of texts given, or of a file, and writes them as the tasks of CoNLL have them, or as objects.
 pub(super) fn run(predictor: &Predictor, texts: &[String], inputs: &[PathBuf], json: bool) -> Result<()> {
@@ -22,10 +22,15 @@ pub(super) fn run(predictor: &Predictor, texts: &[String], inputs: &[PathBuf], j
         (texts, _) => texts.iter().filter_map(|text| plain(text)).collect(),
     };
     let tagged = predictor.predict_tags_of_many(&sentences)?;
+    let names = match &predictor.model().about().task {
+        Task::Tags { names } => names.as_slice(),
+        Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. } | Task::Text { .. } => &[],
+    };
+    let has_entities = are_of_entities(names.iter().map(String::as_str));
     let mut out = out::RowWriter::new();
     for (place, words) in tagged.iter().enumerate() {
         if json {
-            writeln!(out, "{}", object(words))?;
+            writeln!(out, "{}", object(words, has_entities))?;
             continue;
         }
         if place > 0 {
@@ -37,11 +42,8 @@ pub(super) fn run(predictor: &Predictor, texts: &[String], inputs: &[PathBuf], j
 }
 
 /// The words of each sentence of a file: of one with a word on each line and empty lines between sentences, else each line is a sentence.
-fn of_file(input: &PathBuf) -> Result<Vec<Vec<String>>> {
-    let text = match is_standard_input(input) {
-        true => String::from_utf8(standard_input()?).context("the standard input isn't UTF-8")?,
-        false => read_text(input)?,
-    };
+fn of_file(input: &Path) -> Result<Vec<Vec<String>>> {
+    let text = rows::text(input)?;
     let name = input.extension().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let by_name = ["conll", "conllu", "conllx", "bio", "iob", "iob2"].contains(&name.as_str());
     if by_name || is_conll(&text) || is_words(&text) {
@@ -63,15 +65,15 @@ fn plain(line: &str) -> Option<Vec<String>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// A sentence as an object, with the entities that tags speak of.
-fn object(words: &[TaggedWord]) -> Value {
+/// A sentence as an object; of a model whose tags speak of entities with those that are in it.
+fn object(words: &[TaggedWord], has_entities: bool) -> Value {
     let tags: Vec<&str> = words.iter().map(|word| word.tag.as_str()).collect();
     let mut object = json!({
         "words": words.iter().map(|word| &word.word).collect::<Vec<_>>(),
         "tags": tags,
         "probabilities": words.iter().map(|word| word.probability).collect::<Vec<_>>(),
     });
-    if are_of_entities(tags.iter().copied()) {
+    if has_entities {
         let found = entities(&tags).into_iter().map(|entity| {
             let text: Vec<&str> =
                 words[entity.first..=entity.last].iter().map(|word| word.word.as_str()).collect();

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use kiln_learn::hub::TextPair;
 use kiln_learn::model::{NamedTask, Task};
@@ -17,7 +17,7 @@ use crate::{out, rows};
 /// What is said of texts that don't go on.
 #[derive(Args)]
 pub(super) struct TextFlags {
-    /// A text to tell apart or to embed, instead of a file; several are answered in their order
+    /// A text to tell apart or to embed, a sentence whose words get tags, or what another text is written for, instead of a file; several are answered in their order
     #[arg(long, help_heading = TEXTS, value_name = "TEXT", conflicts_with_all = ["inputs", "prompt", "score"])]
     text: Vec<String>,
 
@@ -79,17 +79,32 @@ impl TextFlags {
         }
     }
 
+    /// An error where a second text is given to a model that takes one.
+    pub(super) fn check_single(&self) -> Result<()> {
+        match self.pair {
+            Some(_) => bail!("--pair is for a model of pairs of texts, and this one takes one at a time"),
+            None => Ok(()),
+        }
+    }
+
+    /// Texts that are named, of a model that takes one at a time.
+    pub(super) fn singles(&self, inputs: &[PathBuf]) -> Result<Vec<GivenText>> {
+        self.check_single()?;
+        let joined = |text: GivenText| match text.second {
+            Some(second) => GivenText { first: format!("{}\t{second}", text.first), second: None },
+            None => text,
+        };
+        Ok(self.given(inputs)?.into_iter().map(joined).collect())
+    }
+
     /// Texts that are named: each itself, or a file with one on each line.
     pub(super) fn given(&self, inputs: &[PathBuf]) -> Result<Vec<GivenText>> {
         let mut all = Vec::new();
         let whole = |text: &str| GivenText { first: text.to_string(), second: self.pair.clone() };
         all.extend(self.text.iter().map(|text| whole(text)));
         for input in inputs {
-            let lines = match input.as_os_str() == "-" {
-                true => {
-                    String::from_utf8(rows::standard_input()?).context("the standard input isn't UTF-8")?
-                }
-                false if input.is_file() => kiln_learn::data::read_text(input)?,
+            let lines = match rows::is_standard_input(input) || input.is_file() {
+                true => rows::text(input)?,
                 false if is_text(input) => {
                     all.push(whole(&input.to_string_lossy()));
                     continue;

@@ -201,6 +201,16 @@ th{font-weight:600}.matrix td{text-align:center;min-width:2.6rem}.wrong{display:
 .samples dt{color:var(--soft);text-align:right;font-variant-numeric:tabular-nums}.samples dd{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-family:ui-monospace,monospace}\
 .bar{display:inline-block;height:.8em;background:var(--c0);border-radius:2px;vertical-align:middle}footer{margin:2.5rem 0 1rem;color:var(--soft);font-size:.85rem}";
 
+/// A metric's name as a title; one of a target starts with the target's name, which stays as it is.
+fn titled(name: &str) -> String {
+    let is_of_target = name.split('.').skip(1).any(|part| part.starts_with(char::is_alphabetic));
+    let mut rest = name.chars();
+    match rest.next() {
+        Some(first) if !is_of_target => first.to_uppercase().chain(rest).collect(),
+        _ => name.to_string(),
+    }
+}
+
 /// Losses, metrics and the rate from epoch to epoch.
 fn curves(history: &History) -> Vec<Chart> {
     let mut charts = Vec::new();
@@ -215,7 +225,7 @@ fn curves(history: &History) -> Vec<Chart> {
         let title = match name.as_str() {
             "loss" => "Loss".to_string(),
             "rate" => "Learning rate".to_string(),
-            other => other[..1].to_uppercase() + &other[1..],
+            other => titled(other),
         };
         let mut chart = Chart::new(&title, "epoch", &name);
         let has_held = history.series(&held).is_some();
@@ -229,4 +239,23 @@ fn curves(history: &History) -> Vec<Chart> {
         charts.push(chart);
     }
     charts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_begin_large_and_leave_the_names_of_targets() {
+        for (name, title) in [
+            ("accuracy", "Accuracy"),
+            ("f0.5", "F0.5"),
+            ("übergang", "Übergang"),
+            ("kind.accuracy", "kind.accuracy"),
+            ("Übergang.f0.5", "Übergang.f0.5"),
+            ("", ""),
+        ] {
+            assert_eq!(titled(name), title);
+        }
+    }
 }

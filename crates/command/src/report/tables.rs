@@ -58,8 +58,15 @@ fn figures_of(parts: &[(&str, &Measured)], count: usize) -> Result<String> {
 /// Which class was taken for which, and the figures of each; of one of several targets with its name.
 pub(super) fn classes(names: &[String], confusion: &Confusion, target: Option<&str>) -> Result<String> {
     let short: Vec<&str> = names.iter().map(String::as_str).collect();
-    let of = target.map(|name| format!(" of {}", escape(name))).unwrap_or_default();
-    let mut html = format!("<section id=\"confusion\"><h2>Which class{of} was taken for which</h2>");
+    let (id, of) = match target {
+        None => ("confusion".to_string(), String::new()),
+        // An id has no blanks.
+        Some(name) => (
+            format!("confusion-{}", name.split_whitespace().collect::<Vec<_>>().join("-")),
+            format!(" of {}", escape(name)),
+        ),
+    };
+    let mut html = format!("<section id=\"{}\"><h2>Which class{of} was taken for which</h2>", escape(&id));
     if names.len() <= MATRIX {
         html += "<div class=\"scroll\"><table class=\"matrix\"><tr><th>truth ╲ taken for</th>";
         names.iter().try_for_each(|name| write!(html, "<th>{}</th>", escape(name)))?;

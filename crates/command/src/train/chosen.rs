@@ -22,10 +22,12 @@ impl Decider {
         if parts.is_empty() {
             bail!("--metric {name}: of texts that go on there is loss, and nothing else");
         }
-        let of_one = parts.iter().find_map(|part| {
+        let named = parts.iter().filter_map(|part| {
             let figure = name.strip_prefix(part.name)?.strip_prefix('.')?;
             Some((part.clone(), figure))
         });
+        // Names have points too: of `a` and `a.b` the longer is meant by `a.b.mae`.
+        let of_one = named.max_by_key(|(part, _)| part.name.len());
         let only = of_one.as_ref().map(|(part, _)| part.name);
         let (parts, own) = match of_one {
             Some((part, figure)) => (vec![part], figure),
@@ -271,6 +273,10 @@ mod tests {
             again.restore(&figure.state()).unwrap();
             assert_eq!(again.value(), value, "{name}");
         }
+        let Task::Several { targets } = mixed() else { panic!("one target") };
+        let pointed = targets.into_iter().zip(["a", "a.b"]);
+        let targets = pointed.map(|(target, name)| NamedTask { name: name.to_string(), ..target }).collect();
+        assert!(Decider::of(Some("a.b.mae"), &Task::Several { targets }).is_ok());
         let names: Vec<String> = usual(&mixed()).unwrap().iter().map(|figure| figure.name.clone()).collect();
         assert_eq!(names, ["kind.accuracy", "price.r2"]);
         let says = |name: &str| Decider::of(Some(name), &mixed()).err().unwrap().to_string();

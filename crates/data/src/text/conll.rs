@@ -49,19 +49,17 @@ pub fn read_conll(path: impl AsRef<Path>) -> Result<Vec<TaggedSentence>> {
 /// Where there is no sentence, or a line has other columns than those before; with its line.
 pub fn conll(text: &str) -> Result<Vec<TaggedSentence>> {
     let (mut sentences, mut sentence) = (Vec::new(), TaggedSentence::default());
-    let mut expected = None;
+    let mut signs = Signs::of(text);
     for (line, number) in text.lines().zip(1..) {
         let fields = fields(line);
         if fields.first().is_none_or(|first| *first == DOCUMENT) {
             end(&mut sentence, &mut sentences);
             continue;
         }
-        // Of a comment; a word may be this sign too.
-        let is_comment = line.starts_with('#') && expected != Some(fields.len());
-        if is_comment && (sentence.words.is_empty() || expected == Some(UNIVERSAL)) {
+        if signs.are_of_comment(line, sentence.words.is_empty()) {
             continue;
         }
-        let count = *expected.get_or_insert(fields.len());
+        let count = signs.columns_with(line);
         if fields.len() != count {
             return Err(Error::new(format!(
                 "it has {}, and the lines before have {count}; a word and its tag stand on each, and an empty line between sentences",
@@ -94,7 +92,7 @@ pub fn conll(text: &str) -> Result<Vec<TaggedSentence>> {
 /// two sentences.
 pub fn is_conll(text: &str) -> bool {
     const LOOKED_AT: usize = 2000;
-    let (mut rows, mut breaks, mut expected) = (0, 0, None);
+    let (mut rows, mut breaks, mut signs) = (0, 0, Signs::of(text));
     let mut tags = std::collections::HashSet::new();
     for line in text.lines().take(LOOKED_AT) {
         let fields = fields(line);
@@ -102,16 +100,63 @@ pub fn is_conll(text: &str) -> bool {
             breaks += usize::from(rows > 0);
             continue;
         }
-        if line.starts_with('#') && expected != Some(fields.len()) {
+        if signs.are_of_comment(line, true) {
             continue;
         }
-        if fields.len() < 2 || *expected.get_or_insert(fields.len()) != fields.len() {
+        if fields.len() < 2 || signs.columns_with(line) != fields.len() {
             return false;
         }
         rows += 1;
         tags.extend(fields.last().map(|tag| tag.to_string()));
     }
-    rows >= 4 && breaks > 0 && (2 * tags.len() <= rows || expected == Some(UNIVERSAL))
+    rows >= 4
+        && breaks > 0
+        && (2 * tags.len() <= rows || signs.columns.is_some_and(|columns| columns.count == UNIVERSAL))
+}
+
+/// What tells a comment from a word, which may start with its sign too.
+struct Signs {
+    /// Those of the first word's line.
+    columns: Option<Columns>,
+    /// Whether the file's first line is a comment: then others stand before its sentences, with as many fields as a word's line perhaps.
+    starts_with_comment: bool,
+}
+
+/// How the lines of words are parted.
+#[derive(Clone, Copy)]
+struct Columns {
+    count: usize,
+    /// By tabs, which a comment then hasn't.
+    is_tabbed: bool,
+}
+
+impl Signs {
+    fn of(text: &str) -> Signs {
+        let first = text.lines().next().unwrap_or_default();
+        Signs { columns: None, starts_with_comment: first.starts_with("# ") && !first.contains('\t') }
+    }
+
+    /// Whether a line is a comment, where a sentence starts or within one.
+    fn are_of_comment(&self, line: &str, is_start: bool) -> bool {
+        if !line.starts_with('#') {
+            return false;
+        }
+        match self.columns {
+            Some(Columns { is_tabbed: true, count }) if count > 1 => !line.contains('\t'),
+            Some(Columns { count, .. }) => {
+                let is_other = fields(line).len() != count;
+                let is_announced = is_start && self.starts_with_comment && line.starts_with("# ");
+                (is_other && (is_start || count == UNIVERSAL)) || is_announced
+            }
+            None => !line.contains('\t'),
+        }
+    }
+
+    /// How many columns the lines of words have; a first one says it.
+    fn columns_with(&mut self, line: &str) -> usize {
+        let own = || Columns { count: fields(line).len(), is_tabbed: line.contains('\t') };
+        self.columns.get_or_insert_with(own).count
+    }
 }
 
 fn fields(line: &str) -> Vec<&str> {
@@ -153,6 +198,21 @@ mod tests {
         assert!(conll("a\nb\n").unwrap()[0].tags.is_empty());
         // Blanks within a column where tabs part them.
         assert_eq!(conll("New York\tLOC\nis\tO\n").unwrap()[0].words[0], "New York");
+    }
+
+    #[test]
+    fn comments_with_as_many_fields_as_columns_are_no_words() {
+        let words_of = |text: &str| words(&conll(text).unwrap());
+        let row = |word: &str| format!("1\t{word}\t{word}\tNOUN\t_\t_\t0\troot\t_\t_\n");
+        let comment = "# text = one two three four five six seven\n";
+        let universal = format!("{comment}{}\n{comment}{}{comment}{}", row("a"), row("b"), row("#"));
+        assert_eq!(words_of(&universal), ["a", "b #"]);
+        assert!(is_conll(&format!("{universal}\n{universal}")));
+        assert_eq!(words_of("# one\na O\n\n# two\nb O\n# O\n"), ["a", "b #"]);
+        // Words that start with the sign, where nothing announces comments.
+        assert_eq!(words_of("a O\n\n# O\n#b O\n"), ["a", "# #b"]);
+        assert_eq!(words_of("#a\tO\nb\tO\n\n#\tO\n"), ["#a b", "#"]);
+        assert_eq!(words_of("a O\n\n#begin document (x); part 000\nb O\n"), ["a", "b"]);
     }
 
     #[test]

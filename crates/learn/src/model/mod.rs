@@ -10,7 +10,7 @@ mod parts;
 mod raw;
 mod views;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kiln_data::Form;
@@ -163,11 +163,15 @@ impl Model {
         about.task = task;
         let (model, new) = match network {
             None => {
-                let last = layers.len().saturating_sub(1);
                 let layers = layers.new_head(outputs)?.seed(seed);
                 about.layers = layers.to_text()?;
-                let new = ["weight", "bias"].map(|name| format!("{last}.{name}")).to_vec();
-                (Model::new(layers, about), new)
+                let kept: HashSet<String> = layers.parameters().into_iter().map(|(path, _)| path).collect();
+                let model = Model::new(layers, about);
+                // The new layer is made here; what turns outputs may stand behind it.
+                model.shape_for(1)?;
+                let all = model.parameters().into_iter().map(|(path, _)| path);
+                let new = all.filter(|path| !kept.contains(path)).collect();
+                (model, new)
             }
             Some(structure) => {
                 let parameters = layers
@@ -188,10 +192,6 @@ impl Model {
             }
         };
         model.shape_for(1)?;
-        // A dense layer may have no bias.
-        let own = model.parameters();
-        let is_own = |path: &String| own.iter().any(|(own, _)| own == path);
-        let new = new.into_iter().filter(is_own).collect();
         Ok((model, new))
     }
 

@@ -98,10 +98,12 @@ pub(super) fn plain_goal<'a, M: Layer>(loss: Arc<dyn Loss + 'a>) -> Arc<Goal<'a,
     })
 }
 
-/// A batch's targets as a loss takes them: one number beside each prediction where the model has one output.
+/// A batch's targets as a loss takes them: one number beside each prediction where the model has one output. Classes of steps stay as they are,
+/// though a row may have a single step.
 pub(super) fn beside(y: &Tensor, prediction: &Tensor) -> Tensor {
     let (shape, given) = (prediction.shape(), y.shape());
-    let column = shape.rank() == given.rank() + 1 && shape.iter().next_back() == Some(&1);
+    let is_of_numbers = shape.rank() == 2 || y.dtype().is_float();
+    let column = is_of_numbers && shape.rank() == given.rank() + 1 && shape.iter().next_back() == Some(&1);
     if column && prediction.error().is_none() { y.cast(DType::F32).unsqueeze(-1) } else { y.clone() }
 }
 
