@@ -117,14 +117,14 @@ pub fn is_conll(text: &str) -> bool {
 /// What tells a comment from a word, which may start with its sign too.
 struct Signs {
     /// Those of the first word's line.
-    columns: Option<Columns>,
+    columns: Option<WordColumns>,
     /// Whether the file's first line is a comment: then others stand before its sentences, with as many fields as a word's line perhaps.
     starts_with_comment: bool,
 }
 
 /// How the lines of words are parted.
 #[derive(Clone, Copy)]
-struct Columns {
+struct WordColumns {
     count: usize,
     /// By tabs, which a comment then hasn't.
     is_tabbed: bool,
@@ -142,8 +142,8 @@ impl Signs {
             return false;
         }
         match self.columns {
-            Some(Columns { is_tabbed: true, count }) if count > 1 => !line.contains('\t'),
-            Some(Columns { count, .. }) => {
+            Some(WordColumns { is_tabbed: true, count }) if count > 1 => !line.contains('\t'),
+            Some(WordColumns { count, .. }) => {
                 let is_other = fields(line).len() != count;
                 let is_announced = is_start && self.starts_with_comment && line.starts_with("# ");
                 (is_other && (is_start || count == UNIVERSAL)) || is_announced
@@ -154,7 +154,7 @@ impl Signs {
 
     /// How many columns the lines of words have; a first one says it.
     fn columns_with(&mut self, line: &str) -> usize {
-        let own = || Columns { count: fields(line).len(), is_tabbed: line.contains('\t') };
+        let own = || WordColumns { count: fields(line).len(), is_tabbed: line.contains('\t') };
         self.columns.get_or_insert_with(own).count
     }
 }
