@@ -246,7 +246,10 @@ fn embeds(path: &std::path::Path, texts: &[&str], places: usize) {
     let parameters = predictor.model().parameters();
     let last = |end: &str| {
         let found = parameters.iter().rev().find(|(path, _)| path.ends_with(end)).unwrap();
-        found.1.value().unwrap().as_slice::<f32>().unwrap().to_vec()
+        // A convolution's weight has its outputs first, a dense layer's last.
+        let value = found.1.tensor();
+        let value = if value.rank() == 3 { value.squeeze([2]).t() } else { value };
+        value.to_vec::<f32>().unwrap()
     };
     let (weight, bias) = (last("weight"), last("bias"));
     for (text, row) in texts.iter().zip(meant.rows()) {

@@ -17,7 +17,7 @@ use crate::reading::{ReadingFlags, open};
 use crate::report::Shows;
 use crate::settings::Settings;
 
-const PAIRS: Habits = Habits { preset: "transformer", epochs: 30, early_stop: 5, ..TEXTS };
+const PAIRS: Habits = Habits { preset: "gru", batch_size: 16, epochs: 30, early_stop: 5, ..TEXTS };
 
 /// More pieces of a pair than this are seen at once only where it is said.
 const WINDOW: usize = 256;

@@ -142,16 +142,22 @@ impl Sequential {
         Err(Error::new(ErrorKind::Value, "new head", message).nowhere())
     }
 
-    /// What goes into the last dense layer of the row: what the model makes of `x` before it scores classes or pieces. An error without one.
+    /// What goes into the last dense layer of the row: what the model makes of `x` before it scores classes or pieces. Where there is none, what
+    /// goes into the last convolution over steps, as `[rows, steps, channels]`. An error without either.
     #[track_caller]
     pub fn features(&self, x: &Tensor, context: &Context) -> Tensor {
         let is_dense = |part: &Part| matches!(part.kind, Kind::Described(Spec::Dense { .. }, _));
-        let Some(last) = self.parts.iter().rposition(is_dense) else {
-            let message = "the row has no dense layer that scores what comes before it".to_string();
+        let is_conv = |part: &Part| matches!(part.kind, Kind::Described(Spec::Conv { .. }, _));
+        let (dense, conv) = (self.parts.iter().rposition(is_dense), self.parts.iter().rposition(is_conv));
+        let Some(last) = dense.or(conv) else {
+            let message = "the row has no layer that scores what comes before it".to_string();
             return Error::new(ErrorKind::Value, "features", message).into();
         };
         let key = Key::new(self.seed);
-        line::on_behalf_of(line::of(Location::caller()), || self.first(last, x, context, &key))
+        line::on_behalf_of(line::of(Location::caller()), || {
+            let features = self.first(last, x, context, &key);
+            if dense.is_none() && features.rank() == 3 { features.permute([0, 2, 1]) } else { features }
+        })
     }
 
     fn add(mut self, kind: Kind) -> Sequential {
