@@ -215,7 +215,11 @@ fn titled(name: &str) -> String {
 fn curves(history: &History) -> Vec<Chart> {
     let mut charts = Vec::new();
     let names = history.names();
-    let of_training = |name: &str| name.strip_prefix("val_").unwrap_or(name).to_string();
+    // A target's own name may begin so: `val_x.r2` is of the rows trained on where there is `val_val_x.r2`.
+    let of_training = |name: &str| {
+        let own = name.strip_prefix("val_").filter(|_| history.series(&format!("val_{name}")).is_none());
+        own.unwrap_or(name).to_string()
+    };
     for (place, full) in names.iter().enumerate() {
         let (name, held) = (of_training(full), format!("val_{}", of_training(full)));
         // Some numbers are of the validation part alone.
