@@ -28,16 +28,20 @@ const TOGETHER: usize = 64;
 pub fn bucket(length: usize, most: usize) -> usize {
     let mut size = most;
     for _ in 1..LENGTHS {
-        // The largest power of two below, or half as much again.
-        let power = (size / 2 + 1).next_power_of_two();
-        let power = if power < size { power } else { power / 2 };
-        let below = if power + power / 2 < size { power + power / 2 } else { power };
-        if below < length.max(1) || below >= size {
-            break;
+        match below(size) {
+            Some(shorter) if shorter >= length.max(1) => size = shorter,
+            _ => break,
         }
-        size = below;
     }
     size
+}
+
+/// The next such length below: the largest power of two, or half as much again.
+fn below(size: usize) -> Option<usize> {
+    let power = (size / 2 + 1).next_power_of_two();
+    let power = if power < size { power } else { power / 2 };
+    let below = if power + power / 2 < size { power + power / 2 } else { power };
+    (1..size).contains(&below).then_some(below)
 }
 
 /// All lengths to which sequences of up to so many steps are brought, the longest first.
@@ -46,15 +50,7 @@ pub fn bucket(length: usize, most: usize) -> usize {
 /// assert_eq!(kiln_data::buckets(64), [64, 48, 32, 24, 16, 12, 8]);
 /// ```
 pub fn buckets(most: usize) -> Vec<usize> {
-    let mut all = vec![most];
-    while let Some(&last) = all.last() {
-        let next = bucket(last.saturating_sub(1), most);
-        if next >= last {
-            break;
-        }
-        all.push(next);
-    }
-    all
+    std::iter::successors(Some(most), |&size| below(size)).take(LENGTHS).collect()
 }
 
 impl Batching {
