@@ -13,7 +13,7 @@ use super::text::{TEXTS, called, is_padded, tokens};
 use super::{Habits, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::out::counted;
-use crate::reading::{ReadingFlags, open};
+use crate::reading::ReadingFlags;
 use crate::report::Shows;
 use crate::settings::Settings;
 
@@ -40,7 +40,7 @@ pub(super) fn pairs(
     };
     let table = match piped {
         Some(bytes) => reading.read(bytes)?,
-        None => open(&reading, path)?,
+        None => reading.open(path)?,
     };
     let parts = fractions(table.len(), &shares(settings, 0.1), seed)?;
     let texts = |column: &str| -> Result<Vec<String>> {

@@ -1,10 +1,11 @@
 //! Sentences as codes with a tag for each word.
 
 use kiln_data::{Form, Meaning, NO_LABEL, PADDING, Set, TaggedSentence, Tokens, ValueKind, bucket};
-use kiln_map::{Budget, counted};
+use kiln_map::Budget;
 use serde::{Deserialize, Serialize};
 
 use super::room;
+use super::text::sees;
 use super::unanswered::unanswered;
 use crate::row::InputSpec;
 use crate::{Error, Result};
@@ -127,17 +128,6 @@ impl TagPreparation {
     }
 
     pub(super) fn check(&self, input: &InputSpec) -> Result<()> {
-        let count = self.tokens.count();
-        let is_empty = self.window == 0 || count == 0;
-        match is_empty || input.shape != [self.window] || input.codes != Some(count) {
-            false => Ok(()),
-            true => Err(Error::Preparation(format!(
-                "the model's file says that it sees {} of {} of text, and its input is {:?} of {}",
-                self.window,
-                counted(count, "piece"),
-                input.shape,
-                input.codes.unwrap_or(0)
-            ))),
-        }
+        sees(self.window, self.tokens.count(), input)
     }
 }

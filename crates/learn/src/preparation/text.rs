@@ -150,17 +150,19 @@ impl TextPreparation {
     }
 
     pub(super) fn check(&self, input: &InputSpec) -> Result<()> {
-        let count = self.tokens.count();
-        let is_empty = self.window == 0 || count == 0;
-        match is_empty || input.shape != [self.window] || input.codes != Some(count) {
-            false => Ok(()),
-            true => Err(Error::Preparation(format!(
-                "the model's file says that it sees {} of {} of text, and its input is {:?} of {}",
-                self.window,
-                counted(count, "piece"),
-                input.shape,
-                input.codes.unwrap_or(0)
-            ))),
-        }
+        sees(self.window, self.tokens.count(), input)
+    }
+}
+
+/// An error where a model's input isn't a window of so many kinds of codes, or there is nothing to see.
+pub(super) fn sees(window: usize, count: usize, input: &InputSpec) -> Result<()> {
+    match window == 0 || count == 0 || input.shape != [window] || input.codes != Some(count) {
+        false => Ok(()),
+        true => Err(Error::Preparation(format!(
+            "the model's file says that it sees {window} of {} of text, and its input is {:?} of {}",
+            counted(count, "piece"),
+            input.shape,
+            input.codes.unwrap_or(0)
+        ))),
     }
 }
