@@ -1,6 +1,7 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
 mod chosen;
+pub mod fitted;
 pub mod language;
 mod outcome;
 mod plan;
@@ -22,7 +23,7 @@ use kiln_learn::trainer::{
 };
 use serde_json::json;
 
-use self::outcome::{Finished, finish, interrupted, rescued};
+use self::outcome::{Course, Finished, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
 use self::refit::{BestEpoch, Refit, refit};
 use self::say::{Events, Say};
@@ -38,6 +39,7 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train                                   learn digits that are made, in a few seconds
   kiln train heart.csv --target target         a table: the kind of task is found and said
   kiln train data/mnist --preset mlp           the four files of MNIST
+  kiln train heart.csv --preset trees          boosted trees instead of a network
   kiln train photos/ --image-size 64           a folder of images for each class
   kiln train novel.txt --time-limit 5m         a text, character by character
   curl …/novel.txt | kiln train - --pieces characters
@@ -90,6 +92,9 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     if language::is_asked(&settings)? {
         return language::run(settings, (&flags, before, resumed), print_config, &budget, &say);
     }
+    if let Some(method) = fitted::method(&settings) {
+        return fitted::run(settings, method, (&flags, before, resumed), print_config, &budget, &say);
+    }
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
     source.said.extend(size::settle(&mut settings, &source, &budget)?);
@@ -125,18 +130,20 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
             let run = train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say);
             let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, None)))?;
             if let Some(signal) = run.interrupted() {
-                return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
+                let course = Course::of(&run);
+                return interrupted((plan.seed, &source), &model, &folder, &course, (signal, say.quiet), &say);
             }
             let best = BestEpoch::of(&plan, &source, run.history());
             match best.as_ref().filter(|_| plan.refits()) {
                 Some(best) => best.keep(&plan, &source, (&model, &run), &folder)?,
                 None => {
                     let finished = Finished {
-                        plan: &plan,
+                        settings: &plan.settings,
+                        seed: plan.seed,
                         source: &source,
                         model: &model,
                         folder: &folder,
-                        run: &run,
+                        course: &Course::of(&run),
                         best: best.as_ref(),
                         first: None,
                     };
@@ -153,14 +160,16 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let first_training = Some((&first, &best));
     let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, first_training)))?;
     if let Some(signal) = run.interrupted() {
-        return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
+        let course = Course::of(&run);
+        return interrupted((plan.seed, &source), &model, &folder, &course, (signal, say.quiet), &say);
     }
     let finished = Finished {
-        plan: &plan,
+        settings: &plan.settings,
+        seed: plan.seed,
         source: &source,
         model: &model,
         folder: &folder,
-        run: &run,
+        course: &Course::of(&run),
         best: Some(&best),
         first: Some(&first),
     };

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use kiln_learn::Model;
+use kiln_learn::metrics::History;
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::Run;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::CHECKPOINTS;
 use super::plan::{TrainingPlan, about, environment};
@@ -23,39 +25,71 @@ use crate::settings::Settings;
 use crate::source::TrainingData;
 use crate::{out, report};
 
-/// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits.
+/// How a model's weights came about.
+pub(super) struct Course {
+    /// As the model's file says it.
+    pub(super) training: Map<String, Value>,
+    /// As result.json says it, of a model that was fitted.
+    pub(super) how: Map<String, Value>,
+    /// What there is to say, besides what the data are.
+    pub(super) said: Vec<String>,
+    pub(super) history: History,
+    pub(super) elapsed: Duration,
+    /// Why it ended before its time.
+    pub(super) stopped: Option<String>,
+    /// Whether it was fitted at once, and not trained.
+    pub(super) is_fitted: bool,
+}
+
+impl Course {
+    pub(super) fn of(run: &Run<&Sequential>) -> Course {
+        Course {
+            training: run.training(),
+            how: Map::new(),
+            said: Vec::new(),
+            history: run.history().clone(),
+            elapsed: run.elapsed(),
+            stopped: run.stopped().map(String::from),
+            is_fitted: false,
+        }
+    }
+}
+
+/// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits. `is_unsaid` where nobody else says so.
 pub(super) fn interrupted(
-    plan: &TrainingPlan,
-    source: &TrainingData,
+    (seed, source): (u64, &TrainingData),
     model: &Model,
     folder: &Folder,
-    run: &Run<&Sequential>,
-    signal: i32,
+    course: &Course,
+    (signal, is_unsaid): (i32, bool),
     say: &Say,
 ) -> Result<ExitCode> {
-    let mut about = about(plan, source, model);
-    about.training.extend(run.training());
+    let mut about = about(seed, source, model);
+    about.training.extend(course.training.clone());
     folder.check()?;
     model.save_as(&about, folder.at("model.kiln"))?;
     let hint = folder.resume_hint();
-    match (say.json, say.quiet) {
-        (true, _) => say.event(json!({
-            "event": "interrupted", "run": folder.path(), "signal": signal, "steps": run.steps(), "resume": hint,
+    let steps = course.training.get("steps").cloned().unwrap_or_default();
+    match say.json {
+        true => say.event(json!({
+            "event": "interrupted", "run": folder.path(), "signal": signal, "steps": steps, "resume": hint,
         })),
+        false if course.is_fitted => out::note(format!("interrupted; saved as far as it had come. From the start: {hint}")),
         // The trainer has said it already, unless it was to be quiet.
-        (false, true) => out::note(format!("interrupted; saved. Go on with: {hint}")),
-        (false, false) => {}
+        false if is_unsaid => out::note(format!("interrupted; saved. Go on with: {hint}")),
+        false => {}
     }
     Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)))
 }
 
 /// A training that came to its end.
-pub(super) struct Finished<'f, 'r> {
-    pub(super) plan: &'f TrainingPlan,
+pub(super) struct Finished<'f> {
+    pub(super) settings: &'f Settings,
+    pub(super) seed: u64,
     pub(super) source: &'f TrainingData,
     pub(super) model: &'f Model,
     pub(super) folder: &'f Folder,
-    pub(super) run: &'f Run<'r, &'r Sequential>,
+    pub(super) course: &'f Course,
     /// The best epoch, where one is known.
     pub(super) best: Option<&'f BestEpoch>,
     /// The model before it was trained once more on all rows, if it was.
@@ -64,7 +98,7 @@ pub(super) struct Finished<'f, 'r> {
 
 /// Evaluates, writes the model and the report, and says what to try next.
 pub(super) fn finish(
-    &Finished { plan, source, model, folder, run, best, first }: &Finished,
+    &Finished { settings, seed, source, model, folder, course, best, first }: &Finished,
     budget: &TimeBudget,
     afterwards: &Afterwards,
     say: &Say,
@@ -89,6 +123,7 @@ pub(super) fn finish(
     let parts =
         [measure(&*source.train, held)?, measure(&*source.valid, held)?, measure(&*source.test, model)?];
     let mut said = source.said.clone();
+    said.extend(course.said.iter().cloned());
     if !source.valid.is_empty() {
         said.extend(best.map(BestEpoch::line));
     }
@@ -101,17 +136,26 @@ pub(super) fn finish(
                 out::counted(rows, "row"),
                 out::counted(best.epoch as usize, "epoch"),
             ));
-            json!({ "epochs": run.history().len(), "rows": rows })
+            json!({ "epochs": course.history.len(), "rows": rows })
         }
-        _ => Value::Null,
+        (Some(_), None) => {
+            let rows = refit::rows(source)?.len();
+            said.push(format!(
+                "then fitted once more on all {}, validation included; the figures of training and validation are of the model before that \
+                 (first.kiln), those of the test of the one after",
+                out::counted(rows, "row"),
+            ));
+            json!({ "rows": rows })
+        }
+        (None, _) => Value::Null,
     };
     let history = match first {
         Some(_) => past_history(folder.path()),
-        None => run.history().clone(),
+        None => course.history.clone(),
     };
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
-    let mut about = about(plan, source, model);
-    about.training.extend(run.training());
+    let mut about = about(seed, source, model);
+    about.training.extend(course.training.clone());
     about.training.insert("test".to_string(), test.clone());
     let path = folder.at("model.kiln");
     if let Err(error) = folder.check().and_then(|()| model.save_as(&about, &path)) {
@@ -123,21 +167,24 @@ pub(super) fn finish(
     }
     let importances = match &source.shows {
         Shows::Table { plan, .. } | Shows::Columns(plan) if !source.test.is_empty() => {
-            let limit = budget.importances(run.elapsed());
+            let limit = budget.importances(course.elapsed);
             let say = |line: &str| say.line(line);
             Some(Importances::measure(&source.task, model, plan, &*source.test, limit, say)?)
         }
         Shows::Table { .. } | Shows::Columns(_) | Shows::Images(_) | Shows::Words(_) | Shows::Nothing => None,
     };
     let seconds = budget.began.elapsed().as_secs_f64();
-    if let Some(reason) = run.stopped() {
+    if let Some(reason) = &course.stopped {
         say.line(&format!("stopped: {reason}"));
     }
-    let done = json!({
-        "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": run.history().len(),
-        "stopped": run.stopped(), "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
+    let mut done = json!({
+        "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": course.history.len(),
+        "stopped": course.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
         "importances": importances.as_ref().map(Importances::json),
     });
+    for (name, value) in &course.how {
+        done[name] = value.clone();
+    }
     let [on_train, on_valid, on_test] = &parts;
     report::write(
         &report::Told {
@@ -145,13 +192,13 @@ pub(super) fn finish(
             said: &said,
             layers: &about.layers,
             parameters: model.parameter_count(),
-            seconds: run.elapsed().as_secs_f64(),
+            seconds: course.elapsed.as_secs_f64(),
             history: &history,
             parts: [on_train.as_ref(), on_valid.as_ref(), on_test.as_ref()],
             test: &*source.test,
             shows: &source.shows,
-            config: plan.settings.to_toml(),
-            environment: format!("{:#}", environment(plan.seed)),
+            config: settings.to_toml(),
+            environment: format!("{:#}", environment(seed)),
             importances: importances.as_ref(),
             samples: &past_samples(folder.path()),
         },
@@ -196,7 +243,7 @@ pub(super) fn rescued(
     let folder = saved.ancestors().nth(1 + Path::new(part).components().count()).unwrap_or(Path::new("."));
     let settings =
         Settings { out: None, resume: None, checkpoint_dir: None, log_csv: None, ..plan.settings.clone() };
-    let kept = model.save_as(&about(plan, source, model), folder.join("model.kiln")).and_then(|()| {
+    let kept = model.save_as(&about(plan.seed, source, model), folder.join("model.kiln")).and_then(|()| {
         let path = folder.join(CONFIG);
         kiln_files::write(&path, settings.to_toml())
             .map_err(|source| kiln_learn::Error::File { path, source })

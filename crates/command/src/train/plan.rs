@@ -231,11 +231,11 @@ pub(super) fn every(checkpoints: Checkpoints, text: Option<&str>) -> Result<Chec
 }
 
 /// The model's description, before anything is known of its training.
-pub(super) fn about(plan: &TrainingPlan, source: &TrainingData, model: &Model) -> About {
+pub(super) fn about(seed: u64, source: &TrainingData, model: &Model) -> About {
     let mut about = model.about().clone();
     about.task = source.task.clone();
     about.preparation = source.preparation.clone();
-    about.training.insert("seed".to_string(), plan.seed.into());
+    about.training.insert("seed".to_string(), seed.into());
     about
 }
 

@@ -43,13 +43,20 @@ pub(super) struct Stops<'s> {
 #[derive(Clone, Debug)]
 pub(super) struct Boosted {
     pub start: Vec<f32>,
-    /// Round by round a tree for each score, and what their leaves are multiplied by.
+    /// Round by round a tree for each score.
     pub rounds: Vec<Vec<Vec<Node>>>,
-    pub rate: f64,
     /// The mean loss of rows that are trained on, and of those held out, after each round that was made.
     pub curves: [Vec<f64>; 2],
     /// Whether time or somebody ended it.
     pub was_stopped: bool,
+}
+
+impl Boosted {
+    /// The least loss of rows held out; of those grown on where none are.
+    pub fn best(&self) -> f64 {
+        let curve = if self.curves[1].is_empty() { &self.curves[0] } else { &self.curves[1] };
+        curve.iter().copied().fold(f64::INFINITY, f64::min)
+    }
 }
 
 /// Boosts on some rows and holds others out; with none held out for as many rounds as are said.
@@ -65,7 +72,7 @@ pub(super) fn boost(lesson: &Lesson, plan: &Boosting, train: &[u32], held: &[u32
         pulls: vec![[0; 2]; lesson.binned.rows],
     };
     let mut boosted =
-        Boosted { start, rounds: Vec::new(), rate: plan.rate, curves: [Vec::new(), Vec::new()], was_stopped: false };
+        Boosted { start, rounds: Vec::new(), curves: [Vec::new(), Vec::new()], was_stopped: false };
     let mut best = (0, booster.loss(held));
     for round in 0..plan.rounds {
         if (stops.asked)() || stops.ends.is_some_and(|end| Instant::now() >= end) {
