@@ -54,12 +54,13 @@ fn trees_go_through_the_life_of_a_model() {
         assert_eq!(result(&format!("{again}/result.json"))["test"], done["test"]);
         let states = |name: &str| folder.out(&["predict", name, "rough.csv"]);
         assert_eq!(states(&model), states(&format!("{again}/model.kiln")));
-        let over = folder.fails(&["train", "--resume", &out]);
+        let (_, over) = folder.error(&["train", "--resume", &out]);
         assert!(over.contains("this run is over"), "{over}");
     }
     let first = folder.out(&["eval", "r-kind-3/first.kiln", "rough.csv"]);
     assert!(first.contains("accuracy"), "{first}");
-    let folds = folder.run(&["train", "rough.csv", "--preset", "trees", "--target", "price", "--k-fold", "3"]);
+    let folds =
+        folder.run(&["train", "rough.csv", "--preset", "trees", "--target", "price", "--k-fold", "3"]);
     assert!(texts(&folds).1.contains("3 folds: r2 0."), "{}", texts(&folds).1);
 }
 
@@ -77,12 +78,13 @@ fn what_is_of_descent_is_refused_and_time_is_kept() {
         &["--layers", "dense"],
         &["--metric", "mae"],
     ] {
-        let error = folder.fails(&[&common[..], flags].concat());
+        let (_, error) = folder.error(&[&common[..], flags].concat());
         assert!(error.contains(flags[0]) && error.contains("fitted at once"), "{error}");
     }
-    let error = folder.fails(&["train", "--preset", "trees"]);
+    let (_, error) = folder.error(&["train", "--preset", "trees"]);
     assert!(error.contains("for tables"), "{error}");
     folder.out(&[&common[..], &["--time-limit", "2s", "--quiet", "--out", "limited"]].concat());
-    let error = folder.fails(&["train", "rough.csv", "--target", "price", "--from", "limited/model.kiln"]);
+    let (_, error) =
+        folder.error(&["train", "rough.csv", "--target", "price", "--from", "limited/model.kiln"]);
     assert!(error.contains("trees are grown anew"), "{error}");
 }

@@ -345,7 +345,8 @@ fn forests_that_lead_nowhere() {
     let path = folder.at("good.kiln");
     kiln::Model::new(layers, about).save(&path).unwrap();
     let good = kiln::Model::load(&path).unwrap();
-    let count = good.layers().states().iter().find(|(path, _)| path == "0.columns").unwrap().1.shape()[0] as i32;
+    let count =
+        good.layers().states().iter().find(|(path, _)| path == "0.columns").unwrap().1.shape()[0] as i32;
     // What is wrong, in which list and place.
     for (list, place, number, said) in [
         ("children", 0, 0, "lead on within their tree"),

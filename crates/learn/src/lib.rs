@@ -70,8 +70,8 @@ pub use kiln_nn::*;
 pub use model::Model;
 pub use predictor::{Prediction, Predictor, TaggedWord};
 pub use preparation::Preparation;
-pub use terminal::Interrupt;
 pub use registry::{default_device, device, devices};
+pub use terminal::Interrupt;
 
 /// What most programs use, and all that the README and the guides do: `use kiln::prelude::*;`.
 pub mod prelude {

@@ -18,14 +18,20 @@ pub fn lines(model: &Model) -> Result<String> {
         let Some((_, children)) = children else { continue };
         if let Data::I32(list) = children.read()? {
             let trees = counted(roots.shape().elements(), "tree");
-            writeln!(text, "forest    {layer}: {trees} of {}, {} deep", counted(list.len() / 4, "node"), depth(&list))?;
+            writeln!(
+                text,
+                "forest    {layer}: {trees} of {}, {} deep",
+                counted(list.len() / 4, "node"),
+                depth(&list)
+            )?;
         }
     }
     if let Some(gains) = model.about().training.get("gains").and_then(|gains| gains.as_object()) {
         let mut gains: Vec<(&String, f64)> =
             gains.iter().filter_map(|(name, share)| Some((name, share.as_f64()?))).collect();
         gains.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let said: Vec<String> = gains.iter().map(|(name, share)| format!("{name} {:.1} %", share * 100.0)).collect();
+        let said: Vec<String> =
+            gains.iter().map(|(name, share)| format!("{name} {:.1} %", share * 100.0)).collect();
         writeln!(text, "gained by {}", said.join(", "))?;
     }
     Ok(text)

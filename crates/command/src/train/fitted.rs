@@ -52,7 +52,7 @@ pub(super) struct FittedModel {
 pub(super) type Method = fn(&Fitting) -> Result<FittedModel>;
 
 /// Presets that are fitted.
-pub const METHODS: &[(&str, Method)] = &[("trees", grown)];
+const METHODS: &[(&str, Method)] = &[("trees", grown)];
 
 /// How the settings' preset is fitted; nothing of one that is descended to.
 pub(super) fn method(settings: &Settings) -> Option<Method> {
@@ -62,9 +62,28 @@ pub(super) fn method(settings: &Settings) -> Option<Method> {
 
 /// Settings of a training by descent.
 const OF_DESCENT: [&str; 22] = [
-    "layers", "from", "freeze", "lora", "head", "epochs", "batch-size", "lr", "optimizer", "schedule",
-    "weight-decay", "label-smoothing", "clip", "accumulate", "ema", "sampling", "metric", "early-stop",
-    "checkpoint-dir", "checkpoint-every", "keep", "tensorboard",
+    "layers",
+    "from",
+    "freeze",
+    "lora",
+    "head",
+    "epochs",
+    "batch-size",
+    "lr",
+    "optimizer",
+    "schedule",
+    "weight-decay",
+    "label-smoothing",
+    "clip",
+    "accumulate",
+    "ema",
+    "sampling",
+    "metric",
+    "early-stop",
+    "checkpoint-dir",
+    "checkpoint-every",
+    "keep",
+    "tensorboard",
 ];
 
 /// The share of a time limit that a fit may take; the rest is for figures and files.
@@ -94,7 +113,10 @@ pub(super) fn run(
     }
     let folder = match resumed {
         Some(folder) if folder.at("result.json").exists() => {
-            bail!("{}: this run is over; {name} are fitted at once and have nothing to go on from", folder.path().display())
+            bail!(
+                "{}: this run is over; {name} are fitted at once and have nothing to go on from",
+                folder.path().display()
+            )
         }
         Some(folder) => {
             say.line(&format!("{name} are fitted at once, and so from the start again"));
@@ -227,7 +249,10 @@ impl Fit<'_> {
             (true, None) => Some("interrupted".to_string()),
             (false, _) => None,
         };
-        Ok((model, Course { training, how, said, history, elapsed: began.elapsed(), stopped, is_fitted: true }))
+        Ok((
+            model,
+            Course { training, how, said, history, elapsed: began.elapsed(), stopped, is_fitted: true },
+        ))
     }
 
     /// Cross-validates, and says how much results vary.
@@ -238,7 +263,9 @@ impl Fit<'_> {
             false => None,
         };
         let mut all: Vec<Vec<(String, f64)>> = Vec::new();
-        for (at, (rows, held)) in folds(train.len(), labels.as_deref(), count, self.seed)?.into_iter().enumerate() {
+        for (at, (rows, held)) in
+            folds(train.len(), labels.as_deref(), count, self.seed)?.into_iter().enumerate()
+        {
             let (model, _) = self.model(&Subset::new(train, rows), count - at + 1)?;
             if (self.asked)() {
                 return Ok(());
@@ -252,7 +279,9 @@ impl Fit<'_> {
             let squares = numbers.iter().map(|number| (number - mean) * (number - mean)).sum::<f64>();
             let deviation = (squares / (numbers.len() as f64 - 1.0).max(1.0)).sqrt();
             say.line(&format!("{count} folds: {name} {mean:.4}, from fold to fold ± {deviation:.4}"));
-            say.event(json!({ "event": "folds", "folds": count, name: { "mean": mean, "deviation": deviation } }));
+            say.event(
+                json!({ "event": "folds", "folds": count, name: { "mean": mean, "deviation": deviation } }),
+            );
         }
         Ok(())
     }
@@ -273,7 +302,8 @@ fn grown(fitting: &Fitting) -> Result<FittedModel> {
     };
     let forest = trees::fit(fitting.train, fitting.task, &options)?;
     let groups = plan.map(|plan| plan.groups()).unwrap_or_default();
-    let mut gains: Vec<(String, f64)> = groups.into_iter().map(|(name, at)| (name, of(&forest.gains, at))).collect();
+    let mut gains: Vec<(String, f64)> =
+        groups.into_iter().map(|(name, at)| (name, of(&forest.gains, at))).collect();
     gains.sort_by(|a, b| b.1.total_cmp(&a.1));
     let rounds: Vec<usize> = forest.chosen.iter().flat_map(|choice| choice.rounds.clone()).collect();
     let most: Vec<String> =
@@ -292,7 +322,10 @@ fn grown(fitting: &Fitting) -> Result<FittedModel> {
     how.insert("trees".to_string(), forest.trees.into());
     how.insert("nodes".to_string(), forest.nodes.into());
     how.insert("chosen".to_string(), serde_json::to_value(&forest.chosen)?);
-    how.insert("gains".to_string(), gains.into_iter().map(|(name, gain)| (name, json!(gain))).collect::<Map<_, _>>().into());
+    how.insert(
+        "gains".to_string(),
+        gains.into_iter().map(|(name, gain)| (name, json!(gain))).collect::<Map<_, _>>().into(),
+    );
     Ok(FittedModel {
         layers: forest.layers,
         said,

@@ -1,7 +1,7 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
 mod chosen;
-pub mod fitted;
+mod fitted;
 pub mod language;
 mod outcome;
 mod plan;
@@ -131,7 +131,14 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
             let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, None)))?;
             if let Some(signal) = run.interrupted() {
                 let course = Course::of(&run);
-                return interrupted((plan.seed, &source), &model, &folder, &course, (signal, say.quiet), &say);
+                return interrupted(
+                    (plan.seed, &source),
+                    &model,
+                    &folder,
+                    &course,
+                    (signal, say.quiet),
+                    &say,
+                );
             }
             let best = BestEpoch::of(&plan, &source, run.history());
             match best.as_ref().filter(|_| plan.refits()) {

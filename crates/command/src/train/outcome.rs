@@ -74,7 +74,9 @@ pub(super) fn interrupted(
         true => say.event(json!({
             "event": "interrupted", "run": folder.path(), "signal": signal, "steps": steps, "resume": hint,
         })),
-        false if course.is_fitted => out::note(format!("interrupted; saved as far as it had come. From the start: {hint}")),
+        false if course.is_fitted => {
+            out::note(format!("interrupted; saved as far as it had come. From the start: {hint}"))
+        }
         // The trainer has said it already, unless it was to be quiet.
         false if is_unsaid => out::note(format!("interrupted; saved. Go on with: {hint}")),
         false => {}

@@ -102,7 +102,8 @@ impl Forest {
         let (trees, nodes) = self.size();
         let size = |table: &Vec<Vec<f32>>| table.first().map_or(0, Vec::len);
         let tables: Vec<(usize, usize)> = codes.iter().map(|table| (table.len(), size(table))).collect();
-        let front = if tables.is_empty() { Sequential::new() } else { Sequential::new().embed_columns(tables) };
+        let front =
+            if tables.is_empty() { Sequential::new() } else { Sequential::new().embed_columns(tables) };
         let layers = front.trees(self.base.len(), trees, nodes);
         layers.build([1, width])?;
         for ((_, param), table) in layers.parameters().iter().zip(codes) {

@@ -140,7 +140,8 @@ pub fn fit(train: &dyn Dataset, task: &Task, options: &TreeOptions) -> Result<Fi
     let mut was_stopped = false;
     for (at, part) in parts.iter().enumerate() {
         let held = joined.as_ref().map(|_| train.len());
-        let target = Target { soil: &soil, part, numbers: numbers(part, &soil.targets[at], options), options, held };
+        let target =
+            Target { soil: &soil, part, numbers: numbers(part, &soil.targets[at], options), options, held };
         let ends = share(options.ends, parts.len() - at);
         let known = options.chosen.as_ref().and_then(|chosen| chosen.get(at));
         let (choice, boosted) = target.fit(known, ends)?;
@@ -170,9 +171,12 @@ fn check(soil: &Soil, task: &Task, options: &TreeOptions) -> Result<()> {
     }
     let is_number = |part: &TaskPart| matches!(part.meaning, PartMeaning::Number { .. });
     let parts = task.parts();
-    if options.monotone.iter().any(|way| *way != 0) && !parts.iter().all(|part| is_number(part) || part.outputs.len() == 2)
+    if options.monotone.iter().any(|way| *way != 0)
+        && !parts.iter().all(|part| is_number(part) || part.outputs.len() == 2)
     {
-        return refuse("what rises with a column is a number or the second of two classes; there are more".to_string());
+        return refuse(
+            "what rises with a column is a number or the second of two classes; there are more".to_string(),
+        );
     }
     if (options.quantile.is_some() || options.counts) && !parts.iter().all(is_number) {
         return refuse("quantiles and counts are of numbers, not of classes".to_string());
@@ -186,7 +190,8 @@ fn check(soil: &Soil, task: &Task, options: &TreeOptions) -> Result<()> {
     if options.balanced && parts.iter().any(is_number) {
         return refuse("only classes can weigh the same".to_string());
     }
-    let is_count = |part: &TaskPart, at: usize| numbers(part, &soil.targets[at], options).iter().all(|y| *y > -1e-3);
+    let is_count =
+        |part: &TaskPart, at: usize| numbers(part, &soil.targets[at], options).iter().all(|y| *y > -1e-3);
     match parts.iter().enumerate().find(|(at, part)| options.counts && !is_count(part, *at)) {
         Some((_, part)) => refuse(format!("{} is below zero somewhere, and counts aren't", part.name)),
         None => Ok(()),
@@ -277,7 +282,9 @@ impl Target<'_> {
     fn fit(&self, known: Option<&TreeChoice>, ends: Option<Instant>) -> Result<(TreeChoice, Vec<Boosted>)> {
         let folds = self.folds()?;
         let ways: Vec<usize> = match known {
-            Some(choice) if choice.growth < WAYS.len() && choice.rounds.len() == folds.len() => vec![choice.growth],
+            Some(choice) if choice.growth < WAYS.len() && choice.rounds.len() == folds.len() => {
+                vec![choice.growth]
+            }
             Some(_) => return Err(Error::Training("what was chosen for trees is of other rows".to_string())),
             None if self.soil.binned.rows <= FEW && !folds[0].1.is_empty() => vec![USUAL, 0, 2],
             None => vec![USUAL],
@@ -365,11 +372,13 @@ fn history(targets: &[Vec<[Vec<f64>; 2]>]) -> History {
     for folds in targets {
         for (which, sum) in series.iter_mut().enumerate() {
             let rounds = folds.iter().map(|fold| fold[which].len()).min().unwrap_or(0);
-            let mean = |round: usize| folds.iter().map(|fold| fold[which][round]).sum::<f64>() / folds.len() as f64;
+            let mean =
+                |round: usize| folds.iter().map(|fold| fold[which][round]).sum::<f64>() / folds.len() as f64;
             let own: Vec<f64> = (0..rounds).map(mean).collect();
             let before = std::mem::take(sum);
             let at = |list: &[f64], round: usize| list.get(round).or(list.last()).copied().unwrap_or(0.0);
-            *sum = (0..own.len().max(before.len())).map(|round| at(&own, round) + at(&before, round)).collect();
+            *sum =
+                (0..own.len().max(before.len())).map(|round| at(&own, round) + at(&before, round)).collect();
         }
     }
     let mut history = History::default();
@@ -380,4 +389,3 @@ fn history(targets: &[Vec<[Vec<f64>; 2]>]) -> History {
     }
     history
 }
-

@@ -85,12 +85,7 @@ pub(super) fn read(set: &dyn Dataset, task: &Task, codes: &[usize], seed: u64) -
             columns.push(BinnedColumn { bins, cuts });
         }
     }
-    Ok(Soil {
-        binned: Binned { columns, rows },
-        targets: read.targets,
-        weights: read.weights,
-        codes: tables,
-    })
+    Ok(Soil { binned: Binned { columns, rows }, targets: read.targets, weights: read.weights, codes: tables })
 }
 
 fn cuts_of(numbers: &[f32]) -> Vec<f32> {
@@ -151,8 +146,13 @@ impl Reading {
                 None => target.is_finite(),
             };
             if let Some(row) = targets.iter().position(|target| !is_one(target)) {
-                let what = classes.map_or("no number".to_string(), |count| format!("none of {count} classes"));
-                return Err(Error::Training(format!("row {}: the target {} is {what}", row + 1, targets[row])));
+                let what =
+                    classes.map_or("no number".to_string(), |count| format!("none of {count} classes"));
+                return Err(Error::Training(format!(
+                    "row {}: the target {} is {what}",
+                    row + 1,
+                    targets[row]
+                )));
             }
         }
         Ok(())

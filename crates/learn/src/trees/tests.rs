@@ -67,7 +67,11 @@ fn a_target_that_jumps_is_found_where_a_line_finds_little() {
     let line: Vec<f32> = column.iter().map(|x| mean + slope * x).collect();
     assert!(off < 0.25 * spread && off < 0.3 * error(&line, &truth), "{off} of {spread}");
     // Column 3 is noise.
-    assert!(forest.gains[3] < 0.05 && (forest.gains.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{:?}", forest.gains);
+    assert!(
+        forest.gains[3] < 0.05 && (forest.gains.iter().sum::<f64>() - 1.0).abs() < 1e-6,
+        "{:?}",
+        forest.gains
+    );
     let held = forest.history.series("val_loss").unwrap();
     assert!(held[held.len() - 1] < 0.5 * held[0]);
 }
@@ -87,7 +91,9 @@ fn the_same_bits_come_of_any_number_of_threads_and_of_what_was_chosen() {
                 all.push(fit(&set, &task, &options).unwrap());
             }
             let chosen = Some(all[0].chosen.clone());
-            all.push(fit(&set, &task, &TreeOptions { chosen, ends: Some(Instant::now()), ..options }).unwrap());
+            all.push(
+                fit(&set, &task, &TreeOptions { chosen, ends: Some(Instant::now()), ..options }).unwrap(),
+            );
             assert!(all[1..].iter().all(|other| bits(other) == bits(&all[0])));
             assert_ne!(bits(&all[0]), bits(&fit(&set, &task, &of_seed(6)).unwrap()));
         }
@@ -115,7 +121,8 @@ fn scores_rise_where_they_must() {
             let options = TreeOptions { monotone: vec![way, 0, 0, 0], ..of_seed(1) };
             let forest = fit(&set, &task, &options).unwrap();
             for row in x.chunks(WIDTH).take(50) {
-                let along: Vec<f32> = (-20..20).flat_map(|at| [at as f32 / 5.0, row[1], row[2], row[3]]).collect();
+                let along: Vec<f32> =
+                    (-20..20).flat_map(|at| [at as f32 / 5.0, row[1], row[2], row[3]]).collect();
                 let said = outputs(&forest, &along, WIDTH);
                 let last: Vec<f32> = said.chunks(task.outputs()).map(|row| row[task.outputs() - 1]).collect();
                 let is_so = |pair: &[f32]| f32::from(way) * (pair[1] - pair[0]) >= -1e-5;
@@ -247,7 +254,8 @@ fn what_makes_no_sense_is_refused() {
     let (x, y) = rough(50, 0.5, 16);
     let set = numbers(&x, WIDTH, y.clone());
     let kinds = classes(&x, WIDTH, vec![1; 50], 3);
-    let says = |set: &Set, options: TreeOptions| fit(set, &Task::of(set), &options).err().unwrap().to_string();
+    let says =
+        |set: &Set, options: TreeOptions| fit(set, &Task::of(set), &options).err().unwrap().to_string();
     let usual = TreeOptions::default;
     assert!(says(&set, TreeOptions { monotone: vec![1; 5], ..usual() }).contains("5 of 4 columns"));
     assert!(says(&kinds, TreeOptions { monotone: vec![1], ..usual() }).contains("second of two classes"));
@@ -257,7 +265,8 @@ fn what_makes_no_sense_is_refused() {
     assert!(says(&set, TreeOptions { balanced: true, ..usual() }).contains("only classes"));
     let chosen = Some(vec![TreeChoice { growth: 9, rounds: vec![1] }]);
     assert!(says(&set, TreeOptions { chosen, ..usual() }).contains("other rows"));
-    let images = Set::new(vec![0f32; 8], Form::numbers(&[1, 2, 2]), vec![0f32; 2], Form::numbers(&[])).unwrap();
+    let images =
+        Set::new(vec![0f32; 8], Form::numbers(&[1, 2, 2]), vec![0f32; 2], Form::numbers(&[])).unwrap();
     assert!(says(&images, usual()).contains("rows of numbers"));
     let holes = numbers(&x, WIDTH, vec![f32::NAN; 50]);
     assert!(says(&holes, usual()).contains("row 1: the target NaN is no number"));
