@@ -344,3 +344,48 @@ pub(super) fn leaf(nodes: &[Node], binned: &Binned, row: usize) -> usize {
     }
     at
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bins::{BinnedColumn, bin, cuts};
+    use super::super::boost::mixed;
+    use super::*;
+
+    /// A tree of so many rows that threads share them.
+    #[test]
+    fn a_tree_is_the_same_on_any_number_of_threads_and_its_rows_are_in_their_leaves() {
+        const ROWS: usize = 30_000;
+        let number = |row: usize, column: usize| (mixed((row * 5 + column) as u64) % 4096) as f32;
+        let column = |column: usize| {
+            let numbers: Vec<f32> = (0..ROWS).map(|row| number(row, column)).collect();
+            let cuts = cuts(&mut numbers.clone());
+            BinnedColumn { bins: numbers.iter().map(|number| bin(&cuts, *number)).collect(), cuts }
+        };
+        let binned = Binned { columns: (0..5).map(column).collect(), rows: ROWS };
+        let pull =
+            |row: usize| [(number(row, 0) as i32 - 2000) * (1 + number(row, 1) as i32 / 1000), 1 << 20];
+        let pulls: Vec<[i32; 2]> = (0..ROWS).map(pull).collect();
+        let soil = Soil {
+            binned: &binned,
+            columns: &[0, 1, 2, 3, 4],
+            pulls: &pulls,
+            scales: [1e6, f64::from(1 << 20)],
+            monotone: &[],
+        };
+        let grown = |threads: usize| {
+            let growth = Growth { leaves: 31, depth: 9, l2: 1.0, rows: 20.0, curvature: 1e-3, threads };
+            grow(&soil, &growth, (0..ROWS as u32).collect())
+        };
+        let (one, three) = (grown(1), grown(3));
+        assert!(one.nodes == three.nodes && one.rows == three.rows && one.nodes.len() == 61);
+        for (at, node) in one.nodes.iter().enumerate().filter(|(_, node)| node.children == [0; 2]) {
+            let rows = &one.rows[node.range.0..node.range.1];
+            assert!(
+                rows.len() >= 20 && rows.iter().all(|row| leaf(&one.nodes, &binned, *row as usize) == at)
+            );
+            let gradients: i64 = rows.iter().map(|row| i64::from(pulls[*row as usize][0])).sum();
+            let best = -(gradients as f64 / 1e6) / (rows.len() as f64 + 1.0);
+            assert!((node.value - best).abs() < 1e-9, "{} {best}", node.value);
+        }
+    }
+}

@@ -79,7 +79,7 @@ fn a_target_that_jumps_is_found_where_a_line_finds_little() {
 #[test]
 fn the_same_bits_come_of_any_number_of_threads_and_of_what_was_chosen() {
     let (x, y) = rough(400, 0.5, 3);
-    let (large, target) = rough(12_000, 0.5, 4);
+    let (large, target) = rough(1_500, 0.5, 4);
     for (x, y) in [(x, y), (large, target)] {
         let kind: Vec<i64> = y.iter().map(|y| i64::from(*y > 1.0) + i64::from(*y > 3.0)).collect();
         for set in [numbers(&x, WIDTH, y), classes(&x, WIDTH, kind, 3)] {

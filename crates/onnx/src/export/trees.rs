@@ -29,7 +29,13 @@ impl GraphWriter<'_> {
         for (tree, &root) in roots.iter().enumerate() {
             let end = roots.get(tree + 1).map_or(columns.len(), |&end| end as usize);
             let within = |node: i32| i64::from(node - root);
+            let mut is_reached = vec![false; end - root as usize];
+            is_reached[0] = true;
             for node in root as usize..end {
+                // What nothing leads to would be another root.
+                if !is_reached[node - root as usize] {
+                    continue;
+                }
                 let Some(&[less, equal, more, none]) = children[node * 4..].first_chunk() else { continue };
                 let is_leaf = less == node as i32;
                 if (equal != less && equal != more) || (none != less && none != more) {
@@ -37,6 +43,7 @@ impl GraphWriter<'_> {
                         "node {node} leads three ways, which ONNX has no word for"
                     )));
                 }
+                [less, more].iter().for_each(|&next| is_reached[(next - root) as usize] = true);
                 nodes.trees.push(tree as i64);
                 nodes.ids.push(within(node as i32));
                 nodes.columns.push(if is_leaf { 0 } else { columns[node].into() });
