@@ -88,7 +88,7 @@ impl Module for Trees {
 const TOO_MANY: usize = i32::MAX as usize;
 
 impl Trees {
-    /// So many trees of so many nodes in all, each of which is a leaf that says nothing until it is told otherwise.
+    /// So many trees of so many nodes in all, each of which is a leaf that says 1 until it is told otherwise; the trees are of the outputs in turn.
     ///
     /// # Errors
     /// Where there are fewer nodes than trees, or more than a file or the memory has room for.
@@ -117,8 +117,8 @@ impl Trees {
             columns: whole(vec![0; nodes], columns)?,
             thresholds: Variable::filled("", 0f32, thresholds),
             children: whole((0..nodes as i32).flat_map(|node| [node; 4]).collect(), children)?,
-            values: Variable::filled("", 0f32, values),
-            targets: whole(vec![0; trees], targets)?,
+            values: Variable::filled("", 1f32, values),
+            targets: whole((0..trees).map(|tree| (tree % outputs) as i32).collect(), targets)?,
             base: Variable::filled("", 0f32, base),
         })
     }
@@ -149,8 +149,7 @@ impl Layer for Trees {
     }
 }
 
-/// The walk. It is an operation of the host: made of gathers, each level of each tree would pass through memory several times
-/// (docs/performance.md).
+/// The walk. It is an operation of the host: made of gathers, each level of each tree would pass through memory several times.
 struct Walk;
 
 /// Rows that go through all trees together, so that they and a tree stay near the core.
