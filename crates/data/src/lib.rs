@@ -76,7 +76,7 @@ pub use prefetch::Prefetch;
 pub use rng::Rng;
 pub use series::series;
 pub use set::Set;
-pub use split::{by_time, folds, fractions, grouped, stratified};
+pub use split::{by_time, folds, folds_by_time, fractions, grouped, grouped_folds, stratified};
 pub use table::{
     Cell, CellFormat, Choices, Column, ColumnKind, DateFormat, DatePart, EncodedBlock, Encoding, Feature,
     FeatureMatrix, FileFormat, FirstRows, Frame, FrameWriter, Framing, Impute, NumberFormat, NumberTarget,

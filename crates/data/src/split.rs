@@ -122,6 +122,70 @@ pub fn folds(
     Ok((0..count).map(|fold| (others(fold), held(fold).collect())).collect())
 }
 
+/// As [`folds`], where rows of one group stay together; the largest groups are dealt first, each to the fold with the fewest rows.
+///
+/// ```
+/// let folds = kiln_data::grouped_folds(&[1, 1, 1, 2, 2, 3], 2, 7)?;
+/// assert_eq!(folds.iter().map(|(_, held)| held.len()).collect::<Vec<_>>(), [3, 3]);
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+///
+/// # Errors
+/// Where there are fewer than two folds, or fewer groups than folds.
+pub fn grouped_folds(keys: &[i64], count: usize, seed: u64) -> Result<Vec<(Vec<usize>, Vec<usize>)>> {
+    let mut groups = groups(keys);
+    if count < 2 || count > groups.len() {
+        return Err(Error::new(format!(
+            "{} can't be cut in {}; from 2 to {} can be",
+            counted(groups.len(), "group"),
+            counted(count, "fold"),
+            groups.len()
+        )));
+    }
+    Rng::new(seed).shuffle(&mut groups);
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    let mut held = vec![Vec::new(); count];
+    for group in groups {
+        let fewest =
+            (1..count).fold(0, |best, fold| if held[fold].len() < held[best].len() { fold } else { best });
+        held[fewest].extend(group);
+    }
+    let others = |fold: usize| {
+        let rest = held.iter().enumerate().filter(|(other, _)| *other != fold);
+        rest.flat_map(|(_, rows)| rows.iter().copied()).collect()
+    };
+    Ok((0..count).map(|fold| (others(fold), held[fold].clone())).collect())
+}
+
+/// For each of `count` folds the rows before a time and those that come next: the later half of the rows is held out part by part, the latest
+/// part last, and none is foreseen from what came after it.
+///
+/// ```
+/// let folds = kiln_data::folds_by_time(&[5.0, 1.0, 4.0, 2.0, 3.0, 6.0], 3)?;
+/// assert_eq!(folds[0], (vec![1, 3, 4], vec![2]));
+/// assert_eq!(folds[2], (vec![1, 3, 4, 2, 0], vec![5]));
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+///
+/// # Errors
+/// Where there is no fold, or fewer than two rows for each.
+pub fn folds_by_time(times: &[f64], count: usize) -> Result<Vec<(Vec<usize>, Vec<usize>)>> {
+    if count < 1 || 2 * count > times.len() {
+        return Err(Error::new(format!(
+            "{} can't be cut by time in {}; each needs two rows",
+            counted(times.len(), "row"),
+            counted(count, "fold")
+        )));
+    }
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by(|&a, &b| times[a].total_cmp(&times[b]));
+    let first = times.len() - times.len() / 2;
+    let end = |fold: usize| first + (times.len() - first) * fold / count;
+    Ok((0..count)
+        .map(|fold| (order[..end(fold)].to_vec(), order[end(fold)..end(fold + 1)].to_vec()))
+        .collect())
+}
+
 /// Rows by their key, keys in order.
 fn groups(keys: &[i64]) -> Vec<Vec<usize>> {
     let mut groups = std::collections::BTreeMap::<i64, Vec<usize>>::new();
@@ -184,6 +248,27 @@ mod tests {
             assert_eq!(sorted(&parts), Vec::from_iter(0..103));
         }
         assert_eq!(fractions(0, &shares, 1).unwrap(), vec![Vec::<usize>::new(); 3]);
+    }
+
+    #[test]
+    fn folds_of_groups_and_times_keep_them_apart() {
+        let keys: Vec<i64> = (0..100).map(|row| row / 7).collect();
+        let folds = grouped_folds(&keys, 4, 1).unwrap();
+        assert_eq!(
+            sorted(&folds.iter().map(|(_, held)| held.clone()).collect::<Vec<_>>()),
+            Vec::from_iter(0..100)
+        );
+        for (train, held) in &folds {
+            assert!((20..=30).contains(&held.len()) && train.len() + held.len() == 100);
+            assert!(held.iter().all(|&row| train.iter().all(|&other| keys[other] != keys[row])));
+        }
+        assert!(grouped_folds(&keys, 16, 1).is_err());
+        let times: Vec<f64> = (0..21).map(|row| f64::from(row * 8 % 21)).collect();
+        for (train, held) in folds_by_time(&times, 5).unwrap() {
+            let latest = train.iter().map(|&row| times[row]).fold(0.0, f64::max);
+            assert!(!held.is_empty() && held.iter().all(|&row| times[row] > latest));
+        }
+        assert!(folds_by_time(&times, 11).is_err());
     }
 
     #[test]
