@@ -238,7 +238,7 @@ def run_kiln(command, train, test, classes, seed):
         out, *_ = waited([program, "predict", "run/model.kiln", "test.csv"], cwd=folder)
     said = pd.read_csv(io.StringIO(out))
     if not classes:
-        return loss(test["target"], said["target"], None), seconds, memory
+        return loss(test["target"], said[said.columns[-1]], None), seconds, memory
     names = sorted(set(train["target"]))
     return loss(test["target"], said[[f"p({name})" for name in names]], names), seconds, memory
 
