@@ -82,7 +82,6 @@ pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
         let texts = message.string_data.iter().map(text).collect::<Result<Vec<_>>>()?;
         return Ok(Value::texts(texts, &shape));
     }
-    let size = element.size().unwrap_or(1);
     let external = message.data_location == Some(DataLocation::External as i32);
     if external || message.raw_data.is_some() {
         let bytes = if external {
@@ -90,11 +89,11 @@ pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
         } else {
             message.raw_data.clone().unwrap_or_default()
         };
-        if Some(bytes.len()) != count.checked_mul(size) {
+        if Some(bytes.len()) != element.bytes(count) {
             let (found, name) = (bytes.len(), element.name());
             return Err(refuse(format!("{found} bytes for a shape of {shape:?} of {name}")));
         }
-        let data = element.read(&bytes).ok_or_else(|| refuse("a number above 2⁶³".to_string()))?;
+        let data = element.read(&bytes, count).ok_or_else(|| refuse("a number above 2⁶³".to_string()))?;
         return Ok(Value::new(data, &shape, element));
     }
     let data = match element {
@@ -109,7 +108,12 @@ pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
         OnnxDType::F16 | OnnxDType::Bf16 => {
             let bytes: Vec<u8> =
                 message.int32_data.iter().flat_map(|&bits| (bits as u16).to_le_bytes()).collect();
-            element.read(&bytes).unwrap_or(Data::F32(Vec::new()))
+            element.read(&bytes, count).unwrap_or(Data::F32(Vec::new()))
+        }
+        // Bytes in which several may stand.
+        element if element.bits().is_some_and(|bits| bits < 8) || element.narrow_float().is_some() => {
+            let bytes: Vec<u8> = message.int32_data.iter().map(|&bits| bits as u8).collect();
+            element.read(&bytes, count).unwrap_or(Data::F32(Vec::new()))
         }
         _ => Data::I32(message.int32_data.clone()).cast(element.dtype().unwrap_or(kiln_ir::DType::I32)),
     };

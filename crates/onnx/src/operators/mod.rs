@@ -8,6 +8,7 @@ mod index;
 mod losses;
 mod microsoft;
 mod movement;
+mod narrow;
 mod norms;
 mod pad;
 mod pick;
