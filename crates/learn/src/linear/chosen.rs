@@ -52,7 +52,14 @@ impl Sampled {
             false => None,
         };
         let design = Arc::new(design.clone());
-        Ok(Sampled { design, likelihood, rows, squares, moments, mean: total / weight.max(f64::MIN_POSITIVE) })
+        Ok(Sampled {
+            design,
+            likelihood,
+            rows,
+            squares,
+            moments,
+            mean: total / weight.max(f64::MIN_POSITIVE),
+        })
     }
 
     /// The curvature of so many times the rows.
@@ -111,8 +118,10 @@ pub(super) fn fit(
     };
     let losses = by_threads(folds, |held| losses(&known, &path, signs, &fold, held as u8))?;
     let weight: f64 = losses.iter().map(|(_, weight)| weight).sum();
-    let loss = |at: usize| losses.iter().map(|(fold, _)| fold[at]).sum::<f64>() / weight.max(f64::MIN_POSITIVE);
-    let best = (0..path.len()).filter(|&at| loss(at).is_finite()).min_by(|&a, &b| loss(a).total_cmp(&loss(b)));
+    let loss =
+        |at: usize| losses.iter().map(|(fold, _)| fold[at]).sum::<f64>() / weight.max(f64::MIN_POSITIVE);
+    let best =
+        (0..path.len()).filter(|&at| loss(at).is_finite()).min_by(|&a, &b| loss(a).total_cmp(&loss(b)));
     let (best, size) = (best.unwrap_or(0), likelihood.scores() * (features + 1));
     let mut weights = vec![0.0; size];
     known.minimise(&known.rows, (1.0, path[best]), signs, &mut weights)?;

@@ -117,7 +117,12 @@ pub(super) fn minimise(objective: &Objective, curvature: &Curvature, weights: &m
 const SIGNED_STEPS: usize = 500;
 
 /// As [`minimise`], of one score whose weights have signs: accelerated steps (FISTA), each feature by its own curvature.
-pub(super) fn minimise_signed(objective: &Objective, own: &[f64], signs: &[Sign], weights: &mut Vec<f64>) -> Result<()> {
+pub(super) fn minimise_signed(
+    objective: &Objective,
+    own: &[f64],
+    signs: &[Sign],
+    weights: &mut Vec<f64>,
+) -> Result<()> {
     let allow = |weights: &mut [f64]| {
         weights.iter_mut().zip(signs).for_each(|(weight, sign)| *weight = sign.nearest(*weight));
     };

@@ -93,11 +93,6 @@ pub(super) struct Objective<'r> {
 }
 
 impl Objective<'_> {
-    /// How many weights there are in all.
-    pub fn size(&self) -> usize {
-        self.likelihood.scores() * (self.design.features() + 1)
-    }
-
     /// The losses' weighted sum, the sum of weights, and the losses' slopes, without the penalty.
     fn sums(&self, weights: &[f64], with_slopes: bool) -> Result<(f64, f64, Vec<f64>)> {
         let (each, scores) = (self.design.features() + 1, self.likelihood.scores());

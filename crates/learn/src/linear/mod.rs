@@ -7,17 +7,20 @@ mod layers;
 mod likelihood;
 mod moments;
 mod numbers;
+mod quantile;
 mod rows;
+mod skew;
 mod solve;
 #[cfg(test)]
 mod tests;
 
-use kiln_data::Dataset;
+use kiln_data::{Curve, Dataset};
 use kiln_map::counted;
 use kiln_nn::Sequential;
 
 use self::likelihood::Likelihood;
 use self::rows::{Design, SetRows};
+pub use self::skew::{Off, Skew, skew};
 pub use self::solve::Sign;
 use crate::model::{PartMeaning, Task, TaskPart};
 use crate::{Error, Result};
@@ -133,7 +136,10 @@ impl LinearOptions {
     fn check(&self, design: &Design, rows: usize, task: &Task) -> Result<()> {
         let refuse = |message: String| Err(Error::Training(message));
         if rows < 2 {
-            return refuse(format!("a linear model needs two rows at least, and there is {}", counted(rows, "row")));
+            return refuse(format!(
+                "a linear model needs two rows at least, and there is {}",
+                counted(rows, "row")
+            ));
         }
         if let Some(fold_of) = self.fold_of.as_ref().filter(|fold_of| fold_of.len() != rows) {
             return refuse(format!(
@@ -150,7 +156,9 @@ impl LinearOptions {
         }
         let of_code = self.signs.iter().skip(design.amounts).any(|sign| *sign != Sign::Free);
         if of_code {
-            return refuse("the codes of words have no more and less; tell signs of amounts alone".to_string());
+            return refuse(
+                "the codes of words have no more and less; tell signs of amounts alone".to_string(),
+            );
         }
         let signed = self.signs.iter().any(|sign| *sign != Sign::Free);
         let many = |part: &TaskPart| matches!(part.meaning, PartMeaning::Classes(names) if names.len() > 2);
@@ -159,8 +167,12 @@ impl LinearOptions {
                 "more of an input can't say more of one of several classes; signs are for numbers and two classes".to_string(),
             );
         }
-        if self.penalty == Penalty::L1 && task.parts().iter().any(|part| !matches!(part.meaning, PartMeaning::Number { .. })) {
-            return refuse("an L1 penalty is for numbers; classes have L2".to_string());
+        let is_squared = |part: &TaskPart| match part.meaning {
+            PartMeaning::Number { unit, interval: None } => unit.curve != Curve::Count,
+            PartMeaning::Number { interval: Some(_), .. } | PartMeaning::Classes(_) => false,
+        };
+        if self.penalty == Penalty::L1 && !task.parts().iter().all(is_squared) {
+            return refuse("an L1 penalty is for numbers; classes, counts and intervals have L2".to_string());
         }
         Ok(())
     }
@@ -212,7 +224,10 @@ pub fn fit_and_tell(
     }
     let (width, codes) = (form.width(), options.codes.clone());
     let Some(amounts) = width.checked_sub(codes.len()) else {
-        return Err(Error::Training(format!("{} of codes in rows of {width}", counted(codes.len(), "column"))));
+        return Err(Error::Training(format!(
+            "{} of codes in rows of {width}",
+            counted(codes.len(), "column")
+        )));
     };
     let design = Design { amounts, codes };
     options.check(&design, train.len(), task)?;
@@ -226,9 +241,16 @@ pub fn fit_and_tell(
                 if options.balanced {
                     rows.class_weights = Some(balanced(&rows, names.len())?);
                 }
-                let likelihood = if names.len() == 2 { Likelihood::Two } else { Likelihood::Classes(names.len()) };
+                let likelihood =
+                    if names.len() == 2 { Likelihood::Two } else { Likelihood::Classes(names.len()) };
                 let (weights, chosen) = chosen::fit(&design, &rows, likelihood, &signs, options)?;
                 (if names.len() == 2 { weights.of_two() } else { weights }, chosen)
+            }
+            PartMeaning::Number { interval: Some(share), .. } => {
+                quantile::fit(&design, &rows, share, &signs, options)?
+            }
+            PartMeaning::Number { unit, .. } if unit.curve == Curve::Count => {
+                chosen::fit(&design, &rows, Likelihood::Count, &signs, options)?
             }
             PartMeaning::Number { .. } if design.features() <= numbers::MOST => {
                 numbers::fit(&design, &rows, &signs, options)?

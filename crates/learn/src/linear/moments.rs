@@ -37,9 +37,7 @@ impl Moments {
         self.weight += factor * other.weight;
         self.y += factor * other.y;
         self.yy += factor * other.yy;
-        for (own, other) in
-            [(&mut self.x, &other.x), (&mut self.xy, &other.xy), (&mut self.xx, &other.xx)]
-        {
+        for (own, other) in [(&mut self.x, &other.x), (&mut self.xy, &other.xy), (&mut self.xx, &other.xx)] {
             own.iter_mut().zip(other).for_each(|(own, other)| *own += factor * other);
         }
     }

@@ -33,7 +33,12 @@ fn lassos(most: f64) -> Vec<Strength> {
 }
 
 /// Weights that are best by cross-validation.
-pub(super) fn fit(design: &Design, rows: &dyn Rows, signs: &[Sign], options: &LinearOptions) -> Result<(Weights, Chosen)> {
+pub(super) fn fit(
+    design: &Design,
+    rows: &dyn Rows,
+    signs: &[Sign],
+    options: &LinearOptions,
+) -> Result<(Weights, Chosen)> {
     let folds = options.folds_of(rows.len());
     let fold = match options.fold_of.as_deref() {
         Some(told) => told.to_vec(),
@@ -64,8 +69,10 @@ pub(super) fn fit(design: &Design, rows: &dyn Rows, signs: &[Sign], options: &Li
         others.add(&each[held], -1.0);
         Ok(errors(&others, &each[held], &path, signs))
     })?;
-    let error = |at: usize| errors.iter().map(|fold| fold[at]).sum::<f64>() / all.weight.max(f64::MIN_POSITIVE);
-    let best = (0..path.len()).filter(|&at| error(at).is_finite()).min_by(|&a, &b| error(a).total_cmp(&error(b)));
+    let error =
+        |at: usize| errors.iter().map(|fold| fold[at]).sum::<f64>() / all.weight.max(f64::MIN_POSITIVE);
+    let best =
+        (0..path.len()).filter(|&at| error(at).is_finite()).min_by(|&a, &b| error(a).total_cmp(&error(b)));
     let best = best.unwrap_or(0);
     let solved = Problem { xx: &xx, xy: &xy, weight: all.weight, signs };
     let mut weights = vec![0.0; size];
@@ -79,7 +86,10 @@ pub(super) fn fit(design: &Design, rows: &dyn Rows, signs: &[Sign], options: &Li
         Strength::Lasso(strength) => (Penalty::L1, strength),
     };
     let kept = weights.iter().filter(|weight| **weight != 0.0).count();
-    Ok((Weights { each: vec![weights], biases: vec![bias] }, Chosen { penalty, strength, loss: error(best), kept }))
+    Ok((
+        Weights { each: vec![weights], biases: vec![bias] },
+        Chosen { penalty, strength, loss: error(best), kept },
+    ))
 }
 
 /// From where on a path is walked to get to one of its strengths: only L1 goes on from the weights before.

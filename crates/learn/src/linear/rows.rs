@@ -142,6 +142,11 @@ impl HeldRows {
     pub fn targets(&self) -> &[f64] {
         &self.targets
     }
+
+    /// Gives the rows other targets, as many.
+    pub fn retarget(&mut self, targets: Vec<f64>) {
+        self.targets = targets;
+    }
 }
 
 impl Rows for HeldRows {
@@ -190,10 +195,7 @@ pub(super) fn sample(rows: usize, most: usize, seed: u64) -> Vec<bool> {
 }
 
 /// The work of each of some parts, done by as many threads as may work; what comes of it stands in the order of the parts.
-pub(super) fn by_threads<T: Send>(
-    parts: usize,
-    work: impl Fn(usize) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
+pub(super) fn by_threads<T: Send>(parts: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     let threads = kiln_nn::threads().clamp(1, parts.max(1));
     if threads == 1 {
         return (0..parts).map(work).collect();

@@ -1,6 +1,6 @@
 //! Linear models beside scikit-learn's, whose values `reference.py` made.
 
-use kiln_data::{Dataset, Form, Set};
+use kiln_data::{Curve, Dataset, Form, Set, Unit};
 use kiln_nn::{Context, Layer, Module, Sequential, Tensor};
 use serde_json::Value;
 
@@ -55,7 +55,9 @@ fn near(own: &[f64], theirs: &[f64], within: f64, what: &str) {
 fn weights_are_those_of_scikit_learn() {
     let reference = reference();
     let folds: Vec<u8> = numbers(&reference["fold"]).iter().map(|fold| *fold as u8).collect();
-    let told = |strength: f64, penalty| LinearOptions::new().fold_of(folds.clone()).penalty(penalty).strength(strength);
+    let told = |strength: f64, penalty| {
+        LinearOptions::new().fold_of(folds.clone()).penalty(penalty).strength(strength)
+    };
     let signs = [Sign::Falling, Sign::Rising, Sign::Free, Sign::Free, Sign::Free];
     let l2 = told(2.0, Penalty::L2);
     for (name, target, classes, options) in [
@@ -88,6 +90,43 @@ fn weights_are_those_of_scikit_learn() {
             near(&[chosen[0].loss], &[loss.as_f64().unwrap()], 1e-5, name);
         }
     }
+}
+
+/// What a target that is learned so asks for.
+fn asked(curve: Curve, interval: Option<f64>) -> Task {
+    let names = vec!["y".to_string()];
+    Task::Numbers { names, scale: vec![1.0], offset: vec![0.0], curves: vec![curve], interval }
+}
+
+#[test]
+fn counts_are_poisson_regressions_and_intervals_quantiles() {
+    let reference = reference();
+    let counts = set(&reference, "count", 0);
+    let options = LinearOptions::new().strength(2.0);
+    let (own, biases) = weights(&fit(&counts, &asked(Curve::Count, None), &options).unwrap());
+    near(&own[0], &numbers(&reference["poisson"]["weights"][0]), 2e-5, "poisson");
+    near(&biases, &numbers(&reference["poisson"]["biases"]), 2e-5, "poisson");
+
+    let set = set(&reference, "number", 0);
+    let options = LinearOptions::new().strength(1e-6);
+    let (own, biases) = weights(&fit(&set, &asked(Curve::Straight, Some(0.8)), &options).unwrap());
+    let theirs = &reference["quantile"];
+    // A vertex of a flat bottom, which the smooth loss comes near.
+    near(&own[2], &numbers(&theirs["weights"][0]), 0.05, "quantile");
+    near(&biases[2..], &numbers(&theirs["biases"]), 0.05, "quantile");
+    let x = singles(&reference["x"]);
+    let below = |output: usize| {
+        let said = x.chunks(5).map(|row| {
+            row.iter().zip(&own[output]).map(|(x, weight)| f64::from(*x) * weight).sum::<f64>()
+                + biases[output]
+        });
+        said.zip(numbers(&reference["number"])).filter(|(said, truth)| truth < said).count()
+    };
+    let (low, middle, high) = (below(0), below(1), below(2));
+    assert!(
+        (7..=12).contains(&low) && (42..=48).contains(&middle) && (78..=83).contains(&high),
+        "{low} {middle} {high}"
+    );
 }
 
 #[test]
@@ -174,7 +213,8 @@ fn many_rows_give_the_same_bits_with_any_number_of_threads() {
         for threads in [1, 3] {
             kiln_nn::set_threads(threads).unwrap();
             let layers = fit(set, &Task::of(set), &LinearOptions::new()).unwrap();
-            let each = layers.parameters().iter().flat_map(|(_, own)| own.tensor().to_vec::<f32>().unwrap());
+            let parameters = layers.parameters();
+            let each = parameters.iter().flat_map(|(_, own)| own.tensor().to_vec::<f32>().unwrap());
             bits.push(each.map(f32::to_bits).collect::<Vec<_>>());
         }
         assert_eq!(bits[0], bits[1]);
@@ -186,10 +226,11 @@ fn many_rows_give_the_same_bits_with_any_number_of_threads() {
 fn what_does_not_suit_is_refused_with_the_mend() {
     let reference = reference();
     let (number, classes) = (set(&reference, "number", 0), set(&reference, "classes", 3));
-    let says = |set: &Set, options: LinearOptions| fit(set, &Task::of(set), &options).unwrap_err().to_string();
+    let says =
+        |set: &Set, options: LinearOptions| fit(set, &Task::of(set), &options).unwrap_err().to_string();
     let options = LinearOptions::new;
     for (set, options, said) in [
-        (&classes, options().penalty(Penalty::L1), "classes have L2"),
+        (&classes, options().penalty(Penalty::L1), "intervals have L2"),
         (&classes, options().signs([Sign::Rising; 5]), "two classes"),
         (&number, options().signs([Sign::Rising]), "a row has 5"),
         (&number, options().fold_of(vec![0, 1]), "there are 90"),
@@ -208,7 +249,8 @@ fn what_does_not_suit_is_refused_with_the_mend() {
 #[test]
 fn awkward_rows_have_finite_weights() {
     let (x, y) = made(6, 20, 2, 0.1);
-    let doubled: Vec<f32> = x.chunks(20).flat_map(|row| row.iter().chain(row).copied().chain([1.0])).collect();
+    let doubled: Vec<f32> =
+        x.chunks(20).flat_map(|row| row.iter().chain(row).copied().chain([1.0])).collect();
     let wide = Set::numbers(doubled.clone(), Form::numbers(&[41]), y.clone(), 1).unwrap();
     let labels: Vec<i64> = y.iter().map(|y| i64::from(*y > 0.0)).collect();
     let parted = Set::new(doubled, Form::numbers(&[41]), labels, Form::class(2)).unwrap();
@@ -218,4 +260,30 @@ fn awkward_rows_have_finite_weights() {
             assert!(own.tensor().to_vec::<f32>().unwrap().iter().all(|weight| weight.is_finite()), "{path}");
         }
     }
+}
+
+#[test]
+fn prices_are_found_to_want_a_logarithm_and_sums_are_not() {
+    let (x, score) = made(800, 4, 3, 0.3);
+    let set = |of: fn(f64) -> f64| {
+        let y: Vec<f32> = score.iter().map(|score| of((*score).into()) as f32).collect();
+        Set::numbers(x.clone(), Form::numbers(&[4]), y, 1).unwrap()
+    };
+    let log = Unit { scale: 1.0, offset: 0.0, curve: Curve::Log { unit: 1e-3, factor: 1.0 } };
+    let prices = set(|score| libm::exp(score));
+    let found = skew(&prices, &[], (0, Unit::PLAIN), log, 7).unwrap().unwrap();
+    assert!(found.wants_log() && found.skewness > 2.0, "{found:?}");
+    // Skewed by itself, and a sum of its inputs all the same.
+    let squares = set(|score| 10.0 + score);
+    assert_eq!(skew(&squares, &[], (0, Unit::PLAIN), log, 7).unwrap(), None);
+    let (x, _) = made(800, 4, 3, 0.3);
+    let (mut waits, mut y) = (Vec::new(), Vec::new());
+    for row in x.chunks(4) {
+        let own: Vec<f64> = row.iter().map(|x| libm::exp(f64::from(*x))).collect();
+        y.push(own.iter().sum::<f64>() as f32);
+        waits.extend(own.into_iter().map(|x| x as f32));
+    }
+    let sums = Set::numbers(waits, Form::numbers(&[4]), y, 1).unwrap();
+    let found = skew(&sums, &[], (0, Unit::PLAIN), log, 7).unwrap();
+    assert!(found.is_none_or(|found| !found.wants_log()), "{found:?}");
 }
