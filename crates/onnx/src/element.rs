@@ -209,6 +209,17 @@ impl OnnxDType {
         })
     }
 
+    /// Numbers as little-endian bytes, as [`OnnxDType::read`] takes them; of types of at least eight bits that have one for each number.
+    pub fn write(self, data: &Data) -> Option<Vec<u8>> {
+        if self.narrow_float().is_some() {
+            return None;
+        }
+        let held = data.to_le_bytes();
+        let (size, wide) = (self.bits()? / 8, self.dtype()?.size());
+        // A narrow integer is the low bytes of the one that holds it.
+        Some(held.chunks_exact(wide).flat_map(|number| &number[..size.min(wide)]).copied().collect())
+    }
+
     /// The value of a float of at most eight bits.
     fn narrow_value(self, bits: u8) -> f32 {
         let (Some(NarrowFloat { mantissa, lowest, beyond, .. }), Some(size)) =

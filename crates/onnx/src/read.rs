@@ -1,6 +1,7 @@
 //! Files of ONNX as messages and tensors. Nothing in them is believed: sizes are held against what is there before memory is taken.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_ir::{DType, Data};
@@ -8,7 +9,9 @@ use kiln_map::{Budget, ExternalFiles, MemoryMap};
 
 use crate::element::OnnxDType;
 use crate::error::{Error, Result};
-use crate::proto::{Message, ModelProto, TensorProto, tensor_proto::DataLocation};
+use crate::proto::{
+    Message, ModelProto, OptionalProto, SequenceProto, TensorProto, tensor_proto::DataLocation, type_proto,
+};
 use crate::value::Value;
 use crate::weigh::{MessageKind, weigh};
 
@@ -49,6 +52,42 @@ pub fn tensor_file(path: &Path) -> Result<Value> {
     })?;
     let beside = ExternalFiles::file(path).map_err(Error::file(path))?;
     tensor(&message, Origin { beside: &beside, budget: &budget })
+}
+
+/// A file with one value of a declared type, as test data come.
+pub fn value_file(path: &Path, kind: Option<&type_proto::Value>) -> Result<Value> {
+    let damaged = |error| Error::format(path, format!("{error}; it is cut off, damaged, or of another type"));
+    let budget = Budget::default();
+    let bytes = || -> Result<Bytes> {
+        let bytes = mapped(path)?;
+        let weight = weigh(&bytes, MessageKind::Small, budget.limits().bytes);
+        budget.bytes(weight).map_err(Error::limit(path.display()))?;
+        Ok(bytes)
+    };
+    let beside = ExternalFiles::file(path).map_err(Error::file(path))?;
+    let origin = Origin { beside: &beside, budget: &budget };
+    match kind {
+        Some(type_proto::Value::SequenceType(_)) => {
+            sequence(&SequenceProto::decode(bytes()?).map_err(damaged)?, origin)
+        }
+        Some(type_proto::Value::OptionalType(_)) => {
+            let message = OptionalProto::decode(bytes()?).map_err(damaged)?;
+            match (&message.tensor_value, &message.sequence_value) {
+                (Some(own), _) => tensor(own, origin),
+                (None, Some(own)) => sequence(own, origin),
+                (None, None) => Ok(Value::Nothing),
+            }
+        }
+        _ => tensor_file(path),
+    }
+}
+
+fn sequence(message: &SequenceProto, origin: Origin) -> Result<Value> {
+    if !message.sequence_values.is_empty() {
+        return Err(Error::Unsupported("sequences of sequences aren't known here".to_string()));
+    }
+    let values = message.tensor_values.iter().map(|own| tensor(own, origin)).collect::<Result<Vec<_>>>()?;
+    Ok(Value::List(Arc::new(values)))
 }
 
 /// A tensor of a message.

@@ -25,13 +25,16 @@ pub(super) fn narrowed(call: &Call, x: &Tensor, element: OnnxDType, float: Narro
         Beyond::Nan | Beyond::UnsignedNan => f64::NAN,
     };
     let near = near.gt(float.largest).select(above, &near);
+    // The sign of zero shows in its reciprocal, that of infinity only in itself.
+    let is_negative = x.lt(0.0).logical_or(&x.recip().lt(0.0));
     let signed = match float.beyond {
         // There is no negative zero.
-        Beyond::UnsignedNan => x.lt(0.0).logical_and(&near.ne(0.0)).select(-&near, &near),
-        Beyond::Infinity | Beyond::Nan | Beyond::Largest => (&near * x.recip().sign()).cast(x.dtype()),
+        Beyond::UnsignedNan => is_negative.logical_and(&near.ne(0.0)).select(-&near, &near),
+        Beyond::Infinity | Beyond::Nan | Beyond::Largest => is_negative.select(-&near, &near),
     };
-    // The sign of zero follows from its reciprocal; of what isn't a number nothing follows.
-    let signed = x.is_nan().select(f64::NAN, signed);
+    // What isn't a number stays so, where the type has it.
+    let nothing = if float.beyond == Beyond::Largest { -0.0 } else { f64::NAN };
+    let signed = x.is_nan().select(nothing, signed);
     Ok(signed.cast(DType::F32))
 }
 

@@ -90,6 +90,10 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "Softsign" => |call| float(call, &|x, _| x.softsign()),
         "Mish" => |call| float(call, &|x, _| x.mish()),
         "Swish" => |call| float(call, &|x, call| x * (x * call.float("alpha", 1.0)).sigmoid()),
+        "SwiGLU" => |call| {
+            let gate = wide(&call.tensor(1)?);
+            float(call, &|x, call| x * (x * call.float("alpha", 1.0)).sigmoid() * &gate)
+        },
         "Gelu" => |call| match call.text("approximate", "none").as_str() {
             "tanh" => float(call, &|x, _| x.gelu_tanh()),
             _ => float(call, &|x, _| x.gelu()),
