@@ -10,6 +10,8 @@ mod interrupted;
 mod kinds;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/numbers.rs"]
+mod numbers;
 #[path = "command/pairs.rs"]
 mod pairs;
 #[path = "command/pictures.rs"]

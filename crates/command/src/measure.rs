@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use anyhow::{Result, bail};
-use kiln_learn::data::{Batch, Cut, Dataset};
+use kiln_learn::data::{Batch, Curve, Cut, Dataset, Unit};
 use kiln_learn::metrics::{Average, BinaryScores, Confusion, EntityScores, Numbers, are_of_entities};
-use kiln_learn::model::{PartMeaning, Task, TaskPart, Views};
+use kiln_learn::model::{PartMeaning, Task, TaskPart, Views, number_of, quantiles};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
 use kiln_learn::{Model, Preparation};
@@ -46,10 +46,15 @@ pub struct MeasuredTarget {
 }
 
 /// One target's numbers, in its own unit.
+#[derive(Default)]
 pub struct PredictedNumbers {
     pub name: String,
     pub truth: Vec<f64>,
     pub predicted: Vec<f64>,
+    /// The bounds of each row, where an interval is predicted.
+    pub bounds: Vec<[f64; 2]>,
+    /// The sum of the rows' losses, in the units that are learned in.
+    pub losses: f64,
     /// Its figures alone.
     pub figures: Vec<(&'static str, f64)>,
 }
@@ -190,7 +195,7 @@ pub fn characters_of_a_piece(preparation: &Preparation, set: &dyn Dataset) -> Re
 /// What is seen of one target, row by row.
 enum SeenTarget {
     Classes { outputs: Range<usize>, names: Vec<String>, rows: Vec<Judged> },
-    Number { place: usize, unit: (f64, f64), seen: PredictedNumbers },
+    Number { outputs: Range<usize>, unit: Unit, interval: Option<f64>, seen: PredictedNumbers },
 }
 
 impl SeenTarget {
@@ -199,15 +204,11 @@ impl SeenTarget {
             PartMeaning::Classes(names) => {
                 SeenTarget::Classes { outputs: part.outputs, names: names.to_vec(), rows: Vec::new() }
             }
-            PartMeaning::Number { scale, offset } => SeenTarget::Number {
-                place: part.outputs.start,
-                unit: (scale, offset),
-                seen: PredictedNumbers {
-                    name: part.name.to_string(),
-                    truth: Vec::new(),
-                    predicted: Vec::new(),
-                    figures: Vec::new(),
-                },
+            PartMeaning::Number { unit, interval } => SeenTarget::Number {
+                outputs: part.outputs,
+                unit,
+                interval,
+                seen: PredictedNumbers { name: part.name.to_string(), ..PredictedNumbers::default() },
             },
         };
         task.parts().into_iter().map(one).collect()
@@ -229,13 +230,33 @@ fn see(targets: &mut [SeenTarget], batch: &Batch, outputs: &[f32]) {
                         .map(|(row, label)| Judged::new(row.get(own(row)).unwrap_or_default(), label as i64)),
                 );
             }
-            SeenTarget::Number { place, unit: (scale, offset), seen } => {
-                let unit = |number: f64| number * *scale + *offset;
-                seen.truth.extend(truth.map(unit));
-                let predicted = outputs.iter().skip(*place).step_by(width.max(1));
-                seen.predicted.extend(predicted.map(|&output| unit(f64::from(output))));
+            SeenTarget::Number { outputs: places, unit, interval, seen } => {
+                for (row, truth) in outputs.chunks(width.max(1)).zip(truth) {
+                    let own = row.get(places.clone()).unwrap_or_default();
+                    let (number, bounds) = number_of(own, unit);
+                    seen.truth.push(unit.truth(truth));
+                    seen.predicted.push(number);
+                    seen.bounds.extend(bounds);
+                    seen.losses += loss_of(own, truth, unit, *interval);
+                }
             }
         }
+    }
+}
+
+/// What a row's number loses, in the units that are learned in.
+fn loss_of(outputs: &[f32], truth: f64, unit: &Unit, interval: Option<f64>) -> f64 {
+    let pinball = |(output, quantile): (&f32, f64)| {
+        let error = truth - f64::from(*output);
+        (quantile * error).max((quantile - 1.0) * error)
+    };
+    match (interval, outputs) {
+        (Some(share), bounds) => bounds.iter().zip(quantiles(share)).map(pinball).sum::<f64>() / 3.0,
+        (None, [output, ..]) if unit.curve == Curve::Count => {
+            libm::exp(f64::from(*output)) - truth * f64::from(*output)
+        }
+        (None, [output, ..]) => (f64::from(*output) - truth) * (f64::from(*output) - truth),
+        (None, []) => f64::NAN,
     }
 }
 
@@ -246,8 +267,10 @@ fn figures(task: &Task, targets: Vec<SeenTarget>) -> Result<Measured> {
     for target in targets {
         match target {
             SeenTarget::Classes { names, rows, .. } => each.push(classes(names, rows)?),
-            SeenTarget::Number { unit, seen, .. } if is_mixed => each.push(numbers(vec![(seen, unit.0)])?),
-            SeenTarget::Number { unit, seen, .. } => of_numbers.push((seen, unit.0)),
+            SeenTarget::Number { unit, seen, .. } if is_mixed => {
+                each.push(numbers(vec![(seen, unit.curve)])?)
+            }
+            SeenTarget::Number { unit, seen, .. } => of_numbers.push((seen, unit.curve)),
         }
     }
     if !is_mixed {
@@ -367,17 +390,28 @@ fn classes(names: Vec<String>, rows: Vec<Judged>) -> Result<Measured> {
     Ok(Measured { numbers, of, entities: EntityScores::default() })
 }
 
-/// Of numbers, each with the unit that it was learned in.
-fn numbers(seen: Vec<(PredictedNumbers, f64)>) -> Result<Measured> {
+/// Of numbers, each with the curve that it was learned by.
+fn numbers(seen: Vec<(PredictedNumbers, Curve)>) -> Result<Measured> {
     let (count, mut each) = (seen.len(), Vec::new());
     let (mut r2, mut loss) = (0.0, 0.0);
-    for (mut own, scale) in seen {
+    for (mut own, curve) in seen {
         let mut all = Numbers::default();
         all.add(&own.predicted, &own.truth)?;
         let share = 1.0 / count as f64;
-        (r2, loss) = (r2 + share * all.r2(), loss + share * all.mse() / (scale * scale));
+        let rows = own.truth.len() as f64;
+        (r2, loss) = (r2 + share * all.r2(), loss + share * own.losses / rows);
         own.figures =
             vec![("r2", all.r2()), ("rmse", all.rmse()), ("mae", all.mae()), ("pearson", all.pearson())];
+        if curve == Curve::Count {
+            own.figures.push(("poisson-deviance", poisson_deviance(&own.truth, &own.predicted)));
+        }
+        if !own.bounds.is_empty() {
+            let holds = |(bounds, truth): &(&[f64; 2], &f64)| bounds[0] <= **truth && **truth <= bounds[1];
+            let held = own.bounds.iter().zip(&own.truth).filter(holds).count();
+            own.figures.push(("coverage", held as f64 / rows));
+            let width = own.bounds.iter().map(|[low, high]| high - low).sum::<f64>() / rows;
+            own.figures.push(("interval-width", width));
+        }
         each.push(own);
     }
     let mut numbers = vec![("r2".to_string(), r2), ("loss".to_string(), loss)];
@@ -390,6 +424,16 @@ fn numbers(seen: Vec<(PredictedNumbers, f64)>) -> Result<Measured> {
         }));
     }
     Ok(Measured { numbers, of: Of::Numbers(each), entities: EntityScores::default() })
+}
+
+/// Twice the mean of how much likelier counts are by themselves than by the means that were predicted.
+fn poisson_deviance(truth: &[f64], predicted: &[f64]) -> f64 {
+    let one = |(truth, mean): (&f64, &f64)| {
+        let mean = mean.max(f64::MIN_POSITIVE);
+        let log = if *truth > 0.0 { truth * libm::log(truth / mean) } else { 0.0 };
+        2.0 * (log - truth + mean)
+    };
+    truth.iter().zip(predicted).map(one).sum::<f64>() / truth.len() as f64
 }
 
 /// Precision, recall and F1 of each kind of entity, as a table.

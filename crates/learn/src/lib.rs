@@ -36,6 +36,7 @@ pub mod generate;
 #[cfg(feature = "tokenizer")]
 pub mod hub;
 mod inputs;
+pub mod linear;
 pub mod model;
 #[cfg(not(feature = "terminal"))]
 mod no_terminal;

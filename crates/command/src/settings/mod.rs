@@ -74,7 +74,9 @@ const DATA: &str = "Data";
 keys! {
     "Data" {
         "target" target: String [ROWS] = "COLUMN" "The column of a table to predict, by its name or its number from 1; several with commas between them [default: target, label, class or y, else the last]";
-        "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which; of several targets one word for all, or one for each with commas between them";
+        "task" task: String [ROWS] = "KIND" "classes, number or count (whole numbers whose mean is predicted), where a table doesn't show which; of several targets one word for all, or one for each with commas between them";
+        "target-scale" target_scale: String [ROWS] = "HOW" "What a number is learned as: as-is, or log where few are very large; of several targets one word for all, or one for each [default: log where that is measured to be better]";
+        "interval" interval: Share [ROWS] = "SHARE" "Predict numbers with two bounds between which this share of all lie, such as 0.9; the number is then the middle of what may come";
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
         "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, text, calendar";
@@ -111,6 +113,7 @@ keys! {
         "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
         "lora" lora: Count [LAYERS] = "RANK" "Train low-rank adapters (LoRA) of this rank beside every dense layer of --from, a language model's folder, and leave its weights as they are; their scale is 2";
         "head" head: bool [LAYERS] = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";
+        "monotone" monotone: String [LAYERS] = "SIGNS" "Columns of which more never says less of what is predicted (of two classes of the second), or more: \"age:+, price:-\"; of linear models";
     }
     "Training" {
         "epochs" epochs: Whole [NOTHING] = "N" "How often to go through the training set";
@@ -287,6 +290,8 @@ impl Settings {
     pub fn of_run(path: &Path) -> Result<Settings> {
         let settings = Settings::from_file(path)?;
         match settings {
+            // What is fitted has no epochs.
+            Settings { preset: Some(_), seed: Some(_), .. } => Ok(settings),
             Settings {
                 epochs: Some(_),
                 batch_size: Some(_),

@@ -1,6 +1,7 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
 mod chosen;
+mod fitted;
 pub mod language;
 mod outcome;
 mod plan;
@@ -18,11 +19,12 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use kiln_learn::Model;
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{
-    Checkpoints, CsvLog, EarlyStopping, JsonlLog, Run, TensorBoard, TimeLimit, cross_validate,
+    Checkpoints, CsvLog, EarlyStopping, JsonlLog, Run, TensorBoard, TimeLimit, cross_validate_on,
 };
 use serde_json::json;
 
-use self::outcome::{Finished, finish, interrupted, rescued};
+use self::fitted::Fitted;
+use self::outcome::{Finished, Trained, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
 use self::refit::{BestEpoch, Refit, refit};
 use self::say::{Events, Say};
@@ -93,6 +95,10 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
     source.said.extend(size::settle(&mut settings, &source, &budget)?);
+    if let Some(kind) = Fitted::of(&settings, &source) {
+        let before = (&flags, before.as_ref(), resumed);
+        return fitted::run(kind, settings, &source, before, print_config, &budget, &say);
+    }
     let plan = TrainingPlan::new(settings, base, &source)?;
     if let Some(before) = &before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
@@ -132,11 +138,12 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
                 Some(best) => best.keep(&plan, &source, (&model, &run), &folder)?,
                 None => {
                     let finished = Finished {
-                        plan: &plan,
+                        settings: &plan.settings,
+                        seed: plan.seed,
                         source: &source,
                         model: &model,
                         folder: &folder,
-                        run: &run,
+                        trained: Trained::of(&run),
                         best: best.as_ref(),
                         first: None,
                     };
@@ -156,11 +163,12 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
     }
     let finished = Finished {
-        plan: &plan,
+        settings: &plan.settings,
+        seed: plan.seed,
         source: &source,
         model: &model,
         folder: &folder,
-        run: &run,
+        trained: Trained::of(&run),
         best: Some(&best),
         first: Some(&first),
     };
@@ -240,17 +248,17 @@ fn folds(
     say: &Say,
 ) -> Result<()> {
     let mut mistake = None;
-    let folds = cross_validate(&source.train, count, plan.seed, |fold| {
+    let rows = source.folds(count, plan.seed)?;
+    let folds = cross_validate_on(&source.train, rows, |fold| {
         let seed = plan.seed + fold.number as u64;
         let model = plan.model(source, seed).map(|(model, _)| model.into_layers());
-        let trainer =
-            model.and_then(|model| plan.trainer(model, source, &*source.train, seed)).map(|trainer| {
-                // Folds and the training that follows share what is left.
-                match budget.share(count - fold.number + 1) {
-                    Some(share) => trainer.callback(share),
-                    None => trainer,
-                }
-            });
+        let trainer = model.and_then(|model| plan.trainer(model, source, &fold.train, seed)).map(|trainer| {
+            // Folds and the training that follows share what is left.
+            match budget.share(count - fold.number + 1) {
+                Some(share) => trainer.callback(share),
+                None => trainer,
+            }
+        });
         trainer.map(Trainer::quiet).unwrap_or_else(|error| {
             mistake = Some(error);
             Trainer::new(Sequential::new(), Mse::new(), Sgd::new(1.0)).epochs(0).quiet()

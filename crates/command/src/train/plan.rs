@@ -101,6 +101,11 @@ impl TrainingPlan {
                 }
             }
         }
+        if settings.monotone.is_some() {
+            bail!(
+                "--monotone: a network can't be held to it; --preset linear can, where more of a column never says less (or more) of what is predicted"
+            );
+        }
         if settings.refit == Some(true) && source.valid.is_empty() {
             bail!("--refit trains on the validation rows too, and there are none");
         }
@@ -172,9 +177,12 @@ impl TrainingPlan {
             Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. } => {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
             }
-            Task::Numbers { .. } => Trainer::new(model, Mse::new(), optimizer),
-            Task::Several { .. } => {
-                Trainer::new(model, TaskLoss::new(&source.task).label_smoothing(smoothing), optimizer)
+            Task::Numbers { .. } | Task::Several { .. } => {
+                let loss = TaskLoss::new(&source.task);
+                match loss.is_squared_error() {
+                    true => Trainer::new(model, Mse::new(), optimizer),
+                    false => Trainer::new(model, loss.label_smoothing(smoothing), optimizer),
+                }
             }
         };
         trainer = trainer.epochs(self.epochs).batch_size(self.batch_size).seed(seed).schedule_over(schedule);
@@ -205,7 +213,7 @@ impl TrainingPlan {
 }
 
 /// What kind of data are trained on.
-fn suits(source: &TrainingData, form: &Form) -> Suits {
+pub(super) fn suits(source: &TrainingData, form: &Form) -> Suits {
     if matches!(source.preparation, Preparation::Pairs(_)) {
         return Suits::Pairs;
     }
@@ -230,12 +238,20 @@ pub(super) fn every(checkpoints: Checkpoints, text: Option<&str>) -> Result<Chec
     }
 }
 
+/// The model's description with predictions that are lifted to the right mean on rows that it wasn't trained on, or where there are none on
+/// those that it was.
+pub(super) fn levelled(seed: u64, source: &TrainingData, model: &Model, held: &Model) -> Result<About> {
+    let rows = if source.valid.is_empty() { &source.train } else { &source.valid };
+    let factors = source.task.levels(held, &**rows)?;
+    Ok(about(seed, source, model).levelled(&factors))
+}
+
 /// The model's description, before anything is known of its training.
-pub(super) fn about(plan: &TrainingPlan, source: &TrainingData, model: &Model) -> About {
+pub(super) fn about(seed: u64, source: &TrainingData, model: &Model) -> About {
     let mut about = model.about().clone();
     about.task = source.task.clone();
     about.preparation = source.preparation.clone();
-    about.training.insert("seed".to_string(), plan.seed.into());
+    about.training.insert("seed".to_string(), seed.into());
     about
 }
 

@@ -12,6 +12,7 @@ use super::column::{Cell, Column, ColumnKind};
 use super::format::CellFormat;
 use super::reading::Reading;
 use super::summary::{ColumnSummary, SummarisedColumn};
+use super::unit::{Curve, Unit};
 use crate::error::{Error, Result};
 use crate::values::{Form, Values};
 
@@ -37,6 +38,12 @@ pub enum TargetColumn {
         mean: f64,
         /// What it is divided by.
         deviation: f64,
+        /// How it is bent before.
+        #[serde(default, skip_serializing_if = "Curve::is_straight")]
+        curve: Curve,
+        /// The share of rows whose number lies between the lower and the upper of three that are predicted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interval: Option<f64>,
     },
     /// Several numbers, each less its mean and by its deviation.
     Numbers {
@@ -71,9 +78,22 @@ pub struct NumberTarget {
     pub mean: f64,
     /// What it is divided by.
     pub deviation: f64,
+    /// How it is bent before.
+    #[serde(default, skip_serializing_if = "Curve::is_straight")]
+    pub curve: Curve,
+    /// The share of rows whose number lies between the lower and the upper of three that are predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<f64>,
     /// How its cells are written.
     #[serde(default, skip_serializing_if = "CellFormat::is_plain")]
     pub format: CellFormat,
+}
+
+impl NumberTarget {
+    /// What it is learned as.
+    pub fn unit(&self) -> Unit {
+        Unit { scale: self.deviation, offset: self.mean, curve: self.curve }
+    }
 }
 
 impl TargetColumn {
@@ -109,8 +129,8 @@ impl TargetColumn {
         }
     }
 
-    /// The mean and the deviation of each number; classes, of which there may be some among several columns, have none.
-    pub fn units(&self) -> Vec<(f64, f64)> {
+    /// What each number is learned as; classes, of which there may be some among several columns, have no unit.
+    pub fn units(&self) -> Vec<Unit> {
         self.readers().iter().filter_map(TargetReader::unit).collect()
     }
 
@@ -118,9 +138,11 @@ impl TargetColumn {
     fn readers(&self) -> Vec<TargetReader<'_>> {
         match self {
             TargetColumn::Classes { names, .. } => vec![TargetReader::Classes(names)],
-            TargetColumn::Number { mean, deviation, .. } => vec![TargetReader::Number(*mean, *deviation)],
+            TargetColumn::Number { mean, deviation, curve, .. } => {
+                vec![TargetReader::Number(Unit { scale: *deviation, offset: *mean, curve: *curve })]
+            }
             TargetColumn::Numbers { columns } => {
-                columns.iter().map(|target| TargetReader::Number(target.mean, target.deviation)).collect()
+                columns.iter().map(|target| TargetReader::Number(target.unit())).collect()
             }
             TargetColumn::Several { columns } => {
                 columns.iter().flat_map(|one| one.target.readers()).collect()
@@ -141,8 +163,8 @@ impl TargetColumn {
     /// What a row's values, one for each column, mean in the columns' own units; a class is its number.
     pub fn restore(&self, values: &[f64]) -> Vec<f64> {
         let each = self.readers().into_iter();
-        let units = each.map(|reader| reader.unit().unwrap_or((0.0, 1.0)));
-        values.iter().zip(units).map(|(value, (mean, deviation))| value * deviation + mean).collect()
+        let units = each.map(|reader| reader.unit().unwrap_or(Unit::PLAIN));
+        values.iter().zip(units).map(|(value, unit)| unit.truth(*value)).collect()
     }
 
     /// The same with the classes of another of the same columns, that of more rows: numbers keep their own units.
@@ -195,10 +217,12 @@ impl TargetColumn {
     /// Several columns, each of which would be one alone.
     pub(super) fn several(columns: Vec<OneTarget>) -> TargetColumn {
         let number = |one: &OneTarget| match &one.target {
-            TargetColumn::Number { column, mean, deviation } => Some(NumberTarget {
+            TargetColumn::Number { column, mean, deviation, curve, interval } => Some(NumberTarget {
                 column: column.clone(),
                 mean: *mean,
                 deviation: *deviation,
+                curve: *curve,
+                interval: *interval,
                 format: one.format.clone(),
             }),
             TargetColumn::Classes { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => {
@@ -233,9 +257,10 @@ impl TargetColumn {
             )));
         }
         let fitted = |column: &SummarisedColumn, kind| {
-            TargetColumn::fit(&column.name, column.kind, &column.summary, kind)
+            let fitted = TargetColumn::fit(&column.name, column.kind, &column.summary, kind)?;
+            fitted.told(&column.summary, choices).map_err(|error| error.in_column(&column.name))
         };
-        Ok(match targets.as_slice() {
+        let chosen = match targets.as_slice() {
             [] => (None, CellFormat::PLAIN),
             [column] => (Some(fitted(column, choices.kind_of(0))?), column.format.clone()),
             several => {
@@ -247,7 +272,15 @@ impl TargetColumn {
                 let each = several.iter().enumerate().map(one).collect::<Result<Vec<_>>>()?;
                 (Some(TargetColumn::several(each)), CellFormat::PLAIN)
             }
-        })
+        };
+        let has_numbers = chosen.0.as_ref().is_none_or(|target| !target.units().is_empty());
+        if !has_numbers && (choices.interval.is_some() || !choices.logs.is_empty()) {
+            return Err(Error::new(format!(
+                "intervals and logarithms are of numbers, and {} is predicted by its classes; tell that it is a number, if it is one",
+                names.join(", ")
+            )));
+        }
+        Ok(chosen)
     }
 
     fn fit(
@@ -272,21 +305,7 @@ impl TargetColumn {
             if kind != ColumnKind::Number {
                 return Err(fault(format!("the target is a column of kind {kind}, not of numbers")));
             }
-            let (mean, deviation) = (summary.numbers.mean, summary.numbers.deviation());
-            if summary.least == summary.most {
-                let always = summary.least;
-                return Err(fault(format!(
-                    "the target is {always} in all training rows; there is nothing to learn"
-                )));
-            }
-            if !mean.is_finite() || !deviation.is_finite() || deviation == 0.0 {
-                return Err(fault(
-                    "the target's numbers are too large or too close to be standardised".to_string(),
-                ));
-            }
-            let (mean, deviation) =
-                if told == Some(TargetKind::RawNumber) { (0.0, 1.0) } else { (mean, deviation) };
-            return Ok(TargetColumn::Number { column: name.to_string(), mean, deviation });
+            return TargetColumn::number(name, summary, told).map_err(fault);
         }
         let counts = summary.counts();
         let names: Vec<String> = counts.unwrap_or_default().into_iter().map(|(word, _)| word).collect();
@@ -300,6 +319,64 @@ impl TargetColumn {
             ))),
             _ => Ok(TargetColumn::Classes { column: name.to_string(), names }),
         }
+    }
+
+    /// A number as it is told to be learned; else what is wrong with it.
+    fn number(
+        name: &str,
+        summary: &ColumnSummary,
+        told: Option<TargetKind>,
+    ) -> std::result::Result<TargetColumn, String> {
+        let (mean, deviation, least) = (summary.numbers.mean, summary.numbers.deviation(), summary.least);
+        if least == summary.most {
+            return Err(format!("the target is {least} in all training rows; there is nothing to learn"));
+        }
+        if !mean.is_finite() || !deviation.is_finite() || deviation == 0.0 {
+            return Err("the target's numbers are too large or too close to be standardised".to_string());
+        }
+        let (mean, deviation, curve) = match told {
+            Some(TargetKind::RawNumber) => (0.0, 1.0, Curve::Straight),
+            Some(TargetKind::Count) if least < 0.0 || !summary.whole => {
+                return Err(format!(
+                    "the target isn't a count: counts are whole numbers from 0 on, and the least of these is {least}; --task number takes any"
+                ));
+            }
+            Some(TargetKind::Count) => (0.0, mean, Curve::Count),
+            Some(TargetKind::Number | TargetKind::Classes) | None => (mean, deviation, Curve::Straight),
+        };
+        Ok(TargetColumn::Number { column: name.to_string(), mean, deviation, curve, interval: None })
+    }
+
+    /// The same with the interval and the logarithm that are chosen.
+    fn told(self, summary: &ColumnSummary, choices: &Choices) -> Result<TargetColumn> {
+        let TargetColumn::Number { column, mean, deviation, curve, .. } = self else { return Ok(self) };
+        let interval = choices.interval;
+        if let Some(share) = interval.filter(|share| !(*share > 0.0 && *share < 1.0)) {
+            return Err(Error::new(format!(
+                "an interval holds a share of all between 0 and 1, such as 0.9, not {share}"
+            )));
+        }
+        if interval.is_some() && curve == Curve::Count {
+            return Err(Error::new(
+                "a count is predicted by its mean, which has no interval; --task number has one",
+            ));
+        }
+        if !choices.logs.contains(&column) {
+            return Ok(TargetColumn::Number { column, mean, deviation, curve, interval });
+        }
+        if curve != Curve::Straight || (mean, deviation) == (0.0, 1.0) {
+            return Err(Error::new("only a number that is standardised is learned by its logarithm"));
+        }
+        if summary.least < 0.0 {
+            let least = summary.least;
+            return Err(Error::new(format!(
+                "only numbers from 0 on are learned by their logarithm, and the least is {least}"
+            )));
+        }
+        let curve = Curve::Log { unit: summary.small(), factor: 1.0 };
+        let bent = summary.moments(|number| curve.bend(number));
+        let (mean, deviation) = (bent.mean, bent.deviation());
+        Ok(TargetColumn::Number { column, mean, deviation, curve, interval })
     }
 
     /// The targets of some rows, `[rows, columns]`.
@@ -318,8 +395,13 @@ impl TargetColumn {
             for ((column, reader), codes) in each() {
                 numbers.push(match reader {
                     TargetReader::Classes(_) => reader.class(table, column, codes, row)? as f32,
-                    TargetReader::Number(mean, deviation) => {
-                        ((number(table, column, row)? - mean) / deviation) as f32
+                    TargetReader::Number(unit) => {
+                        let number = number(table, column, row)?;
+                        if unit.curve == Curve::Count && number < 0.0 {
+                            let message = format!("{number} is no count: the target's are from 0 on");
+                            return Err(fault(table, column, row, message));
+                        }
+                        unit.learned(number) as f32
                     }
                 });
             }
@@ -331,15 +413,14 @@ impl TargetColumn {
 /// How cells of one target become values.
 enum TargetReader<'a> {
     Classes(&'a [String]),
-    /// Less the first, by the second.
-    Number(f64, f64),
+    Number(Unit),
 }
 
 impl TargetReader<'_> {
-    fn unit(&self) -> Option<(f64, f64)> {
+    fn unit(&self) -> Option<Unit> {
         match self {
             TargetReader::Classes(_) => None,
-            TargetReader::Number(mean, deviation) => Some((*mean, *deviation)),
+            TargetReader::Number(unit) => Some(*unit),
         }
     }
 

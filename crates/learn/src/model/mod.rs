@@ -5,6 +5,7 @@ mod about;
 mod answers;
 mod file;
 mod imported;
+mod level;
 mod own;
 mod parts;
 mod raw;
@@ -30,7 +31,7 @@ pub use answers::{Answered, by_class};
 use file::made;
 use imported::{LayersByFileName, PREFIX, ParametersByFileName, as_layers};
 pub use own::CODE;
-pub use parts::{PartMeaning, TaskLoss, TaskPart};
+pub use parts::{PartMeaning, TaskLoss, TaskPart, number_of, quantiles};
 pub use views::Views;
 
 /// What stands for the layers of a network of an ONNX file.

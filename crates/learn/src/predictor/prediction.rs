@@ -1,8 +1,11 @@
 //! What a model says of a row, in the words of the data.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::Task;
+use kiln_data::Unit;
+
+use crate::model::{Task, number_of};
 use crate::predictions::{all_probabilities_of, class_of};
 
 /// What a model says of a row.
@@ -31,6 +34,8 @@ pub enum Prediction {
         names: Arc<[String]>,
         /// The numbers.
         numbers: Vec<f64>,
+        /// The bounds of each, where an interval is predicted.
+        bounds: Vec<[f64; 2]>,
     },
     /// What each of several targets is.
     Several {
@@ -80,10 +85,26 @@ impl Prediction {
     /// The numbers by name.
     pub fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
         let (names, numbers): (&[String], &[f64]) = match self {
-            Prediction::Numbers { names, numbers } => (names, numbers),
+            Prediction::Numbers { names, numbers, .. } => (names, numbers),
             Prediction::Classes { .. } | Prediction::Several { .. } | Prediction::Text { .. } => (&[], &[]),
         };
         names.iter().map(String::as_str).zip(numbers.iter().copied())
+    }
+
+    /// The lower and the upper bound of the number, where one is predicted with an interval.
+    pub fn bounds(&self) -> Option<[f64; 2]> {
+        match self {
+            Prediction::Numbers { bounds, .. } => bounds.first().copied().filter(|_| bounds.len() == 1),
+            Prediction::Classes { .. } | Prediction::Several { .. } | Prediction::Text { .. } => None,
+        }
+    }
+
+    /// The bounds of all numbers, in their order; none where no interval is predicted.
+    pub fn all_bounds(&self) -> &[[f64; 2]] {
+        match self {
+            Prediction::Numbers { bounds, .. } => bounds,
+            Prediction::Classes { .. } | Prediction::Several { .. } | Prediction::Text { .. } => &[],
+        }
     }
 
     /// What is said of one of several targets.
@@ -114,6 +135,8 @@ impl Prediction {
 pub(super) struct Meanings {
     task: Task,
     names: Arc<[String]>,
+    /// Of numbers the outputs of each, and what they are learned as.
+    units: Vec<(Range<usize>, Unit)>,
     /// Of several targets, each with its name.
     each: Vec<(Arc<str>, Meanings)>,
 }
@@ -131,7 +154,14 @@ impl Meanings {
                 .collect(),
             Task::Classes { .. } | Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
         };
-        Meanings { names: names.into(), task: task.clone(), each }
+        let units = match task {
+            Task::Numbers { .. } => {
+                let parts = task.parts().into_iter();
+                parts.filter_map(|part| Some((part.outputs, part.meaning.unit()?))).collect()
+            }
+            Task::Classes { .. } | Task::Several { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
+        };
+        Meanings { names: names.into(), units, task: task.clone(), each }
     }
 
     /// The names of what is said.
@@ -147,11 +177,14 @@ impl Meanings {
                 class: class_of(outputs),
                 probabilities: all_probabilities_of(outputs),
             },
-            Task::Numbers { scale, offset, .. } => {
-                let units = scale.iter().zip(offset);
-                let numbers =
-                    outputs.iter().zip(units).map(|(&y, (scale, offset))| f64::from(y) * scale + offset);
-                Prediction::Numbers { names: self.names.clone(), numbers: numbers.collect() }
+            Task::Numbers { .. } => {
+                let (mut numbers, mut bounds) = (Vec::new(), Vec::new());
+                for (places, unit) in &self.units {
+                    let (number, own) = number_of(outputs.get(places.clone()).unwrap_or_default(), unit);
+                    numbers.push(number);
+                    bounds.extend(own);
+                }
+                Prediction::Numbers { names: self.names.clone(), numbers, bounds }
             }
             Task::Several { .. } => {
                 let mut left = outputs;

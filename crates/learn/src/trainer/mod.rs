@@ -37,7 +37,7 @@ pub use callback::{Callback, Moment};
 pub use checkpoint::Checkpoints;
 pub(crate) use evaluate::evaluate;
 pub use evaluate::{Evaluation, mean_loss};
-pub use folds::{Fold, Folds, cross_validate};
+pub use folds::{Fold, Folds, cross_validate, cross_validate_on};
 pub use identity::PARTS;
 pub use log::{CsvLog, JsonlLog};
 pub use method::Phase;
