@@ -28,6 +28,20 @@ pub trait Candidate {
     }
 }
 
+impl<C: Candidate + ?Sized> Candidate for Box<C> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn fit(&self, job: &Job) -> Result<Sequential> {
+        (**self).fit(job)
+    }
+
+    fn refits(&self) -> bool {
+        (**self).refits()
+    }
+}
+
 /// One fit of a candidate.
 pub struct Job<'j> {
     /// The rows to learn from.

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use kiln_data::Dataset;
+use kiln_data::{Curve, Dataset, Unit};
 use kiln_nn::sequential::Blended;
 
-use crate::model::{PartMeaning, Task, TaskPart};
+use crate::model::{PartMeaning, Task, TaskPart, quantiles};
 use crate::{Error, Result};
 
 /// What decides between models. Less is better.
@@ -20,18 +20,49 @@ impl<F: Fn(&[f32], &[usize]) -> f64> Score for F {
     }
 }
 
-/// The loss of a task: of classes the negative log-likelihood, of numbers the squared error in the units that are learned in, of several targets the
-/// mean.
+/// The loss of a task, as [`TaskLoss`](crate::model::TaskLoss) has it in training.
 pub struct TaskScore {
-    parts: Vec<(Range<usize>, bool)>,
+    parts: Vec<(Range<usize>, PartScore)>,
     /// `[rows, targets]`.
     targets: Vec<f32>,
 }
 
-fn is_classes(part: &TaskPart) -> bool {
-    match part.meaning {
-        PartMeaning::Classes(_) => true,
-        PartMeaning::Number { .. } => false,
+/// What is asked of one target.
+enum PartScore {
+    Classes,
+    Number,
+    Count,
+    Interval(f64),
+}
+
+impl PartScore {
+    fn of(part: &TaskPart) -> PartScore {
+        match part.meaning {
+            PartMeaning::Classes(_) => PartScore::Classes,
+            PartMeaning::Number { interval: Some(share), .. } => PartScore::Interval(share),
+            PartMeaning::Number { unit: Unit { curve: Curve::Count, .. }, .. } => PartScore::Count,
+            PartMeaning::Number { unit: Unit { curve: Curve::Straight | Curve::Log { .. }, .. }, .. } => {
+                PartScore::Number
+            }
+        }
+    }
+
+    /// The loss of a row.
+    fn loss(&self, outputs: &[f32], truth: f32) -> f64 {
+        let first = f64::from(outputs.first().copied().unwrap_or(f32::NAN));
+        let truth_of = f64::from(truth);
+        match self {
+            PartScore::Classes => surprise(outputs, truth as usize),
+            PartScore::Number => (first - truth_of) * (first - truth_of),
+            PartScore::Count => libm::exp(first) - truth_of * first,
+            PartScore::Interval(share) => {
+                let pinball = |(output, quantile): (&f32, f64)| {
+                    let off = truth_of - f64::from(*output);
+                    (quantile * off).max((quantile - 1.0) * off)
+                };
+                outputs.iter().zip(quantiles(*share)).map(pinball).sum::<f64>() / 3.0
+            }
+        }
     }
 }
 
@@ -44,7 +75,7 @@ impl TaskScore {
     /// # Errors
     /// Where a row can't be read.
     pub fn new(task: &Task, set: &dyn Dataset) -> Result<TaskScore> {
-        let parts = task.parts().iter().map(|part| (part.outputs.clone(), is_classes(part))).collect();
+        let parts = task.parts().iter().map(|part| (part.outputs.clone(), PartScore::of(part))).collect();
         let mut targets = Vec::with_capacity(set.len() * set.y().width());
         for start in (0..set.len()).step_by(ROWS) {
             let batch = set.gather(&Vec::from_iter(start..set.len().min(start + ROWS)))?;
@@ -64,21 +95,15 @@ impl Score for TaskScore {
         let width = outputs.len() / rows.len().max(1);
         let mut sum = 0.0;
         for (own, &row) in outputs.chunks(width.max(1)).zip(rows) {
-            for (target, (places, is_classes)) in self.parts.iter().enumerate() {
+            for (target, (places, part)) in self.parts.iter().enumerate() {
                 let truth = self.targets.get(row * self.width() + target).copied().unwrap_or(f32::NAN);
                 // Alone it has all outputs, of which there may be a single one for two classes.
                 let places = if self.parts.len() == 1 { 0..own.len() } else { places.clone() };
-                let own = own.get(places).unwrap_or_default();
-                sum += if *is_classes { surprise(own, truth as usize) } else { squared(own, truth) };
+                sum += part.loss(own.get(places).unwrap_or_default(), truth);
             }
         }
         sum / (rows.len() * self.width()).max(1) as f64
     }
-}
-
-fn squared(outputs: &[f32], truth: f32) -> f64 {
-    let off = f64::from(outputs.first().copied().unwrap_or(f32::NAN)) - f64::from(truth);
-    off * off
 }
 
 /// The negative logarithm of a class's probability.
@@ -102,12 +127,21 @@ fn surprise(logits: &[f32], class: usize) -> f64 {
 /// # Errors
 /// Of texts and tags, of which no table is.
 pub fn blended(task: &Task) -> Result<Blended> {
-    let parts = task.parts();
+    let is_classes = |part: &TaskPart| matches!(part.meaning, PartMeaning::Classes(_));
     match task {
         Task::Classes { .. } => Ok(Blended::Classes),
         Task::Numbers { .. } => Ok(Blended::Numbers),
-        Task::Several { .. } if parts.iter().all(|part| !is_classes(part)) => Ok(Blended::Numbers),
-        Task::Several { .. } => Ok(Blended::Targets(parts.iter().map(|part| part.outputs.len()).collect())),
+        Task::Several { .. } => {
+            let mut sizes = Vec::new();
+            for part in task.parts() {
+                match is_classes(&part) {
+                    true => sizes.push(part.outputs.len()),
+                    // Bounds are numbers too.
+                    false => sizes.extend(part.outputs.map(|_| 1)),
+                }
+            }
+            Ok(if sizes.iter().all(|size| *size == 1) { Blended::Numbers } else { Blended::Targets(sizes) })
+        }
         Task::Text { .. } | Task::Tags { .. } => {
             Err(Error::Training("models of texts aren't selected by folds".to_string()))
         }
@@ -150,6 +184,73 @@ fn each_of_classes(values: &mut [f32], width: usize, of: &Blended, mut f: impl F
                         f(own);
                     }
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_data::{Form, Set, Values};
+    use kiln_nn::Tensor;
+    use kiln_nn::loss::Loss;
+    use kiln_nn::{Context, Layer, Sequential};
+
+    use super::*;
+    use crate::model::{NamedTask, TaskLoss};
+
+    /// Three classes, a number, a count and an interval.
+    fn task() -> Task {
+        let classes = Task::Classes { names: ["a", "b", "c"].map(String::from).to_vec() };
+        let number = |curve: Curve, interval: Option<f64>| {
+            let (scale, offset) = (vec![1.0], vec![0.0]);
+            Task::Numbers { names: vec!["y".to_string()], scale, offset, curves: vec![curve], interval }
+        };
+        let all = [
+            classes,
+            number(Curve::Straight, None),
+            number(Curve::Count, None),
+            number(Curve::Straight, Some(0.8)),
+        ];
+        let named = |task: Task| NamedTask { name: "y".to_string(), task };
+        Task::Several { targets: all.map(named).to_vec() }
+    }
+
+    #[test]
+    fn the_score_on_the_host_is_the_loss_of_training() {
+        let task = task();
+        let outputs: Vec<f32> = (0..16).map(|at| ((at * 7 % 11) as f32 - 5.0) / 4.0).collect();
+        let truth = vec![2.0f32, 0.5, 3.0, -0.25, 0.0, -1.0, 0.0, 1.5];
+        let set =
+            Set::new(vec![0f32; 2], Form::numbers(&[1]), Values::F32(truth.clone()), Form::numbers(&[4]));
+        let score = TaskScore::new(&task, &set.unwrap()).unwrap().of(&outputs, &[0, 1]);
+        let tensors = (Tensor::new(outputs, [2, 8]), Tensor::new(truth, [2, 4]));
+        let loss = TaskLoss::new(&task).of(&tensors.0, &tensors.1).to_vec::<f32>().unwrap()[0];
+        assert!((score - f64::from(loss)).abs() < 1e-5, "{score} instead of {loss}");
+    }
+
+    #[test]
+    fn what_is_averaged_here_is_what_the_layer_averages() {
+        let of = blended(&task()).unwrap();
+        assert_eq!(of, Blended::Targets(vec![3, 1, 1, 1, 1, 1]));
+        for (of, width) in [(of, 8), (Blended::Classes, 3), (Blended::Classes, 1), (Blended::Numbers, 2)] {
+            let row = |at: usize| {
+                (0..width).map(|o| ((o * 5 + at * 3) % 7) as f32 / 2.0 - 1.5).collect::<Vec<f32>>()
+            };
+            let rows = [0, 1].map(row);
+            let layer = |row: Vec<f32>| {
+                Sequential::new().lambda("row", move |x| x * 0.0 + Tensor::new(row.clone(), [1, row.len()]))
+            };
+            let blend = Sequential::new().blend(rows.clone().map(layer), &[0.3, 0.7], of.clone());
+            let layer =
+                blend.forward(&Tensor::zeros([1, width]), &Context::inference()).to_vec::<f32>().unwrap();
+            let [mut one, mut other] = rows;
+            averaged(&mut one, width, &of);
+            averaged(&mut other, width, &of);
+            let mut mean: Vec<f32> = one.iter().zip(&other).map(|(a, b)| 0.3 * a + 0.7 * b).collect();
+            outputs_of(&mut mean, width, &of);
+            for (found, expected) in layer.iter().zip(&mean) {
+                assert!((found - expected).abs() < 1e-5, "{of:?}: {layer:?} instead of {mean:?}");
             }
         }
     }
