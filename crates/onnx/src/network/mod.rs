@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::operators;
 use crate::proto::{
     FunctionProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    ValueInfoProto,
+    ValueInfoProto, type_proto,
 };
 use crate::read::{self, Origin};
 use crate::value::{Value, built};
@@ -201,6 +201,13 @@ impl Network {
     /// What it gives.
     pub fn outputs(&self) -> Vec<Port> {
         self.graph().output.iter().map(declared).collect()
+    }
+
+    /// The types of what it takes, and of what it gives.
+    pub(crate) fn types(&self) -> [Vec<Option<&type_proto::Value>>; 2] {
+        let graph = self.graph();
+        [&graph.input, &graph.output]
+            .map(|ports| ports.iter().map(|port| port.r#type.as_ref()?.value.as_ref()).collect())
     }
 
     /// What it gives for these values.

@@ -213,6 +213,34 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
     ])
 }
 
+/// Attention whose scores and weights graphs of the file change.
+pub(super) fn flexible(call: &Call) -> Result<Vec<Value>> {
+    let (queries, keys, values) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
+    let shape = queries.shape();
+    let (&[_, heads, _, size], 4, 4) = (&shape[..], keys.rank(), values.rank()) else {
+        return Err(call.fault(format!("{shape}, {}, {}", keys.shape(), values.shape())));
+    };
+    let root = call.float("scale", 1.0 / (size.max(1) as f32).sqrt()).sqrt();
+    let (keys, each) = (grouped(call, &keys, heads)?, grouped(call, &values, heads)?);
+    let dtype = match call.int("softmax_precision", 0) {
+        number if number == i64::from(OnnxDType::F64.number()) => DType::F64,
+        _ => wide(&queries).dtype(),
+    };
+    let scores = (wide(&queries) * root).matmul(&(wide(&keys).t() * root)).cast(dtype);
+    let changed = |name: &str, x: Tensor| -> Result<Tensor> {
+        if !call.is_set(name) {
+            return Ok(x);
+        }
+        match call.run(call.graph(name)?, vec![Value::of(call.sound(x)?)])?.pop() {
+            Some(Value::Numbers(x, _)) => Ok(x),
+            _ => Err(call.fault(format!("{name} gives no numbers"))),
+        }
+    };
+    let weights = changed("prob_mod", changed("score_mod", scores)?.softmax(-1))?;
+    let y = weights.matmul(&wide(&each).cast(dtype)).cast(values.dtype());
+    Ok(vec![Value::Numbers(y, call.element(2)?)])
+}
+
 /// Each pair of numbers of a head rotated by the angle of its position.
 fn rotary(call: &Call) -> Result<Vec<Value>> {
     let input = call.tensor(0)?;
