@@ -176,3 +176,48 @@ fn classes_in_order_are_learned_and_evaluated_as_such() {
         folder.error(&["train", "patients.csv", "--target", "grade", "--order", "mild,medium,grave"]).1;
     assert!(said.contains("say --task ordinal"), "{said}");
 }
+
+#[test]
+fn labels_are_learned_each_by_itself() {
+    let folder = kiln("labels");
+    let mut text = "a,b,tags\n".to_string();
+    for row in 0..400 {
+        let (a, b) = (((row * 7919) % 101) as f64 / 50.0 - 1.0, ((row * 104_729) % 97) as f64 / 48.0 - 1.0);
+        let tags = [(a > 0.0, "hot"), (b > 0.3, "red"), (a + b > -1.5, "any")];
+        let tags: Vec<&str> = tags.iter().filter(|(is, _)| *is).map(|(_, tag)| *tag).collect();
+        text += &format!("{a:.3},{b:.3},{}\n", tags.join(";"));
+    }
+    folder.write("rows.csv", text);
+    for (at, flags) in [&["--epochs", "30"][..], &["--preset", "linear"]].into_iter().enumerate() {
+        let out = format!("r{at}");
+        let common = ["train", "rows.csv", "--target", "tags", "--task", "labels", "--out", &out];
+        let (shown, said) = texts(&folder.run(&[&common[..], flags].concat()));
+        assert!(said.contains("labels of tags, with ; between them: any, hot, red"), "{said}");
+        assert!(shown.contains("f1 micro") && shown.contains("hamming"), "{shown}");
+        let model = format!("{out}/model.kiln");
+        let told: Value = serde_json::from_str(&folder.out(&["eval", &model, "rows.csv", "--json"])).unwrap();
+        let rows = folder.out(&["predict", &model, "rows.csv"]);
+        assert!(rows.lines().next().unwrap().contains("predicted tags=any,p(tags=any=no),p(tags=any=yes)"));
+        let (mut wrong, mut all) = (0, 0);
+        for line in rows.lines().skip(1) {
+            let cells: Vec<&str> = line.split(',').collect();
+            let has: Vec<&str> = cells[2].split(';').collect();
+            // A row without labels isn't evaluated.
+            if cells[2].is_empty() {
+                continue;
+            }
+            for (place, tag) in [(3, "any"), (6, "hot"), (9, "red")] {
+                wrong += usize::from((cells[place] == "yes") != has.contains(&tag));
+                all += 1;
+            }
+        }
+        let hamming = told["numbers"]["hamming"].as_f64().unwrap();
+        assert!((hamming - wrong as f64 / all as f64).abs() < 1e-9, "{hamming}");
+        assert!(told["numbers"]["f1 micro"].as_f64().unwrap() > 0.9, "{told}");
+        folder.out(&["export", &model, "m.onnx"]);
+        folder.out(&["train", "--resume", &out, "--quiet"]);
+        assert_eq!(folder.out(&["predict", &model, "rows.csv"]), rows);
+    }
+    let said = folder.error(&["train", "rows.csv", "--target", "tags,b", "--task", "labels,number"]).1;
+    assert!(said.contains("a column of labels is predicted alone"), "{said}");
+}

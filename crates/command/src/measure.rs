@@ -180,7 +180,9 @@ impl Measured {
     /// The rows of two classes that are no and yes.
     fn yes_or_no(&self) -> Option<(&[Judged], &Confusion)> {
         match &self.of {
-            Of::Classes { names, rows, confusion } if names.iter().eq(["no", "yes"]) => Some((rows, confusion)),
+            Of::Classes { names, rows, confusion } if names.iter().eq(["no", "yes"]) => {
+                Some((rows, confusion))
+            }
             Of::Classes { .. } | Of::Numbers(_) | Of::Several(_) | Of::Text => None,
         }
     }

@@ -99,8 +99,12 @@ pub(super) fn with_flags(mut choices: Choices, settings: &Settings, targets: &[S
             "classes" => Ok(TargetKind::Classes),
             "number" => Ok(TargetKind::Number),
             "count" => Ok(TargetKind::Count),
+            "ordinal" => Ok(TargetKind::Ordinal),
+            "labels" => Ok(TargetKind::Labels),
             other => {
-                bail!("--task is classes, number or count (of several targets one for each), not {other}")
+                bail!(
+                    "--task is classes, ordinal, labels, number or count (of several targets one for each), not {other}"
+                )
             }
         };
         choices = choices.target_kinds(kinds.split(',').map(kind).collect::<Result<Vec<_>>>()?);

@@ -16,7 +16,8 @@ pub(super) fn narrowed(call: &Call, x: &Tensor, element: OnnxDType, float: Narro
     }
     let saturates = call.int("saturate", 1) != 0;
     let size = x.abs();
-    let step = power(&size).maximum(libm::ldexp(1.0, float.lowest)) * libm::ldexp(1.0, -(float.mantissa as i32));
+    let step =
+        power(&size).maximum(libm::ldexp(1.0, float.lowest)) * libm::ldexp(1.0, -(float.mantissa as i32));
     let near = (&size / &step).round() * &step;
     let above = match float.beyond {
         _ if saturates => float.largest,
