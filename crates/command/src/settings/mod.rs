@@ -121,7 +121,7 @@ keys! {
         "batch-size" batch_size: Count [&["batch size"]] = "N" "How many rows make one step; the last batch of an epoch may be smaller";
         "lr" lr: Rate [&["rate"]] = "RATE" "The learning rate";
         "optimizer" optimizer: String [&["optimizer"]] = "NAME" "sgd, momentum, nesterov, adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, lion, lamb or muon";
-        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any";
+        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any, for half of the steps at most";
         "weight-decay" weight_decay: Amount [&["optimizer"]] = "SHARE" "How much weights shrink, in proportion to the rate";
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
