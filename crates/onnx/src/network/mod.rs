@@ -34,6 +34,7 @@ use crate::value::{Value, built};
 ///
 /// Its floating weights are parameters, by their names in the file, and train like any layer's. The statistics of norms over a batch
 /// are states, and stay as they are. What shapes follow from is a constant.
+#[derive(Clone)]
 pub struct Network {
     model: ModelProto,
     beside: ExternalFiles,
@@ -43,6 +44,7 @@ pub struct Network {
     functions: HashMap<(String, String), FunctionProto>,
 }
 
+#[derive(Clone)]
 enum Weight {
     Trained(Param, OnnxDType),
     State(Variable, OnnxDType),
@@ -393,15 +395,12 @@ impl Layer for Network {
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         let wanted = self.inputs().first().and_then(|input| input.element?.dtype());
         let x = x.cast(wanted.unwrap_or(DType::F32));
-        let fail = |message: String| {
-            kiln_ir::Error::new(kiln_ir::ErrorKind::Value, "network", message).nowhere().into()
-        };
-        match self.run(vec![Value::of(x)], context) {
+        match self.run(vec![Value::of(x.clone())], context) {
             Ok(outputs) => match outputs.into_iter().next() {
                 Some(Value::Numbers(tensor, _)) => tensor,
-                _ => fail("the network gives no numbers".to_string()),
+                _ => parts::refused("the network gives no numbers"),
             },
-            Err(error) => fail(error.to_string()),
+            Err(error) => self.in_parts(&x, context, &error),
         }
     }
 }

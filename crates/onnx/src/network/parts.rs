@@ -6,9 +6,9 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use kiln_ir::Op;
+use kiln_ir::{ErrorKind, Op, Shape};
 use kiln_map::Budget;
-use kiln_nn::{Context, Tensor, eval_all};
+use kiln_nn::{Context, DType, Data, HostOp, Tensor, eval_all};
 
 use super::order::names_taken;
 use super::{Network, Scope};
@@ -81,6 +81,67 @@ impl Network {
             scope.own.insert(name, value);
         }
         Ok(())
+    }
+}
+
+impl Network {
+    /// The network as one operation of a program, on the host, where it can't be a program itself: what it gives must have the sizes
+    /// that it gives for zeros.
+    pub(super) fn in_parts(&self, x: &Tensor, context: &Context, why: &Error) -> Tensor {
+        let zeros = match x.error() {
+            None => Tensor::zeros(x.shape()).cast(x.dtype()),
+            Some(error) => return error.into(),
+        };
+        let Ok(Some(Value::Numbers(y, _))) = self.first(&zeros) else { return refused(why) };
+        if context.is_training() {
+            return refused(format!("a network that runs part by part isn't trained: {why}"));
+        }
+        Tensor::custom(PartByPart { network: self.clone(), shape: y.shape(), dtype: y.dtype() }, &[x])
+    }
+
+    /// The first output for one input that is there.
+    fn first(&self, x: &Tensor) -> Result<Option<Value>> {
+        Ok(self.compute(vec![Value::of(x.clone())])?.into_iter().next())
+    }
+}
+
+/// A tensor that says what is wrong.
+pub(super) fn refused(message: impl ToString) -> Tensor {
+    kiln_ir::Error::new(ErrorKind::Value, "network", message.to_string()).nowhere().into()
+}
+
+/// A network on the host.
+struct PartByPart {
+    network: Network,
+    shape: Shape,
+    dtype: DType,
+}
+
+impl HostOp for PartByPart {
+    fn name(&self) -> &str {
+        "network"
+    }
+
+    fn infer(&self, _: &[(&Shape, DType)]) -> std::result::Result<(Shape, DType), String> {
+        Ok((self.shape.clone(), self.dtype))
+    }
+
+    fn compute(&self, operands: &[(&Shape, &Data)]) -> std::result::Result<Data, kiln_ir::Error> {
+        let fault = |what: String| kiln_ir::Error::new(ErrorKind::Value, "network", what).nowhere();
+        let (shape, data) = operands[0];
+        let given = self.network.first(&Tensor::from_data(data.clone(), shape.clone()));
+        match given.map_err(|error| fault(error.to_string()))? {
+            Some(Value::Numbers(y, _)) if y.shape() == self.shape => y.cast(self.dtype).to_data(),
+            other => Err(fault(format!(
+                "it gives {:?} here and {} for zeros: its sizes follow from numbers, and it isn't used as a model of rows",
+                other.map(|value| value.shape()),
+                self.shape
+            ))),
+        }
+    }
+
+    fn gradient(&self, _: &[Tensor], _: &Tensor, _: &Tensor) -> Vec<Option<Tensor>> {
+        vec![Some(refused("no gradient goes through a network that runs part by part"))]
     }
 }
 

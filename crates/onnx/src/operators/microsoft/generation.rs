@@ -115,7 +115,9 @@ fn group_query(call: &Call) -> Result<Vec<Value>> {
             Some(old) => wide(&old),
             None => Tensor::zeros([batch, shape[1], 0, shape[3]]).cast(new.dtype()),
         };
-        let all = old.pad([(0, 0), (0, room - past), (0, 0)], 0.0);
+        // Behind what a row has there is nothing.
+        let there = Tensor::index_along([batch, 1, past, 1], 2).lt(before.reshape([batch, 1, 1, 1]));
+        let all = there.select(old, 0.0).pad([(0, 0), (0, room - past), (0, 0)], 0.0);
         let index = places.reshape([batch, 1, length, 1]).broadcast_to(shape);
         call.sound(all.scatter(2, &index, new))
     };
