@@ -49,7 +49,10 @@ fn every_kind_of_folder_becomes_the_file_that_the_format_s_own_library_writes() 
             Ok(written) => written,
             Err(error) => {
                 // Made with other settings than those of published models, which a file doesn't say.
-                assert!(name == "llama3" && error.to_string().contains("aren't found in that"), "{name}: {error}");
+                assert!(
+                    name == "llama3" && error.to_string().contains("aren't found in that"),
+                    "{name}: {error}"
+                );
                 continue;
             }
         };
@@ -109,7 +112,16 @@ fn packed_weights_are_written_as_they_are_and_packed_again_where_it_is_asked_for
 #[test]
 fn pieces_come_back_by_the_names_that_every_reader_knows() {
     let folder = program("gguf-pieces");
-    let texts = ["It was", " two  spaces ", "it's I'LL 12345", "naïve Bäume über", "日本語 😀", "\n\n\ttabs\n", "<s> </s>", "<|end|>"];
+    let texts = [
+        "It was",
+        " two  spaces ",
+        "it's I'LL 12345",
+        "naïve Bäume über",
+        "日本語 😀",
+        "\n\n\ttabs\n",
+        "<s> </s>",
+        "<|end|>",
+    ];
     for name in ["gpt2", "llama", "llama3", "qwen2"] {
         let model = LanguageModel::open(here(&format!("pieces-{name}.gguf"))).unwrap();
         // By way of a hub's folder, where they are a tokenizer.json.
@@ -154,7 +166,10 @@ fn pieces_of_other_kinds_stand_in_the_file_as_json() {
         let said = folder.error(arguments).1;
         assert!(said.contains(part), "{said}");
     };
-    fails(&["export", ".", "model.gguf", "--type", "q3_k"], "q3_k is no type of weights; there are f32, f16, bf16, q4_0");
+    fails(
+        &["export", ".", "model.gguf", "--type", "q3_k"],
+        "q3_k is no type of weights; there are f32, f16, bf16, q4_0",
+    );
     fails(&["export", ".", "other", "--type", "q8_0"], "--type is for .gguf");
     fails(&["export", ".", "model.gguf", "--cache"], ".gguf has no such thing");
     folder.write("config.json", {

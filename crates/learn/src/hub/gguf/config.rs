@@ -201,7 +201,9 @@ pub(super) fn metadata(
     let usual = if matches!(kind, "gpt2" | "gemma") { Activation::GeluTanh } else { Activation::Silu };
     if block.activation != usual {
         let (own, usual) = (block.activation, usual);
-        return Err(format!("a GGUF file of {kind} says no activation but {usual:?}, and the model's is {own:?}"));
+        return Err(format!(
+            "a GGUF file of {kind} says no activation but {usual:?}, and the model's is {own:?}"
+        ));
     }
     let whole = |count: usize| GgufValue::Whole(count as i128);
     let mut said = vec![
