@@ -98,6 +98,14 @@ impl<'j> Job<'j> {
         }
     }
 
+    /// All that was written down of this fit before; nothing where it is fitted for the first time, or no clock decided anything.
+    pub fn decided(&self) -> Vec<u64> {
+        match &self.clock {
+            JobClock::Repeat(decided) => decided.iter().map(|one| one.step).collect(),
+            JobClock::Free | JobClock::Until(..) => Vec::new(),
+        }
+    }
+
     /// Writes down that time was over after so many steps.
     pub fn decide(&self, step: u64) {
         self.notes.borrow_mut().push(Decided { step, steps: None });

@@ -1,17 +1,19 @@
-//! What is tried of a table: a linear model, networks.
+//! What is tried of a table: a linear model, trees, networks.
 
 use anyhow::Result;
+use kiln_learn::Interrupt;
 use kiln_learn::prelude::*;
 use kiln_learn::selection::{Candidate, Job};
+use kiln_learn::trees::TreeChoice;
 
-use super::super::fitted::Fitted;
+use super::super::fitted::{Fitted, Fitting};
 use super::super::plan::TrainingPlan;
 use crate::choices;
 use crate::settings::Settings;
 use crate::source::{Ties, TrainingData};
 
 /// What is fitted at once.
-const FITTED: [(&str, Fitted); 1] = [("linear", Fitted::Linear)];
+const FITTED: [(&str, Fitted); 2] = [("linear", Fitted::Linear), ("trees", Fitted::Trees)];
 
 /// Networks, by their presets.
 const NETWORKS: [&str; 1] = ["mlp"];
@@ -59,13 +61,54 @@ impl Candidate for FittedCandidate<'_> {
 
     fn fit(&self, job: &Job) -> kiln_learn::Result<Sequential> {
         let ties = self.source.ties.of_rows(job.rows);
-        let fitted = self.kind.fit(&self.settings, self.source, job.train, ties.as_ref());
-        fitted.map(|(layers, _)| layers).map_err(told)
+        let signals = Interrupt::listen();
+        let fitting = Fitting {
+            settings: &self.settings,
+            source: self.source,
+            rows: job.train,
+            ties: ties.as_ref(),
+            seed: job.seed,
+            ends: job.end(),
+            interrupt: &|| signals.asked().is_some(),
+            chosen: chosen(&job.decided()),
+        };
+        let (layers, how) = self.kind.fit(&fitting).map_err(told)?;
+        if let Some(signal) = signals.asked() {
+            job.interrupted(signal);
+        }
+        if job.end().is_some() {
+            noted(&how.chosen).into_iter().for_each(|number| job.decide(number));
+        }
+        Ok(layers)
     }
 
     fn refits(&self) -> bool {
         true
     }
+}
+
+/// What was chosen for trees as numbers: of each target the way, how many folds, and the rounds of each.
+fn noted(chosen: &[TreeChoice]) -> Vec<u64> {
+    let of = |choice: &TreeChoice| {
+        let rounds = choice.rounds.iter().map(|&rounds| rounds as u64);
+        [choice.growth as u64, choice.rounds.len() as u64].into_iter().chain(rounds).collect::<Vec<_>>()
+    };
+    chosen.iter().flat_map(of).collect()
+}
+
+/// What was noted; nothing where nothing was.
+fn chosen(noted: &[u64]) -> Option<Vec<TreeChoice>> {
+    let mut left = noted;
+    let mut all = Vec::new();
+    while let [growth, count, rest @ ..] = left {
+        let (rounds, behind) = rest.split_at_checked(usize::try_from(*count).ok()?)?;
+        all.push(TreeChoice {
+            growth: *growth as usize,
+            rounds: rounds.iter().map(|&rounds| rounds as usize).collect(),
+        });
+        left = behind;
+    }
+    (!all.is_empty()).then_some(all)
 }
 
 /// A network, trained as its preset says.

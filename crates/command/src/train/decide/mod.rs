@@ -189,6 +189,7 @@ pub(super) fn run(
     ];
     let trained = Trained {
         training: Map::from_iter(training),
+        how: Map::new(),
         history: History::default(),
         elapsed,
         stopped: None,
