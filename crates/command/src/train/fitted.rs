@@ -385,7 +385,7 @@ impl Fit<'_> {
             began + end.saturating_duration_since(began) / u32::try_from(of).unwrap_or(u32::MAX)
         });
         let Fit { kind, settings, source, seed, asked, .. } = *self;
-        let fitted =
+        let (layers, how) =
             kind.fit(&Fitting { settings, source, rows, ties, seed, ends, interrupt: asked, chosen: None })?;
         Ok((model_of(source, layers)?, how))
     }

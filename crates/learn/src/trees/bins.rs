@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn few_numbers_are_cut_between_each_two() {
         assert_eq!(cuts(&mut vec![2.0, 1.0, f32::NAN, 2.0, 4.0]), [1.5, 3.0]);
-        assert_eq!(cuts(&mut vec![f32::NAN; 3]), []);
+        assert!(cuts(&mut vec![f32::NAN; 3]).is_empty());
         let wide = cuts(&mut vec![1.0, f32::INFINITY, f32::NEG_INFINITY]);
         assert!(wide[0] < 1.0 && wide[1] > 1.0 && wide.iter().all(|cut| cut.is_finite()), "{wide:?}");
         let next = f32::from_bits(1f32.to_bits() + 1);
