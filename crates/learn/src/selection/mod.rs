@@ -10,6 +10,8 @@ mod clock;
 mod fits;
 mod journal;
 mod score;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use std::path::PathBuf;

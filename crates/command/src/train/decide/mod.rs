@@ -132,6 +132,8 @@ pub(super) fn run(
         Some(folder) => folder,
         None => Folder::new(settings.out.as_deref(), &source.name)?,
     };
+    // First, for it tells a run that chooses from others.
+    folder.make(FITS)?;
     folder.write(CONFIG, settings.to_toml())?;
     folder.write("environment.json", format!("{:#}\n", environment(seed)))?;
     let mut selection = Selection::new(source.task.clone())
