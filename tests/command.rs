@@ -4,6 +4,8 @@
 mod awkward;
 #[path = "command/fields.rs"]
 mod fields;
+#[path = "command/fitted.rs"]
+mod fitted;
 #[path = "command/interrupted.rs"]
 mod interrupted;
 #[path = "command/kinds.rs"]

@@ -191,7 +191,10 @@ fn what_does_not_suit_a_number_is_refused_with_the_mend() {
         (&["homes.csv", "--target", "price", "--interval", "0"], "between 0 and 1"),
         (&["homes.csv", "--target", "visits", "--task", "count", "--interval", "0.9"], "has no interval"),
         (&["kinds.csv", "--target", "y", "--interval", "0.9"], "predicted by its classes"),
-        (&["kinds.csv", "--target", "y", "--task", "counts"], "--task is classes, number or count"),
+        (
+            &["kinds.csv", "--target", "y", "--task", "counts"],
+            "--task is classes, ordinal, labels, number or count",
+        ),
     ] {
         let said = folder.error(&[&["train"], flags].concat()).1;
         assert!(said.contains(says), "{flags:?}: {said}");

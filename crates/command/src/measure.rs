@@ -5,12 +5,13 @@ use std::ops::Range;
 use anyhow::{Result, bail};
 use kiln_learn::data::{Batch, Curve, Cut, Dataset, Unit};
 use kiln_learn::metrics::{Average, BinaryScores, Confusion, EntityScores, Numbers, are_of_entities};
-use kiln_learn::model::{PartMeaning, Task, TaskPart, Views, number_of, quantiles};
+use kiln_learn::model::{PartMeaning, Task, TaskPart, Views, number_of};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
 use kiln_learn::{Model, Preparation};
 use serde_json::{Map, Value};
 
+use super::figures::{loss_of, of_labels, poisson_deviance, quadratic_kappa};
 use super::out::counted;
 
 /// Windows of a text, or pairs, that are measured at once.
@@ -105,8 +106,54 @@ impl Measured {
                     Some(views) => model.predict_views(set, views, see)?,
                     None => model.predict_each(set, see)?,
                 }
-                figures(task, targets)
+                let target = model.about().preparation.table().and_then(|plan| plan.target());
+                let ordered = target.map_or(Vec::new(), |target| target.are_ordered());
+                let measured = figures(task, targets)?.ranked(&ordered);
+                match model.about().threshold {
+                    Some(threshold) => measured.decided(threshold),
+                    None => Ok(measured),
+                }
             }
+        }
+    }
+
+    /// With figures of how far classes that go from little to much are off, of those targets that are such.
+    fn ranked(mut self, ordered: &[bool]) -> Measured {
+        match &mut self.of {
+            Of::Classes { rows, confusion, .. } if ordered.first() == Some(&true) => {
+                let off = |row: &Judged| f64::from(row.class.abs_diff(row.label));
+                let mean = rows.iter().map(off).sum::<f64>() / rows.len() as f64;
+                let place = self.numbers.len().min(2);
+                let figures = [("quadratic-kappa", quadratic_kappa(confusion)), ("classes-off", mean)];
+                let figures = figures.map(|(name, number)| (name.to_string(), number));
+                self.numbers.splice(place..place, figures);
+            }
+            Of::Several(each) => {
+                for (at, one) in each.iter_mut().enumerate() {
+                    let nothing =
+                        Measured { numbers: Vec::new(), of: Of::Text, entities: EntityScores::default() };
+                    let own = std::mem::replace(&mut one.measured, nothing);
+                    let known = own.numbers.len();
+                    one.measured = own.ranked(ordered.get(at..).unwrap_or_default());
+                    if one.measured.numbers.len() > known {
+                        let added = one.measured.numbers.iter().skip(2).take(2);
+                        self.numbers
+                            .extend(added.map(|(name, number)| (format!("{}.{name}", one.name), *number)));
+                    }
+                }
+            }
+            Of::Classes { .. } | Of::Numbers(_) | Of::Text => {}
+        }
+        self
+    }
+
+    /// The same where the second of two classes is said above this probability.
+    pub fn decided(self, threshold: f64) -> Result<Measured> {
+        match self.of {
+            Of::Classes { names, rows, .. } if names.len() == 2 => {
+                classes(names, rows.into_iter().map(|row| row.decided(threshold)).collect())
+            }
+            of => Ok(Measured { of, ..self }),
         }
     }
 
@@ -128,6 +175,21 @@ impl Measured {
         let [perplexity, bits] = in_words_of_texts(loss, characters_of_a_piece);
         let numbers = vec![perplexity, ("loss".to_string(), loss), bits];
         Ok(Measured { numbers, of: Of::Text, entities: EntityScores::default() })
+    }
+
+    /// The rows of two classes that are no and yes.
+    fn yes_or_no(&self) -> Option<(&[Judged], &Confusion)> {
+        match &self.of {
+            Of::Classes { names, rows, confusion } if names.iter().eq(["no", "yes"]) => {
+                Some((rows, confusion))
+            }
+            Of::Classes { .. } | Of::Numbers(_) | Of::Several(_) | Of::Text => None,
+        }
+    }
+
+    /// How many of its first figures are of all of several targets.
+    pub fn of_all(&self) -> usize {
+        self.numbers.iter().take_while(|(name, _)| !name.contains('.')).count()
     }
 
     /// As JSON.
@@ -154,8 +216,13 @@ impl Measured {
                 first + &lines.collect::<String>()
             }
             Of::Several(each) => {
-                let first =
-                    line(&mut self.numbers.iter().take(1).map(|(name, number)| (name.as_str(), *number)));
+                let first = line(
+                    &mut self
+                        .numbers
+                        .iter()
+                        .take(self.of_all())
+                        .map(|(name, number)| (name.as_str(), *number)),
+                );
                 let width = each.iter().map(|own| own.name.chars().count()).max().unwrap_or(0);
                 let lines =
                     each.iter().map(|own| format!("\n       {:width$}  {}", own.name, own.measured.line()));
@@ -244,22 +311,6 @@ fn see(targets: &mut [SeenTarget], batch: &Batch, outputs: &[f32]) {
     }
 }
 
-/// What a row's number loses, in the units that are learned in.
-fn loss_of(outputs: &[f32], truth: f64, unit: &Unit, interval: Option<f64>) -> f64 {
-    let pinball = |(output, quantile): (&f32, f64)| {
-        let error = truth - f64::from(*output);
-        (quantile * error).max((quantile - 1.0) * error)
-    };
-    match (interval, outputs) {
-        (Some(share), bounds) => bounds.iter().zip(quantiles(share)).map(pinball).sum::<f64>() / 3.0,
-        (None, [output, ..]) if unit.curve == Curve::Count => {
-            libm::exp(f64::from(*output)) - truth * f64::from(*output)
-        }
-        (None, [output, ..]) => (f64::from(*output) - truth) * (f64::from(*output) - truth),
-        (None, []) => f64::NAN,
-    }
-}
-
 /// The figures of all targets.
 fn figures(task: &Task, targets: Vec<SeenTarget>) -> Result<Measured> {
     let is_mixed = matches!(task, Task::Several { .. });
@@ -285,6 +336,9 @@ fn figures(task: &Task, targets: Vec<SeenTarget>) -> Result<Measured> {
     };
     let mean = each.iter().map(loss).sum::<f64>() / each.len().max(1) as f64;
     let mut all = vec![("loss".to_string(), mean)];
+    // Of targets each of which a row has or hasn't.
+    let labels: Option<Vec<_>> = each.iter().map(|one| one.measured.yes_or_no()).collect();
+    all.extend(labels.iter().flat_map(|labels| of_labels(labels)));
     for MeasuredTarget { name, measured } in &each {
         all.extend(measured.numbers.iter().map(|(figure, number)| (format!("{name}.{figure}"), *number)));
     }
@@ -424,16 +478,6 @@ fn numbers(seen: Vec<(PredictedNumbers, Curve)>) -> Result<Measured> {
         }));
     }
     Ok(Measured { numbers, of: Of::Numbers(each), entities: EntityScores::default() })
-}
-
-/// Twice the mean of how much likelier counts are by themselves than by the means that were predicted.
-fn poisson_deviance(truth: &[f64], predicted: &[f64]) -> f64 {
-    let one = |(truth, mean): (&f64, &f64)| {
-        let mean = mean.max(f64::MIN_POSITIVE);
-        let log = if *truth > 0.0 { truth * libm::log(truth / mean) } else { 0.0 };
-        2.0 * (log - truth + mean)
-    };
-    truth.iter().zip(predicted).map(one).sum::<f64>() / truth.len() as f64
 }
 
 /// Precision, recall and F1 of each kind of entity, as a table.

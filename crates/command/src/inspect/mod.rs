@@ -168,7 +168,10 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
     match &about.task {
         Task::Classes { names } => {
-            writeln!(text, "tells     {}: {}", counted(names.len(), "class"), listed(names))?
+            writeln!(text, "tells     {}: {}", counted(names.len(), "class"), listed(names))?;
+            if let (Some(threshold), Some(second)) = (about.threshold, names.last()) {
+                writeln!(text, "decides   {second} above a probability of {threshold:.4}")?;
+            }
         }
         Task::Tags { names } => {
             writeln!(text, "gives     each word one of {}: {}", counted(names.len(), "tag"), listed(names))?

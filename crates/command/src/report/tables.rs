@@ -27,7 +27,7 @@ pub(super) fn figures(parts: &[(&str, &Measured)]) -> Result<String> {
         let count = first.numbers.len();
         return figures_of(parts, count);
     };
-    let mut html = figures_of(parts, 1)?;
+    let mut html = figures_of(parts, first.of_all())?;
     for (at, target) in each.iter().enumerate() {
         let mut own: Vec<(&str, &Measured)> = Vec::new();
         for (part, measured) in parts {

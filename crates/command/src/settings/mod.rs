@@ -74,8 +74,9 @@ const DATA: &str = "Data";
 keys! {
     "Data" {
         "target" target: String [ROWS] = "COLUMN" "The column of a table to predict, by its name or its number from 1; several with commas between them [default: target, label, class or y, else the last]";
-        "task" task: String [ROWS] = "KIND" "classes, number or count (whole numbers whose mean is predicted), where a table doesn't show which; of several targets one word for all, or one for each with commas between them";
+        "task" task: String [ROWS] = "KIND" "classes, ordinal (classes from little to much), labels (any number of them, in a list such as a;b;c), number or count (whole numbers whose mean is predicted), where a table doesn't show which; of several targets one word for all, or one for each with commas between them";
         "target-scale" target_scale: String [ROWS] = "HOW" "What a number is learned as: as-is, or log where few are very large; of several targets one word for all, or one for each [default: log where that is measured to be better]";
+        "order" order: String [ROWS] = "CLASSES" "The classes of an ordinal target from little to much, with commas between them [default: as numbers are]";
         "interval" interval: Share [ROWS] = "SHARE" "Predict numbers with two bounds between which this share of all lie, such as 0.9; the number is then the middle of what may come";
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
@@ -120,7 +121,7 @@ keys! {
         "batch-size" batch_size: Count [&["batch size"]] = "N" "How many rows make one step; the last batch of an epoch may be smaller";
         "lr" lr: Rate [&["rate"]] = "RATE" "The learning rate";
         "optimizer" optimizer: String [&["optimizer"]] = "NAME" "sgd, momentum, nesterov, adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, lion, lamb or muon";
-        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any";
+        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any, for half of the steps at most";
         "weight-decay" weight_decay: Amount [&["optimizer"]] = "SHARE" "How much weights shrink, in proportion to the rate";
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
@@ -128,6 +129,7 @@ keys! {
         "ema" ema: Share [&["averages"]] = "DECAY" "Keep a moving average of the weights, and use it";
         "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";
+        "threshold" threshold: String [NOTHING] = "HOW" "Of two classes, above which probability it is the second: a number such as 0.3, or the one that is best on the validation rows by f1 or balanced (balanced accuracy) [default: 0.5]";
         "metric" metric: String [&["metrics"]] = "NAME" "The validation figure that says which epoch is the best, and is shown: loss, accuracy, f1, roc-auc, log-loss, …; of numbers r2, mae, rmse, … [default: loss]";
         "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
         "refit" refit: bool [NOTHING] = "" "When the best epoch is known, train once more for as many epochs on all rows, validation included";

@@ -200,14 +200,14 @@ fn origin(path: &Path, settings: &Settings, seed: u64) -> Result<Value> {
     let about = fs::metadata(path).with_context(place)?;
     let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let sum = kiln_files::file_checksum(path).with_context(place)?;
-    let Settings { target, task, target_scale, ignore, columns, embed, .. } = settings;
+    let Settings { target, task, target_scale, order, ignore, columns, embed, .. } = settings;
     let interval = settings.interval.map(|share| share.0);
     let mut origin = json!({
         "source": fs::canonicalize(path).with_context(place)?,
         "bytes": about.len(),
         "changed": changed.map(|since| since.as_secs_f64()),
         "content": format!("{sum:016x}"),
-        "target": target, "task": task, "target-scale": target_scale, "interval": interval, "ignore": ignore, "columns": columns, "embed": embed,
+        "target": target, "task": task, "target-scale": target_scale, "order": order, "interval": interval, "ignore": ignore, "columns": columns, "embed": embed,
         "seed": seed,
         "shares": shares(settings, 0.1),
     });
@@ -253,7 +253,18 @@ fn difference(then: &Value, now: &Value) -> Option<String> {
         value => value.to_string(),
     };
     // What an older frame doesn't know of wasn't said then.
-    let own = ["target", "task", "target-scale", "interval", "ignore", "columns", "embed", "seed", "shares"];
+    let own = [
+        "target",
+        "task",
+        "target-scale",
+        "order",
+        "interval",
+        "ignore",
+        "columns",
+        "embed",
+        "seed",
+        "shares",
+    ];
     let mut known = own.iter().chain(&READING);
     let name = known.find(|name| then[**name] != now[**name])?;
     Some(format!("its {name} was {}, and is {} now", shown(&then[*name]), shown(&now[*name])))

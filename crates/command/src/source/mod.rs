@@ -257,7 +257,7 @@ fn tabular(
         return image::gallery(path, gallery, settings, seed, base);
     }
     let columns =
-        [&["task", "target-scale", "interval", "ignore", "embed", "columns"][..], &READING].concat();
+        [&["task", "target-scale", "order", "interval", "ignore", "embed", "columns"][..], &READING].concat();
     if let Some(frame) = &settings.frame {
         settings
             .only("a table by way of a frame", &[&parts[..], &columns, &["frame", "test", "val"]].concat())?;

@@ -100,14 +100,24 @@ pub(super) fn with_flags(mut choices: Choices, settings: &Settings, targets: &[S
             "classes" => Ok(TargetKind::Classes),
             "number" => Ok(TargetKind::Number),
             "count" => Ok(TargetKind::Count),
+            "ordinal" => Ok(TargetKind::Ordinal),
+            "labels" => Ok(TargetKind::Labels),
             other => {
-                bail!("--task is classes, number or count (of several targets one for each), not {other}")
+                bail!(
+                    "--task is classes, ordinal, labels, number or count (of several targets one for each), not {other}"
+                )
             }
         };
         choices = choices.target_kinds(kinds.split(',').map(kind).collect::<Result<Vec<_>>>()?);
     }
     for (target, is_log) in scales(settings, targets)?.into_iter().flatten() {
         choices = if is_log { choices.log_target(target) } else { choices };
+    }
+    if let Some(order) = &settings.order {
+        if settings.task.as_deref().is_none_or(|kinds| !kinds.contains("ordinal")) {
+            bail!("--order is of the classes of an ordinal target; say --task ordinal");
+        }
+        choices = choices.order(order.split(',').map(str::trim));
     }
     if let Some(share) = settings.interval {
         choices = choices.interval(share.0);
@@ -187,7 +197,7 @@ pub(super) fn table(
             said.push(format!("cut by {name}: the latest rows are tested with"));
             by_time(&moments(&table, name, &rows)?, &shares)?
         }
-        (.., TargetColumn::Number { .. } | TargetColumn::Numbers { .. }) => {
+        (.., TargetColumn::Number { .. } | TargetColumn::Numbers { .. } | TargetColumn::Labels { .. }) => {
             fractions(rows.len(), &shares, seed)?
         }
         // Classes, and of several targets every combination, are in each part alike.
@@ -305,7 +315,8 @@ pub(super) fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
     match (&base.model.about().task, columns) {
         _ if base.head => None,
         (Task::Classes { names }, [column]) => {
-            Some(TargetColumn::Classes { column: column.to_string(), names: names.clone() })
+            let ordered = own.is_some_and(|own| own.are_ordered() == [true]);
+            Some(TargetColumn::Classes { column: column.to_string(), names: names.clone(), ordered })
         }
         (Task::Numbers { scale, offset, curves, interval, .. }, [column]) => Some(TargetColumn::Number {
             column: column.to_string(),
@@ -326,8 +337,18 @@ pub(super) fn task_of(plan: &TablePreparation) -> Result<(Task, String)> {
     let target = plan.target().context("a table needs a column to predict")?;
     let task = Task::of_target(target);
     let columns = target.columns();
-    let said = columns.iter().zip(task.parts()).map(|(column, part)| match part.meaning {
-        PartMeaning::Classes(names) => format!("classes of {column}: {}", listed(names)),
+    if let TargetColumn::Labels { column, names, separator } = target {
+        let said = format!("labels of {column}, with {separator} between them: {}", listed(names));
+        return Ok((task, said));
+    }
+    let ordered = target.are_ordered();
+    let said = columns.iter().zip(task.parts()).zip(&ordered).map(|((column, part), is_ordered)| match part
+        .meaning
+    {
+        PartMeaning::Classes(names) => {
+            let what = if *is_ordered { "classes from little to much" } else { "classes" };
+            format!("{what} of {column}: {}", listed(names))
+        }
         PartMeaning::Number { unit, interval } => number_said(column, &unit, interval),
     });
     let said = said.collect::<Vec<_>>().join("; ");

@@ -8,7 +8,7 @@ use kiln_learn::Model;
 use kiln_learn::data::{Dataset, Encoding, Subset, TablePreparation};
 use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, Sign};
 use kiln_learn::metrics::History;
-use kiln_learn::model::{About, Task, TaskPart};
+use kiln_learn::model::{About, PartMeaning, Task, TaskPart};
 use kiln_learn::prelude::*;
 use kiln_learn::presets::Suits;
 use serde_json::{Map, json};
@@ -16,6 +16,7 @@ use serde_json::{Map, json};
 use super::outcome::{Finished, Trained, finish};
 use super::plan::{environment, suits};
 use super::say::Say;
+use super::threshold::Threshold;
 use super::time::TimeBudget;
 use super::{Before, refit};
 use crate::folder::{CONFIG, Folder};
@@ -54,7 +55,10 @@ const STEPS: [&str; 16] = [
 impl Fitted {
     /// What a preset's name asks for, of rows of a table.
     pub(super) fn of(settings: &Settings, source: &TrainingData) -> Option<Fitted> {
-        let is_table = suits(source, &source.train.x()) == Suits::Tables;
+        let form = source.train.x();
+        let weights = source.task.outputs() * form.width();
+        let is_table = suits(source, &form) == Suits::Tables
+            && (weights <= MOST || source.task.parts().iter().all(is_number));
         match settings
             .preset
             .as_deref()
@@ -102,6 +106,13 @@ impl Fitted {
             }
         }
     }
+}
+
+/// More weights of classes than this take less time step by step.
+const MOST: usize = 5_000;
+
+fn is_number(part: &TaskPart) -> bool {
+    matches!(part.meaning, PartMeaning::Number { .. })
 }
 
 /// In how many folds rows are cut to choose a strength.
@@ -160,6 +171,7 @@ pub(super) fn run(
     say: &Say,
 ) -> Result<ExitCode> {
     settings.without(kind.named(), &STEPS)?;
+    Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
     if settings.refit == Some(true) && source.valid.is_empty() {
         bail!("--refit trains on the validation rows too, and there are none");
     }

@@ -10,6 +10,7 @@ mod refit;
 mod say;
 mod size;
 mod texts;
+mod threshold;
 mod time;
 
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use kiln_learn::Model;
 use kiln_learn::metrics::History;
+use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::Run;
 use serde_json::{Map, Value, json};
@@ -16,6 +17,7 @@ use super::decide::Evidence;
 use super::plan::{TrainingPlan, about, environment, levelled};
 use super::refit::{self, BestEpoch};
 use super::say::Say;
+use super::threshold::Threshold;
 use super::time::{Afterwards, TimeBudget};
 use crate::folder::{CONFIG, Folder};
 use crate::importance::Importances;
@@ -124,11 +126,26 @@ pub(super) fn finish(
             ));
         }
     }
-    let parts =
+    let mut parts =
         [measure(&*source.train, held)?, measure(&*source.valid, held)?, measure(&*source.test, model)?];
+    let threshold = Threshold::of(settings, &task, !source.valid.is_empty())?;
+    about.threshold = threshold.map(|threshold| threshold.on(parts[1].as_ref())).or(about.threshold);
+    if let Some(threshold) = about.threshold {
+        for part in &mut parts {
+            *part = part.take().map(|part| part.decided(threshold)).transpose()?;
+        }
+    }
     let mut said = [&source.said[..], &trained.said].concat();
     if !source.valid.is_empty() {
         said.extend(best.map(BestEpoch::line));
+    }
+    if let (Some(threshold), Task::Classes { names }) = (about.threshold, &task) {
+        let line = format!(
+            "{} is said above a probability of {threshold:.4}",
+            names.last().map_or("", String::as_str)
+        );
+        say.line(&line);
+        said.push(line);
     }
     let refit = match (first, best) {
         (Some(_), Some(best)) => {

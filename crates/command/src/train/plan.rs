@@ -13,6 +13,7 @@ use kiln_learn::{Model, Preparation};
 use serde_json::{Value, json};
 
 use super::chosen::{Decider, TaskFigure, usual};
+use super::threshold::Threshold;
 use crate::base::Base;
 use crate::choices;
 use crate::folder::Folder;
@@ -101,6 +102,7 @@ impl TrainingPlan {
                 }
             }
         }
+        Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
         if settings.monotone.is_some() {
             bail!(
                 "--monotone: a network can't be held to it; --preset linear can, where more of a column never says less (or more) of what is predicted"
@@ -174,11 +176,15 @@ impl TrainingPlan {
         // It was read when the plan was made.
         let schedule = move |steps| choices::schedule(&rule, steps).unwrap_or_else(|_| Box::new(Constant));
         let mut trainer = match &source.task {
+            Task::Classes { .. } if are_ordered(source).contains(&true) => {
+                let loss = TaskLoss::new(&source.task).ordered(&are_ordered(source));
+                Trainer::new(model, loss.label_smoothing(smoothing), optimizer)
+            }
             Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. } => {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
             }
             Task::Numbers { .. } | Task::Several { .. } => {
-                let loss = TaskLoss::new(&source.task);
+                let loss = TaskLoss::new(&source.task).ordered(&are_ordered(source));
                 match loss.is_squared_error() {
                     true => Trainer::new(model, Mse::new(), optimizer),
                     false => Trainer::new(model, loss.label_smoothing(smoothing), optimizer),
@@ -210,6 +216,12 @@ impl TrainingPlan {
         }
         Ok(trainer)
     }
+}
+
+/// Of each target, whether it is classes that go from little to much.
+fn are_ordered(source: &TrainingData) -> Vec<bool> {
+    let target = source.preparation.table().and_then(|plan| plan.target());
+    target.map_or(Vec::new(), |target| target.are_ordered())
 }
 
 /// What kind of data are trained on.

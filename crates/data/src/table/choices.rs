@@ -55,6 +55,10 @@ pub enum TargetKind {
     Number,
     /// A number as it is.
     RawNumber,
+    /// One of some classes that go from little to much: numbers by themselves, words as [`Choices::order`] says.
+    Ordinal,
+    /// Any number of labels, in a list with `;`, `|` or `,` between them.
+    Labels,
     /// A whole number from 0 on, whose mean is predicted: a Poisson distribution's, by its logarithm.
     Count,
 }
@@ -136,6 +140,7 @@ pub struct Choices {
     pub(super) target_kinds: Vec<TargetKind>,
     pub(super) logs: Vec<String>,
     pub(super) interval: Option<f64>,
+    pub(super) order: Vec<String>,
     pub(super) treatments: Vec<(String, Treatment)>,
     pub(super) numbers: Treatment,
     pub(super) impute: Impute,
@@ -151,6 +156,7 @@ impl Default for Choices {
             target_kinds: Vec::new(),
             logs: Vec::new(),
             interval: None,
+            order: Vec::new(),
             treatments: Vec::new(),
             numbers: Treatment::Standardise,
             impute: Impute::Mean,
@@ -227,6 +233,11 @@ impl Choices {
     /// all lie.
     pub fn interval(self, share: f64) -> Choices {
         Choices { interval: Some(share), ..self }
+    }
+
+    /// The classes of an ordinal target from little to much.
+    pub fn order(self, classes: impl IntoIterator<Item = impl Into<String>>) -> Choices {
+        Choices { order: classes.into_iter().map(Into::into).collect(), ..self }
     }
 
     /// What was said of a target by its place: one word is for all of them.

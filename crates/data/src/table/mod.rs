@@ -9,6 +9,7 @@ mod behaviour;
 mod builder;
 mod cell;
 mod choices;
+mod chosen;
 mod column;
 mod date;
 mod date_forms;

@@ -113,8 +113,9 @@ pub(super) fn minimise(objective: &Objective, curvature: &Curvature, weights: &m
     Ok(())
 }
 
-/// How many steps are taken at most where signs are told.
-const SIGNED_STEPS: usize = 500;
+/// How many steps are taken at most where signs are told, which are many small ones.
+const SIGNED_STEPS: usize = 1000;
+const SIGNED_LEAST: f64 = 1e-14;
 
 /// As [`minimise`], of one score whose weights have signs: accelerated steps (FISTA), each feature by its own curvature.
 pub(super) fn minimise_signed(
@@ -159,7 +160,7 @@ pub(super) fn minimise_signed(
         let share = (momentum - 1.0) / faster;
         ahead = next.iter().zip(&*weights).map(|(new, old)| new + share * (new - old)).collect();
         momentum = faster;
-        let is_still = last - reached <= LEAST * last.abs().max(1e-12);
+        let is_still = last - reached <= SIGNED_LEAST * last.abs().max(1e-12);
         (*weights, last) = (next, reached);
         if is_still {
             break;

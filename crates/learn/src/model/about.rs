@@ -24,6 +24,9 @@ pub struct About {
     /// How raw data become inputs; nothing where they are inputs already.
     #[serde(default)]
     pub preparation: Preparation,
+    /// Of two classes, above which probability it is the second; a half where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
     /// How it was trained, and how well.
     #[serde(default)]
     pub training: Map<String, Value>,
@@ -114,6 +117,12 @@ impl Task {
     pub fn of_target(target: &TargetColumn) -> Task {
         match target {
             TargetColumn::Classes { names, .. } => Task::Classes { names: names.clone() },
+            TargetColumn::Labels { column, names, .. } => {
+                let task = Task::Classes { names: ["no", "yes"].map(str::to_string).to_vec() };
+                let named =
+                    |label: &String| NamedTask { name: format!("{column}={label}"), task: task.clone() };
+                Task::Several { targets: names.iter().map(named).collect() }
+            }
             TargetColumn::Number { column, mean, deviation, curve, interval } => Task::Numbers {
                 names: vec![column.clone()],
                 scale: vec![*deviation],
@@ -244,6 +253,7 @@ impl About {
             input: InputSpec::of(input),
             task,
             preparation: Preparation::Unsaid,
+            threshold: None,
             training: Map::new(),
         })
     }

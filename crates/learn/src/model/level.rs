@@ -106,6 +106,6 @@ fn target_levelled(target: TargetColumn, factors: &[f64]) -> TargetColumn {
             }
             TargetColumn::Several { columns }
         }
-        TargetColumn::Classes { .. } => target,
+        TargetColumn::Classes { .. } | TargetColumn::Labels { .. } => target,
     }
 }

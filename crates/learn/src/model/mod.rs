@@ -84,7 +84,8 @@ impl Model {
         task: Task,
         preparation: Preparation,
     ) -> Result<Model> {
-        let about = About { layers: NETWORK.to_string(), input, task, preparation, training: Map::new() };
+        let (layers, threshold, training) = (NETWORK.to_string(), None, Map::new());
+        let about = About { layers, input, task, preparation, threshold, training };
         let structure = network.structure();
         let layers = as_layers(network, about.input.pixels.clone());
         let model = Model { network: Some(structure), ..Model::new(layers, about) };

@@ -138,6 +138,8 @@ pub struct TaskLoss {
 /// The loss of one target.
 enum PartLoss {
     Classes,
+    /// From little to much.
+    Ordered,
     Number,
     Count,
     Interval(f64),
@@ -161,6 +163,17 @@ impl TaskLoss {
         TaskLoss { smoothing: share, ..self }
     }
 
+    /// The targets whose classes go from little to much, in their order: beside the cross-entropy they have the ranked probability score, by which
+    /// a class is the worse the further it is from the right one.
+    pub fn ordered(mut self, are_ordered: &[bool]) -> TaskLoss {
+        for ((_, loss), is_ordered) in self.parts.iter_mut().zip(are_ordered) {
+            if let (PartLoss::Classes, true) = (&*loss, is_ordered) {
+                *loss = PartLoss::Ordered;
+            }
+        }
+        self
+    }
+
     /// Whether it is a plain squared error of all outputs.
     pub fn is_squared_error(&self) -> bool {
         self.parts.iter().all(|(_, loss)| matches!(loss, PartLoss::Number))
@@ -173,9 +186,14 @@ impl Loss for TaskLoss {
         let options = CrossEntropyOptions::new().label_smoothing(self.smoothing).reduction(Reduction::None);
         let one = |(at, (outputs, loss)): (usize, &(Range<usize>, PartLoss))| {
             let own = prediction.narrow(1, outputs.start, outputs.len());
-            let truth = target.narrow(1, at, 1);
+            // Alone a class is a number of its own.
+            let truth = if target.rank() == 1 { target.clone() } else { target.narrow(1, at, 1) };
+            let classes = || truth.reshape([-1]).cast(DType::I64);
             match loss {
-                PartLoss::Classes => own.cross_entropy_with(&truth.reshape([-1]).cast(DType::I64), &options),
+                PartLoss::Classes => own.cross_entropy_with(&classes(), &options),
+                PartLoss::Ordered => {
+                    own.cross_entropy_with(&classes(), &options) + ranked_score(&own, &classes())
+                }
                 PartLoss::Number => Mse::new().each(&own, &truth).values.reshape([-1]),
                 PartLoss::Count => PoissonNll::new().each(&own, &truth).values.reshape([-1]),
                 PartLoss::Interval(share) => {
@@ -192,5 +210,71 @@ impl Loss for TaskLoss {
             Some(sum) => Losses::from(sum / self.parts.len() as f64),
             None => CrossEntropy::new().each(prediction, target),
         }
+    }
+}
+
+/// The ranked probability score of each row's logits: the mean over the classes but the last of the squared difference between the probability
+/// of that class or less and whether the truth is.
+fn ranked_score(logits: &Tensor, classes: &Tensor) -> Tensor {
+    let count = logits.size(-1);
+    let off = logits.softmax(-1) - classes.one_hot(count).cast(DType::F32);
+    off.cumsum(-1).narrow(1, 0, count - 1).square().mean(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(curve: Curve, interval: Option<f64>) -> Task {
+        let names = vec!["y".to_string()];
+        Task::Numbers { names, scale: vec![2.0], offset: vec![1.0], curves: vec![curve], interval }
+    }
+
+    fn loss(task: &TaskLoss, outputs: &[f32], truth: Tensor) -> f64 {
+        let outputs = Tensor::new(outputs.to_vec(), [1, outputs.len()]);
+        f64::from(task.of(&outputs, &truth).to_vec::<f32>().unwrap()[0])
+    }
+
+    #[test]
+    fn losses_are_those_of_their_formulas() {
+        let truth = || Tensor::from([[0.5f32]]);
+        let counted = loss(&TaskLoss::new(&number(Curve::Count, None)), &[0.3], truth());
+        assert!((counted - (libm::exp(0.3) - 0.5 * 0.3)).abs() < 1e-6, "{counted}");
+        let bounds = loss(&TaskLoss::new(&number(Curve::Straight, Some(0.8))), &[0.1, 0.6, 0.4], truth());
+        let by_hand = (0.1 * 0.4 + 0.5 * 0.1 + 0.9 * 0.1) / 3.0;
+        assert!((bounds - by_hand).abs() < 1e-6, "{bounds}");
+        let names = ["low", "mid", "high"].map(String::from).to_vec();
+        let ordered = TaskLoss::new(&Task::Classes { names }).ordered(&[true]);
+        let p = [1.0, libm::exp(1.0), libm::exp(-1.0)];
+        let sum: f64 = p.iter().sum();
+        let entropy = -libm::log(p[0] / sum);
+        let (first, second) = (p[0] / sum - 1.0, (p[0] + p[1]) / sum - 1.0);
+        let by_hand = entropy + 0.5 * (first * first + second * second);
+        let own = loss(&ordered, &[0.0, 1.0, -1.0], Tensor::from([0i64]));
+        assert!((own - by_hand).abs() < 1e-6, "{own} {by_hand}");
+        assert!(!ordered.is_squared_error());
+    }
+
+    #[test]
+    fn bounds_that_crossed_are_put_on_their_side() {
+        let unit = Unit { scale: 2.0, offset: 1.0, curve: Curve::Straight };
+        assert_eq!(number_of(&[0.5, 0.0, -1.0], &unit), (1.0, Some([1.0, 1.0])));
+        assert_eq!(number_of(&[-1.0, 0.0, 2.0], &unit), (1.0, Some([-1.0, 5.0])));
+        let log = Unit { scale: 1.0, offset: 0.0, curve: Curve::Log { unit: 1.0, factor: 2.0 } };
+        let (said, none) = number_of(&[1.0], &log);
+        assert!((said - 2.0 * libm::expm1(1.0)).abs() < 1e-12 && none.is_none());
+        // The middle is no mean, and isn't lifted.
+        assert!((number_of(&[0.0, 1.0, 2.0], &log).0 - libm::expm1(1.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_task_of_an_earlier_file_is_read_and_a_plain_one_is_written_as_before() {
+        let plain = Task::plain_numbers(vec!["y".to_string()]);
+        let text = serde_json::to_string(&plain).unwrap();
+        assert_eq!(text, r#"{"kind":"numbers","names":["y"],"scale":[1.0],"offset":[0.0]}"#);
+        assert_eq!(serde_json::from_str::<Task>(&text).unwrap(), plain);
+        let log = number(Curve::Log { unit: 0.5, factor: 1.25 }, Some(0.9));
+        let again: Task = serde_json::from_str(&serde_json::to_string(&log).unwrap()).unwrap();
+        assert_eq!((again.outputs(), again), (3, log));
     }
 }

@@ -105,6 +105,8 @@ struct Recorded {
     task: Task,
     #[serde(default)]
     preparation: Preparation,
+    #[serde(default)]
+    threshold: Option<f64>,
     /// Whether the graph takes raw data and gives answers.
     is_whole: bool,
 }
@@ -117,8 +119,13 @@ pub(super) fn recorded(model: &Model, is_whole: bool) -> (String, String) {
     let about = model.about();
     // What is done to pixels is in the graph.
     let input = InputSpec { pixels: None, ..about.input.clone() };
-    let recorded =
-        Recorded { input, task: about.task.clone(), preparation: about.preparation.clone(), is_whole };
+    let recorded = Recorded {
+        input,
+        task: about.task.clone(),
+        preparation: about.preparation.clone(),
+        threshold: about.threshold,
+        is_whole,
+    };
     (WORD.to_string(), json!(recorded).to_string())
 }
 
@@ -161,6 +168,7 @@ impl Model {
         let nothing = Task::plain_numbers(Vec::new());
         let mut model = Model::behind(network, input, nothing, preparation)?;
         let width = width(&model, &port)?;
+        model.about_mut().threshold = recorded.as_ref().and_then(|own| own.threshold);
         model.about_mut().task = match (names, recorded) {
             (Some(names), _) => named(names, &width)?,
             (None, Some(Recorded { task, is_whole: false, .. })) => task,
@@ -219,7 +227,9 @@ impl crate::model::About {
         } else if let Some(column) = target {
             let column = column.to_string();
             plan = plan.with_target(match &mut self.task {
-                Task::Classes { names } => TargetColumn::Classes { column, names: names.clone() },
+                Task::Classes { names } => {
+                    TargetColumn::Classes { column, names: names.clone(), ordered: false }
+                }
                 Task::Numbers { names, .. } if names.len() == 1 => {
                     names[0] = column.clone();
                     let (mean, deviation, curve, interval) = (0.0, 1.0, Curve::Straight, None);

@@ -144,7 +144,10 @@ impl Model {
         let ModelOutput { name, sizes, dtype } = write_layers(builder, &*self.written(), &input, fold)?;
         let task = &self.about().task;
         match task {
-            Task::Classes { names } => answer_classes(builder, &name, sizes.last(), names, ""),
+            Task::Classes { names } => {
+                let threshold = self.about().threshold.filter(|_| names.len() == 2);
+                answer_classes(builder, &name, (sizes.last(), threshold), names, "");
+            }
             Task::Tags { names } => {
                 // [batch, tags, steps] → [batch, steps, tags].
                 let turned = vec![("perm", Attribute::Ints(vec![0, 2, 1]))];
@@ -169,7 +172,7 @@ impl Model {
                     let [start, end, axis] = [part.outputs.start as i64, part.outputs.end as i64, 1]
                         .map(|number| builder.constant("part", &[1], &Data::I64(vec![number])));
                     let own = builder.node("Slice", &[&name, &start, &end, &axis], Vec::new());
-                    answer_classes(builder, &own, None, names, &prefix);
+                    answer_classes(builder, &own, (None, None), names, &prefix);
                 }
             }
             Task::Text { .. } => builder.output(&name, "logits", OnnxDType::from_dtype(dtype), &sizes),
@@ -180,7 +183,13 @@ impl Model {
 
 /// Logits as a label and probabilities; where there is one for two classes, that of the second. Of several targets, outputs have the target's
 /// name in front.
-fn answer_classes(builder: &mut Builder, logits: &str, width: Option<&Size>, names: &[String], prefix: &str) {
+fn answer_classes(
+    builder: &mut Builder,
+    logits: &str,
+    (width, threshold): (Option<&Size>, Option<f64>),
+    names: &[String],
+    prefix: &str,
+) {
     let probabilities = match width {
         Some(Size::Fixed(1)) if names.len() == 2 => {
             let second = builder.node("Sigmoid", &[logits], Vec::new());
@@ -191,7 +200,13 @@ fn answer_classes(builder: &mut Builder, logits: &str, width: Option<&Size>, nam
         _ => builder.node("Softmax", &[logits], vec![("axis", Attribute::Int(-1))]),
     };
     let settings = vec![("axis", Attribute::Int(-1)), ("keepdims", Attribute::Int(0))];
-    let best = builder.node("ArgMax", &[&probabilities], settings);
+    let weighed = threshold.map(|threshold| {
+        // The second is larger where its probability is above the threshold.
+        let threshold = threshold as f32;
+        let row = builder.constant("threshold", &[2], &Data::F32(vec![threshold, 1.0 - threshold]));
+        builder.node("Mul", &[&probabilities, &row], Vec::new())
+    });
+    let best = builder.node("ArgMax", &[weighed.as_ref().unwrap_or(&probabilities)], settings);
     let label = words_of(builder, &best, names);
     let batch = Size::Named(BATCH.to_string());
     builder.output(&label, &format!("{prefix}label"), OnnxDType::Text, std::slice::from_ref(&batch));

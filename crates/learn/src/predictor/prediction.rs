@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kiln_data::Unit;
 
 use crate::model::{Task, number_of};
-use crate::predictions::{all_probabilities_of, class_of};
+use crate::predictions::{all_probabilities_of, class_of, is_above};
 
 /// What a model says of a row.
 ///
@@ -23,7 +23,7 @@ pub enum Prediction {
     Classes {
         /// The classes' names.
         names: Arc<[String]>,
-        /// The likeliest, by its place.
+        /// The likeliest, or of two that which a threshold says, by its place.
         class: usize,
         /// The probability of each.
         probabilities: Vec<f32>,
@@ -135,6 +135,8 @@ impl Prediction {
 pub(super) struct Meanings {
     task: Task,
     names: Arc<[String]>,
+    /// Of two classes, above which probability it is the second.
+    threshold: Option<f64>,
     /// Of numbers the outputs of each, and what they are learned as.
     units: Vec<(Range<usize>, Unit)>,
     /// Of several targets, each with its name.
@@ -142,7 +144,7 @@ pub(super) struct Meanings {
 }
 
 impl Meanings {
-    pub(super) fn of(task: &Task) -> Meanings {
+    pub(super) fn of(task: &Task, threshold: Option<f64>) -> Meanings {
         let names = match task {
             Task::Classes { names } | Task::Numbers { names, .. } | Task::Tags { names } => names.as_slice(),
             Task::Text { .. } | Task::Several { .. } => &[],
@@ -150,7 +152,7 @@ impl Meanings {
         let each = match task {
             Task::Several { targets } => targets
                 .iter()
-                .map(|target| (target.name.as_str().into(), Meanings::of(&target.task)))
+                .map(|target| (target.name.as_str().into(), Meanings::of(&target.task, None)))
                 .collect(),
             Task::Classes { .. } | Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
         };
@@ -161,7 +163,7 @@ impl Meanings {
             }
             Task::Classes { .. } | Task::Several { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
         };
-        Meanings { names: names.into(), units, task: task.clone(), each }
+        Meanings { names: names.into(), units, task: task.clone(), threshold, each }
     }
 
     /// The names of what is said.
@@ -172,11 +174,14 @@ impl Meanings {
     /// What the outputs of a row say.
     pub(super) fn say(&self, outputs: &[f32]) -> Prediction {
         match &self.task {
-            Task::Classes { .. } => Prediction::Classes {
-                names: self.names.clone(),
-                class: class_of(outputs),
-                probabilities: all_probabilities_of(outputs),
-            },
+            Task::Classes { .. } => {
+                let probabilities = all_probabilities_of(outputs);
+                let class = match (self.threshold, probabilities.as_slice()) {
+                    (Some(threshold), [_, second]) => usize::from(is_above(*second, threshold)),
+                    _ => class_of(outputs),
+                };
+                Prediction::Classes { names: self.names.clone(), class, probabilities }
+            }
             Task::Numbers { .. } => {
                 let (mut numbers, mut bounds) = (Vec::new(), Vec::new());
                 for (places, unit) in &self.units {
