@@ -82,7 +82,10 @@ fn what_describes_one_model_trains_one_and_is_said() {
         assert!(result(&folder, run).get("leaderboard").is_none(), "{run}");
     }
     let said = says(&["flowers.csv", "--time-limit", "1s", "--out", "d"]);
-    assert!(said.contains("trying linear") && said.contains("--quick") && said.contains("means over"), "{said}");
+    assert!(
+        said.contains("trying linear") && said.contains("--quick") && said.contains("means over"),
+        "{said}"
+    );
     for (arguments, mend) in [
         (&["--repeat", "d/result.json", "--epochs", "3"][..], "--epochs is of one model"),
         (&["--repeat", "a/result.json"], "chose among no models"),
@@ -120,13 +123,23 @@ fn every_kind_of_target_and_cut_is_chosen_for() {
         let result = result(&folder, &out);
         let standings = result["leaderboard"]["standings"].as_array().unwrap();
         let failed: Vec<&Value> = standings.iter().filter(|standing| standing["score"].is_null()).collect();
-        assert!(standings.len() > usize::from(!flags.contains(&"--monotone")) && failed.is_empty(), "{flags:?}: {failed:?}");
+        assert!(
+            standings.len() > usize::from(!flags.contains(&"--monotone")) && failed.is_empty(),
+            "{flags:?}: {failed:?}"
+        );
         let folds = result["leaderboard"]["folds"].as_u64().unwrap();
         assert!(folds == 1 || !flags.iter().any(|flag| flag.starts_with("--val")), "{flags:?}: {folds}");
         let model = format!("{out}/model.kiln");
         assert!(folder.out(&["predict", &model, "homes.csv"]).lines().count() == 321, "{flags:?}");
         folder.out(&["export", &model, &format!("{out}.onnx")]);
-        folder.out(&["train", "--repeat", &format!("{out}/result.json"), "--quiet", "--out", &format!("again{at}")]);
+        folder.out(&[
+            "train",
+            "--repeat",
+            &format!("{out}/result.json"),
+            "--quiet",
+            "--out",
+            &format!("again{at}"),
+        ]);
         assert_eq!(folder.read(&format!("again{at}/model.kiln")), folder.read(&model), "{flags:?}");
     }
 }
@@ -139,7 +152,10 @@ fn begun(folder: &Program, out: &str, fits: usize) -> std::process::Child {
     let list = folder.at(out).join("candidates/journal.jsonl");
     let began = Instant::now();
     while std::fs::read_to_string(&list).map_or(0, |text| text.lines().count()) < fits + 1 {
-        assert!(began.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none(), "no fit came");
+        assert!(
+            began.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none(),
+            "no fit came"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     child

@@ -37,7 +37,9 @@ impl Candidate for Fixed<'_> {
         self.fits.set(self.fits.get() + 1);
         let layers = Sequential::new().dense(1);
         layers.build([1, job.train.x().width()])?;
-        let set = |param: &Param, numbers: Vec<f32>| param.set(&Tensor::new(numbers.clone(), param.shape().clone()));
+        let set = |param: &Param, numbers: Vec<f32>| {
+            param.set(&Tensor::new(numbers.clone(), param.shape().clone()))
+        };
         let parameters = layers.parameters();
         set(&parameters[0].1, self.weights.to_vec())?;
         set(&parameters[1].1, vec![0.0])?;
@@ -98,14 +100,17 @@ fn the_best_is_chosen_and_faults_end_nothing() {
     let names: Vec<&str> = board.standings.iter().map(|standing| standing.name.as_str()).collect();
     assert_eq!(names[..3], ["right", "off", "far"], "{board}");
     assert_eq!((board.standings[0].share, board.standings[0].score, board.folds), (1.0, Some(0.0), 4));
-    for (name, why) in [("error", "no memory"), ("panic", "on purpose"), ("nan", "no finite"), ("width", "1 are asked")] {
+    for (name, why) in
+        [("error", "no memory"), ("panic", "on purpose"), ("nan", "no finite"), ("width", "1 are asked")]
+    {
         let failed = board.of(name).unwrap().failed.clone().unwrap();
         assert!(failed.contains(why), "{failed}");
     }
     // Each fold once, and the best once more on all rows.
     assert_eq!((fits.get(), selected.layers.to_text().unwrap().as_str()), (3 * 4 + 1, "dense 1"));
     assert!(selected.said[0].contains("right") && board.to_string().contains("means over 4 folds"));
-    let nothing = Selection::new(Task::of(&rows())).candidate(Faulty("error")).folds(folds(100, None, 2, 1).unwrap());
+    let nothing =
+        Selection::new(Task::of(&rows())).candidate(Faulty("error")).folds(folds(100, None, 2, 1).unwrap());
     let error = nothing.run(&rows()).err().unwrap().to_string();
     assert!(error.contains("error: no memory is left"), "{error}");
 }
@@ -125,7 +130,11 @@ fn opposite_errors_are_blended_to_one_model() {
     assert_eq!(selected.board.standings[0].name, "blend");
     let set = rows();
     let said = crate::trainer::predict(&selected.layers, &set, 16).unwrap();
-    let off = said.outputs().iter().enumerate().map(|(row, said)| (said - set.gather(&[row]).unwrap().y.get(0).unwrap() as f32).abs());
+    let off = said
+        .outputs()
+        .iter()
+        .enumerate()
+        .map(|(row, said)| (said - set.gather(&[row]).unwrap().y.get(0).unwrap() as f32).abs());
     assert!(off.fold(0.0, f32::max) < 1e-5);
 }
 
@@ -162,7 +171,8 @@ impl Candidate for Slow {
 
     fn fit(&self, job: &Job) -> Result<Sequential> {
         let model = Sequential::new().seed(job.seed).dense(8).relu().dense(1);
-        let mut trainer = Trainer::new(model, Mse::new(), Adam::new(0.01)).epochs(1_000_000).seed(job.seed).quiet();
+        let mut trainer =
+            Trainer::new(model, Mse::new(), Adam::new(0.01)).epochs(1_000_000).seed(job.seed).quiet();
         trainer = trainer.schedule_over(crate::schedule::Cosine::new);
         if let Some(limit) = job.time_limit() {
             trainer = trainer.callback(limit);
@@ -173,7 +183,8 @@ impl Candidate for Slow {
 
 #[test]
 fn what_a_clock_decided_is_decided_again_bit_for_bit() {
-    let selection = || Selection::new(Task::of(&rows())).candidate(Slow).folds(folds(100, None, 3, 1).unwrap());
+    let selection =
+        || Selection::new(Task::of(&rows())).candidate(Slow).folds(folds(100, None, 3, 1).unwrap());
     let began = Instant::now();
     let first = selection().limit(Some(Duration::from_millis(900))).run(&rows()).unwrap();
     assert!(began.elapsed() < Duration::from_secs(20));
@@ -181,6 +192,8 @@ fn what_a_clock_decided_is_decided_again_bit_for_bit() {
     let text = serde_json::to_string(&first.records).unwrap();
     let again = selection().repeat(serde_json::from_str(&text).unwrap()).run(&rows()).unwrap();
     assert_eq!(kept(&again), kept(&first));
-    let decided = |selected: &Selected| selected.records.iter().map(|record| record.decided.clone()).collect::<Vec<_>>();
+    let decided = |selected: &Selected| {
+        selected.records.iter().map(|record| record.decided.clone()).collect::<Vec<_>>()
+    };
     assert_eq!(decided(&again), decided(&first));
 }

@@ -23,7 +23,12 @@ pub(super) fn all<'c>(
 ) -> Result<(Vec<&'static str>, Vec<Box<dyn Candidate + 'c>>)> {
     let mut names = Vec::new();
     let mut all: Vec<Box<dyn Candidate + 'c>> = Vec::new();
-    let with = |name: &str| Settings { preset: Some(name.to_string()), time_limit: None, ..settings.clone() };
+    let with = |name: &str| Settings {
+        preset: Some(name.to_string()),
+        time_limit: None,
+        threshold: None,
+        ..settings.clone()
+    };
     for (name, kind) in FITTED {
         names.push(name);
         all.push(Box::new(FittedCandidate { name, kind, settings: with(name), source }));

@@ -190,7 +190,8 @@ impl Search {
                     let mut round = each.collect::<Result<Vec<_>>>()?;
                     self.rank(&mut round);
                     let stay = round.len() / factor;
-                    candidates = round.iter().take(stay).map(|outcome| outcome.trial.settings.clone()).collect();
+                    candidates =
+                        round.iter().take(stay).map(|outcome| outcome.trial.settings.clone()).collect();
                     budget = budget.saturating_mul(factor as u64);
                     // Those that trained longest come first in the end; the same trials with fewer epochs aren't listed again.
                     let last = candidates.is_empty();
@@ -271,7 +272,9 @@ impl Search {
     /// The settings of a trial that is drawn at random.
     fn drawn(&self, number: usize) -> Settings {
         let seed = match self.strategy {
-            Strategy::Random { seed, .. } | Strategy::Halving { seed, .. } | Strategy::Estimated { seed, .. } => seed,
+            Strategy::Random { seed, .. }
+            | Strategy::Halving { seed, .. }
+            | Strategy::Estimated { seed, .. } => seed,
             Strategy::Grid => 0,
         };
         drawn(&self.choices, &mut Rng::new(seed).derive(number as u64))

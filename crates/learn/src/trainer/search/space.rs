@@ -108,11 +108,7 @@ const DRAWS: usize = 24;
 
 /// Settings where good trials lie more densely than others: tree-structured Parzen estimators (Bergstra and others, 2011), each
 /// hyper-parameter by itself. `seen` are trials with their scores, of which less is better; one without a number is the worst.
-pub(super) fn estimated(
-    choices: &[(String, Choice)],
-    seen: &[(Settings, f64)],
-    rng: &mut Rng,
-) -> Settings {
+pub(super) fn estimated(choices: &[(String, Choice)], seen: &[(Settings, f64)], rng: &mut Rng) -> Settings {
     if seen.len() < FIRST {
         return drawn(choices, rng);
     }
@@ -121,7 +117,8 @@ pub(super) fn estimated(
     order.sort_by(|a, b| key(a).total_cmp(&key(b)));
     let count = ((seen.len() as f64 * GOOD).ceil() as usize).clamp(1, MOST_GOOD);
     let of = |part: &[usize], name: &str| -> Vec<Setting> {
-        let own = |at: &usize| seen[*at].0.iter().find(|(known, _)| known == name).map(|(_, own)| own.clone());
+        let own =
+            |at: &usize| seen[*at].0.iter().find(|(known, _)| known == name).map(|(_, own)| own.clone());
         part.iter().filter_map(own).collect()
     };
     let one = |(name, choice): &(String, Choice)| {
@@ -215,7 +212,11 @@ mod tests {
     use super::*;
 
     /// The best of so many trials of a bowl with a rate, a whole number and a word.
-    fn best(trials: usize, seed: u64, next: impl Fn(&[(String, Choice)], &[(Settings, f64)], &mut Rng) -> Settings) -> f64 {
+    fn best(
+        trials: usize,
+        seed: u64,
+        next: impl Fn(&[(String, Choice)], &[(Settings, f64)], &mut Rng) -> Settings,
+    ) -> f64 {
         let words = ["a", "b", "c", "d"].map(|word| Setting::Text(word.to_string())).to_vec();
         let choices = [
             ("rate".to_string(), Choice::Range(Range::new(1e-5, 1.0).logarithmic())),
