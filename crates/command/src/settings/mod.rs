@@ -247,7 +247,7 @@ impl Settings {
 
     /// A setting that describes one model or how it is trained, if there is one: no others are tried beside it.
     pub fn one_model(&self) -> Option<&'static str> {
-        let of_any = ["monotone", "metric", "time-limit", "seed", "device", "threads"];
+        let of_any = ["monotone", "metric", "threshold", "time-limit", "seed", "device", "threads"];
         let of_run = ["checkpoint-dir", "checkpoint-every", "keep", "log-csv", "tensorboard"];
         let is_of_one = |key: &&SettingKey| {
             let of_model = ["Model", "Training"].contains(&key.heading) && !of_any.contains(&key.name);

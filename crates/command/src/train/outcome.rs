@@ -129,7 +129,10 @@ pub(super) fn finish(
     }
     let mut parts =
         [measure(&*source.train, held)?, measure(&*source.valid, held)?, measure(&*source.test, model)?];
-    let threshold = Threshold::of(settings, &task, !source.valid.is_empty())?;
+    if let Some(evidence) = &trained.evidence {
+        parts[1] = Some(evidence.measured(&about, source)?);
+    }
+    let threshold = Threshold::of(settings, &task, parts[1].is_some())?;
     about.threshold = threshold.map(|threshold| threshold.on(parts[1].as_ref())).or(about.threshold);
     if let Some(threshold) = about.threshold {
         for part in &mut parts {

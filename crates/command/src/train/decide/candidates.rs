@@ -4,7 +4,6 @@ use anyhow::Result;
 use kiln_learn::Interrupt;
 use kiln_learn::prelude::*;
 use kiln_learn::selection::{Candidate, Job};
-use kiln_learn::trees::TreeChoice;
 
 use super::super::fitted::{Fitted, Fitting};
 use super::super::plan::TrainingPlan;
@@ -25,7 +24,12 @@ pub(super) fn all<'c>(
 ) -> Result<(Vec<&'static str>, Vec<Box<dyn Candidate + 'c>>)> {
     let mut names = Vec::new();
     let mut all: Vec<Box<dyn Candidate + 'c>> = Vec::new();
-    let with = |name: &str| Settings { preset: Some(name.to_string()), time_limit: None, ..settings.clone() };
+    let with = |name: &str| Settings {
+        preset: Some(name.to_string()),
+        time_limit: None,
+        threshold: None,
+        ..settings.clone()
+    };
     for (name, kind) in FITTED {
         names.push(name);
         all.push(Box::new(FittedCandidate { name, kind, settings: with(name), source }));
@@ -70,14 +74,14 @@ impl Candidate for FittedCandidate<'_> {
             seed: job.seed,
             ends: job.end(),
             interrupt: &|| signals.asked().is_some(),
-            chosen: chosen(&job.decided()),
+            chosen: job.found().and_then(|found| serde_json::from_value(found.clone()).ok()),
         };
         let (layers, how) = self.kind.fit(&fitting).map_err(told)?;
         if let Some(signal) = signals.asked() {
             job.interrupted(signal);
         }
-        if job.end().is_some() {
-            noted(&how.chosen).into_iter().for_each(|number| job.decide(number));
+        if !how.chosen.is_empty() {
+            job.find(serde_json::to_value(&how.chosen).unwrap_or_default());
         }
         Ok(layers)
     }
@@ -85,30 +89,6 @@ impl Candidate for FittedCandidate<'_> {
     fn refits(&self) -> bool {
         true
     }
-}
-
-/// What was chosen for trees as numbers: of each target the way, how many folds, and the rounds of each.
-fn noted(chosen: &[TreeChoice]) -> Vec<u64> {
-    let of = |choice: &TreeChoice| {
-        let rounds = choice.rounds.iter().map(|&rounds| rounds as u64);
-        [choice.growth as u64, choice.rounds.len() as u64].into_iter().chain(rounds).collect::<Vec<_>>()
-    };
-    chosen.iter().flat_map(of).collect()
-}
-
-/// What was noted; nothing where nothing was.
-fn chosen(noted: &[u64]) -> Option<Vec<TreeChoice>> {
-    let mut left = noted;
-    let mut all = Vec::new();
-    while let [growth, count, rest @ ..] = left {
-        let (rounds, behind) = rest.split_at_checked(usize::try_from(*count).ok()?)?;
-        all.push(TreeChoice {
-            growth: *growth as usize,
-            rounds: rounds.iter().map(|&rounds| rounds as usize).collect(),
-        });
-        left = behind;
-    }
-    (!all.is_empty()).then_some(all)
 }
 
 /// A network, trained as its preset says.
