@@ -6,14 +6,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::Model;
 use kiln_learn::data::{Dataset, Encoding, Subset, TablePreparation};
-use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, Sign};
+use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, WeightSign};
 use kiln_learn::metrics::History;
 use kiln_learn::model::{About, PartMeaning, Task, TaskPart};
 use kiln_learn::prelude::*;
 use kiln_learn::presets::Suits;
 use serde_json::{Map, json};
 
-use super::outcome::{Finished, Trained, finish};
+use super::outcome::{Finished, TrainingResult, finish};
 use super::plan::{environment, suits};
 use super::say::Say;
 use super::threshold::Threshold;
@@ -27,7 +27,7 @@ use crate::source::{Ties, TrainingData};
 
 /// How a model is fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fitted {
+pub(super) enum FittedKind {
     /// A linear model with the penalty that cross-validation chooses.
     Linear,
 }
@@ -52,9 +52,9 @@ const STEPS: [&str; 16] = [
     "tensorboard",
 ];
 
-impl Fitted {
+impl FittedKind {
     /// What a preset's name asks for, of rows of a table.
-    pub(super) fn of(settings: &Settings, source: &TrainingData) -> Option<Fitted> {
+    pub(super) fn of(settings: &Settings, source: &TrainingData) -> Option<FittedKind> {
         let form = source.train.x();
         let weights = source.task.outputs() * form.width();
         let is_table = suits(source, &form) == Suits::Tables
@@ -64,14 +64,14 @@ impl Fitted {
             .as_deref()
             .filter(|_| is_table && settings.layers.is_none() && settings.from.is_none())
         {
-            Some("linear") => Some(Fitted::Linear),
+            Some("linear") => Some(FittedKind::Linear),
             _ => None,
         }
     }
 
     fn named(self) -> &'static str {
         match self {
-            Fitted::Linear => "a linear model, which is fitted at once",
+            FittedKind::Linear => "a linear model, which is fitted at once",
         }
     }
 
@@ -93,7 +93,7 @@ impl Fitted {
             Some(other) => bail!("class weights are balanced or none, not {other}"),
         };
         match self {
-            Fitted::Linear => {
+            FittedKind::Linear => {
                 let mut options = LinearOptions::new().codes(codes).seed(seed).balanced(balanced);
                 if let Some(said) = &settings.monotone {
                     options = options.signs(signs(said, plan)?);
@@ -134,13 +134,13 @@ fn said(task: &Task, chosen: &[Chosen]) -> Vec<String> {
 }
 
 /// Which sign the weight of each input may have: `age:+, price:-`.
-fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<Sign>> {
+fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<WeightSign>> {
     let plan = plan.context("--monotone names columns of a table")?;
-    let mut signs = vec![Sign::Free; plan.width()];
+    let mut signs = vec![WeightSign::Free; plan.width()];
     for one in said.split(',').map(str::trim) {
         let (column, sign) = match one.rsplit_once(':').map(|(column, sign)| (column.trim(), sign.trim())) {
-            Some((column, "+")) => (column, Sign::Rising),
-            Some((column, "-")) => (column, Sign::Falling),
+            Some((column, "+")) => (column, WeightSign::Rising),
+            Some((column, "-")) => (column, WeightSign::Falling),
             _ => bail!(
                 "--monotone {one}: a column, a colon, and + where more of it never says less, or -, like \"age:+, price:-\""
             ),
@@ -162,7 +162,7 @@ fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<Sign>> {
 
 /// Fits, evaluates and writes what a run's folder has.
 pub(super) fn run(
-    kind: Fitted,
+    kind: FittedKind,
     mut settings: Settings,
     source: &TrainingData,
     (flags, before, resumed): (&Settings, Option<&Before>, Option<Folder>),
@@ -213,7 +213,7 @@ pub(super) fn run(
         "event": "begin", "run": folder.path(), "layers": model.about().layers, "parameters": model.parameter_count(),
         "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(), "seed": seed,
     }));
-    let trained = Trained {
+    let trained = TrainingResult {
         training: Map::from_iter([("rows".to_string(), rows.into())]),
         history: History::default(),
         elapsed,
@@ -244,7 +244,7 @@ fn model_of(source: &TrainingData, layers: Sequential) -> Result<Model> {
 
 /// Fits on every fold but one, and says how much figures vary from fold to fold.
 fn folds(
-    kind: Fitted,
+    kind: FittedKind,
     settings: &Settings,
     source: &TrainingData,
     (count, seed): (usize, u64),

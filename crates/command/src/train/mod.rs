@@ -24,8 +24,8 @@ use kiln_learn::trainer::{
 };
 use serde_json::json;
 
-use self::fitted::Fitted;
-use self::outcome::{Finished, Trained, finish, interrupted, rescued};
+use self::fitted::FittedKind;
+use self::outcome::{Finished, TrainingResult, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
 use self::refit::{BestEpoch, Refit, refit};
 use self::say::{Events, Say};
@@ -96,7 +96,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
     source.said.extend(size::settle(&mut settings, &source, &budget)?);
-    if let Some(kind) = Fitted::of(&settings, &source) {
+    if let Some(kind) = FittedKind::of(&settings, &source) {
         let before = (&flags, before.as_ref(), resumed);
         return fitted::run(kind, settings, &source, before, print_config, &budget, &say);
     }
@@ -144,7 +144,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
                         source: &source,
                         model: &model,
                         folder: &folder,
-                        trained: Trained::of(&run),
+                        trained: TrainingResult::of(&run),
                         best: best.as_ref(),
                         first: None,
                     };
@@ -169,7 +169,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         source: &source,
         model: &model,
         folder: &folder,
-        trained: Trained::of(&run),
+        trained: TrainingResult::of(&run),
         best: Some(&best),
         first: Some(&first),
     };

@@ -60,7 +60,7 @@ pub(super) struct Finished<'f> {
     pub(super) source: &'f TrainingData,
     pub(super) model: &'f Model,
     pub(super) folder: &'f Folder,
-    pub(super) trained: Trained,
+    pub(super) trained: TrainingResult,
     /// The best epoch, where one is known.
     pub(super) best: Option<&'f BestEpoch>,
     /// The model before it was trained once more on all rows, if it was.
@@ -68,7 +68,7 @@ pub(super) struct Finished<'f> {
 }
 
 /// What a training was.
-pub(super) struct Trained {
+pub(super) struct TrainingResult {
     /// As a model's file says it.
     pub(super) training: Map<String, Value>,
     /// The numbers of its epochs, of which what is fitted has none.
@@ -82,10 +82,10 @@ pub(super) struct Trained {
     pub(super) refit_rows: Option<usize>,
 }
 
-impl Trained {
+impl TrainingResult {
     /// A training step by step.
-    pub(super) fn of(run: &Run<&Sequential>) -> Trained {
-        Trained {
+    pub(super) fn of(run: &Run<&Sequential>) -> TrainingResult {
+        TrainingResult {
             training: run.training(),
             history: run.history().clone(),
             elapsed: run.elapsed(),

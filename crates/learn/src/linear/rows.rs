@@ -70,7 +70,7 @@ impl Design {
 }
 
 /// Rows with one target: each has inputs, a number or the number of its class, and how much it counts.
-pub(super) trait Rows: Sync {
+pub(super) trait TargetRows: Sync {
     fn len(&self) -> usize;
 
     /// Shows rows in their order, each with its place.
@@ -86,7 +86,7 @@ pub(super) struct SetRows<'s> {
     pub class_weights: Option<Vec<f64>>,
 }
 
-impl Rows for SetRows<'_> {
+impl TargetRows for SetRows<'_> {
     fn len(&self) -> usize {
         self.set.len()
     }
@@ -127,7 +127,7 @@ pub(super) struct HeldRows {
 
 impl HeldRows {
     /// Those that are wanted.
-    pub fn of(rows: &dyn Rows, width: usize, is_wanted: impl Fn(usize) -> bool) -> Result<HeldRows> {
+    pub fn of(rows: &dyn TargetRows, width: usize, is_wanted: impl Fn(usize) -> bool) -> Result<HeldRows> {
         let mut held = HeldRows { inputs: Vec::new(), width, targets: Vec::new(), weights: Vec::new() };
         rows.each(0..rows.len(), &mut |row, inputs, target, weight| {
             if is_wanted(row) {
@@ -149,7 +149,7 @@ impl HeldRows {
     }
 }
 
-impl Rows for HeldRows {
+impl TargetRows for HeldRows {
     fn len(&self) -> usize {
         self.targets.len()
     }

@@ -2,8 +2,8 @@
 
 use kiln_data::{Dataset, Unit};
 
-use super::moments::Moments;
-use super::rows::{Design, HeldRows, Rows, SetRows, dealt, sample};
+use super::moments::ProductSums;
+use super::rows::{Design, HeldRows, SetRows, TargetRows, dealt, sample};
 use super::solve::Cholesky;
 use crate::Result;
 
@@ -91,7 +91,7 @@ fn third(numbers: &[f64]) -> f64 {
 
 /// How far off rows are that were held out, for each strength.
 fn off(design: &Design, rows: &HeldRows, fold: &[u8], numbers: &[f64], unit: Unit) -> Result<Vec<Off>> {
-    let each = Moments::of_folds(design, rows, fold, FOLDS)?;
+    let each = ProductSums::of_folds(design, rows, fold, FOLDS)?;
     let mut sums = vec![[0.0; 2]; STRENGTHS.len()];
     for held in 0..FOLDS {
         let others = each.iter().enumerate().filter(|(at, _)| *at != held).map(|(_, own)| own);
