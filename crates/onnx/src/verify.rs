@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use kiln_ir::DType;
-use kiln_nn::Context;
 
 use crate::element::OnnxDType;
 use crate::error::{Error, Result};
@@ -105,7 +104,7 @@ fn values(
 /// Where the files can't be read, or the network can't run.
 pub fn verify(network: &Network, set: &Path, tolerance: Tolerance) -> Result<Vec<Comparison>> {
     let [taken, given] = network.types();
-    let outputs = network.run(values(set, "input", &network.inputs(), &taken)?, &Context::inference())?;
+    let outputs = network.compute(values(set, "input", &network.inputs(), &taken)?)?;
     let expected = values(set, "output", &network.outputs(), &given)?;
     if expected.len() > outputs.len() {
         let message =

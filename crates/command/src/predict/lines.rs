@@ -140,7 +140,7 @@ pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> 
 
 /// The number with the fewest digits that is the same in single precision, which is what a model computes in; where that is too coarse for
 /// what differs (moments since 1970, a few seconds apart), with digits to a hundred-thousandth of the unit that it learned in.
-fn shortest(number: f64, scale: f64) -> f64 {
+pub(super) fn shortest(number: f64, scale: f64) -> f64 {
     let single = number as f32;
     if (f64::from(single) - number).abs() <= 1e-4 * scale.abs() {
         return single.to_string().parse().unwrap_or(number);

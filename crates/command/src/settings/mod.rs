@@ -121,7 +121,7 @@ keys! {
         "batch-size" batch_size: Count [&["batch size"]] = "N" "How many rows make one step; the last batch of an epoch may be smaller";
         "lr" lr: Rate [&["rate"]] = "RATE" "The learning rate";
         "optimizer" optimizer: String [&["optimizer"]] = "NAME" "sgd, momentum, nesterov, adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, lion, lamb or muon";
-        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any";
+        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any, for half of the steps at most";
         "weight-decay" weight_decay: Amount [&["optimizer"]] = "SHARE" "How much weights shrink, in proportion to the rate";
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
@@ -134,6 +134,7 @@ keys! {
         "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
         "refit" refit: bool [NOTHING] = "" "When the best epoch is known, train once more for as many epochs on all rows, validation included";
         "time-limit" time_limit: Seconds [NOTHING] = "TIME" "Take so long at most, from the start to the report: 90s, 10m, 2h; schedules are fitted to it";
+        "quick" quick: bool [NOTHING] = "" "Of a table train one network at once, instead of trying several kinds of models on folds";
         "k-fold" k_fold: Count [NOTHING] = "N" "Cross-validate with N folds first, and say how much results vary";
         "seed" seed: Seed [SEED] = "NUMBER" "Where randomness starts [default: 7]";
         "device" device: String [NOTHING] = "NAME" "Where to compute: cpu, or another that `kiln devices` lists [default: cpu]";
@@ -146,6 +147,7 @@ keys! {
         "keep" keep: Whole [NOTHING] = "N" "How many checkpoints stay besides the last and the best [default: 0]";
         "log-csv" log_csv: PathBuf [NOTHING] = "FILE" "Another place for the table of epochs";
         "tensorboard" tensorboard: PathBuf [NOTHING] = "DIR" "Write events for TensorBoard";
+        "repeat" repeat: PathBuf [NOTHING] = "RESULT" "Do what a run did that chose among models, bit for bit: its result.json, which says what its clock decided";
         "resume" resume: PathBuf [NOTHING] = "DIR" "Go on with the run in this folder";
         "quiet" quiet: bool [NOTHING] = "" "Print the result and nothing else";
         "json" json: bool [NOTHING] = "" "Print JSON for programs, an object a line";
@@ -243,6 +245,17 @@ impl Settings {
         Ok(())
     }
 
+    /// A setting that describes one model or how it is trained, if there is one: no others are tried beside it.
+    pub fn one_model(&self) -> Option<&'static str> {
+        let of_any = ["monotone", "metric", "time-limit", "seed", "device", "threads"];
+        let of_run = ["checkpoint-dir", "checkpoint-every", "keep", "log-csv", "tensorboard"];
+        let is_of_one = |key: &&SettingKey| {
+            let of_model = ["Model", "Training"].contains(&key.heading) && !of_any.contains(&key.name);
+            (of_model || of_run.contains(&key.name) || key.name == "frame") && (key.get)(self).is_some()
+        };
+        KEYS.iter().find(is_of_one).map(|key| key.name)
+    }
+
     /// Refuses settings that change nothing for this kind of model.
     pub fn without(&self, kind: &str, names: &[&str]) -> Result<()> {
         match KEYS.iter().find(|key| names.contains(&key.name) && (key.get)(self).is_some()) {
@@ -309,7 +322,8 @@ impl Settings {
         }
     }
 
-    fn from_toml(text: &str) -> Result<Settings> {
+    /// What a TOML text says.
+    pub fn from_toml(text: &str) -> Result<Settings> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             anyhow!("line {}: {}", line.unwrap_or(1), error.message())

@@ -18,6 +18,7 @@ use crate::out::counted;
 use crate::reading::ReadingFlags;
 use crate::report::Shows;
 use crate::settings::Settings;
+use crate::train::decide;
 
 pub(super) const TABLES: Habits = Habits {
     preset: "mlp",
@@ -181,7 +182,11 @@ pub(super) fn table(
         Some(base) => of_model(base, &targets).unwrap_or(of_target),
         None => of_target,
     };
-    let shares = shares(settings, 0.2);
+    // Where models are chosen by folds, every row is held out in one of them.
+    let why_not = decide::why_not(settings, rows.len());
+    let chooses = base.is_none() && settings.one_model().is_none() && rows.len() >= decide::ROWS;
+    said.extend(why_not.filter(|_| base.is_none() && settings.resume.is_none()));
+    let shares = shares(settings, if chooses { 0.0 } else { 0.2 });
     let parts = match (&settings.group, &settings.time, &of_target) {
         (Some(_), Some(_), _) => bail!("--group and --time both say how rows are cut; leave one out"),
         (Some(name), ..) => {

@@ -76,7 +76,7 @@ impl FittedKind {
     }
 
     /// Layers that are fitted to some rows, and what there is to say of them.
-    fn fit(
+    pub(super) fn fit(
         self,
         settings: &Settings,
         source: &TrainingData,
@@ -220,6 +220,7 @@ pub(super) fn run(
         stopped: None,
         said: lines,
         refit_rows: first.is_some().then_some(rows),
+        evidence: None,
     };
     let finished = Finished {
         settings: &settings,
@@ -234,7 +235,8 @@ pub(super) fn run(
     finish(&finished, budget, &budget.afterwards(source, &model)?, say)
 }
 
-fn model_of(source: &TrainingData, layers: Sequential) -> Result<Model> {
+/// Layers as a model of the data.
+pub(super) fn model_of(source: &TrainingData, layers: Sequential) -> Result<Model> {
     let mut about = About::new(&layers, &source.train.x(), source.task.clone())?;
     about.preparation = source.preparation.clone();
     let model = Model::new(layers, about);

@@ -1,6 +1,7 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
 mod chosen;
+pub mod decide;
 mod fitted;
 pub mod language;
 mod outcome;
@@ -24,6 +25,7 @@ use kiln_learn::trainer::{
 };
 use serde_json::json;
 
+use self::decide::Repeated;
 use self::fitted::FittedKind;
 use self::outcome::{Finished, TrainingResult, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
@@ -79,7 +81,7 @@ struct Before {
 /// Trains as the settings say. The exit code is that of the signal that ended it, if one did.
 pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<ExitCode> {
     let began = Instant::now();
-    let (mut settings, before) = gather(&flags, allowed)?;
+    let (mut settings, before, repeated) = gather(&flags, allowed)?;
     let budget = TimeBudget { began, limit: settings.time_limit.map(|limit| limit.0) };
     let resumed = before.as_ref().filter(|_| !print_config).map(|before| Folder::open(&before.folder));
     let resumed = resumed.transpose()?;
@@ -96,6 +98,10 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
     source.said.extend(size::settle(&mut settings, &source, &budget)?);
+    if decide::is_asked(&settings, &source) {
+        let before = (&flags, before.as_ref(), resumed, repeated);
+        return decide::run(settings, &source, before, print_config, &budget, &say);
+    }
     if let Some(kind) = FittedKind::of(&settings, &source) {
         let before = (&flags, before.as_ref(), resumed);
         return fitted::run(kind, settings, &source, before, print_config, &budget, &say);
@@ -211,8 +217,8 @@ fn changed(error: anyhow::Error, folder: &Folder) -> anyhow::Error {
     }
 }
 
-/// Flags, the file they name, and the run they go on with.
-fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Before>)> {
+/// Flags, the file they name, the run they go on with, and the one that they repeat.
+fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Before>, Option<Repeated>)> {
     let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
     Settings::parts(&names)?;
     if let Some(folder) = flags.resume.clone() {
@@ -220,24 +226,38 @@ fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Be
         if !config.exists() {
             bail!("{}: this is no run's folder; it has no config.toml", folder.display());
         }
-        let before = Settings::of_run(&config)?;
+        let chose = decide::was_here(&folder);
+        if let (true, Some(name)) = (chose, flags.one_model()) {
+            bail!(
+                "{}: this run chooses among models, and --{name} is of one; leave it out",
+                folder.display()
+            );
+        }
+        let before = if chose { Settings::from_file(&config)? } else { Settings::of_run(&config)? };
         let mut inherited = before.clone();
         if flags.preset.is_some() {
             inherited.layers = None;
         }
         let settings = flags.clone().or(&inherited);
-        return Ok((settings, Some(Before { folder, settings: before, allowed })));
+        return Ok((settings, Some(Before { folder, settings: before, allowed }), None));
     }
     if !allowed.is_empty() {
         bail!("--allow-changes is for a run that goes on; name it, --resume DIR");
+    }
+    if let Some(path) = &flags.repeat {
+        if let Some(name) = flags.one_model() {
+            bail!("--repeat does what was done before, and --{name} is of one model; leave it out");
+        }
+        let (settings, repeated) = decide::repeated(path)?;
+        return Ok((flags.clone().or(&settings), None, Some(repeated)));
     }
     match &flags.data {
         Some(path) if path.extension().is_some_and(|extension| extension == "toml") => {
             let file = Settings::from_file(path)?;
             let said = Settings { data: None, ..flags.clone() };
-            Ok((said.or(&file), None))
+            Ok((said.or(&file), None, None))
         }
-        _ => Ok((flags.clone(), None)),
+        _ => Ok((flags.clone(), None, None)),
     }
 }
 

@@ -13,6 +13,7 @@ use kiln_learn::trainer::Run;
 use serde_json::{Map, Value, json};
 
 use super::CHECKPOINTS;
+use super::decide::Evidence;
 use super::plan::{TrainingPlan, about, environment, levelled};
 use super::refit::{self, BestEpoch};
 use super::say::Say;
@@ -80,6 +81,8 @@ pub(super) struct TrainingResult {
     pub(super) said: Vec<String>,
     /// How many rows a second fit was to, validation included.
     pub(super) refit_rows: Option<usize>,
+    /// What it was chosen by, if among others.
+    pub(super) evidence: Option<Evidence>,
 }
 
 impl TrainingResult {
@@ -92,6 +95,7 @@ impl TrainingResult {
             stopped: run.stopped().map(str::to_string),
             said: Vec::new(),
             refit_rows: None,
+            evidence: None,
         }
     }
 }
@@ -193,11 +197,14 @@ pub(super) fn finish(
     if let Some(reason) = &trained.stopped {
         say.line(&format!("stopped: {reason}"));
     }
-    let done = json!({
+    let mut done = json!({
         "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": trained.history.len(),
         "stopped": trained.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
         "importances": importances.as_ref().map(Importances::json),
     });
+    if let Some(evidence) = &trained.evidence {
+        evidence.tell(&mut done, settings, afterwards.rows);
+    }
     let [on_train, on_valid, on_test] = &parts;
     report::write(
         &report::Told {
@@ -213,6 +220,7 @@ pub(super) fn finish(
             config: settings.to_toml(),
             environment: format!("{:#}", environment(*seed)),
             importances: importances.as_ref(),
+            board: trained.evidence.as_ref().map(|evidence| &evidence.board),
             samples: &past_samples(folder.path()),
         },
         folder,

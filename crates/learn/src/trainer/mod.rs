@@ -44,13 +44,14 @@ pub use method::Phase;
 pub use metrics::NamedMetric;
 pub use monitor::Monitor;
 pub use objective::Objective;
+pub(crate) use progress::time;
 pub use progress::{Progress, sparkline};
 pub use rows::Rows;
 pub use run::{Run, predict};
 pub use settings::ClassWeights;
 pub use state::TrainState;
 
-pub use stop::{EarlyStopping, TimeLimit};
+pub use stop::{ClockNotes, Decided, EarlyStopping, TimeLimit};
 pub use tensorboard::TensorBoard;
 
 use method::Method;

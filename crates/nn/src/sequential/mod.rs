@@ -226,7 +226,10 @@ impl Part {
         if x.error().is_some() {
             return x.clone();
         }
-        let lengths = context.lengths();
+        let lengths = context.lengths().filter(|lengths| lengths.are_of(x));
+        if lengths.is_none() {
+            context.set_lengths(None);
+        }
         match &self.kind {
             Kind::Described(spec, made) => match Made::of(spec, made, &x.shape(), key) {
                 Ok(layer) => padded_pass(layer, x, context, lengths),

@@ -4,7 +4,6 @@ use kiln_ir::{DType, Data, Error, ErrorKind, Shape};
 use kiln_nn::{HostOp, Tensor};
 
 use crate::call::{Call, Operator, wide};
-use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
 

@@ -29,6 +29,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod training;
 mod trees;
 mod windows;
 
@@ -76,6 +77,7 @@ pub fn find(domain: &str, name: &str) -> Option<Operator> {
     }
     match domain {
         crate::export::ML => TABLES.iter().find_map(|group| group(name)),
+        "ai.onnx.preview.training" => training::find(name),
         "ai.onnx.preview" if name == "FlexAttention" => Some(attention::flexible),
         "com.microsoft" => microsoft::find(name),
         _ => None,

@@ -223,15 +223,22 @@ fn listed(call: &Call, pool: &[i64]) -> Result<Grams> {
             }
         }
     }
+    let width = to.iter().max().map_or(0, |most| most + 1);
+    call.room(&[width])?;
+    call.listed(width)?;
     let weights = call.floats("weights").filter(|weights| !weights.is_empty());
+    // A weight is an n-gram's, wherever its column is.
+    let weights = weights.map(|weights| {
+        let mut all = vec![1f32; width];
+        to.iter().zip(weights).for_each(|(&column, weight)| all[column] = weight);
+        all
+    });
     let (weights, is_presence) = match call.text("mode", "").as_str() {
         "TF" => (None, false),
         "IDF" => (weights, true),
         "TFIDF" => (weights, false),
         other => return Err(call.fault(format!("a mode of {other}"))),
     };
-    let width = to.iter().max().map_or(0, |most| most + 1);
-    call.room(&[width])?;
     Ok(Grams {
         columns,
         width,
