@@ -219,6 +219,7 @@ pub(super) fn run(
         elapsed,
         stopped: None,
         said: lines,
+        levels: None,
         refit_rows: first.is_some().then_some(rows),
         evidence: None,
     };

@@ -14,7 +14,7 @@ use super::candidate::{Candidate, Job, JobClock};
 use super::clock::{ALL, Budget};
 use super::journal::{FitRecord, Journal, about};
 use super::score::{Score, TaskScore, averaged, blended};
-use super::weights::{Judged, Piece, Verdict};
+use super::weights::{Judged, Piece, Verdict, held_out};
 use super::{FoldRows, Progress, Selected, Selection};
 use crate::model::About;
 use crate::terminal::Interrupt;
@@ -348,6 +348,7 @@ impl<'f, 's> Fits<'f, 's> {
         };
         let scores: Vec<Vec<f64>> = (0..models.len()).map(each).collect();
         let blend = verdict.blend.as_ref().map(|each| each.iter().map(|score| self.shown(*score)).collect());
+        let held = held_out(&judged.pieces, &verdict.weights);
         let mut said = vec![self.verdict(&verdict, &models)];
         let parts = self.parts(&verdict, &models, &mut said)?;
         let board = self.board(&verdict, &models, scores, blend, folds.len());
@@ -358,7 +359,7 @@ impl<'f, 's> Fits<'f, 's> {
                 Sequential::new().blend(rows, &weights, self.of.clone())
             }
         };
-        Ok(Selected { layers, board, said, records: self.records, interrupted: self.signal })
+        Ok(Selected { layers, board, said, records: self.records, held, interrupted: self.signal })
     }
 
     fn nothing(&self) -> Error {

@@ -106,8 +106,19 @@ pub struct Selected {
     pub said: Vec<String>,
     /// All fits in their order, with what a clock decided in them.
     pub records: Vec<FitRecord>,
+    /// What the answer's parts said, each before it had seen them, of rows that were held out.
+    pub held: HeldOut,
     /// The signal that ended the selection before its time, if one did; the answer is the best by then.
     pub interrupted: Option<i32>,
+}
+
+/// Rows that were held out, and what was said of them.
+#[derive(Clone, Debug, Default)]
+pub struct HeldOut {
+    /// Which rows of the set.
+    pub rows: Vec<usize>,
+    /// What is averaged of outputs, `[rows, outputs]`: probabilities of classes, numbers as they are.
+    pub said: Vec<f32>,
 }
 
 impl<'s> Selection<'s> {

@@ -3,6 +3,7 @@
 
 use kiln_nn::sequential::Blended;
 
+use super::HeldOut;
 use super::score::{Score, outputs_of};
 
 /// What each model says of a part of the rows.
@@ -141,6 +142,20 @@ impl Verdict {
 /// Whether a score is less than another; no number never is.
 fn is_less(one: f64, other: f64) -> bool {
     one < other || (other.is_nan() && !one.is_nan())
+}
+
+/// The weighted mean of what models said of rows that were held out.
+pub(super) fn held_out(pieces: &[Piece], weights: &[f64]) -> HeldOut {
+    let mut held = HeldOut::default();
+    for piece in pieces {
+        held.rows.extend(&piece.rows);
+        let length = piece.said.first().map_or(0, Vec::len);
+        held.said.extend((0..length).map(|at| {
+            let each = piece.said.iter().zip(weights);
+            each.map(|(said, weight)| weight * f64::from(said[at])).sum::<f64>() as f32
+        }));
+    }
+    held
 }
 
 #[cfg(test)]
