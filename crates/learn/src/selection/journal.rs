@@ -126,6 +126,5 @@ pub(super) fn about(rows: &dyn Dataset, task: &Task) -> About {
         preparation: crate::Preparation::Unsaid,
         threshold: None,
         training: serde_json::Map::new(),
-        threshold: None,
     }
 }
