@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Dataset, Encoding, Subset, TablePreparation};
-use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, Sign};
+use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, WeightSign};
 use kiln_learn::metrics::History;
 use kiln_learn::model::{About, PartMeaning, Task, TaskPart};
 use kiln_learn::prelude::*;
@@ -14,7 +14,7 @@ use kiln_learn::trees::{self, TreeChoice, TreeOptions};
 use kiln_learn::{Interrupt, Model};
 use serde_json::{Map, Value, json};
 
-use super::outcome::{Finished, Trained, finish, interrupted};
+use super::outcome::{Finished, TrainingResult, finish, interrupted};
 use super::plan::{about, environment, suits};
 use super::say::Say;
 use super::threshold::Threshold;
@@ -28,7 +28,7 @@ use crate::source::{Ties, TrainingData};
 
 /// How a model is fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fitted {
+pub(super) enum FittedKind {
     /// A linear model with the penalty that cross-validation chooses.
     Linear,
     /// Boosted trees, as many as help rows that are held out.
@@ -84,9 +84,9 @@ const STEPS: [&str; 16] = [
     "tensorboard",
 ];
 
-impl Fitted {
+impl FittedKind {
     /// What a preset's name asks for, of rows of a table.
-    pub(super) fn of(settings: &Settings, source: &TrainingData) -> Result<Option<Fitted>> {
+    pub(super) fn of(settings: &Settings, source: &TrainingData) -> Result<Option<FittedKind>> {
         let form = source.train.x();
         let is_table = suits(source, &form) == Suits::Tables;
         let preset =
@@ -94,19 +94,19 @@ impl Fitted {
         let weights = source.task.outputs() * form.width();
         let is_small = weights <= MOST || source.task.parts().iter().all(is_number);
         Ok(match preset {
-            Some("linear") => (is_table && is_small).then_some(Fitted::Linear),
+            Some("linear") => (is_table && is_small).then_some(FittedKind::Linear),
             Some("trees") if !is_table || source.preparation.table().is_none() => {
                 bail!("trees are for tables, and the data are none")
             }
-            Some("trees") => Some(Fitted::Trees),
+            Some("trees") => Some(FittedKind::Trees),
             _ => None,
         })
     }
 
     fn named(self) -> &'static str {
         match self {
-            Fitted::Linear => "a linear model, which is fitted at once",
-            Fitted::Trees => "trees, which are fitted at once",
+            FittedKind::Linear => "a linear model, which is fitted at once",
+            FittedKind::Trees => "trees, which are fitted at once",
         }
     }
 
@@ -124,7 +124,7 @@ impl Fitted {
         let fold_of = fitting.ties.and_then(|ties| ties.parts(FOLDS));
         let signs = settings.monotone.as_deref().map(|said| signs(said, plan)).transpose()?;
         match self {
-            Fitted::Linear => {
+            FittedKind::Linear => {
                 let mut options = LinearOptions::new().codes(codes).seed(fitting.seed).balanced(balanced);
                 if let Some(signs) = signs {
                     options = options.signs(signs);
@@ -142,11 +142,11 @@ impl Fitted {
                 };
                 Ok((layers, how))
             }
-            Fitted::Trees => {
-                let way = |sign: &Sign| match sign {
-                    Sign::Free => 0,
-                    Sign::Rising => 1,
-                    Sign::Falling => -1,
+            FittedKind::Trees => {
+                let way = |sign: &WeightSign| match sign {
+                    WeightSign::Free => 0,
+                    WeightSign::Rising => 1,
+                    WeightSign::Falling => -1,
                 };
                 let options = TreeOptions {
                     seed: fitting.seed,
@@ -228,13 +228,13 @@ fn said(task: &Task, chosen: &[Chosen]) -> Vec<String> {
 }
 
 /// Which sign the weight of each input may have: `age:+, price:-`.
-fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<Sign>> {
+fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<WeightSign>> {
     let plan = plan.context("--monotone names columns of a table")?;
-    let mut signs = vec![Sign::Free; plan.width()];
+    let mut signs = vec![WeightSign::Free; plan.width()];
     for one in said.split(',').map(str::trim) {
         let (column, sign) = match one.rsplit_once(':').map(|(column, sign)| (column.trim(), sign.trim())) {
-            Some((column, "+")) => (column, Sign::Rising),
-            Some((column, "-")) => (column, Sign::Falling),
+            Some((column, "+")) => (column, WeightSign::Rising),
+            Some((column, "-")) => (column, WeightSign::Falling),
             _ => bail!(
                 "--monotone {one}: a column, a colon, and + where more of it never says less, or -, like \"age:+, price:-\""
             ),
@@ -256,7 +256,7 @@ fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<Sign>> {
 
 /// Fits, evaluates and writes what a run's folder has.
 pub(super) fn run(
-    kind: Fitted,
+    kind: FittedKind,
     mut settings: Settings,
     source: &TrainingData,
     (flags, before, resumed): (&Settings, Option<&Before>, Option<Folder>),
@@ -313,6 +313,7 @@ pub(super) fn run(
     let parameters = counted(model.parameter_count(), "parameter");
     lines.insert(0, format!("model: {} ({parameters})", model.about().layers));
     lines.iter().for_each(|line| say.line(line));
+    say.line(&format!("fitted in {:.2} s", began.elapsed().as_secs_f64()));
     say.event(json!({
         "event": "begin", "run": folder.path(), "layers": model.about().layers, "parameters": model.parameter_count(),
         "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(), "seed": seed,
@@ -328,13 +329,14 @@ pub(super) fn run(
         (true, Some(limit)) => Some(format!("the time limit of {:?}", limit.0)),
         (true, None) | (false, _) => None,
     };
-    let trained = Trained {
+    let trained = TrainingResult {
         training,
         how,
         history,
         elapsed: began.elapsed(),
         stopped,
         said: lines,
+        levels: None,
         refit_rows: first.is_some().then_some(rows),
         evidence: None,
     };
@@ -368,7 +370,7 @@ const FITS: f64 = 0.7;
 
 /// What all fits of a run share.
 struct Fit<'f> {
-    kind: Fitted,
+    kind: FittedKind,
     settings: &'f Settings,
     source: &'f TrainingData,
     seed: u64,

@@ -5,14 +5,14 @@ use kiln_learn::Interrupt;
 use kiln_learn::prelude::*;
 use kiln_learn::selection::{Candidate, Job};
 
-use super::super::fitted::{Fitted, Fitting};
+use super::super::fitted::{FittedKind, Fitting};
 use super::super::plan::TrainingPlan;
 use crate::choices;
 use crate::settings::Settings;
 use crate::source::{Ties, TrainingData};
 
 /// What is fitted at once.
-const FITTED: [(&str, Fitted); 2] = [("linear", Fitted::Linear), ("trees", Fitted::Trees)];
+const FITTED: [(&str, FittedKind); 2] = [("linear", FittedKind::Linear), ("trees", FittedKind::Trees)];
 
 /// Networks, by their presets.
 const NETWORKS: [&str; 1] = ["mlp"];
@@ -53,7 +53,7 @@ fn told(error: anyhow::Error) -> kiln_learn::Error {
 /// A model that is fitted at once.
 struct FittedCandidate<'c> {
     name: &'static str,
-    kind: Fitted,
+    kind: FittedKind,
     settings: Settings,
     source: &'c TrainingData,
 }

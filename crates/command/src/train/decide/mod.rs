@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::metrics::History;
 use kiln_learn::prelude::*;
-use kiln_learn::selection::{FitRecord, FoldRows, Progress, Selected, Selection};
+use kiln_learn::selection::{FitRecord, FoldRows, HeldOut, Progress, Selected, Selection};
 use serde_json::{Map, Value, json};
 
 use super::chosen::Decider;
 use super::fitted::model_of;
-use super::outcome::{Finished, Trained, finish};
+use super::outcome::{Finished, TrainingResult, finish};
 use super::plan::environment;
 use super::say::Say;
 use super::threshold::Threshold;
@@ -191,13 +191,14 @@ pub(super) fn run(
         ("rows".to_string(), all.len().into()),
         ("models".to_string(), Value::Object(shares.collect::<Map<_, _>>())),
     ];
-    let trained = Trained {
+    let trained = TrainingResult {
         training: Map::from_iter(training),
         how: Map::new(),
         history: History::default(),
         elapsed,
         stopped: None,
         said,
+        levels: Some(levels(source, &all, &held)?),
         refit_rows: None,
         evidence: Some(Evidence { board, held, records }),
     };
@@ -213,6 +214,13 @@ pub(super) fn run(
     };
     let budget = TimeBudget { began: budget.began, limit: Some(limit.max(budget.began.elapsed() + LEAST)) };
     finish(&finished, &budget, &afterwards, say)
+}
+
+/// What predictions are multiplied by so that their mean is right, by rows that were held out.
+fn levels(source: &TrainingData, all: &dyn Dataset, held: &HeldOut) -> Result<Vec<f64>> {
+    let truths = all.gather(&held.rows)?.y;
+    let truths: Vec<f64> = (0..truths.len()).filter_map(|at| truths.get(at)).collect();
+    Ok(source.task.levels_of(&held.outputs, &truths))
 }
 
 /// What importances and the report may take in any case.
