@@ -32,6 +32,8 @@ mod tags;
 mod targets;
 #[path = "command/texts.rs"]
 mod texts;
+#[path = "command/trees.rs"]
+mod trees;
 #[path = "kit/zip.rs"]
 mod zip;
 

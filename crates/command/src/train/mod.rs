@@ -45,6 +45,7 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train heart.csv --time-limit 2m         the same in two minutes
   kiln train heart.csv --quick                 one network at once
   kiln train --repeat runs/heart-1/result.json the same once more, to the bit, whatever the clock says
+  kiln train heart.csv --preset trees          boosted trees instead of a network
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
   kiln train novel.txt --time-limit 5m         a text, character by character
@@ -108,7 +109,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         let before = (&flags, before.as_ref(), resumed, repeated);
         return decide::run(settings, &source, before, print_config, &budget, &say);
     }
-    if let Some(kind) = Fitted::of(&settings, &source) {
+    if let Some(kind) = Fitted::of(&settings, &source)? {
         let before = (&flags, before.as_ref(), resumed);
         return fitted::run(kind, settings, &source, before, print_config, &budget, &say);
     }
@@ -144,7 +145,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
             let run = train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say);
             let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, None)))?;
             if let Some(signal) = run.interrupted() {
-                return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
+                let come = (run.training(), run.steps());
+                return interrupted((plan.seed, &source), &model, &folder, come, (signal, say.quiet), &say);
             }
             let best = BestEpoch::of(&plan, &source, run.history());
             match best.as_ref().filter(|_| plan.refits()) {
@@ -173,7 +175,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let first_training = Some((&first, &best));
     let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, first_training)))?;
     if let Some(signal) = run.interrupted() {
-        return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
+        let come = (run.training(), run.steps());
+        return interrupted((plan.seed, &source), &model, &folder, come, (signal, say.quiet), &say);
     }
     let finished = Finished {
         settings: &plan.settings,

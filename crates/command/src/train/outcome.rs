@@ -28,26 +28,24 @@ use crate::settings::Settings;
 use crate::source::TrainingData;
 use crate::{out, report};
 
-/// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits.
+/// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits. `is_unsaid` where nobody else says so.
 pub(super) fn interrupted(
-    plan: &TrainingPlan,
-    source: &TrainingData,
+    (seed, source): (u64, &TrainingData),
     model: &Model,
     folder: &Folder,
-    run: &Run<&Sequential>,
-    signal: i32,
+    (training, steps): (Map<String, Value>, u64),
+    (signal, is_unsaid): (i32, bool),
     say: &Say,
 ) -> Result<ExitCode> {
-    let mut about = about(plan.seed, source, model);
-    about.training.extend(run.training());
+    let mut about = about(seed, source, model);
+    about.training.extend(training);
     folder.check()?;
     model.save_as(&about, folder.at("model.kiln"))?;
     let hint = folder.resume_hint();
-    match (say.json, say.quiet) {
+    match (say.json, is_unsaid) {
         (true, _) => say.event(json!({
-            "event": "interrupted", "run": folder.path(), "signal": signal, "steps": run.steps(), "resume": hint,
+            "event": "interrupted", "run": folder.path(), "signal": signal, "steps": steps, "resume": hint,
         })),
-        // The trainer has said it already, unless it was to be quiet.
         (false, true) => out::note(format!("interrupted; saved. Go on with: {hint}")),
         (false, false) => {}
     }
@@ -72,7 +70,9 @@ pub(super) struct Finished<'f> {
 pub(super) struct Trained {
     /// As a model's file says it.
     pub(super) training: Map<String, Value>,
-    /// The numbers of its epochs, of which what is fitted has none.
+    /// What result.json says besides, of what was fitted.
+    pub(super) how: Map<String, Value>,
+    /// The numbers of its epochs, or of the rounds of what is fitted in rounds.
     pub(super) history: History,
     pub(super) elapsed: Duration,
     /// Why it ended early.
@@ -90,6 +90,7 @@ impl Trained {
     pub(super) fn of(run: &Run<&Sequential>) -> Trained {
         Trained {
             training: run.training(),
+            how: Map::new(),
             history: run.history().clone(),
             elapsed: run.elapsed(),
             stopped: run.stopped().map(str::to_string),
@@ -205,6 +206,9 @@ pub(super) fn finish(
         "stopped": trained.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
         "importances": importances.as_ref().map(Importances::json),
     });
+    for (name, value) in &trained.how {
+        done[name] = value.clone();
+    }
     if let Some(evidence) = &trained.evidence {
         evidence.tell(&mut done, settings, afterwards.rows);
     }
