@@ -18,6 +18,8 @@ mod numbers;
 mod pairs;
 #[path = "command/pictures.rs"]
 mod pictures;
+#[path = "command/search.rs"]
+mod search;
 #[path = "command/selected.rs"]
 mod selected;
 #[path = "command/sizes.rs"]

@@ -154,6 +154,11 @@ keys! {
     }
 }
 
+/// A time as people write it: 90s, 10m.
+pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    Seconds::read(text).map(|seconds| seconds.0)
+}
+
 /// The command `kiln train`, with a flag for each line of the table.
 pub fn command(command: Command) -> Command {
     let flag = |key: &'static SettingKey| {

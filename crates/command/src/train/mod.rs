@@ -41,7 +41,10 @@ use super::source::{self, TrainingData};
 /// What `kiln train --help` adds.
 pub const AFTER_HELP: &str = "Examples:
   kiln train                                   learn digits that are made, in a few seconds
-  kiln train heart.csv --target target         a table: the kind of task is found and said
+  kiln train heart.csv --target target         a table: several kinds of models are tried, the best or their blend is taken
+  kiln train heart.csv --time-limit 2m         the same in two minutes
+  kiln train heart.csv --quick                 one network at once
+  kiln train --repeat runs/heart-1/result.json the same once more, to the bit, whatever the clock says
   kiln train heart.csv --preset trees          boosted trees instead of a network
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
@@ -67,6 +70,9 @@ goes on learning a text in its own pieces; the run then has the folder model/ in
 
 The run's folder has model.kiln, report.html, result.json, config.toml, metrics.csv, metrics.jsonl, plots/ and checkpoints/; with --refit
 also first.kiln, the model before it was trained once more.
+A table of which nothing says the model (--preset, --layers, --epochs, …) gets the best of several, each fitted to the same folds; the folder
+then has candidates/ in the place of checkpoints/ and logs, and result.json the leaderboard and what a clock decided.
+
 The same seed gives the same weights, bit for bit, whatever the number of threads.
 
 Ctrl-C, SIGTERM and SIGHUP finish the step, save, and say how to go on; the exit code is then 130, 143 or 129. A second one ends it at once.";

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use kiln_learn::Interrupt;
 use kiln_learn::metrics::History;
 use kiln_learn::prelude::*;
 use kiln_learn::selection::{FitRecord, FoldRows, HeldOut, Progress, Selected, Selection};
@@ -163,7 +164,15 @@ pub(super) fn run(
         selection = selection.repeat(repeated.records);
     }
     let began = Instant::now();
-    let Selected { layers, board, held, said, records, interrupted } = selection.run(&all)?;
+    let signals = Interrupt::listen();
+    let selected = match (selection.run(&all), signals.asked()) {
+        (Err(_), Some(signal)) => {
+            out::note(format!("interrupted before any model was fitted. Go on with: {}", folder.resume_hint()));
+            return Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)));
+        }
+        (selected, _) => selected?,
+    };
+    let Selected { layers, board, held, said, records, interrupted } = selected;
     let elapsed = began.elapsed();
     let model = model_of(source, layers)?;
     say.line(&format!("\n{board}"));

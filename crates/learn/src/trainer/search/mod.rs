@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use kiln_data::Rng;
+use serde_json::{Map, Value};
 use space::{Choice, Settings, drawn, estimated};
 
 use crate::{Error, Result};
@@ -177,8 +178,11 @@ impl Search {
         let mut outcomes = Vec::new();
         match self.strategy {
             Strategy::Grid | Strategy::Random { .. } | Strategy::Estimated { .. } => {
-                while let Some(settings) = self.next(&outcomes) {
-                    outcomes.push(run(settings, None)?);
+                let mut seen: Vec<(Settings, f64)> = Vec::new();
+                while let Some(settings) = self.next(seen.len(), &seen) {
+                    let outcome = run(settings.clone(), None)?;
+                    seen.push((settings, outcome.score));
+                    outcomes.push(outcome);
                 }
                 self.rank(&mut outcomes);
             }
@@ -206,6 +210,46 @@ impl Search {
             }
         }
         Ok(Ranking { outcomes })
+    }
+
+    /// The settings of a trial for whoever runs trials himself, several at once or elsewhere: of the trial of this number, when these came to
+    /// these scores so far. Nothing when there are no more; of a halving those of its first round.
+    ///
+    /// ```
+    /// use kiln::trainer::search::{Range, Search};
+    ///
+    /// let search = Search::estimated(20, 7).range("x", Range::new(-5.0, 5.0));
+    /// let mut told = Vec::new();
+    /// while let Some(settings) = search.ask(told.len(), &told)? {
+    ///     let x = settings["x"].as_f64().unwrap();
+    ///     told.push((settings, (x - 1.0).powi(2)));
+    /// }
+    /// assert!(told.iter().any(|(_, score)| *score < 0.1));
+    /// # Ok::<(), kiln::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Search::run`].
+    pub fn ask(&self, number: usize, told: &[(Map<String, Value>, f64)]) -> Result<Option<Map<String, Value>>> {
+        self.check()?;
+        let seen = told.iter().map(|(settings, score)| (trial::of_map(settings), *score));
+        let seen: Vec<(Settings, f64)> = seen.collect();
+        Ok(self.next(number, &seen).map(|settings| trial::as_map(&settings)))
+    }
+
+    fn next(&self, number: usize, seen: &[(Settings, f64)]) -> Option<Settings> {
+        match self.strategy {
+            Strategy::Grid => self.combinations().into_iter().nth(number),
+            Strategy::Random { trials, .. } | Strategy::Halving { trials, .. } => {
+                (number < trials).then(|| self.drawn(number))
+            }
+            Strategy::Estimated { trials, seed } => (number < trials).then(|| {
+                let sign = if self.maximise { -1.0 } else { 1.0 };
+                let seen: Vec<(Settings, f64)> =
+                    seen.iter().map(|(settings, score)| (settings.clone(), sign * score)).collect();
+                estimated(&self.choices, &seen, &mut Rng::new(seed).derive(number as u64))
+            }),
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -250,23 +294,6 @@ impl Search {
                 .collect();
         }
         all
-    }
-
-    /// What is tried next, when these were tried in this order; nothing when that is all.
-    fn next(&self, seen: &[Outcome]) -> Option<Settings> {
-        let number = seen.len();
-        match self.strategy {
-            Strategy::Grid => self.combinations().into_iter().nth(number),
-            Strategy::Random { trials, .. } | Strategy::Halving { trials, .. } => {
-                (number < trials).then(|| self.drawn(number))
-            }
-            Strategy::Estimated { trials, seed } => (number < trials).then(|| {
-                let sign = if self.maximise { -1.0 } else { 1.0 };
-                let scored = |outcome: &Outcome| (outcome.trial.settings.clone(), sign * outcome.score);
-                let seen: Vec<(Settings, f64)> = seen.iter().map(scored).collect();
-                estimated(&self.choices, &seen, &mut Rng::new(seed).derive(number as u64))
-            }),
-        }
     }
 
     /// The settings of a trial that is drawn at random.
