@@ -42,6 +42,7 @@ use super::source::{self, TrainingData};
 pub const AFTER_HELP: &str = "Examples:
   kiln train                                   learn digits that are made, in a few seconds
   kiln train heart.csv --target target         a table: the kind of task is found and said
+  kiln train heart.csv --preset trees          boosted trees instead of a network
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
   kiln train novel.txt --time-limit 5m         a text, character by character
@@ -102,7 +103,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         let before = (&flags, before.as_ref(), resumed, repeated);
         return decide::run(settings, &source, before, print_config, &budget, &say);
     }
-    if let Some(kind) = FittedKind::of(&settings, &source) {
+    if let Some(kind) = FittedKind::of(&settings, &source)? {
         let before = (&flags, before.as_ref(), resumed);
         return fitted::run(kind, settings, &source, before, print_config, &budget, &say);
     }
@@ -138,7 +139,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
             let run = train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say);
             let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, None)))?;
             if let Some(signal) = run.interrupted() {
-                return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
+                let come = (run.training(), run.steps());
+                return interrupted((plan.seed, &source), &model, &folder, come, (signal, say.quiet), &say);
             }
             let best = BestEpoch::of(&plan, &source, run.history());
             match best.as_ref().filter(|_| plan.refits()) {
@@ -167,7 +169,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let first_training = Some((&first, &best));
     let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, first_training)))?;
     if let Some(signal) = run.interrupted() {
-        return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
+        let come = (run.training(), run.steps());
+        return interrupted((plan.seed, &source), &model, &folder, come, (signal, say.quiet), &say);
     }
     let finished = Finished {
         settings: &plan.settings,

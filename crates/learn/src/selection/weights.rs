@@ -3,7 +3,6 @@
 
 use kiln_nn::sequential::Blended;
 
-use super::HeldOut;
 use super::score::{Score, outputs_of};
 
 /// What each model says of a part of the rows.
@@ -144,26 +143,12 @@ fn is_less(one: f64, other: f64) -> bool {
     one < other || (other.is_nan() && !one.is_nan())
 }
 
-/// The weighted mean of what models said of rows that were held out.
-pub(super) fn held_out(pieces: &[Piece], weights: &[f64]) -> HeldOut {
-    let mut held = HeldOut::default();
-    for piece in pieces {
-        held.rows.extend(&piece.rows);
-        let length = piece.said.first().map_or(0, Vec::len);
-        held.said.extend((0..length).map(|at| {
-            let each = piece.said.iter().zip(weights);
-            each.map(|(said, weight)| weight * f64::from(said[at])).sum::<f64>() as f32
-        }));
-    }
-    held
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Numbers said by models that are off by their own noise, of truths that are all 0.
-    fn judged<'a>(noises: &[f64], rows: usize, score: &'a dyn Score) -> Judged<'a> {
+    fn judged(noises: &[f64], rows: usize, score: &dyn Score) -> Judged<'_> {
         let mut rng = kiln_data::Rng::new(3);
         let mut piece = |at: usize| {
             let said = noises.iter().map(|noise| (0..rows).map(|_| (noise * rng.normal()) as f32).collect());

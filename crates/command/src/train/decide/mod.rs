@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::metrics::History;
 use kiln_learn::prelude::*;
-use kiln_learn::selection::{FitRecord, FoldRows, HeldOut, Progress, Selected, Selection};
+use kiln_learn::selection::{FitRecord, FoldRows, Progress, Selected, Selection};
 use serde_json::{Map, Value, json};
 
 use super::chosen::Decider;
@@ -19,6 +19,7 @@ use super::fitted::model_of;
 use super::outcome::{Finished, TrainingResult, finish};
 use super::plan::environment;
 use super::say::Say;
+use super::threshold::Threshold;
 use super::time::TimeBudget;
 use super::{Before, refit};
 use crate::folder::{CONFIG, Folder};
@@ -118,6 +119,7 @@ pub(super) fn run(
     let is_default = settings.time_limit.is_none();
     let limit = settings.time_limit.get_or_insert(Seconds(limit_for(all.len(), all.x().width()))).0;
     let decider = Decider::of(settings.metric.as_deref(), &source.task)?;
+    Threshold::of(&settings, &source.task, true)?;
     let folds = folds(source, seed)?;
     if let Some(before) = before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
@@ -132,6 +134,8 @@ pub(super) fn run(
         Some(folder) => folder,
         None => Folder::new(settings.out.as_deref(), &source.name)?,
     };
+    // First, for it tells a run that chooses from others.
+    folder.make(FITS)?;
     folder.write(CONFIG, settings.to_toml())?;
     folder.write("environment.json", format!("{:#}\n", environment(seed)))?;
     let mut selection = Selection::new(source.task.clone())
@@ -159,7 +163,7 @@ pub(super) fn run(
         selection = selection.repeat(repeated.records);
     }
     let began = Instant::now();
-    let Selected { layers, board, said, records, held, interrupted } = selection.run(&all)?;
+    let Selected { layers, board, held, said, records, interrupted } = selection.run(&all)?;
     let elapsed = began.elapsed();
     let model = model_of(source, layers)?;
     say.line(&format!("\n{board}"));
@@ -189,13 +193,13 @@ pub(super) fn run(
     ];
     let trained = TrainingResult {
         training: Map::from_iter(training),
+        how: Map::new(),
         history: History::default(),
         elapsed,
         stopped: None,
         said,
-        levels: Some(levels(source, &all, &held)?),
         refit_rows: None,
-        evidence: Some(Evidence { board, records }),
+        evidence: Some(Evidence { board, held, records }),
     };
     let finished = Finished {
         settings: &settings,
@@ -209,13 +213,6 @@ pub(super) fn run(
     };
     let budget = TimeBudget { began: budget.began, limit: Some(limit.max(budget.began.elapsed() + LEAST)) };
     finish(&finished, &budget, &afterwards, say)
-}
-
-/// What predictions are multiplied by so that their mean is right, by rows that were held out.
-fn levels(source: &TrainingData, all: &dyn Dataset, held: &HeldOut) -> Result<Vec<f64>> {
-    let truths = all.gather(&held.rows)?.y;
-    let truths: Vec<f64> = (0..truths.len()).filter_map(|at| truths.get(at)).collect();
-    Ok(source.task.levels_of(&held.said, &truths))
 }
 
 /// What importances and the report may take in any case.
