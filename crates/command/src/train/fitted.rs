@@ -313,7 +313,6 @@ pub(super) fn run(
     let parameters = counted(model.parameter_count(), "parameter");
     lines.insert(0, format!("model: {} ({parameters})", model.about().layers));
     lines.iter().for_each(|line| say.line(line));
-    say.line(&format!("fitted in {:.2} s", began.elapsed().as_secs_f64()));
     say.event(json!({
         "event": "begin", "run": folder.path(), "layers": model.about().layers, "parameters": model.parameter_count(),
         "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(), "seed": seed,
@@ -336,7 +335,6 @@ pub(super) fn run(
         elapsed: began.elapsed(),
         stopped,
         said: lines,
-        levels: None,
         refit_rows: first.is_some().then_some(rows),
         evidence: None,
     };

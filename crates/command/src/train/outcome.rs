@@ -79,8 +79,6 @@ pub(super) struct TrainingResult {
     pub(super) stopped: Option<String>,
     /// What was said of the model.
     pub(super) said: Vec<String>,
-    /// What predictions are multiplied by so that their mean is right, where rows that the model hadn't seen have said it already.
-    pub(super) levels: Option<Vec<f64>>,
     /// How many rows a second fit was to, validation included.
     pub(super) refit_rows: Option<usize>,
     /// What it was chosen by, if among others.
@@ -97,7 +95,6 @@ impl TrainingResult {
             elapsed: run.elapsed(),
             stopped: run.stopped().map(str::to_string),
             said: Vec::new(),
-            levels: None,
             refit_rows: None,
             evidence: None,
         }
@@ -113,8 +110,8 @@ pub(super) fn finish(
 ) -> Result<ExitCode> {
     // Rows that the last training saw say nothing of it.
     let (held, best, first) = (first.unwrap_or(model), *best, *first);
-    let mut about = match &trained.levels {
-        Some(levels) => about(*seed, source, model).levelled(levels),
+    let mut about = match &trained.evidence {
+        Some(evidence) => about(*seed, source, model).levelled(&evidence.levels(source)?),
         None => levelled(*seed, source, model, held)?,
     };
     let task = about.task.clone();

@@ -127,7 +127,7 @@ pub(super) fn about(rows: &dyn Dataset, task: &Task) -> About {
         input: crate::row::InputSpec::of(&rows.x()),
         task: task.clone(),
         preparation: crate::Preparation::Unsaid,
-        threshold: None,
         training: serde_json::Map::new(),
+        threshold: None,
     }
 }

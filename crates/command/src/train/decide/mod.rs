@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use kiln_learn::Interrupt;
 use kiln_learn::metrics::History;
 use kiln_learn::prelude::*;
-use kiln_learn::selection::{FitRecord, FoldRows, HeldOut, Progress, Selected, Selection};
+use kiln_learn::selection::{FitRecord, FoldRows, Progress, Selected, Selection};
 use serde_json::{Map, Value, json};
 
 use super::chosen::Decider;
@@ -207,7 +207,6 @@ pub(super) fn run(
         elapsed,
         stopped: None,
         said,
-        levels: Some(levels(source, &all, &held)?),
         refit_rows: None,
         evidence: Some(Evidence { board, held, records }),
     };
@@ -223,13 +222,6 @@ pub(super) fn run(
     };
     let budget = TimeBudget { began: budget.began, limit: Some(limit.max(budget.began.elapsed() + LEAST)) };
     finish(&finished, &budget, &afterwards, say)
-}
-
-/// What predictions are multiplied by so that their mean is right, by rows that were held out.
-fn levels(source: &TrainingData, all: &dyn Dataset, held: &HeldOut) -> Result<Vec<f64>> {
-    let truths = all.gather(&held.rows)?.y;
-    let truths: Vec<f64> = (0..truths.len()).filter_map(|at| truths.get(at)).collect();
-    Ok(source.task.levels_of(&held.outputs, &truths))
 }
 
 /// What importances and the report may take in any case.
