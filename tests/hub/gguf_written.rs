@@ -3,6 +3,7 @@
 use kiln::hub::gguf::{PiecesForm, UnpackedTensor, WeightFormat};
 use kiln::hub::{LanguageModel, gguf};
 use kiln::ir::packed::BlockFormat;
+use kiln::prelude::*;
 use kiln_testkit::Program;
 use serde_json::Value;
 
@@ -30,6 +31,26 @@ fn numbers_are_packed_in_the_bytes_of_other_libraries() {
     }
 }
 
+#[test]
+fn numbers_that_a_format_cannot_hold_are_an_error_and_leave_no_file() {
+    let folder = program("gguf-large");
+    let (from, _) = folders().into_iter().find(|(path, _)| path.ends_with("llama")).unwrap();
+    for (number, format, said) in [
+        (1e6, "f16", "one of its numbers is 1000000"),
+        (1e30, "q8_0", "can't be packed as Q8_0"),
+        (f32::NAN, "q4_0", "is NaN"),
+    ] {
+        let model = LanguageModel::open(&from).unwrap();
+        let (_, up) =
+            model.decoder().parameters().into_iter().find(|(path, _)| path.ends_with("up.weight")).unwrap();
+        up.set(&Tensor::full(up.shape(), number)).unwrap();
+        let path = folder.at("model.gguf");
+        let error = model.save_gguf(&path, Some(format.parse().unwrap())).unwrap_err().to_string();
+        assert!(error.contains("blk.0.ffn_up.weight") && error.contains(said), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{format}");
+    }
+}
+
 /// The tensors of a file in the order of their names.
 fn tensors(path: &std::path::Path) -> Vec<UnpackedTensor> {
     let mut all = gguf::tensors(path).unwrap();
@@ -49,7 +70,10 @@ fn every_kind_of_folder_becomes_the_file_that_the_format_s_own_library_writes() 
             Ok(written) => written,
             Err(error) => {
                 // Made with other settings than those of published models, which a file doesn't say.
-                assert!(name == "llama3" && error.to_string().contains("aren't found in that"), "{name}: {error}");
+                assert!(
+                    name == "llama3" && error.to_string().contains("aren't found in that"),
+                    "{name}: {error}"
+                );
                 continue;
             }
         };
@@ -88,7 +112,9 @@ fn packed_weights_are_written_as_they_are_and_packed_again_where_it_is_asked_for
     assert!(tensors(&path) == tensors(&here("packed.gguf")));
     let back = LanguageModel::open(&path).unwrap();
     let packed = |model: &LanguageModel| -> Vec<_> {
-        kiln::Module::parameters(model.decoder())
+        model
+            .decoder()
+            .parameters()
             .into_iter()
             .map(|(path, own)| (path, own.packed(), own.variable().unwrap().read().unwrap()))
             .collect()
@@ -109,7 +135,16 @@ fn packed_weights_are_written_as_they_are_and_packed_again_where_it_is_asked_for
 #[test]
 fn pieces_come_back_by_the_names_that_every_reader_knows() {
     let folder = program("gguf-pieces");
-    let texts = ["It was", " two  spaces ", "it's I'LL 12345", "naïve Bäume über", "日本語 😀", "\n\n\ttabs\n", "<s> </s>", "<|end|>"];
+    let texts = [
+        "It was",
+        " two  spaces ",
+        "it's I'LL 12345",
+        "naïve Bäume über",
+        "日本語 😀",
+        "\n\n\ttabs\n",
+        "<s> </s>",
+        "<|end|>",
+    ];
     for name in ["gpt2", "llama", "llama3", "qwen2"] {
         let model = LanguageModel::open(here(&format!("pieces-{name}.gguf"))).unwrap();
         // By way of a hub's folder, where they are a tokenizer.json.
@@ -154,7 +189,10 @@ fn pieces_of_other_kinds_stand_in_the_file_as_json() {
         let said = folder.error(arguments).1;
         assert!(said.contains(part), "{said}");
     };
-    fails(&["export", ".", "model.gguf", "--type", "q3_k"], "q3_k is no type of weights; there are f32, f16, bf16, q4_0");
+    fails(
+        &["export", ".", "model.gguf", "--type", "q3_k"],
+        "q3_k is no type of weights; there are f32, f16, bf16, q4_0",
+    );
     fails(&["export", ".", "other", "--type", "q8_0"], "--type is for .gguf");
     fails(&["export", ".", "model.gguf", "--cache"], ".gguf has no such thing");
     folder.write("config.json", {

@@ -48,16 +48,25 @@ fn masked_pieces_are_found_as_another_library_finds_them() {
 
 #[test]
 fn words_are_tagged_by_their_pieces_as_another_library_tags_them() {
-    let rules = [("first", PieceAggregation::First), ("mean", PieceAggregation::Mean), ("max", PieceAggregation::Max)];
+    let rules = [
+        ("first", PieceAggregation::First),
+        ("mean", PieceAggregation::Mean),
+        ("max", PieceAggregation::Max),
+    ];
     for (name, cases) in said()["tags"].as_object().unwrap() {
         let model = EncoderModel::open(here(name)).unwrap();
         for (rule, by) in rules {
-            let texts: Vec<&str> = cases.as_array().unwrap().iter().map(|case| case[0].as_str().unwrap()).collect();
+            let texts: Vec<&str> =
+                cases.as_array().unwrap().iter().map(|case| case[0].as_str().unwrap()).collect();
             let together = model.predict_tags(texts.iter().copied(), by).unwrap();
             for ((case, text), found) in cases.as_array().unwrap().iter().zip(&texts).zip(&together) {
                 assert_eq!(&model.predict_tags([*text], by).unwrap()[0], found, "{text}: {rule}");
                 let words: Vec<&str> = found.iter().map(|word| word.word.as_str()).collect();
-                assert_eq!(&model.predict_tags_of_words(&[words.clone()], by).unwrap()[0], found, "{text}: {rule}");
+                assert_eq!(
+                    &model.predict_tags_of_words(&[words.clone()], by).unwrap()[0],
+                    found,
+                    "{text}: {rule}"
+                );
                 let wanted = case[1][rule].as_array().unwrap();
                 assert_eq!(words, wanted.iter().map(|word| word[0].as_str().unwrap()).collect::<Vec<_>>());
                 for (found, wanted) in found.iter().zip(wanted) {
@@ -84,7 +93,10 @@ fn the_command_says_masked_pieces_and_tags() {
     let path = |name: &str| here(name).to_string_lossy().into_owned();
     let (masked, tags, classes) = (path("bert-masked"), path("bert-tokens"), path("bert-classes"));
     let out = folder.out(&["predict", &masked, "a [MASK] film"]);
-    assert!(out.starts_with("a [MASK] film  end 8.98 %  [CLS] 6.28 %") && out.matches(" %").count() == 5, "{out}");
+    assert!(
+        out.starts_with("a [MASK] film  end 8.98 %  [CLS] 6.28 %") && out.matches(" %").count() == 5,
+        "{out}"
+    );
     let out = folder.out(&["predict", &masked, "--text", "a [MASK] film [MASK]", "--top", "2"]);
     assert!(out.lines().count() == 3 && out.contains("\n  [MASK] 2  "), "{out}");
     let out = folder.out(&["predict", &masked, "a [MASK] film", "--top", "1", "--json"]);

@@ -115,9 +115,12 @@ pub fn run(flags: ExportFlags) -> Result<()> {
 
 /// An error where a flag of ONNX files is there and no such file is written.
 fn refuse_onnx_flags(flags: &ExportFlags, is_onnx: bool, what: &str) -> Result<()> {
-    let given = flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold || flags.cache;
+    let given =
+        flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold || flags.cache;
     if given && !is_onnx {
-        bail!("--opset, --without-preprocessing, --half, --fold and --cache are for .onnx; {what} has no such thing");
+        bail!(
+            "--opset, --without-preprocessing, --half, --fold and --cache are for .onnx; {what} has no such thing"
+        );
     }
     Ok(())
 }

@@ -94,7 +94,8 @@ impl ReadingFlags {
             return Ok(());
         }
         let told = self.reading()?;
-        let said = || READING.iter().zip(self.said()).filter(|(_, said)| said.is_some()).map(|(name, _)| *name);
+        let said =
+            || READING.iter().zip(self.said()).filter(|(_, said)| said.is_some()).map(|(name, _)| *name);
         let of_cells = said().find(|name| CELLS.contains(name));
         let name = of_cells.or_else(|| said().next()).unwrap_or_default();
         model.about_mut().read_as(&told).with_context(|| match of_cells {

@@ -20,7 +20,8 @@ pub(super) fn print_masked(
     let mut out = out::RowWriter::new();
     for (row, (text, masked)) in texts.iter().zip(said).enumerate() {
         if json {
-            let masked: Vec<Value> = masked.iter().map(|pieces| pieces.iter().map(object).collect()).collect();
+            let masked: Vec<Value> =
+                masked.iter().map(|pieces| pieces.iter().map(object).collect()).collect();
             writeln!(out, "{}", json!({ "row": row, "text": text.first(), "masked": masked }))?;
             continue;
         }

@@ -116,7 +116,9 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     let given = || flags.given.singles(&flags.inputs);
     if flags.given.embeds() {
         let texts = match &about.preparation {
-            Preparation::Text(TextPreparation { columns: Some(columns), .. }) if !flags.inputs.is_empty() && !flags.names_texts() => {
+            Preparation::Text(TextPreparation { columns: Some(columns), .. })
+                if !flags.inputs.is_empty() && !flags.names_texts() =>
+            {
                 of_column(rows::without_answers(about, &flags.inputs)?, &columns.text)?
             }
             _ => given()?,

@@ -145,13 +145,15 @@ fn graded(numbers: &[f32], search: &StepSearch, block: &mut [u8]) -> [u8; WIDE] 
     {
         *group = fitted(numbers, search, levels);
     }
-    let most = |of: usize| groups.iter().fold(0.0f32, |most, group| if group[of] > most { group[of] } else { most });
+    let most =
+        |of: usize| groups.iter().fold(0.0f32, |most, group| if group[of] > most { group[of] } else { most });
     let of_63 = [most(0), most(1)].map(|most| if most > 0.0 { 63.0 / most } else { 0.0 });
     put_half(block, 0, most(0) / 63.0);
     put_half(block, 2, most(1) / 63.0);
     let six = &mut block[4..16];
     for (at, group) in groups.iter().enumerate() {
-        let [scale, least] = [0, 1].map(|of| (of_63[of] * group[of]).round_ties_even().clamp(0.0, 63.0) as u8);
+        let [scale, least] =
+            [0, 1].map(|of| (of_63[of] * group[of]).round_ties_even().clamp(0.0, 63.0) as u8);
         if at < 4 {
             (six[at], six[at + 4]) = (scale, least);
         } else {
@@ -219,10 +221,8 @@ fn fitted(numbers: &[f32], search: &StepSearch, levels: &mut [u8]) -> [f32; 2] {
         if determinant <= 0.0 {
             continue;
         }
-        let mut line = [
-            (sum_w * sum_xl - sum_x * sum_l) / determinant,
-            (sum_l2 * sum_x - sum_l * sum_xl) / determinant,
-        ];
+        let mut line =
+            [(sum_w * sum_xl - sum_x * sum_l) / determinant, (sum_l2 * sum_x - sum_l * sum_xl) / determinant];
         if line[1] > 0.0 {
             line = [sum_xl / sum_l2, 0.0];
         }
@@ -350,7 +350,9 @@ mod tests {
             };
             assert!(share < most, "{format}: {share}");
         }
-        for (format, steps) in [(BlockFormat::Q8_0, 127.0), (BlockFormat::Q4_0, 8.0), (BlockFormat::Q5_0, 16.0)] {
+        for (format, steps) in
+            [(BlockFormat::Q8_0, 127.0), (BlockFormat::Q4_0, 8.0), (BlockFormat::Q5_0, 16.0)]
+        {
             let back = there_and_back(format, &numbers);
             for (numbers, back) in numbers.chunks(NARROW).zip(back.chunks(NARROW)) {
                 let step = numbers.iter().fold(0.0f32, |most, x| most.max(x.abs())) / steps;

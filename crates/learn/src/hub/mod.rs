@@ -119,7 +119,11 @@ impl LanguageModel {
     ///
     /// # Errors
     /// Where such files have no words for what the model is, a number is too large for the format, or the system refuses.
-    pub fn save_gguf(&self, path: impl AsRef<Path>, format: Option<gguf::WeightFormat>) -> Result<gguf::WrittenGguf> {
+    pub fn save_gguf(
+        &self,
+        path: impl AsRef<Path>,
+        format: Option<gguf::WeightFormat>,
+    ) -> Result<gguf::WrittenGguf> {
         gguf::save(self, path.as_ref(), format)
     }
 

@@ -179,16 +179,21 @@ fn a_second_pass_in_the_same_context_has_lengths_of_its_own() {
         "embedding 9 4 padded, gru 5 bidirectional",
         "embedding 9 4 padded, gru 5 bidirectional, mean-over-time, dense 2",
         "embedding 9 8 padded, transformer 2",
-        "embedding 9 4 padded, permute 2 1, conv 3 3, permute 2 1",
+        "embedding 9 4 padded, transpose, conv 3 3, transpose",
     ] {
         let layers: Sequential = text.parse().unwrap();
         let layers = layers.seed(5);
         let alone = |rows: &[usize], steps: usize| {
-            layers.forward(&padded(rows, steps), &Context::inference()).cast(DType::F32).to_vec::<f32>().unwrap()
+            layers
+                .forward(&padded(rows, steps), &Context::inference())
+                .cast(DType::F32)
+                .to_vec::<f32>()
+                .unwrap()
         };
         let context = Context::inference();
         for (rows, steps) in [(&[0, 1][..], 7), (&[3, 2, 1], 5), (&[1], 3), (&[0], 9)] {
-            let again = layers.forward(&padded(rows, steps), &context).cast(DType::F32).to_vec::<f32>().unwrap();
+            let again =
+                layers.forward(&padded(rows, steps), &context).cast(DType::F32).to_vec::<f32>().unwrap();
             assert_eq!(again, alone(rows, steps), "{text}");
         }
         // Rows of numbers behind sequences aren't these sequences.

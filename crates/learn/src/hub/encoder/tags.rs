@@ -103,12 +103,14 @@ impl EncoderModel {
             let words = parts[at].places.iter();
             found[at] = words.map(|pieces| best(pieces.clone().map(of_piece).collect(), by)).collect();
         })?;
-        let mut each: Vec<std::vec::IntoIter<SpacedWord>> = sentences.into_iter().map(Vec::into_iter).collect();
+        let mut each: Vec<std::vec::IntoIter<SpacedWord>> =
+            sentences.into_iter().map(Vec::into_iter).collect();
         let mut tagged: Vec<Vec<TaggedWord>> = each.iter().map(|_| Vec::new()).collect();
         for (sentence, found) in owners.into_iter().zip(found) {
-            let words = each[sentence].by_ref().zip(found).map(|(SpacedWord { word, .. }, (tag, probability))| {
-                TaggedWord { word, tag: self.labels.get(tag).cloned().unwrap_or_default(), probability }
-            });
+            let words =
+                each[sentence].by_ref().zip(found).map(|(SpacedWord { word, .. }, (tag, probability))| {
+                    TaggedWord { word, tag: self.labels.get(tag).cloned().unwrap_or_default(), probability }
+                });
             tagged[sentence].extend(words);
         }
         Ok(tagged)

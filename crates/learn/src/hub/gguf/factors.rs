@@ -8,7 +8,12 @@ use serde_json::{Map, Value, json};
 const PUBLISHED: (f64, f64, usize) = (1.0, 4.0, 8192);
 
 /// The settings that give these factors, with the places that a file names or those of published models.
-pub(super) fn llama3(factors: &[f32], width: usize, base: f64, places: Option<usize>) -> Option<Map<String, Value>> {
+pub(super) fn llama3(
+    factors: &[f32],
+    width: usize,
+    base: f64,
+    places: Option<usize>,
+) -> Option<Map<String, Value>> {
     // The width is what the file says; nothing is made of it before the file holds a factor for each of its pairs.
     if factors.len() != width / 2 {
         return None;
@@ -58,9 +63,12 @@ mod tests {
 
     #[test]
     fn published_settings_are_found_and_others_are_not() {
-        for (factor, original, high, found) in
-            [(8.0, 8192, 4.0, true), (32.0, 8192, 4.0, true), (8.0, 4096, 4.0, false), (8.0, 8192, 3.0, false)]
-        {
+        for (factor, original, high, found) in [
+            (8.0, 8192, 4.0, true),
+            (32.0, 8192, 4.0, true),
+            (8.0, 4096, 4.0, false),
+            (8.0, 8192, 3.0, false),
+        ] {
             let scaling = RotaryScaling::Llama3 { factor, low: 1.0, high, original };
             let rotary = Rotary { width: 128, base: 500_000.0, scaling };
             let factors = slower(&rotary);

@@ -23,9 +23,9 @@ use serde_json::Value;
 
 use self::file::{GgufFile, GgufTensor, GgufValue, TensorKind};
 use self::layout::TensorNaming;
+pub use self::pieces::PiecesForm;
 use self::store::TensorContents;
 use self::write::TensorHeader;
-pub use self::pieces::PiecesForm;
 use super::{LanguageModel, config as hub_config};
 use crate::text_rows::TextPrograms;
 use crate::{Error, Result};
@@ -172,7 +172,8 @@ pub(super) fn save(model: &LanguageModel, path: &Path, format: Option<WeightForm
 
     let naming = TensorNaming::of(kind, &model.config.block);
     let tensors = store::tensors(&model.decoder, &naming, format.map(TensorKind::from))?;
-    let slower = model.config.block.rotary.as_ref().map(factors::written).transpose().map_err(unsaid)?.flatten();
+    let slower =
+        model.config.block.rotary.as_ref().map(factors::written).transpose().map_err(unsaid)?.flatten();
     let (mut headers, mut contents): (Vec<TensorHeader>, Vec<TensorContents>) = tensors.into_iter().unzip();
     if let Some(slower) = slower {
         let (name, shape) = ("rope_freqs.weight".to_string(), vec![slower.len()]);

@@ -66,9 +66,11 @@ impl TensorContents {
         let made;
         let numbers = match self {
             TensorContents::Kept(parts) => {
-                return joined(parts, 0u8, header.bytes(), |parameter, _| match parameter.variable()?.read()? {
-                    Data::U8(blocks) => Ok(blocks),
-                    _ => Ok(Vec::new()),
+                return joined(parts, 0u8, header.bytes(), |parameter, _| {
+                    match parameter.variable()?.read()? {
+                        Data::U8(blocks) => Ok(blocks),
+                        _ => Ok(Vec::new()),
+                    }
                 });
             }
             TensorContents::Made(parts) => {
@@ -114,7 +116,9 @@ fn packed(name: &str, numbers: &[f32], format: BlockFormat) -> Result<Vec<u8>> {
         None => Ok(blocks),
         Some(at) => {
             let number = numbers[at];
-            Err(Error::Training(format!("{name} can't be packed as {format}: one of its numbers is {number}")))
+            Err(Error::Training(format!(
+                "{name} can't be packed as {format}: one of its numbers is {number}"
+            )))
         }
     }
 }

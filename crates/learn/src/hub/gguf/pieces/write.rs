@@ -7,7 +7,8 @@ use kiln_data::Tokenizer;
 use serde_json::{Value, json};
 
 use super::{
-    AS_JSON, BYTE, CONTROL, GgufValue, OF_USER, PRE_TOKENIZERS, PieceMetadata, UNKNOWN, UNUSED, USUAL, described,
+    AS_JSON, BYTE, CONTROL, GgufValue, OF_USER, PRE_TOKENIZERS, PieceMetadata, UNKNOWN, UNUSED, USUAL,
+    described,
 };
 
 /// How a file has its pieces.
@@ -92,8 +93,13 @@ fn common(tokenizer: &Tokenizer, own: &PiecesMeaning, codes: usize) -> Vec<(Stri
         ("tokens", GgufValue::Texts(tokens.collect())),
         ("token_type", GgufValue::Wholes((0..codes).map(kind).collect())),
     ];
-    let code = |token: &Option<String>| tokenizer.code(token.as_deref()?).map(|code| GgufValue::Whole(code.into()));
-    for (name, token) in [("bos_token_id", &own.around[0]), ("eos_token_id", &own.around[1]), ("unknown_token_id", &own.unknown)] {
+    let code =
+        |token: &Option<String>| tokenizer.code(token.as_deref()?).map(|code| GgufValue::Whole(code.into()));
+    for (name, token) in [
+        ("bos_token_id", &own.around[0]),
+        ("eos_token_id", &own.around[1]),
+        ("unknown_token_id", &own.unknown),
+    ] {
         said.extend(code(token).map(|code| (name, code)));
     }
     said.push(("add_bos_token", GgufValue::Flag(own.around[0].is_some())));
@@ -142,14 +148,17 @@ impl PiecesMeaning {
     /// Of a file whose model is BPE without what GGUF has no names for.
     fn of(json: &Value) -> Option<PiecesMeaning> {
         let model = &json["model"];
-        let is_empty = |name: &str| matches!(&model[name], Value::Null) || model[name] == "" || model[name] == 0.0;
-        let is_plain = ["dropout", "continuing_subword_prefix", "end_of_word_suffix"].into_iter().all(is_empty);
+        let is_empty =
+            |name: &str| matches!(&model[name], Value::Null) || model[name] == "" || model[name] == 0.0;
+        let is_plain =
+            ["dropout", "continuing_subword_prefix", "end_of_word_suffix"].into_iter().all(is_empty);
         if model["type"].as_str().is_some_and(|kind| kind != "BPE") || !is_plain {
             return None;
         }
         let flag = |name: &str| model[name].as_bool().unwrap_or(false);
         let unknown = model["unk_token"].as_str().filter(|token| !token.is_empty()).map(str::to_string);
-        let codes = model["vocab"].as_object()?.iter().map(|(token, code)| Some((token.clone(), code.as_u64()?)));
+        let codes =
+            model["vocab"].as_object()?.iter().map(|(token, code)| Some((token.clone(), code.as_u64()?)));
         let normalizer = json["normalizer"].clone();
         let added = json["added_tokens"].as_array().map_or(&[] as &[Value], Vec::as_slice).iter();
         let added = added.map(|token| added_token(token, normalizer.is_null()));
@@ -174,7 +183,9 @@ impl PiecesMeaning {
 /// Two pieces that merge: as a list, or as a text with a space between.
 fn pair(merge: &Value) -> Option<[String; 2]> {
     match merge {
-        Value::String(text) => text.split_once(' ').map(|(first, second)| [first.to_string(), second.to_string()]),
+        Value::String(text) => {
+            text.split_once(' ').map(|(first, second)| [first.to_string(), second.to_string()])
+        }
         Value::Array(two) => match two.as_slice() {
             [Value::String(first), Value::String(second)] => Some([first.clone(), second.clone()]),
             _ => None,
