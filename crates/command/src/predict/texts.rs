@@ -230,11 +230,7 @@ pub(super) fn print_predictions(
 pub(super) fn task(said: &Prediction) -> Task {
     match said {
         Prediction::Classes { names, .. } => Task::Classes { names: names.to_vec() },
-        Prediction::Numbers { names, .. } => Task::Numbers {
-            names: names.to_vec(),
-            scale: vec![1.0; names.len()],
-            offset: vec![0.0; names.len()],
-        },
+        Prediction::Numbers { names, .. } => Task::plain_numbers(names.to_vec()),
         Prediction::Several { targets } => {
             let named =
                 targets.iter().map(|(name, said)| NamedTask { name: name.to_string(), task: task(said) });
