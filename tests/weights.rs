@@ -13,6 +13,9 @@ use kiln::variable::with_unfilled_parameters;
 use kiln::weights::{self, ElementType, Fit, Mapping, Weights};
 use kiln_testkit::Folder;
 
+#[path = "kit/zip.rs"]
+mod zip;
+
 /// A file that `tests/data/weights/make.py` made.
 fn made(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/weights").join(name)
@@ -156,8 +159,7 @@ fn a_pickle_that_would_run_something_is_not_run() {
 
 #[test]
 fn files_of_other_kinds_are_named_for_what_they_are() {
-    let mut keras = zip_of("model.weights.h5");
-    keras.extend([0; 4]);
+    let keras = zip::zip(&[("config.json", b"{}".to_vec()), ("model.weights.h5", vec![0; 4])]);
     for (bytes, said) in [
         (b"\x89HDF\r\n\x1a\n\0\0".to_vec(), "HDF5"),
         (b"\x1c\0\0\0TFL3\0\0".to_vec(), "TensorFlow Lite"),

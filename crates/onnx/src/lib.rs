@@ -32,6 +32,12 @@ mod weigh;
 
 pub use element::OnnxDType;
 pub use error::{Error, Result};
+/// Whether an operator is known here.
+#[doc(hidden)]
+pub fn knows(domain: &str, operator: &str) -> bool {
+    operators::find(domain, operator).is_some()
+}
+
 pub use network::{Network, Port, WeightSource, load, parse};
 pub use read::tensor_file;
 pub use value::Value;
