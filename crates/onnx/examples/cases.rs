@@ -17,7 +17,8 @@ fn tolerance(name: &str) -> Tolerance {
 
 /// What draws at random draws other numbers here: shapes and types are all there is to compare.
 fn is_drawn(name: &str) -> bool {
-    name.starts_with("test_bernoulli") || (name.starts_with("test_training_dropout") && !name.contains("zero_ratio"))
+    name.starts_with("test_bernoulli")
+        || (name.starts_with("test_training_dropout") && !name.contains("zero_ratio"))
 }
 
 fn run(folder: &Path, name: &str) -> Result<Option<String>, Error> {
@@ -37,7 +38,8 @@ fn main() {
     if let Some((flag, operators)) = folders.split_first()
         && flag == "--known"
     {
-        let unknown = |own: &&String| own.split_once(':').is_some_and(|(domain, name)| !kiln_onnx::knows(domain, name));
+        let unknown =
+            |own: &&String| own.split_once(':').is_some_and(|(domain, name)| !kiln_onnx::knows(domain, name));
         operators.iter().filter(unknown).for_each(|own| println!("{own}"));
         return;
     }

@@ -103,7 +103,9 @@ fn run(folder: &Path) -> Result<(Option<String>, String), Error> {
         let (out, times) = match traced(&network, &inputs) {
             Ok(out) => out,
             // What follows from numbers runs part by part, as it just did.
-            Err(Error::Network(what) | Error::Unsupported(what)) if what.contains("known only when it runs") => {
+            Err(Error::Network(what) | Error::Unsupported(what))
+                if what.contains("known only when it runs") =>
+            {
                 let start = Instant::now();
                 network.compute(inputs)?;
                 said = format!("part by part, again {:.1} ms", start.elapsed().as_secs_f64() * 1e3);

@@ -237,7 +237,11 @@ impl OnnxDType {
             Beyond::Nan if rest == top => f32::NAN,
             Beyond::UnsignedNan if sign && rest == 0 => f32::NAN,
             Beyond::Infinity if exponent == top >> mantissa => {
-                if part == 0 { f32::INFINITY } else { f32::NAN }
+                if part == 0 {
+                    f32::INFINITY
+                } else {
+                    f32::NAN
+                }
             }
             // Without a leading one below the lowest exponent.
             _ if exponent == 0 => libm::ldexpf(f32::from(part), lowest - mantissa as i32),
@@ -253,7 +257,8 @@ impl OnnxDType {
 /// Numbers of a few bits each.
 fn parts(bytes: &[u8], bits: usize, count: usize) -> impl Iterator<Item = u8> {
     let each = 8 / bits;
-    (0..count.min(bytes.len() * each)).map(move |at| bytes[at / each] >> (at % each * bits) & ((1 << bits) - 1))
+    (0..count.min(bytes.len() * each))
+        .map(move |at| bytes[at / each] >> (at % each * bits) & ((1 << bits) - 1))
 }
 
 /// A float of eight or four bits.

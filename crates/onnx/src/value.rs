@@ -97,7 +97,8 @@ impl Value {
     pub(crate) fn is_pending(&self) -> bool {
         let Value::Numbers(tensor, _) = self else { return false };
         let held = |node: &kiln_ir::Node| matches!(node.op, Op::Const(_));
-        !tensor.expr().node().is_ok_and(|node| held(node)) && cost(tensor.expr()).is_some_and(|cost| cost.steps > LITTLE)
+        !tensor.expr().node().is_ok_and(|node| held(node))
+            && cost(tensor.expr()).is_some_and(|cost| cost.steps > LITTLE)
     }
 
     /// The same, for as much as is left.

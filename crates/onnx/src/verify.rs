@@ -82,7 +82,12 @@ pub fn data_sets(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The files `kind_0.pb`, `kind_1.pb`, … of a set.
-fn values(set: &Path, kind: &str, ports: &[Port], types: &[Option<&type_proto::Value>]) -> Result<Vec<Value>> {
+fn values(
+    set: &Path,
+    kind: &str,
+    ports: &[Port],
+    types: &[Option<&type_proto::Value>],
+) -> Result<Vec<Value>> {
     let is_tensor = |at: usize| matches!(types.get(at), Some(Some(type_proto::Value::TensorType(_))));
     let unknown = |(at, port): &(usize, &Port)| port.element.is_none() && is_tensor(*at);
     if let Some((_, port)) = ports.iter().enumerate().find(unknown) {

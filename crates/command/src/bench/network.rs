@@ -233,7 +233,13 @@ fn measure(
 }
 
 /// Says how long a batch takes.
-fn say(path: &Path, batch: u32, flags: &BenchFlags, seconds: &mut [f64], kernels: Vec<serde_json::Value>) -> Result<()> {
+fn say(
+    path: &Path,
+    batch: u32,
+    flags: &BenchFlags,
+    seconds: &mut [f64],
+    kernels: Vec<serde_json::Value>,
+) -> Result<()> {
     let (median, best) = (median(seconds), seconds[0]);
     let rate = f64::from(batch) / median;
     if flags.json {

@@ -338,7 +338,9 @@ fn told_input(port: &Port, import: &Import) -> Result<(InputSpec, Preparation)> 
                 fault(format!("{}: only the batch, the first axis, may be of free size; the sizes of images can be told", port.name))
             })?;
             let form = match port.element {
-                Some(OnnxDType::F32 | OnnxDType::F64 | OnnxDType::F16 | OnnxDType::Bf16) => Form::numbers(&row),
+                Some(OnnxDType::F32 | OnnxDType::F64 | OnnxDType::F16 | OnnxDType::Bf16) => {
+                    Form::numbers(&row)
+                }
                 Some(OnnxDType::I64 | OnnxDType::I32) => Form {
                     kind: ValueKind::I64,
                     shape: row,

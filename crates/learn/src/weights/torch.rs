@@ -92,9 +92,10 @@ pub(super) fn read_old(bytes: &[u8]) -> Read<Contents> {
         Ok(pickle)
     };
     let (_, machine, tensors, keys) = (next()?, next()?, next()?, next()?);
-    let is_little = machine.values.windows(2).any(|pair| {
-        pair == [PickleValue::Text("little_endian"), PickleValue::Bool(true)]
-    });
+    let is_little = machine
+        .values
+        .windows(2)
+        .any(|pair| pair == [PickleValue::Text("little_endian"), PickleValue::Bool(true)]);
     let mut sizes: HashMap<&str, usize> = HashMap::new();
     for value in &tensors.values {
         let PickleValue::Persistent(id) = value else { continue };
@@ -106,7 +107,10 @@ pub(super) fn read_old(bytes: &[u8]) -> Read<Contents> {
             sizes.insert(key, element.size());
         }
         if part(5).is_some_and(|view| *view != PickleValue::None) {
-            return Err("it holds a part of a storage, as PyTorch 0.1 wrote; load it there and save it again".to_string());
+            return Err(
+                "it holds a part of a storage, as PyTorch 0.1 wrote; load it there and save it again"
+                    .to_string(),
+            );
         }
     }
     let PickleValue::List(list) = &keys.values[keys.root] else {
@@ -121,7 +125,8 @@ pub(super) fn read_old(bytes: &[u8]) -> Read<Contents> {
         let count = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()).ok_or_else(cut)?;
         let count = usize::try_from(u64::from_le_bytes(*count)).map_err(|_| cut())?;
         // What no tensor uses has no type, and there is no way behind it.
-        let size = sizes.get(key).ok_or_else(|| format!("no tensor says the type of storage {}", shown(key)))?;
+        let size =
+            sizes.get(key).ok_or_else(|| format!("no tensor says the type of storage {}", shown(key)))?;
         let start = at + 8;
         let end = count.checked_mul(*size).and_then(|length| start.checked_add(length));
         let end = end.filter(|end| *end <= bytes.len()).ok_or_else(cut)?;
@@ -411,11 +416,19 @@ mod tests {
         // torch.Size, an object with a state, a set, a NumPy scalar's bytes, a default dictionary.
         let global = |name: &str| [&b"c"[..], name.replace(' ', "\n").as_bytes(), b"\n"].concat();
         let size = [global("torch Size"), numbers(&[2, 3]), b"\x85R".to_vec()].concat();
-        let object = [global("argparse Namespace"), b")\x81}".to_vec(), text("lr"), b"K\x01sb".to_vec()].concat();
+        let object =
+            [global("argparse Namespace"), b")\x81}".to_vec(), text("lr"), b"K\x01sb".to_vec()].concat();
         let scalar = [global("numpy.core.multiarray scalar"), b"C\x02ab\x85R".to_vec()].concat();
         let run = [global("posix system"), text("ls"), b"\x85R".to_vec()].concat();
         let inner = [text("b"), tensor(0, &[2], &[1], 6)].concat();
-        let default = [global("collections defaultdict"), global("builtins dict"), b"\x85R(".to_vec(), inner, b"u".to_vec()].concat();
+        let default = [
+            global("collections defaultdict"),
+            global("builtins dict"),
+            b"\x85R(".to_vec(),
+            inner,
+            b"u".to_vec(),
+        ]
+        .concat();
         let file = of(&[
             ("a", tensor(0, &[6], &[1], 6)),
             ("size", size),

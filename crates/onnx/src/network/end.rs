@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::proto::attribute_proto::AttributeType;
 use crate::proto::tensor_shape_proto::{Dimension, dimension};
 use crate::proto::{
-    AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
+    AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    type_proto,
 };
 use crate::value::Value;
 
@@ -79,13 +80,14 @@ impl Network {
         let Some(port) = graph.output.first_mut() else { return };
         let own = |part: &str| format!("{} {part}", port.name());
         let (least, above, log) = (own("least"), own("above 0"), own("logarithm"));
-        let node = |kind: &str, inputs: Vec<String>, output: &String, attribute: Vec<AttributeProto>| NodeProto {
-            op_type: Some(kind.to_string()),
-            input: inputs,
-            output: vec![output.clone()],
-            attribute,
-            ..NodeProto::default()
-        };
+        let node =
+            |kind: &str, inputs: Vec<String>, output: &String, attribute: Vec<AttributeProto>| NodeProto {
+                op_type: Some(kind.to_string()),
+                input: inputs,
+                output: vec![output.clone()],
+                attribute,
+                ..NodeProto::default()
+            };
         // What was never seen is as good as impossible, and no infinity.
         let value = AttributeProto {
             name: Some("value_float".to_string()),
@@ -296,8 +298,7 @@ fn integer(node: &NodeProto, name: &str) -> Option<i64> {
 
 /// A port that holds maps from classes to numbers, as the numbers it holds here.
 fn as_numbers(port: &ValueInfoProto) -> Option<(OnnxDType, Vec<Option<usize>>)> {
-    let is_tensor =
-        matches!(port.r#type.as_ref()?.value.as_ref()?, type_proto::Value::TensorType(_));
+    let is_tensor = matches!(port.r#type.as_ref()?.value.as_ref()?, type_proto::Value::TensorType(_));
     let port = declared(port);
     if is_tensor { None } else { Some((port.element?, port.sizes)) }
 }

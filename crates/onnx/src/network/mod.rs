@@ -293,7 +293,8 @@ impl Network {
         };
         let version = scope.version(node.domain());
         let origin = self.origin(scope.budget);
-        let call = Call { node, inputs, version, context, origin, run_subgraph: &run_subgraph, host: scope.host };
+        let call =
+            Call { node, inputs, version, context, origin, run_subgraph: &run_subgraph, host: scope.host };
         for input in &call.inputs {
             // Products of some of the sizes are taken everywhere, also of those beside an empty axis.
             let shape = input.shape();

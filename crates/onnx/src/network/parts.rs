@@ -72,7 +72,8 @@ impl Network {
 
     /// Computes all values of a scope that are used from here on.
     fn settle(&self, nodes: &[&NodeProto], later: &HashSet<&str>, scope: &mut Scope) -> Result<()> {
-        let mut used: HashSet<&str> = nodes.iter().flat_map(|node| names_taken(node)).map(String::as_str).collect();
+        let mut used: HashSet<&str> =
+            nodes.iter().flat_map(|node| names_taken(node)).map(String::as_str).collect();
         used.extend(later);
         let names: Vec<&str> = scope.own.keys().copied().filter(|name| used.contains(name)).collect();
         let values = names.iter().filter_map(|name| scope.own.get(name).cloned()).collect();
@@ -180,7 +181,157 @@ fn filled(value: &Value, computed: &mut impl Iterator<Item = Tensor>) -> Value {
         Value::Numbers(tensor, element) if is_open(tensor) => {
             Value::Numbers(computed.next().unwrap_or_else(|| tensor.clone()), *element)
         }
-        Value::List(values) => Value::List(Arc::new(values.iter().map(|value| filled(value, computed)).collect())),
+        Value::List(values) => {
+            Value::List(Arc::new(values.iter().map(|value| filled(value, computed)).collect()))
+        }
         Value::Numbers(..) | Value::Texts(..) | Value::Later(_) | Value::Nothing => value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_nn::{Function, Input, Key, Layer};
+
+    use super::*;
+    use crate::element::OnnxDType;
+    use crate::network::parse;
+    use crate::proto::{
+        AttributeProto, GraphProto, Message, ModelProto, OperatorSetIdProto, TypeProto, ValueInfoProto,
+        type_proto,
+    };
+
+    fn node(kind: &str, inputs: &[&str], outputs: &[&str], graphs: &[(&str, GraphProto)]) -> NodeProto {
+        let texts = |all: &[&str]| all.iter().map(|text| text.to_string()).collect();
+        let graph = |(name, graph): &(&str, GraphProto)| AttributeProto {
+            name: Some(name.to_string()),
+            g: Some(graph.clone()),
+            ..AttributeProto::default()
+        };
+        NodeProto {
+            op_type: Some(kind.to_string()),
+            input: texts(inputs),
+            output: texts(outputs),
+            attribute: graphs.iter().map(graph).collect(),
+            ..NodeProto::default()
+        }
+    }
+
+    fn number(value: f32, output: &str) -> NodeProto {
+        let value = AttributeProto {
+            name: Some("value_float".to_string()),
+            f: Some(value),
+            ..AttributeProto::default()
+        };
+        NodeProto { attribute: vec![value], ..node("Constant", &[], &[output], &[]) }
+    }
+
+    fn graph(nodes: Vec<NodeProto>, inputs: &[&str], outputs: &[&str]) -> GraphProto {
+        let port = |name: &&str| ValueInfoProto {
+            name: Some(name.to_string()),
+            r#type: Some(TypeProto {
+                value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+                    elem_type: Some(OnnxDType::F32.number()),
+                    shape: None,
+                })),
+                ..TypeProto::default()
+            }),
+            ..ValueInfoProto::default()
+        };
+        GraphProto {
+            node: nodes,
+            input: inputs.iter().map(port).collect(),
+            output: outputs.iter().map(port).collect(),
+            ..GraphProto::default()
+        }
+    }
+
+    fn network(nodes: Vec<NodeProto>) -> Network {
+        let set = OperatorSetIdProto { version: Some(17), ..OperatorSetIdProto::default() };
+        let model = ModelProto {
+            graph: Some(graph(nodes, &["x"], &["y"])),
+            opset_import: vec![set],
+            ..ModelProto::default()
+        };
+        parse(model.encode_to_vec()).unwrap()
+    }
+
+    /// Squares where the sum is positive, else the negatives.
+    fn chosen() -> Network {
+        let then = graph(vec![node("Mul", &["x", "x"], &["a"], &[])], &[], &["a"]);
+        let other = graph(vec![node("Neg", &["x"], &["b"], &[])], &[], &["b"]);
+        let ways = [("then_branch", then), ("else_branch", other)];
+        network(vec![
+            number(0.0, "zero"),
+            node("ReduceSum", &["x"], &["sum"], &[]),
+            node("Greater", &["sum", "zero"], &["is"], &[]),
+            node("If", &["is"], &["y"], &ways),
+        ])
+    }
+
+    /// Doubled until the sum is above a hundred.
+    fn grown() -> Network {
+        let body = graph(
+            vec![
+                node("Add", &["h", "h"], &["twice"], &[]),
+                node("ReduceSum", &["twice"], &["sum"], &[]),
+                number(100.0, "most"),
+                node("Less", &["sum", "most"], &["on"], &[]),
+            ],
+            &["round", "going", "h"],
+            &["on", "twice"],
+        );
+        network(vec![node("Loop", &["", "", "x"], &["y"], &[("body", body)])])
+    }
+
+    /// Those above zero.
+    fn found() -> Network {
+        network(vec![
+            number(0.0, "zero"),
+            node("Greater", &["x", "zero"], &["is"], &[]),
+            node("Compress", &["x", "is"], &["y"], &[]),
+        ])
+    }
+
+    fn given(network: &Network, x: &[f32]) -> Vec<f32> {
+        let inputs = vec![Value::of(Tensor::new(x.to_vec(), [x.len()]))];
+        match network.compute(inputs).unwrap().remove(0) {
+            Value::Numbers(y, _) => y.to_vec().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn ways_rounds_and_shapes_follow_from_numbers() {
+        assert_eq!(given(&chosen(), &[1.0, 2.0]), [1.0, 4.0]);
+        assert_eq!(given(&chosen(), &[1.0, -2.0]), [-1.0, 2.0]);
+        assert_eq!(given(&grown(), &[1.0, 2.0]), [64.0, 128.0]);
+        assert_eq!(given(&grown(), &[60.0, 2.0]), [120.0, 4.0]);
+        assert_eq!(given(&found(), &[1.0, -2.0, 3.0]), [1.0, 3.0]);
+    }
+
+    #[test]
+    fn such_a_network_predicts_as_a_layer_and_is_not_trained() {
+        for (network, x, expected) in
+            [(chosen(), [1.0f32, -2.0], [-1.0f32, 2.0]), (grown(), [60.0, 2.0], [120.0, 4.0])]
+        {
+            let traced = network.run(
+                vec![Value::of(Tensor::from(kiln_ir::Expr::input(0, [2], DType::F32)))],
+                &Context::inference(),
+            );
+            assert!(traced.unwrap_err().to_string().contains("known only when it runs"));
+            let mut function = Function::inference(&network, |network, cx, [x]| network.forward(&x, cx));
+            for _ in 0..2 {
+                let y = function.run([Input::new(&x, &[2])]).unwrap();
+                assert_eq!(y[0].as_slice::<f32>(), Some(&expected[..]));
+            }
+            let mut step = Function::new(|[x]| vec![network.forward(&x, &Context::training(Key::new(1)))]);
+            let error = step.run([Input::new(&x, &[2])]).unwrap_err().to_string();
+            assert!(error.contains("isn't trained"), "{error}");
+        }
+        // What gives other sizes for other numbers is no model of rows.
+        let network = found();
+        let mut function = Function::inference(&network, |network, cx, [x]| network.forward(&x, cx));
+        let error = function.run([Input::new(&[1f32, 2.0], &[2])]).unwrap_err().to_string();
+        assert!(error.contains("sizes follow from numbers"), "{error}");
     }
 }

@@ -200,8 +200,20 @@ fn joined_on_host(table: &Tensor, rows: &Tensor, source: &Tensor, join: &'static
                     for (own, new) in table[place * width..][..width].iter_mut().zip(source) {
                         *own = match join {
                             "mul" => $mul(*own, *new),
-                            "max" => if *new > *own { *new } else { *own },
-                            _ => if *new < *own { *new } else { *own },
+                            "max" => {
+                                if *new > *own {
+                                    *new
+                                } else {
+                                    *own
+                                }
+                            }
+                            _ => {
+                                if *new < *own {
+                                    *new
+                                } else {
+                                    *own
+                                }
+                            }
                         };
                     }
                 }

@@ -16,7 +16,8 @@ pub(super) fn narrowed(call: &Call, x: &Tensor, element: OnnxDType, float: Narro
     }
     let saturates = call.int("saturate", 1) != 0;
     let size = x.abs();
-    let step = power(&size).maximum(libm::ldexp(1.0, float.lowest)) * libm::ldexp(1.0, -(float.mantissa as i32));
+    let step =
+        power(&size).maximum(libm::ldexp(1.0, float.lowest)) * libm::ldexp(1.0, -(float.mantissa as i32));
     let near = (&size / &step).round() * &step;
     let above = match float.beyond {
         _ if saturates => float.largest,
@@ -70,4 +71,34 @@ fn powers(call: &Call, x: &Tensor, float: NarrowFloat) -> Result<Tensor> {
     let above = if call.int("saturate", 1) != 0 { float.largest } else { f64::NAN };
     let y = y.gt(float.largest).select(above, y);
     Ok(size.is_finite().select(y, f64::NAN).cast(DType::F32))
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_ir::Data;
+
+    use crate::element::OnnxDType;
+
+    /// Every code of each type stands for a number of its own, in order, and its largest is the largest.
+    #[test]
+    fn all_codes_of_narrow_floats_are_numbers_in_order() {
+        for (element, positive) in [
+            (OnnxDType::F8E4m3, 127),
+            (OnnxDType::F8E4m3Fnuz, 128),
+            (OnnxDType::F8E5m2, 124),
+            (OnnxDType::F8E5m2Fnuz, 128),
+            (OnnxDType::F8E8m0, 255),
+        ] {
+            let bytes: Vec<u8> = (0..positive as u8).collect();
+            let Some(Data::F32(numbers)) = element.read(&bytes, bytes.len()) else { panic!("{element:?}") };
+            assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{element:?}");
+            let largest = element.narrow_float().unwrap().largest;
+            assert_eq!(f64::from(*numbers.last().unwrap()), largest, "{element:?}");
+        }
+        let four = OnnxDType::F4E2m1.read(&[0x10, 0x32, 0x54, 0x76], 8).unwrap();
+        assert_eq!(four, Data::F32(vec![0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]));
+        // The first stands in the lowest bits.
+        assert_eq!(OnnxDType::I4.read(&[0x8f, 0x07], 3), Some(Data::I32(vec![-1, -8, 7])));
+        assert_eq!(OnnxDType::U2.read(&[0b11_10_01_00], 4), Some(Data::U8(vec![0, 1, 2, 3])));
+    }
 }

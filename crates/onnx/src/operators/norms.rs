@@ -4,11 +4,11 @@ use kiln_ir::DType;
 use kiln_nn::Tensor;
 use kiln_nn::composite::{Composite, note};
 
+use super::random::key;
 use crate::call::{Call, Operator, wide};
 use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
-use super::random::key;
 
 /// An operator of this group.
 pub(super) fn find(name: &str) -> Option<Operator> {

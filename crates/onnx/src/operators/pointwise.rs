@@ -4,11 +4,11 @@ use kiln_ir::op::{BinaryOp, UnaryOp};
 use kiln_ir::{DType, Expr};
 use kiln_nn::Tensor;
 
+use super::narrow::narrowed;
 use crate::call::{Call, Operator, one, wide};
 use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::value::Value;
-use super::narrow::narrowed;
 
 /// An operator of this group.
 pub(super) fn find(name: &str) -> Option<Operator> {
@@ -327,7 +327,11 @@ pub(super) fn cast(call: &Call, value: &Value, to: OnnxDType) -> Result<Value> {
                 return Ok(Value::Numbers(narrowed(call, x, to, float)?, to));
             }
             // A float beyond a narrow integer wraps as the wider one does.
-            let x = if from.dtype().is_some_and(DType::is_float) && to.narrow().is_some() { x.cast(DType::I64) } else { x.clone() };
+            let x = if from.dtype().is_some_and(DType::is_float) && to.narrow().is_some() {
+                x.cast(DType::I64)
+            } else {
+                x.clone()
+            };
             Ok(Value::wrapped(x.cast(dtype), to))
         }
         (Value::Texts(texts, shape), Some(dtype)) => {

@@ -105,10 +105,11 @@ fn products(call: &Call) -> Result<Vec<Value>> {
         return call.like(0, x);
     }
     let options = if reverse { ScanOptions::new().reverse() } else { ScanOptions::new() };
-    let (_, [all]) = Tensor::scan_with([&start.squeeze(0).ones_like()], [&first], options, |[before], [x]| {
-        let now = &before * x;
-        ([now.clone()], [if exclusive { before } else { now }])
-    });
+    let (_, [all]) =
+        Tensor::scan_with([&start.squeeze(0).ones_like()], [&first], options, |[before], [x]| {
+            let now = &before * x;
+            ([now.clone()], [if exclusive { before } else { now }])
+        });
     call.like(0, all.move_axis(0, axis))
 }
 

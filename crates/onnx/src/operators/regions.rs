@@ -73,9 +73,8 @@ fn non_max(call: &Call) -> Result<Vec<Value>> {
     call.listed(boxes.saturating_mul(images))?;
     let mut found: Vec<i64> = Vec::new();
     for image in 0..images {
-        let corners: Vec<Corners> = (0..boxes)
-            .map(|at| Corners::new(&numbers[4 * (image * boxes + at)..][..4], is_centre))
-            .collect();
+        let corners: Vec<Corners> =
+            (0..boxes).map(|at| Corners::new(&numbers[4 * (image * boxes + at)..][..4], is_centre)).collect();
         for class in 0..classes {
             let scores = &scores[(image * classes + class) * boxes..][..boxes];
             let mut order: Vec<usize> = (0..boxes).filter(|&at| scores[at] > least).collect();
@@ -188,7 +187,9 @@ impl Aligned {
 /// Images and the count of regions, checked.
 fn images(call: &Call, x: &Tensor, regions: &Tensor, columns: usize) -> Result<([usize; 4], usize)> {
     match (&x.shape()[..], &regions.shape()[..]) {
-        (&[batch, channels, height, width], &[count, given]) if given == columns && height > 0 && width > 0 => {
+        (&[batch, channels, height, width], &[count, given])
+            if given == columns && height > 0 && width > 0 =>
+        {
             Ok(([batch, channels, height, width], count))
         }
         _ => Err(call.fault(format!("regions {} of images {}", regions.shape(), x.shape()))),
@@ -291,7 +292,12 @@ fn deformed(call: &Call) -> Result<Vec<Value>> {
         && height * width > 0
         && *offset.shape() == [batch, parts * window * 2, to_rows, to_columns];
     if !fits {
-        return Err(call.fault(format!("an image {}, a weight {}, offsets {}", x.shape(), w.shape(), offset.shape())));
+        return Err(call.fault(format!(
+            "an image {}, a weight {}, offsets {}",
+            x.shape(),
+            w.shape(),
+            offset.shape()
+        )));
     }
     let moves = moves(call, &[height, width], &[rows, columns])?;
     call.room_of(&[batch, channels, window, places], 4)?;

@@ -158,7 +158,11 @@ fn stft(call: &Call) -> Result<Vec<Value>> {
         (None, Some(window)) => window.elements(),
         (None, None) => size,
     };
-    if step == 0 || length == 0 || length > size || window.as_ref().is_some_and(|own| own.elements() != length) {
+    if step == 0
+        || length == 0
+        || length > size
+        || window.as_ref().is_some_and(|own| own.elements() != length)
+    {
         return Err(call.fault(format!("parts of {length}, {step} apart, of a signal of {size}")));
     }
     // [batch, parts, size, 1 or 2]

@@ -36,9 +36,8 @@ fn texts<'a>(call: &'a Call, position: usize) -> Result<(&'a Arc<Vec<String>>, &
 fn concat(call: &Call) -> Result<Vec<Value>> {
     let ((a, first), (b, second)) = (texts(call, 0)?, texts(call, 1)?);
     let rank = first.len().max(second.len());
-    let size = |shape: &[usize], axis: usize| {
-        (axis + shape.len()).checked_sub(rank).map_or(1, |own| shape[own])
-    };
+    let size =
+        |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |own| shape[own]);
     let mut sizes = Vec::with_capacity(rank);
     for axis in 0..rank {
         sizes.push(match (size(first, axis), size(second, axis)) {
@@ -141,7 +140,9 @@ impl Grams {
                 let mut gram = Vec::new();
                 for at in (start..row.len()).step_by(distance).take(self.most) {
                     gram.push(row[at]);
-                    if gram.len() >= least && let Some(&column) = self.columns.get(&gram) {
+                    if gram.len() >= least
+                        && let Some(&column) = self.columns.get(&gram)
+                    {
                         y[column] += 1.0;
                     }
                 }
@@ -211,7 +212,9 @@ fn listed(call: &Call, pool: &[i64]) -> Result<Grams> {
     let mut number = 0;
     for (at, &start) in starts.iter().enumerate() {
         let end = starts.get(at + 1).copied().unwrap_or(pool.len());
-        let part = pool.get(start..end).ok_or_else(|| call.fault(format!("n-grams {start} to {end} of {}", pool.len())))?;
+        let part = pool
+            .get(start..end)
+            .ok_or_else(|| call.fault(format!("n-grams {start} to {end} of {}", pool.len())))?;
         for gram in part.chunks_exact(at + 1) {
             let column = *to.get(number).ok_or_else(|| call.fault("there are fewer columns than n-grams"))?;
             number += 1;
@@ -236,5 +239,13 @@ fn listed(call: &Call, pool: &[i64]) -> Result<Grams> {
         "TFIDF" => (weights, false),
         other => return Err(call.fault(format!("a mode of {other}"))),
     };
-    Ok(Grams { columns, width, least: least.max(1), most, skips: count("max_skip_count", 0)?, weights, is_presence })
+    Ok(Grams {
+        columns,
+        width,
+        least: least.max(1),
+        most,
+        skips: count("max_skip_count", 0)?,
+        weights,
+        is_presence,
+    })
 }

@@ -88,7 +88,9 @@ fn group_query(call: &Call) -> Result<Vec<Value>> {
     }
     let given = call.tensor(0)?;
     let ([mut queries, mut keys, values], own) = heads(call)?;
-    let [batch, _, length, size] = queries.shape()[..] else { return Err(call.fault("queries without heads")) };
+    let [batch, _, length, size] = queries.shape()[..] else {
+        return Err(call.fault("queries without heads"));
+    };
     let total = call.known_number(6)? as i64;
     let total = call.sizes(&[total])?[0];
     let past = call.value(3).map_or(0, |past| past.shape().get(2).copied().unwrap_or(0));
