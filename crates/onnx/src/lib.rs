@@ -26,6 +26,7 @@ mod operators;
 #[doc(hidden)]
 pub mod proto;
 mod read;
+mod settle;
 mod value;
 pub mod verify;
 mod weigh;

@@ -54,6 +54,7 @@ mod npy;
 mod pickle;
 mod safetensors;
 mod torch;
+mod torch_old;
 mod zip;
 
 pub use adapters::{load_adapters, save_adapters};
@@ -165,8 +166,8 @@ impl Weights {
         } else if is_json() {
             let (contents, numbers) = of_store(json::read(bytes)?.0)?;
             return Ok(Weights::new(vec![(path.to_path_buf(), FileBytes::Owned(numbers))], contents));
-        } else if torch::is_old(bytes) {
-            torch::read_old(bytes)?
+        } else if torch_old::is_old(bytes) {
+            torch_old::read_old(bytes)?
         } else if let Some(what) = foreign(bytes) {
             return Err(format!("this is {what}"));
         } else {

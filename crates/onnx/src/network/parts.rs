@@ -2,34 +2,18 @@
 //! first, in one program, and the walk goes on with what came out. Programs are found again by their structure, so that the parts of a
 //! second run, and of a loop's next round, aren't compiled again.
 
-use std::cell::Cell;
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use kiln_ir::{ErrorKind, Op, Shape};
+use kiln_ir::{ErrorKind, Shape};
 use kiln_map::Budget;
-use kiln_nn::{Context, DType, Data, HostOp, Tensor, eval_all};
+use kiln_nn::{Context, DType, Data, HostOp, Tensor};
 
 use super::order::names_taken;
 use super::{Network, Scope};
 use crate::error::{Error, Result};
 use crate::proto::NodeProto;
+use crate::settle::{Demand, settled};
 use crate::value::Value;
-
-/// Whether a node asked for numbers that aren't computed yet.
-#[derive(Default)]
-pub struct Demand(Cell<bool>);
-
-impl Demand {
-    pub(crate) fn ask(&self) {
-        self.0.set(true);
-    }
-
-    /// Whether it was asked since the last time.
-    fn take(&self) -> bool {
-        self.0.take()
-    }
-}
 
 impl Network {
     /// What it gives for values that are there, computed: also where shapes, or how often a part runs, follow from numbers.
@@ -143,48 +127,6 @@ impl HostOp for PartByPart {
 
     fn gradient(&self, _: &[Tensor], _: &Tensor, _: &Tensor) -> Vec<Option<Tensor>> {
         vec![Some(refused("no gradient goes through a network that runs part by part"))]
-    }
-}
-
-/// Values whose numbers are there, computed in one program.
-pub fn settled(values: Vec<Value>, budget: &Budget, place: &str) -> Result<Vec<Value>> {
-    let mut open = Vec::new();
-    values.iter().for_each(|value| find_open(value, &mut open));
-    if open.is_empty() {
-        return Ok(values);
-    }
-    let bytes = open.iter().map(|tensor| (tensor.elements() * tensor.dtype().size()) as u64).sum();
-    budget.bytes(bytes).map_err(Error::limit(place))?;
-    let computed = eval_all(&open)?;
-    budget.free(bytes);
-    let mut computed = computed.into_iter();
-    Ok(values.iter().map(|value| filled(value, &mut computed)).collect())
-}
-
-/// Whether a tensor is still to be computed: it is no number from the host and no weight.
-fn is_open(tensor: &Tensor) -> bool {
-    let node = tensor.expr().node();
-    node.is_ok_and(|node| !matches!(node.op, Op::Const(_) | Op::Var(_) | Op::Fill(_)))
-}
-
-fn find_open<'a>(value: &'a Value, open: &mut Vec<&'a Tensor>) {
-    match value {
-        Value::Numbers(tensor, _) if is_open(tensor) => open.push(tensor),
-        Value::List(values) => values.iter().for_each(|value| find_open(value, open)),
-        Value::Numbers(..) | Value::Texts(..) | Value::Later(_) | Value::Nothing => {}
-    }
-}
-
-/// A value with what was computed in the places that were open.
-fn filled(value: &Value, computed: &mut impl Iterator<Item = Tensor>) -> Value {
-    match value {
-        Value::Numbers(tensor, element) if is_open(tensor) => {
-            Value::Numbers(computed.next().unwrap_or_else(|| tensor.clone()), *element)
-        }
-        Value::List(values) => {
-            Value::List(Arc::new(values.iter().map(|value| filled(value, computed)).collect()))
-        }
-        Value::Numbers(..) | Value::Texts(..) | Value::Later(_) | Value::Nothing => value.clone(),
     }
 }
 

@@ -4,7 +4,7 @@ use kiln_ir::DType;
 use kiln_nn::Tensor;
 
 use crate::call::{Call, wide};
-use crate::element::{Beyond, NarrowFloat, OnnxDType};
+use crate::element::{NarrowFloat, OnnxDType, Overflow};
 use crate::error::Result;
 
 /// Numbers as the nearest of a narrow float, of two the even one. What lies beyond its largest is that, or what the type has for it
@@ -21,20 +21,20 @@ pub(super) fn narrowed(call: &Call, x: &Tensor, element: OnnxDType, float: Narro
     let near = (&size / &step).round() * &step;
     let above = match float.beyond {
         _ if saturates => float.largest,
-        Beyond::Largest => float.largest,
-        Beyond::Infinity => f64::INFINITY,
-        Beyond::Nan | Beyond::UnsignedNan => f64::NAN,
+        Overflow::Largest => float.largest,
+        Overflow::Infinity => f64::INFINITY,
+        Overflow::Nan | Overflow::UnsignedNan => f64::NAN,
     };
     let near = near.gt(float.largest).select(above, &near);
     // The sign of zero shows in its reciprocal, that of infinity only in itself.
     let is_negative = x.lt(0.0).logical_or(&x.recip().lt(0.0));
     let signed = match float.beyond {
         // There is no negative zero.
-        Beyond::UnsignedNan => is_negative.logical_and(&near.ne(0.0)).select(-&near, &near),
-        Beyond::Infinity | Beyond::Nan | Beyond::Largest => is_negative.select(-&near, &near),
+        Overflow::UnsignedNan => is_negative.logical_and(&near.ne(0.0)).select(-&near, &near),
+        Overflow::Infinity | Overflow::Nan | Overflow::Largest => is_negative.select(-&near, &near),
     };
     // What isn't a number stays so, where the type has it.
-    let nothing = if float.beyond == Beyond::Largest { -0.0 } else { f64::NAN };
+    let nothing = if float.beyond == Overflow::Largest { -0.0 } else { f64::NAN };
     let signed = x.is_nan().select(nothing, signed);
     Ok(signed.cast(DType::F32))
 }
