@@ -6,6 +6,7 @@ mod dense;
 mod norm;
 mod plain;
 mod recurrent;
+mod trees;
 
 pub use attention::{MultiHeadAttention, PositionalEmbedding, TransformerBlock, TransformerOptions};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
@@ -14,6 +15,7 @@ pub use dense::{Dense, EmbedColumns, Embedding};
 pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use plain::{Activation, Dropout, Flatten, Lambda, OverTime, PRelu, Pool, Reshape, Transpose, Upsample};
 pub use recurrent::{Gru, Lstm, RecurrentOptions, Rnn};
+pub use trees::{TreeNodes, Trees, check_trees};
 
 use kiln_ir::Result;
 

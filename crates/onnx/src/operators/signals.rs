@@ -168,7 +168,7 @@ fn stft(call: &Call) -> Result<Vec<Value>> {
     // [batch, parts, size, 1 or 2]
     let mut parts = wide(&signal).unfold(1, length, step).move_axis(-1, 2);
     if let Some(window) = window {
-        parts = parts * wide(&window).reshape([length, 1]);
+        parts *= wide(&window).reshape([length, 1]);
     }
     let onesided = call.int("onesided", 1) != 0;
     let transform = Fourier { length: None, inverse: false, onesided };
