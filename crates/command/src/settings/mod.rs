@@ -77,7 +77,7 @@ keys! {
         "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which; of several targets one word for all, or one for each with commas between them";
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
-        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, text, calendar";
+        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, smooth-clip, min-max, log, as-is, codes, text, calendar";
         "header" header: String [ROWS] = "YES|NO" "Whether the first row of a table names its columns [default: what the rows below show]";
         "missing" missing: String [ROWS] = "WORDS" "Words that say in any column that its value is missing, with commas between them, besides the usual ones";
         "decimal" decimal: String [ROWS] = "SIGN" "What stands before decimals: . or , [default: what the numbers show]";
@@ -117,7 +117,7 @@ keys! {
         "batch-size" batch_size: Count [&["batch size"]] = "N" "How many rows make one step; the last batch of an epoch may be smaller";
         "lr" lr: Rate [&["rate"]] = "RATE" "The learning rate";
         "optimizer" optimizer: String [&["optimizer"]] = "NAME" "sgd, momentum, nesterov, adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, lion, lamb or muon";
-        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any";
+        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, flat-cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any";
         "weight-decay" weight_decay: Amount [&["optimizer"]] = "SHARE" "How much weights shrink, in proportion to the rate";
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::Preparation;
+use kiln_learn::{Places, Preparation};
 use kiln_learn::data::{
-    self, Choices, Dataset, Table, TablePreparation, TargetColumn, TargetKind, Treatment, by_time, fractions,
+    self, Choices, Dataset, Encoding, Table, TablePreparation, TargetColumn, TargetKind, Treatment, by_time, fractions,
     grouped, stratified,
 };
 use kiln_learn::model::{PartMeaning, Task, listed};
@@ -36,10 +36,11 @@ pub(super) const TABLES: Habits = Habits {
 const TARGETS: [&str; 5] = ["target", "label", "class", "y", "species"];
 
 /// How columns become numbers, by the names people say.
-const TREATMENTS: [(&str, Treatment); 11] = [
+const TREATMENTS: [(&str, Treatment); 12] = [
     ("standardise", Treatment::Standardise),
     ("min-max", Treatment::MinMax),
     ("robust", Treatment::Robust),
+    ("smooth-clip", Treatment::SmoothClip),
     ("log", Treatment::Log),
     ("as-is", Treatment::AsIs),
     ("words", Treatment::OneHot),
@@ -76,7 +77,14 @@ pub(super) fn choices(
             vec![target.to_string()]
         }
     };
-    let choices = with_flags(Choices::new().targets(&targets), settings)?;
+    let mut choices = Choices::new().targets(&targets);
+    if let Ok(x) = std::env::var("KILN_X_NUMBERS") {
+        choices = choices.numbers(TREATMENTS.iter().find(|(n, _)| *n == x).map(|(_, t)| *t).unwrap());
+    }
+    if let Ok(x) = std::env::var("KILN_X_ONEHOT") {
+        choices = choices.codes_above(x.parse().unwrap());
+    }
+    let choices = with_flags(choices, settings)?;
     Ok((targets, choices))
 }
 
@@ -316,6 +324,22 @@ pub(super) fn front(plan: &TablePreparation) -> String {
         .map(|(_, words)| format!(" {}:{}", words.size(), size(words.size())))
         .collect();
     if columns.is_empty() { String::new() } else { format!("embed-columns{}, ", columns.concat()) }
+}
+
+/// The places of numbers in a row: of what isn't only 0 or 1, nor a code.
+pub fn numbers(plan: &TablePreparation) -> Places {
+    let mut places = Vec::new();
+    for (feature, (_, inputs)) in plan.features().iter().zip(plan.groups()) {
+        match &feature.encoding {
+            Encoding::Number { .. } => places.push(inputs.start),
+            Encoding::Date { parts, .. } => {
+                let width: usize = parts.iter().map(|part| 1 + usize::from(part.cycle)).sum();
+                places.extend(inputs.take(width));
+            }
+            Encoding::Pair { .. } | Encoding::OneHot { .. } | Encoding::Codes { .. } | Encoding::Text { .. } => {}
+        }
+    }
+    Places(places)
 }
 
 /// The class of each row; of several targets the combination of classes.

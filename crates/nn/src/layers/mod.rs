@@ -1,16 +1,20 @@
 //! Layers: modules with a forward pass of one tensor. They start as PyTorch's do, and say where they don't.
 
+mod amounts;
 mod attention;
 mod conv;
 mod dense;
+mod members;
 mod norm;
 mod plain;
 mod recurrent;
 
+pub use amounts::{Places, Scale, Waves};
 pub use attention::{MultiHeadAttention, PositionalEmbedding, TransformerBlock, TransformerOptions};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub(crate) use conv::{convolution, transposed_convolution};
 pub use dense::{Dense, EmbedColumns, Embedding};
+pub use members::{Members, MembersDense};
 pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use plain::{Activation, Dropout, Flatten, Lambda, OverTime, PRelu, Pool, Reshape, Transpose, Upsample};
 pub use recurrent::{Gru, Lstm, RecurrentOptions, Rnn};

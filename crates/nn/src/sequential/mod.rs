@@ -121,7 +121,9 @@ impl Sequential {
 
     /// Gives the number of outputs to a last dense layer that was described without one (`dense` in a text).
     pub fn outputs(mut self, count: usize) -> Sequential {
-        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, _), .. }) = self.last_mut() {
+        if let Some(Part { kind: Kind::Described(spec, _), .. }) = self.last_mut()
+            && let Some(outputs) = spec.scores()
+        {
             outputs.get_or_insert(count);
         }
         self
@@ -133,7 +135,9 @@ impl Sequential {
     /// # Errors
     /// Where the last layer isn't a dense one.
     pub fn new_head(mut self, count: usize) -> Result<Sequential> {
-        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, made), .. }) = self.last_mut() {
+        if let Some(Part { kind: Kind::Described(spec, made), .. }) = self.last_mut()
+            && let Some(outputs) = spec.scores()
+        {
             (*outputs, *made) = (Some(count), OnceLock::new());
             return Ok(self);
         }
@@ -146,7 +150,9 @@ impl Sequential {
     /// goes into the last convolution over steps, as `[rows, steps, channels]`. An error without either.
     #[track_caller]
     pub fn features(&self, x: &Tensor, context: &Context) -> Tensor {
-        let is_dense = |part: &Part| matches!(part.kind, Kind::Described(Spec::Dense { .. }, _));
+        let is_dense = |part: &Part| {
+            matches!(part.kind, Kind::Described(Spec::Dense { .. } | Spec::MembersDense { .. }, _))
+        };
         let is_conv = |part: &Part| matches!(part.kind, Kind::Described(Spec::Conv { .. }, _));
         let (dense, conv) = (self.parts.iter().rposition(is_dense), self.parts.iter().rposition(is_conv));
         let Some(last) = dense.or(conv) else {
@@ -216,6 +222,8 @@ impl Part {
             return x.clone();
         }
         let lengths = context.lengths();
+        // What members said is no more what comes out when another layer follows.
+        context.set_members(None);
         match &self.kind {
             Kind::Described(spec, made) => match Made::of(spec, made, &x.shape(), key) {
                 Ok(layer) => padded_pass(layer, x, context, lengths),
@@ -330,6 +338,13 @@ fn project(x: &Tensor, y: &Tensor, key: &Key) -> Result<Option<Box<dyn Layer>>> 
     let options = ConvOptions::new().stride(stride);
     let Some(rank) = SpatialRank::of(&from) else { return unfit() };
     Ok(Some(convolution(rank, [from[1], to[1]], PerAxis::Same(1), options, false, key.clone())))
+}
+
+impl Spec {
+    /// How many outputs it has, where it is a layer that scores what comes before it.
+    fn scores(&mut self) -> Option<&mut Option<usize>> {
+        if let Spec::Dense { outputs, .. } | Spec::MembersDense { outputs } = self { Some(outputs) } else { None }
+    }
 }
 
 /// Whether a layer's name can stand in a text.
