@@ -226,7 +226,7 @@ def waited(command, **options):
 
 
 def run_kiln(command, train, test, classes, seed):
-    program, *flags = command.split()
+    program, *flags = [word.replace("@", " ") for word in command.split()]
     with tempfile.TemporaryDirectory() as folder:
         train.to_csv(f"{folder}/train.csv", index=False)
         test.drop(columns="target").to_csv(f"{folder}/test.csv", index=False)

@@ -4,12 +4,16 @@
 mod awkward;
 #[path = "command/fields.rs"]
 mod fields;
+#[path = "command/fitted.rs"]
+mod fitted;
 #[path = "command/interrupted.rs"]
 mod interrupted;
 #[path = "command/kinds.rs"]
 mod kinds;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/numbers.rs"]
+mod numbers;
 #[path = "command/pairs.rs"]
 mod pairs;
 #[path = "command/pictures.rs"]

@@ -61,6 +61,8 @@ pub fn schedule(rule: &str, steps: u64) -> Result<Box<dyn Schedule>> {
     let numbers: Vec<f64> = words
         .map(|word| word.parse().with_context(|| format!("\"{rule}\": {word} is no number")))
         .collect::<Result<_>>()?;
+    // A training of few steps would never come to the rule itself.
+    let warmup = warmup.min(steps / 2);
     let rest = steps.saturating_sub(warmup).max(1);
     let then: Box<dyn Schedule> = match (name, numbers.as_slice()) {
         ("constant", []) => Box::new(Constant),
@@ -107,6 +109,9 @@ mod tests {
         let factor = |rule: &str, step: u64| schedule(rule, 100).unwrap().factor(step);
         assert_eq!((factor("linear", 0), factor("linear", 50)), (1.0, 0.5));
         assert_eq!((factor("warmup 10, cosine", 9), factor("step 10 0.5", 10)), (1.0, 0.5));
+        // A warm-up takes half of a short training at most.
+        let short = |step: u64| schedule("warmup 50, cosine", 30).unwrap().factor(step);
+        assert!(short(14) == 1.0 && short(22) < 0.6 && short(29) < 0.02, "{} {}", short(22), short(29));
         for wrong in ["cosin", "step 3", "cosine 4", "warmup x, cosine", "linear, cosine", "exponential"] {
             assert!(schedule(wrong, 100).is_err(), "{wrong}");
         }

@@ -22,6 +22,7 @@ mod data;
 mod devices;
 mod eval;
 mod export;
+mod figures;
 mod folder;
 mod import;
 mod importance;

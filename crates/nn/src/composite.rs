@@ -67,6 +67,9 @@ pub enum Composite {
     Select(usize),
     /// Images resized to these sizes.
     Resize(Vec<usize>, Resizing),
+    /// Sums over trees: of `x`, the roots, columns, thresholds and children of [`TreeNodes`](crate::layers::TreeNodes), what leaves say, the output
+    /// that each tree is of, and what is added.
+    Trees,
     /// One result of a recurrent cell: of a sequence `[batch, time, inputs]`, the weights of inputs and state, their biases if there are
     /// some, and the state it starts from if there is one.
     Recurrent(Recurrent),

@@ -1,6 +1,8 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
 mod chosen;
+pub mod decide;
+mod fitted;
 pub mod language;
 mod outcome;
 mod plan;
@@ -8,6 +10,7 @@ mod refit;
 mod say;
 mod size;
 mod texts;
+mod threshold;
 mod time;
 
 use std::path::{Path, PathBuf};
@@ -18,11 +21,13 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use kiln_learn::Model;
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{
-    Checkpoints, CsvLog, EarlyStopping, JsonlLog, Run, TensorBoard, TimeLimit, cross_validate,
+    Checkpoints, CsvLog, EarlyStopping, JsonlLog, Run, TensorBoard, TimeLimit, cross_validate_on,
 };
 use serde_json::json;
 
-use self::outcome::{Finished, finish, interrupted, rescued};
+use self::decide::Repeated;
+use self::fitted::Fitted;
+use self::outcome::{Finished, Trained, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
 use self::refit::{BestEpoch, Refit, refit};
 use self::say::{Events, Say};
@@ -76,7 +81,7 @@ struct Before {
 /// Trains as the settings say. The exit code is that of the signal that ended it, if one did.
 pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<ExitCode> {
     let began = Instant::now();
-    let (mut settings, before) = gather(&flags, allowed)?;
+    let (mut settings, before, repeated) = gather(&flags, allowed)?;
     let budget = TimeBudget { began, limit: settings.time_limit.map(|limit| limit.0) };
     let resumed = before.as_ref().filter(|_| !print_config).map(|before| Folder::open(&before.folder));
     let resumed = resumed.transpose()?;
@@ -93,6 +98,14 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
     source.said.extend(size::settle(&mut settings, &source, &budget)?);
+    if decide::is_asked(&settings, &source) {
+        let before = (&flags, before.as_ref(), resumed, repeated);
+        return decide::run(settings, &source, before, print_config, &budget, &say);
+    }
+    if let Some(kind) = Fitted::of(&settings, &source) {
+        let before = (&flags, before.as_ref(), resumed);
+        return fitted::run(kind, settings, &source, before, print_config, &budget, &say);
+    }
     let plan = TrainingPlan::new(settings, base, &source)?;
     if let Some(before) = &before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
@@ -132,11 +145,12 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
                 Some(best) => best.keep(&plan, &source, (&model, &run), &folder)?,
                 None => {
                     let finished = Finished {
-                        plan: &plan,
+                        settings: &plan.settings,
+                        seed: plan.seed,
                         source: &source,
                         model: &model,
                         folder: &folder,
-                        run: &run,
+                        trained: Trained::of(&run),
                         best: best.as_ref(),
                         first: None,
                     };
@@ -156,11 +170,12 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
     }
     let finished = Finished {
-        plan: &plan,
+        settings: &plan.settings,
+        seed: plan.seed,
         source: &source,
         model: &model,
         folder: &folder,
-        run: &run,
+        trained: Trained::of(&run),
         best: Some(&best),
         first: Some(&first),
     };
@@ -202,8 +217,8 @@ fn changed(error: anyhow::Error, folder: &Folder) -> anyhow::Error {
     }
 }
 
-/// Flags, the file they name, and the run they go on with.
-fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Before>)> {
+/// Flags, the file they name, the run they go on with, and the one that they repeat.
+fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Before>, Option<Repeated>)> {
     let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
     Settings::parts(&names)?;
     if let Some(folder) = flags.resume.clone() {
@@ -211,24 +226,38 @@ fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Be
         if !config.exists() {
             bail!("{}: this is no run's folder; it has no config.toml", folder.display());
         }
-        let before = Settings::of_run(&config)?;
+        let chose = decide::was_here(&folder);
+        if let (true, Some(name)) = (chose, flags.one_model()) {
+            bail!(
+                "{}: this run chooses among models, and --{name} is of one; leave it out",
+                folder.display()
+            );
+        }
+        let before = if chose { Settings::from_file(&config)? } else { Settings::of_run(&config)? };
         let mut inherited = before.clone();
         if flags.preset.is_some() {
             inherited.layers = None;
         }
         let settings = flags.clone().or(&inherited);
-        return Ok((settings, Some(Before { folder, settings: before, allowed })));
+        return Ok((settings, Some(Before { folder, settings: before, allowed }), None));
     }
     if !allowed.is_empty() {
         bail!("--allow-changes is for a run that goes on; name it, --resume DIR");
+    }
+    if let Some(path) = &flags.repeat {
+        if let Some(name) = flags.one_model() {
+            bail!("--repeat does what was done before, and --{name} is of one model; leave it out");
+        }
+        let (settings, repeated) = decide::repeated(path)?;
+        return Ok((flags.clone().or(&settings), None, Some(repeated)));
     }
     match &flags.data {
         Some(path) if path.extension().is_some_and(|extension| extension == "toml") => {
             let file = Settings::from_file(path)?;
             let said = Settings { data: None, ..flags.clone() };
-            Ok((said.or(&file), None))
+            Ok((said.or(&file), None, None))
         }
-        _ => Ok((flags.clone(), None)),
+        _ => Ok((flags.clone(), None, None)),
     }
 }
 
@@ -240,17 +269,17 @@ fn folds(
     say: &Say,
 ) -> Result<()> {
     let mut mistake = None;
-    let folds = cross_validate(&source.train, count, plan.seed, |fold| {
+    let rows = source.folds(count, plan.seed)?;
+    let folds = cross_validate_on(&source.train, rows, |fold| {
         let seed = plan.seed + fold.number as u64;
         let model = plan.model(source, seed).map(|(model, _)| model.into_layers());
-        let trainer =
-            model.and_then(|model| plan.trainer(model, source, &*source.train, seed)).map(|trainer| {
-                // Folds and the training that follows share what is left.
-                match budget.share(count - fold.number + 1) {
-                    Some(share) => trainer.callback(share),
-                    None => trainer,
-                }
-            });
+        let trainer = model.and_then(|model| plan.trainer(model, source, &fold.train, seed)).map(|trainer| {
+            // Folds and the training that follows share what is left.
+            match budget.share(count - fold.number + 1) {
+                Some(share) => trainer.callback(share),
+                None => trainer,
+            }
+        });
         trainer.map(Trainer::quiet).unwrap_or_else(|error| {
             mistake = Some(error);
             Trainer::new(Sequential::new(), Mse::new(), Sgd::new(1.0)).epochs(0).quiet()

@@ -2,17 +2,22 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use kiln_learn::Model;
+use kiln_learn::metrics::History;
+use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::Run;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::CHECKPOINTS;
-use super::plan::{TrainingPlan, about, environment};
+use super::decide::Evidence;
+use super::plan::{TrainingPlan, about, environment, levelled};
 use super::refit::{self, BestEpoch};
 use super::say::Say;
+use super::threshold::Threshold;
 use super::time::{Afterwards, TimeBudget};
 use crate::folder::{CONFIG, Folder};
 use crate::importance::Importances;
@@ -33,7 +38,7 @@ pub(super) fn interrupted(
     signal: i32,
     say: &Say,
 ) -> Result<ExitCode> {
-    let mut about = about(plan, source, model);
+    let mut about = about(plan.seed, source, model);
     about.training.extend(run.training());
     folder.check()?;
     model.save_as(&about, folder.at("model.kiln"))?;
@@ -50,29 +55,66 @@ pub(super) fn interrupted(
 }
 
 /// A training that came to its end.
-pub(super) struct Finished<'f, 'r> {
-    pub(super) plan: &'f TrainingPlan,
+pub(super) struct Finished<'f> {
+    pub(super) settings: &'f Settings,
+    pub(super) seed: u64,
     pub(super) source: &'f TrainingData,
     pub(super) model: &'f Model,
     pub(super) folder: &'f Folder,
-    pub(super) run: &'f Run<'r, &'r Sequential>,
+    pub(super) trained: Trained,
     /// The best epoch, where one is known.
     pub(super) best: Option<&'f BestEpoch>,
     /// The model before it was trained once more on all rows, if it was.
     pub(super) first: Option<&'f Model>,
 }
 
+/// What a training was.
+pub(super) struct Trained {
+    /// As a model's file says it.
+    pub(super) training: Map<String, Value>,
+    /// The numbers of its epochs, of which what is fitted has none.
+    pub(super) history: History,
+    pub(super) elapsed: Duration,
+    /// Why it ended early.
+    pub(super) stopped: Option<String>,
+    /// What was said of the model.
+    pub(super) said: Vec<String>,
+    /// How many rows a second fit was to, validation included.
+    pub(super) refit_rows: Option<usize>,
+    /// What it was chosen by, if among others.
+    pub(super) evidence: Option<Evidence>,
+}
+
+impl Trained {
+    /// A training step by step.
+    pub(super) fn of(run: &Run<&Sequential>) -> Trained {
+        Trained {
+            training: run.training(),
+            history: run.history().clone(),
+            elapsed: run.elapsed(),
+            stopped: run.stopped().map(str::to_string),
+            said: Vec::new(),
+            refit_rows: None,
+            evidence: None,
+        }
+    }
+}
+
 /// Evaluates, writes the model and the report, and says what to try next.
 pub(super) fn finish(
-    &Finished { plan, source, model, folder, run, best, first }: &Finished,
+    Finished { settings, seed, source, model, folder, trained, best, first }: &Finished,
     budget: &TimeBudget,
     afterwards: &Afterwards,
     say: &Say,
 ) -> Result<ExitCode> {
+    // Rows that the last training saw say nothing of it.
+    let (held, best, first) = (first.unwrap_or(model), *best, *first);
+    let mut about = levelled(*seed, source, model, held)?;
+    let task = about.task.clone();
     let measure = |set: &dyn Dataset, model: &Model| -> Result<Option<Measured>> {
         match set.is_empty() {
             true => Ok(None),
-            false => afterwards.measure(source, model, set).map(Some),
+            false => afterwards.measure(&task, model, set).map(Some),
         }
     };
     for (name, part) in [("training", &source.train), ("validation", &source.valid), ("test", &source.test)] {
@@ -84,13 +126,26 @@ pub(super) fn finish(
             ));
         }
     }
-    // Rows that the last training saw say nothing of it.
-    let held = first.unwrap_or(model);
-    let parts =
+    let mut parts =
         [measure(&*source.train, held)?, measure(&*source.valid, held)?, measure(&*source.test, model)?];
-    let mut said = source.said.clone();
+    let threshold = Threshold::of(settings, &task, !source.valid.is_empty())?;
+    about.threshold = threshold.map(|threshold| threshold.on(parts[1].as_ref())).or(about.threshold);
+    if let Some(threshold) = about.threshold {
+        for part in &mut parts {
+            *part = part.take().map(|part| part.decided(threshold)).transpose()?;
+        }
+    }
+    let mut said = [&source.said[..], &trained.said].concat();
     if !source.valid.is_empty() {
         said.extend(best.map(BestEpoch::line));
+    }
+    if let (Some(threshold), Task::Classes { names }) = (about.threshold, &task) {
+        let line = format!(
+            "{} is said above a probability of {threshold:.4}",
+            names.last().map_or("", String::as_str)
+        );
+        say.line(&line);
+        said.push(line);
     }
     let refit = match (first, best) {
         (Some(_), Some(best)) => {
@@ -101,17 +156,26 @@ pub(super) fn finish(
                 out::counted(rows, "row"),
                 out::counted(best.epoch as usize, "epoch"),
             ));
-            json!({ "epochs": run.history().len(), "rows": rows })
+            json!({ "epochs": trained.history.len(), "rows": rows })
         }
-        _ => Value::Null,
+        _ => match trained.refit_rows {
+            Some(rows) => {
+                said.push(format!(
+                    "then fitted once more to all {}, validation included; the figures of training and validation are of the model before \
+                     that, those of the test of the one after",
+                    out::counted(rows, "row"),
+                ));
+                json!({ "rows": rows })
+            }
+            None => Value::Null,
+        },
     };
-    let history = match first {
-        Some(_) => past_history(folder.path()),
-        None => run.history().clone(),
+    let history = match (first, best) {
+        (Some(_), Some(_)) => past_history(folder.path()),
+        _ => trained.history.clone(),
     };
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
-    let mut about = about(plan, source, model);
-    about.training.extend(run.training());
+    about.training.extend(trained.training.clone());
     about.training.insert("test".to_string(), test.clone());
     let path = folder.at("model.kiln");
     if let Err(error) = folder.check().and_then(|()| model.save_as(&about, &path)) {
@@ -123,21 +187,24 @@ pub(super) fn finish(
     }
     let importances = match &source.shows {
         Shows::Table { plan, .. } | Shows::Columns(plan) if !source.test.is_empty() => {
-            let limit = budget.importances(run.elapsed());
+            let limit = budget.importances(trained.elapsed);
             let say = |line: &str| say.line(line);
-            Some(Importances::measure(&source.task, model, plan, &*source.test, limit, say)?)
+            Some(Importances::measure(&task, model, plan, &*source.test, limit, say)?)
         }
         Shows::Table { .. } | Shows::Columns(_) | Shows::Images(_) | Shows::Words(_) | Shows::Nothing => None,
     };
     let seconds = budget.began.elapsed().as_secs_f64();
-    if let Some(reason) = run.stopped() {
+    if let Some(reason) = &trained.stopped {
         say.line(&format!("stopped: {reason}"));
     }
-    let done = json!({
-        "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": run.history().len(),
-        "stopped": run.stopped(), "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
+    let mut done = json!({
+        "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": trained.history.len(),
+        "stopped": trained.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
         "importances": importances.as_ref().map(Importances::json),
     });
+    if let Some(evidence) = &trained.evidence {
+        evidence.tell(&mut done, settings, afterwards.rows);
+    }
     let [on_train, on_valid, on_test] = &parts;
     report::write(
         &report::Told {
@@ -145,14 +212,15 @@ pub(super) fn finish(
             said: &said,
             layers: &about.layers,
             parameters: model.parameter_count(),
-            seconds: run.elapsed().as_secs_f64(),
+            seconds: trained.elapsed.as_secs_f64(),
             history: &history,
             parts: [on_train.as_ref(), on_valid.as_ref(), on_test.as_ref()],
             test: &*source.test,
             shows: &source.shows,
-            config: plan.settings.to_toml(),
-            environment: format!("{:#}", environment(plan.seed)),
+            config: settings.to_toml(),
+            environment: format!("{:#}", environment(*seed)),
             importances: importances.as_ref(),
+            board: trained.evidence.as_ref().map(|evidence| &evidence.board),
             samples: &past_samples(folder.path()),
         },
         folder,
@@ -196,7 +264,7 @@ pub(super) fn rescued(
     let folder = saved.ancestors().nth(1 + Path::new(part).components().count()).unwrap_or(Path::new("."));
     let settings =
         Settings { out: None, resume: None, checkpoint_dir: None, log_csv: None, ..plan.settings.clone() };
-    let kept = model.save_as(&about(plan, source, model), folder.join("model.kiln")).and_then(|()| {
+    let kept = model.save_as(&about(plan.seed, source, model), folder.join("model.kiln")).and_then(|()| {
         let path = folder.join(CONFIG);
         kiln_files::write(&path, settings.to_toml())
             .map_err(|source| kiln_learn::Error::File { path, source })

@@ -13,6 +13,7 @@ use kiln_learn::{Model, Preparation};
 use serde_json::{Value, json};
 
 use super::chosen::{Decider, TaskFigure, usual};
+use super::threshold::Threshold;
 use crate::base::Base;
 use crate::choices;
 use crate::folder::Folder;
@@ -123,6 +124,12 @@ impl TrainingPlan {
                 }
             }
         }
+        Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
+        if settings.monotone.is_some() {
+            bail!(
+                "--monotone: a network can't be held to it; --preset linear can, where more of a column never says less (or more) of what is predicted"
+            );
+        }
         if settings.refit == Some(true) && source.valid.is_empty() {
             bail!("--refit trains on the validation rows too, and there are none");
         }
@@ -191,12 +198,19 @@ impl TrainingPlan {
         // It was read when the plan was made.
         let schedule = move |steps| choices::schedule(&rule, steps).unwrap_or_else(|_| Box::new(Constant));
         let mut trainer = match &source.task {
+            Task::Classes { .. } if are_ordered(source).contains(&true) => {
+                let loss = TaskLoss::new(&source.task).ordered(&are_ordered(source));
+                Trainer::new(model, loss.label_smoothing(smoothing), optimizer)
+            }
             Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. } => {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
             }
-            Task::Numbers { .. } => Trainer::new(model, Mse::new(), optimizer),
-            Task::Several { .. } => {
-                Trainer::new(model, TaskLoss::new(&source.task).label_smoothing(smoothing), optimizer)
+            Task::Numbers { .. } | Task::Several { .. } => {
+                let loss = TaskLoss::new(&source.task).ordered(&are_ordered(source));
+                match loss.is_squared_error() {
+                    true => Trainer::new(model, Mse::new(), optimizer),
+                    false => Trainer::new(model, loss.label_smoothing(smoothing), optimizer),
+                }
             }
         };
         trainer = trainer.epochs(self.epochs).batch_size(self.batch_size).seed(seed).schedule_over(schedule);
@@ -226,8 +240,14 @@ impl TrainingPlan {
     }
 }
 
+/// Of each target, whether it is classes that go from little to much.
+fn are_ordered(source: &TrainingData) -> Vec<bool> {
+    let target = source.preparation.table().and_then(|plan| plan.target());
+    target.map_or(Vec::new(), |target| target.are_ordered())
+}
+
 /// What kind of data are trained on.
-fn suits(source: &TrainingData, form: &Form) -> Suits {
+pub(super) fn suits(source: &TrainingData, form: &Form) -> Suits {
     if matches!(source.preparation, Preparation::Pairs(_)) {
         return Suits::Pairs;
     }
@@ -252,12 +272,20 @@ pub(super) fn every(checkpoints: Checkpoints, text: Option<&str>) -> Result<Chec
     }
 }
 
+/// The model's description with predictions that are lifted to the right mean on rows that it wasn't trained on, or where there are none on
+/// those that it was.
+pub(super) fn levelled(seed: u64, source: &TrainingData, model: &Model, held: &Model) -> Result<About> {
+    let rows = if source.valid.is_empty() { &source.train } else { &source.valid };
+    let factors = source.task.levels(held, &**rows)?;
+    Ok(about(seed, source, model).levelled(&factors))
+}
+
 /// The model's description, before anything is known of its training.
-pub(super) fn about(plan: &TrainingPlan, source: &TrainingData, model: &Model) -> About {
+pub(super) fn about(seed: u64, source: &TrainingData, model: &Model) -> About {
     let mut about = model.about().clone();
     about.task = source.task.clone();
     about.preparation = source.preparation.clone();
-    about.training.insert("seed".to_string(), plan.seed.into());
+    about.training.insert("seed".to_string(), seed.into());
     about
 }
 

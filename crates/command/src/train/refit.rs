@@ -58,7 +58,7 @@ impl BestEpoch {
         (model, run): (&Model, &Run<&Sequential>),
         folder: &Folder,
     ) -> Result<()> {
-        let mut about = about(plan, source, model);
+        let mut about = about(plan.seed, source, model);
         about.training.extend(run.training());
         folder.check()?;
         model.save_as(&about, folder.at(MODEL))?;

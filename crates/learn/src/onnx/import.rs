@@ -1,7 +1,7 @@
 //! ONNX files as models: what a file doesn't say of raw data and of answers is told, or was recorded by kiln when it wrote the file.
 
 use kiln_data::{
-    CellFormat, Form, ImageSize, Meaning, NumberTarget, TablePreparation, TargetColumn, ValueKind,
+    CellFormat, Curve, Form, ImageSize, Meaning, NumberTarget, TablePreparation, TargetColumn, ValueKind,
 };
 use kiln_map::counted;
 use kiln_onnx::{Network, OnnxDType, Port};
@@ -105,6 +105,8 @@ struct Recorded {
     task: Task,
     #[serde(default)]
     preparation: Preparation,
+    #[serde(default)]
+    threshold: Option<f64>,
     /// Whether the graph takes raw data and gives answers.
     is_whole: bool,
 }
@@ -117,8 +119,13 @@ pub(super) fn recorded(model: &Model, is_whole: bool) -> (String, String) {
     let about = model.about();
     // What is done to pixels is in the graph.
     let input = InputSpec { pixels: None, ..about.input.clone() };
-    let recorded =
-        Recorded { input, task: about.task.clone(), preparation: about.preparation.clone(), is_whole };
+    let recorded = Recorded {
+        input,
+        task: about.task.clone(),
+        preparation: about.preparation.clone(),
+        threshold: about.threshold,
+        is_whole,
+    };
     (WORD.to_string(), json!(recorded).to_string())
 }
 
@@ -158,9 +165,10 @@ impl Model {
             network.without_sigmoid();
         }
         let output = network.outputs().first().map(|port| port.name.clone()).unwrap_or_default();
-        let nothing = Task::Numbers { names: Vec::new(), scale: Vec::new(), offset: Vec::new() };
+        let nothing = Task::plain_numbers(Vec::new());
         let mut model = Model::behind(network, input, nothing, preparation)?;
         let width = width(&model, &port)?;
+        model.about_mut().threshold = recorded.as_ref().and_then(|own| own.threshold);
         model.about_mut().task = match (names, recorded) {
             (Some(names), _) => named(names, &width)?,
             (None, Some(Recorded { task, is_whole: false, .. })) => task,
@@ -175,7 +183,7 @@ impl Model {
                     _ => None,
                 };
                 let names = own.unwrap_or_else(|| (0..count).map(|at| format!("{output}.{at}")).collect());
-                Task::Numbers { names, scale: vec![1.0; count], offset: vec![0.0; count] }
+                Task::plain_numbers(names)
             }
         };
         if let Raw::Columns(columns, target) = &import.raw {
@@ -211,16 +219,21 @@ impl crate::model::About {
                 column: column.clone(),
                 mean: 0.0,
                 deviation: 1.0,
+                curve: Curve::Straight,
+                interval: None,
                 format: CellFormat::default(),
             };
             plan = plan.with_target(TargetColumn::Numbers { columns: names.iter().map(plain).collect() });
         } else if let Some(column) = target {
             let column = column.to_string();
             plan = plan.with_target(match &mut self.task {
-                Task::Classes { names } => TargetColumn::Classes { column, names: names.clone() },
+                Task::Classes { names } => {
+                    TargetColumn::Classes { column, names: names.clone(), ordered: false }
+                }
                 Task::Numbers { names, .. } if names.len() == 1 => {
                     names[0] = column.clone();
-                    TargetColumn::Number { column, mean: 0.0, deviation: 1.0 }
+                    let (mean, deviation, curve, interval) = (0.0, 1.0, Curve::Straight, None);
+                    TargetColumn::Number { column, mean, deviation, curve, interval }
                 }
                 _ => {
                     return Err(fault(format!(
@@ -246,9 +259,11 @@ fn choose_output(network: &mut Network, import: &Import, recorded: Option<&Recor
              or export that --without-preprocessing; from Rust kiln::onnx::load runs this one",
         ));
     }
-    let own = recorded
-        .filter(|own| own.is_whole && matches!(own.task, Task::Classes { .. }))
-        .map(|_| "probabilities");
+    let own = recorded.filter(|own| own.is_whole).and_then(|own| match own.task {
+        Task::Classes { .. } => Some("probabilities"),
+        Task::Numbers { interval: Some(_), .. } => Some("prediction"),
+        Task::Numbers { .. } | Task::Several { .. } | Task::Tags { .. } | Task::Text { .. } => None,
+    });
     let name = import.output.as_deref().or(own);
     if let Some(name) = name {
         return Ok(network.keep(&[name])?);

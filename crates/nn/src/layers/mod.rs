@@ -8,6 +8,7 @@ mod members;
 mod norm;
 mod plain;
 mod recurrent;
+mod trees;
 
 pub use amounts::{Places, Scale, Waves};
 pub use attention::{MultiHeadAttention, PositionalEmbedding, TransformerBlock, TransformerOptions};
@@ -18,6 +19,7 @@ pub use members::{Members, MembersDense};
 pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use plain::{Activation, Dropout, Flatten, Lambda, OverTime, PRelu, Pool, Reshape, Transpose, Upsample};
 pub use recurrent::{Gru, Lstm, RecurrentOptions, Rnn};
+pub use trees::{TreeNodes, Trees, check_trees};
 
 use kiln_ir::Result;
 

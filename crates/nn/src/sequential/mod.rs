@@ -1,9 +1,10 @@
 //! Models that are a row of layers. Sizes of inputs aren't given: each layer is made when the first tensor reaches it.
 //!
 //! What isn't a row is made of rows: [`Sequential::residual`] adds what goes in to what comes out, [`Sequential::parallel`]
-//! sends it through several and joins the results. All of it but closures and layers of one's own has a text form.
+//! sends it through several and joins the results, [`Sequential::blend`] averages what several models say. All of it but closures and layers of one's own has a text form.
 
 mod alike;
+mod blend;
 mod builder;
 mod read;
 mod table;
@@ -24,6 +25,8 @@ use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::window::{PerAxis, SpatialRank};
 pub use alike::alike;
+use blend::Blend;
+pub use blend::Blended;
 pub use table::{Spec, Takes, Word, listing, words};
 
 /// A row of layers.
@@ -57,6 +60,8 @@ enum Kind {
     Residual(Sequential, OnceLock<Result<Option<Box<dyn Layer>>>>),
     /// Several ways from the same input.
     Parallel(Vec<Sequential>, Join),
+    /// Several ways from the same input, and the weighted mean of their results.
+    Blend(Blend),
     /// A closure.
     Lambda(Lambda),
     /// A layer of somebody's own.
@@ -121,10 +126,16 @@ impl Sequential {
 
     /// Gives the number of outputs to a last dense layer that was described without one (`dense` in a text).
     pub fn outputs(mut self, count: usize) -> Sequential {
-        if let Some(Part { kind: Kind::Described(spec, _), .. }) = self.last_mut()
-            && let Some(outputs) = spec.scores()
-        {
-            outputs.get_or_insert(count);
+        match self.last_mut().map(|part| &mut part.kind) {
+            Some(Kind::Described(spec, _)) => {
+                if let Some(outputs) = spec.scores() {
+                    outputs.get_or_insert(count);
+                }
+            }
+            Some(Kind::Blend(Blend { rows, .. })) => {
+                *rows = std::mem::take(rows).into_iter().map(|row| row.outputs(count)).collect();
+            }
+            _ => {}
         }
         self
     }
@@ -204,7 +215,13 @@ impl Sequential {
     /// What the first so many layers make of `x`.
     fn first(&self, count: usize, x: &Tensor, context: &Context, key: &Key) -> Tensor {
         self.parts.iter().enumerate().take(count).fold(x.clone(), |x, (position, part)| {
-            composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
+            // What members said is no more what comes out behind another layer, or joined with other rows.
+            context.set_members(None);
+            let y = composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)));
+            if !matches!(part.kind, Kind::Described(..) | Kind::Own(_)) {
+                context.set_members(None);
+            }
+            y
         })
     }
 }
@@ -221,9 +238,10 @@ impl Part {
         if x.error().is_some() {
             return x.clone();
         }
-        let lengths = context.lengths();
-        // What members said is no more what comes out when another layer follows.
-        context.set_members(None);
+        let lengths = context.lengths().filter(|lengths| lengths.are_of(x));
+        if lengths.is_none() {
+            context.set_lengths(None);
+        }
         match &self.kind {
             Kind::Described(spec, made) => match Made::of(spec, made, &x.shape(), key) {
                 Ok(layer) => padded_pass(layer, x, context, lengths),
@@ -239,15 +257,7 @@ impl Part {
                 }
             }
             Kind::Parallel(rows, join) => {
-                let mut results = Vec::with_capacity(rows.len());
-                let mut first: Option<Option<Lengths>> = None;
-                for (position, row) in rows.iter().enumerate() {
-                    context.set_lengths(lengths.clone());
-                    results.push(row.run(x, context, &key.derive(position)));
-                    let own = context.lengths();
-                    let first = first.get_or_insert_with(|| own.clone());
-                    check!(same_lengths(first.as_ref(), own.as_ref(), "a parallel row"));
-                }
+                let results = check!(beside(rows, x, context, key));
                 match join {
                     Join::Sum => results.into_iter().reduce(|a, b| a + b).unwrap_or_else(|| x.clone()),
                     Join::Concat => {
@@ -256,6 +266,7 @@ impl Part {
                     }
                 }
             }
+            Kind::Blend(blend) => blend.mean(&check!(beside(&blend.rows, x, context, key)), context),
             Kind::Lambda(lambda) if lengths.is_some() => {
                 unpadded(format!("{} doesn't know where sequences end", lambda.name())).into()
             }
@@ -263,6 +274,22 @@ impl Part {
             Kind::Own(layer) => padded_pass(&**layer, x, context, lengths),
         }
     }
+}
+
+/// What each of several rows makes of `x`.
+#[track_caller]
+fn beside(rows: &[Sequential], x: &Tensor, context: &Context, key: &Key) -> Result<Vec<Tensor>> {
+    let lengths = context.lengths();
+    let mut results = Vec::with_capacity(rows.len());
+    let mut first: Option<Option<Lengths>> = None;
+    for (position, row) in rows.iter().enumerate() {
+        context.set_lengths(lengths.clone());
+        results.push(row.run(x, context, &key.derive(position)));
+        let own = context.lengths();
+        let first = first.get_or_insert_with(|| own.clone());
+        same_lengths(first.as_ref(), own.as_ref(), "a parallel row")?;
+    }
+    Ok(results)
 }
 
 /// What a layer makes of `x`; of sequences whose lengths differ only where it knows where they end.
@@ -305,6 +332,7 @@ impl Kind {
             Kind::Residual(body, _) => format!("residual of {}", body.len()),
             Kind::Parallel(rows, Join::Concat) => format!("parallel of {}", rows.len()),
             Kind::Parallel(rows, Join::Sum) => format!("sum of {}", rows.len()),
+            Kind::Blend(blend) => format!("blend of {}", blend.rows.len()),
             Kind::Lambda(lambda) => lambda.name().to_string(),
             Kind::Own(_) => "layer".to_string(),
         }
@@ -410,6 +438,15 @@ impl Sequential {
                         false => Err(unfit("a parallel row")),
                     }
                 }
+                Kind::Blend(Blend { rows, of, .. }) => {
+                    let mut all = rows.iter().map(|row| row.time_behind(time)).collect::<Result<Vec<_>>>()?;
+                    let first = all.pop().unwrap_or(time);
+                    let is_free = *of == Blended::Numbers || first.axis != 1;
+                    match is_free && all.iter().all(|other| *other == first) {
+                        true => Ok(first),
+                        false => Err(unfit("a blend")),
+                    }
+                }
                 Kind::Lambda(lambda) => Err(looks_ahead(lambda.name())),
                 Kind::Own(layer) => layer.time_axis(time),
             }
@@ -440,6 +477,12 @@ impl Module for Sequential {
                     }
                 }
                 Kind::Parallel(rows, _) => visitor.part(&name, rows),
+                Kind::Blend(Blend { rows, weights, .. }) => {
+                    visitor.part(&name, rows);
+                    if let Ok(weights) = weights {
+                        visitor.state(&format!("{name}.weights"), weights);
+                    }
+                }
                 Kind::Lambda(_) => {}
                 Kind::Own(layer) => visitor.part(&name, layer),
             }

@@ -23,6 +23,9 @@ impl GraphWriter<'_> {
         if let Composite::Recurrent(how) = composite {
             return self.recurrent(*how, inputs);
         }
+        if let Composite::Trees = composite {
+            return self.forest(inputs);
+        }
         if let (Composite::BatchNorm(epsilon), true) = (composite, self.fold)
             && let Some(folded) = self.folded(inputs, *epsilon)?
         {
@@ -64,7 +67,7 @@ impl GraphWriter<'_> {
             }
             Composite::HardSwish => self.plain("HardSwish", &names),
             Composite::Dense => self.plain("Gemm", &names),
-            Composite::Biased | Composite::Recurrent(_) => {
+            Composite::Biased | Composite::Recurrent(_) | Composite::Trees => {
                 unreachable_composite("a composite that is written elsewhere")?
             }
             Composite::BatchNorm(epsilon) => {

@@ -10,6 +10,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod trees;
 
 pub use builder::{Attribute, Builder, ML, Size, tensor};
 pub use free::FreeAxis;

@@ -171,6 +171,8 @@ impl Trace {
                 let weights = if how.biased { 5 } else { 3 };
                 x.a.dtype == DType::F32 && inputs[1..weights].iter().all(|pair| self.is_constant(pair))
             }
+            // Nodes and leaves are attributes.
+            Composite::Trees => inputs[1..].iter().all(|pair| self.is_constant(pair)),
             _ => true,
         };
         known.then_some((composite, inputs))

@@ -17,8 +17,8 @@ use super::{ArgumentVisitor, Begins, Mistake, Word, arguments};
 use crate::init::Init;
 use crate::layers::{
     Activation, BatchNorm, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm,
-    Layer, LayerNorm, Lstm, Members, MembersDense, MultiHeadAttention, OverTime, Places, PRelu, Pool, PositionalEmbedding, RecurrentOptions,
-    Reshape, RmsNorm, Rnn, Scale, TransformerBlock, TransformerOptions, Transpose, Upsample, Waves, convolution,
+    Layer, LayerNorm, Lstm, Members, MembersDense, MultiHeadAttention, OverTime, PRelu, Places, Pool, PositionalEmbedding, RecurrentOptions,
+    Reshape, RmsNorm, Rnn, Scale, TransformerBlock, TransformerOptions, Transpose, Trees, Upsample, Waves, convolution,
     transposed_convolution,
 };
 use crate::models::{BlockOptions, DecoderBlock};
@@ -219,6 +219,24 @@ layers! {
             return Err(x.refuse(format!("needs [batch, members, features], not {}; `members` makes it", x.shape)));
         }
         Box::new(MembersDense::new(x.channels()?, x.features()?, outputs, x.key))
+    };
+
+    /// A forest that was grown from data (`--preset trees`); training by descent leaves it as it is.
+    Trees "trees" {
+        /// How many numbers come out.
+        outputs: usize = 0 => required "outputs",
+        /// How many trees there are.
+        trees: usize = 0 => required "trees",
+        /// How many nodes all of them have.
+        nodes: usize = 0 => required "nodes",
+    }
+    examples &[(Rows, "trees 3 2 8")],
+    methods { trees(outputs: usize, trees: usize, nodes: usize) = Spec::Trees { outputs, trees, nodes }; }
+    make |x| {
+        if x.shape.rank() != 2 {
+            return Err(x.refuse(format!("needs rows [batch, features], not {}", x.shape)));
+        }
+        Box::new(Trees::new(*outputs, *trees, *nodes)?)
     };
 
     /// Normalisation over the batch, by channel.

@@ -56,6 +56,8 @@ pub(super) enum Begins {
     Residual,
     /// Rows of layers in brackets.
     Parallel(super::Join),
+    /// Rows of layers in brackets, and behind them what is averaged.
+    Blend,
 }
 
 /// Makes of each entry: a variant of `Spec` with its arguments as fields; the `Word`; the visit to the arguments, which is the text form both ways;

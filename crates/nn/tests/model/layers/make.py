@@ -168,6 +168,42 @@ case("mean-over-time", Over(lambda x: x.mean(1)), (2, 3, 2))
 case("max-over-time", Over(lambda x: x.amax(1)), (2, 3, 2))
 
 
+class Blend(nn.Module):
+    """Rows from the same input, in equal parts; `sizes` as kiln's `targets`, of classes alone a single one."""
+
+    def __init__(self, sizes, *rows):
+        super().__init__()
+        self.sizes = sizes
+        for place, row in enumerate(rows):
+            self.add_module(str(place), row)
+
+    def forward(self, x):
+        each = [row(x) for row in self.children()]
+        if self.sizes is None:
+            return torch.stack(each).mean(0)
+        parts = []
+        for own in zip(*(y.split(self.sizes, 1) for y in each)):
+            own = torch.stack(own)
+            if own.shape[2] > 1:
+                parts.append(torch.log(own.softmax(2).mean(0)))
+            elif len(self.sizes) > 1:
+                parts.append(own.mean(0))
+            else:
+                parts.append(torch.logit(own.sigmoid().mean(0)))
+        return torch.cat(parts, 1)
+
+
+def rows(*sizes):
+    return [nn.Sequential(nn.Linear(4, size)) for size in sizes]
+
+
+DENSE = ("0.0.weight", "1.0.weight", "2.0.weight")
+case("blend(dense 3; dense 3)", Blend(None, *rows(3, 3)), (2, 4), turned=DENSE)
+case("blend(dense 3; dense 3; dense 3) classes", Blend([3], *rows(3, 3, 3)), (2, 4), turned=DENSE)
+case("blend(dense 1; dense 1) classes", Blend([1], *rows(1, 1)), (2, 4), turned=DENSE)
+case("blend(dense 4; dense 4) targets 3 1", Blend([3, 1], *rows(4, 4)), (2, 4), turned=DENSE)
+
+
 class Scale(nn.Module):
     def __init__(self, shape, rate):
         super().__init__()

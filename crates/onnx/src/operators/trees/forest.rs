@@ -1,13 +1,13 @@
-//! Trees as tables, and rows that walk down all of them at once: a level in each step, as many steps as the deepest tree has.
+//! Trees of a file, in the order in which rows can walk down them: one behind the other, a node before those it leads to.
+
+use std::collections::HashMap;
 
 use kiln_ir::{DType, Data};
 use kiln_nn::Tensor;
+use kiln_nn::layers::TreeNodes;
 
 use crate::call::Call;
 use crate::error::Result;
-
-/// A tree that is deeper was no tree.
-const DEEPEST: usize = 1 << 12;
 
 /// What a node asks of the number in its column.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,22 +101,40 @@ impl Forest {
         self.weights.iter().all(|&(.., weight)| weight >= 0.0)
     }
 
-    /// Steps from the roots to the farthest leaf.
-    fn depth(&self, call: &Call) -> Result<usize> {
-        let mut level = self.roots.clone();
-        for depth in 0..DEEPEST {
-            let mut below: Vec<usize> = level
-                .iter()
-                .flat_map(|&node| self.next[node].into_iter().filter(move |&next| next != node))
-                .collect();
-            below.sort_unstable();
-            below.dedup();
-            if below.is_empty() {
-                return Ok(depth);
+    /// The nodes of each tree, its root first and each before those it leads to, one tree behind the other; and where each tree starts. What two trees
+    /// share comes twice.
+    fn in_order(&self, call: &Call) -> Result<(Vec<usize>, Vec<usize>)> {
+        let (mut order, mut starts) = (Vec::new(), Vec::new());
+        for &root in &self.roots {
+            let start = order.len();
+            // A node is left behind those it leads to; whoever is entered and not left yet leads to what is entered now.
+            let mut is_left: HashMap<usize, bool> = HashMap::new();
+            let mut stack = vec![(root, false)];
+            while let Some((node, is_through)) = stack.pop() {
+                if is_through {
+                    is_left.insert(node, true);
+                    call.room(&[order.len() + 1, 1])?;
+                    order.push(node);
+                    continue;
+                }
+                match is_left.get(&node) {
+                    Some(true) => continue,
+                    Some(false) => {
+                        return Err(
+                            call.fault(format!("node {node} leads back to itself; nodes lead in a circle"))
+                        );
+                    }
+                    None => {}
+                }
+                is_left.insert(node, false);
+                stack.push((node, true));
+                stack.extend(self.next[node].iter().filter(|next| **next != node).map(|next| (*next, false)));
             }
-            level = below;
+            call.listed(order.len() - start)?;
+            order[start..].reverse();
+            starts.push(start);
         }
-        Err(call.fault(format!("a tree of more than {DEEPEST} levels; its nodes lead in a circle")))
+        Ok((order, starts))
     }
 
     /// What all trees together give for each row of `x`: `[rows, targets]`.
@@ -137,38 +155,29 @@ impl Forest {
         if trees == 0 || columns == 0 {
             return Err(call.fault("there are no trees, or no columns"));
         }
-        call.room(&[self.count(), targets])?;
+        let (order, starts) = self.in_order(call)?;
+        call.room(&[order.len(), targets])?;
         call.room(&[rows, trees, targets])?;
-        // Thresholds are numbers of the inputs' type; in another one equal numbers wouldn't be.
-        let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-        let x = x.cast(dtype);
-        let list = |data: Data| {
-            let count = data.len();
-            Tensor::from_data(data, [count])
-        };
-        let features = list(Data::I64(self.columns.clone()));
-        let thresholds = list(Data::F64(self.thresholds.clone()).cast(dtype));
-        let next = list(Data::I64(self.next.iter().flatten().map(|&node| node as i64).collect()));
-        let roots = Tensor::from(self.roots.iter().map(|&node| node as i64).collect::<Vec<_>>());
-        let mut at = roots.reshape([1, trees]).broadcast_to([rows, trees]).reshape([rows * trees]);
-        for _ in 0..self.depth(call)? {
-            call.unrolled(1)?;
-            let column = features.index_select(0, &at).reshape([rows, trees]);
-            let number = x.gather(1, &column).reshape([rows * trees]);
-            let threshold = thresholds.index_select(0, &at);
-            let answer = number
-                .lt(&threshold)
-                .select(0, number.eq(&threshold).select(1, number.gt(&threshold).select(2, 3)));
-            at = next.index_select(0, &(&at * 4 + answer.cast(DType::I64)));
-        }
-        let mut table = call.filled(0.0, self.count().saturating_mul(targets))?;
+        let mut said = call.filled(0.0, self.count().saturating_mul(targets))?;
         for &(node, target, weight) in &self.weights {
-            match table.get_mut(node * targets + target) {
+            match said.get_mut(node * targets + target) {
                 Some(place) if target < targets => *place += weight,
                 _ => return Err(call.fault(format!("a weight for target {target} of {targets}"))),
             }
         }
-        let table = Tensor::from_data(Data::F64(table).cast(dtype), [self.count(), targets]);
+        // Thresholds are numbers of the inputs' type; in another one equal numbers wouldn't be.
+        let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let thresholds = order.iter().map(|&node| self.thresholds[node]).collect();
+        let table =
+            order.iter().flat_map(|&node| said[node * targets..][..targets].iter().copied()).collect();
+        let nodes = TreeNodes {
+            roots: Tensor::from(starts.iter().map(|&start| start as i32).collect::<Vec<_>>()),
+            columns: Tensor::from(order.iter().map(|&node| self.columns[node] as i32).collect::<Vec<_>>()),
+            thresholds: Tensor::from_data(Data::F64(thresholds).cast(dtype), [order.len()]),
+            children: Tensor::new(self.children(&order, &starts), [order.len(), 4]),
+        };
+        let at = nodes.leaves(&x.cast(dtype)).reshape([rows * trees]);
+        let table = Tensor::from_data(Data::F64(table).cast(dtype), [order.len(), targets]);
         let found = table.index_select(0, &at).reshape([rows, trees, targets]);
         Ok(match together {
             Together::Sum => found.sum(1),
@@ -176,5 +185,19 @@ impl Forest {
             Together::Least => found.min(1),
             Together::Most => found.max(1),
         })
+    }
+
+    /// Where nodes lead, by their places in the order.
+    fn children(&self, order: &[usize], starts: &[usize]) -> Vec<i32> {
+        let mut children = Vec::with_capacity(order.len() * 4);
+        for (tree, &start) in starts.iter().enumerate() {
+            let end = starts.get(tree + 1).copied().unwrap_or(order.len());
+            let places: HashMap<usize, usize> = (start..end).map(|place| (order[place], place)).collect();
+            for &node in &order[start..end] {
+                children
+                    .extend(self.next[node].iter().map(|next| places.get(next).map_or(-1, |&at| at as i32)));
+            }
+        }
+        children
     }
 }
