@@ -24,9 +24,7 @@ impl Members {
     #[track_caller]
     pub fn new(members: usize, features: usize, key: Key) -> Members {
         let fan = Fan { inputs: 1, outputs: 1 };
-        let even = Init::Uniform(-1.0, 1.0).fill([members, features], fan, &key);
-        let signs = even.ge(0.0).select(1.0f32, -1.0f32);
-        Members { weight: Param::new(&signs) }
+        Members { weight: Param::new(&Init::Signs.fill([members, features], fan, &key)) }
     }
 }
 

@@ -173,7 +173,12 @@ impl Sequential {
         let key = Key::new(self.seed);
         line::on_behalf_of(line::of(Location::caller()), || {
             let features = self.first(last, x, context, &key);
-            if dense.is_none() && features.rank() == 3 { features.permute([0, 2, 1]) } else { features }
+            match self.parts[last].kind {
+                // All that the members make of it.
+                Kind::Described(Spec::MembersDense { .. }, _) => features.flatten(1..),
+                _ if dense.is_none() && features.rank() == 3 => features.permute([0, 2, 1]),
+                _ => features,
+            }
         })
     }
 
