@@ -125,5 +125,6 @@ pub(super) fn about(rows: &dyn Dataset, task: &Task) -> About {
         task: task.clone(),
         preparation: crate::Preparation::Unsaid,
         training: serde_json::Map::new(),
+        threshold: None,
     }
 }
