@@ -217,13 +217,20 @@ fn each_member_of_an_ensemble_is_lowered_by_a_loss_of_its_own() {
     // The same, member by member.
     let goal = |model: &Sequential, cx: &Context, rows: &Rows| {
         let _ = model.forward(&rows.x(), cx);
-        let Some(members) = cx.members() else { return Objective::new().loss("loss", 1.0, Tensor::from(0.0)) };
+        let Some(members) = cx.members() else {
+            return Objective::new().loss("loss", 1.0, Tensor::from(0.0));
+        };
         let losses = (0..3).map(|member| members.narrow(1, member, 1).squeeze(1).cross_entropy(&rows.y()));
         Objective::new().loss("loss", 1.0, losses.reduce(|sum, loss| sum + loss).unwrap() / 3.0)
     };
-    let apart = Trainer::of(layers(), Sgd::new(0.5), goal).epochs(2).batch_size(32).quiet().fit(&set).unwrap();
+    let apart =
+        Trainer::of(layers(), Sgd::new(0.5), goal).epochs(2).batch_size(32).quiet().fit(&set).unwrap();
     let numbers = |model: &Sequential| -> Vec<f32> {
-        model.parameters().iter().flat_map(|(_, param)| param.value().unwrap().as_slice::<f32>().unwrap().to_vec()).collect()
+        model
+            .parameters()
+            .iter()
+            .flat_map(|(_, param)| param.value().unwrap().as_slice::<f32>().unwrap().to_vec())
+            .collect()
     };
     for (one, other) in numbers(run.model()).into_iter().zip(numbers(apart.model())) {
         assert!((one - other).abs() < 1e-5, "{one} and {other}");

@@ -5,7 +5,9 @@ use kiln_learn::optim::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Groups, Lamb, Lion, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd,
 };
 use kiln_learn::prelude::Sequential;
-use kiln_learn::schedule::{Constant, Cosine, Exponential, FlatCosine, Linear, OneCycle, Schedule, StepDecay, Warmup};
+use kiln_learn::schedule::{
+    Constant, Cosine, Exponential, FlatCosine, Linear, OneCycle, Schedule, StepDecay, Warmup,
+};
 use kiln_map::nearest;
 
 const OPTIMIZERS: [&str; 14] = [
@@ -72,7 +74,9 @@ pub fn schedule(rule: &str, steps: u64) -> Result<Box<dyn Schedule>> {
         ("linear", []) => Box::new(Linear::new(rest, 1.0, 0.0)),
         ("exponential", &[gamma]) => Box::new(Exponential::new(gamma)),
         ("step", &[every, gamma]) if every >= 1.0 => Box::new(StepDecay::new(every as u64, gamma)),
-        ("constant" | "cosine" | "flat-cosine" | "one-cycle" | "linear", _) => bail!("\"{rule}\": {name} takes no number"),
+        ("constant" | "cosine" | "flat-cosine" | "one-cycle" | "linear", _) => {
+            bail!("\"{rule}\": {name} takes no number")
+        }
         ("exponential", _) => bail!("\"{rule}\": write the factor of each step: \"exponential 0.999\""),
         ("step", _) => bail!("\"{rule}\": write how many steps and the factor: \"step 1000 0.1\""),
         _ => {

@@ -204,7 +204,15 @@ fn realmlp() -> String {
 
 fn by_realmlp(_: usize, numbers: bool) -> Recipe {
     let rate = if numbers { 1e-2 } else { 3e-3 };
-    Recipe { epochs: 256, batch_size: 256, rate, schedule: "cosine", decay: 0.1, early_stop: 40, smoothing: 0.0 }
+    Recipe {
+        epochs: 256,
+        batch_size: 256,
+        rate,
+        schedule: "cosine",
+        decay: 0.1,
+        early_stop: 40,
+        smoothing: 0.0,
+    }
 }
 
 /// Members that share two layers, as TabM's smaller form has them.
@@ -214,7 +222,15 @@ fn tabm() -> String {
 }
 
 fn by_tabm(_: usize, _: bool) -> Recipe {
-    Recipe { epochs: 150, batch_size: 128, rate: 3e-3, schedule: "cosine", decay: 0.01, early_stop: 16, smoothing: 0.0 }
+    Recipe {
+        epochs: 150,
+        batch_size: 128,
+        rate: 3e-3,
+        schedule: "cosine",
+        decay: 0.01,
+        early_stop: 16,
+        smoothing: 0.0,
+    }
 }
 
 /// What stands for the layers of a small residual network: two blocks of each size.

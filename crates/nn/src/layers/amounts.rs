@@ -108,7 +108,14 @@ impl Waves {
     /// For rows of so many features: `size` sums of `waves` cosines of each number in these places, whose frequencies are normal with this
     /// deviation.
     #[track_caller]
-    pub fn new(features: usize, size: usize, waves: usize, deviation: f64, places: Places, key: Key) -> Waves {
+    pub fn new(
+        features: usize,
+        size: usize,
+        waves: usize,
+        deviation: f64,
+        places: Places,
+        key: Key,
+    ) -> Waves {
         let count = if places.0.is_empty() { features } else { places.0.len() };
         let fan = Fan { inputs: waves, outputs: size };
         Waves {

@@ -376,7 +376,11 @@ fn project(x: &Tensor, y: &Tensor, key: &Key) -> Result<Option<Box<dyn Layer>>> 
 impl Spec {
     /// How many outputs it has, where it is a layer that scores what comes before it.
     fn scores(&mut self) -> Option<&mut Option<usize>> {
-        if let Spec::Dense { outputs, .. } | Spec::MembersDense { outputs } = self { Some(outputs) } else { None }
+        if let Spec::Dense { outputs, .. } | Spec::MembersDense { outputs } = self {
+            Some(outputs)
+        } else {
+            None
+        }
     }
 }
 

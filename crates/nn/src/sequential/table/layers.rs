@@ -17,9 +17,9 @@ use super::{ArgumentVisitor, Begins, Mistake, Word, arguments};
 use crate::init::Init;
 use crate::layers::{
     Activation, BatchNorm, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm,
-    Layer, LayerNorm, Lstm, Members, MembersDense, MultiHeadAttention, OverTime, PRelu, Places, Pool, PositionalEmbedding, RecurrentOptions,
-    Reshape, RmsNorm, Rnn, Scale, TransformerBlock, TransformerOptions, Transpose, Trees, Upsample, Waves, convolution,
-    transposed_convolution,
+    Layer, LayerNorm, Lstm, Members, MembersDense, MultiHeadAttention, OverTime, PRelu, Places, Pool,
+    PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, Scale, TransformerBlock,
+    TransformerOptions, Transpose, Trees, Upsample, Waves, convolution, transposed_convolution,
 };
 use crate::models::{BlockOptions, DecoderBlock};
 use crate::runtime::room;

@@ -1,8 +1,8 @@
 //! Schedules against PyTorch's (`values.json`, made by `make.py`).
 
 use kiln_nn::schedule::{
-    Constant, Cosine, CosineRestarts, Exponential, FlatCosine, Linear, MultiStep, OneCycle, Polynomial, RateFinder,
-    ReduceOnPlateau, Schedule, StepDecay, Warmup,
+    Constant, Cosine, CosineRestarts, Exponential, FlatCosine, Linear, MultiStep, OneCycle, Polynomial,
+    RateFinder, ReduceOnPlateau, Schedule, StepDecay, Warmup,
 };
 use serde_json::Value;
 
