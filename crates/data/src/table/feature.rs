@@ -89,6 +89,9 @@ pub struct Scale {
 }
 
 impl Scale {
+    /// A number as it is.
+    pub(super) const PLAIN: Scale = Scale { log: false, shift: 0.0, factor: 1.0, clip: false };
+
     pub(super) fn of(self, value: f64) -> f32 {
         let value = if self.log { signed_log(value) } else { value };
         let value = ((value - self.shift) * self.factor).clamp(f32::MIN.into(), f32::MAX.into());

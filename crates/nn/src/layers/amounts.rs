@@ -14,25 +14,25 @@ use crate::variable::Param;
 
 /// A learnt factor for each number of an example, at first 1.
 #[derive(Clone, Debug)]
-pub struct Scale {
+pub struct LearnedScale {
     /// The shape of an example.
     pub weight: Param,
     /// How many times as fast they learn as weights do.
     pub rate: f64,
 }
 
-crate::parameters!(Scale { weight });
+crate::parameters!(LearnedScale { weight });
 
-impl Scale {
+impl LearnedScale {
     /// Of examples of this shape. Stored is the factor less 1, by the rate: a step of the optimizer moves the factor by so many steps.
     #[track_caller]
-    pub fn new(shape: impl Into<kiln_ir::Shape>, rate: f64) -> Scale {
+    pub fn new(shape: impl Into<kiln_ir::Shape>, rate: f64) -> LearnedScale {
         let fan = Fan { inputs: 1, outputs: 1 };
-        Scale { weight: Param::new(&Init::Zeros.fill(shape, fan, &Key::new(0))), rate }
+        LearnedScale { weight: Param::new(&Init::Zeros.fill(shape, fan, &Key::new(0))), rate }
     }
 }
 
-impl Layer for Scale {
+impl Layer for LearnedScale {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         x * (self.weight.tensor() * self.rate + 1.0)

@@ -12,23 +12,23 @@ use crate::variable::Param;
 /// Each member of an ensemble sees what comes in by scales of its own: `[batch, features]` becomes `[batch, members, features]`, on which
 /// the layers behind it work as on one.
 #[derive(Clone, Debug)]
-pub struct Members {
+pub struct MemberScales {
     /// `[members, features]`.
     pub weight: Param,
 }
 
-crate::parameters!(Members { weight });
+crate::parameters!(MemberScales { weight });
 
-impl Members {
+impl MemberScales {
     /// So many members, whose scales begin as signs: no two see the same, and none sees less than another.
     #[track_caller]
-    pub fn new(members: usize, features: usize, key: Key) -> Members {
+    pub fn new(members: usize, features: usize, key: Key) -> MemberScales {
         let fan = Fan { inputs: 1, outputs: 1 };
-        Members { weight: Param::new(&Init::Signs.fill([members, features], fan, &key)) }
+        MemberScales { weight: Param::new(&Init::Signs.fill([members, features], fan, &key)) }
     }
 }
 
-impl Layer for Members {
+impl Layer for MemberScales {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         x.unsqueeze(-2) * self.weight.tensor()

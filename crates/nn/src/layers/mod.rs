@@ -10,12 +10,12 @@ mod plain;
 mod recurrent;
 mod trees;
 
-pub use amounts::{Places, Scale, Waves};
+pub use amounts::{LearnedScale, Places, Waves};
 pub use attention::{MultiHeadAttention, PositionalEmbedding, TransformerBlock, TransformerOptions};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub(crate) use conv::{convolution, transposed_convolution};
 pub use dense::{Dense, EmbedColumns, Embedding};
-pub use members::{Members, MembersDense};
+pub use members::{MemberScales, MembersDense};
 pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use plain::{Activation, Dropout, Flatten, Lambda, OverTime, PRelu, Pool, Reshape, Transpose, Upsample};
 pub use recurrent::{Gru, Lstm, RecurrentOptions, Rnn};

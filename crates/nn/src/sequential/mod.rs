@@ -373,17 +373,6 @@ fn project(x: &Tensor, y: &Tensor, key: &Key) -> Result<Option<Box<dyn Layer>>> 
     Ok(Some(convolution(rank, [from[1], to[1]], PerAxis::Same(1), options, false, key.clone())))
 }
 
-impl Spec {
-    /// How many outputs it has, where it is a layer that scores what comes before it.
-    fn scores(&mut self) -> Option<&mut Option<usize>> {
-        if let Spec::Dense { outputs, .. } | Spec::MembersDense { outputs } = self {
-            Some(outputs)
-        } else {
-            None
-        }
-    }
-}
-
 /// Whether a layer's name can stand in a text.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')

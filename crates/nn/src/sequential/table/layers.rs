@@ -17,8 +17,8 @@ use super::{ArgumentVisitor, Begins, Mistake, Word, arguments};
 use crate::init::Init;
 use crate::layers::{
     Activation, BatchNorm, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm,
-    Layer, LayerNorm, Lstm, Members, MembersDense, MultiHeadAttention, OverTime, PRelu, Places, Pool,
-    PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, Scale, TransformerBlock,
+    Layer, LayerNorm, LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu,
+    Places, Pool, PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, TransformerBlock,
     TransformerOptions, Transpose, Trees, Upsample, Waves, convolution, transposed_convolution,
 };
 use crate::models::{BlockOptions, DecoderBlock};
@@ -168,7 +168,7 @@ layers! {
         x.needs(2)?;
         let shape = Shape::from(&x.shape[1..]);
         room(&shape, DType::F32)?;
-        Box::new(Scale::new(shape, *rate))
+        Box::new(LearnedScale::new(shape, *rate))
     };
 
     /// A few learnt sums of cosines of each number (or of those in some places, counted from 1), in front of what came in.
@@ -201,7 +201,7 @@ layers! {
     methods { members(members: usize) = Spec::Members { members }; }
     make |x| {
         x.needs(2)?;
-        Box::new(Members::new(*members, x.features()?, x.key))
+        Box::new(MemberScales::new(*members, x.features()?, x.key))
     };
 
     /// The end of an ensemble: a dense layer of each member's own, and the mean of them; in training each member's loss counts.
