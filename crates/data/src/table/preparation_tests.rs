@@ -36,6 +36,10 @@ fn numbers_are_scaled_each_way() {
     );
     close(&way(Treatment::MinMax), &[0.0, 1.0 / 9.0, 2.0 / 9.0, 1.0]);
     close(&way(Treatment::Robust), &[-0.5, -1.0 / 6.0, 1.0 / 6.0, 7.5 / 3.0]);
+    let clipped = |x: f32| x / (1.0 + (x / 3.0).powi(2)).sqrt();
+    close(&way(Treatment::SmoothClip), &[-0.5, -1.0 / 6.0, 1.0 / 6.0, 7.5 / 3.0].map(clipped));
+    let far = fit(text, &Choices::new().numbers(Treatment::SmoothClip)).unwrap();
+    close(&inputs(&far, "a\n1e300\n-1e300\n"), &[3.0, -3.0]);
     close(&way(Treatment::AsIs), &[1.0, 2.0, 3.0, 10.0]);
     let logs = way(Treatment::Log);
     assert!(logs.iter().sum::<f32>().abs() < 1e-5 && logs.is_sorted());

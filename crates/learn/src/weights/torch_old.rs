@@ -70,14 +70,3 @@ pub(super) fn read_old(bytes: &[u8]) -> Read<Contents> {
     let storages = places.iter().map(|(key, place)| (*key, place)).collect();
     found(&tensors, storages, !is_little, bytes.len().min(1 << 20) + tensors.size)
 }
-
-/// Whether an entry of an archive is the pickle of a file of PyTorch's.
-pub(super) fn is_description(name: &str) -> bool {
-    name == "data.pkl" || name.split_once('/').is_some_and(|(_, name)| name == "data.pkl")
-}
-
-/// The bytes of an entry. Checksums aren't looked at: PyTorch can be told to write none.
-fn content<'a>(bytes: &'a [u8], entry: &Packed) -> Read<std::borrow::Cow<'a, [u8]>> {
-    let place = TensorPlace { crc: None, ..entry.place.clone() };
-    place.bytes(bytes).map_err(|error| format!("{}: {error}", shown(&entry.name)))
-}
