@@ -15,7 +15,7 @@ use crate::source::{Ties, TrainingData};
 const FITTED: [(&str, FittedKind); 2] = [("linear", FittedKind::Linear), ("trees", FittedKind::Trees)];
 
 /// Networks, by their presets.
-const NETWORKS: [&str; 1] = ["mlp"];
+const NETWORKS: [&str; 2] = ["tabm", "realmlp"];
 
 /// All of them that suit what is asked for, with their names.
 pub(super) fn all<'c>(
