@@ -153,6 +153,139 @@ def loops():
     net.save("net-loops")
 
 
+def body(nodes, inputs, outputs, weights=()):
+    """A graph of a node: its values have names, types and shapes."""
+    of = lambda ports: [helper.make_tensor_value_info(*port) for port in ports]
+    return helper.make_graph(nodes, "body", of(inputs), of(outputs), list(weights))
+
+
+def by_numbers():
+    """Networks whose shapes, ways and rounds follow from numbers."""
+    node = helper.make_node
+    one = lambda name, value: numpy_helper.from_array(np.asarray(value), name)
+
+    net = Net()
+    x = net.input(floats(6, 4), ["rows", 4])
+    positive = net.call("Greater", net.call("ReduceSum", x, np.array([1]), keepdims=0), f32(0))
+    rows = net.call("Squeeze", net.call("NonZero", positive), np.array([0]))
+    net.output(net.call("Gemm", net.call("Gather", x, rows), floats(4, 3), floats(3)))
+    net.output(net.call("Compress", x, positive, axis=0))
+    kept, first, which, counts = net.call("Unique", net.call("Round", net.call("Mul", x, f32(2))), results=4)
+    [net.output(*port) for port in ((kept,), (first, T.INT64), (which, T.INT64), (counts, T.INT64))]
+    net.save("numbers-shapes")
+
+    for sign in (1, -1):
+        net = Net()
+        x = net.input(sign * np.abs(floats(3, 4)), ["rows", 4])
+        y = net.call("MatMul", x, net.weight(floats(4, 4)))
+        is_large = net.call("Greater", net.call("ReduceSum", x, keepdims=0), f32(0))
+        then = body([node("Mul", [y, "two"], ["a"])], [], [("a", T.FLOAT, None)], [one("two", f32(2))])
+        other = body([node("Slice", [y, "from", "to"], ["b"])], [], [("b", T.FLOAT, None)], [one("from", np.array([0])), one("to", np.array([1]))])
+        net.output(net.call("If", is_large, then_branch=then, else_branch=other))
+        net.save(f"numbers-if-{sign}")
+
+    net = Net()
+    x = net.input(np.abs(floats(3, 4)), ["rows", 4])
+    w = net.weight(np.eye(4, dtype=f32) * 1.3)
+    inside = [node("MatMul", ["h", w], ["next"]), node("ReduceSum", ["next"], ["sum"], keepdims=0), node("Less", ["sum", "most"], ["on"]),
+              node("ReduceMax", ["next"], ["largest"], keepdims=0)]
+    loop = body(inside, [("round", T.INT64, []), ("going", T.BOOL, []), ("h", T.FLOAT, [3, 4])],
+                [("on", T.BOOL, []), ("next", T.FLOAT, [3, 4]), ("largest", T.FLOAT, [])], [one("most", f32(500))])
+    h, all_ = net.call("Loop", None, np.array(True), x, results=2, body=loop)
+    net.output(h)
+    net.output(all_)
+    rounds = net.call("Cast", net.call("ReduceMax", net.call("Abs", x), keepdims=0), to=T.INT64)
+    rounds = net.call("Min", net.call("Add", rounds, np.int64(2)), np.int64(4))
+    inside = [node("Cast", ["round"], ["number"], to=T.FLOAT), node("Add", ["h", "number"], ["next"]), node("Identity", ["going"], ["on"]),
+              node("Gather", ["h", "round"], ["row"], axis=1)]
+    loop = body(inside, [("round", T.INT64, []), ("going", T.BOOL, []), ("h", T.FLOAT, [3, 4])],
+                [("on", T.BOOL, []), ("next", T.FLOAT, [3, 4]), ("row", T.FLOAT, [3])])
+    h, all_ = net.call("Loop", rounds, None, x, results=2, body=loop)
+    net.output(h)
+    net.output(all_)
+    net.save("numbers-loops")
+
+    net = Net()
+    x, at = net.input(floats(5, 3)), net.input(np.array([[0, 1, 1], [4, 4, 4]]))
+    for reduction in ("max", "min", "mul"):
+        net.output(net.call("ScatterElements", x, at, floats(2, 3), reduction=reduction))
+    net.save("numbers-scatter")
+
+
+def detectors():
+    """Boxes that stay, what is cut out of features at them, and what is said of it."""
+    corners = np.sort(random.uniform(0, 32, (1, 40, 2, 2)).astype(f32), axis=2).reshape(1, 40, 4)
+    for name, boxes, centre in (("corners", corners, 0), ("centres", np.abs(corners - 8), 1)):
+        net = Net()
+        boxes, scores = net.input(boxes), net.input(random.uniform(size=(1, 3, 40)).astype(f32))
+        net.output(net.call("NonMaxSuppression", boxes, scores, np.array([5]), np.array([0.4], f32), np.array([0.3], f32), center_point_box=centre), T.INT64)
+        net.output(net.call("NonMaxSuppression", boxes, scores, np.array([40]), np.array([0.1], f32), center_point_box=centre), T.INT64)
+        net.save(f"detector-kept-{name}")
+    regions, images = corners[0][:, [1, 0, 3, 2]].copy(), random.integers(0, 2, 40)
+    for mode in ("avg", "max"):
+        for samples in (0, 2):
+            for pixel in ("half_pixel", "output_half_pixel"):
+                net = Net()
+                net.output(net.call("RoiAlign", net.input(floats(2, 3, 9, 11)), net.input(regions), images, mode=mode, sampling_ratio=samples, output_height=3,
+                                    output_width=4, spatial_scale=0.3, coordinate_transformation_mode=pixel))
+                net.save(f"detector-aligned-{mode}-{samples}-{pixel}")
+    net = Net()
+    whole = np.concatenate([images[:, None].astype(f32), regions], axis=1)
+    net.output(net.call("MaxRoiPool", net.input(floats(2, 3, 9, 11)), net.input(whole), pooled_shape=[3, 4], spatial_scale=0.3))
+    net.save("detector-pooled")
+
+    net = Net()
+    image = net.input(floats(1, 3, 32, 32), ["batch", 3, "height", "width"])
+    features = net.call("Relu", net.call("Conv", image, floats(8, 3, 3, 3), floats(8), strides=[2, 2], pads=[1] * 4))
+    scores = net.call("Reshape", net.call("Sigmoid", net.call("Conv", features, floats(2, 8, 1, 1) * f32(0.1))), np.array([0, 2, -1]))
+    moves = net.call("Transpose", net.call("Reshape", net.call("Conv", features, floats(4, 8, 1, 1) * f32(0.2)), np.array([0, 4, -1])), perm=[0, 2, 1])
+    grid = np.stack(np.meshgrid(np.arange(0, 32, 2), np.arange(0, 32, 2), indexing="ij"), -1).reshape(1, -1, 2).astype(f32)
+    boxes = net.call("Add", moves, np.concatenate([grid - 3, grid + 3], axis=-1))
+    kept = net.call("NonMaxSuppression", boxes, scores, np.array([20]), np.array([0.5], f32), np.array([0.6], f32))
+    place = net.call("Squeeze", net.call("Slice", kept, np.array([2]), np.array([3]), np.array([1])), np.array([1]))
+    found = net.call("Gather", net.call("Squeeze", boxes, np.array([0])), place)
+    zero = net.call("Expand", np.int64(0), net.call("Shape", place))
+    cut = net.call("RoiAlign", features, found, zero, output_height=4, output_width=4, sampling_ratio=2, spatial_scale=0.5)
+    logits = net.call("Gemm", net.call("Flatten", cut), floats(128, 5), floats(5))
+    best = net.call("ReduceMax", net.call("Softmax", logits, axis=-1), axes=[1], keepdims=0)
+    sure = net.call("Reshape", net.call("NonZero", net.call("Greater", best, f32(0.5))), np.array([-1]))
+    net.output(net.call("Gather", found, sure))
+    net.output(net.call("Gather", best, sure))
+    net.output(net.call("ArgMax", net.call("Gather", logits, sure), axis=1, keepdims=0), T.INT64)
+    net.save("detector-whole")
+
+
+def signals():
+    """Spectra and what is made of them."""
+    for length in (16, 15):
+        net = Net()
+        x = net.input(floats(2, length, 1))
+        for onesided in (0, 1):
+            net.output(net.call("DFT", x, axis=1, onesided=onesided))
+            net.output(net.call("DFT", x, np.int64(20), axis=1, onesided=onesided))
+        net.output(net.call("DFT", net.call("DFT", x, axis=1), axis=1, inverse=1))
+        window = net.call("HannWindow", np.int64(8))
+        net.output(net.call("STFT", x, np.int64(3), window))
+        net.output(net.call("STFT", x, np.int64(4), None, np.int64(6), onesided=0))
+        net.save(f"signals-dft-{length}")
+    net = Net()
+    bands = net.call("MelWeightMatrix", np.int64(12), np.int64(64), np.int64(8000), f32(100), f32(3900))
+    net.output(net.call("MatMul", net.input(floats(3, 33)), bands))
+    net.save("signals-bands")
+
+
+def words():
+    """Counts of n-grams, of codes and of texts."""
+    codes = random.integers(0, 6, (4, 9))
+    pool = dict(ngram_counts=[0, 4], ngram_indexes=[0, 2, 1, 3, 5, 4], weights=[1.0, 0.5, 2.0, 1.5, 3.0, 0.1], min_gram_length=1, max_gram_length=2)
+    for mode in ("TF", "IDF", "TFIDF"):
+        for skip in (0, 3):
+            net = Net()
+            x = net.input(codes)
+            net.output(net.call("TfIdfVectorizer", x, mode=mode, max_skip_count=skip, pool_int64s=[0, 2, 4, 5, 1, 2, 3, 3], **pool))
+            net.save(f"words-{mode}-{skip}")
+
+
 def trees():
     """Ensembles with all questions that a node can ask, of two classes and of several, and missing numbers."""
     x = random.integers(-2, 3, (40, 3)).astype(f32)
@@ -255,6 +388,24 @@ def microsoft():
     case("MultiHeadAttention", "MultiHeadAttention", floats(2, 5, 8), floats(2, 7, 8), floats(2, 7, 8), floats(24), num_heads=2)
     case("EmbedLayerNormalization", "EmbedLayerNormalization", random.integers(0, 9, (2, 5)).astype(np.int32), np.zeros((2, 5), np.int32), floats(9, 8),
          floats(6, 8), floats(2, 8), floats(8), floats(8), mask, kinds=(T.FLOAT, T.INT32), epsilon=1e-5)
+    packed = bytes_(6, 3, 8)
+    case("MatMulNBits", "MatMulNBits", floats(2, 5, 40), packed, np.abs(floats(18)), K=40, N=6, bits=4, block_size=16)
+    case("MatMulNBits-zero", "MatMulNBits", floats(5, 40), packed, np.abs(floats(18)), bytes_(12), None, floats(6), K=40, N=6, bits=4, block_size=16)
+    case("MatMulNBits-eight", "MatMulNBits", floats(5, 40), bytes_(6, 3, 16), np.abs(floats(18)), bytes_(18), K=40, N=6, bits=8, block_size=16)
+    angles = floats(20, 4)
+    turned = (np.cos(angles), np.sin(angles))
+    for pairs in (0, 1):
+        case(f"RotaryEmbedding-{pairs}", "RotaryEmbedding", floats(2, 5, 16), np.array([3]), *turned, interleaved=pairs)
+        case(f"RotaryEmbedding-each-{pairs}", "RotaryEmbedding", floats(2, 3, 5, 8), random.integers(0, 20, (2, 5)), *turned, interleaved=pairs)
+    group = dict(num_heads=4, kv_num_heads=2, kinds=(T.FLOAT,) * 3)
+    for name, more in (("plain", {}), ("rotary", dict(do_rotary=1)), ("window", dict(local_window_size=3)), ("capped", dict(softcap=2.0))):
+        tables = (np.tile(turned[0], 2), np.tile(turned[1], 2)) if "do_rotary" in more else ()
+        lengths = np.array([4, 4], np.int32)
+        case(f"GroupQueryAttention-first-{name}", "GroupQueryAttention", floats(2, 5, 64), floats(2, 5, 32), floats(2, 5, 32), None, None, lengths, np.int32(5), *tables, **group, **more)
+        case(f"GroupQueryAttention-next-{name}", "GroupQueryAttention", floats(2, 1, 64), floats(2, 1, 32), floats(2, 1, 32), floats(2, 2, 6, 16), floats(2, 2, 6, 16),
+             np.array([6, 4], np.int32), np.int32(7), *tables, **group, **more)
+    case("GroupQueryAttention-packed", "GroupQueryAttention", floats(2, 5, 128), None, None, None, None, np.array([4, 4], np.int32), np.int32(5), **group)
+    case("QAttention", "QAttention", bytes_(2, 5, 8), signed(8, 24), floats(24), f32(0.02), f32(0.01), mask, u8(120), i8(3), num_heads=2)
     pair = lambda scale, zero: (f32(scale), u8(zero))
     for kind in ("QLinearAdd", "QLinearMul"):
         case(kind, kind, bytes_(3, 4), *pair(0.1, 128), bytes_(4), *pair(0.05, 100), *pair(0.2, 90), kinds=(T.UINT8,))
@@ -271,7 +422,8 @@ def microsoft():
     case("DynamicQuantizeMatMul", "DynamicQuantizeMatMul", floats(3, 300), signed(300, 5), np.abs(floats(5)), np.zeros(5, i8), floats(5))
 
 
-for part in (quantised, shapes, loops, trees, tables, microsoft):
+parts = (quantised, shapes, loops, by_numbers, detectors, signals, words, trees, tables, microsoft)
+for part in parts:
     part()
 rows = [line.split("\t") for line in subprocess.run([program, *map(str, sorted(folder.iterdir()))], check=True, capture_output=True, text=True).stdout.splitlines()]
 wrong = [row for row in rows if row[1] != "passed"]

@@ -100,17 +100,30 @@ ways = {
     "dates": ["--target", "price", "--columns", "born: calendar, seen: cycles"],
     "cycles": ["--target", "price", "--columns", "born: cycles, seen: calendar"],
     "several": ["--target", "price,length", "--ignore", "kind"],
+    "interval": ["--target", "length", "--ignore", "kind", "--interval", "0.8"],
+    "log": ["--target", "weight", "--target-scale", "log"],
+    "log interval": ["--target", "weight,length", "--target-scale", "log,as-is", "--interval", "0.9"],
+    "linear": ["--target", "price", "--preset", "linear"],
+    "count": ["--target", "rings", "--task", "count"],
+    "count and number": ["--target", "rings,price", "--task", "count,number"],
 }
 for name, flags in ways.items():
-    run("train", "train.csv", *flags, "--epochs", 3, "--quiet", "--out", name)
+    epochs = [] if "linear" in flags else ["--epochs", 3]
+    run("train", "train.csv", *flags, *epochs, "--quiet", "--out", name)
     run("export", f"{name}/model.kiln", f"{name}.onnx")
     model = session(folder / f"{name}.onnx")
     write(folder / "fresh.csv", fresh)
     said = list(csv.DictReader(io.StringIO(run("predict", f"{name}/model.kiln", "fresh.csv"))))
     answers = model.run(None, as_columns(fresh, model))
     if flags[1] != "kind":
-        own = np.array([[float(row[f"predicted {target}"]) for target in flags[1].split(",")] for row in said])
-        near(name, float(np.max(np.abs(answers[0] - own) / np.maximum(np.abs(own), 1))), 1e-4)
+        targets = flags[1].split(",")
+        columns = {"prediction": [f"predicted {target}" for target in targets]}
+        if "--interval" in flags:
+            columns |= {bound: [f"{target}.{bound}" for target in targets] for bound in ["low", "high"]}
+        assert [port.name for port in model.get_outputs()] == list(columns), name
+        for answer, wanted in zip(answers, columns.values()):
+            own = np.array([[float(row[column]) for column in wanted] for row in said])
+            near(name, float(np.max(np.abs(answer - own) / np.maximum(np.abs(own), 1))), 1e-4)
         continue
     labels, probabilities = answers
     assert [row["prediction"] for row in said] == list(labels), name

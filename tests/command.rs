@@ -4,16 +4,24 @@
 mod awkward;
 #[path = "command/fields.rs"]
 mod fields;
+#[path = "command/fitted.rs"]
+mod fitted;
 #[path = "command/interrupted.rs"]
 mod interrupted;
 #[path = "command/kinds.rs"]
 mod kinds;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/numbers.rs"]
+mod numbers;
 #[path = "command/pairs.rs"]
 mod pairs;
 #[path = "command/pictures.rs"]
 mod pictures;
+#[path = "command/search.rs"]
+mod search;
+#[path = "command/selected.rs"]
+mod selected;
 #[path = "command/sizes.rs"]
 mod sizes;
 #[path = "command/tables.rs"]

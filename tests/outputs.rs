@@ -31,6 +31,8 @@ fn a_file_that_names_other_outputs_than_its_layers_have_is_refused_where_they_ar
         names: names(count),
         scale: vec![1.0; units],
         offset: vec![0.0; units],
+        curves: Vec::new(),
+        interval: None,
     };
     for (layers, task) in [
         ("dense 3", Task::Classes { names: names(2) }),
@@ -102,7 +104,7 @@ fn a_preparation_of_texts_for_another_task_is_refused() {
     let count = tokens.count();
     let form = Form { kind: ValueKind::I64, shape: vec![6], meaning: Meaning::Codes { count } };
     let classes = || Task::Classes { names: names(2) };
-    let number = || Task::Numbers { names: names(1), scale: vec![1.0], offset: vec![0.0] };
+    let number = || Task::plain_numbers(names(1));
     let (goes_on, of_column) =
         (TextPreparation::new(tokens.clone(), 6), TextPreparation::new(tokens, 6).with_columns("t", "k"));
     let one = |outputs: usize| format!("embedding {count} 4, flatten, dense {outputs}");

@@ -4,8 +4,10 @@
 
 mod encoders;
 mod gguf;
+mod gguf_written;
 mod kept;
 mod onnx;
+mod said;
 mod seq2seq;
 mod settings;
 mod tuning;

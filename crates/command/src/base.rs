@@ -140,7 +140,10 @@ impl Base {
 /// Whether a model for one task can learn the other as it is.
 fn alike(own: &Task, other: &Task) -> bool {
     match (own, other) {
-        (Task::Numbers { names: own, .. }, Task::Numbers { names: other, .. }) => own.len() == other.len(),
+        (
+            Task::Numbers { names: own, interval: of_own, .. },
+            Task::Numbers { names: other, interval: of_other, .. },
+        ) => own.len() == other.len() && of_own == of_other,
         (Task::Several { targets: own }, Task::Several { targets: other }) => {
             let same = |(own, other): (&NamedTask, &NamedTask)| alike(&own.task, &other.task);
             own.len() == other.len() && own.iter().zip(other).all(same)
@@ -153,8 +156,14 @@ fn alike(own: &Task, other: &Task) -> bool {
 fn asked(task: &Task) -> String {
     match task {
         Task::Classes { names } => format!("{} ({})", counted(names.len(), "class"), listed(names)),
-        Task::Numbers { names, .. } if names.len() > 1 => counted(names.len(), "number"),
-        Task::Numbers { .. } => "a number".to_string(),
+        Task::Numbers { names, interval, .. } => {
+            let numbers =
+                if names.len() > 1 { counted(names.len(), "number") } else { "a number".to_string() };
+            match interval {
+                Some(share) => format!("{numbers} with an interval of {share}"),
+                None => numbers,
+            }
+        }
         Task::Several { targets } => {
             let each = targets.iter().map(|target| format!("{}: {}", target.name, asked(&target.task)));
             each.collect::<Vec<_>>().join("; ")

@@ -5,7 +5,9 @@ use kiln_learn::optim::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Groups, Lamb, Lion, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd,
 };
 use kiln_learn::prelude::Sequential;
-use kiln_learn::schedule::{Constant, Cosine, Exponential, Linear, OneCycle, Schedule, StepDecay, Warmup};
+use kiln_learn::schedule::{
+    Constant, Cosine, Exponential, FlatCosine, Linear, OneCycle, Schedule, StepDecay, Warmup,
+};
 use kiln_map::nearest;
 
 const OPTIMIZERS: [&str; 14] = [
@@ -61,19 +63,24 @@ pub fn schedule(rule: &str, steps: u64) -> Result<Box<dyn Schedule>> {
     let numbers: Vec<f64> = words
         .map(|word| word.parse().with_context(|| format!("\"{rule}\": {word} is no number")))
         .collect::<Result<_>>()?;
+    // A training of few steps would never come to the rule itself.
+    let warmup = warmup.min(steps / 2);
     let rest = steps.saturating_sub(warmup).max(1);
     let then: Box<dyn Schedule> = match (name, numbers.as_slice()) {
         ("constant", []) => Box::new(Constant),
         ("cosine", []) => Box::new(Cosine::new(rest)),
+        ("flat-cosine", []) => Box::new(FlatCosine::new(rest)),
         ("one-cycle", []) => Box::new(OneCycle::new(rest)),
         ("linear", []) => Box::new(Linear::new(rest, 1.0, 0.0)),
         ("exponential", &[gamma]) => Box::new(Exponential::new(gamma)),
         ("step", &[every, gamma]) if every >= 1.0 => Box::new(StepDecay::new(every as u64, gamma)),
-        ("constant" | "cosine" | "one-cycle" | "linear", _) => bail!("\"{rule}\": {name} takes no number"),
+        ("constant" | "cosine" | "flat-cosine" | "one-cycle" | "linear", _) => {
+            bail!("\"{rule}\": {name} takes no number")
+        }
         ("exponential", _) => bail!("\"{rule}\": write the factor of each step: \"exponential 0.999\""),
         ("step", _) => bail!("\"{rule}\": write how many steps and the factor: \"step 1000 0.1\""),
         _ => {
-            let names = ["constant", "cosine", "one-cycle", "linear", "exponential", "step"];
+            let names = ["constant", "cosine", "flat-cosine", "one-cycle", "linear", "exponential", "step"];
             bail!("there is no schedule {name}; {}", meant(name, &names));
         }
     };
@@ -106,6 +113,9 @@ mod tests {
         let factor = |rule: &str, step: u64| schedule(rule, 100).unwrap().factor(step);
         assert_eq!((factor("linear", 0), factor("linear", 50)), (1.0, 0.5));
         assert_eq!((factor("warmup 10, cosine", 9), factor("step 10 0.5", 10)), (1.0, 0.5));
+        // A warm-up takes half of a short training at most.
+        let short = |step: u64| schedule("warmup 50, cosine", 30).unwrap().factor(step);
+        assert!(short(14) == 1.0 && short(22) < 0.6 && short(29) < 0.02, "{} {}", short(22), short(29));
         for wrong in ["cosin", "step 3", "cosine 4", "warmup x, cosine", "linear, cosine", "exponential"] {
             assert!(schedule(wrong, 100).is_err(), "{wrong}");
         }

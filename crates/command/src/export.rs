@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use kiln_learn::data::Tokenizer;
+use kiln_learn::hub::gguf::{PiecesForm, WeightFormat};
 use kiln_learn::hub::{self, LanguageModel};
+
 use kiln_learn::onnx::export::ExportedFile;
 use kiln_learn::onnx::{Checked, Export, NEWEST, OLDEST, Options};
 use kiln_learn::weights::{self, Weights};
@@ -18,7 +20,7 @@ use super::train::language::MODEL;
 ///
 /// The form follows from the name: `.json` is text that people can read and change; `.kiln` and `.safetensors` are the compact form,
 /// which any reader of safetensors opens; `.npz` holds the weights alone, for NumPy; `tokenizer.json` the pieces of a text, for libraries of
-/// tokenizers; a language model becomes the folder of a hub; `.onnx` runs anywhere. An ONNX file has the
+/// tokenizers; a language model becomes the folder of a hub, or `.gguf`; `.onnx` runs anywhere. An ONNX file has the
 /// preparation in it: it takes raw columns or pixels, and gives classes, probabilities or numbers in their own unit. It is read back and run
 /// beside the model.
 #[derive(Args)]
@@ -29,6 +31,7 @@ use super::train::language::MODEL;
   kiln export novel.kiln tokenizer.json         the pieces that a text is cut in
   kiln export runs/novel-1 llama-novel          a language model's folder, adapters among its weights
   kiln export llama-q4_k_m.gguf llama           the same of a GGUF file, unpacked
+  kiln export llama-1b llama.gguf --type q8_0   one file, weights in blocks of 32 bytes with a scale
   kiln export heart.kiln heart.onnx             an input for each column; labels and probabilities come out
   kiln export novel.kiln novel.onnx --cache     codes and what was kept in, logits and what is kept out
   kiln export llama-1b/ llama.onnx --cache      a hub's folder likewise
@@ -43,6 +46,11 @@ pub struct ExportFlags {
     /// A language model: adapters that become part of its weights, as `kiln train --lora` leaves them
     #[arg(long, value_name = "FILE")]
     adapters: Option<PathBuf>,
+
+    /// GGUF: how matrices lie: f32, f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1 or q4_0; as they are unless told otherwise. Rows that
+    /// don't fill the blocks of a type take one with smaller blocks
+    #[arg(long = "type", value_name = "TYPE")]
+    format: Option<WeightFormat>,
 
     /// ONNX: the version of the operators
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(OLDEST..=NEWEST))]
@@ -73,8 +81,9 @@ pub fn run(flags: ExportFlags) -> Result<()> {
     if hub::is_model(named) {
         return language_model(named, &flags);
     }
-    if flags.adapters.is_some() {
-        bail!("{}: --adapters is for a language model", flags.model.display());
+    if flags.adapters.is_some() || flags.format.is_some() {
+        let named = if flags.adapters.is_some() { "--adapters" } else { "--type" };
+        bail!("{}: {named} is for a language model of a hub's folder or a GGUF file", flags.model.display());
     }
     let extension = flags.to.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     let extension = extension.as_deref().unwrap_or_default();
@@ -91,11 +100,7 @@ pub fn run(flags: ExportFlags) -> Result<()> {
     if flags.to.file_name().is_some_and(|name| name == "tokenizer.json") {
         return tokenizer(&model, &flags.to);
     }
-    if flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold || flags.cache {
-        bail!(
-            "--opset, --without-preprocessing, --half, --fold and --cache are for .onnx; .{extension} has no such thing"
-        );
-    }
+    refuse_onnx_flags(&flags, false, &format!(".{extension}"))?;
     // Read back, so that what is said to be there is.
     let parameters = if extension == "npz" {
         weights::save(model.layers(), &flags.to)?;
@@ -108,29 +113,54 @@ pub fn run(flags: ExportFlags) -> Result<()> {
     out::line(format_args!("{}: {}", flags.to.display(), out::counted(parameters, "parameter")))
 }
 
+/// An error where a flag of ONNX files is there and no such file is written.
+fn refuse_onnx_flags(flags: &ExportFlags, is_onnx: bool, what: &str) -> Result<()> {
+    let given =
+        flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold || flags.cache;
+    if given && !is_onnx {
+        bail!(
+            "--opset, --without-preprocessing, --half, --fold and --cache are for .onnx; {what} has no such thing"
+        );
+    }
+    Ok(())
+}
+
 /// A language model as a hub's folder, with its weights plain and adapters in them, read back.
 fn language_model(model: &Path, flags: &ExportFlags) -> Result<()> {
-    let is_onnx = flags.to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
-    if !is_onnx && flags.to.extension().is_some_and(|extension| extension != "d") {
+    let ends_in = |form: &str| flags.to.extension().is_some_and(|own| own.eq_ignore_ascii_case(form));
+    let (is_onnx, is_gguf) = (ends_in("onnx"), ends_in("gguf"));
+    if !is_onnx && !is_gguf && flags.to.extension().is_some_and(|extension| extension != "d") {
         bail!(
-            "{}: a language model is written as .onnx (with --cache), or as a folder: name one without an extension",
+            "{}: a language model is written as .gguf, as .onnx (with --cache), or as a folder: name one without an extension",
             flags.to.display()
         );
     }
-    let of_onnx =
-        flags.opset.is_some() || flags.without_preprocessing || flags.half || flags.fold || flags.cache;
-    if !is_onnx && of_onnx {
-        bail!(
-            "--opset, --without-preprocessing, --half, --fold and --cache are for .onnx; a folder has no such thing"
-        );
+    refuse_onnx_flags(flags, is_onnx, if is_gguf { ".gguf" } else { "a folder" })?;
+    if flags.format.is_some() && !is_gguf {
+        bail!("--type is for .gguf");
     }
     let model = LanguageModel::open(model)?;
     if let Some(adapters) = &flags.adapters {
         model.load_adapters(adapters)?;
-        model.merge_adapters()?;
+        // Those beside packed weights aren't merged; what is written has them in it.
+        if !is_gguf {
+            model.merge_adapters()?;
+        }
     }
     if is_onnx {
         return onnx(flags, |export| model.save_onnx(&flags.to, export));
+    }
+    if is_gguf {
+        let written = model.save_gguf(&flags.to, flags.format)?;
+        let tensors = out::counted(written.tensors, "tensor");
+        out::line(format_args!("{}: {tensors}, {} KB", flags.to.display(), written.bytes.div_ceil(1000)))?;
+        return match written.pieces {
+            PiecesForm::Named => Ok(()),
+            PiecesForm::None => out::line("the model has no pieces: the file takes codes"),
+            PiecesForm::Json => out::line(
+                "its pieces stand there as tokenizer.huggingface.json, which kiln reads: the format has no other names for their kind",
+            ),
+        };
     }
     model.save(&flags.to)?;
     let written = LanguageModel::open(&flags.to)?.decoder().parameter_count();

@@ -3,14 +3,15 @@
 use std::ops::Range;
 
 use anyhow::{Result, bail};
-use kiln_learn::data::{Batch, Cut, Dataset};
+use kiln_learn::data::{Batch, Curve, Cut, Dataset, Unit};
 use kiln_learn::metrics::{Average, BinaryScores, Confusion, EntityScores, Numbers, are_of_entities};
-use kiln_learn::model::{PartMeaning, Task, TaskPart, Views};
+use kiln_learn::model::{About, PartMeaning, Task, TaskPart, Views, number_of};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
 use kiln_learn::{Model, Preparation};
 use serde_json::{Map, Value};
 
+use super::figures::{loss_of, of_labels, poisson_deviance, quadratic_kappa};
 use super::out::counted;
 
 /// Windows of a text, or pairs, that are measured at once.
@@ -46,10 +47,15 @@ pub struct MeasuredTarget {
 }
 
 /// One target's numbers, in its own unit.
+#[derive(Default)]
 pub struct PredictedNumbers {
     pub name: String,
     pub truth: Vec<f64>,
     pub predicted: Vec<f64>,
+    /// The bounds of each row, where an interval is predicted.
+    pub bounds: Vec<[f64; 2]>,
+    /// The sum of the rows' losses, in the units that are learned in.
+    pub losses: f64,
     /// Its figures alone.
     pub figures: Vec<(&'static str, f64)>,
 }
@@ -100,8 +106,68 @@ impl Measured {
                     Some(views) => model.predict_views(set, views, see)?,
                     None => model.predict_each(set, see)?,
                 }
-                figures(task, targets)
+                let target = model.about().preparation.table().and_then(|plan| plan.target());
+                let ordered = target.map_or(Vec::new(), |target| target.are_ordered());
+                let measured = figures(task, targets)?.ranked(&ordered);
+                match model.about().threshold {
+                    Some(threshold) => measured.decided(threshold),
+                    None => Ok(measured),
+                }
             }
+        }
+    }
+
+    /// Of outputs that are known already, for rows of a set.
+    pub fn of_outputs(about: &About, set: &impl Dataset, outputs: &[f32]) -> Result<Measured> {
+        /// Rows that are read at a time.
+        const ROWS: usize = 4096;
+        let mut targets = SeenTarget::all(&about.task);
+        let width = outputs.len() / set.len().max(1);
+        for (batch, outputs) in set.batches(ROWS).zip(outputs.chunks((ROWS * width).max(1))) {
+            see(&mut targets, &batch?, outputs);
+        }
+        let target = about.preparation.table().and_then(|plan| plan.target());
+        let ordered = target.map_or(Vec::new(), |target| target.are_ordered());
+        Ok(figures(&about.task, targets)?.ranked(&ordered))
+    }
+
+    /// With figures of how far classes that go from little to much are off, of those targets that are such.
+    fn ranked(mut self, ordered: &[bool]) -> Measured {
+        match &mut self.of {
+            Of::Classes { rows, confusion, .. } if ordered.first() == Some(&true) => {
+                let off = |row: &Judged| f64::from(row.class.abs_diff(row.label));
+                let mean = rows.iter().map(off).sum::<f64>() / rows.len() as f64;
+                let place = self.numbers.len().min(2);
+                let figures = [("quadratic-kappa", quadratic_kappa(confusion)), ("classes-off", mean)];
+                let figures = figures.map(|(name, number)| (name.to_string(), number));
+                self.numbers.splice(place..place, figures);
+            }
+            Of::Several(each) => {
+                for (at, one) in each.iter_mut().enumerate() {
+                    let nothing =
+                        Measured { numbers: Vec::new(), of: Of::Text, entities: EntityScores::default() };
+                    let own = std::mem::replace(&mut one.measured, nothing);
+                    let known = own.numbers.len();
+                    one.measured = own.ranked(ordered.get(at..).unwrap_or_default());
+                    if one.measured.numbers.len() > known {
+                        let added = one.measured.numbers.iter().skip(2).take(2);
+                        self.numbers
+                            .extend(added.map(|(name, number)| (format!("{}.{name}", one.name), *number)));
+                    }
+                }
+            }
+            Of::Classes { .. } | Of::Numbers(_) | Of::Text => {}
+        }
+        self
+    }
+
+    /// The same where the second of two classes is said above this probability.
+    pub fn decided(self, threshold: f64) -> Result<Measured> {
+        match self.of {
+            Of::Classes { names, rows, .. } if names.len() == 2 => {
+                classes(names, rows.into_iter().map(|row| row.decided(threshold)).collect())
+            }
+            of => Ok(Measured { of, ..self }),
         }
     }
 
@@ -123,6 +189,21 @@ impl Measured {
         let [perplexity, bits] = in_words_of_texts(loss, characters_of_a_piece);
         let numbers = vec![perplexity, ("loss".to_string(), loss), bits];
         Ok(Measured { numbers, of: Of::Text, entities: EntityScores::default() })
+    }
+
+    /// The rows of two classes that are no and yes.
+    fn yes_or_no(&self) -> Option<(&[Judged], &Confusion)> {
+        match &self.of {
+            Of::Classes { names, rows, confusion } if names.iter().eq(["no", "yes"]) => {
+                Some((rows, confusion))
+            }
+            Of::Classes { .. } | Of::Numbers(_) | Of::Several(_) | Of::Text => None,
+        }
+    }
+
+    /// How many of its first figures are of all of several targets.
+    pub fn of_all(&self) -> usize {
+        self.numbers.iter().take_while(|(name, _)| !name.contains('.')).count()
     }
 
     /// As JSON.
@@ -149,8 +230,13 @@ impl Measured {
                 first + &lines.collect::<String>()
             }
             Of::Several(each) => {
-                let first =
-                    line(&mut self.numbers.iter().take(1).map(|(name, number)| (name.as_str(), *number)));
+                let first = line(
+                    &mut self
+                        .numbers
+                        .iter()
+                        .take(self.of_all())
+                        .map(|(name, number)| (name.as_str(), *number)),
+                );
                 let width = each.iter().map(|own| own.name.chars().count()).max().unwrap_or(0);
                 let lines =
                     each.iter().map(|own| format!("\n       {:width$}  {}", own.name, own.measured.line()));
@@ -190,7 +276,7 @@ pub fn characters_of_a_piece(preparation: &Preparation, set: &dyn Dataset) -> Re
 /// What is seen of one target, row by row.
 enum SeenTarget {
     Classes { outputs: Range<usize>, names: Vec<String>, rows: Vec<Judged> },
-    Number { place: usize, unit: (f64, f64), seen: PredictedNumbers },
+    Number { outputs: Range<usize>, unit: Unit, interval: Option<f64>, seen: PredictedNumbers },
 }
 
 impl SeenTarget {
@@ -199,15 +285,11 @@ impl SeenTarget {
             PartMeaning::Classes(names) => {
                 SeenTarget::Classes { outputs: part.outputs, names: names.to_vec(), rows: Vec::new() }
             }
-            PartMeaning::Number { scale, offset } => SeenTarget::Number {
-                place: part.outputs.start,
-                unit: (scale, offset),
-                seen: PredictedNumbers {
-                    name: part.name.to_string(),
-                    truth: Vec::new(),
-                    predicted: Vec::new(),
-                    figures: Vec::new(),
-                },
+            PartMeaning::Number { unit, interval } => SeenTarget::Number {
+                outputs: part.outputs,
+                unit,
+                interval,
+                seen: PredictedNumbers { name: part.name.to_string(), ..PredictedNumbers::default() },
             },
         };
         task.parts().into_iter().map(one).collect()
@@ -229,11 +311,15 @@ fn see(targets: &mut [SeenTarget], batch: &Batch, outputs: &[f32]) {
                         .map(|(row, label)| Judged::new(row.get(own(row)).unwrap_or_default(), label as i64)),
                 );
             }
-            SeenTarget::Number { place, unit: (scale, offset), seen } => {
-                let unit = |number: f64| number * *scale + *offset;
-                seen.truth.extend(truth.map(unit));
-                let predicted = outputs.iter().skip(*place).step_by(width.max(1));
-                seen.predicted.extend(predicted.map(|&output| unit(f64::from(output))));
+            SeenTarget::Number { outputs: places, unit, interval, seen } => {
+                for (row, truth) in outputs.chunks(width.max(1)).zip(truth) {
+                    let own = row.get(places.clone()).unwrap_or_default();
+                    let (number, bounds) = number_of(own, unit);
+                    seen.truth.push(unit.truth(truth));
+                    seen.predicted.push(number);
+                    seen.bounds.extend(bounds);
+                    seen.losses += loss_of(own, truth, unit, *interval);
+                }
             }
         }
     }
@@ -246,8 +332,10 @@ fn figures(task: &Task, targets: Vec<SeenTarget>) -> Result<Measured> {
     for target in targets {
         match target {
             SeenTarget::Classes { names, rows, .. } => each.push(classes(names, rows)?),
-            SeenTarget::Number { unit, seen, .. } if is_mixed => each.push(numbers(vec![(seen, unit.0)])?),
-            SeenTarget::Number { unit, seen, .. } => of_numbers.push((seen, unit.0)),
+            SeenTarget::Number { unit, seen, .. } if is_mixed => {
+                each.push(numbers(vec![(seen, unit.curve)])?)
+            }
+            SeenTarget::Number { unit, seen, .. } => of_numbers.push((seen, unit.curve)),
         }
     }
     if !is_mixed {
@@ -262,6 +350,9 @@ fn figures(task: &Task, targets: Vec<SeenTarget>) -> Result<Measured> {
     };
     let mean = each.iter().map(loss).sum::<f64>() / each.len().max(1) as f64;
     let mut all = vec![("loss".to_string(), mean)];
+    // Of targets each of which a row has or hasn't.
+    let labels: Option<Vec<_>> = each.iter().map(|one| one.measured.yes_or_no()).collect();
+    all.extend(labels.iter().flat_map(|labels| of_labels(labels)));
     for MeasuredTarget { name, measured } in &each {
         all.extend(measured.numbers.iter().map(|(figure, number)| (format!("{name}.{figure}"), *number)));
     }
@@ -367,17 +458,28 @@ fn classes(names: Vec<String>, rows: Vec<Judged>) -> Result<Measured> {
     Ok(Measured { numbers, of, entities: EntityScores::default() })
 }
 
-/// Of numbers, each with the unit that it was learned in.
-fn numbers(seen: Vec<(PredictedNumbers, f64)>) -> Result<Measured> {
+/// Of numbers, each with the curve that it was learned by.
+fn numbers(seen: Vec<(PredictedNumbers, Curve)>) -> Result<Measured> {
     let (count, mut each) = (seen.len(), Vec::new());
     let (mut r2, mut loss) = (0.0, 0.0);
-    for (mut own, scale) in seen {
+    for (mut own, curve) in seen {
         let mut all = Numbers::default();
         all.add(&own.predicted, &own.truth)?;
         let share = 1.0 / count as f64;
-        (r2, loss) = (r2 + share * all.r2(), loss + share * all.mse() / (scale * scale));
+        let rows = own.truth.len() as f64;
+        (r2, loss) = (r2 + share * all.r2(), loss + share * own.losses / rows);
         own.figures =
             vec![("r2", all.r2()), ("rmse", all.rmse()), ("mae", all.mae()), ("pearson", all.pearson())];
+        if curve == Curve::Count {
+            own.figures.push(("poisson-deviance", poisson_deviance(&own.truth, &own.predicted)));
+        }
+        if !own.bounds.is_empty() {
+            let holds = |(bounds, truth): &(&[f64; 2], &f64)| bounds[0] <= **truth && **truth <= bounds[1];
+            let held = own.bounds.iter().zip(&own.truth).filter(holds).count();
+            own.figures.push(("coverage", held as f64 / rows));
+            let width = own.bounds.iter().map(|[low, high]| high - low).sum::<f64>() / rows;
+            own.figures.push(("interval-width", width));
+        }
         each.push(own);
     }
     let mut numbers = vec![("r2".to_string(), r2), ("loss".to_string(), loss)];
@@ -390,21 +492,4 @@ fn numbers(seen: Vec<(PredictedNumbers, f64)>) -> Result<Measured> {
         }));
     }
     Ok(Measured { numbers, of: Of::Numbers(each), entities: EntityScores::default() })
-}
-
-/// Precision, recall and F1 of each kind of entity, as a table.
-pub fn entity_table(entities: &EntityScores) -> String {
-    let left = entities.kinds().map(|(kind, _)| kind.chars().count()).max().unwrap_or(0).max(8);
-    let mut text = format!("{:>left$}  precision  recall      f1  entities\n", "");
-    let all = entities.all();
-    for (kind, counts) in entities.kinds().chain([("all", all)]) {
-        text += &format!(
-            "{kind:>left$}     {:.4}  {:.4}  {:.4}  {:>8}\n",
-            counts.precision(),
-            counts.recall(),
-            counts.f1(),
-            counts.there
-        );
-    }
-    text
 }

@@ -14,6 +14,9 @@ use super::settings::Settings;
 pub const READING: [&str; 9] =
     ["header", "missing", "decimal", "thousands", "dates", "delimiter", "encoding", "sheet", "member"];
 
+/// Those of cells that aren't texts.
+const CELLS: [&str; 4] = ["missing", "decimal", "thousands", "dates"];
+
 /// What is said of a file.
 #[derive(Args, Default)]
 pub struct ReadingFlags {
@@ -91,9 +94,14 @@ impl ReadingFlags {
             return Ok(());
         }
         let told = self.reading()?;
-        let said = READING.iter().zip(self.said()).find(|(_, said)| said.is_some());
-        let name = said.map_or("", |(name, _)| name);
-        model.about_mut().read_as(&told).with_context(|| format!("--{name} is for models of tables"))
+        let said =
+            || READING.iter().zip(self.said()).filter(|(_, said)| said.is_some()).map(|(name, _)| *name);
+        let of_cells = said().find(|name| CELLS.contains(name));
+        let name = of_cells.or_else(|| said().next()).unwrap_or_default();
+        model.about_mut().read_as(&told).with_context(|| match of_cells {
+            Some(name) => format!("--{name} is for models of the columns of tables"),
+            None => format!("--{name} is for models of tables"),
+        })
     }
 
     /// As the library says it.

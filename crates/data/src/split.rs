@@ -122,6 +122,91 @@ pub fn folds(
     Ok((0..count).map(|fold| (others(fold), held(fold).collect())).collect())
 }
 
+/// As [`folds`], where rows of one group stay in one fold: the largest groups are dealt out first, each to the fold with the fewest rows.
+///
+/// ```
+/// let patients = [1, 1, 2, 2, 3, 3, 4, 4];
+/// for (train, held) in kiln_data::grouped_folds(&patients, 2, 7)? {
+///     assert!(train.iter().all(|&a| held.iter().all(|&b| patients[a] != patients[b])));
+/// }
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+///
+/// # Errors
+/// Where there are fewer than two folds, or fewer groups than folds.
+pub fn grouped_folds(keys: &[i64], count: usize, seed: u64) -> Result<Vec<(Vec<usize>, Vec<usize>)>> {
+    let mut groups = groups(keys);
+    if count < 2 || count > groups.len() {
+        return Err(Error::new(format!(
+            "{} can't be cut in {}; from 2 to {} can be",
+            counted(groups.len(), "group"),
+            counted(count, "fold"),
+            groups.len()
+        )));
+    }
+    Rng::new(seed).shuffle(&mut groups);
+    groups.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
+    let mut held = vec![Vec::new(); count];
+    for rows in groups {
+        if let Some(fold) = held.iter_mut().min_by_key(|fold: &&mut Vec<usize>| fold.len()) {
+            fold.extend(rows);
+        }
+    }
+    held.iter_mut().for_each(|fold| fold.sort_unstable());
+    let others = |fold: usize| {
+        let mut rest: Vec<usize> = held
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != fold)
+            .flat_map(|(_, rows)| rows)
+            .copied()
+            .collect();
+        rest.sort_unstable();
+        rest
+    };
+    Ok((0..count).map(|fold| (others(fold), held[fold].clone())).collect())
+}
+
+/// As [`folds`], where time goes on: rows are cut by time in one part more than folds, and each fold holds out one part and has all that came
+/// before it to train on. Rows of the same moment stay in one part.
+///
+/// ```
+/// let times = [3.0, 1.0, 2.0, 4.0];
+/// assert_eq!(kiln_data::folds_forward(&times, 3)?[1], (vec![1, 2], vec![0]));
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+///
+/// # Errors
+/// Where there are fewer than two folds, or no more moments than folds.
+pub fn folds_forward(times: &[f64], count: usize) -> Result<Vec<(Vec<usize>, Vec<usize>)>> {
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by(|&a, &b| times[a].total_cmp(&times[b]));
+    // Where another moment begins.
+    let begins: Vec<usize> =
+        (1..order.len()).filter(|&at| times[order[at]] != times[order[at - 1]]).collect();
+    if count < 2 || count > begins.len() {
+        return Err(Error::new(format!(
+            "rows of {} can't be cut in {} that go forward in time; from 2 to {} can be",
+            counted(begins.len() + 1, "moment"),
+            counted(count, "fold"),
+            begins.len()
+        )));
+    }
+    let mut cuts = Vec::with_capacity(count);
+    for part in 1..=count {
+        let wanted = part * order.len() / (count + 1);
+        // Enough moments are left for the parts that follow.
+        let least = cuts.len();
+        let most = begins.len() - (count - part);
+        let last = cuts.last().copied().unwrap_or(0);
+        let nearest =
+            (least..most).filter(|&at| begins[at] > last).min_by_key(|&at| begins[at].abs_diff(wanted));
+        cuts.extend(nearest.map(|at| begins[at]));
+    }
+    cuts.push(order.len());
+    Ok(cuts.windows(2).map(|cut| (order[..cut[0]].to_vec(), order[cut[0]..cut[1]].to_vec())).collect())
+}
+
 /// Rows by their key, keys in order.
 fn groups(keys: &[i64]) -> Vec<Vec<usize>> {
     let mut groups = std::collections::BTreeMap::<i64, Vec<usize>>::new();
@@ -224,6 +309,33 @@ mod tests {
         let times: Vec<f64> = (0..50).map(|row| ((row * 17) % 50) as f64).collect();
         let parts = by_time(&times, &[0.8, 0.2]).unwrap();
         assert!(parts[0].iter().all(|&a| parts[1].iter().all(|&b| times[a] < times[b])));
+    }
+
+    #[test]
+    fn folds_keep_groups_together_and_go_forward_in_time() {
+        let keys: Vec<i64> = (0..100).map(|row| (row * row) % 13).collect();
+        let folds = grouped_folds(&keys, 4, 5).unwrap();
+        assert_eq!(
+            sorted(&folds.iter().map(|(_, held)| held.clone()).collect::<Vec<_>>()),
+            Vec::from_iter(0..100)
+        );
+        for (train, held) in &folds {
+            assert_eq!(train.len() + held.len(), 100);
+            assert!(train.iter().all(|&a| held.iter().all(|&b| keys[a] != keys[b])));
+            assert!(held.len() > 10, "{}", held.len());
+        }
+        assert!(grouped_folds(&[1, 1, 2], 3, 1).unwrap_err().to_string().contains("2 groups"));
+        for moments in [4, 7, 50] {
+            let times: Vec<f64> = (0..50).map(|row| f64::from((row * 17) % moments)).collect();
+            let folds = folds_forward(&times, 3).unwrap();
+            assert_eq!(folds.len(), 3, "{moments}");
+            for (train, held) in &folds {
+                assert!(!train.is_empty() && !held.is_empty());
+                assert!(train.iter().all(|&a| held.iter().all(|&b| times[a] < times[b])), "{moments}");
+            }
+            assert!(folds.windows(2).all(|pair| pair[0].0.len() < pair[1].0.len()));
+        }
+        assert!(folds_forward(&[1.0, 1.0, 2.0], 2).unwrap_err().to_string().contains("2 moments"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! - [`generate`]: texts that go on, and how well a model foresees one.
 //! - [`trees`]: boosted trees, fitted at once.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
+//! - [`selection`]: which of several ways to make a model is the best, by folds, and the blend of them.
 //! - [`presets`]: rows of layers that people ask for by name. [`store`]: numbers by name in a file with a checksum.
 //!
 //! # Features
@@ -36,6 +37,7 @@ pub mod generate;
 #[cfg(feature = "tokenizer")]
 pub mod hub;
 mod inputs;
+pub mod linear;
 pub mod model;
 #[cfg(not(feature = "terminal"))]
 mod no_terminal;
@@ -48,6 +50,7 @@ pub mod presets;
 mod programs;
 mod registry;
 mod row;
+pub mod selection;
 pub mod store;
 #[cfg(feature = "terminal")]
 mod terminal;

@@ -108,10 +108,25 @@ impl Judged {
         Judged { label, class: class as u32, ahead, sure, truth, second }
     }
 
+    /// The same row where the second of two classes is said above another probability than a half. `sure` is then that of the class that is
+    /// said.
+    pub fn decided(self, threshold: f64) -> Judged {
+        let is_second = is_above(self.second, threshold);
+        let sure = if is_second { self.second } else { 1.0 - self.second };
+        let ahead = u32::from(is_second != (self.label == 1));
+        Judged { class: is_second.into(), sure, ahead, ..self }
+    }
+
     /// Whether its own class is the likeliest.
     pub fn is_right(&self) -> bool {
         self.label == self.class
     }
+}
+
+/// Whether the probability of the second of two classes is above a threshold, computed as an exported graph does.
+pub(crate) fn is_above(second: f32, threshold: f64) -> bool {
+    let threshold = threshold as f32;
+    second * (1.0 - threshold) > (1.0 - second) * threshold
 }
 
 /// A row's logits as the probabilities of all classes; a single output tells two apart.

@@ -8,6 +8,7 @@ use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::read::{self, Origin};
+use crate::settle::{Demand, settled};
 use crate::value::{Value, whole};
 
 /// A node with the values that come in.
@@ -19,6 +20,7 @@ pub struct Call<'a> {
     pub(crate) context: &'a Context,
     pub(crate) origin: Origin<'a>,
     pub(crate) run_subgraph: &'a RunSubgraph<'a>,
+    pub(crate) host: Option<&'a Demand>,
 }
 
 /// Runs a subgraph of a node on inputs.
@@ -95,16 +97,44 @@ impl Call<'_> {
 
     /// The numbers of an input that has to be known before anything is computed, because shapes follow from it.
     pub fn known(&self, position: usize) -> Result<Data> {
-        self.now(self.value(position)?)?.ok_or_else(|| {
+        self.needed(self.value(position)?)?.ok_or_else(|| {
             let name = self.node.input.get(position).map_or("", String::as_str);
             self.fault(format!(
-                "shapes follow from the numbers of {name}, which are known only when it runs; fix them in the file"
+                "shapes follow from the numbers of {name}, which are known only when it runs: such a network predicts, part by part, and \
+                 isn't trained; fix these numbers in the file"
             ))
         })
     }
 
-    /// The numbers of a value, where they can be known now.
+    /// The numbers of a value without which there is no going on, where they can be known. Where parts of a network run one by one, the
+    /// part that it ends is computed first.
+    pub fn needed(&self, value: &Value) -> Result<Option<Data>> {
+        if let Some(host) = self.host
+            && value.is_pending()
+        {
+            host.ask();
+            return Err(self.fault("its numbers aren't computed yet"));
+        }
+        self.numbers(value)
+    }
+
+    /// The numbers of a value, where they can be known now and cheaply.
     pub fn now(&self, value: &Value) -> Result<Option<Data>> {
+        match self.host.is_some() && value.is_pending() {
+            true => Ok(None),
+            false => self.numbers(value),
+        }
+    }
+
+    /// Values that are carried on, computed where parts of a network run one by one.
+    pub fn settled(&self, values: Vec<Value>) -> Result<Vec<Value>> {
+        match self.host {
+            Some(_) => settled(values, self.budget(), &title(self.node)),
+            None => Ok(values),
+        }
+    }
+
+    fn numbers(&self, value: &Value) -> Result<Option<Data>> {
         value.known(self.budget()).map_err(|exceeded| self.limit(exceeded))
     }
 

@@ -1,6 +1,7 @@
 //! Files of ONNX as messages and tensors. Nothing in them is believed: sizes are held against what is there before memory is taken.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_ir::{DType, Data};
@@ -8,7 +9,9 @@ use kiln_map::{Budget, ExternalFiles, MemoryMap};
 
 use crate::element::OnnxDType;
 use crate::error::{Error, Result};
-use crate::proto::{Message, ModelProto, TensorProto, tensor_proto::DataLocation};
+use crate::proto::{
+    Message, ModelProto, OptionalProto, SequenceProto, TensorProto, tensor_proto::DataLocation, type_proto,
+};
 use crate::value::Value;
 use crate::weigh::{MessageKind, weigh};
 
@@ -51,6 +54,42 @@ pub fn tensor_file(path: &Path) -> Result<Value> {
     tensor(&message, Origin { beside: &beside, budget: &budget })
 }
 
+/// A file with one value of a declared type, as test data come.
+pub fn value_file(path: &Path, kind: Option<&type_proto::Value>) -> Result<Value> {
+    let damaged = |error| Error::format(path, format!("{error}; it is cut off, damaged, or of another type"));
+    let budget = Budget::default();
+    let bytes = || -> Result<Bytes> {
+        let bytes = mapped(path)?;
+        let weight = weigh(&bytes, MessageKind::Small, budget.limits().bytes);
+        budget.bytes(weight).map_err(Error::limit(path.display()))?;
+        Ok(bytes)
+    };
+    let beside = ExternalFiles::file(path).map_err(Error::file(path))?;
+    let origin = Origin { beside: &beside, budget: &budget };
+    match kind {
+        Some(type_proto::Value::SequenceType(_)) => {
+            sequence(&SequenceProto::decode(bytes()?).map_err(damaged)?, origin)
+        }
+        Some(type_proto::Value::OptionalType(_)) => {
+            let message = OptionalProto::decode(bytes()?).map_err(damaged)?;
+            match (&message.tensor_value, &message.sequence_value) {
+                (Some(own), _) => tensor(own, origin),
+                (None, Some(own)) => sequence(own, origin),
+                (None, None) => Ok(Value::Nothing),
+            }
+        }
+        _ => tensor_file(path),
+    }
+}
+
+fn sequence(message: &SequenceProto, origin: Origin) -> Result<Value> {
+    if !message.sequence_values.is_empty() {
+        return Err(Error::Unsupported("sequences of sequences aren't known here".to_string()));
+    }
+    let values = message.tensor_values.iter().map(|own| tensor(own, origin)).collect::<Result<Vec<_>>>()?;
+    Ok(Value::List(Arc::new(values)))
+}
+
 /// A tensor of a message.
 pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
     let name = message.name();
@@ -82,7 +121,6 @@ pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
         let texts = message.string_data.iter().map(text).collect::<Result<Vec<_>>>()?;
         return Ok(Value::texts(texts, &shape));
     }
-    let size = element.size().unwrap_or(1);
     let external = message.data_location == Some(DataLocation::External as i32);
     if external || message.raw_data.is_some() {
         let bytes = if external {
@@ -90,11 +128,11 @@ pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
         } else {
             message.raw_data.clone().unwrap_or_default()
         };
-        if Some(bytes.len()) != count.checked_mul(size) {
+        if Some(bytes.len()) != element.bytes(count) {
             let (found, name) = (bytes.len(), element.name());
             return Err(refuse(format!("{found} bytes for a shape of {shape:?} of {name}")));
         }
-        let data = element.read(&bytes).ok_or_else(|| refuse("a number above 2⁶³".to_string()))?;
+        let data = element.read(&bytes, count).ok_or_else(|| refuse("a number above 2⁶³".to_string()))?;
         return Ok(Value::new(data, &shape, element));
     }
     let data = match element {
@@ -109,7 +147,12 @@ pub fn tensor(message: &TensorProto, origin: Origin) -> Result<Value> {
         OnnxDType::F16 | OnnxDType::Bf16 => {
             let bytes: Vec<u8> =
                 message.int32_data.iter().flat_map(|&bits| (bits as u16).to_le_bytes()).collect();
-            element.read(&bytes).unwrap_or(Data::F32(Vec::new()))
+            element.read(&bytes, count).unwrap_or(Data::F32(Vec::new()))
+        }
+        // Bytes in which several may stand.
+        element if element.bits().is_some_and(|bits| bits < 8) || element.narrow_float().is_some() => {
+            let bytes: Vec<u8> = message.int32_data.iter().map(|&bits| bits as u8).collect();
+            element.read(&bytes, count).unwrap_or(Data::F32(Vec::new()))
         }
         _ => Data::I32(message.int32_data.clone()).cast(element.dtype().unwrap_or(kiln_ir::DType::I32)),
     };

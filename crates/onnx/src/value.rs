@@ -14,6 +14,9 @@ use crate::element::OnnxDType;
 /// The steps that it takes to make a program of a node and to run it.
 const NODE: u64 = 10_000;
 
+/// What takes no more steps is computed wherever it is asked for, also twice.
+const LITTLE: u64 = 2_000_000;
+
 /// A value of a network.
 #[derive(Clone, Debug)]
 pub enum Value {
@@ -88,6 +91,14 @@ impl Value {
     /// The numbers, where they can be known now: nothing of what is put into the network is in them.
     pub fn constant(&self) -> Option<Data> {
         self.known(&Budget::default()).ok().flatten()
+    }
+
+    /// Whether much has to be computed before its numbers are known.
+    pub(crate) fn is_pending(&self) -> bool {
+        let Value::Numbers(tensor, _) = self else { return false };
+        let held = |node: &kiln_ir::Node| matches!(node.op, Op::Const(_));
+        !tensor.expr().node().is_ok_and(|node| held(node))
+            && cost(tensor.expr()).is_some_and(|cost| cost.steps > LITTLE)
     }
 
     /// The same, for as much as is left.

@@ -4,12 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use kiln_ir::DType;
-use kiln_nn::Context;
 
 use crate::element::OnnxDType;
 use crate::error::{Error, Result};
 use crate::network::{Network, Port};
-use crate::read::tensor_file;
+use crate::proto::type_proto;
+use crate::read::value_file;
 use crate::value::Value;
 
 /// How an output compares with what was recorded.
@@ -82,12 +82,20 @@ pub fn data_sets(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The files `kind_0.pb`, `kind_1.pb`, … of a set.
-fn values(set: &Path, kind: &str, ports: &[Port]) -> Result<Vec<Value>> {
-    if let Some(port) = ports.iter().find(|port| port.element.is_none()) {
+fn values(
+    set: &Path,
+    kind: &str,
+    ports: &[Port],
+    types: &[Option<&type_proto::Value>],
+) -> Result<Vec<Value>> {
+    let is_tensor = |at: usize| matches!(types.get(at), Some(Some(type_proto::Value::TensorType(_))));
+    let unknown = |(at, port): &(usize, &Port)| port.element.is_none() && is_tensor(*at);
+    if let Some((_, port)) = ports.iter().enumerate().find(unknown) {
         return Err(Error::Unsupported(format!("{kind} {} is no tensor of a known type", port.name)));
     }
     let file = |number: usize| Some(set.join(format!("{kind}_{number}.pb"))).filter(|path| path.exists());
-    (0..).map_while(file).map(|path| tensor_file(&path)).collect()
+    let read = |(at, path): (usize, PathBuf)| value_file(&path, types.get(at).copied().flatten());
+    (0..).map_while(file).enumerate().map(read).collect()
 }
 
 /// Runs a network on a set's inputs and compares what comes out with its outputs.
@@ -95,8 +103,9 @@ fn values(set: &Path, kind: &str, ports: &[Port]) -> Result<Vec<Value>> {
 /// # Errors
 /// Where the files can't be read, or the network can't run.
 pub fn verify(network: &Network, set: &Path, tolerance: Tolerance) -> Result<Vec<Comparison>> {
-    let outputs = network.run(values(set, "input", &network.inputs())?, &Context::inference())?;
-    let expected = values(set, "output", &network.outputs())?;
+    let [taken, given] = network.types();
+    let outputs = network.compute(values(set, "input", &network.inputs(), &taken)?)?;
+    let expected = values(set, "output", &network.outputs(), &given)?;
     if expected.len() > outputs.len() {
         let message =
             format!("{} outputs are recorded, and the network gives {}", expected.len(), outputs.len());
@@ -118,6 +127,22 @@ pub fn verify(network: &Network, set: &Path, tolerance: Tolerance) -> Result<Vec
 pub fn compare(name: String, own: &Value, expected: &Value, tolerance: Tolerance) -> Result<Comparison> {
     let fault =
         |fault: String| Ok(Comparison { name: name.clone(), fault: Some(fault), largest: f64::INFINITY });
+    match (own, expected) {
+        (Value::Nothing, Value::Nothing) => return Ok(Comparison { name, fault: None, largest: 0.0 }),
+        (Value::List(own), Value::List(expected)) => {
+            if own.len() != expected.len() {
+                return fault(format!("it has {} values and should have {}", own.len(), expected.len()));
+            }
+            let mut all = Comparison { name: name.clone(), fault: None, largest: 0.0 };
+            for (at, (own, expected)) in own.iter().zip(expected.iter()).enumerate() {
+                let one = compare(format!("{name}[{at}]"), own, expected, tolerance)?;
+                all.largest = all.largest.max(one.largest);
+                all.fault = all.fault.or(one.fault);
+            }
+            return Ok(all);
+        }
+        _ => {}
+    }
     if own.shape() != expected.shape() {
         return fault(format!("the shape is {:?} and should be {:?}", own.shape(), expected.shape()));
     }

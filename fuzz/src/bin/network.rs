@@ -20,8 +20,7 @@ fn all() -> Vec<Vec<u8>> {
         let layers: Sequential = text.parse().unwrap();
         layers.build([&[1], row].concat()).unwrap();
         let form = data::Form::numbers(row);
-        let task =
-            kiln::model::Task::Numbers { names: vec![String::new()], scale: vec![1.0], offset: vec![0.0] };
+        let task = kiln::model::Task::plain_numbers(vec![String::new()]);
         let about = kiln::model::About::new(&layers, &form, task).unwrap();
         let path = path("good.onnx");
         kiln::Model::new(layers, about)

@@ -109,7 +109,18 @@ fn network(path: &Path, flags: &BenchFlags) -> Result<()> {
             inputs.push((made_up(dtype, &sizes)?, sizes));
         }
         let mut function = answers(&network);
-        measure(path, batch, flags, &mut function, &inputs).with_context(|| path.display().to_string())?;
+        let given: Vec<Input> = inputs.iter().map(|(data, sizes)| Input::from_data(data, sizes)).collect();
+        let whole = function.graph(given.as_slice());
+        // Where shapes follow from numbers there is no one program, but parts.
+        let values = || values(&ports, &inputs);
+        match whole {
+            Err(_) if network.compute(values()).is_ok() => {
+                let mut seconds = times(&mut || Ok(network.compute(values()).map(drop)?))?;
+                say(path, batch, flags, &mut seconds, Vec::new())?;
+            }
+            _ => measure(path, batch, flags, &mut function, &inputs)
+                .with_context(|| path.display().to_string())?,
+        }
     }
     Ok(())
 }
@@ -130,6 +141,13 @@ fn answers(network: &Network) -> Function<'_> {
         });
         Ok((tensors.collect(), Vec::new()))
     })
+}
+
+/// Inputs as values of a network.
+fn values(ports: &[Port], inputs: &[(Data, Vec<usize>)]) -> Vec<Value> {
+    let element = |port: &Port, data: &Data| port.element.unwrap_or(OnnxDType::from_dtype(data.dtype()));
+    let both = ports.iter().zip(inputs);
+    both.map(|(port, (data, sizes))| Value::new(data.clone(), sizes, element(port, data))).collect()
 }
 
 /// Whether a batch of this size reaches an input: a network that takes none would be timed for another one.
@@ -192,8 +210,6 @@ fn measure(
 ) -> Result<()> {
     let inputs: Vec<Input> = inputs.iter().map(|(data, sizes)| Input::from_data(data, sizes)).collect();
     let mut seconds = times(&mut || Ok(function.run(inputs.as_slice()).map(drop)?))?;
-    let (median, best) = (median(&mut seconds), seconds[0]);
-    let rate = f64::from(batch) / median;
     let mut best_of_each: Vec<Duration> = Vec::new();
     if flags.kernels > 0 {
         function.profile(true);
@@ -207,16 +223,26 @@ fn measure(
         }
     }
     let program = function.program(inputs.as_slice())?;
+    let mut kernels: Vec<_> = program.kernels.iter().zip(&best_of_each).skip(program.hoisted).collect();
+    kernels.sort_by_key(|(_, time)| std::cmp::Reverse(**time));
+    let kernels = kernels.into_iter().take(flags.kernels).map(|(kernel, time)| {
+        json!({ "kernel": kernel.label, "seconds": time.as_secs_f64(), "operations": kernel.operations, "bytes": kernel.bytes })
+    });
+    say(path, batch, flags, &mut seconds, kernels.collect())?;
+    if flags.json { Ok(()) } else { out::text(program.slowest(&best_of_each, flags.kernels)) }
+}
+
+/// Says how long a batch takes.
+fn say(
+    path: &Path,
+    batch: u32,
+    flags: &BenchFlags,
+    seconds: &mut [f64],
+    kernels: Vec<serde_json::Value>,
+) -> Result<()> {
+    let (median, best) = (median(seconds), seconds[0]);
+    let rate = f64::from(batch) / median;
     if flags.json {
-        let mut kernels: Vec<_> = program.kernels.iter().zip(&best_of_each).skip(program.hoisted).collect();
-        kernels.sort_by_key(|(_, time)| std::cmp::Reverse(**time));
-        let kernels: Vec<_> = kernels
-            .into_iter()
-            .take(flags.kernels)
-            .map(|(kernel, time)| {
-                json!({ "kernel": kernel.label, "seconds": time.as_secs_f64(), "operations": kernel.operations, "bytes": kernel.bytes })
-            })
-            .collect();
         return out::line(json!({
             "name": path.display().to_string(),
             "batch": batch,
@@ -233,6 +259,5 @@ fn measure(
         median * 1e3,
         best * 1e3,
         super::amount(rate)
-    ))?;
-    out::text(program.slowest(&best_of_each, flags.kernels))
+    ))
 }

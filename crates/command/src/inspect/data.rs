@@ -22,7 +22,7 @@ pub fn frame(frame: &Frame) -> Result<String> {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
         writeln!(text, "columns   {}", columns.join(", "))?;
         match plan.target() {
-            Some(TargetColumn::Classes { column, names }) => {
+            Some(TargetColumn::Classes { column, names, .. }) => {
                 writeln!(text, "target    {column}, classes: {}", names.join(", "))?;
             }
             Some(TargetColumn::Number { column, .. }) => writeln!(text, "target    {column}, a number")?,

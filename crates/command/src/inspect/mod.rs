@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use kiln_learn::data::{Curve, Unit};
 use kiln_learn::data::{Frame, read_text};
 use kiln_learn::hub;
 use kiln_learn::model::{NETWORK, PartMeaning, Task, listed};
@@ -168,7 +169,10 @@ fn model(model: &Model, batch: usize) -> Result<String> {
     writeln!(text, "takes     {} numbers of type {}", shape_text(&about.input.shape), about.input.kind)?;
     match &about.task {
         Task::Classes { names } => {
-            writeln!(text, "tells     {}: {}", counted(names.len(), "class"), listed(names))?
+            writeln!(text, "tells     {}: {}", counted(names.len(), "class"), listed(names))?;
+            if let (Some(threshold), Some(second)) = (about.threshold, names.last()) {
+                writeln!(text, "decides   {second} above a probability of {threshold:.4}")?;
+            }
         }
         Task::Tags { names } => {
             writeln!(text, "gives     each word one of {}: {}", counted(names.len(), "tag"), listed(names))?
@@ -176,15 +180,16 @@ fn model(model: &Model, batch: usize) -> Result<String> {
         Task::Text { pieces } => {
             writeln!(text, "tells     what comes next, of {} of text", counted(*pieces, "piece"))?
         }
-        Task::Numbers { names, .. } => writeln!(text, "predicts  {}", names.join(", "))?,
-        Task::Several { .. } => {
+        Task::Numbers { .. } | Task::Several { .. } => {
             for part in about.task.parts() {
                 match part.meaning {
                     PartMeaning::Classes(names) => {
                         let count = counted(names.len(), "class");
                         writeln!(text, "tells     {}, {count}: {}", part.name, listed(names))?;
                     }
-                    PartMeaning::Number { .. } => writeln!(text, "predicts  {}", part.name)?,
+                    PartMeaning::Number { unit, interval } => {
+                        writeln!(text, "predicts  {}{}", part.name, learned_as(&unit, interval))?;
+                    }
                 }
             }
         }
@@ -237,4 +242,19 @@ fn show(model: &Model, what: Show, batch: usize) -> Result<String> {
             program.listing(&(0..kernels).map(median).collect::<Vec<_>>())
         }
     })
+}
+
+/// How a number is learned, where that isn't the plain way.
+pub fn learned_as(unit: &Unit, interval: Option<f64>) -> String {
+    let curve = match unit.curve {
+        Curve::Straight => "",
+        Curve::Log { .. } => ", learned by its logarithm",
+        Curve::Count => ", a count",
+    };
+    match interval {
+        Some(share) => {
+            format!("{curve}, with an interval that holds {:.4} % of all", 100.0 * share).replace(".0000", "")
+        }
+        None => curve.to_string(),
+    }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use kiln_learn::Prediction;
-use kiln_learn::data::{Column, Table};
+use kiln_learn::data::{Column, Table, Unit};
 use kiln_learn::model::{PartMeaning, Task, TaskPart};
 use serde_json::{Map, Value, json};
 
@@ -34,19 +34,37 @@ fn each_target<'a>(
 
 /// The numbers that were predicted, with no more digits than mean something.
 fn rounded(answer: &Prediction, task: &Task) -> impl ExactSizeIterator<Item = f64> {
-    let scales = if let Task::Numbers { scale, .. } = task { scale.as_slice() } else { &[] };
     let numbers: Vec<f64> = answer.numbers().map(|(_, number)| number).collect();
-    numbers
-        .into_iter()
-        .enumerate()
-        .map(|(at, number)| shortest(number, scales.get(at).copied().unwrap_or(1.0)))
+    let units = units(task);
+    numbers.into_iter().enumerate().map(move |(at, number)| in_unit(number, units.get(at)))
+}
+
+/// What the numbers of a task are learned as.
+fn units(task: &Task) -> Vec<Unit> {
+    match task {
+        Task::Numbers { .. } => task.parts().iter().filter_map(|part| part.meaning.unit()).collect(),
+        Task::Classes { .. } | Task::Several { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
+    }
+}
+
+fn in_unit(number: f64, unit: Option<&Unit>) -> f64 {
+    shortest(number, unit.map_or(1.0, |unit| unit.slope(number)))
+}
+
+/// The lower and the upper bound of each number that has some, as [`rounded`].
+fn bounds(answer: &Prediction, task: &Task) -> Vec<[f64; 2]> {
+    let units = units(task);
+    let one = |(at, bounds): (usize, &[f64; 2])| bounds.map(|bound| in_unit(bound, units.get(at)));
+    answer.all_bounds().iter().enumerate().map(one).collect()
 }
 
 /// The likeliest classes, or the numbers.
 pub(super) fn best(answer: &Prediction, task: &Task, count: usize) -> String {
     let mut all: Vec<(&str, f32)> = answer.probabilities().collect();
     if all.is_empty() {
-        return value(answer, task).to_string();
+        let bounds = bounds(answer, task);
+        let interval = bounds.iter().map(|[low, high]| format!("  {low} to {high}"));
+        return value(answer, task).to_string() + &interval.collect::<String>();
     }
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
     let shown = all.iter().take(count.max(1)).map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
@@ -61,14 +79,17 @@ pub(super) fn header(task: &Task) -> Vec<String> {
             names.push("prediction".to_string());
             names.extend(classes.iter().map(|class| format!("p({class})")));
         }
-        Task::Numbers { names: numbers, .. } => {
-            names.extend(numbers.iter().map(|name| format!("predicted {name}")));
-        }
-        Task::Several { .. } => {
+        Task::Numbers { .. } | Task::Several { .. } => {
             for TaskPart { name, meaning, .. } in task.parts() {
                 names.push(format!("predicted {name}"));
-                if let PartMeaning::Classes(classes) = meaning {
-                    names.extend(classes.iter().map(|class| format!("p({name}={class})")));
+                match meaning {
+                    PartMeaning::Classes(classes) => {
+                        names.extend(classes.iter().map(|class| format!("p({name}={class})")));
+                    }
+                    PartMeaning::Number { interval: Some(_), .. } => {
+                        names.extend([format!("{name}.low"), format!("{name}.high")]);
+                    }
+                    PartMeaning::Number { interval: None, .. } => {}
                 }
             }
         }
@@ -109,13 +130,17 @@ pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> 
         write!(line, ",{}", quoted(class))?;
     }
     answer.probabilities().try_for_each(|(_, p)| write!(line, ",{p:.6}"))?;
-    rounded(answer, task).try_for_each(|number| write!(line, ",{number}"))?;
+    let bounds = bounds(answer, task);
+    for (at, number) in rounded(answer, task).enumerate() {
+        write!(line, ",{number}")?;
+        bounds.get(at).into_iter().flatten().try_for_each(|bound| write!(line, ",{bound}"))?;
+    }
     each_target(answer, task).try_for_each(|(_, said, task)| cells(said, task, line))
 }
 
 /// The number with the fewest digits that is the same in single precision, which is what a model computes in; where that is too coarse for
 /// what differs (moments since 1970, a few seconds apart), with digits to a hundred-thousandth of the unit that it learned in.
-fn shortest(number: f64, scale: f64) -> f64 {
+pub(super) fn shortest(number: f64, scale: f64) -> f64 {
     let single = number as f32;
     if (f64::from(single) - number).abs() <= 1e-4 * scale.abs() {
         return single.to_string().parse().unwrap_or(number);
@@ -136,10 +161,27 @@ pub(super) fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row:
             let classes = answer.targets().filter(|(_, said)| said.class().is_some());
             let each = classes.map(|(name, said)| (name.to_string(), probabilities(said)));
             object["probabilities"] = Value::Object(each.collect());
+            let numbers = each_target(answer, task).filter(|(_, said, _)| !said.all_bounds().is_empty());
+            let each: Map<_, _> =
+                numbers.map(|(name, said, task)| (name.to_string(), interval(said, task))).collect();
+            if !each.is_empty() {
+                object["interval"] = Value::Object(each);
+            }
+        }
+        Prediction::Numbers { bounds, .. } if !bounds.is_empty() => {
+            object["interval"] = interval(answer, task)
         }
         Prediction::Numbers { .. } | Prediction::Text { .. } => {}
     }
     object
+}
+
+/// The bounds of a number, `[low, high]`, or of several.
+fn interval(answer: &Prediction, task: &Task) -> Value {
+    match bounds(answer, task).as_slice() {
+        [one] => json!(one),
+        all => json!(all),
+    }
 }
 
 /// The probabilities of all classes, by their names.

@@ -2,6 +2,7 @@
 
 mod generate;
 mod lines;
+mod masked;
 mod pairs;
 mod pictures;
 mod stream;
@@ -14,11 +15,14 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use kiln_learn::hub::{self, HubModel, TextNetwork};
+use kiln_learn::hub::{self, EncoderModel, HubModel, TextNetwork};
+use kiln_learn::models::EncoderHead;
+use kiln_learn::preparation::TextPreparation;
 use kiln_learn::{Predictor, Preparation};
 
 use self::generate::GenerateFlags;
 use self::lines::{best, object, table_header, table_rows};
+use self::masked::print_masked;
 use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
 use super::reading::ReadingFlags;
@@ -49,6 +53,8 @@ use super::rows;
   kiln predict ner.kiln --text \"Ada lives in London\"
   kiln predict ner.kiln new.conll > tagged.conll
   kiln predict reviews-bert/ \"a fine film\" \"a waste of time\" --top 3
+  kiln predict bert-base/ \"Paris is the [MASK] of France.\"
+  kiln predict ner-bert/ \"Ada lives in London.\" --json
   kiln predict sentences-bert/ lines.txt --embed --normalize > meanings.csv
   kiln predict net.onnx \"a fine film\"             with tokenizer.json beside it
   kiln predict vit-base/ cat.jpg photos/ --top 5
@@ -71,9 +77,9 @@ pub struct PredictFlags {
     #[command(flatten)]
     given: TextFlags,
 
-    /// How many classes are shown of each image or text
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    top: usize,
+    /// How many classes are shown of each image or text [default: 1], or pieces for each masked one [default: 5]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
 
     #[command(flatten)]
     seen: rows::ViewFlags,
@@ -103,12 +109,20 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     let goes_on = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_none());
     let views = flags.seen.views(about)?;
     flags.given.check_single()?;
+    flags.given.check_words()?;
     if !goes_on {
         flags.generate.check_none()?;
     }
     let given = || flags.given.singles(&flags.inputs);
     if flags.given.embeds() {
-        let texts = given()?;
+        let texts = match &about.preparation {
+            Preparation::Text(TextPreparation { columns: Some(columns), .. })
+                if !flags.inputs.is_empty() && !flags.names_texts() =>
+            {
+                of_column(rows::without_answers(about, &flags.inputs)?, &columns.text)?
+            }
+            _ => given()?,
+        };
         let embeddings = predictor.embed(texts.iter().map(GivenText::first))?;
         return flags.given.print_embeddings(&texts, embeddings, flags.json).map(|()| ExitCode::SUCCESS);
     }
@@ -122,10 +136,10 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         let texts = flags.given.texts();
         return tags::run(&predictor, texts, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
     }
-    if tells_texts_apart && (flags.given.names_texts() || flags.inputs.iter().any(|input| is_text(input))) {
+    if tells_texts_apart && flags.names_texts() {
         let texts = given()?;
         let said = texts.iter().map(|text| predictor.predict_text(text.first()));
-        print_predictions(&texts, said.collect(), flags.top, flags.json)?;
+        print_predictions(&texts, said.collect(), flags.top(), flags.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     if goes_on {
@@ -168,7 +182,7 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
             )?;
         } else if questions.table.is_none() {
             let file = questions.files.get(row).map(|file| file.display().to_string()).unwrap_or_default();
-            writeln!(out, "{file}  {}", best(answer, &about.task, flags.top))?;
+            writeln!(out, "{file}  {}", best(answer, &about.task, flags.top()))?;
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
@@ -177,6 +191,28 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// So many pieces are shown for a masked one.
+const MASKED: usize = 5;
+
+impl PredictFlags {
+    /// How many classes are shown.
+    fn top(&self) -> usize {
+        self.top.unwrap_or(1)
+    }
+
+    /// Whether texts themselves are given, and no file.
+    fn names_texts(&self) -> bool {
+        self.given.names_texts() || self.inputs.iter().any(|input| is_text(input))
+    }
+}
+
+/// The texts in a column of a table.
+fn of_column(asked: rows::Questions, column: &str) -> Result<Vec<GivenText>> {
+    let Some(table) = asked.table else { return Ok(Vec::new()) };
+    let column = table.column(column)?;
+    Ok((0..table.len()).map(|row| GivenText::of(&column.cell(row).text().unwrap_or_default())).collect())
 }
 
 /// What a model of a hub's folder says.
@@ -193,6 +229,9 @@ fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
     }
     if !matches!(model, HubModel::Language(_) | HubModel::Seq2Seq(_)) {
         flags.generate.check_none()?;
+    }
+    if !matches!(model, HubModel::Encoder(_)) {
+        flags.given.check_words()?;
     }
     match (&flags.adapters, &model) {
         (Some(adapters), HubModel::Language(model)) => drop(model.load_adapters(adapters)?),
@@ -216,19 +255,29 @@ fn of_folder(flags: &PredictFlags) -> Result<ExitCode> {
             flags.given.print_embeddings(&texts, model.embed(&texts)?, json)
         }
         HubModel::Seq2Seq(mut model) => flags.generate.run(&mut *model, &flags.inputs, json),
-        HubModel::Encoder(model) => {
-            let texts = texts()?;
-            match embeds {
-                true => flags.given.print_embeddings(&texts, model.embed(&texts)?, json),
-                false => print_predictions(&texts, model.predict(&texts), flags.top, json),
-            }
-        }
+        HubModel::Encoder(model) => of_encoder(flags, &model),
         HubModel::Vision(_) if embeds || flags.given.names_texts() => {
             bail!("--embed and --text are of texts, and the model takes pictures")
         }
-        HubModel::Vision(model) => return pictures::predict(&model, &flags.inputs, flags.top, json),
+        HubModel::Vision(model) => return pictures::predict(&model, &flags.inputs, flags.top(), json),
     }
     .map(|()| ExitCode::SUCCESS)
+}
+
+/// What an encoder of a hub's folder says of texts, by what stands on its last block.
+fn of_encoder(flags: &PredictFlags, model: &EncoderModel) -> Result<()> {
+    let (given, json) = (&flags.given, flags.json);
+    if matches!(model.config().head, EncoderHead::StepClasses(_)) && !given.embeds() {
+        given.check_single()?;
+        return tags::of_encoder(model, given.texts(), &flags.inputs, given.aggregation(), json);
+    }
+    let texts = given.given(&flags.inputs)?;
+    given.check_words()?;
+    match model.mask() {
+        _ if given.embeds() => given.print_embeddings(&texts, model.embed(&texts)?, json),
+        Some(mask) => print_masked(&texts, model.fill(&texts, flags.top.unwrap_or(MASKED))?, mask, json),
+        None => print_predictions(&texts, model.predict(&texts), flags.top(), json),
+    }
 }
 
 /// What a network of an ONNX file says of texts.
@@ -236,9 +285,10 @@ fn of_network(flags: &PredictFlags) -> Result<()> {
     let network = TextNetwork::open(&flags.model)?;
     flags.seen.check_none()?;
     flags.generate.check_none()?;
+    flags.given.check_words()?;
     let texts = flags.given.given(&flags.inputs)?;
     match flags.given.embeds() {
         true => flags.given.print_embeddings(&texts, network.embed(&texts)?, flags.json),
-        false => print_predictions(&texts, network.predict(&texts), flags.top, flags.json),
+        false => print_predictions(&texts, network.predict(&texts), flags.top(), flags.json),
     }
 }

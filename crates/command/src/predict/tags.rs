@@ -5,17 +5,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{TaggedSentence, conll, is_conll};
+use kiln_learn::hub::{EncoderModel, PieceAggregation};
 use kiln_learn::metrics::{are_of_entities, entities};
 use kiln_learn::model::Task;
 use kiln_learn::{Predictor, TaggedWord};
 use serde_json::{Value, json};
 
+use super::texts::is_text;
 use crate::{out, rows};
 
 /// Tags the words of texts given, or of a file, and writes them as the tasks of CoNLL have them, or as objects.
 pub(super) fn run(predictor: &Predictor, texts: &[String], inputs: &[PathBuf], json: bool) -> Result<()> {
-    let sentences = match (texts, inputs) {
-        ([], [input]) => of_file(input)?,
+    let sentences: Vec<Vec<String>> = match (texts, inputs) {
+        ([], [input]) => match of_file(input)? {
+            Sentences::Words(sentences) => sentences,
+            Sentences::Lines(lines) => lines.iter().filter_map(|line| plain(line)).collect(),
+        },
         ([], _) => bail!(
             "name a file of sentences (or - for the standard input), or give one: --text \"Ada lives in London\""
         ),
@@ -26,6 +31,41 @@ pub(super) fn run(predictor: &Predictor, texts: &[String], inputs: &[PathBuf], j
         Task::Tags { names } => names.as_slice(),
         Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. } | Task::Text { .. } => &[],
     };
+    print(&tagged, names, json)
+}
+
+/// The same of an encoder of a hub's folder, whose texts may also be named as they are.
+pub(super) fn of_encoder(
+    model: &EncoderModel,
+    texts: &[String],
+    inputs: &[PathBuf],
+    by: PieceAggregation,
+    json: bool,
+) -> Result<()> {
+    let of_lines = |lines: &[String]| {
+        let lines = lines.iter().map(String::as_str).filter(|line| !line.trim().is_empty());
+        model.predict_tags(lines, by)
+    };
+    let tagged = match (texts, inputs) {
+        ([], []) => bail!("name texts, a file of sentences, or - for the standard input"),
+        ([], [input]) if !is_text(input) => match of_file(input)? {
+            Sentences::Words(sentences) => model.predict_tags_of_words(&sentences, by)?,
+            Sentences::Lines(lines) => of_lines(&lines)?,
+        },
+        ([], inputs) => {
+            if let Some(file) = inputs.iter().find(|input| !is_text(input)) {
+                bail!("{}: name one file, or texts", file.display());
+            }
+            let texts: Vec<String> = inputs.iter().map(|text| text.to_string_lossy().into_owned()).collect();
+            of_lines(&texts)?
+        }
+        (texts, _) => of_lines(texts)?,
+    };
+    print(&tagged, model.labels(), json)
+}
+
+/// Writes words with their tags, or objects.
+fn print(tagged: &[Vec<TaggedWord>], names: &[String], json: bool) -> Result<()> {
     let has_entities = are_of_entities(names.iter().map(String::as_str));
     let mut out = out::RowWriter::new();
     for (place, words) in tagged.iter().enumerate() {
@@ -41,16 +81,25 @@ pub(super) fn run(predictor: &Predictor, texts: &[String], inputs: &[PathBuf], j
     Ok(out.flush()?)
 }
 
-/// The words of each sentence of a file: of one with a word on each line and empty lines between sentences, else each line is a sentence.
-fn of_file(input: &Path) -> Result<Vec<Vec<String>>> {
+/// What a file holds.
+enum Sentences {
+    /// Words, those of each sentence.
+    Words(Vec<Vec<String>>),
+    /// A sentence on each line.
+    Lines(Vec<String>),
+}
+
+/// The sentences of a file: of one with a word on each line and empty lines between sentences, else each line is a sentence.
+fn of_file(input: &Path) -> Result<Sentences> {
     let text = rows::text(input)?;
     let name = input.extension().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let by_name = ["conll", "conllu", "conllx", "bio", "iob", "iob2"].contains(&name.as_str());
     if by_name || is_conll(&text) || is_words(&text) {
         let sentences = conll(&text).with_context(|| input.display().to_string())?;
-        return Ok(sentences.into_iter().map(|TaggedSentence { words, .. }| words).collect());
+        let words = sentences.into_iter().map(|TaggedSentence { words, .. }| words);
+        return Ok(Sentences::Words(words.collect()));
     }
-    Ok(text.lines().filter_map(plain).collect())
+    Ok(Sentences::Lines(text.lines().map(str::to_string).collect()))
 }
 
 /// Whether each line has a word.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use kiln_learn::hub::TextPair;
+use kiln_learn::hub::{PieceAggregation, TextPair};
 use kiln_learn::model::{NamedTask, Task};
 use kiln_learn::{Embeddings, Prediction, Result as Learned};
 use serde_json::json;
@@ -32,6 +32,19 @@ pub(super) struct TextFlags {
     /// A second text that belongs to each, of a model of pairs; in a file a tab stands between the two
     #[arg(long, help_heading = TEXTS, value_name = "TEXT")]
     pair: Option<String>,
+
+    /// Of a folder whose model gives pieces tags: which piece of a word says its tag, first, all (mean) or the surest (max) [default: first]
+    #[arg(long, help_heading = TEXTS, value_name = "RULE", value_parser = aggregation)]
+    aggregate: Option<PieceAggregation>,
+}
+
+fn aggregation(name: &str) -> std::result::Result<PieceAggregation, String> {
+    match name {
+        "first" => Ok(PieceAggregation::First),
+        "mean" => Ok(PieceAggregation::Mean),
+        "max" => Ok(PieceAggregation::Max),
+        _ => Err("it is first, mean or max".to_string()),
+    }
 }
 
 /// A text and the one that belongs to it.
@@ -41,6 +54,11 @@ pub(super) struct GivenText {
 }
 
 impl GivenText {
+    /// One without another.
+    pub(super) fn of(text: &str) -> GivenText {
+        GivenText { first: text.to_string(), second: None }
+    }
+
     /// The text.
     pub(super) fn first(&self) -> &str {
         &self.first
@@ -83,6 +101,19 @@ impl TextFlags {
     pub(super) fn check_single(&self) -> Result<()> {
         match self.pair {
             Some(_) => bail!("--pair is for a model of pairs of texts, and this one takes one at a time"),
+            None => Ok(()),
+        }
+    }
+
+    /// Which piece of a word says its tag.
+    pub(super) fn aggregation(&self) -> PieceAggregation {
+        self.aggregate.unwrap_or_default()
+    }
+
+    /// An error where it is said how pieces' tags become those of words, and the model gives pieces none.
+    pub(super) fn check_words(&self) -> Result<()> {
+        match self.aggregate {
+            Some(_) => bail!("--aggregate is for a hub's model that gives pieces tags, and this one doesn't"),
             None => Ok(()),
         }
     }
@@ -199,11 +230,7 @@ pub(super) fn print_predictions(
 pub(super) fn task(said: &Prediction) -> Task {
     match said {
         Prediction::Classes { names, .. } => Task::Classes { names: names.to_vec() },
-        Prediction::Numbers { names, .. } => Task::Numbers {
-            names: names.to_vec(),
-            scale: vec![1.0; names.len()],
-            offset: vec![0.0; names.len()],
-        },
+        Prediction::Numbers { names, .. } => Task::plain_numbers(names.to_vec()),
         Prediction::Several { targets } => {
             let named =
                 targets.iter().map(|(name, said)| NamedTask { name: name.to_string(), task: task(said) });

@@ -12,6 +12,7 @@ use std::path::Path;
 use anyhow::Result;
 use kiln_learn::data::{Dataset, ImageSize, Table, TablePreparation, encode_png};
 use kiln_learn::metrics::History;
+use kiln_learn::selection::Leaderboard;
 
 use super::folder::Folder;
 use super::importance::Importances;
@@ -35,6 +36,8 @@ pub struct Told<'a> {
     pub config: String,
     pub environment: String,
     pub importances: Option<&'a Importances>,
+    /// What models were chosen by, where there were several.
+    pub board: Option<&'a Leaderboard>,
     /// What a model that goes on with texts said, with the epoch after which it did.
     pub samples: &'a [(u64, String)],
 }
@@ -95,6 +98,10 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
         .filter_map(|(name, part)| Some((name, part?)))
         .collect();
     html += &tables::figures(&known)?;
+    if let Some(board) = told.board {
+        html += "</section><section id=\"models\"><h2>Models</h2>";
+        html += &tables::board(board)?;
+    }
     html += "</section><section id=\"curves\"><h2>Charts</h2><div class=\"charts\">";
     for (place, chart) in charts.iter().enumerate() {
         html += &format!("<figure>{}</figure>", chart.svg());
@@ -106,7 +113,7 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
     html += "</div></section>";
     if let Some(measured) = measured {
         if measured.entities.kinds().next().is_some() {
-            let table = escape(&super::measure::entity_table(&measured.entities));
+            let table = escape(&super::figures::entity_table(&measured.entities));
             write!(html, "<section id=\"entities\"><h2>Entities</h2><pre>{table}</pre></section>")?;
         }
         match &measured.of {
@@ -199,6 +206,7 @@ th{font-weight:600}.matrix td{text-align:center;min-width:2.6rem}.wrong{display:
 .samples{display:flex;flex-direction:column;min-height:18rem}.samples figcaption{font-size:14px;font-weight:600}\
 .samples dl{flex:1 1 0;overflow:auto;margin:.4rem 0 0;display:grid;grid-template-columns:max-content 1fr;gap:.3rem .8rem;align-content:start;font-size:.85rem}\
 .samples dt{color:var(--soft);text-align:right;font-variant-numeric:tabular-nums}.samples dd{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-family:ui-monospace,monospace}\
+.board th:first-child{text-align:left}.dots{width:260px;height:18px;display:inline-block;vertical-align:middle}.dots circle{fill:var(--c0);opacity:.55}.dots path{stroke:var(--ink);stroke-width:2}\
 .bar{display:inline-block;height:.8em;background:var(--c0);border-radius:2px;vertical-align:middle}footer{margin:2.5rem 0 1rem;color:var(--soft);font-size:.85rem}";
 
 /// A metric's name as a title; one of a target starts with the target's name, which stays as it is.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use kiln_learn::data::{Batch, encode_png};
 use kiln_learn::metrics::Confusion;
+use kiln_learn::selection::Leaderboard;
 
 use super::chart::figure;
 use super::drawing::escape;
@@ -26,7 +27,7 @@ pub(super) fn figures(parts: &[(&str, &Measured)]) -> Result<String> {
         let count = first.numbers.len();
         return figures_of(parts, count);
     };
-    let mut html = figures_of(parts, 1)?;
+    let mut html = figures_of(parts, first.of_all())?;
     for (at, target) in each.iter().enumerate() {
         let mut own: Vec<(&str, &Measured)> = Vec::new();
         for (part, measured) in parts {
@@ -53,6 +54,45 @@ fn figures_of(parts: &[(&str, &Measured)], count: usize) -> Result<String> {
         html += "</tr>";
     }
     Ok(html + "</table></div>")
+}
+
+/// What came of each candidate: its figure with the spread as a bar from fold to fold, its time and share of the answer.
+pub(super) fn board(board: &Leaderboard) -> Result<String> {
+    let larger = if board.larger_is_better { "more" } else { "less" };
+    let mut html = "<div class=\"scroll\"><table class=\"board\"><tr><th>model</th>".to_string();
+    let fold = if board.folds == 1 { "part" } else { "fold" };
+    write!(
+        html,
+        "<th>{}</th><th>±</th><th>from {fold} to {fold}</th><th>time</th><th>share</th></tr>",
+        escape(&board.figure)
+    )?;
+    let all = board.standings.iter().flat_map(|standing| standing.each.iter().copied());
+    let (least, most) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+    for (standing, cells) in board.standings.iter().zip(board.table().iter().skip(1)) {
+        let [name, score, spread, time, share] = cells.as_slice() else { continue };
+        if let Some(why) = &standing.failed {
+            write!(html, "<tr><th>{}</th><td colspan=\"5\">{}</td></tr>", escape(name), escape(why))?;
+            continue;
+        }
+        write!(html, "<tr><th>{}</th><td>{score}</td><td>{spread}</td><td>", escape(name))?;
+        html += &dots(&standing.each, standing.score, (least, most));
+        write!(html, "</td><td>{time}</td><td>{share}</td></tr>")?;
+    }
+    write!(
+        html,
+        "</table></div><p>Of rows that no model had learned from; {larger} is better. A dot is a {fold}, the line their mean.</p>"
+    )?;
+    Ok(html)
+}
+
+/// Numbers as dots along a line from the least to the most, and their mean.
+fn dots(each: &[f64], mean: Option<f64>, (least, most): (f64, f64)) -> String {
+    const WIDTH: f64 = 260.0;
+    let place = |x: f64| 6.0 + (WIDTH - 12.0) * (x - least) / (most - least).max(f64::MIN_POSITIVE);
+    let dot = |x: &f64| format!("<circle cx=\"{:.1}\" cy=\"9\" r=\"3.5\"/>", place(*x));
+    let dots: String = each.iter().map(dot).collect();
+    let mean = mean.map_or(String::new(), |x| format!("<path d=\"M{0:.1} 1v16\"/>", place(x)));
+    format!("<svg class=\"dots\" viewBox=\"0 0 {WIDTH} 18\" role=\"img\">{dots}{mean}</svg>")
 }
 
 /// Which class was taken for which, and the figures of each; of one of several targets with its name.

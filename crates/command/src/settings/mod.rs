@@ -74,10 +74,13 @@ const DATA: &str = "Data";
 keys! {
     "Data" {
         "target" target: String [ROWS] = "COLUMN" "The column of a table to predict, by its name or its number from 1; several with commas between them [default: target, label, class or y, else the last]";
-        "task" task: String [ROWS] = "KIND" "classes or number, where a table doesn't show which; of several targets one word for all, or one for each with commas between them";
+        "task" task: String [ROWS] = "KIND" "classes, ordinal (classes from little to much), labels (any number of them, in a list such as a;b;c), number or count (whole numbers whose mean is predicted), where a table doesn't show which; of several targets one word for all, or one for each with commas between them";
+        "target-scale" target_scale: String [ROWS] = "HOW" "What a number is learned as: as-is, or log where few are very large; of several targets one word for all, or one for each [default: log where that is measured to be better]";
+        "order" order: String [ROWS] = "CLASSES" "The classes of an ordinal target from little to much, with commas between them [default: as numbers are]";
+        "interval" interval: Share [ROWS] = "SHARE" "Predict numbers with two bounds between which this share of all lie, such as 0.9; the number is then the middle of what may come";
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
-        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, text, calendar";
+        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, smooth-clip, min-max, log, as-is, codes, text, calendar";
         "header" header: String [ROWS] = "YES|NO" "Whether the first row of a table names its columns [default: what the rows below show]";
         "missing" missing: String [ROWS] = "WORDS" "Words that say in any column that its value is missing, with commas between them, besides the usual ones";
         "decimal" decimal: String [ROWS] = "SIGN" "What stands before decimals: . or , [default: what the numbers show]";
@@ -106,18 +109,19 @@ keys! {
     }
     "Model" {
         "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, max-pool 2, flatten, dense 128, relu, dropout 0.3, dense\"; --help lists all";
-        "preset" preset: String [LAYERS] = "NAME" "Known models: linear, mlp, cnn, resnet18; for tables also trees, boosted ones; for texts gru, lstm, wavenet, transformer, llama [default: a gru whose size suits the text and --time-limit]; for texts with classes words, bilstm, encoder; for sentences with tags bilstm, bigru, encoder; for pairs of texts transformer, llama, gru";
+        "preset" preset: String [LAYERS] = "NAME" "Known models: linear, mlp, cnn, resnet18; for tables also trees, realmlp, tabm [default of --quick: tabm, above 20,000 rows mlp]; for texts gru, lstm, wavenet, transformer, llama [default: a gru whose size suits the text and --time-limit]; for texts with classes words, bilstm, encoder; for sentences with tags bilstm, bigru, encoder; for pairs of texts transformer, llama, gru";
         "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input; or from a language model's folder, with its pieces";
         "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
         "lora" lora: Count [LAYERS] = "RANK" "Train low-rank adapters (LoRA) of this rank beside every dense layer of --from, a language model's folder, and leave its weights as they are; their scale is 2";
         "head" head: bool [LAYERS] = "" "Give the model of --from a new last layer, for what the data's classes (or numbers) are";
+        "monotone" monotone: String [LAYERS] = "SIGNS" "Columns of which more never says less of what is predicted (of two classes of the second), or more: \"age:+, price:-\"; of linear models";
     }
     "Training" {
         "epochs" epochs: Whole [NOTHING] = "N" "How often to go through the training set";
         "batch-size" batch_size: Count [&["batch size"]] = "N" "How many rows make one step; the last batch of an epoch may be smaller";
         "lr" lr: Rate [&["rate"]] = "RATE" "The learning rate";
         "optimizer" optimizer: String [&["optimizer"]] = "NAME" "sgd, momentum, nesterov, adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, lion, lamb or muon";
-        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any";
+        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, flat-cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any, for half of the steps at most";
         "weight-decay" weight_decay: Amount [&["optimizer"]] = "SHARE" "How much weights shrink, in proportion to the rate";
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
@@ -125,10 +129,12 @@ keys! {
         "ema" ema: Share [&["averages"]] = "DECAY" "Keep a moving average of the weights, and use it";
         "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";
+        "threshold" threshold: String [NOTHING] = "HOW" "Of two classes, above which probability it is the second: a number such as 0.3, or the one that is best on the validation rows by f1 or balanced (balanced accuracy) [default: 0.5]";
         "metric" metric: String [&["metrics"]] = "NAME" "The validation figure that says which epoch is the best, and is shown: loss, accuracy, f1, roc-auc, log-loss, …; of numbers r2, mae, rmse, … [default: loss]";
         "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
         "refit" refit: bool [NOTHING] = "" "When the best epoch is known, train once more for as many epochs on all rows, validation included";
         "time-limit" time_limit: Seconds [NOTHING] = "TIME" "Take so long at most, from the start to the report: 90s, 10m, 2h; schedules are fitted to it";
+        "quick" quick: bool [NOTHING] = "" "Of a table train one network at once, instead of trying several kinds of models on folds";
         "k-fold" k_fold: Count [NOTHING] = "N" "Cross-validate with N folds first, and say how much results vary";
         "seed" seed: Seed [SEED] = "NUMBER" "Where randomness starts [default: 7]";
         "device" device: String [NOTHING] = "NAME" "Where to compute: cpu, or another that `kiln devices` lists [default: cpu]";
@@ -141,10 +147,16 @@ keys! {
         "keep" keep: Whole [NOTHING] = "N" "How many checkpoints stay besides the last and the best [default: 0]";
         "log-csv" log_csv: PathBuf [NOTHING] = "FILE" "Another place for the table of epochs";
         "tensorboard" tensorboard: PathBuf [NOTHING] = "DIR" "Write events for TensorBoard";
+        "repeat" repeat: PathBuf [NOTHING] = "RESULT" "Do what a run did that chose among models, bit for bit: its result.json, which says what its clock decided";
         "resume" resume: PathBuf [NOTHING] = "DIR" "Go on with the run in this folder";
         "quiet" quiet: bool [NOTHING] = "" "Print the result and nothing else";
         "json" json: bool [NOTHING] = "" "Print JSON for programs, an object a line";
     }
+}
+
+/// A time as people write it: 90s, 10m.
+pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    Seconds::read(text).map(|seconds| seconds.0)
 }
 
 /// The command `kiln train`, with a flag for each line of the table.
@@ -238,6 +250,17 @@ impl Settings {
         Ok(())
     }
 
+    /// A setting that describes one model or how it is trained, if there is one: no others are tried beside it.
+    pub fn one_model(&self) -> Option<&'static str> {
+        let of_any = ["monotone", "metric", "threshold", "time-limit", "seed", "device", "threads"];
+        let of_run = ["checkpoint-dir", "checkpoint-every", "keep", "log-csv", "tensorboard"];
+        let is_of_one = |key: &&SettingKey| {
+            let of_model = ["Model", "Training"].contains(&key.heading) && !of_any.contains(&key.name);
+            (of_model || of_run.contains(&key.name) || key.name == "frame") && (key.get)(self).is_some()
+        };
+        KEYS.iter().find(is_of_one).map(|key| key.name)
+    }
+
     /// Refuses settings that change nothing for this kind of model.
     pub fn without(&self, kind: &str, names: &[&str]) -> Result<()> {
         match KEYS.iter().find(|key| names.contains(&key.name) && (key.get)(self).is_some()) {
@@ -287,6 +310,8 @@ impl Settings {
     pub fn of_run(path: &Path) -> Result<Settings> {
         let settings = Settings::from_file(path)?;
         match settings {
+            // What is fitted has no epochs.
+            Settings { preset: Some(_), seed: Some(_), .. } => Ok(settings),
             Settings {
                 epochs: Some(_),
                 batch_size: Some(_),
@@ -295,8 +320,6 @@ impl Settings {
                 seed: Some(_),
                 ..
             } => Ok(settings),
-            // A run keeps a preset that is descended to as the layers it is; others are fitted at once.
-            Settings { preset: Some(_), seed: Some(_), epochs: None, .. } => Ok(settings),
             _ => bail!(
                 "{}: these aren't the settings of a run, which say epochs, batch-size, lr, optimizer and seed; was it changed?",
                 path.display()
@@ -304,7 +327,8 @@ impl Settings {
         }
     }
 
-    fn from_toml(text: &str) -> Result<Settings> {
+    /// What a TOML text says.
+    pub fn from_toml(text: &str) -> Result<Settings> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             anyhow!("line {}: {}", line.unwrap_or(1), error.message())

@@ -12,12 +12,12 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{
-    Cell, Choices, Dataset, Frame, Framing, Rng, TablePreparation, TargetColumn, by_time, grouped,
+    Cell, Dataset, Frame, Framing, Rng, TablePreparation, TargetColumn, by_time, grouped,
 };
 use serde_json::{Value, json};
 
-use super::table::{TABLES, choices, front, moment, of_model, own_columns, task_of, with_flags};
-use super::{Habits, TrainingData, counts, name_of, shares};
+use super::table::{TABLES, choices, front, moment, of_model, own_columns, task_of, usual, with_flags};
+use super::{Habits, Ties, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::folder::scratch;
 use crate::large::LargeTable;
@@ -32,7 +32,7 @@ pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> 
     let reading = ReadingFlags::of(settings).reading()?;
     let choices = match reading.first_rows(path).ok().flatten() {
         Some(first) => choices(&first.table, settings, None, &mut Vec::new())?.1,
-        None => with_flags(Choices::new().target(target), settings)?,
+        None => with_flags(usual().target(target), settings, &[target.to_string()])?,
     };
     let origin = origin(path, settings, seed)?;
     let note = match stale(to, &origin)? {
@@ -200,13 +200,14 @@ fn origin(path: &Path, settings: &Settings, seed: u64) -> Result<Value> {
     let about = fs::metadata(path).with_context(place)?;
     let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let sum = kiln_files::file_checksum(path).with_context(place)?;
-    let Settings { target, task, ignore, columns, embed, .. } = settings;
+    let Settings { target, task, target_scale, order, ignore, columns, embed, .. } = settings;
+    let interval = settings.interval.map(|share| share.0);
     let mut origin = json!({
         "source": fs::canonicalize(path).with_context(place)?,
         "bytes": about.len(),
         "changed": changed.map(|since| since.as_secs_f64()),
         "content": format!("{sum:016x}"),
-        "target": target, "task": task, "ignore": ignore, "columns": columns, "embed": embed,
+        "target": target, "task": task, "target-scale": target_scale, "order": order, "interval": interval, "ignore": ignore, "columns": columns, "embed": embed,
         "seed": seed,
         "shares": shares(settings, 0.1),
     });
@@ -252,7 +253,19 @@ fn difference(then: &Value, now: &Value) -> Option<String> {
         value => value.to_string(),
     };
     // What an older frame doesn't know of wasn't said then.
-    let mut known = ["target", "task", "ignore", "columns", "embed", "seed", "shares"].iter().chain(&READING);
+    let own = [
+        "target",
+        "task",
+        "target-scale",
+        "order",
+        "interval",
+        "ignore",
+        "columns",
+        "embed",
+        "seed",
+        "shares",
+    ];
+    let mut known = own.iter().chain(&READING);
     let name = known.find(|name| then[**name] != now[**name])?;
     Some(format!("its {name} was {}, and is {} now", shown(&then[*name]), shown(&now[*name])))
 }
@@ -294,6 +307,7 @@ fn of_frame(
     said.push(counts(&*train, &*valid, &*test));
     let habits = Habits { epochs: 10, batch_size: 256, early_stop: 0, ..TABLES };
     Ok(TrainingData {
+        ties: if let FrameParts::Known(_) = part_of { Ties::Unknown } else { Ties::Free },
         name: name_of(path),
         said,
         train,

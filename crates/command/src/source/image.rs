@@ -7,7 +7,7 @@ use kiln_learn::data::{self, Augment, Augmented, Dataset, Gallery, Pictures, Set
 use kiln_learn::model::{Task, listed};
 use kiln_learn::preparation::ImagePreparation;
 
-use super::{Habits, TrainingData, counts, cut, name_of, shares};
+use super::{Habits, Ties, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
 use crate::out::counted;
 use crate::report::Shows;
@@ -41,6 +41,7 @@ pub(super) fn made_digits(settings: &Settings, seed: u64, base: Option<&Base>) -
     let images = images(&*train, base)?;
     let train = varied(train, &images, settings, false, &mut said)?;
     Ok(TrainingData {
+        ties: Ties::Free,
         name: "digits".to_string(),
         said,
         train,
@@ -98,6 +99,7 @@ fn known(
     let images = images(&*train, base)?;
     let train = varied(train, &images, settings, false, &mut said)?;
     Ok(TrainingData {
+        ties: Ties::Free,
         name: name_of(path),
         said,
         train,
@@ -204,6 +206,7 @@ pub(super) fn gallery(
     let train = varied(train, &images, settings, true, &mut said)?;
     let habits = Habits { epochs: 20, ..IMAGES };
     Ok(TrainingData {
+        ties: Ties::Free,
         name: name_of(path),
         said,
         train,

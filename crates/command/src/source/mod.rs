@@ -3,6 +3,7 @@
 mod frame;
 mod image;
 mod pairs;
+mod skew;
 mod table;
 mod tags;
 mod text;
@@ -14,6 +15,8 @@ use kiln_learn::Preparation;
 use kiln_learn::data::{self, Dataset, FileKind, PictureArchive, Set};
 use kiln_learn::model::Task;
 use kiln_learn::presets::{Preset, Suits};
+
+pub use table::numbers;
 
 use super::base::Base;
 use super::folder::scratch;
@@ -40,6 +43,67 @@ pub struct TrainingData {
     /// How rows of the test part are shown to people.
     pub shows: Shows,
     pub habits: Habits,
+    /// Which of the training rows belong together.
+    pub ties: Ties,
+}
+
+/// Which rows belong together, in folds too.
+pub enum Ties {
+    /// None do.
+    Free,
+    /// Those of the same number.
+    Groups(Vec<i64>),
+    /// Earlier ones come before later ones.
+    Times(Vec<f64>),
+    /// Some do, and it isn't known which.
+    Unknown,
+}
+
+impl Ties {
+    /// The part of each row where rows that belong together are to stay so, of so many parts; nothing where they may be cut anywhere.
+    pub fn parts(&self, count: usize) -> Option<Vec<u8>> {
+        let in_order = |order: Vec<usize>| {
+            let mut parts = vec![0; order.len()];
+            order.iter().enumerate().for_each(|(at, &row)| parts[row] = (at * count / order.len()) as u8);
+            parts
+        };
+        match self {
+            Ties::Free | Ties::Unknown => None,
+            Ties::Groups(keys) => {
+                let folds = data::grouped_folds(keys, count, super::settings::DEFAULT_SEED).ok()?;
+                let mut parts = vec![0; keys.len()];
+                for (part, (_, held)) in (0..).zip(&folds) {
+                    held.iter().for_each(|&row| parts[row] = part);
+                }
+                Some(parts)
+            }
+            Ties::Times(times) => {
+                let mut order: Vec<usize> = (0..times.len()).collect();
+                order.sort_by(|&a, &b| times[a].total_cmp(&times[b]));
+                (order.len() >= count).then(|| in_order(order))
+            }
+        }
+    }
+}
+
+impl TrainingData {
+    /// For each of some folds the training rows that are trained on and those that are held out, as rows belong together.
+    pub fn folds(&self, count: usize, seed: u64) -> Result<Vec<(Vec<usize>, Vec<usize>)>> {
+        Ok(match &self.ties {
+            Ties::Free => {
+                let form = self.train.y();
+                let is_classes = form.codes().is_some() && form.width() == 1;
+                let labels = is_classes.then(|| self.train.labels()).transpose()?;
+                data::folds(self.train.len(), labels.as_deref(), count, seed)?
+            }
+            Ties::Groups(keys) => data::grouped_folds(keys, count, seed)?,
+            Ties::Times(times) => data::folds_forward(times, count)?,
+            Ties::Unknown => bail!(
+                "folds of a table that takes more memory than a file may don't keep rows together as --group and --time say; leave --k-fold out, \
+                 or give it more memory (--limit bytes=…)"
+            ),
+        })
+    }
 }
 
 /// What suits such data, where nothing else is said.
@@ -194,7 +258,8 @@ fn tabular(
         let gallery = image::pictures(settings, base)?.reading(reading).list(path, column, labels)?;
         return image::gallery(path, gallery, settings, seed, base);
     }
-    let columns = [&["task", "ignore", "embed", "columns"][..], &READING].concat();
+    let columns =
+        [&["task", "target-scale", "order", "interval", "ignore", "embed", "columns"][..], &READING].concat();
     if let Some(frame) = &settings.frame {
         settings
             .only("a table by way of a frame", &[&parts[..], &columns, &["frame", "test", "val"]].concat())?;

@@ -10,7 +10,7 @@ use kiln_learn::preparation::{PairPreparation, PairRows};
 use kiln_learn::presets::Suits;
 
 use super::text::{TEXTS, called, is_padded, tokens};
-use super::{Habits, TrainingData, counts, name_of, shares};
+use super::{Habits, Ties, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::out::counted;
 use crate::reading::ReadingFlags;
@@ -89,6 +89,7 @@ pub(super) fn pairs(
     }
     said.push(counts(&*train, &*valid, &*test));
     Ok(TrainingData {
+        ties: Ties::Free,
         name: name_of(path),
         said,
         task: Task::Text { pieces: preparation.count() },

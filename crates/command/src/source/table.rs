@@ -4,20 +4,21 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::Preparation;
 use kiln_learn::data::{
-    self, Choices, Dataset, Table, TablePreparation, TargetColumn, TargetKind, Treatment, by_time, fractions,
-    grouped, stratified,
+    self, Choices, Curve, Dataset, Encoding, Table, TablePreparation, TargetColumn, TargetKind, Treatment,
+    Unit, by_time, fractions, grouped, stratified,
 };
 use kiln_learn::model::{PartMeaning, Task, listed};
+use kiln_learn::{Places, Preparation};
 
-use super::{Habits, TrainingData, counts, name_of, shares};
+use super::{Habits, Ties, TrainingData, counts, name_of, shares, skew};
 use crate::base::Base;
 use crate::choices::meant;
 use crate::out::counted;
 use crate::reading::ReadingFlags;
 use crate::report::Shows;
 use crate::settings::Settings;
+use crate::train::decide;
 
 pub(super) const TABLES: Habits = Habits {
     preset: "mlp",
@@ -32,14 +33,18 @@ pub(super) const TABLES: Habits = Habits {
     clip: None,
 };
 
+/// Rows that an ensemble learns in a time that nobody minds.
+const MOST_OF_MEMBERS: usize = 20_000;
+
 /// Names a column to predict usually has.
 const TARGETS: [&str; 5] = ["target", "label", "class", "y", "species"];
 
 /// How columns become numbers, by the names people say.
-const TREATMENTS: [(&str, Treatment); 11] = [
+const TREATMENTS: [(&str, Treatment); 12] = [
     ("standardise", Treatment::Standardise),
     ("min-max", Treatment::MinMax),
     ("robust", Treatment::Robust),
+    ("smooth-clip", Treatment::SmoothClip),
     ("log", Treatment::Log),
     ("as-is", Treatment::AsIs),
     ("words", Treatment::OneHot),
@@ -76,9 +81,17 @@ pub(super) fn choices(
             vec![target.to_string()]
         }
     };
-    let choices = with_flags(Choices::new().targets(&targets), settings)?;
+    let choices = with_flags(usual().targets(&targets), settings, &targets)?;
     Ok((targets, choices))
 }
+
+/// How columns become numbers of which nothing is said.
+pub(super) fn usual() -> Choices {
+    Choices::new().numbers(Treatment::SmoothClip).codes_above(MOST_COLUMNS)
+}
+
+/// Words that get an input each; of more, each gets a vector.
+const MOST_COLUMNS: usize = 9;
 
 /// The column of a number, where none is named so.
 fn numbered<'a>(table: &'a Table, said: &str) -> Result<Option<&'a str>> {
@@ -93,14 +106,33 @@ fn numbered<'a>(table: &'a Table, said: &str) -> Result<Option<&'a str>> {
 }
 
 /// What flags say of columns.
-pub(super) fn with_flags(mut choices: Choices, settings: &Settings) -> Result<Choices> {
+pub(super) fn with_flags(mut choices: Choices, settings: &Settings, targets: &[String]) -> Result<Choices> {
     if let Some(kinds) = &settings.task {
         let kind = |said: &str| match said.trim() {
             "classes" => Ok(TargetKind::Classes),
             "number" => Ok(TargetKind::Number),
-            other => bail!("--task is classes or number (of several targets one for each), not {other}"),
+            "count" => Ok(TargetKind::Count),
+            "ordinal" => Ok(TargetKind::Ordinal),
+            "labels" => Ok(TargetKind::Labels),
+            other => {
+                bail!(
+                    "--task is classes, ordinal, labels, number or count (of several targets one for each), not {other}"
+                )
+            }
         };
         choices = choices.target_kinds(kinds.split(',').map(kind).collect::<Result<Vec<_>>>()?);
+    }
+    for (target, is_log) in scales(settings, targets)?.into_iter().flatten() {
+        choices = if is_log { choices.log_target(target) } else { choices };
+    }
+    if let Some(order) = &settings.order {
+        if settings.task.as_deref().is_none_or(|kinds| !kinds.contains("ordinal")) {
+            bail!("--order is of the classes of an ordinal target; say --task ordinal");
+        }
+        choices = choices.order(order.split(',').map(str::trim));
+    }
+    if let Some(share) = settings.interval {
+        choices = choices.interval(share.0);
     }
     for column in settings.ignore.iter().flat_map(|columns| columns.split(',')) {
         choices = choices.treat(column.trim(), Treatment::Drop);
@@ -162,7 +194,11 @@ pub(super) fn table(
         Some(base) => of_model(base, &targets).unwrap_or(of_target),
         None => of_target,
     };
-    let shares = shares(settings, 0.2);
+    // Where models are chosen by folds, every row is held out in one of them.
+    let why_not = decide::why_not(settings, rows.len());
+    let chooses = base.is_none() && settings.one_model().is_none() && rows.len() >= decide::ROWS;
+    said.extend(why_not.filter(|_| base.is_none() && settings.resume.is_none()));
+    let shares = shares(settings, if chooses { 0.0 } else { 0.2 });
     let parts = match (&settings.group, &settings.time, &of_target) {
         (Some(_), Some(_), _) => bail!("--group and --time both say how rows are cut; leave one out"),
         (Some(name), ..) => {
@@ -173,7 +209,7 @@ pub(super) fn table(
             said.push(format!("cut by {name}: the latest rows are tested with"));
             by_time(&moments(&table, name, &rows)?, &shares)?
         }
-        (.., TargetColumn::Number { .. } | TargetColumn::Numbers { .. }) => {
+        (.., TargetColumn::Number { .. } | TargetColumn::Numbers { .. } | TargetColumn::Labels { .. }) => {
             fractions(rows.len(), &shares, seed)?
         }
         // Classes, and of several targets every combination, are in each part alike.
@@ -182,6 +218,12 @@ pub(super) fn table(
         }
     };
     let parts: Vec<Vec<usize>> = parts.iter().map(|part| part.iter().map(|&at| rows[at]).collect()).collect();
+    let of_training = parts.first().map_or(&[][..], Vec::as_slice);
+    let ties = match (&settings.group, &settings.time) {
+        (Some(name), _) => Ties::Groups(keys(table.column(name)?, of_training)),
+        (None, Some(name)) => Ties::Times(moments(&table, name, of_training)?),
+        (None, None) => Ties::Free,
+    };
     let names = ["training", "validation", "test"].iter().zip(&parts).zip(shares);
     // Where no share is wanted, none is missed.
     if let Some(((name, _), _)) = names.into_iter().find(|((_, part), share)| part.is_empty() && *share > 0.0)
@@ -190,6 +232,9 @@ pub(super) fn table(
     }
     let [first, validation, last] = parts.as_slice() else { bail!("a table is cut in three parts") };
     let mut preparation = TablePreparation::fit(&table, first, &choices)?;
+    if let (None, None) = (&own, &settings.target_scale) {
+        preparation = skew::found(preparation, &table, first, &choices, seed, &mut said)?;
+    }
     if let Some(own) = own {
         let fitted = preparation.target().cloned();
         preparation = own.with_target(match (base.and_then(|base| of_model(base, &targets)), fitted) {
@@ -239,6 +284,7 @@ pub(super) fn table(
     let verb = if columns == 1 { "becomes" } else { "become" };
     said.push(format!("{} {verb} {} a row", counted(columns, "column"), counted(width, "number")));
     said.push(counts(&*train, &*valid, &*test));
+    let preset = if train.len() > MOST_OF_MEMBERS { TABLES.preset } else { "tabm" };
     let front = front(&preparation);
     let stored = preparation.clone().into();
     let (table, rows) = to_test.unwrap_or((table, last.clone()));
@@ -253,7 +299,8 @@ pub(super) fn table(
         preparation: stored,
         front,
         shows,
-        habits: TABLES,
+        habits: Habits { preset, ..TABLES },
+        ties,
     })
 }
 
@@ -281,12 +328,16 @@ pub(super) fn of_model(base: &Base, columns: &[&str]) -> Option<TargetColumn> {
     match (&base.model.about().task, columns) {
         _ if base.head => None,
         (Task::Classes { names }, [column]) => {
-            Some(TargetColumn::Classes { column: column.to_string(), names: names.clone() })
+            let ordered = own.is_some_and(|own| own.are_ordered() == [true]);
+            Some(TargetColumn::Classes { column: column.to_string(), names: names.clone(), ordered })
         }
-        (Task::Numbers { scale, offset, .. }, [column]) => {
-            let (mean, deviation) = (*offset.first()?, *scale.first()?);
-            Some(TargetColumn::Number { column: column.to_string(), mean, deviation })
-        }
+        (Task::Numbers { scale, offset, curves, interval, .. }, [column]) => Some(TargetColumn::Number {
+            column: column.to_string(),
+            mean: *offset.first()?,
+            deviation: *scale.first()?,
+            curve: curves.first().copied().unwrap_or_default(),
+            interval: *interval,
+        }),
         (Task::Numbers { .. } | Task::Several { .. }, columns) => {
             own.filter(|own| own.columns() == columns).cloned()
         }
@@ -299,12 +350,64 @@ pub(super) fn task_of(plan: &TablePreparation) -> Result<(Task, String)> {
     let target = plan.target().context("a table needs a column to predict")?;
     let task = Task::of_target(target);
     let columns = target.columns();
-    let said = columns.iter().zip(task.parts()).map(|(column, part)| match part.meaning {
-        PartMeaning::Classes(names) => format!("classes of {column}: {}", listed(names)),
-        PartMeaning::Number { scale, offset } => format!("{column} is a number, {offset:.4} ± {scale:.4}"),
+    if let TargetColumn::Labels { column, names, separator } = target {
+        let said = format!("labels of {column}, with {separator} between them: {}", listed(names));
+        return Ok((task, said));
+    }
+    let ordered = target.are_ordered();
+    let said = columns.iter().zip(task.parts()).zip(&ordered).map(|((column, part), is_ordered)| match part
+        .meaning
+    {
+        PartMeaning::Classes(names) => {
+            let what = if *is_ordered { "classes from little to much" } else { "classes" };
+            format!("{what} of {column}: {}", listed(names))
+        }
+        PartMeaning::Number { unit, interval } => number_said(column, &unit, interval),
     });
     let said = said.collect::<Vec<_>>().join("; ");
     Ok((task, said))
+}
+
+fn number_said(column: &str, unit: &Unit, interval: Option<f64>) -> String {
+    let Unit { scale, offset, curve } = unit;
+    let what = match curve {
+        Curve::Straight => format!("{column} is a number, {offset:.4} ± {scale:.4}"),
+        Curve::Log { .. } => {
+            let (middle, times) = (unit.truth(0.0), libm::exp(*scale));
+            format!(
+                "{column} is a number, learned by its logarithm: about {middle:.4}, times or divided by {times:.2}"
+            )
+        }
+        Curve::Count => format!("{column} is a count, {scale:.4} in the mean"),
+    };
+    match interval {
+        Some(share) => {
+            let share = 100.0 * share;
+            format!("{what}; predicted are its middle and the bounds between which {share} % of all lie")
+        }
+        None => what,
+    }
+}
+
+/// Which targets are learned by their logarithm, where that is told.
+fn scales<'t>(settings: &Settings, targets: &'t [String]) -> Result<Option<Vec<(&'t str, bool)>>> {
+    let Some(said) = &settings.target_scale else { return Ok(None) };
+    let scale = |said: &str| match said.trim() {
+        "log" => Ok(true),
+        "as-is" => Ok(false),
+        other => bail!("--target-scale is log or as-is (of several targets one for each), not {other}"),
+    };
+    let scales = said.split(',').map(scale).collect::<Result<Vec<_>>>()?;
+    let names = targets.iter().map(String::as_str);
+    match scales.as_slice() {
+        [all] => Ok(Some(names.map(|name| (name, *all)).collect())),
+        each if each.len() == targets.len() => Ok(Some(names.zip(each.iter().copied()).collect())),
+        each => bail!(
+            "--target-scale says {} of {}; say one for each",
+            counted(each.len(), "scale"),
+            counted(targets.len(), "target")
+        ),
+    }
 }
 
 /// A layer that makes vectors of codes, if columns are codes: about as long as the root of how many there are.
@@ -316,6 +419,25 @@ pub(super) fn front(plan: &TablePreparation) -> String {
         .map(|(_, words)| format!(" {}:{}", words.size(), size(words.size())))
         .collect();
     if columns.is_empty() { String::new() } else { format!("embed-columns{}, ", columns.concat()) }
+}
+
+/// The places of numbers in a row: of what isn't only 0 or 1, nor a code.
+pub fn numbers(plan: &TablePreparation) -> Places {
+    let mut places = Vec::new();
+    for (feature, (_, inputs)) in plan.features().iter().zip(plan.groups()) {
+        match &feature.encoding {
+            Encoding::Number { .. } => places.push(inputs.start),
+            Encoding::Date { parts, .. } => {
+                let width: usize = parts.iter().map(|part| 1 + usize::from(part.cycle)).sum();
+                places.extend(inputs.take(width));
+            }
+            Encoding::Pair { .. }
+            | Encoding::OneHot { .. }
+            | Encoding::Codes { .. }
+            | Encoding::Text { .. } => {}
+        }
+    }
+    Places(places)
 }
 
 /// The class of each row; of several targets the combination of classes.

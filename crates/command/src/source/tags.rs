@@ -10,7 +10,7 @@ use kiln_learn::preparation::TagPreparation;
 use kiln_learn::presets::Suits;
 
 use super::text::{TEXTS, called, is_padded, tokens};
-use super::{Habits, TrainingData, counts, name_of, shares};
+use super::{Habits, Ties, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::out::counted;
 use crate::report::Shows;
@@ -94,6 +94,7 @@ pub(super) fn tags(path: &Path, settings: &Settings, seed: u64, base: Option<&Ba
     );
     let (train, valid, test) = (rows(&train)?, rows(&valid)?, rows(&test)?);
     Ok(TrainingData {
+        ties: Ties::Free,
         name: name_of(path),
         said: vec![said, counts(&*train, &*valid, &*test)],
         task: Task::Tags { names },

@@ -10,7 +10,7 @@ use kiln_learn::preparation::TextPreparation;
 use kiln_learn::presets::{self, Preset, Suits};
 
 use super::table::keys;
-use super::{Habits, TrainingData, counts, cut, name_of, shares};
+use super::{Habits, Ties, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
 use crate::out::counted;
 use crate::reading::ReadingFlags;
@@ -123,6 +123,7 @@ pub(super) fn text(
     let (train, valid) = first.split(shares[0] / (shares[0] + shares[1]))?;
     let said = vec![said, format!("windows of {window}: {}", counts(&train, &valid, &test))];
     Ok(TrainingData {
+        ties: Ties::Free,
         name: name_of(path),
         said,
         task: Task::of(&train),
@@ -199,6 +200,7 @@ pub(super) fn texts(
     let preparation = TextPreparation::new(tokens, window).with_columns(column, target).padded(padded);
     let preparation = preparation.of_file(table.file_format()).into();
     Ok(TrainingData {
+        ties: Ties::Free,
         name: name_of(path),
         said,
         train,

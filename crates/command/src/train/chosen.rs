@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use anyhow::{Result, bail};
+use kiln_learn::data::Unit;
 use kiln_learn::metrics::{self, Figure, Metric, Needs, Seen, Targets};
-use kiln_learn::model::{PartMeaning, Task, TaskPart};
+use kiln_learn::model::{PartMeaning, Task, TaskPart, number_of};
 
 /// What decides.
 pub(super) enum Decider {
@@ -85,7 +86,7 @@ pub(super) fn usual(task: &Task) -> Result<Vec<TaskFigure>> {
     let of_part = |part: &TaskPart| match part.meaning {
         PartMeaning::Classes(names) if names.len() == 2 => &["accuracy", "roc-auc"][..],
         PartMeaning::Classes(_) => &["accuracy"],
-        PartMeaning::Number { .. } => &["r2"],
+        PartMeaning::Number { .. } => &["r2", "rmse", "mae"],
     };
     match task {
         Task::Several { .. } => {
@@ -98,7 +99,12 @@ pub(super) fn usual(task: &Task) -> Result<Vec<TaskFigure>> {
         }
         Task::Tags { .. } => Ok(vec![TaskFigure::of("accuracy", "accuracy".parse()?, task, None)]),
         Task::Classes { .. } | Task::Numbers { .. } | Task::Text { .. } => {
-            let names = task.parts().first().map_or(&[][..], of_part);
+            let parts = task.parts();
+            // The errors of several numbers in units of their own have no mean that says anything.
+            let names = match parts.as_slice() {
+                [TaskPart { meaning: PartMeaning::Number { .. }, .. }, _, ..] => &["r2"],
+                all => all.first().map_or(&[][..], of_part),
+            };
             names.iter().map(|name| Ok(TaskFigure::of(name, name.parse()?, task, None))).collect()
         }
     }
@@ -121,8 +127,8 @@ struct FigurePart {
     /// Its place among the targets, and its outputs.
     target: usize,
     outputs: Range<usize>,
-    /// What its numbers are in: scale and offset.
-    unit: (f64, f64),
+    /// What its numbers are in.
+    unit: Unit,
 }
 
 impl TaskFigure {
@@ -132,8 +138,8 @@ impl TaskFigure {
         let targets = all.len();
         let part = |(target, part): (usize, TaskPart)| {
             let (needs, unit) = match part.meaning {
-                PartMeaning::Classes(_) => (Needs::Classes, (1.0, 0.0)),
-                PartMeaning::Number { scale, offset } => (Needs::Numbers, (scale, offset)),
+                PartMeaning::Classes(_) => (Needs::Classes, Unit::PLAIN),
+                PartMeaning::Number { unit, .. } => (Needs::Numbers, unit),
             };
             let is_wanted = figure.needs() == needs && only.is_none_or(|only| only == part.name);
             is_wanted.then(|| FigurePart { figure: figure.clone(), target, outputs: part.outputs, unit })
@@ -158,18 +164,18 @@ impl Metric for TaskFigure {
         };
         let rows = truth.len() / self.targets.max(1);
         let width = seen.outputs.len() / rows.max(1);
-        for FigurePart { figure, target, outputs, unit: (scale, offset) } in &mut self.parts {
+        for FigurePart { figure, target, outputs, unit } in &mut self.parts {
             let truth = truth.iter().skip(*target).step_by(self.targets);
-            let own = seen.outputs.chunks(width.max(1)).filter_map(|row| row.get(outputs.clone())).flatten();
+            let own = seen.outputs.chunks(width.max(1)).filter_map(|row| row.get(outputs.clone()));
             if figure.needs() == Needs::Classes {
                 let classes: Vec<i64> = truth.map(|class| *class as i64).collect();
-                let outputs: Vec<f32> = own.copied().collect();
+                let outputs: Vec<f32> = own.flatten().copied().collect();
                 let targets = Targets::Classes(&classes);
                 figure.update(&Seen { width: outputs.len() / rows.max(1), outputs: &outputs, targets })?;
                 continue;
             }
-            let unit = |number: &f32| (f64::from(*number) * *scale + *offset) as f32;
-            let (outputs, truth): (Vec<f32>, Vec<f32>) = (own.map(unit).collect(), truth.map(unit).collect());
+            let outputs: Vec<f32> = own.map(|own| number_of(own, unit).0 as f32).collect();
+            let truth: Vec<f32> = truth.map(|&number| unit.truth(f64::from(number)) as f32).collect();
             figure.update(&Seen { outputs: &outputs, width: 1, targets: Targets::Numbers(&truth) })?;
         }
         Ok(())
@@ -222,7 +228,8 @@ mod tests {
 
     fn prices() -> Task {
         let names = vec!["price".to_string(), "area".to_string()];
-        Task::Numbers { names, scale: vec![1000.0, 10.0], offset: vec![5000.0, 50.0] }
+        let (scale, offset) = (vec![1000.0, 10.0], vec![5000.0, 50.0]);
+        Task::Numbers { names, scale, offset, curves: Vec::new(), interval: None }
     }
 
     #[test]
@@ -247,8 +254,13 @@ mod tests {
     /// A kind of three beside a price.
     fn mixed() -> Task {
         let kind = Task::Classes { names: ["a", "b", "c"].map(String::from).to_vec() };
-        let price =
-            Task::Numbers { names: vec!["price".to_string()], scale: vec![1000.0], offset: vec![5000.0] };
+        let price = Task::Numbers {
+            names: vec!["price".to_string()],
+            scale: vec![1000.0],
+            offset: vec![5000.0],
+            curves: Vec::new(),
+            interval: None,
+        };
         let named = |(name, task): (&str, Task)| NamedTask { name: name.to_string(), task };
         Task::Several { targets: [("kind", kind), ("price", price)].map(named).to_vec() }
     }

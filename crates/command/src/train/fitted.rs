@@ -1,72 +1,71 @@
-//! Models that are fitted at once instead of descended to: no epochs, no checkpoints, and the same folder, figures and report.
+//! Models that are fitted rather than descended to: no epochs and no checkpoints, and all that the folder of a run has else.
 
-use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::data::{Dataset, Subset, folds};
+use kiln_learn::data::{Dataset, Encoding, Subset, TablePreparation};
+use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, WeightSign};
 use kiln_learn::metrics::History;
-use kiln_learn::model::{About, Task};
-use kiln_learn::prelude::Sequential;
-use kiln_learn::trees::{self, TreeOptions};
-use kiln_learn::{Interrupt, Model, Preparation};
+use kiln_learn::model::{About, PartMeaning, Task, TaskPart};
+use kiln_learn::prelude::*;
+use kiln_learn::presets::Suits;
+use kiln_learn::trees::{self, TreeChoice, TreeOptions};
+use kiln_learn::{Interrupt, Model};
 use serde_json::{Map, Value, json};
 
-use super::Before;
-use super::outcome::{Course, Finished, finish, interrupted};
-use super::refit;
+use super::outcome::{Finished, TrainingResult, finish, interrupted};
+use super::plan::{about, environment, suits};
 use super::say::Say;
+use super::threshold::Threshold;
 use super::time::TimeBudget;
+use super::{Before, refit};
 use crate::folder::{CONFIG, Folder};
 use crate::measure::Measured;
 use crate::out::{self, counted};
 use crate::settings::{DEFAULT_SEED, Seed, Settings};
-use crate::source::{self, TrainingData};
+use crate::source::{Ties, TrainingData};
+
+/// How a model is fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FittedKind {
+    /// A linear model with the penalty that cross-validation chooses.
+    Linear,
+    /// Boosted trees, as many as help rows that are held out.
+    Trees,
+}
 
 /// What a model is fitted to.
 pub(super) struct Fitting<'f> {
-    pub train: &'f dyn Dataset,
-    /// Rows that were held out by hand, by group or by time, and so can't be chosen anew.
-    pub valid: Option<&'f dyn Dataset>,
-    pub task: &'f Task,
-    pub preparation: &'f Preparation,
-    pub settings: &'f Settings,
-    pub seed: u64,
-    pub ends: Option<Instant>,
-    pub interrupt: &'f (dyn Fn() -> bool + Sync),
+    pub(super) settings: &'f Settings,
+    pub(super) source: &'f TrainingData,
+    pub(super) rows: &'f dyn Dataset,
+    /// Which of the rows belong together.
+    pub(super) ties: Option<&'f Ties>,
+    pub(super) seed: u64,
+    /// When it has to be done.
+    pub(super) ends: Option<Instant>,
+    /// Whether somebody asks for the end.
+    pub(super) interrupt: &'f (dyn Fn() -> bool + Sync),
+    /// What was chosen for trees before: the same trees come of it, whatever the clock says.
+    pub(super) chosen: Option<Vec<TreeChoice>>,
 }
 
-/// A model that was fitted, and what there is to say of it.
-pub(super) struct FittedModel {
-    pub layers: Sequential,
-    pub said: Vec<String>,
-    /// What is kept in the model's file and in result.json.
-    pub how: Map<String, Value>,
+/// How layers were fitted.
+pub(super) struct HowFitted {
+    pub(super) said: Vec<String>,
+    /// What result.json says of it.
+    pub(super) how: Map<String, Value>,
+    /// What was chosen for each target, of trees.
+    pub(super) chosen: Vec<TreeChoice>,
     /// Numbers by round, where it came about in rounds.
-    pub history: History,
-    pub was_stopped: bool,
+    pub(super) history: History,
+    /// Whether time or somebody ended it.
+    pub(super) was_stopped: bool,
 }
 
-/// Fits a model.
-pub(super) type Method = fn(&Fitting) -> Result<FittedModel>;
-
-/// Presets that are fitted.
-const METHODS: &[(&str, Method)] = &[("trees", grown)];
-
-/// How the settings' preset is fitted; nothing of one that is descended to.
-pub(super) fn method(settings: &Settings) -> Option<Method> {
-    let name = settings.preset.as_deref()?;
-    METHODS.iter().find(|(known, _)| *known == name).map(|(_, method)| *method)
-}
-
-/// Settings of a training by descent.
-const OF_DESCENT: [&str; 22] = [
-    "layers",
-    "from",
-    "freeze",
-    "lora",
-    "head",
+/// Settings that say how weights are descended to.
+const STEPS: [&str; 16] = [
     "epochs",
     "batch-size",
     "lr",
@@ -80,230 +79,98 @@ const OF_DESCENT: [&str; 22] = [
     "sampling",
     "metric",
     "early-stop",
-    "checkpoint-dir",
     "checkpoint-every",
     "keep",
     "tensorboard",
 ];
 
-/// The share of a time limit that a fit may take; the rest is for figures and files.
-const FITS: f64 = 0.7;
-
-/// Fits as the settings say.
-pub(super) fn run(
-    mut settings: Settings,
-    method: Method,
-    (flags, before, resumed): (&Settings, Option<Before>, Option<Folder>),
-    print_config: bool,
-    budget: &TimeBudget,
-    say: &Say,
-) -> Result<ExitCode> {
-    let name = settings.preset.clone().unwrap_or_default();
-    settings.without(&format!("--preset {name}, which is fitted at once"), &OF_DESCENT)?;
-    let seed = settings.seed.get_or_insert(Seed(DEFAULT_SEED)).0;
-    let source = source::load(&settings, None)?;
-    check(&settings, &source, &name)?;
-    if let Some(before) = &before {
-        let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
-        settings.only_as_before(flags, &before.settings, &allowed)?;
-    }
-    if print_config {
-        out::text(settings.to_toml())?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let folder = match resumed {
-        Some(folder) if folder.at("result.json").exists() => {
-            bail!(
-                "{}: this run is over; {name} are fitted at once and have nothing to go on from",
-                folder.path().display()
-            )
-        }
-        Some(folder) => {
-            say.line(&format!("{name} are fitted at once, and so from the start again"));
-            folder
-        }
-        None => {
-            let folder = Folder::new(settings.out.as_deref(), &source.name)?;
-            folder.write(CONFIG, settings.to_toml())?;
-            folder
-        }
-    };
-    source.said.iter().for_each(|line| say.line(line));
-    let signals = Interrupt::listen();
-    let asked = || signals.asked().is_some();
-    let fit = Fit { settings: &settings, source: &source, method, seed, budget, asked: &asked };
-    say.event(json!({
-        "event": "begin", "run": folder.path(), "preset": name, "seed": seed,
-        "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(),
-    }));
-    if let Some(count) = settings.k_fold {
-        fit.folds(count.0, say)?;
-    }
-    let refits = settings.refit == Some(true);
-    let (first, mut course) = fit.model(&*source.train, if refits { 2 } else { 1 })?;
-    let mut model = first;
-    let mut before_refit = None;
-    if refits && !asked() {
-        model.save_as(&about(&source, &model, seed, &course), folder.at(refit::MODEL))?;
-        let all = refit::rows(&source)?;
-        let (again, own) = fit.model(&all, 1)?;
-        course.elapsed += own.elapsed;
-        course.said = own.said;
-        course.training = own.training;
-        before_refit = Some(std::mem::replace(&mut model, again));
-    }
-    course.said.iter().for_each(|line| say.line(line));
-    if let Some(signal) = signals.asked() {
-        return interrupted((seed, &source), &model, &folder, &course, (signal, true), say);
-    }
-    drop(signals);
-    folder.write("metrics.jsonl", lines(&course.history))?;
-    let afterwards = budget.afterwards(&source, &model)?;
-    let finished = Finished {
-        settings: &settings,
-        seed,
-        source: &source,
-        model: &model,
-        folder: &folder,
-        course: &course,
-        best: None,
-        first: before_refit.as_ref(),
-    };
-    finish(&finished, budget, &afterwards, say)
-}
-
-/// Refuses data that no such model is for.
-fn check(settings: &Settings, source: &TrainingData, name: &str) -> Result<()> {
-    let is_table = source.preparation.table().is_some() && source.train.x().shape.len() == 1;
-    if !is_table {
-        bail!("{name} are for tables, and the data are none");
-    }
-    if settings.refit == Some(true) && source.valid.is_empty() {
-        bail!("--refit trains on the validation rows too, and there are none");
-    }
-    match settings.class_weights.as_deref() {
-        None | Some("none" | "balanced") => Ok(()),
-        Some(other) => bail!("class weights are balanced or none, not {other}"),
-    }
-}
-
-fn about(source: &TrainingData, model: &Model, seed: u64, course: &Course) -> About {
-    let mut about = super::plan::about(seed, source, model);
-    about.training.extend(course.training.clone());
-    about
-}
-
-/// An object for each round.
-fn lines(history: &History) -> String {
-    let line = |round: usize| {
-        let mut line = json!({ "epoch": round + 1 });
-        for name in history.names() {
-            line[name] = history.series(name).and_then(|series| series.get(round)).copied().into();
-        }
-        format!("{line}\n")
-    };
-    (0..history.len()).map(line).collect()
-}
-
-/// What all fits of a run share.
-struct Fit<'f> {
-    settings: &'f Settings,
-    source: &'f TrainingData,
-    method: Method,
-    seed: u64,
-    budget: &'f TimeBudget,
-    asked: &'f (dyn Fn() -> bool + Sync),
-}
-
-impl Fit<'_> {
-    /// The first of so many fits of like length, on these rows.
-    fn model(&self, train: &dyn Dataset, of: usize) -> Result<(Model, Course)> {
-        let began = Instant::now();
-        // Rows of a group or of a time mustn't be held out by chance.
-        let settings = self.settings;
-        let is_chosen = settings.group.is_some() || settings.time.is_some() || settings.val.is_some();
-        let valid = (is_chosen && !self.source.valid.is_empty()).then_some(&*self.source.valid);
-        let ends = self.budget.limit.map(|limit| {
-            let end = self.budget.began + limit.mul_f64(FITS);
-            began + end.saturating_duration_since(began) / of as u32
-        });
-        let fitting = Fitting {
-            train,
-            valid: valid.filter(|_| train.len() == self.source.train.len()),
-            task: &self.source.task,
-            preparation: &self.source.preparation,
-            settings,
-            seed: self.seed,
-            ends,
-            interrupt: self.asked,
-        };
-        let FittedModel { layers, said, how, history, was_stopped } = (self.method)(&fitting)?;
-        let mut about = About::new(&layers, &self.source.train.x(), self.source.task.clone())?;
-        about.preparation = self.source.preparation.clone();
-        let model = Model::new(layers, about);
-        model.check().context("what was fitted")?;
-        let mut training = how.clone();
-        training.insert("rows".to_string(), train.len().into());
-        let stopped = match (was_stopped, self.settings.time_limit) {
-            (true, Some(limit)) => Some(format!("the time limit of {:?}", limit.0)),
-            (true, None) => Some("interrupted".to_string()),
-            (false, _) => None,
-        };
-        Ok((
-            model,
-            Course { training, how, said, history, elapsed: began.elapsed(), stopped, is_fitted: true },
-        ))
-    }
-
-    /// Cross-validates, and says how much results vary.
-    fn folds(&self, count: usize, say: &Say) -> Result<()> {
-        let train = &*self.source.train;
-        let labels = match train.y().codes().is_some() && train.y().width() == 1 {
-            true => Some(train.labels()?),
-            false => None,
-        };
-        let mut all: Vec<Vec<(String, f64)>> = Vec::new();
-        for (at, (rows, held)) in
-            folds(train.len(), labels.as_deref(), count, self.seed)?.into_iter().enumerate()
-        {
-            let (model, _) = self.model(&Subset::new(train, rows), count - at + 1)?;
-            if (self.asked)() {
-                return Ok(());
+impl FittedKind {
+    /// What a preset's name asks for, of rows of a table.
+    pub(super) fn of(settings: &Settings, source: &TrainingData) -> Result<Option<FittedKind>> {
+        let form = source.train.x();
+        let is_table = suits(source, &form) == Suits::Tables;
+        let preset =
+            settings.preset.as_deref().filter(|_| settings.layers.is_none() && settings.from.is_none());
+        let weights = source.task.outputs() * form.width();
+        let is_small = weights <= MOST || source.task.parts().iter().all(is_number);
+        Ok(match preset {
+            Some("linear") => (is_table && is_small).then_some(FittedKind::Linear),
+            Some("trees") if !is_table || source.preparation.table().is_none() => {
+                bail!("trees are for tables, and the data are none")
             }
-            all.push(Measured::new(&self.source.task, &model, &Subset::new(train, held))?.numbers);
+            Some("trees") => Some(FittedKind::Trees),
+            _ => None,
+        })
+    }
+
+    fn named(self) -> &'static str {
+        match self {
+            FittedKind::Linear => "a linear model, which is fitted at once",
+            FittedKind::Trees => "trees, which are fitted at once",
         }
-        let names = all.first().map(|first| first.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
-        for (at, name) in names.unwrap_or_default().iter().enumerate() {
-            let numbers: Vec<f64> = all.iter().filter_map(|fold| Some(fold.get(at)?.1)).collect();
-            let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-            let squares = numbers.iter().map(|number| (number - mean) * (number - mean)).sum::<f64>();
-            let deviation = (squares / (numbers.len() as f64 - 1.0).max(1.0)).sqrt();
-            say.line(&format!("{count} folds: {name} {mean:.4}, from fold to fold ± {deviation:.4}"));
-            say.event(
-                json!({ "event": "folds", "folds": count, name: { "mean": mean, "deviation": deviation } }),
-            );
+    }
+
+    /// Layers that are fitted to some rows, and what there is to say of them.
+    pub(super) fn fit(self, fitting: &Fitting) -> Result<(Sequential, HowFitted)> {
+        let Fitting { settings, source, .. } = fitting;
+        let plan = source.preparation.table();
+        let codes = plan
+            .map_or(Vec::new(), |plan| plan.vocabularies().iter().map(|(_, words)| words.size()).collect());
+        let balanced = match settings.class_weights.as_deref() {
+            None | Some("none") => false,
+            Some("balanced") => true,
+            Some(other) => bail!("class weights are balanced or none, not {other}"),
+        };
+        let fold_of = fitting.ties.and_then(|ties| ties.parts(FOLDS));
+        let signs = settings.monotone.as_deref().map(|said| signs(said, plan)).transpose()?;
+        match self {
+            FittedKind::Linear => {
+                let mut options = LinearOptions::new().codes(codes).seed(fitting.seed).balanced(balanced);
+                if let Some(signs) = signs {
+                    options = options.signs(signs);
+                }
+                if let Some(fold_of) = fold_of {
+                    options = options.fold_of(fold_of);
+                }
+                let (layers, chosen) = linear::fit_and_tell(fitting.rows, &source.task, &options)?;
+                let how = HowFitted {
+                    said: said(&source.task, &chosen),
+                    how: Map::new(),
+                    chosen: Vec::new(),
+                    history: History::default(),
+                    was_stopped: false,
+                };
+                Ok((layers, how))
+            }
+            FittedKind::Trees => {
+                let way = |sign: &WeightSign| match sign {
+                    WeightSign::Free => 0,
+                    WeightSign::Rising => 1,
+                    WeightSign::Falling => -1,
+                };
+                let options = TreeOptions {
+                    seed: fitting.seed,
+                    ends: fitting.ends,
+                    interrupt: Some(fitting.interrupt),
+                    codes,
+                    balanced,
+                    fold_of: fold_of.unwrap_or_default(),
+                    monotone: signs.iter().flatten().map(way).collect(),
+                    chosen: fitting.chosen.clone(),
+                    ..TreeOptions::default()
+                };
+                grown(trees::fit(fitting.rows, &source.task, &options)?, plan)
+            }
         }
-        Ok(())
     }
 }
 
-/// Trees.
-fn grown(fitting: &Fitting) -> Result<FittedModel> {
-    let plan = fitting.preparation.table();
-    let sizes = plan.map(|plan| plan.vocabularies().iter().map(|(_, words)| words.size()).collect());
-    let options = TreeOptions {
-        seed: fitting.seed,
-        ends: fitting.ends,
-        interrupt: Some(fitting.interrupt),
-        valid: fitting.valid,
-        codes: sizes.unwrap_or_default(),
-        balanced: fitting.settings.class_weights.as_deref() == Some("balanced"),
-        ..TreeOptions::default()
-    };
-    let forest = trees::fit(fitting.train, fitting.task, &options)?;
-    let groups = plan.map(|plan| plan.groups()).unwrap_or_default();
-    let mut gains: Vec<(String, f64)> =
-        groups.into_iter().map(|(name, at)| (name, of(&forest.gains, at))).collect();
+/// What there is to say of trees.
+fn grown(forest: trees::FittedTrees, plan: Option<&TablePreparation>) -> Result<(Sequential, HowFitted)> {
+    let gain =
+        |at: std::ops::Range<usize>| forest.gains.get(at).map_or(0.0, |gains| gains.iter().sum::<f64>());
+    let groups = plan.map(TablePreparation::groups).unwrap_or_default();
+    let mut gains: Vec<(String, f64)> = groups.into_iter().map(|(name, at)| (name, gain(at))).collect();
     gains.sort_by(|a, b| b.1.total_cmp(&a.1));
     let rounds: Vec<usize> = forest.chosen.iter().flat_map(|choice| choice.rounds.clone()).collect();
     let most: Vec<String> =
@@ -318,24 +185,252 @@ fn grown(fitting: &Fitting) -> Result<FittedModel> {
         ),
         format!("gained by {}", most.join(", ")),
     ];
-    let mut how = Map::new();
-    how.insert("trees".to_string(), forest.trees.into());
-    how.insert("nodes".to_string(), forest.nodes.into());
-    how.insert("chosen".to_string(), serde_json::to_value(&forest.chosen)?);
-    how.insert(
-        "gains".to_string(),
-        gains.into_iter().map(|(name, gain)| (name, json!(gain))).collect::<Map<_, _>>().into(),
-    );
-    Ok(FittedModel {
-        layers: forest.layers,
+    let gains: Map<String, Value> = gains.into_iter().map(|(name, gain)| (name, json!(gain))).collect();
+    let how = [
+        ("trees".to_string(), forest.trees.into()),
+        ("nodes".to_string(), forest.nodes.into()),
+        ("chosen".to_string(), serde_json::to_value(&forest.chosen)?),
+        ("gains".to_string(), gains.into()),
+    ];
+    let how = HowFitted {
         said,
-        how,
+        how: Map::from_iter(how),
+        chosen: forest.chosen,
         history: forest.history,
         was_stopped: forest.was_stopped,
-    })
+    };
+    Ok((forest.layers, how))
 }
 
-/// The share of some inputs.
-fn of(gains: &[f64], at: Range<usize>) -> f64 {
-    gains.get(at).map_or(0.0, |gains| gains.iter().sum())
+/// More weights of classes than this take less time step by step.
+const MOST: usize = 5_000;
+
+fn is_number(part: &TaskPart) -> bool {
+    matches!(part.meaning, PartMeaning::Number { .. })
+}
+
+/// In how many folds rows are cut to choose a strength.
+const FOLDS: usize = 5;
+
+/// What was chosen for each target.
+fn said(task: &Task, chosen: &[Chosen]) -> Vec<String> {
+    let parts = task.parts();
+    let one = |(part, chosen): (&TaskPart, &Chosen)| {
+        let of = if parts.len() > 1 { format!("{}: ", part.name) } else { String::new() };
+        let Chosen { penalty, strength, loss, kept } = chosen;
+        let penalty = match penalty {
+            Penalty::L1 => format!("L1 of {strength:.3e}, which leaves {}", counted(*kept, "weight")),
+            Penalty::L2 | Penalty::Best => format!("L2 of {strength:.3e}"),
+        };
+        format!("{of}{penalty}, is best on rows that were held out: a loss of {loss:.5} there")
+    };
+    parts.iter().zip(chosen).map(one).collect()
+}
+
+/// Which sign the weight of each input may have: `age:+, price:-`.
+fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<WeightSign>> {
+    let plan = plan.context("--monotone names columns of a table")?;
+    let mut signs = vec![WeightSign::Free; plan.width()];
+    for one in said.split(',').map(str::trim) {
+        let (column, sign) = match one.rsplit_once(':').map(|(column, sign)| (column.trim(), sign.trim())) {
+            Some((column, "+")) => (column, WeightSign::Rising),
+            Some((column, "-")) => (column, WeightSign::Falling),
+            _ => bail!(
+                "--monotone {one}: a column, a colon, and + where more of it never says less, or -, like \"age:+, price:-\""
+            ),
+        };
+        let groups = plan.groups();
+        let Some((_, places)) = groups.iter().find(|(name, _)| name == column) else {
+            let names: Vec<&str> = groups.iter().map(|(name, _)| name.as_str()).collect();
+            bail!("--monotone: there is no column {column}; {}", crate::choices::meant(column, &names));
+        };
+        let feature = plan.features().iter().find(|feature| feature.column == column);
+        if !feature.is_some_and(|feature| matches!(feature.encoding, Encoding::Number { .. })) {
+            bail!("--monotone: column {column} isn't learned as a number, and has no more and less");
+        }
+        // Whether it is missing stands behind the number.
+        signs[places.start] = sign;
+    }
+    Ok(signs)
+}
+
+/// Fits, evaluates and writes what a run's folder has.
+pub(super) fn run(
+    kind: FittedKind,
+    mut settings: Settings,
+    source: &TrainingData,
+    (flags, before, resumed): (&Settings, Option<&Before>, Option<Folder>),
+    print_config: bool,
+    budget: &TimeBudget,
+    say: &Say,
+) -> Result<ExitCode> {
+    settings.without(kind.named(), &STEPS)?;
+    Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
+    if settings.refit == Some(true) && source.valid.is_empty() {
+        bail!("--refit trains on the validation rows too, and there are none");
+    }
+    let seed = settings.seed.get_or_insert(Seed(DEFAULT_SEED)).0;
+    if let Some(before) = before {
+        let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
+        settings.only_as_before(flags, &before.settings, &allowed)?;
+    }
+    if print_config {
+        out::text(settings.to_toml())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    source.said.iter().for_each(|line| say.line(line));
+    let folder = match resumed {
+        Some(folder) => {
+            say.line(&format!("this is {}, and so from the start again", kind.named()));
+            folder
+        }
+        None => Folder::new(settings.out.as_deref(), &source.name)?,
+    };
+    folder.write(CONFIG, settings.to_toml())?;
+    folder.write("environment.json", format!("{:#}\n", environment(seed)))?;
+    let signals = Interrupt::listen();
+    let asked = || signals.asked().is_some();
+    let fit = Fit { kind, settings: &settings, source, seed, budget, asked: &asked };
+    if let Some(count) = settings.k_fold {
+        fit.folds(count.0, say)?;
+    }
+    let refits = settings.refit == Some(true);
+    let began = Instant::now();
+    let (mut model, mut fitted) =
+        fit.model(&*source.train, Some(&source.ties), if refits { 2 } else { 1 })?;
+    let mut first = None;
+    let mut rows = source.train.len();
+    if refits && !asked() {
+        let all = refit::rows(source)?;
+        rows = all.len();
+        let (again, own) = fit.model(&all, None, 1)?;
+        (fitted.said, fitted.how, fitted.was_stopped) =
+            (own.said, own.how, own.was_stopped | fitted.was_stopped);
+        model.save_as(&about(seed, source, &model), folder.at(refit::MODEL))?;
+        first = Some(std::mem::replace(&mut model, again));
+    }
+    let HowFitted { said: mut lines, how, history, was_stopped, .. } = fitted;
+    let parameters = counted(model.parameter_count(), "parameter");
+    lines.insert(0, format!("model: {} ({parameters})", model.about().layers));
+    lines.iter().for_each(|line| say.line(line));
+    say.event(json!({
+        "event": "begin", "run": folder.path(), "layers": model.about().layers, "parameters": model.parameter_count(),
+        "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(), "seed": seed,
+    }));
+    let mut training = how.clone();
+    training.insert("rows".to_string(), rows.into());
+    if let Some(signal) = signals.asked() {
+        return interrupted((seed, source), &model, &folder, (training, 0), (signal, true), say);
+    }
+    drop(signals);
+    folder.write("metrics.jsonl", by_round(&history))?;
+    let stopped = match (was_stopped, settings.time_limit) {
+        (true, Some(limit)) => Some(format!("the time limit of {:?}", limit.0)),
+        (true, None) | (false, _) => None,
+    };
+    let trained = TrainingResult {
+        training,
+        how,
+        history,
+        elapsed: began.elapsed(),
+        stopped,
+        said: lines,
+        refit_rows: first.is_some().then_some(rows),
+        evidence: None,
+    };
+    let finished = Finished {
+        settings: &settings,
+        seed,
+        source,
+        model: &model,
+        folder: &folder,
+        trained,
+        best: None,
+        first: first.as_ref(),
+    };
+    finish(&finished, budget, &budget.afterwards(source, &model)?, say)
+}
+
+/// An object for each round.
+fn by_round(history: &History) -> String {
+    let line = |round: usize| {
+        let mut line = json!({ "epoch": round + 1 });
+        for name in history.names() {
+            line[name] = history.series(name).and_then(|series| series.get(round)).copied().into();
+        }
+        format!("{line}\n")
+    };
+    (0..history.len()).map(line).collect()
+}
+
+/// The share of a time limit that fits may take; the rest is for figures and files.
+const FITS: f64 = 0.7;
+
+/// What all fits of a run share.
+struct Fit<'f> {
+    kind: FittedKind,
+    settings: &'f Settings,
+    source: &'f TrainingData,
+    seed: u64,
+    budget: &'f TimeBudget,
+    asked: &'f (dyn Fn() -> bool + Sync),
+}
+
+impl Fit<'_> {
+    /// The first of so many fits of like length, on these rows.
+    fn model(&self, rows: &dyn Dataset, ties: Option<&Ties>, of: usize) -> Result<(Model, HowFitted)> {
+        let began = Instant::now();
+        let ends = self.budget.limit.map(|limit| {
+            let end = self.budget.began + limit.mul_f64(FITS);
+            began + end.saturating_duration_since(began) / u32::try_from(of).unwrap_or(u32::MAX)
+        });
+        let Fit { kind, settings, source, seed, asked, .. } = *self;
+        let (layers, how) =
+            kind.fit(&Fitting { settings, source, rows, ties, seed, ends, interrupt: asked, chosen: None })?;
+        Ok((model_of(source, layers)?, how))
+    }
+
+    /// Fits on every fold but one, and says how much figures vary from fold to fold.
+    fn folds(&self, count: usize, say: &Say) -> Result<()> {
+        let mut each: Vec<Vec<(String, f64)>> = Vec::new();
+        for (at, (train, held)) in self.source.folds(count, self.seed)?.into_iter().enumerate() {
+            let (train, held) =
+                (Subset::new(&self.source.train, train), Subset::new(&self.source.train, held));
+            let (model, _) = self.model(&train, None, count + 1 - at)?;
+            if (self.asked)() {
+                return Ok(());
+            }
+            each.push(Measured::new(&self.source.task, &model, &held)?.numbers);
+        }
+        let names: Vec<&String> =
+            each.first().map_or(Vec::new(), |first| first.iter().map(|(name, _)| name).collect());
+        let of = |at: usize| {
+            each.iter().filter_map(|fold| fold.get(at)).map(|(_, number)| *number).collect::<Vec<f64>>()
+        };
+        let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+        let deviation = |numbers: &[f64]| {
+            let squares: f64 =
+                numbers.iter().map(|number| (number - mean(numbers)) * (number - mean(numbers))).sum();
+            (squares / (numbers.len().max(2) - 1) as f64).sqrt()
+        };
+        let mut event = json!({ "event": "folds", "folds": count });
+        let mut lines = vec![format!("{count} folds:")];
+        for (at, name) in names.into_iter().enumerate() {
+            let numbers = of(at);
+            lines.push(format!("  {name} {:.4} ± {:.4}", mean(&numbers), deviation(&numbers)));
+            event[name] = json!({ "mean": mean(&numbers), "deviation": deviation(&numbers) });
+        }
+        say.line(&lines.join("\n"));
+        say.event(event);
+        Ok(())
+    }
+}
+
+/// Layers as a model of the data.
+pub(super) fn model_of(source: &TrainingData, layers: Sequential) -> Result<Model> {
+    let mut about = About::new(&layers, &source.train.x(), source.task.clone())?;
+    about.preparation = source.preparation.clone();
+    let model = Model::new(layers, about);
+    model.check()?;
+    Ok(model)
 }

@@ -278,6 +278,7 @@ impl Tuning {
             shows: &Shows::Nothing,
             config: self.settings.to_toml(),
             environment: format!("{:#}", environment(self.seed())),
+            board: None,
             importances: None,
             samples: &past_samples(folder.path()),
         };

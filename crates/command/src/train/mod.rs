@@ -1,6 +1,7 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
 mod chosen;
+pub mod decide;
 mod fitted;
 pub mod language;
 mod outcome;
@@ -9,6 +10,7 @@ mod refit;
 mod say;
 mod size;
 mod texts;
+mod threshold;
 mod time;
 
 use std::path::{Path, PathBuf};
@@ -19,11 +21,13 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use kiln_learn::Model;
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{
-    Checkpoints, CsvLog, EarlyStopping, JsonlLog, Run, TensorBoard, TimeLimit, cross_validate,
+    Checkpoints, CsvLog, EarlyStopping, JsonlLog, Run, TensorBoard, TimeLimit, cross_validate_on,
 };
 use serde_json::json;
 
-use self::outcome::{Course, Finished, finish, interrupted, rescued};
+use self::decide::Repeated;
+use self::fitted::FittedKind;
+use self::outcome::{Finished, TrainingResult, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
 use self::refit::{BestEpoch, Refit, refit};
 use self::say::{Events, Say};
@@ -37,9 +41,12 @@ use super::source::{self, TrainingData};
 /// What `kiln train --help` adds.
 pub const AFTER_HELP: &str = "Examples:
   kiln train                                   learn digits that are made, in a few seconds
-  kiln train heart.csv --target target         a table: the kind of task is found and said
-  kiln train data/mnist --preset mlp           the four files of MNIST
+  kiln train heart.csv --target target         a table: several kinds of models are tried, the best or their blend is taken
+  kiln train heart.csv --time-limit 2m         the same in two minutes
+  kiln train heart.csv --quick                 one network at once
+  kiln train --repeat runs/heart-1/result.json the same once more, to the bit, whatever the clock says
   kiln train heart.csv --preset trees          boosted trees instead of a network
+  kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
   kiln train novel.txt --time-limit 5m         a text, character by character
   curl …/novel.txt | kiln train - --pieces characters
@@ -63,6 +70,9 @@ goes on learning a text in its own pieces; the run then has the folder model/ in
 
 The run's folder has model.kiln, report.html, result.json, config.toml, metrics.csv, metrics.jsonl, plots/ and checkpoints/; with --refit
 also first.kiln, the model before it was trained once more.
+A table of which nothing says the model (--preset, --layers, --epochs, …) gets the best of several, each fitted to the same folds; the folder
+then has candidates/ in the place of checkpoints/ and logs, and result.json the leaderboard and what a clock decided.
+
 The same seed gives the same weights, bit for bit, whatever the number of threads.
 
 Ctrl-C, SIGTERM and SIGHUP finish the step, save, and say how to go on; the exit code is then 130, 143 or 129. A second one ends it at once.";
@@ -78,7 +88,7 @@ struct Before {
 /// Trains as the settings say. The exit code is that of the signal that ended it, if one did.
 pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<ExitCode> {
     let began = Instant::now();
-    let (mut settings, before) = gather(&flags, allowed)?;
+    let (mut settings, before, repeated) = gather(&flags, allowed)?;
     let budget = TimeBudget { began, limit: settings.time_limit.map(|limit| limit.0) };
     let resumed = before.as_ref().filter(|_| !print_config).map(|before| Folder::open(&before.folder));
     let resumed = resumed.transpose()?;
@@ -92,12 +102,17 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     if language::is_asked(&settings)? {
         return language::run(settings, (&flags, before, resumed), print_config, &budget, &say);
     }
-    if let Some(method) = fitted::method(&settings) {
-        return fitted::run(settings, method, (&flags, before, resumed), print_config, &budget, &say);
-    }
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
     source.said.extend(size::settle(&mut settings, &source, &budget)?);
+    if decide::is_asked(&settings, &source) {
+        let before = (&flags, before.as_ref(), resumed, repeated);
+        return decide::run(settings, &source, before, print_config, &budget, &say);
+    }
+    if let Some(kind) = FittedKind::of(&settings, &source)? {
+        let before = (&flags, before.as_ref(), resumed);
+        return fitted::run(kind, settings, &source, before, print_config, &budget, &say);
+    }
     let plan = TrainingPlan::new(settings, base, &source)?;
     if let Some(before) = &before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
@@ -130,15 +145,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
             let run = train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say);
             let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, None)))?;
             if let Some(signal) = run.interrupted() {
-                let course = Course::of(&run);
-                return interrupted(
-                    (plan.seed, &source),
-                    &model,
-                    &folder,
-                    &course,
-                    (signal, say.quiet),
-                    &say,
-                );
+                let come = (run.training(), run.steps());
+                return interrupted((plan.seed, &source), &model, &folder, come, (signal, say.quiet), &say);
             }
             let best = BestEpoch::of(&plan, &source, run.history());
             match best.as_ref().filter(|_| plan.refits()) {
@@ -150,7 +158,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
                         source: &source,
                         model: &model,
                         folder: &folder,
-                        course: &Course::of(&run),
+                        trained: TrainingResult::of(&run),
                         best: best.as_ref(),
                         first: None,
                     };
@@ -167,8 +175,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let first_training = Some((&first, &best));
     let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, first_training)))?;
     if let Some(signal) = run.interrupted() {
-        let course = Course::of(&run);
-        return interrupted((plan.seed, &source), &model, &folder, &course, (signal, say.quiet), &say);
+        let come = (run.training(), run.steps());
+        return interrupted((plan.seed, &source), &model, &folder, come, (signal, say.quiet), &say);
     }
     let finished = Finished {
         settings: &plan.settings,
@@ -176,7 +184,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         source: &source,
         model: &model,
         folder: &folder,
-        course: &Course::of(&run),
+        trained: TrainingResult::of(&run),
         best: Some(&best),
         first: Some(&first),
     };
@@ -218,8 +226,8 @@ fn changed(error: anyhow::Error, folder: &Folder) -> anyhow::Error {
     }
 }
 
-/// Flags, the file they name, and the run they go on with.
-fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Before>)> {
+/// Flags, the file they name, the run they go on with, and the one that they repeat.
+fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Before>, Option<Repeated>)> {
     let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
     Settings::parts(&names)?;
     if let Some(folder) = flags.resume.clone() {
@@ -227,24 +235,38 @@ fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Be
         if !config.exists() {
             bail!("{}: this is no run's folder; it has no config.toml", folder.display());
         }
-        let before = Settings::of_run(&config)?;
+        let chose = decide::was_here(&folder);
+        if let (true, Some(name)) = (chose, flags.one_model()) {
+            bail!(
+                "{}: this run chooses among models, and --{name} is of one; leave it out",
+                folder.display()
+            );
+        }
+        let before = if chose { Settings::from_file(&config)? } else { Settings::of_run(&config)? };
         let mut inherited = before.clone();
         if flags.preset.is_some() {
             inherited.layers = None;
         }
         let settings = flags.clone().or(&inherited);
-        return Ok((settings, Some(Before { folder, settings: before, allowed })));
+        return Ok((settings, Some(Before { folder, settings: before, allowed }), None));
     }
     if !allowed.is_empty() {
         bail!("--allow-changes is for a run that goes on; name it, --resume DIR");
+    }
+    if let Some(path) = &flags.repeat {
+        if let Some(name) = flags.one_model() {
+            bail!("--repeat does what was done before, and --{name} is of one model; leave it out");
+        }
+        let (settings, repeated) = decide::repeated(path)?;
+        return Ok((flags.clone().or(&settings), None, Some(repeated)));
     }
     match &flags.data {
         Some(path) if path.extension().is_some_and(|extension| extension == "toml") => {
             let file = Settings::from_file(path)?;
             let said = Settings { data: None, ..flags.clone() };
-            Ok((said.or(&file), None))
+            Ok((said.or(&file), None, None))
         }
-        _ => Ok((flags.clone(), None)),
+        _ => Ok((flags.clone(), None, None)),
     }
 }
 
@@ -256,17 +278,17 @@ fn folds(
     say: &Say,
 ) -> Result<()> {
     let mut mistake = None;
-    let folds = cross_validate(&source.train, count, plan.seed, |fold| {
+    let rows = source.folds(count, plan.seed)?;
+    let folds = cross_validate_on(&source.train, rows, |fold| {
         let seed = plan.seed + fold.number as u64;
         let model = plan.model(source, seed).map(|(model, _)| model.into_layers());
-        let trainer =
-            model.and_then(|model| plan.trainer(model, source, &*source.train, seed)).map(|trainer| {
-                // Folds and the training that follows share what is left.
-                match budget.share(count - fold.number + 1) {
-                    Some(share) => trainer.callback(share),
-                    None => trainer,
-                }
-            });
+        let trainer = model.and_then(|model| plan.trainer(model, source, &fold.train, seed)).map(|trainer| {
+            // Folds and the training that follows share what is left.
+            match budget.share(count - fold.number + 1) {
+                Some(share) => trainer.callback(share),
+                None => trainer,
+            }
+        });
         trainer.map(Trainer::quiet).unwrap_or_else(|error| {
             mistake = Some(error);
             Trainer::new(Sequential::new(), Mse::new(), Sgd::new(1.0)).epochs(0).quiet()

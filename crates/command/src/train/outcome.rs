@@ -7,14 +7,17 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use kiln_learn::Model;
 use kiln_learn::metrics::History;
+use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::Run;
 use serde_json::{Map, Value, json};
 
 use super::CHECKPOINTS;
-use super::plan::{TrainingPlan, about, environment};
+use super::decide::Evidence;
+use super::plan::{TrainingPlan, about, environment, levelled};
 use super::refit::{self, BestEpoch};
 use super::say::Say;
+use super::threshold::Threshold;
 use super::time::{Afterwards, TimeBudget};
 use crate::folder::{CONFIG, Folder};
 use crate::importance::Importances;
@@ -25,61 +28,26 @@ use crate::settings::Settings;
 use crate::source::TrainingData;
 use crate::{out, report};
 
-/// How a model's weights came about.
-pub(super) struct Course {
-    /// As the model's file says it.
-    pub(super) training: Map<String, Value>,
-    /// As result.json says it, of a model that was fitted.
-    pub(super) how: Map<String, Value>,
-    /// What there is to say, besides what the data are.
-    pub(super) said: Vec<String>,
-    pub(super) history: History,
-    pub(super) elapsed: Duration,
-    /// Why it ended before its time.
-    pub(super) stopped: Option<String>,
-    /// Whether it was fitted at once, and not trained.
-    pub(super) is_fitted: bool,
-}
-
-impl Course {
-    pub(super) fn of(run: &Run<&Sequential>) -> Course {
-        Course {
-            training: run.training(),
-            how: Map::new(),
-            said: Vec::new(),
-            history: run.history().clone(),
-            elapsed: run.elapsed(),
-            stopped: run.stopped().map(String::from),
-            is_fitted: false,
-        }
-    }
-}
-
 /// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits. `is_unsaid` where nobody else says so.
 pub(super) fn interrupted(
     (seed, source): (u64, &TrainingData),
     model: &Model,
     folder: &Folder,
-    course: &Course,
+    (training, steps): (Map<String, Value>, u64),
     (signal, is_unsaid): (i32, bool),
     say: &Say,
 ) -> Result<ExitCode> {
     let mut about = about(seed, source, model);
-    about.training.extend(course.training.clone());
+    about.training.extend(training);
     folder.check()?;
     model.save_as(&about, folder.at("model.kiln"))?;
     let hint = folder.resume_hint();
-    let steps = course.training.get("steps").cloned().unwrap_or_default();
-    match say.json {
-        true => say.event(json!({
+    match (say.json, is_unsaid) {
+        (true, _) => say.event(json!({
             "event": "interrupted", "run": folder.path(), "signal": signal, "steps": steps, "resume": hint,
         })),
-        false if course.is_fitted => {
-            out::note(format!("interrupted; saved as far as it had come. From the start: {hint}"))
-        }
-        // The trainer has said it already, unless it was to be quiet.
-        false if is_unsaid => out::note(format!("interrupted; saved. Go on with: {hint}")),
-        false => {}
+        (false, true) => out::note(format!("interrupted; saved. Go on with: {hint}")),
+        (false, false) => {}
     }
     Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)))
 }
@@ -91,24 +59,66 @@ pub(super) struct Finished<'f> {
     pub(super) source: &'f TrainingData,
     pub(super) model: &'f Model,
     pub(super) folder: &'f Folder,
-    pub(super) course: &'f Course,
+    pub(super) trained: TrainingResult,
     /// The best epoch, where one is known.
     pub(super) best: Option<&'f BestEpoch>,
     /// The model before it was trained once more on all rows, if it was.
     pub(super) first: Option<&'f Model>,
 }
 
+/// What a training was.
+pub(super) struct TrainingResult {
+    /// As a model's file says it.
+    pub(super) training: Map<String, Value>,
+    /// What result.json says besides, of what was fitted.
+    pub(super) how: Map<String, Value>,
+    /// The numbers of its epochs, or of the rounds of what is fitted in rounds.
+    pub(super) history: History,
+    pub(super) elapsed: Duration,
+    /// Why it ended early.
+    pub(super) stopped: Option<String>,
+    /// What was said of the model.
+    pub(super) said: Vec<String>,
+    /// How many rows a second fit was to, validation included.
+    pub(super) refit_rows: Option<usize>,
+    /// What it was chosen by, if among others.
+    pub(super) evidence: Option<Evidence>,
+}
+
+impl TrainingResult {
+    /// A training step by step.
+    pub(super) fn of(run: &Run<&Sequential>) -> TrainingResult {
+        TrainingResult {
+            training: run.training(),
+            how: Map::new(),
+            history: run.history().clone(),
+            elapsed: run.elapsed(),
+            stopped: run.stopped().map(str::to_string),
+            said: Vec::new(),
+            refit_rows: None,
+            evidence: None,
+        }
+    }
+}
+
 /// Evaluates, writes the model and the report, and says what to try next.
 pub(super) fn finish(
-    &Finished { settings, seed, source, model, folder, course, best, first }: &Finished,
+    Finished { settings, seed, source, model, folder, trained, best, first }: &Finished,
     budget: &TimeBudget,
     afterwards: &Afterwards,
     say: &Say,
 ) -> Result<ExitCode> {
+    // Rows that the last training saw say nothing of it.
+    let (held, best, first) = (first.unwrap_or(model), *best, *first);
+    let mut about = match &trained.evidence {
+        Some(evidence) => about(*seed, source, model).levelled(&evidence.levels(source)?),
+        None => levelled(*seed, source, model, held)?,
+    };
+    let task = about.task.clone();
     let measure = |set: &dyn Dataset, model: &Model| -> Result<Option<Measured>> {
         match set.is_empty() {
             true => Ok(None),
-            false => afterwards.measure(source, model, set).map(Some),
+            false => afterwards.measure(&task, model, set).map(Some),
         }
     };
     for (name, part) in [("training", &source.train), ("validation", &source.valid), ("test", &source.test)] {
@@ -120,14 +130,29 @@ pub(super) fn finish(
             ));
         }
     }
-    // Rows that the last training saw say nothing of it.
-    let held = first.unwrap_or(model);
-    let parts =
+    let mut parts =
         [measure(&*source.train, held)?, measure(&*source.valid, held)?, measure(&*source.test, model)?];
-    let mut said = source.said.clone();
-    said.extend(course.said.iter().cloned());
+    if let Some(evidence) = &trained.evidence {
+        parts[1] = Some(evidence.measured(&about, source)?);
+    }
+    let threshold = Threshold::of(settings, &task, parts[1].is_some())?;
+    about.threshold = threshold.map(|threshold| threshold.on(parts[1].as_ref())).or(about.threshold);
+    if let Some(threshold) = about.threshold {
+        for part in &mut parts {
+            *part = part.take().map(|part| part.decided(threshold)).transpose()?;
+        }
+    }
+    let mut said = [&source.said[..], &trained.said].concat();
     if !source.valid.is_empty() {
         said.extend(best.map(BestEpoch::line));
+    }
+    if let (Some(threshold), Task::Classes { names }) = (about.threshold, &task) {
+        let line = format!(
+            "{} is said above a probability of {threshold:.4}",
+            names.last().map_or("", String::as_str)
+        );
+        say.line(&line);
+        said.push(line);
     }
     let refit = match (first, best) {
         (Some(_), Some(best)) => {
@@ -138,26 +163,26 @@ pub(super) fn finish(
                 out::counted(rows, "row"),
                 out::counted(best.epoch as usize, "epoch"),
             ));
-            json!({ "epochs": course.history.len(), "rows": rows })
+            json!({ "epochs": trained.history.len(), "rows": rows })
         }
-        (Some(_), None) => {
-            let rows = refit::rows(source)?.len();
-            said.push(format!(
-                "then fitted once more on all {}, validation included; the figures of training and validation are of the model before that \
-                 (first.kiln), those of the test of the one after",
-                out::counted(rows, "row"),
-            ));
-            json!({ "rows": rows })
-        }
-        (None, _) => Value::Null,
+        _ => match trained.refit_rows {
+            Some(rows) => {
+                said.push(format!(
+                    "then fitted once more to all {}, validation included; the figures of training and validation are of the model before \
+                     that, those of the test of the one after",
+                    out::counted(rows, "row"),
+                ));
+                json!({ "rows": rows })
+            }
+            None => Value::Null,
+        },
     };
-    let history = match first {
-        Some(_) => past_history(folder.path()),
-        None => course.history.clone(),
+    let history = match (first, best) {
+        (Some(_), Some(_)) => past_history(folder.path()),
+        _ => trained.history.clone(),
     };
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
-    let mut about = about(seed, source, model);
-    about.training.extend(course.training.clone());
+    about.training.extend(trained.training.clone());
     about.training.insert("test".to_string(), test.clone());
     let path = folder.at("model.kiln");
     if let Err(error) = folder.check().and_then(|()| model.save_as(&about, &path)) {
@@ -169,23 +194,26 @@ pub(super) fn finish(
     }
     let importances = match &source.shows {
         Shows::Table { plan, .. } | Shows::Columns(plan) if !source.test.is_empty() => {
-            let limit = budget.importances(course.elapsed);
+            let limit = budget.importances(trained.elapsed);
             let say = |line: &str| say.line(line);
-            Some(Importances::measure(&source.task, model, plan, &*source.test, limit, say)?)
+            Some(Importances::measure(&task, model, plan, &*source.test, limit, say)?)
         }
         Shows::Table { .. } | Shows::Columns(_) | Shows::Images(_) | Shows::Words(_) | Shows::Nothing => None,
     };
     let seconds = budget.began.elapsed().as_secs_f64();
-    if let Some(reason) = &course.stopped {
+    if let Some(reason) = &trained.stopped {
         say.line(&format!("stopped: {reason}"));
     }
     let mut done = json!({
-        "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": course.history.len(),
-        "stopped": course.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
+        "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": trained.history.len(),
+        "stopped": trained.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
         "importances": importances.as_ref().map(Importances::json),
     });
-    for (name, value) in &course.how {
+    for (name, value) in &trained.how {
         done[name] = value.clone();
+    }
+    if let Some(evidence) = &trained.evidence {
+        evidence.tell(&mut done, settings, afterwards.rows);
     }
     let [on_train, on_valid, on_test] = &parts;
     report::write(
@@ -194,14 +222,15 @@ pub(super) fn finish(
             said: &said,
             layers: &about.layers,
             parameters: model.parameter_count(),
-            seconds: course.elapsed.as_secs_f64(),
+            seconds: trained.elapsed.as_secs_f64(),
             history: &history,
             parts: [on_train.as_ref(), on_valid.as_ref(), on_test.as_ref()],
             test: &*source.test,
             shows: &source.shows,
             config: settings.to_toml(),
-            environment: format!("{:#}", environment(seed)),
+            environment: format!("{:#}", environment(*seed)),
             importances: importances.as_ref(),
+            board: trained.evidence.as_ref().map(|evidence| &evidence.board),
             samples: &past_samples(folder.path()),
         },
         folder,

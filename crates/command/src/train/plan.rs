@@ -6,18 +6,19 @@ use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Form, Order};
 use kiln_learn::model::{About, Task, TaskLoss};
 use kiln_learn::prelude::*;
-use kiln_learn::presets::{self, Preset, Suits};
+use kiln_learn::presets::{self, Preset, Recipe, Suits};
 use kiln_learn::schedule::Constant;
 use kiln_learn::trainer::{Checkpoints, ClassWeights};
 use kiln_learn::{Model, Preparation};
 use serde_json::{Value, json};
 
 use super::chosen::{Decider, TaskFigure, usual};
+use super::threshold::Threshold;
 use crate::base::Base;
 use crate::choices;
 use crate::folder::Folder;
 use crate::settings::{Amount, Count, DEFAULT_SEED, Rate, Seed, Settings, Whole};
-use crate::source::TrainingData;
+use crate::source::{Habits, TrainingData, numbers};
 
 /// Everything a training is made of, with nothing left open.
 pub(super) struct TrainingPlan {
@@ -34,6 +35,27 @@ pub(super) struct TrainingPlan {
     /// What says which epoch is the best.
     pub(super) decider: Decider,
     pub(super) early_stop: u64,
+}
+
+/// How layers are trained of which nothing else is said: as the preset says, or as suits the data.
+fn recipe(preset: Option<&Preset>, source: &TrainingData) -> Recipe {
+    let Habits { epochs, batch_size, rate, schedule, decay, early_stop, smoothing, .. } = source.habits;
+    if let Some(recipe) = preset.and_then(|preset| preset.recipe) {
+        return recipe(source.train.len(), matches!(source.task, Task::Numbers { .. }));
+    }
+    let rate = preset.and_then(|preset| preset.rate).unwrap_or(rate);
+    Recipe { epochs, batch_size, rate, schedule, decay, early_stop, smoothing }
+}
+
+/// The layer that makes waves of a table's numbers, of those that there are.
+fn waves(preset: Option<&Preset>, source: &TrainingData) -> String {
+    match (preset.and_then(|preset| preset.waves), source.preparation.table()) {
+        (Some(layer), Some(plan)) => {
+            let places = numbers(plan);
+            if places.0.is_empty() { String::new() } else { format!("{layer} of {places}, ") }
+        }
+        _ => String::new(),
+    }
 }
 
 impl TrainingPlan {
@@ -58,9 +80,10 @@ impl TrainingPlan {
         let layers = match (&base, &settings.layers, &settings.preset) {
             (Some(base), ..) => base.model.about().layers.clone(),
             (None, Some(layers), _) => layers.clone(),
-            (None, None, preset) => {
-                let name = preset.as_deref().unwrap_or(habits.preset);
-                source.front.clone() + &presets::layers(name, data, &shape, form.codes().unwrap_or(0))?
+            (None, None, named) => {
+                let name = named.as_deref().unwrap_or(habits.preset);
+                let text = presets::layers(name, data, &shape, form.codes().unwrap_or(0))?;
+                source.front.clone() + &waves(preset, source) + &text
             }
         };
         if base.is_none() {
@@ -71,21 +94,21 @@ impl TrainingPlan {
         let layers = settings.layers.clone().unwrap_or(layers);
         // Weights that are good already want smaller steps.
         let is_tuned = base.as_ref().is_some_and(Base::trains_all);
-        let usual_rate = preset.and_then(|preset| preset.rate).unwrap_or(habits.rate);
-        let usual_rate = if is_tuned { usual_rate / 10.0 } else { usual_rate };
-        let epochs = settings.epochs.get_or_insert(Whole(habits.epochs)).0;
-        let batch_size = settings.batch_size.get_or_insert(Count(habits.batch_size)).0;
+        let recipe = recipe(preset, source);
+        let usual_rate = if is_tuned { recipe.rate / 10.0 } else { recipe.rate };
+        let epochs = settings.epochs.get_or_insert(Whole(recipe.epochs)).0;
+        let batch_size = settings.batch_size.get_or_insert(Count(recipe.batch_size)).0;
         let rate = settings.lr.get_or_insert(Rate(usual_rate)).0;
         let seed = settings.seed.get_or_insert(Seed(DEFAULT_SEED)).0;
         settings.optimizer.get_or_insert_with(|| habits.optimizer.to_string());
-        settings.schedule.get_or_insert_with(|| habits.schedule.to_string());
-        settings.weight_decay.get_or_insert(Amount(habits.decay));
-        settings.label_smoothing.get_or_insert(Amount(habits.smoothing));
+        settings.schedule.get_or_insert_with(|| recipe.schedule.to_string());
+        settings.weight_decay.get_or_insert(Amount(recipe.decay));
+        settings.label_smoothing.get_or_insert(Amount(recipe.smoothing));
         // A run that goes on keeps what it had.
         if settings.resume.is_none() {
             settings.clip = settings.clip.or(habits.clip.map(Amount));
         }
-        let early_stop = settings.early_stop.get_or_insert(Whole(habits.early_stop)).0;
+        let early_stop = settings.early_stop.get_or_insert(Whole(recipe.early_stop)).0;
         let decider = Decider::of(settings.metric.as_deref(), &source.task)?;
         let mut metrics = usual(&source.task)?;
         if let Decider::Figure(figure) = &decider
@@ -100,6 +123,12 @@ impl TrainingPlan {
                     bail!("--{flag}: of several targets none says alone what balanced is; leave it out");
                 }
             }
+        }
+        Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
+        if settings.monotone.is_some() {
+            bail!(
+                "--monotone: a network can't be held to it; --preset linear can, where more of a column never says less (or more) of what is predicted"
+            );
         }
         if settings.refit == Some(true) && source.valid.is_empty() {
             bail!("--refit trains on the validation rows too, and there are none");
@@ -169,12 +198,19 @@ impl TrainingPlan {
         // It was read when the plan was made.
         let schedule = move |steps| choices::schedule(&rule, steps).unwrap_or_else(|_| Box::new(Constant));
         let mut trainer = match &source.task {
+            Task::Classes { .. } if are_ordered(source).contains(&true) => {
+                let loss = TaskLoss::new(&source.task).ordered(&are_ordered(source));
+                Trainer::new(model, loss.label_smoothing(smoothing), optimizer)
+            }
             Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. } => {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
             }
-            Task::Numbers { .. } => Trainer::new(model, Mse::new(), optimizer),
-            Task::Several { .. } => {
-                Trainer::new(model, TaskLoss::new(&source.task).label_smoothing(smoothing), optimizer)
+            Task::Numbers { .. } | Task::Several { .. } => {
+                let loss = TaskLoss::new(&source.task).ordered(&are_ordered(source));
+                match loss.is_squared_error() {
+                    true => Trainer::new(model, Mse::new(), optimizer),
+                    false => Trainer::new(model, loss.label_smoothing(smoothing), optimizer),
+                }
             }
         };
         trainer = trainer.epochs(self.epochs).batch_size(self.batch_size).seed(seed).schedule_over(schedule);
@@ -204,8 +240,14 @@ impl TrainingPlan {
     }
 }
 
+/// Of each target, whether it is classes that go from little to much.
+fn are_ordered(source: &TrainingData) -> Vec<bool> {
+    let target = source.preparation.table().and_then(|plan| plan.target());
+    target.map_or(Vec::new(), |target| target.are_ordered())
+}
+
 /// What kind of data are trained on.
-fn suits(source: &TrainingData, form: &Form) -> Suits {
+pub(super) fn suits(source: &TrainingData, form: &Form) -> Suits {
     if matches!(source.preparation, Preparation::Pairs(_)) {
         return Suits::Pairs;
     }
@@ -228,6 +270,14 @@ pub(super) fn every(checkpoints: Checkpoints, text: Option<&str>) -> Result<Chec
         (Some(count), Some("step" | "steps"), None) => Ok(checkpoints.every_steps(count)),
         _ => bail!("--checkpoint-every {text}: write how often, such as \"2 epochs\" or \"500 steps\""),
     }
+}
+
+/// The model's description with predictions that are lifted to the right mean on rows that it wasn't trained on, or where there are none on
+/// those that it was.
+pub(super) fn levelled(seed: u64, source: &TrainingData, model: &Model, held: &Model) -> Result<About> {
+    let rows = if source.valid.is_empty() { &source.train } else { &source.valid };
+    let factors = source.task.levels(held, &**rows)?;
+    Ok(about(seed, source, model).levelled(&factors))
 }
 
 /// The model's description, before anything is known of its training.

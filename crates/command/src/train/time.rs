@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use kiln_learn::Model;
 use kiln_learn::data::{Dataset, Subset};
+use kiln_learn::model::Task;
 use kiln_learn::trainer::TimeLimit;
 
 use crate::measure::Measured;
@@ -99,15 +100,10 @@ fn first(part: &dyn Dataset, most: usize) -> Subset<&dyn Dataset> {
 
 impl Afterwards<'_> {
     /// The figures of a part, of its first rows where all of them would take too long.
-    pub(super) fn measure(
-        &self,
-        source: &TrainingData,
-        model: &Model,
-        part: &dyn Dataset,
-    ) -> Result<Measured> {
+    pub(super) fn measure(&self, task: &Task, model: &Model, part: &dyn Dataset) -> Result<Measured> {
         match part.len() > self.rows {
-            true => Measured::new(&source.task, model, &first(part, self.rows)),
-            false => Measured::new(&source.task, model, part),
+            true => Measured::new(task, model, &first(part, self.rows)),
+            false => Measured::new(task, model, part),
         }
     }
 }

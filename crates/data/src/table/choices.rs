@@ -17,6 +17,8 @@ pub enum Treatment {
     MinMax,
     /// Less the median, by the distance of the quartiles: outliers count little.
     Robust,
+    /// The same, and then drawn in to within ±3: `x / √(1 + (x/3)²)`, which leaves what lies near the median nearly as it is.
+    SmoothClip,
     /// `ln(1 + x)`, standardised; `-ln(1 - x)` below 0, so that every number has one.
     Log,
     /// Numbers as they are.
@@ -55,6 +57,12 @@ pub enum TargetKind {
     Number,
     /// A number as it is.
     RawNumber,
+    /// One of some classes that go from little to much: numbers by themselves, words as [`Choices::order`] says.
+    Ordinal,
+    /// Any number of labels, in a list with `;`, `|` or `,` between them.
+    Labels,
+    /// A whole number from 0 on, whose mean is predicted: a Poisson distribution's, by its logarithm.
+    Count,
 }
 
 /// A row of a table, for transforms of one's own.
@@ -132,11 +140,15 @@ impl<F: Fn(&Row<'_>) -> Result<f64> + Send + Sync> RowTransform for Computed<F> 
 pub struct Choices {
     pub(super) targets: Vec<String>,
     pub(super) target_kinds: Vec<TargetKind>,
+    pub(super) logs: Vec<String>,
+    pub(super) interval: Option<f64>,
+    pub(super) order: Vec<String>,
     pub(super) treatments: Vec<(String, Treatment)>,
     pub(super) numbers: Treatment,
     pub(super) impute: Impute,
     pub(super) rare: u64,
     pub(super) most: usize,
+    pub(super) one_hot: usize,
     pub(super) own: Vec<Arc<dyn RowTransform>>,
 }
 
@@ -145,11 +157,15 @@ impl Default for Choices {
         Choices {
             targets: Vec::new(),
             target_kinds: Vec::new(),
+            logs: Vec::new(),
+            interval: None,
+            order: Vec::new(),
             treatments: Vec::new(),
             numbers: Treatment::Standardise,
             impute: Impute::Mean,
             rare: 1,
             most: 100,
+            one_hot: usize::MAX,
             own: Vec::new(),
         }
     }
@@ -201,6 +217,33 @@ impl Choices {
         Choices { target_kinds: kinds.into_iter().collect(), ..self }
     }
 
+    /// A target whose numbers, from 0 on, are learned by their logarithm: prices, durations, whatever has few very large ones.
+    ///
+    /// ```
+    /// use kiln_data::{Choices, Table, TablePreparation};
+    ///
+    /// let table = Table::read(b"area,price\n50,90.5\n80,150\n65,12000\n")?;
+    /// let plan = TablePreparation::fit(&table, &[0, 1, 2], &Choices::new().target("price").log_target("price"))?;
+    /// let unit = plan.target().unwrap().units()[0];
+    /// assert!((unit.truth(unit.learned(150.0)) - 150.0).abs() < 1e-9);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn log_target(mut self, column: impl Into<String>) -> Choices {
+        self.logs.push(column.into());
+        self
+    }
+
+    /// Three numbers are predicted for each target that is one: the middle of what may come, and a lower and an upper between which this share of
+    /// all lie.
+    pub fn interval(self, share: f64) -> Choices {
+        Choices { interval: Some(share), ..self }
+    }
+
+    /// The classes of an ordinal target from little to much.
+    pub fn order(self, classes: impl IntoIterator<Item = impl Into<String>>) -> Choices {
+        Choices { order: classes.into_iter().map(Into::into).collect(), ..self }
+    }
+
     /// What was said of a target by its place: one word is for all of them.
     pub(super) fn kind_of(&self, place: usize) -> Option<TargetKind> {
         match self.target_kinds.as_slice() {
@@ -235,6 +278,12 @@ impl Choices {
     /// How many words of a column get a one-hot input of their own, the most frequent; 100 unless told.
     pub fn most_words(self, words: usize) -> Choices {
         Choices { most: words, ..self }
+    }
+
+    /// Columns of more words than this become codes, for an embedding that the model learns, where nothing else is said of them; none does
+    /// unless told.
+    pub fn codes_above(self, words: usize) -> Choices {
+        Choices { one_hot: words, ..self }
     }
 
     /// Adds an input of one's own, computed from a row.

@@ -9,6 +9,7 @@ mod behaviour;
 mod builder;
 mod cell;
 mod choices;
+mod chosen;
 mod column;
 mod date;
 mod date_forms;
@@ -42,6 +43,7 @@ mod survey;
 mod target;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod unknown;
 mod words;
 
@@ -71,6 +73,7 @@ pub use row_stream::{EncodedBlock, FirstRows, RawBlock, RowEncoder, RowStream, T
 use source::TableInput;
 use stream::{Passed, Stream, TableBuilder};
 pub use target::{NumberTarget, OneTarget, TargetColumn};
+pub use unit::{Curve, Unit};
 
 /// Rows and named columns, as a file has them.
 ///

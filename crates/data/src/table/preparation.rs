@@ -117,8 +117,7 @@ impl TablePreparation {
         {
             return Err(Error::new(format!("column {} is {twice}, which was named before", at + 1)));
         }
-        let encoding =
-            Encoding::Number { scale: Scale { log: false, shift: 0.0, factor: 1.0 }, fill: 0.0, flag: false };
+        let encoding = Encoding::Number { scale: Scale::PLAIN, fill: 0.0, flag: false };
         let feature = |column: &String| Feature {
             column: column.clone(),
             kind: ColumnKind::Number,
@@ -273,10 +272,10 @@ impl TablePreparation {
         let kinds = features.iter().map(|feature| (feature.column.clone(), feature.kind));
         let of_target = match self.target() {
             None => Vec::new(),
-            Some(TargetColumn::Classes { column, .. } | TargetColumn::Number { column, .. }) => {
-                vec![(column.clone(), self.stored.target_format.clone())]
+            Some(several @ (TargetColumn::Numbers { .. } | TargetColumn::Several { .. })) => {
+                several.formats()
             }
-            Some(several) => several.formats(),
+            Some(one) => vec![(one.columns().concat(), self.stored.target_format.clone())],
         };
         let formats = features.iter().map(|feature| (feature.column.clone(), feature.format.clone()));
         let formats = formats.chain(of_target).filter(|(_, format)| !format.is_plain());
@@ -305,7 +304,7 @@ impl TablePreparation {
         }
         match &mut stored.target {
             None => {}
-            Some(TargetColumn::Classes { .. }) => {
+            Some(TargetColumn::Classes { .. } | TargetColumn::Labels { .. }) => {
                 stored.target_format = told.retold(ColumnKind::Category, &stored.target_format);
             }
             Some(TargetColumn::Number { .. }) => {
@@ -327,9 +326,9 @@ impl TablePreparation {
         let (values, width) = self.inputs(table, rows, &target.columns())?;
         let targets = target.values(table, rows)?;
         let set = Set::new(values, Form::numbers(&[width]), targets, target.form())?;
-        Ok(match target {
-            TargetColumn::Classes { names, .. } => set.named(names.iter().cloned()),
-            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => set,
+        Ok(match target.classes() {
+            [] => set,
+            names => set.named(names.iter().cloned()),
         })
     }
 

@@ -36,6 +36,10 @@ fn numbers_are_scaled_each_way() {
     );
     close(&way(Treatment::MinMax), &[0.0, 1.0 / 9.0, 2.0 / 9.0, 1.0]);
     close(&way(Treatment::Robust), &[-0.5, -1.0 / 6.0, 1.0 / 6.0, 7.5 / 3.0]);
+    let clipped = |x: f32| x / (1.0 + (x / 3.0).powi(2)).sqrt();
+    close(&way(Treatment::SmoothClip), &[-0.5, -1.0 / 6.0, 1.0 / 6.0, 7.5 / 3.0].map(clipped));
+    let far = fit(text, &Choices::new().numbers(Treatment::SmoothClip)).unwrap();
+    close(&inputs(&far, "a\n1e300\n-1e300\n"), &[3.0, -3.0]);
     close(&way(Treatment::AsIs), &[1.0, 2.0, 3.0, 10.0]);
     let logs = way(Treatment::Log);
     assert!(logs.iter().sum::<f32>().abs() < 1e-5 && logs.is_sorted());
@@ -188,9 +192,10 @@ fn targets_are_classes_or_numbers() {
     let target = |text: &str, choices: Choices| fit(text, &choices.target("y"));
     let classes = |plan: &TablePreparation| match plan.target().unwrap() {
         TargetColumn::Classes { names, .. } => names.join(" "),
-        TargetColumn::Number { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => {
-            "number".to_string()
-        }
+        TargetColumn::Labels { .. }
+        | TargetColumn::Number { .. }
+        | TargetColumn::Numbers { .. }
+        | TargetColumn::Several { .. } => "number".to_string(),
     };
     assert_eq!(classes(&target("a,y\n1,10\n2,9\n3,10\n", Choices::new()).unwrap()), "9 10");
     assert_eq!(classes(&target("a,y\n1,yes\n2,no\n", Choices::new()).unwrap()), "no yes");
@@ -248,4 +253,65 @@ fn the_heart_table_becomes_a_set() {
     // Eight numbers, four kinds of chest pain, and the ECG's three and the slope's four values, which are words.
     assert_eq!((table.len(), set.len(), set.y().codes(), plan.width()), (1190, 238, Some(2), 19));
     assert!(!table.repeated(&parts[2], &parts[0]).is_empty());
+}
+
+/// What is told of a target, and what comes of it: values that rows have, or why not.
+#[test]
+fn targets_are_learned_as_told() {
+    let table = Table::read(b"a,y,word\n1,0,low\n2,1,high\n3,10,mid\n4,100,low\n5,3,mid\n").unwrap();
+    let rows = [0, 1, 2, 3, 4];
+    let fitted = |choices: Choices| TablePreparation::fit(&table, &rows, &choices);
+    let number = Choices::new().target("y").target_kind(TargetKind::Number);
+    let log = fitted(number.clone().log_target("y")).unwrap();
+    let unit = log.target().unwrap().units()[0];
+    assert!(matches!(unit.curve, Curve::Log { .. }));
+    let y = log.apply(&table, &rows).unwrap().all().unwrap().y;
+    let mean = (0..5).filter_map(|at| y.get(at)).sum::<f64>() / 5.0;
+    assert!(mean.abs() < 1e-6, "{mean}");
+    let back: Vec<f64> = (0..5).map(|at| unit.truth(y.get(at).unwrap())).collect();
+    assert!(
+        back.iter().zip([0.0, 1.0, 10.0, 100.0, 3.0]).all(|(own, y)| (own - y).abs() < 1e-4 * (1.0 + y)),
+        "{back:?}"
+    );
+    let stored = TablePreparation::from_json(&log.to_json().unwrap()).unwrap();
+    assert_eq!(stored.target(), log.target());
+
+    let count = fitted(Choices::new().target("y").target_kind(TargetKind::Count)).unwrap();
+    let y = count.apply(&table, &rows).unwrap().all().unwrap().y;
+    assert!((y.get(2).unwrap() - 10.0 / 22.8).abs() < 1e-6);
+    let below = Table::read(b"a,y,word\n1,-2,low\n").unwrap();
+    assert!(count.apply(&below, &[0]).unwrap_err().to_string().contains("no count"));
+
+    let ordinal = Choices::new().target("word").target_kind(TargetKind::Ordinal);
+    let ordered = fitted(ordinal.clone().order(["low", "mid", "high"])).unwrap();
+    let target = ordered.target().unwrap();
+    assert_eq!(
+        (target.classes(), target.are_ordered()),
+        (&["low", "mid", "high"].map(String::from)[..], vec![true])
+    );
+    for (choices, says) in [
+        (ordinal.clone(), "tell their order"),
+        (ordinal.order(["low", "mid"]), "where \"high\" stands"),
+        (Choices::new().target("word").interval(0.9), "predicted by its classes"),
+        (number.clone().interval(1.5), "between 0 and 1"),
+        (number.target_kind(TargetKind::RawNumber).log_target("y"), "only a number that is standardised"),
+    ] {
+        let error = fitted(choices).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn labels_are_a_class_each() {
+    let table = Table::read(b"a,tags\n1,red; hot\n2,red\n3,cold;blue;\n4,hot\n").unwrap();
+    let choices = Choices::new().target("tags").target_kind(TargetKind::Labels);
+    let plan = TablePreparation::fit(&table, &[0, 1, 2, 3], &choices).unwrap();
+    let y = plan.apply(&table, &[0, 2]).unwrap().all().unwrap().y;
+    // blue, cold, hot, red
+    assert_eq!(y, Values::F32(vec![0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]));
+    let new = Table::read(b"a,tags\n1,red;warm\n").unwrap();
+    assert!(plan.apply(&new, &[0]).unwrap_err().to_string().contains("\"warm\" is no label"));
+    let single = Table::read(b"a,tags\n1,red\n2,blue\n").unwrap();
+    let error = TablePreparation::fit(&single, &[0, 1], &choices).unwrap_err().to_string();
+    assert!(error.contains("--task classes"), "{error}");
 }

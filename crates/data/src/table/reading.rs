@@ -62,6 +62,11 @@ impl Reading {
         FileFormat { header: self.header, insisted, ..file }
     }
 
+    /// Whether something is told of how cells are written, which changes nothing of a text.
+    pub fn tells_cells(&self) -> bool {
+        !self.missing.is_empty() || self.decimal.is_some() || self.thousands.is_some() || self.dates.is_some()
+    }
+
     /// Whether what is told of the file may be wrong, because it was said of another.
     pub(super) fn is_of_another_file(&self) -> bool {
         self.lenient && !self.file.insisted

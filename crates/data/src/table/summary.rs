@@ -227,6 +227,23 @@ impl ColumnSummary {
         Some(numbers.into_iter().map(|(value, count)| (cell::word(value), count)).collect())
     }
 
+    /// The moments of the numbers bent so.
+    pub fn moments(&self, bend: impl Fn(f64) -> f64) -> Moments {
+        let mut moments = Moments::default();
+        self.kept.iter().for_each(|&number| moments.push(bend(number)));
+        moments
+    }
+
+    /// A number beside which those above 0 are large: where all are, a hundredth of nearly the least; else nearly the least, or a hundredth of
+    /// the middle.
+    pub fn small(&self) -> f64 {
+        let mut above: Vec<f64> = self.kept.iter().copied().filter(|number| *number > 0.0).collect();
+        above.sort_by(f64::total_cmp);
+        let at = |share: f64| above.get((share * above.len() as f64) as usize).copied().unwrap_or(1.0);
+        let small = if self.least > 0.0 { 0.01 * at(0.01) } else { at(0.01).max(0.01 * at(0.5)) };
+        small.max(f64::MIN_POSITIVE)
+    }
+
     /// The numbers below which these shares of all lie.
     pub fn quantiles<const N: usize>(&self, shares: [f64; N]) -> [f64; N] {
         let mut sorted = self.kept.clone();

@@ -2,21 +2,16 @@
 
 use std::collections::HashMap;
 
-use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
 use super::Table;
 use super::cell;
-use super::choices::{Choices, TargetKind};
 use super::column::{Cell, Column, ColumnKind};
 use super::format::CellFormat;
 use super::reading::Reading;
-use super::summary::{ColumnSummary, SummarisedColumn};
+use super::unit::{Curve, Unit};
 use crate::error::{Error, Result};
 use crate::values::{Form, Values};
-
-/// Up to how many different whole numbers are taken for classes.
-const FEW: usize = 10;
 
 /// The target of a preparation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +23,18 @@ pub enum TargetColumn {
         column: String,
         /// The classes' names.
         names: Vec<String>,
+        /// Whether they go from little to much.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ordered: bool,
+    },
+    /// Which of these labels a row has, any number of them: each by itself is a class, no or yes.
+    Labels {
+        /// The column, whose cells are lists.
+        column: String,
+        /// The labels' names.
+        names: Vec<String>,
+        /// What stands between the labels of a cell.
+        separator: char,
     },
     /// A number, less the mean and by the deviation of the training rows.
     Number {
@@ -37,6 +44,12 @@ pub enum TargetColumn {
         mean: f64,
         /// What it is divided by.
         deviation: f64,
+        /// How it is bent before.
+        #[serde(default, skip_serializing_if = "Curve::is_straight")]
+        curve: Curve,
+        /// The share of rows whose number lies between the lower and the upper of three that are predicted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interval: Option<f64>,
     },
     /// Several numbers, each less its mean and by its deviation.
     Numbers {
@@ -71,16 +84,31 @@ pub struct NumberTarget {
     pub mean: f64,
     /// What it is divided by.
     pub deviation: f64,
+    /// How it is bent before.
+    #[serde(default, skip_serializing_if = "Curve::is_straight")]
+    pub curve: Curve,
+    /// The share of rows whose number lies between the lower and the upper of three that are predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<f64>,
     /// How its cells are written.
     #[serde(default, skip_serializing_if = "CellFormat::is_plain")]
     pub format: CellFormat,
+}
+
+impl NumberTarget {
+    /// What it is learned as.
+    pub fn unit(&self) -> Unit {
+        Unit { scale: self.deviation, offset: self.mean, curve: self.curve }
+    }
 }
 
 impl TargetColumn {
     /// The columns it is in, in the order of the outputs.
     pub fn columns(&self) -> Vec<&str> {
         match self {
-            TargetColumn::Classes { column, .. } | TargetColumn::Number { column, .. } => vec![column],
+            TargetColumn::Classes { column, .. }
+            | TargetColumn::Labels { column, .. }
+            | TargetColumn::Number { column, .. } => vec![column],
             TargetColumn::Numbers { columns } => {
                 columns.iter().map(|target| target.column.as_str()).collect()
             }
@@ -94,23 +122,41 @@ impl TargetColumn {
     pub fn classes(&self) -> &[String] {
         match self {
             TargetColumn::Classes { names, .. } => names,
-            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => &[],
+            TargetColumn::Labels { .. }
+            | TargetColumn::Number { .. }
+            | TargetColumn::Numbers { .. }
+            | TargetColumn::Several { .. } => &[],
         }
     }
 
     /// The columns that are classes, with these.
     pub fn class_columns(&self) -> Vec<(&str, &[String])> {
         match self {
-            TargetColumn::Classes { column, names } => vec![(column, names)],
-            TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => Vec::new(),
+            TargetColumn::Classes { column, names, .. } => vec![(column, names)],
+            TargetColumn::Labels { .. } | TargetColumn::Number { .. } | TargetColumn::Numbers { .. } => {
+                Vec::new()
+            }
             TargetColumn::Several { columns } => {
                 columns.iter().flat_map(|one| one.target.class_columns()).collect()
             }
         }
     }
 
-    /// The mean and the deviation of each number; classes, of which there may be some among several columns, have none.
-    pub fn units(&self) -> Vec<(f64, f64)> {
+    /// Of each column, whether it is classes that go from little to much.
+    pub fn are_ordered(&self) -> Vec<bool> {
+        match self {
+            TargetColumn::Classes { ordered, .. } => vec![*ordered],
+            TargetColumn::Labels { names, .. } => vec![false; names.len()],
+            TargetColumn::Number { .. } => vec![false],
+            TargetColumn::Numbers { columns } => vec![false; columns.len()],
+            TargetColumn::Several { columns } => {
+                columns.iter().flat_map(|one| one.target.are_ordered()).collect()
+            }
+        }
+    }
+
+    /// What each number is learned as; classes, of which there may be some among several columns, have no unit.
+    pub fn units(&self) -> Vec<Unit> {
         self.readers().iter().filter_map(TargetReader::unit).collect()
     }
 
@@ -118,9 +164,12 @@ impl TargetColumn {
     fn readers(&self) -> Vec<TargetReader<'_>> {
         match self {
             TargetColumn::Classes { names, .. } => vec![TargetReader::Classes(names)],
-            TargetColumn::Number { mean, deviation, .. } => vec![TargetReader::Number(*mean, *deviation)],
+            TargetColumn::Labels { names, .. } => names.iter().map(|_| TargetReader::Classes(&[])).collect(),
+            TargetColumn::Number { mean, deviation, curve, .. } => {
+                vec![TargetReader::Number(Unit { scale: *deviation, offset: *mean, curve: *curve })]
+            }
             TargetColumn::Numbers { columns } => {
-                columns.iter().map(|target| TargetReader::Number(target.mean, target.deviation)).collect()
+                columns.iter().map(|target| TargetReader::Number(target.unit())).collect()
             }
             TargetColumn::Several { columns } => {
                 columns.iter().flat_map(|one| one.target.readers()).collect()
@@ -132,6 +181,7 @@ impl TargetColumn {
     pub fn form(&self) -> Form {
         match self {
             TargetColumn::Classes { names, .. } => Form::class(names.len()),
+            TargetColumn::Labels { names, .. } => Form::numbers(&[names.len()]),
             TargetColumn::Number { .. } => Form::numbers(&[1]),
             TargetColumn::Numbers { columns } => Form::numbers(&[columns.len()]),
             TargetColumn::Several { columns } => Form::numbers(&[columns.len()]),
@@ -141,14 +191,15 @@ impl TargetColumn {
     /// What a row's values, one for each column, mean in the columns' own units; a class is its number.
     pub fn restore(&self, values: &[f64]) -> Vec<f64> {
         let each = self.readers().into_iter();
-        let units = each.map(|reader| reader.unit().unwrap_or((0.0, 1.0)));
-        values.iter().zip(units).map(|(value, (mean, deviation))| value * deviation + mean).collect()
+        let units = each.map(|reader| reader.unit().unwrap_or(Unit::PLAIN));
+        values.iter().zip(units).map(|(value, unit)| unit.truth(*value)).collect()
     }
 
     /// The same with the classes of another of the same columns, that of more rows: numbers keep their own units.
     pub fn with_classes_of(self, other: &TargetColumn) -> TargetColumn {
         match (self, other) {
-            (TargetColumn::Classes { .. }, TargetColumn::Classes { .. }) => other.clone(),
+            (TargetColumn::Classes { .. }, TargetColumn::Classes { .. })
+            | (TargetColumn::Labels { .. }, TargetColumn::Labels { .. }) => other.clone(),
             (TargetColumn::Several { columns }, TargetColumn::Several { columns: others }) => {
                 let each = columns.into_iter().zip(others);
                 let with = each.map(|(OneTarget { target, format }, other)| OneTarget {
@@ -164,7 +215,9 @@ impl TargetColumn {
     /// How the cells of its columns are written, where it knows: the format of a single one is kept beside it.
     pub(super) fn formats(&self) -> Vec<(String, CellFormat)> {
         match self {
-            TargetColumn::Classes { .. } | TargetColumn::Number { .. } => Vec::new(),
+            TargetColumn::Classes { .. } | TargetColumn::Labels { .. } | TargetColumn::Number { .. } => {
+                Vec::new()
+            }
             TargetColumn::Numbers { columns } => {
                 columns.iter().map(|target| (target.column.clone(), target.format.clone())).collect()
             }
@@ -178,7 +231,7 @@ impl TargetColumn {
     /// The same of files that are written otherwise, where it is of several columns.
     pub(super) fn read_as(&mut self, told: &Reading) {
         match self {
-            TargetColumn::Classes { .. } | TargetColumn::Number { .. } => {}
+            TargetColumn::Classes { .. } | TargetColumn::Labels { .. } | TargetColumn::Number { .. } => {}
             TargetColumn::Numbers { columns } => {
                 columns.iter_mut().for_each(|one| one.format = told.retold(ColumnKind::Number, &one.format))
             }
@@ -195,15 +248,18 @@ impl TargetColumn {
     /// Several columns, each of which would be one alone.
     pub(super) fn several(columns: Vec<OneTarget>) -> TargetColumn {
         let number = |one: &OneTarget| match &one.target {
-            TargetColumn::Number { column, mean, deviation } => Some(NumberTarget {
+            TargetColumn::Number { column, mean, deviation, curve, interval } => Some(NumberTarget {
                 column: column.clone(),
                 mean: *mean,
                 deviation: *deviation,
+                curve: *curve,
+                interval: *interval,
                 format: one.format.clone(),
             }),
-            TargetColumn::Classes { .. } | TargetColumn::Numbers { .. } | TargetColumn::Several { .. } => {
-                None
-            }
+            TargetColumn::Classes { .. }
+            | TargetColumn::Labels { .. }
+            | TargetColumn::Numbers { .. }
+            | TargetColumn::Several { .. } => None,
         };
         match columns.iter().map(number).collect() {
             Some(columns) => TargetColumn::Numbers { columns },
@@ -211,101 +267,13 @@ impl TargetColumn {
         }
     }
 
-    /// What is chosen to be predicted among columns, and how its cells are written where it is a single one.
-    pub(super) fn chosen(
-        columns: &[SummarisedColumn],
-        choices: &Choices,
-    ) -> Result<(Option<TargetColumn>, CellFormat)> {
-        let names = &choices.targets;
-        let twice =
-            names.iter().enumerate().find(|(at, name)| names.iter().take(*at).any(|other| other == *name));
-        if let Some((_, name)) = twice {
-            return Err(Error::new("the target is named twice").in_column(name));
-        }
-        let of_name = |name: &String| columns.iter().find(|column| column.name == *name);
-        let targets: Vec<&SummarisedColumn> = names.iter().filter_map(of_name).collect();
-        let kinds = choices.target_kinds.len();
-        if kinds > 1 && kinds != targets.len() {
-            let of = counted(targets.len(), "target");
-            return Err(Error::new(format!(
-                "{} are told of {of}; tell one for each",
-                counted(kinds, "kind")
-            )));
-        }
-        let fitted = |column: &SummarisedColumn, kind| {
-            TargetColumn::fit(&column.name, column.kind, &column.summary, kind)
-        };
-        Ok(match targets.as_slice() {
-            [] => (None, CellFormat::PLAIN),
-            [column] => (Some(fitted(column, choices.kind_of(0))?), column.format.clone()),
-            several => {
-                let one = |(at, column): (usize, &&SummarisedColumn)| {
-                    let number = (column.kind == ColumnKind::Number).then_some(TargetKind::Number);
-                    let target = fitted(column, choices.kind_of(at).or(number))?;
-                    Ok(OneTarget { target, format: column.format.clone() })
-                };
-                let each = several.iter().enumerate().map(one).collect::<Result<Vec<_>>>()?;
-                (Some(TargetColumn::several(each)), CellFormat::PLAIN)
-            }
-        })
-    }
-
-    fn fit(
-        name: &str,
-        kind: ColumnKind,
-        summary: &ColumnSummary,
-        told: Option<TargetKind>,
-    ) -> Result<TargetColumn> {
-        let fault = |message: String| Error::new(message).in_column(name);
-        if kind == ColumnKind::Date {
-            return Err(fault("a date can't be the target; make it a number".to_string()));
-        }
-        if summary.present() == 0 {
-            return Err(fault("the target has no value in the training rows".to_string()));
-        }
-        let few = summary.whole && summary.distinct().is_some_and(|distinct| distinct <= FEW);
-        let classes = match told {
-            Some(told) => told == TargetKind::Classes,
-            None => kind != ColumnKind::Number || few,
-        };
-        if !classes {
-            if kind != ColumnKind::Number {
-                return Err(fault(format!("the target is a column of kind {kind}, not of numbers")));
-            }
-            let (mean, deviation) = (summary.numbers.mean, summary.numbers.deviation());
-            if summary.least == summary.most {
-                let always = summary.least;
-                return Err(fault(format!(
-                    "the target is {always} in all training rows; there is nothing to learn"
-                )));
-            }
-            if !mean.is_finite() || !deviation.is_finite() || deviation == 0.0 {
-                return Err(fault(
-                    "the target's numbers are too large or too close to be standardised".to_string(),
-                ));
-            }
-            let (mean, deviation) =
-                if told == Some(TargetKind::RawNumber) { (0.0, 1.0) } else { (mean, deviation) };
-            return Ok(TargetColumn::Number { column: name.to_string(), mean, deviation });
-        }
-        let counts = summary.counts();
-        let names: Vec<String> = counts.unwrap_or_default().into_iter().map(|(word, _)| word).collect();
-        let (count, present) = (names.len(), summary.present());
-        match names.as_slice() {
-            [only] => Err(fault(format!(
-                "the target is \"{only}\" in all training rows; there is nothing to learn"
-            ))),
-            names if names.is_empty() || count > FEW && 2 * count as u64 > present => Err(fault(format!(
-                "the target has too many different values for classes in {present} training rows; is it the right column?"
-            ))),
-            _ => Ok(TargetColumn::Classes { column: name.to_string(), names }),
-        }
-    }
-
     /// The targets of some rows, `[rows, columns]`.
     pub(super) fn values(&self, table: &Table, rows: &[usize]) -> Result<Values> {
         let columns =
             self.columns().into_iter().map(|name| table.column(name)).collect::<Result<Vec<_>>>()?;
+        if let (TargetColumn::Labels { names, separator, .. }, [column]) = (self, columns.as_slice()) {
+            return labels(table, column, names, *separator, rows);
+        }
         let readers = self.readers();
         let codes: Vec<HashMap<&str, i64>> = readers.iter().map(TargetReader::codes).collect();
         let each = || columns.iter().zip(&readers).zip(&codes);
@@ -318,8 +286,13 @@ impl TargetColumn {
             for ((column, reader), codes) in each() {
                 numbers.push(match reader {
                     TargetReader::Classes(_) => reader.class(table, column, codes, row)? as f32,
-                    TargetReader::Number(mean, deviation) => {
-                        ((number(table, column, row)? - mean) / deviation) as f32
+                    TargetReader::Number(unit) => {
+                        let number = number(table, column, row)?;
+                        if unit.curve == Curve::Count && number < 0.0 {
+                            let message = format!("{number} is no count: the target's are from 0 on");
+                            return Err(fault(table, column, row, message));
+                        }
+                        unit.learned(number) as f32
                     }
                 });
             }
@@ -328,18 +301,46 @@ impl TargetColumn {
     }
 }
 
+/// The labels of a cell.
+pub(super) fn labels_of(cell: &str, separator: char) -> impl Iterator<Item = &str> {
+    cell.split(separator).map(str::trim).filter(|label| !label.is_empty())
+}
+
+/// Which of some labels rows have, `[rows, labels]`.
+fn labels(
+    table: &Table,
+    column: &Column,
+    names: &[String],
+    separator: char,
+    rows: &[usize],
+) -> Result<Values> {
+    let places: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
+    let mut values = vec![0.0; rows.len() * names.len()];
+    for (&row, values) in rows.iter().zip(values.chunks_exact_mut(names.len().max(1))) {
+        let Some(cell) = column.cell(row).text() else { return Err(missing(table, column, row)) };
+        for label in labels_of(&cell, separator) {
+            let Some(value) = places.get(label).and_then(|&place| values.get_mut(place)) else {
+                let message =
+                    format!("\"{label}\" is no label that was in training, which were: {}", names.join(", "));
+                return Err(fault(table, column, row, message));
+            };
+            *value = 1.0;
+        }
+    }
+    Ok(Values::F32(values))
+}
+
 /// How cells of one target become values.
 enum TargetReader<'a> {
     Classes(&'a [String]),
-    /// Less the first, by the second.
-    Number(f64, f64),
+    Number(Unit),
 }
 
 impl TargetReader<'_> {
-    fn unit(&self) -> Option<(f64, f64)> {
+    fn unit(&self) -> Option<Unit> {
         match self {
             TargetReader::Classes(_) => None,
-            TargetReader::Number(mean, deviation) => Some((*mean, *deviation)),
+            TargetReader::Number(unit) => Some(*unit),
         }
     }
 

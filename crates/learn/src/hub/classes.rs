@@ -19,7 +19,8 @@ pub(super) fn said(logits: &[f32], names: &Arc<[String]>, meaning: ClassMeaning)
         ClassMeaning::One if logits.len() > 1 => classes(all_probabilities_of(logits)),
         ClassMeaning::Each => classes(logits.iter().map(|logit| 1.0 / (1.0 + libm::expf(-logit))).collect()),
         ClassMeaning::One | ClassMeaning::Numbers => {
-            Prediction::Numbers { numbers: logits.iter().map(|&number| f64::from(number)).collect(), names }
+            let numbers = logits.iter().map(|&number| f64::from(number)).collect();
+            Prediction::Numbers { numbers, names, bounds: Vec::new() }
         }
     }
 }

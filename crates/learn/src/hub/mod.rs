@@ -29,7 +29,7 @@ use crate::onnx::export::ExportedFile;
 use crate::onnx::{Checked, Export, StepsExport};
 use crate::text_rows::{TextPrograms, TextRows, each_text};
 use crate::{Error, Result};
-pub use encoder::EncoderModel;
+pub use encoder::{EncoderModel, MaskedPiece, PieceAggregation};
 use folder::HubFolder;
 use names::Naming;
 pub use network::TextNetwork;
@@ -112,6 +112,19 @@ impl LanguageModel {
             &self.described,
             self.tokenizer.as_ref(),
         )
+    }
+
+    /// Writes the GGUF file that [`LanguageModel::open`] and other systems read, and reads it back: matrices in `format`, or as they are; all else
+    /// in 32 bits.
+    ///
+    /// # Errors
+    /// Where such files have no words for what the model is, a number is too large for the format, or the system refuses.
+    pub fn save_gguf(
+        &self,
+        path: impl AsRef<Path>,
+        format: Option<gguf::WeightFormat>,
+    ) -> Result<gguf::WrittenGguf> {
+        gguf::save(self, path.as_ref(), format)
     }
 
     /// Writes the model as an ONNX file of its next steps, with what its layers keep as inputs and outputs, reads it back and runs it beside

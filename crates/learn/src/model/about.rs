@@ -3,7 +3,7 @@
 use kiln_map::counted;
 use std::path::Path;
 
-use kiln_data::{Dataset, Form, OneTarget, TargetColumn};
+use kiln_data::{Curve, Dataset, Form, OneTarget, TargetColumn};
 use kiln_nn::{Sequential, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -24,6 +24,9 @@ pub struct About {
     /// How raw data become inputs; nothing where they are inputs already.
     #[serde(default)]
     pub preparation: Preparation,
+    /// Of two classes, above which probability it is the second; a half where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
     /// How it was trained, and how well.
     #[serde(default)]
     pub training: Map<String, Value>,
@@ -54,8 +57,14 @@ pub enum Task {
         names: Vec<String>,
         /// The model's outputs times these,
         scale: Vec<f64>,
-        /// plus these, are the numbers.
+        /// plus these, are the numbers,
         offset: Vec<f64>,
+        /// bent so; where there is none, not at all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        curves: Vec<Curve>,
+        /// Three outputs are of each number, a lower bound, the middle and an upper one, between whose bounds this share of rows lie.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interval: Option<f64>,
     },
     /// What each of several targets is: classes or a number.
     Several {
@@ -91,24 +100,45 @@ impl Task {
             None => {
                 let width = form.width();
                 let names = (0..width).map(|at| format!("y{at}")).collect();
-                Task::Numbers { names, scale: vec![1.0; width], offset: vec![0.0; width] }
+                Task::plain_numbers(names)
             }
         }
     }
 }
 
 impl Task {
+    /// A number for each name, which a model gives as it is.
+    pub fn plain_numbers(names: Vec<String>) -> Task {
+        let (scale, offset) = (vec![1.0; names.len()], vec![0.0; names.len()]);
+        Task::Numbers { names, scale, offset, curves: Vec::new(), interval: None }
+    }
+
     /// What the target of a prepared table asks for.
     pub fn of_target(target: &TargetColumn) -> Task {
         match target {
             TargetColumn::Classes { names, .. } => Task::Classes { names: names.clone() },
-            TargetColumn::Number { column, mean, deviation } => {
-                Task::Numbers { names: vec![column.clone()], scale: vec![*deviation], offset: vec![*mean] }
+            TargetColumn::Labels { column, names, .. } => {
+                let task = Task::Classes { names: ["no", "yes"].map(str::to_string).to_vec() };
+                let named =
+                    |label: &String| NamedTask { name: format!("{column}={label}"), task: task.clone() };
+                Task::Several { targets: names.iter().map(named).collect() }
             }
+            TargetColumn::Number { column, mean, deviation, curve, interval } => Task::Numbers {
+                names: vec![column.clone()],
+                scale: vec![*deviation],
+                offset: vec![*mean],
+                curves: if curve.is_straight() { Vec::new() } else { vec![*curve] },
+                interval: *interval,
+            },
             TargetColumn::Numbers { columns } => Task::Numbers {
                 names: columns.iter().map(|target| target.column.clone()).collect(),
                 scale: columns.iter().map(|target| target.deviation).collect(),
                 offset: columns.iter().map(|target| target.mean).collect(),
+                curves: match columns.iter().all(|target| target.curve.is_straight()) {
+                    true => Vec::new(),
+                    false => columns.iter().map(|target| target.curve).collect(),
+                },
+                interval: columns.first().and_then(|target| target.interval),
             },
             TargetColumn::Several { columns } => {
                 let named = |one: &OneTarget| NamedTask {
@@ -126,7 +156,10 @@ impl Task {
             Task::Classes { names } => counted(names.len(), "class"),
             Task::Tags { names } => format!("one of {} for each word", counted(names.len(), "tag")),
             Task::Text { pieces } => format!("what comes next of {} of text", counted(*pieces, "piece")),
-            Task::Numbers { names, .. } => counted(names.len(), "number"),
+            Task::Numbers { names, interval: None, .. } => counted(names.len(), "number"),
+            Task::Numbers { names, interval: Some(_), .. } => {
+                format!("{} with the bounds of an interval", counted(names.len(), "number"))
+            }
             Task::Several { targets } => {
                 targets.iter().map(|target| target.task.given()).collect::<Vec<_>>().join(" and ")
             }
@@ -136,7 +169,8 @@ impl Task {
     /// How many numbers a model gives for it.
     pub fn outputs(&self) -> usize {
         match self {
-            Task::Classes { names } | Task::Numbers { names, .. } | Task::Tags { names } => names.len(),
+            Task::Classes { names } | Task::Tags { names } => names.len(),
+            Task::Numbers { names, interval, .. } => names.len() * outputs_of_number(*interval),
             Task::Text { pieces } => *pieces,
             Task::Several { targets } => targets.iter().map(|target| target.task.outputs()).sum(),
         }
@@ -168,9 +202,12 @@ impl Task {
                 given.rank() == 3 && given[1] == *pieces,
                 format!("{} of text at each place", counted(*pieces, "piece")),
             ),
-            Task::Numbers { names, scale, offset } => {
-                let counts = [each, scale.len(), offset.len()];
-                (counts.iter().all(|count| *count == names.len()), counted(names.len(), "number"))
+            Task::Numbers { names, scale, offset, curves, interval } => {
+                let counts =
+                    [scale.len(), offset.len(), if curves.is_empty() { names.len() } else { curves.len() }];
+                let fits = counts.iter().all(|count| *count == names.len());
+                let outputs = names.len() * outputs_of_number(*interval);
+                (fits && each == outputs, counted(outputs, "number"))
             }
             Task::Several { targets } => {
                 for target in targets {
@@ -199,6 +236,11 @@ impl Task {
     }
 }
 
+/// How many outputs are of a number.
+fn outputs_of_number(interval: Option<f64>) -> usize {
+    if interval.is_some() { 3 } else { 1 }
+}
+
 impl About {
     /// What layers are that were trained on a set like this.
     ///
@@ -211,6 +253,7 @@ impl About {
             input: InputSpec::of(input),
             task,
             preparation: Preparation::Unsaid,
+            threshold: None,
             training: Map::new(),
         })
     }

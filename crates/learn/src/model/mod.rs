@@ -5,6 +5,7 @@ mod about;
 mod answers;
 mod file;
 mod imported;
+mod level;
 mod own;
 mod parts;
 mod raw;
@@ -30,7 +31,7 @@ pub use answers::{Answered, by_class};
 use file::made;
 use imported::{LayersByFileName, PREFIX, ParametersByFileName, as_layers};
 pub use own::CODE;
-pub use parts::{PartMeaning, TaskLoss, TaskPart};
+pub use parts::{PartMeaning, TaskLoss, TaskPart, number_of, quantiles};
 pub use views::Views;
 
 /// What stands for the layers of a network of an ONNX file.
@@ -83,7 +84,8 @@ impl Model {
         task: Task,
         preparation: Preparation,
     ) -> Result<Model> {
-        let about = About { layers: NETWORK.to_string(), input, task, preparation, training: Map::new() };
+        let (layers, threshold, training) = (NETWORK.to_string(), None, Map::new());
+        let about = About { layers, input, task, preparation, threshold, training };
         let structure = network.structure();
         let layers = as_layers(network, about.input.pixels.clone());
         let model = Model { network: Some(structure), ..Model::new(layers, about) };

@@ -29,6 +29,7 @@ impl About {
             input: InputSpec::of(input),
             task,
             preparation: Preparation::Unsaid,
+            threshold: None,
             training: Map::new(),
         }
     }

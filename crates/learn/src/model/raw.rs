@@ -31,6 +31,12 @@ impl About {
     pub fn read_as(&mut self, told: &Reading) -> Result<()> {
         match &mut self.preparation {
             Preparation::Table(plan) => **plan = (**plan).clone().read_as(told),
+            Preparation::Text(TextPreparation { columns: Some(_), .. }) | Preparation::Pairs(_)
+                if told.tells_cells() =>
+            {
+                let message = "the model reads texts as they stand, whatever stands for numbers, dates and what is missing";
+                return Err(Error::Preparation(message.to_string()));
+            }
             Preparation::Text(TextPreparation { columns: Some(columns), .. }) => {
                 *columns.file = columns.file.told(&told.of_file());
             }

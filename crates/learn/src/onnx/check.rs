@@ -6,13 +6,13 @@ use std::path::Path;
 
 use kiln_data::{
     CellFormat, ColumnKind, Dataset, DateFormat, Encoding, Form, Meaning, PADDING, Reading, Rng, Set,
-    TablePreparation,
+    TablePreparation, Unit,
 };
 use kiln_nn::{Context, DType, Data, Layer, Tensor};
 use kiln_onnx::{Network, OnnxDType, Value, load};
 
 use super::table::element_of;
-use crate::model::{PartMeaning, Task, TaskPart};
+use crate::model::{PartMeaning, Task, TaskPart, number_of};
 use crate::{Error, Model, Result};
 
 /// How a file compares with its model.
@@ -131,35 +131,52 @@ fn by_rows(
         }
     };
     let y = model.layers().forward(&x, &Context::inference());
-    let y = if preprocessing { answers(&model.about().task, y) } else { vec![y] };
+    let y = if preprocessing { answers(&model.about().task, y)? } else { vec![y] };
     Ok((numbers(network, vec![input])?, all_of(y)?))
 }
 
-/// What the layers say, as the graph says it: an answer for each of several targets some of which are classes, else a single one.
-fn answers(task: &Task, y: Tensor) -> Vec<Tensor> {
-    vec![match task {
+/// What the layers say, as the graph says it: an answer for each of several targets some of which are classes, else a single one; of intervals
+/// the bounds behind it.
+fn answers(task: &Task, y: Tensor) -> Result<Vec<Tensor>> {
+    Ok(match task {
         Task::Classes { names } if y.size(-1) == 1 && names.len() == 2 => {
             let second = y.sigmoid();
-            Tensor::concat(&[&(1.0 - &second), &second], -1)
+            vec![Tensor::concat(&[&(1.0 - &second), &second], -1)]
         }
-        Task::Classes { .. } => y.softmax(-1),
-        Task::Numbers { scale, offset, .. } => {
-            let row = |numbers: &[f64]| Tensor::new(numbers.to_vec(), [numbers.len()]).cast(DType::F32);
-            y * row(scale) + row(offset)
-        }
+        Task::Classes { .. } => vec![y.softmax(-1)],
+        Task::Numbers { .. } => numbers_of(&task.parts(), &y)?,
         Task::Several { .. } => {
-            let one = |part: TaskPart| {
-                let own = y.narrow(1, part.outputs.start, part.outputs.len());
+            let mut all = Vec::new();
+            for part in task.parts() {
                 match part.meaning {
-                    PartMeaning::Classes(_) => own.softmax(-1),
-                    PartMeaning::Number { scale, offset } => own * (scale as f32) + offset as f32,
+                    PartMeaning::Classes(_) => {
+                        all.push(y.narrow(1, part.outputs.start, part.outputs.len()).softmax(-1));
+                    }
+                    PartMeaning::Number { .. } => all.extend(numbers_of(&[part], &y)?),
                 }
-            };
-            return task.parts().into_iter().map(one).collect();
+            }
+            all
         }
-        Task::Tags { .. } => y.transpose(1, 2).softmax(-1),
-        Task::Text { .. } => y,
-    }]
+        Task::Tags { .. } => vec![y.transpose(1, 2).softmax(-1)],
+        Task::Text { .. } => vec![y],
+    })
+}
+
+/// Numbers in their units, `[rows, numbers]`, and of intervals the lower and the upper bounds.
+fn numbers_of(parts: &[TaskPart], y: &Tensor) -> Result<Vec<Tensor>> {
+    let (rows, width, outputs) = (y.size(0), y.size(-1), y.cast(DType::F32).to_vec::<f32>()?);
+    let [mut numbers, mut low, mut high] = [const { Vec::new() }; 3];
+    for row in outputs.chunks(width.max(1)) {
+        for part in parts {
+            let unit = part.meaning.unit().unwrap_or(Unit::PLAIN);
+            let (number, bounds) = number_of(row.get(part.outputs.clone()).unwrap_or_default(), &unit);
+            numbers.push(number);
+            low.extend(bounds.map(|[low, _]| low));
+            high.extend(bounds.map(|[_, high]| high));
+        }
+    }
+    let all = [numbers, low, high].into_iter().filter(|numbers| !numbers.is_empty());
+    Ok(all.map(|numbers| Tensor::new(numbers, [rows, parts.len()])).collect())
 }
 
 /// Texts of some of these words and others, and which of the words each has.
@@ -256,6 +273,6 @@ fn by_columns(
     let batch = set.all()?;
     let x = batch.x.as_f32().unwrap_or_default().to_vec();
     let x = Tensor::new(x, [rows, prepared.width]);
-    let y = answers(&model.about().task, model.layers().forward(&x, &Context::inference()));
+    let y = answers(&model.about().task, model.layers().forward(&x, &Context::inference()))?;
     Ok((numbers(network, inputs)?, all_of(y)?))
 }

@@ -1,7 +1,7 @@
 //! ONNX files as models: what a file doesn't say of raw data and of answers is told, or was recorded by kiln when it wrote the file.
 
 use kiln_data::{
-    CellFormat, Form, ImageSize, Meaning, NumberTarget, TablePreparation, TargetColumn, ValueKind,
+    CellFormat, Curve, Form, ImageSize, Meaning, NumberTarget, TablePreparation, TargetColumn, ValueKind,
 };
 use kiln_map::counted;
 use kiln_onnx::{Network, OnnxDType, Port};
@@ -105,6 +105,8 @@ struct Recorded {
     task: Task,
     #[serde(default)]
     preparation: Preparation,
+    #[serde(default)]
+    threshold: Option<f64>,
     /// Whether the graph takes raw data and gives answers.
     is_whole: bool,
 }
@@ -117,8 +119,13 @@ pub(super) fn recorded(model: &Model, is_whole: bool) -> (String, String) {
     let about = model.about();
     // What is done to pixels is in the graph.
     let input = InputSpec { pixels: None, ..about.input.clone() };
-    let recorded =
-        Recorded { input, task: about.task.clone(), preparation: about.preparation.clone(), is_whole };
+    let recorded = Recorded {
+        input,
+        task: about.task.clone(),
+        preparation: about.preparation.clone(),
+        threshold: about.threshold,
+        is_whole,
+    };
     (WORD.to_string(), json!(recorded).to_string())
 }
 
@@ -153,14 +160,20 @@ impl Model {
         }
         let softmax = network.without_softmax();
         let names = names(&network, import, recorded.as_ref());
+        let output = network.outputs().first().map(|port| port.name.clone()).unwrap_or_default();
+        // Those of trees and their like are made by no softmax that could be taken off.
+        let is_classifier = recorded.is_none() && network.class_labels().is_some();
+        if !softmax && is_classifier && PROBABILITIES.contains(&output.as_str()) {
+            network.with_logarithm();
+        }
         // A single number tells two classes apart.
         if names.as_ref().is_some_and(|names| names.len() == 2) {
             network.without_sigmoid();
         }
-        let output = network.outputs().first().map(|port| port.name.clone()).unwrap_or_default();
-        let nothing = Task::Numbers { names: Vec::new(), scale: Vec::new(), offset: Vec::new() };
+        let nothing = Task::plain_numbers(Vec::new());
         let mut model = Model::behind(network, input, nothing, preparation)?;
         let width = width(&model, &port)?;
+        model.about_mut().threshold = recorded.as_ref().and_then(|own| own.threshold);
         model.about_mut().task = match (names, recorded) {
             (Some(names), _) => named(names, &width)?,
             (None, Some(Recorded { task, is_whole: false, .. })) => task,
@@ -175,7 +188,7 @@ impl Model {
                     _ => None,
                 };
                 let names = own.unwrap_or_else(|| (0..count).map(|at| format!("{output}.{at}")).collect());
-                Task::Numbers { names, scale: vec![1.0; count], offset: vec![0.0; count] }
+                Task::plain_numbers(names)
             }
         };
         if let Raw::Columns(columns, target) = &import.raw {
@@ -211,16 +224,21 @@ impl crate::model::About {
                 column: column.clone(),
                 mean: 0.0,
                 deviation: 1.0,
+                curve: Curve::Straight,
+                interval: None,
                 format: CellFormat::default(),
             };
             plan = plan.with_target(TargetColumn::Numbers { columns: names.iter().map(plain).collect() });
         } else if let Some(column) = target {
             let column = column.to_string();
             plan = plan.with_target(match &mut self.task {
-                Task::Classes { names } => TargetColumn::Classes { column, names: names.clone() },
+                Task::Classes { names } => {
+                    TargetColumn::Classes { column, names: names.clone(), ordered: false }
+                }
                 Task::Numbers { names, .. } if names.len() == 1 => {
                     names[0] = column.clone();
-                    TargetColumn::Number { column, mean: 0.0, deviation: 1.0 }
+                    let (mean, deviation, curve, interval) = (0.0, 1.0, Curve::Straight, None);
+                    TargetColumn::Number { column, mean, deviation, curve, interval }
                 }
                 _ => {
                     return Err(fault(format!(
@@ -238,6 +256,9 @@ fn fault(message: impl Into<String>) -> Error {
     Error::Onnx(kiln_onnx::Error::Network(message.into()))
 }
 
+/// What outputs of probabilities are called by skl2onnx and onnxmltools.
+const PROBABILITIES: [&str; 3] = ["probabilities", "output_probability", "output_probabilities"];
+
 /// Leaves one output.
 fn choose_output(network: &mut Network, import: &Import, recorded: Option<&Recorded>) -> Result<()> {
     if recorded.is_some_and(|own| own.is_whole && matches!(own.task, Task::Tags { .. })) {
@@ -246,11 +267,18 @@ fn choose_output(network: &mut Network, import: &Import, recorded: Option<&Recor
              or export that --without-preprocessing; from Rust kiln::onnx::load runs this one",
         ));
     }
-    let own = recorded
-        .filter(|own| own.is_whole && matches!(own.task, Task::Classes { .. }))
-        .map(|_| "probabilities");
-    let name = import.output.as_deref().or(own);
-    if let Some(name) = name {
+    let own = recorded.filter(|own| own.is_whole).and_then(|own| match own.task {
+        Task::Classes { .. } => Some("probabilities"),
+        Task::Numbers { interval: Some(_), .. } => Some("prediction"),
+        Task::Numbers { .. } | Task::Several { .. } | Task::Tags { .. } | Task::Text { .. } => None,
+    });
+    let outputs = network.outputs();
+    // Classifiers give a label beside the probabilities that it follows from.
+    let scores = || {
+        let is_scores = |port: &&Port| PROBABILITIES.contains(&port.name.as_str());
+        outputs.iter().find(is_scores).map(|port| port.name.as_str())
+    };
+    if let Some(name) = import.output.as_deref().or(own).or_else(scores) {
         return Ok(network.keep(&[name])?);
     }
     match network.outputs().as_slice() {
@@ -327,15 +355,17 @@ fn told_input(port: &Port, import: &Import) -> Result<(InputSpec, Preparation)> 
                 fault(format!("{}: only the batch, the first axis, may be of free size; the sizes of images can be told", port.name))
             })?;
             let form = match port.element {
-                Some(OnnxDType::F32) => Form::numbers(&row),
-                Some(OnnxDType::I64) => Form {
+                Some(OnnxDType::F32 | OnnxDType::F64 | OnnxDType::F16 | OnnxDType::Bf16) => {
+                    Form::numbers(&row)
+                }
+                Some(OnnxDType::I64 | OnnxDType::I32) => Form {
                     kind: ValueKind::I64,
                     shape: row,
                     meaning: Meaning::Codes { count: usize::MAX >> 1 },
                 },
                 _ => {
                     return Err(fault(format!(
-                        "{}: a model takes float32 or int64, or bytes of images",
+                        "{}: a model takes floats, int32 or int64, or bytes of images",
                         port.name
                     )));
                 }
@@ -396,7 +426,7 @@ fn names(network: &Network, import: &Import, recorded: Option<&Recorded>) -> Opt
         Some(Task::Tags { .. }) => return None,
         _ => None,
     };
-    import.classes.clone().or(own).or_else(labels)
+    import.classes.clone().or(own).or_else(labels).or_else(|| network.class_labels())
 }
 
 /// The sizes of what a row gives. All batches must go.

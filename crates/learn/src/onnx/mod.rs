@@ -2,6 +2,7 @@
 
 mod check;
 mod import;
+mod numbers;
 mod steps;
 mod table;
 
@@ -18,7 +19,7 @@ use kiln_onnx::export::{
 use serde_json::Value as Json;
 
 use crate::Model;
-use crate::model::{PartMeaning, Task, TaskPart};
+use crate::model::{PartMeaning, Task};
 pub use check::Checked;
 pub use import::{Images, Import, Raw};
 pub(crate) use steps::StepsExport;
@@ -143,7 +144,10 @@ impl Model {
         let ModelOutput { name, sizes, dtype } = write_layers(builder, &*self.written(), &input, fold)?;
         let task = &self.about().task;
         match task {
-            Task::Classes { names } => answer_classes(builder, &name, sizes.last(), names, ""),
+            Task::Classes { names } => {
+                let threshold = self.about().threshold.filter(|_| names.len() == 2);
+                answer_classes(builder, &name, (sizes.last(), threshold), names, "");
+            }
             Task::Tags { names } => {
                 // [batch, tags, steps] → [batch, steps, tags].
                 let turned = vec![("perm", Attribute::Ints(vec![0, 2, 1]))];
@@ -157,23 +161,18 @@ impl Model {
                 builder.output(&label, "label", OnnxDType::Text, &[batch.clone(), steps.clone()]);
                 builder.output(&probabilities, "probabilities", OnnxDType::F32, &[batch, steps, tags]);
             }
-            Task::Numbers { scale, offset, .. } => {
-                answer_numbers(builder, &name, &sizes, (scale, offset), "");
-            }
+            Task::Numbers { .. } => numbers::answer(builder, &name, &task.parts(), ""),
             Task::Several { .. } => {
-                let batch = Size::Named(BATCH.to_string());
-                for TaskPart { name: target, outputs, meaning } in task.parts() {
-                    let [start, end, axis] = [outputs.start as i64, outputs.end as i64, 1]
+                for part in task.parts() {
+                    let prefix = format!("{}.", part.name);
+                    let PartMeaning::Classes(names) = part.meaning else {
+                        numbers::answer(builder, &name, &[part], &prefix);
+                        continue;
+                    };
+                    let [start, end, axis] = [part.outputs.start as i64, part.outputs.end as i64, 1]
                         .map(|number| builder.constant("part", &[1], &Data::I64(vec![number])));
                     let own = builder.node("Slice", &[&name, &start, &end, &axis], Vec::new());
-                    let prefix = format!("{target}.");
-                    match meaning {
-                        PartMeaning::Classes(names) => answer_classes(builder, &own, None, names, &prefix),
-                        PartMeaning::Number { scale, offset } => {
-                            let sizes = [batch.clone(), Size::Fixed(1)];
-                            answer_numbers(builder, &own, &sizes, (&[scale], &[offset]), &prefix);
-                        }
-                    }
+                    answer_classes(builder, &own, (None, None), names, &prefix);
                 }
             }
             Task::Text { .. } => builder.output(&name, "logits", OnnxDType::from_dtype(dtype), &sizes),
@@ -184,7 +183,13 @@ impl Model {
 
 /// Logits as a label and probabilities; where there is one for two classes, that of the second. Of several targets, outputs have the target's
 /// name in front.
-fn answer_classes(builder: &mut Builder, logits: &str, width: Option<&Size>, names: &[String], prefix: &str) {
+fn answer_classes(
+    builder: &mut Builder,
+    logits: &str,
+    (width, threshold): (Option<&Size>, Option<f64>),
+    names: &[String],
+    prefix: &str,
+) {
     let probabilities = match width {
         Some(Size::Fixed(1)) if names.len() == 2 => {
             let second = builder.node("Sigmoid", &[logits], Vec::new());
@@ -195,28 +200,18 @@ fn answer_classes(builder: &mut Builder, logits: &str, width: Option<&Size>, nam
         _ => builder.node("Softmax", &[logits], vec![("axis", Attribute::Int(-1))]),
     };
     let settings = vec![("axis", Attribute::Int(-1)), ("keepdims", Attribute::Int(0))];
-    let best = builder.node("ArgMax", &[&probabilities], settings);
+    let weighed = threshold.map(|threshold| {
+        // The second is larger where its probability is above the threshold.
+        let threshold = threshold as f32;
+        let row = builder.constant("threshold", &[2], &Data::F32(vec![threshold, 1.0 - threshold]));
+        builder.node("Mul", &[&probabilities, &row], Vec::new())
+    });
+    let best = builder.node("ArgMax", &[weighed.as_ref().unwrap_or(&probabilities)], settings);
     let label = words_of(builder, &best, names);
     let batch = Size::Named(BATCH.to_string());
     builder.output(&label, &format!("{prefix}label"), OnnxDType::Text, std::slice::from_ref(&batch));
     let sizes = [batch, Size::Fixed(names.len())];
     builder.output(&probabilities, &format!("{prefix}{PROBABILITIES}"), OnnxDType::F32, &sizes);
-}
-
-/// Numbers in their own units.
-fn answer_numbers(
-    builder: &mut Builder,
-    name: &str,
-    sizes: &[Size],
-    (scale, offset): (&[f64], &[f64]),
-    prefix: &str,
-) {
-    let row = |numbers: &[f64]| Data::F32(numbers.iter().map(|&number| number as f32).collect());
-    let scale_by = builder.constant("unit", &[scale.len()], &row(scale));
-    let offset_by = builder.constant("zero", &[offset.len()], &row(offset));
-    let scaled = builder.node("Mul", &[name, &scale_by], Vec::new());
-    let moved = builder.node("Add", &[&scaled, &offset_by], Vec::new());
-    builder.output(&moved, &format!("{prefix}prediction"), OnnxDType::F32, sizes);
 }
 
 /// What the output of probabilities is called.

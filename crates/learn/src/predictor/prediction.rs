@@ -1,9 +1,12 @@
 //! What a model says of a row, in the words of the data.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::Task;
-use crate::predictions::{all_probabilities_of, class_of};
+use kiln_data::Unit;
+
+use crate::model::{Task, number_of};
+use crate::predictions::{all_probabilities_of, class_of, is_above};
 
 /// What a model says of a row.
 ///
@@ -20,7 +23,7 @@ pub enum Prediction {
     Classes {
         /// The classes' names.
         names: Arc<[String]>,
-        /// The likeliest, by its place.
+        /// The likeliest, or of two that which a threshold says, by its place.
         class: usize,
         /// The probability of each.
         probabilities: Vec<f32>,
@@ -31,6 +34,8 @@ pub enum Prediction {
         names: Arc<[String]>,
         /// The numbers.
         numbers: Vec<f64>,
+        /// The bounds of each, where an interval is predicted.
+        bounds: Vec<[f64; 2]>,
     },
     /// What each of several targets is.
     Several {
@@ -80,10 +85,26 @@ impl Prediction {
     /// The numbers by name.
     pub fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
         let (names, numbers): (&[String], &[f64]) = match self {
-            Prediction::Numbers { names, numbers } => (names, numbers),
+            Prediction::Numbers { names, numbers, .. } => (names, numbers),
             Prediction::Classes { .. } | Prediction::Several { .. } | Prediction::Text { .. } => (&[], &[]),
         };
         names.iter().map(String::as_str).zip(numbers.iter().copied())
+    }
+
+    /// The lower and the upper bound of the number, where one is predicted with an interval.
+    pub fn bounds(&self) -> Option<[f64; 2]> {
+        match self {
+            Prediction::Numbers { bounds, .. } => bounds.first().copied().filter(|_| bounds.len() == 1),
+            Prediction::Classes { .. } | Prediction::Several { .. } | Prediction::Text { .. } => None,
+        }
+    }
+
+    /// The bounds of all numbers, in their order; none where no interval is predicted.
+    pub fn all_bounds(&self) -> &[[f64; 2]] {
+        match self {
+            Prediction::Numbers { bounds, .. } => bounds,
+            Prediction::Classes { .. } | Prediction::Several { .. } | Prediction::Text { .. } => &[],
+        }
     }
 
     /// What is said of one of several targets.
@@ -114,12 +135,16 @@ impl Prediction {
 pub(super) struct Meanings {
     task: Task,
     names: Arc<[String]>,
+    /// Of two classes, above which probability it is the second.
+    threshold: Option<f64>,
+    /// Of numbers the outputs of each, and what they are learned as.
+    units: Vec<(Range<usize>, Unit)>,
     /// Of several targets, each with its name.
     each: Vec<(Arc<str>, Meanings)>,
 }
 
 impl Meanings {
-    pub(super) fn of(task: &Task) -> Meanings {
+    pub(super) fn of(task: &Task, threshold: Option<f64>) -> Meanings {
         let names = match task {
             Task::Classes { names } | Task::Numbers { names, .. } | Task::Tags { names } => names.as_slice(),
             Task::Text { .. } | Task::Several { .. } => &[],
@@ -127,11 +152,18 @@ impl Meanings {
         let each = match task {
             Task::Several { targets } => targets
                 .iter()
-                .map(|target| (target.name.as_str().into(), Meanings::of(&target.task)))
+                .map(|target| (target.name.as_str().into(), Meanings::of(&target.task, None)))
                 .collect(),
             Task::Classes { .. } | Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
         };
-        Meanings { names: names.into(), task: task.clone(), each }
+        let units = match task {
+            Task::Numbers { .. } => {
+                let parts = task.parts().into_iter();
+                parts.filter_map(|part| Some((part.outputs, part.meaning.unit()?))).collect()
+            }
+            Task::Classes { .. } | Task::Several { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
+        };
+        Meanings { names: names.into(), units, task: task.clone(), threshold, each }
     }
 
     /// The names of what is said.
@@ -142,16 +174,22 @@ impl Meanings {
     /// What the outputs of a row say.
     pub(super) fn say(&self, outputs: &[f32]) -> Prediction {
         match &self.task {
-            Task::Classes { .. } => Prediction::Classes {
-                names: self.names.clone(),
-                class: class_of(outputs),
-                probabilities: all_probabilities_of(outputs),
-            },
-            Task::Numbers { scale, offset, .. } => {
-                let units = scale.iter().zip(offset);
-                let numbers =
-                    outputs.iter().zip(units).map(|(&y, (scale, offset))| f64::from(y) * scale + offset);
-                Prediction::Numbers { names: self.names.clone(), numbers: numbers.collect() }
+            Task::Classes { .. } => {
+                let probabilities = all_probabilities_of(outputs);
+                let class = match (self.threshold, probabilities.as_slice()) {
+                    (Some(threshold), [_, second]) => usize::from(is_above(*second, threshold)),
+                    _ => class_of(outputs),
+                };
+                Prediction::Classes { names: self.names.clone(), class, probabilities }
+            }
+            Task::Numbers { .. } => {
+                let (mut numbers, mut bounds) = (Vec::new(), Vec::new());
+                for (places, unit) in &self.units {
+                    let (number, own) = number_of(outputs.get(places.clone()).unwrap_or_default(), unit);
+                    numbers.push(number);
+                    bounds.extend(own);
+                }
+                Prediction::Numbers { names: self.names.clone(), numbers, bounds }
             }
             Task::Several { .. } => {
                 let mut left = outputs;

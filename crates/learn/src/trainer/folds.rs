@@ -48,14 +48,27 @@ pub fn cross_validate<'a, D: Dataset, M: Module>(
     set: &D,
     count: usize,
     seed: u64,
-    mut trainer: impl FnMut(&Fold<D>) -> Trainer<'a, M>,
+    trainer: impl FnMut(&Fold<D>) -> Trainer<'a, M>,
 ) -> Result<Folds> {
     let labels = match set.y().codes().is_some() && set.y().width() == 1 {
         true => Some(set.labels()?),
         false => None,
     };
-    let mut evaluations = Vec::with_capacity(count);
-    for (number, (train, held)) in folds(set.len(), labels.as_deref(), count, seed)?.into_iter().enumerate() {
+    cross_validate_on(set, folds(set.len(), labels.as_deref(), count, seed)?, trainer)
+}
+
+/// As [`cross_validate`], on these rows to train on and to hold out: groups that stay together
+/// ([`grouped_folds`](kiln_data::grouped_folds)), or time that goes on ([`folds_forward`](kiln_data::folds_forward)).
+///
+/// # Errors
+/// As [`Trainer::fit`].
+pub fn cross_validate_on<'a, D: Dataset, M: Module>(
+    set: &D,
+    folds: Vec<(Vec<usize>, Vec<usize>)>,
+    mut trainer: impl FnMut(&Fold<D>) -> Trainer<'a, M>,
+) -> Result<Folds> {
+    let mut evaluations = Vec::with_capacity(folds.len());
+    for (number, (train, held)) in folds.into_iter().enumerate() {
         let fold = Fold { number, train: Subset::new(set, train), held: Subset::new(set, held) };
         let run = trainer(&fold).fit(&fold.train)?;
         evaluations.push(run.evaluate(&fold.held)?);

@@ -37,20 +37,21 @@ pub use callback::{Callback, Moment};
 pub use checkpoint::Checkpoints;
 pub(crate) use evaluate::evaluate;
 pub use evaluate::{Evaluation, mean_loss};
-pub use folds::{Fold, Folds, cross_validate};
+pub use folds::{Fold, Folds, cross_validate, cross_validate_on};
 pub use identity::PARTS;
 pub use log::{CsvLog, JsonlLog};
 pub use method::Phase;
 pub use metrics::NamedMetric;
 pub use monitor::Monitor;
 pub use objective::Objective;
+pub(crate) use progress::time;
 pub use progress::{Progress, sparkline};
 pub use rows::Rows;
 pub use run::{Run, predict};
 pub use settings::ClassWeights;
 pub use state::TrainState;
 
-pub use stop::{EarlyStopping, TimeLimit};
+pub use stop::{ClockNotes, Decided, EarlyStopping, TimeLimit};
 pub use tensorboard::TensorBoard;
 
 use method::Method;

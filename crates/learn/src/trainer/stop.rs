@@ -1,9 +1,12 @@
 //! Callbacks that end a training: when nothing gets better, and when time is up.
 
 use kiln_map::counted;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use kiln_nn::Data;
+use serde::{Deserialize, Serialize};
 
 use super::callback::{Callback, Moment};
 use super::monitor::Monitor;
@@ -87,6 +90,9 @@ impl Callback for EarlyStopping {
 
 /// Ends the training when this session of it has lasted so long, and fits what is left of it to that time: fewer steps are planned where
 /// all of them would take longer, so that a schedule comes to its end and not to its middle.
+///
+/// What it decided can be written down ([`TimeLimit::noting`]) and decided again ([`TimeLimit::repeating`]), with the same weights, however
+/// fast the machine is.
 #[derive(Clone, Debug)]
 pub struct TimeLimit {
     limit: Duration,
@@ -97,7 +103,22 @@ pub struct TimeLimit {
     planned: u64,
     /// When the steps are counted again.
     again: Duration,
+    noted: Option<ClockNotes>,
+    /// What was decided elsewhere, and is again.
+    repeated: Option<Vec<Decided>>,
 }
+
+/// What a clock decided after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Steps that were done.
+    pub step: u64,
+    /// How many there were to be from then on; nothing where the training ended.
+    pub steps: Option<u64>,
+}
+
+/// What a clock decided, in turn, shared with whoever asked for it.
+pub type ClockNotes = Rc<RefCell<Vec<Decided>>>;
 
 /// Steps are first counted after this share of the time, and then each time that so much more of it is over.
 const COUNTED: f64 = 0.02;
@@ -107,7 +128,18 @@ impl TimeLimit {
     /// So long at most; the step that is under way is finished.
     pub fn new(limit: Duration) -> TimeLimit {
         let again = Duration::ZERO;
-        TimeLimit { limit, until: None, began: Instant::now(), first: 0, planned: 0, again }
+        let began = Instant::now();
+        TimeLimit { limit, until: None, began, first: 0, planned: 0, again, noted: None, repeated: None }
+    }
+
+    /// Decides what was decided before, and looks at no clock.
+    pub fn repeating(decided: Vec<Decided>) -> TimeLimit {
+        TimeLimit { repeated: Some(decided), ..TimeLimit::new(Duration::MAX) }
+    }
+
+    /// Writes down what it decides.
+    pub fn noting(self, notes: &ClockNotes) -> TimeLimit {
+        TimeLimit { noted: Some(notes.clone()), ..self }
     }
 
     /// Until then at most, where what comes before the training counts too.
@@ -121,19 +153,40 @@ impl TimeLimit {
     }
 
     fn end(&self, at: &mut Moment) {
-        at.stop(format!("the time limit of {:?} is over", self.limit));
+        self.note(at.step, None);
+        match self.repeated {
+            Some(_) => at.stop("a time limit was over here"),
+            None => at.stop(format!("the time limit of {:?} is over", self.limit)),
+        }
+    }
+
+    fn note(&self, step: u64, steps: Option<u64>) {
+        if let Some(notes) = &self.noted {
+            notes.borrow_mut().push(Decided { step, steps });
+        }
     }
 }
 
 impl Callback for TimeLimit {
     fn before(&mut self, at: &mut Moment) -> Result<()> {
         (self.began, self.first, self.planned) = (Instant::now(), at.step, at.steps);
+        if self.repeated.is_some() {
+            return Ok(());
+        }
         let end = *self.until.get_or_insert_with(|| self.began + self.limit);
         self.again = end.saturating_duration_since(self.began).mul_f64(COUNTED);
         Ok(())
     }
 
     fn after_step(&mut self, at: &mut Moment) -> Result<()> {
+        if let Some(decided) = &self.repeated {
+            match decided.iter().find(|decided| decided.step == at.step).map(|decided| decided.steps) {
+                Some(Some(steps)) => at.plan(steps),
+                Some(None) => self.end(at),
+                None => {}
+            }
+            return Ok(());
+        }
         let (spent, end) = (self.began.elapsed(), self.until.unwrap_or(self.began));
         let left = end.saturating_duration_since(Instant::now());
         if at.is_last() {
@@ -149,6 +202,7 @@ impl Callback for TimeLimit {
             let fit = left.as_secs_f64() / spent.as_secs_f64().max(1e-9) * done as f64;
             let fit = at.step.saturating_add((fit as u64).max(1)).min(self.planned);
             if fit != at.steps {
+                self.note(at.step, Some(fit));
                 at.plan(fit);
             }
         }

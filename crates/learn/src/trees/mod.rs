@@ -13,10 +13,11 @@ mod soil;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::thread;
 use std::time::Instant;
 
-use kiln_data::{Dataset, Joined, folds};
+use kiln_data::{Curve, Dataset, Joined, folds};
 use kiln_nn::Sequential;
 use kiln_nn::metrics::History;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ use self::forest::Forest;
 use self::grow::Growth;
 use self::loss::Loss;
 use self::soil::Soil;
-use crate::model::{PartMeaning, Task, TaskPart};
+use crate::model::{PartMeaning, Task, TaskPart, quantiles};
 use crate::{Error, Result};
 
 /// How trees are grown, where it isn't as usual.
@@ -40,21 +41,19 @@ pub struct TreeOptions<'o> {
     pub interrupt: Option<&'o (dyn Fn() -> bool + Sync)>,
     /// Rows that say how many rounds are enough; without them each row is held out once, or some are.
     pub valid: Option<&'o dyn Dataset>,
+    /// Which fold each row is held out in, from 0, where rows belong together; otherwise chance says it.
+    pub fold_of: Vec<u8>,
     /// How many codes each of the last columns has, where those are codes.
     pub codes: Vec<usize>,
     /// For each column 1 where what is predicted (of classes: the second of two) may only rise with it, −1 where only fall, 0 where neither; or nothing.
     pub monotone: Vec<i8>,
-    /// Numbers are predicted by this quantile, not by their mean.
-    pub quantile: Option<f64>,
-    /// Numbers are counts, and the outputs logarithms of how many are expected.
-    pub counts: bool,
     /// Classes weigh the same, however many rows they have.
     pub balanced: bool,
     /// What was chosen before: the same trees come of it, whatever the clock says.
     pub chosen: Option<Vec<TreeChoice>>,
 }
 
-/// What was found to suit one target.
+/// What was found to suit one target; of an interval each of its bounds and its middle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TreeChoice {
     /// Which of the ways to grow trees.
@@ -67,7 +66,7 @@ pub struct TreeChoice {
 pub struct FittedTrees {
     /// The layers.
     pub layers: Sequential,
-    /// What was chosen for each target; with it the same trees come again.
+    /// What was chosen, target by target; with it the same trees come again.
     pub chosen: Vec<TreeChoice>,
     /// The mean loss of rows grown on and of those held out, round by round.
     pub history: History,
@@ -138,16 +137,28 @@ pub fn fit(train: &dyn Dataset, task: &Task, options: &TreeOptions) -> Result<Fi
     let mut forest = Forest::new(task.outputs(), soil.binned.columns.len());
     let (mut chosen, mut curves) = (Vec::new(), Vec::new());
     let mut was_stopped = false;
-    for (at, part) in parts.iter().enumerate() {
-        let held = joined.as_ref().map(|_| train.len());
-        let target =
-            Target { soil: &soil, part, numbers: numbers(part, &soil.targets[at], options), options, held };
-        let ends = share(options.ends, parts.len() - at);
+    let held = joined.as_ref().map(|_| train.len());
+    let targets: Vec<Target> = parts
+        .iter()
+        .enumerate()
+        .flat_map(|(at, part)| losses(part).into_iter().map(move |of| (at, part, of)))
+        .map(|(at, part, (outputs, loss))| Target {
+            soil: &soil,
+            part,
+            outputs,
+            loss,
+            numbers: &soil.targets[at],
+            options,
+            held,
+        })
+        .collect();
+    for (at, target) in targets.iter().enumerate() {
+        let ends = share(options.ends, targets.len() - at);
         let known = options.chosen.as_ref().and_then(|chosen| chosen.get(at));
         let (choice, boosted) = target.fit(known, ends)?;
         was_stopped |= boosted.iter().any(|boosted| boosted.was_stopped);
         curves.push(boosted.iter().map(|boosted| boosted.curves.clone()).collect());
-        forest.add(&soil.binned, part.outputs.clone(), &boosted);
+        forest.add(&soil.binned, target.outputs.clone(), &boosted);
         chosen.push(choice);
     }
     let (trees, nodes) = forest.size();
@@ -166,6 +177,13 @@ pub fn fit(train: &dyn Dataset, task: &Task, options: &TreeOptions) -> Result<Fi
 fn check(soil: &Soil, task: &Task, options: &TreeOptions) -> Result<()> {
     let refuse = |message: String| Err(Error::Training(message));
     let columns = soil.binned.columns.len();
+    if !options.fold_of.is_empty() && options.fold_of.len() != soil.binned.rows {
+        return refuse(format!(
+            "{} rows have a fold, and there are {}",
+            options.fold_of.len(),
+            soil.binned.rows
+        ));
+    }
     if options.monotone.len() > columns {
         return refuse(format!("{} of {columns} columns are said to be monotone", options.monotone.len()));
     }
@@ -178,23 +196,26 @@ fn check(soil: &Soil, task: &Task, options: &TreeOptions) -> Result<()> {
             "what rises with a column is a number or the second of two classes; there are more".to_string(),
         );
     }
-    if (options.quantile.is_some() || options.counts) && !parts.iter().all(is_number) {
-        return refuse("quantiles and counts are of numbers, not of classes".to_string());
-    }
-    if options.quantile.is_some_and(|share| !(share > 0.0 && share < 1.0)) {
-        return refuse("a quantile is between 0 and 1".to_string());
-    }
-    if options.quantile.is_some() && options.counts {
-        return refuse("trees predict a quantile or a count, not both".to_string());
-    }
     if options.balanced && parts.iter().any(is_number) {
         return refuse("only classes can weigh the same".to_string());
     }
-    let is_count =
-        |part: &TaskPart, at: usize| numbers(part, &soil.targets[at], options).iter().all(|y| *y > -1e-3);
-    match parts.iter().enumerate().find(|(at, part)| options.counts && !is_count(part, *at)) {
-        Some((_, part)) => refuse(format!("{} is below zero somewhere, and counts aren't", part.name)),
-        None => Ok(()),
+    Ok(())
+}
+
+/// The losses that the outputs of a target are learned by.
+fn losses(part: &TaskPart) -> Vec<(Range<usize>, Loss)> {
+    let outputs = part.outputs.clone();
+    match part.meaning {
+        PartMeaning::Classes(names) if names.len() == 2 => vec![(outputs, Loss::Logistic)],
+        PartMeaning::Classes(names) => vec![(outputs, Loss::Softmax(names.len()))],
+        PartMeaning::Number { interval: Some(share), .. } => {
+            let each = outputs.zip(quantiles(share));
+            each.map(|(output, share)| (output..output + 1, Loss::Quantile(share))).collect()
+        }
+        PartMeaning::Number { unit, interval: None } => match unit.curve {
+            Curve::Count => vec![(outputs, Loss::Poisson)],
+            Curve::Straight | Curve::Log { .. } => vec![(outputs, Loss::Squared)],
+        },
     }
 }
 
@@ -204,39 +225,19 @@ fn share(ends: Option<Instant>, count: usize) -> Option<Instant> {
     ends.map(|end| now + end.saturating_duration_since(now) / u32::try_from(count.max(1)).unwrap_or(u32::MAX))
 }
 
-/// The numbers that a loss is of: counts in their own unit.
-fn numbers(part: &TaskPart, targets: &[f32], options: &TreeOptions) -> Vec<f32> {
-    match part.meaning {
-        PartMeaning::Number { scale, offset } if options.counts => {
-            targets.iter().map(|y| (f64::from(*y) * scale + offset) as f32).collect()
-        }
-        PartMeaning::Number { .. } | PartMeaning::Classes(_) => targets.to_vec(),
-    }
-}
-
-/// One target to learn.
+/// Outputs that are learned together: those of a target, or of an interval one.
 struct Target<'t> {
     soil: &'t Soil,
     part: &'t TaskPart<'t>,
-    numbers: Vec<f32>,
+    outputs: Range<usize>,
+    loss: Loss,
+    numbers: &'t [f32],
     options: &'t TreeOptions<'t>,
     /// Where rows begin that were given to hold out.
     held: Option<usize>,
 }
 
 impl Target<'_> {
-    fn loss(&self) -> Loss {
-        match self.part.meaning {
-            PartMeaning::Classes(names) if names.len() == 2 => Loss::Logistic,
-            PartMeaning::Classes(names) => Loss::Softmax(names.len()),
-            PartMeaning::Number { .. } => match self.options.quantile {
-                Some(share) => Loss::Quantile(share),
-                None if self.options.counts => Loss::Poisson,
-                None => Loss::Squared,
-            },
-        }
-    }
-
     /// How much rows count, classes among them.
     fn weights(&self) -> Vec<f32> {
         let PartMeaning::Classes(names) = self.part.meaning else { return self.soil.weights.clone() };
@@ -262,6 +263,17 @@ impl Target<'_> {
         }
         if rows < 2 * FOLDS {
             return Ok(vec![(whole(0..rows), Vec::new())]);
+        }
+        let fold_of = &self.options.fold_of;
+        if let Some(last) = fold_of.iter().max() {
+            let fold = |at: u8| {
+                (0..rows as u32).partition(|&row| fold_of.get(row as usize).is_none_or(|own| *own != at))
+            };
+            let all: Vec<(Vec<u32>, Vec<u32>)> = (0..=*last).map(fold).collect();
+            return Ok(all
+                .into_iter()
+                .filter(|(train, held)| !train.is_empty() && !held.is_empty())
+                .collect());
         }
         let labels: Option<Vec<i64>> = match self.part.meaning {
             PartMeaning::Classes(_) => Some(self.numbers.iter().map(|class| *class as i64).collect()),
@@ -325,7 +337,7 @@ impl Target<'_> {
         let weights = self.weights();
         let lesson = Lesson {
             binned: &self.soil.binned,
-            y: &self.numbers,
+            y: self.numbers,
             weights: &weights,
             monotone: &self.options.monotone,
         };
@@ -333,7 +345,7 @@ impl Target<'_> {
         let asked = self.options.interrupt.unwrap_or(&never);
         let fold = |at: usize, ends: Option<Instant>| {
             let plan = Boosting {
-                loss: self.loss(),
+                loss: self.loss,
                 growth: Growth { leaves, depth: 64, l2, rows, curvature: 1e-3, threads: own },
                 rate: if self.soil.binned.rows <= SOME { RATE } else { FAST },
                 rows: ROWS,

@@ -173,11 +173,14 @@ fn quantiles_have_as_much_below_them_as_they_say() {
     };
     let ((x, y), (new, truth)) = (sample(3000), sample(2000));
     let set = numbers(&x, 1, y);
-    for share in [0.1, 0.5, 0.9] {
-        let options = TreeOptions { quantile: Some(share), ..of_seed(1) };
-        let forest = fit(&set, &Task::of(&set), &options).unwrap();
-        let said = outputs(&forest, &new, 1);
-        let below = said.iter().zip(&truth).filter(|(said, truth)| truth <= said).count() as f64 / 2000.0;
+    let Task::Numbers { names, scale, offset, curves, .. } = Task::of(&set) else { panic!("no numbers") };
+    let task = Task::Numbers { names, scale, offset, curves, interval: Some(0.8) };
+    let forest = fit(&set, &task, &of_seed(1)).unwrap();
+    assert_eq!(forest.chosen.len(), 3);
+    let all = outputs(&forest, &new, 1);
+    for (at, share) in [0.1, 0.5, 0.9].into_iter().enumerate() {
+        let said = all.iter().skip(at).step_by(3);
+        let below = said.zip(&truth).filter(|(said, truth)| truth <= said).count() as f64 / 2000.0;
         assert!((below - share).abs() < 0.04, "{share}: {below}");
     }
 }
@@ -195,7 +198,9 @@ fn counts_are_foreseen_by_their_logarithms() {
         y.push(count as f32);
     }
     let set = numbers(&x, 1, y);
-    let forest = fit(&set, &Task::of(&set), &TreeOptions { counts: true, ..of_seed(1) }).unwrap();
+    let Task::Numbers { names, scale, offset, interval, .. } = Task::of(&set) else { panic!("no numbers") };
+    let task = Task::Numbers { names, scale, offset, curves: vec![Curve::Count], interval };
+    let forest = fit(&set, &task, &of_seed(1)).unwrap();
     let said = outputs(&forest, &[0.0, 1.0, 2.0], 1);
     for (said, mean) in said.iter().zip([0.2f64, 2.0, 9.0]) {
         assert!((f64::from(*said).exp() / mean - 1.0).abs() < 0.15, "{said} {mean}");
@@ -259,9 +264,6 @@ fn what_makes_no_sense_is_refused() {
     let usual = TreeOptions::default;
     assert!(says(&set, TreeOptions { monotone: vec![1; 5], ..usual() }).contains("5 of 4 columns"));
     assert!(says(&kinds, TreeOptions { monotone: vec![1], ..usual() }).contains("second of two classes"));
-    assert!(says(&kinds, TreeOptions { quantile: Some(0.5), ..usual() }).contains("not of classes"));
-    assert!(says(&set, TreeOptions { quantile: Some(1.0), ..usual() }).contains("between 0 and 1"));
-    assert!(says(&set, TreeOptions { counts: true, ..usual() }).contains("below zero"));
     assert!(says(&set, TreeOptions { balanced: true, ..usual() }).contains("only classes"));
     let chosen = Some(vec![TreeChoice { growth: 9, rounds: vec![1] }]);
     assert!(says(&set, TreeOptions { chosen, ..usual() }).contains("other rows"));

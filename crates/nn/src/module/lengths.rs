@@ -30,6 +30,11 @@ impl Lengths {
         Lengths { time, ..self.clone() }
     }
 
+    /// Whether they can be those of `x`: not where codes come, with which sequences begin anew, or where another row of layers left them.
+    pub(crate) fn are_of(&self, x: &Tensor) -> bool {
+        x.dtype().is_float() && x.rank() == self.time.rank
+    }
+
     /// Where steps lie.
     pub(crate) fn time(&self) -> TimeAxis {
         self.time

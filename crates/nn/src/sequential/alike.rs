@@ -29,6 +29,10 @@ fn parts_alike(one: &Part, other: &Part) -> bool {
             let all_alike = || ones.iter().zip(others).all(|(one, other)| rows_alike(one, other));
             join == as_well && ones.len() == others.len() && all_alike()
         }
+        (Kind::Blend(one), Kind::Blend(other)) => {
+            let all_alike = || one.rows.iter().zip(&other.rows).all(|(one, other)| rows_alike(one, other));
+            one.of == other.of && one.rows.len() == other.rows.len() && all_alike()
+        }
         _ => false,
     };
     alike && one.name == other.name

@@ -1,9 +1,10 @@
 //! Models that are a row of layers. Sizes of inputs aren't given: each layer is made when the first tensor reaches it.
 //!
 //! What isn't a row is made of rows: [`Sequential::residual`] adds what goes in to what comes out, [`Sequential::parallel`]
-//! sends it through several and joins the results. All of it but closures and layers of one's own has a text form.
+//! sends it through several and joins the results, [`Sequential::blend`] averages what several models say. All of it but closures and layers of one's own has a text form.
 
 mod alike;
+mod blend;
 mod builder;
 mod read;
 mod table;
@@ -24,6 +25,8 @@ use crate::tensor::Tensor;
 use crate::tensor::conv::ConvOptions;
 use crate::tensor::window::{PerAxis, SpatialRank};
 pub use alike::alike;
+use blend::Blend;
+pub use blend::Blended;
 pub use table::{Spec, Takes, Word, listing, words};
 
 /// A row of layers.
@@ -57,6 +60,8 @@ enum Kind {
     Residual(Sequential, OnceLock<Result<Option<Box<dyn Layer>>>>),
     /// Several ways from the same input.
     Parallel(Vec<Sequential>, Join),
+    /// Several ways from the same input, and the weighted mean of their results.
+    Blend(Blend),
     /// A closure.
     Lambda(Lambda),
     /// A layer of somebody's own.
@@ -121,8 +126,16 @@ impl Sequential {
 
     /// Gives the number of outputs to a last dense layer that was described without one (`dense` in a text).
     pub fn outputs(mut self, count: usize) -> Sequential {
-        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, _), .. }) = self.last_mut() {
-            outputs.get_or_insert(count);
+        match self.last_mut().map(|part| &mut part.kind) {
+            Some(Kind::Described(spec, _)) => {
+                if let Some(outputs) = spec.scores() {
+                    outputs.get_or_insert(count);
+                }
+            }
+            Some(Kind::Blend(Blend { rows, .. })) => {
+                *rows = std::mem::take(rows).into_iter().map(|row| row.outputs(count)).collect();
+            }
+            _ => {}
         }
         self
     }
@@ -133,7 +146,9 @@ impl Sequential {
     /// # Errors
     /// Where the last layer isn't a dense one.
     pub fn new_head(mut self, count: usize) -> Result<Sequential> {
-        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, made), .. }) = self.last_mut() {
+        if let Some(Part { kind: Kind::Described(spec, made), .. }) = self.last_mut()
+            && let Some(outputs) = spec.scores()
+        {
             (*outputs, *made) = (Some(count), OnceLock::new());
             return Ok(self);
         }
@@ -146,7 +161,9 @@ impl Sequential {
     /// goes into the last convolution over steps, as `[rows, steps, channels]`. An error without either.
     #[track_caller]
     pub fn features(&self, x: &Tensor, context: &Context) -> Tensor {
-        let is_dense = |part: &Part| matches!(part.kind, Kind::Described(Spec::Dense { .. }, _));
+        let is_dense = |part: &Part| {
+            matches!(part.kind, Kind::Described(Spec::Dense { .. } | Spec::MembersDense { .. }, _))
+        };
         let is_conv = |part: &Part| matches!(part.kind, Kind::Described(Spec::Conv { .. }, _));
         let (dense, conv) = (self.parts.iter().rposition(is_dense), self.parts.iter().rposition(is_conv));
         let Some(last) = dense.or(conv) else {
@@ -156,7 +173,12 @@ impl Sequential {
         let key = Key::new(self.seed);
         line::on_behalf_of(line::of(Location::caller()), || {
             let features = self.first(last, x, context, &key);
-            if dense.is_none() && features.rank() == 3 { features.permute([0, 2, 1]) } else { features }
+            match self.parts[last].kind {
+                // All that the members make of it.
+                Kind::Described(Spec::MembersDense { .. }, _) => features.flatten(1..),
+                _ if dense.is_none() && features.rank() == 3 => features.permute([0, 2, 1]),
+                _ => features,
+            }
         })
     }
 
@@ -198,7 +220,13 @@ impl Sequential {
     /// What the first so many layers make of `x`.
     fn first(&self, count: usize, x: &Tensor, context: &Context, key: &Key) -> Tensor {
         self.parts.iter().enumerate().take(count).fold(x.clone(), |x, (position, part)| {
-            composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
+            // What members said is no more what comes out behind another layer, or joined with other rows.
+            context.set_members(None);
+            let y = composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)));
+            if !matches!(part.kind, Kind::Described(..) | Kind::Own(_)) {
+                context.set_members(None);
+            }
+            y
         })
     }
 }
@@ -215,7 +243,10 @@ impl Part {
         if x.error().is_some() {
             return x.clone();
         }
-        let lengths = context.lengths();
+        let lengths = context.lengths().filter(|lengths| lengths.are_of(x));
+        if lengths.is_none() {
+            context.set_lengths(None);
+        }
         match &self.kind {
             Kind::Described(spec, made) => match Made::of(spec, made, &x.shape(), key) {
                 Ok(layer) => padded_pass(layer, x, context, lengths),
@@ -231,15 +262,7 @@ impl Part {
                 }
             }
             Kind::Parallel(rows, join) => {
-                let mut results = Vec::with_capacity(rows.len());
-                let mut first: Option<Option<Lengths>> = None;
-                for (position, row) in rows.iter().enumerate() {
-                    context.set_lengths(lengths.clone());
-                    results.push(row.run(x, context, &key.derive(position)));
-                    let own = context.lengths();
-                    let first = first.get_or_insert_with(|| own.clone());
-                    check!(same_lengths(first.as_ref(), own.as_ref(), "a parallel row"));
-                }
+                let results = check!(beside(rows, x, context, key));
                 match join {
                     Join::Sum => results.into_iter().reduce(|a, b| a + b).unwrap_or_else(|| x.clone()),
                     Join::Concat => {
@@ -248,6 +271,7 @@ impl Part {
                     }
                 }
             }
+            Kind::Blend(blend) => blend.mean(&check!(beside(&blend.rows, x, context, key)), context),
             Kind::Lambda(lambda) if lengths.is_some() => {
                 unpadded(format!("{} doesn't know where sequences end", lambda.name())).into()
             }
@@ -255,6 +279,22 @@ impl Part {
             Kind::Own(layer) => padded_pass(&**layer, x, context, lengths),
         }
     }
+}
+
+/// What each of several rows makes of `x`.
+#[track_caller]
+fn beside(rows: &[Sequential], x: &Tensor, context: &Context, key: &Key) -> Result<Vec<Tensor>> {
+    let lengths = context.lengths();
+    let mut results = Vec::with_capacity(rows.len());
+    let mut first: Option<Option<Lengths>> = None;
+    for (position, row) in rows.iter().enumerate() {
+        context.set_lengths(lengths.clone());
+        results.push(row.run(x, context, &key.derive(position)));
+        let own = context.lengths();
+        let first = first.get_or_insert_with(|| own.clone());
+        same_lengths(first.as_ref(), own.as_ref(), "a parallel row")?;
+    }
+    Ok(results)
 }
 
 /// What a layer makes of `x`; of sequences whose lengths differ only where it knows where they end.
@@ -297,6 +337,7 @@ impl Kind {
             Kind::Residual(body, _) => format!("residual of {}", body.len()),
             Kind::Parallel(rows, Join::Concat) => format!("parallel of {}", rows.len()),
             Kind::Parallel(rows, Join::Sum) => format!("sum of {}", rows.len()),
+            Kind::Blend(blend) => format!("blend of {}", blend.rows.len()),
             Kind::Lambda(lambda) => lambda.name().to_string(),
             Kind::Own(_) => "layer".to_string(),
         }
@@ -395,6 +436,15 @@ impl Sequential {
                         false => Err(unfit("a parallel row")),
                     }
                 }
+                Kind::Blend(Blend { rows, of, .. }) => {
+                    let mut all = rows.iter().map(|row| row.time_behind(time)).collect::<Result<Vec<_>>>()?;
+                    let first = all.pop().unwrap_or(time);
+                    let is_free = *of == Blended::Numbers || first.axis != 1;
+                    match is_free && all.iter().all(|other| *other == first) {
+                        true => Ok(first),
+                        false => Err(unfit("a blend")),
+                    }
+                }
                 Kind::Lambda(lambda) => Err(looks_ahead(lambda.name())),
                 Kind::Own(layer) => layer.time_axis(time),
             }
@@ -425,6 +475,12 @@ impl Module for Sequential {
                     }
                 }
                 Kind::Parallel(rows, _) => visitor.part(&name, rows),
+                Kind::Blend(Blend { rows, weights, .. }) => {
+                    visitor.part(&name, rows);
+                    if let Ok(weights) = weights {
+                        visitor.state(&format!("{name}.weights"), weights);
+                    }
+                }
                 Kind::Lambda(_) => {}
                 Kind::Own(layer) => visitor.part(&name, layer),
             }

@@ -20,6 +20,7 @@ impl Sequential {
                 Kind::Residual(body, _) => format!("residual({})", body.to_text()?),
                 Kind::Parallel(list, Join::Concat) => format!("parallel({})", rows(list)?),
                 Kind::Parallel(list, Join::Sum) => format!("sum({})", rows(list)?),
+                Kind::Blend(blend) => format!("blend({}){}", rows(&blend.rows)?, blend.of.text()),
                 Kind::Lambda(_) | Kind::Own(_) => {
                     let what = part.name.clone().unwrap_or_else(|| part.kind.title());
                     let message = format!("layer {position} ({what}) is code and has no text form");

@@ -172,3 +172,33 @@ fn a_layer_that_would_mix_padding_in_says_so() {
         .unwrap();
     assert!(error.to_string().contains("[batch, steps]"), "{error}");
 }
+
+#[test]
+fn a_second_pass_in_the_same_context_has_lengths_of_its_own() {
+    for text in [
+        "embedding 9 4 padded, gru 5 bidirectional",
+        "embedding 9 4 padded, gru 5 bidirectional, mean-over-time, dense 2",
+        "embedding 9 8 padded, transformer 2",
+        "embedding 9 4 padded, transpose, conv 3 3, transpose",
+    ] {
+        let layers: Sequential = text.parse().unwrap();
+        let layers = layers.seed(5);
+        let alone = |rows: &[usize], steps: usize| {
+            layers
+                .forward(&padded(rows, steps), &Context::inference())
+                .cast(DType::F32)
+                .to_vec::<f32>()
+                .unwrap()
+        };
+        let context = Context::inference();
+        for (rows, steps) in [(&[0, 1][..], 7), (&[3, 2, 1], 5), (&[1], 3), (&[0], 9)] {
+            let again =
+                layers.forward(&padded(rows, steps), &context).cast(DType::F32).to_vec::<f32>().unwrap();
+            assert_eq!(again, alone(rows, steps), "{text}");
+        }
+        // Rows of numbers behind sequences aren't these sequences.
+        let numbers: Sequential = "dense 4, batch-norm, relu".parse().unwrap();
+        let y = numbers.forward(&Tensor::ones([2, 3]), &context);
+        assert!(y.error().is_none(), "{text}: {:?}", y.error());
+    }
+}

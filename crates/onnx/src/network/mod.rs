@@ -3,6 +3,7 @@
 mod batch;
 mod end;
 mod order;
+mod parts;
 mod port;
 
 use std::borrow::Cow;
@@ -23,15 +24,17 @@ use crate::error::{Error, Result};
 use crate::operators;
 use crate::proto::{
     FunctionProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    ValueInfoProto,
+    ValueInfoProto, type_proto,
 };
 use crate::read::{self, Origin};
+use crate::settle::Demand;
 use crate::value::{Value, built};
 
 /// A network of a file.
 ///
 /// Its floating weights are parameters, by their names in the file, and train like any layer's. The statistics of norms over a batch
 /// are states, and stay as they are. What shapes follow from is a constant.
+#[derive(Clone)]
 pub struct Network {
     model: ModelProto,
     beside: ExternalFiles,
@@ -41,6 +44,7 @@ pub struct Network {
     functions: HashMap<(String, String), FunctionProto>,
 }
 
+#[derive(Clone)]
 enum Weight {
     Trained(Param, OnnxDType),
     State(Variable, OnnxDType),
@@ -56,11 +60,13 @@ struct Scope<'a> {
     /// What is left for the whole of it.
     budget: &'a Budget,
     depth: usize,
+    /// Where nodes may ask for numbers, as parts run one by one.
+    host: Option<&'a Demand>,
 }
 
 impl<'a> Scope<'a> {
     fn new(versions: &'a [OperatorSetIdProto], budget: &'a Budget) -> Scope<'a> {
-        Scope { own: HashMap::new(), around: None, versions, budget, depth: 0 }
+        Scope { own: HashMap::new(), around: None, versions, budget, depth: 0, host: None }
     }
 
     fn find(&self, name: &str) -> Option<&Value> {
@@ -203,17 +209,29 @@ impl Network {
         self.graph().output.iter().map(declared).collect()
     }
 
+    /// The types of what it takes, and of what it gives.
+    pub(crate) fn types(&self) -> [Vec<Option<&type_proto::Value>>; 2] {
+        let graph = self.graph();
+        [&graph.input, &graph.output]
+            .map(|ports| ports.iter().map(|port| port.r#type.as_ref()?.value.as_ref()).collect())
+    }
+
     /// What it gives for these values.
     ///
     /// # Errors
     /// Where they don't fit, with the node.
     pub fn run(&self, inputs: Vec<Value>, context: &Context) -> Result<Vec<Value>> {
+        self.walk_all(inputs, context, None)
+    }
+
+    fn walk_all(&self, inputs: Vec<Value>, context: &Context, host: Option<&Demand>) -> Result<Vec<Value>> {
         let graph = self.graph();
         if inputs.len() != graph.input.len() {
             return Err(Error::network(format!("{} values for {} inputs", inputs.len(), graph.input.len())));
         }
         let budget = Budget::default();
         let mut scope = Scope::new(&self.model.opset_import, &budget);
+        scope.host = host;
         for (name, weight) in &self.weights {
             let value = match weight {
                 Weight::Trained(param, element) => Value::Numbers(param.tensor(), *element),
@@ -238,12 +256,9 @@ impl Network {
         for tensor in &graph.initializer {
             scope.own.insert(tensor.name(), read::tensor(tensor, self.origin(scope.budget))?);
         }
-        for node in &graph.node {
-            let outputs = self.call(node, &scope, context)?;
-            for (name, value) in node.output.iter().zip(outputs) {
-                scope.own.insert(name, value);
-            }
-        }
+        let nodes: Vec<&NodeProto> = graph.node.iter().collect();
+        let later = graph.output.iter().map(|port| port.name()).collect();
+        self.follow(&nodes, &later, &mut scope, context)?;
         let result = |port: &ValueInfoProto| {
             let missing = || Error::network(format!("no node gives the output {}", port.name()));
             scope.find(port.name()).cloned().ok_or_else(missing)
@@ -273,12 +288,13 @@ impl Network {
         let run_subgraph = |graph: &GraphProto, inputs: Vec<Value>| {
             let own = graph.input.iter().map(|port| port.name()).zip(inputs).collect();
             let (versions, budget, depth) = (scope.versions, scope.budget, scope.depth + 1);
-            let inside = Scope { own, around: Some(scope), versions, budget, depth };
+            let inside = Scope { own, around: Some(scope), versions, budget, depth, host: scope.host };
             self.walk(graph, inside, context)
         };
         let version = scope.version(node.domain());
         let origin = self.origin(scope.budget);
-        let call = Call { node, inputs, version, context, origin, run_subgraph: &run_subgraph };
+        let call =
+            Call { node, inputs, version, context, origin, run_subgraph: &run_subgraph, host: scope.host };
         for input in &call.inputs {
             // Products of some of the sizes are taken everywhere, also of those beside an empty axis.
             let shape = input.shape();
@@ -327,13 +343,10 @@ impl Network {
         let given = inputs.into_iter().chain(std::iter::repeat(Value::Nothing));
         let own = function.input.iter().map(String::as_str).zip(given).collect();
         let (budget, depth) = (around.budget, around.depth + 1);
-        let mut scope = Scope { own, around: None, versions, budget, depth };
-        for own in &body {
-            let outputs = self.call(own, &scope, context)?;
-            for (name, value) in own.output.iter().zip(outputs) {
-                scope.own.insert(name, value);
-            }
-        }
+        let mut scope = Scope { own, around: None, versions, budget, depth, host: around.host };
+        let nodes: Vec<&NodeProto> = body.iter().map(Cow::as_ref).collect();
+        let later = function.output.iter().map(String::as_str).collect();
+        self.follow(&nodes, &later, &mut scope, context)?;
         let result = |name: &String| scope.find(name).cloned().unwrap_or(Value::Nothing);
         Ok(function.output.iter().map(result).collect())
     }
@@ -383,15 +396,12 @@ impl Layer for Network {
     fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
         let wanted = self.inputs().first().and_then(|input| input.element?.dtype());
         let x = x.cast(wanted.unwrap_or(DType::F32));
-        let fail = |message: String| {
-            kiln_ir::Error::new(kiln_ir::ErrorKind::Value, "network", message).nowhere().into()
-        };
-        match self.run(vec![Value::of(x)], context) {
+        match self.run(vec![Value::of(x.clone())], context) {
             Ok(outputs) => match outputs.into_iter().next() {
                 Some(Value::Numbers(tensor, _)) => tensor,
-                _ => fail("the network gives no numbers".to_string()),
+                _ => parts::refused("the network gives no numbers"),
             },
-            Err(error) => fail(error.to_string()),
+            Err(error) => self.in_parts(&x, context, &error),
         }
     }
 }

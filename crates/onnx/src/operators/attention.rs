@@ -213,6 +213,34 @@ fn attention(call: &Call) -> Result<Vec<Value>> {
     ])
 }
 
+/// Attention whose scores and weights graphs of the file change.
+pub(super) fn flexible(call: &Call) -> Result<Vec<Value>> {
+    let (queries, keys, values) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
+    let shape = queries.shape();
+    let (&[_, heads, _, size], 4, 4) = (&shape[..], keys.rank(), values.rank()) else {
+        return Err(call.fault(format!("{shape}, {}, {}", keys.shape(), values.shape())));
+    };
+    let root = call.float("scale", 1.0 / (size.max(1) as f32).sqrt()).sqrt();
+    let (keys, each) = (grouped(call, &keys, heads)?, grouped(call, &values, heads)?);
+    let dtype = match call.int("softmax_precision", 0) {
+        number if number == i64::from(OnnxDType::F64.number()) => DType::F64,
+        _ => wide(&queries).dtype(),
+    };
+    let scores = (wide(&queries) * root).matmul(&(wide(&keys).t() * root)).cast(dtype);
+    let changed = |name: &str, x: Tensor| -> Result<Tensor> {
+        if !call.is_set(name) {
+            return Ok(x);
+        }
+        match call.run(call.graph(name)?, vec![Value::of(call.sound(x)?)])?.pop() {
+            Some(Value::Numbers(x, _)) => Ok(x),
+            _ => Err(call.fault(format!("{name} gives no numbers"))),
+        }
+    };
+    let weights = changed("prob_mod", changed("score_mod", scores)?.softmax(-1))?;
+    let y = weights.matmul(&wide(&each).cast(dtype)).cast(values.dtype());
+    Ok(vec![Value::Numbers(y, call.element(2)?)])
+}
+
 /// Each pair of numbers of a head rotated by the angle of its position.
 fn rotary(call: &Call) -> Result<Vec<Value>> {
     let input = call.tensor(0)?;
@@ -237,21 +265,30 @@ fn rotary(call: &Call) -> Result<Vec<Value>> {
             _ => table,
         };
         match angles.shape()[..] {
-            [_, rows, half] if rows == length && half == width / 2 => Ok(angles.unsqueeze(1)),
+            [_, rows, half] if rows == length && half == width / 2 => Ok(angles),
             _ => Err(call.fault(format!("angles {} for {shape}", angles.shape()))),
         }
     };
     let (cos, sin) = (angles(1)?, angles(2)?);
-    let pairs = call.int("interleaved", 0) != 0;
-    let rotated = x.narrow(-1, 0, width);
-    let axis = if pairs { -1 } else { -2 };
-    let apart = if pairs { [width / 2, 2] } else { [2, width / 2] };
-    let both = rotated.unflatten(-1, apart);
-    let part = |at: isize| both.narrow(axis, at, 1).squeeze(axis);
-    let (a, b) = (part(0), part(1));
-    let parts = [&a * &cos - &b * &sin, &a * &sin + &b * &cos];
-    let rotated = Tensor::stack(&parts, axis).flatten([-2, -1]);
-    let y = Tensor::concat(&[rotated, x.narrow(-1, width as isize, size - width)], -1);
+    let y = rotated(call, &x, [&cos, &sin], call.int("interleaved", 0) != 0)?;
     let y = if input.rank() == 3 { y.transpose(1, 2).reshape(input.shape()) } else { y };
     call.like(0, y)
+}
+
+/// Heads `[batch, heads, length, size]` rotated by angles `[batch, length, half]`; what has no angle stays. Pairs are neighbours, or
+/// those of two halves.
+pub(super) fn rotated(call: &Call, x: &Tensor, [cos, sin]: [&Tensor; 2], neighbours: bool) -> Result<Tensor> {
+    let (half, size) = (cos.size(-1), x.size(-1));
+    if 2 * half > size {
+        return Err(call.fault(format!("{half} angles for heads of {size}")));
+    }
+    let (axis, apart) = if neighbours { (-1, [half, 2]) } else { (-2, [2, half]) };
+    let both = x.narrow(-1, 0, 2 * half).unflatten(-1, apart);
+    let part = |at: isize| both.narrow(axis, at, 1).squeeze(axis);
+    let (a, b) = (part(0), part(1));
+    let (cos, sin) = (cos.unsqueeze(1), sin.unsqueeze(1));
+    let parts = [&a * &cos - &b * &sin, &a * &sin + &b * &cos];
+    let y = Tensor::stack(&parts, axis).flatten([-2, -1]);
+    let rest = x.narrow(-1, 2 * half as isize, size - 2 * half);
+    call.sound(Tensor::concat(&[y, rest], -1))
 }

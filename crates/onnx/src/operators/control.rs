@@ -45,8 +45,8 @@ fn repeat(call: &Call) -> Result<Vec<Value>> {
         call.unrolled(1)?;
         let mut inputs = vec![Value::of(Tensor::from(iteration)), Value::of(Tensor::from(true))];
         inputs.append(&mut state);
-        let mut outputs = call.run(body, inputs)?.into_iter();
-        let on = outputs.next().map(|value| call.now(&value)).transpose()?.flatten();
+        let mut outputs = call.settled(call.run(body, inputs)?)?.into_iter();
+        let on = outputs.next().map(|value| call.needed(&value)).transpose()?.flatten();
         let on = on.and_then(|data| data.get(0));
         let on = on
             .ok_or_else(|| call.unknown("whether it goes on follows from numbers known only when it runs"))?;

@@ -2,9 +2,10 @@
 //! have to be known beforehand.
 
 use kiln_ir::op::ScatterMode;
-use kiln_ir::{DType, Shape};
+use kiln_ir::{DType, Data, Shape};
 use kiln_nn::Tensor;
 
+use super::host::OnHost;
 use super::movement::moved;
 use crate::call::{Call, Operator};
 use crate::error::Result;
@@ -161,17 +162,17 @@ fn put(call: &Call, table: &Tensor, rows: &Tensor, source: &Tensor) -> Result<Te
         let index = rows.unsqueeze(1).broadcast_to(source.shape());
         Tensor::from(table.expr().scatter(index.expr(), source.expr(), 0, mode))
     };
-    let join: fn(&Tensor, &Tensor) -> Tensor = match call.text("reduction", "none").as_str() {
+    let (name, join): (&str, fn(&Tensor, &Tensor) -> Tensor) = match call.text("reduction", "none").as_str() {
         "none" => return Ok(scattered(table, rows, source, ScatterMode::Set)),
         "add" => return Ok(scattered(table, rows, source, ScatterMode::Add)),
-        "mul" => |a, b| a * b,
-        "max" => |a, b| a.maximum(b),
-        "min" => |a, b| a.minimum(b),
+        "mul" => ("mul", |a, b| a * b),
+        "max" => ("max", |a, b| a.maximum(b)),
+        "min" => ("min", |a, b| a.minimum(b)),
         other => return Err(call.unknown(format!("the reduction {other}"))),
     };
-    let known = call.now(&Value::of(rows.clone()))?;
-    let known =
-        known.ok_or_else(|| call.unknown("this reduction at indices that are known only when it runs"))?;
+    let Some(known) = call.now(&Value::of(rows.clone()))? else {
+        return Ok(joined_on_host(table, rows, source, name));
+    };
     let mut y = table.clone();
     for (rows, from) in passes(&whole(&known)) {
         call.unrolled(4)?;
@@ -180,6 +181,53 @@ fn put(call: &Call, table: &Tensor, rows: &Tensor, source: &Tensor) -> Result<Te
         y = scattered(&y, &rows, &joined, ScatterMode::Set);
     }
     Ok(y)
+}
+
+/// The same where indices are known only when it runs, one row after the other.
+fn joined_on_host(table: &Tensor, rows: &Tensor, source: &Tensor, join: &'static str) -> Tensor {
+    let (dtype, shape) = (table.dtype(), table.shape());
+    let (count, width) = (shape[0], shape[1]);
+    // Whole numbers beyond 2⁵³ have no float.
+    let wide = if dtype.is_float() { DType::F64 } else { DType::I64 };
+    let compute = move |operands: &[(&Shape, &Data)]| {
+        let places = whole(operands[1].1);
+        let place = |at: usize| usize::try_from(places[at]).ok().filter(|&place| place < count);
+        macro_rules! joined {
+            ($table:expr, $source:expr, $held:ident, $mul:expr) => {{
+                let mut table = $table;
+                for (at, source) in $source.chunks_exact(width.max(1)).enumerate().take(places.len()) {
+                    let place = place(at).ok_or_else(|| format!("index {} of {count} rows", places[at]))?;
+                    for (own, new) in table[place * width..][..width].iter_mut().zip(source) {
+                        *own = match join {
+                            "mul" => $mul(*own, *new),
+                            "max" => {
+                                if *new > *own {
+                                    *new
+                                } else {
+                                    *own
+                                }
+                            }
+                            _ => {
+                                if *new < *own {
+                                    *new
+                                } else {
+                                    *own
+                                }
+                            }
+                        };
+                    }
+                }
+                Data::$held(table)
+            }};
+        }
+        match (operands[0].1.cast(wide), operands[2].1.cast(wide)) {
+            (Data::F64(table), Data::F64(source)) => Ok(joined!(table, source, F64, |a: f64, b: f64| a * b)),
+            (Data::I64(table), Data::I64(source)) => Ok(joined!(table, source, I64, i64::wrapping_mul)),
+            _ => Err("no numbers".to_string()),
+        }
+    };
+    let y = OnHost { name: "scatter", shape: shape.to_vec(), dtype: wide, compute };
+    y.of(&[table, rows, source]).cast(dtype)
 }
 
 /// Rows in passes in which none comes twice, each with the positions it had: `[3, 5, 3]` → `([3, 5], [0, 1])`, `([3], [2])`.

@@ -66,7 +66,7 @@ pub(super) fn moved(call: &Call, position: usize, f: &dyn Fn(&Tensor) -> Result<
 
 /// The texts at these indices.
 fn pick(call: &Call, texts: &Arc<Vec<String>>, places: &Tensor) -> Result<Value> {
-    let Some(found) = call.now(&Value::of(call.sound(places.clone())?))? else {
+    let Some(found) = call.needed(&Value::of(call.sound(places.clone())?))? else {
         return Err(call.unknown("texts at indices that are known only when it runs"));
     };
     let found = whole(&found);

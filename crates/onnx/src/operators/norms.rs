@@ -4,6 +4,7 @@ use kiln_ir::DType;
 use kiln_nn::Tensor;
 use kiln_nn::composite::{Composite, note};
 
+use super::random::key;
 use crate::call::{Call, Operator, wide};
 use crate::element::OnnxDType;
 use crate::error::Result;
@@ -159,17 +160,13 @@ fn dropout(call: &Call) -> Result<Vec<Value>> {
         true => call.known_number(1)?,
         false => call.float("ratio", 0.5),
     };
-    // A file that says it trains draws as its program would, which nobody can repeat.
-    if call.has(2) && call.known_number(2)? != 0.0 && ratio > 0.0 && !call.context.is_training() {
-        return Err(call.unknown("a file that drops at random also in use"));
-    }
-    let kept = call.context.is_training() && ratio > 0.0;
-    let y = if kept { x.dropout(ratio, &call.context.key()) } else { x.clone() };
+    // Where the file itself says so it drops also in use.
+    let drops = call.context.is_training() || (call.has(2) && call.known_number(2)? != 0.0);
     let element = call.element(0)?;
-    let mut outputs = vec![Value::Numbers(y, element)];
-    if call.node.output.len() > 1 {
+    if !drops || ratio <= 0.0 {
         let all = Tensor::full(x.shape(), 1).cast(DType::Bool);
-        outputs.push(Value::Numbers(all, OnnxDType::Bool));
+        return Ok(vec![Value::Numbers(x, element), Value::Numbers(all, OnnxDType::Bool)]);
     }
-    Ok(outputs)
+    let kept = x.ones_like().dropout(ratio, &key(call));
+    Ok(vec![Value::Numbers(&x * &kept, element), Value::Numbers(kept.ne(0.0), OnnxDType::Bool)])
 }

@@ -4,6 +4,7 @@ use kiln_ir::op::{BinaryOp, UnaryOp};
 use kiln_ir::{DType, Expr};
 use kiln_nn::Tensor;
 
+use super::narrow::narrowed;
 use crate::call::{Call, Operator, one, wide};
 use crate::element::OnnxDType;
 use crate::error::Result;
@@ -89,6 +90,10 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "Softsign" => |call| float(call, &|x, _| x.softsign()),
         "Mish" => |call| float(call, &|x, _| x.mish()),
         "Swish" => |call| float(call, &|x, call| x * (x * call.float("alpha", 1.0)).sigmoid()),
+        "SwiGLU" => |call| {
+            let gate = wide(&call.tensor(1)?);
+            float(call, &|x, call| x * (x * call.float("alpha", 1.0)).sigmoid() * &gate)
+        },
         "Gelu" => |call| match call.text("approximate", "none").as_str() {
             "tanh" => float(call, &|x, _| x.gelu_tanh()),
             _ => float(call, &|x, _| x.gelu()),
@@ -274,7 +279,7 @@ fn shift(call: &Call) -> Result<Vec<Value>> {
     let (a, by) = pair(call)?;
     let (a, by) = (a.cast(DType::I64), by.cast(DType::I64));
     let element = call.element(0)?;
-    let bits = element.size().unwrap_or(1) as i64 * 8;
+    let bits = element.bits().unwrap_or(8) as i64;
     let possible = by.ge(0).logical_and(&by.lt(bits));
     // Two to the power 63 is no i64, so it is done in two halves.
     let by = by.clamp(0, bits - 1);
@@ -318,8 +323,15 @@ fn clip(call: &Call) -> Result<Vec<Value>> {
 pub(super) fn cast(call: &Call, value: &Value, to: OnnxDType) -> Result<Value> {
     match (value, to.dtype()) {
         (Value::Numbers(x, from), Some(dtype)) => {
+            if let Some(float) = to.narrow_float() {
+                return Ok(Value::Numbers(narrowed(call, x, to, float)?, to));
+            }
             // A float beyond a narrow integer wraps as the wider one does.
-            let x = if from.is_float() && to.narrow().is_some() { x.cast(DType::I64) } else { x.clone() };
+            let x = if from.dtype().is_some_and(DType::is_float) && to.narrow().is_some() {
+                x.cast(DType::I64)
+            } else {
+                x.clone()
+            };
             Ok(Value::wrapped(x.cast(dtype), to))
         }
         (Value::Texts(texts, shape), Some(dtype)) => {

@@ -5,6 +5,7 @@ use kiln_ir::DType;
 use kiln_ir::op::BinaryOp;
 use kiln_nn::Tensor;
 
+use super::narrow::narrowed;
 use super::pointwise::arithmetic;
 use super::windows::conv;
 use crate::call::{Call, Operator, one, wide};
@@ -53,6 +54,10 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 /// The lowest and highest number of a type that is quantised to.
 fn ends(call: &Call, element: OnnxDType) -> Result<(f64, f64)> {
     Ok(match element {
+        OnnxDType::U2 => (0.0, 3.0),
+        OnnxDType::I2 => (-2.0, 1.0),
+        OnnxDType::U4 => (0.0, 15.0),
+        OnnxDType::I4 => (-8.0, 7.0),
         OnnxDType::U8 => (0.0, 255.0),
         OnnxDType::I8 => (-128.0, 127.0),
         OnnxDType::U16 => (0.0, 65535.0),
@@ -116,7 +121,9 @@ fn quantise(call: &Call) -> Result<Vec<Value>> {
         0 => OnnxDType::U8,
         number => call.element_of(number)?,
     };
-    ends(call, element)?;
+    if element.narrow_float().is_none() {
+        ends(call, element)?;
+    }
     let scale = spread(call, &scale, &x)?;
     let (x, scale) = match call.int("precision", 0) {
         0 if !x.dtype().is_float() => (x.cast(DType::F64), scale.cast(DType::F64)),
@@ -128,7 +135,12 @@ fn quantise(call: &Call) -> Result<Vec<Value>> {
             (x.cast(dtype), scale.cast(dtype))
         }
     };
-    let mut y = wide(&arithmetic(BinaryOp::Div, &x, &scale)).round();
+    let quotient = wide(&arithmetic(BinaryOp::Div, &x, &scale));
+    if let Some(float) = element.narrow_float() {
+        // A zero point says the type, and is zero.
+        return Ok(vec![Value::Numbers(narrowed(call, &quotient, element, float)?, element)]);
+    }
+    let mut y = quotient.round();
     if let Some(zero) = call.optional(2)? {
         y = &y + spread(call, &zero, &x)?.cast(y.dtype());
     }

@@ -1,8 +1,11 @@
-//! Recurrent cells.
+//! Recurrent cells, and other operators that keep a state from step to step.
 
-use kiln_nn::{Recurrence, Tensor};
+use kiln_ir::DType;
+use kiln_nn::{ConvOptions, Recurrence, Tensor};
 
-use crate::call::{Call, Operator};
+use super::attention::split_heads;
+use super::windows::biased;
+use crate::call::{Call, Operator, wide};
 use crate::error::Result;
 use crate::value::Value;
 
@@ -12,6 +15,8 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "LSTM" => |call| walk(call, 4, &["Sigmoid", "Tanh", "Tanh"]),
         "GRU" => |call| walk(call, 3, &["Sigmoid", "Tanh"]),
         "RNN" => |call| walk(call, 1, &["Tanh"]),
+        "LinearAttention" => linear_attention,
+        "CausalConvWithState" => causal_conv,
         _ => return None,
     })
 }
@@ -125,4 +130,86 @@ fn reordered(gates: usize, width: usize, weights: &Tensor) -> Tensor {
     };
     let part = |&at: &usize| weights.narrow(0, (at * width) as isize, width);
     Tensor::concat(&order.iter().map(part).collect::<Vec<_>>(), 0)
+}
+
+/// A convolution over time by channel that looks back only, and what the next one has to look back on.
+fn causal_conv(call: &Call) -> Result<Vec<Value>> {
+    let (x, w) = (call.tensor(0)?, call.tensor(1)?);
+    let (&[batch, channels, _], &[_, _, window]) = (&x.shape()[..], &w.shape()[..]) else {
+        return Err(call.fault(format!("a sequence {} and a weight {}", x.shape(), w.shape())));
+    };
+    let back = window.checked_sub(1).ok_or_else(|| call.fault("a window of nothing"))?;
+    let before = match call.optional(3)? {
+        Some(before) => before,
+        None => Tensor::zeros([batch, channels, back]).cast(x.dtype()),
+    };
+    let all = call.sound(Tensor::concat(&[before, x.clone()], 2))?;
+    let y = wide(&all).conv1d(&wide(&w), &ConvOptions::new().groups(channels));
+    let y = biased(call.sound(y)?, call.optional(2)?.map(|bias| wide(&bias))).cast(x.dtype());
+    let y = match call.text("activation", "none").as_str() {
+        "none" => y,
+        "silu" | "swish" => wide(&y).silu().cast(x.dtype()),
+        other => return Err(call.unknown(format!("the activation {other}"))),
+    };
+    let kept = all.narrow(2, (all.size(2) - back) as isize, back);
+    let element = call.element(0)?;
+    Ok(vec![Value::Numbers(y, element), Value::Numbers(kept, element)])
+}
+
+/// Attention whose keys and values are kept as one matrix for each head, which forgets and is corrected step by step.
+fn linear_attention(call: &Call) -> Result<Vec<Value>> {
+    let heads = |name: &str| Ok::<_, crate::Error>(call.sizes(&[call.int(name, 0)])?[0]);
+    let (q_heads, heads) = (heads("q_num_heads")?, heads("kv_num_heads")?);
+    let given = call.tensor(0)?;
+    // [time, batch, heads, size]
+    let steps = |position: usize, heads: usize| -> Result<Tensor> {
+        let x = wide(&call.tensor(position)?);
+        call.sound(split_heads(call, &x, heads)?.permute([2, 0, 1, 3]))
+    };
+    let (queries, keys, values) = (steps(0, q_heads)?, steps(1, heads)?, steps(2, heads)?);
+    let [_, batch, _, size] = keys.shape()[..] else { return Err(call.fault("keys without heads")) };
+    let width = values.size(-1);
+    if heads == 0 || !q_heads.is_multiple_of(heads) {
+        return Err(call.fault(format!("{q_heads} heads of queries for {heads} of keys")));
+    }
+    let rule = call.text("update_rule", "gated_delta");
+    let (gated, corrected) = match rule.as_str() {
+        "linear" => (false, false),
+        "gated" => (true, false),
+        "delta" => (false, true),
+        "gated_delta" => (true, true),
+        other => return Err(call.unknown(format!("the rule {other}"))),
+    };
+    let ones = |last: usize| Tensor::ones([keys.size(0), batch, heads, last]).cast(keys.dtype());
+    let decay = if gated { steps(4, heads)?.exp() } else { ones(1) };
+    let factor = match corrected {
+        // One for each head, or for all.
+        true => {
+            let own = call.value(5)?.shape().last().copied().unwrap_or(1);
+            steps(5, own)?.broadcast_to([keys.size(0), batch, heads, 1])
+        }
+        false => ones(1),
+    };
+    let start = match call.optional(3)? {
+        Some(past) => wide(&past),
+        None => Tensor::zeros([batch, heads, size, width]).cast(keys.dtype()),
+    };
+    let scale = match call.float("scale", 0.0) {
+        0.0 => 1.0 / (size.max(1) as f64).sqrt(),
+        scale => scale,
+    };
+    let sequences = [&queries, &keys, &values, &decay, &factor];
+    let ([last], [y]) = Tensor::scan([&start], sequences, |[state], [query, key, value, decay, factor]| {
+        let state = state * decay.unsqueeze(-1);
+        let seen = (&state * key.unsqueeze(-1)).sum(2);
+        let value = if corrected { factor * (value - seen) } else { value };
+        let state = state + key.unsqueeze(-1) * value.unsqueeze(-2);
+        let all = if q_heads == heads { state.clone() } else { state.repeat_interleave(1, q_heads / heads) };
+        let y = (query.unsqueeze(-1) * all).sum(2) * scale;
+        ([state], [y])
+    });
+    let y = call.sound(y)?.permute([1, 0, 2, 3]).flatten([-2, -1]);
+    let kept = if call.has(3) { call.element(3)? } else { call.element(0)? };
+    let dtype = kept.dtype().unwrap_or(DType::F32);
+    Ok(vec![Value::Numbers(y.cast(given.dtype()), call.element(0)?), Value::Numbers(last.cast(dtype), kept)])
 }

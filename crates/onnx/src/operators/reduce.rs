@@ -1,7 +1,7 @@
 //! Reductions over axes, positions of the largest, running sums, and the softmaxes.
 
 use kiln_ir::DType;
-use kiln_nn::Tensor;
+use kiln_nn::{ScanOptions, Tensor};
 
 use crate::call::{Call, Operator, one, wide};
 use crate::error::Result;
@@ -30,6 +30,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "ArgMax" => |call| position(call, &|x, axis| x.argmax(axis)),
         "ArgMin" => |call| position(call, &|x, axis| x.argmin(axis)),
         "CumSum" => cumulative,
+        "CumProd" => products,
         "Softmax" => |call| softmax(call, &|x, axis| x.softmax(axis)),
         "LogSoftmax" => |call| softmax(call, &|x, axis| x.log_softmax(axis)),
         "Hardmax" => |call| {
@@ -90,6 +91,26 @@ fn cumulative(call: &Call) -> Result<Vec<Value>> {
     // Without the element itself: what was there before it.
     let sum = if call.int("exclusive", 0) != 0 { sum - x } else { sum };
     call.like(0, flipped(sum))
+}
+
+/// Running products: each step's times what came before.
+fn products(call: &Call) -> Result<Vec<Value>> {
+    let x = call.tensor(0)?;
+    let axis = call.known_ints(1)?.first().copied().unwrap_or(0);
+    let axis = call.axis(axis, x.rank())? as isize;
+    let (reverse, exclusive) = (call.int("reverse", 0) != 0, call.int("exclusive", 0) != 0);
+    let first = x.move_axis(axis, 0);
+    let start = call.sound(first.narrow(0, 0, 1.min(first.size(0))))?;
+    if first.size(0) == 0 {
+        return call.like(0, x);
+    }
+    let options = if reverse { ScanOptions::new().reverse() } else { ScanOptions::new() };
+    let (_, [all]) =
+        Tensor::scan_with([&start.squeeze(0).ones_like()], [&first], options, |[before], [x]| {
+            let now = &before * x;
+            ([now.clone()], [if exclusive { before } else { now }])
+        });
+    call.like(0, all.move_axis(0, axis))
 }
 
 /// Along one axis; before version 13 along all axes from one on.

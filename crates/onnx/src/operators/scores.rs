@@ -96,7 +96,7 @@ pub(super) fn chosen(call: &Call, labels: &Value, class: &Tensor) -> Result<Valu
     match labels {
         Value::Numbers(labels, element) => Ok(Value::Numbers(labels.index_select(0, class), *element)),
         Value::Texts(labels, _) => {
-            let Some(class) = call.now(&Value::of(class.clone()))? else {
+            let Some(class) = call.needed(&Value::of(class.clone()))? else {
                 let title = crate::call::title(call.node);
                 return Ok(Value::Later(
                     format!("{title} gives texts, known only when it runs; take the scores").into(),

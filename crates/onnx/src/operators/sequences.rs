@@ -37,6 +37,11 @@ pub(super) fn find(name: &str) -> Option<Operator> {
             |call| Ok(vec![stacked(call, values(call)?, call.int("axis", 0), call.int("new_axis", 0) != 0)?])
         }
         "SplitToSequence" => split,
+        "SequenceMap" => map,
+        // An optional value is the value itself, or nothing.
+        "Optional" => |call| Ok(vec![call.inputs.first().cloned().unwrap_or(Value::Nothing)]),
+        "OptionalGetElement" => |call| Ok(vec![call.value(0)?.clone()]),
+        "OptionalHasElement" => |call| Ok(vec![Value::of(Tensor::from(call.has(0)))]),
         _ => return None,
     })
 }
@@ -89,6 +94,26 @@ pub(super) fn stacked(call: &Call, all: &[Value], axis: i64, new: bool) -> Resul
     let axis = call.axis(axis, first.rank() + usize::from(new))? as isize;
     let joined = if new { Tensor::stack(&tensors, axis) } else { Tensor::concat(&tensors, axis) };
     Ok(Value::Numbers(call.sound(joined)?, element))
+}
+
+/// What a graph makes of each value of a sequence, and of those beside it in others.
+fn map(call: &Call) -> Result<Vec<Value>> {
+    let (all, body) = (values(call)?, call.graph("body")?);
+    let mut given = vec![Vec::with_capacity(all.len()); body.output.len()];
+    for at in 0..all.len() {
+        call.unrolled(1)?;
+        let beside = call.inputs[1..].iter().map(|input| match input {
+            Value::List(values) => {
+                let value = values.get(at).cloned();
+                value.ok_or_else(|| call.fault(format!("sequences of {} and {}", all.len(), values.len())))
+            }
+            other => Ok(other.clone()),
+        });
+        let inputs = std::iter::once(Ok(all[at].clone())).chain(beside).collect::<Result<Vec<_>>>()?;
+        let outputs = call.run(body, inputs)?;
+        given.iter_mut().zip(outputs).for_each(|(all, value)| all.push(value));
+    }
+    Ok(given.into_iter().map(|all| Value::List(Arc::new(all))).collect())
 }
 
 /// A tensor in parts of a length, of several lengths, or of one without its axis.

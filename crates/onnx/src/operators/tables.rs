@@ -150,7 +150,7 @@ fn look_up(call: &Call, keys: &Value, values: &Value, default: Value) -> Result<
     };
     match (values, &default) {
         (Value::Texts(values, _), Value::Texts(default, _)) => {
-            let found = call.now(&Value::of(found))?;
+            let found = call.needed(&Value::of(found))?;
             let found =
                 found.ok_or_else(|| call.unknown("texts for numbers that are known only when it runs"))?;
             let found = whole(&found);

@@ -33,7 +33,15 @@ fn within(limits: Limits, domain: &str, node: &NodeProto, inputs: Vec<Value>) ->
     let (context, beside, budget) = (Context::inference(), ExternalFiles::nothing(), Budget::of(limits));
     let origin = Origin { beside: &beside, budget: &budget };
     let run_subgraph = |_: &_, _| Err(Error::network("no graphs here"));
-    let call = Call { node, inputs, version: 22, context: &context, origin, run_subgraph: &run_subgraph };
+    let call = Call {
+        node,
+        inputs,
+        version: 22,
+        context: &context,
+        origin,
+        run_subgraph: &run_subgraph,
+        host: None,
+    };
     find(domain, node.op_type()).ok_or_else(|| Error::network("unknown"))?(&call)
 }
 

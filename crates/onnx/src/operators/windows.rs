@@ -20,6 +20,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         },
         "ConvTranspose" => conv_transpose,
         "MaxPool" => max_pool,
+        "MaxUnpool" => max_unpool,
         "AveragePool" => average_pool,
         "LpPool" => lp_pool,
         "GlobalAveragePool" => |call| global(call, &|x, axes| x.mean_keepdim(axes)),
@@ -33,10 +34,10 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 }
 
 /// How windows of these sizes move over an image.
-struct Moves {
-    stride: Vec<usize>,
-    dilation: Vec<usize>,
-    pad: Vec<(usize, usize)>,
+pub(super) struct Moves {
+    pub stride: Vec<usize>,
+    pub dilation: Vec<usize>,
+    pub pad: Vec<(usize, usize)>,
     /// `pad`, and what hangs over the end.
     reach: Vec<(usize, usize)>,
 }
@@ -51,7 +52,7 @@ fn counts(call: &Call, name: &str, spatial: usize) -> Result<Vec<usize>> {
     }
 }
 
-fn moves(call: &Call, sizes: &[usize], window: &[usize]) -> Result<Moves> {
+pub(super) fn moves(call: &Call, sizes: &[usize], window: &[usize]) -> Result<Moves> {
     let spatial = sizes.len();
     let (stride, dilation) = (counts(call, "strides", spatial)?, counts(call, "dilations", spatial)?);
     let extent = |axis: usize| (window[axis] - 1).saturating_mul(dilation[axis]).saturating_add(1);
@@ -220,6 +221,34 @@ fn max_pool(call: &Call) -> Result<Vec<Value>> {
         outputs.push(Value::Numbers(picked.cast(DType::I64), OnnxDType::I64));
     }
     Ok(outputs)
+}
+
+/// The largest elements put back where a pooling found them; the others are zero.
+fn max_unpool(call: &Call) -> Result<Vec<Value>> {
+    let (x, index) = (call.tensor(0)?, call.tensor(1)?);
+    let sizes = spatial(call, &x)?;
+    let window = counts(call, "kernel_shape", sizes.len())?;
+    let (stride, pad) = (counts(call, "strides", sizes.len())?, pads(call, sizes.len())?);
+    let before = |axis: usize| {
+        let covered = sizes[axis].saturating_sub(1).saturating_mul(stride[axis]).saturating_add(window[axis]);
+        covered.saturating_sub(pad[axis].0.saturating_add(pad[axis].1))
+    };
+    let mut own = x.shape()[..2].to_vec();
+    own.extend((0..sizes.len()).map(before));
+    call.room(&own)?;
+    let count = own.iter().product::<usize>();
+    let places = index.cast(DType::I64).reshape([index.elements()]);
+    let flat = Tensor::zeros([count]).cast(x.dtype()).scatter(0, &places, &x.reshape([x.elements()]));
+    let mut y = flat.reshape(own.clone());
+    if let Some(to) = call.optional_ints(2)? {
+        let to = call.sizes(&to)?;
+        if to.len() != own.len() || to.iter().zip(&own).any(|(to, own)| to < own) {
+            return Err(call.fault(format!("{own:?} into {to:?}")));
+        }
+        let widths: Vec<(usize, usize)> = to.iter().zip(&own).map(|(to, own)| (0, to - own)).collect();
+        y = y.pad(widths, 0);
+    }
+    call.like(0, y)
 }
 
 /// The place of each element, counted down the columns of each image first.

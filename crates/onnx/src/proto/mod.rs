@@ -137,6 +137,18 @@ messages! {
         data_location: Option<i32> = 14,
         metadata_props: Vec<StringStringEntryProto> = 16,
     }
+    SequenceProto {
+        name: Option<String> = 1,
+        elem_type: Option<i32> = 2,
+        tensor_values: Vec<TensorProto> = 3,
+        sequence_values: Vec<SequenceProto> = 5,
+    }
+    OptionalProto {
+        name: Option<String> = 1,
+        elem_type: Option<i32> = 2,
+        tensor_value: Option<TensorProto> = 3,
+        sequence_value: Option<SequenceProto> = 5,
+    }
     SparseTensorProto {
         values: Option<TensorProto> = 1,
         indices: Option<TensorProto> = 2,

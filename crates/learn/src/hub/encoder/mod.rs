@@ -1,6 +1,8 @@
 //! Encoders of texts in a hub's folder: what they say of texts, and what texts mean to them.
 
 pub(super) mod config;
+mod masked;
+mod tags;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use crate::embeddings::{Embeddings, mean_of_steps};
 use crate::predictor::Prediction;
 use crate::text_rows::{CodedText, TextPrograms, TextRows, each_text};
 use crate::{Error, Result};
+pub use masked::MaskedPiece;
+pub use tags::PieceAggregation;
 
 /// An encoder of a hub's folder with its pieces. Kinds: BERT, DistilBERT, RoBERTa; bare, with classes of texts or of pieces, or with scores
 /// of masked pieces.
@@ -40,6 +44,8 @@ pub struct EncoderModel {
     encoder: Encoder,
     tokenizer: Option<Tokenizer>,
     padding: i64,
+    /// What stands for a masked piece, with its code.
+    mask: Option<(String, u32)>,
     labels: Arc<[String]>,
     meaning: ClassMeaning,
     programs: TextPrograms,
@@ -63,11 +69,13 @@ impl EncoderModel {
         let weights = weights?;
         let encoder = folder.within(&weights, || Encoder::new(&config, Key::new(0)))?;
         layout::load(&encoder, naming, &weights)?;
+        let tokenizer = folder.tokenizer()?;
         Ok(EncoderModel {
             naming,
             is_bare: folder::is_bare(&weights, naming),
             encoder,
-            tokenizer: folder.tokenizer()?,
+            mask: masked::mask(&folder, tokenizer.as_ref())?,
+            tokenizer,
             padding,
             labels: labels.into(),
             meaning,
@@ -119,10 +127,14 @@ impl EncoderModel {
         texts: impl IntoIterator<Item = impl Into<TextPair<'t>>>,
     ) -> Result<Vec<Prediction>> {
         let EncoderHead::Classes(..) = self.config().head else {
-            return Err(Error::Preparation(
-                "the model tells no classes of texts apart; it embeds them (--embed, EncoderModel::embed)"
-                    .to_string(),
-            ));
+            let does = match self.config().head {
+                EncoderHead::Pieces { .. } => "it says which pieces are masked (EncoderModel::fill)",
+                EncoderHead::StepClasses(_) => "it gives words tags (EncoderModel::predict_tags)",
+                EncoderHead::Steps | EncoderHead::Pooler | EncoderHead::Classes(..) => {
+                    "it embeds them (--embed, EncoderModel::embed)"
+                }
+            };
+            return Err(Error::Preparation(format!("the model tells no classes of texts apart; {does}")));
         };
         let texts = self.coded(texts)?;
         let mut said = vec![None; texts.len()];

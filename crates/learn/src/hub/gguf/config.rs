@@ -1,6 +1,9 @@
-//! What a GGUF file says of its decoder, in the words of a hub's `config.json`, which is then read as such.
+//! What a GGUF file says of its decoder, in the words of a hub's `config.json`, which is then read as such; and the same of a decoder that is
+//! written.
 
 use kiln_map::shown;
+use kiln_nn::Activation;
+use kiln_nn::models::{DecoderConfig, RotaryScaling};
 use serde_json::{Map, Value, json};
 
 use super::file::{GgufFile, GgufValue};
@@ -27,7 +30,7 @@ impl ModelMetadata<'_> {
             None => Ok(None),
             Some((_, &GgufValue::Whole(count))) if (1..1 << 31).contains(&count) => Ok(Some(count as u64)),
             Some((name, value)) => Err(self.file.fault(match value {
-                GgufValue::Numbers(_) | GgufValue::Texts(_) => {
+                GgufValue::Wholes(_) | GgufValue::Numbers(_) | GgufValue::Texts(_) => {
                     format!("{name} differs from block to block, which kiln doesn't compute")
                 }
                 GgufValue::Whole(_) | GgufValue::Number(_) | GgufValue::Flag(_) | GgufValue::Text(_) => {
@@ -158,7 +161,7 @@ fn llama(about: &ModelMetadata, config: &mut Map<String, Value>) -> Result<()> {
         put("sliding_window", window.into());
     }
     let mut rope = Map::new();
-    rope.insert("rope_theta".to_string(), about.number("rope.freq_base")?.unwrap_or(10_000.0).into());
+    rope.insert("rope_theta".to_string(), about.number("rope.freq_base")?.map_or(10_000.0.into(), single));
     let scaling = match about.value("rope.scaling.type") {
         Some((_, GgufValue::Text(kind))) if kind != "none" => Some(kind.clone()),
         _ => about.number("rope.scale_linear")?.map(|_| "linear".to_string()),
@@ -178,13 +181,78 @@ fn llama(about: &ModelMetadata, config: &mut Map<String, Value>) -> Result<()> {
     if let Some(factors) = file.tensor("rope_freqs.weight") {
         let factors = super::numbers(file, factors)?;
         let base = about.number("rope.freq_base")?.unwrap_or(10_000.0);
-        let found = super::factors::llama3(&factors, head_width as usize, base).ok_or_else(|| {
+        let places = about.count("rope.scaling.original_context_length")?.map(|places| places as usize);
+        let found = super::factors::llama3(&factors, head_width as usize, base, places).ok_or_else(|| {
             file.fault("its rotary positions are scaled by rope_freqs.weight in a way that isn't Llama 3's")
         })?;
         rope.extend(found);
     }
     put("rope_parameters", Value::Object(rope));
     Ok(())
+}
+
+/// What a file says of a decoder, under the kind that files name; the other way round than [`described`].
+pub(super) fn metadata(
+    kind: &str,
+    config: &DecoderConfig,
+    window: usize,
+) -> std::result::Result<Vec<(String, GgufValue)>, String> {
+    let block = &config.block;
+    let usual = if matches!(kind, "gpt2" | "gemma") { Activation::GeluTanh } else { Activation::Silu };
+    if block.activation != usual {
+        let (own, usual) = (block.activation, usual);
+        return Err(format!(
+            "a GGUF file of {kind} says no activation but {usual:?}, and the model's is {own:?}"
+        ));
+    }
+    let whole = |count: usize| GgufValue::Whole(count as i128);
+    let number = |name: &'static str, number: f64| match single(number) == number {
+        true => Ok((name, GgufValue::Number(number))),
+        false => Err(format!("a GGUF file can't say {kind}.{name} {number}: it keeps seven digits")),
+    };
+    let mut said = vec![
+        ("context_length", whole(window)),
+        ("embedding_length", whole(config.width)),
+        ("block_count", whole(config.blocks)),
+        ("feed_forward_length", whole(block.feedforward)),
+        ("attention.head_count", whole(block.heads)),
+        ("vocab_size", whole(config.vocabulary)),
+    ];
+    if kind == "gpt2" {
+        said.push(number("attention.layer_norm_epsilon", block.epsilon)?);
+    } else {
+        said.push(number("attention.layer_norm_rms_epsilon", block.epsilon)?);
+        said.push(("attention.head_count_kv", whole(block.kv_heads)));
+        said.push(("attention.key_length", whole(block.head_width)));
+        said.push(("attention.value_length", whole(block.head_width)));
+    }
+    said.extend(block.window.map(|window| ("attention.sliding_window", whole(window))));
+    if let Some(rotary) = &block.rotary {
+        said.push(("rope.dimension_count", whole(rotary.width)));
+        said.push(number("rope.freq_base", rotary.base)?);
+        if kind == "llama" && rotary.width != block.head_width {
+            return Err("a GGUF file of llama can't say that features of a head aren't turned".to_string());
+        }
+        match rotary.scaling {
+            RotaryScaling::Plain => {}
+            RotaryScaling::Linear(factor) => {
+                said.push(("rope.scaling.type", GgufValue::Text("linear".to_string())));
+                said.push(number("rope.scaling.factor", factor)?);
+            }
+            // The rest of it is a tensor.
+            RotaryScaling::Llama3 { original, .. } => {
+                said.push(("rope.scaling.original_context_length", whole(original)));
+            }
+        }
+    }
+    let architecture = ("general.architecture".to_string(), GgufValue::Text(kind.to_string()));
+    let named = said.into_iter().map(|(name, value)| (format!("{kind}.{name}"), value));
+    Ok(std::iter::once(architecture).chain(named).collect())
+}
+
+/// The kind under which files have a model of this `model_type`.
+pub(super) fn kind_of(model_type: &str) -> &str {
+    if model_type == "mistral" { "llama" } else { model_type }
 }
 
 /// A number that was written in single precision with the digits that it was meant with.

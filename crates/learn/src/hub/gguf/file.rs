@@ -42,7 +42,27 @@ pub(super) enum GgufValue {
     Flag(bool),
     Text(String),
     Texts(Vec<String>),
+    Wholes(Vec<i64>),
     Numbers(Vec<f64>),
+}
+
+impl GgufValue {
+    /// A number with a fraction.
+    fn number(&self) -> Option<f64> {
+        match *self {
+            GgufValue::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// A whole number, or 1 for what holds and 0 for what doesn't.
+    fn whole(&self) -> Option<i64> {
+        match *self {
+            GgufValue::Whole(whole) => i64::try_from(whole).ok(),
+            GgufValue::Flag(flag) => Some(flag.into()),
+            _ => None,
+        }
+    }
 }
 
 /// A tensor of a file.
@@ -64,47 +84,62 @@ pub(super) enum TensorKind {
     Other(&'static str),
 }
 
+/// The kinds as files number them, with the numbers and bytes of a block.
+const KINDS: [(u32, TensorKind, usize, usize); 32] = [
+    (0, TensorKind::F32, 1, 4),
+    packed(1, BlockFormat::F16),
+    packed(2, BlockFormat::Q4_0),
+    packed(3, BlockFormat::Q4_1),
+    packed(6, BlockFormat::Q5_0),
+    packed(7, BlockFormat::Q5_1),
+    packed(8, BlockFormat::Q8_0),
+    (9, TensorKind::Other("Q8_1"), 32, 36),
+    (10, TensorKind::Other("Q2_K"), 256, 84),
+    (11, TensorKind::Other("Q3_K"), 256, 110),
+    packed(12, BlockFormat::Q4K),
+    packed(13, BlockFormat::Q5K),
+    packed(14, BlockFormat::Q6K),
+    (15, TensorKind::Other("Q8_K"), 256, 292),
+    (16, TensorKind::Other("IQ2_XXS"), 256, 66),
+    (17, TensorKind::Other("IQ2_XS"), 256, 74),
+    (18, TensorKind::Other("IQ3_XXS"), 256, 98),
+    (19, TensorKind::Other("IQ1_S"), 256, 50),
+    (20, TensorKind::Other("IQ4_NL"), 32, 18),
+    (21, TensorKind::Other("IQ3_S"), 256, 110),
+    (22, TensorKind::Other("IQ2_S"), 256, 82),
+    (23, TensorKind::Other("IQ4_XS"), 256, 136),
+    (24, TensorKind::Other("I8"), 1, 1),
+    (25, TensorKind::Other("I16"), 1, 2),
+    (26, TensorKind::Other("I32"), 1, 4),
+    (27, TensorKind::Other("I64"), 1, 8),
+    (28, TensorKind::Other("F64"), 1, 8),
+    (29, TensorKind::Other("IQ1_M"), 256, 56),
+    packed(30, BlockFormat::Bf16),
+    (34, TensorKind::Other("TQ1_0"), 256, 54),
+    (35, TensorKind::Other("TQ2_0"), 256, 66),
+    (39, TensorKind::Other("MXFP4"), 32, 17),
+];
+
+const fn packed(number: u32, format: BlockFormat) -> (u32, TensorKind, usize, usize) {
+    (number, TensorKind::Packed(format), format.numbers(), format.bytes())
+}
+
 impl TensorKind {
     /// The kind of this number, with the numbers and bytes of a block.
     fn of(number: u32) -> Option<(TensorKind, usize, usize)> {
-        let packed =
-            |format: BlockFormat| Some((TensorKind::Packed(format), format.numbers(), format.bytes()));
-        let other = |name, numbers, bytes| Some((TensorKind::Other(name), numbers, bytes));
-        match number {
-            0 => Some((TensorKind::F32, 1, 4)),
-            1 => packed(BlockFormat::F16),
-            2 => packed(BlockFormat::Q4_0),
-            3 => packed(BlockFormat::Q4_1),
-            6 => packed(BlockFormat::Q5_0),
-            7 => packed(BlockFormat::Q5_1),
-            8 => packed(BlockFormat::Q8_0),
-            9 => other("Q8_1", 32, 36),
-            10 => other("Q2_K", 256, 84),
-            11 => other("Q3_K", 256, 110),
-            12 => packed(BlockFormat::Q4K),
-            13 => packed(BlockFormat::Q5K),
-            14 => packed(BlockFormat::Q6K),
-            15 => other("Q8_K", 256, 292),
-            16 => other("IQ2_XXS", 256, 66),
-            17 => other("IQ2_XS", 256, 74),
-            18 => other("IQ3_XXS", 256, 98),
-            19 => other("IQ1_S", 256, 50),
-            20 => other("IQ4_NL", 32, 18),
-            21 => other("IQ3_S", 256, 110),
-            22 => other("IQ2_S", 256, 82),
-            23 => other("IQ4_XS", 256, 136),
-            24 => other("I8", 1, 1),
-            25 => other("I16", 1, 2),
-            26 => other("I32", 1, 4),
-            27 => other("I64", 1, 8),
-            28 => other("F64", 1, 8),
-            29 => other("IQ1_M", 256, 56),
-            30 => packed(BlockFormat::Bf16),
-            34 => other("TQ1_0", 256, 54),
-            35 => other("TQ2_0", 256, 66),
-            39 => other("MXFP4", 32, 17),
-            _ => None,
-        }
+        let found = KINDS.iter().find(|(own, ..)| *own == number);
+        found.map(|&(_, kind, numbers, bytes)| (kind, numbers, bytes))
+    }
+
+    /// The number of this kind in files.
+    pub(super) fn number(self) -> u32 {
+        KINDS.iter().find(|(_, kind, ..)| *kind == self).map_or(0, |(number, ..)| *number)
+    }
+
+    /// The bytes of so many numbers in rows of whole blocks.
+    pub(super) fn bytes(self, numbers: usize) -> usize {
+        let block = KINDS.iter().find(|(_, kind, ..)| *kind == self);
+        block.map_or(0, |(_, _, count, bytes)| numbers / count * bytes)
     }
 
     /// What files call it.
@@ -226,19 +261,30 @@ impl<'b> GgufCursor<'b> {
                 let size = scalar_size(kind)
                     .ok_or_else(|| format!("{what} is a list of type {kind}, which kiln doesn't read"))?;
                 let count = self.count(size, what)?;
-                let mut numbers = budget.room(count).map_err(|exceeded| exceeded.to_string())?;
-                for _ in 0..count {
-                    numbers.push(match self.scalar(kind, what)? {
-                        GgufValue::Whole(whole) => whole as f64,
-                        GgufValue::Number(number) => number,
-                        GgufValue::Flag(flag) => f64::from(u8::from(flag)),
-                        GgufValue::Text(_) | GgufValue::Texts(_) | GgufValue::Numbers(_) => 0.0,
-                    });
+                match kind {
+                    6 | 12 => GgufValue::Numbers(self.list(kind, count, budget, what, GgufValue::number)?),
+                    _ => GgufValue::Wholes(self.list(kind, count, budget, what, GgufValue::whole)?),
                 }
-                GgufValue::Numbers(numbers)
             }
             _ => self.scalar(kind, what)?,
         })
+    }
+
+    /// So many numbers of this type.
+    fn list<T>(
+        &mut self,
+        kind: u32,
+        count: usize,
+        budget: &Budget,
+        what: &str,
+        number: fn(&GgufValue) -> Option<T>,
+    ) -> GgufResult<Vec<T>> {
+        let mut numbers = budget.room(count).map_err(|exceeded| exceeded.to_string())?;
+        for _ in 0..count {
+            let value = self.scalar(kind, what)?;
+            numbers.push(number(&value).ok_or_else(|| format!("{what} has a number beyond 63 bits"))?);
+        }
+        Ok(numbers)
     }
 
     fn scalar(&mut self, kind: u32, what: &str) -> GgufResult<GgufValue> {
@@ -275,7 +321,7 @@ const LEAST_NAME: usize = 8 + 4 + 1;
 const LEAST_TENSOR: usize = 8 + 4 + 4 + 8;
 
 /// Where tensors begin if the file doesn't say otherwise.
-const ALIGNMENT: usize = 32;
+pub(super) const ALIGNMENT: usize = 32;
 
 fn read(bytes: &[u8]) -> GgufResult<GgufContents> {
     let mut cursor = GgufCursor { bytes, at: 0 };

@@ -3,7 +3,7 @@
 
 use kiln_ir::packed::BlockFormat;
 use kiln_map::shown;
-use kiln_nn::models::Decoder;
+use kiln_nn::models::{BlockOptions, Decoder};
 use kiln_nn::{Data, Module, Param, Tensor};
 
 use super::file::{GgufFile, GgufTensor, TensorKind};
@@ -65,6 +65,15 @@ pub(super) enum MatrixForm {
 }
 
 impl TensorNaming {
+    /// Of a kind of model, as files name it.
+    pub(super) fn of(kind: &str, block: &BlockOptions) -> TensorNaming {
+        TensorNaming {
+            paired: (kind == "llama").then_some([block.heads, block.kv_heads]),
+            joined: kind == "gpt2",
+            norms_from_one: kind == "gemma",
+        }
+    }
+
     /// Where the parameter of a path is.
     pub(super) fn place(&self, path: &str) -> Option<TensorPart> {
         let (own, file) = NAMES.iter().find(|(own, _)| captures(own, path).is_some())?;
@@ -115,21 +124,12 @@ fn fill(
     tensor: &GgufTensor,
     file: &GgufFile,
 ) -> std::result::Result<(), String> {
-    let mut wanted = parameter.shape().to_vec();
-    if place.matrix == MatrixForm::Columns {
-        wanted.reverse();
-    }
-    let mut lies = wanted.clone();
-    if place.third.is_some() {
-        lies[0] *= 3;
-    }
+    let (wanted, order) = place.rows(parameter);
+    let lies = [&[order.of], &wanted[1..]].concat();
     if tensor.shape != lies {
         return Err(format!("it is {:?}, and the model's is {lies:?}", tensor.shape));
     }
-    let (rows, bytes) = (wanted[0], file.bytes(tensor));
-    let first = place.third.unwrap_or(0) * rows;
-    let at = |own: usize| first + place.paired.map_or(own, |heads| paired(own, rows / heads.max(1)));
-    let order = RowOrder { rows: (0..rows).map(at).collect(), of: lies[0] };
+    let bytes = file.bytes(tensor);
     let plain = match tensor.kind {
         TensorKind::F32 => order.picked(&singles(bytes)),
         // Of a vector each number is a row, and a block holds many of them.
@@ -137,7 +137,7 @@ fn fill(
             order.picked(&unpacked(format, bytes))
         }
         TensorKind::Packed(format) => {
-            let axes: &[usize] = if place.matrix == MatrixForm::Columns { &[1, 0] } else { &[0, 1] };
+            let axes = place.axes();
             return parameter.set_packed(format, order.picked(bytes), axes).map_err(|error| error.message);
         }
         TensorKind::Other(name) => {
@@ -154,11 +154,31 @@ fn fill(
     parameter.set(&value).map_err(|error| error.message)
 }
 
+impl TensorPart {
+    /// The shape of a parameter's own rows, outermost axis first, and where they are among those of the tensor.
+    pub(super) fn rows(&self, parameter: &Param) -> (Vec<usize>, RowOrder) {
+        let mut shape = parameter.shape().to_vec();
+        if self.matrix == MatrixForm::Columns {
+            shape.reverse();
+        }
+        let rows = shape.first().copied().unwrap_or(1);
+        let first = self.third.unwrap_or(0) * rows;
+        let at = |own: usize| first + self.paired.map_or(own, |heads| paired(own, rows / heads.max(1)));
+        let of = if self.third.is_some() { 3 * rows } else { rows };
+        (shape, RowOrder { rows: (0..rows).map(at).collect(), of })
+    }
+
+    /// The order of a parameter's axes in which its rows lie.
+    pub(super) fn axes(&self) -> &'static [usize] {
+        if self.matrix == MatrixForm::Columns { &[1, 0] } else { &[0, 1] }
+    }
+}
+
 /// Which rows of a tensor follow each other in a parameter.
-struct RowOrder {
+pub(super) struct RowOrder {
     rows: Vec<usize>,
     /// How many the tensor has.
-    of: usize,
+    pub(super) of: usize,
 }
 
 impl RowOrder {
@@ -169,10 +189,18 @@ impl RowOrder {
         self.rows.iter().for_each(|at| ordered.extend_from_slice(&all[at * row..(at + 1) * row]));
         ordered
     }
+
+    /// The other way round: a parameter's rows put where they lie among those of the tensor.
+    pub(super) fn put<T: Copy>(&self, own: &[T], all: &mut [T]) {
+        let row = own.len() / self.rows.len().max(1);
+        for (own, at) in own.chunks_exact(row.max(1)).zip(&self.rows) {
+            all[at * row..(at + 1) * row].copy_from_slice(own);
+        }
+    }
 }
 
 /// Where the feature of a row stands if a head's come in pairs: the first of each half, then the second.
-pub(super) fn paired(row: usize, head: usize) -> usize {
+fn paired(row: usize, head: usize) -> usize {
     let (within, half) = (row % head.max(1), (head / 2).max(1));
     row - within + 2 * (within % half) + within / half
 }

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::Token;
 use crate::sequential::table::{ArgumentKind, ArgumentVisitor, LayerArgument, Mistake, Word};
-use crate::sequential::{Spec, is_name};
+use crate::sequential::{Blended, Spec, is_name};
 use crate::tensor::window::SpatialRank;
 use kiln_map::nearest;
 
@@ -63,6 +63,26 @@ impl<'a> Arguments<'a> {
         match spec.uneven() {
             None => Ok(spec),
             Some(wrong) => Err(Mistake { at: start, message: format!("`{}`: {wrong}", self.word) }),
+        }
+    }
+
+    /// What is averaged, behind the bracket of a blend.
+    pub fn blended(&mut self, word: &Word) -> Result<Blended, Mistake> {
+        (self.usage, self.names) = (word.usage(), word.named_arguments());
+        if self.take("classes").is_some() {
+            return Ok(Blended::Classes);
+        }
+        let Some(own) = self.take("targets") else { return Ok(Blended::Numbers) };
+        let size = |token: &Token| token.text.parse::<usize>().ok().filter(|size| *size > 0);
+        match mem::take(&mut self.tokens).iter().map(size).collect::<Option<Vec<_>>>() {
+            Some(sizes) if !sizes.is_empty() => Ok(Blended::Targets(sizes)),
+            _ => {
+                let message = format!(
+                    "`{}`: behind `targets` stands how many outputs each target has, such as `targets 3 1`",
+                    self.word
+                );
+                Err(Mistake { at: own.at, message })
+            }
         }
     }
 

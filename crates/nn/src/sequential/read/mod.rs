@@ -1,7 +1,7 @@
 //! A row of layers from its text: `conv 32 3 padding same, relu, max-pool 2, flatten, dense 10`.
 //!
 //! A layer is a word, then values in their turn, then arguments by name; layers are separated by commas. `residual(…)` holds a row,
-//! `parallel(…; …)` and `sum(…; …)` hold several. A mistake says which layer it is in, the column and the mend.
+//! `parallel(…; …)`, `sum(…; …)` and `blend(…; …)` hold several. A mistake says which layer it is in, the column and the mend.
 
 mod arguments;
 
@@ -10,7 +10,7 @@ use std::str::FromStr;
 use kiln_ir::{Error, ErrorKind, Result};
 
 use super::table::{Begins, Mistake, Word, found, words};
-use super::{Kind, Part, Sequential};
+use super::{Blend, Blended, Kind, Part, Sequential};
 use arguments::Arguments;
 use kiln_map::nearest;
 
@@ -163,11 +163,17 @@ impl<'a> Parser<'a> {
         let behind = self.tokens();
         let mut arguments = Arguments::new(&word, behind, self.at);
         let name = arguments.name()?;
+        let blended = if let Begins::Blend = row { arguments.blended(known)? } else { Blended::Numbers };
         arguments.end(&[])?;
         let kind = match (row, rows.len()) {
+            (Begins::Blend, _) => Kind::Blend(Blend::new(rows, blended)),
             (Begins::Parallel(join), _) => Kind::Parallel(rows, join),
             (_, 1) => Kind::Residual(rows.remove(0), Default::default()),
-            _ => return Err(mistake(format!("`{word}` holds one row; `;` stands in `parallel` and `sum`"))),
+            _ => {
+                return Err(mistake(format!(
+                    "`{word}` holds one row; `;` stands in `parallel`, `sum` and `blend`"
+                )));
+            }
         };
         Ok((kind, name))
     }

@@ -56,6 +56,8 @@ pub(super) enum Begins {
     Residual,
     /// Rows of layers in brackets.
     Parallel(super::Join),
+    /// Rows of layers in brackets, and behind them what is averaged.
+    Blend,
 }
 
 /// Makes of each entry: a variant of `Spec` with its arguments as fields; the `Word`; the visit to the arguments, which is the text form both ways;
@@ -194,6 +196,14 @@ pub(super) fn found(word: &str) -> Option<(&'static Word, Option<SpatialRank>)> 
 }
 
 impl Spec {
+    /// How many outputs it has, where it is a layer that scores what comes before it.
+    pub(super) fn scores(&mut self) -> Option<&mut Option<usize>> {
+        match self {
+            Spec::Dense { outputs, .. } | Spec::MembersDense { outputs } => Some(outputs),
+            _ => None,
+        }
+    }
+
     /// The layer for inputs of this shape, and what it is there: a rank that was left open is the input's.
     ///
     /// # Errors

@@ -39,6 +39,20 @@ pub(super) const ROWS: &[Word] = &[
         methods: &["sum"],
         begins: Begins::Parallel(Join::Sum),
     },
+    Word {
+        word: "blend",
+        aliases: &[],
+        about: "Several rows get the same input, and their results are averaged with weights that the model keeps: as numbers; with `classes` as probabilities; with `targets` each of several targets, of one output or of so many classes, as it is.",
+        examples: &[
+            (Rows, "blend(dense 3; dense 3, relu)"),
+            (Rows, "blend(dense 3; dense 4, relu, dense 3; dense 3 no-bias) classes"),
+            (Rows, "blend(dense 4; dense 4) targets 3 1 as both"),
+            (Rows, "blend(dense 1; dense 1) classes"),
+            (Sequences, "blend(conv 3 1; conv 3 3 padding 1) classes"),
+        ],
+        methods: &["blend"],
+        begins: Begins::Blend,
+    },
 ];
 
 impl Sequential {

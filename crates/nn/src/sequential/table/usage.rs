@@ -59,6 +59,7 @@ impl Word {
             Begins::Layer(blank) => Usage::of(blank()).text,
             Begins::Residual => format!("{}(LAYER, LAYER, …)", self.word),
             Begins::Parallel(_) => format!("{}(LAYER, …; LAYER, …; …)", self.word),
+            Begins::Blend => format!("{}(LAYER, …; LAYER, …; …) [classes] [targets N…]", self.word),
         }
     }
 
@@ -67,6 +68,7 @@ impl Word {
         match self.begins {
             Begins::Layer(blank) => Usage::of(blank()).names,
             Begins::Residual | Begins::Parallel(_) => Vec::new(),
+            Begins::Blend => vec!["classes", "targets"],
         }
     }
 
@@ -74,7 +76,7 @@ impl Word {
     pub fn is_ranked(&self) -> bool {
         match self.begins {
             Begins::Layer(blank) => blank().is_ranked(),
-            Begins::Residual | Begins::Parallel(_) => false,
+            Begins::Residual | Begins::Parallel(_) | Begins::Blend => false,
         }
     }
 }

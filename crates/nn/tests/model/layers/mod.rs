@@ -1,7 +1,7 @@
 //! Layers against PyTorch's (`values.jsonl`, made by `make.py`), and what kiln's have of their own: sizes found from the
 //! data, text forms, initial values, dropout, freezing, summaries.
 
-use kiln_nn::sequential::alike;
+use kiln_nn::sequential::{Blended, alike};
 use kiln_nn::{
     Context, DType, Dense, Dropout, Fan, Init, Join, Key, Layer, Module, Param, RecurrentOptions, Sequential,
     Sgd, Step, StepOptions, Summary, Tensor, TransformerOptions, parameters,
@@ -100,11 +100,49 @@ fn residual_and_parallel_rows_join_what_they_make() {
 }
 
 #[test]
+fn a_blend_keeps_its_weights_and_says_what_it_can_t_average() {
+    let constant = |number: f32| Sequential::new().lambda("constant", move |x| x * 0.0 + number);
+    let x = Tensor::zeros([2, 3]);
+    let y = |model: &Sequential| model.forward(&x, &Context::inference());
+    let model = Sequential::new().blend([constant(1.0), constant(5.0)], &[6.0, 2.0], Blended::Numbers);
+    assert_eq!(y(&model).to_vec::<f32>().unwrap(), [2.0; 6]);
+    let (path, weights) = model.states().remove(0);
+    assert_eq!((path.as_str(), weights.read().unwrap()), ("0.weights", kiln_nn::Data::F32(vec![0.75, 0.25])));
+    weights.write(&kiln_nn::Data::F32(vec![0.0, 1.0])).unwrap();
+    assert_eq!(y(&model).to_vec::<f32>().unwrap(), [5.0; 6]);
+    // A row without weight counts for nothing, and where all are sure of one class, another's score is still a number.
+    let sure = |scores: [f32; 3]| Sequential::new().lambda("sure", move |x| x * 0.0 + Tensor::from(scores));
+    let rows = [sure([0.0, 300.0, 0.0]), sure([0.0, 400.0, 0.0]), sure([9e9, 0.0, 0.0])];
+    let scores =
+        y(&Sequential::new().blend(rows, &[1.0, 1.0, 0.0], Blended::Classes)).to_vec::<f32>().unwrap();
+    assert!((scores[0] + 300.0 + 2f32.ln()).abs() < 1e-3 && scores[1] == 0.0, "{scores:?}");
+    // What waits to be told its number of outputs is told in every row.
+    let text =
+        "blend(dense; dense 4, relu, dense) classes".parse::<Sequential>().unwrap().outputs(2).to_text();
+    assert_eq!(text.unwrap(), "blend(dense 2; dense 4, relu, dense 2) classes");
+    let says = |model: Sequential| y(&model).error().unwrap().to_string();
+    let numbers =
+        |weights: &[f64]| Sequential::new().blend([constant(1.0), constant(2.0)], weights, Blended::Numbers);
+    for weights in [&[1.0][..], &[1.0, -1.0], &[0.0, 0.0], &[f64::NAN, 1.0]] {
+        assert!(says(numbers(weights)).contains("2 rows can't have the weights"), "{weights:?}");
+    }
+    let rows = || ["dense 2", "dense 3"].map(|row| row.parse::<Sequential>().unwrap());
+    assert!(
+        says(Sequential::new().blend(rows(), &[1.0; 2], Blended::Numbers)).contains("must give the same")
+    );
+    assert!(says("blend(dense 2; dense 2) targets 3 1".parse().unwrap()).contains("targets [3, 1]"));
+    for text in ["blend(relu; relu) targets", "blend(relu; relu) targets 0", "blend(relu; relu) class"] {
+        assert!(text.parse::<Sequential>().is_err(), "{text}");
+    }
+}
+
+#[test]
 fn texts_go_both_ways_and_mistakes_name_the_place() {
     for text in [
         "conv 32 3, relu, max-pool 2, flatten, dense 128, relu, dropout 0.3, dense",
         "residual(conv 8 3 padding 1, batch-norm, relu), parallel(max-pool2d 3 stride 1 padding 1; conv 4 1), global-avg-pool",
         "sum(dense 4; tanh, dense 4 no-bias), leaky-relu 0.2, group-norm 2, conv 4 3 padding 0:1x2:2",
+        "blend(dense 4; tanh, dense 4) classes, blend(relu; tanh), blend(dense 3; dense 3) targets 2 1 as both",
         "embedding 9 8, positions 16, transformer 4 feedforward 20 causal post-norm relu dropout 0.1, last",
         "rnn 6 relu layers 2 bidirectional dropout 0.2 no-bias, attention 2 causal dropout 0.1, mean-over-time",
         "sinusoidal-positions, lstm 64, gru 3 layers 2, max-over-time",

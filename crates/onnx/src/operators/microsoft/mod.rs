@@ -1,6 +1,7 @@
 //! Operators of `com.microsoft`: what ONNX Runtime's own tools put in the place of several of ONNX's when they optimise or quantise a file.
 
 mod fused;
+mod generation;
 mod quantised;
 mod transformers;
 
@@ -22,5 +23,5 @@ pub(super) fn find(name: &str) -> Option<Operator> {
     if SAME.contains(&name) {
         return super::find("", name);
     }
-    [fused::find, quantised::find, transformers::find].iter().find_map(|group| group(name))
+    [fused::find, generation::find, quantised::find, transformers::find].iter().find_map(|group| group(name))
 }

@@ -7,12 +7,14 @@ use crate::call::{Call, Operator, wide};
 use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::operators::attention::{Qkv, split_heads};
+use crate::operators::quantise::product;
 use crate::value::Value;
 
 /// An operator of this group.
 pub(super) fn find(name: &str) -> Option<Operator> {
     Some(match name {
         "Attention" => packed,
+        "QAttention" => quantised,
         "MultiHeadAttention" => separate,
         "EmbedLayerNormalization" => embed,
         _ => return None,
@@ -61,16 +63,34 @@ fn mask(call: &Call, position: usize, batch: usize, all: usize) -> Result<Option
 
 /// Queries, keys and values by one product with the input.
 fn packed(call: &Call) -> Result<Vec<Value>> {
-    let (input, element) = (call.tensor(0)?, call.element(0)?);
-    let count = heads(call)?;
-    let [batch, _, _] = input.shape()[..] else {
+    let input = call.tensor(0)?;
+    if input.rank() != 3 {
         return Err(call.fault(format!("an input {}", input.shape())));
-    };
+    }
     let mut all = wide(&input).matmul(&wide(&call.tensor(1)?));
     if let Some(bias) = call.optional(2)? {
         all += wide(&bias);
     }
-    let all = call.sound(all)?;
+    from_packed(call, &call.sound(all)?, 3, 4)
+}
+
+/// The same of numbers of eight bits.
+fn quantised(call: &Call) -> Result<Vec<Value>> {
+    let scale = call.tensor(3)? * call.tensor(4)?;
+    let all = product(call, [0, 6], [1, 7])?.cast(DType::F32) * scale + wide(&call.tensor(2)?);
+    if call.int("do_rotary", 0) != 0 {
+        return Err(call.unknown("rotary positions"));
+    }
+    from_packed(call, &call.sound(all)?, 5, 8)
+}
+
+/// What each query sees, of queries, keys and values beside each other, with a mask and what is kept of the steps before.
+fn from_packed(call: &Call, all: &Tensor, masked: usize, kept: usize) -> Result<Vec<Value>> {
+    let count = heads(call)?;
+    let batch = all.size(0);
+    // The weights' or the bias's type, where the input is quantised.
+    let given = if kept == 4 { call.element(0)? } else { call.element(2)? };
+    let dtype = given.dtype().unwrap_or(DType::F32);
     let third = all.size(-1) as i64 / 3;
     let widths = call.ints("qkv_hidden_sizes").unwrap_or_else(|| vec![third; 3]);
     let widths = call.sizes(&widths)?;
@@ -82,17 +102,18 @@ fn packed(call: &Call) -> Result<Vec<Value>> {
         split_heads(call, &all.narrow(-1, start as isize, widths[at]), count)
     };
     let mut qkv = Qkv { queries: part(0)?, keys: part(1)?, values: part(2)? };
-    if let Some(past) = call.optional(4)? {
+    if let Some(past) = call.optional(kept)? {
         let before = |at: isize| wide(&past.narrow(0, at, 1).squeeze(0));
         qkv.keys = call.sound(Tensor::concat(&[before(0), qkv.keys], 2))?;
         qkv.values = call.sound(Tensor::concat(&[before(1), qkv.values], 2))?;
     }
-    let mask = mask(call, 3, batch, qkv.keys.size(2))?;
-    let y = attend(call, &qkv, mask, call.optional(5)?)?;
-    let mut outputs = vec![Value::Numbers(y.cast(input.dtype()), element)];
+    let mask = mask(call, masked, batch, qkv.keys.size(2))?;
+    let added = if kept == 4 { call.optional(5)? } else { None };
+    let y = attend(call, &qkv, mask, added)?;
+    let mut outputs = vec![Value::Numbers(y.cast(dtype), given)];
     if call.node.output.len() > 1 {
-        let present = Tensor::stack(&[&qkv.keys, &qkv.values], 0).cast(input.dtype());
-        outputs.push(Value::Numbers(present, element));
+        let present = Tensor::stack(&[&qkv.keys, &qkv.values], 0).cast(dtype);
+        outputs.push(Value::Numbers(present, given));
     }
     Ok(outputs)
 }

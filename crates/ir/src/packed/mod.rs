@@ -1,6 +1,8 @@
 //! Packed weights: rows of numbers kept in blocks, a few bits each with scales of their block, as files of quantised models hold
 //! them. What a block's bytes mean stands here; devices compile these very loops for their vectors.
 
+mod pack;
+
 use std::fmt;
 
 /// How a block of packed numbers lies. Names and bytes are those of GGUF files, little-endian.

@@ -1,4 +1,7 @@
-//! The pieces of a GGUF file as a `tokenizer.json` says them: byte-level BPE with its merges, or SentencePiece's with its scores.
+//! The pieces of a GGUF file as a `tokenizer.json` says them: byte-level BPE with its merges, or SentencePiece's with its scores. Others
+//! stand in the file as that JSON itself.
+
+mod write;
 
 use std::collections::HashMap;
 
@@ -7,18 +10,52 @@ use kiln_map::Budget;
 use serde_json::{Map, Value, json};
 
 use super::file::{GgufFile, GgufValue};
+pub use write::PiecesForm;
+pub(super) use write::written;
+
+/// The name under which a file has its pieces as `tokenizer.json` has them.
+const AS_JSON: &str = "tokenizer.huggingface.json";
 
 /// What a token is, as files number it.
-const UNKNOWN: f64 = 2.0;
-const CONTROL: f64 = 3.0;
-const OF_USER: f64 = 4.0;
+const USUAL: i64 = 1;
+const UNKNOWN: i64 = 2;
+const CONTROL: i64 = 3;
+const OF_USER: i64 = 4;
+const UNUSED: i64 = 5;
+const BYTE: i64 = 6;
 
 /// How texts are cut in words before they are merged: the patterns of the models that files name.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// What a file says by name.
+#[derive(Clone, Copy)]
+struct PieceMetadata<'f>(&'f [(String, GgufValue)]);
+
+impl<'f> PieceMetadata<'f> {
+    fn value(self, name: &str) -> Option<&'f GgufValue> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+}
+
 /// The pieces that a file holds, or why they aren't understood; nothing where it holds none.
 pub(super) fn tokenizer(file: &GgufFile) -> Option<Result<Tokenizer, String>> {
+    let metadata = PieceMetadata(file.metadata());
+    let described = described(metadata).map(|described| described.map(|described| described.to_string()));
+    let json = match (described, metadata.value(AS_JSON)) {
+        (None, Some(GgufValue::Text(json))) => Some(Ok(json.clone())),
+        (described, _) => described,
+    };
+    json.map(|json| {
+        let json = json?;
+        let weighed = Budget::default().bytes(10 * json.len() as u64);
+        weighed.map_err(|exceeded| exceeded.to_string())?;
+        Tokenizer::from_json(json.as_bytes()).map_err(|error| error.to_string())
+    })
+}
+
+/// What `tokenizer.json` would hold, as far as the file says it in names of its own.
+fn described(file: PieceMetadata) -> Option<Result<Value, String>> {
     let kind = match file.value("tokenizer.ggml.model")? {
         GgufValue::Text(kind) => kind.as_str(),
         _ => "",
@@ -29,17 +66,11 @@ pub(super) fn tokenizer(file: &GgufFile) -> Option<Result<Tokenizer, String>> {
     let Some(GgufValue::Texts(tokens)) = file.value("tokenizer.ggml.tokens") else {
         return Some(Err("there is no list tokenizer.ggml.tokens".to_string()));
     };
-    let described = match kind {
+    Some(match kind {
         "gpt2" => merged_bytes(file, tokens),
         "llama" => scored(file, tokens),
         _ => Err(format!("tokenizer.ggml.model is \"{kind}\"; kiln reads gpt2 and llama")),
-    };
-    Some(described.and_then(|described| {
-        let text = described.to_string();
-        let weighed = Budget::default().bytes(10 * text.len() as u64);
-        weighed.map_err(|exceeded| exceeded.to_string())?;
-        Tokenizer::from_json(text.as_bytes()).map_err(|error| error.to_string())
-    }))
+    })
 }
 
 /// The codes of all tokens.
@@ -54,9 +85,9 @@ fn vocabulary(tokens: &[String]) -> Result<Map<String, Value>, String> {
 }
 
 /// Tokens that are found in texts as they are, and those among them that aren't said.
-fn added(file: &GgufFile, tokens: &[String]) -> Vec<Value> {
-    let Some(GgufValue::Numbers(kinds)) = file.value("tokenizer.ggml.token_type") else { return Vec::new() };
-    let entry = |(code, (token, &kind)): (usize, (&String, &f64))| {
+fn added(file: PieceMetadata, tokens: &[String]) -> Vec<Value> {
+    let Some(GgufValue::Wholes(kinds)) = file.value("tokenizer.ggml.token_type") else { return Vec::new() };
+    let entry = |(code, (token, &kind)): (usize, (&String, &i64))| {
         let special = kind == CONTROL || kind == UNKNOWN;
         (special || kind == OF_USER).then(|| {
             json!({ "id": code, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
@@ -66,7 +97,7 @@ fn added(file: &GgufFile, tokens: &[String]) -> Vec<Value> {
     tokens.iter().zip(kinds).enumerate().filter_map(entry).collect()
 }
 
-fn code(file: &GgufFile, name: &str) -> Option<usize> {
+fn code(file: PieceMetadata, name: &str) -> Option<usize> {
     match file.value(&format!("tokenizer.ggml.{name}")) {
         Some(&GgufValue::Whole(code)) => usize::try_from(code).ok(),
         _ => None,
@@ -74,7 +105,7 @@ fn code(file: &GgufFile, name: &str) -> Option<usize> {
 }
 
 /// Whether a token is put at the begin or the end.
-fn adds(file: &GgufFile, name: &str, otherwise: bool) -> bool {
+fn adds(file: PieceMetadata, name: &str, otherwise: bool) -> bool {
     match file.value(&format!("tokenizer.ggml.{name}")) {
         Some(&GgufValue::Flag(adds)) => adds,
         _ => otherwise,
@@ -82,7 +113,7 @@ fn adds(file: &GgufFile, name: &str, otherwise: bool) -> bool {
 }
 
 /// What is put around a text.
-fn template(file: &GgufFile, tokens: &[String], begins: bool) -> Value {
+fn template(file: PieceMetadata, tokens: &[String], begins: bool) -> Value {
     let token = |name: &str| code(file, name).and_then(|code| Some((code, tokens.get(code)?)));
     let begin = token("bos_token_id").filter(|_| adds(file, "add_bos_token", begins));
     let end = token("eos_token_id").filter(|_| adds(file, "add_eos_token", false));
@@ -104,15 +135,36 @@ fn template(file: &GgufFile, tokens: &[String], begins: bool) -> Value {
     json!({ "type": "TemplateProcessing", "single": around("A", 0), "pair": pair, "special_tokens": names })
 }
 
-/// Byte-level BPE: merges in their order, words cut as the model's name says.
-fn merged_bytes(file: &GgufFile, tokens: &[String]) -> Result<Value, String> {
-    let Some(GgufValue::Texts(merges)) = file.value("tokenizer.ggml.merges") else {
-        return Err("there is no list tokenizer.ggml.merges".to_string());
-    };
-    let bytes = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex });
+/// The ways to cut texts in words that files name.
+const PRE_TOKENIZERS: [&str; 4] = ["gpt-2", "llama-bpe", "qwen2", "smollm"];
+
+/// Words written as bytes.
+fn byte_level(use_regex: bool) -> Value {
+    json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex })
+}
+
+/// How texts are cut in words by this name, whether a word that is a piece is taken as one, and what is done to texts before.
+fn words(pre: &str) -> Option<(Value, bool, Value)> {
     let cut = |pattern: &str| {
         let split = json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false });
-        json!({ "type": "Sequence", "pretokenizers": [split, bytes(false)] })
+        json!({ "type": "Sequence", "pretokenizers": [split, byte_level(false)] })
+    };
+    Some(match pre {
+        "gpt-2" => (byte_level(true), false, Value::Null),
+        "llama-bpe" | "llama3" | "llama-v3" => (cut(LLAMA3), true, Value::Null),
+        "qwen2" | "deepseek-r1-qwen" => (cut(QWEN2), false, json!({ "type": "NFC" })),
+        "smollm" => {
+            let digits = json!({ "type": "Digits", "individual_digits": true });
+            (json!({ "type": "Sequence", "pretokenizers": [digits, byte_level(true)] }), false, Value::Null)
+        }
+        _ => return None,
+    })
+}
+
+/// Byte-level BPE: merges in their order, words cut as the model's name says.
+fn merged_bytes(file: PieceMetadata, tokens: &[String]) -> Result<Value, String> {
+    let Some(GgufValue::Texts(merges)) = file.value("tokenizer.ggml.merges") else {
+        return Err("there is no list tokenizer.ggml.merges".to_string());
     };
     let is_gpt2 = matches!(file.value("general.architecture"), Some(GgufValue::Text(kind)) if kind == "gpt2");
     let pre = match file.value("tokenizer.ggml.pre") {
@@ -120,27 +172,17 @@ fn merged_bytes(file: &GgufFile, tokens: &[String]) -> Result<Value, String> {
         _ if is_gpt2 => "gpt-2",
         _ => return Err("it doesn't say tokenizer.ggml.pre, how texts are cut in words".to_string()),
     };
-    let (words, whole, normalizer) = match pre {
-        "gpt-2" => (bytes(true), false, Value::Null),
-        "llama-bpe" | "llama3" | "llama-v3" => (cut(LLAMA3), true, Value::Null),
-        "qwen2" | "deepseek-r1-qwen" => (cut(QWEN2), false, json!({ "type": "NFC" })),
-        "smollm" => {
-            let digits = json!({ "type": "Digits", "individual_digits": true });
-            (json!({ "type": "Sequence", "pretokenizers": [digits, bytes(true)] }), false, Value::Null)
-        }
-        _ => {
-            return Err(format!(
-                "texts are cut in words as \"{pre}\" does (tokenizer.ggml.pre); kiln knows gpt-2, llama-bpe, qwen2, smollm"
-            ));
-        }
-    };
+    let (words, whole, normalizer) = words(pre).ok_or_else(|| {
+        let known = PRE_TOKENIZERS.join(", ");
+        format!("texts are cut in words as \"{pre}\" does (tokenizer.ggml.pre); kiln knows {known}")
+    })?;
     Ok(json!({
         "version": "1.0",
         "added_tokens": added(file, tokens),
         "normalizer": normalizer,
         "pre_tokenizer": words,
         "post_processor": template(file, tokens, whole),
-        "decoder": bytes(true),
+        "decoder": byte_level(true),
         "model": {
             "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "", "end_of_word_suffix": "",
             "fuse_unk": false, "byte_fallback": false, "ignore_merges": whole,
@@ -150,7 +192,7 @@ fn merged_bytes(file: &GgufFile, tokens: &[String]) -> Result<Value, String> {
 }
 
 /// SentencePiece's BPE: two pieces merge where they make one, the one with the highest score first.
-fn scored(file: &GgufFile, tokens: &[String]) -> Result<Value, String> {
+fn scored(file: PieceMetadata, tokens: &[String]) -> Result<Value, String> {
     let scores = match file.value("tokenizer.ggml.scores") {
         Some(GgufValue::Numbers(scores)) if scores.len() == tokens.len() => scores,
         _ => return Err("there is no list tokenizer.ggml.scores with a number for each token".to_string()),

@@ -1,0 +1,83 @@
+//! Figures that no metric of training is: losses of single numbers, how likely counts are, how far classes in order are off.
+
+use kiln_learn::data::{Curve, Unit};
+use kiln_learn::metrics::{Average, Confusion, EntityScores};
+use kiln_learn::model::quantiles;
+use kiln_learn::trainer::Judged;
+
+/// What a row's number loses, in the units that are learned in.
+pub fn loss_of(outputs: &[f32], truth: f64, unit: &Unit, interval: Option<f64>) -> f64 {
+    let pinball = |(output, quantile): (&f32, f64)| {
+        let error = truth - f64::from(*output);
+        (quantile * error).max((quantile - 1.0) * error)
+    };
+    match (interval, outputs) {
+        (Some(share), bounds) => bounds.iter().zip(quantiles(share)).map(pinball).sum::<f64>() / 3.0,
+        (None, [output, ..]) if unit.curve == Curve::Count => {
+            libm::exp(f64::from(*output)) - truth * f64::from(*output)
+        }
+        (None, [output, ..]) => (f64::from(*output) - truth) * (f64::from(*output) - truth),
+        (None, []) => f64::NAN,
+    }
+}
+
+/// How much less far off classes are than by chance, by the squares of how far: 1 where all are right.
+pub fn quadratic_kappa(confusion: &Confusion) -> f64 {
+    let classes = confusion.classes();
+    let each = || (0..classes).flat_map(|truth| (0..classes).map(move |said| (truth, said)));
+    let far = |truth: usize, said: usize| (truth.abs_diff(said) as f64) * (truth.abs_diff(said) as f64);
+    let count = |truth: usize, said: usize| confusion.count(truth, said) as f64;
+    let of_truth = |truth: usize| (0..classes).map(|said| count(truth, said)).sum::<f64>();
+    let of_said = |said: usize| (0..classes).map(|truth| count(truth, said)).sum::<f64>();
+    let all: f64 = (0..classes).map(of_truth).sum();
+    let own: f64 = each().map(|(truth, said)| far(truth, said) * count(truth, said)).sum();
+    let chance: f64 =
+        each().map(|(truth, said)| far(truth, said) * of_truth(truth) * of_said(said) / all).sum();
+    1.0 - own / chance
+}
+
+/// Twice the mean of how much likelier counts are by themselves than by the means that were predicted.
+pub fn poisson_deviance(truth: &[f64], predicted: &[f64]) -> f64 {
+    let one = |(truth, mean): (&f64, &f64)| {
+        let mean = mean.max(f64::MIN_POSITIVE);
+        let log = if *truth > 0.0 { truth * libm::log(truth / mean) } else { 0.0 };
+        2.0 * (log - truth + mean)
+    };
+    truth.iter().zip(predicted).map(one).sum::<f64>() / truth.len() as f64
+}
+
+/// Of several targets each of which a row has or hasn't, how well those that it has are found.
+pub fn of_labels(labels: &[(&[Judged], &Confusion)]) -> Vec<(String, f64)> {
+    let sum = |truth: usize, said: usize| -> f64 {
+        labels.iter().map(|(_, confusion)| confusion.count(truth, said) as f64).sum()
+    };
+    let (found, wrong) = (sum(1, 1), sum(0, 1) + sum(1, 0));
+    let all = found + wrong + sum(0, 0);
+    let alone = labels.iter().map(|(_, confusion)| confusion.f1(Average::Binary(1))).sum::<f64>();
+    let rows = labels.first().map_or(0, |(rows, _)| rows.len());
+    let exact = (0..rows).filter(|&row| labels.iter().all(|(own, _)| own[row].is_right())).count();
+    let figures = [
+        ("f1 micro", 2.0 * found / (2.0 * found + wrong).max(1.0)),
+        ("f1 macro", alone / labels.len().max(1) as f64),
+        ("hamming", wrong / all.max(1.0)),
+        ("exact match", exact as f64 / rows.max(1) as f64),
+    ];
+    figures.map(|(name, number)| (name.to_string(), number)).to_vec()
+}
+
+/// Precision, recall and F1 of each kind of entity, as a table.
+pub fn entity_table(entities: &EntityScores) -> String {
+    let left = entities.kinds().map(|(kind, _)| kind.chars().count()).max().unwrap_or(0).max(8);
+    let mut text = format!("{:>left$}  precision  recall      f1  entities\n", "");
+    let all = entities.all();
+    for (kind, counts) in entities.kinds().chain([("all", all)]) {
+        text += &format!(
+            "{kind:>left$}     {:.4}  {:.4}  {:.4}  {:>8}\n",
+            counts.precision(),
+            counts.recall(),
+            counts.f1(),
+            counts.there
+        );
+    }
+    text
+}
