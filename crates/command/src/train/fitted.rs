@@ -290,7 +290,7 @@ pub(super) fn run(
     folder.write("environment.json", format!("{:#}\n", environment(seed)))?;
     let signals = Interrupt::listen();
     let asked = || signals.asked().is_some();
-    let fit = Fit { kind, settings: &settings, source, seed, budget, asked: &asked };
+    let fit = FitRun { kind, settings: &settings, source, seed, budget, asked: &asked };
     if let Some(count) = settings.k_fold {
         fit.folds(count.0, say)?;
     }
@@ -367,7 +367,7 @@ fn by_round(history: &History) -> String {
 const FITS: f64 = 0.7;
 
 /// What all fits of a run share.
-struct Fit<'f> {
+struct FitRun<'f> {
     kind: FittedKind,
     settings: &'f Settings,
     source: &'f TrainingData,
@@ -376,7 +376,7 @@ struct Fit<'f> {
     asked: &'f (dyn Fn() -> bool + Sync),
 }
 
-impl Fit<'_> {
+impl FitRun<'_> {
     /// The first of so many fits of like length, on these rows.
     fn model(&self, rows: &dyn Dataset, ties: Option<&Ties>, of: usize) -> Result<(Model, HowFitted)> {
         let began = Instant::now();
@@ -384,7 +384,7 @@ impl Fit<'_> {
             let end = self.budget.began + limit.mul_f64(FITS);
             began + end.saturating_duration_since(began) / u32::try_from(of).unwrap_or(u32::MAX)
         });
-        let Fit { kind, settings, source, seed, asked, .. } = *self;
+        let FitRun { kind, settings, source, seed, asked, .. } = *self;
         let (layers, how) =
             kind.fit(&Fitting { settings, source, rows, ties, seed, ends, interrupt: asked, chosen: None })?;
         Ok((model_of(source, layers)?, how))

@@ -4,13 +4,13 @@ use std::thread;
 use std::time::Instant;
 
 use super::bins::Binned;
-use super::grow::{Growth, Node, Soil, grow, leaf};
-use super::loss::{Loss, quantile};
+use super::grow::{GrownNode, Growth, TreeSource, grow, leaf};
+use super::loss::{TreeLoss, quantile};
 
 /// How trees are added to one another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Boosting {
-    pub loss: Loss,
+    pub loss: TreeLoss,
     pub growth: Growth,
     /// What of each leaf is added.
     pub rate: f64,
@@ -44,7 +44,7 @@ pub(super) struct Stops<'s> {
 pub(super) struct Boosted {
     pub start: Vec<f32>,
     /// Round by round a tree for each score.
-    pub rounds: Vec<Vec<Vec<Node>>>,
+    pub rounds: Vec<Vec<Vec<GrownNode>>>,
     /// The mean loss of rows that are trained on, and of those held out, after each round that was made.
     pub curves: [Vec<f64>; 2],
     /// Whether time or somebody ended it.
@@ -160,7 +160,7 @@ impl Booster<'_> {
     }
 
     /// A tree for each score.
-    fn round(&mut self, round: usize, held: &[u32]) -> Vec<Vec<Node>> {
+    fn round(&mut self, round: usize, held: &[u32]) -> Vec<Vec<GrownNode>> {
         let count = self.plan.loss.scores();
         self.derive();
         (0..count)
@@ -184,7 +184,7 @@ impl Booster<'_> {
         }
     }
 
-    fn tree(&mut self, score: usize, key: u64, held: &[u32]) -> Vec<Node> {
+    fn tree(&mut self, score: usize, key: u64, held: &[u32]) -> Vec<GrownNode> {
         let derived = &self.derived[score * self.train.len()..][..self.train.len()];
         let most =
             derived.iter().fold([0f32; 2], |most, pull| [most[0].max(pull[0].abs()), most[1].max(pull[1])]);
@@ -203,11 +203,11 @@ impl Booster<'_> {
         }
         let columns = self.columns(key);
         let Lesson { binned, monotone, .. } = *self.lesson;
-        let soil = Soil { binned, columns: &columns, pulls: &self.pulls, scales, monotone };
+        let soil = TreeSource { binned, columns: &columns, pulls: &self.pulls, scales, monotone };
         let grown = grow(&soil, &self.plan.growth, drawn);
         let mut nodes = grown.nodes;
         let count = self.plan.loss.scores();
-        if let Loss::Quantile(share) = self.plan.loss {
+        if let TreeLoss::Quantile(share) = self.plan.loss {
             self.quantiles(&mut nodes, &grown.rows, share);
         }
         let rate = self.plan.rate;
@@ -233,7 +233,7 @@ impl Booster<'_> {
     }
 
     /// Leaves say the quantile of what is left of their rows.
-    fn quantiles(&self, nodes: &mut [Node], rows: &[u32], share: f64) {
+    fn quantiles(&self, nodes: &mut [GrownNode], rows: &[u32], share: f64) {
         for node in nodes.iter_mut().filter(|node| node.children == [0; 2]) {
             let left = |&row: &u32| {
                 let at = row as usize;

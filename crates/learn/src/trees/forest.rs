@@ -6,11 +6,11 @@ use kiln_nn::{Data, Module, Sequential};
 
 use super::bins::Binned;
 use super::boost::Boosted;
-use super::grow::Node;
+use super::grow::GrownNode;
 use crate::{Error, Result};
 
 /// Trees, one behind the other.
-pub(super) struct Forest {
+pub(super) struct GrownForest {
     roots: Vec<i32>,
     columns: Vec<i32>,
     thresholds: Vec<f32>,
@@ -22,9 +22,9 @@ pub(super) struct Forest {
     gains: Vec<f64>,
 }
 
-impl Forest {
-    pub fn new(outputs: usize, columns: usize) -> Forest {
-        Forest {
+impl GrownForest {
+    pub fn new(outputs: usize, columns: usize) -> GrownForest {
+        GrownForest {
             roots: Vec::new(),
             columns: Vec::new(),
             thresholds: Vec::new(),
@@ -55,7 +55,7 @@ impl Forest {
         }
     }
 
-    fn tree(&mut self, binned: &Binned, nodes: &[Node], output: usize, share: f64) {
+    fn tree(&mut self, binned: &Binned, nodes: &[GrownNode], output: usize, share: f64) {
         let root = self.columns.len();
         self.roots.push(root as i32);
         self.targets.push(output as i32);
@@ -97,7 +97,12 @@ impl Forest {
     pub fn layers(mut self, width: usize, codes: &[Vec<Vec<f32>>]) -> Result<Sequential> {
         if self.roots.is_empty() {
             // A forest has a tree, be it one that says nothing.
-            self.tree(&Binned { columns: vec![Default::default()], rows: 0 }, &[Node::default()], 0, 1.0);
+            self.tree(
+                &Binned { columns: vec![Default::default()], rows: 0 },
+                &[GrownNode::default()],
+                0,
+                1.0,
+            );
         }
         let (trees, nodes) = self.size();
         let size = |table: &Vec<Vec<f32>>| table.first().map_or(0, Vec::len);

@@ -23,7 +23,7 @@ pub(super) struct Growth {
 }
 
 /// What a tree is grown from.
-pub(super) struct Soil<'d> {
+pub(super) struct TreeSource<'d> {
     pub binned: &'d Binned,
     /// Columns that may be asked of.
     pub columns: &'d [usize],
@@ -37,7 +37,7 @@ pub(super) struct Soil<'d> {
 
 /// A node: a leaf, unless it has children.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Node {
+pub(super) struct GrownNode {
     pub column: usize,
     /// Up to this bin to the first child.
     pub bin: u8,
@@ -53,12 +53,12 @@ pub(super) struct Node {
 
 /// A tree, its root first, and its rows leaf by leaf.
 pub(super) struct Grown {
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<GrownNode>,
     pub rows: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Split {
+struct TreeSplit {
     gain: f64,
     column: usize,
     bin: u8,
@@ -67,31 +67,31 @@ struct Split {
 }
 
 /// A leaf that may be split.
-struct Open {
+struct OpenLeaf {
     node: usize,
     depth: usize,
     sums: Pull,
     bounds: [f64; 2],
     histogram: Vec<Pull>,
-    split: Option<Split>,
+    split: Option<TreeSplit>,
 }
 
 /// Work below this isn't divided.
 const ALONE: usize = 1 << 17;
 
 /// Grows a tree on these rows.
-pub(super) fn grow(soil: &Soil, growth: &Growth, rows: Vec<u32>) -> Grown {
-    let mut grower = Grower { soil, growth, rows, scratch: Vec::new(), nodes: vec![Node::default()] };
+pub(super) fn grow(soil: &TreeSource, growth: &Growth, rows: Vec<u32>) -> Grown {
+    let mut grower = Grower { soil, growth, rows, scratch: Vec::new(), nodes: vec![GrownNode::default()] };
     grower.run();
     Grown { nodes: grower.nodes, rows: grower.rows }
 }
 
 struct Grower<'d> {
-    soil: &'d Soil<'d>,
+    soil: &'d TreeSource<'d>,
     growth: &'d Growth,
     rows: Vec<u32>,
     scratch: Vec<u32>,
-    nodes: Vec<Node>,
+    nodes: Vec<GrownNode>,
 }
 
 impl Grower<'_> {
@@ -105,12 +105,12 @@ impl Grower<'_> {
         self.nodes[0].range = (0, count);
         let bounds = [f64::NEG_INFINITY, f64::INFINITY];
         self.nodes[0].value = self.value(sums, bounds);
-        let mut root = Open { node: 0, depth: 0, sums, bounds, histogram: Vec::new(), split: None };
+        let mut root = OpenLeaf { node: 0, depth: 0, sums, bounds, histogram: Vec::new(), split: None };
         self.search(&mut [&mut root], None);
         let mut open = vec![root];
         let mut leaves = 1;
         while leaves < self.growth.leaves {
-            let gain = |open: &Open| open.split.map_or(0.0, |split| split.gain);
+            let gain = |open: &OpenLeaf| open.split.map_or(0.0, |split| split.gain);
             // The first of equal ones, which is the older one.
             let best = (0..open.len()).reduce(|a, b| if gain(&open[b]) > gain(&open[a]) { b } else { a });
             let Some(at) = best.filter(|&at| gain(&open[at]) > 0.0) else { return };
@@ -122,13 +122,13 @@ impl Grower<'_> {
     }
 
     /// A leaf becomes two.
-    fn divide(&mut self, parent: Open, split: Split) -> [Open; 2] {
+    fn divide(&mut self, parent: OpenLeaf, split: TreeSplit) -> [OpenLeaf; 2] {
         let (start, end) = self.nodes[parent.node].range;
         let middle = self.part(start, end, &split);
         let first = self.nodes.len();
         let ranges = [(start, middle), (middle, end)];
         for (range, value) in ranges.into_iter().zip(split.values) {
-            self.nodes.push(Node { range, value, ..Node::default() });
+            self.nodes.push(GrownNode { range, value, ..GrownNode::default() });
         }
         let node = &mut self.nodes[parent.node];
         (node.column, node.bin, node.missing_first) = (split.column, split.bin, split.missing_first);
@@ -140,7 +140,7 @@ impl Grower<'_> {
             Some(way) if *way < 0 => [[middle_value, high], [low, middle_value]],
             _ => [parent.bounds; 2],
         };
-        let child = |side: usize| Open {
+        let child = |side: usize| OpenLeaf {
             node: first + side,
             depth: parent.depth + 1,
             sums: [0; 2],
@@ -162,7 +162,7 @@ impl Grower<'_> {
     }
 
     /// Puts the rows of the first child before those of the second, each in their order, and says where those begin.
-    fn part(&mut self, start: usize, end: usize, split: &Split) -> usize {
+    fn part(&mut self, start: usize, end: usize, split: &TreeSplit) -> usize {
         let bins = &self.soil.binned.columns[split.column].bins;
         self.scratch.clear();
         let mut middle = start;
@@ -193,8 +193,8 @@ impl Grower<'_> {
 
     /// Finds histogram and best split of the root, or of two halves: the first, with fewer rows, is counted; the second is what it leaves of the
     /// whole's.
-    fn search(&self, leaves: &mut [&mut Open], whole: Option<Vec<Pull>>) {
-        let is_done = |open: &Open| {
+    fn search(&self, leaves: &mut [&mut OpenLeaf], whole: Option<Vec<Pull>>) {
+        let is_done = |open: &OpenLeaf| {
             let (start, end) = self.nodes[open.node].range;
             open.depth >= self.growth.depth
                 || ((end - start) as f64) < 2.0 * self.growth.rows
@@ -208,8 +208,8 @@ impl Grower<'_> {
             columns.iter().map(|&column| self.soil.binned.columns[column].cuts.len() + 2).collect();
         let mut counted = vec![[0i64; 2]; sizes.iter().sum()];
         let mut rest = whole;
-        let first = Place::of(leaves[0], &self.nodes);
-        let second = leaves.get(1).map(|open| Place::of(open, &self.nodes));
+        let first = LeafPlace::of(leaves[0], &self.nodes);
+        let second = leaves.get(1).map(|open| LeafPlace::of(open, &self.nodes));
         let rows = &self.rows[first.range.0..first.range.1];
         let mut work = Vec::with_capacity(columns.len());
         let mut counted_left = counted.as_mut_slice();
@@ -221,7 +221,7 @@ impl Grower<'_> {
             work.push((column, own, other, [None; 2]));
         }
         let one =
-            |(column, own, other, found): &mut (usize, &mut [Pull], &mut [Pull], [Option<Split>; 2])| {
+            |(column, own, other, found): &mut (usize, &mut [Pull], &mut [Pull], [Option<TreeSplit>; 2])| {
                 self.count(*column, rows, own);
                 found[0] = self.best(*column, own, &first);
                 if let Some(second) = &second {
@@ -241,7 +241,7 @@ impl Grower<'_> {
                 }
             }),
         }
-        let better = |best: Option<Split>, next: Option<Split>| match (best, next) {
+        let better = |best: Option<TreeSplit>, next: Option<TreeSplit>| match (best, next) {
             (Some(a), Some(b)) if b.gain > a.gain => Some(b),
             (None, next) => next,
             (best, _) => best,
@@ -273,13 +273,13 @@ impl Grower<'_> {
     }
 
     /// The best split of a leaf by a column.
-    fn best(&self, column: usize, histogram: &[Pull], leaf: &Place) -> Option<Split> {
+    fn best(&self, column: usize, histogram: &[Pull], leaf: &LeafPlace) -> Option<TreeSplit> {
         let (missing, known) = histogram.split_last()?;
         let whole = self.real(leaf.sums);
         let own = self.score(whole, self.value(leaf.sums, leaf.bounds));
         let per_row = (leaf.range.1 - leaf.range.0) as f64 / whole[1].max(f64::MIN_POSITIVE);
         let way = self.soil.monotone.get(column).copied().unwrap_or(0);
-        let mut best: Option<Split> = None;
+        let mut best: Option<TreeSplit> = None;
         let ways: &[bool] = if *missing == [0; 2] { &[false] } else { &[false, true] };
         for &missing_first in ways {
             let mut left = if missing_first { *missing } else { [0; 2] };
@@ -304,7 +304,7 @@ impl Grower<'_> {
                 if gain > best.map_or(GAIN, |best| best.gain) {
                     // What was never missing here goes where most go.
                     let missing_first = if *missing == [0; 2] { l[1] >= r[1] } else { missing_first };
-                    best = Some(Split { gain, column, bin: bin as u8, missing_first, values });
+                    best = Some(TreeSplit { gain, column, bin: bin as u8, missing_first, values });
                 }
             }
         }
@@ -321,20 +321,20 @@ impl Grower<'_> {
 const GAIN: f64 = 1e-9;
 
 /// A leaf, for a search.
-struct Place {
+struct LeafPlace {
     range: (usize, usize),
     sums: Pull,
     bounds: [f64; 2],
 }
 
-impl Place {
-    fn of(open: &Open, nodes: &[Node]) -> Place {
-        Place { range: nodes[open.node].range, sums: open.sums, bounds: open.bounds }
+impl LeafPlace {
+    fn of(open: &OpenLeaf, nodes: &[GrownNode]) -> LeafPlace {
+        LeafPlace { range: nodes[open.node].range, sums: open.sums, bounds: open.bounds }
     }
 }
 
 /// The leaf that a row comes to.
-pub(super) fn leaf(nodes: &[Node], binned: &Binned, row: usize) -> usize {
+pub(super) fn leaf(nodes: &[GrownNode], binned: &Binned, row: usize) -> usize {
     let mut at = 0;
     while nodes[at].children != [0; 2] {
         let node = &nodes[at];
@@ -365,7 +365,7 @@ mod tests {
         let pull =
             |row: usize| [(number(row, 0) as i32 - 2000) * (1 + number(row, 1) as i32 / 1000), 1 << 20];
         let pulls: Vec<[i32; 2]> = (0..ROWS).map(pull).collect();
-        let soil = Soil {
+        let soil = TreeSource {
             binned: &binned,
             columns: &[0, 1, 2, 3, 4],
             pulls: &pulls,

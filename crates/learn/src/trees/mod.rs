@@ -9,7 +9,7 @@ mod boost;
 mod forest;
 mod grow;
 mod loss;
-mod soil;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -18,15 +18,16 @@ use std::thread;
 use std::time::Instant;
 
 use kiln_data::{Curve, Dataset, Joined, folds};
+use kiln_map::counted;
 use kiln_nn::Sequential;
 use kiln_nn::metrics::History;
 use serde::{Deserialize, Serialize};
 
 use self::boost::{Boosted, Boosting, Lesson, Stops, boost};
-use self::forest::Forest;
+use self::forest::GrownForest;
 use self::grow::Growth;
-use self::loss::Loss;
-use self::soil::Soil;
+use self::loss::TreeLoss;
+use self::rows::BinnedSet;
 use crate::model::{PartMeaning, Task, TaskPart, quantiles};
 use crate::{Error, Result};
 
@@ -129,20 +130,20 @@ const SHARED: usize = 1 << 22;
 pub fn fit(train: &dyn Dataset, task: &Task, options: &TreeOptions) -> Result<FittedTrees> {
     let joined = options.valid.filter(|valid| !valid.is_empty()).map(|valid| Joined::new(train, valid));
     let joined = joined.transpose()?;
-    let rows = joined.as_ref().map_or(train, |joined| joined as &dyn Dataset);
-    let soil = soil::read(rows, task, &options.codes, options.seed)?;
+    let set = joined.as_ref().map_or(train, |joined| joined as &dyn Dataset);
+    let soil = rows::read(set, task, &options.codes, options.seed)?;
     check(&soil, task, options)?;
     let parts = task.parts();
     let width = train.x().width();
-    let mut forest = Forest::new(task.outputs(), soil.binned.columns.len());
+    let mut forest = GrownForest::new(task.outputs(), soil.binned.columns.len());
     let (mut chosen, mut curves) = (Vec::new(), Vec::new());
     let mut was_stopped = false;
     let held = joined.as_ref().map(|_| train.len());
-    let targets: Vec<Target> = parts
+    let targets: Vec<LearnedTarget> = parts
         .iter()
         .enumerate()
         .flat_map(|(at, part)| losses(part).into_iter().map(move |of| (at, part, of)))
-        .map(|(at, part, (outputs, loss))| Target {
+        .map(|(at, part, (outputs, loss))| LearnedTarget {
             soil: &soil,
             part,
             outputs,
@@ -174,18 +175,21 @@ pub fn fit(train: &dyn Dataset, task: &Task, options: &TreeOptions) -> Result<Fi
 }
 
 /// Refuses options that say nothing of these data.
-fn check(soil: &Soil, task: &Task, options: &TreeOptions) -> Result<()> {
+fn check(soil: &BinnedSet, task: &Task, options: &TreeOptions) -> Result<()> {
     let refuse = |message: String| Err(Error::Training(message));
     let columns = soil.binned.columns.len();
     if !options.fold_of.is_empty() && options.fold_of.len() != soil.binned.rows {
         return refuse(format!(
-            "{} rows have a fold, and there are {}",
-            options.fold_of.len(),
+            "a fold is said for {}, and there are {}",
+            counted(options.fold_of.len(), "row"),
             soil.binned.rows
         ));
     }
     if options.monotone.len() > columns {
-        return refuse(format!("{} of {columns} columns are said to be monotone", options.monotone.len()));
+        return refuse(format!(
+            "{} said to be monotone, of {columns}",
+            counted(options.monotone.len(), "column")
+        ));
     }
     let is_number = |part: &TaskPart| matches!(part.meaning, PartMeaning::Number { .. });
     let parts = task.parts();
@@ -203,18 +207,18 @@ fn check(soil: &Soil, task: &Task, options: &TreeOptions) -> Result<()> {
 }
 
 /// The losses that the outputs of a target are learned by.
-fn losses(part: &TaskPart) -> Vec<(Range<usize>, Loss)> {
+fn losses(part: &TaskPart) -> Vec<(Range<usize>, TreeLoss)> {
     let outputs = part.outputs.clone();
     match part.meaning {
-        PartMeaning::Classes(names) if names.len() == 2 => vec![(outputs, Loss::Logistic)],
-        PartMeaning::Classes(names) => vec![(outputs, Loss::Softmax(names.len()))],
+        PartMeaning::Classes(names) if names.len() == 2 => vec![(outputs, TreeLoss::Logistic)],
+        PartMeaning::Classes(names) => vec![(outputs, TreeLoss::Softmax(names.len()))],
         PartMeaning::Number { interval: Some(share), .. } => {
             let each = outputs.zip(quantiles(share));
-            each.map(|(output, share)| (output..output + 1, Loss::Quantile(share))).collect()
+            each.map(|(output, share)| (output..output + 1, TreeLoss::Quantile(share))).collect()
         }
         PartMeaning::Number { unit, interval: None } => match unit.curve {
-            Curve::Count => vec![(outputs, Loss::Poisson)],
-            Curve::Straight | Curve::Log { .. } => vec![(outputs, Loss::Squared)],
+            Curve::Count => vec![(outputs, TreeLoss::Poisson)],
+            Curve::Straight | Curve::Log { .. } => vec![(outputs, TreeLoss::Squared)],
         },
     }
 }
@@ -226,18 +230,18 @@ fn share(ends: Option<Instant>, count: usize) -> Option<Instant> {
 }
 
 /// Outputs that are learned together: those of a target, or of an interval one.
-struct Target<'t> {
-    soil: &'t Soil,
+struct LearnedTarget<'t> {
+    soil: &'t BinnedSet,
     part: &'t TaskPart<'t>,
     outputs: Range<usize>,
-    loss: Loss,
+    loss: TreeLoss,
     numbers: &'t [f32],
     options: &'t TreeOptions<'t>,
     /// Where rows begin that were given to hold out.
     held: Option<usize>,
 }
 
-impl Target<'_> {
+impl LearnedTarget<'_> {
     /// How much rows count, classes among them.
     fn weights(&self) -> Vec<f32> {
         let PartMeaning::Classes(names) = self.part.meaning else { return self.soil.weights.clone() };

@@ -262,7 +262,10 @@ fn what_makes_no_sense_is_refused() {
     let says =
         |set: &Set, options: TreeOptions| fit(set, &Task::of(set), &options).err().unwrap().to_string();
     let usual = TreeOptions::default;
-    assert!(says(&set, TreeOptions { monotone: vec![1; 5], ..usual() }).contains("5 of 4 columns"));
+    assert!(
+        says(&set, TreeOptions { monotone: vec![1; 5], ..usual() })
+            .contains("5 columns said to be monotone, of 4")
+    );
     assert!(says(&kinds, TreeOptions { monotone: vec![1], ..usual() }).contains("second of two classes"));
     assert!(says(&set, TreeOptions { balanced: true, ..usual() }).contains("only classes"));
     let chosen = Some(vec![TreeChoice { growth: 9, rounds: vec![1] }]);

@@ -23,7 +23,7 @@ const WIDEST: usize = 8;
 const APART: usize = 5;
 
 /// A set that is read.
-pub(super) struct Soil {
+pub(super) struct BinnedSet {
     pub binned: Binned,
     /// The numbers of each target, row by row.
     pub targets: Vec<Vec<f32>>,
@@ -34,7 +34,7 @@ pub(super) struct Soil {
 }
 
 /// Reads the rows of a set, the last columns of which are so many codes each.
-pub(super) fn read(set: &dyn Dataset, task: &Task, codes: &[usize], seed: u64) -> Result<Soil> {
+pub(super) fn read(set: &dyn Dataset, task: &Task, codes: &[usize], seed: u64) -> Result<BinnedSet> {
     let form = set.x();
     let &[width] = form.shape.as_slice() else {
         let message = format!("trees are grown on rows of numbers, and these are {:?}", form.shape);
@@ -52,7 +52,7 @@ pub(super) fn read(set: &dyn Dataset, task: &Task, codes: &[usize], seed: u64) -
         let found = counted(set.y().width(), "number");
         return Err(Error::Training(format!("the targets are {found} a row, and the task asks for {parts}")));
     }
-    let mut read = Reading {
+    let mut read = RowsRead {
         samples: vec![Vec::new(); amounts],
         codes: vec![Vec::with_capacity(rows); codes.len()],
         targets: vec![Vec::with_capacity(rows); parts],
@@ -85,7 +85,12 @@ pub(super) fn read(set: &dyn Dataset, task: &Task, codes: &[usize], seed: u64) -
             columns.push(BinnedColumn { bins, cuts });
         }
     }
-    Ok(Soil { binned: Binned { columns, rows }, targets: read.targets, weights: read.weights, codes: tables })
+    Ok(BinnedSet {
+        binned: Binned { columns, rows },
+        targets: read.targets,
+        weights: read.weights,
+        codes: tables,
+    })
 }
 
 fn cuts_of(numbers: &[f32]) -> Vec<f32> {
@@ -102,7 +107,7 @@ fn each_batch(set: &dyn Dataset, mut f: impl FnMut(usize, &Batch) -> Result<()>)
     Ok(())
 }
 
-struct Reading {
+struct RowsRead {
     /// Of each amount some numbers.
     samples: Vec<Vec<f32>>,
     codes: Vec<Vec<u32>>,
@@ -110,7 +115,7 @@ struct Reading {
     weights: Vec<f32>,
 }
 
-impl Reading {
+impl RowsRead {
     fn take(&mut self, first: usize, batch: &Batch, width: usize, every: usize) -> Result<()> {
         let (amounts, parts) = (self.samples.len(), self.targets.len());
         for row in 0..batch.rows() {
@@ -146,8 +151,8 @@ impl Reading {
                 None => target.is_finite(),
             };
             if let Some(row) = targets.iter().position(|target| !is_one(target)) {
-                let what =
-                    classes.map_or("no number".to_string(), |count| format!("none of {count} classes"));
+                let what = classes
+                    .map_or("no number".to_string(), |count| format!("none of {}", counted(count, "class")));
                 return Err(Error::Training(format!(
                     "row {}: the target {} is {what}",
                     row + 1,
