@@ -18,6 +18,10 @@ mod numbers;
 mod pairs;
 #[path = "command/pictures.rs"]
 mod pictures;
+#[path = "command/search.rs"]
+mod search;
+#[path = "command/selected.rs"]
+mod selected;
 #[path = "command/sizes.rs"]
 mod sizes;
 #[path = "command/tables.rs"]
@@ -28,6 +32,8 @@ mod tags;
 mod targets;
 #[path = "command/texts.rs"]
 mod texts;
+#[path = "command/trees.rs"]
+mod trees;
 #[path = "kit/zip.rs"]
 mod zip;
 

@@ -11,7 +11,7 @@ use super::{flowers, kiln};
 fn a_table_becomes_a_model_that_predicts() {
     let folder = kiln("table");
     folder.write("flowers.csv", flowers(300));
-    let out = folder.out(&["train", "flowers.csv", "--target", "kind", "--json"]);
+    let out = folder.out(&["train", "flowers.csv", "--target", "kind", "--quick", "--json"]);
     let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert_eq!(done["event"], "done");
     assert!(done["test"]["accuracy"].as_f64().unwrap() > 0.95, "{done}");

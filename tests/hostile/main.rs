@@ -319,6 +319,9 @@ fn layers_beyond_the_weights_of_their_file() {
         ("transformer 1 feedforward 3000000", &[3, 2]),
         ("conv 2000000 3", &[1, 8, 8]),
         ("prelu", &[4_000_000_000]),
+        ("trees 1 1 2000000000", &[2]),
+        ("trees 4000000000 1 1", &[2]),
+        ("trees 1 4000000 4000000", &[2]),
     ] {
         let mut store = good.clone();
         store.about["model"]["layers"] = layers.into();
@@ -328,6 +331,47 @@ fn layers_beyond_the_weights_of_their_file() {
         let (most, error) = held(|| kiln::Model::load(&path).err().unwrap().to_string());
         assert!(error.contains("good.kiln"), "{layers}: {error}");
         assert!(most < 1 << 20, "{layers}: {most} bytes");
+    }
+}
+
+#[test]
+fn forests_that_lead_nowhere() {
+    let folder = Folder::new("forests");
+    let set = data::moons(60, 0.1, 1);
+    let options = kiln::trees::TreeOptions { seed: 1, ..Default::default() };
+    let task = kiln::model::Task::of(&set);
+    let layers = kiln::trees::fit(&set, &task, &options).unwrap().layers;
+    let about = kiln::model::About::new(&layers, &set.x(), task).unwrap();
+    let path = folder.at("good.kiln");
+    kiln::Model::new(layers, about).save(&path).unwrap();
+    let good = kiln::Model::load(&path).unwrap();
+    let count =
+        good.layers().states().iter().find(|(path, _)| path == "0.columns").unwrap().1.shape()[0] as i32;
+    // What is wrong, in which list and place.
+    for (list, place, number, said) in [
+        ("children", 0, 0, "lead on within their tree"),
+        ("children", 0, -1, "lead on within their tree"),
+        ("children", 1, count, "lead on within their tree"),
+        ("children", 2, i32::MAX, "lead on within their tree"),
+        ("columns", 0, 2, "column 2 of 2"),
+        ("columns", 0, -1, "asks of column"),
+        ("roots", 0, -1, "begins where it can't"),
+        ("roots", 1, 0, "begins where it can't"),
+        ("roots", 1, i32::MAX, "begins where it can't"),
+    ] {
+        let model = kiln::Model::load(&path).unwrap();
+        let states = model.layers().states();
+        let (_, state) = states.iter().find(|(path, _)| *path == format!("0.{list}")).unwrap();
+        let Data::I32(mut numbers) = state.read().unwrap() else { panic!("{list} are whole") };
+        numbers[place] = number;
+        state.write(&Data::I32(numbers)).unwrap();
+        let _turn = turn();
+        let (most, error) = held(|| model.predict(&set).err().map(|error| error.to_string()));
+        let error = error.unwrap_or_else(|| panic!("{list} {place} {number} is let through"));
+        assert!(error.contains(said), "{list} {place} {number}: {error}");
+        assert!(most < 4 << 20, "{list}: {most} bytes");
+        let export = kiln::onnx::Export::default();
+        assert!(model.save_onnx(folder.at("model.onnx"), &export).is_err(), "{list} {place} {number}");
     }
 }
 

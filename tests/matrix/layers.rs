@@ -68,8 +68,8 @@ fn trainer<'a>(model: Sequential, epochs: u64, set: &'a Set) -> Trainer<'a, Sequ
 }
 
 /// The bits of everything a model keeps, by name.
-fn kept(model: &impl Module) -> HashMap<String, Vec<u32>> {
-    let bits = |data: Data| data.as_slice::<f32>().unwrap().iter().map(|x| x.to_bits()).collect();
+fn kept(model: &impl Module) -> HashMap<String, Vec<u8>> {
+    let bits = |data: Data| data.to_le_bytes();
     let parameters = model.parameters().into_iter().map(|(name, param)| (name, bits(param.value().unwrap())));
     let states = model.states().into_iter().map(|(name, state)| (name, bits(state.read().unwrap())));
     parameters.chain(states).collect()

@@ -36,6 +36,12 @@ impl Base {
         };
         settings.only_without_base(&["layers", "preset"])?;
         let model = Model::load(path)?;
+        if model.parameters().is_empty() && !head {
+            bail!(
+                "{}: nothing in it is trained by descent; trees are grown anew, by --preset trees",
+                path.display()
+            );
+        }
         let patterns = settings.freeze.iter().flat_map(|all| all.split(','));
         let freeze = patterns.map(|pattern| pattern.trim().to_string()).filter(|pattern| !pattern.is_empty());
         let base = Base { path: path.clone(), model, freeze: freeze.collect(), head };

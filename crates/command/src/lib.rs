@@ -35,6 +35,7 @@ mod reading;
 mod report;
 mod rows;
 mod runs;
+mod search;
 mod settings;
 mod shell;
 mod source;
@@ -108,6 +109,7 @@ fn command() -> Command {
                 ),
         )
         .subcommand(train)
+        .subcommand(search::SearchFlags::augment_args(Command::new("search")))
         .subcommand(computes(eval::EvalFlags::augment_args(Command::new("eval"))))
         .subcommand(computes(predict::PredictFlags::augment_args(Command::new("predict")).visible_alias("run")))
         .subcommand(computes(inspect::InspectFlags::augment_args(Command::new("inspect"))))
@@ -195,6 +197,7 @@ fn run() -> Result<ExitCode> {
             let allowed = allowed.map(|name| name.trim().to_string()).collect();
             return train::run(settings, matches.get_flag("print-config"), allowed);
         }
+        Some(("search", matches)) => return search::run(search::SearchFlags::from_arg_matches(matches)?),
         Some(("eval", matches)) => eval::run(eval::EvalFlags::from_arg_matches(matches)?),
         Some(("predict", matches)) => {
             return predict::run(predict::PredictFlags::from_arg_matches(matches)?);

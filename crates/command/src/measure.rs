@@ -5,7 +5,7 @@ use std::ops::Range;
 use anyhow::{Result, bail};
 use kiln_learn::data::{Batch, Curve, Cut, Dataset, Unit};
 use kiln_learn::metrics::{Average, BinaryScores, Confusion, EntityScores, Numbers, are_of_entities};
-use kiln_learn::model::{PartMeaning, Task, TaskPart, Views, number_of};
+use kiln_learn::model::{About, PartMeaning, Task, TaskPart, Views, number_of};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
 use kiln_learn::{Model, Preparation};
@@ -115,6 +115,20 @@ impl Measured {
                 }
             }
         }
+    }
+
+    /// Of outputs that are known already, for rows of a set.
+    pub fn of_outputs(about: &About, set: &impl Dataset, outputs: &[f32]) -> Result<Measured> {
+        /// Rows that are read at a time.
+        const ROWS: usize = 4096;
+        let mut targets = SeenTarget::all(&about.task);
+        let width = outputs.len() / set.len().max(1);
+        for (batch, outputs) in set.batches(ROWS).zip(outputs.chunks((ROWS * width).max(1))) {
+            see(&mut targets, &batch?, outputs);
+        }
+        let target = about.preparation.table().and_then(|plan| plan.target());
+        let ordered = target.map_or(Vec::new(), |target| target.are_ordered());
+        Ok(figures(&about.task, targets)?.ranked(&ordered))
     }
 
     /// With figures of how far classes that go from little to much are off, of those targets that are such.
@@ -478,21 +492,4 @@ fn numbers(seen: Vec<(PredictedNumbers, Curve)>) -> Result<Measured> {
         }));
     }
     Ok(Measured { numbers, of: Of::Numbers(each), entities: EntityScores::default() })
-}
-
-/// Precision, recall and F1 of each kind of entity, as a table.
-pub fn entity_table(entities: &EntityScores) -> String {
-    let left = entities.kinds().map(|(kind, _)| kind.chars().count()).max().unwrap_or(0).max(8);
-    let mut text = format!("{:>left$}  precision  recall      f1  entities\n", "");
-    let all = entities.all();
-    for (kind, counts) in entities.kinds().chain([("all", all)]) {
-        text += &format!(
-            "{kind:>left$}     {:.4}  {:.4}  {:.4}  {:>8}\n",
-            counts.precision(),
-            counts.recall(),
-            counts.f1(),
-            counts.there
-        );
-    }
-    text
 }

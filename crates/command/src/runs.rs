@@ -168,8 +168,8 @@ impl PastRun {
         json!({
             "run": self.name,
             "epochs": self.epochs.len(),
-            "seconds": self.epochs.last().map(|epoch| epoch["seconds"].clone()),
-            "val_loss": losses.iter().copied().reduce(f64::min),
+            "seconds": self.epochs.last().map_or_else(|| self.result["seconds"].clone(), |epoch| epoch["seconds"].clone()),
+            "val_loss": losses.iter().copied().reduce(f64::min).or(self.result["val"]["loss"].as_f64()),
             "figure": figure,
             "test": figure.map(|name| test[name].clone()),
             "curve": sparkline(&losses, 24),

@@ -5,6 +5,7 @@
 //! - [`model`]: a model's file: layers, weights, the preparation of its data, what it answers.
 //! - [`preparation`]: how raw data become a model's rows. [`Predictor`]: a model ready to be asked, from raw values to labels.
 //! - [`generate`]: texts that go on, and how well a model foresees one.
+//! - [`trees`]: boosted trees, fitted at once.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
 //! - [`selection`]: which of several ways to make a model is the best, by folds, and the blend of them.
 //! - [`presets`]: rows of layers that people ask for by name. [`store`]: numbers by name in a file with a checksum.
@@ -56,6 +57,7 @@ mod terminal;
 #[cfg(feature = "tokenizer")]
 mod text_rows;
 pub mod trainer;
+pub mod trees;
 pub mod weights;
 
 #[cfg(not(feature = "terminal"))]
@@ -72,6 +74,7 @@ pub use model::Model;
 pub use predictor::{Prediction, Predictor, TaggedWord};
 pub use preparation::Preparation;
 pub use registry::{default_device, device, devices};
+pub use terminal::Interrupt;
 
 /// What most programs use, and all that the README and the guides do: `use kiln::prelude::*;`.
 pub mod prelude {

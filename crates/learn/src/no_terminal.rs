@@ -26,10 +26,11 @@ impl Bar {
 }
 
 /// Hears nothing.
-pub(crate) struct Interrupt;
+pub struct Interrupt;
 
 impl Interrupt {
-    pub(crate) fn listen() -> Interrupt {
+    /// As if it did.
+    pub fn listen() -> Interrupt {
         Interrupt
     }
 
@@ -37,7 +38,8 @@ impl Interrupt {
         Interrupt
     }
 
-    pub(crate) fn asked(&self) -> Option<i32> {
+    /// Never one.
+    pub fn asked(&self) -> Option<i32> {
         None
     }
 }

@@ -58,6 +58,9 @@ pub enum Suits {
     Pairs,
 }
 
+/// Models that are no rows of layers before they are fitted; they suit tables.
+pub const FITTED: [&str; 1] = ["trees"];
+
 /// Every preset.
 pub const PRESETS: [Preset; 20] = [
     Preset::new("linear", &[Suits::Tables, Suits::Images], |shape, _| flat(shape) + "dense"),
@@ -151,7 +154,7 @@ pub fn layers(name: &str, data: Suits, shape: &[usize], pieces: usize) -> Result
     let refuse = |message: String| Err(Error::Training(message));
     let named: Vec<&Preset> = PRESETS.iter().filter(|preset| preset.name == name).collect();
     if named.is_empty() {
-        let mut names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+        let mut names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).chain(FITTED).collect();
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(*name));
         let meant = match nearest(name, names.iter().copied()) {

@@ -2,6 +2,7 @@
 
 mod data;
 mod folder;
+mod forest;
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -203,7 +204,9 @@ fn model(model: &Model, batch: usize) -> Result<String> {
             writeln!(text, "has       {} {}", printed(&name, 72), param.shape())?;
         }
     }
-    let trained: Vec<String> = about.training.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    text += &forest::lines(model)?;
+    let own = about.training.iter().filter(|(name, _)| !["gains", "chosen"].contains(&name.as_str()));
+    let trained: Vec<String> = own.map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(text, "trained   {}", trained.join("  "))?;
     Ok(text)
 }

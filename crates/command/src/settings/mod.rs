@@ -109,7 +109,7 @@ keys! {
     }
     "Model" {
         "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, max-pool 2, flatten, dense 128, relu, dropout 0.3, dense\"; --help lists all";
-        "preset" preset: String [LAYERS] = "NAME" "Known layers: linear, mlp, realmlp, tabm, cnn, resnet18 [default of tables: tabm, above 20,000 rows mlp]; for texts gru, lstm, wavenet, transformer, llama [default: a gru whose size suits the text and --time-limit]; for texts with classes words, bilstm, encoder; for sentences with tags bilstm, bigru, encoder; for pairs of texts transformer, llama, gru";
+        "preset" preset: String [LAYERS] = "NAME" "Known models: linear, mlp, cnn, resnet18; for tables also trees, realmlp, tabm [default of --quick: tabm, above 20,000 rows mlp]; for texts gru, lstm, wavenet, transformer, llama [default: a gru whose size suits the text and --time-limit]; for texts with classes words, bilstm, encoder; for sentences with tags bilstm, bigru, encoder; for pairs of texts transformer, llama, gru";
         "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input; or from a language model's folder, with its pieces";
         "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
         "lora" lora: Count [LAYERS] = "RANK" "Train low-rank adapters (LoRA) of this rank beside every dense layer of --from, a language model's folder, and leave its weights as they are; their scale is 2";
@@ -152,6 +152,11 @@ keys! {
         "quiet" quiet: bool [NOTHING] = "" "Print the result and nothing else";
         "json" json: bool [NOTHING] = "" "Print JSON for programs, an object a line";
     }
+}
+
+/// A time as people write it: 90s, 10m.
+pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    Seconds::read(text).map(|seconds| seconds.0)
 }
 
 /// The command `kiln train`, with a flag for each line of the table.
@@ -247,7 +252,7 @@ impl Settings {
 
     /// A setting that describes one model or how it is trained, if there is one: no others are tried beside it.
     pub fn one_model(&self) -> Option<&'static str> {
-        let of_any = ["monotone", "metric", "time-limit", "seed", "device", "threads"];
+        let of_any = ["monotone", "metric", "threshold", "time-limit", "seed", "device", "threads"];
         let of_run = ["checkpoint-dir", "checkpoint-every", "keep", "log-csv", "tensorboard"];
         let is_of_one = |key: &&SettingKey| {
             let of_model = ["Model", "Training"].contains(&key.heading) && !of_any.contains(&key.name);

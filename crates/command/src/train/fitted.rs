@@ -4,17 +4,18 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::Model;
 use kiln_learn::data::{Dataset, Encoding, Subset, TablePreparation};
-use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, Sign};
+use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, WeightSign};
 use kiln_learn::metrics::History;
 use kiln_learn::model::{About, PartMeaning, Task, TaskPart};
 use kiln_learn::prelude::*;
 use kiln_learn::presets::Suits;
-use serde_json::{Map, json};
+use kiln_learn::trees::{self, TreeChoice, TreeOptions};
+use kiln_learn::{Interrupt, Model};
+use serde_json::{Map, Value, json};
 
-use super::outcome::{Finished, Trained, finish};
-use super::plan::{environment, suits};
+use super::outcome::{Finished, TrainingResult, finish, interrupted};
+use super::plan::{about, environment, suits};
 use super::say::Say;
 use super::threshold::Threshold;
 use super::time::TimeBudget;
@@ -27,9 +28,40 @@ use crate::source::{Ties, TrainingData};
 
 /// How a model is fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fitted {
+pub(super) enum FittedKind {
     /// A linear model with the penalty that cross-validation chooses.
     Linear,
+    /// Boosted trees, as many as help rows that are held out.
+    Trees,
+}
+
+/// What a model is fitted to.
+pub(super) struct Fitting<'f> {
+    pub(super) settings: &'f Settings,
+    pub(super) source: &'f TrainingData,
+    pub(super) rows: &'f dyn Dataset,
+    /// Which of the rows belong together.
+    pub(super) ties: Option<&'f Ties>,
+    pub(super) seed: u64,
+    /// When it has to be done.
+    pub(super) ends: Option<Instant>,
+    /// Whether somebody asks for the end.
+    pub(super) interrupt: &'f (dyn Fn() -> bool + Sync),
+    /// What was chosen for trees before: the same trees come of it, whatever the clock says.
+    pub(super) chosen: Option<Vec<TreeChoice>>,
+}
+
+/// How layers were fitted.
+pub(super) struct HowFitted {
+    pub(super) said: Vec<String>,
+    /// What result.json says of it.
+    pub(super) how: Map<String, Value>,
+    /// What was chosen for each target, of trees.
+    pub(super) chosen: Vec<TreeChoice>,
+    /// Numbers by round, where it came about in rounds.
+    pub(super) history: History,
+    /// Whether time or somebody ended it.
+    pub(super) was_stopped: bool,
 }
 
 /// Settings that say how weights are descended to.
@@ -52,60 +84,122 @@ const STEPS: [&str; 16] = [
     "tensorboard",
 ];
 
-impl Fitted {
+impl FittedKind {
     /// What a preset's name asks for, of rows of a table.
-    pub(super) fn of(settings: &Settings, source: &TrainingData) -> Option<Fitted> {
+    pub(super) fn of(settings: &Settings, source: &TrainingData) -> Result<Option<FittedKind>> {
         let form = source.train.x();
+        let is_table = suits(source, &form) == Suits::Tables;
+        let preset =
+            settings.preset.as_deref().filter(|_| settings.layers.is_none() && settings.from.is_none());
         let weights = source.task.outputs() * form.width();
-        let is_table = suits(source, &form) == Suits::Tables
-            && (weights <= MOST || source.task.parts().iter().all(is_number));
-        match settings
-            .preset
-            .as_deref()
-            .filter(|_| is_table && settings.layers.is_none() && settings.from.is_none())
-        {
-            Some("linear") => Some(Fitted::Linear),
+        let is_small = weights <= MOST || source.task.parts().iter().all(is_number);
+        Ok(match preset {
+            Some("linear") => (is_table && is_small).then_some(FittedKind::Linear),
+            Some("trees") if !is_table || source.preparation.table().is_none() => {
+                bail!("trees are for tables, and the data are none")
+            }
+            Some("trees") => Some(FittedKind::Trees),
             _ => None,
-        }
+        })
     }
 
     fn named(self) -> &'static str {
         match self {
-            Fitted::Linear => "a linear model, which is fitted at once",
+            FittedKind::Linear => "a linear model, which is fitted at once",
+            FittedKind::Trees => "trees, which are fitted at once",
         }
     }
 
     /// Layers that are fitted to some rows, and what there is to say of them.
-    pub(super) fn fit(
-        self,
-        settings: &Settings,
-        source: &TrainingData,
-        rows: &dyn Dataset,
-        ties: Option<&Ties>,
-    ) -> Result<(Sequential, Vec<String>)> {
+    pub(super) fn fit(self, fitting: &Fitting) -> Result<(Sequential, HowFitted)> {
+        let Fitting { settings, source, .. } = fitting;
         let plan = source.preparation.table();
         let codes = plan
             .map_or(Vec::new(), |plan| plan.vocabularies().iter().map(|(_, words)| words.size()).collect());
-        let seed = settings.seed.map_or(DEFAULT_SEED, |seed| seed.0);
         let balanced = match settings.class_weights.as_deref() {
             None | Some("none") => false,
             Some("balanced") => true,
             Some(other) => bail!("class weights are balanced or none, not {other}"),
         };
+        let fold_of = fitting.ties.and_then(|ties| ties.parts(FOLDS));
+        let signs = settings.monotone.as_deref().map(|said| signs(said, plan)).transpose()?;
         match self {
-            Fitted::Linear => {
-                let mut options = LinearOptions::new().codes(codes).seed(seed).balanced(balanced);
-                if let Some(said) = &settings.monotone {
-                    options = options.signs(signs(said, plan)?);
+            FittedKind::Linear => {
+                let mut options = LinearOptions::new().codes(codes).seed(fitting.seed).balanced(balanced);
+                if let Some(signs) = signs {
+                    options = options.signs(signs);
                 }
-                if let Some(fold_of) = ties.and_then(|ties| ties.parts(FOLDS)) {
+                if let Some(fold_of) = fold_of {
                     options = options.fold_of(fold_of);
                 }
-                let (layers, chosen) = linear::fit_and_tell(rows, &source.task, &options)?;
-                Ok((layers, said(&source.task, &chosen)))
+                let (layers, chosen) = linear::fit_and_tell(fitting.rows, &source.task, &options)?;
+                let how = HowFitted {
+                    said: said(&source.task, &chosen),
+                    how: Map::new(),
+                    chosen: Vec::new(),
+                    history: History::default(),
+                    was_stopped: false,
+                };
+                Ok((layers, how))
+            }
+            FittedKind::Trees => {
+                let way = |sign: &WeightSign| match sign {
+                    WeightSign::Free => 0,
+                    WeightSign::Rising => 1,
+                    WeightSign::Falling => -1,
+                };
+                let options = TreeOptions {
+                    seed: fitting.seed,
+                    ends: fitting.ends,
+                    interrupt: Some(fitting.interrupt),
+                    codes,
+                    balanced,
+                    fold_of: fold_of.unwrap_or_default(),
+                    monotone: signs.iter().flatten().map(way).collect(),
+                    chosen: fitting.chosen.clone(),
+                    ..TreeOptions::default()
+                };
+                grown(trees::fit(fitting.rows, &source.task, &options)?, plan)
             }
         }
     }
+}
+
+/// What there is to say of trees.
+fn grown(forest: trees::FittedTrees, plan: Option<&TablePreparation>) -> Result<(Sequential, HowFitted)> {
+    let gain =
+        |at: std::ops::Range<usize>| forest.gains.get(at).map_or(0.0, |gains| gains.iter().sum::<f64>());
+    let groups = plan.map(TablePreparation::groups).unwrap_or_default();
+    let mut gains: Vec<(String, f64)> = groups.into_iter().map(|(name, at)| (name, gain(at))).collect();
+    gains.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let rounds: Vec<usize> = forest.chosen.iter().flat_map(|choice| choice.rounds.clone()).collect();
+    let most: Vec<String> =
+        gains.iter().take(5).map(|(name, share)| format!("{name} {:.0} %", share * 100.0)).collect();
+    let said = vec![
+        format!(
+            "{}, {}; rounds {} in {}",
+            counted(forest.trees, "tree"),
+            counted(forest.nodes, "node"),
+            rounds.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+            counted(rounds.len(), "fold"),
+        ),
+        format!("gained by {}", most.join(", ")),
+    ];
+    let gains: Map<String, Value> = gains.into_iter().map(|(name, gain)| (name, json!(gain))).collect();
+    let how = [
+        ("trees".to_string(), forest.trees.into()),
+        ("nodes".to_string(), forest.nodes.into()),
+        ("chosen".to_string(), serde_json::to_value(&forest.chosen)?),
+        ("gains".to_string(), gains.into()),
+    ];
+    let how = HowFitted {
+        said,
+        how: Map::from_iter(how),
+        chosen: forest.chosen,
+        history: forest.history,
+        was_stopped: forest.was_stopped,
+    };
+    Ok((forest.layers, how))
 }
 
 /// More weights of classes than this take less time step by step.
@@ -134,13 +228,13 @@ fn said(task: &Task, chosen: &[Chosen]) -> Vec<String> {
 }
 
 /// Which sign the weight of each input may have: `age:+, price:-`.
-fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<Sign>> {
+fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<WeightSign>> {
     let plan = plan.context("--monotone names columns of a table")?;
-    let mut signs = vec![Sign::Free; plan.width()];
+    let mut signs = vec![WeightSign::Free; plan.width()];
     for one in said.split(',').map(str::trim) {
         let (column, sign) = match one.rsplit_once(':').map(|(column, sign)| (column.trim(), sign.trim())) {
-            Some((column, "+")) => (column, Sign::Rising),
-            Some((column, "-")) => (column, Sign::Falling),
+            Some((column, "+")) => (column, WeightSign::Rising),
+            Some((column, "-")) => (column, WeightSign::Falling),
             _ => bail!(
                 "--monotone {one}: a column, a colon, and + where more of it never says less, or -, like \"age:+, price:-\""
             ),
@@ -162,7 +256,7 @@ fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<Sign>> {
 
 /// Fits, evaluates and writes what a run's folder has.
 pub(super) fn run(
-    kind: Fitted,
+    kind: FittedKind,
     mut settings: Settings,
     source: &TrainingData,
     (flags, before, resumed): (&Settings, Option<&Before>, Option<Folder>),
@@ -186,26 +280,36 @@ pub(super) fn run(
     }
     source.said.iter().for_each(|line| say.line(line));
     let folder = match resumed {
-        Some(folder) => folder,
+        Some(folder) => {
+            say.line(&format!("this is {}, and so from the start again", kind.named()));
+            folder
+        }
         None => Folder::new(settings.out.as_deref(), &source.name)?,
     };
     folder.write(CONFIG, settings.to_toml())?;
     folder.write("environment.json", format!("{:#}\n", environment(seed)))?;
+    let signals = Interrupt::listen();
+    let asked = || signals.asked().is_some();
+    let fit = Fit { kind, settings: &settings, source, seed, budget, asked: &asked };
     if let Some(count) = settings.k_fold {
-        folds(kind, &settings, source, (count.0, seed), say)?;
+        fit.folds(count.0, say)?;
     }
+    let refits = settings.refit == Some(true);
     let began = Instant::now();
-    let (layers, mut lines) = kind.fit(&settings, source, &*source.train, Some(&source.ties))?;
-    let mut model = model_of(source, layers)?;
+    let (mut model, mut fitted) =
+        fit.model(&*source.train, Some(&source.ties), if refits { 2 } else { 1 })?;
     let mut first = None;
     let mut rows = source.train.len();
-    if settings.refit == Some(true) {
+    if refits && !asked() {
         let all = refit::rows(source)?;
-        let (layers, _) = kind.fit(&settings, source, &all, None)?;
         rows = all.len();
-        first = Some(std::mem::replace(&mut model, model_of(source, layers)?));
+        let (again, own) = fit.model(&all, None, 1)?;
+        (fitted.said, fitted.how, fitted.was_stopped) =
+            (own.said, own.how, own.was_stopped | fitted.was_stopped);
+        model.save_as(&about(seed, source, &model), folder.at(refit::MODEL))?;
+        first = Some(std::mem::replace(&mut model, again));
     }
-    let elapsed = began.elapsed();
+    let HowFitted { said: mut lines, how, history, was_stopped, .. } = fitted;
     let parameters = counted(model.parameter_count(), "parameter");
     lines.insert(0, format!("model: {} ({parameters})", model.about().layers));
     lines.iter().for_each(|line| say.line(line));
@@ -213,11 +317,23 @@ pub(super) fn run(
         "event": "begin", "run": folder.path(), "layers": model.about().layers, "parameters": model.parameter_count(),
         "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(), "seed": seed,
     }));
-    let trained = Trained {
-        training: Map::from_iter([("rows".to_string(), rows.into())]),
-        history: History::default(),
-        elapsed,
-        stopped: None,
+    let mut training = how.clone();
+    training.insert("rows".to_string(), rows.into());
+    if let Some(signal) = signals.asked() {
+        return interrupted((seed, source), &model, &folder, (training, 0), (signal, true), say);
+    }
+    drop(signals);
+    folder.write("metrics.jsonl", by_round(&history))?;
+    let stopped = match (was_stopped, settings.time_limit) {
+        (true, Some(limit)) => Some(format!("the time limit of {:?}", limit.0)),
+        (true, None) | (false, _) => None,
+    };
+    let trained = TrainingResult {
+        training,
+        how,
+        history,
+        elapsed: began.elapsed(),
+        stopped,
         said: lines,
         refit_rows: first.is_some().then_some(rows),
         evidence: None,
@@ -235,6 +351,81 @@ pub(super) fn run(
     finish(&finished, budget, &budget.afterwards(source, &model)?, say)
 }
 
+/// An object for each round.
+fn by_round(history: &History) -> String {
+    let line = |round: usize| {
+        let mut line = json!({ "epoch": round + 1 });
+        for name in history.names() {
+            line[name] = history.series(name).and_then(|series| series.get(round)).copied().into();
+        }
+        format!("{line}\n")
+    };
+    (0..history.len()).map(line).collect()
+}
+
+/// The share of a time limit that fits may take; the rest is for figures and files.
+const FITS: f64 = 0.7;
+
+/// What all fits of a run share.
+struct Fit<'f> {
+    kind: FittedKind,
+    settings: &'f Settings,
+    source: &'f TrainingData,
+    seed: u64,
+    budget: &'f TimeBudget,
+    asked: &'f (dyn Fn() -> bool + Sync),
+}
+
+impl Fit<'_> {
+    /// The first of so many fits of like length, on these rows.
+    fn model(&self, rows: &dyn Dataset, ties: Option<&Ties>, of: usize) -> Result<(Model, HowFitted)> {
+        let began = Instant::now();
+        let ends = self.budget.limit.map(|limit| {
+            let end = self.budget.began + limit.mul_f64(FITS);
+            began + end.saturating_duration_since(began) / u32::try_from(of).unwrap_or(u32::MAX)
+        });
+        let Fit { kind, settings, source, seed, asked, .. } = *self;
+        let (layers, how) =
+            kind.fit(&Fitting { settings, source, rows, ties, seed, ends, interrupt: asked, chosen: None })?;
+        Ok((model_of(source, layers)?, how))
+    }
+
+    /// Fits on every fold but one, and says how much figures vary from fold to fold.
+    fn folds(&self, count: usize, say: &Say) -> Result<()> {
+        let mut each: Vec<Vec<(String, f64)>> = Vec::new();
+        for (at, (train, held)) in self.source.folds(count, self.seed)?.into_iter().enumerate() {
+            let (train, held) =
+                (Subset::new(&self.source.train, train), Subset::new(&self.source.train, held));
+            let (model, _) = self.model(&train, None, count + 1 - at)?;
+            if (self.asked)() {
+                return Ok(());
+            }
+            each.push(Measured::new(&self.source.task, &model, &held)?.numbers);
+        }
+        let names: Vec<&String> =
+            each.first().map_or(Vec::new(), |first| first.iter().map(|(name, _)| name).collect());
+        let of = |at: usize| {
+            each.iter().filter_map(|fold| fold.get(at)).map(|(_, number)| *number).collect::<Vec<f64>>()
+        };
+        let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+        let deviation = |numbers: &[f64]| {
+            let squares: f64 =
+                numbers.iter().map(|number| (number - mean(numbers)) * (number - mean(numbers))).sum();
+            (squares / (numbers.len().max(2) - 1) as f64).sqrt()
+        };
+        let mut event = json!({ "event": "folds", "folds": count });
+        let mut lines = vec![format!("{count} folds:")];
+        for (at, name) in names.into_iter().enumerate() {
+            let numbers = of(at);
+            lines.push(format!("  {name} {:.4} ± {:.4}", mean(&numbers), deviation(&numbers)));
+            event[name] = json!({ "mean": mean(&numbers), "deviation": deviation(&numbers) });
+        }
+        say.line(&lines.join("\n"));
+        say.event(event);
+        Ok(())
+    }
+}
+
 /// Layers as a model of the data.
 pub(super) fn model_of(source: &TrainingData, layers: Sequential) -> Result<Model> {
     let mut about = About::new(&layers, &source.train.x(), source.task.clone())?;
@@ -242,41 +433,4 @@ pub(super) fn model_of(source: &TrainingData, layers: Sequential) -> Result<Mode
     let model = Model::new(layers, about);
     model.check()?;
     Ok(model)
-}
-
-/// Fits on every fold but one, and says how much figures vary from fold to fold.
-fn folds(
-    kind: Fitted,
-    settings: &Settings,
-    source: &TrainingData,
-    (count, seed): (usize, u64),
-    say: &Say,
-) -> Result<()> {
-    let mut each: Vec<Vec<(String, f64)>> = Vec::new();
-    for (train, held) in source.folds(count, seed)? {
-        let (train, held) = (Subset::new(&source.train, train), Subset::new(&source.train, held));
-        let (layers, _) = kind.fit(settings, source, &train, None)?;
-        each.push(Measured::new(&source.task, &model_of(source, layers)?, &held)?.numbers);
-    }
-    let names: Vec<&String> =
-        each.first().map_or(Vec::new(), |first| first.iter().map(|(name, _)| name).collect());
-    let of = |at: usize| {
-        each.iter().filter_map(|fold| fold.get(at)).map(|(_, number)| *number).collect::<Vec<f64>>()
-    };
-    let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
-    let deviation = |numbers: &[f64]| {
-        let squares: f64 =
-            numbers.iter().map(|number| (number - mean(numbers)) * (number - mean(numbers))).sum();
-        (squares / (numbers.len().max(2) - 1) as f64).sqrt()
-    };
-    let mut event = json!({ "event": "folds", "folds": count });
-    let mut lines = vec![format!("{count} folds:")];
-    for (at, name) in names.into_iter().enumerate() {
-        let numbers = of(at);
-        lines.push(format!("  {name} {:.4} ± {:.4}", mean(&numbers), deviation(&numbers)));
-        event[name] = json!({ "mean": mean(&numbers), "deviation": deviation(&numbers) });
-    }
-    say.line(&lines.join("\n"));
-    say.event(event);
-    Ok(())
 }

@@ -26,8 +26,8 @@ use kiln_learn::trainer::{
 use serde_json::json;
 
 use self::decide::Repeated;
-use self::fitted::Fitted;
-use self::outcome::{Finished, Trained, finish, interrupted, rescued};
+use self::fitted::FittedKind;
+use self::outcome::{Finished, TrainingResult, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
 use self::refit::{BestEpoch, Refit, refit};
 use self::say::{Events, Say};
@@ -41,7 +41,11 @@ use super::source::{self, TrainingData};
 /// What `kiln train --help` adds.
 pub const AFTER_HELP: &str = "Examples:
   kiln train                                   learn digits that are made, in a few seconds
-  kiln train heart.csv --target target         a table: the kind of task is found and said
+  kiln train heart.csv --target target         a table: several kinds of models are tried, the best or their blend is taken
+  kiln train heart.csv --time-limit 2m         the same in two minutes
+  kiln train heart.csv --quick                 one network at once
+  kiln train --repeat runs/heart-1/result.json the same once more, to the bit, whatever the clock says
+  kiln train heart.csv --preset trees          boosted trees instead of a network
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
   kiln train novel.txt --time-limit 5m         a text, character by character
@@ -66,6 +70,9 @@ goes on learning a text in its own pieces; the run then has the folder model/ in
 
 The run's folder has model.kiln, report.html, result.json, config.toml, metrics.csv, metrics.jsonl, plots/ and checkpoints/; with --refit
 also first.kiln, the model before it was trained once more.
+A table of which nothing says the model (--preset, --layers, --epochs, …) gets the best of several, each fitted to the same folds; the folder
+then has candidates/ in the place of checkpoints/ and logs, and result.json the leaderboard and what a clock decided.
+
 The same seed gives the same weights, bit for bit, whatever the number of threads.
 
 Ctrl-C, SIGTERM and SIGHUP finish the step, save, and say how to go on; the exit code is then 130, 143 or 129. A second one ends it at once.";
@@ -102,7 +109,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         let before = (&flags, before.as_ref(), resumed, repeated);
         return decide::run(settings, &source, before, print_config, &budget, &say);
     }
-    if let Some(kind) = Fitted::of(&settings, &source) {
+    if let Some(kind) = FittedKind::of(&settings, &source)? {
         let before = (&flags, before.as_ref(), resumed);
         return fitted::run(kind, settings, &source, before, print_config, &budget, &say);
     }
@@ -138,7 +145,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
             let run = train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say);
             let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, None)))?;
             if let Some(signal) = run.interrupted() {
-                return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
+                let come = (run.training(), run.steps());
+                return interrupted((plan.seed, &source), &model, &folder, come, (signal, say.quiet), &say);
             }
             let best = BestEpoch::of(&plan, &source, run.history());
             match best.as_ref().filter(|_| plan.refits()) {
@@ -150,7 +158,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
                         source: &source,
                         model: &model,
                         folder: &folder,
-                        trained: Trained::of(&run),
+                        trained: TrainingResult::of(&run),
                         best: best.as_ref(),
                         first: None,
                     };
@@ -167,7 +175,8 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let first_training = Some((&first, &best));
     let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, first_training)))?;
     if let Some(signal) = run.interrupted() {
-        return interrupted(&plan, &source, &model, &folder, &run, signal, &say);
+        let come = (run.training(), run.steps());
+        return interrupted((plan.seed, &source), &model, &folder, come, (signal, say.quiet), &say);
     }
     let finished = Finished {
         settings: &plan.settings,
@@ -175,7 +184,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         source: &source,
         model: &model,
         folder: &folder,
-        trained: Trained::of(&run),
+        trained: TrainingResult::of(&run),
         best: Some(&best),
         first: Some(&first),
     };

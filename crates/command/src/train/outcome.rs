@@ -28,26 +28,24 @@ use crate::settings::Settings;
 use crate::source::TrainingData;
 use crate::{out, report};
 
-/// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits.
+/// Writes the model as far as it has come, and nothing that takes long: whoever sent the signal waits. `is_unsaid` where nobody else says so.
 pub(super) fn interrupted(
-    plan: &TrainingPlan,
-    source: &TrainingData,
+    (seed, source): (u64, &TrainingData),
     model: &Model,
     folder: &Folder,
-    run: &Run<&Sequential>,
-    signal: i32,
+    (training, steps): (Map<String, Value>, u64),
+    (signal, is_unsaid): (i32, bool),
     say: &Say,
 ) -> Result<ExitCode> {
-    let mut about = about(plan.seed, source, model);
-    about.training.extend(run.training());
+    let mut about = about(seed, source, model);
+    about.training.extend(training);
     folder.check()?;
     model.save_as(&about, folder.at("model.kiln"))?;
     let hint = folder.resume_hint();
-    match (say.json, say.quiet) {
+    match (say.json, is_unsaid) {
         (true, _) => say.event(json!({
-            "event": "interrupted", "run": folder.path(), "signal": signal, "steps": run.steps(), "resume": hint,
+            "event": "interrupted", "run": folder.path(), "signal": signal, "steps": steps, "resume": hint,
         })),
-        // The trainer has said it already, unless it was to be quiet.
         (false, true) => out::note(format!("interrupted; saved. Go on with: {hint}")),
         (false, false) => {}
     }
@@ -61,7 +59,7 @@ pub(super) struct Finished<'f> {
     pub(super) source: &'f TrainingData,
     pub(super) model: &'f Model,
     pub(super) folder: &'f Folder,
-    pub(super) trained: Trained,
+    pub(super) trained: TrainingResult,
     /// The best epoch, where one is known.
     pub(super) best: Option<&'f BestEpoch>,
     /// The model before it was trained once more on all rows, if it was.
@@ -69,10 +67,12 @@ pub(super) struct Finished<'f> {
 }
 
 /// What a training was.
-pub(super) struct Trained {
+pub(super) struct TrainingResult {
     /// As a model's file says it.
     pub(super) training: Map<String, Value>,
-    /// The numbers of its epochs, of which what is fitted has none.
+    /// What result.json says besides, of what was fitted.
+    pub(super) how: Map<String, Value>,
+    /// The numbers of its epochs, or of the rounds of what is fitted in rounds.
     pub(super) history: History,
     pub(super) elapsed: Duration,
     /// Why it ended early.
@@ -85,11 +85,12 @@ pub(super) struct Trained {
     pub(super) evidence: Option<Evidence>,
 }
 
-impl Trained {
+impl TrainingResult {
     /// A training step by step.
-    pub(super) fn of(run: &Run<&Sequential>) -> Trained {
-        Trained {
+    pub(super) fn of(run: &Run<&Sequential>) -> TrainingResult {
+        TrainingResult {
             training: run.training(),
+            how: Map::new(),
             history: run.history().clone(),
             elapsed: run.elapsed(),
             stopped: run.stopped().map(str::to_string),
@@ -109,7 +110,10 @@ pub(super) fn finish(
 ) -> Result<ExitCode> {
     // Rows that the last training saw say nothing of it.
     let (held, best, first) = (first.unwrap_or(model), *best, *first);
-    let mut about = levelled(*seed, source, model, held)?;
+    let mut about = match &trained.evidence {
+        Some(evidence) => about(*seed, source, model).levelled(&evidence.levels(source)?),
+        None => levelled(*seed, source, model, held)?,
+    };
     let task = about.task.clone();
     let measure = |set: &dyn Dataset, model: &Model| -> Result<Option<Measured>> {
         match set.is_empty() {
@@ -128,7 +132,10 @@ pub(super) fn finish(
     }
     let mut parts =
         [measure(&*source.train, held)?, measure(&*source.valid, held)?, measure(&*source.test, model)?];
-    let threshold = Threshold::of(settings, &task, !source.valid.is_empty())?;
+    if let Some(evidence) = &trained.evidence {
+        parts[1] = Some(evidence.measured(&about, source)?);
+    }
+    let threshold = Threshold::of(settings, &task, parts[1].is_some())?;
     about.threshold = threshold.map(|threshold| threshold.on(parts[1].as_ref())).or(about.threshold);
     if let Some(threshold) = about.threshold {
         for part in &mut parts {
@@ -202,6 +209,9 @@ pub(super) fn finish(
         "stopped": trained.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
         "importances": importances.as_ref().map(Importances::json),
     });
+    for (name, value) in &trained.how {
+        done[name] = value.clone();
+    }
     if let Some(evidence) = &trained.evidence {
         evidence.tell(&mut done, settings, afterwards.rows);
     }

@@ -279,7 +279,7 @@ fn targets_are_learned_as_told() {
     let count = fitted(Choices::new().target("y").target_kind(TargetKind::Count)).unwrap();
     let y = count.apply(&table, &rows).unwrap().all().unwrap().y;
     assert!((y.get(2).unwrap() - 10.0 / 22.8).abs() < 1e-6);
-    let below = Table::read(b"a,y\n1,-2\n").unwrap();
+    let below = Table::read(b"a,y,word\n1,-2,low\n").unwrap();
     assert!(count.apply(&below, &[0]).unwrap_err().to_string().contains("no count"));
 
     let ordinal = Choices::new().target("word").target_kind(TargetKind::Ordinal);

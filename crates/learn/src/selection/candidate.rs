@@ -6,16 +6,19 @@ use std::time::{Duration, Instant};
 
 use kiln_data::Dataset;
 use kiln_nn::Sequential;
+use serde_json::Value;
 
+use super::journal::FitRecord;
 use crate::Result;
-use crate::trainer::{ClockNotes, Decided, TimeLimit};
+use crate::trainer::{ClockNotes, TimeLimit};
 
 /// A way to make a model of rows: a linear model, trees, a network.
 pub trait Candidate {
     /// What it is called, once among others.
     fn name(&self) -> &str;
 
-    /// A model of the rows of a job. It must follow from the job alone, and from what [`Job::time_limit`] or [`Job::end`] said of time.
+    /// A model of the rows of a job. It must follow from the job alone, from what [`Job::time_limit`] or [`Job::end`] said of
+    /// time, and from what was found before.
     ///
     /// # Errors
     /// Where there is none; the others are tried all the same.
@@ -54,6 +57,9 @@ pub struct Job<'j> {
     pub seed: u64,
     pub(super) clock: JobClock,
     pub(super) notes: ClockNotes,
+    /// What was found in this fit, before and now.
+    pub(super) before: Option<Value>,
+    pub(super) found: RefCell<Option<Value>>,
     /// Whether it was heard that the fit should end.
     pub(super) told: Cell<Option<i32>>,
 }
@@ -62,14 +68,15 @@ pub struct Job<'j> {
 pub(super) enum JobClock {
     Free,
     Until(Instant, Duration),
-    Repeat(Vec<Decided>),
+    Repeat(FitRecord),
 }
 
 impl<'j> Job<'j> {
     /// Without a limit.
     pub fn new(train: &'j dyn Dataset, valid: Option<&'j dyn Dataset>, seed: u64) -> Job<'j> {
         let notes = Rc::new(RefCell::new(Vec::new()));
-        Job { train, valid, rows: &[], seed, clock: JobClock::Free, notes, told: Cell::new(None) }
+        let (before, found, told) = (None, RefCell::new(None), Cell::new(None));
+        Job { train, valid, rows: &[], seed, clock: JobClock::Free, notes, before, found, told }
     }
 
     /// The limit as a callback of a [`Trainer`](crate::trainer::Trainer). What it decides is written down.
@@ -77,12 +84,12 @@ impl<'j> Job<'j> {
         let limit = match &self.clock {
             JobClock::Free => return None,
             JobClock::Until(end, named) => TimeLimit::until(*end).named(*named),
-            JobClock::Repeat(decided) => TimeLimit::repeating(decided.clone()),
+            JobClock::Repeat(record) => TimeLimit::repeating(record.decided.clone()),
         };
         Some(limit.noting(&self.notes))
     }
 
-    /// When it must be over, for what has no steps of a trainer. Whoever ends early because of it says so by [`Job::decide`].
+    /// When it must be over, for what has no steps of a trainer. Whoever ends early because of it says by [`Job::find`] what makes the same again.
     pub fn end(&self) -> Option<Instant> {
         match &self.clock {
             JobClock::Until(end, _) => Some(*end),
@@ -90,17 +97,14 @@ impl<'j> Job<'j> {
         }
     }
 
-    /// After how many steps (rounds, trees) a clock ended this fit before; whoever has steps of his own ends there again.
-    pub fn ended(&self) -> Option<u64> {
-        match &self.clock {
-            JobClock::Repeat(decided) => decided.iter().find(|one| one.steps.is_none()).map(|one| one.step),
-            JobClock::Free | JobClock::Until(..) => None,
-        }
+    /// Writes down what else makes the same model again: what was chosen, after how many rounds it ended.
+    pub fn find(&self, found: Value) {
+        self.found.replace(Some(found));
     }
 
-    /// Writes down that time was over after so many steps.
-    pub fn decide(&self, step: u64) {
-        self.notes.borrow_mut().push(Decided { step, steps: None });
+    /// What was written down when this fit was done before.
+    pub fn found(&self) -> Option<&Value> {
+        self.before.as_ref()
     }
 
     /// Says that a signal ended the fit, which then counts for nothing.

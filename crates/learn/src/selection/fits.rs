@@ -13,9 +13,9 @@ use super::board::{Leaderboard, Standing};
 use super::candidate::{Candidate, Job, JobClock};
 use super::clock::{ALL, Budget};
 use super::journal::{FitRecord, Journal, about};
-use super::score::{Score, TaskScore, averaged, blended};
+use super::score::{Score, TaskScore, averaged, blended, outputs_of};
 use super::weights::{Judged, Piece, Verdict};
-use super::{FoldRows, Progress, Selected, Selection};
+use super::{FoldRows, HeldOut, Progress, Selected, Selection};
 use crate::model::About;
 use crate::terminal::Interrupt;
 use crate::trainer::predict;
@@ -119,7 +119,7 @@ impl<'f, 's> Fits<'f, 's> {
                     self.records.push(record.clone());
                 }
                 None => {
-                    self.fit(place, record.fold, JobClock::Repeat(record.decided.clone()))?;
+                    self.fit(place, record.fold, JobClock::Repeat(record.clone()))?;
                 }
             }
         }
@@ -349,6 +349,7 @@ impl<'f, 's> Fits<'f, 's> {
         let scores: Vec<Vec<f64>> = (0..models.len()).map(each).collect();
         let blend = verdict.blend.as_ref().map(|each| each.iter().map(|score| self.shown(*score)).collect());
         let mut said = vec![self.verdict(&verdict, &models)];
+        let held = self.held(&verdict, &models, &folds);
         let parts = self.parts(&verdict, &models, &mut said)?;
         let board = self.board(&verdict, &models, scores, blend, folds.len());
         let layers = match parts.len() {
@@ -358,7 +359,26 @@ impl<'f, 's> Fits<'f, 's> {
                 Sequential::new().blend(rows, &weights, self.of.clone())
             }
         };
-        Ok(Selected { layers, board, said, records: self.records, interrupted: self.signal })
+        Ok(Selected { layers, board, held, said, records: self.records, interrupted: self.signal })
+    }
+
+    /// What the answer says of the rows that were held out, by the models that didn't learn from them.
+    fn held(&self, verdict: &Verdict, models: &[usize], folds: &[usize]) -> HeldOut {
+        let width = self.selection.task.outputs();
+        let mut held = HeldOut { rows: Vec::new(), outputs: Vec::new() };
+        for &fold in folds {
+            let rows = &self.selection.folds[fold].1;
+            let mut mean = vec![0f64; rows.len() * width];
+            for (&at, weight) in models.iter().zip(&verdict.weights).filter(|(_, weight)| **weight > 0.0) {
+                let said = self.tried[at].by_fold[fold].as_ref().map_or(&[][..], |fitted| &fitted.said);
+                mean.iter_mut().zip(said).for_each(|(mean, own)| *mean += weight * f64::from(*own));
+            }
+            let mut mean: Vec<f32> = mean.into_iter().map(|value| value as f32).collect();
+            outputs_of(&mut mean, width, &self.of);
+            held.rows.extend_from_slice(rows);
+            held.outputs.append(&mut mean);
+        }
+        held
     }
 
     fn nothing(&self) -> Error {
@@ -442,7 +462,7 @@ impl<'f, 's> Fits<'f, 's> {
                     record.candidate == name && record.fold.is_none() && record.failed.is_none()
                 };
                 let Some(record) = records.iter().find(of_all) else { return Ok(None) };
-                JobClock::Repeat(record.decided.clone())
+                JobClock::Repeat(record.clone())
             }
             None => {
                 let long = ALL * self.tried[at].longest();
@@ -507,6 +527,10 @@ fn attempt(
 ) -> Attempted {
     let train_set = Subset::new(rows, train.to_vec());
     let held_set = Subset::new(rows, held.to_vec());
+    let before = match &clock {
+        JobClock::Repeat(record) => record.found.clone(),
+        JobClock::Free | JobClock::Until(..) => None,
+    };
     let job = Job {
         train: &train_set,
         valid: fold.is_some().then_some(&held_set as &dyn Dataset),
@@ -514,6 +538,8 @@ fn attempt(
         seed: seed.wrapping_add(fold.map_or(0, |fold| fold as u64)),
         clock,
         notes: Rc::new(RefCell::new(Vec::new())),
+        before,
+        found: RefCell::new(None),
         told: Cell::new(None),
     };
     let began = Instant::now();
@@ -529,6 +555,7 @@ fn attempt(
         }
     };
     let decided = job.notes.borrow().clone();
-    let record = FitRecord { candidate: candidate.name().to_string(), fold, seconds, failed, decided };
+    let (candidate, found) = (candidate.name().to_string(), job.found.take());
+    let record = FitRecord { candidate, fold, seconds, failed, decided, found };
     ((record, job.told.get()), layers)
 }

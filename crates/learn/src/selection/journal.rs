@@ -28,6 +28,9 @@ pub struct FitRecord {
     /// What a clock decided in it.
     #[serde(default)]
     pub decided: Vec<Decided>,
+    /// What else makes the same model again, as the candidate says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Value>,
 }
 
 /// The list of the fits.

@@ -10,6 +10,8 @@ mod clock;
 mod fits;
 mod journal;
 mod score;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use std::path::PathBuf;
@@ -96,12 +98,23 @@ struct Figure<'s> {
     score: Box<dyn Score + 's>,
 }
 
+/// Rows that were held out, and the outputs `[rows, outputs]` of models that didn't learn from them.
+#[derive(Clone, Debug, Default)]
+pub struct HeldOut {
+    /// The rows' numbers.
+    pub rows: Vec<usize>,
+    /// The outputs.
+    pub outputs: Vec<f32>,
+}
+
 /// What came of a selection.
 pub struct Selected {
     /// The answer.
     pub layers: Sequential,
     /// What came of each candidate.
     pub board: Leaderboard,
+    /// What such an answer says of rows that were held out.
+    pub held: HeldOut,
     /// How the answer came about, a line each.
     pub said: Vec<String>,
     /// All fits in their order, with what a clock decided in them.

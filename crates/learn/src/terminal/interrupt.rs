@@ -45,11 +45,11 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 /// While it lives, signals that ask for the end are heard here.
-pub(crate) struct Interrupt(Option<&'static Heard>);
+pub struct Interrupt(Option<&'static Heard>);
 
 impl Interrupt {
     /// Listens, where the system lets it.
-    pub(crate) fn listen() -> Interrupt {
+    pub fn listen() -> Interrupt {
         static HEARD: OnceLock<Option<Heard>> = OnceLock::new();
         let heard = HEARD.get_or_init(|| Heard::install().ok()).as_ref();
         if let Some(heard) = heard
@@ -67,7 +67,7 @@ impl Interrupt {
     }
 
     /// The signal that asked for the end, if one did.
-    pub(crate) fn asked(&self) -> Option<i32> {
+    pub fn asked(&self) -> Option<i32> {
         let signal = self.0.map_or(0, |heard| heard.signal.load(Ordering::Relaxed));
         i32::try_from(signal).ok().filter(|signal| *signal != 0)
     }

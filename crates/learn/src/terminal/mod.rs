@@ -7,7 +7,7 @@ mod interrupt;
 use std::io::Write;
 
 pub(crate) use bar::Bar;
-pub(crate) use interrupt::Interrupt;
+pub use interrupt::Interrupt;
 
 /// Writes a line. A terminal that was closed or a disk that is full is no reason to end a training.
 pub(crate) fn line(line: &str) {

@@ -43,13 +43,20 @@ pub(super) struct Stops<'s> {
 #[derive(Clone, Debug)]
 pub(super) struct Boosted {
     pub start: Vec<f32>,
-    /// Round by round a tree for each score, and what their leaves are multiplied by.
+    /// Round by round a tree for each score.
     pub rounds: Vec<Vec<Vec<Node>>>,
-    pub rate: f64,
     /// The mean loss of rows that are trained on, and of those held out, after each round that was made.
     pub curves: [Vec<f64>; 2],
     /// Whether time or somebody ended it.
     pub was_stopped: bool,
+}
+
+impl Boosted {
+    /// The least loss of rows held out; of those grown on where none are.
+    pub fn best(&self) -> f64 {
+        let curve = if self.curves[1].is_empty() { &self.curves[0] } else { &self.curves[1] };
+        curve.iter().copied().fold(f64::INFINITY, f64::min)
+    }
 }
 
 /// Boosts on some rows and holds others out; with none held out for as many rounds as are said.
@@ -65,7 +72,7 @@ pub(super) fn boost(lesson: &Lesson, plan: &Boosting, train: &[u32], held: &[u32
         pulls: vec![[0; 2]; lesson.binned.rows],
     };
     let mut boosted =
-        Boosted { start, rounds: Vec::new(), rate: plan.rate, curves: [Vec::new(), Vec::new()], was_stopped: false };
+        Boosted { start, rounds: Vec::new(), curves: [Vec::new(), Vec::new()], was_stopped: false };
     let mut best = (0, booster.loss(held));
     for round in 0..plan.rounds {
         if (stops.asked)() || stops.ends.is_some_and(|end| Instant::now() >= end) {
@@ -143,7 +150,8 @@ impl Booster<'_> {
         let f = &f;
         thread::scope(|scope| {
             let parts = work.chunks(work.len().div_ceil(threads));
-            let all: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().map(f).collect::<Vec<R>>())).collect();
+            let all: Vec<_> =
+                parts.map(|part| scope.spawn(move || part.iter().map(f).collect::<Vec<R>>())).collect();
             let ended = |handle: thread::ScopedJoinHandle<'_, Vec<R>>| {
                 handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
@@ -178,7 +186,8 @@ impl Booster<'_> {
 
     fn tree(&mut self, score: usize, key: u64, held: &[u32]) -> Vec<Node> {
         let derived = &self.derived[score * self.train.len()..][..self.train.len()];
-        let most = derived.iter().fold([0f32; 2], |most, pull| [most[0].max(pull[0].abs()), most[1].max(pull[1])]);
+        let most =
+            derived.iter().fold([0f32; 2], |most, pull| [most[0].max(pull[0].abs()), most[1].max(pull[1])]);
         let scales = most.map(|most| if most > 0.0 { LARGEST / f64::from(most) } else { 1.0 });
         let share = (self.plan.rows * 2f64.powi(32)) as u64;
         let mut drawn = Vec::with_capacity(self.train.len());
@@ -212,7 +221,10 @@ impl Booster<'_> {
         }
         let pieces: Vec<&[u32]> = others.chunks(PIECE).collect();
         let found = self.each(&pieces, |piece| {
-            piece.iter().map(|row| nodes[leaf(&nodes, binned, *row as usize)].value as f32).collect::<Vec<_>>()
+            piece
+                .iter()
+                .map(|row| nodes[leaf(&nodes, binned, *row as usize)].value as f32)
+                .collect::<Vec<_>>()
         });
         for (&row, value) in others.iter().zip(found.into_iter().flatten()) {
             self.scores[row as usize * count + score] += value;
@@ -227,7 +239,8 @@ impl Booster<'_> {
                 let at = row as usize;
                 (self.lesson.y[at] - self.scores[at], f64::from(self.weight(row)))
             };
-            node.value = f64::from(quantile(rows[node.range.0..node.range.1].iter().map(left).collect(), share));
+            node.value =
+                f64::from(quantile(rows[node.range.0..node.range.1].iter().map(left).collect(), share));
         }
     }
 

@@ -196,7 +196,9 @@ impl Grower<'_> {
     fn search(&self, leaves: &mut [&mut Open], whole: Option<Vec<Pull>>) {
         let is_done = |open: &Open| {
             let (start, end) = self.nodes[open.node].range;
-            open.depth >= self.growth.depth || ((end - start) as f64) < 2.0 * self.growth.rows || end - start < 2
+            open.depth >= self.growth.depth
+                || ((end - start) as f64) < 2.0 * self.growth.rows
+                || end - start < 2
         };
         if leaves.iter().all(|open| is_done(open)) {
             return;
@@ -218,16 +220,17 @@ impl Grower<'_> {
             (counted_left, rest_left) = (left, left_rest);
             work.push((column, own, other, [None; 2]));
         }
-        let one = |(column, own, other, found): &mut (usize, &mut [Pull], &mut [Pull], [Option<Split>; 2])| {
-            self.count(*column, rows, own);
-            found[0] = self.best(*column, own, &first);
-            if let Some(second) = &second {
-                other.iter_mut().zip(own.iter()).for_each(|(whole, part)| {
-                    *whole = [whole[0] - part[0], whole[1] - part[1]];
-                });
-                found[1] = self.best(*column, other, second);
-            }
-        };
+        let one =
+            |(column, own, other, found): &mut (usize, &mut [Pull], &mut [Pull], [Option<Split>; 2])| {
+                self.count(*column, rows, own);
+                found[0] = self.best(*column, own, &first);
+                if let Some(second) = &second {
+                    other.iter_mut().zip(own.iter()).for_each(|(whole, part)| {
+                        *whole = [whole[0] - part[0], whole[1] - part[1]];
+                    });
+                    found[1] = self.best(*column, other, second);
+                }
+            };
         let threads = if rows.len() * columns.len() < ALONE { 1 } else { self.growth.threads.max(1) };
         let each = work.len().div_ceil(threads).max(1);
         match threads {
@@ -243,9 +246,9 @@ impl Grower<'_> {
             (None, next) => next,
             (best, _) => best,
         };
-        let found = work.iter().fold([None; 2], |best, (.., found)| {
-            [better(best[0], found[0]), better(best[1], found[1])]
-        });
+        let found = work
+            .iter()
+            .fold([None; 2], |best, (.., found)| [better(best[0], found[0]), better(best[1], found[1])]);
         drop(work);
         let mut histograms = [Some(counted), rest];
         for (side, open) in leaves.iter_mut().enumerate() {

@@ -155,7 +155,8 @@ mod tests {
             let start = loss.start(&rows, &y, &[]);
             let total = |scores: &[f32]| y.iter().map(|y| loss.of(*y, scores)).sum::<f64>();
             for by in [-0.05, 0.05] {
-                let moved: Vec<f32> = start.iter().enumerate().map(|(at, s)| if at == 0 { s + by } else { *s }).collect();
+                let moved: Vec<f32> =
+                    start.iter().enumerate().map(|(at, s)| if at == 0 { s + by } else { *s }).collect();
                 assert!(total(&moved) >= total(&start) - 1e-6, "{loss:?}");
             }
         }

@@ -150,7 +150,7 @@ impl Aligned {
         // Sides count from the left, what is cut out from the top.
         let cell = [extent(1) / self.to[0] as f32, extent(0) / self.to[1] as f32];
         let grid = cell.map(|cell| if self.samples > 0 { self.samples as f32 } else { cell.ceil().max(0.0) });
-        if !(grid[0] * grid[1] <= MOST_SAMPLES) {
+        if (grid[0] * grid[1]).is_nan() || grid[0] * grid[1] > MOST_SAMPLES {
             return Err(format!("a region of {region:?} takes too many samples"));
         }
         let [rows, columns] = grid.map(|count| count as usize);
@@ -336,7 +336,7 @@ fn deformed(call: &Call) -> Result<Vec<Value>> {
     }
     let mut seen = sum.ok_or_else(|| call.fault("there is nothing to look at"))?;
     if let Some(mask) = call.optional(4)? {
-        seen = seen * wide(&mask).reshape([batch, parts, 1, window * places]);
+        seen *= wide(&mask).reshape([batch, parts, 1, window * places]);
     }
     // [batch, groups, channels of one × window, places]
     let seen = seen.reshape([batch, groups, channels / groups * window, places]);

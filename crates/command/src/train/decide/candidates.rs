@@ -1,20 +1,21 @@
-//! What is tried of a table: a linear model, networks.
+//! What is tried of a table: a linear model, trees, networks.
 
 use anyhow::Result;
+use kiln_learn::Interrupt;
 use kiln_learn::prelude::*;
 use kiln_learn::selection::{Candidate, Job};
 
-use super::super::fitted::Fitted;
+use super::super::fitted::{FittedKind, Fitting};
 use super::super::plan::TrainingPlan;
 use crate::choices;
 use crate::settings::Settings;
 use crate::source::{Ties, TrainingData};
 
 /// What is fitted at once.
-const FITTED: [(&str, Fitted); 1] = [("linear", Fitted::Linear)];
+const FITTED: [(&str, FittedKind); 2] = [("linear", FittedKind::Linear), ("trees", FittedKind::Trees)];
 
 /// Networks, by their presets.
-const NETWORKS: [&str; 1] = ["mlp"];
+const NETWORKS: [&str; 2] = ["tabm", "realmlp"];
 
 /// All of them that suit what is asked for, with their names.
 pub(super) fn all<'c>(
@@ -23,7 +24,12 @@ pub(super) fn all<'c>(
 ) -> Result<(Vec<&'static str>, Vec<Box<dyn Candidate + 'c>>)> {
     let mut names = Vec::new();
     let mut all: Vec<Box<dyn Candidate + 'c>> = Vec::new();
-    let with = |name: &str| Settings { preset: Some(name.to_string()), time_limit: None, ..settings.clone() };
+    let with = |name: &str| Settings {
+        preset: Some(name.to_string()),
+        time_limit: None,
+        threshold: None,
+        ..settings.clone()
+    };
     for (name, kind) in FITTED {
         names.push(name);
         all.push(Box::new(FittedCandidate { name, kind, settings: with(name), source }));
@@ -47,7 +53,7 @@ fn told(error: anyhow::Error) -> kiln_learn::Error {
 /// A model that is fitted at once.
 struct FittedCandidate<'c> {
     name: &'static str,
-    kind: Fitted,
+    kind: FittedKind,
     settings: Settings,
     source: &'c TrainingData,
 }
@@ -59,8 +65,25 @@ impl Candidate for FittedCandidate<'_> {
 
     fn fit(&self, job: &Job) -> kiln_learn::Result<Sequential> {
         let ties = self.source.ties.of_rows(job.rows);
-        let fitted = self.kind.fit(&self.settings, self.source, job.train, ties.as_ref());
-        fitted.map(|(layers, _)| layers).map_err(told)
+        let signals = Interrupt::listen();
+        let fitting = Fitting {
+            settings: &self.settings,
+            source: self.source,
+            rows: job.train,
+            ties: ties.as_ref(),
+            seed: job.seed,
+            ends: job.end(),
+            interrupt: &|| signals.asked().is_some(),
+            chosen: job.found().and_then(|found| serde_json::from_value(found.clone()).ok()),
+        };
+        let (layers, how) = self.kind.fit(&fitting).map_err(told)?;
+        if let Some(signal) = signals.asked() {
+            job.interrupted(signal);
+        }
+        if !how.chosen.is_empty() {
+            job.find(serde_json::to_value(&how.chosen).unwrap_or_default());
+        }
+        Ok(layers)
     }
 
     fn refits(&self) -> bool {

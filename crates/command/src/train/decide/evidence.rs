@@ -1,21 +1,39 @@
 //! What models were chosen by: figures on rows that were held out, and what is kept of all that.
 
 use anyhow::Result;
-use kiln_learn::data::Dataset;
+use kiln_learn::data::{Dataset, Subset};
 use kiln_learn::metrics::{Metric, Seen, Targets};
-use kiln_learn::selection::{FitRecord, Leaderboard, Score};
+use kiln_learn::model::About;
+use kiln_learn::selection::{FitRecord, HeldOut, Leaderboard, Score};
 use serde_json::{Value, json};
 
 use super::super::chosen::TaskFigure;
+use super::super::refit;
+use crate::measure::Measured;
 use crate::settings::Settings;
+use crate::source::TrainingData;
 
 /// What a choice rests on.
 pub(crate) struct Evidence {
     pub(crate) board: Leaderboard,
+    pub(crate) held: HeldOut,
     pub(crate) records: Vec<FitRecord>,
 }
 
 impl Evidence {
+    /// The answer's figures on rows that were held out.
+    pub(crate) fn measured(&self, about: &About, source: &TrainingData) -> Result<Measured> {
+        let all = refit::rows(source)?;
+        Measured::of_outputs(about, &Subset::new(&all, self.held.rows.clone()), &self.held.outputs)
+    }
+
+    /// What predictions are multiplied by so that their mean is right, by rows that were held out.
+    pub(crate) fn levels(&self, source: &TrainingData) -> Result<Vec<f64>> {
+        let truths = refit::rows(source)?.gather(&self.held.rows)?.y;
+        let truths: Vec<f64> = (0..truths.len()).filter_map(|at| truths.get(at)).collect();
+        Ok(source.task.levels_of(&self.held.outputs, &truths))
+    }
+
     /// Adds to a run's result what came of each candidate, and what repeats the run.
     pub(crate) fn tell(&self, result: &mut Value, settings: &Settings, measured: usize) {
         result["leaderboard"] = json!(self.board);

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use kiln_learn::Interrupt;
 use kiln_learn::metrics::History;
 use kiln_learn::prelude::*;
 use kiln_learn::selection::{FitRecord, FoldRows, Progress, Selected, Selection};
@@ -16,9 +17,10 @@ use serde_json::{Map, Value, json};
 
 use super::chosen::Decider;
 use super::fitted::model_of;
-use super::outcome::{Finished, Trained, finish};
+use super::outcome::{Finished, TrainingResult, finish};
 use super::plan::environment;
 use super::say::Say;
+use super::threshold::Threshold;
 use super::time::TimeBudget;
 use super::{Before, refit};
 use crate::folder::{CONFIG, Folder};
@@ -118,6 +120,7 @@ pub(super) fn run(
     let is_default = settings.time_limit.is_none();
     let limit = settings.time_limit.get_or_insert(Seconds(limit_for(all.len(), all.x().width()))).0;
     let decider = Decider::of(settings.metric.as_deref(), &source.task)?;
+    Threshold::of(&settings, &source.task, true)?;
     let folds = folds(source, seed)?;
     if let Some(before) = before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
@@ -132,6 +135,8 @@ pub(super) fn run(
         Some(folder) => folder,
         None => Folder::new(settings.out.as_deref(), &source.name)?,
     };
+    // First, for it tells a run that chooses from others.
+    folder.make(FITS)?;
     folder.write(CONFIG, settings.to_toml())?;
     folder.write("environment.json", format!("{:#}\n", environment(seed)))?;
     let mut selection = Selection::new(source.task.clone())
@@ -159,7 +164,18 @@ pub(super) fn run(
         selection = selection.repeat(repeated.records);
     }
     let began = Instant::now();
-    let Selected { layers, board, said, records, interrupted } = selection.run(&all)?;
+    let signals = Interrupt::listen();
+    let selected = match (selection.run(&all), signals.asked()) {
+        (Err(_), Some(signal)) => {
+            out::note(format!(
+                "interrupted before any model was fitted. Go on with: {}",
+                folder.resume_hint()
+            ));
+            return Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)));
+        }
+        (selected, _) => selected?,
+    };
+    let Selected { layers, board, held, said, records, interrupted } = selected;
     let elapsed = began.elapsed();
     let model = model_of(source, layers)?;
     say.line(&format!("\n{board}"));
@@ -187,14 +203,15 @@ pub(super) fn run(
         ("rows".to_string(), all.len().into()),
         ("models".to_string(), Value::Object(shares.collect::<Map<_, _>>())),
     ];
-    let trained = Trained {
+    let trained = TrainingResult {
         training: Map::from_iter(training),
+        how: Map::new(),
         history: History::default(),
         elapsed,
         stopped: None,
         said,
         refit_rows: None,
-        evidence: Some(Evidence { board, records }),
+        evidence: Some(Evidence { board, held, records }),
     };
     let finished = Finished {
         settings: &settings,

@@ -1,8 +1,10 @@
-//! Search for good hyper-parameters: trials one after the other, from a grid, at random, or by halves of which the better go on.
+//! Search for good hyper-parameters: trials one after the other, from a grid, at random, where others were good, or by halves of which the better
+//! go on.
 //! A journal on disk lets a search go on where it was; trials that fall behind are ended early.
 
 mod journal;
 mod ranking;
+mod space;
 mod trial;
 
 use std::cell::RefCell;
@@ -11,10 +13,13 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use kiln_data::Rng;
+use serde_json::{Map, Value};
+use space::{Choice, Settings, drawn, estimated};
 
 use crate::{Error, Result};
 use journal::JournalEntry;
 pub use ranking::{Outcome, Ranking};
+pub use space::Range;
 use trial::Setting;
 pub use trial::Trial;
 
@@ -51,15 +56,8 @@ pub struct Search {
 enum Strategy {
     Grid,
     Random { trials: usize, seed: u64 },
+    Estimated { trials: usize, seed: u64 },
     Halving { trials: usize, seed: u64, first: u64, factor: usize },
-}
-
-/// What a hyper-parameter may be.
-#[derive(Clone, Debug)]
-enum Choice {
-    Of(Vec<Setting>),
-    Uniform(f64, f64),
-    Logarithmic(f64, f64),
 }
 
 impl Search {
@@ -75,6 +73,12 @@ impl Search {
     /// So many combinations, drawn.
     pub fn random(trials: usize, seed: u64) -> Search {
         Search::new(Strategy::Random { trials, seed })
+    }
+
+    /// So many combinations: a few drawn at random, each other where the good ones before it lie more densely than the bad (tree-structured
+    /// Parzen estimators).
+    pub fn estimated(trials: usize, seed: u64) -> Search {
+        Search::new(Strategy::Estimated { trials, seed })
     }
 
     /// So many combinations, drawn, of which each trains for `first` epochs; the best third then for three times as many, and so on
@@ -108,12 +112,17 @@ impl Search {
 
     /// A number between two; not for a grid.
     pub fn between(self, name: &str, least: f64, most: f64) -> Search {
-        self.choose(name, Choice::Uniform(least, most))
+        self.range(name, Range::new(least, most))
     }
 
     /// A number between two whose size is what matters (a learning rate); not for a grid.
     pub fn magnitude(self, name: &str, least: f64, most: f64) -> Search {
-        self.choose(name, Choice::Logarithmic(least, most))
+        self.range(name, Range::new(least, most).logarithmic())
+    }
+
+    /// A number of a range; not for a grid.
+    pub fn range(self, name: &str, range: Range) -> Search {
+        self.choose(name, Choice::Range(range))
     }
 
     /// More is better. Otherwise less is, as of a loss.
@@ -139,65 +148,112 @@ impl Search {
         self.check()?;
         let mut known = self.read_journal()?;
         let others = Rc::new(RefCell::new(Vec::new()));
-        let mut outcomes = Vec::new();
-        let (mut candidates, mut budget) = match self.strategy {
-            Strategy::Halving { first, .. } => (self.drawn(), Some(first)),
-            Strategy::Random { .. } => (self.drawn(), None),
-            Strategy::Grid => (self.combinations(), None),
-        };
-        loop {
-            let mut round = Vec::with_capacity(candidates.len());
-            for settings in candidates {
-                let next = Trial {
-                    settings,
-                    epochs: budget,
-                    maximise: self.maximise,
-                    curve: Rc::default(),
-                    others: others.clone(),
-                };
-                let outcome = match known.remove(&next.key()) {
-                    Some(JournalEntry { score, seconds, failed, curve }) => {
-                        next.curve.replace(curve);
-                        Outcome { trial: next, score, seconds, failed }
-                    }
-                    None => {
-                        let began = Instant::now();
-                        let result = trial(&next);
-                        let seconds = began.elapsed().as_secs_f64();
-                        let (score, failed) = match result {
-                            Ok(score) => (score, None),
-                            Err(error) => (f64::NAN, Some(error.to_string())),
-                        };
-                        let outcome = Outcome { trial: next, score, seconds, failed };
-                        self.write_journal(&outcome)?;
-                        outcome
-                    }
-                };
-                if self.verbose {
-                    crate::note::note(&outcome);
+        let mut run = |settings: Settings, epochs: Option<u64>| -> Result<Outcome> {
+            let (maximise, curve) = (self.maximise, Rc::default());
+            let next = Trial { settings, epochs, maximise, curve, others: others.clone() };
+            let outcome = match known.remove(&next.key()) {
+                Some(JournalEntry { score, seconds, failed, curve }) => {
+                    next.curve.replace(curve);
+                    Outcome { trial: next, score, seconds, failed }
                 }
-                others.borrow_mut().push(outcome.trial.curve.borrow().clone());
-                round.push(outcome);
-            }
-            self.rank(&mut round);
-            let Strategy::Halving { factor, .. } = self.strategy else {
-                outcomes = round;
-                break;
+                None => {
+                    let began = Instant::now();
+                    let result = trial(&next);
+                    let seconds = began.elapsed().as_secs_f64();
+                    let (score, failed) = match result {
+                        Ok(score) => (score, None),
+                        Err(error) => (f64::NAN, Some(error.to_string())),
+                    };
+                    let outcome = Outcome { trial: next, score, seconds, failed };
+                    self.write_journal(&outcome)?;
+                    outcome
+                }
             };
-            let stay = round.len() / factor;
-            candidates = round.iter().take(stay).map(|outcome| outcome.trial.settings.clone()).collect();
-            budget = budget.map(|epochs| epochs.saturating_mul(factor as u64));
-            // Those that trained longest come first in the end; the same trials with fewer epochs aren't listed again.
-            let last = candidates.is_empty();
-            round.drain(..if last { 0 } else { stay });
-            round.append(&mut outcomes);
-            outcomes = round;
-            if last {
-                break;
+            if self.verbose {
+                crate::note::note(&outcome);
             }
-            others.borrow_mut().clear();
+            others.borrow_mut().push(outcome.trial.curve.borrow().clone());
+            Ok(outcome)
+        };
+        let mut outcomes = Vec::new();
+        match self.strategy {
+            Strategy::Grid | Strategy::Random { .. } | Strategy::Estimated { .. } => {
+                let mut seen: Vec<(Settings, f64)> = Vec::new();
+                while let Some(settings) = self.next(seen.len(), &seen) {
+                    let outcome = run(settings.clone(), None)?;
+                    seen.push((settings, outcome.score));
+                    outcomes.push(outcome);
+                }
+                self.rank(&mut outcomes);
+            }
+            Strategy::Halving { trials, first, factor, .. } => {
+                let mut candidates: Vec<Settings> = (0..trials).map(|number| self.drawn(number)).collect();
+                let mut budget = first;
+                loop {
+                    let each = candidates.into_iter().map(|settings| run(settings, Some(budget)));
+                    let mut round = each.collect::<Result<Vec<_>>>()?;
+                    self.rank(&mut round);
+                    let stay = round.len() / factor;
+                    candidates =
+                        round.iter().take(stay).map(|outcome| outcome.trial.settings.clone()).collect();
+                    budget = budget.saturating_mul(factor as u64);
+                    // Those that trained longest come first in the end; the same trials with fewer epochs aren't listed again.
+                    let last = candidates.is_empty();
+                    round.drain(..if last { 0 } else { stay });
+                    round.append(&mut outcomes);
+                    outcomes = round;
+                    if last {
+                        break;
+                    }
+                    others.borrow_mut().clear();
+                }
+            }
         }
         Ok(Ranking { outcomes })
+    }
+
+    /// The settings of a trial for whoever runs trials himself, several at once or elsewhere: of the trial of this number, when these came to
+    /// these scores so far. Nothing when there are no more; of a halving those of its first round.
+    ///
+    /// ```
+    /// use kiln::trainer::search::{Range, Search};
+    ///
+    /// let search = Search::estimated(20, 7).range("x", Range::new(-5.0, 5.0));
+    /// let mut told = Vec::new();
+    /// while let Some(settings) = search.ask(told.len(), &told)? {
+    ///     let x = settings["x"].as_f64().unwrap();
+    ///     told.push((settings, (x - 1.0).powi(2)));
+    /// }
+    /// assert!(told.iter().any(|(_, score)| *score < 0.1));
+    /// # Ok::<(), kiln::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Search::run`].
+    pub fn ask(
+        &self,
+        number: usize,
+        told: &[(Map<String, Value>, f64)],
+    ) -> Result<Option<Map<String, Value>>> {
+        self.check()?;
+        let seen = told.iter().map(|(settings, score)| (trial::of_map(settings), *score));
+        let seen: Vec<(Settings, f64)> = seen.collect();
+        Ok(self.next(number, &seen).map(|settings| trial::as_map(&settings)))
+    }
+
+    fn next(&self, number: usize, seen: &[(Settings, f64)]) -> Option<Settings> {
+        match self.strategy {
+            Strategy::Grid => self.combinations().into_iter().nth(number),
+            Strategy::Random { trials, .. } | Strategy::Halving { trials, .. } => {
+                (number < trials).then(|| self.drawn(number))
+            }
+            Strategy::Estimated { trials, seed } => (number < trials).then(|| {
+                let sign = if self.maximise { -1.0 } else { 1.0 };
+                let seen: Vec<(Settings, f64)> =
+                    seen.iter().map(|(settings, score)| (settings.clone(), sign * score)).collect();
+                estimated(&self.choices, &seen, &mut Rng::new(seed).derive(number as u64))
+            }),
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -213,20 +269,15 @@ impl Search {
                 (Choice::Of(settings), _) if settings.is_empty() => {
                     return mistake(format!("{name} has nothing to choose from"));
                 }
-                (Choice::Uniform(..) | Choice::Logarithmic(..), Strategy::Grid) => {
+                (Choice::Range(_), Strategy::Grid) => {
                     return mistake(format!(
                         "{name} is a range, which no grid goes through; list its values, or draw them"
                     ));
                 }
-                (Choice::Logarithmic(least, most), _) if !(*least > 0.0 && least < most) => {
-                    return mistake(format!(
-                        "{name} from {least} to {most}: it needs to start above 0 and end above that"
-                    ));
-                }
-                (Choice::Uniform(least, most), _)
-                    if least.partial_cmp(most) != Some(std::cmp::Ordering::Less) =>
-                {
-                    return mistake(format!("{name} from {least} to {most} is no range"));
+                (Choice::Range(range), _) => {
+                    if let Some(wrong) = range.mistake() {
+                        return mistake(format!("{name} {wrong}"));
+                    }
                 }
                 _ => {}
             }
@@ -249,23 +300,15 @@ impl Search {
         all
     }
 
-    fn drawn(&self) -> Vec<Vec<(String, Setting)>> {
-        let (trials, seed) = match self.strategy {
-            Strategy::Random { trials, seed } | Strategy::Halving { trials, seed, .. } => (trials, seed),
-            Strategy::Grid => (0, 0),
+    /// The settings of a trial that is drawn at random.
+    fn drawn(&self, number: usize) -> Settings {
+        let seed = match self.strategy {
+            Strategy::Random { seed, .. }
+            | Strategy::Halving { seed, .. }
+            | Strategy::Estimated { seed, .. } => seed,
+            Strategy::Grid => 0,
         };
-        let draw = |number: usize| {
-            let mut rng = Rng::new(seed).derive(number as u64);
-            let mut one = |choice: &Choice| match choice {
-                Choice::Of(settings) => settings[rng.below(settings.len())].clone(),
-                Choice::Uniform(least, most) => Setting::Number(least + (most - least) * rng.uniform()),
-                Choice::Logarithmic(least, most) => {
-                    Setting::Number(libm::exp(libm::log(*least) + libm::log(most / least) * rng.uniform()))
-                }
-            };
-            self.choices.iter().map(|(name, choice)| (name.clone(), one(choice))).collect()
-        };
-        (0..trials).map(draw).collect()
+        drawn(&self.choices, &mut Rng::new(seed).derive(number as u64))
     }
 
     /// The best first; those without a score last.

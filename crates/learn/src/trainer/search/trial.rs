@@ -59,11 +59,7 @@ impl Trial {
     }
 
     pub(super) fn about(&self) -> Map<String, Value> {
-        let value = |setting: &Setting| match setting {
-            Setting::Number(number) => (*number).into(),
-            Setting::Text(text) => text.as_str().into(),
-        };
-        self.settings.iter().map(|(name, setting)| (name.clone(), value(setting))).collect()
+        as_map(&self.settings)
     }
 
     /// What tells it from other trials.
@@ -72,6 +68,24 @@ impl Trial {
         let epochs = self.epochs.map(|epochs| format!("epochs={epochs}"));
         parts.chain(epochs).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Settings by name.
+pub(super) fn as_map(settings: &[(String, Setting)]) -> Map<String, Value> {
+    let value = |setting: &Setting| match setting {
+        Setting::Number(number) => (*number).into(),
+        Setting::Text(text) => text.as_str().into(),
+    };
+    settings.iter().map(|(name, setting)| (name.clone(), value(setting))).collect()
+}
+
+/// The settings of a map.
+pub(super) fn of_map(settings: &Map<String, Value>) -> Vec<(String, Setting)> {
+    let setting = |value: &Value| match value.as_f64() {
+        Some(number) => Setting::Number(number),
+        None => Setting::Text(value.as_str().unwrap_or_default().to_string()),
+    };
+    settings.iter().map(|(name, value)| (name.clone(), setting(value))).collect()
 }
 
 /// See [`Trial::prune`].
