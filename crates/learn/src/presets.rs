@@ -66,7 +66,7 @@ pub const PRESETS: [Preset; 20] = [
     Preset::new("linear", &[Suits::Tables, Suits::Images], |shape, _| flat(shape) + "dense"),
     Preset::new("mlp", &[Suits::Tables, Suits::Images], mlp),
     Preset::new("realmlp", &[Suits::Tables], |_, _| realmlp()).by(by_realmlp).with_waves("waves"),
-    Preset::new("tabm", &[Suits::Tables], |_, _| tabm()).by(by_tabm),
+    Preset::new("tabm", &[Suits::Tables], |_, _| tabm()).by(by_tabm).with_waves("waves"),
     Preset::new("cnn", &[Suits::Images], |shape, _| cnn(shape)),
     Preset::new("resnet18", &[Suits::Images], |_, _| resnet18()),
     Preset::new("gru", &[Suits::Texts], |_, pieces| gru(pieces, 384, 0.0)).at(6e-3),
@@ -205,12 +205,12 @@ fn realmlp() -> String {
     format!("scale rate 6, {block}{block}{block}dense")
 }
 
-fn by_realmlp(_: usize, numbers: bool) -> Recipe {
-    let rate = if numbers { 1e-2 } else { 3e-3 };
+fn by_realmlp(rows: usize, numbers: bool) -> Recipe {
+    let epochs = (1_000_000 / rows.max(1) as u64).clamp(10, 256);
     Recipe {
-        epochs: 256,
+        epochs,
         batch_size: 256,
-        rate,
+        rate: if numbers { 1e-2 } else { 3e-3 },
         schedule: "cosine",
         decay: 0.1,
         early_stop: 40,
@@ -218,15 +218,17 @@ fn by_realmlp(_: usize, numbers: bool) -> Recipe {
     }
 }
 
-/// Members that share two layers, as TabM's smaller form has them.
+/// Members that share two layers, as TabM's smaller form has them, behind the waves of RealMLP.
 fn tabm() -> String {
     let block = "dense 128, relu, dropout 0.1, ";
     format!("members 16, {block}{block}members-dense")
 }
 
-fn by_tabm(_: usize, _: bool) -> Recipe {
+fn by_tabm(rows: usize, _: bool) -> Recipe {
+    // Large tables are learned in fewer rounds.
+    let epochs = (600_000 / rows.max(1) as u64).clamp(10, 150);
     Recipe {
-        epochs: 150,
+        epochs,
         batch_size: 128,
         rate: 3e-3,
         schedule: "cosine",

@@ -167,7 +167,10 @@ pub(super) fn run(
     let signals = Interrupt::listen();
     let selected = match (selection.run(&all), signals.asked()) {
         (Err(_), Some(signal)) => {
-            out::note(format!("interrupted before any model was fitted. Go on with: {}", folder.resume_hint()));
+            out::note(format!(
+                "interrupted before any model was fitted. Go on with: {}",
+                folder.resume_hint()
+            ));
             return Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)));
         }
         (selected, _) => selected?,
