@@ -30,7 +30,8 @@ fn a_search_finds_settings_that_train_takes_and_goes_on_where_it_was() {
         assert_eq!(best.as_bytes(), folder.read(&format!("{strategy}/best.toml")));
         folder.write("best.toml", &best);
         folder.out(&["train", "best.toml", "--quiet", "--out", &format!("{strategy}-best")]);
-        let result: Value = serde_json::from_slice(&folder.read(&format!("{strategy}-best/result.json"))).unwrap();
+        let result: Value =
+            serde_json::from_slice(&folder.read(&format!("{strategy}-best/result.json"))).unwrap();
         let reached = result["best"]["value"].as_f64().unwrap();
         let least = match strategy {
             "halving" => scores[scores.len() - 1],

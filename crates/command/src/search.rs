@@ -90,7 +90,11 @@ pub fn run(flags: SearchFlags) -> Result<ExitCode> {
     let folder = Folder::open(&flags.out)?;
     let about = json!({ "space": text, "strategy": flags.strategy, "trials": flags.trials, "seed": flags.seed, "first": flags.first });
     let journal = Journal::open(&folder, &about)?;
-    let say = |line: &str| if !flags.quiet { out::note(line) };
+    let say = |line: &str| {
+        if !flags.quiet {
+            out::note(line)
+        }
+    };
     let mut trials = Trials::new(&folder, &space, journal, flags.jobs, flags.time_limit);
     match flags.strategy.as_str() {
         "halving" => halve(&search, &mut trials, &flags, &say)?,
@@ -119,7 +123,12 @@ fn halve(search: &Search, trials: &mut Trials, flags: &SearchFlags, say: &dyn Fn
         let mut over: Vec<Done> = trials.done[before..].to_vec();
         trials.rank(&mut over);
         let stay = round.len() / FACTOR;
-        round = over.into_iter().take(stay).filter(|done| done.score.is_some()).map(|done| done.settings).collect();
+        round = over
+            .into_iter()
+            .take(stay)
+            .filter(|done| done.score.is_some())
+            .map(|done| done.settings)
+            .collect();
         epochs = epochs.saturating_mul(FACTOR as u64);
     }
     Ok(())
@@ -163,6 +172,8 @@ fn table(done: &[Done], space: &Space) -> String {
         cells.collect::<Vec<_>>().join("  ")
     };
     let mut text: Vec<String> = table.iter().map(line).collect();
-    text.extend(done.iter().filter_map(|done| Some(format!("trial {}: {}", done.number, done.failed.as_ref()?))));
+    text.extend(
+        done.iter().filter_map(|done| Some(format!("trial {}: {}", done.number, done.failed.as_ref()?))),
+    );
     text.join("\n")
 }

@@ -33,7 +33,7 @@ impl Space {
             let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             anyhow!("line {}: {}", line.unwrap_or(1), error.message())
         })?;
-        let (mut fixed, mut open) = (toml::Table::new(), Vec::new());
+        let (mut fixed, mut open) = (String::new(), Vec::new());
         for (name, value) in table {
             let key = KEYS.iter().find(|key| key.name == name);
             let choice = match (&value, key) {
@@ -41,7 +41,7 @@ impl Space {
                 (toml::Value::Array(values), Some(key)) => Open::Of(listed(key, values)?),
                 (toml::Value::Table(range), Some(key)) => ranged(key, range)?,
                 _ => {
-                    fixed.insert(name, value);
+                    fixed += &format!("{name} = {value}\n");
                     continue;
                 }
             };
@@ -51,12 +51,15 @@ impl Space {
             open.extend(key.map(|key| (key, choice)));
         }
         if open.is_empty() {
-            bail!("no setting is open; write a list of values for one, or a range: lr = {{ from = 1e-4, to = 1e-1, log = true }}");
+            bail!(
+                "no setting is open; write a list of values for one, or a range: lr = {{ from = 1e-4, to = 1e-1, log = true }}"
+            );
         }
-        let fixed = Settings::from_toml(&toml::to_string(&fixed)?)?;
+        let fixed = Settings::from_toml(&fixed)?;
         let figure = fixed.metric.clone().unwrap_or("loss".to_string());
         let own = figure.rsplit_once('.').map_or(figure.as_str(), |(_, own)| own);
-        let larger_is_better = figure != "loss" && own.parse::<Figure>().is_ok_and(|figure| figure.larger_is_better());
+        let larger_is_better =
+            figure != "loss" && own.parse::<Figure>().is_ok_and(|figure| figure.larger_is_better());
         Ok(Space { fixed, open, figure, larger_is_better })
     }
 
@@ -80,7 +83,8 @@ impl Space {
     pub(super) fn settings(&self, chosen: &Map<String, Value>, epochs: Option<u64>) -> Result<Settings> {
         let mut settings = self.fixed.clone();
         for (key, open) in &self.open {
-            let value = chosen.get(key.name).with_context(|| format!("nothing is chosen for {}", key.name))?;
+            let value =
+                chosen.get(key.name).with_context(|| format!("nothing is chosen for {}", key.name))?;
             let text = match (value.as_f64(), open) {
                 (Some(number), Open::Range { whole: true, .. }) => format!("{}", number.round() as i64),
                 (Some(number), _) => number.to_string(),
@@ -116,7 +120,8 @@ fn listed(key: &SettingKey, values: &[toml::Value]) -> Result<Vec<toml::Value>> 
             bail!("{}: a list has texts, numbers or truths", key.name);
         }
         let text = text_of(value);
-        (key.set)(&mut Settings::default(), &text).map_err(|message| anyhow!("{} = {text}: {message}", key.name))?;
+        (key.set)(&mut Settings::default(), &text)
+            .map_err(|message| anyhow!("{} = {text}: {message}", key.name))?;
     }
     Ok(values.to_vec())
 }

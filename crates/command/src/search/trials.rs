@@ -60,7 +60,8 @@ impl<'f> Journal<'f> {
             Some(_) => bail!("{}: this is another search's; choose another --out", path.display()),
         }
         for (number, line) in lines.enumerate() {
-            let done = serde_json::from_str(line).with_context(|| format!("{}: line {}", path.display(), number + 2))?;
+            let done = serde_json::from_str(line)
+                .with_context(|| format!("{}: line {}", path.display(), number + 2))?;
             journal.known.push(done);
         }
         Ok(journal)
@@ -173,13 +174,14 @@ impl<'f> Trials<'f> {
         let before = std::fs::read_to_string(self.folder.at(&config)).unwrap_or_default();
         let text = settings.to_toml();
         // One that was cut goes on; what is another's, or over and not noted, is done anew.
-        if run.exists() && (before != text || run.join("result.json").exists() || !run.join(CONFIG).exists()) {
+        if run.exists() && (before != text || run.join("result.json").exists() || !run.join(CONFIG).exists())
+        {
             std::fs::remove_dir_all(&run).with_context(|| run.display().to_string())?;
         }
         self.folder.write(&config, text)?;
         let mut command = Command::new(std::env::current_exe().context("the command's own file")?);
         match run.join(CONFIG).exists() {
-            true => command.args(["train".as_ref(), "--resume".as_ref(), run.as_os_str()]),
+            true => command.args(["train", "--resume"]).arg(&run),
             false => command.arg("train").arg(self.folder.at(&config)).arg("--out").arg(&run),
         };
         if self.jobs > 1 {
@@ -242,13 +244,19 @@ pub(super) fn rank(done: &mut [Done], larger_is_better: bool) {
 }
 
 fn line(done: &Done, space: &Space) -> String {
-    let settings = space.names().into_iter().map(|name| format!("{name} {}", super::space::shown(done.settings.get(name))));
+    let settings = space
+        .names()
+        .into_iter()
+        .map(|name| format!("{name} {}", super::space::shown(done.settings.get(name))));
     let settings = settings.collect::<Vec<_>>().join(", ");
     match (&done.failed, done.score) {
         (Some(why), _) => format!("trial {}: failed: {why} ({settings})", done.number),
         (None, score) => {
             let score = score.unwrap_or(f64::NAN);
-            format!("trial {}: {} {score:.5} in {:.1} s ({settings})", done.number, space.figure, done.seconds)
+            format!(
+                "trial {}: {} {score:.5} in {:.1} s ({settings})",
+                done.number, space.figure, done.seconds
+            )
         }
     }
 }

@@ -70,6 +70,7 @@ impl Candidate for FittedCandidate<'_> {
             settings: &self.settings,
             source: self.source,
             rows: job.train,
+            valid: job.valid,
             ties: ties.as_ref(),
             seed: job.seed,
             ends: job.end(),
@@ -86,8 +87,9 @@ impl Candidate for FittedCandidate<'_> {
         Ok(layers)
     }
 
+    /// Trees stop by the rows that are held out; those of all folds saw all rows between them.
     fn refits(&self) -> bool {
-        true
+        self.kind == Fitted::Linear
     }
 }
 

@@ -167,12 +167,18 @@ pub(super) fn run(
     let signals = Interrupt::listen();
     let selected = match (selection.run(&all), signals.asked()) {
         (Err(_), Some(signal)) => {
-            out::note(format!("interrupted before any model was fitted. Go on with: {}", folder.resume_hint()));
+            out::note(format!(
+                "interrupted before any model was fitted. Go on with: {}",
+                folder.resume_hint()
+            ));
             return Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)));
         }
         (selected, _) => selected?,
     };
     let Selected { layers, board, held, said, records, interrupted } = selected;
+    // Also where it came between two fits.
+    let interrupted = interrupted.or(signals.asked());
+    drop(signals);
     let elapsed = began.elapsed();
     let model = model_of(source, layers)?;
     say.line(&format!("\n{board}"));

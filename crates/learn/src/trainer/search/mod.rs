@@ -230,7 +230,11 @@ impl Search {
     ///
     /// # Errors
     /// As [`Search::run`].
-    pub fn ask(&self, number: usize, told: &[(Map<String, Value>, f64)]) -> Result<Option<Map<String, Value>>> {
+    pub fn ask(
+        &self,
+        number: usize,
+        told: &[(Map<String, Value>, f64)],
+    ) -> Result<Option<Map<String, Value>>> {
         self.check()?;
         let seen = told.iter().map(|(settings, score)| (trial::of_map(settings), *score));
         let seen: Vec<(Settings, f64)> = seen.collect();
