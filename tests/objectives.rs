@@ -207,3 +207,37 @@ fn a_rate_is_found_for_one_kind_of_step_and_mistakes_are_said_first() {
     let error = find(mistaken).err().unwrap().to_string();
     assert!(error.contains("did you mean accuracy?"), "{error}");
 }
+
+#[test]
+fn each_member_of_an_ensemble_is_lowered_by_a_loss_of_its_own() {
+    let set = data::moons(32, 0.2, 1);
+    let layers = || "members 3, dense 4, tanh, members-dense 2".parse::<Sequential>().unwrap().seed(3);
+    let trainer = Trainer::new(layers(), CrossEntropy::new(), Sgd::new(0.5)).epochs(2).batch_size(32);
+    let run = trainer.quiet().fit(&set).unwrap();
+    // The same, member by member.
+    let goal = |model: &Sequential, cx: &Context, rows: &Rows| {
+        let _ = model.forward(&rows.x(), cx);
+        let Some(members) = cx.members() else {
+            return Objective::new().loss("loss", 1.0, Tensor::from(0.0));
+        };
+        let losses = (0..3).map(|member| members.narrow(1, member, 1).squeeze(1).cross_entropy(&rows.y()));
+        Objective::new().loss("loss", 1.0, losses.reduce(|sum, loss| sum + loss).unwrap() / 3.0)
+    };
+    let apart =
+        Trainer::of(layers(), Sgd::new(0.5), goal).epochs(2).batch_size(32).quiet().fit(&set).unwrap();
+    let numbers = |model: &Sequential| -> Vec<f32> {
+        model
+            .parameters()
+            .iter()
+            .flat_map(|(_, param)| param.value().unwrap().as_slice::<f32>().unwrap().to_vec())
+            .collect()
+    };
+    for (one, other) in numbers(run.model()).into_iter().zip(numbers(apart.model())) {
+        assert!((one - other).abs() < 1e-5, "{one} and {other}");
+    }
+    // Where a layer follows, what the members said isn't what comes out.
+    let model: Sequential = "members 3, members-dense 4, relu".parse().unwrap();
+    let cx = Context::training(Key::new(1));
+    assert_eq!(model.forward(&Tensor::ones([2, 5]), &cx).shape().sizes(), [2, 4]);
+    assert!(cx.members().is_none());
+}

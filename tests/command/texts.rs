@@ -234,6 +234,19 @@ fn texts_with_classes_are_told_apart() {
         serde_json::from_str(&folder.out(&["predict", model, "--text", "poor.day", "--json"])).unwrap();
     assert!(said["probabilities"]["down"].as_f64().unwrap() > 0.0 && said["text"] == "poor.day", "{said}");
     assert!(folder.error(&["predict", model, "lovely.csv"]).1.contains("lovely.csv"));
+    // A table's column of texts is what is embedded, as it is what is predicted.
+    let by_table = folder.out(&["predict", model, "new.csv", "--embed"]);
+    assert_eq!(by_table, folder.out(&["predict", model, "what a lovely day", "an awful one", "--embed"]));
+    assert_eq!(by_table, out_of(&folder, "new.csv", &["predict", model, "-", "--embed"]));
+    let figures = |out: String| out.replace("the standard input", "days.csv");
+    let by_name = folder.out(&["eval", model, "days.csv", "--json"]);
+    assert_eq!(figures(out_of(&folder, "days.csv", &["eval", model, "-", "--json"])), by_name);
+    let refused = folder.error(&["predict", model, "new.csv", "--encoding", "utf-8", "--decimal", ","]).1;
+    assert!(
+        refused.contains("--decimal is for models of the columns") && refused.contains("as they stand"),
+        "{refused}"
+    );
+    assert!(folder.out(&["predict", model, "new.csv", "--encoding", "utf-8"]).contains("lovely"));
     embeds(&folder.at(model), &["what a lovely day", "an awful one", "fine"], 1);
     let meant = folder.out(&["predict", model, "what a lovely day", "an awful one", "--embed"]);
     assert!(meant.starts_with("text,e0,e1,") && meant.lines().count() == 3, "{meant}");

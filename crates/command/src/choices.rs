@@ -5,7 +5,9 @@ use kiln_learn::optim::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Groups, Lamb, Lion, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd,
 };
 use kiln_learn::prelude::Sequential;
-use kiln_learn::schedule::{Constant, Cosine, Exponential, Linear, OneCycle, Schedule, StepDecay, Warmup};
+use kiln_learn::schedule::{
+    Constant, Cosine, Exponential, FlatCosine, Linear, OneCycle, Schedule, StepDecay, Warmup,
+};
 use kiln_map::nearest;
 
 const OPTIMIZERS: [&str; 14] = [
@@ -67,15 +69,18 @@ pub fn schedule(rule: &str, steps: u64) -> Result<Box<dyn Schedule>> {
     let then: Box<dyn Schedule> = match (name, numbers.as_slice()) {
         ("constant", []) => Box::new(Constant),
         ("cosine", []) => Box::new(Cosine::new(rest)),
+        ("flat-cosine", []) => Box::new(FlatCosine::new(rest)),
         ("one-cycle", []) => Box::new(OneCycle::new(rest)),
         ("linear", []) => Box::new(Linear::new(rest, 1.0, 0.0)),
         ("exponential", &[gamma]) => Box::new(Exponential::new(gamma)),
         ("step", &[every, gamma]) if every >= 1.0 => Box::new(StepDecay::new(every as u64, gamma)),
-        ("constant" | "cosine" | "one-cycle" | "linear", _) => bail!("\"{rule}\": {name} takes no number"),
+        ("constant" | "cosine" | "flat-cosine" | "one-cycle" | "linear", _) => {
+            bail!("\"{rule}\": {name} takes no number")
+        }
         ("exponential", _) => bail!("\"{rule}\": write the factor of each step: \"exponential 0.999\""),
         ("step", _) => bail!("\"{rule}\": write how many steps and the factor: \"step 1000 0.1\""),
         _ => {
-            let names = ["constant", "cosine", "one-cycle", "linear", "exponential", "step"];
+            let names = ["constant", "cosine", "flat-cosine", "one-cycle", "linear", "exponential", "step"];
             bail!("there is no schedule {name}; {}", meant(name, &names));
         }
     };

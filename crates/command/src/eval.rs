@@ -8,7 +8,8 @@ use kiln_learn::data::Dataset;
 use kiln_learn::metrics::Confusion;
 use serde_json::json;
 
-use super::measure::{Measured, Of, entity_table};
+use super::figures::entity_table;
+use super::measure::{Measured, Of};
 use super::reading::ReadingFlags;
 use super::{out, rows};
 

@@ -1,7 +1,7 @@
 //! Figures that no metric of training is: losses of single numbers, how likely counts are, how far classes in order are off.
 
 use kiln_learn::data::{Curve, Unit};
-use kiln_learn::metrics::{Average, Confusion};
+use kiln_learn::metrics::{Average, Confusion, EntityScores};
 use kiln_learn::model::quantiles;
 use kiln_learn::trainer::Judged;
 
@@ -63,4 +63,21 @@ pub fn of_labels(labels: &[(&[Judged], &Confusion)]) -> Vec<(String, f64)> {
         ("exact match", exact as f64 / rows.max(1) as f64),
     ];
     figures.map(|(name, number)| (name.to_string(), number)).to_vec()
+}
+
+/// Precision, recall and F1 of each kind of entity, as a table.
+pub fn entity_table(entities: &EntityScores) -> String {
+    let left = entities.kinds().map(|(kind, _)| kind.chars().count()).max().unwrap_or(0).max(8);
+    let mut text = format!("{:>left$}  precision  recall      f1  entities\n", "");
+    let all = entities.all();
+    for (kind, counts) in entities.kinds().chain([("all", all)]) {
+        text += &format!(
+            "{kind:>left$}     {:.4}  {:.4}  {:.4}  {:>8}\n",
+            counts.precision(),
+            counts.recall(),
+            counts.f1(),
+            counts.there
+        );
+    }
+    text
 }

@@ -1,7 +1,7 @@
 //! Tables that would take more memory than a file may: their rows are prepared once, into a file that is mapped and goes again by itself.
 
 use std::cell::Cell;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -127,11 +127,18 @@ pub fn standard_input(folder: &Path) -> Result<PipedTable> {
     if is_whole {
         return Ok(PipedTable::Bytes(bytes));
     }
+    stored(folder, &mut bytes.as_slice().chain(input)).map(PipedTable::File)
+}
+
+/// What comes in by the standard input as a file.
+pub fn piped(folder: &Path) -> Result<TemporaryFile> {
+    stored(folder, &mut std::io::stdin().lock())
+}
+
+fn stored(folder: &Path, input: &mut impl Read) -> Result<TemporaryFile> {
     let path = folder.join(format!(".kiln-{}-input", std::process::id()));
     let mut file = kiln_files::AtomicFile::private(&path).with_context(|| path.display().to_string())?;
-    file.write_all(&bytes)
-        .and_then(|()| std::io::copy(&mut input.by_ref(), &mut file).map(drop))
-        .and_then(|()| file.commit())
-        .with_context(|| path.display().to_string())?;
-    Ok(PipedTable::File(TemporaryFile(path)))
+    let copied = std::io::copy(input, &mut file).and_then(|_| file.commit());
+    copied.with_context(|| path.display().to_string())?;
+    Ok(TemporaryFile(path))
 }

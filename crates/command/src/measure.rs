@@ -493,20 +493,3 @@ fn numbers(seen: Vec<(PredictedNumbers, Curve)>) -> Result<Measured> {
     }
     Ok(Measured { numbers, of: Of::Numbers(each), entities: EntityScores::default() })
 }
-
-/// Precision, recall and F1 of each kind of entity, as a table.
-pub fn entity_table(entities: &EntityScores) -> String {
-    let left = entities.kinds().map(|(kind, _)| kind.chars().count()).max().unwrap_or(0).max(8);
-    let mut text = format!("{:>left$}  precision  recall      f1  entities\n", "");
-    let all = entities.all();
-    for (kind, counts) in entities.kinds().chain([("all", all)]) {
-        text += &format!(
-            "{kind:>left$}     {:.4}  {:.4}  {:.4}  {:>8}\n",
-            counts.precision(),
-            counts.recall(),
-            counts.f1(),
-            counts.there
-        );
-    }
-    text
-}

@@ -8,7 +8,7 @@ use kiln_learn::data::{
     self, Augment, Dataset, Framing, ImageSize, Picture, PictureArchive, PictureFile, PictureFiles, Set,
     Table,
 };
-use kiln_learn::model::{About, Views};
+use kiln_learn::model::{About, Answered, Views};
 use kiln_learn::preparation::{ImagePreparation, Unanswered};
 use kiln_learn::{Error, Model, Preparation};
 use kiln_map::Budget;
@@ -50,11 +50,15 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
         (Preparation::Images(_), Some(path)) if is_standard_input(path) => {
             bail!("pictures with their classes come in a folder or an archive, not by the standard input")
         }
-        (_, Some(path)) => {
-            let answered = about.answered(path)?;
-            answered.notes.iter().for_each(out::note);
-            Ok(answered.set)
+        (Preparation::Text(_) | Preparation::Tags(_) | Preparation::Pairs(_), Some(path))
+            if is_standard_input(path) =>
+        {
+            let file = large::piped(&std::env::temp_dir())?;
+            let called = file.path().display().to_string();
+            let named = |error: Error| anyhow!(error.to_string().replace(&called, "the standard input"));
+            noted(about.answered(file.path()).map_err(named)?)
         }
+        (_, Some(path)) => noted(about.answered(path)?),
         (Preparation::Images(images), None) if images.size == digits => {
             let seed = about.training.get("seed").and_then(|seed| seed.as_u64()).unwrap_or(0);
             out::note("no data named: 5000 digits, made anew");
@@ -62,6 +66,12 @@ pub fn with_answers(about: &About, path: Option<&Path>) -> Result<Box<dyn Datase
         }
         (_, None) => bail!("say which data to evaluate on: kiln eval MODEL DATA"),
     }
+}
+
+/// Data with what a person should know of them said.
+fn noted(answered: Answered) -> Result<Box<dyn Dataset>> {
+    answered.notes.iter().for_each(out::note);
+    Ok(answered.set)
 }
 
 /// How images are seen several times, of a model of images.

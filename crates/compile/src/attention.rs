@@ -12,8 +12,8 @@ use kiln_ir::{DType, Scalar, Shape};
 
 use crate::target::Target;
 
-/// The most buffers that a kernel of attention touches: eight operands, four gradients.
-const MOST_BUFFERS: usize = 12;
+/// The most buffers that a kernel of attention touches: nine operands, four gradients.
+const MOST_BUFFERS: usize = 13;
 
 /// Writes attention out in other operations for a target that has no kernel for it, or none for its dtypes.
 ///

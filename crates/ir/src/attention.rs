@@ -1,9 +1,10 @@
 //! Attention: its settings, and what is asked of it.
 
 use crate::dtype::{DType, Scalar};
+use crate::random::uniform;
 
-/// Which keys a query may attend to, and how sharply. The operands are `[query, key, value]`, then a mask and the places of
-/// the first queries where the settings say so, and what a gradient needs besides.
+/// Which keys a query may attend to, and how sharply. The operands are `[query, key, value]`, then a mask, the places of
+/// the first queries and the key of what is dropped where the settings say so, and what a gradient needs besides.
 ///
 /// Query `i` stands at place `p = i + offset`, or that plus its batch's number in `places`; key `j` stands at `j`. A query sees the
 /// keys with `p - left <= j <= p + right`.
@@ -22,6 +23,9 @@ pub struct AttentionSpec {
     pub masked: bool,
     /// Whether there are places `[batch]` (`I64`) that are added to `offset`.
     pub placed: bool,
+    /// The share of the weights that are dropped, those that stay being larger by as much; a float. By a key `[1]` (`I64`), whose random number at
+    /// the weight's place among all, row-major, says which: see [`AttentionSpec::kept`].
+    pub dropout: Option<Scalar>,
 }
 
 /// What is asked of attention.
@@ -71,6 +75,7 @@ impl AttentionSpec {
             offset: 0,
             masked: false,
             placed: false,
+            dropout: None,
         }
     }
 
@@ -82,7 +87,7 @@ impl AttentionSpec {
 
     /// How many operands the result is computed from.
     pub fn forward(&self) -> usize {
-        3 + usize::from(self.masked) + usize::from(self.placed)
+        3 + usize::from(self.masked) + usize::from(self.placed) + usize::from(self.dropout.is_some())
     }
 
     /// The position of the mask among the operands.
@@ -93,6 +98,24 @@ impl AttentionSpec {
     /// The position of the places among the operands.
     pub fn places(&self) -> Option<usize> {
         self.placed.then_some(3 + usize::from(self.masked))
+    }
+
+    /// The position of the key of what is dropped among the operands.
+    pub fn dropped(&self) -> Option<usize> {
+        self.dropout.map(|_| 3 + usize::from(self.masked) + usize::from(self.placed))
+    }
+
+    /// What weights that stay are multiplied by.
+    pub fn kept_factor(&self) -> f64 {
+        match self.dropout.map_or(0.0, Scalar::as_f64) {
+            share if share < 1.0 => 1.0 / (1.0 - share),
+            _ => 0.0,
+        }
+    }
+
+    /// Whether the weight at a place among all stays.
+    pub fn kept(&self, key: i64, place: i64) -> bool {
+        self.dropout.is_none_or(|share| uniform(key, place) >= share.as_f64() as f32)
     }
 
     /// The keys that the query at `place` sees, of so many.

@@ -94,7 +94,7 @@ pub enum Op {
     ConvGradWeight(ConvSpec, Vec<usize>),
 
     /// Scaled dot-product attention, or what belongs to it: `softmax(scale · query·keyᵀ + mask)·value` over the keys that a query sees
-    /// ([`AttentionSpec`]). A query that sees no key, or only keys whose mask is −∞, gets zeros, and −∞ as the logarithm of its sum.
+    /// ([`AttentionSpec`]), some of whose weights may be dropped. A query that sees no key, or only keys whose mask is −∞, gets zeros, and −∞ as the logarithm of its sum.
     /// Half types are computed in `f32` throughout. A row's sums run over blocks of keys of one size, counted from the first key.
     Attention(AttentionSpec, AttentionValue),
 

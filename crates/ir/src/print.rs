@@ -165,7 +165,7 @@ fn conv(spec: &ConvSpec) -> String {
 }
 
 fn attention(spec: &AttentionSpec, value: AttentionValue) -> String {
-    let AttentionSpec { scale, left, right, offset, masked, placed } = spec;
+    let AttentionSpec { scale, left, right, offset, masked, placed, dropout } = spec;
     let side = |name: &str, keys: Option<usize>| keys.map(|keys| format!("{name} {keys}"));
     let of = if let AttentionValue::Gradient(operand) = value { Some(format!("{operand:?}")) } else { None };
     let words = [
@@ -176,6 +176,7 @@ fn attention(spec: &AttentionSpec, value: AttentionValue) -> String {
         (*offset != 0).then(|| format!("offset {offset}")),
         masked.then(|| "masked".to_string()),
         placed.then(|| "placed".to_string()),
+        dropout.map(|share| format!("dropout {share}")),
     ];
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -14,8 +14,31 @@ pub struct Preset {
     pub rate: Option<f64>,
     /// How many pieces of a text they see at once, where it isn't what suits texts.
     pub window: Option<usize>,
+    /// How they are trained, where it isn't what suits their data: of so many rows, whose targets are numbers or classes.
+    pub recipe: Option<fn(usize, bool) -> Recipe>,
+    /// The layer in front that makes waves of a table's numbers, where they have one.
+    pub waves: Option<&'static str>,
     /// Their text, for rows of this shape and, of texts, so many pieces.
     text: fn(&[usize], usize) -> String,
+}
+
+/// How layers are trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// How often the training set is gone through at most.
+    pub epochs: u64,
+    /// Rows of a step.
+    pub batch_size: usize,
+    /// The learning rate.
+    pub rate: f64,
+    /// How it changes, by name.
+    pub schedule: &'static str,
+    /// How much weights shrink, in proportion to the rate.
+    pub decay: f64,
+    /// After how many epochs without a better one it ends.
+    pub early_stop: u64,
+    /// How much of each label goes to all classes.
+    pub smoothing: f64,
 }
 
 /// Data that layers are for.
@@ -39,9 +62,11 @@ pub enum Suits {
 pub const FITTED: [&str; 1] = ["trees"];
 
 /// Every preset.
-pub const PRESETS: [Preset; 18] = [
+pub const PRESETS: [Preset; 20] = [
     Preset::new("linear", &[Suits::Tables, Suits::Images], |shape, _| flat(shape) + "dense"),
     Preset::new("mlp", &[Suits::Tables, Suits::Images], mlp),
+    Preset::new("realmlp", &[Suits::Tables], |_, _| realmlp()).by(by_realmlp).with_waves("waves"),
+    Preset::new("tabm", &[Suits::Tables], |_, _| tabm()).by(by_tabm),
     Preset::new("cnn", &[Suits::Images], |shape, _| cnn(shape)),
     Preset::new("resnet18", &[Suits::Images], |_, _| resnet18()),
     Preset::new("gru", &[Suits::Texts], |_, pieces| gru(pieces, 384, 0.0)).at(6e-3),
@@ -82,12 +107,22 @@ pub const PRESETS: [Preset; 18] = [
 
 impl Preset {
     const fn new(name: &'static str, suits: &'static [Suits], text: fn(&[usize], usize) -> String) -> Preset {
-        Preset { name, suits, rate: None, window: None, text }
+        Preset { name, suits, rate: None, window: None, recipe: None, waves: None, text }
     }
 
     /// With a learning rate of its own.
     const fn at(self, rate: f64) -> Preset {
         Preset { rate: Some(rate), ..self }
+    }
+
+    /// Trained in a way of its own.
+    const fn by(self, recipe: fn(usize, bool) -> Recipe) -> Preset {
+        Preset { recipe: Some(recipe), ..self }
+    }
+
+    /// With waves of numbers in front.
+    const fn with_waves(self, layer: &'static str) -> Preset {
+        Preset { waves: Some(layer), ..self }
     }
 
     /// With a window of its own.
@@ -161,6 +196,43 @@ fn mlp(shape: &[usize], _: usize) -> String {
     match shape.len() {
         3 => front + "dense 256, relu, dropout 0.2, dense 128, relu, dense",
         _ => front + "dense 128, relu, dropout 0.3, dense 128, relu, dropout 0.3, dense",
+    }
+}
+
+/// The ingredients of RealMLP that were worth their time here (docs/tables.md).
+fn realmlp() -> String {
+    let block = "dense 128, mish, dropout 0.15, ";
+    format!("scale rate 6, {block}{block}{block}dense")
+}
+
+fn by_realmlp(_: usize, numbers: bool) -> Recipe {
+    let rate = if numbers { 1e-2 } else { 3e-3 };
+    Recipe {
+        epochs: 256,
+        batch_size: 256,
+        rate,
+        schedule: "cosine",
+        decay: 0.1,
+        early_stop: 40,
+        smoothing: 0.0,
+    }
+}
+
+/// Members that share two layers, as TabM's smaller form has them.
+fn tabm() -> String {
+    let block = "dense 128, relu, dropout 0.1, ";
+    format!("members 16, {block}{block}members-dense")
+}
+
+fn by_tabm(_: usize, _: bool) -> Recipe {
+    Recipe {
+        epochs: 150,
+        batch_size: 128,
+        rate: 3e-3,
+        schedule: "cosine",
+        decay: 0.01,
+        early_stop: 16,
+        smoothing: 0.0,
     }
 }
 

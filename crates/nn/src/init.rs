@@ -27,6 +27,8 @@ pub enum Init {
     Constant(f64),
     /// Evenly from the first to below the second.
     Uniform(f64, f64),
+    /// 1 or −1, each as often.
+    Signs,
     /// Normal, by mean and standard deviation.
     Normal(f64, f64),
     /// Normal, by mean and standard deviation (before what lies outside is drawn again), within two standard deviations.
@@ -92,6 +94,7 @@ impl Init {
             Init::Ones => constant(&shape, 1.0),
             Init::Constant(value) => constant(&shape, value),
             Init::Uniform(low, high) => key.uniform(shape, low, high),
+            Init::Signs => key.uniform(shape, -1.0, 1.0).ge(0.0).select(1.0f32, -1.0f32),
             Init::Normal(mean, std) => key.normal(shape, mean, std),
             Init::TruncatedNormal(mean, std) => truncated(&shape, mean, std, key),
             Init::XavierUniform { gain } => uniform(gain * gain * 2.0 / (inputs + outputs)),

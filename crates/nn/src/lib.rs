@@ -45,9 +45,10 @@ pub use function::{Compiled, Function, Input, InputList};
 pub use init::{Fan, Init};
 pub use layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
-    Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Lambda, Layer, LayerNorm, Lstm,
-    MultiHeadAttention, OverTime, PRelu, Pool, PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn,
-    TransformerBlock, TransformerOptions, Transpose, Upsample,
+    Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Lambda, Layer, LayerNorm,
+    LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu, Places, Pool,
+    PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, TransformerBlock, TransformerOptions,
+    Transpose, Upsample, Waves,
 };
 pub use loss::{CrossEntropyOptions, Reduction};
 pub use module::{Cache, Context, Module, TimeAxis, Visitor};

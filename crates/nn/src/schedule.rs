@@ -164,6 +164,26 @@ impl Schedule for Cosine {
     }
 }
 
+/// The rate for half of the steps, and half a cosine down to nothing in the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FlatCosine {
+    total: u64,
+}
+
+impl FlatCosine {
+    /// Down to nothing in `total` steps.
+    pub fn new(total: u64) -> FlatCosine {
+        FlatCosine { total: total.max(1) }
+    }
+}
+
+impl Schedule for FlatCosine {
+    fn factor(&self, step: u64) -> f64 {
+        let share = step.min(self.total) as f64 / self.total as f64;
+        half_cosine(1.0, 0.0, (2.0 * share - 1.0).max(0.0))
+    }
+}
+
 /// From `start` to `end` along half a cosine; `share` of the way.
 fn half_cosine(start: f64, end: f64, share: f64) -> f64 {
     end + (start - end) * (1.0 + libm::cos(PI * share)) / 2.0

@@ -34,6 +34,15 @@ fn run(folder: &Path, name: &str) -> Result<Option<String>, Error> {
 
 fn main() {
     let folders: Vec<String> = std::env::args().skip(1).collect();
+    // `--known DOMAIN:OPERATOR…` says which of these aren't known.
+    if let Some((flag, operators)) = folders.split_first()
+        && flag == "--known"
+    {
+        let unknown =
+            |own: &&String| own.split_once(':').is_some_and(|(domain, name)| !kiln_onnx::knows(domain, name));
+        operators.iter().filter(unknown).for_each(|own| println!("{own}"));
+        return;
+    }
     for folder in &folders {
         let path = Path::new(folder);
         let name = path.file_name().map_or(folder.clone(), |name| name.to_string_lossy().into_owned());

@@ -6,9 +6,9 @@ use kiln_nn::{Context, Tensor};
 
 use crate::element::OnnxDType;
 use crate::error::{Error, Result};
-use crate::network::parts::{Demand, settled};
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::read::{self, Origin};
+use crate::settle::{Demand, settled};
 use crate::value::{Value, whole};
 
 /// A node with the values that come in.

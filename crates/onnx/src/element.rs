@@ -140,12 +140,12 @@ impl OnnxDType {
     pub fn narrow_float(self) -> Option<NarrowFloat> {
         let ieee = |mantissa, lowest, largest, beyond| NarrowFloat { mantissa, lowest, largest, beyond };
         Some(match self {
-            F8E4m3 => ieee(3, -6, 448.0, Beyond::Nan),
-            F8E4m3Fnuz => ieee(3, -7, 240.0, Beyond::UnsignedNan),
-            F8E5m2 => ieee(2, -14, 57344.0, Beyond::Infinity),
-            F8E5m2Fnuz => ieee(2, -15, 57344.0, Beyond::UnsignedNan),
-            F8E8m0 => ieee(0, -127, libm::ldexp(1.0, 127), Beyond::UnsignedNan),
-            F4E2m1 => ieee(1, 0, 6.0, Beyond::Largest),
+            F8E4m3 => ieee(3, -6, 448.0, Overflow::Nan),
+            F8E4m3Fnuz => ieee(3, -7, 240.0, Overflow::UnsignedNan),
+            F8E5m2 => ieee(2, -14, 57344.0, Overflow::Infinity),
+            F8E5m2Fnuz => ieee(2, -15, 57344.0, Overflow::UnsignedNan),
+            F8E8m0 => ieee(0, -127, libm::ldexp(1.0, 127), Overflow::UnsignedNan),
+            F4E2m1 => ieee(1, 0, 6.0, Overflow::Largest),
             _ => return None,
         })
     }
@@ -234,9 +234,9 @@ impl OnnxDType {
         let (exponent, part) = (rest >> mantissa, rest & ((1 << mantissa) - 1));
         let top = (1u8 << (size - 1)) - 1;
         let size = match beyond {
-            Beyond::Nan if rest == top => f32::NAN,
-            Beyond::UnsignedNan if sign && rest == 0 => f32::NAN,
-            Beyond::Infinity if exponent == top >> mantissa => {
+            Overflow::Nan if rest == top => f32::NAN,
+            Overflow::UnsignedNan if sign && rest == 0 => f32::NAN,
+            Overflow::Infinity if exponent == top >> mantissa => {
                 if part == 0 {
                     f32::INFINITY
                 } else {
@@ -271,12 +271,12 @@ pub struct NarrowFloat {
     /// The largest number.
     pub largest: f64,
     /// What numbers above it are.
-    pub beyond: Beyond,
+    pub beyond: Overflow,
 }
 
 /// What a number too large for a narrow float becomes, where it isn't held at the largest.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Beyond {
+pub enum Overflow {
     /// Infinity.
     Infinity,
     /// Not a number.

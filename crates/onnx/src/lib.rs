@@ -26,12 +26,19 @@ mod operators;
 #[doc(hidden)]
 pub mod proto;
 mod read;
+mod settle;
 mod value;
 pub mod verify;
 mod weigh;
 
 pub use element::OnnxDType;
 pub use error::{Error, Result};
+/// Whether an operator is known here.
+#[doc(hidden)]
+pub fn knows(domain: &str, operator: &str) -> bool {
+    operators::find(domain, operator).is_some()
+}
+
 pub use network::{Network, Port, WeightSource, load, parse};
 pub use read::tensor_file;
 pub use value::Value;

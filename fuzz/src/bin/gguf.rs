@@ -1,4 +1,4 @@
-//! Language models in GGUF files. What is taken can be looked at, and a model of it computes a step.
+//! Language models in GGUF files. What is taken can be looked at, a model of it computes a step, and it is written so that the same comes back.
 #![no_main]
 
 use std::path::Path;
@@ -23,4 +23,10 @@ fuzz_target!(init: seeds(all()), |bytes: &[u8]| {
     let mut forward = Function::inference(model.decoder(), |model, cx, [x]| model.forward(&x, cx));
     let logits = forward.run([Input::new(&[0i64], &[1, 1])]).unwrap();
     assert_eq!(logits[0].len(), model.config().vocabulary);
+    // A file may say what no other can: settings that are rounded when they are written, or numbers that can't be added to.
+    let again = path("again.gguf");
+    let Ok(written) = model.save_gguf(&again, None) else { return };
+    let back = LanguageModel::open(&again).unwrap();
+    assert_eq!((back.config(), back.tokenizer().is_some()), (model.config(), model.tokenizer().is_some()));
+    assert_eq!(written.tensors, gguf::tensors(&again).unwrap().len());
 });

@@ -5,6 +5,8 @@
 `*.json` are in kiln's own form (dtype, shape, numbers by name), with the types that kiln gives.
 """
 
+import argparse
+import collections
 import json
 import pathlib
 
@@ -47,6 +49,16 @@ types = {"f16": torch.tensor([0.5, -2.0]).half(), "bf16": torch.tensor([1.5]).bf
          "e4m3": torch.tensor([0.3, -448.0]).to(torch.float8_e4m3fn), "i64": torch.tensor([-(2**40)])}
 torch.save(types, HERE / "types.pt")
 expect("types.json", types)
+
+# A checkpoint as training programs leave them: objects of all kinds beside the tensors, and one tensor that repeats another's numbers.
+beside = {"hyper_parameters": argparse.Namespace(lr=0.1, sizes=torch.Size([2, 3])), "size": torch.Size([4]), "mean": numpy.float64(0.5),
+          "logs": collections.defaultdict(list, steps=[1, 2]), "seen": {1, 2}}
+checkpoint = {"state_dict": collections.OrderedDict(layer.state_dict(), repeated=torch.tensor([1.0, 2.0]).expand(3, 2)), **beside}
+torch.save(checkpoint, HERE / "checkpoint.pt")
+expect("checkpoint.json", {f"state_dict.{k}": v for k, v in checkpoint["state_dict"].items()})
+
+# The same views as files were before PyTorch 1.6.
+torch.save(views, HERE / "old.pt", _use_new_zipfile_serialization=False)
 
 # What must not be run.
 class Evil:

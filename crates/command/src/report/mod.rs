@@ -113,7 +113,7 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
     html += "</div></section>";
     if let Some(measured) = measured {
         if measured.entities.kinds().next().is_some() {
-            let table = escape(&super::measure::entity_table(&measured.entities));
+            let table = escape(&super::figures::entity_table(&measured.entities));
             write!(html, "<section id=\"entities\"><h2>Entities</h2><pre>{table}</pre></section>")?;
         }
         match &measured.of {

@@ -80,7 +80,7 @@ keys! {
         "interval" interval: Share [ROWS] = "SHARE" "Predict numbers with two bounds between which this share of all lie, such as 0.9; the number is then the middle of what may come";
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
-        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, min-max, log, as-is, codes, text, calendar";
+        "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, smooth-clip, min-max, log, as-is, codes, text, calendar";
         "header" header: String [ROWS] = "YES|NO" "Whether the first row of a table names its columns [default: what the rows below show]";
         "missing" missing: String [ROWS] = "WORDS" "Words that say in any column that its value is missing, with commas between them, besides the usual ones";
         "decimal" decimal: String [ROWS] = "SIGN" "What stands before decimals: . or , [default: what the numbers show]";
@@ -109,7 +109,7 @@ keys! {
     }
     "Model" {
         "layers" layers: String [LAYERS] = "LAYERS" "The layers: \"conv 32 3, relu, max-pool 2, flatten, dense 128, relu, dropout 0.3, dense\"; --help lists all";
-        "preset" preset: String [LAYERS] = "NAME" "Known models: linear, mlp, cnn, resnet18; for tables also trees, boosted ones; for texts gru, lstm, wavenet, transformer, llama [default: a gru whose size suits the text and --time-limit]; for texts with classes words, bilstm, encoder; for sentences with tags bilstm, bigru, encoder; for pairs of texts transformer, llama, gru";
+        "preset" preset: String [LAYERS] = "NAME" "Known models: linear, mlp, cnn, resnet18; for tables also trees, realmlp, tabm [default of --quick: tabm, above 20,000 rows mlp]; for texts gru, lstm, wavenet, transformer, llama [default: a gru whose size suits the text and --time-limit]; for texts with classes words, bilstm, encoder; for sentences with tags bilstm, bigru, encoder; for pairs of texts transformer, llama, gru";
         "from" from: PathBuf [NOTHING] = "MODEL" "Start from this model: its layers, its weights, and how raw data become its input; or from a language model's folder, with its pieces";
         "freeze" freeze: String [LAYERS] = "PATTERNS" "Parameters of --from that stay as they are, by their paths, with commas between them: \"features.*, stem.*\"";
         "lora" lora: Count [LAYERS] = "RANK" "Train low-rank adapters (LoRA) of this rank beside every dense layer of --from, a language model's folder, and leave its weights as they are; their scale is 2";
@@ -121,7 +121,7 @@ keys! {
         "batch-size" batch_size: Count [&["batch size"]] = "N" "How many rows make one step; the last batch of an epoch may be smaller";
         "lr" lr: Rate [&["rate"]] = "RATE" "The learning rate";
         "optimizer" optimizer: String [&["optimizer"]] = "NAME" "sgd, momentum, nesterov, adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, lion, lamb or muon";
-        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any, for half of the steps at most";
+        "schedule" schedule: String [&["schedule"]] = "RULE" "constant, cosine, flat-cosine, one-cycle, linear, exponential G, step N G; \"warmup N, …\" in front of any, for half of the steps at most";
         "weight-decay" weight_decay: Amount [&["optimizer"]] = "SHARE" "How much weights shrink, in proportion to the rate";
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";

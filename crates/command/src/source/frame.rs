@@ -12,11 +12,11 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{
-    Cell, Choices, Dataset, Frame, Framing, Rng, TablePreparation, TargetColumn, by_time, grouped,
+    Cell, Dataset, Frame, Framing, Rng, TablePreparation, TargetColumn, by_time, grouped,
 };
 use serde_json::{Value, json};
 
-use super::table::{TABLES, choices, front, moment, of_model, own_columns, task_of, with_flags};
+use super::table::{TABLES, choices, front, moment, of_model, own_columns, task_of, usual, with_flags};
 use super::{Habits, Ties, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::folder::scratch;
@@ -32,7 +32,7 @@ pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> 
     let reading = ReadingFlags::of(settings).reading()?;
     let choices = match reading.first_rows(path).ok().flatten() {
         Some(first) => choices(&first.table, settings, None, &mut Vec::new())?.1,
-        None => with_flags(Choices::new().target(target), settings, &[target.to_string()])?,
+        None => with_flags(usual().target(target), settings, &[target.to_string()])?,
     };
     let origin = origin(path, settings, seed)?;
     let note = match stale(to, &origin)? {

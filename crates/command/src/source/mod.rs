@@ -16,6 +16,8 @@ use kiln_learn::data::{self, Dataset, FileKind, PictureArchive, Set};
 use kiln_learn::model::Task;
 use kiln_learn::presets::{Preset, Suits};
 
+pub use table::numbers;
+
 use super::base::Base;
 use super::folder::scratch;
 use super::large::{self, LargeTable, PipedTable};

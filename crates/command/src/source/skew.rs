@@ -4,7 +4,7 @@ use anyhow::Result;
 use kiln_learn::data::{Choices, Curve, Table, TablePreparation};
 use kiln_learn::linear;
 
-/// A preparation whose skewed targets, of which logarithms are clearly better by a linear model on rows that are held out, are learned so.
+/// A preparation whose skewed targets, of which logarithms are clearly better by sums of bent lines on rows that are held out, are learned so.
 pub(super) fn found(
     preparation: TablePreparation,
     table: &Table,
@@ -41,7 +41,7 @@ pub(super) fn found(
         let Some(skew) = linear::skew(train, &codes, (place, unit), log, seed)? else { continue };
         if skew.wants_log() {
             said.push(format!(
-                "{name} is skewed, and a linear model of its logarithm is {:.0} % less off on rows that were held out: it is learned so \
+                "{name} is skewed, and a sum of bent lines for its logarithm is {:.0} % less off on rows that were held out: it is learned so \
                  (--target-scale as-is doesn't)",
                 100.0 * (1.0 - skew.log.mae / skew.plain.mae)
             ));

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use kiln_learn::Preparation;
 use kiln_learn::data::{
-    self, Choices, Curve, Dataset, Table, TablePreparation, TargetColumn, TargetKind, Treatment, Unit,
-    by_time, fractions, grouped, stratified,
+    self, Choices, Curve, Dataset, Encoding, Table, TablePreparation, TargetColumn, TargetKind, Treatment,
+    Unit, by_time, fractions, grouped, stratified,
 };
 use kiln_learn::model::{PartMeaning, Task, listed};
+use kiln_learn::{Places, Preparation};
 
 use super::{Habits, Ties, TrainingData, counts, name_of, shares, skew};
 use crate::base::Base;
@@ -33,14 +33,18 @@ pub(super) const TABLES: Habits = Habits {
     clip: None,
 };
 
+/// Rows that an ensemble learns in a time that nobody minds.
+const MOST_OF_MEMBERS: usize = 20_000;
+
 /// Names a column to predict usually has.
 const TARGETS: [&str; 5] = ["target", "label", "class", "y", "species"];
 
 /// How columns become numbers, by the names people say.
-const TREATMENTS: [(&str, Treatment); 11] = [
+const TREATMENTS: [(&str, Treatment); 12] = [
     ("standardise", Treatment::Standardise),
     ("min-max", Treatment::MinMax),
     ("robust", Treatment::Robust),
+    ("smooth-clip", Treatment::SmoothClip),
     ("log", Treatment::Log),
     ("as-is", Treatment::AsIs),
     ("words", Treatment::OneHot),
@@ -77,9 +81,17 @@ pub(super) fn choices(
             vec![target.to_string()]
         }
     };
-    let choices = with_flags(Choices::new().targets(&targets), settings, &targets)?;
+    let choices = with_flags(usual().targets(&targets), settings, &targets)?;
     Ok((targets, choices))
 }
+
+/// How columns become numbers of which nothing is said.
+pub(super) fn usual() -> Choices {
+    Choices::new().numbers(Treatment::SmoothClip).codes_above(MOST_COLUMNS)
+}
+
+/// Words that get an input each; of more, each gets a vector.
+const MOST_COLUMNS: usize = 9;
 
 /// The column of a number, where none is named so.
 fn numbered<'a>(table: &'a Table, said: &str) -> Result<Option<&'a str>> {
@@ -272,6 +284,7 @@ pub(super) fn table(
     let verb = if columns == 1 { "becomes" } else { "become" };
     said.push(format!("{} {verb} {} a row", counted(columns, "column"), counted(width, "number")));
     said.push(counts(&*train, &*valid, &*test));
+    let preset = if train.len() > MOST_OF_MEMBERS { TABLES.preset } else { "tabm" };
     let front = front(&preparation);
     let stored = preparation.clone().into();
     let (table, rows) = to_test.unwrap_or((table, last.clone()));
@@ -286,7 +299,7 @@ pub(super) fn table(
         preparation: stored,
         front,
         shows,
-        habits: TABLES,
+        habits: Habits { preset, ..TABLES },
         ties,
     })
 }
@@ -406,6 +419,25 @@ pub(super) fn front(plan: &TablePreparation) -> String {
         .map(|(_, words)| format!(" {}:{}", words.size(), size(words.size())))
         .collect();
     if columns.is_empty() { String::new() } else { format!("embed-columns{}, ", columns.concat()) }
+}
+
+/// The places of numbers in a row: of what isn't only 0 or 1, nor a code.
+pub fn numbers(plan: &TablePreparation) -> Places {
+    let mut places = Vec::new();
+    for (feature, (_, inputs)) in plan.features().iter().zip(plan.groups()) {
+        match &feature.encoding {
+            Encoding::Number { .. } => places.push(inputs.start),
+            Encoding::Date { parts, .. } => {
+                let width: usize = parts.iter().map(|part| 1 + usize::from(part.cycle)).sum();
+                places.extend(inputs.take(width));
+            }
+            Encoding::Pair { .. }
+            | Encoding::OneHot { .. }
+            | Encoding::Codes { .. }
+            | Encoding::Text { .. } => {}
+        }
+    }
+    Places(places)
 }
 
 /// The class of each row; of several targets the combination of classes.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Dataset, Encoding, Subset, TablePreparation};
-use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, Sign};
+use kiln_learn::linear::{self, Chosen, LinearOptions, Penalty, WeightSign};
 use kiln_learn::metrics::History;
 use kiln_learn::model::{About, PartMeaning, Task, TaskPart};
 use kiln_learn::prelude::*;
@@ -14,7 +14,7 @@ use kiln_learn::trees::{self, TreeChoice, TreeOptions};
 use kiln_learn::{Interrupt, Model};
 use serde_json::{Map, Value, json};
 
-use super::outcome::{Finished, Trained, finish, interrupted};
+use super::outcome::{Finished, TrainingResult, finish, interrupted};
 use super::plan::{about, environment, suits};
 use super::say::Say;
 use super::threshold::Threshold;
@@ -28,7 +28,7 @@ use crate::source::{Ties, TrainingData};
 
 /// How a model is fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fitted {
+pub(super) enum FittedKind {
     /// A linear model with the penalty that cross-validation chooses.
     Linear,
     /// Boosted trees, as many as help rows that are held out.
@@ -86,9 +86,9 @@ const STEPS: [&str; 16] = [
     "tensorboard",
 ];
 
-impl Fitted {
+impl FittedKind {
     /// What a preset's name asks for, of rows of a table.
-    pub(super) fn of(settings: &Settings, source: &TrainingData) -> Result<Option<Fitted>> {
+    pub(super) fn of(settings: &Settings, source: &TrainingData) -> Result<Option<FittedKind>> {
         let form = source.train.x();
         let is_table = suits(source, &form) == Suits::Tables;
         let preset =
@@ -96,19 +96,19 @@ impl Fitted {
         let weights = source.task.outputs() * form.width();
         let is_small = weights <= MOST || source.task.parts().iter().all(is_number);
         Ok(match preset {
-            Some("linear") => (is_table && is_small).then_some(Fitted::Linear),
+            Some("linear") => (is_table && is_small).then_some(FittedKind::Linear),
             Some("trees") if !is_table || source.preparation.table().is_none() => {
                 bail!("trees are for tables, and the data are none")
             }
-            Some("trees") => Some(Fitted::Trees),
+            Some("trees") => Some(FittedKind::Trees),
             _ => None,
         })
     }
 
     fn named(self) -> &'static str {
         match self {
-            Fitted::Linear => "a linear model, which is fitted at once",
-            Fitted::Trees => "trees, which are fitted at once",
+            FittedKind::Linear => "a linear model, which is fitted at once",
+            FittedKind::Trees => "trees, which are fitted at once",
         }
     }
 
@@ -126,7 +126,7 @@ impl Fitted {
         let fold_of = fitting.ties.and_then(|ties| ties.parts(FOLDS));
         let signs = settings.monotone.as_deref().map(|said| signs(said, plan)).transpose()?;
         match self {
-            Fitted::Linear => {
+            FittedKind::Linear => {
                 let mut options = LinearOptions::new().codes(codes).seed(fitting.seed).balanced(balanced);
                 if let Some(signs) = signs {
                     options = options.signs(signs);
@@ -144,11 +144,11 @@ impl Fitted {
                 };
                 Ok((layers, how))
             }
-            Fitted::Trees => {
-                let way = |sign: &Sign| match sign {
-                    Sign::Free => 0,
-                    Sign::Rising => 1,
-                    Sign::Falling => -1,
+            FittedKind::Trees => {
+                let way = |sign: &WeightSign| match sign {
+                    WeightSign::Free => 0,
+                    WeightSign::Rising => 1,
+                    WeightSign::Falling => -1,
                 };
                 let options = TreeOptions {
                     seed: fitting.seed,
@@ -231,13 +231,13 @@ fn said(task: &Task, chosen: &[Chosen]) -> Vec<String> {
 }
 
 /// Which sign the weight of each input may have: `age:+, price:-`.
-fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<Sign>> {
+fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<WeightSign>> {
     let plan = plan.context("--monotone names columns of a table")?;
-    let mut signs = vec![Sign::Free; plan.width()];
+    let mut signs = vec![WeightSign::Free; plan.width()];
     for one in said.split(',').map(str::trim) {
         let (column, sign) = match one.rsplit_once(':').map(|(column, sign)| (column.trim(), sign.trim())) {
-            Some((column, "+")) => (column, Sign::Rising),
-            Some((column, "-")) => (column, Sign::Falling),
+            Some((column, "+")) => (column, WeightSign::Rising),
+            Some((column, "-")) => (column, WeightSign::Falling),
             _ => bail!(
                 "--monotone {one}: a column, a colon, and + where more of it never says less, or -, like \"age:+, price:-\""
             ),
@@ -259,7 +259,7 @@ fn signs(said: &str, plan: Option<&TablePreparation>) -> Result<Vec<Sign>> {
 
 /// Fits, evaluates and writes what a run's folder has.
 pub(super) fn run(
-    kind: Fitted,
+    kind: FittedKind,
     mut settings: Settings,
     source: &TrainingData,
     (flags, before, resumed): (&Settings, Option<&Before>, Option<Folder>),
@@ -331,7 +331,7 @@ pub(super) fn run(
         (true, Some(limit)) => Some(format!("the time limit of {:?}", limit.0)),
         (true, None) | (false, _) => None,
     };
-    let trained = Trained {
+    let trained = TrainingResult {
         training,
         how,
         history,
@@ -371,7 +371,7 @@ const FITS: f64 = 0.7;
 
 /// What all fits of a run share.
 struct Fit<'f> {
-    kind: Fitted,
+    kind: FittedKind,
     settings: &'f Settings,
     source: &'f TrainingData,
     seed: u64,

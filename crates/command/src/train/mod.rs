@@ -26,8 +26,8 @@ use kiln_learn::trainer::{
 use serde_json::json;
 
 use self::decide::Repeated;
-use self::fitted::Fitted;
-use self::outcome::{Finished, Trained, finish, interrupted, rescued};
+use self::fitted::FittedKind;
+use self::outcome::{Finished, TrainingResult, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
 use self::refit::{BestEpoch, Refit, refit};
 use self::say::{Events, Say};
@@ -109,7 +109,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         let before = (&flags, before.as_ref(), resumed, repeated);
         return decide::run(settings, &source, before, print_config, &budget, &say);
     }
-    if let Some(kind) = Fitted::of(&settings, &source)? {
+    if let Some(kind) = FittedKind::of(&settings, &source)? {
         let before = (&flags, before.as_ref(), resumed);
         return fitted::run(kind, settings, &source, before, print_config, &budget, &say);
     }
@@ -158,7 +158,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
                         source: &source,
                         model: &model,
                         folder: &folder,
-                        trained: Trained::of(&run),
+                        trained: TrainingResult::of(&run),
                         best: best.as_ref(),
                         first: None,
                     };
@@ -184,7 +184,7 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         source: &source,
         model: &model,
         folder: &folder,
-        trained: Trained::of(&run),
+        trained: TrainingResult::of(&run),
         best: Some(&best),
         first: Some(&first),
     };

@@ -59,7 +59,7 @@ pub(super) struct Finished<'f> {
     pub(super) source: &'f TrainingData,
     pub(super) model: &'f Model,
     pub(super) folder: &'f Folder,
-    pub(super) trained: Trained,
+    pub(super) trained: TrainingResult,
     /// The best epoch, where one is known.
     pub(super) best: Option<&'f BestEpoch>,
     /// The model before it was trained once more on all rows, if it was.
@@ -67,7 +67,7 @@ pub(super) struct Finished<'f> {
 }
 
 /// What a training was.
-pub(super) struct Trained {
+pub(super) struct TrainingResult {
     /// As a model's file says it.
     pub(super) training: Map<String, Value>,
     /// What result.json says besides, of what was fitted.
@@ -85,10 +85,10 @@ pub(super) struct Trained {
     pub(super) evidence: Option<Evidence>,
 }
 
-impl Trained {
+impl TrainingResult {
     /// A training step by step.
-    pub(super) fn of(run: &Run<&Sequential>) -> Trained {
-        Trained {
+    pub(super) fn of(run: &Run<&Sequential>) -> TrainingResult {
+        TrainingResult {
             training: run.training(),
             how: Map::new(),
             history: run.history().clone(),
@@ -110,7 +110,10 @@ pub(super) fn finish(
 ) -> Result<ExitCode> {
     // Rows that the last training saw say nothing of it.
     let (held, best, first) = (first.unwrap_or(model), *best, *first);
-    let mut about = levelled(*seed, source, model, held)?;
+    let mut about = match &trained.evidence {
+        Some(evidence) => about(*seed, source, model).levelled(&evidence.levels(source)?),
+        None => levelled(*seed, source, model, held)?,
+    };
     let task = about.task.clone();
     let measure = |set: &dyn Dataset, model: &Model| -> Result<Option<Measured>> {
         match set.is_empty() {

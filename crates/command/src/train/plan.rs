@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Form, Order};
 use kiln_learn::model::{About, Task, TaskLoss};
 use kiln_learn::prelude::*;
-use kiln_learn::presets::{self, Preset, Suits};
+use kiln_learn::presets::{self, Preset, Recipe, Suits};
 use kiln_learn::schedule::Constant;
 use kiln_learn::trainer::{Checkpoints, ClassWeights};
 use kiln_learn::{Model, Preparation};
@@ -18,7 +18,7 @@ use crate::base::Base;
 use crate::choices;
 use crate::folder::Folder;
 use crate::settings::{Amount, Count, DEFAULT_SEED, Rate, Seed, Settings, Whole};
-use crate::source::TrainingData;
+use crate::source::{Habits, TrainingData, numbers};
 
 /// Everything a training is made of, with nothing left open.
 pub(super) struct TrainingPlan {
@@ -35,6 +35,27 @@ pub(super) struct TrainingPlan {
     /// What says which epoch is the best.
     pub(super) decider: Decider,
     pub(super) early_stop: u64,
+}
+
+/// How layers are trained of which nothing else is said: as the preset says, or as suits the data.
+fn recipe(preset: Option<&Preset>, source: &TrainingData) -> Recipe {
+    let Habits { epochs, batch_size, rate, schedule, decay, early_stop, smoothing, .. } = source.habits;
+    if let Some(recipe) = preset.and_then(|preset| preset.recipe) {
+        return recipe(source.train.len(), matches!(source.task, Task::Numbers { .. }));
+    }
+    let rate = preset.and_then(|preset| preset.rate).unwrap_or(rate);
+    Recipe { epochs, batch_size, rate, schedule, decay, early_stop, smoothing }
+}
+
+/// The layer that makes waves of a table's numbers, of those that there are.
+fn waves(preset: Option<&Preset>, source: &TrainingData) -> String {
+    match (preset.and_then(|preset| preset.waves), source.preparation.table()) {
+        (Some(layer), Some(plan)) => {
+            let places = numbers(plan);
+            if places.0.is_empty() { String::new() } else { format!("{layer} of {places}, ") }
+        }
+        _ => String::new(),
+    }
 }
 
 impl TrainingPlan {
@@ -59,9 +80,10 @@ impl TrainingPlan {
         let layers = match (&base, &settings.layers, &settings.preset) {
             (Some(base), ..) => base.model.about().layers.clone(),
             (None, Some(layers), _) => layers.clone(),
-            (None, None, preset) => {
-                let name = preset.as_deref().unwrap_or(habits.preset);
-                source.front.clone() + &presets::layers(name, data, &shape, form.codes().unwrap_or(0))?
+            (None, None, named) => {
+                let name = named.as_deref().unwrap_or(habits.preset);
+                let text = presets::layers(name, data, &shape, form.codes().unwrap_or(0))?;
+                source.front.clone() + &waves(preset, source) + &text
             }
         };
         if base.is_none() {
@@ -72,21 +94,21 @@ impl TrainingPlan {
         let layers = settings.layers.clone().unwrap_or(layers);
         // Weights that are good already want smaller steps.
         let is_tuned = base.as_ref().is_some_and(Base::trains_all);
-        let usual_rate = preset.and_then(|preset| preset.rate).unwrap_or(habits.rate);
-        let usual_rate = if is_tuned { usual_rate / 10.0 } else { usual_rate };
-        let epochs = settings.epochs.get_or_insert(Whole(habits.epochs)).0;
-        let batch_size = settings.batch_size.get_or_insert(Count(habits.batch_size)).0;
+        let recipe = recipe(preset, source);
+        let usual_rate = if is_tuned { recipe.rate / 10.0 } else { recipe.rate };
+        let epochs = settings.epochs.get_or_insert(Whole(recipe.epochs)).0;
+        let batch_size = settings.batch_size.get_or_insert(Count(recipe.batch_size)).0;
         let rate = settings.lr.get_or_insert(Rate(usual_rate)).0;
         let seed = settings.seed.get_or_insert(Seed(DEFAULT_SEED)).0;
         settings.optimizer.get_or_insert_with(|| habits.optimizer.to_string());
-        settings.schedule.get_or_insert_with(|| habits.schedule.to_string());
-        settings.weight_decay.get_or_insert(Amount(habits.decay));
-        settings.label_smoothing.get_or_insert(Amount(habits.smoothing));
+        settings.schedule.get_or_insert_with(|| recipe.schedule.to_string());
+        settings.weight_decay.get_or_insert(Amount(recipe.decay));
+        settings.label_smoothing.get_or_insert(Amount(recipe.smoothing));
         // A run that goes on keeps what it had.
         if settings.resume.is_none() {
             settings.clip = settings.clip.or(habits.clip.map(Amount));
         }
-        let early_stop = settings.early_stop.get_or_insert(Whole(habits.early_stop)).0;
+        let early_stop = settings.early_stop.get_or_insert(Whole(recipe.early_stop)).0;
         let decider = Decider::of(settings.metric.as_deref(), &source.task)?;
         let mut metrics = usual(&source.task)?;
         if let Decider::Figure(figure) = &decider

@@ -87,6 +87,7 @@ impl Lowering<'_> {
             value: operands[2].clone(),
             mask: spec.mask().map(|position| operands[position].clone()),
             places: spec.places().map(|position| operands[position].clone()),
+            dropped: spec.dropped().map(|position| operands[position].clone()),
             pass,
         };
         let seen = |query: usize| spec.seen(spec.offset.saturating_add(query as i64), sizes.keys).len();

@@ -5,7 +5,7 @@ use kiln_ir::attention::AttentionSpec;
 use super::View;
 
 /// Attention. Views of queries, keys, values and what is like them have strides for `[batch, heads, positions, width]`, the mask for
-/// `[batch, heads, queries, keys]`, places for `[batch]`, what there is one of for each row for `[batch, heads, queries]`.
+/// `[batch, heads, queries, keys]`, places for `[batch]`, the key of what is dropped for `[1]`, what there is one of for each row for `[batch, heads, queries]`.
 #[derive(Clone, Debug)]
 pub struct Attention {
     /// Which keys are seen, and how sharply.
@@ -22,6 +22,8 @@ pub struct Attention {
     pub mask: Option<View>,
     /// The places of the first queries.
     pub places: Option<View>,
+    /// The key of what is dropped.
+    pub dropped: Option<View>,
     /// What is computed.
     pub pass: AttentionPass,
 }
@@ -78,7 +80,7 @@ impl Attention {
             }
         };
         let operands = [Some(&self.query), Some(&self.key), Some(&self.value)];
-        let settings = [self.mask.as_ref(), self.places.as_ref()];
+        let settings = [self.mask.as_ref(), self.places.as_ref(), self.dropped.as_ref()];
         operands.into_iter().chain(settings).chain(more).flatten().collect()
     }
 
@@ -93,7 +95,7 @@ impl Attention {
     /// Calls `visit` with every view.
     pub fn each_view(&mut self, visit: &mut impl FnMut(&mut View)) {
         [&mut self.query, &mut self.key, &mut self.value].into_iter().for_each(&mut *visit);
-        self.mask.iter_mut().chain(&mut self.places).for_each(&mut *visit);
+        self.mask.iter_mut().chain(&mut self.places).chain(&mut self.dropped).for_each(&mut *visit);
         match &mut self.pass {
             AttentionPass::Forward { result, log_sum } => result.iter_mut().chain(log_sum).for_each(visit),
             AttentionPass::Backward { log_sum, delta, gradient, of } => {

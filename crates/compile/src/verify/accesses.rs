@@ -117,6 +117,7 @@ fn attention<'a>(work: &'a Attention, accesses: &mut Vec<Access<'a>>) {
     accesses.push(read("value", &work.value, sizes.value()));
     accesses.extend(work.mask.iter().map(|view| read("mask", view, sizes.scores())));
     accesses.extend(work.places.iter().map(|view| read("places", view, vec![sizes.batch])));
+    accesses.extend(work.dropped.iter().map(|view| read("key of what is dropped", view, vec![1])));
     match &work.pass {
         AttentionPass::Forward { result, log_sum } => {
             accesses.extend(result.iter().map(|view| write("result", view, sizes.result())));

@@ -193,6 +193,9 @@ fn attention(work: &Attention, target: &Target) -> Result<(), Violation> {
     is(&work.key, dtype).and(is(&work.value, dtype))?;
     rule(work.mask.is_some() == work.spec.masked, || "whether it has a mask isn't clear".into())?;
     rule(work.places.is_some() == work.spec.placed, || "whether it has places isn't clear".into())?;
+    let drops = work.spec.dropout.is_some();
+    rule(work.dropped.is_some() == drops, || "whether it has a key of what is dropped isn't clear".into())?;
+    work.dropped.iter().try_for_each(|key| is(key, DType::I64))?;
     if let Some(mask) = work.mask.as_ref().filter(|mask| mask.dtype != DType::Bool) {
         is(mask, dtype)?;
     }

@@ -177,7 +177,9 @@ impl<E: AttentionElement> BackwardTask<'_, E> {
                     let rows = self.all.len();
                     operands.key_rows(bases, (key, width), (*head, block, rows), room.key_rows)
                 });
-                self.tile(rows, Tile { scores: room.scores, seen: &seen[..rows.len()], bias }, keys_as_rows);
+                let dropped = operands.dropped(bases, *head, (rows, block));
+                let tile = Tile { scores: room.scores, seen: &seen[..rows.len()], bias, dropped };
+                self.tile(rows, tile, keys_as_rows);
                 self.put_mask(of, rows, &keys, true);
             }
             let results = [(1, room.key_sums, width), (2, room.value_sums, value_width)];

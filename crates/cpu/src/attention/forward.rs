@@ -91,7 +91,8 @@ pub(super) unsafe fn run<E: AttentionElement>(
                         means: means.add(at * value_width),
                         width: value_width,
                     };
-                    (operands.weigh)(&Tile { scores, seen, bias }, &running);
+                    let dropped = operands.dropped(bases, head, (rows, block));
+                    (operands.weigh)(&Tile { scores, seen, bias, dropped }, &running);
                     if result.is_some() {
                         let product = Product {
                             a: scores.cast_const(),

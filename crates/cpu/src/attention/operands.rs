@@ -8,8 +8,8 @@ use kiln_ir::DType;
 use super::number::{AttentionElement, Score};
 use super::product::{Product, Products, pieces};
 use super::rows::{
-    BLOCK, Bias, FinishedRows, MaskElements, MaskRows, RunningSums, Scaled, Tile, bias_of, finish_of,
-    log_sum_of, scale_of, slope_of, weigh_of,
+    BLOCK, Bias, Dropped, FinishedRows, MaskElements, MaskRows, RunningSums, Scaled, Tile, bias_of,
+    finish_of, log_sum_of, scale_of, slope_of, weigh_of,
 };
 use super::{FEW, TILE};
 use crate::bases::Bases;
@@ -98,6 +98,28 @@ impl<E: AttentionElement> Operands<E> {
             unsafe { bases.origin::<i64>(places).offset(at).read() }
         });
         first.saturating_add(spec.offset)
+    }
+
+    /// Which weights of the rows of a tile and the keys of a block are dropped, if any are.
+    pub(super) fn dropped(
+        &self,
+        bases: &Bases,
+        head: Head,
+        (rows, block): (&Range<usize>, usize),
+    ) -> Option<Dropped<E::Sum>> {
+        let view = self.work.dropped.as_ref()?;
+        let (sizes, spec) = (self.work.sizes, &self.work.spec);
+        // SAFETY: the key lies inside of its buffer.
+        let key = unsafe { bases.origin::<i64>(view).read() };
+        let row = (head.batch * sizes.heads + head.shared * self.each) * sizes.queries + rows.start;
+        let share = spec.dropout.map_or(0.0, |share| f64::from(share.as_f64() as f32));
+        Some(Dropped {
+            key: key as u64,
+            first: (row * sizes.keys + self.keys(block).start) as u64,
+            row: sizes.keys as u64,
+            least: (share * f64::from(1 << 24)).ceil() as u32,
+            factor: E::Sum::of(spec.kept_factor()),
+        })
     }
 
     /// The keys of a block that each row of a tile sees, counted from the block's first; whether any sees one.

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use kiln_ir::random::{GOLDEN, MIX_1, MIX_2};
+
 use super::number::{AttentionElement, Score};
 use crate::simd::{Simd, stamp};
 
@@ -23,6 +25,46 @@ pub(super) struct Tile<'a, T> {
     pub(super) seen: &'a [Range<usize>],
     /// What is added to the scores.
     pub(super) bias: Option<Bias<T>>,
+    /// Which weights are dropped.
+    pub(super) dropped: Option<Dropped<T>>,
+}
+
+/// Which weights are dropped: those whose random bits are less than `least`.
+#[derive(Clone, Copy)]
+pub(super) struct Dropped<T> {
+    /// What the bits are drawn with.
+    pub(super) key: u64,
+    /// The place of the first score among all weights, and from one row to the next.
+    pub(super) first: u64,
+    pub(super) row: u64,
+    /// Of 24 bits.
+    pub(super) least: u32,
+    /// What the others are multiplied by.
+    pub(super) factor: T,
+}
+
+impl<T: Score> Dropped<T> {
+    /// What the weights of a row are multiplied by.
+    #[inline(always)]
+    fn line(&self, row: usize) -> Line<T> {
+        let mut line = [[T::default(); CHUNK]; CHUNKS];
+        let first = self.first.wrapping_add(self.row.wrapping_mul(row as u64));
+        each(|chunk, lane| {
+            let bits = bits(self.key, first.wrapping_add((chunk * CHUNK + lane) as u64));
+            let kept = (bits >> 40) as u32 >= self.least;
+            line[chunk][lane] = if kept { self.factor } else { T::default() };
+        });
+        line
+    }
+}
+
+/// [`kiln_ir::random::bits`], where it is compiled for the caller's vectors.
+#[inline(always)]
+fn bits(key: u64, counter: u64) -> u64 {
+    let mut z = key.wrapping_add(counter.wrapping_add(1).wrapping_mul(GOLDEN));
+    z = (z ^ (z >> 30)).wrapping_mul(MIX_1);
+    z = (z ^ (z >> 27)).wrapping_mul(MIX_2);
+    z ^ (z >> 31)
 }
 
 /// What is added to scores.
@@ -134,8 +176,12 @@ unsafe fn weigh<S: Simd, T: Score>(tile: &Tile<T>, running: &RunningSums<T>) {
                     *lane = (*lane - shift).exp::<S>();
                 }
             }
-            tile.scores.add(row * BLOCK).cast::<Line<T>>().write(line);
             let added = fold(&line, |a, b| a + b);
+            if let Some(dropped) = &tile.dropped {
+                let kept = dropped.line(row);
+                each(|chunk, lane| line[chunk][lane] = line[chunk][lane] * kept[chunk][lane]);
+            }
+            tile.scores.add(row * BLOCK).cast::<Line<T>>().write(line);
             if largest == former || former == T::LOWEST {
                 sum.write(sum.read() + added);
             } else {
@@ -167,9 +213,17 @@ unsafe fn slope<S: Simd, T: Score>(tile: &Tile<T>, slopes: *mut T, [log_sums, de
                     *lane = (*lane - shift).exp::<S>();
                 }
             }
-            tile.scores.add(row * BLOCK).cast::<Line<T>>().write(line);
             let to = slopes.add(row * BLOCK).cast::<Line<T>>();
             let mut gradients = to.read();
+            let mut weights = line;
+            if let Some(dropped) = &tile.dropped {
+                let kept = dropped.line(row);
+                each(|chunk, lane| {
+                    weights[chunk][lane] = line[chunk][lane] * kept[chunk][lane];
+                    gradients[chunk][lane] = gradients[chunk][lane] * kept[chunk][lane];
+                });
+            }
+            tile.scores.add(row * BLOCK).cast::<Line<T>>().write(weights);
             each(|chunk, lane| {
                 let weight = line[chunk][lane];
                 let gradient = weight * (gradients[chunk][lane] - delta);

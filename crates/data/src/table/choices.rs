@@ -17,6 +17,8 @@ pub enum Treatment {
     MinMax,
     /// Less the median, by the distance of the quartiles: outliers count little.
     Robust,
+    /// The same, and then drawn in to within ±3: `x / √(1 + (x/3)²)`, which leaves what lies near the median nearly as it is.
+    SmoothClip,
     /// `ln(1 + x)`, standardised; `-ln(1 - x)` below 0, so that every number has one.
     Log,
     /// Numbers as they are.
@@ -146,6 +148,7 @@ pub struct Choices {
     pub(super) impute: Impute,
     pub(super) rare: u64,
     pub(super) most: usize,
+    pub(super) one_hot: usize,
     pub(super) own: Vec<Arc<dyn RowTransform>>,
 }
 
@@ -162,6 +165,7 @@ impl Default for Choices {
             impute: Impute::Mean,
             rare: 1,
             most: 100,
+            one_hot: usize::MAX,
             own: Vec::new(),
         }
     }
@@ -274,6 +278,12 @@ impl Choices {
     /// How many words of a column get a one-hot input of their own, the most frequent; 100 unless told.
     pub fn most_words(self, words: usize) -> Choices {
         Choices { most: words, ..self }
+    }
+
+    /// Columns of more words than this become codes, for an embedding that the model learns, where nothing else is said of them; none does
+    /// unless told.
+    pub fn codes_above(self, words: usize) -> Choices {
+        Choices { one_hot: words, ..self }
     }
 
     /// Adds an input of one's own, computed from a row.

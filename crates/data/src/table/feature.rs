@@ -73,7 +73,7 @@ impl Vocabulary {
     }
 }
 
-/// A number less `shift`, times `factor`; its logarithm where `log` says so.
+/// A number less `shift`, times `factor`; its logarithm where `log` says so; drawn in to within ±3 where `clip` does.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scale {
@@ -83,12 +83,19 @@ pub struct Scale {
     pub shift: f64,
     /// What it is multiplied by then.
     pub factor: f64,
+    /// Whether it becomes `x / √(1 + (x/3)²)` then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clip: bool,
 }
 
 impl Scale {
+    /// A number as it is.
+    pub(super) const PLAIN: Scale = Scale { log: false, shift: 0.0, factor: 1.0, clip: false };
+
     pub(super) fn of(self, value: f64) -> f32 {
         let value = if self.log { signed_log(value) } else { value };
-        ((value - self.shift) * self.factor).clamp(f32::MIN.into(), f32::MAX.into()) as f32
+        let value = ((value - self.shift) * self.factor).clamp(f32::MIN.into(), f32::MAX.into());
+        if self.clip { (value / (1.0 + (value / 3.0) * (value / 3.0)).sqrt()) as f32 } else { value as f32 }
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) fn fit_column(
     let told = choices.treatments.iter().find(|(column, _)| column == name).map(|(_, treatment)| *treatment);
     let named = names_codes(name) && summary.are_many_codes();
     let many = named || summary.behave_as_codes();
-    let is_plain = kind == ColumnKind::Number && choices.numbers == Treatment::Standardise;
+    let is_plain = kind == ColumnKind::Number
+        && matches!(choices.numbers, Treatment::Standardise | Treatment::SmoothClip);
     if many && is_plain && told.is_none() {
         let why = match named {
             true => "is named as codes are, and its numbers come again and again",
@@ -52,7 +53,7 @@ pub(super) fn fit_column(
         ));
     }
     let treatment = told.unwrap_or(match kind {
-        ColumnKind::Number if is_plain && (many || summary.are_codes()) => Treatment::OneHot,
+        ColumnKind::Number if is_plain && (many || summary.are_codes()) => of_words(summary, choices),
         ColumnKind::Number => choices.numbers,
         ColumnKind::Category if is_free_text(summary) => {
             notes.push(format!(
@@ -60,7 +61,7 @@ pub(super) fn fit_column(
             ));
             Treatment::Text
         }
-        ColumnKind::Category | ColumnKind::Boolean => Treatment::OneHot,
+        ColumnKind::Category | ColumnKind::Boolean => of_words(summary, choices),
         ColumnKind::Date => Treatment::Calendar,
     });
     if treatment == Treatment::Drop {
@@ -109,6 +110,13 @@ pub(super) fn fit_column(
     Ok(encoding.map(|encoding| Feature { column: name.to_string(), kind, encoding, format }))
 }
 
+/// How words become inputs of which nothing is said.
+fn of_words(summary: &ColumnSummary, choices: &Choices) -> Treatment {
+    let many = summary.counts().is_some_and(|counts| counts.len() > choices.one_hot);
+    // Where each comes once or twice, none is known well enough.
+    if many && !hardly_again(summary) { Treatment::Codes } else { Treatment::OneHot }
+}
+
 fn number(
     name: &str,
     summary: &ColumnSummary,
@@ -118,7 +126,7 @@ fn number(
 ) -> Result<Encoding> {
     let (shift, spread) = match treatment {
         Treatment::MinMax => (summary.least, summary.most - summary.least),
-        Treatment::Robust => {
+        Treatment::Robust | Treatment::SmoothClip => {
             let [low, middle, high] = summary.quantiles([0.25, 0.5, 0.75]);
             // Where half of all are the same the quartiles say nothing of how far the others lie.
             (middle, if high > low { high - low } else { summary.numbers.deviation() })
@@ -139,7 +147,8 @@ fn number(
         ))
         .in_column(name));
     }
-    Ok(Encoding::Number { scale: Scale { log: treatment == Treatment::Log, shift, factor }, fill, flag })
+    let (log, clip) = (treatment == Treatment::Log, treatment == Treatment::SmoothClip);
+    Ok(Encoding::Number { scale: Scale { log, shift, factor, clip }, fill, flag })
 }
 
 fn words(

@@ -117,8 +117,7 @@ impl TablePreparation {
         {
             return Err(Error::new(format!("column {} is {twice}, which was named before", at + 1)));
         }
-        let encoding =
-            Encoding::Number { scale: Scale { log: false, shift: 0.0, factor: 1.0 }, fill: 0.0, flag: false };
+        let encoding = Encoding::Number { scale: Scale::PLAIN, fill: 0.0, flag: false };
         let feature = |column: &String| Feature {
             column: column.clone(),
             kind: ColumnKind::Number,

@@ -36,6 +36,10 @@ fn numbers_are_scaled_each_way() {
     );
     close(&way(Treatment::MinMax), &[0.0, 1.0 / 9.0, 2.0 / 9.0, 1.0]);
     close(&way(Treatment::Robust), &[-0.5, -1.0 / 6.0, 1.0 / 6.0, 7.5 / 3.0]);
+    let clipped = |x: f32| x / (1.0 + (x / 3.0).powi(2)).sqrt();
+    close(&way(Treatment::SmoothClip), &[-0.5, -1.0 / 6.0, 1.0 / 6.0, 7.5 / 3.0].map(clipped));
+    let far = fit(text, &Choices::new().numbers(Treatment::SmoothClip)).unwrap();
+    close(&inputs(&far, "a\n1e300\n-1e300\n"), &[3.0, -3.0]);
     close(&way(Treatment::AsIs), &[1.0, 2.0, 3.0, 10.0]);
     let logs = way(Treatment::Log);
     assert!(logs.iter().sum::<f32>().abs() < 1e-5 && logs.is_sorted());
@@ -275,7 +279,7 @@ fn targets_are_learned_as_told() {
     let count = fitted(Choices::new().target("y").target_kind(TargetKind::Count)).unwrap();
     let y = count.apply(&table, &rows).unwrap().all().unwrap().y;
     assert!((y.get(2).unwrap() - 10.0 / 22.8).abs() < 1e-6);
-    let below = Table::read(b"a,y\n1,-2\n").unwrap();
+    let below = Table::read(b"a,y,word\n1,-2,low\n").unwrap();
     assert!(count.apply(&below, &[0]).unwrap_err().to_string().contains("no count"));
 
     let ordinal = Choices::new().target("word").target_kind(TargetKind::Ordinal);

@@ -4,11 +4,12 @@ use super::*;
 use crate::Rng;
 
 /// Cells of a column as a file may have them, and how it is treated.
-const COLUMNS: [(&str, &[&str], Option<Treatment>); 13] = [
+const COLUMNS: [(&str, &[&str], Option<Treatment>); 14] = [
     ("amount", &["1.5", "-20", "3e4", "", "NA", " 7 ", "0.125"], None),
     ("log", &["1", "10", "100", "", "0", "-5", "77"], Some(Treatment::Log)),
     ("plain", &["0.5", "1.25", "-0", "?", "9"], Some(Treatment::AsIs)),
     ("spread", &["1", "2", "3", "400", ""], Some(Treatment::Robust)),
+    ("far", &["1", "2", "3", "-4e9", ""], Some(Treatment::SmoothClip)),
     ("grade", &["1", "2", "3"], None),
     ("level", &["1", "2", "3", "4", ""], Some(Treatment::OneHot)),
     ("code", &["10", "20", "30.5", ""], Some(Treatment::Codes)),

@@ -16,6 +16,8 @@ struct AttentionOperands<'a> {
     v: &'a [f64],
     mask: Option<&'a EvalValues>,
     places: Option<&'a [i64]>,
+    /// The key of what is dropped.
+    dropped: Option<i64>,
     heads: usize,
     /// Heads of keys.
     shared: usize,
@@ -58,6 +60,7 @@ impl<'a> AttentionOperands<'a> {
             v: floats(&x[2]),
             mask: spec.mask().map(|position| x[position].values),
             places: spec.places().map(|position| x[position].values.ints()),
+            dropped: spec.dropped().and_then(|position| x[position].values.ints().first().copied()),
             heads: q[1],
             shared: k[1],
             queries: q[2],
@@ -84,6 +87,16 @@ impl<'a> AttentionOperands<'a> {
     /// The number of a key among all that are in memory.
     fn key(&self, AttentionRow { batch, head, .. }: AttentionRow, key: usize) -> usize {
         (batch * self.shared + head / (self.heads / self.shared)) * self.keys + key
+    }
+
+    /// What the weight of a key is multiplied by.
+    fn kept(&self, row: AttentionRow, key: usize) -> f64 {
+        let place = (self.number(row) * self.keys + key) as i64;
+        match self.dropped {
+            None => 1.0,
+            Some(dropped) if self.spec.kept(dropped, place) => self.spec.kept_factor(),
+            Some(_) => 0.0,
+        }
     }
 
     /// The keys that a query sees, with their scores.
@@ -129,7 +142,8 @@ impl<'a> AttentionOperands<'a> {
         let log_sum = self.log_sum(row);
         for (key, score) in self.scores(row).into_iter().filter(|_| log_sum != f64::NEG_INFINITY) {
             let at = self.key(row, key) * self.value_width;
-            add(&mut result, libm::exp(score - log_sum), &self.v[at..at + self.value_width]);
+            let weight = libm::exp(score - log_sum) * self.kept(row, key);
+            add(&mut result, weight, &self.v[at..at + self.value_width]);
         }
         result
     }
@@ -154,7 +168,8 @@ impl<'a> AttentionOperands<'a> {
                 let at = self.key(row, key);
                 let weight = libm::exp(score - log_sums[number]);
                 let value = &self.v[at * self.value_width..][..self.value_width];
-                let slope = weight * (dot(g, value) - delta[number]);
+                let kept = self.kept(row, key);
+                let slope = weight * (kept * dot(g, value) - delta[number]);
                 let (to, width) = (&mut gradient, self.width);
                 match operand {
                     AttentionOperand::Query => {
@@ -163,7 +178,7 @@ impl<'a> AttentionOperands<'a> {
                     }
                     AttentionOperand::Key => add(&mut to[at * width..][..width], slope * scale, query),
                     AttentionOperand::Value => {
-                        add(&mut to[at * self.value_width..][..self.value_width], weight, g)
+                        add(&mut to[at * self.value_width..][..self.value_width], weight * kept, g)
                     }
                     AttentionOperand::Mask => to[number * self.keys + key] = slope,
                 }

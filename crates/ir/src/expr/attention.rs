@@ -44,6 +44,17 @@ pub fn expanded(spec: &AttentionSpec, value: AttentionValue, operands: &[Expr]) 
         Some(seen) => seen.select(x, &x.full_like(instead)),
         None => x.clone(),
     };
+    let kept = |weights: &Expr| match spec.dropped().map(|position| operands[position].reshape([1, 1, 1, 1]))
+    {
+        None => weights.clone(),
+        Some(key) => {
+            let places = Expr::iota([size.elements()], 0, DType::I64).reshape(size.clone());
+            let draws = key.broadcast_to(&size).binary(BinaryOp::Random, &places);
+            let share = spec.dropout.map_or(0.0, |share| share.as_f64());
+            let larger = weights.binary_scalar(BinaryOp::Mul, spec.kept_factor());
+            draws.full_like(share).binary(BinaryOp::Le, &draws).select(&larger, &larger.full_like(0.0))
+        }
+    };
     // The exponentials that a row's sum, or the sum's logarithm, divides.
     let forward = |scores: &Expr| {
         let scores = hide(scores, f64::NEG_INFINITY);
@@ -57,7 +68,7 @@ pub fn expanded(spec: &AttentionSpec, value: AttentionValue, operands: &[Expr]) 
             let (weights, _, nothing) = forward(&scores);
             let sum = weights.sum(&[3]);
             let sum = nothing.select(&sum.full_like(1.0), &sum);
-            (weights / sum).matmul(&v).cast(dtype)
+            kept(&(weights / sum)).matmul(&v).cast(dtype)
         }
         AttentionValue::LogSum => {
             let (weights, most, _) = forward(&scores);
@@ -71,12 +82,12 @@ pub fn expanded(spec: &AttentionSpec, value: AttentionValue, operands: &[Expr]) 
             let lowest = log_sum.full_like(f64::NEG_INFINITY);
             let log_sum = log_sum.binary(BinaryOp::Eq, &lowest).select(&-lowest, &log_sum);
             let weights = hide(&(scores - log_sum).unary(UnaryOp::Exp), 0.0);
-            let slopes = || &weights * (g.matmul(&v.transpose()) - rows(delta));
+            let slopes = || &weights * (kept(&g.matmul(&v.transpose())) - rows(delta));
             let together = |x: Expr| among(&x, &operands[1].shape());
             let gradient = match part {
                 AttentionOperand::Query => slopes().matmul(&k).binary_scalar(BinaryOp::Mul, spec.scale),
                 AttentionOperand::Key => together(slopes().transpose().matmul(&scaled)),
-                AttentionOperand::Value => together(weights.transpose().matmul(&g)),
+                AttentionOperand::Value => together(kept(&weights).transpose().matmul(&g)),
                 AttentionOperand::Mask => slopes(),
             };
             gradient.cast(dtype)

@@ -41,6 +41,10 @@ pub(super) fn infer(
         ensure!(*places == Shape::from([q[0]]), Shape, "places {places} for a batch of {}", q[0]);
         ensure!(of == DType::I64, DType, "places are i64, not {of}");
     }
+    if let Some((key, of)) = spec.dropped().map(|position| operands[position]) {
+        ensure!(*key == Shape::from([1]), Shape, "a key {key} of what is dropped, which should be [1]");
+        ensure!(of == DType::I64, DType, "keys of what is dropped are i64, not {of}");
+    }
     let gradient = match value {
         AttentionValue::Result => return Ok((result, dtype)),
         AttentionValue::LogSum => return Ok((rows, sums(dtype))),

@@ -87,7 +87,8 @@ fn inverse(scale: f32) -> f32 {
 
 /// Levels of 32 numbers around zero, and their scale: the one farthest from zero becomes the lowest level.
 fn around_zero(numbers: &[f32], half: f32) -> (f32, [u8; NARROW]) {
-    let farthest = numbers.iter().fold(0.0f32, |most, &x| if most.abs() < x.abs() { x } else { most });
+    // Of zeros alone the first, whose sign is seen in the scale.
+    let farthest = numbers.iter().fold(numbers[0], |most, &x| if most.abs() < x.abs() { x } else { most });
     let scale = farthest / -half;
     let inverse = inverse(scale);
     let level = |x: f32| (x * inverse + (half + 0.5)).clamp(0.0, 2.0 * half - 1.0) as u8;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::descent::{Curvature, minimise, minimise_signed};
-use super::likelihood::{Likelihood, Objective};
-use super::moments::Moments;
-use super::rows::{Design, HeldRows, Rows, by_threads, dealt, dealt_by_class, sample};
-use super::solve::Sign;
-use super::{Chosen, LinearOptions, Penalty, Weights};
+use super::likelihood::{Likelihood, PenalisedLoss};
+use super::moments::ProductSums;
+use super::rows::{Design, HeldRows, TargetRows, by_threads, dealt, dealt_by_class, sample};
+use super::solve::WeightSign;
+use super::{Chosen, LinearOptions, LinearWeights, Penalty};
 use crate::Result;
 
 /// Products of rows, features and scores that a strength may be tried on at most.
@@ -32,7 +32,7 @@ struct Sampled {
     /// The sum of each feature's squares, and of the weights.
     squares: Vec<f64>,
     /// The products of all features, where they aren't too many.
-    moments: Option<Moments>,
+    moments: Option<ProductSums>,
     mean: f64,
 }
 
@@ -48,7 +48,7 @@ impl Sampled {
         })?;
         let weight = squares.last().copied().unwrap_or(1.0);
         let moments = match design.features() <= WHOLE {
-            true => Moments::of_folds(design, &rows, &[], 1)?.pop(),
+            true => ProductSums::of_folds(design, &rows, &[], 1)?.pop(),
             false => None,
         };
         let design = Arc::new(design.clone());
@@ -74,13 +74,13 @@ impl Sampled {
     /// Weights of some rows, from where they are; `times` is how many times the sample these are.
     fn minimise(
         &self,
-        rows: &dyn Rows,
+        rows: &dyn TargetRows,
         (times, strength): (f64, f64),
-        signs: &[Sign],
+        signs: &[WeightSign],
         weights: &mut Vec<f64>,
     ) -> Result<()> {
-        let objective = Objective { design: &self.design, rows, likelihood: self.likelihood, strength };
-        if signs.iter().all(|sign| *sign == Sign::Free) {
+        let objective = PenalisedLoss { design: &self.design, rows, likelihood: self.likelihood, strength };
+        if signs.iter().all(|sign| *sign == WeightSign::Free) {
             return minimise(&objective, &self.curvature(times, strength), weights);
         }
         let bend = times * self.likelihood.curvature(self.mean);
@@ -92,11 +92,11 @@ impl Sampled {
 /// Weights that are best by cross-validation.
 pub(super) fn fit(
     design: &Design,
-    rows: &dyn Rows,
+    rows: &dyn TargetRows,
     likelihood: Likelihood,
-    signs: &[Sign],
+    signs: &[WeightSign],
     options: &LinearOptions,
-) -> Result<(Weights, Chosen)> {
+) -> Result<(LinearWeights, Chosen)> {
     let most = (WORK / (design.features() * likelihood.scores()).max(1)).clamp(ROWS[0], ROWS[1]);
     let taken = sample(rows.len(), most, options.seed);
     let some = HeldRows::of(rows, design.width(), |row| taken.get(row).copied().unwrap_or(false))?;
@@ -132,11 +132,17 @@ pub(super) fn fit(
     let each = weights.chunks_exact(features + 1);
     let (weights, biases) = each.map(|own| (own[..features].to_vec(), own[features])).unzip();
     let chosen = Chosen { penalty: Penalty::L2, strength: path[best], loss: loss(best), kept: features };
-    Ok((Weights { each: weights, biases }, chosen))
+    Ok((LinearWeights { each: weights, biases }, chosen))
 }
 
 /// The sum of the losses of rows that are held out, for each strength, and what these rows count.
-fn losses(known: &Sampled, path: &[f64], signs: &[Sign], fold: &[u8], held: u8) -> Result<(Vec<f64>, f64)> {
+fn losses(
+    known: &Sampled,
+    path: &[f64],
+    signs: &[WeightSign],
+    fold: &[u8],
+    held: u8,
+) -> Result<(Vec<f64>, f64)> {
     let width = known.design.width();
     let is_held = |row: usize| fold.get(row) == Some(&held);
     let others = HeldRows::of(&known.rows, width, |row| !is_held(row))?;
@@ -148,7 +154,7 @@ fn losses(known: &Sampled, path: &[f64], signs: &[Sign], fold: &[u8], held: u8) 
     for &strength in path {
         known.minimise(&others, (times, strength), signs, &mut weights)?;
         let objective =
-            Objective { design: &known.design, rows: &own, likelihood: known.likelihood, strength };
+            PenalisedLoss { design: &known.design, rows: &own, likelihood: known.likelihood, strength };
         let loss;
         (loss, weight) = objective.losses(&weights)?;
         all.push(loss);

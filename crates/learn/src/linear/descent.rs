@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::likelihood::Objective;
-use super::moments::Moments;
-use super::solve::{Cholesky, Sign, add_scaled, dot};
+use super::likelihood::PenalisedLoss;
+use super::moments::ProductSums;
+use super::solve::{Cholesky, WeightSign, add_scaled, dot};
 use crate::Result;
 
 /// How many steps are remembered.
@@ -25,7 +25,7 @@ pub(super) enum Curvature {
 
 impl Curvature {
     /// Of an objective over rows whose moments, of a share of them, are known.
-    pub fn of(moments: &Moments, bend: f64, strength: f64) -> Curvature {
+    pub fn of(moments: &ProductSums, bend: f64, strength: f64) -> Curvature {
         let size = moments.x.len();
         let with_bias = size + 1;
         let mut matrix = vec![0.0; with_bias * with_bias];
@@ -62,7 +62,11 @@ impl Curvature {
 }
 
 /// Weights of the least objective, from where they are.
-pub(super) fn minimise(objective: &Objective, curvature: &Curvature, weights: &mut Vec<f64>) -> Result<()> {
+pub(super) fn minimise(
+    objective: &PenalisedLoss,
+    curvature: &Curvature,
+    weights: &mut Vec<f64>,
+) -> Result<()> {
     let each = objective.design.features() + 1;
     let mut past: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
     let (mut value, mut slopes) = objective.value(weights)?;
@@ -119,9 +123,9 @@ const SIGNED_LEAST: f64 = 1e-14;
 
 /// As [`minimise`], of one score whose weights have signs: accelerated steps (FISTA), each feature by its own curvature.
 pub(super) fn minimise_signed(
-    objective: &Objective,
+    objective: &PenalisedLoss,
     own: &[f64],
-    signs: &[Sign],
+    signs: &[WeightSign],
     weights: &mut Vec<f64>,
 ) -> Result<()> {
     let allow = |weights: &mut [f64]| {

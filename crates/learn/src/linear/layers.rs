@@ -1,14 +1,14 @@
-//! Weights as layers: one dense layer, behind vectors of codes that hold what each word says of each output.
+//! LinearWeights as layers: one dense layer, behind vectors of codes that hold what each word says of each output.
 
 use kiln_data::Form;
 use kiln_nn::{Module, Sequential, Tensor};
 
-use super::Weights;
+use super::LinearWeights;
 use super::rows::Design;
 use crate::{Error, Result};
 
 /// The layers that say what these weights say; the outputs of all targets stand in a row.
-pub(super) fn of(design: &Design, targets: &[Weights]) -> Result<Sequential> {
+pub(super) fn of(design: &Design, targets: &[LinearWeights]) -> Result<Sequential> {
     let scores: Vec<(&Vec<f64>, f64)> =
         targets.iter().flat_map(|own| own.each.iter().zip(own.biases.iter().copied())).collect();
     let (outputs, columns) = (scores.len(), design.codes.len());

@@ -1,6 +1,6 @@
 //! Losses of linear scores and their slopes, summed over rows in an order that no number of threads changes.
 
-use super::rows::{Design, Rows, by_threads};
+use super::rows::{Design, TargetRows, by_threads};
 use super::solve::dot;
 use crate::Result;
 
@@ -85,14 +85,14 @@ fn softmax(scores: &mut [f64], target: f64) -> f64 {
 
 /// What is to be made small: the losses of rows and half of `strength · |w|²`. Weights are `[scores, features + 1]`, the last of each the bias,
 /// which no penalty is for.
-pub(super) struct Objective<'r> {
+pub(super) struct PenalisedLoss<'r> {
     pub design: &'r Design,
-    pub rows: &'r dyn Rows,
+    pub rows: &'r dyn TargetRows,
     pub likelihood: Likelihood,
     pub strength: f64,
 }
 
-impl Objective<'_> {
+impl PenalisedLoss<'_> {
     /// The losses' weighted sum, the sum of weights, and the losses' slopes, without the penalty.
     fn sums(&self, weights: &[f64], with_slopes: bool) -> Result<(f64, f64, Vec<f64>)> {
         let (each, scores) = (self.design.features() + 1, self.likelihood.scores());

@@ -21,7 +21,7 @@ use kiln_nn::Sequential;
 use self::likelihood::Likelihood;
 use self::rows::{Design, SetRows};
 pub use self::skew::{Off, Skew, skew};
-pub use self::solve::Sign;
+pub use self::solve::WeightSign;
 use crate::model::{PartMeaning, Task, TaskPart};
 use crate::{Error, Result};
 
@@ -57,7 +57,7 @@ pub struct LinearOptions {
     strength: Option<f64>,
     folds: usize,
     fold_of: Option<Vec<u8>>,
-    signs: Vec<Sign>,
+    signs: Vec<WeightSign>,
     balanced: bool,
     seed: u64,
 }
@@ -111,7 +111,7 @@ impl LinearOptions {
     }
 
     /// Which sign the weight of each input may have; of numbers, counts and two classes, where it is about the second.
-    pub fn signs(self, signs: impl IntoIterator<Item = Sign>) -> LinearOptions {
+    pub fn signs(self, signs: impl IntoIterator<Item = WeightSign>) -> LinearOptions {
         LinearOptions { signs: signs.into_iter().collect(), ..self }
     }
 
@@ -154,13 +154,13 @@ impl LinearOptions {
                 design.width()
             ));
         }
-        let of_code = self.signs.iter().skip(design.amounts).any(|sign| *sign != Sign::Free);
+        let of_code = self.signs.iter().skip(design.amounts).any(|sign| *sign != WeightSign::Free);
         if of_code {
             return refuse(
                 "the codes of words have no more and less; tell signs of amounts alone".to_string(),
             );
         }
-        let signed = self.signs.iter().any(|sign| *sign != Sign::Free);
+        let signed = self.signs.iter().any(|sign| *sign != WeightSign::Free);
         let many = |part: &TaskPart| matches!(part.meaning, PartMeaning::Classes(names) if names.len() > 2);
         if signed && task.parts().iter().any(many) {
             return refuse(
@@ -193,7 +193,7 @@ pub struct Chosen {
 }
 
 /// The weights of each score `[features]`, and its bias.
-pub(crate) struct Weights {
+pub(crate) struct LinearWeights {
     each: Vec<Vec<f64>>,
     biases: Vec<f64>,
 }
@@ -263,20 +263,20 @@ pub fn fit_and_tell(
     Ok((layers::of(&design, &all)?, told))
 }
 
-impl Weights {
+impl LinearWeights {
     /// The score of the second of two classes as a logit for each.
-    fn of_two(self) -> Weights {
+    fn of_two(self) -> LinearWeights {
         let both = |own: &f64| [-0.5 * own, 0.5 * own];
         let one = self.each.into_iter().next().unwrap_or_default();
         let (first, second) = one.iter().map(both).map(|[first, second]| (first, second)).unzip();
         let biases = self.biases.first().map(both).unwrap_or_default().to_vec();
-        Weights { each: vec![first, second], biases }
+        LinearWeights { each: vec![first, second], biases }
     }
 }
 
 /// What the rows of each class count, so that all classes count the same.
 fn balanced(rows: &SetRows, classes: usize) -> Result<Vec<f64>> {
-    use self::rows::Rows as _;
+    use self::rows::TargetRows as _;
     let mut counts = vec![0.0; classes];
     rows.each(0..rows.len(), &mut |_, _, class, weight| {
         if let Some(count) = counts.get_mut(class as usize) {

@@ -1,6 +1,6 @@
 //! Sums and products of features and targets, from which least squares follow without another look at the rows.
 
-use super::rows::{Design, Rows, by_threads};
+use super::rows::{Design, TargetRows, by_threads};
 use super::solve::dot;
 use crate::Result;
 
@@ -9,7 +9,7 @@ const BLOCK: usize = 256;
 
 /// Sums over rows: of weights, features, targets and their products.
 #[derive(Clone)]
-pub(super) struct Moments {
+pub(super) struct ProductSums {
     pub weight: f64,
     pub y: f64,
     pub yy: f64,
@@ -26,14 +26,14 @@ struct Pending {
     y: Vec<f64>,
 }
 
-impl Moments {
-    fn new(features: usize) -> Moments {
+impl ProductSums {
+    fn new(features: usize) -> ProductSums {
         let x = vec![0.0; features];
         let xx = vec![0.0; features * features];
-        Moments { weight: 0.0, y: 0.0, yy: 0.0, xy: x.clone(), x, xx }
+        ProductSums { weight: 0.0, y: 0.0, yy: 0.0, xy: x.clone(), x, xx }
     }
 
-    pub fn add(&mut self, other: &Moments, factor: f64) {
+    pub fn add(&mut self, other: &ProductSums, factor: f64) {
         self.weight += factor * other.weight;
         self.y += factor * other.y;
         self.yy += factor * other.yy;
@@ -64,13 +64,18 @@ impl Moments {
     }
 
     /// Those of each fold's rows.
-    pub fn of_folds(design: &Design, rows: &dyn Rows, fold: &[u8], folds: usize) -> Result<Vec<Moments>> {
+    pub fn of_folds(
+        design: &Design,
+        rows: &dyn TargetRows,
+        fold: &[u8],
+        folds: usize,
+    ) -> Result<Vec<ProductSums>> {
         let features = design.features();
         // Parts of fixed size, whatever the number of threads; wide ones would take too much memory.
         let parts = if features <= 256 { 8 } else { 1 };
         let size = rows.len().div_ceil(parts).max(1);
         let each = by_threads(parts, |part| {
-            let mut sums: Vec<Moments> = (0..folds).map(|_| Moments::new(features)).collect();
+            let mut sums: Vec<ProductSums> = (0..folds).map(|_| ProductSums::new(features)).collect();
             let nothing =
                 || Pending { columns: vec![0.0; features * BLOCK], roots: Vec::new(), y: Vec::new() };
             let mut pending: Vec<Pending> = (0..folds).map(|_| nothing()).collect();

@@ -1,9 +1,9 @@
 //! Least squares with a penalty: every strength on every fold, from sums over the rows alone.
 
-use super::moments::Moments;
-use super::rows::{Design, Rows, by_threads, dealt};
-use super::solve::{Cholesky, Sign, descend};
-use super::{Chosen, LinearOptions, Penalty, Weights};
+use super::moments::ProductSums;
+use super::rows::{Design, TargetRows, by_threads, dealt};
+use super::solve::{Cholesky, WeightSign, descend};
+use super::{Chosen, LinearOptions, LinearWeights, Penalty};
 use crate::Result;
 
 /// More features than this have no matrix of their products.
@@ -35,16 +35,16 @@ fn lassos(most: f64) -> Vec<Strength> {
 /// Weights that are best by cross-validation.
 pub(super) fn fit(
     design: &Design,
-    rows: &dyn Rows,
-    signs: &[Sign],
+    rows: &dyn TargetRows,
+    signs: &[WeightSign],
     options: &LinearOptions,
-) -> Result<(Weights, Chosen)> {
+) -> Result<(LinearWeights, Chosen)> {
     let folds = options.folds_of(rows.len());
     let fold = match options.fold_of.as_deref() {
         Some(told) => told.to_vec(),
         None => dealt(rows.len(), folds, options.seed),
     };
-    let each = Moments::of_folds(design, rows, &fold, folds)?;
+    let each = ProductSums::of_folds(design, rows, &fold, folds)?;
     let mut all = each[0].clone();
     each.iter().skip(1).for_each(|own| all.add(own, 1.0));
     let (xx, xy) = all.centred();
@@ -87,7 +87,7 @@ pub(super) fn fit(
     };
     let kept = weights.iter().filter(|weight| **weight != 0.0).count();
     Ok((
-        Weights { each: vec![weights], biases: vec![bias] },
+        LinearWeights { each: vec![weights], biases: vec![bias] },
         Chosen { penalty, strength, loss: error(best), kept },
     ))
 }
@@ -101,7 +101,7 @@ fn start_of(path: &[Strength], best: usize) -> usize {
 }
 
 /// The sum of squared errors on rows that are held out, for each strength.
-fn errors(others: &Moments, held: &Moments, path: &[Strength], signs: &[Sign]) -> Vec<f64> {
+fn errors(others: &ProductSums, held: &ProductSums, path: &[Strength], signs: &[WeightSign]) -> Vec<f64> {
     let (xx, xy) = others.centred();
     let problem = Problem { xx: &xx, xy: &xy, weight: others.weight, signs };
     let mut weights = vec![0.0; xy.len()];
@@ -117,13 +117,13 @@ struct Problem<'m> {
     xx: &'m [f64],
     xy: &'m [f64],
     weight: f64,
-    signs: &'m [Sign],
+    signs: &'m [WeightSign],
 }
 
 impl Problem<'_> {
     /// Weights of least error and penalty, from where they are; whether there are some.
     fn solve(&self, strength: Strength, weights: &mut [f64]) -> bool {
-        let is_free = self.signs.iter().all(|sign| *sign == Sign::Free);
+        let is_free = self.signs.iter().all(|sign| *sign == WeightSign::Free);
         match strength {
             Strength::Ridge(l2) if is_free => match Cholesky::of(self.xx, self.xy.len(), |_| l2) {
                 Some(factor) => {

@@ -70,7 +70,7 @@ impl Design {
 }
 
 /// Rows with one target: each has inputs, a number or the number of its class, and how much it counts.
-pub(super) trait Rows: Sync {
+pub(super) trait TargetRows: Sync {
     fn len(&self) -> usize;
 
     /// Shows rows in their order, each with its place.
@@ -86,7 +86,7 @@ pub(super) struct SetRows<'s> {
     pub class_weights: Option<Vec<f64>>,
 }
 
-impl Rows for SetRows<'_> {
+impl TargetRows for SetRows<'_> {
     fn len(&self) -> usize {
         self.set.len()
     }
@@ -127,7 +127,7 @@ pub(super) struct HeldRows {
 
 impl HeldRows {
     /// Those that are wanted.
-    pub fn of(rows: &dyn Rows, width: usize, is_wanted: impl Fn(usize) -> bool) -> Result<HeldRows> {
+    pub fn of(rows: &dyn TargetRows, width: usize, is_wanted: impl Fn(usize) -> bool) -> Result<HeldRows> {
         let mut held = HeldRows { inputs: Vec::new(), width, targets: Vec::new(), weights: Vec::new() };
         rows.each(0..rows.len(), &mut |row, inputs, target, weight| {
             if is_wanted(row) {
@@ -143,13 +143,35 @@ impl HeldRows {
         &self.targets
     }
 
+    /// The rows with more amounts: how far each of the first so many is above its own quantiles, 0 below.
+    pub fn bent(self, amounts: usize, quantiles: &[f64]) -> HeldRows {
+        let rows = self.targets.len();
+        let mut bends = Vec::with_capacity(amounts * quantiles.len());
+        for amount in 0..amounts {
+            let mut sorted: Vec<f32> = self.inputs.iter().skip(amount).step_by(self.width).copied().collect();
+            sorted.sort_by(f32::total_cmp);
+            let at = |share: &f64| sorted.get((share * rows as f64) as usize).copied().unwrap_or(0.0);
+            bends.extend(quantiles.iter().map(at));
+        }
+        let width = self.width + bends.len();
+        let mut inputs = Vec::with_capacity(rows * width);
+        for row in self.inputs.chunks(self.width.max(1)) {
+            let (own, codes) = row.split_at(amounts.min(row.len()));
+            inputs.extend_from_slice(own);
+            let each = own.iter().flat_map(|value| quantiles.iter().map(move |_| value));
+            inputs.extend(each.zip(&bends).map(|(value, bend)| (value - bend).max(0.0)));
+            inputs.extend_from_slice(codes);
+        }
+        HeldRows { inputs, width, ..self }
+    }
+
     /// Gives the rows other targets, as many.
     pub fn retarget(&mut self, targets: Vec<f64>) {
         self.targets = targets;
     }
 }
 
-impl Rows for HeldRows {
+impl TargetRows for HeldRows {
     fn len(&self) -> usize {
         self.targets.len()
     }

@@ -1,9 +1,10 @@
-//! Whether a target's numbers are better learned by their logarithms: held-out rows say it, by linear models that are fitted both ways.
+//! Whether a target's numbers are better learned by their logarithms: held-out rows say it, by sums of bent lines that are fitted both ways. Straight
+//! lines would say too little: an exponential of one goes far off where its inputs are large.
 
 use kiln_data::{Dataset, Unit};
 
-use super::moments::Moments;
-use super::rows::{Design, HeldRows, Rows, SetRows, dealt, sample};
+use super::moments::ProductSums;
+use super::rows::{Design, HeldRows, SetRows, TargetRows, dealt, sample};
 use super::solve::Cholesky;
 use crate::Result;
 
@@ -32,6 +33,8 @@ const SKEWED: f64 = 1.0;
 const ROWS: usize = 10_000;
 const FEATURES: usize = 400;
 const FOLDS: usize = 4;
+/// The quantiles of an input at which its line bends.
+const BENDS: [f64; 2] = [1.0 / 3.0, 2.0 / 3.0];
 /// Strengths beside the mean square of a feature over the rows.
 const STRENGTHS: [f64; 3] = [1e-4, 1e-2, 1.0];
 
@@ -58,14 +61,19 @@ pub fn skew(
     let design = Design { amounts: width.saturating_sub(codes.len()), codes: codes.to_vec() };
     let taken = sample(train.len(), ROWS, seed);
     let rows = SetRows { set: train, target, class_weights: None };
-    let mut some = HeldRows::of(&rows, width, |row| taken.get(row).copied().unwrap_or(false))?;
+    let some = HeldRows::of(&rows, width, |row| taken.get(row).copied().unwrap_or(false))?;
     let numbers: Vec<f64> = some.targets().iter().map(|learned| plain.truth(*learned)).collect();
     let bent: Vec<f64> = numbers.iter().map(|number| log.learned(*number)).collect();
     let skewness = third(&numbers);
     let is_straighter = third(&bent).abs() < 0.7 * skewness;
-    if skewness < SKEWED || !is_straighter || design.features() > FEATURES || some.len() < 20 * FOLDS {
+    if skewness < SKEWED || !is_straighter || some.len() < 20 * FOLDS {
         return Ok(None);
     }
+    let design = Design { amounts: design.amounts * (BENDS.len() + 1), ..design };
+    if design.features() > FEATURES {
+        return Ok(None);
+    }
+    let mut some = some.bent(width - design.codes.len(), &BENDS);
     let fold = dealt(some.len(), FOLDS, seed);
     let mut best = Vec::new();
     for (unit, targets) in [(plain, some.targets().to_vec()), (log, bent)] {
@@ -91,7 +99,7 @@ fn third(numbers: &[f64]) -> f64 {
 
 /// How far off rows are that were held out, for each strength.
 fn off(design: &Design, rows: &HeldRows, fold: &[u8], numbers: &[f64], unit: Unit) -> Result<Vec<Off>> {
-    let each = Moments::of_folds(design, rows, fold, FOLDS)?;
+    let each = ProductSums::of_folds(design, rows, fold, FOLDS)?;
     let mut sums = vec![[0.0; 2]; STRENGTHS.len()];
     for held in 0..FOLDS {
         let others = each.iter().enumerate().filter(|(at, _)| *at != held).map(|(_, own)| own);

@@ -81,7 +81,7 @@ impl Cholesky {
 
 /// What weights may be: any number, none below 0, none above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sign {
+pub enum WeightSign {
     /// Any.
     #[default]
     Free,
@@ -91,13 +91,13 @@ pub enum Sign {
     Falling,
 }
 
-impl Sign {
+impl WeightSign {
     /// The nearest weight that is allowed.
     pub(super) fn nearest(self, weight: f64) -> f64 {
         match self {
-            Sign::Free => weight,
-            Sign::Rising => weight.max(0.0),
-            Sign::Falling => weight.min(0.0),
+            WeightSign::Free => weight,
+            WeightSign::Rising => weight.max(0.0),
+            WeightSign::Falling => weight.min(0.0),
         }
     }
 }
@@ -106,7 +106,13 @@ impl Sign {
 const SWEEPS: usize = 1000;
 
 /// Weights of least `½ wᵀAw − bᵀw + ½ l2 |w|² + l1 |w|₁` with the signs that they may have, by coordinate descent from where they are.
-pub(super) fn descend(matrix: &[f64], b: &[f64], (l1, l2): (f64, f64), signs: &[Sign], weights: &mut [f64]) {
+pub(super) fn descend(
+    matrix: &[f64],
+    b: &[f64],
+    (l1, l2): (f64, f64),
+    signs: &[WeightSign],
+    weights: &mut [f64],
+) {
     let size = b.len();
     let row = |at: usize| &matrix[at * size..][..size];
     // b − A·w

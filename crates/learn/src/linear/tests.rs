@@ -58,7 +58,8 @@ fn weights_are_those_of_scikit_learn() {
     let told = |strength: f64, penalty| {
         LinearOptions::new().fold_of(folds.clone()).penalty(penalty).strength(strength)
     };
-    let signs = [Sign::Falling, Sign::Rising, Sign::Free, Sign::Free, Sign::Free];
+    let signs =
+        [WeightSign::Falling, WeightSign::Rising, WeightSign::Free, WeightSign::Free, WeightSign::Free];
     let l2 = told(2.0, Penalty::L2);
     for (name, target, classes, options) in [
         ("ridge", "number", 0, l2.clone()),
@@ -231,10 +232,10 @@ fn what_does_not_suit_is_refused_with_the_mend() {
     let options = LinearOptions::new;
     for (set, options, said) in [
         (&classes, options().penalty(Penalty::L1), "intervals have L2"),
-        (&classes, options().signs([Sign::Rising; 5]), "two classes"),
-        (&number, options().signs([Sign::Rising]), "a row has 5"),
+        (&classes, options().signs([WeightSign::Rising; 5]), "two classes"),
+        (&number, options().signs([WeightSign::Rising]), "a row has 5"),
         (&number, options().fold_of(vec![0, 1]), "there are 90"),
-        (&number, options().codes([2]).signs([Sign::Rising; 5]), "no more and less"),
+        (&number, options().codes([2]).signs([WeightSign::Rising; 5]), "no more and less"),
         (&number, options().codes([2; 9]), "9 columns of codes in rows of 5"),
     ] {
         let message = says(set, options);

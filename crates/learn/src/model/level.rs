@@ -19,35 +19,34 @@ impl Task {
     /// # Errors
     /// Where the model doesn't take the rows.
     pub fn levels(&self, model: &Model, rows: &dyn Dataset) -> Result<Vec<f64>> {
-        let parts = self.parts();
-        let mut sums = vec![[0.0; 2]; parts.len()];
-        let is_log = |meaning: &PartMeaning| match meaning {
-            PartMeaning::Number { unit, interval: None } => matches!(unit.curve, Curve::Log { .. }),
-            PartMeaning::Number { interval: Some(_), .. } | PartMeaning::Classes(_) => false,
-        };
-        let is_any = parts.iter().any(|part| is_log(&part.meaning));
-        if is_any && rows.len() >= LEAST {
+        let (targets, mut truths, mut said) = (rows.y().width(), Vec::new(), Vec::new());
+        if self.parts().iter().any(is_log) {
             model.predict_each(rows, |batch, outputs| {
-                let width = outputs.len() / batch.rows().max(1);
-                for (row, outputs) in outputs.chunks(width.max(1)).enumerate() {
-                    for (at, (part, sums)) in parts.iter().zip(&mut sums).enumerate() {
-                        let Some(unit) = part.meaning.unit() else { continue };
-                        let truth = batch.y.get(row * parts.len() + at).unwrap_or(0.0);
-                        let own = outputs.get(part.outputs.clone()).unwrap_or_default();
-                        *sums = [sums[0] + unit.truth(truth), sums[1] + number_of(own, &unit).0];
-                    }
-                }
+                truths.extend((0..batch.rows() * targets).map(|at| batch.y.get(at).unwrap_or(0.0)));
+                said.extend_from_slice(outputs);
                 Ok(())
             })?;
         }
-        let factor = |(part, [truth, said]): (&TaskPart, &[f64; 2])| match is_log(&part.meaning)
-            && *truth > 0.0
-            && *said > 0.0
-        {
-            true => (truth / said).clamp(FACTORS[0], FACTORS[1]),
-            false => 1.0,
+        Ok(self.levels_of(&said, &truths))
+    }
+
+    /// As [`Task::levels`], of what was said of rows, `[rows, outputs]`, and what was right, `[rows, targets]`.
+    pub fn levels_of(&self, outputs: &[f32], truths: &[f64]) -> Vec<f64> {
+        let parts = self.parts();
+        let rows = truths.len() / parts.len().max(1);
+        let width = outputs.len() / rows.max(1);
+        let factor = |(at, part): (usize, &TaskPart)| {
+            let Some(unit) = part.meaning.unit().filter(|_| is_log(part) && rows >= LEAST) else {
+                return 1.0;
+            };
+            let truth: f64 =
+                truths.iter().skip(at).step_by(parts.len()).map(|truth| unit.truth(*truth)).sum();
+            let own = outputs.chunks(width.max(1)).filter_map(|row| row.get(part.outputs.clone()));
+            let said: f64 = own.map(|outputs| number_of(outputs, &unit).0).sum();
+            let is_known = truth > 0.0 && said > 0.0 && said.is_finite();
+            if is_known { (truth / said).clamp(FACTORS[0], FACTORS[1]) } else { 1.0 }
         };
-        Ok(parts.iter().zip(&sums).map(factor).collect())
+        parts.iter().enumerate().map(factor).collect()
     }
 
     /// The same with the predictions of each target multiplied by as much.
@@ -79,6 +78,14 @@ impl About {
             **plan = plan.as_ref().clone().with_target(target_levelled(target, factors));
         }
         self
+    }
+}
+
+/// Whether a number is learned by its logarithm, and its mean predicted.
+fn is_log(part: &TaskPart) -> bool {
+    match part.meaning {
+        PartMeaning::Number { unit, interval: None } => matches!(unit.curve, Curve::Log { .. }),
+        PartMeaning::Number { interval: Some(_), .. } | PartMeaning::Classes(_) => false,
     }
 }
 

@@ -160,11 +160,16 @@ impl Model {
         }
         let softmax = network.without_softmax();
         let names = names(&network, import, recorded.as_ref());
+        let output = network.outputs().first().map(|port| port.name.clone()).unwrap_or_default();
+        // Those of trees and their like are made by no softmax that could be taken off.
+        let is_classifier = recorded.is_none() && network.class_labels().is_some();
+        if !softmax && is_classifier && PROBABILITIES.contains(&output.as_str()) {
+            network.with_logarithm();
+        }
         // A single number tells two classes apart.
         if names.as_ref().is_some_and(|names| names.len() == 2) {
             network.without_sigmoid();
         }
-        let output = network.outputs().first().map(|port| port.name.clone()).unwrap_or_default();
         let nothing = Task::plain_numbers(Vec::new());
         let mut model = Model::behind(network, input, nothing, preparation)?;
         let width = width(&model, &port)?;
@@ -251,6 +256,9 @@ fn fault(message: impl Into<String>) -> Error {
     Error::Onnx(kiln_onnx::Error::Network(message.into()))
 }
 
+/// What outputs of probabilities are called by skl2onnx and onnxmltools.
+const PROBABILITIES: [&str; 3] = ["probabilities", "output_probability", "output_probabilities"];
+
 /// Leaves one output.
 fn choose_output(network: &mut Network, import: &Import, recorded: Option<&Recorded>) -> Result<()> {
     if recorded.is_some_and(|own| own.is_whole && matches!(own.task, Task::Tags { .. })) {
@@ -264,8 +272,13 @@ fn choose_output(network: &mut Network, import: &Import, recorded: Option<&Recor
         Task::Numbers { interval: Some(_), .. } => Some("prediction"),
         Task::Numbers { .. } | Task::Several { .. } | Task::Tags { .. } | Task::Text { .. } => None,
     });
-    let name = import.output.as_deref().or(own);
-    if let Some(name) = name {
+    let outputs = network.outputs();
+    // Classifiers give a label beside the probabilities that it follows from.
+    let scores = || {
+        let is_scores = |port: &&Port| PROBABILITIES.contains(&port.name.as_str());
+        outputs.iter().find(is_scores).map(|port| port.name.as_str())
+    };
+    if let Some(name) = import.output.as_deref().or(own).or_else(scores) {
         return Ok(network.keep(&[name])?);
     }
     match network.outputs().as_slice() {
@@ -342,15 +355,17 @@ fn told_input(port: &Port, import: &Import) -> Result<(InputSpec, Preparation)> 
                 fault(format!("{}: only the batch, the first axis, may be of free size; the sizes of images can be told", port.name))
             })?;
             let form = match port.element {
-                Some(OnnxDType::F32) => Form::numbers(&row),
-                Some(OnnxDType::I64) => Form {
+                Some(OnnxDType::F32 | OnnxDType::F64 | OnnxDType::F16 | OnnxDType::Bf16) => {
+                    Form::numbers(&row)
+                }
+                Some(OnnxDType::I64 | OnnxDType::I32) => Form {
                     kind: ValueKind::I64,
                     shape: row,
                     meaning: Meaning::Codes { count: usize::MAX >> 1 },
                 },
                 _ => {
                     return Err(fault(format!(
-                        "{}: a model takes float32 or int64, or bytes of images",
+                        "{}: a model takes floats, int32 or int64, or bytes of images",
                         port.name
                     )));
                 }
@@ -411,7 +426,7 @@ fn names(network: &Network, import: &Import, recorded: Option<&Recorded>) -> Opt
         Some(Task::Tags { .. }) => return None,
         _ => None,
     };
-    import.classes.clone().or(own).or_else(labels)
+    import.classes.clone().or(own).or_else(labels).or_else(|| network.class_labels())
 }
 
 /// The sizes of what a row gives. All batches must go.

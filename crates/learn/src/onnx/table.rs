@@ -137,7 +137,15 @@ fn number(builder: &mut Builder, column: &str, scale: Scale, fill: f64) -> Strin
     }
     let (shift, factor) = (scalar(builder, scale.shift), scalar(builder, scale.factor));
     let x = builder.node("Sub", &[&x, &shift], Vec::new());
-    let x = builder.node("Mul", &[&x, &factor], Vec::new());
+    let mut x = builder.node("Mul", &[&x, &factor], Vec::new());
+    if scale.clip {
+        let (three, one) = (scalar(builder, 3.0), scalar(builder, 1.0));
+        let third = builder.node("Div", &[&x, &three], Vec::new());
+        let square = builder.node("Mul", &[&third, &third], Vec::new());
+        let square = builder.node("Add", &[&square, &one], Vec::new());
+        let root = builder.node("Sqrt", &[&square], Vec::new());
+        x = builder.node("Div", &[&x, &root], Vec::new());
+    }
     to_float(builder, &x)
 }
 

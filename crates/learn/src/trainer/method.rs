@@ -84,6 +84,7 @@ pub(super) fn plain_goal<'a, M: Layer>(loss: Arc<dyn Loss + 'a>) -> Arc<Goal<'a,
     Arc::new(move |model: &M, context: &Context, rows: &Rows| {
         let prediction = model.forward(&rows.x(), context);
         let y = beside(&rows.y(), &prediction);
+        let members = context.members().filter(|_| context.is_training());
         let misfit = match (prediction.error(), y.error()) {
             (None, None) => loss.misfit(&prediction, &y),
             _ => None,
@@ -92,10 +93,31 @@ pub(super) fn plain_goal<'a, M: Layer>(loss: Arc<dyn Loss + 'a>) -> Arc<Goal<'a,
             Some(message) => {
                 Losses::from(Tensor::from(Error::new(ErrorKind::Value, "loss", message).nowhere()))
             }
-            None => loss.each(&prediction, &y),
+            None => match members {
+                Some(members) => of_members(&*loss, &members, &y),
+                None => loss.each(&prediction, &y),
+            },
         };
         Objective::new().reduced("loss", 1.0, losses, loss.reduction()).output("prediction", &prediction, "y")
     })
+}
+
+/// The losses of each member of an ensemble, `[batch, members, …]`, all beside the same targets.
+fn of_members(loss: &dyn Loss, members: &Tensor, y: &Tensor) -> Losses {
+    let shape = members.shape();
+    let [rows, count] = [shape.first(), shape.get(1)].map(|size| size.copied().unwrap_or(1));
+    let mut sizes = y.shape().to_vec();
+    sizes.insert(1, count);
+    let y = y.unsqueeze(1).broadcast_to(sizes).flatten(0..2);
+    let Losses { values, counts } = loss.each(&members.flatten(0..2), &y);
+    if values.rank() == 0 {
+        return values.into();
+    }
+    let by_row = |each: Tensor| {
+        let behind = each.shape().iter().skip(1).map(|size| *size as isize).collect::<Vec<_>>();
+        each.reshape([&[rows as isize, count as isize], &behind[..]].concat())
+    };
+    Losses { values: by_row(values), counts: counts.map(by_row) }
 }
 
 /// A batch's targets as a loss takes them: one number beside each prediction where the model has one output. Classes of steps stay as they are,

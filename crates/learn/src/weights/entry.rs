@@ -14,6 +14,9 @@ use super::{ElementType, Read};
 use crate::store::elements;
 use crate::{Error, Result};
 
+/// So many numbers may be repeats of fewer.
+const MOST_REPEATED: usize = 1 << 24;
+
 /// What a reader finds in a file.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
@@ -110,7 +113,7 @@ impl Entry {
         elements(&self.shape)
     }
 
-    /// That every number lies in the place, and that there are no more of them than the place holds: a few bytes whose strides
+    /// That every number lies in the place, and that there aren't many more of them than the place holds: a few bytes whose strides
     /// are 0 could else stand for more numbers than there is memory.
     fn check(&self) -> Read<()> {
         let room = self.place.len() / self.element.size();
@@ -135,7 +138,7 @@ impl Entry {
         if last.is_none_or(|last| last >= room) {
             return Err(outside());
         }
-        if count > room {
+        if count > room.max(MOST_REPEATED) {
             return Err(format!(
                 "it repeats {room} numbers to {count}; in PyTorch, `.contiguous()` before saving writes them all"
             ));

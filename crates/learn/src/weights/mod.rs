@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `.safetensors`, and `.safetensors.index.json` for several | yes | yes |
 //! | `.npy`, `.npz` | yes | yes |
-//! | `.pt`, `.pth`: what `torch.save` writes of state dicts | yes | no |
+//! | `.pt`, `.pth`, `.ckpt`: what `torch.save` writes of state dicts, old files too | yes | no |
 //! | `.json`, and kiln's own `.kiln` and `.state` | yes | `.json` |
 //!
 //! What a file is follows from its first bytes. It is mapped, not read: a tensor's numbers are looked at when they are asked for, and
@@ -54,6 +54,7 @@ mod npy;
 mod pickle;
 mod safetensors;
 mod torch;
+mod torch_old;
 mod zip;
 
 pub use adapters::{load_adapters, save_adapters};
@@ -84,6 +85,27 @@ pub struct Weights {
 enum FileBytes {
     MemoryMap(MemoryMap),
     Owned(Vec<u8>),
+}
+
+/// How tensors of Keras's get here.
+const FROM_KERAS: &str = "in Python, save its tensors by name: safetensors.numpy.save_file({w.path: w.numpy() for w in model.weights}, \"model.safetensors\")";
+
+/// What bytes are that hold weights in a way kiln doesn't read, with the mend.
+fn foreign(bytes: &[u8]) -> Option<String> {
+    let starts = |magic: &[u8]| bytes.starts_with(magic);
+    Some(match bytes {
+        _ if starts(b"\x89HDF\r\n\x1a\n") => format!("an HDF5 file, as Keras writes (.h5, .hdf5); {FROM_KERAS}"),
+        _ if bytes.get(4..8) == Some(b"TFL3") => {
+            "a network of TensorFlow Lite's (.tflite); tf2onnx writes it as ONNX: python -m tf2onnx.convert --tflite FILE --output net.onnx"
+                .to_string()
+        }
+        _ if starts(b"GGUF") => "a GGUF file: a whole language model, which `kiln predict` and `kiln inspect` take as it is".to_string(),
+        _ if starts(b"\x80") => {
+            "a pickle of Python's that PyTorch didn't write; save tensors alone: torch.save(model.state_dict(), …)"
+                .to_string()
+        }
+        _ => return None,
+    })
 }
 
 impl FileBytes {
@@ -133,18 +155,21 @@ impl Weights {
         let contents = if npy::is_npy(bytes) {
             npy::read(bytes)?
         } else if zip::is_zip(bytes) {
-            match zip::read(bytes)?.iter().any(|entry| torch::is_description(&entry.name)) {
+            let entries = zip::read(bytes)?;
+            if entries.iter().any(|entry| entry.name == "model.weights.h5") {
+                return Err(format!("this is a model of Keras's (.keras); {}", FROM_KERAS));
+            }
+            match entries.iter().any(|entry| torch::is_description(&entry.name)) {
                 true => torch::read(bytes)?,
                 false => npy::read_npz(bytes)?,
             }
         } else if is_json() {
             let (contents, numbers) = of_store(json::read(bytes)?.0)?;
             return Ok(Weights::new(vec![(path.to_path_buf(), FileBytes::Owned(numbers))], contents));
-        } else if bytes.starts_with(&[0x80]) {
-            return Err(
-                "this is a bare pickle, as PyTorch wrote before version 1.6; load it there and save it again"
-                    .to_string(),
-            );
+        } else if torch_old::is_old(bytes) {
+            torch_old::read_old(bytes)?
+        } else if let Some(what) = foreign(bytes) {
+            return Err(format!("this is {what}"));
         } else {
             return Err("this is no file of weights that kiln knows; it reads .safetensors, .npz, .npy, .pt, .pth, .json and .kiln, whole ones"
                 .to_string());

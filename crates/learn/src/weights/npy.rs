@@ -63,6 +63,11 @@ pub(super) fn read_npz(bytes: &[u8]) -> Read<Contents> {
 /// The type and whether it is big-endian.
 fn element(descr: &str) -> Read<(ElementType, bool)> {
     let unknown = || format!("its type is {}; kiln reads numbers and truth values", shown(descr));
+    if descr.starts_with("|O") {
+        return Err("it holds Python's objects, which only Python reads; save arrays of numbers, \
+                    array.astype(\"float32\")"
+            .to_string());
+    }
     let order = descr.chars().next().filter(|order| "<>|=".contains(*order)).ok_or_else(unknown)?;
     let element = ElementType::from_npy(&descr[1..]).ok_or_else(unknown)?;
     Ok((element, order == '>'))

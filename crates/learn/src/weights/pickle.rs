@@ -1,10 +1,8 @@
 //! Python's pickles, as far as files of tensors need them. A pickle is a program for a small stack machine, which can import and
-//! call anything; here it only builds a tree. A name is taken if the caller knows it and refused else, and a call is a node of the
-//! tree: nothing is ever imported or executed.
+//! call anything; here it only builds a tree. A name is two texts and a call a node of the tree, whatever is called: nothing is ever
+//! imported or executed, and what a caller doesn't know lies in the tree as it is.
 
 use std::collections::HashMap;
-
-use kiln_map::shown;
 
 use super::Read;
 
@@ -41,14 +39,15 @@ pub(super) enum PickleValue<'a> {
 pub(super) struct Pickle<'a> {
     pub values: Vec<PickleValue<'a>>,
     pub root: Id,
+    /// How many bytes it took.
+    pub size: usize,
 }
 
-/// Reads a pickle in which no names stand but those that are `known`, each a module and a name.
-pub(super) fn read<'a>(bytes: &'a [u8], known: &dyn Fn(&str, &str) -> bool) -> Read<Pickle<'a>> {
+/// Reads the pickle that bytes begin with.
+pub(super) fn read(bytes: &[u8]) -> Read<Pickle<'_>> {
     let mut machine = Machine {
         bytes,
         at: 0,
-        known,
         values: Vec::new(),
         stack: Vec::new(),
         marks: Vec::new(),
@@ -58,16 +57,15 @@ pub(super) fn read<'a>(bytes: &'a [u8], known: &dyn Fn(&str, &str) -> bool) -> R
         let at = machine.at;
         match machine.step() {
             Ok(None) => {}
-            Ok(Some(root)) => return Ok(Pickle { values: machine.values, root }),
+            Ok(Some(root)) => return Ok(Pickle { values: machine.values, root, size: machine.at }),
             Err(error) => return Err(format!("{error} (byte {at} of the pickle)")),
         }
     }
 }
 
-struct Machine<'a, 'k> {
+struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
-    known: &'k dyn Fn(&str, &str) -> bool,
     values: Vec<PickleValue<'a>>,
     stack: Vec<Id>,
     /// Heights of the stack that were marked.
@@ -75,7 +73,7 @@ struct Machine<'a, 'k> {
     memo: HashMap<u32, Id>,
 }
 
-impl<'a> Machine<'a, '_> {
+impl<'a> Machine<'a> {
     /// Does one operation; the last one gives what was built.
     fn step(&mut self) -> Read<Option<Id>> {
         let [operation] = self.take_array()?;
@@ -122,8 +120,16 @@ impl<'a> Machine<'a, '_> {
             0x8c => self.text::<1>()?,
             b'X' => self.text::<4>()?,
             0x8d => self.text::<8>()?,
-            b'C' => self.skip::<1>()?,
-            b'B' => self.skip::<4>()?,
+            b'C' | b'U' => self.skip::<1>()?,
+            b'B' | b'T' => self.skip::<4>()?,
+            0x8e | 0x96 => self.skip::<8>()?,
+            // Sets hold no tensors that have names.
+            0x8f => self.push(PickleValue::Other),
+            0x90 => drop(self.pop_mark()?),
+            0x91 => {
+                self.pop_mark()?;
+                self.push(PickleValue::Other);
+            }
 
             b']' => self.push(PickleValue::List(Vec::new())),
             b'}' => self.push(PickleValue::Dict(Vec::new())),
@@ -181,7 +187,7 @@ impl<'a> Machine<'a, '_> {
 
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.global(module, name)?;
+                self.push(PickleValue::Global(module, name));
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
@@ -190,15 +196,17 @@ impl<'a> Machine<'a, '_> {
                 else {
                     return Err("a name is no text".to_string());
                 };
-                let (module, name) = (*module, *name);
-                self.global(module, name)?;
+                let name = PickleValue::Global(module, name);
+                self.push(name);
             }
-            b'R' => {
+            // A call, and a new object of a class: with a tuple, and also with names.
+            b'R' | 0x81 => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
-                let PickleValue::Global(module, name) = self.values[function] else {
-                    return Err("it calls what is no function".to_string());
-                };
-                self.push(PickleValue::Call { function: (module, name), arguments, members: Vec::new() });
+                self.call(function, arguments);
+            }
+            0x92 => {
+                let (_, arguments, function) = (self.pop()?, self.pop()?, self.pop()?);
+                self.call(function, arguments);
             }
             // What an object is given besides: notes on versions, hooks. Nothing of it is numbers.
             b'b' => drop(self.pop()?),
@@ -291,19 +299,34 @@ impl<'a> Machine<'a, '_> {
         Ok(())
     }
 
+    fn call(&mut self, function: Id, arguments: Id) {
+        // What is called may itself be the result of a call.
+        let value = match self.values[function] {
+            PickleValue::Global(module, name) => {
+                PickleValue::Call { function: (module, name), arguments, members: Vec::new() }
+            }
+            _ => PickleValue::Other,
+        };
+        self.push(value);
+    }
+
     fn append(&mut self, new: Vec<Id>) -> Read<()> {
         let list = self.top()?;
-        let PickleValue::List(items) = &mut self.values[list] else {
-            return Err("it adds to no list".to_string());
-        };
-        items.extend(new);
+        match &mut self.values[list] {
+            PickleValue::List(items) => items.extend(new),
+            // An object that is also a list.
+            PickleValue::Call { .. } | PickleValue::Other => {}
+            _ => return Err("it adds to no list".to_string()),
+        }
         Ok(())
     }
 
     fn set(&mut self, new: Vec<Id>) -> Read<()> {
         let dict = self.top()?;
-        let (PickleValue::Dict(members) | PickleValue::Call { members, .. }) = &mut self.values[dict] else {
-            return Err("it adds to no dictionary".to_string());
+        let members = match &mut self.values[dict] {
+            PickleValue::Dict(members) | PickleValue::Call { members, .. } => members,
+            PickleValue::Other => return Ok(()),
+            _ => return Err("it adds to no dictionary".to_string()),
         };
         let (pairs, rest) = new.as_chunks();
         if !rest.is_empty() {
@@ -322,19 +345,6 @@ impl<'a> Machine<'a, '_> {
     fn recall(&mut self, at: u32) -> Read<()> {
         let id = *self.memo.get(&at).ok_or("it recalls what it didn't remember")?;
         self.stack.push(id);
-        Ok(())
-    }
-
-    fn global(&mut self, module: &'a str, name: &'a str) -> Read<()> {
-        if !(self.known)(module, name) {
-            return Err(format!(
-                "it asks for {}.{}, which is no part of a file of tensors, and nothing of it was run; \
-                 in Python, save the tensors alone: torch.save(model.state_dict(), …)",
-                shown(module),
-                shown(name)
-            ));
-        }
-        self.push(PickleValue::Global(module, name));
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! What `torch.save` writes: a zip archive with a pickle that describes tensors, and the numbers of each storage in an entry of its
-//! own. Dictionaries in dictionaries become dotted names; what is no tensor is left out and noted.
+//! own. Dictionaries in dictionaries become dotted names; what is no tensor is left out and noted. Older files stand in `torch_old.rs`.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
         Some(_) => return Err("its order of bytes is neither little nor big".to_string()),
     };
     let text = content(bytes, description)?;
-    let pickle = pickle::read(&text, &is_known)?;
+    let pickle = pickle::read(&text)?;
     let prefix = format!("{folder}data/");
     let mut storages = HashMap::new();
     for entry in &entries {
@@ -41,45 +41,37 @@ pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
             return Err(format!("two of its entries are named {}", shown(&entry.name)));
         }
     }
+    found(&pickle, storages, is_big_endian, text.len())
+}
+
+/// What the tree of a pickle of so many bytes holds.
+pub(super) fn found(
+    pickle: &Pickle,
+    storages: HashMap<&str, &TensorPlace>,
+    is_big_endian: bool,
+    size: usize,
+) -> Read<Contents> {
     let mut walk = StateDictReader {
-        pickle: &pickle,
+        pickle,
         storages,
         is_big_endian,
         entries: Vec::new(),
         notes: Vec::new(),
-        room: 64 * text.len() + (1 << 16),
+        room: 64 * size + (1 << 16),
     };
     walk.visit(pickle.root, "", 0)?;
-    Contents::new(walk.entries, walk.notes)
-}
-
-/// Whether an entry of an archive is the pickle of a file of PyTorch's.
-pub(super) fn is_description(name: &str) -> bool {
-    name == "data.pkl" || name.split_once('/').is_some_and(|(_, name)| name == "data.pkl")
-}
-
-/// The bytes of an entry. Checksums aren't looked at: PyTorch can be told to write none.
-fn content<'a>(bytes: &'a [u8], entry: &Packed) -> Read<std::borrow::Cow<'a, [u8]>> {
-    let place = TensorPlace { crc: None, ..entry.place.clone() };
-    place.bytes(bytes).map_err(|error| format!("{}: {error}", shown(&entry.name)))
-}
-
-/// All names that may stand in a pickle.
-fn is_known(module: &str, name: &str) -> bool {
-    match module {
-        "collections" => name == "OrderedDict",
-        "torch._utils" => {
-            matches!(
-                name,
-                "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3" | "_rebuild_parameter"
-            )
-        }
-        "torch.storage" => name == "UntypedStorage",
-        "torch" => {
-            ElementType::from_torch_storage(name).or_else(|| ElementType::from_torch_dtype(name)).is_some()
-        }
-        _ => false,
+    if let (PickleValue::Call { function: (module, name), .. }, true) =
+        (walk.value(pickle.root), walk.entries.is_empty())
+        && *module != "collections"
+    {
+        return Err(format!(
+            "it holds what {}.{} makes, which is no dictionary of tensors, and nothing of it was run; in Python, save the tensors \
+             alone: torch.save(model.state_dict(), …)",
+            shown(module),
+            shown(name)
+        ));
     }
+    Contents::new(walk.entries, walk.notes)
 }
 
 /// What is in the tree that a pickle built.
@@ -122,7 +114,8 @@ impl<'a> StateDictReader<'_, 'a> {
                     let key = match self.value(key) {
                         PickleValue::Text(text) => text.to_string(),
                         PickleValue::Int(number) => number.to_string(),
-                        _ => return Err(format!("{}: a key is neither text nor number", shown(name))),
+                        // An object as a key names nothing.
+                        _ => continue,
                     };
                     let path = join(name, &key);
                     if let Some(note) = self.note(value) {
@@ -138,11 +131,25 @@ impl<'a> StateDictReader<'_, 'a> {
                     self.visit(item, &join(name, &at.to_string()), depth + 1)?;
                 }
             }
-            PickleValue::Call { function: (_, "_rebuild_parameter"), arguments, .. } => {
+            // A dictionary with a value for what isn't in it.
+            PickleValue::Call { function: ("collections", "defaultdict"), members, .. } => {
+                for &(key, value) in members {
+                    if let PickleValue::Text(key) = self.value(key) {
+                        self.visit(value, &join(name, key), depth + 1)?;
+                    }
+                }
+            }
+            PickleValue::Call {
+                function: ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"),
+                arguments,
+                ..
+            } => {
                 let tensor = self.arguments(*arguments, 1)?[0];
                 self.visit(tensor, name, depth + 1)?;
             }
-            PickleValue::Call { function: (_, function), arguments, .. } => {
+            PickleValue::Call { function: ("torch._utils", function), arguments, .. }
+                if function.starts_with("_rebuild_tensor") =>
+            {
                 let name = if name.is_empty() { "tensor" } else { name };
                 let entry = self
                     .tensor(function, *arguments, name)
@@ -150,7 +157,20 @@ impl<'a> StateDictReader<'_, 'a> {
                 self.spend(16 * entry.shape.len())?;
                 self.entries.push(entry);
             }
-            _ => {}
+            // Whatever else it is, it is no tensor.
+            PickleValue::Call { function: (module, own), .. } => {
+                let note = format!("made by {}.{}", shown(module), shown(own));
+                self.spend(note.len())?;
+                self.notes.push((name.to_string(), note));
+            }
+            PickleValue::None
+            | PickleValue::Bool(_)
+            | PickleValue::Int(_)
+            | PickleValue::Float(_)
+            | PickleValue::Text(_)
+            | PickleValue::Other
+            | PickleValue::Global(..)
+            | PickleValue::Persistent(_) => {}
         }
         Ok(())
     }
@@ -308,13 +328,57 @@ mod tests {
             (tensor(0, &[2], &[-1], 6), "a size or stride is -1"),
             (tensor(-1, &[2], &[1], 6), "-1"),
             (tensor(0, &[i32::MAX, i32::MAX, i32::MAX], &[0, 0, 0], 6), "doesn't fit"),
-            (tensor(0, &[3, 3], &[0, 1], 6), ".contiguous()"),
+            (tensor(0, &[30_000, 30_000], &[0, 0], 6), ".contiguous()"),
             (tensor(0, &[2, 3], &[1], 6), "other axes"),
             (tensor(0, &[2], &[1], 7), "24 bytes and should have 7 times 4"),
         ] {
             let error = read(&of(&[("a", tensor)])).unwrap_err();
             assert!(error.starts_with("a: ") && error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_no_tensor_lies_beside_them_and_is_noted() {
+        // torch.Size, an object with a state, a set, a NumPy scalar's bytes, a default dictionary.
+        let global = |name: &str| [&b"c"[..], name.replace(' ', "\n").as_bytes(), b"\n"].concat();
+        let size = [global("torch Size"), numbers(&[2, 3]), b"\x85R".to_vec()].concat();
+        let object =
+            [global("argparse Namespace"), b")\x81}".to_vec(), text("lr"), b"K\x01sb".to_vec()].concat();
+        let scalar = [global("numpy.core.multiarray scalar"), b"C\x02ab\x85R".to_vec()].concat();
+        let run = [global("posix system"), text("ls"), b"\x85R".to_vec()].concat();
+        let inner = [text("b"), tensor(0, &[2], &[1], 6)].concat();
+        let default = [
+            global("collections defaultdict"),
+            global("builtins dict"),
+            b"\x85R(".to_vec(),
+            inner,
+            b"u".to_vec(),
+        ]
+        .concat();
+        let file = of(&[
+            ("a", tensor(0, &[6], &[1], 6)),
+            ("size", size),
+            ("args", object),
+            ("scalar", scalar),
+            ("run", run),
+            ("set", b"\x8f(K\x01\x90".to_vec()),
+            ("d", default),
+        ]);
+        let contents = read(&file).unwrap();
+        let names: Vec<&str> = contents.entries.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["a", "d.b"]);
+        let noted: Vec<(&str, &str)> =
+            contents.notes.iter().map(|(name, note)| (name.as_str(), note.as_str())).collect();
+        assert_eq!(
+            noted,
+            [
+                ("size", "made by torch.Size"),
+                ("args", "made by argparse.Namespace"),
+                ("scalar", "made by numpy.core.multiarray.scalar"),
+                ("run", "made by posix.system"),
+                ("set", "no tensor"),
+            ]
+        );
     }
 
     #[test]
@@ -333,11 +397,11 @@ mod tests {
     }
 
     #[test]
-    fn pickles_that_want_more_than_tensors_are_refused() {
+    fn pickles_that_are_no_dictionaries_of_tensors_are_refused() {
         for (pickle, reason) in [
             (&b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R."[..], "os.system"),
-            (b"\x80\x04X\x08\x00\x00\x00builtinsX\x04\x00\x00\x00eval\x93.", "builtins.eval"),
-            (b"ctorch\nload\n.", "torch.load"),
+            (b"\x80\x04X\x08\x00\x00\x00builtinsX\x04\x00\x00\x00eval\x93)R.", "builtins.eval"),
+            (b"ctorch\nload\n)\x81.", "torch.load"),
             (b"(S'x'\no.", "0x53"),
             (b"}(u}0R.", "takes more than it has"),
             (b"Kx", "cut off"),
@@ -365,4 +429,15 @@ mod tests {
         let twice = of(&[("a", tensor(0, &[1], &[1], 6)), ("a", tensor(0, &[1], &[1], 6))]);
         assert!(read(&twice).unwrap_err().contains("two tensors are named a"));
     }
+}
+
+/// Whether an entry of an archive is the pickle of a file of PyTorch's.
+pub(super) fn is_description(name: &str) -> bool {
+    name == "data.pkl" || name.split_once('/').is_some_and(|(_, name)| name == "data.pkl")
+}
+
+/// The bytes of an entry. Checksums aren't looked at: PyTorch can be told to write none.
+fn content<'a>(bytes: &'a [u8], entry: &Packed) -> Read<std::borrow::Cow<'a, [u8]>> {
+    let place = TensorPlace { crc: None, ..entry.place.clone() };
+    place.bytes(bytes).map_err(|error| format!("{}: {error}", shown(&entry.name)))
 }

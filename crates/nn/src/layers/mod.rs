@@ -1,17 +1,21 @@
 //! Layers: modules with a forward pass of one tensor. They start as PyTorch's do, and say where they don't.
 
+mod amounts;
 mod attention;
 mod conv;
 mod dense;
+mod members;
 mod norm;
 mod plain;
 mod recurrent;
 mod trees;
 
+pub use amounts::{LearnedScale, Places, Waves};
 pub use attention::{MultiHeadAttention, PositionalEmbedding, TransformerBlock, TransformerOptions};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub(crate) use conv::{convolution, transposed_convolution};
 pub use dense::{Dense, EmbedColumns, Embedding};
+pub use members::{MemberScales, MembersDense};
 pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use plain::{Activation, Dropout, Flatten, Lambda, OverTime, PRelu, Pool, Reshape, Transpose, Upsample};
 pub use recurrent::{Gru, Lstm, RecurrentOptions, Rnn};

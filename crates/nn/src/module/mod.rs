@@ -383,6 +383,8 @@ pub struct Context {
     cache: Option<CachedPass>,
     /// How many steps the sequences have that go through, where they differ.
     lengths: Mutex<Option<Lengths>>,
+    /// What each member of an ensemble said.
+    members: Mutex<Option<Tensor>>,
 }
 
 impl Context {
@@ -400,6 +402,7 @@ impl Context {
             updates: Mutex::default(),
             cache: None,
             lengths: Mutex::default(),
+            members: Mutex::default(),
         }
     }
 
@@ -416,6 +419,15 @@ impl Context {
     /// A key that no other call in this pass gets, and that differs from step to step.
     pub fn key(&self) -> Key {
         self.key.derive(self.drawn.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// What each member of an ensemble said, `[batch, members, …]`, where the last layer that ran gave the mean of them in training.
+    pub fn members(&self) -> Option<Tensor> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_members(&self, members: Option<Tensor>) {
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
     }
 
     /// Asks for `variable` to have this value after the pass (a running mean), whatever was asked for before.

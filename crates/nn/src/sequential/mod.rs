@@ -127,8 +127,10 @@ impl Sequential {
     /// Gives the number of outputs to a last dense layer that was described without one (`dense` in a text).
     pub fn outputs(mut self, count: usize) -> Sequential {
         match self.last_mut().map(|part| &mut part.kind) {
-            Some(Kind::Described(Spec::Dense { outputs, .. }, _)) => {
-                outputs.get_or_insert(count);
+            Some(Kind::Described(spec, _)) => {
+                if let Some(outputs) = spec.scores() {
+                    outputs.get_or_insert(count);
+                }
             }
             Some(Kind::Blend(Blend { rows, .. })) => {
                 *rows = std::mem::take(rows).into_iter().map(|row| row.outputs(count)).collect();
@@ -144,7 +146,9 @@ impl Sequential {
     /// # Errors
     /// Where the last layer isn't a dense one.
     pub fn new_head(mut self, count: usize) -> Result<Sequential> {
-        if let Some(Part { kind: Kind::Described(Spec::Dense { outputs, .. }, made), .. }) = self.last_mut() {
+        if let Some(Part { kind: Kind::Described(spec, made), .. }) = self.last_mut()
+            && let Some(outputs) = spec.scores()
+        {
             (*outputs, *made) = (Some(count), OnceLock::new());
             return Ok(self);
         }
@@ -157,7 +161,9 @@ impl Sequential {
     /// goes into the last convolution over steps, as `[rows, steps, channels]`. An error without either.
     #[track_caller]
     pub fn features(&self, x: &Tensor, context: &Context) -> Tensor {
-        let is_dense = |part: &Part| matches!(part.kind, Kind::Described(Spec::Dense { .. }, _));
+        let is_dense = |part: &Part| {
+            matches!(part.kind, Kind::Described(Spec::Dense { .. } | Spec::MembersDense { .. }, _))
+        };
         let is_conv = |part: &Part| matches!(part.kind, Kind::Described(Spec::Conv { .. }, _));
         let (dense, conv) = (self.parts.iter().rposition(is_dense), self.parts.iter().rposition(is_conv));
         let Some(last) = dense.or(conv) else {
@@ -167,7 +173,12 @@ impl Sequential {
         let key = Key::new(self.seed);
         line::on_behalf_of(line::of(Location::caller()), || {
             let features = self.first(last, x, context, &key);
-            if dense.is_none() && features.rank() == 3 { features.permute([0, 2, 1]) } else { features }
+            match self.parts[last].kind {
+                // All that the members make of it.
+                Kind::Described(Spec::MembersDense { .. }, _) => features.flatten(1..),
+                _ if dense.is_none() && features.rank() == 3 => features.permute([0, 2, 1]),
+                _ => features,
+            }
         })
     }
 
@@ -209,7 +220,13 @@ impl Sequential {
     /// What the first so many layers make of `x`.
     fn first(&self, count: usize, x: &Tensor, context: &Context, key: &Key) -> Tensor {
         self.parts.iter().enumerate().take(count).fold(x.clone(), |x, (position, part)| {
-            composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)))
+            // What members said is no more what comes out behind another layer, or joined with other rows.
+            context.set_members(None);
+            let y = composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)));
+            if !matches!(part.kind, Kind::Described(..) | Kind::Own(_)) {
+                context.set_members(None);
+            }
+            y
         })
     }
 }

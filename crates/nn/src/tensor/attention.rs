@@ -1,7 +1,7 @@
 //! Scaled dot-product attention.
 
 use kiln_ir::attention::{AttentionSpec, AttentionValue};
-use kiln_ir::{DType, Expr, Shape};
+use kiln_ir::{DType, Expr, Scalar, Shape};
 
 use super::Tensor;
 use crate::composite::is_recorded;
@@ -89,7 +89,7 @@ impl Tensor {
     /// Attention of these queries `[…, queries, width]` over keys `[…, keys, width]`: the means of the values
     /// `[…, keys, any]`, weighted by the softmax of the scaled scores. A query that may attend to nothing gets zeros.
     ///
-    /// Memory grows with queries and keys, not with their product (unless weights are dropped or a mask of floats has a gradient), and keys that
+    /// Memory grows with queries and keys, not with their product (unless a mask of floats has a gradient), and keys that
     /// aren't attended to cost nothing. A query gives the same bits alone, behind a cache of keys and among others.
     ///
     /// ```
@@ -170,7 +170,10 @@ impl AttentionOperation<'_> {
     #[track_caller]
     fn fused(&self) -> Option<Tensor> {
         let AttentionOperation { query, keys, values, options, .. } = self;
-        if options.dropout.is_some() || query.size(-1) == 0 || values.size(-1) == 0 {
+        let dropout = options.dropout.as_ref().filter(|(share, _)| *share != 0.0);
+        // What isn't a share is an error of what is composed.
+        let sound = dropout.is_none_or(|(share, _)| (0.0..=1.0).contains(share));
+        if !sound || query.size(-1) == 0 || values.size(-1) == 0 {
             return None;
         }
         let outer = |x: &Tensor| Shape::from(&x.shape()[..x.rank() - 2]);
@@ -218,6 +221,10 @@ impl AttentionOperation<'_> {
             operands
                 .push(apart.broadcast_to(&[sequences.shape().elements(), within].into()).reshape([batch]));
             spec.placed = true;
+        }
+        if let Some((share, key)) = dropout {
+            operands.push(key.tensor().0.reshape([1]));
+            spec.dropout = Some(Scalar::Float(*share));
         }
         let found = Expr::attention_value(&spec, AttentionValue::Result, &operands);
         let sizes = [&heads[..], &[query.size(-2), values.size(-1)]].concat();

@@ -12,7 +12,12 @@ use super::{Network, Scope, Weight};
 use crate::call::title;
 use crate::element::OnnxDType;
 use crate::error::{Error, Result};
-use crate::proto::{GraphProto, NodeProto, TensorProto, tensor_shape_proto::dimension, type_proto};
+use crate::proto::attribute_proto::AttributeType;
+use crate::proto::tensor_shape_proto::{Dimension, dimension};
+use crate::proto::{
+    AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    type_proto,
+};
 use crate::value::Value;
 
 impl Network {
@@ -67,6 +72,54 @@ impl Network {
         }
         let number = node.and_then(|node| node.input.first().cloned());
         self.end_at(number, Some(1))
+    }
+
+    /// Makes logits of a single output of probabilities that no softmax gives, as those of trees: their logarithms.
+    pub fn with_logarithm(&mut self) {
+        let graph = self.model.graph.get_or_insert_default();
+        let Some(port) = graph.output.first_mut() else { return };
+        let own = |part: &str| format!("{} {part}", port.name());
+        let (least, above, log) = (own("least"), own("above 0"), own("logarithm"));
+        let node =
+            |kind: &str, inputs: Vec<String>, output: &String, attribute: Vec<AttributeProto>| NodeProto {
+                op_type: Some(kind.to_string()),
+                input: inputs,
+                output: vec![output.clone()],
+                attribute,
+                ..NodeProto::default()
+            };
+        // What was never seen is as good as impossible, and no infinity.
+        let value = AttributeProto {
+            name: Some("value_float".to_string()),
+            f: Some(1e-12),
+            r#type: Some(AttributeType::Float as i32),
+            ..AttributeProto::default()
+        };
+        let nodes = [
+            node("Constant", Vec::new(), &least, vec![value]),
+            node("Add", vec![port.name().to_string(), least.clone()], &above, Vec::new()),
+            node("Log", vec![above.clone()], &log, Vec::new()),
+        ];
+        port.name = Some(log);
+        if let Some((element, sizes)) = as_numbers(port) {
+            port.r#type = Some(declared_type(element, &sizes));
+        }
+        graph.node.extend(nodes);
+    }
+
+    /// What a classifier of `ai.onnx.ml` calls its classes.
+    pub fn class_labels(&self) -> Option<Vec<String>> {
+        let nodes = self.graph().node.iter().rev().filter(|node| node.domain() == crate::export::ML);
+        nodes.flat_map(|node| &node.attribute).find_map(|own| match own.name() {
+            "classlabels_strings" if !own.strings.is_empty() => {
+                let text = |text: &bytes::Bytes| String::from_utf8_lossy(text).into_owned();
+                Some(own.strings.iter().map(text).collect())
+            }
+            "classlabels_int64s" | "classlabels_ints" if !own.ints.is_empty() => {
+                Some(own.ints.iter().map(i64::to_string).collect())
+            }
+            _ => None,
+        })
     }
 
     /// Makes another value the single output.
@@ -241,6 +294,23 @@ fn maker<'a>(makers: &HashMap<&'a str, &'a NodeProto>, name: &str) -> Option<&'a
 
 fn integer(node: &NodeProto, name: &str) -> Option<i64> {
     node.attribute.iter().find(|attribute| attribute.name() == name).and_then(|attribute| attribute.i)
+}
+
+/// A port that holds maps from classes to numbers, as the numbers it holds here.
+fn as_numbers(port: &ValueInfoProto) -> Option<(OnnxDType, Vec<Option<usize>>)> {
+    let is_tensor = matches!(port.r#type.as_ref()?.value.as_ref()?, type_proto::Value::TensorType(_));
+    let port = declared(port);
+    if is_tensor { None } else { Some((port.element?, port.sizes)) }
+}
+
+fn declared_type(element: OnnxDType, sizes: &[Option<usize>]) -> TypeProto {
+    let dim = |size: &Option<usize>| Dimension {
+        value: size.map(|size| dimension::Value::DimValue(size as i64)),
+        ..Dimension::default()
+    };
+    let shape = TensorShapeProto { dim: sizes.iter().map(dim).collect() };
+    let tensor = type_proto::Tensor { elem_type: Some(element.number()), shape: Some(shape) };
+    TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }
 }
 
 fn set_last_size(port: &mut crate::proto::ValueInfoProto, size: usize) {

@@ -3,7 +3,7 @@
 mod batch;
 mod end;
 mod order;
-pub(crate) mod parts;
+mod parts;
 mod port;
 
 use std::borrow::Cow;
@@ -16,7 +16,6 @@ use kiln_map::{Budget, ExternalFiles};
 use kiln_nn::{Context, DType, Data, Layer, Module, Param, Tensor, Variable, Visitor};
 
 use self::order::{inputs_of, sort};
-use self::parts::Demand;
 pub use self::port::Port;
 use self::port::declared;
 use crate::call::{Call, title};
@@ -28,6 +27,7 @@ use crate::proto::{
     ValueInfoProto, type_proto,
 };
 use crate::read::{self, Origin};
+use crate::settle::Demand;
 use crate::value::{Value, built};
 
 /// A network of a file.

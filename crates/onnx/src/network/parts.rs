@@ -2,34 +2,18 @@
 //! first, in one program, and the walk goes on with what came out. Programs are found again by their structure, so that the parts of a
 //! second run, and of a loop's next round, aren't compiled again.
 
-use std::cell::Cell;
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use kiln_ir::{ErrorKind, Op, Shape};
+use kiln_ir::{ErrorKind, Shape};
 use kiln_map::Budget;
-use kiln_nn::{Context, DType, Data, HostOp, Tensor, eval_all};
+use kiln_nn::{Context, DType, Data, HostOp, Tensor};
 
 use super::order::names_taken;
 use super::{Network, Scope};
 use crate::error::{Error, Result};
 use crate::proto::NodeProto;
+use crate::settle::{Demand, settled};
 use crate::value::Value;
-
-/// Whether a node asked for numbers that aren't computed yet.
-#[derive(Default)]
-pub struct Demand(Cell<bool>);
-
-impl Demand {
-    pub(crate) fn ask(&self) {
-        self.0.set(true);
-    }
-
-    /// Whether it was asked since the last time.
-    fn take(&self) -> bool {
-        self.0.take()
-    }
-}
 
 impl Network {
     /// What it gives for values that are there, computed: also where shapes, or how often a part runs, follow from numbers.
@@ -146,44 +130,150 @@ impl HostOp for PartByPart {
     }
 }
 
-/// Values whose numbers are there, computed in one program.
-pub fn settled(values: Vec<Value>, budget: &Budget, place: &str) -> Result<Vec<Value>> {
-    let mut open = Vec::new();
-    values.iter().for_each(|value| find_open(value, &mut open));
-    if open.is_empty() {
-        return Ok(values);
-    }
-    let bytes = open.iter().map(|tensor| (tensor.elements() * tensor.dtype().size()) as u64).sum();
-    budget.bytes(bytes).map_err(Error::limit(place))?;
-    let computed = eval_all(&open)?;
-    budget.free(bytes);
-    let mut computed = computed.into_iter();
-    Ok(values.iter().map(|value| filled(value, &mut computed)).collect())
-}
+#[cfg(test)]
+mod tests {
+    use kiln_nn::{Function, Input, Key, Layer};
 
-/// Whether a tensor is still to be computed: it is no number from the host and no weight.
-fn is_open(tensor: &Tensor) -> bool {
-    let node = tensor.expr().node();
-    node.is_ok_and(|node| !matches!(node.op, Op::Const(_) | Op::Var(_) | Op::Fill(_)))
-}
+    use super::*;
+    use crate::element::OnnxDType;
+    use crate::network::parse;
+    use crate::proto::{
+        AttributeProto, GraphProto, Message, ModelProto, OperatorSetIdProto, TypeProto, ValueInfoProto,
+        type_proto,
+    };
 
-fn find_open<'a>(value: &'a Value, open: &mut Vec<&'a Tensor>) {
-    match value {
-        Value::Numbers(tensor, _) if is_open(tensor) => open.push(tensor),
-        Value::List(values) => values.iter().for_each(|value| find_open(value, open)),
-        Value::Numbers(..) | Value::Texts(..) | Value::Later(_) | Value::Nothing => {}
-    }
-}
-
-/// A value with what was computed in the places that were open.
-fn filled(value: &Value, computed: &mut impl Iterator<Item = Tensor>) -> Value {
-    match value {
-        Value::Numbers(tensor, element) if is_open(tensor) => {
-            Value::Numbers(computed.next().unwrap_or_else(|| tensor.clone()), *element)
+    fn node(kind: &str, inputs: &[&str], outputs: &[&str], graphs: &[(&str, GraphProto)]) -> NodeProto {
+        let texts = |all: &[&str]| all.iter().map(|text| text.to_string()).collect();
+        let graph = |(name, graph): &(&str, GraphProto)| AttributeProto {
+            name: Some(name.to_string()),
+            g: Some(graph.clone()),
+            ..AttributeProto::default()
+        };
+        NodeProto {
+            op_type: Some(kind.to_string()),
+            input: texts(inputs),
+            output: texts(outputs),
+            attribute: graphs.iter().map(graph).collect(),
+            ..NodeProto::default()
         }
-        Value::List(values) => {
-            Value::List(Arc::new(values.iter().map(|value| filled(value, computed)).collect()))
+    }
+
+    fn number(value: f32, output: &str) -> NodeProto {
+        let value = AttributeProto {
+            name: Some("value_float".to_string()),
+            f: Some(value),
+            ..AttributeProto::default()
+        };
+        NodeProto { attribute: vec![value], ..node("Constant", &[], &[output], &[]) }
+    }
+
+    fn graph(nodes: Vec<NodeProto>, inputs: &[&str], outputs: &[&str]) -> GraphProto {
+        let port = |name: &&str| ValueInfoProto {
+            name: Some(name.to_string()),
+            r#type: Some(TypeProto {
+                value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+                    elem_type: Some(OnnxDType::F32.number()),
+                    shape: None,
+                })),
+                ..TypeProto::default()
+            }),
+            ..ValueInfoProto::default()
+        };
+        GraphProto {
+            node: nodes,
+            input: inputs.iter().map(port).collect(),
+            output: outputs.iter().map(port).collect(),
+            ..GraphProto::default()
         }
-        Value::Numbers(..) | Value::Texts(..) | Value::Later(_) | Value::Nothing => value.clone(),
+    }
+
+    fn network(nodes: Vec<NodeProto>) -> Network {
+        let set = OperatorSetIdProto { version: Some(17), ..OperatorSetIdProto::default() };
+        let model = ModelProto {
+            graph: Some(graph(nodes, &["x"], &["y"])),
+            opset_import: vec![set],
+            ..ModelProto::default()
+        };
+        parse(model.encode_to_vec()).unwrap()
+    }
+
+    /// Squares where the sum is positive, else the negatives.
+    fn chosen() -> Network {
+        let then = graph(vec![node("Mul", &["x", "x"], &["a"], &[])], &[], &["a"]);
+        let other = graph(vec![node("Neg", &["x"], &["b"], &[])], &[], &["b"]);
+        let ways = [("then_branch", then), ("else_branch", other)];
+        network(vec![
+            number(0.0, "zero"),
+            node("ReduceSum", &["x"], &["sum"], &[]),
+            node("Greater", &["sum", "zero"], &["is"], &[]),
+            node("If", &["is"], &["y"], &ways),
+        ])
+    }
+
+    /// Doubled until the sum is above a hundred.
+    fn grown() -> Network {
+        let body = graph(
+            vec![
+                node("Add", &["h", "h"], &["twice"], &[]),
+                node("ReduceSum", &["twice"], &["sum"], &[]),
+                number(100.0, "most"),
+                node("Less", &["sum", "most"], &["on"], &[]),
+            ],
+            &["round", "going", "h"],
+            &["on", "twice"],
+        );
+        network(vec![node("Loop", &["", "", "x"], &["y"], &[("body", body)])])
+    }
+
+    /// Those above zero.
+    fn found() -> Network {
+        network(vec![
+            number(0.0, "zero"),
+            node("Greater", &["x", "zero"], &["is"], &[]),
+            node("Compress", &["x", "is"], &["y"], &[]),
+        ])
+    }
+
+    fn given(network: &Network, x: &[f32]) -> Vec<f32> {
+        let inputs = vec![Value::of(Tensor::new(x.to_vec(), [x.len()]))];
+        match network.compute(inputs).unwrap().remove(0) {
+            Value::Numbers(y, _) => y.to_vec().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn ways_rounds_and_shapes_follow_from_numbers() {
+        assert_eq!(given(&chosen(), &[1.0, 2.0]), [1.0, 4.0]);
+        assert_eq!(given(&chosen(), &[1.0, -2.0]), [-1.0, 2.0]);
+        assert_eq!(given(&grown(), &[1.0, 2.0]), [64.0, 128.0]);
+        assert_eq!(given(&grown(), &[60.0, 2.0]), [120.0, 4.0]);
+        assert_eq!(given(&found(), &[1.0, -2.0, 3.0]), [1.0, 3.0]);
+    }
+
+    #[test]
+    fn such_a_network_predicts_as_a_layer_and_is_not_trained() {
+        for (network, x, expected) in
+            [(chosen(), [1.0f32, -2.0], [-1.0f32, 2.0]), (grown(), [60.0, 2.0], [120.0, 4.0])]
+        {
+            let traced = network.run(
+                vec![Value::of(Tensor::from(kiln_ir::Expr::input(0, [2], DType::F32)))],
+                &Context::inference(),
+            );
+            assert!(traced.unwrap_err().to_string().contains("known only when it runs"));
+            let mut function = Function::inference(&network, |network, cx, [x]| network.forward(&x, cx));
+            for _ in 0..2 {
+                let y = function.run([Input::new(&x, &[2])]).unwrap();
+                assert_eq!(y[0].as_slice::<f32>(), Some(&expected[..]));
+            }
+            let mut step = Function::new(|[x]| vec![network.forward(&x, &Context::training(Key::new(1)))]);
+            let error = step.run([Input::new(&x, &[2])]).unwrap_err().to_string();
+            assert!(error.contains("isn't trained"), "{error}");
+        }
+        // What gives other sizes for other numbers is no model of rows.
+        let network = found();
+        let mut function = Function::inference(&network, |network, cx, [x]| network.forward(&x, cx));
+        let error = function.run([Input::new(&[1f32, 2.0], &[2])]).unwrap_err().to_string();
+        assert!(error.contains("sizes follow from numbers"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use kiln_ir::DType;
 use kiln_nn::Tensor;
 
 use crate::call::{Call, wide};
-use crate::element::{Beyond, NarrowFloat, OnnxDType};
+use crate::element::{NarrowFloat, OnnxDType, Overflow};
 use crate::error::Result;
 
 /// Numbers as the nearest of a narrow float, of two the even one. What lies beyond its largest is that, or what the type has for it
@@ -21,20 +21,20 @@ pub(super) fn narrowed(call: &Call, x: &Tensor, element: OnnxDType, float: Narro
     let near = (&size / &step).round() * &step;
     let above = match float.beyond {
         _ if saturates => float.largest,
-        Beyond::Largest => float.largest,
-        Beyond::Infinity => f64::INFINITY,
-        Beyond::Nan | Beyond::UnsignedNan => f64::NAN,
+        Overflow::Largest => float.largest,
+        Overflow::Infinity => f64::INFINITY,
+        Overflow::Nan | Overflow::UnsignedNan => f64::NAN,
     };
     let near = near.gt(float.largest).select(above, &near);
     // The sign of zero shows in its reciprocal, that of infinity only in itself.
     let is_negative = x.lt(0.0).logical_or(&x.recip().lt(0.0));
     let signed = match float.beyond {
         // There is no negative zero.
-        Beyond::UnsignedNan => is_negative.logical_and(&near.ne(0.0)).select(-&near, &near),
-        Beyond::Infinity | Beyond::Nan | Beyond::Largest => is_negative.select(-&near, &near),
+        Overflow::UnsignedNan => is_negative.logical_and(&near.ne(0.0)).select(-&near, &near),
+        Overflow::Infinity | Overflow::Nan | Overflow::Largest => is_negative.select(-&near, &near),
     };
     // What isn't a number stays so, where the type has it.
-    let nothing = if float.beyond == Beyond::Largest { -0.0 } else { f64::NAN };
+    let nothing = if float.beyond == Overflow::Largest { -0.0 } else { f64::NAN };
     let signed = x.is_nan().select(nothing, signed);
     Ok(signed.cast(DType::F32))
 }
@@ -71,4 +71,34 @@ fn powers(call: &Call, x: &Tensor, float: NarrowFloat) -> Result<Tensor> {
     let above = if call.int("saturate", 1) != 0 { float.largest } else { f64::NAN };
     let y = y.gt(float.largest).select(above, y);
     Ok(size.is_finite().select(y, f64::NAN).cast(DType::F32))
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_ir::Data;
+
+    use crate::element::OnnxDType;
+
+    /// Every code of each type stands for a number of its own, in order, and its largest is the largest.
+    #[test]
+    fn all_codes_of_narrow_floats_are_numbers_in_order() {
+        for (element, positive) in [
+            (OnnxDType::F8E4m3, 127),
+            (OnnxDType::F8E4m3Fnuz, 128),
+            (OnnxDType::F8E5m2, 124),
+            (OnnxDType::F8E5m2Fnuz, 128),
+            (OnnxDType::F8E8m0, 255),
+        ] {
+            let bytes: Vec<u8> = (0..positive as u8).collect();
+            let Some(Data::F32(numbers)) = element.read(&bytes, bytes.len()) else { panic!("{element:?}") };
+            assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{element:?}");
+            let largest = element.narrow_float().unwrap().largest;
+            assert_eq!(f64::from(*numbers.last().unwrap()), largest, "{element:?}");
+        }
+        let four = OnnxDType::F4E2m1.read(&[0x10, 0x32, 0x54, 0x76], 8).unwrap();
+        assert_eq!(four, Data::F32(vec![0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]));
+        // The first stands in the lowest bits.
+        assert_eq!(OnnxDType::I4.read(&[0x8f, 0x07], 3), Some(Data::I32(vec![-1, -8, 7])));
+        assert_eq!(OnnxDType::U2.read(&[0b11_10_01_00], 4), Some(Data::U8(vec![0, 1, 2, 3])));
+    }
 }

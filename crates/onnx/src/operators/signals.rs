@@ -28,7 +28,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
                 Some(length) => Some(call.sizes(&[length])?[0]),
                 None => None,
             };
-            let transform = Transform {
+            let transform = Fourier {
                 length,
                 inverse: call.int("inverse", 0) != 0,
                 onesided: call.int("onesided", 0) != 0,
@@ -67,7 +67,7 @@ fn typed(call: &Call, x: Tensor) -> Result<Vec<Value>> {
 }
 
 /// A discrete Fourier transform along one axis of `[…, length, …, 1 or 2]`, whose last axis holds real and imaginary parts.
-struct Transform {
+struct Fourier {
     /// What the axis is cut or filled with zeros to; of a half spectrum the length of the signal.
     length: Option<usize>,
     inverse: bool,
@@ -75,7 +75,7 @@ struct Transform {
     onesided: bool,
 }
 
-impl Transform {
+impl Fourier {
     fn of(&self, call: &Call, x: &Tensor, axis: usize) -> Result<Tensor> {
         let (rank, shape) = (x.rank(), x.shape());
         let parts = shape[rank - 1];
@@ -171,7 +171,7 @@ fn stft(call: &Call) -> Result<Vec<Value>> {
         parts *= wide(&window).reshape([length, 1]);
     }
     let onesided = call.int("onesided", 1) != 0;
-    let transform = Transform { length: None, inverse: false, onesided };
+    let transform = Fourier { length: None, inverse: false, onesided };
     let y = transform.of(call, &call.sound(parts)?, 2)?;
     Ok(vec![Value::Numbers(y.cast(x.dtype()), element)])
 }

@@ -17,7 +17,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
 }
 
 /// What a step is given of one tensor.
-struct Step<'a, 'b> {
+struct TensorStep<'a, 'b> {
     call: &'a Call<'b>,
     rate: Tensor,
     count: Tensor,
@@ -28,7 +28,7 @@ struct Step<'a, 'b> {
 }
 
 /// A step for each tensor: all of them come in, then all gradients, then the first state of each, …; and go out likewise.
-fn each(call: &Call, states: usize, step: fn(&Step) -> Vec<Tensor>) -> Result<Vec<Value>> {
+fn each(call: &Call, states: usize, step: fn(&TensorStep) -> Vec<Tensor>) -> Result<Vec<Value>> {
     let kinds = states + 2;
     let given = call.count().checked_sub(2).filter(|given| *given > 0 && given.is_multiple_of(kinds));
     let count = given.ok_or_else(|| call.fault(format!("{} inputs for steps", call.count())))? / kinds;
@@ -39,7 +39,7 @@ fn each(call: &Call, states: usize, step: fn(&Step) -> Vec<Tensor>) -> Result<Ve
         let x = own(0)?;
         let gradient = own(1)? + &x * penalty;
         let states = (2..kinds).map(own).collect::<Result<Vec<_>>>()?;
-        let given = Step { call, rate: call.tensor(0)?, count: call.tensor(1)?, x, gradient, states };
+        let given = TensorStep { call, rate: call.tensor(0)?, count: call.tensor(1)?, x, gradient, states };
         let element = call.element(2 + at)?;
         for (all, value) in all.iter_mut().zip(step(&given)) {
             all.push(Value::Numbers(value.cast(given.x.dtype()), element));
@@ -48,7 +48,7 @@ fn each(call: &Call, states: usize, step: fn(&Step) -> Vec<Tensor>) -> Result<Ve
     Ok(all.concat())
 }
 
-fn adagrad(step: &Step) -> Vec<Tensor> {
+fn adagrad(step: &TensorStep) -> Vec<Tensor> {
     let count = step.count.cast(step.x.dtype());
     let rate = &step.rate / (count * step.call.float("decay_factor", 0.0) + 1.0);
     let sum = &step.states[0] + step.gradient.square();
@@ -56,7 +56,7 @@ fn adagrad(step: &Step) -> Vec<Tensor> {
     vec![x, sum]
 }
 
-fn adam(step: &Step) -> Vec<Tensor> {
+fn adam(step: &TensorStep) -> Vec<Tensor> {
     let (alpha, beta) = (step.call.float("alpha", 0.9), step.call.float("beta", 0.999));
     let mean = &step.states[0] * alpha + &step.gradient * (1.0 - alpha);
     let square = &step.states[1] * beta + step.gradient.square() * (1.0 - beta);
@@ -70,7 +70,7 @@ fn adam(step: &Step) -> Vec<Tensor> {
     vec![x, mean, square]
 }
 
-fn momentum(step: &Step) -> Vec<Tensor> {
+fn momentum(step: &TensorStep) -> Vec<Tensor> {
     let (alpha, beta) = (step.call.float("alpha", 0.0), step.call.float("beta", 0.0));
     // The first gradient counts whole.
     let factor = step.count.gt(0).select(beta, 1.0).cast(step.x.dtype());

@@ -239,6 +239,7 @@ impl ReferenceMachine<'_> {
             vec![(&work.query, sizes.query()), (&work.key, sizes.key()), (&work.value, sizes.value())];
         views.extend(work.mask.iter().map(|view| (view, sizes.scores())));
         views.extend(work.places.iter().map(|view| (view, places.to_vec())));
+        views.extend(work.dropped.iter().map(|view| (view, vec![1])));
         let mut results = Vec::new();
         match &work.pass {
             AttentionPass::Forward { result, log_sum } => {

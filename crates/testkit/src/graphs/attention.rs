@@ -1,7 +1,7 @@
 //! Attention of values that a random graph has so far.
 
 use kiln_ir::op::{AttentionSpec, AttentionValue, UnaryOp};
-use kiln_ir::{DType, Expr, Shape};
+use kiln_ir::{DType, Expr, Scalar, Shape};
 
 use super::{MOST, Made, Maker, SIZES};
 use crate::rng::Range;
@@ -44,6 +44,10 @@ impl Maker {
         if self.rng.chance(0.3) {
             spec.placed = true;
             operands.push(self.argument([batch].into(), DType::I64, Range::Whole(-2, keys as i64)));
+        }
+        if self.rng.chance(0.3) {
+            spec.dropout = Some(Scalar::Float(0.25));
+            operands.push(self.argument([1].into(), DType::I64, Range::Whole(-99, 99)));
         }
         let x = Expr::attention_value(&spec, AttentionValue::Result, &operands);
         Made { x, bound: v.bound, exact: false }

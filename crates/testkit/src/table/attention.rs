@@ -2,7 +2,7 @@
 
 use kiln_ir::grad::gradients;
 use kiln_ir::op::{AttentionOperand, AttentionSpec, AttentionValue, BinaryOp};
-use kiln_ir::{DType, Expr};
+use kiln_ir::{DType, Expr, Scalar};
 
 use super::{FLOATS, Operand, SMALL, Table};
 use crate::rng::Range;
@@ -17,6 +17,8 @@ struct Setting {
     mask: Mask,
     /// The places of the first queries.
     places: Option<(&'static [usize], Range)>,
+    /// The share of the weights that are dropped.
+    dropout: Option<f64>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -37,7 +39,7 @@ fn settings(sizes: [usize; 2]) -> Vec<Setting> {
         (_, true) => [&[2, 2, 5, 3], &[2, 2, 7, 3], &[2, 2, 7, 4]],
         _ => [&[1, 6, 1, 64], &[1, 2, 130, 64], &[1, 2, 130, 64]],
     };
-    let plain = Setting { name: "plain", shapes, spec, mask: Mask::None, places: None };
+    let plain = Setting { name: "plain", shapes, spec, mask: Mask::None, places: None, dropout: None };
     let mut all = vec![
         plain,
         Setting { name: "causal", spec: causal, ..plain },
@@ -57,6 +59,15 @@ fn settings(sizes: [usize; 2]) -> Vec<Setting> {
         Setting { name: "masked by floats", mask: Mask::Floats, ..plain },
         Setting { name: "masked by floats, causal", mask: Mask::Floats, spec: causal, ..plain },
         Setting { name: "masked by the lowest", mask: Mask::Lowest, ..plain },
+        Setting { name: "dropped", dropout: Some(0.3), ..plain },
+        Setting {
+            name: "dropped, masked, causal",
+            dropout: Some(0.5),
+            mask: Mask::Floats,
+            spec: causal,
+            ..plain
+        },
+        Setting { name: "dropped whole", dropout: Some(1.0), ..plain },
         Setting { name: "placed", spec: causal, places: Some((&[2], Range::Whole(0, 4))), ..plain },
         Setting {
             name: "placed outside",
@@ -76,6 +87,7 @@ fn settings(sizes: [usize; 2]) -> Vec<Setting> {
             spec: causal,
             ..plain
         });
+        all.push(Setting { name: "grouped, dropped", shapes, dropout: Some(0.4), ..plain });
     }
     all
 }
@@ -90,6 +102,7 @@ impl Setting {
             Mask::Floats => Some((mask_shape(self.shapes), dtype, SMALL)),
         });
         operands.extend(self.places.map(|(shape, range)| (shape, DType::I64, range)));
+        operands.extend(self.dropout.map(|_| (&[1][..], DType::I64, Range::Whole(-1000, 1000))));
         operands
     }
 
@@ -109,9 +122,12 @@ impl Setting {
             };
             operands.push(mask.broadcast_to(&scores));
         }
-        operands.extend(self.places.map(|_| x[x.len() - 1].clone()));
+        // Places, and what says which weights are dropped, are the last operands.
+        let more = usize::from(self.places.is_some()) + usize::from(self.dropout.is_some());
+        operands.extend_from_slice(&x[x.len() - more..]);
         let masked = self.mask != Mask::None;
-        (AttentionSpec { masked, placed: self.places.is_some(), ..self.spec }, operands)
+        let dropout = self.dropout.map(Scalar::Float);
+        (AttentionSpec { masked, placed: self.places.is_some(), dropout, ..self.spec }, operands)
     }
 }
 
@@ -130,8 +146,25 @@ fn value(spec: &AttentionSpec, value: AttentionValue, operands: &[Expr]) -> Expr
 }
 
 pub(super) fn add(table: &mut Table) {
+    small(table, false);
+    gradients_alone(table);
+    layouts(table);
+    several_blocks(table, false);
+}
+
+/// With weights that are dropped; the last cases of all, since operands are drawn one after the other.
+pub(super) fn add_dropped(table: &mut Table) {
+    small(table, true);
+    several_blocks(table, true);
+}
+
+fn chosen(sizes: [usize; 2], dropped: bool) -> impl Iterator<Item = Setting> {
+    settings(sizes).into_iter().filter(move |setting| setting.dropout.is_some() == dropped)
+}
+
+fn small(table: &mut Table, dropped: bool) {
     for dtype in FLOATS {
-        for setting in settings([5, 7]) {
+        for setting in chosen([5, 7], dropped) {
             let name = |what: &str| format!("{what} {dtype} {}", setting.name);
             table.smooth(name("attention"), &setting.operands(dtype), move |x| {
                 let (spec, operands) = setting.asked(x);
@@ -152,11 +185,12 @@ pub(super) fn add(table: &mut Table) {
             }
         }
     }
-    gradients_alone(table);
-    layouts(table);
+}
+
+fn several_blocks(table: &mut Table, dropped: bool) {
     for dtype in [DType::F32, DType::F64, DType::F16] {
         for sizes in [[70, 150], [1, 130]] {
-            for setting in settings(sizes) {
+            for setting in chosen(sizes, dropped) {
                 large(table, dtype, sizes, setting);
             }
         }

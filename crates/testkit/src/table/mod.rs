@@ -64,6 +64,7 @@ pub fn cases() -> Vec<Case> {
     index::add(&mut table);
     scan::add(&mut table);
     structure::add(&mut table);
+    attention::add_dropped(&mut table);
     table.cases
 }
 

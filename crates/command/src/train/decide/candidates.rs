@@ -5,17 +5,17 @@ use kiln_learn::Interrupt;
 use kiln_learn::prelude::*;
 use kiln_learn::selection::{Candidate, Job};
 
-use super::super::fitted::{Fitted, Fitting};
+use super::super::fitted::{FittedKind, Fitting};
 use super::super::plan::TrainingPlan;
 use crate::choices;
 use crate::settings::Settings;
 use crate::source::{Ties, TrainingData};
 
 /// What is fitted at once.
-const FITTED: [(&str, Fitted); 2] = [("linear", Fitted::Linear), ("trees", Fitted::Trees)];
+const FITTED: [(&str, FittedKind); 2] = [("linear", FittedKind::Linear), ("trees", FittedKind::Trees)];
 
 /// Networks, by their presets.
-const NETWORKS: [&str; 1] = ["mlp"];
+const NETWORKS: [&str; 2] = ["tabm", "realmlp"];
 
 /// All of them that suit what is asked for, with their names.
 pub(super) fn all<'c>(
@@ -53,7 +53,7 @@ fn told(error: anyhow::Error) -> kiln_learn::Error {
 /// A model that is fitted at once.
 struct FittedCandidate<'c> {
     name: &'static str,
-    kind: Fitted,
+    kind: FittedKind,
     settings: Settings,
     source: &'c TrainingData,
 }

@@ -27,6 +27,13 @@ impl Evidence {
         Measured::of_outputs(about, &Subset::new(&all, self.held.rows.clone()), &self.held.outputs)
     }
 
+    /// What predictions are multiplied by so that their mean is right, by rows that were held out.
+    pub(crate) fn levels(&self, source: &TrainingData) -> Result<Vec<f64>> {
+        let truths = refit::rows(source)?.gather(&self.held.rows)?.y;
+        let truths: Vec<f64> = (0..truths.len()).filter_map(|at| truths.get(at)).collect();
+        Ok(source.task.levels_of(&self.held.outputs, &truths))
+    }
+
     /// Adds to a run's result what came of each candidate, and what repeats the run.
     pub(crate) fn tell(&self, result: &mut Value, settings: &Settings, measured: usize) {
         result["leaderboard"] = json!(self.board);

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::chosen::Decider;
 use super::fitted::model_of;
-use super::outcome::{Finished, Trained, finish};
+use super::outcome::{Finished, TrainingResult, finish};
 use super::plan::environment;
 use super::say::Say;
 use super::threshold::Threshold;
@@ -206,7 +206,7 @@ pub(super) fn run(
         ("rows".to_string(), all.len().into()),
         ("models".to_string(), Value::Object(shares.collect::<Map<_, _>>())),
     ];
-    let trained = Trained {
+    let trained = TrainingResult {
         training: Map::from_iter(training),
         how: Map::new(),
         history: History::default(),

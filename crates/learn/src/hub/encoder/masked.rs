@@ -70,9 +70,9 @@ impl EncoderModel {
         for (text, coded) in texts.iter().zip(coded) {
             let places: Vec<usize> = (0..coded.codes.len()).filter(|&at| coded.codes[at] == *mask).collect();
             if places.is_empty() {
-                let seen = self.config().window();
+                let seen = kiln_map::counted(self.config().window(), "piece");
                 return Err(Error::Preparation(format!(
-                    "{:?} has no {word} among the {seen} pieces that the model sees at most: write {word} where one is to be found",
+                    "{:?} has no {word} among what the model sees of it ({seen} at most): write {word} where one is to be found",
                     text.first
                 )));
             }

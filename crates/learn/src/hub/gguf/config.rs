@@ -161,7 +161,7 @@ fn llama(about: &ModelMetadata, config: &mut Map<String, Value>) -> Result<()> {
         put("sliding_window", window.into());
     }
     let mut rope = Map::new();
-    rope.insert("rope_theta".to_string(), about.number("rope.freq_base")?.unwrap_or(10_000.0).into());
+    rope.insert("rope_theta".to_string(), about.number("rope.freq_base")?.map_or(10_000.0.into(), single));
     let scaling = match about.value("rope.scaling.type") {
         Some((_, GgufValue::Text(kind))) if kind != "none" => Some(kind.clone()),
         _ => about.number("rope.scale_linear")?.map(|_| "linear".to_string()),
@@ -206,6 +206,10 @@ pub(super) fn metadata(
         ));
     }
     let whole = |count: usize| GgufValue::Whole(count as i128);
+    let number = |name: &'static str, number: f64| match single(number) == number {
+        true => Ok((name, GgufValue::Number(number))),
+        false => Err(format!("a GGUF file can't say {kind}.{name} {number}: it keeps seven digits")),
+    };
     let mut said = vec![
         ("context_length", whole(window)),
         ("embedding_length", whole(config.width)),
@@ -215,9 +219,9 @@ pub(super) fn metadata(
         ("vocab_size", whole(config.vocabulary)),
     ];
     if kind == "gpt2" {
-        said.push(("attention.layer_norm_epsilon", GgufValue::Number(block.epsilon)));
+        said.push(number("attention.layer_norm_epsilon", block.epsilon)?);
     } else {
-        said.push(("attention.layer_norm_rms_epsilon", GgufValue::Number(block.epsilon)));
+        said.push(number("attention.layer_norm_rms_epsilon", block.epsilon)?);
         said.push(("attention.head_count_kv", whole(block.kv_heads)));
         said.push(("attention.key_length", whole(block.head_width)));
         said.push(("attention.value_length", whole(block.head_width)));
@@ -225,7 +229,7 @@ pub(super) fn metadata(
     said.extend(block.window.map(|window| ("attention.sliding_window", whole(window))));
     if let Some(rotary) = &block.rotary {
         said.push(("rope.dimension_count", whole(rotary.width)));
-        said.push(("rope.freq_base", GgufValue::Number(rotary.base)));
+        said.push(number("rope.freq_base", rotary.base)?);
         if kind == "llama" && rotary.width != block.head_width {
             return Err("a GGUF file of llama can't say that features of a head aren't turned".to_string());
         }
@@ -233,7 +237,7 @@ pub(super) fn metadata(
             RotaryScaling::Plain => {}
             RotaryScaling::Linear(factor) => {
                 said.push(("rope.scaling.type", GgufValue::Text("linear".to_string())));
-                said.push(("rope.scaling.factor", GgufValue::Number(factor)));
+                said.push(number("rope.scaling.factor", factor)?);
             }
             // The rest of it is a tensor.
             RotaryScaling::Llama3 { original, .. } => {

@@ -17,9 +17,9 @@ use super::{ArgumentVisitor, Begins, Mistake, Word, arguments};
 use crate::init::Init;
 use crate::layers::{
     Activation, BatchNorm, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm,
-    Layer, LayerNorm, Lstm, MultiHeadAttention, OverTime, PRelu, Pool, PositionalEmbedding, RecurrentOptions,
-    Reshape, RmsNorm, Rnn, TransformerBlock, TransformerOptions, Transpose, Trees, Upsample, convolution,
-    transposed_convolution,
+    Layer, LayerNorm, LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu,
+    Places, Pool, PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, TransformerBlock,
+    TransformerOptions, Transpose, Trees, Upsample, Waves, convolution, transposed_convolution,
 };
 use crate::models::{BlockOptions, DecoderBlock};
 use crate::runtime::room;
@@ -155,6 +155,70 @@ layers! {
             return Err(x.refuse(format!("{} columns of codes in rows of {width}", columns.len())));
         }
         Box::new(EmbedColumns::new(columns, x.key))
+    };
+
+    /// A learnt factor for each number of an example, at first 1.
+    Scale "scale" {
+        /// How many times as fast they learn as weights do.
+        rate: f64 = 1.0 => named "rate",
+    }
+    examples &[(Rows, "scale"), (Rows, "scale rate 6"), (Sequences, "scale")],
+    methods { scale(rate: f64) = Spec::Scale { rate }; }
+    make |x| {
+        x.needs(2)?;
+        let shape = Shape::from(&x.shape[1..]);
+        room(&shape, DType::F32)?;
+        Box::new(LearnedScale::new(shape, *rate))
+    };
+
+    /// A few learnt sums of cosines of each number (or of those in some places, counted from 1), in front of what came in.
+    Waves "waves" {
+        /// How many sums.
+        size: usize = 3 => optional "size",
+        /// How many cosines each is of.
+        count: usize = 16 => named "count",
+        /// The deviation of frequencies at first, in turns for each unit.
+        deviation: f64 = 0.1 => named "deviation",
+        /// Of which numbers; all, unless it is said.
+        places: Places = Places(Vec::new()) => named "of",
+    }
+    examples &[(Rows, "waves"), (Rows, "waves 2 count 4 deviation 0.5 of 1-2+4"), (Sequences, "waves 1")],
+    methods { waves(size: usize) = Spec::Waves { size, count: 16, deviation: 0.1, places: Places(Vec::new()) }; }
+    make |x| {
+        let features = x.features()?;
+        if let Some(place) = places.0.iter().find(|place| **place >= features) {
+            return Err(x.refuse(format!("there is no number {} in rows of {features}", place + 1)));
+        }
+        Box::new(Waves::new(features, *size, *count, *deviation, places.clone(), x.key))
+    };
+
+    /// So many members of an ensemble, each of which sees the features by learnt scales of its own; the layers behind are shared.
+    Members "members" {
+        /// How many.
+        members: usize = 1 => required "members",
+    }
+    examples &[(Rows, "members 3")],
+    methods { members(members: usize) = Spec::Members { members }; }
+    make |x| {
+        x.needs(2)?;
+        Box::new(MemberScales::new(*members, x.features()?, x.key))
+    };
+
+    /// The end of an ensemble: a dense layer of each member's own, and the mean of them; in training each member's loss counts.
+    MembersDense "members-dense" {
+        /// Features that come out; none: somebody will say ([`Sequential::outputs`]).
+        outputs: Option<usize> = None => optional "outputs",
+    }
+    examples &[(Sequences, "members-dense 5")],
+    methods { members_dense(outputs: usize) = Spec::MembersDense { outputs: Some(outputs) }; }
+    make |x| {
+        let Some(outputs) = *outputs else {
+            return Err(x.refuse("how many outputs? write `members-dense 10`, or let `outputs` say".to_string()));
+        };
+        if x.shape.rank() != 3 {
+            return Err(x.refuse(format!("needs [batch, members, features], not {}; `members` makes it", x.shape)));
+        }
+        Box::new(MembersDense::new(x.channels()?, x.features()?, outputs, x.key))
     };
 
     /// A forest that was grown from data (`--preset trees`); training by descent leaves it as it is.

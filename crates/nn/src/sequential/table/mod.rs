@@ -196,6 +196,14 @@ pub(super) fn found(word: &str) -> Option<(&'static Word, Option<SpatialRank>)> 
 }
 
 impl Spec {
+    /// How many outputs it has, where it is a layer that scores what comes before it.
+    pub(super) fn scores(&mut self) -> Option<&mut Option<usize>> {
+        match self {
+            Spec::Dense { outputs, .. } | Spec::MembersDense { outputs } => Some(outputs),
+            _ => None,
+        }
+    }
+
     /// The layer for inputs of this shape, and what it is there: a rank that was left open is the input's.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What a layer's arguments can be, as text: numbers, sizes by axis, padding, lists.
 
+use crate::layers::Places;
 use crate::tensor::window::{Padding, PerAxis};
 
 /// An argument's value.
@@ -177,6 +178,21 @@ impl ArgumentValue for Vec<(usize, usize)> {
 
     fn text(&self) -> String {
         joined(self.iter().map(colon), " ")
+    }
+}
+
+/// `1-4+7`, counted from 1.
+impl ArgumentValue for Places {
+    fn expected(&self) -> &'static str {
+        "places from 1 on, such as `1-4+7`"
+    }
+
+    fn read(&mut self, text: &str) -> bool {
+        Places::of(text).map(|places| *self = places).is_some()
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -120,18 +120,75 @@ fn padding_changes_no_bit() {
 
 #[test]
 fn memory_grows_with_the_sequence_not_with_its_square() {
-    let attention = MultiHeadAttention::new(16, 2, Key::new(1)).causal();
-    let arena = |steps: usize| {
-        let attention = attention.clone();
-        let mut step = kiln_nn::Step::train(
-            &attention,
-            kiln_nn::Sgd::new(0.1),
-            |layer: &MultiHeadAttention, cx, [x]| layer.forward(&x, cx).square().mean(..),
-        );
-        let x = vec![0.5f32; steps * 16];
-        let input = kiln_nn::Input::new(&x, &[1, steps, 16]);
-        step.function().program([input]).unwrap().arena
+    for dropout in [0.0, 0.2] {
+        let attention = MultiHeadAttention::new(16, 2, Key::new(1)).causal().dropout(dropout);
+        let arena = |steps: usize| {
+            let attention = attention.clone();
+            let mut step = kiln_nn::Step::train(
+                &attention,
+                kiln_nn::Sgd::new(0.1),
+                |layer: &MultiHeadAttention, cx, [x]| layer.forward(&x, cx).square().mean(..),
+            );
+            let x = vec![0.5f32; steps * 16];
+            let input = kiln_nn::Input::new(&x, &[1, steps, 16]);
+            step.function().program([input]).unwrap().arena
+        };
+        let (short, long) = (arena(128), arena(1024));
+        assert!(long <= 9 * short, "{short} bytes for 128 steps, {long} for 1024, dropping {dropout}");
+    }
+}
+
+/// Attention with dropout as products, a softmax and a mask drawn for all weights.
+fn dropped_by_hand(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool, share: f64, key: &Key) -> Tensor {
+    let scores = q.matmul(&k.t()) * (1.0 / (q.size(-1) as f64).sqrt());
+    let matrix = [q.size(-2), k.size(-2)];
+    let seen = Tensor::index_along(matrix, 1).le(Tensor::index_along(matrix, 0));
+    let scores = if causal { seen.select(&scores, -1e30) } else { scores };
+    scores.softmax(-1).dropout(share, key).matmul(v)
+}
+
+#[test]
+fn dropped_weights_are_those_of_a_mask_drawn_for_all() {
+    for (causal, share, queries, keys) in [
+        (false, 0.1, 7, 9),
+        (true, 0.5, 70, 70),
+        (false, 0.3, 130, 200),
+        (true, 0.1, 3, 3),
+        (false, 1.0, 5, 66),
+    ] {
+        let [q, k, v] =
+            [(queries, 1), (keys, 2), (keys, 3)].map(|(steps, seed)| made([2, 3, steps, 8], seed));
+        let key = Key::new(11);
+        let mut options = AttentionOptions::new().dropout(share, &key);
+        options.causal = causal;
+        let found = q.attention(&k, &v, &options);
+        let wanted = dropped_by_hand(&q, &k, &v, causal, share, &key);
+        let g = made([2, 3, queries, 8], 4);
+        let all = |y: &Tensor| [vec![y.clone()], (y * &g).sum(..).grad(&[&q, &k, &v])].concat();
+        for (at, (found, wanted)) in all(&found).iter().zip(all(&wanted)).enumerate() {
+            for (found, wanted) in numbers(found).into_iter().zip(numbers(&wanted)) {
+                let near = (found - wanted).abs() <= 2e-5 * (1.0 + wanted.abs());
+                assert!(near, "{queries} × {keys}, {share}: {at} is {found} instead of {wanted}");
+            }
+        }
+        let plain = numbers(&q.attention(&k, &v, &AttentionOptions { dropout: None, ..options.clone() }));
+        let none = AttentionOptions { dropout: Some((0.0, key.clone())), ..options };
+        assert_eq!(numbers(&q.attention(&k, &v, &none)), plain);
+    }
+    let y = made([1, 1, 2, 2], 1);
+    let wrong = y.attention(&y, &y, &AttentionOptions::new().dropout(1.5, &Key::new(1)));
+    assert!(wrong.error().is_some_and(|error| error.to_string().contains("probability of 1.5")));
+}
+
+#[test]
+fn dropped_weights_are_the_same_on_one_thread_and_on_many() {
+    let [q, k, v] = [1, 2, 3].map(|seed| made([1, 2, 150, 16], seed));
+    let run = |threads: usize| {
+        kiln_nn::set_threads(threads).unwrap();
+        let y = q.attention(&k, &v, &AttentionOptions::new().causal().dropout(0.2, &Key::new(5)));
+        let slopes = y.square().sum(..).grad(&[&q, &k, &v]);
+        [vec![bits(&y)], slopes.iter().map(bits).collect()].concat()
     };
-    let (short, long) = (arena(128), arena(1024));
-    assert!(long <= 9 * short, "{short} bytes for 128 steps, {long} for 1024");
+    let one = run(1);
+    assert!(run(4) == one);
 }

@@ -202,3 +202,59 @@ case("blend(dense 3; dense 3)", Blend(None, *rows(3, 3)), (2, 4), turned=DENSE)
 case("blend(dense 3; dense 3; dense 3) classes", Blend([3], *rows(3, 3, 3)), (2, 4), turned=DENSE)
 case("blend(dense 1; dense 1) classes", Blend([1], *rows(1, 1)), (2, 4), turned=DENSE)
 case("blend(dense 4; dense 4) targets 3 1", Blend([3, 1], *rows(4, 4)), (2, 4), turned=DENSE)
+
+
+class Scale(nn.Module):
+    def __init__(self, shape, rate):
+        super().__init__()
+        self.weight, self.rate = nn.Parameter(torch.zeros(shape)), rate
+
+    def forward(self, x):
+        return x * (1 + self.rate * self.weight)
+
+
+class Waves(nn.Module):
+    """Of some columns, side by side, in front of what came in."""
+
+    def __init__(self, places, size, count):
+        super().__init__()
+        self.places = places
+        self.frequency = nn.Parameter(torch.zeros(len(places), count))
+        self.phase = nn.Parameter(torch.zeros(len(places), count))
+        self.weight = nn.Parameter(torch.zeros(len(places), count, size))
+        self.bias = nn.Parameter(torch.zeros(len(places), size))
+
+    def forward(self, x):
+        each = []
+        for at, place in enumerate(self.places):
+            waves = torch.cos(2 * torch.pi * x[..., place : place + 1] * self.frequency[at] + self.phase[at])
+            each.append(waves @ self.weight[at] + self.bias[at])
+        return torch.cat([*each, x], -1)
+
+
+class Members(nn.Module):
+    def __init__(self, members, features):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(members, features))
+
+    def forward(self, x):
+        return torch.stack([x * scale for scale in self.weight], 1)
+
+
+class MembersDense(nn.Module):
+    def __init__(self, members, features, outputs):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(members, features, outputs))
+        self.bias = nn.Parameter(torch.zeros(members, outputs))
+
+    def forward(self, x):
+        each = [x[:, at] @ weight + bias for at, (weight, bias) in enumerate(zip(self.weight, self.bias))]
+        return torch.stack(each).mean(0)
+
+
+case("scale rate 6", Scale((5,), 6), (3, 5))
+case("scale", Scale((3, 4), 1), (2, 3, 4))
+case("waves 2 count 4 of 1-2+4", Waves([0, 1, 3], 2, 4), (3, 5))
+case("waves", Waves([0, 1], 3, 16), (2, 3, 2))
+case("members 3", Members(3, 5), (2, 5))
+case("members-dense 2", MembersDense(3, 4, 2), (5, 3, 4))

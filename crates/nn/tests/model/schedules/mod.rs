@@ -1,8 +1,8 @@
 //! Schedules against PyTorch's (`values.json`, made by `make.py`).
 
 use kiln_nn::schedule::{
-    Constant, Cosine, CosineRestarts, Exponential, Linear, MultiStep, OneCycle, Polynomial, RateFinder,
-    ReduceOnPlateau, Schedule, StepDecay, Warmup,
+    Constant, Cosine, CosineRestarts, Exponential, FlatCosine, Linear, MultiStep, OneCycle, Polynomial,
+    RateFinder, ReduceOnPlateau, Schedule, StepDecay, Warmup,
 };
 use serde_json::Value;
 
@@ -65,6 +65,8 @@ fn a_warm_up_stands_in_front_of_any_schedule() {
     assert_eq!(Warmup::new(0, Constant).factor(0), 1.0);
     // Behind their ends schedules stay where they are.
     assert_eq!(Cosine::new(10).factor(1_000_000), 0.0);
+    let flat = [0, 5, 15, 20, 30].map(|step| FlatCosine::new(20).factor(step));
+    assert!((flat[2] - 0.5).abs() < 1e-12 && flat[..2] == [1.0; 2] && flat[3..] == [0.0; 2], "{flat:?}");
     assert_eq!(Polynomial::new(10, 1.0).factor(11), 0.0);
 }
 
