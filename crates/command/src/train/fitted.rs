@@ -388,8 +388,17 @@ impl Fit<'_> {
             began + end.saturating_duration_since(began) / u32::try_from(of).unwrap_or(u32::MAX)
         });
         let Fit { kind, settings, source, seed, asked, .. } = *self;
-        let (layers, how) =
-            kind.fit(&Fitting { settings, source, rows, valid: None, ties, seed, ends, interrupt: asked, chosen: None })?;
+        let (layers, how) = kind.fit(&Fitting {
+            settings,
+            source,
+            rows,
+            valid: None,
+            ties,
+            seed,
+            ends,
+            interrupt: asked,
+            chosen: None,
+        })?;
         Ok((model_of(source, layers)?, how))
     }
 
