@@ -14,7 +14,7 @@ use kiln_learn::trainer::search::Search;
 use serde_json::{Map, Value, json};
 
 use self::space::Space;
-use self::trials::{Begun, Done, Journal, Trials};
+use self::trials::{Begun, Done, TrialJournal, Trials};
 use crate::folder::Folder;
 use crate::out::{self, counted};
 use crate::settings::Settings;
@@ -89,7 +89,7 @@ pub fn run(flags: SearchFlags) -> Result<ExitCode> {
     std::fs::create_dir_all(&flags.out).with_context(|| flags.out.display().to_string())?;
     let folder = Folder::open(&flags.out)?;
     let about = json!({ "space": text, "strategy": flags.strategy, "trials": flags.trials, "seed": flags.seed, "first": flags.first });
-    let journal = Journal::open(&folder, &about)?;
+    let journal = TrialJournal::open(&folder, &about)?;
     let say = |line: &str| {
         if !flags.quiet {
             out::note(line)

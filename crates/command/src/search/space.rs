@@ -11,14 +11,14 @@ use crate::settings::{KEYS, SettingKey, Settings};
 /// What is the same in all trials, and what isn't.
 pub(super) struct Space {
     fixed: Settings,
-    open: Vec<(&'static SettingKey, Open)>,
+    open: Vec<(&'static SettingKey, OpenSetting)>,
     /// What decides.
     pub(super) figure: String,
     pub(super) larger_is_better: bool,
 }
 
 /// What a setting may be.
-enum Open {
+enum OpenSetting {
     Of(Vec<toml::Value>),
     Range { range: Range, whole: bool },
 }
@@ -33,15 +33,15 @@ impl Space {
             let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             anyhow!("line {}: {}", line.unwrap_or(1), error.message())
         })?;
-        let (mut fixed, mut open) = (toml::Table::new(), Vec::new());
+        let (mut fixed, mut open) = (String::new(), Vec::new());
         for (name, value) in table {
             let key = KEYS.iter().find(|key| key.name == name);
             let choice = match (&value, key) {
                 (toml::Value::Array(_) | toml::Value::Table(_), None) => bail!("{}", unknown(&name)),
-                (toml::Value::Array(values), Some(key)) => Open::Of(listed(key, values)?),
+                (toml::Value::Array(values), Some(key)) => OpenSetting::Of(listed(key, values)?),
                 (toml::Value::Table(range), Some(key)) => ranged(key, range)?,
                 _ => {
-                    fixed.insert(name, value);
+                    fixed += &format!("{name} = {value}\n");
                     continue;
                 }
             };
@@ -55,7 +55,7 @@ impl Space {
                 "no setting is open; write a list of values for one, or a range: lr = {{ from = 1e-4, to = 1e-1, log = true }}"
             );
         }
-        let fixed = Settings::from_toml(&toml::to_string(&fixed)?)?;
+        let fixed = Settings::from_toml(&fixed)?;
         let figure = fixed.metric.clone().unwrap_or("loss".to_string());
         let own = figure.rsplit_once('.').map_or(figure.as_str(), |(_, own)| own);
         let larger_is_better =
@@ -71,11 +71,11 @@ impl Space {
     /// A search that chooses what is open.
     pub(super) fn put_in(&self, search: Search) -> Search {
         self.open.iter().fold(search, |search, (key, open)| match open {
-            Open::Of(values) => {
+            OpenSetting::Of(values) => {
                 let texts: Vec<String> = values.iter().map(text_of).collect();
                 search.words(key.name, texts.iter().map(String::as_str))
             }
-            Open::Range { range, .. } => search.range(key.name, *range),
+            OpenSetting::Range { range, .. } => search.range(key.name, *range),
         })
     }
 
@@ -86,7 +86,9 @@ impl Space {
             let value =
                 chosen.get(key.name).with_context(|| format!("nothing is chosen for {}", key.name))?;
             let text = match (value.as_f64(), open) {
-                (Some(number), Open::Range { whole: true, .. }) => format!("{}", number.round() as i64),
+                (Some(number), OpenSetting::Range { whole: true, .. }) => {
+                    format!("{}", number.round() as i64)
+                }
                 (Some(number), _) => number.to_string(),
                 (None, _) => value.as_str().unwrap_or_default().to_string(),
             };
@@ -127,7 +129,7 @@ fn listed(key: &SettingKey, values: &[toml::Value]) -> Result<Vec<toml::Value>> 
 }
 
 /// A range, both ends of which the setting can have.
-fn ranged(key: &SettingKey, table: &toml::Table) -> Result<Open> {
+fn ranged(key: &SettingKey, table: &toml::Table) -> Result<OpenSetting> {
     if let Some(name) = table.keys().find(|name| !["from", "to", "log"].contains(&name.as_str())) {
         bail!("{}: a range has from, to and log, and no {name}", key.name);
     }
@@ -147,7 +149,7 @@ fn ranged(key: &SettingKey, table: &toml::Table) -> Result<Open> {
     if table.get("log").is_some_and(|log| log.as_bool() == Some(true)) {
         range = range.logarithmic();
     }
-    Ok(Open::Range { range: if whole { range.whole() } else { range }, whole })
+    Ok(OpenSetting::Range { range: if whole { range.whole() } else { range }, whole })
 }
 
 fn text_of(value: &toml::Value) -> String {

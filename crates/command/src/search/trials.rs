@@ -31,18 +31,18 @@ pub(super) struct Done {
 }
 
 /// The list of trials that are over, a line each.
-pub(super) struct Journal<'f> {
+pub(super) struct TrialJournal<'f> {
     folder: &'f Folder,
     known: Vec<Done>,
 }
 
 const LIST: &str = "trials.jsonl";
 
-impl<'f> Journal<'f> {
+impl<'f> TrialJournal<'f> {
     /// That of a folder, which must be of the same search.
-    pub(super) fn open(folder: &'f Folder, about: &Value) -> Result<Journal<'f>> {
+    pub(super) fn open(folder: &'f Folder, about: &Value) -> Result<TrialJournal<'f>> {
         let path = folder.at(LIST);
-        let mut journal = Journal { folder, known: Vec::new() };
+        let mut journal = TrialJournal { folder, known: Vec::new() };
         if !path.exists() {
             journal.add(about)?;
             return Ok(journal);
@@ -79,14 +79,14 @@ impl<'f> Journal<'f> {
 }
 
 /// A trial under way.
-struct Running {
+struct RunningTrial {
     number: usize,
     begun: Begun,
     child: Child,
     since: Instant,
 }
 
-impl Drop for Running {
+impl Drop for RunningTrial {
     fn drop(&mut self) {
         // One that nobody waits for any more ends with the search.
         let _ = self.child.kill();
@@ -98,7 +98,7 @@ impl Drop for Running {
 pub(super) struct Trials<'f> {
     folder: &'f Folder,
     space: &'f Space,
-    journal: Journal<'f>,
+    journal: TrialJournal<'f>,
     jobs: usize,
     ends: Option<Instant>,
     pub(super) done: Vec<Done>,
@@ -109,13 +109,13 @@ pub(super) struct Trials<'f> {
 const POLLED: Duration = Duration::from_millis(10);
 
 /// What begins next: how many trials have begun, and those that are over.
-type Next<'n> = dyn FnMut(usize, &[Done]) -> Result<Option<Begun>> + 'n;
+type NextTrial<'n> = dyn FnMut(usize, &[Done]) -> Result<Option<Begun>> + 'n;
 
 impl<'f> Trials<'f> {
     pub(super) fn new(
         folder: &'f Folder,
         space: &'f Space,
-        journal: Journal<'f>,
+        journal: TrialJournal<'f>,
         jobs: usize,
         limit: Option<Duration>,
     ) -> Trials<'f> {
@@ -133,8 +133,8 @@ impl<'f> Trials<'f> {
     }
 
     /// Runs trials until there are no more.
-    pub(super) fn run(&mut self, say: &dyn Fn(&str), next: &mut Next) -> Result<()> {
-        let mut running: Vec<Running> = Vec::new();
+    pub(super) fn run(&mut self, say: &dyn Fn(&str), next: &mut NextTrial) -> Result<()> {
+        let mut running: Vec<RunningTrial> = Vec::new();
         let mut are_more = true;
         while are_more || !running.is_empty() {
             while are_more && running.len() < self.jobs {
@@ -166,7 +166,7 @@ impl<'f> Trials<'f> {
         Ok(())
     }
 
-    fn begin(&self, begun: Begun) -> Result<Running> {
+    fn begin(&self, begun: Begun) -> Result<RunningTrial> {
         let number = self.begun;
         let name = format!("trial-{number}");
         let settings = self.space.settings(&begun.settings, begun.epochs)?;
@@ -181,7 +181,7 @@ impl<'f> Trials<'f> {
         self.folder.write(&config, text)?;
         let mut command = Command::new(std::env::current_exe().context("the command's own file")?);
         match run.join(CONFIG).exists() {
-            true => command.args(["train".as_ref(), "--resume".as_ref(), run.as_os_str()]),
+            true => command.args(["train", "--resume"]).arg(&run),
             false => command.arg("train").arg(self.folder.at(&config)).arg("--out").arg(&run),
         };
         if self.jobs > 1 {
@@ -192,10 +192,10 @@ impl<'f> Trials<'f> {
         let errors = File::create(&errors).with_context(|| errors.display().to_string())?;
         let child = command.arg("--quiet").stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn();
         let child = child.context("a trial can't be begun")?;
-        Ok(Running { number, begun, child, since: Instant::now() })
+        Ok(RunningTrial { number, begun, child, since: Instant::now() })
     }
 
-    fn end(&self, mut running: Running) -> Result<Done> {
+    fn end(&self, mut running: RunningTrial) -> Result<Done> {
         let status = running.child.wait().context("a trial")?;
         let name = format!("trial-{}", running.number);
         let (score, failed) = match status.success() {

@@ -40,6 +40,8 @@ pub(super) struct Fitting<'f> {
     pub(super) settings: &'f Settings,
     pub(super) source: &'f TrainingData,
     pub(super) rows: &'f dyn Dataset,
+    /// Rows that say how many trees are enough, where they are told; else some of the others do, each in its turn.
+    pub(super) valid: Option<&'f dyn Dataset>,
     /// Which of the rows belong together.
     pub(super) ties: Option<&'f Ties>,
     pub(super) seed: u64,
@@ -157,6 +159,7 @@ impl FittedKind {
                     fold_of: fold_of.unwrap_or_default(),
                     monotone: signs.iter().flatten().map(way).collect(),
                     chosen: fitting.chosen.clone(),
+                    valid: fitting.valid,
                     ..TreeOptions::default()
                 };
                 grown(trees::fit(fitting.rows, &source.task, &options)?, plan)
@@ -385,8 +388,17 @@ impl FitRun<'_> {
             began + end.saturating_duration_since(began) / u32::try_from(of).unwrap_or(u32::MAX)
         });
         let FitRun { kind, settings, source, seed, asked, .. } = *self;
-        let (layers, how) =
-            kind.fit(&Fitting { settings, source, rows, ties, seed, ends, interrupt: asked, chosen: None })?;
+        let (layers, how) = kind.fit(&Fitting {
+            settings,
+            source,
+            rows,
+            valid: None,
+            ties,
+            seed,
+            ends,
+            interrupt: asked,
+            chosen: None,
+        })?;
         Ok((model_of(source, layers)?, how))
     }
 

@@ -2,6 +2,7 @@
 
 mod chosen;
 pub mod decide;
+mod evidence;
 mod fitted;
 pub mod language;
 mod outcome;

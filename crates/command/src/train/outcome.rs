@@ -13,7 +13,7 @@ use kiln_learn::trainer::Run;
 use serde_json::{Map, Value, json};
 
 use super::CHECKPOINTS;
-use super::decide::Evidence;
+use super::evidence::SelectionEvidence;
 use super::plan::{TrainingPlan, about, environment, levelled};
 use super::refit::{self, BestEpoch};
 use super::say::Say;
@@ -82,7 +82,7 @@ pub(super) struct TrainingResult {
     /// How many rows a second fit was to, validation included.
     pub(super) refit_rows: Option<usize>,
     /// What it was chosen by, if among others.
-    pub(super) evidence: Option<Evidence>,
+    pub(super) evidence: Option<SelectionEvidence>,
 }
 
 impl TrainingResult {

@@ -6,7 +6,7 @@ use super::candidate::JobClock;
 
 /// The time that a selection may take.
 #[derive(Clone, Copy)]
-pub(super) struct Budget {
+pub(super) struct TimeAllowance {
     began: Instant,
     limit: Option<Duration>,
 }
@@ -21,11 +21,11 @@ pub(super) const ALL: f64 = 1.4;
 /// One that takes longer than so many times what was foreseen is cut short.
 const LONGEST: f64 = 3.0;
 
-impl Budget {
+impl TimeAllowance {
     /// From now on, where so much of the limit was spent already.
-    pub(super) fn new(limit: Option<Duration>, spent: Duration) -> Budget {
+    pub(super) fn new(limit: Option<Duration>, spent: Duration) -> TimeAllowance {
         let now = Instant::now();
-        Budget { began: now.checked_sub(spent).unwrap_or(now), limit }
+        TimeAllowance { began: now.checked_sub(spent).unwrap_or(now), limit }
     }
 
     fn end(&self) -> Option<Instant> {

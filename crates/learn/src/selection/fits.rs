@@ -1,28 +1,27 @@
 //! The fits of a selection, one after the other, and what follows from them.
 
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use kiln_data::{Dataset, Subset};
+use kiln_map::counted;
 use kiln_nn::sequential::Blended;
 use kiln_nn::{Layer, Sequential};
 
+use super::attempt::attempt;
 use super::board::{Leaderboard, Standing};
-use super::candidate::{Candidate, Job, JobClock};
-use super::clock::{ALL, Budget};
-use super::journal::{FitRecord, Journal, about};
-use super::score::{Score, TaskScore, averaged, blended, outputs_of};
-use super::weights::{Judged, Piece, Verdict};
-use super::{FoldRows, HeldOut, Progress, Selected, Selection};
+use super::candidate::JobClock;
+use super::clock::{ALL, TimeAllowance};
+use super::journal::{FitJournal, FitRecord, about};
+use super::score::{SelectionScore, TaskScore, averaged, blended, outputs_of};
+use super::weights::{HeldPiece, JudgedPieces, Verdict};
+use super::{FoldRows, HeldOut, Selected, Selection, SelectionProgress};
 use crate::model::About;
 use crate::terminal::Interrupt;
 use crate::trainer::predict;
 use crate::{Error, Result};
 
 /// A model, and what it says of the rows that its fold holds out.
-struct Fitted {
+struct FoldFit {
     layers: Sequential,
     /// What is averaged: `[rows, outputs]`.
     said: Vec<f32>,
@@ -32,7 +31,7 @@ struct Fitted {
 
 /// What is known of a candidate.
 struct Tried {
-    by_fold: Vec<Option<Fitted>>,
+    by_fold: Vec<Option<FoldFit>>,
     seconds: f64,
     failed: Option<String>,
 }
@@ -46,8 +45,8 @@ pub(super) struct Fits<'f, 's> {
     loss: Option<TaskScore>,
     tried: Vec<Tried>,
     records: Vec<FitRecord>,
-    journal: Option<Journal>,
-    watch: Option<Box<dyn FnMut(Progress) + 's>>,
+    journal: Option<FitJournal>,
+    watch: Option<Box<dyn FnMut(SelectionProgress) + 's>>,
     interrupt: Interrupt,
     signal: Option<i32>,
 }
@@ -66,8 +65,8 @@ impl<'f, 's> Fits<'f, 's> {
     pub(super) fn new(
         selection: &'f Selection<'s>,
         rows: &'f dyn Dataset,
-        journal: Option<Journal>,
-        watch: Option<Box<dyn FnMut(Progress) + 's>>,
+        journal: Option<FitJournal>,
+        watch: Option<Box<dyn FnMut(SelectionProgress) + 's>>,
     ) -> Result<Fits<'f, 's>> {
         let blank =
             |_| Tried { by_fold: selection.folds.iter().map(|_| None).collect(), seconds: 0.0, failed: None };
@@ -90,7 +89,7 @@ impl<'f, 's> Fits<'f, 's> {
         })
     }
 
-    fn score(&self) -> &dyn Score {
+    fn score(&self) -> &dyn SelectionScore {
         match (&self.selection.figure, &self.loss) {
             (Some(figure), _) => &*figure.score,
             (None, Some(loss)) => loss,
@@ -140,7 +139,7 @@ impl<'f, 's> Fits<'f, 's> {
         let limit = self.selection.limit;
         // A selection that goes on has time for something in any case.
         let most = limit.map_or(spent, |limit| spent.min(0.9 * limit.as_secs_f64()));
-        let budget = Budget::new(limit, Duration::from_secs_f64(most));
+        let budget = TimeAllowance::new(limit, Duration::from_secs_f64(most));
         let folds = self.selection.folds.len();
         for fold in 0..folds {
             let alive: Vec<usize> =
@@ -151,7 +150,7 @@ impl<'f, 's> Fits<'f, 's> {
                 let again = |at: &&usize| self.selection.candidates[**at].refits();
                 let refits: f64 = alive.iter().filter(again).map(of_last).sum();
                 if !budget.has(alive.iter().map(of_last).sum(), ALL * refits) {
-                    self.tell(Progress::Enough(fold, folds));
+                    self.tell(SelectionProgress::Enough(fold, folds));
                     return Ok(());
                 }
             }
@@ -175,7 +174,7 @@ impl<'f, 's> Fits<'f, 's> {
         records.into_iter().any(|record| record.candidate == name && record.fold == Some(fold))
     }
 
-    fn tell(&mut self, progress: Progress) {
+    fn tell(&mut self, progress: SelectionProgress) {
         if let Some(watch) = &mut self.watch {
             watch(progress);
         }
@@ -199,7 +198,7 @@ impl<'f, 's> Fits<'f, 's> {
         if let Some(kept) = self.kept(candidate.name(), fold) {
             return self.put(at, fold, held, kept);
         }
-        self.tell(Progress::Begins(candidate.name(), fold, selection.folds.len()));
+        self.tell(SelectionProgress::Begins(candidate.name(), fold, selection.folds.len()));
         let (record, layers) = attempt(candidate, self.rows, (train, held), fold, selection.seed, clock);
         let heard = self.interrupt.asked();
         if let Some(signal) = record.1.or(heard) {
@@ -249,7 +248,7 @@ impl<'f, 's> Fits<'f, 's> {
             let layers = layers.as_ref().filter(|_| record.failed.is_none());
             journal.keep(&record, layers, &self.about)?;
         }
-        self.tell(Progress::Ends(&record, score));
+        self.tell(SelectionProgress::Ends(&record, score));
         self.tried[at].seconds += record.seconds;
         if record.failed.is_some() && fold.is_some() {
             self.tried[at].failed = record.failed.clone();
@@ -259,7 +258,7 @@ impl<'f, 's> Fits<'f, 's> {
         self.records.push(record);
         match (layers, fold, fitted) {
             (Some(layers), Some(fold), Some(said)) if is_sound => {
-                self.tried[at].by_fold[fold] = Some(Fitted { layers, said, seconds, was_cut });
+                self.tried[at].by_fold[fold] = Some(FoldFit { layers, said, seconds, was_cut });
                 Ok(None)
             }
             (layers, ..) => Ok(layers.filter(|_| is_sound)),
@@ -273,9 +272,8 @@ impl<'f, 's> Fits<'f, 's> {
         let width = self.selection.task.outputs();
         if outputs.len() != rows.len() * width {
             let given = outputs.len() / rows.len().max(1);
-            return Err(Error::Training(format!(
-                "it gives {given} numbers a row, and {width} are asked for"
-            )));
+            let given = counted(given, "number");
+            return Err(Error::Training(format!("it gives {given} a row, and {width} are asked for")));
         }
         if outputs.iter().any(|output| !output.is_finite()) {
             return Err(Error::Training("what it says of some row is no finite number".to_string()));
@@ -305,7 +303,7 @@ impl<'f, 's> Fits<'f, 's> {
     }
 
     /// Parts of the rows that were held out, with what each of these candidates says of them: a fold each or, of few folds, parts of them.
-    fn pieces(&self, models: &[usize], folds: &[usize]) -> Vec<Piece> {
+    fn pieces(&self, models: &[usize], folds: &[usize]) -> Vec<HeldPiece> {
         let width = self.selection.task.outputs();
         let parts = if folds.len() >= FOLDS { 1 } else { PIECES / folds.len().max(1) };
         let all: usize = folds.iter().map(|&fold| self.selection.folds[fold].1.len()).sum();
@@ -323,7 +321,7 @@ impl<'f, 's> Fits<'f, 's> {
                     places.iter().flat_map(|place| said[place * width..][..width].iter().copied()).collect()
                 };
                 let said = models.iter().map(said).collect();
-                pieces.push(Piece { rows: places.iter().map(|&place| held[place]).collect(), said });
+                pieces.push(HeldPiece { rows: places.iter().map(|&place| held[place]).collect(), said });
             }
         }
         pieces
@@ -337,7 +335,7 @@ impl<'f, 's> Fits<'f, 's> {
         }
         let width = self.selection.task.outputs();
         let judged =
-            Judged { pieces: self.pieces(&models, &folds), width, of: &self.of, score: self.score() };
+            JudgedPieces { pieces: self.pieces(&models, &folds), width, of: &self.of, score: self.score() };
         let verdict = judged.weights();
         let single = |model: usize| {
             (0..models.len()).map(|other| f64::from(u8::from(other == model))).collect::<Vec<_>>()
@@ -348,7 +346,7 @@ impl<'f, 's> Fits<'f, 's> {
         };
         let scores: Vec<Vec<f64>> = (0..models.len()).map(each).collect();
         let blend = verdict.blend.as_ref().map(|each| each.iter().map(|score| self.shown(*score)).collect());
-        let mut said = vec![self.verdict(&verdict, &models)];
+        let mut said = vec![verdict.told(&models.iter().map(|&at| self.name(at)).collect::<Vec<_>>())];
         let held = self.held(&verdict, &models, &folds);
         let parts = self.parts(&verdict, &models, &mut said)?;
         let board = self.board(&verdict, &models, scores, blend, folds.len());
@@ -397,30 +395,6 @@ impl<'f, 's> Fits<'f, 's> {
         self.selection.candidates[at].name()
     }
 
-    /// In a line, what the answer is and why.
-    fn verdict(&self, verdict: &Verdict, models: &[usize]) -> String {
-        let best = self.name(models[verdict.best]);
-        let gain = format!("{:.4} ± {:.4}", verdict.gain, verdict.error);
-        if verdict.blends() {
-            let mut parts: Vec<(f64, &str)> =
-                verdict.weights.iter().zip(models).map(|(weight, &at)| (*weight, self.name(at))).collect();
-            parts.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let parts = parts.iter().filter(|(weight, _)| *weight > 0.0);
-            let parts: Vec<String> =
-                parts.map(|(weight, name)| format!("{name} {:.0} %", 100.0 * weight)).collect();
-            return format!(
-                "the answer is a blend of {}: better than {best} alone by {gain}",
-                parts.join(", ")
-            );
-        }
-        match verdict.blend {
-            Some(_) => format!(
-                "the answer is {best}: a blend would be better by {gain}, which is no more than noise"
-            ),
-            None => format!("the answer is {best}"),
-        }
-    }
-
     /// The models of the answer and their weights: of each candidate one that is fitted to all rows, or those of its folds.
     fn parts(
         &mut self,
@@ -435,7 +409,7 @@ impl<'f, 's> Fits<'f, 's> {
                 parts.push((layers, weight));
                 continue;
             }
-            let fitted: Vec<Fitted> = self.tried[at].by_fold.iter_mut().filter_map(Option::take).collect();
+            let fitted: Vec<FoldFit> = self.tried[at].by_fold.iter_mut().filter_map(Option::take).collect();
             let count = fitted.len();
             let fitted = match self.selection.is_ordered {
                 true => fitted.into_iter().skip(count.saturating_sub(1)),
@@ -443,7 +417,11 @@ impl<'f, 's> Fits<'f, 's> {
             };
             let count = fitted.len();
             if count > 1 {
-                said.push(format!("{} is the mean of the models of its {count} folds", self.name(at)));
+                said.push(format!(
+                    "{} is the mean of the models of its {}",
+                    self.name(at),
+                    counted(count, "fold")
+                ));
             }
             parts.extend(fitted.map(|one| (one.layers, weight / count as f64)));
         }
@@ -511,51 +489,4 @@ impl Tried {
     fn longest(&self) -> f64 {
         self.by_fold.iter().flatten().map(|fitted| fitted.seconds).fold(0.0, f64::max)
     }
-}
-
-/// A fit's record and the signal that ended it, if one did; and the model.
-type Attempted = ((FitRecord, Option<i32>), Option<Sequential>);
-
-/// Fits a candidate. What goes wrong, panics of a crate's among it, is written down, and the selection goes on.
-fn attempt(
-    candidate: &dyn Candidate,
-    rows: &dyn Dataset,
-    (train, held): (&[usize], &[usize]),
-    fold: Option<usize>,
-    seed: u64,
-    clock: JobClock,
-) -> Attempted {
-    let train_set = Subset::new(rows, train.to_vec());
-    let held_set = Subset::new(rows, held.to_vec());
-    let before = match &clock {
-        JobClock::Repeat(record) => record.found.clone(),
-        JobClock::Free | JobClock::Until(..) => None,
-    };
-    let job = Job {
-        train: &train_set,
-        valid: fold.is_some().then_some(&held_set as &dyn Dataset),
-        rows: train,
-        seed: seed.wrapping_add(fold.map_or(0, |fold| fold as u64)),
-        clock,
-        notes: Rc::new(RefCell::new(Vec::new())),
-        before,
-        found: RefCell::new(None),
-        told: Cell::new(None),
-    };
-    let began = Instant::now();
-    let outcome = catch_unwind(AssertUnwindSafe(|| candidate.fit(&job)));
-    let seconds = began.elapsed().as_secs_f64();
-    let (layers, failed) = match outcome {
-        Ok(Ok(layers)) => (Some(layers), None),
-        Ok(Err(error)) => (None, Some(error.to_string())),
-        Err(panic) => {
-            let said = panic.downcast_ref::<String>().cloned();
-            let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| said.to_string()));
-            (None, Some(format!("it panicked: {}", said.unwrap_or_default())))
-        }
-    };
-    let decided = job.notes.borrow().clone();
-    let (candidate, found) = (candidate.name().to_string(), job.found.take());
-    let record = FitRecord { candidate, fold, seconds, failed, decided, found };
-    ((record, job.told.get()), layers)
 }

@@ -37,19 +37,19 @@ pub struct FitRecord {
 const LIST: &str = "journal.jsonl";
 
 /// The fits of a folder.
-pub(super) struct Journal {
+pub(super) struct FitJournal {
     folder: PathBuf,
     pub(super) records: Vec<FitRecord>,
 }
 
-impl Journal {
+impl FitJournal {
     /// That of a folder, which is made. One of another selection is an error.
-    pub(super) fn open(folder: &Path, rows: &dyn Dataset, about: &Value) -> Result<Journal> {
+    pub(super) fn open(folder: &Path, rows: &dyn Dataset, about: &Value) -> Result<FitJournal> {
         fs::create_dir_all(folder).map_err(Error::file(folder))?;
         kiln_files::remove_unfinished(folder).map_err(Error::file(folder))?;
         let path = folder.join(LIST);
         let is_of = json!({ "rows": format!("{:016x}", fingerprint(rows)?), "selection": about });
-        let mut journal = Journal { folder: folder.to_path_buf(), records: Vec::new() };
+        let mut journal = FitJournal { folder: folder.to_path_buf(), records: Vec::new() };
         if !path.exists() {
             journal.add(&is_of)?;
             return Ok(journal);

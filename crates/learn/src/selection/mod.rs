@@ -4,6 +4,7 @@
 //! A time limit makes the result depend on how fast the machine is. What it decided is in the records of a selection ([`Selected::records`]),
 //! and [`Selection::repeat`] decides the same again, bit for bit.
 
+mod attempt;
 mod board;
 mod candidate;
 mod clock;
@@ -24,9 +25,9 @@ use serde_json::json;
 pub use board::{Leaderboard, Standing};
 pub use candidate::{Candidate, Job};
 use fits::Fits;
+use journal::FitJournal;
 pub use journal::FitRecord;
-use journal::Journal;
-pub use score::{Score, TaskScore, blended};
+pub use score::{SelectionScore, TaskScore, blended};
 
 use crate::model::Task;
 use crate::{Error, Result};
@@ -36,7 +37,7 @@ pub type FoldRows = (Vec<usize>, Vec<usize>);
 
 /// What a selection tells as it goes on.
 #[derive(Clone, Copy, Debug)]
-pub enum Progress<'p> {
+pub enum SelectionProgress<'p> {
     /// A fit begins: whose, and to which fold of how many; to none where all rows are seen.
     Begins(&'p str, Option<usize>, usize),
     /// A fit is over, with what it came to on the rows that were held out.
@@ -85,17 +86,17 @@ pub struct Selection<'s> {
     is_ordered: bool,
     seed: u64,
     limit: Option<Duration>,
-    figure: Option<Figure<'s>>,
+    figure: Option<DecidingFigure<'s>>,
     journal: Option<PathBuf>,
     repeated: Option<Vec<FitRecord>>,
-    watch: Option<Box<dyn FnMut(Progress) + 's>>,
+    watch: Option<Box<dyn FnMut(SelectionProgress) + 's>>,
 }
 
 /// What decides instead of the loss.
-struct Figure<'s> {
+struct DecidingFigure<'s> {
     name: String,
     larger_is_better: bool,
-    score: Box<dyn Score + 's>,
+    score: Box<dyn SelectionScore + 's>,
 }
 
 /// Rows that were held out, and the outputs `[rows, outputs]` of models that didn't learn from them.
@@ -167,8 +168,8 @@ impl<'s> Selection<'s> {
     }
 
     /// What decides instead of the loss, by its name. Of one of which more is better `score` gives the negative.
-    pub fn decided_by(self, name: &str, larger_is_better: bool, score: impl Score + 's) -> Self {
-        let figure = Figure { name: name.to_string(), larger_is_better, score: Box::new(score) };
+    pub fn decided_by(self, name: &str, larger_is_better: bool, score: impl SelectionScore + 's) -> Self {
+        let figure = DecidingFigure { name: name.to_string(), larger_is_better, score: Box::new(score) };
         Selection { figure: Some(figure), ..self }
     }
 
@@ -183,7 +184,7 @@ impl<'s> Selection<'s> {
     }
 
     /// Calls this as fits begin and end.
-    pub fn watch(self, watch: impl FnMut(Progress) + 's) -> Self {
+    pub fn watch(self, watch: impl FnMut(SelectionProgress) + 's) -> Self {
         Selection { watch: Some(Box::new(watch)), ..self }
     }
 
@@ -207,7 +208,7 @@ impl<'s> Selection<'s> {
             return mistake("a fold has no rows to learn from, or none to be judged on");
         }
         let journal = match &self.journal {
-            Some(folder) => Some(Journal::open(folder, rows, &about)?),
+            Some(folder) => Some(FitJournal::open(folder, rows, &about)?),
             None => None,
         };
         let watch = self.watch.take();

@@ -9,12 +9,12 @@ use crate::model::{PartMeaning, Task, TaskPart, quantiles};
 use crate::{Error, Result};
 
 /// What decides between models. Less is better.
-pub trait Score {
+pub trait SelectionScore {
     /// Of outputs `[rows, outputs]`, and which rows of the set they are of.
     fn of(&self, outputs: &[f32], rows: &[usize]) -> f64;
 }
 
-impl<F: Fn(&[f32], &[usize]) -> f64> Score for F {
+impl<F: Fn(&[f32], &[usize]) -> f64> SelectionScore for F {
     fn of(&self, outputs: &[f32], rows: &[usize]) -> f64 {
         self(outputs, rows)
     }
@@ -90,7 +90,7 @@ impl TaskScore {
     }
 }
 
-impl Score for TaskScore {
+impl SelectionScore for TaskScore {
     fn of(&self, outputs: &[f32], rows: &[usize]) -> f64 {
         let width = outputs.len() / rows.len().max(1);
         let mut sum = 0.0;

@@ -3,10 +3,10 @@
 
 use kiln_nn::sequential::Blended;
 
-use super::score::{Score, outputs_of};
+use super::score::{SelectionScore, outputs_of};
 
 /// What each model says of a part of the rows.
-pub(super) struct Piece {
+pub(super) struct HeldPiece {
     /// The rows' numbers.
     pub(super) rows: Vec<usize>,
     /// Of each model what is averaged, `[rows, outputs]`.
@@ -14,11 +14,11 @@ pub(super) struct Piece {
 }
 
 /// Parts of rows, and how outputs on them are judged.
-pub(super) struct Judged<'j> {
-    pub(super) pieces: Vec<Piece>,
+pub(super) struct JudgedPieces<'j> {
+    pub(super) pieces: Vec<HeldPiece>,
     pub(super) width: usize,
     pub(super) of: &'j Blended,
-    pub(super) score: &'j dyn Score,
+    pub(super) score: &'j dyn SelectionScore,
 }
 
 /// Draws of the selection, by which weights are in steps of a twentieth.
@@ -27,9 +27,9 @@ const DRAWS: usize = 20;
 /// A draw must lower the score by so much of it.
 const LEAST: f64 = 1e-6;
 
-impl Judged<'_> {
+impl JudgedPieces<'_> {
     /// The score of the weighted mean on a piece.
-    pub(super) fn on(&self, piece: &Piece, weights: &[f64]) -> f64 {
+    pub(super) fn on(&self, piece: &HeldPiece, weights: &[f64]) -> f64 {
         let sum: f64 = weights.iter().sum();
         let mut mean = vec![0f64; piece.rows.len() * self.width];
         for (said, weight) in piece.said.iter().zip(weights).filter(|(_, weight)| **weight > 0.0) {
@@ -132,6 +132,30 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
+    /// In a line, what the answer is and why.
+    pub(super) fn told(&self, names: &[&str]) -> String {
+        let best = names[self.best];
+        let gain = format!("{:.4} ± {:.4}", self.gain, self.error);
+        if self.blends() {
+            let mut parts: Vec<(f64, &str)> =
+                self.weights.iter().copied().zip(names.iter().copied()).collect();
+            parts.retain(|(weight, _)| *weight > 0.0);
+            parts.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let parts: Vec<String> =
+                parts.iter().map(|(weight, name)| format!("{name} {:.0} %", 100.0 * weight)).collect();
+            return format!(
+                "the answer is a blend of {}: better than {best} alone by {gain}",
+                parts.join(", ")
+            );
+        }
+        match self.blend {
+            Some(_) => format!(
+                "the answer is {best}: a blend would be better by {gain}, which is no more than noise"
+            ),
+            None => format!("the answer is {best}"),
+        }
+    }
+
     /// Whether the answer is a blend.
     pub(super) fn blends(&self) -> bool {
         self.weights.iter().filter(|weight| **weight > 0.0).count() > 1
@@ -148,13 +172,13 @@ mod tests {
     use super::*;
 
     /// Numbers said by models that are off by their own noise, of truths that are all 0.
-    fn judged(noises: &[f64], rows: usize, score: &dyn Score) -> Judged<'_> {
+    fn judged(noises: &[f64], rows: usize, score: &dyn SelectionScore) -> JudgedPieces<'_> {
         let mut rng = kiln_data::Rng::new(3);
         let mut piece = |at: usize| {
             let said = noises.iter().map(|noise| (0..rows).map(|_| (noise * rng.normal()) as f32).collect());
-            Piece { rows: (at * rows..(at + 1) * rows).collect(), said: said.collect() }
+            HeldPiece { rows: (at * rows..(at + 1) * rows).collect(), said: said.collect() }
         };
-        Judged { pieces: (0..5).map(&mut piece).collect(), width: 1, of: &Blended::Numbers, score }
+        JudgedPieces { pieces: (0..5).map(&mut piece).collect(), width: 1, of: &Blended::Numbers, score }
     }
 
     fn square(outputs: &[f32], _: &[usize]) -> f64 {

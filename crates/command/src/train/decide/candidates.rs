@@ -37,7 +37,11 @@ pub(super) fn all<'c>(
     // No network can be held to signs of columns.
     for name in NETWORKS.into_iter().filter(|_| settings.monotone.is_none()) {
         names.push(name);
-        all.push(Box::new(Network { name, plan: TrainingPlan::new(with(name), None, source)?, source }));
+        all.push(Box::new(NetworkCandidate {
+            name,
+            plan: TrainingPlan::new(with(name), None, source)?,
+            source,
+        }));
     }
     Ok((names, all))
 }
@@ -70,6 +74,7 @@ impl Candidate for FittedCandidate<'_> {
             settings: &self.settings,
             source: self.source,
             rows: job.train,
+            valid: job.valid,
             ties: ties.as_ref(),
             seed: job.seed,
             ends: job.end(),
@@ -86,19 +91,20 @@ impl Candidate for FittedCandidate<'_> {
         Ok(layers)
     }
 
+    /// Trees stop by the rows that are held out; those of all folds saw all rows between them.
     fn refits(&self) -> bool {
-        true
+        self.kind == FittedKind::Linear
     }
 }
 
 /// A network, trained as its preset says.
-struct Network<'c> {
+struct NetworkCandidate<'c> {
     name: &'static str,
     plan: TrainingPlan,
     source: &'c TrainingData,
 }
 
-impl Candidate for Network<'_> {
+impl Candidate for NetworkCandidate<'_> {
     fn name(&self) -> &str {
         self.name
     }

@@ -2,7 +2,6 @@
 //! folder of a run has.
 
 mod candidates;
-mod evidence;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,10 +11,11 @@ use anyhow::{Context as _, Result, bail};
 use kiln_learn::Interrupt;
 use kiln_learn::metrics::History;
 use kiln_learn::prelude::*;
-use kiln_learn::selection::{FitRecord, FoldRows, Progress, Selected, Selection};
+use kiln_learn::selection::{FitRecord, FoldRows, Selected, Selection, SelectionProgress};
 use serde_json::{Map, Value, json};
 
 use super::chosen::Decider;
+use super::evidence::{self, SelectionEvidence};
 use super::fitted::model_of;
 use super::outcome::{Finished, TrainingResult, finish};
 use super::plan::environment;
@@ -28,7 +28,6 @@ use crate::out::{self, counted};
 use crate::report::Shows;
 use crate::settings::{DEFAULT_SEED, Seconds, Seed, Settings};
 use crate::source::TrainingData;
-pub(super) use evidence::Evidence;
 
 /// Where a run's folder keeps its fits.
 const FITS: &str = "candidates";
@@ -176,6 +175,9 @@ pub(super) fn run(
         (selected, _) => selected?,
     };
     let Selected { layers, board, held, said, records, interrupted } = selected;
+    // Also where it came between two fits.
+    let interrupted = interrupted.or(signals.asked());
+    drop(signals);
     let elapsed = began.elapsed();
     let model = model_of(source, layers)?;
     say.line(&format!("\n{board}"));
@@ -211,7 +213,7 @@ pub(super) fn run(
         stopped: None,
         said,
         refit_rows: None,
-        evidence: Some(Evidence { board, held, records }),
+        evidence: Some(SelectionEvidence { board, held, records }),
     };
     let finished = Finished {
         settings: &settings,
@@ -260,10 +262,10 @@ fn folds(source: &TrainingData, seed: u64) -> Result<Vec<FoldRows>> {
 }
 
 /// Says how far it is.
-fn told(say: &Say, progress: Progress) {
+fn told(say: &Say, progress: SelectionProgress) {
     match progress {
-        Progress::Begins(..) => {}
-        Progress::Ends(record, score) => {
+        SelectionProgress::Begins(..) => {}
+        SelectionProgress::Ends(record, score) => {
             let place = match record.fold {
                 Some(fold) => format!("fold {}", fold + 1),
                 None => "all rows".to_string(),
@@ -282,7 +284,7 @@ fn told(say: &Say, progress: Progress) {
             (event["event"], event["score"]) = ("fit".into(), score.into());
             say.event(event);
         }
-        Progress::Enough(done, folds) => {
+        SelectionProgress::Enough(done, folds) => {
             say.line(&format!(
                 "{} of {folds} are done, and there is no time for another",
                 counted(done, "fold")

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use kiln_data::Rng;
 use serde_json::{Map, Value};
-use space::{Choice, Settings, drawn, estimated};
+use space::{Choice, TrialSettings, drawn, estimated};
 
 use crate::{Error, Result};
 use journal::JournalEntry;
@@ -148,7 +148,7 @@ impl Search {
         self.check()?;
         let mut known = self.read_journal()?;
         let others = Rc::new(RefCell::new(Vec::new()));
-        let mut run = |settings: Settings, epochs: Option<u64>| -> Result<Outcome> {
+        let mut run = |settings: TrialSettings, epochs: Option<u64>| -> Result<Outcome> {
             let (maximise, curve) = (self.maximise, Rc::default());
             let next = Trial { settings, epochs, maximise, curve, others: others.clone() };
             let outcome = match known.remove(&next.key()) {
@@ -178,7 +178,7 @@ impl Search {
         let mut outcomes = Vec::new();
         match self.strategy {
             Strategy::Grid | Strategy::Random { .. } | Strategy::Estimated { .. } => {
-                let mut seen: Vec<(Settings, f64)> = Vec::new();
+                let mut seen: Vec<(TrialSettings, f64)> = Vec::new();
                 while let Some(settings) = self.next(seen.len(), &seen) {
                     let outcome = run(settings.clone(), None)?;
                     seen.push((settings, outcome.score));
@@ -187,7 +187,8 @@ impl Search {
                 self.rank(&mut outcomes);
             }
             Strategy::Halving { trials, first, factor, .. } => {
-                let mut candidates: Vec<Settings> = (0..trials).map(|number| self.drawn(number)).collect();
+                let mut candidates: Vec<TrialSettings> =
+                    (0..trials).map(|number| self.drawn(number)).collect();
                 let mut budget = first;
                 loop {
                     let each = candidates.into_iter().map(|settings| run(settings, Some(budget)));
@@ -237,11 +238,11 @@ impl Search {
     ) -> Result<Option<Map<String, Value>>> {
         self.check()?;
         let seen = told.iter().map(|(settings, score)| (trial::of_map(settings), *score));
-        let seen: Vec<(Settings, f64)> = seen.collect();
+        let seen: Vec<(TrialSettings, f64)> = seen.collect();
         Ok(self.next(number, &seen).map(|settings| trial::as_map(&settings)))
     }
 
-    fn next(&self, number: usize, seen: &[(Settings, f64)]) -> Option<Settings> {
+    fn next(&self, number: usize, seen: &[(TrialSettings, f64)]) -> Option<TrialSettings> {
         match self.strategy {
             Strategy::Grid => self.combinations().into_iter().nth(number),
             Strategy::Random { trials, .. } | Strategy::Halving { trials, .. } => {
@@ -249,7 +250,7 @@ impl Search {
             }
             Strategy::Estimated { trials, seed } => (number < trials).then(|| {
                 let sign = if self.maximise { -1.0 } else { 1.0 };
-                let seen: Vec<(Settings, f64)> =
+                let seen: Vec<(TrialSettings, f64)> =
                     seen.iter().map(|(settings, score)| (settings.clone(), sign * score)).collect();
                 estimated(&self.choices, &seen, &mut Rng::new(seed).derive(number as u64))
             }),
@@ -301,7 +302,7 @@ impl Search {
     }
 
     /// The settings of a trial that is drawn at random.
-    fn drawn(&self, number: usize) -> Settings {
+    fn drawn(&self, number: usize) -> TrialSettings {
         let seed = match self.strategy {
             Strategy::Random { seed, .. }
             | Strategy::Halving { seed, .. }

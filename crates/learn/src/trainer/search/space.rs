@@ -84,11 +84,11 @@ impl Range {
     }
 }
 
-/// Settings by their names.
-pub(super) type Settings = Vec<(String, Setting)>;
+/// TrialSettings by their names.
+pub(super) type TrialSettings = Vec<(String, Setting)>;
 
-/// Settings at random.
-pub(super) fn drawn(choices: &[(String, Choice)], rng: &mut Rng) -> Settings {
+/// TrialSettings at random.
+pub(super) fn drawn(choices: &[(String, Choice)], rng: &mut Rng) -> TrialSettings {
     let mut one = |choice: &Choice| match choice {
         Choice::Of(settings) => settings[rng.below(settings.len())].clone(),
         Choice::Range(range) => Setting::Number(range.at(rng.uniform())),
@@ -106,9 +106,13 @@ const MOST_GOOD: usize = 25;
 /// Of so many that are drawn as the good ones lie, the one that is the likeliest among them and the least among the others.
 const DRAWS: usize = 24;
 
-/// Settings where good trials lie more densely than others: tree-structured Parzen estimators (Bergstra and others, 2011), each
+/// TrialSettings where good trials lie more densely than others: tree-structured Parzen estimators (Bergstra and others, 2011), each
 /// hyper-parameter by itself. `seen` are trials with their scores, of which less is better; one without a number is the worst.
-pub(super) fn estimated(choices: &[(String, Choice)], seen: &[(Settings, f64)], rng: &mut Rng) -> Settings {
+pub(super) fn estimated(
+    choices: &[(String, Choice)],
+    seen: &[(TrialSettings, f64)],
+    rng: &mut Rng,
+) -> TrialSettings {
     if seen.len() < FIRST {
         return drawn(choices, rng);
     }
@@ -215,7 +219,7 @@ mod tests {
     fn best(
         trials: usize,
         seed: u64,
-        next: impl Fn(&[(String, Choice)], &[(Settings, f64)], &mut Rng) -> Settings,
+        next: impl Fn(&[(String, Choice)], &[(TrialSettings, f64)], &mut Rng) -> TrialSettings,
     ) -> f64 {
         let words = ["a", "b", "c", "d"].map(|word| Setting::Text(word.to_string())).to_vec();
         let choices = [
@@ -223,7 +227,7 @@ mod tests {
             ("size".to_string(), Choice::Range(Range::new(1.0, 64.0).whole())),
             ("word".to_string(), Choice::Of(words)),
         ];
-        let bowl = |settings: &Settings| {
+        let bowl = |settings: &TrialSettings| {
             let number = |at: usize| match settings[at].1 {
                 Setting::Number(number) => number,
                 Setting::Text(_) => f64::NAN,
@@ -231,7 +235,7 @@ mod tests {
             let word = if settings[2].1 == Setting::Text("c".to_string()) { 0.0 } else { 1.0 };
             (libm::log10(number(0)) + 2.0).abs() + (number(1) - 40.0).abs() / 16.0 + word
         };
-        let mut seen: Vec<(Settings, f64)> = Vec::new();
+        let mut seen: Vec<(TrialSettings, f64)> = Vec::new();
         for trial in 0..trials {
             let settings = next(&choices, &seen, &mut Rng::new(seed).derive(trial as u64));
             let score = bowl(&settings);
@@ -242,9 +246,10 @@ mod tests {
 
     #[test]
     fn estimators_find_the_bottom_of_a_bowl_sooner_than_chance() {
-        let mean = |next: &dyn Fn(&[(String, Choice)], &[(Settings, f64)], &mut Rng) -> Settings| {
-            (0..20).map(|seed| best(50, seed, next)).sum::<f64>() / 20.0
-        };
+        let mean =
+            |next: &dyn Fn(&[(String, Choice)], &[(TrialSettings, f64)], &mut Rng) -> TrialSettings| {
+                (0..20).map(|seed| best(50, seed, next)).sum::<f64>() / 20.0
+            };
         let (chance, estimates) = (mean(&|choices, _, rng| drawn(choices, rng)), mean(&estimated));
         assert!(estimates < 0.6 * chance, "{estimates} beside {chance}");
     }

@@ -4,38 +4,38 @@ use anyhow::Result;
 use kiln_learn::data::{Dataset, Subset};
 use kiln_learn::metrics::{Metric, Seen, Targets};
 use kiln_learn::model::About;
-use kiln_learn::selection::{FitRecord, HeldOut, Leaderboard, Score};
+use kiln_learn::selection::{FitRecord, HeldOut, Leaderboard, SelectionScore};
 use serde_json::{Value, json};
 
-use super::super::chosen::TaskFigure;
-use super::super::refit;
+use super::chosen::TaskFigure;
+use super::refit;
 use crate::measure::Measured;
 use crate::settings::Settings;
 use crate::source::TrainingData;
 
 /// What a choice rests on.
-pub(crate) struct Evidence {
-    pub(crate) board: Leaderboard,
-    pub(crate) held: HeldOut,
-    pub(crate) records: Vec<FitRecord>,
+pub(super) struct SelectionEvidence {
+    pub(super) board: Leaderboard,
+    pub(super) held: HeldOut,
+    pub(super) records: Vec<FitRecord>,
 }
 
-impl Evidence {
+impl SelectionEvidence {
     /// The answer's figures on rows that were held out.
-    pub(crate) fn measured(&self, about: &About, source: &TrainingData) -> Result<Measured> {
+    pub(super) fn measured(&self, about: &About, source: &TrainingData) -> Result<Measured> {
         let all = refit::rows(source)?;
         Measured::of_outputs(about, &Subset::new(&all, self.held.rows.clone()), &self.held.outputs)
     }
 
     /// What predictions are multiplied by so that their mean is right, by rows that were held out.
-    pub(crate) fn levels(&self, source: &TrainingData) -> Result<Vec<f64>> {
+    pub(super) fn levels(&self, source: &TrainingData) -> Result<Vec<f64>> {
         let truths = refit::rows(source)?.gather(&self.held.rows)?.y;
         let truths: Vec<f64> = (0..truths.len()).filter_map(|at| truths.get(at)).collect();
         Ok(source.task.levels_of(&self.held.outputs, &truths))
     }
 
     /// Adds to a run's result what came of each candidate, and what repeats the run.
-    pub(crate) fn tell(&self, result: &mut Value, settings: &Settings, measured: usize) {
+    pub(super) fn tell(&self, result: &mut Value, settings: &Settings, measured: usize) {
         result["leaderboard"] = json!(self.board);
         result["fits"] = json!(self.records);
         result["measured_rows"] = measured.into();
@@ -47,7 +47,7 @@ impl Evidence {
 }
 
 /// Targets of rows.
-enum Truth {
+enum HeldTruth {
     Classes(Vec<i64>),
     /// So many a row.
     Numbers(Vec<f32>, usize),
@@ -56,34 +56,34 @@ enum Truth {
 /// A figure as what decides: less is better.
 struct FigureScore {
     figure: TaskFigure,
-    truth: Truth,
+    truth: HeldTruth,
 }
 
 /// A figure of these rows.
-pub(super) fn score_of(figure: &TaskFigure, rows: &dyn Dataset) -> Result<impl Score + use<>> {
+pub(super) fn score_of(figure: &TaskFigure, rows: &dyn Dataset) -> Result<impl SelectionScore + use<>> {
     let form = rows.y();
     let truth = match form.codes() {
-        Some(_) => Truth::Classes(rows.labels()?),
+        Some(_) => HeldTruth::Classes(rows.labels()?),
         None => {
             let y = rows.all()?.y;
             let numbers = (0..y.len()).filter_map(|at| y.get(at)).map(|value| value as f32).collect();
-            Truth::Numbers(numbers, form.width().max(1))
+            HeldTruth::Numbers(numbers, form.width().max(1))
         }
     };
     Ok(FigureScore { figure: figure.clone(), truth })
 }
 
-impl Score for FigureScore {
+impl SelectionScore for FigureScore {
     fn of(&self, outputs: &[f32], rows: &[usize]) -> f64 {
         let mut figure = self.figure.clone();
         figure.reset();
         let width = outputs.len() / rows.len().max(1);
         let seen = match &self.truth {
-            Truth::Classes(labels) => {
+            HeldTruth::Classes(labels) => {
                 let labels: Vec<i64> = rows.iter().map(|&row| labels[row]).collect();
                 figure.update(&Seen { outputs, width, targets: Targets::Classes(&labels) })
             }
-            Truth::Numbers(numbers, each) => {
+            HeldTruth::Numbers(numbers, each) => {
                 let own = |&row: &usize| numbers[row * each..][..*each].iter().copied();
                 let numbers: Vec<f32> = rows.iter().flat_map(own).collect();
                 figure.update(&Seen { outputs, width, targets: Targets::Numbers(&numbers) })
