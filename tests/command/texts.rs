@@ -238,7 +238,7 @@ fn texts_with_classes_are_told_apart() {
     let by_table = folder.out(&["predict", model, "new.csv", "--embed"]);
     assert_eq!(by_table, folder.out(&["predict", model, "what a lovely day", "an awful one", "--embed"]));
     assert_eq!(by_table, out_of(&folder, "new.csv", &["predict", model, "-", "--embed"]));
-    let figures = |out: String| out.replace("the standard input", "days.csv");
+    let figures = |out: String| out.replace("\"data\":\"-\"", "\"data\":\"days.csv\"");
     let by_name = folder.out(&["eval", model, "days.csv", "--json"]);
     assert_eq!(figures(out_of(&folder, "days.csv", &["eval", model, "-", "--json"])), by_name);
     let refused = folder.error(&["predict", model, "new.csv", "--encoding", "utf-8", "--decimal", ","]).1;

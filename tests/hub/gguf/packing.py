@@ -18,9 +18,9 @@ rows = random.standard_normal((4, 256)).astype(numpy.float32)
 rows = numpy.concatenate([0.02 * rows, rows[:1] ** 3, numpy.abs(rows[1:2]), rows[2:3] * (numpy.arange(256) % 96 >= 32), 1e-3 * rows[3:4]])
 rows[7, 100] = 4.0
 rows = numpy.concatenate([rows, numpy.exp(2 * random.standard_normal((1, 256))), numpy.zeros((1, 256)), numpy.full((1, 256), -0.5)])
-# Kept in 16 bits.
+# Kept in 16 bits, and without zeros below zero: which of two zeros is the least is nobody's.
 
-rows = rows.astype(numpy.float16).astype(numpy.float32)
+rows = rows.astype(numpy.float16).astype(numpy.float32) + numpy.float32(0)
 
 def packed(kind):
     if kind not in (Kind.Q4_K, Kind.Q5_K, Kind.Q6_K):

@@ -97,8 +97,8 @@ fn around_zero(numbers: &[f32], half: f32) -> (f32, [u8; NARROW]) {
 
 /// Levels of 32 numbers above the least, with their scale and the least.
 fn from_least(numbers: &[f32], most: f32) -> ([f32; 2], [u8; NARROW]) {
-    let least = numbers.iter().copied().fold(f32::INFINITY, f32::min);
-    let greatest = numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let least = numbers.iter().fold(numbers[0], |least, &x| if x < least { x } else { least });
+    let greatest = numbers.iter().fold(numbers[0], |most, &x| if x > most { x } else { most });
     let scale = (greatest - least) / most;
     let inverse = inverse(scale);
     let level = |x: f32| ((x - least) * inverse + 0.5).clamp(0.0, most) as u8;
@@ -196,9 +196,10 @@ fn fitted(numbers: &[f32], search: &StepSearch, levels: &mut [u8]) -> [f32; 2] {
         levels.fill(0);
         return [0.0, -least];
     }
-    let span = (least, greatest - least);
-    let at_step = |per_step: f32| -> [f32; NARROW] {
-        let level = |x: f32| (per_step * (x - span.0)).round_ties_even().clamp(0.0, search.most);
+    // Steps are counted from the least number of the best line so far.
+    let levels_by = |steps: f32, least: f32| -> [f32; NARROW] {
+        let per_step = steps / (greatest - least);
+        let level = |x: f32| (per_step * (x - least)).round_ties_even().clamp(0.0, search.most);
         std::array::from_fn(|at| level(numbers[at]))
     };
     let error = |levels: &[f32; NARROW], scale: f32, least: f32| {
@@ -207,11 +208,11 @@ fn fitted(numbers: &[f32], search: &StepSearch, levels: &mut [u8]) -> [f32; 2] {
             sum + w * (apart * apart)
         })
     };
-    let mut scale = 1.0 / (search.most / span.1);
-    let mut best = at_step(search.most / span.1);
+    let mut scale = 1.0 / (search.most / (greatest - least));
+    let mut best = levels_by(search.most, least);
     let mut best_error = error(&best, scale, least);
     for each in 0..search.tries {
-        let tried = at_step((search.first + 0.1 * f32::from(each) + search.most) / span.1);
+        let tried = levels_by(search.first + 0.1 * f32::from(each) + search.most, least);
         let (mut sum_l, mut sum_l2, mut sum_xl) = (0.0f32, 0.0f32, 0.0f32);
         for ((x, w), level) in weighted().zip(&tried) {
             sum_l += w * level;

@@ -179,7 +179,7 @@ fn a_second_pass_in_the_same_context_has_lengths_of_its_own() {
         "embedding 9 4 padded, gru 5 bidirectional",
         "embedding 9 4 padded, gru 5 bidirectional, mean-over-time, dense 2",
         "embedding 9 8 padded, transformer 2",
-        "embedding 9 4 padded, transpose, conv 3 3, transpose",
+        "embedding 9 4 padded, transpose, conv 3 3 padding same, transpose",
     ] {
         let layers: Sequential = text.parse().unwrap();
         let layers = layers.seed(5);
