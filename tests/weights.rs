@@ -165,7 +165,11 @@ fn files_of_other_kinds_are_named_for_what_they_are() {
         (b"\x1c\0\0\0TFL3\0\0".to_vec(), "TensorFlow Lite"),
         (b"GGUF\x03\0\0\0".to_vec(), "GGUF"),
         (b"\x80\x04N.".to_vec(), "pickle"),
-        (b"\x93NUMPY\x01\0\x46\0{'descr': '|O', 'fortran_order': False, 'shape': (1,), }             \n".to_vec(), "objects"),
+        (
+            b"\x93NUMPY\x01\0\x46\0{'descr': '|O', 'fortran_order': False, 'shape': (1,), }             \n"
+                .to_vec(),
+            "objects",
+        ),
         (keras, "Keras"),
     ] {
         let error = Weights::read(&bytes).unwrap_err().to_string();
