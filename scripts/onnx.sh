@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 source scripts/python.sh
 # Pinned: the table in docs/onnx.md names this version's tests.
-python_with onnx==1.23.2 onnxruntime==1.31.1 safetensors numpy ml_dtypes pillow
+python_with onnx==1.23.2 onnxruntime==1.32.0 safetensors numpy ml_dtypes pillow
 cargo build --quiet --release --locked
 cargo build --quiet --release --locked --example onnx_models
 cargo build --quiet --release --locked -p kiln-onnx --example cases
