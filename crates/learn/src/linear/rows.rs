@@ -69,12 +69,15 @@ impl Design {
     }
 }
 
+/// Looks at a row: its place, its inputs, its number or class, and how much it counts.
+pub(super) type SeeRow<'s> = dyn FnMut(usize, &[f32], f64, f64) + 's;
+
 /// Rows with one target: each has inputs, a number or the number of its class, and how much it counts.
 pub(super) trait TargetRows: Sync {
     fn len(&self) -> usize;
 
     /// Shows rows in their order, each with its place.
-    fn each(&self, rows: Range<usize>, see: &mut dyn FnMut(usize, &[f32], f64, f64)) -> Result<()>;
+    fn each(&self, rows: Range<usize>, see: &mut SeeRow) -> Result<()>;
 }
 
 /// One target of a set's rows.
@@ -91,7 +94,7 @@ impl TargetRows for SetRows<'_> {
         self.set.len()
     }
 
-    fn each(&self, rows: Range<usize>, see: &mut dyn FnMut(usize, &[f32], f64, f64)) -> Result<()> {
+    fn each(&self, rows: Range<usize>, see: &mut SeeRow) -> Result<()> {
         let (width, targets) = (self.set.x().width(), self.set.y().width().max(1));
         let mut batch = Batch::of(&self.set);
         let mut converted = Vec::new();
@@ -176,7 +179,7 @@ impl TargetRows for HeldRows {
         self.targets.len()
     }
 
-    fn each(&self, rows: Range<usize>, see: &mut dyn FnMut(usize, &[f32], f64, f64)) -> Result<()> {
+    fn each(&self, rows: Range<usize>, see: &mut SeeRow) -> Result<()> {
         for row in rows {
             let inputs = self.inputs.get(row * self.width..(row + 1) * self.width).unwrap_or_default();
             see(row, inputs, self.targets[row], self.weights[row]);

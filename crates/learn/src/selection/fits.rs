@@ -14,7 +14,7 @@ use super::clock::{ALL, TimeAllowance};
 use super::journal::{FitJournal, FitRecord, about};
 use super::score::{SelectionScore, TaskScore, averaged, blended, outputs_of};
 use super::weights::{HeldPiece, JudgedPieces, Verdict};
-use super::{FoldRows, HeldOut, Selected, Selection, SelectionProgress};
+use super::{FoldRows, HeldOut, Selected, Selection, SelectionProgress, WatchSelection};
 use crate::model::About;
 use crate::terminal::Interrupt;
 use crate::trainer::predict;
@@ -46,7 +46,7 @@ pub(super) struct Fits<'f, 's> {
     tried: Vec<Tried>,
     records: Vec<FitRecord>,
     journal: Option<FitJournal>,
-    watch: Option<Box<dyn FnMut(SelectionProgress) + 's>>,
+    watch: Option<WatchSelection<'s>>,
     interrupt: Interrupt,
     signal: Option<i32>,
 }
@@ -66,7 +66,7 @@ impl<'f, 's> Fits<'f, 's> {
         selection: &'f Selection<'s>,
         rows: &'f dyn Dataset,
         journal: Option<FitJournal>,
-        watch: Option<Box<dyn FnMut(SelectionProgress) + 's>>,
+        watch: Option<WatchSelection<'s>>,
     ) -> Result<Fits<'f, 's>> {
         let blank =
             |_| Tried { by_fold: selection.folds.iter().map(|_| None).collect(), seconds: 0.0, failed: None };
@@ -411,10 +411,9 @@ impl<'f, 's> Fits<'f, 's> {
             }
             let fitted: Vec<FoldFit> = self.tried[at].by_fold.iter_mut().filter_map(Option::take).collect();
             let count = fitted.len();
-            let fitted = match self.selection.is_ordered {
-                true => fitted.into_iter().skip(count.saturating_sub(1)),
-                false => fitted.into_iter().skip(0),
-            };
+            // In the order of time the last fold has learned from nearly all.
+            let left_out = if self.selection.is_ordered { count.saturating_sub(1) } else { 0 };
+            let fitted = fitted.into_iter().skip(left_out);
             let count = fitted.len();
             if count > 1 {
                 said.push(format!(

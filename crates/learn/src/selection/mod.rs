@@ -89,8 +89,11 @@ pub struct Selection<'s> {
     figure: Option<DecidingFigure<'s>>,
     journal: Option<PathBuf>,
     repeated: Option<Vec<FitRecord>>,
-    watch: Option<Box<dyn FnMut(SelectionProgress) + 's>>,
+    watch: Option<WatchSelection<'s>>,
 }
+
+/// Who is told how far a selection is.
+pub(super) type WatchSelection<'s> = Box<dyn FnMut(SelectionProgress) + 's>;
 
 /// What decides instead of the loss.
 struct DecidingFigure<'s> {

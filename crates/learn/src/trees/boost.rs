@@ -189,7 +189,7 @@ impl Booster<'_> {
         let most =
             derived.iter().fold([0f32; 2], |most, pull| [most[0].max(pull[0].abs()), most[1].max(pull[1])]);
         let scales = most.map(|most| if most > 0.0 { LARGEST / f64::from(most) } else { 1.0 });
-        let share = (self.plan.rows * 2f64.powi(32)) as u64;
+        let share = (self.plan.rows * (1u64 << 32) as f64) as u64;
         let mut drawn = Vec::with_capacity(self.train.len());
         let mut others = held.to_vec();
         for (&row, pull) in self.train.iter().zip(derived) {

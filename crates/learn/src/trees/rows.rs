@@ -184,6 +184,9 @@ fn signals(task: &Task, targets: &[Vec<f32>]) -> Vec<Vec<f32>> {
     signals
 }
 
+/// For each signal a number for each code.
+type CodeTable = Vec<Vec<f32>>;
+
 /// What stands for each code in new rows, and for the code of each row: the mean of the targets of other rows with it, near that of all where they are
 /// few.
 fn encoded(
@@ -192,7 +195,7 @@ fn encoded(
     signals: &[Vec<f32>],
     weights: &[f32],
     seed: u64,
-) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+) -> Result<(CodeTable, Vec<Vec<f32>>)> {
     if let Some(row) = codes.iter().position(|code| *code as usize >= count) {
         return Err(Error::Training(format!("row {}: {} is none of {count} codes", row + 1, codes[row])));
     }
