@@ -28,7 +28,6 @@ use crate::out::{self, counted};
 use crate::report::Shows;
 use crate::settings::{DEFAULT_SEED, Seconds, Seed, Settings};
 use crate::source::TrainingData;
-pub(super) use evidence::Evidence;
 
 /// Where a run's folder keeps its fits.
 const FITS: &str = "candidates";
