@@ -63,7 +63,7 @@ fn words_are_tagged_by_their_pieces_as_another_library_tags_them() {
                 assert_eq!(&model.predict_tags([*text], by).unwrap()[0], found, "{text}: {rule}");
                 let words: Vec<&str> = found.iter().map(|word| word.word.as_str()).collect();
                 assert_eq!(
-                    &model.predict_tags_of_words(&[words.clone()], by).unwrap()[0],
+                    &model.predict_tags_of_words(std::slice::from_ref(&words), by).unwrap()[0],
                     found,
                     "{text}: {rule}"
                 );

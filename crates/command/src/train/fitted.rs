@@ -160,7 +160,6 @@ impl FittedKind {
                     monotone: signs.iter().flatten().map(way).collect(),
                     chosen: fitting.chosen.clone(),
                     valid: fitting.valid,
-                    ..TreeOptions::default()
                 };
                 grown(trees::fit(fitting.rows, &source.task, &options)?, plan)
             }

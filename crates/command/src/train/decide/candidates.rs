@@ -17,11 +17,11 @@ const FITTED: [(&str, FittedKind); 2] = [("linear", FittedKind::Linear), ("trees
 /// Networks, by their presets.
 const NETWORKS: [&str; 2] = ["tabm", "realmlp"];
 
+/// Their names, and they.
+type NamedCandidates<'c> = (Vec<&'static str>, Vec<Box<dyn Candidate + 'c>>);
+
 /// All of them that suit what is asked for, with their names.
-pub(super) fn all<'c>(
-    settings: &Settings,
-    source: &'c TrainingData,
-) -> Result<(Vec<&'static str>, Vec<Box<dyn Candidate + 'c>>)> {
+pub(super) fn all<'c>(settings: &Settings, source: &'c TrainingData) -> Result<NamedCandidates<'c>> {
     let mut names = Vec::new();
     let mut all: Vec<Box<dyn Candidate + 'c>> = Vec::new();
     let with = |name: &str| Settings {
