@@ -271,7 +271,7 @@ fn prices_are_found_to_want_a_logarithm_and_sums_are_not() {
         Set::numbers(x.clone(), Form::numbers(&[4]), y, 1).unwrap()
     };
     let log = Unit { scale: 1.0, offset: 0.0, curve: Curve::Log { unit: 1e-3, factor: 1.0 } };
-    let prices = set(|score| libm::exp(score));
+    let prices = set(libm::exp);
     let found = skew(&prices, &[], (0, Unit::PLAIN), log, 7).unwrap().unwrap();
     assert!(found.wants_log() && found.skewness > 2.0, "{found:?}");
     // Skewed by itself, and a sum of its inputs all the same.

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     /// Numbers said by models that are off by their own noise, of truths that are all 0.
-    fn judged(noises: &[f64], rows: usize, score: &dyn SelectionScore) -> JudgedPieces<'_> {
+    fn judged<'a>(noises: &[f64], rows: usize, score: &'a dyn SelectionScore) -> JudgedPieces<'a> {
         let mut rng = kiln_data::Rng::new(3);
         let mut piece = |at: usize| {
             let said = noises.iter().map(|noise| (0..rows).map(|_| (noise * rng.normal()) as f32).collect());

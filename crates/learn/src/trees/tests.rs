@@ -214,7 +214,7 @@ fn several_targets_are_learned_beside_each_other() {
     let set = Set::new(x.clone(), Form::numbers(&[WIDTH]), both, Form::numbers(&[2])).unwrap();
     let named = |name: &str, task: Task| NamedTask { name: name.to_string(), task };
     let kind = Task::Classes { names: ["low", "high"].map(String::from).to_vec() };
-    let size = Task::Numbers { names: vec!["size".to_string()], scale: vec![1.0], offset: vec![0.0] };
+    let size = Task::plain_numbers(vec!["size".to_string()]);
     let task = Task::Several { targets: vec![named("kind", kind), named("size", size)] };
     let forest = fit(&set, &task, &of_seed(1)).unwrap();
     assert_eq!(forest.chosen.len(), 2);

@@ -278,6 +278,17 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
 }
 
+/// Whether an entry of an archive is the pickle of a file of PyTorch's.
+pub(super) fn is_description(name: &str) -> bool {
+    name == "data.pkl" || name.split_once('/').is_some_and(|(_, name)| name == "data.pkl")
+}
+
+/// The bytes of an entry. Checksums aren't looked at: PyTorch can be told to write none.
+fn content<'a>(bytes: &'a [u8], entry: &Packed) -> Read<std::borrow::Cow<'a, [u8]>> {
+    let place = TensorPlace { crc: None, ..entry.place.clone() };
+    place.bytes(bytes).map_err(|error| format!("{}: {error}", shown(&entry.name)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,15 +440,4 @@ mod tests {
         let twice = of(&[("a", tensor(0, &[1], &[1], 6)), ("a", tensor(0, &[1], &[1], 6))]);
         assert!(read(&twice).unwrap_err().contains("two tensors are named a"));
     }
-}
-
-/// Whether an entry of an archive is the pickle of a file of PyTorch's.
-pub(super) fn is_description(name: &str) -> bool {
-    name == "data.pkl" || name.split_once('/').is_some_and(|(_, name)| name == "data.pkl")
-}
-
-/// The bytes of an entry. Checksums aren't looked at: PyTorch can be told to write none.
-fn content<'a>(bytes: &'a [u8], entry: &Packed) -> Read<std::borrow::Cow<'a, [u8]>> {
-    let place = TensorPlace { crc: None, ..entry.place.clone() };
-    place.bytes(bytes).map_err(|error| format!("{}: {error}", shown(&entry.name)))
 }

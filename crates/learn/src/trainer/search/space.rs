@@ -244,12 +244,12 @@ mod tests {
         seen.iter().map(|(_, score)| *score).fold(f64::INFINITY, f64::min)
     }
 
+    /// A way to say what is tried next, by what was tried.
+    type Next<'n> = dyn Fn(&[(String, Choice)], &[(TrialSettings, f64)], &mut Rng) -> TrialSettings + 'n;
+
     #[test]
     fn estimators_find_the_bottom_of_a_bowl_sooner_than_chance() {
-        let mean =
-            |next: &dyn Fn(&[(String, Choice)], &[(TrialSettings, f64)], &mut Rng) -> TrialSettings| {
-                (0..20).map(|seed| best(50, seed, next)).sum::<f64>() / 20.0
-            };
+        let mean = |next: &Next| (0..20).map(|seed| best(50, seed, next)).sum::<f64>() / 20.0;
         let (chance, estimates) = (mean(&|choices, _, rng| drawn(choices, rng)), mean(&estimated));
         assert!(estimates < 0.6 * chance, "{estimates} beside {chance}");
     }
