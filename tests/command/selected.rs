@@ -72,7 +72,7 @@ fn what_describes_one_model_trains_one_and_is_said() {
     let said = says(&["flowers.csv", "--epochs", "2", "--out", "a"]);
     assert!(said.contains("--epochs is of one model, and no others are tried beside it"), "{said}");
     let said = says(&["flowers.csv", "--quick", "--out", "b"]);
-    assert!(said.contains("model: dense") && !said.contains("others"), "{said}");
+    assert!(said.contains("model: waves") && !said.contains("others"), "{said}");
     let said = says(&["few.csv", "--out", "c"]);
     assert!(said.contains("40 rows don't tell which model is the best: one network is trained"), "{said}");
     for run in ["a", "b", "c"] {

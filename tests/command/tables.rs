@@ -73,8 +73,8 @@ fn what_is_predicted_alone_is_what_was_counted_in_the_evaluation() {
         "flowers.csv",
         "--target",
         "kind",
-        "--preset",
-        "linear",
+        "--layers",
+        "dense",
         "--lr",
         "0.001",
         "--epochs",
@@ -294,7 +294,7 @@ fn several_numbers_are_predicted_each_in_its_own_unit() {
     assert_eq!(eval("r/model.kiln")["numbers"], told["numbers"]);
     let further = ["train", "homes.csv", "--from", "r/model.kiln", "--epochs", "1", "--quiet", "--out", "f"];
     folder.out(&further);
-    for preset in ["linear", "mlp"] {
+    for preset in ["realmlp", "mlp"] {
         let common = ["train", "homes.csv", "--target", "price, net,rent", "--epochs", "1", "--quiet"];
         let refused = folder.error(&common).1;
         assert!(refused.contains("there is no column \"price\"") || refused.contains("price"), "{refused}");

@@ -56,8 +56,9 @@ fn trees_go_through_the_life_of_a_model() {
         assert_eq!(result(&format!("{again}/result.json"))["test"], done["test"]);
         let states = |name: &str| folder.out(&["predict", name, "rough.csv"]);
         assert_eq!(states(&model), states(&format!("{again}/model.kiln")));
-        let (_, over) = folder.error(&["train", "--resume", &out]);
-        assert!(over.contains("this run is over"), "{over}");
+        let resumed = folder.run(&["train", "--resume", &out]);
+        assert!(texts(&resumed).1.contains("and so from the start again"), "{}", texts(&resumed).1);
+        assert_eq!(result(&format!("{out}/result.json"))["test"], done["test"]);
     }
     let first = folder.out(&["eval", "r-kind-3/first.kiln", "rough.csv"]);
     assert!(first.contains("accuracy"), "{first}");
@@ -81,7 +82,8 @@ fn what_is_of_descent_is_refused_and_time_is_kept() {
         &["--metric", "mae"],
     ] {
         let (_, error) = folder.error(&[&common[..], flags].concat());
-        assert!(error.contains(flags[0]) && error.contains("fitted at once"), "{error}");
+        let why = if ["--from", "--layers"].contains(&flags[0]) { "leave" } else { "fitted at once" };
+        assert!(error.contains(flags[0]) && error.contains(why), "{error}");
     }
     let (_, error) = folder.error(&["train", "--preset", "trees"]);
     assert!(error.contains("for tables"), "{error}");

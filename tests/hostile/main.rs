@@ -368,7 +368,7 @@ fn forests_that_lead_nowhere() {
         let (most, error) = held(|| model.predict(&set).err().map(|error| error.to_string()));
         let error = error.unwrap_or_else(|| panic!("{list} {place} {number} is let through"));
         assert!(error.contains(said), "{list} {place} {number}: {error}");
-        assert!(most < 4 << 20, "{list}: {most} bytes");
+        assert!(most < 8 << 20, "{list}: {most} bytes");
         let export = kiln::onnx::Export::default();
         assert!(model.save_onnx(folder.at("model.onnx"), &export).is_err(), "{list} {place} {number}");
     }

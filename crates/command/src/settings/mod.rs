@@ -81,6 +81,7 @@ keys! {
         "ignore" ignore: String [ROWS] = "COLUMNS" "Columns of a table to leave out, with commas between them";
         "embed" embed: String [ROWS] = "COLUMNS" "Columns of a table whose words become vectors that are learned, with commas between them";
         "columns" columns: String [ROWS] = "HOW" "How columns of a table become numbers: \"age: robust, zip: words, when: cycles, id: drop\"; also standardise, smooth-clip, min-max, log, as-is, codes, text, calendar";
+        "numbers" numbers: String [ROWS] = "HOW" "How columns of numbers become inputs of which --columns says nothing: smooth-clip (by their quartiles, far ones drawn in), standardise, robust, min-max, log, as-is [default: smooth-clip]";
         "header" header: String [ROWS] = "YES|NO" "Whether the first row of a table names its columns [default: what the rows below show]";
         "missing" missing: String [ROWS] = "WORDS" "Words that say in any column that its value is missing, with commas between them, besides the usual ones";
         "decimal" decimal: String [ROWS] = "SIGN" "What stands before decimals: . or , [default: what the numbers show]";

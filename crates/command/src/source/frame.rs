@@ -16,7 +16,9 @@ use kiln_learn::data::{
 };
 use serde_json::{Value, json};
 
-use super::table::{TABLES, choices, front, moment, of_model, own_columns, task_of, usual, with_flags};
+use super::table::{
+    NUMBERS, TABLES, choices, front, moment, of_model, own_columns, task_of, usual, with_flags,
+};
 use super::{Habits, Ties, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::folder::scratch;
@@ -32,7 +34,7 @@ pub(super) fn framed(path: &Path, to: &Path, settings: &Settings, seed: u64) -> 
     let reading = ReadingFlags::of(settings).reading()?;
     let choices = match reading.first_rows(path).ok().flatten() {
         Some(first) => choices(&first.table, settings, None, &mut Vec::new())?.1,
-        None => with_flags(usual().target(target), settings, &[target.to_string()])?,
+        None => with_flags(usual(settings)?.target(target), settings, &[target.to_string()])?,
     };
     let origin = origin(path, settings, seed)?;
     let note = match stale(to, &origin)? {
@@ -200,14 +202,16 @@ fn origin(path: &Path, settings: &Settings, seed: u64) -> Result<Value> {
     let about = fs::metadata(path).with_context(place)?;
     let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let sum = kiln_files::file_checksum(path).with_context(place)?;
-    let Settings { target, task, target_scale, order, ignore, columns, embed, .. } = settings;
+    let Settings { target, task, target_scale, order, ignore, columns, embed, numbers, .. } = settings;
+    let is_from_before = settings.resume.is_some() && numbers.is_none();
+    let numbers = (!is_from_before).then(|| numbers.as_deref().unwrap_or(NUMBERS));
     let interval = settings.interval.map(|share| share.0);
     let mut origin = json!({
         "source": fs::canonicalize(path).with_context(place)?,
         "bytes": about.len(),
         "changed": changed.map(|since| since.as_secs_f64()),
         "content": format!("{sum:016x}"),
-        "target": target, "task": task, "target-scale": target_scale, "order": order, "interval": interval, "ignore": ignore, "columns": columns, "embed": embed,
+        "target": target, "task": task, "target-scale": target_scale, "order": order, "interval": interval, "ignore": ignore, "columns": columns, "embed": embed, "numbers": numbers,
         "seed": seed,
         "shares": shares(settings, 0.1),
     });
@@ -262,6 +266,7 @@ fn difference(then: &Value, now: &Value) -> Option<String> {
         "ignore",
         "columns",
         "embed",
+        "numbers",
         "seed",
         "shares",
     ];

@@ -16,7 +16,7 @@ use kiln_learn::data::{self, Dataset, FileKind, PictureArchive, Set};
 use kiln_learn::model::Task;
 use kiln_learn::presets::{Preset, Suits};
 
-pub use table::numbers;
+pub use table::{NUMBERS, numbers};
 
 use super::base::Base;
 use super::folder::scratch;
@@ -125,7 +125,8 @@ pub struct Habits {
 pub fn load(settings: &Settings, base: Option<&Base>) -> Result<TrainingData> {
     if base.is_some() {
         // How raw data become rows is the model's.
-        let own = ["ignore", "embed", "columns", "frame", "image-size", "grey", "pieces", "window"];
+        let own =
+            ["ignore", "embed", "columns", "numbers", "frame", "image-size", "grey", "pieces", "window"];
         settings.only_without_base(&[&own[..], &READING].concat())?;
     }
     let seed = settings.seed.map_or(super::settings::DEFAULT_SEED, |seed| seed.0);
@@ -258,8 +259,11 @@ fn tabular(
         let gallery = image::pictures(settings, base)?.reading(reading).list(path, column, labels)?;
         return image::gallery(path, gallery, settings, seed, base);
     }
-    let columns =
-        [&["task", "target-scale", "order", "interval", "ignore", "embed", "columns"][..], &READING].concat();
+    let columns = [
+        &["task", "target-scale", "order", "interval", "ignore", "embed", "columns", "numbers"][..],
+        &READING,
+    ]
+    .concat();
     if let Some(frame) = &settings.frame {
         settings
             .only("a table by way of a frame", &[&parts[..], &columns, &["frame", "test", "val"]].concat())?;

@@ -81,14 +81,30 @@ pub(super) fn choices(
             vec![target.to_string()]
         }
     };
-    let choices = with_flags(usual().targets(&targets), settings, &targets)?;
+    let choices = with_flags(usual(settings)?.targets(&targets), settings, &targets)?;
     Ok((targets, choices))
 }
 
 /// How columns become numbers of which nothing is said.
-pub(super) fn usual() -> Choices {
-    Choices::new().numbers(Treatment::SmoothClip).codes_above(MOST_COLUMNS)
+pub(super) fn usual(settings: &Settings) -> Result<Choices> {
+    match settings.numbers.as_deref() {
+        // A run from before the setting goes on with what was usual then.
+        None if settings.resume.is_some() => Ok(Choices::new()),
+        how => {
+            let how = how.unwrap_or(NUMBERS);
+            let of_numbers: Vec<(&str, Treatment)> =
+                TREATMENTS.into_iter().filter(|(_, treatment)| treatment.is_of_numbers()).collect();
+            let known = of_numbers.iter().find(|(name, _)| *name == how);
+            let names: Vec<&str> = of_numbers.iter().map(|(name, _)| *name).collect();
+            let (_, treatment) =
+                known.with_context(|| format!("--numbers: there is no way {how}; {}", meant(how, &names)))?;
+            Ok(Choices::new().numbers(*treatment).codes_above(MOST_COLUMNS))
+        }
+    }
 }
+
+/// How columns of numbers become inputs unless told otherwise.
+pub const NUMBERS: &str = "smooth-clip";
 
 /// Words that get an input each; of more, each gets a vector.
 const MOST_COLUMNS: usize = 9;

@@ -105,6 +105,10 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     }
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
+    if source.preparation.table().is_some() && base.is_none() && settings.resume.is_none() {
+        // So that the run goes on with it whatever is usual then.
+        settings.numbers.get_or_insert_with(|| source::NUMBERS.to_string());
+    }
     source.said.extend(size::settle(&mut settings, &source, &budget)?);
     if decide::is_asked(&settings, &source) {
         let before = (&flags, before.as_ref(), resumed, repeated);

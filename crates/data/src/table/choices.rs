@@ -38,6 +38,26 @@ pub enum Treatment {
     Drop,
 }
 
+impl Treatment {
+    /// Whether it makes one input of a number.
+    pub fn is_of_numbers(self) -> bool {
+        match self {
+            Treatment::Standardise
+            | Treatment::MinMax
+            | Treatment::Robust
+            | Treatment::SmoothClip
+            | Treatment::Log
+            | Treatment::AsIs => true,
+            Treatment::OneHot
+            | Treatment::Codes
+            | Treatment::Text
+            | Treatment::Calendar
+            | Treatment::Cycles
+            | Treatment::Drop => false,
+        }
+    }
+}
+
 /// What stands for a missing number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Impute {

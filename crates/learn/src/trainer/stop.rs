@@ -181,7 +181,10 @@ impl Callback for TimeLimit {
     fn after_step(&mut self, at: &mut Moment) -> Result<()> {
         if let Some(decided) = &self.repeated {
             match decided.iter().find(|decided| decided.step == at.step).map(|decided| decided.steps) {
-                Some(Some(steps)) => at.plan(steps),
+                Some(Some(steps)) => {
+                    self.note(at.step, Some(steps));
+                    at.plan(steps);
+                }
                 Some(None) => self.end(at),
                 None => {}
             }

@@ -178,7 +178,7 @@ pub fn fit(train: &dyn Dataset, task: &Task, options: &TreeOptions) -> Result<Fi
 fn check(soil: &BinnedSet, task: &Task, options: &TreeOptions) -> Result<()> {
     let refuse = |message: String| Err(Error::Training(message));
     let columns = soil.binned.columns.len();
-    if !options.fold_of.is_empty() && options.fold_of.len() != soil.binned.rows {
+    if !options.fold_of.is_empty() && options.valid.is_none() && options.fold_of.len() != soil.binned.rows {
         return refuse(format!(
             "a fold is said for {}, and there are {}",
             counted(options.fold_of.len(), "row"),
@@ -274,10 +274,11 @@ impl LearnedTarget<'_> {
                 (0..rows as u32).partition(|&row| fold_of.get(row as usize).is_none_or(|own| *own != at))
             };
             let all: Vec<(Vec<u32>, Vec<u32>)> = (0..=*last).map(fold).collect();
-            return Ok(all
-                .into_iter()
-                .filter(|(train, held)| !train.is_empty() && !held.is_empty())
-                .collect());
+            let all: Vec<_> =
+                all.into_iter().filter(|(train, held)| !train.is_empty() && !held.is_empty()).collect();
+            if !all.is_empty() {
+                return Ok(all);
+            }
         }
         let labels: Option<Vec<i64>> = match self.part.meaning {
             PartMeaning::Classes(_) => Some(self.numbers.iter().map(|class| *class as i64).collect()),
