@@ -39,6 +39,12 @@ pub(super) struct Stops<'s> {
     pub asked: &'s (dyn Fn() -> bool + Sync),
 }
 
+impl Stops<'_> {
+    fn is_over(&self) -> bool {
+        (self.asked)() || self.ends.is_some_and(|end| Instant::now() >= end)
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub(super) struct Boosted {
@@ -75,11 +81,10 @@ pub(super) fn boost(lesson: &Lesson, plan: &Boosting, train: &[u32], held: &[u32
         Boosted { start, rounds: Vec::new(), curves: [Vec::new(), Vec::new()], was_stopped: false };
     let mut best = (0, booster.loss(held));
     for round in 0..plan.rounds {
-        if (stops.asked)() || stops.ends.is_some_and(|end| Instant::now() >= end) {
+        let Some(trees) = booster.round(round, held, stops) else {
             boosted.was_stopped = true;
             break;
-        }
-        let trees = booster.round(round, held);
+        };
         let is_over = trees.iter().all(|tree| tree.len() == 1);
         boosted.rounds.push(trees);
         boosted.curves[0].push(booster.loss(train));
@@ -159,16 +164,22 @@ impl Booster<'_> {
         })
     }
 
-    /// A tree for each score.
-    fn round(&mut self, round: usize, held: &[u32]) -> Vec<Vec<GrownNode>> {
+    /// A tree for each score; nothing where it has to end before.
+    fn round(&mut self, round: usize, held: &[u32], stops: &Stops) -> Option<Vec<Vec<GrownNode>>> {
         let count = self.plan.loss.scores();
+        if stops.is_over() {
+            return None;
+        }
         self.derive();
-        (0..count)
-            .map(|score| {
-                let key = mixed(self.plan.seed ^ mixed((round * count + score) as u64));
-                self.tree(score, key, held)
-            })
-            .collect()
+        let mut trees = Vec::with_capacity(count);
+        for score in 0..count {
+            if score > 0 && stops.is_over() {
+                return None;
+            }
+            let key = mixed(self.plan.seed ^ mixed((round * count + score) as u64));
+            trees.push(self.tree(score, key, held));
+        }
+        Some(trees)
     }
 
     fn derive(&mut self) {

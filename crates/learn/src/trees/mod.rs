@@ -106,6 +106,9 @@ const FAST: f64 = 0.1;
 const ROWS: f64 = 0.8;
 const COLUMNS: f64 = 0.8;
 
+/// With more classes than this a round takes longer than it is worth.
+const MOST_CLASSES: usize = 200;
+
 /// Numbers of a set, above which threads share a fold instead of folds.
 const SHARED: usize = 1 << 22;
 
@@ -199,6 +202,12 @@ fn check(soil: &BinnedSet, task: &Task, options: &TreeOptions) -> Result<()> {
         return refuse(
             "what rises with a column is a number or the second of two classes; there are more".to_string(),
         );
+    }
+    if let Some(part) = parts.iter().find(|part| !is_number(part) && part.outputs.len() > MOST_CLASSES) {
+        return refuse(format!(
+            "each round of trees has one for each class, and {} classes are more than {MOST_CLASSES}; networks tell many classes apart (--preset mlp)",
+            part.outputs.len()
+        ));
     }
     if options.balanced && parts.iter().any(is_number) {
         return refuse("only classes can weigh the same".to_string());
