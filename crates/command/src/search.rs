@@ -98,7 +98,7 @@ pub fn run(flags: SearchFlags) -> Result<ExitCode> {
     let mut trials = Trials::new(&folder, &space, journal, flags.jobs, flags.time_limit);
     match flags.strategy.as_str() {
         "halving" => halve(&search, &mut trials, &flags, &say)?,
-        _ => trials.run(&say, &mut |begun, done| {
+        _ => trials.run(&say, None, &mut |begun, done| {
             let told: Vec<(Map<String, Value>, f64)> =
                 done.iter().map(|done| (done.settings.clone(), done.score.unwrap_or(f64::NAN))).collect();
             Ok(search.ask(begun, &told)?.map(|settings| Begun { settings, epochs: None }))
@@ -116,7 +116,7 @@ fn halve(search: &Search, trials: &mut Trials, flags: &SearchFlags, say: &dyn Fn
     while !round.is_empty() && !trials.is_over() {
         say(&format!("{} of {}", counted(round.len(), "trial"), counted(epochs as usize, "epoch")));
         let before = trials.done.len();
-        trials.run(say, &mut |begun, _| {
+        trials.run(say, Some(epochs), &mut |begun, _| {
             let next = round.get(begun - before).cloned();
             Ok(next.map(|settings| Begun { settings, epochs: Some(epochs) }))
         })?;

@@ -133,13 +133,19 @@ impl<'f> Trials<'f> {
     }
 
     /// Runs trials until there are no more.
-    pub(super) fn run(&mut self, say: &dyn Fn(&str), next: &mut NextTrial) -> Result<()> {
+    pub(super) fn run(
+        &mut self,
+        say: &dyn Fn(&str),
+        epochs: Option<u64>,
+        next: &mut NextTrial,
+    ) -> Result<()> {
         let mut running: Vec<RunningTrial> = Vec::new();
         let mut are_more = true;
         while are_more || !running.is_empty() {
             while are_more && running.len() < self.jobs {
                 // What is over is over, also where another would be asked for now.
-                if let Some(done) = self.journal.known.iter().find(|done| done.number == self.begun + 1) {
+                let is_next = |done: &&Done| done.number == self.begun + 1 && done.epochs == epochs;
+                if let Some(done) = self.journal.known.iter().find(is_next) {
                     self.begun += 1;
                     self.done.push(done.clone());
                     continue;
@@ -227,7 +233,8 @@ impl<'f> Trials<'f> {
         let path = self.folder.at(name).join("result.json");
         let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
         let result: Value = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
-        let best = result["best"]["value"].as_f64();
+        // Without validation rows the best epoch is one of the training loss.
+        let best = result["val"].as_object().and(result["best"]["value"].as_f64());
         let figure = || result["val"][&self.space.figure].as_f64();
         best.or_else(figure).filter(|score| score.is_finite()).with_context(|| {
             format!("there is no {} of validation rows; are there such rows?", self.space.figure)

@@ -94,7 +94,10 @@ impl FittedKind {
         let preset =
             settings.preset.as_deref().filter(|_| settings.layers.is_none() && settings.from.is_none());
         let weights = source.task.outputs() * form.width();
-        let is_small = weights <= MOST || source.task.parts().iter().all(is_number);
+        let is_small = match source.task.parts().iter().all(is_number) {
+            true => form.width() <= WIDEST,
+            false => weights <= MOST,
+        };
         Ok(match preset {
             Some("linear") => (is_table && is_small).then_some(FittedKind::Linear),
             Some("trees") if !is_table || source.preparation.table().is_none() => {
@@ -206,6 +209,9 @@ fn grown(forest: trees::FittedTrees, plan: Option<&TablePreparation>) -> Result<
 
 /// More weights of classes than this take less time step by step.
 const MOST: usize = 5_000;
+
+/// More inputs than this, whose products are all added up, take less memory step by step.
+const WIDEST: usize = 1_000;
 
 fn is_number(part: &TaskPart) -> bool {
     matches!(part.meaning, PartMeaning::Number { .. })
@@ -405,9 +411,10 @@ impl FitRun<'_> {
     fn folds(&self, count: usize, say: &Say) -> Result<()> {
         let mut each: Vec<Vec<(String, f64)>> = Vec::new();
         for (at, (train, held)) in self.source.folds(count, self.seed)?.into_iter().enumerate() {
+            let ties = self.source.ties.of_rows(&train);
             let (train, held) =
                 (Subset::new(&self.source.train, train), Subset::new(&self.source.train, held));
-            let (model, _) = self.model(&train, None, count + 1 - at)?;
+            let (model, _) = self.model(&train, ties.as_ref(), count + 1 - at)?;
             if (self.asked)() {
                 return Ok(());
             }

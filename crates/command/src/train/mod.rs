@@ -253,7 +253,9 @@ fn gather(flags: &Settings, allowed: Vec<String>) -> Result<(Settings, Option<Be
             inherited.layers = None;
         }
         let settings = flags.clone().or(&inherited);
-        return Ok((settings, Some(Before { folder, settings: before, allowed }), None));
+        let repeated = before.repeat.as_deref().filter(|_| chose).map(decide::repeated).transpose()?;
+        let repeated = repeated.map(|(_, repeated)| repeated);
+        return Ok((settings, Some(Before { folder, settings: before, allowed }), repeated));
     }
     if !allowed.is_empty() {
         bail!("--allow-changes is for a run that goes on; name it, --resume DIR");

@@ -147,6 +147,9 @@ impl LinearOptions {
                 counted(fold_of.len(), "row")
             ));
         }
+        if self.fold_of.iter().flatten().any(|fold| usize::from(*fold) >= self.folds) {
+            return refuse(format!("rows are told to be in more than {} folds", self.folds));
+        }
         if !self.signs.is_empty() && self.signs.len() != design.width() {
             return refuse(format!(
                 "the signs of {} are told, and a row has {}",

@@ -307,7 +307,7 @@ impl<'f, 's> Fits<'f, 's> {
         let width = self.selection.task.outputs();
         let parts = if folds.len() >= FOLDS { 1 } else { PIECES / folds.len().max(1) };
         let all: usize = folds.iter().map(|&fold| self.selection.folds[fold].1.len()).sum();
-        let stride = all.div_ceil(JUDGED).max(1);
+        let stride = (all * width).div_ceil(8 * JUDGED).max(1);
         let mut pieces = Vec::with_capacity(folds.len() * parts);
         for &fold in folds {
             let held = &self.selection.folds[fold].1;

@@ -92,7 +92,7 @@ impl Folds {
     pub fn deviation(&self, name: &str) -> Option<f64> {
         let (numbers, mean) = (self.all(name)?, self.mean(name)?);
         let squares: f64 = numbers.iter().map(|number| (number - mean) * (number - mean)).sum();
-        Some((squares / (numbers.len() - 1) as f64).sqrt())
+        Some((squares / numbers.len().saturating_sub(1) as f64).sqrt())
     }
 
     fn all(&self, name: &str) -> Option<Vec<f64>> {

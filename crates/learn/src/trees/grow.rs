@@ -252,8 +252,10 @@ impl Grower<'_> {
         drop(work);
         let mut histograms = [Some(counted), rest];
         for (side, open) in leaves.iter_mut().enumerate() {
-            open.histogram = histograms[side].take().unwrap_or_default();
             open.split = found[side].filter(|_| !is_done(open));
+            // What won't be split is counted no more.
+            let own = histograms[side].take().filter(|_| open.split.is_some());
+            open.histogram = own.unwrap_or_default();
         }
     }
 

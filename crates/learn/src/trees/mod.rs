@@ -134,7 +134,7 @@ pub fn fit(train: &dyn Dataset, task: &Task, options: &TreeOptions) -> Result<Fi
     let joined = options.valid.filter(|valid| !valid.is_empty()).map(|valid| Joined::new(train, valid));
     let joined = joined.transpose()?;
     let set = joined.as_ref().map_or(train, |joined| joined as &dyn Dataset);
-    let soil = rows::read(set, task, &options.codes, options.seed)?;
+    let soil = rows::read(set, train.len(), task, options)?;
     check(&soil, task, options)?;
     let parts = task.parts();
     let width = train.x().width();
@@ -203,6 +203,13 @@ fn check(soil: &BinnedSet, task: &Task, options: &TreeOptions) -> Result<()> {
             "what rises with a column is a number or the second of two classes; there are more".to_string(),
         );
     }
+    let has_bounds = |part: &TaskPart| matches!(part.meaning, PartMeaning::Number { interval: Some(_), .. });
+    if options.monotone.iter().any(|way| *way != 0) && parts.iter().any(has_bounds) {
+        return refuse(
+            "trees keep no bounds of an interval to rise or fall with a column; leave one of both out"
+                .to_string(),
+        );
+    }
     if let Some(part) = parts.iter().find(|part| !is_number(part) && part.outputs.len() > MOST_CLASSES) {
         return refuse(format!(
             "each round of trees has one for each class, and {} classes are more than {MOST_CLASSES}; networks tell many classes apart (--preset mlp)",
@@ -258,10 +265,11 @@ impl LearnedTarget<'_> {
             return self.soil.weights.clone();
         }
         let mut counts = vec![0usize; names.len()];
-        self.numbers.iter().for_each(|class| counts[*class as usize] += 1);
+        let learned = &self.numbers[..self.held.unwrap_or(self.numbers.len())];
+        learned.iter().for_each(|class| counts[*class as usize] += 1);
         let seen = counts.iter().filter(|count| **count > 0).count();
         let of = |(row, class): (usize, &f32)| {
-            let own = self.numbers.len() as f32 / (seen * counts[*class as usize]) as f32;
+            let own = learned.len() as f32 / (seen * counts[*class as usize].max(1)) as f32;
             own * self.soil.weights.get(row).copied().unwrap_or(1.0)
         };
         self.numbers.iter().enumerate().map(of).collect()

@@ -3,6 +3,7 @@
 use kiln_data::{Batch, Dataset, folds};
 use kiln_map::counted;
 
+use super::TreeOptions;
 use super::bins::{Binned, BinnedColumn, SAMPLED, bin, cuts};
 use crate::model::{PartMeaning, Task};
 use crate::{Error, Result};
@@ -33,8 +34,15 @@ pub(super) struct BinnedSet {
     pub codes: Vec<Vec<Vec<f32>>>,
 }
 
-/// Reads the rows of a set, the last columns of which are so many codes each.
-pub(super) fn read(set: &dyn Dataset, task: &Task, codes: &[usize], seed: u64) -> Result<BinnedSet> {
+/// Reads the rows of a set, the last columns of which are so many codes each. The first so many rows are learned from: targets of those behind say
+/// nothing of codes.
+pub(super) fn read(
+    set: &dyn Dataset,
+    learned: usize,
+    task: &Task,
+    options: &TreeOptions,
+) -> Result<BinnedSet> {
+    let codes = &options.codes;
     let form = set.x();
     let &[width] = form.shape.as_slice() else {
         let message = format!("trees are grown on rows of numbers, and these are {:?}", form.shape);
@@ -77,7 +85,7 @@ pub(super) fn read(set: &dyn Dataset, task: &Task, codes: &[usize], seed: u64) -
     let mut tables = Vec::with_capacity(codes.len());
     let signals = signals(task, &read.targets);
     for (own, &count) in read.codes.iter().zip(codes) {
-        let (table, known) = encoded(own, count, &signals, &read.weights, seed)?;
+        let (table, known) = encoded((own, count), learned, &signals, &read.weights, options)?;
         tables.push(table);
         for mut numbers in known {
             let cuts = cuts_of(&numbers);
@@ -188,30 +196,37 @@ fn signals(task: &Task, targets: &[Vec<f32>]) -> Vec<Vec<f32>> {
 type CodeTable = Vec<Vec<f32>>;
 
 /// What stands for each code in new rows, and for the code of each row: the mean of the targets of other rows with it, near that of all where they are
-/// few.
+/// few. Rows behind the first so many are new ones.
 fn encoded(
-    codes: &[u32],
-    count: usize,
+    (codes, count): (&[u32], usize),
+    learned: usize,
     signals: &[Vec<f32>],
     weights: &[f32],
-    seed: u64,
+    options: &TreeOptions,
 ) -> Result<(CodeTable, Vec<Vec<f32>>)> {
     if let Some(row) = codes.iter().position(|code| *code as usize >= count) {
         return Err(Error::Training(format!("row {}: {} is none of {count} codes", row + 1, codes[row])));
     }
     let weight = |row: usize| weights.get(row).map_or(1.0, |weight| f64::from(*weight));
-    let parts = folds(codes.len(), None, APART.min(codes.len()).max(2), seed);
-    let mut part_of = vec![0usize; codes.len()];
-    for (part, (_, held)) in parts.unwrap_or_default().iter().enumerate() {
-        held.iter().for_each(|row| part_of[*row] = part);
+    let mut part_of = vec![0usize; learned];
+    match options.fold_of.len() == learned {
+        // Rows that belong together learn nothing of their codes from each other.
+        true => part_of.iter_mut().zip(&options.fold_of).for_each(|(part, own)| *part = usize::from(*own)),
+        false => {
+            let parts = folds(learned, None, APART.min(learned).max(2), options.seed);
+            for (part, (_, held)) in parts.unwrap_or_default().iter().enumerate() {
+                held.iter().for_each(|row| part_of[*row] = part);
+            }
+        }
     }
+    let parts = part_of.iter().max().map_or(1, |last| last + 1);
     let mut table = vec![Vec::with_capacity(signals.len()); count];
     let mut known = Vec::with_capacity(signals.len());
     for signal in signals {
         // Weighted sums and weights, of all rows and of those of each part.
         let mut sums = vec![[0.0; 2]; count];
-        let mut apart = vec![vec![[0.0; 2]; count]; APART];
-        for (row, &code) in codes.iter().enumerate() {
+        let mut apart = vec![vec![[0.0; 2]; count]; parts];
+        for (row, &code) in codes.iter().enumerate().take(learned) {
             let own = [weight(row) * f64::from(signal[row]), weight(row)];
             for sum in [&mut sums[code as usize], &mut apart[part_of[row]][code as usize]] {
                 *sum = [sum[0] + own[0], sum[1] + own[1]];
@@ -222,7 +237,8 @@ fn encoded(
         let near = |[sum, weight]: [f64; 2]| ((sum + PRIOR * mean) / (weight + PRIOR)) as f32;
         table.iter_mut().zip(&sums).for_each(|(row, sum)| row.push(near(*sum)));
         let others = |(row, &code): (usize, &u32)| {
-            let (all, own) = (sums[code as usize], apart[part_of[row]][code as usize]);
+            let own = part_of.get(row).map_or([0.0; 2], |part| apart[*part][code as usize]);
+            let all = sums[code as usize];
             near([all[0] - own[0], all[1] - own[1]])
         };
         known.push(codes.iter().enumerate().map(others).collect());

@@ -32,6 +32,12 @@ pub(super) fn all<'c>(settings: &Settings, source: &'c TrainingData) -> Result<N
     };
     for (name, kind) in FITTED {
         names.push(name);
+        // What is too large to be fitted at once is trained step by step, unless signs are told, which only a fit keeps.
+        if settings.monotone.is_none() && FittedKind::of(&with(name), source)?.is_none() {
+            let plan = TrainingPlan::new(with(name), None, source)?;
+            all.push(Box::new(NetworkCandidate { name, plan, source }));
+            continue;
+        }
         all.push(Box::new(FittedCandidate { name, kind, settings: with(name), source }));
     }
     // No network can be held to signs of columns.
@@ -81,10 +87,11 @@ impl Candidate for FittedCandidate<'_> {
             interrupt: &|| signals.asked().is_some(),
             chosen: job.found().and_then(|found| serde_json::from_value(found.clone()).ok()),
         };
-        let (layers, how) = self.kind.fit(&fitting).map_err(told)?;
+        let fitted = self.kind.fit(&fitting).map_err(told);
         if let Some(signal) = signals.asked() {
             job.interrupted(signal);
         }
+        let (layers, how) = fitted?;
         if !how.chosen.is_empty() {
             job.find(serde_json::to_value(&how.chosen).unwrap_or_default());
         }
@@ -132,7 +139,7 @@ impl Candidate for NetworkCandidate<'_> {
 
 impl Ties {
     /// Those of some of the rows; nothing where none belong together, or it isn't known which.
-    fn of_rows(&self, rows: &[usize]) -> Option<Ties> {
+    pub(in crate::train) fn of_rows(&self, rows: &[usize]) -> Option<Ties> {
         match self {
             Ties::Free | Ties::Unknown => None,
             Ties::Groups(keys) => {
