@@ -74,6 +74,11 @@ impl AtomicFile {
         Ok(file)
     }
 
+    /// Where its bytes are until then, for who wants to read them before it takes its place.
+    pub fn path(&self) -> &Path {
+        self.beside.as_deref().unwrap_or(&self.place)
+    }
+
     /// Syncs it to the disk and moves it to its place.
     ///
     /// # Errors

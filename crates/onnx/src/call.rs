@@ -292,6 +292,12 @@ impl Call<'_> {
         self.budget().bytes(bytes).map_err(|exceeded| self.limit(exceeded))
     }
 
+    /// Takes the work of something that is done for each of so many of so many.
+    pub fn worked(&self, counts: &[usize]) -> Result<()> {
+        let steps = counts.iter().fold(1u64, |steps, &count| steps.saturating_mul(count as u64));
+        self.budget().steps(steps).map_err(|exceeded| self.limit(exceeded))
+    }
+
     /// A list of so many of a number.
     pub fn filled<T: Clone>(&self, value: T, count: usize) -> Result<Vec<T>> {
         self.budget().filled(value, count).map_err(|exceeded| self.limit(exceeded))

@@ -40,6 +40,16 @@ pub fn settled(values: Vec<Value>, budget: &Budget, place: &str) -> Result<Vec<V
     Ok(values.iter().map(|value| filled(value, &mut computed)).collect())
 }
 
+/// The bytes that the numbers of values take, those of lists too.
+pub fn held(values: &[Value]) -> u64 {
+    let bytes = values.iter().map(|value| match value {
+        Value::Numbers(tensor, _) => (tensor.elements() as u64).saturating_mul(tensor.dtype().size() as u64),
+        Value::List(values) => held(values),
+        Value::Texts(..) | Value::Later(_) | Value::Nothing => 0,
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
 /// Whether a tensor is still to be computed: it is no number from the host and no weight.
 fn is_open(tensor: &Tensor) -> bool {
     let node = tensor.expr().node();

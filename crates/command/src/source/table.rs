@@ -453,7 +453,7 @@ pub fn numbers(plan: &TablePreparation) -> Places {
             | Encoding::Text { .. } => {}
         }
     }
-    Places(places)
+    places.into_iter().collect()
 }
 
 /// The class of each row; of several targets the combination of classes.

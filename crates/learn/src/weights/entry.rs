@@ -14,7 +14,7 @@ use super::{ElementType, Read};
 use crate::store::elements;
 use crate::{Error, Result};
 
-/// So many numbers may be repeats of fewer.
+/// So many numbers of a tensor may be repeats of fewer.
 const MOST_REPEATED: usize = 1 << 24;
 
 /// What a reader finds in a file.
@@ -97,8 +97,10 @@ impl Contents {
     /// Entries that lie where they can, each under a name of its own.
     pub fn new(entries: Vec<Entry>, notes: Vec<(String, String)>) -> Read<Contents> {
         let mut names = HashSet::with_capacity(entries.len());
+        // Many tensors that each repeat a little are much together.
+        let budget = Budget::default();
         for entry in &entries {
-            entry.check().map_err(|error| format!("{}: {error}", shown(&entry.name)))?;
+            entry.check(&budget).map_err(|error| format!("{}: {error}", shown(&entry.name)))?;
             if !names.insert(entry.name.as_str()) {
                 return Err(format!("two tensors are named {}", shown(&entry.name)));
             }
@@ -114,8 +116,8 @@ impl Entry {
     }
 
     /// That every number lies in the place, and that there aren't many more of them than the place holds: a few bytes whose strides
-    /// are 0 could else stand for more numbers than there is memory.
-    fn check(&self) -> Read<()> {
+    /// are 0 could else stand for more numbers than there is memory. What is repeated is taken from the budget.
+    fn check(&self, budget: &Budget) -> Read<()> {
         let room = self.place.len() / self.element.size();
         let outside = || format!("its shape {:?} doesn't fit the {room} numbers stored for it", self.shape);
         let count = self.elements().ok_or_else(outside)?;
@@ -143,7 +145,9 @@ impl Entry {
                 "it repeats {room} numbers to {count}; in PyTorch, `.contiguous()` before saving writes them all"
             ));
         }
-        Ok(())
+        let repeated = count.saturating_sub(room) as u64;
+        let bytes = repeated.saturating_mul(self.element.size() as u64);
+        budget.bytes(bytes).map_err(|exceeded| format!("it repeats {room} numbers to {count}: {exceeded}"))
     }
 
     fn is_row_major(&self) -> bool {
@@ -270,5 +274,28 @@ impl<'a> StoredTensor<'a> {
 
     fn fault(&self, message: &str) -> Error {
         Error::format(self.path, format!("{}: {message}", shown(self.name())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_map::Limits;
+
+    use super::*;
+
+    #[test]
+    fn repeats_take_from_one_budget() {
+        let entry = Entry {
+            name: "w".to_string(),
+            element: ElementType::F32,
+            shape: vec![1 << 10, 1 << 10],
+            place: TensorPlace { range: 0..4, ..TensorPlace::default() },
+            strides: Some(vec![0, 0]),
+            offset: 0,
+            is_big_endian: false,
+        };
+        let budget = Budget::of(Limits { bytes: 10 << 20, ..Limits::of_machine() });
+        assert!(entry.check(&budget).is_ok() && entry.check(&budget).is_ok());
+        assert!(entry.check(&budget).unwrap_err().contains("--limit bytes="));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 use std::fmt;
+use std::ops::Range;
 
 use kiln_ir::{Error, ErrorKind, Result};
 
@@ -44,45 +45,60 @@ impl Layer for LearnedScale {
     }
 }
 
-/// Which features of rows, by their places from 0; all, where none is named.
+/// Which features of rows, by spans of their places from 0, in order; all, where none is named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places(pub Vec<usize>);
+pub struct Places(pub Vec<Range<usize>>);
 
 impl Places {
     /// Of a text such as `1-4+7`, which counts from 1; nothing of any other.
     pub(crate) fn of(text: &str) -> Option<Places> {
-        let mut places = Vec::new();
+        let mut spans: Vec<Range<usize>> = Vec::new();
         for span in text.split('+') {
             let (first, last) = span.split_once('-').unwrap_or((span, span));
             let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
             // In order, and few enough for any row: a file says them.
-            let after = places.last().map_or(0, |place| place + 1);
+            let after = spans.last().map_or(0, |span| span.end);
             if first <= after || last < first || last > MOST_PLACES {
                 return None;
             }
-            places.extend(first - 1..last);
+            match spans.last_mut() {
+                Some(before) if before.end == first - 1 => before.end = last,
+                _ => spans.push(first - 1..last),
+            }
         }
-        Some(Places(places))
+        Some(Places(spans))
+    }
+
+    /// How many there are.
+    fn count(&self) -> usize {
+        self.0.iter().map(Range::len).sum()
     }
 }
 
 /// Rows of a table are shorter.
 const MOST_PLACES: usize = 1 << 20;
 
-impl fmt::Display for Places {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut spans: Vec<(usize, usize)> = Vec::new();
-        for &place in &self.0 {
+impl FromIterator<usize> for Places {
+    /// Of places in order: neighbours are one span.
+    fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Places {
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for place in places {
             match spans.last_mut() {
-                Some((_, last)) if *last == place => *last = place + 1,
-                _ => spans.push((place + 1, place + 1)),
+                Some(span) if span.end == place => span.end = place + 1,
+                _ => spans.push(place..place + 1),
             }
         }
-        let span = |(first, last): &(usize, usize)| match first == last {
-            true => first.to_string(),
-            false => format!("{first}-{last}"),
+        Places(spans)
+    }
+}
+
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = |span: &Range<usize>| match span.len() {
+            1 => span.end.to_string(),
+            _ => format!("{}-{}", span.start + 1, span.end),
         };
-        f.write_str(&spans.iter().map(span).collect::<Vec<_>>().join("+"))
+        f.write_str(&self.0.iter().map(span).collect::<Vec<_>>().join("+"))
     }
 }
 
@@ -116,7 +132,7 @@ impl Waves {
         places: Places,
         key: Key,
     ) -> Waves {
-        let count = if places.0.is_empty() { features } else { places.0.len() };
+        let count = if places.0.is_empty() { features } else { places.count() };
         let fan = Fan { inputs: waves, outputs: size };
         Waves {
             frequency: Param::new(&Init::Normal(0.0, deviation).fill([count, waves], fan, &key.derive(0))),
@@ -127,17 +143,10 @@ impl Waves {
         }
     }
 
-    /// The numbers in those places: neighbours are taken together.
+    /// The numbers in those places.
     fn chosen(&self, x: &Tensor) -> Tensor {
-        let mut parts = Vec::new();
-        let mut places = self.places.0.iter().copied().peekable();
-        while let Some(first) = places.next() {
-            let mut end = first + 1;
-            while places.next_if_eq(&end).is_some() {
-                end += 1;
-            }
-            parts.push(x.narrow(-1, first as isize, end - first));
-        }
+        let part = |span: &Range<usize>| x.narrow(-1, span.start as isize, span.len());
+        let parts: Vec<Tensor> = self.places.0.iter().map(part).collect();
         match parts.as_slice() {
             [] => x.clone(),
             [one] => one.clone(),
@@ -163,5 +172,19 @@ impl Layer for Waves {
 
     fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
         only_back::<Self>(time.before_last(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_spans() {
+        let places = Places::of("1-2+3+7-1048576").unwrap();
+        assert_eq!((places.0.len(), places.count()), (2, 3 + (1 << 20) - 6));
+        assert_eq!(places.to_string(), "1-3+7-1048576");
+        assert_eq!([0, 1, 2, 6].into_iter().collect::<Places>(), Places::of("1-3+7").unwrap());
+        assert!(["2-1", "3+1", "0", "1-2+2", "1-1048577"].iter().all(|text| Places::of(text).is_none()));
     }
 }

@@ -69,7 +69,8 @@ impl Blend {
             Blended::Numbers => numbers(&each, &weights),
             Blended::Classes => classes(&each, &weights),
             Blended::Targets(sizes) => {
-                if sizes.iter().sum::<usize>() != shape[1] {
+                let all = sizes.iter().try_fold(0usize, |all, &size| all.checked_add(size));
+                if all != Some(shape[1]) {
                     let message = format!("targets {sizes:?} aren't the outputs of {shape}");
                     return Error::new(ErrorKind::Shape, "blend", message).into();
                 }

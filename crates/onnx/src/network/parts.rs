@@ -42,10 +42,14 @@ impl Network {
             let mut outputs = self.call(node, scope, context);
             if outputs.is_err() && scope.host.is_some_and(Demand::take) {
                 self.settle(&nodes[at..], later, scope)?;
-                // What is still asked for is the node's own arithmetic, and computed where it stands.
-                let host = scope.host.take();
+                // The parts of a graph in the node may ask for themselves.
                 outputs = self.call(node, scope, context);
-                scope.host = host;
+                if outputs.is_err() && scope.host.is_some_and(Demand::take) {
+                    // What is still asked for is the node's own arithmetic, and computed where it stands.
+                    let host = scope.host.take();
+                    outputs = self.call(node, scope, context);
+                    scope.host = host;
+                }
             }
             for (name, value) in node.output.iter().zip(outputs?) {
                 scope.own.insert(name, value);
@@ -77,10 +81,10 @@ impl Network {
             None => Tensor::zeros(x.shape()).cast(x.dtype()),
             Some(error) => return error.into(),
         };
-        let Ok(Some(Value::Numbers(y, _))) = self.first(&zeros) else { return refused(why) };
         if context.is_training() {
             return refused(format!("a network that runs part by part isn't trained: {why}"));
         }
+        let Ok(Some(Value::Numbers(y, _))) = self.first(&zeros) else { return refused(why) };
         Tensor::custom(PartByPart { network: self.clone(), shape: y.shape(), dtype: y.dtype() }, &[x])
     }
 

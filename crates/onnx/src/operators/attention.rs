@@ -220,13 +220,15 @@ pub(super) fn flexible(call: &Call) -> Result<Vec<Value>> {
     let (&[_, heads, _, size], 4, 4) = (&shape[..], keys.rank(), values.rank()) else {
         return Err(call.fault(format!("{shape}, {}, {}", keys.shape(), values.shape())));
     };
-    let root = call.float("scale", 1.0 / (size.max(1) as f32).sqrt()).sqrt();
+    let scale = call.float("scale", 1.0 / (size.max(1) as f32).sqrt());
+    // Half of it on each side; which sign it has is the queries'.
+    let root = scale.abs().sqrt();
     let (keys, each) = (grouped(call, &keys, heads)?, grouped(call, &values, heads)?);
     let dtype = match call.int("softmax_precision", 0) {
         number if number == i64::from(OnnxDType::F64.number()) => DType::F64,
         _ => wide(&queries).dtype(),
     };
-    let scores = (wide(&queries) * root).matmul(&(wide(&keys).t() * root)).cast(dtype);
+    let scores = (wide(&queries) * (root * scale.signum())).matmul(&(wide(&keys).t() * root)).cast(dtype);
     let changed = |name: &str, x: Tensor| -> Result<Tensor> {
         if !call.is_set(name) {
             return Ok(x);

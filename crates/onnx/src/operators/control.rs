@@ -11,6 +11,7 @@ use crate::call::{Call, Operator};
 use crate::element::OnnxDType;
 use crate::error::Result;
 use crate::proto::GraphProto;
+use crate::settle::held;
 use crate::value::Value;
 
 /// An operator of this group.
@@ -40,6 +41,9 @@ fn repeat(call: &Call) -> Result<Vec<Value>> {
         );
     }
     let mut gathered = vec![Vec::new(); body.output.len() - count - 1];
+    // What the rounds gave is there until the last: all that was gathered, and what goes on.
+    let (mut kept, mut carried) = (0, 0);
+    let take = |bytes: u64| call.budget().bytes(bytes).map_err(|exceeded| call.limit(exceeded));
     let mut iteration = 0;
     while going && iteration < most {
         call.unrolled(1)?;
@@ -52,9 +56,15 @@ fn repeat(call: &Call) -> Result<Vec<Value>> {
             .ok_or_else(|| call.unknown("whether it goes on follows from numbers known only when it runs"))?;
         going = on.as_f64() != 0.0;
         state = outputs.by_ref().take(count).collect();
+        let (outputs, goes_on) = (outputs.collect::<Vec<_>>(), held(&state));
+        let more = held(&outputs);
+        take(more.saturating_add(goes_on))?;
+        call.budget().free(carried);
+        (kept, carried) = (kept + more, goes_on);
         gathered.iter_mut().zip(outputs).for_each(|(all, value)| all.push(value));
         iteration += 1;
     }
+    call.budget().free(kept + carried);
     for all in gathered {
         state.push(stacked(call, &all, 0, true)?);
     }

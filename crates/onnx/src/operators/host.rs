@@ -93,6 +93,8 @@ fn determinant(call: &Call) -> Result<Vec<Value>> {
     if size != columns {
         return Err(call.fault(format!("matrices of {size} × {columns}")));
     }
+    let count = batch.iter().product();
+    call.worked(&[count, size, size, size])?;
     let compute = move |operands: &[(&Shape, &Data)]| {
         let Data::F64(numbers) = operands[0].1.cast(DType::F64) else { return Err("no numbers".to_string()) };
         let one = |matrix: &[f64]| {
@@ -118,7 +120,7 @@ fn determinant(call: &Call) -> Result<Vec<Value>> {
             product
         };
         Ok(Data::F64(match size {
-            0 => vec![1.0; numbers.len().max(1)],
+            0 => vec![1.0; count],
             _ => numbers.chunks(size * size).map(one).collect(),
         }))
     };

@@ -187,47 +187,52 @@ fn put(call: &Call, table: &Tensor, rows: &Tensor, source: &Tensor) -> Result<Te
 fn joined_on_host(table: &Tensor, rows: &Tensor, source: &Tensor, join: &'static str) -> Tensor {
     let (dtype, shape) = (table.dtype(), table.shape());
     let (count, width) = (shape[0], shape[1]);
-    // Whole numbers beyond 2⁵³ have no float.
-    let wide = if dtype.is_float() { DType::F64 } else { DType::I64 };
     let compute = move |operands: &[(&Shape, &Data)]| {
-        let places = whole(operands[1].1);
-        let place = |at: usize| usize::try_from(places[at]).ok().filter(|&place| place < count);
+        let place = |&at: &i64| {
+            let place = usize::try_from(at).ok().filter(|&place| place < count);
+            place.ok_or_else(|| format!("index {at} of {count} rows"))
+        };
+        let places = whole(operands[1].1).iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        // Each type by its own arithmetic, as where it is compiled.
         macro_rules! joined {
-            ($table:expr, $source:expr, $held:ident, $mul:expr) => {{
-                let mut table = $table;
-                for (at, source) in $source.chunks_exact(width.max(1)).enumerate().take(places.len()) {
-                    let place = place(at).ok_or_else(|| format!("index {} of {count} rows", places[at]))?;
-                    for (own, new) in table[place * width..][..width].iter_mut().zip(source) {
-                        *own = match join {
-                            "mul" => $mul(*own, *new),
-                            "max" => {
-                                if *new > *own {
-                                    *new
-                                } else {
-                                    *own
-                                }
+            ($($kind:ident $mul:expr),*) => {
+                match (operands[0].1, operands[2].1) {
+                    $((Data::$kind(table), Data::$kind(source)) => {
+                        let mut table = table.clone();
+                        for (&place, source) in places.iter().zip(source.chunks_exact(width.max(1))) {
+                            for (own, new) in table[place * width..][..width].iter_mut().zip(source) {
+                                *own = match join {
+                                    "mul" => $mul(*own, *new),
+                                    _ => chosen(*own, *new, join == "max"),
+                                };
                             }
-                            _ => {
-                                if *new < *own {
-                                    *new
-                                } else {
-                                    *own
-                                }
-                            }
-                        };
-                    }
+                        }
+                        Ok(Data::$kind(table))
+                    })*
+                    (table, source) => Err(format!("{} joined with {}", table.dtype(), source.dtype())),
                 }
-                Data::$held(table)
-            }};
+            };
         }
-        match (operands[0].1.cast(wide), operands[2].1.cast(wide)) {
-            (Data::F64(table), Data::F64(source)) => Ok(joined!(table, source, F64, |a: f64, b: f64| a * b)),
-            (Data::I64(table), Data::I64(source)) => Ok(joined!(table, source, I64, i64::wrapping_mul)),
-            _ => Err("no numbers".to_string()),
-        }
+        joined!(
+            Bool |a, b| a & b,
+            U8 u8::wrapping_mul,
+            U16 u16::wrapping_mul,
+            I32 i32::wrapping_mul,
+            I64 i64::wrapping_mul,
+            F16 |a, b| a * b,
+            Bf16 |a, b| a * b,
+            F32 |a, b| a * b,
+            F64 |a, b| a * b
+        )
     };
-    let y = OnHost { name: "scatter", shape: shape.to_vec(), dtype: wide, compute };
-    y.of(&[table, rows, source]).cast(dtype)
+    OnHost { name: "scatter", shape: shape.to_vec(), dtype, compute }.of(&[table, rows, source])
+}
+
+/// The larger of two numbers or the smaller; what is no number stays.
+fn chosen<T: PartialOrd>(own: T, new: T, larger: bool) -> T {
+    let is_number = |x: &T| x.partial_cmp(x).is_some();
+    let replaces = if larger { new > own } else { new < own };
+    if replaces || (is_number(&own) && !is_number(&new)) { new } else { own }
 }
 
 /// Rows in passes in which none comes twice, each with the positions it had: `[3, 5, 3]` → `([3, 5], [0, 1])`, `([3], [2])`.
@@ -319,4 +324,30 @@ fn top_k(call: &Call) -> Result<Vec<Value>> {
     let order = x.argsort(axis as isize, call.int("largest", 1) != 0).narrow(axis as isize, 0, count);
     let values = Value::Numbers(x.gather(axis as isize, &order), call.element(0)?);
     Ok(vec![values, Value::of(order)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_known_late_are_joined_as_those_known_before() {
+        let rows = Tensor::from([1i64, 1, 0]);
+        let joined = |table: [[f32; 2]; 2], source: [[f32; 2]; 3], join, dtype| {
+            let (table, source) = (Tensor::from(table).cast(dtype), Tensor::from(source).cast(dtype));
+            joined_on_host(&table, &rows, &source, join).cast(DType::F32).to_vec::<f32>().unwrap()
+        };
+        let nan = f32::NAN;
+        for join in ["max", "min"] {
+            let y = joined([[1.0, nan], [0.0, 2.0]], [[nan, 2.0], [7.0, 2.0], [1.0, 5.0]], join, DType::F32);
+            assert!(y[1].is_nan() && y[2].is_nan() && y[0] == 1.0 && y[3] == 2.0, "{join}: {y:?}");
+        }
+        // Each product is rounded: at 2²⁰ a half float is infinite, and stays so.
+        let (large, small) = ([[1.0; 2], [2f32.powi(10); 2]], 2f32.powi(-10));
+        let source = [[2f32.powi(10); 2], [small; 2], [3.0; 2]];
+        let y = joined(large, source, "mul", DType::F16);
+        assert_eq!(y, [3.0, 3.0, f32::INFINITY, f32::INFINITY]);
+        let y = joined(large, source, "mul", DType::I32);
+        assert_eq!(y, [3.0, 3.0, 0.0, 0.0]);
+    }
 }

@@ -168,5 +168,8 @@ fn dropout(call: &Call) -> Result<Vec<Value>> {
         return Ok(vec![Value::Numbers(x, element), Value::Numbers(all, OnnxDType::Bool)]);
     }
     let kept = x.ones_like().dropout(ratio, &key(call));
-    Ok(vec![Value::Numbers(&x * &kept, element), Value::Numbers(kept.ne(0.0), OnnxDType::Bool)])
+    // An infinity that is dropped is a zero too.
+    let stays = kept.ne(0.0);
+    let y = stays.select(&x * &kept, 0.0);
+    Ok(vec![Value::Numbers(y, element), Value::Numbers(stays, OnnxDType::Bool)])
 }

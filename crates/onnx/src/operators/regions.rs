@@ -71,6 +71,7 @@ fn non_max(call: &Call) -> Result<Vec<Value>> {
     let is_centre = call.int("center_point_box", 0) != 0;
     let (numbers, scores) = (floats(&call.known(0)?), floats(&call.known(1)?));
     call.listed(boxes.saturating_mul(images))?;
+    call.worked(&[images, classes, boxes.max(1)])?;
     let mut found: Vec<i64> = Vec::new();
     for image in 0..images {
         let corners: Vec<Corners> =
@@ -212,6 +213,8 @@ fn align(call: &Call) -> Result<Vec<Value>> {
     };
     let shape = vec![count, from[1], to[0], to[1]];
     call.room_of(&shape, 4)?;
+    let samples = align.samples.max(1);
+    call.worked(&[count, to[0], to[1], from[1].max(1), samples, samples])?;
     let compute = move |operands: &[(&kiln_ir::Shape, &Data)]| {
         let (x, regions, places) = (floats(operands[0].1), floats(operands[1].1), whole(operands[2].1));
         let [batch, channels, height, width] = align.from;
@@ -250,7 +253,7 @@ fn max_pool(call: &Call) -> Result<Vec<Value>> {
             let edge = |at: usize| (region[at] * scale).round() as i64;
             // The elements of a cell along one side.
             let cell = |low: i64, high: i64, at: usize, cells: usize, size: usize| {
-                let each = (high - low + 1).max(1) as f32 / cells as f32;
+                let each = high.saturating_sub(low).saturating_add(1).max(1) as f32 / cells as f32;
                 let start = ((at as f32 * each).floor() as i64).saturating_add(low);
                 let end = (((at + 1) as f32 * each).ceil() as i64).saturating_add(low);
                 start.clamp(0, size as i64) as usize..end.clamp(0, size as i64) as usize
@@ -290,6 +293,7 @@ fn deformed(call: &Call) -> Result<Vec<Value>> {
         && out.is_multiple_of(groups)
         && w.size(1) * groups == channels
         && height * width > 0
+        && window > 0
         && *offset.shape() == [batch, parts * window * 2, to_rows, to_columns];
     if !fits {
         return Err(call.fault(format!(

@@ -7,7 +7,7 @@ use kiln_nn::{Context, Tensor};
 use super::find;
 use crate::call::{Call, vector};
 use crate::error::{Error, Result};
-use crate::proto::{AttributeProto, NodeProto};
+use crate::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
 use crate::read::Origin;
 use crate::value::{Value, whole};
 
@@ -361,6 +361,7 @@ fn lists_take_from_the_budget() {
     let small = Limits { bytes: 1 << 16, nodes: 100, steps: 1 << 20 };
     let x = |sizes: &[usize]| Value::of(Tensor::zeros(sizes));
     let texts = || Value::texts(vec!["a text".to_string(); 9], &[3, 3]);
+    let words = |count: usize| Value::texts(vec!["a".to_string(); count], &[count]);
     for (name, inputs) in [
         ("SplitToSequence", vec![x(&[1000])]),
         ("Tile", vec![texts(), vector(vec![100, 100])]),
@@ -374,6 +375,9 @@ fn lists_take_from_the_budget() {
             ],
         ),
         ("Pad", vec![x(&[4]), vector(vec![0, 40_000])]),
+        ("StringConcat", vec![Value::texts(vec!["x".repeat(1 << 10)], &[1]), words(100)]),
+        ("StringSplit", vec![Value::texts(vec!["a ".repeat(3000)], &[1])]),
+        ("Det", vec![x(&[110, 110])]),
     ] {
         let attributes = match name {
             "Pad" => vec![AttributeProto { s: Some("edge".into()), ..named_attribute("mode") }],
@@ -389,4 +393,52 @@ fn lists_take_from_the_budget() {
             assert!(call("", &node, inputs).is_ok(), "{name}");
         }
     }
+}
+
+#[test]
+fn what_the_rounds_of_a_loop_give_takes_from_the_budget() {
+    let body = GraphProto { output: vec![ValueInfoProto::default(); 3], ..Default::default() };
+    let body = AttributeProto { g: Some(body), ..named_attribute("body") };
+    let node = NodeProto { op_type: Some("Loop".to_string()), attribute: vec![body], ..Default::default() };
+    let limits = Limits { bytes: 1 << 20, ..Limits::of_machine() };
+    let (context, beside, budget) = (Context::inference(), ExternalFiles::nothing(), Budget::of(limits));
+    let round = |_: &GraphProto, inputs: Vec<Value>| {
+        Ok(vec![Value::of(Tensor::from(true)), inputs[2].clone(), Value::of(Tensor::ones([1 << 10]))])
+    };
+    let rounds = |count: i64| {
+        let call = Call {
+            node: &node,
+            inputs: vec![Value::of(Tensor::from(count)), Value::Nothing, Value::of(Tensor::ones([4]))],
+            version: 22,
+            context: &context,
+            origin: Origin { beside: &beside, budget: &budget },
+            run_subgraph: &round,
+            host: None,
+        };
+        find("", "Loop").unwrap()(&call).map(|values| values[1].shape())
+    };
+    assert_eq!(rounds(200).unwrap(), [200, 1 << 10]);
+    // It is given back.
+    assert_eq!(rounds(200).unwrap(), [200, 1 << 10]);
+    let error = rounds(300).unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
+}
+
+#[test]
+fn steps_at_zero_and_dropped_infinities_are_numbers() {
+    let one = |number: f32| Value::of(Tensor::from([number]));
+    let (rate, count) = (Value::of(Tensor::from(0.1f32)), Value::of(Tensor::from(1i64)));
+    for (name, states) in [("Adagrad", 1), ("Adam", 2)] {
+        let mut inputs = vec![rate.clone(), count.clone(), one(2.0), one(0.0)];
+        inputs.extend(vec![one(0.0); states]);
+        let node = NodeProto { op_type: Some(name.to_string()), ..Default::default() };
+        let x = call("ai.onnx.preview.training", &node, inputs).unwrap()[0].constant();
+        assert_eq!(x, Some(Data::F32(vec![2.0])), "{name}");
+    }
+    let x = Value::of(Tensor::full([100], f64::INFINITY).cast(DType::F32));
+    let inputs = vec![x, Value::of(Tensor::from(0.5f32)), Value::of(Tensor::from(true))];
+    let Some(Data::F32(y)) = run("Dropout", Vec::new(), inputs).unwrap()[0].constant() else { panic!() };
+    assert!(y.contains(&0.0) && y.iter().all(|y| *y == 0.0 || *y == f32::INFINITY), "{y:?}");
+    let y = run("Det", Vec::new(), vec![Value::of(Tensor::ones([3, 0, 0]))]).unwrap()[0].constant();
+    assert_eq!(y, Some(Data::F32(vec![1.0; 3])));
 }

@@ -1,6 +1,6 @@
 //! Texts, which are known while a network is traced: joined, cut, brought to one form; and counts of n-grams.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kiln_ir::{DType, Data};
@@ -59,6 +59,11 @@ fn concat(call: &Call) -> Result<Vec<Value>> {
         }
         place
     };
+    // Few long texts broadcast become many.
+    let bytes = (0..count)
+        .map(|at| (a[place(first, at)].len() + b[place(second, at)].len() + size_of::<String>()) as u64)
+        .fold(0, u64::saturating_add);
+    call.budget().bytes(bytes).map_err(|exceeded| call.limit(exceeded))?;
     let joined = (0..count).map(|at| format!("{}{}", a[place(first, at)], b[place(second, at)])).collect();
     Ok(vec![Value::texts(joined, &sizes)])
 }
@@ -81,6 +86,7 @@ fn split(call: &Call) -> Result<Vec<Value>> {
         words
     };
     let all: Vec<Vec<String>> = texts.iter().map(words).collect();
+    call.spelled(all.iter().flatten())?;
     let widest = all.iter().map(Vec::len).max().unwrap_or(0);
     call.listed(widest.saturating_mul(all.len()))?;
     let counts = all.iter().map(|words| words.len() as i64).collect();
@@ -105,7 +111,7 @@ fn normalise(call: &Call) -> Result<Vec<Value>> {
     };
     let exact = call.int("is_case_sensitive", 0) != 0;
     let plain = |text: &str| if exact { text.to_string() } else { text.to_lowercase() };
-    let without: Vec<String> =
+    let without: HashSet<String> =
         call.texts("stopwords").unwrap_or_default().iter().map(|word| plain(word)).collect();
     let action = call.text("case_change_action", "NONE");
     let kept = texts.iter().filter(|text| !without.contains(&plain(text)));
@@ -114,6 +120,7 @@ fn normalise(call: &Call) -> Result<Vec<Value>> {
     if kept.is_empty() {
         kept.push(String::new());
     }
+    call.spelled(kept.iter())?;
     let sizes = [&shape[..shape.len() - 1], &[kept.len()]].concat();
     Ok(vec![Value::texts(kept, &sizes)])
 }
@@ -132,9 +139,14 @@ struct Grams {
 }
 
 impl Grams {
+    /// How far apart a sequence's codes may be in a row of so many: there is nothing further away than its end.
+    fn distances(&self, length: usize) -> usize {
+        self.skips.saturating_add(1).min(length.max(1))
+    }
+
     /// What of a row is there how often. Single codes are counted once, whatever is skipped.
     fn counted(&self, row: &[i64], y: &mut [f32]) {
-        for distance in 1..=self.skips + 1 {
+        for distance in 1..=self.distances(row.len()) {
             let least = if distance > 1 { self.least.max(2) } else { self.least };
             for start in 0..row.len() {
                 let mut gram = Vec::new();
@@ -189,6 +201,10 @@ fn count_grams(call: &Call) -> Result<Vec<Value>> {
     call.room_of(&sizes, 4)?;
     let length = shape.last().copied().unwrap_or(1);
     let rows = if sizes.len() == 2 { sizes[0] } else { 1 };
+    // Each place of each row begins sequences of every length, and each is looked for as a whole.
+    let longest = grams.most.min(length);
+    let work = [rows, length, grams.distances(length), longest, longest];
+    call.worked(&work)?;
     let compute = move |operands: &[(&kiln_ir::Shape, &Data)]| {
         let codes = whole(operands[0].1);
         let mut y = vec![0f32; rows * width];
@@ -243,7 +259,8 @@ fn listed(call: &Call, pool: &[i64]) -> Result<Grams> {
         columns,
         width,
         least: least.max(1),
-        most,
+        // None that is looked for is longer.
+        most: most.min(starts.len()),
         skips: count("max_skip_count", 0)?,
         weights,
         is_presence,

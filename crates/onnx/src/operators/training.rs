@@ -52,7 +52,7 @@ fn adagrad(step: &TensorStep) -> Vec<Tensor> {
     let count = step.count.cast(step.x.dtype());
     let rate = &step.rate / (count * step.call.float("decay_factor", 0.0) + 1.0);
     let sum = &step.states[0] + step.gradient.square();
-    let x = &step.x - rate * &step.gradient / (sum.sqrt() + step.call.float("epsilon", 0.0));
+    let x = &step.x - rate * &step.gradient / (sum.sqrt() + step.call.float("epsilon", 1e-6));
     vec![x, sum]
 }
 
@@ -65,7 +65,7 @@ fn adam(step: &TensorStep) -> Vec<Tensor> {
     let rest = |factor: f64| 1.0 - (&count * libm::log(factor)).exp();
     let started = count.gt(0.0);
     let correction = started.select(rest(beta).sqrt() / started.select(rest(alpha), 1.0), 1.0);
-    let x = &step.x - &step.rate * correction * &mean / (square.sqrt() + step.call.float("epsilon", 0.0));
+    let x = &step.x - &step.rate * correction * &mean / (square.sqrt() + step.call.float("epsilon", 1e-6));
     let x = x * (1.0 - step.call.float("norm_coefficient_post", 0.0));
     vec![x, mean, square]
 }

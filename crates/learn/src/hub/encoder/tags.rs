@@ -88,10 +88,10 @@ impl EncoderModel {
         let EncoderHead::StepClasses(tags) = self.config().head else {
             return Err(Error::Preparation("the model gives the words of a text no tags".to_string()));
         };
-        let tokenizer = pieces(self.tokenizer.as_ref())?.clone().cut_to(self.config().window());
+        let tokenizer = pieces(self.tokenizer.as_ref())?;
         let (mut parts, mut owners) = (Vec::new(), Vec::new());
         for (sentence, words) in sentences.iter().enumerate() {
-            for part in coded_parts(&tokenizer, words, self.config().window())? {
+            for part in coded_parts(tokenizer, words, self.config().window())? {
                 parts.push(part);
                 owners.push(sentence);
             }
@@ -113,17 +113,27 @@ impl EncoderModel {
                 });
             tagged[sentence].extend(words);
         }
+        // Behind the last word that the model could read.
+        for (tagged, words) in tagged.iter_mut().zip(each) {
+            let (tag, probability) = best(Vec::new(), by);
+            tagged.extend(words.map(|SpacedWord { word, .. }| TaggedWord {
+                word,
+                tag: self.labels.get(tag).cloned().unwrap_or_default(),
+                probability,
+            }));
+        }
         Ok(tagged)
     }
 }
 
-/// The tag of a word, by the probabilities of its pieces, and its own.
+/// The tag of a word, by the probabilities of its pieces, and its own; the first for one that has no pieces.
 fn best(pieces: Vec<Vec<f32>>, by: PieceAggregation) -> (usize, f32) {
     let of = |probabilities: &[f32]| {
         let tag = class_of(probabilities);
         (tag, probabilities.get(tag).copied().unwrap_or(0.0))
     };
     match by {
+        _ if pieces.is_empty() => (0, 0.0),
         PieceAggregation::First => pieces.first().map_or((0, 0.0), |first| of(first)),
         PieceAggregation::Mean => {
             let mut mean = vec![0.0; pieces.first().map_or(0, Vec::len)];
@@ -139,22 +149,22 @@ fn best(pieces: Vec<Vec<f32>>, by: PieceAggregation) -> (usize, f32) {
     }
 }
 
-/// Words as codes, in as many parts as the model must see them in.
+/// Words as codes, in as many parts as the model must see them in; without those behind the last that has pieces.
 fn coded_parts(tokenizer: &Tokenizer, words: &[SpacedWord], window: usize) -> Result<Vec<CodedWords>> {
     let mut coded = Vec::with_capacity(words.len());
-    for SpacedWord { word, spaced } in words {
-        let codes = tokenizer.encode_plain(spaced)?.codes;
-        if codes.is_empty() {
-            return Err(Error::Preparation(format!("{word:?} has no piece that the model could read")));
-        }
-        coded.push(codes);
+    for SpacedWord { spaced, .. } in words {
+        coded.push(tokenizer.encode_plain(spaced)?.codes);
     }
-    let Some(first) = coded.first() else { return Ok(Vec::new()) };
+    while coded.pop_if(|codes| codes.is_empty()).is_some() {}
+    let read = coded.iter().zip(words).filter(|(codes, _)| !codes.is_empty());
+    let Some((shortest, word)) = read.min_by_key(|(codes, _)| codes.len()) else { return Ok(Vec::new()) };
     // What the file puts around a text is what stands around a word.
-    let whole = tokenizer.encode(&words[0].spaced)?.codes;
-    let at = whole.windows(first.len()).position(|part| part == first).unwrap_or(0);
-    let around = [&whole[..at], &whole[(at + first.len()).min(whole.len())..]];
+    let whole = tokenizer.encode(&word.spaced)?.codes;
+    let at = whole.windows(shortest.len()).position(|part| part == shortest).unwrap_or(0);
+    let around = [&whole[..at], &whole[(at + shortest.len()).min(whole.len())..]];
     let room = window.saturating_sub(around[0].len() + around[1].len()).max(1);
+    // No word is longer than a part.
+    coded.iter_mut().for_each(|codes| codes.truncate(room));
     let mut parts = Vec::new();
     let mut left = coded.as_slice();
     while !left.is_empty() {
@@ -169,7 +179,7 @@ fn coded_parts(tokenizer: &Tokenizer, words: &[SpacedWord], window: usize) -> Re
         let mut places = Vec::with_capacity(own.len());
         for word in own {
             let from = codes.len();
-            codes.extend(&word[..word.len().min(room)]);
+            codes.extend(word);
             places.push(from..codes.len());
         }
         codes.extend(around[1]);

@@ -50,7 +50,10 @@ fn tensor(
     let (own, order) = part.rows(first);
     let shape = [&[order.of], own.get(1..)?].concat();
     let row = shape.last().copied().unwrap_or(1);
-    let packed = first.packed().filter(|_| parts.iter().all(|(own, _)| own.adapter().is_none()));
+    // Parts in several formats are one tensor only when they are unpacked.
+    let packed = first.packed();
+    let is_kept = |own: &Param| own.adapter().is_none() && own.packed() == packed;
+    let packed = packed.filter(|_| parts.iter().all(|(own, _)| is_kept(own)));
     let (kind, kept) = match (part.matrix, wanted, packed) {
         (MatrixForm::No, ..) | (_, None, None) => (TensorKind::F32, false),
         (_, None, Some(format)) => (TensorKind::Packed(format), true),
@@ -69,7 +72,9 @@ impl TensorContents {
                 return joined(parts, 0u8, header.bytes(), |parameter, _| {
                     match parameter.variable()?.read()? {
                         Data::U8(blocks) => Ok(blocks),
-                        _ => Ok(Vec::new()),
+                        _ => {
+                            Err(Error::Training(format!("{} isn't packed, and was said to be", header.name)))
+                        }
                     }
                 });
             }
@@ -112,7 +117,8 @@ fn packed(name: &str, numbers: &[f32], format: BlockFormat) -> Result<Vec<u8>> {
     format.pack(numbers, &mut blocks);
     let mut back = vec![0.0; numbers.len()];
     format.unpack(&blocks, &mut back);
-    match back.iter().position(|number| !number.is_finite()) {
+    // What packs may make a number of what isn't one.
+    match numbers.iter().zip(&back).position(|(number, back)| !number.is_finite() || !back.is_finite()) {
         None => Ok(blocks),
         Some(at) => {
             let number = numbers[at];
@@ -140,4 +146,21 @@ fn fitting(wanted: TensorKind, row: usize) -> TensorKind {
     };
     let fits = |format: &BlockFormat| format.row_bytes(row).is_some();
     TensorKind::Packed([format, smaller].into_iter().find(fits).unwrap_or(BlockFormat::F16))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_is_packed_in_no_format() {
+        for format in BlockFormat::ALL {
+            let mut numbers = vec![1.0; 256];
+            assert!(packed("w", &numbers, format).is_ok(), "{format}");
+            for wrong in [f32::NAN, f32::INFINITY] {
+                numbers[7] = wrong;
+                assert!(packed("w", &numbers, format).is_err(), "{format}: {wrong}");
+            }
+        }
+    }
 }

@@ -25,12 +25,13 @@ impl TensorHeader {
     }
 }
 
-/// Writes a file beside its place and moves it there; `bytes` gives the tensors' numbers one after the other.
+/// Writes a file beside its place and moves it there if it passes `check`; `bytes` gives the tensors' numbers one after the other.
 pub(super) fn write(
     path: &Path,
     metadata: &[(String, GgufValue)],
     tensors: &[TensorHeader],
     mut bytes: impl FnMut(usize) -> Result<Vec<u8>>,
+    check: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
     let mut file = AtomicFile::create(path).map_err(Error::file(path))?;
     let head = head(metadata, tensors);
@@ -41,6 +42,8 @@ pub(super) fn write(
         bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
         file.write_all(&bytes).map_err(Error::file(path))?;
     }
+    file.flush().map_err(Error::file(path))?;
+    check(file.path())?;
     file.commit().map_err(Error::file(path))
 }
 

@@ -186,8 +186,11 @@ layers! {
     methods { waves(size: usize) = Spec::Waves { size, count: 16, deviation: 0.1, places: Places(Vec::new()) }; }
     make |x| {
         let features = x.features()?;
-        if let Some(place) = places.0.iter().find(|place| **place >= features) {
-            return Err(x.refuse(format!("there is no number {} in rows of {features}", place + 1)));
+        if let Some(span) = places.0.iter().find(|span| span.end > features) {
+            return Err(x.refuse(format!("there is no number {} in rows of {features}", span.end)));
+        }
+        if *count == 0 {
+            return Err(x.refuse("sums of no cosines say nothing".to_string()));
         }
         Box::new(Waves::new(features, *size, *count, *deviation, places.clone(), x.key))
     };

@@ -165,11 +165,12 @@ fn product(call: &Call) -> Result<Vec<Value>> {
         return Err(call.unknown("columns in another order"));
     }
     let blocks = columns.div_ceil(block.max(1));
+    // Each of the sizes may be as large as memory is.
+    call.room_of(&[rows, blocks, block], 4)?;
     let bytes = (block * bits as usize).div_ceil(8);
     if block == 0 || packed.elements() != rows * blocks * bytes || scales.elements() != rows * blocks {
         return Err(call.fault(format!("weights {} for {rows} rows of {columns}", packed.shape())));
     }
-    call.room_of(&[rows, blocks, block], 4)?;
     // The first number stands in the lowest bits.
     let unpacked = |x: &Tensor, row: usize, count: usize| -> Result<Tensor> {
         let (parts, base) = (8 / bits as usize, 1i64 << bits);
