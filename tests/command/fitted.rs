@@ -106,7 +106,7 @@ fn a_linear_model_goes_through_the_life_of_a_model_for_every_task() {
     let refused =
         |more: &[&str]| folder.error(&[&["train", "patients.csv", "--preset", "linear"], more].concat()).1;
     for (more, says) in [
-        (&["--target", "stay", "--epochs", "3"][..], "--epochs changes nothing for a linear model"),
+        (&["--target", "stay", "--clip", "3"][..], "--clip changes nothing for a linear model"),
         (&["--target", "stay", "--monotone", "ward:+"], "isn't learned as a number"),
         (&["--target", "stay", "--monotone", "agee:+"], "did you mean age?"),
         (&["--target", "stay", "--monotone", "age"], "a column, a colon"),

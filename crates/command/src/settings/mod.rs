@@ -262,6 +262,11 @@ impl Settings {
         KEYS.iter().find(is_of_one).map(|key| key.name)
     }
 
+    /// Whether any of these settings is said.
+    pub fn says_any(&self, names: &[&str]) -> bool {
+        KEYS.iter().any(|key| names.contains(&key.name) && (key.get)(self).is_some())
+    }
+
     /// Refuses settings that change nothing for this kind of model.
     pub fn without(&self, kind: &str, names: &[&str]) -> Result<()> {
         match KEYS.iter().find(|key| names.contains(&key.name) && (key.get)(self).is_some()) {

@@ -16,9 +16,8 @@ use kiln_learn::data::{
 };
 use serde_json::{Value, json};
 
-use super::table::{
-    NUMBERS, TABLES, choices, front, moment, of_model, own_columns, task_of, usual, with_flags,
-};
+use super::cuts::moment;
+use super::table::{NUMBERS, TABLES, choices, front, of_model, own_columns, task_of, usual, with_flags};
 use super::{Habits, Ties, TrainingData, counts, name_of, shares};
 use crate::base::Base;
 use crate::folder::scratch;

@@ -1,5 +1,6 @@
 //! What the data are: found from the path, said aloud, and cut in parts to train on, to validate with and to test with.
 
+mod cuts;
 mod frame;
 mod image;
 mod pairs;

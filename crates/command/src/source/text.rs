@@ -9,7 +9,7 @@ use kiln_learn::model::Task;
 use kiln_learn::preparation::TextPreparation;
 use kiln_learn::presets::{self, Preset, Suits};
 
-use super::table::keys;
+use super::cuts::keys;
 use super::{Habits, Ties, TrainingData, counts, cut, name_of, shares};
 use crate::base::Base;
 use crate::out::counted;

@@ -66,6 +66,10 @@ pub(super) struct HowFitted {
     pub(super) was_stopped: bool,
 }
 
+/// Settings by which a linear model is trained step by step.
+const STEPS_TAKEN: [&str; 8] =
+    ["epochs", "batch-size", "lr", "optimizer", "schedule", "accumulate", "ema", "early-stop"];
+
 /// Settings that say how weights are descended to.
 const STEPS: [&str; 16] = [
     "epochs",
@@ -99,7 +103,10 @@ impl FittedKind {
             false => weights <= MOST,
         };
         Ok(match preset {
-            Some("linear") => (is_table && is_small).then_some(FittedKind::Linear),
+            // Whoever says how steps are taken wants steps.
+            Some("linear") => {
+                (is_table && is_small && !settings.says_any(&STEPS_TAKEN)).then_some(FittedKind::Linear)
+            }
             Some("trees") if !is_table || source.preparation.table().is_none() => {
                 bail!("trees are for tables, and the data are none")
             }

@@ -148,7 +148,7 @@ impl LinearOptions {
             ));
         }
         if self.fold_of.iter().flatten().any(|fold| usize::from(*fold) >= self.folds) {
-            return refuse(format!("rows are told to be in more than {} folds", self.folds));
+            return refuse(format!("rows are told to be in more folds than {}", self.folds));
         }
         if !self.signs.is_empty() && self.signs.len() != design.width() {
             return refuse(format!(

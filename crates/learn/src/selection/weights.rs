@@ -24,7 +24,7 @@ pub(super) struct JudgedPieces<'j> {
 /// Draws of the selection, by which weights are in steps of a twentieth.
 const DRAWS: usize = 20;
 
-/// A draw must lower the score by so much of it.
+/// Weights must lower the score by so much of it.
 const LEAST: f64 = 1e-6;
 
 impl JudgedPieces<'_> {
@@ -65,7 +65,7 @@ impl JudgedPieces<'_> {
     /// Weights that were drawn on some pieces.
     fn drawn(&self, pieces: &[usize]) -> Vec<f64> {
         let mut counts = self.single(self.best(pieces));
-        let mut reached = self.over(pieces, &counts);
+        let (mut reached, mut least) = (self.over(pieces, &counts), counts.clone());
         for _ in 1..DRAWS {
             let with = |model: usize| {
                 let mut counts = counts.clone();
@@ -75,13 +75,15 @@ impl JudgedPieces<'_> {
             };
             let all = (0..self.models()).map(with);
             let best = all.reduce(|best, other| if is_less(other.1, best.1) { other } else { best });
-            let Some((next, score)) = best.filter(|(_, score)| *score < reached - LEAST * reached.abs())
-            else {
-                break;
-            };
-            (counts, reached) = (next, score);
+            let Some((next, score)) = best else { break };
+            // A draw that gains nothing may lead to one that does: half of a model is too much where a fifth of it helps.
+            if score < reached - LEAST * reached.abs() {
+                (reached, least) = (score, next.clone());
+            }
+            counts = next;
         }
-        counts.iter().map(|count| count / counts.iter().sum::<f64>()).collect()
+        let sum: f64 = least.iter().sum();
+        least.iter().map(|count| count / sum).collect()
     }
 
     /// The weights of the answer, and by how much a blend beats the best single model: the mean gain, and its standard error. The gain on each

@@ -212,7 +212,7 @@ fn check(soil: &BinnedSet, task: &Task, options: &TreeOptions) -> Result<()> {
     }
     if let Some(part) = parts.iter().find(|part| !is_number(part) && part.outputs.len() > MOST_CLASSES) {
         return refuse(format!(
-            "each round of trees has one for each class, and {} classes are more than {MOST_CLASSES}; networks tell many classes apart (--preset mlp)",
+            "each round of trees has one for each class, and there may be {MOST_CLASSES}; of {} there are too many: networks tell them apart (--preset mlp)",
             part.outputs.len()
         ));
     }

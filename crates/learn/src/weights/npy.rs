@@ -285,7 +285,7 @@ mod tests {
             let error = read(&file(head, &[0; 8])).unwrap_err();
             assert!(error.contains(reason), "{head}: {error}");
         };
-        refused("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", "|O");
+        refused("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", "Python's objects");
         refused("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", "('a', '<f4')");
         refused("{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }", "<c8");
         refused("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "[3]");
