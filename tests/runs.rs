@@ -384,7 +384,8 @@ fn a_second_training_whose_folder_vanishes_is_kept_elsewhere_with_what_the_first
     let flags = "train points.csv --epochs 400 --early-stop 0 --lr 1e-5 --schedule constant --preset linear";
     let flags: Vec<&str> = flags.split(' ').chain(["--quiet", "--refit", "--out", "out/run"]).collect();
     let child = folder.command(&flags).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    until("the second training", || folder.at("out/run/refit.jsonl").exists());
+    let epochs = || std::fs::read(folder.at("out/run/refit.jsonl")).unwrap_or_default();
+    until("an epoch of the second training", || !epochs().is_empty());
     std::fs::rename(folder.at("out/run"), folder.at("moved")).unwrap();
     let output = child.wait_with_output().unwrap();
     let (_, said) = texts(&output);
