@@ -3,7 +3,7 @@
 use kiln_ir::{Data, Error, ErrorKind, Result};
 
 use super::{Kind, Sequential};
-use crate::module::Context;
+use crate::module::{Context, Lengths, unpadded};
 use crate::tensor::Tensor;
 use crate::variable::Variable;
 
@@ -60,6 +60,12 @@ impl Blend {
         if shape.rank() < 2 && self.of != Blended::Numbers {
             let message = format!("classes stand on axis 1, and {shape} has none");
             return Error::new(ErrorKind::Shape, "blend", message).into();
+        }
+        let are_steps = |lengths: Lengths| lengths.are_of(first) && lengths.time().axis == 1;
+        if self.of != Blended::Numbers && context.lengths().is_some_and(are_steps) {
+            let message =
+                "classes that are blended stand on axis 1, and steps do here; write transpose before";
+            return unpadded(message.to_string()).into();
         }
         let each = Tensor::stack(results, 0);
         let along: Vec<usize> =
