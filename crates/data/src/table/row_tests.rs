@@ -95,12 +95,34 @@ fn encoded(plan: &RowPlan, cells: &[RawCell]) -> Result<Vec<f32>> {
 fn a_row_is_refused_as_it_is_in_a_file() {
     let plan = fitted(&mut Rng::new(5));
     let single = plan.row_plan().unwrap();
-    let good =
-        ["1", "1", "1", "1", "1", "1", "10", "red", "yes", "a", "2024-01-31", "2024-01-31T08:30", "true"];
+    let good = [
+        "1",
+        "1",
+        "1",
+        "1",
+        "1",
+        "1",
+        "1",
+        "10",
+        "red",
+        "yes",
+        "a",
+        "2024-01-31",
+        "2024-01-31T08:30",
+        "true",
+    ];
     encoded(&single, &good.map(RawCell::from)).unwrap();
-    for (at, wrong) in
-        [(0, "many"), (0, "inf"), (1, "1,5"), (4, "x"), (6, "y"), (10, "May"), (11, "8"), (12, "perhaps")]
-    {
+    for (at, wrong) in [
+        (0, "many"),
+        (0, "inf"),
+        (1, "1,5"),
+        (4, "z"),
+        (5, "x"),
+        (7, "y"),
+        (11, "May"),
+        (12, "8"),
+        (13, "perhaps"),
+    ] {
         let mut row = good.map(str::to_string).to_vec();
         row[at] = wrong.to_string();
         let cells: Vec<RawCell> = row.iter().map(RawCell::from).collect();
@@ -177,8 +199,22 @@ fn a_word_for_missing_values_may_be_a_number() {
 #[test]
 fn a_number_that_is_none_is_missing_in_every_column() {
     let plan = fitted(&mut Rng::new(5)).row_plan().unwrap();
-    let good =
-        ["1", "1", "1", "1", "1", "1", "10", "red", "yes", "a", "2024-01-31", "2024-01-31T08:30", "true"];
+    let good = [
+        "1",
+        "1",
+        "1",
+        "1",
+        "1",
+        "1",
+        "1",
+        "10",
+        "red",
+        "yes",
+        "a",
+        "2024-01-31",
+        "2024-01-31T08:30",
+        "true",
+    ];
     for at in 0..COLUMNS.len() {
         let mut cells = good.map(RawCell::from);
         cells[at] = RawCell::Missing;
@@ -193,13 +229,16 @@ fn a_number_that_is_none_is_missing_in_every_column() {
 #[test]
 fn typed_cells_are_what_their_text_is() {
     let plan = fitted(&mut Rng::new(5)).row_plan().unwrap();
-    let text = ["1.5", "10", "", "2", "3", "4", "20", "none", "yes", "never", "2024-01-31", "", "true"];
+    let text =
+        ["1.5", "10", "", "2", "2.5", "3", "4", "20", "none", "yes", "never", "2024-01-31", "", "true"];
     let mut cells = text.map(RawCell::from);
     let texts = encoded(&plan, &cells).unwrap();
-    for (at, number) in [(0, 1.5), (1, 10.0), (2, f64::NAN), (3, 2.0), (4, 3.0), (5, 4.0), (6, 20.0)] {
+    for (at, number) in
+        [(0, 1.5), (1, 10.0), (2, f64::NAN), (3, 2.0), (4, 2.5), (5, 3.0), (6, 4.0), (7, 20.0)]
+    {
         cells[at] = number.into();
     }
-    (cells[7], cells[11], cells[12]) = (RawCell::Missing, None::<&str>.into(), true.into());
+    (cells[8], cells[12], cells[13]) = (RawCell::Missing, None::<&str>.into(), true.into());
     assert_eq!(encoded(&plan, &cells).unwrap(), texts);
 }
 
