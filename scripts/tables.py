@@ -58,7 +58,7 @@ def penguins(target, classes):
 
 
 def heart():
-    for folder in os.environ.get("KILN_DATA", "").split(":") + ["/work/shared/data", str(ROOT / "data")]:
+    for folder in os.environ.get("KILN_DATA", "").split(":") + [str(ROOT.parent / "shared" / "data"), str(ROOT / "data")]:
         if folder and (Path(folder) / "heart.csv").exists():
             data = pd.read_csv(Path(folder) / "heart.csv")
             data["target"] = [f"c{value}" for value in data["target"]]
