@@ -4,6 +4,7 @@
 //! - [`trainer`]: the loop, what it writes and how it goes on; [`trainer::Trainer`] is the door.
 //! - [`model`]: a model's file: layers, weights, the preparation of its data, what it answers.
 //! - [`preparation`]: how raw data become a model's rows. [`Predictor`]: a model ready to be asked, from raw values to labels.
+//! - [`explain`]: why a model answers as it does.
 //! - [`generate`]: texts that go on, and how well a model foresees one.
 //! - [`trees`]: boosted trees, fitted at once.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
@@ -30,13 +31,16 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod background;
 mod checksum;
 mod embeddings;
 mod error;
+pub mod explain;
 pub mod generate;
 #[cfg(feature = "tokenizer")]
 pub mod hub;
 mod inputs;
+mod kept_rows;
 pub mod linear;
 pub mod model;
 #[cfg(not(feature = "terminal"))]

@@ -1,7 +1,7 @@
 //! `kiln predict`: what a model says of new data.
 
 mod generate;
-mod lines;
+pub mod lines;
 mod masked;
 mod pairs;
 mod pictures;
@@ -23,6 +23,7 @@ use kiln_learn::{Predictor, Preparation};
 use self::generate::GenerateFlags;
 use self::lines::{best, object, table_header, table_rows};
 use self::masked::print_masked;
+pub use self::texts::task as task_of;
 use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
 use super::reading::ReadingFlags;

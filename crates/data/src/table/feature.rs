@@ -97,6 +97,27 @@ impl Scale {
         let value = ((value - self.shift) * self.factor).clamp(f32::MIN.into(), f32::MAX.into());
         if self.clip { (value / (1.0 + (value / 3.0) * (value / 3.0)).sqrt()) as f32 } else { value as f32 }
     }
+
+    /// The number that became this input, as far as its digits tell.
+    ///
+    /// ```
+    /// use kiln_data::Scale;
+    ///
+    /// let scale = Scale { log: false, shift: 40.0, factor: 0.1, clip: true };
+    /// assert!((scale.number(0.894_427_2) - 49.37).abs() < 0.01);
+    /// ```
+    pub fn number(self, input: f32) -> f64 {
+        let input = f64::from(input);
+        let value = match self.clip {
+            true => {
+                let share = (input / 3.0).clamp(-1.0 + 1e-9, 1.0 - 1e-9);
+                input / (1.0 - share * share).sqrt()
+            }
+            false => input,
+        };
+        let value = if self.factor == 0.0 { self.shift } else { value / self.factor + self.shift };
+        if self.log { libm::expm1(value.abs()).copysign(value) } else { value }
+    }
 }
 
 /// A part of a date: which, less a mean, by a deviation; or as a sine and cosine.

@@ -8,6 +8,8 @@ use kiln_nn::{Sequential, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::background::Background;
+use crate::kept_rows::KeptRows;
 use crate::preparation::Preparation;
 use crate::row::InputSpec;
 use crate::{Error, Result};
@@ -27,6 +29,12 @@ pub struct About {
     /// Of two classes, above which probability it is the second; a half where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// What answers for rows of a table are compared with where they are explained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// Rows of the training with their answers, where somebody wanted them kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_rows: Option<KeptRows>,
     /// How it was trained, and how well.
     #[serde(default)]
     pub training: Map<String, Value>,
@@ -254,6 +262,8 @@ impl About {
             task,
             preparation: Preparation::Unsaid,
             threshold: None,
+            background: None,
+            kept_rows: None,
             training: Map::new(),
         })
     }
@@ -265,6 +275,23 @@ impl About {
     /// Where it doesn't, with both.
     pub fn check(&self) -> Result<()> {
         self.preparation.check(&self.input)?;
+        match (&self.background, self.preparation.table()) {
+            (Some(background), Some(plan)) => background.check(plan)?,
+            (Some(_), None) => {
+                let message =
+                    "the model's file has a background for rows of a table, and the model takes none";
+                return Err(Error::Preparation(message.to_string()));
+            }
+            (None, _) => {}
+        }
+        if let Some(kept) = &self.kept_rows {
+            let plan = self.preparation.table().ok_or_else(|| {
+                Error::Preparation(
+                    "the model's file keeps rows of a table, and the model takes none".to_string(),
+                )
+            })?;
+            kept.check(plan)?;
+        }
         match (&self.preparation, &self.task) {
             (Preparation::Text(text), Task::Text { pieces }) if text.tokens.count() != *pieces => {
                 Err(Error::Preparation(format!(
