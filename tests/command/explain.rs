@@ -157,7 +157,7 @@ fn blends_and_imported_networks_are_sampled() {
         "as-is",
     ]);
     folder.out(&["export", "run/model.kiln", "rows.onnx", "--without-preprocessing"]);
-    folder.out(&["import", "rows.onnx", "--columns", "a,b", "--out", "taken.kiln"]);
+    folder.out(&["import", "rows.onnx", "--out", "taken.kiln"]);
     let all = objects(&folder, &["explain", "taken.kiln", "rows.csv", "--json"]);
     assert_eq!((all.len(), &all[0]["method"]), (200, &"sampled".into()));
     all.iter().for_each(|object| adds_up(object, 1e-4));

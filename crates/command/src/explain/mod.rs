@@ -69,7 +69,7 @@ pub struct ExplainFlags {
     #[arg(long, value_name = "NAME", value_parser = |name: &str| name.parse::<ExplainMethod>())]
     method: Option<ExplainMethod>,
 
-    /// Of sampled values how many orders of columns are walked, both ways each [default: 6 to 50, as many as take seconds]
+    /// Of sampled values how many orders of columns are walked, both ways each [default: 4 to 50, as many as take seconds]
     #[arg(long, value_name = "N")]
     orders: Option<usize>,
 

@@ -11,12 +11,13 @@ const TOGETHER: usize = 256;
 /// Points of a stretch of the way.
 const NODES: usize = 16;
 
-/// In how many stretches the way is cut at first, and at most.
+/// In how many stretches the way is cut at first, and at most: of many rows, and of a few.
 const STRETCHES: usize = 2;
-const MOST: usize = 64;
+const MOST: [usize; 2] = [8, 64];
+const FEW: usize = 32;
 
 /// What the integral may miss of what it is to come to.
-const TOLERANCE: f64 = 1e-3;
+const TOLERANCE: f64 = 5e-3;
 
 /// The way's points and their weights.
 pub(super) struct Quadrature(Vec<(f64, f64)>);
@@ -159,8 +160,8 @@ pub(super) fn integrated(slopes: &mut Slopes, ways: &[StraightPath]) -> Result<V
     let mut found: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
     let mut left: Vec<usize> = (0..ways.len()).collect();
     let largest = ways.iter().map(|way| way.difference.abs()).fold(0.0, f64::max);
-    let mut stretches = STRETCHES;
-    while !left.is_empty() && stretches <= MOST {
+    let (mut stretches, [many, few]) = (STRETCHES, MOST);
+    while !left.is_empty() && stretches <= if left.len() > FEW { many } else { few } {
         along(slopes, ways, &left, &Quadrature::new(stretches, NODES), &mut found)?;
         stretches *= 2;
         left.retain(|&at| {

@@ -382,6 +382,6 @@ impl<'m> Explainer<'m> {
 }
 
 /// The model is asked of about so many rows for sampled values, of at least and at most so many orders.
-const ASKED: usize = 250_000;
-const FEWEST: usize = 6;
+const ASKED: usize = 120_000;
+const FEWEST: usize = 4;
 const MOST: usize = 50;
