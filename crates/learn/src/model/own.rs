@@ -30,6 +30,7 @@ impl About {
             task,
             preparation: Preparation::Unsaid,
             threshold: None,
+            sets: Vec::new(),
             training: Map::new(),
         }
     }
