@@ -1,5 +1,6 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
+mod calibrated;
 mod chosen;
 pub mod decide;
 mod evidence;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use kiln_learn::Model;
 use kiln_learn::metrics::History;
-use kiln_learn::model::Task;
+use kiln_learn::model::{DataProfile, Task};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::Run;
 use serde_json::{Map, Value, json};
 
 use super::CHECKPOINTS;
+use super::calibrated::{self, CalibratedModels};
 use super::evidence::SelectionEvidence;
 use super::plan::{TrainingPlan, about, environment, levelled};
 use super::refit::{self, BestEpoch};
@@ -109,12 +110,21 @@ pub(super) fn finish(
     say: &Say,
 ) -> Result<ExitCode> {
     // Rows that the last training saw say nothing of it.
-    let (held, best, first) = (first.unwrap_or(model), *best, *first);
+    let (best, first) = (*best, *first);
     let mut about = match &trained.evidence {
         Some(evidence) => about(*seed, source, model).levelled(&evidence.levels(source)?),
-        None => levelled(*seed, source, model, held)?,
+        None => levelled(*seed, source, model, first.unwrap_or(model))?,
     };
     let task = about.task.clone();
+    let options = calibrated::options(settings, &task, usize::MAX, trained.evidence.is_some())?;
+    let CalibratedModels { calibration, model: right, first: right_first } =
+        calibrated::calibrated(&options, source, (model, first), trained.evidence.as_ref(), afterwards.rows)?;
+    if let Some(right) = &right {
+        (about.layers, about.sets) = (right.about().layers.clone(), right.about().sets.clone());
+    }
+    calibration.said.iter().for_each(|line| say.line(line));
+    let model = right.as_ref().unwrap_or(model);
+    let held = right_first.as_ref().or(first).unwrap_or(model);
     let measure = |set: &dyn Dataset, model: &Model| -> Result<Option<Measured>> {
         match set.is_empty() {
             true => Ok(None),
@@ -133,7 +143,7 @@ pub(super) fn finish(
     let mut parts =
         [measure(&*source.train, held)?, measure(&*source.valid, held)?, measure(&*source.test, model)?];
     if let Some(evidence) = &trained.evidence {
-        parts[1] = Some(evidence.measured(&about, source)?);
+        parts[1] = Some(evidence.measured(&about, source, &calibration)?);
     }
     let threshold = Threshold::of(settings, &task, parts[1].is_some())?;
     about.threshold = threshold.map(|threshold| threshold.on(parts[1].as_ref())).or(about.threshold);
@@ -142,7 +152,7 @@ pub(super) fn finish(
             *part = part.take().map(|part| part.decided(threshold)).transpose()?;
         }
     }
-    let mut said = [&source.said[..], &trained.said].concat();
+    let mut said = [&source.said[..], &trained.said, &calibration.said].concat();
     if !source.valid.is_empty() {
         said.extend(best.map(BestEpoch::line));
     }
@@ -184,6 +194,11 @@ pub(super) fn finish(
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
     about.training.extend(trained.training.clone());
     about.training.insert("test".to_string(), test.clone());
+    about.profile = profile(source, model)?;
+    let found = calibrated::found(&calibration);
+    if !found.is_null() {
+        about.training.insert("calibration".to_string(), found.clone());
+    }
     let path = folder.at("model.kiln");
     if let Err(error) = folder.check().and_then(|()| model.save_as(&about, &path)) {
         let mut places = folder.elsewhere().into_iter().map(|folder| folder.join("model.kiln"));
@@ -207,7 +222,7 @@ pub(super) fn finish(
     let mut done = json!({
         "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": trained.history.len(),
         "stopped": trained.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
-        "importances": importances.as_ref().map(Importances::json),
+        "importances": importances.as_ref().map(Importances::json), "calibration": found,
     });
     for (name, value) in &trained.how {
         done[name] = value.clone();
@@ -259,6 +274,13 @@ pub(super) fn finish(
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the rows of a table were like that was trained on, and what the model says of rows that were held out.
+fn profile(source: &TrainingData, model: &Model) -> Result<Option<DataProfile>> {
+    let Some(plan) = source.preparation.table() else { return Ok(None) };
+    let held = if source.test.is_empty() { &source.valid } else { &source.test };
+    Ok(Some(DataProfile::of(model, plan, &*source.train, &**held)?))
 }
 
 /// Keeps the model, what repeats the run and, of a second training, what the first came to beside a checkpoint that was saved elsewhere, and

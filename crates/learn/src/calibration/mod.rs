@@ -20,9 +20,10 @@ use crate::{Error, Result};
 use conformal::{bounds_moved, class_sets};
 
 /// How probabilities are put right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CalibrationMethod {
-    /// Not at all; nor are the bounds of intervals moved.
+    /// Not at all.
+    #[default]
     None,
     /// Logits are divided by one number.
     Temperature,
@@ -47,6 +48,28 @@ impl CalibrationMethod {
                 "outputs are calibrated by none, temperature, isotonic or auto, not {other}"
             ))),
         }
+    }
+}
+
+/// What is to be put right.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CalibrationOptions {
+    /// How probabilities are.
+    pub method: CalibrationMethod,
+    /// Whether the bounds of intervals are moved so that they hold the share of rows that they are to hold.
+    pub bounds: bool,
+    /// The share of rows whose class is to be in their set, and which classes come in; nothing where sets aren't asked.
+    pub sets: Option<(f64, SetKind)>,
+}
+
+impl CalibrationOptions {
+    /// Whether nothing is asked of a task.
+    pub fn asks_nothing(&self, task: &Task) -> bool {
+        let is_asked = |part: &TaskPart| match part.meaning {
+            PartMeaning::Classes(_) => self.method != CalibrationMethod::None || self.sets.is_some(),
+            PartMeaning::Number { interval, .. } => self.bounds && interval.is_some(),
+        };
+        !task.parts().iter().any(is_asked)
     }
 }
 
@@ -144,17 +167,18 @@ impl HeldPart<'_> {
 }
 
 impl Calibration {
-    /// What puts the outputs of a task right, and the sets of classes that hold the truth as often as `coverage` says.
+    /// What puts the outputs of a task right, and the sets of classes that hold the truth as often as is asked.
     ///
     /// ```
-    /// use kiln::calibration::{Calibration, CalibrationMethod, HeldAnswers};
+    /// use kiln::calibration::{Calibration, CalibrationMethod, CalibrationOptions, HeldAnswers};
     /// use kiln::model::Task;
     ///
     /// let task = Task::Classes { names: ["no", "yes"].map(String::from).to_vec() };
     /// // Logits of 4 and -4, right in three of four rows: too sure by far.
     /// let truths: Vec<f64> = (0..400).map(|row| f64::from((row % 2 == 0) != (row % 8 < 2))).collect();
     /// let outputs = (0..400).flat_map(|row| if row % 2 == 0 { [0.0, 4.0] } else { [0.0, -4.0] }).collect();
-    /// let found = Calibration::fit(&task, CalibrationMethod::Auto, None, &HeldAnswers { outputs, truths })?;
+    /// let options = CalibrationOptions { method: CalibrationMethod::Auto, ..CalibrationOptions::default() };
+    /// let found = Calibration::fit(&task, &options, &HeldAnswers { outputs, truths })?;
     /// let temperature = found.found[0].temperature.unwrap();
     /// // 4 over the logarithm of 3 to 1.
     /// assert!((temperature - 4.0 / 3f64.ln()).abs() < 1e-6);
@@ -165,10 +189,10 @@ impl Calibration {
     /// Where a method or a coverage doesn't suit the task, or there are too few rows for what is asked.
     pub fn fit(
         task: &Task,
-        method: CalibrationMethod,
-        coverage: Option<(f64, SetKind)>,
+        options: &CalibrationOptions,
         held: &HeldAnswers,
     ) -> Result<Calibration> {
+        let CalibrationOptions { method, bounds, sets } = *options;
         let parts = task.parts();
         let rows = held.truths.len() / parts.len().max(1);
         let width = held.outputs.len() / rows.max(1);
@@ -178,7 +202,7 @@ impl Calibration {
                 "isotonic calibration is of one target of two classes; temperature is of any".to_string(),
             ));
         }
-        if coverage.is_some() && !parts.iter().any(|part| matches!(part.meaning, PartMeaning::Classes(_))) {
+        if sets.is_some() && !parts.iter().any(|part| matches!(part.meaning, PartMeaning::Classes(_))) {
             return Err(Error::Training(
                 "sets that hold the truth are of classes; of numbers it is an interval (--interval)".to_string(),
             ));
@@ -192,14 +216,13 @@ impl Calibration {
             match part.meaning {
                 PartMeaning::Classes(names) => {
                     all.fit_classes(&seen, method)?;
-                    let sets = coverage.map(|asked| class_sets(&all.put_right(&seen), &seen, names, asked));
-                    all.sets.push(sets.transpose()?);
+                    let own = sets.map(|asked| class_sets(&all.put_right(&seen), &seen, names, asked));
+                    all.sets.push(own.transpose()?);
                 }
-                PartMeaning::Number { interval: Some(share), .. } => {
-                    all.fit_bounds(&seen, share, method);
+                PartMeaning::Number { interval, .. } => {
+                    interval.filter(|_| bounds).map_or((), |share| all.fit_bounds(&seen, share));
                     all.sets.push(None);
                 }
-                PartMeaning::Number { interval: None, .. } => all.sets.push(None),
             }
         }
         Ok(all)
@@ -256,10 +279,7 @@ impl Calibration {
         outputs
     }
 
-    fn fit_bounds(&mut self, seen: &HeldPart, share: f64, method: CalibrationMethod) {
-        if method == CalibrationMethod::None {
-            return;
-        }
+    fn fit_bounds(&mut self, seen: &HeldPart, share: f64) {
         let Some(moved) = bounds_moved(&seen.outputs, &seen.truths, share) else {
             self.said.push(format!(
                 "{}: {} rows that were held out are too few to promise that {:.4} of all lie between the bounds",

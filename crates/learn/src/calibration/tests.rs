@@ -39,8 +39,12 @@ fn drawn(rows: usize, count: usize, factor: f64, seed: u64) -> HeldAnswers {
     held
 }
 
+fn options(method: CalibrationMethod, sets: Option<(f64, SetKind)>) -> CalibrationOptions {
+    CalibrationOptions { method, bounds: method != CalibrationMethod::None, sets }
+}
+
 fn fitted(task: &Task, method: CalibrationMethod, held: &HeldAnswers) -> Calibration {
-    Calibration::fit(task, method, None, held).unwrap()
+    Calibration::fit(task, &options(method, None), held).unwrap()
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn layers_behind_a_model_do_what_was_found_and_come_back_from_its_file() {
         let before = model.layers().forward(&x, &Context::inference()).to_vec::<f32>().unwrap();
         for method in [CalibrationMethod::Temperature, CalibrationMethod::Isotonic] {
             if method == CalibrationMethod::Isotonic && count > 2 {
-                let refused = Calibration::fit(&classes(3), method, None, &drawn(50, 3, 1.0, 0));
+                let refused = Calibration::fit(&classes(3), &options(method, None), &drawn(50, 3, 1.0, 0));
                 assert!(refused.err().unwrap().to_string().contains("two classes"));
                 continue;
             }
@@ -115,7 +119,7 @@ fn layers_behind_a_model_do_what_was_found_and_come_back_from_its_file() {
                 held.outputs = held.outputs.chunks(2).map(|row| row[1] - row[0]).collect();
             }
             let sets = Some((0.9, SetKind::Lac));
-            let found = Calibration::fit(&classes(count), method, sets, &held).unwrap();
+            let found = Calibration::fit(&classes(count), &options(method, sets), &held).unwrap();
             let calibrated = found.behind(&model).unwrap();
             let path = std::env::temp_dir().join(format!("kiln-calibrated-{width}-{method:?}.kiln"));
             calibrated.save(&path).unwrap();
@@ -148,7 +152,7 @@ fn sets_hold_the_class_of_as_many_rows_as_was_asked_also_of_each_class() {
         for kind in [SetKind::Lac, SetKind::Aps, SetKind::PerClass] {
             let (held, new) = (drawn(1000, count, 2.0, seed), drawn(4000, count, 2.0, seed + 100));
             let asked = Some((coverage, kind));
-            let found = Calibration::fit(&classes(count), CalibrationMethod::Auto, asked, &held).unwrap();
+            let found = Calibration::fit(&classes(count), &options(CalibrationMethod::Auto, asked), &held).unwrap();
             let sets = found.sets[0].clone().unwrap();
             let mut outputs = new.outputs.clone();
             found.apply(&mut outputs);
@@ -176,7 +180,8 @@ fn sets_hold_the_class_of_as_many_rows_as_was_asked_also_of_each_class() {
             }
         }
     }
-    let few = Calibration::fit(&classes(2), CalibrationMethod::Auto, Some((0.99, SetKind::Lac)), &drawn(30, 2, 1.0, 0));
+    let asked = options(CalibrationMethod::Auto, Some((0.99, SetKind::Lac)));
+    let few = Calibration::fit(&classes(2), &asked, &drawn(30, 2, 1.0, 0));
     assert!(few.err().unwrap().to_string().contains("too few"));
 }
 

@@ -8,7 +8,7 @@ use kiln_nn::{Sequential, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ClassSets, PartMeaning, TaskPart};
+use super::{ClassSets, DataProfile, PartMeaning, TaskPart};
 use crate::preparation::Preparation;
 use crate::row::InputSpec;
 use crate::{Error, Result};
@@ -31,6 +31,9 @@ pub struct About {
     /// Which classes are in the set of a row that holds its class as often as was asked, of each target; nothing where sets aren't asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<Option<ClassSets>>,
+    /// What the rows of its training were like, for new ones to be held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<DataProfile>,
     /// How it was trained, and how well.
     #[serde(default)]
     pub training: Map<String, Value>,
@@ -259,6 +262,7 @@ impl About {
             preparation: Preparation::Unsaid,
             threshold: None,
             sets: Vec::new(),
+            profile: None,
             training: Map::new(),
         })
     }

@@ -8,6 +8,7 @@ mod imported;
 mod level;
 mod own;
 mod parts;
+mod profile;
 mod raw;
 mod sets;
 mod views;
@@ -33,6 +34,7 @@ use file::made;
 use imported::{LayersByFileName, PREFIX, ParametersByFileName, as_layers};
 pub use own::CODE;
 pub use parts::{PartMeaning, TaskLoss, TaskPart, number_of, quantiles};
+pub use profile::{ColumnProfile, DataProfile, InputProfile};
 pub use sets::{ClassSets, SetKind};
 pub(crate) use sets::likelier;
 pub use views::Views;
@@ -88,7 +90,7 @@ impl Model {
         preparation: Preparation,
     ) -> Result<Model> {
         let (layers, threshold, training) = (NETWORK.to_string(), None, Map::new());
-        let about = About { layers, input, task, preparation, threshold, sets: Vec::new(), training };
+        let about = About { layers, input, task, preparation, threshold, sets: Vec::new(), profile: None, training };
         let structure = network.structure();
         let layers = as_layers(network, about.input.pixels.clone());
         let model = Model { network: Some(structure), ..Model::new(layers, about) };

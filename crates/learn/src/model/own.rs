@@ -31,6 +31,7 @@ impl About {
             preparation: Preparation::Unsaid,
             threshold: None,
             sets: Vec::new(),
+            profile: None,
             training: Map::new(),
         }
     }

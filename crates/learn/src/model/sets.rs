@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::predictions::all_probabilities_of;
 use crate::{Error, Result};
 
 /// Which classes are in a set.
@@ -79,6 +80,11 @@ impl ClassSets {
                 .collect(),
             SetKind::Aps => probabilities.iter().map(|&p| likelier(probabilities, p) <= first).collect(),
         }
+    }
+
+    /// As [`ClassSets::of`], of a row's logits, of which a single one tells two classes apart.
+    pub fn of_outputs(&self, outputs: &[f32]) -> Vec<bool> {
+        self.of(&all_probabilities_of(outputs))
     }
 
     /// Whether there is a threshold for what it says of so many classes.
