@@ -220,7 +220,9 @@ impl Calibration {
                     all.sets.push(own.transpose()?);
                 }
                 PartMeaning::Number { interval, .. } => {
-                    interval.filter(|_| bounds).map_or((), |share| all.fit_bounds(&seen, share));
+                    if let Some(share) = interval.filter(|_| bounds) {
+                        all.fit_bounds(&seen, share);
+                    }
                     all.sets.push(None);
                 }
             }
@@ -400,9 +402,9 @@ impl Choice {
             .map(|(row, &label)| temperature::loss(row, label, 1.0))
             .collect();
         let by_temperature = crossed(labels.len(), |found, held| {
-            let own = |rows: &[usize]| rows.iter().flat_map(|&row| &logits[row * classes..][..classes]).copied();
+            let own = found.iter().flat_map(|&row| &logits[row * classes..][..classes]).copied();
             let own_labels: Vec<usize> = found.iter().map(|&row| labels[row]).collect();
-            let slope = 1.0 / temperature::fit(&own(found).collect::<Vec<_>>(), classes, &own_labels);
+            let slope = 1.0 / temperature::fit(&own.collect::<Vec<f64>>(), classes, &own_labels);
             held.iter().map(|&row| temperature::loss(&logits[row * classes..][..classes], labels[row], slope)).collect()
         });
         let temperature = Choice { method: "temperature", tried: "a temperature", gain: gain(&before, &by_temperature) };

@@ -166,7 +166,7 @@ fn sets_hold_the_class_of_as_many_rows_as_was_asked_also_of_each_class() {
             };
             let is_within = |(share, rows): (f64, usize), found: usize| {
                 let [mean, deviation] = band(coverage, found, rows);
-                // Without a draw of lots, sets that add up to enough hold more.
+                // The likeliest class is always in.
                 share > mean - 4.0 * deviation && (kind == SetKind::Aps || share < mean + 4.0 * deviation)
             };
             if kind != SetKind::PerClass {

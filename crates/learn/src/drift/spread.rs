@@ -143,7 +143,7 @@ fn spread(values: Vec<Seen>, kinds: Option<usize>, parts: usize) -> InputProfile
             let mut profile = InputProfile::Kinds { counts: vec![0; kinds] };
             let places: Vec<usize> = values.into_iter().flatten().map(|value| profile.place(value)).collect();
             if let InputProfile::Kinds { counts } = &mut profile {
-                places.into_iter().filter_map(|place| counts.get_mut(place)).for_each(|count| *count += 1);
+                places.into_iter().for_each(|place| counts[place] += 1);
             }
             profile
         }

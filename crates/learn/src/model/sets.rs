@@ -12,7 +12,7 @@ pub enum SetKind {
     /// Those whose probability is high enough: the smallest sets. There may be none.
     #[default]
     Lac,
-    /// The likeliest ones until their probabilities add up to enough: larger where the model is unsure.
+    /// The likeliest ones until their probabilities add up to enough: larger where the model is unsure, and never empty.
     Aps,
     /// As `Lac`, with a threshold for each class, so that of each class as many rows are in their sets.
     PerClass,
@@ -50,8 +50,8 @@ pub struct ClassSets {
     pub coverage: f64,
     /// How classes come in.
     pub kind: SetKind,
-    /// Of `lac` the least probability of a class that is in, of `per-class` one of each class, of `aps` the most that the probabilities may
-    /// add up to.
+    /// Of `lac` the least probability of a class that is in, of `per-class` one of each class, of `aps` the most that the
+    /// probabilities of those that are likelier than a class may add up to.
     pub thresholds: Vec<f32>,
     /// How many rows they were found on.
     pub rows: usize,
@@ -66,7 +66,7 @@ impl ClassSets {
     /// let sets = |kind, thresholds: &[f32]| ClassSets { coverage: 0.9, kind, thresholds: thresholds.to_vec(), rows: 100 };
     /// let p = [0.5, 0.3, 0.2];
     /// assert_eq!(sets(SetKind::Lac, &[0.25]).of(&p), [true, true, false]);
-    /// assert_eq!(sets(SetKind::Aps, &[0.6]).of(&p), [true, false, false]);
+    /// assert_eq!(sets(SetKind::Aps, &[0.6]).of(&p), [true, true, false]);
     /// assert_eq!(sets(SetKind::PerClass, &[0.6, 0.1, 0.1]).of(&p), [false, true, true]);
     /// ```
     pub fn of(&self, probabilities: &[f32]) -> Vec<bool> {
@@ -94,7 +94,7 @@ impl ClassSets {
     }
 }
 
-/// What the probabilities of all classes that are as likely at least add up to.
+/// What the probabilities of all classes that are likelier add up to.
 pub(crate) fn likelier(probabilities: &[f32], p: f32) -> f32 {
-    probabilities.iter().filter(|other| **other >= p).sum()
+    probabilities.iter().filter(|other| **other > p).sum()
 }

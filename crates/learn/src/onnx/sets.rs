@@ -18,7 +18,7 @@ pub(super) fn is_in(builder: &mut Builder, probabilities: &str, sets: &ClassSets
             let [first, second] = [1, 2].map(|axis| builder.constant("axis", &[1], &Data::I64(vec![axis])));
             let others = builder.node("Unsqueeze", &[probabilities, &first], Vec::new());
             let own = builder.node("Unsqueeze", &[probabilities, &second], Vec::new());
-            let likelier = builder.node("GreaterOrEqual", &[&others, &own], Vec::new());
+            let likelier = builder.node("Greater", &[&others, &own], Vec::new());
             let nothing = builder.scalar(&Data::F32(vec![0.0]));
             let counted = builder.node("Where", &[&likelier, &others, &nothing], Vec::new());
             let flat = vec![("keepdims", Attribute::Int(0))];
