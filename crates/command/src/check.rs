@@ -116,7 +116,9 @@ fn table(drift: &Drift) -> String {
     let drifted = |columns: &[ColumnDrift]| columns.iter().filter(|column| column.drifted).count();
     let (columns, outputs) = (drifted(&drift.columns), drifted(&drift.outputs));
     let mut text = match drift.drifted {
-        false => format!("no drift: {} are like those of the training\n", counted(drift.rows as usize, "row")),
+        false => {
+            format!("no drift: {} are like those of the training\n", counted(drift.rows as usize, "row"))
+        }
         true => {
             let said = match outputs {
                 0 => "what the model says doesn't",
@@ -149,7 +151,10 @@ fn table(drift: &Drift) -> String {
             p => format!("{p:.4}"),
         };
         let ColumnDrift { column: name, effect, stability, .. } = column;
-        let line = format!("{mark} {name:width$}  {effect:>6.3}  {stability:>6.3}  {probability:>8}  {}", told(column));
+        let line = format!(
+            "{mark} {name:width$}  {effect:>6.3}  {stability:>6.3}  {probability:>8}  {}",
+            told(column)
+        );
         text += line.trim_end();
         text += "\n";
     }
@@ -168,7 +173,11 @@ fn told(column: &ColumnDrift) -> String {
         said.push(format!("middle {} in training, {} now", short(before), short(now)));
     }
     if column.drifted && column.missing[0] != column.missing[1] {
-        said.push(format!("missing {} in training, {} now", share(column.missing[0]), share(column.missing[1])));
+        said.push(format!(
+            "missing {} in training, {} now",
+            share(column.missing[0]),
+            share(column.missing[1])
+        ));
     }
     if let (Some(trained), Some(now), true) = (column.trained_range, column.range, column.beyond != [0, 0]) {
         let rows = counted((column.beyond[0] + column.beyond[1]) as usize, "row");
@@ -177,7 +186,8 @@ fn told(column: &ColumnDrift) -> String {
     }
     if let Some((word, _)) = column.unseen.first() {
         let rows: u64 = column.unseen.iter().map(|(_, rows)| rows).sum();
-        let words: Vec<String> = column.unseen.iter().take(3).map(|(word, _)| format!("\"{word}\"")).collect();
+        let words: Vec<String> =
+            column.unseen.iter().take(3).map(|(word, _)| format!("\"{word}\"")).collect();
         let more = if column.unseen.len() > 3 { ", …" } else { "" };
         let words = if column.unseen.len() == 1 { format!("\"{word}\"") } else { words.join(", ") + more };
         said.push(format!("{} with words that training didn't have: {words}", counted(rows as usize, "row")));
@@ -204,7 +214,9 @@ mod tests {
 
     #[test]
     fn numbers_have_four_digits() {
-        for (number, said) in [(0.0, "0"), (54.25, "54.25"), (123_456.7, "123457"), (0.001_234_56, "0.001235"), (-3.0, "-3")] {
+        for (number, said) in
+            [(0.0, "0"), (54.25, "54.25"), (123_456.7, "123457"), (0.001_234_56, "0.001235"), (-3.0, "-3")]
+        {
             assert_eq!(short(number), said);
         }
     }

@@ -27,6 +27,7 @@ mod figures;
 mod folder;
 mod import;
 mod importance;
+mod insight;
 mod inspect;
 mod large;
 mod measure;

@@ -205,6 +205,16 @@ impl Measured {
         }
     }
 
+    /// How many rows it is of; of a text none.
+    pub fn rows(&self) -> usize {
+        match &self.of {
+            Of::Text => 0,
+            Of::Classes { rows, .. } => rows.len(),
+            Of::Numbers(each) => each.first().map_or(0, |own| own.truth.len()),
+            Of::Several(each) => each.first().map_or(0, |one| one.measured.rows()),
+        }
+    }
+
     /// How many of its first figures are of all of several targets.
     pub fn of_all(&self) -> usize {
         self.numbers.iter().take_while(|(name, _)| !name.contains('.')).count()
@@ -262,7 +272,12 @@ enum SeenTarget {
         sets: Option<ClassSets>,
         in_sets: InSets,
     },
-    Number { outputs: Range<usize>, unit: Unit, interval: Option<f64>, seen: PredictedNumbers },
+    Number {
+        outputs: Range<usize>,
+        unit: Unit,
+        interval: Option<f64>,
+        seen: PredictedNumbers,
+    },
 }
 
 impl SeenTarget {

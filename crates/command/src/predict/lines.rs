@@ -174,7 +174,8 @@ pub(super) fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row:
             let classes = answer.targets().filter(|(_, said)| said.class().is_some());
             let each = classes.map(|(name, said)| (name.to_string(), probabilities(said)));
             object["probabilities"] = Value::Object(each.collect());
-            let sets = answer.targets().filter_map(|(name, said)| Some((name.to_string(), said.set()?.collect())));
+            let sets =
+                answer.targets().filter_map(|(name, said)| Some((name.to_string(), said.set()?.collect())));
             let sets: Map<_, _> = sets.collect();
             if !sets.is_empty() {
                 object["set"] = Value::Object(sets);

@@ -259,7 +259,8 @@ impl Settings {
         let of_any = "monotone metric threshold coverage sets calibrate time-limit seed device threads";
         let of_run = ["checkpoint-dir", "checkpoint-every", "keep", "log-csv", "tensorboard"];
         let is_of_one = |key: &&SettingKey| {
-            let of_model = ["Model", "Training"].contains(&key.heading) && !of_any.split(' ').any(|name| name == key.name);
+            let of_model = ["Model", "Training"].contains(&key.heading)
+                && !of_any.split(' ').any(|name| name == key.name);
             (of_model || of_run.contains(&key.name) || key.name == "frame") && (key.get)(self).is_some()
         };
         KEYS.iter().find(is_of_one).map(|key| key.name)

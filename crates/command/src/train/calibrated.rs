@@ -34,9 +34,12 @@ pub(super) fn options(
         bail!("--sets says which classes are in a set; --coverage 0.9 says how many rows the sets hold");
     }
     if settings.coverage.is_some() && !parts.iter().any(is_classes) {
-        bail!("--coverage is of sets of classes, and none are predicted; numbers have bounds by --interval 0.9");
+        bail!(
+            "--coverage is of sets of classes, and none are predicted; numbers have bounds by --interval 0.9"
+        );
     }
-    if !matches!(said, None | Some("none")) && !parts.iter().any(|part| is_classes(part) || has_bounds(part)) {
+    if !matches!(said, None | Some("none")) && !parts.iter().any(|part| is_classes(part) || has_bounds(part))
+    {
         bail!("--calibrate is of the probabilities of classes and of the bounds of intervals; leave it out");
     }
     if method == CalibrationMethod::Isotonic && !matches!(task, Task::Classes { names } if names.len() == 2) {

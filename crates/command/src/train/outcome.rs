@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use kiln_learn::Model;
+use kiln_learn::data::TablePreparation;
 use kiln_learn::metrics::History;
 use kiln_learn::model::{DataProfile, Task};
 use kiln_learn::prelude::*;
@@ -22,6 +23,7 @@ use super::threshold::Threshold;
 use super::time::{Afterwards, TimeBudget};
 use crate::folder::{CONFIG, Folder};
 use crate::importance::Importances;
+use crate::insight::{Insight, TestedRows};
 use crate::measure::Measured;
 use crate::report::Shows;
 use crate::runs::{past_history, past_samples};
@@ -215,6 +217,14 @@ pub(super) fn finish(
         }
         Shows::Table { .. } | Shows::Columns(_) | Shows::Images(_) | Shows::Words(_) | Shows::Nothing => None,
     };
+    let insight = match (&parts[2], tested(source)) {
+        (Some(measured), Some(rows)) => {
+            let limit = budget.importances(trained.elapsed);
+            let say = |line: &str| say.line(line);
+            Some(Insight::measure((model, &about), &rows, measured, importances.as_ref(), limit, say)?)
+        }
+        _ => None,
+    };
     let seconds = budget.began.elapsed().as_secs_f64();
     if let Some(reason) = &trained.stopped {
         say.line(&format!("stopped: {reason}"));
@@ -223,6 +233,7 @@ pub(super) fn finish(
         "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": trained.history.len(),
         "stopped": trained.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
         "importances": importances.as_ref().map(Importances::json), "calibration": found,
+        "insight": insight.as_ref().map(Insight::json),
     });
     for (name, value) in &trained.how {
         done[name] = value.clone();
@@ -245,6 +256,9 @@ pub(super) fn finish(
             config: settings.to_toml(),
             environment: format!("{:#}", environment(*seed)),
             importances: importances.as_ref(),
+            insight: insight.as_ref(),
+            rows: [source.train.len(), source.valid.len(), source.test.len()],
+            columns: source.preparation.table().map_or(Vec::new(), columns),
             board: trained.evidence.as_ref().map(|evidence| &evidence.board),
             samples: &past_samples(folder.path()),
         },
@@ -274,6 +288,21 @@ pub(super) fn finish(
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The rows of the test part, of a table.
+fn tested(source: &TrainingData) -> Option<TestedRows<'_>> {
+    let (plan, table) = match &source.shows {
+        Shows::Table { table, rows, plan } => (plan, Some((&**table, rows.as_slice()))),
+        Shows::Columns(plan) => (plan, None),
+        Shows::Images(_) | Shows::Words(_) | Shows::Nothing => return None,
+    };
+    Some(TestedRows { plan, test: &*source.test, table })
+}
+
+/// The columns that a prepared table takes.
+fn columns(plan: &TablePreparation) -> Vec<String> {
+    plan.groups().into_iter().map(|(name, _)| name).collect()
 }
 
 /// What the rows of a table were like that was trained on, and what the model says of rows that were held out.

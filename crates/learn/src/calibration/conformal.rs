@@ -16,7 +16,9 @@ pub(super) fn class_sets(
     (coverage, kind): (f64, SetKind),
 ) -> Result<ClassSets> {
     if !(coverage > 0.0 && coverage < 1.0) {
-        return Err(Error::Training(format!("a coverage is a share between 0 and 1, such as 0.9, not {coverage}")));
+        return Err(Error::Training(format!(
+            "a coverage is a share between 0 and 1, such as 0.9, not {coverage}"
+        )));
     }
     let rows: Vec<Vec<f32>> = outputs.chunks(seen.places.len().max(1)).map(all_probabilities_of).collect();
     let labels = seen.labels();

@@ -187,16 +187,13 @@ impl Calibration {
     ///
     /// # Errors
     /// Where a method or a coverage doesn't suit the task, or there are too few rows for what is asked.
-    pub fn fit(
-        task: &Task,
-        options: &CalibrationOptions,
-        held: &HeldAnswers,
-    ) -> Result<Calibration> {
+    pub fn fit(task: &Task, options: &CalibrationOptions, held: &HeldAnswers) -> Result<Calibration> {
         let CalibrationOptions { method, bounds, sets } = *options;
         let parts = task.parts();
         let rows = held.truths.len() / parts.len().max(1);
         let width = held.outputs.len() / rows.max(1);
-        let mut all = Calibration { factors: vec![1.0; width], shifts: vec![0.0; width], ..Calibration::default() };
+        let mut all =
+            Calibration { factors: vec![1.0; width], shifts: vec![0.0; width], ..Calibration::default() };
         if method == CalibrationMethod::Isotonic && !is_of_two_classes(&parts) {
             return Err(Error::Training(
                 "isotonic calibration is of one target of two classes; temperature is of any".to_string(),
@@ -204,7 +201,8 @@ impl Calibration {
         }
         if sets.is_some() && !parts.iter().any(|part| matches!(part.meaning, PartMeaning::Classes(_))) {
             return Err(Error::Training(
-                "sets that hold the truth are of classes; of numbers it is an interval (--interval)".to_string(),
+                "sets that hold the truth are of classes; of numbers it is an interval (--interval)"
+                    .to_string(),
             ));
         }
         for (at, part) in parts.iter().enumerate() {
@@ -405,9 +403,12 @@ impl Choice {
             let own = found.iter().flat_map(|&row| &logits[row * classes..][..classes]).copied();
             let own_labels: Vec<usize> = found.iter().map(|&row| labels[row]).collect();
             let slope = 1.0 / temperature::fit(&own.collect::<Vec<f64>>(), classes, &own_labels);
-            held.iter().map(|&row| temperature::loss(&logits[row * classes..][..classes], labels[row], slope)).collect()
+            held.iter()
+                .map(|&row| temperature::loss(&logits[row * classes..][..classes], labels[row], slope))
+                .collect()
         });
-        let temperature = Choice { method: "temperature", tried: "a temperature", gain: gain(&before, &by_temperature) };
+        let temperature =
+            Choice { method: "temperature", tried: "a temperature", gain: gain(&before, &by_temperature) };
         if classes != 2 || method == CalibrationMethod::Temperature {
             return temperature.taken(method);
         }

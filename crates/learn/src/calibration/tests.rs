@@ -63,7 +63,11 @@ fn temperatures_undo_what_logits_were_multiplied_by_and_change_nothing_that_is_r
     let labels: Vec<usize> = held.truths.iter().map(|&label| label as usize).collect();
     let best = temperature::fit(&logits, 3, &labels);
     let loss = |temperature: f64| -> f64 {
-        logits.chunks(3).zip(&labels).map(|(row, &label)| temperature::loss(row, label, 1.0 / temperature)).sum()
+        logits
+            .chunks(3)
+            .zip(&labels)
+            .map(|(row, &label)| temperature::loss(row, label, 1.0 / temperature))
+            .sum()
     };
     assert!(loss(best) <= loss(best * 1.001) && loss(best) <= loss(best * 0.999));
 }
@@ -88,8 +92,7 @@ fn isotonic_lines_rise_and_are_taken_where_no_temperature_suits() {
         let rows = outputs.iter().zip(&held.truths).filter(|(output, _)| **output > 1.0);
         let (mut said, mut is, mut count) = (0.0, 0.0, 0.0);
         rows.for_each(|(output, truth)| {
-            (said, is, count) =
-                (said + 1.0 / (1.0 + f64::from(-output).exp()), is + truth, count + 1.0)
+            (said, is, count) = (said + 1.0 / (1.0 + f64::from(-output).exp()), is + truth, count + 1.0)
         });
         f64::abs(said - is) / count
     };
@@ -104,9 +107,11 @@ fn layers_behind_a_model_do_what_was_found_and_come_back_from_its_file() {
         let layers: Sequential = layers.parse().unwrap();
         let model = Model::new(
             layers,
-            About::new(&format!("dense {width}").parse().unwrap(), &Form::numbers(&[4]), classes(count)).unwrap(),
+            About::new(&format!("dense {width}").parse().unwrap(), &Form::numbers(&[4]), classes(count))
+                .unwrap(),
         );
-        let x = Tensor::new((0..80).map(|at| ((at * 7) % 11) as f32 - 5.0).collect(), [20, 4]);
+        let x: Vec<f32> = (0..80).map(|at| ((at * 7) % 11) as f32 - 5.0).collect();
+        let x = Tensor::new(x, [20, 4]);
         let before = model.layers().forward(&x, &Context::inference()).to_vec::<f32>().unwrap();
         for method in [CalibrationMethod::Temperature, CalibrationMethod::Isotonic] {
             if method == CalibrationMethod::Isotonic && count > 2 {
@@ -129,7 +134,10 @@ fn layers_behind_a_model_do_what_was_found_and_come_back_from_its_file() {
             let given = read.layers().forward(&x, &Context::inference()).to_vec::<f32>().unwrap();
             let mut expected = before.clone();
             found.apply(&mut expected);
-            given.iter().zip(&expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{method:?}: {a} {b}"));
+            given
+                .iter()
+                .zip(&expected)
+                .for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{method:?}: {a} {b}"));
             let plain = read.uncalibrated().unwrap();
             let given = plain.layers().forward(&x, &Context::inference()).to_vec::<f32>().unwrap();
             assert_eq!((given, plain.about().sets.len()), (before.clone(), 0));
@@ -152,7 +160,8 @@ fn sets_hold_the_class_of_as_many_rows_as_was_asked_also_of_each_class() {
         for kind in [SetKind::Lac, SetKind::Aps, SetKind::PerClass] {
             let (held, new) = (drawn(1000, count, 2.0, seed), drawn(4000, count, 2.0, seed + 100));
             let asked = Some((coverage, kind));
-            let found = Calibration::fit(&classes(count), &options(CalibrationMethod::Auto, asked), &held).unwrap();
+            let found =
+                Calibration::fit(&classes(count), &options(CalibrationMethod::Auto, asked), &held).unwrap();
             let sets = found.sets[0].clone().unwrap();
             let mut outputs = new.outputs.clone();
             found.apply(&mut outputs);
@@ -161,7 +170,8 @@ fn sets_hold_the_class_of_as_many_rows_as_was_asked_also_of_each_class() {
             });
             let holds: Vec<(usize, bool)> = holds.collect();
             let share = |of: &dyn Fn(usize) -> bool| {
-                let own: Vec<bool> = holds.iter().filter(|(label, _)| of(*label)).map(|(_, held)| *held).collect();
+                let own: Vec<bool> =
+                    holds.iter().filter(|(label, _)| of(*label)).map(|(_, held)| *held).collect();
                 (own.iter().filter(|held| **held).count() as f64 / own.len() as f64, own.len())
             };
             let is_within = |(share, rows): (f64, usize), found: usize| {

@@ -61,7 +61,8 @@ impl Counted {
             }
         }
         // Amounts alone have ends; of dates each part has some of its own.
-        let ([InputProfile::Amounts { range, .. }], [Some(value)]) = (profile.inputs.as_slice(), values) else {
+        let ([InputProfile::Amounts { range, .. }], [Some(value)]) = (profile.inputs.as_slice(), values)
+        else {
             return;
         };
         let slack = SLACK * (range[1] - range[0]);
@@ -95,7 +96,9 @@ impl<'m> NewRows<'m> {
         let known = columns(plan);
         let fits = |column: &ColumnProfile| known.iter().any(|(feature, _)| feature.column == column.name);
         if !profile.columns.iter().all(fits) {
-            return Err(Error::Preparation("the model's columns aren't those that its training kept".to_string()));
+            return Err(Error::Preparation(
+                "the model's columns aren't those that its training kept".to_string(),
+            ));
         }
         let counted = |columns: &[ColumnProfile]| columns.iter().map(Counted::of).collect();
         let (columns, outputs) = (counted(&profile.columns), counted(&profile.outputs));
@@ -111,7 +114,8 @@ impl<'m> NewRows<'m> {
         self.rows += inputs.rows as u64;
         for (feature, at) in columns(self.plan) {
             let pair = self.profile.columns.iter().zip(&mut self.columns);
-            let Some((profile, counted)) = pair.into_iter().find(|(profile, _)| profile.name == feature.column)
+            let Some((profile, counted)) =
+                pair.into_iter().find(|(profile, _)| profile.name == feature.column)
             else {
                 continue;
             };
@@ -140,7 +144,9 @@ impl<'m> NewRows<'m> {
         for row in given.outputs().chunks(given.width().max(1)) {
             let values = said(&self.model.about().task, row);
             let pairs = self.outputs.iter_mut().zip(&self.profile.outputs);
-            pairs.zip(values).for_each(|((counted, profile), (_, _, value))| counted.add(profile, &[Some(value)]));
+            pairs
+                .zip(values)
+                .for_each(|((counted, profile), (_, _, value))| counted.add(profile, &[Some(value)]));
         }
         Ok(())
     }
@@ -153,7 +159,8 @@ impl<'m> NewRows<'m> {
         };
         let mut columns = of(&self.profile.columns, &self.columns, false);
         let mut outputs = of(&self.profile.outputs, &self.outputs, true);
-        let probabilities: Vec<f64> = columns.iter().chain(&outputs).map(|column| column.probability).collect();
+        let probabilities: Vec<f64> =
+            columns.iter().chain(&outputs).map(|column| column.probability).collect();
         for (column, adjusted) in columns.iter_mut().chain(&mut outputs).zip(holm(&probabilities)) {
             (column.adjusted, column.drifted) = (adjusted, adjusted < rate);
         }
@@ -285,7 +292,8 @@ fn column_drift(
     }
     let least = tests.iter().min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
     let (probability, effect, what) = least.copied().unwrap_or((1.0, 0.0, "spread"));
-    let mut words: Vec<(String, u64)> = new.unseen.iter().map(|(word, count)| (word.clone(), *count)).collect();
+    let mut words: Vec<(String, u64)> =
+        new.unseen.iter().map(|(word, count)| (word.clone(), *count)).collect();
     words.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     let raw = |value: f32| match feature.map(|feature| &feature.encoding) {
         Some(Encoding::Number { scale, .. }) => scale.back(value),

@@ -21,7 +21,8 @@ pub(super) type Seen = Option<f32>;
 
 /// What the values of a column's inputs are, of a row that was prepared; nothing where an amount is missing.
 pub(super) fn values_of(feature: &Feature, own: &[f32], is_missing: bool) -> Vec<Seen> {
-    let or_kind = |other: usize| move |value: f32| if value == 0.0 || value == 1.0 { value } else { other as f32 };
+    let or_kind =
+        |other: usize| move |value: f32| if value == 0.0 || value == 1.0 { value } else { other as f32 };
     match &feature.encoding {
         Encoding::Number { .. } => vec![own.first().copied().filter(|_| !is_missing)],
         Encoding::Pair { .. } => vec![own.first().copied().map(or_kind(2))],
@@ -79,7 +80,8 @@ pub(super) fn columns(plan: &TablePreparation) -> Vec<(&Feature, Range<usize>)> 
 pub(super) fn said(task: &Task, outputs: &[f32]) -> Vec<(String, Option<usize>, f32)> {
     let parts = task.parts();
     let one = |part: &TaskPart| {
-        let own = if parts.len() == 1 { outputs } else { outputs.get(part.outputs.clone()).unwrap_or_default() };
+        let own =
+            if parts.len() == 1 { outputs } else { outputs.get(part.outputs.clone()).unwrap_or_default() };
         let called = |what: &str| match part.name {
             "" => what.to_string(),
             name => format!("{what} of {name}"),
@@ -166,7 +168,8 @@ impl DataProfile {
         // Evenly spread over all.
         let places: Vec<usize> = (0..rows).map(|at| at * train.len() / rows.max(1)).collect();
         let batch = train.gather(&places)?;
-        let x: Vec<f32> = (0..batch.x.len()).filter_map(|at| batch.x.get(at)).map(|value| value as f32).collect();
+        let x: Vec<f32> =
+            (0..batch.x.len()).filter_map(|at| batch.x.get(at)).map(|value| value as f32).collect();
         let parts = if width > MANY { FEW_PARTS } else { PARTS };
         let column = |(feature, at): (&Feature, Range<usize>)| {
             let kinds = kinds_of(feature, at.len());
@@ -180,7 +183,12 @@ impl DataProfile {
                 values.iter_mut().zip(seen).for_each(|(all, value)| all.push(value));
             }
             let inputs = values.into_iter().zip(kinds).map(|(values, kinds)| spread(values, kinds, parts));
-            ColumnProfile { name: feature.column.clone(), rows: rows as u64, missing, inputs: inputs.collect() }
+            ColumnProfile {
+                name: feature.column.clone(),
+                rows: rows as u64,
+                missing,
+                inputs: inputs.collect(),
+            }
         };
         let columns = columns(plan).into_iter().map(column).collect();
         Ok(DataProfile { columns, outputs: outputs(model, held)? })

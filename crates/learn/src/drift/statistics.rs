@@ -92,9 +92,8 @@ pub(super) fn chi_square_probability(first: &[u64], second: &[u64]) -> f64 {
 /// of how many]`.
 pub(super) fn fisher_probability([a, rows_a]: [u64; 2], [b, rows_b]: [u64; 2]) -> f64 {
     let (all, found) = (rows_a + rows_b, a + b);
-    let choose = |n: u64, k: u64| {
-        lgamma(n as f64 + 1.0) - lgamma(k as f64 + 1.0) - lgamma((n - k) as f64 + 1.0)
-    };
+    let choose =
+        |n: u64, k: u64| lgamma(n as f64 + 1.0) - lgamma(k as f64 + 1.0) - lgamma((n - k) as f64 + 1.0);
     let whole = choose(all, found);
     let of = |k: u64| libm::exp(choose(rows_a, k) + choose(rows_b, found - k) - whole);
     let (least, most) = (found.saturating_sub(rows_b), found.min(rows_a));
@@ -185,9 +184,11 @@ mod tests {
     /// Of SciPy 1.16: chi2.sf, kstwobign.sf, fisher_exact.
     #[test]
     fn probabilities_are_those_of_others() {
-        for (degrees, x, expected) in
-            [(1.0, 3.84, 0.050_043_521_248_705), (4.0, 2.0, 0.735_758_882_342_884_6), (9.0, 30.0, 0.000_438_721_770_979_479)]
-        {
+        for (degrees, x, expected) in [
+            (1.0, 3.84, 0.050_043_521_248_705),
+            (4.0, 2.0, 0.735_758_882_342_884_6),
+            (9.0, 30.0, 0.000_438_721_770_979_479),
+        ] {
             let own = upper_gamma(0.5 * degrees, 0.5 * x);
             assert!((own / expected - 1.0).abs() < 1e-5, "{degrees}, {x}: {own}");
         }

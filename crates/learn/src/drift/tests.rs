@@ -25,14 +25,22 @@ fn drawn(rows: usize, rng: &mut Rng, shift: Shift) -> Table {
         let far = if shift == Shift::Far && row % 25 == 0 { 30.0 } else { 0.0 };
         let age = 50.0 + 12.0 * (rng.normal() + moved + far);
         let visits = rng.below(6);
-        let towns = if shift == Shift::Kind { ["ulm", "ulm", "bonn", "kiel"] } else { ["ulm", "bonn", "kiel", "jena"] };
+        let towns = if shift == Shift::Kind {
+            ["ulm", "ulm", "bonn", "kiel"]
+        } else {
+            ["ulm", "bonn", "kiel", "jena"]
+        };
         let town = match shift == Shift::Unseen && row % 20 == 0 {
             true => "oslo",
             false => towns[rng.below(4)],
         };
         let smokes = ["no", "yes"][usize::from(rng.uniform() < 0.3)];
         let gap = if shift == Shift::Missing { 0.2 } else { 0.0 };
-        let weight = if rng.uniform() < 0.05 + gap { String::new() } else { format!("{:.1}", 70.0 + 10.0 * rng.normal()) };
+        let weight = if rng.uniform() < 0.05 + gap {
+            String::new()
+        } else {
+            format!("{:.1}", 70.0 + 10.0 * rng.normal())
+        };
         let note = ["fine", "pain in the back", "tired and pale", "much pain"][rng.below(4)];
         let ill = if age + 10.0 * rng.normal() > 55.0 { "yes" } else { "no" };
         writeln!(text, "{age:.2},{visits},{town},{smokes},{weight},{note} {row},{ill}").unwrap();

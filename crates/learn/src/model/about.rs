@@ -320,9 +320,13 @@ impl About {
             (PartMeaning::Classes(names), Some(sets)) => sets.suits(names.len()),
             (PartMeaning::Number { .. }, Some(_)) => false,
         };
-        match self.sets.is_empty() || self.sets.len() == parts.len() && parts.iter().zip(&self.sets).all(suits) {
+        match self.sets.is_empty()
+            || self.sets.len() == parts.len() && parts.iter().zip(&self.sets).all(suits)
+        {
             true => Ok(()),
-            false => Err(Error::Training("the sets of classes are of other targets than the model's".to_string())),
+            false => {
+                Err(Error::Training("the sets of classes are of other targets than the model's".to_string()))
+            }
         }
     }
 

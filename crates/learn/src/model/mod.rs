@@ -35,8 +35,8 @@ use imported::{LayersByFileName, PREFIX, ParametersByFileName, as_layers};
 pub use own::CODE;
 pub use parts::{PartMeaning, TaskLoss, TaskPart, number_of, quantiles};
 pub use profile::{ColumnProfile, DataProfile, InputProfile};
-pub use sets::{ClassSets, SetKind};
 pub(crate) use sets::likelier;
+pub use sets::{ClassSets, SetKind};
 pub use views::Views;
 
 /// What stands for the layers of a network of an ONNX file.
@@ -90,7 +90,8 @@ impl Model {
         preparation: Preparation,
     ) -> Result<Model> {
         let (layers, threshold, training) = (NETWORK.to_string(), None, Map::new());
-        let about = About { layers, input, task, preparation, threshold, sets: Vec::new(), profile: None, training };
+        let about =
+            About { layers, input, task, preparation, threshold, sets: Vec::new(), profile: None, training };
         let structure = network.structure();
         let layers = as_layers(network, about.input.pixels.clone());
         let model = Model { network: Some(structure), ..Model::new(layers, about) };

@@ -130,6 +130,6 @@ pub(super) fn about(rows: &dyn Dataset, task: &Task) -> About {
         training: serde_json::Map::new(),
         threshold: None,
         sets: Vec::new(),
-            profile: None,
+        profile: None,
     }
 }

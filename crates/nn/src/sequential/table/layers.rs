@@ -16,10 +16,11 @@ use super::incoming::Incoming;
 use super::{ArgumentVisitor, Begins, Mistake, Word, arguments};
 use crate::init::Init;
 use crate::layers::{
-    Activation, BatchNorm, Calibrate, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Isotonic,
-    Layer, LayerNorm, LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu,
-    Places, Pool, PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, TransformerBlock,
-    TransformerOptions, Transpose, Trees, Upsample, Waves, convolution, transposed_convolution,
+    Activation, BatchNorm, Calibrate, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru,
+    InstanceNorm, Isotonic, Layer, LayerNorm, LearnedScale, Lstm, MemberScales, MembersDense,
+    MultiHeadAttention, OverTime, PRelu, Places, Pool, PositionalEmbedding, RecurrentOptions, Reshape,
+    RmsNorm, Rnn, TransformerBlock, TransformerOptions, Transpose, Trees, Upsample, Waves, convolution,
+    transposed_convolution,
 };
 use crate::models::{BlockOptions, DecoderBlock};
 use crate::runtime::room;
