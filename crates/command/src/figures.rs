@@ -108,6 +108,33 @@ pub fn characters_of_a_piece(preparation: &Preparation, set: &dyn Dataset) -> Re
     Ok(characters as f64 / pieces.max(1) as f64)
 }
 
+/// One target's numbers, in its own unit.
+#[derive(Default)]
+pub struct PredictedNumbers {
+    pub name: String,
+    pub truth: Vec<f64>,
+    pub predicted: Vec<f64>,
+    /// The bounds of each row, where an interval is predicted.
+    pub bounds: Vec<[f64; 2]>,
+    /// The sum of the rows' losses, in the units that are learned in.
+    pub losses: f64,
+    /// Its figures alone.
+    pub figures: Vec<(&'static str, f64)>,
+}
+
+impl PredictedNumbers {
+    /// How far a row is off.
+    pub fn off(&self, row: usize) -> f64 {
+        (self.predicted[row] - self.truth[row]).abs()
+    }
+
+    /// How far a row is off, by how far rows are off in the mean.
+    pub fn off_by_mean(&self, row: usize) -> f64 {
+        let mean = self.figures.iter().find(|(name, _)| *name == "mae").map_or(1.0, |(_, mean)| *mean);
+        self.off(row) / mean.max(f64::MIN_POSITIVE)
+    }
+}
+
 /// Sets of classes beside what is true.
 #[derive(Clone, Debug, Default)]
 pub struct InSets {

@@ -12,7 +12,8 @@ use kiln_learn::{Model, Preparation};
 use serde_json::{Map, Value};
 
 use super::figures::{
-    InSets, characters_of_a_piece, in_words_of_texts, loss_of, of_labels, poisson_deviance, quadratic_kappa,
+    InSets, PredictedNumbers, characters_of_a_piece, in_words_of_texts, loss_of, of_labels, poisson_deviance,
+    quadratic_kappa,
 };
 use super::out::counted;
 
@@ -48,33 +49,6 @@ pub struct MeasuredTarget {
     pub name: String,
     /// As it would be alone.
     pub measured: Measured,
-}
-
-/// One target's numbers, in its own unit.
-#[derive(Default)]
-pub struct PredictedNumbers {
-    pub name: String,
-    pub truth: Vec<f64>,
-    pub predicted: Vec<f64>,
-    /// The bounds of each row, where an interval is predicted.
-    pub bounds: Vec<[f64; 2]>,
-    /// The sum of the rows' losses, in the units that are learned in.
-    pub losses: f64,
-    /// Its figures alone.
-    pub figures: Vec<(&'static str, f64)>,
-}
-
-impl PredictedNumbers {
-    /// How far a row is off.
-    pub fn off(&self, row: usize) -> f64 {
-        (self.predicted[row] - self.truth[row]).abs()
-    }
-
-    /// How far a row is off, by how far rows are off in the mean.
-    pub fn off_by_mean(&self, row: usize) -> f64 {
-        let mean = self.figures.iter().find(|(name, _)| *name == "mae").map_or(1.0, |(_, mean)| *mean);
-        self.off(row) / mean.max(f64::MIN_POSITIVE)
-    }
 }
 
 impl Measured {

@@ -4,9 +4,10 @@ use kiln_learn::model::About;
 use kiln_learn::trainer::Judged;
 use serde::Serialize;
 
-use super::group::Group;
+use super::group::SharedRows;
 use super::share_interval;
-use crate::measure::{Of, PredictedNumbers};
+use crate::figures::PredictedNumbers;
+use crate::measure::Of;
 
 /// How often the sets or bounds of a target hold.
 #[derive(Serialize)]
@@ -59,7 +60,7 @@ pub struct CalibrationBin {
 }
 
 /// Of all targets with sets or bounds.
-pub(super) fn of(about: &About, of: &Of, groups: &[Group]) -> Vec<TargetCoverage> {
+pub(super) fn of(about: &About, of: &Of, groups: &[SharedRows]) -> Vec<TargetCoverage> {
     let one = |target: &str, asked: f64, held: &[bool], labels: &[(&str, Vec<bool>)]| {
         let own = |name: &str, is_in: &[bool]| {
             SharedCoverage::of(

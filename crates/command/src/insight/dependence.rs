@@ -50,7 +50,7 @@ const ROWS: usize = 200;
 const CLASSES: usize = 4;
 
 /// Rows whose inputs at some places are those of a row.
-struct Asked<'m> {
+struct DependenceRows<'m> {
     model: &'m Model,
     task: &'m Task,
     width: usize,
@@ -58,7 +58,7 @@ struct Asked<'m> {
     rows: Vec<f32>,
 }
 
-impl Asked<'_> {
+impl DependenceRows<'_> {
     /// What is said in the mean where the inputs at these places are these.
     fn mean(&self, replaced: &[(&Range<usize>, &[f32])]) -> Result<Vec<f64>> {
         let mut x = self.rows.clone();
@@ -194,7 +194,7 @@ pub(super) fn measure(
     let batch = test.gather(&(0..rows).map(|at| at * test.len() / rows.max(1)).collect::<Vec<_>>())?;
     let x: Vec<f32> = (0..batch.x.len()).filter_map(|at| batch.x.get(at)).map(|value| value as f32).collect();
     let width = plan.width();
-    let asked = Asked { model, task, width, rows: x };
+    let asked = DependenceRows { model, task, width, rows: x };
     let groups = plan.groups();
     let rank = |name: &str| first.iter().position(|own| *own == name).unwrap_or(usize::MAX);
     let mut columns: Vec<(&Feature, Range<usize>)> = plan
@@ -238,7 +238,7 @@ pub(super) fn measure(
 
 /// The share of what two columns say together that neither says alone, of the first thing that is said; nothing where they say nothing.
 fn interaction(
-    asked: &Asked,
+    asked: &DependenceRows,
     (first, first_places): &(&Feature, Range<usize>),
     (second, second_places): &(&Feature, Range<usize>),
 ) -> Result<Option<f64>> {

@@ -5,7 +5,7 @@ use kiln_learn::data::{Column, ColumnKind, Encoding, Table, TablePreparation};
 use crate::figures::short;
 
 /// Rows that have something in common.
-pub(super) struct Group {
+pub(super) struct SharedRows {
     /// What, in words: `age above 60`.
     pub name: String,
     /// The column, by its place among those that were looked at.
@@ -28,7 +28,7 @@ const WORDS: usize = 8;
 const FEW: usize = 6;
 
 /// The groups that the columns of a model make of these rows of a table.
-pub(super) fn groups(table: &Table, rows: &[usize], plan: &TablePreparation) -> Vec<Group> {
+pub(super) fn groups(table: &Table, rows: &[usize], plan: &TablePreparation) -> Vec<SharedRows> {
     let rows = &rows[..rows.len().min(ROWS)];
     let features =
         plan.features().iter().filter(|feature| !matches!(feature.encoding, Encoding::Text { .. }));
@@ -45,7 +45,7 @@ pub(super) fn groups(table: &Table, rows: &[usize], plan: &TablePreparation) -> 
             let own: Vec<bool> = own;
             let count = own.iter().filter(|is_in| **is_in).count();
             if count >= LEAST && count + LEAST <= rows.len() {
-                groups.push(Group {
+                groups.push(SharedRows {
                     name: format!("{} {what}", feature.column),
                     column: at,
                     rows: own,
@@ -57,9 +57,9 @@ pub(super) fn groups(table: &Table, rows: &[usize], plan: &TablePreparation) -> 
     groups
 }
 
-type Named = Vec<(String, Vec<bool>)>;
+type NamedGroups = Vec<(String, Vec<bool>)>;
 
-fn amounts(column: &Column, rows: &[usize]) -> Named {
+fn amounts(column: &Column, rows: &[usize]) -> NamedGroups {
     let all: Vec<Option<f64>> = rows.iter().map(|&row| column.cell(row).number()).collect();
     let mut sorted: Vec<f64> = all.iter().flatten().copied().collect();
     sorted.sort_by(f64::total_cmp);
@@ -91,7 +91,7 @@ fn amounts(column: &Column, rows: &[usize]) -> Named {
     groups
 }
 
-fn words(column: &Column, rows: &[usize]) -> Named {
+fn words(column: &Column, rows: &[usize]) -> NamedGroups {
     let all: Vec<Option<String>> =
         rows.iter().map(|&row| column.cell(row).text().map(|text| text.into_owned())).collect();
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::group::{Group, LEAST};
+use super::group::{LEAST, SharedRows};
 use crate::measure::Of;
 
 /// Rows on which the model errs more than on the others.
@@ -46,7 +46,7 @@ fn errors(of: &Of) -> Option<(&'static str, Vec<f64>)> {
 }
 
 /// A slice that is looked at.
-struct Tried {
+struct TriedSlice {
     name: String,
     rows: Vec<bool>,
     count: usize,
@@ -55,8 +55,8 @@ struct Tried {
     error: f64,
 }
 
-impl Tried {
-    fn of(name: String, rows: Vec<bool>, errors: &[f64]) -> Option<Tried> {
+impl TriedSlice {
+    fn of(name: String, rows: Vec<bool>, errors: &[f64]) -> Option<TriedSlice> {
         let mut sums = [[0.0; 3]; 2];
         for (is_in, error) in rows.iter().zip(errors) {
             let sum = &mut sums[usize::from(!is_in)];
@@ -72,7 +72,7 @@ impl Tried {
             own.max(0.0) / sum[0] + 1e-12
         };
         let error = (variance(sums[0]) + variance(sums[1])).sqrt();
-        Some(Tried { name, rows, count: sums[0][0] as usize, means: sums.map(mean), error })
+        Some(TriedSlice { name, rows, count: sums[0][0] as usize, means: sums.map(mean), error })
     }
 
     /// How much worse it is at least, in 95 of 100 cases.
@@ -80,21 +80,21 @@ impl Tried {
         self.means[0] - self.means[1] - 1.96 * self.error
     }
 
-    fn is_like(&self, other: &Tried) -> bool {
+    fn is_like(&self, other: &TriedSlice) -> bool {
         let both = self.rows.iter().zip(&other.rows).filter(|(a, b)| **a && **b).count();
         both as f64 > ALIKE * self.count.min(other.count) as f64
     }
 }
 
 /// The worst slices, the worst first: of one group, or of two of different columns.
-pub(super) fn worst(of: &Of, groups: &[Group]) -> Vec<WorstSlice> {
+pub(super) fn worst(of: &Of, groups: &[SharedRows]) -> Vec<WorstSlice> {
     let Some((figure, errors)) = errors(of) else { return Vec::new() };
-    let single = |group: &Group| Tried::of(group.name.clone(), group.rows.clone(), &errors);
-    let mut tried: Vec<Tried> = groups.iter().filter_map(single).collect();
+    let single = |group: &SharedRows| TriedSlice::of(group.name.clone(), group.rows.clone(), &errors);
+    let mut tried: Vec<TriedSlice> = groups.iter().filter_map(single).collect();
     // Pairs of the groups that err the most are looked at.
     const MOST: usize = 30;
-    let mut first: Vec<&Group> = groups.iter().collect();
-    let sum = |group: &Group| {
+    let mut first: Vec<&SharedRows> = groups.iter().collect();
+    let sum = |group: &SharedRows| {
         let own: f64 =
             group.rows.iter().zip(&errors).filter(|(is_in, _)| **is_in).map(|(_, error)| error).sum();
         own / group.count.max(1) as f64
@@ -104,19 +104,19 @@ pub(super) fn worst(of: &Of, groups: &[Group]) -> Vec<WorstSlice> {
     for (at, a) in first.iter().enumerate() {
         for b in first[at + 1..].iter().filter(|b| b.column != a.column) {
             let rows: Vec<bool> = a.rows.iter().zip(&b.rows).map(|(a, b)| *a && *b).collect();
-            tried.extend(Tried::of(format!("{} and {}", a.name, b.name), rows, &errors));
+            tried.extend(TriedSlice::of(format!("{} and {}", a.name, b.name), rows, &errors));
         }
     }
     let count = tried.len();
     tried.retain(|slice| slice.worse() > 0.0);
     tried.sort_by(|a, b| b.worse().total_cmp(&a.worse()));
-    let mut taken: Vec<Tried> = Vec::new();
+    let mut taken: Vec<TriedSlice> = Vec::new();
     for slice in tried {
         if taken.len() < NAMED && !taken.iter().any(|other| other.is_like(&slice)) {
             taken.push(slice);
         }
     }
-    let one = |slice: Tried| {
+    let one = |slice: TriedSlice| {
         let off = slice.means[0] - slice.means[1];
         let by_chance = libm::erfc(off / slice.error / std::f64::consts::SQRT_2);
         WorstSlice {
@@ -147,9 +147,9 @@ mod tests {
         let group = |column: usize, kind: usize| {
             let own: Vec<bool> = columns[column].iter().map(|own| *own == kind).collect();
             let count = own.iter().filter(|is_in| **is_in).count();
-            Group { name: format!("c{column} = {kind}"), column, rows: own, count }
+            SharedRows { name: format!("c{column} = {kind}"), column, rows: own, count }
         };
-        let groups: Vec<Group> = (0..4)
+        let groups: Vec<SharedRows> = (0..4)
             .flat_map(|column| (0..4).map(move |kind| (column, kind)))
             .map(|(a, b)| group(a, b))
             .collect();

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kiln_map::nearest;
 
 use self::value::SettingValue;
-pub use self::value::{Amount, Count, Rate, Seconds, Seed, Share, Threads, Whole};
+pub use self::value::{Amount, Count, Rate, Seconds, Seed, Share, Threads, Whole, seconds};
 
 /// A line of the table.
 pub struct SettingKey {
@@ -158,11 +158,6 @@ keys! {
     }
 }
 
-/// A time as people write it: 90s, 10m.
-pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
-    Seconds::read(text).map(|seconds| seconds.0)
-}
-
 /// The command `kiln train`, with a flag for each line of the table.
 pub fn command(command: Command) -> Command {
     let flag = |key: &'static SettingKey| {
@@ -256,11 +251,11 @@ impl Settings {
 
     /// A setting that describes one model or how it is trained, if there is one: no others are tried beside it.
     pub fn one_model(&self) -> Option<&'static str> {
-        let of_any = "monotone metric threshold coverage sets calibrate time-limit seed device threads";
+        let any = "monotone metric threshold coverage sets calibrate time-limit seed device threads";
         let of_run = ["checkpoint-dir", "checkpoint-every", "keep", "log-csv", "tensorboard"];
         let is_of_one = |key: &&SettingKey| {
-            let of_model = ["Model", "Training"].contains(&key.heading)
-                && !of_any.split(' ').any(|name| name == key.name);
+            let is_of_any = any.split(' ').any(|name| name == key.name);
+            let of_model = ["Model", "Training"].contains(&key.heading) && !is_of_any;
             (of_model || of_run.contains(&key.name) || key.name == "frame") && (key.get)(self).is_some()
         };
         KEYS.iter().find(is_of_one).map(|key| key.name)

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::CHECKPOINTS;
 use super::calibrated::{self, CalibratedModels};
+use super::calibration;
 use super::evidence::SelectionEvidence;
 use super::plan::{TrainingPlan, about, environment, levelled};
 use super::refit::{self, BestEpoch};
@@ -118,7 +119,7 @@ pub(super) fn finish(
         None => levelled(*seed, source, model, first.unwrap_or(model))?,
     };
     let task = about.task.clone();
-    let options = calibrated::options(settings, &task, usize::MAX, trained.evidence.is_some())?;
+    let options = calibration::options(settings, &task, usize::MAX, trained.evidence.is_some())?;
     let CalibratedModels { calibration, model: right, first: right_first } =
         calibrated::calibrated(&options, source, (model, first), trained.evidence.as_ref(), afterwards.rows)?;
     if let Some(right) = &right {

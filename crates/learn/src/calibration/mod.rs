@@ -11,6 +11,7 @@ mod temperature;
 use std::ops::Range;
 
 use kiln_data::{Dataset, Rng};
+use kiln_map::counted;
 use kiln_nn::Data;
 use serde::Serialize;
 
@@ -236,13 +237,13 @@ impl Calibration {
             return Ok(());
         }
         if seen.rows() < LEAST {
-            let message = format!("{of}{} rows that were held out are too few to calibrate by", seen.rows());
+            let message = format!("{of}{} held out are too few to calibrate by", counted(seen.rows(), "row"));
             return match method {
                 CalibrationMethod::Auto | CalibrationMethod::None => Ok(()),
                 CalibrationMethod::Temperature | CalibrationMethod::Isotonic => Err(Error::Training(message)),
             };
         }
-        let choice = Choice::of(&logits, classes, &labels, method);
+        let choice = MethodChoice::of(&logits, classes, &labels, method);
         let mut found = FoundCalibration {
             target: seen.name.to_string(),
             method: choice.method,
@@ -282,9 +283,9 @@ impl Calibration {
     fn fit_bounds(&mut self, seen: &HeldPart, share: f64) {
         let Some(moved) = bounds_moved(&seen.outputs, &seen.truths, share) else {
             self.said.push(format!(
-                "{}: {} rows that were held out are too few to promise that {:.4} of all lie between the bounds",
+                "{}: {} held out are too few to promise that {:.4} of all lie between the bounds",
                 seen.name,
-                seen.rows(),
+                counted(seen.rows(), "row"),
                 share
             ));
             return;
@@ -301,11 +302,11 @@ impl Calibration {
         });
         let way = if moved < 0.0 { "inwards" } else { "outwards" };
         self.said.push(format!(
-            "{}: bounds moved {way} by {:.4} of what is learned, so that {:.4} of {} rows that were held out lie between them (conformal)",
+            "{}: bounds moved {way} by {:.4} of what is learned, so that a share of {:.4} of {} held out lie between them (conformal)",
             seen.name,
             moved.abs(),
             share,
-            seen.rows()
+            counted(seen.rows(), "row")
         ));
     }
 
@@ -385,15 +386,15 @@ fn is_of_two_classes(parts: &[TaskPart]) -> bool {
 const FOLDS: usize = 5;
 
 /// Which method is taken, and what it gains on rows that it wasn't found on.
-struct Choice {
+struct MethodChoice {
     method: &'static str,
     tried: &'static str,
     /// The mean gain in log loss, and its standard error.
     gain: [f64; 2],
 }
 
-impl Choice {
-    fn of(logits: &[f64], classes: usize, labels: &[usize], method: CalibrationMethod) -> Choice {
+impl MethodChoice {
+    fn of(logits: &[f64], classes: usize, labels: &[usize], method: CalibrationMethod) -> MethodChoice {
         let before: Vec<f64> = logits
             .chunks(classes)
             .zip(labels)
@@ -407,8 +408,11 @@ impl Choice {
                 .map(|&row| temperature::loss(&logits[row * classes..][..classes], labels[row], slope))
                 .collect()
         });
-        let temperature =
-            Choice { method: "temperature", tried: "a temperature", gain: gain(&before, &by_temperature) };
+        let temperature = MethodChoice {
+            method: "temperature",
+            tried: "a temperature",
+            gain: gain(&before, &by_temperature),
+        };
         if classes != 2 || method == CalibrationMethod::Temperature {
             return temperature.taken(method);
         }
@@ -420,7 +424,7 @@ impl Choice {
             let bent = |row: usize| [0.0, f64::from(isotonic::height(&line, margins[row] as f32))];
             held.iter().map(|&row| temperature::loss(&bent(row), labels[row], 1.0)).collect()
         });
-        let isotonic = Choice { method: "isotonic", tried: "a line", gain: gain(&before, &by_line) };
+        let isotonic = MethodChoice { method: "isotonic", tried: "a line", gain: gain(&before, &by_line) };
         if method == CalibrationMethod::Isotonic {
             return isotonic;
         }
@@ -430,9 +434,9 @@ impl Choice {
     }
 
     /// The same, or nothing where what it gains is within its error and nobody asked for it.
-    fn taken(self, method: CalibrationMethod) -> Choice {
+    fn taken(self, method: CalibrationMethod) -> MethodChoice {
         let is_worth = self.gain[0] > self.gain[1] || method != CalibrationMethod::Auto;
-        if is_worth { self } else { Choice { method: "none", ..self } }
+        if is_worth { self } else { MethodChoice { method: "none", ..self } }
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::model::{ColumnProfile, DataProfile, InputProfile, Model};
 use crate::{Error, Result};
-use spread::{Seen, columns, said, values_of};
+use spread::{SeenValue, columns, said, values_of};
 use statistics::{
     beyond_probability, chi_square_probability, fisher_probability, holm, ks_distance, ks_probability,
     stability, total_variation,
@@ -53,7 +53,7 @@ impl Counted {
         Counted { counts, ..Counted::default() }
     }
 
-    fn add(&mut self, profile: &ColumnProfile, values: &[Seen]) {
+    fn add(&mut self, profile: &ColumnProfile, values: &[SeenValue]) {
         for ((input, counts), value) in profile.inputs.iter().zip(&mut self.counts).zip(values) {
             let Some(value) = value.filter(|value| !value.is_nan()) else { continue };
             if let Some(count) = counts.get_mut(input.place(value)) {
@@ -188,7 +188,7 @@ fn known_words(feature: &Feature) -> Option<Vec<&str>> {
 }
 
 /// Whether a word is none of those that a training had, by what became of it where that says so.
-fn is_unseen(feature: &Feature, seen: &[Seen], known: &[&str], word: &str) -> bool {
+fn is_unseen(feature: &Feature, seen: &[SeenValue], known: &[&str], word: &str) -> bool {
     match (&feature.encoding, seen) {
         (Encoding::Pair { .. }, [Some(kind)]) => *kind == 2.0,
         (Encoding::OneHot { vocabulary }, [Some(kind)]) => *kind == vocabulary.size() as f32,

@@ -17,10 +17,10 @@ const MANY: usize = 500;
 const FEW_PARTS: usize = 10;
 
 /// A value of an input.
-pub(super) type Seen = Option<f32>;
+pub(super) type SeenValue = Option<f32>;
 
 /// What the values of a column's inputs are, of a row that was prepared; nothing where an amount is missing.
-pub(super) fn values_of(feature: &Feature, own: &[f32], is_missing: bool) -> Vec<Seen> {
+pub(super) fn values_of(feature: &Feature, own: &[f32], is_missing: bool) -> Vec<SeenValue> {
     let or_kind =
         |other: usize| move |value: f32| if value == 0.0 || value == 1.0 { value } else { other as f32 };
     match &feature.encoding {
@@ -138,7 +138,7 @@ fn amounts(mut values: Vec<f32>, parts: usize) -> InputProfile {
 }
 
 /// How an input is spread.
-fn spread(values: Vec<Seen>, kinds: Option<usize>, parts: usize) -> InputProfile {
+fn spread(values: Vec<SeenValue>, kinds: Option<usize>, parts: usize) -> InputProfile {
     match kinds {
         None => amounts(values.into_iter().flatten().collect(), parts),
         Some(kinds) => {
@@ -199,7 +199,7 @@ impl DataProfile {
 fn outputs(model: &Model, held: &dyn Dataset) -> Result<Vec<ColumnProfile>> {
     let task = &model.about().task;
     let rows = held.len().min(NUMBERS / task.outputs().max(1));
-    let mut all: Vec<(String, Option<usize>, Vec<Seen>)> = Vec::new();
+    let mut all: Vec<(String, Option<usize>, Vec<SeenValue>)> = Vec::new();
     model.predict_each(&Subset::new(held, (0..rows).collect()), |batch, outputs| {
         let width = outputs.len() / batch.rows().max(1);
         for row in outputs.chunks(width.max(1)) {
@@ -212,7 +212,7 @@ fn outputs(model: &Model, held: &dyn Dataset) -> Result<Vec<ColumnProfile>> {
         }
         Ok(())
     })?;
-    let one = |(name, kinds, values): (String, Option<usize>, Vec<Seen>)| ColumnProfile {
+    let one = |(name, kinds, values): (String, Option<usize>, Vec<SeenValue>)| ColumnProfile {
         name,
         rows: rows as u64,
         missing: 0,
