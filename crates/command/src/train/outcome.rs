@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use kiln_learn::Model;
-use kiln_learn::data::TablePreparation;
+use kiln_learn::data::{Subset, TablePreparation};
 use kiln_learn::metrics::History;
 use kiln_learn::model::{DataProfile, Task};
 use kiln_learn::prelude::*;
@@ -197,7 +197,7 @@ pub(super) fn finish(
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
     about.training.extend(trained.training.clone());
     about.training.insert("test".to_string(), test.clone());
-    about.profile = profile(source, model)?;
+    about.profile = profile(source, model, afterwards.rows)?;
     let found = calibrated::found(&calibration);
     if !found.is_null() {
         about.training.insert("calibration".to_string(), found.clone());
@@ -306,11 +306,16 @@ fn columns(plan: &TablePreparation) -> Vec<String> {
     plan.groups().into_iter().map(|(name, _)| name).collect()
 }
 
-/// What the rows of a table were like that was trained on, and what the model says of rows that were held out.
-fn profile(source: &TrainingData, model: &Model) -> Result<Option<DataProfile>> {
+/// More rows than this say nothing more of how what a model says is spread.
+const SPREAD: usize = 20_000;
+
+/// What the rows of a table were like that was trained on, and what the model says of rows that were held out, of `most` at most.
+fn profile(source: &TrainingData, model: &Model, most: usize) -> Result<Option<DataProfile>> {
     let Some(plan) = source.preparation.table() else { return Ok(None) };
     let held = if source.test.is_empty() { &source.valid } else { &source.test };
-    Ok(Some(DataProfile::of(model, plan, &*source.train, &**held)?))
+    let rows = held.len().min(most).min(SPREAD);
+    let held = Subset::new(&**held, (0..rows).collect());
+    Ok(Some(DataProfile::of(model, plan, &*source.train, &held)?))
 }
 
 /// Keeps the model, what repeats the run and, of a second training, what the first came to beside a checkpoint that was saved elsewhere, and

@@ -9,7 +9,7 @@ mod statistics;
 
 use std::collections::BTreeMap;
 
-use kiln_data::{Encoding, Feature, Table, TablePreparation, Vocabulary};
+use kiln_data::{Cell, Encoding, Feature, Table, TablePreparation, Vocabulary};
 use serde::Serialize;
 
 use crate::model::{ColumnProfile, DataProfile, InputProfile, Model};
@@ -122,12 +122,13 @@ impl<'m> NewRows<'m> {
             let column = table.column(&feature.column)?;
             let known = known_words(feature);
             for (row, values) in inputs.values.chunks_exact(inputs.width.max(1)).enumerate() {
-                let text = column.cell(row).text();
-                let is_missing = text.is_none();
+                let cell = column.cell(row);
+                let is_missing = cell == Cell::Missing;
                 counted.missing += u64::from(is_missing);
                 let own = values.get(at.clone()).unwrap_or_default();
                 let seen = values_of(feature, own, is_missing);
-                if let (Some(known), Some(word)) = (&known, text)
+                let word = known.as_ref().and_then(|known| Some((known, cell.text()?)));
+                if let Some((known, word)) = word
                     && is_unseen(feature, &seen, known, &word)
                     && (counted.unseen.len() < UNSEEN || counted.unseen.contains_key(word.as_ref()))
                 {
