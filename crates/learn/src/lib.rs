@@ -5,6 +5,8 @@
 //! - [`model`]: a model's file: layers, weights, the preparation of its data, what it answers.
 //! - [`preparation`]: how raw data become a model's rows. [`Predictor`]: a model ready to be asked, from raw values to labels.
 //! - [`explain`]: why a model answers as it does.
+//! - [`calibration`]: how sure a model may be: probabilities, sets of classes and intervals that come true as often as they say.
+//! - [`drift`]: whether new rows are like those of a training.
 //! - [`generate`]: texts that go on, and how well a model foresees one.
 //! - [`trees`]: boosted trees, fitted at once.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
@@ -32,7 +34,9 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod background;
+pub mod calibration;
 mod checksum;
+pub mod drift;
 mod embeddings;
 mod error;
 pub mod explain;

@@ -98,24 +98,24 @@ impl Scale {
         if self.clip { (value / (1.0 + (value / 3.0) * (value / 3.0)).sqrt()) as f32 } else { value as f32 }
     }
 
-    /// The number that became this input, as far as its digits tell.
+    /// The number that became this, about.
     ///
     /// ```
     /// use kiln_data::Scale;
     ///
-    /// let scale = Scale { log: false, shift: 40.0, factor: 0.1, clip: true };
-    /// assert!((scale.number(0.894_427_2) - 49.37).abs() < 0.01);
+    /// // ln(1 + 99), less 1, by 2, drawn in.
+    /// let scale = Scale { log: true, shift: 1.0, factor: 0.5, clip: true };
+    /// let drawn = (100f64.ln() - 1.0) / 2.0;
+    /// let drawn = drawn / (1.0 + drawn * drawn / 9.0).sqrt();
+    /// assert!((scale.back(drawn as f32) - 99.0).abs() < 1e-3);
     /// ```
-    pub fn number(self, input: f32) -> f64 {
-        let input = f64::from(input);
-        let value = match self.clip {
-            true => {
-                let share = (input / 3.0).clamp(-1.0 + 1e-9, 1.0 - 1e-9);
-                input / (1.0 - share * share).sqrt()
-            }
-            false => input,
-        };
-        let value = if self.factor == 0.0 { self.shift } else { value / self.factor + self.shift };
+    pub fn back(self, value: f32) -> f64 {
+        let mut value = f64::from(value);
+        if self.clip {
+            value /= (1.0 - (value / 3.0) * (value / 3.0)).max(1e-12).sqrt();
+        }
+        let factor = if self.factor == 0.0 { 1.0 } else { self.factor };
+        let value = value / factor + self.shift;
         if self.log { libm::expm1(value.abs()).copysign(value) } else { value }
     }
 }

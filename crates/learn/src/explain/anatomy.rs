@@ -1,5 +1,7 @@
 //! Of what a model is made, as far as explanations care: sums of trees and of linear layers have exact ones, what has slopes has gradients.
 
+use std::ops::Range;
+
 use kiln_nn::sequential::{Blended, PartView};
 use kiln_nn::{Data, Module, Sequential, Spec};
 
@@ -12,8 +14,8 @@ pub(super) struct Addend<'m> {
     pub(super) row: &'m Sequential,
     /// How many of its layers stand before the last: none, or the one that makes vectors of codes.
     pub(super) front: usize,
-    /// By what it is multiplied.
-    pub(super) share: f64,
+    /// By what each of its outputs is multiplied.
+    pub(super) shares: Vec<f64>,
     pub(super) of: AddendKind,
 }
 
@@ -23,36 +25,56 @@ pub(super) enum AddendKind {
     Linear(Vec<f32>),
 }
 
-/// The parts of a model of which these outputs are sums of trees and linear layers; nothing of any other.
+/// The parts of a model of which these outputs are sums of trees and linear layers; nothing of any other. A row gives so many outputs.
 pub(super) fn addends<'m>(
     layers: &'m Sequential,
-    outputs: &std::ops::Range<usize>,
+    asked: &Range<usize>,
+    outputs: usize,
 ) -> Result<Option<Vec<Addend<'m>>>> {
     let mut all = Vec::new();
-    Ok(add(layers, 1.0, outputs, &mut all)?.then_some(all))
+    Ok(add(layers, &vec![1.0; outputs], asked, &mut all)?.then_some(all))
 }
 
 /// Adds a row's parts; whether it has no others.
 fn add<'m>(
     row: &'m Sequential,
-    share: f64,
-    outputs: &std::ops::Range<usize>,
+    shares: &[f64],
+    asked: &Range<usize>,
     all: &mut Vec<Addend<'m>>,
 ) -> Result<bool> {
     let front = front(row);
-    let Some((path, part)) = row.part(front).filter(|_| row.len() == front + 1) else { return Ok(false) };
+    let mut shares = shares.to_vec();
+    // What was calibrated afterwards is multiplied once more.
+    for place in front + 1..row.len() {
+        match row.part(place) {
+            Some((path, PartView::Described(Spec::Calibrate))) => {
+                let states = row.states();
+                let factor = states.iter().find(|(name, _)| *name == format!("{path}.factor"));
+                let Some((_, factor)) = factor else { return Ok(false) };
+                let factor = factor.read()?;
+                let factor = numbers(&factor)?;
+                if factor.len() != shares.len() {
+                    return Ok(false);
+                }
+                shares.iter_mut().zip(factor).for_each(|(share, factor)| *share *= f64::from(*factor));
+            }
+            _ => return Ok(false),
+        }
+    }
+    let Some((path, part)) = row.part(front) else { return Ok(false) };
     match part {
-        PartView::Blend { rows, weights, of } if front == 0 && is_straight(of, outputs) => {
+        PartView::Blend { rows, weights, of } if front == 0 && is_straight(of, asked) => {
             let weights = weights.read()?;
             for (row, weight) in rows.iter().zip(numbers(&weights)?) {
-                if !add(row, share * f64::from(*weight), outputs, all)? {
+                let own: Vec<f64> = shares.iter().map(|share| share * f64::from(*weight)).collect();
+                if !add(row, &own, asked, all)? {
                     return Ok(false);
                 }
             }
             Ok(true)
         }
         PartView::Described(Spec::Trees { .. }) => {
-            all.push(Addend { row, front, share, of: AddendKind::Trees(ForestParts::of(row, &path)?) });
+            all.push(Addend { row, front, shares, of: AddendKind::Trees(ForestParts::of(row, &path)?) });
             Ok(true)
         }
         PartView::Described(Spec::Dense { .. }) => {
@@ -60,7 +82,7 @@ fn add<'m>(
             let weight = parameters.iter().find(|(name, _)| *name == format!("{path}.weight"));
             let Some((_, weight)) = weight else { return Ok(false) };
             let weight = weight.value()?;
-            all.push(Addend { row, front, share, of: AddendKind::Linear(numbers(&weight)?.to_vec()) });
+            all.push(Addend { row, front, shares, of: AddendKind::Linear(numbers(&weight)?.to_vec()) });
             Ok(true)
         }
         PartView::Described(_) | PartView::Blend { .. } | PartView::Rows(_) | PartView::Own => Ok(false),
@@ -68,11 +90,11 @@ fn add<'m>(
 }
 
 /// Whether a blend averages these outputs as they are.
-fn is_straight(of: &Blended, outputs: &std::ops::Range<usize>) -> bool {
+fn is_straight(of: &Blended, asked: &Range<usize>) -> bool {
     match of {
         Blended::Numbers => true,
         Blended::Classes => false,
-        Blended::Targets(_) => outputs.len() == 1,
+        Blended::Targets(_) => asked.len() == 1,
     }
 }
 

@@ -363,7 +363,7 @@ fn reached(asked: &AskedTarget, goal: &ChangeGoal) -> Result<KnownGoal> {
 
 /// The numbers that training had in a column.
 fn of_numbers(inputs: impl Iterator<Item = f32>, scale: Scale) -> ColumnValues {
-    let number = |input: f32| format!("{:.4e}", scale.number(input)).parse::<f64>().unwrap_or(f64::NAN);
+    let number = |input: f32| format!("{:.4e}", scale.back(input)).parse::<f64>().unwrap_or(f64::NAN);
     let mut numbers: Vec<f64> = inputs.map(number).filter(|number| number.is_finite()).collect();
     numbers.sort_by(f64::total_cmp);
     let mut distinct = numbers.clone();

@@ -31,10 +31,10 @@ impl Explainer<'_> {
             let background = features(addend.row, addend.front, &self.form, &compared)?;
             let width = x.len() / wanted.len().max(1);
             let player = players(&self.groups, self.codes, &vectors(addend.row), width)?;
-            let weights: Vec<f64> = wanted
-                .iter()
-                .flat_map(|wanted| wanted.weights.iter().map(|weight| weight * addend.share))
-                .collect();
+            let counts = |wanted: &WantedScore| -> Vec<f64> {
+                wanted.weights.iter().zip(&addend.shares).map(|(weight, share)| weight * share).collect()
+            };
+            let weights: Vec<f64> = wanted.iter().flat_map(counts).collect();
             let game = TreeGame {
                 x: &x,
                 background: &background,

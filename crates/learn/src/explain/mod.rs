@@ -196,7 +196,8 @@ impl<'m> Explainer<'m> {
             }
         };
         let codes = plan.vocabularies().len();
-        let exact = addends(model.layers(), &asked.outputs)?;
+        let outputs = model.shape_for(1)?.iter().skip(1).product();
+        let exact = addends(model.layers(), &asked.outputs, outputs)?;
         let smooth = has_slopes(model.layers(), codes);
         let method = match (options.method, &exact) {
             (Some(ExplainMethod::Exact), None) => {

@@ -159,6 +159,24 @@ fn trees_and_linear_layers_and_their_blends_have_the_values_of_all_subsets() {
                     Sequential::new().blend([linear(&made), trees(&made)], &[1.0, 3.0], Blended::Numbers);
                 kinds.push(("blend", both));
             }
+            // What is calibrated is explained as it comes out.
+            let calibrated = |row: Sequential| {
+                let row: Sequential = format!("{}, calibrate", row.to_text().unwrap()).parse().unwrap();
+                row
+            };
+            let (own, right) = (trees(&made), calibrated(trees(&made)));
+            right.build([1, made.plan.width()]).unwrap();
+            let stored: Vec<_> = own.states();
+            for (path, state) in right.states() {
+                match stored.iter().find(|(name, _)| *name == path) {
+                    Some((_, own)) => state.write(&own.read().unwrap()).unwrap(),
+                    None => state.write(&kiln_nn::Data::F32(vec![0.6; made.task.outputs()])).unwrap(),
+                }
+            }
+            for ((_, own), (_, right)) in own.parameters().iter().zip(right.parameters()) {
+                right.set(&own.tensor()).unwrap();
+            }
+            kinds.push(("calibrated trees", right));
             for (kind, layers) in kinds {
                 let what = format!("{kind} of {predicted:?}, codes {coded}");
                 let model = model(&made, layers);

@@ -8,6 +8,7 @@ use kiln_nn::{Sequential, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{ClassSets, DataProfile, PartMeaning, TaskPart};
 use crate::background::Background;
 use crate::kept_rows::KeptRows;
 use crate::preparation::Preparation;
@@ -35,6 +36,12 @@ pub struct About {
     /// Rows of the training with their answers, where somebody wanted them kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_rows: Option<KeptRows>,
+    /// Which classes are in the set of a row that holds its class as often as was asked, of each target; nothing where sets aren't asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<Option<ClassSets>>,
+    /// What the rows of its training were like, for new ones to be held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<DataProfile>,
     /// How it was trained, and how well.
     #[serde(default)]
     pub training: Map<String, Value>,
@@ -264,6 +271,8 @@ impl About {
             threshold: None,
             background: None,
             kept_rows: None,
+            sets: Vec::new(),
+            profile: None,
             training: Map::new(),
         })
     }
@@ -275,23 +284,8 @@ impl About {
     /// Where it doesn't, with both.
     pub fn check(&self) -> Result<()> {
         self.preparation.check(&self.input)?;
-        match (&self.background, self.preparation.table()) {
-            (Some(background), Some(plan)) => background.check(plan)?,
-            (Some(_), None) => {
-                let message =
-                    "the model's file has a background for rows of a table, and the model takes none";
-                return Err(Error::Preparation(message.to_string()));
-            }
-            (None, _) => {}
-        }
-        if let Some(kept) = &self.kept_rows {
-            let plan = self.preparation.table().ok_or_else(|| {
-                Error::Preparation(
-                    "the model's file keeps rows of a table, and the model takes none".to_string(),
-                )
-            })?;
-            kept.check(plan)?;
-        }
+        self.check_kept()?;
+        self.check_sets()?;
         match (&self.preparation, &self.task) {
             (Preparation::Text(text), Task::Text { pieces }) if text.tokens.count() != *pieces => {
                 Err(Error::Preparation(format!(
@@ -326,6 +320,39 @@ impl About {
                 task.given()
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether what is kept of the training's rows is of rows as the preparation makes them.
+    fn check_kept(&self) -> Result<()> {
+        let none = |what: &str| {
+            Error::Preparation(format!("the model's file has {what} of a table, and the model takes none"))
+        };
+        let plan = self.preparation.table();
+        if let Some(background) = &self.background {
+            background.check(plan.ok_or_else(|| none("a background"))?)?;
+        }
+        if let Some(kept) = &self.kept_rows {
+            kept.check(plan.ok_or_else(|| none("rows"))?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether sets are of the targets that there are.
+    fn check_sets(&self) -> Result<()> {
+        let parts = self.task.parts();
+        let suits = |(part, sets): (&TaskPart, &Option<ClassSets>)| match (part.meaning, sets) {
+            (_, None) => true,
+            (PartMeaning::Classes(names), Some(sets)) => sets.suits(names.len()),
+            (PartMeaning::Number { .. }, Some(_)) => false,
+        };
+        match self.sets.is_empty()
+            || self.sets.len() == parts.len() && parts.iter().zip(&self.sets).all(suits)
+        {
+            true => Ok(()),
+            false => {
+                Err(Error::Training("the sets of classes are of other targets than the model's".to_string()))
+            }
         }
     }
 

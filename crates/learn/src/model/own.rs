@@ -32,6 +32,8 @@ impl About {
             threshold: None,
             background: None,
             kept_rows: None,
+            sets: Vec::new(),
+            profile: None,
             training: Map::new(),
         }
     }

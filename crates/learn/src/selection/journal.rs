@@ -131,5 +131,7 @@ pub(super) fn about(rows: &dyn Dataset, task: &Task) -> About {
         threshold: None,
         background: None,
         kept_rows: None,
+        sets: Vec::new(),
+        profile: None,
     }
 }
