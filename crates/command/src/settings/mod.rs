@@ -127,6 +127,8 @@ keys! {
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
         "accumulate" accumulate: Count [&["accumulated batches"]] = "N" "Change the weights after every N batches only";
+        "layer-decay" layer_decay: Share [&["optimizer"]] = "SHARE" "Each layer's rate as a share of that of the layer behind it (discriminative rates), such as 0.8: what lies near the input changes less";
+        "unfreeze-every" unfreeze_every: Count [&["optimizer"]] = "N" "Train the last layer first; every N epochs the layer in front of those that are trained joins them (gradual unfreezing)";
         "ema" ema: Share [&["averages"]] = "DECAY" "Keep a moving average of the weights, and use it";
         "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";

@@ -13,6 +13,7 @@ use kiln_learn::{Model, Preparation};
 use serde_json::{Value, json};
 
 use super::chosen::{Decider, TaskFigure, usual};
+use super::depth::ByDepth;
 use super::threshold::Threshold;
 use crate::base::Base;
 use crate::choices;
@@ -162,6 +163,11 @@ impl TrainingPlan {
         self.settings.refit == Some(true)
     }
 
+    /// How layers are trained by how deep they lie.
+    pub(super) fn by_depth(&self, train: &dyn Dataset) -> ByDepth {
+        ByDepth::of(&self.settings, train, self.batch_size)
+    }
+
     fn rule(&self) -> &str {
         self.settings.schedule.as_deref().unwrap_or("constant")
     }
@@ -193,7 +199,7 @@ impl TrainingPlan {
         seed: u64,
     ) -> Result<Trainer<'a, M>> {
         let smoothing = self.settings.label_smoothing.map_or(0.0, |share| share.0);
-        let optimizer = self.optimizer()?;
+        let optimizer = self.by_depth(train).rule(self.optimizer()?, &model, train)?;
         let rule = self.rule().to_string();
         // It was read when the plan was made.
         let schedule = move |steps| choices::schedule(&rule, steps).unwrap_or_else(|_| Box::new(Constant));
