@@ -34,6 +34,8 @@ mod targets;
 mod texts;
 #[path = "command/trees.rs"]
 mod trees;
+#[path = "command/trust.rs"]
+mod trust;
 #[path = "kit/zip.rs"]
 mod zip;
 

@@ -194,6 +194,13 @@ fn model(model: &Model, batch: usize) -> Result<String> {
             }
         }
     }
+    for sets in about.sets.iter().flatten() {
+        let (share, kind, rows) = (100.0 * sets.coverage, sets.kind.name(), counted(sets.rows, "row"));
+        writeln!(
+            text,
+            "sets      of classes that hold the right one of {share:.4} % of all ({kind}, by {rows} held out)"
+        )?;
+    }
     if let Some(plan) = about.preparation.table() {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
         writeln!(text, "columns   {}", columns.join(", "))?;
@@ -205,7 +212,10 @@ fn model(model: &Model, batch: usize) -> Result<String> {
         }
     }
     text += &forest::lines(model)?;
-    let own = about.training.iter().filter(|(name, _)| !["gains", "chosen"].contains(&name.as_str()));
+    let own = about
+        .training
+        .iter()
+        .filter(|(name, _)| !["gains", "chosen", "calibration"].contains(&name.as_str()));
     let trained: Vec<String> = own.map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(text, "trained   {}", trained.join("  "))?;
     Ok(text)

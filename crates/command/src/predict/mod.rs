@@ -186,7 +186,7 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
-        table_header(table, &about.task, &mut out)?;
+        table_header(table, about, &mut out)?;
         table_rows(table, &answers, &about.task, &mut out)?;
     }
     out.flush()?;

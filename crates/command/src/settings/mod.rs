@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kiln_map::nearest;
 
 use self::value::SettingValue;
-pub use self::value::{Amount, Count, Rate, Seconds, Seed, Share, Threads, Whole};
+pub use self::value::{Amount, Count, Rate, Seconds, Seed, Share, Threads, Whole, seconds};
 
 /// A line of the table.
 pub struct SettingKey {
@@ -133,6 +133,9 @@ keys! {
         "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";
         "threshold" threshold: String [NOTHING] = "HOW" "Of two classes, above which probability it is the second: a number such as 0.3, or the one that is best on the validation rows by f1 or balanced (balanced accuracy) [default: 0.5]";
+        "coverage" coverage: Share [NOTHING] = "SHARE" "Predict the set of classes that holds the right one for this share of all rows, such as 0.9, by rows that were held out; numbers have --interval";
+        "sets" sets: String [NOTHING] = "HOW" "Which classes are in a set: lac (the likely ones: the smallest sets), aps (the likeliest until they add up), or per-class (as many rows of each class are held) [default: lac]";
+        "calibrate" calibrate: String [NOTHING] = "HOW" "How probabilities and intervals are put right on rows that were held out: none, temperature, isotonic (two classes) or auto (what measurably helps) [default: auto of several models; else intervals alone]";
         "metric" metric: String [&["metrics"]] = "NAME" "The validation figure that says which epoch is the best, and is shown: loss, accuracy, f1, roc-auc, log-loss, …; of numbers r2, mae, rmse, … [default: loss]";
         "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
         "refit" refit: bool [NOTHING] = "" "When the best epoch is known, train once more for as many epochs on all rows, validation included";
@@ -155,11 +158,6 @@ keys! {
         "quiet" quiet: bool [NOTHING] = "" "Print the result and nothing else";
         "json" json: bool [NOTHING] = "" "Print JSON for programs, an object a line";
     }
-}
-
-/// A time as people write it: 90s, 10m.
-pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
-    Seconds::read(text).map(|seconds| seconds.0)
 }
 
 /// The command `kiln train`, with a flag for each line of the table.
@@ -255,10 +253,11 @@ impl Settings {
 
     /// A setting that describes one model or how it is trained, if there is one: no others are tried beside it.
     pub fn one_model(&self) -> Option<&'static str> {
-        let of_any = ["monotone", "metric", "threshold", "time-limit", "seed", "device", "threads"];
+        let any = "monotone metric threshold coverage sets calibrate time-limit seed device threads";
         let of_run = ["checkpoint-dir", "checkpoint-every", "keep", "log-csv", "tensorboard"];
         let is_of_one = |key: &&SettingKey| {
-            let of_model = ["Model", "Training"].contains(&key.heading) && !of_any.contains(&key.name);
+            let is_of_any = any.split(' ').any(|name| name == key.name);
+            let of_model = ["Model", "Training"].contains(&key.heading) && !is_of_any;
             (of_model || of_run.contains(&key.name) || key.name == "frame") && (key.get)(self).is_some()
         };
         KEYS.iter().find(is_of_one).map(|key| key.name)

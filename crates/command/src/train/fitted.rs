@@ -14,6 +14,7 @@ use kiln_learn::trees::{self, TreeChoice, TreeOptions};
 use kiln_learn::{Interrupt, Model};
 use serde_json::{Map, Value, json};
 
+use super::calibration;
 use super::outcome::{Finished, TrainingResult, finish, interrupted};
 use super::plan::{about, environment, suits};
 use super::say::Say;
@@ -293,6 +294,7 @@ pub(super) fn run(
 ) -> Result<ExitCode> {
     settings.without(kind.named(), &STEPS)?;
     Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
+    calibration::options(&settings, &source.task, source.valid.len(), false)?;
     if settings.refit == Some(true) && source.valid.is_empty() {
         bail!("--refit trains on the validation rows too, and there are none");
     }

@@ -287,6 +287,9 @@ impl Tuning {
             environment: format!("{:#}", environment(self.seed())),
             board: None,
             importances: None,
+            insight: None,
+            rows: [0; 3],
+            columns: Vec::new(),
             samples: &past_samples(folder.path()),
         };
         report::write(&told, folder)?;

@@ -1,5 +1,7 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
+mod calibrated;
+mod calibration;
 mod chosen;
 pub mod decide;
 mod depth;

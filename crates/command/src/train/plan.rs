@@ -12,6 +12,7 @@ use kiln_learn::trainer::{Checkpoints, ClassWeights};
 use kiln_learn::{Model, Preparation};
 use serde_json::{Value, json};
 
+use super::calibration;
 use super::chosen::{Decider, TaskFigure, usual};
 use super::depth::ByDepth;
 use super::threshold::Threshold;
@@ -126,6 +127,7 @@ impl TrainingPlan {
             }
         }
         Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
+        calibration::options(&settings, &source.task, source.valid.len(), false)?;
         if settings.monotone.is_some() {
             bail!(
                 "--monotone: a network can't be held to it; --preset linear can, where more of a column never says less (or more) of what is predicted"

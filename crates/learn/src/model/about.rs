@@ -8,6 +8,7 @@ use kiln_nn::{Sequential, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{ClassSets, DataProfile, PartMeaning, TaskPart};
 use crate::preparation::Preparation;
 use crate::row::InputSpec;
 use crate::{Error, Result};
@@ -27,6 +28,12 @@ pub struct About {
     /// Of two classes, above which probability it is the second; a half where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// Which classes are in the set of a row that holds its class as often as was asked, of each target; nothing where sets aren't asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<Option<ClassSets>>,
+    /// What the rows of its training were like, for new ones to be held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<DataProfile>,
     /// How it was trained, and how well.
     #[serde(default)]
     pub training: Map<String, Value>,
@@ -254,6 +261,8 @@ impl About {
             task,
             preparation: Preparation::Unsaid,
             threshold: None,
+            sets: Vec::new(),
+            profile: None,
             training: Map::new(),
         })
     }
@@ -265,6 +274,7 @@ impl About {
     /// Where it doesn't, with both.
     pub fn check(&self) -> Result<()> {
         self.preparation.check(&self.input)?;
+        self.check_sets()?;
         match (&self.preparation, &self.task) {
             (Preparation::Text(text), Task::Text { pieces }) if text.tokens.count() != *pieces => {
                 Err(Error::Preparation(format!(
@@ -299,6 +309,24 @@ impl About {
                 task.given()
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether sets are of the targets that there are.
+    fn check_sets(&self) -> Result<()> {
+        let parts = self.task.parts();
+        let suits = |(part, sets): (&TaskPart, &Option<ClassSets>)| match (part.meaning, sets) {
+            (_, None) => true,
+            (PartMeaning::Classes(names), Some(sets)) => sets.suits(names.len()),
+            (PartMeaning::Number { .. }, Some(_)) => false,
+        };
+        match self.sets.is_empty()
+            || self.sets.len() == parts.len() && parts.iter().zip(&self.sets).all(suits)
+        {
+            true => Ok(()),
+            false => {
+                Err(Error::Training("the sets of classes are of other targets than the model's".to_string()))
+            }
         }
     }
 

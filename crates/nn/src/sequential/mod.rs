@@ -6,6 +6,7 @@
 mod alike;
 mod blend;
 mod builder;
+mod calibration;
 mod read;
 mod table;
 mod write;
