@@ -48,7 +48,7 @@ pub use layers::{
     Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Lambda, Layer, LayerNorm,
     LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu, Places, Pool,
     PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, TransformerBlock, TransformerOptions,
-    Transpose, Upsample, Waves,
+    TransformerOptions, Transpose, Upsample, Waves,
 };
 pub use loss::{CrossEntropyOptions, Reduction};
 pub use module::{Cache, Context, Module, TimeAxis, Visitor};
