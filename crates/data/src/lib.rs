@@ -78,7 +78,7 @@ pub use series::series;
 pub use set::Set;
 pub use split::{by_time, folds, folds_forward, fractions, grouped, grouped_folds, stratified};
 pub use table::{
-    Cell, CellFormat, Choices, Column, ColumnKind, Curve, DateFormat, DatePart, EncodedBlock, Encoding,
+    Cell, CellFormat, Choices, Column, ColumnKind, Curve, DateFormat, DatePart, DateTime, EncodedBlock, Encoding,
     Feature, FeatureMatrix, FileFormat, FirstRows, Frame, FrameWriter, Framing, Impute, NumberFormat,
     NumberTarget, OneTarget, RawBlock, RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform,
     Scale, Table, TablePreparation, TableText, TargetColumn, TargetKind, TextEncoding, Treatment, Unit,

@@ -5,7 +5,7 @@
 //! - [`model`]: a model's file: layers, weights, the preparation of its data, what it answers.
 //! - [`preparation`]: how raw data become a model's rows. [`Predictor`]: a model ready to be asked, from raw values to labels.
 //! - [`generate`]: texts that go on, and how well a model foresees one.
-//! - [`trees`]: boosted trees, fitted at once.
+//! - [`trees`]: boosted trees, fitted at once. [`forecast`]: series, how often they step, what is to be beaten, and how it is measured.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
 //! - [`selection`]: which of several ways to make a model is the best, by folds, and the blend of them.
 //! - [`presets`]: rows of layers that people ask for by name. [`store`]: numbers by name in a file with a checksum.
@@ -33,6 +33,7 @@
 mod checksum;
 mod embeddings;
 mod error;
+pub mod forecast;
 pub mod generate;
 #[cfg(feature = "tokenizer")]
 pub mod hub;
@@ -71,7 +72,7 @@ pub use kiln_ir as ir;
 pub use kiln_map::{Exceeded, Limits, Resource};
 pub use kiln_nn::*;
 pub use model::Model;
-pub use predictor::{Prediction, Predictor, TaggedWord};
+pub use predictor::{Prediction, Predictor, SeriesForecast, TaggedWord};
 pub use preparation::Preparation;
 pub use registry::{default_device, device, devices};
 pub use terminal::Interrupt;

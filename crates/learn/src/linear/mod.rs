@@ -11,6 +11,7 @@ mod quantile;
 mod rows;
 mod skew;
 mod solve;
+mod together;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use self::likelihood::Likelihood;
 use self::rows::{Design, SetRows};
 pub use self::skew::{Off, Skew, skew};
 pub use self::solve::WeightSign;
+pub use self::together::fit_together;
 use crate::model::{PartMeaning, Task, TaskPart};
 use crate::{Error, Result};
 

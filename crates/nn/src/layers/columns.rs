@@ -4,14 +4,16 @@ use kiln_ir::{Error, ErrorKind};
 
 use super::Places;
 use crate::layers::Layer;
-use crate::module::Context;
+use crate::module::{Context, Module, Visitor};
 use crate::tensor::Tensor;
 
 /// The numbers in some places of each row, and no others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Take(pub Places);
 
-crate::parameters!(Take {});
+impl Module for Take {
+    fn visit(&self, _: &mut Visitor) {}
+}
 
 impl Layer for Take {
     /// `[…, features]` to `[…, places]`.
@@ -31,7 +33,9 @@ pub struct Steps {
     pub size: usize,
 }
 
-crate::parameters!(Steps {});
+impl Module for Steps {
+    fn visit(&self, _: &mut Visitor) {}
+}
 
 impl Layer for Steps {
     /// `[batch, shared + count · size]` to `[batch, count, size + shared]`.
