@@ -261,8 +261,11 @@ pub(super) fn aligned(frequency: Frequency, times: &[f64]) -> Frequency {
         // A day begins at midnight, whenever in it something was written down.
         Frequency::Seconds { every, .. } if every <= DAY => frequency,
         Frequency::Seconds { every, .. } => {
-            let days = each().map(|time| (time as i64).div_euclid(DAY) * DAY);
-            Frequency::Seconds { every, phase: phase(days, every) }
+            let days = || each().map(|time| (time as i64).div_euclid(DAY) * DAY);
+            let shown = phase(days(), every);
+            let own = days().filter(|day| day.rem_euclid(every) == shown).count();
+            // Days of every weekday show none.
+            if 2 * own > times.len() { Frequency::Seconds { every, phase: shown } } else { frequency }
         }
         Frequency::Weekdays { .. } => frequency,
         Frequency::Months { every, .. } => months(each(), every),
@@ -305,12 +308,18 @@ mod tests {
         let mut rng = Rng::new(1);
         for frequency in all {
             let whole = times(frequency, "2020-01-15T04:00", 120);
-            let (found, share) = Frequency::find([&whole[..]], true).unwrap();
-            assert_eq!((found, share), (frequency, 1.0));
             let mut gapped = whole.clone();
             gapped.retain(|_| rng.uniform() < 0.6);
-            let (found, share) = Frequency::find([&gapped[..]], true).unwrap();
-            assert_eq!((found, share), (frequency, 1.0), "with gaps");
+            for times in [&whole, &gapped] {
+                let (found, share) = Frequency::find([&times[..]], true).unwrap();
+                assert_eq!((found.noun(), share), (frequency.noun(), 1.0), "{frequency:?}");
+                // The last of April is a month's last day, or its thirtieth: the times are the same.
+                let (own, wanted) = (found.number(whole[0]), frequency.number(whole[0]));
+                assert!(
+                    (0..90).all(|at| found.begin(own + at) == frequency.begin(wanted + at)),
+                    "{frequency:?}"
+                );
+            }
         }
     }
 
