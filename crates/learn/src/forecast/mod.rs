@@ -15,11 +15,14 @@ mod frequency;
 mod preparation;
 mod seasons;
 mod series;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 pub use backtest::{Backtest, ForecastScore, lengths, naive_error};
 pub use calendar::CalendarPart;
 pub use frequency::Frequency;
+pub(crate) use preparation::SeasonPlaces;
 pub use preparation::{ForecastPreparation, PreparedSeries, SeriesRow, StepBands};
 pub use seasons::{Season, seasons};
 pub use series::{Duplicates, Gaps, SeriesFindings, SeriesOptions, SeriesSet, TimeSeries, time_column};

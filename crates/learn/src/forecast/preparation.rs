@@ -168,12 +168,12 @@ impl ForecastPreparation {
     }
 
     /// How many inputs the columns become whose future is known.
-    pub(super) fn known_width(&self) -> usize {
+    pub(crate) fn known_width(&self) -> usize {
         self.known.as_ref().map_or(0, |known| known.width())
     }
 
     /// How many numbers are told of a step.
-    fn told_width(&self) -> usize {
+    pub(crate) fn told_width(&self) -> usize {
         self.calendar.len() * CalendarPart::WIDTH + self.known_width()
     }
 
@@ -288,6 +288,32 @@ impl ForecastPreparation {
         Ok(PreparedSeries { key, first, values, learned, told, foretold })
     }
 
+    /// How many values the level of a window is the mean of.
+    pub(crate) fn late(&self) -> usize {
+        match self.period() {
+            1 => 8.min(self.window),
+            period => period.min(self.window),
+        }
+    }
+
+    /// A series of these values as they are, with what is told of each step and of those of the horizon.
+    pub(crate) fn made(&self, values: Vec<f64>, told: Vec<f32>) -> PreparedSeries {
+        let of = |value: &f64| if self.log { libm::log(*value) } else { *value };
+        let learned = values.iter().map(of).collect();
+        PreparedSeries { key: Vec::new(), first: 0, values, learned, told, foretold: 0 }
+    }
+
+    /// What is told of the steps behind a series, and of those known columns a season before them.
+    pub(crate) fn told_of(&self, series: &PreparedSeries) -> [Vec<f32>; 2] {
+        let row = self.row(series, series.values.len());
+        let (mut steps, mut before) = (Vec::new(), Vec::new());
+        for step in 0..self.horizon {
+            row.write_told(step, &mut steps);
+            row.write_before(step, &mut before);
+        }
+        [steps, before]
+    }
+
     /// A series at an origin.
     pub fn row<'r>(&'r self, series: &'r PreparedSeries, origin: usize) -> SeriesRow<'r> {
         let origin = origin.min(series.learned.len());
@@ -295,10 +321,7 @@ impl ForecastPreparation {
         let value = |back: usize| origin.checked_sub(back).and_then(|at| series.learned.get(at)).copied();
         // A series that is shorter was before its beginning what it was then.
         let window: Vec<f64> = (1..=self.window).rev().map(|back| value(back).unwrap_or(first)).collect();
-        let late = match self.period() {
-            1 => 8.min(self.window),
-            period => period,
-        };
+        let late = self.late();
         let level = mean(&window[self.window - late..]);
         let middle = mean(&window);
         let spread = window.iter().map(|value| (value - middle).abs()).sum::<f64>() / self.window as f64;
@@ -311,6 +334,21 @@ impl ForecastPreparation {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Places in a window of the same season as a step.
+pub(crate) struct SeasonPlaces {
+    pub window: usize,
+    pub period: usize,
+}
+
+impl SeasonPlaces {
+    /// Those of a step, the latest first.
+    pub fn of(&self, step: usize) -> impl Iterator<Item = usize> {
+        let SeasonPlaces { window, period } = *self;
+        let first = (window + step % period.max(1)).checked_sub(period);
+        (0..CYCLES).map_while(move |cycle| first?.checked_sub(cycle * period))
+    }
 }
 
 /// A series at an origin: what a model is told there, and what its outputs mean.
@@ -332,8 +370,7 @@ impl SeriesRow<'_> {
 
     /// The places in the window of the same season as a step's, the latest first.
     fn same_season(&self, step: usize, period: usize) -> impl Iterator<Item = f64> {
-        let first = (self.window.len() + step % period).checked_sub(period);
-        let places = (0..CYCLES).map_while(move |cycle| first?.checked_sub(cycle * period));
+        let places = SeasonPlaces { window: self.window.len(), period }.of(step);
         places.filter_map(|place| self.window.get(place).copied())
     }
 
@@ -361,8 +398,6 @@ impl SeriesRow<'_> {
         let plan = self.plan;
         into.extend(self.window.iter().map(|value| self.scaled(*value)));
         into.extend(self.figures());
-        let (width, known) = (plan.told_width(), plan.known_width());
-        let told = |at: usize| self.series.told.get(at * width..(at + 1) * width).unwrap_or_default();
         for step in 0..plan.horizon {
             into.push((step + 1) as f32 / plan.horizon as f32);
             for period in &plan.periods {
@@ -374,13 +409,30 @@ impl SeriesRow<'_> {
                 into.push(self.scaled(latest));
                 into.push(self.scaled(if count > 0.0 { sum / count } else { latest }));
             }
-            let end = into.len() + width + known;
-            into.extend_from_slice(told(self.origin + step));
-            // What was told of the step that the naive forecast repeats.
-            let before = (self.origin + step % plan.period()).checked_sub(plan.period());
-            into.extend_from_slice(before.map_or(&[][..], |at| &told(at)[width - known..]));
-            into.resize(end, 0.0);
+            self.write_told(step, into);
+            self.write_before(step, into);
         }
+    }
+
+    /// Adds what is told of a step.
+    fn write_told(&self, step: usize, into: &mut Vec<f32>) {
+        let width = self.plan.told_width();
+        let end = into.len() + width;
+        let at = (self.origin + step) * width;
+        into.extend_from_slice(self.series.told.get(at..at + width).unwrap_or_default());
+        into.resize(end, 0.0);
+    }
+
+    /// Adds what the known columns were at the step that the naive forecast repeats.
+    fn write_before(&self, step: usize, into: &mut Vec<f32>) {
+        let (width, known) = (self.plan.told_width(), self.plan.known_width());
+        let end = into.len() + known;
+        let period = self.plan.period();
+        if let Some(before) = (self.origin + step % period).checked_sub(period) {
+            let at = (before + 1) * width;
+            into.extend_from_slice(self.series.told.get(at - known..at).unwrap_or_default());
+        }
+        into.resize(end, 0.0);
     }
 
     fn figures(&self) -> [f32; FIGURES] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kiln_data::{Batch, Dataset, Form, Set, Table, Values};
 use kiln_map::counted;
 
-use super::{ForecastPreparation, PreparedSeries, SeriesRow};
+use super::{ForecastPreparation, PreparedSeries, SeriesRow, naive_error};
 use crate::{Error, Result};
 
 /// Windows over series: a row is a series at an origin, its target what the steps of the horizon are. A [`Dataset`] like any other: what trains on
@@ -37,6 +37,18 @@ impl ForecastWindows {
     /// The series and the origin of a row.
     pub fn place(&self, row: usize) -> (usize, usize) {
         self.rows.get(row).map_or((0, 0), |&(series, origin)| (series as usize, origin as usize))
+    }
+
+    /// What the naive forecast of each series is off by before the first step that any row foretells; errors are measured in it.
+    pub fn units(&self) -> Vec<Option<f64>> {
+        let mut before: Vec<usize> = self.series.iter().map(|own| own.values.len()).collect();
+        for &(series, origin) in &self.rows {
+            if let Some(own) = before.get_mut(series as usize) {
+                *own = (*own).min(origin as usize);
+            }
+        }
+        let unit = |(own, end): (&PreparedSeries, usize)| naive_error(&own.values[..end], self.plan.period());
+        self.series.iter().zip(before).map(unit).collect()
     }
 
     /// A row, with what its outputs mean.

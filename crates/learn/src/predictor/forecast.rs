@@ -9,7 +9,7 @@ use crate::{Error, Predictor, Preparation, Result};
 
 /// What comes next in a series.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SeriesForecast {
+pub struct NextSteps {
     /// What the series goes by: a word for each column of its key.
     pub key: Vec<String>,
     /// The time of each step: of dates the seconds since 1970 in UTC.
@@ -43,7 +43,7 @@ impl Predictor {
     ///
     /// # Errors
     /// Where the model doesn't forecast, or the table lacks columns or says what it can't.
-    pub fn forecast(&self, table: &Table) -> Result<Vec<SeriesForecast>> {
+    pub fn forecast(&self, table: &Table) -> Result<Vec<NextSteps>> {
         let plan = self.plan()?;
         let (set, series) = plan.series(table)?;
         self.forecast_series(&set, series)
@@ -53,18 +53,18 @@ impl Predictor {
     ///
     /// # Errors
     /// As [`Predictor::forecast`].
-    pub fn forecast_series(&self, set: &SeriesSet, series: Vec<PreparedSeries>) -> Result<Vec<SeriesForecast>> {
+    pub fn forecast_series(&self, set: &SeriesSet, series: Vec<PreparedSeries>) -> Result<Vec<NextSteps>> {
         let plan = self.plan()?;
         let ends: Vec<(usize, usize)> = series.iter().map(|own| own.values.len()).enumerate().collect();
         let windows = ForecastWindows::new(Arc::new(plan.clone()), Arc::new(series), ends);
-        let outputs = self.0.model.predict(&windows)?;
+        let outputs = windows.mixed(self.0.model.predict(&windows)?.outputs());
         let one = |(row, outputs): (usize, &[f32])| {
             let own = windows.row(row);
             let series = own.series();
             let end = series.first + series.values.len() as i64;
             let times: Vec<f64> = (0..plan.horizon).map(|step| set.frequency.begin(end + step as i64)).collect();
             let each = || outputs.iter().map(|output| f64::from(*output)).enumerate();
-            SeriesForecast {
+            NextSteps {
                 key: series.key.clone(),
                 steps: times.iter().map(|time| set.frequency.text(*time)).collect(),
                 times,
@@ -73,7 +73,7 @@ impl Predictor {
                 notes: plan.notes_of(series),
             }
         };
-        Ok(outputs.outputs().chunks(plan.horizon.max(1)).enumerate().map(one).collect())
+        Ok(outputs.chunks(plan.horizon.max(1)).enumerate().map(one).collect())
     }
 
     /// How series become rows.

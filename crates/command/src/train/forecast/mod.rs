@@ -89,6 +89,7 @@ pub(super) fn run(
         "event": "begin", "run": folder.path(), "candidates": named, "time_limit": limit.as_secs_f64(), "seed": seed,
         "series": source.series.len(), "windows": source.windows.len(), "horizon": source.plan.horizon,
     }));
+    let score = score_of(&source);
     let mut selection = Selection::new(source.data.task.clone())
         .folds(source.folds.clone())
         .ordered(true)
@@ -96,7 +97,6 @@ pub(super) fn run(
         .limit(Some(limit.mul_f64(FITTED).saturating_sub(budget.began.elapsed())))
         .journal(folder.at(FITS))
         .watch(|progress| told(say, progress));
-    let score = score_of(&source);
     selection = selection.decided_by("MASE", false, |outputs: &[f32], rows: &[usize]| score.of(outputs, rows));
     for candidate in candidates {
         selection = selection.candidate(candidate);

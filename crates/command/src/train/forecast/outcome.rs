@@ -37,7 +37,7 @@ pub(super) struct Forecast<'f> {
 impl Forecast<'_> {
     /// Writes the model as far as it has come.
     pub(super) fn interrupted(mut self, signal: i32, board: &Leaderboard, say: &Say) -> Result<ExitCode> {
-        self.bound()?;
+        self.bound();
         let mut about = self.about();
         about.training.insert("interrupted".to_string(), true.into());
         self.folder.check()?;
@@ -53,7 +53,7 @@ impl Forecast<'_> {
     }
 
     /// The bounds that what was held out asks for.
-    fn bound(&mut self) -> Result<()> {
+    fn bound(&mut self) {
         let horizon = self.source.plan.horizon;
         let mut off: Vec<Vec<f64>> = vec![Vec::new(); horizon];
         for (row, outputs) in self.held.rows.iter().zip(self.held.outputs.chunks(horizon.max(1))) {
@@ -67,9 +67,7 @@ impl Forecast<'_> {
         }
         let mut plan = (*self.source.plan).clone();
         plan.bands = Some(StepBands::of(&off, self.interval));
-        let model = std::mem::replace(&mut self.model, Model::new(Default::default(), self.model.about().clone()));
-        self.model = model.with_preparation(plan)?;
-        Ok(())
+        self.model.about_mut().preparation = plan.into();
     }
 
     fn about(&self) -> kiln_learn::model::About {
@@ -93,7 +91,7 @@ pub(super) fn finish(
     (began, elapsed): (Instant, Duration),
     say: &Say,
 ) -> Result<ExitCode> {
-    forecast.bound()?;
+    forecast.bound();
     let Forecast { settings, source, folder, score, .. } = forecast;
     let baseline: Vec<f64> = source.folds.iter().map(|(_, held)| {
         score.of(&vec![0.0; held.len() * source.plan.horizon], held)
