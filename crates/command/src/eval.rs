@@ -11,7 +11,7 @@ use kiln_learn::{Model, Preparation};
 use serde_json::json;
 
 use super::figures::entity_table;
-use super::forecasts::{ForecastFigures, naive};
+use super::forecasts::{ForecastFigures, naive, plain};
 use super::measure::{Measured, Of};
 use super::reading::{ReadingFlags, open};
 use super::{out, rows};
@@ -75,14 +75,14 @@ pub fn run(flags: EvalFlags) -> Result<()> {
 /// Prints how good the forecasts of the last horizon of each series are, and beside them the seasonal naive ones.
 fn of_series(model: &Model, plan: &ForecastPreparation, data: &Path, json: bool) -> Result<()> {
     let windows = plan.held_out(&open(&plan.reading(), data)?).with_context(|| data.display().to_string())?;
-    let outputs = model.predict(&windows)?;
+    let outputs = windows.mixed(model.predict(&windows)?.outputs());
     let units = windows.units();
-    let figures = ForecastFigures::of(&windows, outputs.outputs(), &units);
-    let of_naive = ForecastFigures::of(&windows, &naive(&windows), &units);
+    let figures = ForecastFigures::of(&windows, &outputs, &units)?;
+    let of_naive = ForecastFigures::of(&plain(&windows), &naive(&windows), &units)?;
     let horizon = out::counted(plan.horizon, "step");
     if json {
         return out::line(json!({
-            "data": data, "series": windows.len(), "horizon": plan.horizon, "numbers": figures.json(),
+            "data": data, "series": windows.len(), "horizon": plan.horizon, "numbers": figures.whole_json(),
             "seasonal_naive": of_naive.json(),
         }));
     }

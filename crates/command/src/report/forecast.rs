@@ -51,7 +51,7 @@ pub fn write(told: &ForecastTold, folder: &Folder) -> Result<()> {
             }
         }
         let by_step = told.figures.iter().map(|(name, figures)| {
-            Series::line(name, figures.by_step.iter().enumerate().map(|(step, error)| (step as f64 + 1.0, *error)))
+            Series::line(name, figures.measures.steps.iter().enumerate().map(|(step, own)| (step as f64 + 1.0, own.mase)))
         });
         charts.push(by_step.fold(Chart::new("Error by step", "step of the horizon", "MASE"), Chart::with));
     }
@@ -95,12 +95,12 @@ fn page(told: &ForecastTold, charts: &[Chart]) -> Result<String> {
         write!(html, "<p>{}</p>", escape(line))?;
     }
     html += "<section id=\"figures\"><h2>Figures of the last window of each series</h2><div class=\"scroll\"><table><tr><th></th>";
-    let names = told.figures.first().map_or(&[][..], |(_, figures)| &figures.numbers);
+    let names = told.figures.first().map_or(Vec::new(), |(_, figures)| figures.numbers());
     names.iter().try_for_each(|(name, _)| write!(html, "<th>{name}</th>"))?;
     html += "</tr>";
     for (name, figures) in told.figures {
         write!(html, "<tr><th>{name}</th>")?;
-        figures.numbers.iter().try_for_each(|(_, number)| write!(html, "<td>{}</td>", figure(*number)))?;
+        figures.numbers().iter().try_for_each(|(_, number)| write!(html, "<td>{}</td>", figure(*number)))?;
         html += "</tr>";
     }
     html += "</table></div></section><section id=\"models\"><h2>Models</h2>";

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Dataset, Subset, Table};
 use kiln_learn::forecast::{
-    Backtest, CalendarPart, Duplicates, ForecastPreparation, ForecastWindows, Frequency, Gaps, PreparedSeries,
-    SeriesOptions, SeriesSet, lengths, naive_error, seasons, time_column,
+    Backtest, CalendarPart, Duplicates, ForecastPreparation, ForecastWindows, Frequency, Gaps, NaiveScale,
+    PreparedSeries, SeriesColumns, SeriesOptions, SeriesSet, lengths, seasons,
 };
 use kiln_learn::model::Task;
 use kiln_learn::presets::Preset;
@@ -49,7 +49,7 @@ pub struct SeriesData {
     /// The last window of each series.
     pub test: ForecastWindows,
     /// What the naive forecast of each series is off by, before the test.
-    pub units: Vec<Option<f64>>,
+    pub units: Vec<Option<NaiveScale>>,
 }
 
 /// Numbers of all rows together, at most.
@@ -84,7 +84,7 @@ pub fn load(settings: &Settings) -> Result<SeriesData> {
     let (all, test) = (windows(&split.rows), windows(&split.test));
     let unit = |own: &PreparedSeries| {
         let before = own.values.len().saturating_sub(horizon);
-        naive_error(&own.values[..before], plan.period())
+        NaiveScale::of(&own.values[..before], plan.period())
     };
     let units = series.iter().map(unit).collect();
     let mut notes = table.notes().to_vec();
@@ -123,20 +123,13 @@ fn found(
     target: String,
     horizon: usize,
 ) -> Result<(SeriesSet, SeriesOptions, ForecastPreparation)> {
-    let keys = columns(settings.series.as_deref());
-    for key in &keys {
+    table.column(&target)?;
+    let told = settings.series.as_deref().map(|text| columns(Some(text)));
+    for key in told.iter().flatten() {
         table.column(key)?;
     }
-    table.column(&target)?;
-    let time = match &settings.time {
-        Some(time) => time.clone(),
-        None => match time_column(table, &keys) {
-            Some((time, _)) => time,
-            None => bail!(
-                "no column steps regularly as times do{}; --time names the column of times, --series those that say which series a row is of",
-                if keys.is_empty() { "" } else { " within each series" }
-            ),
-        },
+    let Some(SeriesColumns { time, keys }) = SeriesColumns::find(table, settings.time.as_deref(), told.as_deref())? else {
+        bail!("no column steps regularly as times do; --time names the column of times, --series those that say which series a row is of");
     };
     let duplicates = match settings.duplicates.as_deref() {
         None | Some("mean") => Duplicates::Mean,
@@ -168,6 +161,7 @@ fn found(
         calendar: Vec::new(),
         known: None,
         bands: None,
+        baselines: Vec::new(),
         file: table.file_format().clone(),
     };
     Ok((set, options, plan))
@@ -299,13 +293,13 @@ fn periods(series: &[Vec<f64>], frequency: Frequency, horizon: usize) -> Vec<usi
 fn off_by(series: &[Vec<f64>], period: usize, horizon: usize) -> f64 {
     let (mut sum, mut count) = (0.0, 0.0);
     for own in series {
-        let Some(unit) = naive_error(own, 1) else { continue };
+        let Some(unit) = NaiveScale::of(own, 1) else { continue };
         let start = (own.len() / 2).max(period);
         for origin in (start..own.len().saturating_sub(horizon)).step_by(horizon.div_ceil(3).max(1)) {
             for step in 0..horizon {
                 let off = own[origin + step] - own[origin + step % period - period];
                 if off.is_finite() {
-                    (sum, count) = (sum + off.abs() / unit, count + 1.0);
+                    (sum, count) = (sum + off.abs() / unit.distance, count + 1.0);
                 }
             }
         }

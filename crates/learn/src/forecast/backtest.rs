@@ -1,229 +1,163 @@
-//! Which origins of series are learned from, which are held out in turn, and which are for the test: rolling origins, so that nothing is judged by
-//! what came before what it learned from.
+//! Forecasts of what is known already: from which origins, and what their errors say of the bands of the next one.
 
-use kiln_map::counted;
+use super::baseline::SeriesForecast;
+use super::ets::at_share;
+use super::measures::NaiveScale;
 
-use super::{ForecastPreparation, ForecastWindows, PreparedSeries, SeriesRow};
-use crate::{Error, Result};
-
-/// Rows of series for a selection: which there are, the folds in the order of time, and the last window of each series for the test.
+/// Where forecasts of a series begin that are held to what came: how many of its values are known each time. The last forecast ends with
+/// the series, each one before it where the next begins, so that no value is foreseen twice; there are `folds` at most, and none with fewer
+/// than `least` values before it.
 ///
-/// The last horizon of a series is its test. Before it, blocks of origins a horizon long are held out in turn; what is learned from for one of them
-/// ends before its first origin.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Backtest {
-    /// The series and the origin of each row.
-    pub rows: Vec<(usize, usize)>,
-    /// Of each fold, by their places in `rows`, those that are learned from and those that are held out.
-    pub folds: Vec<(Vec<usize>, Vec<usize>)>,
-    /// The series and the origin of each row of the test.
-    pub test: Vec<(usize, usize)>,
-    /// How many series are too short for any of it.
-    pub short: usize,
+/// ```
+/// assert_eq!(kiln::forecast::origins(100, 12, 3, 20), [64, 76, 88]);
+/// assert_eq!(kiln::forecast::origins(40, 12, 3, 20), [28]);
+/// assert!(kiln::forecast::origins(20, 12, 3, 20).is_empty());
+/// ```
+pub fn origins(length: usize, horizon: usize, folds: usize, least: usize) -> Vec<usize> {
+    let mut origins: Vec<usize> = (1..=folds)
+        .map_while(|fold| length.checked_sub(fold.checked_mul(horizon)?))
+        .take_while(|origin| *origin >= least.max(1) && horizon > 0)
+        .collect();
+    origins.reverse();
+    origins
 }
 
-/// How many blocks are held out at most.
-const FOLDS: usize = 4;
+/// Below so many errors beyond a bound, it is told from their sizes, whatever their sign.
+const BEYOND: f64 = 5.0;
+/// A step has the errors of its neighbours too, until there are so many.
+const ENOUGH: usize = 30;
 
-/// A fold that learns from fewer rows than this says little.
-const FEW: usize = 20;
+/// Bands from the errors of back-tests, by step of the horizon: conformal prediction. Errors of many series count together, each divided by the
+/// scale of its series. Where errors of the future are as those of the past, a band holds at least what it says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConformalBands {
+    /// By step: errors beside the scale of their series.
+    errors: Vec<Vec<f64>>,
+}
 
-/// About how many rows of a block are held out at most.
-const HELD: usize = 600;
-
-impl Backtest {
-    /// Of series of these lengths: windows of the past and a horizon, of which `most` rows are learned from at most.
-    ///
-    /// # Errors
-    /// Where the series are too short to be learned from, held out and tested with.
-    pub fn new(lengths: &[usize], plan: &ForecastPreparation, most: usize) -> Result<Backtest> {
-        let longest = lengths.iter().copied().max().unwrap_or(0);
-        let (horizon, window) = (plan.horizon, plan.window);
-        for least in [window, plan.period().max(2)] {
-            for folds in (1..=FOLDS).rev() {
-                let split = Backtest::of(lengths, horizon, least, folds, most);
-                let fewest = split.folds.iter().map(|(train, _)| train.len()).min().unwrap_or(0);
-                if fewest >= FEW {
-                    return Ok(split);
-                }
-            }
-        }
-        let least = 4 * horizon + plan.period().max(2) + FEW;
-        Err(Error::Preparation(format!(
-            "the longest series has {}, too few to forecast {}: some are learned from, some held out, the last {horizon} tested with, \
-             which takes about {least}; a shorter horizon takes fewer",
-            counted(longest, "step"),
-            counted(horizon, "step"),
-        )))
+impl ConformalBands {
+    /// Of no errors yet.
+    pub fn new() -> ConformalBands {
+        ConformalBands::default()
     }
 
-    fn of(lengths: &[usize], horizon: usize, least: usize, folds: usize, most: usize) -> Backtest {
-        // Origins count from the last that may be learned from, whose targets end where the test begins.
-        let last = |length: usize| length.checked_sub(2 * horizon).filter(|last| *last >= least);
-        let of_series: Vec<(usize, usize)> =
-            lengths.iter().enumerate().filter_map(|(series, &length)| Some((series, last(length)?))).collect();
-        let all: usize = of_series.iter().map(|(_, last)| last - least + 1).sum();
-        let stride = all.div_ceil(most.max(1)).max(1);
-        let each = (HELD / of_series.len().max(1)).clamp(1, horizon);
-        let held_stride = horizon.div_ceil(each);
-        // Origins of one moment stand together, the latest last.
-        let mut places: Vec<(usize, usize)> = Vec::new();
-        for &(series, last) in &of_series {
-            let is_taken = |back: &usize| {
-                let is_held = *back < folds * horizon && back % horizon % held_stride == 0;
-                back % stride == 0 || is_held
-            };
-            places.extend((0..=last - least).filter(is_taken).map(|back| (back, series)));
+    /// Adds the errors of a forecast, beside what came; series that never change say nothing.
+    pub fn add(&mut self, actual: &[f64], points: &[f64], scale: Option<NaiveScale>) {
+        let Some(scale) = scale else { return };
+        if self.errors.len() < actual.len() {
+            self.errors.resize(actual.len(), Vec::new());
         }
-        places.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-        let lasts: std::collections::HashMap<usize, usize> = of_series.iter().copied().collect();
-        let rows: Vec<(usize, usize)> =
-            places.iter().map(|&(back, series)| (series, lasts.get(&series).map_or(0, |last| last - back))).collect();
-        let fold = |block: usize| {
-            let blocks = block * horizon..(block + 1) * horizon;
-            // The targets of what is learned from end before the first origin that is held out.
-            let until = blocks.end - 1 + horizon;
-            let of = |is: &dyn Fn(usize) -> bool| -> Vec<usize> {
-                (0..places.len()).filter(|&row| is(places[row].0)).collect()
-            };
-            let train = of(&|back| back >= until);
-            let held = of(&|back| blocks.contains(&back) && back % horizon % held_stride == 0);
-            (train, held)
+        for ((errors, actual), point) in self.errors.iter_mut().zip(actual).zip(points) {
+            if actual.is_finite() && point.is_finite() {
+                errors.push((actual - point) / scale.distance);
+            }
+        }
+    }
+
+    /// How far from what is expected each share lies at each step, beside the scale of a series: `[share][step]`. With no error at all it is 0.
+    pub fn offsets(&self, shares: &[f64]) -> Vec<Vec<f64>> {
+        let steps: Vec<Vec<f64>> = (0..self.errors.len()).map(|step| self.near(step)).collect();
+        shares.iter().map(|share| steps.iter().map(|errors| offset(errors, *share)).collect()).collect()
+    }
+
+    /// A forecast of a series with bands.
+    pub fn around(&self, points: Vec<f64>, shares: &[f64], scale: Option<NaiveScale>) -> SeriesForecast {
+        let far = scale.map_or(0.0, |scale| scale.distance);
+        let of_share = |offsets: Vec<f64>| {
+            // Behind the last step that was back-tested bands are as wide as there.
+            let at = |step: usize| offsets.get(step).or(offsets.last()).copied().unwrap_or(0.0);
+            points.iter().enumerate().map(|(step, point)| point + far * at(step)).collect()
         };
-        Backtest {
-            rows,
-            folds: (0..folds).rev().map(fold).collect(),
-            test: of_series.iter().map(|&(series, last)| (series, last + horizon)).collect(),
-            short: lengths.len() - of_series.len(),
-        }
+        SeriesForecast { quantiles: self.offsets(shares).into_iter().map(of_share).collect(), points }
     }
-}
 
-/// What the naive forecast of a series is off by from one season to the next, on average, before a step: what errors are measured in (MASE). Nothing
-/// where it is never off.
-pub fn naive_error(values: &[f64], period: usize) -> Option<f64> {
-    let (mut sum, mut count) = (0.0, 0usize);
-    for (value, before) in values.iter().skip(period).zip(values) {
-        if value.is_finite() && before.is_finite() {
-            (sum, count) = (sum + (value - before).abs(), count + 1);
-        }
-    }
-    let error = sum / count.max(1) as f64;
-    (count > 0 && error > 0.0).then_some(error)
-}
-
-/// What decides between forecasts: their mean absolute error in that of the naive forecast, on the rows that were held out.
-pub struct ForecastScore {
-    /// Of each row what is needed to judge outputs; nothing of those that were never held out.
-    rows: Vec<Option<JudgedRow>>,
-}
-
-/// What outputs of a row mean, and the truth.
-struct JudgedRow {
-    /// For each step the number at an output of 0 as it is learned, and the truth.
-    steps: Vec<(f64, f64)>,
-    scale: f64,
-    log: bool,
-    /// What the naive forecast is off by.
-    unit: f64,
-}
-
-impl ForecastScore {
-    /// Of windows of series, of which these rows are held out; `units` are what the naive forecast of each series is off by.
-    pub fn new(windows: &ForecastWindows, held: impl IntoIterator<Item = usize>, units: &[Option<f64>]) -> ForecastScore {
-        let mut rows: Vec<Option<JudgedRow>> = Vec::new();
-        for row in held {
-            let unit = units.get(windows.place(row).0).copied().flatten();
-            if rows.len() <= row {
-                rows.resize_with(row + 1, || None);
+    /// The errors of a step, with those of the steps around it where they are few; in order.
+    fn near(&self, step: usize) -> Vec<f64> {
+        let mut far = 0;
+        loop {
+            let window = step.saturating_sub(far)..(step + far + 1).min(self.errors.len());
+            let whole = window.len() == self.errors.len();
+            let mut errors: Vec<f64> = self.errors[window].concat();
+            if errors.len() >= ENOUGH || whole {
+                errors.sort_by(f64::total_cmp);
+                return errors;
             }
-            rows[row] = unit.map(|unit| windows.row(row).judged(unit));
+            far += 1;
         }
-        ForecastScore { rows }
-    }
-
-    /// The mean over rows and steps that have a truth.
-    pub fn of(&self, outputs: &[f32], rows: &[usize]) -> f64 {
-        let width = outputs.len() / rows.len().max(1);
-        let (mut sum, mut count) = (0.0, 0.0);
-        for (outputs, row) in outputs.chunks(width.max(1)).zip(rows) {
-            let Some(Some(own)) = self.rows.get(*row) else { continue };
-            for (&(base, truth), output) in own.steps.iter().zip(outputs).filter(|((_, truth), _)| truth.is_finite()) {
-                let value = base + own.scale * f64::from(*output);
-                let number = if own.log { libm::exp(value.min(700.0)) } else { value };
-                (sum, count) = (sum + (number - truth).abs() / own.unit, count + 1.0);
-            }
-        }
-        sum / f64::max(count, 1.0)
     }
 }
 
-impl SeriesRow<'_> {
-    fn judged(&self, unit: f64) -> JudgedRow {
-        let (scale, log) = self.unit();
-        JudgedRow { steps: self.steps().map(|step| (self.base(step), self.truth(step))).collect(), scale, log, unit }
+/// Where a share of errors lies, so that the next one is below it with at least that probability where it is above a half, at most where below.
+fn offset(errors: &[f64], share: f64) -> f64 {
+    let count = errors.len() as f64;
+    if errors.is_empty() {
+        return 0.0;
     }
-}
-
-/// The lengths of series.
-pub fn lengths(series: &[PreparedSeries]) -> Vec<usize> {
-    series.iter().map(|own| own.values.len()).collect()
+    // One more than there are, since the next error is one of them.
+    let ranked = |sorted: &[f64], share: f64| {
+        let rank = ((count + 1.0) * share).ceil() as usize;
+        sorted[rank.clamp(1, sorted.len()) - 1]
+    };
+    let beyond = count * share.min(1.0 - share);
+    match beyond >= BEYOND || share == 0.5 {
+        true if share == 0.5 => at_share(errors, 0.5),
+        true if share > 0.5 => ranked(errors, share),
+        true => {
+            let mirrored: Vec<f64> = errors.iter().rev().map(|error| -error).collect();
+            -ranked(&mirrored, 1.0 - share)
+        }
+        false => {
+            let mut sizes: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+            sizes.sort_by(f64::total_cmp);
+            let far = ranked(&sizes, (2.0 * share - 1.0).abs());
+            if share > 0.5 { far } else { -far }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::forecast::{Duplicates, Frequency, Gaps};
+    use kiln_data::Rng;
 
-    fn plan(horizon: usize, window: usize, period: usize) -> ForecastPreparation {
-        ForecastPreparation {
-            target: "y".to_string(),
-            time: "t".to_string(),
-            keys: Vec::new(),
-            frequency: Frequency::Numbers { every: 1.0, phase: 0.0 },
-            duplicates: Duplicates::Mean,
-            gaps: Gaps::Missing,
-            horizon,
-            window,
-            periods: vec![period],
-            log: false,
-            calendar: Vec::new(),
-            known: None,
-            bands: None,
-            file: Default::default(),
-        }
-    }
+    use super::*;
 
     #[test]
-    fn what_is_learned_from_ends_before_what_is_held_out_and_all_before_the_test() {
-        for (lengths, horizon, window, period, most) in [
-            (vec![144], 12, 24, 12, 10_000),
-            (vec![60, 200, 31], 5, 14, 7, 10_000),
-            (vec![1000; 40], 28, 48, 7, 2_000),
-            (vec![90], 10, 20, 1, 10_000),
-        ] {
-            let split = Backtest::new(&lengths, &plan(horizon, window, period), most).unwrap();
-            assert!(!split.folds.is_empty() && !split.test.is_empty());
-            for &(series, origin) in &split.test {
-                assert_eq!(origin + horizon, lengths[series]);
-            }
-            for (train, held) in &split.folds {
-                assert!(!held.is_empty());
-                for &row in held {
-                    let (series, origin) = split.rows[row];
-                    assert!(origin + horizon <= lengths[series] - horizon);
-                    let own = train.iter().map(|&row| split.rows[row]).filter(|(other, _)| *other == series);
-                    for (_, learned) in own {
-                        assert!(learned + horizon <= origin, "{learned} is learned from for {origin}");
-                    }
+    fn bands_hold_at_least_what_they_say_from_few_errors_and_from_many() {
+        let scale = Some(NaiveScale { distance: 2.0, deviation: 2.0 });
+        for forecasts in [12, 60, 400] {
+            let (mut inside, mut all, mut width) = (0, 0, 0.0);
+            for seed in 0..200 {
+                let mut rng = Rng::new(seed);
+                // Errors with a long tail on one side, the larger the farther ahead.
+                let mut error = |step: usize| (step + 1) as f64 * (libm::exp(0.6 * rng.normal()) - 1.0);
+                let mut bands = ConformalBands::new();
+                for _ in 0..forecasts {
+                    let actual: Vec<f64> = (0..4).map(&mut error).collect();
+                    bands.add(&actual, &[0.0; 4], scale);
+                }
+                let next = bands.around(vec![0.0; 4], &[0.1, 0.9], scale);
+                for step in 0..4 {
+                    let (low, high) = (next.quantiles[0][step], next.quantiles[1][step]);
+                    inside += (0..20).filter(|_| (low..=high).contains(&error(step))).count();
+                    all += 20;
+                    width += high - low;
                 }
             }
+            let share = inside as f64 / all as f64;
+            assert!((0.78..0.89).contains(&share), "{forecasts}: {share}");
+            assert!(width > 0.0);
         }
     }
 
     #[test]
-    fn series_that_are_too_short_are_refused_with_what_it_takes() {
-        let error = Backtest::new(&[30], &plan(10, 12, 1), 1000).unwrap_err().to_string();
-        assert!(error.contains("30 steps") && error.contains("shorter horizon"), "{error}");
+    fn bands_go_on_behind_the_last_step_and_are_none_without_errors() {
+        let scale = Some(NaiveScale { distance: 1.0, deviation: 1.0 });
+        let none = ConformalBands::new().around(vec![5.0; 2], &[0.1, 0.9], scale);
+        assert!(none.quantiles.iter().all(|own| own.is_empty() || own == &[5.0, 5.0]));
+        let mut bands = ConformalBands::new();
+        bands.add(&[1.0, f64::NAN], &[0.0, 0.0], scale);
+        bands.add(&[9.0, 9.0], &[0.0, 0.0], None);
+        let next = bands.around(vec![0.0; 3], &[0.1, 0.9], scale);
+        assert_eq!(next.quantiles, [[-1.0; 3], [1.0; 3]]);
     }
 }

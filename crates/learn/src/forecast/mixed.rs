@@ -1,7 +1,5 @@
 //! Forecasts of which a part needs no model: a share of exponential smoothing, fitted anew to each series, often helps where series are few.
 
-use std::time::{Duration, Instant};
-
 use kiln_data::Dataset;
 use serde::{Deserialize, Serialize};
 
@@ -49,12 +47,5 @@ impl ForecastWindows {
             mixed.iter_mut().zip(said).for_each(|(mixed, said)| *mixed += (share * f64::from(said)) as f32);
         }
         mixed
-    }
-
-    /// As [`ForecastWindows::outputs_of`], with how long a row took.
-    pub fn timed_outputs_of(&self, baseline: Baseline, rows: &[usize]) -> (Vec<f32>, Duration) {
-        let began = Instant::now();
-        let outputs = self.outputs_of(baseline, rows);
-        (outputs, began.elapsed() / u32::try_from(rows.len().max(1)).unwrap_or(u32::MAX))
     }
 }

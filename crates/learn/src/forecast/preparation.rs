@@ -8,7 +8,7 @@ use kiln_data::{Choices, FileFormat, Form, Reading, Table, TablePreparation, Tre
 use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
-use super::{CalendarPart, Duplicates, Frequency, Gaps, SeriesOptions, SeriesSet, TimeSeries};
+use super::{BaselineShare, CalendarPart, Duplicates, Frequency, Gaps, SeriesOptions, SeriesSet, TimeSeries};
 use crate::row::InputSpec;
 use crate::{Error, Result};
 
@@ -44,6 +44,9 @@ pub struct ForecastPreparation {
     /// How the columns become inputs that are known of the future too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Box<TablePreparation>>,
+    /// What of a forecast needs no model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<BaselineShare>,
     /// The bounds of the values that may come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bands: Option<StepBands>,
@@ -86,43 +89,6 @@ const CYCLES: usize = 3;
 
 /// Targets beyond this are drawn in: a window that hardly moves says nothing of the size of what comes.
 const FARTHEST: f64 = 20.0;
-
-impl StepBands {
-    /// Bounds that hold this share of values, from what outputs were off by, step by step, on rows that they weren't learned from. Of few rows the
-    /// neighbours of a step are counted with it, and a bound is one that conformal prediction grants: of n values with one more to come.
-    ///
-    /// ```
-    /// use kiln::forecast::StepBands;
-    ///
-    /// let off: Vec<f64> = (0..999).map(|at| f64::from(at) / 999.0 - 0.5).collect();
-    /// let bands = StepBands::of(&[off], 0.8);
-    /// assert!((bands.offsets[0][0] + 0.4).abs() < 0.01 && (bands.offsets[0][1] - 0.4).abs() < 0.01);
-    /// ```
-    pub fn of(off: &[Vec<f64>], interval: f64) -> StepBands {
-        let one = |step: usize| {
-            let mut reach = 0;
-            let mut own: Vec<f64> = loop {
-                let near = off.iter().take(step + reach + 1).skip(step.saturating_sub(reach));
-                let own: Vec<f64> = near.flatten().copied().filter(|off| off.is_finite()).collect();
-                if own.len() >= ENOUGH || reach >= off.len() {
-                    break own;
-                }
-                reach += 1;
-            };
-            own.sort_by(f64::total_cmp);
-            let tail = 0.5 - 0.5 * interval;
-            let below = ((own.len() + 1) as f64 * tail).floor() as usize;
-            let at = |place: usize| own.get(place).copied();
-            let low = at(below.saturating_sub(1));
-            let high = own.len().checked_sub(below.max(1)).and_then(at);
-            [low.unwrap_or(0.0).min(0.0), high.unwrap_or(0.0).max(0.0)]
-        };
-        StepBands { interval, offsets: (0..off.len()).map(one).collect() }
-    }
-}
-
-/// With fewer values than this a step asks its neighbours.
-const ENOUGH: usize = 60;
 
 impl ForecastPreparation {
     /// How a table becomes series.

@@ -39,6 +39,7 @@ fn plan(table: &Table, log: bool) -> ForecastPreparation {
         calendar: vec![CalendarPart::Week, CalendarPart::Month],
         known: None,
         bands: None,
+        baselines: Vec::new(),
         file: Default::default(),
     };
     plan.with_known(table, &["price".to_string()], &(0..table.len()).collect::<Vec<_>>()).unwrap()

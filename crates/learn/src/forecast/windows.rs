@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kiln_data::{Batch, Dataset, Form, Set, Table, Values};
 use kiln_map::counted;
 
-use super::{ForecastPreparation, PreparedSeries, SeriesRow, naive_error};
+use super::{ForecastPreparation, NaiveScale, PreparedSeries, SeriesRow};
 use crate::{Error, Result};
 
 /// Windows over series: a row is a series at an origin, its target what the steps of the horizon are. A [`Dataset`] like any other: what trains on
@@ -34,20 +34,31 @@ impl ForecastWindows {
         &self.plan
     }
 
+    /// The same rows by another preparation of the same series, whose bounds or shares differ.
+    pub fn with_plan(&self, plan: ForecastPreparation) -> ForecastWindows {
+        ForecastWindows { plan: Arc::new(plan), ..self.clone() }
+    }
+
+    /// Some rows of these, by their places.
+    pub fn of_rows(&self, rows: impl IntoIterator<Item = usize>) -> ForecastWindows {
+        let rows = rows.into_iter().filter_map(|row| self.rows.get(row).copied()).collect();
+        ForecastWindows { rows, ..self.clone() }
+    }
+
     /// The series and the origin of a row.
     pub fn place(&self, row: usize) -> (usize, usize) {
         self.rows.get(row).map_or((0, 0), |&(series, origin)| (series as usize, origin as usize))
     }
 
     /// What the naive forecast of each series is off by before the first step that any row foretells; errors are measured in it.
-    pub fn units(&self) -> Vec<Option<f64>> {
+    pub fn units(&self) -> Vec<Option<NaiveScale>> {
         let mut before: Vec<usize> = self.series.iter().map(|own| own.values.len()).collect();
         for &(series, origin) in &self.rows {
             if let Some(own) = before.get_mut(series as usize) {
                 *own = (*own).min(origin as usize);
             }
         }
-        let unit = |(own, end): (&PreparedSeries, usize)| naive_error(&own.values[..end], self.plan.period());
+        let unit = |(own, end): (&PreparedSeries, usize)| NaiveScale::of(&own.values[..end], self.plan.period());
         self.series.iter().zip(before).map(unit).collect()
     }
 

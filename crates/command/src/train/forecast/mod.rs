@@ -118,11 +118,11 @@ pub(super) fn run(
     drop(signals);
     let Selected { layers, board, held, said, records, .. } = selected;
     let model = model_of(&source.data, layers)?;
-    let forecast = Forecast { settings: &settings, seed, interval, source: &source, folder: &folder, score: &score, model, held, records };
+    let forecast = Forecast { settings: &settings, seed, interval, source: &source, folder: &folder, score: &score, model, held, board, records };
     if let Some(signal) = interrupted {
-        return forecast.interrupted(signal, &board, say);
+        return forecast.interrupted(signal, say);
     }
-    finish(forecast, board, said, (budget.began, began.elapsed()), say)
+    finish(forecast, said, (budget.began, began.elapsed()), say)
 }
 
 /// What decides, on all rows that are held out.

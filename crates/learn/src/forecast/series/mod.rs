@@ -5,12 +5,15 @@
 //!   takes the one a season before, or the last ([`TimeSeries::filled`]); or they are zeros where that is told ([`Gaps`]).
 //! - Rows without a time are left out. Rows behind the last value of their series say what is known of the future.
 
-use std::collections::HashMap;
+mod columns;
+mod rows;
 
 use kiln_data::{Cell, Column, ColumnKind, Table};
 use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
+pub use self::columns::SeriesColumns;
+use self::rows::TimedRows;
 use super::frequency::Frequency;
 use crate::{Error, Result};
 
@@ -130,9 +133,6 @@ pub struct SeriesSet {
     pub suits: f64,
 }
 
-/// More steps than this, of all series together, are taken for a frequency that is far too fine.
-const MOST_STEPS: i64 = 1 << 31;
-
 impl SeriesSet {
     /// The series of a table with such columns of times and values.
     ///
@@ -141,7 +141,7 @@ impl SeriesSet {
     /// has a value.
     pub fn of(table: &Table, time: &str, target: &str, options: &SeriesOptions) -> Result<SeriesSet> {
         let (column, values) = (table.column(time)?, table.column(target)?);
-        let rows = Rows::of(table, column, &options.keys)?;
+        let rows = TimedRows::of(table, column, &options.keys)?;
         let (frequency, suits) = match options.frequency {
             Some(told) => (rows.told(told, column)?, 1.0),
             None => rows.frequency(column)?,
@@ -249,127 +249,6 @@ pub(super) fn filled(values: &[f64], period: usize) -> Vec<f64> {
         filled.push(if value.is_finite() { *value } else { before() });
     }
     filled
-}
-
-/// The first column whose values step regularly, and the frequency: a column of dates, or of whole numbers that is named as a time. With keys
-/// it must do so within each series.
-pub fn time_column(table: &Table, keys: &[String]) -> Option<(String, Frequency)> {
-    const NAMES: [&str; 12] = [
-        "time",
-        "date",
-        "day",
-        "week",
-        "month",
-        "year",
-        "datetime",
-        "timestamp",
-        "period",
-        "step",
-        "t",
-        "ds",
-    ];
-    let is_named = |name: &str| NAMES.iter().any(|other| other.eq_ignore_ascii_case(name));
-    let may_be = |column: &&Column| match column.kind() {
-        ColumnKind::Date => true,
-        ColumnKind::Number => is_named(column.name()),
-        ColumnKind::Category | ColumnKind::Boolean => false,
-    };
-    let found = |column: &Column| {
-        let rows = Rows::of(table, column, keys).ok()?;
-        let (frequency, _) = rows.frequency(column).ok()?;
-        rows.check(frequency).ok()?;
-        Some((column.name().to_string(), frequency))
-    };
-    let mut columns: Vec<&Column> = table.columns().iter().filter(may_be).collect();
-    columns.sort_by_key(|column| column.kind() != ColumnKind::Date);
-    columns.into_iter().find_map(found)
-}
-
-/// The rows of a table by series, with their times.
-struct Rows {
-    series: Vec<(Vec<String>, Vec<(f64, usize)>)>,
-    without_time: usize,
-}
-
-impl Rows {
-    fn of(table: &Table, time: &Column, keys: &[String]) -> Result<Rows> {
-        let columns = keys.iter().map(|name| table.column(name)).collect::<Result<Vec<_>, _>>()?;
-        let mut rows = Rows { series: Vec::new(), without_time: 0 };
-        let mut known: HashMap<Vec<String>, usize> = HashMap::new();
-        for row in 0..table.len() {
-            let time = match time.cell(row) {
-                Cell::Number(number) => number,
-                Cell::Date { seconds, .. } => seconds as f64,
-                Cell::Missing => {
-                    rows.without_time += 1;
-                    continue;
-                }
-                Cell::Word(word) => {
-                    let line = table.line(row).map_or(String::new(), |line| format!(" (line {line})"));
-                    return Err(Error::Preparation(format!(
-                        "{} must be a date or a number in every row to be the time of a series; one says {word}{line}",
-                        time.name()
-                    )));
-                }
-            };
-            let word =
-                |column: &&Column| column.cell(row).text().map_or(String::new(), |text| text.into_owned());
-            let key: Vec<String> = columns.iter().map(word).collect();
-            let place = *known.entry(key).or_insert_with_key(|key| {
-                rows.series.push((key.clone(), Vec::new()));
-                rows.series.len() - 1
-            });
-            rows.series[place].1.push((time, row));
-        }
-        Ok(rows)
-    }
-
-    fn times(&self) -> Vec<Vec<f64>> {
-        self.series.iter().map(|(_, own)| own.iter().map(|(time, _)| *time).collect()).collect()
-    }
-
-    fn frequency(&self, time: &Column) -> Result<(Frequency, f64)> {
-        let times = self.times();
-        let is_date = time.kind() == ColumnKind::Date;
-        Frequency::find(times.iter().map(Vec::as_slice), is_date).ok_or_else(|| {
-            let name = time.name();
-            Error::Preparation(format!(
-                "the times of {name} follow no frequency: fewer than three differ, or they lie on no grid; \
-                 tell the frequency, or the columns by which there are several series"
-            ))
-        })
-    }
-
-    fn told(&self, frequency: Frequency, time: &Column) -> Result<Frequency> {
-        let is_date = time.kind() == ColumnKind::Date;
-        if is_date == frequency.is_of_numbers() {
-            let (name, kind) = (time.name(), if is_date { "dates" } else { "numbers" });
-            return Err(Error::Preparation(format!(
-                "the times of {name} are {kind}, and {frequency} is for the other kind; tell one such as {}",
-                if is_date { "daily" } else { "steps of 1" }
-            )));
-        }
-        let times: Vec<f64> = self.times().concat();
-        Ok(frequency.aligned(&times))
-    }
-
-    /// That the steps aren't too many to be meant.
-    fn check(&self, frequency: Frequency) -> Result<()> {
-        let span = |(_, own): &(Vec<String>, Vec<(f64, usize)>)| {
-            let numbers = || own.iter().map(|(time, _)| frequency.number(*time));
-            let (least, most) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
-            most.saturating_sub(least)
-        };
-        let steps = self.series.iter().map(span).fold(0i64, i64::saturating_add);
-        let rows: i64 = self.series.iter().map(|(_, own)| own.len() as i64).sum();
-        match steps > MOST_STEPS || steps > 1000 * rows + 1_000_000 {
-            false => Ok(()),
-            true => Err(Error::Preparation(format!(
-                "{frequency} makes {steps} steps of {}; tell a coarser frequency",
-                counted(rows as usize, "row")
-            ))),
-        }
-    }
 }
 
 /// The first step of a series, its values and its rows.
@@ -507,15 +386,5 @@ mod tests {
         let fine = plain.clone().frequency("every second".parse().unwrap());
         assert!(error("day,sold\n2020-01-01,1\n2024-01-02,2\n", &fine).contains("coarser"));
         assert!(error("day,sold\n2024-01-01,1\n", &plain.keys(["shp"])).contains("shp"));
-    }
-
-    #[test]
-    fn the_time_is_found_among_the_columns() {
-        let find =
-            |text: &str| time_column(&Table::read(text.as_bytes()).unwrap(), &[]).map(|(name, _)| name);
-        let days: String = (1..=20).map(|day| format!("{day},2024-01-{day:02},5\n")).collect();
-        assert_eq!(find(&format!("t,when,sold\n{days}")).as_deref(), Some("when"));
-        assert_eq!(find("YEAR,spots\n1700,5\n1701,11\n1702,16\n").as_deref(), Some("YEAR"));
-        assert_eq!(find("age,sold\n1,5\n2,11\n3,16\n"), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_data::DateTime;
 
-use super::frequency::{DAY, Frequency, HOUR, MINUTE, WEEK};
+use super::{DAY, Frequency, HOUR, MINUTE, WEEK};
 
 /// The share of times that a frequency must suit to be taken for theirs.
 const SUITS: f64 = 0.9;

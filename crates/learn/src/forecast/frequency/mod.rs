@@ -1,5 +1,7 @@
 //! How often a series has a value: a grid over time, whose steps are numbered.
 
+mod find;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,7 +9,6 @@ use kiln_data::{Cell, DateTime};
 use kiln_map::counted;
 use serde::{Deserialize, Serialize};
 
-use super::find;
 use crate::{Error, Result};
 
 pub(super) const MINUTE: i64 = 60;
