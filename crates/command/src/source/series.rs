@@ -29,7 +29,7 @@ const SERIES: Habits = Habits {
     decay: 0.01,
     early_stop: 0,
     smoothing: 0.0,
-    clip: Some(1.0),
+    clip: None,
 };
 
 /// Settings that say something of series.
@@ -148,21 +148,11 @@ fn found(
     }
     let set = SeriesSet::of(table, &time, &target, &options)?;
     let plan = ForecastPreparation {
-        target,
-        time,
         keys,
-        frequency: set.frequency,
         duplicates,
         gaps,
-        horizon,
-        window: 1,
-        periods: vec![1],
-        log: false,
-        calendar: Vec::new(),
-        known: None,
-        bands: None,
-        baselines: Vec::new(),
         file: table.file_format().clone(),
+        ..ForecastPreparation::new(target, time, set.frequency, horizon)
     };
     Ok((set, options, plan))
 }

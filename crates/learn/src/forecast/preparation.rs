@@ -91,6 +91,27 @@ const CYCLES: usize = 3;
 const FARTHEST: f64 = 20.0;
 
 impl ForecastPreparation {
+    /// Of a column and one of times: so many steps, with nothing else told.
+    pub fn new(target: impl Into<String>, time: impl Into<String>, frequency: Frequency, horizon: usize) -> ForecastPreparation {
+        ForecastPreparation {
+            target: target.into(),
+            time: time.into(),
+            keys: Vec::new(),
+            frequency,
+            duplicates: Duplicates::default(),
+            gaps: Gaps::default(),
+            horizon: horizon.max(1),
+            window: 2 * horizon.max(6),
+            periods: vec![1],
+            log: false,
+            calendar: Vec::new(),
+            known: None,
+            baselines: Vec::new(),
+            bands: None,
+            file: FileFormat::default(),
+        }
+    }
+
     /// How a table becomes series.
     pub fn options(&self) -> SeriesOptions {
         SeriesOptions::new()
@@ -303,6 +324,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// Places in a window of the same season as a step.
+#[derive(Clone, Copy)]
 pub(crate) struct SeasonPlaces {
     pub window: usize,
     pub period: usize,
@@ -310,8 +332,8 @@ pub(crate) struct SeasonPlaces {
 
 impl SeasonPlaces {
     /// Those of a step, the latest first.
-    pub fn of(&self, step: usize) -> impl Iterator<Item = usize> {
-        let SeasonPlaces { window, period } = *self;
+    pub fn of(self, step: usize) -> impl Iterator<Item = usize> {
+        let SeasonPlaces { window, period } = self;
         let first = (window + step % period.max(1)).checked_sub(period);
         (0..CYCLES).map_while(move |cycle| first?.checked_sub(cycle * period))
     }

@@ -160,25 +160,13 @@ pub fn lengths(series: &[PreparedSeries]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forecast::{Duplicates, Frequency, Gaps};
+    use crate::forecast::Frequency;
 
     fn plan(horizon: usize, window: usize, period: usize) -> ForecastPreparation {
         ForecastPreparation {
-            target: "y".to_string(),
-            time: "t".to_string(),
-            keys: Vec::new(),
-            frequency: Frequency::Numbers { every: 1.0, phase: 0.0 },
-            duplicates: Duplicates::Mean,
-            gaps: Gaps::Missing,
-            horizon,
             window,
             periods: vec![period],
-            log: false,
-            calendar: Vec::new(),
-            known: None,
-            bands: None,
-            baselines: Vec::new(),
-            file: Default::default(),
+            ..ForecastPreparation::new("y", "t", Frequency::Numbers { every: 1.0, phase: 0.0 }, horizon)
         }
     }
 

@@ -26,21 +26,12 @@ fn text(steps: usize, change: impl Fn(usize, f64) -> f64) -> String {
 
 fn plan(table: &Table, log: bool) -> ForecastPreparation {
     let plan = ForecastPreparation {
-        target: "sold".to_string(),
-        time: "day".to_string(),
         keys: vec!["shop".to_string()],
-        frequency: "daily".parse().unwrap(),
-        duplicates: Duplicates::Mean,
-        gaps: Gaps::Missing,
-        horizon: 9,
         window: 21,
         periods: vec![7, 3],
         log,
         calendar: vec![CalendarPart::Week, CalendarPart::Month],
-        known: None,
-        bands: None,
-        baselines: Vec::new(),
-        file: Default::default(),
+        ..ForecastPreparation::new("sold", "day", "daily".parse().unwrap(), 9)
     };
     plan.with_known(table, &["price".to_string()], &(0..table.len()).collect::<Vec<_>>()).unwrap()
 }

@@ -7,8 +7,8 @@ use kiln_nn::{Context, DType, Data, Layer, Tensor};
 use kiln_onnx::export::{BATCH, Builder, ModelInput, Size, write};
 use kiln_onnx::{Network, OnnxDType, Value};
 
-use crate::forecast::{ForecastPreparation, SeasonPlaces};
-use crate::{Model, Result};
+use crate::forecast::{Baseline, BaselineShare, ForecastPreparation, SeasonPlaces};
+use crate::{Error, Model, Result};
 
 /// What a graph takes: its name, and the sizes behind the batch.
 fn inputs_of(plan: &ForecastPreparation) -> Vec<(&'static str, Vec<usize>)> {
@@ -32,6 +32,15 @@ pub(super) fn graph(builder: &mut Builder, model: &Model, plan: &ForecastPrepara
             ModelInput { name: builder.input(name, OnnxDType::F32, &sizes), sizes, dtype: DType::F32 }
         })
         .collect();
+    let repeats = |own: &BaselineShare| own.baseline == Baseline::SeasonalNaive;
+    if let Some(own) = plan.baselines.iter().find(|own| !repeats(own)) {
+        return Err(Error::Preparation(format!(
+            "{:.0} % of the forecast is {}, which is fitted anew to each series and has no form in ONNX; a model of --preset has no such share, and \
+             --without-preprocessing writes the layers alone",
+            100.0 * own.share,
+            own.baseline
+        )));
+    }
     let layers = model.written();
     let outputs = write(builder, &|given: &[Tensor]| forward(plan, &*layers, given), &inputs, fold)?;
     let sizes = [Size::Named(BATCH.to_string()), Size::Fixed(plan.horizon)];
@@ -110,7 +119,9 @@ fn forward(plan: &ForecastPreparation, layers: &dyn Layer, given: &[Tensor]) -> 
     steps.extend(given[1..].iter().cloned());
     let each = Tensor::concat(&steps, -1).reshape([rows as isize, (horizon * plan.step_width()) as isize]);
     let parts: Vec<Tensor> = std::iter::once(scaled(&values)).chain(figures).chain([each]).collect();
-    let output = layers.forward(&Tensor::concat(&parts, 1), &Context::inference());
+    // The seasonal naive forecast is an output of 0.
+    let left = 1.0 - plan.baselines.iter().map(|own| own.share).sum::<f64>();
+    let output = layers.forward(&Tensor::concat(&parts, 1), &Context::inference()) * left;
     let base = base.unwrap_or_else(|| level.clone());
     let number = |output: &Tensor| {
         let value = &base + &(output * &scale);
@@ -151,7 +162,7 @@ pub(super) fn both(model: &Model, plan: &ForecastPreparation, network: &Network,
     let windows = crate::forecast::ForecastWindows::new(plan.clone().into(), series.into(), ends);
     let x = windows.all()?.x.as_f32().unwrap_or_default().to_vec();
     let y = model.layers().forward(&Tensor::new(x, [rows, plan.width()]), &Context::inference());
-    let outputs = y.cast(DType::F32).to_vec::<f32>()?;
+    let outputs = windows.mixed(&y.cast(DType::F32).to_vec::<f32>()?);
     let each = |row: usize| outputs[row * plan.horizon..][..plan.horizon].iter().map(|output| f64::from(*output)).enumerate();
     let mut own: Vec<f64> = (0..rows)
         .flat_map(|row| each(row).map(|(step, output)| windows.row(row).number(step, output)).collect::<Vec<_>>())

@@ -99,7 +99,8 @@ impl Forecast<'_> {
                 })
             };
             let takes_long = seconds / rows.max(1) as f64 * series.len() as f64 > PATIENCE;
-            for share in [1.0, 0.5].into_iter().filter(|_| !takes_long) {
+            // Who asks for one kind of model gets that.
+            for share in [1.0, 0.5].into_iter().filter(|_| !takes_long && self.settings.one_model().is_none()) {
                 let score = mean(&scores(share));
                 if score < best.0 {
                     let name = if share == 1.0 { format!("{baseline}, which learns nothing") } else { format!("the mean of the model and {baseline}") };
